@@ -1,0 +1,704 @@
+/*
+ * tlp.h - run decoder language models with layer parallelism.
+ *
+ * Layer parallelism (arXiv 2502.02790, "Leveraging the True Depth of LLMs")
+ * runs neighbouring layers of a transformer side by side instead of one after
+ * the other.  On several ranks (threads here; processes, hosts and GPUs through
+ * plug-ins) the serial depth falls, and with it the number of all-reduces that
+ * every token waits for.  The price is paid in quality and depends on which
+ * layers are joined: that choice is the plan.
+ *
+ * Three handles carry the library:
+ *
+ *   tlp_model    weights and vocabulary of one file; immutable, shared
+ *   tlp_plan     which layers run together, and how; immutable, small
+ *   tlp_session  KV cache, sequences and logits on one or more ranks; mutable
+ *
+ * A plan keeps its model alive and a session its plan, so the three may be
+ * freed in any order.
+ *
+ *   tlp_model *model = NULL;
+ *   tlp_plan *plan = NULL;
+ *   tlp_session *session = NULL;
+ *   if (tlp_model_open(&model, "model.gguf", NULL) ||
+ *       tlp_plan_parse(&plan, model, "par:12-13,14-15") ||
+ *       tlp_session_create(&session, plan, NULL) ||
+ *       tlp_session_prefill(session, tokens, n_tokens))
+ *       fprintf(stderr, "%s\n", tlp_last_error());
+ *
+ * Conventions
+ *   Status    Fallible functions return tlp_status: 0 or a negative code; the
+ *             text is in tlp_last_error().  Results go through out-parameters,
+ *             which come first; handles are set to NULL on failure.
+ *   Options   A NULL options pointer means all defaults, and zero in any field
+ *             means that field's default.  Set struct_size (the _INIT macros
+ *             do): it lets a program built against an older header keep
+ *             working with a newer library.
+ *   Sizes     Texts and arrays are copied out into (buf, cap); the needed size
+ *             is always stored, and TLP_EBUFS returned if cap is too small.
+ *             Text is UTF-8; copied text ends in NUL, which cap counts and
+ *             the stored length does not.
+ *   Threads   Models and plans may be used by any number of threads at once, a
+ *             session, sampler or stream by one at a time.  tlp_session_abort
+ *             alone may be called from another thread or a signal handler.
+ *   Process   The library never writes to stdout or stderr, never ends the
+ *             process, sets no signal handlers and keeps no mutable globals
+ *             but the thread-local text of the last error.
+ *
+ * The header is C99 and C++11.  Model files, plans and prompts are treated as
+ * hostile input: a bad one gives a status and a text, never a crash.
+ */
+#ifndef TLP_H
+#define TLP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define TLP_API __attribute__((visibility("default")))
+#define TLP_NODISCARD __attribute__((warn_unused_result))
+#else
+#define TLP_API
+#define TLP_NODISCARD
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ==== version ============================================================ */
+
+#define TLP_VERSION_MAJOR 0
+#define TLP_VERSION_MINOR 1
+#define TLP_VERSION_PATCH 0
+#define TLP_VERSION_NUMBER                                                     \
+    (TLP_VERSION_MAJOR * 10000 + TLP_VERSION_MINOR * 100 + TLP_VERSION_PATCH)
+#define TLP_ABI_VERSION 0 /* the soname: libtlp.so.0 */
+
+/** Version of the library at run time, as TLP_VERSION_NUMBER. @since 0.1 */
+TLP_API int tlp_version_number(void);
+
+/** "major.minor.patch" of the library at run time; static. @since 0.1 */
+TLP_API const char *tlp_version_string(void);
+
+/**
+ * One line about this build and machine: version, compiler, and the kernels
+ * that would be used here ("avx512-vnni", "avx2", "scalar"); static.
+ * @since 0.1
+ */
+TLP_API const char *tlp_build_info(void);
+
+/* ==== status ============================================================= */
+
+#define TLP_STATUS_MAP(X) /* pinned values; append only */                     \
+    X(OK, 0, "success")                                                        \
+    X(ERROR, -1, "unspecified failure")                                        \
+    X(EINVAL, -2, "invalid argument")                                          \
+    X(ENOMEM, -3, "out of memory")                                             \
+    X(EIO, -4, "read or write failed")                                         \
+    X(EFORMAT, -5, "malformed file or text")                                   \
+    X(ENOTSUP, -6, "not supported")                                            \
+    X(ERANGE, -7, "context is full")                                           \
+    X(EBUFS, -8, "buffer too small")                                           \
+    X(ESTATE, -9, "call out of order")                                         \
+    X(ECANCELED, -10, "canceled")                                              \
+    X(EDEVICE, -11, "device fault")                                            \
+    X(ECOMM, -12, "a peer rank failed")                                        \
+    X(EABI, -13, "struct is newer than the library")                           \
+    X(ETIMEDOUT, -14, "a peer rank did not answer in time")                    \
+    X(EMISMATCH, -15, "plan and model do not belong together")
+
+typedef enum tlp_status {
+#define X(name, value, text) TLP_##name = value,
+    TLP_STATUS_MAP(X)
+#undef X
+} tlp_status;
+
+/** "TLP_EINVAL" and so on; "TLP_E?" for an unknown code.  Static. @since 0.1 */
+TLP_API const char *tlp_status_name(tlp_status status);
+
+/** A short general text for a status; never NULL.  Static. @since 0.1 */
+TLP_API const char *tlp_status_text(tlp_status status);
+
+/**
+ * The text of the last failure on this thread: one line naming the file, key
+ * and value at fault.  Never NULL; valid until the next failing call on this
+ * thread.  Failures on other ranks are published on the caller's thread.
+ * @since 0.1
+ */
+TLP_API const char *tlp_last_error(void);
+
+/* ==== hooks ============================================================== */
+
+/**
+ * Progress of a long call, done in [0, 1]; called on the caller's thread.
+ * Returning non-zero cancels the call, which gives TLP_ECANCELED.
+ */
+typedef int (*tlp_progress_fn)(double done, void *user_data);
+
+#define TLP_LOG_ERROR 1
+#define TLP_LOG_WARN 2
+#define TLP_LOG_INFO 3
+#define TLP_LOG_DEBUG 4
+
+/** One line of log text without a newline; may be called on any thread. */
+typedef void (*tlp_log_fn)(int level, const char *text, void *user_data);
+
+/**
+ * Host memory.  Set both functions or neither.  alloc returns memory aligned
+ * to `align` (a power of two) or NULL; free gets the same size back.  Both may
+ * be called on any thread.  Third-party libraries (pattern matching, JSON)
+ * and thread stacks are not covered.
+ */
+typedef struct tlp_allocator {
+    void *(*alloc)(size_t size, size_t align, void *user_data);
+    void (*free)(void *ptr, size_t size, void *user_data);
+    void *user_data;
+} tlp_allocator;
+
+/* ==== model ============================================================== */
+
+typedef struct tlp_model tlp_model;
+
+typedef struct tlp_model_options {
+    size_t struct_size;
+    int32_t no_mmap;         /* 1 = read the file into memory                 */
+    int32_t vocab_only;      /* 1 = no tensors: tokenizing and metadata only  */
+    tlp_progress_fn progress;
+    void *progress_data;
+    tlp_log_fn log;          /* inherited by plans and sessions               */
+    void *log_data;
+    tlp_allocator allocator; /* inherited by plans and sessions               */
+} tlp_model_options;
+
+#define TLP_MODEL_OPTIONS_INIT                                                 \
+    { sizeof(tlp_model_options), 0, 0, NULL, NULL, NULL, NULL,                 \
+      { NULL, NULL, NULL } }
+
+typedef struct tlp_model_info {
+    size_t struct_size;      /* set by the caller                             */
+    char arch[32];           /* "llama", "qwen2", "qwen3"                     */
+    char name[128];          /* general.name, cut to fit                      */
+    char quant[16];          /* the type that holds most weight bytes         */
+    char fingerprint[72];    /* "sha256:" + 64 hex digits; see below          */
+    int32_t n_layer;
+    int32_t n_embd;
+    int32_t n_ff;
+    int32_t n_head;
+    int32_t n_head_kv;
+    int32_t head_dim;
+    int32_t n_vocab;
+    int32_t n_ctx_train;     /* context length the model was trained with     */
+    int32_t bos;             /* token ids; -1 = none                          */
+    int32_t eos;
+    int32_t eot;             /* end of a chat turn                            */
+    int32_t pad;
+    int64_t n_param;
+    int64_t n_bytes;         /* of all tensors                                */
+    int32_t n_tensor;
+    int32_t n_meta;          /* metadata keys                                 */
+} tlp_model_info;
+
+typedef struct tlp_tensor_info {
+    size_t struct_size;      /* set by the caller                             */
+    const char *name;        /* borrowed from the model                       */
+    const char *type;        /* "F32", "Q4_1", ...; static                    */
+    int32_t n_dim;
+    int32_t file;            /* index of the split file that holds it         */
+    int64_t ne[4];           /* sizes, fastest first (GGUF order)             */
+    uint64_t n_bytes;
+} tlp_tensor_info;
+
+/**
+ * Open a GGUF file (v2 or v3, little-endian), or the first of a split set
+ * (name-00001-of-0000N.gguf).  Checks everything, copies no weights with mmap.
+ *
+ * @param out   the model; free with tlp_model_free
+ * @param path  UTF-8 path
+ * @param opts  may be NULL
+ * @return TLP_OK; TLP_EIO cannot be read; TLP_EFORMAT malformed (the text names
+ *         key or tensor); TLP_ENOTSUP architecture, tensor type or tokenizer
+ *         unknown; TLP_ECANCELED by progress
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_open(tlp_model **out, const char *path,
+                                  const tlp_model_options *opts) TLP_NODISCARD;
+
+/** Release a model; NULL is fine; plans that use it stay valid. @since 0.1 */
+TLP_API void tlp_model_free(tlp_model *model);
+
+/**
+ * Facts about a model.  `fingerprint` identifies the weights for plans: a
+ * SHA-256 over hyper-parameters and a sample of every tensor's bytes.
+ * @param out  struct_size set by the caller; the rest is filled in
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_get_info(const tlp_model *model,
+                                      tlp_model_info *out) TLP_NODISCARD;
+
+/** The index-th tensor, in file order. @since 0.1 */
+TLP_API tlp_status tlp_model_get_tensor(const tlp_model *model, size_t index,
+                                        tlp_tensor_info *out) TLP_NODISCARD;
+
+/** Name of the index-th metadata key, borrowed; NULL past the end. @since 0.1 */
+TLP_API const char *tlp_model_meta_key(const tlp_model *model, size_t index);
+
+/**
+ * A metadata value as text; arrays give their type, size and first elements.
+ * @return TLP_OK; TLP_EINVAL no such key; TLP_EBUFS (len holds the need)
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_get_meta(const tlp_model *model, const char *key,
+                                      char *buf, size_t cap,
+                                      size_t *len) TLP_NODISCARD;
+
+/* ==== tokens ============================================================= */
+
+#define TLP_TOKENIZE_SPECIAL 1u /* text like <|im_start|> becomes one token   */
+#define TLP_TOKENIZE_BOS 2u     /* add BOS/EOS where the model's file says so */
+
+/**
+ * Text to token ids.  Time grows as n log n, with constant stack.
+ *
+ * @param model  vocabulary
+ * @param text   n bytes; need not end in NUL; bytes that are not UTF-8 are
+ *               taken as bytes
+ * @param flags  TLP_TOKENIZE_*
+ * @param ids    room for cap ids; may be NULL with cap 0
+ * @param count  ids needed, stored also with TLP_EBUFS
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_tokenize(const tlp_model *model, const char *text,
+                                size_t n, uint32_t flags, int32_t *ids,
+                                size_t cap, size_t *count) TLP_NODISCARD;
+
+#define TLP_DETOKENIZE_SPECIAL 1u /* control tokens give their text           */
+
+/**
+ * Token ids to bytes, as one text.  Control tokens vanish unless asked for.
+ * The result need not be whole UTF-8 when the ids end inside a character.
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_detokenize(const tlp_model *model, const int32_t *ids,
+                                  size_t n, uint32_t flags, char *buf,
+                                  size_t cap, size_t *len) TLP_NODISCARD;
+
+/** 1 if the token ends a generation (EOS, end of turn), else 0. @since 0.1 */
+TLP_API int tlp_token_is_end(const tlp_model *model, int32_t id);
+
+typedef struct tlp_chat_message {
+    const char *role;    /* "system", "user", "assistant"                     */
+    const char *content; /* UTF-8                                             */
+} tlp_chat_message;
+
+/**
+ * Lay out a conversation as the model's chat template does.  The family
+ * (ChatML, Llama 2, Llama 3, Mistral) is recognised from the template text in
+ * the file; templates are never run.  Tokenize with TLP_TOKENIZE_SPECIAL and
+ * without TLP_TOKENIZE_BOS: the text holds its own BOS.
+ *
+ * @param add_assistant  1 = end with the opening of the assistant's turn
+ * @return TLP_OK; TLP_ENOTSUP no template, or of an unknown family; TLP_EINVAL
+ *         a role that the family does not have, or roles out of order
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_chat_format(const tlp_model *model,
+                                   const tlp_chat_message *messages, size_t n,
+                                   int add_assistant, char *buf, size_t cap,
+                                   size_t *len) TLP_NODISCARD;
+
+/**
+ * Token stream to text stream: holds back bytes until characters are whole and
+ * until they can no longer be part of a stop string.
+ */
+typedef struct tlp_stream tlp_stream;
+
+/**
+ * @param stop    stop strings, copied; may be NULL with n_stop 0
+ * @param flags   TLP_DETOKENIZE_*
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_stream_create(tlp_stream **out, tlp_model *model,
+                                     const char *const *stop, size_t n_stop,
+                                     uint32_t flags) TLP_NODISCARD;
+
+/**
+ * Add one token.
+ * @param text     text that became certain, whole UTF-8, NUL-terminated,
+ *                 borrowed until the next call on the stream; may be empty
+ * @param len      its bytes
+ * @param stopped  1 once a stop string was met (it is not part of the text);
+ *                 later tokens are then ignored
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_stream_push(tlp_stream *stream, int32_t token,
+                                   const char **text, size_t *len,
+                                   int *stopped) TLP_NODISCARD;
+
+/** Give out what is held back; a cut character becomes U+FFFD. @since 0.1 */
+TLP_API tlp_status tlp_stream_flush(tlp_stream *stream, const char **text,
+                                    size_t *len) TLP_NODISCARD;
+
+TLP_API void tlp_stream_free(tlp_stream *stream);
+
+/* ==== plan =============================================================== */
+
+typedef struct tlp_plan tlp_plan;
+
+/*
+ * Modes of a stage with members i, input x and output z; A, F are attention
+ * and feed-forward, Na, Nf their RMS norms (design.md has the derivations):
+ *
+ *   SERIAL  y = x + A(Na x);            z = y + F(Nf y)
+ *   LP      y = x + sum A_i(Na_i x);    z = y + sum F_i(Nf_i y)   (the paper)
+ *   PAR     y_i = x + A_i(Na_i x);      z = x + sum [A_i + F_i(Nf_i y_i)]
+ *   ASYM    y_i = x + sum_{j<=i} A_j;   z = y_last + sum F_i(Nf_i y_i)
+ *   LP_CODE as LP, but slice r of every F reads y through Nf_r (the authors'
+ *           public code; for comparison with published numbers)
+ *   MERGE   the mean of the members' weights, run once (for studies)
+ */
+#define TLP_MODE_SERIAL 0
+#define TLP_MODE_LP 1
+#define TLP_MODE_PAR 2
+#define TLP_MODE_ASYM 3
+#define TLP_MODE_LP_CODE 4
+#define TLP_MODE_MERGE 5
+
+/**
+ * Make a plan from text.  Either the text form,
+ *
+ *   serial | par:3-4,7-8 | lp:12-13;par:20-22 | pairs:9-24@lp | depth:25@par
+ *   | drop:12,20 | merge:20-21 | order:0,2,1,3      (';' joins clauses)
+ *
+ * or the JSON form, recognised by its '{'.  Layers count from 0; a-b is the
+ * group of layers a to b.
+ *
+ * @return TLP_OK; TLP_EFORMAT not a plan; TLP_EINVAL a layer twice, missing or
+ *         past the end; TLP_EMISMATCH made for another model; TLP_ENOTSUP a
+ *         newer plan version
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_parse(tlp_plan **out, tlp_model *model,
+                                  const char *text) TLP_NODISCARD;
+
+/** Read a plan from a JSON file. @since 0.1 */
+TLP_API tlp_status tlp_plan_load(tlp_plan **out, tlp_model *model,
+                                 const char *path) TLP_NODISCARD;
+
+/** Write a plan as JSON; replaces the file whole or not at all. @since 0.1 */
+TLP_API tlp_status tlp_plan_save(const tlp_plan *plan,
+                                 const char *path) TLP_NODISCARD;
+
+#define TLP_PLAN_TEXT 0
+#define TLP_PLAN_JSON 1
+
+/** The plan in text or JSON form; parsing it gives the same plan. @since 0.1 */
+TLP_API tlp_status tlp_plan_format(const tlp_plan *plan, int form, char *buf,
+                                   size_t cap, size_t *len) TLP_NODISCARD;
+
+TLP_API void tlp_plan_free(tlp_plan *plan);
+
+typedef struct tlp_plan_cost {
+    size_t struct_size;          /* set by the caller                         */
+    int32_t n_rank;
+    int32_t effective_depth;     /* stages                                    */
+    int32_t n_layer;             /* layers that run                           */
+    int32_t allreduces;          /* over all ranks, per token                 */
+    int32_t inner_allreduces;    /* over sub-communicators, per token         */
+    int32_t sends;               /* one-way sends, per token                  */
+    uint64_t comm_bytes;         /* a rank's payload of these, per token, f32 */
+    uint64_t max_rank_bytes;     /* weight bytes read per token, widest rank  */
+    uint64_t sum_rank_bytes;     /* and all ranks together                    */
+} tlp_plan_cost;
+
+/** What a token costs under this plan on n_rank ranks (>= 1). @since 0.1 */
+TLP_API tlp_status tlp_plan_get_cost(const tlp_plan *plan, int n_rank,
+                                     tlp_plan_cost *out) TLP_NODISCARD;
+
+typedef struct tlp_stage_info {
+    size_t struct_size;          /* set by the caller                         */
+    int32_t mode;                /* TLP_MODE_*                                */
+    int32_t n_member;
+    const int32_t *layers;       /* n_member layer numbers, borrowed          */
+} tlp_stage_info;
+
+/** The index-th stage in running order; TLP_EINVAL past the end. @since 0.1 */
+TLP_API tlp_status tlp_plan_get_stage(const tlp_plan *plan, size_t index,
+                                      tlp_stage_info *out) TLP_NODISCARD;
+
+/* ==== session ============================================================ */
+
+typedef struct tlp_session tlp_session;
+
+#define TLP_BACKEND_CPU 0
+
+#define TLP_COMM_THREADS 0 /* every rank in this process                      */
+
+#define TLP_COMPUTE_DEFAULT 0 /* 8-bit activations against quantised weights  */
+#define TLP_COMPUTE_F32 1     /* f32 activations throughout                   */
+
+#define TLP_KV_DEFAULT 0 /* F16; F32 with TLP_COMPUTE_F32                     */
+#define TLP_KV_F32 1
+#define TLP_KV_F16 2
+#define TLP_KV_BF16 3
+
+#define TLP_ISA_AUTO 0
+#define TLP_ISA_SCALAR 1
+#define TLP_ISA_AVX2 2
+#define TLP_ISA_AVX512 3
+
+typedef struct tlp_session_options {
+    size_t struct_size;
+    int32_t n_ctx;     /* positions per sequence; 0 = n_ctx_train, at most 4096 */
+    int32_t n_seq;     /* sequences; 0 = 1                                    */
+    int32_t n_batch;   /* tokens evaluated at once; 0 = 512                   */
+    int32_t n_rank;    /* 0 = 1                                               */
+    int32_t n_thread;  /* per rank; 0 = cores / ranks, at least 1             */
+    int32_t backend;   /* TLP_BACKEND_*                                       */
+    int32_t comm;      /* TLP_COMM_*                                          */
+    int32_t compute;   /* TLP_COMPUTE_*                                       */
+    int32_t kv_type;   /* TLP_KV_*                                            */
+    int32_t isa;       /* TLP_ISA_*; one the machine lacks: TLP_ENOTSUP       */
+    int32_t pin;       /* 1 = bind the library's threads to cores; the caller's
+                          own thread is never bound                           */
+    int32_t timeout_ms; /* for a peer rank's answer; 0 = 30000                */
+    tlp_progress_fn progress; /* of loading                                   */
+    void *progress_data;
+} tlp_session_options;
+
+#define TLP_SESSION_OPTIONS_INIT                                               \
+    { sizeof(tlp_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
+      NULL }
+
+/**
+ * Lay the model out over the ranks under a plan, and allocate all that later
+ * calls need.
+ * @return TLP_OK; TLP_ENOMEM; TLP_EINVAL an option out of range; TLP_ENOTSUP
+ *         a backend, comm or instruction set that is not here
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
+                                      const tlp_session_options *opts)
+    TLP_NODISCARD;
+
+/** Release a session; NULL is fine.  Not while a call on it runs. @since 0.1 */
+TLP_API void tlp_session_free(tlp_session *session);
+
+/**
+ * Extend sequence 0 by n tokens and keep the logits of the last one (row 0).
+ *
+ * @param tokens  n ids in [0, n_vocab)
+ * @return TLP_OK; TLP_ERANGE they do not fit in n_ctx (nothing is changed);
+ *         TLP_EINVAL an id out of range (nothing is changed); TLP_ECANCELED by
+ *         tlp_session_abort (the sequence is as before the call); TLP_ECOMM a
+ *         rank failed (the session can then only be freed)
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_prefill(tlp_session *session,
+                                       const int32_t *tokens,
+                                       size_t n) TLP_NODISCARD;
+
+/** Extend sequence 0 by one token; as tlp_session_prefill with n = 1. */
+TLP_API tlp_status tlp_session_decode(tlp_session *session,
+                                      int32_t token) TLP_NODISCARD;
+
+/*
+ * A batch: tokens of any sequences, each placed at the end of its sequence in
+ * the order given.  want_logits (may be NULL: the last token of each sequence)
+ * marks the tokens whose logits are kept, as rows 0, 1, ... in batch order.
+ */
+typedef struct tlp_batch {
+    size_t struct_size;
+    size_t n;
+    const int32_t *tokens;     /* n ids                                       */
+    const int32_t *seqs;       /* n sequence numbers; NULL = all 0            */
+    const uint8_t *want_logits; /* n flags, or NULL                           */
+} tlp_batch;
+
+#define TLP_BATCH_INIT { sizeof(tlp_batch), 0, NULL, NULL, NULL }
+
+/**
+ * Evaluate a batch of any size (it is cut into pieces of n_batch).  Errors as
+ * tlp_session_prefill; on failure all sequences are as before the call.
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_eval(tlp_session *session,
+                                    const tlp_batch *batch) TLP_NODISCARD;
+
+/** Rows of logits kept by the last evaluation. @since 0.1 */
+TLP_API size_t tlp_session_n_logits(const tlp_session *session);
+
+/**
+ * Logits of a row: n_vocab floats, borrowed until the next call that
+ * evaluates.  Collects the shards from all ranks on first use.
+ * @return TLP_OK; TLP_ESTATE nothing was evaluated; TLP_EINVAL no such row
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_logits(tlp_session *session, size_t row,
+                                      const float **logits) TLP_NODISCARD;
+
+/**
+ * Log-probabilities of a text: extends sequence `seq` by n tokens and stores
+ * log p(tokens[i] | all before) in nats for each; the first token of an empty
+ * sequence has none and gets 0.  Full logits never cross ranks.  Keeps no
+ * logits.
+ * @param logprob  n values
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_score(tlp_session *session, int32_t seq,
+                                     const int32_t *tokens, size_t n,
+                                     float *logprob) TLP_NODISCARD;
+
+/** Positions held by a sequence; -1 for no such sequence. @since 0.1 */
+TLP_API int32_t tlp_session_pos(const tlp_session *session, int32_t seq);
+
+/** Forget all but the first pos positions of a sequence. @since 0.1 */
+TLP_API tlp_status tlp_session_rewind(tlp_session *session, int32_t seq,
+                                      int32_t pos) TLP_NODISCARD;
+
+/** Make dst a copy of src (what dst held is gone). @since 0.1 */
+TLP_API tlp_status tlp_session_fork(tlp_session *session, int32_t dst,
+                                    int32_t src) TLP_NODISCARD;
+
+/** Forget a sequence; the same as rewinding it to 0. @since 0.1 */
+TLP_API tlp_status tlp_session_clear(tlp_session *session,
+                                     int32_t seq) TLP_NODISCARD;
+
+/**
+ * Stop the call that runs on the session within one stage; it returns
+ * TLP_ECANCELED.  Without a running call the next one is stopped.  Safe from
+ * any thread and from a signal handler.
+ * @since 0.1
+ */
+TLP_API void tlp_session_abort(tlp_session *session);
+
+typedef struct tlp_session_stats {
+    size_t struct_size;      /* set by the caller                             */
+    uint64_t n_prefill;      /* tokens evaluated in batches of several        */
+    uint64_t n_decode;       /* tokens evaluated one per sequence             */
+    uint64_t n_step;         /* evaluations of the network                    */
+    uint64_t allreduces;     /* by rank 0, sub-communicators included         */
+    uint64_t comm_bytes;     /* payload of rank 0                             */
+    double seconds;          /* in evaluation, wall clock                     */
+    double comm_seconds;     /* of these, rank 0 in communication and waiting */
+    uint64_t kv_bytes;       /* all ranks                                     */
+    uint64_t weight_bytes;   /* resident in the session's own layout          */
+    uint64_t buffer_bytes;   /* activations and logits, all ranks             */
+    int32_t n_rank;
+    int32_t n_thread;        /* per rank                                      */
+    char isa[16];            /* "avx512", "avx2", "scalar"                    */
+} tlp_session_stats;
+
+/** Counters since creation or the last reset. @since 0.1 */
+TLP_API tlp_status tlp_session_get_stats(const tlp_session *session,
+                                         tlp_session_stats *out) TLP_NODISCARD;
+
+/** Zero the counters (not the sizes). @since 0.1 */
+TLP_API void tlp_session_reset_stats(tlp_session *session);
+
+/* ==== sampling =========================================================== */
+
+typedef struct tlp_sampler tlp_sampler;
+
+typedef struct tlp_logit_bias {
+    int32_t token;
+    float bias; /* added to the logit; -INFINITY forbids the token            */
+} tlp_logit_bias;
+
+/*
+ * Zero in every field is greedy decoding.  Order: bias, penalties, top-k,
+ * temperature, top-p, min-p, draw.
+ */
+typedef struct tlp_sampler_options {
+    size_t struct_size;
+    float temperature;       /* 0 = greedy                                    */
+    int32_t top_k;           /* 0 = all                                       */
+    float top_p;             /* 0 = off (as 1)                                */
+    float min_p;             /* 0 = off; share of the best token's probability */
+    float repeat_penalty;    /* 0 = off (as 1); divides positive logits       */
+    float frequency_penalty; /* subtracted once per earlier occurrence        */
+    float presence_penalty;  /* subtracted if the token occurred              */
+    int32_t penalty_last_n;  /* window of the penalties; 0 = 64               */
+    uint64_t seed;           /* same seed, same logits: same tokens           */
+    const tlp_logit_bias *bias; /* copied                                     */
+    size_t n_bias;
+} tlp_sampler_options;
+
+#define TLP_SAMPLER_OPTIONS_INIT                                               \
+    { sizeof(tlp_sampler_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0 }
+
+/** @since 0.1 */
+TLP_API tlp_status tlp_sampler_create(tlp_sampler **out, tlp_model *model,
+                                      const tlp_sampler_options *opts)
+    TLP_NODISCARD;
+TLP_API void tlp_sampler_free(tlp_sampler *sampler);
+
+/** Let a token count for the penalties (sampled ones count by themselves). */
+TLP_API void tlp_sampler_accept(tlp_sampler *sampler, int32_t token);
+
+/** Forget accepted tokens and restart the random sequence. @since 0.1 */
+TLP_API void tlp_sampler_reset(tlp_sampler *sampler);
+
+/**
+ * Choose the next token from a row of the last evaluation.  Greedy and top-k
+ * sampling exchange candidates between ranks, not logits.
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_sample(tlp_session *session, size_t row,
+                                      tlp_sampler *sampler,
+                                      int32_t *token) TLP_NODISCARD;
+
+#define TLP_STOP_LENGTH 1 /* n_predict tokens were made                       */
+#define TLP_STOP_END 2    /* the model ended its turn                         */
+#define TLP_STOP_STRING 3 /* a stop string was met                            */
+#define TLP_STOP_CONTEXT 4 /* n_ctx is full                                   */
+#define TLP_STOP_CALLBACK 5 /* the callback said stop                         */
+
+/**
+ * Text as it becomes certain: whole UTF-8, NUL-terminated, never empty.
+ * Returning non-zero ends the generation (not an error).
+ */
+typedef int (*tlp_text_fn)(const char *text, size_t len, void *user_data);
+
+typedef struct tlp_generate_options {
+    size_t struct_size;
+    int32_t n_predict;        /* at most so many tokens; 0 = until n_ctx      */
+    int32_t ignore_end;       /* 1 = go on after an end token                 */
+    const char *const *stop;  /* stop strings                                 */
+    size_t n_stop;
+    uint32_t flags;           /* TLP_DETOKENIZE_*                             */
+    tlp_text_fn text;
+    void *text_data;
+} tlp_generate_options;
+
+#define TLP_GENERATE_OPTIONS_INIT                                              \
+    { sizeof(tlp_generate_options), 0, 0, NULL, 0, 0, NULL, NULL }
+
+typedef struct tlp_generate_result {
+    size_t struct_size;       /* set by the caller                            */
+    int32_t n_generated;      /* tokens sampled, an end token included        */
+    int32_t stop_reason;      /* TLP_STOP_*                                   */
+} tlp_generate_result;
+
+/**
+ * Generate from sequence 0 after a prefill: sample, stream text, decode, until
+ * something ends it.
+ *
+ * @param sampler  may be NULL: greedy
+ * @param opts     may be NULL
+ * @param result   may be NULL
+ * @return TLP_OK; TLP_ESTATE without logits; TLP_ECANCELED by
+ *         tlp_session_abort; other as tlp_session_decode
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_generate(tlp_session *session,
+                                        tlp_sampler *sampler,
+                                        const tlp_generate_options *opts,
+                                        tlp_generate_result *result)
+    TLP_NODISCARD;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TLP_H */

@@ -1,0 +1,165 @@
+/*
+ * backend.h - the operations a session is made of, for one rank on one device.
+ *
+ * forward.c writes the equations once over this table.  Floats live in buffers
+ * of the backend (host memory for the CPU); activations are row-major
+ * [n_tok][columns] without gaps.  Operations may return before they are done;
+ * read() and end_step() wait.  They cannot fail for want of memory: all is
+ * allocated when weights, buffers and caches are created.
+ */
+#ifndef TLPI_BACKEND_H
+#define TLPI_BACKEND_H
+
+#include "base/base.h"
+#include "tensor/tensor.h"
+
+typedef struct tlpi_backend tlpi_backend;
+typedef struct tlpi_weight tlpi_weight; /* a matrix in the backend's layout */
+typedef struct tlpi_kv tlpi_kv;         /* K and V of one layer's kv heads */
+typedef struct tlpi_rope tlpi_rope;     /* rotation tables */
+
+/* scale * W x;  W [rows][cols], x [n_tok][cols] */
+typedef struct tlpi_term {
+    const tlpi_weight *w;
+    const float *x;
+    float scale;
+} tlpi_term;
+
+/*
+ * y = (add ? y : 0) + bias + sum_j scale_j W_j x_j;  y [n_tok][rows].
+ * A group of layers is one item with a term for each member (output
+ * projections), or one item for each member (input projections).
+ */
+typedef struct tlpi_matmul {
+    const tlpi_term *term;
+    int n_term;
+    const float *bias; /* [rows] or NULL */
+    bool add;
+    float *y;
+} tlpi_matmul;
+
+/* y = silu(G x) * (U x);  G, U [rows][cols], x [n_tok][cols], y [n_tok][rows] */
+typedef struct tlpi_gate_up {
+    const tlpi_weight *gate, *up;
+    const float *x;
+    float *y;
+} tlpi_gate_up;
+
+/* y = rms_norm(x) * w */
+typedef struct tlpi_norm {
+    const float *w; /* [n_embd], device */
+    float *y;       /* [n_tok][n_embd] */
+} tlpi_norm;
+
+/* Attention of some kv heads of one layer; h = head_dim. */
+typedef struct tlpi_attn {
+    float *q;            /* [n_tok][n_head*h]; normalised and rotated in place */
+    float *k;            /* [n_tok][n_head_kv*h]; likewise, then cached */
+    const float *v;      /* [n_tok][n_head_kv*h]; cached */
+    const float *q_norm; /* [h] or NULL */
+    const float *k_norm; /* [h] or NULL */
+    tlpi_kv *kv;
+    int n_head, n_head_kv;
+    float *y;            /* [n_tok][n_head*h] */
+} tlpi_attn;
+
+/* The tokens of a step: token t stands at pos[t] of sequence seq[t].  Tokens
+ * of one sequence are neighbours with consecutive positions, and attend to
+ * all that the cache holds before them. */
+typedef struct tlpi_step {
+    int n_tok;
+    const int32_t *id, *seq, *pos; /* [n_tok], host */
+} tlpi_step;
+
+typedef struct tlpi_backend_ops {
+    const char *(*isa)(const tlpi_backend *b); /* "avx512", "scalar", ... */
+
+    /* ---- resources ---- */
+
+    /* Rows [r0, r1) and columns [c0, c1) of t (whole blocks).  The result
+     * does not need t's data any more if *copied is set. */
+    tlp_status (*weight_create)(tlpi_backend *b, tlpi_weight **out,
+                                const tlpi_tensor *t, int64_t r0, int64_t r1,
+                                int64_t c0, int64_t c1, bool *copied);
+    /* Needs no backend: weights outlive sessions on the model's shelf. */
+    void (*weight_free)(tlpi_weight *w);
+    size_t (*weight_bytes)(const tlpi_weight *w);
+
+    tlp_status (*buffer_create)(tlpi_backend *b, float **out, size_t n);
+    void (*buffer_free)(tlpi_backend *b, float *x);
+
+    tlp_status (*kv_create)(tlpi_backend *b, tlpi_kv **out, int n_seq,
+                            int n_ctx, int n_head_kv, int head_dim,
+                            int kv_type);
+    void (*kv_copy)(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
+                    int n_pos);
+    void (*kv_free)(tlpi_backend *b, tlpi_kv *kv);
+    size_t (*kv_bytes)(const tlpi_kv *kv);
+
+    /* Angles pos * inv_freq[i], i < n_rot/2, for pos < n_ctx. */
+    tlp_status (*rope_create)(tlpi_backend *b, tlpi_rope **out,
+                              const double *inv_freq, int n_rot, int n_ctx,
+                              bool neox);
+    void (*rope_free)(tlpi_backend *b, tlpi_rope *r);
+
+    void (*write)(tlpi_backend *b, float *dst, const float *host, size_t n);
+    void (*read)(tlpi_backend *b, float *host, const float *src, size_t n);
+
+    /* ---- a step ---- */
+
+    void (*begin_step)(tlpi_backend *b);
+    tlp_status (*end_step)(tlpi_backend *b);
+
+    /* x[t] = row id[t] of w (n_vocab rows) */
+    void (*embed)(tlpi_backend *b, const tlpi_step *s, const tlpi_weight *w,
+                  float *x);
+
+    /* y[i] = x[rows[i]], rows on the host; cols columns */
+    void (*gather)(tlpi_backend *b, const float *x, const int32_t *rows, int n,
+                   int cols, float *y);
+
+    /* z = x + delta (delta may be NULL: z = x); if sum, sum = z (may be x);
+     * norm[i].y = rms_norm(z) * norm[i].w.  All [n_tok][cols]. */
+    void (*add_norm)(tlpi_backend *b, int n_tok, int cols, const float *x,
+                     const float *delta, float *sum, const tlpi_norm *norm,
+                     int n_norm, float eps);
+
+    /* y += x over n floats */
+    void (*add)(tlpi_backend *b, float *y, const float *x, size_t n);
+
+    void (*matmul)(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n);
+    void (*gate_up)(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
+                    int n);
+    /* QK norm, rope, cache write and causal softmax(q k / sqrt(h)) v. */
+    void (*attention)(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
+                      const tlpi_attn *item, int n, int head_dim, float eps);
+
+    void (*free)(tlpi_backend *b);
+} tlpi_backend_ops;
+
+struct tlpi_backend { /* first member of every implementation's struct */
+    const tlpi_backend_ops *ops;
+    const tlpi_env *env;
+};
+
+typedef struct tlpi_backend_options {
+    int n_thread;   /* this rank's threads, the caller included */
+    int n_machine;  /* threads of all ranks in this process */
+    int first_core; /* for pinning */
+    bool pin;
+    int isa;        /* TLP_ISA_* */
+    int compute;    /* TLP_COMPUTE_* */
+    int max_tok;    /* largest n_tok of a step */
+    int max_cols;   /* longest row of any x: sum over a group of one item's
+                       terms is never needed at once, one term is */
+    int max_terms;  /* distinct x in one matmul or gate_up call */
+} tlpi_backend_options;
+
+/* The CPU backend; TLP_ENOTSUP for an instruction set that is not here. */
+tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
+                                   const tlpi_backend_options *opts);
+
+/* "avx512", "avx2" or "scalar": what TLP_ISA_AUTO means on this machine. */
+const char *tlpi_cpu_best_isa(void);
+
+#endif

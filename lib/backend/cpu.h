@@ -1,0 +1,85 @@
+/*
+ * cpu.h - inside the CPU backend: one rank's threads, scratch and kernels.
+ *
+ * cpu.c wires the operations; cpu_matmul.c splits matmuls over the threads,
+ * cpu_weight.c packs weights; cpu_attn.c does attention and the cache,
+ * cpu_vec.c the small row operations.  What differs between instruction sets
+ * stands in two tables of functions, one set of files for each:
+ * cpu_mm_{scalar,avx2,avx512}.c and cpu_vec_{scalar,avx2,avx512}.c.
+ */
+#ifndef TLPI_CPU_H
+#define TLPI_CPU_H
+
+#include "backend/backend.h"
+#include "base/pool.h"
+
+struct tlpi_cpu_mm;  /* cpu_mm.h: matmul kernels */
+struct tlpi_cpu_vec; /* cpu_vec.h: norm, softmax, dot, axpy, rope kernels */
+
+typedef struct tlpi_cpu {
+    tlpi_backend base;
+    tlpi_pool *pool;
+    int n_thread;
+    int isa;                       /* TLP_ISA_*, resolved */
+    bool f32;                      /* TLP_COMPUTE_F32 */
+    int max_tok;
+    const struct tlpi_cpu_mm *mm;
+    const struct tlpi_cpu_vec *vec;
+    void *mm_scratch;              /* owned by cpu_matmul.c */
+    void *attn_scratch;            /* owned by cpu_attn.c */
+} tlpi_cpu;
+
+static inline tlpi_cpu *tlpi_cpu_of(tlpi_backend *b)
+{
+    return (tlpi_cpu *)b;
+}
+
+/* TLP_ISA_* of this machine. */
+int tlpi_cpu_detect(void);
+
+/* ---- cpu_matmul.c, cpu_weight.c ---- */
+
+const struct tlpi_cpu_mm *tlpi_cpu_mm_get(int isa);
+tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
+                                      const tlpi_backend_options *o);
+void tlpi_cpu_mm_scratch_free(tlpi_cpu *c);
+tlp_status tlpi_cpu_weight_create(tlpi_backend *b, tlpi_weight **out,
+                                  const tlpi_tensor *t, int64_t r0, int64_t r1,
+                                  int64_t c0, int64_t c1, bool *copied);
+void tlpi_cpu_weight_free(tlpi_weight *w);
+size_t tlpi_cpu_weight_bytes(const tlpi_weight *w);
+void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_weight *w,
+                    float *x);
+void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
+                     int n);
+void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
+                      int n);
+
+/* ---- cpu_attn.c, cpu_kv.c, cpu_vec.c ---- */
+
+const struct tlpi_cpu_vec *tlpi_cpu_vec_get(int isa);
+tlp_status tlpi_cpu_attn_scratch_create(tlpi_cpu *c,
+                                        const tlpi_backend_options *o);
+void tlpi_cpu_attn_scratch_free(tlpi_cpu *c);
+tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
+                              int n_ctx, int n_head_kv, int head_dim,
+                              int kv_type);
+void tlpi_cpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
+                      int n_pos);
+void tlpi_cpu_kv_free(tlpi_backend *b, tlpi_kv *kv);
+size_t tlpi_cpu_kv_bytes(const tlpi_kv *kv);
+tlp_status tlpi_cpu_rope_create(tlpi_backend *b, tlpi_rope **out,
+                                const double *inv_freq, int n_rot, int n_ctx,
+                                bool neox);
+void tlpi_cpu_rope_free(tlpi_backend *b, tlpi_rope *r);
+void tlpi_cpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
+                     int n, int cols, float *y);
+void tlpi_cpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
+                       const float *delta, float *sum, const tlpi_norm *norm,
+                       int n_norm, float eps);
+void tlpi_cpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
+void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s,
+                        const tlpi_rope *r, const tlpi_attn *item, int n,
+                        int head_dim, float eps);
+
+#endif

@@ -1,0 +1,126 @@
+/*
+ * base.h - what every other module may use: failing, memory, logging, options.
+ */
+#ifndef TLPI_BASE_H
+#define TLPI_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tlp.h"
+
+#if defined(__GNUC__) || defined(__clang__)
+#define TLPI_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define TLPI_PRINTF(fmt, args)
+#endif
+
+/* ==== failing (status.c) ================================================= */
+
+/* Record the text of a failure on this thread and return its status. */
+tlp_status tlpi_fail(tlp_status status, const char *fmt, ...)
+    TLPI_PRINTF(2, 3);
+
+/* The same for memory: a static text, nothing is formatted or allocated. */
+tlp_status tlpi_fail_nomem(void);
+
+/* Put `text` before the recorded one ("model.gguf: " + ...); gives status. */
+tlp_status tlpi_fail_prefix(tlp_status status, const char *fmt, ...)
+    TLPI_PRINTF(2, 3);
+
+/*
+ * The one way to propagate: needs `tlp_status st` and a label `done` that
+ * frees what the function holds, in reverse order.
+ */
+#define TLP_TRY(expr)                                                          \
+    do {                                                                       \
+        st = (expr);                                                           \
+        if (st != TLP_OK)                                                      \
+            goto done;                                                         \
+    } while (0)
+
+/* ==== environment (alloc.c, log.c) ======================================= */
+
+/*
+ * What the host program gave us with the model: memory and a log.  Owned by
+ * the model, borrowed (const) by all that hangs on it.
+ */
+typedef struct tlpi_env {
+    tlp_allocator mem; /* both functions set */
+    tlp_log_fn log;    /* may be NULL */
+    void *log_data;
+} tlpi_env;
+
+/* Fill env from options; TLP_EINVAL if only one memory function is set. */
+tlp_status tlpi_env_init(tlpi_env *env, const tlp_allocator *mem,
+                         tlp_log_fn log, void *log_data);
+
+/* 64-byte aligned; NULL when out of memory or on overflow.  Size 0 is valid. */
+void *tlpi_alloc(const tlpi_env *env, size_t size);             /* not cleared */
+void *tlpi_calloc(const tlpi_env *env, size_t n, size_t size);  /* cleared */
+void *tlpi_alloc_array(const tlpi_env *env, size_t n, size_t size);
+/* Grow to n elements, keeping what is there; on failure p stays valid. */
+void *tlpi_realloc_array(const tlpi_env *env, void *p, size_t n, size_t size);
+char *tlpi_strndup(const tlpi_env *env, const char *s, size_t n);
+void tlpi_free(const tlpi_env *env, void *p); /* NULL is fine */
+
+void tlpi_log(const tlpi_env *env, int level, const char *fmt, ...)
+    TLPI_PRINTF(3, 4);
+
+/* ==== options and out structs (options.c) ================================ */
+
+/*
+ * dst already holds zeroes or defaults for `size` bytes.  Copies what both
+ * sides know; a caller whose struct is longer with a non-zero tail gets
+ * TLP_EABI, one with a struct_size smaller than the size_t itself TLP_EINVAL.
+ * src NULL leaves dst alone.  dst->struct_size becomes `size`.
+ */
+tlp_status tlpi_options_read(void *dst, size_t size, const void *src,
+                             const char *name);
+
+/*
+ * Give `src` (size bytes, struct_size first) to a caller whose *dst has its
+ * struct_size set: copies min(sizes), clears the caller's tail.
+ */
+tlp_status tlpi_struct_write(void *dst, const void *src, size_t size,
+                             const char *name);
+
+/* Copy n bytes + NUL out by the (buf, cap, len) convention of tlp.h. */
+tlp_status tlpi_copy_out(const char *text, size_t n, char *buf, size_t cap,
+                         size_t *len);
+
+/* ==== small helpers ====================================================== */
+
+#define TLPI_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define TLPI_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define TLPI_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* a * b, a + b in size_t; false on overflow. */
+static inline bool tlpi_mul(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+static inline bool tlpi_add(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+
+/* Growing text; `failed` sticks, so that callers check once at the end. */
+typedef struct tlpi_text {
+    const tlpi_env *env;
+    char *data; /* NUL-terminated once anything was added */
+    size_t len, cap;
+    bool failed;
+} tlpi_text;
+
+void tlpi_text_add(tlpi_text *t, const char *s, size_t n);
+void tlpi_text_printf(tlpi_text *t, const char *fmt, ...) TLPI_PRINTF(2, 3);
+void tlpi_text_free(tlpi_text *t);
+
+/* Monotonic seconds. */
+double tlpi_now(void);
+
+#endif

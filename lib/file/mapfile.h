@@ -1,0 +1,33 @@
+/*
+ * mapfile.h - a whole file as read-only memory, mapped or read; and a file
+ * written whole or not at all.
+ */
+#ifndef TLPI_MAPFILE_H
+#define TLPI_MAPFILE_H
+
+#include "base/base.h"
+
+typedef struct tlpi_map {
+    const tlpi_env *env;
+    const uint8_t *data;
+    size_t size;
+    bool mapped; /* munmap, else free */
+} tlpi_map;
+
+tlp_status tlpi_map_open(tlpi_map **out, const tlpi_env *env, const char *path,
+                         bool no_mmap);
+void tlpi_map_close(tlpi_map *map); /* NULL is fine */
+
+/* Tell the system that a part of the mapping will not be needed soon: its
+ * pages leave this process's resident set.  Only whole pages inside go. */
+void tlpi_map_drop(const tlpi_map *map, const void *at, size_t n);
+
+/* Write to a temporary file beside `path`, sync, rename over it. */
+tlp_status tlpi_file_replace(const tlpi_env *env, const char *path,
+                             const void *data, size_t n);
+
+/* Read a small text file (at most max bytes), NUL-terminated; tlpi_free. */
+tlp_status tlpi_file_read(const tlpi_env *env, const char *path, size_t max,
+                          char **out, size_t *len);
+
+#endif

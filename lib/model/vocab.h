@@ -1,0 +1,62 @@
+/*
+ * vocab.h - vocabulary and tokenizers of a GGUF file.
+ *
+ * tokenizer.ggml.model "gpt2" is byte-level BPE (merges, pre-tokenizer chosen
+ * by tokenizer.ggml.pre from our own list), "llama" is SentencePiece-style
+ * (scores, byte fallback).  Both merge with a heap over a linked list: n log n
+ * time and constant stack for any input.
+ */
+#ifndef TLPI_VOCAB_H
+#define TLPI_VOCAB_H
+
+#include "base/base.h"
+#include "file/gguf.h"
+
+/* tokenizer.ggml.token_type */
+typedef enum tlpi_token_type {
+    TLPI_TOKEN_NORMAL = 1,
+    TLPI_TOKEN_UNKNOWN = 2,
+    TLPI_TOKEN_CONTROL = 3,
+    TLPI_TOKEN_USER_DEFINED = 4,
+    TLPI_TOKEN_UNUSED = 5,
+    TLPI_TOKEN_BYTE = 6
+} tlpi_token_type;
+
+typedef struct tlpi_vocab tlpi_vocab;
+
+/* Read and check tokenizer.* keys; n_vocab is the embedding's row count (or 0
+ * when unknown: take the token list's).  The vocabulary keeps views into g. */
+tlp_status tlpi_vocab_create(tlpi_vocab **out, const tlpi_env *env,
+                             const tlpi_gguf *g, int n_vocab);
+void tlpi_vocab_free(tlpi_vocab *v); /* NULL is fine */
+
+int tlpi_vocab_size(const tlpi_vocab *v);
+
+/* Ids of special tokens, -1 where the file has none. */
+typedef struct tlpi_special {
+    int32_t bos, eos, eot, unk, pad;
+    bool add_bos, add_eos;
+} tlpi_special;
+const tlpi_special *tlpi_vocab_special(const tlpi_vocab *v);
+bool tlpi_vocab_is_end(const tlpi_vocab *v, int32_t id);
+
+/* Grown by the tokenizer; free data with tlpi_free. */
+typedef struct tlpi_ids {
+    const tlpi_env *env;
+    int32_t *data;
+    size_t n, cap;
+} tlpi_ids;
+
+tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
+                               uint32_t flags, tlpi_ids *out);
+
+/*
+ * Bytes of one token as it stands inside a text (SentencePiece's leading blank
+ * is kept; dropping the first of a text is the caller's); empty for control
+ * tokens unless TLP_DETOKENIZE_SPECIAL.  id must be in range.
+ */
+tlpi_str tlpi_vocab_piece(const tlpi_vocab *v, int32_t id, uint32_t flags);
+/* True if a blank at the start of a text is the tokenizer's, not the text's. */
+bool tlpi_vocab_adds_space(const tlpi_vocab *v);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * plan.h - the stages of a layer-parallel plan, and who holds what of them.
+ */
+#ifndef TLPI_PLAN_H
+#define TLPI_PLAN_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "model/model.h"
+
+typedef struct tlpi_stage {
+    int mode;      /* TLP_MODE_*; one member is always SERIAL */
+    int n_member;  /* >= 1 */
+    int *layers;   /* [n_member], in running order */
+} tlpi_stage;
+
+struct tlp_plan {
+    _Atomic int refs;
+    tlp_model *model; /* retained */
+    int n_stage;
+    tlpi_stage *stage; /* [n_stage], in running order */
+    /* Layers are numbered 0..n_layer-1; one that stands in no stage is
+     * dropped; none stands in two. */
+    char *made; /* JSON text of the file's "made" object, kept; or NULL */
+};
+
+tlp_plan *tlpi_plan_retain(tlp_plan *p);
+
+/* Largest n_member over the stages (a merged stage counts as one). */
+int tlpi_plan_max_members(const tlp_plan *p);
+
+/*
+ * Build a plan from stages in running order: checks that every layer is in
+ * range and stands once, that modes fit; takes copies.  `where` names the text
+ * in errors.
+ */
+tlp_status tlpi_plan_build(tlp_plan **out, tlp_model *model,
+                           const tlpi_stage *stage, int n_stage,
+                           const char *made, const char *where);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * shard.h - cut each stage of a plan over R ranks.
+ *
+ * A stage is a list of (member, kv heads) for attention and (member, ff
+ * columns) for the feed-forward part.  The list is laid out member after
+ * member, and cut into R consecutive parts of nearly equal bytes, at the
+ * positions where quantised rows can be cut (whole blocks of attn_output and
+ * ffn_down columns).  Any R >= 1 works; a rank may get nothing of a stage.
+ *
+ *   serial, lp  attention and FFN are cut on their own, the FFN cut making up
+ *               for the unevenness of the attention cut (kv heads are coarse);
+ *               so a pair on two ranks falls apart between its members.
+ *   par, asym   a rank's FFN part of a member needs that member's attention
+ *               sum, so both are cut at the same member boundaries first, and
+ *               inside a member only where R does not divide the group; the
+ *               ranks that share a member form its `span`.
+ *   merge       cut as a serial layer.
+ *   lp-code     as lp, with the FFN slices also cut where the norm changes.
+ */
+#ifndef TLPI_SHARD_H
+#define TLPI_SHARD_H
+
+#include "plan/plan.h"
+
+typedef struct tlpi_attn_part {
+    int member;     /* index in the stage; 0 for merge */
+    int kv0, kv1;   /* kv heads [kv0, kv1); query heads are these times
+                       n_head/n_head_kv */
+} tlpi_attn_part;
+
+typedef struct tlpi_ffn_part {
+    int member;
+    int norm;       /* member whose ffn_norm the input goes through */
+    int ff0, ff1;   /* rows of ffn_gate/up, columns of ffn_down */
+} tlpi_ffn_part;
+
+typedef struct tlpi_span {
+    int first, count; /* ranks that hold parts of a member */
+} tlpi_span;
+
+/* One rank's parts of one stage, ordered by member. */
+typedef struct tlpi_stage_shard {
+    tlpi_attn_part *attn;
+    int n_attn;
+    tlpi_ffn_part *ffn;
+    int n_ffn;
+} tlpi_stage_shard;
+
+typedef struct tlpi_shards {
+    const tlpi_env *env;
+    int n_rank, n_stage;
+    tlpi_stage_shard *part; /* [n_stage][n_rank] */
+    tlpi_span **span;       /* [n_stage][n_member]; par and asym, else NULL */
+    int *vocab;             /* [n_rank+1] row borders of the output head,
+                               multiples of 16 but for the last */
+    uint64_t *rank_bytes;   /* [n_rank] weight bytes read per token */
+} tlpi_shards;
+
+tlp_status tlpi_shards_create(tlpi_shards **out, const tlp_plan *plan,
+                              int n_rank);
+void tlpi_shards_free(tlpi_shards *s); /* NULL is fine */
+
+static inline const tlpi_stage_shard *
+tlpi_shard_at(const tlpi_shards *s, int stage, int rank)
+{
+    return &s->part[(size_t)stage * (size_t)s->n_rank + (size_t)rank];
+}
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * tiny.h - small random models, written as real GGUF files by the tests
+ * themselves: any architecture, shape and tensor type.
+ */
+#ifndef TINY_H
+#define TINY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tensor/tensor.h"
+
+typedef struct tiny_spec {
+    const char *arch; /* "llama", "qwen2", "qwen3" */
+    int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab;
+    int n_ctx;
+    tlpi_dtype type;  /* of the matrices; a matrix whose row length is not a
+                         multiple of the block falls back to Q8_0, then F16 */
+    bool tied;        /* no output.weight */
+    bool rope_freqs;  /* write rope_freqs.weight (llama3 scaling) */
+    float rope_scale; /* linear rope scaling factor; 0 or 1 = none */
+    uint32_t version; /* GGUF version; 0 = 3 */
+    int n_split;      /* files; 0 or 1 = single */
+    uint64_t seed;
+} tiny_spec;
+
+/* A reasonable shape with odd head counts (6 query heads, 3 kv heads, 5
+ * layers, n_embd 96, n_ff 160, head_dim 16, 288 tokens); change what you need. */
+tiny_spec tiny_default(void);
+
+/* Write the model (a byte-level BPE vocabulary included, byte tokens first,
+ * then a few merges, then control tokens <|im_start|>, <|im_end|>) to `path`
+ * (split files get -00001-of-0000N in place of ".gguf").  False + message on
+ * stderr on failure. */
+bool tiny_write(const char *path, const tiny_spec *spec);
+
+/* A fresh path in a temporary directory that is removed at exit. */
+const char *tiny_path(const char *name);
+
+/* tiny_write to a fresh path; the path, for opening (static storage). */
+const char *tiny_make(const tiny_spec *spec);
+
+#endif
