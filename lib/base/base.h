@@ -108,6 +108,17 @@ static inline bool tlpi_add(size_t a, size_t b, size_t *out)
     return !__builtin_add_overflow(a, b, out);
 }
 
+/*
+ * vsnprintf for messages (line.c): the result is one line of valid UTF-8,
+ * controls and stray bytes replaced by '?', cut between characters if cap is
+ * too small.  Gives its length.
+ */
+size_t tlpi_format_line(char *buf, size_t cap, const char *fmt, va_list args)
+    TLPI_PRINTF(3, 0);
+/* The same for n bytes in place, NUL added at the end; `cut` says that the
+ * text may end inside a character.  text has room for n + 1 bytes. */
+size_t tlpi_clean_line(char *text, size_t n, bool cut);
+
 /* Growing text; `failed` sticks, so that callers check once at the end. */
 typedef struct tlpi_text {
     const tlpi_env *env;

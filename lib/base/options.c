@@ -1,0 +1,75 @@
+/*
+ * options.c - structs and texts across the public border.
+ *
+ * Every public struct starts with its size as the caller was compiled, so that
+ * either side may be the newer one.
+ */
+#include <string.h>
+
+#include "base/base.h"
+
+/* No struct of a newer header will be so much longer: the field was not set,
+ * and bytes past the real end must not be touched. */
+#define MAX_GROWTH 4096
+
+static tlp_status struct_size(const void *s, size_t known, const char *name,
+                              size_t *size)
+{
+    memcpy(size, s, sizeof *size);
+    if (*size < sizeof *size || *size > known + MAX_GROWTH)
+        return tlpi_fail(TLP_EINVAL,
+                         "%s: struct_size is %zu, %zu expected here", name,
+                         *size, known);
+    return TLP_OK;
+}
+
+tlp_status tlpi_options_read(void *dst, size_t size, const void *src,
+                             const char *name)
+{
+    size_t given = size;
+
+    if (src) {
+        tlp_status st = struct_size(src, size, name, &given);
+        if (st != TLP_OK)
+            return st;
+        const unsigned char *bytes = src;
+        for (size_t i = size; i < given; i++)
+            if (bytes[i] != 0)
+                return tlpi_fail(TLP_EABI,
+                                 "%s: an option of a newer header is set "
+                                 "(struct_size %zu, %zu known here)",
+                                 name, given, size);
+        memcpy(dst, src, TLPI_MIN(given, size));
+    }
+    memcpy(dst, &size, sizeof size);
+    return TLP_OK;
+}
+
+tlp_status tlpi_struct_write(void *dst, const void *src, size_t size,
+                             const char *name)
+{
+    size_t given = 0;
+    tlp_status st = struct_size(dst, size, name, &given);
+
+    if (st != TLP_OK)
+        return st;
+    size_t n = TLPI_MIN(given, size);
+    memcpy((char *)dst + sizeof given, (const char *)src + sizeof given,
+           n - sizeof given);
+    memset((char *)dst + n, 0, given - n);
+    return TLP_OK;
+}
+
+tlp_status tlpi_copy_out(const char *text, size_t n, char *buf, size_t cap,
+                         size_t *len)
+{
+    if (len)
+        *len = n;
+    if (cap == 0 || !buf || n >= cap)
+        return tlpi_fail(TLP_EBUFS, "a buffer of %zu bytes is needed, %zu given",
+                         n + 1, buf ? cap : 0);
+    if (n > 0)
+        memcpy(buf, text, n);
+    buf[n] = '\0';
+    return TLP_OK;
+}
