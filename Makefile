@@ -1,63 +1,330 @@
 # libtlp - build, test, install.  `make help` lists targets and variables.
 
-CC         ?= cc
-CXX        ?= c++
-AR         ?= ar
-PKG_CONFIG ?= pkg-config
-CFLAGS     ?= -O2 -g
-BUILD      ?= build
+# ==== what the user may set =================================================
+# Environment and command line win over all of these.
 
-PREFIX ?= /usr/local
-
-TLP_DEPS := libpcre2-8 libutf8proc jansson hwloc
-DEP_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(TLP_DEPS))
-DEP_LIBS   = $(shell $(PKG_CONFIG) --libs $(TLP_DEPS))
-
-TLP_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread \
-             -fno-math-errno -ffp-contract=off \
-             -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
-             -Wstrict-prototypes -Wmissing-prototypes -Wvla \
-             -Iinclude -Ilib $(DEP_CFLAGS)
-TLP_LIBS   = $(DEP_LIBS) -lm -pthread
-
-ifdef ASAN
-TLP_CFLAGS += -fsanitize=address,undefined -fno-omit-frame-pointer
-TLP_LDFLAGS += -fsanitize=address,undefined
+ifeq ($(origin CC),default)
+CC := cc
 endif
-ifdef TSAN
-TLP_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
-TLP_LDFLAGS += -fsanitize=thread
+ifeq ($(origin CXX),default)
+CXX := c++
 endif
-ifdef WERROR
-TLP_CFLAGS += -Werror
+ifeq ($(origin AR),default)
+AR := ar
+endif
+NVCC         ?= nvcc
+PKG_CONFIG   ?= pkg-config
+CLANG        ?= clang
+CLANG_FORMAT ?= clang-format
+DOXYGEN      ?= doxygen
+INSTALL      ?= install
+LN_S         ?= ln -sf
+
+CFLAGS   ?= -O2 -g
+CXXFLAGS ?= -O2 -g
+
+# Lower-case GNU names are accepted too.
+prefix       ?= /usr/local
+PREFIX       ?= $(prefix)
+BINDIR       ?= $(PREFIX)/bin
+LIBDIR       ?= $(PREFIX)/lib
+INCLUDEDIR   ?= $(PREFIX)/include
+MANDIR       ?= $(PREFIX)/share/man
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+
+# Switches, 0 or 1.  Each sanitizer builds into a folder of its own.
+ASAN   ?= 0 # address and undefined behaviour
+UBSAN  ?= 0 # undefined behaviour
+TSAN   ?= 0 # data races
+FUZZ   ?= 0 # coverage for libFuzzer, with ASAN's checks; needs clang
+DEBUG  ?= 0 # no optimisation
+CUDA   ?= 0 # compile cuda/*.cu too
+WERROR ?= 0 # warnings are errors
+V      ?= 0 # show commands
+
+FUZZ_SECONDS ?= 60
+
+on = $(filter 1,$(firstword $($(1))))
+
+VARIANT := $(if $(call on,FUZZ),/fuzz)$(if $(call on,ASAN),/asan)$(strip \
+           )$(if $(call on,UBSAN),/ubsan)$(if $(call on,TSAN),/tsan)$(strip \
+           )$(if $(call on,DEBUG),/debug)
+BUILD ?= build$(VARIANT)
+
+# ==== flags =================================================================
+
+version = $(shell sed -n 's/^.define TLP_$(1) \([0-9]*\).*/\1/p' include/tlp.h)
+ABI     := $(call version,ABI_VERSION)
+VERSION := $(call version,VERSION_MAJOR).$(call version,VERSION_MINOR).$(strip \
+           $(call version,VERSION_PATCH))
+
+# Asked once, and only when something is compiled: a first `make check` installs
+# these packages before it gets here.
+DEPS := libpcre2-8 libutf8proc jansson hwloc
+once  = $(eval $(1) := $$(shell $(2)))$($(1))
+missing_deps = $(error $(DEPS) not found by $(PKG_CONFIG): try scripts/setup.sh)
+DEP_CFLAGS = $(call once,DEP_CFLAGS,$(PKG_CONFIG) --cflags $(DEPS))
+DEP_LIBS   = $(or $(call once,DEP_LIBS,$(PKG_CONFIG) --libs $(DEPS)),$(missing_deps))
+
+sanitize := $(strip $(if $(call on,FUZZ),-fsanitize=fuzzer-no-link) \
+            $(if $(call on,FUZZ)$(call on,ASAN), \
+                -fsanitize=address -fsanitize=undefined) \
+            $(if $(call on,UBSAN),-fsanitize=undefined) \
+            $(if $(call on,TSAN),-fsanitize=thread))
+
+# No -ffast-math, no contraction and no -march: results must not depend on the
+# compiler's mood or on the machine that built the library.
+WARN_C := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
+          -Wstrict-prototypes -Wmissing-prototypes -Wvla
+TLP_CFLAGS = -std=c11 -D_GNU_SOURCE -pthread -fPIC -fvisibility=hidden \
+             -fno-math-errno -ffp-contract=off $(WARN_C) \
+             $(if $(call on,WERROR),-Werror) $(if $(call on,DEBUG),-O0) \
+             $(if $(sanitize),$(sanitize) -fno-omit-frame-pointer) \
+             -Iinclude
+LIB_CFLAGS = -Ilib $(DEP_CFLAGS)
+TLP_LDFLAGS = $(sanitize) -pthread
+TLP_LIBS    = $(DEP_LIBS) -lm
+
+# clang leaves the sanitizers' symbols of a shared library undefined.
+TLP_SOFLAGS = -shared -Wl,-soname,libtlp.so.$(ABI) -Wl,--as-needed \
+              -Wl,--version-script,lib/libtlp.map \
+              $(if $(sanitize),,-Wl,-z,defs)
+
+# Instruction sets are chosen at run time, so only their own files get flags.
+ifneq ($(filter x86_64% i386% i486% i586% i686%,$(shell $(CC) -dumpmachine)),)
+AVX2_FLAGS   := -mavx2 -mfma -mf16c
+AVX512_FLAGS := $(AVX2_FLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl \
+                -mavx512vnni -mavx512bf16
 endif
 
-LIB_SRC := $(wildcard lib/*/*.c)
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
+# ==== files =================================================================
 
-$(BUILD)/lib/backend/%_avx2.o: TLP_CFLAGS += -mavx2 -mfma -mf16c
-$(BUILD)/lib/backend/%_avx512.o: TLP_CFLAGS += -mavx512f -mavx512bw \
-    -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 -mfma -mf16c
+LIB_SRC     := $(wildcard lib/*/*.c)
+TOOL_SRC    := $(wildcard src/*.c)
+SUPPORT_SRC := $(wildcard test/support/*.c)
+TEST_SRC    := $(wildcard test/test_*.c)
+FUZZ_SRC    := $(wildcard test/fuzz/fuzz_*.c)
+CUDA_SRC    := $(wildcard cuda/*.cu)
+EXAMPLE_SRC := $(wildcard examples/*.c examples/*.cc)
 
-all: $(BUILD)/libtlp.a
+objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))
+LIB_OBJ  := $(call objects,$(LIB_SRC))
+TOOL_OBJ := $(call objects,$(TOOL_SRC))
+SUPPORT_OBJ := $(call objects,$(SUPPORT_SRC))
+CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/%.o)
+TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
+FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
+EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
+C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu')
 
-$(BUILD)/libtlp.a: $(LIB_OBJ)
-	@rm -f $@
-	$(AR) rcs $@ $^
+STATIC := $(BUILD)/libtlp.a
+SHARED := $(BUILD)/libtlp.so.$(VERSION)
+TOOL   := $(BUILD)/tlp
 
-$(BUILD)/%.o: %.c
+Q   = $(if $(call on,V),,@)
+say = $(if $(call on,V),,@printf '  %-6s %s\n' $(1) $(2);)
+
+# ==== build =================================================================
+
+all: shared static tool $(if $(call on,CUDA),cuda) ## build library and tool
+
+shared: $(SHARED)   ## libtlp.so
+static: $(STATIC)   ## libtlp.a
+tool: $(TOOL)       ## build/tlp
+examples: $(EXAMPLES) ## the programs in examples/
+cuda: $(CUDA_OBJ)   ## objects of cuda/*.cu
+
+$(STATIC): $(LIB_OBJ)
+	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
+
+$(SHARED): $(LIB_OBJ) lib/libtlp.map
+	$(call say,LD,$@)$(CC) $(TLP_SOFLAGS) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ \
+	    $(LIB_OBJ) $(TLP_LIBS) $(LDLIBS)
+	@$(LN_S) $(@F) $(BUILD)/libtlp.so.$(ABI)
+	@$(LN_S) libtlp.so.$(ABI) $(BUILD)/libtlp.so
+
+# The tool carries the library in itself: it runs from any folder, before and
+# after installing, without a run path.
+$(TOOL): $(TOOL_OBJ) $(STATIC)
+	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
+	    $(LDLIBS)
+
+$(BUILD)/lib/%.o $(BUILD)/test/%.o: private TLP_CFLAGS += $(LIB_CFLAGS)
+$(BUILD)/lib/backend/%_avx2.o: private TLP_CFLAGS += $(AVX2_FLAGS)
+$(BUILD)/lib/backend/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS)
+
+compile_c = $(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(TLP_CFLAGS) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(compile_c) -MMD -MP -c -o $@ $<
 
-# Tests: one Criterion program for each test/test_*.c.
-SUPPORT_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/support/*.c))
+$(BUILD)/%.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)$(NVCC) -std=c++14 -Iinclude -Ilib -O2 \
+	    -Xcompiler -fPIC,-fvisibility=hidden $(NVCCFLAGS) -c -o $@ $<
 
-$(BUILD)/test/%: $(BUILD)/test/%.o $(SUPPORT_OBJ) $(BUILD)/libtlp.a
-	$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion $(TLP_LIBS) $(LDLIBS)
+# Changed flags rebuild everything that was compiled with the old ones.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ',,$(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS))' \
+	    >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-clean:
+# Examples are compiled as a user of the installed library would.
+USER_CFLAGS  = -Wall -Wextra -Wpedantic $(if $(call on,WERROR),-Werror) \
+               $(sanitize) -Iinclude
+USER_LDFLAGS = $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/..' \
+               -Wl,--disable-new-dtags
+
+$(BUILD)/examples/%: examples/%.c include/tlp.h $(SHARED)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L $(USER_CFLAGS) \
+	    $(CPPFLAGS) $(CFLAGS) $(USER_LDFLAGS) -o $@ $< -ltlp -lm -ldl
+
+$(BUILD)/examples/%: examples/%.cc include/tlp.h $(SHARED)
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) -std=c++11 $(USER_CFLAGS) $(CPPFLAGS) $(CXXFLAGS) \
+	    $(USER_LDFLAGS) -o $@ $< -ltlp
+
+# ==== tests =================================================================
+# Each test/test_*.c is one Criterion program.
+
+$(BUILD)/test/%: $(BUILD)/test/%.o $(SUPPORT_OBJ) $(STATIC)
+	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion \
+	    $(TLP_LIBS) $(LDLIBS)
+
+$(BUILD)/test/test_tool: | $(TOOL)
+$(BUILD)/test/test_examples: | $(EXAMPLES)
+
+check: ## set up, fetch the model and run every test
+	@scripts/setup.sh check
+	@$(MAKE) --no-print-directory all examples $(TESTS)
+	@$(MAKE) --no-print-directory check-layers check-abi check-install
+	@$(MAKE) --no-print-directory check-programs
+
+check-programs: $(TESTS) ## run the test programs alone
+	@BUILD=$(BUILD) scripts/run-tests.sh $(TESTS)
+
+check-asan: ## the test programs under ASan and UBSan
+	@$(MAKE) --no-print-directory ASAN=1 check-programs
+
+check-tsan: ## the test programs under TSan
+	@$(MAKE) --no-print-directory TSAN=1 check-programs
+
+check-abi: $(SHARED) ## exported names, imports, header dialects
+	@CC='$(CC)' CXX='$(CXX)' test/check-abi.sh $(SHARED)
+
+check-layers: ## what each folder may include
+	@scripts/check-layers.sh
+
+check-install: all ## install, use through pkg-config, uninstall
+	@MAKE='$(MAKE)' CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' \
+	    test/check-install.sh
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS
+	@$(MAKE) --no-print-directory FUZZ=1 CC=$(CLANG) run-fuzzers
+
+run-fuzzers: $(FUZZERS)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/run-fuzzers.sh $(FUZZERS)
+
+$(BUILD)/test/fuzz/%: $(BUILD)/test/fuzz/%.o $(SUPPORT_OBJ) $(STATIC)
+	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ \
+	    $^ $(TLP_LIBS) $(LDLIBS)
+
+bench: all ## tokens/s of serial and layer-parallel plans
+	@BUILD=$(BUILD) scripts/bench.sh
+
+demo: ## set up, build, and compare two plans on two ranks
+	@scripts/setup.sh build
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) scripts/demo.sh
+
+# ==== documents, formatting =================================================
+
+docs: ## HTML reference of tlp.h in build/docs
+	$(Q)mkdir -p $(BUILD)/docs
+	$(Q)BUILD=$(BUILD) VERSION=$(VERSION) $(DOXYGEN) docs/Doxyfile
+
+format: ## rewrite sources with clang-format
+	$(Q)$(CLANG_FORMAT) -i $(C_FILES)
+
+format-check: ## fail if clang-format would change a source
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+
+compile_commands.json: FORCE ## for clangd and clang-tidy
+	$(Q)BUILD=$(BUILD) scripts/compile-commands.sh '$(compile_c)' \
+	    '$(LIB_CFLAGS)' $(LIB_SRC) $(TOOL_SRC) $(SUPPORT_SRC) $(TEST_SRC) >$@
+
+dist: ## source archive of the last commit
+	$(Q)mkdir -p $(BUILD)
+	$(Q)git archive --prefix=libtlp-$(VERSION)/ -o $(BUILD)/libtlp-$(VERSION).tar.gz HEAD
+
+# ==== install ===============================================================
+
+DEST = $(DESTDIR)
+
+install: install-shared install-static install-headers install-pc \
+         install-tool install-man ## everything, under DESTDIR and PREFIX
+
+install-shared: $(SHARED)
+	$(INSTALL) -d '$(DEST)$(LIBDIR)'
+	$(INSTALL) -m 755 $(SHARED) '$(DEST)$(LIBDIR)'
+	$(LN_S) $(notdir $(SHARED)) '$(DEST)$(LIBDIR)/libtlp.so.$(ABI)'
+	$(LN_S) libtlp.so.$(ABI) '$(DEST)$(LIBDIR)/libtlp.so'
+
+install-static: $(STATIC)
+	$(INSTALL) -d '$(DEST)$(LIBDIR)'
+	$(INSTALL) -m 644 $(STATIC) '$(DEST)$(LIBDIR)'
+
+install-headers:
+	$(INSTALL) -d '$(DEST)$(INCLUDEDIR)'
+	$(INSTALL) -m 644 include/tlp.h '$(DEST)$(INCLUDEDIR)'
+
+install-pc:
+	$(INSTALL) -d '$(DEST)$(PKGCONFIGDIR)'
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	    -e 's|@DEPS@|$(DEPS)|' \
+	    -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
+	    -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%)|' \
+	    pkgconfig/libtlp.pc.in >'$(DEST)$(PKGCONFIGDIR)/tlp.pc'
+
+install-tool: $(TOOL)
+	$(INSTALL) -d '$(DEST)$(BINDIR)'
+	$(INSTALL) -m 755 $(TOOL) '$(DEST)$(BINDIR)'
+
+install-man:
+	$(INSTALL) -d '$(DEST)$(MANDIR)/man1' '$(DEST)$(MANDIR)/man3'
+	$(INSTALL) -m 644 docs/man/tlp.1 '$(DEST)$(MANDIR)/man1'
+	$(INSTALL) -m 644 docs/man/libtlp.3 '$(DEST)$(MANDIR)/man3'
+
+uninstall: ## remove what install put there
+	rm -f '$(DEST)$(LIBDIR)/'libtlp.a '$(DEST)$(LIBDIR)/'libtlp.so* \
+	    '$(DEST)$(INCLUDEDIR)/tlp.h' '$(DEST)$(PKGCONFIGDIR)/tlp.pc' \
+	    '$(DEST)$(BINDIR)/tlp' '$(DEST)$(MANDIR)/man1/tlp.1' \
+	    '$(DEST)$(MANDIR)/man3/libtlp.3'
+
+clean: ## remove the build folder
 	rm -rf $(BUILD)
 
-.PHONY: all clean
+help: ## this text
+	@echo 'Targets:'
+	@sed -n 's/^\([a-z][a-z_.-]*\):.*## /\1: /p; s/^ .*install-man ## /install: /p' \
+	    Makefile | awk -F': ' '{ printf "  %-22s%s\n", $$1, $$2 }'
+	@echo 'Switches, NAME=1:'
+	@sed -n 's/^\([A-Z]*\) *?= 0 # /\1: /p' Makefile | \
+	    awk -F': ' '{ printf "  %-22s%s\n", $$1, $$2 }'
+	@echo 'Variables:'
+	@echo '  CC CXX AR NVCC CFLAGS CXXFLAGS CPPFLAGS LDFLAGS LDLIBS NVCCFLAGS'
+	@echo '  BUILD PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
+	@echo '  PKG_CONFIG CLANG CLANG_FORMAT DOXYGEN INSTALL FUZZ_SECONDS'
+
+FORCE:
+.PHONY: all shared static tool examples cuda check check-programs check-asan \
+    check-tsan check-abi check-layers check-install fuzz run-fuzzers bench \
+    demo docs format format-check dist install install-shared install-static \
+    install-headers install-pc install-tool install-man uninstall clean help \
+    FORCE
+.DELETE_ON_ERROR:
 .SECONDARY:
--include $(LIB_OBJ:.o=.d)
+-include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
