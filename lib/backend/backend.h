@@ -110,8 +110,8 @@ typedef struct tlpi_backend_ops {
     void (*begin_step)(tlpi_backend *b);
     tlp_status (*end_step)(tlpi_backend *b);
 
-    /* x[t] = row id[t] of w (n_vocab rows) */
-    void (*embed)(tlpi_backend *b, const tlpi_step *s, const tlpi_weight *w,
+    /* x[t] = row id[t] of w, read where the file put it: never packed */
+    void (*embed)(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *w,
                   float *x);
 
     /* y[i] = x[rows[i]], rows on the host; cols columns */
