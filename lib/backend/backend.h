@@ -81,8 +81,9 @@ typedef struct tlpi_backend_ops {
     tlp_status (*weight_create)(tlpi_backend *b, tlpi_weight **out,
                                 const tlpi_tensor *t, int64_t r0, int64_t r1,
                                 int64_t c0, int64_t c1, bool *copied);
-    /* Needs no backend: weights outlive sessions on the model's shelf. */
-    void (*weight_free)(tlpi_weight *w);
+    /* A tlpi_weight; needs no backend, since a weight may outlive the one that
+     * made it on the model's shelf (whose destroy function this is). */
+    void (*weight_free)(void *weight);
     size_t (*weight_bytes)(const tlpi_weight *w);
 
     tlp_status (*buffer_create)(tlpi_backend *b, float **out, size_t n);
@@ -124,8 +125,9 @@ typedef struct tlpi_backend_ops {
                      const float *delta, float *sum, const tlpi_norm *norm,
                      int n_norm, float eps);
 
-    /* y += x over n floats */
+    /* y += x over n floats; y = 0 */
     void (*add)(tlpi_backend *b, float *y, const float *x, size_t n);
+    void (*zero)(tlpi_backend *b, float *y, size_t n);
 
     void (*matmul)(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n);
     void (*gate_up)(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
@@ -140,6 +142,7 @@ typedef struct tlpi_backend_ops {
 struct tlpi_backend { /* first member of every implementation's struct */
     const tlpi_backend_ops *ops;
     const tlpi_env *env;
+    int layout; /* backends of one layout can share weights */
 };
 
 typedef struct tlpi_backend_options {

@@ -46,7 +46,7 @@ void tlpi_cpu_mm_scratch_free(tlpi_cpu *c);
 tlp_status tlpi_cpu_weight_create(tlpi_backend *b, tlpi_weight **out,
                                   const tlpi_tensor *t, int64_t r0, int64_t r1,
                                   int64_t c0, int64_t c1, bool *copied);
-void tlpi_cpu_weight_free(tlpi_weight *w);
+void tlpi_cpu_weight_free(void *weight);
 size_t tlpi_cpu_weight_bytes(const tlpi_weight *w);
 void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *w,
                     float *x);
@@ -78,6 +78,7 @@ void tlpi_cpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
                        const float *delta, float *sum, const tlpi_norm *norm,
                        int n_norm, float eps);
 void tlpi_cpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
+void tlpi_cpu_zero(tlpi_backend *b, float *y, size_t n);
 void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s,
                         const tlpi_rope *r, const tlpi_attn *item, int n,
                         int head_dim, float eps);
