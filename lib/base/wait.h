@@ -1,8 +1,9 @@
 /*
- * wait.h - wait for a 32-bit word to change: spin, yield, then sleep.
+ * wait.h - wait for another thread's counter: spin, yield, then sleep.
  *
  * All waiting between threads goes through here, so that the trade between
- * latency (spinning) and politeness (sleeping) is made in one place.
+ * latency (spinning) and politeness (sleeping) is made in one place.  A word
+ * counts how far its thread has come; it only ever grows, and wraps.
  */
 #ifndef TLPI_WAIT_H
 #define TLPI_WAIT_H
@@ -11,28 +12,33 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef _Atomic uint32_t tlpi_word;
+/* All zero is a valid start.  The sleepers stand beside the count, so that
+ * adding to a word nobody sleeps on needs no system call. */
+typedef struct tlpi_word {
+    _Atomic uint32_t count;
+    _Atomic uint32_t sleepers;
+} tlpi_word;
 
 /*
- * How long to spin before sleeping, in pause instructions.  With more threads
- * than cores spinning only steals time from the one that is waited for.
+ * How long to spin, and how often to yield, before sleeping.  With more
+ * threads than cores spinning only steals time from the one waited for.
  */
 typedef struct tlpi_patience {
-    uint32_t spins;
+    uint32_t spin_ns;
     uint32_t yields;
 } tlpi_patience;
 
 /* For n_thread threads of ours running at once on this machine's cores. */
 tlpi_patience tlpi_patience_for(int n_thread);
 
-/*
- * Return once *w != old, or once `deadline` (tlpi_now() seconds; 0 = never)
- * passed: false.  Reading the word acquires.
- */
-bool tlpi_wait_change(tlpi_word *w, uint32_t old, tlpi_patience p,
-                      double deadline);
+/* Add n and wake those whose target may be reached (release). */
+void tlpi_word_add(tlpi_word *w, uint32_t n);
 
-/* Wake those asleep on a word that was just changed (release) by the caller. */
-void tlpi_wake_all(tlpi_word *w);
+/*
+ * Return true once w has reached `target` (less than 2^31 ahead), false once
+ * `deadline` (tlpi_now() seconds; 0 = never) has passed before.  Acquires.
+ */
+bool tlpi_word_wait(tlpi_word *w, uint32_t target, tlpi_patience p,
+                    double deadline);
 
 #endif
