@@ -136,6 +136,11 @@ typedef struct tlpi_backend_ops {
     void (*attention)(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
                       const tlpi_attn *item, int n, int head_dim, float eps);
 
+    /* lse[i] = log sum exp x[i]; at[i] = x[i][index[i]], -inf for index -1.
+     * x [n][cols]; lse and at on the host, where they are when this returns. */
+    void (*log_sum_exp)(tlpi_backend *b, const float *x, int n, int cols,
+                        const int32_t *index, float *lse, float *at);
+
     void (*free)(tlpi_backend *b);
 } tlpi_backend_ops;
 
