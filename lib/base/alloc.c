@@ -48,9 +48,9 @@ static void default_free(void *ptr, size_t size, void *user_data)
 tlp_status tlpi_env_init(tlpi_env *env, const tlp_allocator *mem,
                          tlp_log_fn log, void *log_data)
 {
-    *env = (tlpi_env){.mem = {default_alloc, default_free, NULL},
-                      .log = log,
-                      .log_data = log_data};
+    *env = (tlpi_env){ .mem = { default_alloc, default_free, NULL },
+                       .log = log,
+                       .log_data = log_data };
     if (!mem || (!mem->alloc && !mem->free))
         return TLP_OK;
     if (!mem->alloc || !mem->free)
@@ -75,7 +75,7 @@ void *tlpi_alloc(const tlpi_env *env, size_t size)
     char *base = env->mem.alloc(total, ALIGN, env->mem.user_data);
     if (!base)
         return NULL;
-    *(header *)(void *)base = (header){total};
+    *(header *)(void *)base = (header){ total };
     return base + ALIGN;
 }
 
@@ -85,8 +85,8 @@ void *tlpi_calloc(const tlpi_env *env, size_t n, size_t size)
 
     if (!p)
         return NULL;
-    bool fresh_pages = env->mem.alloc == default_alloc &&
-                       header_of(p)->size >= MAP_MIN;
+    bool fresh_pages =
+        env->mem.alloc == default_alloc && header_of(p)->size >= MAP_MIN;
     if (!fresh_pages)
         memset(p, 0, n * size);
     return p;

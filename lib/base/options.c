@@ -66,8 +66,9 @@ tlp_status tlpi_copy_out(const char *text, size_t n, char *buf, size_t cap,
     if (len)
         *len = n;
     if (cap == 0 || !buf || n >= cap)
-        return tlpi_fail(TLP_EBUFS, "a buffer of %zu bytes is needed, %zu given",
-                         n + 1, buf ? cap : 0);
+        return tlpi_fail(TLP_EBUFS,
+                         "a buffer of %zu bytes is needed, %zu given", n + 1,
+                         buf ? cap : 0);
     if (n > 0)
         memcpy(buf, text, n);
     buf[n] = '\0';

@@ -18,9 +18,8 @@
 #endif
 
 #define INFO(isa)                                                              \
-    "libtlp "                                                                  \
-    DOTTED(TLP_VERSION_MAJOR, TLP_VERSION_MINOR, TLP_VERSION_PATCH)            \
-    ", " COMPILER ", " isa " kernels"
+    "libtlp " DOTTED(TLP_VERSION_MAJOR, TLP_VERSION_MINOR,                     \
+                     TLP_VERSION_PATCH) ", " COMPILER ", " isa " kernels"
 
 const char *tlp_build_info(void)
 {

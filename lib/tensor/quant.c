@@ -141,9 +141,15 @@ static void block_q6_k(const uint8_t *b, float *x)
     }
 }
 
+static void (*const blocks[])(const uint8_t *b, float *x) = {
+    [TLPI_Q8_0] = block_q8_0, [TLPI_Q4_0] = block_q4_0,
+    [TLPI_Q4_1] = block_q4_1, [TLPI_Q5_0] = block_q5_0,
+    [TLPI_Q5_1] = block_q5_1, [TLPI_Q4_K] = block_q4_k,
+    [TLPI_Q5_K] = block_q5_k, [TLPI_Q6_K] = block_q6_k,
+};
+
 void tlpi_dequantize(tlpi_dtype type, const void *src, float *dst, int64_t n)
 {
-    void (*block)(const uint8_t *b, float *x) = NULL;
     const uint8_t *b = src;
 
     switch (type) {
@@ -161,17 +167,11 @@ void tlpi_dequantize(tlpi_dtype type, const void *src, float *dst, int64_t n)
             dst[i] = tlpi_bf16_to_f32(h);
         }
         return;
-    case TLPI_Q8_0: block = block_q8_0; break;
-    case TLPI_Q4_0: block = block_q4_0; break;
-    case TLPI_Q4_1: block = block_q4_1; break;
-    case TLPI_Q5_0: block = block_q5_0; break;
-    case TLPI_Q5_1: block = block_q5_1; break;
-    case TLPI_Q4_K: block = block_q4_k; break;
-    case TLPI_Q5_K: block = block_q5_k; break;
-    case TLPI_Q6_K: block = block_q6_k; break;
+    default:
+        break;
     }
 
     const tlpi_dtype_info *info = tlpi_dtype_get(type);
     for (int64_t i = 0; i < n; i += info->block, b += info->size)
-        block(b, dst + i);
+        blocks[type](b, dst + i);
 }

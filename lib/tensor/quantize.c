@@ -213,9 +213,15 @@ static void block_q6_k(const float *x, uint8_t *b)
     }
 }
 
+static void (*const blocks[])(const float *x, uint8_t *b) = {
+    [TLPI_Q8_0] = block_q8_0, [TLPI_Q4_0] = block_q4_0,
+    [TLPI_Q4_1] = block_q4_1, [TLPI_Q5_0] = block_q5_0,
+    [TLPI_Q5_1] = block_q5_1, [TLPI_Q4_K] = block_q4_k,
+    [TLPI_Q5_K] = block_q5_k, [TLPI_Q6_K] = block_q6_k,
+};
+
 void tlpi_quantize(tlpi_dtype type, const float *src, void *dst, int64_t n)
 {
-    void (*block)(const float *x, uint8_t *b) = NULL;
     uint8_t *b = dst;
 
     switch (type) {
@@ -232,17 +238,11 @@ void tlpi_quantize(tlpi_dtype type, const float *src, void *dst, int64_t n)
             memcpy(b + 2 * i, &h, sizeof h);
         }
         return;
-    case TLPI_Q8_0: block = block_q8_0; break;
-    case TLPI_Q4_0: block = block_q4_0; break;
-    case TLPI_Q4_1: block = block_q4_1; break;
-    case TLPI_Q5_0: block = block_q5_0; break;
-    case TLPI_Q5_1: block = block_q5_1; break;
-    case TLPI_Q4_K: block = block_q4_k; break;
-    case TLPI_Q5_K: block = block_q5_k; break;
-    case TLPI_Q6_K: block = block_q6_k; break;
+    default:
+        break;
     }
 
     const tlpi_dtype_info *info = tlpi_dtype_get(type);
     for (int64_t i = 0; i < n; i += info->block, b += info->size)
-        block(src + i, b);
+        blocks[type](src + i, b);
 }

@@ -1,0 +1,350 @@
+/*
+ * tiny.c - random models of any shape.
+ *
+ * Each tensor's values follow from the seed and its name alone, so that two
+ * files that differ in type, version, splitting or tying hold the same model.
+ * Scales keep activations and logits of order one.
+ */
+#include "tiny.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gguf_writer.h"
+#include "tiny_vocab.h"
+
+#define MAX_SPLIT 64
+
+typedef struct plan_tensor {
+    char name[64];
+    int64_t cols, rows; /* rows 0: a vector */
+    float mean, scale;  /* values: mean + scale * noise of variance 1 */
+} plan_tensor;
+
+/* Everything that the files will hold, in file order. */
+typedef struct plan_list {
+    plan_tensor *at;
+    size_t n, cap;
+} plan_list;
+
+tiny_spec tiny_default(void)
+{
+    return (tiny_spec){ .arch = "llama",
+                        .n_layer = 5,
+                        .n_embd = 96,
+                        .n_ff = 160,
+                        .n_head = 6,
+                        .n_head_kv = 3,
+                        .head_dim = 16,
+                        .n_vocab = 288,
+                        .n_ctx = 256,
+                        .type = TLPI_F32,
+                        .seed = 1 };
+}
+
+/* ==== values ============================================================= */
+
+static uint64_t next(uint64_t *state) /* splitmix64 */
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* Bell-shaped, variance 1, bounded by 2 sqrt(3): a sum of four uniforms, in
+ * integers so that every machine gets the same values. */
+static float noise(uint64_t *state)
+{
+    uint64_t bits = next(state);
+    int64_t sum = -2 * 65535;
+
+    for (int i = 0; i < 4; i++)
+        sum += (int64_t)(bits >> (16 * i) & 0xffff);
+    return (float)sum * (1.7320508f / 65536.0f);
+}
+
+static uint64_t seed_of(uint64_t seed, const char *name)
+{
+    uint64_t h = seed * 0x9e3779b97f4a7c15u ^ 14695981039346656037u;
+
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 1099511628211u;
+    return h;
+}
+
+/* ==== tensors ============================================================ */
+
+static void add(plan_list *list, const char *name, int64_t rows, int64_t cols,
+                float mean, float scale)
+{
+    if (list->n == list->cap) {
+        list->cap = 2 * list->cap + 64;
+        list->at = realloc(list->at, list->cap * sizeof *list->at);
+        if (!list->at)
+            abort();
+    }
+    plan_tensor *t = &list->at[list->n++];
+    *t = (plan_tensor){
+        .rows = rows, .cols = cols, .mean = mean, .scale = scale
+    };
+    snprintf(t->name, sizeof t->name, "%s", name);
+}
+
+static void add_matrix(plan_list *list, const char *name, int64_t rows,
+                       int64_t cols)
+{
+    add(list, name, rows, cols, 0, 1 / sqrtf((float)cols));
+}
+
+static void add_norm(plan_list *list, const char *name, int64_t n)
+{
+    add(list, name, 0, n, 1, 0.1f);
+}
+
+static void add_layer(plan_list *list, const tiny_spec *s, int l)
+{
+    int64_t d = s->n_embd, q = (int64_t)s->n_head * s->head_dim,
+            kv = (int64_t)s->n_head_kv * s->head_dim;
+    char name[64];
+#define NAME(suffix) (snprintf(name, sizeof name, "blk.%d." suffix, l), name)
+
+    add_norm(list, NAME("attn_norm.weight"), d);
+    add_matrix(list, NAME("attn_q.weight"), q, d);
+    add_matrix(list, NAME("attn_k.weight"), kv, d);
+    add_matrix(list, NAME("attn_v.weight"), kv, d);
+    add_matrix(list, NAME("attn_output.weight"), d, q);
+    if (strcmp(s->arch, "qwen2") == 0) {
+        add(list, NAME("attn_q.bias"), 0, q, 0, 0.3f);
+        add(list, NAME("attn_k.bias"), 0, kv, 0, 0.3f);
+        add(list, NAME("attn_v.bias"), 0, kv, 0, 0.3f);
+    }
+    if (strcmp(s->arch, "qwen3") == 0) {
+        add_norm(list, NAME("attn_q_norm.weight"), s->head_dim);
+        add_norm(list, NAME("attn_k_norm.weight"), s->head_dim);
+    }
+    add_norm(list, NAME("ffn_norm.weight"), d);
+    add_matrix(list, NAME("ffn_gate.weight"), s->n_ff, d);
+    add_matrix(list, NAME("ffn_up.weight"), s->n_ff, d);
+    add_matrix(list, NAME("ffn_down.weight"), d, s->n_ff);
+#undef NAME
+}
+
+static void add_all(plan_list *list, const tiny_spec *s)
+{
+    add_matrix(list, "token_embd.weight", s->n_vocab, s->n_embd);
+    for (int l = 0; l < s->n_layer; l++)
+        add_layer(list, s, l);
+    add_norm(list, "output_norm.weight", s->n_embd);
+    if (!s->tied)
+        add_matrix(list, "output.weight", s->n_vocab, s->n_embd);
+    if (s->rope_freqs)
+        add(list, "rope_freqs.weight", 0, s->head_dim / 2, 2, 0.25f);
+}
+
+static tlpi_dtype type_of(const plan_tensor *t, tlpi_dtype wanted)
+{
+    if (t->rows == 0)
+        return TLPI_F32;
+    if (t->cols % tlpi_dtype_get(wanted)->block == 0)
+        return wanted;
+    return t->cols % 32 == 0 ? TLPI_Q8_0 : TLPI_F16;
+}
+
+static void write_tensor(gw_file *w, const plan_tensor *t, const tiny_spec *s)
+{
+    tlpi_dtype type = type_of(t, s->type);
+    int64_t rows = t->rows ? t->rows : 1;
+    size_t row_bytes = tlpi_row_bytes(type, t->cols);
+    uint64_t state = seed_of(s->seed, t->name);
+    uint64_t ne[2] = { (uint64_t)t->cols, (uint64_t)rows };
+    float *row = malloc((size_t)t->cols * sizeof *row);
+    uint8_t *data = malloc((size_t)rows * row_bytes);
+
+    if (!row || !data)
+        abort();
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < t->cols; c++)
+            row[c] = t->mean + t->scale * noise(&state);
+        tlpi_quantize(type, row, data + (size_t)r * row_bytes, t->cols);
+    }
+    gw_tensor(w, t->name, type, t->rows ? 2 : 1, ne, data,
+              (size_t)rows * row_bytes);
+    free(data);
+    free(row);
+}
+
+/* ==== metadata =========================================================== */
+
+static void write_meta(gw_file *w, const tiny_spec *s)
+{
+    char key[96];
+#define KEY(suffix) (snprintf(key, sizeof key, "%s." suffix, s->arch), key)
+
+    gw_kv_str(w, "general.architecture", s->arch);
+    gw_kv_str(w, "general.name", "tiny");
+    gw_kv_u32(w, KEY("block_count"), (uint32_t)s->n_layer);
+    gw_kv_u32(w, KEY("context_length"), (uint32_t)s->n_ctx);
+    gw_kv_u32(w, KEY("embedding_length"), (uint32_t)s->n_embd);
+    gw_kv_u32(w, KEY("feed_forward_length"), (uint32_t)s->n_ff);
+    gw_kv_u32(w, KEY("attention.head_count"), (uint32_t)s->n_head);
+    gw_kv_u32(w, KEY("attention.head_count_kv"), (uint32_t)s->n_head_kv);
+    gw_kv_u32(w, KEY("attention.key_length"), (uint32_t)s->head_dim);
+    gw_kv_u32(w, KEY("attention.value_length"), (uint32_t)s->head_dim);
+    gw_kv_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-5f);
+    gw_kv_u32(w, KEY("rope.dimension_count"), (uint32_t)s->head_dim);
+    gw_kv_f32(w, KEY("rope.freq_base"), 10000.0f);
+    gw_kv_u32(w, KEY("vocab_size"), (uint32_t)s->n_vocab);
+    if (s->rope_scale != 0 && s->rope_scale != 1) {
+        gw_kv_str(w, KEY("rope.scaling.type"), "linear");
+        gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);
+    }
+#undef KEY
+    tiny_vocab_write(w, s->n_vocab);
+}
+
+static void write_split_meta(gw_file *w, int no, int n_split, size_t n_tensor)
+{
+    uint16_t no16 = (uint16_t)no, count = (uint16_t)n_split;
+    int32_t n = (int32_t)n_tensor;
+
+    gw_kv(w, "split.no", TLPI_GGUF_U16, &no16, sizeof no16);
+    gw_kv(w, "split.count", TLPI_GGUF_U16, &count, sizeof count);
+    gw_kv(w, "split.tensors.count", TLPI_GGUF_I32, &n, sizeof n);
+}
+
+/* ==== files ============================================================== */
+
+static void split_path(char *out, size_t cap, const char *path, int no,
+                       int n_split)
+{
+    size_t n = strlen(path);
+
+    if (n_split <= 1) {
+        snprintf(out, cap, "%s", path);
+        return;
+    }
+    if (n > 5 && strcmp(path + n - 5, ".gguf") == 0)
+        n -= 5;
+    snprintf(out, cap, "%.*s-%05d-of-%05d.gguf", (int)n, path, no + 1, n_split);
+}
+
+static bool write_file(const char *path, const tiny_spec *s,
+                       const plan_list *list, int no, int n_split)
+{
+    size_t n = (size_t)n_split, i = (size_t)no;
+    char name[4096];
+    gw_file w;
+
+    gw_init(&w);
+    w.version = s->version ? s->version : 3;
+    if (no == 0)
+        write_meta(&w, s);
+    if (n_split > 1)
+        write_split_meta(&w, no, n_split, list->n);
+    for (size_t t = list->n * i / n; t < list->n * (i + 1) / n; t++)
+        write_tensor(&w, &list->at[t], s);
+    split_path(name, sizeof name, path, no, n_split);
+    bool ok = gw_save(&w, name);
+    gw_free(&w);
+    return ok;
+}
+
+bool tiny_write(const char *path, const tiny_spec *spec)
+{
+    plan_list list = { 0 };
+    int n_split = spec->n_split > 1 ? spec->n_split : 1;
+    bool ok = true;
+
+    if (n_split > MAX_SPLIT || !tiny_vocab_fits(spec->n_vocab)) {
+        fprintf(stderr, "%s: %d files or %d tokens cannot be made\n", path,
+                n_split, spec->n_vocab);
+        return false;
+    }
+    add_all(&list, spec);
+    for (int i = 0; ok && i < n_split; i++)
+        ok = write_file(path, spec, &list, i, n_split);
+    free(list.at);
+    return ok;
+}
+
+/* ==== temporary paths ==================================================== */
+
+typedef struct path_node {
+    struct path_node *next;
+    char path[512];
+} path_node;
+
+static char temp_dir[256];
+static pid_t temp_owner; /* a forked test makes a folder of its own */
+static path_node *paths; /* kept until exit: callers hold the texts */
+
+static void remove_temp_dir(void)
+{
+    char file[1024];
+    struct dirent *e;
+
+    if (temp_owner != getpid())
+        return;
+    DIR *dir = opendir(temp_dir);
+    while (dir && (e = readdir(dir)) != NULL) {
+        snprintf(file, sizeof file, "%s/%s", temp_dir, e->d_name);
+        unlink(file); /* "." and ".." refuse */
+    }
+    if (dir)
+        closedir(dir);
+    rmdir(temp_dir);
+    while (paths) {
+        path_node *node = paths;
+        paths = node->next;
+        free(node);
+    }
+}
+
+static path_node *new_path(void)
+{
+    path_node *node = calloc(1, sizeof *node);
+
+    if (!node)
+        abort();
+    if (temp_owner != getpid()) {
+        const char *base = getenv("TMPDIR");
+        snprintf(temp_dir, sizeof temp_dir, "%s/tlp-test-XXXXXX",
+                 base && *base ? base : "/tmp");
+        if (!mkdtemp(temp_dir)) {
+            perror(temp_dir);
+            abort();
+        }
+        temp_owner = getpid();
+        atexit(remove_temp_dir);
+    }
+    node->next = paths;
+    paths = node;
+    return node;
+}
+
+const char *tiny_path(const char *name)
+{
+    static int serial;
+    path_node *node = new_path();
+
+    snprintf(node->path, sizeof node->path, "%s/%d-%s", temp_dir, ++serial,
+             name);
+    return node->path;
+}
+
+const char *tiny_make(const tiny_spec *spec)
+{
+    const char *path = tiny_path("tiny.gguf");
+
+    if (!tiny_write(path, spec))
+        abort();
+    path_node *first = new_path();
+    split_path(first->path, sizeof first->path, path, 0, spec->n_split);
+    return first->path;
+}
