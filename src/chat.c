@@ -1,0 +1,64 @@
+/*
+ * chat.c - a conversation, and the text that the model's template makes of it.
+ */
+#include "chat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int chat_add(chat *c, const char *role, const char *content)
+{
+    tlp_chat_message *grown =
+        realloc(c->message, (c->n + 1) * sizeof *c->message);
+    char *copy = strdup(content);
+
+    if (grown)
+        c->message = grown;
+    if (!grown || !copy) {
+        free(copy);
+        return cli_fail("out of memory");
+    }
+    c->message[c->n++] = (tlp_chat_message){ role, copy };
+    return CLI_OK;
+}
+
+void chat_cut(chat *c, size_t n)
+{
+    while (c->n > n)
+        free((char *)c->message[--c->n].content);
+}
+
+int chat_format(const chat *c, char **text, size_t *len)
+{
+    tlp_status st =
+        tlp_chat_format(c->model, c->message, c->n, 1, NULL, 0, len);
+
+    *text = NULL;
+    if (st == TLP_EBUFS) {
+        *text = malloc(*len + 1);
+        if (!*text)
+            return cli_fail("out of memory");
+        st = tlp_chat_format(c->model, c->message, c->n, 1, *text, *len + 1,
+                             len);
+    }
+    if (st == TLP_OK)
+        return CLI_OK;
+    free(*text);
+    *text = NULL;
+    return engine_fail(st);
+}
+
+bool chat_has_template(const tlp_model *model)
+{
+    const tlp_chat_message hello = { "user", "hello" };
+    size_t len;
+
+    return tlp_chat_format(model, &hello, 1, 1, NULL, 0, &len) == TLP_EBUFS;
+}
+
+void chat_free(chat *c)
+{
+    chat_cut(c, 0);
+    free(c->message);
+    c->message = NULL;
+}

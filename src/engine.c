@@ -1,0 +1,156 @@
+/*
+ * engine.c - from command-line options to a model, a plan and a session.
+ */
+#include "engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int engine_fail(tlp_status status)
+{
+    if (status == TLP_ECANCELED && cli_interrupted())
+        return CLI_INTERRUPTED;
+    return cli_fail("%s", tlp_last_error());
+}
+
+static void abort_session(void *session)
+{
+    tlp_session_abort(session);
+}
+
+void engine_watch(tlp_session *session)
+{
+    cli_on_interrupt(session ? abort_session : NULL, session);
+}
+
+int engine_open_model(engine *e, bool vocab_only)
+{
+    cli_progress bar;
+    tlp_model_options opts = TLP_MODEL_OPTIONS_INIT;
+
+    if (!e->model_path)
+        return cli_usage("no model: -m FILE is required");
+    opts.no_mmap = e->no_mmap;
+    opts.vocab_only = vocab_only;
+    opts.progress = cli_progress_step;
+    opts.progress_data = &bar;
+    cli_progress_start(&bar, "opening");
+
+    tlp_status st = tlp_model_open(&e->model, e->model_path, &opts);
+
+    cli_progress_end(&bar);
+    if (st != TLP_OK)
+        return engine_fail(st);
+    e->info.struct_size = sizeof e->info;
+    st = tlp_model_get_info(e->model, &e->info);
+    return st != TLP_OK ? engine_fail(st) : CLI_OK;
+}
+
+/* A plan's text never looks like a path that exists, nor ends in ".json". */
+static bool is_plan_file(const char *text)
+{
+    struct stat st;
+    size_t n = strlen(text);
+
+    return (n > 5 && !strcmp(text + n - 5, ".json")) ||
+           (stat(text, &st) == 0 && S_ISREG(st.st_mode));
+}
+
+int engine_parse_plan(engine *e, const char *text, tlp_plan **plan)
+{
+    if (!text)
+        text = "serial";
+
+    tlp_status st = is_plan_file(text) ? tlp_plan_load(plan, e->model, text)
+                                       : tlp_plan_parse(plan, e->model, text);
+
+    return st != TLP_OK ? engine_fail(st) : CLI_OK;
+}
+
+int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
+                          tlp_session **session)
+{
+    cli_progress bar;
+    tlp_session_options opts = TLP_SESSION_OPTIONS_INIT;
+
+    if (n_ctx > INT32_MAX)
+        return cli_fail("%lld tokens are more than a context can hold",
+                        (long long)n_ctx);
+    opts.n_ctx = (int32_t)n_ctx;
+    opts.n_rank = e->n_rank;
+    opts.n_thread = e->n_thread;
+    opts.compute = e->compute;
+    opts.kv_type = e->kv;
+    opts.isa = e->isa;
+    opts.pin = e->pin;
+    opts.progress = cli_progress_step;
+    opts.progress_data = &bar;
+    cli_progress_start(&bar, "loading");
+
+    tlp_status st = tlp_session_create(session, plan, &opts);
+
+    cli_progress_end(&bar);
+    return st != TLP_OK ? engine_fail(st) : CLI_OK;
+}
+
+int engine_open_session(engine *e, int64_t n_ctx)
+{
+    int rc = engine_parse_plan(e, e->plan_text, &e->plan);
+
+    if (rc == CLI_OK)
+        rc = engine_create_session(e, e->plan, n_ctx, &e->session);
+    if (rc == CLI_OK)
+        engine_watch(e->session);
+    return rc;
+}
+
+int engine_open(engine *e, int64_t n_ctx)
+{
+    int rc = engine_open_model(e, false);
+
+    return rc == CLI_OK ? engine_open_session(e, n_ctx) : rc;
+}
+
+void engine_close(engine *e)
+{
+    engine_watch(NULL);
+    tlp_session_free(e->session);
+    tlp_plan_free(e->plan);
+    tlp_model_free(e->model);
+    e->session = NULL;
+    e->plan = NULL;
+    e->model = NULL;
+}
+
+int engine_tokenize(const engine *e, const char *text, size_t n, uint32_t flags,
+                    int32_t **ids, size_t *n_ids)
+{
+    size_t cap = n / 2 + 16; /* mostly enough; else asked for again */
+    tlp_status st = TLP_EBUFS;
+
+    *ids = NULL;
+    *n_ids = 0;
+    for (int round = 0; round < 2 && st == TLP_EBUFS; round++) {
+        free(*ids);
+        *ids = malloc(cap * sizeof **ids);
+        if (!*ids)
+            return cli_fail("out of memory");
+        st = tlp_tokenize(e->model, text, n, flags, *ids, cap, n_ids);
+        cap = *n_ids;
+    }
+    if (st == TLP_OK)
+        return CLI_OK;
+    free(*ids);
+    *ids = NULL;
+    return engine_fail(st);
+}
+
+int engine_plan_cost(const engine *e, const tlp_plan *plan, tlp_plan_cost *cost)
+{
+    *cost = (tlp_plan_cost){ .struct_size = sizeof *cost };
+
+    tlp_status st = tlp_plan_get_cost(plan, e->n_rank, cost);
+
+    return st != TLP_OK ? engine_fail(st) : CLI_OK;
+}

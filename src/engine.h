@@ -1,0 +1,80 @@
+/*
+ * engine.h - from command-line options to a model, a plan and a session; the
+ * part that all commands share.  Functions return an exit status after
+ * printing a message.
+ */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include "cli.h"
+#include "tlp.h"
+
+typedef struct engine {
+    /* options */
+    const char *model_path;
+    const char *plan_text; /* NULL = serial */
+    bool no_mmap;
+    int n_rank, n_thread;
+    int compute, kv, isa; /* TLP_COMPUTE_*, TLP_KV_*, TLP_ISA_* */
+    bool pin;
+    /* what was opened */
+    tlp_model *model;
+    tlp_model_info info;
+    tlp_plan *plan;
+    tlp_session *session;
+} engine;
+
+#define ENGINE_INIT { .n_rank = 1 }
+
+/* Rows of an option table. */
+#define ENGINE_MODEL_OPTION(e)                                                 \
+    { CLI_TEXT, 'm', "model", &(e).model_path, "FILE", "model, GGUF", 0, 0 }
+#define ENGINE_PLAN_OPTION(e)                                                  \
+    { CLI_TEXT, 0, "plan", &(e).plan_text, "PLAN",                             \
+      "layer plan: text, or the path of a JSON file (serial)", 0, 0 }
+#define ENGINE_RANKS_OPTION(e)                                                 \
+    { CLI_INT, 0, "ranks", &(e).n_rank, "N",                                   \
+      "ranks in this process (1)", 1, 4096 }
+#define ENGINE_SESSION_OPTIONS(e)                                              \
+    ENGINE_RANKS_OPTION(e),                                                    \
+    { CLI_INT, 't', "threads", &(e).n_thread, "N",                             \
+      "threads per rank (0: cores / ranks)", 0, 4096 },                        \
+    { CLI_CHOICE, 0, "compute", &(e).compute, "default|f32",                   \
+      "activations: 8-bit against quantised weights, or f32 (default)", 0,     \
+      0 },                                                                     \
+    { CLI_CHOICE, 0, "kv", &(e).kv, "default|f32|f16|bf16",                    \
+      "type of the KV cache (f16; f32 with --compute f32)", 0, 0 },            \
+    { CLI_CHOICE, 0, "isa", &(e).isa, "auto|scalar|avx2|avx512",               \
+      "instruction set (auto)", 0, 0 },                                        \
+    { CLI_FLAG, 0, "pin", &(e).pin, NULL, "bind threads to cores", 0, 0 },     \
+    { CLI_FLAG, 0, "no-mmap", &(e).no_mmap, NULL,                              \
+      "read the model into memory instead of mapping it", 0, 0 }
+
+/* Print the library's last error; the status that main should return. */
+int engine_fail(tlp_status status);
+
+int engine_open_model(engine *e, bool vocab_only);
+int engine_parse_plan(engine *e, const char *text, tlp_plan **plan);
+int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
+                          tlp_session **session);
+/* Plan and session by the options; model, plan and session. */
+int engine_open_session(engine *e, int64_t n_ctx);
+int engine_open(engine *e, int64_t n_ctx);
+void engine_close(engine *e);
+
+/* SIGINT aborts this session from now on; NULL: none. */
+void engine_watch(tlp_session *session);
+
+/* All ids of a text; free them. */
+int engine_tokenize(const engine *e, const char *text, size_t n,
+                    uint32_t flags, int32_t **ids, size_t *n_ids);
+
+/* Depth, and the all-reduces that one token waits for on n_rank ranks. */
+int engine_plan_cost(const engine *e, const tlp_plan *plan,
+                     tlp_plan_cost *cost);
+static inline int engine_allreduces(const tlp_plan_cost *cost)
+{
+    return cost->allreduces + cost->inner_allreduces;
+}
+
+#endif

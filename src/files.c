@@ -1,0 +1,183 @@
+/*
+ * files.c - whole files in, atomically replaced files out.
+ */
+#include "files.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+/* ==== in ================================================================= */
+
+static int read_all(FILE *f, const char *name, char **data, size_t *n)
+{
+    size_t cap = 1 << 16, len = 0;
+    char *buf = malloc(cap);
+
+    while (buf) {
+        len += fread(buf + len, 1, cap - 1 - len, f);
+        if (ferror(f)) {
+            free(buf);
+            if (cli_interrupted())
+                return CLI_INTERRUPTED;
+            return cli_fail("%s: %s", name, strerror(errno));
+        }
+        if (len < cap - 1)
+            break;
+
+        char *grown = cap > SIZE_MAX / 2 ? NULL : realloc(buf, cap * 2);
+
+        if (!grown)
+            free(buf);
+        buf = grown;
+        cap *= 2;
+    }
+    if (!buf)
+        return cli_fail("%s: out of memory", name);
+    buf[len] = '\0';
+    *data = buf;
+    *n = len;
+    return CLI_OK;
+}
+
+int file_read(const char *path, char **data, size_t *n)
+{
+    FILE *f = path ? fopen(path, "rb") : stdin;
+
+    *data = NULL;
+    if (!f)
+        return cli_fail("%s: %s", path, strerror(errno));
+
+    int rc = read_all(f, path ? path : "standard input", data, n);
+
+    if (path)
+        fclose(f);
+    return rc;
+}
+
+int file_read_ids(const char *path, int32_t **ids, size_t *n)
+{
+    unsigned char *bytes;
+    size_t size;
+    int rc = file_read(path, (char **)&bytes, &size);
+
+    *ids = NULL;
+    if (rc != CLI_OK)
+        return rc;
+    if (size % 4 != 0) {
+        free(bytes);
+        return cli_fail("%s: %zu bytes, not a multiple of 4", path, size);
+    }
+    *n = size / 4;
+    *ids = malloc(size + 1);
+    for (size_t i = 0; *ids && i < *n; i++) {
+        const unsigned char *b = bytes + 4 * i;
+
+        (*ids)[i] = (int32_t)((uint32_t)b[0] | (uint32_t)b[1] << 8 |
+                              (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24);
+    }
+    free(bytes);
+    return *ids ? CLI_OK : cli_fail("%s: out of memory", path);
+}
+
+int file_parse_ids(const char *text, int32_t **ids, size_t *n)
+{
+    static const char blanks[] = " \t\r\n,";
+
+    *n = 0;
+    /* An id and its blank take two characters at least. */
+    *ids = malloc((strlen(text) / 2 + 1) * sizeof **ids);
+    if (!*ids)
+        return cli_fail("out of memory");
+    for (text += strspn(text, blanks); *text; text += strspn(text, blanks)) {
+        char *end;
+        long id = strtol(text, &end, 10);
+
+        if (end == text || !strchr(blanks, *end) || id < 0 || id > INT32_MAX) {
+            int shown = (int)strcspn(text, blanks);
+
+            free(*ids);
+            *ids = NULL;
+            return cli_fail("%.*s: not a token id", shown > 40 ? 40 : shown,
+                            text);
+        }
+        (*ids)[(*n)++] = (int32_t)id;
+        text = end;
+    }
+    return CLI_OK;
+}
+
+/* ==== out ================================================================ */
+
+static int open_direct(out_file *out)
+{
+    out->file = strcmp(out->path, "-") ? fopen(out->path, "wb") : stdout;
+    if (!out->file)
+        return cli_fail("%s: %s", out->path, strerror(errno));
+    return CLI_OK;
+}
+
+int out_open(out_file *out, const char *path)
+{
+    static const char suffix[] = ".XXXXXX";
+    struct stat st;
+    size_t n = strlen(path);
+
+    *out = (out_file){ .path = path };
+    if (!strcmp(path, "-") || (stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
+        return open_direct(out);
+
+    out->tmp = malloc(n + sizeof suffix);
+    if (!out->tmp)
+        return cli_fail("out of memory");
+    memcpy(out->tmp, path, n);
+    memcpy(out->tmp + n, suffix, sizeof suffix);
+
+    int fd = mkstemp(out->tmp);
+
+    if (fd < 0) {
+        free(out->tmp);
+        out->tmp = NULL;
+        return cli_fail("%s: %s", path, strerror(errno));
+    }
+    /* mkstemp makes private files; give it the mode of any new file. */
+    mode_t mask = umask(0);
+
+    umask(mask);
+    fchmod(fd, 0666 & ~mask);
+    out->file = fdopen(fd, "wb");
+    return out->file ? CLI_OK : cli_fail("%s: %s", path, strerror(errno));
+}
+
+int out_commit(out_file *out)
+{
+    bool bad = fflush(out->file) != 0 || ferror(out->file);
+
+    if (out->file != stdout)
+        bad |= fclose(out->file) != 0;
+    out->file = NULL;
+    if (!bad && out->tmp) {
+        bad = rename(out->tmp, out->path) != 0;
+        if (!bad) {
+            free(out->tmp);
+            out->tmp = NULL;
+        }
+    }
+    return bad ? cli_fail("%s: %s", out->path, strerror(errno)) : CLI_OK;
+}
+
+void out_discard(out_file *out)
+{
+    if (out->file && out->file != stdout)
+        fclose(out->file);
+    if (out->tmp) {
+        unlink(out->tmp);
+        free(out->tmp);
+    }
+    *out = (out_file){ 0 };
+}

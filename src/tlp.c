@@ -1,0 +1,64 @@
+/*
+ * tlp.c - the command-line tool: picks the command.
+ *
+ * The tool uses the public header alone.  cmd_*.c hold the commands, engine.c
+ * what they share about models, cli.c, files.c and json.c what they share
+ * otherwise.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "commands.h"
+#include "tlp.h"
+
+static const cli_command commands[] = {
+    { "run", "-m FILE [-p TEXT | -f FILE | -i] [options]",
+      "Generate text, or chat", cmd_run },
+    { "info", "-m FILE [--plan PLAN] [--ranks N] [options]",
+      "Show a model, and what a plan costs", cmd_info },
+    { "tokenize", "-m FILE [options] <TEXT",
+      "Turn standard input into token ids", cmd_tokenize },
+    { "detokenize", "-m FILE [options] <IDS",
+      "Turn token ids on standard input into text", cmd_detokenize },
+    { "logits", "-m FILE (--ids \"1 2 3\" | --tokens FILE) -o FILE [options]",
+      "Write the logits of every token as little-endian float32", cmd_logits },
+    { "eval", "-m FILE (--text FILE | --tokens FILE) [options]",
+      "Measure perplexity", cmd_eval },
+    { "bench", "-m FILE [--plan PLAN]... [options]",
+      "Measure tokens per second, plans against each other", cmd_bench },
+};
+
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+static int print_help(FILE *f)
+{
+    fprintf(f, "usage: tlp COMMAND [options]\n"
+               "Run decoder language models with layer parallelism.\n\n");
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(f, "  %-12s %s\n", commands[i].name, commands[i].summary);
+    fprintf(f, "\ntlp COMMAND --help shows the options of a command,\n"
+               "tlp --version version and build.\n");
+    return f == stdout ? cli_close_stdout() : CLI_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2)
+        return print_help(stderr);
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+        !strcmp(argv[1], "help"))
+        return print_help(stdout);
+    if (!strcmp(argv[1], "--version")) {
+        printf("tlp %s\n%s\n", tlp_version_string(), tlp_build_info());
+        return cli_close_stdout();
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name))
+            continue;
+        cli_set_command(&commands[i]);
+        cli_catch_interrupt();
+        return commands[i].run(argc - 1, argv + 1);
+    }
+    return cli_usage("unknown command %s", argv[1]);
+}
