@@ -1,0 +1,481 @@
+/*
+ * cpu_attn.c - attention of a step: norm and rotate, cache, softmax(q k) v.
+ *
+ * The query heads that share a kv head, for a few neighbouring tokens, are the
+ * rows of one small matrix: a unit of work.  Its scores and its weighted sums
+ * over a chunk of positions are two matrix products with a softmax between
+ * them; the chunks' results are merged from the first to the last.
+ *
+ * Chunks start at multiples of CHUNK positions whatever the step looks like,
+ * and rows never mix.  A token's result is therefore the same bits alone or in
+ * a prompt, on any number of threads, and who computes which chunk is free:
+ * threads take units, or single chunks where units are few and contexts long
+ * (a decode step), from a common counter.
+ */
+#include "backend/cpu_attn.h"
+
+#include <math.h>
+#include <stdatomic.h>
+
+#include "backend/cpu_kv.h"
+
+#define CHUNK 128      /* positions: an f32 tile of v stays in the L1 cache */
+#define ROWS 48        /* query rows that share a widened tile */
+#define DIRECT_ROWS 6  /* up to so many rows read a 16-bit cache in place */
+#define MIN_FLOATS 16384 /* preparing less is not worth a barrier */
+#define MIN_MACS 200000  /* attention of less is not worth a region */
+#define UNITS_PER_THREAD 8 /* with fewer, units are cut into chunks */
+#define LOG2E 1.4426950408889634
+
+/* Tokens [tok, tok + n_tok) of one sequence, consecutive positions. */
+typedef struct block {
+    int tok, n_tok;
+} block;
+
+struct tlpi_attn_scratch {
+    block *blocks; /* [max_tok] */
+    size_t max_cols;
+    float *work; /* [n_thread][work_size(hp)] */
+    size_t work_cap;
+    float *part; /* chunk results on their way between threads */
+    size_t part_cap;
+};
+
+typedef struct tlpi_attn_scratch scratch;
+
+/* Softmax-weighted sums of rows over some positions. */
+typedef struct sums {
+    float *x;         /* [rows][hp] */
+    float *max, *sum; /* [rows] */
+} sums;
+
+/* One thread's share of scratch. */
+typedef struct work {
+    float *q;      /* [ROWS][h] */
+    float *s;      /* [ROWS][CHUNK] scores, then weights */
+    float *k, *v;  /* widened tiles */
+    sums all, one; /* over all chunks so far, over one chunk */
+} work;
+
+typedef struct job {
+    tlpi_cpu *c;
+    const tlpi_step *step;
+    const tlpi_rope *rope;
+    const tlpi_attn *item;
+    int n_item;
+    int n_head_kv; /* over all items */
+    int h;
+    size_t hp;
+    float eps;
+    int n_block;
+    bool prepared; /* q, k, v are ready and cached */
+    int n_chunk;   /* > 0: cut units into so many chunks */
+    int n_row;     /* of the largest unit */
+    atomic_int next;
+} job;
+
+/* All rows of a block for one kv head: row r is token tok + r / n_rep, query
+ * head r % n_rep of those that share the kv head. */
+typedef struct unit {
+    const tlpi_attn *a;
+    int head, n_rep; /* kv head; query heads on it */
+    int tok, n_row;
+    int seq, pos;    /* of the first token */
+} unit;
+
+/* ==== scratch ============================================================ */
+
+static size_t padded(int h)
+{
+    return ((size_t)h + TLPI_PANEL - 1) / TLPI_PANEL * TLPI_PANEL;
+}
+
+static size_t work_size(size_t hp)
+{
+    return ROWS * (3 * hp + CHUNK + 4) + 2 * CHUNK * hp;
+}
+
+static float *take(float **p, size_t n)
+{
+    float *x = *p;
+    *p += n;
+    return x;
+}
+
+static work work_of(const scratch *s, int ith, size_t hp)
+{
+    float *p = s->work + (size_t)ith * work_size(hp);
+    work w = {0};
+    w.q = take(&p, ROWS * hp);
+    w.s = take(&p, ROWS * CHUNK);
+    w.k = take(&p, CHUNK * hp);
+    w.v = take(&p, CHUNK * hp);
+    w.all.x = take(&p, ROWS * hp);
+    w.one.x = take(&p, ROWS * hp);
+    w.all.max = take(&p, ROWS);
+    w.all.sum = take(&p, ROWS);
+    w.one.max = take(&p, ROWS);
+    w.one.sum = take(&p, ROWS);
+    return w;
+}
+
+tlp_status tlpi_cpu_attn_scratch_create(tlpi_cpu *c,
+                                        const tlpi_backend_options *o)
+{
+    scratch *s = tlpi_calloc(c->base.env, 1, sizeof *s);
+    c->attn_scratch = s;
+    if (!s)
+        return tlpi_fail_nomem();
+    s->max_cols = (size_t)o->max_cols;
+    s->blocks = tlpi_alloc_array(c->base.env, (size_t)o->max_tok,
+                                 sizeof *s->blocks);
+    return s->blocks ? TLP_OK : tlpi_fail_nomem();
+}
+
+void tlpi_cpu_attn_scratch_free(tlpi_cpu *c)
+{
+    scratch *s = c->attn_scratch;
+    if (!s)
+        return;
+    tlpi_free(c->base.env, s->part);
+    tlpi_free(c->base.env, s->work);
+    tlpi_free(c->base.env, s->blocks);
+    tlpi_free(c->base.env, s);
+    c->attn_scratch = NULL;
+}
+
+static tlp_status grow(const tlpi_env *env, float **p, size_t *cap, size_t n)
+{
+    if (n <= *cap)
+        return TLP_OK;
+    float *bigger = tlpi_alloc_array(env, n, sizeof(float));
+    if (!bigger)
+        return tlpi_fail_nomem();
+    tlpi_free(env, *p);
+    *p = bigger;
+    *cap = n;
+    return TLP_OK;
+}
+
+static size_t part_size(size_t n_row, size_t hp)
+{
+    return n_row * (hp + 2);
+}
+
+tlp_status tlpi_cpu_attn_scratch_fit(tlpi_cpu *c, int n_ctx, int head_dim)
+{
+    tlp_status st = TLP_OK;
+    scratch *s = c->attn_scratch;
+    size_t hp = padded(head_dim);
+
+    TLP_TRY(grow(c->base.env, &s->work, &s->work_cap,
+                 (size_t)c->n_thread * work_size(hp)));
+    /* One token of four layers: with more the units are many enough. */
+    size_t n_chunk = ((size_t)n_ctx + CHUNK - 1) / CHUNK;
+    size_t n_row = 4 * (s->max_cols / (size_t)head_dim + 1);
+    TLP_TRY(grow(c->base.env, &s->part, &s->part_cap,
+                 n_chunk * part_size(n_row, hp)));
+done:
+    return st;
+}
+
+/* ==== queries, keys and values =========================================== */
+
+static void prepare_heads(const job *j, float *x, int n_head, const float *w,
+                          int pos)
+{
+    const tlpi_cpu_vec *vec = j->c->vec;
+    const tlpi_rope *r = j->rope;
+    size_t h = (size_t)j->h, at = (size_t)pos * (size_t)r->half;
+    for (int i = 0; i < n_head; i++, x += h) {
+        if (w) {
+            float mean = vec->sum_sq(x, h) / (float)h;
+            vec->scale(x, x, w, 1.0f / sqrtf(mean + j->eps), h);
+        }
+        vec->rope(x, r->cos + at, r->sin + at, r->half, r->neox);
+    }
+}
+
+static void prepare(const job *j, int t0, int t1)
+{
+    size_t h = (size_t)j->h;
+    for (int i = 0; i < j->n_item; i++) {
+        const tlpi_attn *a = &j->item[i];
+        size_t n_q = (size_t)a->n_head * h, n_kv = (size_t)a->n_head_kv * h;
+        for (int t = t0; t < t1; t++) {
+            int pos = j->step->pos[t], seq = j->step->seq[t];
+            float *k = a->k + (size_t)t * n_kv;
+            const float *v = a->v + (size_t)t * n_kv;
+            prepare_heads(j, a->q + (size_t)t * n_q, a->n_head, a->q_norm,
+                          pos);
+            prepare_heads(j, k, a->n_head_kv, a->k_norm, pos);
+            for (int g = 0; g < a->n_head_kv; g++)
+                tlpi_kv_store(a->kv, j->c->vec, seq, g, pos,
+                              k + (size_t)g * h, v + (size_t)g * h);
+        }
+    }
+}
+
+/* ==== a unit ============================================================= */
+
+static unit unit_at(const job *j, int i)
+{
+    const scratch *s = j->c->attn_scratch;
+    /* From the last block: in a prompt it has the most positions. */
+    const block *b = &s->blocks[j->n_block - 1 - i / j->n_head_kv];
+    const tlpi_attn *a = j->item;
+    int head = i % j->n_head_kv;
+    for (; head >= a->n_head_kv; a++)
+        head -= a->n_head_kv;
+
+    unit u = { .a = a, .head = head, .tok = b->tok };
+    u.n_rep = a->n_head / a->n_head_kv;
+    u.n_row = b->n_tok * u.n_rep;
+    u.seq = j->step->seq[b->tok];
+    u.pos = j->step->pos[b->tok];
+    return u;
+}
+
+static int row_pos(const unit *u, int r)
+{
+    return u->pos + r / u->n_rep;
+}
+
+static size_t row_at(const job *j, const unit *u, int r)
+{
+    size_t t = (size_t)(u->tok + r / u->n_rep);
+    size_t head = (size_t)(u->head * u->n_rep + r % u->n_rep);
+    return (t * (size_t)u->a->n_head + head) * (size_t)j->h;
+}
+
+/* Queries of n rows from r0, times log2(e) / sqrt(h): weights are 2^score. */
+static void load_q(const job *j, const work *w, const unit *u, int r0, int n)
+{
+    float scale = (float)(LOG2E / sqrt(j->h));
+    size_t h = (size_t)j->h;
+    for (int i = 0; i < n; i++)
+        j->c->vec->scale(w->q + (size_t)i * h, u->a->q + row_at(j, u, r0 + i),
+                         NULL, scale, h);
+}
+
+/*
+ * The sums of n rows from r0 over chunk c go to out; returns the first of
+ * these rows that reaches into the chunk (the tokens before it end earlier).
+ */
+static int sum_chunk(const job *j, const work *w, const unit *u, int r0, int n,
+                     int c, sums out)
+{
+    const tlpi_cpu_vec *vec = j->c->vec;
+    const tlpi_kv *kv = u->a->kv;
+    size_t h = (size_t)j->h;
+    int limit[ROWS];
+    int first = 0, start = c * CHUNK;
+    for (int i = 0; i < n; i++) {
+        limit[i] = TLPI_MIN(row_pos(u, r0 + i) + 1 - start, CHUNK);
+        if (limit[i] <= 0)
+            first = i + 1;
+    }
+    if (first == n)
+        return n;
+    int n_pos = limit[n - 1];
+    int n_panel = (n_pos + TLPI_PANEL - 1) / TLPI_PANEL;
+
+    int type = kv->type;
+    const void *k = tlpi_kv_k(kv, u->seq, u->head, start);
+    const void *v = tlpi_kv_v(kv, u->seq, u->head, start);
+    if (type != TLP_KV_F32 && n - first > DIRECT_ROWS) {
+        vec->widen[type](w->k, k, (size_t)n_panel * TLPI_PANEL * h);
+        vec->widen[type](w->v, v, (size_t)n_pos * kv->hp);
+        k = w->k;
+        v = w->v;
+        type = TLP_KV_F32;
+    }
+
+    size_t f = (size_t)first;
+    float *s = w->s + f * CHUNK;
+    tlpi_product scores = { .m = n - first, .k = j->h, .n_panel = n_panel,
+                        .a = w->q + f * h, .lda = h,
+                        .b = k, .ldk = TLPI_PANEL, .ldp = TLPI_PANEL * h,
+                        .c = s, .ldc = CHUNK };
+    vec->mul[type](&scores);
+    vec->softmax(s, CHUNK, limit + first, n - first, n_panel * TLPI_PANEL,
+                 out.max + f, out.sum + f);
+    tlpi_product values = { .m = n - first, .k = n_pos,
+                        .n_panel = (int)(kv->hp / TLPI_PANEL),
+                        .a = s, .lda = CHUNK,
+                        .b = v, .ldk = kv->hp, .ldp = TLPI_PANEL,
+                        .c = out.x + f * kv->hp, .ldc = kv->hp };
+    vec->mul[type](&values);
+    return first;
+}
+
+static void finish_row(const job *j, const unit *u, int r, const float *x,
+                       float sum)
+{
+    j->c->vec->scale(u->a->y + row_at(j, u, r), x, NULL, 1.0f / sum,
+                     (size_t)j->h);
+}
+
+static void run_unit(const job *j, const work *w, const unit *u)
+{
+    for (int r0 = 0; r0 < u->n_row; r0 += ROWS) {
+        int n = TLPI_MIN(u->n_row - r0, ROWS);
+        int last = row_pos(u, r0 + n - 1) / CHUNK;
+        load_q(j, w, u, r0, n);
+        sum_chunk(j, w, u, r0, n, 0, w->all);
+        for (int c = 1; c <= last; c++) {
+            int i = sum_chunk(j, w, u, r0, n, c, w->one);
+            size_t at = (size_t)i * j->hp;
+            j->c->vec->merge(w->all.x + at, w->all.max + i, w->all.sum + i,
+                             w->one.x + at, w->one.max + i, w->one.sum + i,
+                             n - i, (int)j->hp);
+        }
+        for (int i = 0; i < n; i++)
+            finish_row(j, u, r0 + i, w->all.x + (size_t)i * j->hp,
+                       w->all.sum[i]);
+    }
+}
+
+/* ==== a unit cut into chunks ============================================= */
+
+/* Sums of rows from r0 of unit i over chunk c, in the shared memory. */
+static sums part_at(const job *j, int i, int c, int r0)
+{
+    const scratch *s = j->c->attn_scratch;
+    size_t n_row = (size_t)j->n_row, r = (size_t)r0;
+    float *x = s->part + ((size_t)i * (size_t)j->n_chunk + (size_t)c) *
+                             part_size(n_row, j->hp);
+    float *max = x + n_row * j->hp;
+    return (sums){ x + r * j->hp, max + r, max + n_row + r };
+}
+
+static void run_chunk(const job *j, const work *w, int i, int c)
+{
+    unit u = unit_at(j, i);
+    for (int r0 = 0; r0 < u.n_row; r0 += ROWS) {
+        int n = TLPI_MIN(u.n_row - r0, ROWS);
+        load_q(j, w, &u, r0, n);
+        sum_chunk(j, w, &u, r0, n, c, part_at(j, i, c, r0));
+    }
+}
+
+static void merge_row(const job *j, int i, int r)
+{
+    unit u = unit_at(j, i);
+    if (r >= u.n_row)
+        return;
+    int last = row_pos(&u, r) / CHUNK;
+    sums all = part_at(j, i, 0, r);
+    for (int c = 1; c <= last; c++) {
+        sums one = part_at(j, i, c, r);
+        j->c->vec->merge(all.x, all.max, all.sum, one.x, one.max, one.sum, 1,
+                         (int)j->hp);
+    }
+    finish_row(j, &u, r, all.x, *all.sum);
+}
+
+/* ==== a step ============================================================= */
+
+static void run_job(void *arg, int ith, int nth)
+{
+    job *j = arg;
+    tlpi_pool *pool = j->c->pool;
+    work w = work_of(j->c->attn_scratch, ith, j->hp);
+    int n_unit = j->n_block * j->n_head_kv;
+
+    if (!j->prepared) {
+        int64_t n = j->step->n_tok;
+        prepare(j, (int)(n * ith / nth), (int)(n * (ith + 1) / nth));
+        tlpi_pool_barrier(pool, ith);
+    }
+
+    int n_task = j->n_chunk ? n_unit * j->n_chunk : n_unit;
+    for (int i; (i = atomic_fetch_add(&j->next, 1)) < n_task;) {
+        if (j->n_chunk) {
+            run_chunk(j, &w, i / j->n_chunk, i % j->n_chunk);
+        } else {
+            unit u = unit_at(j, i);
+            run_unit(j, &w, &u);
+        }
+    }
+
+    if (j->n_chunk) {
+        tlpi_pool_barrier(pool, ith);
+        for (int i = ith; i < n_unit * j->n_row; i += nth)
+            merge_row(j, i / j->n_row, i % j->n_row);
+    }
+}
+
+/* Cut the step into blocks of at most max_tok tokens of one sequence. */
+static int cut(block *blocks, const tlpi_step *s, int max_tok)
+{
+    int n = 0;
+    for (int t = 0; t < s->n_tok; t++) {
+        block *b = n > 0 ? &blocks[n - 1] : NULL;
+        if (b && b->n_tok < max_tok && s->seq[t] == s->seq[t - 1] &&
+            s->pos[t] == s->pos[t - 1] + 1)
+            b->n_tok++;
+        else
+            blocks[n++] = (block){ t, 1 };
+    }
+    return n;
+}
+
+/* Decide how the work is shared out; gives whether it is worth a region. */
+static bool plan_job(job *j)
+{
+    const scratch *s = j->c->attn_scratch;
+    const tlpi_step *step = j->step;
+    int n_head = 0, n_rep = 1;
+    for (int i = 0; i < j->n_item; i++) {
+        const tlpi_attn *a = &j->item[i];
+        n_head += a->n_head;
+        n_rep = TLPI_MAX(n_rep, a->n_head / a->n_head_kv);
+        j->n_head_kv += a->n_head_kv;
+    }
+    j->n_block = cut(s->blocks, step, TLPI_MAX(1, ROWS / n_rep));
+
+    size_t n_pos = 0;
+    int last = 0, n_tok = 0;
+    for (int t = 0; t < step->n_tok; t++) {
+        n_pos += (size_t)step->pos[t] + 1;
+        last = TLPI_MAX(last, step->pos[t]);
+    }
+    for (int i = 0; i < j->n_block; i++)
+        n_tok = TLPI_MAX(n_tok, s->blocks[i].n_tok);
+
+    size_t width = (size_t)n_head * (size_t)j->h;
+    j->prepared = (size_t)step->n_tok * width < MIN_FLOATS;
+    if (j->c->n_thread == 1 || (j->prepared && 2 * n_pos * width < MIN_MACS))
+        return false;
+
+    int n_unit = j->n_block * j->n_head_kv, n_chunk = last / CHUNK + 1;
+    j->n_row = n_tok * n_rep;
+    if (n_chunk > 1 && n_unit < UNITS_PER_THREAD * j->c->n_thread &&
+        (size_t)n_unit * (size_t)n_chunk *
+                part_size((size_t)j->n_row, j->hp) <= s->part_cap)
+        j->n_chunk = n_chunk;
+    return true;
+}
+
+void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s,
+                        const tlpi_rope *r, const tlpi_attn *item, int n,
+                        int head_dim, float eps)
+{
+    job j = { .c = tlpi_cpu_of(b), .step = s, .rope = r, .item = item,
+              .n_item = n, .h = head_dim, .hp = padded(head_dim),
+              .eps = eps };
+    atomic_init(&j.next, 0);
+    if (s->n_tok < 1 || n < 1)
+        return;
+
+    bool parallel = plan_job(&j);
+    if (j.prepared || !parallel) {
+        prepare(&j, 0, s->n_tok);
+        j.prepared = true;
+    }
+    if (parallel)
+        tlpi_pool_run(j.c->pool, run_job, &j);
+    else
+        run_job(&j, 0, 1);
+}

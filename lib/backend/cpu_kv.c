@@ -1,0 +1,145 @@
+/*
+ * cpu_kv.c - the cache of keys and values: making, filling and copying it.
+ */
+#include "backend/cpu_kv.h"
+
+#include <string.h>
+
+#include "backend/cpu.h"
+#include "backend/cpu_attn.h"
+
+static int resolve_type(const tlpi_cpu *c, int kv_type)
+{
+    if (kv_type == TLP_KV_DEFAULT)
+        return c->f32 ? TLP_KV_F32 : TLP_KV_F16;
+    return kv_type;
+}
+
+static size_t head_count(const tlpi_kv *kv)
+{
+    return (size_t)kv->n_seq * (size_t)kv->n_head_kv;
+}
+
+static tlp_status alloc_heads(const tlpi_env *env, char **out,
+                              const tlpi_kv *kv, size_t head)
+{
+    size_t n = 0;
+    if (tlpi_mul(head_count(kv), head, &n))
+        *out = tlpi_alloc_array(env, n, kv->size);
+    return *out ? TLP_OK : tlpi_fail_nomem();
+}
+
+tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
+                              int n_ctx, int n_head_kv, int head_dim,
+                              int kv_type)
+{
+    tlp_status st = TLP_OK;
+    tlpi_cpu *c = tlpi_cpu_of(b);
+
+    *out = NULL;
+    if (n_seq < 1 || n_ctx < 1 || n_head_kv < 1 || head_dim < 1 ||
+        kv_type < TLP_KV_DEFAULT || kv_type > TLP_KV_BF16)
+        return tlpi_fail(TLP_EINVAL,
+                         "KV cache of %d sequences, %d positions, %d heads of "
+                         "%d, type %d: at least 1 of each and a known type "
+                         "expected",
+                         n_seq, n_ctx, n_head_kv, head_dim, kv_type);
+
+    tlpi_kv *kv = tlpi_calloc(b->env, 1, sizeof *kv);
+    if (!kv)
+        return tlpi_fail_nomem();
+    kv->n_seq = n_seq;
+    kv->n_ctx = n_ctx;
+    kv->n_head_kv = n_head_kv;
+    kv->head_dim = head_dim;
+    kv->type = resolve_type(c, kv_type);
+    kv->size = kv->type == TLP_KV_F32 ? sizeof(float) : sizeof(uint16_t);
+
+    size_t h = (size_t)head_dim;
+    size_t pos = ((size_t)n_ctx + TLPI_PANEL - 1) / TLPI_PANEL * TLPI_PANEL;
+    kv->hp = (h + TLPI_PANEL - 1) / TLPI_PANEL * TLPI_PANEL;
+    kv->k_head = pos * h; /* both are ints: no overflow in 64 bits */
+    kv->v_head = pos * kv->hp;
+    TLP_TRY(alloc_heads(b->env, &kv->k, kv, kv->k_head));
+    TLP_TRY(alloc_heads(b->env, &kv->v, kv, kv->v_head));
+    TLP_TRY(tlpi_cpu_attn_scratch_fit(c, n_ctx, head_dim));
+    *out = kv;
+    kv = NULL;
+done:
+    tlpi_cpu_kv_free(b, kv);
+    return st;
+}
+
+void tlpi_cpu_kv_free(tlpi_backend *b, tlpi_kv *kv)
+{
+    if (!kv)
+        return;
+    tlpi_free(b->env, kv->v);
+    tlpi_free(b->env, kv->k);
+    tlpi_free(b->env, kv);
+}
+
+size_t tlpi_cpu_kv_bytes(const tlpi_kv *kv)
+{
+    return head_count(kv) * (kv->k_head + kv->v_head) * kv->size;
+}
+
+/* The first n_pos positions; later ones of dst stay as they are. */
+void tlpi_cpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
+                      int n_pos)
+{
+    (void)b;
+    if (dst_seq == src_seq || n_pos <= 0)
+        return;
+
+    size_t panel = (size_t)kv->head_dim * TLPI_PANEL * kv->size;
+    size_t whole = (size_t)(n_pos / TLPI_PANEL) * panel;
+    size_t rest = (size_t)(n_pos % TLPI_PANEL) * kv->size;
+    for (int i = 0; i < kv->n_head_kv; i++) {
+        memcpy(tlpi_kv_v(kv, dst_seq, i, 0), tlpi_kv_v(kv, src_seq, i, 0),
+               (size_t)n_pos * kv->hp * kv->size);
+
+        char *dst = tlpi_kv_k(kv, dst_seq, i, 0);
+        const char *src = tlpi_kv_k(kv, src_seq, i, 0);
+        memcpy(dst, src, whole);
+        if (rest > 0)
+            for (int d = 0; d < kv->head_dim; d++) {
+                size_t at = whole + (size_t)d * TLPI_PANEL * kv->size;
+                memcpy(dst + at, src + at, rest);
+            }
+    }
+}
+
+/* One lane of a panel: n elements, 16 apart. */
+static void scatter(void *dst, const void *src, size_t n, size_t size)
+{
+    if (size == sizeof(uint16_t)) {
+        uint16_t *d = dst;
+        const uint16_t *s = src;
+        for (size_t i = 0; i < n; i++)
+            d[i * TLPI_PANEL] = s[i];
+    } else {
+        float *d = dst;
+        const float *s = src;
+        for (size_t i = 0; i < n; i++)
+            d[i * TLPI_PANEL] = s[i];
+    }
+}
+
+void tlpi_kv_store(const tlpi_kv *kv, const tlpi_cpu_vec *vec, int seq,
+                   int head, int pos, const float *k, const float *v)
+{
+    size_t h = (size_t)kv->head_dim;
+    char *row = tlpi_kv_v(kv, seq, head, pos);
+    vec->narrow[kv->type](row, v, h);
+    memset(row + h * kv->size, 0, (kv->hp - h) * kv->size);
+
+    char *lane = tlpi_kv_k(kv, seq, head, pos) +
+                 (size_t)(pos % TLPI_PANEL) * kv->size;
+    for (size_t d = 0; d < h; d += 64) {
+        float piece[64];
+        size_t n = TLPI_MIN(h - d, 64);
+        vec->narrow[kv->type](piece, k + d, n);
+        scatter(lane + d * TLPI_PANEL * kv->size, piece, n, kv->size);
+    }
+}

@@ -1,0 +1,153 @@
+/*
+ * cpu_vec.c - operations on rows: residual sums, norms, gathering.
+ *
+ * Rows are independent, so that splitting them over the threads never changes
+ * a result.  A few rows take less time than waking anybody: they are done on
+ * the calling thread.
+ */
+#include "backend/cpu_vec.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "backend/cpu.h"
+
+/* Below so many floats a parallel region costs more than it saves. */
+#define MIN_PARALLEL 16384
+
+const tlpi_cpu_vec *tlpi_cpu_vec_get(int isa)
+{
+    (void)isa;
+    return &tlpi_cpu_vec_scalar;
+}
+
+/* fn over the whole of arg: here, or on every thread. */
+static void run(tlpi_cpu *c, size_t n_float, tlpi_pool_fn fn, void *arg)
+{
+    if (c->n_thread == 1 || n_float < MIN_PARALLEL)
+        fn(arg, 0, 1);
+    else
+        tlpi_pool_run(c->pool, fn, arg);
+}
+
+/* This thread's part of n. */
+static void share(size_t n, int ith, int nth, size_t *i0, size_t *i1)
+{
+    *i0 = n * (size_t)ith / (size_t)nth;
+    *i1 = n * ((size_t)ith + 1) / (size_t)nth;
+}
+
+/* ==== gather ============================================================= */
+
+typedef struct gather_job {
+    const float *x;
+    const int32_t *rows;
+    size_t n, cols;
+    float *y;
+} gather_job;
+
+static void gather_part(void *arg, int ith, int nth)
+{
+    const gather_job *g = arg;
+    size_t i0, i1;
+    share(g->n, ith, nth, &i0, &i1);
+    for (size_t i = i0; i < i1; i++)
+        memcpy(g->y + i * g->cols, g->x + (size_t)g->rows[i] * g->cols,
+               g->cols * sizeof(float));
+}
+
+void tlpi_cpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
+                     int n, int cols, float *y)
+{
+    gather_job g = {x, rows, (size_t)n, (size_t)cols, y};
+    run(tlpi_cpu_of(b), g.n * g.cols, gather_part, &g);
+}
+
+/* ==== add_norm =========================================================== */
+
+typedef struct norm_job {
+    const tlpi_cpu_vec *vec;
+    size_t n_tok, cols;
+    const float *x, *delta; /* delta may be NULL */
+    float *sum;             /* or NULL */
+    const tlpi_norm *norm;
+    int n_norm;
+    float eps;
+} norm_job;
+
+static void norm_row(const norm_job *j, size_t t)
+{
+    size_t at = t * j->cols;
+    const float *z = j->x + at;
+    float *sum = j->sum ? j->sum + at : NULL;
+    if (j->delta) {
+        /* With nobody asking for the sum it stands in the last norm's row,
+         * which is written last. */
+        float *dst = sum ? sum : j->norm[j->n_norm - 1].y + at;
+        j->vec->add(dst, z, j->delta + at, j->cols);
+        z = dst;
+    } else if (sum && sum != z) {
+        memcpy(sum, z, j->cols * sizeof(float));
+    }
+    if (j->n_norm == 0)
+        return;
+
+    float mean = j->vec->sum_sq(z, j->cols) / (float)j->cols;
+    float s = 1.0f / sqrtf(mean + j->eps);
+    for (int i = 0; i < j->n_norm; i++)
+        j->vec->scale(j->norm[i].y + at, z, j->norm[i].w, s, j->cols);
+}
+
+static void norm_part(void *arg, int ith, int nth)
+{
+    const norm_job *j = arg;
+    size_t t0, t1;
+    share(j->n_tok, ith, nth, &t0, &t1);
+    for (size_t t = t0; t < t1; t++)
+        norm_row(j, t);
+}
+
+void tlpi_cpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
+                       const float *delta, float *sum, const tlpi_norm *norm,
+                       int n_norm, float eps)
+{
+    if (!sum && n_norm == 0)
+        return;
+
+    tlpi_cpu *c = tlpi_cpu_of(b);
+    norm_job j = {c->vec, (size_t)n_tok, (size_t)cols, x,  delta,
+                  sum,    norm,          n_norm,       eps};
+    run(c, j.n_tok * j.cols, norm_part, &j);
+}
+
+/* ==== add ================================================================ */
+
+typedef struct add_job {
+    const tlpi_cpu_vec *vec;
+    float *y;
+    const float *x;
+    size_t n;
+} add_job;
+
+static void add_part(void *arg, int ith, int nth)
+{
+    const add_job *a = arg;
+    size_t i0, i1;
+    share(a->n, ith, nth, &i0, &i1);
+    a->vec->add(a->y + i0, a->y + i0, a->x + i0, i1 - i0);
+}
+
+void tlpi_cpu_add(tlpi_backend *b, float *y, const float *x, size_t n)
+{
+    tlpi_cpu *c = tlpi_cpu_of(b);
+    add_job a = {c->vec, y, x, n};
+    run(c, n, add_part, &a);
+}
+
+/* ==== zero =============================================================== */
+
+void tlpi_cpu_zero(tlpi_backend *b, float *y, size_t n)
+{
+    (void)b;
+    memset(y, 0, n * sizeof(float));
+}

@@ -1,0 +1,164 @@
+/*
+ * cpu_vec_scalar.c - the row operations and attention kernels in plain C: what
+ * runs where there is nothing better, and what the others are held against.
+ */
+#include "backend/cpu_vec.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "tensor/tensor.h"
+
+#define F16_MAX 65504.0f
+
+static void add(float *z, const float *x, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        z[i] = x[i] + y[i];
+}
+
+static float sum_sq(const float *x, size_t n)
+{
+    float part[4] = {0};
+    for (size_t i = 0; i < n; i++)
+        part[i % 4] += x[i] * x[i];
+    return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
+static void scale(float *y, const float *x, const float *w, float s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = w ? s * x[i] * w[i] : s * x[i];
+}
+
+static void rope(float *x, const float *cos, const float *sin, int half,
+                 bool neox)
+{
+    for (int i = 0; i < half; i++) {
+        float *a = neox ? x + i : x + 2 * i;
+        float *b = neox ? a + half : a + 1;
+        float ra = *a * cos[i] - *b * sin[i];
+        *b = *a * sin[i] + *b * cos[i];
+        *a = ra;
+    }
+}
+
+static void narrow_f32(void *dst, const float *src, size_t n)
+{
+    memcpy(dst, src, n * sizeof(float));
+}
+
+static void narrow_f16(void *dst, const float *src, size_t n)
+{
+    uint16_t *d = dst;
+    for (size_t i = 0; i < n; i++) {
+        float x = src[i];
+        x = x > F16_MAX ? F16_MAX : x < -F16_MAX ? -F16_MAX : x;
+        d[i] = tlpi_f32_to_f16(x);
+    }
+}
+
+static void narrow_bf16(void *dst, const float *src, size_t n)
+{
+    uint16_t *d = dst;
+    for (size_t i = 0; i < n; i++)
+        d[i] = tlpi_f32_to_bf16(src[i]);
+}
+
+static void widen_f32(float *dst, const void *src, size_t n)
+{
+    memcpy(dst, src, n * sizeof(float));
+}
+
+static void widen_f16(float *dst, const void *src, size_t n)
+{
+    const uint16_t *s = src;
+    for (size_t i = 0; i < n; i++)
+        dst[i] = tlpi_f16_to_f32(s[i]);
+}
+
+static void widen_bf16(float *dst, const void *src, size_t n)
+{
+    const uint16_t *s = src;
+    for (size_t i = 0; i < n; i++)
+        dst[i] = tlpi_bf16_to_f32(s[i]);
+}
+
+/* A row of B at a time, widened once for all rows of A. */
+static void mul_as(const tlpi_product *x, tlpi_widen_fn widen, size_t size)
+{
+    for (int i = 0; i < x->m; i++)
+        memset(x->c + (size_t)i * x->ldc, 0,
+               (size_t)x->n_panel * TLPI_PANEL * sizeof(float));
+
+    for (int k = 0; k < x->k; k++)
+        for (int p = 0; p < x->n_panel; p++) {
+            float b[TLPI_PANEL];
+            size_t at = (size_t)k * x->ldk + (size_t)p * x->ldp;
+            widen(b, (const char *)x->b + at * size, TLPI_PANEL);
+            for (int i = 0; i < x->m; i++) {
+                float a = x->a[(size_t)i * x->lda + (size_t)k];
+                float *c = x->c + (size_t)i * x->ldc + p * TLPI_PANEL;
+                for (int j = 0; j < TLPI_PANEL; j++)
+                    c[j] += a * b[j];
+            }
+        }
+}
+
+static void mul_f32(const tlpi_product *x)
+{
+    mul_as(x, widen_f32, sizeof(float));
+}
+
+static void mul_f16(const tlpi_product *x)
+{
+    mul_as(x, widen_f16, sizeof(uint16_t));
+}
+
+static void mul_bf16(const tlpi_product *x)
+{
+    mul_as(x, widen_bf16, sizeof(uint16_t));
+}
+
+static void softmax(float *s, size_t ld, const int *limit, int m, int n,
+                    float *max, float *sum)
+{
+    for (int i = 0; i < m; i++, s += ld) {
+        float top = s[0], total = 0;
+        for (int j = 1; j < limit[i]; j++)
+            top = fmaxf(top, s[j]);
+        for (int j = 0; j < limit[i]; j++) {
+            s[j] = exp2f(s[j] - top);
+            total += s[j];
+        }
+        for (int j = limit[i]; j < n; j++)
+            s[j] = 0;
+        max[i] = top;
+        sum[i] = total;
+    }
+}
+
+static void merge(float *x, float *max, float *sum, const float *y,
+                  const float *y_max, const float *y_sum, int m, int n)
+{
+    for (int i = 0; i < m; i++, x += n, y += n) {
+        float top = fmaxf(max[i], y_max[i]);
+        float fx = exp2f(max[i] - top), fy = exp2f(y_max[i] - top);
+        for (int j = 0; j < n; j++)
+            x[j] = x[j] * fx + y[j] * fy;
+        sum[i] = sum[i] * fx + y_sum[i] * fy;
+        max[i] = top;
+    }
+}
+
+const tlpi_cpu_vec tlpi_cpu_vec_scalar = {
+    .add = add,
+    .sum_sq = sum_sq,
+    .scale = scale,
+    .rope = rope,
+    .narrow = {NULL, narrow_f32, narrow_f16, narrow_bf16},
+    .widen = {NULL, widen_f32, widen_f16, widen_bf16},
+    .mul = {NULL, mul_f32, mul_f16, mul_bf16},
+    .softmax = softmax,
+    .merge = merge,
+};

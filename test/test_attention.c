@@ -1,0 +1,495 @@
+/*
+ * test_attention.c - attention and its cache against the equations in double,
+ * and against itself: cut into other steps, on other numbers of threads.
+ */
+#include <criterion/criterion.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu.h"
+#include "backend/cpu_vec.h"
+
+#define EPS 1e-5f
+#define THETA 10000.0
+#define MAX_ITEM 3
+#define MAX_TOK 320
+
+typedef struct shape {
+    int n_head, n_head_kv, h, n_rot;
+    bool neox, norm;
+    int type; /* TLP_KV_* */
+} shape;
+
+/* A CPU backend with nothing but attention, and what the cache should hold. */
+typedef struct world {
+    shape s;
+    int n_item, n_seq, n_ctx;
+    float gain; /* of q and k */
+    tlpi_env env;
+    tlpi_cpu c;
+    tlpi_rope *rope;
+    tlpi_kv *kv[MAX_ITEM];
+    float *q_norm, *k_norm;
+    float *k[MAX_ITEM], *v[MAX_ITEM]; /* [n_seq][n_ctx][n_head_kv][h] */
+} world;
+
+static const int isas[] = {TLP_ISA_SCALAR, TLP_ISA_AVX2, TLP_ISA_AVX512};
+
+static bool have(int isa)
+{
+    bool ok = isa == TLP_ISA_SCALAR;
+#if defined(__x86_64__)
+    if (isa == TLP_ISA_AVX2)
+        ok = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (isa == TLP_ISA_AVX512)
+        ok = __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
+#endif
+    if (!ok)
+        printf("skipped: this machine lacks instruction set %d\n", isa);
+    return ok;
+}
+
+/* A number in [-1, 1) that belongs to its arguments. */
+static float value(int kind, int item, int seq, int pos, int i)
+{
+    uint64_t x = (uint64_t)kind * 0x9E3779B97F4A7C15u ^
+                 (uint64_t)item * 0xC2B2AE3D27D4EB4Fu ^
+                 (uint64_t)seq * 0x165667B19E3779F9u ^
+                 (uint64_t)pos * 0xD6E8FEB86659FD93u ^
+                 (uint64_t)i * 0xA0761D6478BD642Fu;
+    x ^= x >> 32;
+    x *= 0xE7037ED1A0B428DBu;
+    x ^= x >> 29;
+    x *= 0x8EBC6AF09C88C6E3u;
+    x ^= x >> 32;
+    return (float)(x >> 40) / 8388608.0f - 1.0f;
+}
+
+static void *get(size_t n, size_t size)
+{
+    void *p = calloc(n, size);
+    cr_assert(p);
+    return p;
+}
+
+static size_t ref_at(const world *w, int seq, int pos)
+{
+    return ((size_t)seq * (size_t)w->n_ctx + (size_t)pos) *
+           (size_t)(w->s.n_head_kv * w->s.h);
+}
+
+static world *world_open(shape s, int isa, int n_thread, int n_item, int n_seq,
+                         int n_ctx)
+{
+    world *w = get(1, sizeof *w);
+    w->s = s;
+    w->n_item = n_item;
+    w->n_seq = n_seq;
+    w->n_ctx = n_ctx;
+    w->gain = 1;
+
+    tlp_allocator mem = {NULL, NULL, NULL};
+    cr_assert_eq(tlpi_env_init(&w->env, &mem, NULL, NULL), TLP_OK);
+    tlpi_pool_options po = {.n_thread = n_thread, .n_machine = n_thread};
+    tlpi_backend_options bo = {.n_thread = n_thread,
+                               .max_tok = MAX_TOK,
+                               .max_cols = s.n_head * s.h};
+    w->c.base.env = &w->env;
+    w->c.n_thread = n_thread;
+    w->c.isa = isa;
+    w->c.max_tok = MAX_TOK;
+    w->c.vec = tlpi_cpu_vec_get(isa);
+    cr_assert_eq(tlpi_pool_create(&w->c.pool, &w->env, &po), TLP_OK);
+    cr_assert_eq(tlpi_cpu_attn_scratch_create(&w->c, &bo), TLP_OK);
+
+    double inv_freq[128];
+    for (int i = 0; i < s.n_rot / 2; i++)
+        inv_freq[i] = pow(THETA, -2.0 * i / s.n_rot);
+    cr_assert_eq(tlpi_cpu_rope_create(&w->c.base, &w->rope, inv_freq, s.n_rot,
+                                      n_ctx, s.neox),
+                 TLP_OK);
+    for (int i = 0; i < n_item; i++) {
+        cr_assert_eq(tlpi_cpu_kv_create(&w->c.base, &w->kv[i], n_seq, n_ctx,
+                                        s.n_head_kv, s.h, s.type),
+                     TLP_OK);
+        w->k[i] = get(ref_at(w, n_seq, 0), sizeof(float));
+        w->v[i] = get(ref_at(w, n_seq, 0), sizeof(float));
+    }
+    w->q_norm = get((size_t)s.h, sizeof(float));
+    w->k_norm = get((size_t)s.h, sizeof(float));
+    for (int i = 0; i < s.h; i++) {
+        w->q_norm[i] = 1 + value(10, 0, 0, 0, i) / 2;
+        w->k_norm[i] = 1 + value(11, 0, 0, 0, i) / 2;
+    }
+    return w;
+}
+
+static void world_close(world *w)
+{
+    for (int i = 0; i < w->n_item; i++) {
+        tlpi_cpu_kv_free(&w->c.base, w->kv[i]);
+        free(w->k[i]);
+        free(w->v[i]);
+    }
+    tlpi_cpu_rope_free(&w->c.base, w->rope);
+    tlpi_cpu_attn_scratch_free(&w->c);
+    tlpi_pool_free(w->c.pool);
+    free(w->q_norm);
+    free(w->k_norm);
+    free(w);
+}
+
+/* ==== the equations ====================================================== */
+
+/* x [h] -> y [h], normalised (w not NULL) and rotated */
+static void prepare(const world *w, const float *x, const float *norm, int pos,
+                    double *y)
+{
+    int h = w->s.h, half = w->s.n_rot / 2;
+    double ss = 0;
+    for (int i = 0; i < h; i++)
+        ss += (double)x[i] * x[i];
+    for (int i = 0; i < h; i++)
+        y[i] = norm ? x[i] / sqrt(ss / h + EPS) * norm[i] : x[i];
+    for (int i = 0; i < half; i++) {
+        int ia = w->s.neox ? i : 2 * i, ib = w->s.neox ? i + half : 2 * i + 1;
+        double angle = pos * pow(THETA, -2.0 * i / w->s.n_rot);
+        double a = y[ia], b = y[ib];
+        y[ia] = a * cos(angle) - b * sin(angle);
+        y[ib] = a * sin(angle) + b * cos(angle);
+    }
+}
+
+static float rounded(const world *w, float x)
+{
+    if (w->s.type == TLP_KV_F16)
+        return tlpi_f16_to_f32(tlpi_f32_to_f16(x));
+    if (w->s.type == TLP_KV_BF16)
+        return tlpi_bf16_to_f32(tlpi_f32_to_bf16(x));
+    return x;
+}
+
+/* softmax(q k / sqrt(h)) v of one head over positions [0, pos] */
+static void attend(const world *w, int item, int seq, int pos, int kv_head,
+                   const float *q, double *y)
+{
+    int h = w->s.h;
+    double *p = get((size_t)pos + 1, sizeof *p), top = -INFINITY, sum = 0;
+    for (int t = 0; t <= pos; t++) {
+        const float *k = w->k[item] + ref_at(w, seq, t) + kv_head * h;
+        for (int i = 0; i < h; i++)
+            p[t] += (double)q[i] * k[i] / sqrt(h);
+        top = fmax(top, p[t]);
+    }
+    memset(y, 0, (size_t)h * sizeof *y);
+    for (int t = 0; t <= pos; t++)
+        sum += exp(p[t] - top);
+    for (int t = 0; t <= pos; t++) {
+        const float *v = w->v[item] + ref_at(w, seq, t) + kv_head * h;
+        for (int i = 0; i < h; i++)
+            y[i] += exp(p[t] - top) / sum * v[i];
+    }
+    free(p);
+}
+
+/* ==== a step ============================================================= */
+
+typedef struct lanes {
+    float *q, *k, *v, *y;
+} lanes;
+
+static lanes fill(const world *w, int item, const tlpi_step *st)
+{
+    size_t nq = (size_t)(w->s.n_head * w->s.h);
+    size_t nk = (size_t)(w->s.n_head_kv * w->s.h), n = (size_t)st->n_tok;
+    lanes l = {get(n * nq, 4), get(n * nk, 4), get(n * nk, 4), get(n * nq, 4)};
+    for (int t = 0; t < st->n_tok; t++) {
+        int seq = st->seq[t], pos = st->pos[t];
+        for (size_t i = 0; i < nq; i++)
+            l.q[(size_t)t * nq + i] =
+                w->gain * value(1, item, seq, pos, (int)i);
+        for (size_t i = 0; i < nk; i++) {
+            l.k[(size_t)t * nk + i] =
+                w->gain * value(2, item, seq, pos, (int)i);
+            l.v[(size_t)t * nk + i] = value(3, item, seq, pos, (int)i);
+        }
+    }
+    return l;
+}
+
+static void drop(lanes l)
+{
+    free(l.q);
+    free(l.k);
+    free(l.v);
+    free(l.y);
+}
+
+static void run(world *w, const tlpi_step *st, lanes *l)
+{
+    tlpi_attn item[MAX_ITEM] = {0};
+    for (int i = 0; i < w->n_item; i++) {
+        l[i] = fill(w, i, st);
+        item[i] = (tlpi_attn){l[i].q, l[i].k, l[i].v,
+                              w->s.norm ? w->q_norm : NULL,
+                              w->s.norm ? w->k_norm : NULL,
+                              w->kv[i], w->s.n_head, w->s.n_head_kv, l[i].y};
+    }
+    tlpi_cpu_attention(&w->c.base, st, w->rope, item, w->n_item, w->s.h, EPS);
+}
+
+/* In place: q and k of token t; remembers what the cache should hold. */
+static void check_prepared(world *w, int item, const tlpi_step *st, int t,
+                           const lanes *l, const lanes *in)
+{
+    int h = w->s.h, seq = st->seq[t], pos = st->pos[t];
+    size_t nq = (size_t)(w->s.n_head * h), nk = (size_t)(w->s.n_head_kv * h);
+    double want[256];
+    for (int g = 0; g < w->s.n_head; g++) {
+        size_t at = (size_t)t * nq + (size_t)(g * h);
+        prepare(w, in->q + at, w->s.norm ? w->q_norm : NULL, pos, want);
+        for (int i = 0; i < h; i++)
+            cr_assert_float_eq(l->q[at + (size_t)i], want[i],
+                               2e-6 * w->gain, "q at %d", pos);
+    }
+    for (int g = 0; g < w->s.n_head_kv; g++) {
+        size_t at = (size_t)t * nk + (size_t)(g * h);
+        size_t ref = ref_at(w, seq, pos) + (size_t)(g * h);
+        prepare(w, in->k + at, w->s.norm ? w->k_norm : NULL, pos, want);
+        for (int i = 0; i < h; i++) {
+            size_t j = (size_t)i;
+            cr_assert_float_eq(l->k[at + j], want[i], 2e-6 * w->gain,
+                               "k at %d", pos);
+            w->k[item][ref + j] = rounded(w, l->k[at + j]);
+            w->v[item][ref + j] = rounded(w, in->v[at + j]);
+        }
+    }
+}
+
+static void step_and_check(world *w, const tlpi_step *st, double tolerance)
+{
+    lanes l[MAX_ITEM];
+    int h = w->s.h, n_rep = w->s.n_head / w->s.n_head_kv;
+    run(w, st, l);
+    for (int item = 0; item < w->n_item; item++) {
+        lanes in = fill(w, item, st);
+        for (int t = 0; t < st->n_tok; t++)
+            check_prepared(w, item, st, t, &l[item], &in);
+        for (int t = 0; t < st->n_tok; t++)
+            for (int g = 0; g < w->s.n_head; g++) {
+                size_t at = (size_t)(t * w->s.n_head + g) * (size_t)h;
+                double want[256];
+                attend(w, item, st->seq[t], st->pos[t], g / n_rep,
+                       l[item].q + at, want);
+                for (int i = 0; i < h; i++)
+                    cr_assert_float_eq(
+                        l[item].y[at + (size_t)i], want[i], tolerance,
+                        "isa %d type %d heads %d/%d of %d: seq %d pos %d "
+                        "head %d [%d]: %g, not %g",
+                        w->c.isa, w->s.type, w->s.n_head, w->s.n_head_kv, h,
+                        st->seq[t], st->pos[t], g, i,
+                        (double)l[item].y[at + (size_t)i], want[i]);
+            }
+        drop(in);
+        drop(l[item]);
+    }
+}
+
+/* A step of runs {seq, first position, length}. */
+typedef struct tokens {
+    tlpi_step st;
+    int32_t id[MAX_TOK], seq[MAX_TOK], pos[MAX_TOK];
+} tokens;
+
+static void add_run(tokens *k, int seq, int pos, int n)
+{
+    for (int i = 0; i < n; i++) {
+        k->seq[k->st.n_tok] = seq;
+        k->pos[k->st.n_tok++] = pos + i;
+    }
+    k->st.id = k->id;
+    k->st.seq = k->seq;
+    k->st.pos = k->pos;
+}
+
+/* Prompts of two sequences, then a step of one, three and five tokens. */
+static void two_steps(world *w, double tolerance)
+{
+    tokens a = {0}, b = {0};
+    add_run(&a, 0, 0, 150);
+    add_run(&a, 2, 0, 20);
+    add_run(&b, 2, 20, 3);
+    add_run(&b, 0, 150, 1);
+    add_run(&b, 1, 0, 5);
+    step_and_check(w, &a.st, tolerance);
+    step_and_check(w, &b.st, tolerance);
+}
+
+static const shape shapes[] = {
+    {3, 3, 16, 16, false, false, TLP_KV_F32},
+    {4, 2, 64, 64, true, false, TLP_KV_F32},
+    {9, 3, 64, 64, false, false, TLP_KV_F16},
+    {9, 3, 64, 64, false, false, TLP_KV_BF16},
+    {8, 1, 80, 32, true, false, TLP_KV_F16},
+    {3, 1, 96, 48, false, true, TLP_KV_F32},
+    {2, 1, 128, 128, true, true, TLP_KV_F16},
+    {4, 2, 24, 12, true, true, TLP_KV_BF16},
+    {5, 5, 10, 6, false, true, TLP_KV_F16},
+    {50, 1, 8, 8, true, false, TLP_KV_F32},
+    {2, 2, 256, 0, false, false, TLP_KV_F16},
+};
+
+Test(attention, equations)
+{
+    for (size_t k = 0; k < TLPI_COUNT(isas); k++)
+        for (size_t i = 0; have(isas[k]) && i < TLPI_COUNT(shapes); i++) {
+            world *w = world_open(shapes[i], isas[k], 2, 1, 3, 200);
+            two_steps(w, 3e-6);
+            world_close(w);
+        }
+}
+
+Test(attention, several_items)
+{
+    for (size_t k = 0; k < TLPI_COUNT(isas); k++) {
+        if (!have(isas[k]))
+            continue;
+        world *w = world_open(shapes[2], isas[k], 2, MAX_ITEM, 3, 200);
+        two_steps(w, 3e-6);
+        world_close(w);
+    }
+}
+
+/* Scores in the thousands: all weight on one position, and no NaN. */
+Test(attention, large_scores)
+{
+    for (size_t k = 0; k < TLPI_COUNT(isas); k++) {
+        if (!have(isas[k]))
+            continue;
+        world *w = world_open(shapes[1], isas[k], 2, 1, 3, 200);
+        w->gain = 100;
+        /* The scores' own rounding, 1e4 * 2^-24, is what is left. */
+        two_steps(w, 2e-2);
+        world_close(w);
+
+        w = world_open(shapes[2], isas[k], 2, 1, 1, 200);
+        w->gain = 1e30f; /* f16 saturates */
+        tokens t = {0};
+        lanes l;
+        add_run(&t, 0, 0, 150);
+        run(w, &t.st, &l);
+        for (int i = 0; i < 150 * w->s.n_head * w->s.h; i++)
+            cr_assert(fabsf(l.y[i]) <= 1.001f);
+        drop(l);
+        world_close(w);
+    }
+}
+
+/* ==== the same bits ====================================================== */
+
+#define LONG 300
+
+/* y of LONG tokens of sequence 1, evaluated in steps of the given lengths. */
+static float *in_steps(shape s, int isa, int n_thread, const int *len)
+{
+    world *w = world_open(s, isa, n_thread, 1, 2, LONG);
+    size_t row = (size_t)(s.n_head * s.h);
+    float *y = get(LONG * row, sizeof(float));
+    for (int pos = 0, i = 0; pos < LONG; i += len[i + 1] != 0) {
+        tokens t = {0};
+        lanes l;
+        int n = TLPI_MIN(len[i], LONG - pos);
+        add_run(&t, 1, pos, n);
+        if (i % 2) /* company must not matter */
+            add_run(&t, 0, 0, 5);
+        run(w, &t.st, &l);
+        memcpy(y + (size_t)pos * row, l.y, (size_t)n * row * sizeof(float));
+        drop(l);
+        pos += n;
+    }
+    world_close(w);
+    return y;
+}
+
+Test(attention, same_bits_in_any_steps_on_any_threads)
+{
+    static const int lengths[][6] = {
+        {LONG}, {1}, {7, 100, 1, 150, 42}, {127, 1, 1, 2, 64}, {16}};
+    static const size_t picks[] = {0, 2, 4, 5, 7};
+
+    for (size_t k = 0; k < TLPI_COUNT(isas); k++)
+        for (size_t p = 0; have(isas[k]) && p < TLPI_COUNT(picks); p++) {
+            shape s = shapes[picks[p]];
+            size_t n = (size_t)(LONG * s.n_head * s.h) * sizeof(float);
+            float *want = in_steps(s, isas[k], 1, lengths[0]);
+            for (size_t i = 0; i < TLPI_COUNT(lengths); i++)
+                for (int n_thread = 1; n_thread <= 3; n_thread++) {
+                    float *y = in_steps(s, isas[k], n_thread, lengths[i]);
+                    cr_assert_arr_eq(
+                        y, want, n,
+                        "isa %d shape %zu steps %zu threads %d", isas[k],
+                        picks[p], i, n_thread);
+                    free(y);
+                }
+            free(want);
+        }
+}
+
+/* ==== the cache ========================================================== */
+
+/* A copied prefix goes on as the original would, and the copy's own later
+ * positions are left alone. */
+Test(attention, cache_copy)
+{
+    for (int type = TLP_KV_F32; type <= TLP_KV_BF16; type++) {
+        shape s = {4, 2, 24, 24, false, false, type};
+        world *w = world_open(s, TLP_ISA_SCALAR, 1, 1, 3, 100);
+        tokens t = {0}, u = {0};
+        lanes l;
+        add_run(&t, 0, 0, 40);
+        add_run(&t, 2, 0, 60);
+        run(w, &t.st, &l);
+        drop(l);
+
+        step_and_check(w, &t.st, 3e-6);
+        tlpi_cpu_kv_copy(&w->c.base, w->kv[0], 2, 0, 21);
+        memcpy(w->k[0] + ref_at(w, 2, 0), w->k[0] + ref_at(w, 0, 0),
+               (ref_at(w, 0, 21) - ref_at(w, 0, 0)) * sizeof(float));
+        memcpy(w->v[0] + ref_at(w, 2, 0), w->v[0] + ref_at(w, 0, 0),
+               (ref_at(w, 0, 21) - ref_at(w, 0, 0)) * sizeof(float));
+        add_run(&u, 2, 60, 4);
+        step_and_check(w, &u.st, 3e-6);
+        world_close(w);
+    }
+}
+
+Test(attention, cache_limits)
+{
+    world *w = world_open(shapes[2], TLP_ISA_SCALAR, 1, 1, 2, 100);
+    tlpi_backend *b = &w->c.base;
+    tlpi_kv *kv = w->kv[0];
+    /* 2 sequences, 3 heads, 112 positions of 64 + 64 halves */
+    cr_assert_eq(tlpi_cpu_kv_bytes(kv), 2 * 3 * 112 * 128 * 2);
+
+    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, 1, 0, 1, 64, TLP_KV_F16),
+                 TLP_EINVAL);
+    cr_assert_null(kv);
+    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, 1, 16, 1, 64, 9), TLP_EINVAL);
+    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, INT32_MAX, INT32_MAX, INT32_MAX,
+                                    INT32_MAX, TLP_KV_F16),
+                 TLP_ENOMEM);
+    cr_assert_null(kv);
+
+    w->c.f32 = true;
+    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, 1, 16, 1, 16, TLP_KV_DEFAULT),
+                 TLP_OK);
+    cr_assert_eq(tlpi_cpu_kv_bytes(kv), 16 * 32 * 4);
+    tlpi_cpu_kv_free(b, kv);
+    world_close(w);
+}
