@@ -11,6 +11,8 @@
 #include "file/gguf.h"
 #include "tensor/tensor.h"
 
+struct tlpi_fingerprint;
+struct tlpi_shelf;
 struct tlpi_vocab;
 
 typedef enum tlpi_arch {
@@ -74,7 +76,7 @@ struct tlp_model {
     bool vocab_only;
     struct tlpi_vocab *vocab;
     struct tlpi_shelf *shelf; /* weights already in a backend's layout */
-    char fingerprint[72]; /* "sha256:" + hex; "" with vocab_only */
+    struct tlpi_fingerprint *fingerprint;
 };
 
 /* hparams.c: metadata to hyper-parameters; every value is checked. */
@@ -86,8 +88,18 @@ tlp_status tlpi_weights_bind(tlp_model *m);
 /* The files' tensor of that name, or NULL. */
 const tlpi_tensor *tlpi_model_tensor(const tlp_model *m, const char *name);
 
-/* fingerprint.c */
-tlp_status tlpi_model_fingerprint(const tlp_model *m, char out[72]);
+/* fingerprint.c: "sha256:" + hex, made on first use; "" with vocab_only. */
+const char *tlpi_model_fingerprint(const tlp_model *m);
+tlp_status tlpi_fingerprint_create(struct tlpi_fingerprint **out,
+                                   const tlpi_env *env);
+void tlpi_fingerprint_free(const tlpi_env *env, struct tlpi_fingerprint *f);
+
+/*
+ * split.c: open the file at m->path, and the other parts of its set unless
+ * m->vocab_only; fills m->file and m->n_file, which stay valid for
+ * tlp_model_free on failure.
+ */
+tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts);
 
 tlp_model *tlpi_model_retain(tlp_model *m);
 

@@ -1,0 +1,137 @@
+/*
+ * fingerprint.c - what tells the weights of two models apart: a SHA-256 over
+ * hyper-parameters and, for every tensor in file order, name, type, shape and
+ * a sample of its bytes.  The sample touches at most 18 places of a tensor, so
+ * that large files are not read through; how a set is split does not matter.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/model.h"
+#include "model/sha256.h"
+
+#define END_BYTES 256   /* hashed at either end of a tensor */
+#define SPOT_BYTES 64   /* and at each of N_SPOT places between */
+#define N_SPOT 16
+
+/* Opening a model must not wait for pages from a disk, so the text is made
+ * when first asked for. */
+struct tlpi_fingerprint {
+    pthread_mutex_t lock;
+    char text[72]; /* "" until made */
+};
+
+static void add_u64(tlpi_sha256 *s, uint64_t x)
+{
+    uint8_t bytes[8];
+
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(x >> (8 * i));
+    tlpi_sha256_add(s, bytes, sizeof bytes);
+}
+
+static void add_f32(tlpi_sha256 *s, float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    add_u64(s, bits);
+}
+
+static void add_text(tlpi_sha256 *s, const char *text)
+{
+    add_u64(s, strlen(text));
+    tlpi_sha256_add(s, text, strlen(text));
+}
+
+static void add_hparams(tlpi_sha256 *s, const tlpi_hparams *hp)
+{
+    const int sizes[] = {hp->n_layer, hp->n_embd,   hp->n_ff,
+                         hp->n_head,  hp->n_head_kv, hp->head_dim,
+                         hp->n_vocab, hp->n_rot};
+
+    add_text(s, tlpi_arch_name(hp->arch));
+    for (size_t i = 0; i < TLPI_COUNT(sizes); i++)
+        add_u64(s, (uint64_t)sizes[i]);
+    add_f32(s, hp->rope_theta);
+    add_f32(s, hp->rope_scale);
+    add_f32(s, hp->norm_eps);
+}
+
+static void add_sample(tlpi_sha256 *s, const uint8_t *data, size_t n)
+{
+    if (n <= 2 * END_BYTES + N_SPOT * SPOT_BYTES) {
+        tlpi_sha256_add(s, data, n);
+        return;
+    }
+    size_t step = (n - 2 * END_BYTES) / N_SPOT;
+    tlpi_sha256_add(s, data, END_BYTES);
+    for (size_t i = 0; i < N_SPOT; i++)
+        tlpi_sha256_add(s, data + END_BYTES + i * step + (step - SPOT_BYTES) / 2,
+                        SPOT_BYTES);
+    tlpi_sha256_add(s, data + n - END_BYTES, END_BYTES);
+}
+
+static void add_tensor(tlpi_sha256 *s, const tlpi_tensor *t)
+{
+    add_text(s, t->name);
+    add_u64(s, (uint64_t)t->type);
+    for (int i = 0; i < 4; i++)
+        add_u64(s, (uint64_t)t->ne[i]);
+    add_sample(s, t->data, t->n_bytes);
+}
+
+static void make_text(const tlp_model *m, char out[72])
+{
+    uint8_t digest[32];
+    tlpi_sha256 s;
+
+    tlpi_sha256_init(&s);
+    add_hparams(&s, &m->hp);
+    for (size_t f = 0; f < m->n_file; f++) {
+        for (size_t i = 0; i < m->file[f]->n_tensor; i++)
+            add_tensor(&s, &m->file[f]->tensor[i]);
+    }
+    tlpi_sha256_finish(&s, digest);
+    memcpy(out, "sha256:", 8);
+    for (int i = 0; i < 32; i++)
+        snprintf(out + 7 + 2 * i, 3, "%02x", digest[i]);
+}
+
+tlp_status tlpi_fingerprint_create(struct tlpi_fingerprint **out,
+                                   const tlpi_env *env)
+{
+    struct tlpi_fingerprint *f = tlpi_calloc(env, 1, sizeof *f);
+
+    *out = NULL;
+    if (!f)
+        return tlpi_fail_nomem();
+    if (pthread_mutex_init(&f->lock, NULL) != 0) {
+        tlpi_free(env, f);
+        return tlpi_fail_nomem();
+    }
+    *out = f;
+    return TLP_OK;
+}
+
+void tlpi_fingerprint_free(const tlpi_env *env, struct tlpi_fingerprint *f)
+{
+    if (!f)
+        return;
+    pthread_mutex_destroy(&f->lock);
+    tlpi_free(env, f);
+}
+
+const char *tlpi_model_fingerprint(const tlp_model *m)
+{
+    struct tlpi_fingerprint *f = m->fingerprint;
+
+    if (m->vocab_only)
+        return "";
+    pthread_mutex_lock(&f->lock);
+    if (f->text[0] == '\0')
+        make_text(m, f->text);
+    pthread_mutex_unlock(&f->lock);
+    return f->text;
+}
