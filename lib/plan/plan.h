@@ -27,6 +27,10 @@ struct tlp_plan {
 
 tlp_plan *tlpi_plan_retain(tlp_plan *p);
 
+/* "serial", "lp", ...; and back: -1 for other texts. */
+const char *tlpi_mode_name(int mode);
+int tlpi_mode_parse(const char *text, size_t n);
+
 /* Largest n_member over the stages (a merged stage counts as one). */
 int tlpi_plan_max_members(const tlp_plan *p);
 

@@ -1,0 +1,196 @@
+/*
+ * plan_format.c - write a plan in its text and JSON forms.  Equal plans give
+ * equal texts: clauses stand in a fixed order, and runs are written the
+ * shortest way.
+ */
+#include "plan/plan_sketch.h"
+
+/* So many neighbouring pairs become "pairs:a-b@mode". */
+#define MIN_PAIRS_RUN 3
+
+static int first_layer(const tlpi_stage *s)
+{
+    int first = s->layers[0];
+
+    for (int i = 1; i < s->n_member; i++)
+        first = TLPI_MIN(first, s->layers[i]);
+    return first;
+}
+
+/* Where no order is given, stages stand by their lowest layer. */
+static bool is_natural(const tlp_plan *p)
+{
+    for (int i = 1; i < p->n_stage; i++) {
+        if (first_layer(&p->stage[i]) < first_layer(&p->stage[i - 1]))
+            return false;
+    }
+    return true;
+}
+
+/* Writes list items with their separators, runs a-b as one. */
+typedef struct list {
+    tlpi_text *out;
+    const char *separator;
+    bool ranges;     /* a-b for runs */
+    int first, last; /* the run not yet written; first < 0: none */
+    bool any;
+} list;
+
+static void list_flush(list *l)
+{
+    if (l->first < 0)
+        return;
+    tlpi_text_printf(l->out, "%s%d", l->any ? l->separator : "", l->first);
+    if (l->last > l->first)
+        tlpi_text_printf(l->out, "-%d", l->last);
+    l->any = true;
+    l->first = -1;
+}
+
+static void list_add(list *l, int layer)
+{
+    if (l->ranges && l->first >= 0 && layer == l->last + 1) {
+        l->last = layer;
+        return;
+    }
+    list_flush(l);
+    l->first = l->last = layer;
+}
+
+static void add_members(tlpi_text *out, const tlpi_stage *s,
+                        const char *separator, bool ranges)
+{
+    list l = {out, separator, ranges, -1, -1, false};
+
+    for (int i = 0; i < s->n_member; i++)
+        list_add(&l, s->layers[i]);
+    list_flush(&l);
+}
+
+static void add_order(tlpi_text *out, const tlp_plan *p, const char *separator,
+                      bool ranges)
+{
+    list l = {out, separator, ranges, -1, -1, false};
+
+    for (int i = 0; i < p->n_stage; i++) {
+        for (int j = 0; j < p->stage[i].n_member; j++)
+            list_add(&l, p->stage[i].layers[j]);
+    }
+    list_flush(&l);
+}
+
+static bool runs(const tlp_plan *p, int layer)
+{
+    for (int i = 0; i < p->n_stage; i++) {
+        for (int j = 0; j < p->stage[i].n_member; j++) {
+            if (p->stage[i].layers[j] == layer)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Adds the layers that stand in no stage after `head`; nothing if none. */
+static void add_dropped(tlpi_text *out, const tlp_plan *p, const char *head,
+                        const char *separator, bool ranges, const char *tail)
+{
+    list l = {out, separator, ranges, -1, -1, false};
+    bool any = false;
+
+    for (int layer = 0; layer < p->model->hp.n_layer; layer++) {
+        if (runs(p, layer))
+            continue;
+        if (!any)
+            tlpi_text_printf(out, "%s", head);
+        any = true;
+        list_add(&l, layer);
+    }
+    list_flush(&l);
+    if (any)
+        tlpi_text_printf(out, "%s", tail);
+}
+
+/* Stages from i on that are pairs (a,a+1), (a+2,a+3), ... of one mode. */
+static int count_pairs(const tlp_plan *p, int i)
+{
+    int n = 0;
+
+    for (; i + n < p->n_stage; n++) {
+        const tlpi_stage *s = &p->stage[i + n];
+        if (s->mode != p->stage[i].mode || s->n_member != 2 ||
+            s->layers[0] != p->stage[i].layers[0] + 2 * n ||
+            s->layers[1] != s->layers[0] + 1)
+            break;
+    }
+    return n;
+}
+
+static void add_groups(tlpi_text *out, const tlp_plan *p)
+{
+    int mode = TLP_MODE_SERIAL; /* of the clause that is open */
+
+    for (int i = 0; i < p->n_stage; i++) {
+        const tlpi_stage *s = &p->stage[i];
+        if (s->mode == TLP_MODE_SERIAL)
+            continue;
+        int n_pair = count_pairs(p, i);
+        const char *sep = out->len > 0 ? ";" : "";
+        if (n_pair >= MIN_PAIRS_RUN) {
+            tlpi_text_printf(out, "%spairs:%d-%d@%s", sep, s->layers[0],
+                             s->layers[0] + 2 * n_pair - 1,
+                             tlpi_mode_name(s->mode));
+            mode = TLP_MODE_SERIAL;
+            i += n_pair - 1;
+            continue;
+        }
+        if (s->mode == mode)
+            tlpi_text_printf(out, ",");
+        else
+            tlpi_text_printf(out, "%s%s:", sep, tlpi_mode_name(s->mode));
+        mode = s->mode;
+        add_members(out, s, "+", true);
+    }
+}
+
+void tlpi_plan_write_text(const tlp_plan *p, tlpi_text *out)
+{
+    add_groups(out, p);
+    add_dropped(out, p, out->len > 0 ? ";drop:" : "drop:", ",", true, "");
+    if (!is_natural(p)) {
+        tlpi_text_printf(out, "%s", out->len > 0 ? ";order:" : "order:");
+        add_order(out, p, ",", true);
+    }
+    if (out->len == 0)
+        tlpi_text_printf(out, "serial");
+}
+
+void tlpi_plan_write_json(const tlp_plan *p, tlpi_text *out)
+{
+    tlpi_text_printf(out,
+                     "{\n  \"tlp_plan\": 1,\n  \"model\": {\"arch\": \"%s\", "
+                     "\"n_layer\": %d,\n            \"fingerprint\": \"%s\"},\n"
+                     "  \"stages\": [\n",
+                     tlpi_arch_name(p->model->hp.arch), p->model->hp.n_layer,
+                     tlpi_model_fingerprint(p->model));
+    for (int i = 0; i < p->n_stage; i++) {
+        const tlpi_stage *s = &p->stage[i];
+        tlpi_text_printf(out, "    {\"layers\": [");
+        add_members(out, s, ", ", false);
+        if (s->mode == TLP_MODE_SERIAL)
+            tlpi_text_printf(out, "]");
+        else
+            tlpi_text_printf(out, "], \"mode\": \"%s\"",
+                             tlpi_mode_name(s->mode));
+        tlpi_text_printf(out, i + 1 < p->n_stage ? "},\n" : "}\n");
+    }
+    tlpi_text_printf(out, "  ]");
+    add_dropped(out, p, ",\n  \"drop\": [", ", ", false, "]");
+    if (!is_natural(p)) {
+        tlpi_text_printf(out, ",\n  \"order\": [");
+        add_order(out, p, ", ", false);
+        tlpi_text_printf(out, "]");
+    }
+    if (p->made)
+        tlpi_text_printf(out, ",\n  \"made\": %s", p->made);
+    tlpi_text_printf(out, "\n}\n");
+}

@@ -1,0 +1,278 @@
+/*
+ * plan_json.c - read the JSON form of a plan.
+ *
+ *   {"tlp_plan": 1,                               version, required
+ *    "model": {"arch": "llama", "n_layer": 30, "fingerprint": "sha256:..."},
+ *                                                 each optional; must match
+ *    "stages": [{"layers": [0]},                  every layer that runs
+ *               {"layers": [3, 4], "mode": "par"}, ...],
+ *    "drop": [12],                                layers that do not run
+ *    "order": [0, 2, 1, ...],                     as the text form's "order:"
+ *    "made": {...}}                               free; kept as it is
+ *
+ * Stages run as listed, which must be the layers' own order (by the lowest
+ * layer of each) unless "order" gives another.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/plan_sketch.h"
+
+#define PLAN_VERSION 1
+
+/* "made" is the only part that nests freely. */
+#define MAX_DEPTH 32
+
+/* jansson reads nested values by recursion; this looks ahead without. */
+static tlp_status check_depth(const char *where, const char *text, size_t n)
+{
+    int depth = 0;
+    bool in_string = false;
+
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string && (c == '{' || c == '['))
+            depth++;
+        else if (!in_string && (c == '}' || c == ']'))
+            depth--;
+        if (depth > MAX_DEPTH)
+            return tlpi_fail(TLP_EFORMAT,
+                             "%s: nested deeper than %d at byte %zu", where,
+                             MAX_DEPTH, i);
+    }
+    return TLP_OK;
+}
+
+static tlp_status check_keys(const char *where, const char *what, json_t *object,
+                             const char *const *known, size_t n_known)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach(object, key, value) {
+        size_t i = 0;
+        while (i < n_known && strcmp(key, known[i]) != 0)
+            i++;
+        if (i == n_known)
+            return tlpi_fail(TLP_EFORMAT, "%s: %skey \"%.60s\" is not known",
+                             where, what, key);
+    }
+    return TLP_OK;
+}
+
+static tlp_status check_version(const char *where, json_t *root)
+{
+    json_t *version = json_object_get(root, "tlp_plan");
+
+    if (!json_is_integer(version))
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key \"tlp_plan\": an integer expected", where);
+    json_int_t v = json_integer_value(version);
+    if (v != PLAN_VERSION)
+        return tlpi_fail(v > PLAN_VERSION ? TLP_ENOTSUP : TLP_EFORMAT,
+                         "%s: key \"tlp_plan\": version %lld, %d expected",
+                         where, (long long)v, PLAN_VERSION);
+    return TLP_OK;
+}
+
+static tlp_status check_model_text(const tlpi_sketch *s, json_t *model,
+                                   const char *key, const char *expected)
+{
+    json_t *value = json_object_get(model, key);
+
+    if (!value)
+        return TLP_OK;
+    if (!json_is_string(value))
+        return tlpi_fail(TLP_EFORMAT, "%s: key \"model.%s\": a string expected",
+                         s->where, key);
+    if (strcmp(json_string_value(value), expected) != 0)
+        return tlpi_fail(TLP_EMISMATCH,
+                         "%s: key \"model.%s\": the plan is for %.80s, %s has "
+                         "%s",
+                         s->where, key, json_string_value(value),
+                         s->model->path, expected);
+    return TLP_OK;
+}
+
+static tlp_status check_model(const tlpi_sketch *s, json_t *root)
+{
+    static const char *const known[] = {"arch", "n_layer", "fingerprint"};
+    json_t *model = json_object_get(root, "model");
+    tlp_status st;
+
+    if (!model)
+        return TLP_OK;
+    if (!json_is_object(model))
+        return tlpi_fail(TLP_EFORMAT, "%s: key \"model\": an object expected",
+                         s->where);
+    TLP_TRY(check_keys(s->where, "model: ", model, known, TLPI_COUNT(known)));
+    TLP_TRY(check_model_text(s, model, "arch",
+                             tlpi_arch_name(s->model->hp.arch)));
+    json_t *n_layer = json_object_get(model, "n_layer");
+    if (n_layer && !json_is_integer(n_layer))
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key \"model.n_layer\": an integer expected",
+                         s->where);
+    if (n_layer && json_integer_value(n_layer) != s->n_layer)
+        return tlpi_fail(TLP_EMISMATCH,
+                         "%s: key \"model.n_layer\": the plan is for %lld, %s "
+                         "has %d",
+                         s->where, (long long)json_integer_value(n_layer),
+                         s->model->path, s->n_layer);
+    if (json_object_get(model, "fingerprint"))
+        TLP_TRY(check_model_text(s, model, "fingerprint",
+                                 tlpi_model_fingerprint(s->model)));
+done:
+    return st;
+}
+
+typedef tlp_status (*use_layer_fn)(tlpi_sketch *s, int64_t layer);
+
+static tlp_status read_layers(tlpi_sketch *s, const char *key, json_t *list,
+                              use_layer_fn use)
+{
+    tlp_status st = TLP_OK;
+
+    if (!json_is_array(list))
+        return tlpi_fail(TLP_EFORMAT, "%s: key \"%s\": an array of layers "
+                         "expected", s->where, key);
+    for (size_t i = 0; i < json_array_size(list) && st == TLP_OK; i++) {
+        json_t *layer = json_array_get(list, i);
+        if (!json_is_integer(layer))
+            return tlpi_fail(TLP_EFORMAT,
+                             "%s: key \"%s\", element %zu: a layer number "
+                             "expected",
+                             s->where, key, i);
+        st = use(s, json_integer_value(layer));
+    }
+    return st;
+}
+
+static tlp_status read_mode(const tlpi_sketch *s, json_t *stage, size_t index,
+                            int *mode)
+{
+    json_t *value = json_object_get(stage, "mode");
+
+    *mode = TLP_MODE_SERIAL;
+    if (value && json_is_string(value))
+        *mode = tlpi_mode_parse(json_string_value(value),
+                                json_string_length(value));
+    else if (value)
+        *mode = -1;
+    if (*mode < 0)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: stages[%zu]: key \"mode\": serial, lp, par, "
+                         "asym, lp-code or merge expected, not \"%.40s\"",
+                         s->where, index,
+                         json_is_string(value) ? json_string_value(value) : "");
+    if (!value && json_array_size(json_object_get(stage, "layers")) > 1)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: stages[%zu]: key \"mode\": missing for several "
+                         "layers",
+                         s->where, index);
+    return TLP_OK;
+}
+
+static tlp_status read_stages(tlpi_sketch *s, json_t *root)
+{
+    static const char *const known[] = {"layers", "mode"};
+    json_t *stages = json_object_get(root, "stages");
+    tlp_status st = TLP_OK;
+
+    if (!json_is_array(stages))
+        return tlpi_fail(TLP_EFORMAT, "%s: key \"stages\": an array expected",
+                         s->where);
+    for (size_t i = 0; i < json_array_size(stages); i++) {
+        json_t *stage = json_array_get(stages, i);
+        char what[40];
+        int mode;
+
+        snprintf(what, sizeof what, "stages[%zu]: ", i);
+        if (!json_is_object(stage))
+            return tlpi_fail(TLP_EFORMAT, "%s: %san object expected", s->where,
+                             what);
+        TLP_TRY(check_keys(s->where, what, stage, known, TLPI_COUNT(known)));
+        TLP_TRY(read_mode(s, stage, i, &mode));
+        tlpi_sketch_begin(s, mode);
+        snprintf(what, sizeof what, "stages[%zu].layers", i);
+        TLP_TRY(read_layers(s, what, json_object_get(stage, "layers"),
+                            tlpi_sketch_add));
+        TLP_TRY(tlpi_sketch_end(s));
+    }
+done:
+    return st;
+}
+
+static tlp_status read_study(tlpi_sketch *s, json_t *root)
+{
+    json_t *drop = json_object_get(root, "drop");
+    json_t *order = json_object_get(root, "order");
+    tlp_status st = TLP_OK;
+
+    if (drop)
+        TLP_TRY(read_layers(s, "drop", drop, tlpi_sketch_drop));
+    if (order) {
+        TLP_TRY(tlpi_sketch_begin_order(s));
+        TLP_TRY(read_layers(s, "order", order, tlpi_sketch_order));
+    }
+    TLP_TRY(tlpi_sketch_check_listed(s));
+done:
+    return st;
+}
+
+/* Fifteen digits: the most that a decimal fraction keeps through a double, so
+ * that 0.41 stays 0.41 however often it is read and written. */
+static tlp_status read_made(const tlpi_sketch *s, json_t *root, char **out)
+{
+    json_t *made = json_object_get(root, "made");
+
+    if (!made)
+        return TLP_OK;
+    if (!json_is_object(made))
+        return tlpi_fail(TLP_EFORMAT, "%s: key \"made\": an object expected",
+                         s->where);
+    char *text = json_dumps(made, JSON_REAL_PRECISION(15));
+    if (!text)
+        return tlpi_fail_nomem();
+    *out = tlpi_strndup(&s->model->env, text, strlen(text));
+    free(text);
+    return *out ? TLP_OK : tlpi_fail_nomem();
+}
+
+tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
+                               char **made)
+{
+    static const char *const known[] = {"tlp_plan", "model", "stages", "order",
+                                        "drop",     "made"};
+    json_error_t error;
+    json_t *root = NULL;
+    tlp_status st;
+
+    *made = NULL;
+    TLP_TRY(check_depth(s->where, text, n));
+    root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: line %d, column %d: %s", s->where,
+                          error.line, error.column, error.text));
+    if (!json_is_object(root))
+        TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: a JSON object expected", s->where));
+    TLP_TRY(check_version(s->where, root));
+    if (json_object_get(root, "adjust"))
+        TLP_TRY(tlpi_fail(TLP_ENOTSUP,
+                          "%s: key \"adjust\": adjusted norms are not "
+                          "supported",
+                          s->where));
+    TLP_TRY(check_keys(s->where, "", root, known, TLPI_COUNT(known)));
+    TLP_TRY(check_model(s, root));
+    TLP_TRY(read_stages(s, root));
+    TLP_TRY(read_study(s, root));
+    TLP_TRY(read_made(s, root, made));
+done:
+    json_decref(root);
+    return st;
+}

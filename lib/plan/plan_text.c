@@ -1,0 +1,284 @@
+/*
+ * plan_text.c - read the text form of a plan.
+ *
+ *   plan   = clause { ";" clause }
+ *   clause = "serial"                              alone
+ *          | mode ":" group { "," group }          lp par asym lp-code merge
+ *          | "pairs:" range "@" mode               (a,a+1), (a+2,a+3), ...; the
+ *                                                  last of an odd count serial
+ *          | "depth:" number "@" mode              alone
+ *          | "drop:" range { "," range }
+ *          | "order:" range { "," range }          every layer not dropped
+ *   group  = range { "+" range }
+ *   range  = number [ "-" number ]
+ *
+ * Blanks may stand between any two of these.
+ */
+#include <string.h>
+
+#include "plan/plan_sketch.h"
+
+typedef struct reader {
+    tlpi_sketch *s;
+    const char *at;
+    const char *clause; /* where the present clause begins */
+    int n_clause;
+    bool alone; /* a clause that must be the only one was read */
+} reader;
+
+typedef struct range {
+    int64_t first, last;
+} range;
+
+static void skip_blanks(reader *r)
+{
+    r->at += strspn(r->at, " \t\r\n");
+}
+
+static bool accept(reader *r, char c)
+{
+    skip_blanks(r);
+    if (*r->at != c)
+        return false;
+    r->at++;
+    return true;
+}
+
+static tlp_status fail_syntax(const reader *r, const char *expected)
+{
+    int n_clause = (int)TLPI_MIN(strcspn(r->clause, ";"), 40);
+
+    if (*r->at == '\0')
+        return tlpi_fail(TLP_EFORMAT, "%s: %.*s: %s expected at the end",
+                         r->s->where, n_clause, r->clause, expected);
+    return tlpi_fail(TLP_EFORMAT, "%s: %.*s: %s expected at \"%.20s\"",
+                     r->s->where, n_clause, r->clause, expected, r->at);
+}
+
+static tlp_status expect(reader *r, char c)
+{
+    char expected[] = {'"', c, '"', '\0'};
+
+    return accept(r, c) ? TLP_OK : fail_syntax(r, expected);
+}
+
+static tlp_status read_number(reader *r, int64_t *out)
+{
+    skip_blanks(r);
+    size_t n = strspn(r->at, "0123456789");
+    if (n == 0 || n > 9)
+        return fail_syntax(r, n == 0 ? "a number" : "a smaller number");
+    *out = 0;
+    for (size_t i = 0; i < n; i++)
+        *out = *out * 10 + (r->at[i] - '0');
+    r->at += n;
+    return TLP_OK;
+}
+
+static tlp_status read_range(reader *r, range *out)
+{
+    tlp_status st;
+
+    TLP_TRY(read_number(r, &out->first));
+    out->last = out->first;
+    if (accept(r, '-'))
+        TLP_TRY(read_number(r, &out->last));
+    if (out->last < out->first)
+        return tlpi_fail(TLP_EFORMAT, "%s: range %lld-%lld runs backwards",
+                         r->s->where, (long long)out->first,
+                         (long long)out->last);
+done:
+    return st;
+}
+
+static tlp_status read_mode(reader *r, int *mode)
+{
+    tlp_status st;
+
+    TLP_TRY(expect(r, '@'));
+    skip_blanks(r);
+    size_t n = strspn(r->at, "abcdefghijklmnopqrstuvwxyz-");
+    *mode = tlpi_mode_parse(r->at, n);
+    if (*mode <= TLP_MODE_SERIAL)
+        return fail_syntax(r, "lp, par, asym, lp-code or merge");
+    r->at += n;
+done:
+    return st;
+}
+
+typedef tlp_status (*use_layer_fn)(tlpi_sketch *s, int64_t layer);
+
+/* The range's end is not checked yet: the first layer past the model's last
+ * ends the loop. */
+static tlp_status use_range(reader *r, use_layer_fn use)
+{
+    range a;
+    tlp_status st = read_range(r, &a);
+
+    for (int64_t l = a.first; st == TLP_OK && l <= a.last; l++)
+        st = use(r->s, l);
+    return st;
+}
+
+static tlp_status read_list(reader *r, use_layer_fn use)
+{
+    tlp_status st;
+
+    do
+        TLP_TRY(use_range(r, use));
+    while (accept(r, ','));
+done:
+    return st;
+}
+
+static tlp_status read_groups(reader *r, int mode)
+{
+    tlp_status st;
+
+    do {
+        tlpi_sketch_begin(r->s, mode);
+        do
+            TLP_TRY(use_range(r, tlpi_sketch_add));
+        while (accept(r, '+'));
+        TLP_TRY(tlpi_sketch_end(r->s));
+    } while (accept(r, ','));
+done:
+    return st;
+}
+
+/* Neighbours from first on, two by two, up to last. */
+static tlp_status add_pairs(tlpi_sketch *s, int64_t first, int64_t last,
+                            int mode)
+{
+    tlp_status st = TLP_OK;
+
+    for (int64_t l = first; l < last; l += 2) {
+        tlpi_sketch_begin(s, mode);
+        TLP_TRY(tlpi_sketch_add(s, l));
+        TLP_TRY(tlpi_sketch_add(s, l + 1));
+        TLP_TRY(tlpi_sketch_end(s));
+    }
+done:
+    return st;
+}
+
+static tlp_status read_pairs(reader *r)
+{
+    range a;
+    int mode;
+    tlp_status st;
+
+    TLP_TRY(read_range(r, &a));
+    TLP_TRY(read_mode(r, &mode));
+    if (a.last == a.first)
+        return tlpi_fail(TLP_EINVAL,
+                         "%s: pairs need at least 2 layers, %lld-%lld is one",
+                         r->s->where, (long long)a.first, (long long)a.last);
+    TLP_TRY(add_pairs(r->s, a.first, a.last, mode));
+done:
+    return st;
+}
+
+/*
+ * The paper's observation: the first and the last layers do not bear it.
+ * n_layer - D neighbouring pairs that leave the last three layers serial; when
+ * they would reach layers 0 and 1, they move up to the end first.
+ */
+static tlp_status read_depth(reader *r)
+{
+    int64_t n_layer = r->s->n_layer, depth;
+    int mode;
+    tlp_status st;
+
+    r->alone = true;
+    TLP_TRY(read_number(r, &depth));
+    TLP_TRY(read_mode(r, &mode));
+    if (depth < (n_layer + 1) / 2 || depth > n_layer)
+        return tlpi_fail(TLP_EINVAL,
+                         "%s: depth %lld: pairs of %d layers give %lld to %d",
+                         r->s->where, (long long)depth, r->s->n_layer,
+                         (long long)(n_layer + 1) / 2, r->s->n_layer);
+    int64_t n = 2 * (n_layer - depth);
+    int64_t first = TLPI_MAX(n_layer - 3 - n, TLPI_MIN(2, n_layer - n));
+    TLP_TRY(add_pairs(r->s, first, first + n - 1, mode));
+done:
+    return st;
+}
+
+static tlp_status read_order(reader *r)
+{
+    tlp_status st = tlpi_sketch_begin_order(r->s);
+
+    return st == TLP_OK ? read_list(r, tlpi_sketch_order) : st;
+}
+
+static tlp_status read_drop(reader *r)
+{
+    return read_list(r, tlpi_sketch_drop);
+}
+
+typedef tlp_status (*read_body_fn)(reader *r);
+
+/* What reads the part after "pairs:" and so on; NULL for other names. */
+static read_body_fn find_clause(const char *name, size_t n)
+{
+    static const struct {
+        const char *name;
+        read_body_fn read;
+    } clauses[] = {
+        {"pairs", read_pairs},
+        {"depth", read_depth},
+        {"drop", read_drop},
+        {"order", read_order},
+    };
+
+    for (size_t i = 0; i < TLPI_COUNT(clauses); i++) {
+        if (strlen(clauses[i].name) == n &&
+            memcmp(clauses[i].name, name, n) == 0)
+            return clauses[i].read;
+    }
+    return NULL;
+}
+
+static tlp_status read_clause(reader *r)
+{
+    tlp_status st;
+
+    skip_blanks(r);
+    r->clause = r->at;
+    r->n_clause++;
+    size_t n = strspn(r->at, "abcdefghijklmnopqrstuvwxyz-");
+    int mode = tlpi_mode_parse(r->at, n);
+    read_body_fn read_body = find_clause(r->at, n);
+    if (mode < 0 && !read_body)
+        return fail_syntax(r, "serial, lp, par, asym, lp-code, merge, pairs, "
+                              "depth, drop or order");
+    r->at += n;
+    if (mode == TLP_MODE_SERIAL) {
+        r->alone = true;
+        return TLP_OK;
+    }
+    TLP_TRY(expect(r, ':'));
+    TLP_TRY(read_body ? read_body(r) : read_groups(r, mode));
+done:
+    return st;
+}
+
+tlp_status tlpi_plan_read_text(tlpi_sketch *s, const char *text)
+{
+    reader r = {.s = s, .at = text, .clause = text};
+    tlp_status st;
+
+    do
+        TLP_TRY(read_clause(&r));
+    while (accept(&r, ';'));
+    if (*r.at != '\0')
+        return fail_syntax(&r, "\";\" or the end");
+    if (r.alone && r.n_clause > 1)
+        return tlpi_fail(TLP_EINVAL,
+                         "%s: \"serial\" and \"depth\" stand alone, %d clauses "
+                         "found",
+                         s->where, r.n_clause);
+done:
+    return st;
+}
