@@ -1,0 +1,56 @@
+/*
+ * cpu_detect.c - which instruction sets this machine has.
+ */
+#include "backend/cpu.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* Not every compiler's __builtin_cpu_supports knows "f16c". */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           has_f16c();
+}
+
+static bool has_avx512(void)
+{
+    return has_avx2() && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+#else
+static bool has_avx2(void)
+{
+    return false;
+}
+
+static bool has_avx512(void)
+{
+    return false;
+}
+#endif
+
+int tlpi_cpu_detect(void)
+{
+    return has_avx512() ? TLP_ISA_AVX512
+           : has_avx2() ? TLP_ISA_AVX2
+                        : TLP_ISA_SCALAR;
+}
+
+const char *tlpi_cpu_best_isa(void)
+{
+    switch (tlpi_cpu_detect()) {
+    case TLP_ISA_AVX512: return "avx512";
+    case TLP_ISA_AVX2: return "avx2";
+    default: return "scalar";
+    }
+}

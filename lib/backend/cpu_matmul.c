@@ -1,0 +1,364 @@
+/*
+ * cpu_matmul.c - grouped matmuls: one parallel region for a list of items.
+ *
+ * The row groups of all items stand in one line, which is cut into a part for
+ * each thread by the bytes that are read.  A thread takes a group through all
+ * its terms, for a chunk of tokens at a time: the group's weights then stay in
+ * the first cache, the chunk's activations in the second.
+ *
+ * A few tokens are quantised by every thread for itself, when it first needs
+ * them; a longer chunk by all threads together, with a barrier.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "backend/cpu_mm.h"
+
+enum {
+    CHUNK = 128, /* tokens at a time */
+    OWN = 8      /* up to here every thread quantises for itself */
+};
+
+/* A distinct x of a call, to be quantised. */
+struct input {
+    const float *x;
+    int64_t n_col;
+};
+
+struct scratch {
+    int max_input;
+    size_t own_stride, all_stride; /* tlpi_xq from input to input */
+    size_t panel_stride;           /* floats from thread to thread */
+    tlpi_xq *own;         /* [n_thread][max_input][min(max_tok, OWN)][blocks] */
+    tlpi_xq *all;         /* [max_input][min(max_tok, CHUNK)][blocks] */
+    float *panel;         /* [n_thread][16 * max_cols] */
+    struct input *input;  /* [max_input] of the call */
+    bool *ready;          /* [n_thread][max_input]: quantised in own */
+};
+
+/* One call; exactly one of matmul and gate_up is set. */
+struct job {
+    const tlpi_cpu *c;
+    const struct scratch *s;
+    const tlpi_matmul *matmul;
+    const tlpi_gate_up *gate_up;
+    int n, n_tok, n_input;
+    bool own;
+    uint64_t n_byte;
+};
+
+struct worker {
+    const struct job *job;
+    const tlpi_cpu_mm *mm;
+    int ith;
+    int t0, n_tok; /* the chunk */
+    tlpi_xq *xq;   /* its quantised inputs */
+    size_t stride;
+    bool *ready;
+    float *panel;
+    float a[CHUNK * TLPI_GROUP], b[CHUNK * TLPI_GROUP]; /* [token][16] */
+};
+
+/* ==== activations ======================================================== */
+
+static bool uses_q8(const tlpi_cpu *c, const tlpi_weight *w)
+{
+    return !c->f32 && tlpi_mm_shape_of(w->type).bits > 0;
+}
+
+static int find_input(const struct job *job, const float *x, int64_t n_col)
+{
+    int i = 0;
+    while (i < job->n_input &&
+           (job->s->input[i].x != x || job->s->input[i].n_col != n_col))
+        i++;
+    return i;
+}
+
+static void add_input(struct job *job, const tlpi_weight *w, const float *x)
+{
+    if (!uses_q8(job->c, w) || find_input(job, x, w->n_col) < job->n_input)
+        return;
+    assert(job->n_input < job->s->max_input);
+    job->s->input[job->n_input++] = (struct input){x, w->n_col};
+}
+
+/* Tokens of the next tile: a power of two. */
+static int tile_of(int n_left, int tile)
+{
+    while (tile > n_left)
+        tile /= 2;
+    return tile;
+}
+
+/* Tiles of the chunk with index % n_part == part, of one input. */
+static void quantize(const struct worker *w, int input, int part, int n_part)
+{
+    const struct input *in = &w->job->s->input[input];
+    int n_block = (int)(in->n_col / TLPI_BLOCK);
+    const float *x = in->x + w->t0 * in->n_col;
+    tlpi_xq *dst = w->xq + (size_t)input * w->stride;
+    int index = input;
+
+    for (int t = 0, T; t < w->n_tok; t += T, index++) {
+        T = tile_of(w->n_tok - t, w->mm->tile);
+        if (index % n_part != part)
+            continue;
+        for (int i = 0; i < T; i++)
+            w->mm->quantize(x + (t + i) * in->n_col, n_block,
+                            dst + (int64_t)t * n_block + i, T);
+    }
+}
+
+static const tlpi_xq *quantised(struct worker *w, const float *x,
+                                int64_t n_col)
+{
+    int i = find_input(w->job, x, n_col);
+
+    if (w->job->own && !w->ready[i]) {
+        quantize(w, i, 0, 1);
+        w->ready[i] = true;
+    }
+    return w->xq + (size_t)i * w->stride;
+}
+
+/* ==== one group of rows ================================================== */
+
+/* out[t][16] += scale * rows of the group times x[t], over the chunk */
+static void add_term(struct worker *w, const tlpi_weight *weight,
+                     int64_t group, const float *x, float scale, float *out)
+{
+    const tlpi_cpu_mm *mm = w->mm;
+    int64_t n_col = weight->n_col;
+    const tlpi_xq *xq = NULL;
+    const float *panel = NULL;
+    float sum[TLPI_MAX_TILE * TLPI_GROUP];
+
+    if (uses_q8(w->job->c, weight))
+        xq = quantised(w, x, n_col);
+    else
+        panel = mm->panel(weight, group, w->panel);
+    for (int t = 0, T; t < w->n_tok; t += T) {
+        T = tile_of(w->n_tok - t, mm->tile);
+        if (xq)
+            mm->dot_q(weight, group, xq + t * (n_col / TLPI_BLOCK), T, sum);
+        else
+            mm->dot_f(panel, n_col, x + (w->t0 + t) * n_col, T, sum);
+        for (int i = 0; i < T * TLPI_GROUP; i++)
+            out[t * TLPI_GROUP + i] += scale * sum[i];
+    }
+}
+
+static void matmul_group(struct worker *w, const tlpi_matmul *m, int64_t group)
+{
+    int64_t n_row = m->term[0].w->n_row, row0 = group * TLPI_GROUP;
+    int n = (int)TLPI_MIN(n_row - row0, (int64_t)TLPI_GROUP);
+
+    memset(w->a, 0, (size_t)w->n_tok * TLPI_GROUP * sizeof *w->a);
+    for (int j = 0; j < m->n_term; j++)
+        add_term(w, m->term[j].w, group, m->term[j].x, m->term[j].scale, w->a);
+    for (int t = 0; t < w->n_tok; t++) {
+        float *y = m->y + (w->t0 + t) * n_row + row0;
+        for (int r = 0; r < n; r++) {
+            float v = w->a[t * TLPI_GROUP + r];
+            if (m->bias)
+                v += m->bias[row0 + r];
+            y[r] = m->add ? y[r] + v : v;
+        }
+    }
+}
+
+static void gate_up_group(struct worker *w, const tlpi_gate_up *m,
+                          int64_t group)
+{
+    int64_t n_row = m->gate->n_row, row0 = group * TLPI_GROUP;
+    int n = (int)TLPI_MIN(n_row - row0, (int64_t)TLPI_GROUP);
+    size_t size = (size_t)w->n_tok * TLPI_GROUP * sizeof *w->a;
+
+    memset(w->a, 0, size);
+    memset(w->b, 0, size);
+    add_term(w, m->gate, group, m->x, 1.0f, w->a);
+    add_term(w, m->up, group, m->x, 1.0f, w->b);
+    w->mm->silu_mul(w->a, w->b, w->a, w->n_tok * TLPI_GROUP);
+    for (int t = 0; t < w->n_tok; t++)
+        memcpy(m->y + (w->t0 + t) * n_row + row0, w->a + t * TLPI_GROUP,
+               (size_t)n * sizeof *w->a);
+}
+
+/* ==== one call =========================================================== */
+
+/* Row groups of an item, and what one of them reads. */
+static int64_t item_groups(const struct job *job, int i, uint64_t *n_byte)
+{
+    const tlpi_weight *first = NULL;
+
+    *n_byte = 1; /* a group without columns still has rows to write */
+    if (job->gate_up) {
+        first = job->gate_up[i].gate;
+        *n_byte += first->group_bytes + job->gate_up[i].up->group_bytes;
+    }
+    for (int j = 0; job->matmul && j < job->matmul[i].n_term; j++) {
+        first = job->matmul[i].term[0].w;
+        *n_byte += job->matmul[i].term[j].w->group_bytes;
+    }
+    return first ? (first->n_row + TLPI_GROUP - 1) / TLPI_GROUP : 0;
+}
+
+/* The groups that start inside this thread's part of all bytes. */
+static void run_part(struct worker *w, int nth)
+{
+    const struct job *job = w->job;
+    uint64_t lo = job->n_byte * (uint64_t)w->ith / (uint64_t)nth;
+    uint64_t hi = job->n_byte * (uint64_t)(w->ith + 1) / (uint64_t)nth;
+    uint64_t at = 0, size;
+
+    for (int i = 0; i < job->n; i++) {
+        int64_t n_group = item_groups(job, i, &size);
+        for (int64_t g = 0; g < n_group; g++, at += size) {
+            if (at < lo || at >= hi)
+                continue;
+            if (job->matmul)
+                matmul_group(w, &job->matmul[i], g);
+            else
+                gate_up_group(w, &job->gate_up[i], g);
+        }
+    }
+}
+
+static void run(void *arg, int ith, int nth)
+{
+    const struct job *job = arg;
+    const struct scratch *s = job->s;
+    tlpi_pool *pool = job->c->pool;
+    struct worker w;
+
+    w.job = job;
+    w.mm = job->c->mm;
+    w.ith = ith;
+    w.ready = s->ready + (size_t)ith * (size_t)s->max_input;
+    w.panel = s->panel + (size_t)ith * s->panel_stride;
+    w.stride = job->own ? s->own_stride : s->all_stride;
+    w.xq = job->own ? s->own + (size_t)(ith * s->max_input) * w.stride : s->all;
+    for (w.t0 = 0; w.t0 < job->n_tok; w.t0 += CHUNK) {
+        w.n_tok = TLPI_MIN(job->n_tok - w.t0, (int)CHUNK);
+        if (job->own) {
+            memset(w.ready, 0, (size_t)job->n_input);
+        } else if (job->n_input) {
+            if (w.t0) /* the last chunk is still being read */
+                tlpi_pool_barrier(pool, ith);
+            for (int i = 0; i < job->n_input; i++)
+                quantize(&w, i, ith, nth);
+            tlpi_pool_barrier(pool, ith);
+        }
+        run_part(&w, nth);
+    }
+}
+
+static void run_job(struct job *job)
+{
+    for (int i = 0; i < job->n; i++) {
+        uint64_t size;
+        int64_t n_group = item_groups(job, i, &size);
+        job->n_byte += size * (uint64_t)n_group;
+    }
+    job->own = job->n_tok <= OWN;
+    tlpi_pool_run(job->c->pool, run, job);
+}
+
+void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
+                     int n)
+{
+    tlpi_cpu *c = tlpi_cpu_of(b);
+    struct job job = {
+        .c = c, .s = c->mm_scratch, .matmul = item, .n = n, .n_tok = n_tok};
+
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < item[i].n_term; j++)
+            add_input(&job, item[i].term[j].w, item[i].term[j].x);
+    run_job(&job);
+}
+
+void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
+                      int n)
+{
+    tlpi_cpu *c = tlpi_cpu_of(b);
+    struct job job = {
+        .c = c, .s = c->mm_scratch, .gate_up = item, .n = n, .n_tok = n_tok};
+
+    for (int i = 0; i < n; i++) {
+        add_input(&job, item[i].gate, item[i].x);
+        add_input(&job, item[i].up, item[i].x);
+    }
+    run_job(&job);
+}
+
+void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *w,
+                    float *x)
+{
+    size_t row = tlpi_row_bytes(w->type, w->ne[0]);
+
+    (void)b;
+    for (int t = 0; t < s->n_tok; t++)
+        tlpi_dequantize(w->type, (const uint8_t *)w->data +
+                                     (size_t)s->id[t] * row,
+                        x + t * w->ne[0], w->ne[0]);
+}
+
+/* ==== scratch ============================================================ */
+
+const tlpi_cpu_mm *tlpi_cpu_mm_get(int isa)
+{
+    (void)isa;
+    return &tlpi_cpu_mm_scalar;
+}
+
+tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
+                                      const tlpi_backend_options *o)
+{
+    tlp_status st = TLP_OK;
+    size_t n_thread = (size_t)c->n_thread;
+    size_t n_input = (size_t)TLPI_MAX(o->max_terms, 1);
+    size_t n_block = ((size_t)o->max_cols + TLPI_BLOCK - 1) / TLPI_BLOCK;
+    struct scratch *s = tlpi_calloc(c->base.env, 1, sizeof *s);
+
+    if (!s)
+        return tlpi_fail_nomem();
+    c->mm_scratch = s;
+    s->max_input = (int)n_input;
+    /* Threads write their own parts: keep whole cache lines apart (a line has
+     * 64 bytes, and 4 tlpi_xq have 3 lines). */
+    s->own_stride = (size_t)TLPI_MIN(o->max_tok, (int)OWN) * n_block;
+    s->own_stride = (s->own_stride + 3) / 4 * 4;
+    s->all_stride = o->max_tok > OWN
+                        ? (size_t)TLPI_MIN(o->max_tok, (int)CHUNK) * n_block
+                        : 0;
+    s->panel_stride = n_block * TLPI_BLOCK * TLPI_GROUP;
+    s->own = tlpi_alloc_array(c->base.env, n_thread * n_input * s->own_stride,
+                              sizeof *s->own);
+    s->all = tlpi_alloc_array(c->base.env, n_input * s->all_stride,
+                              sizeof *s->all);
+    s->panel = tlpi_alloc_array(c->base.env, n_thread * s->panel_stride,
+                                sizeof *s->panel);
+    s->input = tlpi_alloc_array(c->base.env, n_input, sizeof *s->input);
+    s->ready = tlpi_calloc(c->base.env, n_thread * n_input, sizeof *s->ready);
+    if (!s->own || !s->all || !s->panel || !s->input || !s->ready) {
+        st = tlpi_fail_nomem();
+        tlpi_cpu_mm_scratch_free(c);
+    }
+    return st;
+}
+
+void tlpi_cpu_mm_scratch_free(tlpi_cpu *c)
+{
+    struct scratch *s = c->mm_scratch;
+
+    if (!s)
+        return;
+    tlpi_free(c->base.env, s->ready);
+    tlpi_free(c->base.env, s->input);
+    tlpi_free(c->base.env, s->panel);
+    tlpi_free(c->base.env, s->all);
+    tlpi_free(c->base.env, s->own);
+    tlpi_free(c->base.env, s);
+    c->mm_scratch = NULL;
+}

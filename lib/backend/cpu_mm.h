@@ -1,0 +1,135 @@
+/*
+ * cpu_mm.h - matmul kernels of the CPU backend, and the layouts they read.
+ *
+ * The unit of work is a group of 16 rows of W against a tile of a few tokens.
+ * Each (row, token) is summed over the columns in one fixed order whatever the
+ * tile, so a token's result does not depend on its neighbours.
+ *
+ * Two ways to multiply:
+ *   dot_q  8-bit activations, quantised in blocks of 32 columns, against the
+ *          integer levels of a quantised weight;
+ *   dot_f  f32 activations against a panel: the group's rows as f32.
+ *
+ * Packed weights.  A group is stored block after block of 32 columns, so that
+ * a kernel reads one stream.  A block of a quantised type has
+ *   levels  64 * bits bytes.  The columns come as 8 quads of 4; a quad is 64
+ *           bytes [16 rows][4 columns].  Four quads hold the low nibbles of
+ *           columns 0..15 and, in the high half of the byte, 16..31.  The bits
+ *           above stand in further quads: bit j of a byte for quad j, or bits
+ *           2(j%4).. of the byte of plane j/4.  8-bit levels: eight quads.
+ *   scales  d[16], and for affine types m[16], in f16.  With super scales: one
+ *           byte for each in place of f16, and before every 8th block d[16]
+ *           and m[16] in f16 that multiply those bytes.
+ * F32 and F16 are stored [columns][16 rows], BF16 [columns/2][16 rows][2].
+ * The rows past the last are zero.
+ */
+#ifndef TLPI_CPU_MM_H
+#define TLPI_CPU_MM_H
+
+#include "backend/cpu.h"
+
+enum {
+    TLPI_GROUP = 16,   /* rows of a group */
+    TLPI_BLOCK = 32,   /* columns of a block */
+    TLPI_SUPER = 256,  /* columns under one super scale */
+    TLPI_MAX_TILE = 8  /* tokens of the largest tile */
+};
+
+struct tlpi_weight {
+    const tlpi_env *env;
+    tlpi_dtype type;
+    int64_t n_row, n_col;
+    size_t group_bytes;  /* from one group of 16 rows to the next */
+    size_t n_bytes;
+    const uint8_t *data; /* packed, or rows as in the file */
+    void *owned;         /* data if it is ours, NULL for a view */
+};
+
+/*
+ * How a quantised type counts: value = d * (level - zero) or d * level + m.
+ * Kernels are generated from this by passing the type as a constant.
+ */
+typedef struct tlpi_mm_shape {
+    int bits;    /* of a level: 4, 5, 6, 8; 0 for F32, F16, BF16 */
+    int zero;    /* log2 of the level that means 0; -1 for affine types */
+    int n_scale; /* scales of a block: 2 where 16 columns share one */
+    bool super;  /* scales are bytes under f16 super scales */
+} tlpi_mm_shape;
+
+static inline tlpi_mm_shape tlpi_mm_shape_of(tlpi_dtype type)
+{
+    switch (type) {
+    case TLPI_Q4_0: return (tlpi_mm_shape){4, 3, 1, false};
+    case TLPI_Q4_1: return (tlpi_mm_shape){4, -1, 1, false};
+    case TLPI_Q5_0: return (tlpi_mm_shape){5, 4, 1, false};
+    case TLPI_Q5_1: return (tlpi_mm_shape){5, -1, 1, false};
+    case TLPI_Q8_0: return (tlpi_mm_shape){8, 7, 1, false};
+    case TLPI_Q4_K: return (tlpi_mm_shape){4, -1, 1, true};
+    case TLPI_Q5_K: return (tlpi_mm_shape){5, -1, 1, true};
+    case TLPI_Q6_K: return (tlpi_mm_shape){6, 5, 2, true};
+    case TLPI_F32:
+    case TLPI_F16:
+    case TLPI_BF16: break;
+    }
+    return (tlpi_mm_shape){0, 0, 0, false};
+}
+
+/* Bytes of the levels of a packed block; its scales follow. */
+static inline int tlpi_mm_level_bytes(tlpi_mm_shape s)
+{
+    return TLPI_GROUP * TLPI_BLOCK / 8 * s.bits;
+}
+
+static inline int tlpi_mm_block_bytes(tlpi_mm_shape s)
+{
+    int n = s.n_scale + (s.zero < 0);
+    return tlpi_mm_level_bytes(s) + n * TLPI_GROUP * (s.super ? 1 : 2);
+}
+
+/* Bytes of the super scales before every 8 blocks. */
+static inline int tlpi_mm_super_bytes(tlpi_mm_shape s)
+{
+    return s.super ? TLPI_GROUP * (s.zero < 0 ? 4 : 2) : 0;
+}
+
+/*
+ * 32 columns of one token in 8 bits: x = d * q.  A tile of T tokens is stored
+ * [block][T], so that a kernel reads one stream.
+ */
+typedef struct tlpi_xq {
+    int8_t q[TLPI_BLOCK];
+    float d;        /* largest |x| / 127 */
+    float s;        /* d * sum of q: what the m of affine types multiplies */
+    int32_t n;      /* -sum of q, and */
+    int32_t n_high; /* of its upper half: for the zero of the others */
+} tlpi_xq;
+
+/* T is 1, 2, 4 ... tile; sum is [T][16] and overwritten. */
+typedef struct tlpi_cpu_mm {
+    const char *isa;
+    bool packed; /* weights are packed, else rows as in the file */
+    int tile;    /* tokens of the largest tile */
+
+    /* n_block * 32 floats to out[0], out[step], ... */
+    void (*quantize)(const float *x, int n_block, tlpi_xq *out, int step);
+
+    void (*dot_q)(const tlpi_weight *w, int64_t group, const tlpi_xq *x,
+                  int T, float *sum);
+
+    /* The group's rows as f32, in the layout that this table's dot_f reads;
+     * buf has room for them, but the weight itself may be given. */
+    const float *(*panel)(const tlpi_weight *w, int64_t group, float *buf);
+
+    /* x [T][n_col] */
+    void (*dot_f)(const float *panel, int64_t n_col, const float *x, int T,
+                  float *sum);
+
+    /* y = silu(gate) * up over n floats, a multiple of 16; y may be gate */
+    void (*silu_mul)(const float *gate, const float *up, float *y, int n);
+} tlpi_cpu_mm;
+
+extern const tlpi_cpu_mm tlpi_cpu_mm_scalar;
+extern const tlpi_cpu_mm tlpi_cpu_mm_avx2;
+extern const tlpi_cpu_mm tlpi_cpu_mm_avx512;
+
+#endif

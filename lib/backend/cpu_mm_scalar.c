@@ -1,0 +1,105 @@
+/*
+ * cpu_mm_scalar.c - matmul in plain C: the oracle of the other tables.
+ *
+ * Weights are rows as in the file, turned to f32 by tlpi_dequantize; sums are
+ * in double.  Nothing is shared with the packed layouts.
+ */
+#include <math.h>
+
+#include "backend/cpu_mm.h"
+
+static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
+{
+    for (int b = 0; b < n_block; b++, x += TLPI_BLOCK, out += step) {
+        float max = 0.0f;
+        for (int i = 0; i < TLPI_BLOCK; i++)
+            max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
+        /* Below this the inverse overflows; such a block counts as zero. */
+        float inv = max > 1e-36f ? 127.0f / max : 0.0f;
+        int sum = 0, high = 0;
+        for (int i = 0; i < TLPI_BLOCK; i++) {
+            out->q[i] = (int8_t)lrintf(x[i] * inv);
+            sum += out->q[i];
+            high += i < TLPI_BLOCK / 2 ? 0 : out->q[i];
+        }
+        out->d = max * (1.0f / 127.0f);
+        out->s = out->d * (float)sum;
+        out->n = -sum;
+        out->n_high = -high;
+    }
+}
+
+static int64_t rows_of(const tlpi_weight *w, int64_t group)
+{
+    return TLPI_MIN(w->n_row - group * TLPI_GROUP, (int64_t)TLPI_GROUP);
+}
+
+static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x,
+                  int T, float *sum)
+{
+    const tlpi_dtype_info *type = tlpi_dtype_get(w->type);
+    const uint8_t *src = w->data + (size_t)group * w->group_bytes;
+    int64_t n_row = rows_of(w, group), n_block = w->n_col / type->block;
+
+    (void)T; /* 1 */
+    for (int r = 0; r < TLPI_GROUP; r++) {
+        double total = 0.0;
+        for (int64_t b = 0; r < n_row && b < n_block; b++) {
+            float v[TLPI_SUPER];
+            tlpi_dequantize(w->type, src, v, type->block);
+            src += type->size;
+            for (int i = 0; i < type->block; i++) {
+                const tlpi_xq *xb = &x[(b * type->block + i) / TLPI_BLOCK];
+                total += (double)v[i] * (double)xb->d * xb->q[i % TLPI_BLOCK];
+            }
+        }
+        sum[r] = (float)total;
+    }
+}
+
+/* [16][n_col] */
+static const float *panel(const tlpi_weight *w, int64_t group, float *buf)
+{
+    const uint8_t *src = w->data + (size_t)group * w->group_bytes;
+    int64_t n_row = rows_of(w, group);
+
+    for (int64_t r = 0; r < TLPI_GROUP; r++) {
+        float *row = buf + r * w->n_col;
+        if (r < n_row)
+            tlpi_dequantize(w->type,
+                            src + (size_t)r * tlpi_row_bytes(w->type, w->n_col),
+                            row, w->n_col);
+        for (int64_t i = 0; r >= n_row && i < w->n_col; i++)
+            row[i] = 0.0f;
+    }
+    return buf;
+}
+
+static void dot_f(const float *panel, int64_t n_col, const float *x, int T,
+                  float *sum)
+{
+    (void)T; /* 1 */
+    for (int r = 0; r < TLPI_GROUP; r++, panel += n_col) {
+        double total = 0.0;
+        for (int64_t i = 0; i < n_col; i++)
+            total += (double)panel[i] * (double)x[i];
+        sum[r] = (float)total;
+    }
+}
+
+static void silu_mul(const float *gate, const float *up, float *y, int n)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
+const tlpi_cpu_mm tlpi_cpu_mm_scalar = {
+    .isa = "scalar",
+    .packed = false,
+    .tile = 1,
+    .quantize = quantize,
+    .dot_q = dot_q,
+    .panel = panel,
+    .dot_f = dot_f,
+    .silu_mul = silu_mul,
+};

@@ -1,0 +1,368 @@
+/*
+ * cpu_weight.c - weights of the CPU backend: cut, and packed for the kernels.
+ *
+ * A rank packs its slice only: rows [r0, r1) and columns [c0, c1) of the file's
+ * tensor, by all threads of the rank, into the layout that cpu_mm.h describes.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "backend/cpu_mm.h"
+
+/* One block of the file, taken apart. */
+struct levels {
+    uint16_t d, m;              /* f16 */
+    uint8_t level[TLPI_SUPER];  /* as many as the type's block has */
+    uint8_t sub_d[16], sub_m[8]; /* of types with super scales */
+};
+
+static uint16_t load16(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static uint32_t load32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static void store16(uint8_t *p, uint16_t v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+static void store32(uint8_t *p, uint32_t v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+/* ==== reading the file's blocks ========================================== */
+
+/* 32 levels: the low nibbles of 16 bytes, then the high ones. */
+static void read_nibbles(const uint8_t *q, uint8_t *level)
+{
+    for (int i = 0; i < 16; i++) {
+        level[i] = q[i] & 15;
+        level[i + 16] = q[i] >> 4;
+    }
+}
+
+static void read_high_bits(uint32_t bits, uint8_t *level)
+{
+    for (int i = 0; i < 32; i++)
+        level[i] = (uint8_t)(level[i] | (bits >> i & 1) << 4);
+}
+
+/* The 6-bit scales and minima of Q4_K and Q5_K: 12 bytes for 8 of each. */
+static void read_scales_k(const uint8_t *s, struct levels *v)
+{
+    for (int i = 0; i < 4; i++) {
+        v->sub_d[i] = s[i] & 63;
+        v->sub_m[i] = s[i + 4] & 63;
+        v->sub_d[i + 4] = (uint8_t)((s[i + 8] & 15) | s[i] >> 6 << 4);
+        v->sub_m[i + 4] = (uint8_t)(s[i + 8] >> 4 | s[i + 4] >> 6 << 4);
+    }
+}
+
+/* Four runs of 32 bytes; each byte holds a column of two neighbour blocks. */
+static void read_nibbles_k(const uint8_t *q, uint8_t *level)
+{
+    for (int c = 0; c < 4; c++, q += 32, level += 64)
+        for (int i = 0; i < 32; i++) {
+            level[i] = q[i] & 15;
+            level[i + 32] = q[i] >> 4;
+        }
+}
+
+static void read_q6_k(const uint8_t *p, struct levels *v)
+{
+    const uint8_t *low = p, *high = p + 128;
+
+    for (int h = 0; h < 2; h++, low += 64, high += 32) {
+        uint8_t *level = v->level + 128 * h;
+        for (int i = 0; i < 32; i++) {
+            int b = high[i];
+            level[i] = (uint8_t)((low[i] & 15) | (b & 3) << 4);
+            level[i + 32] = (uint8_t)((low[i + 32] & 15) | (b >> 2 & 3) << 4);
+            level[i + 64] = (uint8_t)(low[i] >> 4 | (b >> 4 & 3) << 4);
+            level[i + 96] = (uint8_t)(low[i + 32] >> 4 | b >> 6 << 4);
+        }
+    }
+    memcpy(v->sub_d, p + 192, 16);
+    v->d = load16(p + 208);
+}
+
+static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
+{
+    if (type == TLPI_Q6_K) {
+        read_q6_k(p, v);
+        return;
+    }
+    v->d = load16(p);
+    v->m = load16(p + 2); /* of affine types */
+    switch (type) {
+    case TLPI_Q4_0: read_nibbles(p + 2, v->level); break;
+    case TLPI_Q4_1: read_nibbles(p + 4, v->level); break;
+    case TLPI_Q5_0:
+        read_nibbles(p + 6, v->level);
+        read_high_bits(load32(p + 2), v->level);
+        break;
+    case TLPI_Q5_1:
+        read_nibbles(p + 8, v->level);
+        read_high_bits(load32(p + 4), v->level);
+        break;
+    case TLPI_Q8_0:
+        for (int i = 0; i < 32; i++)
+            v->level[i] = p[i + 2] ^ 0x80;
+        break;
+    case TLPI_Q4_K:
+        read_scales_k(p + 4, v);
+        read_nibbles_k(p + 16, v->level);
+        break;
+    case TLPI_Q5_K:
+        read_scales_k(p + 4, v);
+        read_nibbles_k(p + 48, v->level);
+        for (int i = 0; i < TLPI_SUPER; i++)
+            v->level[i] |= (uint8_t)((p[16 + i % 32] >> i / 32 & 1) << 4);
+        break;
+    default: break;
+    }
+}
+
+/* ==== writing packed blocks ============================================== */
+
+/* 32 levels of row r, four columns at a time. */
+static void put_levels(uint8_t *dst, int r, const uint8_t *level, int bits)
+{
+    uint32_t quad[8];
+
+    for (int j = 0; j < 8; j++)
+        quad[j] = load32(level + 4 * j);
+    dst += 4 * r;
+    if (bits == 8) {
+        for (int j = 0; j < 8; j++)
+            store32(dst + 64 * j, quad[j]);
+        return;
+    }
+    for (int j = 0; j < 4; j++)
+        store32(dst + 64 * j, (quad[j] & 0x0f0f0f0f) |
+                                  (quad[j + 4] & 0x0f0f0f0f) << 4);
+    if (bits == 5) {
+        uint32_t high = 0;
+        for (int j = 0; j < 8; j++)
+            high |= (quad[j] >> 4 & 0x01010101) << j;
+        store32(dst + 256, high);
+    }
+    for (int h = 0; bits == 6 && h < 2; h++) {
+        uint32_t high = 0;
+        for (int j = 0; j < 4; j++)
+            high |= (quad[4 * h + j] >> 4 & 0x03030303) << 2 * j;
+        store32(dst + 256 + 64 * h, high);
+    }
+}
+
+/* A block of the file becomes row r of 1 or 8 packed blocks at dst. */
+static void put_block(uint8_t *dst, int r, const struct levels *v,
+                      tlpi_mm_shape s)
+{
+    int n_block = s.super ? TLPI_SUPER / TLPI_BLOCK : 1;
+    bool affine = s.zero < 0;
+
+    if (s.super) {
+        store16(dst + 2 * r, v->d);
+        if (affine)
+            store16(dst + 2 * TLPI_GROUP + 2 * r, v->m);
+        dst += tlpi_mm_super_bytes(s);
+    }
+    for (int b = 0; b < n_block; b++, dst += tlpi_mm_block_bytes(s)) {
+        uint8_t *scale = dst + tlpi_mm_level_bytes(s);
+        put_levels(dst, r, v->level + TLPI_BLOCK * b, s.bits);
+        if (!s.super) {
+            store16(scale + 2 * r, v->d);
+            if (affine)
+                store16(scale + 2 * TLPI_GROUP + 2 * r, v->m);
+            continue;
+        }
+        for (int i = 0; i < s.n_scale; i++)
+            scale[TLPI_GROUP * i + r] = v->sub_d[s.n_scale * b + i];
+        if (affine)
+            scale[TLPI_GROUP + r] = v->sub_m[b];
+    }
+}
+
+/* ==== weights ============================================================ */
+
+struct packing {
+    tlpi_weight *w;
+    uint8_t *dst;
+    const uint8_t *src; /* first element of the slice */
+    size_t stride;      /* bytes from row to row */
+};
+
+static void pack_group(const struct packing *p, int64_t group)
+{
+    const tlpi_weight *w = p->w;
+    const tlpi_dtype_info *type = tlpi_dtype_get(w->type);
+    tlpi_mm_shape shape = tlpi_mm_shape_of(w->type);
+    int n_block = type->block / TLPI_BLOCK;
+    size_t step = (size_t)(n_block * tlpi_mm_block_bytes(shape) +
+                           tlpi_mm_super_bytes(shape));
+    int64_t row0 = group * TLPI_GROUP;
+    int n_row = (int)TLPI_MIN(w->n_row - row0, (int64_t)TLPI_GROUP);
+    const uint8_t *src = p->src + (size_t)row0 * p->stride;
+    uint8_t *dst = p->dst + (size_t)group * w->group_bytes;
+    struct levels v;
+
+    if (n_row < TLPI_GROUP)
+        memset(dst, 0, w->group_bytes);
+    for (int64_t b = 0; b < w->n_col / type->block; b++) {
+        for (int r = 0; r < n_row; r++) {
+            read_block(w->type, src + (size_t)r * p->stride, &v);
+            put_block(dst, r, &v, shape);
+        }
+        src += type->size;
+        dst += step;
+    }
+}
+
+/* F32, F16, BF16: 32 columns at a time, to write whole cache lines. */
+static void pack_group_float(const struct packing *p, int64_t group)
+{
+    const tlpi_weight *w = p->w;
+    size_t size = (size_t)tlpi_dtype_get(w->type)->size;
+    int64_t row0 = group * TLPI_GROUP;
+    int64_t n_row = TLPI_MIN(w->n_row - row0, (int64_t)TLPI_GROUP);
+    const uint8_t *src = p->src + (size_t)row0 * p->stride;
+    uint8_t *dst = p->dst + (size_t)group * w->group_bytes;
+    int64_t pair = w->type == TLPI_BF16 ? 2 : 1;
+
+    if (n_row < TLPI_GROUP || w->n_col % pair)
+        memset(dst, 0, w->group_bytes);
+    for (int64_t k0 = 0; k0 < w->n_col; k0 += TLPI_BLOCK) {
+        int64_t k1 = TLPI_MIN(k0 + TLPI_BLOCK, w->n_col);
+        for (int64_t r = 0; r < n_row; r++)
+            for (int64_t k = k0; k < k1; k++) {
+                int64_t at = (k / pair * TLPI_GROUP + r) * pair + k % pair;
+                memcpy(dst + (size_t)at * size,
+                       src + (size_t)r * p->stride + (size_t)k * size, size);
+            }
+    }
+}
+
+static void pack(void *arg, int ith, int nth)
+{
+    const struct packing *p = arg;
+    int64_t n = (p->w->n_row + TLPI_GROUP - 1) / TLPI_GROUP;
+    bool quantised = tlpi_mm_shape_of(p->w->type).bits > 0;
+
+    for (int64_t g = n * ith / nth; g < n * (ith + 1) / nth; g++)
+        if (quantised)
+            pack_group(p, g);
+        else
+            pack_group_float(p, g);
+}
+
+static size_t packed_group_bytes(tlpi_dtype type, int64_t n_col)
+{
+    tlpi_mm_shape s = tlpi_mm_shape_of(type);
+    size_t n = (size_t)n_col;
+
+    if (!s.bits)
+        return type == TLPI_F32 ? n * 64 : (n + n % 2) * 32;
+    return n / TLPI_BLOCK * (size_t)tlpi_mm_block_bytes(s) +
+           n / TLPI_SUPER * (size_t)tlpi_mm_super_bytes(s);
+}
+
+/* Rows as in the file: in place if whole, else copied. */
+static tlp_status keep_rows(tlpi_weight *w, const uint8_t *src, size_t stride)
+{
+    size_t row = tlpi_row_bytes(w->type, w->n_col);
+
+    w->group_bytes = TLPI_GROUP * row;
+    w->n_bytes = (size_t)w->n_row * row;
+    w->data = src;
+    if (row == stride)
+        return TLP_OK;
+    uint8_t *dst = tlpi_alloc(w->env, w->n_bytes);
+    if (!dst)
+        return tlpi_fail_nomem();
+    for (int64_t r = 0; r < w->n_row; r++)
+        memcpy(dst + (size_t)r * row, src + (size_t)r * stride, row);
+    w->data = w->owned = dst;
+    return TLP_OK;
+}
+
+static tlp_status pack_rows(tlpi_weight *w, tlpi_pool *pool,
+                            const uint8_t *src, size_t stride)
+{
+    size_t n_group = (size_t)(w->n_row + TLPI_GROUP - 1) / TLPI_GROUP;
+
+    w->group_bytes = packed_group_bytes(w->type, w->n_col);
+    if (!tlpi_mul(n_group, w->group_bytes, &w->n_bytes))
+        return tlpi_fail_nomem();
+    uint8_t *dst = tlpi_alloc(w->env, w->n_bytes);
+    if (!dst)
+        return tlpi_fail_nomem();
+    w->data = w->owned = dst;
+    struct packing p = {w, dst, src, stride};
+    tlpi_pool_run(pool, pack, &p);
+    return TLP_OK;
+}
+
+tlp_status tlpi_cpu_weight_create(tlpi_backend *b, tlpi_weight **out,
+                                  const tlpi_tensor *t, int64_t r0, int64_t r1,
+                                  int64_t c0, int64_t c1, bool *copied)
+{
+    tlp_status st = TLP_OK;
+    tlpi_cpu *c = tlpi_cpu_of(b);
+    const tlpi_dtype_info *type = tlpi_dtype_get(t->type);
+    tlpi_weight *w = NULL;
+
+    *out = NULL;
+    *copied = false;
+    if (!type || r0 < 0 || r0 > r1 || r1 > t->ne[1] || c0 < 0 || c0 > c1 ||
+        c1 > t->ne[0] || c0 % type->block || c1 % type->block)
+        return tlpi_fail(TLP_EINVAL,
+                         "tensor %s: cannot cut rows %" PRId64 "..%" PRId64
+                         ", columns %" PRId64 "..%" PRId64,
+                         t->name, r0, r1, c0, c1);
+    w = tlpi_calloc(b->env, 1, sizeof *w);
+    if (!w)
+        return tlpi_fail_nomem();
+    w->env = b->env;
+    w->type = t->type;
+    w->n_row = r1 - r0;
+    w->n_col = c1 - c0;
+    size_t stride = tlpi_row_bytes(t->type, t->ne[0]);
+    const uint8_t *src = (const uint8_t *)t->data + (size_t)r0 * stride +
+                         tlpi_row_bytes(t->type, c0);
+    if (c->mm->packed)
+        TLP_TRY(pack_rows(w, c->pool, src, stride));
+    else
+        TLP_TRY(keep_rows(w, src, stride));
+    *copied = w->owned != NULL;
+    *out = w;
+    w = NULL;
+done:
+    tlpi_cpu_weight_free(w);
+    return st;
+}
+
+void tlpi_cpu_weight_free(void *weight)
+{
+    tlpi_weight *w = weight;
+
+    if (!w)
+        return;
+    tlpi_free(w->env, w->owned);
+    tlpi_free(w->env, w);
+}
+
+size_t tlpi_cpu_weight_bytes(const tlpi_weight *w)
+{
+    return w->n_bytes;
+}
