@@ -540,8 +540,8 @@ TLP_API tlp_status tlp_session_logits(tlp_session *session, size_t row,
 /**
  * Log-probabilities of a text: extends sequence `seq` by n tokens and stores
  * log p(tokens[i] | all before) in nats for each; the first token of an empty
- * sequence has none and gets 0.  Full logits never cross ranks.  Keeps no
- * logits.
+ * sequence has none and gets 0.  A sequence that holds something evaluates its
+ * last token once more.  Full logits never cross ranks.  Keeps no logits.
  * @param logprob  n values
  * @since 0.1
  */
@@ -678,6 +678,8 @@ typedef struct tlp_generate_result {
     size_t struct_size;       /* set by the caller                            */
     int32_t n_generated;      /* tokens sampled, an end token included        */
     int32_t stop_reason;      /* TLP_STOP_*                                   */
+    int32_t last_token;       /* sampled last, and not evaluated: prefill it
+                                 before going on                              */
 } tlp_generate_result;
 
 /**

@@ -1,0 +1,223 @@
+/*
+ * command.c - what rank 0 asks of all ranks, and how they do it.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "session/session.h"
+
+/* ==== carrying out ======================================================= */
+
+static float *logit_row(const tlpi_rank *r, int row)
+{
+    return r->buf.logits + (size_t)row * (size_t)(r->vocab1 - r->vocab0);
+}
+
+static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd)
+{
+    const tlpi_step_arrays *a = &r->step;
+    tlpi_step step = {cmd->n_tok, a->id, a->seq, a->pos};
+    tlp_status st = tlpi_forward(r, &step);
+
+    for (int i = 0; i < cmd->n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK)
+        tlpi_forward_head(r, a->row + i,
+                          TLPI_MIN(TLPI_LOGIT_CHUNK, cmd->n_row - i),
+                          logit_row(r, cmd->row + i));
+    return st;
+}
+
+static tlp_status gather(tlpi_rank *r, const void *src, size_t bytes_each,
+                         void *dst)
+{
+    size_t *bytes = r->gather_bytes;
+
+    for (int i = 0; i < r->cfg->n_rank; i++)
+        bytes[i] = bytes_each;
+    return r->comm->ops->gather(r->comm, src, bytes, dst);
+}
+
+static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
+                           const tlpi_results *res)
+{
+    const tlpi_step_arrays *a = &r->step;
+    tlpi_step step = {cmd->n_tok, a->id, a->seq, a->pos};
+    int n_vocab = r->vocab1 - r->vocab0;
+    tlpi_row_score *mine = r->score;
+    tlp_status st = tlpi_forward(r, &step);
+
+    for (int i = 0; i < cmd->n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK) {
+        int n = TLPI_MIN(TLPI_LOGIT_CHUNK, cmd->n_row - i);
+        float lse[TLPI_LOGIT_CHUNK], at[TLPI_LOGIT_CHUNK];
+        int32_t target[TLPI_LOGIT_CHUNK];
+
+        for (int j = 0; j < n; j++) {
+            int32_t t = a->target[i + j];
+            target[j] = t >= r->vocab0 && t < r->vocab1 ? t - r->vocab0 : -1;
+        }
+        tlpi_forward_head(r, a->row + i, n, r->buf.logits);
+        r->b->ops->log_sum_exp(r->b, r->buf.logits, n, n_vocab, target, lse,
+                               at);
+        for (int j = 0; j < n; j++)
+            mine[i + j] = (tlpi_row_score){lse[j], at[j]};
+    }
+    if (st != TLP_OK || cmd->n_row == 0)
+        return st;
+    return gather(r, mine, (size_t)cmd->n_row * sizeof(*mine), res->score);
+}
+
+static tlp_status do_reserve(tlpi_rank *r, const tlpi_command *cmd)
+{
+    tlp_status st = tlpi_rank_reserve(r, (size_t)cmd->n_row);
+    uint32_t vote = st != TLP_OK;
+    float none = 0;
+    tlp_status comm = r->comm->ops->allreduce(r->comm, &none, 1, &vote);
+
+    if (comm != TLP_OK)
+        return comm;
+    if (vote && st == TLP_OK)
+        st = tlpi_fail(TLP_ENOMEM, "out of memory on another rank");
+    return st;
+}
+
+static tlp_status do_row(tlpi_rank *r, const tlpi_command *cmd,
+                         const tlpi_results *res)
+{
+    size_t *bytes = r->gather_bytes;
+
+    r->b->ops->read(r->b, r->host, logit_row(r, cmd->row),
+                    (size_t)(r->vocab1 - r->vocab0));
+    for (int i = 0; i < r->cfg->n_rank; i++)
+        bytes[i] = sizeof(float) * (size_t)(r->shards->vocab[i + 1] -
+                                            r->shards->vocab[i]);
+    return r->comm->ops->gather(r->comm, r->host, bytes, res->row);
+}
+
+static tlp_status do_top(tlpi_rank *r, const tlpi_command *cmd,
+                         const tlpi_results *res)
+{
+    tlpi_candidate top[TLPI_MAX_TOP];
+    int n = r->vocab1 - r->vocab0;
+
+    r->b->ops->read(r->b, r->host, logit_row(r, cmd->row), (size_t)n);
+    tlpi_top_k(r->host, n, r->vocab0, top, cmd->k);
+    return gather(r, top, (size_t)cmd->k * sizeof(*top), res->top);
+}
+
+static void do_fork(tlpi_rank *r, const tlpi_command *cmd)
+{
+    for (int i = 0; i < r->plan->n_stage; i++)
+        for (int j = 0; j < r->stage[i].n_attn; j++)
+            r->b->ops->kv_copy(r->b, r->stage[i].attn[j].kv, cmd->dst,
+                               cmd->src, cmd->n_pos);
+}
+
+/* Carry out a command that every rank has. */
+static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
+                          const tlpi_results *res)
+{
+    switch ((tlpi_op)cmd->op) {
+    case TLPI_OP_STEP:
+        return do_step(r, cmd);
+    case TLPI_OP_SCORE:
+        return do_score(r, cmd, res);
+    case TLPI_OP_RESERVE:
+        return do_reserve(r, cmd);
+    case TLPI_OP_ROW:
+        return do_row(r, cmd, res);
+    case TLPI_OP_TOP:
+        return do_top(r, cmd, res);
+    case TLPI_OP_FORK:
+        do_fork(r, cmd);
+        return TLP_OK;
+    case TLPI_OP_QUIT:
+        return TLP_OK;
+    }
+    return tlpi_fail(TLP_ECOMM, "unknown command %d from rank 0", cmd->op);
+}
+
+/* ==== sending and receiving ============================================== */
+
+static const tlpi_results no_results = {0};
+
+static bool has_step(const tlpi_command *cmd)
+{
+    return cmd->op == TLPI_OP_STEP || cmd->op == TLPI_OP_SCORE;
+}
+
+/* Five arrays of n_tok; rows and targets need only n_row, but a decode step
+ * is latency, not bytes. */
+static void pack(int32_t *dst, const tlpi_step_arrays *a, int n_tok, int n_row)
+{
+    size_t tok = (size_t)n_tok * sizeof(*dst);
+    size_t row = (size_t)n_row * sizeof(*dst);
+
+    memcpy(dst, a->id, tok);
+    memcpy(dst + n_tok, a->seq, tok);
+    memcpy(dst + 2 * n_tok, a->pos, tok);
+    memcpy(dst + 3 * n_tok, a->row, row);
+    memcpy(dst + 4 * n_tok, a->target, row);
+}
+
+static void unpack(const tlpi_step_arrays *a, const int32_t *src, int n_tok,
+                   int n_row)
+{
+    size_t tok = (size_t)n_tok * sizeof(*src);
+    size_t row = (size_t)n_row * sizeof(*src);
+
+    memcpy(a->id, src, tok);
+    memcpy(a->seq, src + n_tok, tok);
+    memcpy(a->pos, src + 2 * n_tok, tok);
+    memcpy(a->row, src + 3 * n_tok, row);
+    memcpy(a->target, src + 4 * n_tok, row);
+}
+
+tlp_status tlpi_command_run(tlpi_rank *r, tlpi_command *cmd,
+                            const tlpi_results *res)
+{
+    tlpi_comm *c = r->comm;
+    tlp_status st = TLP_OK;
+
+    if (c->size > 1) {
+        bool small = cmd->n_tok <= TLPI_INLINE_TOK;
+
+        if (has_step(cmd) && small)
+            pack(cmd->inlined, &r->step, cmd->n_tok, cmd->n_row);
+        TLP_TRY(c->ops->bcast(c, cmd, sizeof(*cmd), true));
+        if (has_step(cmd) && !small) {
+            size_t bytes = 5 * (size_t)cmd->n_tok * sizeof(int32_t);
+            pack(r->wire, &r->step, cmd->n_tok, cmd->n_row);
+            TLP_TRY(c->ops->bcast(c, r->wire, bytes, false));
+        }
+    }
+    st = execute(r, cmd, res ? res : &no_results);
+done:
+    return st;
+}
+
+tlp_status tlpi_serve(tlpi_rank *r)
+{
+    tlpi_comm *c = r->comm;
+    tlpi_command cmd;
+    tlp_status st = TLP_OK;
+
+    for (;;) {
+        TLP_TRY(c->ops->bcast(c, &cmd, sizeof(cmd), true));
+        if (cmd.op == TLPI_OP_QUIT)
+            break;
+        if (has_step(&cmd) && cmd.n_tok <= TLPI_INLINE_TOK) {
+            unpack(&r->step, cmd.inlined, cmd.n_tok, cmd.n_row);
+        } else if (has_step(&cmd)) {
+            size_t bytes = 5 * (size_t)cmd.n_tok * sizeof(int32_t);
+            TLP_TRY(c->ops->bcast(c, r->wire, bytes, false));
+            unpack(&r->step, r->wire, cmd.n_tok, cmd.n_row);
+        }
+        st = execute(r, &cmd, &no_results);
+        /* Being aborted or short of memory is agreed on by all ranks, and the
+         * next command is welcome; anything else ends this rank. */
+        if (st != TLP_OK && st != TLP_ECANCELED && st != TLP_ENOMEM)
+            break;
+        st = TLP_OK;
+    }
+done:
+    return st;
+}

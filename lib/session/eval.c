@@ -1,0 +1,215 @@
+/*
+ * eval.c - from batches of the caller to steps of the network.
+ *
+ * A batch is checked whole before anything runs.  It is cut into steps of at
+ * most n_batch tokens, ordered by sequence inside a step as the backends want
+ * it.  Positions move only after the last step: what a failed call wrote into
+ * the cache lies past the end of its sequences and is never read.
+ */
+#include <string.h>
+
+#include "session/session.h"
+
+/* ==== checks ============================================================= */
+
+static int32_t seq_of(const tlp_batch *b, size_t i)
+{
+    return b->seqs ? b->seqs[i] : 0;
+}
+
+/* Ids, sequences and room; new_pos becomes what pos will be. */
+static tlp_status check_batch(tlp_session *s, const tlp_batch *b)
+{
+    if (b->n == 0 || !b->tokens)
+        return tlpi_fail(TLP_EINVAL, "a batch needs at least one token");
+    tlp_status st = tlpi_session_check_ids(s, b->tokens, b->n);
+    if (st != TLP_OK)
+        return st;
+    memcpy(s->new_pos, s->pos, (size_t)s->cfg.n_seq * sizeof(*s->pos));
+    for (size_t i = 0; i < b->n; i++) {
+        int32_t seq = seq_of(b, i);
+
+        if (seq < 0 || seq >= s->cfg.n_seq)
+            return tlpi_fail(TLP_EINVAL,
+                             "token %zu: sequence %d is outside 0 to %d", i,
+                             seq, s->cfg.n_seq - 1);
+        if (s->new_pos[seq]++ >= s->cfg.n_ctx)
+            return tlpi_fail(TLP_ERANGE,
+                             "sequence %d: %zu tokens after %d do not fit in "
+                             "n_ctx %d", seq, b->n, s->pos[seq],
+                             s->cfg.n_ctx);
+    }
+    return TLP_OK;
+}
+
+/* mark[seq] = index + 1 of the last token of each sequence, for batches that
+ * leave the choice of logits to us. */
+static void mark_last(tlp_session *s, const tlp_batch *b)
+{
+    memset(s->mark, 0, (size_t)s->cfg.n_seq * sizeof(*s->mark));
+    for (size_t i = 0; i < b->n; i++)
+        s->mark[seq_of(b, i)] = (int32_t)(i + 1);
+}
+
+static bool wants_logits(const tlp_session *s, const tlp_batch *b, size_t i)
+{
+    return b->want_logits ? b->want_logits[i] != 0
+                          : s->mark[seq_of(b, i)] == (int32_t)(i + 1);
+}
+
+/* One token per sequence: a decode step. */
+static bool is_decode(const tlp_session *s, const tlp_batch *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (s->new_pos[seq_of(b, i)] != s->pos[seq_of(b, i)] + 1)
+            return false;
+    return true;
+}
+
+/* ==== rows of logits ===================================================== */
+
+tlp_status tlpi_session_reserve(tlp_session *s, size_t rows)
+{
+    size_t n_vocab = (size_t)s->plan->model->hp.n_vocab, n = 0;
+    tlpi_command cmd = {.op = TLPI_OP_RESERVE, .n_row = (int32_t)rows};
+    tlp_status st = TLP_OK;
+
+    if (rows <= s->row_cap)
+        return TLP_OK;
+    if (rows > INT32_MAX || !tlpi_mul(rows, n_vocab, &n))
+        return tlpi_fail_nomem();
+    float *row = tlpi_alloc_array(s->env, n, sizeof(*row));
+    uint8_t *here = tlpi_calloc(s->env, rows, 1);
+    if (!row || !here)
+        st = tlpi_fail_nomem();
+    else
+        st = tlpi_session_command(s, &cmd, NULL);
+    if (st != TLP_OK) {
+        tlpi_free(s->env, row);
+        tlpi_free(s->env, here);
+        return st;
+    }
+    tlpi_free(s->env, s->row);
+    tlpi_free(s->env, s->row_here);
+    s->row = row;
+    s->row_here = here;
+    s->row_cap = rows;
+    return TLP_OK;
+}
+
+/* ==== steps ============================================================== */
+
+/*
+ * Fill rank 0's step with tokens [at, at + n) of the batch, sequence by
+ * sequence (stably, so that each keeps its order); new_pos counts up.  row[]
+ * lists the tokens whose logits are wanted, in the batch's order.
+ */
+static void fill_step(tlp_session *s, const tlp_batch *b, size_t at, int n,
+                      tlpi_command *cmd)
+{
+    tlpi_step_arrays *a = &s->rank0->step;
+    int32_t *next = s->next, begin = 0;
+
+    memset(next, 0, (size_t)s->cfg.n_seq * sizeof(*next));
+    for (int i = 0; i < n; i++)
+        next[seq_of(b, at + (size_t)i)]++;
+    for (int seq = 0; seq < s->cfg.n_seq; seq++) {
+        int32_t count = next[seq];
+        next[seq] = begin;
+        begin += count;
+    }
+    cmd->n_tok = n;
+    cmd->n_row = 0;
+    for (int i = 0; i < n; i++) {
+        size_t t = at + (size_t)i;
+        int32_t seq = seq_of(b, t), k = next[seq]++;
+
+        a->id[k] = b->tokens[t];
+        a->seq[k] = seq;
+        a->pos[k] = s->new_pos[seq]++;
+        tlpi_session_history(s, seq)[a->pos[k]] = a->id[k];
+        if (wants_logits(s, b, t))
+            a->row[cmd->n_row++] = k;
+    }
+}
+
+static tlp_status run_batch(tlp_session *s, const tlp_batch *b)
+{
+    size_t n_batch = (size_t)s->cfg.n_batch;
+    int row = 0;
+
+    memcpy(s->new_pos, s->pos, (size_t)s->cfg.n_seq * sizeof(*s->pos));
+    for (size_t at = 0; at < b->n; at += n_batch) {
+        tlpi_command cmd = {.op = TLPI_OP_STEP, .row = row};
+
+        fill_step(s, b, at, (int)TLPI_MIN(n_batch, b->n - at), &cmd);
+        tlp_status st = tlpi_session_command(s, &cmd, NULL);
+        if (st != TLP_OK)
+            return st;
+        s->stats.n_step++;
+        row += cmd.n_row;
+    }
+    s->n_row = (size_t)row;
+    return TLP_OK;
+}
+
+static void commit_positions(tlp_session *s)
+{
+    memcpy(s->pos, s->new_pos, (size_t)s->cfg.n_seq * sizeof(*s->pos));
+}
+
+static tlp_status eval(tlp_session *s, const tlp_batch *b)
+{
+    size_t rows = 0;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(check_batch(s, b));
+    bool decode = is_decode(s, b);
+    mark_last(s, b);
+    for (size_t i = 0; i < b->n; i++)
+        rows += wants_logits(s, b, i);
+    TLP_TRY(tlpi_session_reserve(s, rows));
+    double start = tlpi_now();
+    s->n_row = 0;
+    memset(s->row_here, 0, s->row_cap);
+    st = run_batch(s, b);
+    s->stats.seconds += tlpi_now() - start;
+    if (st != TLP_OK)
+        goto done;
+    commit_positions(s);
+    *(decode ? &s->stats.n_decode : &s->stats.n_prefill) += b->n;
+done:
+    return st;
+}
+
+/* ==== public ============================================================= */
+
+tlp_status tlp_session_eval(tlp_session *s, const tlp_batch *batch)
+{
+    tlp_batch b = {0};
+    tlp_status st = tlpi_session_check(s);
+
+    if (st == TLP_OK && !batch)
+        st = tlpi_fail(TLP_EINVAL, "batch is required");
+    if (st == TLP_OK)
+        st = tlpi_options_read(&b, sizeof(b), batch, "tlp_batch");
+    return st == TLP_OK ? eval(s, &b) : st;
+}
+
+tlp_status tlp_session_prefill(tlp_session *s, const int32_t *tokens, size_t n)
+{
+    tlp_batch b = {sizeof(b), n, tokens, NULL, NULL};
+    tlp_status st = tlpi_session_check(s);
+
+    return st == TLP_OK ? eval(s, &b) : st;
+}
+
+tlp_status tlp_session_decode(tlp_session *s, int32_t token)
+{
+    return tlp_session_prefill(s, &token, 1);
+}
+
+size_t tlp_session_n_logits(const tlp_session *s)
+{
+    return s ? s->n_row : 0;
+}

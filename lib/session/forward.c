@@ -1,0 +1,364 @@
+/*
+ * forward.c - the equations of layer parallelism, once, for every backend.
+ *
+ * Between stages the residual stream is held as x + delta: what a stage adds,
+ * summed over its members and over the ranks, stays in delta, and the next RMS
+ * norm takes it in on the way.  docs/design.md derives the modes.
+ *
+ * Shapes: x, delta [T][d]; acc, norm [member][T][d].
+ */
+#include "session/rank.h"
+
+static size_t n_stream(const tlpi_rank *r, const tlpi_step *step)
+{
+    return (size_t)step->n_tok * (size_t)r->model->hp.n_embd;
+}
+
+/* Slot i of acc or norm; packed for this step, so that slots are neighbours. */
+static float *slot(const tlpi_rank *r, const tlpi_step *step, float *base,
+                   int i)
+{
+    return base + (size_t)i * n_stream(r, step);
+}
+
+/* Sum over all ranks.  The vote makes every rank see an abort in the same
+ * all-reduce, and so leave at the same place. */
+static tlp_status allreduce(tlpi_rank *r, float *x, size_t n)
+{
+    uint32_t vote = r->abort && atomic_load(r->abort);
+    tlp_status st = r->comm->ops->allreduce(r->comm, x, n, &vote);
+
+    if (st == TLP_OK && vote)
+        st = tlpi_fail(TLP_ECANCELED, "evaluation was aborted");
+    return st;
+}
+
+/* x += delta; norm[i] = rms_norm(x) * weight[i] for members that have one. */
+static void enter(tlpi_rank *r, const tlpi_step *step, float *const *weight,
+                  int n_member)
+{
+    const tlpi_hparams *hp = &r->model->hp;
+    int n = 0;
+
+    for (int i = 0; i < n_member; i++)
+        if (weight[i])
+            r->norm[n++] =
+                (tlpi_norm){weight[i], slot(r, step, r->buf.norm, i)};
+    r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x, r->buf.delta,
+                        r->buf.x, r->norm, n, hp->norm_eps);
+}
+
+/* norm[part] = rms_norm(x + attn) * Nf; x stays. */
+static void enter_ffn(tlpi_rank *r, const tlpi_step *step,
+                      const tlpi_rank_stage *s, const tlpi_rank_ffn *f,
+                      const float *attn)
+{
+    const tlpi_hparams *hp = &r->model->hp;
+    tlpi_norm norm = {s->ffn_norm[f->norm],
+                      slot(r, step, r->buf.norm, f->norm)};
+
+    r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x, attn, NULL,
+                        &norm, 1, hp->norm_eps);
+}
+
+/* ==== what all modes are made of ========================================= */
+
+/* The places of a part's activations in the qkv buffer. */
+static tlpi_attn attn_args(const tlpi_rank *r, const tlpi_step *step,
+                           const tlpi_rank_attn *a)
+{
+    size_t h = (size_t)r->model->hp.head_dim, t = (size_t)step->n_tok;
+    size_t nq = t * (size_t)a->n_head * h, nk = t * (size_t)a->n_head_kv * h;
+    float *q = r->buf.qkv + t * a->at;
+
+    return (tlpi_attn){
+        .q = q, .k = q + 2 * nq, .v = q + 2 * nq + nk,
+        .q_norm = a->q_norm, .k_norm = a->k_norm, .kv = a->kv,
+        .n_head = a->n_head, .n_head_kv = a->n_head_kv, .y = q + nq};
+}
+
+/* Attention of all parts, from norm[member]: one region for the projections
+ * of the whole group, one for the attention proper. */
+static void attend(tlpi_rank *r, const tlpi_step *step,
+                   const tlpi_rank_stage *s)
+{
+    const tlpi_hparams *hp = &r->model->hp;
+
+    for (int i = 0; i < s->n_attn; i++) {
+        const tlpi_rank_attn *a = &s->attn[i];
+        const float *x = slot(r, step, r->buf.norm, a->member);
+        tlpi_attn p = attn_args(r, step, a);
+        tlpi_term *t = &r->term[3 * i];
+        tlpi_matmul *m = &r->mm[3 * i];
+
+        t[0] = (tlpi_term){a->q, x, 1};
+        t[1] = (tlpi_term){a->k, x, 1};
+        t[2] = (tlpi_term){a->v, x, 1};
+        m[0] = (tlpi_matmul){&t[0], 1, a->q_bias, false, p.q};
+        m[1] = (tlpi_matmul){&t[1], 1, a->k_bias, false, p.k};
+        m[2] = (tlpi_matmul){&t[2], 1, a->v_bias, false, (float *)p.v};
+        r->attn[i] = p;
+    }
+    if (s->n_attn) {
+        r->b->ops->matmul(r->b, step->n_tok, r->mm, 3 * s->n_attn);
+        r->b->ops->attention(r->b, step, r->rope, r->attn, s->n_attn,
+                             hp->head_dim, hp->norm_eps);
+    }
+}
+
+/* y = sum over the parts of their output projections. */
+static void project_sum(tlpi_rank *r, const tlpi_step *step,
+                        const tlpi_rank_stage *s, float *y)
+{
+    for (int i = 0; i < s->n_attn; i++)
+        r->term[i] = (tlpi_term){s->attn[i].o,
+                                 attn_args(r, step, &s->attn[i]).y, 1};
+    if (s->n_attn) {
+        tlpi_matmul m = {r->term, s->n_attn, s->o_bias, false, y};
+        r->b->ops->matmul(r->b, step->n_tok, &m, 1);
+    } else {
+        r->b->ops->zero(r->b, y, n_stream(r, step));
+    }
+}
+
+/* acc[member] = this rank's part of that member's output projection. */
+static void project_each(tlpi_rank *r, const tlpi_step *step,
+                         const tlpi_rank_stage *s)
+{
+    for (int i = 0; i < s->n_attn; i++) {
+        const tlpi_rank_attn *a = &s->attn[i];
+
+        r->term[i] = (tlpi_term){a->o, attn_args(r, step, a).y, 1};
+        r->mm[i] = (tlpi_matmul){&r->term[i], 1, a->o_bias, false,
+                                 slot(r, step, r->buf.acc, a->member)};
+    }
+    if (s->n_attn)
+        r->b->ops->matmul(r->b, step->n_tok, r->mm, s->n_attn);
+}
+
+/* y (+)= sum over the parts of their feed-forward, from norm[part.norm]. */
+static void feed_forward(tlpi_rank *r, const tlpi_step *step,
+                         const tlpi_rank_stage *s, bool add, float *y)
+{
+    for (int i = 0; i < s->n_ffn; i++) {
+        const tlpi_rank_ffn *f = &s->ffn[i];
+        float *h = r->buf.hidden + (size_t)step->n_tok * f->at;
+
+        r->gate_up[i] = (tlpi_gate_up){
+            f->gate, f->up, slot(r, step, r->buf.norm, f->norm), h};
+        r->term[i] = (tlpi_term){f->down, h, 1};
+    }
+    if (s->n_ffn) {
+        tlpi_matmul m = {r->term, s->n_ffn, NULL, add, y};
+        r->b->ops->gate_up(r->b, step->n_tok, r->gate_up, s->n_ffn);
+        r->b->ops->matmul(r->b, step->n_tok, &m, 1);
+    } else if (!add) {
+        r->b->ops->zero(r->b, y, n_stream(r, step));
+    }
+}
+
+/* ==== the modes ========================================================== */
+
+/*
+ * serial, lp, lp-code, merge:
+ *   y = x + sum A_i(Na_i x);  z = y + sum F_i(Nf_i y)
+ * lp-code differs only in its parts: each names the norm it reads through.
+ */
+static tlp_status stage_lp(tlpi_rank *r, const tlpi_step *step,
+                           const tlpi_rank_stage *s)
+{
+    tlp_status st = TLP_OK;
+
+    enter(r, step, s->attn_norm, s->n_member);
+    attend(r, step, s);
+    project_sum(r, step, s, r->buf.delta);
+    TLP_TRY(allreduce(r, r->buf.delta, n_stream(r, step)));
+    enter(r, step, s->ffn_norm, s->n_member);
+    feed_forward(r, step, s, false, r->buf.delta);
+    TLP_TRY(allreduce(r, r->buf.delta, n_stream(r, step)));
+done:
+    return st;
+}
+
+/* Members this rank holds no attention of, but takes part in the sum of. */
+static void zero_missing(tlpi_rank *r, const tlpi_step *step,
+                         const tlpi_rank_stage *s, int m0, int m1)
+{
+    for (int m = m0; m < m1; m++) {
+        bool have = false;
+        for (int i = 0; i < s->n_attn; i++)
+            have |= s->attn[i].member == m;
+        if (!have)
+            r->b->ops->zero(r->b, slot(r, step, r->buf.acc, m),
+                            n_stream(r, step));
+    }
+}
+
+static bool in_span(tlpi_span span, int rank)
+{
+    return rank >= span.first && rank < span.first + span.count;
+}
+
+/*
+ * par: y_i = x + A_i(Na_i x);  z = x + sum [A_i + F_i(Nf_i y_i)]
+ * One all-reduce for the group; a member spread over several ranks first sums
+ * its attention inside its span, and the span's first rank hands it on.
+ */
+static tlp_status stage_par(tlpi_rank *r, const tlpi_step *step,
+                            const tlpi_rank_stage *s)
+{
+    size_t n = n_stream(r, step);
+    tlp_status st = TLP_OK;
+
+    enter(r, step, s->attn_norm, s->n_member);
+    attend(r, step, s);
+    project_each(r, step, s);
+    for (int m = 0; m < s->n_member; m++) {
+        tlpi_span span = s->span[m];
+        uint32_t vote = 0;
+
+        if (span.count < 2 || !in_span(span, r->rank))
+            continue;
+        tlpi_comm *c = tlpi_rank_span(r, span);
+        zero_missing(r, step, s, m, m + 1);
+        TLP_TRY(c->ops->allreduce(c, slot(r, step, r->buf.acc, m), n, &vote));
+    }
+    for (int i = 0; i < s->n_ffn; i++)
+        enter_ffn(r, step, s, &s->ffn[i],
+                  slot(r, step, r->buf.acc, s->ffn[i].member));
+    r->b->ops->zero(r->b, r->buf.delta, n);
+    for (int m = 0; m < s->n_member; m++)
+        if (s->span[m].first == r->rank)
+            r->b->ops->add(r->b, r->buf.delta, slot(r, step, r->buf.acc, m), n);
+    feed_forward(r, step, s, true, r->buf.delta);
+    TLP_TRY(allreduce(r, r->buf.delta, n));
+done:
+    return st;
+}
+
+/*
+ * asym, members whole: this rank's acc become running sums S_i = sum_{j<=i}
+ * A_j, which start from what the ranks before it sent and go on to the next.
+ * *last is the running sum behind this rank's members.
+ */
+static tlp_status pass_running_sum(tlpi_rank *r, const tlpi_step *step,
+                                   const tlpi_rank_stage *s, float **last)
+{
+    size_t n = n_stream(r, step);
+    int first = s->span[0].first, end = s->span[s->n_member - 1].first;
+    float *sum = NULL;
+    tlp_status st = TLP_OK;
+
+    if (r->rank > first && r->rank <= end) {
+        sum = slot(r, step, r->buf.acc, s->n_member);
+        TLP_TRY(r->comm->ops->recv_prev(r->comm, sum, n));
+    }
+    for (int m = 0; m < s->n_member; m++) {
+        float *a = slot(r, step, r->buf.acc, m);
+
+        if (!in_span(s->span[m], r->rank))
+            continue;
+        if (sum)
+            r->b->ops->add(r->b, a, sum, n);
+        sum = a;
+    }
+    if (r->rank >= first && r->rank < end)
+        TLP_TRY(r->comm->ops->send_next(r->comm, sum, n));
+    *last = sum;
+done:
+    return st;
+}
+
+/* asym, members shared between ranks: all ranks learn all A_i in one
+ * all-reduce of the stack, then form the running sums for themselves. */
+static tlp_status share_running_sums(tlpi_rank *r, const tlpi_step *step,
+                                     const tlpi_rank_stage *s, float **last)
+{
+    size_t n = n_stream(r, step);
+    tlp_status st = TLP_OK;
+
+    zero_missing(r, step, s, 0, s->n_member);
+    TLP_TRY(allreduce(r, r->buf.acc, n * (size_t)s->n_member));
+    for (int m = 1; m < s->n_member; m++)
+        r->b->ops->add(r->b, slot(r, step, r->buf.acc, m),
+                       slot(r, step, r->buf.acc, m - 1), n);
+    *last = slot(r, step, r->buf.acc, s->n_member - 1);
+done:
+    return st;
+}
+
+/*
+ * asym: y_i = x + sum_{j<=i} A_j(Na_j x);  z = y_last + sum F_i(Nf_i y_i)
+ * The last member's (first) rank puts the whole attention sum into delta.
+ */
+static tlp_status stage_asym(tlpi_rank *r, const tlpi_step *step,
+                             const tlpi_rank_stage *s)
+{
+    size_t n = n_stream(r, step);
+    bool last_here = s->span[s->n_member - 1].first == r->rank;
+    float *last = NULL;
+    tlp_status st = TLP_OK;
+
+    enter(r, step, s->attn_norm, s->n_member);
+    attend(r, step, s);
+    project_each(r, step, s);
+    if (s->shared_members)
+        TLP_TRY(share_running_sums(r, step, s, &last));
+    else
+        TLP_TRY(pass_running_sum(r, step, s, &last));
+    for (int i = 0; i < s->n_ffn; i++)
+        enter_ffn(r, step, s, &s->ffn[i],
+                  slot(r, step, r->buf.acc, s->ffn[i].member));
+    r->b->ops->zero(r->b, r->buf.delta, n);
+    if (last_here)
+        r->b->ops->add(r->b, r->buf.delta, last, n);
+    feed_forward(r, step, s, true, r->buf.delta);
+    TLP_TRY(allreduce(r, r->buf.delta, n));
+done:
+    return st;
+}
+
+static tlp_status run_stage(tlpi_rank *r, const tlpi_step *step,
+                            const tlpi_rank_stage *s)
+{
+    switch (s->mode) {
+    case TLP_MODE_PAR:
+        return stage_par(r, step, s);
+    case TLP_MODE_ASYM:
+        return stage_asym(r, step, s);
+    default:
+        return stage_lp(r, step, s);
+    }
+}
+
+tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step)
+{
+    tlp_status st = TLP_OK;
+
+    r->b->ops->begin_step(r->b);
+    r->b->ops->embed(r->b, step, r->model->w.token_embd, r->buf.x);
+    r->b->ops->zero(r->b, r->buf.delta, n_stream(r, step));
+    for (int i = 0; i < r->plan->n_stage && st == TLP_OK; i++)
+        st = run_stage(r, step, &r->stage[i]);
+    tlp_status end = r->b->ops->end_step(r->b);
+    return st == TLP_OK ? end : st;
+}
+
+void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)
+{
+    const tlpi_hparams *hp = &r->model->hp;
+    float *x = r->buf.rows;
+    float *delta = x + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
+    float *out = delta + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
+    tlpi_norm norm = {r->output_norm, out};
+    tlpi_term term = {r->head, out, 1};
+    tlpi_matmul m = {&term, 1, NULL, false, y};
+
+    if (!r->head) /* more ranks than pieces of the vocabulary */
+        return;
+    r->b->ops->gather(r->b, r->buf.x, rows, n, hp->n_embd, x);
+    r->b->ops->gather(r->b, r->buf.delta, rows, n, hp->n_embd, delta);
+    r->b->ops->add_norm(r->b, n, hp->n_embd, x, delta, NULL, &norm, 1,
+                        hp->norm_eps);
+    r->b->ops->matmul(r->b, n, &m, 1);
+}

@@ -1,0 +1,113 @@
+/*
+ * generate.c - the loop most callers want: sample, stream, decode, until
+ * something ends it.
+ */
+#include <string.h>
+
+#include "session/session.h"
+
+typedef struct generation {
+    tlp_session *s;
+    tlp_sampler *sampler;
+    tlp_stream *stream;
+    const tlp_generate_options *o;
+    tlp_generate_result result;
+} generation;
+
+/* Hand text on; 1 when the callback wants no more. */
+static int emit(generation *g, const char *text, size_t len)
+{
+    if (len == 0 || !g->o->text)
+        return 0;
+    return g->o->text(text, len, g->o->text_data) != 0;
+}
+
+/* Sample one token and stream it; sets stop_reason when that ends it. */
+static tlp_status next(generation *g)
+{
+    const char *text = NULL;
+    size_t len = 0;
+    int stopped = 0;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlp_session_sample(g->s, 0, g->sampler, &g->result.last_token));
+    g->result.n_generated++;
+    if (!g->o->ignore_end &&
+        tlp_token_is_end(g->s->plan->model, g->result.last_token)) {
+        g->result.stop_reason = TLP_STOP_END;
+        goto done;
+    }
+    TLP_TRY(tlp_stream_push(g->stream, g->result.last_token, &text, &len,
+                            &stopped));
+    if (emit(g, text, len))
+        g->result.stop_reason = TLP_STOP_CALLBACK;
+    else if (stopped)
+        g->result.stop_reason = TLP_STOP_STRING;
+    else if (g->result.n_generated == g->o->n_predict)
+        g->result.stop_reason = TLP_STOP_LENGTH;
+    else if (tlp_session_pos(g->s, 0) >= g->s->cfg.n_ctx)
+        g->result.stop_reason = TLP_STOP_CONTEXT;
+done:
+    return st;
+}
+
+/* Text that was held back is certain once nothing follows. */
+static tlp_status finish(generation *g)
+{
+    const char *text = NULL;
+    size_t len = 0;
+    tlp_status st = tlp_stream_flush(g->stream, &text, &len);
+
+    if (st == TLP_OK && g->result.stop_reason != TLP_STOP_CALLBACK)
+        emit(g, text, len);
+    return st;
+}
+
+static tlp_status run(generation *g)
+{
+    tlp_status st = TLP_OK;
+
+    for (;;) {
+        TLP_TRY(next(g));
+        if (g->result.stop_reason)
+            break;
+        TLP_TRY(tlp_session_decode(g->s, g->result.last_token));
+    }
+    TLP_TRY(finish(g));
+done:
+    return st;
+}
+
+tlp_status tlp_session_generate(tlp_session *s, tlp_sampler *sampler,
+                                const tlp_generate_options *opts,
+                                tlp_generate_result *result)
+{
+    tlp_generate_options o = {0};
+    tlp_sampler *greedy = NULL;
+    generation g = {.s = s, .o = &o, .result = {.last_token = -1}};
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_session_check(s));
+    TLP_TRY(tlpi_options_read(&o, sizeof(o), opts, "tlp_generate_options"));
+    if (o.n_predict < 0)
+        return tlpi_fail(TLP_EINVAL,
+                         "generate option n_predict: %d is negative",
+                         o.n_predict);
+    if (!sampler)
+        TLP_TRY(tlp_sampler_create(&greedy, s->plan->model, NULL));
+    g.sampler = sampler ? sampler : greedy;
+    TLP_TRY(tlp_stream_create(&g.stream, s->plan->model, o.stop, o.n_stop,
+                              o.flags));
+    st = run(&g);
+    if (result) {
+        tlp_status write = tlpi_struct_write(result, &g.result,
+                                             sizeof(g.result),
+                                             "tlp_generate_result");
+        if (st == TLP_OK)
+            st = write;
+    }
+done:
+    tlp_stream_free(g.stream);
+    tlp_sampler_free(greedy);
+    return st;
+}

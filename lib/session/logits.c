@@ -1,0 +1,199 @@
+/*
+ * logits.c - what leaves the ranks after a step: rows of logits, candidates,
+ * log-probabilities.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "session/session.h"
+
+/* ==== rows =============================================================== */
+
+static tlp_status check_row(const tlp_session *s, size_t row)
+{
+    tlp_status st = tlpi_session_check(s);
+
+    if (st != TLP_OK)
+        return st;
+    if (s->n_row == 0)
+        return tlpi_fail(TLP_ESTATE, "nothing was evaluated that kept logits");
+    if (row >= s->n_row)
+        return tlpi_fail(TLP_EINVAL, "row %zu: the last evaluation kept %zu",
+                         row, s->n_row);
+    return TLP_OK;
+}
+
+tlp_status tlpi_session_row(tlp_session *s, size_t row, const float **logits)
+{
+    tlpi_command cmd = {.op = TLPI_OP_ROW, .row = (int32_t)row};
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(check_row(s, row));
+    float *dst = s->row + row * (size_t)s->plan->model->hp.n_vocab;
+    tlpi_results res = {.row = dst};
+    if (!s->row_here[row])
+        TLP_TRY(tlpi_session_command(s, &cmd, &res));
+    s->row_here[row] = 1;
+    *logits = dst;
+done:
+    return st;
+}
+
+tlp_status tlp_session_logits(tlp_session *s, size_t row, const float **logits)
+{
+    if (logits)
+        *logits = NULL;
+    if (!s || !logits)
+        return tlpi_fail(TLP_EINVAL, "session and logits are required");
+    return tlpi_session_row(s, row, logits);
+}
+
+/* ==== candidates ========================================================= */
+
+/* Better: the higher logit, then the lower id.  NaN loses to everything. */
+static bool better(tlpi_candidate a, tlpi_candidate b)
+{
+    if (b.id < 0)
+        return a.id >= 0;
+    if (a.logit != b.logit)
+        return a.logit > b.logit;
+    return a.id >= 0 && a.id < b.id;
+}
+
+/* out[0..*n) is best first; room for k. */
+static void insert(tlpi_candidate *out, int *n, int k, tlpi_candidate c)
+{
+    int i = *n < k ? (*n)++ : k - 1;
+
+    for (; i > 0 && better(c, out[i - 1]); i--)
+        out[i] = out[i - 1];
+    out[i] = c;
+}
+
+void tlpi_top_k(const float *logits, int n, int base, tlpi_candidate *out,
+                int k)
+{
+    int have = 0;
+
+    for (int i = 0; i < n; i++) {
+        tlpi_candidate c = {base + i, logits[i]};
+        if (have < k || c.logit > out[k - 1].logit)
+            insert(out, &have, k, c);
+    }
+    for (; have < k; have++)
+        out[have] = (tlpi_candidate){-1, -INFINITY};
+}
+
+tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
+                            tlpi_candidate *out)
+{
+    tlpi_command cmd = {.op = TLPI_OP_TOP, .row = (int32_t)row, .k = k};
+    tlpi_results res = {.top = s->top};
+    int have = 0;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(check_row(s, row));
+    TLP_TRY(tlpi_session_command(s, &cmd, &res));
+    for (int i = 0; i < k * s->cfg.n_rank; i++)
+        if (s->top[i].id >= 0 && (have < k || better(s->top[i], out[k - 1])))
+            insert(out, &have, k, s->top[i]);
+    for (; have < k; have++)
+        out[have] = (tlpi_candidate){-1, -INFINITY};
+done:
+    return st;
+}
+
+/* ==== scoring ============================================================ */
+
+/* log p of row i's target, from what every rank knows of its part. */
+static float combine(const tlp_session *s, int n_row, int i)
+{
+    double max = -INFINITY, sum = 0, target = -INFINITY;
+
+    for (int r = 0; r < s->cfg.n_rank; r++) {
+        const tlpi_row_score *p = &s->score[r * n_row + i];
+        max = fmax(max, p->lse);
+        target = fmax(target, p->target);
+    }
+    for (int r = 0; r < s->cfg.n_rank; r++)
+        sum += exp(s->score[r * n_row + i].lse - max);
+    return (float)(target - max - log(sum));
+}
+
+/* A text to be scored.  A sequence that holds something begins again at its
+ * last token, whose logits score the text's first. */
+typedef struct text {
+    int32_t seq;
+    const int32_t *tokens;
+    int64_t n;
+    int64_t first; /* -1 if the last token before the text runs again, else 0 */
+    float *logprob;
+} text;
+
+/* One step: tokens [at, at + n) of the text; each one's logits score the next
+ * one, so the text's last token needs none. */
+static tlp_status score_step(tlp_session *s, const text *x, int64_t at, int n)
+{
+    tlpi_step_arrays *a = &s->rank0->step;
+    tlpi_results res = {.score = s->score};
+    tlpi_command cmd = {.op = TLPI_OP_SCORE, .n_tok = n};
+    int32_t *history = tlpi_session_history(s, x->seq), pos = s->pos[x->seq];
+
+    for (int i = 0; i < n; i++) {
+        int64_t t = at + i;
+
+        a->pos[i] = pos + (int32_t)t;
+        if (t >= 0)
+            history[a->pos[i]] = x->tokens[t];
+        a->id[i] = history[a->pos[i]];
+        a->seq[i] = x->seq;
+        if (t + 1 < x->n) {
+            a->row[cmd.n_row] = i;
+            a->target[cmd.n_row++] = x->tokens[t + 1];
+        }
+    }
+    tlp_status st = tlpi_session_command(s, &cmd, &res);
+    for (int i = 0; i < cmd.n_row && st == TLP_OK; i++)
+        x->logprob[at + i + 1] = combine(s, cmd.n_row, i);
+    return st;
+}
+
+static tlp_status run_text(tlp_session *s, const text *x)
+{
+    int n_batch = s->cfg.n_batch;
+    tlp_status st = TLP_OK;
+
+    for (int64_t at = x->first; at < x->n && st == TLP_OK; at += n_batch) {
+        st = score_step(s, x, at, (int)TLPI_MIN(n_batch, x->n - at));
+        s->stats.n_step++;
+    }
+    return st;
+}
+
+tlp_status tlp_session_score(tlp_session *s, int32_t seq,
+                             const int32_t *tokens, size_t n, float *logprob)
+{
+    tlp_status st = tlpi_session_check_seq(s, seq);
+
+    if (st != TLP_OK)
+        return st;
+    if (n == 0 || !tokens || !logprob)
+        return tlpi_fail(TLP_EINVAL, "tokens and logprob are required");
+    TLP_TRY(tlpi_session_check_ids(s, tokens, n));
+    if (n > (size_t)(s->cfg.n_ctx - s->pos[seq]))
+        return tlpi_fail(TLP_ERANGE,
+                         "sequence %d: %zu tokens after %d do not fit in "
+                         "n_ctx %d", seq, n, s->pos[seq], s->cfg.n_ctx);
+    text x = {seq, tokens, (int64_t)n, s->pos[seq] > 0 ? -1 : 0, logprob};
+    double start = tlpi_now();
+    logprob[0] = 0;
+    s->n_row = 0;
+    st = run_text(s, &x);
+    s->stats.seconds += tlpi_now() - start;
+    if (st != TLP_OK)
+        goto done;
+    s->pos[seq] += (int32_t)n;
+    s->stats.n_prefill += n;
+done:
+    return st;
+}

@@ -1,0 +1,52 @@
+/*
+ * merge.c - the paper's "merge" study: one layer whose weights are the
+ * element-wise mean of several.
+ */
+#include <string.h>
+
+#include "session/rank.h"
+
+static const tlpi_tensor *field_of(const tlp_model *m, int layer, size_t field)
+{
+    const tlpi_tensor *t = NULL;
+
+    memcpy(&t, (const char *)&m->w.layer[layer] + field, sizeof(t));
+    return t;
+}
+
+tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
+                             size_t field, tlpi_tensor *out)
+{
+    const tlpi_tensor *first = field_of(m, stage->layers[0], field);
+    int64_t rows = first->ne[1], cols = first->ne[0];
+    size_t n = (size_t)rows * (size_t)cols;
+    float *sum = tlpi_calloc(&m->env, n, sizeof(float));
+    float *row = tlpi_alloc_array(&m->env, (size_t)cols, sizeof(float));
+    float share = 1.0f / (float)stage->n_member;
+
+    *out = *first;
+    out->data = NULL;
+    if (!sum || !row) {
+        tlpi_free(&m->env, sum);
+        tlpi_free(&m->env, row);
+        return tlpi_fail_nomem();
+    }
+    for (int i = 0; i < stage->n_member; i++) {
+        const tlpi_tensor *t = field_of(m, stage->layers[i], field);
+        size_t row_bytes = tlpi_row_bytes(t->type, cols);
+
+        for (int64_t j = 0; j < rows; j++) {
+            float *dst = sum + j * cols;
+            tlpi_dequantize(t->type,
+                            (const char *)t->data + (size_t)j * row_bytes, row,
+                            cols);
+            for (int64_t k = 0; k < cols; k++)
+                dst[k] += share * row[k];
+        }
+    }
+    tlpi_free(&m->env, row);
+    out->type = TLPI_F32;
+    out->data = sum;
+    out->n_bytes = n * sizeof(float);
+    return TLP_OK;
+}

@@ -1,0 +1,261 @@
+/*
+ * rank.c - build and tear down one rank.
+ */
+#include "session/rank.h"
+
+#include <math.h>
+
+/* ==== communicators ====================================================== */
+
+/* A communicator for every span of ranks that shares a member of some stage;
+ * all ranks walk the stages alike, as split asks. */
+static tlp_status split_spans(tlpi_rank *r)
+{
+    int n = r->cfg->n_rank;
+
+    r->span_comm = tlpi_calloc(r->env, (size_t)(n * (n + 1)),
+                               sizeof(*r->span_comm));
+    bool *done = tlpi_calloc(r->env, (size_t)(n * (n + 1)), sizeof(*done));
+    tlp_status st = r->span_comm && done ? TLP_OK : tlpi_fail_nomem();
+
+    for (int i = 0; i < r->plan->n_stage && st == TLP_OK; i++) {
+        const tlpi_span *span = r->shards->span[i];
+        for (int m = 0; span && m < r->plan->stage[i].n_member; m++) {
+            int key = span[m].first * (n + 1) + span[m].count;
+            if (span[m].count < 2 || done[key] || st != TLP_OK)
+                continue;
+            done[key] = true;
+            st = r->comm->ops->split(r->comm, span[m].first, span[m].count,
+                                     &r->span_comm[key]);
+        }
+    }
+    tlpi_free(r->env, done);
+    return st;
+}
+
+/* ==== buffers ============================================================ */
+
+/* What the widest stage of this rank needs. */
+typedef struct needs {
+    int parts;     /* attention or feed-forward parts */
+    int members;
+    size_t qkv;    /* floats a token */
+    size_t hidden; /* likewise */
+    int cols;      /* longest input row of any matmul */
+} needs;
+
+static needs measure(const tlpi_rank *r)
+{
+    const tlpi_hparams *hp = &r->model->hp;
+    int h = hp->head_dim, group = hp->n_head / hp->n_head_kv;
+    needs max = {1, 1, 1, 1, hp->n_embd};
+
+    for (int i = 0; i < r->plan->n_stage; i++) {
+        const tlpi_stage_shard *s = tlpi_shard_at(r->shards, i, r->rank);
+        size_t qkv = 0, hidden = 0;
+
+        for (int j = 0; j < s->n_attn; j++) {
+            int kv = s->attn[j].kv1 - s->attn[j].kv0;
+            qkv += (size_t)(2 * kv * (group + 1) * h);
+            max.cols = TLPI_MAX(max.cols, kv * group * h);
+        }
+        for (int j = 0; j < s->n_ffn; j++) {
+            int ff = s->ffn[j].ff1 - s->ffn[j].ff0;
+            hidden += (size_t)ff;
+            max.cols = TLPI_MAX(max.cols, ff);
+        }
+        max.qkv = TLPI_MAX(max.qkv, qkv);
+        max.hidden = TLPI_MAX(max.hidden, hidden);
+        max.parts = TLPI_MAX(max.parts, TLPI_MAX(s->n_attn, s->n_ffn));
+    }
+    max.members = TLPI_MAX(1, tlpi_plan_max_members(r->plan));
+    return max;
+}
+
+static tlp_status buffer(tlpi_rank *r, float **out, size_t rows, size_t cols)
+{
+    size_t n = 0;
+
+    if (!tlpi_mul(rows, cols, &n))
+        return tlpi_fail_nomem();
+    tlp_status st = r->b->ops->buffer_create(r->b, out, n);
+    if (st == TLP_OK)
+        r->buffer_bytes += n * sizeof(float);
+    return st;
+}
+
+static tlp_status create_buffers(tlpi_rank *r, const needs *n)
+{
+    const tlpi_hparams *hp = &r->model->hp;
+    size_t t = (size_t)r->cfg->n_batch, d = (size_t)hp->n_embd;
+    size_t members = (size_t)n->members, parts = (size_t)n->parts;
+    tlpi_rank_buffers *buf = &r->buf;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(buffer(r, &buf->x, t, d));
+    TLP_TRY(buffer(r, &buf->delta, t, d));
+    TLP_TRY(buffer(r, &buf->acc, t * (members + 1), d));
+    TLP_TRY(buffer(r, &buf->norm, t * members, d));
+    TLP_TRY(buffer(r, &buf->qkv, t, n->qkv));
+    TLP_TRY(buffer(r, &buf->hidden, t, n->hidden));
+    TLP_TRY(buffer(r, &buf->rows, (size_t)3 * TLPI_LOGIT_CHUNK, d));
+    r->term = tlpi_calloc(r->env, 3 * parts, sizeof(*r->term));
+    r->mm = tlpi_calloc(r->env, 3 * parts, sizeof(*r->mm));
+    r->gate_up = tlpi_calloc(r->env, parts, sizeof(*r->gate_up));
+    r->attn = tlpi_calloc(r->env, parts, sizeof(*r->attn));
+    r->norm = tlpi_calloc(r->env, members, sizeof(*r->norm));
+    r->host = tlpi_alloc_array(r->env, (size_t)hp->n_vocab, sizeof(float));
+    r->step.id = tlpi_alloc_array(r->env, 5 * t, sizeof(*r->step.id));
+    r->wire = tlpi_alloc_array(r->env, 5 * t, sizeof(*r->wire));
+    r->score = tlpi_alloc_array(r->env, t, sizeof(*r->score));
+    r->gather_bytes =
+        tlpi_calloc(r->env, (size_t)r->cfg->n_rank, sizeof(size_t));
+    if (!r->term || !r->mm || !r->gate_up || !r->attn || !r->norm ||
+        !r->host || !r->step.id || !r->wire || !r->score || !r->gather_bytes)
+        return tlpi_fail_nomem();
+    r->step.seq = r->step.id + t;
+    r->step.pos = r->step.id + 2 * t;
+    r->step.row = r->step.id + 3 * t;
+    r->step.target = r->step.id + 4 * t;
+    st = tlpi_rank_reserve(r, TLPI_LOGIT_CHUNK);
+done:
+    return st;
+}
+
+tlp_status tlpi_rank_reserve(tlpi_rank *r, size_t rows)
+{
+    size_t cols = (size_t)TLPI_MAX(1, r->vocab1 - r->vocab0), n = 0;
+    float *grown = NULL;
+
+    if (rows <= r->logit_cap)
+        return TLP_OK;
+    if (!tlpi_mul(rows, cols, &n))
+        return tlpi_fail_nomem();
+    tlp_status st = r->b->ops->buffer_create(r->b, &grown, n);
+    if (st != TLP_OK)
+        return st;
+    r->b->ops->buffer_free(r->b, r->buf.logits);
+    r->buf.logits = grown;
+    r->buffer_bytes += (rows - r->logit_cap) * cols * sizeof(float);
+    r->logit_cap = rows;
+    return TLP_OK;
+}
+
+/* ==== lifetime =========================================================== */
+
+/* Angles per position: theta^(-2i/n_rot), slowed by linear scaling and by the
+ * file's rope_freqs (Llama 3). */
+static tlp_status create_rope(tlpi_rank *r)
+{
+    const tlpi_hparams *hp = &r->model->hp;
+    const tlpi_tensor *freqs = r->model->w.rope_freqs;
+    size_t n = (size_t)hp->n_rot / 2;
+    double *inv = tlpi_alloc_array(r->env, n, sizeof(*inv));
+    float *divisor = tlpi_calloc(r->env, n, sizeof(*divisor));
+    tlp_status st = TLP_OK;
+
+    if (!inv || !divisor) {
+        st = tlpi_fail_nomem();
+        goto done;
+    }
+    if (freqs)
+        tlpi_dequantize(freqs->type, freqs->data, divisor, (int64_t)n);
+    for (size_t i = 0; i < n; i++) {
+        inv[i] = pow((double)hp->rope_theta, -2.0 * (double)i / hp->n_rot);
+        inv[i] /= (double)hp->rope_scale;
+        if (freqs)
+            inv[i] /= (double)divisor[i];
+    }
+    st = r->b->ops->rope_create(r->b, &r->rope, inv, hp->n_rot, r->cfg->n_ctx,
+                                hp->rope_neox);
+done:
+    tlpi_free(r->env, divisor);
+    tlpi_free(r->env, inv);
+    return st;
+}
+
+static tlp_status create_backend(tlpi_rank *r, const needs *n)
+{
+    const tlpi_session_config *cfg = r->cfg;
+    tlpi_backend_options o = {
+        .n_thread = cfg->n_thread,
+        .n_machine = cfg->n_thread * cfg->n_rank,
+        .first_core = r->rank * cfg->n_thread,
+        .pin = cfg->pin,
+        .isa = cfg->isa,
+        .compute = cfg->compute,
+        .max_tok = TLPI_MAX(cfg->n_batch, TLPI_LOGIT_CHUNK),
+        .max_cols = n->cols,
+        .max_terms = 3 * n->parts,
+    };
+
+    return tlpi_backend_cpu_create(&r->b, r->env, &o);
+}
+
+tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup)
+{
+    const tlpi_env *env = &setup->plan->model->env;
+    tlpi_rank *r = tlpi_calloc(env, 1, sizeof(*r));
+    tlp_status st = TLP_OK;
+
+    *out = NULL;
+    if (!r) {
+        setup->comm->ops->abort(setup->comm);
+        tlpi_comm_free(setup->comm);
+        return tlpi_fail_nomem();
+    }
+    r->env = env;
+    r->plan = setup->plan;
+    r->model = setup->plan->model;
+    r->shards = setup->shards;
+    r->cfg = setup->cfg;
+    r->abort = setup->abort;
+    r->comm = setup->comm;
+    r->rank = setup->comm->rank;
+    TLP_TRY(split_spans(r));
+    needs n = measure(r);
+    TLP_TRY(create_backend(r, &n));
+    TLP_TRY(create_rope(r));
+    TLP_TRY(tlpi_rank_load(r, setup->progress, setup->progress_data));
+    TLP_TRY(create_buffers(r, &n));
+    *out = r;
+    r = NULL;
+done:
+    if (r)
+        r->comm->ops->abort(r->comm);
+    tlpi_rank_free(r);
+    return st;
+}
+
+void tlpi_rank_free(tlpi_rank *r)
+{
+    if (!r)
+        return;
+    if (r->b) {
+        tlpi_rank_buffers *buf = &r->buf;
+        float *all[] = {buf->x,   buf->delta,  buf->acc,  buf->norm,
+                        buf->qkv, buf->hidden, buf->rows, buf->logits};
+
+        tlpi_rank_unload(r);
+        for (size_t i = 0; i < TLPI_COUNT(all); i++)
+            r->b->ops->buffer_free(r->b, all[i]);
+        r->b->ops->rope_free(r->b, r->rope);
+        r->b->ops->free(r->b);
+    }
+    tlpi_free(r->env, r->term);
+    tlpi_free(r->env, r->mm);
+    tlpi_free(r->env, r->gate_up);
+    tlpi_free(r->env, r->attn);
+    tlpi_free(r->env, r->norm);
+    tlpi_free(r->env, r->host);
+    tlpi_free(r->env, r->step.id);
+    tlpi_free(r->env, r->wire);
+    tlpi_free(r->env, r->score);
+    tlpi_free(r->env, r->gather_bytes);
+    for (int i = 0; r->span_comm && i < r->cfg->n_rank * (r->cfg->n_rank + 1);
+         i++)
+        tlpi_comm_free(r->span_comm[i]);
+    tlpi_free(r->env, r->span_comm);
+    tlpi_comm_free(r->comm);
+    tlpi_free(r->env, r);
+}

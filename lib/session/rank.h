@@ -1,0 +1,171 @@
+/*
+ * rank.h - one rank of a session: its backend, its shard of the weights, its
+ * part of the KV cache, its buffers.  A rank never sees the others but through
+ * its communicator.
+ *
+ * Shapes: T tokens of a step (<= n_batch), d = n_embd, h = head_dim.
+ */
+#ifndef TLPI_RANK_H
+#define TLPI_RANK_H
+
+#include <stdatomic.h>
+
+#include "backend/backend.h"
+#include "comm/comm.h"
+#include "plan/plan.h"
+#include "plan/shard.h"
+
+/* Session options after defaults and checks; the same on every rank. */
+typedef struct tlpi_session_config {
+    int n_ctx, n_seq, n_batch, n_rank, n_thread;
+    int compute, kv_type, isa, timeout_ms;
+    bool pin;
+} tlpi_session_config;
+
+/* Attention of kv heads of one member. */
+typedef struct tlpi_rank_attn {
+    int member;
+    int n_head, n_head_kv;
+    tlpi_weight *q, *k, *v;     /* [n_head*h][d], [n_head_kv*h][d] x 2 */
+    tlpi_weight *o;             /* [d][n_head*h] */
+    float *q_bias, *k_bias, *v_bias; /* or NULL */
+    float *q_norm, *k_norm;     /* [h] or NULL */
+    float *o_bias;              /* [d] or NULL; only where kv0 = 0 */
+    tlpi_kv *kv;
+    size_t at;                  /* floats a token into buffers.qkv: q, o, k, v */
+} tlpi_rank_attn;
+
+/* Feed-forward columns of one member. */
+typedef struct tlpi_rank_ffn {
+    int member;
+    int norm;                   /* member whose ffn_norm it reads through */
+    int n_ff;
+    tlpi_weight *gate, *up;     /* [n_ff][d] */
+    tlpi_weight *down;          /* [d][n_ff] */
+    size_t at;                  /* floats a token into buffers.hidden */
+} tlpi_rank_ffn;
+
+typedef struct tlpi_rank_stage {
+    int mode, n_member;
+    float **attn_norm;          /* [n_member]; NULL where not needed here */
+    float **ffn_norm;           /* [n_member]; likewise */
+    tlpi_rank_attn *attn;
+    int n_attn;
+    tlpi_rank_ffn *ffn;
+    int n_ffn;
+    float *o_bias;              /* [d] sum over the parts', or NULL */
+    const tlpi_span *span;      /* [n_member] for par and asym, or NULL */
+    bool shared_members;        /* some member's span has several ranks */
+} tlpi_rank_stage;
+
+/* Activations; all device memory of the backend. */
+typedef struct tlpi_rank_buffers {
+    float *x;      /* [T][d] residual stream */
+    float *delta;  /* [T][d] what a stage adds to it */
+    float *acc;    /* [n_member+1][T][d] attention outputs of par and asym;
+                      the last slot receives a running sum */
+    float *norm;   /* [n_member][T][d] normalised inputs */
+    float *qkv;    /* queries, keys, values and outputs of all parts */
+    float *hidden; /* feed-forward hidden units of all parts, [T][n_ff] each */
+    float *rows;   /* [3][logit_chunk][d] rows of x, delta; normalised */
+    float *logits; /* [logit_cap][n_vocab of this rank] */
+} tlpi_rank_buffers;
+
+/* A step's arrays, [n_batch] each. */
+typedef struct tlpi_step_arrays {
+    int32_t *id, *seq, *pos; /* as in tlpi_step */
+    int32_t *row;    /* tokens whose logits are wanted, in row order */
+    int32_t *target; /* scoring: the token each of these rows is asked for */
+} tlpi_step_arrays;
+
+/* log sum exp of a rank's logits of a row, and the target's logit if the rank
+ * has it (else -inf). */
+typedef struct tlpi_row_score {
+    float lse, target;
+} tlpi_row_score;
+
+typedef struct tlpi_rank {
+    const tlpi_env *env;
+    const tlp_plan *plan;       /* borrowed from the session */
+    const tlp_model *model;
+    const tlpi_shards *shards;  /* borrowed from the session */
+    const tlpi_session_config *cfg;
+    const _Atomic int *abort;   /* rank 0: the session's flag; else NULL */
+    int rank;
+    tlpi_comm *comm;            /* owned */
+    tlpi_comm **span_comm;      /* [n_rank][n_rank+1] by (first, count) */
+    tlpi_backend *b;
+    tlpi_rope *rope;
+    tlpi_rank_stage *stage;     /* [plan->n_stage] */
+    float *output_norm;
+    tlpi_weight *head;          /* [vocab1 - vocab0][d] */
+    int vocab0, vocab1;
+    tlpi_rank_buffers buf;
+    /* Argument lists for one call, long enough for the widest stage. */
+    tlpi_term *term;
+    tlpi_matmul *mm;
+    tlpi_gate_up *gate_up;
+    tlpi_attn *attn;
+    tlpi_norm *norm;
+    size_t logit_cap;           /* rows */
+    void **merged;              /* averaged weights that the backend reads in
+                                   place, owned */
+    size_t n_merged;
+    float *host;                /* [n_vocab] staging */
+    tlpi_step_arrays step;      /* five arrays of n_batch in one block, .id */
+    int32_t *wire;              /* [5 * n_batch] the same in transit */
+    size_t *gather_bytes;       /* [n_rank] argument of gather */
+    tlpi_row_score *score;       /* [n_batch] this rank's */
+    uint64_t weight_bytes, kv_bytes, buffer_bytes;
+} tlpi_rank;
+
+/* Rows of the head computed at once; logits of a step's rows are made in
+ * pieces of so many where they are not kept. */
+#define TLPI_LOGIT_CHUNK 32
+
+typedef struct tlpi_rank_setup {
+    const tlp_plan *plan;
+    const tlpi_shards *shards;
+    const tlpi_session_config *cfg;
+    tlpi_comm *comm;            /* taken over, also on failure */
+    const _Atomic int *abort;
+    tlp_progress_fn progress;   /* or NULL */
+    void *progress_data;
+} tlpi_rank_setup;
+
+/* Every rank calls; one that fails aborts setup->comm. */
+tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup);
+void tlpi_rank_free(tlpi_rank *r); /* NULL and half-built are fine */
+
+/* rank_weights.c: load this rank's parts of every stage, and the head. */
+tlp_status tlpi_rank_load(tlpi_rank *r, tlp_progress_fn progress,
+                          void *progress_data);
+void tlpi_rank_unload(tlpi_rank *r);
+
+/* merge.c: the element-wise mean of one tensor over a stage's layers, as F32.
+ * `field` is its offset in tlpi_layer; out->data is the caller's to free. */
+tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
+                             size_t field, tlpi_tensor *out);
+
+/* Room for `rows` rows of logits. */
+tlp_status tlpi_rank_reserve(tlpi_rank *r, size_t rows);
+
+/* The communicator of a span of several ranks that includes this one. */
+static inline tlpi_comm *tlpi_rank_span(const tlpi_rank *r, tlpi_span s)
+{
+    return r->span_comm[s.first * (r->cfg->n_rank + 1) + s.count];
+}
+
+/* ==== forward.c ========================================================== */
+
+/*
+ * Run all stages over a step; afterwards x + delta is the residual stream.
+ * TLP_ECANCELED (on every rank alike) when rank 0's abort flag was seen.
+ */
+tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step);
+
+/* Logits of n rows (token indices of the last step) into y [n][vocab shard];
+ * n <= TLPI_LOGIT_CHUNK. */
+void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y);
+
+#endif

@@ -1,0 +1,290 @@
+/*
+ * session.c - a session's lifetime, its sequences and its counters.
+ */
+#include "session/session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/pool.h"
+
+/* ==== options ============================================================ */
+
+static tlp_status in_range(const char *name, int64_t value, int64_t lo,
+                           int64_t hi)
+{
+    if (value >= lo && value <= hi)
+        return TLP_OK;
+    return tlpi_fail(TLP_EINVAL,
+                     "session option %s: %lld is outside %lld to %lld", name,
+                     (long long)value, (long long)lo, (long long)hi);
+}
+
+static int or_default(int value, int dflt)
+{
+    return value ? value : dflt;
+}
+
+static tlp_status configure(tlpi_session_config *c,
+                            const tlp_session_options *o,
+                            const tlp_model *model)
+{
+    int train = model->hp.n_ctx_train, cores = tlpi_n_cores();
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(in_range("n_ctx", o->n_ctx, 0, 1 << 20));
+    TLP_TRY(in_range("n_seq", o->n_seq, 0, 1 << 12));
+    TLP_TRY(in_range("n_batch", o->n_batch, 0, 1 << 14));
+    TLP_TRY(in_range("n_rank", o->n_rank, 0, 64));
+    TLP_TRY(in_range("n_thread", o->n_thread, 0, 256));
+    TLP_TRY(in_range("compute", o->compute, 0, TLP_COMPUTE_F32));
+    TLP_TRY(in_range("kv_type", o->kv_type, 0, TLP_KV_BF16));
+    TLP_TRY(in_range("isa", o->isa, 0, TLP_ISA_AVX512));
+    TLP_TRY(in_range("pin", o->pin, 0, 1));
+    TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));
+    if (o->backend != TLP_BACKEND_CPU)
+        return tlpi_fail(TLP_ENOTSUP, "session option backend: %d is not built",
+                         o->backend);
+    if (o->comm != TLP_COMM_THREADS)
+        return tlpi_fail(TLP_ENOTSUP, "session option comm: %d is not built",
+                         o->comm);
+    c->n_ctx = or_default(o->n_ctx, train > 0 ? TLPI_MIN(train, 4096) : 4096);
+    c->n_seq = or_default(o->n_seq, 1);
+    c->n_batch = TLPI_MIN(or_default(o->n_batch, 512), c->n_ctx * c->n_seq);
+    c->n_rank = or_default(o->n_rank, 1);
+    c->n_thread = or_default(o->n_thread, TLPI_MAX(1, cores / c->n_rank));
+    c->compute = o->compute;
+    c->kv_type = or_default(o->kv_type, o->compute == TLP_COMPUTE_F32
+                                            ? TLP_KV_F32
+                                            : TLP_KV_F16);
+    c->isa = o->isa;
+    c->pin = o->pin;
+    c->timeout_ms = or_default(o->timeout_ms, 30000);
+done:
+    return st;
+}
+
+/* ==== lifetime =========================================================== */
+
+static tlp_status alloc_tables(tlp_session *s)
+{
+    size_t n_seq = (size_t)s->cfg.n_seq, n_rank = (size_t)s->cfg.n_rank;
+
+    s->pos = tlpi_calloc(s->env, n_seq, sizeof(*s->pos));
+    s->new_pos = tlpi_calloc(s->env, n_seq, sizeof(*s->new_pos));
+    s->history = tlpi_alloc_array(s->env, n_seq * (size_t)s->cfg.n_ctx,
+                                  sizeof(*s->history));
+    s->mark = tlpi_calloc(s->env, n_seq, sizeof(*s->mark));
+    s->next = tlpi_calloc(s->env, n_seq, sizeof(*s->next));
+    s->top = tlpi_alloc_array(s->env, n_rank * TLPI_MAX_TOP, sizeof(*s->top));
+    s->score = tlpi_alloc_array(s->env, n_rank * (size_t)s->cfg.n_batch,
+                                sizeof(*s->score));
+    if (!s->pos || !s->new_pos || !s->history || !s->mark || !s->next ||
+        !s->top || !s->score)
+        return tlpi_fail_nomem();
+    return tlpi_session_reserve(s, n_seq);
+}
+
+tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
+                              const tlp_session_options *opts)
+{
+    tlp_session_options o = {0};
+    tlp_session *s = NULL;
+    tlp_status st = TLP_OK;
+
+    if (out)
+        *out = NULL;
+    if (!out || !plan)
+        return tlpi_fail(TLP_EINVAL, "out and plan are required");
+    TLP_TRY(tlpi_options_read(&o, sizeof(o), opts, "tlp_session_options"));
+    s = tlpi_calloc(&plan->model->env, 1, sizeof(*s));
+    if (!s)
+        return tlpi_fail_nomem();
+    s->plan = tlpi_plan_retain(plan);
+    s->env = &plan->model->env;
+    TLP_TRY(configure(&s->cfg, &o, plan->model));
+    TLP_TRY(tlpi_shards_create(&s->shards, plan, s->cfg.n_rank));
+    tlpi_rank_setup setup = {
+        .plan = plan,
+        .shards = s->shards,
+        .cfg = &s->cfg,
+        .abort = &s->abort,
+        .progress = o.progress,
+        .progress_data = o.progress_data,
+    };
+    TLP_TRY(tlpi_crew_create(&s->crew, &s->rank0, &setup));
+    TLP_TRY(alloc_tables(s));
+    *out = s;
+    s = NULL;
+done:
+    tlp_session_free(s);
+    return st;
+}
+
+void tlp_session_free(tlp_session *s)
+{
+    if (!s)
+        return;
+    tlp_plan *plan = s->plan;
+    const tlpi_env *env = s->env;
+
+    tlpi_crew_free(s->crew);
+    tlpi_shards_free(s->shards);
+    tlpi_free(env, s->pos);
+    tlpi_free(env, s->new_pos);
+    tlpi_free(env, s->history);
+    tlpi_free(env, s->mark);
+    tlpi_free(env, s->next);
+    tlpi_free(env, s->row);
+    tlpi_free(env, s->row_here);
+    tlpi_free(env, s->top);
+    tlpi_free(env, s->score);
+    tlpi_free(env, s);
+    tlp_plan_free(plan); /* last: env lives in its model */
+}
+
+tlp_status tlpi_session_check(const tlp_session *s)
+{
+    if (!s)
+        return tlpi_fail(TLP_EINVAL, "session is required");
+    if (s->broken)
+        return tlpi_fail(TLP_ECOMM, "a rank of this session failed earlier");
+    return TLP_OK;
+}
+
+tlp_status tlpi_session_check_seq(const tlp_session *s, int32_t seq)
+{
+    tlp_status st = tlpi_session_check(s);
+
+    if (st == TLP_OK && (seq < 0 || seq >= s->cfg.n_seq))
+        st = tlpi_fail(TLP_EINVAL, "sequence %d: the session has 0 to %d", seq,
+                       s->cfg.n_seq - 1);
+    return st;
+}
+
+tlp_status tlpi_session_check_ids(const tlp_session *s, const int32_t *ids,
+                                  size_t n)
+{
+    int n_vocab = s->plan->model->hp.n_vocab;
+
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= n_vocab)
+            return tlpi_fail(TLP_EINVAL,
+                             "token %zu: id %d is outside 0 to %d", i, ids[i],
+                             n_vocab - 1);
+    return TLP_OK;
+}
+
+tlp_status tlpi_session_command(tlp_session *s, tlpi_command *cmd,
+                                const tlpi_results *res)
+{
+    tlp_status st = tlpi_command_run(s->rank0, cmd, res);
+
+    if (st == TLP_OK || st == TLP_ENOMEM)
+        return st;
+    if (st == TLP_ECANCELED) {
+        atomic_store(&s->abort, 0);
+        return st;
+    }
+    s->broken = true;
+    return tlpi_crew_fail(s->crew, st);
+}
+
+/* ==== sequences ========================================================== */
+
+int32_t tlp_session_pos(const tlp_session *s, int32_t seq)
+{
+    if (!s || seq < 0 || seq >= s->cfg.n_seq)
+        return -1;
+    return s->pos[seq];
+}
+
+tlp_status tlp_session_rewind(tlp_session *s, int32_t seq, int32_t pos)
+{
+    tlp_status st = tlpi_session_check_seq(s, seq);
+
+    if (st != TLP_OK)
+        return st;
+    if (pos < 0 || pos > s->pos[seq])
+        return tlpi_fail(TLP_EINVAL,
+                         "position %d: sequence %d holds 0 to %d", pos, seq,
+                         s->pos[seq]);
+    s->pos[seq] = pos;
+    return TLP_OK;
+}
+
+tlp_status tlp_session_clear(tlp_session *s, int32_t seq)
+{
+    return tlp_session_rewind(s, seq, 0);
+}
+
+tlp_status tlp_session_fork(tlp_session *s, int32_t dst, int32_t src)
+{
+    tlpi_command cmd = {.op = TLPI_OP_FORK, .dst = dst, .src = src};
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_session_check_seq(s, dst));
+    TLP_TRY(tlpi_session_check_seq(s, src));
+    if (dst == src)
+        return TLP_OK;
+    cmd.n_pos = s->pos[src];
+    TLP_TRY(tlpi_session_command(s, &cmd, NULL));
+    memcpy(tlpi_session_history(s, dst), tlpi_session_history(s, src),
+           (size_t)cmd.n_pos * sizeof(*s->history));
+    s->pos[dst] = cmd.n_pos;
+done:
+    return st;
+}
+
+void tlp_session_abort(tlp_session *s)
+{
+    if (s)
+        atomic_store(&s->abort, 1);
+}
+
+/* ==== counters =========================================================== */
+
+/* Rank 0's communicators: the whole one and those of its spans. */
+static tlpi_comm *comm_at(const tlp_session *s, int i)
+{
+    return i < 0 ? s->rank0->comm : s->rank0->span_comm[i];
+}
+
+static int n_span_comm(const tlp_session *s)
+{
+    return s->cfg.n_rank * (s->cfg.n_rank + 1);
+}
+
+tlp_status tlp_session_get_stats(const tlp_session *s, tlp_session_stats *out)
+{
+    if (!s || !out)
+        return tlpi_fail(TLP_EINVAL, "session and out are required");
+    tlp_session_stats stats = s->stats;
+
+    for (int i = -1; i < n_span_comm(s); i++) {
+        const tlpi_comm *c = comm_at(s, i);
+        if (!c)
+            continue;
+        stats.allreduces += c->stats.allreduces;
+        stats.comm_bytes += c->stats.bytes;
+        stats.comm_seconds += c->stats.seconds;
+    }
+    tlpi_crew_add_sizes(s->crew, &stats);
+    stats.buffer_bytes +=
+        s->row_cap * (size_t)s->plan->model->hp.n_vocab * sizeof(float);
+    stats.n_rank = s->cfg.n_rank;
+    stats.n_thread = s->cfg.n_thread;
+    snprintf(stats.isa, sizeof(stats.isa), "%s",
+             s->rank0->b->ops->isa(s->rank0->b));
+    return tlpi_struct_write(out, &stats, sizeof(stats), "tlp_session_stats");
+}
+
+void tlp_session_reset_stats(tlp_session *s)
+{
+    if (!s)
+        return;
+    s->stats = (tlp_session_stats){0};
+    for (int i = -1; i < n_span_comm(s); i++)
+        if (comm_at(s, i))
+            comm_at(s, i)->stats = (tlpi_comm_stats){0};
+}
