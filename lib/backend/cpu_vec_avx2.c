@@ -1,0 +1,113 @@
+/*
+ * cpu_vec_avx2.c - row operations and attention kernels, 8 floats wide.
+ */
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+
+#include <immintrin.h>
+#include <stdint.h>
+
+typedef __m256 vf;
+
+#define W 8
+#define NP 1
+
+#define LOAD(p) _mm256_loadu_ps(p)
+#define STORE(p, x) _mm256_storeu_ps(p, x)
+#define SET1(x) _mm256_set1_ps(x)
+#define ZERO _mm256_setzero_ps()
+#define ADD(a, b) _mm256_add_ps(a, b)
+#define SUB(a, b) _mm256_sub_ps(a, b)
+#define MUL(a, b) _mm256_mul_ps(a, b)
+#define MAX(a, b) _mm256_max_ps(a, b)
+#define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define SUM sum_of
+#define TOP top_of
+#define KEEP(x, n, y)                                                          \
+    _mm256_blendv_ps(                                                          \
+        y, x,                                                                  \
+        _mm256_castsi256_ps(_mm256_cmpgt_epi32(                                \
+            _mm256_set1_epi32(n), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0))))
+#define ROUND(x)                                                               \
+    _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define LDEXP ldexp_of
+#define LOAD_F16(p)                                                            \
+    _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define LOAD_BF16 load_bf16
+#define STORE_F16 store_f16
+#define STORE_BF16 store_bf16
+#define PAIRS pairs
+
+static inline float sum_of(vf x)
+{
+    __m128 y = _mm_add_ps(_mm256_castps256_ps128(x),
+                          _mm256_extractf128_ps(x, 1));
+    y = _mm_add_ps(y, _mm_movehl_ps(y, y));
+    y = _mm_add_ss(y, _mm_movehdup_ps(y));
+    return _mm_cvtss_f32(y);
+}
+
+static inline float top_of(vf x)
+{
+    __m128 y = _mm_max_ps(_mm256_castps256_ps128(x),
+                          _mm256_extractf128_ps(x, 1));
+    y = _mm_max_ps(y, _mm_movehl_ps(y, y));
+    y = _mm_max_ss(y, _mm_movehdup_ps(y));
+    return _mm_cvtss_f32(y);
+}
+
+static inline vf ldexp_of(vf x, vf n)
+{
+    __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return MUL(x, _mm256_castsi256_ps(_mm256_slli_epi32(e, 23)));
+}
+
+static inline vf load_bf16(const uint16_t *p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+}
+
+static inline void store_f16(uint16_t *p, vf x)
+{
+    const vf most = SET1(65504.0f);
+    /* In this order a NaN stays one. */
+    x = _mm256_max_ps(SUB(ZERO, most), _mm256_min_ps(most, x));
+    _mm_storeu_si128((__m128i *)(void *)p,
+                     _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+
+static inline void store_bf16(uint16_t *p, vf x)
+{
+    __m256i u = _mm256_castps_si256(x);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16),
+                                   _mm256_set1_epi32(1));
+    __m256i r = _mm256_add_epi32(_mm256_add_epi32(u, odd),
+                                 _mm256_set1_epi32(0x7fff));
+    __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+    r = _mm256_srli_epi32(_mm256_blendv_epi8(r, quiet, nan), 16);
+    _mm_storeu_si128((__m128i *)(void *)p,
+                     _mm_packus_epi32(_mm256_castsi256_si128(r),
+                                      _mm256_extracti128_si256(r, 1)));
+}
+
+/* Even lanes: x c - x' s; odd lanes: x c + x' s; x' = the pair's other half. */
+static inline vf pairs(vf x, const float *cos, const float *sin)
+{
+    const __m256i twice = _mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0);
+    vf c = _mm256_castps128_ps256(_mm_loadu_ps(cos));
+    vf s = _mm256_castps128_ps256(_mm_loadu_ps(sin));
+    vf other = _mm256_permute_ps(x, 0xb1);
+    c = _mm256_permutevar8x32_ps(c, twice);
+    s = _mm256_permutevar8x32_ps(s, twice);
+    return _mm256_fmaddsub_ps(x, c, MUL(other, s));
+}
+
+#include "backend/cpu_vec_shape.h"
+
+const tlpi_cpu_vec tlpi_cpu_vec_avx2 = VEC_TABLE;
+
+#else
+typedef int tlpi_no_avx2; /* a translation unit must not be empty */
+#endif

@@ -1,0 +1,328 @@
+/*
+ * cpu_vec_shape.h - the row operations and attention kernels in vectors of W
+ * floats, included by one file for each instruction set, which defines:
+ *
+ *   W, NP                  floats in a vector; panels in the widest tile
+ *   vf                     the vector type
+ *   LOAD STORE SET1 ZERO   unaligned f32
+ *   LOAD_F16 LOAD_BF16     W 16-bit floats to f32
+ *   STORE_F16 STORE_BF16   rounding to nearest even; f16 saturates, NaN stays
+ *   ADD SUB MUL MAX FMA    FMA(a, b, c) = a * b + c
+ *   KEEP(x, n, y)          lanes below n of x, the others of y
+ *   SUM TOP                sum and maximum over the lanes
+ *   ROUND LDEXP(x, n)      to whole numbers; x * 2^n for whole n >= -126
+ *   PAIRS(x, c, s)         rotate W/2 neighbouring pairs by W/2 angles
+ */
+#include <math.h>
+#include <string.h>
+
+#include "backend/cpu_vec.h"
+#include "tensor/tensor.h"
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+
+#define VPP (TLPI_PANEL / W) /* vectors in a panel */
+#define ROWS 6               /* of a tile: ROWS * NP * VPP accumulators */
+
+static void add(float *z, const float *x, const float *y, size_t n)
+{
+    size_t i = 0;
+    for (; i + W <= n; i += W)
+        STORE(z + i, ADD(LOAD(x + i), LOAD(y + i)));
+    for (; i < n; i++)
+        z[i] = x[i] + y[i];
+}
+
+static float sum_sq(const float *x, size_t n)
+{
+    vf a = ZERO, b = ZERO, c = ZERO, d = ZERO;
+    size_t i = 0;
+    for (; i + 4 * W <= n; i += 4 * W) {
+        vf p = LOAD(x + i), q = LOAD(x + i + W);
+        vf r = LOAD(x + i + 2 * W), s = LOAD(x + i + 3 * W);
+        a = FMA(p, p, a);
+        b = FMA(q, q, b);
+        c = FMA(r, r, c);
+        d = FMA(s, s, d);
+    }
+    for (; i + W <= n; i += W)
+        a = FMA(LOAD(x + i), LOAD(x + i), a);
+    float sum = SUM(ADD(ADD(a, b), ADD(c, d)));
+    for (; i < n; i++)
+        sum += x[i] * x[i];
+    return sum;
+}
+
+static void scale(float *y, const float *x, const float *w, float s, size_t n)
+{
+    vf vs = SET1(s);
+    size_t i = 0;
+    if (w) {
+        for (; i + W <= n; i += W)
+            STORE(y + i, MUL(MUL(vs, LOAD(x + i)), LOAD(w + i)));
+        for (; i < n; i++)
+            y[i] = s * x[i] * w[i];
+    } else {
+        for (; i + W <= n; i += W)
+            STORE(y + i, MUL(vs, LOAD(x + i)));
+        for (; i < n; i++)
+            y[i] = s * x[i];
+    }
+}
+
+static void rope(float *x, const float *cos, const float *sin, int half,
+                 bool neox)
+{
+    int i = 0;
+    if (neox)
+        for (; i + W <= half; i += W) {
+            vf a = LOAD(x + i), b = LOAD(x + half + i);
+            vf c = LOAD(cos + i), s = LOAD(sin + i);
+            STORE(x + i, SUB(MUL(a, c), MUL(b, s)));
+            STORE(x + half + i, ADD(MUL(a, s), MUL(b, c)));
+        }
+    else
+        for (; i + W / 2 <= half; i += W / 2)
+            STORE(x + 2 * i, PAIRS(LOAD(x + 2 * i), cos + i, sin + i));
+    for (; i < half; i++) {
+        float *a = neox ? x + i : x + 2 * i;
+        float *b = neox ? a + half : a + 1;
+        float ra = *a * cos[i] - *b * sin[i];
+        *b = *a * sin[i] + *b * cos[i];
+        *a = ra;
+    }
+}
+
+/* ==== types of a cache =================================================== */
+
+INLINE vf load_as(int type, const void *p, size_t i)
+{
+    if (type == TLP_KV_F16)
+        return LOAD_F16((const uint16_t *)p + i);
+    if (type == TLP_KV_BF16)
+        return LOAD_BF16((const uint16_t *)p + i);
+    return LOAD((const float *)p + i);
+}
+
+static void copy_f32(void *dst, const float *src, size_t n)
+{
+    memcpy(dst, src, n * sizeof(float));
+}
+
+static void widen_f32(float *dst, const void *src, size_t n)
+{
+    memcpy(dst, src, n * sizeof(float));
+}
+
+/* A tail goes through a whole vector on the stack. */
+INLINE void narrow_as(int type, uint16_t *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i += W) {
+        float in[W] = {0};
+        uint16_t out[W];
+        bool whole = n - i >= W;
+        uint16_t *d = whole ? dst + i : out;
+        if (!whole)
+            memcpy(in, src + i, (n - i) * sizeof(float));
+        vf x = LOAD(whole ? src + i : in);
+        if (type == TLP_KV_F16)
+            STORE_F16(d, x);
+        else
+            STORE_BF16(d, x);
+        if (!whole)
+            memcpy(dst + i, out, (n - i) * sizeof(uint16_t));
+    }
+}
+
+INLINE void widen_as(int type, float *dst, const uint16_t *src, size_t n)
+{
+    size_t i = 0;
+    for (; i + W <= n; i += W)
+        STORE(dst + i, load_as(type, src, i));
+    for (; i < n; i++)
+        dst[i] = type == TLP_KV_F16 ? tlpi_f16_to_f32(src[i])
+                                    : tlpi_bf16_to_f32(src[i]);
+}
+
+static void narrow_f16(void *dst, const float *src, size_t n)
+{
+    narrow_as(TLP_KV_F16, dst, src, n);
+}
+
+static void narrow_bf16(void *dst, const float *src, size_t n)
+{
+    narrow_as(TLP_KV_BF16, dst, src, n);
+}
+
+static void widen_f16(float *dst, const void *src, size_t n)
+{
+    widen_as(TLP_KV_F16, dst, src, n);
+}
+
+static void widen_bf16(float *dst, const void *src, size_t n)
+{
+    widen_as(TLP_KV_BF16, dst, src, n);
+}
+
+/* ==== product ============================================================ */
+
+/* m rows by np panels, held in registers over all of k. */
+INLINE void tile(int type, int m, int np, const tlpi_product *x, int row,
+                 int panel)
+{
+    const float *a = x->a + (size_t)row * x->lda;
+    float *c = x->c + (size_t)row * x->ldc + panel * TLPI_PANEL;
+    size_t lda = x->lda, at = (size_t)panel * x->ldp, ldp = x->ldp;
+    vf acc[ROWS][NP * VPP], b[NP * VPP];
+
+    UNROLL for (int i = 0; i < m; i++)
+        UNROLL for (int j = 0; j < np * VPP; j++)
+            acc[i][j] = ZERO;
+    for (int k = x->k; k > 0; k--, a++, at += x->ldk) {
+        UNROLL for (int j = 0; j < np * VPP; j++)
+            b[j] = load_as(type, x->b,
+                           at + (size_t)(j / VPP) * ldp +
+                               (size_t)(j % VPP * W));
+        UNROLL for (int i = 0; i < m; i++) {
+            vf ai = SET1(a[(size_t)i * lda]);
+            UNROLL for (int j = 0; j < np * VPP; j++)
+                acc[i][j] = FMA(ai, b[j], acc[i][j]);
+        }
+    }
+    UNROLL for (int i = 0; i < m; i++)
+        UNROLL for (int j = 0; j < np * VPP; j++)
+            STORE(c + (size_t)i * x->ldc + j * W, acc[i][j]);
+}
+
+/* np panels of all rows: the panels stay in the cache between row tiles. */
+INLINE void strip(int type, int np, const tlpi_product *x, int panel)
+{
+    int i = 0;
+    for (; i + 6 <= x->m; i += 6)
+        tile(type, 6, np, x, i, panel);
+    switch (x->m - i) {
+    case 1:
+        tile(type, 1, np, x, i, panel);
+        break;
+    case 2:
+        tile(type, 2, np, x, i, panel);
+        break;
+    case 3:
+        tile(type, 3, np, x, i, panel);
+        break;
+    case 4:
+        tile(type, 4, np, x, i, panel);
+        break;
+    case 5:
+        tile(type, 5, np, x, i, panel);
+        break;
+    default:
+        break;
+    }
+}
+
+INLINE void product_as(int type, const tlpi_product *x)
+{
+    int p = 0;
+    for (; p + NP <= x->n_panel; p += NP)
+        strip(type, NP, x, p);
+    for (; NP > 1 && p < x->n_panel; p++)
+        strip(type, 1, x, p);
+}
+
+static void product_f32(const tlpi_product *x)
+{
+    product_as(TLP_KV_F32, x);
+}
+
+static void product_f16(const tlpi_product *x)
+{
+    product_as(TLP_KV_F16, x);
+}
+
+static void product_bf16(const tlpi_product *x)
+{
+    product_as(TLP_KV_BF16, x);
+}
+
+/* ==== softmax ============================================================ */
+
+/* Far enough below 0 not to matter, and still a normal number. */
+#define LOWEST -125.0f
+
+/*
+ * 2^x for x <= 0, relative error below 2e-7: 2^n times the polynomial closest
+ * to 2^f, f in [-1/2, 1/2], among those that give 1 at 0.
+ */
+INLINE vf exp2_of(vf x)
+{
+    x = MAX(SET1(LOWEST), x); /* in this order a NaN stays one */
+    vf n = ROUND(x);
+    vf f = SUB(x, n);
+    vf p = SET1(0x1.5bba14p-10f);
+    p = FMA(p, f, SET1(0x1.3cea88p-7f));
+    p = FMA(p, f, SET1(0x1.c6b752p-5f));
+    p = FMA(p, f, SET1(0x1.ebf9bcp-3f));
+    p = FMA(p, f, SET1(0x1.62e42ap-1f));
+    p = FMA(p, f, SET1(1.0f));
+    return LDEXP(p, n);
+}
+
+INLINE void softmax_row(float *s, int limit, int n, float *max, float *sum)
+{
+    int i = 0, tail = limit % W, whole = limit - tail;
+    vf top = SET1(-INFINITY), total = ZERO;
+    for (; i < whole; i += W)
+        top = MAX(top, LOAD(s + i));
+    if (tail)
+        top = MAX(top, KEEP(LOAD(s + i), tail, top));
+    *max = TOP(top);
+    top = SET1(*max);
+    for (i = 0; i < whole; i += W) {
+        vf e = exp2_of(SUB(LOAD(s + i), top));
+        STORE(s + i, e);
+        total = ADD(total, e);
+    }
+    if (tail) {
+        vf e = KEEP(exp2_of(SUB(LOAD(s + i), top)), tail, ZERO);
+        STORE(s + i, e);
+        total = ADD(total, e);
+        i += W;
+    }
+    *sum = SUM(total);
+    for (; i < n; i += W)
+        STORE(s + i, ZERO);
+}
+
+static void softmax(float *s, size_t ld, const int *limit, int m, int n,
+                    float *max, float *sum)
+{
+    for (int i = 0; i < m; i++)
+        softmax_row(s + (size_t)i * ld, limit[i], n, max + i, sum + i);
+}
+
+static void merge(float *x, float *max, float *sum, const float *y,
+                  const float *y_max, const float *y_sum, int m, int n)
+{
+    for (int i = 0; i < m; i++, x += n, y += n) {
+        /* One of the two factors is 1. */
+        float d = y_max[i] - max[i], e[W];
+        STORE(e, exp2_of(SET1(d > 0 ? -d : d)));
+        float fx = d > 0 ? e[0] : 1, fy = d > 0 ? 1 : e[0];
+        vf vx = SET1(fx), vy = SET1(fy);
+        for (int j = 0; j < n; j += W)
+            STORE(x + j, FMA(LOAD(x + j), vx, MUL(LOAD(y + j), vy)));
+        sum[i] = sum[i] * fx + y_sum[i] * fy;
+        max[i] = d > 0 ? y_max[i] : max[i];
+    }
+}
+
+#define VEC_TABLE                                                              \
+    {                                                                          \
+        .add = add, .sum_sq = sum_sq, .scale = scale, .rope = rope,            \
+        .narrow = { NULL, copy_f32, narrow_f16, narrow_bf16 },                 \
+        .widen = { NULL, widen_f32, widen_f16, widen_bf16 },                   \
+        .mul = { NULL, product_f32, product_f16, product_bf16 },               \
+        .softmax = softmax, .merge = merge,                                    \
+    }
