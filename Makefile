@@ -253,7 +253,8 @@ format-check: ## fail if clang-format would change a source
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
 
 compile_commands.json: FORCE ## for clangd and clang-tidy
-	$(Q)BUILD=$(BUILD) scripts/compile-commands.sh '$(compile_c)' \
+	$(Q)AVX2_FLAGS='$(AVX2_FLAGS)' AVX512_FLAGS='$(AVX512_FLAGS)' \
+	    scripts/compile-commands.sh '$(compile_c)' \
 	    '$(LIB_CFLAGS)' $(LIB_SRC) $(TOOL_SRC) $(SUPPORT_SRC) $(TEST_SRC) >$@
 
 dist: ## source archive of the last commit

@@ -1,0 +1,60 @@
+#!/bin/sh
+# setup.sh build|check - install the Debian packages that are missing.
+#
+# Says what it does; does nothing, and needs no rights, when all is there.
+set -eu
+
+build='build-essential pkg-config libpcre2-dev libutf8proc-dev libjansson-dev
+       libhwloc-dev python3-minimal python3-pip'
+
+case "${1-}" in
+build) wanted=$build ;;
+check) wanted="$build libcriterion-dev" ;;
+*)
+    echo 'usage: setup.sh build|check' >&2
+    exit 2
+    ;;
+esac
+
+# What a package is wanted for; a compiler or Python from elsewhere will do.
+present() {
+    case "$1" in
+    build-essential) command -v "${CC:-cc}" && command -v "${CXX:-c++}" ;;
+    pkg-config) command -v pkg-config ;;
+    python3-minimal) command -v python3 ;;
+    python3-pip) python3 -m pip --version ;;
+    libcriterion-dev) pkg-config --exists criterion ;;
+    libpcre2-dev) pkg-config --exists libpcre2-8 ;;
+    libutf8proc-dev) pkg-config --exists libutf8proc ;;
+    libjansson-dev) pkg-config --exists jansson ;;
+    libhwloc-dev) pkg-config --exists hwloc ;;
+    esac >/dev/null 2>&1
+}
+
+missing=
+for package in $wanted; do
+    present "$package" || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+echo "setup: missing:$missing"
+if ! command -v apt-get >/dev/null; then
+    echo 'setup: no apt-get here; install what these packages hold' >&2
+    exit 1
+fi
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    as_root=sudo
+    if ! command -v sudo >/dev/null; then
+        echo 'setup: not root and no sudo; as root, run' >&2
+        echo "    apt-get install$missing" >&2
+        exit 1
+    fi
+fi
+
+echo "setup: ${as_root:+$as_root }apt-get install$missing"
+$as_root apt-get update -q
+# shellcheck disable=SC2086 # a list of words
+$as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -qy --no-install-recommends $missing

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# check-install.sh - install into a temporary folder, build and run programs
+# against it through pkg-config, uninstall, and look for what is left.
+set -euo pipefail
+
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+prefix=/opt/tlp
+make() { command "${MAKE:-make}" --no-print-directory -s "$@" >/dev/null; }
+
+make install BUILD="${BUILD:-build}" DESTDIR="$root" PREFIX=$prefix
+
+# The sysroot makes pkg-config's paths those of the temporary folder.
+export PKG_CONFIG_PATH=$root$prefix/lib/pkgconfig
+export PKG_CONFIG_SYSROOT_DIR=$root
+export PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1
+read -ra flags < <(pkg-config --cflags --libs tlp)
+version=$(pkg-config --modversion tlp)
+
+${CC:-cc} -std=c99 -o "$root/generate" examples/01_generate.c "${flags[@]}"
+${CXX:-c++} -std=c++11 -o "$root/from_cxx" examples/04_from_cxx.cc \
+    "${flags[@]}"
+
+# Without a model they end with a message of the library: it was found, loaded
+# and called.
+export LD_LIBRARY_PATH=$root$prefix/lib
+for program in generate from_cxx; do
+    if text=$("$root/$program" "$root/none.gguf" hello 2>&1); then
+        echo "check-install: $program: a missing model was no error"
+        exit 1
+    fi
+    if [[ $text != *none.gguf* ]]; then
+        echo "check-install: $program: $text"
+        exit 1
+    fi
+done
+
+# The shared library is what was linked, and the static one links too.
+readelf -d "$root/generate" | grep -q 'NEEDED.*libtlp\.so\.'
+export PKG_CONFIG_SYSROOT_DIR=
+read -ra static < <(pkg-config --libs --static libpcre2-8 libutf8proc jansson \
+    hwloc)
+${CC:-cc} -std=c99 -o "$root/generate_static" examples/01_generate.c \
+    -I"$root$prefix/include" "$root$prefix/lib/libtlp.a" "${static[@]}" \
+    -lm -pthread
+
+installed=$("$root$prefix/bin/tlp" --version | head -n 1)
+if [ "$installed" != "tlp $version" ]; then
+    echo "check-install: $installed installed, tlp $version in tlp.pc"
+    exit 1
+fi
+for page in man1/tlp.1 man3/libtlp.3; do
+    [ -s "$root$prefix/share/man/$page" ]
+done
+
+make uninstall DESTDIR="$root" PREFIX=$prefix
+left=$(find "$root$prefix" ! -type d)
+if [ -n "$left" ]; then
+    echo "check-install: left after uninstall:"
+    echo "$left"
+    exit 1
+fi
+echo 'install: clean'
