@@ -78,6 +78,7 @@ static const tlpi_backend_ops cpu_ops = {
     .matmul = tlpi_cpu_matmul,
     .gate_up = tlpi_cpu_gate_up,
     .attention = tlpi_cpu_attention,
+    .log_sum_exp = tlpi_cpu_log_sum_exp,
     .free = backend_free,
 };
 
