@@ -18,15 +18,17 @@ typedef struct tlpi_comm tlpi_comm;
 
 typedef struct tlpi_comm_stats {
     uint64_t allreduces; /* sub-communicators count for themselves */
-    uint64_t bytes;      /* payload sent by this rank */
-    double seconds;      /* in communication, waiting included */
+    uint64_t bytes;      /* payload of this rank's all-reduces and sends */
+    double seconds;      /* in calls, waiting included but for idle bcasts */
 } tlpi_comm_stats;
 
 typedef struct tlpi_comm_ops {
-    /* x[i] = sum over ranks of x[i]; *vote = OR over ranks of *vote. */
+    /* x[i] = sum over ranks of x[i]; *vote (or NULL: 0) = OR over ranks of
+     * *vote.  On failure x is undefined. */
     tlp_status (*allreduce)(tlpi_comm *c, float *x, size_t n, uint32_t *vote);
 
-    /* One-way message to the next rank (rank + 1), from the previous one. */
+    /* One-way message to the next rank (rank + 1), from the previous one.
+     * The last rank cannot send, rank 0 not receive: TLP_EINVAL. */
     tlp_status (*send_next)(tlpi_comm *c, const float *x, size_t n);
     tlp_status (*recv_prev)(tlpi_comm *c, float *x, size_t n);
 
@@ -39,11 +41,13 @@ typedef struct tlpi_comm_ops {
     tlp_status (*bcast)(tlpi_comm *c, void *buf, size_t bytes, bool idle);
 
     /* A communicator of ranks [first, first + count) of c; every rank of c
-     * calls, those outside get NULL. */
+     * calls, those outside get NULL.  On TLP_ENOMEM, which all ranks get, c
+     * stays usable. */
     tlp_status (*split)(tlpi_comm *c, int first, int count, tlpi_comm **out);
 
     /* This rank gives up: all calls of all ranks, now and later, give
-     * TLP_ECOMM.  Any thread. */
+     * TLP_ECOMM, in this communicator and in all that share a root with it by
+     * splitting.  Any thread. */
     void (*abort)(tlpi_comm *c);
 
     void (*free)(tlpi_comm *c);
@@ -66,8 +70,8 @@ tlp_status tlpi_comm_self_create(tlpi_comm **out, const tlpi_env *env);
  *   timeout_ms  a collective waits so long for a peer: TLP_ETIMEDOUT (and the
  *               communicator is aborted)
  */
-tlp_status tlpi_comm_threads_create(tlpi_comm **out, const tlpi_env *env,
-                                    int n, int n_machine, int timeout_ms);
+tlp_status tlpi_comm_threads_create(tlpi_comm **out, const tlpi_env *env, int n,
+                                    int n_machine, int timeout_ms);
 
 static inline void tlpi_comm_free(tlpi_comm *c)
 {

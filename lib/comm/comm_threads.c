@@ -1,0 +1,431 @@
+/*
+ * comm_threads.c - collectives between ranks of one process.
+ */
+#include <string.h>
+
+#include "comm/comm_threads.h"
+
+static tlpi_comm_threads *of(tlpi_comm *c)
+{
+    return (tlpi_comm_threads *)c;
+}
+
+static void give_up(tlpi_comm *c)
+{
+    tlpi_phase_give_up(of(c));
+}
+
+static double deadline_from(const tlpi_comm_threads *c, double start)
+{
+    return start + c->group->family->timeout_ms * 1e-3;
+}
+
+/* ==== all-reduce ========================================================= */
+
+/* y[i] = a[i] + b[i]; y may be a.  Blocks of fixed size, loaded whole before
+ * they are stored, are what compilers vectorise even at -O2. */
+static void add(float *y, const float *a, const float *b, size_t n)
+{
+    enum { BLOCK = 16 };
+    size_t i = 0;
+
+    for (; i + BLOCK <= n; i += BLOCK) {
+        float sum[BLOCK];
+        for (int k = 0; k < BLOCK; k++)
+            sum[k] = a[i + (size_t)k] + b[i + (size_t)k];
+        memcpy(y + i, sum, sizeof sum);
+    }
+    for (; i < n; i++)
+        y[i] = a[i] + b[i];
+}
+
+static tlp_status reduce_small(tlpi_comm_threads *c, float *x, size_t n,
+                               uint32_t *vote, double deadline)
+{
+    tlpi_note note = { .op = TLPI_OP_ALLREDUCE,
+                       .vote = *vote,
+                       .bytes = n * sizeof *x };
+    const float *first = NULL;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_phase_publish(c, note, x, deadline));
+    for (int r = 0; r < c->base.size; r++) {
+        const tlpi_slot *slot;
+        TLP_TRY(tlpi_phase_meet(c, r, c->phase, note.op, note.bytes, deadline,
+                                &slot));
+        *vote |= slot->note.vote;
+        if (r == 0)
+            first = slot->data;
+        else
+            add(x, r == 1 ? first : x, slot->data, n);
+    }
+done:
+    return st;
+}
+
+/* Sum elements [i, i + n) of all ranks' vectors into all of them. */
+static void reduce_chunk(const tlpi_comm_threads *c, uint32_t phase, size_t i,
+                         size_t n, float *sum)
+{
+    for (int r = 0; r < c->base.size; r++) {
+        const float *x = tlpi_phase_slot(c, r, phase)->note.ptr;
+        if (r == 0)
+            memcpy(sum, x + i, n * sizeof *sum);
+        else
+            add(sum, sum, x + i, n);
+    }
+    for (int r = 0; r < c->base.size; r++) {
+        float *x = tlpi_phase_slot(c, r, phase)->note.ptr;
+        memcpy(x + i, sum, n * sizeof *sum);
+    }
+}
+
+/* Every rank sums its share of the vector, in place, for all. */
+static tlp_status reduce_large(tlpi_comm_threads *c, float *x, size_t n,
+                               uint32_t *vote, double deadline)
+{
+    enum { CHUNK = 1024, GRAIN = 16 }; /* floats; of a cache line */
+    tlpi_note note = {
+        .op = TLPI_OP_ALLREDUCE, .vote = *vote, .bytes = n * sizeof *x, .ptr = x
+    };
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_phase_publish(c, note, NULL, deadline));
+    for (int r = 0; r < c->base.size; r++) {
+        const tlpi_slot *slot;
+        TLP_TRY(tlpi_phase_meet(c, r, c->phase, note.op, note.bytes, deadline,
+                                &slot));
+        *vote |= slot->note.vote;
+    }
+    size_t share = (n / GRAIN / (size_t)c->base.size + 1) * GRAIN;
+    size_t end = TLPI_MIN(n, share * ((size_t)c->base.rank + 1));
+    float sum[CHUNK];
+    TLP_TRY(tlpi_phase_visit(c));
+    for (size_t i = share * (size_t)c->base.rank; i < end; i += CHUNK)
+        reduce_chunk(c, c->phase, i, TLPI_MIN(end - i, CHUNK), sum);
+    tlpi_phase_leave(c);
+    tlpi_phase_pass(c, 1);
+    TLP_TRY(tlpi_phase_await_all(c, deadline));
+done:
+    return st;
+}
+
+static tlp_status threads_allreduce(tlpi_comm *base, float *x, size_t n,
+                                    uint32_t *vote)
+{
+    tlpi_comm_threads *c = of(base);
+    tlp_status st = tlpi_phase_check(c);
+
+    if (st != TLP_OK || base->size == 1)
+        return st;
+    double start = tlpi_now();
+    double deadline = deadline_from(c, start);
+    uint32_t votes = vote ? *vote : 0;
+    if (n <= TLPI_SLOT_BYTES / sizeof *x)
+        st = reduce_small(c, x, n, &votes, deadline);
+    else
+        st = reduce_large(c, x, n, &votes, deadline);
+    base->stats.seconds += tlpi_now() - start;
+    if (st != TLP_OK)
+        return st;
+    if (vote)
+        *vote = votes;
+    base->stats.allreduces++;
+    base->stats.bytes += n * sizeof *x;
+    return TLP_OK;
+}
+
+/* A rank's payload, from its slot or its memory. */
+static tlp_status copy_payload(tlpi_comm_threads *c, const tlpi_slot *slot,
+                               void *dst)
+{
+    const tlpi_note *note = &slot->note;
+
+    if (note->bytes == 0)
+        return TLP_OK;
+    tlp_status st = tlpi_phase_visit(c);
+    if (st != TLP_OK)
+        return st;
+    memcpy(dst, note->ptr ? note->ptr : slot->data, note->bytes);
+    tlpi_phase_leave(c);
+    return TLP_OK;
+}
+
+/* ==== messages =========================================================== */
+
+/* A small message stays in the mail slot, so that the sender goes on; a large
+ * one is copied out of the sender's memory while it waits. */
+static tlp_status send_mail(tlpi_comm_threads *c, const float *x, size_t n,
+                            double deadline)
+{
+    tlpi_station *mine = &c->group->station[c->base.rank];
+    size_t bytes = n * sizeof *x;
+    bool large = bytes > TLPI_SLOT_BYTES;
+    int next = c->base.rank + 1;
+
+    tlp_status st = tlpi_phase_await(c, &mine->taken, c->sent, next, deadline);
+    if (st != TLP_OK)
+        return st;
+    mine->mail.note =
+        (tlpi_note){ .bytes = bytes, .ptr = large ? (void *)x : NULL };
+    if (!large && bytes > 0)
+        memcpy(mine->mail.data, x, bytes);
+    c->sent++;
+    tlpi_word_add(&mine->sent, 1);
+    return large ? tlpi_phase_await(c, &mine->taken, c->sent, next, deadline)
+                 : TLP_OK;
+}
+
+static tlp_status take_mail(tlpi_comm_threads *c, float *x, size_t n,
+                            double deadline)
+{
+    int prev = c->base.rank - 1;
+    tlpi_station *theirs = &c->group->station[prev];
+
+    tlp_status st =
+        tlpi_phase_await(c, &theirs->sent, c->received + 1, prev, deadline);
+    if (st != TLP_OK)
+        return st;
+    const tlpi_note *note = &theirs->mail.note;
+    if (note->bytes != n * sizeof *x) {
+        tlpi_phase_give_up(c);
+        return tlpi_fail(TLP_ECOMM,
+                         "rank %d sent %zu bytes, rank %d expected %zu",
+                         tlpi_root_rank(c, prev), note->bytes,
+                         tlpi_root_rank(c, c->base.rank), n * sizeof *x);
+    }
+    st = copy_payload(c, &theirs->mail, x);
+    if (st != TLP_OK)
+        return st;
+    c->received++;
+    tlpi_word_add(&theirs->taken, 1);
+    return TLP_OK;
+}
+
+static tlp_status threads_send_next(tlpi_comm *base, const float *x, size_t n)
+{
+    tlpi_comm_threads *c = of(base);
+    tlp_status st = tlpi_phase_check(c);
+
+    if (st != TLP_OK || base->size == 1)
+        return st;
+    if (base->rank == base->size - 1)
+        return tlpi_fail(TLP_EINVAL, "rank %d is the last: nobody to send to",
+                         tlpi_root_rank(c, base->rank));
+    double start = tlpi_now();
+    st = send_mail(c, x, n, deadline_from(c, start));
+    base->stats.seconds += tlpi_now() - start;
+    if (st == TLP_OK)
+        base->stats.bytes += n * sizeof *x;
+    return st;
+}
+
+static tlp_status threads_recv_prev(tlpi_comm *base, float *x, size_t n)
+{
+    tlpi_comm_threads *c = of(base);
+    tlp_status st = tlpi_phase_check(c);
+
+    if (st != TLP_OK || base->size == 1)
+        return st;
+    if (base->rank == 0)
+        return tlpi_fail(TLP_EINVAL, "rank %d is the first: nobody sends to it",
+                         tlpi_root_rank(c, 0));
+    double start = tlpi_now();
+    st = take_mail(c, x, n, deadline_from(c, start));
+    base->stats.seconds += tlpi_now() - start;
+    return st;
+}
+
+/* ==== gather, bcast ====================================================== */
+
+static tlp_status gather_in(tlpi_comm_threads *c, const size_t *bytes,
+                            char *dst, double deadline)
+{
+    size_t at = bytes[0];
+
+    tlpi_phase_pass(c, 1);
+    for (int r = 1; r < c->base.size; r++) {
+        const tlpi_slot *slot;
+        tlp_status st = tlpi_phase_meet(c, r, c->phase, TLPI_OP_GATHER,
+                                        bytes[r], deadline, &slot);
+        if (st != TLP_OK)
+            return st;
+        st = copy_payload(c, slot, dst + at);
+        if (st != TLP_OK)
+            return st;
+        at += bytes[r];
+    }
+    return TLP_OK;
+}
+
+/* One phase; a second one, in which large pieces are known to be copied, if
+ * there is any: all ranks know all sizes. */
+static tlp_status gather(tlpi_comm_threads *c, const void *src,
+                         const size_t *bytes, void *dst, double deadline)
+{
+    int rank = c->base.rank;
+    bool large = false;
+    tlp_status st = TLP_OK;
+
+    for (int r = 1; r < c->base.size; r++)
+        large = large || bytes[r] > TLPI_SLOT_BYTES;
+    if (rank == 0) {
+        if (dst != src && bytes[0] > 0)
+            memmove(dst, src, bytes[0]);
+        TLP_TRY(gather_in(c, bytes, dst, deadline));
+    } else {
+        tlpi_note note = {
+            .op = TLPI_OP_GATHER,
+            .bytes = bytes[rank],
+            .ptr = large ? (void *)src : NULL,
+        };
+        TLP_TRY(tlpi_phase_publish(c, note, large ? NULL : src, deadline));
+        if (large)
+            TLP_TRY(tlpi_phase_await(c, &c->group->station[0].phase,
+                                     c->phase + 1, 0, deadline));
+    }
+    if (large)
+        tlpi_phase_pass(c, 1);
+done:
+    return st;
+}
+
+static tlp_status threads_gather(tlpi_comm *base, const void *src,
+                                 const size_t *bytes, void *dst)
+{
+    tlpi_comm_threads *c = of(base);
+    tlp_status st = tlpi_phase_check(c);
+
+    if (st != TLP_OK)
+        return st;
+    double start = tlpi_now();
+    st = gather(c, src, bytes, dst, deadline_from(c, start));
+    base->stats.seconds += tlpi_now() - start;
+    return st;
+}
+
+static tlp_status bcast_out(tlpi_comm_threads *c, void *buf, size_t bytes,
+                            double deadline)
+{
+    bool large = bytes > TLPI_SLOT_BYTES;
+    tlpi_note note = { .op = TLPI_OP_BCAST,
+                       .bytes = bytes,
+                       .ptr = large ? buf : NULL };
+
+    tlp_status st = tlpi_phase_publish(c, note, large ? NULL : buf, deadline);
+    if (st != TLP_OK || !large)
+        return st;
+    for (int r = 1; r < c->base.size && st == TLP_OK; r++)
+        st = tlpi_phase_await(c, &c->group->station[r].phase, c->phase + 1, r,
+                              deadline);
+    if (st == TLP_OK)
+        tlpi_phase_pass(c, 1);
+    return st;
+}
+
+static tlp_status bcast_in(tlpi_comm_threads *c, void *buf, size_t bytes,
+                           double deadline)
+{
+    const tlpi_slot *slot;
+    tlp_status st = tlpi_phase_meet(c, 0, c->phase + 1, TLPI_OP_BCAST, bytes,
+                                    deadline, &slot);
+    if (st == TLP_OK)
+        st = copy_payload(c, slot, buf);
+    if (st != TLP_OK)
+        return st;
+    tlpi_phase_pass(c, bytes > TLPI_SLOT_BYTES ? 2 : 1);
+    return TLP_OK;
+}
+
+static tlp_status threads_bcast(tlpi_comm *base, void *buf, size_t bytes,
+                                bool idle)
+{
+    tlpi_comm_threads *c = of(base);
+    tlp_status st = tlpi_phase_check(c);
+
+    if (st != TLP_OK || base->size == 1)
+        return st;
+    double start = tlpi_now();
+    double deadline = deadline_from(c, start);
+    if (base->rank == 0)
+        st = bcast_out(c, buf, bytes, deadline);
+    else
+        st = bcast_in(c, buf, bytes, idle ? 0 : deadline);
+    if (!idle || base->rank == 0)
+        base->stats.seconds += tlpi_now() - start;
+    return st;
+}
+
+/* ==== life =============================================================== */
+
+/* The first rank makes the group, or notes that it could not. */
+static tlp_status threads_split(tlpi_comm *base, int first, int count,
+                                tlpi_comm **out)
+{
+    tlpi_comm_threads *c = of(base);
+    tlpi_group *sub = NULL;
+    tlp_status st = TLP_OK;
+
+    *out = NULL;
+    if (first < 0 || count < 1 || count > base->size - first)
+        return tlpi_fail(TLP_EINVAL, "%d ranks from %d on: %d expected at most",
+                         count, first, base->size);
+    TLP_TRY(tlpi_phase_check(c));
+    double deadline = deadline_from(c, tlpi_now());
+    if (base->rank == first) {
+        st = tlpi_group_create(&sub, c->group->family, tlpi_root_rank(c, first),
+                               count, base->ops);
+        tlpi_note note = { .op = TLPI_OP_SPLIT,
+                           .bytes = (size_t)count,
+                           .ptr = sub };
+        TLP_TRY(tlpi_phase_publish(c, note, NULL, deadline));
+    } else {
+        const tlpi_slot *slot;
+        TLP_TRY(tlpi_phase_meet(c, first, c->phase + 1, TLPI_OP_SPLIT,
+                                (size_t)count, deadline, &slot));
+        sub = slot->note.ptr;
+        tlpi_phase_pass(c, 1);
+    }
+    if (!sub)
+        return tlpi_fail_nomem();
+    if (base->rank >= first && base->rank < first + count)
+        *out = tlpi_group_take(sub, base->rank - first);
+done:
+    return st;
+}
+
+static void threads_free(tlpi_comm *base)
+{
+    tlpi_group_put(of(base));
+}
+
+tlp_status tlpi_comm_threads_create(tlpi_comm **out, const tlpi_env *env, int n,
+                                    int n_machine, int timeout_ms)
+{
+    static const tlpi_comm_ops ops = {
+        .allreduce = threads_allreduce,
+        .send_next = threads_send_next,
+        .recv_prev = threads_recv_prev,
+        .gather = threads_gather,
+        .bcast = threads_bcast,
+        .split = threads_split,
+        .abort = give_up,
+        .free = threads_free,
+    };
+
+    for (int r = 0; r < n; r++)
+        out[r] = NULL;
+    if (n < 1)
+        return tlpi_fail(TLP_EINVAL, "%d ranks: at least 1 expected", n);
+    if (timeout_ms < 1)
+        return tlpi_fail(TLP_EINVAL, "timeout of %d ms: at least 1 expected",
+                         timeout_ms);
+    tlpi_group *root;
+    tlp_status st =
+        tlpi_family_create(&root, env, n, n_machine, timeout_ms, &ops);
+    if (st != TLP_OK)
+        return st;
+    for (int r = 0; r < n; r++)
+        out[r] = tlpi_group_take(root, r);
+    return TLP_OK;
+}

@@ -1,0 +1,136 @@
+/*
+ * comm_threads.h - what the ranks of one process share.
+ *
+ * A group is one communicator.  Groups that come from one root by splitting
+ * form a family: they abort together.
+ */
+#ifndef TLPI_COMM_THREADS_H
+#define TLPI_COMM_THREADS_H
+
+#include <pthread.h>
+#include <stdalign.h>
+
+#include "base/wait.h"
+#include "comm/comm.h"
+
+/* Payloads up to this size are copied through slots; larger ones are read
+ * from the sender's memory, which then has to wait. */
+#define TLPI_SLOT_BYTES ((size_t)16 * 1024)
+
+enum { TLPI_OP_ALLREDUCE = 1, TLPI_OP_GATHER, TLPI_OP_BCAST, TLPI_OP_SPLIT };
+
+/* What a rank says when it publishes a phase. */
+typedef struct tlpi_note {
+    int op; /* TLPI_OP_* */
+    uint32_t vote;
+    size_t bytes;
+    void *ptr; /* a large payload, or a group */
+} tlpi_note;
+
+typedef struct tlpi_slot {
+    alignas(64) tlpi_note note;
+    alignas(64) float data[TLPI_SLOT_BYTES / sizeof(float)];
+} tlpi_slot;
+
+/* One rank of a group as the others see it. */
+typedef struct tlpi_station {
+    alignas(64) tlpi_word phase; /* phases published */
+    alignas(64) tlpi_word sent;  /* messages put into mail */
+    _Atomic int visiting;        /* is in other ranks' memory */
+    alignas(64) tlpi_word taken; /* messages taken out by the next rank */
+    tlpi_slot slot[2];           /* of phase p: slot[p % 2] */
+    tlpi_slot mail;              /* to the next rank */
+} tlpi_station;
+
+typedef struct tlpi_group tlpi_group;
+
+/* One rank's handle, used by that rank's thread alone. */
+typedef struct tlpi_comm_threads {
+    alignas(64) tlpi_comm base;
+    tlpi_group *group;
+    uint32_t phase;    /* phases this rank has published */
+    uint32_t sent;     /* to the next rank */
+    uint32_t received; /* from the previous rank */
+} tlpi_comm_threads;
+
+typedef struct tlpi_family {
+    const tlpi_env *env;
+    tlpi_patience patience;
+    int timeout_ms;
+    _Atomic int culprit; /* root rank that gave up + 1; 0 = none */
+    pthread_mutex_t lock;
+    int n_handle;       /* handed out and not freed */
+    tlpi_group *groups; /* all that were not freed */
+} tlpi_family;
+
+struct tlpi_group {
+    tlpi_family *family;
+    tlpi_group *next;
+    int first; /* root rank of rank 0 */
+    int size;
+    int n_left;                /* handles not freed, or never taken */
+    tlpi_station *station;     /* [size] */
+    tlpi_comm_threads *handle; /* [size] */
+};
+
+/* ==== groups and families (comm_group.c) ================================= */
+
+/* A family with its root group; no handle is handed out yet. */
+tlp_status tlpi_family_create(tlpi_group **root, const tlpi_env *env, int size,
+                              int n_machine, int timeout_ms,
+                              const tlpi_comm_ops *ops);
+
+/* A group of `size` ranks from root rank `first` on, in f's list. */
+tlp_status tlpi_group_create(tlpi_group **out, tlpi_family *f, int first,
+                             int size, const tlpi_comm_ops *ops);
+
+/* Hand out a rank's handle, once; the rank owns it from here on. */
+tlpi_comm *tlpi_group_take(tlpi_group *g, int rank);
+
+/* Free a handle: the last one of a group frees the group, the last one of a
+ * family the rest. */
+void tlpi_group_put(tlpi_comm_threads *c);
+
+/* Root rank `rank` gives up: whoever waits in the family returns. */
+void tlpi_family_abort(tlpi_family *f, int rank);
+
+/* ==== phases (comm_phase.c) ============================================== */
+
+/* The rank's number in the root: what texts name, since users count those. */
+int tlpi_root_rank(const tlpi_comm_threads *c, int rank);
+
+/* TLP_ECOMM once somebody gave up. */
+tlp_status tlpi_phase_check(const tlpi_comm_threads *c);
+void tlpi_phase_give_up(tlpi_comm_threads *c);
+
+/* Wait for a word of `rank`; deadline 0: for ever.  When this or another call
+ * below fails, nobody visits this rank's memory any more: it may be freed. */
+tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
+                            int rank, double deadline);
+
+/* Wait until all have published as many phases as this rank. */
+tlp_status tlpi_phase_await_all(tlpi_comm_threads *c, double deadline);
+
+/* Publish phases without leaving a note. */
+void tlpi_phase_pass(tlpi_comm_threads *c, uint32_t n);
+
+/* Leave a note, and note.bytes of data unless it is NULL, in the slot of the
+ * next phase, and publish it. */
+tlp_status tlpi_phase_publish(tlpi_comm_threads *c, tlpi_note note,
+                              const void *data, double deadline);
+
+/* Rank's slot of a phase that it has published. */
+const tlpi_slot *tlpi_phase_slot(const tlpi_comm_threads *c, int rank,
+                                 uint32_t phase);
+
+/* Before and after reading or writing what a note of another rank points to;
+ * TLP_ECOMM, and no visit, once somebody gave up. */
+tlp_status tlpi_phase_visit(tlpi_comm_threads *c);
+void tlpi_phase_leave(tlpi_comm_threads *c);
+
+/* Wait for rank's slot of a phase; its note must be about the same thing. */
+tlp_status tlpi_phase_meet(tlpi_comm_threads *c, int rank, uint32_t phase,
+                           int op, size_t bytes, double deadline,
+                           const tlpi_slot **out);
+
+#endif
