@@ -50,14 +50,15 @@ typedef struct tlpi_gguf {
     size_t n_kv;
     tlpi_tensor *tensor; /* names unique, data inside the file, no overlap */
     size_t n_tensor;
-    uint32_t *kv_index;     /* hash tables over the names */
-    uint32_t *tensor_index;
-    size_t kv_index_size, tensor_index_size;
+    uint32_t *kv_index;     /* [n_kv] and [n_tensor]: numbers in the order of */
+    uint32_t *tensor_index; /* names; no name can make a look-up slow */
+    char *names;            /* all of them, NUL-terminated */
 } tlpi_gguf;
 
 typedef struct tlpi_gguf_options {
     bool no_mmap;
-    bool vocab_only; /* tensor infos are parsed, their data not required */
+    bool vocab_only; /* tensors are described, but their data is neither
+                        required nor given (NULL) */
 } tlpi_gguf_options;
 
 /* Open and check one file.  Tensors of unsupported types: TLP_ENOTSUP. */

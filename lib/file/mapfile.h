@@ -14,6 +14,8 @@ typedef struct tlpi_map {
     bool mapped; /* munmap, else free */
 } tlpi_map;
 
+/* A file that somebody cuts short while it is mapped ends the process with
+ * SIGBUS on the next touch; with no_mmap only opening it can fail. */
 tlp_status tlpi_map_open(tlpi_map **out, const tlpi_env *env, const char *path,
                          bool no_mmap);
 void tlpi_map_close(tlpi_map *map); /* NULL is fine */
