@@ -1,0 +1,38 @@
+/*
+ * spawn.h - run a program that was built beside the test, and keep what it
+ * printed.
+ */
+#ifndef SPAWN_H
+#define SPAWN_H
+
+#include <stddef.h>
+
+typedef struct spawned {
+    int status;       /* exit status; 128 + n when signal n ended it; -1 when
+                         it could not be run */
+    char *out, *err;  /* NUL-terminated; free with spawn_free */
+    size_t n_out, n_err;
+} spawned;
+
+typedef struct spawn_options {
+    const char *input;       /* for standard input; NULL = empty */
+    size_t n_input;          /* 0 = up to the NUL */
+    const char *out_path;    /* standard output goes there, not to .out */
+    int signal, after_ms;    /* sent once, so long after the start */
+} spawn_options;
+
+/* argv[0] is a path below the build folder: "tlp", "examples/01_generate". */
+spawned spawn(const spawn_options *opts, const char *const argv[]);
+
+#define SPAWN(...)                                                             \
+    spawn(&(spawn_options){ 0 }, (const char *const[]){ __VA_ARGS__, NULL })
+#define SPAWN_INPUT(text, ...)                                                 \
+    spawn(&(spawn_options){ .input = (text) },                                 \
+          (const char *const[]){ __VA_ARGS__, NULL })
+
+void spawn_free(spawned *s);
+
+/* The build folder, that this test lies in a folder of. */
+const char *spawn_build_dir(void);
+
+#endif

@@ -1,0 +1,269 @@
+/*
+ * test_abi.c - what programs that were compiled earlier rely on: layout of the
+ * public structs, values of the constants.
+ *
+ * A failing line here means a new TLP_ABI_VERSION, or a mistake.  The layouts
+ * are those of 64-bit machines with 4-byte int (LP64, LLP64).
+ */
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tlp.h"
+
+#if UINTPTR_MAX == UINT64_MAX
+#define SIZE(type, size)                                                       \
+    _Static_assert(sizeof(type) == (size), "size of " #type)
+#define AT(type, field, offset)                                                \
+    _Static_assert(offsetof(type, field) == (offset), #type "." #field)
+
+SIZE(tlp_status, 4);
+
+SIZE(tlp_allocator, 24);
+AT(tlp_allocator, alloc, 0);
+AT(tlp_allocator, free, 8);
+AT(tlp_allocator, user_data, 16);
+
+SIZE(tlp_model_options, 72);
+AT(tlp_model_options, no_mmap, 8);
+AT(tlp_model_options, vocab_only, 12);
+AT(tlp_model_options, progress, 16);
+AT(tlp_model_options, progress_data, 24);
+AT(tlp_model_options, log, 32);
+AT(tlp_model_options, log_data, 40);
+AT(tlp_model_options, allocator, 48);
+
+SIZE(tlp_model_info, 328);
+AT(tlp_model_info, arch, 8);
+AT(tlp_model_info, name, 40);
+AT(tlp_model_info, quant, 168);
+AT(tlp_model_info, fingerprint, 184);
+AT(tlp_model_info, n_layer, 256);
+AT(tlp_model_info, n_embd, 260);
+AT(tlp_model_info, n_ff, 264);
+AT(tlp_model_info, n_head, 268);
+AT(tlp_model_info, n_head_kv, 272);
+AT(tlp_model_info, head_dim, 276);
+AT(tlp_model_info, n_vocab, 280);
+AT(tlp_model_info, n_ctx_train, 284);
+AT(tlp_model_info, bos, 288);
+AT(tlp_model_info, eos, 292);
+AT(tlp_model_info, eot, 296);
+AT(tlp_model_info, pad, 300);
+AT(tlp_model_info, n_param, 304);
+AT(tlp_model_info, n_bytes, 312);
+AT(tlp_model_info, n_tensor, 320);
+AT(tlp_model_info, n_meta, 324);
+
+SIZE(tlp_tensor_info, 72);
+AT(tlp_tensor_info, name, 8);
+AT(tlp_tensor_info, type, 16);
+AT(tlp_tensor_info, n_dim, 24);
+AT(tlp_tensor_info, file, 28);
+AT(tlp_tensor_info, ne, 32);
+AT(tlp_tensor_info, n_bytes, 64);
+
+SIZE(tlp_chat_message, 16);
+AT(tlp_chat_message, role, 0);
+AT(tlp_chat_message, content, 8);
+
+SIZE(tlp_plan_cost, 56);
+AT(tlp_plan_cost, n_rank, 8);
+AT(tlp_plan_cost, effective_depth, 12);
+AT(tlp_plan_cost, n_layer, 16);
+AT(tlp_plan_cost, allreduces, 20);
+AT(tlp_plan_cost, inner_allreduces, 24);
+AT(tlp_plan_cost, sends, 28);
+AT(tlp_plan_cost, comm_bytes, 32);
+AT(tlp_plan_cost, max_rank_bytes, 40);
+AT(tlp_plan_cost, sum_rank_bytes, 48);
+
+SIZE(tlp_stage_info, 24);
+AT(tlp_stage_info, mode, 8);
+AT(tlp_stage_info, n_member, 12);
+AT(tlp_stage_info, layers, 16);
+
+SIZE(tlp_session_options, 72);
+AT(tlp_session_options, n_ctx, 8);
+AT(tlp_session_options, n_seq, 12);
+AT(tlp_session_options, n_batch, 16);
+AT(tlp_session_options, n_rank, 20);
+AT(tlp_session_options, n_thread, 24);
+AT(tlp_session_options, backend, 28);
+AT(tlp_session_options, comm, 32);
+AT(tlp_session_options, compute, 36);
+AT(tlp_session_options, kv_type, 40);
+AT(tlp_session_options, isa, 44);
+AT(tlp_session_options, pin, 48);
+AT(tlp_session_options, timeout_ms, 52);
+AT(tlp_session_options, progress, 56);
+AT(tlp_session_options, progress_data, 64);
+
+SIZE(tlp_batch, 40);
+AT(tlp_batch, n, 8);
+AT(tlp_batch, tokens, 16);
+AT(tlp_batch, seqs, 24);
+AT(tlp_batch, want_logits, 32);
+
+SIZE(tlp_session_stats, 112);
+AT(tlp_session_stats, n_prefill, 8);
+AT(tlp_session_stats, n_decode, 16);
+AT(tlp_session_stats, n_step, 24);
+AT(tlp_session_stats, allreduces, 32);
+AT(tlp_session_stats, comm_bytes, 40);
+AT(tlp_session_stats, seconds, 48);
+AT(tlp_session_stats, comm_seconds, 56);
+AT(tlp_session_stats, kv_bytes, 64);
+AT(tlp_session_stats, weight_bytes, 72);
+AT(tlp_session_stats, buffer_bytes, 80);
+AT(tlp_session_stats, n_rank, 88);
+AT(tlp_session_stats, n_thread, 92);
+AT(tlp_session_stats, isa, 96);
+
+SIZE(tlp_logit_bias, 8);
+AT(tlp_logit_bias, token, 0);
+AT(tlp_logit_bias, bias, 4);
+
+SIZE(tlp_sampler_options, 64);
+AT(tlp_sampler_options, temperature, 8);
+AT(tlp_sampler_options, top_k, 12);
+AT(tlp_sampler_options, top_p, 16);
+AT(tlp_sampler_options, min_p, 20);
+AT(tlp_sampler_options, repeat_penalty, 24);
+AT(tlp_sampler_options, frequency_penalty, 28);
+AT(tlp_sampler_options, presence_penalty, 32);
+AT(tlp_sampler_options, penalty_last_n, 36);
+AT(tlp_sampler_options, seed, 40);
+AT(tlp_sampler_options, bias, 48);
+AT(tlp_sampler_options, n_bias, 56);
+
+SIZE(tlp_generate_options, 56);
+AT(tlp_generate_options, n_predict, 8);
+AT(tlp_generate_options, ignore_end, 12);
+AT(tlp_generate_options, stop, 16);
+AT(tlp_generate_options, n_stop, 24);
+AT(tlp_generate_options, flags, 32);
+AT(tlp_generate_options, text, 40);
+AT(tlp_generate_options, text_data, 48);
+
+SIZE(tlp_generate_result, 24);
+AT(tlp_generate_result, n_generated, 8);
+AT(tlp_generate_result, stop_reason, 12);
+AT(tlp_generate_result, last_token, 16);
+#endif
+
+/* Each constant of the header with the value it shipped with. */
+Test(abi, constants)
+{
+    static const struct {
+        const char *name;
+        long value, shipped;
+    } c[] = {
+#define C(name, shipped) { #name, (long)(name), (shipped) }
+        C(TLP_OK, 0),
+        C(TLP_ERROR, -1),
+        C(TLP_EINVAL, -2),
+        C(TLP_ENOMEM, -3),
+        C(TLP_EIO, -4),
+        C(TLP_EFORMAT, -5),
+        C(TLP_ENOTSUP, -6),
+        C(TLP_ERANGE, -7),
+        C(TLP_EBUFS, -8),
+        C(TLP_ESTATE, -9),
+        C(TLP_ECANCELED, -10),
+        C(TLP_EDEVICE, -11),
+        C(TLP_ECOMM, -12),
+        C(TLP_EABI, -13),
+        C(TLP_ETIMEDOUT, -14),
+        C(TLP_EMISMATCH, -15),
+        C(TLP_LOG_ERROR, 1),
+        C(TLP_LOG_WARN, 2),
+        C(TLP_LOG_INFO, 3),
+        C(TLP_LOG_DEBUG, 4),
+        C(TLP_TOKENIZE_SPECIAL, 1),
+        C(TLP_TOKENIZE_BOS, 2),
+        C(TLP_DETOKENIZE_SPECIAL, 1),
+        C(TLP_MODE_SERIAL, 0),
+        C(TLP_MODE_LP, 1),
+        C(TLP_MODE_PAR, 2),
+        C(TLP_MODE_ASYM, 3),
+        C(TLP_MODE_LP_CODE, 4),
+        C(TLP_MODE_MERGE, 5),
+        C(TLP_PLAN_TEXT, 0),
+        C(TLP_PLAN_JSON, 1),
+        C(TLP_BACKEND_CPU, 0),
+        C(TLP_COMM_THREADS, 0),
+        C(TLP_COMPUTE_DEFAULT, 0),
+        C(TLP_COMPUTE_F32, 1),
+        C(TLP_KV_DEFAULT, 0),
+        C(TLP_KV_F32, 1),
+        C(TLP_KV_F16, 2),
+        C(TLP_KV_BF16, 3),
+        C(TLP_ISA_AUTO, 0),
+        C(TLP_ISA_SCALAR, 1),
+        C(TLP_ISA_AVX2, 2),
+        C(TLP_ISA_AVX512, 3),
+        C(TLP_STOP_LENGTH, 1),
+        C(TLP_STOP_END, 2),
+        C(TLP_STOP_STRING, 3),
+        C(TLP_STOP_CONTEXT, 4),
+        C(TLP_STOP_CALLBACK, 5),
+#undef C
+    };
+
+    for (size_t i = 0; i < sizeof c / sizeof c[0]; i++)
+        cr_expect_eq(c[i].value, c[i].shipped, "%s is %ld, %ld shipped",
+                     c[i].name, c[i].value, c[i].shipped);
+}
+
+Test(abi, every_status_has_name_and_text)
+{
+#define X(name, value, text)                                                   \
+    cr_expect_str_eq(tlp_status_name(TLP_##name), "TLP_" #name);               \
+    cr_expect_str_eq(tlp_status_text(TLP_##name), text);
+    TLP_STATUS_MAP(X)
+#undef X
+    cr_expect_str_eq(tlp_status_name((tlp_status)-9999), "TLP_E?");
+    cr_expect_not_null(tlp_status_text((tlp_status)-9999));
+}
+
+/* Header and library agree, and the text says the same as the number. */
+Test(abi, version)
+{
+    char text[32];
+
+    cr_expect_eq(tlp_version_number(), TLP_VERSION_NUMBER);
+    snprintf(text, sizeof text, "%d.%d.%d", TLP_VERSION_MAJOR,
+             TLP_VERSION_MINOR, TLP_VERSION_PATCH);
+    cr_expect_str_eq(tlp_version_string(), text);
+}
+
+/* All bytes of an initialised struct but its size: zero is every default. */
+static void expect_zero_tail(const void *object, size_t size, const char *name)
+{
+    const unsigned char *bytes = object;
+    size_t own;
+
+    memcpy(&own, object, sizeof own);
+    cr_expect_eq(own, size, "%s: struct_size is %zu", name, own);
+    for (size_t i = sizeof own; i < size; i++)
+        cr_expect_eq(bytes[i], 0, "%s: byte %zu is not zero", name, i);
+}
+
+Test(abi, initialisers)
+{
+    /* Static objects: their padding is zero. */
+    static const tlp_model_options model = TLP_MODEL_OPTIONS_INIT;
+    static const tlp_session_options session = TLP_SESSION_OPTIONS_INIT;
+    static const tlp_batch batch = TLP_BATCH_INIT;
+    static const tlp_sampler_options sampler = TLP_SAMPLER_OPTIONS_INIT;
+    static const tlp_generate_options generate = TLP_GENERATE_OPTIONS_INIT;
+
+    expect_zero_tail(&model, sizeof model, "model");
+    expect_zero_tail(&session, sizeof session, "session");
+    expect_zero_tail(&batch, sizeof batch, "batch");
+    expect_zero_tail(&sampler, sizeof sampler, "sampler");
+    expect_zero_tail(&generate, sizeof generate, "generate");
+}
