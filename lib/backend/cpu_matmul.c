@@ -308,6 +308,12 @@ void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *w,
 
 const tlpi_cpu_mm *tlpi_cpu_mm_get(int isa)
 {
+#if defined(__x86_64__)
+    if (isa == TLP_ISA_AVX512)
+        return &tlpi_cpu_mm_avx512;
+    if (isa == TLP_ISA_AVX2)
+        return &tlpi_cpu_mm_avx2;
+#endif
     (void)isa;
     return &tlpi_cpu_mm_scalar;
 }

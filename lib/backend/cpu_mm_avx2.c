@@ -1,0 +1,136 @@
+/*
+ * cpu_mm_avx2.c - matmul with AVX2, FMA and F16C: a vector is half a group.
+ *
+ * vpmaddubsw adds two products in 16 bits and saturates, so levels may be
+ * summed there only as long as they fit; 8-bit levels, which never do, are
+ * split into sign and size, the sign going to the activations.
+ */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#include "backend/cpu_mm.h"
+#include "backend/cpu_mm_inline.h"
+
+typedef __m256 vf;
+typedef __m256i vi;
+
+enum { LANES = 8, PARTS = 2, TILE = 4, LEVELS_SIGNED_8 = 1 };
+
+#define vf_load(p) _mm256_loadu_ps(p)
+#define vf_store(p, a) _mm256_storeu_ps(p, a)
+#define vf_set1(f) _mm256_set1_ps(f)
+#define vf_add(a, b) _mm256_add_ps(a, b)
+#define vf_sub(a, b) _mm256_sub_ps(a, b)
+#define vf_mul(a, b) _mm256_mul_ps(a, b)
+#define vf_div(a, b) _mm256_div_ps(a, b)
+#define vf_min(a, b) _mm256_min_ps(a, b) /* b if one is NaN */
+#define vf_max(a, b) _mm256_max_ps(a, b)
+#define vf_fma(a, b, c) _mm256_fmadd_ps(a, b, c)   /* a * b + c */
+#define vf_fnma(a, b, c) _mm256_fnmadd_ps(a, b, c) /* c - a * b */
+#define vf_round(a) _mm256_round_ps(a, 8)          /* to nearest */
+#define vf_cvt(i) _mm256_cvtepi32_ps(i)
+#define vf_bits(i) _mm256_castsi256_ps(i)
+#define vf_f16(p)                                                              \
+    _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+
+#define vi_load(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define vi_set1(i) _mm256_set1_epi32(i)
+#define vi_set1_8(i) _mm256_set1_epi8(i)
+#define vi_and(a, b) _mm256_and_si256(a, b)
+#define vi_or_and(a, b, c) _mm256_or_si256(a, _mm256_and_si256(b, c))
+#define vi_shl16(a, n) _mm256_slli_epi16(a, n)
+#define vi_shr16(a, n) _mm256_srli_epi16(a, n)
+#define vi_shl32(a, n) _mm256_sll_epi32(a, _mm_cvtsi32_si128(n))
+#define vi_shr32(a, n) _mm256_srli_epi32(a, n)
+#define vi_add32(a, b) _mm256_add_epi32(a, b)
+#define vi_sub32(a, b) _mm256_sub_epi32(a, b)
+#define vi_mul32(a, b) _mm256_mullo_epi32(a, b)
+#define vi_cvt(f) _mm256_cvtps_epi32(f)
+#define vi_bits(f) _mm256_castps_si256(f)
+#define vi_s8(p)                                                               \
+    _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
+
+/* 4 levels times 4 activations, as two sums of 16 bits: |sum| <= 2 * 127 times
+ * the largest level, which is 128 in 8 bits. */
+ALWAYS_INLINE vi madd(int bits, vi level, vi q)
+{
+    if (bits < 8)
+        return _mm256_maddubs_epi16(level, q);
+    vi v = _mm256_xor_si256(level, vi_set1_8((char)0x80));
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(v), _mm256_sign_epi8(q, v));
+}
+
+ALWAYS_INLINE void dot_quads(int bits, const vi *level, int j0, int j1,
+                             const tlpi_xq *x, int T, vi *sum)
+{
+    /* Quads that fit 16 bits: 8 * 2*127*15, 4 * 2*127*31, 2 * 2*127*63. */
+    const int run = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
+
+    UNROLL for (int t = 0; t < T; t++)
+        UNROLL for (int j = j0; j < j1; j += run) {
+            vi s = madd(bits, level[j], vi_set1(load_quad(&x[t], j)));
+            UNROLL for (int i = j + 1; i < j + run; i++)
+                s = _mm256_add_epi16(
+                    s, madd(bits, level[i], vi_set1(load_quad(&x[t], i))));
+            s = _mm256_madd_epi16(s, _mm256_set1_epi16(1));
+            sum[t] = vi_add32(sum[t], s);
+        }
+}
+
+#include "backend/cpu_mm_simd.h"
+
+ALWAYS_INLINE vf abs_of(vf a)
+{
+    return _mm256_andnot_ps(vf_set1(-0.0f), a);
+}
+
+ALWAYS_INLINE float max_of(vf a)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(a),
+                          _mm256_extractf128_ps(a, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+/* 16 floats to 8 bits; gives their sum. */
+ALWAYS_INLINE int quantize_16(const float *x, vf inv, int8_t *out)
+{
+    vi a = vi_cvt(vf_mul(vf_load(x), inv));
+    vi b = vi_cvt(vf_mul(vf_load(x + 8), inv));
+    vi sum = vi_add32(a, b);
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum),
+                              _mm256_extracti128_si256(sum, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+    vi w = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
+    _mm_storeu_si128((__m128i *)(void *)out,
+                     _mm_packs_epi16(_mm256_castsi256_si128(w),
+                                     _mm256_extracti128_si256(w, 1)));
+    return _mm_cvtsi128_si32(s);
+}
+
+static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
+{
+    for (int b = 0; b < n_block; b++, x += TLPI_BLOCK, out += step) {
+        vf m0 = vf_max(abs_of(vf_load(x)), abs_of(vf_load(x + 8)));
+        vf m1 = vf_max(abs_of(vf_load(x + 16)), abs_of(vf_load(x + 24)));
+        float max = max_of(vf_max(m0, m1));
+        vf inv = vf_set1(inverse_step(max));
+        int low = quantize_16(x, inv, out->q);
+        int high = quantize_16(x + 16, inv, out->q + 16);
+        finish_block(out, max, low, high);
+    }
+}
+
+const tlpi_cpu_mm tlpi_cpu_mm_avx2 = {
+    .isa = "avx2",
+    .packed = true,
+    .tile = TILE,
+    .quantize = quantize,
+    .dot_q = dot_q,
+    .panel = panel,
+    .dot_f = dot_f,
+    .silu_mul = silu_mul,
+};
+#endif

@@ -1,0 +1,42 @@
+/*
+ * cpu_mm_inline.h - what the vector kernels share before vectors exist.
+ */
+#ifndef TLPI_CPU_MM_INLINE_H
+#define TLPI_CPU_MM_INLINE_H
+
+#include <string.h>
+
+#include "backend/cpu_mm.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Before a loop with constant bounds: its arrays of vectors become registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+/* Four activations, to be broadcast. */
+ALWAYS_INLINE int32_t load_quad(const tlpi_xq *x, int j)
+{
+    int32_t v;
+    memcpy(&v, x->q + 4 * j, sizeof v);
+    return v;
+}
+
+/* 127 / max; a block that is too small to be scaled so counts as zero. */
+ALWAYS_INLINE float inverse_step(float max)
+{
+    return max > 1e-36f ? 127.0f / max : 0.0f;
+}
+
+ALWAYS_INLINE void finish_block(tlpi_xq *out, float max, int low, int high)
+{
+    out->d = max * (1.0f / 127.0f);
+    out->s = out->d * (float)(low + high);
+    out->n = -(low + high);
+    out->n_high = -high;
+}
+
+#endif

@@ -1,0 +1,363 @@
+/*
+ * cpu_mm_simd.h - the matmul kernels, once for all vector instruction sets.
+ *
+ * A cpu_mm_<isa>.c defines its vectors of LANES rows and the few operations
+ * marked below, includes this file, and gets the members of its table.  Every
+ * kernel is one inline function of tensor type and tile size; calling it with
+ * constants makes the compiler drop what a type does not need.
+ *
+ *   vf, vi           LANES floats; LANES quads of 4 bytes, or 32-bit integers
+ *   LANES, PARTS     rows in a vector, vectors in a group (LANES * PARTS = 16)
+ *   LEVELS_SIGNED_8  1 if dot_quads takes the 128 off 8-bit levels itself
+ *   vf_*, vi_*       operations, below in one line each
+ *   dot_quads        sum[t] += levels of quads [j0, j1) times x[t], t < T
+ */
+#ifndef TLPI_CPU_MM_SIMD_H
+#define TLPI_CPU_MM_SIMD_H
+
+#define QUANTISED_TYPES(X)                                                     \
+    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+
+/* ==== packed blocks ====================================================== */
+
+/* The 8 quads of a block's levels as bytes, for rows from part * LANES on. */
+ALWAYS_INLINE void load_levels(tlpi_mm_shape s, const uint8_t *p, int part,
+                               vi *level)
+{
+    p += 4 * LANES * part;
+    if (s.bits == 8) {
+        UNROLL for (int j = 0; j < 8; j++)
+            level[j] = vi_load(p + 64 * j);
+        return;
+    }
+    UNROLL for (int j = 0; j < 4; j++) {
+        vi v = vi_load(p + 64 * j);
+        level[j] = vi_and(v, vi_set1_8(15));
+        level[j + 4] = vi_and(vi_shr16(v, 4), vi_set1_8(15));
+    }
+    if (s.bits == 5) {
+        vi v = vi_load(p + 256), bit = vi_set1_8(16);
+        level[0] = vi_or_and(level[0], vi_shl16(v, 4), bit);
+        level[1] = vi_or_and(level[1], vi_shl16(v, 3), bit);
+        level[2] = vi_or_and(level[2], vi_shl16(v, 2), bit);
+        level[3] = vi_or_and(level[3], vi_shl16(v, 1), bit);
+        level[4] = vi_or_and(level[4], v, bit);
+        level[5] = vi_or_and(level[5], vi_shr16(v, 1), bit);
+        level[6] = vi_or_and(level[6], vi_shr16(v, 2), bit);
+        level[7] = vi_or_and(level[7], vi_shr16(v, 3), bit);
+    }
+    if (s.bits == 6) {
+        UNROLL for (int j = 0; j < 8; j += 4) {
+            vi v = vi_load(p + 256 + 16 * j), bits = vi_set1_8(48);
+            level[j] = vi_or_and(level[j], vi_shl16(v, 4), bits);
+            level[j + 1] = vi_or_and(level[j + 1], vi_shl16(v, 2), bits);
+            level[j + 2] = vi_or_and(level[j + 2], v, bits);
+            level[j + 3] = vi_or_and(level[j + 3], vi_shr16(v, 2), bits);
+        }
+    }
+}
+
+/* What a block's levels are multiplied by, and what is added. */
+typedef struct scales {
+    vf super_d, super_m; /* stay for 8 blocks */
+    vf d, m;             /* of types with one scale for a block */
+    vi low, high;        /* of types with two: of columns 0..15, 16..31 */
+} scales;
+
+ALWAYS_INLINE scales no_scales(void)
+{
+    vf f = vf_set1(0.0f);
+    vi i = vi_set1(0);
+    return (scales){f, f, f, f, i, i};
+}
+
+ALWAYS_INLINE const uint8_t *load_super(tlpi_mm_shape s, const uint8_t *p,
+                                        int part, scales *v)
+{
+    v->super_d = vf_f16(p + 2 * LANES * part);
+    if (s.zero < 0)
+        v->super_m = vf_f16(p + 2 * TLPI_GROUP + 2 * LANES * part);
+    return p + tlpi_mm_super_bytes(s);
+}
+
+ALWAYS_INLINE void load_scales(tlpi_mm_shape s, const uint8_t *p, int part,
+                               scales *v)
+{
+    bool affine = s.zero < 0;
+
+    p += tlpi_mm_level_bytes(s);
+    if (!s.super) {
+        v->d = vf_f16(p + 2 * LANES * part);
+        if (affine)
+            v->m = vf_f16(p + 2 * TLPI_GROUP + 2 * LANES * part);
+        return;
+    }
+    p += LANES * part;
+    if (s.n_scale == 2) {
+        v->low = vi_s8(p);
+        v->high = vi_s8(p + TLPI_GROUP);
+        return;
+    }
+    v->d = vf_mul(v->super_d, vf_cvt(vi_s8(p))); /* 6 bits: not negative */
+    if (affine)
+        v->m = vf_mul(v->super_m, vf_cvt(vi_s8(p + TLPI_GROUP)));
+}
+
+/* acc + m * f; types with super scales store the m they subtract. */
+ALWAYS_INLINE vf add_m(tlpi_mm_shape s, vf m, vf f, vf acc)
+{
+    return s.super ? vf_fnma(m, f, acc) : vf_fma(m, f, acc);
+}
+
+/* ==== 8-bit activations ================================================== */
+
+/*
+ * Integer sums of a block: sum over its columns of (level - zero) * q, with the
+ * scales of 16 columns multiplied in where a type has them.
+ */
+ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const vi *level,
+                              const scales *v, const tlpi_xq *x, int T,
+                              vi *sum)
+{
+    bool zero = s.zero >= 0 && !(s.bits == 8 && LEVELS_SIGNED_8);
+    vi high[TLPI_MAX_TILE];
+
+    if (s.n_scale == 1) {
+        UNROLL for (int t = 0; t < T; t++)
+            sum[t] = zero ? vi_shl32(vi_set1(x[t].n), s.zero) : vi_set1(0);
+        dot_quads(s.bits, level, 0, 8, x, T, sum);
+        return;
+    }
+    UNROLL for (int t = 0; t < T; t++) {
+        sum[t] = vi_shl32(vi_set1(x[t].n - x[t].n_high), s.zero);
+        high[t] = vi_shl32(vi_set1(x[t].n_high), s.zero);
+    }
+    dot_quads(s.bits, level, 0, 4, x, T, sum);
+    dot_quads(s.bits, level, 4, 8, x, T, high);
+    UNROLL for (int t = 0; t < T; t++)
+        sum[t] = vi_add32(vi_mul32(sum[t], v->low),
+                          vi_mul32(high[t], v->high));
+}
+
+/* One part of a group against a tile: sum[t * 16]... for LANES rows. */
+ALWAYS_INLINE void dot_part(tlpi_dtype type, int part, const uint8_t *p,
+                            int64_t n_block, const tlpi_xq *x, int T,
+                            float *sum)
+{
+    const tlpi_mm_shape s = tlpi_mm_shape_of(type);
+    vf acc[TLPI_MAX_TILE];
+    scales v = no_scales();
+
+    UNROLL for (int t = 0; t < T; t++)
+        acc[t] = vf_set1(0.0f);
+    for (int64_t b = 0; b < n_block; b++, x += T) {
+        vi level[8], isum[TLPI_MAX_TILE];
+        if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0)
+            p = load_super(s, p, part, &v);
+        load_levels(s, p, part, level);
+        load_scales(s, p, part, &v);
+        block_sums(s, level, &v, x, T, isum);
+        vf d = s.n_scale == 2 ? v.super_d : v.d;
+        UNROLL for (int t = 0; t < T; t++) {
+            acc[t] = vf_fma(vf_cvt(isum[t]), vf_mul(d, vf_set1(x[t].d)),
+                            acc[t]);
+            if (s.zero < 0)
+                acc[t] = add_m(s, v.m, vf_set1(x[t].s), acc[t]);
+        }
+        p += tlpi_mm_block_bytes(s);
+    }
+    UNROLL for (int t = 0; t < T; t++)
+        vf_store(sum + TLPI_GROUP * t + LANES * part, acc[t]);
+}
+
+ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
+                            const tlpi_xq *x, int T, float *sum)
+{
+    for (int part = 0; part < PARTS; part++)
+        dot_part(type, part, p, n_block, x, T, sum);
+}
+
+#define X(type)                                                                \
+    static void dot_##type(const uint8_t *p, int64_t n_block,                  \
+                           const tlpi_xq *x, int T, float *sum)                \
+    {                                                                          \
+        switch (T) {                                                           \
+        case 1: dot_tile(TLPI_##type, p, n_block, x, 1, sum); break;           \
+        case 2: dot_tile(TLPI_##type, p, n_block, x, 2, sum); break;           \
+        case 4: dot_tile(TLPI_##type, p, n_block, x, 4, sum); break;           \
+        default: dot_tile(TLPI_##type, p, n_block, x, TILE, sum); break;       \
+        }                                                                      \
+    }
+QUANTISED_TYPES(X)
+#undef X
+
+static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
+                  float *sum)
+{
+    const uint8_t *p = w->data + (size_t)group * w->group_bytes;
+    int64_t n_block = w->n_col / TLPI_BLOCK;
+
+    switch (w->type) {
+#define X(type)                                                                \
+    case TLPI_##type: dot_##type(p, n_block, x, T, sum); break;
+        QUANTISED_TYPES(X)
+#undef X
+    default: break;
+    }
+}
+
+/* ==== panels: a group's rows as f32, [n_col][16] ========================= */
+
+/* out[0], out[16]...: the four columns of a quad. */
+ALWAYS_INLINE void put_quad(tlpi_mm_shape s, vi level, vf d, vf m, float *out)
+{
+    vi zero = vi_set1(s.zero < 0 ? 0 : 1 << s.zero), byte = vi_set1(255);
+    vi q[4] = {vi_and(level, byte), vi_and(vi_shr32(level, 8), byte),
+               vi_and(vi_shr32(level, 16), byte), vi_shr32(level, 24)};
+
+    UNROLL for (int i = 0; i < 4; i++) {
+        vf v = vf_cvt(s.zero < 0 ? q[i] : vi_sub32(q[i], zero));
+        v = s.zero < 0 ? add_m(s, m, vf_set1(1.0f), vf_mul(d, v))
+                       : vf_mul(d, v);
+        vf_store(out + TLPI_GROUP * i, v);
+    }
+}
+
+ALWAYS_INLINE void panel_part(tlpi_dtype type, int part, const uint8_t *p,
+                              int64_t n_block, float *out)
+{
+    const tlpi_mm_shape s = tlpi_mm_shape_of(type);
+    scales v = no_scales();
+
+    out += LANES * part;
+    for (int64_t b = 0; b < n_block; b++) {
+        vi level[8];
+        if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0)
+            p = load_super(s, p, part, &v);
+        load_levels(s, p, part, level);
+        load_scales(s, p, part, &v);
+        UNROLL for (int j = 0; j < 8; j++, out += 4 * TLPI_GROUP) {
+            vf d = v.d;
+            if (s.n_scale == 2)
+                d = vf_mul(v.super_d, vf_cvt(j < 4 ? v.low : v.high));
+            put_quad(s, level[j], d, v.m, out);
+        }
+        p += tlpi_mm_block_bytes(s);
+    }
+}
+
+#define X(type)                                                                \
+    static void panel_##type(const uint8_t *p, int64_t n_block, float *out)    \
+    {                                                                          \
+        for (int part = 0; part < PARTS; part++)                               \
+            panel_part(TLPI_##type, part, p, n_block, out);                    \
+    }
+QUANTISED_TYPES(X)
+#undef X
+
+static void panel_f16(const uint8_t *p, int64_t n_col, float *out)
+{
+    for (int64_t i = 0; i < n_col * TLPI_GROUP; i += LANES)
+        vf_store(out + i, vf_f16(p + 2 * i));
+}
+
+/* Two columns of a row stand in one 32-bit word. */
+static void panel_bf16(const uint8_t *p, int64_t n_col, float *out)
+{
+    for (int64_t k = 0; k < n_col; k += 2, out += 2 * TLPI_GROUP)
+        for (int r = 0; r < TLPI_GROUP; r += LANES, p += 4 * LANES) {
+            vi v = vi_load(p);
+            vf_store(out + r, vf_bits(vi_shl32(v, 16)));
+            if (k + 1 < n_col)
+                vf_store(out + TLPI_GROUP + r,
+                         vf_bits(vi_and(v, vi_set1((int32_t)0xffff0000))));
+        }
+}
+
+static const float *panel(const tlpi_weight *w, int64_t group, float *buf)
+{
+    const uint8_t *p = w->data + (size_t)group * w->group_bytes;
+
+    switch (w->type) {
+#define X(type)                                                                \
+    case TLPI_##type: panel_##type(p, w->n_col / TLPI_BLOCK, buf); break;
+        QUANTISED_TYPES(X)
+#undef X
+    case TLPI_F16: panel_f16(p, w->n_col, buf); break;
+    case TLPI_BF16: panel_bf16(p, w->n_col, buf); break;
+    case TLPI_F32: return (const float *)(const void *)p;
+    }
+    return buf;
+}
+
+/* ==== f32 activations ==================================================== */
+
+/* Summed in blocks of 32 columns, which keeps rounding small and gives the
+ * machine several chains to work on when there is one token only. */
+ALWAYS_INLINE void dot_f_tile(const float *panel, int64_t n_col,
+                              const float *x, int T, float *sum)
+{
+    UNROLL for (int i = 0; i < T * PARTS; i++)
+        vf_store(sum + LANES * i, vf_set1(0.0f));
+    for (int64_t k0 = 0; k0 < n_col; k0 += TLPI_BLOCK) {
+        int64_t k1 = TLPI_MIN(k0 + TLPI_BLOCK, n_col);
+        vf acc[TLPI_MAX_TILE][PARTS];
+        UNROLL for (int t = 0; t < T; t++)
+            UNROLL for (int i = 0; i < PARTS; i++)
+                acc[t][i] = vf_set1(0.0f);
+        for (int64_t k = k0; k < k1; k++)
+            UNROLL for (int t = 0; t < T; t++)
+                UNROLL for (int i = 0; i < PARTS; i++)
+                    acc[t][i] = vf_fma(vf_load(panel + k * TLPI_GROUP +
+                                               LANES * i),
+                                       vf_set1(x[t * n_col + k]), acc[t][i]);
+        UNROLL for (int t = 0; t < T; t++)
+            UNROLL for (int i = 0; i < PARTS; i++) {
+                float *s = sum + TLPI_GROUP * t + LANES * i;
+                vf_store(s, vf_add(vf_load(s), acc[t][i]));
+            }
+    }
+}
+
+static void dot_f(const float *panel, int64_t n_col, const float *x, int T,
+                  float *sum)
+{
+    switch (T) {
+    case 1: dot_f_tile(panel, n_col, x, 1, sum); break;
+    case 2: dot_f_tile(panel, n_col, x, 2, sum); break;
+    case 4: dot_f_tile(panel, n_col, x, 4, sum); break;
+    default: dot_f_tile(panel, n_col, x, TILE, sum); break;
+    }
+}
+
+/* ==== silu =============================================================== */
+
+/* e^x to 2 units in the last place; x is held to where the result is normal. */
+ALWAYS_INLINE vf exp_of(vf x)
+{
+    static const float taylor[] = {1.0f / 720, 1.0f / 120, 1.0f / 24,
+                                   1.0f / 6,   1.0f / 2,   1.0f,
+                                   1.0f};
+
+    x = vf_min(vf_set1(88.7f), vf_max(vf_set1(-87.3f), x)); /* NaN stays */
+    vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
+    /* ln 2 in two pieces, so that n times the first is exact. */
+    vf r = vf_fnma(n, vf_set1(0.693359375f), x);
+    r = vf_fnma(n, vf_set1(-2.12194440e-4f), r);
+    vf e = vf_set1(1.0f / 5040);
+    UNROLL for (size_t i = 0; i < TLPI_COUNT(taylor); i++)
+        e = vf_fma(e, r, vf_set1(taylor[i]));
+    return vf_bits(vi_add32(vi_bits(e), vi_shl32(vi_cvt(n), 23)));
+}
+
+static void silu_mul(const float *gate, const float *up, float *y, int n)
+{
+    for (int i = 0; i < n; i += LANES) {
+        vf g = vf_load(gate + i);
+        vf e = exp_of(vf_sub(vf_set1(0.0f), g));
+        g = vf_div(g, vf_add(vf_set1(1.0f), e));
+        vf_store(y + i, vf_mul(g, vf_load(up + i)));
+    }
+}
+
+#endif

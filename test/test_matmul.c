@@ -1,0 +1,620 @@
+/*
+ * test_matmul.c - matmuls of every instruction set and tensor type.
+ *
+ * The reference is a double-precision product with tlpi_dequantize'd weights,
+ * which shares nothing with the packed layouts.
+ */
+#include <criterion/criterion.h>
+#include <criterion/logging.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/backend.h"
+
+static const tlpi_dtype types[] = {
+    TLPI_F32,  TLPI_F16,  TLPI_BF16, TLPI_Q4_0, TLPI_Q4_1, TLPI_Q5_0,
+    TLPI_Q5_1, TLPI_Q8_0, TLPI_Q4_K, TLPI_Q5_K, TLPI_Q6_K};
+
+static const struct {
+    int id;
+    const char *name;
+} isas[] = {{TLP_ISA_SCALAR, "scalar"},
+            {TLP_ISA_AVX2, "avx2"},
+            {TLP_ISA_AVX512, "avx512"}};
+
+enum { MAX_COLS = 1024, MAX_TOK = 300 };
+
+static tlpi_env env;
+
+static void setup(void)
+{
+    cr_assert_eq(tlpi_env_init(&env, NULL, NULL, NULL), TLP_OK);
+}
+
+TestSuite(matmul, .init = setup, .timeout = 120);
+
+/* ==== helpers ============================================================ */
+
+static uint64_t rng = 1;
+
+static uint32_t random_bits(void)
+{
+    rng += 0x9e3779b97f4a7c15u;
+    uint64_t z = rng;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (uint32_t)(z >> 32);
+}
+
+/* Roughly normal, with an outlier now and then. */
+static float random_float(void)
+{
+    double v = 0.0;
+    for (int i = 0; i < 4; i++)
+        v += (double)random_bits() / 4294967296.0 - 0.5;
+    return (float)(random_bits() % 61 ? v : 8.0 * v);
+}
+
+static float *random_floats(size_t n)
+{
+    float *x = malloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = random_float();
+    return x;
+}
+
+static tlpi_tensor random_tensor(tlpi_dtype type, int64_t rows, int64_t cols)
+{
+    tlpi_tensor t = {.name = "test", .type = type, .n_dim = 2,
+                     .ne = {cols, rows, 1, 1}};
+    float *x = random_floats((size_t)(rows * cols));
+
+    t.n_bytes = tlpi_row_bytes(type, cols) * (size_t)rows;
+    void *data = malloc(t.n_bytes);
+    tlpi_quantize(type, x, data, rows * cols);
+    t.data = data;
+    free(x);
+    return t;
+}
+
+/* NULL if the machine lacks the set; the reason is printed. */
+static tlpi_backend *create(int isa, int compute, int n_thread)
+{
+    tlpi_backend *b = NULL;
+    tlpi_backend_options o = {.n_thread = n_thread, .n_machine = n_thread,
+                              .isa = isa, .compute = compute,
+                              .max_tok = MAX_TOK, .max_cols = MAX_COLS,
+                              .max_terms = 4};
+    tlp_status st = tlpi_backend_cpu_create(&b, &env, &o);
+
+    if (st == TLP_ENOTSUP)
+        cr_log_warn("skipped: %s", tlp_last_error());
+    else
+        cr_assert_eq(st, TLP_OK, "%s", tlp_last_error());
+    return b;
+}
+
+static tlpi_weight *weigh(tlpi_backend *b, const tlpi_tensor *t, int64_t r0,
+                          int64_t r1, int64_t c0, int64_t c1)
+{
+    tlpi_weight *w = NULL;
+    bool copied;
+    cr_assert_eq(b->ops->weight_create(b, &w, t, r0, r1, c0, c1, &copied),
+                 TLP_OK, "%s", tlp_last_error());
+    return w;
+}
+
+static tlpi_weight *weigh_all(tlpi_backend *b, const tlpi_tensor *t)
+{
+    return weigh(b, t, 0, t->ne[1], 0, t->ne[0]);
+}
+
+/* y = W x for one weight */
+static void multiply(tlpi_backend *b, const tlpi_weight *w, const float *x,
+                     int n_tok, float *y)
+{
+    tlpi_term term = {w, x, 1.0f};
+    tlpi_matmul item = {.term = &term, .n_term = 1, .y = y};
+    b->ops->matmul(b, n_tok, &item, 1);
+}
+
+static float *rows_of(const tlpi_tensor *t)
+{
+    int64_t n = t->ne[0] * t->ne[1];
+    float *w = malloc((size_t)n * sizeof *w);
+    tlpi_dequantize(t->type, t->data, w, n);
+    return w;
+}
+
+/* Half a step of an 8-bit block: how far quantising may move each of x. */
+static double half_step(const float *x)
+{
+    float max = 0.0f;
+    for (int i = 0; i < 32; i++)
+        max = fmaxf(max, fabsf(x[i]));
+    return (double)max / 254.0;
+}
+
+/* The product, and how far from it the result may lie. */
+static double exact(const float *w, const float *x, int64_t n, bool q8,
+                    double *tol)
+{
+    double sum = 0.0, abs = 0.0, lost = 0.0;
+    double step = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        if (q8 && i % 32 == 0)
+            step = half_step(x + i);
+        sum += (double)w[i] * (double)x[i];
+        abs += fabs((double)w[i] * (double)x[i]);
+        lost += fabs((double)w[i]) * step;
+    }
+    *tol = 1e-5 * abs + 1.001 * lost + 1e-30;
+    return sum;
+}
+
+static bool is_quantised(tlpi_dtype type)
+{
+    return tlpi_dtype_get(type)->block > 1;
+}
+
+/* ==== single products ==================================================== */
+
+static void check_product(tlpi_backend *b, const char *isa, bool f32,
+                          const tlpi_tensor *t, const int64_t cut[4])
+{
+    static const int n_toks[] = {1, 2, 3, 4, 5,  6,  7,  8, 9,
+                                 10, 11, 12, 13, 14, 15, 16, 17, 64};
+    int64_t rows = cut[1] - cut[0], cols = cut[3] - cut[2];
+    tlpi_weight *w = weigh(b, t, cut[0], cut[1], cut[2], cut[3]);
+    float *wf = rows_of(t), *x = random_floats((size_t)(64 * cols));
+    float *y = malloc((size_t)(64 * rows) * sizeof *y);
+    bool q8 = !f32 && is_quantised(t->type);
+
+    for (size_t i = 0; i < TLPI_COUNT(n_toks); i++) {
+        multiply(b, w, x, n_toks[i], y);
+        for (int64_t k = 0; k < n_toks[i] * rows; k++) {
+            double tol, want = exact(
+                wf + (cut[0] + k % rows) * t->ne[0] + cut[2],
+                x + k / rows * cols, cols, q8, &tol);
+            cr_assert(fabs((double)y[k] - want) <= tol,
+                      "%s %s f32=%d n_tok %d token %d row %d: %g, not %g +-%g",
+                      isa, tlpi_dtype_name(t->type), f32, n_toks[i],
+                      (int)(k / rows), (int)(k % rows), (double)y[k], want,
+                      tol);
+        }
+    }
+    b->ops->weight_free(w);
+    free(wf);
+    free(x);
+    free(y);
+}
+
+static void check_isa(int isa, const char *name)
+{
+    for (int f32 = 0; f32 < 2; f32++) {
+        tlpi_backend *b = create(isa, f32, 2);
+        for (size_t i = 0; b && i < TLPI_COUNT(types); i++) {
+            tlpi_tensor t = random_tensor(types[i], 53, 768);
+            check_product(b, name, f32, &t, (int64_t[]){0, 48, 0, 768});
+            check_product(b, name, f32, &t, (int64_t[]){3, 53, 0, 768});
+            check_product(b, name, f32, &t, (int64_t[]){7, 8, 256, 512});
+            free((void *)t.data);
+        }
+        /* Columns that are no multiple of 32, where blocks allow it. */
+        for (size_t i = 0; b && i < 3; i++) {
+            tlpi_tensor t = random_tensor(types[i], 19, 75);
+            check_product(b, name, f32, &t, (int64_t[]){0, 19, 0, 75});
+            check_product(b, name, f32, &t, (int64_t[]){1, 18, 33, 52});
+            free((void *)t.data);
+        }
+        if (b)
+            b->ops->free(b);
+    }
+}
+
+Test(matmul, scalar_is_exact)
+{
+    check_isa(TLP_ISA_SCALAR, "scalar");
+}
+
+Test(matmul, avx2_is_exact)
+{
+    check_isa(TLP_ISA_AVX2, "avx2");
+}
+
+Test(matmul, avx512_is_exact)
+{
+    check_isa(TLP_ISA_AVX512, "avx512");
+}
+
+/* ==== against the scalar table =========================================== */
+
+/* Scales are written as f16 at these places of a block; -1: none. */
+static void scale_places(tlpi_dtype type, int *d, int *m)
+{
+    *d = type == TLPI_Q6_K ? 208 : 0;
+    *m = type == TLPI_Q4_1 || type == TLPI_Q5_1 || type == TLPI_Q4_K ||
+                 type == TLPI_Q5_K
+             ? 2
+             : -1;
+}
+
+/* Blocks of arbitrary levels and sub-scales, with the hardest of scales. */
+static tlpi_tensor hard_tensor(tlpi_dtype type, int64_t rows, int64_t cols)
+{
+    static const uint16_t hard[] = {0x0000, 0x8000, 0x0001, 0x83ff, 0x0400,
+                                    0x3c00, 0xbc00, 0x7bff, 0xfbff, 0x2e66};
+    tlpi_tensor t = random_tensor(type, rows, cols);
+    const tlpi_dtype_info *info = tlpi_dtype_get(type);
+    uint8_t *block = (uint8_t *)t.data;
+    int at_d, at_m;
+
+    scale_places(type, &at_d, &at_m);
+    for (size_t b = 0; b < t.n_bytes / (size_t)info->size; b++) {
+        uint32_t kind = random_bits() % 4;
+        for (int i = 0; i < info->size; i++)
+            block[i] = kind == 0   ? 0
+                       : kind == 1 ? 255
+                                   : (uint8_t)random_bits();
+        memcpy(block + at_d, &hard[random_bits() % TLPI_COUNT(hard)], 2);
+        if (at_m >= 0)
+            memcpy(block + at_m, &hard[random_bits() % TLPI_COUNT(hard)], 2);
+        block += info->size;
+    }
+    return t;
+}
+
+/* Blocks that saturate 8 bits, vanish, or are very large or small. */
+static float *hard_floats(size_t n)
+{
+    static const float scale[] = {0.0f, 1.0f, -1.0f, 1e-44f, 1e-37f,
+                                  1e-30f, 1e20f, 3.0f};
+    float *x = random_floats(n);
+    for (size_t i = 0; i < n; i += 32) {
+        uint32_t kind = random_bits() % 3;
+        float f = scale[random_bits() % TLPI_COUNT(scale)];
+        for (size_t k = i; k < i + 32; k++)
+            x[k] = f * (kind == 0 ? 1.0f : kind == 1 && k % 2 ? -1.0f : x[k]);
+    }
+    return x;
+}
+
+/* Largest |row| * |x|: what rounding errors are measured by.  d and m of a
+ * block may cancel in its values, so those count on their own: at most one
+ * level step for each of 256. */
+static double magnitude(const float *w, const float *x, int64_t n)
+{
+    double sum = 0.0;
+    for (int64_t b = 0; b < n; b += 32) {
+        double max_w = 0.0, max_x = 0.0;
+        for (int64_t i = b; i < b + 32; i++) {
+            max_w = fmax(max_w, fabs((double)w[i]));
+            max_x = fmax(max_x, fabs((double)x[i]));
+        }
+        sum += 32.0 * max_w * max_x;
+    }
+    return sum;
+}
+
+static void check_hard(int isa, const char *name, bool f32)
+{
+    enum { ROWS = 37, COLS = 768, TOKENS = 11 };
+    tlpi_backend *b = create(isa, f32, 2);
+    tlpi_backend *oracle = create(TLP_ISA_SCALAR, f32, 1);
+
+    for (size_t i = 3; b && i < TLPI_COUNT(types); i++) {
+        tlpi_tensor t = hard_tensor(types[i], ROWS, COLS);
+        float *x = hard_floats(TOKENS * COLS), *wf = rows_of(&t);
+        tlpi_weight *w = weigh_all(b, &t), *v = weigh_all(oracle, &t);
+        float y[ROWS * TOKENS], z[ROWS * TOKENS];
+        multiply(b, w, x, TOKENS, y);
+        multiply(oracle, v, x, TOKENS, z);
+        for (int k = 0; k < ROWS * TOKENS; k++) {
+            double tol = 2e-6 * magnitude(wf + k % ROWS * COLS,
+                                          x + k / ROWS * COLS, COLS);
+            cr_assert(isfinite(y[k]) && isfinite(z[k]));
+            cr_assert(fabs((double)y[k] - (double)z[k]) <= tol + 1e-37,
+                      "%s %s f32=%d token %d row %d: %g, scalar %g, +-%g",
+                      name, tlpi_dtype_name(types[i]), f32, k / ROWS, k % ROWS,
+                      (double)y[k], (double)z[k], tol);
+        }
+        b->ops->weight_free(w);
+        b->ops->weight_free(v);
+        free(x);
+        free(wf);
+        free((void *)t.data);
+    }
+    oracle->ops->free(oracle);
+    if (b)
+        b->ops->free(b);
+}
+
+Test(matmul, hard_blocks_agree_with_scalar)
+{
+    for (size_t i = 1; i < TLPI_COUNT(isas); i++) {
+        check_hard(isas[i].id, isas[i].name, false);
+        check_hard(isas[i].id, isas[i].name, true);
+    }
+}
+
+/* ==== groups ============================================================= */
+
+/* Two items: three terms of different types, scales and columns, added to y
+ * with a bias; and one plain term that shares an x. */
+static void check_group(tlpi_backend *b, const char *isa, int n_tok)
+{
+    enum { ROWS = 70, OTHER = 33 };
+    tlpi_tensor t[] = {random_tensor(TLPI_Q4_1, ROWS, 256),
+                       random_tensor(TLPI_Q6_K, ROWS, 512),
+                       random_tensor(TLPI_F16, ROWS, 75),
+                       random_tensor(TLPI_Q8_0, OTHER, 256)};
+    static const float scale[] = {1.0f, -0.75f, 3.0f, 0.5f};
+    float *x[4], *wf[4], *bias = random_floats(ROWS);
+    float *y = random_floats((size_t)(n_tok * ROWS));
+    float *y0 = malloc((size_t)(n_tok * ROWS) * sizeof *y0);
+    float *z = random_floats((size_t)(n_tok * OTHER));
+    tlpi_term term[4];
+
+    memcpy(y0, y, (size_t)(n_tok * ROWS) * sizeof *y);
+    for (int j = 0; j < 4; j++) {
+        x[j] = j == 3 ? x[0] : random_floats((size_t)(n_tok * t[j].ne[0]));
+        wf[j] = rows_of(&t[j]);
+        term[j] = (tlpi_term){weigh_all(b, &t[j]), x[j], scale[j]};
+    }
+    tlpi_matmul item[] = {{term, 3, bias, true, y},
+                          {term + 3, 1, NULL, false, z}};
+    b->ops->matmul(b, n_tok, item, 2);
+    for (int k = 0; k < n_tok * (ROWS + OTHER); k++) {
+        bool first = k < n_tok * ROWS;
+        int i = first ? k : k - n_tok * ROWS, rows = first ? ROWS : OTHER;
+        double want = first ? (double)y0[i] + (double)bias[i % rows] : 0.0;
+        double tol = 1e-6 * fabs(want), more;
+        for (int j = first ? 0 : 3; j < (first ? 3 : 4); j++) {
+            want += (double)scale[j] * exact(wf[j] + i % rows * t[j].ne[0],
+                                             x[j] + i / rows * t[j].ne[0],
+                                             t[j].ne[0],
+                                             is_quantised(t[j].type), &more);
+            tol += fabs((double)scale[j]) * more;
+        }
+        double got = (double)(first ? y[i] : z[i]);
+        cr_assert(fabs(got - want) <= tol,
+                  "%s n_tok %d item %d token %d row %d: %g, not %g +-%g", isa,
+                  n_tok, !first, i / rows, i % rows, got, want, tol);
+    }
+    for (int j = 0; j < 4; j++) {
+        b->ops->weight_free((void *)term[j].w);
+        free(wf[j]);
+        free((void *)t[j].data);
+        if (j < 3)
+            free(x[j]);
+    }
+    free(bias);
+    free(y);
+    free(y0);
+    free(z);
+}
+
+Test(matmul, terms_scale_bias_and_add)
+{
+    for (size_t i = 0; i < TLPI_COUNT(isas); i++) {
+        tlpi_backend *b = create(isas[i].id, TLP_COMPUTE_DEFAULT, 3);
+        if (!b)
+            continue;
+        check_group(b, isas[i].name, 1);
+        check_group(b, isas[i].name, 7);
+        check_group(b, isas[i].name, 150);
+        b->ops->free(b);
+    }
+}
+
+Test(matmul, gate_up_is_silu_times_up)
+{
+    enum { ROWS = 45, COLS = 256, TOKENS = 21 };
+    tlpi_tensor g = random_tensor(TLPI_Q5_1, ROWS, COLS);
+    tlpi_tensor u = random_tensor(TLPI_Q4_K, ROWS, COLS);
+    float *gf = rows_of(&g), *uf = rows_of(&u);
+    float *x = random_floats(TOKENS * COLS);
+
+    for (int i = 0; i < COLS; i++) /* far out on both sides of silu */
+        x[i] *= 100.0f;
+    for (size_t i = 0; i < TLPI_COUNT(isas); i++) {
+        float y[2 * TOKENS * ROWS];
+        tlpi_backend *b = create(isas[i].id, TLP_COMPUTE_F32, 2);
+        if (!b)
+            continue;
+        tlpi_weight *gw = weigh_all(b, &g), *uw = weigh_all(b, &u);
+        tlpi_gate_up item[] = {{gw, uw, x, y}, {uw, gw, x, y + TOKENS * ROWS}};
+        b->ops->gate_up(b, TOKENS, item, 2);
+        for (int k = 0; k < 2 * TOKENS * ROWS; k++) {
+            int at = k % (TOKENS * ROWS), r = at % ROWS * COLS;
+            const float *xt = x + at / ROWS * COLS;
+            const float *wa = k == at ? gf : uf, *wb = k == at ? uf : gf;
+            double tol_a, tol_b, a = exact(wa + r, xt, COLS, false, &tol_a);
+            double c = exact(wb + r, xt, COLS, false, &tol_b);
+            double s = a / (1.0 + exp(-a)); /* its slope is at most 1.1 */
+            double tol = 1.1 * tol_a * (fabs(c) + tol_b) +
+                         (1e-6 + tol_b / fabs(c)) * fabs(s * c) + 1e-30;
+            cr_assert(fabs((double)y[k] - s * c) <= tol,
+                      "%s item %d token %d row %d: %g, not %g +-%g",
+                      isas[i].name, k != at, at / ROWS, at % ROWS,
+                      (double)y[k], s * c, tol);
+        }
+        b->ops->weight_free(gw);
+        b->ops->weight_free(uw);
+        b->ops->free(b);
+    }
+    free(gf);
+    free(uf);
+    free(x);
+    free((void *)g.data);
+    free((void *)u.data);
+}
+
+/* silu alone: gate = G x with one weight that is 1, so G x is x itself. */
+Test(matmul, silu_is_accurate)
+{
+    enum { TOKENS = 256 };
+    float one[16 * 32] = {0}, x[TOKENS * 32] = {0}, y[TOKENS * 16];
+    tlpi_tensor t = {.name = "one", .type = TLPI_F32, .n_dim = 2,
+                     .ne = {32, 16, 1, 1}, .data = one, .n_bytes = sizeof one};
+
+    for (int r = 0; r < 16; r++)
+        one[r * 32 + r] = 1.0f;
+    for (int k = 0; k < TOKENS * 16; k++)
+        x[k / 16 * 32 + k % 16] = ((float)k - TOKENS * 8) * (90.0f / 2048.0f);
+    for (size_t i = 0; i < TLPI_COUNT(isas); i++) {
+        tlpi_backend *b = create(isas[i].id, TLP_COMPUTE_DEFAULT, 1);
+        if (!b)
+            continue;
+        tlpi_weight *w = weigh_all(b, &t);
+        tlpi_gate_up item = {w, w, x, y};
+        b->ops->gate_up(b, TOKENS, &item, 1);
+        for (int k = 0; k < TOKENS * 16; k++) {
+            double v = (double)x[k / 16 * 32 + k % 16];
+            double want = v * (v / (1.0 + exp(-v)));
+            cr_assert(fabs((double)y[k] - want) <= 1e-6 * want + 1e-34,
+                      "%s silu(%g) * x = %.9g, not %.9g", isas[i].name, v,
+                      (double)y[k], want);
+        }
+        b->ops->weight_free(w);
+        b->ops->free(b);
+    }
+}
+
+/* ==== what must not matter =============================================== */
+
+static void check_bits(const float *got, const float *want, int n,
+                       const char *isa, tlpi_dtype type, const char *what)
+{
+    for (int i = 0; i < n; i++)
+        cr_assert(!memcmp(&got[i], &want[i], sizeof *got),
+                  "%s %s, %s: output %d is %.9g, not %.9g", isa,
+                  tlpi_dtype_name(type), what, i, (double)got[i],
+                  (double)want[i]);
+}
+
+Test(matmul, threads_and_neighbours_do_not_matter)
+{
+    enum { ROWS = 100, COLS = 256, TOKENS = 139 };
+    static float y[TOKENS * ROWS], z[TOKENS * ROWS];
+
+    for (size_t i = 0; i < TLPI_COUNT(isas) * 2; i++) {
+        int isa = isas[i / 2].id;
+        const char *name = isas[i / 2].name;
+        tlpi_backend *b[] = {create(isa, i % 2, 1), create(isa, i % 2, 2),
+                             create(isa, i % 2, 3)};
+        for (size_t k = 0; b[0] && k < TLPI_COUNT(types); k++) {
+            tlpi_tensor t = random_tensor(types[k], ROWS, COLS);
+            float *x = random_floats(TOKENS * COLS);
+            tlpi_weight *w = weigh_all(b[0], &t);
+            multiply(b[0], w, x, TOKENS, y);
+            for (int n = 1; n < 3; n++) {
+                multiply(b[n], w, x, TOKENS, z);
+                check_bits(z, y, TOKENS * ROWS, name, types[k], "threads");
+            }
+            for (int t0 = 0, n = 1; t0 < TOKENS; t0 += n, n = n % 17 + 1) {
+                n = TLPI_MIN(n, TOKENS - t0);
+                multiply(b[1], w, x + t0 * COLS, n, z + t0 * ROWS);
+            }
+            check_bits(z, y, TOKENS * ROWS, name, types[k], "neighbours");
+            b[0]->ops->weight_free(w);
+            free(x);
+            free((void *)t.data);
+        }
+        for (int n = 0; n < 3 && b[0]; n++)
+            b[n]->ops->free(b[n]);
+    }
+}
+
+/* ==== resources ========================================================== */
+
+Test(matmul, weights_are_cut_on_blocks_only)
+{
+    tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
+    tlpi_tensor t = random_tensor(TLPI_Q4_0, 16, 64);
+    static const int64_t bad[][4] = {{0, 17, 0, 64}, {-1, 4, 0, 64},
+                                     {9, 8, 0, 64},  {0, 16, 0, 48},
+                                     {0, 16, 16, 64}, {0, 16, 0, 96}};
+    bool copied;
+
+    for (size_t i = 0; i < TLPI_COUNT(bad); i++) {
+        tlpi_weight *w = (tlpi_weight *)&t;
+        cr_assert_eq(b->ops->weight_create(b, &w, &t, bad[i][0], bad[i][1],
+                                           bad[i][2], bad[i][3], &copied),
+                     TLP_EINVAL);
+        cr_assert_null(w);
+    }
+    b->ops->free(b);
+    free((void *)t.data);
+}
+
+Test(matmul, packed_weights_are_hardly_larger_than_the_file)
+{
+    for (size_t i = 0; i < TLPI_COUNT(isas); i++) {
+        tlpi_backend *b = create(isas[i].id, TLP_COMPUTE_DEFAULT, 2);
+        for (size_t k = 0; b && k < TLPI_COUNT(types); k++) {
+            tlpi_tensor t = random_tensor(types[k], 64, 512);
+            tlpi_weight *w = NULL;
+            bool copied;
+            cr_assert_eq(
+                b->ops->weight_create(b, &w, &t, 0, 64, 0, 512, &copied),
+                TLP_OK);
+            cr_assert_eq(copied, isas[i].id != TLP_ISA_SCALAR);
+            cr_assert_leq((double)b->ops->weight_bytes(w),
+                          1.03 * (double)t.n_bytes);
+            b->ops->weight_free(w);
+            free((void *)t.data);
+        }
+        if (b)
+            b->ops->free(b);
+    }
+}
+
+Test(matmul, embed_reads_rows)
+{
+    tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
+    static const int32_t id[] = {6, 0, 6};
+    tlpi_step step = {3, id, NULL, NULL};
+    float x[3 * 256];
+
+    for (size_t k = 0; k < TLPI_COUNT(types); k++) {
+        tlpi_tensor t = random_tensor(types[k], 7, 256);
+        float *wf = rows_of(&t);
+        b->ops->embed(b, &step, &t, x);
+        for (int i = 0; i < 3; i++)
+            check_bits(x + i * 256, wf + id[i] * 256, 256, "auto", types[k],
+                       "embed");
+        free(wf);
+        free((void *)t.data);
+    }
+    b->ops->free(b);
+}
+
+Test(matmul, buffers_start_cleared_and_copy)
+{
+    tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
+    static const float in[3] = {1.0f, -2.0f, 3.0f};
+    float out[4] = {9.0f, 9.0f, 9.0f, 9.0f}, *x = NULL;
+
+    cr_assert_eq(b->ops->buffer_create(b, &x, 4), TLP_OK);
+    b->ops->write(b, x, in, 3);
+    b->ops->read(b, out, x, 4);
+    cr_assert_arr_eq(out, ((float[]){1.0f, -2.0f, 3.0f, 0.0f}), sizeof out);
+    b->ops->buffer_free(b, x);
+    b->ops->free(b);
+}
+
+Test(matmul, isa_names)
+{
+    for (size_t i = 0; i < TLPI_COUNT(isas); i++) {
+        tlpi_backend *b = create(isas[i].id, TLP_COMPUTE_DEFAULT, 1);
+        if (!b)
+            continue;
+        cr_assert_str_eq(b->ops->isa(b), isas[i].name);
+        b->ops->free(b);
+    }
+    tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
+    cr_assert_str_eq(b->ops->isa(b), tlpi_cpu_best_isa());
+    b->ops->free(b);
+}
