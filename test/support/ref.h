@@ -1,0 +1,56 @@
+/*
+ * ref.h - an independent forward pass for the tests: the plan equations in
+ * double precision, without cache, shards, batches or kernels.
+ *
+ * It shares with the library only the GGUF reader and tlpi_dequantize, and is
+ * itself held to numbers of a third implementation (test/data/README.md).
+ */
+#ifndef REF_H
+#define REF_H
+
+#include <stdint.h>
+
+#define REF_MAX_MEMBER 6
+#define REF_MAX_STAGE 32
+
+typedef enum ref_mode {
+    REF_SERIAL,
+    REF_LP,
+    REF_PAR,
+    REF_ASYM,
+    REF_LP_CODE,
+    REF_MERGE
+} ref_mode;
+
+typedef struct ref_stage {
+    ref_mode mode;
+    int n_member;
+    int layers[REF_MAX_MEMBER];
+} ref_stage;
+
+typedef struct ref_plan {
+    int n_stage;
+    ref_stage stage[REF_MAX_STAGE];
+} ref_plan;
+
+/*
+ * Every stage in running order, written out: "0 par:1,2 3" (modes lp, par,
+ * asym, lp-code, merge).  A layer that is not listed does not run.  Ends the
+ * program on anything else: plans of tests are constants.
+ */
+ref_plan ref_parse(const char *text);
+
+typedef struct ref_model ref_model;
+
+/* A single GGUF file; ends the program if it is not as expected. */
+ref_model *ref_open(const char *path);
+void ref_close(ref_model *m);
+
+int ref_n_vocab(const ref_model *m);
+int ref_n_layer(const ref_model *m);
+
+/* Logits [n][n_vocab] of n tokens from position 0; free() them. */
+double *ref_logits(const ref_model *m, const ref_plan *plan,
+                   const int32_t *tokens, int n);
+
+#endif

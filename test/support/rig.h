@@ -1,0 +1,51 @@
+/*
+ * rig.h - a model, a plan and a session of one file in one call, and what
+ * tests of sessions do over and over.  Anything that fails ends the test.
+ */
+#ifndef RIG_H
+#define RIG_H
+
+#include <stdbool.h>
+
+#include "check.h"
+
+typedef struct rig {
+    tlp_model *model;
+    tlp_plan *plan;
+    tlp_session *session;
+    size_t n_vocab;
+} rig;
+
+/* f32 activations and cache, 64 positions; set what you need else. */
+tlp_session_options rig_f32(int n_rank, int n_thread);
+
+rig rig_open(const char *path, const char *plan,
+             const tlp_session_options *opts);
+void rig_close(rig *r);
+
+/* n token ids, the same for the same seed. */
+void rig_tokens(int32_t *ids, int n, size_t n_vocab, uint64_t seed);
+
+/* A copy of all rows of logits of the last evaluation; free() it. */
+float *rig_logits(rig *r, size_t *n_row);
+
+/* Evaluate n tokens of one sequence at once; a copy of their logits
+ * [n][n_vocab]; free() it. */
+float *rig_eval(rig *r, int32_t seq, const int32_t *ids, int n);
+
+/* Logits of n tokens under a plan in a session of its own; free() them. */
+float *rig_run(const char *path, const char *plan,
+               const tlp_session_options *opts, const int32_t *ids, int n);
+
+/* max |a - b|; NaN counts as infinite. */
+double rig_diff(const float *a, const double *b, size_t n);
+double rig_diff_f(const float *a, const float *b, size_t n);
+
+/* max |x| */
+double rig_scale(const double *x, size_t n);
+
+/* TLP_ISA_*: can this machine run it? */
+bool rig_has_isa(int isa);
+const char *rig_isa_name(int isa);
+
+#endif
