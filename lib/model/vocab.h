@@ -50,6 +50,9 @@ typedef struct tlpi_ids {
 tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
                                uint32_t flags, tlpi_ids *out);
 
+/* Control, unknown and unused tokens: not part of the text. */
+bool tlpi_vocab_is_control(const tlpi_vocab *v, int32_t id);
+
 /*
  * Bytes of one token as it stands inside a text (SentencePiece's leading blank
  * is kept; dropping the first of a text is the caller's); empty for control
@@ -58,5 +61,13 @@ tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
 tlpi_str tlpi_vocab_piece(const tlpi_vocab *v, int32_t id, uint32_t flags);
 /* True if a blank at the start of a text is the tokenizer's, not the text's. */
 bool tlpi_vocab_adds_space(const tlpi_vocab *v);
+/* Bytes of the longest piece. */
+size_t tlpi_vocab_max_piece(const tlpi_vocab *v);
+
+/* A token as the file spells it; empty for id -1 and padding. */
+tlpi_str tlpi_vocab_text(const tlpi_vocab *v, int32_t id);
+
+/* tokenizer.chat_template; empty if the file has none. */
+tlpi_str tlpi_vocab_chat_template(const tlpi_vocab *v);
 
 #endif
