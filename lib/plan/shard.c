@@ -1,0 +1,294 @@
+/*
+ * shard.c - turn the borders of each stage into lists of parts for each rank.
+ */
+#include "plan/shard.h"
+
+#include "plan/shard_cut.h"
+
+/* Limits the tables below; no machine comes near. */
+#define MAX_RANK 1024
+
+/* gate and up rows, and rows of the output head, are packed in blocks. */
+#define ROW_BLOCK 16
+
+static int gcd(int a, int b)
+{
+    while (b != 0) {
+        int t = a % b;
+        a = b;
+        b = t;
+    }
+    return a;
+}
+
+static int lcm(int a, int b)
+{
+    return a / gcd(a, b) * b;
+}
+
+static int block_of(const tlpi_tensor *t)
+{
+    return tlpi_dtype_get((uint32_t)t->type)->block;
+}
+
+/* Heads of attn_output's columns and columns of ffn_down come in blocks. */
+static tlpi_member member_of(const tlp_model *m, int layer)
+{
+    const tlpi_layer *l = &m->w.layer[layer];
+    int head_cols = m->hp.n_head / m->hp.n_head_kv * m->hp.head_dim;
+    int block = block_of(l->attn_output);
+
+    return (tlpi_member){
+        .attn_bytes = l->attn_q->n_bytes + l->attn_k->n_bytes +
+                      l->attn_v->n_bytes + l->attn_output->n_bytes,
+        .ffn_bytes = l->ffn_gate->n_bytes + l->ffn_up->n_bytes +
+                     l->ffn_down->n_bytes,
+        .kv_step = block / gcd(block, head_cols),
+        .ff_step = lcm(block_of(l->ffn_down), ROW_BLOCK),
+    };
+}
+
+/* Fills member and gives their number: merged layers are one, of the first's
+ * size, cut where all of them may be. */
+static int list_members(const tlp_model *m, const tlpi_stage *stage,
+                        tlpi_member *member)
+{
+    for (int i = 0; i < stage->n_member; i++) {
+        member[i] = member_of(m, stage->layers[i]);
+        if (stage->mode == TLP_MODE_MERGE) {
+            member[0].kv_step = lcm(member[0].kv_step, member[i].kv_step);
+            member[0].ff_step = lcm(member[0].ff_step, member[i].ff_step);
+        }
+    }
+    return stage->mode == TLP_MODE_MERGE ? 1 : stage->n_member;
+}
+
+static int emit_attn(const tlpi_cut *c, int rank, tlpi_attn_part *out)
+{
+    int n = 0;
+
+    for (int64_t at = c->kv[rank], end; at < c->kv[rank + 1]; at = end) {
+        int64_t first = at / c->n_kv * c->n_kv;
+        end = TLPI_MIN(first + c->n_kv, c->kv[rank + 1]);
+        out[n++] = (tlpi_attn_part){(int)(first / c->n_kv), (int)(at - first),
+                                    (int)(end - first)};
+    }
+    return n;
+}
+
+/* With lp-code slice s of each member's ff columns reads through norm s. */
+static int slice_end(const tlpi_cut *c, int member, int s)
+{
+    return (int)tlpi_cut_snap(c->n_ff, c->member[member].ff_step,
+                              (double)(s + 1) / c->n_member);
+}
+
+static int emit_ffn(const tlpi_cut *c, int rank, bool lp_code,
+                    tlpi_ffn_part *out)
+{
+    int n = 0;
+
+    for (int64_t at = c->ff[rank], end; at < c->ff[rank + 1]; at = end) {
+        int64_t first = at / c->n_ff * c->n_ff;
+        int member = (int)(first / c->n_ff), norm = member;
+        end = TLPI_MIN(first + c->n_ff, c->ff[rank + 1]);
+        if (lp_code) {
+            for (norm = 0; first + slice_end(c, member, norm) <= at;)
+                norm++;
+            end = TLPI_MIN(end, first + slice_end(c, member, norm));
+        }
+        out[n++] = (tlpi_ffn_part){member, norm, (int)(at - first),
+                                   (int)(end - first)};
+    }
+    return n;
+}
+
+static void emit_parts(tlpi_shards *s, const tlpi_cut *c, int stage, int mode)
+{
+    size_t base = (size_t)stage * (size_t)s->n_rank;
+    tlpi_attn_part *attn = s->part[base].attn;
+    tlpi_ffn_part *ffn = s->part[base].ffn;
+
+    for (int r = 0; r < s->n_rank; r++) {
+        tlpi_stage_shard *p = &s->part[base + (size_t)r];
+        p->attn = attn;
+        p->ffn = ffn;
+        p->n_attn = emit_attn(c, r, attn);
+        p->n_ffn = emit_ffn(c, r, mode == TLP_MODE_LP_CODE, ffn);
+        attn += p->n_attn;
+        ffn += p->n_ffn;
+        for (int i = 0; i < p->n_attn; i++)
+            s->rank_bytes[r] += c->member[p->attn[i].member].attn_bytes *
+                                (uint64_t)(p->attn[i].kv1 - p->attn[i].kv0) /
+                                (uint64_t)c->n_kv;
+        for (int i = 0; i < p->n_ffn; i++)
+            s->rank_bytes[r] += c->member[p->ffn[i].member].ffn_bytes *
+                                (uint64_t)(p->ffn[i].ff1 - p->ffn[i].ff0) /
+                                (uint64_t)c->n_ff;
+    }
+}
+
+static bool holds(const tlpi_stage_shard *p, int member)
+{
+    for (int i = 0; i < p->n_attn; i++) {
+        if (p->attn[i].member == member)
+            return true;
+    }
+    for (int i = 0; i < p->n_ffn; i++) {
+        if (p->ffn[i].member == member)
+            return true;
+    }
+    return false;
+}
+
+static void find_spans(tlpi_shards *s, int stage, int n_member)
+{
+    tlpi_span *span = s->span[stage];
+
+    for (int i = 0; i < n_member; i++) {
+        for (int r = 0; r < s->n_rank; r++) {
+            if (!holds(tlpi_shard_at(s, stage, r), i))
+                continue;
+            if (span[i].count++ == 0)
+                span[i].first = r;
+        }
+    }
+}
+
+static bool is_cut_by_members(int mode)
+{
+    return mode == TLP_MODE_PAR || mode == TLP_MODE_ASYM;
+}
+
+/* Room for the parts: n_rank-1 borders and those between members cut the
+ * list; with lp-code also those between norms. */
+static tlp_status alloc_stage(tlpi_shards *s, int stage, int n_member, int mode)
+{
+    size_t n = (size_t)n_member, n_rank = (size_t)s->n_rank;
+    size_t n_ffn = n_rank + (mode == TLP_MODE_LP_CODE ? n * n : n);
+    tlpi_stage_shard *p = &s->part[(size_t)stage * n_rank];
+
+    p->attn = tlpi_alloc_array(s->env, n_rank + n, sizeof *p->attn);
+    p->ffn = tlpi_alloc_array(s->env, n_ffn, sizeof *p->ffn);
+    if (is_cut_by_members(mode))
+        s->span[stage] = tlpi_calloc(s->env, n, sizeof **s->span);
+    if (!p->attn || !p->ffn || (is_cut_by_members(mode) && !s->span[stage]))
+        return tlpi_fail_nomem();
+    return TLP_OK;
+}
+
+static tlp_status cut_stage(tlpi_shards *s, tlpi_cut *c, tlpi_member *member,
+                            const tlp_plan *plan, int stage)
+{
+    const tlpi_stage *st = &plan->stage[stage];
+
+    c->n_member = list_members(plan->model, st, member);
+    tlp_status status = alloc_stage(s, stage, c->n_member, st->mode);
+    if (status != TLP_OK)
+        return status;
+    if (is_cut_by_members(st->mode))
+        tlpi_cut_members(c);
+    else
+        tlpi_cut_wide(c);
+    emit_parts(s, c, stage, st->mode);
+    if (is_cut_by_members(st->mode))
+        find_spans(s, stage, c->n_member);
+    return TLP_OK;
+}
+
+static tlp_status cut_stages(tlpi_shards *s, const tlp_plan *plan)
+{
+    const tlpi_env *env = s->env;
+    size_t n_rank = (size_t)s->n_rank;
+    tlpi_member *member = tlpi_alloc_array(
+        env, (size_t)plan->model->hp.n_layer, sizeof *member);
+    tlpi_cut c = {
+        .member = member,
+        .n_rank = s->n_rank,
+        .n_kv = plan->model->hp.n_head_kv,
+        .n_ff = plan->model->hp.n_ff,
+        .kv = tlpi_alloc_array(env, n_rank + 1, sizeof *c.kv),
+        .ff = tlpi_alloc_array(env, n_rank + 1, sizeof *c.ff),
+        .want = tlpi_alloc_array(env, n_rank, sizeof *c.want),
+        .fill = tlpi_alloc_array(env, n_rank, sizeof *c.fill),
+    };
+    tlp_status st = TLP_OK;
+
+    if (!member || !c.kv || !c.ff || !c.want || !c.fill)
+        TLP_TRY(tlpi_fail_nomem());
+    for (int i = 0; i < s->n_stage; i++)
+        TLP_TRY(cut_stage(s, &c, member, plan, i));
+done:
+    tlpi_free(env, c.fill);
+    tlpi_free(env, c.want);
+    tlpi_free(env, c.ff);
+    tlpi_free(env, c.kv);
+    tlpi_free(env, member);
+    return st;
+}
+
+static void cut_vocab(tlpi_shards *s, const tlp_model *m)
+{
+    int n_vocab = m->hp.n_vocab;
+    uint64_t row_bytes = m->w.output->n_bytes / (uint64_t)n_vocab;
+
+    s->vocab[0] = 0;
+    for (int r = 0; r < s->n_rank; r++) {
+        double share = (double)(r + 1) / s->n_rank;
+        s->vocab[r + 1] = (int)tlpi_cut_snap(n_vocab, ROW_BLOCK, share);
+        s->rank_bytes[r] +=
+            (uint64_t)(s->vocab[r + 1] - s->vocab[r]) * row_bytes;
+    }
+}
+
+tlp_status tlpi_shards_create(tlpi_shards **out, const tlp_plan *plan,
+                              int n_rank)
+{
+    const tlpi_env *env = &plan->model->env;
+    size_t n_stage = (size_t)plan->n_stage;
+    tlpi_shards *s = NULL;
+    tlp_status st = TLP_OK;
+
+    *out = NULL;
+    if (n_rank < 1 || n_rank > MAX_RANK)
+        return tlpi_fail(TLP_EINVAL, "n_rank is %d, 1 to %d expected", n_rank,
+                         MAX_RANK);
+    s = tlpi_calloc(env, 1, sizeof *s);
+    if (!s)
+        return tlpi_fail_nomem();
+    s->env = env;
+    s->n_rank = n_rank;
+    s->n_stage = plan->n_stage;
+    s->part = tlpi_calloc(env, n_stage * (size_t)n_rank, sizeof *s->part);
+    s->span = tlpi_calloc(env, n_stage, sizeof *s->span);
+    s->vocab = tlpi_calloc(env, (size_t)n_rank + 1, sizeof *s->vocab);
+    s->rank_bytes = tlpi_calloc(env, (size_t)n_rank, sizeof *s->rank_bytes);
+    if (!s->part || !s->span || !s->vocab || !s->rank_bytes)
+        TLP_TRY(tlpi_fail_nomem());
+    TLP_TRY(cut_stages(s, plan));
+    cut_vocab(s, plan->model);
+    *out = s;
+    s = NULL;
+done:
+    tlpi_shards_free(s);
+    return st;
+}
+
+void tlpi_shards_free(tlpi_shards *s)
+{
+    if (!s)
+        return;
+    for (int i = 0; i < s->n_stage && s->part; i++) {
+        /* Rank 0's lists begin the stage's. */
+        tlpi_stage_shard *p = &s->part[(size_t)i * (size_t)s->n_rank];
+        tlpi_free(s->env, p->attn);
+        tlpi_free(s->env, p->ffn);
+    }
+    for (int i = 0; i < s->n_stage && s->span; i++)
+        tlpi_free(s->env, s->span[i]);
+    tlpi_free(s->env, s->span);
+    tlpi_free(s->env, s->part);
+    tlpi_free(s->env, s->vocab);
+    tlpi_free(s->env, s->rank_bytes);
+    tlpi_free(s->env, s);
+}

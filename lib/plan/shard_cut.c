@@ -1,0 +1,255 @@
+/*
+ * shard_cut.c - balanced borders at legal positions.
+ *
+ * kv heads are coarse, so they are cut first, as near to the wanted shares as
+ * they can be; the ff columns then level the ranks out.  Arithmetic is in
+ * doubles of whole byte counts: every rank computes the same borders.
+ */
+#include "plan/shard_cut.h"
+
+#include <math.h>
+
+int64_t tlpi_cut_snap(int64_t n, int64_t step, double share)
+{
+    double at = TLPI_MIN(TLPI_MAX(share, 0.0), 1.0) * (double)n;
+    int64_t below = (int64_t)floor(at / (double)step) * step;
+    int64_t above = TLPI_MIN(below + step, n);
+
+    return at - (double)below < (double)above - at ? below : above;
+}
+
+/* Members [m0, m1) over ranks [r0, r1): the borders r0 < r < r1 are set. */
+typedef struct section {
+    int m0, m1, r0, r1;
+} section;
+
+/* The legal position nearest to so many bytes into the section. */
+static int64_t place_kv(const tlpi_cut *c, section s, double bytes)
+{
+    for (int i = s.m0;; i++) {
+        double here = (double)c->member[i].attn_bytes;
+        if (bytes < here || i + 1 == s.m1)
+            return (int64_t)i * c->n_kv +
+                   tlpi_cut_snap(c->n_kv, c->member[i].kv_step, bytes / here);
+        bytes -= here;
+    }
+}
+
+static int64_t place_ff(const tlpi_cut *c, section s, double bytes)
+{
+    for (int i = s.m0;; i++) {
+        double here = (double)c->member[i].ffn_bytes;
+        if (bytes < here || i + 1 == s.m1)
+            return (int64_t)i * c->n_ff +
+                   tlpi_cut_snap(c->n_ff, c->member[i].ff_step, bytes / here);
+        bytes -= here;
+    }
+}
+
+/* Attention bytes of the list up to a position. */
+static double bytes_before(const tlpi_cut *c, int64_t kv)
+{
+    double sum = 0.0;
+    int i = 0;
+
+    for (; kv >= c->n_kv; i++, kv -= c->n_kv)
+        sum += (double)c->member[i].attn_bytes;
+    if (kv > 0)
+        sum += (double)c->member[i].attn_bytes * (double)kv / c->n_kv;
+    return sum;
+}
+
+static void cut_kv(tlpi_cut *c, section s)
+{
+    double attn = 0.0, want = 0.0, upto = 0.0;
+
+    for (int i = s.m0; i < s.m1; i++)
+        attn += (double)c->member[i].attn_bytes;
+    for (int r = s.r0; r < s.r1; r++)
+        want += c->want[r];
+    for (int r = s.r0 + 1; r < s.r1; r++) {
+        upto += c->want[r - 1];
+        c->kv[r] = place_kv(c, s, attn * (upto / want));
+    }
+}
+
+/*
+ * How many ff bytes each rank should get: want - attention + level where that
+ * is positive, with the one level at which the sum is what there is.  Ranks
+ * that hold too much already get none and raise the others' load.
+ */
+static void level_ffn(tlpi_cut *c, section s, double ffn)
+{
+    double level = 0.0;
+    double at = bytes_before(c, (int64_t)s.m0 * c->n_kv);
+    double end = bytes_before(c, (int64_t)s.m1 * c->n_kv);
+
+    for (int r = s.r0; r < s.r1; r++) {
+        double next = r + 1 < s.r1 ? bytes_before(c, c->kv[r + 1]) : end;
+        c->fill[r] = c->want[r] - (next - at);
+        at = next;
+    }
+    /* The ranks with room only become fewer, so this ends. */
+    for (int n_room = s.r1 - s.r0, n_last = n_room + 1; n_room < n_last;) {
+        double sum = 0.0;
+        n_last = n_room;
+        n_room = 0;
+        for (int r = s.r0; r < s.r1; r++) {
+            if (c->fill[r] + level >= 0.0) {
+                sum += c->fill[r];
+                n_room++;
+            }
+        }
+        level = (ffn - sum) / n_room;
+    }
+    for (int r = s.r0; r < s.r1; r++)
+        c->fill[r] = TLPI_MAX(c->fill[r] + level, 0.0);
+}
+
+static void cut_section(tlpi_cut *c, section s)
+{
+    double ffn = 0.0, upto = 0.0;
+
+    if (s.r1 - s.r0 < 2)
+        return;
+    for (int i = s.m0; i < s.m1; i++)
+        ffn += (double)c->member[i].ffn_bytes;
+    cut_kv(c, s);
+    level_ffn(c, s, ffn);
+    for (int r = s.r0 + 1; r < s.r1; r++) {
+        upto += c->fill[r - 1];
+        c->ff[r] = place_ff(c, s, upto);
+    }
+}
+
+static uint64_t member_bytes(const tlpi_cut *c, int i)
+{
+    return c->member[i].attn_bytes + c->member[i].ffn_bytes;
+}
+
+static uint64_t total_bytes(const tlpi_cut *c)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < c->n_member; i++)
+        sum += member_bytes(c, i);
+    return sum;
+}
+
+static void set_border(tlpi_cut *c, int r, int member)
+{
+    c->kv[r] = (int64_t)member * c->n_kv;
+    c->ff[r] = (int64_t)member * c->n_ff;
+}
+
+void tlpi_cut_wide(tlpi_cut *c)
+{
+    double share = (double)total_bytes(c) / c->n_rank;
+
+    for (int r = 0; r < c->n_rank; r++)
+        c->want[r] = share;
+    set_border(c, 0, 0);
+    set_border(c, c->n_rank, c->n_member);
+    cut_section(c, (section){0, c->n_member, 0, c->n_rank});
+}
+
+/* At least as many members as ranks: whole members, one or more for each. */
+static void deal_members(tlpi_cut *c)
+{
+    double share = (double)total_bytes(c) / c->n_rank;
+    double upto = 0.0;
+    int m = 0;
+
+    for (int r = 1; r < c->n_rank; r++) {
+        int last = c->n_member - (c->n_rank - r); /* leave one for the others */
+        do
+            upto += (double)member_bytes(c, m++);
+        while (m < last && share * r - upto >= (double)member_bytes(c, m) / 2);
+        set_border(c, r, m);
+    }
+}
+
+/*
+ * Ranks [r0, r1) share member i.  Where legal positions are so few that a rank
+ * between two others got nothing of it, later parts move up, so that those who
+ * take part are neighbours and none waits for nothing.
+ */
+static void close_gaps(tlpi_cut *c, int i, int r0, int r1)
+{
+    int64_t kv = (int64_t)i * c->n_kv, kv_end = kv + c->n_kv;
+    int64_t ff = (int64_t)i * c->n_ff, ff_end = ff + c->n_ff;
+    bool begun = false;
+    int to = r0;
+
+    for (int r = r0; r < r1; r++) {
+        int64_t kv_next = r + 1 < r1 ? c->kv[r + 1] : kv_end;
+        int64_t ff_next = r + 1 < r1 ? c->ff[r + 1] : ff_end;
+        bool empty = kv_next == kv && ff_next == ff;
+        if (empty && begun)
+            continue;
+        begun = !empty;
+        kv = kv_next;
+        ff = ff_next;
+        if (++to < r1) {
+            c->kv[to] = kv;
+            c->ff[to] = ff;
+        }
+    }
+    for (to++; to < r1; to++)
+        set_border(c, to, i + 1);
+}
+
+/* As many ranks for each member. */
+static void cut_evenly(tlpi_cut *c)
+{
+    int n = c->n_rank / c->n_member;
+
+    for (int i = 0; i < c->n_member; i++) {
+        int r0 = i * n;
+        for (int r = r0; r < r0 + n; r++)
+            c->want[r] = (double)member_bytes(c, i) / n;
+        set_border(c, r0, i);
+        cut_section(c, (section){i, i + 1, r0, r0 + n});
+        close_gaps(c, i, r0, r0 + n);
+    }
+}
+
+/*
+ * Ranks cut the whole group's bytes evenly, and a rank may end one member and
+ * begin the next.  Border r lies total*r/n_rank bytes in; positions are
+ * compared times n_rank, in integers, so that none is missed.
+ */
+static void cut_by_bytes(tlpi_cut *c)
+{
+    uint64_t n = (uint64_t)c->n_rank;
+    uint64_t total = total_bytes(c);
+    uint64_t begin = 0; /* of the member, times n */
+
+    for (int i = 0; i < c->n_member; i++) {
+        uint64_t end = begin + member_bytes(c, i) * n;
+        int r0 = (int)(begin / total);
+        int r1 = (int)((end + total - 1) / total);
+        for (int r = r0; r < r1; r++) {
+            uint64_t lo = TLPI_MAX((uint64_t)r * total, begin);
+            uint64_t hi = TLPI_MIN((uint64_t)(r + 1) * total, end);
+            c->want[r] = (double)(hi - lo) / (double)n;
+        }
+        if (begin % total == 0)
+            set_border(c, r0, i);
+        cut_section(c, (section){i, i + 1, r0, r1});
+        close_gaps(c, i, r0, r1);
+        begin = end;
+    }
+}
+
+void tlpi_cut_members(tlpi_cut *c)
+{
+    set_border(c, 0, 0);
+    set_border(c, c->n_rank, c->n_member);
+    if (c->n_member >= c->n_rank)
+        deal_members(c);
+    else if (c->n_rank % c->n_member == 0)
+        cut_evenly(c);
+    else
+        cut_by_bytes(c);
+}
