@@ -1,0 +1,72 @@
+/*
+ * fake_model.c - see fake_model.h.
+ */
+#include "fake_model.h"
+
+#include <stdlib.h>
+
+#define TENSORS_PER_LAYER 7
+
+typedef struct maker {
+    const tlpi_dtype *type;
+    size_t n_type, n_made;
+    tlpi_tensor *at;
+} maker;
+
+static const tlpi_tensor *matrix(maker *k, int64_t rows, int64_t cols)
+{
+    tlpi_tensor *t = k->at++;
+
+    t->name = "fake";
+    t->n_dim = 2;
+    t->type = k->type[k->n_made++ % k->n_type];
+    if (cols % tlpi_dtype_get(t->type)->block != 0)
+        t->type = cols % 32 == 0 ? TLPI_Q8_0 : TLPI_F16;
+    t->ne[0] = cols;
+    t->ne[1] = rows;
+    t->ne[2] = t->ne[3] = 1;
+    t->n_bytes = (size_t)rows * tlpi_row_bytes(t->type, cols);
+    return t;
+}
+
+tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
+                      size_t n_type)
+{
+    tlpi_env env;
+    size_t n_layer = (size_t)s->n_layer;
+    int64_t q = (int64_t)s->n_head * s->head_dim;
+    int64_t kv = (int64_t)s->n_head_kv * s->head_dim;
+
+    if (tlpi_env_init(&env, NULL, NULL, NULL))
+        abort();
+    /* The tensors live in one allocation with the layers, which
+     * tlp_model_free releases. */
+    size_t n_tensor = n_layer * TENSORS_PER_LAYER + 1;
+    tlp_model *m = tlpi_calloc(&env, 1, sizeof *m);
+    tlpi_layer *layer = tlpi_calloc(&env, 1, n_layer * sizeof *layer +
+                                                 n_tensor * sizeof(tlpi_tensor));
+    if (!m || !layer)
+        abort();
+    m->refs = 1;
+    m->env = env;
+    m->path = tlpi_strndup(&env, "fake.gguf", 9);
+    m->w.layer = layer;
+    m->hp = (tlpi_hparams){.n_layer = s->n_layer, .n_embd = s->n_embd,
+                           .n_ff = s->n_ff, .n_head = s->n_head,
+                           .n_head_kv = s->n_head_kv, .head_dim = s->head_dim,
+                           .n_vocab = s->n_vocab, .n_rot = s->head_dim};
+    if (tlpi_fingerprint_create(&m->fingerprint, &m->env))
+        abort();
+    maker k = {type, n_type, 0, (tlpi_tensor *)(void *)(layer + n_layer)};
+    for (int l = 0; l < s->n_layer; l++) {
+        layer[l].attn_q = matrix(&k, q, s->n_embd);
+        layer[l].attn_k = matrix(&k, kv, s->n_embd);
+        layer[l].attn_v = matrix(&k, kv, s->n_embd);
+        layer[l].attn_output = matrix(&k, s->n_embd, q);
+        layer[l].ffn_gate = matrix(&k, s->n_ff, s->n_embd);
+        layer[l].ffn_up = matrix(&k, s->n_ff, s->n_embd);
+        layer[l].ffn_down = matrix(&k, s->n_embd, s->n_ff);
+    }
+    m->w.token_embd = m->w.output = matrix(&k, s->n_vocab, s->n_embd);
+    return m;
+}
