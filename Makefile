@@ -194,8 +194,9 @@ $(BUILD)/test/%: $(BUILD)/test/%.o $(SUPPORT_OBJ) $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion \
 	    $(TLP_LIBS) $(LDLIBS)
 
-$(BUILD)/test/test_tool: | $(TOOL)
-$(BUILD)/test/test_examples: | $(EXAMPLES)
+# These run the programs beside them.
+$(BUILD)/test/test_tool $(BUILD)/test/test_tool_run: | $(TOOL)
+$(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
 
 check: ## set up, fetch the model and run every test
 	@scripts/setup.sh check

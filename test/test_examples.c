@@ -1,0 +1,110 @@
+/*
+ * test_examples.c - the example programs work as their comments say.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/spawn.h"
+#include "support/tiny.h"
+
+static const char *model(void)
+{
+    tiny_spec spec = tiny_default();
+
+    return tiny_make(&spec);
+}
+
+static void expect_success(const spawned *s)
+{
+    cr_expect_eq(s->status, 0, "status %d: %s", s->status, s->err);
+    cr_expect_str_eq(s->err, "");
+}
+
+Test(examples, generate)
+{
+    const char *m = model();
+    spawned s = SPAWN("examples/01_generate", m, "once", "12");
+    spawned tool = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "12", "-p",
+                         "once");
+
+    expect_success(&s);
+    cr_expect_str_eq(s.out, tool.out);
+    spawn_free(&tool);
+    spawn_free(&s);
+}
+
+Test(examples, stream_cancel)
+{
+    const char *m = model();
+    spawned s = SPAWN("examples/02_stream_cancel", m, "hello", "10");
+
+    expect_success(&s);
+    cr_expect_not_null(strstr(s.out, "[stopped by: "), "%s", s.out);
+    spawn_free(&s);
+}
+
+Test(examples, two_ranks)
+{
+    const char *m = model();
+    spawned s = SPAWN("examples/03_two_ranks", m, "once", "par:1-2,3-4");
+
+    expect_success(&s);
+    cr_expect_not_null(strstr(s.out, "serial: depth 5, 10 all-reduces"));
+    cr_expect_not_null(strstr(s.out, "par:1-2,3-4: depth 3, 4 all-reduces"));
+    spawn_free(&s);
+}
+
+Test(examples, from_cxx)
+{
+    const char *m = model();
+    spawned c = SPAWN("examples/01_generate", m, "once", "32");
+    spawned s = SPAWN("examples/04_from_cxx", m, "once");
+
+    expect_success(&s);
+    cr_expect_str_eq(s.out, c.out);
+    spawn_free(&c);
+    spawn_free(&s);
+}
+
+Test(examples, dlopen)
+{
+    const char *m = model();
+    char library[4096];
+
+    snprintf(library, sizeof library, "%s/libtlp.so", spawn_build_dir());
+
+    spawned s = SPAWN("examples/05_dlopen", library, m);
+
+    expect_success(&s);
+    cr_expect_not_null(strstr(s.out, "llama, 5 layers"), "%s", s.out);
+    spawn_free(&s);
+
+    s = SPAWN("examples/05_dlopen", "/none/libtlp.so", m);
+    cr_expect_eq(s.status, 1);
+    cr_expect_not_null(strstr(s.err, "/none/libtlp.so"));
+    spawn_free(&s);
+}
+
+/* Usage and failures: a status, and a text on standard error alone. */
+Test(examples, failures)
+{
+    static const char *const programs[] = {
+        "examples/01_generate", "examples/02_stream_cancel",
+        "examples/03_two_ranks", "examples/04_from_cxx"
+    };
+
+    for (size_t i = 0; i < 4; i++) {
+        spawned s = SPAWN(programs[i]);
+
+        cr_expect_eq(s.status, 2);
+        spawn_free(&s);
+
+        s = SPAWN(programs[i], "/none/x.gguf", "hello", "serial");
+        cr_expect_eq(s.status, 1);
+        cr_expect_not_null(strstr(s.err, "/none/x.gguf"), "%s", s.err);
+        cr_expect_str_eq(s.out, "");
+        spawn_free(&s);
+    }
+}

@@ -1,0 +1,236 @@
+/*
+ * test_tool_run.c - tlp run: prompts from three places, chat, and Ctrl-C.
+ */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/spawn.h"
+#include "support/tiny.h"
+#include "tlp.h"
+
+static const char *model(void)
+{
+    tiny_spec spec = tiny_default();
+
+    return tiny_make(&spec);
+}
+
+static void expect_status(const spawned *s, int status)
+{
+    cr_expect_eq(s->status, status, "status %d, %d expected; stderr: %s",
+                 s->status, status, s->err);
+}
+
+/* ==== what is printed ==================================================== */
+
+static int append(const char *text, size_t len, void *user_data)
+{
+    strncat(user_data, text, len);
+    return 0;
+}
+
+/* What the library gives for a prompt, made without the tool. */
+static void expected_text(const char *m, const char *prompt, uint32_t flags,
+                          int n_predict, char *text)
+{
+    tlp_model *model_ = NULL;
+    tlp_plan *plan = NULL;
+    tlp_session *session = NULL;
+    tlp_generate_options gen = TLP_GENERATE_OPTIONS_INIT;
+    int32_t ids[256];
+    size_t n;
+
+    text[0] = '\0';
+    gen.n_predict = n_predict;
+    gen.text = append;
+    gen.text_data = text;
+    cr_assert_eq(tlp_model_open(&model_, m, NULL), TLP_OK);
+    cr_assert_eq(tlp_plan_parse(&plan, model_, "serial"), TLP_OK);
+    cr_assert_eq(tlp_session_create(&session, plan, NULL), TLP_OK);
+    cr_assert_eq(tlp_tokenize(model_, prompt, strlen(prompt), flags, ids, 256,
+                              &n), TLP_OK);
+    cr_assert_eq(tlp_session_prefill(session, ids, n), TLP_OK);
+    cr_assert_eq(tlp_session_generate(session, NULL, &gen, NULL), TLP_OK);
+    strcat(text, "\n");
+    tlp_session_free(session);
+    tlp_plan_free(plan);
+    tlp_model_free(model_);
+}
+
+Test(tool_run, raw_prompt_from_three_places)
+{
+    const char *m = model(), *path = tiny_path("prompt.txt");
+    char text[4096];
+    FILE *f = fopen(path, "w");
+
+    fputs("once upon", f);
+    fclose(f);
+    expected_text(m, "once upon", TLP_TOKENIZE_BOS | TLP_TOKENIZE_SPECIAL, 9,
+                  text);
+
+    spawned s[3] = {
+        SPAWN("tlp", "run", "-m", m, "--raw", "-n", "9", "-p", "once upon"),
+        SPAWN("tlp", "run", "-m", m, "--raw", "-n9", "-f", path),
+        SPAWN_INPUT("once upon", "tlp", "run", "-m", m, "--raw", "-n", "9"),
+    };
+
+    for (int i = 0; i < 3; i++) {
+        expect_status(&s[i], 0);
+        cr_expect_str_eq(s[i].out, text);
+        cr_expect_str_eq(s[i].err, "");
+        spawn_free(&s[i]);
+    }
+}
+
+/* The tiny model's template is ChatML, which tlp run uses by itself. */
+Test(tool_run, chat_by_default)
+{
+    const char *m = model();
+    char text[4096], with_system[4096];
+
+    expected_text(m, "<|im_start|>user\nhello<|im_end|>\n"
+                     "<|im_start|>assistant\n",
+                  TLP_TOKENIZE_SPECIAL, 9, text);
+    expected_text(m, "<|im_start|>system\nbe kind<|im_end|>\n"
+                     "<|im_start|>user\nhello<|im_end|>\n"
+                     "<|im_start|>assistant\n",
+                  TLP_TOKENIZE_SPECIAL, 9, with_system);
+
+    spawned s = SPAWN("tlp", "run", "-m", m, "-n", "9", "-p", "hello");
+    spawned t = SPAWN("tlp", "run", "-m", m, "-n", "9", "-p", "hello",
+                      "--chat", "-s", "be kind");
+
+    expect_status(&s, 0);
+    expect_status(&t, 0);
+    cr_expect_str_eq(s.out, text);
+    cr_expect_str_eq(t.out, with_system);
+    spawn_free(&s);
+    spawn_free(&t);
+}
+
+Test(tool_run, sampling_is_reproducible)
+{
+    const char *m = model();
+    spawned s[3] = {
+        SPAWN("tlp", "run", "-m", m, "--raw", "-n", "40", "-p", "a", "--temp",
+              "2", "--seed", "7"),
+        SPAWN("tlp", "run", "-m", m, "--raw", "-n", "40", "-p", "a", "--temp",
+              "2", "--seed", "7"),
+        SPAWN("tlp", "run", "-m", m, "--raw", "-n", "40", "-p", "a", "--temp",
+              "2", "--seed", "8"),
+    };
+
+    cr_expect_str_eq(s[0].out, s[1].out);
+    cr_expect_str_neq(s[0].out, s[2].out);
+    for (int i = 0; i < 3; i++)
+        spawn_free(&s[i]);
+}
+
+Test(tool_run, stop_string)
+{
+    const char *m = model();
+    char text[4096];
+
+    expected_text(m, "stop here", TLP_TOKENIZE_BOS, 30, text);
+
+    /* A character from the middle of the text that the model makes. */
+    char stop[2] = { 0 };
+
+    for (size_t i = 3; text[i] && !stop[0]; i++)
+        if (text[i] > ' ' && text[i] < 0x7f)
+            stop[0] = text[i];
+    cr_assert(stop[0], "the model made no text to stop at");
+    *strchr(text, stop[0]) = '\0';
+    strcat(text, "\n");
+
+    spawned s = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "30", "-p",
+                      "stop here", "--stop", stop);
+
+    expect_status(&s, 0);
+    cr_expect_str_eq(s.out, text);
+    spawn_free(&s);
+}
+
+Test(tool_run, stats)
+{
+    const char *m = model();
+    spawned s = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "6", "-p", "abc",
+                      "--stats", "--ranks", "2", "--threads", "1", "--plan",
+                      "par:1-2,3-4");
+
+    expect_status(&s, 0);
+    cr_expect_not_null(strstr(s.err, "generated 6"), "%s", s.err);
+    cr_expect_not_null(strstr(s.err, "4 all-reduces per token"), "%s", s.err);
+    spawn_free(&s);
+}
+
+/* ==== conversations ====================================================== */
+
+/*
+ * Two turns in one session answer as two programs would that evaluate the
+ * whole conversation: what is kept between turns changes nothing.
+ */
+Test(tool_run, interactive)
+{
+    const char *m = model();
+    char first[4096], second[8192], prompt[8192];
+    static const char opening[] = "<|im_start|>user\nhi<|im_end|>\n"
+                                  "<|im_start|>assistant\n";
+
+    expected_text(m, opening, TLP_TOKENIZE_SPECIAL, 5, first);
+    first[strlen(first) - 1] = '\0';
+    snprintf(prompt, sizeof prompt,
+             "%s%s<|im_end|>\n<|im_start|>user\nmore<|im_end|>\n"
+             "<|im_start|>assistant\n",
+             opening, first);
+    expected_text(m, prompt, TLP_TOKENIZE_SPECIAL, 5, second);
+    snprintf(prompt, sizeof prompt, "%s\n%s", first, second);
+
+    spawned s = SPAWN_INPUT("hi\nmore\n", "tlp", "run", "-m", m, "-i", "-n",
+                            "5", "--compute", "f32");
+
+    expect_status(&s, 0);
+    cr_expect_str_eq(s.out, prompt);
+    spawn_free(&s);
+}
+
+/* ==== interruption ======================================================= */
+
+Test(tool_run, interrupt)
+{
+    const char *m = model();
+    spawned s = spawn(&(spawn_options){ .signal = SIGINT, .after_ms = 1000 },
+                      (const char *const[]){ "tlp", "bench", "-m", m,
+                                             "--prompt", "64", "--repeat",
+                                             "10000", NULL });
+
+    expect_status(&s, 130);
+    cr_expect_eq(s.n_out, 0);
+    spawn_free(&s);
+}
+
+/* ==== the real model ===================================================== */
+
+Test(tool_run, real_model_answers)
+{
+    const char *m = getenv("TLP_TEST_MODEL");
+
+    if (!m)
+        cr_skip_test("TLP_TEST_MODEL is not set");
+
+    spawned s = SPAWN("tlp", "run", "-m", m, "-n", "12", "-p",
+                      "What is the capital of France?");
+    spawned t = SPAWN("tlp", "run", "-m", m, "-n", "12", "-p",
+                      "What is the capital of France?", "--ranks", "2",
+                      "--threads", "1");
+
+    expect_status(&s, 0);
+    expect_status(&t, 0);
+    cr_expect_not_null(strstr(s.out, "Paris"), "%s", s.out);
+    cr_expect_not_null(strstr(t.out, "Paris"), "%s", t.out);
+    spawn_free(&s);
+    spawn_free(&t);
+}
