@@ -10,6 +10,7 @@
  * them; a longer chunk by all threads together, with a barrier.
  */
 #include <assert.h>
+#include <stdalign.h>
 #include <string.h>
 
 #include "backend/cpu_mm.h"
@@ -28,10 +29,8 @@ struct input {
 struct scratch {
     int max_input;
     size_t own_stride, all_stride; /* tlpi_xq from input to input */
-    size_t panel_stride;           /* floats from thread to thread */
     tlpi_xq *own;         /* [n_thread][max_input][min(max_tok, OWN)][blocks] */
     tlpi_xq *all;         /* [max_input][min(max_tok, CHUNK)][blocks] */
-    float *panel;         /* [n_thread][16 * max_cols] */
     struct input *input;  /* [max_input] of the call */
     bool *ready;          /* [n_thread][max_input]: quantised in own */
 };
@@ -55,8 +54,10 @@ struct worker {
     tlpi_xq *xq;   /* its quantised inputs */
     size_t stride;
     bool *ready;
-    float *panel;
-    float a[CHUNK * TLPI_GROUP], b[CHUNK * TLPI_GROUP]; /* [token][16] */
+    alignas(64) float panel[TLPI_SUPER * TLPI_GROUP];
+    alignas(64) float sum[CHUNK * TLPI_GROUP]; /* [token][16], as a and b */
+    alignas(64) float a[CHUNK * TLPI_GROUP];
+    alignas(64) float b[CHUNK * TLPI_GROUP];
 };
 
 /* ==== activations ======================================================== */
@@ -124,29 +125,48 @@ static const tlpi_xq *quantised(struct worker *w, const float *x,
 
 /* ==== one group of rows ================================================== */
 
+/* w->sum = rows of the group times 8-bit x, over the chunk */
+static void sum_q8(struct worker *w, const tlpi_weight *weight, int64_t group,
+                   const float *x)
+{
+    int64_t n_block = weight->n_col / TLPI_BLOCK;
+    const tlpi_xq *xq = quantised(w, x, weight->n_col);
+
+    for (int t = 0, T; t < w->n_tok; t += T) {
+        T = tile_of(w->n_tok - t, w->mm->tile);
+        w->mm->dot_q(weight, group, xq + t * n_block, T,
+                     w->sum + t * TLPI_GROUP);
+    }
+}
+
+/* The same with x as it is. */
+static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
+                    const float *x)
+{
+    int64_t n_col = weight->n_col;
+
+    memset(w->sum, 0, (size_t)w->n_tok * TLPI_GROUP * sizeof *w->sum);
+    for (int64_t k = 0; k < n_col; k += TLPI_SUPER) {
+        int n = (int)TLPI_MIN(n_col - k, (int64_t)TLPI_SUPER);
+        const float *p = w->mm->panel(weight, group, k, n, w->panel);
+        for (int t = 0, T; t < w->n_tok; t += T) {
+            T = tile_of(w->n_tok - t, w->mm->tile);
+            w->mm->dot_f(p, n, x + (w->t0 + t) * n_col + k, n_col, T,
+                         w->sum + t * TLPI_GROUP);
+        }
+    }
+}
+
 /* out[t][16] += scale * rows of the group times x[t], over the chunk */
 static void add_term(struct worker *w, const tlpi_weight *weight,
                      int64_t group, const float *x, float scale, float *out)
 {
-    const tlpi_cpu_mm *mm = w->mm;
-    int64_t n_col = weight->n_col;
-    const tlpi_xq *xq = NULL;
-    const float *panel = NULL;
-    float sum[TLPI_MAX_TILE * TLPI_GROUP];
-
     if (uses_q8(w->job->c, weight))
-        xq = quantised(w, x, n_col);
+        sum_q8(w, weight, group, x);
     else
-        panel = mm->panel(weight, group, w->panel);
-    for (int t = 0, T; t < w->n_tok; t += T) {
-        T = tile_of(w->n_tok - t, mm->tile);
-        if (xq)
-            mm->dot_q(weight, group, xq + t * (n_col / TLPI_BLOCK), T, sum);
-        else
-            mm->dot_f(panel, n_col, x + (w->t0 + t) * n_col, T, sum);
-        for (int i = 0; i < T * TLPI_GROUP; i++)
-            out[t * TLPI_GROUP + i] += scale * sum[i];
-    }
+        sum_f32(w, weight, group, x);
+    for (int i = 0; i < w->n_tok * TLPI_GROUP; i++)
+        out[i] += scale * w->sum[i];
 }
 
 static void matmul_group(struct worker *w, const tlpi_matmul *m, int64_t group)
@@ -236,7 +256,6 @@ static void run(void *arg, int ith, int nth)
     w.mm = job->c->mm;
     w.ith = ith;
     w.ready = s->ready + (size_t)ith * (size_t)s->max_input;
-    w.panel = s->panel + (size_t)ith * s->panel_stride;
     w.stride = job->own ? s->own_stride : s->all_stride;
     w.xq = job->own ? s->own + (size_t)(ith * s->max_input) * w.stride : s->all;
     for (w.t0 = 0; w.t0 < job->n_tok; w.t0 += CHUNK) {
@@ -338,16 +357,13 @@ tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
     s->all_stride = o->max_tok > OWN
                         ? (size_t)TLPI_MIN(o->max_tok, (int)CHUNK) * n_block
                         : 0;
-    s->panel_stride = n_block * TLPI_BLOCK * TLPI_GROUP;
     s->own = tlpi_alloc_array(c->base.env, n_thread * n_input * s->own_stride,
                               sizeof *s->own);
     s->all = tlpi_alloc_array(c->base.env, n_input * s->all_stride,
                               sizeof *s->all);
-    s->panel = tlpi_alloc_array(c->base.env, n_thread * s->panel_stride,
-                                sizeof *s->panel);
     s->input = tlpi_alloc_array(c->base.env, n_input, sizeof *s->input);
     s->ready = tlpi_calloc(c->base.env, n_thread * n_input, sizeof *s->ready);
-    if (!s->own || !s->all || !s->panel || !s->input || !s->ready) {
+    if (!s->own || !s->all || !s->input || !s->ready) {
         st = tlpi_fail_nomem();
         tlpi_cpu_mm_scratch_free(c);
     }
@@ -362,7 +378,6 @@ void tlpi_cpu_mm_scratch_free(tlpi_cpu *c)
         return;
     tlpi_free(c->base.env, s->ready);
     tlpi_free(c->base.env, s->input);
-    tlpi_free(c->base.env, s->panel);
     tlpi_free(c->base.env, s->all);
     tlpi_free(c->base.env, s->own);
     tlpi_free(c->base.env, s);

@@ -8,7 +8,8 @@
  * Two ways to multiply:
  *   dot_q  8-bit activations, quantised in blocks of 32 columns, against the
  *          integer levels of a quantised weight;
- *   dot_f  f32 activations against a panel: the group's rows as f32.
+ *   dot_f  f32 activations against a panel: the group's rows as f32, for up to
+ *          256 columns at a time, which stay in the first cache.
  *
  * Packed weights.  A group is stored block after block of 32 columns, so that
  * a kernel reads one stream.  A block of a quantised type has
@@ -20,8 +21,7 @@
  *   scales  d[16], and for affine types m[16], in f16.  With super scales: one
  *           byte for each in place of f16, and before every 8th block d[16]
  *           and m[16] in f16 that multiply those bytes.
- * F32 and F16 are stored [columns][16 rows], BF16 [columns/2][16 rows][2].
- * The rows past the last are zero.
+ * F32, F16 and BF16 are stored [columns][16 rows].  Rows past the last are 0.
  */
 #ifndef TLPI_CPU_MM_H
 #define TLPI_CPU_MM_H
@@ -104,7 +104,7 @@ typedef struct tlpi_xq {
     int32_t n_high; /* of its upper half: for the zero of the others */
 } tlpi_xq;
 
-/* T is 1, 2, 4 ... tile; sum is [T][16] and overwritten. */
+/* T is 1, 2, 4 ... tile; sum is [T][16]. */
 typedef struct tlpi_cpu_mm {
     const char *isa;
     bool packed; /* weights are packed, else rows as in the file */
@@ -113,16 +113,18 @@ typedef struct tlpi_cpu_mm {
     /* n_block * 32 floats to out[0], out[step], ... */
     void (*quantize)(const float *x, int n_block, tlpi_xq *out, int step);
 
+    /* sum = W x for a tile */
     void (*dot_q)(const tlpi_weight *w, int64_t group, const tlpi_xq *x,
                   int T, float *sum);
 
-    /* The group's rows as f32, in the layout that this table's dot_f reads;
-     * buf has room for them, but the weight itself may be given. */
-    const float *(*panel)(const tlpi_weight *w, int64_t group, float *buf);
+    /* Columns [k0, k0 + n) of a group as f32 [n][16]: in buf, or in the weight
+     * itself.  k0 is a multiple of 256 and n at most that. */
+    const float *(*panel)(const tlpi_weight *w, int64_t group, int64_t k0,
+                          int n, float *buf);
 
-    /* x [T][n_col] */
-    void (*dot_f)(const float *panel, int64_t n_col, const float *x, int T,
-                  float *sum);
+    /* sum += panel x for a tile; x [T][stride] */
+    void (*dot_f)(const float *panel, int n, const float *x, int64_t stride,
+                  int T, float *sum);
 
     /* y = silu(gate) * up over n floats, a multiple of 16; y may be gate */
     void (*silu_mul)(const float *gate, const float *up, float *y, int n);

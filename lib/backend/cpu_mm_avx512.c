@@ -48,6 +48,8 @@ enum { LANES = 16, PARTS = 1, TILE = 8, LEVELS_SIGNED_8 = 0 };
 #define vi_bits(f) _mm512_castps_si512(f)
 #define vi_s8(p)                                                               \
     _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define vi_u16(p)                                                              \
+    _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 
 ALWAYS_INLINE void dot_quads(int bits, const vi *level, int j0, int j1,
                              const tlpi_xq *x, int T, vi *sum)

@@ -57,32 +57,32 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x,
     }
 }
 
-/* [16][n_col] */
-static const float *panel(const tlpi_weight *w, int64_t group, float *buf)
+static const float *panel(const tlpi_weight *w, int64_t group, int64_t k0,
+                          int n, float *buf)
 {
-    const uint8_t *src = w->data + (size_t)group * w->group_bytes;
+    const uint8_t *src = w->data + (size_t)group * w->group_bytes +
+                         tlpi_row_bytes(w->type, k0);
     int64_t n_row = rows_of(w, group);
 
-    for (int64_t r = 0; r < TLPI_GROUP; r++) {
-        float *row = buf + r * w->n_col;
+    for (int r = 0; r < TLPI_GROUP; r++) {
+        float row[TLPI_SUPER] = {0};
         if (r < n_row)
-            tlpi_dequantize(w->type,
-                            src + (size_t)r * tlpi_row_bytes(w->type, w->n_col),
-                            row, w->n_col);
-        for (int64_t i = 0; r >= n_row && i < w->n_col; i++)
-            row[i] = 0.0f;
+            tlpi_dequantize(w->type, src, row, n);
+        for (int k = 0; k < n; k++)
+            buf[k * TLPI_GROUP + r] = row[k];
+        src += tlpi_row_bytes(w->type, w->n_col);
     }
     return buf;
 }
 
-static void dot_f(const float *panel, int64_t n_col, const float *x, int T,
-                  float *sum)
+static void dot_f(const float *panel, int n, const float *x, int64_t stride,
+                  int T, float *sum)
 {
-    (void)T; /* 1 */
-    for (int r = 0; r < TLPI_GROUP; r++, panel += n_col) {
-        double total = 0.0;
-        for (int64_t i = 0; i < n_col; i++)
-            total += (double)panel[i] * (double)x[i];
+    (void)stride, (void)T; /* 1 */
+    for (int r = 0; r < TLPI_GROUP; r++) {
+        double total = (double)sum[r];
+        for (int k = 0; k < n; k++)
+            total += (double)panel[k * TLPI_GROUP + r] * (double)x[k];
         sum[r] = (float)total;
     }
 }

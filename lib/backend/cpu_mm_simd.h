@@ -206,7 +206,7 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
     }
 }
 
-/* ==== panels: a group's rows as f32, [n_col][16] ========================= */
+/* ==== panels: a group's columns as f32, [n][16] ========================== */
 
 /* out[0], out[16]...: the four columns of a quad. */
 ALWAYS_INLINE void put_quad(tlpi_mm_shape s, vi level, vf d, vf m, float *out)
@@ -255,37 +255,32 @@ ALWAYS_INLINE void panel_part(tlpi_dtype type, int part, const uint8_t *p,
 QUANTISED_TYPES(X)
 #undef X
 
-static void panel_f16(const uint8_t *p, int64_t n_col, float *out)
+static const float *panel(const tlpi_weight *w, int64_t group, int64_t k0,
+                          int n, float *buf)
 {
-    for (int64_t i = 0; i < n_col * TLPI_GROUP; i += LANES)
-        vf_store(out + i, vf_f16(p + 2 * i));
-}
-
-/* Two columns of a row stand in one 32-bit word. */
-static void panel_bf16(const uint8_t *p, int64_t n_col, float *out)
-{
-    for (int64_t k = 0; k < n_col; k += 2, out += 2 * TLPI_GROUP)
-        for (int r = 0; r < TLPI_GROUP; r += LANES, p += 4 * LANES) {
-            vi v = vi_load(p);
-            vf_store(out + r, vf_bits(vi_shl32(v, 16)));
-            if (k + 1 < n_col)
-                vf_store(out + TLPI_GROUP + r,
-                         vf_bits(vi_and(v, vi_set1((int32_t)0xffff0000))));
-        }
-}
-
-static const float *panel(const tlpi_weight *w, int64_t group, float *buf)
-{
+    const tlpi_mm_shape s = tlpi_mm_shape_of(w->type);
     const uint8_t *p = w->data + (size_t)group * w->group_bytes;
 
+    if (s.bits)
+        p += k0 / TLPI_BLOCK * tlpi_mm_block_bytes(s) +
+             k0 / TLPI_SUPER * tlpi_mm_super_bytes(s);
     switch (w->type) {
 #define X(type)                                                                \
-    case TLPI_##type: panel_##type(p, w->n_col / TLPI_BLOCK, buf); break;
+    case TLPI_##type: panel_##type(p, n / TLPI_BLOCK, buf); break;
         QUANTISED_TYPES(X)
 #undef X
-    case TLPI_F16: panel_f16(p, w->n_col, buf); break;
-    case TLPI_BF16: panel_bf16(p, w->n_col, buf); break;
-    case TLPI_F32: return (const float *)(const void *)p;
+    case TLPI_F32:
+        return (const float *)(const void *)p + k0 * TLPI_GROUP;
+    case TLPI_F16:
+        p += 2 * k0 * TLPI_GROUP;
+        for (int i = 0; i < n * TLPI_GROUP; i += LANES)
+            vf_store(buf + i, vf_f16(p + 2 * i));
+        break;
+    case TLPI_BF16:
+        p += 2 * k0 * TLPI_GROUP;
+        for (int i = 0; i < n * TLPI_GROUP; i += LANES)
+            vf_store(buf + i, vf_bits(vi_shl32(vi_u16(p + 2 * i), 16)));
+        break;
     }
     return buf;
 }
@@ -294,23 +289,21 @@ static const float *panel(const tlpi_weight *w, int64_t group, float *buf)
 
 /* Summed in blocks of 32 columns, which keeps rounding small and gives the
  * machine several chains to work on when there is one token only. */
-ALWAYS_INLINE void dot_f_tile(const float *panel, int64_t n_col,
-                              const float *x, int T, float *sum)
+ALWAYS_INLINE void dot_f_tile(const float *panel, int n, const float *x,
+                              int64_t stride, int T, float *sum)
 {
-    UNROLL for (int i = 0; i < T * PARTS; i++)
-        vf_store(sum + LANES * i, vf_set1(0.0f));
-    for (int64_t k0 = 0; k0 < n_col; k0 += TLPI_BLOCK) {
-        int64_t k1 = TLPI_MIN(k0 + TLPI_BLOCK, n_col);
+    for (int k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
+        int k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
         vf acc[TLPI_MAX_TILE][PARTS];
         UNROLL for (int t = 0; t < T; t++)
             UNROLL for (int i = 0; i < PARTS; i++)
                 acc[t][i] = vf_set1(0.0f);
-        for (int64_t k = k0; k < k1; k++)
+        for (int k = k0; k < k1; k++)
             UNROLL for (int t = 0; t < T; t++)
                 UNROLL for (int i = 0; i < PARTS; i++)
                     acc[t][i] = vf_fma(vf_load(panel + k * TLPI_GROUP +
                                                LANES * i),
-                                       vf_set1(x[t * n_col + k]), acc[t][i]);
+                                       vf_set1(x[t * stride + k]), acc[t][i]);
         UNROLL for (int t = 0; t < T; t++)
             UNROLL for (int i = 0; i < PARTS; i++) {
                 float *s = sum + TLPI_GROUP * t + LANES * i;
@@ -319,14 +312,14 @@ ALWAYS_INLINE void dot_f_tile(const float *panel, int64_t n_col,
     }
 }
 
-static void dot_f(const float *panel, int64_t n_col, const float *x, int T,
-                  float *sum)
+static void dot_f(const float *panel, int n, const float *x, int64_t stride,
+                  int T, float *sum)
 {
     switch (T) {
-    case 1: dot_f_tile(panel, n_col, x, 1, sum); break;
-    case 2: dot_f_tile(panel, n_col, x, 2, sum); break;
-    case 4: dot_f_tile(panel, n_col, x, 4, sum); break;
-    default: dot_f_tile(panel, n_col, x, TILE, sum); break;
+    case 1: dot_f_tile(panel, n, x, stride, 1, sum); break;
+    case 2: dot_f_tile(panel, n, x, stride, 2, sum); break;
+    case 4: dot_f_tile(panel, n, x, stride, 4, sum); break;
+    default: dot_f_tile(panel, n, x, stride, TILE, sum); break;
     }
 }
 

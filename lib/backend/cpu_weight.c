@@ -30,6 +30,13 @@ static uint32_t load32(const uint8_t *p)
     return v;
 }
 
+static uint64_t load64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
 static void store16(uint8_t *p, uint16_t v)
 {
     memcpy(p, &v, sizeof v);
@@ -40,21 +47,36 @@ static void store32(uint8_t *p, uint32_t v)
     memcpy(p, &v, sizeof v);
 }
 
+static void store64(uint8_t *p, uint64_t v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
 /* ==== reading the file's blocks ========================================== */
 
-/* 32 levels: the low nibbles of 16 bytes, then the high ones. */
-static void read_nibbles(const uint8_t *q, uint8_t *level)
+/*
+ * Levels are taken apart 8 at a time, as bytes of a word.
+ */
+#define EACH(byte) (0x0101010101010101u * (byte))
+
+/* n bytes of two levels each: n low ones, then n high ones. */
+static void read_nibbles(const uint8_t *q, int n, uint8_t *level)
 {
-    for (int i = 0; i < 16; i++) {
-        level[i] = q[i] & 15;
-        level[i + 16] = q[i] >> 4;
+    for (int i = 0; i < n; i += 8) {
+        uint64_t v = load64(q + i);
+        store64(level + i, v & EACH(15));
+        store64(level + i + n, v >> 4 & EACH(15));
     }
 }
 
+/* The fifth bits of 32 levels. */
 static void read_high_bits(uint32_t bits, uint8_t *level)
 {
-    for (int i = 0; i < 32; i++)
-        level[i] = (uint8_t)(level[i] | (bits >> i & 1) << 4);
+    for (int i = 0; i < 32; i += 4) {
+        /* Bit j of four to byte j: the copies do not overlap. */
+        uint32_t v = (bits >> i & 15) * 0x00204081u & 0x01010101u;
+        store32(level + i, load32(level + i) | v << 4);
+    }
 }
 
 /* The 6-bit scales and minima of Q4_K and Q5_K: 12 bytes for 8 of each. */
@@ -71,27 +93,33 @@ static void read_scales_k(const uint8_t *s, struct levels *v)
 /* Four runs of 32 bytes; each byte holds a column of two neighbour blocks. */
 static void read_nibbles_k(const uint8_t *q, uint8_t *level)
 {
-    for (int c = 0; c < 4; c++, q += 32, level += 64)
-        for (int i = 0; i < 32; i++) {
-            level[i] = q[i] & 15;
-            level[i + 32] = q[i] >> 4;
+    for (int c = 0; c < 4; c++)
+        read_nibbles(q + 32 * c, 32, level + 64 * c);
+}
+
+/* Bit b of byte i is the fifth bit of level i of block b. */
+static void read_high_bits_k(const uint8_t *high, uint8_t *level)
+{
+    for (int b = 0; b < 8; b++)
+        for (int i = 0; i < 32; i += 8) {
+            uint64_t v = (load64(high + i) >> b & EACH(1)) << 4;
+            store64(level + 32 * b + i, load64(level + 32 * b + i) | v);
         }
 }
 
 static void read_q6_k(const uint8_t *p, struct levels *v)
 {
-    const uint8_t *low = p, *high = p + 128;
-
-    for (int h = 0; h < 2; h++, low += 64, high += 32) {
-        uint8_t *level = v->level + 128 * h;
-        for (int i = 0; i < 32; i++) {
-            int b = high[i];
-            level[i] = (uint8_t)((low[i] & 15) | (b & 3) << 4);
-            level[i + 32] = (uint8_t)((low[i + 32] & 15) | (b >> 2 & 3) << 4);
-            level[i + 64] = (uint8_t)(low[i] >> 4 | (b >> 4 & 3) << 4);
-            level[i + 96] = (uint8_t)(low[i + 32] >> 4 | b >> 6 << 4);
+    for (int h = 0; h < 2; h++)
+        for (int i = 0; i < 32; i += 8) {
+            uint8_t *level = v->level + 128 * h + i;
+            uint64_t a = load64(p + 64 * h + i);
+            uint64_t b = load64(p + 64 * h + 32 + i);
+            uint64_t high = load64(p + 128 + 32 * h + i);
+            store64(level, (a & EACH(15)) | (high << 4 & EACH(48)));
+            store64(level + 32, (b & EACH(15)) | (high << 2 & EACH(48)));
+            store64(level + 64, (a >> 4 & EACH(15)) | (high & EACH(48)));
+            store64(level + 96, (b >> 4 & EACH(15)) | (high >> 2 & EACH(48)));
         }
-    }
     memcpy(v->sub_d, p + 192, 16);
     v->d = load16(p + 208);
 }
@@ -105,19 +133,19 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
     v->d = load16(p);
     v->m = load16(p + 2); /* of affine types */
     switch (type) {
-    case TLPI_Q4_0: read_nibbles(p + 2, v->level); break;
-    case TLPI_Q4_1: read_nibbles(p + 4, v->level); break;
+    case TLPI_Q4_0: read_nibbles(p + 2, 16, v->level); break;
+    case TLPI_Q4_1: read_nibbles(p + 4, 16, v->level); break;
     case TLPI_Q5_0:
-        read_nibbles(p + 6, v->level);
+        read_nibbles(p + 6, 16, v->level);
         read_high_bits(load32(p + 2), v->level);
         break;
     case TLPI_Q5_1:
-        read_nibbles(p + 8, v->level);
+        read_nibbles(p + 8, 16, v->level);
         read_high_bits(load32(p + 4), v->level);
         break;
     case TLPI_Q8_0:
-        for (int i = 0; i < 32; i++)
-            v->level[i] = p[i + 2] ^ 0x80;
+        for (int i = 0; i < 32; i += 8)
+            store64(v->level + i, load64(p + 2 + i) ^ EACH(128));
         break;
     case TLPI_Q4_K:
         read_scales_k(p + 4, v);
@@ -126,8 +154,7 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
     case TLPI_Q5_K:
         read_scales_k(p + 4, v);
         read_nibbles_k(p + 48, v->level);
-        for (int i = 0; i < TLPI_SUPER; i++)
-            v->level[i] |= (uint8_t)((p[16 + i % 32] >> i / 32 & 1) << 4);
+        read_high_bits_k(p + 16, v->level);
         break;
     default: break;
     }
@@ -238,18 +265,15 @@ static void pack_group_float(const struct packing *p, int64_t group)
     int64_t n_row = TLPI_MIN(w->n_row - row0, (int64_t)TLPI_GROUP);
     const uint8_t *src = p->src + (size_t)row0 * p->stride;
     uint8_t *dst = p->dst + (size_t)group * w->group_bytes;
-    int64_t pair = w->type == TLPI_BF16 ? 2 : 1;
 
-    if (n_row < TLPI_GROUP || w->n_col % pair)
+    if (n_row < TLPI_GROUP)
         memset(dst, 0, w->group_bytes);
     for (int64_t k0 = 0; k0 < w->n_col; k0 += TLPI_BLOCK) {
         int64_t k1 = TLPI_MIN(k0 + TLPI_BLOCK, w->n_col);
         for (int64_t r = 0; r < n_row; r++)
-            for (int64_t k = k0; k < k1; k++) {
-                int64_t at = (k / pair * TLPI_GROUP + r) * pair + k % pair;
-                memcpy(dst + (size_t)at * size,
+            for (int64_t k = k0; k < k1; k++)
+                memcpy(dst + (size_t)(k * TLPI_GROUP + r) * size,
                        src + (size_t)r * p->stride + (size_t)k * size, size);
-            }
     }
 }
 
@@ -272,7 +296,7 @@ static size_t packed_group_bytes(tlpi_dtype type, int64_t n_col)
     size_t n = (size_t)n_col;
 
     if (!s.bits)
-        return type == TLPI_F32 ? n * 64 : (n + n % 2) * 32;
+        return n * TLPI_GROUP * (type == TLPI_F32 ? 4 : 2);
     return n / TLPI_BLOCK * (size_t)tlpi_mm_block_bytes(s) +
            n / TLPI_SUPER * (size_t)tlpi_mm_super_bytes(s);
 }
