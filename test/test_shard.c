@@ -130,6 +130,33 @@ Test(shard, three_ranks_share_a_par_pair_in_spans_that_overlap)
     tlp_model_free(m);
 }
 
+/*
+ * Six ranks for a member of two kv heads and one block of columns: cut by
+ * shares, ranks 1 and 4 get the heads and rank 2 the columns.  Rank 3 would sit
+ * in the span with nothing to do.
+ */
+Test(shard, no_rank_in_a_span_is_empty)
+{
+    static const fake_shape shape = {2, 256, 16, 2, 2, 64, 64};
+    static const tlpi_dtype f32[] = {TLPI_F32};
+    tlp_model *m = fake_model(&shape, f32, 1);
+    tlp_plan *p = parse(m, "par:0-1");
+    tlpi_shards *s = cut(p, 12);
+
+    for (int i = 0; i < 2; i++) {
+        tlpi_span span = s->span[0][i];
+        cr_expect_eq(span.first, 6 * i + 1, "%d", span.first);
+        cr_expect_eq(span.count, 3, "%d", span.count);
+        for (int r = span.first; r < span.first + span.count; r++) {
+            const tlpi_stage_shard *part = tlpi_shard_at(s, 0, r);
+            cr_expect_eq(part->n_attn + part->n_ffn, 1, "rank %d", r);
+        }
+    }
+    tlpi_shards_free(s);
+    tlp_plan_free(p);
+    tlp_model_free(m);
+}
+
 Test(shard, the_number_of_ranks_is_bounded)
 {
     tlp_model *m = fake_model(&smollm2, q4_1, 1);
