@@ -99,7 +99,7 @@ static tlp_status compile(tlpi_pretok *p, const char *pattern,
                       PCRE2_UTF | PCRE2_UCP, &error, &at, context);
 
     if (!code)
-        return error == PCRE2_ERROR_NOMEMORY
+        return error == PCRE2_ERROR_HEAP_FAILED
                    ? tlpi_fail_nomem()
                    : tlpi_fail(TLP_ERROR, "pattern \"%s\": PCRE2 error %d at "
                                "%zu", pattern, error, at);
