@@ -114,6 +114,7 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
     };
     TLP_TRY(tlpi_crew_create(&s->crew, &s->rank0, &setup));
     TLP_TRY(alloc_tables(s));
+    tlp_session_reset_stats(s); /* setting up used the communicator too */
     *out = s;
     s = NULL;
 done:
