@@ -1,0 +1,455 @@
+/*
+ * test_parity.c - logits under every kind of plan, against the equations.
+ *
+ * test/support/ref.c evaluates the equations in double precision; golden.txt
+ * ties it to a third implementation.  The library must come within f32
+ * rounding of it whatever the ranks, threads, kernels and tensor types.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/ref.h"
+#include "support/rig.h"
+#include "support/tiny.h"
+
+#define N_TOKEN 13
+
+/*
+ * The logits of these models reach about LOGIT_SCALE.  Sums of a few hundred
+ * f32 products through a handful of layers lose some ten units in the last
+ * place of such values: 1e-4 is an order of magnitude above what is seen and
+ * two below what any wrong norm, head or position would do.
+ */
+#define TOLERANCE 1e-4
+
+typedef struct plan_case {
+    const char *plan;   /* for the library's parser */
+    const char *stages; /* the same written out, for the reference */
+} plan_case;
+
+/* Five layers: groups of two, three and five, mixed modes, studies. */
+static const plan_case plans[] = {
+    { "serial", "0 1 2 3 4" },
+    { "lp:1-2", "0 lp:1,2 3 4" },
+    { "lp:0-2,3-4", "lp:0,1,2 lp:3,4" },
+    { "par:1-2,3-4", "0 par:1,2 par:3,4" },
+    { "par:1-3", "0 par:1,2,3 4" },
+    { "par:0-4", "par:0,1,2,3,4" },
+    { "asym:0-1,3-4", "asym:0,1 2 asym:3,4" },
+    { "asym:1-3", "0 asym:1,2,3 4" },
+    { "lp-code:1-2", "0 lp-code:1,2 3 4" },
+    { "merge:2-3", "0 1 merge:2,3 4" },
+    { "merge:0-2", "merge:0,1,2 3 4" },
+    { "drop:1,3", "0 2 4" },
+    { "order:0,3,2,1,4", "0 3 2 1 4" },
+    { "lp:0-1;asym:2-3", "lp:0,1 asym:2,3 4" },
+    { "drop:2;par:0-1;merge:3-4", "par:0,1 merge:3,4" },
+};
+
+/* The modes that must hold for every tensor type and shape. */
+static const plan_case main_plans[] = {
+    { "serial", "0 1 2" },
+    { "lp:0-1", "lp:0,1 2" },
+    { "par:1-2", "0 par:1,2" },
+    { "asym:0-2", "asym:0,1,2" },
+};
+
+static const char *const archs[] = { "llama", "qwen2", "qwen3" };
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
+static const tlpi_dtype types[] = {
+    TLPI_F32, TLPI_F16, TLPI_BF16, TLPI_Q8_0, TLPI_Q4_0, TLPI_Q4_1,
+    TLPI_Q5_0, TLPI_Q5_1, TLPI_Q4_K, TLPI_Q5_K, TLPI_Q6_K,
+};
+
+static tiny_spec three_layers(tlpi_dtype type)
+{
+    tiny_spec s = tiny_default();
+
+    s.n_layer = 3;
+    s.type = type;
+    return s;
+}
+
+/* Rows of 256 and 512, so that no type falls back to another. */
+static tiny_spec wide(tlpi_dtype type)
+{
+    tiny_spec s = three_layers(type);
+
+    s.n_embd = 256;
+    s.n_ff = 512;
+    s.n_head = 8;
+    s.n_head_kv = 4;
+    s.head_dim = 32;
+    return s;
+}
+
+/* One model with its reference, evaluated on the same tokens throughout. */
+typedef struct subject {
+    const char *path;
+    ref_model *ref;
+    int32_t ids[N_TOKEN];
+    size_t n; /* logits of all tokens */
+} subject;
+
+static subject subject_open(const tiny_spec *spec)
+{
+    subject s = { .path = tiny_make(spec) };
+
+    s.ref = ref_open(s.path);
+    s.n = (size_t)(N_TOKEN * ref_n_vocab(s.ref));
+    rig_tokens(s.ids, N_TOKEN, (size_t)ref_n_vocab(s.ref), spec->seed);
+    return s;
+}
+
+static double *expected(const subject *s, const plan_case *c)
+{
+    ref_plan p = ref_parse(c->stages);
+
+    return ref_logits(s->ref, &p, s->ids, N_TOKEN);
+}
+
+static void expect_close(const subject *s, const plan_case *c,
+                         const double *want, const tlp_session_options *o,
+                         const char *what)
+{
+    float *got = rig_run(s->path, c->plan, o, s->ids, N_TOKEN);
+    double d = rig_diff(got, want, s->n);
+
+    cr_assert(d <= TOLERANCE,
+              "%s, %s, %d ranks of %d, %s: off by %g where logits reach %g",
+              what, c->plan, o->n_rank, o->n_thread, rig_isa_name(o->isa), d,
+              rig_scale(want, s->n));
+    free(got);
+}
+
+TestSuite(parity, .timeout = 300);
+
+/* ==== the reference itself =============================================== */
+
+/* "arch-type" or "arch-type-variant"; types in blocks of 256 get rows that
+ * hold them. */
+static tiny_spec golden_spec(const char *name)
+{
+    tiny_spec s = tiny_default();
+
+    for (int i = 0; i < COUNT(archs); i++)
+        if (strncmp(name, archs[i], strlen(archs[i])) == 0)
+            s.arch = archs[i];
+    for (int i = 0; i < COUNT(types); i++)
+        if (strstr(name, tlpi_dtype_get(types[i])->name))
+            s.type = types[i];
+    if (tlpi_dtype_get(s.type)->block == 256) {
+        tiny_spec w = wide(s.type);
+        w.n_layer = s.n_layer;
+        s = w;
+    }
+    s.rope_freqs = strstr(name, "-freqs");
+    s.tied = strstr(name, "-tied");
+    if (strstr(name, "-linear"))
+        s.rope_scale = 4;
+    if (strstr(name, "-head24"))
+        s.head_dim = 24;
+    return s;
+}
+
+/* Lines "model | stages | logits of the last token: ids 0, 24, 48, ...". */
+Test(parity, reference_agrees_with_golden_numbers)
+{
+    char line[1024], name[32], stages[128];
+    int n_line = 0, n_logit = 0, at;
+    FILE *f = fopen("test/data/golden.txt", "r");
+
+    cr_assert(f != NULL, "test/data/golden.txt: cannot be read");
+    while (fgets(line, sizeof line, f)) {
+        if (line[0] == '#')
+            continue;
+        cr_assert_eq(sscanf(line, "%31[^ |] | %127[^|]| %n", name, stages, &at),
+                     2, "golden.txt: %s", line);
+        stages[strlen(stages) - 1] = 0; /* the blank before the bar */
+        tiny_spec spec = golden_spec(name);
+        subject s = subject_open(&spec);
+        double *got = expected(&s, &(plan_case){ "", stages });
+        const double *last = got + (N_TOKEN - 1) * ref_n_vocab(s.ref);
+        char *p = line + at, *end;
+        int id = 0;
+        for (double want = strtod(p, &end); end != p; want = strtod(p, &end)) {
+            cr_assert_float_eq(last[id], want, 2e-5, "%s, %s: logit %d is %.6f",
+                               name, stages, id, last[id]);
+            id += 24;
+            n_logit++;
+            p = end;
+        }
+        free(got);
+        ref_close(s.ref);
+        n_line++;
+    }
+    fclose(f);
+    cr_assert(n_line >= 20 && n_logit == 12 * n_line,
+              "golden.txt: %d lines, %d logits", n_line, n_logit);
+}
+
+/* ==== plans, architectures, ranks ======================================== */
+
+static void all_plans(const char *arch)
+{
+    tiny_spec spec = tiny_default();
+
+    spec.arch = arch;
+    spec.type = TLPI_F32;
+    subject s = subject_open(&spec);
+    for (int c = 0; c < COUNT(plans); c++) {
+        double *want = expected(&s, &plans[c]);
+        double scale = rig_scale(want, s.n);
+
+        cr_assert(scale > 0.5 && scale < 50, "logits reach %g", scale);
+        for (int ranks = 1; ranks <= 4; ranks++) {
+            tlp_session_options o = rig_f32(ranks, 1 + ranks % 2);
+
+            expect_close(&s, &plans[c], want, &o, arch);
+        }
+        free(want);
+    }
+    ref_close(s.ref);
+}
+
+Test(parity, llama) { all_plans("llama"); }
+Test(parity, qwen2) { all_plans("qwen2"); }
+Test(parity, qwen3) { all_plans("qwen3"); }
+
+/* Every plan must differ from every other: else the table above proves less
+ * than it seems to. */
+Test(parity, plans_differ)
+{
+    tiny_spec spec = tiny_default();
+    subject s = subject_open(&spec);
+    double *want[COUNT(plans)];
+
+    for (int c = 0; c < COUNT(plans); c++) {
+        want[c] = expected(&s, &plans[c]);
+        for (int b = 0; b < c; b++) {
+            double best = 0;
+
+            for (size_t i = 0; i < s.n; i++)
+                best = fmax(best, fabs(want[b][i] - want[c][i]));
+            cr_assert(best > 100 * TOLERANCE, "%s and %s: only %g apart",
+                      plans[b].plan, plans[c].plan, best);
+        }
+    }
+    for (int c = 0; c < COUNT(plans); c++)
+        free(want[c]);
+    ref_close(s.ref);
+}
+
+/* ==== shapes ============================================================= */
+
+static void main_plans_on(const tiny_spec *spec, const char *what, int n_rank)
+{
+    subject s = subject_open(spec);
+
+    for (int c = 0; c < COUNT(main_plans); c++) {
+        double *want = expected(&s, &main_plans[c]);
+
+        for (int ranks = 1; ranks <= n_rank; ranks++) {
+            tlp_session_options o = rig_f32(ranks, 1);
+
+            expect_close(&s, &main_plans[c], want, &o, what);
+        }
+        free(want);
+    }
+    ref_close(s.ref);
+}
+
+Test(parity, odd_heads_and_uneven_splits)
+{
+    static const struct {
+        const char *what;
+        int n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab;
+    } shapes[] = {
+        { "9 heads on 3", 144, 96, 9, 3, 16, 288 },
+        { "7 heads, all kv", 112, 72, 7, 7, 16, 301 },
+        { "5 heads on 1", 80, 200, 5, 1, 16, 289 },
+        { "wide heads", 64, 100, 4, 2, 40, 350 },
+        { "narrow heads", 96, 34, 3, 3, 8, 300 },
+        { "one head", 32, 32, 1, 1, 32, 288 },
+    };
+
+    for (int i = 0; i < COUNT(shapes); i++)
+        for (int a = 0; a < COUNT(archs); a++) {
+            tiny_spec s = three_layers(i % 2 ? TLPI_F32 : TLPI_F16);
+
+            s.arch = archs[a];
+            s.n_embd = shapes[i].n_embd;
+            s.n_ff = shapes[i].n_ff;
+            s.n_head = shapes[i].n_head;
+            s.n_head_kv = shapes[i].n_head_kv;
+            s.head_dim = shapes[i].head_dim;
+            s.n_vocab = shapes[i].n_vocab;
+            s.tied = i % 3 == 0;
+            main_plans_on(&s, shapes[i].what, 3);
+        }
+}
+
+/* Quantised rows can only be cut at whole blocks; few blocks, many ranks. */
+Test(parity, blocks_that_do_not_divide)
+{
+    tiny_spec s = three_layers(TLPI_Q8_0);
+
+    s.n_embd = 96;
+    s.n_head = 3;
+    s.n_head_kv = 3;
+    s.head_dim = 32;
+    s.n_ff = 96;
+    main_plans_on(&s, "three blocks", 5);
+    s.n_head = s.n_head_kv = 6; /* two kv heads to a block of attn_output */
+    s.head_dim = 16;
+    main_plans_on(&s, "heads of half a block", 4);
+}
+
+Test(parity, rope_variants)
+{
+    tiny_spec s = three_layers(TLPI_F32);
+
+    s.rope_freqs = true;
+    main_plans_on(&s, "rope_freqs", 2);
+    s.rope_freqs = false;
+    s.rope_scale = 4;
+    main_plans_on(&s, "linear scaling", 2);
+    s.arch = "qwen2";
+    main_plans_on(&s, "linear scaling, qwen2", 2);
+}
+
+/* ==== tensor types ======================================================= */
+
+static void expect_type(const char *path, const char *type)
+{
+    tlp_model *m = NULL;
+    tlp_model_info info = { .struct_size = sizeof info };
+
+    CHECK_OK(tlp_model_open(&m, path, NULL));
+    CHECK_OK(tlp_model_get_info(m, &info));
+    cr_assert_str_eq(info.quant, type);
+    tlp_model_free(m);
+}
+
+/* Every type with every instruction set, on one and more ranks. */
+static void types_from(int begin, int end)
+{
+    for (int i = begin; i < end; i++) {
+        tiny_spec spec = wide(types[i]);
+        const char *name = tlpi_dtype_get(types[i])->name;
+        subject s = subject_open(&spec);
+
+        expect_type(s.path, name);
+        for (int c = 0; c < COUNT(main_plans); c++) {
+            double *want = expected(&s, &main_plans[c]);
+
+            for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AVX512; isa++) {
+                tlp_session_options o = rig_f32(1 + (c + isa) % 3, 1 + c % 2);
+
+                o.isa = isa;
+                if (rig_has_isa(isa))
+                    expect_close(&s, &main_plans[c], want, &o, name);
+            }
+            free(want);
+        }
+        ref_close(s.ref);
+    }
+}
+
+Test(parity, types_float) { types_from(0, 3); }
+Test(parity, types_old_quants) { types_from(3, 8); }
+Test(parity, types_k_quants) { types_from(8, COUNT(types)); }
+
+Test(parity, foreign_instruction_set_is_refused)
+{
+    if (rig_has_isa(TLP_ISA_AVX512))
+        cr_skip("this machine has all instruction sets");
+    tiny_spec spec = three_layers(TLPI_F32);
+    rig r = rig_open(tiny_make(&spec), "serial", NULL);
+    tlp_session_options o = rig_f32(1, 1);
+    tlp_session *s = NULL;
+
+    o.isa = TLP_ISA_AVX512;
+    CHECK_FAILS(TLP_ENOTSUP, tlp_session_create(&s, r.plan, &o));
+    rig_close(&r);
+}
+
+/*
+ * Default compute rounds activations to 8 bits, whose step is 1/127 of a
+ * block's largest value: about half a percent of noise on each input, which
+ * sums of random signs keep at that.  Measured over whole rows it stays below
+ * 3 percent; a kernel that mistakes a scale, minimum or nibble is off by more.
+ */
+Test(parity, default_compute_is_close)
+{
+    for (int i = 0; i < COUNT(types); i++) {
+        tiny_spec spec = wide(types[i]);
+        subject s = subject_open(&spec);
+
+        for (int c = 0; c < COUNT(main_plans); c++) {
+            double *want = expected(&s, &main_plans[c]), noise = 0, power = 0;
+
+            for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AVX512; isa++) {
+                tlp_session_options o = rig_f32(1 + (c + isa) % 2, 1);
+
+                o.compute = TLP_COMPUTE_DEFAULT;
+                o.isa = isa;
+                if (!rig_has_isa(isa))
+                    continue;
+                float *got = rig_run(s.path, main_plans[c].plan, &o, s.ids,
+                                     N_TOKEN);
+                for (size_t j = 0; j < s.n; j++) {
+                    noise += ((double)got[j] - want[j]) *
+                             ((double)got[j] - want[j]);
+                    power += want[j] * want[j];
+                }
+                cr_assert(sqrt(noise / power) < 0.03, "%s, %s, %s: noise %g",
+                          tlpi_dtype_get(types[i])->name, main_plans[c].plan,
+                          rig_isa_name(isa), sqrt(noise / power));
+                free(got);
+            }
+            free(want);
+        }
+        ref_close(s.ref);
+    }
+}
+
+/* ==== containers ========================================================= */
+
+/* The same weights in other wrapping give the same bits. */
+Test(parity, files)
+{
+    tiny_spec spec = three_layers(TLPI_Q4_0);
+    tlp_session_options o = rig_f32(2, 1);
+    subject s = subject_open(&spec);
+    float *plain = rig_run(s.path, "par:0-1", &o, s.ids, N_TOKEN);
+
+    for (int i = 0; i < 3; i++) {
+        tiny_spec other = spec;
+
+        other.version = i == 0 ? 2 : 3;
+        other.n_split = i == 0 ? 1 : i == 1 ? 2 : 5;
+        float *got = rig_run(tiny_make(&other), "par:0-1", &o, s.ids, N_TOKEN);
+        cr_assert_eq(memcmp(got, plain, s.n * sizeof *got), 0,
+                     "version %u, %d files: other bits", other.version,
+                     other.n_split);
+        free(got);
+    }
+    tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
+    rig r = { 0 };
+    mo.no_mmap = 1;
+    CHECK_OK(tlp_model_open(&r.model, s.path, &mo));
+    CHECK_OK(tlp_plan_parse(&r.plan, r.model, "par:0-1"));
+    CHECK_OK(tlp_session_create(&r.session, r.plan, &o));
+    r.n_vocab = (size_t)spec.n_vocab;
+    float *got = rig_eval(&r, 0, s.ids, N_TOKEN);
+    cr_assert_eq(memcmp(got, plain, s.n * sizeof *got), 0, "no_mmap differs");
+    free(got);
+    free(plain);
+    rig_close(&r);
+    ref_close(s.ref);
+}
