@@ -45,20 +45,28 @@ static size_t put_char(char *dst, unsigned c)
     return 2;
 }
 
+/* The byte spelt at s (n >= 1 bytes left) and the length of its spelling; -1
+ * if none is. */
+static int spelt_byte(const char *s, size_t n, size_t *len)
+{
+    tlpi_utf8 what;
+    unsigned c = (uint8_t)s[0];
+
+    *len = tlpi_utf8_next(s, n, &what);
+    if (what != TLPI_UTF8_CHAR || *len > 2)
+        return -1;
+    if (*len == 2)
+        c = (c & 0x1f) << 6 | ((uint8_t)s[1] & 0x3f);
+    return byte_of_char(c);
+}
+
 /* Bytes spelt by a token text, into dst; -1 if it is not in that spelling. */
 static ptrdiff_t decode_text(tlpi_str text, char *dst)
 {
     ptrdiff_t len = 0;
 
-    for (size_t i = 0; i < text.n;) {
-        tlpi_utf8 what;
-        size_t n = tlpi_utf8_next(text.s + i, text.n - i, &what);
-        unsigned c = (uint8_t)text.s[i];
-        if (what != TLPI_UTF8_CHAR || n > 2)
-            return -1;
-        if (n == 2)
-            c = (c & 0x1f) << 6 | ((uint8_t)text.s[i + 1] & 0x3f);
-        int b = byte_of_char(c);
+    for (size_t i = 0, n; i < text.n;) {
+        int b = spelt_byte(text.s + i, text.n - i, &n);
         if (b < 0)
             return -1;
         dst[len++] = (char)b;
@@ -91,6 +99,19 @@ static tlp_status bad_merge(const tlpi_vocab *v, uint64_t i, tlpi_str merge,
                      v->g->path, (unsigned long long)i, TLPI_STR(merge), what);
 }
 
+/* Remember which bytes this merge brings together.  Texts that spell no bytes
+ * are never reached from a text. */
+static void note_touch(tlpi_vocab *v, tlpi_str left, tlpi_str right)
+{
+    size_t back = left.n > 1 && ((uint8_t)left.s[left.n - 1] & 0xc0) == 0x80;
+    size_t len;
+    int a = spelt_byte(left.s + left.n - 1 - back, 1 + back, &len);
+    int b = spelt_byte(right.s, right.n, &len);
+
+    if (a >= 0 && b >= 0)
+        v->touch[a][b / 32] |= 1u << b % 32;
+}
+
 static tlp_status add_merge(tlpi_vocab *v, uint64_t i, tlpi_str merge)
 {
     /* A blank in first place is the left token's own. */
@@ -111,6 +132,7 @@ static tlp_status add_merge(tlpi_vocab *v, uint64_t i, tlpi_str merge)
         return bad_merge(v, i, merge, "the right part is no token");
     if (id < 0)
         return bad_merge(v, i, merge, "the joined text is no token");
+    note_touch(v, left, right);
     tlpi_pair *p = pair_slot(v, (uint32_t)l, (uint32_t)r);
     if (p->left == UINT32_MAX) /* the first of equal pairs counts */
         *p = (tlpi_pair){ (uint32_t)l, (uint32_t)r, (uint32_t)i, id };
@@ -276,6 +298,29 @@ typedef struct sink {
     tlpi_ids *out;
 } sink;
 
+/* Can any merge join what ends in a with what begins with b? */
+static bool may_touch(const tlpi_vocab *v, char a, char b)
+{
+    return v->touch[(uint8_t)a][(uint8_t)b / 32] >> (uint8_t)b % 32 & 1;
+}
+
+/* A long word falls apart where no merge can reach across. */
+static tlp_status encode_parts(const tlpi_vocab *v, const char *s, size_t n,
+                               tlpi_ids *out)
+{
+    tlp_status st = TLP_OK;
+
+    for (size_t from = 0, to; from < n && st == TLP_OK; from = to) {
+        to = from + 1;
+        while (to < n && may_touch(v, s[to - 1], s[to]))
+            to++;
+        st = to - from <= SHORT_WORD
+                 ? encode_short(v, s + from, to - from, out)
+                 : encode_long(v, s + from, to - from, out);
+    }
+    return st;
+}
+
 static tlp_status encode_word(void *arg, const char *s, size_t n)
 {
     const sink *to = arg;
@@ -288,7 +333,7 @@ static tlp_status encode_word(void *arg, const char *s, size_t n)
             return tlpi_ids_push(to->out, id);
     }
     return n <= SHORT_WORD ? encode_short(to->v, s, n, to->out)
-                           : encode_long(to->v, s, n, to->out);
+                           : encode_parts(to->v, s, n, to->out);
 }
 
 tlp_status tlpi_bpe_encode(const tlpi_vocab *v, const char *s, size_t n,

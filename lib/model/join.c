@@ -1,9 +1,11 @@
 /*
  * join.c - join neighbouring symbols of a word, the best pair first.
  *
- * Symbols form a linked list; a heap holds the pairs that can be joined.  Pairs
- * that are gone stay in the heap and are recognised when they come up: what the
- * two neighbours give now is asked again.  Time n log n, whatever the input.
+ * Symbols form a linked list, and each knows the rank of the pair it begins.
+ * The best of all pairs is better than the two it overlaps, so a heap of such
+ * local bests is enough; in a run of equal symbols that is one.  Entries whose
+ * pair is gone stay there: the symbol's rank is another when they come up.
+ * Time is n log n, whatever the input.
  */
 #include "model/vocab_impl.h"
 
@@ -20,11 +22,11 @@ tlp_status tlpi_merger_begin(tlpi_merger *m, size_t n)
             return tlpi_fail_nomem();
         m->cap_sym = cap;
     }
-    for (size_t i = 0; i <= n; i++) {
-        m->sym[i].prev = i > 0 ? (uint32_t)i - 1 : TLPI_NO_SYMBOL;
-        m->sym[i].next = (uint32_t)i + 1;
+    m->n = (uint32_t)n;
+    for (uint32_t i = 0; i <= m->n; i++) {
+        m->sym[i].prev = i > 0 ? i - 1 : TLPI_NO_SYMBOL;
+        m->sym[i].next = i + 1;
     }
-    m->n = n;
     m->n_heap = 0;
     return TLP_OK;
 }
@@ -37,6 +39,8 @@ void tlpi_merger_free(tlpi_merger *m)
     m->heap = NULL;
     m->cap_sym = m->cap_heap = 0;
 }
+
+/* ==== heap =============================================================== */
 
 static tlp_status heap_push(tlpi_merger *m, uint64_t key)
 {
@@ -83,39 +87,88 @@ static uint64_t heap_pop(tlpi_merger *m)
     return top;
 }
 
-/* Put the pair that begins at `left` on the heap, if it can be joined. */
-static tlp_status offer(tlpi_merger *m, tlpi_join_fn join, const void *arg,
-                        uint32_t left)
+/* ==== joining ============================================================ */
+
+static uint32_t rank_at(const tlpi_merger *m, uint32_t i)
+{
+    return i < m->n ? m->sym[i].rank : TLPI_NO_RANK;
+}
+
+static void set_rank(tlpi_merger *m, tlpi_join_fn join, const void *arg,
+                     uint32_t left)
 {
     uint32_t right = m->sym[left].next, rank, value;
 
-    if (right == m->n || !join(arg, m->sym, left, right, &rank, &value))
+    m->sym[left].rank =
+        right < m->n && join(arg, m->sym, left, right, &rank, &value)
+            ? rank
+            : TLPI_NO_RANK;
+}
+
+/* Is the pair that begins at i better than the two that overlap it? */
+static bool is_local_best(const tlpi_merger *m, uint32_t i)
+{
+    uint32_t rank = rank_at(m, i);
+
+    return rank != TLPI_NO_RANK && rank < rank_at(m, m->sym[i].prev) &&
+           rank <= rank_at(m, m->sym[i].next);
+}
+
+static tlp_status offer(tlpi_merger *m, uint32_t i)
+{
+    return is_local_best(m, i)
+               ? heap_push(m, (uint64_t)m->sym[i].rank << 32 | i)
+               : TLP_OK;
+}
+
+/*
+ * Join the pair that begins at `left`, and offer what has become a local best:
+ * the new pairs on either side, or those beyond them.  These were offered
+ * before if they were better than the old neighbour.
+ */
+static tlp_status join_pair(tlpi_merger *m, tlpi_join_fn join, const void *arg,
+                            uint32_t left)
+{
+    tlp_status st = TLP_OK;
+    tlpi_symbol *sym = m->sym;
+    uint32_t right = sym[left].next, next = sym[right].next;
+    uint32_t prev = sym[left].prev, rank;
+    uint32_t old_right = sym[right].rank, old_prev = rank_at(m, prev);
+
+    if (!join(arg, sym, left, right, &rank, &sym[left].value))
         return TLP_OK;
-    return heap_push(m, (uint64_t)rank << 32 | left);
+    sym[left].next = next;
+    sym[next].prev = left;
+    sym[right].rank = TLPI_NO_RANK;
+    set_rank(m, join, arg, left);
+    if (prev != TLPI_NO_SYMBOL)
+        set_rank(m, join, arg, prev);
+
+    TLP_TRY(offer(m, left));
+    if (rank_at(m, next) >= old_right)
+        TLP_TRY(offer(m, next));
+    if (prev == TLPI_NO_SYMBOL)
+        goto done;
+    TLP_TRY(offer(m, prev));
+    if (rank_at(m, sym[prev].prev) > old_prev)
+        TLP_TRY(offer(m, sym[prev].prev));
+done:
+    return st;
 }
 
 tlp_status tlpi_merger_run(tlpi_merger *m, tlpi_join_fn join, const void *arg)
 {
     tlp_status st = TLP_OK;
-    tlpi_symbol *sym = m->sym;
 
-    for (size_t i = 0; i < m->n; i++)
-        TLP_TRY(offer(m, join, arg, (uint32_t)i));
+    for (uint32_t i = 0; i < m->n; i++)
+        set_rank(m, join, arg, i);
+    for (uint32_t i = 0; i < m->n; i++)
+        TLP_TRY(offer(m, i));
     while (m->n_heap > 0) {
         uint64_t key = heap_pop(m);
-        uint32_t left = (uint32_t)key, right = sym[left].next, rank, value;
-        if (right == 0 || right == m->n ||
-            !join(arg, sym, left, right, &rank, &value) ||
-            rank != (uint32_t)(key >> 32))
-            continue;
-        uint32_t next = sym[right].next;
-        sym[left].value = value;
-        sym[left].next = next;
-        sym[next].prev = left;
-        sym[right].next = 0;
-        if (sym[left].prev != TLPI_NO_SYMBOL)
-            TLP_TRY(offer(m, join, arg, sym[left].prev));
-        TLP_TRY(offer(m, join, arg, left));
+        uint32_t left = (uint32_t)key;
+        if (m->sym[left].rank == (uint32_t)(key >> 32))
+            TLP_TRY(join_pair(m, join, arg, left));
     }
 done:
     return st;

@@ -89,18 +89,21 @@ tlp_status tlpi_pretok_split(const tlpi_pretok *p, const char *text, size_t n,
 /* ==== merging (join.c) ================================================== */
 
 #define TLPI_NO_SYMBOL UINT32_MAX
+#define TLPI_NO_RANK UINT32_MAX
 
 /* A piece of a word; neighbours are indices into the same array. */
 typedef struct tlpi_symbol {
-    uint32_t prev; /* TLPI_NO_SYMBOL for the first */
-    uint32_t next; /* n for the last; 0 once merged away */
+    uint32_t prev;  /* TLPI_NO_SYMBOL for the first */
+    uint32_t next;  /* n for the last */
     uint32_t value; /* BPE: token id; SPM: where its text begins */
+    uint32_t rank;  /* of joining it with the next; TLPI_NO_RANK: never */
 } tlpi_symbol;
 
 typedef struct tlpi_merger {
     const tlpi_env *env;
     tlpi_symbol *sym; /* [n + 1]; sym[n] closes the list */
-    size_t n, cap_sym;
+    uint32_t n;
+    size_t cap_sym;
     uint64_t *heap; /* rank << 32 | symbol: lowest rank first, then leftmost */
     size_t n_heap, cap_heap;
 } tlpi_merger;
@@ -147,6 +150,7 @@ struct tlpi_vocab {
     tlpi_pretok_rules rules;
     tlpi_pair *pair; /* hash table */
     size_t pair_mask;
+    uint32_t touch[256][8]; /* bit b of row a: some merge joins ..a and b.. */
     /* SPM */
     uint32_t *rank; /* [n_token] lower joins first: scores, turned round */
     bool space_prefix;
