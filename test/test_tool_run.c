@@ -176,7 +176,7 @@ Test(tool_run, stats)
 Test(tool_run, interactive)
 {
     const char *m = model();
-    char first[4096], second[8192], prompt[8192];
+    char first[4096], second[4096], prompt[8300];
     static const char opening[] = "<|im_start|>user\nhi<|im_end|>\n"
                                   "<|im_start|>assistant\n";
 
@@ -221,11 +221,11 @@ Test(tool_run, real_model_answers)
     if (!m)
         cr_skip_test("TLP_TEST_MODEL is not set");
 
-    spawned s = SPAWN("tlp", "run", "-m", m, "-n", "12", "-p",
-                      "What is the capital of France?");
-    spawned t = SPAWN("tlp", "run", "-m", m, "-n", "12", "-p",
-                      "What is the capital of France?", "--ranks", "2",
-                      "--threads", "1");
+    spawned s = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "4", "-p",
+                      "The capital of France is");
+    spawned t = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "4", "-p",
+                      "The capital of France is", "--ranks", "2", "--threads",
+                      "1");
 
     expect_status(&s, 0);
     expect_status(&t, 0);
