@@ -82,6 +82,8 @@ TLP_CFLAGS = -std=c11 -D_GNU_SOURCE -pthread -fPIC -fvisibility=hidden \
              $(if $(sanitize),$(sanitize) -fno-omit-frame-pointer) \
              -Iinclude
 LIB_CFLAGS = -Ilib $(DEP_CFLAGS)
+# Assertions, which end the process, are for debugging and sanitizers only.
+RELEASE_CFLAGS = $(if $(sanitize)$(call on,DEBUG),,-DNDEBUG)
 TLP_LDFLAGS = $(sanitize) -pthread
 TLP_LIBS    = $(DEP_LIBS) -lm
 
@@ -150,6 +152,7 @@ $(TOOL): $(TOOL_OBJ) $(STATIC)
 	    $(LDLIBS)
 
 $(BUILD)/lib/%.o $(BUILD)/test/%.o: private TLP_CFLAGS += $(LIB_CFLAGS)
+$(BUILD)/lib/%.o: private TLP_CFLAGS += $(RELEASE_CFLAGS)
 $(BUILD)/lib/backend/%_avx2.o: private TLP_CFLAGS += $(AVX2_FLAGS)
 $(BUILD)/lib/backend/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS)
 

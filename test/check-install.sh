@@ -38,10 +38,10 @@ done
 # The shared library is what was linked, and the static one links too.
 readelf -d "$root/generate" | grep -q 'NEEDED.*libtlp\.so\.'
 export PKG_CONFIG_SYSROOT_DIR=
-read -ra static < <(pkg-config --libs --static libpcre2-8 libutf8proc jansson \
-    hwloc)
+mapfile -t deps < <(pkg-config --print-requires-private tlp)
+read -ra deps < <(pkg-config --libs "${deps[@]}")
 ${CC:-cc} -std=c99 -o "$root/generate_static" examples/01_generate.c \
-    -I"$root$prefix/include" "$root$prefix/lib/libtlp.a" "${static[@]}" \
+    -I"$root$prefix/include" "$root$prefix/lib/libtlp.a" "${deps[@]}" \
     -lm -pthread
 
 installed=$("$root$prefix/bin/tlp" --version | head -n 1)
