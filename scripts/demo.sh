@@ -27,13 +27,12 @@ table() {
     local bench eval i
     bench=$("$tlp" bench -m "$model" --plan "${plans[0]}" --plan "${plans[1]}" \
         --ranks 2 --threads 1 --prompt 64 --gen 64 --repeat 5 --json)
-    printf '%-16s%10s%16s%9s%13s\n' '' 'tokens/s' 'all-reduces/' 'depth' \
-        'perplexity'
-    printf '%-16s%10s%16s%9s%13s\n' '' '' 'token' '' ''
+    printf '%-16s%10s%19s%17s%12s\n' '' tokens/s all-reduces/token \
+        'effective depth' perplexity
     for i in 0 1; do
         eval=$("$tlp" eval -m "$model" --text "$text" --plan "${plans[i]}" \
             --ranks 2 --threads 1 --json)
-        printf '%-16s%10.1f%16d%9d%13.2f\n' "${names[i]}" \
+        printf '%-16s%10.1f%19d%17d%12.2f\n' "${names[i]}" \
             "$(decode_speed "$i" <<<"$bench")" \
             "$(field allreduces_per_token <<<"$eval")" \
             "$(field effective_depth <<<"$eval")" \
