@@ -148,7 +148,7 @@ static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
     memset(w->sum, 0, (size_t)w->n_tok * TLPI_GROUP * sizeof *w->sum);
     for (int64_t k = 0; k < n_col; k += TLPI_SUPER) {
         int n = (int)TLPI_MIN(n_col - k, (int64_t)TLPI_SUPER);
-        const float *p = w->mm->panel(weight, group, k, n, w->panel);
+        tlpi_panel p = w->mm->panel(weight, group, k, n, w->panel);
         for (int t = 0, T; t < w->n_tok; t += T) {
             T = tile_of(w->n_tok - t, w->mm->tile);
             w->mm->dot_f(p, n, x + (w->t0 + t) * n_col + k, n_col, T,

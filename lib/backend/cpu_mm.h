@@ -8,8 +8,8 @@
  * Two ways to multiply:
  *   dot_q  8-bit activations, quantised in blocks of 32 columns, against the
  *          integer levels of a quantised weight;
- *   dot_f  f32 activations against a panel: the group's rows as f32, for up to
- *          256 columns at a time, which stay in the first cache.
+ *   dot_f  f32 activations against a panel: up to 256 columns of the group, as
+ *          they are if floats, else turned to f32 in the first cache.
  *
  * Packed weights.  A group is stored block after block of 32 columns, so that
  * a kernel reads one stream.  A block of a quantised type has
@@ -104,6 +104,12 @@ typedef struct tlpi_xq {
     int32_t n_high; /* of its upper half: for the zero of the others */
 } tlpi_xq;
 
+/* Columns of a group, [n][16], as F32, F16 or BF16. */
+typedef struct tlpi_panel {
+    tlpi_dtype type;
+    const void *data;
+} tlpi_panel;
+
 /* T is 1, 2, 4 ... tile; sum is [T][16]. */
 typedef struct tlpi_cpu_mm {
     const char *isa;
@@ -117,13 +123,13 @@ typedef struct tlpi_cpu_mm {
     void (*dot_q)(const tlpi_weight *w, int64_t group, const tlpi_xq *x,
                   int T, float *sum);
 
-    /* Columns [k0, k0 + n) of a group as f32 [n][16]: in buf, or in the weight
-     * itself.  k0 is a multiple of 256 and n at most that. */
-    const float *(*panel)(const tlpi_weight *w, int64_t group, int64_t k0,
-                          int n, float *buf);
+    /* Columns [k0, k0 + n) of a group: as f32 in buf, or the weight's own.
+     * k0 is a multiple of 256 and n at most that. */
+    tlpi_panel (*panel)(const tlpi_weight *w, int64_t group, int64_t k0, int n,
+                        float *buf);
 
     /* sum += panel x for a tile; x [T][stride] */
-    void (*dot_f)(const float *panel, int n, const float *x, int64_t stride,
+    void (*dot_f)(tlpi_panel panel, int n, const float *x, int64_t stride,
                   int T, float *sum);
 
     /* y = silu(gate) * up over n floats, a multiple of 16; y may be gate */

@@ -57,8 +57,8 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x,
     }
 }
 
-static const float *panel(const tlpi_weight *w, int64_t group, int64_t k0,
-                          int n, float *buf)
+static tlpi_panel panel(const tlpi_weight *w, int64_t group, int64_t k0, int n,
+                        float *buf)
 {
     const uint8_t *src = w->data + (size_t)group * w->group_bytes +
                          tlpi_row_bytes(w->type, k0);
@@ -72,17 +72,19 @@ static const float *panel(const tlpi_weight *w, int64_t group, int64_t k0,
             buf[k * TLPI_GROUP + r] = row[k];
         src += tlpi_row_bytes(w->type, w->n_col);
     }
-    return buf;
+    return (tlpi_panel){TLPI_F32, buf};
 }
 
-static void dot_f(const float *panel, int n, const float *x, int64_t stride,
+static void dot_f(tlpi_panel panel, int n, const float *x, int64_t stride,
                   int T, float *sum)
 {
+    const float *w = panel.data;
+
     (void)stride, (void)T; /* 1 */
     for (int r = 0; r < TLPI_GROUP; r++) {
         double total = (double)sum[r];
         for (int k = 0; k < n; k++)
-            total += (double)panel[k * TLPI_GROUP + r] * (double)x[k];
+            total += (double)w[k * TLPI_GROUP + r] * (double)x[k];
         sum[r] = (float)total;
     }
 }

@@ -177,16 +177,24 @@ ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
         dot_part(type, part, p, n_block, x, T, sum);
 }
 
+/* tile(args, T as a constant, sum) */
+#define BY_TILE(T, tile, sum, ...)                                             \
+    do {                                                                       \
+        if ((T) == 1)                                                          \
+            tile(__VA_ARGS__, 1, sum);                                         \
+        else if ((T) == 2)                                                     \
+            tile(__VA_ARGS__, 2, sum);                                         \
+        else if ((T) < TILE)                                                   \
+            tile(__VA_ARGS__, 4, sum);                                         \
+        else                                                                   \
+            tile(__VA_ARGS__, TILE, sum);                                      \
+    } while (0)
+
 #define X(type)                                                                \
     static void dot_##type(const uint8_t *p, int64_t n_block,                  \
                            const tlpi_xq *x, int T, float *sum)                \
     {                                                                          \
-        switch (T) {                                                           \
-        case 1: dot_tile(TLPI_##type, p, n_block, x, 1, sum); break;           \
-        case 2: dot_tile(TLPI_##type, p, n_block, x, 2, sum); break;           \
-        case 4: dot_tile(TLPI_##type, p, n_block, x, 4, sum); break;           \
-        default: dot_tile(TLPI_##type, p, n_block, x, TILE, sum); break;       \
-        }                                                                      \
+        BY_TILE(T, dot_tile, sum, TLPI_##type, p, n_block, x);                 \
     }
 QUANTISED_TYPES(X)
 #undef X
@@ -255,42 +263,42 @@ ALWAYS_INLINE void panel_part(tlpi_dtype type, int part, const uint8_t *p,
 QUANTISED_TYPES(X)
 #undef X
 
-static const float *panel(const tlpi_weight *w, int64_t group, int64_t k0,
-                          int n, float *buf)
+static tlpi_panel panel(const tlpi_weight *w, int64_t group, int64_t k0, int n,
+                        float *buf)
 {
     const tlpi_mm_shape s = tlpi_mm_shape_of(w->type);
     const uint8_t *p = w->data + (size_t)group * w->group_bytes;
 
-    if (s.bits)
-        p += k0 / TLPI_BLOCK * tlpi_mm_block_bytes(s) +
-             k0 / TLPI_SUPER * tlpi_mm_super_bytes(s);
+    if (!s.bits) {
+        p += k0 * TLPI_GROUP * (w->type == TLPI_F32 ? 4 : 2);
+        return (tlpi_panel){w->type, p};
+    }
+    p += k0 / TLPI_BLOCK * tlpi_mm_block_bytes(s) +
+         k0 / TLPI_SUPER * tlpi_mm_super_bytes(s);
     switch (w->type) {
 #define X(type)                                                                \
     case TLPI_##type: panel_##type(p, n / TLPI_BLOCK, buf); break;
         QUANTISED_TYPES(X)
 #undef X
-    case TLPI_F32:
-        return (const float *)(const void *)p + k0 * TLPI_GROUP;
-    case TLPI_F16:
-        p += 2 * k0 * TLPI_GROUP;
-        for (int i = 0; i < n * TLPI_GROUP; i += LANES)
-            vf_store(buf + i, vf_f16(p + 2 * i));
-        break;
-    case TLPI_BF16:
-        p += 2 * k0 * TLPI_GROUP;
-        for (int i = 0; i < n * TLPI_GROUP; i += LANES)
-            vf_store(buf + i, vf_bits(vi_shl32(vi_u16(p + 2 * i), 16)));
-        break;
+    default: break;
     }
-    return buf;
+    return (tlpi_panel){TLPI_F32, buf};
 }
 
 /* ==== f32 activations ==================================================== */
 
+ALWAYS_INLINE vf load_weights(tlpi_dtype type, const uint8_t *p, int64_t i)
+{
+    return type == TLPI_F32   ? vf_load((const float *)(const void *)p + i)
+           : type == TLPI_F16 ? vf_f16(p + 2 * i)
+                              : vf_bits(vi_shl32(vi_u16(p + 2 * i), 16));
+}
+
 /* Summed in blocks of 32 columns, which keeps rounding small and gives the
  * machine several chains to work on when there is one token only. */
-ALWAYS_INLINE void dot_f_tile(const float *panel, int n, const float *x,
-                              int64_t stride, int T, float *sum)
+ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
+                              const float *x, int64_t stride, int T,
+                              float *sum)
 {
     for (int k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
         int k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
@@ -298,12 +306,15 @@ ALWAYS_INLINE void dot_f_tile(const float *panel, int n, const float *x,
         UNROLL for (int t = 0; t < T; t++)
             UNROLL for (int i = 0; i < PARTS; i++)
                 acc[t][i] = vf_set1(0.0f);
-        for (int k = k0; k < k1; k++)
+        for (int k = k0; k < k1; k++) {
+            vf w[PARTS];
+            UNROLL for (int i = 0; i < PARTS; i++)
+                w[i] = load_weights(type, p, k * TLPI_GROUP + LANES * i);
             UNROLL for (int t = 0; t < T; t++)
                 UNROLL for (int i = 0; i < PARTS; i++)
-                    acc[t][i] = vf_fma(vf_load(panel + k * TLPI_GROUP +
-                                               LANES * i),
-                                       vf_set1(x[t * stride + k]), acc[t][i]);
+                    acc[t][i] = vf_fma(w[i], vf_set1(x[t * stride + k]),
+                                       acc[t][i]);
+        }
         UNROLL for (int t = 0; t < T; t++)
             UNROLL for (int i = 0; i < PARTS; i++) {
                 float *s = sum + TLPI_GROUP * t + LANES * i;
@@ -312,14 +323,22 @@ ALWAYS_INLINE void dot_f_tile(const float *panel, int n, const float *x,
     }
 }
 
-static void dot_f(const float *panel, int n, const float *x, int64_t stride,
+#define X(type)                                                                \
+    static void dot_f_##type(const uint8_t *p, int n, const float *x,          \
+                             int64_t stride, int T, float *sum)                \
+    {                                                                          \
+        BY_TILE(T, dot_f_tile, sum, TLPI_##type, p, n, x, stride);            \
+    }
+X(F32) X(F16) X(BF16)
+#undef X
+
+static void dot_f(tlpi_panel panel, int n, const float *x, int64_t stride,
                   int T, float *sum)
 {
-    switch (T) {
-    case 1: dot_f_tile(panel, n, x, stride, 1, sum); break;
-    case 2: dot_f_tile(panel, n, x, stride, 2, sum); break;
-    case 4: dot_f_tile(panel, n, x, stride, 4, sum); break;
-    default: dot_f_tile(panel, n, x, stride, TILE, sum); break;
+    switch (panel.type) {
+    case TLPI_F16: dot_f_F16(panel.data, n, x, stride, T, sum); break;
+    case TLPI_BF16: dot_f_BF16(panel.data, n, x, stride, T, sum); break;
+    default: dot_f_F32(panel.data, n, x, stride, T, sum); break;
     }
 }
 

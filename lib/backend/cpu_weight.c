@@ -260,7 +260,7 @@ static void pack_group(const struct packing *p, int64_t group)
 static void pack_group_float(const struct packing *p, int64_t group)
 {
     const tlpi_weight *w = p->w;
-    size_t size = (size_t)tlpi_dtype_get(w->type)->size;
+    bool wide = w->type == TLPI_F32;
     int64_t row0 = group * TLPI_GROUP;
     int64_t n_row = TLPI_MIN(w->n_row - row0, (int64_t)TLPI_GROUP);
     const uint8_t *src = p->src + (size_t)row0 * p->stride;
@@ -270,10 +270,13 @@ static void pack_group_float(const struct packing *p, int64_t group)
         memset(dst, 0, w->group_bytes);
     for (int64_t k0 = 0; k0 < w->n_col; k0 += TLPI_BLOCK) {
         int64_t k1 = TLPI_MIN(k0 + TLPI_BLOCK, w->n_col);
-        for (int64_t r = 0; r < n_row; r++)
-            for (int64_t k = k0; k < k1; k++)
-                memcpy(dst + (size_t)(k * TLPI_GROUP + r) * size,
-                       src + (size_t)r * p->stride + (size_t)k * size, size);
+        for (int64_t r = 0; r < n_row; r++) {
+            const uint8_t *row = src + (size_t)r * p->stride;
+            for (int64_t k = k0; wide && k < k1; k++)
+                store32(dst + 4 * (k * TLPI_GROUP + r), load32(row + 4 * k));
+            for (int64_t k = k0; !wide && k < k1; k++)
+                store16(dst + 2 * (k * TLPI_GROUP + r), load16(row + 2 * k));
+        }
     }
 }
 
