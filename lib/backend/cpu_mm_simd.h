@@ -18,6 +18,10 @@
 #define QUANTISED_TYPES(X)                                                     \
     X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
 
+/* With a large tile a step takes so long that the machine's own prefetching
+ * falls behind; with a small one it does better alone. */
+enum { AHEAD = 2048 };
+
 /* ==== packed blocks ====================================================== */
 
 /* The 8 quads of a block's levels as bytes, for rows from part * LANES on. */
@@ -145,6 +149,7 @@ ALWAYS_INLINE void dot_part(tlpi_dtype type, int part, const uint8_t *p,
                             float *sum)
 {
     const tlpi_mm_shape s = tlpi_mm_shape_of(type);
+    const int block_bytes = tlpi_mm_block_bytes(s);
     vf acc[TLPI_MAX_TILE];
     scales v = no_scales();
 
@@ -154,6 +159,8 @@ ALWAYS_INLINE void dot_part(tlpi_dtype type, int part, const uint8_t *p,
         vi level[8], isum[TLPI_MAX_TILE];
         if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0)
             p = load_super(s, p, part, &v);
+        UNROLL for (int i = 0; T == TILE && i < block_bytes; i += 64)
+            __builtin_prefetch(p + i + AHEAD);
         load_levels(s, p, part, level);
         load_scales(s, p, part, &v);
         block_sums(s, level, &v, x, T, isum);
@@ -164,7 +171,7 @@ ALWAYS_INLINE void dot_part(tlpi_dtype type, int part, const uint8_t *p,
             if (s.zero < 0)
                 acc[t] = add_m(s, v.m, vf_set1(x[t].s), acc[t]);
         }
-        p += tlpi_mm_block_bytes(s);
+        p += block_bytes;
     }
     UNROLL for (int t = 0; t < T; t++)
         vf_store(sum + TLPI_GROUP * t + LANES * part, acc[t]);
@@ -308,6 +315,9 @@ ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
                 acc[t][i] = vf_set1(0.0f);
         for (int k = k0; k < k1; k++) {
             vf w[PARTS];
+            if (T >= 4)
+                __builtin_prefetch(p + (type == TLPI_F32 ? 64 : 32) * k +
+                                   AHEAD);
             UNROLL for (int i = 0; i < PARTS; i++)
                 w[i] = load_weights(type, p, k * TLPI_GROUP + LANES * i);
             UNROLL for (int t = 0; t < T; t++)
