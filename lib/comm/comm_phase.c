@@ -69,7 +69,8 @@ tlp_status tlpi_phase_visit(tlpi_comm_threads *c)
 
 void tlpi_phase_leave(tlpi_comm_threads *c)
 {
-    atomic_store(&c->group->station[c->base.rank].visiting, 0);
+    atomic_store_explicit(&c->group->station[c->base.rank].visiting, 0,
+                          memory_order_release);
 }
 
 tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,

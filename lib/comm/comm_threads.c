@@ -22,6 +22,15 @@ static double deadline_from(const tlpi_comm_threads *c, double start)
 
 /* ==== all-reduce ========================================================= */
 
+/*
+ * Up to so many floats, everybody sums everything: one phase.  Beyond it the
+ * cache lines that change hands cost more than a second phase, in which each
+ * line is read by one rank only.
+ */
+#define SUM_SMALL 128
+
+_Static_assert(SUM_SMALL * sizeof(float) <= TLPI_SLOT_BYTES, "fits a slot");
+
 /* y[i] = a[i] + b[i]; y may be a.  Blocks of fixed size, loaded whole before
  * they are stored, are what compilers vectorise even at -O2. */
 static void add(float *y, const float *a, const float *b, size_t n)
@@ -64,18 +73,20 @@ done:
 }
 
 /* Sum elements [i, i + n) of all ranks' vectors into all of them. */
-static void reduce_chunk(const tlpi_comm_threads *c, uint32_t phase, size_t i,
-                         size_t n, float *sum)
+static void reduce_chunk(const tlpi_comm_threads *c, size_t i, size_t n,
+                         float *sum)
 {
+    const float *first = NULL;
+
     for (int r = 0; r < c->base.size; r++) {
-        const float *x = tlpi_phase_slot(c, r, phase)->note.ptr;
+        const float *x = tlpi_phase_slot(c, r, c->phase)->note.ptr;
         if (r == 0)
-            memcpy(sum, x + i, n * sizeof *sum);
+            first = x + i;
         else
-            add(sum, sum, x + i, n);
+            add(sum, r == 1 ? first : sum, x + i, n);
     }
     for (int r = 0; r < c->base.size; r++) {
-        float *x = tlpi_phase_slot(c, r, phase)->note.ptr;
+        float *x = tlpi_phase_slot(c, r, c->phase)->note.ptr;
         memcpy(x + i, sum, n * sizeof *sum);
     }
 }
@@ -97,12 +108,13 @@ static tlp_status reduce_large(tlpi_comm_threads *c, float *x, size_t n,
                                 &slot));
         *vote |= slot->note.vote;
     }
-    size_t share = (n / GRAIN / (size_t)c->base.size + 1) * GRAIN;
-    size_t end = TLPI_MIN(n, share * ((size_t)c->base.rank + 1));
+    size_t lines = (n + GRAIN - 1) / GRAIN;
+    size_t rank = (size_t)c->base.rank, size = (size_t)c->base.size;
+    size_t end = TLPI_MIN(n, lines * (rank + 1) / size * GRAIN);
     float sum[CHUNK];
     TLP_TRY(tlpi_phase_visit(c));
-    for (size_t i = share * (size_t)c->base.rank; i < end; i += CHUNK)
-        reduce_chunk(c, c->phase, i, TLPI_MIN(end - i, CHUNK), sum);
+    for (size_t i = lines * rank / size * GRAIN; i < end; i += CHUNK)
+        reduce_chunk(c, i, TLPI_MIN(end - i, CHUNK), sum);
     tlpi_phase_leave(c);
     tlpi_phase_pass(c, 1);
     TLP_TRY(tlpi_phase_await_all(c, deadline));
@@ -121,7 +133,7 @@ static tlp_status threads_allreduce(tlpi_comm *base, float *x, size_t n,
     double start = tlpi_now();
     double deadline = deadline_from(c, start);
     uint32_t votes = vote ? *vote : 0;
-    if (n <= TLPI_SLOT_BYTES / sizeof *x)
+    if (n <= SUM_SMALL)
         st = reduce_small(c, x, n, &votes, deadline);
     else
         st = reduce_large(c, x, n, &votes, deadline);

@@ -14,7 +14,7 @@
 #include "comm/comm.h"
 
 /* Payloads up to this size are copied through slots; larger ones are read
- * from the sender's memory, which then has to wait. */
+ * from the sender's memory, and the sender has to wait. */
 #define TLPI_SLOT_BYTES ((size_t)16 * 1024)
 
 enum { TLPI_OP_ALLREDUCE = 1, TLPI_OP_GATHER, TLPI_OP_BCAST, TLPI_OP_SPLIT };

@@ -1,0 +1,225 @@
+/*
+ * ranks.h - ranks in threads for the tests of communicators: starting them,
+ * payloads whose sums tell the order, an allocator that can fail.
+ */
+#ifndef RANKS_H
+#define RANKS_H
+
+#include <criterion/criterion.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/pool.h"
+#include "comm/comm.h"
+
+#define MAX_RANK 5
+
+/* ==== memory ============================================================= */
+
+/* An allocator that counts, and fails on demand. */
+typedef struct meter {
+    _Atomic long live;
+    _Atomic long left; /* allocations that still succeed; < 0: all do */
+} meter;
+
+static meter heap;
+static tlpi_env env;
+
+static inline void *meter_alloc(size_t size, size_t align, void *data)
+{
+    meter *m = data;
+    long left = m->left;
+    if (left == 0)
+        return NULL;
+    if (left > 0)
+        m->left--;
+    m->live++;
+    return aligned_alloc(align, (size + align - 1) / align * align);
+}
+
+static inline void meter_free(void *p, size_t size, void *data)
+{
+    meter *m = data;
+    (void)size;
+    m->live--;
+    free(p);
+}
+
+static inline void init_heap(void)
+{
+    tlp_allocator mem = { meter_alloc, meter_free, &heap };
+    heap.live = 0;
+    heap.left = -1;
+    cr_assert_eq(tlpi_env_init(&env, &mem, NULL, NULL), TLP_OK);
+}
+
+/* ==== ranks in threads =================================================== */
+
+typedef struct member member;
+typedef void (*member_fn)(member *m);
+
+/* One rank's thread.  Assertions belong to the main thread: the others note
+ * the first line that went wrong. */
+struct member {
+    tlpi_comm *c;
+    int rank, n;
+    void *arg;
+    member_fn fn;
+    uint64_t rng;
+    int bad_line;
+    tlp_status st;
+    char text[160];
+    pthread_t thread;
+};
+
+#define CHECK(m, cond)                                                         \
+    do {                                                                       \
+        if (!(cond)) {                                                         \
+            (m)->bad_line = __LINE__;                                          \
+            (m)->c->ops->abort((m)->c);                                        \
+            return;                                                            \
+        }                                                                      \
+    } while (0)
+
+static inline uint64_t next(uint64_t *s)
+{
+    *s = *s * 6364136223846793005u + 1442695040888963407u;
+    return *s >> 33;
+}
+
+static inline void nap_us(long us)
+{
+    struct timespec t = { us / 1000000, us % 1000000 * 1000 };
+    nanosleep(&t, NULL);
+}
+
+/* Mostly none, sometimes short, rarely long enough for peers to sleep. */
+static inline void dawdle(member *m)
+{
+    uint64_t dice = next(&m->rng) % 64;
+    if (dice == 0)
+        nap_us(500);
+    else if (dice < 8)
+        for (uint64_t i = next(&m->rng) % 2000; i > 0; i--)
+            __asm__ __volatile__("");
+}
+
+static inline void *member_main(void *arg)
+{
+    member *m = arg;
+    m->fn(m);
+    return NULL;
+}
+
+static inline void start_ranks(member *m, tlpi_comm *const *c, int n,
+                               member_fn fn, void *arg)
+{
+    for (int r = 0; r < n; r++) {
+        m[r] = (member){ .c = c[r],
+                         .rank = r,
+                         .n = n,
+                         .arg = arg,
+                         .fn = fn,
+                         .rng = (uint64_t)r * 77 + 1 };
+        cr_assert_eq(tlpi_thread_start(&m[r].thread, member_main, &m[r]),
+                     TLP_OK);
+    }
+}
+
+static inline void join_ranks(member *m, int n)
+{
+    for (int r = 0; r < n; r++)
+        pthread_join(m[r].thread, NULL);
+    for (int r = 0; r < n; r++)
+        cr_assert_eq(m[r].bad_line, 0, "rank %d of %d: line %d: %s", r, n,
+                     m[r].bad_line, m[r].text);
+}
+
+static inline void make(tlpi_comm **c, int n, int timeout_ms)
+{
+    cr_assert_eq(tlpi_comm_threads_create(c, &env, n, n, timeout_ms), TLP_OK,
+                 "%s", tlp_last_error());
+    for (int r = 0; r < n; r++) {
+        cr_assert_eq(c[r]->rank, r);
+        cr_assert_eq(c[r]->size, n);
+    }
+}
+
+static inline void drop(tlpi_comm **c, int n)
+{
+    for (int r = 0; r < n; r++)
+        tlpi_comm_free(c[r]);
+    cr_assert_eq(heap.live, 0);
+}
+
+static inline void run_ranks(int n, member_fn fn, void *arg)
+{
+    tlpi_comm *c[MAX_RANK];
+    member m[MAX_RANK];
+
+    make(c, n, 60000);
+    start_ranks(m, c, n, fn, arg);
+    join_ranks(m, n);
+    drop(c, n);
+}
+
+/* ==== payloads =========================================================== */
+
+/* Values of very different size, so that the order of a sum shows. */
+static inline float value(uint64_t key, int rank, size_t i)
+{
+    uint64_t s = key * 1000003 + (uint64_t)rank * 7919 + i;
+    next(&s);
+    float v = (float)((int64_t)(next(&s) & 0xffffff) - 0x800000);
+    static const float scale[] = { 1e-6f, 1e-3f, 1.0f, 1e4f };
+    return v * scale[next(&s) % 4];
+}
+
+static inline void fill(float *x, size_t n, uint64_t key, int rank)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = value(key, rank, i);
+}
+
+/* Bits of x against the sum over ranks [first, first + count), in order. */
+static inline bool is_sum(const float *x, size_t n, uint64_t key, int first,
+                          int count)
+{
+    for (size_t i = 0; i < n; i++) {
+        float sum = value(key, first, i);
+        for (int r = first + 1; r < first + count; r++)
+            sum += value(key, r, i);
+        if (memcmp(&sum, &x[i], sizeof sum) != 0)
+            return false;
+    }
+    return true;
+}
+
+static inline tlp_status allreduce(tlpi_comm *c, float *x, size_t n,
+                                   uint32_t *vote)
+{
+    return c->ops->allreduce(c, x, n, vote);
+}
+
+/* An all-reduce of n values in sub, whose rank 0 is root rank `first`: sum and
+ * votes as they should be? */
+static inline bool sub_sum(tlpi_comm *sub, uint64_t key, int first,
+                           int root_rank, size_t n)
+{
+    float *x = malloc(n * sizeof *x);
+    uint32_t vote = 1u << root_rank, votes = 0;
+    for (int r = first; r < first + sub->size; r++)
+        votes |= 1u << r;
+    if (sub->size == 1)
+        votes = vote;
+    fill(x, n, key, root_rank);
+    bool ok = allreduce(sub, x, n, &vote) == TLP_OK && vote == votes &&
+              is_sum(x, n, key, first, sub->size);
+    free(x);
+    return ok;
+}
+
+#endif
