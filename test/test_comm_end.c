@@ -284,7 +284,7 @@ Test(comm_end, out_of_memory_on_creation)
     for (; n < 20; n++) {
         for (int r = 0; r < 3; r++)
             c[r] = (tlpi_comm *)&heap;
-        heap.left = n;
+        ration(n);
         tlp_status st = tlpi_comm_threads_create(c, &env, 3, 3, 1000);
         if (st == TLP_OK)
             break;
@@ -295,7 +295,7 @@ Test(comm_end, out_of_memory_on_creation)
     cr_assert(n > 0 && n < 20);
     drop(c, 3);
 
-    heap.left = 0;
+    ration(0);
     cr_assert_eq(tlpi_comm_self_create(c, &env), TLP_ENOMEM);
     cr_assert_null(c[0]);
 }
@@ -320,7 +320,7 @@ Test(comm_end, out_of_memory_on_splitting)
 
     make(c, 3, 60000);
     for (; n < 20; n++) {
-        heap.left = n;
+        ration(n);
         start_ranks(m, c, 3, split_again, NULL);
         join_ranks(m, 3);
         cr_assert_eq(m[1].st, m[0].st);

@@ -15,6 +15,7 @@
 
 #include "base/pool.h"
 #include "base/wait.h"
+#include "support/mem.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -306,43 +307,17 @@ Test(pool, pinned_threads_still_see_all_cores)
 
 /* ==== failing ============================================================ */
 
-typedef struct meagre {
-    int left;  /* allocations that still succeed */
-    long live; /* bytes not given back */
-} meagre;
-
-static void *meagre_alloc(size_t size, size_t align, void *data)
-{
-    meagre *m = data;
-    if (m->left-- <= 0)
-        return NULL;
-    size = (size + align - 1) / align * align;
-    void *p = aligned_alloc(align, size);
-    if (p)
-        m->live++;
-    return p;
-}
-
-static void meagre_free(void *p, size_t size, void *data)
-{
-    meagre *m = data;
-    (void)size;
-    m->live--;
-    free(p);
-}
-
 Test(pool, out_of_memory)
 {
-    meagre m = { 0, 0 };
-    tlp_allocator mem = { meagre_alloc, meagre_free, &m };
+    mem m = { .fail_after = true };
+    tlp_allocator hooks = mem_hooks(&m);
     tlpi_env e;
     tlpi_pool_options o = { .n_thread = 3, .n_machine = 3 };
     tlpi_pool *pool = NULL;
-    int n = 0;
 
-    cr_assert_eq(tlpi_env_init(&e, &mem, NULL, NULL), TLP_OK);
-    for (; n < 20; n++) {
-        m.left = n;
+    cr_assert_eq(tlpi_env_init(&e, &hooks, NULL, NULL), TLP_OK);
+    for (m.fail_at = 1; m.fail_at < 20; m.fail_at++) {
+        m.calls = 0;
         pool = (tlpi_pool *)&m;
         tlp_status st = tlpi_pool_create(&pool, &e, &o);
         if (st == TLP_OK)
@@ -351,7 +326,7 @@ Test(pool, out_of_memory)
         cr_assert_null(pool);
         cr_assert_eq(m.live, 0);
     }
-    cr_assert(n > 0 && n < 20);
+    cr_assert(m.fail_at > 1 && m.fail_at < 20);
     tlpi_pool_free(pool);
     cr_assert_eq(m.live, 0);
 }

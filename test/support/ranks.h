@@ -1,6 +1,6 @@
 /*
  * ranks.h - ranks in threads for the tests of communicators: starting them,
- * payloads whose sums tell the order, an allocator that can fail.
+ * payloads whose sums tell the order, memory that can run out.
  */
 #ifndef RANKS_H
 #define RANKS_H
@@ -14,46 +14,27 @@
 
 #include "base/pool.h"
 #include "comm/comm.h"
+#include "mem.h"
 
 #define MAX_RANK 5
 
 /* ==== memory ============================================================= */
 
-/* An allocator that counts, and fails on demand. */
-typedef struct meter {
-    _Atomic long live;
-    _Atomic long left; /* allocations that still succeed; < 0: all do */
-} meter;
-
-static meter heap;
+static mem heap;
 static tlpi_env env;
-
-static inline void *meter_alloc(size_t size, size_t align, void *data)
-{
-    meter *m = data;
-    long left = m->left;
-    if (left == 0)
-        return NULL;
-    if (left > 0)
-        m->left--;
-    m->live++;
-    return aligned_alloc(align, (size + align - 1) / align * align);
-}
-
-static inline void meter_free(void *p, size_t size, void *data)
-{
-    meter *m = data;
-    (void)size;
-    m->live--;
-    free(p);
-}
 
 static inline void init_heap(void)
 {
-    tlp_allocator mem = { meter_alloc, meter_free, &heap };
-    heap.live = 0;
-    heap.left = -1;
-    cr_assert_eq(tlpi_env_init(&env, &mem, NULL, NULL), TLP_OK);
+    tlp_allocator hooks = mem_hooks(&heap);
+    cr_assert_eq(tlpi_env_init(&env, &hooks, NULL, NULL), TLP_OK);
+}
+
+/* The next n allocations succeed, the others fail. */
+static inline void ration(long n)
+{
+    heap.calls = 0;
+    heap.fail_at = n + 1;
+    heap.fail_after = true;
 }
 
 /* ==== ranks in threads =================================================== */
