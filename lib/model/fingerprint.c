@@ -11,8 +11,8 @@
 #include "model/model.h"
 #include "model/sha256.h"
 
-#define END_BYTES 256   /* hashed at either end of a tensor */
-#define SPOT_BYTES 64   /* and at each of N_SPOT places between */
+#define END_BYTES 256 /* hashed at either end of a tensor */
+#define SPOT_BYTES 64 /* and at each of N_SPOT places between */
 #define N_SPOT 16
 
 /* Opening a model must not wait for pages from a disk, so the text is made
@@ -47,9 +47,8 @@ static void add_text(tlpi_sha256 *s, const char *text)
 
 static void add_hparams(tlpi_sha256 *s, const tlpi_hparams *hp)
 {
-    const int sizes[] = {hp->n_layer, hp->n_embd,   hp->n_ff,
-                         hp->n_head,  hp->n_head_kv, hp->head_dim,
-                         hp->n_vocab, hp->n_rot};
+    const int sizes[] = { hp->n_layer,   hp->n_embd,   hp->n_ff,    hp->n_head,
+                          hp->n_head_kv, hp->head_dim, hp->n_vocab, hp->n_rot };
 
     add_text(s, tlpi_arch_name(hp->arch));
     for (size_t i = 0; i < TLPI_COUNT(sizes); i++)
@@ -68,7 +67,8 @@ static void add_sample(tlpi_sha256 *s, const uint8_t *data, size_t n)
     size_t step = (n - 2 * END_BYTES) / N_SPOT;
     tlpi_sha256_add(s, data, END_BYTES);
     for (size_t i = 0; i < N_SPOT; i++)
-        tlpi_sha256_add(s, data + END_BYTES + i * step + (step - SPOT_BYTES) / 2,
+        tlpi_sha256_add(s,
+                        data + END_BYTES + i * step + (step - SPOT_BYTES) / 2,
                         SPOT_BYTES);
     tlpi_sha256_add(s, data + n - END_BYTES, END_BYTES);
 }

@@ -47,7 +47,7 @@ static bool str_is(tlpi_str s, const char *text)
 
 static tlp_status read_arch(tlpi_hparams *hp, const tlpi_gguf *g)
 {
-    tlpi_str s = {NULL, 0};
+    tlpi_str s = { NULL, 0 };
     tlp_status st = tlpi_gguf_get_str(g, "general.architecture", true, &s);
 
     if (st != TLP_OK)
@@ -110,10 +110,10 @@ static tlp_status read_sizes(tlpi_hparams *hp, const tlpi_gguf *g)
     tlp_status st;
 
     TLP_TRY(read_int(hp, g, "block_count", true, 1, MAX_LAYER, &hp->n_layer));
-    TLP_TRY(read_int(hp, g, "embedding_length", true, 1, MAX_WIDTH,
-                     &hp->n_embd));
-    TLP_TRY(read_int(hp, g, "feed_forward_length", true, 1, MAX_WIDTH,
-                     &hp->n_ff));
+    TLP_TRY(
+        read_int(hp, g, "embedding_length", true, 1, MAX_WIDTH, &hp->n_embd));
+    TLP_TRY(
+        read_int(hp, g, "feed_forward_length", true, 1, MAX_WIDTH, &hp->n_ff));
     TLP_TRY(read_int(hp, g, "vocab_size", false, 1, INT32_MAX, &hp->n_vocab));
     TLP_TRY(read_float(hp, g, "attention.layer_norm_rms_epsilon", true, 0.0,
                        0.999, &hp->norm_eps));
@@ -158,7 +158,7 @@ done:
 static tlp_status read_rope_scaling(tlpi_hparams *hp, const tlpi_gguf *g)
 {
     arch_key key = key_of(hp, "rope.scaling.type");
-    tlpi_str type = {"linear", 6};
+    tlpi_str type = { "linear", 6 };
     tlp_status st;
 
     hp->rope_scaling = TLPI_ROPE_NONE;
@@ -188,16 +188,15 @@ static tlp_status read_rope(tlpi_hparams *hp, const tlpi_gguf *g)
      * neighbours; the others keep the layout they were trained with. */
     hp->rope_neox = hp->arch != TLPI_ARCH_LLAMA;
     hp->rope_theta = 10000.0f;
-    TLP_TRY(read_float(hp, g, "rope.freq_base", false, 0.0, 1e15,
-                       &hp->rope_theta));
+    TLP_TRY(
+        read_float(hp, g, "rope.freq_base", false, 0.0, 1e15, &hp->rope_theta));
     hp->n_rot = hp->head_dim;
     TLP_TRY(read_int(hp, g, "rope.dimension_count", false, 2, hp->head_dim,
                      &hp->n_rot));
     if (hp->n_rot % 2 != 0)
-        return tlpi_fail(TLP_EFORMAT,
-                         "%s: key %s: %d dimensions, an even number expected",
-                         g->path, key_of(hp, "rope.dimension_count").name,
-                         hp->n_rot);
+        return tlpi_fail(
+            TLP_EFORMAT, "%s: key %s: %d dimensions, an even number expected",
+            g->path, key_of(hp, "rope.dimension_count").name, hp->n_rot);
     TLP_TRY(read_rope_scaling(hp, g));
 done:
     return st;
@@ -214,8 +213,8 @@ static tlp_status read_context(tlpi_hparams *hp, const tlpi_gguf *g)
     tlp_status st;
     int window = MAX_CTX;
 
-    TLP_TRY(read_int(hp, g, "context_length", true, 1, MAX_CTX,
-                     &hp->n_ctx_train));
+    TLP_TRY(
+        read_int(hp, g, "context_length", true, 1, MAX_CTX, &hp->n_ctx_train));
     TLP_TRY(read_int(hp, g, "attention.sliding_window", false, 1, MAX_CTX,
                      &window));
     if (window < hp->n_ctx_train) {
@@ -237,16 +236,16 @@ static tlp_status refuse_variants(const tlpi_hparams *hp, const tlpi_gguf *g)
         const char *suffix;
         float neutral;
     } keys[] = {
-        {"expert_count", 0.0f},
-        {"attention.scale", 0.0f},
-        {"attention.clamp_kqv", 0.0f},
-        {"attention.max_alibi_bias", 0.0f},
-        {"attn_logit_softcapping", 0.0f},
-        {"final_logit_softcapping", 0.0f},
-        {"embedding_scale", 1.0f},
-        {"residual_scale", 1.0f},
-        {"logit_scale", 1.0f},
-        {"rope.scaling.attn_factor", 1.0f},
+        { "expert_count", 0.0f },
+        { "attention.scale", 0.0f },
+        { "attention.clamp_kqv", 0.0f },
+        { "attention.max_alibi_bias", 0.0f },
+        { "attn_logit_softcapping", 0.0f },
+        { "final_logit_softcapping", 0.0f },
+        { "embedding_scale", 1.0f },
+        { "residual_scale", 1.0f },
+        { "logit_scale", 1.0f },
+        { "rope.scaling.attn_factor", 1.0f },
     };
     arch_key causal_key = key_of(hp, "attention.causal");
     bool causal = true;

@@ -20,13 +20,13 @@ static void copy_text(char *dst, size_t cap, tlpi_str s)
 
 static tlpi_str str_of(const char *text)
 {
-    return (tlpi_str){text, strlen(text)};
+    return (tlpi_str){ text, strlen(text) };
 }
 
 /* Sizes of all tensors, and the type that holds most bytes. */
 static void count_tensors(const tlp_model *m, tlp_model_info *info)
 {
-    uint64_t bytes_of_type[TLPI_BF16 + 1] = {0};
+    uint64_t bytes_of_type[TLPI_BF16 + 1] = { 0 };
     const tlpi_dtype_info *top = NULL;
 
     for (size_t f = 0; f < m->n_file; f++) {
@@ -75,7 +75,7 @@ static void fill_info(const tlp_model *m, tlp_model_info *info)
 
 tlp_status tlp_model_get_info(const tlp_model *model, tlp_model_info *out)
 {
-    tlp_model_info info = {0};
+    tlp_model_info info = { 0 };
 
     if (!model || !out)
         return tlpi_fail(TLP_EINVAL, "model and out are required");
@@ -127,14 +127,13 @@ tlp_status tlp_model_get_meta(const tlp_model *model, const char *key,
         return tlpi_fail(TLP_EINVAL, "model, key and len are required");
     const tlpi_gguf_kv *kv = tlpi_gguf_find(model->file[0], key);
     if (!kv)
-        return tlpi_fail(TLP_EINVAL, "%s: key %s: not in the file",
-                         model->path, key);
-    tlpi_text text = {.env = &model->env};
+        return tlpi_fail(TLP_EINVAL, "%s: key %s: not in the file", model->path,
+                         key);
+    tlpi_text text = { .env = &model->env };
     tlpi_gguf_format(kv, &text);
-    tlp_status st = text.failed
-                        ? tlpi_fail_nomem()
-                        : tlpi_copy_out(text.data ? text.data : "", text.len,
-                                        buf, cap, len);
+    tlp_status st = text.failed ? tlpi_fail_nomem()
+                                : tlpi_copy_out(text.data ? text.data : "",
+                                                text.len, buf, cap, len);
     tlpi_text_free(&text);
     return st;
 }

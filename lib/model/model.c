@@ -28,8 +28,8 @@ static tlp_status create(tlp_model **out, const char *path,
                          const tlp_model_options *opts)
 {
     tlpi_env env;
-    tlp_status st = tlpi_env_init(&env, &opts->allocator, opts->log,
-                                  opts->log_data);
+    tlp_status st =
+        tlpi_env_init(&env, &opts->allocator, opts->log, opts->log_data);
 
     if (st != TLP_OK)
         return st;
@@ -99,8 +99,8 @@ tlp_model *tlpi_model_retain(tlp_model *m)
 
 void tlp_model_free(tlp_model *model)
 {
-    if (model && atomic_fetch_sub_explicit(&model->refs, 1,
-                                           memory_order_acq_rel) == 1)
+    if (model &&
+        atomic_fetch_sub_explicit(&model->refs, 1, memory_order_acq_rel) == 1)
         destroy(model);
 }
 

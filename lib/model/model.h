@@ -32,11 +32,11 @@ typedef struct tlpi_hparams {
     tlpi_arch arch;
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab;
     int n_ctx_train;
-    int n_rot;           /* dimensions of a head that rotate, even, <= head_dim */
-    bool rope_neox;      /* pairs (i, i + n_rot/2) instead of (2i, 2i+1) */
-    float rope_theta;    /* rope.freq_base */
+    int n_rot;        /* dimensions of a head that rotate, even, <= head_dim */
+    bool rope_neox;   /* pairs (i, i + n_rot/2) instead of (2i, 2i+1) */
+    float rope_theta; /* rope.freq_base */
     tlpi_rope_scaling rope_scaling;
-    float rope_scale;    /* factor of linear scaling; 1 */
+    float rope_scale; /* factor of linear scaling; 1 */
     float norm_eps;
 } tlpi_hparams;
 
@@ -50,11 +50,11 @@ typedef struct tlpi_layer {
     const tlpi_tensor *attn_output; /* [d][n_head*h] */
     const tlpi_tensor *attn_q_bias, *attn_k_bias, *attn_v_bias; /* or NULL */
     const tlpi_tensor *attn_output_bias;                        /* or NULL */
-    const tlpi_tensor *attn_q_norm, *attn_k_norm;               /* [h] or NULL */
-    const tlpi_tensor *ffn_norm; /* [d] */
-    const tlpi_tensor *ffn_gate; /* [n_ff][d] */
-    const tlpi_tensor *ffn_up;   /* [n_ff][d] */
-    const tlpi_tensor *ffn_down; /* [d][n_ff] */
+    const tlpi_tensor *attn_q_norm, *attn_k_norm; /* [h] or NULL */
+    const tlpi_tensor *ffn_norm;                  /* [d] */
+    const tlpi_tensor *ffn_gate;                  /* [n_ff][d] */
+    const tlpi_tensor *ffn_up;                    /* [n_ff][d] */
+    const tlpi_tensor *ffn_down;                  /* [d][n_ff] */
 } tlpi_layer;
 
 typedef struct tlpi_weights {
@@ -68,11 +68,11 @@ typedef struct tlpi_weights {
 struct tlp_model {
     _Atomic int refs;
     tlpi_env env;
-    char *path;          /* as given to tlp_model_open */
-    tlpi_gguf **file;    /* split files in order; metadata is in file[0] */
+    char *path;       /* as given to tlp_model_open */
+    tlpi_gguf **file; /* split files in order; metadata is in file[0] */
     size_t n_file;
     tlpi_hparams hp;
-    tlpi_weights w;      /* all NULL with vocab_only */
+    tlpi_weights w; /* all NULL with vocab_only */
     bool vocab_only;
     struct tlpi_vocab *vocab;
     struct tlpi_shelf *shelf; /* weights already in a backend's layout */

@@ -96,7 +96,7 @@ void tlpi_sha256_add(tlpi_sha256 *s, const void *data, size_t n)
 
 void tlpi_sha256_finish(tlpi_sha256 *s, uint8_t digest[32])
 {
-    static const uint8_t padding[64] = {0x80};
+    static const uint8_t padding[64] = { 0x80 };
     uint64_t n_bits = s->n_bytes * 8;
     uint8_t length[8];
 

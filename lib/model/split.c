@@ -31,7 +31,7 @@ static part_name parse_name(const char *path)
     static const char form[] = "-00000-of-00000.gguf";
     const size_t n_form = sizeof form - 1;
     size_t n = strlen(path);
-    part_name none = {0, 0, 0}, name;
+    part_name none = { 0, 0, 0 }, name;
 
     if (n < n_form || n > INT32_MAX)
         return none;
@@ -78,7 +78,7 @@ done:
 static tlp_status add_file(tlp_model *m, const char *path,
                            const tlp_model_options *opts)
 {
-    tlpi_gguf_options o = {opts->no_mmap != 0, opts->vocab_only != 0};
+    tlpi_gguf_options o = { opts->no_mmap != 0, opts->vocab_only != 0 };
     tlpi_gguf **grown = tlpi_realloc_array(&m->env, m->file, m->n_file + 1,
                                            sizeof(tlpi_gguf *));
     tlpi_gguf *g = NULL;
@@ -113,8 +113,8 @@ static tlp_status check_tensor_count(const tlp_model *m)
     for (size_t f = 0; f < m->n_file; f++)
         n_tensor += m->file[f]->n_tensor;
     expected = (uint32_t)n_tensor;
-    tlp_status st = tlpi_gguf_get_u32(m->file[0], "split.tensors.count", false,
-                                      &expected);
+    tlp_status st =
+        tlpi_gguf_get_u32(m->file[0], "split.tensors.count", false, &expected);
     if (st == TLP_OK && expected != n_tensor)
         st = tlpi_fail(TLP_EFORMAT,
                        "%s: key split.tensors.count: %u, but the parts hold "
@@ -140,7 +140,7 @@ static tlp_status check_single(const tlpi_gguf *g)
 tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts)
 {
     part_name name = parse_name(m->path);
-    tlpi_text path = {0};
+    tlpi_text path = { 0 };
     tlp_status st;
 
     if (name.no > 1) {

@@ -11,7 +11,14 @@
 
 /* Sizes of a place's rows and columns, looked up in the hyper-parameters. */
 typedef enum extent {
-    ONE, EMBD, Q_ROWS, KV_ROWS, FF, HEAD_DIM, HALF_ROT, VOCAB
+    ONE,
+    EMBD,
+    Q_ROWS,
+    KV_ROWS,
+    FF,
+    HEAD_DIM,
+    HALF_ROT,
+    VOCAB
 } extent;
 
 typedef struct place {
@@ -25,34 +32,34 @@ typedef struct place {
 #define AT(member) offsetof(tlpi_layer, member)
 
 static const place layer_places[] = {
-    {"attn_norm.weight", AT(attn_norm), ONE, EMBD, true},
-    {"attn_q.weight", AT(attn_q), Q_ROWS, EMBD, true},
-    {"attn_k.weight", AT(attn_k), KV_ROWS, EMBD, true},
-    {"attn_v.weight", AT(attn_v), KV_ROWS, EMBD, true},
-    {"attn_output.weight", AT(attn_output), EMBD, Q_ROWS, true},
-    {"ffn_norm.weight", AT(ffn_norm), ONE, EMBD, true},
-    {"ffn_gate.weight", AT(ffn_gate), FF, EMBD, true},
-    {"ffn_up.weight", AT(ffn_up), FF, EMBD, true},
-    {"ffn_down.weight", AT(ffn_down), EMBD, FF, true},
-    {"attn_q.bias", AT(attn_q_bias), ONE, Q_ROWS, false},
-    {"attn_k.bias", AT(attn_k_bias), ONE, KV_ROWS, false},
-    {"attn_v.bias", AT(attn_v_bias), ONE, KV_ROWS, false},
-    {"attn_output.bias", AT(attn_output_bias), ONE, EMBD, false},
+    { "attn_norm.weight", AT(attn_norm), ONE, EMBD, true },
+    { "attn_q.weight", AT(attn_q), Q_ROWS, EMBD, true },
+    { "attn_k.weight", AT(attn_k), KV_ROWS, EMBD, true },
+    { "attn_v.weight", AT(attn_v), KV_ROWS, EMBD, true },
+    { "attn_output.weight", AT(attn_output), EMBD, Q_ROWS, true },
+    { "ffn_norm.weight", AT(ffn_norm), ONE, EMBD, true },
+    { "ffn_gate.weight", AT(ffn_gate), FF, EMBD, true },
+    { "ffn_up.weight", AT(ffn_up), FF, EMBD, true },
+    { "ffn_down.weight", AT(ffn_down), EMBD, FF, true },
+    { "attn_q.bias", AT(attn_q_bias), ONE, Q_ROWS, false },
+    { "attn_k.bias", AT(attn_k_bias), ONE, KV_ROWS, false },
+    { "attn_v.bias", AT(attn_v_bias), ONE, KV_ROWS, false },
+    { "attn_output.bias", AT(attn_output_bias), ONE, EMBD, false },
 };
 
 static const place qwen3_places[] = {
-    {"attn_q_norm.weight", AT(attn_q_norm), ONE, HEAD_DIM, true},
-    {"attn_k_norm.weight", AT(attn_k_norm), ONE, HEAD_DIM, true},
+    { "attn_q_norm.weight", AT(attn_q_norm), ONE, HEAD_DIM, true },
+    { "attn_k_norm.weight", AT(attn_k_norm), ONE, HEAD_DIM, true },
 };
 
 #undef AT
 #define AT(member) offsetof(tlpi_weights, member)
 
 static const place model_places[] = {
-    {"token_embd.weight", AT(token_embd), VOCAB, EMBD, true},
-    {"output_norm.weight", AT(output_norm), ONE, EMBD, true},
-    {"output.weight", AT(output), VOCAB, EMBD, false},
-    {"rope_freqs.weight", AT(rope_freqs), ONE, HALF_ROT, false},
+    { "token_embd.weight", AT(token_embd), VOCAB, EMBD, true },
+    { "output_norm.weight", AT(output_norm), ONE, EMBD, true },
+    { "output.weight", AT(output), VOCAB, EMBD, false },
+    { "rope_freqs.weight", AT(rope_freqs), ONE, HALF_ROT, false },
 };
 
 #undef AT
@@ -63,14 +70,22 @@ static const place model_places[] = {
 static int64_t extent_of(const tlpi_hparams *hp, extent e)
 {
     switch (e) {
-    case ONE: return 1;
-    case EMBD: return hp->n_embd;
-    case Q_ROWS: return (int64_t)hp->n_head * hp->head_dim;
-    case KV_ROWS: return (int64_t)hp->n_head_kv * hp->head_dim;
-    case FF: return hp->n_ff;
-    case HEAD_DIM: return hp->head_dim;
-    case HALF_ROT: return hp->n_rot / 2;
-    case VOCAB: return hp->n_vocab;
+    case ONE:
+        return 1;
+    case EMBD:
+        return hp->n_embd;
+    case Q_ROWS:
+        return (int64_t)hp->n_head * hp->head_dim;
+    case KV_ROWS:
+        return (int64_t)hp->n_head_kv * hp->head_dim;
+    case FF:
+        return hp->n_ff;
+    case HEAD_DIM:
+        return hp->head_dim;
+    case HALF_ROT:
+        return hp->n_rot / 2;
+    case VOCAB:
+        return hp->n_vocab;
     }
     return 0;
 }
@@ -168,10 +183,9 @@ static tlp_status bind_named(tlp_model *m, const tlpi_tensor *t)
 
     if (split_name(t->name, &layer, &rest)) {
         if (layer >= m->hp.n_layer)
-            return tlpi_fail(TLP_EFORMAT,
-                             "%s: tensor %s: the model has %d layers (0-%d)",
-                             file_of(m, t), t->name, m->hp.n_layer,
-                             m->hp.n_layer - 1);
+            return tlpi_fail(
+                TLP_EFORMAT, "%s: tensor %s: the model has %d layers (0-%d)",
+                file_of(m, t), t->name, m->hp.n_layer, m->hp.n_layer - 1);
         p = find_layer_place(&m->hp, rest);
         if (p)
             return bind(m, &m->w.layer[layer], p, t);
@@ -190,8 +204,9 @@ static tlp_status check_places(const tlp_model *m, const void *object,
                                const place *list, size_t n, const char *prefix)
 {
     for (size_t i = 0; i < n; i++) {
-        const tlpi_tensor *const *slot = (const tlpi_tensor *const *)(
-            const void *)((const char *)object + list[i].offset);
+        const tlpi_tensor *const *slot =
+            (const tlpi_tensor *const *)(const void *)((const char *)object +
+                                                       list[i].offset);
         if (list[i].need && !*slot)
             return tlpi_fail(TLP_EFORMAT, "%s: tensor %s%s: missing", m->path,
                              prefix, list[i].name);
@@ -227,8 +242,7 @@ static tlp_status read_n_vocab(tlp_model *m)
         return tlpi_fail(TLP_EFORMAT, "%s: tensor token_embd.weight: missing",
                          m->path);
     if (t->ne[1] > INT32_MAX || t->ne[1] < m->hp.n_vocab)
-        return tlpi_fail(TLP_EFORMAT,
-                         "%s: tensor %s: %lld rows for %d tokens",
+        return tlpi_fail(TLP_EFORMAT, "%s: tensor %s: %lld rows for %d tokens",
                          file_of(m, t), t->name, (long long)t->ne[1],
                          m->hp.n_vocab);
     m->hp.n_vocab = (int)t->ne[1];
@@ -246,8 +260,8 @@ tlp_status tlpi_weights_bind(tlp_model *m)
         return tlpi_fail(TLP_EFORMAT, "%s: %zu tensors do not make %d layers",
                          m->path, n_tensor, m->hp.n_layer);
     TLP_TRY(read_n_vocab(m));
-    m->w.layer = tlpi_calloc(&m->env, (size_t)m->hp.n_layer,
-                             sizeof *m->w.layer);
+    m->w.layer =
+        tlpi_calloc(&m->env, (size_t)m->hp.n_layer, sizeof *m->w.layer);
     if (!m->w.layer)
         return tlpi_fail_nomem();
     for (size_t f = 0; f < m->n_file; f++) {

@@ -75,9 +75,9 @@ static void add_rank_bytes(tlp_plan_cost *cost, const tlpi_shards *shards)
 tlp_status tlp_plan_get_cost(const tlp_plan *plan, int n_rank,
                              tlp_plan_cost *out)
 {
-    tlp_plan_cost cost = {0};
+    tlp_plan_cost cost = { 0 };
     tlpi_shards *shards = NULL;
-    tally t = {&cost, NULL, n_rank};
+    tally t = { &cost, NULL, n_rank };
     tlp_status st;
 
     if (!plan || !out)

@@ -77,8 +77,8 @@ static tlp_status check_stages(const tlp_model *m, const tlpi_stage *stage,
     return TLP_OK;
 }
 
-static tlp_status copy_stages(tlp_plan *p, const tlpi_stage *stage,
-                              int n_stage, int n_member)
+static tlp_status copy_stages(tlp_plan *p, const tlpi_stage *stage, int n_stage,
+                              int n_member)
 {
     const tlpi_env *env = &p->model->env;
     int *layers = tlpi_alloc_array(env, (size_t)n_member, sizeof *layers);
@@ -146,8 +146,8 @@ tlp_plan *tlpi_plan_retain(tlp_plan *p)
 
 void tlp_plan_free(tlp_plan *plan)
 {
-    if (plan && atomic_fetch_sub_explicit(&plan->refs, 1,
-                                          memory_order_acq_rel) == 1)
+    if (plan &&
+        atomic_fetch_sub_explicit(&plan->refs, 1, memory_order_acq_rel) == 1)
         destroy(plan);
 }
 
@@ -189,10 +189,10 @@ tlp_status tlp_plan_parse(tlp_plan **out, tlp_model *model, const char *text)
         return tlpi_fail(TLP_EINVAL, "out, model and text are required");
     size_t n = strlen(text);
     if (n > MAX_FILE_BYTES)
-        return tlpi_fail(TLP_EFORMAT, "plan: %zu bytes, at most %u expected",
-                         n, MAX_FILE_BYTES);
-    return read_plan(out, model, text, n,
-                     text[strspn(text, " \t\r\n")] == '{', "plan");
+        return tlpi_fail(TLP_EFORMAT, "plan: %zu bytes, at most %u expected", n,
+                         MAX_FILE_BYTES);
+    return read_plan(out, model, text, n, text[strspn(text, " \t\r\n")] == '{',
+                     "plan");
 }
 
 tlp_status tlp_plan_load(tlp_plan **out, tlp_model *model, const char *path)
@@ -216,12 +216,11 @@ tlp_status tlp_plan_save(const tlp_plan *plan, const char *path)
 {
     if (!plan || !path)
         return tlpi_fail(TLP_EINVAL, "plan and path are required");
-    tlpi_text text = {.env = &plan->model->env};
+    tlpi_text text = { .env = &plan->model->env };
     tlpi_plan_write_json(plan, &text);
-    tlp_status st = text.failed
-                        ? tlpi_fail_nomem()
-                        : tlpi_file_replace(text.env, path, text.data,
-                                            text.len);
+    tlp_status st =
+        text.failed ? tlpi_fail_nomem()
+                    : tlpi_file_replace(text.env, path, text.data, text.len);
     tlpi_text_free(&text);
     return st;
 }
@@ -232,16 +231,18 @@ tlp_status tlp_plan_format(const tlp_plan *plan, int form, char *buf,
     if (!plan || !len)
         return tlpi_fail(TLP_EINVAL, "plan and len are required");
     if (form != TLP_PLAN_TEXT && form != TLP_PLAN_JSON)
-        return tlpi_fail(TLP_EINVAL, "form %d: TLP_PLAN_TEXT or TLP_PLAN_JSON "
-                         "expected", form);
-    tlpi_text text = {.env = &plan->model->env};
+        return tlpi_fail(TLP_EINVAL,
+                         "form %d: TLP_PLAN_TEXT or TLP_PLAN_JSON "
+                         "expected",
+                         form);
+    tlpi_text text = { .env = &plan->model->env };
     if (form == TLP_PLAN_TEXT)
         tlpi_plan_write_text(plan, &text);
     else
         tlpi_plan_write_json(plan, &text);
-    tlp_status st = text.failed ? tlpi_fail_nomem()
-                                : tlpi_copy_out(text.data, text.len, buf, cap,
-                                                len);
+    tlp_status st = text.failed
+                        ? tlpi_fail_nomem()
+                        : tlpi_copy_out(text.data, text.len, buf, cap, len);
     tlpi_text_free(&text);
     return st;
 }
@@ -252,8 +253,9 @@ tlp_status tlp_plan_get_stage(const tlp_plan *plan, size_t index,
     if (!plan || !out)
         return tlpi_fail(TLP_EINVAL, "plan and out are required");
     if (index >= (size_t)plan->n_stage)
-        return tlpi_fail(TLP_EINVAL, "stage %zu does not exist, the plan has %d",
-                         index, plan->n_stage);
+        return tlpi_fail(TLP_EINVAL,
+                         "stage %zu does not exist, the plan has %d", index,
+                         plan->n_stage);
     const tlpi_stage *s = &plan->stage[index];
     tlp_stage_info info = {
         .mode = s->mode,

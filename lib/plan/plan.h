@@ -10,9 +10,9 @@
 #include "model/model.h"
 
 typedef struct tlpi_stage {
-    int mode;      /* TLP_MODE_*; one member is always SERIAL */
-    int n_member;  /* >= 1 */
-    int *layers;   /* [n_member], in running order */
+    int mode;     /* TLP_MODE_*; one member is always SERIAL */
+    int n_member; /* >= 1 */
+    int *layers;  /* [n_member], in running order */
 } tlpi_stage;
 
 struct tlp_plan {

@@ -60,7 +60,7 @@ static void list_add(list *l, int layer)
 static void add_members(tlpi_text *out, const tlpi_stage *s,
                         const char *separator, bool ranges)
 {
-    list l = {out, separator, ranges, -1, -1, false};
+    list l = { out, separator, ranges, -1, -1, false };
 
     for (int i = 0; i < s->n_member; i++)
         list_add(&l, s->layers[i]);
@@ -70,7 +70,7 @@ static void add_members(tlpi_text *out, const tlpi_stage *s,
 static void add_order(tlpi_text *out, const tlp_plan *p, const char *separator,
                       bool ranges)
 {
-    list l = {out, separator, ranges, -1, -1, false};
+    list l = { out, separator, ranges, -1, -1, false };
 
     for (int i = 0; i < p->n_stage; i++) {
         for (int j = 0; j < p->stage[i].n_member; j++)
@@ -94,7 +94,7 @@ static bool runs(const tlp_plan *p, int layer)
 static void add_dropped(tlpi_text *out, const tlp_plan *p, const char *head,
                         const char *separator, bool ranges, const char *tail)
 {
-    list l = {out, separator, ranges, -1, -1, false};
+    list l = { out, separator, ranges, -1, -1, false };
     bool any = false;
 
     for (int layer = 0; layer < p->model->hp.n_layer; layer++) {

@@ -48,13 +48,15 @@ static tlp_status check_depth(const char *where, const char *text, size_t n)
     return TLP_OK;
 }
 
-static tlp_status check_keys(const char *where, const char *what, json_t *object,
-                             const char *const *known, size_t n_known)
+static tlp_status check_keys(const char *where, const char *what,
+                             json_t *object, const char *const *known,
+                             size_t n_known)
 {
     const char *key;
     json_t *value;
 
-    json_object_foreach(object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         size_t i = 0;
         while (i < n_known && strcmp(key, known[i]) != 0)
             i++;
@@ -101,7 +103,7 @@ static tlp_status check_model_text(const tlpi_sketch *s, json_t *model,
 
 static tlp_status check_model(const tlpi_sketch *s, json_t *root)
 {
-    static const char *const known[] = {"arch", "n_layer", "fingerprint"};
+    static const char *const known[] = { "arch", "n_layer", "fingerprint" };
     json_t *model = json_object_get(root, "model");
     tlp_status st;
 
@@ -111,8 +113,8 @@ static tlp_status check_model(const tlpi_sketch *s, json_t *root)
         return tlpi_fail(TLP_EFORMAT, "%s: key \"model\": an object expected",
                          s->where);
     TLP_TRY(check_keys(s->where, "model: ", model, known, TLPI_COUNT(known)));
-    TLP_TRY(check_model_text(s, model, "arch",
-                             tlpi_arch_name(s->model->hp.arch)));
+    TLP_TRY(
+        check_model_text(s, model, "arch", tlpi_arch_name(s->model->hp.arch)));
     json_t *n_layer = json_object_get(model, "n_layer");
     if (n_layer && !json_is_integer(n_layer))
         return tlpi_fail(TLP_EFORMAT,
@@ -139,8 +141,10 @@ static tlp_status read_layers(tlpi_sketch *s, const char *key, json_t *list,
     tlp_status st = TLP_OK;
 
     if (!json_is_array(list))
-        return tlpi_fail(TLP_EFORMAT, "%s: key \"%s\": an array of layers "
-                         "expected", s->where, key);
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key \"%s\": an array of layers "
+                         "expected",
+                         s->where, key);
     for (size_t i = 0; i < json_array_size(list) && st == TLP_OK; i++) {
         json_t *layer = json_array_get(list, i);
         if (!json_is_integer(layer))
@@ -180,7 +184,7 @@ static tlp_status read_mode(const tlpi_sketch *s, json_t *stage, size_t index,
 
 static tlp_status read_stages(tlpi_sketch *s, json_t *root)
 {
-    static const char *const known[] = {"layers", "mode"};
+    static const char *const known[] = { "layers", "mode" };
     json_t *stages = json_object_get(root, "stages");
     tlp_status st = TLP_OK;
 
@@ -247,8 +251,8 @@ static tlp_status read_made(const tlpi_sketch *s, json_t *root, char **out)
 tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
                                char **made)
 {
-    static const char *const known[] = {"tlp_plan", "model", "stages", "order",
-                                        "drop",     "made"};
+    static const char *const known[] = { "tlp_plan", "model", "stages",
+                                         "order",    "drop",  "made" };
     json_error_t error;
     json_t *root = NULL;
     tlp_status st;

@@ -9,8 +9,7 @@
 #define NO_GROUP (-1)
 #define DROPPED (-2)
 
-tlp_status tlpi_sketch_init(tlpi_sketch *s, tlp_model *model,
-                            const char *where)
+tlp_status tlpi_sketch_init(tlpi_sketch *s, tlp_model *model, const char *where)
 {
     const tlpi_env *env = &model->env;
     size_t n = (size_t)model->hp.n_layer;
@@ -107,8 +106,10 @@ static tlp_status fail_taken(const tlpi_sketch *s, int layer)
 
     tlpi_group_format(g->layers, g->n_member, text, sizeof text);
     if (s->owner[layer] == DROPPED)
-        return tlpi_fail(TLP_EINVAL, "%s: layer %d is dropped and in a group "
-                         "(%s)", s->where, layer, text);
+        return tlpi_fail(TLP_EINVAL,
+                         "%s: layer %d is dropped and in a group "
+                         "(%s)",
+                         s->where, layer, text);
     tlpi_group_format(other->layers, other->n_member, other_text,
                       sizeof other_text);
     return tlpi_fail(TLP_EINVAL, "%s: layer %d is in two groups (%s and %s)",
@@ -222,8 +223,8 @@ static tlp_status check_order(tlpi_sketch *s)
     for (int l = 0; l < s->n_layer; l++) {
         if (s->owner[l] != DROPPED && s->seen[l] != s->n_list)
             return tlpi_fail(TLP_EINVAL,
-                             "%s: layer %d is missing from the order",
-                             s->where, l);
+                             "%s: layer %d is missing from the order", s->where,
+                             l);
     }
     return TLP_OK;
 }
@@ -255,8 +256,7 @@ tlp_status tlpi_sketch_build(tlpi_sketch *s, const char *made, tlp_plan **out)
     for (int i = 0; i < s->n_order; i++) {
         int g = s->owner[s->order[i]];
         if (g == NO_GROUP) {
-            stage[n_stage++] =
-                (tlpi_stage){TLP_MODE_SERIAL, 1, &s->order[i]};
+            stage[n_stage++] = (tlpi_stage){ TLP_MODE_SERIAL, 1, &s->order[i] };
         } else if (!placed[g]) {
             placed[g] = true;
             stage[n_stage++] = s->group[g];

@@ -11,15 +11,15 @@
 
 typedef struct tlpi_sketch {
     tlp_model *model;
-    const char *where;  /* begins the text of every error */
+    const char *where; /* begins the text of every error */
     int n_layer;
-    int *pool;          /* [2*n_layer] members of all groups */
-    int *owner;         /* [n_layer] group of a layer; -1 none, -2 dropped */
-    int *seen;          /* [n_layer] the last list that named it */
+    int *pool;  /* [2*n_layer] members of all groups */
+    int *owner; /* [n_layer] group of a layer; -1 none, -2 dropped */
+    int *seen;  /* [n_layer] the last list that named it */
     int n_list;
-    tlpi_stage *group;  /* [n_layer+1], the last for one that must fail */
+    tlpi_stage *group; /* [n_layer+1], the last for one that must fail */
     int n_group;
-    int *order;         /* [n_layer] layers in running order */
+    int *order; /* [n_layer] layers in running order */
     int n_order;
     bool has_order;
 } tlpi_sketch;

@@ -57,7 +57,7 @@ static tlp_status fail_syntax(const reader *r, const char *expected)
 
 static tlp_status expect(reader *r, char c)
 {
-    char expected[] = {'"', c, '"', '\0'};
+    char expected[] = { '"', c, '"', '\0' };
 
     return accept(r, c) ? TLP_OK : fail_syntax(r, expected);
 }
@@ -226,10 +226,10 @@ static read_body_fn find_clause(const char *name, size_t n)
         const char *name;
         read_body_fn read;
     } clauses[] = {
-        {"pairs", read_pairs},
-        {"depth", read_depth},
-        {"drop", read_drop},
-        {"order", read_order},
+        { "pairs", read_pairs },
+        { "depth", read_depth },
+        { "drop", read_drop },
+        { "order", read_order },
     };
 
     for (size_t i = 0; i < TLPI_COUNT(clauses); i++) {
@@ -266,7 +266,7 @@ done:
 
 tlp_status tlpi_plan_read_text(tlpi_sketch *s, const char *text)
 {
-    reader r = {.s = s, .at = text, .clause = text};
+    reader r = { .s = s, .at = text, .clause = text };
     tlp_status st;
 
     do

@@ -41,8 +41,8 @@ static tlpi_member member_of(const tlp_model *m, int layer)
     return (tlpi_member){
         .attn_bytes = l->attn_q->n_bytes + l->attn_k->n_bytes +
                       l->attn_v->n_bytes + l->attn_output->n_bytes,
-        .ffn_bytes = l->ffn_gate->n_bytes + l->ffn_up->n_bytes +
-                     l->ffn_down->n_bytes,
+        .ffn_bytes =
+            l->ffn_gate->n_bytes + l->ffn_up->n_bytes + l->ffn_down->n_bytes,
         .kv_step = block / gcd(block, head_cols),
         .ff_step = lcm(block_of(l->ffn_down), ROW_BLOCK),
     };
@@ -70,8 +70,8 @@ static int emit_attn(const tlpi_cut *c, int rank, tlpi_attn_part *out)
     for (int64_t at = c->kv[rank], end; at < c->kv[rank + 1]; at = end) {
         int64_t first = at / c->n_kv * c->n_kv;
         end = TLPI_MIN(first + c->n_kv, c->kv[rank + 1]);
-        out[n++] = (tlpi_attn_part){(int)(first / c->n_kv), (int)(at - first),
-                                    (int)(end - first)};
+        out[n++] = (tlpi_attn_part){ (int)(first / c->n_kv), (int)(at - first),
+                                     (int)(end - first) };
     }
     return n;
 }
@@ -97,8 +97,8 @@ static int emit_ffn(const tlpi_cut *c, int rank, bool lp_code,
                 norm++;
             end = TLPI_MIN(end, first + slice_end(c, member, norm));
         }
-        out[n++] = (tlpi_ffn_part){member, norm, (int)(at - first),
-                                   (int)(end - first)};
+        out[n++] = (tlpi_ffn_part){ member, norm, (int)(at - first),
+                                    (int)(end - first) };
     }
     return n;
 }
@@ -200,8 +200,8 @@ static tlp_status cut_stages(tlpi_shards *s, const tlp_plan *plan)
 {
     const tlpi_env *env = s->env;
     size_t n_rank = (size_t)s->n_rank;
-    tlpi_member *member = tlpi_alloc_array(
-        env, (size_t)plan->model->hp.n_layer, sizeof *member);
+    tlpi_member *member =
+        tlpi_alloc_array(env, (size_t)plan->model->hp.n_layer, sizeof *member);
     tlpi_cut c = {
         .member = member,
         .n_rank = s->n_rank,

@@ -23,15 +23,15 @@
 #include "plan/plan.h"
 
 typedef struct tlpi_attn_part {
-    int member;     /* index in the stage; 0 for merge */
-    int kv0, kv1;   /* kv heads [kv0, kv1); query heads are these times
-                       n_head/n_head_kv */
+    int member;   /* index in the stage; 0 for merge */
+    int kv0, kv1; /* kv heads [kv0, kv1); query heads are these times
+                     n_head/n_head_kv */
 } tlpi_attn_part;
 
 typedef struct tlpi_ffn_part {
     int member;
-    int norm;       /* member whose ffn_norm the input goes through */
-    int ff0, ff1;   /* rows of ffn_gate/up, columns of ffn_down */
+    int norm;     /* member whose ffn_norm the input goes through */
+    int ff0, ff1; /* rows of ffn_gate/up, columns of ffn_down */
 } tlpi_ffn_part;
 
 typedef struct tlpi_span {
@@ -60,8 +60,8 @@ tlp_status tlpi_shards_create(tlpi_shards **out, const tlp_plan *plan,
                               int n_rank);
 void tlpi_shards_free(tlpi_shards *s); /* NULL is fine */
 
-static inline const tlpi_stage_shard *
-tlpi_shard_at(const tlpi_shards *s, int stage, int rank)
+static inline const tlpi_stage_shard *tlpi_shard_at(const tlpi_shards *s,
+                                                    int stage, int rank)
 {
     return &s->part[(size_t)stage * (size_t)s->n_rank + (size_t)rank];
 }

@@ -150,7 +150,7 @@ void tlpi_cut_wide(tlpi_cut *c)
         c->want[r] = share;
     set_border(c, 0, 0);
     set_border(c, c->n_rank, c->n_member);
-    cut_section(c, (section){0, c->n_member, 0, c->n_rank});
+    cut_section(c, (section){ 0, c->n_member, 0, c->n_rank });
 }
 
 /* At least as many members as ranks: whole members, one or more for each. */
@@ -209,7 +209,7 @@ static void cut_evenly(tlpi_cut *c)
         for (int r = r0; r < r0 + n; r++)
             c->want[r] = (double)member_bytes(c, i) / n;
         set_border(c, r0, i);
-        cut_section(c, (section){i, i + 1, r0, r0 + n});
+        cut_section(c, (section){ i, i + 1, r0, r0 + n });
         close_gaps(c, i, r0, r0 + n);
     }
 }
@@ -236,7 +236,7 @@ static void cut_by_bytes(tlpi_cut *c)
         }
         if (begin % total == 0)
             set_border(c, r0, i);
-        cut_section(c, (section){i, i + 1, r0, r1});
+        cut_section(c, (section){ i, i + 1, r0, r1 });
         close_gaps(c, i, r0, r1);
         begin = end;
     }
