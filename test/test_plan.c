@@ -15,8 +15,8 @@ static tlp_model *model;
 
 static void set_up(void)
 {
-    static const fake_shape shape = {30, 96, 160, 6, 3, 16, 288};
-    static const tlpi_dtype f32[] = {TLPI_F32};
+    static const fake_shape shape = { 30, 96, 160, 6, 3, 16, 288 };
+    static const tlpi_dtype f32[] = { TLPI_F32 };
 
     model = fake_model(&shape, f32, 1);
 }
@@ -69,7 +69,7 @@ static const char *spell(const tlp_plan *p)
 {
     static char buf[4096];
     size_t at = 0;
-    tlp_stage_info s = {.struct_size = sizeof s};
+    tlp_stage_info s = { .struct_size = sizeof s };
 
     for (size_t i = 0; tlp_plan_get_stage(p, i, &s) == TLP_OK; i++) {
         if (s.n_member > 1)
@@ -90,21 +90,22 @@ Test(plan, text_gives_stages)
     static const struct {
         const char *text, *stages;
     } cases[] = {
-        {"serial", "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 "
-                   "23 24 25 26 27 28 29"},
-        {"drop:6-29", "0 1 2 3 4 5"},
-        {"drop:6-29;par:1-2", "0 [2 1 2] 3 4 5"},
-        {"drop:6-29;lp:0-1,3-5", "[1 0 1] 2 [1 3 4 5]"},
-        {"drop:6-29;asym:1+4+5", "0 [3 1 4 5] 2 3"},
-        {"drop:6-29;asym:4+1", "0 [3 4 1] 2 3 5"},
-        {"drop:6-29;lp-code:0-1;merge:3-4;par:2+5",
-         "[4 0 1] [2 2 5] [5 3 4]"},
-        {"drop:6-29;pairs:1-4@par", "0 [2 1 2] [2 3 4] 5"},
-        {"drop:6-29;pairs:1-5@lp", "0 [1 1 2] [1 3 4] 5"},
-        {"drop:6-29;order:0,2,1,3-5", "0 2 1 3 4 5"},
-        {"order:5,0,3,1,2,4;drop:6-29;par:1-2", "5 0 3 [2 1 2] 4"},
-        {"order:5,0,2,3,1,4;drop:6-29;par:1-2", "5 0 [2 1 2] 3 4"},
-        {" drop : 6 - 29 ;\tpar: 1 - 2 ,\n 3 + 5 ", "0 [2 1 2] [2 3 5] 4"},
+        { "serial",
+          "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 "
+          "23 24 25 26 27 28 29" },
+        { "drop:6-29", "0 1 2 3 4 5" },
+        { "drop:6-29;par:1-2", "0 [2 1 2] 3 4 5" },
+        { "drop:6-29;lp:0-1,3-5", "[1 0 1] 2 [1 3 4 5]" },
+        { "drop:6-29;asym:1+4+5", "0 [3 1 4 5] 2 3" },
+        { "drop:6-29;asym:4+1", "0 [3 4 1] 2 3 5" },
+        { "drop:6-29;lp-code:0-1;merge:3-4;par:2+5",
+          "[4 0 1] [2 2 5] [5 3 4]" },
+        { "drop:6-29;pairs:1-4@par", "0 [2 1 2] [2 3 4] 5" },
+        { "drop:6-29;pairs:1-5@lp", "0 [1 1 2] [1 3 4] 5" },
+        { "drop:6-29;order:0,2,1,3-5", "0 2 1 3 4 5" },
+        { "order:5,0,3,1,2,4;drop:6-29;par:1-2", "5 0 3 [2 1 2] 4" },
+        { "order:5,0,2,3,1,4;drop:6-29;par:1-2", "5 0 [2 1 2] 3 4" },
+        { " drop : 6 - 29 ;\tpar: 1 - 2 ,\n 3 + 5 ", "0 [2 1 2] [2 3 5] 4" },
     };
 
     for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
@@ -123,13 +124,10 @@ Test(plan, depth_places_pairs_before_the_last_layers)
         int depth;
         const char *text;
     } cases[] = {
-        {30, "serial"},
-        {29, "par:25-26"},
-        {25, "pairs:17-26@par"},
-        {18, "pairs:3-26@par"},
-        {17, "pairs:2-27@par"},
-        {16, "pairs:2-29@par"},
-        {15, "pairs:0-29@par"},
+        { 30, "serial" },          { 29, "par:25-26" },
+        { 25, "pairs:17-26@par" }, { 18, "pairs:3-26@par" },
+        { 17, "pairs:2-27@par" },  { 16, "pairs:2-29@par" },
+        { 15, "pairs:0-29@par" },
     };
 
     for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
@@ -145,18 +143,18 @@ Test(plan, depth_places_pairs_before_the_last_layers)
 Test(plan, text_is_written_the_shortest_way)
 {
     static const char *const cases[][2] = {
-        {"serial", "serial"},
-        {"par:12+13,14-15", "par:12-13,14-15"},
-        {"par:12-13,14-15,16-17", "pairs:12-17@par"},
-        {"pairs:9-24@lp", "pairs:9-24@lp"},
-        {"pairs:9-25@lp", "pairs:9-24@lp"},
-        {"par:3-4;lp:6-7;par:9-10", "par:3-4;lp:6-7;par:9-10"},
-        {"par:3-4;par:9-10", "par:3-4,9-10"},
-        {"lp:20-22;par:3+5+6", "par:3+5-6;lp:20-22"},
-        {"par:20-21;pairs:3-8@par", "pairs:3-8@par;par:20-21"},
-        {"drop:3,1,2,9", "drop:1-3,9"},
-        {"order:0,2,1,3-29", "order:0,2,1,3-29"},
-        {"order:0-29", "serial"},
+        { "serial", "serial" },
+        { "par:12+13,14-15", "par:12-13,14-15" },
+        { "par:12-13,14-15,16-17", "pairs:12-17@par" },
+        { "pairs:9-24@lp", "pairs:9-24@lp" },
+        { "pairs:9-25@lp", "pairs:9-24@lp" },
+        { "par:3-4;lp:6-7;par:9-10", "par:3-4;lp:6-7;par:9-10" },
+        { "par:3-4;par:9-10", "par:3-4,9-10" },
+        { "lp:20-22;par:3+5+6", "par:3+5-6;lp:20-22" },
+        { "par:20-21;pairs:3-8@par", "pairs:3-8@par;par:20-21" },
+        { "drop:3,1,2,9", "drop:1-3,9" },
+        { "order:0,2,1,3-29", "order:0,2,1,3-29" },
+        { "order:0-29", "serial" },
     };
 
     for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
@@ -189,44 +187,46 @@ static void check_refused(const refusal *cases, size_t n)
 Test(plan, bad_text_is_refused_by_clause_and_layer)
 {
     static const refusal cases[] = {
-        {"", TLP_EFORMAT, "expected at the end"},
-        {"serial;", TLP_EFORMAT, "expected at the end"},
-        {"serial;par:3-4", TLP_EINVAL, "stand alone, 2 clauses"},
-        {"depth:20@lp;drop:1", TLP_EINVAL, "stand alone"},
-        {"serial x", TLP_EFORMAT, "expected at \"x\""},
-        {"fast:3-4", TLP_EFORMAT, "expected at \"fast:3-4\""},
-        {"par", TLP_EFORMAT, "par: \":\" expected at the end"},
-        {"par:", TLP_EFORMAT, "par:: a number expected at the end"},
-        {"par:3-", TLP_EFORMAT, "a number expected"},
-        {"par:3-4,", TLP_EFORMAT, "a number expected"},
-        {"lp:2-3;par:3-x", TLP_EFORMAT, "par:3-x: a number expected at \"x\""},
-        {"par:-3-4", TLP_EFORMAT, "a number expected at \"-3-4\""},
-        {"par:4-3", TLP_EFORMAT, "4-3 runs backwards"},
-        {"par:3", TLP_EINVAL, "at least 2 layers, layer 3 stands alone"},
-        {"par:30-31", TLP_EINVAL,
-         "plan: layer 30 does not exist, the model has 30 (0-29)"},
-        {"par:0-999999999", TLP_EINVAL, "layer 30 does not exist"},
-        {"par:0-9999999999", TLP_EFORMAT, "a smaller number expected"},
-        {"par:12-13,12-14", TLP_EINVAL,
-         "plan: layer 12 is in two groups (12-13 and 12-14)"},
-        {"par:12-13;lp:11+13", TLP_EINVAL, "layer 13 is in two groups"},
-        {"par:12+12", TLP_EINVAL, "layer 12 is twice in a group"},
-        {"pairs:9@lp", TLP_EINVAL, "at least 2 layers"},
-        {"pairs:9-12", TLP_EFORMAT, "\"@\" expected at the end"},
-        {"pairs:9-12@", TLP_EFORMAT, "lp, par, asym"},
-        {"pairs:9-12@serial", TLP_EFORMAT, "lp, par, asym"},
-        {"pairs:28-31@lp", TLP_EINVAL, "layer 30 does not exist"},
-        {"depth:14@par", TLP_EINVAL, "depth 14: pairs of 30 layers give 15 to"},
-        {"depth:31@par", TLP_EINVAL, "depth 31"},
-        {"drop:3,3", TLP_EINVAL, "layer 3 is dropped twice"},
-        {"drop:3;par:3-4", TLP_EINVAL, "layer 3 is dropped and in a group"},
-        {"par:3-4;drop:3", TLP_EINVAL, "layer 3 is dropped and in a group"},
-        {"drop:0-29", TLP_EINVAL, "no layer is left"},
-        {"drop:30", TLP_EINVAL, "layer 30 does not exist"},
-        {"order:0-28", TLP_EINVAL, "layer 29 is missing from the order"},
-        {"order:0-29,3", TLP_EINVAL, "layer 3 is twice in the order"},
-        {"order:0-29;drop:3", TLP_EINVAL, "layer 3 is dropped and in the"},
-        {"order:0-29;order:0-29", TLP_EINVAL, "the order is given twice"},
+        { "", TLP_EFORMAT, "expected at the end" },
+        { "serial;", TLP_EFORMAT, "expected at the end" },
+        { "serial;par:3-4", TLP_EINVAL, "stand alone, 2 clauses" },
+        { "depth:20@lp;drop:1", TLP_EINVAL, "stand alone" },
+        { "serial x", TLP_EFORMAT, "expected at \"x\"" },
+        { "fast:3-4", TLP_EFORMAT, "expected at \"fast:3-4\"" },
+        { "par", TLP_EFORMAT, "par: \":\" expected at the end" },
+        { "par:", TLP_EFORMAT, "par:: a number expected at the end" },
+        { "par:3-", TLP_EFORMAT, "a number expected" },
+        { "par:3-4,", TLP_EFORMAT, "a number expected" },
+        { "lp:2-3;par:3-x", TLP_EFORMAT,
+          "par:3-x: a number expected at \"x\"" },
+        { "par:-3-4", TLP_EFORMAT, "a number expected at \"-3-4\"" },
+        { "par:4-3", TLP_EFORMAT, "4-3 runs backwards" },
+        { "par:3", TLP_EINVAL, "at least 2 layers, layer 3 stands alone" },
+        { "par:30-31", TLP_EINVAL,
+          "plan: layer 30 does not exist, the model has 30 (0-29)" },
+        { "par:0-999999999", TLP_EINVAL, "layer 30 does not exist" },
+        { "par:0-9999999999", TLP_EFORMAT, "a smaller number expected" },
+        { "par:12-13,12-14", TLP_EINVAL,
+          "plan: layer 12 is in two groups (12-13 and 12-14)" },
+        { "par:12-13;lp:11+13", TLP_EINVAL, "layer 13 is in two groups" },
+        { "par:12+12", TLP_EINVAL, "layer 12 is twice in a group" },
+        { "pairs:9@lp", TLP_EINVAL, "at least 2 layers" },
+        { "pairs:9-12", TLP_EFORMAT, "\"@\" expected at the end" },
+        { "pairs:9-12@", TLP_EFORMAT, "lp, par, asym" },
+        { "pairs:9-12@serial", TLP_EFORMAT, "lp, par, asym" },
+        { "pairs:28-31@lp", TLP_EINVAL, "layer 30 does not exist" },
+        { "depth:14@par", TLP_EINVAL,
+          "depth 14: pairs of 30 layers give 15 to" },
+        { "depth:31@par", TLP_EINVAL, "depth 31" },
+        { "drop:3,3", TLP_EINVAL, "layer 3 is dropped twice" },
+        { "drop:3;par:3-4", TLP_EINVAL, "layer 3 is dropped and in a group" },
+        { "par:3-4;drop:3", TLP_EINVAL, "layer 3 is dropped and in a group" },
+        { "drop:0-29", TLP_EINVAL, "no layer is left" },
+        { "drop:30", TLP_EINVAL, "layer 30 does not exist" },
+        { "order:0-28", TLP_EINVAL, "layer 29 is missing from the order" },
+        { "order:0-29,3", TLP_EINVAL, "layer 3 is twice in the order" },
+        { "order:0-29;drop:3", TLP_EINVAL, "layer 3 is dropped and in the" },
+        { "order:0-29;order:0-29", TLP_EINVAL, "the order is given twice" },
     };
 
     check_refused(cases, TLPI_COUNT(cases));
@@ -236,7 +236,7 @@ Test(plan, misuse_is_refused)
 {
     tlp_plan *p = parse("par:3-4");
     tlp_plan *q = p;
-    tlp_stage_info s = {.struct_size = sizeof s};
+    tlp_stage_info s = { .struct_size = sizeof s };
     char buf[8];
     size_t len = 0;
 
@@ -296,8 +296,9 @@ static tlp_plan *random_plan(void)
     for (int at = 0, size; at < n; at += size, n_stage++) {
         size = below(3) ? 1 + below(2) : 1 + below(4);
         size = TLPI_MIN(size, n - at);
-        stage[n_stage] = (tlpi_stage){
-            size == 1 ? TLP_MODE_SERIAL : 1 + below(5), size, layers + at};
+        stage[n_stage] =
+            (tlpi_stage){ size == 1 ? TLP_MODE_SERIAL : 1 + below(5), size,
+                          layers + at };
     }
     cr_assert_eq(tlpi_plan_build(&p, model, stage, n_stage,
                                  below(2) ? "{\"n\": 1}" : NULL, "test"),
@@ -384,16 +385,19 @@ Test(plan_json, the_written_form_is_that_of_the_design)
 Test(plan_json, plans_for_other_models_are_refused)
 {
     static const refusal cases[] = {
-        {"{\"tlp_plan\": 1, \"model\": {\"arch\": \"qwen2\"}, \"stages\": []}",
-         TLP_EMISMATCH, "\"model.arch\": the plan is for qwen2, fake.gguf has "
-                        "llama"},
-        {"{\"tlp_plan\": 1, \"model\": {\"n_layer\": 32}, \"stages\": []}",
-         TLP_EMISMATCH, "\"model.n_layer\": the plan is for 32, fake.gguf has "
-                        "30"},
-        {"{\"tlp_plan\": 1, \"model\": {\"fingerprint\": \"sha256:00\"}, "
-         "\"stages\": []}",
-         TLP_EMISMATCH, "\"model.fingerprint\": the plan is for sha256:00, "
-                        "fake.gguf has sha256:"},
+        { "{\"tlp_plan\": 1, \"model\": {\"arch\": \"qwen2\"}, \"stages\": []}",
+          TLP_EMISMATCH,
+          "\"model.arch\": the plan is for qwen2, fake.gguf has "
+          "llama" },
+        { "{\"tlp_plan\": 1, \"model\": {\"n_layer\": 32}, \"stages\": []}",
+          TLP_EMISMATCH,
+          "\"model.n_layer\": the plan is for 32, fake.gguf has "
+          "30" },
+        { "{\"tlp_plan\": 1, \"model\": {\"fingerprint\": \"sha256:00\"}, "
+          "\"stages\": []}",
+          TLP_EMISMATCH,
+          "\"model.fingerprint\": the plan is for sha256:00, "
+          "fake.gguf has sha256:" },
     };
 
     check_refused(cases, TLPI_COUNT(cases));
@@ -402,58 +406,64 @@ Test(plan_json, plans_for_other_models_are_refused)
 Test(plan_json, bad_json_is_refused_by_key)
 {
     static const refusal cases[] = {
-        {"{", TLP_EFORMAT, "plan: line 1, column 1: "},
-        {"{\"tlp_plan\": 1,\n \"stages\": [}", TLP_EFORMAT,
-         "line 2, column 13: "},
-        {"{\"tlp_plan\": 1, \"stages\": []} x", TLP_EFORMAT, "line 1"},
-        {"{\"tlp_plan\": 1, \"tlp_plan\": 1, \"stages\": []}", TLP_EFORMAT,
-         "duplicate"},
-        {"{\"stages\": []}", TLP_EFORMAT, "\"tlp_plan\": an integer expected"},
-        {"{\"tlp_plan\": \"1\"}", TLP_EFORMAT, "\"tlp_plan\": an integer"},
-        {"{\"tlp_plan\": 2, \"new\": 1}", TLP_ENOTSUP, "version 2, 1 expected"},
-        {"{\"tlp_plan\": 0}", TLP_EFORMAT, "version 0, 1 expected"},
-        {"{\"tlp_plan\": 1, \"stagez\": []}", TLP_EFORMAT,
-         "key \"stagez\" is not known"},
-        {"{\"tlp_plan\": 1, \"adjust\": {}, \"stages\": []}", TLP_ENOTSUP,
-         "\"adjust\""},
-        {"{\"tlp_plan\": 1}", TLP_EFORMAT, "\"stages\": an array expected"},
-        {"{\"tlp_plan\": 1, \"model\": 1}", TLP_EFORMAT, "\"model\": an obj"},
-        {"{\"tlp_plan\": 1, \"model\": {\"name\": 1}}", TLP_EFORMAT,
-         "model: key \"name\" is not known"},
-        {"{\"tlp_plan\": 1, \"model\": {\"arch\": 1}}", TLP_EFORMAT,
-         "\"model.arch\": a string expected"},
-        {"{\"tlp_plan\": 1, \"model\": {\"n_layer\": 30.0}}", TLP_EFORMAT,
-         "\"model.n_layer\": an integer expected"},
-        {"{\"tlp_plan\": 1, \"stages\": [0]}", TLP_EFORMAT,
-         "stages[0]: an object expected"},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layer\": [0]}]}", TLP_EFORMAT,
-         "stages[0]: key \"layer\" is not known"},
-        {"{\"tlp_plan\": 1, \"stages\": [{}]}", TLP_EFORMAT,
-         "\"stages[0].layers\": an array of layers expected"},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layers\": []}]}", TLP_EINVAL,
-         "a group without layers"},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layers\": [\"0\"]}]}", TLP_EFORMAT,
-         "\"stages[0].layers\", element 0: a layer number expected"},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layers\": [-1]}]}", TLP_EINVAL,
-         "layer -1 does not exist"},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layers\": "
-         "[4294967296]}]}", TLP_EINVAL, "layer 4294967296 does not exist"},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0, 1]}]}", TLP_EFORMAT,
-         "stages[0]: key \"mode\": missing"},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0, 1], \"mode\": "
-         "\"serial\"}]}", TLP_EINVAL, "cannot share a serial stage"},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0], \"mode\": "
-         "\"par\"}]}", TLP_EINVAL, "layer 0 stands alone"},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0], \"mode\": "
-         "\"fast\"}]}", TLP_EFORMAT, "not \"fast\""},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0], \"mode\": 1}]}",
-         TLP_EFORMAT, "stages[0]: key \"mode\""},
-        {"{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0]}]}", TLP_EINVAL,
-         "layer 1 is in no stage and not in \"drop\""},
-        {"{\"tlp_plan\": 1, \"stages\": [], \"drop\": 3}", TLP_EFORMAT,
-         "\"drop\": an array of layers expected"},
-        {"{\"tlp_plan\": 1, \"stages\": [], \"order\": {}}", TLP_EFORMAT,
-         "\"order\": an array of layers expected"},
+        { "{", TLP_EFORMAT, "plan: line 1, column 1: " },
+        { "{\"tlp_plan\": 1,\n \"stages\": [}", TLP_EFORMAT,
+          "line 2, column 13: " },
+        { "{\"tlp_plan\": 1, \"stages\": []} x", TLP_EFORMAT, "line 1" },
+        { "{\"tlp_plan\": 1, \"tlp_plan\": 1, \"stages\": []}", TLP_EFORMAT,
+          "duplicate" },
+        { "{\"stages\": []}", TLP_EFORMAT,
+          "\"tlp_plan\": an integer expected" },
+        { "{\"tlp_plan\": \"1\"}", TLP_EFORMAT, "\"tlp_plan\": an integer" },
+        { "{\"tlp_plan\": 2, \"new\": 1}", TLP_ENOTSUP,
+          "version 2, 1 expected" },
+        { "{\"tlp_plan\": 0}", TLP_EFORMAT, "version 0, 1 expected" },
+        { "{\"tlp_plan\": 1, \"stagez\": []}", TLP_EFORMAT,
+          "key \"stagez\" is not known" },
+        { "{\"tlp_plan\": 1, \"adjust\": {}, \"stages\": []}", TLP_ENOTSUP,
+          "\"adjust\"" },
+        { "{\"tlp_plan\": 1}", TLP_EFORMAT, "\"stages\": an array expected" },
+        { "{\"tlp_plan\": 1, \"model\": 1}", TLP_EFORMAT, "\"model\": an obj" },
+        { "{\"tlp_plan\": 1, \"model\": {\"name\": 1}}", TLP_EFORMAT,
+          "model: key \"name\" is not known" },
+        { "{\"tlp_plan\": 1, \"model\": {\"arch\": 1}}", TLP_EFORMAT,
+          "\"model.arch\": a string expected" },
+        { "{\"tlp_plan\": 1, \"model\": {\"n_layer\": 30.0}}", TLP_EFORMAT,
+          "\"model.n_layer\": an integer expected" },
+        { "{\"tlp_plan\": 1, \"stages\": [0]}", TLP_EFORMAT,
+          "stages[0]: an object expected" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layer\": [0]}]}", TLP_EFORMAT,
+          "stages[0]: key \"layer\" is not known" },
+        { "{\"tlp_plan\": 1, \"stages\": [{}]}", TLP_EFORMAT,
+          "\"stages[0].layers\": an array of layers expected" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layers\": []}]}", TLP_EINVAL,
+          "a group without layers" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [\"0\"]}]}", TLP_EFORMAT,
+          "\"stages[0].layers\", element 0: a layer number expected" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [-1]}]}", TLP_EINVAL,
+          "layer -1 does not exist" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layers\": "
+          "[4294967296]}]}",
+          TLP_EINVAL, "layer 4294967296 does not exist" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0, 1]}]}", TLP_EFORMAT,
+          "stages[0]: key \"mode\": missing" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0, 1], \"mode\": "
+          "\"serial\"}]}",
+          TLP_EINVAL, "cannot share a serial stage" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0], \"mode\": "
+          "\"par\"}]}",
+          TLP_EINVAL, "layer 0 stands alone" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0], \"mode\": "
+          "\"fast\"}]}",
+          TLP_EFORMAT, "not \"fast\"" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0], \"mode\": 1}]}",
+          TLP_EFORMAT, "stages[0]: key \"mode\"" },
+        { "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0]}]}", TLP_EINVAL,
+          "layer 1 is in no stage and not in \"drop\"" },
+        { "{\"tlp_plan\": 1, \"stages\": [], \"drop\": 3}", TLP_EFORMAT,
+          "\"drop\": an array of layers expected" },
+        { "{\"tlp_plan\": 1, \"stages\": [], \"order\": {}}", TLP_EFORMAT,
+          "\"order\": an array of layers expected" },
     };
 
     check_refused(cases, TLPI_COUNT(cases));
@@ -462,8 +472,8 @@ Test(plan_json, bad_json_is_refused_by_key)
 Test(plan_json, stages_out_of_order_need_an_order)
 {
     const refusal cases[] = {
-        {json_with("", "{\"layers\": [1]}, {\"layers\": [0]}", 1), TLP_EINVAL,
-         "stage 1: layer 0 comes after layer 1, which needs \"order\""},
+        { json_with("", "{\"layers\": [1]}, {\"layers\": [0]}", 1), TLP_EINVAL,
+          "stage 1: layer 0 comes after layer 1, which needs \"order\"" },
     };
 
     check_refused(cases, TLPI_COUNT(cases));
@@ -479,7 +489,7 @@ Test(plan_json, every_stage_repeated_is_refused)
                       l > 0 ? "," : "", l % 30);
     snprintf(text + n, sizeof text - (size_t)n, "]}");
     const refusal cases[] = {
-        {text, TLP_EINVAL, "layer 0 is in two groups (0 and 0)"},
+        { text, TLP_EINVAL, "layer 0 is in two groups (0 and 0)" },
     };
     check_refused(cases, TLPI_COUNT(cases));
 }
@@ -501,7 +511,8 @@ Test(plan_json, nesting_and_size_are_bounded)
     free(text);
     /* Brackets inside strings are not nesting. */
     p = parse(json_with("\"made\": {\"\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\": "
-                        "\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"},", "", -1));
+                        "\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"},",
+                        "", -1));
     tlp_plan_free(p);
 }
 
@@ -519,9 +530,9 @@ static void write_file(const char *path, const char *text)
 Test(plan_json, a_saved_plan_loads_again_with_what_made_it)
 {
     const char *path = tiny_path("plan.json");
-    tlp_plan *p = parse(json_with("\"made\": {\"kl\": 0.1},",
-                                  "{\"layers\": [0, 1], \"mode\": \"asym\"}",
-                                  1));
+    tlp_plan *p =
+        parse(json_with("\"made\": {\"kl\": 0.1},",
+                        "{\"layers\": [0, 1], \"mode\": \"asym\"}", 1));
     tlp_plan *q = NULL;
 
     cr_assert_eq(tlp_plan_save(p, path), TLP_OK, "%s", tlp_last_error());

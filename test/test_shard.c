@@ -14,8 +14,8 @@
 #define N_TRIAL 400
 
 /* SmolLM2-135M's shape: 9 heads, 3 kv heads. */
-static const fake_shape smollm2 = {30, 576, 1536, 9, 3, 64, 49152};
-static const tlpi_dtype q4_1[] = {TLPI_Q4_1};
+static const fake_shape smollm2 = { 30, 576, 1536, 9, 3, 64, 49152 };
+static const tlpi_dtype q4_1[] = { TLPI_Q4_1 };
 
 static tlp_plan *parse(tlp_model *m, const char *text)
 {
@@ -69,7 +69,7 @@ Test(shard, a_serial_layer_of_three_kv_heads_splits_two_and_one)
 
 Test(shard, a_pair_on_two_ranks_falls_apart_between_its_members)
 {
-    static const char *const texts[] = {"lp:3-4", "par:3-4", "asym:3-4"};
+    static const char *const texts[] = { "lp:3-4", "par:3-4", "asym:3-4" };
     tlp_model *m = fake_model(&smollm2, q4_1, 1);
 
     for (size_t k = 0; k < TLPI_COUNT(texts); k++) {
@@ -137,8 +137,8 @@ Test(shard, three_ranks_share_a_par_pair_in_spans_that_overlap)
  */
 Test(shard, no_rank_in_a_span_is_empty)
 {
-    static const fake_shape shape = {2, 256, 16, 2, 2, 64, 64};
-    static const tlpi_dtype f32[] = {TLPI_F32};
+    static const fake_shape shape = { 2, 256, 16, 2, 2, 64, 64 };
+    static const tlpi_dtype f32[] = { TLPI_F32 };
     tlp_model *m = fake_model(&shape, f32, 1);
     tlp_plan *p = parse(m, "par:0-1");
     tlpi_shards *s = cut(p, 12);
@@ -161,7 +161,7 @@ Test(shard, the_number_of_ranks_is_bounded)
 {
     tlp_model *m = fake_model(&smollm2, q4_1, 1);
     tlp_plan *p = parse(m, "serial");
-    const int bad[] = {INT32_MIN, -1, 0, 1025, INT32_MAX};
+    const int bad[] = { INT32_MIN, -1, 0, 1025, INT32_MAX };
     tlpi_shards *s;
 
     for (size_t i = 0; i < TLPI_COUNT(bad); i++) {
@@ -186,9 +186,9 @@ static int below(int n)
 
 static fake_shape random_shape(void)
 {
-    static const int head_dims[] = {16, 32, 48, 64, 80, 128};
-    static const int group[] = {1, 2, 3, 4, 7};
-    fake_shape s = {.n_layer = 2 + below(8), .n_head_kv = 1 + below(8)};
+    static const int head_dims[] = { 16, 32, 48, 64, 80, 128 };
+    static const int group[] = { 1, 2, 3, 4, 7 };
+    fake_shape s = { .n_layer = 2 + below(8), .n_head_kv = 1 + below(8) };
 
     s.n_head = s.n_head_kv * group[below(5)];
     s.head_dim = head_dims[below(6)];
@@ -215,7 +215,7 @@ static tlp_plan *random_plan(tlp_model *m)
         int most = TLPI_MIN(5, n - at);
         int size = 1 + below(most);
         int mode = size == 1 ? TLP_MODE_SERIAL : 1 + below(5);
-        stage[n_stage] = (tlpi_stage){mode, size, layers + at};
+        stage[n_stage] = (tlpi_stage){ mode, size, layers + at };
         at += size;
     }
     cr_assert_eq(tlpi_plan_build(&p, m, stage, n_stage, NULL, "test"), TLP_OK,
@@ -396,9 +396,11 @@ static double attn_bytes(const tlp_plan *p, const tlpi_layer *l, int n_kv)
     int64_t kv_rows = (int64_t)n_kv * hp->head_dim;
     int64_t q_rows = kv_rows * (hp->n_head / hp->n_head_kv);
 
-    return (double)(kv_rows * (int64_t)(tlpi_row_bytes(l->attn_k->type, hp->n_embd) +
-                             tlpi_row_bytes(l->attn_v->type, hp->n_embd)) +
-                    q_rows * (int64_t)tlpi_row_bytes(l->attn_q->type, hp->n_embd)) +
+    return (double)(kv_rows *
+                        (int64_t)(tlpi_row_bytes(l->attn_k->type, hp->n_embd) +
+                                  tlpi_row_bytes(l->attn_v->type, hp->n_embd)) +
+                    q_rows *
+                        (int64_t)tlpi_row_bytes(l->attn_q->type, hp->n_embd)) +
            (double)hp->n_embd * (double)q_rows *
                tlpi_dtype_get(l->attn_output->type)->size /
                block_of(l->attn_output);
@@ -408,8 +410,9 @@ static double ffn_bytes(const tlp_plan *p, const tlpi_layer *l, int n_ff)
 {
     const tlpi_hparams *hp = &p->model->hp;
 
-    return (double)n_ff * (double)(tlpi_row_bytes(l->ffn_gate->type, hp->n_embd) +
-                             tlpi_row_bytes(l->ffn_up->type, hp->n_embd)) +
+    return (double)n_ff *
+               (double)(tlpi_row_bytes(l->ffn_gate->type, hp->n_embd) +
+                        tlpi_row_bytes(l->ffn_up->type, hp->n_embd)) +
            (double)hp->n_embd * n_ff * tlpi_dtype_get(l->ffn_down->type)->size /
                block_of(l->ffn_down);
 }
@@ -472,8 +475,8 @@ static double allowed(const tlp_plan *p, const tlpi_shards *s, int stage)
 
     for (int i = 0; i < n_unit(st); i++) {
         const tlpi_layer *l = layer_of(p, stage, i);
-        double bytes = attn_bytes(p, l, hp->n_head_kv) +
-                       ffn_bytes(p, l, hp->n_ff);
+        double bytes =
+            attn_bytes(p, l, hp->n_head_kv) + ffn_bytes(p, l, hp->n_ff);
         total += bytes;
         widest = TLPI_MAX(widest, bytes);
         grains += grain(p, stage, i);
@@ -526,9 +529,9 @@ static void check_vocab(const tlp_plan *p, const tlpi_shards *s)
 
 Test(shard, parts_cover_once_at_legal_cuts_in_balance, .timeout = 120)
 {
-    static const tlpi_dtype all[] = {TLPI_F32,  TLPI_Q4_0, TLPI_Q6_K,
-                                     TLPI_Q8_0, TLPI_Q4_K, TLPI_F16,
-                                     TLPI_Q5_1, TLPI_BF16, TLPI_Q4_1};
+    static const tlpi_dtype all[] = { TLPI_F32,  TLPI_Q4_0, TLPI_Q6_K,
+                                      TLPI_Q8_0, TLPI_Q4_K, TLPI_F16,
+                                      TLPI_Q5_1, TLPI_BF16, TLPI_Q4_1 };
 
     for (int trial = 0; trial < N_TRIAL; trial++) {
         fake_shape shape = random_shape();
@@ -556,7 +559,7 @@ Test(shard, parts_cover_once_at_legal_cuts_in_balance, .timeout = 120)
 
 static tlp_plan_cost cost_of(tlp_model *m, const char *text, int n_rank)
 {
-    tlp_plan_cost cost = {.struct_size = sizeof cost};
+    tlp_plan_cost cost = { .struct_size = sizeof cost };
     tlp_plan *p = parse(m, text);
 
     cr_assert_eq(tlp_plan_get_cost(p, n_rank, &cost), TLP_OK, "%s",
@@ -572,19 +575,19 @@ Test(cost, eight_pairs_of_smollm2)
         int n_rank, depth, allreduces, inner, sends;
         uint64_t vectors; /* of n_embd floats that a rank gives */
     } cases[] = {
-        {"serial", 2, 30, 60, 0, 0, 60},
-        {"pairs:10-25@lp", 2, 22, 44, 0, 0, 44},
-        {"pairs:10-25@lp-code", 2, 22, 44, 0, 0, 44},
-        {"pairs:10-25@par", 2, 22, 36, 0, 0, 36},
-        {"pairs:10-25@asym", 2, 22, 36, 0, 8, 36 + 8},
-        {"pairs:10-25@merge", 2, 22, 44, 0, 0, 44},
+        { "serial", 2, 30, 60, 0, 0, 60 },
+        { "pairs:10-25@lp", 2, 22, 44, 0, 0, 44 },
+        { "pairs:10-25@lp-code", 2, 22, 44, 0, 0, 44 },
+        { "pairs:10-25@par", 2, 22, 36, 0, 0, 36 },
+        { "pairs:10-25@asym", 2, 22, 36, 0, 8, 36 + 8 },
+        { "pairs:10-25@merge", 2, 22, 44, 0, 0, 44 },
         /* Two ranks share each member: a rank is in one inner sum a pair. */
-        {"pairs:10-25@par", 4, 22, 36, 16, 0, 36 + 8},
+        { "pairs:10-25@par", 4, 22, 36, 16, 0, 36 + 8 },
         /* Both members' attention sums side by side in one all-reduce. */
-        {"pairs:10-25@asym", 4, 22, 44, 0, 0, 36 + 16},
+        { "pairs:10-25@asym", 4, 22, 44, 0, 0, 36 + 16 },
         /* Three layers on two ranks: one border, one send. */
-        {"asym:3-5", 2, 28, 27 * 2 + 1, 0, 1, 27 * 2 + 1 + 1},
-        {"drop:3;par:10-12", 3, 27, 26 * 2 + 1, 0, 0, 26 * 2 + 1},
+        { "asym:3-5", 2, 28, 27 * 2 + 1, 0, 1, 27 * 2 + 1 + 1 },
+        { "drop:3;par:10-12", 3, 27, 26 * 2 + 1, 0, 0, 26 * 2 + 1 },
     };
     tlp_model *m = fake_model(&smollm2, q4_1, 1);
 
@@ -639,7 +642,7 @@ Test(cost, misuse_is_refused)
 {
     tlp_model *m = fake_model(&smollm2, q4_1, 1);
     tlp_plan *p = parse(m, "serial");
-    tlp_plan_cost c = {.struct_size = sizeof c};
+    tlp_plan_cost c = { .struct_size = sizeof c };
 
     cr_expect_eq(tlp_plan_get_cost(NULL, 1, &c), TLP_EINVAL);
     cr_expect_eq(tlp_plan_get_cost(p, 1, NULL), TLP_EINVAL);

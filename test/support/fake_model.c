@@ -43,21 +43,25 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
      * tlp_model_free releases. */
     size_t n_tensor = n_layer * TENSORS_PER_LAYER + 1;
     tlp_model *m = tlpi_calloc(&env, 1, sizeof *m);
-    tlpi_layer *layer = tlpi_calloc(&env, 1, n_layer * sizeof *layer +
-                                                 n_tensor * sizeof(tlpi_tensor));
+    tlpi_layer *layer = tlpi_calloc(
+        &env, 1, n_layer * sizeof *layer + n_tensor * sizeof(tlpi_tensor));
     if (!m || !layer)
         abort();
     m->refs = 1;
     m->env = env;
     m->path = tlpi_strndup(&env, "fake.gguf", 9);
     m->w.layer = layer;
-    m->hp = (tlpi_hparams){.n_layer = s->n_layer, .n_embd = s->n_embd,
-                           .n_ff = s->n_ff, .n_head = s->n_head,
-                           .n_head_kv = s->n_head_kv, .head_dim = s->head_dim,
-                           .n_vocab = s->n_vocab, .n_rot = s->head_dim};
+    m->hp = (tlpi_hparams){ .n_layer = s->n_layer,
+                            .n_embd = s->n_embd,
+                            .n_ff = s->n_ff,
+                            .n_head = s->n_head,
+                            .n_head_kv = s->n_head_kv,
+                            .head_dim = s->head_dim,
+                            .n_vocab = s->n_vocab,
+                            .n_rot = s->head_dim };
     if (tlpi_fingerprint_create(&m->fingerprint, &m->env))
         abort();
-    maker k = {type, n_type, 0, (tlpi_tensor *)(void *)(layer + n_layer)};
+    maker k = { type, n_type, 0, (tlpi_tensor *)(void *)(layer + n_layer) };
     for (int l = 0; l < s->n_layer; l++) {
         layer[l].attn_q = matrix(&k, q, s->n_embd);
         layer[l].attn_k = matrix(&k, kv, s->n_embd);

@@ -1,0 +1,409 @@
+/*
+ * test_model_bad.c - model files with one thing wrong, each refused with a
+ * text that names it; and the unusual that is accepted.
+ */
+#include "support/check.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/model.h"
+#include "support/gguf_writer.h"
+#include "support/tiny.h"
+#include "support/tiny_vocab.h"
+
+#define N_EMBD 32
+#define N_FF 48
+#define N_HEAD 4
+#define N_KV 2
+#define HEAD_DIM 8
+#define N_VOCAB 288
+#define N_CTX 64
+
+/* What differs from a good two-layer model.  A key or tensor that is named is
+ * left out where it stands, and written at the end with what is given. */
+typedef struct twist {
+    const char *arch; /* NULL: llama */
+    const char *key;
+    char kind; /* u32 'u', f32 'f', text 's', bool 'b', array 'a';
+                  0: the key is only left out */
+    double number;
+    const char *text;
+    const char *tensor;
+    int n_dim; /* 0: the tensor is only left out */
+    uint64_t ne[2];
+    tlpi_dtype type;
+} twist;
+
+static bool is(const char *twisted, const char *name)
+{
+    return twisted && strcmp(twisted, name) == 0;
+}
+
+static void put_u32(gw_file *w, const twist *t, const char *key, uint32_t x)
+{
+    char name[96];
+
+    snprintf(name, sizeof name, "%s.%s", t->arch ? t->arch : "llama", key);
+    if (!is(t->key, name))
+        gw_kv_u32(w, name, x);
+}
+
+static void put_twisted_key(gw_file *w, const twist *t)
+{
+    uint32_t pair[2] = { (uint32_t)t->number, (uint32_t)t->number };
+
+    switch (t->kind) {
+    case 'u':
+        gw_kv_u32(w, t->key, (uint32_t)t->number);
+        break;
+    case 'f':
+        gw_kv_f32(w, t->key, (float)t->number);
+        break;
+    case 's':
+        gw_kv_str(w, t->key, t->text);
+        break;
+    case 'b':
+        gw_kv_bool(w, t->key, t->number != 0);
+        break;
+    case 'a':
+        gw_kv_array(w, t->key, TLPI_GGUF_U32, 2, pair, sizeof pair);
+        break;
+    default:
+        break;
+    }
+}
+
+static void put_zeroes(gw_file *w, const char *name, tlpi_dtype type, int n_dim,
+                       const uint64_t *ne)
+{
+    size_t n = (n_dim > 1 ? ne[1] : 1) * tlpi_row_bytes(type, (int64_t)ne[0]);
+    void *data = calloc(1, n);
+
+    cr_assert_not_null(data);
+    gw_tensor(w, name, type, n_dim, ne, data, n);
+    free(data);
+}
+
+static void put(gw_file *w, const twist *t, const char *name, uint64_t rows,
+                uint64_t cols)
+{
+    uint64_t ne[2] = { cols, rows };
+
+    if (!is(t->tensor, name))
+        put_zeroes(w, name, TLPI_F32, rows ? 2 : 1, ne);
+}
+
+static void put_layer(gw_file *w, const twist *t, int l)
+{
+    static const struct {
+        const char *name;
+        uint64_t rows, cols;
+    } tensors[] = {
+        { "attn_norm", 0, N_EMBD },
+        { "attn_q", N_HEAD * HEAD_DIM, N_EMBD },
+        { "attn_k", N_KV * HEAD_DIM, N_EMBD },
+        { "attn_v", N_KV * HEAD_DIM, N_EMBD },
+        { "attn_output", N_EMBD, N_HEAD * HEAD_DIM },
+        { "ffn_norm", 0, N_EMBD },
+        { "ffn_gate", N_FF, N_EMBD },
+        { "ffn_up", N_FF, N_EMBD },
+        { "ffn_down", N_EMBD, N_FF },
+        { "attn_q_norm", 0, HEAD_DIM },
+        { "attn_k_norm", 0, HEAD_DIM },
+    };
+    size_t n = TLPI_COUNT(tensors) - (is(t->arch, "qwen3") ? 0 : 2);
+    char name[64];
+
+    for (size_t i = 0; i < n; i++) {
+        snprintf(name, sizeof name, "blk.%d.%s.weight", l, tensors[i].name);
+        put(w, t, name, tensors[i].rows, tensors[i].cols);
+    }
+}
+
+static const char *write_model(const twist *t)
+{
+    const char *path = tiny_path("twisted.gguf");
+    char eps[64];
+    gw_file w;
+
+    gw_init(&w);
+    if (!is(t->key, "general.architecture"))
+        gw_kv_str(&w, "general.architecture", t->arch ? t->arch : "llama");
+    put_u32(&w, t, "block_count", 2);
+    put_u32(&w, t, "context_length", N_CTX);
+    put_u32(&w, t, "embedding_length", N_EMBD);
+    put_u32(&w, t, "feed_forward_length", N_FF);
+    put_u32(&w, t, "attention.head_count", N_HEAD);
+    put_u32(&w, t, "attention.head_count_kv", N_KV);
+    snprintf(eps, sizeof eps, "%s.attention.layer_norm_rms_epsilon",
+             t->arch ? t->arch : "llama");
+    if (!is(t->key, eps))
+        gw_kv_f32(&w, eps, 1e-5f);
+    put_twisted_key(&w, t);
+    tiny_vocab_write(&w, N_VOCAB);
+    put(&w, t, "token_embd.weight", N_VOCAB, N_EMBD);
+    put_layer(&w, t, 0);
+    put_layer(&w, t, 1);
+    put(&w, t, "output_norm.weight", 0, N_EMBD);
+    if (t->n_dim)
+        put_zeroes(&w, t->tensor, t->type, t->n_dim, t->ne);
+    cr_assert(gw_save(&w, path));
+    gw_free(&w);
+    return path;
+}
+
+static void check_refused(twist t, tlp_status status, const char *error)
+{
+    tlp_model *m = (tlp_model *)&t;
+    tlp_status st = tlp_model_open(&m, write_model(&t), NULL);
+
+    cr_expect_eq(st, status, "%s expected, %s found: %s", error,
+                 tlp_status_name(st), tlp_last_error());
+    cr_expect_null(m);
+    if (st != TLP_OK) {
+        cr_expect(strstr(tlp_last_error(), error), "%s expected: %s", error,
+                  tlp_last_error());
+        cr_expect(strstr(tlp_last_error(), "twisted.gguf: "), "%s",
+                  tlp_last_error());
+    } else {
+        tlp_model_free(m);
+    }
+}
+
+static tlp_model *open_twisted(twist t)
+{
+    tlp_model *m = NULL;
+
+    CHECK_OK(tlp_model_open(&m, write_model(&t), NULL));
+    return m;
+}
+
+#define L "llama."
+#define KEY_U(k, x)                                                            \
+    {                                                                          \
+        .key = L k, .kind = 'u', .number = (x)                                 \
+    }
+#define KEY_F(k, x)                                                            \
+    {                                                                          \
+        .key = L k, .kind = 'f', .number = (x)                                 \
+    }
+#define KEY_S(k, x)                                                            \
+    {                                                                          \
+        .key = L k, .kind = 's', .text = (x)                                   \
+    }
+#define KEY_A(k, x)                                                            \
+    {                                                                          \
+        .key = L k, .kind = 'a', .number = (x)                                 \
+    }
+#define NO_KEY(k)                                                              \
+    {                                                                          \
+        .key = L k                                                             \
+    }
+
+Test(model_bad, keys_are_checked)
+{
+    static const struct {
+        twist t;
+        tlp_status status;
+        const char *error;
+    } cases[] = {
+        { { .key = "general.architecture" },
+          TLP_EFORMAT,
+          "general.architecture" },
+        { { .key = "general.architecture", .kind = 's', .text = "gpt2" },
+          TLP_ENOTSUP,
+          "\"gpt2\" is not supported" },
+        { NO_KEY("block_count"), TLP_EFORMAT, "llama.block_count" },
+        { KEY_U("block_count", 0), TLP_EFORMAT, "llama.block_count: 0 is not" },
+        { KEY_U("block_count", 4097), TLP_EFORMAT, "block_count: 4097" },
+        { KEY_U("block_count", 3), TLP_EFORMAT, "20 tensors do not make 3" },
+        { KEY_U("block_count", 1), TLP_EFORMAT, "has 1 layers (0-0)" },
+        { KEY_S("block_count", "2"), TLP_EFORMAT, "llama.block_count" },
+        { KEY_U("embedding_length", 0), TLP_EFORMAT, "embedding_length: 0" },
+        { KEY_U("embedding_length", 4294967295.0), TLP_EFORMAT,
+          "embedding_length: 4294967295" },
+        { KEY_U("embedding_length", 64), TLP_EFORMAT, "64 x 288 expected" },
+        { KEY_A("feed_forward_length", 48), TLP_ENOTSUP, "for each layer" },
+        { KEY_U("feed_forward_length", 49), TLP_EFORMAT, "32 x 49 expected" },
+        { KEY_U("attention.head_count", 0), TLP_EFORMAT, "head_count: 0" },
+        { KEY_U("attention.head_count", 8), TLP_EFORMAT, "attn_k.weight" },
+        { KEY_U("attention.head_count_kv", 0), TLP_EFORMAT,
+          "head_count_kv: 0" },
+        { KEY_U("attention.head_count_kv", 3), TLP_EFORMAT,
+          "3 kv heads do not divide 4 heads" },
+        { KEY_U("attention.head_count_kv", 8), TLP_EFORMAT, "is not in 1..4" },
+        { KEY_A("attention.head_count_kv", 2), TLP_ENOTSUP, "head_count_kv" },
+        { KEY_U("attention.key_length", 0), TLP_EFORMAT, "key_length: 0" },
+        { KEY_U("attention.value_length", 16), TLP_ENOTSUP,
+          "16 differs from the key length 8" },
+        { NO_KEY("attention.layer_norm_rms_epsilon"), TLP_EFORMAT, "epsilon" },
+        { KEY_F("attention.layer_norm_rms_epsilon", 0), TLP_EFORMAT,
+          "epsilon" },
+        { KEY_F("attention.layer_norm_rms_epsilon", 1), TLP_EFORMAT,
+          "epsilon" },
+        { KEY_F("attention.layer_norm_rms_epsilon", -1e-5), TLP_EFORMAT,
+          "epsilon" },
+        { KEY_F("attention.layer_norm_rms_epsilon", NAN), TLP_EFORMAT,
+          "epsilon" },
+        { KEY_F("rope.freq_base", 0), TLP_EFORMAT, "rope.freq_base" },
+        { KEY_F("rope.freq_base", INFINITY), TLP_EFORMAT, "rope.freq_base" },
+        { KEY_U("rope.dimension_count", 7), TLP_EFORMAT, "an even number" },
+        { KEY_U("rope.dimension_count", 0), TLP_EFORMAT, "dimension_count: 0" },
+        { KEY_U("rope.dimension_count", 10), TLP_EFORMAT, "is not in 2..8" },
+        { KEY_S("rope.scaling.type", "yarn"), TLP_ENOTSUP, "scaling \"yarn\"" },
+        { KEY_F("rope.scaling.factor", 0), TLP_EFORMAT, "rope.scaling.factor" },
+        { KEY_F("rope.scaling.attn_factor", 2), TLP_ENOTSUP, "attn_factor: 2" },
+        { NO_KEY("context_length"), TLP_EFORMAT, "context_length" },
+        { KEY_U("context_length", 0), TLP_EFORMAT, "context_length: 0" },
+        { KEY_U("vocab_size", 289), TLP_EFORMAT, "288 rows for 289 tokens" },
+        { KEY_U("expert_count", 8), TLP_ENOTSUP, "expert_count: 8" },
+        { KEY_A("expert_count", 8), TLP_ENOTSUP, "expert_count" },
+        { KEY_F("attn_logit_softcapping", 50), TLP_ENOTSUP, "softcapping" },
+        { KEY_F("logit_scale", 0.5), TLP_ENOTSUP, "logit_scale: 0.5" },
+        { { .key = L "attention.causal", .kind = 'b' }, TLP_ENOTSUP, "causal" },
+    };
+
+    for (size_t i = 0; i < TLPI_COUNT(cases); i++)
+        check_refused(cases[i].t, cases[i].status, cases[i].error);
+}
+
+#define TENSOR(name, dims, cols, rows, dtype)                                  \
+    {                                                                          \
+        .tensor = (name), .n_dim = (dims), .ne = { (cols), (rows) },           \
+        .type = (dtype)                                                        \
+    }
+
+Test(model_bad, tensors_are_checked)
+{
+    static const struct {
+        twist t;
+        tlp_status status;
+        const char *error;
+    } cases[] = {
+        { { .tensor = "token_embd.weight" },
+          TLP_EFORMAT,
+          "token_embd.weight: missing" },
+        { { .tensor = "output_norm.weight" },
+          TLP_EFORMAT,
+          "output_norm.weight: missing" },
+        { { .tensor = "blk.1.ffn_up.weight" },
+          TLP_EFORMAT,
+          "blk.1.ffn_up.weight: missing" },
+        { { .arch = "qwen3", .tensor = "blk.0.attn_k_norm.weight" },
+          TLP_EFORMAT,
+          "blk.0.attn_k_norm.weight: missing" },
+        { TENSOR("token_embd.weight", 2, N_EMBD, N_VOCAB - 1, TLPI_F32),
+          TLP_EFORMAT, "287" },
+        { TENSOR("blk.1.attn_q.weight", 2, N_EMBD, N_EMBD + 1, TLPI_F32),
+          TLP_EFORMAT, "blk.1.attn_q.weight: shape 32 x 33 x 1 x 1, 32 x 32" },
+        { TENSOR("blk.1.attn_q.weight", 1, N_EMBD * N_EMBD, 1, TLPI_F32),
+          TLP_EFORMAT, "blk.1.attn_q.weight: shape 1024 x 1" },
+        { TENSOR("output.weight", 2, N_EMBD, N_VOCAB + 1, TLPI_F32),
+          TLP_EFORMAT, "output.weight: shape 32 x 289" },
+        { TENSOR("blk.0.attn_norm.weight", 1, N_EMBD + 1, 1, TLPI_F32),
+          TLP_EFORMAT, "blk.0.attn_norm.weight: shape 33" },
+        { TENSOR("blk.0.attn_norm.weight", 1, N_EMBD, 1, TLPI_F16), TLP_ENOTSUP,
+          "blk.0.attn_norm.weight: type F16, F32 expected" },
+        { TENSOR("blk.0.attn_q.bias", 1, N_EMBD, 1, TLPI_BF16), TLP_ENOTSUP,
+          "blk.0.attn_q.bias: type BF16" },
+        { TENSOR("rope_freqs.weight", 1, HEAD_DIM, 1, TLPI_F32), TLP_EFORMAT,
+          "rope_freqs.weight: shape 8" },
+        { TENSOR("blk.0.attn_sinks.weight", 1, N_HEAD, 1, TLPI_F32),
+          TLP_ENOTSUP, "blk.0.attn_sinks.weight: not known for llama models" },
+        { TENSOR("blk.0.ffn_up.bias", 1, N_FF, 1, TLPI_F32), TLP_ENOTSUP,
+          "blk.0.ffn_up.bias: not known" },
+        { TENSOR("blk.0.attn_q_norm.weight", 1, HEAD_DIM, 1, TLPI_F32),
+          TLP_ENOTSUP, "blk.0.attn_q_norm.weight: not known" },
+        { TENSOR("blk.2.attn_norm.weight", 1, N_EMBD, 1, TLPI_F32), TLP_EFORMAT,
+          "blk.2.attn_norm.weight: the model has 2 layers (0-1)" },
+        { TENSOR("blk.99999999999.attn_norm.weight", 1, N_EMBD, 1, TLPI_F32),
+          TLP_ENOTSUP, "not known" },
+        { TENSOR("blk.x.attn_norm.weight", 1, N_EMBD, 1, TLPI_F32), TLP_ENOTSUP,
+          "not known" },
+    };
+
+    for (size_t i = 0; i < TLPI_COUNT(cases); i++)
+        check_refused(cases[i].t, cases[i].status, cases[i].error);
+}
+
+/* ==== unusual, but right ================================================= */
+
+Test(model_bad, defaults_stand_for_missing_keys)
+{
+    tlp_model *m = open_twisted((twist){ 0 });
+
+    cr_expect_eq(m->hp.head_dim, N_EMBD / N_HEAD);
+    cr_expect_eq(m->hp.n_rot, N_EMBD / N_HEAD);
+    cr_expect_float_eq(m->hp.rope_theta, 10000.0f, 0.0f);
+    cr_expect_eq(m->hp.rope_scaling, TLPI_ROPE_NONE);
+    cr_expect_eq(m->hp.n_vocab, N_VOCAB);
+    tlp_model_free(m);
+}
+
+Test(model_bad, harmless_keys_and_tensors_are_accepted)
+{
+    static const twist cases[] = {
+        KEY_U("expert_count", 0),
+        KEY_F("logit_scale", 1),
+        { .key = L "attention.causal", .kind = 'b', .number = 1 },
+        KEY_U("rope.dimension_count", 4),
+        KEY_S("rope.scaling.type", "none"),
+        KEY_U("vocab_size", N_VOCAB - 1),
+        KEY_U("attention.sliding_window", N_CTX),
+        TENSOR("blk.1.attn_rot_embd.weight", 1, 4, 1, TLPI_F32),
+        TENSOR("rope_freqs.weight", 1, HEAD_DIM / 2, 1, TLPI_F32),
+        TENSOR("blk.0.attn_output.bias", 1, N_EMBD, 1, TLPI_F32),
+        TENSOR("output.weight", 2, N_EMBD, N_VOCAB, TLPI_Q8_0),
+        TENSOR("blk.0.ffn_up.weight", 2, N_EMBD, N_FF, TLPI_BF16),
+        { .arch = "qwen3" },
+    };
+
+    for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
+        tlp_model *m = open_twisted(cases[i]);
+        cr_expect_eq(m->hp.n_ctx_train, N_CTX);
+        cr_expect_eq(m->hp.rope_scaling, TLPI_ROPE_NONE);
+        tlp_model_free(m);
+    }
+}
+
+Test(model_bad, both_names_of_the_linear_factor_are_read)
+{
+    static const twist cases[] = {
+        KEY_F("rope.scaling.factor", 2.5),
+        KEY_F("rope.scale_linear", 2.5),
+    };
+
+    for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
+        tlp_model *m = open_twisted(cases[i]);
+        cr_expect_eq(m->hp.rope_scaling, TLPI_ROPE_LINEAR);
+        cr_expect_float_eq(m->hp.rope_scale, 2.5f, 0.0f);
+        tlp_model_free(m);
+    }
+}
+
+static void keep_line(int level, const char *text, void *user_data)
+{
+    char *line = user_data;
+
+    if (level <= TLP_LOG_WARN)
+        snprintf(line, 256, "%s", text);
+}
+
+/* Within the window attention is the same as without: so far it can be used. */
+Test(model_bad, a_sliding_window_limits_the_context)
+{
+    twist t = KEY_U("attention.sliding_window", 48);
+    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
+    tlp_model *m = NULL;
+    char line[256] = "";
+
+    o.log = keep_line;
+    o.log_data = line;
+    CHECK_OK(tlp_model_open(&m, write_model(&t), &o));
+    cr_expect_eq(m->hp.n_ctx_train, 48);
+    cr_expect(strstr(line, "window of 48 positions"), "%s", line);
+    tlp_model_free(m);
+}
