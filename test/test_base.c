@@ -162,6 +162,10 @@ Test(memory, hook_gets_sizes_back)
     cr_assert_eq(p[999], 999); /* still ours */
     p = tlpi_realloc_array(&env, p, 10, sizeof *p);
     cr_assert_eq(p[9], 9);
+    /* the hook's large blocks are not known to be zero */
+    unsigned char *large = tlpi_calloc(&env, 5, 1 << 20);
+    cr_assert(large[0] == 0 && large[(5 << 20) - 1] == 0);
+    tlpi_free(&env, large);
     char *s = tlpi_strndup(&env, "abcdef", 3);
     cr_assert_str_eq(s, "abc");
     tlpi_free(&env, s);

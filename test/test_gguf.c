@@ -292,7 +292,7 @@ Test(gguf, a_hundred_thousand_names)
         uint32_t value = N;
         snprintf(name, sizeof name, "key.%06d", (i * 7919) % N);
         cr_assert_eq(tlpi_gguf_get_u32(g, name, true, &value), TLP_OK);
-        cr_assert_eq(value, i);
+        cr_assert_eq(value, (uint32_t)i);
         cr_assert_eq(tlpi_gguf_tensor(g, name), &g->tensor[i]);
     }
     cr_assert_lt(tlpi_now() - start, 5.0); /* 0.2 s; quadratic would be 100 */

@@ -400,6 +400,32 @@ Test(quant, errors_are_bounded)
     }
 }
 
+/* Values spread evenly between two steps are off by step / sqrt(12) in the
+ * root mean square if each goes to the nearer one, by twice that if not. */
+Test(quant, rounding_is_to_the_nearest)
+{
+    static const struct {
+        tlpi_dtype type;
+        double step; /* for values in [-1, 1] */
+    } cases[] = {
+        { TLPI_Q8_0, 1.0 / 127 }, { TLPI_Q4_0, 1.0 / 8 },
+        { TLPI_Q5_0, 1.0 / 16 },  { TLPI_Q4_1, 2.0 / 15 },
+        { TLPI_Q5_1, 2.0 / 31 },  { TLPI_Q4_K, 2.0 / 15 },
+        { TLPI_Q5_K, 2.0 / 31 },  { TLPI_Q6_K, 1.0 / 32 },
+    };
+    float x[N], y[N];
+
+    fill(x, N, 1, 0);
+    for (size_t k = 0; k < TLPI_COUNT(cases); k++) {
+        double sum = 0;
+        there_and_back(cases[k].type, x, y, N);
+        for (int i = 0; i < N; i++)
+            sum += pow((double)y[i] - (double)x[i], 2);
+        cr_assert_lt(sqrt(sum / N), 1.2 * cases[k].step / sqrt(12), "%s",
+                     tlpi_dtype_name(cases[k].type));
+    }
+}
+
 /* Rounding what was rounded changes nothing where the block's own extremes
  * are on its grid. */
 Test(quant, rounding_twice_is_rounding_once)

@@ -25,7 +25,8 @@ typedef struct tiny_spec {
 } tiny_spec;
 
 /* A reasonable shape with odd head counts (6 query heads, 3 kv heads, 5
- * layers, n_embd 96, n_ff 160, head_dim 16, 288 tokens); change what you need. */
+ * layers, n_embd 96, n_ff 160, head_dim 16, 288 tokens); change what you need.
+ */
 tiny_spec tiny_default(void);
 
 /* Write the model (a byte-level BPE vocabulary included, byte tokens first,
