@@ -19,9 +19,9 @@
 
 #include "backend/cpu_kv.h"
 
-#define CHUNK 128      /* positions: an f32 tile of v stays in the L1 cache */
-#define ROWS 48        /* query rows that share a widened tile */
-#define DIRECT_ROWS 6  /* up to so many rows read a 16-bit cache in place */
+#define CHUNK 256      /* positions; their values stay in the L1 cache */
+#define ROWS 96        /* query rows that go through a chunk together */
+#define GROUP 12       /* of them, those whose scores are alive at once */
 #define MIN_FLOATS 16384 /* preparing less is not worth a barrier */
 #define MIN_MACS 200000  /* attention of less is not worth a region */
 #define UNITS_PER_THREAD 8 /* with fewer, units are cut into chunks */
@@ -52,8 +52,7 @@ typedef struct sums {
 /* One thread's share of scratch. */
 typedef struct work {
     float *q;      /* [ROWS][h] */
-    float *s;      /* [ROWS][CHUNK] scores, then weights */
-    float *k, *v;  /* widened tiles */
+    float *s;      /* [GROUP][CHUNK] scores, then weights */
     sums all, one; /* over all chunks so far, over one chunk */
 } work;
 
@@ -92,7 +91,7 @@ static size_t padded(int h)
 
 static size_t work_size(size_t hp)
 {
-    return ROWS * (3 * hp + CHUNK + 4) + 2 * CHUNK * hp;
+    return ROWS * (3 * hp + 4) + GROUP * CHUNK;
 }
 
 static float *take(float **p, size_t n)
@@ -107,9 +106,7 @@ static work work_of(const scratch *s, int ith, size_t hp)
     float *p = s->work + (size_t)ith * work_size(hp);
     work w = {0};
     w.q = take(&p, ROWS * hp);
-    w.s = take(&p, ROWS * CHUNK);
-    w.k = take(&p, CHUNK * hp);
-    w.v = take(&p, CHUNK * hp);
+    w.s = take(&p, GROUP * CHUNK);
     w.all.x = take(&p, ROWS * hp);
     w.one.x = take(&p, ROWS * hp);
     w.all.max = take(&p, ROWS);
@@ -258,6 +255,42 @@ static void load_q(const job *j, const work *w, const unit *u, int r0, int n)
                          NULL, scale, h);
 }
 
+/* Sums of the rows [i, i + m) of q over chunk c, of which limit positions
+ * count for each; the last row has the most. */
+static void sum_group(const job *j, const work *w, const unit *u, int c,
+                      const int *limit, int i, int m, sums out)
+{
+    const tlpi_cpu_vec *vec = j->c->vec;
+    const tlpi_kv *kv = u->a->kv;
+    size_t h = (size_t)j->h;
+    int n_pos = limit[i + m - 1];
+    int n_panel = (n_pos + TLPI_PANEL - 1) / TLPI_PANEL;
+
+    tlpi_product scores = { .m = m, .k = j->h, .n_panel = n_panel };
+    scores.a = w->q + (size_t)i * h;
+    scores.lda = h;
+    scores.b = tlpi_kv_k(kv, u->seq, u->head, c * CHUNK);
+    scores.ldk = TLPI_PANEL;
+    scores.ldp = TLPI_PANEL * h;
+    scores.c = w->s;
+    scores.ldc = CHUNK;
+    vec->mul[kv->type](&scores);
+
+    vec->softmax(w->s, CHUNK, limit + i, m, n_panel * TLPI_PANEL, out.max + i,
+                 out.sum + i);
+
+    tlpi_product values = { .m = m, .k = n_pos };
+    values.n_panel = (int)(kv->hp / TLPI_PANEL);
+    values.a = w->s;
+    values.lda = CHUNK;
+    values.b = tlpi_kv_v(kv, u->seq, u->head, c * CHUNK);
+    values.ldk = kv->hp;
+    values.ldp = TLPI_PANEL;
+    values.c = out.x + (size_t)i * kv->hp;
+    values.ldc = kv->hp;
+    vec->mul[kv->type](&values);
+}
+
 /*
  * The sums of n rows from r0 over chunk c go to out; returns the first of
  * these rows that reaches into the chunk (the tokens before it end earlier).
@@ -265,47 +298,15 @@ static void load_q(const job *j, const work *w, const unit *u, int r0, int n)
 static int sum_chunk(const job *j, const work *w, const unit *u, int r0, int n,
                      int c, sums out)
 {
-    const tlpi_cpu_vec *vec = j->c->vec;
-    const tlpi_kv *kv = u->a->kv;
-    size_t h = (size_t)j->h;
     int limit[ROWS];
-    int first = 0, start = c * CHUNK;
+    int first = 0;
     for (int i = 0; i < n; i++) {
-        limit[i] = TLPI_MIN(row_pos(u, r0 + i) + 1 - start, CHUNK);
+        limit[i] = TLPI_MIN(row_pos(u, r0 + i) + 1 - c * CHUNK, CHUNK);
         if (limit[i] <= 0)
             first = i + 1;
     }
-    if (first == n)
-        return n;
-    int n_pos = limit[n - 1];
-    int n_panel = (n_pos + TLPI_PANEL - 1) / TLPI_PANEL;
-
-    int type = kv->type;
-    const void *k = tlpi_kv_k(kv, u->seq, u->head, start);
-    const void *v = tlpi_kv_v(kv, u->seq, u->head, start);
-    if (type != TLP_KV_F32 && n - first > DIRECT_ROWS) {
-        vec->widen[type](w->k, k, (size_t)n_panel * TLPI_PANEL * h);
-        vec->widen[type](w->v, v, (size_t)n_pos * kv->hp);
-        k = w->k;
-        v = w->v;
-        type = TLP_KV_F32;
-    }
-
-    size_t f = (size_t)first;
-    float *s = w->s + f * CHUNK;
-    tlpi_product scores = { .m = n - first, .k = j->h, .n_panel = n_panel,
-                        .a = w->q + f * h, .lda = h,
-                        .b = k, .ldk = TLPI_PANEL, .ldp = TLPI_PANEL * h,
-                        .c = s, .ldc = CHUNK };
-    vec->mul[type](&scores);
-    vec->softmax(s, CHUNK, limit + first, n - first, n_panel * TLPI_PANEL,
-                 out.max + f, out.sum + f);
-    tlpi_product values = { .m = n - first, .k = n_pos,
-                        .n_panel = (int)(kv->hp / TLPI_PANEL),
-                        .a = s, .lda = CHUNK,
-                        .b = v, .ldk = kv->hp, .ldp = TLPI_PANEL,
-                        .c = out.x + f * kv->hp, .ldc = kv->hp };
-    vec->mul[type](&values);
+    for (int i = first; i < n; i += GROUP)
+        sum_group(j, w, u, c, limit, i, TLPI_MIN(n - i, GROUP), out);
     return first;
 }
 

@@ -20,7 +20,11 @@
 #include "tensor/tensor.h"
 
 #define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define UNROLL _Pragma("GCC unroll 8")
+#endif
 
 #define VPP (TLPI_PANEL / W) /* vectors in a panel */
 #define ROWS 6               /* of a tile: ROWS * NP * VPP accumulators */
@@ -175,11 +179,19 @@ INLINE void tile(int type, int m, int np, const tlpi_product *x, int row,
     float *c = x->c + (size_t)row * x->ldc + panel * TLPI_PANEL;
     size_t lda = x->lda, at = (size_t)panel * x->ldp, ldp = x->ldp;
     vf acc[ROWS][NP * VPP], b[NP * VPP];
+    /* Few rows leave the loop waiting for memory: ask for the next strip of
+     * panels, or for rows to come. */
+    size_t ahead = x->ldk < ldp ? (size_t)np * ldp : 32 * x->ldk;
+    size_t size = type == TLP_KV_F32 ? sizeof(float) : sizeof(uint16_t);
 
     UNROLL for (int i = 0; i < m; i++)
         UNROLL for (int j = 0; j < np * VPP; j++)
             acc[i][j] = ZERO;
     for (int k = x->k; k > 0; k--, a++, at += x->ldk) {
+        if (m < ROWS)
+            UNROLL for (int j = 0; j < np; j++)
+                __builtin_prefetch((const char *)x->b +
+                                   (at + ahead + (size_t)j * ldp) * size);
         UNROLL for (int j = 0; j < np * VPP; j++)
             b[j] = load_as(type, x->b,
                            at + (size_t)(j / VPP) * ldp +
@@ -195,56 +207,58 @@ INLINE void tile(int type, int m, int np, const tlpi_product *x, int row,
             STORE(c + (size_t)i * x->ldc + j * W, acc[i][j]);
 }
 
-/* np panels of all rows: the panels stay in the cache between row tiles. */
-INLINE void strip(int type, int np, const tlpi_product *x, int panel)
-{
-    int i = 0;
-    for (; i + 6 <= x->m; i += 6)
-        tile(type, 6, np, x, i, panel);
-    switch (x->m - i) {
-    case 1:
-        tile(type, 1, np, x, i, panel);
-        break;
-    case 2:
-        tile(type, 2, np, x, i, panel);
-        break;
-    case 3:
-        tile(type, 3, np, x, i, panel);
-        break;
-    case 4:
-        tile(type, 4, np, x, i, panel);
-        break;
-    case 5:
-        tile(type, 5, np, x, i, panel);
-        break;
-    default:
-        break;
+typedef void (*tile_fn)(const tlpi_product *x, int row, int panel);
+
+/* Functions of their own, or compilers join the cases and lose the counts. */
+#define TILE(name, type, m, np)                                                \
+    static void name(const tlpi_product *x, int row, int panel)                \
+    {                                                                          \
+        tile(type, m, np, x, row, panel);                                      \
     }
+
+/* name[m-1] does m rows, m <= ROWS. */
+#define TILES(name, type, np)                                                  \
+    TILE(name##_1, type, 1, np)                                                \
+    TILE(name##_2, type, 2, np)                                                \
+    TILE(name##_3, type, 3, np)                                                \
+    TILE(name##_4, type, 4, np)                                                \
+    TILE(name##_5, type, 5, np)                                                \
+    TILE(name##_6, type, 6, np)                                                \
+    static const tile_fn name[ROWS] = { name##_1, name##_2, name##_3,          \
+                                        name##_4, name##_5, name##_6 };
+
+/* A strip of panels stays in the cache while all rows meet it. */
+static void strip(const tile_fn *tiles, const tlpi_product *x, int panel)
+{
+    for (int i = 0; i < x->m; i += ROWS)
+        tiles[TLPI_MIN(x->m - i, ROWS) - 1](x, i, panel);
 }
 
-INLINE void product_as(int type, const tlpi_product *x)
-{
-    int p = 0;
-    for (; p + NP <= x->n_panel; p += NP)
-        strip(type, NP, x, p);
-    for (; NP > 1 && p < x->n_panel; p++)
-        strip(type, 1, x, p);
-}
+#if NP > 1
+#define PRODUCT(name, type)                                                    \
+    TILES(name##_wide, type, NP)                                               \
+    TILES(name##_slim, type, 1)                                                \
+    static void name(const tlpi_product *x)                                    \
+    {                                                                          \
+        int p = 0;                                                             \
+        for (; p + NP <= x->n_panel; p += NP)                                  \
+            strip(name##_wide, x, p);                                          \
+        for (; p < x->n_panel; p++)                                            \
+            strip(name##_slim, x, p);                                          \
+    }
+#else
+#define PRODUCT(name, type)                                                    \
+    TILES(name##_slim, type, 1)                                                \
+    static void name(const tlpi_product *x)                                    \
+    {                                                                          \
+        for (int p = 0; p < x->n_panel; p++)                                   \
+            strip(name##_slim, x, p);                                          \
+    }
+#endif
 
-static void product_f32(const tlpi_product *x)
-{
-    product_as(TLP_KV_F32, x);
-}
-
-static void product_f16(const tlpi_product *x)
-{
-    product_as(TLP_KV_F16, x);
-}
-
-static void product_bf16(const tlpi_product *x)
-{
-    product_as(TLP_KV_BF16, x);
-}
+PRODUCT(product_f32, TLP_KV_F32)
+PRODUCT(product_f16, TLP_KV_F16)
+PRODUCT(product_bf16, TLP_KV_BF16)
 
 /* ==== softmax ============================================================ */
 

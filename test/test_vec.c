@@ -1,0 +1,382 @@
+/*
+ * test_vec.c - row operations and attention kernels of every instruction set
+ * against their definitions in double.
+ */
+#include <criterion/criterion.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu.h"
+#include "backend/cpu_vec.h"
+
+#define N 200
+
+static const int isas[] = {TLP_ISA_SCALAR, TLP_ISA_AVX2, TLP_ISA_AVX512};
+
+static const tlpi_cpu_vec *table(size_t i)
+{
+    int isa = isas[i];
+    bool ok = isa == TLP_ISA_SCALAR;
+#if defined(__x86_64__)
+    if (isa == TLP_ISA_AVX2)
+        ok = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (isa == TLP_ISA_AVX512)
+        ok = __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
+#endif
+    if (!ok)
+        printf("skipped: this machine lacks instruction set %d\n", isa);
+    return ok ? tlpi_cpu_vec_get(isa) : NULL;
+}
+
+/* For every instruction set that is here. */
+#define EACH_TABLE(vec)                                                        \
+    for (size_t isa_ = 0; isa_ < TLPI_COUNT(isas); isa_++)                     \
+        for (const tlpi_cpu_vec *vec = table(isa_); vec; vec = NULL)
+
+static uint32_t state = 1;
+
+static float uniform(void)
+{
+    state = state * 1664525u + 1013904223u;
+    return (float)(state >> 8) / 8388608.0f - 1.0f;
+}
+
+static void fill(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = uniform();
+}
+
+Test(vec, add_scale_sum)
+{
+    EACH_TABLE (vec)
+        for (size_t n = 0; n < N; n++) {
+            float x[N], y[N], z[N + 1], w[N];
+            double ss = 0;
+            fill(x, N);
+            fill(y, N);
+            fill(w, N);
+            z[n] = 7;
+            vec->add(z, x, y, n);
+            for (size_t i = 0; i < n; i++) {
+                cr_assert_eq(z[i], x[i] + y[i]);
+                ss += (double)x[i] * x[i];
+            }
+            cr_assert_float_eq(vec->sum_sq(x, n), ss, 1e-6 * (1 + ss));
+            vec->scale(z, x, w, 3.7f, n);
+            for (size_t i = 0; i < n; i++)
+                cr_assert_eq(z[i], 3.7f * x[i] * w[i]);
+            vec->scale(z, x, NULL, 0.3f, n);
+            for (size_t i = 0; i < n; i++)
+                cr_assert_eq(z[i], 0.3f * x[i]);
+            cr_assert_eq(z[n], 7.0f, "wrote past %zu", n);
+        }
+}
+
+Test(vec, rope)
+{
+    EACH_TABLE (vec)
+        for (int half = 0; half <= 40; half++)
+            for (int neox = 0; neox < 2; neox++) {
+                float x[82], y[82], c[40], s[40];
+                fill(x, 82);
+                fill(c, 40);
+                fill(s, 40);
+                memcpy(y, x, sizeof y);
+                vec->rope(y, c, s, half, neox);
+                for (int i = 0; i < half; i++) {
+                    int a = neox ? i : 2 * i, b = neox ? i + half : 2 * i + 1;
+                    double ra = (double)x[a] * c[i] - (double)x[b] * s[i];
+                    double rb = (double)x[a] * s[i] + (double)x[b] * c[i];
+                    cr_assert_float_eq(y[a], ra, 2e-7);
+                    cr_assert_float_eq(y[b], rb, 2e-7);
+                }
+                cr_assert_eq(y[2 * half], x[2 * half]);
+            }
+}
+
+/* All 16-bit patterns to f32, and to 16 bits what lies at and between them:
+ * the same bits as the scalar conversions give. */
+Test(vec, widen)
+{
+    uint16_t *all = malloc(65536 * sizeof *all);
+    float *wide = malloc(65536 * sizeof *wide);
+    for (size_t i = 0; i < 65536; i++)
+        all[i] = (uint16_t)i;
+    EACH_TABLE (vec) {
+        vec->widen[TLP_KV_F16](wide, all, 65536);
+        for (size_t i = 0; i < 65536; i++) {
+            float want = tlpi_f16_to_f32(all[i]);
+            cr_assert(isnan(want) ? isnan(wide[i])
+                                  : !memcmp(&want, &wide[i], 4));
+        }
+        vec->widen[TLP_KV_BF16](wide, all, 65536);
+        for (size_t i = 0; i < 65536; i++) {
+            float want = tlpi_bf16_to_f32(all[i]);
+            cr_assert(isnan(want) ? isnan(wide[i])
+                                  : !memcmp(&want, &wide[i], 4));
+        }
+        for (size_t n = 0; n < 40; n++) {
+            wide[n] = 7;
+            vec->widen[TLP_KV_F16](wide, all + 15000, n);
+            for (size_t i = 0; i < n; i++)
+                cr_assert_eq(wide[i], tlpi_f16_to_f32(all[15000 + i]));
+            cr_assert_eq(wide[n], 7.0f);
+        }
+    }
+    free(all);
+    free(wide);
+}
+
+static float float_of(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+Test(vec, narrow)
+{
+    enum { STEP = 4099, COUNT = (int)(UINT32_MAX / STEP) };
+    float *x = malloc(COUNT * sizeof *x);
+    uint16_t *half = malloc(COUNT * sizeof *half);
+    for (uint32_t i = 0; i < COUNT; i++)
+        x[i] = float_of(i * STEP);
+    /* Ties, the largest finite f16, infinities, denormals. */
+    static const uint32_t special[] = {
+        0x3f801000, 0x3f803000, 0x3f808000, 0x3f818000, 0x477fe000,
+        0x477ff000, 0x7f800000, 0xff800000, 0x33000000, 0x33000001,
+        0x00008000, 0x00018000, 0x7f7fffff, 0x80000000, 0x7fc00000};
+    for (size_t i = 0; i < TLPI_COUNT(special); i++)
+        x[i] = float_of(special[i]);
+
+    EACH_TABLE (vec) {
+        vec->narrow[TLP_KV_F16](half, x, COUNT);
+        for (size_t i = 0; i < COUNT; i++) {
+            if (isnan(x[i])) {
+                cr_assert(isnan(tlpi_f16_to_f32(half[i])));
+                continue;
+            }
+            float most = 65504;
+            float f = x[i] > most ? most : x[i] < -most ? -most : x[i];
+            cr_assert_eq(half[i], tlpi_f32_to_f16(f), "%a", (double)x[i]);
+        }
+        vec->narrow[TLP_KV_BF16](half, x, COUNT);
+        for (size_t i = 0; i < COUNT; i++) {
+            if (isnan(x[i]))
+                cr_assert(isnan(tlpi_bf16_to_f32(half[i])));
+            else
+                cr_assert_eq(half[i], tlpi_f32_to_bf16(x[i]), "%a",
+                             (double)x[i]);
+        }
+        for (size_t n = 0; n < 40; n++) {
+            half[n] = 7;
+            vec->narrow[TLP_KV_F16](half, x + 260000, n);
+            for (size_t i = 0; i < n; i++)
+                cr_assert_eq(half[i], tlpi_f32_to_f16(x[260000 + i]));
+            cr_assert_eq(half[n], 7);
+        }
+    }
+    free(x);
+    free(half);
+}
+
+/* B in both layouts of the cache, every type, up to 7 rows and 9 panels. */
+Test(vec, product)
+{
+    enum { K = 21, P = 9, M = 7, C = P * TLPI_PANEL };
+    float a[M * K], b[K * C], c[M * C];
+    fill(a, M * K);
+    EACH_TABLE (vec)
+        for (int type = TLP_KV_F32; type <= TLP_KV_BF16; type++)
+            for (int by_panel = 0; by_panel < 2; by_panel++)
+                for (int m = 1; m <= M; m++)
+                    for (int p = 1; p <= P; p++) {
+                        char raw[sizeof b];
+                        fill(b, K * C);
+                        vec->narrow[type](raw, b, K * C);
+                        vec->widen[type](b, raw, K * C);
+                        size_t ldk = by_panel ? TLPI_PANEL : C;
+                        size_t ldp = by_panel ? TLPI_PANEL * K : TLPI_PANEL;
+                        tlpi_product x = {m, K, p, a, K, raw, ldk, ldp, c, C};
+                        for (int i = 0; i < M * C; i++)
+                            c[i] = 7;
+                        vec->mul[type](&x);
+                        for (int i = 0; i < M * C; i++) {
+                            size_t row = (size_t)(i / C), col = (size_t)(i % C);
+                            double want = 0;
+                            for (size_t k = 0; k < K; k++)
+                                want += (double)a[row * K + k] *
+                                        b[k * ldk + col / TLPI_PANEL * ldp +
+                                          col % TLPI_PANEL];
+                            if ((int)row >= m || (int)col >= p * TLPI_PANEL)
+                                want = 7;
+                            cr_assert_float_eq(c[i], want, 2e-6);
+                        }
+                    }
+}
+
+Test(vec, softmax)
+{
+    enum { LD = 64 };
+    static const float spread[] = {1, 30, 1e4f};
+    EACH_TABLE (vec)
+        for (size_t g = 0; g < TLPI_COUNT(spread); g++)
+            for (int limit = 1; limit <= LD; limit++) {
+                float s[2 * LD], e[2 * LD], max[2], sum[2];
+                int limits[2] = {limit, LD - limit + 1};
+                fill(s, 2 * LD);
+                for (int i = 0; i < 2 * LD; i++)
+                    e[i] = s[i] *= spread[g];
+                e[limit] = limit < LD ? NAN : e[limit]; /* must not matter */
+                vec->softmax(e, LD, limits, 2, LD, max, sum);
+                for (int r = 0; r < 2; r++) {
+                    const float *x = s + r * LD;
+                    double top = -INFINITY, total = 0;
+                    for (int i = 0; i < limits[r]; i++)
+                        top = fmax(top, x[i]);
+                    for (int i = 0; i < LD; i++) {
+                        double want =
+                            i < limits[r] ? exp2((double)(x[i] - max[r])) : 0;
+                        total += want;
+                        cr_assert_float_eq(e[r * LD + i], want,
+                                           2e-7 * want + 1e-30);
+                    }
+                    cr_assert_eq(max[r], (float)top);
+                    cr_assert_float_eq(sum[r], total, 1e-6 * total);
+                }
+            }
+}
+
+Test(vec, merge)
+{
+    static const float tops[][2] = {{0, 0}, {3, -2.5f}, {-4, 5}, {-3000, 2000}};
+    EACH_TABLE (vec)
+        for (size_t g = 0; g < TLPI_COUNT(tops); g++) {
+            float x[3 * 32], y[3 * 32], z[3 * 32];
+            float max[3], sum[3] = {1, 2, 3}, sum_y[3] = {4, 5, 6}, max_y[3];
+            fill(x, 96);
+            fill(y, 96);
+            memcpy(z, x, sizeof z);
+            for (int r = 0; r < 3; r++) {
+                max[r] = tops[g][0] + (float)r;
+                max_y[r] = tops[g][1];
+            }
+            vec->merge(z, max, sum, y, max_y, sum_y, 3, 32);
+            for (int r = 0; r < 3; r++) {
+                double mx = (double)tops[g][0] + r, my = tops[g][1];
+                double top = fmax(mx, my);
+                double fx = exp2(mx - top), fy = exp2(my - top);
+                cr_assert_eq(max[r], (float)top);
+                cr_assert_float_eq(sum[r], (r + 1) * fx + (r + 4) * fy, 2e-6);
+                for (int i = r * 32; i < r * 32 + 32; i++)
+                    cr_assert_float_eq(z[i], x[i] * fx + y[i] * fy, 5e-7);
+            }
+        }
+}
+
+/* ==== the backend's row operations ======================================= */
+
+typedef struct rows {
+    tlpi_env env;
+    tlpi_cpu c;
+} rows;
+
+static void rows_open(rows *r, const tlpi_cpu_vec *vec, int n_thread)
+{
+    tlp_allocator mem = {NULL, NULL, NULL};
+    tlpi_pool_options o = {.n_thread = n_thread, .n_machine = n_thread};
+    memset(r, 0, sizeof *r);
+    cr_assert_eq(tlpi_env_init(&r->env, &mem, NULL, NULL), TLP_OK);
+    cr_assert_eq(tlpi_pool_create(&r->c.pool, &r->env, &o), TLP_OK);
+    r->c.base.env = &r->env;
+    r->c.n_thread = n_thread;
+    r->c.vec = vec;
+}
+
+/* Enough rows for a parallel region; one row alone gives the same bits. */
+Test(vec, add_norm)
+{
+    enum { T = 300, D = 75 };
+    float *x = malloc(T * D * 4), *d = malloc(T * D * 4);
+    float *z = malloc(T * D * 4), *y0 = malloc(T * D * 4);
+    float *y1 = malloc(T * D * 4), w0[D], w1[D], z1[D], y2[D];
+    fill(x, T * D);
+    fill(d, T * D);
+    fill(w0, D);
+    fill(w1, D);
+    tlpi_norm norm[2] = {{w0, y0}, {w1, y1}};
+    EACH_TABLE (vec)
+        for (int n_thread = 1; n_thread <= 3; n_thread++) {
+            rows r;
+            rows_open(&r, vec, n_thread);
+            tlpi_cpu_add_norm(&r.c.base, T, D, x, d, z, norm, 2, 1e-5f);
+            for (int t = 0; t < T; t++) {
+                double ss = 0;
+                for (int i = t * D; i < t * D + D; i++) {
+                    cr_assert_eq(z[i], x[i] + d[i]);
+                    ss += (double)z[i] * z[i];
+                }
+                double s = 1 / sqrt(ss / D + 1e-5);
+                for (int i = 0; i < D; i++) {
+                    int at = t * D + i;
+                    cr_assert_float_eq(y0[at], z[at] * s * w0[i], 1e-6);
+                    cr_assert_float_eq(y1[at], z[at] * s * w1[i], 1e-6);
+                }
+                /* sum left out; then delta too; then sum over x */
+                tlpi_norm one = {w1, y2};
+                tlpi_cpu_add_norm(&r.c.base, 1, D, x + t * D, d + t * D, NULL,
+                                  &one, 1, 1e-5f);
+                cr_assert(!memcmp(y2, y1 + t * D, sizeof y2));
+                tlpi_cpu_add_norm(&r.c.base, 1, D, z + t * D, NULL, NULL, &one,
+                                  1, 1e-5f);
+                cr_assert(!memcmp(y2, y1 + t * D, sizeof y2));
+                memcpy(z1, x + t * D, sizeof z1);
+                tlpi_cpu_add_norm(&r.c.base, 1, D, z1, d + t * D, z1, NULL, 0,
+                                  1e-5f);
+                cr_assert(!memcmp(z1, z + t * D, sizeof z1));
+            }
+            tlpi_cpu_add_norm(&r.c.base, T, D, x, NULL, z, norm, 1, 1e-5f);
+            cr_assert(!memcmp(z, x, T * D * 4));
+            tlpi_pool_free(r.c.pool);
+        }
+    free(x);
+    free(d);
+    free(z);
+    free(y0);
+    free(y1);
+}
+
+Test(vec, gather_add_zero)
+{
+    enum { T = 400, D = 67 };
+    float *x = malloc(T * D * 4), *y = malloc(T * D * 4);
+    int32_t pick[T];
+    fill(x, T * D);
+    for (int i = 0; i < T; i++)
+        pick[i] = i * 7 % T;
+    EACH_TABLE (vec)
+        for (int n_thread = 1; n_thread <= 3; n_thread++) {
+            rows r;
+            rows_open(&r, vec, n_thread);
+            tlpi_cpu_gather(&r.c.base, x, pick, T, D, y);
+            for (int i = 0; i < T * D; i++)
+                cr_assert_eq(y[i], x[pick[i / D] * D + i % D]);
+            tlpi_cpu_add(&r.c.base, y, x, T * D);
+            for (int i = 0; i < T * D; i++)
+                cr_assert_eq(y[i], x[pick[i / D] * D + i % D] + x[i]);
+            tlpi_cpu_zero(&r.c.base, y, T * D - 1);
+            for (int i = 0; i < T * D - 1; i++)
+                cr_assert_eq(y[i], 0);
+            cr_assert_neq(y[T * D - 1], 0);
+            tlpi_pool_free(r.c.pool);
+        }
+    free(x);
+    free(y);
+}
