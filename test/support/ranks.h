@@ -25,6 +25,7 @@ static tlpi_env env;
 
 static inline void init_heap(void)
 {
+    heap = (mem){ 0 };
     tlp_allocator hooks = mem_hooks(&heap);
     cr_assert_eq(tlpi_env_init(&env, &hooks, NULL, NULL), TLP_OK);
 }
