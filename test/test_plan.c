@@ -360,6 +360,22 @@ Test(plan_json, every_mode_and_study_key_is_read)
     tlp_plan_free(p);
 }
 
+Test(plan_json, numbers_in_made_keep_their_values)
+{
+    static const char *const kept[] = {
+        "{\"x\": 0.10000000000000001, \"y\": 0.33333333333333331}",
+        "{\"x\": 1.7976931348623157e308}",
+        "{\"x\": 9223372036854775807, \"y\": 2.5}",
+    };
+    for (size_t i = 0; i < TLPI_COUNT(kept); i++) {
+        char made[128];
+        snprintf(made, sizeof made, "\"made\": %s,", kept[i]);
+        tlp_plan *p = parse(json_with(made, "", -1));
+        cr_expect_str_eq(p->made, kept[i], "%s", p->made);
+        tlp_plan_free(p);
+    }
+}
+
 Test(plan_json, the_written_form_is_that_of_the_design)
 {
     tlp_plan *p = parse("par:1-2;drop:4-29");

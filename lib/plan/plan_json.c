@@ -229,8 +229,23 @@ done:
     return st;
 }
 
-/* Fifteen digits: the most that a decimal fraction keeps through a double, so
- * that 0.41 stays 0.41 however often it is read and written. */
+/*
+ * The object as text, for free().  Fifteen digits write 0.41 as it was, but
+ * are not always enough to read the same value back; seventeen are.
+ */
+static char *dump_exactly(json_t *object)
+{
+    char *text = json_dumps(object, JSON_REAL_PRECISION(15));
+    json_t *again = text ? json_loads(text, 0, NULL) : NULL;
+    bool same = again && json_equal(object, again);
+
+    json_decref(again);
+    if (same)
+        return text;
+    free(text);
+    return json_dumps(object, JSON_REAL_PRECISION(17));
+}
+
 static tlp_status read_made(const tlpi_sketch *s, json_t *root, char **out)
 {
     json_t *made = json_object_get(root, "made");
@@ -240,7 +255,7 @@ static tlp_status read_made(const tlpi_sketch *s, json_t *root, char **out)
     if (!json_is_object(made))
         return tlpi_fail(TLP_EFORMAT, "%s: key \"made\": an object expected",
                          s->where);
-    char *text = json_dumps(made, JSON_REAL_PRECISION(15));
+    char *text = dump_exactly(made);
     if (!text)
         return tlpi_fail_nomem();
     *out = tlpi_strndup(&s->model->env, text, strlen(text));
