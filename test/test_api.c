@@ -1,0 +1,651 @@
+/*
+ * test_api.c - the public functions in the hands of a careless caller: NULL,
+ * wrong sizes, calls out of order, handles freed in any order.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/mem.h"
+#include "support/rig.h"
+#include "support/tiny.h"
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
+static const char *path;
+static rig r;
+
+static void open_rig(void)
+{
+    tiny_spec spec = tiny_default();
+    tlp_session_options o = rig_f32(2, 1);
+
+    path = tiny_make(&spec);
+    r = rig_open(path, "par:1-2,3-4", &o);
+}
+
+static void close_rig(void)
+{
+    rig_close(&r);
+}
+
+TestSuite(api, .init = open_rig, .fini = close_rig, .timeout = 120);
+
+/* A pointer that a failing constructor must overwrite. */
+#define DANGLING(type) ((type *)(void *)&r)
+
+/* ==== NULL =============================================================== */
+
+Test(api, constructors_without_arguments)
+{
+    tlp_model *model = DANGLING(tlp_model);
+    tlp_plan *plan = DANGLING(tlp_plan);
+    tlp_session *session = DANGLING(tlp_session);
+    tlp_sampler *sampler = DANGLING(tlp_sampler);
+    tlp_stream *stream = DANGLING(tlp_stream);
+    const char *none[1] = { NULL };
+
+    CHECK_FAILS(TLP_EINVAL, tlp_model_open(NULL, path, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_open(&model, NULL, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_parse(NULL, r.model, "serial"));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_parse(&plan, NULL, "serial"));
+    cr_assert_null(plan);
+    plan = DANGLING(tlp_plan);
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_parse(&plan, r.model, NULL));
+    cr_assert_null(plan);
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_load(NULL, r.model, path));
+    plan = DANGLING(tlp_plan);
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_load(&plan, NULL, path));
+    cr_assert_null(plan);
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_load(&plan, r.model, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_create(NULL, r.plan, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_create(&session, NULL, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_sampler_create(NULL, r.model, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_sampler_create(&sampler, NULL, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_create(NULL, r.model, NULL, 0, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_create(&stream, NULL, NULL, 0, 0));
+    cr_assert(!model && !session && !sampler && !stream);
+    stream = DANGLING(tlp_stream);
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_create(&stream, r.model, none, 1, 0));
+    cr_assert_null(stream);
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_create(&stream, r.model, NULL, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_create(&stream, r.model, NULL, 0, 2));
+}
+
+Test(api, model_without_arguments)
+{
+    const tlp_chat_message odd[2] = { { NULL, "x" }, { "user", NULL } };
+    tlp_model_info info = { .struct_size = sizeof info };
+    tlp_tensor_info tensor = { .struct_size = sizeof tensor };
+    int32_t id = 0;
+    char buf[8];
+    size_t n = 0;
+
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_info(NULL, &info));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_info(r.model, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(NULL, 0, &tensor));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(r.model, 0, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(r.model, 1000, &tensor));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(r.model, SIZE_MAX, &tensor));
+    cr_assert_null(tlp_model_meta_key(NULL, 0));
+    cr_assert_null(tlp_model_meta_key(r.model, 1000));
+    cr_assert_null(tlp_model_meta_key(r.model, SIZE_MAX));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(NULL, "a", buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(r.model, NULL, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(r.model, "no.such", buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(NULL, "a", 1, 0, &id, 1, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(r.model, NULL, 1, 0, &id, 1, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(r.model, "a", 1, 0, &id, 1, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(r.model, "a", 1, 4, &id, 1, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(NULL, &id, 1, 0, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(r.model, NULL, 1, 0, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(r.model, &id, 1, 2, buf, 8, &n));
+    id = 288;
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(r.model, &id, 1, 0, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(NULL, odd, 1, 0, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(r.model, NULL, 1, 0, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(r.model, odd, 1, 0, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(r.model, odd + 1, 1, 0, buf, 8,
+                                            &n));
+    cr_assert_eq(tlp_token_is_end(NULL, 0), 0);
+    cr_assert_eq(tlp_token_is_end(r.model, -1), 0);
+    cr_assert_eq(tlp_token_is_end(r.model, INT32_MAX), 0);
+}
+
+Test(api, plan_without_arguments)
+{
+    tlp_plan_cost cost = { .struct_size = sizeof cost };
+    tlp_stage_info stage = { .struct_size = sizeof stage };
+    char buf[8];
+    size_t n = 0;
+
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_save(NULL, "x"));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_save(r.plan, NULL));
+    CHECK_FAILS(TLP_EIO, tlp_plan_save(r.plan, "/no/such/folder/plan.json"));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_format(NULL, 0, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_format(r.plan, 2, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_format(r.plan, -1, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(NULL, 1, &cost));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(r.plan, 1, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(r.plan, 0, &cost));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(r.plan, -1, &cost));
+    tlp_status st = tlp_plan_get_cost(r.plan, INT32_MAX, &cost);
+    cr_assert(st == TLP_EINVAL || st == TLP_ENOMEM, "%s", tlp_status_name(st));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(NULL, 0, &stage));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(r.plan, 0, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(r.plan, 3, &stage));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(r.plan, SIZE_MAX, &stage));
+}
+
+Test(api, session_without_arguments)
+{
+    tlp_session *s = r.session;
+    tlp_batch b = TLP_BATCH_INIT;
+    tlp_session_stats stats = { .struct_size = sizeof stats };
+    tlp_sampler *sampler = NULL;
+    const float *row = (const float *)&r;
+    int32_t id = 1;
+    float lp;
+
+    CHECK_OK(tlp_sampler_create(&sampler, r.model, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_prefill(NULL, &id, 1));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_prefill(s, NULL, 1));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_prefill(s, &id, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_decode(NULL, 1));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_eval(NULL, &b));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_eval(s, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_eval(s, &b));
+    b.n = 1;
+    CHECK_FAILS(TLP_EINVAL, tlp_session_eval(s, &b));
+    cr_assert_eq(tlp_session_n_logits(NULL), 0);
+    CHECK_FAILS(TLP_EINVAL, tlp_session_logits(NULL, 0, &row));
+    cr_assert_null(row);
+    CHECK_FAILS(TLP_EINVAL, tlp_session_logits(s, 0, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_score(NULL, 0, &id, 1, &lp));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_score(s, 0, NULL, 1, &lp));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_score(s, 0, &id, 1, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_score(s, 0, &id, 0, &lp));
+    cr_assert_eq(tlp_session_pos(NULL, 0), -1);
+    CHECK_FAILS(TLP_EINVAL, tlp_session_rewind(NULL, 0, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_fork(NULL, 0, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_clear(NULL, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_get_stats(NULL, &stats));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_get_stats(s, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(NULL, 0, sampler, &id));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(s, 0, NULL, &id));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(s, 0, sampler, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_generate(NULL, NULL, NULL, NULL));
+    tlp_session_reset_stats(NULL);
+    tlp_session_abort(NULL);
+    tlp_sampler_accept(NULL, 1);
+    tlp_sampler_reset(NULL);
+    tlp_sampler_accept(sampler, -1); /* no token: ignored */
+    tlp_sampler_accept(sampler, INT32_MAX);
+    tlp_sampler_free(sampler);
+    tlp_sampler_free(NULL);
+    tlp_stream_free(NULL);
+    tlp_session_free(NULL);
+    tlp_plan_free(NULL);
+    tlp_model_free(NULL);
+}
+
+/* ==== calls out of order ================================================= */
+
+Test(api, logits_before_evaluation)
+{
+    tlp_sampler *sampler = NULL;
+    const float *row = NULL;
+    int32_t id = 5;
+
+    CHECK_OK(tlp_sampler_create(&sampler, r.model, NULL));
+    cr_assert_eq(tlp_session_n_logits(r.session), 0);
+    CHECK_FAILS(TLP_ESTATE, tlp_session_logits(r.session, 0, &row));
+    CHECK_FAILS(TLP_ESTATE, tlp_session_sample(r.session, 0, sampler, &id));
+    cr_assert_eq(id, -1);
+    CHECK_FAILS(TLP_ESTATE,
+                tlp_session_generate(r.session, sampler, NULL, NULL));
+    tlp_sampler_free(sampler);
+}
+
+Test(api, session_options_out_of_range)
+{
+    static const struct {
+        size_t at;
+        int32_t value;
+        tlp_status status;
+    } bad[] = {
+#define OPTION(field, value, status)                                           \
+    { offsetof(tlp_session_options, field), value, status }
+        OPTION(n_ctx, -1, TLP_EINVAL),       OPTION(n_ctx, INT32_MAX, 0),
+        OPTION(n_seq, -1, TLP_EINVAL),       OPTION(n_seq, INT32_MAX, 0),
+        OPTION(n_batch, -1, TLP_EINVAL),     OPTION(n_batch, INT32_MAX, 0),
+        OPTION(n_rank, -1, TLP_EINVAL),      OPTION(n_rank, INT32_MAX, 0),
+        OPTION(n_thread, -1, TLP_EINVAL),    OPTION(n_thread, INT32_MAX, 0),
+        OPTION(backend, 7, TLP_ENOTSUP),     OPTION(backend, -1, 0),
+        OPTION(comm, 7, TLP_ENOTSUP),        OPTION(comm, -1, 0),
+        OPTION(compute, 2, TLP_EINVAL),      OPTION(compute, -1, TLP_EINVAL),
+        OPTION(kv_type, 4, TLP_EINVAL),      OPTION(kv_type, -1, TLP_EINVAL),
+        OPTION(isa, 4, TLP_EINVAL),          OPTION(isa, -1, TLP_EINVAL),
+        OPTION(timeout_ms, -1, TLP_EINVAL),
+#undef OPTION
+    };
+
+    for (int i = 0; i < COUNT(bad); i++) {
+        tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+        tlp_session *s = DANGLING(tlp_session);
+
+        memcpy((char *)&o + bad[i].at, &bad[i].value, sizeof bad[i].value);
+        tlp_status st = tlp_session_create(&s, r.plan, &o);
+        cr_assert(bad[i].status ? st == bad[i].status : st < 0, "case %d: %s",
+                  i, tlp_status_name(st));
+        cr_assert_null(s);
+        cr_assert(tlp_last_error()[0]);
+    }
+}
+
+/* ==== sizes of structs =================================================== */
+
+/* A struct of the caller's, with room behind it for a newer header's fields. */
+typedef union big {
+    size_t struct_size;
+    char bytes[1024];
+} big;
+
+typedef struct option_case {
+    const char *name;
+    size_t size;
+    tlp_status (*call)(const void *opts);
+} option_case;
+
+static tlp_status call_model(const void *o)
+{
+    tlp_model *m = NULL;
+    tlp_status st = tlp_model_open(&m, path, o);
+
+    tlp_model_free(m);
+    return st;
+}
+
+static tlp_status call_session(const void *o)
+{
+    tlp_session *s = NULL;
+    tlp_status st = tlp_session_create(&s, r.plan, o);
+
+    tlp_session_free(s);
+    return st;
+}
+
+static tlp_status call_sampler(const void *o)
+{
+    tlp_sampler *s = NULL;
+    tlp_status st = tlp_sampler_create(&s, r.model, o);
+
+    tlp_sampler_free(s);
+    return st;
+}
+
+static tlp_status call_generate(const void *o)
+{
+    CHECK_OK(tlp_session_clear(r.session, 0));
+    CHECK_OK(tlp_session_decode(r.session, 1));
+    return tlp_session_generate(r.session, NULL, o, NULL);
+}
+
+static const option_case options[] = {
+    { "model", sizeof(tlp_model_options), call_model },
+    { "session", sizeof(tlp_session_options), call_session },
+    { "sampler", sizeof(tlp_sampler_options), call_sampler },
+    { "generate", sizeof(tlp_generate_options), call_generate },
+};
+
+Test(api, sizes_of_options)
+{
+    for (int i = 0; i < COUNT(options); i++) {
+        const option_case *c = &options[i];
+        big o = { 0 };
+
+        CHECK_OK(c->call(NULL));
+        o.struct_size = c->size;
+        CHECK_OK(c->call(&o));
+        o.struct_size = sizeof(size_t); /* an older header: all defaults */
+        memset(o.bytes + sizeof(size_t), 0xee, sizeof o - sizeof(size_t));
+        CHECK_OK(c->call(&o));
+        memset(&o, 0, sizeof o);
+        for (size_t size = 0; size < sizeof(size_t); size++) {
+            o.struct_size = size;
+            CHECK_FAILS(TLP_EINVAL, c->call(&o));
+        }
+        o.struct_size = SIZE_MAX;
+        CHECK_FAILS(TLP_EINVAL, c->call(&o));
+        o.struct_size = c->size + 64; /* a newer header: not used */
+        CHECK_OK(c->call(&o));
+        o.bytes[c->size + 63] = 1; /* and used */
+        CHECK_FAILS(TLP_EABI, c->call(&o));
+    }
+}
+
+/* A batch is an options struct too. */
+Test(api, sizes_of_batches)
+{
+    int32_t id = 1;
+    big o = { 0 };
+    tlp_batch b = { sizeof b, 1, &id, NULL, NULL };
+
+    memcpy(&o, &b, sizeof b);
+    o.struct_size = sizeof b + 8;
+    CHECK_OK(tlp_session_eval(r.session, (const tlp_batch *)(void *)&o));
+    o.bytes[sizeof b] = 1;
+    CHECK_FAILS(TLP_EABI,
+                tlp_session_eval(r.session, (const tlp_batch *)(void *)&o));
+    b.struct_size = 0;
+    CHECK_FAILS(TLP_EINVAL, tlp_session_eval(r.session, &b));
+    b.struct_size = offsetof(tlp_batch, seqs);
+    b.seqs = DANGLING(int32_t); /* past the end of what the caller knows */
+    CHECK_OK(tlp_session_eval(r.session, &b));
+    cr_assert_eq(tlp_session_pos(r.session, 0), 2);
+}
+
+typedef struct result_case {
+    const char *name;
+    size_t size;
+    tlp_status (*call)(void *out);
+} result_case;
+
+static tlp_status get_info(void *o) { return tlp_model_get_info(r.model, o); }
+
+static tlp_status get_tensor(void *o)
+{
+    return tlp_model_get_tensor(r.model, 0, o);
+}
+
+static tlp_status get_cost(void *o) { return tlp_plan_get_cost(r.plan, 2, o); }
+
+static tlp_status get_stage(void *o)
+{
+    return tlp_plan_get_stage(r.plan, 1, o);
+}
+
+static tlp_status get_stats(void *o)
+{
+    return tlp_session_get_stats(r.session, o);
+}
+
+static tlp_status get_result(void *o)
+{
+    tlp_generate_options go = TLP_GENERATE_OPTIONS_INIT;
+
+    go.n_predict = 2;
+    go.ignore_end = 1;
+    CHECK_OK(tlp_session_clear(r.session, 0));
+    CHECK_OK(tlp_session_decode(r.session, 1));
+    return tlp_session_generate(r.session, NULL, &go, o);
+}
+
+static const result_case results[] = {
+    { "model_info", sizeof(tlp_model_info), get_info },
+    { "tensor_info", sizeof(tlp_tensor_info), get_tensor },
+    { "plan_cost", sizeof(tlp_plan_cost), get_cost },
+    { "stage_info", sizeof(tlp_stage_info), get_stage },
+    { "session_stats", sizeof(tlp_session_stats), get_stats },
+    { "generate_result", sizeof(tlp_generate_result), get_result },
+};
+
+static bool all_bytes(const char *p, size_t n, char value)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != value)
+            return false;
+    return true;
+}
+
+Test(api, sizes_of_results)
+{
+    for (int i = 0; i < COUNT(results); i++) {
+        const result_case *c = &results[i];
+        big whole, part, o;
+
+        memset(&whole, 0x5a, sizeof whole);
+        whole.struct_size = c->size;
+        CHECK_OK(c->call(&whole));
+        cr_assert_eq(whole.struct_size, c->size);
+        cr_assert(!all_bytes(whole.bytes + 8, 8, 0x5a), "%s: not filled",
+                  c->name);
+        cr_assert(all_bytes(whole.bytes + c->size, sizeof whole - c->size,
+                            0x5a), "%s: wrote past the end", c->name);
+
+        memset(&part, 0x5a, sizeof part); /* an older header */
+        part.struct_size = sizeof(size_t) + 8;
+        CHECK_OK(c->call(&part));
+        cr_assert_eq(part.struct_size, sizeof(size_t) + 8);
+        cr_assert_eq(memcmp(part.bytes + 8, whole.bytes + 8, 4), 0);
+        cr_assert(all_bytes(part.bytes + 16, sizeof part - 16, 0x5a),
+                  "%s: wrote past the end", c->name);
+
+        memset(&o, 0x5a, sizeof o); /* a newer one: its fields are zero */
+        o.struct_size = c->size + 40;
+        CHECK_OK(c->call(&o));
+        cr_assert_eq(o.struct_size, c->size + 40);
+        cr_assert(all_bytes(o.bytes + c->size, 40, 0) &&
+                      o.bytes[c->size + 40] == 0x5a, "%s: the tail", c->name);
+        o.struct_size = 0;
+        CHECK_FAILS(TLP_EINVAL, c->call(&o));
+        o.struct_size = 7;
+        CHECK_FAILS(TLP_EINVAL, c->call(&o));
+    }
+}
+
+/* ==== buffers ============================================================ */
+
+typedef struct text_case {
+    const char *name;
+    tlp_status (*call)(char *buf, size_t cap, size_t *len);
+} text_case;
+
+static tlp_status put_meta(char *buf, size_t cap, size_t *len)
+{
+    return tlp_model_get_meta(r.model, "general.architecture", buf, cap, len);
+}
+
+static tlp_status put_array(char *buf, size_t cap, size_t *len)
+{
+    return tlp_model_get_meta(r.model, "tokenizer.ggml.tokens", buf, cap, len);
+}
+
+static tlp_status put_ids(char *buf, size_t cap, size_t *len)
+{
+    static const int32_t ids[] = { 'a', 'b', 256, 'c' };
+
+    return tlp_detokenize(r.model, ids, 4, 0, buf, cap, len);
+}
+
+static tlp_status put_chat(char *buf, size_t cap, size_t *len)
+{
+    static const tlp_chat_message m[] = { { "user", "hi" } };
+
+    return tlp_chat_format(r.model, m, 1, 1, buf, cap, len);
+}
+
+static tlp_status put_text_plan(char *buf, size_t cap, size_t *len)
+{
+    return tlp_plan_format(r.plan, TLP_PLAN_TEXT, buf, cap, len);
+}
+
+static tlp_status put_json_plan(char *buf, size_t cap, size_t *len)
+{
+    return tlp_plan_format(r.plan, TLP_PLAN_JSON, buf, cap, len);
+}
+
+static const text_case texts[] = {
+    { "meta", put_meta },         { "array", put_array },
+    { "detokenize", put_ids },    { "chat", put_chat },
+    { "text plan", put_text_plan }, { "json plan", put_json_plan },
+};
+
+/* Every capacity from none to one too many. */
+Test(api, text_buffers)
+{
+    for (int i = 0; i < COUNT(texts); i++) {
+        const text_case *c = &texts[i];
+        char whole[4096], buf[4096];
+        size_t need = 0, len = 0;
+
+        CHECK_FAILS(TLP_EBUFS, c->call(NULL, 0, &need));
+        cr_assert(need > 0 && need < sizeof whole - 1, "%s: %zu", c->name,
+                  need);
+        CHECK_OK(c->call(whole, sizeof whole, &len));
+        cr_assert(len == need && strlen(whole) == len, "%s", c->name);
+        for (size_t cap = 0; cap <= need + 2; cap++) {
+            memset(buf, 0x5a, sizeof buf);
+            len = 0;
+            tlp_status st = c->call(buf, cap, &len);
+            cr_assert_eq(st, cap > need ? TLP_OK : TLP_EBUFS, "%s: cap %zu",
+                         c->name, cap);
+            cr_assert_eq(len, need);
+            cr_assert(all_bytes(buf + cap, sizeof buf - cap, 0x5a),
+                      "%s: wrote past %zu", c->name, cap);
+            cr_assert(st != TLP_OK || strcmp(buf, whole) == 0);
+        }
+    }
+}
+
+Test(api, id_buffers)
+{
+    static const char text[] = "hello, the world";
+    int32_t whole[32], ids[32];
+    size_t need = 0, n = 0;
+
+    CHECK_FAILS(TLP_EBUFS, tlp_tokenize(r.model, text, strlen(text), 0, NULL,
+                                        0, &need));
+    CHECK_OK(tlp_tokenize(r.model, text, strlen(text), 0, whole, 32, &n));
+    cr_assert(n == need && n > 2 && n < 31);
+    for (size_t cap = 0; cap <= need + 1; cap++) {
+        memset(ids, 0x5a, sizeof ids);
+        n = 0;
+        tlp_status st = tlp_tokenize(r.model, text, strlen(text), 0, ids, cap,
+                                     &n);
+        cr_assert_eq(st, cap >= need ? TLP_OK : TLP_EBUFS, "cap %zu", cap);
+        cr_assert_eq(n, need);
+        cr_assert(all_bytes((char *)(ids + cap), sizeof ids - cap * 4, 0x5a));
+        cr_assert(st != TLP_OK || memcmp(ids, whole, need * 4) == 0);
+    }
+    CHECK_OK(tlp_tokenize(r.model, "", 0, 0, NULL, 0, &n)); /* nothing fits */
+    cr_assert_eq(n, 0);
+}
+
+/* ==== lives ============================================================== */
+
+/* Model, plan, session, sampler, stream, freed in each of the 120 orders. */
+Test(api, handles_are_freed_in_any_order)
+{
+    for (int order = 0; order < 120; order++) {
+        mem m = { 0 };
+        tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
+        tlp_session_options o = rig_f32(1 + order % 2, 1);
+        tlp_model *model = NULL;
+        tlp_plan *plan = NULL;
+        tlp_session *session = NULL;
+        tlp_sampler *sampler = NULL;
+        tlp_stream *stream = NULL;
+        const char *text = NULL;
+        size_t len = 0;
+        int stopped = 0, left[5] = { 0, 1, 2, 3, 4 }, n = 5, code = order;
+
+        o.n_ctx = 16;
+        mo.allocator = mem_hooks(&m);
+        CHECK_OK(tlp_model_open(&model, path, &mo));
+        CHECK_OK(tlp_plan_parse(&plan, model, "par:0-1"));
+        CHECK_OK(tlp_session_create(&session, plan, &o));
+        CHECK_OK(tlp_sampler_create(&sampler, model, NULL));
+        CHECK_OK(tlp_stream_create(&stream, model, NULL, 0, 0));
+        for (; n > 0; n--) {
+            int at = code % n, which = left[at];
+
+            code /= n;
+            left[at] = left[n - 1];
+            if (which == 0)
+                tlp_model_free(model);
+            else if (which == 1)
+                tlp_plan_free(plan);
+            else if (which == 2) {
+                CHECK_OK(tlp_session_decode(session, 1));
+                tlp_session_free(session);
+            } else if (which == 3)
+                tlp_sampler_free(sampler);
+            else {
+                CHECK_OK(tlp_stream_push(stream, 'a', &text, &len, &stopped));
+                cr_assert_str_eq(text, "a");
+                tlp_stream_free(stream);
+            }
+        }
+        cr_assert(atomic_load(&m.live) == 0 && atomic_load(&m.bytes) == 0,
+                  "order %d: %ld blocks left", order, atomic_load(&m.live));
+    }
+}
+
+/* ==== threads ============================================================ */
+
+typedef struct worker {
+    tlp_plan *plan;
+    int n_rank;
+    const float *want;
+    size_t n_vocab;
+    int32_t ids[12];
+    pthread_t thread;
+    bool same;
+} worker;
+
+/* Create, evaluate, free, again and again; errors stay on their thread. */
+static void *work(void *arg)
+{
+    worker *w = arg;
+    tlp_session_options o = rig_f32(w->n_rank, 1);
+
+    w->same = true;
+    for (int i = 0; i < 10; i++) {
+        tlp_session *s = NULL;
+        const float *row = NULL;
+
+        if (tlp_session_create(&s, w->plan, &o) ||
+            tlp_session_prefill(s, w->ids, 12) ||
+            tlp_session_logits(s, 0, &row) ||
+            memcmp(row, w->want, w->n_vocab * sizeof *row) != 0)
+            w->same = false;
+        if (tlp_session_decode(s, -w->n_rank) != TLP_EINVAL)
+            w->same = false;
+        char id[16];
+        snprintf(id, sizeof id, "id -%d ", w->n_rank);
+        w->same &= strstr(tlp_last_error(), id) != NULL;
+        tlp_session_free(s);
+    }
+    return NULL;
+}
+
+Test(api, threads_share_a_model)
+{
+    worker w[3];
+
+    for (int i = 0; i < 3; i++) {
+        tlp_session_options o = rig_f32(i + 1, 1);
+        tlp_session *s = NULL;
+        const float *row = NULL;
+
+        w[i] = (worker){ .plan = r.plan, .n_rank = i + 1,
+                         .n_vocab = r.n_vocab };
+        rig_tokens(w[i].ids, 12, r.n_vocab, (uint64_t)i);
+        float *want = malloc(r.n_vocab * sizeof *want);
+        CHECK_OK(tlp_session_create(&s, r.plan, &o));
+        CHECK_OK(tlp_session_prefill(s, w[i].ids, 12));
+        CHECK_OK(tlp_session_logits(s, 0, &row));
+        memcpy(want, row, r.n_vocab * sizeof *want);
+        w[i].want = want;
+        tlp_session_free(s);
+    }
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(pthread_create(&w[i].thread, NULL, work, &w[i]), 0);
+    for (int i = 0; i < 3; i++) {
+        pthread_join(w[i].thread, NULL);
+        cr_assert(w[i].same, "%d ranks: other bits or errors", w[i].n_rank);
+        free((void *)(uintptr_t)w[i].want);
+    }
+}
