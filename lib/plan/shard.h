@@ -11,9 +11,12 @@
  *               for the unevenness of the attention cut (kv heads are coarse);
  *               so a pair on two ranks falls apart between its members.
  *   par, asym   a rank's FFN part of a member needs that member's attention
- *               sum, so both are cut at the same member boundaries first, and
- *               inside a member only where R does not divide the group; the
- *               ranks that share a member form its `span`.
+ *               sum, so both are cut at the same member boundaries: whole
+ *               members where there is one for every rank, as many ranks for
+ *               each member where R is a multiple, and else by bytes, where a
+ *               rank may end one member and begin the next.  The ranks that
+ *               share a member are neighbours, its `span`; each of them holds
+ *               some part of it.
  *   merge       cut as a serial layer.
  *   lp-code     as lp, with the FFN slices also cut where the norm changes.
  */
