@@ -367,11 +367,17 @@ typedef struct tlp_plan tlp_plan;
 /**
  * Make a plan from text.  Either the text form,
  *
- *   serial | par:3-4,7-8 | lp:12-13;par:20-22 | pairs:9-24@lp | depth:25@par
- *   | drop:12,20 | merge:20-21 | order:0,2,1,3      (';' joins clauses)
+ *   serial
+ *   par:3-4,7-8        groups; modes par, lp, asym, lp-code, merge; a-b is the
+ *                      group of layers a to b, a+c that of just these two
+ *   lp:12-13;par:20-22 ';' joins clauses
+ *   pairs:9-24@lp      consecutive pairs from layer 9 to 24 (the paper's rule)
+ *   depth:25@par       pairs of our choice, to that effective depth
+ *   drop:12,20         layers left out
+ *   order:0,2,1,3,...  every layer, in running order
  *
- * or the JSON form, recognised by its '{'.  Layers count from 0; a-b is the
- * group of layers a to b.
+ * or the JSON form (docs/design.md), recognised by its '{'.  Layers count from
+ * 0; a group runs at the place of the first of its members.
  *
  * @return TLP_OK; TLP_EFORMAT not a plan; TLP_EINVAL a layer twice, missing or
  *         past the end; TLP_EMISMATCH made for another model; TLP_ENOTSUP a
