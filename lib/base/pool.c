@@ -28,8 +28,8 @@ typedef struct pool_thread {
 struct tlpi_pool {
     const tlpi_env *env;
     int n_thread;
-    int n_started; /* workers */
-    tlpi_patience patience;
+    int n_started;       /* workers */
+    uint32_t spin_ns;    /* while waiting */
     pthread_t *workers;  /* [n_thread-1]; worker i is thread i+1 */
     pool_thread *thread; /* [n_thread] */
 };
@@ -44,7 +44,7 @@ static void publish(pool_thread *t)
 
 static void await(tlpi_pool *pool, int ith, uint32_t point)
 {
-    tlpi_word_wait(&pool->thread[ith].word, point, pool->patience, 0);
+    tlpi_word_wait(&pool->thread[ith].word, point, pool->spin_ns, 0);
 }
 
 static void *work(void *arg)
@@ -95,7 +95,7 @@ tlp_status tlpi_pool_create(tlpi_pool **out, const tlpi_env *env,
         return tlpi_fail_nomem();
     pool->env = env;
     pool->n_thread = n;
-    pool->patience = tlpi_patience_for(TLPI_MAX(n, opts->n_machine));
+    pool->spin_ns = tlpi_spin_ns(TLPI_MAX(n, opts->n_machine));
     pool->workers = tlpi_calloc(env, (size_t)n, sizeof *pool->workers);
     pool->thread = tlpi_calloc(env, (size_t)n, sizeof *pool->thread);
     if (!pool->workers || !pool->thread)

@@ -1,15 +1,18 @@
 /*
- * wait.c - spinning, yielding and sleeping on a counter.
+ * wait.c - spinning and sleeping on a counter.
  *
  * On Linux the sleep is a futex; elsewhere it is short naps.  A sleeper first
  * counts itself and then looks at the word, a waker first changes the word and
  * then looks at the sleepers, all sequentially consistent: one of the two
  * always sees the other.
+ *
+ * There is no sched_yield between spinning and sleeping: on a busy machine it
+ * hands the core to a stranger for a whole time slice, where a sleeper that is
+ * woken comes back at once.
  */
 #include "base/wait.h"
 
 #include <limits.h>
-#include <sched.h>
 #include <time.h>
 
 #include "base/base.h"
@@ -86,11 +89,9 @@ static void wake(tlpi_word *w)
 
 #endif
 
-tlpi_patience tlpi_patience_for(int n_thread)
+uint32_t tlpi_spin_ns(int n_thread)
 {
-    if (n_thread > tlpi_n_cores())
-        return (tlpi_patience){ .spin_ns = 1000, .yields = 32 };
-    return (tlpi_patience){ .spin_ns = 100 * 1000, .yields = 4 };
+    return n_thread > tlpi_n_cores() ? 1000 : 100 * 1000;
 }
 
 void tlpi_word_add(tlpi_word *w, uint32_t n)
@@ -100,7 +101,7 @@ void tlpi_word_add(tlpi_word *w, uint32_t n)
         wake(w);
 }
 
-static bool spin(tlpi_word *w, uint32_t target, tlpi_patience p)
+static bool spin(tlpi_word *w, uint32_t target, uint32_t spin_ns)
 {
     double end = 0;
 
@@ -112,22 +113,16 @@ static bool spin(tlpi_word *w, uint32_t target, tlpi_patience p)
         }
         double now = tlpi_now();
         if (end == 0)
-            end = now + p.spin_ns * 1e-9;
+            end = now + spin_ns * 1e-9;
         if (now >= end)
-            break;
+            return false;
     }
-    for (uint32_t i = 0; i < p.yields; i++) {
-        if (look(w, target))
-            return true;
-        sched_yield();
-    }
-    return false;
 }
 
-bool tlpi_word_wait(tlpi_word *w, uint32_t target, tlpi_patience p,
+bool tlpi_word_wait(tlpi_word *w, uint32_t target, uint32_t spin_ns,
                     double deadline)
 {
-    if (look(w, target) || spin(w, target, p))
+    if (look(w, target) || (spin_ns > 0 && spin(w, target, spin_ns)))
         return true;
 
     atomic_fetch_add(&w->sleepers, 1);

@@ -1,5 +1,5 @@
 /*
- * wait.h - wait for another thread's counter: spin, yield, then sleep.
+ * wait.h - wait for another thread's counter: spin, then sleep.
  *
  * All waiting between threads goes through here, so that the trade between
  * latency (spinning) and politeness (sleeping) is made in one place.  A word
@@ -20,16 +20,11 @@ typedef struct tlpi_word {
 } tlpi_word;
 
 /*
- * How long to spin, and how often to yield, before sleeping.  With more
- * threads than cores spinning only steals time from the one waited for.
+ * Nanoseconds to spin before sleeping, for n_thread threads of ours running at
+ * once on this machine's cores.  With more threads than cores spinning only
+ * steals time from the one waited for.
  */
-typedef struct tlpi_patience {
-    uint32_t spin_ns;
-    uint32_t yields;
-} tlpi_patience;
-
-/* For n_thread threads of ours running at once on this machine's cores. */
-tlpi_patience tlpi_patience_for(int n_thread);
+uint32_t tlpi_spin_ns(int n_thread);
 
 /* Add n and wake those whose target may be reached (release). */
 void tlpi_word_add(tlpi_word *w, uint32_t n);
@@ -38,7 +33,7 @@ void tlpi_word_add(tlpi_word *w, uint32_t n);
  * Return true once w has reached `target` (less than 2^31 ahead), false once
  * `deadline` (tlpi_now() seconds; 0 = never) has passed before.  Acquires.
  */
-bool tlpi_word_wait(tlpi_word *w, uint32_t target, tlpi_patience p,
+bool tlpi_word_wait(tlpi_word *w, uint32_t target, uint32_t spin_ns,
                     double deadline);
 
 #endif

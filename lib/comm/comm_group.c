@@ -66,7 +66,7 @@ tlp_status tlpi_family_create(tlpi_group **root, const tlpi_env *env, int size,
         return tlpi_fail_nomem();
     f->env = env;
     f->timeout_ms = timeout_ms;
-    f->patience = tlpi_patience_for(TLPI_MAX(size, n_machine));
+    f->spin_ns = tlpi_spin_ns(TLPI_MAX(size, n_machine));
     if (pthread_mutex_init(&f->lock, NULL) != 0) {
         tlpi_free(env, f);
         return tlpi_fail_nomem();

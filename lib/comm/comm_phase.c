@@ -77,7 +77,7 @@ tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
                             int rank, double deadline)
 {
     const tlpi_family *f = c->group->family;
-    bool there = tlpi_word_wait(w, target, f->patience, deadline);
+    bool there = tlpi_word_wait(w, target, f->spin_ns, deadline);
     tlp_status st = tlpi_phase_check(c);
 
     if (st == TLP_OK && there)

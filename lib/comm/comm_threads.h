@@ -55,7 +55,7 @@ typedef struct tlpi_comm_threads {
 
 typedef struct tlpi_family {
     const tlpi_env *env;
-    tlpi_patience patience;
+    uint32_t spin_ns; /* while waiting */
     int timeout_ms;
     _Atomic int culprit; /* root rank that gave up + 1; 0 = none */
     pthread_mutex_t lock;
