@@ -12,16 +12,16 @@
 
 #include "backend/backend.h"
 
-static const tlpi_dtype types[] = {
-    TLPI_F32,  TLPI_F16,  TLPI_BF16, TLPI_Q4_0, TLPI_Q4_1, TLPI_Q5_0,
-    TLPI_Q5_1, TLPI_Q8_0, TLPI_Q4_K, TLPI_Q5_K, TLPI_Q6_K};
+static const tlpi_dtype types[] = { TLPI_F32,  TLPI_F16,  TLPI_BF16, TLPI_Q4_0,
+                                    TLPI_Q4_1, TLPI_Q5_0, TLPI_Q5_1, TLPI_Q8_0,
+                                    TLPI_Q4_K, TLPI_Q5_K, TLPI_Q6_K };
 
 static const struct {
     int id;
     const char *name;
-} isas[] = {{TLP_ISA_SCALAR, "scalar"},
-            {TLP_ISA_AVX2, "avx2"},
-            {TLP_ISA_AVX512, "avx512"}};
+} isas[] = { { TLP_ISA_SCALAR, "scalar" },
+             { TLP_ISA_AVX2, "avx2" },
+             { TLP_ISA_AVX512, "avx512" } };
 
 enum { MAX_COLS = 1024, MAX_TOK = 300 };
 
@@ -66,8 +66,9 @@ static float *random_floats(size_t n)
 
 static tlpi_tensor random_tensor(tlpi_dtype type, int64_t rows, int64_t cols)
 {
-    tlpi_tensor t = {.name = "test", .type = type, .n_dim = 2,
-                     .ne = {cols, rows, 1, 1}};
+    tlpi_tensor t = {
+        .name = "test", .type = type, .n_dim = 2, .ne = { cols, rows, 1, 1 }
+    };
     float *x = random_floats((size_t)(rows * cols));
 
     t.n_bytes = tlpi_row_bytes(type, cols) * (size_t)rows;
@@ -82,10 +83,13 @@ static tlpi_tensor random_tensor(tlpi_dtype type, int64_t rows, int64_t cols)
 static tlpi_backend *create(int isa, int compute, int n_thread)
 {
     tlpi_backend *b = NULL;
-    tlpi_backend_options o = {.n_thread = n_thread, .n_machine = n_thread,
-                              .isa = isa, .compute = compute,
-                              .max_tok = MAX_TOK, .max_cols = MAX_COLS,
-                              .max_terms = 4};
+    tlpi_backend_options o = { .n_thread = n_thread,
+                               .n_machine = n_thread,
+                               .isa = isa,
+                               .compute = compute,
+                               .max_tok = MAX_TOK,
+                               .max_cols = MAX_COLS,
+                               .max_terms = 4 };
     tlp_status st = tlpi_backend_cpu_create(&b, &env, &o);
 
     if (st == TLP_ENOTSUP)
@@ -114,8 +118,8 @@ static tlpi_weight *weigh_all(tlpi_backend *b, const tlpi_tensor *t)
 static void multiply(tlpi_backend *b, const tlpi_weight *w, const float *x,
                      int n_tok, float *y)
 {
-    tlpi_term term = {w, x, 1.0f};
-    tlpi_matmul item = {.term = &term, .n_term = 1, .y = y};
+    tlpi_term term = { w, x, 1.0f };
+    tlpi_matmul item = { .term = &term, .n_term = 1, .y = y };
     b->ops->matmul(b, n_tok, &item, 1);
 }
 
@@ -163,8 +167,8 @@ static bool is_quantised(tlpi_dtype type)
 static void check_product(tlpi_backend *b, const char *isa, bool f32,
                           const tlpi_tensor *t, const int64_t cut[4])
 {
-    static const int n_toks[] = {1, 2, 3, 4, 5,  6,  7,  8, 9,
-                                 10, 11, 12, 13, 14, 15, 16, 17, 64};
+    static const int n_toks[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,
+                                  10, 11, 12, 13, 14, 15, 16, 17, 64 };
     int64_t rows = cut[1] - cut[0], cols = cut[3] - cut[2];
     tlpi_weight *w = weigh(b, t, cut[0], cut[1], cut[2], cut[3]);
     float *wf = rows_of(t), *x = random_floats((size_t)(64 * cols));
@@ -174,9 +178,9 @@ static void check_product(tlpi_backend *b, const char *isa, bool f32,
     for (size_t i = 0; i < TLPI_COUNT(n_toks); i++) {
         multiply(b, w, x, n_toks[i], y);
         for (int64_t k = 0; k < n_toks[i] * rows; k++) {
-            double tol, want = exact(
-                wf + (cut[0] + k % rows) * t->ne[0] + cut[2],
-                x + k / rows * cols, cols, q8, &tol);
+            double tol,
+                want = exact(wf + (cut[0] + k % rows) * t->ne[0] + cut[2],
+                             x + k / rows * cols, cols, q8, &tol);
             cr_assert(fabs((double)y[k] - want) <= tol,
                       "%s %s f32=%d n_tok %d token %d row %d: %g, not %g +-%g",
                       isa, tlpi_dtype_name(t->type), f32, n_toks[i],
@@ -196,16 +200,16 @@ static void check_isa(int isa, const char *name)
         tlpi_backend *b = create(isa, f32, 2);
         for (size_t i = 0; b && i < TLPI_COUNT(types); i++) {
             tlpi_tensor t = random_tensor(types[i], 53, 768);
-            check_product(b, name, f32, &t, (int64_t[]){0, 48, 0, 768});
-            check_product(b, name, f32, &t, (int64_t[]){3, 53, 0, 768});
-            check_product(b, name, f32, &t, (int64_t[]){7, 8, 256, 512});
+            check_product(b, name, f32, &t, (int64_t[]){ 0, 48, 0, 768 });
+            check_product(b, name, f32, &t, (int64_t[]){ 3, 53, 0, 768 });
+            check_product(b, name, f32, &t, (int64_t[]){ 7, 8, 256, 512 });
             free((void *)t.data);
         }
         /* Columns that are no multiple of 32, where blocks allow it. */
         for (size_t i = 0; b && i < 3; i++) {
             tlpi_tensor t = random_tensor(types[i], 19, 75);
-            check_product(b, name, f32, &t, (int64_t[]){0, 19, 0, 75});
-            check_product(b, name, f32, &t, (int64_t[]){1, 18, 33, 52});
+            check_product(b, name, f32, &t, (int64_t[]){ 0, 19, 0, 75 });
+            check_product(b, name, f32, &t, (int64_t[]){ 1, 18, 33, 52 });
             free((void *)t.data);
         }
         if (b)
@@ -243,8 +247,8 @@ static void scale_places(tlpi_dtype type, int *d, int *m)
 /* Blocks of arbitrary levels and sub-scales, with the hardest of scales. */
 static tlpi_tensor hard_tensor(tlpi_dtype type, int64_t rows, int64_t cols)
 {
-    static const uint16_t hard[] = {0x0000, 0x8000, 0x0001, 0x83ff, 0x0400,
-                                    0x3c00, 0xbc00, 0x7bff, 0xfbff, 0x2e66};
+    static const uint16_t hard[] = { 0x0000, 0x8000, 0x0001, 0x83ff, 0x0400,
+                                     0x3c00, 0xbc00, 0x7bff, 0xfbff, 0x2e66 };
     tlpi_tensor t = random_tensor(type, rows, cols);
     const tlpi_dtype_info *info = tlpi_dtype_get(type);
     uint8_t *block = (uint8_t *)t.data;
@@ -254,9 +258,7 @@ static tlpi_tensor hard_tensor(tlpi_dtype type, int64_t rows, int64_t cols)
     for (size_t b = 0; b < t.n_bytes / (size_t)info->size; b++) {
         uint32_t kind = random_bits() % 4;
         for (int i = 0; i < info->size; i++)
-            block[i] = kind == 0   ? 0
-                       : kind == 1 ? 255
-                                   : (uint8_t)random_bits();
+            block[i] = kind == 0 ? 0 : kind == 1 ? 255 : (uint8_t)random_bits();
         memcpy(block + at_d, &hard[random_bits() % TLPI_COUNT(hard)], 2);
         if (at_m >= 0)
             memcpy(block + at_m, &hard[random_bits() % TLPI_COUNT(hard)], 2);
@@ -268,8 +270,8 @@ static tlpi_tensor hard_tensor(tlpi_dtype type, int64_t rows, int64_t cols)
 /* Blocks that saturate 8 bits, vanish, or are very large or small. */
 static float *hard_floats(size_t n)
 {
-    static const float scale[] = {0.0f, 1.0f, -1.0f, 1e-44f, 1e-37f,
-                                  1e-30f, 1e20f, 3.0f};
+    static const float scale[] = { 0.0f,   1.0f,   -1.0f, 1e-44f,
+                                   1e-37f, 1e-30f, 1e20f, 3.0f };
     float *x = random_floats(n);
     for (size_t i = 0; i < n; i += 32) {
         uint32_t kind = random_bits() % 3;
@@ -315,8 +317,8 @@ static void check_hard(int isa, const char *name, bool f32)
                                           x + k / ROWS * COLS, COLS);
             cr_assert(isfinite(y[k]) && isfinite(z[k]));
             cr_assert(fabs((double)y[k] - (double)z[k]) <= tol + 1e-37,
-                      "%s %s f32=%d token %d row %d: %g, scalar %g, +-%g",
-                      name, tlpi_dtype_name(types[i]), f32, k / ROWS, k % ROWS,
+                      "%s %s f32=%d token %d row %d: %g, scalar %g, +-%g", name,
+                      tlpi_dtype_name(types[i]), f32, k / ROWS, k % ROWS,
                       (double)y[k], (double)z[k], tol);
         }
         b->ops->weight_free(w);
@@ -345,11 +347,11 @@ Test(matmul, hard_blocks_agree_with_scalar)
 static void check_group(tlpi_backend *b, const char *isa, int n_tok)
 {
     enum { ROWS = 70, OTHER = 33 };
-    tlpi_tensor t[] = {random_tensor(TLPI_Q4_1, ROWS, 256),
-                       random_tensor(TLPI_Q6_K, ROWS, 512),
-                       random_tensor(TLPI_F16, ROWS, 75),
-                       random_tensor(TLPI_Q8_0, OTHER, 256)};
-    static const float scale[] = {1.0f, -0.75f, 3.0f, 0.5f};
+    tlpi_tensor t[] = { random_tensor(TLPI_Q4_1, ROWS, 256),
+                        random_tensor(TLPI_Q6_K, ROWS, 512),
+                        random_tensor(TLPI_F16, ROWS, 75),
+                        random_tensor(TLPI_Q8_0, OTHER, 256) };
+    static const float scale[] = { 1.0f, -0.75f, 3.0f, 0.5f };
     float *x[4], *wf[4], *bias = random_floats(ROWS);
     float *y = random_floats((size_t)(n_tok * ROWS));
     float *y0 = malloc((size_t)(n_tok * ROWS) * sizeof *y0);
@@ -360,10 +362,10 @@ static void check_group(tlpi_backend *b, const char *isa, int n_tok)
     for (int j = 0; j < 4; j++) {
         x[j] = j == 3 ? x[0] : random_floats((size_t)(n_tok * t[j].ne[0]));
         wf[j] = rows_of(&t[j]);
-        term[j] = (tlpi_term){weigh_all(b, &t[j]), x[j], scale[j]};
+        term[j] = (tlpi_term){ weigh_all(b, &t[j]), x[j], scale[j] };
     }
-    tlpi_matmul item[] = {{term, 3, bias, true, y},
-                          {term + 3, 1, NULL, false, z}};
+    tlpi_matmul item[] = { { term, 3, bias, true, y },
+                           { term + 3, 1, NULL, false, z } };
     b->ops->matmul(b, n_tok, item, 2);
     for (int k = 0; k < n_tok * (ROWS + OTHER); k++) {
         bool first = k < n_tok * ROWS;
@@ -424,7 +426,8 @@ Test(matmul, gate_up_is_silu_times_up)
         if (!b)
             continue;
         tlpi_weight *gw = weigh_all(b, &g), *uw = weigh_all(b, &u);
-        tlpi_gate_up item[] = {{gw, uw, x, y}, {uw, gw, x, y + TOKENS * ROWS}};
+        tlpi_gate_up item[] = { { gw, uw, x, y },
+                                { uw, gw, x, y + TOKENS * ROWS } };
         b->ops->gate_up(b, TOKENS, item, 2);
         for (int k = 0; k < 2 * TOKENS * ROWS; k++) {
             int at = k % (TOKENS * ROWS), r = at % ROWS * COLS;
@@ -437,8 +440,8 @@ Test(matmul, gate_up_is_silu_times_up)
                          (1e-6 + tol_b / fabs(c)) * fabs(s * c) + 1e-30;
             cr_assert(fabs((double)y[k] - s * c) <= tol,
                       "%s item %d token %d row %d: %g, not %g +-%g",
-                      isas[i].name, k != at, at / ROWS, at % ROWS,
-                      (double)y[k], s * c, tol);
+                      isas[i].name, k != at, at / ROWS, at % ROWS, (double)y[k],
+                      s * c, tol);
         }
         b->ops->weight_free(gw);
         b->ops->weight_free(uw);
@@ -455,9 +458,13 @@ Test(matmul, gate_up_is_silu_times_up)
 Test(matmul, silu_is_accurate)
 {
     enum { TOKENS = 256 };
-    float one[16 * 32] = {0}, x[TOKENS * 32] = {0}, y[TOKENS * 16];
-    tlpi_tensor t = {.name = "one", .type = TLPI_F32, .n_dim = 2,
-                     .ne = {32, 16, 1, 1}, .data = one, .n_bytes = sizeof one};
+    float one[16 * 32] = { 0 }, x[TOKENS * 32] = { 0 }, y[TOKENS * 16];
+    tlpi_tensor t = { .name = "one",
+                      .type = TLPI_F32,
+                      .n_dim = 2,
+                      .ne = { 32, 16, 1, 1 },
+                      .data = one,
+                      .n_bytes = sizeof one };
 
     for (int r = 0; r < 16; r++)
         one[r * 32 + r] = 1.0f;
@@ -468,7 +475,7 @@ Test(matmul, silu_is_accurate)
         if (!b)
             continue;
         tlpi_weight *w = weigh_all(b, &t);
-        tlpi_gate_up item = {w, w, x, y};
+        tlpi_gate_up item = { w, w, x, y };
         b->ops->gate_up(b, TOKENS, &item, 1);
         for (int k = 0; k < TOKENS * 16; k++) {
             double v = (double)x[k / 16 * 32 + k % 16];
@@ -502,8 +509,8 @@ Test(matmul, threads_and_neighbours_do_not_matter)
     for (size_t i = 0; i < TLPI_COUNT(isas) * 2; i++) {
         int isa = isas[i / 2].id;
         const char *name = isas[i / 2].name;
-        tlpi_backend *b[] = {create(isa, i % 2, 1), create(isa, i % 2, 2),
-                             create(isa, i % 2, 3)};
+        tlpi_backend *b[] = { create(isa, i % 2, 1), create(isa, i % 2, 2),
+                              create(isa, i % 2, 3) };
         for (size_t k = 0; b[0] && k < TLPI_COUNT(types); k++) {
             tlpi_tensor t = random_tensor(types[k], ROWS, COLS);
             float *x = random_floats(TOKENS * COLS);
@@ -533,9 +540,9 @@ Test(matmul, weights_are_cut_on_blocks_only)
 {
     tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
     tlpi_tensor t = random_tensor(TLPI_Q4_0, 16, 64);
-    static const int64_t bad[][4] = {{0, 17, 0, 64}, {-1, 4, 0, 64},
-                                     {9, 8, 0, 64},  {0, 16, 0, 48},
-                                     {0, 16, 16, 64}, {0, 16, 0, 96}};
+    static const int64_t bad[][4] = { { 0, 17, 0, 64 },  { -1, 4, 0, 64 },
+                                      { 9, 8, 0, 64 },   { 0, 16, 0, 48 },
+                                      { 0, 16, 16, 64 }, { 0, 16, 0, 96 } };
     bool copied;
 
     for (size_t i = 0; i < TLPI_COUNT(bad); i++) {
@@ -574,8 +581,8 @@ Test(matmul, packed_weights_are_hardly_larger_than_the_file)
 Test(matmul, embed_reads_rows)
 {
     tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
-    static const int32_t id[] = {6, 0, 6};
-    tlpi_step step = {3, id, NULL, NULL};
+    static const int32_t id[] = { 6, 0, 6 };
+    tlpi_step step = { 3, id, NULL, NULL };
     float x[3 * 256];
 
     for (size_t k = 0; k < TLPI_COUNT(types); k++) {
@@ -594,13 +601,13 @@ Test(matmul, embed_reads_rows)
 Test(matmul, buffers_start_cleared_and_copy)
 {
     tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
-    static const float in[3] = {1.0f, -2.0f, 3.0f};
-    float out[4] = {9.0f, 9.0f, 9.0f, 9.0f}, *x = NULL;
+    static const float in[3] = { 1.0f, -2.0f, 3.0f };
+    float out[4] = { 9.0f, 9.0f, 9.0f, 9.0f }, *x = NULL;
 
     cr_assert_eq(b->ops->buffer_create(b, &x, 4), TLP_OK);
     b->ops->write(b, x, in, 3);
     b->ops->read(b, out, x, 4);
-    cr_assert_arr_eq(out, ((float[]){1.0f, -2.0f, 3.0f, 0.0f}), sizeof out);
+    cr_assert_arr_eq(out, ((float[]){ 1.0f, -2.0f, 3.0f, 0.0f }), sizeof out);
     b->ops->buffer_free(b, x);
     b->ops->free(b);
 }

@@ -23,8 +23,7 @@ static void buffer_free(tlpi_backend *b, float *x)
     tlpi_free(b->env, x);
 }
 
-static void copy_floats(tlpi_backend *b, float *dst, const float *src,
-                        size_t n)
+static void copy_floats(tlpi_backend *b, float *dst, const float *src, size_t n)
 {
     (void)b;
     if (n)
@@ -91,9 +90,8 @@ tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
 
     *out = NULL;
     if (opts->isa > here)
-        return tlpi_fail(TLP_ENOTSUP,
-                         "isa %d asked for, this machine has %s", opts->isa,
-                         tlpi_cpu_best_isa());
+        return tlpi_fail(TLP_ENOTSUP, "isa %d asked for, this machine has %s",
+                         opts->isa, tlpi_cpu_best_isa());
     c = tlpi_calloc(env, 1, sizeof *c);
     if (!c)
         return tlpi_fail_nomem();
@@ -106,8 +104,8 @@ tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
     c->mm = tlpi_cpu_mm_get(c->isa);
     c->vec = tlpi_cpu_vec_get(c->isa);
     c->base.layout = c->mm->packed;
-    tlpi_pool_options po = {c->n_thread, opts->n_machine, opts->first_core,
-                            opts->pin};
+    tlpi_pool_options po = { c->n_thread, opts->n_machine, opts->first_core,
+                             opts->pin };
     TLP_TRY(tlpi_pool_create(&c->pool, env, &po));
     TLP_TRY(tlpi_cpu_mm_scratch_create(c, opts));
     TLP_TRY(tlpi_cpu_attn_scratch_create(c, opts));

@@ -49,8 +49,11 @@ int tlpi_cpu_detect(void)
 const char *tlpi_cpu_best_isa(void)
 {
     switch (tlpi_cpu_detect()) {
-    case TLP_ISA_AVX512: return "avx512";
-    case TLP_ISA_AVX2: return "avx2";
-    default: return "scalar";
+    case TLP_ISA_AVX512:
+        return "avx512";
+    case TLP_ISA_AVX2:
+        return "avx2";
+    default:
+        return "scalar";
     }
 }

@@ -29,10 +29,10 @@ struct input {
 struct scratch {
     int max_input;
     size_t own_stride, all_stride; /* tlpi_xq from input to input */
-    tlpi_xq *own;         /* [n_thread][max_input][min(max_tok, OWN)][blocks] */
-    tlpi_xq *all;         /* [max_input][min(max_tok, CHUNK)][blocks] */
-    struct input *input;  /* [max_input] of the call */
-    bool *ready;          /* [n_thread][max_input]: quantised in own */
+    tlpi_xq *own;        /* [n_thread][max_input][min(max_tok, OWN)][blocks] */
+    tlpi_xq *all;        /* [max_input][min(max_tok, CHUNK)][blocks] */
+    struct input *input; /* [max_input] of the call */
+    bool *ready;         /* [n_thread][max_input]: quantised in own */
 };
 
 /* One call; exactly one of matmul and gate_up is set. */
@@ -81,7 +81,7 @@ static void add_input(struct job *job, const tlpi_weight *w, const float *x)
     if (!uses_q8(job->c, w) || find_input(job, x, w->n_col) < job->n_input)
         return;
     assert(job->n_input < job->s->max_input);
-    job->s->input[job->n_input++] = (struct input){x, w->n_col};
+    job->s->input[job->n_input++] = (struct input){ x, w->n_col };
 }
 
 /* Tokens of the next tile: a power of two. */
@@ -111,8 +111,7 @@ static void quantize(const struct worker *w, int input, int part, int n_part)
     }
 }
 
-static const tlpi_xq *quantised(struct worker *w, const float *x,
-                                int64_t n_col)
+static const tlpi_xq *quantised(struct worker *w, const float *x, int64_t n_col)
 {
     int i = find_input(w->job, x, n_col);
 
@@ -158,8 +157,8 @@ static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
 }
 
 /* out[t][16] += scale * rows of the group times x[t], over the chunk */
-static void add_term(struct worker *w, const tlpi_weight *weight,
-                     int64_t group, const float *x, float scale, float *out)
+static void add_term(struct worker *w, const tlpi_weight *weight, int64_t group,
+                     const float *x, float scale, float *out)
 {
     if (uses_q8(w->job->c, weight))
         sum_q8(w, weight, group, x);
@@ -224,6 +223,15 @@ static int64_t item_groups(const struct job *job, int i, uint64_t *n_byte)
     return first ? (first->n_row + TLPI_GROUP - 1) / TLPI_GROUP : 0;
 }
 
+/* Of groups that start at `at`, at + size ...: those that start before `end`.
+ */
+static int64_t groups_before(uint64_t end, uint64_t at, uint64_t size,
+                             int64_t n_group)
+{
+    uint64_t n = end > at ? (end - at + size - 1) / size : 0;
+    return (int64_t)TLPI_MIN(n, (uint64_t)n_group);
+}
+
 /* The groups that start inside this thread's part of all bytes. */
 static void run_part(struct worker *w, int nth)
 {
@@ -234,14 +242,13 @@ static void run_part(struct worker *w, int nth)
 
     for (int i = 0; i < job->n; i++) {
         int64_t n_group = item_groups(job, i, &size);
-        for (int64_t g = 0; g < n_group; g++, at += size) {
-            if (at < lo || at >= hi)
-                continue;
+        int64_t g1 = groups_before(hi, at, size, n_group);
+        for (int64_t g = groups_before(lo, at, size, n_group); g < g1; g++)
             if (job->matmul)
                 matmul_group(w, &job->matmul[i], g);
             else
                 gate_up_group(w, &job->gate_up[i], g);
-        }
+        at += size * (uint64_t)n_group;
     }
 }
 
@@ -284,12 +291,12 @@ static void run_job(struct job *job)
     tlpi_pool_run(job->c->pool, run, job);
 }
 
-void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
-                     int n)
+void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n)
 {
     tlpi_cpu *c = tlpi_cpu_of(b);
     struct job job = {
-        .c = c, .s = c->mm_scratch, .matmul = item, .n = n, .n_tok = n_tok};
+        .c = c, .s = c->mm_scratch, .matmul = item, .n = n, .n_tok = n_tok
+    };
 
     for (int i = 0; i < n; i++)
         for (int j = 0; j < item[i].n_term; j++)
@@ -302,7 +309,8 @@ void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
 {
     tlpi_cpu *c = tlpi_cpu_of(b);
     struct job job = {
-        .c = c, .s = c->mm_scratch, .gate_up = item, .n = n, .n_tok = n_tok};
+        .c = c, .s = c->mm_scratch, .gate_up = item, .n = n, .n_tok = n_tok
+    };
 
     for (int i = 0; i < n; i++) {
         add_input(&job, item[i].gate, item[i].x);
@@ -318,8 +326,8 @@ void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *w,
 
     (void)b;
     for (int t = 0; t < s->n_tok; t++)
-        tlpi_dequantize(w->type, (const uint8_t *)w->data +
-                                     (size_t)s->id[t] * row,
+        tlpi_dequantize(w->type,
+                        (const uint8_t *)w->data + (size_t)s->id[t] * row,
                         x + t * w->ne[0], w->ne[0]);
 }
 
@@ -359,8 +367,8 @@ tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
                         : 0;
     s->own = tlpi_alloc_array(c->base.env, n_thread * n_input * s->own_stride,
                               sizeof *s->own);
-    s->all = tlpi_alloc_array(c->base.env, n_input * s->all_stride,
-                              sizeof *s->all);
+    s->all =
+        tlpi_alloc_array(c->base.env, n_input * s->all_stride, sizeof *s->all);
     s->input = tlpi_alloc_array(c->base.env, n_input, sizeof *s->input);
     s->ready = tlpi_calloc(c->base.env, n_thread * n_input, sizeof *s->ready);
     if (!s->own || !s->all || !s->input || !s->ready) {

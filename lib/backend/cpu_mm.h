@@ -29,17 +29,17 @@
 #include "backend/cpu.h"
 
 enum {
-    TLPI_GROUP = 16,   /* rows of a group */
-    TLPI_BLOCK = 32,   /* columns of a block */
-    TLPI_SUPER = 256,  /* columns under one super scale */
-    TLPI_MAX_TILE = 8  /* tokens of the largest tile */
+    TLPI_GROUP = 16,  /* rows of a group */
+    TLPI_BLOCK = 32,  /* columns of a block */
+    TLPI_SUPER = 256, /* columns under one super scale */
+    TLPI_MAX_TILE = 8 /* tokens of the largest tile */
 };
 
 struct tlpi_weight {
     const tlpi_env *env;
     tlpi_dtype type;
     int64_t n_row, n_col;
-    size_t group_bytes;  /* from one group of 16 rows to the next */
+    size_t group_bytes; /* from one group of 16 rows to the next */
     size_t n_bytes;
     const uint8_t *data; /* packed, or rows as in the file */
     void *owned;         /* data if it is ours, NULL for a view */
@@ -59,19 +59,28 @@ typedef struct tlpi_mm_shape {
 static inline tlpi_mm_shape tlpi_mm_shape_of(tlpi_dtype type)
 {
     switch (type) {
-    case TLPI_Q4_0: return (tlpi_mm_shape){4, 3, 1, false};
-    case TLPI_Q4_1: return (tlpi_mm_shape){4, -1, 1, false};
-    case TLPI_Q5_0: return (tlpi_mm_shape){5, 4, 1, false};
-    case TLPI_Q5_1: return (tlpi_mm_shape){5, -1, 1, false};
-    case TLPI_Q8_0: return (tlpi_mm_shape){8, 7, 1, false};
-    case TLPI_Q4_K: return (tlpi_mm_shape){4, -1, 1, true};
-    case TLPI_Q5_K: return (tlpi_mm_shape){5, -1, 1, true};
-    case TLPI_Q6_K: return (tlpi_mm_shape){6, 5, 2, true};
+    case TLPI_Q4_0:
+        return (tlpi_mm_shape){ 4, 3, 1, false };
+    case TLPI_Q4_1:
+        return (tlpi_mm_shape){ 4, -1, 1, false };
+    case TLPI_Q5_0:
+        return (tlpi_mm_shape){ 5, 4, 1, false };
+    case TLPI_Q5_1:
+        return (tlpi_mm_shape){ 5, -1, 1, false };
+    case TLPI_Q8_0:
+        return (tlpi_mm_shape){ 8, 7, 1, false };
+    case TLPI_Q4_K:
+        return (tlpi_mm_shape){ 4, -1, 1, true };
+    case TLPI_Q5_K:
+        return (tlpi_mm_shape){ 5, -1, 1, true };
+    case TLPI_Q6_K:
+        return (tlpi_mm_shape){ 6, 5, 2, true };
     case TLPI_F32:
     case TLPI_F16:
-    case TLPI_BF16: break;
+    case TLPI_BF16:
+        break;
     }
-    return (tlpi_mm_shape){0, 0, 0, false};
+    return (tlpi_mm_shape){ 0, 0, 0, false };
 }
 
 /* Bytes of the levels of a packed block; its scales follow. */
@@ -120,8 +129,8 @@ typedef struct tlpi_cpu_mm {
     void (*quantize)(const float *x, int n_block, tlpi_xq *out, int step);
 
     /* sum = W x for a tile */
-    void (*dot_q)(const tlpi_weight *w, int64_t group, const tlpi_xq *x,
-                  int T, float *sum);
+    void (*dot_q)(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
+                  float *sum);
 
     /* Columns [k0, k0 + n) of a group: as f32 in buf, or the weight's own.
      * k0 is a multiple of 256 and n at most that. */

@@ -51,10 +51,11 @@ enum { LANES = 8, PARTS = 2, TILE = 4, LEVELS_SIGNED_8 = 1 };
 #define vi_s8(p)                                                               \
     _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
 
-/* 4 levels times 4 activations, as two sums of 16 bits: |sum| <= 2 * 127 times
- * the largest level, which is 128 in 8 bits. */#define vi_u16(p)                                                              \
+#define vi_u16(p)                                                              \
     _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 
+/* 4 levels times 4 activations, as two sums of 16 bits: |sum| <= 2 * 127 times
+ * the largest level, which is 128 in 8 bits. */
 ALWAYS_INLINE vi madd(int bits, vi level, vi q)
 {
     if (bits < 8)
@@ -69,15 +70,19 @@ ALWAYS_INLINE void dot_quads(int bits, const vi *level, int j0, int j1,
     /* Quads that fit 16 bits: 8 * 2*127*15, 4 * 2*127*31, 2 * 2*127*63. */
     const int run = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
 
-    UNROLL for (int t = 0; t < T; t++)
-        UNROLL for (int j = j0; j < j1; j += run) {
+    UNROLL
+    for (int t = 0; t < T; t++) {
+        UNROLL
+        for (int j = j0; j < j1; j += run) {
             vi s = madd(bits, level[j], vi_set1(load_quad(&x[t], j)));
-            UNROLL for (int i = j + 1; i < j + run; i++)
+            UNROLL
+            for (int i = j + 1; i < j + run; i++)
                 s = _mm256_add_epi16(
                     s, madd(bits, level[i], vi_set1(load_quad(&x[t], i))));
             s = _mm256_madd_epi16(s, _mm256_set1_epi16(1));
             sum[t] = vi_add32(sum[t], s);
         }
+    }
 }
 
 #include "backend/cpu_mm_simd.h"
@@ -89,8 +94,8 @@ ALWAYS_INLINE vf abs_of(vf a)
 
 ALWAYS_INLINE float max_of(vf a)
 {
-    __m128 m = _mm_max_ps(_mm256_castps256_ps128(a),
-                          _mm256_extractf128_ps(a, 1));
+    __m128 m =
+        _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     m = _mm_max_ps(m, _mm_movehl_ps(m, m));
     return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }

@@ -49,16 +49,20 @@ enum { LANES = 16, PARTS = 1, TILE = 8, LEVELS_SIGNED_8 = 0 };
 #define vi_s8(p)                                                               \
     _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 #define vi_u16(p)                                                              \
-    _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
+    _mm512_cvtepu16_epi32(                                                     \
+        _mm256_loadu_si256((const __m256i *)(const void *)(p)))
 
 ALWAYS_INLINE void dot_quads(int bits, const vi *level, int j0, int j1,
                              const tlpi_xq *x, int T, vi *sum)
 {
     (void)bits;
-    UNROLL for (int j = j0; j < j1; j++)
-        UNROLL for (int t = 0; t < T; t++)
+    UNROLL
+    for (int j = j0; j < j1; j++) {
+        UNROLL
+        for (int t = 0; t < T; t++)
             sum[t] = _mm512_dpbusd_epi32(sum[t], level[j],
                                          vi_set1(load_quad(&x[t], j)));
+    }
 }
 
 #include "backend/cpu_mm_simd.h"
@@ -71,8 +75,7 @@ static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
         float amax = _mm512_reduce_max_ps(max);
         vf inv = vf_set1(inverse_step(amax));
         vi q0 = vi_cvt(vf_mul(x0, inv)), q1 = vi_cvt(vf_mul(x1, inv));
-        _mm_storeu_si128((__m128i *)(void *)out->q,
-                         _mm512_cvtsepi32_epi8(q0));
+        _mm_storeu_si128((__m128i *)(void *)out->q, _mm512_cvtsepi32_epi8(q0));
         _mm_storeu_si128((__m128i *)(void *)(out->q + 16),
                          _mm512_cvtsepi32_epi8(q1));
         finish_block(out, amax, _mm512_reduce_add_epi32(q0),

@@ -10,7 +10,8 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Before a loop with constant bounds: its arrays of vectors become registers. */
+/* Before a loop with constant bounds: its arrays of vectors become registers.
+ */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else

@@ -34,8 +34,8 @@ static int64_t rows_of(const tlpi_weight *w, int64_t group)
     return TLPI_MIN(w->n_row - group * TLPI_GROUP, (int64_t)TLPI_GROUP);
 }
 
-static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x,
-                  int T, float *sum)
+static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
+                  float *sum)
 {
     const tlpi_dtype_info *type = tlpi_dtype_get(w->type);
     const uint8_t *src = w->data + (size_t)group * w->group_bytes;
@@ -60,19 +60,19 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x,
 static tlpi_panel panel(const tlpi_weight *w, int64_t group, int64_t k0, int n,
                         float *buf)
 {
-    const uint8_t *src = w->data + (size_t)group * w->group_bytes +
-                         tlpi_row_bytes(w->type, k0);
+    const uint8_t *src =
+        w->data + (size_t)group * w->group_bytes + tlpi_row_bytes(w->type, k0);
     int64_t n_row = rows_of(w, group);
 
     for (int r = 0; r < TLPI_GROUP; r++) {
-        float row[TLPI_SUPER] = {0};
+        float row[TLPI_SUPER] = { 0 };
         if (r < n_row)
             tlpi_dequantize(w->type, src, row, n);
         for (int k = 0; k < n; k++)
             buf[k * TLPI_GROUP + r] = row[k];
         src += tlpi_row_bytes(w->type, w->n_col);
     }
-    return (tlpi_panel){TLPI_F32, buf};
+    return (tlpi_panel){ TLPI_F32, buf };
 }
 
 static void dot_f(tlpi_panel panel, int n, const float *x, int64_t stride,

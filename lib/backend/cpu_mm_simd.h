@@ -1,15 +1,16 @@
 /*
  * cpu_mm_simd.h - the matmul kernels, once for all vector instruction sets.
  *
- * A cpu_mm_<isa>.c defines its vectors of LANES rows and the few operations
- * marked below, includes this file, and gets the members of its table.  Every
- * kernel is one inline function of tensor type and tile size; calling it with
- * constants makes the compiler drop what a type does not need.
+ * A cpu_mm_<isa>.c defines its vectors and their operations, includes this
+ * file, and puts the functions it gets into its table.  Every kernel is one
+ * inline function of tensor type and tile size; calling it with constants makes
+ * the compiler drop what a type does not need.
  *
- *   vf, vi           LANES floats; LANES quads of 4 bytes, or 32-bit integers
+ *   vf, vi           LANES floats; LANES integers or quads of 4 bytes
  *   LANES, PARTS     rows in a vector, vectors in a group (LANES * PARTS = 16)
+ *   TILE             tokens of the largest tile
  *   LEVELS_SIGNED_8  1 if dot_quads takes the 128 off 8-bit levels itself
- *   vf_*, vi_*       operations, below in one line each
+ *   vf_*, vi_*       operations: one instruction, or two
  *   dot_quads        sum[t] += levels of quads [j0, j1) times x[t], t < T
  */
 #ifndef TLPI_CPU_MM_SIMD_H
@@ -17,6 +18,7 @@
 
 #define QUANTISED_TYPES(X)                                                     \
     X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#define FLOAT_TYPES(X) X(F32) X(F16) X(BF16)
 
 /* With a large tile a step takes so long that the machine's own prefetching
  * falls behind; with a small one it does better alone. */
@@ -30,11 +32,13 @@ ALWAYS_INLINE void load_levels(tlpi_mm_shape s, const uint8_t *p, int part,
 {
     p += 4 * LANES * part;
     if (s.bits == 8) {
-        UNROLL for (int j = 0; j < 8; j++)
+        UNROLL
+        for (int j = 0; j < 8; j++)
             level[j] = vi_load(p + 64 * j);
         return;
     }
-    UNROLL for (int j = 0; j < 4; j++) {
+    UNROLL
+    for (int j = 0; j < 4; j++) {
         vi v = vi_load(p + 64 * j);
         level[j] = vi_and(v, vi_set1_8(15));
         level[j + 4] = vi_and(vi_shr16(v, 4), vi_set1_8(15));
@@ -51,7 +55,8 @@ ALWAYS_INLINE void load_levels(tlpi_mm_shape s, const uint8_t *p, int part,
         level[7] = vi_or_and(level[7], vi_shr16(v, 3), bit);
     }
     if (s.bits == 6) {
-        UNROLL for (int j = 0; j < 8; j += 4) {
+        UNROLL
+        for (int j = 0; j < 8; j += 4) {
             vi v = vi_load(p + 256 + 16 * j), bits = vi_set1_8(48);
             level[j] = vi_or_and(level[j], vi_shl16(v, 4), bits);
             level[j + 1] = vi_or_and(level[j + 1], vi_shl16(v, 2), bits);
@@ -72,7 +77,7 @@ ALWAYS_INLINE scales no_scales(void)
 {
     vf f = vf_set1(0.0f);
     vi i = vi_set1(0);
-    return (scales){f, f, f, f, i, i};
+    return (scales){ f, f, f, f, i, i };
 }
 
 ALWAYS_INLINE const uint8_t *load_super(tlpi_mm_shape s, const uint8_t *p,
@@ -119,28 +124,29 @@ ALWAYS_INLINE vf add_m(tlpi_mm_shape s, vf m, vf f, vf acc)
  * Integer sums of a block: sum over its columns of (level - zero) * q, with the
  * scales of 16 columns multiplied in where a type has them.
  */
-ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const vi *level,
-                              const scales *v, const tlpi_xq *x, int T,
-                              vi *sum)
+ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const vi *level, const scales *v,
+                              const tlpi_xq *x, int T, vi *sum)
 {
     bool zero = s.zero >= 0 && !(s.bits == 8 && LEVELS_SIGNED_8);
     vi high[TLPI_MAX_TILE];
 
     if (s.n_scale == 1) {
-        UNROLL for (int t = 0; t < T; t++)
+        UNROLL
+        for (int t = 0; t < T; t++)
             sum[t] = zero ? vi_shl32(vi_set1(x[t].n), s.zero) : vi_set1(0);
         dot_quads(s.bits, level, 0, 8, x, T, sum);
         return;
     }
-    UNROLL for (int t = 0; t < T; t++) {
+    UNROLL
+    for (int t = 0; t < T; t++) {
         sum[t] = vi_shl32(vi_set1(x[t].n - x[t].n_high), s.zero);
         high[t] = vi_shl32(vi_set1(x[t].n_high), s.zero);
     }
     dot_quads(s.bits, level, 0, 4, x, T, sum);
     dot_quads(s.bits, level, 4, 8, x, T, high);
-    UNROLL for (int t = 0; t < T; t++)
-        sum[t] = vi_add32(vi_mul32(sum[t], v->low),
-                          vi_mul32(high[t], v->high));
+    UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = vi_add32(vi_mul32(sum[t], v->low), vi_mul32(high[t], v->high));
 }
 
 /* One part of a group against a tile: sum[t * 16]... for LANES rows. */
@@ -153,27 +159,31 @@ ALWAYS_INLINE void dot_part(tlpi_dtype type, int part, const uint8_t *p,
     vf acc[TLPI_MAX_TILE];
     scales v = no_scales();
 
-    UNROLL for (int t = 0; t < T; t++)
+    UNROLL
+    for (int t = 0; t < T; t++)
         acc[t] = vf_set1(0.0f);
     for (int64_t b = 0; b < n_block; b++, x += T) {
         vi level[8], isum[TLPI_MAX_TILE];
         if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0)
             p = load_super(s, p, part, &v);
-        UNROLL for (int i = 0; T == TILE && i < block_bytes; i += 64)
+        UNROLL
+        for (int i = 0; T == TILE && i < block_bytes; i += 64)
             __builtin_prefetch(p + i + AHEAD);
         load_levels(s, p, part, level);
         load_scales(s, p, part, &v);
         block_sums(s, level, &v, x, T, isum);
         vf d = s.n_scale == 2 ? v.super_d : v.d;
-        UNROLL for (int t = 0; t < T; t++) {
-            acc[t] = vf_fma(vf_cvt(isum[t]), vf_mul(d, vf_set1(x[t].d)),
-                            acc[t]);
+        UNROLL
+        for (int t = 0; t < T; t++) {
+            acc[t] =
+                vf_fma(vf_cvt(isum[t]), vf_mul(d, vf_set1(x[t].d)), acc[t]);
             if (s.zero < 0)
                 acc[t] = add_m(s, v.m, vf_set1(x[t].s), acc[t]);
         }
         p += block_bytes;
     }
-    UNROLL for (int t = 0; t < T; t++)
+    UNROLL
+    for (int t = 0; t < T; t++)
         vf_store(sum + TLPI_GROUP * t + LANES * part, acc[t]);
 }
 
@@ -214,10 +224,13 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
 
     switch (w->type) {
 #define X(type)                                                                \
-    case TLPI_##type: dot_##type(p, n_block, x, T, sum); break;
+    case TLPI_##type:                                                          \
+        dot_##type(p, n_block, x, T, sum);                                     \
+        break;
         QUANTISED_TYPES(X)
 #undef X
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -227,10 +240,11 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
 ALWAYS_INLINE void put_quad(tlpi_mm_shape s, vi level, vf d, vf m, float *out)
 {
     vi zero = vi_set1(s.zero < 0 ? 0 : 1 << s.zero), byte = vi_set1(255);
-    vi q[4] = {vi_and(level, byte), vi_and(vi_shr32(level, 8), byte),
-               vi_and(vi_shr32(level, 16), byte), vi_shr32(level, 24)};
+    vi q[4] = { vi_and(level, byte), vi_and(vi_shr32(level, 8), byte),
+                vi_and(vi_shr32(level, 16), byte), vi_shr32(level, 24) };
 
-    UNROLL for (int i = 0; i < 4; i++) {
+    UNROLL
+    for (int i = 0; i < 4; i++) {
         vf v = vf_cvt(s.zero < 0 ? q[i] : vi_sub32(q[i], zero));
         v = s.zero < 0 ? add_m(s, m, vf_set1(1.0f), vf_mul(d, v))
                        : vf_mul(d, v);
@@ -251,7 +265,8 @@ ALWAYS_INLINE void panel_part(tlpi_dtype type, int part, const uint8_t *p,
             p = load_super(s, p, part, &v);
         load_levels(s, p, part, level);
         load_scales(s, p, part, &v);
-        UNROLL for (int j = 0; j < 8; j++, out += 4 * TLPI_GROUP) {
+        UNROLL
+        for (int j = 0; j < 8; j++, out += 4 * TLPI_GROUP) {
             vf d = v.d;
             if (s.n_scale == 2)
                 d = vf_mul(v.super_d, vf_cvt(j < 4 ? v.low : v.high));
@@ -278,18 +293,21 @@ static tlpi_panel panel(const tlpi_weight *w, int64_t group, int64_t k0, int n,
 
     if (!s.bits) {
         p += k0 * TLPI_GROUP * (w->type == TLPI_F32 ? 4 : 2);
-        return (tlpi_panel){w->type, p};
+        return (tlpi_panel){ w->type, p };
     }
     p += k0 / TLPI_BLOCK * tlpi_mm_block_bytes(s) +
          k0 / TLPI_SUPER * tlpi_mm_super_bytes(s);
     switch (w->type) {
 #define X(type)                                                                \
-    case TLPI_##type: panel_##type(p, n / TLPI_BLOCK, buf); break;
+    case TLPI_##type:                                                          \
+        panel_##type(p, n / TLPI_BLOCK, buf);                                  \
+        break;
         QUANTISED_TYPES(X)
 #undef X
-    default: break;
+    default:
+        break;
     }
-    return (tlpi_panel){TLPI_F32, buf};
+    return (tlpi_panel){ TLPI_F32, buf };
 }
 
 /* ==== f32 activations ==================================================== */
@@ -304,32 +322,30 @@ ALWAYS_INLINE vf load_weights(tlpi_dtype type, const uint8_t *p, int64_t i)
 /* Summed in blocks of 32 columns, which keeps rounding small and gives the
  * machine several chains to work on when there is one token only. */
 ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
-                              const float *x, int64_t stride, int T,
-                              float *sum)
+                              const float *x, int64_t stride, int T, float *sum)
 {
     for (int k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
         int k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
-        vf acc[TLPI_MAX_TILE][PARTS];
-        UNROLL for (int t = 0; t < T; t++)
-            UNROLL for (int i = 0; i < PARTS; i++)
-                acc[t][i] = vf_set1(0.0f);
+        vf acc[TLPI_MAX_TILE], w[PARTS]; /* [token][part] */
+        UNROLL
+        for (int i = 0; i < T * PARTS; i++)
+            acc[i] = vf_set1(0.0f);
         for (int k = k0; k < k1; k++) {
-            vf w[PARTS];
             if (T >= 4)
                 __builtin_prefetch(p + (type == TLPI_F32 ? 64 : 32) * k +
                                    AHEAD);
-            UNROLL for (int i = 0; i < PARTS; i++)
+            UNROLL
+            for (int i = 0; i < PARTS; i++)
                 w[i] = load_weights(type, p, k * TLPI_GROUP + LANES * i);
-            UNROLL for (int t = 0; t < T; t++)
-                UNROLL for (int i = 0; i < PARTS; i++)
-                    acc[t][i] = vf_fma(w[i], vf_set1(x[t * stride + k]),
-                                       acc[t][i]);
-        }
-        UNROLL for (int t = 0; t < T; t++)
-            UNROLL for (int i = 0; i < PARTS; i++) {
-                float *s = sum + TLPI_GROUP * t + LANES * i;
-                vf_store(s, vf_add(vf_load(s), acc[t][i]));
+            UNROLL
+            for (int i = 0; i < T * PARTS; i++) {
+                vf xk = vf_set1(x[i / PARTS * stride + k]);
+                acc[i] = vf_fma(w[i % PARTS], xk, acc[i]);
             }
+        }
+        UNROLL
+        for (int i = 0; i < T * PARTS; i++)
+            vf_store(sum + LANES * i, vf_add(vf_load(sum + LANES * i), acc[i]));
     }
 }
 
@@ -337,18 +353,23 @@ ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
     static void dot_f_##type(const uint8_t *p, int n, const float *x,          \
                              int64_t stride, int T, float *sum)                \
     {                                                                          \
-        BY_TILE(T, dot_f_tile, sum, TLPI_##type, p, n, x, stride);            \
+        BY_TILE(T, dot_f_tile, sum, TLPI_##type, p, n, x, stride);             \
     }
-X(F32) X(F16) X(BF16)
+FLOAT_TYPES(X)
 #undef X
 
 static void dot_f(tlpi_panel panel, int n, const float *x, int64_t stride,
                   int T, float *sum)
 {
     switch (panel.type) {
-    case TLPI_F16: dot_f_F16(panel.data, n, x, stride, T, sum); break;
-    case TLPI_BF16: dot_f_BF16(panel.data, n, x, stride, T, sum); break;
-    default: dot_f_F32(panel.data, n, x, stride, T, sum); break;
+#define X(type)                                                                \
+    case TLPI_##type:                                                          \
+        dot_f_##type(panel.data, n, x, stride, T, sum);                        \
+        break;
+        FLOAT_TYPES(X)
+#undef X
+    default:
+        break;
     }
 }
 
@@ -357,9 +378,8 @@ static void dot_f(tlpi_panel panel, int n, const float *x, int64_t stride,
 /* e^x to 2 units in the last place; x is held to where the result is normal. */
 ALWAYS_INLINE vf exp_of(vf x)
 {
-    static const float taylor[] = {1.0f / 720, 1.0f / 120, 1.0f / 24,
-                                   1.0f / 6,   1.0f / 2,   1.0f,
-                                   1.0f};
+    static const float taylor[] = { 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6,
+                                    1.0f / 2,   1.0f,       1.0f };
 
     x = vf_min(vf_set1(88.7f), vf_max(vf_set1(-87.3f), x)); /* NaN stays */
     vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
@@ -367,7 +387,8 @@ ALWAYS_INLINE vf exp_of(vf x)
     vf r = vf_fnma(n, vf_set1(0.693359375f), x);
     r = vf_fnma(n, vf_set1(-2.12194440e-4f), r);
     vf e = vf_set1(1.0f / 5040);
-    UNROLL for (size_t i = 0; i < TLPI_COUNT(taylor); i++)
+    UNROLL
+    for (size_t i = 0; i < TLPI_COUNT(taylor); i++)
         e = vf_fma(e, r, vf_set1(taylor[i]));
     return vf_bits(vi_add32(vi_bits(e), vi_shl32(vi_cvt(n), 23)));
 }

@@ -11,8 +11,8 @@
 
 /* One block of the file, taken apart. */
 struct levels {
-    uint16_t d, m;              /* f16 */
-    uint8_t level[TLPI_SUPER];  /* as many as the type's block has */
+    uint16_t d, m;               /* f16 */
+    uint8_t level[TLPI_SUPER];   /* as many as the type's block has */
     uint8_t sub_d[16], sub_m[8]; /* of types with super scales */
 };
 
@@ -133,8 +133,12 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
     v->d = load16(p);
     v->m = load16(p + 2); /* of affine types */
     switch (type) {
-    case TLPI_Q4_0: read_nibbles(p + 2, 16, v->level); break;
-    case TLPI_Q4_1: read_nibbles(p + 4, 16, v->level); break;
+    case TLPI_Q4_0:
+        read_nibbles(p + 2, 16, v->level);
+        break;
+    case TLPI_Q4_1:
+        read_nibbles(p + 4, 16, v->level);
+        break;
     case TLPI_Q5_0:
         read_nibbles(p + 6, 16, v->level);
         read_high_bits(load32(p + 2), v->level);
@@ -156,7 +160,8 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
         read_nibbles_k(p + 48, v->level);
         read_high_bits_k(p + 16, v->level);
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -176,8 +181,8 @@ static void put_levels(uint8_t *dst, int r, const uint8_t *level, int bits)
         return;
     }
     for (int j = 0; j < 4; j++)
-        store32(dst + 64 * j, (quad[j] & 0x0f0f0f0f) |
-                                  (quad[j + 4] & 0x0f0f0f0f) << 4);
+        store32(dst + 64 * j,
+                (quad[j] & 0x0f0f0f0f) | (quad[j + 4] & 0x0f0f0f0f) << 4);
     if (bits == 5) {
         uint32_t high = 0;
         for (int j = 0; j < 8; j++)
@@ -323,8 +328,8 @@ static tlp_status keep_rows(tlpi_weight *w, const uint8_t *src, size_t stride)
     return TLP_OK;
 }
 
-static tlp_status pack_rows(tlpi_weight *w, tlpi_pool *pool,
-                            const uint8_t *src, size_t stride)
+static tlp_status pack_rows(tlpi_weight *w, tlpi_pool *pool, const uint8_t *src,
+                            size_t stride)
 {
     size_t n_group = (size_t)(w->n_row + TLPI_GROUP - 1) / TLPI_GROUP;
 
@@ -335,7 +340,7 @@ static tlp_status pack_rows(tlpi_weight *w, tlpi_pool *pool,
     if (!dst)
         return tlpi_fail_nomem();
     w->data = w->owned = dst;
-    struct packing p = {w, dst, src, stride};
+    struct packing p = { w, dst, src, stride };
     tlpi_pool_run(pool, pack, &p);
     return TLP_OK;
 }

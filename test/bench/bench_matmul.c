@@ -15,9 +15,9 @@
 
 enum { ROWS = 1536, COLS = 768, COPIES = 120, TOKENS = 512, RUNS = 7 };
 
-static const tlpi_dtype types[] = {
-    TLPI_F32,  TLPI_F16,  TLPI_BF16, TLPI_Q4_0, TLPI_Q4_1, TLPI_Q5_0,
-    TLPI_Q5_1, TLPI_Q8_0, TLPI_Q4_K, TLPI_Q5_K, TLPI_Q6_K};
+static const tlpi_dtype types[] = { TLPI_F32,  TLPI_F16,  TLPI_BF16, TLPI_Q4_0,
+                                    TLPI_Q4_1, TLPI_Q5_0, TLPI_Q5_1, TLPI_Q8_0,
+                                    TLPI_Q4_K, TLPI_Q5_K, TLPI_Q6_K };
 
 /* Seconds of the best run of n_tok tokens through n weights, one by one. */
 static double best_of(tlpi_backend *b, tlpi_weight **w, int n, const float *x,
@@ -28,8 +28,8 @@ static double best_of(tlpi_backend *b, tlpi_weight **w, int n, const float *x,
     for (int run = 0; run < RUNS; run++) {
         double t0 = tlpi_now();
         for (int i = 0; i < n; i++) {
-            tlpi_term term = {w[i], x, 1.0f};
-            tlpi_matmul item = {.term = &term, .n_term = 1, .y = y};
+            tlpi_term term = { w[i], x, 1.0f };
+            tlpi_matmul item = { .term = &term, .n_term = 1, .y = y };
             b->ops->matmul(b, n_tok, &item, 1);
         }
         best = TLPI_MIN(best, tlpi_now() - t0);
@@ -40,9 +40,10 @@ static double best_of(tlpi_backend *b, tlpi_weight **w, int n, const float *x,
 static void bench(tlpi_backend *b, tlpi_dtype type, int n_thread,
                   const float *x, float *y)
 {
-    tlpi_tensor t = {.name = "bench", .type = type, .n_dim = 2,
-                     .ne = {COLS, ROWS, 1, 1}};
-    tlpi_weight *w[COPIES] = {NULL};
+    tlpi_tensor t = {
+        .name = "bench", .type = type, .n_dim = 2, .ne = { COLS, ROWS, 1, 1 }
+    };
+    tlpi_weight *w[COPIES] = { NULL };
     bool copied;
 
     t.n_bytes = tlpi_row_bytes(type, COLS) * ROWS;
@@ -80,12 +81,13 @@ int main(int argc, char **argv)
         x[i] = (float)rand() / (float)RAND_MAX - 0.5f;
     for (int n_thread = 1; n_thread <= 2; n_thread++) {
         tlpi_backend *b;
-        tlpi_backend_options o = {.n_thread = n_thread,
-                                  .n_machine = n_thread,
-                                  .isa = argc > 1 ? atoi(argv[1]) : 0,
-                                  .compute = argc > 2 ? atoi(argv[2]) : 0,
-                                  .max_tok = TOKENS, .max_cols = COLS,
-                                  .max_terms = 1};
+        tlpi_backend_options o = { .n_thread = n_thread,
+                                   .n_machine = n_thread,
+                                   .isa = argc > 1 ? atoi(argv[1]) : 0,
+                                   .compute = argc > 2 ? atoi(argv[2]) : 0,
+                                   .max_tok = TOKENS,
+                                   .max_cols = COLS,
+                                   .max_terms = 1 };
         if (tlpi_backend_cpu_create(&b, &env, &o)) {
             fprintf(stderr, "%s\n", tlp_last_error());
             return 1;
