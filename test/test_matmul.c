@@ -5,131 +5,20 @@
  * which shares nothing with the packed layouts.
  */
 #include <criterion/criterion.h>
-#include <criterion/logging.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/backend.h"
+#include "support/weights.h"
 
-static const tlpi_dtype types[] = { TLPI_F32,  TLPI_F16,  TLPI_BF16, TLPI_Q4_0,
-                                    TLPI_Q4_1, TLPI_Q5_0, TLPI_Q5_1, TLPI_Q8_0,
-                                    TLPI_Q4_K, TLPI_Q5_K, TLPI_Q6_K };
+TestSuite(matmul, .timeout = 120);
 
-static const struct {
-    int id;
-    const char *name;
-} isas[] = { { TLP_ISA_SCALAR, "scalar" },
-             { TLP_ISA_AVX2, "avx2" },
-             { TLP_ISA_AVX512, "avx512" } };
-
-enum { MAX_COLS = 1024, MAX_TOK = 300 };
-
-static tlpi_env env;
-
-static void setup(void)
+static bool is_quantised(tlpi_dtype type)
 {
-    cr_assert_eq(tlpi_env_init(&env, NULL, NULL, NULL), TLP_OK);
+    return tlpi_dtype_get(type)->block > 1;
 }
 
-TestSuite(matmul, .init = setup, .timeout = 120);
-
-/* ==== helpers ============================================================ */
-
-static uint64_t rng = 1;
-
-static uint32_t random_bits(void)
-{
-    rng += 0x9e3779b97f4a7c15u;
-    uint64_t z = rng;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (uint32_t)(z >> 32);
-}
-
-/* Roughly normal, with an outlier now and then. */
-static float random_float(void)
-{
-    double v = 0.0;
-    for (int i = 0; i < 4; i++)
-        v += (double)random_bits() / 4294967296.0 - 0.5;
-    return (float)(random_bits() % 61 ? v : 8.0 * v);
-}
-
-static float *random_floats(size_t n)
-{
-    float *x = malloc(n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = random_float();
-    return x;
-}
-
-static tlpi_tensor random_tensor(tlpi_dtype type, int64_t rows, int64_t cols)
-{
-    tlpi_tensor t = {
-        .name = "test", .type = type, .n_dim = 2, .ne = { cols, rows, 1, 1 }
-    };
-    float *x = random_floats((size_t)(rows * cols));
-
-    t.n_bytes = tlpi_row_bytes(type, cols) * (size_t)rows;
-    void *data = malloc(t.n_bytes);
-    tlpi_quantize(type, x, data, rows * cols);
-    t.data = data;
-    free(x);
-    return t;
-}
-
-/* NULL if the machine lacks the set; the reason is printed. */
-static tlpi_backend *create(int isa, int compute, int n_thread)
-{
-    tlpi_backend *b = NULL;
-    tlpi_backend_options o = { .n_thread = n_thread,
-                               .n_machine = n_thread,
-                               .isa = isa,
-                               .compute = compute,
-                               .max_tok = MAX_TOK,
-                               .max_cols = MAX_COLS,
-                               .max_terms = 4 };
-    tlp_status st = tlpi_backend_cpu_create(&b, &env, &o);
-
-    if (st == TLP_ENOTSUP)
-        cr_log_warn("skipped: %s", tlp_last_error());
-    else
-        cr_assert_eq(st, TLP_OK, "%s", tlp_last_error());
-    return b;
-}
-
-static tlpi_weight *weigh(tlpi_backend *b, const tlpi_tensor *t, int64_t r0,
-                          int64_t r1, int64_t c0, int64_t c1)
-{
-    tlpi_weight *w = NULL;
-    bool copied;
-    cr_assert_eq(b->ops->weight_create(b, &w, t, r0, r1, c0, c1, &copied),
-                 TLP_OK, "%s", tlp_last_error());
-    return w;
-}
-
-static tlpi_weight *weigh_all(tlpi_backend *b, const tlpi_tensor *t)
-{
-    return weigh(b, t, 0, t->ne[1], 0, t->ne[0]);
-}
-
-/* y = W x for one weight */
-static void multiply(tlpi_backend *b, const tlpi_weight *w, const float *x,
-                     int n_tok, float *y)
-{
-    tlpi_term term = { w, x, 1.0f };
-    tlpi_matmul item = { .term = &term, .n_term = 1, .y = y };
-    b->ops->matmul(b, n_tok, &item, 1);
-}
-
-static float *rows_of(const tlpi_tensor *t)
-{
-    int64_t n = t->ne[0] * t->ne[1];
-    float *w = malloc((size_t)n * sizeof *w);
-    tlpi_dequantize(t->type, t->data, w, n);
-    return w;
-}
+/* ==== reference ========================================================== */
 
 /* Half a step of an 8-bit block: how far quantising may move each of x. */
 static double half_step(const float *x)
@@ -157,11 +46,6 @@ static double exact(const float *w, const float *x, int64_t n, bool q8,
     return sum;
 }
 
-static bool is_quantised(tlpi_dtype type)
-{
-    return tlpi_dtype_get(type)->block > 1;
-}
-
 /* ==== single products ==================================================== */
 
 static void check_product(tlpi_backend *b, const char *isa, bool f32,
@@ -171,7 +55,7 @@ static void check_product(tlpi_backend *b, const char *isa, bool f32,
                                   10, 11, 12, 13, 14, 15, 16, 17, 64 };
     int64_t rows = cut[1] - cut[0], cols = cut[3] - cut[2];
     tlpi_weight *w = weigh(b, t, cut[0], cut[1], cut[2], cut[3]);
-    float *wf = rows_of(t), *x = random_floats((size_t)(64 * cols));
+    float *wf = tensor_floats(t), *x = random_floats((size_t)(64 * cols));
     float *y = malloc((size_t)(64 * rows) * sizeof *y);
     bool q8 = !f32 && is_quantised(t->type);
 
@@ -197,20 +81,20 @@ static void check_product(tlpi_backend *b, const char *isa, bool f32,
 static void check_isa(int isa, const char *name)
 {
     for (int f32 = 0; f32 < 2; f32++) {
-        tlpi_backend *b = create(isa, f32, 2);
-        for (size_t i = 0; b && i < TLPI_COUNT(types); i++) {
-            tlpi_tensor t = random_tensor(types[i], 53, 768);
+        tlpi_backend *b = weights_backend(isa, f32, 2);
+        for (size_t i = 0; b && i < WEIGHTS_N_TYPE; i++) {
+            tlpi_tensor t = random_tensor(weights_type[i], 53, 768);
             check_product(b, name, f32, &t, (int64_t[]){ 0, 48, 0, 768 });
             check_product(b, name, f32, &t, (int64_t[]){ 3, 53, 0, 768 });
             check_product(b, name, f32, &t, (int64_t[]){ 7, 8, 256, 512 });
-            free((void *)t.data);
+            tensor_free(&t);
         }
         /* Columns that are no multiple of 32, where blocks allow it. */
         for (size_t i = 0; b && i < 3; i++) {
-            tlpi_tensor t = random_tensor(types[i], 19, 75);
+            tlpi_tensor t = random_tensor(weights_type[i], 19, 75);
             check_product(b, name, f32, &t, (int64_t[]){ 0, 19, 0, 75 });
             check_product(b, name, f32, &t, (int64_t[]){ 1, 18, 33, 52 });
-            free((void *)t.data);
+            tensor_free(&t);
         }
         if (b)
             b->ops->free(b);
@@ -282,9 +166,8 @@ static float *hard_floats(size_t n)
     return x;
 }
 
-/* Largest |row| * |x|: what rounding errors are measured by.  d and m of a
- * block may cancel in its values, so those count on their own: at most one
- * level step for each of 256. */
+/* What rounding errors are measured by: in every block the largest |w| and |x|,
+ * since d * level and m may cancel in a single value. */
 static double magnitude(const float *w, const float *x, int64_t n)
 {
     double sum = 0.0;
@@ -302,12 +185,12 @@ static double magnitude(const float *w, const float *x, int64_t n)
 static void check_hard(int isa, const char *name, bool f32)
 {
     enum { ROWS = 37, COLS = 768, TOKENS = 11 };
-    tlpi_backend *b = create(isa, f32, 2);
-    tlpi_backend *oracle = create(TLP_ISA_SCALAR, f32, 1);
+    tlpi_backend *b = weights_backend(isa, f32, 2);
+    tlpi_backend *oracle = weights_backend(TLP_ISA_SCALAR, f32, 1);
 
-    for (size_t i = 3; b && i < TLPI_COUNT(types); i++) {
-        tlpi_tensor t = hard_tensor(types[i], ROWS, COLS);
-        float *x = hard_floats(TOKENS * COLS), *wf = rows_of(&t);
+    for (size_t i = 3; b && i < WEIGHTS_N_TYPE; i++) {
+        tlpi_tensor t = hard_tensor(weights_type[i], ROWS, COLS);
+        float *x = hard_floats(TOKENS * COLS), *wf = tensor_floats(&t);
         tlpi_weight *w = weigh_all(b, &t), *v = weigh_all(oracle, &t);
         float y[ROWS * TOKENS], z[ROWS * TOKENS];
         multiply(b, w, x, TOKENS, y);
@@ -318,14 +201,14 @@ static void check_hard(int isa, const char *name, bool f32)
             cr_assert(isfinite(y[k]) && isfinite(z[k]));
             cr_assert(fabs((double)y[k] - (double)z[k]) <= tol + 1e-37,
                       "%s %s f32=%d token %d row %d: %g, scalar %g, +-%g", name,
-                      tlpi_dtype_name(types[i]), f32, k / ROWS, k % ROWS,
+                      tlpi_dtype_name(weights_type[i]), f32, k / ROWS, k % ROWS,
                       (double)y[k], (double)z[k], tol);
         }
         b->ops->weight_free(w);
         b->ops->weight_free(v);
         free(x);
         free(wf);
-        free((void *)t.data);
+        tensor_free(&t);
     }
     oracle->ops->free(oracle);
     if (b)
@@ -334,9 +217,9 @@ static void check_hard(int isa, const char *name, bool f32)
 
 Test(matmul, hard_blocks_agree_with_scalar)
 {
-    for (size_t i = 1; i < TLPI_COUNT(isas); i++) {
-        check_hard(isas[i].id, isas[i].name, false);
-        check_hard(isas[i].id, isas[i].name, true);
+    for (size_t i = 1; i < WEIGHTS_N_ISA; i++) {
+        check_hard(weights_isa[i], weights_isa_name[i], false);
+        check_hard(weights_isa[i], weights_isa_name[i], true);
     }
 }
 
@@ -361,7 +244,7 @@ static void check_group(tlpi_backend *b, const char *isa, int n_tok)
     memcpy(y0, y, (size_t)(n_tok * ROWS) * sizeof *y);
     for (int j = 0; j < 4; j++) {
         x[j] = j == 3 ? x[0] : random_floats((size_t)(n_tok * t[j].ne[0]));
-        wf[j] = rows_of(&t[j]);
+        wf[j] = tensor_floats(&t[j]);
         term[j] = (tlpi_term){ weigh_all(b, &t[j]), x[j], scale[j] };
     }
     tlpi_matmul item[] = { { term, 3, bias, true, y },
@@ -387,7 +270,7 @@ static void check_group(tlpi_backend *b, const char *isa, int n_tok)
     for (int j = 0; j < 4; j++) {
         b->ops->weight_free((void *)term[j].w);
         free(wf[j]);
-        free((void *)t[j].data);
+        tensor_free(&t[j]);
         if (j < 3)
             free(x[j]);
     }
@@ -399,13 +282,14 @@ static void check_group(tlpi_backend *b, const char *isa, int n_tok)
 
 Test(matmul, terms_scale_bias_and_add)
 {
-    for (size_t i = 0; i < TLPI_COUNT(isas); i++) {
-        tlpi_backend *b = create(isas[i].id, TLP_COMPUTE_DEFAULT, 3);
+    for (size_t i = 0; i < WEIGHTS_N_ISA; i++) {
+        tlpi_backend *b =
+            weights_backend(weights_isa[i], TLP_COMPUTE_DEFAULT, 3);
         if (!b)
             continue;
-        check_group(b, isas[i].name, 1);
-        check_group(b, isas[i].name, 7);
-        check_group(b, isas[i].name, 150);
+        check_group(b, weights_isa_name[i], 1);
+        check_group(b, weights_isa_name[i], 7);
+        check_group(b, weights_isa_name[i], 150);
         b->ops->free(b);
     }
 }
@@ -415,14 +299,14 @@ Test(matmul, gate_up_is_silu_times_up)
     enum { ROWS = 45, COLS = 256, TOKENS = 21 };
     tlpi_tensor g = random_tensor(TLPI_Q5_1, ROWS, COLS);
     tlpi_tensor u = random_tensor(TLPI_Q4_K, ROWS, COLS);
-    float *gf = rows_of(&g), *uf = rows_of(&u);
+    float *gf = tensor_floats(&g), *uf = tensor_floats(&u);
     float *x = random_floats(TOKENS * COLS);
 
     for (int i = 0; i < COLS; i++) /* far out on both sides of silu */
         x[i] *= 100.0f;
-    for (size_t i = 0; i < TLPI_COUNT(isas); i++) {
+    for (size_t i = 0; i < WEIGHTS_N_ISA; i++) {
         float y[2 * TOKENS * ROWS];
-        tlpi_backend *b = create(isas[i].id, TLP_COMPUTE_F32, 2);
+        tlpi_backend *b = weights_backend(weights_isa[i], TLP_COMPUTE_F32, 2);
         if (!b)
             continue;
         tlpi_weight *gw = weigh_all(b, &g), *uw = weigh_all(b, &u);
@@ -440,8 +324,8 @@ Test(matmul, gate_up_is_silu_times_up)
                          (1e-6 + tol_b / fabs(c)) * fabs(s * c) + 1e-30;
             cr_assert(fabs((double)y[k] - s * c) <= tol,
                       "%s item %d token %d row %d: %g, not %g +-%g",
-                      isas[i].name, k != at, at / ROWS, at % ROWS, (double)y[k],
-                      s * c, tol);
+                      weights_isa_name[i], k != at, at / ROWS, at % ROWS,
+                      (double)y[k], s * c, tol);
         }
         b->ops->weight_free(gw);
         b->ops->weight_free(uw);
@@ -450,8 +334,8 @@ Test(matmul, gate_up_is_silu_times_up)
     free(gf);
     free(uf);
     free(x);
-    free((void *)g.data);
-    free((void *)u.data);
+    tensor_free(&g);
+    tensor_free(&u);
 }
 
 /* silu alone: gate = G x with one weight that is 1, so G x is x itself. */
@@ -470,8 +354,9 @@ Test(matmul, silu_is_accurate)
         one[r * 32 + r] = 1.0f;
     for (int k = 0; k < TOKENS * 16; k++)
         x[k / 16 * 32 + k % 16] = ((float)k - TOKENS * 8) * (90.0f / 2048.0f);
-    for (size_t i = 0; i < TLPI_COUNT(isas); i++) {
-        tlpi_backend *b = create(isas[i].id, TLP_COMPUTE_DEFAULT, 1);
+    for (size_t i = 0; i < WEIGHTS_N_ISA; i++) {
+        tlpi_backend *b =
+            weights_backend(weights_isa[i], TLP_COMPUTE_DEFAULT, 1);
         if (!b)
             continue;
         tlpi_weight *w = weigh_all(b, &t);
@@ -481,147 +366,10 @@ Test(matmul, silu_is_accurate)
             double v = (double)x[k / 16 * 32 + k % 16];
             double want = v * (v / (1.0 + exp(-v)));
             cr_assert(fabs((double)y[k] - want) <= 1e-6 * want + 1e-34,
-                      "%s silu(%g) * x = %.9g, not %.9g", isas[i].name, v,
-                      (double)y[k], want);
+                      "%s silu(%g) * x = %.9g, not %.9g", weights_isa_name[i],
+                      v, (double)y[k], want);
         }
         b->ops->weight_free(w);
         b->ops->free(b);
     }
-}
-
-/* ==== what must not matter =============================================== */
-
-static void check_bits(const float *got, const float *want, int n,
-                       const char *isa, tlpi_dtype type, const char *what)
-{
-    for (int i = 0; i < n; i++)
-        cr_assert(!memcmp(&got[i], &want[i], sizeof *got),
-                  "%s %s, %s: output %d is %.9g, not %.9g", isa,
-                  tlpi_dtype_name(type), what, i, (double)got[i],
-                  (double)want[i]);
-}
-
-Test(matmul, threads_and_neighbours_do_not_matter)
-{
-    enum { ROWS = 100, COLS = 256, TOKENS = 139 };
-    static float y[TOKENS * ROWS], z[TOKENS * ROWS];
-
-    for (size_t i = 0; i < TLPI_COUNT(isas) * 2; i++) {
-        int isa = isas[i / 2].id;
-        const char *name = isas[i / 2].name;
-        tlpi_backend *b[] = { create(isa, i % 2, 1), create(isa, i % 2, 2),
-                              create(isa, i % 2, 3) };
-        for (size_t k = 0; b[0] && k < TLPI_COUNT(types); k++) {
-            tlpi_tensor t = random_tensor(types[k], ROWS, COLS);
-            float *x = random_floats(TOKENS * COLS);
-            tlpi_weight *w = weigh_all(b[0], &t);
-            multiply(b[0], w, x, TOKENS, y);
-            for (int n = 1; n < 3; n++) {
-                multiply(b[n], w, x, TOKENS, z);
-                check_bits(z, y, TOKENS * ROWS, name, types[k], "threads");
-            }
-            for (int t0 = 0, n = 1; t0 < TOKENS; t0 += n, n = n % 17 + 1) {
-                n = TLPI_MIN(n, TOKENS - t0);
-                multiply(b[1], w, x + t0 * COLS, n, z + t0 * ROWS);
-            }
-            check_bits(z, y, TOKENS * ROWS, name, types[k], "neighbours");
-            b[0]->ops->weight_free(w);
-            free(x);
-            free((void *)t.data);
-        }
-        for (int n = 0; n < 3 && b[0]; n++)
-            b[n]->ops->free(b[n]);
-    }
-}
-
-/* ==== resources ========================================================== */
-
-Test(matmul, weights_are_cut_on_blocks_only)
-{
-    tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
-    tlpi_tensor t = random_tensor(TLPI_Q4_0, 16, 64);
-    static const int64_t bad[][4] = { { 0, 17, 0, 64 },  { -1, 4, 0, 64 },
-                                      { 9, 8, 0, 64 },   { 0, 16, 0, 48 },
-                                      { 0, 16, 16, 64 }, { 0, 16, 0, 96 } };
-    bool copied;
-
-    for (size_t i = 0; i < TLPI_COUNT(bad); i++) {
-        tlpi_weight *w = (tlpi_weight *)&t;
-        cr_assert_eq(b->ops->weight_create(b, &w, &t, bad[i][0], bad[i][1],
-                                           bad[i][2], bad[i][3], &copied),
-                     TLP_EINVAL);
-        cr_assert_null(w);
-    }
-    b->ops->free(b);
-    free((void *)t.data);
-}
-
-Test(matmul, packed_weights_are_hardly_larger_than_the_file)
-{
-    for (size_t i = 0; i < TLPI_COUNT(isas); i++) {
-        tlpi_backend *b = create(isas[i].id, TLP_COMPUTE_DEFAULT, 2);
-        for (size_t k = 0; b && k < TLPI_COUNT(types); k++) {
-            tlpi_tensor t = random_tensor(types[k], 64, 512);
-            tlpi_weight *w = NULL;
-            bool copied;
-            cr_assert_eq(
-                b->ops->weight_create(b, &w, &t, 0, 64, 0, 512, &copied),
-                TLP_OK);
-            cr_assert_eq(copied, isas[i].id != TLP_ISA_SCALAR);
-            cr_assert_leq((double)b->ops->weight_bytes(w),
-                          1.03 * (double)t.n_bytes);
-            b->ops->weight_free(w);
-            free((void *)t.data);
-        }
-        if (b)
-            b->ops->free(b);
-    }
-}
-
-Test(matmul, embed_reads_rows)
-{
-    tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
-    static const int32_t id[] = { 6, 0, 6 };
-    tlpi_step step = { 3, id, NULL, NULL };
-    float x[3 * 256];
-
-    for (size_t k = 0; k < TLPI_COUNT(types); k++) {
-        tlpi_tensor t = random_tensor(types[k], 7, 256);
-        float *wf = rows_of(&t);
-        b->ops->embed(b, &step, &t, x);
-        for (int i = 0; i < 3; i++)
-            check_bits(x + i * 256, wf + id[i] * 256, 256, "auto", types[k],
-                       "embed");
-        free(wf);
-        free((void *)t.data);
-    }
-    b->ops->free(b);
-}
-
-Test(matmul, buffers_start_cleared_and_copy)
-{
-    tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
-    static const float in[3] = { 1.0f, -2.0f, 3.0f };
-    float out[4] = { 9.0f, 9.0f, 9.0f, 9.0f }, *x = NULL;
-
-    cr_assert_eq(b->ops->buffer_create(b, &x, 4), TLP_OK);
-    b->ops->write(b, x, in, 3);
-    b->ops->read(b, out, x, 4);
-    cr_assert_arr_eq(out, ((float[]){ 1.0f, -2.0f, 3.0f, 0.0f }), sizeof out);
-    b->ops->buffer_free(b, x);
-    b->ops->free(b);
-}
-
-Test(matmul, isa_names)
-{
-    for (size_t i = 0; i < TLPI_COUNT(isas); i++) {
-        tlpi_backend *b = create(isas[i].id, TLP_COMPUTE_DEFAULT, 1);
-        if (!b)
-            continue;
-        cr_assert_str_eq(b->ops->isa(b), isas[i].name);
-        b->ops->free(b);
-    }
-    tlpi_backend *b = create(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
-    cr_assert_str_eq(b->ops->isa(b), tlpi_cpu_best_isa());
-    b->ops->free(b);
 }

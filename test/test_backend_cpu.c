@@ -1,0 +1,153 @@
+/*
+ * test_backend_cpu.c - what a CPU backend promises beside the numbers: results
+ * that depend on nothing but their inputs, and its resources.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/weights.h"
+
+TestSuite(backend_cpu, .timeout = 120);
+
+/* ==== what must not matter =============================================== */
+
+static void check_bits(const float *got, const float *want, int n,
+                       const char *isa, tlpi_dtype type, const char *what)
+{
+    for (int i = 0; i < n; i++)
+        cr_assert(!memcmp(&got[i], &want[i], sizeof *got),
+                  "%s %s, %s: output %d is %.9g, not %.9g", isa,
+                  tlpi_dtype_name(type), what, i, (double)got[i],
+                  (double)want[i]);
+}
+
+Test(backend_cpu, threads_and_neighbours_do_not_matter)
+{
+    enum { ROWS = 100, COLS = 256, TOKENS = 139 };
+    static float y[TOKENS * ROWS], z[TOKENS * ROWS];
+
+    for (size_t i = 0; i < WEIGHTS_N_ISA * 2; i++) {
+        int isa = weights_isa[i / 2];
+        const char *name = weights_isa_name[i / 2];
+        tlpi_backend *b[] = { weights_backend(isa, i % 2, 1),
+                              weights_backend(isa, i % 2, 2),
+                              weights_backend(isa, i % 2, 3) };
+        for (size_t k = 0; b[0] && k < WEIGHTS_N_TYPE; k++) {
+            tlpi_tensor t = random_tensor(weights_type[k], ROWS, COLS);
+            float *x = random_floats(TOKENS * COLS);
+            tlpi_weight *w = weigh_all(b[0], &t);
+            multiply(b[0], w, x, TOKENS, y);
+            for (int n = 1; n < 3; n++) {
+                multiply(b[n], w, x, TOKENS, z);
+                check_bits(z, y, TOKENS * ROWS, name, weights_type[k],
+                           "threads");
+            }
+            for (int t0 = 0, n = 1; t0 < TOKENS; t0 += n, n = n % 17 + 1) {
+                n = TLPI_MIN(n, TOKENS - t0);
+                multiply(b[1], w, x + t0 * COLS, n, z + t0 * ROWS);
+            }
+            check_bits(z, y, TOKENS * ROWS, name, weights_type[k],
+                       "neighbours");
+            b[0]->ops->weight_free(w);
+            free(x);
+            tensor_free(&t);
+        }
+        for (int n = 0; n < 3 && b[0]; n++)
+            b[n]->ops->free(b[n]);
+    }
+}
+
+/* ==== resources ========================================================== */
+
+Test(backend_cpu, weights_are_cut_on_blocks_only)
+{
+    tlpi_backend *b = weights_backend(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
+    tlpi_tensor t = random_tensor(TLPI_Q4_0, 16, 64);
+    static const int64_t bad[][4] = { { 0, 17, 0, 64 },  { -1, 4, 0, 64 },
+                                      { 9, 8, 0, 64 },   { 0, 16, 0, 48 },
+                                      { 0, 16, 16, 64 }, { 0, 16, 0, 96 } };
+    bool copied;
+
+    for (size_t i = 0; i < TLPI_COUNT(bad); i++) {
+        tlpi_weight *w = (tlpi_weight *)&t;
+        cr_assert_eq(b->ops->weight_create(b, &w, &t, bad[i][0], bad[i][1],
+                                           bad[i][2], bad[i][3], &copied),
+                     TLP_EINVAL);
+        cr_assert_null(w);
+    }
+    b->ops->free(b);
+    tensor_free(&t);
+}
+
+Test(backend_cpu, packed_weights_are_hardly_larger_than_the_file)
+{
+    for (size_t i = 0; i < WEIGHTS_N_ISA; i++) {
+        tlpi_backend *b =
+            weights_backend(weights_isa[i], TLP_COMPUTE_DEFAULT, 2);
+        for (size_t k = 0; b && k < WEIGHTS_N_TYPE; k++) {
+            tlpi_tensor t = random_tensor(weights_type[k], 64, 512);
+            tlpi_weight *w = NULL;
+            bool copied;
+            cr_assert_eq(
+                b->ops->weight_create(b, &w, &t, 0, 64, 0, 512, &copied),
+                TLP_OK);
+            cr_assert_eq(copied, weights_isa[i] != TLP_ISA_SCALAR);
+            cr_assert_leq((double)b->ops->weight_bytes(w),
+                          1.03 * (double)t.n_bytes);
+            b->ops->weight_free(w);
+            tensor_free(&t);
+        }
+        if (b)
+            b->ops->free(b);
+    }
+}
+
+Test(backend_cpu, embed_reads_rows)
+{
+    tlpi_backend *b = weights_backend(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
+    static const int32_t id[] = { 6, 0, 6 };
+    tlpi_step step = { 3, id, NULL, NULL };
+    float x[3 * 256];
+
+    for (size_t k = 0; k < WEIGHTS_N_TYPE; k++) {
+        tlpi_tensor t = random_tensor(weights_type[k], 7, 256);
+        float *wf = tensor_floats(&t);
+        b->ops->embed(b, &step, &t, x);
+        for (int i = 0; i < 3; i++)
+            check_bits(x + i * 256, wf + id[i] * 256, 256, "auto",
+                       weights_type[k], "embed");
+        free(wf);
+        tensor_free(&t);
+    }
+    b->ops->free(b);
+}
+
+Test(backend_cpu, buffers_start_cleared_and_copy)
+{
+    tlpi_backend *b = weights_backend(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
+    static const float in[3] = { 1.0f, -2.0f, 3.0f };
+    float out[4] = { 9.0f, 9.0f, 9.0f, 9.0f }, *x = NULL;
+
+    cr_assert_eq(b->ops->buffer_create(b, &x, 4), TLP_OK);
+    b->ops->write(b, x, in, 3);
+    b->ops->read(b, out, x, 4);
+    cr_assert_arr_eq(out, ((float[]){ 1.0f, -2.0f, 3.0f, 0.0f }), sizeof out);
+    b->ops->buffer_free(b, x);
+    b->ops->free(b);
+}
+
+Test(backend_cpu, isa_names)
+{
+    for (size_t i = 0; i < WEIGHTS_N_ISA; i++) {
+        tlpi_backend *b =
+            weights_backend(weights_isa[i], TLP_COMPUTE_DEFAULT, 1);
+        if (!b)
+            continue;
+        cr_assert_str_eq(b->ops->isa(b), weights_isa_name[i]);
+        b->ops->free(b);
+    }
+    tlpi_backend *b = weights_backend(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
+    cr_assert_str_eq(b->ops->isa(b), tlpi_cpu_best_isa());
+    b->ops->free(b);
+}
