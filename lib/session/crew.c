@@ -4,7 +4,6 @@
  * ends.
  */
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 #include "base/pool.h"
@@ -81,18 +80,12 @@ static void *member_main(void *arg)
     return NULL;
 }
 
-/* Signals are for the host program's own threads. */
 static tlp_status start(member *m)
 {
-    sigset_t all, old;
+    tlp_status st = tlpi_thread_start(&m->thread, member_main, m);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int err = pthread_create(&m->thread, NULL, member_main, m);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (err)
-        return tlpi_fail(TLP_ENOMEM, "rank %d: thread not created: %s",
-                         m->index, strerror(err));
+    if (st != TLP_OK)
+        return tlpi_fail_prefix(st, "rank %d: ", m->index);
     m->started = true;
     return TLP_OK;
 }
