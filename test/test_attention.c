@@ -36,20 +36,11 @@ typedef struct world {
     float *k[MAX_ITEM], *v[MAX_ITEM]; /* [n_seq][n_ctx][n_head_kv][h] */
 } world;
 
-static const int isas[] = {TLP_ISA_SCALAR, TLP_ISA_AVX2, TLP_ISA_AVX512};
+static const int isas[] = { TLP_ISA_SCALAR, TLP_ISA_AVX2, TLP_ISA_AVX512 };
 
 static bool have(int isa)
 {
-    bool ok = isa == TLP_ISA_SCALAR;
-#if defined(__x86_64__)
-    if (isa == TLP_ISA_AVX2)
-        ok = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (isa == TLP_ISA_AVX512)
-        ok = __builtin_cpu_supports("avx512f") &&
-             __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vl");
-#endif
+    bool ok = isa <= tlpi_cpu_detect();
     if (!ok)
         printf("skipped: this machine lacks instruction set %d\n", isa);
     return ok;
@@ -94,12 +85,12 @@ static world *world_open(shape s, int isa, int n_thread, int n_item, int n_seq,
     w->n_ctx = n_ctx;
     w->gain = 1;
 
-    tlp_allocator mem = {NULL, NULL, NULL};
+    tlp_allocator mem = { NULL, NULL, NULL };
     cr_assert_eq(tlpi_env_init(&w->env, &mem, NULL, NULL), TLP_OK);
-    tlpi_pool_options po = {.n_thread = n_thread, .n_machine = n_thread};
-    tlpi_backend_options bo = {.n_thread = n_thread,
-                               .max_tok = MAX_TOK,
-                               .max_cols = s.n_head * s.h};
+    tlpi_pool_options po = { .n_thread = n_thread, .n_machine = n_thread };
+    tlpi_backend_options bo = { .n_thread = n_thread,
+                                .max_tok = MAX_TOK,
+                                .max_cols = s.n_head * s.h };
     w->c.base.env = &w->env;
     w->c.n_thread = n_thread;
     w->c.isa = isa;
@@ -208,7 +199,8 @@ static lanes fill(const world *w, int item, const tlpi_step *st)
 {
     size_t nq = (size_t)(w->s.n_head * w->s.h);
     size_t nk = (size_t)(w->s.n_head_kv * w->s.h), n = (size_t)st->n_tok;
-    lanes l = {get(n * nq, 4), get(n * nk, 4), get(n * nk, 4), get(n * nq, 4)};
+    lanes l = { get(n * nq, 4), get(n * nk, 4), get(n * nk, 4),
+                get(n * nq, 4) };
     for (int t = 0; t < st->n_tok; t++) {
         int seq = st->seq[t], pos = st->pos[t];
         for (size_t i = 0; i < nq; i++)
@@ -233,13 +225,18 @@ static void drop(lanes l)
 
 static void run(world *w, const tlpi_step *st, lanes *l)
 {
-    tlpi_attn item[MAX_ITEM] = {0};
+    tlpi_attn item[MAX_ITEM] = { 0 };
     for (int i = 0; i < w->n_item; i++) {
         l[i] = fill(w, i, st);
-        item[i] = (tlpi_attn){l[i].q, l[i].k, l[i].v,
-                              w->s.norm ? w->q_norm : NULL,
-                              w->s.norm ? w->k_norm : NULL,
-                              w->kv[i], w->s.n_head, w->s.n_head_kv, l[i].y};
+        item[i] = (tlpi_attn){ l[i].q,
+                               l[i].k,
+                               l[i].v,
+                               w->s.norm ? w->q_norm : NULL,
+                               w->s.norm ? w->k_norm : NULL,
+                               w->kv[i],
+                               w->s.n_head,
+                               w->s.n_head_kv,
+                               l[i].y };
     }
     tlpi_cpu_attention(&w->c.base, st, w->rope, item, w->n_item, w->s.h, EPS);
 }
@@ -255,8 +252,8 @@ static void check_prepared(world *w, int item, const tlpi_step *st, int t,
         size_t at = (size_t)t * nq + (size_t)(g * h);
         prepare(w, in->q + at, w->s.norm ? w->q_norm : NULL, pos, want);
         for (int i = 0; i < h; i++)
-            cr_assert_float_eq(l->q[at + (size_t)i], want[i],
-                               2e-6 * w->gain, "q at %d", pos);
+            cr_assert_float_eq(l->q[at + (size_t)i], want[i], 2e-6 * w->gain,
+                               "q at %d", pos);
     }
     for (int g = 0; g < w->s.n_head_kv; g++) {
         size_t at = (size_t)t * nk + (size_t)(g * h);
@@ -264,8 +261,8 @@ static void check_prepared(world *w, int item, const tlpi_step *st, int t,
         prepare(w, in->k + at, w->s.norm ? w->k_norm : NULL, pos, want);
         for (int i = 0; i < h; i++) {
             size_t j = (size_t)i;
-            cr_assert_float_eq(l->k[at + j], want[i], 2e-6 * w->gain,
-                               "k at %d", pos);
+            cr_assert_float_eq(l->k[at + j], want[i], 2e-6 * w->gain, "k at %d",
+                               pos);
             w->k[item][ref + j] = rounded(w, l->k[at + j]);
             w->v[item][ref + j] = rounded(w, in->v[at + j]);
         }
@@ -282,7 +279,7 @@ static void step_and_check(world *w, const tlpi_step *st, double tolerance)
         for (int t = 0; t < st->n_tok; t++)
             check_prepared(w, item, st, t, &l[item], &in);
         /* Of a long prompt one token in five is enough. */
-        for (int t = 0; t < st->n_tok; t += st->n_tok > 50 ? 5 : 1)
+        for (int t = 0; t<st->n_tok; t += st->n_tok> 50 ? 5 : 1)
             for (int g = 0; g < w->s.n_head; g++) {
                 size_t at = (size_t)(t * w->s.n_head + g) * (size_t)h;
                 double want[256];
@@ -323,7 +320,7 @@ static void add_run(tokens *k, int seq, int pos, int n)
  * go past position 256, where a second chunk of positions begins. */
 static void two_steps(world *w, double tolerance)
 {
-    tokens a = {0}, b = {0};
+    tokens a = { 0 }, b = { 0 };
     add_run(&a, 0, 0, 271);
     add_run(&a, 2, 0, 250);
     add_run(&b, 2, 250, 9);
@@ -334,17 +331,17 @@ static void two_steps(world *w, double tolerance)
 }
 
 static const shape shapes[] = {
-    {3, 3, 16, 16, false, false, TLP_KV_F32},
-    {4, 2, 64, 64, true, false, TLP_KV_F32},
-    {9, 3, 64, 64, false, false, TLP_KV_F16},
-    {9, 3, 64, 64, false, false, TLP_KV_BF16},
-    {8, 1, 80, 32, true, false, TLP_KV_F16},
-    {3, 1, 96, 48, false, true, TLP_KV_F32},
-    {2, 1, 128, 128, true, true, TLP_KV_F16},
-    {4, 2, 24, 12, true, true, TLP_KV_BF16},
-    {5, 5, 10, 6, false, true, TLP_KV_F16},
-    {50, 1, 8, 8, true, false, TLP_KV_F32},
-    {2, 2, 256, 0, false, false, TLP_KV_F16},
+    { 3, 3, 16, 16, false, false, TLP_KV_F32 },
+    { 4, 2, 64, 64, true, false, TLP_KV_F32 },
+    { 9, 3, 64, 64, false, false, TLP_KV_F16 },
+    { 9, 3, 64, 64, false, false, TLP_KV_BF16 },
+    { 8, 1, 80, 32, true, false, TLP_KV_F16 },
+    { 3, 1, 96, 48, false, true, TLP_KV_F32 },
+    { 2, 1, 128, 128, true, true, TLP_KV_F16 },
+    { 4, 2, 24, 12, true, true, TLP_KV_BF16 },
+    { 5, 5, 10, 6, false, true, TLP_KV_F16 },
+    { 50, 1, 8, 8, true, false, TLP_KV_F32 },
+    { 2, 2, 256, 0, false, false, TLP_KV_F16 },
 };
 
 Test(attention, equations)
@@ -382,7 +379,7 @@ Test(attention, large_scores)
 
         w = world_open(shapes[2], isas[k], 2, 1, 1, 200);
         w->gain = 1e30f; /* f16 saturates */
-        tokens t = {0};
+        tokens t = { 0 };
         lanes l;
         add_run(&t, 0, 0, 150);
         run(w, &t.st, &l);
@@ -403,7 +400,7 @@ static float *in_steps(shape s, int isa, int n_thread, int n_pos,
     size_t row = (size_t)(s.n_head * s.h);
     float *y = get((size_t)n_pos * row, sizeof(float));
     for (int pos = 0, i = 0; pos < n_pos; i += len[i + 1] != 0) {
-        tokens t = {0};
+        tokens t = { 0 };
         lanes l;
         int n = TLPI_MIN(len[i], n_pos - pos);
         add_run(&t, 1, pos, n);
@@ -421,10 +418,11 @@ static float *in_steps(shape s, int isa, int n_thread, int n_pos,
 Test(attention, same_bits_in_any_steps_on_any_threads)
 {
     static const int lengths[][6] = {
-        {MAX_TOK}, {1}, {7, 100, 1, 150, 42}, {255, 1, 1, 2, 64}, {16}};
+        { MAX_TOK }, { 1 }, { 7, 100, 1, 150, 42 }, { 255, 1, 1, 2, 64 }, { 16 }
+    };
     static const struct {
         int shape, n_pos;
-    } picks[] = {{0, 600}, {2, 280}, {4, 280}, {5, 280}, {7, 280}};
+    } picks[] = { { 0, 600 }, { 2, 280 }, { 4, 280 }, { 5, 280 }, { 7, 280 } };
 
     for (size_t k = 0; k < TLPI_COUNT(isas); k++)
         for (size_t p = 0; have(isas[k]) && p < TLPI_COUNT(picks); p++) {
@@ -451,9 +449,9 @@ Test(attention, same_bits_in_any_steps_on_any_threads)
 Test(attention, cache_copy)
 {
     for (int type = TLP_KV_F32; type <= TLP_KV_BF16; type++) {
-        shape s = {4, 2, 24, 24, false, false, type};
+        shape s = { 4, 2, 24, 24, false, false, type };
         world *w = world_open(s, TLP_ISA_SCALAR, 1, 1, 3, 100);
-        tokens t = {0}, u = {0};
+        tokens t = { 0 }, u = { 0 };
         lanes l;
         add_run(&t, 0, 0, 40);
         add_run(&t, 2, 0, 60);

@@ -14,21 +14,12 @@
 
 #define N 200
 
-static const int isas[] = {TLP_ISA_SCALAR, TLP_ISA_AVX2, TLP_ISA_AVX512};
+static const int isas[] = { TLP_ISA_SCALAR, TLP_ISA_AVX2, TLP_ISA_AVX512 };
 
 static const tlpi_cpu_vec *table(size_t i)
 {
     int isa = isas[i];
-    bool ok = isa == TLP_ISA_SCALAR;
-#if defined(__x86_64__)
-    if (isa == TLP_ISA_AVX2)
-        ok = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (isa == TLP_ISA_AVX512)
-        ok = __builtin_cpu_supports("avx512f") &&
-             __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vl");
-#endif
+    bool ok = isa <= tlpi_cpu_detect();
     if (!ok)
         printf("skipped: this machine lacks instruction set %d\n", isa);
     return ok ? tlpi_cpu_vec_get(isa) : NULL;
@@ -101,35 +92,23 @@ Test(vec, rope)
             }
 }
 
-/* All 16-bit patterns to f32, and to 16 bits what lies at and between them:
- * the same bits as the scalar conversions give. */
+/* All 16-bit patterns as a row of B, times 1. */
 Test(vec, widen)
 {
     uint16_t *all = malloc(65536 * sizeof *all);
-    float *wide = malloc(65536 * sizeof *wide);
+    float *wide = malloc(65536 * sizeof *wide), one = 1;
     for (size_t i = 0; i < 65536; i++)
         all[i] = (uint16_t)i;
-    EACH_TABLE (vec) {
-        vec->widen[TLP_KV_F16](wide, all, 65536);
-        for (size_t i = 0; i < 65536; i++) {
-            float want = tlpi_f16_to_f32(all[i]);
-            cr_assert(isnan(want) ? isnan(wide[i])
-                                  : !memcmp(&want, &wide[i], 4));
+    EACH_TABLE (vec)
+        for (int type = TLP_KV_F16; type <= TLP_KV_BF16; type++) {
+            tlpi_product x = { 1, 1, 4096, &one, 1, all, 16, 16, wide, 65536 };
+            vec->mul[type](&x);
+            for (size_t i = 0; i < 65536; i++) {
+                float want = type == TLP_KV_F16 ? tlpi_f16_to_f32(all[i])
+                                                : tlpi_bf16_to_f32(all[i]);
+                cr_assert(isnan(want) ? isnan(wide[i]) : wide[i] == want);
+            }
         }
-        vec->widen[TLP_KV_BF16](wide, all, 65536);
-        for (size_t i = 0; i < 65536; i++) {
-            float want = tlpi_bf16_to_f32(all[i]);
-            cr_assert(isnan(want) ? isnan(wide[i])
-                                  : !memcmp(&want, &wide[i], 4));
-        }
-        for (size_t n = 0; n < 40; n++) {
-            wide[n] = 7;
-            vec->widen[TLP_KV_F16](wide, all + 15000, n);
-            for (size_t i = 0; i < n; i++)
-                cr_assert_eq(wide[i], tlpi_f16_to_f32(all[15000 + i]));
-            cr_assert_eq(wide[n], 7.0f);
-        }
-    }
     free(all);
     free(wide);
 }
@@ -149,10 +128,11 @@ Test(vec, narrow)
     for (uint32_t i = 0; i < COUNT; i++)
         x[i] = float_of(i * STEP);
     /* Ties, the largest finite f16, infinities, denormals. */
-    static const uint32_t special[] = {
-        0x3f801000, 0x3f803000, 0x3f808000, 0x3f818000, 0x477fe000,
-        0x477ff000, 0x7f800000, 0xff800000, 0x33000000, 0x33000001,
-        0x00008000, 0x00018000, 0x7f7fffff, 0x80000000, 0x7fc00000};
+    static const uint32_t special[] = { 0x3f801000, 0x3f803000, 0x3f808000,
+                                        0x3f818000, 0x477fe000, 0x477ff000,
+                                        0x7f800000, 0xff800000, 0x33000000,
+                                        0x33000001, 0x00008000, 0x00018000,
+                                        0x7f7fffff, 0x80000000, 0x7fc00000 };
     for (size_t i = 0; i < TLPI_COUNT(special); i++)
         x[i] = float_of(special[i]);
 
@@ -200,11 +180,12 @@ Test(vec, product)
                     for (int p = 1; p <= P; p++) {
                         char raw[sizeof b];
                         fill(b, K * C);
+                        for (int i = 0; i < K * C; i++) /* is exact */
+                            b[i] = floorf(b[i] * 100);
                         vec->narrow[type](raw, b, K * C);
-                        vec->widen[type](b, raw, K * C);
                         size_t ldk = by_panel ? TLPI_PANEL : C;
                         size_t ldp = by_panel ? TLPI_PANEL * K : TLPI_PANEL;
-                        tlpi_product x = {m, K, p, a, K, raw, ldk, ldp, c, C};
+                        tlpi_product x = { m, K, p, a, K, raw, ldk, ldp, c, C };
                         for (int i = 0; i < M * C; i++)
                             c[i] = 7;
                         vec->mul[type](&x);
@@ -217,7 +198,7 @@ Test(vec, product)
                                           col % TLPI_PANEL];
                             if ((int)row >= m || (int)col >= p * TLPI_PANEL)
                                 want = 7;
-                            cr_assert_float_eq(c[i], want, 2e-6);
+                            cr_assert_float_eq(c[i], want, 2e-4);
                         }
                     }
 }
@@ -225,12 +206,12 @@ Test(vec, product)
 Test(vec, softmax)
 {
     enum { LD = 64 };
-    static const float spread[] = {1, 30, 1e4f};
+    static const float spread[] = { 1, 30, 1e4f };
     EACH_TABLE (vec)
         for (size_t g = 0; g < TLPI_COUNT(spread); g++)
             for (int limit = 1; limit <= LD; limit++) {
                 float s[2 * LD], e[2 * LD], max[2], sum[2];
-                int limits[2] = {limit, LD - limit + 1};
+                int limits[2] = { limit, LD - limit + 1 };
                 fill(s, 2 * LD);
                 for (int i = 0; i < 2 * LD; i++)
                     e[i] = s[i] *= spread[g];
@@ -256,11 +237,14 @@ Test(vec, softmax)
 
 Test(vec, merge)
 {
-    static const float tops[][2] = {{0, 0}, {3, -2.5f}, {-4, 5}, {-3000, 2000}};
+    static const float tops[][2] = {
+        { 0, 0 }, { 3, -2.5f }, { -4, 5 }, { -3000, 2000 }
+    };
     EACH_TABLE (vec)
         for (size_t g = 0; g < TLPI_COUNT(tops); g++) {
             float x[3 * 32], y[3 * 32], z[3 * 32];
-            float max[3], sum[3] = {1, 2, 3}, sum_y[3] = {4, 5, 6}, max_y[3];
+            float max[3], sum[3] = { 1, 2, 3 }, sum_y[3] = { 4, 5, 6 },
+                          max_y[3];
             fill(x, 96);
             fill(y, 96);
             memcpy(z, x, sizeof z);
@@ -290,8 +274,8 @@ typedef struct rows {
 
 static void rows_open(rows *r, const tlpi_cpu_vec *vec, int n_thread)
 {
-    tlp_allocator mem = {NULL, NULL, NULL};
-    tlpi_pool_options o = {.n_thread = n_thread, .n_machine = n_thread};
+    tlp_allocator mem = { NULL, NULL, NULL };
+    tlpi_pool_options o = { .n_thread = n_thread, .n_machine = n_thread };
     memset(r, 0, sizeof *r);
     cr_assert_eq(tlpi_env_init(&r->env, &mem, NULL, NULL), TLP_OK);
     cr_assert_eq(tlpi_pool_create(&r->c.pool, &r->env, &o), TLP_OK);
@@ -311,7 +295,7 @@ Test(vec, add_norm)
     fill(d, T * D);
     fill(w0, D);
     fill(w1, D);
-    tlpi_norm norm[2] = {{w0, y0}, {w1, y1}};
+    tlpi_norm norm[2] = { { w0, y0 }, { w1, y1 } };
     EACH_TABLE (vec)
         for (int n_thread = 1; n_thread <= 3; n_thread++) {
             rows r;
@@ -330,7 +314,7 @@ Test(vec, add_norm)
                     cr_assert_float_eq(y1[at], z[at] * s * w1[i], 1e-6);
                 }
                 /* sum left out; then delta too; then sum over x */
-                tlpi_norm one = {w1, y2};
+                tlpi_norm one = { w1, y2 };
                 tlpi_cpu_add_norm(&r.c.base, 1, D, x + t * D, d + t * D, NULL,
                                   &one, 1, 1e-5f);
                 cr_assert(!memcmp(y2, y1 + t * D, sizeof y2));

@@ -6,11 +6,11 @@
  * over a chunk of positions are two matrix products with a softmax between
  * them; the chunks' results are merged from the first to the last.
  *
- * Chunks start at multiples of CHUNK positions whatever the step looks like,
- * and rows never mix.  A token's result is therefore the same bits alone or in
- * a prompt, on any number of threads, and who computes which chunk is free:
- * threads take units, or single chunks where units are few and contexts long
- * (a decode step), from a common counter.
+ * Chunks start at multiples of TLPI_ATTN_CHUNK positions whatever the step
+ * looks like, and rows never mix.  A token's result is therefore the same bits
+ * alone or in a prompt, on any number of threads, and who computes which chunk
+ * is free: threads take units, or single chunks where units are few and
+ * contexts long (a decode step), from a common counter.
  */
 #include "backend/cpu_attn.h"
 
@@ -19,42 +19,15 @@
 
 #include "backend/cpu_kv.h"
 
-#define CHUNK 256      /* positions; their values stay in the L1 cache */
-#define ROWS 96        /* query rows that go through a chunk together */
-#define GROUP 12       /* of them, those whose scores are alive at once */
-#define MIN_FLOATS 16384 /* preparing less is not worth a barrier */
-#define MIN_MACS 200000  /* attention of less is not worth a region */
+#define MIN_FLOATS 16384   /* preparing less is not worth a barrier */
+#define MIN_MACS 200000    /* attention of less is not worth a region */
 #define UNITS_PER_THREAD 8 /* with fewer, units are cut into chunks */
 #define LOG2E 1.4426950408889634
 
-/* Tokens [tok, tok + n_tok) of one sequence, consecutive positions. */
-typedef struct block {
-    int tok, n_tok;
-} block;
-
-struct tlpi_attn_scratch {
-    block *blocks; /* [max_tok] */
-    size_t max_cols;
-    float *work; /* [n_thread][work_size(hp)] */
-    size_t work_cap;
-    float *part; /* chunk results on their way between threads */
-    size_t part_cap;
-};
-
 typedef struct tlpi_attn_scratch scratch;
-
-/* Softmax-weighted sums of rows over some positions. */
-typedef struct sums {
-    float *x;         /* [rows][hp] */
-    float *max, *sum; /* [rows] */
-} sums;
-
-/* One thread's share of scratch. */
-typedef struct work {
-    float *q;      /* [ROWS][h] */
-    float *s;      /* [GROUP][CHUNK] scores, then weights */
-    sums all, one; /* over all chunks so far, over one chunk */
-} work;
+typedef struct tlpi_attn_block block;
+typedef struct tlpi_attn_sums sums;
+typedef struct tlpi_attn_work work;
 
 typedef struct job {
     tlpi_cpu *c;
@@ -79,102 +52,8 @@ typedef struct unit {
     const tlpi_attn *a;
     int head, n_rep; /* kv head; query heads on it */
     int tok, n_row;
-    int seq, pos;    /* of the first token */
+    int seq, pos; /* of the first token */
 } unit;
-
-/* ==== scratch ============================================================ */
-
-static size_t padded(int h)
-{
-    return ((size_t)h + TLPI_PANEL - 1) / TLPI_PANEL * TLPI_PANEL;
-}
-
-static size_t work_size(size_t hp)
-{
-    return ROWS * (3 * hp + 4) + GROUP * CHUNK;
-}
-
-static float *take(float **p, size_t n)
-{
-    float *x = *p;
-    *p += n;
-    return x;
-}
-
-static work work_of(const scratch *s, int ith, size_t hp)
-{
-    float *p = s->work + (size_t)ith * work_size(hp);
-    work w = {0};
-    w.q = take(&p, ROWS * hp);
-    w.s = take(&p, GROUP * CHUNK);
-    w.all.x = take(&p, ROWS * hp);
-    w.one.x = take(&p, ROWS * hp);
-    w.all.max = take(&p, ROWS);
-    w.all.sum = take(&p, ROWS);
-    w.one.max = take(&p, ROWS);
-    w.one.sum = take(&p, ROWS);
-    return w;
-}
-
-tlp_status tlpi_cpu_attn_scratch_create(tlpi_cpu *c,
-                                        const tlpi_backend_options *o)
-{
-    scratch *s = tlpi_calloc(c->base.env, 1, sizeof *s);
-    c->attn_scratch = s;
-    if (!s)
-        return tlpi_fail_nomem();
-    s->max_cols = (size_t)o->max_cols;
-    s->blocks = tlpi_alloc_array(c->base.env, (size_t)o->max_tok,
-                                 sizeof *s->blocks);
-    return s->blocks ? TLP_OK : tlpi_fail_nomem();
-}
-
-void tlpi_cpu_attn_scratch_free(tlpi_cpu *c)
-{
-    scratch *s = c->attn_scratch;
-    if (!s)
-        return;
-    tlpi_free(c->base.env, s->part);
-    tlpi_free(c->base.env, s->work);
-    tlpi_free(c->base.env, s->blocks);
-    tlpi_free(c->base.env, s);
-    c->attn_scratch = NULL;
-}
-
-static tlp_status grow(const tlpi_env *env, float **p, size_t *cap, size_t n)
-{
-    if (n <= *cap)
-        return TLP_OK;
-    float *bigger = tlpi_alloc_array(env, n, sizeof(float));
-    if (!bigger)
-        return tlpi_fail_nomem();
-    tlpi_free(env, *p);
-    *p = bigger;
-    *cap = n;
-    return TLP_OK;
-}
-
-static size_t part_size(size_t n_row, size_t hp)
-{
-    return n_row * (hp + 2);
-}
-
-tlp_status tlpi_cpu_attn_scratch_fit(tlpi_cpu *c, int n_ctx, int head_dim)
-{
-    tlp_status st = TLP_OK;
-    scratch *s = c->attn_scratch;
-    size_t hp = padded(head_dim);
-
-    TLP_TRY(grow(c->base.env, &s->work, &s->work_cap,
-                 (size_t)c->n_thread * work_size(hp)));
-    /* One token of four layers: with more the units are many enough. */
-    size_t n_chunk = ((size_t)n_ctx + CHUNK - 1) / CHUNK;
-    size_t n_row = 4 * (s->max_cols / (size_t)head_dim + 1);
-    TLP_TRY(grow(c->base.env, &s->part, &s->part_cap,
-                 n_chunk * part_size(n_row, hp)));
-done:
-    return st;
-}
 
 /* ==== queries, keys and values =========================================== */
 
@@ -203,12 +82,11 @@ static void prepare(const job *j, int t0, int t1)
             int pos = j->step->pos[t], seq = j->step->seq[t];
             float *k = a->k + (size_t)t * n_kv;
             const float *v = a->v + (size_t)t * n_kv;
-            prepare_heads(j, a->q + (size_t)t * n_q, a->n_head, a->q_norm,
-                          pos);
+            prepare_heads(j, a->q + (size_t)t * n_q, a->n_head, a->q_norm, pos);
             prepare_heads(j, k, a->n_head_kv, a->k_norm, pos);
             for (int g = 0; g < a->n_head_kv; g++)
-                tlpi_kv_store(a->kv, j->c->vec, seq, g, pos,
-                              k + (size_t)g * h, v + (size_t)g * h);
+                tlpi_kv_store(a->kv, j->c->vec, seq, g, pos, k + (size_t)g * h,
+                              v + (size_t)g * h);
         }
     }
 }
@@ -269,21 +147,21 @@ static void sum_group(const job *j, const work *w, const unit *u, int c,
     tlpi_product scores = { .m = m, .k = j->h, .n_panel = n_panel };
     scores.a = w->q + (size_t)i * h;
     scores.lda = h;
-    scores.b = tlpi_kv_k(kv, u->seq, u->head, c * CHUNK);
+    scores.b = tlpi_kv_k(kv, u->seq, u->head, c * TLPI_ATTN_CHUNK);
     scores.ldk = TLPI_PANEL;
     scores.ldp = TLPI_PANEL * h;
     scores.c = w->s;
-    scores.ldc = CHUNK;
+    scores.ldc = TLPI_ATTN_CHUNK;
     vec->mul[kv->type](&scores);
 
-    vec->softmax(w->s, CHUNK, limit + i, m, n_panel * TLPI_PANEL, out.max + i,
-                 out.sum + i);
+    vec->softmax(w->s, TLPI_ATTN_CHUNK, limit + i, m, n_panel * TLPI_PANEL,
+                 out.max + i, out.sum + i);
 
     tlpi_product values = { .m = m, .k = n_pos };
     values.n_panel = (int)(kv->hp / TLPI_PANEL);
     values.a = w->s;
-    values.lda = CHUNK;
-    values.b = tlpi_kv_v(kv, u->seq, u->head, c * CHUNK);
+    values.lda = TLPI_ATTN_CHUNK;
+    values.b = tlpi_kv_v(kv, u->seq, u->head, c * TLPI_ATTN_CHUNK);
     values.ldk = kv->hp;
     values.ldp = TLPI_PANEL;
     values.c = out.x + (size_t)i * kv->hp;
@@ -298,15 +176,16 @@ static void sum_group(const job *j, const work *w, const unit *u, int c,
 static int sum_chunk(const job *j, const work *w, const unit *u, int r0, int n,
                      int c, sums out)
 {
-    int limit[ROWS];
+    int limit[TLPI_ATTN_ROWS];
     int first = 0;
     for (int i = 0; i < n; i++) {
-        limit[i] = TLPI_MIN(row_pos(u, r0 + i) + 1 - c * CHUNK, CHUNK);
+        limit[i] = TLPI_MIN(row_pos(u, r0 + i) + 1 - c * TLPI_ATTN_CHUNK,
+                            TLPI_ATTN_CHUNK);
         if (limit[i] <= 0)
             first = i + 1;
     }
-    for (int i = first; i < n; i += GROUP)
-        sum_group(j, w, u, c, limit, i, TLPI_MIN(n - i, GROUP), out);
+    for (int i = first; i < n; i += TLPI_ATTN_GROUP)
+        sum_group(j, w, u, c, limit, i, TLPI_MIN(n - i, TLPI_ATTN_GROUP), out);
     return first;
 }
 
@@ -319,9 +198,9 @@ static void finish_row(const job *j, const unit *u, int r, const float *x,
 
 static void run_unit(const job *j, const work *w, const unit *u)
 {
-    for (int r0 = 0; r0 < u->n_row; r0 += ROWS) {
-        int n = TLPI_MIN(u->n_row - r0, ROWS);
-        int last = row_pos(u, r0 + n - 1) / CHUNK;
+    for (int r0 = 0; r0 < u->n_row; r0 += TLPI_ATTN_ROWS) {
+        int n = TLPI_MIN(u->n_row - r0, TLPI_ATTN_ROWS);
+        int last = row_pos(u, r0 + n - 1) / TLPI_ATTN_CHUNK;
         load_q(j, w, u, r0, n);
         sum_chunk(j, w, u, r0, n, 0, w->all);
         for (int c = 1; c <= last; c++) {
@@ -345,7 +224,7 @@ static sums part_at(const job *j, int i, int c, int r0)
     const scratch *s = j->c->attn_scratch;
     size_t n_row = (size_t)j->n_row, r = (size_t)r0;
     float *x = s->part + ((size_t)i * (size_t)j->n_chunk + (size_t)c) *
-                             part_size(n_row, j->hp);
+                             tlpi_attn_part_size(n_row, j->hp);
     float *max = x + n_row * j->hp;
     return (sums){ x + r * j->hp, max + r, max + n_row + r };
 }
@@ -353,8 +232,8 @@ static sums part_at(const job *j, int i, int c, int r0)
 static void run_chunk(const job *j, const work *w, int i, int c)
 {
     unit u = unit_at(j, i);
-    for (int r0 = 0; r0 < u.n_row; r0 += ROWS) {
-        int n = TLPI_MIN(u.n_row - r0, ROWS);
+    for (int r0 = 0; r0 < u.n_row; r0 += TLPI_ATTN_ROWS) {
+        int n = TLPI_MIN(u.n_row - r0, TLPI_ATTN_ROWS);
         load_q(j, w, &u, r0, n);
         sum_chunk(j, w, &u, r0, n, c, part_at(j, i, c, r0));
     }
@@ -365,7 +244,7 @@ static void merge_row(const job *j, int i, int r)
     unit u = unit_at(j, i);
     if (r >= u.n_row)
         return;
-    int last = row_pos(&u, r) / CHUNK;
+    int last = row_pos(&u, r) / TLPI_ATTN_CHUNK;
     sums all = part_at(j, i, 0, r);
     for (int c = 1; c <= last; c++) {
         sums one = part_at(j, i, c, r);
@@ -381,7 +260,7 @@ static void run_job(void *arg, int ith, int nth)
 {
     job *j = arg;
     tlpi_pool *pool = j->c->pool;
-    work w = work_of(j->c->attn_scratch, ith, j->hp);
+    work w = tlpi_attn_work_of(j->c->attn_scratch, ith, j->hp);
     int n_unit = j->n_block * j->n_head_kv;
 
     if (!j->prepared) {
@@ -434,7 +313,7 @@ static bool plan_job(job *j)
         n_rep = TLPI_MAX(n_rep, a->n_head / a->n_head_kv);
         j->n_head_kv += a->n_head_kv;
     }
-    j->n_block = cut(s->blocks, step, TLPI_MAX(1, ROWS / n_rep));
+    j->n_block = cut(s->blocks, step, TLPI_MAX(1, TLPI_ATTN_ROWS / n_rep));
 
     size_t n_pos = 0;
     int last = 0, n_tok = 0;
@@ -450,21 +329,27 @@ static bool plan_job(job *j)
     if (j->c->n_thread == 1 || (j->prepared && 2 * n_pos * width < MIN_MACS))
         return false;
 
-    int n_unit = j->n_block * j->n_head_kv, n_chunk = last / CHUNK + 1;
+    int n_unit = j->n_block * j->n_head_kv,
+        n_chunk = last / TLPI_ATTN_CHUNK + 1;
     j->n_row = n_tok * n_rep;
     if (n_chunk > 1 && n_unit < UNITS_PER_THREAD * j->c->n_thread &&
         (size_t)n_unit * (size_t)n_chunk *
-                part_size((size_t)j->n_row, j->hp) <= s->part_cap)
+                tlpi_attn_part_size((size_t)j->n_row, j->hp) <=
+            s->part_cap)
         j->n_chunk = n_chunk;
     return true;
 }
 
-void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s,
-                        const tlpi_rope *r, const tlpi_attn *item, int n,
-                        int head_dim, float eps)
+void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
+                        const tlpi_attn *item, int n, int head_dim, float eps)
 {
-    job j = { .c = tlpi_cpu_of(b), .step = s, .rope = r, .item = item,
-              .n_item = n, .h = head_dim, .hp = padded(head_dim),
+    job j = { .c = tlpi_cpu_of(b),
+              .step = s,
+              .rope = r,
+              .item = item,
+              .n_item = n,
+              .h = head_dim,
+              .hp = tlpi_padded(head_dim),
               .eps = eps };
     atomic_init(&j.next, 0);
     if (s->n_tok < 1 || n < 1)

@@ -56,13 +56,13 @@ tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
     kv->size = kv->type == TLP_KV_F32 ? sizeof(float) : sizeof(uint16_t);
 
     size_t h = (size_t)head_dim;
-    size_t pos = ((size_t)n_ctx + TLPI_PANEL - 1) / TLPI_PANEL * TLPI_PANEL;
-    kv->hp = (h + TLPI_PANEL - 1) / TLPI_PANEL * TLPI_PANEL;
+    size_t pos = tlpi_padded(n_ctx);
+    kv->hp = tlpi_padded(head_dim);
     kv->k_head = pos * h; /* both are ints: no overflow in 64 bits */
     kv->v_head = pos * kv->hp;
     TLP_TRY(alloc_heads(b->env, &kv->k, kv, kv->k_head));
     TLP_TRY(alloc_heads(b->env, &kv->v, kv, kv->v_head));
-    TLP_TRY(tlpi_cpu_attn_scratch_fit(c, n_ctx, head_dim));
+    TLP_TRY(tlpi_attn_scratch_fit(c, n_ctx, head_dim));
     *out = kv;
     kv = NULL;
 done:
@@ -134,8 +134,8 @@ void tlpi_kv_store(const tlpi_kv *kv, const tlpi_cpu_vec *vec, int seq,
     vec->narrow[kv->type](row, v, h);
     memset(row + h * kv->size, 0, (kv->hp - h) * kv->size);
 
-    char *lane = tlpi_kv_k(kv, seq, head, pos) +
-                 (size_t)(pos % TLPI_PANEL) * kv->size;
+    char *lane =
+        tlpi_kv_k(kv, seq, head, pos) + (size_t)(pos % TLPI_PANEL) * kv->size;
     for (size_t d = 0; d < h; d += 64) {
         float piece[64];
         size_t n = TLPI_MIN(h - d, 64);

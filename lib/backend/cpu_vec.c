@@ -65,7 +65,7 @@ static void gather_part(void *arg, int ith, int nth)
 void tlpi_cpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
                      int n, int cols, float *y)
 {
-    gather_job g = {x, rows, (size_t)n, (size_t)cols, y};
+    gather_job g = { x, rows, (size_t)n, (size_t)cols, y };
     run(tlpi_cpu_of(b), g.n * g.cols, gather_part, &g);
 }
 
@@ -121,8 +121,8 @@ void tlpi_cpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
         return;
 
     tlpi_cpu *c = tlpi_cpu_of(b);
-    norm_job j = {c->vec, (size_t)n_tok, (size_t)cols, x,  delta,
-                  sum,    norm,          n_norm,       eps};
+    norm_job j = { c->vec, (size_t)n_tok, (size_t)cols, x,  delta,
+                   sum,    norm,          n_norm,       eps };
     run(c, j.n_tok * j.cols, norm_part, &j);
 }
 
@@ -146,7 +146,7 @@ static void add_part(void *arg, int ith, int nth)
 void tlpi_cpu_add(tlpi_backend *b, float *y, const float *x, size_t n)
 {
     tlpi_cpu *c = tlpi_cpu_of(b);
-    add_job a = {c->vec, y, x, n};
+    add_job a = { c->vec, y, x, n };
     run(c, n, add_part, &a);
 }
 

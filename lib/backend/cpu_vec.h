@@ -17,10 +17,15 @@
  * padded to it. */
 #define TLPI_PANEL 16
 
+static inline size_t tlpi_padded(int n)
+{
+    return ((size_t)n + TLPI_PANEL - 1) / TLPI_PANEL * TLPI_PANEL;
+}
+
 #define TLPI_N_KV_TYPE 4 /* TLP_KV_* index the arrays below */
 
 /*
- * C = A B for A [m][k] and B [k][16 * n_panel], f32 inside.  Element
+ * C = A B for A [m][k] and B [k][16 * n_panel], f32 but for B.  Element
  * (i, 16 * p + j) of B stands at b[i * ldk + p * ldp + j], so that both a
  * cache of keys (panels of positions) and one of values (rows) can be B.
  * Each element of C is one chain of multiply-adds over rising k.
@@ -37,7 +42,6 @@ typedef struct tlpi_product {
 
 typedef void (*tlpi_product_fn)(const tlpi_product *x);
 typedef void (*tlpi_narrow_fn)(void *dst, const float *src, size_t n);
-typedef void (*tlpi_widen_fn)(float *dst, const void *src, size_t n);
 
 typedef struct tlpi_cpu_vec {
     /* z = x + y; z may be x */
@@ -50,9 +54,8 @@ typedef struct tlpi_cpu_vec {
     void (*rope)(float *x, const float *cos, const float *sin, int half,
                  bool neox);
 
-    /* f32 to and from the types of a cache; what f16 cannot hold saturates. */
+    /* f32 to the types of a cache; what f16 cannot hold saturates. */
     tlpi_narrow_fn narrow[TLPI_N_KV_TYPE];
-    tlpi_widen_fn widen[TLPI_N_KV_TYPE];
 
     tlpi_product_fn mul[TLPI_N_KV_TYPE]; /* by the type of B */
 

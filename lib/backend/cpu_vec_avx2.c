@@ -39,8 +39,8 @@ typedef __m256 vf;
 
 static inline float sum_of(vf x)
 {
-    __m128 y = _mm_add_ps(_mm256_castps256_ps128(x),
-                          _mm256_extractf128_ps(x, 1));
+    __m128 y =
+        _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     y = _mm_add_ps(y, _mm_movehl_ps(y, y));
     y = _mm_add_ss(y, _mm_movehdup_ps(y));
     return _mm_cvtss_f32(y);
@@ -48,8 +48,8 @@ static inline float sum_of(vf x)
 
 static inline float top_of(vf x)
 {
-    __m128 y = _mm_max_ps(_mm256_castps256_ps128(x),
-                          _mm256_extractf128_ps(x, 1));
+    __m128 y =
+        _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     y = _mm_max_ps(y, _mm_movehl_ps(y, y));
     y = _mm_max_ss(y, _mm_movehdup_ps(y));
     return _mm_cvtss_f32(y);
@@ -64,8 +64,7 @@ static inline vf ldexp_of(vf x, vf n)
 static inline vf load_bf16(const uint16_t *p)
 {
     __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-    return _mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
 }
 
 static inline void store_f16(uint16_t *p, vf x)
@@ -80,10 +79,10 @@ static inline void store_f16(uint16_t *p, vf x)
 static inline void store_bf16(uint16_t *p, vf x)
 {
     __m256i u = _mm256_castps_si256(x);
-    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16),
-                                   _mm256_set1_epi32(1));
-    __m256i r = _mm256_add_epi32(_mm256_add_epi32(u, odd),
-                                 _mm256_set1_epi32(0x7fff));
+    __m256i odd =
+        _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    __m256i r =
+        _mm256_add_epi32(_mm256_add_epi32(u, odd), _mm256_set1_epi32(0x7fff));
     __m256i quiet = _mm256_or_si256(u, _mm256_set1_epi32(0x400000));
     __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
     r = _mm256_srli_epi32(_mm256_blendv_epi8(r, quiet, nan), 16);

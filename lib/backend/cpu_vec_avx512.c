@@ -36,8 +36,7 @@ typedef __m512 vf;
 static inline vf load_bf16(const uint16_t *p)
 {
     __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)p);
-    return _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
 }
 
 static inline void store_f16(uint16_t *p, vf x)
@@ -53,10 +52,10 @@ static inline void store_f16(uint16_t *p, vf x)
 static inline void store_bf16(uint16_t *p, vf x)
 {
     __m512i u = _mm512_castps_si512(x);
-    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16),
-                                   _mm512_set1_epi32(1));
-    __m512i r = _mm512_add_epi32(_mm512_add_epi32(u, odd),
-                                 _mm512_set1_epi32(0x7fff));
+    __m512i odd =
+        _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    __m512i r =
+        _mm512_add_epi32(_mm512_add_epi32(u, odd), _mm512_set1_epi32(0x7fff));
     __m512i quiet = _mm512_or_si512(u, _mm512_set1_epi32(0x400000));
     __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
     r = _mm512_srli_epi32(_mm512_mask_mov_epi32(r, nan, quiet), 16);
@@ -66,8 +65,8 @@ static inline void store_bf16(uint16_t *p, vf x)
 /* Even lanes: x c - x' s; odd lanes: x c + x' s; x' = the pair's other half. */
 static inline vf pairs(vf x, const float *cos, const float *sin)
 {
-    const __m512i twice = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2,
-                                           1, 1, 0, 0);
+    const __m512i twice =
+        _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
     vf c = _mm512_castps256_ps512(_mm256_loadu_ps(cos));
     vf s = _mm512_castps256_ps512(_mm256_loadu_ps(sin));
     vf other = _mm512_permute_ps(x, 0xb1);

@@ -19,7 +19,7 @@ static void add(float *z, const float *x, const float *y, size_t n)
 
 static float sum_sq(const float *x, size_t n)
 {
-    float part[4] = {0};
+    float part[4] = { 0 };
     for (size_t i = 0; i < n; i++)
         part[i % 4] += x[i] * x[i];
     return (part[0] + part[1]) + (part[2] + part[3]);
@@ -65,27 +65,17 @@ static void narrow_bf16(void *dst, const float *src, size_t n)
         d[i] = tlpi_f32_to_bf16(src[i]);
 }
 
-static void widen_f32(float *dst, const void *src, size_t n)
+static float widen(int type, const void *src, size_t i)
 {
-    memcpy(dst, src, n * sizeof(float));
-}
-
-static void widen_f16(float *dst, const void *src, size_t n)
-{
-    const uint16_t *s = src;
-    for (size_t i = 0; i < n; i++)
-        dst[i] = tlpi_f16_to_f32(s[i]);
-}
-
-static void widen_bf16(float *dst, const void *src, size_t n)
-{
-    const uint16_t *s = src;
-    for (size_t i = 0; i < n; i++)
-        dst[i] = tlpi_bf16_to_f32(s[i]);
+    if (type == TLP_KV_F16)
+        return tlpi_f16_to_f32(((const uint16_t *)src)[i]);
+    if (type == TLP_KV_BF16)
+        return tlpi_bf16_to_f32(((const uint16_t *)src)[i]);
+    return ((const float *)src)[i];
 }
 
 /* A row of B at a time, widened once for all rows of A. */
-static void mul_as(const tlpi_product *x, tlpi_widen_fn widen, size_t size)
+static void product(const tlpi_product *x, int type)
 {
     for (int i = 0; i < x->m; i++)
         memset(x->c + (size_t)i * x->ldc, 0,
@@ -95,7 +85,8 @@ static void mul_as(const tlpi_product *x, tlpi_widen_fn widen, size_t size)
         for (int p = 0; p < x->n_panel; p++) {
             float b[TLPI_PANEL];
             size_t at = (size_t)k * x->ldk + (size_t)p * x->ldp;
-            widen(b, (const char *)x->b + at * size, TLPI_PANEL);
+            for (size_t j = 0; j < TLPI_PANEL; j++)
+                b[j] = widen(type, x->b, at + j);
             for (int i = 0; i < x->m; i++) {
                 float a = x->a[(size_t)i * x->lda + (size_t)k];
                 float *c = x->c + (size_t)i * x->ldc + p * TLPI_PANEL;
@@ -105,19 +96,19 @@ static void mul_as(const tlpi_product *x, tlpi_widen_fn widen, size_t size)
         }
 }
 
-static void mul_f32(const tlpi_product *x)
+static void product_f32(const tlpi_product *x)
 {
-    mul_as(x, widen_f32, sizeof(float));
+    product(x, TLP_KV_F32);
 }
 
-static void mul_f16(const tlpi_product *x)
+static void product_f16(const tlpi_product *x)
 {
-    mul_as(x, widen_f16, sizeof(uint16_t));
+    product(x, TLP_KV_F16);
 }
 
-static void mul_bf16(const tlpi_product *x)
+static void product_bf16(const tlpi_product *x)
 {
-    mul_as(x, widen_bf16, sizeof(uint16_t));
+    product(x, TLP_KV_BF16);
 }
 
 static void softmax(float *s, size_t ld, const int *limit, int m, int n,
@@ -156,9 +147,8 @@ const tlpi_cpu_vec tlpi_cpu_vec_scalar = {
     .sum_sq = sum_sq,
     .scale = scale,
     .rope = rope,
-    .narrow = {NULL, narrow_f32, narrow_f16, narrow_bf16},
-    .widen = {NULL, widen_f32, widen_f16, widen_bf16},
-    .mul = {NULL, mul_f32, mul_f16, mul_bf16},
+    .narrow = { NULL, narrow_f32, narrow_f16, narrow_bf16 },
+    .mul = { NULL, product_f32, product_f16, product_bf16 },
     .softmax = softmax,
     .merge = merge,
 };

@@ -17,14 +17,16 @@
 #include <string.h>
 
 #include "backend/cpu_vec.h"
-#include "tensor/tensor.h"
 
 #define INLINE static inline __attribute__((always_inline))
+
+/* A short loop over registers, of which nothing may be left. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
+#define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
 
 #define VPP (TLPI_PANEL / W) /* vectors in a panel */
 #define ROWS 6               /* of a tile: ROWS * NP * VPP accumulators */
@@ -114,16 +116,11 @@ static void copy_f32(void *dst, const float *src, size_t n)
     memcpy(dst, src, n * sizeof(float));
 }
 
-static void widen_f32(float *dst, const void *src, size_t n)
-{
-    memcpy(dst, src, n * sizeof(float));
-}
-
 /* A tail goes through a whole vector on the stack. */
 INLINE void narrow_as(int type, uint16_t *dst, const float *src, size_t n)
 {
     for (size_t i = 0; i < n; i += W) {
-        float in[W] = {0};
+        float in[W] = { 0 };
         uint16_t out[W];
         bool whole = n - i >= W;
         uint16_t *d = whole ? dst + i : out;
@@ -139,16 +136,6 @@ INLINE void narrow_as(int type, uint16_t *dst, const float *src, size_t n)
     }
 }
 
-INLINE void widen_as(int type, float *dst, const uint16_t *src, size_t n)
-{
-    size_t i = 0;
-    for (; i + W <= n; i += W)
-        STORE(dst + i, load_as(type, src, i));
-    for (; i < n; i++)
-        dst[i] = type == TLP_KV_F16 ? tlpi_f16_to_f32(src[i])
-                                    : tlpi_bf16_to_f32(src[i]);
-}
-
 static void narrow_f16(void *dst, const float *src, size_t n)
 {
     narrow_as(TLP_KV_F16, dst, src, n);
@@ -157,16 +144,6 @@ static void narrow_f16(void *dst, const float *src, size_t n)
 static void narrow_bf16(void *dst, const float *src, size_t n)
 {
     narrow_as(TLP_KV_BF16, dst, src, n);
-}
-
-static void widen_f16(float *dst, const void *src, size_t n)
-{
-    widen_as(TLP_KV_F16, dst, src, n);
-}
-
-static void widen_bf16(float *dst, const void *src, size_t n)
-{
-    widen_as(TLP_KV_BF16, dst, src, n);
 }
 
 /* ==== product ============================================================ */
@@ -184,26 +161,26 @@ INLINE void tile(int type, int m, int np, const tlpi_product *x, int row,
     size_t ahead = x->ldk < ldp ? (size_t)np * ldp : 32 * x->ldk;
     size_t size = type == TLP_KV_F32 ? sizeof(float) : sizeof(uint16_t);
 
-    UNROLL for (int i = 0; i < m; i++)
-        UNROLL for (int j = 0; j < np * VPP; j++)
+    EACH (i, m)
+        EACH (j, np * VPP)
             acc[i][j] = ZERO;
     for (int k = x->k; k > 0; k--, a++, at += x->ldk) {
         if (m < ROWS)
-            UNROLL for (int j = 0; j < np; j++)
+            EACH (j, np)
                 __builtin_prefetch((const char *)x->b +
                                    (at + ahead + (size_t)j * ldp) * size);
-        UNROLL for (int j = 0; j < np * VPP; j++)
-            b[j] = load_as(type, x->b,
-                           at + (size_t)(j / VPP) * ldp +
-                               (size_t)(j % VPP * W));
-        UNROLL for (int i = 0; i < m; i++) {
+        EACH (j, np * VPP) {
+            size_t col = (size_t)(j / VPP) * ldp + (size_t)(j % VPP * W);
+            b[j] = load_as(type, x->b, at + col);
+        }
+        EACH (i, m) {
             vf ai = SET1(a[(size_t)i * lda]);
-            UNROLL for (int j = 0; j < np * VPP; j++)
+            EACH (j, np * VPP)
                 acc[i][j] = FMA(ai, b[j], acc[i][j]);
         }
     }
-    UNROLL for (int i = 0; i < m; i++)
-        UNROLL for (int j = 0; j < np * VPP; j++)
+    EACH (i, m)
+        EACH (j, np * VPP)
             STORE(c + (size_t)i * x->ldc + j * W, acc[i][j]);
 }
 
@@ -336,7 +313,6 @@ static void merge(float *x, float *max, float *sum, const float *y,
     {                                                                          \
         .add = add, .sum_sq = sum_sq, .scale = scale, .rope = rope,            \
         .narrow = { NULL, copy_f32, narrow_f16, narrow_bf16 },                 \
-        .widen = { NULL, widen_f32, widen_f16, widen_bf16 },                   \
         .mul = { NULL, product_f32, product_f16, product_bf16 },               \
         .softmax = softmax, .merge = merge,                                    \
     }

@@ -45,12 +45,12 @@ static float *random_floats(size_t n)
 
 static void open_bench(bench *b, int n_thread, int isa)
 {
-    tlp_allocator mem = {NULL, NULL, NULL};
+    tlp_allocator mem = { NULL, NULL, NULL };
     must(!tlpi_env_init(&b->env, &mem, NULL, NULL));
-    tlpi_pool_options po = {.n_thread = n_thread, .n_machine = n_thread};
-    tlpi_backend_options bo = {.n_thread = n_thread,
-                               .max_tok = MAX_CTX,
-                               .max_cols = b->n_head * b->h};
+    tlpi_pool_options po = { .n_thread = n_thread, .n_machine = n_thread };
+    tlpi_backend_options bo = { .n_thread = n_thread,
+                                .max_tok = MAX_CTX,
+                                .max_cols = b->n_head * b->h };
     b->c.base.env = &b->env;
     b->c.n_thread = n_thread;
     b->c.isa = isa;
@@ -99,10 +99,10 @@ static void close_bench(bench *b)
 /* All layers' attention for n tokens from pos. */
 static void all_layers(bench *b, int pos, int n)
 {
-    tlpi_step s = {n, b->seq, b->seq, b->pos + pos};
+    tlpi_step s = { n, b->seq, b->seq, b->pos + pos };
     for (int l = 0; l < b->n_layer; l++) {
-        tlpi_attn a = {b->q, b->k,      b->v,         NULL, NULL,
-                       b->kv[l], b->n_head, b->n_head_kv, b->y};
+        tlpi_attn a = { b->q,     b->k,      b->v,         NULL, NULL,
+                        b->kv[l], b->n_head, b->n_head_kv, b->y };
         tlpi_cpu_attention(&b->c.base, &s, b->rope, &a, 1, b->h, 1e-5f);
     }
 }
@@ -127,13 +127,13 @@ static void report(bench *b, const char *what, int pos, int n, int n_run)
     }
     qsort(wall, (size_t)n_run, sizeof *wall, compare);
     qsort(cpu, (size_t)n_run, sizeof *cpu, compare);
-    printf("%-8s %5d  ms: median %9.3f  best %9.3f  cpu %9.3f\n", what,
-           pos + n, wall[n_run / 2], wall[0], cpu[0]);
+    printf("%-8s %5d  ms: median %9.3f  best %9.3f  cpu %9.3f\n", what, pos + n,
+           wall[n_run / 2], wall[0], cpu[0]);
 }
 
 int main(int argc, char **argv)
 {
-    bench b = {.n_head = 9, .n_head_kv = 3, .h = 64, .n_layer = 30};
+    bench b = { .n_head = 9, .n_head_kv = 3, .h = 64, .n_layer = 30 };
     int n_thread = argc > 1 ? atoi(argv[1]) : 2;
     int isa = TLP_ISA_AVX512;
     if (argc > 2)
