@@ -70,6 +70,8 @@ sanitize := $(strip $(if $(call on,FUZZ),-fsanitize=fuzzer-no-link) \
             $(if $(call on,FUZZ)$(call on,ASAN), \
                 -fsanitize=address -fsanitize=undefined) \
             $(if $(call on,UBSAN),-fsanitize=undefined) \
+            $(if $(call on,FUZZ)$(call on,ASAN)$(call on,UBSAN), \
+                -fno-sanitize-recover=undefined) \
             $(if $(call on,TSAN),-fsanitize=thread))
 
 # No -ffast-math, no contraction and no -march: results must not depend on the

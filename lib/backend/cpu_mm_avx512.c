@@ -74,7 +74,9 @@ static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
         vf max = _mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1));
         float amax = _mm512_reduce_max_ps(max);
         vf inv = vf_set1(inverse_step(amax));
-        vi q0 = vi_cvt(vf_mul(x0, inv)), q1 = vi_cvt(vf_mul(x1, inv));
+        /* NaN converts to INT_MIN, two of which have no sum. */
+        vi q0 = _mm512_max_epi32(vi_cvt(vf_mul(x0, inv)), vi_set1(-128));
+        vi q1 = _mm512_max_epi32(vi_cvt(vf_mul(x1, inv)), vi_set1(-128));
         _mm_storeu_si128((__m128i *)(void *)out->q, _mm512_cvtsepi32_epi8(q0));
         _mm_storeu_si128((__m128i *)(void *)(out->q + 16),
                          _mm512_cvtsepi32_epi8(q1));
