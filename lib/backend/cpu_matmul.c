@@ -55,8 +55,7 @@ struct worker {
     size_t stride;
     bool *ready;
     alignas(64) float panel[TLPI_SUPER * TLPI_GROUP];
-    alignas(64) float sum[CHUNK * TLPI_GROUP]; /* [token][16], as a and b */
-    alignas(64) float a[CHUNK * TLPI_GROUP];
+    alignas(64) float a[CHUNK * TLPI_GROUP]; /* [token][16], and b */
     alignas(64) float b[CHUNK * TLPI_GROUP];
 };
 
@@ -124,84 +123,106 @@ static const tlpi_xq *quantised(struct worker *w, const float *x, int64_t n_col)
 
 /* ==== one group of rows ================================================== */
 
-/* w->sum = rows of the group times 8-bit x, over the chunk */
+/* sum[t][16] = rows of the group times 8-bit x[t], over the chunk */
 static void sum_q8(struct worker *w, const tlpi_weight *weight, int64_t group,
-                   const float *x)
+                   const float *x, float *sum)
 {
     int64_t n_block = weight->n_col / TLPI_BLOCK;
     const tlpi_xq *xq = quantised(w, x, weight->n_col);
 
     for (int t = 0, T; t < w->n_tok; t += T) {
         T = tile_of(w->n_tok - t, w->mm->tile);
-        w->mm->dot_q(weight, group, xq + t * n_block, T,
-                     w->sum + t * TLPI_GROUP);
+        w->mm->dot_q(weight, group, xq + t * n_block, T, sum + t * TLPI_GROUP);
     }
 }
 
 /* The same with x as it is. */
 static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
-                    const float *x)
+                    const float *x, float *sum)
 {
     int64_t n_col = weight->n_col;
 
-    memset(w->sum, 0, (size_t)w->n_tok * TLPI_GROUP * sizeof *w->sum);
+    memset(sum, 0, (size_t)w->n_tok * TLPI_GROUP * sizeof *sum);
     for (int64_t k = 0; k < n_col; k += TLPI_SUPER) {
         int n = (int)TLPI_MIN(n_col - k, (int64_t)TLPI_SUPER);
         tlpi_panel p = w->mm->panel(weight, group, k, n, w->panel);
         for (int t = 0, T; t < w->n_tok; t += T) {
             T = tile_of(w->n_tok - t, w->mm->tile);
             w->mm->dot_f(p, n, x + (w->t0 + t) * n_col + k, n_col, T,
-                         w->sum + t * TLPI_GROUP);
+                         sum + t * TLPI_GROUP);
         }
     }
 }
 
-/* out[t][16] += scale * rows of the group times x[t], over the chunk */
-static void add_term(struct worker *w, const tlpi_weight *weight, int64_t group,
-                     const float *x, float scale, float *out)
+static void sum_group(struct worker *w, const tlpi_weight *weight,
+                      int64_t group, const float *x, float *sum)
 {
     if (uses_q8(w->job->c, weight))
-        sum_q8(w, weight, group, x);
+        sum_q8(w, weight, group, x, sum);
     else
-        sum_f32(w, weight, group, x);
-    for (int i = 0; i < w->n_tok * TLPI_GROUP; i++)
-        out[i] += scale * w->sum[i];
+        sum_f32(w, weight, group, x, sum);
+}
+
+/* w->a = sum of the item's terms; the scale of the first is mostly 1. */
+static void sum_terms(struct worker *w, const tlpi_matmul *m, int64_t group)
+{
+    const tlpi_term *term = m->term;
+    bool first = term->scale == 1.0f;
+
+    if (first)
+        sum_group(w, term->w, group, term->x, w->a);
+    else
+        memset(w->a, 0, (size_t)w->n_tok * TLPI_GROUP * sizeof *w->a);
+    for (int j = first; j < m->n_term; j++) {
+        sum_group(w, term[j].w, group, term[j].x, w->b);
+        for (int t = 0; t < w->n_tok; t++)
+            for (int r = t * TLPI_GROUP; r < (t + 1) * TLPI_GROUP; r++)
+                w->a[r] += term[j].scale * w->b[r];
+    }
+}
+
+static inline void put_row(float *y, const float *v, const float *bias,
+                           bool add, int n)
+{
+    for (int r = 0; r < n; r++)
+        y[r] = (add ? y[r] : 0.0f) + (v[r] + bias[r]);
+}
+
+/* Rows of the group from w->a to y; whole groups with a constant 16. */
+static void put_group(const struct worker *w, float *y, int64_t n_row,
+                      int64_t group, const float *bias, bool add)
+{
+    int64_t row0 = group * TLPI_GROUP;
+    int n = (int)TLPI_MIN(n_row - row0, (int64_t)TLPI_GROUP);
+    float b[TLPI_GROUP] = { 0 };
+
+    if (bias)
+        memcpy(b, bias + row0, (size_t)n * sizeof *b);
+    y += w->t0 * n_row + row0;
+    for (int t = 0; t < w->n_tok; t++, y += n_row) {
+        const float *v = w->a + t * TLPI_GROUP;
+        if (n < TLPI_GROUP)
+            put_row(y, v, b, add, n);
+        else if (add)
+            put_row(y, v, b, true, TLPI_GROUP);
+        else
+            put_row(y, v, b, false, TLPI_GROUP);
+    }
 }
 
 static void matmul_group(struct worker *w, const tlpi_matmul *m, int64_t group)
 {
-    int64_t n_row = m->term[0].w->n_row, row0 = group * TLPI_GROUP;
-    int n = (int)TLPI_MIN(n_row - row0, (int64_t)TLPI_GROUP);
-
-    memset(w->a, 0, (size_t)w->n_tok * TLPI_GROUP * sizeof *w->a);
-    for (int j = 0; j < m->n_term; j++)
-        add_term(w, m->term[j].w, group, m->term[j].x, m->term[j].scale, w->a);
-    for (int t = 0; t < w->n_tok; t++) {
-        float *y = m->y + (w->t0 + t) * n_row + row0;
-        for (int r = 0; r < n; r++) {
-            float v = w->a[t * TLPI_GROUP + r];
-            if (m->bias)
-                v += m->bias[row0 + r];
-            y[r] = m->add ? y[r] + v : v;
-        }
-    }
+    sum_terms(w, m, group);
+    put_group(w, m->y, m->term->w->n_row, group, m->bias, m->add);
 }
 
 static void gate_up_group(struct worker *w, const tlpi_gate_up *m,
                           int64_t group)
 {
-    int64_t n_row = m->gate->n_row, row0 = group * TLPI_GROUP;
-    int n = (int)TLPI_MIN(n_row - row0, (int64_t)TLPI_GROUP);
-    size_t size = (size_t)w->n_tok * TLPI_GROUP * sizeof *w->a;
-
-    memset(w->a, 0, size);
-    memset(w->b, 0, size);
-    add_term(w, m->gate, group, m->x, 1.0f, w->a);
-    add_term(w, m->up, group, m->x, 1.0f, w->b);
+    sum_group(w, m->gate, group, m->x, w->a);
+    sum_group(w, m->up, group, m->x, w->b);
     w->mm->silu_mul(w->a, w->b, w->a, w->n_tok * TLPI_GROUP);
-    for (int t = 0; t < w->n_tok; t++)
-        memcpy(m->y + (w->t0 + t) * n_row + row0, w->a + t * TLPI_GROUP,
-               (size_t)n * sizeof *w->a);
+    put_group(w, m->y, m->gate->n_row, group, NULL, false);
 }
 
 /* ==== one call =========================================================== */
