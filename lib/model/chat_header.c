@@ -57,6 +57,27 @@ static void add_default_system(tlpi_chat *c)
     }
 }
 
+/*
+ * Templates of models that think aloud (Qwen3) leave the thoughts out of the
+ * answers that a user has replied to.
+ */
+static const char *without_thoughts(const tlpi_chat *c, size_t i)
+{
+    static const char end[] = "</think>";
+    const char *text = c->msg[i].content;
+    size_t last_user = c->n;
+
+    while (last_user > 0 && !tlpi_chat_role_is(c, last_user - 1, "user"))
+        last_user--;
+    if (!tlpi_chat_role_is(c, i, "assistant") || i + 1 >= last_user ||
+        !tlpi_chat_find(c, "content.split('</think>')[-1].lstrip('\\n')") ||
+        !strstr(text, end))
+        return text;
+    for (const char *s; (s = strstr(text, end));)
+        text = s + sizeof end - 1;
+    return text + strspn(text, "\n");
+}
+
 tlp_status tlpi_chat_chatml(tlpi_chat *c)
 {
     if (tlpi_chat_find(c, "bos_token"))
@@ -64,8 +85,8 @@ tlp_status tlpi_chat_chatml(tlpi_chat *c)
     if (!tlpi_chat_role_is(c, 0, "system"))
         add_default_system(c);
     for (size_t i = 0; i < c->n; i++)
-        add_message(c, "<|im_start|>", c->msg[i].role, "\n", c->msg[i].content,
-                    "<|im_end|>\n");
+        add_message(c, "<|im_start|>", c->msg[i].role, "\n",
+                    without_thoughts(c, i), "<|im_end|>\n");
     if (c->add_assistant)
         tlpi_chat_add(c, "<|im_start|>assistant\n");
     return TLP_OK;
