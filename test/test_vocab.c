@@ -165,9 +165,18 @@ Test(vocab, merges_of_what_is_no_token)
     expect_bad_merge(" b", "two tokens");
 }
 
+Test(vocab, merges_into_control_tokens)
+{
+    const int32_t type[] = { 1, 1, 3 };
+
+    begin_bpe();
+    gw_kv_array(&file, "tokenizer.ggml.token_type", TLPI_GGUF_I32, 3, type, 12);
+    expect_refused(TLP_EFORMAT, 0, "tokenizer.ggml.merges[0]", "control token");
+}
+
 Test(vocab, token_types)
 {
-    const int32_t good[] = { 1, 1, 3, 1 }, bad[] = { 1, 0, 3 };
+    const int32_t good[] = { 1, 1, 3, 1 }, bad[] = { 1, 0, 1 };
     const float real[] = { 1, 1, 1 };
     const char *key = "tokenizer.ggml.token_type";
 

@@ -132,6 +132,8 @@ static tlp_status add_merge(tlpi_vocab *v, uint64_t i, tlpi_str merge)
         return bad_merge(v, i, merge, "the right part is no token");
     if (id < 0)
         return bad_merge(v, i, merge, "the joined text is no token");
+    if (v->type[id] == TLPI_TOKEN_CONTROL) /* plain text must not give these */
+        return bad_merge(v, i, merge, "the joined text is a control token");
     note_touch(v, left, right);
     tlpi_pair *p = pair_slot(v, (uint32_t)l, (uint32_t)r);
     if (p->left == UINT32_MAX) /* the first of equal pairs counts */
