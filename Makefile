@@ -234,7 +234,11 @@ fuzz: ## run every fuzz target for FUZZ_SECONDS
 run-fuzzers: $(FUZZERS)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/run-fuzzers.sh $(FUZZERS)
 
-$(BUILD)/test/fuzz/%: $(BUILD)/test/fuzz/%.o $(SUPPORT_OBJ) $(STATIC)
+# An archive, so that a fuzz target takes no support that wants Criterion.
+$(BUILD)/test/support.a: $(SUPPORT_OBJ)
+	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/test/fuzz/%: $(BUILD)/test/fuzz/%.o $(BUILD)/test/support.a $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ \
 	    $^ $(TLP_LIBS) $(LDLIBS)
 
