@@ -13,9 +13,6 @@
 #define CHATML_LOOP                                                            \
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' " \
     "+ message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
-#define ASK(text) { "user", text }
-#define TELL(text) { "assistant", text }
-#define RULE(text) { "system", text }
 
 /* A vocabulary with this template; BOS is <s>, EOS </s>. */
 static tlp_model *with_template(const char *chat)
@@ -52,8 +49,10 @@ static void expect_refused(tlp_status status, const char *chat,
     tlp_model_free(m);
 }
 
-static const tlp_chat_message talk[] = { RULE(" Be brief."), ASK("Hi "),
-                                         TELL(" Yes?"), ASK("Bye") };
+static const tlp_chat_message talk[] = { { "system", " Be brief." },
+                                         { "user", "Hi " },
+                                         { "assistant", " Yes?" },
+                                         { "user", "Bye" } };
 
 /* ==== ChatML ============================================================= */
 
@@ -106,17 +105,19 @@ Test(chatml, thoughts_leave_answered_messages)
     static const char qwen3[] =
         "{%- set content = message.content.split('</think>')[-1].lstrip('\\n')"
         " %}{{- '<|im_start|>' }}";
-    const tlp_chat_message msg[] = {
-        ASK("a"), TELL("<think>\nhm\n</think>\n\nb"), ASK("c")
-    };
+    const tlp_chat_message msg[] = { { "user", "a" },
+                                     { "assistant",
+                                       "<think>\nhm\n</think>\n\nb" },
+                                     { "user", "c" } };
 
     expect_chat(qwen3, msg, 3, 0,
                 "<|im_start|>user\na<|im_end|>\n"
                 "<|im_start|>assistant\nb<|im_end|>\n"
                 "<|im_start|>user\nc<|im_end|>\n");
-    expect_chat(CHATML_LOOP, msg, 2, 0,
-                "<|im_start|>user\na<|im_end|>\n"
-                "<|im_start|>assistant\n<think>\nhm\n</think>\n\nb<|im_end|>\n");
+    expect_chat(
+        CHATML_LOOP, msg, 2, 0,
+        "<|im_start|>user\na<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\nhm\n</think>\n\nb<|im_end|>\n");
 }
 
 /* ==== Llama 3 ============================================================ */
@@ -174,35 +175,40 @@ Test(mistral, versions_differ_in_blanks)
     /* 7B-Instruct-v0.1, v0.2 */
     expect_chat("'[INST] ' + message['content'] + ' [/INST]' "
                 "message['content'] + eos_token + ' '",
-                talk + 1, 3, 1, "<s>[INST] Hi  [/INST] Yes?</s> [INST] Bye "
-                                "[/INST]");
+                talk + 1, 3, 1,
+                "<s>[INST] Hi  [/INST] Yes?</s> [INST] Bye "
+                "[/INST]");
     expect_chat("'[INST] ' + message['content'] + ' [/INST]' "
                 "message['content'] + eos_token",
-                talk + 1, 3, 1, "<s>[INST] Hi  [/INST] Yes?</s>[INST] Bye "
-                                "[/INST]");
+                talk + 1, 3, 1,
+                "<s>[INST] Hi  [/INST] Yes?</s>[INST] Bye "
+                "[/INST]");
     /* v1 */
     expect_chat(SYSTEM_FIRST "' [INST] ' + message['content'] + ' [/INST]' "
-                "' ' + message['content'] + eos_token",
-                talk, 4, 1, "<s> [INST]  Be brief.\n\nHi  [/INST]  Yes?</s> "
-                            "[INST] Bye [/INST]");
+                             "' ' + message['content'] + eos_token",
+                talk, 4, 1,
+                "<s> [INST]  Be brief.\n\nHi  [/INST]  Yes?</s> "
+                "[INST] Bye [/INST]");
     /* v3 */
     expect_chat(SYSTEM_LAST "\"[INST] \" + message[\"content\"] + \"[/INST]\" "
-                "\" \" + message[\"content\"]|trim + eos_token",
-                talk, 4, 1, "<s>[INST] Hi [/INST] Yes?</s>[INST]  Be brief."
-                            "\n\nBye[/INST]");
+                            "\" \" + message[\"content\"]|trim + eos_token",
+                talk, 4, 1,
+                "<s>[INST] Hi [/INST] Yes?</s>[INST]  Be brief."
+                "\n\nBye[/INST]");
     /* v3, tekken */
     expect_chat(SYSTEM_LAST "\"[INST]\" + message[\"content\"] + \"[/INST]\" "
-                "message[\"content\"] + eos_token",
-                talk, 4, 1, "<s>[INST]Hi [/INST] Yes?</s>[INST] Be brief."
-                            "\n\nBye[/INST]");
+                            "message[\"content\"] + eos_token",
+                talk, 4, 1,
+                "<s>[INST]Hi [/INST] Yes?</s>[INST] Be brief."
+                "\n\nBye[/INST]");
 }
 
 Test(mistral, roles_take_turns)
 {
     static const char v1[] = SYSTEM_FIRST "' [INST] '";
-    const tlp_chat_message twice[] = { ASK("a"), ASK("b") };
-    const tlp_chat_message tool[] = { ASK("a"), { "tool", "b" } };
-    const tlp_chat_message late[] = { ASK("a"), RULE("b") };
+    const tlp_chat_message twice[] = { { "user", "a" }, { "user", "b" } };
+    const tlp_chat_message tool[] = { { "user", "a" }, { "tool", "b" } };
+    const tlp_chat_message late[] = { { "user", "a" }, { "system", "b" } };
 
     expect_refused(TLP_EINVAL, v1, twice, 2, "message 1: role user");
     expect_refused(TLP_EINVAL, v1, tool, 2, "role tool");

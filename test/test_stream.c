@@ -13,14 +13,20 @@
 #define FFFD "\xef\xbf\xbd"
 
 static const vf_token tokens[] = {
-    { "he", 1, 0 },  { "ll", 1, 0 },       { "hell", 1, 0 },
-    { "op", 1, 0 },  { "top", 1, 0 },      { "\xc4\xa0s", 1, 0 },
-    { "EN", 1, 0 },  { "<|im_end|>", 3, 0 }, { "[TOOL]", 4, 0 },
+    { "he", 1, 0 }, { "ll", 1, 0 },         { "hell", 1, 0 },
+    { "op", 1, 0 }, { "top", 1, 0 },        { "\xc4\xa0s", 1, 0 },
+    { "EN", 1, 0 }, { "<|im_end|>", 3, 0 }, { "[TOOL]", 4, 0 },
 };
-static const char *const merges[] = { "h e", "l l", "he ll", "o p", "t op",
-                                      "\xc4\xa0 s", "E N" };
-enum { HELL = 258, TOP = 260, BLANK_S = 261, EN = 262, IM_END = 263,
-       TOOL = 264 };
+static const char *const merges[] = { "h e",  "l l",        "he ll", "o p",
+                                      "t op", "\xc4\xa0 s", "E N" };
+enum {
+    HELL = 258,
+    TOP = 260,
+    BLANK_S = 261,
+    EN = 262,
+    IM_END = 263,
+    TOOL = 264
+};
 
 static tlp_model *model;
 
@@ -261,9 +267,9 @@ Test(stream, random_texts_follow_the_definition)
     static const struct {
         int32_t id;
         const char *text;
-    } token[] = { { 'h', "h" }, { 'e', "e" }, { 'l', "l" }, { 256, "he" },
-                  { 257, "ll" }, { 258, "hell" }, { 's', "s" }, { 't', "t" },
-                  { 'o', "o" }, { 259, "op" }, { 260, "top" } };
+    } token[] = { { 'h', "h" },  { 'e', "e" },    { 'l', "l" },  { 256, "he" },
+                  { 257, "ll" }, { 258, "hell" }, { 's', "s" },  { 't', "t" },
+                  { 'o', "o" },  { 259, "op" },   { 260, "top" } };
     const char *const stops[][3] = { { "hellhe", "lhel", "lll" },
                                      { "topto", "stops", "oo" },
                                      { "eeee", "lelel", "helle" } };

@@ -10,11 +10,11 @@
 #include <string.h>
 
 #include "model/model.h"
-#include "model/vocab_impl.h"
+#include "model/vocab.h"
 #include "support/check.h"
 #include "support/vocab_file.h"
 
-#define SP "\xc4\xa0"  /* U+0120, a blank in byte-level BPE */
+#define SP "\xc4\xa0"     /* U+0120, a blank in byte-level BPE */
 #define BL "\xe2\x96\x81" /* U+2581, a blank in SentencePiece */
 
 /* Text to at most 64 ids, written as "1 2 3". */
@@ -33,8 +33,8 @@ static const char *ids_of(const tlp_model *model, const char *text, size_t n,
     return buf;
 }
 
-static void expect_ids(const tlp_model *model, const char *text,
-                       uint32_t flags, const char *want)
+static void expect_ids(const tlp_model *model, const char *text, uint32_t flags,
+                       const char *want)
 {
     const char *got = ids_of(model, text, strlen(text), flags);
 
@@ -52,115 +52,33 @@ static void expect_text(const tlp_model *model, const int32_t *ids, size_t n,
     cr_assert_eq(len, strlen(want));
 }
 
-/* ==== pre-tokens ========================================================= */
-
-static tlp_status add_word(void *arg, const char *s, size_t n)
-{
-    char *out = arg;
-
-    if (*out)
-        strcat(out, "|");
-    strncat(out, s, n);
-    return TLP_OK;
-}
-
-static void expect_words(const char *pre, const char *text, const char *want)
-{
-    char got[512] = "";
-    tlpi_env env;
-    tlpi_pretok *p = NULL;
-    tlpi_pretok_rules rules;
-
-    CHECK_OK(tlpi_env_init(&env, NULL, NULL, NULL));
-    CHECK_OK(tlpi_pretok_create(&p, &env, "file", (tlpi_str){ pre, strlen(pre) },
-                                &rules));
-    CHECK_OK(tlpi_pretok_split(p, text, strlen(text), add_word, got));
-    cr_assert_str_eq(got, want, "%s: %s, not %s", pre, got, want);
-    tlpi_pretok_free(p);
-}
-
-Test(pretok, words_numbers_and_contractions)
-{
-    expect_words("gpt-2", "I've 12 dogs", "I|'ve| 12| dogs");
-    expect_words("smollm", "I've 12 dogs", "I|'ve| |1|2| dogs");
-    expect_words("llama-bpe", "I've 1234 dogs", "I|'ve| |123|4| dogs");
-    expect_words("qwen2", "I've 12 dogs", "I|'ve| |1|2| dogs");
-    expect_words("default", "b 1234.", "b| |123|4|.");
-    expect_words("gpt-2", "I'VE it's", "I|'|VE| it|'s");
-    expect_words("llama3", "I'VE it'S", "I|'VE| it|'S");
-    expect_words("default", "I've", "I|'|ve");
-}
-
-Test(pretok, blanks)
-{
-    expect_words("gpt-2", "a   b\n\n c", "a|  | b|\n\n| c");
-    expect_words("gpt-2", "x \n \n  y", "x| \n \n | y");
-    expect_words("llama3", "x \n \n  y", "x| \n \n| | y");
-    expect_words("gpt-2", "a  ", "a|  ");
-    expect_words("gpt-2", "a  1", "a| | 1");
-    expect_words("smollm", "a  1", "a|  |1");
-    expect_words("llama3", "a  1", "a| | |1");
-    expect_words("llama3", "\n\n  ", "\n\n|  ");
-    /* no-break and ideographic blanks are blanks, U+180E is none */
-    expect_words("gpt-2", "a\xc2\xa0\xe3\x80\x80 b", "a|\xc2\xa0\xe3\x80\x80| b");
-    expect_words("gpt-2", "x \xe1\xa0\x8ey", "x| \xe1\xa0\x8e|y");
-}
-
-Test(pretok, punctuation)
-{
-    expect_words("gpt-2", "end.\n\nNew", "end|.|\n|\n|New");
-    expect_words("llama3", "end.\n\nNew", "end|.\n\n|New");
-    expect_words("llama3", "a !?\r\nb-c", "a| !?\r\n|b|-c");
-    expect_words("gpt-2", "b-c (d)", "b|-|c| (|d|)");
-    expect_words("default", "a-b <c>", "a|-|b| |<|c|>");
-}
-
-Test(pretok, scripts)
-{
-    expect_words("gpt-2", "日本語 и 12", "日本語| и| 12");
-    expect_words("smollm", "x\xc2\xb2\xe2\x85\xa7", "x|\xc2\xb2|\xe2\x85\xa7");
-    expect_words("gpt-2", "e\xcc\x81t", "e|\xcc\x81|t"); /* a mark: no letter */
-    expect_words("llama3", "e\xcc\x81t", "e|\xcc\x81t");
-    expect_words("gpt-2", "\xf0\x9f\x98\x80\xf0\x9f\x98\x80!",
-                 "\xf0\x9f\x98\x80\xf0\x9f\x98\x80!");
-}
-
-Test(pretok, bytes_that_are_not_utf8_stand_alone)
-{
-    expect_words("gpt-2", "a\xff" "b \xe4\xb8", "a|\xff|b| |\xe4|\xb8");
-    expect_words("gpt-2", "\xed\xa0\x80", "\xed|\xa0|\x80");
-    expect_words("llama3", "  \xc3", "  |\xc3");
-}
-
-Test(pretok, unknown_is_named)
-{
-    tlpi_env env;
-    tlpi_pretok *p = NULL;
-    tlpi_pretok_rules rules;
-
-    CHECK_OK(tlpi_env_init(&env, NULL, NULL, NULL));
-    CHECK_FAILS(TLP_ENOTSUP, tlpi_pretok_create(&p, &env, "f.gguf",
-                                                (tlpi_str){ "tekken", 6 },
-                                                &rules));
-    cr_assert(strstr(tlp_last_error(), "f.gguf") &&
-              strstr(tlp_last_error(), "tekken"), "%s", tlp_last_error());
-}
-
 /* ==== byte-level BPE ===================================================== */
 
-enum { LO = 256, HE, LL, HELLO_ID = 261, W, AA, AAAA, BLANKS, BCD, CD = 267,
-       END, TOOL, TOOLS };
+enum {
+    LO = 256,
+    HE,
+    LL,
+    HELLO_ID = 261,
+    W,
+    AA,
+    AAAA,
+    BLANKS,
+    BCD,
+    CD = 267,
+    END,
+    TOOL,
+    TOOLS
+};
 
 static const vf_token bpe_tokens[] = {
-    { "lo", 1, 0 },     { "he", 1, 0 },   { "ll", 1, 0 },
-    { "hel", 1, 0 },    { "llo", 1, 0 },  { "hello", 1, 0 },
-    { SP "w", 1, 0 },   { "aa", 1, 0 },   { "aaaa", 1, 0 },
-    { SP SP, 1, 0 },    { "bcd", 1, 0 },  { "cd", 1, 0 },
-    { "<|end|>", 3, 0 }, { "[T]", 4, 0 }, { "[T]+", 4, 0 },
+    { "lo", 1, 0 },      { "he", 1, 0 },    { "ll", 1, 0 },   { "hel", 1, 0 },
+    { "llo", 1, 0 },     { "hello", 1, 0 }, { SP "w", 1, 0 }, { "aa", 1, 0 },
+    { "aaaa", 1, 0 },    { SP SP, 1, 0 },   { "bcd", 1, 0 },  { "cd", 1, 0 },
+    { "<|end|>", 3, 0 }, { "[T]", 4, 0 },   { "[T]+", 4, 0 },
 };
 static const char *const bpe_merges[] = {
-    "l o", "h e", "l l", "he l", "l lo", "hel lo", SP " w", "a a", "aa aa",
-    SP " " SP, "c d", "b cd",
+    "l o",   "h e", "l l",   "he l",    "l lo", "hel lo",
+    SP " w", "a a", "aa aa", SP " " SP, "c d",  "b cd",
 };
 
 static tlp_model *make_bpe(const char *pre)
@@ -243,10 +161,10 @@ static size_t merge_slowly(const char *text, size_t n, int32_t *id)
 {
     static const struct {
         int32_t left, right, joined;
-    } rule[] = { { 'l', 'o', LO },    { 'h', 'e', HE },   { 'l', 'l', LL },
-                 { HE, 'l', 259 },    { 'l', LO, 260 },   { 259, LO, 261 },
-                 { ' ', 'w', W },     { 'a', 'a', AA },   { AA, AA, AAAA },
-                 { ' ', ' ', BLANKS }, { 'c', 'd', CD },  { 'b', CD, BCD } };
+    } rule[] = { { 'l', 'o', LO },     { 'h', 'e', HE }, { 'l', 'l', LL },
+                 { HE, 'l', 259 },     { 'l', LO, 260 }, { 259, LO, 261 },
+                 { ' ', 'w', W },      { 'a', 'a', AA }, { AA, AA, AAAA },
+                 { ' ', ' ', BLANKS }, { 'c', 'd', CD }, { 'b', CD, BCD } };
 
     for (size_t i = 0; i < n; i++)
         id[i] = (uint8_t)text[i];
@@ -277,7 +195,7 @@ Test(bpe, random_words_follow_the_definition)
         CHECK_OK(tlp_tokenize(m, text, n, 0, got, 121, &n_got));
         size_t n_want = merge_slowly(text, n, want);
         cr_assert(n_got == n_want &&
-                  memcmp(got, want, n_got * sizeof *got) == 0,
+                      memcmp(got, want, n_got * sizeof *got) == 0,
                   "%.*s", (int)n, text);
     }
     tlp_model_free(m);
@@ -347,8 +265,9 @@ Test(special, ends_of_generation)
                                { "<|im_end|>", 3, 0 },
                                { "<|eot_id|>", 1, 0 }, /* not a control token */
                                { "</s>", 3, 0 } };
-    const vf_spec spec = { .pre = "gpt-2", .token = token, .n_token = 4,
-                           .eos = 259 };
+    const vf_spec spec = {
+        .pre = "gpt-2", .token = token, .n_token = 4, .eos = 259
+    };
     tlp_model *m = vf_make(&spec);
     const tlpi_special *s = tlpi_vocab_special(m->vocab);
 
@@ -364,14 +283,27 @@ Test(special, ends_of_generation)
 /* ==== SentencePiece ====================================================== */
 
 static const vf_token spm_tokens[] = {
-    { BL, 1, -10 },       { "h", 1, -11 },    { "e", 1, -11 },
-    { "l", 1, -11 },      { "o", 1, -11 },    { BL "h", 1, -3 },
-    { "el", 1, -1 },      { "lo", 1, -2 },    { "ell", 1, -4 },
-    { BL BL, 1, -9 },     { "oo", 1, -2 },    { "[T]", 4, 0 },
-    { "<|x|>", 3, 0 },    { "o" BL, 1, -20 }, { "<s", 1, -1 },
+    { BL, 1, -10 },    { "h", 1, -11 },    { "e", 1, -11 }, { "l", 1, -11 },
+    { "o", 1, -11 },   { BL "h", 1, -3 },  { "el", 1, -1 }, { "lo", 1, -2 },
+    { "ell", 1, -4 },  { BL BL, 1, -9 },   { "oo", 1, -2 }, { "[T]", 4, 0 },
+    { "<|x|>", 3, 0 }, { "o" BL, 1, -20 }, { "<s", 1, -1 },
 };
-enum { S_BL = 259, S_H, S_E, S_L, S_O, S_BLH, S_EL, S_LO, S_ELL, S_BLBL, S_OO,
-       S_T, S_X, S_OBL };
+enum {
+    S_BL = 259,
+    S_H,
+    S_E,
+    S_L,
+    S_O,
+    S_BLH,
+    S_EL,
+    S_LO,
+    S_ELL,
+    S_BLBL,
+    S_OO,
+    S_T,
+    S_X,
+    S_OBL
+};
 
 static tlp_model *make_spm(void)
 {
@@ -402,7 +334,10 @@ Test(spm, unknown_characters_become_bytes)
     tlp_model *m = make_spm();
 
     expect_ids(m, "\xc3\xa9", 0, "259 198 172");
-    expect_ids(m, "\xff" "o", 0, "259 258 263");
+    expect_ids(m,
+               "\xff"
+               "o",
+               0, "259 258 263");
     /* byte, control and unknown tokens are not spelt in a text */
     expect_ids(m, "<0x41>", 0, "259 63 51 123 55 52 65");
     expect_ids(m, "<s>", 0, "259 273 65");
@@ -514,9 +449,9 @@ static size_t count_ids(const tlp_model *model, const char *unit)
     pthread_t thread;
 
     cr_assert_eq(pthread_attr_init(&attr), 0);
-    cr_assert_eq(pthread_attr_setstacksize(&attr, CHECK_SLOWDOWN > 1
-                                                      ? 1 << 20
-                                                      : 128 << 10), 0);
+    cr_assert_eq(pthread_attr_setstacksize(
+                     &attr, CHECK_SLOWDOWN > 1 ? 1 << 20 : 128 << 10),
+                 0);
     cr_assert_eq(pthread_create(&thread, &attr, run_job, &j), 0);
     cr_assert_eq(pthread_join(thread, NULL), 0);
     pthread_attr_destroy(&attr);
@@ -569,7 +504,8 @@ Test(real, smollm2)
         cr_skip_test("TLP_TEST_MODEL does not name SmolLM2-135M-Instruct\n");
     opts.vocab_only = 1;
     CHECK_OK(tlp_model_open(&m, path, &opts));
-    expect_ids(m, text, 0, "19556 905 28 357 506 216 34 32 34 36 "
+    expect_ids(m, text, 0,
+               "19556 905 28 357 506 216 34 32 34 36 "
                "17 8866 37366 17097 241 115 40993 179 120 248");
     expect_ids(m, "<|im_start|>user\nHi<|im_end|>\n", TLP_TOKENIZE_SPECIAL,
                "1 4093 198 26843 2 198");

@@ -316,9 +316,8 @@ static tlp_status encode_parts(const tlpi_vocab *v, const char *s, size_t n,
         to = from + 1;
         while (to < n && may_touch(v, s[to - 1], s[to]))
             to++;
-        st = to - from <= SHORT_WORD
-                 ? encode_short(v, s + from, to - from, out)
-                 : encode_long(v, s + from, to - from, out);
+        st = to - from <= SHORT_WORD ? encode_short(v, s + from, to - from, out)
+                                     : encode_long(v, s + from, to - from, out);
     }
     return st;
 }

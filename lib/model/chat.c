@@ -121,8 +121,8 @@ static tlp_status check_messages(const tlp_chat_message *msg, size_t n)
         return tlpi_fail(TLP_EINVAL, "at least one message is required");
     for (size_t i = 0; i < n; i++)
         if (!msg[i].role || !msg[i].content)
-            return tlpi_fail(TLP_EINVAL, "message %zu: role and content are "
-                             "required", i);
+            return tlpi_fail(TLP_EINVAL,
+                             "message %zu: role and content are required", i);
     return TLP_OK;
 }
 

@@ -16,8 +16,7 @@ static bool trims(const tlpi_chat *c)
 }
 
 static void add_message(tlpi_chat *c, const char *open, const char *role,
-                        const char *close, const char *content,
-                        const char *end)
+                        const char *close, const char *content, const char *end)
 {
     tlpi_chat_add(c, open);
     tlpi_chat_add(c, role);

@@ -91,8 +91,9 @@ static bool has(const tlpi_chat *c, const char *single, const char *quoted)
 
 static spacing find_spacing(const tlpi_chat *c)
 {
-    spacing s = { .open = "[INST]", .close = "[/INST]", .answer = "",
-                  .end = "" };
+    spacing s = {
+        .open = "[INST]", .close = "[/INST]", .answer = "", .end = ""
+    };
 
     if (has(c, "' [INST] ", "\" [INST] "))
         s.open = " [INST] ";
@@ -104,9 +105,9 @@ static spacing find_spacing(const tlpi_chat *c)
         s.answer = " ";
     if (has(c, "eos_token + ' '", "eos_token + \" \""))
         s.end = " ";
-    s.trim_answer = has(c, "message['content']|trim", "message[\"content\"]|trim") ||
-                    has(c, "message['content'] | trim",
-                        "message[\"content\"] | trim");
+    s.trim_answer =
+        has(c, "message['content']|trim", "message[\"content\"]|trim") ||
+        has(c, "message['content'] | trim", "message[\"content\"] | trim");
     s.system_known = tlpi_chat_find(c, "system") != NULL;
     s.system_last = tlpi_chat_find(c, "loop.last and system_message") != NULL;
     return s;
@@ -122,7 +123,7 @@ tlp_status tlpi_chat_mistral(tlpi_chat *c)
         return st;
     if (first > 0 && !s.system_known)
         return tlpi_fail(TLP_EINVAL, "message 0: role system, which this "
-                         "model's template does not have");
+                                     "model's template does not have");
     size_t with_system = s.system_last ? c->n - 1 : first;
     tlpi_chat_add_str(c, c->bos);
     for (size_t i = first; i < c->n; i++) {

@@ -35,7 +35,7 @@
 
 /* All of a run of blanks but the last, which belongs to the word after it; all
  * of it at the end of the text. */
-#define BLANKS S "+(?!" "[^" BLANK "])|" S "++"
+#define BLANKS S "+(?![^" BLANK "])|" S "++"
 
 #define GPT2                                                                   \
     GPT2_SUFFIX "| ?\\p{L}++| ?\\p{N}++| ?[^" BLANK "\\p{L}\\p{N}]++|" BLANKS
@@ -43,13 +43,16 @@
 /* gpt-2's pattern after every digit was cut off.  A piece ends before a digit,
  * so there a run of blanks is taken whole. */
 #define SMOLLM                                                                 \
-    GPT2_SUFFIX "| ?\\p{L}++|\\p{N}| ?[^" BLANK "\\p{L}\\p{N}]++|"             \
-    S "+(?![^" BLANK "\\p{N}])|" S "++"
+    GPT2_SUFFIX "| ?\\p{L}++|\\p{N}"                                           \
+                "| ?[^" BLANK "\\p{L}\\p{N}]++"                                \
+                "|" S "+(?![^" BLANK "\\p{N}])"                                \
+                "|" S "++"
 
 #define LLAMA3(digits)                                                         \
-    LLAMA3_SUFFIX "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}++|" digits                    \
-    "| ?[^" BLANK "\\p{L}\\p{N}]++[\\r\\n]*+|(?:" INLINE "*+[\\r\\n]++)++|"    \
-    BLANKS
+    LLAMA3_SUFFIX "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}++"                            \
+                  "|" digits "| ?[^" BLANK "\\p{L}\\p{N}]++[\\r\\n]*+"         \
+                  "|(?:" INLINE "*+[\\r\\n]++)++"                              \
+                  "|" BLANKS
 
 #define MAX_PATTERN 4
 
@@ -101,8 +104,9 @@ static tlp_status compile(tlpi_pretok *p, const char *pattern,
     if (!code)
         return error == PCRE2_ERROR_HEAP_FAILED
                    ? tlpi_fail_nomem()
-                   : tlpi_fail(TLP_ERROR, "pattern \"%s\": PCRE2 error %d at "
-                               "%zu", pattern, error, at);
+                   : tlpi_fail(TLP_ERROR,
+                               "pattern \"%s\": PCRE2 error %d at %zu", pattern,
+                               error, at);
     p->code[p->n_code++] = code;
     /* Without JIT, or where no executable memory is to be had, PCRE2
      * interprets the pattern: slower, the same result. */
@@ -220,8 +224,8 @@ static size_t valid_length(const char *s, size_t n)
 
     while (i < n) {
         tlpi_utf8 what = TLPI_UTF8_CHAR;
-        size_t len = (uint8_t)s[i] < 0x80 ? 1
-                                          : tlpi_utf8_next(s + i, n - i, &what);
+        size_t len =
+            (uint8_t)s[i] < 0x80 ? 1 : tlpi_utf8_next(s + i, n - i, &what);
         if (what != TLPI_UTF8_CHAR)
             break;
         i += len;

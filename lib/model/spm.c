@@ -64,9 +64,9 @@ static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10
-         : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                : -1;
+    return c >= 'A' && c <= 'F'   ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 /* The byte of "<0xXX>"; -1 for another text. */
@@ -155,8 +155,8 @@ tlp_status tlpi_spm_load(tlpi_vocab *v)
 typedef struct encoder {
     const tlpi_vocab *v;
     tlpi_ids *out;
-    tlpi_text word;  /* escaped text that is not encoded yet */
-    bool in_blanks;  /* it ends in U+2581, or is empty */
+    tlpi_text word; /* escaped text that is not encoded yet */
+    bool in_blanks; /* it ends in U+2581, or is empty */
     tlpi_merger m;
 } encoder;
 
@@ -165,8 +165,7 @@ static int32_t token_between(const encoder *e, const tlpi_symbol *sym,
                              uint32_t from, uint32_t to)
 {
     uint32_t at = sym[from].value;
-    int32_t id =
-        tlpi_index_find1(e->v, e->word.data + at, sym[to].value - at);
+    int32_t id = tlpi_index_find1(e->v, e->word.data + at, sym[to].value - at);
 
     return id >= 0 && is_text(e->v, id) ? id : -1;
 }

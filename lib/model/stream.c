@@ -28,11 +28,11 @@ struct tlp_stream {
     uint32_t flags;
     stop *stop;
     size_t n_stop;
-    char *stop_text;      /* of all stop strings */
-    size_t *fallback;     /* of all stop strings */
-    char cut[4];          /* the beginning of a character */
+    char *stop_text;  /* of all stop strings */
+    size_t *fallback; /* of all stop strings */
+    char cut[4];      /* the beginning of a character */
     size_t n_cut;
-    char *text;           /* given out last, then what is held back */
+    char *text; /* given out last, then what is held back */
     size_t n_given, n_text;
     bool stopped;
 };

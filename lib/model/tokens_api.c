@@ -7,8 +7,7 @@
 #include "model/vocab.h"
 
 tlp_status tlp_tokenize(const tlp_model *model, const char *text, size_t n,
-                        uint32_t flags, int32_t *ids, size_t cap,
-                        size_t *count)
+                        uint32_t flags, int32_t *ids, size_t cap, size_t *count)
 {
     tlp_status st = TLP_OK;
     const uint32_t known = TLP_TOKENIZE_SPECIAL | TLP_TOKENIZE_BOS;

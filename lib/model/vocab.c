@@ -43,11 +43,10 @@ static tlp_status load_tokens(tlpi_vocab *v)
         return st;
     uint64_t max = v->n_vocab > 0 ? (uint64_t)v->n_vocab : INT32_MAX;
     if (kv->n == 0 || kv->n > max)
-        return tlpi_fail(TLP_EFORMAT,
-                         "%s: key %s: %llu tokens, 1 to %llu expected%s",
-                         v->g->path, key, (unsigned long long)kv->n,
-                         (unsigned long long)max,
-                         v->n_vocab > 0 ? " (rows of the embedding)" : "");
+        return tlpi_fail(
+            TLP_EFORMAT, "%s: key %s: %llu tokens, 1 to %llu expected%s",
+            v->g->path, key, (unsigned long long)kv->n, (unsigned long long)max,
+            v->n_vocab > 0 ? " (rows of the embedding)" : "");
     size_t n = (size_t)kv->n;
     v->n_token = (int)n;
     if (v->n_vocab == 0)
@@ -121,8 +120,8 @@ static void add_end(tlpi_vocab *v, int32_t id)
 
 /* Control tokens that end a turn in some family, the surest first. */
 static const char *const turn_ends[] = {
-    "<|im_end|>",   "<|eot_id|>", "<|end|>", "<end_of_turn>",
-    "<|endoftext|>", "<EOT>",
+    "<|im_end|>",    "<|eot_id|>",    "<|end|>",
+    "<end_of_turn>", "<|endoftext|>", "<EOT>",
 };
 static const char *const other_ends[] = {
     "<|eom_id|>",
@@ -154,10 +153,10 @@ static void find_ends(tlpi_vocab *v)
 static tlp_status need_id(const tlpi_vocab *v, bool add, int32_t id,
                           const char *add_key, const char *id_key)
 {
-    return add && id < 0 ? tlpi_fail(TLP_EFORMAT,
-                                     "%s: key %s: true, but %s is missing",
-                                     v->g->path, add_key, id_key)
-                         : TLP_OK;
+    return add && id < 0
+               ? tlpi_fail(TLP_EFORMAT, "%s: key %s: true, but %s is missing",
+                           v->g->path, add_key, id_key)
+               : TLP_OK;
 }
 
 static tlp_status load_special(tlpi_vocab *v)
@@ -168,7 +167,7 @@ static tlp_status load_special(tlpi_vocab *v)
     const char *bos = "tokenizer.ggml.bos_token_id";
     const char *eos = "tokenizer.ggml.eos_token_id";
 
-    *s = (tlpi_special){ .bos = -1, .eos = -1, .eot = -1, .unk = -1, .pad = -1 };
+    s->bos = s->eos = s->eot = s->unk = s->pad = -1;
     if (spm && v->n_token > 2) { /* SentencePiece's own defaults */
         s->unk = 0;
         s->bos = 1;
@@ -187,8 +186,8 @@ static tlp_status load_special(tlpi_vocab *v)
                                &s->add_eos));
     TLP_TRY(need_id(v, said && s->add_bos, s->bos,
                     "tokenizer.ggml.add_bos_token", bos));
-    TLP_TRY(need_id(v, s->add_eos, s->eos, "tokenizer.ggml.add_eos_token",
-                    eos));
+    TLP_TRY(
+        need_id(v, s->add_eos, s->eos, "tokenizer.ggml.add_eos_token", eos));
     find_ends(v);
 done:
     return st;
@@ -199,8 +198,7 @@ done:
 static tlp_status load_bpe(tlpi_vocab *v)
 {
     tlpi_str pre = { "default", strlen("default") };
-    tlp_status st =
-        tlpi_gguf_get_str(v->g, "tokenizer.ggml.pre", false, &pre);
+    tlp_status st = tlpi_gguf_get_str(v->g, "tokenizer.ggml.pre", false, &pre);
 
     if (st == TLP_OK)
         st = tlpi_pretok_create(&v->pretok, v->env, v->g->path, pre, &v->rules);

@@ -14,7 +14,8 @@
 
 #include "model/vocab.h"
 
-#define TLPI_STR(str) (int)TLPI_MIN((str).n, (size_t)64), (str).s /* for %.*s */
+/* A string's arguments for "%.*s". */
+#define TLPI_STR(str) (int)TLPI_MIN((str).n, (size_t)64), (str).s
 
 typedef enum tlpi_tokenizer {
     TLPI_BPE, /* "gpt2" */
@@ -131,13 +132,13 @@ struct tlpi_vocab {
     const tlpi_env *env;
     const tlpi_gguf *g;
     tlpi_tokenizer kind;
-    int n_vocab; /* rows of the embedding: the list and padding */
-    int n_token; /* entries of the list */
+    int n_vocab;     /* rows of the embedding: the list and padding */
+    int n_token;     /* entries of the list */
     tlpi_str *text;  /* [n_token] as in the file, inside its mapping */
     tlpi_str *piece; /* [n_token] the bytes it stands for */
     char *bytes;     /* storage of pieces that differ from their text */
     size_t max_piece;
-    uint8_t *type;       /* [n_token] tlpi_token_type */
+    uint8_t *type;        /* [n_token] tlpi_token_type */
     int32_t byte_id[256]; /* token of a single byte, -1 = none */
     tlpi_index index;
     tlpi_trie trie;

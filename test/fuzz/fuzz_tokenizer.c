@@ -164,8 +164,8 @@ static void check_text(const tlp_model *m, const recipe *r, uint32_t flags)
     require(tlp_tokenize(m, r->text, r->n_text, flags, ids, cap, &n) == TLP_OK);
     for (size_t i = 0; i < n; i++)
         require(ids[i] >= 0 && ids[i] < tlpi_vocab_size(m->vocab));
-    tlp_status st = tlp_detokenize(m, ids, n, TLP_DETOKENIZE_SPECIAL, NULL, 0,
-                                   &len);
+    tlp_status st =
+        tlp_detokenize(m, ids, n, TLP_DETOKENIZE_SPECIAL, NULL, 0, &len);
     require(st == TLP_EBUFS);
     char *text = malloc(len + 1);
     require(tlp_detokenize(m, ids, n, TLP_DETOKENIZE_SPECIAL, text, len + 1,

@@ -47,8 +47,8 @@ static void add_bpe_bytes(lists *l)
     int next = 256;
 
     for (int b = 0; b < 256; b++) {
-        int code = (b >= '!' && b <= '~') || (b >= 0xa1 && b != 0xad) ? b
-                                                                      : next++;
+        int code =
+            (b >= '!' && b <= '~') || (b >= 0xa1 && b != 0xad) ? b : next++;
         if (code < 128)
             snprintf(l->byte[b], sizeof l->byte[b], "%c", code);
         else

@@ -27,8 +27,8 @@ typedef struct vf_spec {
     size_t n_token;
     const char *const *merge;
     size_t n_merge;
-    const char *chat;  /* template; NULL = none */
-    int32_t bos, eos;  /* BPE; 0 = none */
+    const char *chat; /* template; NULL = none */
+    int32_t bos, eos; /* BPE; 0 = none */
 } vf_spec;
 
 /* The keys outside tokenizer.*, and all of them; the test may add to these. */

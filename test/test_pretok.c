@@ -1,0 +1,106 @@
+/*
+ * test_pretok.c - texts cut into words.
+ *
+ * Expected words follow from the published pattern of each pre-tokenizer.
+ */
+#include <string.h>
+
+#include "model/vocab_impl.h"
+#include "support/check.h"
+
+static tlp_status add_word(void *arg, const char *s, size_t n)
+{
+    char *out = arg;
+
+    if (*out)
+        strcat(out, "|");
+    strncat(out, s, n);
+    return TLP_OK;
+}
+
+static void expect_words(const char *pre, const char *text, const char *want)
+{
+    char got[512] = "";
+    tlpi_env env;
+    tlpi_pretok *p = NULL;
+    tlpi_pretok_rules rules;
+
+    CHECK_OK(tlpi_env_init(&env, NULL, NULL, NULL));
+    CHECK_OK(tlpi_pretok_create(&p, &env, "file",
+                                (tlpi_str){ pre, strlen(pre) }, &rules));
+    CHECK_OK(tlpi_pretok_split(p, text, strlen(text), add_word, got));
+    cr_assert_str_eq(got, want, "%s: %s, not %s", pre, got, want);
+    tlpi_pretok_free(p);
+}
+
+Test(pretok, words_numbers_and_contractions)
+{
+    expect_words("gpt-2", "I've 12 dogs", "I|'ve| 12| dogs");
+    expect_words("smollm", "I've 12 dogs", "I|'ve| |1|2| dogs");
+    expect_words("llama-bpe", "I've 1234 dogs", "I|'ve| |123|4| dogs");
+    expect_words("qwen2", "I've 12 dogs", "I|'ve| |1|2| dogs");
+    expect_words("default", "b 1234.", "b| |123|4|.");
+    expect_words("gpt-2", "I'VE it's", "I|'|VE| it|'s");
+    expect_words("llama3", "I'VE it'S", "I|'VE| it|'S");
+    expect_words("default", "I've", "I|'|ve");
+}
+
+Test(pretok, blanks)
+{
+    expect_words("gpt-2", "a   b\n\n c", "a|  | b|\n\n| c");
+    expect_words("gpt-2", "x \n \n  y", "x| \n \n | y");
+    expect_words("llama3", "x \n \n  y", "x| \n \n| | y");
+    expect_words("gpt-2", "a  ", "a|  ");
+    expect_words("gpt-2", "a  1", "a| | 1");
+    expect_words("smollm", "a  1", "a|  |1");
+    expect_words("llama3", "a  1", "a| | |1");
+    expect_words("llama3", "\n\n  ", "\n\n|  ");
+    /* no-break and ideographic blanks are blanks, U+180E is none */
+    expect_words("gpt-2", "a\xc2\xa0\xe3\x80\x80 b",
+                 "a|\xc2\xa0\xe3\x80\x80| b");
+    expect_words("gpt-2", "x \xe1\xa0\x8ey", "x| \xe1\xa0\x8e|y");
+}
+
+Test(pretok, punctuation)
+{
+    expect_words("gpt-2", "end.\n\nNew", "end|.|\n|\n|New");
+    expect_words("llama3", "end.\n\nNew", "end|.\n\n|New");
+    expect_words("llama3", "a !?\r\nb-c", "a| !?\r\n|b|-c");
+    expect_words("gpt-2", "b-c (d)", "b|-|c| (|d|)");
+    expect_words("default", "a-b <c>", "a|-|b| |<|c|>");
+}
+
+Test(pretok, scripts)
+{
+    expect_words("gpt-2", "日本語 и 12", "日本語| и| 12");
+    expect_words("smollm", "x\xc2\xb2\xe2\x85\xa7", "x|\xc2\xb2|\xe2\x85\xa7");
+    expect_words("gpt-2", "e\xcc\x81t", "e|\xcc\x81|t"); /* a mark: no letter */
+    expect_words("llama3", "e\xcc\x81t", "e|\xcc\x81t");
+    expect_words("gpt-2", "\xf0\x9f\x98\x80\xf0\x9f\x98\x80!",
+                 "\xf0\x9f\x98\x80\xf0\x9f\x98\x80!");
+}
+
+Test(pretok, bytes_that_are_not_utf8_stand_alone)
+{
+    expect_words("gpt-2",
+                 "a\xff"
+                 "b \xe4\xb8",
+                 "a|\xff|b| |\xe4|\xb8");
+    expect_words("gpt-2", "\xed\xa0\x80", "\xed|\xa0|\x80");
+    expect_words("llama3", "  \xc3", "  |\xc3");
+}
+
+Test(pretok, unknown_is_named)
+{
+    tlpi_env env;
+    tlpi_pretok *p = NULL;
+    tlpi_pretok_rules rules;
+
+    CHECK_OK(tlpi_env_init(&env, NULL, NULL, NULL));
+    CHECK_FAILS(TLP_ENOTSUP,
+                tlpi_pretok_create(&p, &env, "f.gguf",
+                                   (tlpi_str){ "tekken", 6 }, &rules));
+    cr_assert(strstr(tlp_last_error(), "f.gguf") &&
+                  strstr(tlp_last_error(), "tekken"),
+              "%s", tlp_last_error());
+}
