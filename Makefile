@@ -87,6 +87,8 @@ LIB_CFLAGS = -Ilib $(DEP_CFLAGS)
 # Assertions, which end the process, are for debugging and sanitizers only.
 RELEASE_CFLAGS = $(if $(sanitize)$(call on,DEBUG),,-DNDEBUG)
 TLP_LDFLAGS = $(sanitize) -pthread
+# Criterion does not start under TSan; test/plain stands in for it.
+TEST_CFLAGS = $(if $(call on,TSAN),-Itest/plain)
 TLP_LIBS    = $(DEP_LIBS) -lm
 
 # clang leaves the sanitizers' symbols of a shared library undefined.
@@ -115,6 +117,7 @@ objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB_OBJ  := $(call objects,$(LIB_SRC))
 TOOL_OBJ := $(call objects,$(TOOL_SRC))
 SUPPORT_OBJ := $(call objects,$(SUPPORT_SRC))
+RUNNER      := $(if $(call on,TSAN),$(BUILD)/test/plain/runner.o)
 CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/%.o)
 TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
@@ -154,6 +157,7 @@ $(TOOL): $(TOOL_OBJ) $(STATIC)
 	    $(LDLIBS)
 
 $(BUILD)/lib/%.o $(BUILD)/test/%.o: private TLP_CFLAGS += $(LIB_CFLAGS)
+$(BUILD)/test/%.o: private TLP_CFLAGS += $(TEST_CFLAGS)
 $(BUILD)/lib/%.o: private TLP_CFLAGS += $(RELEASE_CFLAGS)
 $(BUILD)/lib/backend/%_avx2.o: private TLP_CFLAGS += $(AVX2_FLAGS)
 $(BUILD)/lib/backend/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS)
@@ -195,9 +199,9 @@ $(BUILD)/examples/%: examples/%.cc include/tlp.h $(SHARED)
 # ==== tests =================================================================
 # Each test/test_*.c is one Criterion program.
 
-$(BUILD)/test/%: $(BUILD)/test/%.o $(SUPPORT_OBJ) $(STATIC)
-	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion \
-	    $(TLP_LIBS) $(LDLIBS)
+$(BUILD)/test/%: $(BUILD)/test/%.o $(SUPPORT_OBJ) $(RUNNER) $(STATIC)
+	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ \
+	    $(if $(RUNNER),,-lcriterion) $(TLP_LIBS) $(LDLIBS)
 
 # These run the programs beside them.
 $(BUILD)/test/test_tool $(BUILD)/test/test_tool_run: | $(TOOL)
