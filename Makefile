@@ -67,11 +67,9 @@ DEP_CFLAGS = $(call once,DEP_CFLAGS,$(PKG_CONFIG) --cflags $(DEPS))
 DEP_LIBS   = $(or $(call once,DEP_LIBS,$(PKG_CONFIG) --libs $(DEPS)),$(missing_deps))
 
 sanitize := $(strip $(if $(call on,FUZZ),-fsanitize=fuzzer-no-link) \
-            $(if $(call on,FUZZ)$(call on,ASAN), \
-                -fsanitize=address -fsanitize=undefined) \
-            $(if $(call on,UBSAN),-fsanitize=undefined) \
+            $(if $(call on,FUZZ)$(call on,ASAN),-fsanitize=address) \
             $(if $(call on,FUZZ)$(call on,ASAN)$(call on,UBSAN), \
-                -fno-sanitize-recover=undefined) \
+                -fsanitize=undefined -fno-sanitize-recover=undefined) \
             $(if $(call on,TSAN),-fsanitize=thread))
 
 # No -ffast-math, no contraction and no -march: results must not depend on the
@@ -88,7 +86,7 @@ LIB_CFLAGS = -Ilib $(DEP_CFLAGS)
 RELEASE_CFLAGS = $(if $(sanitize)$(call on,DEBUG),,-DNDEBUG)
 TLP_LDFLAGS = $(sanitize) -pthread
 # Criterion does not start under TSan; test/plain stands in for it.
-TEST_CFLAGS = $(if $(call on,TSAN),-Itest/plain)
+TEST_CFLAGS = $(if $(call on,TSAN),-Itest/plain) -Itest
 TLP_LIBS    = $(DEP_LIBS) -lm
 
 # clang leaves the sanitizers' symbols of a shared library undefined.
