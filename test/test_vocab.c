@@ -8,6 +8,7 @@
 
 #include "model/vocab.h"
 #include "support/check.h"
+#include "support/mem.h"
 #include "support/vocab_file.h"
 
 static gw_file file;
@@ -270,4 +271,70 @@ Test(vocab, special_tokens_of_any_length_are_refused)
     gw_kv_strs(&file, "tokenizer.ggml.merges", ab_merge, 0);
     gw_kv_array(&file, "tokenizer.ggml.token_type", TLPI_GGUF_I32, 2, type, 8);
     expect_refused(TLP_EFORMAT, 0, "tokenizer.ggml.tokens[1]", "257 bytes");
+}
+
+/* ==== memory ============================================================= */
+
+/* Read the file and tokenize a text of long and short words. */
+static tlp_status use(const gw_bytes *bytes, const tlpi_env *hooked)
+{
+    static const char text[] = "ab ababababababababababababababababababababa";
+    tlp_status st;
+    tlpi_gguf *g = NULL;
+    tlpi_vocab *v = NULL;
+    tlpi_ids ids = { .env = hooked };
+
+    TLP_TRY(tlpi_gguf_open_memory(&g, hooked, bytes->data, bytes->n));
+    TLP_TRY(tlpi_vocab_create(&v, hooked, g, 0));
+    TLP_TRY(tlpi_vocab_tokenize(v, text, sizeof text - 1, 0, &ids));
+done:
+    tlpi_free(hooked, ids.data);
+    tlpi_vocab_free(v);
+    tlpi_gguf_close(g);
+    return st;
+}
+
+/* Without memory for machine code PCRE2 interprets its patterns: that one
+ * failure is none. */
+static void fail_each_allocation(void)
+{
+    gw_bytes bytes = gw_finish(&file);
+    long n = 0, n_refused = 0;
+
+    for (bool failed = true; failed;) {
+        mem m = { .fail_at = ++n };
+        tlp_allocator hooks = mem_hooks(&m);
+        tlpi_env hooked;
+        CHECK_OK(tlpi_env_init(&hooked, &hooks, NULL, NULL));
+        tlp_status st = use(&bytes, &hooked);
+        cr_assert(st == TLP_OK || st == TLP_ENOMEM, "allocation %ld: %s: %s", n,
+                  tlp_status_name(st), tlp_last_error());
+        cr_assert_eq(m.live, 0, "allocation %ld: %ld left", n, (long)m.live);
+        failed = m.failed != 0;
+        cr_assert(failed || st == TLP_OK);
+        n_refused += st != TLP_OK;
+    }
+    cr_assert_gt(n_refused, 10);
+    cr_assert_leq(n - 1 - n_refused, 2);
+    free(bytes.data);
+}
+
+Test(vocab, every_allocation_may_fail)
+{
+    const char *const merges[] = { "a b", "ab a" };
+    const char *const token[] = { "a", "b", "ab", "aba", "[T]" };
+    const int32_t type[] = { 1, 1, 1, 1, 4 };
+    const float score[] = { 0, 0, 1, 2, 0 };
+
+    for (int spm = 0; spm < 2; spm++) {
+        gw_free(&file);
+        gw_init(&file);
+        begin(spm ? "llama" : "gpt2", token, 5);
+        gw_kv_strs(&file, "tokenizer.ggml.merges", merges, 2);
+        gw_kv_array(&file, "tokenizer.ggml.token_type", TLPI_GGUF_I32, 5, type,
+                    sizeof type);
+        gw_kv_array(&file, "tokenizer.ggml.scores", TLPI_GGUF_F32, 5, score,
+                    sizeof score);
+        fail_each_allocation();
+    }
 }
