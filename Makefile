@@ -157,8 +157,11 @@ $(TOOL): $(TOOL_OBJ) $(STATIC)
 $(BUILD)/lib/%.o $(BUILD)/test/%.o: private TLP_CFLAGS += $(LIB_CFLAGS)
 $(BUILD)/test/%.o: private TLP_CFLAGS += $(TEST_CFLAGS)
 $(BUILD)/lib/%.o: private TLP_CFLAGS += $(RELEASE_CFLAGS)
-$(BUILD)/lib/backend/%_avx2.o: private TLP_CFLAGS += $(AVX2_FLAGS)
-$(BUILD)/lib/backend/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS)
+$(BUILD)/lib/backend/%_avx2.o: private TLP_CFLAGS += $(AVX2_FLAGS) $(no_probe)
+$(BUILD)/lib/backend/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS) \
+                                                       $(no_probe)
+# No parser reaches the kernels, and clang takes minutes to instrument them.
+no_probe = $(if $(call on,FUZZ),-fno-sanitize=all)
 
 compile_c = $(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 
