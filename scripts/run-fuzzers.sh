@@ -14,5 +14,6 @@ for program in "$@"; do
     [ -d "$kept" ] || kept=
     "$program" -max_total_time="${FUZZ_SECONDS:-60}" -rss_limit_mb=2048 \
         -timeout=10 -print_final_stats=1 -verbosity=0 \
-        -artifact_prefix="$found/" "$found" ${kept:+"$kept"}
+        -artifact_prefix="$found/" "$found" ${kept:+"$kept"} 2>&1 |
+        grep -av -e '^"' -e '^###### ' # its suggestions for a dictionary
 done
