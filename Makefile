@@ -64,7 +64,8 @@ DEPS := libpcre2-8 libutf8proc jansson hwloc
 once  = $(eval $(1) := $$(shell $(2)))$($(1))
 missing_deps = $(error $(DEPS) not found by $(PKG_CONFIG): try scripts/setup.sh)
 DEP_CFLAGS = $(call once,DEP_CFLAGS,$(PKG_CONFIG) --cflags $(DEPS))
-DEP_LIBS   = $(or $(call once,DEP_LIBS,$(PKG_CONFIG) --libs $(DEPS)),$(missing_deps))
+DEP_LIBS   = $(or $(call once,DEP_LIBS,$(PKG_CONFIG) --libs $(DEPS)),$(strip \
+             )$(missing_deps))
 
 sanitize := $(strip $(if $(call on,FUZZ),-fsanitize=fuzzer-no-link) \
             $(if $(call on,FUZZ)$(call on,ASAN),-fsanitize=address) \
@@ -274,7 +275,8 @@ compile_commands.json: FORCE ## for clangd and clang-tidy
 
 dist: ## source archive of the last commit
 	$(Q)mkdir -p $(BUILD)
-	$(Q)git archive --prefix=libtlp-$(VERSION)/ -o $(BUILD)/libtlp-$(VERSION).tar.gz HEAD
+	$(Q)git archive --prefix=libtlp-$(VERSION)/ \
+	    -o $(BUILD)/libtlp-$(VERSION).tar.gz HEAD
 
 # ==== install ===============================================================
 
@@ -325,8 +327,9 @@ clean: ## remove the build folder
 
 help: ## this text
 	@echo 'Targets:'
-	@sed -n 's/^\([a-z][a-z_.-]*\):.*## /\1: /p; s/^ .*install-man ## /install: /p' \
-	    Makefile | awk -F': ' '{ printf "  %-22s%s\n", $$1, $$2 }'
+	@sed -n -e 's/^\([a-z][a-z_.-]*\):.*## /\1: /p' \
+	    -e 's/^ .*install-man ## /install: /p' Makefile | \
+	    awk -F': ' '{ printf "  %-22s%s\n", $$1, $$2 }'
 	@echo 'Switches, NAME=1:'
 	@sed -n 's/^\([A-Z]*\) *?= 0 # /\1: /p' Makefile | \
 	    awk -F': ' '{ printf "  %-22s%s\n", $$1, $$2 }'

@@ -56,4 +56,4 @@ done
 echo
 table
 echo
-echo "tokens/s: decoding, median of 5; perplexity: ${text##*/}, lower is better."
+echo "tokens/s: decoding, median of 5.  Perplexity: on ${text##*/}, less is better."

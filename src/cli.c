@@ -77,12 +77,23 @@ double cli_now(void)
 
 /* ==== options ============================================================ */
 
+#define HELP_COLUMN 26
+
+/* In two columns; an option too long for its own has a line to itself. */
+static void print_option(const char *left, const char *help)
+{
+    if (strlen(left) > HELP_COLUMN)
+        printf("  %s\n  %*s  %s\n", left, HELP_COLUMN, "", help);
+    else
+        printf("  %-*s  %s\n", HELP_COLUMN, left, help);
+}
+
 static void print_help(const cli_option *table)
 {
     printf("usage: tlp %s %s\n%s.\n\n", current->name, current->args,
            current->summary);
     for (const cli_option *o = table; o->kind != CLI_END; o++) {
-        char left[64];
+        char left[80];
 
         if (o->kind == CLI_HEADING) {
             printf("\n%s\n", o->help);
@@ -91,9 +102,9 @@ static void print_help(const cli_option *table)
         snprintf(left, sizeof left, "%c%c%s --%s%s%s", o->letter ? '-' : ' ',
                  o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name,
                  o->arg ? " " : "", o->arg ? o->arg : "");
-        printf("  %-30s %s\n", left, o->help);
+        print_option(left, o->help);
     }
-    printf("  %-30s %s\n", "-h, --help", "this text");
+    print_option("-h, --help", "this text");
 }
 
 static const cli_option *find_long(const cli_option *table, const char *name,

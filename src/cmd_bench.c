@@ -288,7 +288,7 @@ int cmd_bench(int argc, char **argv)
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(b.e),
         { CLI_LIST, 0, "plan", &plans, "PLAN",
-          "layer plan to measure, may be repeated (serial)", 0, 0 },
+          "plan to measure; may be repeated (serial)", 0, 0 },
         { CLI_INT, 0, "prompt", &b.n_prompt, "N", "tokens to prefill (512)", 1,
           INT32_MAX / 4 },
         { CLI_INT, 0, "gen", &b.n_gen, "N", "tokens to decode (128)", 1,

@@ -30,7 +30,8 @@ fi
 
 soname=$(readelf -d "$library" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
 abi=$(sed -n 's/^#define TLP_ABI_VERSION \([0-9]*\).*/\1/p' include/tlp.h)
-[ "$soname" = "libtlp.so.$abi" ] || fail "soname $soname, libtlp.so.$abi expected"
+[ "$soname" = "libtlp.so.$abi" ] ||
+    fail "soname $soname, libtlp.so.$abi expected"
 if readelf -d "$library" | grep -E 'RPATH|RUNPATH'; then
     fail "has a run path"
 fi
