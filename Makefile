@@ -63,9 +63,12 @@ VERSION := $(call version,VERSION_MAJOR).$(call version,VERSION_MINOR).$(strip \
 DEPS := libpcre2-8 libutf8proc jansson hwloc
 once  = $(eval $(1) := $$(shell $(2)))$($(1))
 missing_deps = $(error $(DEPS) not found by $(PKG_CONFIG): try scripts/setup.sh)
-DEP_CFLAGS = $(call once,DEP_CFLAGS,$(PKG_CONFIG) --cflags $(DEPS))
-DEP_LIBS   = $(or $(call once,DEP_LIBS,$(PKG_CONFIG) --libs $(DEPS)),$(strip \
-             )$(missing_deps))
+DEP_FOUND  = $(or $(call once,DEP_FOUND,$(PKG_CONFIG) --exists $(DEPS) && \
+             echo yes),$(missing_deps))
+DEP_CFLAGS = $(if $(DEP_FOUND),$(call once,DEP_CFLAGS,$(PKG_CONFIG) --cflags \
+             $(DEPS)))
+DEP_LIBS   = $(if $(DEP_FOUND),$(call once,DEP_LIBS,$(PKG_CONFIG) --libs \
+             $(DEPS)))
 
 sanitize := $(strip $(if $(call on,FUZZ),-fsanitize=fuzzer-no-link) \
             $(if $(call on,FUZZ)$(call on,ASAN),-fsanitize=address) \
