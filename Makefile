@@ -209,7 +209,7 @@ $(BUILD)/test/%: $(BUILD)/test/%.o $(SUPPORT_OBJ) $(RUNNER) $(STATIC)
 	    $(if $(RUNNER),,-lcriterion) $(TLP_LIBS) $(LDLIBS)
 
 # These run the programs beside them.
-$(BUILD)/test/test_tool $(BUILD)/test/test_tool_run: | $(TOOL)
+$(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL)
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
 
 check: ## set up, fetch the model and run every test

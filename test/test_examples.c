@@ -7,14 +7,7 @@
 #include <string.h>
 
 #include "support/spawn.h"
-#include "support/tiny.h"
-
-static const char *model(void)
-{
-    tiny_spec spec = tiny_default();
-
-    return tiny_make(&spec);
-}
+#include "support/tool.h"
 
 static void expect_success(const spawned *s)
 {
@@ -24,10 +17,10 @@ static void expect_success(const spawned *s)
 
 Test(examples, generate)
 {
-    const char *m = model();
+    const char *m = tool_model();
     spawned s = SPAWN("examples/01_generate", m, "once", "12");
-    spawned tool = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "12", "-p",
-                         "once");
+    spawned tool =
+        SPAWN("tlp", "run", "-m", m, "--raw", "-n", "12", "-p", "once");
 
     expect_success(&s);
     cr_expect_str_eq(s.out, tool.out);
@@ -37,7 +30,7 @@ Test(examples, generate)
 
 Test(examples, stream_cancel)
 {
-    const char *m = model();
+    const char *m = tool_model();
     spawned s = SPAWN("examples/02_stream_cancel", m, "hello", "10");
 
     expect_success(&s);
@@ -47,7 +40,7 @@ Test(examples, stream_cancel)
 
 Test(examples, two_ranks)
 {
-    const char *m = model();
+    const char *m = tool_model();
     spawned s = SPAWN("examples/03_two_ranks", m, "once", "par:1-2,3-4");
 
     expect_success(&s);
@@ -58,7 +51,7 @@ Test(examples, two_ranks)
 
 Test(examples, from_cxx)
 {
-    const char *m = model();
+    const char *m = tool_model();
     spawned c = SPAWN("examples/01_generate", m, "once", "32");
     spawned s = SPAWN("examples/04_from_cxx", m, "once");
 
@@ -70,7 +63,7 @@ Test(examples, from_cxx)
 
 Test(examples, dlopen)
 {
-    const char *m = model();
+    const char *m = tool_model();
     char library[4096];
 
     snprintf(library, sizeof library, "%s/libtlp.so", spawn_build_dir());
@@ -90,10 +83,10 @@ Test(examples, dlopen)
 /* Usage and failures: a status, and a text on standard error alone. */
 Test(examples, failures)
 {
-    static const char *const programs[] = {
-        "examples/01_generate", "examples/02_stream_cancel",
-        "examples/03_two_ranks", "examples/04_from_cxx"
-    };
+    static const char *const programs[] = { "examples/01_generate",
+                                            "examples/02_stream_cancel",
+                                            "examples/03_two_ranks",
+                                            "examples/04_from_cxx" };
 
     for (size_t i = 0; i < 4; i++) {
         spawned s = SPAWN(programs[i]);

@@ -9,20 +9,8 @@
 
 #include "support/spawn.h"
 #include "support/tiny.h"
+#include "support/tool.h"
 #include "tlp.h"
-
-static const char *model(void)
-{
-    tiny_spec spec = tiny_default();
-
-    return tiny_make(&spec);
-}
-
-static void expect_status(const spawned *s, int status)
-{
-    cr_expect_eq(s->status, status, "status %d, %d expected; stderr: %s",
-                 s->status, status, s->err);
-}
 
 /* ==== what is printed ==================================================== */
 
@@ -50,8 +38,9 @@ static void expected_text(const char *m, const char *prompt, uint32_t flags,
     cr_assert_eq(tlp_model_open(&model_, m, NULL), TLP_OK);
     cr_assert_eq(tlp_plan_parse(&plan, model_, "serial"), TLP_OK);
     cr_assert_eq(tlp_session_create(&session, plan, NULL), TLP_OK);
-    cr_assert_eq(tlp_tokenize(model_, prompt, strlen(prompt), flags, ids, 256,
-                              &n), TLP_OK);
+    cr_assert_eq(
+        tlp_tokenize(model_, prompt, strlen(prompt), flags, ids, 256, &n),
+        TLP_OK);
     cr_assert_eq(tlp_session_prefill(session, ids, n), TLP_OK);
     cr_assert_eq(tlp_session_generate(session, NULL, &gen, NULL), TLP_OK);
     strcat(text, "\n");
@@ -62,7 +51,7 @@ static void expected_text(const char *m, const char *prompt, uint32_t flags,
 
 Test(tool_run, raw_prompt_from_three_places)
 {
-    const char *m = model(), *path = tiny_path("prompt.txt");
+    const char *m = tool_model(), *path = tiny_path("prompt.txt");
     char text[4096];
     FILE *f = fopen(path, "w");
 
@@ -78,7 +67,7 @@ Test(tool_run, raw_prompt_from_three_places)
     };
 
     for (int i = 0; i < 3; i++) {
-        expect_status(&s[i], 0);
+        tool_expect_status(&s[i], 0);
         cr_expect_str_eq(s[i].out, text);
         cr_expect_str_eq(s[i].err, "");
         spawn_free(&s[i]);
@@ -88,23 +77,25 @@ Test(tool_run, raw_prompt_from_three_places)
 /* The tiny model's template is ChatML, which tlp run uses by itself. */
 Test(tool_run, chat_by_default)
 {
-    const char *m = model();
+    const char *m = tool_model();
     char text[4096], with_system[4096];
 
-    expected_text(m, "<|im_start|>user\nhello<|im_end|>\n"
-                     "<|im_start|>assistant\n",
+    expected_text(m,
+                  "<|im_start|>user\nhello<|im_end|>\n"
+                  "<|im_start|>assistant\n",
                   TLP_TOKENIZE_SPECIAL, 9, text);
-    expected_text(m, "<|im_start|>system\nbe kind<|im_end|>\n"
-                     "<|im_start|>user\nhello<|im_end|>\n"
-                     "<|im_start|>assistant\n",
+    expected_text(m,
+                  "<|im_start|>system\nbe kind<|im_end|>\n"
+                  "<|im_start|>user\nhello<|im_end|>\n"
+                  "<|im_start|>assistant\n",
                   TLP_TOKENIZE_SPECIAL, 9, with_system);
 
     spawned s = SPAWN("tlp", "run", "-m", m, "-n", "9", "-p", "hello");
-    spawned t = SPAWN("tlp", "run", "-m", m, "-n", "9", "-p", "hello",
-                      "--chat", "-s", "be kind");
+    spawned t = SPAWN("tlp", "run", "-m", m, "-n", "9", "-p", "hello", "--chat",
+                      "-s", "be kind");
 
-    expect_status(&s, 0);
-    expect_status(&t, 0);
+    tool_expect_status(&s, 0);
+    tool_expect_status(&t, 0);
     cr_expect_str_eq(s.out, text);
     cr_expect_str_eq(t.out, with_system);
     spawn_free(&s);
@@ -113,7 +104,7 @@ Test(tool_run, chat_by_default)
 
 Test(tool_run, sampling_is_reproducible)
 {
-    const char *m = model();
+    const char *m = tool_model();
     spawned s[3] = {
         SPAWN("tlp", "run", "-m", m, "--raw", "-n", "40", "-p", "a", "--temp",
               "2", "--seed", "7"),
@@ -131,7 +122,7 @@ Test(tool_run, sampling_is_reproducible)
 
 Test(tool_run, stop_string)
 {
-    const char *m = model();
+    const char *m = tool_model();
     char text[4096];
 
     expected_text(m, "stop here", TLP_TOKENIZE_BOS, 30, text);
@@ -149,19 +140,19 @@ Test(tool_run, stop_string)
     spawned s = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "30", "-p",
                       "stop here", "--stop", stop);
 
-    expect_status(&s, 0);
+    tool_expect_status(&s, 0);
     cr_expect_str_eq(s.out, text);
     spawn_free(&s);
 }
 
 Test(tool_run, stats)
 {
-    const char *m = model();
-    spawned s = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "6", "-p", "abc",
-                      "--stats", "--ranks", "2", "--threads", "1", "--plan",
-                      "par:1-2,3-4");
+    const char *m = tool_model();
+    spawned s =
+        SPAWN("tlp", "run", "-m", m, "--raw", "-n", "6", "-p", "abc", "--stats",
+              "--ranks", "2", "--threads", "1", "--plan", "par:1-2,3-4");
 
-    expect_status(&s, 0);
+    tool_expect_status(&s, 0);
     cr_expect_not_null(strstr(s.err, "generated 6"), "%s", s.err);
     cr_expect_not_null(strstr(s.err, "4 all-reduces per token"), "%s", s.err);
     spawn_free(&s);
@@ -175,7 +166,7 @@ Test(tool_run, stats)
  */
 Test(tool_run, interactive)
 {
-    const char *m = model();
+    const char *m = tool_model();
     char first[4096], second[4096], prompt[8300];
     static const char opening[] = "<|im_start|>user\nhi<|im_end|>\n"
                                   "<|im_start|>assistant\n";
@@ -192,7 +183,7 @@ Test(tool_run, interactive)
     spawned s = SPAWN_INPUT("hi\nmore\n", "tlp", "run", "-m", m, "-i", "-n",
                             "5", "--compute", "f32");
 
-    expect_status(&s, 0);
+    tool_expect_status(&s, 0);
     cr_expect_str_eq(s.out, prompt);
     spawn_free(&s);
 }
@@ -201,13 +192,13 @@ Test(tool_run, interactive)
 
 Test(tool_run, interrupt)
 {
-    const char *m = model();
-    spawned s = spawn(&(spawn_options){ .signal = SIGINT, .after_ms = 1000 },
-                      (const char *const[]){ "tlp", "bench", "-m", m,
-                                             "--prompt", "64", "--repeat",
-                                             "10000", NULL });
+    const char *m = tool_model();
+    spawned s =
+        spawn(&(spawn_options){ .signal = SIGINT, .after_ms = 1000 },
+              (const char *const[]){ "tlp", "bench", "-m", m, "--prompt", "64",
+                                     "--repeat", "10000", NULL });
 
-    expect_status(&s, 130);
+    tool_expect_status(&s, 130);
     cr_expect_eq(s.n_out, 0);
     spawn_free(&s);
 }
@@ -223,12 +214,12 @@ Test(tool_run, real_model_answers)
 
     spawned s = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "4", "-p",
                       "The capital of France is");
-    spawned t = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "4", "-p",
-                      "The capital of France is", "--ranks", "2", "--threads",
-                      "1");
+    spawned t =
+        SPAWN("tlp", "run", "-m", m, "--raw", "-n", "4", "-p",
+              "The capital of France is", "--ranks", "2", "--threads", "1");
 
-    expect_status(&s, 0);
-    expect_status(&t, 0);
+    tool_expect_status(&s, 0);
+    tool_expect_status(&t, 0);
     cr_expect_not_null(strstr(s.out, "Paris"), "%s", s.out);
     cr_expect_not_null(strstr(t.out, "Paris"), "%s", t.out);
     spawn_free(&s);

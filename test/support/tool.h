@@ -1,0 +1,27 @@
+/*
+ * tool.h - what the tests of the command-line tool share.
+ */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include <stddef.h>
+
+#include "support/spawn.h"
+
+#define TOOL_N_VOCAB 288
+
+/* A fresh tiny model: 5 layers, TOOL_N_VOCAB tokens. */
+const char *tool_model(void);
+
+void tool_expect_status(const spawned *s, int status);
+
+/* One line on stderr that begins with `start`, and nothing on stdout. */
+void tool_expect_message(const spawned *s, const char *start);
+
+void tool_write_file(const char *path, const void *data, size_t n);
+char *tool_read_file(const char *path, size_t *n); /* free it */
+
+/* ids[i] = (37 i + 11) mod 256, little-endian int32. */
+void tool_write_ids(const char *path, int n);
+
+#endif

@@ -1,0 +1,280 @@
+/*
+ * test_tool_measure.c - tlp eval, bench and info: the numbers, and JSON with
+ * the keys that other programs read.
+ */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/spawn.h"
+#include "support/tiny.h"
+#include "support/tool.h"
+#include "tlp.h"
+
+static json_t *parse(const spawned *s)
+{
+    json_error_t error;
+    json_t *root = json_loadb(s->out, s->n_out, JSON_REJECT_DUPLICATES, &error);
+
+    cr_assert_not_null(root, "%s: %s", error.text, s->out);
+    return root;
+}
+
+/* Keys in the order of the text; jansson keeps the order of insertion. */
+static void expect_keys(json_t *object, const char *const *keys, size_t n)
+{
+    const char *key;
+    json_t *value;
+    size_t i = 0;
+
+    json_object_foreach(object, key, value)
+    {
+        cr_assert_lt(i, n, "extra key %s", key);
+        cr_expect_str_eq(key, keys[i]);
+        i++;
+    }
+    cr_expect_eq(i, n);
+}
+
+static double number(json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+
+    cr_assert(json_is_number(value), "%s is no number", key);
+    return json_number_value(value);
+}
+
+/* ==== eval =============================================================== */
+
+static const char *const eval_keys[] = {
+    "tokens",          "predictions",          "nll",    "ppl",
+    "effective_depth", "allreduces_per_token", "seconds"
+};
+
+/* -log p of each id of a window but the first, from the logits of a window. */
+static double window_nll(const char *m, const char *ids_path, int n)
+{
+    const char *out = tiny_path("window.f32");
+    size_t size, n_ids;
+    spawned s = SPAWN("tlp", "logits", "-m", m, "--tokens", ids_path,
+                      "--compute", "f32", "-o", out);
+    float *row = (float *)(void *)tool_read_file(out, &size);
+    unsigned char *ids = (unsigned char *)tool_read_file(ids_path, &n_ids);
+    double sum = 0;
+
+    cr_assert_eq(size, (size_t)n * TOOL_N_VOCAB * sizeof *row);
+    for (int t = 0; t + 1 < n; t++) {
+        double total = 0;
+
+        for (int v = 0; v < TOOL_N_VOCAB; v++)
+            total += exp((double)row[t * TOOL_N_VOCAB + v]);
+        sum += log(total) - (double)row[t * TOOL_N_VOCAB + ids[4 * (t + 1)]];
+    }
+    free(row);
+    free(ids);
+    spawn_free(&s);
+    return sum;
+}
+
+/* 20 tokens in windows of 8: 7 + 7 + 3 predictions, each window by itself. */
+Test(tool_measure, eval_json)
+{
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+    const char *part = tiny_path("part.i32");
+    double nll = 0;
+    size_t size;
+
+    tool_write_ids(ids, 20);
+
+    spawned s = SPAWN("tlp", "eval", "-m", m, "--tokens", ids, "--ctx", "8",
+                      "--compute", "f32", "--json");
+
+    tool_expect_status(&s, 0);
+
+    json_t *root = parse(&s);
+    char *all = tool_read_file(ids, &size);
+
+    for (size_t at = 0; at < 20; at += 8) {
+        size_t n = at + 8 <= 20 ? 8 : 4;
+
+        tool_write_file(part, all + 4 * at, 4 * n);
+        nll += window_nll(m, part, (int)n);
+    }
+    expect_keys(root, eval_keys, 7);
+    cr_expect_eq(number(root, "tokens"), 20);
+    cr_expect_eq(number(root, "predictions"), 17);
+    cr_expect_float_eq(number(root, "nll"), nll / 17, 1e-4);
+    cr_expect_float_eq(number(root, "ppl"), exp(nll / 17), 0.1);
+    cr_expect_eq(number(root, "effective_depth"), 5);
+    cr_expect_eq(number(root, "allreduces_per_token"), 0);
+    cr_expect_geq(number(root, "seconds"), 0);
+    json_decref(root);
+    free(all);
+    spawn_free(&s);
+}
+
+/* Two all-reduces for each of three serial layers, one for the pair. */
+Test(tool_measure, eval_of_a_plan_on_two_ranks)
+{
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+
+    tool_write_ids(ids, 17);
+
+    spawned s = SPAWN("tlp", "eval", "-m", m, "--tokens", ids, "--ctx", "8",
+                      "--plan", "par:1-2", "--ranks", "2", "--json");
+
+    tool_expect_status(&s, 0);
+
+    json_t *root = parse(&s);
+
+    cr_expect_eq(number(root, "predictions"), 14);
+    cr_expect_eq(number(root, "effective_depth"), 4);
+    cr_expect_eq(number(root, "allreduces_per_token"), 7);
+    json_decref(root);
+    spawn_free(&s);
+}
+
+Test(tool_measure, eval_text_and_max_tokens)
+{
+    const char *m = tool_model(), *text = tiny_path("text.txt");
+
+    tool_write_file(text, "zzqqxxjj zzqqxxjj", 17);
+
+    spawned s = SPAWN("tlp", "eval", "-m", m, "--text", text, "--max-tokens",
+                      "5", "--json");
+
+    tool_expect_status(&s, 0);
+
+    json_t *root = parse(&s);
+
+    cr_expect_eq(number(root, "tokens"), 5);
+    cr_expect_eq(number(root, "predictions"), 4);
+    json_decref(root);
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "eval", "-m", m, "--text", text);
+    tool_expect_status(&s, 0);
+    cr_expect_not_null(strstr(s.out, "perplexity"));
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "eval", "-m", m, "--text", text, "--max-tokens", "1");
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp eval: 1 tokens");
+    spawn_free(&s);
+}
+
+/* ==== bench, info ======================================================== */
+
+static const char *const bench_keys[] = {
+    "plan",   "effective_depth", "allreduces_per_token", "prefill",
+    "decode", "comm_seconds",    "decode_ratio",         "prefill_ratio"
+};
+
+static void check_contender(json_t *plan, json_t *first)
+{
+    static const char *const keys[] = { "median", "min", "max" };
+    static const char *const speeds[] = { "prefill", "decode" };
+
+    expect_keys(plan, bench_keys, 8);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *s = json_object_get(plan, speeds[i]);
+        json_t *base = json_object_get(first, speeds[i]);
+        char ratio[32];
+
+        expect_keys(s, keys, 3);
+        cr_expect_gt(number(s, "min"), 0);
+        cr_expect_leq(number(s, "min"), number(s, "median"));
+        cr_expect_leq(number(s, "median"), number(s, "max"));
+        snprintf(ratio, sizeof ratio, "%s_ratio", speeds[i]);
+        cr_expect_float_eq(number(plan, ratio),
+                           number(s, "median") / number(base, "median"), 1e-6);
+    }
+}
+
+/* A plan from a file whose name needs escaping, and is no UTF-8. */
+static const char *write_plan(const char *m)
+{
+    const char *path = tiny_path("a \"\\\n\xff plan.json");
+    tlp_model *model_ = NULL;
+    tlp_plan *plan = NULL;
+
+    cr_assert_eq(tlp_model_open(&model_, m, NULL), TLP_OK);
+    cr_assert_eq(tlp_plan_parse(&plan, model_, "asym:2-4"), TLP_OK);
+    cr_assert_eq(tlp_plan_save(plan, path), TLP_OK);
+    tlp_plan_free(plan);
+    tlp_model_free(model_);
+    return path;
+}
+
+Test(tool_measure, bench_json)
+{
+    const char *m = tool_model(), *file = write_plan(m);
+    spawned s = SPAWN("tlp", "bench", "-m", m, "--plan", "serial", "--plan",
+                      file, "--prompt", "9", "--gen", "5", "--repeat", "4",
+                      "--ranks", "2", "--threads", "1", "--json");
+
+    tool_expect_status(&s, 0);
+
+    json_t *root = parse(&s);
+    json_t *plans = json_object_get(root, "plans");
+
+    cr_assert_eq(json_array_size(plans), 2);
+    for (size_t i = 0; i < 2; i++)
+        check_contender(json_array_get(plans, i), json_array_get(plans, 0));
+
+    json_t *second = json_array_get(plans, 1);
+    const char *name = json_string_value(json_object_get(second, "plan"));
+
+    cr_expect_not_null(strstr(name, "a \"\\\n\xef\xbf\xbd plan.json"));
+    cr_expect_eq(number(second, "effective_depth"), 3);
+    cr_expect_eq(number(json_array_get(plans, 0), "allreduces_per_token"), 10);
+    json_decref(root);
+    spawn_free(&s);
+}
+
+Test(tool_measure, bench_table)
+{
+    const char *m = tool_model();
+    spawned s = SPAWN("tlp", "bench", "-m", m, "--prompt", "4", "--gen", "2",
+                      "--repeat", "1");
+
+    tool_expect_status(&s, 0);
+    cr_expect_not_null(strstr(s.out, "serial"));
+    cr_expect_not_null(strstr(s.out, "1.000"));
+    spawn_free(&s);
+}
+
+Test(tool_measure, info)
+{
+    const char *m = tool_model();
+    spawned s = SPAWN("tlp", "info", "-m", m, "--plan", "par:1-2,3-4",
+                      "--ranks", "2", "--meta", "--tensors", "--json");
+
+    tool_expect_status(&s, 0);
+
+    json_t *root = parse(&s);
+    json_t *facts = json_object_get(root, "model");
+    json_t *plan = json_object_get(root, "plan");
+
+    cr_expect_str_eq(json_string_value(json_object_get(facts, "arch")),
+                     "llama");
+    cr_expect_eq(number(facts, "n_layer"), 5);
+    cr_expect_eq(number(facts, "n_vocab"), TOOL_N_VOCAB);
+    cr_expect_eq(number(plan, "effective_depth"), 3);
+    cr_expect_eq(number(plan, "allreduces_per_token"), 4);
+    cr_expect_eq(json_array_size(json_object_get(plan, "stages")), 3);
+    cr_expect_eq((double)json_array_size(json_object_get(root, "tensors")),
+                 number(facts, "n_tensor"));
+    cr_expect_gt(json_object_size(json_object_get(root, "meta")), 10);
+    json_decref(root);
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "info", "-m", m, "--meta", "--tensors");
+    tool_expect_status(&s, 0);
+    cr_expect_not_null(strstr(s.out, "general.architecture = llama"));
+    cr_expect_not_null(strstr(s.out, "token_embd.weight"));
+    spawn_free(&s);
+}
