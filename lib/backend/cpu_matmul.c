@@ -83,14 +83,6 @@ static void add_input(struct job *job, const tlpi_weight *w, const float *x)
     job->s->input[job->n_input++] = (struct input){ x, w->n_col };
 }
 
-/* Tokens of the next tile: a power of two. */
-static int tile_of(int n_left, int tile)
-{
-    while (tile > n_left)
-        tile /= 2;
-    return tile;
-}
-
 /* Tiles of the chunk with index % n_part == part, of one input. */
 static void quantize(const struct worker *w, int input, int part, int n_part)
 {
@@ -101,7 +93,7 @@ static void quantize(const struct worker *w, int input, int part, int n_part)
     int index = input;
 
     for (int t = 0, T; t < w->n_tok; t += T, index++) {
-        T = tile_of(w->n_tok - t, w->mm->tile);
+        T = TLPI_MIN(w->n_tok - t, w->mm->tile);
         if (index % n_part != part)
             continue;
         for (int i = 0; i < T; i++)
@@ -131,7 +123,7 @@ static void sum_q8(struct worker *w, const tlpi_weight *weight, int64_t group,
     const tlpi_xq *xq = quantised(w, x, weight->n_col);
 
     for (int t = 0, T; t < w->n_tok; t += T) {
-        T = tile_of(w->n_tok - t, w->mm->tile);
+        T = TLPI_MIN(w->n_tok - t, w->mm->tile);
         w->mm->dot_q(weight, group, xq + t * n_block, T, sum + t * TLPI_GROUP);
     }
 }
@@ -147,7 +139,7 @@ static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
         int n = (int)TLPI_MIN(n_col - k, (int64_t)TLPI_SUPER);
         tlpi_panel p = w->mm->panel(weight, group, k, n, w->panel);
         for (int t = 0, T; t < w->n_tok; t += T) {
-            T = tile_of(w->n_tok - t, w->mm->tile);
+            T = TLPI_MIN(w->n_tok - t, w->mm->tile);
             w->mm->dot_f(p, n, x + (w->t0 + t) * n_col + k, n_col, T,
                          sum + t * TLPI_GROUP);
         }

@@ -119,7 +119,7 @@ typedef struct tlpi_panel {
     const void *data;
 } tlpi_panel;
 
-/* T is 1, 2, 4 ... tile; sum is [T][16]. */
+/* T is 1 ... tile; sum is [T][16]. */
 typedef struct tlpi_cpu_mm {
     const char *isa;
     bool packed; /* weights are packed, else rows as in the file */

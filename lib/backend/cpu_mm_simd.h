@@ -166,9 +166,11 @@ ALWAYS_INLINE void dot_part(tlpi_dtype type, int part, const uint8_t *p,
         vi level[8], isum[TLPI_MAX_TILE];
         if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0)
             p = load_super(s, p, part, &v);
-        UNROLL
-        for (int i = 0; T == TILE && i < block_bytes; i += 64)
-            __builtin_prefetch(p + i + AHEAD);
+        if (2 * T > TILE) {
+            UNROLL
+            for (int i = 0; i < block_bytes; i += 64)
+                __builtin_prefetch(p + i + AHEAD);
+        }
         load_levels(s, p, part, level);
         load_scales(s, p, part, &v);
         block_sums(s, level, &v, x, T, isum);
@@ -194,17 +196,25 @@ ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
         dot_part(type, part, p, n_block, x, T, sum);
 }
 
-/* tile(args, T as a constant, sum) */
+/* tile(args, T as a constant, sum) for T = 1 ... TILE, which is 4 or 8 */
 #define BY_TILE(T, tile, sum, ...)                                             \
     do {                                                                       \
-        if ((T) == 1)                                                          \
-            tile(__VA_ARGS__, 1, sum);                                         \
+        if (TILE == 8 && (T) == 8)                                             \
+            tile(__VA_ARGS__, 8, sum);                                         \
+        else if (TILE == 8 && (T) == 7)                                        \
+            tile(__VA_ARGS__, 7, sum);                                         \
+        else if (TILE == 8 && (T) == 6)                                        \
+            tile(__VA_ARGS__, 6, sum);                                         \
+        else if (TILE == 8 && (T) == 5)                                        \
+            tile(__VA_ARGS__, 5, sum);                                         \
+        else if ((T) == 4)                                                     \
+            tile(__VA_ARGS__, 4, sum);                                         \
+        else if ((T) == 3)                                                     \
+            tile(__VA_ARGS__, 3, sum);                                         \
         else if ((T) == 2)                                                     \
             tile(__VA_ARGS__, 2, sum);                                         \
-        else if ((T) < TILE)                                                   \
-            tile(__VA_ARGS__, 4, sum);                                         \
         else                                                                   \
-            tile(__VA_ARGS__, TILE, sum);                                      \
+            tile(__VA_ARGS__, 1, sum);                                         \
     } while (0)
 
 #define X(type)                                                                \
@@ -331,7 +341,7 @@ ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
         for (int i = 0; i < T * PARTS; i++)
             acc[i] = vf_set1(0.0f);
         for (int k = k0; k < k1; k++) {
-            if (T >= 4)
+            if (T >= 3)
                 __builtin_prefetch(p + (type == TLPI_F32 ? 64 : 32) * k +
                                    AHEAD);
             UNROLL
