@@ -28,8 +28,8 @@ static int count_progress(double done, void *user_data)
     meter *m = user_data;
 
     m->calls++;
-    m->backwards |= done < m->last || done > 1 ||
-                    !pthread_equal(m->thread, pthread_self());
+    m->backwards |=
+        done < m->last || done > 1 || !pthread_equal(m->thread, pthread_self());
     m->last = done;
     return m->calls == m->cancel_at;
 }
@@ -39,8 +39,7 @@ static meter meter_at(int cancel_at)
     return (meter){ .cancel_at = cancel_at, .thread = pthread_self() };
 }
 
-static tlp_status open_with(tlp_model **out, const char *path, meter *p,
-                            mem *m)
+static tlp_status open_with(tlp_model **out, const char *path, meter *p, mem *m)
 {
     tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
 
@@ -59,8 +58,8 @@ Test(cancel, model_open)
     tlp_model *model = NULL;
 
     CHECK_OK(open_with(&model, path, &p, &m));
-    cr_assert(p.calls > 0 && !p.backwards && p.last == 1.0,
-              "%d calls up to %g", p.calls, p.last);
+    cr_assert(p.calls > 0 && !p.backwards && p.last == 1.0, "%d calls up to %g",
+              p.calls, p.last);
     tlp_model_free(model);
     for (int n = 1, all = p.calls; n <= all; n++) {
         p = meter_at(n);
@@ -149,8 +148,7 @@ Test(cancel, abort_before_a_call)
                          tlp_status_name(st));
             cr_assert_eq(tlp_session_pos(r.session, 0), 8);
             cr_assert_eq(tlp_session_n_logits(r.session), 0);
-            CHECK_FAILS(TLP_ESTATE,
-                        tlp_session_sample(r.session, 0, s, &id));
+            CHECK_FAILS(TLP_ESTATE, tlp_session_sample(r.session, 0, s, &id));
             float *got = rig_eval(&r, 0, ids + 8, 8);
             cr_assert(rig_diff_f(got, want + 8 * r.n_vocab, 8 * r.n_vocab) <
                       1e-4);
@@ -172,7 +170,7 @@ Test(cancel, abort_before_a_call)
 
 typedef struct aborter {
     tlp_session *s;
-    _Atomic int go;  /* number of the round; -1 ends the thread */
+    _Atomic int go; /* number of the round; -1 ends the thread */
     _Atomic int done;
     unsigned seed;
 } aborter;
@@ -241,8 +239,8 @@ static void abort_at_random(int ranks, int rounds)
             continue;
         CHECK_OK(tlp_session_rewind(r.session, 0, head));
         float *got = rig_eval(&r, 0, ids + head, N_TOKEN - head);
-        cr_assert_eq(memcmp(got, want, (size_t)(N_TOKEN - head) * r.n_vocab *
-                                           sizeof *got),
+        cr_assert_eq(memcmp(got, want,
+                            (size_t)(N_TOKEN - head) * r.n_vocab * sizeof *got),
                      0, "round %d: other bits", i);
         free(got);
     }

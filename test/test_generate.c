@@ -26,9 +26,11 @@ typedef struct sink {
 /* Bytes of the UTF-8 character at s, 0 if malformed. */
 static size_t character(const unsigned char *s)
 {
-    size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-             : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-             : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+    size_t n = s[0] < 0x80                   ? 1
+               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+               : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                             : 0;
 
     for (size_t i = 1; i < n; i++)
         if ((s[i] & 0xc0) != 0x80)
@@ -169,8 +171,7 @@ Test(generate, greedy_goes_on)
     o.n_predict = 24;
     tlp_generate_result all = run(&b, NULL, &whole, o);
     cr_assert_eq(all.n_generated, 24);
-    cr_assert_eq(tlp_session_pos(a.session, 0),
-                 tlp_session_pos(b.session, 0));
+    cr_assert_eq(tlp_session_pos(a.session, 0), tlp_session_pos(b.session, 0));
     for (int i = 0; i < 2; i++) /* both stand before their last token */
         CHECK_OK(tlp_session_decode((i ? a : b).session, all.last_token));
     float *x = rig_logits(&a, NULL), *y = rig_logits(&b, NULL);
@@ -203,7 +204,8 @@ Test(generate, end_token)
     cr_assert_eq(out.calls, 0); /* control tokens have no text */
     CHECK_OK(tlp_session_decode(r.session, res.last_token));
     res = run(&r, s, &out,
-              (tlp_generate_options){ .n_predict = 2, .ignore_end = 1,
+              (tlp_generate_options){ .n_predict = 2,
+                                      .ignore_end = 1,
                                       .flags = TLP_DETOKENIZE_SPECIAL });
     cr_assert_str_eq(out.text, "<|im_end|><|im_end|>");
     tlp_sampler_free(s);
@@ -280,9 +282,9 @@ Test(generate, stop_strings_across_tokens)
             rig_tokens(last, 6, N_VOCAB, 3);
             CHECK_OK(tlp_session_decode(r.session, last[5]));
             tlp_generate_result res =
-                run(&r, s, &out, (tlp_generate_options){ .n_predict = 30,
-                                                         .stop = stop,
-                                                         .n_stop = 2 });
+                run(&r, s, &out,
+                    (tlp_generate_options){
+                        .n_predict = 30, .stop = stop, .n_stop = 2 });
             cr_assert_eq(res.stop_reason, TLP_STOP_STRING, "\"%s\" in \"%s\"",
                          piece, full);
             cr_assert_eq(out.n, cut_at(full, stop, 2), "\"%s\": \"%s\"", piece,
@@ -322,8 +324,8 @@ Test(generate, text_is_utf8)
     o.seed = 2;
     CHECK_OK(tlp_sampler_create(&s, r.model, &o));
     tlp_generate_result res =
-        run(&r, s, &out, (tlp_generate_options){ .n_predict = 190,
-                                                 .ignore_end = 1 });
+        run(&r, s, &out,
+            (tlp_generate_options){ .n_predict = 190, .ignore_end = 1 });
     cr_assert_eq(res.n_generated, 190);
     cr_assert_gt(out.n, 190, "mostly U+FFFD is expected: %zu bytes", out.n);
     tlp_sampler_free(s);
@@ -338,8 +340,7 @@ Test(generate, refusals)
     rig r = rig_open(tiny_make(&spec), "serial", NULL);
     const char *none[1] = { NULL };
 
-    CHECK_FAILS(TLP_ESTATE,
-                tlp_session_generate(r.session, NULL, NULL, &res));
+    CHECK_FAILS(TLP_ESTATE, tlp_session_generate(r.session, NULL, NULL, &res));
     CHECK_OK(tlp_session_decode(r.session, 1));
     o.n_predict = -1;
     CHECK_FAILS(TLP_EINVAL, tlp_session_generate(r.session, NULL, &o, &res));

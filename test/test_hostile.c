@@ -153,8 +153,8 @@ static void use(tlp_model *model, int n_rank)
                      64, &n) == TLP_OK)
         CHECK_OK(tlp_detokenize(model, ids, n, TLP_DETOKENIZE_SPECIAL, buf,
                                 sizeof buf, &len));
-    CHECK_OK(tlp_plan_parse(&plan, model, info.n_layer > 1 ? "par:0-1"
-                                                           : "serial"));
+    CHECK_OK(
+        tlp_plan_parse(&plan, model, info.n_layer > 1 ? "par:0-1" : "serial"));
     use_session(plan, n_rank, info.n_vocab);
     tlp_plan_free(plan);
 }
@@ -210,11 +210,20 @@ static void poke(FILE *f, size_t at, const void *p, size_t n)
 
 static void flips(uint64_t seed, int rounds)
 {
-    static const uint64_t values[] = {
-        0, 1, 2, 0x7f, 0xff, 0x7fffffff, 0x80000000, 0xffffffff,
-        0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff,
-        0x7fc00000, /* NaN */ 0x4000000000000000, 0x2000000000000001
-    };
+    static const uint64_t values[] = { 0,
+                                       1,
+                                       2,
+                                       0x7f,
+                                       0xff,
+                                       0x7fffffff,
+                                       0x80000000,
+                                       0xffffffff,
+                                       0x7fffffffffffffff,
+                                       0x8000000000000000,
+                                       0xffffffffffffffff,
+                                       0x7fc00000,
+                                       /* NaN */ 0x4000000000000000,
+                                       0x2000000000000001 };
     tiny_spec spec = small_spec();
     image im = image_of(&spec);
     uint64_t x = seed;
@@ -238,8 +247,14 @@ static void flips(uint64_t seed, int rounds)
     free(im.data);
 }
 
-Test(hostile, random_damage_1) { flips(1, 4000 / CHECK_SLOWDOWN); }
-Test(hostile, random_damage_2) { flips(2, 4000 / CHECK_SLOWDOWN); }
+Test(hostile, random_damage_1)
+{
+    flips(1, 4000 / CHECK_SLOWDOWN);
+}
+Test(hostile, random_damage_2)
+{
+    flips(2, 4000 / CHECK_SLOWDOWN);
+}
 
 /* Weights full of NaN, infinities and denormals are still only numbers. */
 Test(hostile, weights_of_any_bits)
@@ -270,10 +285,10 @@ typedef struct lie {
     const char *named; /* must be in the text; NULL: the name */
 } lie;
 
-#define VALUE 4              /* behind a key: type */
-#define LENGTH (4 + 4)       /* of an array: type, element type */
-#define NE(i) (4 + 8 * (i))  /* behind a tensor's name: n_dim, sizes */
-#define TYPE2 (4 + 16)       /* of a matrix */
+#define VALUE 4             /* behind a key: type */
+#define LENGTH (4 + 4)      /* of an array: type, element type */
+#define NE(i) (4 + 8 * (i)) /* behind a tensor's name: n_dim, sizes */
+#define TYPE2 (4 + 16)      /* of a matrix */
 #define OFFSET2 (4 + 16 + 4)
 #define HUGE_COUNT 0x1fffffffffffffff
 #define NAN32 0x7fc00000
@@ -368,8 +383,9 @@ Test(hostile, lies)
 /* Counts in the first 24 bytes: magic, version, tensors, keys. */
 Test(hostile, lying_counts)
 {
-    static const uint64_t counts[] = { 0, 1, 0xffff, 0xffffffff, HUGE_COUNT,
-                                       0xffffffffffffffff };
+    static const uint64_t counts[] = { 0,          1,
+                                       0xffff,     0xffffffff,
+                                       HUGE_COUNT, 0xffffffffffffffff };
     tiny_spec spec = small_spec();
     image im = image_of(&spec);
     mem m;
@@ -404,8 +420,8 @@ Test(hostile, names_twice)
         image im = image_of(&spec);
         size_t n = strlen(pairs[i].name);
 
-        memcpy(im.data + after_string(&im, pairs[i].name) - n,
-               pairs[i].becomes, n);
+        memcpy(im.data + after_string(&im, pairs[i].name) - n, pairs[i].becomes,
+               n);
         expect_refusal(&im, TLP_EFORMAT,
                        i == 2 ? pairs[i].name : pairs[i].becomes, i);
         free(im.data);

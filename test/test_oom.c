@@ -96,8 +96,8 @@ static void use(tlp_model *model, tlp_session *s, mem *m)
     go.text = keep_going;
     for (int i = 0; i < 2 && !TRY(tlp_session_prefill(s, ids, 5)); i++)
         cr_assert_eq(tlp_session_pos(s, 0), 0);
-    if (tlp_session_n_logits(s) && TRY(tlp_sampler_create(&sampler, model,
-                                                          &so))) {
+    if (tlp_session_n_logits(s) &&
+        TRY(tlp_sampler_create(&sampler, model, &so))) {
         (void)TRY(tlp_session_logits(s, 0, &row));
         (void)TRY(tlp_session_sample(s, 0, sampler, &id));
         (void)TRY(tlp_session_generate(s, sampler, &go, NULL));

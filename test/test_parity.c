@@ -17,12 +17,12 @@
 #define N_TOKEN 13
 
 /*
- * The logits of these models reach about LOGIT_SCALE.  Sums of a few hundred
- * f32 products through a handful of layers lose some ten units in the last
- * place of such values: 1e-4 is an order of magnitude above what is seen and
- * two below what any wrong norm, head or position would do.
+ * The logits of these models reach about 4, where f32 has steps of 5e-7.  The
+ * sums of a few hundred products in a handful of layers leave them up to 4e-6
+ * off; the bound is well above that, and three orders of magnitude below what
+ * a wrong norm, head or position does (plans_differ).
  */
-#define TOLERANCE 1e-4
+#define TOLERANCE 3e-5
 
 typedef struct plan_case {
     const char *plan;   /* for the library's parser */
@@ -61,7 +61,7 @@ static const char *const archs[] = { "llama", "qwen2", "qwen3" };
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 static const tlpi_dtype types[] = {
-    TLPI_F32, TLPI_F16, TLPI_BF16, TLPI_Q8_0, TLPI_Q4_0, TLPI_Q4_1,
+    TLPI_F32,  TLPI_F16,  TLPI_BF16, TLPI_Q8_0, TLPI_Q4_0, TLPI_Q4_1,
     TLPI_Q5_0, TLPI_Q5_1, TLPI_Q4_K, TLPI_Q5_K, TLPI_Q6_K,
 };
 
@@ -216,9 +216,18 @@ static void all_plans(const char *arch)
     ref_close(s.ref);
 }
 
-Test(parity, llama) { all_plans("llama"); }
-Test(parity, qwen2) { all_plans("qwen2"); }
-Test(parity, qwen3) { all_plans("qwen3"); }
+Test(parity, llama)
+{
+    all_plans("llama");
+}
+Test(parity, qwen2)
+{
+    all_plans("qwen2");
+}
+Test(parity, qwen3)
+{
+    all_plans("qwen3");
+}
 
 /* Every plan must differ from every other: else the table above proves less
  * than it seems to. */
@@ -235,7 +244,7 @@ Test(parity, plans_differ)
 
             for (size_t i = 0; i < s.n; i++)
                 best = fmax(best, fabs(want[b][i] - want[c][i]));
-            cr_assert(best > 100 * TOLERANCE, "%s and %s: only %g apart",
+            cr_assert(best > 1000 * TOLERANCE, "%s and %s: only %g apart",
                       plans[b].plan, plans[c].plan, best);
         }
     }
@@ -335,6 +344,12 @@ static void expect_type(const char *path, const char *type)
     tlp_model_free(m);
 }
 
+/* Sanitizers take the time of all four: one for each type then. */
+static bool left_out(int type, int plan)
+{
+    return CHECK_SLOWDOWN > 1 && plan != type % COUNT(main_plans);
+}
+
 /* Every type with every instruction set, on one and more ranks. */
 static void types_from(int begin, int end)
 {
@@ -345,6 +360,8 @@ static void types_from(int begin, int end)
 
         expect_type(s.path, name);
         for (int c = 0; c < COUNT(main_plans); c++) {
+            if (left_out(i, c))
+                continue;
             double *want = expected(&s, &main_plans[c]);
 
             for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AVX512; isa++) {
@@ -360,9 +377,18 @@ static void types_from(int begin, int end)
     }
 }
 
-Test(parity, types_float) { types_from(0, 3); }
-Test(parity, types_old_quants) { types_from(3, 8); }
-Test(parity, types_k_quants) { types_from(8, COUNT(types)); }
+Test(parity, types_float)
+{
+    types_from(0, 3);
+}
+Test(parity, types_old_quants)
+{
+    types_from(3, 8);
+}
+Test(parity, types_k_quants)
+{
+    types_from(8, COUNT(types));
+}
 
 Test(parity, foreign_instruction_set_is_refused)
 {
@@ -381,8 +407,9 @@ Test(parity, foreign_instruction_set_is_refused)
 /*
  * Default compute rounds activations to 8 bits, whose step is 1/127 of a
  * block's largest value: about half a percent of noise on each input, which
- * sums of random signs keep at that.  Measured over whole rows it stays below
- * 3 percent; a kernel that mistakes a scale, minimum or nibble is off by more.
+ * sums of random signs keep at that.  Over three layers it grows to 2 percent
+ * of the logits; a kernel that mistakes a scale, minimum or nibble is off by
+ * more.
  */
 Test(parity, default_compute_is_close)
 {
@@ -391,6 +418,8 @@ Test(parity, default_compute_is_close)
         subject s = subject_open(&spec);
 
         for (int c = 0; c < COUNT(main_plans); c++) {
+            if (left_out(i, c))
+                continue;
             double *want = expected(&s, &main_plans[c]), noise = 0, power = 0;
 
             for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AVX512; isa++) {
@@ -400,11 +429,11 @@ Test(parity, default_compute_is_close)
                 o.isa = isa;
                 if (!rig_has_isa(isa))
                     continue;
-                float *got = rig_run(s.path, main_plans[c].plan, &o, s.ids,
-                                     N_TOKEN);
+                float *got =
+                    rig_run(s.path, main_plans[c].plan, &o, s.ids, N_TOKEN);
                 for (size_t j = 0; j < s.n; j++) {
-                    noise += ((double)got[j] - want[j]) *
-                             ((double)got[j] - want[j]);
+                    noise +=
+                        ((double)got[j] - want[j]) * ((double)got[j] - want[j]);
                     power += want[j] * want[j];
                 }
                 cr_assert(sqrt(noise / power) < 0.03, "%s, %s, %s: noise %g",

@@ -111,8 +111,14 @@ static void perplexities(int n_rank)
     }
 }
 
-Test(real, perplexity_on_one_rank) { perplexities(1); }
-Test(real, perplexity_on_two_ranks) { perplexities(2); }
+Test(real, perplexity_on_one_rank)
+{
+    perplexities(1);
+}
+Test(real, perplexity_on_two_ranks)
+{
+    perplexities(2);
+}
 
 /* With f32 activations only rounding is left between us and the oracle. */
 Test(real, perplexity_in_f32)
@@ -175,6 +181,7 @@ Test(real, answers_sensibly)
         const char *text = i ? quick.text : one.text;
 
         cr_assert(strstr(text, "Red") && strstr(text, "Blue") &&
-                      strstr(text, "Yellow"), "\"%s\"", text);
+                      strstr(text, "Yellow"),
+                  "\"%s\"", text);
     }
 }

@@ -31,8 +31,14 @@ static void prefill(int n_rank)
         logits[i] = (double)row[i];
 }
 
-static void open_rig(void) { prefill(1); }
-static void close_rig(void) { rig_close(&r); }
+static void open_rig(void)
+{
+    prefill(1);
+}
+static void close_rig(void)
+{
+    rig_close(&r);
+}
 
 TestSuite(sampler, .init = open_rig, .fini = close_rig, .timeout = 120);
 
@@ -128,7 +134,9 @@ static const tlp_sampler_options cases[] = {
     { .temperature = 0.8f, .top_k = 50, .top_p = 0.8f, .min_p = 0.2f },
     { .temperature = 3, .top_k = 12, .top_p = 0.9f },
     { .temperature = 1, .bias = some_bias, .n_bias = COUNT(some_bias) },
-    { .temperature = 1, .top_k = 9, .bias = some_bias,
+    { .temperature = 1,
+      .top_k = 9,
+      .bias = some_bias,
       .n_bias = COUNT(some_bias) },
 };
 
@@ -194,8 +202,9 @@ static void expect_distribution(const tlp_sampler_options *o, int n_draw)
     }
     cr_assert(chi <= cells + 5 * sqrt(2.0 * cells) + 1e-9,
               "temperature %g, top_k %d, top_p %g, min_p %g: chi-square %g "
-              "over %d cells", (double)o->temperature, o->top_k,
-              (double)o->top_p, (double)o->min_p, chi, cells);
+              "over %d cells",
+              (double)o->temperature, o->top_k, (double)o->top_p,
+              (double)o->min_p, chi, cells);
 }
 
 Test(sampler, distributions)
@@ -430,14 +439,22 @@ Test(sampler, options_are_checked)
 {
     tlp_logit_bias nan_bias = { 3, NAN }, outside = { N_VOCAB, 1 };
     const tlp_sampler_options bad[] = {
-        { .temperature = -1 },         { .temperature = NAN },
-        { .top_k = -1 },               { .top_p = 1.5f },
-        { .top_p = -0.1f },            { .top_p = NAN },
-        { .min_p = 2 },                { .min_p = NAN },
-        { .repeat_penalty = -1 },      { .repeat_penalty = NAN },
-        { .frequency_penalty = NAN },  { .presence_penalty = INFINITY },
-        { .penalty_last_n = -1 },      { .penalty_last_n = INT32_MAX },
-        { .n_bias = 1 },               { .bias = &nan_bias, .n_bias = 1 },
+        { .temperature = -1 },
+        { .temperature = NAN },
+        { .top_k = -1 },
+        { .top_p = 1.5f },
+        { .top_p = -0.1f },
+        { .top_p = NAN },
+        { .min_p = 2 },
+        { .min_p = NAN },
+        { .repeat_penalty = -1 },
+        { .repeat_penalty = NAN },
+        { .frequency_penalty = NAN },
+        { .presence_penalty = INFINITY },
+        { .penalty_last_n = -1 },
+        { .penalty_last_n = INT32_MAX },
+        { .n_bias = 1 },
+        { .bias = &nan_bias, .n_bias = 1 },
         { .bias = &outside, .n_bias = 1 },
     };
 

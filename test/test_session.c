@@ -35,16 +35,11 @@ static const struct {
     const char *plan;
     int depth, allreduces, sends;
 } costs[] = {
-    { "serial", 5, 10, 0 },
-    { "lp:1-2", 4, 8, 0 },
-    { "lp:0-1,2-3", 3, 6, 0 },
-    { "par:1-2", 4, 7, 0 },
-    { "par:0-1,2-3", 3, 4, 0 },
-    { "asym:1-2", 4, 7, 1 },
-    { "asym:0-1,3-4", 3, 4, 2 },
-    { "lp-code:1-2", 4, 8, 0 },
-    { "merge:1-2", 4, 8, 0 },
-    { "drop:1,2", 3, 6, 0 },
+    { "serial", 5, 10, 0 },      { "lp:1-2", 4, 8, 0 },
+    { "lp:0-1,2-3", 3, 6, 0 },   { "par:1-2", 4, 7, 0 },
+    { "par:0-1,2-3", 3, 4, 0 },  { "asym:1-2", 4, 7, 1 },
+    { "asym:0-1,3-4", 3, 4, 2 }, { "lp-code:1-2", 4, 8, 0 },
+    { "merge:1-2", 4, 8, 0 },    { "drop:1,2", 3, 6, 0 },
 };
 
 Test(session, allreduces_of_two_ranks)
@@ -61,11 +56,11 @@ Test(session, allreduces_of_two_ranks)
         CHECK_OK(tlp_plan_get_cost(r.plan, 2, &cost));
         cr_assert_eq(cost.effective_depth, costs[i].depth, "%s: depth %d",
                      costs[i].plan, cost.effective_depth);
-        cr_assert_eq(cost.allreduces, costs[i].allreduces,
-                     "%s: %d all-reduces", costs[i].plan, cost.allreduces);
+        cr_assert_eq(cost.allreduces, costs[i].allreduces, "%s: %d all-reduces",
+                     costs[i].plan, cost.allreduces);
         cr_assert_eq(cost.inner_allreduces, 0);
-        cr_assert_eq(cost.sends, costs[i].sends, "%s: %d sends",
-                     costs[i].plan, cost.sends);
+        cr_assert_eq(cost.sends, costs[i].sends, "%s: %d sends", costs[i].plan,
+                     cost.sends);
 
         rig_tokens(ids, 16, r.n_vocab, 1);
         CHECK_OK(tlp_session_prefill(r.session, ids, 10));
@@ -136,11 +131,10 @@ Test(session, counts_tokens)
     cr_assert_eq(s.n_thread, 2);
     cr_assert_eq(s.allreduces, 0);
     cr_assert(s.seconds > 0 && s.kv_bytes > 0 && s.buffer_bytes > 0);
-    cr_assert_str_eq(s.isa, rig_isa_name(rig_has_isa(TLP_ISA_AVX512)
-                                             ? TLP_ISA_AVX512
-                                         : rig_has_isa(TLP_ISA_AVX2)
-                                             ? TLP_ISA_AVX2
-                                             : TLP_ISA_SCALAR));
+    cr_assert_str_eq(
+        s.isa, rig_isa_name(rig_has_isa(TLP_ISA_AVX512) ? TLP_ISA_AVX512
+                            : rig_has_isa(TLP_ISA_AVX2) ? TLP_ISA_AVX2
+                                                        : TLP_ISA_SCALAR));
     CHECK_OK(tlp_session_decode(r.session, ids[0]));
     tlp_batch b = { sizeof b, 3, ids, seqs, NULL };
     CHECK_OK(tlp_session_eval(r.session, &b)); /* one for each sequence */
@@ -214,8 +208,8 @@ Test(session, wanted_rows_come_in_batch_order)
             cr_assert_eq(n, i == 2 ? 0 : 2, "case %d: %zu rows", i, n);
             for (size_t j = 0; j < n; j++) {
                 CHECK_OK(tlp_session_logits(r.session, j, &row));
-                double d = rig_diff_f(row, full + (size_t)picked[i][j] *
-                                                      r.n_vocab, r.n_vocab);
+                double d = rig_diff_f(
+                    row, full + (size_t)picked[i][j] * r.n_vocab, r.n_vocab);
                 cr_assert(d < 1e-5, "case %d, row %zu: off by %g", i, j, d);
             }
             if (n)
@@ -328,8 +322,8 @@ static void expect_unchanged(rig *r, const snapshot *s)
     snapshot now = take(r);
 
     cr_assert_eq(now.n_row, s->n_row);
-    cr_assert_eq(memcmp(now.rows, s->rows,
-                        s->n_row * r->n_vocab * sizeof *s->rows), 0);
+    cr_assert_eq(
+        memcmp(now.rows, s->rows, s->n_row * r->n_vocab * sizeof *s->rows), 0);
     cr_assert_eq(now.pos[0], s->pos[0]);
     cr_assert_eq(now.pos[1], s->pos[1]);
     cr_assert_eq(now.n_step, s->n_step);
@@ -400,8 +394,14 @@ static void refused(int ranks)
     rig_close(&r);
 }
 
-Test(session, refused_calls_change_nothing) { refused(1); }
-Test(session, refused_calls_change_nothing_on_ranks) { refused(3); }
+Test(session, refused_calls_change_nothing)
+{
+    refused(1);
+}
+Test(session, refused_calls_change_nothing_on_ranks)
+{
+    refused(3);
+}
 
 /* Defaults: the model's own context length, one sequence, one rank. */
 Test(session, defaults)
@@ -416,8 +416,8 @@ Test(session, defaults)
     cr_assert_eq(tlp_session_pos(r.session, 1), -1);
     int32_t *ids = malloc((size_t)(spec.n_ctx + 1) * sizeof *ids);
     rig_tokens(ids, spec.n_ctx + 1, r.n_vocab, 1);
-    CHECK_FAILS(TLP_ERANGE, tlp_session_prefill(r.session, ids,
-                                                (size_t)spec.n_ctx + 1));
+    CHECK_FAILS(TLP_ERANGE,
+                tlp_session_prefill(r.session, ids, (size_t)spec.n_ctx + 1));
     CHECK_OK(tlp_session_prefill(r.session, ids, (size_t)spec.n_ctx));
     free(ids);
     rig_close(&r);

@@ -15,8 +15,8 @@ static void *mem_alloc(size_t size, size_t align, void *user_data)
     long call = atomic_fetch_add(&m->calls, 1) + 1;
     size_t head = align < 16 ? 16 : align;
 
-    if (m->fail_at && (call == m->fail_at ||
-                       (m->fail_after && call > m->fail_at))) {
+    if (m->fail_at &&
+        (call == m->fail_at || (m->fail_after && call > m->fail_at))) {
         atomic_fetch_add(&m->failed, 1);
         return NULL;
     }

@@ -3,245 +3,16 @@
  * be put: whole sequences, one stage after the other, in double precision.
  */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "file/gguf.h"
-#include "ref.h"
-
-/* A layer is a table of tensors, so that merging is one loop. */
-enum {
-    ATTN_NORM, ATTN_Q, ATTN_K, ATTN_V, ATTN_OUT,
-    BIAS_Q, BIAS_K, BIAS_V, BIAS_OUT, Q_NORM, K_NORM,
-    FFN_NORM, FFN_GATE, FFN_UP, FFN_DOWN, N_TENSOR
-};
-
-static const char *const tensor_names[N_TENSOR] = {
-    "attn_norm.weight", "attn_q.weight", "attn_k.weight", "attn_v.weight",
-    "attn_output.weight", "attn_q.bias", "attn_k.bias", "attn_v.bias",
-    "attn_output.bias", "attn_q_norm.weight", "attn_k_norm.weight",
-    "ffn_norm.weight", "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"
-};
-
-typedef struct array {
-    double *x; /* NULL where the model has no such tensor */
-    size_t n;
-} array;
-
-typedef struct layer {
-    array t[N_TENSOR];
-} layer;
-
-struct ref_model {
-    int n_layer, d, n_ff, n_head, n_head_kv, hd, n_vocab, n_rot;
-    bool neighbours; /* rotation pairs (2i, 2i+1), else (i, i + n_rot/2) */
-    double eps;
-    double *inv_freq; /* [n_rot/2] */
-    array embd, output_norm, output;
-    layer *layer;
-};
-
-static _Noreturn void die(const char *what, const char *which)
-{
-    fprintf(stderr, "ref: %s: %s\n", what, which);
-    exit(3);
-}
-
-static double *zeros(size_t n)
-{
-    double *x = calloc(n ? n : 1, sizeof *x);
-
-    if (!x)
-        die("out of memory", "");
-    return x;
-}
-
-/* ==== loading ============================================================ */
-
-static array load(const tlpi_gguf *g, const char *name, bool need)
-{
-    array a = { NULL, 0 };
-    const tlpi_tensor *t = tlpi_gguf_tensor(g, name);
-
-    if (!t) {
-        if (need)
-            die("no tensor", name);
-        return a;
-    }
-    a.n = (size_t)(t->ne[0] * t->ne[1]);
-    a.x = zeros(a.n);
-    float *f = malloc(a.n * sizeof *f);
-    if (!f)
-        die("out of memory", name);
-    tlpi_dequantize(t->type, t->data, f, (int64_t)a.n);
-    for (size_t i = 0; i < a.n; i++)
-        a.x[i] = (double)f[i];
-    free(f);
-    return a;
-}
-
-static const char *key_of(const char *arch, const char *key)
-{
-    static char buf[128];
-
-    snprintf(buf, sizeof buf, "%s.%s", arch, key);
-    return buf;
-}
-
-static int get_int(const tlpi_gguf *g, const char *arch, const char *key,
-                   int fallback)
-{
-    uint32_t v = (uint32_t)fallback;
-
-    if (tlpi_gguf_get_u32(g, key_of(arch, key), fallback < 0, &v))
-        die("key", key);
-    return (int)v;
-}
-
-static double get_float(const tlpi_gguf *g, const char *arch, const char *key,
-                        double fallback)
-{
-    float v = (float)fallback;
-
-    if (tlpi_gguf_get_f32(g, key_of(arch, key), false, &v))
-        die("key", key);
-    return (double)v;
-}
-
-static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
-{
-    double theta = get_float(g, arch, "rope.freq_base", 10000);
-    double scale = get_float(g, arch, "rope.scaling.factor", 1);
-    array div = load(g, "rope_freqs.weight", false);
-
-    m->inv_freq = zeros((size_t)m->n_rot / 2);
-    for (int i = 0; i < m->n_rot / 2; i++) {
-        m->inv_freq[i] = pow(theta, -2.0 * i / m->n_rot) / scale;
-        if (div.x)
-            m->inv_freq[i] /= div.x[i];
-    }
-    free(div.x);
-}
-
-static void load_layers(ref_model *m, const tlpi_gguf *g)
-{
-    m->layer = calloc((size_t)m->n_layer, sizeof *m->layer);
-    if (!m->layer)
-        die("out of memory", "layers");
-    for (int l = 0; l < m->n_layer; l++)
-        for (int i = 0; i < N_TENSOR; i++) {
-            char name[64];
-
-            snprintf(name, sizeof name, "blk.%d.%s", l, tensor_names[i]);
-            m->layer[l].t[i] = load(g, name, i < BIAS_Q || i >= FFN_NORM);
-        }
-}
-
-ref_model *ref_open(const char *path)
-{
-    tlpi_env env;
-    tlpi_gguf *g = NULL;
-    tlpi_str s = { NULL, 0 };
-    char arch[16];
-    ref_model *m = calloc(1, sizeof *m);
-
-    if (!m || tlpi_env_init(&env, NULL, NULL, NULL) ||
-        tlpi_gguf_open(&g, &env, path, NULL) ||
-        tlpi_gguf_get_str(g, "general.architecture", true, &s))
-        die(path, tlp_last_error());
-    snprintf(arch, sizeof arch, "%.*s", (int)s.n, s.s);
-    m->n_layer = get_int(g, arch, "block_count", -1);
-    m->d = get_int(g, arch, "embedding_length", -1);
-    m->n_ff = get_int(g, arch, "feed_forward_length", -1);
-    m->n_head = get_int(g, arch, "attention.head_count", -1);
-    m->n_head_kv = get_int(g, arch, "attention.head_count_kv", m->n_head);
-    m->hd = get_int(g, arch, "attention.key_length", m->d / m->n_head);
-    m->n_rot = get_int(g, arch, "rope.dimension_count", m->hd);
-    m->eps = get_float(g, arch, "attention.layer_norm_rms_epsilon", 0);
-    m->neighbours = strcmp(arch, "llama") == 0;
-    load_rope(m, g, arch);
-    m->embd = load(g, "token_embd.weight", true);
-    m->n_vocab = (int)(m->embd.n / (size_t)m->d);
-    m->output_norm = load(g, "output_norm.weight", true);
-    m->output = load(g, "output.weight", false);
-    load_layers(m, g);
-    tlpi_gguf_close(g);
-    return m;
-}
-
-static void layer_clear(layer *l)
-{
-    for (int i = 0; i < N_TENSOR; i++)
-        free(l->t[i].x);
-}
-
-void ref_close(ref_model *m)
-{
-    if (!m)
-        return;
-    for (int l = 0; l < m->n_layer; l++)
-        layer_clear(&m->layer[l]);
-    free(m->layer);
-    free(m->inv_freq);
-    free(m->embd.x);
-    free(m->output_norm.x);
-    free(m->output.x);
-    free(m);
-}
-
-int ref_n_vocab(const ref_model *m)
-{
-    return m->n_vocab;
-}
-
-int ref_n_layer(const ref_model *m)
-{
-    return m->n_layer;
-}
-
-/* ==== plans ============================================================== */
-
-ref_plan ref_parse(const char *text)
-{
-    static const char *const names[] = { "", "lp:", "par:", "asym:",
-                                         "lp-code:", "merge:" };
-    ref_plan p = { 0 };
-    const char *s = text;
-
-    while (*s) {
-        ref_stage *st = &p.stage[p.n_stage];
-
-        if (p.n_stage == REF_MAX_STAGE)
-            die("too many stages", text);
-        for (int i = REF_LP; i <= REF_MERGE; i++)
-            if (strncmp(s, names[i], strlen(names[i])) == 0) {
-                st->mode = (ref_mode)i;
-                s += strlen(names[i]);
-                break;
-            }
-        do {
-            char *end;
-
-            if (st->n_member == REF_MAX_MEMBER)
-                die("too many members", text);
-            st->layers[st->n_member++] = (int)strtol(s, &end, 10);
-            if (end == s)
-                die("layer expected", text);
-            s = end;
-        } while (*s == ',' && *s++);
-        if (*s && *s++ != ' ')
-            die("blank expected", text);
-        p.n_stage++;
-    }
-    return p;
-}
+#include "ref_impl.h"
 
 /* ==== parts ============================================================== */
 
 /* y [n][rows] = x [n][cols] W' + b */
-static void linear(const array *w, const array *b, const double *x, int n,
-                   int cols, double *y)
+static void linear(const ref_array *w, const ref_array *b, const double *x,
+                   int n, int cols, double *y)
 {
     int rows = (int)(w->n / (size_t)cols);
 
@@ -258,7 +29,7 @@ static void linear(const array *w, const array *b, const double *x, int n,
 }
 
 /* n vectors of length len, each normalised on its own; y may be x */
-static void rms_norm(const ref_model *m, const array *w, const double *x,
+static void rms_norm(const ref_model *m, const ref_array *w, const double *x,
                      int n, int len, double *y)
 {
     for (int t = 0; t < n; t++) {
@@ -280,8 +51,8 @@ static void rope(const ref_model *m, double *x, int n, int n_head)
 
     for (int t = 0; t < n; t++)
         for (int h = 0; h < n_head; h++) {
-            double *v = x + ((size_t)t * (size_t)n_head + (size_t)h) *
-                                (size_t)m->hd;
+            double *v =
+                x + ((size_t)t * (size_t)n_head + (size_t)h) * (size_t)m->hd;
 
             for (int i = 0; i < half; i++) {
                 double c = cos(t * m->inv_freq[i]);
@@ -326,14 +97,15 @@ static void attend(const ref_model *m, const double *q, const double *k,
 }
 
 /* A(Na x): [n][d], to be freed */
-static double *attention(const ref_model *m, const layer *l, const double *x,
-                         int n)
+static double *attention(const ref_model *m, const ref_layer *l,
+                         const double *x, int n)
 {
     size_t hd = (size_t)m->hd, nq = (size_t)(n * m->n_head);
     size_t nk = (size_t)(n * m->n_head_kv);
-    double *in = zeros((size_t)(n * m->d)), *p = zeros((size_t)n);
-    double *q = zeros(nq * hd), *k = zeros(nk * hd), *v = zeros(nk * hd);
-    double *o = zeros(nq * hd), *y = zeros((size_t)(n * m->d));
+    double *in = ref_zeros((size_t)(n * m->d)), *p = ref_zeros((size_t)n);
+    double *q = ref_zeros(nq * hd), *k = ref_zeros(nk * hd),
+           *v = ref_zeros(nk * hd);
+    double *o = ref_zeros(nq * hd), *y = ref_zeros((size_t)(n * m->d));
 
     rms_norm(m, &l->t[ATTN_NORM], x, n, m->d, in);
     linear(&l->t[ATTN_Q], &l->t[BIAS_Q], in, n, m->d, q);
@@ -355,12 +127,12 @@ static double *attention(const ref_model *m, const layer *l, const double *x,
 }
 
 /* Hidden units [u0, u1) of F(Nf x), the norm being that of layer `by`. */
-static double *ffn(const ref_model *m, const layer *l, const layer *by,
+static double *ffn(const ref_model *m, const ref_layer *l, const ref_layer *by,
                    const double *x, int n, int u0, int u1)
 {
     size_t d = (size_t)m->d, ff = (size_t)m->n_ff;
-    double *in = zeros((size_t)n * d), *y = zeros((size_t)n * d);
-    double *g = zeros((size_t)n * ff), *u = zeros((size_t)n * ff);
+    double *in = ref_zeros((size_t)n * d), *y = ref_zeros((size_t)n * d);
+    double *g = ref_zeros((size_t)n * ff), *u = ref_zeros((size_t)n * ff);
 
     rms_norm(m, &by->t[FFN_NORM], x, n, m->d, in);
     linear(&l->t[FFN_GATE], NULL, in, n, m->d, g);
@@ -386,18 +158,18 @@ static void add(double *y, double *x, size_t n) /* frees x */
 
 static double *copy(const double *x, size_t n)
 {
-    return memcpy(zeros(n), x, n * sizeof *x);
+    return memcpy(ref_zeros(n), x, n * sizeof *x);
 }
 
-static double *whole_ffn(const ref_model *m, const layer *l, const double *y,
-                         int n)
+static double *whole_ffn(const ref_model *m, const ref_layer *l,
+                         const double *y, int n)
 {
     return ffn(m, l, l, y, n, 0, m->n_ff);
 }
 
 /* y = x + sum A_i(Na_i x);  z = y + sum F_i(Nf_i y) */
-static void run_lp(const ref_model *m, const layer *const *l, int k, double *x,
-                   int n)
+static void run_lp(const ref_model *m, const ref_layer *const *l, int k,
+                   double *x, int n)
 {
     size_t nd = (size_t)(n * m->d);
     double *y = copy(x, nd);
@@ -411,7 +183,7 @@ static void run_lp(const ref_model *m, const layer *const *l, int k, double *x,
 }
 
 /* As lp, but slice r of every F reads y through the norm of member r. */
-static void run_lp_code(const ref_model *m, const layer *const *l, int k,
+static void run_lp_code(const ref_model *m, const ref_layer *const *l, int k,
                         double *x, int n)
 {
     size_t nd = (size_t)(n * m->d);
@@ -422,13 +194,15 @@ static void run_lp_code(const ref_model *m, const layer *const *l, int k,
     memcpy(x, y, nd * sizeof *x);
     for (int r = 0; r < k; r++)
         for (int i = 0; i < k; i++)
-            add(x, ffn(m, l[i], l[r], y, n, m->n_ff * r / k,
-                       m->n_ff * (r + 1) / k), nd);
+            add(x,
+                ffn(m, l[i], l[r], y, n, m->n_ff * r / k,
+                    m->n_ff * (r + 1) / k),
+                nd);
     free(y);
 }
 
 /* y_i = x + A_i(Na_i x);  z = x + sum [A_i + F_i(Nf_i y_i)] */
-static void run_par(const ref_model *m, const layer *const *l, int k,
+static void run_par(const ref_model *m, const ref_layer *const *l, int k,
                     double *x, int n)
 {
     size_t nd = (size_t)(n * m->d);
@@ -447,11 +221,11 @@ static void run_par(const ref_model *m, const layer *const *l, int k,
 }
 
 /* y_i = x + sum_{j<=i} A_j(Na_j x);  z = y_last + sum F_i(Nf_i y_i) */
-static void run_asym(const ref_model *m, const layer *const *l, int k,
+static void run_asym(const ref_model *m, const ref_layer *const *l, int k,
                      double *x, int n)
 {
     size_t nd = (size_t)(n * m->d);
-    double *y = copy(x, nd), *f = zeros(nd);
+    double *y = copy(x, nd), *f = ref_zeros(nd);
 
     for (int i = 0; i < k; i++) {
         add(y, attention(m, l[i], x, n), nd);
@@ -462,43 +236,53 @@ static void run_asym(const ref_model *m, const layer *const *l, int k,
     free(y);
 }
 
-static void run_merge(const ref_model *m, const layer *const *l, int k,
+static void run_merge(const ref_model *m, const ref_layer *const *l, int k,
                       double *x, int n)
 {
-    layer mean = { 0 };
-    const layer *one = &mean;
+    ref_layer mean = { 0 };
+    const ref_layer *one = &mean;
 
     for (int i = 0; i < N_TENSOR; i++) {
-        array *t = &mean.t[i];
+        ref_array *t = &mean.t[i];
 
         t->n = l[0]->t[i].n;
         if (!l[0]->t[i].x)
             continue;
-        t->x = zeros(t->n);
+        t->x = ref_zeros(t->n);
         for (int j = 0; j < k; j++)
             for (size_t e = 0; e < t->n; e++)
                 t->x[e] += l[j]->t[i].x[e] / k;
     }
     run_lp(m, &one, 1, x, n);
-    layer_clear(&mean);
+    ref_layer_clear(&mean);
 }
 
 static void run_stage(const ref_model *m, const ref_stage *s, double *x, int n)
 {
-    const layer *l[REF_MAX_MEMBER];
+    const ref_layer *l[REF_MAX_MEMBER];
 
     for (int i = 0; i < s->n_member; i++) {
         if (s->layers[i] < 0 || s->layers[i] >= m->n_layer)
-            die("no such layer", "plan");
+            ref_die("no such layer", "plan");
         l[i] = &m->layer[s->layers[i]];
     }
     switch (s->mode) {
     case REF_SERIAL: /* one member */
-    case REF_LP: run_lp(m, l, s->n_member, x, n); break;
-    case REF_LP_CODE: run_lp_code(m, l, s->n_member, x, n); break;
-    case REF_PAR: run_par(m, l, s->n_member, x, n); break;
-    case REF_ASYM: run_asym(m, l, s->n_member, x, n); break;
-    case REF_MERGE: run_merge(m, l, s->n_member, x, n); break;
+    case REF_LP:
+        run_lp(m, l, s->n_member, x, n);
+        break;
+    case REF_LP_CODE:
+        run_lp_code(m, l, s->n_member, x, n);
+        break;
+    case REF_PAR:
+        run_par(m, l, s->n_member, x, n);
+        break;
+    case REF_ASYM:
+        run_asym(m, l, s->n_member, x, n);
+        break;
+    case REF_MERGE:
+        run_merge(m, l, s->n_member, x, n);
+        break;
     }
 }
 
@@ -506,8 +290,8 @@ double *ref_logits(const ref_model *m, const ref_plan *plan,
                    const int32_t *tokens, int n)
 {
     size_t d = (size_t)m->d;
-    double *x = zeros((size_t)n * d);
-    double *out = zeros((size_t)n * (size_t)m->n_vocab);
+    double *x = ref_zeros((size_t)n * d);
+    double *out = ref_zeros((size_t)n * (size_t)m->n_vocab);
 
     for (int t = 0; t < n; t++)
         memcpy(x + (size_t)t * d, m->embd.x + (size_t)tokens[t] * d,

@@ -55,10 +55,8 @@ _Noreturn void plain_skip(const char *fmt, ...);
 /* condition, then an optional format and its arguments */
 #define PLAIN_CHECK(fatal, cond, ...)                                          \
     plain_check(cond, fatal, __FILE__, __LINE__, #cond, __VA_ARGS__)
-#define PLAIN_2(fatal, a, op, b, ...)                                          \
-    PLAIN_CHECK(fatal, (a) op (b), __VA_ARGS__)
-#define PLAIN_NULL(fatal, p, ...)                                              \
-    PLAIN_CHECK(fatal, (p) == NULL, __VA_ARGS__)
+#define PLAIN_2(fatal, a, op, b, ...) PLAIN_CHECK(fatal, (a)op(b), __VA_ARGS__)
+#define PLAIN_NULL(fatal, p, ...) PLAIN_CHECK(fatal, (p) == NULL, __VA_ARGS__)
 #define PLAIN_NOT_NULL(fatal, p, ...)                                          \
     PLAIN_CHECK(fatal, (p) != NULL, __VA_ARGS__)
 #define PLAIN_NOT(fatal, x, ...) PLAIN_CHECK(fatal, !(x), __VA_ARGS__)

@@ -1,0 +1,55 @@
+/*
+ * ref_impl.h - the reference's model, between ref_load.c and ref.c.
+ */
+#ifndef REF_IMPL_H
+#define REF_IMPL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "ref.h"
+
+/* A layer is a table of tensors, so that merging is one loop. */
+enum {
+    ATTN_NORM,
+    ATTN_Q,
+    ATTN_K,
+    ATTN_V,
+    ATTN_OUT,
+    BIAS_Q,
+    BIAS_K,
+    BIAS_V,
+    BIAS_OUT,
+    Q_NORM,
+    K_NORM,
+    FFN_NORM,
+    FFN_GATE,
+    FFN_UP,
+    FFN_DOWN,
+    N_TENSOR
+};
+
+typedef struct ref_array {
+    double *x; /* NULL where the model has no such tensor */
+    size_t n;
+} ref_array;
+
+typedef struct ref_layer {
+    ref_array t[N_TENSOR];
+} ref_layer;
+
+struct ref_model {
+    int n_layer, d, n_ff, n_head, n_head_kv, hd, n_vocab, n_rot;
+    bool neighbours; /* rotation pairs (2i, 2i+1), else (i, i + n_rot/2) */
+    double eps;
+    double *inv_freq; /* [n_rot/2] */
+    ref_array embd, output_norm, output;
+    ref_layer *layer;
+};
+
+/* End the program. */
+_Noreturn void ref_die(const char *what, const char *which);
+double *ref_zeros(size_t n);
+void ref_layer_clear(ref_layer *l);
+
+#endif

@@ -1,0 +1,213 @@
+/*
+ * ref_load.c - a GGUF file as arrays of doubles, and plans as lists of stages.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "file/gguf.h"
+#include "ref_impl.h"
+
+static const char *const tensor_names[N_TENSOR] = {
+    "attn_norm.weight",   "attn_q.weight",      "attn_k.weight",
+    "attn_v.weight",      "attn_output.weight", "attn_q.bias",
+    "attn_k.bias",        "attn_v.bias",        "attn_output.bias",
+    "attn_q_norm.weight", "attn_k_norm.weight", "ffn_norm.weight",
+    "ffn_gate.weight",    "ffn_up.weight",      "ffn_down.weight"
+};
+
+_Noreturn void ref_die(const char *what, const char *which)
+{
+    fprintf(stderr, "ref: %s: %s\n", what, which);
+    exit(3);
+}
+
+double *ref_zeros(size_t n)
+{
+    double *x = calloc(n ? n : 1, sizeof *x);
+
+    if (!x)
+        ref_die("out of memory", "");
+    return x;
+}
+
+/* ==== loading ============================================================ */
+
+static ref_array load(const tlpi_gguf *g, const char *name, bool need)
+{
+    ref_array a = { NULL, 0 };
+    const tlpi_tensor *t = tlpi_gguf_tensor(g, name);
+
+    if (!t) {
+        if (need)
+            ref_die("no tensor", name);
+        return a;
+    }
+    a.n = (size_t)(t->ne[0] * t->ne[1]);
+    a.x = ref_zeros(a.n);
+    float *f = malloc(a.n * sizeof *f);
+    if (!f)
+        ref_die("out of memory", name);
+    tlpi_dequantize(t->type, t->data, f, (int64_t)a.n);
+    for (size_t i = 0; i < a.n; i++)
+        a.x[i] = (double)f[i];
+    free(f);
+    return a;
+}
+
+static const char *key_of(const char *arch, const char *key)
+{
+    static char buf[128];
+
+    snprintf(buf, sizeof buf, "%s.%s", arch, key);
+    return buf;
+}
+
+static int get_int(const tlpi_gguf *g, const char *arch, const char *key,
+                   int fallback)
+{
+    uint32_t v = (uint32_t)fallback;
+
+    if (tlpi_gguf_get_u32(g, key_of(arch, key), fallback < 0, &v))
+        ref_die("key", key);
+    return (int)v;
+}
+
+static double get_float(const tlpi_gguf *g, const char *arch, const char *key,
+                        double fallback)
+{
+    float v = (float)fallback;
+
+    if (tlpi_gguf_get_f32(g, key_of(arch, key), false, &v))
+        ref_die("key", key);
+    return (double)v;
+}
+
+static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
+{
+    double theta = get_float(g, arch, "rope.freq_base", 10000);
+    double scale = get_float(g, arch, "rope.scaling.factor", 1);
+    ref_array div = load(g, "rope_freqs.weight", false);
+
+    m->inv_freq = ref_zeros((size_t)m->n_rot / 2);
+    for (int i = 0; i < m->n_rot / 2; i++) {
+        m->inv_freq[i] = pow(theta, -2.0 * i / m->n_rot) / scale;
+        if (div.x)
+            m->inv_freq[i] /= div.x[i];
+    }
+    free(div.x);
+}
+
+static void load_layers(ref_model *m, const tlpi_gguf *g)
+{
+    m->layer = calloc((size_t)m->n_layer, sizeof *m->layer);
+    if (!m->layer)
+        ref_die("out of memory", "layers");
+    for (int l = 0; l < m->n_layer; l++)
+        for (int i = 0; i < N_TENSOR; i++) {
+            char name[64];
+
+            snprintf(name, sizeof name, "blk.%d.%s", l, tensor_names[i]);
+            m->layer[l].t[i] = load(g, name, i < BIAS_Q || i >= FFN_NORM);
+        }
+}
+
+ref_model *ref_open(const char *path)
+{
+    tlpi_env env;
+    tlpi_gguf *g = NULL;
+    tlpi_str s = { NULL, 0 };
+    char arch[16];
+    ref_model *m = calloc(1, sizeof *m);
+
+    if (!m || tlpi_env_init(&env, NULL, NULL, NULL) ||
+        tlpi_gguf_open(&g, &env, path, NULL) ||
+        tlpi_gguf_get_str(g, "general.architecture", true, &s))
+        ref_die(path, tlp_last_error());
+    snprintf(arch, sizeof arch, "%.*s", (int)s.n, s.s);
+    m->n_layer = get_int(g, arch, "block_count", -1);
+    m->d = get_int(g, arch, "embedding_length", -1);
+    m->n_ff = get_int(g, arch, "feed_forward_length", -1);
+    m->n_head = get_int(g, arch, "attention.head_count", -1);
+    m->n_head_kv = get_int(g, arch, "attention.head_count_kv", m->n_head);
+    m->hd = get_int(g, arch, "attention.key_length", m->d / m->n_head);
+    m->n_rot = get_int(g, arch, "rope.dimension_count", m->hd);
+    m->eps = get_float(g, arch, "attention.layer_norm_rms_epsilon", 0);
+    m->neighbours = strcmp(arch, "llama") == 0;
+    load_rope(m, g, arch);
+    m->embd = load(g, "token_embd.weight", true);
+    m->n_vocab = (int)(m->embd.n / (size_t)m->d);
+    m->output_norm = load(g, "output_norm.weight", true);
+    m->output = load(g, "output.weight", false);
+    load_layers(m, g);
+    tlpi_gguf_close(g);
+    return m;
+}
+
+void ref_layer_clear(ref_layer *l)
+{
+    for (int i = 0; i < N_TENSOR; i++)
+        free(l->t[i].x);
+}
+
+void ref_close(ref_model *m)
+{
+    if (!m)
+        return;
+    for (int l = 0; l < m->n_layer; l++)
+        ref_layer_clear(&m->layer[l]);
+    free(m->layer);
+    free(m->inv_freq);
+    free(m->embd.x);
+    free(m->output_norm.x);
+    free(m->output.x);
+    free(m);
+}
+
+int ref_n_vocab(const ref_model *m)
+{
+    return m->n_vocab;
+}
+
+int ref_n_layer(const ref_model *m)
+{
+    return m->n_layer;
+}
+
+/* ==== plans ============================================================== */
+
+ref_plan ref_parse(const char *text)
+{
+    static const char *const names[] = { "",      "lp:",      "par:",
+                                         "asym:", "lp-code:", "merge:" };
+    ref_plan p = { 0 };
+    const char *s = text;
+
+    while (*s) {
+        ref_stage *st = &p.stage[p.n_stage];
+
+        if (p.n_stage == REF_MAX_STAGE)
+            ref_die("too many stages", text);
+        for (int i = REF_LP; i <= REF_MERGE; i++)
+            if (strncmp(s, names[i], strlen(names[i])) == 0) {
+                st->mode = (ref_mode)i;
+                s += strlen(names[i]);
+                break;
+            }
+        do {
+            char *end;
+
+            if (st->n_member == REF_MAX_MEMBER)
+                ref_die("too many members", text);
+            st->layers[st->n_member++] = (int)strtol(s, &end, 10);
+            if (end == s)
+                ref_die("layer expected", text);
+            s = end;
+        } while (*s == ',' && *s++);
+        if (*s && *s++ != ' ')
+            ref_die("blank expected", text);
+        p.n_stage++;
+    }
+    return p;
+}
