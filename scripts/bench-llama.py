@@ -2,7 +2,7 @@
 """Decode and prefill of libtlp beside llama.cpp, alternating in one run.
 
     python3 -m venv v && v/bin/pip install llama-cpp-python==0.3.36
-    v/bin/python scripts/bench-llama.py MODEL.gguf [--threads 2] [--repeat 5]
+    v/bin/python scripts/bench-llama.py MODEL.gguf [--plan P]... [--threads 2]
 
 Both evaluate the same number of tokens on the same file with the same number
 of threads; llama.cpp is driven through its own C API (llama_decode), with its
@@ -71,6 +71,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("model")
     ap.add_argument("--tlp", default="build/tlp")
+    ap.add_argument("--plan", action="append", help="default: serial")
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--prompt", type=int, default=512)
     ap.add_argument("--gen", type=int, default=128)
@@ -82,9 +83,12 @@ def main():
     llama.once(16, 4)
     runs = {
         "llama.cpp": lambda: llama.once(a.prompt, a.gen),
-        "tlp serial, 1 rank": lambda: tlp_once(a, "serial", 1),
-        "tlp serial, 2 ranks": lambda: tlp_once(a, "serial", 2),
     }
+    for plan in a.plan or ["serial"]:
+        for ranks in 1, 2:
+            runs[f"tlp {plan}, ranks {ranks}"] = (
+                lambda plan=plan, ranks=ranks: tlp_once(a, plan, ranks))
+    width = max(map(len, runs))
     rows = {name: [] for name in runs}
     for _ in range(a.repeat):
         for name, run in runs.items():
@@ -99,7 +103,7 @@ def main():
             m = statistics.median(v)
             cells.append(f"{what} {m:7.1f} ({v[0]:.1f}-{v[-1]:.1f}) "
                          f"{m / base[i]:5.2f}x")
-        print(f"{name:20s} {cells[0]}   {cells[1]}")
+        print(f"{name:{width}s} {cells[0]}   {cells[1]}")
     if a.csv:
         with open(a.csv, "w") as f:
             f.write("engine,repeat,prefill,decode\n")
