@@ -35,15 +35,18 @@ static int block_of(const tlpi_tensor *t)
 static tlpi_member member_of(const tlp_model *m, int layer)
 {
     const tlpi_layer *l = &m->w.layer[layer];
-    int head_cols = m->hp.n_head / m->hp.n_head_kv * m->hp.head_dim;
     int block = block_of(l->attn_output);
 
     return (tlpi_member){
         .attn_bytes = l->attn_q->n_bytes + l->attn_k->n_bytes +
                       l->attn_v->n_bytes + l->attn_output->n_bytes,
+        .head_bytes = (l->attn_q->n_bytes + l->attn_output->n_bytes) /
+                      (uint64_t)m->hp.n_head,
+        .kv_bytes = (l->attn_k->n_bytes + l->attn_v->n_bytes) /
+                    (uint64_t)m->hp.n_head_kv,
         .ffn_bytes =
             l->ffn_gate->n_bytes + l->ffn_up->n_bytes + l->ffn_down->n_bytes,
-        .kv_step = block / gcd(block, head_cols),
+        .head_step = block / gcd(block, m->hp.head_dim),
         .ff_step = lcm(block_of(l->ffn_down), ROW_BLOCK),
     };
 }
@@ -56,22 +59,43 @@ static int list_members(const tlp_model *m, const tlpi_stage *stage,
     for (int i = 0; i < stage->n_member; i++) {
         member[i] = member_of(m, stage->layers[i]);
         if (stage->mode == TLP_MODE_MERGE) {
-            member[0].kv_step = lcm(member[0].kv_step, member[i].kv_step);
+            member[0].head_step = lcm(member[0].head_step, member[i].head_step);
             member[0].ff_step = lcm(member[0].ff_step, member[i].ff_step);
         }
     }
     return stage->mode == TLP_MODE_MERGE ? 1 : stage->n_member;
 }
 
-static int emit_attn(const tlpi_cut *c, int rank, tlpi_attn_part *out)
+/*
+ * Query heads [h0, h1) of a member as parts: whole kv groups are one part; of
+ * a group that another rank shares, this rank has some query heads, and the kv
+ * head like the other.
+ */
+static int emit_heads(int member, int h0, int h1, int group,
+                      tlpi_attn_part *out)
 {
     int n = 0;
 
-    for (int64_t at = c->kv[rank], end; at < c->kv[rank + 1]; at = end) {
-        int64_t first = at / c->n_kv * c->n_kv;
-        end = TLPI_MIN(first + c->n_kv, c->kv[rank + 1]);
-        out[n++] = (tlpi_attn_part){ (int)(first / c->n_kv), (int)(at - first),
-                                     (int)(end - first) };
+    for (int at = h0, end; at < h1; at = end) {
+        bool whole = at % group == 0 && at + group <= h1;
+        end =
+            whole ? h1 / group * group : TLPI_MIN(h1, (at / group + 1) * group);
+        out[n++] = (tlpi_attn_part){ member, at / group,
+                                     (end + group - 1) / group, at, end };
+    }
+    return n;
+}
+
+static int emit_attn(const tlpi_cut *c, int rank, int group,
+                     tlpi_attn_part *out)
+{
+    int n = 0;
+
+    for (int64_t at = c->head[rank], end; at < c->head[rank + 1]; at = end) {
+        int64_t first = at / c->n_head * c->n_head;
+        end = TLPI_MIN(first + c->n_head, c->head[rank + 1]);
+        n += emit_heads((int)(first / c->n_head), (int)(at - first),
+                        (int)(end - first), group, out + n);
     }
     return n;
 }
@@ -103,7 +127,15 @@ static int emit_ffn(const tlpi_cut *c, int rank, bool lp_code,
     return n;
 }
 
-static void emit_parts(tlpi_shards *s, const tlpi_cut *c, int stage, int mode)
+/* What a part reads. */
+static uint64_t attn_bytes(const tlpi_member *m, const tlpi_attn_part *p)
+{
+    return m->head_bytes * (uint64_t)(p->q1 - p->q0) +
+           m->kv_bytes * (uint64_t)(p->kv1 - p->kv0);
+}
+
+static void emit_parts(tlpi_shards *s, const tlpi_cut *c, int stage, int mode,
+                       int group)
 {
     size_t base = (size_t)stage * (size_t)s->n_rank;
     tlpi_attn_part *attn = s->part[base].attn;
@@ -113,14 +145,13 @@ static void emit_parts(tlpi_shards *s, const tlpi_cut *c, int stage, int mode)
         tlpi_stage_shard *p = &s->part[base + (size_t)r];
         p->attn = attn;
         p->ffn = ffn;
-        p->n_attn = emit_attn(c, r, attn);
+        p->n_attn = emit_attn(c, r, group, attn);
         p->n_ffn = emit_ffn(c, r, mode == TLP_MODE_LP_CODE, ffn);
         attn += p->n_attn;
         ffn += p->n_ffn;
         for (int i = 0; i < p->n_attn; i++)
-            s->rank_bytes[r] += c->member[p->attn[i].member].attn_bytes *
-                                (uint64_t)(p->attn[i].kv1 - p->attn[i].kv0) /
-                                (uint64_t)c->n_kv;
+            s->rank_bytes[r] +=
+                attn_bytes(&c->member[p->attn[i].member], &p->attn[i]);
         for (int i = 0; i < p->n_ffn; i++)
             s->rank_bytes[r] += c->member[p->ffn[i].member].ffn_bytes *
                                 (uint64_t)(p->ffn[i].ff1 - p->ffn[i].ff0) /
@@ -161,14 +192,15 @@ static bool is_cut_by_members(int mode)
 }
 
 /* Room for the parts: n_rank-1 borders and those between members cut the
- * list; with lp-code also those between norms. */
+ * list, and a border inside a kv group leaves a part on both its sides; with
+ * lp-code norms cut the ff columns too. */
 static tlp_status alloc_stage(tlpi_shards *s, int stage, int n_member, int mode)
 {
     size_t n = (size_t)n_member, n_rank = (size_t)s->n_rank;
     size_t n_ffn = n_rank + (mode == TLP_MODE_LP_CODE ? n * n : n);
     tlpi_stage_shard *p = &s->part[(size_t)stage * n_rank];
 
-    p->attn = tlpi_alloc_array(s->env, n_rank + n, sizeof *p->attn);
+    p->attn = tlpi_alloc_array(s->env, 3 * (n_rank + n), sizeof *p->attn);
     p->ffn = tlpi_alloc_array(s->env, n_ffn, sizeof *p->ffn);
     if (is_cut_by_members(mode))
         s->span[stage] = tlpi_calloc(s->env, n, sizeof **s->span);
@@ -190,7 +222,7 @@ static tlp_status cut_stage(tlpi_shards *s, tlpi_cut *c, tlpi_member *member,
         tlpi_cut_members(c);
     else
         tlpi_cut_wide(c);
-    emit_parts(s, c, stage, st->mode);
+    emit_parts(s, c, stage, st->mode, c->n_head / plan->model->hp.n_head_kv);
     if (is_cut_by_members(st->mode))
         find_spans(s, stage, c->n_member);
     return TLP_OK;
@@ -205,24 +237,22 @@ static tlp_status cut_stages(tlpi_shards *s, const tlp_plan *plan)
     tlpi_cut c = {
         .member = member,
         .n_rank = s->n_rank,
-        .n_kv = plan->model->hp.n_head_kv,
+        .n_head = plan->model->hp.n_head,
         .n_ff = plan->model->hp.n_ff,
-        .kv = tlpi_alloc_array(env, n_rank + 1, sizeof *c.kv),
+        .head = tlpi_alloc_array(env, n_rank + 1, sizeof *c.head),
         .ff = tlpi_alloc_array(env, n_rank + 1, sizeof *c.ff),
         .want = tlpi_alloc_array(env, n_rank, sizeof *c.want),
-        .fill = tlpi_alloc_array(env, n_rank, sizeof *c.fill),
     };
     tlp_status st = TLP_OK;
 
-    if (!member || !c.kv || !c.ff || !c.want || !c.fill)
+    if (!member || !c.head || !c.ff || !c.want)
         TLP_TRY(tlpi_fail_nomem());
     for (int i = 0; i < s->n_stage; i++)
         TLP_TRY(cut_stage(s, &c, member, plan, i));
 done:
-    tlpi_free(env, c.fill);
     tlpi_free(env, c.want);
     tlpi_free(env, c.ff);
-    tlpi_free(env, c.kv);
+    tlpi_free(env, c.head);
     tlpi_free(env, member);
     return st;
 }

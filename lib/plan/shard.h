@@ -1,15 +1,17 @@
 /*
  * shard.h - cut each stage of a plan over R ranks.
  *
- * A stage is a list of (member, kv heads) for attention and (member, ff
+ * A stage is a list of (member, query heads) for attention and (member, ff
  * columns) for the feed-forward part.  The list is laid out member after
  * member, and cut into R consecutive parts of nearly equal bytes, at the
  * positions where quantised rows can be cut (whole blocks of attn_output and
  * ffn_down columns).  Any R >= 1 works; a rank may get nothing of a stage.
+ * A cut inside the query heads that share a kv head leaves that kv head, its
+ * rows and its cache, on both sides: 9 heads over 3 kv heads split 5 + 4 on two
+ * ranks, which costs one kv head more and waits less than 6 + 3.
  *
- *   serial, lp  attention and FFN are cut on their own, the FFN cut making up
- *               for the unevenness of the attention cut (kv heads are coarse);
- *               so a pair on two ranks falls apart between its members.
+ *   serial, lp  attention and FFN are cut on their own, evenly; so a pair on
+ *               two ranks falls apart between its members.
  *   par, asym   a rank's FFN part of a member needs that member's attention
  *               sum, so both are cut at the same member boundaries: whole
  *               members where there is one for every rank, as many ranks for
@@ -27,8 +29,8 @@
 
 typedef struct tlpi_attn_part {
     int member;   /* index in the stage; 0 for merge */
-    int kv0, kv1; /* kv heads [kv0, kv1); query heads are these times
-                     n_head/n_head_kv */
+    int kv0, kv1; /* kv heads [kv0, kv1) */
+    int q0, q1;   /* query heads: all of these kv heads', or some of one's */
 } tlpi_attn_part;
 
 typedef struct tlpi_ffn_part {

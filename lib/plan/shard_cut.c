@@ -1,9 +1,8 @@
 /*
  * shard_cut.c - balanced borders at legal positions.
  *
- * kv heads are coarse, so they are cut first, as near to the wanted shares as
- * they can be; the ff columns then level the ranks out.  Arithmetic is in
- * doubles of whole byte counts: every rank computes the same borders.
+ * Arithmetic is in doubles of whole byte counts: every rank computes the same
+ * borders.
  */
 #include "plan/shard_cut.h"
 
@@ -24,13 +23,14 @@ typedef struct section {
 } section;
 
 /* The legal position nearest to so many bytes into the section. */
-static int64_t place_kv(const tlpi_cut *c, section s, double bytes)
+static int64_t place_head(const tlpi_cut *c, section s, double bytes)
 {
     for (int i = s.m0;; i++) {
         double here = (double)c->member[i].attn_bytes;
         if (bytes < here || i + 1 == s.m1)
-            return (int64_t)i * c->n_kv +
-                   tlpi_cut_snap(c->n_kv, c->member[i].kv_step, bytes / here);
+            return (int64_t)i * c->n_head +
+                   tlpi_cut_snap(c->n_head, c->member[i].head_step,
+                                 bytes / here);
         bytes -= here;
     }
 }
@@ -46,79 +46,23 @@ static int64_t place_ff(const tlpi_cut *c, section s, double bytes)
     }
 }
 
-/* Attention bytes of the list up to a position. */
-static double bytes_before(const tlpi_cut *c, int64_t kv)
+/* Ranks' shares of a section go by `want`, in attention and FFN alike: an
+ * all-reduce stands between the two, so what one rank has too much of in the
+ * first is waited for there, and cannot be made up for in the second. */
+static void cut_section(tlpi_cut *c, section s)
 {
-    double sum = 0.0;
-    int i = 0;
+    double attn = 0.0, ffn = 0.0, want = 0.0, upto = 0.0;
 
-    for (; kv >= c->n_kv; i++, kv -= c->n_kv)
-        sum += (double)c->member[i].attn_bytes;
-    if (kv > 0)
-        sum += (double)c->member[i].attn_bytes * (double)kv / c->n_kv;
-    return sum;
-}
-
-static void cut_kv(tlpi_cut *c, section s)
-{
-    double attn = 0.0, want = 0.0, upto = 0.0;
-
-    for (int i = s.m0; i < s.m1; i++)
+    for (int i = s.m0; i < s.m1; i++) {
         attn += (double)c->member[i].attn_bytes;
+        ffn += (double)c->member[i].ffn_bytes;
+    }
     for (int r = s.r0; r < s.r1; r++)
         want += c->want[r];
     for (int r = s.r0 + 1; r < s.r1; r++) {
         upto += c->want[r - 1];
-        c->kv[r] = place_kv(c, s, attn * (upto / want));
-    }
-}
-
-/*
- * How many ff bytes each rank should get: want - attention + level where that
- * is positive, with the one level at which the sum is what there is.  Ranks
- * that hold too much already get none and raise the others' load.
- */
-static void level_ffn(tlpi_cut *c, section s, double ffn)
-{
-    double level = 0.0;
-    double at = bytes_before(c, (int64_t)s.m0 * c->n_kv);
-    double end = bytes_before(c, (int64_t)s.m1 * c->n_kv);
-
-    for (int r = s.r0; r < s.r1; r++) {
-        double next = r + 1 < s.r1 ? bytes_before(c, c->kv[r + 1]) : end;
-        c->fill[r] = c->want[r] - (next - at);
-        at = next;
-    }
-    /* The ranks with room only become fewer, so this ends. */
-    for (int n_room = s.r1 - s.r0, n_last = n_room + 1; n_room < n_last;) {
-        double sum = 0.0;
-        n_last = n_room;
-        n_room = 0;
-        for (int r = s.r0; r < s.r1; r++) {
-            if (c->fill[r] + level >= 0.0) {
-                sum += c->fill[r];
-                n_room++;
-            }
-        }
-        level = (ffn - sum) / n_room;
-    }
-    for (int r = s.r0; r < s.r1; r++)
-        c->fill[r] = TLPI_MAX(c->fill[r] + level, 0.0);
-}
-
-static void cut_section(tlpi_cut *c, section s)
-{
-    double ffn = 0.0, upto = 0.0;
-
-    if (s.r1 - s.r0 < 2)
-        return;
-    for (int i = s.m0; i < s.m1; i++)
-        ffn += (double)c->member[i].ffn_bytes;
-    cut_kv(c, s);
-    level_ffn(c, s, ffn);
-    for (int r = s.r0 + 1; r < s.r1; r++) {
-        upto += c->fill[r - 1];
-        c->ff[r] = place_ff(c, s, upto);
+        c->head[r] = place_head(c, s, attn * (upto / want));
+        c->ff[r] = place_ff(c, s, ffn * (upto / want));
     }
 }
 
@@ -138,7 +82,7 @@ static uint64_t total_bytes(const tlpi_cut *c)
 
 static void set_border(tlpi_cut *c, int r, int member)
 {
-    c->kv[r] = (int64_t)member * c->n_kv;
+    c->head[r] = (int64_t)member * c->n_head;
     c->ff[r] = (int64_t)member * c->n_ff;
 }
 
@@ -176,22 +120,22 @@ static void deal_members(tlpi_cut *c)
  */
 static void close_gaps(tlpi_cut *c, int i, int r0, int r1)
 {
-    int64_t kv = (int64_t)i * c->n_kv, kv_end = kv + c->n_kv;
+    int64_t head = (int64_t)i * c->n_head, head_end = head + c->n_head;
     int64_t ff = (int64_t)i * c->n_ff, ff_end = ff + c->n_ff;
     bool begun = false;
     int to = r0;
 
     for (int r = r0; r < r1; r++) {
-        int64_t kv_next = r + 1 < r1 ? c->kv[r + 1] : kv_end;
+        int64_t head_next = r + 1 < r1 ? c->head[r + 1] : head_end;
         int64_t ff_next = r + 1 < r1 ? c->ff[r + 1] : ff_end;
-        bool empty = kv_next == kv && ff_next == ff;
+        bool empty = head_next == head && ff_next == ff;
         if (empty && begun)
             continue;
         begun = !empty;
-        kv = kv_next;
+        head = head_next;
         ff = ff_next;
         if (++to < r1) {
-            c->kv[to] = kv;
+            c->head[to] = head;
             c->ff[to] = ff;
         }
     }

@@ -1,8 +1,8 @@
 /*
  * shard_cut.h - where the list of a stage's members is cut.
  *
- * Positions count through the whole list: member i's kv heads are
- * [i*n_kv, (i+1)*n_kv), its ff columns [i*n_ff, (i+1)*n_ff).  Rank r holds
+ * Positions count through the whole list: member i's query heads are
+ * [i*n_head, (i+1)*n_head), its ff columns [i*n_ff, (i+1)*n_ff).  Rank r holds
  * what lies between the borders r and r+1.
  */
 #ifndef TLPI_SHARD_CUT_H
@@ -12,20 +12,21 @@
 
 typedef struct tlpi_member {
     uint64_t attn_bytes, ffn_bytes; /* of the matrices */
-    int kv_step, ff_step; /* cuts at multiples of these, and at the end */
+    uint64_t head_bytes, kv_bytes;  /* of a query head's rows and columns, of a
+                                       kv head's rows */
+    int head_step, ff_step; /* cuts at multiples of these, and at the end */
 } tlpi_member;
 
 typedef struct tlpi_cut {
     const tlpi_member *member; /* [n_member] */
     int n_member, n_rank;
-    int n_kv, n_ff; /* of one member */
-    int64_t *kv;    /* [n_rank+1] borders */
-    int64_t *ff;    /* [n_rank+1] borders */
-    double *want;   /* [n_rank] scratch: bytes a rank should hold */
-    double *fill;   /* [n_rank] scratch: ff bytes a rank should hold */
+    int n_head, n_ff; /* of one member */
+    int64_t *head;    /* [n_rank+1] borders */
+    int64_t *ff;      /* [n_rank+1] borders */
+    double *want;     /* [n_rank] scratch: bytes a rank should hold */
 } tlpi_cut;
 
-/* All members as one wide layer: kv heads and ff columns are cut apart. */
+/* All members as one wide layer. */
 void tlpi_cut_wide(tlpi_cut *c);
 
 /* Member by member: a rank with any part of a member is in one run of ranks

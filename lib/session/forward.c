@@ -121,19 +121,25 @@ static void project_sum(tlpi_rank *r, const tlpi_step *step,
     }
 }
 
-/* acc[member] = this rank's part of that member's output projection. */
+/* acc[member] = this rank's share of that member's output projection: a term
+ * for each of its parts, which are neighbours in the list. */
 static void project_each(tlpi_rank *r, const tlpi_step *step,
                          const tlpi_rank_stage *s)
 {
+    int n = 0;
+
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
 
         r->term[i] = (tlpi_term){a->o, attn_args(r, step, a).y, 1};
-        r->mm[i] = (tlpi_matmul){&r->term[i], 1, a->o_bias, false,
-                                 slot(r, step, r->buf.acc, a->member)};
+        if (i > 0 && s->attn[i - 1].member == a->member)
+            r->mm[n - 1].n_term++;
+        else
+            r->mm[n++] = (tlpi_matmul){&r->term[i], 1, a->o_bias, false,
+                                       slot(r, step, r->buf.acc, a->member)};
     }
-    if (s->n_attn)
-        r->b->ops->matmul(r->b, step->n_tok, r->mm, s->n_attn);
+    if (n)
+        r->b->ops->matmul(r->b, step->n_tok, r->mm, n);
 }
 
 /* y (+)= sum over the parts of their feed-forward, from norm[part.norm]. */

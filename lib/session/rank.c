@@ -47,7 +47,7 @@ typedef struct needs {
 static needs measure(const tlpi_rank *r)
 {
     const tlpi_hparams *hp = &r->model->hp;
-    int h = hp->head_dim, group = hp->n_head / hp->n_head_kv;
+    int h = hp->head_dim;
     needs max = {1, 1, 1, 1, hp->n_embd};
 
     for (int i = 0; i < r->plan->n_stage; i++) {
@@ -56,8 +56,9 @@ static needs measure(const tlpi_rank *r)
 
         for (int j = 0; j < s->n_attn; j++) {
             int kv = s->attn[j].kv1 - s->attn[j].kv0;
-            qkv += (size_t)(2 * kv * (group + 1) * h);
-            max.cols = TLPI_MAX(max.cols, kv * group * h);
+            int q = s->attn[j].q1 - s->attn[j].q0;
+            qkv += (size_t)(2 * (kv + q) * h);
+            max.cols = TLPI_MAX(max.cols, q * h);
         }
         for (int j = 0; j < s->n_ffn; j++) {
             int ff = s->ffn[j].ff1 - s->ffn[j].ff0;

@@ -22,7 +22,8 @@ typedef struct tlpi_session_config {
     bool pin;
 } tlpi_session_config;
 
-/* Attention of kv heads of one member. */
+/* Attention of some heads of one member; a member can have several such parts
+ * on one rank. */
 typedef struct tlpi_rank_attn {
     int member;
     int n_head, n_head_kv;
@@ -30,7 +31,7 @@ typedef struct tlpi_rank_attn {
     tlpi_weight *o;             /* [d][n_head*h] */
     float *q_bias, *k_bias, *v_bias; /* or NULL */
     float *q_norm, *k_norm;     /* [h] or NULL */
-    float *o_bias;              /* [d] or NULL; only where kv0 = 0 */
+    float *o_bias;              /* [d] or NULL; with query head 0 */
     tlpi_kv *kv;
     size_t at;                  /* floats a token into buffers.qkv: q, o, k, v */
 } tlpi_rank_attn;

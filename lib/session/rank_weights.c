@@ -178,14 +178,13 @@ static tlp_status load_attn(tlpi_rank *r, const tlpi_stage *stage,
     const tlpi_hparams *hp = &r->model->hp;
     source src = {r, stage, p->member};
     int64_t h = hp->head_dim, d = hp->n_embd;
-    int group = hp->n_head / hp->n_head_kv;
-    int64_t q0 = p->kv0 * group * h, q1 = p->kv1 * group * h;
+    int64_t q0 = p->q0 * h, q1 = p->q1 * h;
     int64_t k0 = p->kv0 * h, k1 = p->kv1 * h;
     tlp_status st = TLP_OK;
 
     a->member = p->member;
     a->n_head_kv = p->kv1 - p->kv0;
-    a->n_head = a->n_head_kv * group;
+    a->n_head = p->q1 - p->q0;
     TLP_TRY(load_matrix(&src, FIELD(attn_q), (slice){q0, q1, 0, d}, &a->q));
     TLP_TRY(load_matrix(&src, FIELD(attn_k), (slice){k0, k1, 0, d}, &a->k));
     TLP_TRY(load_matrix(&src, FIELD(attn_v), (slice){k0, k1, 0, d}, &a->v));
@@ -196,7 +195,7 @@ static tlp_status load_attn(tlpi_rank *r, const tlpi_stage *stage,
     TLP_TRY(load_part(&src, FIELD(attn_v_bias), k0, k1, &a->v_bias));
     TLP_TRY(load_part(&src, FIELD(attn_q_norm), 0, h, &a->q_norm));
     TLP_TRY(load_part(&src, FIELD(attn_k_norm), 0, h, &a->k_norm));
-    if (p->kv0 == 0)
+    if (p->q0 == 0)
         TLP_TRY(load_part(&src, FIELD(attn_output_bias), 0, d, &a->o_bias));
     TLP_TRY(r->b->ops->kv_create(r->b, &a->kv, r->cfg->n_seq, r->cfg->n_ctx,
                                  a->n_head_kv, hp->head_dim,
