@@ -21,6 +21,15 @@ static float *slot(const tlpi_rank *r, const tlpi_step *step, float *base,
     return base + (size_t)i * n_stream(r, step);
 }
 
+/* Where a member's attention sum is formed in par and asym: in delta itself
+ * for the one that this rank hands on, which saves a pass, else in acc. */
+static float *attn_sum(const tlpi_rank *r, const tlpi_step *step,
+                       const tlpi_rank_stage *s, int member)
+{
+    return member == s->carried ? r->buf.delta
+                                : slot(r, step, r->buf.acc, member);
+}
+
 /* Sum over all ranks.  The vote makes every rank see an abort in the same
  * all-reduce, and so leave at the same place. */
 static tlp_status allreduce(tlpi_rank *r, float *x, size_t n)
@@ -48,17 +57,21 @@ static void enter(tlpi_rank *r, const tlpi_step *step, float *const *weight,
                         r->buf.x, r->norm, n, hp->norm_eps);
 }
 
-/* norm[part] = rms_norm(x + attn) * Nf; x stays. */
-static void enter_ffn(tlpi_rank *r, const tlpi_step *step,
-                      const tlpi_rank_stage *s, const tlpi_rank_ffn *f,
-                      const float *attn)
+/* norm[part] = rms_norm(x + attention sum of its member) * Nf; x stays. */
+static void enter_ffns(tlpi_rank *r, const tlpi_step *step,
+                       const tlpi_rank_stage *s)
 {
     const tlpi_hparams *hp = &r->model->hp;
-    tlpi_norm norm = {s->ffn_norm[f->norm],
-                      slot(r, step, r->buf.norm, f->norm)};
 
-    r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x, attn, NULL,
-                        &norm, 1, hp->norm_eps);
+    for (int i = 0; i < s->n_ffn; i++) {
+        const tlpi_rank_ffn *f = &s->ffn[i];
+        tlpi_norm norm = {s->ffn_norm[f->norm],
+                          slot(r, step, r->buf.norm, f->norm)};
+
+        r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x,
+                            attn_sum(r, step, s, f->member), NULL, &norm, 1,
+                            hp->norm_eps);
+    }
 }
 
 /* ==== what all modes are made of ========================================= */
@@ -121,7 +134,7 @@ static void project_sum(tlpi_rank *r, const tlpi_step *step,
     }
 }
 
-/* acc[member] = this rank's share of that member's output projection: a term
+/* attn_sum[member] = this rank's share of that member's output projection: a term
  * for each of its parts, which are neighbours in the list. */
 static void project_each(tlpi_rank *r, const tlpi_step *step,
                          const tlpi_rank_stage *s)
@@ -136,7 +149,7 @@ static void project_each(tlpi_rank *r, const tlpi_step *step,
             r->mm[n - 1].n_term++;
         else
             r->mm[n++] = (tlpi_matmul){&r->term[i], 1, a->o_bias, false,
-                                       slot(r, step, r->buf.acc, a->member)};
+                                       attn_sum(r, step, s, a->member)};
     }
     if (n)
         r->b->ops->matmul(r->b, step->n_tok, r->mm, n);
@@ -195,8 +208,7 @@ static void zero_missing(tlpi_rank *r, const tlpi_step *step,
         for (int i = 0; i < s->n_attn; i++)
             have |= s->attn[i].member == m;
         if (!have)
-            r->b->ops->zero(r->b, slot(r, step, r->buf.acc, m),
-                            n_stream(r, step));
+            r->b->ops->zero(r->b, attn_sum(r, step, s, m), n_stream(r, step));
     }
 }
 
@@ -227,28 +239,25 @@ static tlp_status stage_par(tlpi_rank *r, const tlpi_step *step,
             continue;
         tlpi_comm *c = tlpi_rank_span(r, span);
         zero_missing(r, step, s, m, m + 1);
-        TLP_TRY(c->ops->allreduce(c, slot(r, step, r->buf.acc, m), n, &vote));
+        TLP_TRY(c->ops->allreduce(c, attn_sum(r, step, s, m), n, &vote));
     }
-    for (int i = 0; i < s->n_ffn; i++)
-        enter_ffn(r, step, s, &s->ffn[i],
-                  slot(r, step, r->buf.acc, s->ffn[i].member));
-    r->b->ops->zero(r->b, r->buf.delta, n);
+    enter_ffns(r, step, s);
     for (int m = 0; m < s->n_member; m++)
-        if (s->span[m].first == r->rank)
-            r->b->ops->add(r->b, r->buf.delta, slot(r, step, r->buf.acc, m), n);
-    feed_forward(r, step, s, true, r->buf.delta);
+        if (s->span[m].first == r->rank && m != s->carried)
+            r->b->ops->add(r->b, r->buf.delta, attn_sum(r, step, s, m), n);
+    feed_forward(r, step, s, s->carried >= 0, r->buf.delta);
     TLP_TRY(allreduce(r, r->buf.delta, n));
 done:
     return st;
 }
 
 /*
- * asym, members whole: this rank's acc become running sums S_i = sum_{j<=i}
- * A_j, which start from what the ranks before it sent and go on to the next.
- * *last is the running sum behind this rank's members.
+ * asym, members whole: this rank's attention sums become running sums S_i =
+ * sum_{j<=i} A_j, which start from what the ranks before it sent and go on to
+ * the next.
  */
 static tlp_status pass_running_sum(tlpi_rank *r, const tlpi_step *step,
-                                   const tlpi_rank_stage *s, float **last)
+                                   const tlpi_rank_stage *s)
 {
     size_t n = n_stream(r, step);
     int first = s->span[0].first, end = s->span[s->n_member - 1].first;
@@ -260,7 +269,7 @@ static tlp_status pass_running_sum(tlpi_rank *r, const tlpi_step *step,
         TLP_TRY(r->comm->ops->recv_prev(r->comm, sum, n));
     }
     for (int m = 0; m < s->n_member; m++) {
-        float *a = slot(r, step, r->buf.acc, m);
+        float *a = attn_sum(r, step, s, m);
 
         if (!in_span(s->span[m], r->rank))
             continue;
@@ -270,7 +279,6 @@ static tlp_status pass_running_sum(tlpi_rank *r, const tlpi_step *step,
     }
     if (r->rank >= first && r->rank < end)
         TLP_TRY(r->comm->ops->send_next(r->comm, sum, n));
-    *last = sum;
 done:
     return st;
 }
@@ -278,7 +286,7 @@ done:
 /* asym, members shared between ranks: all ranks learn all A_i in one
  * all-reduce of the stack, then form the running sums for themselves. */
 static tlp_status share_running_sums(tlpi_rank *r, const tlpi_step *step,
-                                     const tlpi_rank_stage *s, float **last)
+                                     const tlpi_rank_stage *s)
 {
     size_t n = n_stream(r, step);
     tlp_status st = TLP_OK;
@@ -288,7 +296,6 @@ static tlp_status share_running_sums(tlpi_rank *r, const tlpi_step *step,
     for (int m = 1; m < s->n_member; m++)
         r->b->ops->add(r->b, slot(r, step, r->buf.acc, m),
                        slot(r, step, r->buf.acc, m - 1), n);
-    *last = slot(r, step, r->buf.acc, s->n_member - 1);
 done:
     return st;
 }
@@ -301,24 +308,21 @@ static tlp_status stage_asym(tlpi_rank *r, const tlpi_step *step,
                              const tlpi_rank_stage *s)
 {
     size_t n = n_stream(r, step);
-    bool last_here = s->span[s->n_member - 1].first == r->rank;
-    float *last = NULL;
+    int last = s->n_member - 1;
+    bool last_here = s->span[last].first == r->rank;
     tlp_status st = TLP_OK;
 
     enter(r, step, s->attn_norm, s->n_member);
     attend(r, step, s);
     project_each(r, step, s);
     if (s->shared_members)
-        TLP_TRY(share_running_sums(r, step, s, &last));
+        TLP_TRY(share_running_sums(r, step, s));
     else
-        TLP_TRY(pass_running_sum(r, step, s, &last));
-    for (int i = 0; i < s->n_ffn; i++)
-        enter_ffn(r, step, s, &s->ffn[i],
-                  slot(r, step, r->buf.acc, s->ffn[i].member));
-    r->b->ops->zero(r->b, r->buf.delta, n);
-    if (last_here)
-        r->b->ops->add(r->b, r->buf.delta, last, n);
-    feed_forward(r, step, s, true, r->buf.delta);
+        TLP_TRY(pass_running_sum(r, step, s));
+    enter_ffns(r, step, s);
+    feed_forward(r, step, s, s->carried >= 0, r->buf.delta);
+    if (last_here && s->carried < 0)
+        r->b->ops->add(r->b, r->buf.delta, attn_sum(r, step, s, last), n);
     TLP_TRY(allreduce(r, r->buf.delta, n));
 done:
     return st;

@@ -57,6 +57,8 @@ typedef struct tlpi_rank_stage {
     float *o_bias;              /* [d] sum over the parts', or NULL */
     const tlpi_span *span;      /* [n_member] for par and asym, or NULL */
     bool shared_members;        /* some member's span has several ranks */
+    int carried;                /* par, asym: the member whose attention sum
+                                   this rank forms in delta; -1 for none */
 } tlpi_rank_stage;
 
 /* Activations; all device memory of the backend. */

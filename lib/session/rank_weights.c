@@ -283,6 +283,20 @@ done:
     return st;
 }
 
+/* par: the first of the members that this rank hands on (as the first of their
+ * spans); asym: the last member, unless all sums are needed side by side. */
+static int carried_member(const tlpi_rank *r, const tlpi_rank_stage *s)
+{
+    int last = s->n_member - 1;
+
+    if (s->mode == TLP_MODE_ASYM)
+        return !s->shared_members && s->span[last].first == r->rank ? last : -1;
+    for (int m = 0; s->mode == TLP_MODE_PAR && m < s->n_member; m++)
+        if (s->span[m].first == r->rank)
+            return m;
+    return -1;
+}
+
 static tlp_status load_stage(tlpi_rank *r, int index)
 {
     const tlpi_stage *stage = &r->plan->stage[index];
@@ -296,6 +310,7 @@ static tlp_status load_stage(tlpi_rank *r, int index)
     s->span = r->shards->span[index];
     for (int m = 0; s->span && m < s->n_member; m++)
         s->shared_members |= s->span[m].count > 1;
+    s->carried = carried_member(r, s);
     s->attn = tlpi_calloc(r->env, (size_t)shard->n_attn, sizeof(*s->attn));
     s->ffn = tlpi_calloc(r->env, (size_t)shard->n_ffn, sizeof(*s->ffn));
     if (!s->attn || !s->ffn)
