@@ -6,6 +6,7 @@
  * then either succeeds or gives TLP_ENOMEM, what existed before goes on
  * working, and in the end not a byte is left.
  */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -262,6 +263,47 @@ Test(oom, decode_allocates_nothing)
     cr_assert_eq(atomic_load(&m.calls), calls);
     tlp_sampler_free(sampler);
     tlp_session_free(s);
+    tlp_plan_free(plan);
+    tlp_model_free(model);
+}
+
+/* ==== out of memory on another rank ====================================== */
+
+static void *alloc_here(size_t size, size_t align, void *user_data)
+{
+    pthread_t *here = user_data;
+
+    size = (size + align - 1) / align * align;
+    return pthread_equal(*here, pthread_self()) ? aligned_alloc(align, size)
+                                                : NULL;
+}
+
+static void free_anywhere(void *ptr, size_t size, void *user_data)
+{
+    (void)size;
+    (void)user_data;
+    free(ptr);
+}
+
+Test(oom, the_rank_behind_it_is_named)
+{
+    pthread_t here = pthread_self();
+    tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
+    tlp_session_options so = TLP_SESSION_OPTIONS_INIT;
+    tlp_model *model = NULL;
+    tlp_plan *plan = NULL;
+    tlp_session *session = NULL;
+
+    mo.allocator = (tlp_allocator){ alloc_here, free_anywhere, &here };
+    so.n_rank = 2;
+    so.n_thread = 1;
+    CHECK_OK(tlp_model_open(&model, small_model(1), &mo));
+    CHECK_OK(tlp_plan_parse(&plan, model, "serial"));
+    tlp_status st = tlp_session_create(&session, plan, &so);
+    cr_assert_eq(st, TLP_ENOMEM, "%s", tlp_status_name(st));
+    cr_assert_null(session);
+    cr_assert_eq(strncmp(tlp_last_error(), "rank 1: ", 8), 0, "%s",
+                 tlp_last_error());
     tlp_plan_free(plan);
     tlp_model_free(model);
 }

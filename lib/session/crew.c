@@ -26,6 +26,7 @@ struct tlpi_crew {
     int n;
     member *m; /* [n]; m[0] is the caller's */
     tlpi_rank *rank0;
+    bool ended; /* the others are joined: a failure's text must outlive them */
 };
 
 static void report(member *m, tlp_status st)
@@ -97,6 +98,7 @@ static void join_all(tlpi_crew *c)
             pthread_join(c->m[i].thread, NULL);
         c->m[i].started = false;
     }
+    c->ended = true;
 }
 
 /* The failure behind "a peer failed": the first rank that says more. */
@@ -182,7 +184,7 @@ void tlpi_crew_free(tlpi_crew *c)
 {
     if (!c)
         return;
-    if (c->rank0) {
+    if (c->rank0 && !c->ended) {
         tlpi_command quit = {.op = TLPI_OP_QUIT};
         if (tlpi_command_run(c->rank0, &quit, NULL) != TLP_OK)
             c->rank0->comm->ops->abort(c->rank0->comm);
