@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/session.h"
 #include "support/rig.h"
 #include "support/tiny.h"
 
@@ -466,6 +467,17 @@ Test(sampler, options_are_checked)
         CHECK_FAILS(TLP_EINVAL, tlp_sampler_create(&s, r.model, &o));
         cr_assert_null(s, "case %d", i);
     }
+}
+
+Test(sampler, nan_is_the_worst_candidate)
+{
+    const float x[4] = { NAN, -3, NAN, 2 };
+    tlpi_candidate top[3];
+
+    tlpi_top_k(x, 4, 10, top, 1);
+    cr_assert_eq(top[0].id, 13);
+    tlpi_top_k(x, 4, 10, top, 3);
+    cr_assert(top[0].id == 13 && top[1].id == 11 && top[2].id == 10);
 }
 
 Test(sampler, another_models_sampler)

@@ -50,7 +50,7 @@ tlp_status tlp_session_logits(tlp_session *s, size_t row, const float **logits)
 
 /* ==== candidates ========================================================= */
 
-/* Better: the higher logit, then the lower id.  NaN loses to everything. */
+/* Better: the higher logit, then the lower id. */
 static bool better(tlpi_candidate a, tlpi_candidate b)
 {
     if (b.id < 0)
@@ -76,9 +76,10 @@ void tlpi_top_k(const float *logits, int n, int base, tlpi_candidate *out,
     int have = 0;
 
     for (int i = 0; i < n; i++) {
-        tlpi_candidate c = {base + i, logits[i]};
-        if (have < k || c.logit > out[k - 1].logit)
-            insert(out, &have, k, c);
+        float x = logits[i];
+        if (have < k || x > out[k - 1].logit)
+            insert(out, &have, k,
+                   (tlpi_candidate){base + i, isnan(x) ? -INFINITY : x});
     }
     for (; have < k; have++)
         out[have] = (tlpi_candidate){-1, -INFINITY};
