@@ -168,9 +168,9 @@ static tlp_status eval(tlp_session *s, const tlp_batch *b)
     mark_last(s, b);
     for (size_t i = 0; i < b->n; i++)
         rows += wants_logits(s, b, i);
+    s->n_row = 0; /* more room comes without the rows that were kept */
     TLP_TRY(tlpi_session_reserve(s, rows));
     double start = tlpi_now();
-    s->n_row = 0;
     memset(s->row_here, 0, s->row_cap);
     st = run_batch(s, b);
     s->stats.seconds += tlpi_now() - start;

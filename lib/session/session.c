@@ -50,7 +50,8 @@ static tlp_status configure(tlpi_session_config *c,
                          o->comm);
     c->n_ctx = or_default(o->n_ctx, train > 0 ? TLPI_MIN(train, 4096) : 4096);
     c->n_seq = or_default(o->n_seq, 1);
-    c->n_batch = TLPI_MIN(or_default(o->n_batch, 512), c->n_ctx * c->n_seq);
+    int64_t held = (int64_t)c->n_ctx * c->n_seq;
+    c->n_batch = (int)TLPI_MIN(or_default(o->n_batch, 512), held);
     c->n_rank = or_default(o->n_rank, 1);
     c->n_thread = or_default(o->n_thread, TLPI_MAX(1, cores / c->n_rank));
     c->compute = o->compute;
