@@ -23,8 +23,13 @@ void cli_set_command(const cli_command *command)
 
 void cli_print_clean(FILE *f, const char *text)
 {
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
-        putc(*c < ' ' || *c == 0x7f ? '?' : *c, f);
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        /* U+0080 to U+009F: terminals obey some, as they do escapes */
+        bool c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
+
+        putc(c1 || *c < ' ' || *c == 0x7f ? '?' : *c, f);
+        c += c1;
+    }
 }
 
 static void print_message(const char *fmt, va_list ap)

@@ -47,12 +47,15 @@ int engine_open_model(engine *e, bool vocab_only)
     return st != TLP_OK ? engine_fail(st) : CLI_OK;
 }
 
-/* A plan's text never looks like a path that exists, nor ends in ".json". */
+/* A plan's text never looks like a path that exists, nor ends in ".json"; but
+ * "serial" is a plan whatever files there are. */
 static bool is_plan_file(const char *text)
 {
     struct stat st;
     size_t n = strlen(text);
 
+    if (!strcmp(text, "serial"))
+        return false;
     return (n > 5 && !strcmp(text + n - 5, ".json")) ||
            (stat(text, &st) == 0 && S_ISREG(st.st_mode));
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "support/spawn.h"
 #include "support/tiny.h"
@@ -129,6 +131,34 @@ Test(tool, bad_plan)
     s = SPAWN("tlp", "info", "-m", m, "--plan", "/none/p.json");
     tool_expect_status(&s, 1);
     cr_expect_not_null(strstr(s.err, "/none/p.json"));
+    spawn_free(&s);
+}
+
+Test(tool, serial_is_a_plan_whatever_files_there_are)
+{
+    const char *m = tool_model(), *dir = tiny_path("somewhere");
+
+    cr_assert_eq(mkdir(dir, 0700), 0);
+    cr_assert_eq(chdir(dir), 0);
+    tool_write_file("serial", "", 0);
+
+    spawned s = SPAWN("tlp", "info", "-m", m);
+
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    unlink("serial");
+    rmdir(dir);
+}
+
+/* Escape, delete, and CSI as one character; the rest of UTF-8 stays. */
+Test(tool, messages_hold_no_control_characters)
+{
+    const char *m = tool_model();
+    spawned s = SPAWN("tlp", "info", "-m", m, "--plan",
+                      "a\x1b[1m\x7f\xc2\x9b\xc2\xa0.json");
+
+    tool_expect_status(&s, 1);
+    cr_expect_not_null(strstr(s.err, "a?[1m??\xc2\xa0.json"), "%s", s.err);
     spawn_free(&s);
 }
 
