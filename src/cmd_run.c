@@ -157,7 +157,10 @@ static int run_once(run *r)
         bool plain = r->raw ||
                      (!r->chat && !r->system && !chat_has_template(r->e.model));
 
-        rc = plain ? run_raw(r, prompt, n) : run_templated(r, prompt);
+        if (!plain && strlen(prompt) < n)
+            rc = cli_fail("the prompt holds a zero byte: --raw expected");
+        else
+            rc = plain ? run_raw(r, prompt, n) : run_templated(r, prompt);
     }
     free(text);
     return rc;

@@ -102,6 +102,18 @@ Test(tool_run, chat_by_default)
     spawn_free(&t);
 }
 
+/* A chat message is a C string: nothing behind a zero byte is lost unsaid. */
+Test(tool_run, zero_byte_in_a_chat)
+{
+    const char *const argv[] = { "tlp", "run", "-m", tool_model(),
+                                 "-n",  "2",   NULL };
+    spawned s = spawn(&(spawn_options){ .input = "a\0b", .n_input = 3 }, argv);
+
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp run: the prompt holds a zero byte");
+    spawn_free(&s);
+}
+
 Test(tool_run, sampling_is_reproducible)
 {
     const char *m = tool_model();
