@@ -181,7 +181,8 @@ typedef struct held {
 static bool begins_with(const char *text, size_t n, const char *start,
                         size_t n_start)
 {
-    return n >= n_start && memcmp(text, start, n_start) == 0;
+    /* memcmp may not be handed NULL, not even with nothing to compare. */
+    return n_start == 0 || (n >= n_start && memcmp(text, start, n_start) == 0);
 }
 
 /*
