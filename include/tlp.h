@@ -417,7 +417,7 @@ typedef struct tlp_plan_cost {
     uint64_t sum_rank_bytes;     /* and all ranks together                    */
 } tlp_plan_cost;
 
-/** What a token costs under this plan on n_rank ranks (>= 1). @since 0.1 */
+/** What a token costs under this plan on 1 to 1024 ranks. @since 0.1 */
 TLP_API tlp_status tlp_plan_get_cost(const tlp_plan *plan, int n_rank,
                                      tlp_plan_cost *out) TLP_NODISCARD;
 
@@ -453,6 +453,10 @@ typedef struct tlp_session tlp_session;
 #define TLP_ISA_AVX2 2
 #define TLP_ISA_AVX512 3
 
+/*
+ * At most: n_ctx 2^20, n_seq 4096, n_batch 16384, n_rank 64, n_thread 256;
+ * anything beyond is TLP_EINVAL.
+ */
 typedef struct tlp_session_options {
     size_t struct_size;
     int32_t n_ctx;     /* positions per sequence; 0 = n_ctx_train, at most 4096 */
