@@ -224,8 +224,8 @@ check-programs: $(TESTS) ## run the test programs alone
 check-asan: ## the test programs under ASan and UBSan
 	@$(MAKE) --no-print-directory ASAN=1 check-programs
 
-check-tsan: ## the test programs under TSan
-	@$(MAKE) --no-print-directory TSAN=1 check-programs
+check-tsan: ## the test programs under TSan, small models only
+	@WITHOUT_MODEL=1 $(MAKE) --no-print-directory TSAN=1 check-programs
 
 check-abi: $(SHARED) ## exported names, imports, header dialects
 	@CC='$(CC)' CXX='$(CXX)' test/check-abi.sh $(SHARED)
