@@ -1,27 +1,14 @@
 /*
  * fuzz_plan.c - any bytes as a plan, in text or JSON: what is accepted must
  * hold together, and read back the same from both forms.
- *
- * A libFuzzer target; with TLP_FUZZ_STANDALONE a program that runs the files
- * given as arguments.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "plan/shard.h"
 #include "support/fake_model.h"
+#include "fuzz.h"
 
 #define N_LAYER 12
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void promise(bool kept)
-{
-    if (!kept)
-        abort();
-}
 
 static char *format(const tlp_plan *p, int form)
 {
@@ -88,7 +75,8 @@ static void check_cost(const tlp_plan *p)
     for (int n_rank = 2; n_rank < 6; n_rank++) {
         tlp_plan_cost c = { .struct_size = sizeof c };
         promise(tlp_plan_get_cost(p, n_rank, &c) == TLP_OK);
-        promise(c.sum_rank_bytes == one.sum_rank_bytes);
+        /* More where two ranks hold the same kv head. */
+        promise(c.sum_rank_bytes >= one.sum_rank_bytes);
         promise(c.allreduces >= p->n_stage);
     }
 }
@@ -117,39 +105,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(text);
     return 0;
 }
-
-#ifdef TLP_FUZZ_STANDALONE
-static bool run_file(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    uint8_t *data = NULL;
-    size_t n = 0, cap = 0, got = 0;
-
-    if (!f) {
-        perror(path);
-        return false;
-    }
-    do {
-        n += got;
-        if (n == cap) {
-            cap = 2 * cap + 4096;
-            data = realloc(data, cap);
-            promise(data != NULL);
-        }
-        got = fread(data + n, 1, cap - n, f);
-    } while (got > 0);
-    fclose(f);
-    LLVMFuzzerTestOneInput(data, n);
-    free(data);
-    return true;
-}
-
-int main(int argc, char **argv)
-{
-    bool ok = true;
-
-    for (int i = 1; i < argc; i++)
-        ok = run_file(argv[i]) && ok;
-    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-#endif

@@ -6,15 +6,12 @@
  * the text.  Whatever the vocabulary, ids are in range, and text comes back if
  * every byte has a token.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "model/model.h"
 #include "model/vocab.h"
 #include "../support/gguf_writer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 #define MAX_LINE 64
 
@@ -32,24 +29,19 @@ typedef struct recipe {
     bool spelt; /* a user-defined token's text has characters past ASCII */
 } recipe;
 
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
 static void add_token(recipe *r, char *text, int32_t type)
 {
     r->token[r->n_token] = text;
     r->type[r->n_token] = type;
-    r->score[r->n_token++] = (float)(r->n_token % 7);
+    r->score[r->n_token] = (float)(r->n_token % 7);
+    r->n_token++;
 }
 
 static char *copy(const char *s, size_t n)
 {
     char *line = calloc(n + 1, 1);
 
-    require(line != NULL);
+    promise(line != NULL);
     if (n > 0)
         memcpy(line, s, n);
     return line;
@@ -161,17 +153,17 @@ static void check_text(const tlp_model *m, const recipe *r, uint32_t flags)
     size_t n = 0, len = 0, cap = 3 * r->n_text + 8;
     int32_t *ids = malloc(cap * sizeof *ids);
 
-    require(tlp_tokenize(m, r->text, r->n_text, flags, ids, cap, &n) == TLP_OK);
+    promise(tlp_tokenize(m, r->text, r->n_text, flags, ids, cap, &n) == TLP_OK);
     for (size_t i = 0; i < n; i++)
-        require(ids[i] >= 0 && ids[i] < tlpi_vocab_size(m->vocab));
+        promise(ids[i] >= 0 && ids[i] < tlpi_vocab_size(m->vocab));
     tlp_status st =
         tlp_detokenize(m, ids, n, TLP_DETOKENIZE_SPECIAL, NULL, 0, &len);
-    require(st == TLP_EBUFS);
+    promise(st == TLP_EBUFS);
     char *text = malloc(len + 1);
-    require(tlp_detokenize(m, ids, n, TLP_DETOKENIZE_SPECIAL, text, len + 1,
+    promise(tlp_detokenize(m, ids, n, TLP_DETOKENIZE_SPECIAL, text, len + 1,
                            &len) == TLP_OK);
     if ((r->choices & 1) && !r->spelt)
-        require(len == r->n_text &&
+        promise(len == r->n_text &&
                 (len == 0 || memcmp(text, r->text, len) == 0));
     free(text);
     free(ids);
@@ -185,7 +177,7 @@ static void check_chat(const tlp_model *m, const recipe *r)
     size_t len;
 
     tlp_status st = tlp_chat_format(m, msg, 2, 1, buf, sizeof buf, &len);
-    require(st == TLP_OK ? len == strlen(buf) || memchr(buf, 0, len) != NULL
+    promise(st == TLP_OK ? len == strlen(buf) || memchr(buf, 0, len) != NULL
                          : tlp_last_error()[0] != '\0');
     free(text);
 }
@@ -200,14 +192,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     read_recipe(&r, (const char *)data, size);
     gw_bytes bytes = write_file(&r);
-    require(tlpi_env_init(&m.env, NULL, NULL, NULL) == TLP_OK);
-    require(tlpi_gguf_open_memory(&g, &m.env, bytes.data, bytes.n) == TLP_OK);
+    promise(tlpi_env_init(&m.env, NULL, NULL, NULL) == TLP_OK);
+    promise(tlpi_gguf_open_memory(&g, &m.env, bytes.data, bytes.n) == TLP_OK);
     if (tlpi_vocab_create(&m.vocab, &m.env, g, 0) == TLP_OK) {
         check_text(&m, &r, 0);
         check_text(&m, &r, TLP_TOKENIZE_SPECIAL);
         check_chat(&m, &r);
     } else {
-        require(tlp_last_error()[0] != '\0');
+        promise(tlp_last_error()[0] != '\0');
     }
     tlpi_vocab_free(m.vocab);
     tlpi_gguf_close(g);
@@ -215,22 +207,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free_recipe(&r);
     return 0;
 }
-
-#ifdef TLP_FUZZ_STANDALONE
-/* Run the files given as arguments. */
-int main(int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++) {
-        FILE *f = fopen(argv[i], "rb");
-        static uint8_t data[1 << 20];
-        if (!f) {
-            perror(argv[i]);
-            return 1;
-        }
-        size_t n = fread(data, 1, sizeof data, f);
-        fclose(f);
-        LLVMFuzzerTestOneInput(data, n);
-    }
-    return 0;
-}
-#endif
