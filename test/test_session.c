@@ -182,6 +182,24 @@ Test(session, cache_size)
 
 /* ==== rows of logits ===================================================== */
 
+/* Rows of logits are held twice, where they are made and collected; there is
+ * room for 32 and for 1 (one sequence) from the beginning. */
+Test(session, buffers_grow_by_the_rows_kept)
+{
+    for (int ranks = 1; ranks <= 2; ranks++) {
+        tlp_session_options o = rig_f32(ranks, 1);
+        rig r = rig_open(model_path(), "par:1-2", &o);
+        uint64_t before = stats_of(&r).buffer_bytes;
+        int32_t ids[50];
+
+        rig_tokens(ids, 50, r.n_vocab, 1);
+        free(rig_eval(&r, 0, ids, 50));
+        cr_assert_eq(stats_of(&r).buffer_bytes - before,
+                     (50 - 32 + 50 - 1) * r.n_vocab * sizeof(float));
+        rig_close(&r);
+    }
+}
+
 Test(session, wanted_rows_come_in_batch_order)
 {
     for (int ranks = 1; ranks <= 3; ranks++) {

@@ -272,8 +272,10 @@ tlp_status tlp_session_get_stats(const tlp_session *s, tlp_session_stats *out)
         stats.comm_seconds += c->stats.seconds;
     }
     tlpi_crew_add_sizes(s->crew, &stats);
-    stats.buffer_bytes +=
-        s->row_cap * (size_t)s->plan->model->hp.n_vocab * sizeof(float);
+    size_t row_bytes = (size_t)s->plan->model->hp.n_vocab * sizeof(float);
+    stats.buffer_bytes += s->row_cap * row_bytes;
+    if (s->row_cap > TLPI_LOGIT_CHUNK) /* the ranks' own grew with these */
+        stats.buffer_bytes += (s->row_cap - TLPI_LOGIT_CHUNK) * row_bytes;
     stats.n_rank = s->cfg.n_rank;
     stats.n_thread = s->cfg.n_thread;
     snprintf(stats.isa, sizeof(stats.isa), "%s",
