@@ -64,9 +64,9 @@ static tlp_status answer(tlp_model *model, const char *question, long budget,
 
 int main(int argc, char **argv)
 {
-    static const char *const reasons[] = { "?", "length", "end of turn",
-                                           "stop string", "context full",
-                                           "callback" };
+    static const char *const reasons[] = {
+        "?", "length", "end of turn", "stop string", "context full", "callback"
+    };
     tlp_model *model = NULL;
     tlp_plan *plan = NULL;
     tlp_generate_result result;

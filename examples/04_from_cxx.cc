@@ -13,15 +13,26 @@
 
 #include <tlp.h>
 
-namespace {
+namespace
+{
 
 struct Deleter {
-    void operator()(tlp_model *m) const { tlp_model_free(m); }
-    void operator()(tlp_plan *p) const { tlp_plan_free(p); }
-    void operator()(tlp_session *s) const { tlp_session_free(s); }
+    void operator()(tlp_model *m) const
+    {
+        tlp_model_free(m);
+    }
+    void operator()(tlp_plan *p) const
+    {
+        tlp_plan_free(p);
+    }
+    void operator()(tlp_session *s) const
+    {
+        tlp_session_free(s);
+    }
 };
 
-template <typename T> using Handle = std::unique_ptr<T, Deleter>;
+template <typename T>
+using Handle = std::unique_ptr<T, Deleter>;
 
 void check(tlp_status status)
 {
@@ -65,10 +76,10 @@ std::string generate(const char *path, const char *prompt)
 {
     // Freed in any order: a session keeps its plan, a plan its model.
     Handle<tlp_model> model = make<tlp_model>(tlp_model_open, path, nullptr);
-    Handle<tlp_plan> plan = make<tlp_plan>(tlp_plan_parse, model.get(),
-                                           "serial");
-    Handle<tlp_session> session = make<tlp_session>(tlp_session_create,
-                                                    plan.get(), nullptr);
+    Handle<tlp_plan> plan =
+        make<tlp_plan>(tlp_plan_parse, model.get(), "serial");
+    Handle<tlp_session> session =
+        make<tlp_session>(tlp_session_create, plan.get(), nullptr);
     std::vector<int32_t> ids = tokenize(model.get(), prompt);
     std::string text;
     tlp_generate_options gen = TLP_GENERATE_OPTIONS_INIT;

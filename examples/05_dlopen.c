@@ -51,8 +51,7 @@ static int show_model(const tlp_functions *f, const char *path)
     int ok;
 
     info.struct_size = sizeof info; /* of the header this was compiled with */
-    ok = !f->model_open(&model, path, NULL) &&
-         !f->model_get_info(model, &info);
+    ok = !f->model_open(&model, path, NULL) && !f->model_get_info(model, &info);
     if (ok)
         printf("%s: %s, %d layers, %lld parameters\n", path, info.arch,
                (int)info.n_layer, (long long)info.n_param);

@@ -46,8 +46,8 @@ typedef struct cli_list {
 
 typedef struct cli_command {
     const char *name;
-    const char *args;    /* after "tlp NAME" in the usage line */
-    const char *summary; /* one line */
+    const char *args;                  /* after "tlp NAME" in the usage line */
+    const char *summary;               /* one line */
     int (*run)(int argc, char **argv); /* gives the exit status */
 } cli_command;
 

@@ -24,31 +24,61 @@ typedef struct engine {
     tlp_session *session;
 } engine;
 
-#define ENGINE_INIT { .n_rank = 1 }
+#define ENGINE_INIT                                                            \
+    {                                                                          \
+        .n_rank = 1                                                            \
+    }
 
 /* Rows of an option table. */
 #define ENGINE_MODEL_OPTION(e)                                                 \
-    { CLI_TEXT, 'm', "model", &(e).model_path, "FILE", "model, GGUF", 0, 0 }
+    {                                                                          \
+        CLI_TEXT, 'm', "model", &(e).model_path, "FILE", "model, GGUF", 0, 0   \
+    }
 #define ENGINE_PLAN_OPTION(e)                                                  \
-    { CLI_TEXT, 0, "plan", &(e).plan_text, "PLAN",                             \
-      "layer plan, as text or a JSON file (serial)", 0, 0 }
+    {                                                                          \
+        CLI_TEXT, 0, "plan", &(e).plan_text, "PLAN",                           \
+            "layer plan, as text or a JSON file (serial)", 0, 0                \
+    }
 #define ENGINE_RANKS_OPTION(e)                                                 \
-    { CLI_INT, 0, "ranks", &(e).n_rank, "N",                                   \
-      "ranks in this process (1)", 1, 4096 }
+    {                                                                          \
+        CLI_INT, 0, "ranks", &(e).n_rank, "N", "ranks in this process (1)", 1, \
+            4096                                                               \
+    }
 #define ENGINE_SESSION_OPTIONS(e)                                              \
     ENGINE_RANKS_OPTION(e),                                                    \
-    { CLI_INT, 't', "threads", &(e).n_thread, "N",                             \
-      "threads per rank (0: cores / ranks)", 0, 4096 },                        \
-    { CLI_CHOICE, 0, "compute", &(e).compute, "default|f32",                   \
-      "f32 keeps activations exact (default: 8 bits)", 0,     \
-      0 },                                                                     \
-    { CLI_CHOICE, 0, "kv", &(e).kv, "default|f32|f16|bf16",                    \
-      "type of the KV cache (f16; f32 with --compute f32)", 0, 0 },            \
-    { CLI_CHOICE, 0, "isa", &(e).isa, "auto|scalar|avx2|avx512",               \
-      "instruction set (auto)", 0, 0 },                                        \
-    { CLI_FLAG, 0, "pin", &(e).pin, NULL, "bind threads to cores", 0, 0 },     \
-    { CLI_FLAG, 0, "no-mmap", &(e).no_mmap, NULL,                              \
-      "read the model instead of mapping it", 0, 0 }
+        { CLI_INT,   't',                                                      \
+          "threads", &(e).n_thread,                                            \
+          "N",       "threads per rank (0: cores / ranks)",                    \
+          0,         4096 },                                                   \
+        { CLI_CHOICE,                                                          \
+          0,                                                                   \
+          "compute",                                                           \
+          &(e).compute,                                                        \
+          "default|f32",                                                       \
+          "f32 keeps activations exact (default: 8 bits)",                     \
+          0,                                                                   \
+          0 },                                                                 \
+        { CLI_CHOICE,                                                          \
+          0,                                                                   \
+          "kv",                                                                \
+          &(e).kv,                                                             \
+          "default|f32|f16|bf16",                                              \
+          "type of the KV cache (f16; f32 with --compute f32)",                \
+          0,                                                                   \
+          0 },                                                                 \
+        { CLI_CHOICE,                                                          \
+          0,                                                                   \
+          "isa",                                                               \
+          &(e).isa,                                                            \
+          "auto|scalar|avx2|avx512",                                           \
+          "instruction set (auto)",                                            \
+          0,                                                                   \
+          0 },                                                                 \
+        { CLI_FLAG, 0, "pin", &(e).pin, NULL, "bind threads to cores", 0, 0 }, \
+    {                                                                          \
+        CLI_FLAG, 0, "no-mmap", &(e).no_mmap, NULL,                            \
+            "read the model instead of mapping it", 0, 0                       \
+    }
 
 /* Print the library's last error; the status that main should return. */
 int engine_fail(tlp_status status);
@@ -66,8 +96,8 @@ void engine_close(engine *e);
 void engine_watch(tlp_session *session);
 
 /* All ids of a text; free them. */
-int engine_tokenize(const engine *e, const char *text, size_t n,
-                    uint32_t flags, int32_t **ids, size_t *n_ids);
+int engine_tokenize(const engine *e, const char *text, size_t n, uint32_t flags,
+                    int32_t **ids, size_t *n_ids);
 
 /* Depth, and the all-reduces that one token waits for on n_rank ranks. */
 int engine_plan_cost(const engine *e, const tlp_plan *plan,

@@ -38,7 +38,8 @@ typedef struct tlpi_matmul {
     float *y;
 } tlpi_matmul;
 
-/* y = silu(G x) * (U x);  G, U [rows][cols], x [n_tok][cols], y [n_tok][rows] */
+/* y = silu(G x) * (U x);  G, U [rows][cols], x [n_tok][cols], y [n_tok][rows]
+ */
 typedef struct tlpi_gate_up {
     const tlpi_weight *gate, *up;
     const float *x;
@@ -53,14 +54,14 @@ typedef struct tlpi_norm {
 
 /* Attention of some kv heads of one layer; h = head_dim. */
 typedef struct tlpi_attn {
-    float *q;            /* [n_tok][n_head*h]; normalised and rotated in place */
-    float *k;            /* [n_tok][n_head_kv*h]; likewise, then cached */
-    const float *v;      /* [n_tok][n_head_kv*h]; cached */
+    float *q;       /* [n_tok][n_head*h]; normalised and rotated in place */
+    float *k;       /* [n_tok][n_head_kv*h]; likewise, then cached */
+    const float *v; /* [n_tok][n_head_kv*h]; cached */
     const float *q_norm; /* [h] or NULL */
     const float *k_norm; /* [h] or NULL */
     tlpi_kv *kv;
     int n_head, n_head_kv;
-    float *y;            /* [n_tok][n_head*h] */
+    float *y; /* [n_tok][n_head*h] */
 } tlpi_attn;
 
 /* The tokens of a step: token t stands at pos[t] of sequence seq[t].  Tokens
@@ -155,12 +156,12 @@ typedef struct tlpi_backend_options {
     int n_machine;  /* threads of all ranks in this process */
     int first_core; /* for pinning */
     bool pin;
-    int isa;        /* TLP_ISA_* */
-    int compute;    /* TLP_COMPUTE_* */
-    int max_tok;    /* largest n_tok of a step */
-    int max_cols;   /* longest row of any x: sum over a group of one item's
-                       terms is never needed at once, one term is */
-    int max_terms;  /* distinct x in one matmul or gate_up call */
+    int isa;       /* TLP_ISA_* */
+    int compute;   /* TLP_COMPUTE_* */
+    int max_tok;   /* largest n_tok of a step */
+    int max_cols;  /* longest row of any x: sum over a group of one item's
+                      terms is never needed at once, one term is */
+    int max_terms; /* distinct x in one matmul or gate_up call */
 } tlpi_backend_options;
 
 /* The CPU backend; TLP_ENOTSUP for an instruction set that is not here. */

@@ -17,7 +17,7 @@ typedef struct job {
     const tlpi_cpu_vec *vec;
     const float *x; /* [n][cols] */
     int n, cols;
-    float *lse;     /* [n] */
+    float *lse; /* [n] */
 } job;
 
 static float row_lse(const tlpi_cpu_vec *vec, const float *x, int cols)
@@ -47,19 +47,18 @@ static void run(void *arg, int ith, int nth)
     const job *j = arg;
 
     for (int i = ith; i < j->n; i += nth)
-        j->lse[i] = row_lse(j->vec, j->x + (size_t)i * (size_t)j->cols,
-                            j->cols);
+        j->lse[i] =
+            row_lse(j->vec, j->x + (size_t)i * (size_t)j->cols, j->cols);
 }
 
 void tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n, int cols,
                           const int32_t *index, float *lse, float *at)
 {
     tlpi_cpu *c = tlpi_cpu_of(b);
-    job j = {c->vec, x, n, cols, lse};
+    job j = { c->vec, x, n, cols, lse };
 
     tlpi_pool_run(c->pool, run, &j);
     for (int i = 0; i < n; i++)
-        at[i] = index[i] < 0
-                    ? -INFINITY
-                    : x[(size_t)i * (size_t)cols + (size_t)index[i]];
+        at[i] = index[i] < 0 ? -INFINITY
+                             : x[(size_t)i * (size_t)cols + (size_t)index[i]];
 }

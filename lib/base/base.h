@@ -20,8 +20,7 @@
 /* ==== failing (status.c) ================================================= */
 
 /* Record the text of a failure on this thread and return its status. */
-tlp_status tlpi_fail(tlp_status status, const char *fmt, ...)
-    TLPI_PRINTF(2, 3);
+tlp_status tlpi_fail(tlp_status status, const char *fmt, ...) TLPI_PRINTF(2, 3);
 
 /* The same for memory: a static text, nothing is formatted or allocated. */
 tlp_status tlpi_fail_nomem(void);
@@ -58,8 +57,8 @@ tlp_status tlpi_env_init(tlpi_env *env, const tlp_allocator *mem,
                          tlp_log_fn log, void *log_data);
 
 /* 64-byte aligned; NULL when out of memory or on overflow.  Size 0 is valid. */
-void *tlpi_alloc(const tlpi_env *env, size_t size);             /* not cleared */
-void *tlpi_calloc(const tlpi_env *env, size_t n, size_t size);  /* cleared */
+void *tlpi_alloc(const tlpi_env *env, size_t size);            /* not cleared */
+void *tlpi_calloc(const tlpi_env *env, size_t n, size_t size); /* cleared */
 void *tlpi_alloc_array(const tlpi_env *env, size_t n, size_t size);
 /* Grow to n elements, keeping what is there; on failure p stays valid. */
 void *tlpi_realloc_array(const tlpi_env *env, void *p, size_t n, size_t size);

@@ -16,7 +16,7 @@ static float *logit_row(const tlpi_rank *r, int row)
 static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd)
 {
     const tlpi_step_arrays *a = &r->step;
-    tlpi_step step = {cmd->n_tok, a->id, a->seq, a->pos};
+    tlpi_step step = { cmd->n_tok, a->id, a->seq, a->pos };
     tlp_status st = tlpi_forward(r, &step);
 
     for (int i = 0; i < cmd->n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK)
@@ -40,7 +40,7 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
                            const tlpi_results *res)
 {
     const tlpi_step_arrays *a = &r->step;
-    tlpi_step step = {cmd->n_tok, a->id, a->seq, a->pos};
+    tlpi_step step = { cmd->n_tok, a->id, a->seq, a->pos };
     int n_vocab = r->vocab1 - r->vocab0;
     tlpi_row_score *mine = r->score;
     tlp_status st = tlpi_forward(r, &step);
@@ -58,7 +58,7 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
         r->b->ops->log_sum_exp(r->b, r->buf.logits, n, n_vocab, target, lse,
                                at);
         for (int j = 0; j < n; j++)
-            mine[i + j] = (tlpi_row_score){lse[j], at[j]};
+            mine[i + j] = (tlpi_row_score){ lse[j], at[j] };
     }
     if (st != TLP_OK || cmd->n_row == 0)
         return st;
@@ -87,8 +87,8 @@ static tlp_status do_row(tlpi_rank *r, const tlpi_command *cmd,
     r->b->ops->read(r->b, r->host, logit_row(r, cmd->row),
                     (size_t)(r->vocab1 - r->vocab0));
     for (int i = 0; i < r->cfg->n_rank; i++)
-        bytes[i] = sizeof(float) * (size_t)(r->shards->vocab[i + 1] -
-                                            r->shards->vocab[i]);
+        bytes[i] = sizeof(float) *
+                   (size_t)(r->shards->vocab[i + 1] - r->shards->vocab[i]);
     return r->comm->ops->gather(r->comm, r->host, bytes, res->row);
 }
 
@@ -107,8 +107,8 @@ static void do_fork(tlpi_rank *r, const tlpi_command *cmd)
 {
     for (int i = 0; i < r->plan->n_stage; i++)
         for (int j = 0; j < r->stage[i].n_attn; j++)
-            r->b->ops->kv_copy(r->b, r->stage[i].attn[j].kv, cmd->dst,
-                               cmd->src, cmd->n_pos);
+            r->b->ops->kv_copy(r->b, r->stage[i].attn[j].kv, cmd->dst, cmd->src,
+                               cmd->n_pos);
 }
 
 /* Carry out a command that every rank has. */
@@ -137,7 +137,7 @@ static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
 
 /* ==== sending and receiving ============================================== */
 
-static const tlpi_results no_results = {0};
+static const tlpi_results no_results = { 0 };
 
 static bool has_step(const tlpi_command *cmd)
 {

@@ -12,7 +12,7 @@
 typedef struct member {
     tlpi_crew *crew;
     int index;
-    tlpi_comm *comm;   /* until the rank takes it over */
+    tlpi_comm *comm; /* until the rank takes it over */
     pthread_t thread;
     bool started;
     tlp_status status; /* of building or serving; read after joining */
@@ -131,8 +131,7 @@ static tlp_status create_comms(tlpi_crew *c)
     tlpi_comm **comm = tlpi_calloc(c->env, (size_t)n, sizeof(*comm));
     if (!comm)
         return tlpi_fail_nomem();
-    tlp_status st = tlpi_comm_threads_create(comm, c->env, n,
-                                             n * cfg->n_thread,
+    tlp_status st = tlpi_comm_threads_create(comm, c->env, n, n * cfg->n_thread,
                                              cfg->timeout_ms);
     for (int i = 0; i < n && st == TLP_OK; i++)
         c->m[i].comm = comm[i];
@@ -185,7 +184,7 @@ void tlpi_crew_free(tlpi_crew *c)
     if (!c)
         return;
     if (c->rank0 && !c->ended) {
-        tlpi_command quit = {.op = TLPI_OP_QUIT};
+        tlpi_command quit = { .op = TLPI_OP_QUIT };
         if (tlpi_command_run(c->rank0, &quit, NULL) != TLP_OK)
             c->rank0->comm->ops->abort(c->rank0->comm);
     }

@@ -36,8 +36,8 @@ static tlp_status check_batch(tlp_session *s, const tlp_batch *b)
         if (s->new_pos[seq]++ >= s->cfg.n_ctx)
             return tlpi_fail(TLP_ERANGE,
                              "sequence %d: %zu tokens after %d do not fit in "
-                             "n_ctx %d", seq, b->n, s->pos[seq],
-                             s->cfg.n_ctx);
+                             "n_ctx %d",
+                             seq, b->n, s->pos[seq], s->cfg.n_ctx);
     }
     return TLP_OK;
 }
@@ -71,7 +71,7 @@ static bool is_decode(const tlp_session *s, const tlp_batch *b)
 tlp_status tlpi_session_reserve(tlp_session *s, size_t rows)
 {
     size_t n_vocab = (size_t)s->plan->model->hp.n_vocab, n = 0;
-    tlpi_command cmd = {.op = TLPI_OP_RESERVE, .n_row = (int32_t)rows};
+    tlpi_command cmd = { .op = TLPI_OP_RESERVE, .n_row = (int32_t)rows };
     tlp_status st = TLP_OK;
 
     if (rows <= s->row_cap)
@@ -140,7 +140,7 @@ static tlp_status run_batch(tlp_session *s, const tlp_batch *b)
 
     memcpy(s->new_pos, s->pos, (size_t)s->cfg.n_seq * sizeof(*s->pos));
     for (size_t at = 0; at < b->n; at += n_batch) {
-        tlpi_command cmd = {.op = TLPI_OP_STEP, .row = row};
+        tlpi_command cmd = { .op = TLPI_OP_STEP, .row = row };
 
         fill_step(s, b, at, (int)TLPI_MIN(n_batch, b->n - at), &cmd);
         tlp_status st = tlpi_session_command(s, &cmd, NULL);
@@ -186,7 +186,7 @@ done:
 
 tlp_status tlp_session_eval(tlp_session *s, const tlp_batch *batch)
 {
-    tlp_batch b = {0};
+    tlp_batch b = { 0 };
     tlp_status st = tlpi_session_check(s);
 
     if (st == TLP_OK && !batch)
@@ -198,7 +198,7 @@ tlp_status tlp_session_eval(tlp_session *s, const tlp_batch *batch)
 
 tlp_status tlp_session_prefill(tlp_session *s, const int32_t *tokens, size_t n)
 {
-    tlp_batch b = {sizeof(b), n, tokens, NULL, NULL};
+    tlp_batch b = { sizeof(b), n, tokens, NULL, NULL };
     tlp_status st = tlpi_session_check(s);
 
     return st == TLP_OK ? eval(s, &b) : st;

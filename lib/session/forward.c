@@ -52,7 +52,7 @@ static void enter(tlpi_rank *r, const tlpi_step *step, float *const *weight,
     for (int i = 0; i < n_member; i++)
         if (weight[i])
             r->norm[n++] =
-                (tlpi_norm){weight[i], slot(r, step, r->buf.norm, i)};
+                (tlpi_norm){ weight[i], slot(r, step, r->buf.norm, i) };
     r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x, r->buf.delta,
                         r->buf.x, r->norm, n, hp->norm_eps);
 }
@@ -65,8 +65,8 @@ static void enter_ffns(tlpi_rank *r, const tlpi_step *step,
 
     for (int i = 0; i < s->n_ffn; i++) {
         const tlpi_rank_ffn *f = &s->ffn[i];
-        tlpi_norm norm = {s->ffn_norm[f->norm],
-                          slot(r, step, r->buf.norm, f->norm)};
+        tlpi_norm norm = { s->ffn_norm[f->norm],
+                           slot(r, step, r->buf.norm, f->norm) };
 
         r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x,
                             attn_sum(r, step, s, f->member), NULL, &norm, 1,
@@ -84,10 +84,15 @@ static tlpi_attn attn_args(const tlpi_rank *r, const tlpi_step *step,
     size_t nq = t * (size_t)a->n_head * h, nk = t * (size_t)a->n_head_kv * h;
     float *q = r->buf.qkv + t * a->at;
 
-    return (tlpi_attn){
-        .q = q, .k = q + 2 * nq, .v = q + 2 * nq + nk,
-        .q_norm = a->q_norm, .k_norm = a->k_norm, .kv = a->kv,
-        .n_head = a->n_head, .n_head_kv = a->n_head_kv, .y = q + nq};
+    return (tlpi_attn){ .q = q,
+                        .k = q + 2 * nq,
+                        .v = q + 2 * nq + nk,
+                        .q_norm = a->q_norm,
+                        .k_norm = a->k_norm,
+                        .kv = a->kv,
+                        .n_head = a->n_head,
+                        .n_head_kv = a->n_head_kv,
+                        .y = q + nq };
 }
 
 /* Attention of all parts, from norm[member]: one region for the projections
@@ -104,12 +109,12 @@ static void attend(tlpi_rank *r, const tlpi_step *step,
         tlpi_term *t = &r->term[3 * i];
         tlpi_matmul *m = &r->mm[3 * i];
 
-        t[0] = (tlpi_term){a->q, x, 1};
-        t[1] = (tlpi_term){a->k, x, 1};
-        t[2] = (tlpi_term){a->v, x, 1};
-        m[0] = (tlpi_matmul){&t[0], 1, a->q_bias, false, p.q};
-        m[1] = (tlpi_matmul){&t[1], 1, a->k_bias, false, p.k};
-        m[2] = (tlpi_matmul){&t[2], 1, a->v_bias, false, (float *)p.v};
+        t[0] = (tlpi_term){ a->q, x, 1 };
+        t[1] = (tlpi_term){ a->k, x, 1 };
+        t[2] = (tlpi_term){ a->v, x, 1 };
+        m[0] = (tlpi_matmul){ &t[0], 1, a->q_bias, false, p.q };
+        m[1] = (tlpi_matmul){ &t[1], 1, a->k_bias, false, p.k };
+        m[2] = (tlpi_matmul){ &t[2], 1, a->v_bias, false, (float *)p.v };
         r->attn[i] = p;
     }
     if (s->n_attn) {
@@ -124,18 +129,18 @@ static void project_sum(tlpi_rank *r, const tlpi_step *step,
                         const tlpi_rank_stage *s, float *y)
 {
     for (int i = 0; i < s->n_attn; i++)
-        r->term[i] = (tlpi_term){s->attn[i].o,
-                                 attn_args(r, step, &s->attn[i]).y, 1};
+        r->term[i] =
+            (tlpi_term){ s->attn[i].o, attn_args(r, step, &s->attn[i]).y, 1 };
     if (s->n_attn) {
-        tlpi_matmul m = {r->term, s->n_attn, s->o_bias, false, y};
+        tlpi_matmul m = { r->term, s->n_attn, s->o_bias, false, y };
         r->b->ops->matmul(r->b, step->n_tok, &m, 1);
     } else {
         r->b->ops->zero(r->b, y, n_stream(r, step));
     }
 }
 
-/* attn_sum[member] = this rank's share of that member's output projection: a term
- * for each of its parts, which are neighbours in the list. */
+/* attn_sum[member] = this rank's share of that member's output projection: a
+ * term for each of its parts, which are neighbours in the list. */
 static void project_each(tlpi_rank *r, const tlpi_step *step,
                          const tlpi_rank_stage *s)
 {
@@ -144,12 +149,12 @@ static void project_each(tlpi_rank *r, const tlpi_step *step,
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
 
-        r->term[i] = (tlpi_term){a->o, attn_args(r, step, a).y, 1};
+        r->term[i] = (tlpi_term){ a->o, attn_args(r, step, a).y, 1 };
         if (i > 0 && s->attn[i - 1].member == a->member)
             r->mm[n - 1].n_term++;
         else
-            r->mm[n++] = (tlpi_matmul){&r->term[i], 1, a->o_bias, false,
-                                       attn_sum(r, step, s, a->member)};
+            r->mm[n++] = (tlpi_matmul){ &r->term[i], 1, a->o_bias, false,
+                                        attn_sum(r, step, s, a->member) };
     }
     if (n)
         r->b->ops->matmul(r->b, step->n_tok, r->mm, n);
@@ -163,12 +168,13 @@ static void feed_forward(tlpi_rank *r, const tlpi_step *step,
         const tlpi_rank_ffn *f = &s->ffn[i];
         float *h = r->buf.hidden + (size_t)step->n_tok * f->at;
 
-        r->gate_up[i] = (tlpi_gate_up){
-            f->gate, f->up, slot(r, step, r->buf.norm, f->norm), h};
-        r->term[i] = (tlpi_term){f->down, h, 1};
+        r->gate_up[i] =
+            (tlpi_gate_up){ f->gate, f->up, slot(r, step, r->buf.norm, f->norm),
+                            h };
+        r->term[i] = (tlpi_term){ f->down, h, 1 };
     }
     if (s->n_ffn) {
-        tlpi_matmul m = {r->term, s->n_ffn, NULL, add, y};
+        tlpi_matmul m = { r->term, s->n_ffn, NULL, add, y };
         r->b->ops->gate_up(r->b, step->n_tok, r->gate_up, s->n_ffn);
         r->b->ops->matmul(r->b, step->n_tok, &m, 1);
     } else if (!add) {
@@ -360,9 +366,9 @@ void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)
     float *x = r->buf.rows;
     float *delta = x + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
     float *out = delta + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
-    tlpi_norm norm = {r->output_norm, out};
-    tlpi_term term = {r->head, out, 1};
-    tlpi_matmul m = {&term, 1, NULL, false, y};
+    tlpi_norm norm = { r->output_norm, out };
+    tlpi_term term = { r->head, out, 1 };
+    tlpi_matmul m = { &term, 1, NULL, false, y };
 
     if (!r->head) /* more ranks than pieces of the vocabulary */
         return;

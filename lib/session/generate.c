@@ -82,9 +82,9 @@ tlp_status tlp_session_generate(tlp_session *s, tlp_sampler *sampler,
                                 const tlp_generate_options *opts,
                                 tlp_generate_result *result)
 {
-    tlp_generate_options o = {0};
+    tlp_generate_options o = { 0 };
     tlp_sampler *greedy = NULL;
-    generation g = {.s = s, .o = &o, .result = {.last_token = -1}};
+    generation g = { .s = s, .o = &o, .result = { .last_token = -1 } };
     tlp_status st = TLP_OK;
 
     TLP_TRY(tlpi_session_check(s));
@@ -100,9 +100,8 @@ tlp_status tlp_session_generate(tlp_session *s, tlp_sampler *sampler,
                               o.flags));
     st = run(&g);
     if (result) {
-        tlp_status write = tlpi_struct_write(result, &g.result,
-                                             sizeof(g.result),
-                                             "tlp_generate_result");
+        tlp_status write = tlpi_struct_write(
+            result, &g.result, sizeof(g.result), "tlp_generate_result");
         if (st == TLP_OK)
             st = write;
     }

@@ -25,12 +25,12 @@ static tlp_status check_row(const tlp_session *s, size_t row)
 
 tlp_status tlpi_session_row(tlp_session *s, size_t row, const float **logits)
 {
-    tlpi_command cmd = {.op = TLPI_OP_ROW, .row = (int32_t)row};
+    tlpi_command cmd = { .op = TLPI_OP_ROW, .row = (int32_t)row };
     tlp_status st = TLP_OK;
 
     TLP_TRY(check_row(s, row));
     float *dst = s->row + row * (size_t)s->plan->model->hp.n_vocab;
-    tlpi_results res = {.row = dst};
+    tlpi_results res = { .row = dst };
     if (!s->row_here[row])
         TLP_TRY(tlpi_session_command(s, &cmd, &res));
     s->row_here[row] = 1;
@@ -79,17 +79,17 @@ void tlpi_top_k(const float *logits, int n, int base, tlpi_candidate *out,
         float x = logits[i];
         if (have < k || x > out[k - 1].logit)
             insert(out, &have, k,
-                   (tlpi_candidate){base + i, isnan(x) ? -INFINITY : x});
+                   (tlpi_candidate){ base + i, isnan(x) ? -INFINITY : x });
     }
     for (; have < k; have++)
-        out[have] = (tlpi_candidate){-1, -INFINITY};
+        out[have] = (tlpi_candidate){ -1, -INFINITY };
 }
 
 tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
                             tlpi_candidate *out)
 {
-    tlpi_command cmd = {.op = TLPI_OP_TOP, .row = (int32_t)row, .k = k};
-    tlpi_results res = {.top = s->top};
+    tlpi_command cmd = { .op = TLPI_OP_TOP, .row = (int32_t)row, .k = k };
+    tlpi_results res = { .top = s->top };
     int have = 0;
     tlp_status st = TLP_OK;
 
@@ -99,7 +99,7 @@ tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
         if (s->top[i].id >= 0 && (have < k || better(s->top[i], out[k - 1])))
             insert(out, &have, k, s->top[i]);
     for (; have < k; have++)
-        out[have] = (tlpi_candidate){-1, -INFINITY};
+        out[have] = (tlpi_candidate){ -1, -INFINITY };
 done:
     return st;
 }
@@ -136,8 +136,8 @@ typedef struct text {
 static tlp_status score_step(tlp_session *s, const text *x, int64_t at, int n)
 {
     tlpi_step_arrays *a = &s->rank0->step;
-    tlpi_results res = {.score = s->score};
-    tlpi_command cmd = {.op = TLPI_OP_SCORE, .n_tok = n};
+    tlpi_results res = { .score = s->score };
+    tlpi_command cmd = { .op = TLPI_OP_SCORE, .n_tok = n };
     int32_t *history = tlpi_session_history(s, x->seq), pos = s->pos[x->seq];
 
     for (int i = 0; i < n; i++) {
@@ -171,8 +171,8 @@ static tlp_status run_text(tlp_session *s, const text *x)
     return st;
 }
 
-tlp_status tlp_session_score(tlp_session *s, int32_t seq,
-                             const int32_t *tokens, size_t n, float *logprob)
+tlp_status tlp_session_score(tlp_session *s, int32_t seq, const int32_t *tokens,
+                             size_t n, float *logprob)
 {
     tlp_status st = tlpi_session_check_seq(s, seq);
 
@@ -184,8 +184,9 @@ tlp_status tlp_session_score(tlp_session *s, int32_t seq,
     if (n > (size_t)(s->cfg.n_ctx - s->pos[seq]))
         return tlpi_fail(TLP_ERANGE,
                          "sequence %d: %zu tokens after %d do not fit in "
-                         "n_ctx %d", seq, n, s->pos[seq], s->cfg.n_ctx);
-    text x = {seq, tokens, (int64_t)n, s->pos[seq] > 0 ? -1 : 0, logprob};
+                         "n_ctx %d",
+                         seq, n, s->pos[seq], s->cfg.n_ctx);
+    text x = { seq, tokens, (int64_t)n, s->pos[seq] > 0 ? -1 : 0, logprob };
     double start = tlpi_now();
     logprob[0] = 0;
     s->n_row = 0;

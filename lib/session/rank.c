@@ -13,8 +13,8 @@ static tlp_status split_spans(tlpi_rank *r)
 {
     int n = r->cfg->n_rank;
 
-    r->span_comm = tlpi_calloc(r->env, (size_t)(n * (n + 1)),
-                               sizeof(*r->span_comm));
+    r->span_comm =
+        tlpi_calloc(r->env, (size_t)(n * (n + 1)), sizeof(*r->span_comm));
     bool *done = tlpi_calloc(r->env, (size_t)(n * (n + 1)), sizeof(*done));
     tlp_status st = r->span_comm && done ? TLP_OK : tlpi_fail_nomem();
 
@@ -37,7 +37,7 @@ static tlp_status split_spans(tlpi_rank *r)
 
 /* What the widest stage of this rank needs. */
 typedef struct needs {
-    int parts;     /* attention or feed-forward parts */
+    int parts; /* attention or feed-forward parts */
     int members;
     size_t qkv;    /* floats a token */
     size_t hidden; /* likewise */
@@ -48,7 +48,7 @@ static needs measure(const tlpi_rank *r)
 {
     const tlpi_hparams *hp = &r->model->hp;
     int h = hp->head_dim;
-    needs max = {1, 1, 1, 1, hp->n_embd};
+    needs max = { 1, 1, 1, 1, hp->n_embd };
 
     for (int i = 0; i < r->plan->n_stage; i++) {
         const tlpi_stage_shard *s = tlpi_shard_at(r->shards, i, r->rank);
@@ -111,8 +111,8 @@ static tlp_status create_buffers(tlpi_rank *r, const needs *n)
     r->score = tlpi_alloc_array(r->env, t, sizeof(*r->score));
     r->gather_bytes =
         tlpi_calloc(r->env, (size_t)r->cfg->n_rank, sizeof(size_t));
-    if (!r->term || !r->mm || !r->gate_up || !r->attn || !r->norm ||
-        !r->host || !r->step.id || !r->wire || !r->score || !r->gather_bytes)
+    if (!r->term || !r->mm || !r->gate_up || !r->attn || !r->norm || !r->host ||
+        !r->step.id || !r->wire || !r->score || !r->gather_bytes)
         return tlpi_fail_nomem();
     r->step.seq = r->step.id + t;
     r->step.pos = r->step.id + 2 * t;
@@ -234,8 +234,8 @@ void tlpi_rank_free(tlpi_rank *r)
         return;
     if (r->b) {
         tlpi_rank_buffers *buf = &r->buf;
-        float *all[] = {buf->x,   buf->delta,  buf->acc,  buf->norm,
-                        buf->qkv, buf->hidden, buf->rows, buf->logits};
+        float *all[] = { buf->x,   buf->delta,  buf->acc,  buf->norm,
+                         buf->qkv, buf->hidden, buf->rows, buf->logits };
 
         tlpi_rank_unload(r);
         for (size_t i = 0; i < TLPI_COUNT(all); i++)

@@ -27,38 +27,38 @@ typedef struct tlpi_session_config {
 typedef struct tlpi_rank_attn {
     int member;
     int n_head, n_head_kv;
-    tlpi_weight *q, *k, *v;     /* [n_head*h][d], [n_head_kv*h][d] x 2 */
-    tlpi_weight *o;             /* [d][n_head*h] */
+    tlpi_weight *q, *k, *v;          /* [n_head*h][d], [n_head_kv*h][d] x 2 */
+    tlpi_weight *o;                  /* [d][n_head*h] */
     float *q_bias, *k_bias, *v_bias; /* or NULL */
-    float *q_norm, *k_norm;     /* [h] or NULL */
-    float *o_bias;              /* [d] or NULL; with query head 0 */
+    float *q_norm, *k_norm;          /* [h] or NULL */
+    float *o_bias;                   /* [d] or NULL; with query head 0 */
     tlpi_kv *kv;
-    size_t at;                  /* floats a token into buffers.qkv: q, o, k, v */
+    size_t at; /* floats a token into buffers.qkv: q, o, k, v */
 } tlpi_rank_attn;
 
 /* Feed-forward columns of one member. */
 typedef struct tlpi_rank_ffn {
     int member;
-    int norm;                   /* member whose ffn_norm it reads through */
+    int norm; /* member whose ffn_norm it reads through */
     int n_ff;
-    tlpi_weight *gate, *up;     /* [n_ff][d] */
-    tlpi_weight *down;          /* [d][n_ff] */
-    size_t at;                  /* floats a token into buffers.hidden */
+    tlpi_weight *gate, *up; /* [n_ff][d] */
+    tlpi_weight *down;      /* [d][n_ff] */
+    size_t at;              /* floats a token into buffers.hidden */
 } tlpi_rank_ffn;
 
 typedef struct tlpi_rank_stage {
     int mode, n_member;
-    float **attn_norm;          /* [n_member]; NULL where not needed here */
-    float **ffn_norm;           /* [n_member]; likewise */
+    float **attn_norm; /* [n_member]; NULL where not needed here */
+    float **ffn_norm;  /* [n_member]; likewise */
     tlpi_rank_attn *attn;
     int n_attn;
     tlpi_rank_ffn *ffn;
     int n_ffn;
-    float *o_bias;              /* [d] sum over the parts', or NULL */
-    const tlpi_span *span;      /* [n_member] for par and asym, or NULL */
-    bool shared_members;        /* some member's span has several ranks */
-    int carried;                /* par, asym: the member whose attention sum
-                                   this rank forms in delta; -1 for none */
+    float *o_bias;         /* [d] sum over the parts', or NULL */
+    const tlpi_span *span; /* [n_member] for par and asym, or NULL */
+    bool shared_members;   /* some member's span has several ranks */
+    int carried;           /* par, asym: the member whose attention sum
+                              this rank forms in delta; -1 for none */
 } tlpi_rank_stage;
 
 /* Activations; all device memory of the backend. */
@@ -77,7 +77,7 @@ typedef struct tlpi_rank_buffers {
 /* A step's arrays, [n_batch] each. */
 typedef struct tlpi_step_arrays {
     int32_t *id, *seq, *pos; /* as in tlpi_step */
-    int32_t *row;    /* tokens whose logits are wanted, in row order */
+    int32_t *row;            /* tokens whose logits are wanted, in row order */
     int32_t *target; /* scoring: the token each of these rows is asked for */
 } tlpi_step_arrays;
 
@@ -89,19 +89,19 @@ typedef struct tlpi_row_score {
 
 typedef struct tlpi_rank {
     const tlpi_env *env;
-    const tlp_plan *plan;       /* borrowed from the session */
+    const tlp_plan *plan; /* borrowed from the session */
     const tlp_model *model;
-    const tlpi_shards *shards;  /* borrowed from the session */
+    const tlpi_shards *shards; /* borrowed from the session */
     const tlpi_session_config *cfg;
-    const _Atomic int *abort;   /* rank 0: the session's flag; else NULL */
+    const _Atomic int *abort; /* rank 0: the session's flag; else NULL */
     int rank;
-    tlpi_comm *comm;            /* owned */
-    tlpi_comm **span_comm;      /* [n_rank][n_rank+1] by (first, count) */
+    tlpi_comm *comm;       /* owned */
+    tlpi_comm **span_comm; /* [n_rank][n_rank+1] by (first, count) */
     tlpi_backend *b;
     tlpi_rope *rope;
-    tlpi_rank_stage *stage;     /* [plan->n_stage] */
+    tlpi_rank_stage *stage; /* [plan->n_stage] */
     float *output_norm;
-    tlpi_weight *head;          /* [vocab1 - vocab0][d] */
+    tlpi_weight *head; /* [vocab1 - vocab0][d] */
     int vocab0, vocab1;
     tlpi_rank_buffers buf;
     /* Argument lists for one call, long enough for the widest stage. */
@@ -110,15 +110,15 @@ typedef struct tlpi_rank {
     tlpi_gate_up *gate_up;
     tlpi_attn *attn;
     tlpi_norm *norm;
-    size_t logit_cap;           /* rows */
-    void **merged;              /* averaged weights that the backend reads in
-                                   place, owned */
+    size_t logit_cap; /* rows */
+    void **merged;    /* averaged weights that the backend reads in
+                         place, owned */
     size_t n_merged;
-    float *host;                /* [n_vocab] staging */
-    tlpi_step_arrays step;      /* five arrays of n_batch in one block, .id */
-    int32_t *wire;              /* [5 * n_batch] the same in transit */
-    size_t *gather_bytes;       /* [n_rank] argument of gather */
-    tlpi_row_score *score;       /* [n_batch] this rank's */
+    float *host;           /* [n_vocab] staging */
+    tlpi_step_arrays step; /* five arrays of n_batch in one block, .id */
+    int32_t *wire;         /* [5 * n_batch] the same in transit */
+    size_t *gather_bytes;  /* [n_rank] argument of gather */
+    tlpi_row_score *score; /* [n_batch] this rank's */
     uint64_t weight_bytes, kv_bytes, buffer_bytes;
 } tlpi_rank;
 
@@ -130,9 +130,9 @@ typedef struct tlpi_rank_setup {
     const tlp_plan *plan;
     const tlpi_shards *shards;
     const tlpi_session_config *cfg;
-    tlpi_comm *comm;            /* taken over, also on failure */
+    tlpi_comm *comm; /* taken over, also on failure */
     const _Atomic int *abort;
-    tlp_progress_fn progress;   /* or NULL */
+    tlp_progress_fn progress; /* or NULL */
     void *progress_data;
 } tlpi_rank_setup;
 

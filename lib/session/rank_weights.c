@@ -63,8 +63,8 @@ static tlp_status make_weight(void **object, void *arg)
 {
     make_arg *a = arg;
     tlpi_weight *w = NULL;
-    tlp_status st = a->b->ops->weight_create(
-        a->b, &w, a->t, a->s.r0, a->s.r1, a->s.c0, a->s.c1, &a->copied);
+    tlp_status st = a->b->ops->weight_create(a->b, &w, a->t, a->s.r0, a->s.r1,
+                                             a->s.c0, a->s.c1, &a->copied);
 
     *object = w;
     return st;
@@ -73,7 +73,7 @@ static tlp_status make_weight(void **object, void *arg)
 static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
                               tlpi_weight **out)
 {
-    make_arg arg = {r->b, t, s, false};
+    make_arg arg = { r->b, t, s, false };
     tlpi_shelf_key key;
     void *object = NULL;
 
@@ -112,8 +112,8 @@ static tlp_status merged_weight(const source *src, size_t field, slice s,
     r->weight_bytes += r->b->ops->weight_bytes(*out);
     if (copied)
         goto done;
-    list = tlpi_realloc_array(r->env, r->merged, r->n_merged + 1,
-                              sizeof(*list));
+    list =
+        tlpi_realloc_array(r->env, r->merged, r->n_merged + 1, sizeof(*list));
     if (!list) {
         r->b->ops->weight_free(*out);
         *out = NULL;
@@ -148,9 +148,8 @@ static bool is_merged(const source *src)
 static tlp_status load_matrix(const source *src, size_t field, slice s,
                               tlpi_weight **out)
 {
-    return is_merged(src)
-               ? merged_weight(src, field, s, out)
-               : take_weight(src->r, tensor_of(src, field), s, out);
+    return is_merged(src) ? merged_weight(src, field, s, out)
+                          : take_weight(src->r, tensor_of(src, field), s, out);
 }
 
 /* Elements [i0, i1) of an optional vector. */
@@ -176,7 +175,7 @@ static tlp_status load_attn(tlpi_rank *r, const tlpi_stage *stage,
                             const tlpi_attn_part *p, tlpi_rank_attn *a)
 {
     const tlpi_hparams *hp = &r->model->hp;
-    source src = {r, stage, p->member};
+    source src = { r, stage, p->member };
     int64_t h = hp->head_dim, d = hp->n_embd;
     int64_t q0 = p->q0 * h, q1 = p->q1 * h;
     int64_t k0 = p->kv0 * h, k1 = p->kv1 * h;
@@ -185,11 +184,11 @@ static tlp_status load_attn(tlpi_rank *r, const tlpi_stage *stage,
     a->member = p->member;
     a->n_head_kv = p->kv1 - p->kv0;
     a->n_head = p->q1 - p->q0;
-    TLP_TRY(load_matrix(&src, FIELD(attn_q), (slice){q0, q1, 0, d}, &a->q));
-    TLP_TRY(load_matrix(&src, FIELD(attn_k), (slice){k0, k1, 0, d}, &a->k));
-    TLP_TRY(load_matrix(&src, FIELD(attn_v), (slice){k0, k1, 0, d}, &a->v));
+    TLP_TRY(load_matrix(&src, FIELD(attn_q), (slice){ q0, q1, 0, d }, &a->q));
+    TLP_TRY(load_matrix(&src, FIELD(attn_k), (slice){ k0, k1, 0, d }, &a->k));
+    TLP_TRY(load_matrix(&src, FIELD(attn_v), (slice){ k0, k1, 0, d }, &a->v));
     TLP_TRY(
-        load_matrix(&src, FIELD(attn_output), (slice){0, d, q0, q1}, &a->o));
+        load_matrix(&src, FIELD(attn_output), (slice){ 0, d, q0, q1 }, &a->o));
     TLP_TRY(load_part(&src, FIELD(attn_q_bias), q0, q1, &a->q_bias));
     TLP_TRY(load_part(&src, FIELD(attn_k_bias), k0, k1, &a->k_bias));
     TLP_TRY(load_part(&src, FIELD(attn_v_bias), k0, k1, &a->v_bias));
@@ -198,8 +197,7 @@ static tlp_status load_attn(tlpi_rank *r, const tlpi_stage *stage,
     if (p->q0 == 0)
         TLP_TRY(load_part(&src, FIELD(attn_output_bias), 0, d, &a->o_bias));
     TLP_TRY(r->b->ops->kv_create(r->b, &a->kv, r->cfg->n_seq, r->cfg->n_ctx,
-                                 a->n_head_kv, hp->head_dim,
-                                 r->cfg->kv_type));
+                                 a->n_head_kv, hp->head_dim, r->cfg->kv_type));
     r->kv_bytes += r->b->ops->kv_bytes(a->kv);
 done:
     return st;
@@ -208,9 +206,9 @@ done:
 static tlp_status load_ffn(tlpi_rank *r, const tlpi_stage *stage,
                            const tlpi_ffn_part *p, tlpi_rank_ffn *f)
 {
-    source src = {r, stage, p->member};
+    source src = { r, stage, p->member };
     int64_t d = r->model->hp.n_embd;
-    slice rows = {p->ff0, p->ff1, 0, d}, cols = {0, d, p->ff0, p->ff1};
+    slice rows = { p->ff0, p->ff1, 0, d }, cols = { 0, d, p->ff0, p->ff1 };
     tlp_status st = TLP_OK;
 
     f->member = p->member;
@@ -269,13 +267,13 @@ static tlp_status load_norms(tlpi_rank *r, const tlpi_stage *stage,
         return tlpi_fail_nomem();
     for (int i = 0; i < shard->n_attn; i++) {
         int m = shard->attn[i].member;
-        source src = {r, stage, m};
+        source src = { r, stage, m };
         if (!s->attn_norm[m])
             TLP_TRY(load_part(&src, FIELD(attn_norm), 0, d, &s->attn_norm[m]));
     }
     for (int i = 0; i < shard->n_ffn; i++) {
         int m = shard->ffn[i].norm;
-        source src = {r, stage, m};
+        source src = { r, stage, m };
         if (!s->ffn_norm[m])
             TLP_TRY(load_part(&src, FIELD(ffn_norm), 0, d, &s->ffn_norm[m]));
     }
@@ -344,8 +342,8 @@ static tlp_status load_head(tlpi_rank *r)
     r->vocab1 = r->shards->vocab[r->rank + 1];
     TLP_TRY(load_vector(r, w->output_norm, 0, d, &r->output_norm));
     if (r->vocab1 > r->vocab0)
-        TLP_TRY(take_weight(r, w->output,
-                            (slice){r->vocab0, r->vocab1, 0, d}, &r->head));
+        TLP_TRY(take_weight(r, w->output, (slice){ r->vocab0, r->vocab1, 0, d },
+                            &r->head));
 done:
     return st;
 }
@@ -386,9 +384,9 @@ static void unload_stage(tlpi_rank *r, tlpi_rank_stage *s)
 {
     for (int i = 0; i < s->n_attn; i++) {
         tlpi_rank_attn *a = &s->attn[i];
-        tlpi_weight *w[] = {a->q, a->k, a->v, a->o};
-        float *v[] = {a->q_bias, a->k_bias, a->v_bias,
-                      a->q_norm, a->k_norm, a->o_bias};
+        tlpi_weight *w[] = { a->q, a->k, a->v, a->o };
+        float *v[] = { a->q_bias, a->k_bias, a->v_bias,
+                       a->q_norm, a->k_norm, a->o_bias };
 
         for (size_t j = 0; j < TLPI_COUNT(w); j++)
             put_weight(r, s, w[j]);

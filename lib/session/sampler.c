@@ -12,12 +12,12 @@
 struct tlp_sampler {
     tlp_model *model; /* retained; env and n_vocab */
     tlp_sampler_options o;
-    tlp_logit_bias *bias;  /* [o.n_bias] */
-    int32_t *last;         /* [o.penalty_last_n] ring of accepted tokens */
+    tlp_logit_bias *bias; /* [o.n_bias] */
+    int32_t *last;        /* [o.penalty_last_n] ring of accepted tokens */
     size_t n_last, at_last;
     uint64_t random;
-    tlpi_candidate *all;   /* [n_vocab] */
-    float *p;              /* [n_vocab] changed logits, then probabilities */
+    tlpi_candidate *all; /* [n_vocab] */
+    float *p;            /* [n_vocab] changed logits, then probabilities */
 };
 
 /* ==== lifetime =========================================================== */
@@ -38,8 +38,8 @@ static tlp_status check_options(const tlp_sampler_options *o, int n_vocab)
     TLP_TRY(check_share("top_p", o->top_p, 0, 1));
     TLP_TRY(check_share("min_p", o->min_p, 0, 1));
     TLP_TRY(check_share("repeat_penalty", o->repeat_penalty, 0, 1000));
-    TLP_TRY(check_share("frequency_penalty", o->frequency_penalty, -1000,
-                        1000));
+    TLP_TRY(
+        check_share("frequency_penalty", o->frequency_penalty, -1000, 1000));
     TLP_TRY(check_share("presence_penalty", o->presence_penalty, -1000, 1000));
     if (o->top_k < 0)
         return tlpi_fail(TLP_EINVAL, "sampler option top_k: %d is negative",
@@ -47,10 +47,13 @@ static tlp_status check_options(const tlp_sampler_options *o, int n_vocab)
     if (o->penalty_last_n < 0 || o->penalty_last_n > 1 << 20)
         return tlpi_fail(TLP_EINVAL,
                          "sampler option penalty_last_n: %d is outside 0 to "
-                         "%d", o->penalty_last_n, 1 << 20);
+                         "%d",
+                         o->penalty_last_n, 1 << 20);
     if (o->n_bias && !o->bias)
-        return tlpi_fail(TLP_EINVAL, "sampler option bias: NULL with n_bias "
-                                     "%zu", o->n_bias);
+        return tlpi_fail(TLP_EINVAL,
+                         "sampler option bias: NULL with n_bias "
+                         "%zu",
+                         o->n_bias);
     for (size_t i = 0; i < o->n_bias; i++)
         if (o->bias[i].token < 0 || o->bias[i].token >= n_vocab ||
             isnan(o->bias[i].bias))
@@ -64,7 +67,7 @@ done:
 tlp_status tlp_sampler_create(tlp_sampler **out, tlp_model *model,
                               const tlp_sampler_options *opts)
 {
-    tlp_sampler_options o = {0};
+    tlp_sampler_options o = { 0 };
     tlp_sampler *s = NULL;
     tlp_status st = TLP_OK;
 
@@ -284,8 +287,7 @@ static tlp_status choose(tlp_sampler *s, tlpi_candidate *c, int n,
     if (n == 0 || !(c[best].logit > -INFINITY))
         return tlpi_fail(TLP_ERROR, "no token is possible: every logit is "
                                     "-inf or NaN");
-    *token = s->o.temperature == 0 ? c[best].id
-                                   : draw(s, c, n, c[best].logit);
+    *token = s->o.temperature == 0 ? c[best].id : draw(s, c, n, c[best].logit);
     tlp_sampler_accept(s, *token);
     return TLP_OK;
 }
@@ -312,7 +314,7 @@ static tlp_status choose_from_row(tlp_sampler *s, const float *logits,
         return choose(s, s->all, k, token);
     }
     for (int i = 0; i < n; i++)
-        s->all[i] = (tlpi_candidate){i, s->p[i]};
+        s->all[i] = (tlpi_candidate){ i, s->p[i] };
     if (s->o.top_k > 0 && s->o.top_k < n) {
         qsort(s->all, (size_t)n, sizeof(*s->all), by_logit);
         n = s->o.top_k;
@@ -330,8 +332,7 @@ tlp_status tlp_session_sample(tlp_session *session, size_t row,
     if (token)
         *token = -1;
     if (!session || !sampler || !token)
-        return tlpi_fail(TLP_EINVAL,
-                         "session, sampler and token are required");
+        return tlpi_fail(TLP_EINVAL, "session, sampler and token are required");
     if (sampler->model != session->plan->model)
         return tlpi_fail(TLP_EMISMATCH,
                          "the sampler was made for another model");

@@ -55,9 +55,8 @@ static tlp_status configure(tlpi_session_config *c,
     c->n_rank = or_default(o->n_rank, 1);
     c->n_thread = or_default(o->n_thread, TLPI_MAX(1, cores / c->n_rank));
     c->compute = o->compute;
-    c->kv_type = or_default(o->kv_type, o->compute == TLP_COMPUTE_F32
-                                            ? TLP_KV_F32
-                                            : TLP_KV_F16);
+    c->kv_type = or_default(
+        o->kv_type, o->compute == TLP_COMPUTE_F32 ? TLP_KV_F32 : TLP_KV_F16);
     c->isa = o->isa;
     c->pin = o->pin;
     c->timeout_ms = or_default(o->timeout_ms, 30000);
@@ -89,7 +88,7 @@ static tlp_status alloc_tables(tlp_session *s)
 tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
                               const tlp_session_options *opts)
 {
-    tlp_session_options o = {0};
+    tlp_session_options o = { 0 };
     tlp_session *s = NULL;
     tlp_status st = TLP_OK;
 
@@ -171,9 +170,8 @@ tlp_status tlpi_session_check_ids(const tlp_session *s, const int32_t *ids,
 
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= n_vocab)
-            return tlpi_fail(TLP_EINVAL,
-                             "token %zu: id %d is outside 0 to %d", i, ids[i],
-                             n_vocab - 1);
+            return tlpi_fail(TLP_EINVAL, "token %zu: id %d is outside 0 to %d",
+                             i, ids[i], n_vocab - 1);
     return TLP_OK;
 }
 
@@ -208,9 +206,8 @@ tlp_status tlp_session_rewind(tlp_session *s, int32_t seq, int32_t pos)
     if (st != TLP_OK)
         return st;
     if (pos < 0 || pos > s->pos[seq])
-        return tlpi_fail(TLP_EINVAL,
-                         "position %d: sequence %d holds 0 to %d", pos, seq,
-                         s->pos[seq]);
+        return tlpi_fail(TLP_EINVAL, "position %d: sequence %d holds 0 to %d",
+                         pos, seq, s->pos[seq]);
     s->pos[seq] = pos;
     return TLP_OK;
 }
@@ -222,7 +219,7 @@ tlp_status tlp_session_clear(tlp_session *s, int32_t seq)
 
 tlp_status tlp_session_fork(tlp_session *s, int32_t dst, int32_t src)
 {
-    tlpi_command cmd = {.op = TLPI_OP_FORK, .dst = dst, .src = src};
+    tlpi_command cmd = { .op = TLPI_OP_FORK, .dst = dst, .src = src };
     tlp_status st = TLP_OK;
 
     TLP_TRY(tlpi_session_check_seq(s, dst));
@@ -287,8 +284,8 @@ void tlp_session_reset_stats(tlp_session *s)
 {
     if (!s)
         return;
-    s->stats = (tlp_session_stats){0};
+    s->stats = (tlp_session_stats){ 0 };
     for (int i = -1; i < n_span_comm(s); i++)
         if (comm_at(s, i))
-            comm_at(s, i)->stats = (tlpi_comm_stats){0};
+            comm_at(s, i)->stats = (tlpi_comm_stats){ 0 };
 }

@@ -30,11 +30,11 @@ typedef enum tlpi_op {
 
 typedef struct tlpi_command {
     int32_t op;
-    int32_t n_tok;       /* STEP, SCORE */
-    int32_t n_row;       /* STEP, SCORE: rows[] used; RESERVE: rows wanted */
-    int32_t row;         /* STEP: first row to fill; ROW, TOP: which */
-    int32_t k;           /* TOP */
-    int32_t dst, src, n_pos; /* FORK */
+    int32_t n_tok; /* STEP, SCORE */
+    int32_t n_row; /* STEP, SCORE: rows[] used; RESERVE: rows wanted */
+    int32_t row;   /* STEP: first row to fill; ROW, TOP: which */
+    int32_t k;     /* TOP */
+    int32_t dst, src, n_pos;              /* FORK */
     int32_t inlined[5 * TLPI_INLINE_TOK]; /* a small step's arrays */
 } tlpi_command;
 
@@ -45,9 +45,9 @@ typedef struct tlpi_candidate {
 
 /* Results that only rank 0 receives; NULL elsewhere. */
 typedef struct tlpi_results {
-    float *row;                 /* ROW: [n_vocab] */
-    tlpi_candidate *top;        /* TOP: [n_rank][k] */
-    tlpi_row_score *score;      /* SCORE: [n_rank][n_row] */
+    float *row;            /* ROW: [n_vocab] */
+    tlpi_candidate *top;   /* TOP: [n_rank][k] */
+    tlpi_row_score *score; /* SCORE: [n_rank][n_row] */
 } tlpi_results;
 
 /* Most candidates that TOP gathers from a rank. */
@@ -86,20 +86,20 @@ struct tlp_session {
     tlpi_session_config cfg;
     tlpi_shards *shards;
     tlpi_crew *crew;
-    tlpi_rank *rank0;       /* the crew's */
+    tlpi_rank *rank0; /* the crew's */
     _Atomic int abort;
-    bool broken;            /* a rank failed: only freeing is left */
-    int32_t *pos;           /* [n_seq] positions held */
-    int32_t *new_pos;       /* [n_seq] positions after the running call */
-    int32_t *history;       /* [n_seq][n_ctx] ids of the tokens held */
-    int32_t *mark;          /* [n_seq] scratch: last token of each */
-    int32_t *next;          /* [n_seq] scratch: places in a step */
-    size_t n_row;           /* rows of logits kept */
-    float *row;             /* [row_cap][n_vocab] collected on rank 0 */
-    uint8_t *row_here;      /* [row_cap] collected yet? */
+    bool broken;       /* a rank failed: only freeing is left */
+    int32_t *pos;      /* [n_seq] positions held */
+    int32_t *new_pos;  /* [n_seq] positions after the running call */
+    int32_t *history;  /* [n_seq][n_ctx] ids of the tokens held */
+    int32_t *mark;     /* [n_seq] scratch: last token of each */
+    int32_t *next;     /* [n_seq] scratch: places in a step */
+    size_t n_row;      /* rows of logits kept */
+    float *row;        /* [row_cap][n_vocab] collected on rank 0 */
+    uint8_t *row_here; /* [row_cap] collected yet? */
     size_t row_cap;
-    tlpi_candidate *top;    /* [n_rank][TLPI_MAX_TOP] */
-    tlpi_row_score *score;  /* [n_rank][n_batch] */
+    tlpi_candidate *top;   /* [n_rank][TLPI_MAX_TOP] */
+    tlpi_row_score *score; /* [n_rank][n_batch] */
     tlp_session_stats stats;
 };
 

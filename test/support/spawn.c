@@ -86,8 +86,7 @@ spawned spawn(const spawn_options *o, const char *const argv[])
         kill(pid, o->signal);
     }
     waitpid(pid, &status, 0);
-    s.status = WIFEXITED(status) ? WEXITSTATUS(status)
-                                 : 128 + WTERMSIG(status);
+    s.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     fclose(in);
     s.out = read_back(out, &s.n_out);
     s.err = read_back(err, &s.n_err);

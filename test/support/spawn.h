@@ -8,17 +8,17 @@
 #include <stddef.h>
 
 typedef struct spawned {
-    int status;       /* exit status; 128 + n when signal n ended it; -1 when
-                         it could not be run */
-    char *out, *err;  /* NUL-terminated; free with spawn_free */
+    int status;      /* exit status; 128 + n when signal n ended it; -1 when
+                        it could not be run */
+    char *out, *err; /* NUL-terminated; free with spawn_free */
     size_t n_out, n_err;
 } spawned;
 
 typedef struct spawn_options {
-    const char *input;       /* for standard input; NULL = empty */
-    size_t n_input;          /* 0 = up to the NUL */
-    const char *out_path;    /* standard output goes there, not to .out */
-    int signal, after_ms;    /* sent once, so long after the start */
+    const char *input;    /* for standard input; NULL = empty */
+    size_t n_input;       /* 0 = up to the NUL */
+    const char *out_path; /* standard output goes there, not to .out */
+    int signal, after_ms; /* sent once, so long after the start */
 } spawn_options;
 
 /* argv[0] is a path below the build folder: "tlp", "examples/01_generate". */
