@@ -30,55 +30,29 @@ typedef struct engine {
     }
 
 /* Rows of an option table. */
+/* clang-format off */
 #define ENGINE_MODEL_OPTION(e)                                                 \
-    {                                                                          \
-        CLI_TEXT, 'm', "model", &(e).model_path, "FILE", "model, GGUF", 0, 0   \
-    }
+    { CLI_TEXT, 'm', "model", &(e).model_path, "FILE", "model, GGUF", 0, 0 }
 #define ENGINE_PLAN_OPTION(e)                                                  \
-    {                                                                          \
-        CLI_TEXT, 0, "plan", &(e).plan_text, "PLAN",                           \
-            "layer plan, as text or a JSON file (serial)", 0, 0                \
-    }
+    { CLI_TEXT, 0, "plan", &(e).plan_text, "PLAN",                             \
+      "layer plan, as text or a JSON file (serial)", 0, 0 }
 #define ENGINE_RANKS_OPTION(e)                                                 \
-    {                                                                          \
-        CLI_INT, 0, "ranks", &(e).n_rank, "N", "ranks in this process (1)", 1, \
-            4096                                                               \
-    }
+    { CLI_INT, 0, "ranks", &(e).n_rank, "N",                                   \
+      "ranks in this process (1)", 1, 64 }
 #define ENGINE_SESSION_OPTIONS(e)                                              \
     ENGINE_RANKS_OPTION(e),                                                    \
-        { CLI_INT,   't',                                                      \
-          "threads", &(e).n_thread,                                            \
-          "N",       "threads per rank (0: cores / ranks)",                    \
-          0,         4096 },                                                   \
-        { CLI_CHOICE,                                                          \
-          0,                                                                   \
-          "compute",                                                           \
-          &(e).compute,                                                        \
-          "default|f32",                                                       \
-          "f32 keeps activations exact (default: 8 bits)",                     \
-          0,                                                                   \
-          0 },                                                                 \
-        { CLI_CHOICE,                                                          \
-          0,                                                                   \
-          "kv",                                                                \
-          &(e).kv,                                                             \
-          "default|f32|f16|bf16",                                              \
-          "type of the KV cache (f16; f32 with --compute f32)",                \
-          0,                                                                   \
-          0 },                                                                 \
-        { CLI_CHOICE,                                                          \
-          0,                                                                   \
-          "isa",                                                               \
-          &(e).isa,                                                            \
-          "auto|scalar|avx2|avx512",                                           \
-          "instruction set (auto)",                                            \
-          0,                                                                   \
-          0 },                                                                 \
-        { CLI_FLAG, 0, "pin", &(e).pin, NULL, "bind threads to cores", 0, 0 }, \
-    {                                                                          \
-        CLI_FLAG, 0, "no-mmap", &(e).no_mmap, NULL,                            \
-            "read the model instead of mapping it", 0, 0                       \
-    }
+    { CLI_INT, 't', "threads", &(e).n_thread, "N",                             \
+      "threads per rank (0: cores / ranks)", 0, 256 },                         \
+    { CLI_CHOICE, 0, "compute", &(e).compute, "default|f32",                   \
+      "f32 keeps activations exact (default: 8 bits)", 0, 0 },                 \
+    { CLI_CHOICE, 0, "kv", &(e).kv, "default|f32|f16|bf16",                    \
+      "type of the KV cache (f16; f32 with --compute f32)", 0, 0 },            \
+    { CLI_CHOICE, 0, "isa", &(e).isa, "auto|scalar|avx2|avx512",               \
+      "instruction set (auto)", 0, 0 },                                        \
+    { CLI_FLAG, 0, "pin", &(e).pin, NULL, "bind threads to cores", 0, 0 },     \
+    { CLI_FLAG, 0, "no-mmap", &(e).no_mmap, NULL,                              \
+      "read the model instead of mapping it", 0, 0 }
+/* clang-format on */
 
 /* Print the library's last error; the status that main should return. */
 int engine_fail(tlp_status status);
