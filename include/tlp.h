@@ -440,7 +440,8 @@ typedef struct tlp_session tlp_session;
 
 #define TLP_COMM_THREADS 0 /* every rank in this process                      */
 
-#define TLP_COMPUTE_DEFAULT 0 /* 8-bit activations against quantised weights  */
+#define TLP_COMPUTE_DEFAULT 0 /* 8-bit activations against quantised weights,
+                                 bf16 against BF16 where the CPU does that    */
 #define TLP_COMPUTE_F32 1     /* f32 activations throughout                   */
 
 #define TLP_KV_DEFAULT 0 /* F16; F32 with TLP_COMPUTE_F32                     */

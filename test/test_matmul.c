@@ -13,9 +13,16 @@
 
 TestSuite(matmul, .timeout = 120);
 
-static bool is_quantised(tlpi_dtype type)
+/* How activations may be rounded where they meet a weight. */
+enum rounding { NONE, TO_8_BITS, TO_BF16 };
+
+/* In default compute; to bf16 only where the machine has instructions for it,
+ * which bf16_activations_are_rounded_or_not tells apart. */
+static enum rounding rounding_of(tlpi_dtype type)
 {
-    return tlpi_dtype_get(type)->block > 1;
+    return type == TLPI_BF16                 ? TO_BF16
+           : tlpi_dtype_get(type)->block > 1 ? TO_8_BITS
+                                             : NONE;
 }
 
 /* ==== reference ========================================================== */
@@ -30,14 +37,16 @@ static double half_step(const float *x)
 }
 
 /* The product, and how far from it the result may lie. */
-static double exact(const float *w, const float *x, int64_t n, bool q8,
-                    double *tol)
+static double exact(const float *w, const float *x, int64_t n,
+                    enum rounding rounding, double *tol)
 {
     double sum = 0.0, abs = 0.0, lost = 0.0;
     double step = 0.0;
     for (int64_t i = 0; i < n; i++) {
-        if (q8 && i % 32 == 0)
+        if (rounding == TO_8_BITS && i % 32 == 0)
             step = half_step(x + i);
+        if (rounding == TO_BF16) /* half of the last of 8 binary places */
+            step = fabs((double)x[i]) / 256.0;
         sum += (double)w[i] * (double)x[i];
         abs += fabs((double)w[i] * (double)x[i]);
         lost += fabs((double)w[i]) * step;
@@ -57,14 +66,14 @@ static void check_product(tlpi_backend *b, const char *isa, bool f32,
     tlpi_weight *w = weigh(b, t, cut[0], cut[1], cut[2], cut[3]);
     float *wf = tensor_floats(t), *x = random_floats((size_t)(64 * cols));
     float *y = malloc((size_t)(64 * rows) * sizeof *y);
-    bool q8 = !f32 && is_quantised(t->type);
+    enum rounding rounding = f32 ? NONE : rounding_of(t->type);
 
     for (size_t i = 0; i < TLPI_COUNT(n_toks); i++) {
         multiply(b, w, x, n_toks[i], y);
         for (int64_t k = 0; k < n_toks[i] * rows; k++) {
             double tol,
                 want = exact(wf + (cut[0] + k % rows) * t->ne[0] + cut[2],
-                             x + k / rows * cols, cols, q8, &tol);
+                             x + k / rows * cols, cols, rounding, &tol);
             cr_assert(fabs((double)y[k] - want) <= tol,
                       "%s %s f32=%d n_tok %d token %d row %d: %g, not %g +-%g",
                       isa, tlpi_dtype_name(t->type), f32, n_toks[i],
@@ -114,6 +123,60 @@ Test(matmul, avx2_is_exact)
 Test(matmul, avx512_is_exact)
 {
     check_isa(TLP_ISA_AVX512, "avx512");
+}
+
+/*
+ * A machine either rounds all activations that meet BF16 weights, to nearest
+ * even, or none: the product is that of the rounded ones bit for bit, or that
+ * of the others to f32's accuracy.  Of rounded ones it is always accurate.
+ */
+static void check_bf16(int isa, const char *name, int64_t cols)
+{
+    enum { ROWS = 37, TOKENS = 11 };
+    tlpi_backend *b = weights_backend(isa, TLP_COMPUTE_DEFAULT, 2);
+    tlpi_tensor t = random_tensor(TLPI_BF16, ROWS, cols);
+    float *wf = tensor_floats(&t), *x = random_floats((size_t)(TOKENS * cols));
+    float *xr = malloc((size_t)(TOKENS * cols) * sizeof *xr);
+    float y[ROWS * TOKENS], z[ROWS * TOKENS];
+
+    x[0] = 1.00390625f; /* ties: to 1 and, */
+    x[1] = 1.01171875f; /* upwards, to 1.015625 */
+    for (int64_t i = 0; i < TOKENS * cols; i++)
+        xr[i] = tlpi_bf16_to_f32(tlpi_f32_to_bf16(x[i]));
+    if (b) {
+        tlpi_weight *w = weigh_all(b, &t);
+        multiply(b, w, x, TOKENS, y);
+        multiply(b, w, xr, TOKENS, z);
+        b->ops->weight_free(w);
+        b->ops->free(b);
+    }
+    bool rounds = b && !memcmp(y, z, sizeof y);
+    for (int64_t k = 0; b && k < ROWS * TOKENS; k++) {
+        const float *row = wf + k % ROWS * cols;
+        int64_t at = k / ROWS * cols;
+        double tol, want = exact(row, xr + at, cols, NONE, &tol);
+        cr_assert(fabs((double)z[k] - want) <= tol,
+                  "%s token %d row %d: %g, not %g +-%g", name, (int)(k / ROWS),
+                  (int)(k % ROWS), (double)z[k], want, tol);
+        want = exact(row, x + at, cols, NONE, &tol);
+        cr_assert(rounds || fabs((double)y[k] - want) <= tol,
+                  "%s token %d row %d, unrounded: %g, not %g +-%g", name,
+                  (int)(k / ROWS), (int)(k % ROWS), (double)y[k], want, tol);
+    }
+    free(wf);
+    free(x);
+    free(xr);
+    tensor_free(&t);
+}
+
+Test(matmul, bf16_activations_are_rounded_or_not)
+{
+    for (size_t i = 0; i < WEIGHTS_N_ISA; i++) {
+        check_bf16(weights_isa[i], weights_isa_name[i], 768);
+        check_bf16(weights_isa[i], weights_isa_name[i], 75);
+        check_bf16(weights_isa[i], weights_isa_name[i], 33);
+        check_bf16(weights_isa[i], weights_isa_name[i], 2);
+    }
 }
 
 /* ==== against the scalar table =========================================== */
@@ -227,13 +290,14 @@ Test(matmul, hard_blocks_agree_with_scalar)
 
 /* Two items: three terms of different types, scales and columns, added to y
  * with a bias; and one plain term that shares an x. */
-static void check_group(tlpi_backend *b, const char *isa, int n_tok)
+static void check_group(tlpi_backend *b, const char *isa, tlpi_dtype plain,
+                        int n_tok)
 {
     enum { ROWS = 70, OTHER = 33 };
     tlpi_tensor t[] = { random_tensor(TLPI_Q4_1, ROWS, 256),
                         random_tensor(TLPI_Q6_K, ROWS, 512),
                         random_tensor(TLPI_F16, ROWS, 75),
-                        random_tensor(TLPI_Q8_0, OTHER, 256) };
+                        random_tensor(plain, OTHER, 256) };
     static const float scale[] = { 1.0f, -0.75f, 3.0f, 0.5f };
     float *x[4], *wf[4], *bias = random_floats(ROWS);
     float *y = random_floats((size_t)(n_tok * ROWS));
@@ -258,8 +322,8 @@ static void check_group(tlpi_backend *b, const char *isa, int n_tok)
         for (int j = first ? 0 : 3; j < (first ? 3 : 4); j++) {
             want += (double)scale[j] * exact(wf[j] + i % rows * t[j].ne[0],
                                              x[j] + i / rows * t[j].ne[0],
-                                             t[j].ne[0],
-                                             is_quantised(t[j].type), &more);
+                                             t[j].ne[0], rounding_of(t[j].type),
+                                             &more);
             tol += fabs((double)scale[j]) * more;
         }
         double got = (double)(first ? y[i] : z[i]);
@@ -287,9 +351,11 @@ Test(matmul, terms_scale_bias_and_add)
             weights_backend(weights_isa[i], TLP_COMPUTE_DEFAULT, 3);
         if (!b)
             continue;
-        check_group(b, weights_isa_name[i], 1);
-        check_group(b, weights_isa_name[i], 7);
-        check_group(b, weights_isa_name[i], 150);
+        check_group(b, weights_isa_name[i], TLPI_Q8_0, 1);
+        check_group(b, weights_isa_name[i], TLPI_Q8_0, 7);
+        check_group(b, weights_isa_name[i], TLPI_Q8_0, 150);
+        check_group(b, weights_isa_name[i], TLPI_BF16, 7); /* x in two forms */
+        check_group(b, weights_isa_name[i], TLPI_BF16, 150);
         b->ops->free(b);
     }
 }
@@ -317,8 +383,8 @@ Test(matmul, gate_up_is_silu_times_up)
             int at = k % (TOKENS * ROWS), r = at % ROWS * COLS;
             const float *xt = x + at / ROWS * COLS;
             const float *wa = k == at ? gf : uf, *wb = k == at ? uf : gf;
-            double tol_a, tol_b, a = exact(wa + r, xt, COLS, false, &tol_a);
-            double c = exact(wb + r, xt, COLS, false, &tol_b);
+            double tol_a, tol_b, a = exact(wa + r, xt, COLS, NONE, &tol_a);
+            double c = exact(wb + r, xt, COLS, NONE, &tol_b);
             double s = a / (1.0 + exp(-a)); /* its slope is at most 1.1 */
             double tol = 1.1 * tol_a * (fabs(c) + tol_b) +
                          (1e-6 + tol_b / fabs(c)) * fabs(s * c) + 1e-30;

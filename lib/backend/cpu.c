@@ -103,6 +103,7 @@ tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
     c->max_tok = opts->max_tok;
     c->mm = tlpi_cpu_mm_get(c->isa);
     c->vec = tlpi_cpu_vec_get(c->isa);
+    c->bf16 = !c->f32 && c->mm->dot_b && tlpi_cpu_has_bf16();
     c->base.layout = c->mm->packed;
     tlpi_pool_options po = { c->n_thread, opts->n_machine, opts->first_core,
                              opts->pin };

@@ -22,6 +22,7 @@ typedef struct tlpi_cpu {
     int n_thread;
     int isa;                       /* TLP_ISA_*, resolved */
     bool f32;                      /* TLP_COMPUTE_F32 */
+    bool bf16;                     /* BF16 weights meet bf16 activations */
     int max_tok;
     const struct tlpi_cpu_mm *mm;
     const struct tlpi_cpu_vec *vec;
@@ -36,6 +37,9 @@ static inline tlpi_cpu *tlpi_cpu_of(tlpi_backend *b)
 
 /* TLP_ISA_* of this machine. */
 int tlpi_cpu_detect(void);
+
+/* AVX512_BF16, which some machines with TLP_ISA_AVX512 have. */
+bool tlpi_cpu_has_bf16(void);
 
 /* ---- cpu_matmul.c, cpu_weight.c ---- */
 

@@ -27,6 +27,11 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vnni");
 }
+
+bool tlpi_cpu_has_bf16(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
 #else
 static bool has_avx2(void)
 {
@@ -34,6 +39,11 @@ static bool has_avx2(void)
 }
 
 static bool has_avx512(void)
+{
+    return false;
+}
+
+bool tlpi_cpu_has_bf16(void)
 {
     return false;
 }

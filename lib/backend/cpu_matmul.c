@@ -6,8 +6,9 @@
  * its terms, for a chunk of tokens at a time: the group's weights then stay in
  * the first cache, the chunk's activations in the second.
  *
- * A few tokens are quantised by every thread for itself, when it first needs
- * them; a longer chunk by all threads together, with a barrier.
+ * Activations may have to be rounded, to 8 bits or bf16: those of a few tokens
+ * by every thread for itself, when it first needs them; of a longer chunk by
+ * all threads together, with a barrier.
  */
 #include <assert.h>
 #include <stdalign.h>
@@ -17,22 +18,28 @@
 
 enum {
     CHUNK = 128, /* tokens at a time */
-    OWN = 8      /* up to here every thread quantises for itself */
+    OWN = 8,     /* up to here every thread rounds for itself */
+    LINE = 64    /* bytes of a cache line */
 };
 
-/* A distinct x of a call, to be quantised. */
+/* What activations are when they meet a weight. */
+enum form { AS_F32, AS_XQ, AS_XB };
+
+/* A distinct x of a call, to be rounded. */
 struct input {
     const float *x;
     int64_t n_col;
+    enum form form;
+    size_t at; /* of the result, in own or all */
 };
 
 struct scratch {
     int max_input;
-    size_t own_stride, all_stride; /* tlpi_xq from input to input */
-    tlpi_xq *own;        /* [n_thread][max_input][min(max_tok, OWN)][blocks] */
-    tlpi_xq *all;        /* [max_input][min(max_tok, CHUNK)][blocks] */
+    size_t own_bytes;    /* of a thread: OWN tokens of all inputs */
+    uint8_t *own;        /* [n_thread][own_bytes] */
+    uint8_t *all;        /* CHUNK tokens of all inputs */
     struct input *input; /* [max_input] of the call */
-    bool *ready;         /* [n_thread][max_input]: quantised in own */
+    bool *ready;         /* [n_thread][max_input]: rounded in own */
 };
 
 /* One call; exactly one of matmul and gate_up is set. */
@@ -42,6 +49,7 @@ struct job {
     const tlpi_matmul *matmul;
     const tlpi_gate_up *gate_up;
     int n, n_tok, n_input;
+    size_t input_bytes;
     bool own;
     uint64_t n_byte;
 };
@@ -50,9 +58,8 @@ struct worker {
     const struct job *job;
     const tlpi_cpu_mm *mm;
     int ith;
-    int t0, n_tok; /* the chunk */
-    tlpi_xq *xq;   /* its quantised inputs */
-    size_t stride;
+    int t0, n_tok;    /* the chunk */
+    uint8_t *rounded; /* its inputs */
     bool *ready;
     alignas(64) float panel[TLPI_SUPER * TLPI_GROUP];
     alignas(64) float a[CHUNK * TLPI_GROUP]; /* [token][16], and b */
@@ -61,70 +68,112 @@ struct worker {
 
 /* ==== activations ======================================================== */
 
-static bool uses_q8(const tlpi_cpu *c, const tlpi_weight *w)
+static enum form form_for(const tlpi_cpu *c, const tlpi_weight *w)
 {
-    return !c->f32 && tlpi_mm_shape_of(w->type).bits > 0;
+    if (w->type == TLPI_BF16 && c->bf16)
+        return AS_XB;
+    return !c->f32 && tlpi_mm_shape_of(w->type).bits > 0 ? AS_XQ : AS_F32;
 }
 
-static int find_input(const struct job *job, const float *x, int64_t n_col)
+static size_t block_bytes(enum form form)
 {
+    return form == AS_XB ? sizeof(tlpi_xb) : sizeof(tlpi_xq);
+}
+
+static int64_t blocks_of(int64_t n_col)
+{
+    return (n_col + TLPI_BLOCK - 1) / TLPI_BLOCK;
+}
+
+/* Bytes of n_tok rounded tokens: whole cache lines, since threads write next to
+ * each other. */
+static size_t rounded_bytes(enum form form, int64_t n_col, int n_tok)
+{
+    size_t n = (size_t)blocks_of(n_col) * (size_t)n_tok * block_bytes(form);
+    return (n + LINE - 1) / LINE * LINE;
+}
+
+static int find_input(const struct job *job, const tlpi_weight *w,
+                      const float *x)
+{
+    enum form form = form_for(job->c, w);
+    const struct input *in = job->s->input;
     int i = 0;
+
     while (i < job->n_input &&
-           (job->s->input[i].x != x || job->s->input[i].n_col != n_col))
+           (in[i].x != x || in[i].n_col != w->n_col || in[i].form != form))
         i++;
     return i;
 }
 
 static void add_input(struct job *job, const tlpi_weight *w, const float *x)
 {
-    if (!uses_q8(job->c, w) || find_input(job, x, w->n_col) < job->n_input)
+    enum form form = form_for(job->c, w);
+
+    if (form == AS_F32 || find_input(job, w, x) < job->n_input)
         return;
     assert(job->n_input < job->s->max_input);
-    job->s->input[job->n_input++] = (struct input){ x, w->n_col };
+    job->s->input[job->n_input++] =
+        (struct input){ x, w->n_col, form, job->input_bytes };
+    job->input_bytes +=
+        rounded_bytes(form, w->n_col, TLPI_MIN(job->n_tok, (int)CHUNK));
 }
 
 /* Tiles of the chunk with index % n_part == part, of one input. */
-static void quantize(const struct worker *w, int input, int part, int n_part)
+static void round_input(const struct worker *w, int input, int part, int n_part)
 {
     const struct input *in = &w->job->s->input[input];
-    int n_block = (int)(in->n_col / TLPI_BLOCK);
+    int64_t n_block = blocks_of(in->n_col);
     const float *x = in->x + w->t0 * in->n_col;
-    tlpi_xq *dst = w->xq + (size_t)input * w->stride;
+    void *dst = w->rounded + in->at;
     int index = input;
 
     for (int t = 0, T; t < w->n_tok; t += T, index++) {
         T = TLPI_MIN(w->n_tok - t, w->mm->tile);
         if (index % n_part != part)
             continue;
-        for (int i = 0; i < T; i++)
-            w->mm->quantize(x + (t + i) * in->n_col, n_block,
-                            dst + (int64_t)t * n_block + i, T);
+        for (int i = 0; i < T; i++) {
+            const float *row = x + (t + i) * in->n_col;
+            if (in->form == AS_XB)
+                w->mm->narrow(row, in->n_col, (tlpi_xb *)dst + t * n_block + i,
+                              T);
+            else
+                w->mm->quantize(row, (int)n_block,
+                                (tlpi_xq *)dst + t * n_block + i, T);
+        }
     }
 }
 
-static const tlpi_xq *quantised(struct worker *w, const float *x, int64_t n_col)
+static const void *rounded(struct worker *w, const tlpi_weight *weight,
+                           const float *x)
 {
-    int i = find_input(w->job, x, n_col);
+    int i = find_input(w->job, weight, x);
 
     if (w->job->own && !w->ready[i]) {
-        quantize(w, i, 0, 1);
+        round_input(w, i, 0, 1);
         w->ready[i] = true;
     }
-    return w->xq + (size_t)i * w->stride;
+    return w->rounded + w->job->s->input[i].at;
 }
 
 /* ==== one group of rows ================================================== */
 
-/* sum[t][16] = rows of the group times 8-bit x[t], over the chunk */
-static void sum_q8(struct worker *w, const tlpi_weight *weight, int64_t group,
-                   const float *x, float *sum)
+/* sum[t][16] = rows of the group times rounded x[t], over the chunk */
+static void sum_rounded(struct worker *w, const tlpi_weight *weight,
+                        int64_t group, const float *x, float *sum)
 {
-    int64_t n_block = weight->n_col / TLPI_BLOCK;
-    const tlpi_xq *xq = quantised(w, x, weight->n_col);
+    bool bf16 = weight->type == TLPI_BF16;
+    int64_t n_block = blocks_of(weight->n_col);
+    const void *src = rounded(w, weight, x);
 
-    for (int t = 0, T; t < w->n_tok; t += T) {
+    for (int t = 0, T; t < w->n_tok; t += T, sum += T * TLPI_GROUP) {
         T = TLPI_MIN(w->n_tok - t, w->mm->tile);
-        w->mm->dot_q(weight, group, xq + t * n_block, T, sum + t * TLPI_GROUP);
+        if (bf16)
+            w->mm->dot_b(weight, group, (const tlpi_xb *)src + t * n_block, T,
+                         sum);
+        else
+            w->mm->dot_q(weight, group, (const tlpi_xq *)src + t * n_block, T,
+                         sum);
     }
 }
 
@@ -149,10 +198,10 @@ static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
 static void sum_group(struct worker *w, const tlpi_weight *weight,
                       int64_t group, const float *x, float *sum)
 {
-    if (uses_q8(w->job->c, weight))
-        sum_q8(w, weight, group, x, sum);
-    else
+    if (form_for(w->job->c, weight) == AS_F32)
         sum_f32(w, weight, group, x, sum);
+    else
+        sum_rounded(w, weight, group, x, sum);
 }
 
 /* w->a = sum of the item's terms; the scale of the first is mostly 1. */
@@ -276,8 +325,7 @@ static void run(void *arg, int ith, int nth)
     w.mm = job->c->mm;
     w.ith = ith;
     w.ready = s->ready + (size_t)ith * (size_t)s->max_input;
-    w.stride = job->own ? s->own_stride : s->all_stride;
-    w.xq = job->own ? s->own + (size_t)(ith * s->max_input) * w.stride : s->all;
+    w.rounded = job->own ? s->own + (size_t)ith * s->own_bytes : s->all;
     for (w.t0 = 0; w.t0 < job->n_tok; w.t0 += CHUNK) {
         w.n_tok = TLPI_MIN(job->n_tok - w.t0, (int)CHUNK);
         if (job->own) {
@@ -286,7 +334,7 @@ static void run(void *arg, int ith, int nth)
             if (w.t0) /* the last chunk is still being read */
                 tlpi_pool_barrier(pool, ith);
             for (int i = 0; i < job->n_input; i++)
-                quantize(&w, i, ith, nth);
+                round_input(&w, i, ith, nth);
             tlpi_pool_barrier(pool, ith);
         }
         run_part(&w, nth);
@@ -358,30 +406,31 @@ const tlpi_cpu_mm *tlpi_cpu_mm_get(int isa)
     return &tlpi_cpu_mm_scalar;
 }
 
+/* Scratch for n_tok tokens of one x, in every form it may take. */
+static size_t x_bytes(const tlpi_cpu *c, int n_col, int n_tok)
+{
+    return rounded_bytes(AS_XQ, n_col, n_tok) +
+           (c->bf16 ? rounded_bytes(AS_XB, n_col, n_tok) : 0);
+}
+
 tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
                                       const tlpi_backend_options *o)
 {
     tlp_status st = TLP_OK;
     size_t n_thread = (size_t)c->n_thread;
-    size_t n_input = (size_t)TLPI_MAX(o->max_terms, 1);
-    size_t n_block = ((size_t)o->max_cols + TLPI_BLOCK - 1) / TLPI_BLOCK;
+    size_t n_x = (size_t)TLPI_MAX(o->max_terms, 1);
+    size_t n_input = c->bf16 ? 2 * n_x : n_x; /* x may take both forms */
     struct scratch *s = tlpi_calloc(c->base.env, 1, sizeof *s);
 
     if (!s)
         return tlpi_fail_nomem();
     c->mm_scratch = s;
     s->max_input = (int)n_input;
-    /* Threads write their own parts: keep whole cache lines apart (a line has
-     * 64 bytes, and 4 tlpi_xq have 3 lines). */
-    s->own_stride = (size_t)TLPI_MIN(o->max_tok, (int)OWN) * n_block;
-    s->own_stride = (s->own_stride + 3) / 4 * 4;
-    s->all_stride = o->max_tok > OWN
-                        ? (size_t)TLPI_MIN(o->max_tok, (int)CHUNK) * n_block
-                        : 0;
-    s->own = tlpi_alloc_array(c->base.env, n_thread * n_input * s->own_stride,
-                              sizeof *s->own);
-    s->all =
-        tlpi_alloc_array(c->base.env, n_input * s->all_stride, sizeof *s->all);
+    int n_own = TLPI_MIN(o->max_tok, (int)OWN);
+    int n_all = o->max_tok > OWN ? TLPI_MIN(o->max_tok, (int)CHUNK) : 0;
+    s->own_bytes = n_x * x_bytes(c, o->max_cols, n_own);
+    s->own = tlpi_alloc_array(c->base.env, n_thread, s->own_bytes);
+    s->all = tlpi_alloc_array(c->base.env, n_x, x_bytes(c, o->max_cols, n_all));
     s->input = tlpi_alloc_array(c->base.env, n_input, sizeof *s->input);
     s->ready = tlpi_calloc(c->base.env, n_thread * n_input, sizeof *s->ready);
     if (!s->own || !s->all || !s->input || !s->ready) {

@@ -5,11 +5,13 @@
  * Each (row, token) is summed over the columns in one fixed order whatever the
  * tile, so a token's result does not depend on its neighbours.
  *
- * Two ways to multiply:
+ * Three ways to multiply:
  *   dot_q  8-bit activations, quantised in blocks of 32 columns, against the
  *          integer levels of a quantised weight;
  *   dot_f  f32 activations against a panel: up to 256 columns of the group, as
- *          they are if floats, else turned to f32 in the first cache.
+ *          they are if floats, else turned to f32 in the first cache;
+ *   dot_b  bf16 activations against BF16 weights, where the machine multiplies
+ *          pairs of them at once.
  *
  * Packed weights.  A group is stored block after block of 32 columns, so that
  * a kernel reads one stream.  A block of a quantised type has
@@ -21,7 +23,8 @@
  *   scales  d[16], and for affine types m[16], in f16.  With super scales: one
  *           byte for each in place of f16, and before every 8th block d[16]
  *           and m[16] in f16 that multiply those bytes.
- * F32, F16 and BF16 are stored [columns][16 rows].  Rows past the last are 0.
+ * F32 and F16 are stored [columns][16 rows], BF16 [columns / 2][16 rows][2] in
+ * whole blocks of 32 columns.  Rows and columns past the last are 0.
  */
 #ifndef TLPI_CPU_MM_H
 #define TLPI_CPU_MM_H
@@ -113,7 +116,12 @@ typedef struct tlpi_xq {
     int32_t n_high; /* of its upper half: for the zero of the others */
 } tlpi_xq;
 
-/* Columns of a group, [n][16], as F32, F16 or BF16. */
+/* 32 columns of one token in bf16; tiles are stored likewise. */
+typedef struct tlpi_xb {
+    uint16_t v[TLPI_BLOCK];
+} tlpi_xb;
+
+/* Columns of a group, as F32, F16 or BF16, in the order of packed weights. */
 typedef struct tlpi_panel {
     tlpi_dtype type;
     const void *data;
@@ -130,6 +138,12 @@ typedef struct tlpi_cpu_mm {
 
     /* sum = W x for a tile */
     void (*dot_q)(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
+                  float *sum);
+
+    /* The same in bf16; NULL without such kernels.  They ask for more than the
+     * table's instruction set: see tlpi_cpu_has_bf16. */
+    void (*narrow)(const float *x, int64_t n, tlpi_xb *out, int step);
+    void (*dot_b)(const tlpi_weight *w, int64_t group, const tlpi_xb *x, int T,
                   float *sum);
 
     /* Columns [k0, k0 + n) of a group: as f32 in buf, or the weight's own.

@@ -51,9 +51,6 @@ enum { LANES = 8, PARTS = 2, TILE = 4, LEVELS_SIGNED_8 = 1 };
 #define vi_s8(p)                                                               \
     _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
 
-#define vi_u16(p)                                                              \
-    _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
-
 /* 4 levels times 4 activations, as two sums of 16 bits: |sum| <= 2 * 127 times
  * the largest level, which is 128 in 8 bits. */
 ALWAYS_INLINE vi madd(int bits, vi level, vi q)

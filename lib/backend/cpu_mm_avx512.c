@@ -1,7 +1,8 @@
 /*
  * cpu_mm_avx512.c - matmul with AVX-512 and VNNI: a vector is a whole group.
  *
- * vpdpbusd multiplies 64 levels with 4 activations, broadcast to every row.
+ * vpdpbusd multiplies 64 levels with 4 activations, broadcast to every row;
+ * vdpbf16ps, which not every such machine has, 32 bf16 weights with 2.
  */
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -32,6 +33,9 @@ enum { LANES = 16, PARTS = 1, TILE = 8, LEVELS_SIGNED_8 = 0 };
 #define vf_f16(p)                                                              \
     _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 
+/* acc += the sum of two products of bf16 */
+#define vf_dot2(acc, a, b) _mm512_dpbf16_ps(acc, (__m512bh)(a), (__m512bh)(b))
+
 #define vi_load(p) _mm512_loadu_si512(p)
 #define vi_set1(i) _mm512_set1_epi32(i)
 #define vi_set1_8(i) _mm512_set1_epi8(i)
@@ -48,9 +52,6 @@ enum { LANES = 16, PARTS = 1, TILE = 8, LEVELS_SIGNED_8 = 0 };
 #define vi_bits(f) _mm512_castps_si512(f)
 #define vi_s8(p)                                                               \
     _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
-#define vi_u16(p)                                                              \
-    _mm512_cvtepu16_epi32(                                                     \
-        _mm256_loadu_si256((const __m256i *)(const void *)(p)))
 
 ALWAYS_INLINE void dot_quads(int bits, const vi *level, int j0, int j1,
                              const tlpi_xq *x, int T, vi *sum)
@@ -85,12 +86,73 @@ static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
     }
 }
 
+/* ==== bf16 activations =================================================== */
+
+static void narrow(const float *x, int64_t n, tlpi_xb *out, int step)
+{
+    for (; n > 0; n -= TLPI_BLOCK, x += TLPI_BLOCK, out += step) {
+        uint32_t here = n < TLPI_BLOCK ? (1u << n) - 1 : UINT32_MAX;
+        vf low = _mm512_maskz_loadu_ps((__mmask16)here, x);
+        vf high = _mm512_maskz_loadu_ps((__mmask16)(here >> 16), x + 16);
+        _mm512_storeu_si512(out->v, (vi)_mm512_cvtne2ps_pbh(high, low));
+    }
+}
+
+ALWAYS_INLINE int32_t load_pair(const tlpi_xb *x, int j)
+{
+    int32_t v;
+    memcpy(&v, x->v + 2 * j, sizeof v);
+    return v;
+}
+
+/* Summed in blocks for the reasons of dot_f_tile. */
+ALWAYS_INLINE void dot_b_tile(const uint8_t *p, int64_t n_block,
+                              const tlpi_xb *x, int T, float *sum)
+{
+    vf total[TLPI_MAX_TILE], acc[TLPI_MAX_TILE];
+
+    UNROLL
+    for (int t = 0; t < T; t++)
+        total[t] = vf_set1(0.0f);
+    for (int64_t b = 0; b < n_block; b++, x += T) {
+        UNROLL
+        for (int t = 0; t < T; t++)
+            acc[t] = vf_set1(0.0f);
+        UNROLL
+        for (int j = 0; j < TLPI_BLOCK / 2; j++, p += 64) {
+            vi w = vi_load(p);
+            if (2 * T > TILE)
+                __builtin_prefetch(p + AHEAD);
+            UNROLL
+            for (int t = 0; t < T; t++)
+                acc[t] = vf_dot2(acc[t], w, vi_set1(load_pair(&x[t], j)));
+        }
+        UNROLL
+        for (int t = 0; t < T; t++)
+            total[t] = vf_add(total[t], acc[t]);
+    }
+    UNROLL
+    for (int t = 0; t < T; t++)
+        vf_store(sum + TLPI_GROUP * t, total[t]);
+}
+
+static void dot_b(const tlpi_weight *w, int64_t group, const tlpi_xb *x, int T,
+                  float *sum)
+{
+    const uint8_t *p = w->data + (size_t)group * w->group_bytes;
+    int64_t n_block = (w->n_col + TLPI_BLOCK - 1) / TLPI_BLOCK;
+
+    BY_TILE(T, dot_b_tile, sum, p, n_block, x);
+}
+
 const tlpi_cpu_mm tlpi_cpu_mm_avx512 = {
     .isa = "avx512",
     .packed = true,
     .tile = TILE,
     .quantize = quantize,
     .dot_q = dot_q,
+    .narrow = narrow,
+    .dot_b = dot_b,
     .panel = panel,
     .dot_f = dot_f,
     .silu_mul = silu_mul,

@@ -322,11 +322,37 @@ static tlpi_panel panel(const tlpi_weight *w, int64_t group, int64_t k0, int n,
 
 /* ==== f32 activations ==================================================== */
 
-ALWAYS_INLINE vf load_weights(tlpi_dtype type, const uint8_t *p, int64_t i)
+/* Rows from part * LANES on of column k; odd says whether k is. */
+ALWAYS_INLINE vf load_weights(tlpi_dtype type, const uint8_t *p, int k,
+                              bool odd, int part)
 {
-    return type == TLPI_F32   ? vf_load((const float *)(const void *)p + i)
-           : type == TLPI_F16 ? vf_f16(p + 2 * i)
-                              : vf_bits(vi_shl32(vi_u16(p + 2 * i), 16));
+    int row = LANES * part;
+
+    if (type == TLPI_F32)
+        return vf_load((const float *)(const void *)p + k * TLPI_GROUP + row);
+    if (type == TLPI_F16)
+        return vf_f16(p + 2 * (k * TLPI_GROUP + row));
+    vi pair = vi_load(p + 4 * (k / 2 * TLPI_GROUP + row));
+    return vf_bits(odd ? vi_and(pair, vi_set1(-65536)) : vi_shl32(pair, 16));
+}
+
+/* acc[token][part] += column k */
+ALWAYS_INLINE void add_column(tlpi_dtype type, const uint8_t *p, int k,
+                              bool odd, const float *x, int64_t stride, int T,
+                              vf *acc)
+{
+    vf w[PARTS];
+
+    if (T >= 3)
+        __builtin_prefetch(p + (type == TLPI_F32 ? 64 : 32) * k + AHEAD);
+    UNROLL
+    for (int i = 0; i < PARTS; i++)
+        w[i] = load_weights(type, p, k, odd, i);
+    UNROLL
+    for (int i = 0; i < T * PARTS; i++) {
+        vf xk = vf_set1(x[i / PARTS * stride + k]);
+        acc[i] = vf_fma(w[i % PARTS], xk, acc[i]);
+    }
 }
 
 /* Summed in blocks of 32 columns, which keeps rounding small and gives the
@@ -336,22 +362,14 @@ ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
 {
     for (int k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
         int k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
-        vf acc[TLPI_MAX_TILE], w[PARTS]; /* [token][part] */
+        vf acc[TLPI_MAX_TILE];
         UNROLL
         for (int i = 0; i < T * PARTS; i++)
             acc[i] = vf_set1(0.0f);
-        for (int k = k0; k < k1; k++) {
-            if (T >= 3)
-                __builtin_prefetch(p + (type == TLPI_F32 ? 64 : 32) * k +
-                                   AHEAD);
-            UNROLL
-            for (int i = 0; i < PARTS; i++)
-                w[i] = load_weights(type, p, k * TLPI_GROUP + LANES * i);
-            UNROLL
-            for (int i = 0; i < T * PARTS; i++) {
-                vf xk = vf_set1(x[i / PARTS * stride + k]);
-                acc[i] = vf_fma(w[i % PARTS], xk, acc[i]);
-            }
+        for (int k = k0; k < k1; k += 2) {
+            add_column(type, p, k, false, x, stride, T, acc);
+            if (k + 1 < k1)
+                add_column(type, p, k + 1, true, x, stride, T, acc);
         }
         UNROLL
         for (int i = 0; i < T * PARTS; i++)

@@ -261,20 +261,22 @@ static void pack_group(const struct packing *p, int64_t group)
     }
 }
 
-/* F32, F16, BF16: 32 columns at a time, to write whole cache lines. */
+/* F32, F16, pairs of BF16: 32 at a time, to write whole cache lines. */
 static void pack_group_float(const struct packing *p, int64_t group)
 {
     const tlpi_weight *w = p->w;
-    bool wide = w->type == TLPI_F32;
+    bool wide = w->type != TLPI_F16;
+    size_t row_bytes = tlpi_row_bytes(w->type, w->n_col);
+    int64_t n = (int64_t)(row_bytes / (wide ? 4 : 2));
     int64_t row0 = group * TLPI_GROUP;
     int64_t n_row = TLPI_MIN(w->n_row - row0, (int64_t)TLPI_GROUP);
     const uint8_t *src = p->src + (size_t)row0 * p->stride;
     uint8_t *dst = p->dst + (size_t)group * w->group_bytes;
 
-    if (n_row < TLPI_GROUP)
+    if (n_row < TLPI_GROUP || w->n_col % TLPI_BLOCK)
         memset(dst, 0, w->group_bytes);
-    for (int64_t k0 = 0; k0 < w->n_col; k0 += TLPI_BLOCK) {
-        int64_t k1 = TLPI_MIN(k0 + TLPI_BLOCK, w->n_col);
+    for (int64_t k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
+        int64_t k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
         for (int64_t r = 0; r < n_row; r++) {
             const uint8_t *row = src + (size_t)r * p->stride;
             for (int64_t k = k0; wide && k < k1; k++)
@@ -283,6 +285,10 @@ static void pack_group_float(const struct packing *p, int64_t group)
                 store16(dst + 2 * (k * TLPI_GROUP + r), load16(row + 2 * k));
         }
     }
+    bool half = wide && row_bytes % 4; /* a pair: the last of an odd number */
+    for (int64_t r = 0; half && r < n_row; r++)
+        store16(dst + 4 * (n * TLPI_GROUP + r),
+                load16(src + (size_t)r * p->stride + 4 * n));
 }
 
 static void pack(void *arg, int ith, int nth)
@@ -303,6 +309,8 @@ static size_t packed_group_bytes(tlpi_dtype type, int64_t n_col)
     tlpi_mm_shape s = tlpi_mm_shape_of(type);
     size_t n = (size_t)n_col;
 
+    if (type == TLPI_BF16)
+        n = (n + TLPI_BLOCK - 1) / TLPI_BLOCK * TLPI_BLOCK;
     if (!s.bits)
         return n * TLPI_GROUP * (type == TLPI_F32 ? 4 : 2);
     return n / TLPI_BLOCK * (size_t)tlpi_mm_block_bytes(s) +
