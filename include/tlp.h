@@ -51,6 +51,9 @@
 #ifndef TLP_H
 #define TLP_H
 
+/* Comments stand in columns here. */
+/* clang-format off */
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -295,7 +298,9 @@ typedef struct tlp_chat_message {
  * Lay out a conversation as the model's chat template does.  The family
  * (ChatML, Llama 2, Llama 3, Mistral) is recognised from the template text in
  * the file; templates are never run.  Tokenize with TLP_TOKENIZE_SPECIAL and
- * without TLP_TOKENIZE_BOS: the text holds its own BOS.
+ * without TLP_TOKENIZE_BOS: the text holds its own BOS.  Contents are taken as
+ * they are: one that spells a control token becomes that token, so take such
+ * spellings out of text that is not yours to trust.
  *
  * @param add_assistant  1 = end with the opening of the assistant's turn
  * @return TLP_OK; TLP_ENOTSUP no template, or of an unknown family; TLP_EINVAL

@@ -20,14 +20,14 @@ typedef struct tlpi_cpu {
     tlpi_backend base;
     tlpi_pool *pool;
     int n_thread;
-    int isa;                       /* TLP_ISA_*, resolved */
-    bool f32;                      /* TLP_COMPUTE_F32 */
-    bool bf16;                     /* BF16 weights meet bf16 activations */
+    int isa;   /* TLP_ISA_*, resolved */
+    bool f32;  /* TLP_COMPUTE_F32 */
+    bool bf16; /* BF16 weights meet bf16 activations */
     int max_tok;
     const struct tlpi_cpu_mm *mm;
     const struct tlpi_cpu_vec *vec;
-    void *mm_scratch;              /* owned by cpu_matmul.c */
-    void *attn_scratch;            /* owned by cpu_attn.c */
+    void *mm_scratch;   /* owned by cpu_matmul.c */
+    void *attn_scratch; /* owned by cpu_attn.c */
 } tlpi_cpu;
 
 static inline tlpi_cpu *tlpi_cpu_of(tlpi_backend *b)
@@ -85,8 +85,7 @@ void tlpi_cpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
 void tlpi_cpu_zero(tlpi_backend *b, float *y, size_t n);
 void tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n, int cols,
                           const int32_t *index, float *lse, float *at);
-void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s,
-                        const tlpi_rope *r, const tlpi_attn *item, int n,
-                        int head_dim, float eps);
+void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
+                        const tlpi_attn *item, int n, int head_dim, float eps);
 
 #endif

@@ -64,8 +64,8 @@ static void read_nibbles(const uint8_t *q, int n, uint8_t *level)
 {
     for (int i = 0; i < n; i += 8) {
         uint64_t v = load64(q + i);
-        store64(level + i, v & EACH(15));
-        store64(level + i + n, v >> 4 & EACH(15));
+        store64(level + i, v & EACH (15));
+        store64(level + i + n, v >> 4 & EACH (15));
     }
 }
 
@@ -102,7 +102,7 @@ static void read_high_bits_k(const uint8_t *high, uint8_t *level)
 {
     for (int b = 0; b < 8; b++)
         for (int i = 0; i < 32; i += 8) {
-            uint64_t v = (load64(high + i) >> b & EACH(1)) << 4;
+            uint64_t v = (load64(high + i) >> b & EACH (1)) << 4;
             store64(level + 32 * b + i, load64(level + 32 * b + i) | v);
         }
 }
@@ -115,10 +115,10 @@ static void read_q6_k(const uint8_t *p, struct levels *v)
             uint64_t a = load64(p + 64 * h + i);
             uint64_t b = load64(p + 64 * h + 32 + i);
             uint64_t high = load64(p + 128 + 32 * h + i);
-            store64(level, (a & EACH(15)) | (high << 4 & EACH(48)));
-            store64(level + 32, (b & EACH(15)) | (high << 2 & EACH(48)));
-            store64(level + 64, (a >> 4 & EACH(15)) | (high & EACH(48)));
-            store64(level + 96, (b >> 4 & EACH(15)) | (high >> 2 & EACH(48)));
+            store64(level, (a & EACH (15)) | (high << 4 & EACH (48)));
+            store64(level + 32, (b & EACH (15)) | (high << 2 & EACH (48)));
+            store64(level + 64, (a >> 4 & EACH (15)) | (high & EACH (48)));
+            store64(level + 96, (b >> 4 & EACH (15)) | (high >> 2 & EACH (48)));
         }
     memcpy(v->sub_d, p + 192, 16);
     v->d = load16(p + 208);
@@ -149,7 +149,7 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
         break;
     case TLPI_Q8_0:
         for (int i = 0; i < 32; i += 8)
-            store64(v->level + i, load64(p + 2 + i) ^ EACH(128));
+            store64(v->level + i, load64(p + 2 + i) ^ EACH (128));
         break;
     case TLPI_Q4_K:
         read_scales_k(p + 4, v);
