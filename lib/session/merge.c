@@ -6,7 +6,8 @@
 
 #include "session/rank.h"
 
-static const tlpi_tensor *field_of(const tlp_model *m, int layer, size_t field)
+const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,
+                                     size_t field)
 {
     const tlpi_tensor *t = NULL;
 
@@ -17,7 +18,7 @@ static const tlpi_tensor *field_of(const tlp_model *m, int layer, size_t field)
 tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
                              size_t field, tlpi_tensor *out)
 {
-    const tlpi_tensor *first = field_of(m, stage->layers[0], field);
+    const tlpi_tensor *first = tlpi_layer_tensor(m, stage->layers[0], field);
     int64_t rows = first->ne[1], cols = first->ne[0];
     size_t n = (size_t)rows * (size_t)cols;
     float *sum = tlpi_calloc(&m->env, n, sizeof(float));
@@ -32,7 +33,7 @@ tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
         return tlpi_fail_nomem();
     }
     for (int i = 0; i < stage->n_member; i++) {
-        const tlpi_tensor *t = field_of(m, stage->layers[i], field);
+        const tlpi_tensor *t = tlpi_layer_tensor(m, stage->layers[i], field);
         size_t row_bytes = tlpi_row_bytes(t->type, cols);
 
         for (int64_t j = 0; j < rows; j++) {

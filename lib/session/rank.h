@@ -145,6 +145,10 @@ tlp_status tlpi_rank_load(tlpi_rank *r, tlp_progress_fn progress,
                           void *progress_data);
 void tlpi_rank_unload(tlpi_rank *r);
 
+/* A layer's tensor by its offset in tlpi_layer; NULL where it has none. */
+const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,
+                                     size_t field);
+
 /* merge.c: the element-wise mean of one tensor over a stage's layers, as F32.
  * `field` is its offset in tlpi_layer; out->data is the caller's to free. */
 tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,

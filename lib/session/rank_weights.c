@@ -132,12 +132,8 @@ done:
 
 static const tlpi_tensor *tensor_of(const source *src, size_t field)
 {
-    const tlp_model *m = src->r->model;
-    int layer = src->stage->layers[src->member];
-    const tlpi_tensor *t = NULL;
-
-    memcpy(&t, (const char *)&m->w.layer[layer] + field, sizeof(t));
-    return t;
+    return tlpi_layer_tensor(src->r->model, src->stage->layers[src->member],
+                             field);
 }
 
 static bool is_merged(const source *src)
