@@ -109,7 +109,7 @@ TLP_API const char *tlp_build_info(void);
     X(ECOMM, -12, "a peer rank failed")                                        \
     X(EABI, -13, "struct is newer than the library")                           \
     X(ETIMEDOUT, -14, "a peer rank did not answer in time")                    \
-    X(EMISMATCH, -15, "plan and model do not belong together")
+    X(EMISMATCH, -15, "things that must agree do not")
 
 typedef enum tlp_status {
 #define X(name, value, text) TLP_##name = value,
@@ -444,6 +444,13 @@ typedef struct tlp_session tlp_session;
 #define TLP_BACKEND_CPU 0
 
 #define TLP_COMM_THREADS 0 /* every rank in this process                      */
+#define TLP_COMM_MPI 1     /* a rank per MPI process, through libtlp_mpi.so   */
+
+/* Activations between processes: exact; rounded to bf16; 8 bits in blocks of
+   32 with a scale. */
+#define TLP_WIRE_F32 0
+#define TLP_WIRE_BF16 1
+#define TLP_WIRE_Q8 2
 
 #define TLP_COMPUTE_DEFAULT 0 /* 8-bit activations against quantised weights,
                                  bf16 against BF16 where the CPU does that    */
@@ -468,7 +475,7 @@ typedef struct tlp_session_options {
     int32_t n_ctx;     /* positions per sequence; 0 = n_ctx_train, at most 4096 */
     int32_t n_seq;     /* sequences; 0 = 1                                    */
     int32_t n_batch;   /* tokens evaluated at once; 0 = 512                   */
-    int32_t n_rank;    /* 0 = 1                                               */
+    int32_t n_rank;    /* 0 = 1; with TLP_COMM_MPI all processes, or this many */
     int32_t n_thread;  /* per rank; 0 = cores / ranks, at least 1             */
     int32_t backend;   /* TLP_BACKEND_*                                       */
     int32_t comm;      /* TLP_COMM_*                                          */
@@ -477,24 +484,82 @@ typedef struct tlp_session_options {
     int32_t isa;       /* TLP_ISA_*; one the machine lacks: TLP_ENOTSUP       */
     int32_t pin;       /* 1 = bind the library's threads to cores; the caller's
                           own thread is never bound                           */
-    int32_t timeout_ms; /* for a peer rank's answer; 0 = 30000                */
+    int32_t timeout_ms; /* for a peer rank's answer; 0 = 5000                 */
     tlp_progress_fn progress; /* of loading                                   */
     void *progress_data;
+    int32_t wire;      /* TLP_WIRE_*; other than F32 with TLP_COMM_MPI only   */
+    const void *comm_handle; /* TLP_COMM_MPI: an MPI_Comm * to duplicate (see
+                          tlp_mpi.h); NULL = MPI_COMM_WORLD                   */
 } tlp_session_options;
 
 #define TLP_SESSION_OPTIONS_INIT                                               \
     { sizeof(tlp_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
-      NULL }
+      NULL, 0, NULL }
 
 /**
  * Lay the model out over the ranks under a plan, and allocate all that later
  * calls need.
  * @return TLP_OK; TLP_ENOMEM; TLP_EINVAL an option out of range; TLP_ENOTSUP
- *         a backend, comm or instruction set that is not here
+ *         a backend, comm or instruction set that is not here; in several
+ *         processes also TLP_ESTATE (this is not rank 0), TLP_EMISMATCH,
+ *         TLP_ECOMM, TLP_ETIMEDOUT
  * @since 0.1
  */
 TLP_API tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
                                       const tlp_session_options *opts)
+    TLP_NODISCARD;
+
+/*
+ * Ranks in several processes (comm = TLP_COMM_MPI).  All processes call
+ * tlp_comm_rank first; rank 0 then uses a session as if there were one process,
+ * and the others serve it:
+ *
+ *   tlp_comm_rank(&rank, &n_rank, &opts);
+ *   if (rank == 0)
+ *       tlp_session_create(&session, plan, &opts); ...
+ *   else
+ *       while (tlp_session_serve(model, NULL, &opts) == TLP_OK)
+ *           ;
+ *
+ * Every process opens its own copy of the model file and reads its own part of
+ * it; no weights travel.  The library starts MPI if the program did not (then
+ * it also ends it, at exit), never aborts it, and works on a duplicate of the
+ * communicator.  A program that starts MPI itself asks for
+ * MPI_THREAD_SERIALIZED or more, unless it calls us from its main thread only.
+ */
+
+/**
+ * This process's rank and how many there are; with TLP_COMM_THREADS 0 and
+ * opts->n_rank.  With TLP_COMM_MPI the processes meet here, for the first time
+ * or in no time: each waits at most timeout_ms for the others.
+ * @return TLP_OK; TLP_ENOTSUP no plug-in, or MPI cannot be used from this
+ *         thread (the text says why); TLP_ETIMEDOUT a process did not come
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_comm_rank(int32_t *rank, int32_t *n_rank,
+                                 const tlp_session_options *opts)
+    TLP_NODISCARD;
+
+/**
+ * Be a rank other than 0 of one session: wait for rank 0 to create it, shake
+ * hands, load, work until it is freed.  Waits for rank 0 without a deadline.
+ *
+ * What is left open here is taken from rank 0: the plan if NULL, and every
+ * option that is 0.  What is given must agree, and so must versions, byte
+ * order, and the models' fingerprints and tensor types; otherwise no rank gets
+ * a session, and all get TLP_EMISMATCH with a text that names the field and
+ * both values.  n_thread, isa, pin, progress and timeout_ms are this rank's own.
+ *
+ * @param model  this process's copy
+ * @param plan   of that model, or NULL
+ * @return TLP_OK a session was served to its end; TLP_ECANCELED rank 0 has left,
+ *         there will be none; TLP_ESTATE this is rank 0; TLP_EMISMATCH;
+ *         TLP_ECOMM, TLP_ETIMEDOUT a peer failed: the process is as before the
+ *         call, and may serve again
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_serve(tlp_model *model, tlp_plan *plan,
+                                     const tlp_session_options *opts)
     TLP_NODISCARD;
 
 /** Release a session; NULL is fine.  Not while a call on it runs. @since 0.1 */

@@ -13,6 +13,7 @@ allowed() {
     lib/plan) echo base file tensor model plan ;;
     lib/backend) echo base tensor backend ;;
     lib/comm) echo base tensor comm ;;
+    lib/mpi) echo base comm mpi ;;
     lib/session) echo base file tensor model plan backend comm session ;;
     src | examples) echo ;;
     esac

@@ -45,6 +45,10 @@ typedef struct tlpi_comm_ops {
      * stays usable. */
     tlp_status (*split)(tlpi_comm *c, int first, int count, tlpi_comm **out);
 
+    /* Called now and then while a rank loads its weights: those who wait for
+     * it in `patient` mode go on waiting.  NULL where nobody has to be told. */
+    void (*busy)(tlpi_comm *c);
+
     /* This rank gives up: all calls of all ranks, now and later, give
      * TLP_ECOMM, in this communicator and in all that share a root with it by
      * splitting.  Any thread. */
@@ -57,6 +61,9 @@ struct tlpi_comm { /* first member of every implementation's struct */
     const tlpi_comm_ops *ops;
     const tlpi_env *env;
     int rank, size;
+    /* Set by the user of the communicator while ranks may be loading: a wait
+     * ends only by a failure, or when no peer was busy for the timeout. */
+    bool patient;
     tlpi_comm_stats stats;
 };
 
