@@ -13,6 +13,7 @@ ifeq ($(origin AR),default)
 AR := ar
 endif
 NVCC         ?= nvcc
+MPICC        ?= mpicc
 PKG_CONFIG   ?= pkg-config
 CLANG        ?= clang
 CLANG_FORMAT ?= clang-format
@@ -42,6 +43,10 @@ CUDA   ?= 0 # compile cuda/*.cu too
 WERROR ?= 0 # warnings are errors
 V      ?= 0 # show commands
 
+# The plug-in for ranks in several processes needs Open MPI: 1, 0 or auto, which
+# asks whether there is an mpicc.
+MPI ?= auto
+
 FUZZ_SECONDS ?= 60
 
 on = $(filter 1,$(firstword $($(1))))
@@ -70,6 +75,12 @@ DEP_CFLAGS = $(if $(DEP_FOUND),$(call once,DEP_CFLAGS,$(PKG_CONFIG) --cflags \
 DEP_LIBS   = $(if $(DEP_FOUND),$(call once,DEP_LIBS,$(PKG_CONFIG) --libs \
              $(DEPS)))
 
+has_mpi := $(if $(filter auto,$(MPI)),$(shell command -v $(MPICC)),$(strip \
+           $(call on,MPI)))
+MPI_CFLAGS = $(call once,MPI_CFLAGS,$(MPICC) --showme:compile | \
+             sed 's/-I */-isystem /g')
+MPI_LIBS   = $(call once,MPI_LIBS,$(MPICC) --showme:link)
+
 sanitize := $(strip $(if $(call on,FUZZ),-fsanitize=fuzzer-no-link) \
             $(if $(call on,FUZZ)$(call on,ASAN),-fsanitize=address) \
             $(if $(call on,FUZZ)$(call on,ASAN)$(call on,UBSAN), \
@@ -91,11 +102,14 @@ RELEASE_CFLAGS = $(if $(sanitize)$(call on,DEBUG),,-DNDEBUG)
 TLP_LDFLAGS = $(sanitize) -pthread
 # Criterion does not start under TSan; test/plain stands in for it.
 TEST_CFLAGS = $(if $(call on,TSAN),-Itest/plain) -Itest
-TLP_LIBS    = $(DEP_LIBS) -lm
+TLP_LIBS    = $(DEP_LIBS) -lm -ldl
 
 # clang leaves the sanitizers' symbols of a shared library undefined.
 TLP_SOFLAGS = -shared -Wl,-soname,libtlp.so.$(ABI) -Wl,--as-needed \
               -Wl,--version-script,lib/libtlp.map \
+              $(if $(sanitize),,-Wl,-z,defs)
+MPI_SOFLAGS = -shared -Wl,-soname,libtlp_mpi.so.$(ABI) -Wl,--as-needed \
+              -Wl,--version-script,lib/mpi/libtlp_mpi.map \
               $(if $(sanitize),,-Wl,-z,defs)
 
 # Instruction sets are chosen at run time, so only their own files get flags.
@@ -107,16 +121,19 @@ endif
 
 # ==== files =================================================================
 
-LIB_SRC     := $(wildcard lib/*/*.c)
+MPI_SRC     := $(wildcard lib/mpi/*.c)
+LIB_SRC     := $(filter-out $(MPI_SRC),$(wildcard lib/*/*.c))
 TOOL_SRC    := $(wildcard src/*.c)
 SUPPORT_SRC := $(wildcard test/support/*.c)
 TEST_SRC    := $(wildcard test/test_*.c)
 FUZZ_SRC    := $(wildcard test/fuzz/fuzz_*.c)
+RANK_SRC    := $(wildcard test/mpi/*.c)
 CUDA_SRC    := $(wildcard cuda/*.cu)
 EXAMPLE_SRC := $(wildcard examples/*.c examples/*.cc)
 
 objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB_OBJ  := $(call objects,$(LIB_SRC))
+MPI_OBJ  := $(call objects,$(MPI_SRC))
 TOOL_OBJ := $(call objects,$(TOOL_SRC))
 SUPPORT_OBJ := $(call objects,$(SUPPORT_SRC))
 RUNNER      := $(if $(call on,TSAN),$(BUILD)/test/plain/runner.o)
@@ -124,22 +141,25 @@ CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/%.o)
 TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
+RANK_PROGRAMS := $(if $(has_mpi),$(RANK_SRC:%.c=$(BUILD)/%))
 C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu')
 
 STATIC := $(BUILD)/libtlp.a
 SHARED := $(BUILD)/libtlp.so.$(VERSION)
 TOOL   := $(BUILD)/tlp
+PLUGIN := $(if $(and $(has_mpi),$(MPI_SRC)),$(BUILD)/libtlp_mpi.so.$(VERSION))
 
 Q   = $(if $(call on,V),,@)
 say = $(if $(call on,V),,@printf '  %-6s %s\n' $(1) $(2);)
 
 # ==== build =================================================================
 
-all: shared static tool $(if $(call on,CUDA),cuda) ## build library and tool
+all: shared static tool plugin $(if $(call on,CUDA),cuda) ## library and tool
 
 shared: $(SHARED)   ## libtlp.so
 static: $(STATIC)   ## libtlp.a
 tool: $(TOOL)       ## build/tlp
+plugin: $(PLUGIN)   ## libtlp_mpi.so, where there is an mpicc
 examples: $(EXAMPLES) ## the programs in examples/
 cuda: $(CUDA_OBJ)   ## objects of cuda/*.cu
 
@@ -152,6 +172,12 @@ $(SHARED): $(LIB_OBJ) lib/libtlp.map
 	@$(LN_S) $(@F) $(BUILD)/libtlp.so.$(ABI)
 	@$(LN_S) libtlp.so.$(ABI) $(BUILD)/libtlp.so
 
+$(BUILD)/libtlp_mpi.so.$(VERSION): $(MPI_OBJ) lib/mpi/libtlp_mpi.map
+	$(call say,LD,$@)$(CC) $(MPI_SOFLAGS) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ \
+	    $(MPI_OBJ) $(MPI_LIBS) $(LDLIBS)
+	@$(LN_S) $(@F) $(BUILD)/libtlp_mpi.so.$(ABI)
+	@$(LN_S) libtlp_mpi.so.$(ABI) $(BUILD)/libtlp_mpi.so
+
 # The tool carries the library in itself: it runs from any folder, before and
 # after installing, without a run path.
 $(TOOL): $(TOOL_OBJ) $(STATIC)
@@ -161,6 +187,8 @@ $(TOOL): $(TOOL_OBJ) $(STATIC)
 $(BUILD)/lib/%.o $(BUILD)/test/%.o: private TLP_CFLAGS += $(LIB_CFLAGS)
 $(BUILD)/test/%.o: private TLP_CFLAGS += $(TEST_CFLAGS)
 $(BUILD)/lib/%.o: private TLP_CFLAGS += $(RELEASE_CFLAGS)
+$(BUILD)/lib/mpi/%.o: private TLP_CFLAGS += $(MPI_CFLAGS)
+$(BUILD)/test/mpi/%.o: private TLP_CFLAGS += $(MPI_CFLAGS)
 $(BUILD)/lib/backend/%_avx2.o: private TLP_CFLAGS += $(AVX2_FLAGS) $(no_probe)
 $(BUILD)/lib/backend/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS) \
                                                        $(no_probe)
@@ -208,7 +236,13 @@ $(BUILD)/test/%: $(BUILD)/test/%.o $(SUPPORT_OBJ) $(RUNNER) $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ \
 	    $(if $(RUNNER),,-lcriterion) $(TLP_LIBS) $(LDLIBS)
 
+# Programs that a test runs under mpirun.
+$(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
+	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
+	    -Wl,--as-needed $(MPI_LIBS) $(LDLIBS)
+
 # These run the programs beside them.
+$(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL)
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
 
@@ -227,8 +261,9 @@ check-asan: ## the test programs under ASan and UBSan
 check-tsan: ## the test programs under TSan, small models only
 	@WITHOUT_MODEL=1 $(MAKE) --no-print-directory TSAN=1 check-programs
 
-check-abi: $(SHARED) ## exported names, imports, header dialects
-	@CC='$(CC)' CXX='$(CXX)' test/check-abi.sh $(SHARED)
+check-abi: $(SHARED) $(PLUGIN) ## exported names, imports, header dialects
+	@CC='$(CC)' CXX='$(CXX)' MPI_CFLAGS='$(if $(PLUGIN),$(MPI_CFLAGS))' \
+	    test/check-abi.sh $(SHARED) $(PLUGIN)
 
 check-layers: ## what each folder may include
 	@scripts/check-layers.sh
@@ -273,8 +308,10 @@ format-check: ## fail if clang-format would change a source
 
 compile_commands.json: FORCE ## for clangd and clang-tidy
 	$(Q)AVX2_FLAGS='$(AVX2_FLAGS)' AVX512_FLAGS='$(AVX512_FLAGS)' \
+	    MPI_FLAGS='$(if $(has_mpi),$(MPI_CFLAGS))' \
 	    scripts/compile-commands.sh '$(compile_c)' \
-	    '$(LIB_CFLAGS)' $(LIB_SRC) $(TOOL_SRC) $(SUPPORT_SRC) $(TEST_SRC) >$@
+	    '$(LIB_CFLAGS)' $(LIB_SRC) $(TOOL_SRC) $(SUPPORT_SRC) $(TEST_SRC) \
+	    $(if $(has_mpi),$(MPI_SRC) $(RANK_SRC)) >$@
 
 dist: ## source archive of the last commit
 	$(Q)mkdir -p $(BUILD)
@@ -286,7 +323,8 @@ dist: ## source archive of the last commit
 DEST = $(DESTDIR)
 
 install: install-shared install-static install-headers install-pc \
-         install-tool install-man ## everything, under DESTDIR and PREFIX
+         install-plugin install-tool \
+         install-man ## everything, under DESTDIR and PREFIX
 
 install-shared: $(SHARED)
 	$(INSTALL) -d '$(DEST)$(LIBDIR)'
@@ -294,13 +332,21 @@ install-shared: $(SHARED)
 	$(LN_S) $(notdir $(SHARED)) '$(DEST)$(LIBDIR)/libtlp.so.$(ABI)'
 	$(LN_S) libtlp.so.$(ABI) '$(DEST)$(LIBDIR)/libtlp.so'
 
+install-plugin: $(PLUGIN)
+ifneq ($(PLUGIN),)
+	$(INSTALL) -d '$(DEST)$(LIBDIR)'
+	$(INSTALL) -m 755 $(PLUGIN) '$(DEST)$(LIBDIR)'
+	$(LN_S) $(notdir $(PLUGIN)) '$(DEST)$(LIBDIR)/libtlp_mpi.so.$(ABI)'
+	$(LN_S) libtlp_mpi.so.$(ABI) '$(DEST)$(LIBDIR)/libtlp_mpi.so'
+endif
+
 install-static: $(STATIC)
 	$(INSTALL) -d '$(DEST)$(LIBDIR)'
 	$(INSTALL) -m 644 $(STATIC) '$(DEST)$(LIBDIR)'
 
 install-headers:
 	$(INSTALL) -d '$(DEST)$(INCLUDEDIR)'
-	$(INSTALL) -m 644 include/tlp.h '$(DEST)$(INCLUDEDIR)'
+	$(INSTALL) -m 644 include/tlp.h include/tlp_mpi.h '$(DEST)$(INCLUDEDIR)'
 
 install-pc:
 	$(INSTALL) -d '$(DEST)$(PKGCONFIGDIR)'
@@ -321,7 +367,8 @@ install-man:
 
 uninstall: ## remove what install put there
 	rm -f '$(DEST)$(LIBDIR)/'libtlp.a '$(DEST)$(LIBDIR)/'libtlp.so* \
-	    '$(DEST)$(INCLUDEDIR)/tlp.h' '$(DEST)$(PKGCONFIGDIR)/tlp.pc' \
+	    '$(DEST)$(LIBDIR)/'libtlp_mpi.so* '$(DEST)$(INCLUDEDIR)/tlp.h' \
+	    '$(DEST)$(INCLUDEDIR)/tlp_mpi.h' '$(DEST)$(PKGCONFIGDIR)/tlp.pc' \
 	    '$(DEST)$(BINDIR)/tlp' '$(DEST)$(MANDIR)/man1/tlp.1' \
 	    '$(DEST)$(MANDIR)/man3/libtlp.3'
 
@@ -338,15 +385,16 @@ help: ## this text
 	    awk -F': ' '{ printf "  %-22s%s\n", $$1, $$2 }'
 	@echo 'Variables:'
 	@echo '  CC CXX AR NVCC CFLAGS CXXFLAGS CPPFLAGS LDFLAGS LDLIBS NVCCFLAGS'
+	@echo '  MPI MPICC'
 	@echo '  BUILD PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
 	@echo '  PKG_CONFIG CLANG CLANG_FORMAT DOXYGEN INSTALL FUZZ_SECONDS'
 
 FORCE:
-.PHONY: all shared static tool examples cuda check check-programs check-asan \
-    check-tsan check-abi check-layers check-install fuzz run-fuzzers bench \
-    demo docs format format-check dist install install-shared install-static \
-    install-headers install-pc install-tool install-man uninstall clean help \
-    FORCE
+.PHONY: all shared static tool plugin examples cuda check check-programs \
+    check-asan check-tsan check-abi check-layers check-install fuzz \
+    run-fuzzers bench demo docs format format-check dist install install-shared install-static \
+    install-headers install-pc install-plugin install-tool install-man \
+    uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

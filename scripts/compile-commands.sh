@@ -14,6 +14,7 @@ for file in "$@"; do
     flags=
     [[ $file == src/* ]] || flags=$lib_flags
     case "$file" in
+    */mpi/*) flags="$flags ${MPI_FLAGS-}" ;;
     *_avx2.c) flags="$flags ${AVX2_FLAGS-}" ;;
     *_avx512.c) flags="$flags ${AVX512_FLAGS-}" ;;
     esac

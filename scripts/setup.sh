@@ -9,7 +9,7 @@ build='build-essential pkg-config libpcre2-dev libutf8proc-dev libjansson-dev
 
 case "${1-}" in
 build) wanted=$build ;;
-check) wanted="$build libcriterion-dev" ;;
+check) wanted="$build libcriterion-dev openmpi-bin libopenmpi-dev iproute2" ;;
 *)
     echo 'usage: setup.sh build|check' >&2
     exit 2
@@ -24,6 +24,9 @@ present() {
     python3-minimal) command -v python3 ;;
     python3-pip) python3 -m pip --version ;;
     libcriterion-dev) pkg-config --exists criterion ;;
+    openmpi-bin) command -v mpirun ;;
+    libopenmpi-dev) command -v "${MPICC:-mpicc}" ;;
+    iproute2) command -v ip ;;
     libpcre2-dev) pkg-config --exists libpcre2-8 ;;
     libutf8proc-dev) pkg-config --exists libutf8proc ;;
     libjansson-dev) pkg-config --exists jansson ;;

@@ -46,7 +46,7 @@ static void child(const spawn_options *o, const char *const argv[], FILE *in,
     _exit(127);
 }
 
-static char *read_back(FILE *f, size_t *n)
+char *spawn_read_back(FILE *f, size_t *n)
 {
     char *text;
 
@@ -88,8 +88,8 @@ spawned spawn(const spawn_options *o, const char *const argv[])
     waitpid(pid, &status, 0);
     s.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     fclose(in);
-    s.out = read_back(out, &s.n_out);
-    s.err = read_back(err, &s.n_err);
+    s.out = spawn_read_back(out, &s.n_out);
+    s.err = spawn_read_back(err, &s.n_err);
     return s;
 }
 

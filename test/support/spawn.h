@@ -6,6 +6,7 @@
 #define SPAWN_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 typedef struct spawned {
     int status;      /* exit status; 128 + n when signal n ended it; -1 when
@@ -31,6 +32,9 @@ spawned spawn(const spawn_options *opts, const char *const argv[]);
           (const char *const[]){ __VA_ARGS__, NULL })
 
 void spawn_free(spawned *s);
+
+/* All of a file, NUL-terminated; closes it. */
+char *spawn_read_back(FILE *f, size_t *n);
 
 /* The build folder, that this test lies in a folder of. */
 const char *spawn_build_dir(void);
