@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Write a GGUF model of a known shape with random weights, to measure speed.
+
+    python3 -m venv v && v/bin/pip install numpy gguf
+    v/bin/python scripts/make-random-model.py llama-3.2-1b OUT.gguf --type Q8_0
+    v/bin/python scripts/make-random-model.py smollm2-135m OUT.gguf \\
+        --set n_layer=4 n_vocab=1000
+
+Speed and memory depend on the shape and the types only, so such a file stands
+for the model it is shaped like; its text is nonsense.  Norms and scales are
+such that activations stay of order one, and the same seed gives the same
+weights.  The vocabulary has a token for each byte and nothing longer that a
+text could reach: a text has as many tokens as bytes.
+"""
+import argparse
+import math
+import sys
+
+try:
+    import gguf
+    import numpy as np
+except ImportError as e:
+    sys.exit(f"make-random-model: {e}: try pip install numpy gguf")
+
+KEYS = ("n_layer", "n_embd", "n_ff", "n_head", "n_head_kv", "head_dim",
+        "n_vocab", "n_ctx", "theta", "eps", "tied")
+SHAPES = {
+    "smollm2-135m": ("llama", 30, 576, 1536, 9, 3, 64, 49152, 8192, 1e5, 1e-5,
+                     1),
+    "llama-3.2-1b": ("llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 5e5,
+                     1e-5, 1),
+    "llama-3.2-3b": ("llama", 28, 3072, 8192, 24, 8, 128, 128256, 131072, 5e5,
+                     1e-5, 1),
+    "llama-2-7b": ("llama", 32, 4096, 11008, 32, 32, 128, 32000, 4096, 1e4,
+                   1e-5, 0),
+    "qwen3-4b": ("qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, 1e6, 1e-6,
+                 1),
+}
+TYPES = ("F32", "F16", "BF16", "Q4_0", "Q8_0")
+
+# So many rows at a time are made and converted: it bounds memory.
+CHUNK_ROWS = 4096
+
+
+def shape_of(name, changes):
+    """The shape as a dict, with KEY=VALUE changes."""
+    shape = dict(zip(("arch",) + KEYS, SHAPES[name]))
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key not in KEYS:
+            sys.exit(f"make-random-model: {change}: keys are {', '.join(KEYS)}")
+        try:
+            shape[key] = type(shape[key])(value)
+        except ValueError:
+            sys.exit(f"make-random-model: {change}: not a number")
+        if shape[key] <= 0 and key != "tied":
+            sys.exit(f"make-random-model: {change}: must be above 0")
+    if shape["n_vocab"] < 260:
+        sys.exit("make-random-model: n_vocab: at least 260 (bytes come first)")
+    return shape
+
+
+def tensors_of(s):
+    """(name, shape, deviation) of each tensor; norms have one dimension."""
+    q, kv = s["n_head"] * s["head_dim"], s["n_head_kv"] * s["head_dim"]
+    d, ff = s["n_embd"], s["n_ff"]
+    # What is added to the residual stream shrinks with the number of layers.
+    add = (2 * s["n_layer"]) ** -0.5
+
+    yield "token_embd", (s["n_vocab"], d), d ** -0.5
+    for layer in range(s["n_layer"]):
+        block = f"blk.{layer}."
+
+        yield block + "attn_norm", (d,), 0
+        yield block + "attn_q", (q, d), d ** -0.5
+        yield block + "attn_k", (kv, d), d ** -0.5
+        yield block + "attn_v", (kv, d), d ** -0.5
+        yield block + "attn_output", (d, q), add * q ** -0.5
+        if s["arch"] == "qwen3":
+            yield block + "attn_q_norm", (s["head_dim"],), 0
+            yield block + "attn_k_norm", (s["head_dim"],), 0
+        yield block + "ffn_norm", (d,), 0
+        yield block + "ffn_gate", (ff, d), d ** -0.5
+        yield block + "ffn_up", (ff, d), d ** -0.5
+        yield block + "ffn_down", (d, ff), add * ff ** -0.5
+    yield "output_norm", (d,), 0
+    if not s["tied"]:
+        yield "output", (s["n_vocab"], d), d ** -0.5
+
+
+def add_hparams(w, shape_name, s, dtype):
+    w.add_name(f"random weights, {shape_name}")
+    w.add_file_type(getattr(gguf.LlamaFileType,
+                            {"F32": "ALL_F32"}.get(dtype, "MOSTLY_" + dtype)))
+    w.add_block_count(s["n_layer"])
+    w.add_embedding_length(s["n_embd"])
+    w.add_feed_forward_length(s["n_ff"])
+    w.add_head_count(s["n_head"])
+    w.add_head_count_kv(s["n_head_kv"])
+    w.add_key_length(s["head_dim"])
+    w.add_value_length(s["head_dim"])
+    w.add_rope_dimension_count(s["head_dim"])
+    w.add_rope_freq_base(s["theta"])
+    w.add_layer_norm_rms_eps(s["eps"])
+    w.add_context_length(s["n_ctx"])
+    w.add_vocab_size(s["n_vocab"])
+
+
+def byte_letters():
+    """The letters that stand for bytes in a vocabulary of the gpt-2 kind: a
+    byte itself where it can be seen, else the next one from U+0100 on."""
+    letters, n_hidden = [], 0
+    for byte in range(256):
+        if 32 < byte < 127 or (byte > 160 and byte != 173):
+            letters.append(chr(byte))
+        else:
+            letters.append(chr(256 + n_hidden))
+            n_hidden += 1
+    return letters
+
+
+def add_vocab(w, n_vocab):
+    tokens = byte_letters()
+    zeros = tokens[0] * 2  # for the one merge that readers want to see
+    space = tokens[32]
+    tokens.append(zeros)
+    tokens += [f"{space}t{i}" for i in range(257, n_vocab - 2)]
+    tokens += ["<|im_start|>", "<|im_end|>"]
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("gpt-2")
+    w.add_token_list(tokens)
+    w.add_token_types([gguf.TokenType.NORMAL] * (n_vocab - 2)
+                      + [gguf.TokenType.CONTROL] * 2)
+    w.add_token_merges([f"{zeros[0]} {zeros[0]}"])
+    w.add_bos_token_id(n_vocab - 2)
+    w.add_eos_token_id(n_vocab - 1)
+    w.add_add_bos_token(False)
+
+
+def n_bytes(shape, qtype):
+    block, size = gguf.GGML_QUANT_SIZES[qtype]
+    if shape[-1] % block:
+        sys.exit(f"make-random-model: rows of {shape[-1]} elements do not "
+                 f"make {qtype.name} blocks of {block}")
+    return math.prod(shape) // block * size
+
+
+def tensor_data(rng, shape, deviation, qtype):
+    if len(shape) == 1:
+        return np.ones(shape, np.float32)
+    rows, columns = shape
+    parts = []
+    for first in range(0, rows, CHUNK_ROWS):
+        n = min(CHUNK_ROWS, rows - first)
+        x = rng.standard_normal((n, columns), np.float32)
+        x *= np.float32(deviation)
+        parts.append(gguf.quants.quantize(x, qtype))
+    return np.concatenate(parts)
+
+
+def write_model(path, shape_name, s, dtype, seed):
+    matrix = gguf.GGMLQuantizationType[dtype]
+    norm = gguf.GGMLQuantizationType.F32
+    rng = np.random.default_rng(seed)
+    w = gguf.GGUFWriter(path, s["arch"])
+
+    add_hparams(w, shape_name, s, dtype)
+    add_vocab(w, s["n_vocab"])
+    for name, shape, _ in tensors_of(s):
+        qtype = norm if len(shape) == 1 else matrix
+        w.add_tensor_info(f"{name}.weight", shape, np.dtype(np.float32),
+                          n_bytes(shape, qtype), qtype)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_ti_data_to_file()
+    for _, shape, deviation in tensors_of(s):
+        w.write_tensor_data(tensor_data(rng, shape, deviation, matrix))
+    w.close()
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ap.add_argument("shape", choices=SHAPES)
+    ap.add_argument("out", help="GGUF file to write")
+    ap.add_argument("--type", default="Q4_0", choices=TYPES, type=str.upper,
+                    help="of all matrices (Q4_0)")
+    ap.add_argument("--set", nargs="+", action="extend", default=[],
+                    metavar="KEY=VALUE",
+                    help=f"change the shape: {', '.join(KEYS)}")
+    ap.add_argument("--seed", type=int, default=1)
+    a = ap.parse_args()
+    write_model(a.out, a.shape, shape_of(a.shape, a.set), a.type, a.seed)
+
+
+if __name__ == "__main__":
+    main()
