@@ -139,6 +139,7 @@ SUPPORT_OBJ := $(call objects,$(SUPPORT_SRC))
 RUNNER      := $(if $(call on,TSAN),$(BUILD)/test/plain/runner.o)
 CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/%.o)
 TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
+HOSTS    := $(addprefix $(BUILD)/test/hosts/,delay probe hosts.sh rsh.sh)
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
 RANK_PROGRAMS := $(if $(has_mpi),$(RANK_SRC:%.c=$(BUILD)/%))
@@ -245,6 +246,15 @@ $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL)
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
+$(BUILD)/test/test_hosts: | $(TOOL) $(HOSTS)
+
+# Two hosts on one machine: scripts and programs side by side.
+$(BUILD)/test/hosts/%: $(BUILD)/test/hosts/%.o $(BUILD)/test/hosts/netns.o
+	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/test/hosts/%.sh: test/hosts/%.sh
+	@mkdir -p $(@D)
+	$(call say,CP,$@)cp $< $@
 
 check: ## set up, fetch the model and run every test
 	@scripts/setup.sh check

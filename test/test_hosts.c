@@ -1,0 +1,180 @@
+/*
+ * test_hosts.c - two hosts on one machine: the link between them delays, loses
+ * nothing, can be cut, and leaves nothing behind.
+ *
+ * Needs root and network namespaces; says what is missing and skips.
+ */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/spawn.h"
+
+TestSuite(hosts, .timeout = 60);
+
+enum { IMPOSSIBLE = 77 };
+
+#define HOSTS "test/hosts/hosts.sh"
+
+/* Skips the test where there can be no two hosts. */
+static spawned with_hosts(const spawn_options *o, const char *const argv[])
+{
+    spawned s = spawn(o, argv);
+
+    if (s.status == IMPOSSIBLE)
+        cr_skip_test("%s", s.err);
+    return s;
+}
+
+#define WITH_HOSTS(...)                                                        \
+    with_hosts(&(spawn_options){ 0 },                                          \
+               (const char *const[]){ HOSTS, "with", __VA_ARGS__, NULL })
+
+static const char *built(char path[4096], const char *name)
+{
+    snprintf(path, 4096, "%s/test/hosts/%s", spawn_build_dir(), name);
+    return path;
+}
+
+static double number_behind(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+
+    cr_assert_not_null(at, "no \"%s\" in: %s", key, text);
+    return strtod(at + strlen(key), NULL);
+}
+
+/* ==== the delayed link =================================================== */
+
+/* Other programs may keep the cores busy meanwhile: late by twice the delay is
+ * let through, early never. */
+Test(hosts, link_delays)
+{
+    char probe[4096];
+    spawned s = WITH_HOSTS("--delay", "2000", "--", "sh", "-c",
+                           "exec \"$0\" rtt sleep 2320 100 "
+                           "$HOSTS_A $HOSTS_B $HOSTS_TUN_B",
+                           built(probe, "probe"));
+
+    cr_assert_eq(s.status, 0, "%s", s.err);
+    cr_expect_geq(number_behind(s.out, "min "), 2000);
+    cr_expect_lt(number_behind(s.out, "median "), 6000, "%s", s.out);
+    spawn_free(&s);
+}
+
+Test(hosts, bytes_arrive_as_sent_in_both_directions)
+{
+    char probe[4096];
+    spawned s =
+        WITH_HOSTS("--delay", "200", "-v", "--", "sh", "-c",
+                   "exec \"$0\" bulk 30000000 $HOSTS_A $HOSTS_B $HOSTS_TUN_B",
+                   built(probe, "probe"));
+
+    cr_assert_eq(s.status, 0, "%s", s.err);
+    cr_expect_gt(number_behind(s.out, "MB/s: "), 0);
+
+    const char *line = s.err;
+
+    for (int i = 0; i < 2; i++) {
+        line = strstr(line, "delay: tlp-");
+        cr_assert_not_null(line, "%s", s.err);
+        line = strchr(line + 6, ':');
+        cr_expect_gt(number_behind(line, "packets, "), 30000000);
+        cr_expect_eq(number_behind(line, "bytes, "), 0, "%s", s.err);
+    }
+    spawn_free(&s);
+}
+
+Test(hosts, cut_link_carries_nothing_until_mended)
+{
+    char probe[4096], hosts[4096];
+    spawned s = WITH_HOSTS(
+        "--delay", "0", "--", "sh", "-c",
+        "go() { timeout $1 \"$0\" rtt sleep 1 10 $HOSTS_A $HOSTS_B "
+        "$HOSTS_TUN_B; }; go 10 && \"$1\" cut && ! go 0.5 && \"$1\" mend && "
+        "go 10",
+        built(probe, "probe"), built(hosts, "hosts.sh"));
+
+    cr_assert_eq(s.status, 0, "%s", s.err);
+    spawn_free(&s);
+}
+
+/* ==== the rest =========================================================== */
+
+/* Is there a process one of whose arguments is this? */
+static bool in_use(const char *name)
+{
+    DIR *d = opendir("/proc");
+    struct dirent *e;
+    bool found = false;
+
+    while (d && !found && (e = readdir(d)) != NULL) {
+        char path[300], text[4096];
+
+        snprintf(path, sizeof path, "/proc/%s/cmdline", e->d_name);
+
+        FILE *f = fopen(path, "r");
+        size_t n = f ? fread(text, 1, sizeof text, f) : 0;
+
+        found = n > 0 && memmem(text, n, name, strlen(name) + 1) != NULL;
+        if (f)
+            fclose(f);
+    }
+    if (d)
+        closedir(d);
+    return found;
+}
+
+/* What the command printed are the names of the two namespaces. */
+static void expect_gone(const spawned *s)
+{
+    char name[2][64];
+
+    cr_assert_eq(sscanf(s->out, "%63s %63s", name[0], name[1]), 2, "%s",
+                 s->out);
+    for (int i = 0; i < 2; i++) {
+        char path[200];
+
+        snprintf(path, sizeof path, "/run/netns/%s", name[i]);
+        cr_expect_neq(access(path, F_OK), 0, "%s is left", path);
+        cr_expect_not(in_use(name[i]), "a process on %s is left", name[i]);
+    }
+}
+
+Test(hosts, status_is_the_command_s)
+{
+    spawned s = WITH_HOSTS("--delay", "0", "--", "sh", "-c",
+                           "echo $HOSTS_A $HOSTS_B; exit 5");
+
+    cr_expect_eq(s.status, 5, "%s", s.err);
+    expect_gone(&s);
+    spawn_free(&s);
+}
+
+Test(hosts, a_signal_ends_everything)
+{
+    const int signals[] = { SIGTERM, SIGINT };
+
+    for (int i = 0; i < 2; i++) {
+        const char *argv[] = { HOSTS,
+                               "with",
+                               "--delay",
+                               "0",
+                               "--",
+                               "sh",
+                               "-c",
+                               "echo $HOSTS_A $HOSTS_B; "
+                               "ip netns exec $HOSTS_A sleep 1000 & wait",
+                               NULL };
+        spawned s = with_hosts(
+            &(spawn_options){ .signal = signals[i], .after_ms = 1000 }, argv);
+
+        cr_expect_eq(s.status, 128 + signals[i], "%d: %s", s.status, s.err);
+        expect_gone(&s);
+        spawn_free(&s);
+    }
+}
