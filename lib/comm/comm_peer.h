@@ -14,7 +14,8 @@
  *               comm_threads gives.
  *   bcast       rank 0 sends to each
  *   gather      each sends to rank 0
- *   split       no messages: a sub-group is a range of ranks
+ *   split       a vote, whether all have the memory; a sub-group is a range of
+ *               ranks
  *   abort       a message on a tag of its own, which every wait looks for
  *
  * A wait ends when the peer answers, when one is gone (TLP_ECOMM), when one
@@ -33,8 +34,8 @@ typedef struct tlpi_peer_setup {
     tlpi_transport *transport; /* borrowed; outlives the communicator */
     int channel;               /* the same on all ranks */
     int wire;                  /* TLP_WIRE_*, of all-reduces and sends */
-    size_t max_floats;         /* of one message round; longer vectors go in
-                                  several */
+    size_t max_floats;         /* of one all-reduce, as a rule: those of longer
+                                  vectors go in several rounds */
     int n_thread;              /* of this rank, for the waiting policy */
     int timeout_ms;
 } tlpi_peer_setup;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "comm/comm_threads.h"
+#include "comm/sum.h"
 
 static tlpi_comm_threads *of(tlpi_comm *c)
 {
@@ -15,8 +16,12 @@ static void give_up(tlpi_comm *c)
     tlpi_phase_give_up(of(c));
 }
 
+/* 0, for ever, while ranks may be loading: they are threads of this process,
+ * and one that fails aborts. */
 static double deadline_from(const tlpi_comm_threads *c, double start)
 {
+    if (c->base.patient)
+        return 0;
     return start + c->group->family->timeout_ms * 1e-3;
 }
 
@@ -30,23 +35,6 @@ static double deadline_from(const tlpi_comm_threads *c, double start)
 #define SUM_SMALL 128
 
 _Static_assert(SUM_SMALL * sizeof(float) <= TLPI_SLOT_BYTES, "fits a slot");
-
-/* y[i] = a[i] + b[i]; y may be a.  Blocks of fixed size, loaded whole before
- * they are stored, are what compilers vectorise even at -O2. */
-static void add(float *y, const float *a, const float *b, size_t n)
-{
-    enum { BLOCK = 16 };
-    size_t i = 0;
-
-    for (; i + BLOCK <= n; i += BLOCK) {
-        float sum[BLOCK];
-        for (int k = 0; k < BLOCK; k++)
-            sum[k] = a[i + (size_t)k] + b[i + (size_t)k];
-        memcpy(y + i, sum, sizeof sum);
-    }
-    for (; i < n; i++)
-        y[i] = a[i] + b[i];
-}
 
 static tlp_status reduce_small(tlpi_comm_threads *c, float *x, size_t n,
                                uint32_t *vote, double deadline)
@@ -66,7 +54,7 @@ static tlp_status reduce_small(tlpi_comm_threads *c, float *x, size_t n,
         if (r == 0)
             first = slot->data;
         else
-            add(x, r == 1 ? first : x, slot->data, n);
+            tlpi_sum(x, r == 1 ? first : x, slot->data, n);
     }
 done:
     return st;
@@ -83,7 +71,7 @@ static void reduce_chunk(const tlpi_comm_threads *c, size_t i, size_t n,
         if (r == 0)
             first = x + i;
         else
-            add(sum, r == 1 ? first : sum, x + i, n);
+            tlpi_sum(sum, r == 1 ? first : sum, x + i, n);
     }
     for (int r = 0; r < c->base.size; r++) {
         float *x = tlpi_phase_slot(c, r, c->phase)->note.ptr;
