@@ -148,7 +148,7 @@ C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu')
 STATIC := $(BUILD)/libtlp.a
 SHARED := $(BUILD)/libtlp.so.$(VERSION)
 TOOL   := $(BUILD)/tlp
-PLUGIN := $(if $(and $(has_mpi),$(MPI_SRC)),$(BUILD)/libtlp_mpi.so.$(VERSION))
+PLUGIN := $(if $(has_mpi),$(BUILD)/libtlp_mpi.so.$(VERSION))
 
 Q   = $(if $(call on,V),,@)
 say = $(if $(call on,V),,@printf '  %-6s %s\n' $(1) $(2);)

@@ -76,8 +76,9 @@ typedef struct tlpi_transport_ops {
      * have been given out; from 1 on, below TLPI_TAG_END / 4. */
     int (*new_channel)(tlpi_transport *t);
 
-    /* The rank that is known to have ended or left, with a text, or -1.  Cheap:
-     * may be called in every turn of a waiting loop. */
+    /* The lowest rank that is known to have ended or left, with a text, or -1.
+     * Cheap: may be called in every turn of a waiting loop.  Told a moment
+     * later, so that what the rank sent last comes first. */
     int (*gone)(tlpi_transport *t, char *err, size_t cap);
 
     /* Tell all peers that this rank is at work, though silent; and when one of

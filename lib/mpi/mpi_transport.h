@@ -1,0 +1,184 @@
+/*
+ * mpi_transport.h - private declarations of the MPI plug-in.
+ *
+ * start.c     MPI itself: started if need be, one call at a time, ended at exit
+ * endpoint.c  meeting on a communicator
+ * card.c      what the processes tell each other when they meet
+ * greet.c     connecting the sockets of the watch
+ * watch.c     who is alive
+ * xfer.c      messages and their memory
+ */
+#ifndef TLPI_MPI_TRANSPORT_H
+#define TLPI_MPI_TRANSPORT_H
+
+#include <mpi.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "comm/transport.h"
+
+/* ==== failing and time (start.c) ========================================= */
+
+/* Put a text into (err, cap); gives status. */
+tlp_status tlpi_mpi_fail(char *err, size_t cap, tlp_status status,
+                         const char *fmt, ...) TLPI_PRINTF(4, 5);
+
+/* TLP_ECOMM with MPI's text if rc is a failure of the call `what`. */
+tlp_status tlpi_mpi_check(char *err, size_t cap, int rc, const char *what);
+
+double tlpi_mpi_now(void);
+void tlpi_mpi_nap(long microseconds);
+
+/* ==== cards (card.c) ===================================================== */
+
+#define TLPI_CARD_ADDRS 8
+#define TLPI_CARD_NONCE 16
+
+/* Bytes only, so that it is the same for all compilers and byte orders. */
+typedef struct tlpi_card {
+    char magic[8];    /* layout and version */
+    char machine[40]; /* differs between machines, and their restarts */
+    char host[64];
+    uint8_t nonce[TLPI_CARD_NONCE]; /* known to this job only */
+    uint8_t port[2][2];             /* for IPv4 and IPv6, high byte first; 0:
+                                       nobody listens */
+    uint8_t n_addr;
+    uint8_t addr[TLPI_CARD_ADDRS][17]; /* 4 or 6, then the address */
+} tlpi_card;
+
+/* This process's card, without ports; n_addr 0 and no nonce if the system
+ * gives none. */
+void tlpi_card_fill(tlpi_card *card);
+
+/* Whether a card can be worked with; makes its texts safe to print. */
+bool tlpi_card_check(tlpi_card *card);
+
+bool tlpi_card_same_host(const tlpi_card *a, const tlpi_card *b);
+
+/* ==== who is alive (greet.c, watch.c) ==================================== */
+
+/* Ranks from here on are not watched: no session has so many. */
+#define TLPI_WATCH_MAX 64
+
+typedef enum tlpi_peer_state {
+    TLPI_PEER_UNWATCHED, /* no connection to it */
+    TLPI_PEER_ALIVE,
+    TLPI_PEER_LEAVING, /* said so */
+    TLPI_PEER_ENDED,   /* without a word */
+    TLPI_PEER_LOST     /* its host does not answer */
+} tlpi_peer_state;
+
+typedef struct tlpi_watch {
+    pthread_mutex_t lock;
+    int rank, size;
+    int listener[2]; /* IPv4, IPv6; -1: none */
+    int fd[TLPI_WATCH_MAX];
+    tlpi_peer_state state[TLPI_WATCH_MAX];
+    double since[TLPI_WATCH_MAX]; /* when the state became worse than alive */
+    const tlpi_card *cards;       /* of all ranks, the endpoint's */
+    double looked, told, heard;   /* when, last */
+} tlpi_watch;
+
+/* Listen, and write the ports to the card.  Where the system refuses, peers
+ * are not watched. */
+void tlpi_watch_open(tlpi_watch *w, int rank, int size, tlpi_card *card);
+
+/*
+ * Connect to the peers, until `deadline` at most; then nobody listens any more.
+ * `idle` is called now and then.  made[r] becomes 1 for each rank that this one
+ * has a connection to.
+ */
+void tlpi_watch_greet(tlpi_watch *w, const tlpi_card *cards, double deadline,
+                      void (*idle)(void *), void *arg, uint8_t *made);
+
+/* Keep the connections that both sides have: theirs[r] is made[] of rank r. */
+void tlpi_watch_settle(tlpi_watch *w, const uint8_t *theirs);
+
+/* As in transport.h. */
+int tlpi_watch_gone(tlpi_watch *w, char *err, size_t cap);
+void tlpi_watch_busy(tlpi_watch *w);
+double tlpi_watch_heard(tlpi_watch *w);
+
+/* Tell the peers that this process leaves. */
+void tlpi_watch_leave(tlpi_watch *w);
+/* Whether a peer ended without leaving. */
+bool tlpi_watch_bereft(tlpi_watch *w);
+
+/* ==== endpoints (endpoint.c, xfer.c) ===================================== */
+
+typedef enum tlpi_stage {
+    TLPI_STAGE_DUPLICATE, /* a request is under way in these three */
+    TLPI_STAGE_CARDS,
+    TLPI_STAGE_AGREE,
+    TLPI_STAGE_READY,
+    TLPI_STAGE_FAILED
+} tlpi_stage;
+
+typedef struct tlpi_endpoint {
+    tlpi_transport base;
+    struct tlpi_endpoint *next; /* of tlpi_mpi.endpoints */
+    MPI_Comm comm;              /* the duplicate */
+    bool world;                 /* of all processes */
+
+    /* Meeting goes on where it was when a deadline passed. */
+    tlpi_stage stage;
+    MPI_Request request;
+    tlpi_card card, *cards; /* [size] */
+    uint8_t *made, *theirs; /* [size] */
+    tlpi_watch watch;
+
+    _Atomic uint32_t channel;
+    tlpi_xfer *spare;             /* finished ones */
+    struct tlpi_retired *retired; /* memory that transfers may still use */
+} tlpi_endpoint;
+
+tlp_status tlpi_mpi_open(tlpi_transport **out, const void *handle,
+                         int timeout_ms, char *err, size_t cap);
+
+tlp_status tlpi_mpi_send(tlpi_transport *t, tlpi_xfer **out, int to, int tag,
+                         const void *data, size_t bytes, char *err, size_t cap);
+tlp_status tlpi_mpi_recv(tlpi_transport *t, tlpi_xfer **out, int from, int tag,
+                         void *data, size_t bytes, char *err, size_t cap);
+int tlpi_mpi_poll(tlpi_transport *t, tlpi_xfer **x, size_t *got, int *from,
+                  char *err, size_t cap);
+void *tlpi_mpi_alloc(tlpi_transport *t, size_t bytes);
+void tlpi_mpi_retire(tlpi_transport *t, void *memory, tlpi_xfer **x, int n);
+
+/* What the plug-in exports. */
+TLP_API const tlpi_transport_ops *tlpi_transport_v1(void);
+
+/* ==== MPI itself (start.c) =============================================== */
+
+/* All that this process has once.  MPI's calls are made under `lock`. */
+typedef struct tlpi_mpi_process {
+    pthread_mutex_t opening; /* one thread at a time meets peers */
+    pthread_mutex_t lock;
+    _Atomic int start;                  /* START_* of start.c */
+    bool ours;                          /* we started MPI, and end it */
+    pid_t pid;                          /* a child of fork leaves MPI alone */
+    bool one_thread;                    /* below MPI_THREAD_SERIALIZED: */
+    pthread_t main;                     /* this one only */
+    int keyval;                         /* communicator -> endpoint */
+    _Atomic bool ended;                 /* MPI is, or is about to be */
+    _Atomic(tlpi_endpoint *) endpoints; /* grows at the head only */
+} tlpi_mpi_process;
+
+extern tlpi_mpi_process tlpi_mpi;
+
+/* MPI is there and may be called from this thread; starts it if the program
+ * did not, and waits for the other processes until `deadline`. */
+tlp_status tlpi_mpi_start(double deadline, char *err, size_t cap);
+
+/* TLP_OK if this thread may make MPI calls now.  Takes the lock then. */
+tlp_status tlpi_mpi_enter(char *err, size_t cap);
+
+static inline void tlpi_mpi_exit(void)
+{
+    pthread_mutex_unlock(&tlpi_mpi.lock);
+}
+
+#endif

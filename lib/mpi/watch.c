@@ -1,0 +1,163 @@
+/*
+ * watch.c - who is alive.
+ *
+ * MPI does not tell when a peer dies: its messages just never come.  So each
+ * pair of processes also has a TCP connection, which carries next to nothing:
+ * the kernel closes it when the process ends, however that happens, and
+ * notices by probes of its own when the host or the link is gone.  A stopped
+ * process keeps its connections.
+ */
+#include "mpi_transport.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Looking costs a system call, and waiting loops ask all the time. */
+#define LOOK_SECONDS 0.0005
+#define TELL_SECONDS 0.05
+/* The end of a peer is told so much later: what it sent last arrives first. */
+#define GRACE_SECONDS 0.02
+
+enum { BYTE_BUSY = 'b', BYTE_LEAVING = 'l' };
+
+static void mark(tlpi_watch *w, int r, tlpi_peer_state state)
+{
+    if (w->state[r] == TLPI_PEER_ALIVE)
+        w->since[r] = tlpi_mpi_now();
+    w->state[r] = state;
+}
+
+/* The connection to r is over. */
+static void lose(tlpi_watch *w, int r, int error)
+{
+    close(w->fd[r]);
+    w->fd[r] = -1;
+    if (w->state[r] == TLPI_PEER_ALIVE)
+        mark(w, r,
+             error == 0 || error == ECONNRESET ? TLPI_PEER_ENDED
+                                               : TLPI_PEER_LOST);
+}
+
+static void read_peer(tlpi_watch *w, int r)
+{
+    uint8_t bytes[64];
+    ssize_t n = recv(w->fd[r], bytes, sizeof bytes, MSG_DONTWAIT);
+
+    if (n == 0) {
+        lose(w, r, 0);
+    } else if (n > 0) {
+        w->heard = tlpi_mpi_now();
+        if (memchr(bytes, BYTE_LEAVING, (size_t)n))
+            mark(w, r, TLPI_PEER_LEAVING);
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        lose(w, r, errno);
+    }
+}
+
+/* See what the peers' sockets hold, unless that was just done. */
+static void look(tlpi_watch *w)
+{
+    struct pollfd polls[TLPI_WATCH_MAX];
+    int rank[TLPI_WATCH_MAX];
+    double now = tlpi_mpi_now();
+    nfds_t n = 0;
+
+    if (now - w->looked < LOOK_SECONDS)
+        return;
+    w->looked = now;
+    for (int r = 0; r < w->size; r++) {
+        if (w->fd[r] < 0)
+            continue;
+        polls[n] = (struct pollfd){ .fd = w->fd[r], .events = POLLIN };
+        rank[n++] = r;
+    }
+    if (n == 0 || poll(polls, n, 0) <= 0)
+        return;
+    for (nfds_t i = 0; i < n; i++)
+        if (polls[i].revents)
+            read_peer(w, rank[i]);
+}
+
+static void describe(const tlpi_watch *w, int r, char *err, size_t cap)
+{
+    const char *what = w->state[r] == TLPI_PEER_LOST    ? "cannot be reached"
+                       : w->state[r] == TLPI_PEER_ENDED ? "has ended"
+                                                        : "has left";
+
+    tlpi_mpi_fail(err, cap, TLP_ECOMM, "rank %d (%s) %s", r, w->cards[r].host,
+                  what);
+}
+
+int tlpi_watch_gone(tlpi_watch *w, char *err, size_t cap)
+{
+    int gone = -1;
+
+    pthread_mutex_lock(&w->lock);
+    look(w);
+    for (int r = 0; r < w->size && gone < 0; r++) {
+        if (w->state[r] > TLPI_PEER_ALIVE &&
+            w->looked - w->since[r] >= GRACE_SECONDS) {
+            gone = r;
+            describe(w, r, err, cap);
+        }
+    }
+    pthread_mutex_unlock(&w->lock);
+    return gone;
+}
+
+/* A full socket, or one that was just closed, is noticed elsewhere. */
+static void tell(tlpi_watch *w, uint8_t byte)
+{
+    for (int r = 0; r < w->size; r++)
+        if (w->fd[r] >= 0)
+            send(w->fd[r], &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void tlpi_watch_busy(tlpi_watch *w)
+{
+    double now = tlpi_mpi_now();
+
+    pthread_mutex_lock(&w->lock);
+    if (now - w->told >= TELL_SECONDS) {
+        w->told = now;
+        tell(w, BYTE_BUSY);
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+double tlpi_watch_heard(tlpi_watch *w)
+{
+    pthread_mutex_lock(&w->lock);
+    look(w);
+
+    double heard = w->heard;
+
+    pthread_mutex_unlock(&w->lock);
+    return heard;
+}
+
+void tlpi_watch_leave(tlpi_watch *w)
+{
+    pthread_mutex_lock(&w->lock);
+    tell(w, BYTE_LEAVING);
+    /* The other direction stays: it tells whether the peers leave or die. */
+    for (int r = 0; r < w->size; r++)
+        if (w->fd[r] >= 0)
+            shutdown(w->fd[r], SHUT_WR);
+    pthread_mutex_unlock(&w->lock);
+}
+
+bool tlpi_watch_bereft(tlpi_watch *w)
+{
+    bool bereft = false;
+
+    pthread_mutex_lock(&w->lock);
+    look(w);
+    for (int r = 0; r < w->size; r++)
+        bereft |= w->state[r] >= TLPI_PEER_ENDED;
+    pthread_mutex_unlock(&w->lock);
+    return bereft;
+}
