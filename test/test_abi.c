@@ -85,7 +85,7 @@ AT(tlp_stage_info, mode, 8);
 AT(tlp_stage_info, n_member, 12);
 AT(tlp_stage_info, layers, 16);
 
-SIZE(tlp_session_options, 72);
+SIZE(tlp_session_options, 88);
 AT(tlp_session_options, n_ctx, 8);
 AT(tlp_session_options, n_seq, 12);
 AT(tlp_session_options, n_batch, 16);
@@ -100,6 +100,8 @@ AT(tlp_session_options, pin, 48);
 AT(tlp_session_options, timeout_ms, 52);
 AT(tlp_session_options, progress, 56);
 AT(tlp_session_options, progress_data, 64);
+AT(tlp_session_options, wire, 72);
+AT(tlp_session_options, comm_handle, 80);
 
 SIZE(tlp_batch, 40);
 AT(tlp_batch, n, 8);
@@ -195,6 +197,10 @@ Test(abi, constants)
         C(TLP_PLAN_JSON, 1),
         C(TLP_BACKEND_CPU, 0),
         C(TLP_COMM_THREADS, 0),
+        C(TLP_COMM_MPI, 1),
+        C(TLP_WIRE_F32, 0),
+        C(TLP_WIRE_BF16, 1),
+        C(TLP_WIRE_Q8, 2),
         C(TLP_COMPUTE_DEFAULT, 0),
         C(TLP_COMPUTE_F32, 1),
         C(TLP_KV_DEFAULT, 0),

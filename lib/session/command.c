@@ -13,7 +13,32 @@ static float *logit_row(const tlpi_rank *r, int row)
     return r->buf.logits + (size_t)row * (size_t)(r->vocab1 - r->vocab0);
 }
 
-static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd)
+static tlp_status gather(tlpi_rank *r, const void *src, size_t bytes_each,
+                         void *dst)
+{
+    size_t *bytes = r->gather_bytes;
+
+    for (int i = 0; i < r->cfg->n_rank; i++)
+        bytes[i] = bytes_each;
+    return r->comm->ops->gather(r->comm, src, bytes, dst);
+}
+
+/* This rank's k best candidates of n rows go to rank 0. */
+static tlp_status gather_top(tlpi_rank *r, int row, int n, int k,
+                             tlpi_candidate *dst)
+{
+    tlpi_candidate top[TLPI_MAX_TOP];
+    int n_vocab = r->vocab1 - r->vocab0;
+
+    for (int i = 0; i < n; i++) {
+        r->b->ops->read(r->b, r->host, logit_row(r, row + i), (size_t)n_vocab);
+        tlpi_top_k(r->host, n_vocab, r->vocab0, top + i * k, k);
+    }
+    return gather(r, top, (size_t)(n * k) * sizeof(*top), dst);
+}
+
+static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd,
+                          const tlpi_results *res)
 {
     const tlpi_step_arrays *a = &r->step;
     tlpi_step step = { cmd->n_tok, a->id, a->seq, a->pos };
@@ -23,17 +48,9 @@ static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd)
         tlpi_forward_head(r, a->row + i,
                           TLPI_MIN(TLPI_LOGIT_CHUNK, cmd->n_row - i),
                           logit_row(r, cmd->row + i));
+    if (st == TLP_OK && cmd->k)
+        st = gather_top(r, cmd->row, cmd->n_row, cmd->k, res->top);
     return st;
-}
-
-static tlp_status gather(tlpi_rank *r, const void *src, size_t bytes_each,
-                         void *dst)
-{
-    size_t *bytes = r->gather_bytes;
-
-    for (int i = 0; i < r->cfg->n_rank; i++)
-        bytes[i] = bytes_each;
-    return r->comm->ops->gather(r->comm, src, bytes, dst);
 }
 
 static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
@@ -92,17 +109,6 @@ static tlp_status do_row(tlpi_rank *r, const tlpi_command *cmd,
     return r->comm->ops->gather(r->comm, r->host, bytes, res->row);
 }
 
-static tlp_status do_top(tlpi_rank *r, const tlpi_command *cmd,
-                         const tlpi_results *res)
-{
-    tlpi_candidate top[TLPI_MAX_TOP];
-    int n = r->vocab1 - r->vocab0;
-
-    r->b->ops->read(r->b, r->host, logit_row(r, cmd->row), (size_t)n);
-    tlpi_top_k(r->host, n, r->vocab0, top, cmd->k);
-    return gather(r, top, (size_t)cmd->k * sizeof(*top), res->top);
-}
-
 static void do_fork(tlpi_rank *r, const tlpi_command *cmd)
 {
     for (int i = 0; i < r->plan->n_stage; i++)
@@ -117,7 +123,7 @@ static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
 {
     switch ((tlpi_op)cmd->op) {
     case TLPI_OP_STEP:
-        return do_step(r, cmd);
+        return do_step(r, cmd, res);
     case TLPI_OP_SCORE:
         return do_score(r, cmd, res);
     case TLPI_OP_RESERVE:
@@ -125,14 +131,14 @@ static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
     case TLPI_OP_ROW:
         return do_row(r, cmd, res);
     case TLPI_OP_TOP:
-        return do_top(r, cmd, res);
+        return gather_top(r, cmd->row, 1, cmd->k, res->top);
     case TLPI_OP_FORK:
         do_fork(r, cmd);
         return TLP_OK;
     case TLPI_OP_QUIT:
         return TLP_OK;
     }
-    return tlpi_fail(TLP_ECOMM, "unknown command %d from rank 0", cmd->op);
+    return tlpi_fail(TLP_ECOMM, "unknown command %d", cmd->op);
 }
 
 /* ==== sending and receiving ============================================== */
@@ -171,6 +177,63 @@ static void unpack(const tlpi_step_arrays *a, const int32_t *src, int n_tok,
     memcpy(a->target, src + 4 * n_tok, row);
 }
 
+/* ==== what may be carried out ============================================ */
+
+static bool within(int32_t value, int32_t lo, int64_t hi)
+{
+    return value >= lo && value < hi;
+}
+
+static bool rows_fit(const tlpi_rank *r, int32_t row, int32_t n, int32_t k)
+{
+    return row >= 0 && n >= 0 && (size_t)row + (size_t)n <= r->logit_cap &&
+           k >= 0 && (int64_t)n * k <= TLPI_MAX_TOP;
+}
+
+/* Rank 0 may be another process: its numbers become indices here. */
+static bool is_sound(const tlpi_rank *r, const tlpi_command *c)
+{
+    const tlpi_session_config *cfg = r->cfg;
+
+    switch ((tlpi_op)c->op) {
+    case TLPI_OP_STEP:
+    case TLPI_OP_SCORE:
+        return within(c->n_tok, 1, (int64_t)cfg->n_batch + 1) &&
+               within(c->n_row, 0, (int64_t)c->n_tok + 1) &&
+               (c->op == TLPI_OP_SCORE || rows_fit(r, c->row, c->n_row, c->k));
+    case TLPI_OP_ROW:
+        return rows_fit(r, c->row, 1, 0);
+    case TLPI_OP_TOP:
+        return rows_fit(r, c->row, 1, c->k);
+    case TLPI_OP_RESERVE:
+        return c->n_row >= 0;
+    case TLPI_OP_FORK:
+        return within(c->dst, 0, cfg->n_seq) && within(c->src, 0, cfg->n_seq) &&
+               c->dst != c->src && within(c->n_pos, 0, (int64_t)cfg->n_ctx + 1);
+    case TLPI_OP_QUIT:
+        return true;
+    }
+    return false;
+}
+
+static bool step_is_sound(const tlpi_rank *r, const tlpi_command *c)
+{
+    const tlpi_step_arrays *a = &r->step;
+    int n_vocab = r->model->hp.n_vocab;
+
+    for (int i = 0; i < c->n_tok; i++)
+        if (!within(a->id[i], 0, n_vocab) ||
+            !within(a->seq[i], 0, r->cfg->n_seq) ||
+            !within(a->pos[i], 0, r->cfg->n_ctx))
+            return false;
+    for (int i = 0; i < c->n_row; i++)
+        if (!within(a->row[i], 0, c->n_tok))
+            return false;
+    return true;
+}
+
+/* ==== the two sides ====================================================== */
+
 tlp_status tlpi_command_run(tlpi_rank *r, tlpi_command *cmd,
                             const tlpi_results *res)
 {
@@ -194,23 +257,38 @@ done:
     return st;
 }
 
-tlp_status tlpi_serve(tlpi_rank *r)
+/* The next command, its step in r->step. */
+static tlp_status receive(tlpi_rank *r, tlpi_command *cmd)
 {
     tlpi_comm *c = r->comm;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(c->ops->bcast(c, cmd, sizeof(*cmd), true));
+    bool sound = is_sound(r, cmd);
+    if (sound && has_step(cmd) && cmd->n_tok <= TLPI_INLINE_TOK) {
+        unpack(&r->step, cmd->inlined, cmd->n_tok, cmd->n_row);
+        sound = step_is_sound(r, cmd);
+    } else if (sound && has_step(cmd)) {
+        size_t bytes = 5 * (size_t)cmd->n_tok * sizeof(int32_t);
+        TLP_TRY(c->ops->bcast(c, r->wire, bytes, false));
+        unpack(&r->step, r->wire, cmd->n_tok, cmd->n_row);
+        sound = step_is_sound(r, cmd);
+    }
+    if (!sound)
+        st = tlpi_fail(TLP_ECOMM, "malformed command %d from rank 0", cmd->op);
+done:
+    return st;
+}
+
+tlp_status tlpi_serve(tlpi_rank *r)
+{
     tlpi_command cmd;
     tlp_status st = TLP_OK;
 
     for (;;) {
-        TLP_TRY(c->ops->bcast(c, &cmd, sizeof(cmd), true));
+        TLP_TRY(receive(r, &cmd));
         if (cmd.op == TLPI_OP_QUIT)
             break;
-        if (has_step(&cmd) && cmd.n_tok <= TLPI_INLINE_TOK) {
-            unpack(&r->step, cmd.inlined, cmd.n_tok, cmd.n_row);
-        } else if (has_step(&cmd)) {
-            size_t bytes = 5 * (size_t)cmd.n_tok * sizeof(int32_t);
-            TLP_TRY(c->ops->bcast(c, r->wire, bytes, false));
-            unpack(&r->step, r->wire, cmd.n_tok, cmd.n_row);
-        }
         st = execute(r, &cmd, &no_results);
         /* Being aborted or short of memory is agreed on by all ranks, and the
          * next command is welcome; anything else ends this rank. */

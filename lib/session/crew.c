@@ -1,7 +1,7 @@
 /*
- * crew.c - the ranks of a session in one process: rank 0 on the caller's
- * thread, each other on a thread of its own that builds itself, serves and
- * ends.
+ * crew.c - the ranks of a session that live in rank 0's process: rank 0 on the
+ * caller's thread; each other, unless these are other processes, on a thread
+ * of its own that builds itself, serves and ends.
  */
 #include <pthread.h>
 #include <string.h>
@@ -17,16 +17,16 @@ typedef struct member {
     bool started;
     tlp_status status; /* of building or serving; read after joining */
     char text[512];
-    uint64_t weight_bytes, kv_bytes, buffer_bytes; /* once all are built */
 } member;
 
 struct tlpi_crew {
     const tlpi_env *env;
     tlpi_rank_setup setup; /* of rank 0; the others leave its hooks out */
-    int n;
-    member *m; /* [n]; m[0] is the caller's */
     tlpi_rank *rank0;
+    tlpi_rank_sizes total; /* memory of all ranks */
     bool ended; /* the others are joined: a failure's text must outlive them */
+    int n;      /* ranks in this process */
+    member m[]; /* [n]; m[0] is the caller's */
 };
 
 static void report(member *m, tlp_status st)
@@ -37,13 +37,9 @@ static void report(member *m, tlp_status st)
         strncat(m->text, tlp_last_error(), sizeof(m->text) - 1);
 }
 
-/* Returns TLP_OK only if every rank is built: a rank that fails aborts the
- * communicator, which wakes the others out of whatever they wait for. */
 static tlp_status build(member *m, tlpi_rank **out)
 {
     tlpi_rank_setup setup = m->crew->setup;
-    uint32_t vote = 0;
-    float none = 0;
 
     setup.comm = m->comm;
     m->comm = NULL;
@@ -51,13 +47,8 @@ static tlp_status build(member *m, tlpi_rank **out)
         setup.abort = NULL;
         setup.progress = NULL;
     }
-    tlp_status st = tlpi_rank_create(out, &setup);
-    if (st == TLP_OK) {
-        m->weight_bytes = (*out)->weight_bytes;
-        m->kv_bytes = (*out)->kv_bytes;
-        m->buffer_bytes = (*out)->buffer_bytes;
-        st = (*out)->comm->ops->allreduce((*out)->comm, &none, 1, &vote);
-    }
+    tlp_status st =
+        tlpi_rank_create(out, &setup, m->index ? NULL : &m->crew->total);
     report(m, st);
     return st;
 }
@@ -74,7 +65,7 @@ static void *member_main(void *arg)
         tlp_status st = tlpi_serve(r);
         if (st != TLP_OK) {
             report(m, st);
-            r->comm->ops->abort(r->comm);
+            tlpi_rank_give_up(cfg, r->comm, st);
         }
     }
     tlpi_rank_free(r);
@@ -116,7 +107,7 @@ static tlp_status explain(const tlpi_crew *c, tlp_status st)
 
 tlp_status tlpi_crew_fail(tlpi_crew *c, tlp_status st)
 {
-    c->rank0->comm->ops->abort(c->rank0->comm);
+    tlpi_rank_give_up(c->setup.cfg, c->rank0->comm, st);
     join_all(c);
     return explain(c, st);
 }
@@ -126,12 +117,16 @@ static tlp_status create_comms(tlpi_crew *c)
     const tlpi_session_config *cfg = c->setup.cfg;
     int n = c->n;
 
+    if (c->setup.comm) {
+        c->m[0].comm = c->setup.comm;
+        return TLP_OK;
+    }
     if (n == 1)
         return tlpi_comm_self_create(&c->m[0].comm, c->env);
     tlpi_comm **comm = tlpi_calloc(c->env, (size_t)n, sizeof(*comm));
     if (!comm)
         return tlpi_fail_nomem();
-    tlp_status st = tlpi_comm_threads_create(comm, c->env, n, n * cfg->n_thread,
+    tlp_status st = tlpi_comm_threads_create(comm, c->env, n, cfg->n_machine,
                                              cfg->timeout_ms);
     for (int i = 0; i < n && st == TLP_OK; i++)
         c->m[i].comm = comm[i];
@@ -143,21 +138,22 @@ tlp_status tlpi_crew_create(tlpi_crew **out, tlpi_rank **rank0,
                             const tlpi_rank_setup *setup)
 {
     const tlpi_env *env = &setup->plan->model->env;
-    tlpi_crew *c = tlpi_calloc(env, 1, sizeof(*c));
+    int n = setup->comm ? 1 : setup->cfg->n_rank;
+    tlpi_crew *c = tlpi_calloc(env, 1, sizeof(*c) + (size_t)n * sizeof(*c->m));
     tlp_status st = TLP_OK;
 
     *out = NULL;
-    if (!c)
-        return tlpi_fail_nomem();
+    if (!c) {
+        st = tlpi_fail_nomem();
+        if (setup->comm)
+            tlpi_rank_give_up(setup->cfg, setup->comm, st);
+        tlpi_comm_free(setup->comm);
+        return st;
+    }
     c->env = env;
     c->setup = *setup;
-    c->n = setup->cfg->n_rank;
-    c->m = tlpi_calloc(env, (size_t)c->n, sizeof(*c->m));
-    if (!c->m) {
-        st = tlpi_fail_nomem();
-        goto done;
-    }
-    for (int i = 0; i < c->n; i++) {
+    c->n = n;
+    for (int i = 0; i < n; i++) {
         c->m[i].crew = c;
         c->m[i].index = i;
     }
@@ -169,9 +165,9 @@ tlp_status tlpi_crew_create(tlpi_crew **out, tlpi_rank **rank0,
     *out = c;
     c = NULL;
 done:
-    if (c && c->m && c->m[0].comm) /* ranks that started wait for rank 0 */
+    if (c && c->m[0].comm) /* ranks that started wait for rank 0 */
         c->m[0].comm->ops->abort(c->m[0].comm);
-    if (c && c->m) {
+    if (c) {
         join_all(c);
         st = explain(c, st);
     }
@@ -188,21 +184,16 @@ void tlpi_crew_free(tlpi_crew *c)
         if (tlpi_command_run(c->rank0, &quit, NULL) != TLP_OK)
             c->rank0->comm->ops->abort(c->rank0->comm);
     }
-    for (int i = 0; c->m && i < c->n; i++) {
+    for (int i = 0; i < c->n; i++) {
         if (i > 0 && c->m[i].started)
             pthread_join(c->m[i].thread, NULL);
         tlpi_comm_free(c->m[i].comm);
     }
     tlpi_rank_free(c->rank0);
-    tlpi_free(c->env, c->m);
     tlpi_free(c->env, c);
 }
 
-void tlpi_crew_add_sizes(const tlpi_crew *c, tlp_session_stats *stats)
+const tlpi_rank_sizes *tlpi_crew_sizes(const tlpi_crew *c)
 {
-    for (int i = 0; i < c->n; i++) {
-        stats->weight_bytes += c->m[i].weight_bytes;
-        stats->kv_bytes += c->m[i].kv_bytes;
-        stats->buffer_bytes += c->m[i].buffer_bytes;
-    }
+    return &c->total;
 }

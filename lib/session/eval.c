@@ -133,6 +133,24 @@ static void fill_step(tlp_session *s, const tlp_batch *b, size_t at, int n,
     }
 }
 
+/* Run a step; its rows' candidates come along if they will be asked for. */
+static tlp_status run_step(tlp_session *s, tlpi_command *cmd)
+{
+    tlpi_top_rows *t = &s->top;
+    tlpi_results res = { .top = t->all };
+
+    t->n_row = 0;
+    if (cmd->n_row * t->hint <= TLPI_MAX_TOP && cmd->n_row > 0)
+        cmd->k = t->hint;
+    tlp_status st = tlpi_session_command(s, cmd, &res);
+    if (st == TLP_OK && cmd->k) {
+        t->row = cmd->row;
+        t->n_row = cmd->n_row;
+        t->k = cmd->k;
+    }
+    return st;
+}
+
 static tlp_status run_batch(tlp_session *s, const tlp_batch *b)
 {
     size_t n_batch = (size_t)s->cfg.n_batch;
@@ -143,7 +161,7 @@ static tlp_status run_batch(tlp_session *s, const tlp_batch *b)
         tlpi_command cmd = { .op = TLPI_OP_STEP, .row = row };
 
         fill_step(s, b, at, (int)TLPI_MIN(n_batch, b->n - at), &cmd);
-        tlp_status st = tlpi_session_command(s, &cmd, NULL);
+        tlp_status st = run_step(s, &cmd);
         if (st != TLP_OK)
             return st;
         s->stats.n_step++;

@@ -96,6 +96,7 @@ tlp_status tlp_session_generate(tlp_session *s, tlp_sampler *sampler,
     if (!sampler)
         TLP_TRY(tlp_sampler_create(&greedy, s->plan->model, NULL));
     g.sampler = sampler ? sampler : greedy;
+    tlpi_session_expect(s, tlpi_sampler_candidates(g.sampler));
     TLP_TRY(tlp_stream_create(&g.stream, s->plan->model, o.stop, o.n_stop,
                               o.flags));
     st = run(&g);

@@ -31,6 +31,7 @@ tlp_status tlpi_session_row(tlp_session *s, size_t row, const float **logits)
     TLP_TRY(check_row(s, row));
     float *dst = s->row + row * (size_t)s->plan->model->hp.n_vocab;
     tlpi_results res = { .row = dst };
+    tlpi_session_expect(s, 0);
     if (!s->row_here[row])
         TLP_TRY(tlpi_session_command(s, &cmd, &res));
     s->row_here[row] = 1;
@@ -85,19 +86,43 @@ void tlpi_top_k(const float *logits, int n, int base, tlpi_candidate *out,
         out[have] = (tlpi_candidate){ -1, -INFINITY };
 }
 
+/* Does rank 0 hold k candidates of that row already? */
+static bool have_top(const tlpi_top_rows *t, int row, int k)
+{
+    return row >= t->row && row < t->row + t->n_row && k <= t->k;
+}
+
+/* Rank r's id of a candidate is its own to give, and no other. */
+static bool is_of_rank(const tlp_session *s, int r, int32_t id)
+{
+    return id >= s->shards->vocab[r] && id < s->shards->vocab[r + 1];
+}
+
 tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
                             tlpi_candidate *out)
 {
     tlpi_command cmd = { .op = TLPI_OP_TOP, .row = (int32_t)row, .k = k };
-    tlpi_results res = { .top = s->top };
+    tlpi_top_rows *t = &s->top;
+    tlpi_results res = { .top = t->all };
     int have = 0;
     tlp_status st = TLP_OK;
 
     TLP_TRY(check_row(s, row));
-    TLP_TRY(tlpi_session_command(s, &cmd, &res));
-    for (int i = 0; i < k * s->cfg.n_rank; i++)
-        if (s->top[i].id >= 0 && (have < k || better(s->top[i], out[k - 1])))
-            insert(out, &have, k, s->top[i]);
+    tlpi_session_expect(s, k);
+    if (!have_top(t, cmd.row, k)) {
+        t->n_row = 0;
+        TLP_TRY(tlpi_session_command(s, &cmd, &res));
+        t->row = cmd.row;
+        t->n_row = 1;
+        t->k = k;
+    }
+    for (int r = 0; r < s->cfg.n_rank; r++) {
+        int at = (r * t->n_row + cmd.row - t->row) * t->k;
+        for (int i = at; i < at + k; i++)
+            if (is_of_rank(s, r, t->all[i].id) &&
+                (have < k || better(t->all[i], out[k - 1])))
+                insert(out, &have, k, t->all[i]);
+    }
     for (; have < k; have++)
         out[have] = (tlpi_candidate){ -1, -INFINITY };
 done:

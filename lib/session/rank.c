@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+#include "comm/comm_peer.h"
+
 /* ==== communicators ====================================================== */
 
 /* A communicator for every span of ranks that shares a member of some stage;
@@ -81,7 +83,7 @@ static tlp_status buffer(tlpi_rank *r, float **out, size_t rows, size_t cols)
         return tlpi_fail_nomem();
     tlp_status st = r->b->ops->buffer_create(r->b, out, n);
     if (st == TLP_OK)
-        r->buffer_bytes += n * sizeof(float);
+        r->bytes.buffers += n * sizeof(float);
     return st;
 }
 
@@ -137,7 +139,7 @@ tlp_status tlpi_rank_reserve(tlpi_rank *r, size_t rows)
         return st;
     r->b->ops->buffer_free(r->b, r->buf.logits);
     r->buf.logits = grown;
-    r->buffer_bytes += (rows - r->logit_cap) * cols * sizeof(float);
+    r->bytes.buffers += (rows - r->logit_cap) * cols * sizeof(float);
     r->logit_cap = rows;
     return TLP_OK;
 }
@@ -180,7 +182,7 @@ static tlp_status create_backend(tlpi_rank *r, const needs *n)
     const tlpi_session_config *cfg = r->cfg;
     tlpi_backend_options o = {
         .n_thread = cfg->n_thread,
-        .n_machine = cfg->n_thread * cfg->n_rank,
+        .n_machine = cfg->n_machine,
         .first_core = r->rank * cfg->n_thread,
         .pin = cfg->pin,
         .isa = cfg->isa,
@@ -193,7 +195,60 @@ static tlp_status create_backend(tlpi_rank *r, const needs *n)
     return tlpi_backend_cpu_create(&r->b, r->env, &o);
 }
 
-tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup)
+void tlpi_rank_give_up(const tlpi_session_config *cfg, tlpi_comm *c,
+                       tlp_status st)
+{
+    if (cfg->remote && st != TLP_ECOMM && st != TLP_ETIMEDOUT)
+        tlpi_comm_peer_set_reason(c, tlp_last_error());
+    c->ops->abort(c);
+}
+
+void tlpi_rank_busy(tlpi_rank *r)
+{
+    if (r->comm->ops->busy)
+        r->comm->ops->busy(r->comm);
+}
+
+static tlp_status build(tlpi_rank *r, const tlpi_rank_setup *setup)
+{
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(split_spans(r));
+    needs n = measure(r);
+    TLP_TRY(create_backend(r, &n));
+    TLP_TRY(create_rope(r));
+    TLP_TRY(tlpi_rank_load(r, setup->progress, setup->progress_data));
+    TLP_TRY(create_buffers(r, &n));
+done:
+    return st;
+}
+
+/* Ranks load unevenly: whoever is done waits here for the others. */
+static tlp_status agree(tlpi_rank *r, tlpi_rank_sizes *total)
+{
+    tlpi_rank_sizes all[TLPI_MAX_RANK], sum = { 0 };
+    uint32_t vote = 0;
+    float none = 0;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(r->comm->ops->allreduce(r->comm, &none, 1, &vote));
+    for (int i = 0; i < r->cfg->n_rank; i++)
+        r->gather_bytes[i] = sizeof(all[i]);
+    TLP_TRY(r->comm->ops->gather(r->comm, &r->bytes, r->gather_bytes,
+                                 r->rank == 0 ? all : NULL));
+    for (int i = 0; r->rank == 0 && i < r->cfg->n_rank; i++) {
+        sum.weights += all[i].weights;
+        sum.kv += all[i].kv;
+        sum.buffers += all[i].buffers;
+    }
+    if (total)
+        *total = sum;
+done:
+    return st;
+}
+
+tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
+                            tlpi_rank_sizes *total)
 {
     const tlpi_env *env = &setup->plan->model->env;
     tlpi_rank *r = tlpi_calloc(env, 1, sizeof(*r));
@@ -201,9 +256,10 @@ tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup)
 
     *out = NULL;
     if (!r) {
-        setup->comm->ops->abort(setup->comm);
+        st = tlpi_fail_nomem();
+        tlpi_rank_give_up(setup->cfg, setup->comm, st);
         tlpi_comm_free(setup->comm);
-        return tlpi_fail_nomem();
+        return st;
     }
     r->env = env;
     r->plan = setup->plan;
@@ -213,17 +269,15 @@ tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup)
     r->abort = setup->abort;
     r->comm = setup->comm;
     r->rank = setup->comm->rank;
-    TLP_TRY(split_spans(r));
-    needs n = measure(r);
-    TLP_TRY(create_backend(r, &n));
-    TLP_TRY(create_rope(r));
-    TLP_TRY(tlpi_rank_load(r, setup->progress, setup->progress_data));
-    TLP_TRY(create_buffers(r, &n));
+    r->comm->patient = true;
+    TLP_TRY(build(r, setup));
+    TLP_TRY(agree(r, total));
+    r->comm->patient = false;
     *out = r;
     r = NULL;
 done:
     if (r)
-        r->comm->ops->abort(r->comm);
+        tlpi_rank_give_up(r->cfg, r->comm, st);
     tlpi_rank_free(r);
     return st;
 }

@@ -15,10 +15,15 @@
 #include "plan/plan.h"
 #include "plan/shard.h"
 
-/* Session options after defaults and checks; the same on every rank. */
+enum { TLPI_MAX_RANK = 64 };
+
+/* Session options after defaults and checks.  n_thread, isa, timeout_ms and pin
+ * are each process's own, the rest is the same on every rank. */
 typedef struct tlpi_session_config {
     int n_ctx, n_seq, n_batch, n_rank, n_thread;
-    int compute, kv_type, isa, timeout_ms;
+    int n_machine; /* threads of the session's ranks on this machine */
+    bool remote;   /* the other ranks are other processes */
+    int wire, compute, kv_type, isa, timeout_ms;
     bool pin;
 } tlpi_session_config;
 
@@ -87,6 +92,11 @@ typedef struct tlpi_row_score {
     float lse, target;
 } tlpi_row_score;
 
+/* Memory that ranks hold. */
+typedef struct tlpi_rank_sizes {
+    uint64_t weights, kv, buffers;
+} tlpi_rank_sizes;
+
 typedef struct tlpi_rank {
     const tlpi_env *env;
     const tlp_plan *plan; /* borrowed from the session */
@@ -119,7 +129,7 @@ typedef struct tlpi_rank {
     int32_t *wire;         /* [5 * n_batch] the same in transit */
     size_t *gather_bytes;  /* [n_rank] argument of gather */
     tlpi_row_score *score; /* [n_batch] this rank's */
-    uint64_t weight_bytes, kv_bytes, buffer_bytes;
+    tlpi_rank_sizes bytes;
 } tlpi_rank;
 
 /* Rows of the head computed at once; logits of a step's rows are made in
@@ -136,9 +146,21 @@ typedef struct tlpi_rank_setup {
     void *progress_data;
 } tlpi_rank_setup;
 
-/* Every rank calls; one that fails aborts setup->comm. */
-tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup);
+/*
+ * Every rank calls, and gets TLP_OK only if all are built; one that fails gives
+ * up.  total (or NULL): the memory of all ranks, filled in on rank 0.
+ */
+tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
+                            tlpi_rank_sizes *total);
 void tlpi_rank_free(tlpi_rank *r); /* NULL and half-built are fine */
+
+/* A rank failed with st, and tlp_last_error() says why: wake the others, who
+ * get to read it unless it only says that a peer failed. */
+void tlpi_rank_give_up(const tlpi_session_config *cfg, tlpi_comm *c,
+                       tlp_status st);
+
+/* The others may be waiting for this rank to load: it is at work. */
+void tlpi_rank_busy(tlpi_rank *r);
 
 /* rank_weights.c: load this rank's parts of every stage, and the head. */
 tlp_status tlpi_rank_load(tlpi_rank *r, tlp_progress_fn progress,

@@ -32,7 +32,7 @@ static tlp_status device_vector(tlpi_rank *r, const float *host, size_t n,
     if (st != TLP_OK)
         return st;
     r->b->ops->write(r->b, *out, host, n);
-    r->buffer_bytes += n * sizeof(float);
+    r->bytes.buffers += n * sizeof(float);
     return TLP_OK;
 }
 
@@ -84,6 +84,7 @@ static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
     key.c0 = s.c0;
     key.c1 = s.c1;
     key.layout = r->b->layout;
+    tlpi_rank_busy(r);
     tlp_status st = tlpi_shelf_take(r->model->shelf, &key, make_weight, &arg,
                                     r->b->ops->weight_free, &object);
     if (st != TLP_OK)
@@ -91,7 +92,7 @@ static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
     *out = object;
     if (arg.copied)
         tlpi_model_drop_pages(r->model, t);
-    r->weight_bytes += r->b->ops->weight_bytes(*out);
+    r->bytes.weights += r->b->ops->weight_bytes(*out);
     return TLP_OK;
 }
 
@@ -109,7 +110,7 @@ static tlp_status merged_weight(const source *src, size_t field, slice s,
     TLP_TRY(st);
     TLP_TRY(r->b->ops->weight_create(r->b, out, &t, s.r0, s.r1, s.c0, s.c1,
                                      &copied));
-    r->weight_bytes += r->b->ops->weight_bytes(*out);
+    r->bytes.weights += r->b->ops->weight_bytes(*out);
     if (copied)
         goto done;
     list =
@@ -194,7 +195,7 @@ static tlp_status load_attn(tlpi_rank *r, const tlpi_stage *stage,
         TLP_TRY(load_part(&src, FIELD(attn_output_bias), 0, d, &a->o_bias));
     TLP_TRY(r->b->ops->kv_create(r->b, &a->kv, r->cfg->n_seq, r->cfg->n_ctx,
                                  a->n_head_kv, hp->head_dim, r->cfg->kv_type));
-    r->kv_bytes += r->b->ops->kv_bytes(a->kv);
+    r->bytes.kv += r->b->ops->kv_bytes(a->kv);
 done:
     return st;
 }
@@ -356,6 +357,7 @@ tlp_status tlpi_rank_load(tlpi_rank *r, tlp_progress_fn progress,
     for (int i = 0; i <= n; i++) {
         if (progress && progress((double)i / (n + 1), progress_data))
             return tlpi_fail(TLP_ECANCELED, "loading was canceled");
+        tlpi_rank_busy(r);
         TLP_TRY(i < n ? load_stage(r, i) : load_head(r));
     }
     if (progress && progress(1.0, progress_data))

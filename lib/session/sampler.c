@@ -300,6 +300,11 @@ static int few(const tlp_sampler *s)
     return s->o.top_k <= TLPI_MAX_TOP ? s->o.top_k : 0;
 }
 
+int tlpi_sampler_candidates(const tlp_sampler *s)
+{
+    return s->o.n_bias || has_penalties(s) ? 0 : few(s);
+}
+
 /* Choose from a whole row. */
 static tlp_status choose_from_row(tlp_sampler *s, const float *logits,
                                   int32_t *token)
@@ -336,8 +341,8 @@ tlp_status tlp_session_sample(tlp_session *session, size_t row,
     if (sampler->model != session->plan->model)
         return tlpi_fail(TLP_EMISMATCH,
                          "the sampler was made for another model");
-    int k = few(sampler);
-    if (k > 0 && !sampler->o.n_bias && !has_penalties(sampler)) {
+    int k = tlpi_sampler_candidates(sampler);
+    if (k > 0) {
         TLP_TRY(tlpi_session_top(session, row, k, top));
         st = choose(sampler, top, k, token);
     } else {

@@ -6,63 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/pool.h"
-
-/* ==== options ============================================================ */
-
-static tlp_status in_range(const char *name, int64_t value, int64_t lo,
-                           int64_t hi)
-{
-    if (value >= lo && value <= hi)
-        return TLP_OK;
-    return tlpi_fail(TLP_EINVAL,
-                     "session option %s: %lld is outside %lld to %lld", name,
-                     (long long)value, (long long)lo, (long long)hi);
-}
-
-static int or_default(int value, int dflt)
-{
-    return value ? value : dflt;
-}
-
-static tlp_status configure(tlpi_session_config *c,
-                            const tlp_session_options *o,
-                            const tlp_model *model)
-{
-    int train = model->hp.n_ctx_train, cores = tlpi_n_cores();
-    tlp_status st = TLP_OK;
-
-    TLP_TRY(in_range("n_ctx", o->n_ctx, 0, 1 << 20));
-    TLP_TRY(in_range("n_seq", o->n_seq, 0, 1 << 12));
-    TLP_TRY(in_range("n_batch", o->n_batch, 0, 1 << 14));
-    TLP_TRY(in_range("n_rank", o->n_rank, 0, 64));
-    TLP_TRY(in_range("n_thread", o->n_thread, 0, 256));
-    TLP_TRY(in_range("compute", o->compute, 0, TLP_COMPUTE_F32));
-    TLP_TRY(in_range("kv_type", o->kv_type, 0, TLP_KV_BF16));
-    TLP_TRY(in_range("isa", o->isa, 0, TLP_ISA_AVX512));
-    TLP_TRY(in_range("pin", o->pin, 0, 1));
-    TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));
-    if (o->backend != TLP_BACKEND_CPU)
-        return tlpi_fail(TLP_ENOTSUP, "session option backend: %d is not built",
-                         o->backend);
-    if (o->comm != TLP_COMM_THREADS)
-        return tlpi_fail(TLP_ENOTSUP, "session option comm: %d is not built",
-                         o->comm);
-    c->n_ctx = or_default(o->n_ctx, train > 0 ? TLPI_MIN(train, 4096) : 4096);
-    c->n_seq = or_default(o->n_seq, 1);
-    int64_t held = (int64_t)c->n_ctx * c->n_seq;
-    c->n_batch = (int)TLPI_MIN(or_default(o->n_batch, 512), held);
-    c->n_rank = or_default(o->n_rank, 1);
-    c->n_thread = or_default(o->n_thread, TLPI_MAX(1, cores / c->n_rank));
-    c->compute = o->compute;
-    c->kv_type = or_default(
-        o->kv_type, o->compute == TLP_COMPUTE_F32 ? TLP_KV_F32 : TLP_KV_F16);
-    c->isa = o->isa;
-    c->pin = o->pin;
-    c->timeout_ms = or_default(o->timeout_ms, 30000);
-done:
-    return st;
-}
+#include "session/handshake.h"
 
 /* ==== lifetime =========================================================== */
 
@@ -76,11 +20,12 @@ static tlp_status alloc_tables(tlp_session *s)
                                   sizeof(*s->history));
     s->mark = tlpi_calloc(s->env, n_seq, sizeof(*s->mark));
     s->next = tlpi_calloc(s->env, n_seq, sizeof(*s->next));
-    s->top = tlpi_alloc_array(s->env, n_rank * TLPI_MAX_TOP, sizeof(*s->top));
+    s->top.all =
+        tlpi_alloc_array(s->env, n_rank * TLPI_MAX_TOP, sizeof(*s->top.all));
     s->score = tlpi_alloc_array(s->env, n_rank * (size_t)s->cfg.n_batch,
                                 sizeof(*s->score));
     if (!s->pos || !s->new_pos || !s->history || !s->mark || !s->next ||
-        !s->top || !s->score)
+        !s->top.all || !s->score)
         return tlpi_fail_nomem();
     return tlpi_session_reserve(s, n_seq);
 }
@@ -89,6 +34,8 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
                               const tlp_session_options *opts)
 {
     tlp_session_options o = { 0 };
+    tlpi_world world = { 0 };
+    tlpi_comm *comm = NULL;
     tlp_session *s = NULL;
     tlp_status st = TLP_OK;
 
@@ -102,12 +49,23 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
         return tlpi_fail_nomem();
     s->plan = tlpi_plan_retain(plan);
     s->env = &plan->model->env;
-    TLP_TRY(configure(&s->cfg, &o, plan->model));
+    TLP_TRY(tlpi_config_check(&o));
+    TLP_TRY(tlpi_world_find(&world, &o));
+    TLP_TRY(tlpi_world_check(&world, &o));
+    if (world.rank != 0)
+        TLP_TRY(tlpi_fail(TLP_ESTATE,
+                          "this is rank %d of %d, which serves the session of "
+                          "rank 0",
+                          world.rank, world.n_rank));
+    tlpi_config_init(&s->cfg, &o, plan->model, &world);
     TLP_TRY(tlpi_shards_create(&s->shards, plan, s->cfg.n_rank));
+    if (s->cfg.remote)
+        TLP_TRY(tlpi_handshake_lead(&comm, &world, plan, &s->cfg));
     tlpi_rank_setup setup = {
         .plan = plan,
         .shards = s->shards,
         .cfg = &s->cfg,
+        .comm = comm,
         .abort = &s->abort,
         .progress = o.progress,
         .progress_data = o.progress_data,
@@ -138,7 +96,7 @@ void tlp_session_free(tlp_session *s)
     tlpi_free(env, s->next);
     tlpi_free(env, s->row);
     tlpi_free(env, s->row_here);
-    tlpi_free(env, s->top);
+    tlpi_free(env, s->top.all);
     tlpi_free(env, s->score);
     tlpi_free(env, s);
     tlp_plan_free(plan); /* last: env lives in its model */
@@ -268,7 +226,10 @@ tlp_status tlp_session_get_stats(const tlp_session *s, tlp_session_stats *out)
         stats.comm_bytes += c->stats.bytes;
         stats.comm_seconds += c->stats.seconds;
     }
-    tlpi_crew_add_sizes(s->crew, &stats);
+    const tlpi_rank_sizes *sizes = tlpi_crew_sizes(s->crew);
+    stats.weight_bytes = sizes->weights;
+    stats.kv_bytes = sizes->kv;
+    stats.buffer_bytes = sizes->buffers;
     size_t row_bytes = (size_t)s->plan->model->hp.n_vocab * sizeof(float);
     stats.buffer_bytes += s->row_cap * row_bytes;
     if (s->row_cap > TLPI_LOGIT_CHUNK) /* the ranks' own grew with these */

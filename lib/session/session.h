@@ -33,7 +33,7 @@ typedef struct tlpi_command {
     int32_t n_tok; /* STEP, SCORE */
     int32_t n_row; /* STEP, SCORE: rows[] used; RESERVE: rows wanted */
     int32_t row;   /* STEP: first row to fill; ROW, TOP: which */
-    int32_t k;     /* TOP */
+    int32_t k;     /* TOP; STEP: candidates of each row, or 0 */
     int32_t dst, src, n_pos;              /* FORK */
     int32_t inlined[5 * TLPI_INLINE_TOK]; /* a small step's arrays */
 } tlpi_command;
@@ -46,11 +46,11 @@ typedef struct tlpi_candidate {
 /* Results that only rank 0 receives; NULL elsewhere. */
 typedef struct tlpi_results {
     float *row;            /* ROW: [n_vocab] */
-    tlpi_candidate *top;   /* TOP: [n_rank][k] */
+    tlpi_candidate *top;   /* TOP: [n_rank][k]; STEP: [n_rank][n_row][k] */
     tlpi_row_score *score; /* SCORE: [n_rank][n_row] */
 } tlpi_results;
 
-/* Most candidates that TOP gathers from a rank. */
+/* Most candidates that TOP or STEP gathers from a rank. */
 #define TLPI_MAX_TOP 256
 
 /* Rank 0: broadcast and carry out; a step's tokens are in r->step.  res may be
@@ -61,12 +61,16 @@ tlp_status tlpi_command_run(tlpi_rank *r, tlpi_command *cmd,
 /* Other ranks: receive and carry out until QUIT or a communication failure. */
 tlp_status tlpi_serve(tlpi_rank *r);
 
-/* ==== crew (crew.c): the other ranks, as threads of this process ========= */
+/* ==== crew (crew.c): rank 0, and the other ranks as threads ============== */
 
 typedef struct tlpi_crew tlpi_crew;
 
-/* Build all ranks at once, rank 0 on the caller's thread.  On failure the
- * status and text are those of the rank that failed first. */
+/*
+ * Build all ranks at once, rank 0 on the caller's thread.  With a communicator
+ * in the setup the others are processes of their own; NULL: they are threads
+ * of this one.  On failure the status and text are those of the rank that
+ * failed first.
+ */
 tlp_status tlpi_crew_create(tlpi_crew **out, tlpi_rank **rank0,
                             const tlpi_rank_setup *setup);
 /* Ends and joins the others, then frees rank 0. */
@@ -76,9 +80,21 @@ void tlpi_crew_free(tlpi_crew *crew);
  * behind it, where st only says that a peer failed. */
 tlp_status tlpi_crew_fail(tlpi_crew *crew, tlp_status st);
 
-void tlpi_crew_add_sizes(const tlpi_crew *crew, tlp_session_stats *stats);
+/* Memory of all ranks as they were built. */
+const tlpi_rank_sizes *tlpi_crew_sizes(const tlpi_crew *crew);
 
 /* ==== session ============================================================ */
+
+/*
+ * Candidates on rank 0, best first.  A step brings those of its rows along when
+ * the rows before were asked for as many: sampling then needs no command of
+ * its own.
+ */
+typedef struct tlpi_top_rows {
+    int hint;            /* candidates asked for last; 0 = whole rows */
+    int row, n_row, k;   /* what `all` holds */
+    tlpi_candidate *all; /* [n_rank][n_row][k], n_row * k <= TLPI_MAX_TOP */
+} tlpi_top_rows;
 
 struct tlp_session {
     tlp_plan *plan; /* retained */
@@ -98,7 +114,7 @@ struct tlp_session {
     float *row;        /* [row_cap][n_vocab] collected on rank 0 */
     uint8_t *row_here; /* [row_cap] collected yet? */
     size_t row_cap;
-    tlpi_candidate *top;   /* [n_rank][TLPI_MAX_TOP] */
+    tlpi_top_rows top;
     tlpi_row_score *score; /* [n_rank][n_batch] */
     tlp_session_stats stats;
 };
@@ -121,6 +137,13 @@ tlp_status tlpi_session_row(tlp_session *s, size_t row, const float **logits);
 /* The k best candidates of a row over all ranks, into out[k]. */
 tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
                             tlpi_candidate *out);
+/* Rows of later steps will be asked for that many candidates; 0: as a whole. */
+static inline void tlpi_session_expect(tlp_session *s, int k)
+{
+    s->top.hint = k;
+}
+/* Candidates that decide what the sampler chooses; 0: the whole row does. */
+int tlpi_sampler_candidates(const tlp_sampler *sampler);
 /* TLP_EINVAL without a session, TLP_ECOMM when it is broken. */
 tlp_status tlpi_session_check(const tlp_session *s);
 

@@ -1,0 +1,93 @@
+/*
+ * config.c - session options: their limits, their defaults, the names of their
+ * values.
+ */
+#include "base/pool.h"
+#include "session/config.h"
+
+static const char *const compute_names[] = { "default", "f32" };
+static const char *const kv_names[] = { "default", "f32", "f16", "bf16" };
+static const char *const wire_names[] = { "f32", "bf16", "q8" };
+
+const tlpi_names tlpi_compute_names = { compute_names, 2 };
+const tlpi_names tlpi_kv_names = { kv_names, 4 };
+const tlpi_names tlpi_wire_names = { wire_names, 3 };
+
+static tlp_status in_range(const char *name, int64_t value, int64_t lo,
+                           int64_t hi)
+{
+    if (value >= lo && value <= hi)
+        return TLP_OK;
+    return tlpi_fail(TLP_EINVAL,
+                     "session option %s: %lld is outside %lld to %lld", name,
+                     (long long)value, (long long)lo, (long long)hi);
+}
+
+tlp_status tlpi_config_check(const tlp_session_options *o)
+{
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(in_range("n_ctx", o->n_ctx, 0, TLPI_MAX_CTX));
+    TLP_TRY(in_range("n_seq", o->n_seq, 0, TLPI_MAX_SEQ));
+    TLP_TRY(in_range("n_batch", o->n_batch, 0, TLPI_MAX_BATCH));
+    TLP_TRY(in_range("n_rank", o->n_rank, 0, TLPI_MAX_RANK));
+    TLP_TRY(in_range("n_thread", o->n_thread, 0, 256));
+    TLP_TRY(in_range("compute", o->compute, 0, TLP_COMPUTE_F32));
+    TLP_TRY(in_range("kv_type", o->kv_type, 0, TLP_KV_BF16));
+    TLP_TRY(in_range("isa", o->isa, 0, TLP_ISA_AVX512));
+    TLP_TRY(in_range("pin", o->pin, 0, 1));
+    TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));
+    TLP_TRY(in_range("wire", o->wire, 0, TLP_WIRE_Q8));
+    if (o->backend != TLP_BACKEND_CPU)
+        return tlpi_fail(TLP_ENOTSUP, "session option backend: %d is not built",
+                         o->backend);
+    if (o->comm != TLP_COMM_THREADS && o->comm != TLP_COMM_MPI)
+        return tlpi_fail(TLP_ENOTSUP, "session option comm: %d is not built",
+                         o->comm);
+    if (o->comm == TLP_COMM_THREADS && o->wire != TLP_WIRE_F32)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option wire: %s needs ranks in several "
+                         "processes",
+                         wire_names[o->wire]);
+done:
+    return st;
+}
+
+static int or_default(int value, int dflt)
+{
+    return value ? value : dflt;
+}
+
+int tlpi_config_timeout(const tlp_session_options *o)
+{
+    return or_default(o->timeout_ms, 5000);
+}
+
+int tlpi_config_batch(int n_batch, int n_ctx, int n_seq)
+{
+    int64_t held = (int64_t)n_ctx * n_seq;
+
+    return (int)TLPI_MIN(or_default(n_batch, 512), held);
+}
+
+void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
+                      const tlp_model *model, const tlpi_world *w)
+{
+    int train = model->hp.n_ctx_train, cores = tlpi_n_cores();
+    int n_local = w->ops ? w->n_local : w->n_rank;
+
+    c->n_ctx = or_default(o->n_ctx, train > 0 ? TLPI_MIN(train, 4096) : 4096);
+    c->n_seq = or_default(o->n_seq, 1);
+    c->n_batch = tlpi_config_batch(o->n_batch, c->n_ctx, c->n_seq);
+    c->n_rank = w->n_rank;
+    c->n_thread = or_default(o->n_thread, TLPI_MAX(1, cores / n_local));
+    c->n_machine = c->n_thread * n_local;
+    c->remote = w->ops && w->n_rank > 1;
+    c->wire = o->wire;
+    c->compute = o->compute;
+    c->kv_type = or_default(
+        o->kv_type, o->compute == TLP_COMPUTE_F32 ? TLP_KV_F32 : TLP_KV_F16);
+    c->isa = o->isa;
+    c->pin = o->pin;
+    c->timeout_ms = tlpi_config_timeout(o);
+}

@@ -1,0 +1,55 @@
+/*
+ * config.h - where a session's ranks are, and what its options come to.
+ */
+#ifndef TLPI_CONFIG_H
+#define TLPI_CONFIG_H
+
+#include "comm/transport.h"
+#include "model/model.h"
+#include "session/rank.h"
+
+/* ==== ranks (world.c) ==================================================== */
+
+/* The processes that the options speak of. */
+typedef struct tlpi_world {
+    const tlpi_transport_ops *ops; /* NULL: all ranks in this process */
+    tlpi_transport *transport;     /* borrowed; lives as long as the process */
+    int rank, n_rank;
+    int n_local; /* ranks on this host */
+} tlpi_world;
+
+/* Meet the other processes, if there are any.  n_rank of the options is
+ * checked by tlpi_world_check. */
+tlp_status tlpi_world_find(tlpi_world *out, const tlp_session_options *o);
+
+/* TLP_EINVAL when the options ask for another number of ranks. */
+tlp_status tlpi_world_check(const tlpi_world *w, const tlp_session_options *o);
+
+/* ==== options (config.c) ================================================= */
+
+enum {
+    TLPI_MAX_CTX = 1 << 20,
+    TLPI_MAX_SEQ = 1 << 12,
+    TLPI_MAX_BATCH = 1 << 14
+};
+
+/* Ranges, and what is not built. */
+tlp_status tlpi_config_check(const tlp_session_options *o);
+
+/* Defaults; the options are checked. */
+void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
+                      const tlp_model *model, const tlpi_world *w);
+
+int tlpi_config_timeout(const tlp_session_options *o);
+/* The option, 0 for its default, cut to what a session holds. */
+int tlpi_config_batch(int n_batch, int n_ctx, int n_seq);
+
+/* Values 0, 1, ... of an option by name. */
+typedef struct tlpi_names {
+    const char *const *name;
+    int n;
+} tlpi_names;
+
+extern const tlpi_names tlpi_compute_names, tlpi_kv_names, tlpi_wire_names;
+
+#endif

@@ -1,0 +1,95 @@
+/*
+ * handshake.h - how the ranks of a session in several processes agree on one.
+ *
+ *   rank 0                                   every other rank
+ *   hello: what the session is, on tag 0          --->    checks it, makes its
+ * communicator reads all verdicts               <---    verdict: a status and a
+ * text decision: the first failure,     --->    goes on, or returns the
+ * decision by rank, or "go on"
+ *
+ * Verdicts and decisions travel on a tag of the session's channel.  They are
+ * texts, so that ranks of any byte order understand why they do not fit.
+ */
+#ifndef TLPI_HANDSHAKE_H
+#define TLPI_HANDSHAKE_H
+
+#include "plan/plan.h"
+#include "session/config.h"
+
+/* ==== hellos (hello.c) =====================================================
+ */
+
+/* What must be the same everywhere.  Bump when messages of ranks, or the order
+ * of their collectives, change. */
+#define TLPI_PROTOCOL 1
+
+typedef struct tlpi_hello {
+    int protocol;
+    char version[32];
+    char byte_order[8];
+    int channel;
+    char fingerprint[72];
+    char types[256]; /* "F32:61,Q4_1:210" */
+    int n_rank, n_ctx, n_seq, n_batch;
+    int compute, kv_type, wire; /* TLP_*; unknown names become -1 */
+    int timeout_ms;             /* rank 0's */
+    const char *plan;           /* JSON; borrowed */
+} tlpi_hello;
+
+/* Rank 0's hello; plan is JSON text. */
+void tlpi_hello_init(tlpi_hello *hello, const tlp_model *model,
+                     const char *plan, const tlpi_session_config *cfg,
+                     int channel);
+
+void tlpi_hello_write(const tlpi_hello *hello, tlpi_text *out);
+
+/*
+ * Read a hello from n bytes of a peer, which have room for a NUL behind them;
+ * the hello borrows them.  One of another protocol is read up to its channel.
+ * TLP_ECOMM when it is none.
+ */
+tlp_status tlpi_hello_read(tlpi_hello *hello, char *text, size_t n);
+
+/*
+ * Does a rank with these options fit rank 0's hello?  TLP_EMISMATCH names the
+ * first field that does not, and both values.  Options that are 0 fit.
+ */
+tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
+                            const tlp_session_options *o);
+
+/* The plan of the hello; `own` (or NULL) must be the same one. */
+tlp_status tlpi_hello_plan(const tlpi_hello *hello, tlp_model *model,
+                           const tlp_plan *own, tlp_plan **out);
+
+/* Options of this rank with what the hello says; to be checked for ranges. */
+void tlpi_hello_adopt(const tlpi_hello *hello, tlp_session_options *o);
+
+/* ==== the exchange (handshake.c) ========================================= */
+
+/* Rank 0: agree with all other ranks on a session; *out is its communicator. */
+tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_world *w,
+                               const tlp_plan *plan,
+                               const tlpi_session_config *cfg);
+
+/* Bytes of the longest hello. */
+#define TLPI_HELLO_BYTES TLPI_EAGER_BYTES
+
+/*
+ * Another rank: wait for a hello of at most TLPI_HELLO_BYTES.  TLP_ECANCELED
+ * when rank 0 has left.
+ */
+tlp_status tlpi_handshake_await(const tlpi_world *w, char *text, size_t *n);
+
+/*
+ * Send this rank's verdict, st and tlp_last_error(), and wait for the decision,
+ * which becomes the status and text.
+ */
+tlp_status tlpi_handshake_answer(const tlpi_world *w, const tlpi_hello *hello,
+                                 tlp_status verdict, int timeout_ms);
+
+/* A communicator of all processes, on the hello's channel. */
+tlp_status tlpi_handshake_comm(tlpi_comm **out, const tlpi_world *w,
+                               const tlp_plan *plan,
+                               const tlpi_session_config *cfg, int channel);
+
+#endif

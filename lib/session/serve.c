@@ -1,0 +1,116 @@
+/*
+ * serve.c - a rank other than 0 in a process of its own: one session from the
+ * hello to its end.
+ */
+#include "session/handshake.h"
+#include "session/session.h"
+
+/* What a served session is made of; fields are freed in reverse order. */
+typedef struct served {
+    const tlpi_env *env;
+    tlpi_world world;
+    tlp_session_options o; /* this rank's, then with rank 0's values */
+    tlpi_session_config cfg;
+    char *message; /* [TLPI_HELLO_BYTES + 1] */
+    tlpi_hello hello;
+    tlp_plan *plan;
+    tlpi_shards *shards;
+    tlpi_comm *comm; /* until the rank takes it over */
+    tlpi_rank *rank;
+} served;
+
+static tlp_status find_place(served *v, const tlp_model *model,
+                             const tlp_plan *plan)
+{
+    tlp_status st = TLP_OK;
+
+    if (plan && plan->model != model)
+        return tlpi_fail(TLP_EMISMATCH, "the plan was made for another model");
+    if (model->vocab_only)
+        return tlpi_fail(TLP_EINVAL, "%s was opened with vocab_only",
+                         model->path);
+    TLP_TRY(tlpi_config_check(&v->o));
+    if (v->o.comm == TLP_COMM_THREADS)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option comm: serving needs processes, not "
+                         "threads");
+    TLP_TRY(tlpi_world_find(&v->world, &v->o));
+    if (v->world.rank == 0)
+        return tlpi_fail(TLP_ESTATE,
+                         "this is rank 0 of %d, which drives the session",
+                         v->world.n_rank);
+done:
+    return st;
+}
+
+/* All that can fail before this rank gives its verdict. */
+static tlp_status prepare(served *v, tlp_model *model, const tlp_plan *plan)
+{
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_hello_check(&v->hello, model, &v->o));
+    TLP_TRY(tlpi_hello_plan(&v->hello, model, plan, &v->plan));
+    tlpi_hello_adopt(&v->hello, &v->o);
+    tlpi_config_init(&v->cfg, &v->o, model, &v->world);
+    TLP_TRY(tlpi_shards_create(&v->shards, v->plan, v->cfg.n_rank));
+    TLP_TRY(tlpi_handshake_comm(&v->comm, &v->world, v->plan, &v->cfg,
+                                v->hello.channel));
+done:
+    if (st != TLP_OK)
+        st = tlpi_fail_prefix(st, "rank %d: ", v->world.rank);
+    return st;
+}
+
+static tlp_status work(served *v)
+{
+    tlpi_rank_setup setup = {
+        .plan = v->plan,
+        .shards = v->shards,
+        .cfg = &v->cfg,
+        .comm = v->comm,
+        .progress = v->o.progress,
+        .progress_data = v->o.progress_data,
+    };
+    tlp_status st = TLP_OK;
+
+    v->comm = NULL;
+    TLP_TRY(tlpi_rank_create(&v->rank, &setup, NULL));
+    st = tlpi_serve(v->rank);
+    if (st != TLP_OK)
+        tlpi_rank_give_up(&v->cfg, v->rank->comm, st);
+done:
+    return st;
+}
+
+tlp_status tlp_session_serve(tlp_model *model, tlp_plan *plan,
+                             const tlp_session_options *opts)
+{
+    served v = { 0 };
+    size_t n = 0;
+    tlp_status st = TLP_OK;
+
+    if (!model)
+        return tlpi_fail(TLP_EINVAL, "model is required");
+    v.env = &model->env;
+    TLP_TRY(tlpi_options_read(&v.o, sizeof(v.o), opts, "tlp_session_options"));
+    TLP_TRY(find_place(&v, model, plan));
+    tlpi_model_fingerprint(model); /* takes a moment: not while rank 0 waits */
+    v.message = tlpi_alloc(v.env, TLPI_HELLO_BYTES + 1);
+    if (!v.message)
+        TLP_TRY(tlpi_fail_nomem());
+    TLP_TRY(tlpi_handshake_await(&v.world, v.message, &n));
+    TLP_TRY(tlpi_hello_read(&v.hello, v.message, n));
+    tlp_status verdict = prepare(&v, model, plan);
+    TLP_TRY(tlpi_handshake_answer(&v.world, &v.hello, verdict,
+                                  tlpi_config_timeout(&v.o)));
+    if (verdict != TLP_OK)
+        TLP_TRY(tlpi_fail(TLP_ECOMM, "rank 0 goes on without this rank"));
+    TLP_TRY(work(&v));
+done:
+    tlpi_rank_free(v.rank);
+    tlpi_comm_free(v.comm);
+    tlpi_shards_free(v.shards);
+    tlp_plan_free(v.plan);
+    tlpi_free(v.env, v.message);
+    return st;
+}
