@@ -142,6 +142,7 @@ TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
 HOSTS    := $(addprefix $(BUILD)/test/hosts/,delay probe hosts.sh rsh.sh)
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
+BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c))
 RANK_PROGRAMS := $(if $(has_mpi),$(RANK_SRC:%.c=$(BUILD)/%))
 C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu')
 
@@ -242,7 +243,12 @@ $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
 	    -Wl,--as-needed $(MPI_LIBS) $(LDLIBS)
 
+# Plug-ins that must be refused.
+$(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
+	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
+
 # These run the programs beside them.
+$(BUILD)/test/test_plugin: | $(BAD_PLUGINS)
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL)
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)

@@ -11,8 +11,9 @@
  * long as the process.  Functions may be called from any thread.
  *
  * Messages between two ranks with the same tag arrive in the order in which
- * they were sent.  Those of up to TLPI_EAGER_BYTES travel at once, whether or
- * not the receiver has asked for them.
+ * they were sent.  Those of up to TLPI_EAGER_BYTES travel at once between hosts,
+ * whether or not the receiver has asked for them; on one host the send of a few
+ * KB may be done only when it has.
  */
 #ifndef TLPI_TRANSPORT_H
 #define TLPI_TRANSPORT_H
@@ -76,9 +77,9 @@ typedef struct tlpi_transport_ops {
      * have been given out; from 1 on, below TLPI_TAG_END / 4. */
     int (*new_channel)(tlpi_transport *t);
 
-    /* The lowest rank that is known to have ended or left, with a text, or -1.
-     * Cheap: may be called in every turn of a waiting loop.  Told a moment
-     * later, so that what the rank sent last comes first. */
+    /* The lowest rank that is known to have ended or left, with a text about
+     * it, or -1.  Cheap: may be called in every turn of a waiting loop.  What
+     * the rank sent last may still be on its way. */
     int (*gone)(tlpi_transport *t, char *err, size_t cap);
 
     /* Tell all peers that this rank is at work, though silent; and when one of

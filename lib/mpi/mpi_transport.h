@@ -78,9 +78,8 @@ typedef struct tlpi_watch {
     int listener[2]; /* IPv4, IPv6; -1: none */
     int fd[TLPI_WATCH_MAX];
     tlpi_peer_state state[TLPI_WATCH_MAX];
-    double since[TLPI_WATCH_MAX]; /* when the state became worse than alive */
-    const tlpi_card *cards;       /* of all ranks, the endpoint's */
-    double looked, told, heard;   /* when, last */
+    const tlpi_card *cards;     /* of all ranks, the endpoint's */
+    double looked, told, heard; /* when, last */
 } tlpi_watch;
 
 /* Listen, and write the ports to the card.  Where the system refuses, peers

@@ -18,17 +18,8 @@
 /* Looking costs a system call, and waiting loops ask all the time. */
 #define LOOK_SECONDS 0.0005
 #define TELL_SECONDS 0.05
-/* The end of a peer is told so much later: what it sent last arrives first. */
-#define GRACE_SECONDS 0.02
 
 enum { BYTE_BUSY = 'b', BYTE_LEAVING = 'l' };
-
-static void mark(tlpi_watch *w, int r, tlpi_peer_state state)
-{
-    if (w->state[r] == TLPI_PEER_ALIVE)
-        w->since[r] = tlpi_mpi_now();
-    w->state[r] = state;
-}
 
 /* The connection to r is over. */
 static void lose(tlpi_watch *w, int r, int error)
@@ -36,9 +27,8 @@ static void lose(tlpi_watch *w, int r, int error)
     close(w->fd[r]);
     w->fd[r] = -1;
     if (w->state[r] == TLPI_PEER_ALIVE)
-        mark(w, r,
-             error == 0 || error == ECONNRESET ? TLPI_PEER_ENDED
-                                               : TLPI_PEER_LOST);
+        w->state[r] = error == 0 || error == ECONNRESET ? TLPI_PEER_ENDED
+                                                        : TLPI_PEER_LOST;
 }
 
 static void read_peer(tlpi_watch *w, int r)
@@ -51,7 +41,7 @@ static void read_peer(tlpi_watch *w, int r)
     } else if (n > 0) {
         w->heard = tlpi_mpi_now();
         if (memchr(bytes, BYTE_LEAVING, (size_t)n))
-            mark(w, r, TLPI_PEER_LEAVING);
+            w->state[r] = TLPI_PEER_LEAVING;
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
         lose(w, r, errno);
     }
@@ -81,29 +71,26 @@ static void look(tlpi_watch *w)
             read_peer(w, rank[i]);
 }
 
-static void describe(const tlpi_watch *w, int r, char *err, size_t cap)
+static const char *fate(tlpi_peer_state state)
 {
-    const char *what = w->state[r] == TLPI_PEER_LOST    ? "cannot be reached"
-                       : w->state[r] == TLPI_PEER_ENDED ? "has ended"
-                                                        : "has left";
-
-    tlpi_mpi_fail(err, cap, TLP_ECOMM, "rank %d (%s) %s", r, w->cards[r].host,
-                  what);
+    return state == TLPI_PEER_LOST    ? "cannot be reached"
+           : state == TLPI_PEER_ENDED ? "has ended"
+                                      : "has left";
 }
 
 int tlpi_watch_gone(tlpi_watch *w, char *err, size_t cap)
 {
-    int gone = -1;
+    int gone = 0;
 
     pthread_mutex_lock(&w->lock);
     look(w);
-    for (int r = 0; r < w->size && gone < 0; r++) {
-        if (w->state[r] > TLPI_PEER_ALIVE &&
-            w->looked - w->since[r] >= GRACE_SECONDS) {
-            gone = r;
-            describe(w, r, err, cap);
-        }
-    }
+    while (gone < w->size && w->state[gone] <= TLPI_PEER_ALIVE)
+        gone++;
+    if (gone < w->size)
+        tlpi_mpi_fail(err, cap, TLP_ECOMM, "the process on %s %s",
+                      w->cards[gone].host, fate(w->state[gone]));
+    else
+        gone = -1;
     pthread_mutex_unlock(&w->lock);
     return gone;
 }
