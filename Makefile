@@ -305,6 +305,9 @@ $(BUILD)/test/fuzz/%: $(BUILD)/test/fuzz/%.o $(BUILD)/test/support.a $(STATIC)
 bench: all ## tokens/s of serial and layer-parallel plans
 	@BUILD=$(BUILD) scripts/bench.sh
 
+bench-hosts: all $(HOSTS) ## plans on two hosts, over links of known delay
+	@BUILD=$(BUILD) scripts/bench-hosts.sh
+
 demo: ## set up, build, and compare two plans on two ranks
 	@scripts/setup.sh build
 	@$(MAKE) --no-print-directory all
@@ -408,9 +411,9 @@ help: ## this text
 FORCE:
 .PHONY: all shared static tool plugin examples cuda check check-programs \
     check-asan check-tsan check-abi check-layers check-install fuzz \
-    run-fuzzers bench demo docs format format-check dist install install-shared install-static \
-    install-headers install-pc install-plugin install-tool install-man \
-    uninstall clean help FORCE
+    run-fuzzers bench bench-hosts demo docs format format-check dist install \
+    install-shared install-static install-headers install-pc install-plugin \
+    install-tool install-man uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

@@ -17,20 +17,31 @@
 #   HOSTS_NET HOSTS_DEV        network and device (the same in both hosts) of
 #                              the link to test: the delayed one, else veth
 # and may call
+#   hosts.sh on HOST COMMAND...  run it there; HOST is a name of a namespace
 #   hosts.sh mpirun ARGUMENT...  mpirun on host A, ranks on A and B in turn;
 #                                MPI uses the link to test, mpirun itself veth
-#   hosts.sh cut, hosts.sh mend  take the link to test down in host B, and up
+#   hosts.sh cut [all]           take the link to test, or both, down in host B
+#   hosts.sh mend                take both up again
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 
 # ==== inside =================================================================
 
+# A host of its own has a name of its own, too.
+hosts_on() {
+    local host=$1
+    shift
+    # shellcheck disable=SC2016 # not these variables, the inner shell's
+    exec ip netns exec "$host" unshare --uts sh -c \
+        'echo "$1" >/proc/sys/kernel/hostname; shift; exec "$@"' - "$host" "$@"
+}
+
 hosts_mpirun() {
     # Bound ranks would all sit on the first core: each host thinks that it has
     # the machine for itself.
-    exec env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
-        ip netns exec "$HOSTS_A" mpirun --mca plm_rsh_agent "$here/rsh.sh" \
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    hosts_on "$HOSTS_A" mpirun --mca plm_rsh_agent "$here/rsh.sh" \
         --host "$HOSTS_VETH_A:64,$HOSTS_VETH_B:64" --map-by node \
         --bind-to none --mca btl tcp,self \
         --mca btl_tcp_if_include "$HOSTS_NET" \
@@ -180,7 +191,17 @@ mpirun)
     shift
     hosts_mpirun "$@"
     ;;
-cut) ip -n "$HOSTS_B" link set "$HOSTS_DEV" down ;;
-mend) ip -n "$HOSTS_B" link set "$HOSTS_DEV" up ;;
+on)
+    shift
+    hosts_on "$@"
+    ;;
+cut)
+    ip -n "$HOSTS_B" link set "$HOSTS_DEV" down
+    [ "${2-}" != all ] || ip -n "$HOSTS_B" link set veth0 down
+    ;;
+mend)
+    ip -n "$HOSTS_B" link set veth0 up
+    ip -n "$HOSTS_B" link set "$HOSTS_DEV" up
+    ;;
 *) usage ;;
 esac

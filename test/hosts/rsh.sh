@@ -13,4 +13,4 @@ case $address in
     exit 1
     ;;
 esac
-exec ip netns exec "$host" sh -c "$*"
+exec "${0%/*}/hosts.sh" on "$host" sh -c "$*"
