@@ -77,7 +77,6 @@ typedef struct tlpi_peer_family {
     tlpi_xfer **alarms; /* [size] this rank's */
 
     double next_look; /* at who aborted and who is alive */
-    double gone_at;   /* when somebody was first seen to be gone; 0: never */
 
     pthread_mutex_t lock;
     _Atomic bool failed;         /* text stands still from then on */

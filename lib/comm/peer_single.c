@@ -5,9 +5,6 @@
 
 #include "comm/peer.h"
 
-/* A peer that left may have answered just before. */
-#define GONE_GRACE 20e-3
-
 typedef struct single {
     const tlpi_transport_ops *ops;
     tlpi_transport *t;
@@ -46,7 +43,7 @@ static tlp_status silent(int rank)
 
 static tlp_status await(single *s, int rank)
 {
-    double start = tlpi_now(), gone_at = 0;
+    double start = tlpi_now();
 
     for (;;) {
         int done =
@@ -56,11 +53,8 @@ static tlp_status await(single *s, int rank)
         if (done < 0)
             return tlpi_fail((tlp_status)done, "%s", s->err);
         double now = tlpi_now();
-        int gone = s->ops->gone(s->t, s->err, sizeof s->err);
-        if (gone >= 0 && gone_at == 0)
-            gone_at = now;
-        if (gone >= 0 && now - gone_at > GONE_GRACE)
-            return tlpi_fail(TLP_ECOMM, "rank %d: %s", gone, s->err);
+        if (s->ops->gone(s->t, s->err, sizeof s->err) >= 0)
+            return tlpi_fail(TLP_ECOMM, "%s", s->err);
         if (s->deadline != 0 && now > s->deadline)
             return silent(rank);
         tlpi_peer_relax(now - start, false, true);

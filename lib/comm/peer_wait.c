@@ -13,10 +13,6 @@
 
 #define LOOK_EVERY 100e-6 /* seconds */
 
-/* A peer that left may have said why, or sent what is waited for, just before;
- * for so long its last messages are still looked for. */
-#define GONE_GRACE 20e-3
-
 /* This process itself was stopped if its clock jumps by so much. */
 #define STOPPED 0.1
 
@@ -135,12 +131,8 @@ static tlp_status look(tlpi_peer_family *f, double now)
     if (*f->alarm)
         TLP_TRY(look_for_alarm(f));
     int gone = f->ops->gone(f->t, err, sizeof err);
-    if (gone < 0)
-        return TLP_OK;
-    if (f->gone_at == 0)
-        f->gone_at = now;
-    if (now - f->gone_at > GONE_GRACE)
-        st = tlpi_peer_fail(f, tlpi_fail(TLP_ECOMM, "rank %d: %s", gone, err));
+    if (gone >= 0)
+        st = tlpi_peer_fail(f, tlpi_fail(TLP_ECOMM, "%s", err));
 done:
     return st;
 }

@@ -93,7 +93,8 @@ static void quantize(int8_t *q, const float *x, float inverse)
  * would not be finite, the values are as good as zero. */
 static void encode_q8(char *dst, const float *x)
 {
-    static const float tiny = 0x1p-119f; /* 127 * the least normal float */
+    static const float tiny = 0x1p-119f;   /* 127 * the least normal float */
+    static const float huge = 0x1.02p121f; /* 127 of it are still finite */
     static const uint32_t nan = 0x7fc00000;
     int8_t q[BLOCK] = { 0 };
     int32_t bits = max_bits(x);
@@ -103,7 +104,7 @@ static void encode_q8(char *dst, const float *x)
     if (bits >= INF_BITS) {
         memcpy(&d, &nan, sizeof d);
     } else if (max > tiny) {
-        d = max / 127;
+        d = TLPI_MIN(max / 127, huge);
         quantize(q, x, 127 / max);
     }
     memcpy(dst, &d, sizeof d);
