@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# check-abi.sh LIBRARY - what the shared library exports and imports, and
-# whether its header is C99 and C++11.
+# check-abi.sh LIBRARY [PLUGIN] - what the shared library and the plug-in for MPI
+# export and import, and whether the headers are C99 and C++11.
 set -euo pipefail
 
 here=$(dirname "$0")
 library=$1
+plugin=${2-}
 bad=0
 
 fail() {
@@ -13,38 +14,64 @@ fail() {
 }
 
 # Version nodes ("TLP_0") are listed as absolute symbols.
-exported=$(nm -D --defined-only "$library" | awk '$2 != "A" { print $3 }' |
-    sed 's/@.*//' | LC_ALL=C sort)
-if ! diff <(LC_ALL=C sort "$here/abi/symbols.txt") <(echo "$exported"); then
+exported() {
+    nm -D --defined-only "$1" | awk '$2 != "A" { print $3 }' | sed 's/@.*//' |
+        LC_ALL=C sort
+}
+if ! diff <(LC_ALL=C sort "$here/abi/symbols.txt") <(exported "$library"); then
     fail "exported names differ from test/abi/symbols.txt"
 fi
 
 # A library must not end, nor print for, the program that it lives in.
-forbidden='abort|exit|_exit|_Exit|quick_exit|atexit|signal|sigaction|setenv'
+forbidden='abort|exit|_exit|_Exit|quick_exit|signal|sigaction|setenv|MPI_Abort'
 forbidden+='|printf|vprintf|puts|putchar|perror|fprintf|vfprintf|fputs'
 forbidden+='|__(printf|fprintf|vfprintf)_chk|stdout|stderr|__assert_fail'
-if nm -D --undefined-only "$library" | awk '{ print $NF }' | sed 's/@.*//' |
-    grep -xE "$forbidden"; then
+imports_forbidden() {
+    nm -D --undefined-only "$1" | awk '{ print $NF }' | sed 's/@.*//' |
+        grep -xE "$forbidden|${2-none}"
+}
+if imports_forbidden "$library" atexit; then
     fail "imports what a library must not use"
 fi
 
-soname=$(readelf -d "$library" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
 abi=$(sed -n 's/^#define TLP_ABI_VERSION \([0-9]*\).*/\1/p' include/tlp.h)
-[ "$soname" = "libtlp.so.$abi" ] ||
-    fail "soname $soname, libtlp.so.$abi expected"
-if readelf -d "$library" | grep -E 'RPATH|RUNPATH'; then
-    fail "has a run path"
+check_soname() {
+    local soname
+    soname=$(readelf -d "$1" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
+    [ "$soname" = "$2" ] || fail "soname $soname, $2 expected"
+    if readelf -d "$1" | grep -E 'RPATH|RUNPATH'; then
+        fail "$1 has a run path"
+    fi
+}
+check_soname "$library" "libtlp.so.$abi"
+if readelf -d "$library" | grep -i 'NEEDED.*mpi'; then
+    fail "the library itself needs MPI"
 fi
 
+if [ -n "$plugin" ]; then
+    [ "$(exported "$plugin")" = tlpi_transport_v1 ] ||
+        fail "the plug-in exports $(exported "$plugin")"
+    if imports_forbidden "$plugin"; then
+        fail "the plug-in imports what a library must not use"
+    fi
+    check_soname "$plugin" "libtlp_mpi.so.$abi"
+fi
+
+# try_header HEADER NAME COMPILER...
 try_header() {
-    local name=$1
-    shift
-    echo '#include "tlp.h"' | "$@" -Iinclude -Wall -Wextra -Wpedantic -Werror \
-        -pedantic-errors -fsyntax-only - || fail "tlp.h is not $name"
+    local header=$1 name=$2
+    shift 2
+    echo "#include \"$header\"" | "$@" -Iinclude -Wall -Wextra -Wpedantic \
+        -Werror -pedantic-errors -fsyntax-only - || fail "$header is not $name"
 }
-try_header C99 "${CC:-cc}" -std=c99 -x c
-try_header C11 "${CC:-cc}" -std=c11 -x c
-try_header C++11 "${CXX:-c++}" -std=c++11 -x c++
+try_header tlp.h C99 "${CC:-cc}" -std=c99 -x c
+try_header tlp.h C11 "${CC:-cc}" -std=c11 -x c
+try_header tlp.h C++11 "${CXX:-c++}" -std=c++11 -x c++
+if [ -n "$plugin" ]; then
+    read -ra flags <<<"$MPI_CFLAGS"
+    try_header tlp_mpi.h C99 "${CC:-cc}" -std=c99 "${flags[@]}" -x c
+    try_header tlp_mpi.h C++11 "${CXX:-c++}" -std=c++11 "${flags[@]}" -x c++
+fi
 
 [ $bad -eq 0 ] && echo "abi: $(wc -l <"$here/abi/symbols.txt") names, clean"
 exit $bad

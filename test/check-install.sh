@@ -42,7 +42,7 @@ mapfile -t deps < <(pkg-config --print-requires-private tlp)
 read -ra deps < <(pkg-config --libs "${deps[@]}")
 ${CC:-cc} -std=c99 -o "$root/generate_static" examples/01_generate.c \
     -I"$root$prefix/include" "$root$prefix/lib/libtlp.a" "${deps[@]}" \
-    -lm -pthread
+    -lm -ldl -pthread
 
 installed=$("$root$prefix/bin/tlp" --version | head -n 1)
 if [ "$installed" != "tlp $version" ]; then
@@ -52,6 +52,36 @@ fi
 for page in man1/tlp.1 man3/libtlp.3; do
     [ -s "$root$prefix/share/man/$page" ]
 done
+
+# A program that was built against what is installed finds the plug-in there.
+if [ -e "$root$prefix/lib/libtlp_mpi.so" ] && command -v mpirun >/dev/null; then
+    cat >"$root/ranks.c" <<'END'
+#include <stdio.h>
+#include <tlp.h>
+
+int main(void)
+{
+    tlp_session_options opts = TLP_SESSION_OPTIONS_INIT;
+    int32_t rank, n_rank;
+
+    opts.comm = TLP_COMM_MPI;
+    if (tlp_comm_rank(&rank, &n_rank, &opts) != TLP_OK) {
+        fprintf(stderr, "%s\n", tlp_last_error());
+        return 1;
+    }
+    printf("rank %d of %d\n", (int)rank, (int)n_rank);
+    return 0;
+}
+END
+    ${CC:-cc} -std=c99 -o "$root/ranks" "$root/ranks.c" "${flags[@]}"
+    ranks=$(OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
+        timeout 60 mpirun --oversubscribe --bind-to none -np 2 "$root/ranks" |
+        sort)
+    if [ "$ranks" != $'rank 0 of 2\nrank 1 of 2' ]; then
+        echo "check-install: under mpirun: $ranks"
+        exit 1
+    fi
+fi
 
 make uninstall DESTDIR="$root" PREFIX=$prefix
 left=$(find "$root$prefix" ! -type d)

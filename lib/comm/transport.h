@@ -11,9 +11,9 @@
  * long as the process.  Functions may be called from any thread.
  *
  * Messages between two ranks with the same tag arrive in the order in which
- * they were sent.  Those of up to TLPI_EAGER_BYTES travel at once between hosts,
- * whether or not the receiver has asked for them; on one host the send of a few
- * KB may be done only when it has.
+ * they were sent.  Those of up to TLPI_EAGER_BYTES travel at once between
+ * hosts, whether or not the receiver has asked for them; on one host the send
+ * of a few KB may be done only when it has.
  */
 #ifndef TLPI_TRANSPORT_H
 #define TLPI_TRANSPORT_H
