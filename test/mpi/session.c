@@ -20,8 +20,11 @@
 
 #define N_TOKEN 24
 
-static int rank, n_rank; /* this process's */
-static const char *path; /* of the model */
+/* What serving needs before it reads a hello. */
+#define HELLO_ROOM 65536
+
+static int32_t rank, n_rank; /* this process's */
+static const char *path;     /* of the model */
 
 /* ==== complaints ========================================================= */
 
@@ -56,8 +59,9 @@ static void complain(int line, const char *format, ...)
         CHECK(check_st == (want), "%s: %s expected, %s found: %s", #expr,      \
               tlp_status_name(want), tlp_status_name(check_st),                \
               check_st ? tlp_last_error() : "");                               \
-        CHECK(strstr(tlp_last_error(), text), "%s: \"%s\" expected, found: %s",\
-              #expr, text, tlp_last_error());                                  \
+        CHECK(strstr(tlp_last_error(), text),                                  \
+              "%s: \"%s\" expected, found: %s", #expr, text,                   \
+              tlp_last_error());                                               \
     } while (0)
 
 /* ==== models, plans, sessions ============================================ */
@@ -167,8 +171,8 @@ static void expect_same(const answers *a, const answers *b, const char *what)
 {
     CHECK(memcmp(a->row, b->row, 2 * a->n_vocab * sizeof *a->row) == 0,
           "%s: logits differ by %g", what, distance(a, b));
-    CHECK(memcmp(a->score, b->score, sizeof a->score) == 0,
-          "%s: scores differ", what);
+    CHECK(memcmp(a->score, b->score, sizeof a->score) == 0, "%s: scores differ",
+          what);
     CHECK(memcmp(a->greedy, b->greedy, sizeof a->greedy) == 0,
           "%s: greedy tokens differ", what);
     CHECK(memcmp(a->drawn, b->drawn, sizeof a->drawn) == 0,
@@ -226,30 +230,442 @@ static void exact(char **plans)
     tlp_model_free(m);
 }
 
-int main(int argc, char **argv)
+/* Rounded activations give nearly the same; rank 0 chooses how. */
+static void wires(char **args)
 {
     static const struct {
-        const char *name;
-        void (*run)(char **args);
-    } scenarios[] = {
-        { "exact", exact },
-    };
+        int32_t wire;
+        double off;
+    } wire[] = { { TLP_WIRE_BF16, 0.03 }, { TLP_WIRE_Q8, 0.03 } };
+    tlp_model *m = open_model(path, NULL);
+    tlp_plan *plan = parse(m, args[0]);
+    tlp_session_options o = options(TLP_COMM_MPI);
+    tlp_session_options threads = options(TLP_COMM_THREADS);
+
+    for (int i = 0; i < 2; i++) {
+        if (rank != 0) {
+            OK(tlp_session_serve(m, NULL, &o));
+            continue;
+        }
+        o.wire = wire[i].wire;
+        answers a = run(plan, m, &o, NULL), b = run(plan, m, &threads, NULL);
+        double scale = 0, off = distance(&a, &b);
+        for (size_t j = 0; j < a.n_vocab; j++)
+            scale = fmax(scale, fabs((double)b.row[j]));
+        CHECK(off > 0 && off < wire[i].off * scale, "wire %d: off by %g of %g",
+              wire[i].wire, off, scale);
+        free(a.row);
+        free(b.row);
+    }
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+/* ==== agreeing =========================================================== */
+
+/* A worker that leaves everything open takes what rank 0 has. */
+static void adopts(char **args)
+{
+    tlp_model *m = open_model(path, NULL);
+    tlp_plan *plan = parse(m, args[0]);
     tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+    tlp_session_stats stats;
+
+    o.comm = TLP_COMM_MPI;
+    if (rank != 0) {
+        OK(tlp_session_serve(m, NULL, &o));
+    } else {
+        o = options(TLP_COMM_MPI);
+        o.n_rank = 0;
+        o.n_seq = 3;
+        o.kv_type = TLP_KV_BF16;
+        answers a = run(plan, m, &o, &stats);
+        CHECK(stats.n_rank == n_rank, "%d ranks", stats.n_rank);
+        o.comm = TLP_COMM_THREADS;
+        o.n_rank = n_rank;
+        answers b = run(plan, m, &o, NULL);
+        expect_same(&a, &b, "adopted options");
+        free(a.row);
+        free(b.row);
+    }
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+/* One option that rank 0 and rank `who` have different. */
+typedef struct difference {
+    size_t at; /* of the option; 0: the plan */
+    int32_t rank0, other;
+    const char *text;
+} difference;
+
+static void differ(tlp_model *m, const difference *d, int who)
+{
+    tlp_session_options o = options(TLP_COMM_MPI);
+    tlp_plan *plan = NULL;
+    tlp_session *s = NULL;
+    char text[256];
+
+    o.compute = TLP_COMPUTE_DEFAULT;
+    o.n_rank = 0;
+    if (d->at && (rank == 0 || rank >= who))
+        memcpy((char *)&o + d->at, rank ? &d->other : &d->rank0,
+               sizeof d->other);
+    if (rank == 0 || (!d->at && rank >= who))
+        plan = parse(m, rank ? "lp:1-2" : "par:1-2");
+    snprintf(text, sizeof text, "rank %d: %s", who, d->text);
+    if (rank == 0)
+        FAILS(TLP_EMISMATCH, text, tlp_session_create(&s, plan, &o));
+    else
+        FAILS(TLP_EMISMATCH, text, tlp_session_serve(m, plan, &o));
+    CHECK(strcmp(tlp_last_error(), text) == 0, "%s", tlp_last_error());
+    CHECK(!s, "a session in spite of it");
+    tlp_plan_free(plan);
+}
+
+/* A session that works, after whatever went wrong. */
+static void goes_on(tlp_model *m)
+{
+    tlp_plan *plan = parse(m, "par:1-2");
+    tlp_session_options o = options(TLP_COMM_MPI);
+    tlp_session_options alone = options(TLP_COMM_THREADS);
+
+    alone.n_rank = 1;
+    answers one = run(plan, m, &alone, NULL);
+    if (rank == 0) {
+        answers all = run(plan, m, &o, NULL);
+        CHECK(distance(&one, &all) < 1e-4, "a later session is wrong");
+        free(all.row);
+    } else {
+        OK(tlp_session_serve(m, NULL, &o));
+    }
+    free(one.row);
+    tlp_plan_free(plan);
+}
+
+static void refuses(char **args)
+{
+#define OPTION(name) offsetof(tlp_session_options, name)
+    static const difference differences[] = {
+        { OPTION(n_rank), 0, 50, "n_rank is 50, rank 0 has %d" },
+        { OPTION(n_ctx), 64, 32, "n_ctx is 32, rank 0 has 64" },
+        { OPTION(n_seq), 1, 2, "n_seq is 2, rank 0 has 1" },
+        { OPTION(n_batch), 16, 8, "n_batch is 8, rank 0 has 16" },
+        { OPTION(compute), 0, 1, "compute is f32, rank 0 has default" },
+        { OPTION(kv_type), 1, 3, "kv_type is bf16, rank 0 has f32" },
+        { OPTION(wire), 2, 1, "wire is bf16, rank 0 has q8" },
+        { 0, 0, 0, "plan is lp:1-2, rank 0 has par:1-2" },
+    };
+    tlp_model *m = open_model(path, NULL), *other = open_model(args[0], NULL);
+    char text[128];
+
+    for (size_t i = 0; i < sizeof differences / sizeof differences[0]; i++)
+        for (int who = 1; who < n_rank; who++) {
+            difference d = differences[i];
+
+            snprintf(text, sizeof text, d.text, n_rank);
+            d.text = text;
+            differ(m, &d, who);
+        }
+    tlp_model_info a = { .struct_size = sizeof a }, b = a;
+    OK(tlp_model_get_info(m, &a));
+    OK(tlp_model_get_info(other, &b));
+    char both[300];
+    snprintf(both, sizeof both, "rank 1: fingerprint is %s, rank 0 has %s",
+             b.fingerprint, a.fingerprint);
+    if (rank == 0) {
+        tlp_session_options o = options(TLP_COMM_MPI);
+        tlp_plan *plan = parse(m, "serial");
+        tlp_session *s = NULL;
+
+        FAILS(TLP_EMISMATCH, both, tlp_session_create(&s, plan, &o));
+        tlp_plan_free(plan);
+    } else {
+        tlp_session_options o = options(TLP_COMM_MPI);
+
+        FAILS(TLP_EMISMATCH, both,
+              tlp_session_serve(rank == 1 ? other : m, NULL, &o));
+    }
+    goes_on(m);
+    tlp_model_free(other);
+    tlp_model_free(m);
+}
+
+/* Calls that no process can accept, and what they say. */
+static void arguments(char **args)
+{
+    tlp_model_options vocab_only = TLP_MODEL_OPTIONS_INIT;
+    tlp_model *m = open_model(path, NULL), *other = open_model(args[0], NULL);
+    tlp_model *words = NULL;
+    tlp_plan *plan = parse(m, "serial");
+    tlp_session_options o = options(TLP_COMM_MPI);
+    tlp_session *s = NULL;
     int32_t r = -1, n = -1;
 
-    if (argc < 3)
-        return 2;
-    path = argv[2];
+    FAILS(TLP_EINVAL, "model", tlp_session_serve(NULL, NULL, &o));
+    FAILS(TLP_EINVAL, "comm", tlp_session_serve(m, NULL, NULL));
+    FAILS(TLP_EMISMATCH, "plan", tlp_session_serve(other, plan, &o));
+    vocab_only.vocab_only = 1;
+    OK(tlp_model_open(&words, path, &vocab_only));
+    FAILS(TLP_EINVAL, "vocab_only", tlp_session_serve(words, NULL, &o));
+    tlp_model_free(words);
+    o.wire = 3;
+    FAILS(TLP_EINVAL, "wire", tlp_session_serve(m, NULL, &o));
+    o.wire = 0;
+    if (rank == 0)
+        FAILS(TLP_ESTATE, "rank 0", tlp_session_serve(m, NULL, &o));
+    else
+        FAILS(TLP_ESTATE, "rank", tlp_session_create(&s, plan, &o));
+    o.n_rank = 9;
+    FAILS(TLP_EINVAL, "9", tlp_comm_rank(&r, &n, &o));
+    CHECK(r == -1 && n == -1, "stored");
+    if (rank == 0)
+        FAILS(TLP_EINVAL, "9", tlp_session_create(&s, plan, &o));
+    o.comm = TLP_COMM_THREADS;
+    OK(tlp_comm_rank(&r, &n, &o));
+    CHECK(r == 0 && n == 9, "%d of %d", r, n);
+    OK(tlp_comm_rank(&r, &n, NULL));
+    CHECK(r == 0 && n == 1, "%d of %d", r, n);
+    o.wire = TLP_WIRE_BF16;
+    FAILS(TLP_EINVAL, "wire", tlp_comm_rank(&r, &n, &o));
+    tlp_plan_free(plan);
+    tlp_model_free(other);
+    goes_on(m);
+    tlp_model_free(m);
+}
+
+/* ==== several sessions =================================================== */
+
+static void in_turn(char **args)
+{
+    tlp_model *m = open_model(path, NULL);
+
+    (void)args;
+    for (int i = 0; i < 5; i++)
+        goes_on(m);
+    tlp_model_free(m);
+}
+
+static void *run_one(void *model)
+{
+    goes_on(model);
+    return NULL;
+}
+
+/* Two threads of each process, each with a session of its own. */
+static void at_once(char **args)
+{
+    tlp_model *m = open_model(path, NULL);
+    pthread_t thread;
+
+    (void)args;
+    CHECK(pthread_create(&thread, NULL, run_one, m) == 0, "no thread");
+    goes_on(m);
+    pthread_join(thread, NULL);
+    tlp_model_free(m);
+}
+
+/* ==== stopping =========================================================== */
+
+static atomic_int stage; /* 1: evaluating, 2: done */
+
+static void *stop_it(void *session)
+{
+    while (atomic_load(&stage) == 0)
+        ;
+    while (atomic_load(&stage) == 1) {
+        nanosleep(&(struct timespec){ .tv_nsec = 300000 }, NULL);
+        tlp_session_abort(session);
+    }
+    return NULL;
+}
+
+/* An abort stops the running call on all ranks; the session goes on. */
+static void aborts(char **args)
+{
+    tlp_model *m = open_model(path, NULL);
+    tlp_plan *plan = parse(m, args[0]);
+    tlp_session_options o = options(TLP_COMM_MPI);
+    int32_t ids[48];
+    tlp_session *s = NULL;
+    pthread_t thread;
+    int canceled = 0;
+
+    o.n_batch = 2;
+    if (rank != 0) {
+        OK(tlp_session_serve(m, NULL, &o));
+        goto done;
+    }
+    fill_ids(ids, 48, 37);
+    OK(tlp_session_create(&s, plan, &o));
+    CHECK(pthread_create(&thread, NULL, stop_it, s) == 0, "no thread");
+    atomic_store(&stage, 1);
+    for (int i = 0; i < 1000 && canceled < 3; i++) {
+        tlp_status st = tlp_session_prefill(s, ids, 48);
+        CHECK(st == TLP_OK || st == TLP_ECANCELED, "%s", tlp_last_error());
+        canceled += st == TLP_ECANCELED;
+        CHECK(tlp_session_pos(s, 0) == (st ? 0 : 48), "half a prefill");
+        OK(tlp_session_clear(s, 0));
+    }
+    atomic_store(&stage, 2);
+    pthread_join(thread, NULL);
+    CHECK(canceled == 3, "canceled %d times", canceled);
+    (void)!tlp_session_decode(s, 1); /* an abort may be left over */
+    OK(tlp_session_clear(s, 0));
+    answers a = ask(s, m);
+    tlp_session_free(s);
+    o.comm = TLP_COMM_THREADS;
+    answers b = run(plan, m, &o, NULL);
+    expect_same(&a, &b, "after aborts");
+    free(a.row);
+    free(b.row);
+done:
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+/* ==== failing ============================================================ */
+
+/* The last rank's memory runs out, at once or while it loads. */
+static void starves(char **args)
+{
+    int last = n_rank - 1;
+    char who[32];
+    int n_late = 0; /* failures after the handshake */
+
+    (void)args;
+    snprintf(who, sizeof who, "rank %d", last);
+    for (size_t room = 0; room <= 400000; room += 100000) {
+        mem memory = { 0 };
+        tlp_allocator hooks = mem_hooks(&memory);
+        tlp_model *m = open_model(path, rank == last ? &hooks : NULL);
+        tlp_plan *plan = parse(m, "par:1-2");
+        tlp_session_options o = options(TLP_COMM_MPI);
+        tlp_session *s = NULL;
+
+        memory.budget = memory.bytes + HELLO_ROOM + room;
+        tlp_status st = rank == 0 ? tlp_session_create(&s, plan, &o)
+                                  : tlp_session_serve(m, NULL, &o);
+        CHECK(st == TLP_ENOMEM || (st == TLP_ECOMM && rank != last),
+              "%zu bytes: %s: %s", room, tlp_status_name(st), tlp_last_error());
+        CHECK(rank == last || strstr(tlp_last_error(), who), "%s",
+              tlp_last_error());
+        CHECK(strstr(tlp_last_error(), "memory"), "%s", tlp_last_error());
+        n_late += st == TLP_ECOMM;
+        memory.budget = 0;
+        goes_on(m);
+        tlp_plan_free(plan);
+        tlp_model_free(m);
+        CHECK(memory.live == 0, "%ld blocks leaked", memory.live);
+    }
+    CHECK(rank == last || n_late > 0, "never while loading");
+}
+
+/* A rank that comes to serve after rank 0 has given up on it. */
+static void comes_late(char **args)
+{
+    tlp_model *m = open_model(path, NULL);
+    tlp_plan *plan = parse(m, "serial");
+    tlp_session_options o = options(TLP_COMM_MPI);
+    tlp_session *s = NULL;
+
+    (void)args;
+    o.timeout_ms = 300;
+    if (rank == 0) {
+        FAILS(TLP_ETIMEDOUT, "rank 1", tlp_session_create(&s, plan, &o));
+        o.timeout_ms = 10000;
+        answers a = run(plan, m, &o, NULL);
+        free(a.row);
+    } else {
+        if (rank == 1)
+            nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
+        FAILS(TLP_ETIMEDOUT, "rank 1", tlp_session_serve(m, NULL, &o));
+        OK(tlp_session_serve(m, NULL, &o));
+    }
+    goes_on(m);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+/* Rank 0 ends; the others wait for a session that never comes. */
+static void left_alone(char **args)
+{
+    tlp_model *m = open_model(path, NULL);
+    tlp_session_options o = options(TLP_COMM_MPI);
+
+    (void)args;
+    goes_on(m);
+    if (rank != 0)
+        FAILS(TLP_ECANCELED, "rank 0 has left", tlp_session_serve(m, NULL, &o));
+    tlp_model_free(m);
+}
+
+/* ==== a communicator of the program's own ================================ */
+
+/* The other way round: the last process is rank 0. */
+static void own_comm(char **args)
+{
+    MPI_Comm mine;
+    int provided = 0, world = 0, size = 0;
+
+    MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
+    MPI_Comm_rank(MPI_COMM_WORLD, &world);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    MPI_Comm_split(MPI_COMM_WORLD, 0, -world, &mine);
+    tlp_session_options o = options(TLP_COMM_MPI);
+    o.n_rank = 0;
+    tlp_mpi_use(&o, &mine);
+    OK(tlp_comm_rank(&rank, &n_rank, &o));
+    CHECK(rank == size - 1 - world && n_rank == size, "%d of %d", rank, n_rank);
+
+    tlp_model *m = open_model(path, NULL);
+    tlp_plan *plan = parse(m, args[0]);
+    if (rank == 0) {
+        tlp_session_options threads = options(TLP_COMM_THREADS);
+        answers a = run(plan, m, &o, NULL), b = run(plan, m, &threads, NULL);
+
+        expect_same(&a, &b, "own communicator");
+        free(a.row);
+        free(b.row);
+    } else {
+        OK(tlp_session_serve(m, NULL, &o));
+    }
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+    MPI_Barrier(mine); /* it is still the program's */
+    MPI_Comm_free(&mine);
+    MPI_Finalize();
+}
+
+/* ==== main =============================================================== */
+
+static const struct {
+    const char *name;
+    void (*run)(char **args);
+    bool starts_mpi;
+} scenarios[] = {
+    { "exact", exact, false },           { "wires", wires, false },
+    { "adopts", adopts, false },         { "refuses", refuses, false },
+    { "arguments", arguments, false },   { "in_turn", in_turn, false },
+    { "at_once", at_once, false },       { "aborts", aborts, false },
+    { "starves", starves, false },       { "comes_late", comes_late, false },
+    { "left_alone", left_alone, false }, { "own_comm", own_comm, true },
+};
+
+int main(int argc, char **argv)
+{
+    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+
     o.comm = TLP_COMM_MPI;
-    if (strcmp(argv[1], "own_comm") != 0)
-        OK(tlp_comm_rank(&r, &n, &o));
-    rank = r;
-    n_rank = n;
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        if (strcmp(argv[1], scenarios[i].name) == 0) {
-            scenarios[i].run(argv + 3);
-            return 0;
-        }
-    fprintf(stderr, "no scenario %s\n", argv[1]);
+    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++) {
+        if (argc < 3 || strcmp(argv[1], scenarios[i].name) != 0)
+            continue;
+        path = argv[2];
+        if (!scenarios[i].starts_mpi)
+            OK(tlp_comm_rank(&rank, &n_rank, &o));
+        scenarios[i].run(argv + 3);
+        return 0;
+    }
+    fprintf(stderr, "usage: %s SCENARIO MODEL [ARGUMENTS]\n", argv[0]);
     return 2;
 }

@@ -1,0 +1,129 @@
+/*
+ * test_mpi_session.c - sessions whose ranks are processes: test/mpi/session.c
+ * is what they run.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "support/mpirun.h"
+#include "support/tiny.h"
+
+TestSuite(mpi_session, .timeout = 200);
+
+static const char *model_of_seed(uint64_t seed)
+{
+    tiny_spec spec = tiny_default(); /* five layers, 6 heads over 3 kv heads */
+
+    spec.seed = seed;
+    return tiny_make(&spec);
+}
+
+/* A scenario in n processes: nothing to complain about, on any. */
+static void play(int n, const char *scenario, const char *const more[])
+{
+    const char *argv[16] = { "test/mpi/session", scenario, model_of_seed(1) };
+
+    for (int i = 0; more && more[i]; i++)
+        argv[3 + i] = more[i];
+    spawned s = mpirun(&(mpirun_options){ .n = n, .limit_s = 60 }, argv);
+    cr_assert_eq(s.status, 0, "%s, %d processes: status %d: %s", scenario, n,
+                 s.status, s.err);
+    spawn_free(&s);
+}
+
+#define MORE(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+Test(mpi_session, two_ranks_give_the_bits_of_two_threads)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "exact",
+         MORE("serial", "lp:1-2,3-4", "par:1-2,3-4", "asym:0-1,2-4",
+              "asym:0-1;lp:3-4", "par:0-1;merge:2-3", "drop:2"));
+}
+
+/* Three ranks share the members of a pair. */
+Test(mpi_session, three_ranks_give_the_bits_of_three_threads)
+{
+    MPIRUN_OR_SKIP();
+    play(3, "exact",
+         MORE("serial", "lp:1-2,3-4", "par:1-2,3-4", "par:0-2", "asym:0-1,2-3",
+              "asym:0-2", "par:0-1;lp:2-3"));
+}
+
+Test(mpi_session, rounded_activations_come_close)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "wires", MORE("par:1-2"));
+    play(3, "wires", MORE("lp:1-2;asym:3-4"));
+}
+
+Test(mpi_session, a_worker_adopts_what_it_leaves_open)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "adopts", MORE("asym:1-2"));
+}
+
+Test(mpi_session, what_does_not_fit_is_refused_on_every_rank)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "refuses", MORE(model_of_seed(2)));
+    play(3, "refuses", MORE(model_of_seed(2)));
+}
+
+Test(mpi_session, arguments)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "arguments", MORE(model_of_seed(2)));
+}
+
+Test(mpi_session, sessions_one_after_another)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "in_turn", NULL);
+}
+
+Test(mpi_session, two_sessions_at_once)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "at_once", NULL);
+}
+
+Test(mpi_session, an_abort_reaches_all_ranks)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "aborts", MORE("par:1-2"));
+}
+
+Test(mpi_session, a_rank_that_cannot_be_built_fails_all)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "starves", NULL);
+    play(3, "starves", NULL);
+}
+
+Test(mpi_session, a_rank_may_come_late)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "comes_late", NULL);
+    play(3, "comes_late", NULL);
+}
+
+Test(mpi_session, workers_end_with_rank_0)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "left_alone", NULL);
+    play(3, "left_alone", NULL);
+}
+
+Test(mpi_session, on_a_communicator_of_the_program)
+{
+    MPIRUN_OR_SKIP();
+    play(3, "own_comm", MORE("par:1-2"));
+}
+
+/* One process that nobody started with mpirun is a session of one rank. */
+Test(mpi_session, alone)
+{
+    MPIRUN_OR_SKIP();
+    play(1, "exact", MORE("serial", "par:1-2"));
+}
