@@ -78,6 +78,7 @@ typedef struct tlpi_watch {
     int listener[2]; /* IPv4, IPv6; -1: none */
     int fd[TLPI_WATCH_MAX];
     tlpi_peer_state state[TLPI_WATCH_MAX];
+    bool mute[TLPI_WATCH_MAX];  /* has left, but waits to hear that we do */
     const tlpi_card *cards;     /* of all ranks, the endpoint's */
     double looked, told, heard; /* when, last */
 } tlpi_watch;

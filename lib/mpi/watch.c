@@ -36,7 +36,9 @@ static void read_peer(tlpi_watch *w, int r)
     uint8_t bytes[64];
     ssize_t n = recv(w->fd[r], bytes, sizeof bytes, MSG_DONTWAIT);
 
-    if (n == 0) {
+    if (n == 0 && w->state[r] == TLPI_PEER_LEAVING) {
+        w->mute[r] = true;
+    } else if (n == 0) {
         lose(w, r, 0);
     } else if (n > 0) {
         w->heard = tlpi_mpi_now();
@@ -59,7 +61,7 @@ static void look(tlpi_watch *w)
         return;
     w->looked = now;
     for (int r = 0; r < w->size; r++) {
-        if (w->fd[r] < 0)
+        if (w->fd[r] < 0 || w->mute[r])
             continue;
         polls[n] = (struct pollfd){ .fd = w->fd[r], .events = POLLIN };
         rank[n++] = r;
