@@ -250,7 +250,7 @@ $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 # These run the programs beside them.
 $(BUILD)/test/test_plugin: | $(BAD_PLUGINS)
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
-$(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL)
+$(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
 $(BUILD)/test/test_hosts: | $(TOOL) $(HOSTS)
 

@@ -13,10 +13,16 @@
 #include <unistd.h>
 
 static const cli_command *current;
+static int current_rank;
 
 void cli_set_command(const cli_command *command)
 {
     current = command;
+}
+
+void cli_set_rank(int rank)
+{
+    current_rank = rank;
 }
 
 /* ==== messages =========================================================== */
@@ -37,8 +43,11 @@ static void print_message(const char *fmt, va_list ap)
     char text[1024];
 
     vsnprintf(text, sizeof text, fmt, ap);
-    fprintf(stderr, "tlp%s%s: ", current ? " " : "",
+    fprintf(stderr, "tlp%s%s", current ? " " : "",
             current ? current->name : "");
+    if (current_rank)
+        fprintf(stderr, " (rank %d)", current_rank);
+    fputs(": ", stderr);
     cli_print_clean(stderr, text);
 }
 
@@ -273,6 +282,11 @@ void cli_catch_interrupt(void)
     sigaction(SIGINT, &action, NULL);
 }
 
+void cli_release_interrupt(void)
+{
+    signal(SIGINT, SIG_DFL);
+}
+
 void cli_on_interrupt(void (*stop)(void *), void *arg)
 {
     stop_fn = NULL;
@@ -308,13 +322,16 @@ int cli_progress_step(double done, void *progress)
         fprintf(stderr, "\r%s [%.*s%*s] %3.0f%%", p->what, filled,
                 "########################################", BAR_WIDTH - filled,
                 "", 100 * done);
+        fflush(stderr);
     }
     return cli_interrupted();
 }
 
 void cli_progress_end(cli_progress *p)
 {
-    if (p->drawn > 0)
+    if (p->drawn > 0) {
         fprintf(stderr, "\r\033[K");
+        fflush(stderr);
+    }
     p->drawn = 0;
 }

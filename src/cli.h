@@ -13,6 +13,10 @@
 /* Exit status of the tool. */
 enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
 
+/* Goes up like a failure, to an exit status of 0: this process was a rank that
+ * another one drove, and is done. */
+#define CLI_SERVED (-2)
+
 /* ==== options ============================================================ */
 
 typedef enum cli_kind {
@@ -54,6 +58,9 @@ typedef struct cli_command {
 /* Printed before every message, and what --help describes. */
 void cli_set_command(const cli_command *command);
 
+/* Printed after the command, unless it is 0. */
+void cli_set_rank(int rank);
+
 #define CLI_GO (-1)
 
 /* Read argv[1..] by a table that ends with CLI_END.  CLI_GO to go on, or an
@@ -82,6 +89,7 @@ double cli_now(void);
 /* On SIGINT call `stop(arg)` from the handler (NULL: nothing to stop).  The
  * first SIGINT asks to stop, the second ends the process. */
 void cli_catch_interrupt(void);
+void cli_release_interrupt(void); /* the first SIGINT ends the process */
 void cli_on_interrupt(void (*stop)(void *), void *arg);
 bool cli_interrupted(void);
 

@@ -123,7 +123,7 @@ int cmd_eval(int argc, char **argv)
     if (!text_path == !id_path)
         return cli_usage("either --text or --tokens is required");
 
-    rc = engine_open_model(&e, false);
+    rc = engine_start(&e, 0);
     if (rc == CLI_OK)
         rc = read_tokens(&e, text_path, id_path, &ids, &n);
     if (max_tokens && (size_t)max_tokens < n)

@@ -253,13 +253,17 @@ int cmd_info(int argc, char **argv)
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(e),
         ENGINE_PLAN_OPTION(e),
-        ENGINE_RANKS_OPTION(e),
+        { CLI_INT, 0, "ranks", &e.n_rank, "N",
+          "ranks to lay the plan out on (1)", 1, 64 },
         { CLI_FLAG, 0, "meta", &o.meta, NULL, "list the metadata", 0, 0 },
         { CLI_FLAG, 0, "tensors", &o.tensors, NULL, "list the tensors", 0, 0 },
         { CLI_FLAG, 0, "json", &o.json, NULL, "print JSON", 0, 0 },
         { .kind = CLI_END },
     };
     tlp_plan_cost cost;
+
+    e.n_rank = 1;
+
     int rc = cli_parse(argc, argv, table);
 
     if (rc != CLI_GO)

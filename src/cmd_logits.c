@@ -91,12 +91,14 @@ int cmd_logits(int argc, char **argv)
     if (!out_path)
         return cli_usage("no output: -o FILE is required");
 
-    rc = id_text ? file_parse_ids(id_text, &ids, &n)
-                 : file_read_ids(id_file, &ids, &n);
+    rc = engine_start(&e, 0);
+    if (rc == CLI_OK)
+        rc = id_text ? file_parse_ids(id_text, &ids, &n)
+                     : file_read_ids(id_file, &ids, &n);
     if (rc == CLI_OK && n == 0)
         rc = cli_fail("no tokens");
     if (rc == CLI_OK)
-        rc = engine_open(&e, (int64_t)n);
+        rc = engine_open_session(&e, (int64_t)n);
     if (rc == CLI_OK)
         rc = out_open(&out, out_path);
     if (rc == CLI_OK)

@@ -265,8 +265,10 @@ static int run_interactive(run *r)
     if (tty && rc == CLI_OK)
         fprintf(stderr, "An empty line or Ctrl-D ends the conversation.\n");
     while (rc == CLI_OK) {
-        if (tty)
+        if (tty) {
             fprintf(stderr, "> ");
+            fflush(stderr);
+        }
 
         ssize_t n = getline(&line, &cap, stdin);
 
@@ -322,7 +324,9 @@ static int run_all(run *r)
     int rc = check_options(r);
 
     if (rc == CLI_OK)
-        rc = engine_open(&r->e, r->n_ctx);
+        rc = engine_start(&r->e, r->n_ctx);
+    if (rc == CLI_OK)
+        rc = engine_open_session(&r->e, r->n_ctx);
     if (rc == CLI_OK)
         rc = open_sampler(r);
     if (rc == CLI_OK)

@@ -3,6 +3,7 @@
  */
 #include "engine.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,13 +25,19 @@ void engine_watch(tlp_session *session)
     cli_on_interrupt(session ? abort_session : NULL, session);
 }
 
+static int check_model_path(const engine *e)
+{
+    return e->model_path ? CLI_OK : cli_usage("no model: -m FILE is required");
+}
+
 int engine_open_model(engine *e, bool vocab_only)
 {
     cli_progress bar;
     tlp_model_options opts = TLP_MODEL_OPTIONS_INIT;
+    int rc = check_model_path(e);
 
-    if (!e->model_path)
-        return cli_usage("no model: -m FILE is required");
+    if (rc != CLI_OK)
+        return rc;
     opts.no_mmap = e->no_mmap;
     opts.vocab_only = vocab_only;
     opts.progress = cli_progress_step;
@@ -71,22 +78,111 @@ int engine_parse_plan(engine *e, const char *text, tlp_plan **plan)
     return st != TLP_OK ? engine_fail(st) : CLI_OK;
 }
 
-int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
-                          tlp_session **session)
+/* ==== ranks ============================================================== */
+
+static tlp_session_options session_options(const engine *e, int n_ctx)
 {
-    cli_progress bar;
     tlp_session_options opts = TLP_SESSION_OPTIONS_INIT;
 
-    if (n_ctx > INT32_MAX)
-        return cli_fail("%lld tokens are more than a context can hold",
-                        (long long)n_ctx);
-    opts.n_ctx = (int32_t)n_ctx;
+    opts.n_ctx = n_ctx;
     opts.n_rank = e->n_rank;
     opts.n_thread = e->n_thread;
+    opts.comm = e->comm;
     opts.compute = e->compute;
     opts.kv_type = e->kv;
     opts.isa = e->isa;
     opts.pin = e->pin;
+    opts.timeout_ms = (int32_t)lround(1000.0 * (double)e->timeout);
+    opts.wire = e->wire;
+    return opts;
+}
+
+/* A number from the environment; 0 if there is none. */
+static long env_number(const char *name)
+{
+    const char *text = getenv(name);
+
+    return text ? strtol(text, NULL, 10) : 0;
+}
+
+/* Was this process started as one of several: by Open MPI's mpirun, by MPICH's
+ * and its relatives', by Slurm's srun --mpi=pmix? */
+static bool has_company(void)
+{
+    return env_number("OMPI_COMM_WORLD_SIZE") > 1 ||
+           env_number("PMI_SIZE") > 1 ||
+           (getenv("PMIX_RANK") && env_number("SLURM_STEP_NUM_TASKS") > 1);
+}
+
+/* Find out which rank this is, and of how many. */
+static int meet(engine *e, int32_t *rank)
+{
+    bool mpi = e->where == ENGINE_AUTO ? has_company() : e->where == ENGINE_MPI;
+    int32_t n_rank = 0;
+
+    e->comm = mpi ? TLP_COMM_MPI : TLP_COMM_THREADS;
+
+    tlp_session_options opts = session_options(e, 0);
+    tlp_status st = tlp_comm_rank(rank, &n_rank, &opts);
+
+    if (st != TLP_OK)
+        return engine_fail(st);
+    cli_set_rank(*rank);
+    if (*rank > 0)
+        cli_release_interrupt();
+    e->n_rank = n_rank;
+    return CLI_OK;
+}
+
+static bool is_peer_failure(tlp_status st)
+{
+    return st == TLP_ECOMM || st == TLP_ETIMEDOUT || st == TLP_EMISMATCH;
+}
+
+static int serve(engine *e, int n_ctx)
+{
+    tlp_session_options opts = session_options(e, n_ctx);
+    int rc =
+        e->plan_text ? engine_parse_plan(e, e->plan_text, &e->plan) : CLI_OK;
+
+    while (rc == CLI_OK) {
+        tlp_status st = tlp_session_serve(e->model, e->plan, &opts);
+
+        if (st == TLP_ECANCELED)
+            return CLI_SERVED;
+        if (st != TLP_OK)
+            rc = engine_fail(st);
+        if (e->keep_serving && is_peer_failure(st))
+            rc = CLI_OK;
+    }
+    return rc;
+}
+
+int engine_start(engine *e, int n_ctx)
+{
+    int32_t rank = 0;
+    int rc = check_model_path(e);
+
+    if (rc == CLI_OK)
+        rc = meet(e, &rank);
+    if (rc == CLI_OK)
+        rc = engine_open_model(e, false);
+    return rc == CLI_OK && rank > 0 ? serve(e, n_ctx) : rc;
+}
+
+/* ==== a session ========================================================== */
+
+int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
+                          tlp_session **session)
+{
+    cli_progress bar;
+
+    if (n_ctx > INT32_MAX)
+        return cli_fail("%lld tokens are more than a context can hold",
+                        (long long)n_ctx);
+
+    tlp_session_options opts = session_options(e, (int)n_ctx);
+
     opts.progress = cli_progress_step;
     opts.progress_data = &bar;
     cli_progress_start(&bar, "loading");
@@ -106,13 +202,6 @@ int engine_open_session(engine *e, int64_t n_ctx)
     if (rc == CLI_OK)
         engine_watch(e->session);
     return rc;
-}
-
-int engine_open(engine *e, int64_t n_ctx)
-{
-    int rc = engine_open_model(e, false);
-
-    return rc == CLI_OK ? engine_open_session(e, n_ctx) : rc;
 }
 
 void engine_close(engine *e)

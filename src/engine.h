@@ -2,6 +2,10 @@
  * engine.h - from command-line options to a model, a plan and a session; the
  * part that all commands share.  Functions return an exit status after
  * printing a message.
+ *
+ * Under mpirun every process gets the same command line and becomes a rank:
+ * engine_start returns CLI_OK on rank 0 alone, with which the command goes on
+ * as if there were one process.
  */
 #ifndef ENGINE_H
 #define ENGINE_H
@@ -14,19 +18,28 @@ typedef struct engine {
     const char *model_path;
     const char *plan_text; /* NULL = serial */
     bool no_mmap;
-    int n_rank, n_thread;
+    int n_rank; /* 0 = not given; known after engine_start */
+    int n_thread;
+    int where;            /* ENGINE_AUTO, ... */
+    int wire;             /* TLP_WIRE_* */
+    float timeout;        /* seconds */
     int compute, kv, isa; /* TLP_COMPUTE_*, TLP_KV_*, TLP_ISA_* */
     bool pin;
+    bool keep_serving; /* after a session that failed */
     /* what was opened */
+    int32_t comm; /* TLP_COMM_* */
     tlp_model *model;
     tlp_model_info info;
     tlp_plan *plan;
     tlp_session *session;
 } engine;
 
+/* Where the ranks are. */
+enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
+
 #define ENGINE_INIT                                                            \
     {                                                                          \
-        .n_rank = 1                                                            \
+        .timeout = 5                                                           \
     }
 
 /* Rows of an option table. */
@@ -36,34 +49,49 @@ typedef struct engine {
 #define ENGINE_PLAN_OPTION(e)                                                  \
     { CLI_TEXT, 0, "plan", &(e).plan_text, "PLAN",                             \
       "layer plan, as text or a JSON file (serial)", 0, 0 }
-#define ENGINE_RANKS_OPTION(e)                                                 \
-    { CLI_INT, 0, "ranks", &(e).n_rank, "N",                                   \
-      "ranks in this process (1)", 1, 64 }
-#define ENGINE_SESSION_OPTIONS(e)                                              \
-    ENGINE_RANKS_OPTION(e),                                                    \
+/* What each process may choose for itself. */
+#define ENGINE_PROCESS_OPTIONS(e)                                              \
     { CLI_INT, 't', "threads", &(e).n_thread, "N",                             \
       "threads per rank (0: cores / ranks)", 0, 256 },                         \
-    { CLI_CHOICE, 0, "compute", &(e).compute, "default|f32",                   \
-      "f32 keeps activations exact (default: 8 bits)", 0, 0 },                 \
-    { CLI_CHOICE, 0, "kv", &(e).kv, "default|f32|f16|bf16",                    \
-      "type of the KV cache (f16; f32 with --compute f32)", 0, 0 },            \
     { CLI_CHOICE, 0, "isa", &(e).isa, "auto|scalar|avx2|avx512",               \
       "instruction set (auto)", 0, 0 },                                        \
     { CLI_FLAG, 0, "pin", &(e).pin, NULL, "bind threads to cores", 0, 0 },     \
     { CLI_FLAG, 0, "no-mmap", &(e).no_mmap, NULL,                              \
-      "read the model instead of mapping it", 0, 0 }
+      "read the model instead of mapping it", 0, 0 },                          \
+    { CLI_FLOAT, 0, "timeout", &(e).timeout, "SECONDS",                        \
+      "for another process's answer (5)", 0.1, 86400 }
+#define ENGINE_SESSION_OPTIONS(e)                                              \
+    { CLI_INT, 0, "ranks", &(e).n_rank, "N",                                   \
+      "ranks (0: with mpi all processes, else 1)", 0, 64 },                    \
+    { CLI_CHOICE, 0, "comm", &(e).where, "auto|threads|mpi",                   \
+      "ranks in this process, or one in each (auto)", 0, 0 },                  \
+    { CLI_CHOICE, 0, "wire", &(e).wire, "f32|bf16|q8",                         \
+      "activations between processes (f32, exact)", 0, 0 },                    \
+    { CLI_CHOICE, 0, "compute", &(e).compute, "default|f32",                   \
+      "f32 keeps activations exact (default: 8 bits)", 0, 0 },                 \
+    { CLI_CHOICE, 0, "kv", &(e).kv, "default|f32|f16|bf16",                    \
+      "type of the KV cache (f16; f32 with --compute f32)", 0, 0 },            \
+    ENGINE_PROCESS_OPTIONS(e)
 /* clang-format on */
 
 /* Print the library's last error; the status that main should return. */
 int engine_fail(tlp_status status);
 
 int engine_open_model(engine *e, bool vocab_only);
+
+/*
+ * Meet the other processes, if there are any, and open the model.  CLI_OK on
+ * rank 0.  The others serve its sessions until it has left, and get CLI_SERVED
+ * or, after a failure, an exit status.  n_ctx: what a session must have; 0 =
+ * whatever rank 0 says.
+ */
+int engine_start(engine *e, int n_ctx);
+
 int engine_parse_plan(engine *e, const char *text, tlp_plan **plan);
 int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
                           tlp_session **session);
-/* Plan and session by the options; model, plan and session. */
+/* Plan and session by the options. */
 int engine_open_session(engine *e, int64_t n_ctx);
-int engine_open(engine *e, int64_t n_ctx);
 void engine_close(engine *e);
 
 /* SIGINT aborts this session from now on; NULL: none. */

@@ -27,6 +27,8 @@ static const cli_command commands[] = {
       "Measure perplexity", cmd_eval },
     { "bench", "-m FILE [--plan PLAN]... [options]",
       "Measure tokens per second, plans against each other", cmd_bench },
+    { "worker", "-m FILE [options]",
+      "Be a rank of whatever rank 0 runs, until it has left", cmd_worker },
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
@@ -44,6 +46,8 @@ static int print_help(FILE *f)
 
 int main(int argc, char **argv)
 {
+    /* Whole lines: processes under mpirun write to the same place. */
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
     if (argc < 2)
         return print_help(stderr);
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
@@ -58,7 +62,10 @@ int main(int argc, char **argv)
             continue;
         cli_set_command(&commands[i]);
         cli_catch_interrupt();
-        return commands[i].run(argc - 1, argv + 1);
+
+        int rc = commands[i].run(argc - 1, argv + 1);
+
+        return rc == CLI_SERVED ? CLI_OK : rc;
     }
     return cli_usage("unknown command %s", argv[1]);
 }

@@ -1,0 +1,104 @@
+/*
+ * bench_run.c - run the plans, and time them.
+ *
+ * Every repeat runs every plan once, one after the other, so that a machine
+ * that grows slower or faster meanwhile does so for all of them.  A run clears
+ * the sequence, prefills `prompt` pseudo-random ids (the same in every run) and
+ * then decodes `gen` tokens greedily, sampling included.  Prefill and decode
+ * are timed by the wall clock.  A short run that is not counted goes before the
+ * first one of each session: it brings weights and threads in.
+ */
+#include "bench.h"
+
+/* Seconds of a prefill of n_prompt tokens, and of n_gen decodes after it. */
+static tlp_status run_once(const bench *b, tlp_session *s, int n_prompt,
+                           int n_gen, double *prefill, double *decode)
+{
+    tlp_status st = tlp_session_clear(s, 0);
+    double start = cli_now();
+
+    if (st == TLP_OK)
+        st = tlp_session_prefill(s, b->prompt, (size_t)n_prompt);
+
+    double middle = cli_now();
+
+    tlp_session_reset_stats(s);
+    for (int i = 0; st == TLP_OK && i < n_gen; i++) {
+        int32_t token = 0;
+
+        st = tlp_session_sample(s, 0, b->greedy, &token);
+        if (st == TLP_OK)
+            st = tlp_session_decode(s, token);
+    }
+    *prefill = middle - start;
+    *decode = cli_now() - middle;
+    return st;
+}
+
+static int run_repeat(bench *b, contender *c, int repeat)
+{
+    double prefill, decode;
+    tlp_session_stats stats = { .struct_size = sizeof stats };
+
+    engine_watch(c->session);
+
+    tlp_status st =
+        run_once(b, c->session, b->n_prompt, b->n_gen, &prefill, &decode);
+
+    if (st == TLP_OK)
+        st = tlp_session_get_stats(c->session, &stats);
+    if (st != TLP_OK)
+        return engine_fail(st);
+    c->prefill.value[repeat] = b->n_prompt / prefill;
+    c->decode.value[repeat] = b->n_gen / decode;
+    c->comm.value[repeat] = stats.comm_seconds;
+    return CLI_OK;
+}
+
+static int warm_up(bench *b, contender *c)
+{
+    double unused;
+    int n_prompt = b->n_prompt < 16 ? b->n_prompt : 16;
+    int n_gen = b->n_gen < 4 ? b->n_gen : 4;
+
+    engine_watch(c->session);
+
+    tlp_status st = run_once(b, c->session, n_prompt, n_gen, &unused, &unused);
+
+    return st == TLP_OK ? CLI_OK : engine_fail(st);
+}
+
+/* With a session of its own. */
+static int run_alone(bench *b, contender *c, int repeat)
+{
+    int rc = bench_open_session(b, c);
+
+    if (rc == CLI_OK)
+        rc = warm_up(b, c);
+    if (rc == CLI_OK)
+        rc = run_repeat(b, c, repeat);
+    bench_close_session(c);
+    return rc;
+}
+
+int bench_run(bench *b)
+{
+    cli_progress bar;
+    int rc = CLI_OK;
+    bool alone = bench_one_at_a_time(b);
+    double total = (double)b->n * b->n_repeat;
+
+    cli_progress_start(&bar, "measuring");
+    for (size_t i = 0; rc == CLI_OK && !alone && i < b->n; i++)
+        rc = warm_up(b, &b->contender[i]);
+    for (int r = 0; rc == CLI_OK && r < b->n_repeat; r++) {
+        for (size_t i = 0; rc == CLI_OK && i < b->n; i++) {
+            rc = (alone ? run_alone : run_repeat)(b, &b->contender[i], r);
+            cli_progress_step(
+                ((double)r * (double)b->n + (double)i + 1) / total, &bar);
+        }
+    }
+    cli_progress_end(&bar);
+    engine_watch(NULL);
+    return rc;
+}

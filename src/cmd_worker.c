@@ -1,0 +1,29 @@
+/*
+ * cmd_worker.c - tlp worker: a rank other than 0 that takes plan and options
+ * from rank 0, whatever command or program that is.
+ */
+#include "commands.h"
+#include "engine.h"
+
+int cmd_worker(int argc, char **argv)
+{
+    engine e = ENGINE_INIT;
+    const cli_option table[] = {
+        ENGINE_MODEL_OPTION(e),
+        ENGINE_PROCESS_OPTIONS(e),
+        { .kind = CLI_END },
+    };
+    int rc = cli_parse(argc, argv, table);
+
+    if (rc != CLI_GO)
+        return rc;
+    e.where = ENGINE_MPI;
+    e.keep_serving = true;
+    rc = engine_start(&e, 0);
+    if (rc == CLI_OK)
+        rc = cli_fail("a worker cannot be rank 0 of %d: mpirun starts what it "
+                      "works for first (mpirun tlp run ... : tlp worker ...)",
+                      e.n_rank);
+    engine_close(&e);
+    return rc;
+}
