@@ -17,7 +17,7 @@
 
 static const char *const commands[] = { "run",        "info",   "tokenize",
                                         "detokenize", "logits", "eval",
-                                        "bench" };
+                                        "bench",      "worker" };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
 /* ==== help and errors ==================================================== */
@@ -83,7 +83,11 @@ Test(tool, usage_errors)
     expect_usage(SPAWN("tlp", "run", "--temp", "nan"), "tlp run: --temp nan");
     expect_usage(SPAWN("tlp", "run", "--seed", "-1"), "tlp run: --seed -1");
     expect_usage(SPAWN("tlp", "run", "--isa", "mmx"), "tlp run: --isa mmx");
-    expect_usage(SPAWN("tlp", "run", "--ranks", "0"), "tlp run: --ranks 0");
+    expect_usage(SPAWN("tlp", "run", "--ranks", "65"), "tlp run: --ranks 65");
+    expect_usage(SPAWN("tlp", "run", "--comm", "ib"), "tlp run: --comm ib");
+    expect_usage(SPAWN("tlp", "run", "--wire", "f16"), "tlp run: --wire f16");
+    expect_usage(SPAWN("tlp", "run", "--timeout", "0"), "tlp run: --timeout 0");
+    expect_usage(SPAWN("tlp", "worker"), "tlp worker: no model");
     expect_usage(SPAWN("tlp", "run", "--raw=1"), "tlp run: option --raw=1");
     expect_usage(SPAWN("tlp", "run", "-m", "x", "--raw", "--chat"),
                  "tlp run: --raw excludes");
@@ -103,6 +107,8 @@ Test(tool, failures_are_one_line)
         char start[64];
         const char *argv[16] = { "tlp", commands[i], "-m", "/none/x.gguf" };
 
+        if (!strcmp(commands[i], "worker"))
+            continue; /* wants MPI before a model: test_tool_mpi.c */
         if (!strcmp(commands[i], "logits"))
             memcpy(argv + 4, (const char *[]){ "--ids", "1", "-o", "-" },
                    4 * sizeof *argv);
