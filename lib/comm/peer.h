@@ -18,6 +18,10 @@
 
 #define TLPI_PEER_TEXT 256 /* bytes of a failure's text, NUL included */
 
+/* Seconds to go on waiting, since the last sign of life, once somebody is gone:
+ * what it sent, or why it left, may be on its way, or it was not needed. */
+#define TLPI_PEER_GRACE 0.25
+
 /* Tags of a family, from 4 * channel on. */
 enum {
     TLPI_PEER_TAG_CALL,  /* collectives */
@@ -77,6 +81,7 @@ typedef struct tlpi_peer_family {
     tlpi_xfer **alarms; /* [size] this rank's */
 
     double next_look; /* at who aborted and who is alive */
+    double gone_at;   /* when somebody was first seen to be gone; 0: never */
 
     pthread_mutex_t lock;
     _Atomic bool failed;         /* text stands still from then on */

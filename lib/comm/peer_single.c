@@ -43,7 +43,7 @@ static tlp_status silent(int rank)
 
 static tlp_status await(single *s, int rank)
 {
-    double start = tlpi_now();
+    double start = tlpi_now(), gone_at = 0;
 
     for (;;) {
         int done =
@@ -53,8 +53,11 @@ static tlp_status await(single *s, int rank)
         if (done < 0)
             return tlpi_fail((tlp_status)done, "%s", s->err);
         double now = tlpi_now();
-        if (s->ops->gone(s->t, s->err, sizeof s->err) >= 0)
-            return tlpi_fail(TLP_ECOMM, "%s", s->err);
+        int gone = s->ops->gone(s->t, s->err, sizeof s->err);
+        if (gone >= 0 && gone_at == 0)
+            gone_at = now;
+        if (gone >= 0 && now - gone_at > TLPI_PEER_GRACE)
+            return tlpi_fail(TLP_ECOMM, "rank %d: %s", gone, s->err);
         if (s->deadline != 0 && now > s->deadline)
             return silent(rank);
         tlpi_peer_relax(now - start, false, true);

@@ -122,17 +122,22 @@ static tlp_status look_for_alarm(tlpi_peer_family *f)
     return tlpi_fail(TLP_ECOMM, "%s", text);
 }
 
-static tlp_status look(tlpi_peer_family *f, double now)
+static tlp_status look(tlpi_peer_call *call)
 {
+    tlpi_peer_family *f = call->c->family;
     char err[TLPI_PEER_TEXT];
     tlp_status st = TLP_OK;
 
-    f->next_look = now + LOOK_EVERY;
+    f->next_look = call->now + LOOK_EVERY;
     if (*f->alarm)
         TLP_TRY(look_for_alarm(f));
     int gone = f->ops->gone(f->t, err, sizeof err);
-    if (gone >= 0)
-        st = tlpi_peer_fail(f, tlpi_fail(TLP_ECOMM, "%s", err));
+    if (gone < 0)
+        return TLP_OK;
+    if (f->gone_at == 0)
+        f->gone_at = call->now;
+    if (call->now - TLPI_MAX(f->gone_at, call->since) > TLPI_PEER_GRACE)
+        st = tlpi_peer_fail(f, tlpi_fail(TLP_ECOMM, "rank %d: %s", gone, err));
 done:
     return st;
 }
@@ -177,7 +182,7 @@ static tlp_status turn(tlpi_peer_call *call, int rank)
 
     tlp_status st = tlpi_peer_check(f);
     if (st == TLP_OK && now >= f->next_look)
-        st = look(f, now);
+        st = look(call);
     if (st != TLP_OK)
         return st;
     if (is_late(call))
