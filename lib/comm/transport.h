@@ -34,7 +34,7 @@
 /* Implementations put this first in their own struct. */
 typedef struct tlpi_transport {
     int rank, size;
-    int n_local; /* ranks on this host, this one included */
+    int n_local; /* ranks that share this machine's cores, this one too */
 } tlpi_transport;
 
 typedef struct tlpi_xfer tlpi_xfer; /* a message on its way */

@@ -17,17 +17,18 @@
 
 static const char magic[8] = "tlpmpi1";
 
-/* The kernel's number of this start of the machine; all its network namespaces
- * and containers have the same. */
-static void fill_machine(char *text, size_t cap)
+/* The kernel's number of this start of the machine: all who share its cores,
+ * whatever their network or container calls itself, have the same. */
+static void fill_machine(tlpi_card *card)
 {
     int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, text, cap - 1);
+    ssize_t n = fd < 0 ? 0 : read(fd, card->machine, sizeof card->machine - 1);
 
     if (fd >= 0)
         close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    text[strcspn(text, "\n")] = '\0';
+    card->machine[n > 0 ? n : 0] = '\0';
+    if (n <= 0)
+        memcpy(card->machine, card->host, sizeof card->machine - 1);
 }
 
 static void add_addr(tlpi_card *card, const struct sockaddr *sa)
@@ -61,9 +62,9 @@ void tlpi_card_fill(tlpi_card *card)
 
     memset(card, 0, sizeof *card);
     memcpy(card->magic, magic, sizeof magic);
-    fill_machine(card->machine, sizeof card->machine);
     if (gethostname(card->host, sizeof card->host - 1) != 0)
         snprintf(card->host, sizeof card->host, "unknown");
+    fill_machine(card);
     if (getrandom(card->nonce, sizeof card->nonce, 0) !=
             (ssize_t)sizeof card->nonce ||
         getifaddrs(&list) != 0)
@@ -93,7 +94,7 @@ bool tlpi_card_check(tlpi_card *card)
     return true;
 }
 
-bool tlpi_card_same_host(const tlpi_card *a, const tlpi_card *b)
+bool tlpi_card_same_machine(const tlpi_card *a, const tlpi_card *b)
 {
-    return strcmp(a->machine, b->machine) == 0 && strcmp(a->host, b->host) == 0;
+    return strcmp(a->machine, b->machine) == 0;
 }

@@ -104,7 +104,7 @@ static tlp_status check_cards(tlpi_endpoint *e, char *err, size_t cap)
                                  "rank %d has another version of the MPI "
                                  "plug-in",
                                  r);
-        e->base.n_local += tlpi_card_same_host(&e->cards[r], &e->card);
+        e->base.n_local += tlpi_card_same_machine(&e->cards[r], &e->card);
     }
     return TLP_OK;
 }

@@ -153,7 +153,7 @@ static void dial_all(greeting *g)
 
         for (int i = 0; i < card->n_addr; i++)
             dial(g, r, card->addr[i][0] == 6, card->addr[i] + 1);
-        if (tlpi_card_same_host(card, &g->cards[g->w->rank])) {
+        if (tlpi_card_same_machine(card, &g->cards[g->w->rank])) {
             dial(g, r, 0, loopback);
             dial(g, r, 1, loopback6);
         }

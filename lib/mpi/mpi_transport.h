@@ -57,7 +57,7 @@ void tlpi_card_fill(tlpi_card *card);
 /* Whether a card can be worked with; makes its texts safe to print. */
 bool tlpi_card_check(tlpi_card *card);
 
-bool tlpi_card_same_host(const tlpi_card *a, const tlpi_card *b);
+bool tlpi_card_same_machine(const tlpi_card *a, const tlpi_card *b);
 
 /* ==== who is alive (greet.c, watch.c) ==================================== */
 
