@@ -243,6 +243,9 @@ $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
 	    -Wl,--as-needed $(MPI_LIBS) $(LDLIBS)
 
+# Looks into the plug-in, so it has its own.
+$(BUILD)/test/mpi/watch: $(MPI_OBJ)
+
 # Plug-ins that must be refused.
 $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^

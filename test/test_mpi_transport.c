@@ -106,3 +106,14 @@ Test(mpi_transport, the_programs_own_mpi)
     expect_run(3, false, "own", NULL, 0);
     expect_run(2, false, "one-thread", NULL, 0);
 }
+
+/* Sockets between processes, and strangers who call them. */
+Test(mpi_transport, watch)
+{
+    MPIRUN_OR_SKIP();
+
+    spawned s = SPAWN("test/mpi/watch");
+
+    cr_expect_eq(s.status, 0, "status %d: %s", s.status, s.err);
+    spawn_free(&s);
+}
