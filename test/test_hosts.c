@@ -1,6 +1,7 @@
 /*
  * test_hosts.c - two hosts on one machine: the link between them delays, loses
- * nothing, can be cut, and leaves nothing behind.
+ * nothing, can be cut, and leaves nothing behind; ranks on both give the bits
+ * of ranks in one process, and notice a cut link.
  *
  * Needs root and network namespaces; says what is missing and skips.
  */
@@ -12,7 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/mpirun.h"
 #include "support/spawn.h"
+#include "support/tiny.h"
+#include "support/tool.h"
 
 TestSuite(hosts, .timeout = 60);
 
@@ -36,7 +40,7 @@ static spawned with_hosts(const spawn_options *o, const char *const argv[])
 
 static const char *built(char path[4096], const char *name)
 {
-    snprintf(path, 4096, "%s/test/hosts/%s", spawn_build_dir(), name);
+    snprintf(path, 4096, "%s/%s", spawn_build_dir(), name);
     return path;
 }
 
@@ -58,7 +62,7 @@ Test(hosts, link_delays)
     spawned s = WITH_HOSTS("--delay", "2000", "--", "sh", "-c",
                            "exec \"$0\" rtt sleep 2320 100 "
                            "$HOSTS_A $HOSTS_B $HOSTS_TUN_B",
-                           built(probe, "probe"));
+                           built(probe, "test/hosts/probe"));
 
     cr_assert_eq(s.status, 0, "%s", s.err);
     cr_expect_geq(number_behind(s.out, "min "), 2000);
@@ -72,7 +76,7 @@ Test(hosts, bytes_arrive_as_sent_in_both_directions)
     spawned s =
         WITH_HOSTS("--delay", "200", "-v", "--", "sh", "-c",
                    "exec \"$0\" bulk 30000000 $HOSTS_A $HOSTS_B $HOSTS_TUN_B",
-                   built(probe, "probe"));
+                   built(probe, "test/hosts/probe"));
 
     cr_assert_eq(s.status, 0, "%s", s.err);
     cr_expect_gt(number_behind(s.out, "MB/s: "), 0);
@@ -97,9 +101,71 @@ Test(hosts, cut_link_carries_nothing_until_mended)
         "go() { timeout $1 \"$0\" rtt sleep 1 10 $HOSTS_A $HOSTS_B "
         "$HOSTS_TUN_B; }; go 10 && \"$1\" cut && ! go 0.5 && \"$1\" mend && "
         "go 10",
-        built(probe, "probe"), built(hosts, "hosts.sh"));
+        built(probe, "test/hosts/probe"), built(hosts, HOSTS));
 
     cr_assert_eq(s.status, 0, "%s", s.err);
+    spawn_free(&s);
+}
+
+/* ==== ranks on two hosts ================================================== */
+
+static void expect_same_file(const char *a, const char *b)
+{
+    size_t n_a, n_b;
+    char *x = tool_read_file(a, &n_a), *y = tool_read_file(b, &n_b);
+
+    cr_expect_gt(n_a, 0);
+    cr_assert_eq(n_a, n_b);
+    cr_expect(memcmp(x, y, n_a) == 0, "%s and %s differ", a, b);
+    free(x);
+    free(y);
+}
+
+Test(hosts, logits_have_the_bits_of_one_process)
+{
+    MPIRUN_OR_SKIP();
+
+    char hosts[4096], tlp[4096];
+    const char *plans[] = { "serial", "lp:1-2", "par:1-2", "asym:1-3" };
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+
+    tool_write_ids(ids, 40);
+    for (int i = 0; i < 4; i++) {
+        const char *near = tiny_path("near.f32"), *far = tiny_path("far.f32");
+        spawned s = WITH_HOSTS("--", built(hosts, HOSTS), "mpirun", "-np", "2",
+                               built(tlp, "tlp"), "logits", "-m", m, "--tokens",
+                               ids, "-o", far, "--plan", plans[i], "-t", "1");
+
+        tool_expect_status(&s, 0);
+        spawn_free(&s);
+        s = SPAWN("tlp", "logits", "-m", m, "--tokens", ids, "-o", near,
+                  "--plan", plans[i], "--ranks", "2", "-t", "1");
+        tool_expect_status(&s, 0);
+        spawn_free(&s);
+        expect_same_file(near, far);
+    }
+}
+
+/* The link is cut as soon as there is text, at 50 ms a token.  mpirun, and the
+ * news that a process has left, go by the other one. */
+Test(hosts, ranks_notice_that_their_link_is_cut)
+{
+    MPIRUN_OR_SKIP();
+
+    char hosts[4096], tlp[4096];
+    spawned s = WITH_HOSTS(
+        "--delay", "5000", "--", "sh", "-c",
+        "timeout -k 1 40 \"$0\" mpirun -np 2 \"$1\" run -m \"$2\" --raw -p a "
+        "-n 200 -t 1 --timeout 1 >\"$3\" & "
+        "until [ -s \"$3\" ] || ! kill -0 $!; do sleep 0.1; done; "
+        "\"$0\" cut; wait $!",
+        built(hosts, HOSTS), built(tlp, "tlp"), tool_model(),
+        tiny_path("text"));
+
+    cr_expect_eq(s.status, 1, "status %d: %s", s.status, s.err);
+    cr_expect_not_null(strstr(s.err, "tlp run: rank 1 did not answer"), "%s",
+                       s.err);
+    cr_expect_not_null(strstr(s.err, "tlp run (rank 1): "), "%s", s.err);
     spawn_free(&s);
 }
 
