@@ -677,6 +677,90 @@ TLP_API tlp_status tlp_session_get_stats(const tlp_session *session,
 /** Zero the counters (not the sizes). @since 0.1 */
 TLP_API void tlp_session_reset_stats(tlp_session *session);
 
+/* ==== cost model ========================================================= */
+
+/*
+ * What a plan will cost, from measurements of one: tlp_session_measure times
+ * the ranks' work and the link between them, and tlp_plan_predict adds them up
+ * for any plan of the model.  docs/design.md has the formula.
+ */
+
+#define TLP_LINK_SIZES 16
+
+/* Seconds that a rank's work takes. */
+typedef struct tlp_link_rates {
+    double half;   /* per token and half a stage: attention, feed-forward     */
+    double byte;   /* per token and byte of weights in the rank's share       */
+    double attend; /* per token, query head and position it attends to        */
+    double stall;  /* per token and all-reduce, beyond the table's time: no
+                      rank is always as fast as the others                    */
+} tlp_link_rates;
+
+typedef struct tlp_link {
+    size_t struct_size;      /* set by the caller                             */
+    char fingerprint[72];    /* of the model; "" fits any                     */
+    int32_t n_rank;          /* that measured                                 */
+    int32_t n_thread;        /* per rank                                      */
+    int32_t n_batch;         /* tokens of a step of a prefill                 */
+    int32_t n_size;          /* used of the tables; 0 with one rank           */
+    tlp_link_rates decode;   /* steps of one token                            */
+    tlp_link_rates prefill;  /* steps of many                                 */
+    double head_byte;        /* seconds per byte of a rank's output head      */
+    double command;          /* from rank 0 to the others, and back; one way  */
+    int64_t size[TLP_LINK_SIZES];     /* floats, rising                       */
+    double allreduce[TLP_LINK_SIZES]; /* from a rank's call until the others
+                                have the sum                                  */
+    double late[TLP_LINK_SIZES];      /* in the call of the last rank to come  */
+    double send[TLP_LINK_SIZES];      /* one way, to the next rank            */
+} tlp_link;
+
+/**
+ * Measure the session's ranks and the link between them, which takes seconds.
+ * Work is timed on all ranks at once, as it runs later, but without
+ * communication, and then with it, under the session's plan; the serial plan
+ * gives the best basis for others.  Times are medians.  Sequence 0 must be
+ * empty, and is afterwards; the rows of logits that were kept are gone; the
+ * counters of evaluation do not move.
+ *
+ * @param out    struct_size set by the caller; the rest is filled in
+ * @param stage  room for as many doubles as the plan has stages, or NULL:
+ *               seconds of work that each takes for one token without others
+ *               before it, on the slowest rank
+ * @return TLP_OK; TLP_ESTATE sequence 0 is not empty; TLP_ECANCELED by
+ *         tlp_session_abort; TLP_ENOMEM; TLP_ECOMM
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_measure(tlp_session *session, tlp_link *out,
+                                       double *stage) TLP_NODISCARD;
+
+typedef struct tlp_prediction {
+    size_t struct_size;       /* set by the caller                            */
+    double seconds;           /* until rank 0 knows the next token's candidates */
+    double compute_seconds;   /* of these, all ranks' work, and waiting for the
+                                 one that has most                            */
+    double command_seconds;   /* rank 0's command, and the answers            */
+    double send_seconds;      /* one-way sends                                */
+    double allreduce_seconds; /* all-reduces, inner ones too                  */
+} tlp_prediction;
+
+/**
+ * Predict what evaluating n_tok tokens takes (1: decoding a token), in one
+ * sequence that holds `pos` positions.  With another number of ranks than the
+ * link was measured with, weights are cut for that number, and messages go
+ * over the same link to all other ranks at once: one latency, and each other
+ * rank's bytes.
+ *
+ * @param link    as measured, or made up
+ * @param n_rank  1 to 64
+ * @return TLP_OK; TLP_EINVAL a number out of range, or several ranks and a
+ *         link that was measured with one; TLP_EMISMATCH a link of another
+ *         model
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_predict(const tlp_plan *plan, const tlp_link *link,
+                                    int n_rank, int64_t n_tok, int64_t pos,
+                                    tlp_prediction *out) TLP_NODISCARD;
+
 /* ==== sampling =========================================================== */
 
 typedef struct tlp_sampler tlp_sampler;

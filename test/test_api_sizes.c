@@ -153,6 +153,14 @@ static tlp_status get_cost(void *o)
     return tlp_plan_get_cost(r.plan, 2, o);
 }
 
+static tlp_status predict(void *o)
+{
+    tlp_link link = { .struct_size = sizeof link, .n_rank = 1, .n_batch = 1 };
+
+    link.decode.half = 1e-3;
+    return tlp_plan_predict(r.plan, &link, 1, 1, 0, o);
+}
+
 static tlp_status get_stage(void *o)
 {
     return tlp_plan_get_stage(r.plan, 1, o);
@@ -178,6 +186,7 @@ static const result_case results[] = {
     { "model_info", sizeof(tlp_model_info), get_info },
     { "tensor_info", sizeof(tlp_tensor_info), get_tensor },
     { "plan_cost", sizeof(tlp_plan_cost), get_cost },
+    { "prediction", sizeof(tlp_prediction), predict },
     { "stage_info", sizeof(tlp_stage_info), get_stage },
     { "session_stats", sizeof(tlp_session_stats), get_stats },
     { "generate_result", sizeof(tlp_generate_result), get_result },

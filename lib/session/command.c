@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "session/session.h"
+#include "session/measure.h"
 
 /* ==== carrying out ======================================================= */
 
@@ -135,6 +135,8 @@ static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
     case TLPI_OP_FORK:
         do_fork(r, cmd);
         return TLP_OK;
+    case TLPI_OP_MEASURE:
+        return tlpi_measure_run(r, res->measure);
     case TLPI_OP_QUIT:
         return TLP_OK;
     }
@@ -210,6 +212,7 @@ static bool is_sound(const tlpi_rank *r, const tlpi_command *c)
     case TLPI_OP_FORK:
         return within(c->dst, 0, cfg->n_seq) && within(c->src, 0, cfg->n_seq) &&
                c->dst != c->src && within(c->n_pos, 0, (int64_t)cfg->n_ctx + 1);
+    case TLPI_OP_MEASURE:
     case TLPI_OP_QUIT:
         return true;
     }

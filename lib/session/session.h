@@ -22,7 +22,8 @@ typedef enum tlpi_op {
     TLPI_OP_RESERVE, /* room for n_row rows of logits */
     TLPI_OP_ROW,     /* gather one row of logits on rank 0 */
     TLPI_OP_TOP,     /* gather the k best candidates of one row on rank 0 */
-    TLPI_OP_FORK     /* copy a sequence's cache */
+    TLPI_OP_FORK,    /* copy a sequence's cache */
+    TLPI_OP_MEASURE  /* time this session's work and its link */
 } tlpi_op;
 
 /* Steps up to so many tokens travel inside the command itself. */
@@ -48,6 +49,7 @@ typedef struct tlpi_results {
     float *row;            /* ROW: [n_vocab] */
     tlpi_candidate *top;   /* TOP: [n_rank][k]; STEP: [n_rank][n_row][k] */
     tlpi_row_score *score; /* SCORE: [n_rank][n_row] */
+    const struct tlpi_measure *measure; /* MEASURE */
 } tlpi_results;
 
 /* Most candidates that TOP or STEP gathers from a rank. */
