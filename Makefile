@@ -251,7 +251,7 @@ $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
 
 # These run the programs beside them.
-$(BUILD)/test/test_plugin: | $(BAD_PLUGINS)
+$(BUILD)/test/test_plugin: | $(BAD_PLUGINS) $(PLUGIN)
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)

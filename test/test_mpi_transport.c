@@ -97,7 +97,8 @@ Test(mpi_transport, a_process_that_never_comes)
 Test(mpi_transport, a_process_that_comes_late)
 {
     MPIRUN_OR_SKIP();
-    expect_run(2, false, "late", "late: ", 1);
+    expect_run(2, false, "late", "waited", 1);
+    expect_run(2, false, "late-to-meet", "waited", 1);
 }
 
 Test(mpi_transport, the_programs_own_mpi)
