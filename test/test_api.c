@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "support/mem.h"
 #include "support/rig.h"
@@ -227,7 +228,8 @@ Test(api, session_options_out_of_range)
         OPTION(compute, 2, TLP_EINVAL),     OPTION(compute, -1, TLP_EINVAL),
         OPTION(kv_type, 4, TLP_EINVAL),     OPTION(kv_type, -1, TLP_EINVAL),
         OPTION(isa, 4, TLP_EINVAL),         OPTION(isa, -1, TLP_EINVAL),
-        OPTION(timeout_ms, -1, TLP_EINVAL),
+        OPTION(timeout_ms, -1, TLP_EINVAL), OPTION(wire, -1, TLP_EINVAL),
+        OPTION(wire, 1, TLP_EINVAL),        OPTION(wire, 3, TLP_EINVAL),
 #undef OPTION
     };
 
@@ -242,6 +244,51 @@ Test(api, session_options_out_of_range)
         cr_assert_null(s);
         cr_assert(tlp_last_error()[0]);
     }
+}
+
+/* In one process this is rank 0 of as many as were asked for, and nobody's
+ * worker. */
+Test(api, ranks_in_this_process)
+{
+    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+    int32_t rank = -1, n_rank = -1;
+
+    CHECK_OK(tlp_comm_rank(&rank, &n_rank, NULL));
+    cr_assert(rank == 0 && n_rank == 1);
+    o.n_rank = 3;
+    CHECK_OK(tlp_comm_rank(&rank, &n_rank, &o));
+    cr_assert(rank == 0 && n_rank == 3);
+    CHECK_FAILS(TLP_EINVAL, tlp_session_serve(r.model, NULL, &o));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_serve(r.model, r.plan, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_serve(NULL, NULL, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_comm_rank(NULL, &n_rank, &o));
+    CHECK_FAILS(TLP_EINVAL, tlp_comm_rank(&rank, NULL, &o));
+    rank = n_rank = -1;
+    o.n_rank = 65;
+    CHECK_FAILS(TLP_EINVAL, tlp_comm_rank(&rank, &n_rank, &o));
+    o.struct_size = 3;
+    CHECK_FAILS(TLP_EINVAL, tlp_comm_rank(&rank, &n_rank, &o));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_serve(r.model, NULL, &o));
+    cr_assert(rank == -1 && n_rank == -1);
+}
+
+static int dawdle(double done, void *user_data)
+{
+    (void)done, (void)user_data;
+    nanosleep(&(struct timespec){ .tv_nsec = 40000000 }, NULL);
+    return 0;
+}
+
+/* Ranks wait for one that loads as long as it takes. */
+Test(api, loading_may_take_longer_than_an_answer)
+{
+    tlp_session_options o = rig_f32(2, 1);
+    tlp_session *s = NULL;
+
+    o.timeout_ms = 100;
+    o.progress = dawdle;
+    CHECK_OK(tlp_session_create(&s, r.plan, &o));
+    tlp_session_free(s);
 }
 
 /* ==== lives ============================================================== */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/mpirun.h"
 #include "support/spawn.h"
 #include "support/tool.h"
 
@@ -80,15 +81,38 @@ Test(examples, dlopen)
     spawn_free(&s);
 }
 
+/* The line that one rank writes, in any number of processes. */
+Test(examples, processes)
+{
+    const char *m = tool_model();
+    spawned alone = SPAWN("examples/06_processes", m, "once", "par:1-2,3-4");
+
+    expect_success(&alone);
+    cr_expect_not_null(strstr(alone.out, "[1 ranks, 0 all-reduces a token]"));
+    for (int n = 2; n <= 3 && !mpirun_missing(); n++) {
+        spawned s =
+            MPIRUN(n, "examples/06_processes", m, "once", "par:1-2,3-4");
+        char count[64];
+
+        snprintf(count, sizeof count, "[%d ranks, ", n);
+        expect_success(&s);
+        cr_expect_not_null(strstr(s.out, count), "%s", s.out);
+        const char *last = strrchr(s.out, '[');
+        cr_expect_eq(strncmp(s.out, alone.out, (size_t)(last - s.out)), 0);
+        spawn_free(&s);
+    }
+    spawn_free(&alone);
+}
+
 /* Usage and failures: a status, and a text on standard error alone. */
 Test(examples, failures)
 {
-    static const char *const programs[] = { "examples/01_generate",
-                                            "examples/02_stream_cancel",
-                                            "examples/03_two_ranks",
-                                            "examples/04_from_cxx" };
+    static const char *const programs[] = {
+        "examples/01_generate", "examples/02_stream_cancel",
+        "examples/03_two_ranks", "examples/04_from_cxx", "examples/06_processes"
+    };
 
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
         spawned s = SPAWN(programs[i]);
 
         cr_expect_eq(s.status, 2);

@@ -101,6 +101,19 @@ Test(mpi_session, a_rank_that_cannot_be_built_fails_all)
     play(3, "starves", NULL);
 }
 
+Test(mpi_session, loading_may_take_longer_than_an_answer)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "loads_slowly", MORE("serial"));
+}
+
+Test(mpi_session, a_canceled_load_is_everybodys)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "cancels_loading", MORE("serial"));
+    play(3, "cancels_loading", MORE("par:1-2"));
+}
+
 Test(mpi_session, a_rank_may_come_late)
 {
     MPIRUN_OR_SKIP();

@@ -561,6 +561,63 @@ static void starves(char **args)
     CHECK(rank == last || n_late > 0, "never while loading");
 }
 
+/* A stage takes less than the time limit, all of them more. */
+static int dawdle(double done, void *user_data)
+{
+    (void)done, (void)user_data;
+    nanosleep(&(struct timespec){ .tv_nsec = 150000000 }, NULL);
+    return 0;
+}
+
+/* Some rank takes its time to load; who waits for it sees that it is at work.
+ */
+static void loads_slowly(char **args)
+{
+    tlp_model *m = open_model(path, NULL);
+    tlp_plan *plan = parse(m, args[0]);
+    tlp_session_options o = options(TLP_COMM_MPI);
+
+    for (int slow = 0; slow < n_rank; slow++) {
+        o.timeout_ms = 500;
+        o.progress = rank == slow ? dawdle : NULL;
+        if (rank == 0)
+            free(run(plan, m, &o, NULL).row);
+        else
+            OK(tlp_session_serve(m, NULL, &o));
+    }
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+static int cancel(double done, void *user_data)
+{
+    (void)user_data;
+    return done > 0.5;
+}
+
+/* A rank's own hook ends its loading, and so everybody's. */
+static void cancels_loading(char **args)
+{
+    tlp_model *m = open_model(path, NULL);
+    tlp_plan *plan = parse(m, args[0]);
+
+    for (int who = 0; who < n_rank; who++) {
+        tlp_session_options o = options(TLP_COMM_MPI);
+        tlp_status want = rank == who ? TLP_ECANCELED : TLP_ECOMM;
+        tlp_session *s = NULL;
+
+        o.progress = rank == who ? cancel : NULL;
+        if (rank == 0)
+            FAILS(want, "loading was canceled",
+                  tlp_session_create(&s, plan, &o));
+        else
+            FAILS(want, "loading was canceled", tlp_session_serve(m, NULL, &o));
+        goes_on(m);
+    }
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
 /* A rank that comes to serve after rank 0 has given up on it. */
 static void comes_late(char **args)
 {
@@ -644,12 +701,20 @@ static const struct {
     void (*run)(char **args);
     bool starts_mpi;
 } scenarios[] = {
-    { "exact", exact, false },           { "wires", wires, false },
-    { "adopts", adopts, false },         { "refuses", refuses, false },
-    { "arguments", arguments, false },   { "in_turn", in_turn, false },
-    { "at_once", at_once, false },       { "aborts", aborts, false },
-    { "starves", starves, false },       { "comes_late", comes_late, false },
-    { "left_alone", left_alone, false }, { "own_comm", own_comm, true },
+    { "exact", exact, false },
+    { "wires", wires, false },
+    { "adopts", adopts, false },
+    { "refuses", refuses, false },
+    { "arguments", arguments, false },
+    { "in_turn", in_turn, false },
+    { "at_once", at_once, false },
+    { "aborts", aborts, false },
+    { "starves", starves, false },
+    { "loads_slowly", loads_slowly, false },
+    { "cancels_loading", cancels_loading, false },
+    { "comes_late", comes_late, false },
+    { "left_alone", left_alone, false },
+    { "own_comm", own_comm, true },
 };
 
 int main(int argc, char **argv)
