@@ -553,7 +553,7 @@ TLP_API tlp_status tlp_comm_rank(int32_t *rank, int32_t *n_rank,
  * @param model  this process's copy
  * @param plan   of that model, or NULL
  * @return TLP_OK a session was served to its end; TLP_ECANCELED rank 0 has left,
- *         there will be none; TLP_ESTATE this is rank 0; TLP_EMISMATCH;
+ *         there will be none, or progress said so; TLP_ESTATE this is rank 0; TLP_EMISMATCH;
  *         TLP_ECOMM, TLP_ETIMEDOUT a peer failed: the process is as before the
  *         call, and may serve again
  * @since 0.1
