@@ -186,6 +186,45 @@ Test(comm_end, missing_peers_time_out)
     }
 }
 
+/* Longer than the deadline, in all that waits. */
+static void load_slowly(member *m)
+{
+    int word = 0;
+    float x = 1;
+    size_t bytes[] = { 4, 4, 4 };
+    char all[12];
+
+    m->c->patient = true;
+    if (m->rank == m->n - 1)
+        nap_us(200000);
+    CHECK(m, allreduce(m->c, &x, 1, NULL) == TLP_OK);
+    if (m->rank == 0)
+        nap_us(200000);
+    CHECK(m, m->c->ops->bcast(m->c, &word, sizeof word, false) == TLP_OK);
+    if (m->rank == m->n - 1)
+        nap_us(200000);
+    CHECK(m, m->c->ops->gather(m->c, &x, bytes, all) == TLP_OK);
+    CHECK(m, allreduce(m->c, &x, 1, NULL) == TLP_OK);
+    if (m->rank == 1) { /* nobody waits for ever */
+        nap_us(200000);
+        m->c->ops->abort(m->c);
+    }
+    note(m, allreduce(m->c, &x, 1, NULL));
+    CHECK(m, m->st == TLP_ECOMM);
+    CHECK(m, strcmp(m->text, "rank 1 gave up") == 0);
+}
+
+Test(comm_end, patient_ranks_have_no_deadline)
+{
+    tlpi_comm *c[3];
+    member m[3];
+
+    make(c, 3, 60);
+    start_ranks(m, c, 3, load_slowly, NULL);
+    join_ranks(m, 3);
+    drop(c, 3);
+}
+
 static void disagree(member *m)
 {
     float x[20] = { 0 };
