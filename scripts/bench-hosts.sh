@@ -5,6 +5,9 @@
 # thread.  Links: a veth pair, and one that delays each packet by DELAYS us.
 # Two ranks in one process come first, for comparison.  Writes BUILD/bench-hosts/
 # hosts.csv and, with matplotlib, hosts.svg.  Without root: says so, and ends.
+#
+# In the environment: MODEL, PROMPT, GEN, REPEAT, DELAYS, WIRE; PYTHON, one that
+# has matplotlib.
 set -euo pipefail
 
 here=$(dirname "$0")
@@ -26,16 +29,16 @@ done
 
 # One-way time in us of a message like that of a decode's all-reduce.
 one_way() {
-    "$build/test/hosts/probe" rtt spin 2320 2000 "$HOSTS_A" "$HOSTS_B" \
+    "$build/test/hosts/probe" rtt spin 2320 500 "$HOSTS_A" "$HOSTS_B" \
         "$1" | sed -n 's/.*median \([0-9.]*\).*/\1/p'
 }
 
-# result LINK DELAY ONE_WAY: a JSON file with what tlp bench prints.
+# result LINK DELAY ONE_WAY WIRE: a JSON file with what tlp bench prints.
 result() {
     local bench
     bench=$(cat)
     printf '{"link":"%s","delay_us":%s,"one_way_us":%s,"wire":"%s","bench":%s}\n' \
-        "$1" "$2" "$3" "$wire" "$bench" >"$out/$1-$2.json"
+        "$1" "$2" "$3" "$4" "$bench" >"$out/$1-$2.json"
 }
 
 # Within the hosts.
@@ -44,7 +47,7 @@ measure() {
     local time
     time=$(one_way "$address")
     "$hosts" mpirun -np 2 "$build/tlp" bench -m "$MODEL" --comm mpi \
-        --wire "$wire" "${options[@]}" | result "$1" "$2" "$time"
+        --wire "$wire" "${options[@]}" | result "$1" "$2" "$time" "$wire"
 }
 
 if [ "${1-}" = measure ]; then
@@ -65,8 +68,13 @@ export MODEL
 mkdir -p "$out"
 rm -f "$out"/*.json
 
+read -r load _ </proc/loadavg
+[ "${load%.*}" -eq 0 ] ||
+    echo "bench-hosts: others use this machine: load average $load" >&2
+
 echo 'bench-hosts: two ranks in one process' >&2
-"$build/tlp" bench -m "$MODEL" --ranks 2 "${options[@]}" | result process 0 0
+"$build/tlp" bench -m "$MODEL" --ranks 2 "${options[@]}" |
+    result process 0 0 f32
 echo 'bench-hosts: veth' >&2
 "$hosts" with -- "$0" measure veth 0
 for delay in $delays; do

@@ -24,7 +24,7 @@
 
 #include "netns.h"
 
-enum { PORT = 7171, DEADLINE_S = 20, CHUNK = 256 * 1024 };
+enum { PORT = 7171, DEADLINE_S = 60, CHUNK = 256 * 1024 };
 
 /* ==== connection ========================================================= */
 
