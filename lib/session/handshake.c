@@ -68,6 +68,7 @@ static tlp_status recv_word(const tlpi_world *w, int from, int channel,
 typedef struct outcome {
     tlp_status status;
     char text[WORD_CAP];
+    bool go_on; /* some ranks were told to */
 } outcome;
 
 static void judge(outcome *v, tlp_status st, const char *text)
@@ -106,6 +107,7 @@ static void exchange(const tlpi_world *w, int channel, const tlpi_text *hello,
             judge(v, word, text);
     }
     deadline = tlpi_now() + timeout_ms * 1e-3;
+    v->go_on = v->status == TLP_OK;
     for (int r = 1; r < w->n_rank; r++) {
         tlp_status st =
             send_word(w, r, channel, v->status, v->text, left(deadline));
@@ -119,7 +121,7 @@ tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_world *w,
 {
     const tlpi_env *env = &plan->model->env;
     tlpi_text json = { .env = env }, text = { .env = env };
-    outcome v = { TLP_OK, "" };
+    outcome v = { .status = TLP_OK };
     tlpi_hello hello;
     tlp_status st = TLP_OK;
 
@@ -140,6 +142,8 @@ tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_world *w,
     exchange(w, channel, &text, cfg->timeout_ms, &v);
     if (v.status != TLP_OK)
         st = tlpi_fail(v.status, "%s", v.text);
+    if (st != TLP_OK && v.go_on)
+        tlpi_rank_give_up(cfg, *out, st);
 done:
     if (st != TLP_OK) {
         tlpi_comm_free(*out);
@@ -181,17 +185,20 @@ tlp_status tlpi_handshake_await(const tlpi_world *w, char *hello, size_t *n)
 }
 
 tlp_status tlpi_handshake_answer(const tlpi_world *w, const tlpi_hello *hello,
-                                 tlp_status verdict, int timeout_ms)
+                                 tlp_status verdict, int timeout_ms,
+                                 tlp_status *decision)
 {
     double seconds = (timeout_ms + (double)hello->timeout_ms) * 1e-3;
     char text[WORD_CAP];
-    tlp_status word = TLP_OK, st = TLP_OK;
+    tlp_status st = TLP_OK;
 
     TLP_TRY(send_word(w, 0, hello->channel, verdict, tlp_last_error(),
                       timeout_ms * 1e-3));
-    TLP_TRY(recv_word(w, 0, hello->channel, &word, text, seconds));
-    if (word != TLP_OK)
-        st = tlpi_fail(word, "%s", text);
+    TLP_TRY(recv_word(w, 0, hello->channel, decision, text, seconds));
+    if (*decision != TLP_OK)
+        tlpi_fail(*decision, "%s", text);
+    else if (verdict != TLP_OK)
+        st = tlpi_fail(TLP_ECOMM, "rank 0 goes on without this rank");
 done:
     return st;
 }

@@ -82,10 +82,12 @@ tlp_status tlpi_handshake_await(const tlpi_world *w, char *text, size_t *n);
 
 /*
  * Send this rank's verdict, st and tlp_last_error(), and wait for the decision,
- * which becomes the status and text.
+ * whose text becomes tlp_last_error().  On failure nobody knows what rank 0
+ * decided.
  */
 tlp_status tlpi_handshake_answer(const tlpi_world *w, const tlpi_hello *hello,
-                                 tlp_status verdict, int timeout_ms);
+                                 tlp_status verdict, int timeout_ms,
+                                 tlp_status *decision);
 
 /* A communicator of all processes, on the hello's channel. */
 tlp_status tlpi_handshake_comm(tlpi_comm **out, const tlpi_world *w,

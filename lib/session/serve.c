@@ -61,6 +61,19 @@ done:
     return st;
 }
 
+/* TLP_OK: a session begins.  Where the decision did not come, rank 0 may wait
+ * for this rank. */
+static tlp_status agree(served *v, tlp_status verdict)
+{
+    tlp_status decision = TLP_OK;
+    tlp_status st = tlpi_handshake_answer(
+        &v->world, &v->hello, verdict, tlpi_config_timeout(&v->o), &decision);
+
+    if (st != TLP_OK && v->comm)
+        tlpi_rank_give_up(&v->cfg, v->comm, st);
+    return st == TLP_OK ? decision : st;
+}
+
 static tlp_status work(served *v)
 {
     tlpi_rank_setup setup = {
@@ -100,11 +113,7 @@ tlp_status tlp_session_serve(tlp_model *model, tlp_plan *plan,
         TLP_TRY(tlpi_fail_nomem());
     TLP_TRY(tlpi_handshake_await(&v.world, v.message, &n));
     TLP_TRY(tlpi_hello_read(&v.hello, v.message, n));
-    tlp_status verdict = prepare(&v, model, plan);
-    TLP_TRY(tlpi_handshake_answer(&v.world, &v.hello, verdict,
-                                  tlpi_config_timeout(&v.o)));
-    if (verdict != TLP_OK)
-        TLP_TRY(tlpi_fail(TLP_ECOMM, "rank 0 goes on without this rank"));
+    TLP_TRY(agree(&v, prepare(&v, model, plan)));
     TLP_TRY(work(&v));
 done:
     tlpi_rank_free(v.rank);
