@@ -6,39 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/session.h"
+#include "support/messages.h"
 #include "support/rig.h"
 #include "support/tiny.h"
 
 TestSuite(candidates, .timeout = 120);
-
-/* ==== a communicator that counts ========================================= */
-
-static const tlpi_comm_ops *real;
-static tlpi_comm_ops counted;
-static int n_bcast, n_gather;
-
-static tlp_status count_bcast(tlpi_comm *c, void *buf, size_t bytes, bool idle)
-{
-    n_bcast++;
-    return real->bcast(c, buf, bytes, idle);
-}
-
-static tlp_status count_gather(tlpi_comm *c, const void *src,
-                               const size_t *bytes, void *dst)
-{
-    n_gather++;
-    return real->gather(c, src, bytes, dst);
-}
-
-static void count_on_rank0(tlp_session *s)
-{
-    real = s->rank0->comm->ops;
-    counted = *real;
-    counted.bcast = count_bcast;
-    counted.gather = count_gather;
-    s->rank0->comm->ops = &counted;
-}
 
 static void expect_messages(int bcasts, int gathers, const char *what)
 {
@@ -78,8 +50,7 @@ Test(candidates, a_greedy_token_is_one_broadcast_and_one_gather)
         tlp_sampler *greedy = make_sampler(&r, 0, 0);
         int32_t id = 1;
 
-        count_on_rank0(r.session);
-        n_bcast = n_gather = 0;
+        count_messages(r.session);
         CHECK_OK(tlp_session_decode(r.session, id));
         expect_messages(1, 0, "before anything was sampled");
         CHECK_OK(tlp_session_sample(r.session, 0, greedy, &id));
@@ -103,8 +74,7 @@ Test(candidates, generating_knows_from_the_start)
     o.n_predict = 6;
     o.ignore_end = 1;
     CHECK_OK(tlp_session_prefill(r.session, &id, 1));
-    count_on_rank0(r.session);
-    n_bcast = n_gather = 0;
+    count_messages(r.session);
     CHECK_OK(tlp_session_generate(r.session, NULL, &o, NULL));
     expect_messages(1 + 5, 1 + 5, "six tokens"); /* the prefill had none */
     CHECK_OK(tlp_session_prefill(r.session, &id, 1));
@@ -122,8 +92,7 @@ Test(candidates, whole_rows_bring_none_along)
 
     CHECK_OK(tlp_session_decode(r.session, id));
     CHECK_OK(tlp_session_sample(r.session, 0, greedy, &id));
-    count_on_rank0(r.session);
-    n_bcast = n_gather = 0;
+    count_messages(r.session);
     CHECK_OK(tlp_session_decode(r.session, id));
     expect_messages(1, 1, "after a sample");
     CHECK_OK(tlp_session_logits(r.session, 0, &row));
@@ -183,8 +152,7 @@ Test(candidates, other_numbers_than_expected)
 
     tlpi_session_expect(r.session, 8);
     CHECK_OK(tlp_session_decode(r.session, id));
-    count_on_rank0(r.session);
-    n_bcast = n_gather = 0;
+    count_messages(r.session);
     CHECK_OK(tlpi_session_top(r.session, 0, 3, few));
     expect_messages(0, 0, "fewer");
     CHECK_OK(tlpi_session_top(r.session, 0, 20, many));

@@ -57,6 +57,12 @@ Test(mpi_session, rounded_activations_come_close)
     play(3, "wires", MORE("lp:1-2;asym:3-4"));
 }
 
+Test(mpi_session, a_greedy_token_is_one_broadcast_and_one_gather)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "messages", MORE("serial"));
+}
+
 Test(mpi_session, a_worker_adopts_what_it_leaves_open)
 {
     MPIRUN_OR_SKIP();

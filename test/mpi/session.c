@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "support/mem.h"
+#include "support/messages.h"
 #include "tlp_mpi.h"
 
 #define N_TOKEN 24
@@ -256,6 +257,32 @@ static void wires(char **args)
               wire[i].wire, off, scale);
         free(a.row);
         free(b.row);
+    }
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+/* A greedy token costs one broadcast and one gather beside its all-reduces. */
+static void messages(char **args)
+{
+    tlp_model *m = open_model(path, NULL);
+    tlp_plan *plan = parse(m, args[0]);
+    tlp_session_options o = options(TLP_COMM_MPI);
+    tlp_generate_options gen = TLP_GENERATE_OPTIONS_INIT;
+    tlp_session *s = NULL;
+
+    if (rank == 0) {
+        OK(tlp_session_create(&s, plan, &o));
+        OK(tlp_session_decode(s, 1));
+        gen.n_predict = 11;
+        gen.ignore_end = 1;
+        count_messages(s);
+        OK(tlp_session_generate(s, NULL, &gen, NULL)); /* ten steps */
+        CHECK(n_bcast == 11 && n_gather == 11, "%d broadcasts, %d gathers",
+              n_bcast, n_gather); /* the first token came without candidates */
+        tlp_session_free(s);
+    } else {
+        OK(tlp_session_serve(m, NULL, &o));
     }
     tlp_plan_free(plan);
     tlp_model_free(m);
@@ -703,6 +730,7 @@ static const struct {
 } scenarios[] = {
     { "exact", exact, false },
     { "wires", wires, false },
+    { "messages", messages, false },
     { "adopts", adopts, false },
     { "refuses", refuses, false },
     { "arguments", arguments, false },
