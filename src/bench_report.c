@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "bench.h"
-#include "json.h"
 
 static int compare(const void *a, const void *b)
 {
@@ -56,6 +55,7 @@ static void print_table(const bench *b)
         cli_print_clean(stdout, c->text);
         putchar('\n');
     }
+    bench_link_print(b);
 }
 
 static void json_series(json *j, const char *key, const series *s)
@@ -93,6 +93,7 @@ static void print_json(const bench *b)
         json_close(&j, '}');
     }
     json_close(&j, ']');
+    bench_link_json(b, &j);
     json_close(&j, '}');
     putchar('\n');
 }
@@ -104,6 +105,11 @@ int bench_report(bench *b, bool as_json)
         summarise(&b->contender[i].decode, b->n_repeat);
         summarise(&b->contender[i].comm, b->n_repeat);
     }
+
+    int rc = bench_link_predict(b);
+
+    if (rc != CLI_OK)
+        return rc;
     if (as_json)
         print_json(b);
     else

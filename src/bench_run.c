@@ -92,6 +92,7 @@ int bench_run(bench *b)
     for (size_t i = 0; rc == CLI_OK && !alone && i < b->n; i++)
         rc = warm_up(b, &b->contender[i]);
     for (int r = 0; rc == CLI_OK && r < b->n_repeat; r++) {
+        rc = bench_link_measure(b);
         for (size_t i = 0; rc == CLI_OK && i < b->n; i++) {
             rc = (alone ? run_alone : run_repeat)(b, &b->contender[i], r);
             cli_progress_step(

@@ -67,11 +67,12 @@ static int open_all(bench *b, const cli_list *plans)
     b->n = plans->n;
     for (size_t i = 0; rc == CLI_OK && i < plans->n; i++)
         rc = open_contender(b, &b->contender[i], plans->item[i]);
-    return rc;
+    return rc == CLI_OK ? bench_link_open(b) : rc;
 }
 
 static void close_all(bench *b)
 {
+    bench_link_close(b);
     for (size_t i = 0; i < b->n; i++) {
         contender *c = &b->contender[i];
 
@@ -104,6 +105,12 @@ int cmd_bench(int argc, char **argv)
           INT32_MAX / 4 },
         { CLI_INT, 0, "repeat", &b.n_repeat, "N", "runs of each plan (5)", 1,
           10000 },
+        { CLI_FLAG, 0, "measure-link", &b.link.wanted, NULL,
+          "measure work and link, and predict tokens/s from them", 0, 0 },
+        { CLI_LIST, 0, "predict", &b.link.texts, "PLAN",
+          "plan to predict without running it; may be repeated", 0, 0 },
+        { CLI_INT, 0, "predict-ranks", &b.link.n_rank, "N",
+          "predict for so many ranks too (0: none)", 0, 64 },
         { CLI_FLAG, 0, "json", &as_json, NULL, "print JSON", 0, 0 },
         ENGINE_SESSION_OPTIONS(b.e),
         { .kind = CLI_END },
@@ -112,6 +119,8 @@ int cmd_bench(int argc, char **argv)
 
     if (rc != CLI_GO)
         return rc;
+    if (!b.link.wanted && (b.link.texts.n > 0 || b.link.n_rank > 0))
+        return cli_usage("--predict and --predict-ranks need --measure-link");
     if (plans.n == 0)
         plans.item[plans.n++] = "serial";
     rc = open_all(&b, &plans);

@@ -247,6 +247,109 @@ Test(tool_measure, bench_table)
     spawn_free(&s);
 }
 
+/* ==== the link =========================================================== */
+
+static const char *const forecast_keys[] = { "plan",
+                                             "n_rank",
+                                             "decode",
+                                             "decode_ratio",
+                                             "prefill",
+                                             "decode_error_percent",
+                                             "prefill_error_percent",
+                                             "seconds",
+                                             "compute_seconds",
+                                             "command_seconds",
+                                             "send_seconds",
+                                             "allreduce_seconds" };
+
+/* What was predicted for a plan that ran stands beside what was measured. */
+static void check_error(json_t *forecast, json_t *plan, const char *speed)
+{
+    json_t *measured = json_object_get(plan, speed);
+    char key[32];
+
+    snprintf(key, sizeof key, "%s_error_percent", speed);
+    cr_expect_float_eq(
+        number(forecast, key),
+        100 * (number(forecast, speed) / number(measured, "median") - 1), 1e-3);
+}
+
+static void check_sizes(json_t *sizes)
+{
+    double before = 0;
+
+    cr_assert_gt(json_array_size(sizes), 2);
+    for (size_t i = 0; i < json_array_size(sizes); i++) {
+        json_t *size = json_array_get(sizes, i);
+
+        cr_expect_gt(number(size, "floats"), before);
+        cr_expect_gt(number(size, "allreduce"), 0);
+        before = number(size, "floats");
+    }
+}
+
+Test(tool_measure, bench_link_json)
+{
+    const char *m = tool_model();
+    spawned s = SPAWN("tlp", "bench", "-m", m, "--plan", "asym:1-2", "--prompt",
+                      "9", "--gen", "5", "--repeat", "2", "--ranks", "2",
+                      "--threads", "1", "--measure-link", "--predict",
+                      "par:0-1,2-3", "--predict-ranks", "3", "--json");
+
+    tool_expect_status(&s, 0);
+
+    json_t *root = parse(&s);
+    json_t *link = json_object_get(root, "link");
+    json_t *rows = json_object_get(root, "predictions");
+
+    check_sizes(json_object_get(link, "sizes"));
+    cr_expect_eq(json_array_size(json_object_get(link, "stage")), 5);
+    /* on two ranks what ran and what did not; on three serial as well */
+    cr_assert_eq(json_array_size(rows), 2 + 3);
+
+    json_t *ran = json_array_get(rows, 0);
+
+    expect_keys(ran, forecast_keys, 12);
+    cr_expect_eq(number(ran, "n_rank"), 2);
+    check_error(ran, json_array_get(json_object_get(root, "plans"), 0),
+                "decode");
+    check_error(ran, json_array_get(json_object_get(root, "plans"), 0),
+                "prefill");
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        json_t *row = json_array_get(rows, i);
+
+        cr_expect_float_eq(number(row, "decode") * number(row, "seconds"), 1,
+                           1e-6);
+        cr_expect_gt(number(row, "allreduce_seconds"), 0);
+        cr_expect_eq(number(row, "n_rank"), i < 2 ? 2 : 3);
+    }
+    cr_expect_eq(number(json_array_get(rows, 2), "decode_ratio"), 1);
+    cr_expect_not_null(
+        strstr(json_string_value(json_object_get(root, "verdict")),
+               "% of a token here"));
+    json_decref(root);
+    spawn_free(&s);
+}
+
+Test(tool_measure, bench_link_table)
+{
+    const char *m = tool_model();
+    spawned s = SPAWN("tlp", "bench", "-m", m, "--prompt", "4", "--gen", "2",
+                      "--repeat", "1", "--measure-link");
+
+    tool_expect_status(&s, 0);
+    cr_expect_not_null(strstr(s.out, "work of a serial stage"));
+    cr_expect_not_null(strstr(s.out, "one rank makes no all-reduces"));
+    spawn_free(&s);
+    s = SPAWN("tlp", "bench", "-m", m, "--predict", "serial");
+    tool_expect_status(&s, 2);
+    spawn_free(&s);
+    s = SPAWN("tlp", "bench", "-m", m, "--prompt", "4", "--gen", "2",
+              "--measure-link", "--predict", "par:0-99");
+    tool_expect_status(&s, 1);
+    spawn_free(&s);
+}
+
 Test(tool_measure, info)
 {
     const char *m = tool_model();
