@@ -255,7 +255,7 @@ $(BUILD)/test/test_plugin: | $(BAD_PLUGINS) $(PLUGIN)
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
-$(BUILD)/test/test_hosts: | $(TOOL) $(HOSTS)
+$(BUILD)/test/test_hosts: | $(TOOL) $(PLUGIN) $(HOSTS)
 
 # Two hosts on one machine: scripts and programs side by side.
 $(BUILD)/test/hosts/%: $(BUILD)/test/hosts/%.o $(BUILD)/test/hosts/netns.o

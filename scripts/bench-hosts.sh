@@ -4,7 +4,7 @@
 # The hosts are network namespaces of this machine; each runs one rank of one
 # thread.  Links: a veth pair, and one that delays each packet by DELAYS us.
 # Two ranks in one process come first, for comparison.  Writes BUILD/bench-hosts/
-# hosts.csv and, with matplotlib, hosts.svg.  Without root: says so, and ends.
+# hosts.csv and, with matplotlib, hosts.svg.  Without root or MPI: says so, and ends.
 #
 # In the environment: MODEL, PROMPT, GEN, REPEAT, DELAYS, WIRE; PYTHON, one that
 # has matplotlib.
@@ -55,6 +55,10 @@ if [ "${1-}" = measure ]; then
     exit
 fi
 
+if ! command -v mpirun >/dev/null || [ ! -e "$build/libtlp_mpi.so" ]; then
+    echo 'bench-hosts: skipped: no mpirun, or no libtlp_mpi.so (make plugin).'
+    exit 0
+fi
 status=0
 "$hosts" with --delay 0 -- true || status=$?
 if [ $status -eq 77 ]; then

@@ -18,7 +18,8 @@
 #include "support/tiny.h"
 #include "support/tool.h"
 
-TestSuite(hosts, .timeout = 60);
+/* Longer than the limits of what it runs, so that these clean up. */
+TestSuite(hosts, .timeout = 180);
 
 enum { IMPOSSIBLE = 77 };
 
@@ -132,7 +133,8 @@ Test(hosts, logits_have_the_bits_of_one_process)
     tool_write_ids(ids, 40);
     for (int i = 0; i < 4; i++) {
         const char *near = tiny_path("near.f32"), *far = tiny_path("far.f32");
-        spawned s = WITH_HOSTS("--", built(hosts, HOSTS), "mpirun", "-np", "2",
+        spawned s = WITH_HOSTS("--", "timeout", "-k", "1", "30",
+                               built(hosts, HOSTS), "mpirun", "-np", "2",
                                built(tlp, "tlp"), "logits", "-m", m, "--tokens",
                                ids, "-o", far, "--plan", plans[i], "-t", "1");
 
