@@ -3,8 +3,9 @@
 #
 # The hosts are network namespaces of this machine; each runs one rank of one
 # thread.  Links: a veth pair, and one that delays each packet by DELAYS us.
-# Two ranks in one process come first, for comparison.  Writes BUILD/bench-hosts/
-# hosts.csv and, with matplotlib, hosts.svg.  Without root or MPI: says so, and ends.
+# Two ranks in one process come first, for comparison.  Writes hosts.csv and,
+# with matplotlib, hosts.svg into BUILD/bench-hosts.  Without root or MPI: says
+# so, and ends.
 #
 # In the environment: MODEL, PROMPT, GEN, REPEAT, DELAYS, WIRE; PYTHON, one that
 # has matplotlib.
