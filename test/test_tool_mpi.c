@@ -276,6 +276,30 @@ Test(tool_mpi, bench)
     spawn_free(&s);
 }
 
+/* Ranks of several processes are measured together, and predicted. */
+Test(tool_mpi, bench_link)
+{
+    MPIRUN_OR_SKIP();
+
+    spawned s = MPIRUN(3, "tlp", "bench", "-m", tool_model(), "--plan",
+                       "par:1-2", "--prompt", "9", "--gen", "5", "--repeat",
+                       "2", "-t", "1", "--measure-link", "--json");
+
+    tool_expect_status(&s, 0);
+
+    json_t *root = parse(&s);
+    json_t *rows = json_object_get(root, "predictions");
+    json_t *link = json_object_get(root, "link");
+
+    cr_assert_eq(json_array_size(rows), 1);
+    cr_expect_gt(number(json_array_get(rows, 0), "decode"), 0);
+    cr_expect_gt(number(json_array_get(rows, 0), "allreduce_seconds"), 0);
+    cr_expect_gt(number(link, "command"), 0);
+    cr_expect_gt(json_array_size(json_object_get(link, "sizes")), 2);
+    json_decref(root);
+    spawn_free(&s);
+}
+
 /* ==== workers ============================================================ */
 
 /* The worker's copy of the model lies elsewhere. */
