@@ -864,6 +864,155 @@ TLP_API tlp_status tlp_session_generate(tlp_session *session,
                                         tlp_generate_result *result)
     TLP_NODISCARD;
 
+/* ==== evaluation ========================================================= */
+
+/*
+ * What a row of logits (of a plan) makes of a reference row (of the serial
+ * model) for the same token.  The top 1 and 5 are the tokens of the highest
+ * logits, the lower id first among equals; tokens at -inf never count.
+ */
+typedef struct tlp_divergence {
+    size_t struct_size;      /* set by the caller                             */
+    double kl;               /* KL(reference || row), nats; infinite if the row
+                                rules out what the reference does not         */
+    double reference_lse;    /* log sum exp: logits[i] - lse is log p(i)      */
+    double lse;
+    int32_t reference_top1;
+    int32_t top1;
+    int32_t same_top5;       /* 1 = the same five tokens, in any order        */
+} tlp_divergence;
+
+/**
+ * Compare a row of logits with a reference row.  KL is accurate to some 1e-6;
+ * equal rows give 0.
+ * @return TLP_OK; TLP_EINVAL a row with NaN or +inf, or with nothing but -inf
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_logits_compare(const float *reference,
+                                      const float *logits, size_t n_vocab,
+                                      tlp_divergence *out) TLP_NODISCARD;
+
+/**
+ * Confidence interval of a weighted mean, sum of sum[] / sum of weight[]: the
+ * percentiles of 2000 means over units drawn with replacement.  A unit should
+ * be what was sampled independently: a window of text (with the sum over its
+ * tokens, and their number), a question.  For the difference of two plans give
+ * the differences, unit by unit.
+ *
+ * @param sum     n >= 2 values
+ * @param weight  n values above 0; NULL = all 1
+ * @param level   0.95: 95 of 100 such intervals hold the true mean, nearly, if
+ *                there are many units
+ * @param seed    the same seed, the same interval
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_bootstrap_mean(const double *sum, const double *weight,
+                                      size_t n, double level, uint64_t seed,
+                                      double *lo, double *hi) TLP_NODISCARD;
+
+/* Multiple-choice questions for one model; immutable. */
+typedef struct tlp_task tlp_task;
+
+typedef struct tlp_task_options {
+    size_t struct_size;
+    const char *delimiter; /* between query and choice; NULL = one blank      */
+    int32_t n_ctx; /* tokens an item may have; longer ones lose the beginning of
+                      the query; 0 = n_ctx_train, at most 4096                */
+    int32_t bos;           /* 1 = begin every query with BOS                  */
+} tlp_task_options;
+
+#define TLP_TASK_OPTIONS_INIT { sizeof(tlp_task_options), NULL, 0, 0 }
+
+/**
+ * Read a task: a JSON object on each line, with "query" (a string), "choices"
+ * (2 to 256 strings, none empty) and "gold" (the index of the right one); other
+ * keys are ignored.  Tokens are made as lm-evaluation-harness makes them:
+ * blanks at the end of the query go over to the choices, and a choice's tokens
+ * are those of query + delimiter + choice beyond the number that the query has
+ * alone.  An empty query is BOS (EOS without one).
+ *
+ * @return TLP_OK; TLP_EIO; TLP_EFORMAT, the text naming line and key
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_task_load(tlp_task **out, tlp_model *model,
+                                 const char *path,
+                                 const tlp_task_options *opts) TLP_NODISCARD;
+TLP_API void tlp_task_free(tlp_task *task);
+
+typedef struct tlp_task_info {
+    size_t struct_size;    /* set by the caller                               */
+    uint64_t n_item;
+    uint64_t n_cut;        /* items whose query lost its beginning            */
+    int32_t max_token;     /* what n_ctx a session must have                  */
+} tlp_task_info;
+
+/** @since 0.1 */
+TLP_API tlp_status tlp_task_get_info(const tlp_task *task,
+                                     tlp_task_info *out) TLP_NODISCARD;
+
+typedef struct tlp_task_item {
+    size_t struct_size;         /* set by the caller                          */
+    const char *query;          /* borrowed from the task                     */
+    const char *const *choices; /* n_choice texts, borrowed                   */
+    int32_t n_choice;
+    int32_t gold;
+} tlp_task_item;
+
+/** The index-th item; TLP_EINVAL past the end. @since 0.1 */
+TLP_API tlp_status tlp_task_get_item(const tlp_task *task, size_t index,
+                                     tlp_task_item *out) TLP_NODISCARD;
+
+typedef struct tlp_answer {
+    size_t struct_size; /* set by the caller                                  */
+    int32_t best;       /* choice of the highest log-probability, for acc     */
+    int32_t best_norm;  /* of the highest per character, for acc_norm; the
+                           first of equals, -1 if all are NaN                 */
+} tlp_answer;
+
+/**
+ * Let a session answer the index-th item, in sequence 0 (what it held is
+ * gone).  The query is evaluated once for all choices.
+ * @param logprob  n_choice sums over the tokens of each choice; may be NULL
+ * @return TLP_OK; other as tlp_session_score
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_task_answer(const tlp_task *task, size_t index,
+                                   tlp_session *session, double *logprob,
+                                   tlp_answer *out) TLP_NODISCARD;
+
+/*
+ * Drills: short completions with one right answer, made here.  Few examples in
+ * the prompt say what is asked for.
+ */
+#define TLP_DRILL_COPY_WORDS 0  /* repeat four words                          */
+#define TLP_DRILL_COPY_DIGITS 1 /* repeat six digits                          */
+#define TLP_DRILL_ADD 2         /* add two numbers of one digit               */
+#define TLP_DRILL_ADD_TENS 3    /* and of two digits                          */
+#define TLP_N_DRILL 4
+
+typedef struct tlp_drill {
+    size_t struct_size;      /* set by the caller                             */
+    char name[24];           /* "copy-words"                                  */
+    char prompt[424];
+    char answer[64];         /* what should follow, without the blank before  */
+} tlp_drill;
+
+/** The index-th drill of a kind for a seed. @since 0.1 */
+TLP_API tlp_status tlp_drill_get(int kind, uint64_t seed, uint64_t index,
+                                 tlp_drill *out) TLP_NODISCARD;
+
+/**
+ * Let a session complete a drill greedily, in sequence 0 (what it held is
+ * gone).
+ * @param exact  1 if the line that it wrote is the answer, else 0; blanks
+ *               around it do not count
+ * @return TLP_OK; other as tlp_session_generate; TLP_ERANGE n_ctx is too small
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_drill_run(const tlp_drill *drill, tlp_model *model,
+                                 tlp_session *session,
+                                 int32_t *exact) TLP_NODISCARD;
+
 #ifdef __cplusplus
 }
 #endif

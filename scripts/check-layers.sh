@@ -15,6 +15,7 @@ allowed() {
     lib/comm) echo base tensor comm ;;
     lib/mpi) echo base comm mpi ;;
     lib/session) echo base file tensor model plan backend comm session ;;
+    lib/quality) echo base file model backend quality ;;
     src | examples) echo ;;
     esac
 }

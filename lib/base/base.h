@@ -130,6 +130,10 @@ void tlpi_text_add(tlpi_text *t, const char *s, size_t n);
 void tlpi_text_printf(tlpi_text *t, const char *fmt, ...) TLPI_PRINTF(2, 3);
 void tlpi_text_free(tlpi_text *t);
 
+/* TLP_EFORMAT if a JSON text nests deeper than max (json_depth.c). */
+tlp_status tlpi_json_check_depth(const char *where, const char *text, size_t n,
+                                 int max);
+
 /* Monotonic seconds. */
 double tlpi_now(void);
 

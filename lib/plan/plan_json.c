@@ -24,30 +24,6 @@
 /* "made" is the only part that nests freely. */
 #define MAX_DEPTH 32
 
-/* jansson reads nested values by recursion; this looks ahead without. */
-static tlp_status check_depth(const char *where, const char *text, size_t n)
-{
-    int depth = 0;
-    bool in_string = false;
-
-    for (size_t i = 0; i < n; i++) {
-        char c = text[i];
-        if (in_string && c == '\\')
-            i++;
-        else if (c == '"')
-            in_string = !in_string;
-        else if (!in_string && (c == '{' || c == '['))
-            depth++;
-        else if (!in_string && (c == '}' || c == ']'))
-            depth--;
-        if (depth > MAX_DEPTH)
-            return tlpi_fail(TLP_EFORMAT,
-                             "%s: nested deeper than %d at byte %zu", where,
-                             MAX_DEPTH, i);
-    }
-    return TLP_OK;
-}
-
 static tlp_status check_keys(const char *where, const char *what,
                              json_t *object, const char *const *known,
                              size_t n_known)
@@ -273,7 +249,7 @@ tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
     tlp_status st;
 
     *made = NULL;
-    TLP_TRY(check_depth(s->where, text, n));
+    TLP_TRY(tlpi_json_check_depth(s->where, text, n, MAX_DEPTH));
     root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
     if (!root)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: line %d, column %d: %s", s->where,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "session/session.h"
 
 struct tlp_sampler {
@@ -183,16 +184,6 @@ static void change_logits(const tlp_sampler *s, float *logits)
 
 /* ==== choosing =========================================================== */
 
-/* splitmix64 (Steele, Lea, Flood 2014); 53 bits to [0, 1). */
-static double uniform(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
-
 /* Best first; equal logits by id, so that the order is total. */
 static int by_logit(const void *a, const void *b)
 {
@@ -262,7 +253,7 @@ static int32_t draw(tlp_sampler *s, tlpi_candidate *c, int n, float best)
     }
     for (int i = 0; i < n; i++)
         kept += (double)s->p[i];
-    double u = uniform(&s->random) * kept;
+    double u = tlpi_uniform(&s->random) * kept;
     for (int i = 0; i < n; i++) {
         if (s->p[i] > 0)
             last = i;

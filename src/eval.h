@@ -1,0 +1,61 @@
+/*
+ * eval.h - tlp eval, in parts: cmd_eval.c reads options and dispatches,
+ * eval_session.c opens the sessions; a text, a task and drills have a file
+ * each for the numbers, and eval_report.c has what their reports share.
+ */
+#ifndef EVAL_H
+#define EVAL_H
+
+#include "engine.h"
+#include "json.h"
+
+typedef struct eval {
+    engine e; /* the plan's session */
+    /* options */
+    const char *text_path, *id_path, *task_path;
+    int n_drill;         /* of each kind; 0 = none */
+    const char *against; /* the reference's plan; NULL = none */
+    const char *delimiter;
+    int ctx, max_tokens;
+    bool bos, as_json;
+    uint64_t seed;
+    /* the reference: in this process, with one rank */
+    tlp_plan *reference_plan;
+    tlp_session *reference; /* NULL = none */
+} eval;
+
+/* Sessions of the plan and, with --against, of the reference; SIGINT stops
+ * both. */
+int eval_open_sessions(eval *v, int64_t n_ctx);
+void eval_close(eval *v);
+
+/* Each measures, and prints the result. */
+int eval_text(eval *v);
+int eval_task(eval *v);
+int eval_drills(eval *v);
+
+/* ==== reports ============================================================ */
+
+/* A mean and its 95% bootstrap interval; none with fewer than two units. */
+typedef struct estimate {
+    double mean, lo, hi;
+    bool has_interval;
+} estimate;
+
+/* Of sum of sum[] / sum of weight[]; weight NULL = all 1. */
+int eval_estimate(const eval *v, const double *sum, const double *weight,
+                  size_t n, estimate *out);
+estimate eval_exp(const estimate *x); /* e^x */
+
+/* "24.3249 [22.1023, 27.0431]", a unit after the mean; "72.31% [70.02, 74.61]"
+ * as a line. */
+void eval_print(const char *label, const estimate *x, const char *unit);
+void eval_print_share(const char *label, const estimate *x);
+void eval_print_against(const eval *v);
+/* What the brackets are, if there were any. */
+void eval_print_unit(const estimate *x, const char *units);
+/* "KEY": mean, "KEY_ci": [lo, hi] or null; the interval alone. */
+void eval_json(json *j, const char *key, const estimate *x);
+void eval_json_interval(json *j, const char *key, const estimate *x);
+
+#endif

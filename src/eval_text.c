@@ -1,0 +1,310 @@
+/*
+ * eval_text.c - perplexity over windows of ctx tokens, each from position 0, so
+ * that a window of n tokens gives n - 1 predictions; with a reference, what
+ * separates the two distributions at each of them.
+ *
+ * Tokens of a window depend on each other: the windows are the units of all
+ * intervals.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eval.h"
+#include "files.h"
+
+/* Tokens compared at once: what bounds the logits held in memory. */
+#define CHUNK 64
+
+/* Sums over the predictions of each window. */
+typedef struct windows {
+    size_t n, n_prediction;
+    double *count, *nll, *reference_nll, *gap; /* gap: nll - reference_nll */
+    double *kl, *top1, *top5;
+    double *each_kl; /* [n_prediction] */
+    double *memory;
+} windows;
+
+typedef struct result {
+    estimate nll, reference_nll, gap, kl, top1, top5;
+    double kl_median, kl_p99;
+    double seconds; /* of evaluation, wall clock */
+    tlp_plan_cost cost;
+} result;
+
+/* ==== evaluation ========================================================= */
+
+static int alloc_windows(windows *w, size_t n_token, size_t ctx)
+{
+    /* A last window of one token predicts nothing. */
+    w->n = n_token / ctx + (n_token % ctx > 1);
+    w->n_prediction = 0;
+    w->memory = calloc(7 * w->n + n_token, sizeof *w->memory);
+    if (!w->memory)
+        return cli_fail("out of memory");
+    w->count = w->memory;
+    w->nll = w->count + w->n;
+    w->reference_nll = w->nll + w->n;
+    w->gap = w->reference_nll + w->n;
+    w->kl = w->gap + w->n;
+    w->top1 = w->kl + w->n;
+    w->top5 = w->top1 + w->n;
+    w->each_kl = w->top5 + w->n;
+    return CLI_OK;
+}
+
+static tlp_status score_window(const eval *v, const int32_t *ids, size_t n,
+                               windows *w, size_t at, float *logprob)
+{
+    tlp_status st = tlp_session_clear(v->e.session, 0);
+
+    if (st == TLP_OK)
+        st = tlp_session_score(v->e.session, 0, ids, n, logprob);
+    for (size_t t = 1; st == TLP_OK && t < n; t++)
+        w->nll[at] -= (double)logprob[t];
+    return st;
+}
+
+/* One prediction: row i of both sessions, which knew ids up to the target. */
+static tlp_status compare_row(const eval *v, size_t i, int32_t target,
+                              windows *w, size_t at)
+{
+    tlp_divergence d = { .struct_size = sizeof d };
+    const float *a, *b;
+    tlp_status st = tlp_session_logits(v->reference, i, &a);
+
+    if (st == TLP_OK)
+        st = tlp_session_logits(v->e.session, i, &b);
+    if (st == TLP_OK)
+        st = tlp_logits_compare(a, b, (size_t)v->e.info.n_vocab, &d);
+    if (st != TLP_OK)
+        return st;
+    w->nll[at] += d.lse - (double)b[target];
+    w->reference_nll[at] += d.reference_lse - (double)a[target];
+    w->kl[at] += d.kl;
+    w->top1[at] += d.top1 == d.reference_top1;
+    w->top5[at] += d.same_top5;
+    w->each_kl[w->n_prediction++] = d.kl;
+    return TLP_OK;
+}
+
+/* The last token of a window predicts nothing, and is left out. */
+static tlp_status compare_window(const eval *v, const int32_t *ids, size_t n,
+                                 windows *w, size_t at)
+{
+    uint8_t all[CHUNK];
+    tlp_batch batch = TLP_BATCH_INIT;
+    tlp_status st = tlp_session_clear(v->e.session, 0);
+
+    memset(all, 1, sizeof all);
+    batch.want_logits = all;
+    if (st == TLP_OK)
+        st = tlp_session_clear(v->reference, 0);
+    for (size_t t = 0; st == TLP_OK && t < n - 1; t += CHUNK) {
+        batch.n = n - 1 - t < CHUNK ? n - 1 - t : CHUNK;
+        batch.tokens = ids + t;
+        st = tlp_session_eval(v->reference, &batch);
+        if (st == TLP_OK)
+            st = tlp_session_eval(v->e.session, &batch);
+        for (size_t i = 0; st == TLP_OK && i < batch.n; i++)
+            st = compare_row(v, i, ids[t + i + 1], w, at);
+    }
+    return st;
+}
+
+static int eval_windows(eval *v, const int32_t *ids, size_t n, windows *w)
+{
+    cli_progress bar;
+    size_t ctx = (size_t)v->ctx;
+    float *logprob = malloc(ctx * sizeof *logprob);
+    tlp_status st = TLP_OK;
+
+    if (!logprob)
+        return cli_fail("out of memory");
+    cli_progress_start(&bar, "evaluating");
+    for (size_t k = 0; st == TLP_OK && k < w->n; k++) {
+        size_t at = k * ctx, len = n - at < ctx ? n - at : ctx;
+
+        if (v->reference) {
+            st = compare_window(v, ids + at, len, w, k);
+        } else {
+            st = score_window(v, ids + at, len, w, k, logprob);
+            w->n_prediction += len - 1;
+        }
+        w->count[k] = (double)(len - 1);
+        w->gap[k] = w->nll[k] - w->reference_nll[k];
+        cli_progress_step((double)(at + len) / (double)n, &bar);
+    }
+    cli_progress_end(&bar);
+    free(logprob);
+    return st == TLP_OK ? CLI_OK : engine_fail(st);
+}
+
+/* ==== summary ============================================================ */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Between neighbours by straight line. */
+static double quantile(const double *sorted, size_t n, double q)
+{
+    double at = q * (double)(n - 1);
+    size_t i = (size_t)at;
+    double x = sorted[i], y = sorted[i + 1 < n ? i + 1 : i];
+
+    return isfinite(y) ? x + (at - (double)i) * (y - x) : x;
+}
+
+static int summarise(eval *v, windows *w, result *r)
+{
+    const struct {
+        const double *sum;
+        estimate *out;
+    } parts[] = {
+        { w->nll, &r->nll },   { w->reference_nll, &r->reference_nll },
+        { w->gap, &r->gap },   { w->kl, &r->kl },
+        { w->top1, &r->top1 }, { w->top5, &r->top5 }
+    };
+    size_t n = v->reference ? sizeof parts / sizeof *parts : 1;
+    int rc = CLI_OK;
+
+    for (size_t i = 0; rc == CLI_OK && i < n; i++)
+        rc = eval_estimate(v, parts[i].sum, w->count, w->n, parts[i].out);
+    qsort(w->each_kl, w->n_prediction, sizeof *w->each_kl, by_value);
+    r->kl_median = quantile(w->each_kl, w->n_prediction, 0.5);
+    r->kl_p99 = quantile(w->each_kl, w->n_prediction, 0.99);
+    return rc == CLI_OK ? engine_plan_cost(&v->e, v->e.plan, &r->cost) : rc;
+}
+
+/* ==== reports ============================================================ */
+
+static void print_reference(const eval *v, const result *r)
+{
+    estimate ppl = eval_exp(&r->reference_nll), ratio = eval_exp(&r->gap);
+
+    eval_print_against(v);
+    eval_print("  its perplexity", &ppl, "");
+    printf(", nll %.5f\n", r->reference_nll.mean);
+    eval_print("  perplexity ratio", &ratio, "");
+    putchar('\n');
+    eval_print("  KL divergence", &r->kl, " nats");
+    printf(", median %.4f, 99%% %.4f\n", r->kl_median, r->kl_p99);
+    eval_print_share("  top-1 agreement", &r->top1);
+    eval_print_share("  same top 5", &r->top5);
+}
+
+static void print_text(const eval *v, size_t n, const windows *w,
+                       const result *r)
+{
+    estimate ppl = eval_exp(&r->nll);
+
+    printf("%zu tokens, %zu predictions in %zu window%s, %.2f s\n", n,
+           w->n_prediction, w->n, w->n == 1 ? "" : "s", r->seconds);
+    eval_print("perplexity", &ppl, "");
+    printf(", nll %.5f\n", r->nll.mean);
+    printf("effective depth %d, %d all-reduces per token\n",
+           r->cost.effective_depth, engine_allreduces(&r->cost));
+    if (v->reference)
+        print_reference(v, r);
+    eval_print_unit(&ppl, "windows");
+}
+
+static void json_reference(json *j, const eval *v, const result *r)
+{
+    estimate ppl = eval_exp(&r->reference_nll), ratio = eval_exp(&r->gap);
+
+    json_text(j, "against", v->against);
+    json_real(j, "reference_nll", r->reference_nll.mean);
+    eval_json(j, "reference_ppl", &ppl);
+    eval_json(j, "ppl_ratio", &ratio);
+    json_real(j, "kl_mean", r->kl.mean);
+    eval_json_interval(j, "kl_ci", &r->kl);
+    json_real(j, "kl_median", r->kl_median);
+    json_real(j, "kl_p99", r->kl_p99);
+    eval_json(j, "top1_agreement", &r->top1);
+    eval_json(j, "same_top5", &r->top5);
+}
+
+static void print_json(const eval *v, size_t n, const windows *w,
+                       const result *r)
+{
+    estimate ppl = eval_exp(&r->nll);
+    json j = { .file = stdout };
+
+    json_open(&j, NULL, '{');
+    json_int(&j, "tokens", (int64_t)n);
+    json_int(&j, "predictions", (int64_t)w->n_prediction);
+    json_int(&j, "windows", (int64_t)w->n);
+    json_real(&j, "nll", r->nll.mean);
+    eval_json(&j, "ppl", &ppl);
+    json_int(&j, "effective_depth", r->cost.effective_depth);
+    json_int(&j, "allreduces_per_token", engine_allreduces(&r->cost));
+    if (v->reference)
+        json_reference(&j, v, r);
+    json_real(&j, "seconds", r->seconds);
+    json_close(&j, '}');
+    putchar('\n');
+}
+
+/* ========================================================================= */
+
+/* The tokens to score, from the file of ids or by tokenizing the text. */
+static int read_tokens(const eval *v, int32_t **ids, size_t *n)
+{
+    char *text = NULL;
+    size_t n_text = 0;
+
+    if (v->id_path)
+        return file_read_ids(v->id_path, ids, n);
+
+    int rc = file_read(v->text_path, &text, &n_text);
+
+    if (rc == CLI_OK)
+        rc = engine_tokenize(&v->e, text, n_text, 0, ids, n);
+    free(text);
+    return rc;
+}
+
+static int measure(eval *v, const int32_t *ids, size_t n)
+{
+    windows w = { 0 };
+    result r = { 0 };
+    int rc = alloc_windows(&w, n, (size_t)v->ctx);
+    double start = cli_now();
+
+    if (rc == CLI_OK)
+        rc = eval_windows(v, ids, n, &w);
+    r.seconds = cli_now() - start;
+    if (rc == CLI_OK)
+        rc = summarise(v, &w, &r);
+    if (rc == CLI_OK)
+        (v->as_json ? print_json : print_text)(v, n, &w, &r);
+    free(w.memory);
+    return rc;
+}
+
+int eval_text(eval *v)
+{
+    int32_t *ids = NULL;
+    size_t n = 0;
+    int rc = read_tokens(v, &ids, &n);
+
+    if (v->max_tokens && (size_t)v->max_tokens < n)
+        n = (size_t)v->max_tokens;
+    if (rc == CLI_OK && n < 2)
+        rc = cli_fail("%zu tokens, at least 2 expected", n);
+    if (v->ctx == 0)
+        v->ctx = 512;
+    if (rc == CLI_OK && (size_t)v->ctx > n)
+        v->ctx = (int)n;
+    if (rc == CLI_OK)
+        rc = eval_open_sessions(v, v->ctx);
+    if (rc == CLI_OK)
+        rc = measure(v, ids, n);
+    free(ids);
+    return rc;
+}
