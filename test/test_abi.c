@@ -154,6 +154,39 @@ SIZE(tlp_generate_result, 24);
 AT(tlp_generate_result, n_generated, 8);
 AT(tlp_generate_result, stop_reason, 12);
 AT(tlp_generate_result, last_token, 16);
+
+SIZE(tlp_divergence, 48);
+AT(tlp_divergence, kl, 8);
+AT(tlp_divergence, reference_lse, 16);
+AT(tlp_divergence, lse, 24);
+AT(tlp_divergence, reference_top1, 32);
+AT(tlp_divergence, top1, 36);
+AT(tlp_divergence, same_top5, 40);
+
+SIZE(tlp_task_options, 24);
+AT(tlp_task_options, delimiter, 8);
+AT(tlp_task_options, n_ctx, 16);
+AT(tlp_task_options, bos, 20);
+
+SIZE(tlp_task_info, 32);
+AT(tlp_task_info, n_item, 8);
+AT(tlp_task_info, n_cut, 16);
+AT(tlp_task_info, max_token, 24);
+
+SIZE(tlp_task_item, 32);
+AT(tlp_task_item, query, 8);
+AT(tlp_task_item, choices, 16);
+AT(tlp_task_item, n_choice, 24);
+AT(tlp_task_item, gold, 28);
+
+SIZE(tlp_answer, 16);
+AT(tlp_answer, best, 8);
+AT(tlp_answer, best_norm, 12);
+
+SIZE(tlp_drill, 520);
+AT(tlp_drill, name, 8);
+AT(tlp_drill, prompt, 32);
+AT(tlp_drill, answer, 456);
 #endif
 
 /* Each constant of the header with the value it shipped with. */
@@ -216,6 +249,10 @@ Test(abi, constants)
         C(TLP_STOP_STRING, 3),
         C(TLP_STOP_CONTEXT, 4),
         C(TLP_STOP_CALLBACK, 5),
+        C(TLP_DRILL_COPY_WORDS, 0),
+        C(TLP_DRILL_COPY_DIGITS, 1),
+        C(TLP_DRILL_ADD, 2),
+        C(TLP_DRILL_ADD_TENS, 3),
 #undef C
     };
 
@@ -266,10 +303,12 @@ Test(abi, initialisers)
     static const tlp_batch batch = TLP_BATCH_INIT;
     static const tlp_sampler_options sampler = TLP_SAMPLER_OPTIONS_INIT;
     static const tlp_generate_options generate = TLP_GENERATE_OPTIONS_INIT;
+    static const tlp_task_options task = TLP_TASK_OPTIONS_INIT;
 
     expect_zero_tail(&model, sizeof model, "model");
     expect_zero_tail(&session, sizeof session, "session");
     expect_zero_tail(&batch, sizeof batch, "batch");
     expect_zero_tail(&sampler, sizeof sampler, "sampler");
     expect_zero_tail(&generate, sizeof generate, "generate");
+    expect_zero_tail(&task, sizeof task, "task");
 }

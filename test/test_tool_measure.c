@@ -50,8 +50,9 @@ static double number(json_t *object, const char *key)
 /* ==== eval =============================================================== */
 
 static const char *const eval_keys[] = {
-    "tokens",          "predictions",          "nll",    "ppl",
-    "effective_depth", "allreduces_per_token", "seconds"
+    "tokens", "predictions", "windows",         "nll",
+    "ppl",    "ppl_ci",      "effective_depth", "allreduces_per_token",
+    "seconds"
 };
 
 /* -log p of each id of a window but the first, from the logits of a window. */
@@ -103,7 +104,8 @@ Test(tool_measure, eval_json)
         tool_write_file(part, all + 4 * at, 4 * n);
         nll += window_nll(m, part, (int)n);
     }
-    expect_keys(root, eval_keys, 7);
+    expect_keys(root, eval_keys, 9);
+    cr_expect_eq(number(root, "windows"), 3);
     cr_expect_eq(number(root, "tokens"), 20);
     cr_expect_eq(number(root, "predictions"), 17);
     cr_expect_float_eq(number(root, "nll"), nll / 17, 1e-4);
