@@ -93,7 +93,7 @@ Test(tool, usage_errors)
                  "tlp run: --raw excludes");
     expect_usage(SPAWN("tlp", "run", "-m", "x", "-p", "a", "-f", "b"),
                  "tlp run: -p, -f and -i");
-    expect_usage(SPAWN("tlp", "eval", "-m", "x"), "tlp eval: either");
+    expect_usage(SPAWN("tlp", "eval", "-m", "x"), "tlp eval: one of --text");
     expect_usage(SPAWN("tlp", "logits", "-m", "x", "--ids", "1"),
                  "tlp logits: no output");
     expect_usage(SPAWN("tlp", "logits", "-m", "x", "--ids", "1", "--tokens",
