@@ -87,12 +87,24 @@ static bool wait_for_count(const char *needle, int count, double seconds)
 static pid_t start_long_run(const char *m)
 {
     char tool[4096];
-    const char *argv[] = {
-        "mpirun", "--oversubscribe",   "--bind-to", "none",  "-np",
-        "2",      "--enable-recovery", tool,        "bench", "-m",
-        m,        "--repeat",          "10000",     "-t",    "1",
-        NULL
-    };
+    const char *argv[] = { "mpirun",
+                           "--oversubscribe",
+                           "--bind-to",
+                           "none",
+                           "-np",
+                           "2",
+                           "--enable-recovery",
+                           tool,
+                           "bench",
+                           "-m",
+                           m,
+                           "--repeat",
+                           "10000",
+                           "--timeout",
+                           "25",
+                           "-t",
+                           "1",
+                           NULL };
     pid_t pid;
 
     snprintf(tool, sizeof tool, "%s/tlp", spawn_build_dir());
@@ -108,7 +120,7 @@ static pid_t start_long_run(const char *m)
         execvp(argv[0], (char *const *)argv);
         _exit(127);
     }
-    cr_assert(wait_for_count(m, 3, 10), "the run did not start");
+    cr_assert(wait_for_count(m, 3, 20), "the run did not start");
     sleep(1);
     return pid;
 }

@@ -223,6 +223,11 @@ Test(tool_measure, bench_json)
     json_t *root = parse(&s);
     json_t *plans = json_object_get(root, "plans");
 
+    expect_keys(root, (const char *[]){ "comm", "wire", "n_rank", "plans" }, 4);
+    cr_expect_str_eq(json_string_value(json_object_get(root, "comm")),
+                     "threads");
+    cr_expect_str_eq(json_string_value(json_object_get(root, "wire")), "f32");
+    cr_expect_eq(number(root, "n_rank"), 2);
     cr_assert_eq(json_array_size(plans), 2);
     for (size_t i = 0; i < 2; i++)
         check_contender(json_array_get(plans, i), json_array_get(plans, 0));
