@@ -716,11 +716,9 @@ typedef struct tlp_link {
 
 /**
  * Measure the session's ranks and the link between them, which takes seconds.
- * Work is timed on all ranks at once, as it runs later, but without
- * communication, and then with it, under the session's plan; the serial plan
- * gives the best basis for others.  Times are medians.  Sequence 0 must be
- * empty, and is afterwards; the rows of logits that were kept are gone; the
- * counters of evaluation do not move.
+ * Times are medians, over steps under the session's plan; the serial plan gives
+ * the best basis for others.  Sequence 0 must be empty, and is afterwards; the
+ * rows of logits that were kept are gone; the counters do not move.
  *
  * @param out    struct_size set by the caller; the rest is filled in
  * @param stage  room for as many doubles as the plan has stages, or NULL:

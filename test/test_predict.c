@@ -435,13 +435,13 @@ Test(measure, harms_nothing)
     for (int ranks = 1; ranks <= 3; ranks++) {
         tlp_session_options o = rig_f32(ranks, 1);
         o.n_seq = 2;
-        rig r = rig_open(path, "asym:1-2", &o), plain;
+        rig r = rig_open(path, "asym:0-1;par:2-3", &o), plain;
         tlp_link l = { .struct_size = sizeof l };
         tlp_session_stats before = { .struct_size = sizeof before };
         tlp_session_stats after = before;
         const float *row;
 
-        plain = rig_open(path, "asym:1-2", &o);
+        plain = rig_open(path, "asym:0-1;par:2-3", &o);
         rig_tokens(ids, 20, r.n_vocab, 7);
         /* Another sequence holds something, and goes on with it. */
         free(rig_eval(&r, 1, ids, 10));

@@ -85,9 +85,8 @@ tlp_status tlpi_measure_run(tlpi_rank *r, const tlpi_measure *out)
     tlpi_comm_stats stats = r->comm->stats;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_measure_work(r, link, out ? out->stage : NULL));
     TLP_TRY(tlpi_measure_link(r, link));
-    TLP_TRY(tlpi_measure_steps(r, link));
+    TLP_TRY(tlpi_measure_work(r, link, out ? out->stage : NULL));
 done:
     r->comm->stats = stats;
     return st;

@@ -19,10 +19,8 @@ tlp_status tlpi_measure_run(tlpi_rank *r, const tlpi_measure *out);
  * scratch but on rank 0.  Nothing is done for one rank. */
 tlp_status tlpi_measure_link(tlpi_rank *r, tlp_link *link);
 
-/* measure_steps.c: the rates' stall, from what is known of the rest. */
-tlp_status tlpi_measure_steps(tlpi_rank *r, tlp_link *link);
-
-/* measure_work.c: the other rates, and stage (as in tlpi_measure). */
+/* measure_work.c: the rates, with the tables already there, and stage (as in
+ * tlpi_measure). */
 tlp_status tlpi_measure_work(tlpi_rank *r, tlp_link *link, double *stage);
 
 /* All ranks are here, with TLP_OK or short of memory: then TLP_ENOMEM on all.

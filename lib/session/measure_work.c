@@ -1,64 +1,91 @@
 /*
- * measure_work.c - what a rank's work takes when nobody waits.
+ * measure_work.c - what a rank's work takes, and what a step does beyond it.
  *
- * The forward pass runs with communicators that do nothing but look at the
- * clock, on all ranks at once, so that they share caches and memory as they do
- * later.  An exchange ends what came before it: attention, feed-forward, or a
- * stage.  The residual stream is nonsense meanwhile, and so is what the cache
- * gets, beyond the end of an empty sequence; times do not depend on values.
+ * Steps run as they always do, but their communicators look at the clock: from
+ * the end of one exchange to the beginning of the next a rank worked, on
+ * attention, feed-forward, or a stage.  Timed like this, work has the caches,
+ * interrupts and neighbours that it has later; without communication it would
+ * be faster.  What the cache gets lies beyond the end of an empty sequence.
  */
 #include "session/measure.h"
 
+#include <math.h>
+
 #include "plan/schedule.h"
 
-enum { MAX_REPEAT = 32 };
+enum { MAX_REPEAT = 32, MAX_RANK = 64 };
 
-#define BUDGET 0.5 /* seconds for a kind of step */
+#define BUDGET 1.0 /* seconds for a kind of step */
 
-/* ==== a communicator that looks at the clock ============================= */
+/* ==== communicators that look at the clock =============================== */
+
+/* When the rank worked, in one pass. */
+typedef struct diary {
+    double since;  /* it works */
+    double *spent; /* [cap] seconds of work before each exchange */
+    int n, cap;
+} diary;
 
 typedef struct watch {
     tlpi_comm base;
-    double *at; /* [cap] when each exchange was called */
-    int n, cap;
+    tlpi_comm *real;
+    tlpi_comm_stats before; /* real's */
+    diary *diary;
 } watch;
 
-static tlp_status look(tlpi_comm *c)
+static tlpi_comm *stop_work(tlpi_comm *c)
 {
-    watch *w = (watch *)c;
+    const watch *w = (const watch *)c;
+    diary *d = w->diary;
 
-    if (w->n < w->cap)
-        w->at[w->n++] = tlpi_now();
-    return TLP_OK;
+    if (d->n < d->cap)
+        d->spent[d->n++] = tlpi_now() - d->since;
+    return w->real;
 }
 
-static tlp_status look_allreduce(tlpi_comm *c, float *x, size_t n,
-                                 uint32_t *vote)
+static tlp_status go_on(tlpi_comm *c, tlp_status st)
 {
-    (void)x;
-    (void)n;
-    (void)vote;
-    return look(c);
+    ((const watch *)c)->diary->since = tlpi_now();
+    return st;
 }
 
-static tlp_status look_send(tlpi_comm *c, const float *x, size_t n)
+static tlp_status watch_allreduce(tlpi_comm *c, float *x, size_t n,
+                                  uint32_t *vote)
 {
-    (void)x;
-    (void)n;
-    return look(c);
+    tlpi_comm *real = stop_work(c);
+
+    return go_on(c, real->ops->allreduce(real, x, n, vote));
 }
 
-static tlp_status look_recv(tlpi_comm *c, float *x, size_t n)
+static tlp_status watch_send(tlpi_comm *c, const float *x, size_t n)
 {
-    (void)x;
-    (void)n;
-    return look(c);
+    tlpi_comm *real = stop_work(c);
+
+    return go_on(c, real->ops->send_next(real, x, n));
+}
+
+static tlp_status watch_recv(tlpi_comm *c, float *x, size_t n)
+{
+    tlpi_comm *real = stop_work(c);
+
+    return go_on(c, real->ops->recv_prev(real, x, n));
 }
 
 /* All that a forward pass calls. */
-static const tlpi_comm_ops watch_ops = { .allreduce = look_allreduce,
-                                         .send_next = look_send,
-                                         .recv_prev = look_recv };
+static const tlpi_comm_ops watch_ops = { .allreduce = watch_allreduce,
+                                         .send_next = watch_send,
+                                         .recv_prev = watch_recv };
+
+static watch watch_of(tlpi_comm *real, diary *d)
+{
+    return (watch){ .base = { .ops = &watch_ops,
+                              .env = real->env,
+                              .rank = real->rank,
+                              .size = real->size },
+                    .real = real,
+                    .before = real->stats,
+                    .diary = d };
+}
 
 /* ==== the pieces of a pass =============================================== */
 
@@ -118,14 +145,23 @@ typedef struct timing {
     tlpi_rank *r;
     piece *piece; /* [n_piece] */
     int n_piece;
-    watch watch;
-    tlpi_comm **spans; /* [n_rank * (n_rank+1)], all the watch */
+    diary diary;
+    watch whole;
+    watch *span;       /* [n_span] those of the rank's spans */
+    tlpi_comm **spans; /* [n_span] the same, or NULL */
     double *seconds;   /* [n_piece][MAX_REPEAT] */
     double *stage;     /* [n_stage] of one decoded token */
     double *all;       /* rank 0: [n_rank][n_stage] */
     tlpi_act *act;
-    double head; /* seconds */
+    double head;            /* seconds of the last kind of step */
+    double step;            /* likewise, from command to candidates */
+    double prefill, decode; /* of the longest step, of the last position */
 } timing;
+
+static size_t n_span(const tlpi_rank *r)
+{
+    return (size_t)r->cfg->n_rank * (size_t)(r->cfg->n_rank + 1);
+}
 
 /* What goes to rank 0. */
 typedef struct result {
@@ -137,24 +173,45 @@ static tlp_status forward(timing *b, const tlpi_step *step, int repeat)
 {
     tlpi_rank *r = b->r;
     tlpi_comm *comm = r->comm, **spans = r->span_comm;
-    const _Atomic int *abort = r->abort;
 
-    b->watch.n = 0;
-    r->comm = &b->watch.base;
+    b->diary.n = 0;
+    b->diary.since = tlpi_now();
+    r->comm = &b->whole.base;
     r->span_comm = b->spans;
-    r->abort = NULL; /* looked at where all ranks can agree */
-    double before = tlpi_now();
     tlp_status st = tlpi_forward(r, step);
     r->comm = comm;
     r->span_comm = spans;
-    r->abort = abort;
-    if (st == TLP_OK && b->watch.n != b->n_piece)
+    if (st == TLP_OK && b->diary.n != b->n_piece)
         st = tlpi_fail(TLP_ERROR, "%d exchanges in a pass, %d expected",
-                       b->watch.n, b->n_piece);
-    for (int i = 0; i < b->watch.n; i++) {
-        b->seconds[i * MAX_REPEAT + repeat] = b->watch.at[i] - before;
-        before = b->watch.at[i];
-    }
+                       b->diary.n, b->n_piece);
+    for (int i = 0; i < b->diary.n; i++)
+        b->seconds[i * MAX_REPEAT + repeat] = b->diary.spent[i];
+    return st;
+}
+
+static tlp_status gather(tlpi_rank *r, const void *src, size_t bytes, void *dst)
+{
+    for (int i = 0; i < r->cfg->n_rank; i++)
+        r->gather_bytes[i] = bytes;
+    return r->comm->ops->gather(r->comm, src, r->gather_bytes, dst);
+}
+
+/* All that happens between a command and the best candidates of all ranks. */
+static tlp_status run_step(timing *b, const tlpi_step *step, int repeat,
+                           double *head)
+{
+    tlpi_rank *r = b->r;
+    tlpi_command cmd = { .op = TLPI_OP_MEASURE };
+    tlpi_candidate best, all[MAX_RANK];
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(r->comm->ops->bcast(r->comm, &cmd, sizeof cmd, true));
+    TLP_TRY(forward(b, step, repeat));
+    double start = tlpi_now();
+    best = tlpi_measure_head(r, step->n_tok);
+    *head = tlpi_now() - start;
+    st = gather(r, &best, sizeof best, r->rank == 0 ? all : NULL);
+done:
     return st;
 }
 
@@ -164,25 +221,24 @@ static tlp_status time_step(timing *b, int n_tok, int pos)
 {
     tlpi_rank *r = b->r;
     tlpi_step step = tlpi_measure_fill(r, n_tok, pos);
-    double head[MAX_REPEAT];
+    double head[MAX_REPEAT], whole[MAX_REPEAT];
     int n_repeat = 1;
     tlp_status st = TLP_OK;
 
     for (int i = 0; i < n_repeat; i++) {
         TLP_TRY(tlpi_measure_meet(r, TLP_OK));
         double start = tlpi_now();
-        TLP_TRY(forward(b, &step, i));
-        double middle = tlpi_now();
-        (void)tlpi_measure_head(r, n_tok);
-        head[i] = tlpi_now() - middle;
+        TLP_TRY(run_step(b, &step, i, &head[i]));
+        whole[i] = tlpi_now() - start;
         if (i == 0)
-            TLP_TRY(tlpi_measure_repeats(r, BUDGET, tlpi_now() - start, 2,
-                                         MAX_REPEAT, &n_repeat));
+            TLP_TRY(tlpi_measure_repeats(r, BUDGET, whole[0], 2, MAX_REPEAT,
+                                         &n_repeat));
     }
     for (int i = 0; i < b->n_piece; i++)
         b->seconds[i * MAX_REPEAT] =
             tlpi_median(&b->seconds[i * MAX_REPEAT], n_repeat);
     b->head = tlpi_median(head, n_repeat);
+    b->step = tlpi_median(whole, n_repeat);
 done:
     return st;
 }
@@ -210,11 +266,13 @@ static tlp_status run_steps(timing *b, result *out)
     if (n_tok > 1) {
         TLP_TRY(time_step(b, n_tok, 0));
         add_samples(b, n_tok, 0, &out->prefill);
+        b->prefill = b->step;
         TLP_TRY(time_step(b, n_tok / 2, 0));
         add_samples(b, n_tok / 2, 0, &out->prefill);
-        TLP_TRY(time_step(b, 1, n_tok - 1));
-        add_samples(b, 1, n_tok - 1, &out->decode);
     }
+    TLP_TRY(time_step(b, 1, n_tok - 1));
+    add_samples(b, 1, n_tok - 1, &out->decode);
+    b->decode = b->step;
     TLP_TRY(time_step(b, 1, 0));
     add_samples(b, 1, 0, &out->decode);
     for (int i = 0; i < b->n_piece; i++)
@@ -227,13 +285,6 @@ done:
 
 /* ==== together =========================================================== */
 
-static tlp_status gather(tlpi_rank *r, const void *src, size_t bytes, void *dst)
-{
-    for (int i = 0; i < r->cfg->n_rank; i++)
-        r->gather_bytes[i] = bytes;
-    return r->comm->ops->gather(r->comm, src, r->gather_bytes, dst);
-}
-
 static void set_rates(tlp_link_rates *out, const tlpi_fit *fit)
 {
     double rate[TLPI_N_RATE];
@@ -241,6 +292,40 @@ static void set_rates(tlp_link_rates *out, const tlpi_fit *fit)
     tlpi_fit_solve(fit, rate);
     *out =
         (tlp_link_rates){ .half = rate[0], .byte = rate[1], .attend = rate[2] };
+}
+
+/* Seconds per token and all-reduce that the model lacks. */
+static tlp_status find_stall(const tlpi_rank *r, const tlp_link *link,
+                             int n_tok, int pos, double seconds, double *stall)
+{
+    int n_rank = r->cfg->n_rank;
+    tlp_plan_cost cost = { .struct_size = sizeof cost };
+    tlp_prediction p = { .struct_size = sizeof p };
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlp_plan_get_cost(r->plan, n_rank, &cost));
+    TLP_TRY(tlp_plan_predict(r->plan, link, n_rank, n_tok, pos, &p));
+    int n = cost.allreduces + cost.inner_allreduces;
+    *stall = fmax(0, seconds - p.seconds) / n_tok / n;
+done:
+    return st;
+}
+
+static tlp_status find_stalls(const timing *b, tlp_link *link)
+{
+    int n_tok = tlpi_measure_tokens(b->r);
+    double one = 0, many = 0;
+    tlp_status st = TLP_OK;
+
+    if (b->r->cfg->n_rank == 1)
+        return TLP_OK;
+    TLP_TRY(find_stall(b->r, link, 1, n_tok - 1, b->decode, &one));
+    if (n_tok > 1)
+        TLP_TRY(find_stall(b->r, link, n_tok, 0, b->prefill, &many));
+    link->decode.stall = one;
+    link->prefill.stall = n_tok > 1 ? many : one;
+done:
+    return st;
 }
 
 /* All ranks' samples in one fit: ranks are taken to be equally fast. */
@@ -275,24 +360,27 @@ static tlp_status prepare(timing *b)
 
     b->act = tlpi_alloc_array(env, (size_t)per_stage, sizeof *b->act);
     b->piece = tlpi_alloc_array(env, cap, sizeof *b->piece);
-    b->spans = tlpi_alloc_array(env, n_rank * (n_rank + 1), sizeof *b->spans);
+    b->span = tlpi_alloc_array(env, n_span(r), sizeof *b->span);
+    b->spans = tlpi_calloc(env, n_span(r), sizeof *b->spans);
     b->stage = tlpi_calloc(env, n_stage, sizeof *b->stage);
     b->all = tlpi_calloc(env, n_rank * n_stage, sizeof *b->all);
-    if (!b->act || !b->piece || !b->spans || !b->stage || !b->all)
+    if (!b->act || !b->piece || !b->span || !b->spans || !b->stage || !b->all)
         return tlpi_fail_nomem();
     for (int i = 0; i < r->plan->n_stage; i++)
         b->n_piece = list_stage(r, i, b->act, b->piece, b->n_piece);
     size_t n = (size_t)b->n_piece;
     b->seconds = tlpi_alloc_array(env, n, MAX_REPEAT * sizeof *b->seconds);
-    b->watch.at = tlpi_alloc_array(env, n, sizeof *b->watch.at);
-    if (!b->seconds || !b->watch.at)
+    b->diary.spent = tlpi_alloc_array(env, n, sizeof *b->diary.spent);
+    if (!b->seconds || !b->diary.spent)
         return tlpi_fail_nomem();
-    b->watch.base = (tlpi_comm){
-        .ops = &watch_ops, .env = env, .rank = r->rank, .size = r->comm->size
-    };
-    b->watch.cap = b->n_piece;
-    for (size_t i = 0; i < n_rank * (n_rank + 1); i++)
-        b->spans[i] = &b->watch.base;
+    b->diary.cap = b->n_piece;
+    b->whole = watch_of(r->comm, &b->diary);
+    for (size_t i = 0; i < n_span(r); i++) {
+        if (!r->span_comm[i])
+            continue;
+        b->span[i] = watch_of(r->span_comm[i], &b->diary);
+        b->spans[i] = &b->span[i].base;
+    }
     return TLP_OK;
 }
 
@@ -300,11 +388,15 @@ static void clean_up(timing *b)
 {
     const tlpi_env *env = b->r->env;
 
-    tlpi_free(env, b->watch.at);
+    for (size_t i = 0; b->spans && i < n_span(b->r); i++)
+        if (b->spans[i])
+            b->span[i].real->stats = b->span[i].before;
+    tlpi_free(env, b->diary.spent);
     tlpi_free(env, b->seconds);
     tlpi_free(env, b->all);
     tlpi_free(env, b->stage);
     tlpi_free(env, b->spans);
+    tlpi_free(env, b->span);
     tlpi_free(env, b->piece);
     tlpi_free(env, b->act);
 }
@@ -323,8 +415,10 @@ tlp_status tlpi_measure_work(tlpi_rank *r, tlp_link *link, double *stage)
     TLP_TRY(run_steps(&b, &mine));
     TLP_TRY(gather(r, &mine, sizeof mine, r->rank == 0 ? each : NULL));
     TLP_TRY(gather(r, b.stage, stage_bytes, r->rank == 0 ? b.all : NULL));
-    if (r->rank == 0)
+    if (r->rank == 0) {
         conclude(&b, each, link, stage);
+        st = find_stalls(&b, link);
+    }
 done:
     clean_up(&b);
     tlpi_free(r->env, each);
