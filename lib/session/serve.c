@@ -39,6 +39,8 @@ static tlp_status find_place(served *v, const tlp_model *model,
         return tlpi_fail(TLP_ESTATE,
                          "this is rank 0 of %d, which drives the session",
                          v->world.n_rank);
+    if (v->o.n_rank == 0)
+        v->o.n_rank = v->world.n_rank; /* not rank 0's to choose */
 done:
     return st;
 }

@@ -1,0 +1,101 @@
+/*
+ * test_command.c - commands come from rank 0, which may be another process: a
+ * rank carries out none whose numbers do not fit its session.
+ */
+#include <string.h>
+
+#include "session/session.h"
+#include "support/rig.h"
+#include "support/tiny.h"
+
+TestSuite(command, .timeout = 120);
+
+static const char *path;
+
+/* A rank of a session with 64 positions, 2 sequences, steps of 32 tokens. */
+static rig open_rig(void)
+{
+    tlp_session_options o = rig_f32(2, 1);
+
+    o.n_seq = 2;
+    o.n_batch = 32;
+    return rig_open(path, "serial", &o);
+}
+
+/* Rank 1 gets the command; does it end the session? */
+static bool is_refused(const tlpi_command *cmd)
+{
+    rig r = open_rig();
+    tlpi_comm *c = r.session->rank0->comm;
+    tlpi_command sent = *cmd;
+
+    CHECK_OK(c->ops->bcast(c, &sent, sizeof sent, true));
+    tlp_status st = tlp_session_fork(r.session, 1, 0);
+    if (st == TLP_OK) /* the next one waits for rank 1 */
+        st = tlp_session_decode(r.session, 1);
+    cr_assert(st == TLP_OK || st == TLP_ECOMM, "%s", tlp_last_error());
+    rig_close(&r);
+    return st == TLP_ECOMM;
+}
+
+typedef struct command_case {
+    const char *name;
+    tlpi_command cmd;
+} command_case;
+
+Test(command, numbers_out_of_range_are_refused)
+{
+    static const command_case bad[] = {
+        { "operation", { .op = 7 } },
+        { "negative operation", { .op = -1 } },
+        { "no tokens", { .op = TLPI_OP_STEP } },
+        { "tokens", { .op = TLPI_OP_STEP, .n_tok = 33 } },
+        { "negative tokens", { .op = TLPI_OP_SCORE, .n_tok = -1 } },
+        { "rows", { .op = TLPI_OP_STEP, .n_tok = 1, .n_row = 2 } },
+        { "negative rows", { .op = TLPI_OP_SCORE, .n_tok = 1, .n_row = -1 } },
+        { "first row", { .op = TLPI_OP_STEP, .n_tok = 1, .row = -1 } },
+        { "last row",
+          { .op = TLPI_OP_STEP, .n_tok = 1, .n_row = 1, .row = 1 << 30 } },
+        { "candidates",
+          { .op = TLPI_OP_STEP, .n_tok = 2, .n_row = 2, .k = 129 } },
+        { "row", { .op = TLPI_OP_ROW, .row = 1 << 20 } },
+        { "negative row", { .op = TLPI_OP_ROW, .row = -1 } },
+        { "row of candidates", { .op = TLPI_OP_TOP, .row = 1 << 20, .k = 1 } },
+        { "most candidates", { .op = TLPI_OP_TOP, .k = 257 } },
+        { "negative candidates", { .op = TLPI_OP_TOP, .k = -1 } },
+        { "room", { .op = TLPI_OP_RESERVE, .n_row = -1 } },
+        { "copy to", { .op = TLPI_OP_FORK, .dst = 2 } },
+        { "copy from", { .op = TLPI_OP_FORK, .dst = 1, .src = -1 } },
+        { "copy onto itself", { .op = TLPI_OP_FORK, .n_pos = 1 } },
+        { "positions", { .op = TLPI_OP_FORK, .dst = 1, .n_pos = 65 } },
+        /* inlined: id, sequence, position, row, target */
+        { "id", { .op = TLPI_OP_STEP, .n_tok = 1, .inlined = { 288 } } },
+        { "negative id",
+          { .op = TLPI_OP_STEP, .n_tok = 1, .inlined = { -1 } } },
+        { "sequence", { .op = TLPI_OP_STEP, .n_tok = 1, .inlined = { 0, 2 } } },
+        { "position",
+          { .op = TLPI_OP_STEP, .n_tok = 1, .inlined = { 0, 0, 64 } } },
+        { "negative position",
+          { .op = TLPI_OP_SCORE, .n_tok = 1, .inlined = { 0, 0, -1 } } },
+        { "row's token",
+          { .op = TLPI_OP_STEP,
+            .n_tok = 1,
+            .n_row = 1,
+            .inlined = { 0, 0, 0, 1 } } },
+    };
+    tiny_spec spec = tiny_default();
+
+    path = tiny_make(&spec);
+    for (size_t i = 0; i < TLPI_COUNT(bad); i++)
+        cr_assert(is_refused(&bad[i].cmd), "%s", bad[i].name);
+}
+
+/* The same way of asking, for one that is in range. */
+Test(command, a_good_one_is_carried_out)
+{
+    tlpi_command fork = { .op = TLPI_OP_FORK, .dst = 1, .n_pos = 64 };
+    tiny_spec spec = tiny_default();
+
+    path = tiny_make(&spec);
+    cr_assert_not(is_refused(&fork));
+}
