@@ -8,6 +8,7 @@
 
 #include "support/rig.h"
 #include "support/tiny.h"
+#include "support/tool.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -78,11 +79,25 @@ static tlp_status call_generate(const void *o)
     return tlp_session_generate(r.session, NULL, o, NULL);
 }
 
+static tlp_status call_task(const void *o)
+{
+    static const char line[] =
+        "{\"query\": \"a\", \"choices\": [\"b\", \"c\"], \"gold\": 0}";
+    const char *file = tiny_path("task.jsonl");
+    tlp_task *t = NULL;
+
+    tool_write_file(file, line, sizeof line - 1);
+    tlp_status st = tlp_task_load(&t, r.model, file, o);
+    tlp_task_free(t);
+    return st;
+}
+
 static const option_case options[] = {
     { "model", sizeof(tlp_model_options), call_model },
     { "session", sizeof(tlp_session_options), call_session },
     { "sampler", sizeof(tlp_sampler_options), call_sampler },
     { "generate", sizeof(tlp_generate_options), call_generate },
+    { "task", sizeof(tlp_task_options), call_task },
 };
 
 Test(api_sizes, of_options)
@@ -182,6 +197,18 @@ static tlp_status get_result(void *o)
     return tlp_session_generate(r.session, NULL, &go, o);
 }
 
+static tlp_status compare_rows(void *o)
+{
+    static const float a[3] = { 1, 2, 3 }, b[3] = { 3, 2, 1 };
+
+    return tlp_logits_compare(a, b, 3, o);
+}
+
+static tlp_status get_drill(void *o)
+{
+    return tlp_drill_get(TLP_DRILL_ADD, 0, 0, o);
+}
+
 static const result_case results[] = {
     { "model_info", sizeof(tlp_model_info), get_info },
     { "tensor_info", sizeof(tlp_tensor_info), get_tensor },
@@ -190,6 +217,8 @@ static const result_case results[] = {
     { "stage_info", sizeof(tlp_stage_info), get_stage },
     { "session_stats", sizeof(tlp_session_stats), get_stats },
     { "generate_result", sizeof(tlp_generate_result), get_result },
+    { "divergence", sizeof(tlp_divergence), compare_rows },
+    { "drill", sizeof(tlp_drill), get_drill },
 };
 
 static bool all_bytes(const char *p, size_t n, char value)
