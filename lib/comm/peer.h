@@ -20,7 +20,7 @@
 
 /* Seconds to go on waiting, since the last sign of life, once somebody is gone:
  * what it sent, or why it left, may be on its way, or it was not needed. */
-#define TLPI_PEER_GRACE 0.25
+#define TLPI_PEER_GRACE 0.5
 
 /* Tags of a family, from 4 * channel on. */
 enum {
