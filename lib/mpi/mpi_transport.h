@@ -133,6 +133,7 @@ typedef struct tlpi_endpoint {
 
     _Atomic uint32_t channel;
     tlpi_xfer *spare;             /* finished ones */
+    tlpi_xfer *waiting;           /* receives, in the order of asking */
     struct tlpi_retired *retired; /* memory that transfers may still use */
 } tlpi_endpoint;
 

@@ -1,5 +1,9 @@
 /*
  * xfer.c - messages and their memory.
+ *
+ * Open MPI 4 writes a long message whole, even where less was asked for: beyond
+ * the end of the receiver's memory.  So nothing is received before it is known
+ * to fit: a receive waits, on a list, until a probe has found its message.
  */
 #include "mpi_transport.h"
 
@@ -9,7 +13,14 @@
 struct tlpi_xfer {
     MPI_Request request;
     bool receives;
-    tlpi_xfer *next; /* of the spare ones, or of one retired memory */
+    tlpi_xfer *next; /* of the spare ones, those that wait, or one retired
+                        memory */
+    /* Of a receive: */
+    bool waits; /* for its message; there is no request yet */
+    int from, tag;
+    void *data;
+    int cap;
+    int rc; /* of looking for it */
 };
 
 /* Stands before memory from alloc; used once that was given back while
@@ -106,12 +117,89 @@ tlp_status tlpi_mpi_recv(tlpi_transport *t, tlpi_xfer **out, int from, int tag,
 
     if (st != TLP_OK)
         return st;
-    (*out)->receives = true;
+    tlpi_endpoint *e = (tlpi_endpoint *)t;
+    tlpi_xfer **end = &e->waiting;
 
-    int rc = MPI_Irecv(data, (int)bytes, MPI_BYTE, any ? MPI_ANY_SOURCE : from,
-                       tag, ((tlpi_endpoint *)t)->comm, &(*out)->request);
+    **out = (tlpi_xfer){
+        .receives = true,
+        .waits = true,
+        .from = any ? MPI_ANY_SOURCE : from,
+        .tag = tag,
+        .data = data,
+        .cap = (int)bytes,
+    };
+    while (*end)
+        end = &(*end)->next;
+    *end = *out;
+    tlpi_mpi_exit();
+    return TLP_OK;
+}
 
-    return begun(t, out, rc, err, cap);
+/* ==== finding messages for those who wait ================================ */
+
+static void wait_no_more(tlpi_endpoint *e, tlpi_xfer *x)
+{
+    tlpi_xfer **at = &e->waiting;
+
+    while (*at != x)
+        at = &(*at)->next;
+    *at = x->next;
+    x->waits = false;
+}
+
+/* Whether a message could be for both. */
+static bool compete(const tlpi_xfer *a, const tlpi_xfer *b)
+{
+    return a->tag == b->tag &&
+           (a->from == b->from || a->from == MPI_ANY_SOURCE ||
+            b->from == MPI_ANY_SOURCE);
+}
+
+/* A message that does not fit stays with MPI for good. */
+static void look_for(tlpi_endpoint *e, tlpi_xfer *x)
+{
+    MPI_Message message;
+    MPI_Status status;
+    int found = 0, n = 0;
+
+    x->rc = MPI_Improbe(x->from, x->tag, e->comm, &found, &message, &status);
+    if (x->rc == MPI_SUCCESS && !found)
+        return;
+    wait_no_more(e, x);
+    if (x->rc == MPI_SUCCESS)
+        x->rc = MPI_Get_count(&status, MPI_BYTE, &n);
+    if (x->rc == MPI_SUCCESS && (n < 0 || n > x->cap))
+        x->rc = MPI_ERR_TRUNCATE;
+    if (x->rc == MPI_SUCCESS)
+        x->rc = MPI_Imrecv(x->data, n, MPI_BYTE, &message, &x->request);
+}
+
+/* Messages go to those who asked first. */
+static void look_for_all_up_to(tlpi_endpoint *e, const tlpi_xfer *x)
+{
+    for (tlpi_xfer *y = e->waiting, *next; y && x->waits; y = next) {
+        next = y->next;
+        if (!compete(x, y))
+            continue;
+        look_for(e, y);
+        if (y->waits)
+            return;
+    }
+}
+
+static tlp_status test(tlpi_endpoint *e, tlpi_xfer *x, int *done,
+                       MPI_Status *status, char *err, size_t cap)
+{
+    int rc = MPI_SUCCESS;
+
+    *done = 0;
+    if (x->receives && x->waits)
+        look_for_all_up_to(e, x);
+    if (x->receives && (x->waits || x->rc != MPI_SUCCESS))
+        rc = x->rc;
+    else
+        rc = MPI_Test(&x->request, done, status);
+    return tlpi_mpi_check(err, cap, rc, what(x));
 }
 
 int tlpi_mpi_poll(tlpi_transport *t, tlpi_xfer **x, size_t *got, int *from,
@@ -126,8 +214,7 @@ int tlpi_mpi_poll(tlpi_transport *t, tlpi_xfer **x, size_t *got, int *from,
         *x = NULL;
         return st;
     }
-    st = tlpi_mpi_check(err, cap, MPI_Test(&(*x)->request, &done, &status),
-                        what(*x));
+    st = test(e, *x, &done, &status, err, cap);
     if (done && (*x)->receives && st == TLP_OK) {
         int n;
 
@@ -184,35 +271,48 @@ void *tlpi_mpi_alloc(tlpi_transport *t, size_t bytes)
     return (char *)block + HEADER;
 }
 
-/* MPI has no way to call off what it is receiving already, nor a send. */
+/* MPI has no way to call off a send, nor what it is receiving already. */
+static tlpi_xfer *on_their_way(tlpi_endpoint *e, tlpi_xfer **x, int n)
+{
+    tlpi_xfer *list = NULL;
+
+    for (int i = 0; i < n; i++) {
+        if (!x[i])
+            continue;
+        if (x[i]->receives && (x[i]->waits || x[i]->rc != MPI_SUCCESS)) {
+            if (x[i]->waits)
+                wait_no_more(e, x[i]);
+            put_back(e, x[i]);
+        } else {
+            x[i]->next = list;
+            list = x[i];
+        }
+        x[i] = NULL;
+    }
+    return list;
+}
+
 void tlpi_mpi_retire(tlpi_transport *t, void *memory, tlpi_xfer **x, int n)
 {
     tlpi_endpoint *e = (tlpi_endpoint *)t;
     char none[1];
+    bool any = false;
 
     if (!memory)
         return;
 
     tlpi_retired *r = (void *)((char *)memory - HEADER);
 
-    r->xfers = NULL;
-    for (int i = 0; i < n; i++) {
-        if (!x[i])
-            continue;
-        x[i]->next = r->xfers;
-        r->xfers = x[i];
-        x[i] = NULL;
-    }
-    if (!r->xfers) {
+    for (int i = 0; i < n; i++)
+        any |= x[i] != NULL;
+    if (!any) {
         free(r);
         return;
     }
     /* Without MPI nobody knows when they are done: the memory is lost. */
     if (tlpi_mpi_enter(none, 0) != TLP_OK)
         return;
-    for (tlpi_xfer *p = r->xfers; p; p = p->next)
-        if (p->receives)
-            MPI_Cancel(&p->request);
+    r->xfers = on_their_way(e, x, n);
     r->next = e->retired;
     e->retired = r;
     sweep(e);
