@@ -132,6 +132,22 @@ static bool wait_for(pid_t pid, double seconds, int *status)
     }
 }
 
+/* Whether there is a child, adopted ones too, that still runs. */
+static bool any_left(void)
+{
+    siginfo_t info;
+
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+static void wait_for_file(const char *path, double seconds)
+{
+    for (; seconds > 0 && access(path, F_OK) != 0; seconds -= 5e-3)
+        nap();
+}
+
 /* Kill and bury all children, those that were adopted too. */
 static void end_children(void)
 {
@@ -154,6 +170,7 @@ spawned mpirun(const mpirun_options *o, const char *const argv[])
 {
     spawned s = { .status = TIMED_OUT };
     FILE *out = tmpfile(), *err = tmpfile();
+    double limit = o->limit_s ? o->limit_s : 30;
     char suppressions[PATH_MAX];
     int status;
 
@@ -167,10 +184,18 @@ spawned mpirun(const mpirun_options *o, const char *const argv[])
         abort();
     if (pid == 0)
         child(o, argv, out, err);
-    if (wait_for(pid, o->limit_s ? o->limit_s : 30, &status)) {
+    if (o->interrupt) {
+        wait_for_file(o->interrupt, limit);
+        kill(pid, SIGINT);
+        limit = 2;
+    }
+
+    bool ended = wait_for(pid, limit, &status);
+
+    if (ended && !(o->interrupt && any_left()))
         s.status =
             WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    } else {
+    if (!ended) {
         /* It ends its processes by itself if it can. */
         kill(pid, SIGTERM);
         if (!wait_for(pid, 2, &status))

@@ -13,6 +13,8 @@ typedef struct mpirun_options {
     int limit_s;             /* then all are killed, status 124; 0 = 30 */
     bool recovery;           /* the others live on when one dies */
     const char *const *more; /* further options of mpirun, or NULL */
+    const char *interrupt;   /* SIGINT to mpirun once this file is there; it
+                                then has two seconds to end everything */
 } mpirun_options;
 
 /* NULL, or why mpirun cannot be used here. */
