@@ -139,11 +139,9 @@ static const cli_option *find_short(const cli_option *table, char letter)
     return NULL;
 }
 
-/* The index of text in "a|b|c", or -1. */
-static int find_choice(const char *choices, const char *text)
+/* The index of text, of n characters, in "a|b|c", or -1. */
+static int find_choice(const char *choices, const char *text, size_t n)
 {
-    size_t n = strlen(text);
-
     for (int i = 0; *choices; i++) {
         size_t len = strcspn(choices, "|");
 
@@ -152,6 +150,26 @@ static int find_choice(const char *choices, const char *text)
         choices += len + (choices[len] == '|');
     }
     return -1;
+}
+
+static int read_set(const cli_option *o, const char *text)
+{
+    unsigned set = 0;
+
+    for (const char *at = text;; at++) {
+        size_t n = strcspn(at, ",");
+        int i = find_choice(o->arg, at, n);
+
+        if (i < 0)
+            return cli_usage("--%s %s: %s expected, with commas between",
+                             o->name, text, o->arg);
+        set |= 1u << i;
+        at += n;
+        if (!*at)
+            break;
+    }
+    *(unsigned *)o->value = set;
+    return CLI_OK;
 }
 
 static int read_number(const cli_option *o, const char *text)
@@ -189,6 +207,7 @@ static int read_value(const cli_option *o, const char *text)
 
     switch (o->kind) {
     case CLI_TEXT:
+    case CLI_OPTIONAL:
         *(const char **)o->value = text;
         return CLI_OK;
     case CLI_LIST:
@@ -197,11 +216,13 @@ static int read_value(const cli_option *o, const char *text)
         list->item[list->n++] = text;
         return CLI_OK;
     case CLI_CHOICE:
-        *(int *)o->value = find_choice(o->arg, text);
+        *(int *)o->value = find_choice(o->arg, text, strlen(text));
         if (*(int *)o->value < 0)
             return cli_usage("--%s %s: one of %s expected", o->name, text,
                              o->arg);
         return CLI_OK;
+    case CLI_SET:
+        return read_set(o, text);
     default:
         return read_number(o, text);
     }
@@ -232,6 +253,9 @@ static int read_option(int argc, char **argv, int *i, const cli_option *table)
         *(bool *)o->value = true;
         return CLI_OK;
     }
+    if (!value && o->kind == CLI_OPTIONAL &&
+        (*i + 1 == argc || (argv[*i + 1][0] == '-' && argv[*i + 1][1])))
+        value = "-";
     if (!value && *i + 1 < argc)
         value = argv[++*i];
     if (!value)
@@ -310,6 +334,20 @@ void cli_progress_start(cli_progress *p, const char *what)
     *p = (cli_progress){ .what = what, .start = cli_now() };
 }
 
+/* "8 s left", "12:05 left", "3:00:20 left" */
+static void print_left(double seconds)
+{
+    long s = lround(fmin(seconds, 1e8));
+
+    if (s < 60)
+        fprintf(stderr, "  %ld s left", s);
+    else if (s < 3600)
+        fprintf(stderr, "  %ld:%02ld left", s / 60, s % 60);
+    else
+        fprintf(stderr, "  %ld:%02ld:%02ld left", s / 3600, s / 60 % 60,
+                s % 60);
+}
+
 int cli_progress_step(double done, void *progress)
 {
     cli_progress *p = progress;
@@ -322,6 +360,9 @@ int cli_progress_step(double done, void *progress)
         fprintf(stderr, "\r%s [%.*s%*s] %3.0f%%", p->what, filled,
                 "########################################", BAR_WIDTH - filled,
                 "", 100 * done);
+        if (done > 0 && done <= 1)
+            print_left((now - p->start) * (1 - done) / done);
+        fputs("\033[K", stderr);
         fflush(stderr);
     }
     return cli_interrupted();

@@ -28,7 +28,9 @@ typedef enum cli_kind {
     CLI_FLOAT,   /* float, in [min, max] */
     CLI_TEXT,    /* const char * */
     CLI_LIST,    /* cli_list, may be given again */
-    CLI_CHOICE   /* int: index into `arg`, "auto|scalar|avx2" */
+    CLI_CHOICE,  /* int: index into `arg`, "auto|scalar|avx2" */
+    CLI_SET,     /* unsigned: a bit for each choice; "scalar,avx2" in argv */
+    CLI_OPTIONAL /* const char *, "-" if an option or nothing follows */
 } cli_kind;
 
 typedef struct cli_option {
@@ -95,7 +97,8 @@ bool cli_interrupted(void);
 
 /* ==== progress =========================================================== */
 
-/* A bar on stderr if that is a terminal and the work takes over a second. */
+/* A bar on stderr, with the time that is left at the pace so far, if that is a
+ * terminal and the work takes over a second. */
 typedef struct cli_progress {
     const char *what;
     double start, drawn; /* seconds; drawn 0 = nothing on the screen */

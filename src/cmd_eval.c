@@ -6,14 +6,15 @@
 
 static int check_options(const eval *v)
 {
-    int n = !!v->text_path + !!v->id_path + !!v->task_path + !!v->n_drill;
+    int n =
+        !!v->text.text_path + !!v->text.id_path + !!v->task_path + !!v->n_drill;
 
     if (n != 1)
         return cli_usage("one of --text, --tokens, --task and --generate is "
                          "required");
     if ((v->delimiter || v->bos) && !v->task_path)
         return cli_usage("--delimiter and --bos need --task");
-    if (v->max_tokens && !v->text_path && !v->id_path)
+    if (v->text.max_tokens && !v->text.text_path && !v->text.id_path)
         return cli_usage("--max-tokens needs --text or --tokens");
     return CLI_OK;
 }
@@ -23,19 +24,16 @@ int cmd_eval(int argc, char **argv)
     eval v = { .e = ENGINE_INIT };
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(v.e),
-        { CLI_TEXT, 0, "text", &v.text_path, "FILE",
-          "text to score; no BOS is added", 0, 0 },
-        { CLI_TEXT, 0, "tokens", &v.id_path, "FILE",
-          "token ids to score, little-endian int32", 0, 0 },
+        CORPUS_FILE_OPTIONS(v.text),
         { CLI_TEXT, 0, "task", &v.task_path, "FILE",
           "multiple choice: query, choices, gold on each line", 0, 0 },
         { CLI_INT, 0, "generate", &v.n_drill, "N",
           "copying and adding, N prompts of each kind", 1, 1000000 },
         { CLI_TEXT, 0, "against", &v.against, "PLAN",
           "compare with this plan, usually serial", 0, 0 },
-        { CLI_INT, 'c', "ctx", &v.ctx, "N",
+        { CLI_INT, 'c', "ctx", &v.text.ctx, "N",
           "tokens in a window (512), or in an item at most", 2, INT32_MAX },
-        { CLI_INT, 0, "max-tokens", &v.max_tokens, "N",
+        { CLI_INT, 0, "max-tokens", &v.text.max_tokens, "N",
           "score the first N tokens only (0: all)", 0, INT32_MAX },
         { CLI_TEXT, 0, "delimiter", &v.delimiter, "TEXT",
           "between query and choice (a blank)", 0, 0 },

@@ -49,17 +49,24 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 #define ENGINE_PLAN_OPTION(e)                                                  \
     { CLI_TEXT, 0, "plan", &(e).plan_text, "PLAN",                             \
       "layer plan, as text or a JSON file (serial)", 0, 0 }
-/* What each process may choose for itself. */
-#define ENGINE_PROCESS_OPTIONS(e)                                              \
+#define ENGINE_THREAD_OPTIONS(e)                                               \
     { CLI_INT, 't', "threads", &(e).n_thread, "N",                             \
       "threads per rank (0: cores / ranks)", 0, 256 },                         \
     { CLI_CHOICE, 0, "isa", &(e).isa, "auto|scalar|avx2|avx512",               \
       "instruction set (auto)", 0, 0 },                                        \
     { CLI_FLAG, 0, "pin", &(e).pin, NULL, "bind threads to cores", 0, 0 },     \
     { CLI_FLAG, 0, "no-mmap", &(e).no_mmap, NULL,                              \
-      "read the model instead of mapping it", 0, 0 },                          \
+      "read the model instead of mapping it", 0, 0 }
+/* What each process may choose for itself. */
+#define ENGINE_PROCESS_OPTIONS(e)                                              \
+    ENGINE_THREAD_OPTIONS(e),                                                  \
     { CLI_FLOAT, 0, "timeout", &(e).timeout, "SECONDS",                        \
       "for another process's answer (5)", 0.1, 86400 }
+#define ENGINE_TYPE_OPTIONS(e)                                                 \
+    { CLI_CHOICE, 0, "compute", &(e).compute, "default|f32",                   \
+      "f32 keeps activations exact (default: 8 bits)", 0, 0 },                 \
+    { CLI_CHOICE, 0, "kv", &(e).kv, "default|f32|f16|bf16",                    \
+      "type of the KV cache (f16; f32 with --compute f32)", 0, 0 }
 #define ENGINE_SESSION_OPTIONS(e)                                              \
     { CLI_INT, 0, "ranks", &(e).n_rank, "N",                                   \
       "ranks (0: with mpi all processes, else 1)", 0, 64 },                    \
@@ -67,10 +74,7 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
       "ranks in this process, or one in each (auto)", 0, 0 },                  \
     { CLI_CHOICE, 0, "wire", &(e).wire, "f32|bf16|q8",                         \
       "activations between processes (f32, exact)", 0, 0 },                    \
-    { CLI_CHOICE, 0, "compute", &(e).compute, "default|f32",                   \
-      "f32 keeps activations exact (default: 8 bits)", 0, 0 },                 \
-    { CLI_CHOICE, 0, "kv", &(e).kv, "default|f32|f16|bf16",                    \
-      "type of the KV cache (f16; f32 with --compute f32)", 0, 0 },            \
+    ENGINE_TYPE_OPTIONS(e),                                                    \
     ENGINE_PROCESS_OPTIONS(e)
 /* clang-format on */
 

@@ -6,17 +6,18 @@
 #ifndef EVAL_H
 #define EVAL_H
 
+#include "corpus.h"
 #include "engine.h"
 #include "json.h"
 
 typedef struct eval {
     engine e; /* the plan's session */
     /* options */
-    const char *text_path, *id_path, *task_path;
+    corpus text; /* its ctx is also that of tasks and drills; 0 = theirs */
+    const char *task_path;
     int n_drill;         /* of each kind; 0 = none */
     const char *against; /* the reference's plan; NULL = none */
     const char *delimiter;
-    int ctx, max_tokens;
     bool bos, as_json;
     uint64_t seed;
     /* the reference: in this process, with one rank */

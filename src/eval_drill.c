@@ -101,7 +101,7 @@ int eval_drills(eval *v)
     cli_progress bar;
     score s[TLP_N_DRILL] = { 0 };
     double *value = calloc((size_t)v->n_drill, 3 * sizeof *value);
-    int rc = value ? eval_open_sessions(v, v->ctx ? v->ctx : N_CTX)
+    int rc = value ? eval_open_sessions(v, v->text.ctx ? v->text.ctx : N_CTX)
                    : cli_fail("out of memory");
     double start = cli_now();
 

@@ -43,5 +43,6 @@ void eval_close(eval *v)
     engine_watch(NULL);
     tlp_session_free(v->reference);
     tlp_plan_free(v->reference_plan);
+    corpus_free(&v->text);
     engine_close(&v->e);
 }

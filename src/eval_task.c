@@ -164,7 +164,7 @@ int eval_task(eval *v)
     result r = { .info.struct_size = sizeof r.info };
 
     opts.delimiter = v->delimiter;
-    opts.n_ctx = v->ctx;
+    opts.n_ctx = v->text.ctx;
     opts.bos = v->bos;
 
     tlp_status st = tlp_task_load(&task, v->e.model, v->task_path, &opts);

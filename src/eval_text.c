@@ -1,20 +1,14 @@
 /*
- * eval_text.c - perplexity over windows of ctx tokens, each from position 0, so
- * that a window of n tokens gives n - 1 predictions; with a reference, what
- * separates the two distributions at each of them.
+ * eval_text.c - perplexity over the windows of a text; with a reference, what
+ * separates the two distributions at each prediction.
  *
  * Tokens of a window depend on each other: the windows are the units of all
  * intervals.
  */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "eval.h"
-#include "files.h"
-
-/* Tokens compared at once: what bounds the logits held in memory. */
-#define CHUNK 64
 
 /* Sums over the predictions of each window. */
 typedef struct windows {
@@ -34,12 +28,11 @@ typedef struct result {
 
 /* ==== evaluation ========================================================= */
 
-static int alloc_windows(windows *w, size_t n_token, size_t ctx)
+static int alloc_windows(windows *w, const corpus *text)
 {
-    /* A last window of one token predicts nothing. */
-    w->n = n_token / ctx + (n_token % ctx > 1);
+    w->n = text->n_window;
     w->n_prediction = 0;
-    w->memory = calloc(7 * w->n + n_token, sizeof *w->memory);
+    w->memory = calloc(7 * w->n + text->n, sizeof *w->memory);
     if (!w->memory)
         return cli_fail("out of memory");
     w->count = w->memory;
@@ -51,18 +44,6 @@ static int alloc_windows(windows *w, size_t n_token, size_t ctx)
     w->top5 = w->top1 + w->n;
     w->each_kl = w->top5 + w->n;
     return CLI_OK;
-}
-
-static tlp_status score_window(const eval *v, const int32_t *ids, size_t n,
-                               windows *w, size_t at, float *logprob)
-{
-    tlp_status st = tlp_session_clear(v->e.session, 0);
-
-    if (st == TLP_OK)
-        st = tlp_session_score(v->e.session, 0, ids, n, logprob);
-    for (size_t t = 1; st == TLP_OK && t < n; t++)
-        w->nll[at] -= (double)logprob[t];
-    return st;
 }
 
 /* One prediction: row i of both sessions, which knew ids up to the target. */
@@ -92,48 +73,44 @@ static tlp_status compare_row(const eval *v, size_t i, int32_t target,
 static tlp_status compare_window(const eval *v, const int32_t *ids, size_t n,
                                  windows *w, size_t at)
 {
-    uint8_t all[CHUNK];
-    tlp_batch batch = TLP_BATCH_INIT;
     tlp_status st = tlp_session_clear(v->e.session, 0);
 
-    memset(all, 1, sizeof all);
-    batch.want_logits = all;
     if (st == TLP_OK)
         st = tlp_session_clear(v->reference, 0);
-    for (size_t t = 0; st == TLP_OK && t < n - 1; t += CHUNK) {
-        batch.n = n - 1 - t < CHUNK ? n - 1 - t : CHUNK;
-        batch.tokens = ids + t;
-        st = tlp_session_eval(v->reference, &batch);
+    for (size_t t = 0; st == TLP_OK && t < n - 1; t += CORPUS_CHUNK) {
+        size_t n_row = n - 1 - t < CORPUS_CHUNK ? n - 1 - t : CORPUS_CHUNK;
+
+        st = corpus_rows(v->reference, ids + t, n_row);
         if (st == TLP_OK)
-            st = tlp_session_eval(v->e.session, &batch);
-        for (size_t i = 0; st == TLP_OK && i < batch.n; i++)
+            st = corpus_rows(v->e.session, ids + t, n_row);
+        for (size_t i = 0; st == TLP_OK && i < n_row; i++)
             st = compare_row(v, i, ids[t + i + 1], w, at);
     }
     return st;
 }
 
-static int eval_windows(eval *v, const int32_t *ids, size_t n, windows *w)
+static int eval_windows(eval *v, windows *w)
 {
     cli_progress bar;
-    size_t ctx = (size_t)v->ctx;
-    float *logprob = malloc(ctx * sizeof *logprob);
+    float *logprob = malloc((size_t)v->text.ctx * sizeof *logprob);
     tlp_status st = TLP_OK;
 
     if (!logprob)
         return cli_fail("out of memory");
     cli_progress_start(&bar, "evaluating");
     for (size_t k = 0; st == TLP_OK && k < w->n; k++) {
-        size_t at = k * ctx, len = n - at < ctx ? n - at : ctx;
+        size_t n;
+        const int32_t *ids = corpus_window(&v->text, k, &n);
 
         if (v->reference) {
-            st = compare_window(v, ids + at, len, w, k);
+            st = compare_window(v, ids, n, w, k);
         } else {
-            st = score_window(v, ids + at, len, w, k, logprob);
-            w->n_prediction += len - 1;
+            st = corpus_score(v->e.session, ids, n, logprob, &w->nll[k]);
+            w->n_prediction += n - 1;
         }
-        w->count[k] = (double)(len - 1);
+        w->count[k] = (double)(n - 1);
         w->gap[k] = w->nll[k] - w->reference_nll[k];
-        cli_progress_step((double)(at + len) / (double)n, &bar);
+        cli_progress_step((double)(k + 1) / (double)w->n, &bar);
     }
     cli_progress_end(&bar);
     free(logprob);
@@ -252,59 +229,29 @@ static void print_json(const eval *v, size_t n, const windows *w,
 
 /* ========================================================================= */
 
-/* The tokens to score, from the file of ids or by tokenizing the text. */
-static int read_tokens(const eval *v, int32_t **ids, size_t *n)
-{
-    char *text = NULL;
-    size_t n_text = 0;
-
-    if (v->id_path)
-        return file_read_ids(v->id_path, ids, n);
-
-    int rc = file_read(v->text_path, &text, &n_text);
-
-    if (rc == CLI_OK)
-        rc = engine_tokenize(&v->e, text, n_text, 0, ids, n);
-    free(text);
-    return rc;
-}
-
-static int measure(eval *v, const int32_t *ids, size_t n)
+static int measure(eval *v)
 {
     windows w = { 0 };
     result r = { 0 };
-    int rc = alloc_windows(&w, n, (size_t)v->ctx);
+    int rc = alloc_windows(&w, &v->text);
     double start = cli_now();
 
     if (rc == CLI_OK)
-        rc = eval_windows(v, ids, n, &w);
+        rc = eval_windows(v, &w);
     r.seconds = cli_now() - start;
     if (rc == CLI_OK)
         rc = summarise(v, &w, &r);
     if (rc == CLI_OK)
-        (v->as_json ? print_json : print_text)(v, n, &w, &r);
+        (v->as_json ? print_json : print_text)(v, v->text.n, &w, &r);
     free(w.memory);
     return rc;
 }
 
 int eval_text(eval *v)
 {
-    int32_t *ids = NULL;
-    size_t n = 0;
-    int rc = read_tokens(v, &ids, &n);
+    int rc = corpus_read(&v->text, &v->e);
 
-    if (v->max_tokens && (size_t)v->max_tokens < n)
-        n = (size_t)v->max_tokens;
-    if (rc == CLI_OK && n < 2)
-        rc = cli_fail("%zu tokens, at least 2 expected", n);
-    if (v->ctx == 0)
-        v->ctx = 512;
-    if (rc == CLI_OK && (size_t)v->ctx > n)
-        v->ctx = (int)n;
     if (rc == CLI_OK)
-        rc = eval_open_sessions(v, v->ctx);
-    if (rc == CLI_OK)
-        rc = measure(v, ids, n);
-    free(ids);
-    return rc;
+        rc = eval_open_sessions(v, v->text.ctx);
+    return rc == CLI_OK ? measure(v) : rc;
 }
