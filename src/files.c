@@ -122,14 +122,20 @@ static int open_direct(out_file *out)
     return CLI_OK;
 }
 
+bool out_is_replaced(const char *path)
+{
+    struct stat st;
+
+    return strcmp(path, "-") && (stat(path, &st) != 0 || S_ISREG(st.st_mode));
+}
+
 int out_open(out_file *out, const char *path)
 {
     static const char suffix[] = ".XXXXXX";
-    struct stat st;
     size_t n = strlen(path);
 
     *out = (out_file){ .path = path };
-    if (!strcmp(path, "-") || (stat(path, &st) == 0 && !S_ISREG(st.st_mode)))
+    if (!out_is_replaced(path))
         return open_direct(out);
 
     out->tmp = malloc(n + sizeof suffix);

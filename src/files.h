@@ -4,6 +4,7 @@
 #ifndef FILES_H
 #define FILES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,6 +27,9 @@ typedef struct out_file {
     char *tmp; /* NULL: written directly */
     FILE *file;
 } out_file;
+
+/* False for "-" and what is no regular file. */
+bool out_is_replaced(const char *path);
 
 int out_open(out_file *out, const char *path);
 int out_commit(out_file *out);

@@ -25,6 +25,8 @@ static const cli_command commands[] = {
       "Write the logits of every token as little-endian float32", cmd_logits },
     { "eval", "-m FILE (--text FILE | --tokens FILE) [options]",
       "Measure perplexity", cmd_eval },
+    { "study", "-m FILE (--text FILE | --tokens FILE) [options]",
+      "Try what layers can be changed: heatmaps over ranges", cmd_study },
     { "bench", "-m FILE [--plan PLAN]... [options]",
       "Measure tokens per second, plans against each other", cmd_bench },
     { "worker", "-m FILE [options]",

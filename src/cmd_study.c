@@ -1,0 +1,192 @@
+/*
+ * cmd_study.c - tlp study: what becomes of a model when the layers of a range
+ * are shuffled, left out, averaged, or run side by side; for all ranges.
+ */
+#include <string.h>
+
+#include "commands.h"
+#include "files.h"
+#include "study.h"
+
+/* Seconds between two states on disk. */
+#define SAVE_EVERY 0.5
+
+/* ==== the cells, one by one ============================================== */
+
+/* What a killed process leaves: the cells so far, if there is a file for it. */
+static int save(const study *s)
+{
+    return s->csv && out_is_replaced(s->csv) ? study_write_csv(s, s->csv)
+                                             : CLI_OK;
+}
+
+static int run_cells(study *s)
+{
+    size_t before = s->n_done;
+    double saved = cli_now();
+    cli_progress bar;
+    int rc = CLI_OK;
+
+    cli_progress_start(&bar, "studying");
+    for (size_t i = 0; rc == CLI_OK && i < s->n; i++) {
+        if (s->cell[i].done)
+            continue;
+        if (cli_interrupted()) {
+            rc = CLI_INTERRUPTED;
+            break;
+        }
+        rc = study_score(s, &s->cell[i]);
+        if (rc != CLI_OK)
+            break;
+        s->n_done++;
+        cli_progress_step((double)(s->n_done - before) /
+                              (double)(s->n - before),
+                          &bar);
+        if (cli_now() - saved > SAVE_EVERY) {
+            rc = save(s);
+            saved = cli_now();
+        }
+    }
+    cli_progress_end(&bar);
+    return rc;
+}
+
+/* ==== results ============================================================ */
+
+static bool is_stdout(const char *path)
+{
+    return path && !strcmp(path, "-");
+}
+
+/* The table goes to standard output unless something else does. */
+static int report(const study *s)
+{
+    int rc = s->csv ? study_write_csv(s, s->csv) : CLI_OK;
+
+    if (rc == CLI_OK && s->svg)
+        rc = study_write_svg(s, s->svg);
+    if (rc == CLI_OK && s->json)
+        rc = study_write_json(s, s->json);
+    if (rc == CLI_OK && !is_stdout(s->csv) && !is_stdout(s->json) &&
+        !is_stdout(s->svg))
+        rc = study_print(s);
+    return rc;
+}
+
+/* After a failure or an interruption, with what there is. */
+static int run(study *s)
+{
+    int rc = run_cells(s);
+
+    if (s->n_done == 0)
+        return rc;
+    if (rc == CLI_OK)
+        return report(s);
+    if (rc == CLI_INTERRUPTED) {
+        int reported = report(s);
+
+        fprintf(stderr, "tlp study: interrupted, %zu of %zu cells are done\n",
+                s->n_done, s->n);
+        return reported == CLI_OK ? rc : reported;
+    }
+    save(s);
+    return rc;
+}
+
+/* ========================================================================= */
+
+static int check_options(const study *s)
+{
+    int n_stdout =
+        is_stdout(s->csv) + is_stdout(s->json) + is_stdout(s->svg);
+
+    if (!s->text.text_path == !s->text.id_path)
+        return cli_usage("one of --text and --tokens is required");
+    if (n_stdout > 1)
+        return cli_usage("only one of --csv, --json and --svg can go to "
+                         "standard output");
+    if (s->ranges && s->step > 0)
+        return cli_usage("--step and --ranges exclude each other");
+    return CLI_OK;
+}
+
+static int resume(study *s)
+{
+    int rc = study_read_csv(s, s->resume);
+
+    /* The serial model's logits are not in the file. */
+    if (rc == CLI_OK && s->with_kl && s->cell[0].done && s->n_done < s->n) {
+        s->cell[0].done = false;
+        s->n_done--;
+    }
+    if (rc == CLI_OK && !s->csv)
+        s->csv = s->resume;
+    return rc;
+}
+
+static int start(study *s)
+{
+    int rc = engine_start(&s->e, 0);
+
+    if (rc == CLI_OK)
+        rc = corpus_read(&s->text, &s->e);
+    if (rc == CLI_OK)
+        rc = study_make_cells(s);
+    if (rc == CLI_OK && s->resume)
+        rc = resume(s);
+    return rc == CLI_OK ? study_open(s) : rc;
+}
+
+int cmd_study(int argc, char **argv)
+{
+    study s = { .e = ENGINE_INIT,
+                .text.max_tokens = 1024,
+                .kinds = ~0u,
+                .modes = 1,
+                .n_draw = 3 };
+    const cli_option table[] = {
+        ENGINE_MODEL_OPTION(s.e),
+        CORPUS_FILE_OPTIONS(s.text),
+        { CLI_INT, 0, "max-tokens", &s.text.max_tokens, "N",
+          "score the first N tokens only (1024; 0: all)", 0, INT32_MAX },
+        { CLI_INT, 'c', "ctx", &s.text.ctx, "N", "tokens in a window (512)", 2,
+          INT32_MAX },
+        { CLI_SET, 0, "kind", &s.kinds, STUDY_KINDS,
+          "what to do to a range; commas between (all)", 0, 0 },
+        { CLI_SET, 0, "mode", &s.modes, STUDY_MODES,
+          "of parallel and pairs; commas between (lp)", 0, 0 },
+        { CLI_INT, 0, "step", &s.step, "K",
+          "ranges begin and end at multiples of K (1)", 1, 65536 },
+        { CLI_TEXT, 0, "ranges", &s.ranges, "START-END,...",
+          "just these ranges of layers", 0, 0 },
+        { CLI_INT, 0, "draws", &s.n_draw, "N",
+          "shuffles to take the mean over (3)", 1, 1000 },
+        { CLI_SEED, 0, "seed", &s.seed, "N", "of the shuffles (0)", 0, 0 },
+        { CLI_FLAG, 0, "kl", &s.with_kl, NULL,
+          "KL divergence from serial too; keeps its logits", 0, 0 },
+        { CLI_TEXT, 0, "csv", &s.csv, "FILE",
+          "write the cells, while they are made", 0, 0 },
+        { CLI_OPTIONAL, 0, "json", &s.json, "[FILE]",
+          "write JSON (to standard output)", 0, 0 },
+        { CLI_TEXT, 0, "svg", &s.svg, "FILE", "draw the heatmaps", 0, 0 },
+        { CLI_TEXT, 0, "resume", &s.resume, "FILE",
+          "go on from a --csv; written there without one", 0, 0 },
+        ENGINE_TYPE_OPTIONS(s.e),
+        ENGINE_THREAD_OPTIONS(s.e),
+        { .kind = CLI_END },
+    };
+    int rc = cli_parse(argc, argv, table);
+
+    if (rc != CLI_GO)
+        return rc;
+    rc = check_options(&s);
+    s.e.where = ENGINE_THREADS;
+    if (s.step == 0)
+        s.step = 1;
+    if (rc == CLI_OK)
+        rc = start(&s);
+    if (rc == CLI_OK)
+        rc = run(&s);
+    study_close(&s);
+    return rc;
+}
