@@ -2,8 +2,9 @@
  * xfer.c - messages and their memory.
  *
  * Open MPI 4 writes a long message whole, even where less was asked for: beyond
- * the end of the receiver's memory.  So nothing is received before it is known
- * to fit: a receive waits, on a list, until a probe has found its message.
+ * the end of the receiver's memory.  So a receive of less than ranks of ours
+ * send at once waits, on a list, until a probe has found its message to fit.
+ * Larger ones, on which the speed depends, are MPI's from the start.
  */
 #include "mpi_transport.h"
 
@@ -109,33 +110,14 @@ tlp_status tlpi_mpi_send(tlpi_transport *t, tlpi_xfer **out, int to, int tag,
     return begun(t, out, rc, err, cap);
 }
 
-tlp_status tlpi_mpi_recv(tlpi_transport *t, tlpi_xfer **out, int from, int tag,
-                         void *data, size_t bytes, char *err, size_t cap)
+static void wait_in_line(tlpi_endpoint *e, tlpi_xfer *x)
 {
-    bool any = from == TLPI_ANY_RANK;
-    tlp_status st = begin(t, out, any ? 0 : from, tag, bytes, err, cap);
-
-    if (st != TLP_OK)
-        return st;
-    tlpi_endpoint *e = (tlpi_endpoint *)t;
     tlpi_xfer **end = &e->waiting;
 
-    **out = (tlpi_xfer){
-        .receives = true,
-        .waits = true,
-        .from = any ? MPI_ANY_SOURCE : from,
-        .tag = tag,
-        .data = data,
-        .cap = (int)bytes,
-    };
     while (*end)
         end = &(*end)->next;
-    *end = *out;
-    tlpi_mpi_exit();
-    return TLP_OK;
+    *end = x;
 }
-
-/* ==== finding messages for those who wait ================================ */
 
 static void wait_no_more(tlpi_endpoint *e, tlpi_xfer *x)
 {
@@ -146,6 +128,36 @@ static void wait_no_more(tlpi_endpoint *e, tlpi_xfer *x)
     *at = x->next;
     x->waits = false;
 }
+
+tlp_status tlpi_mpi_recv(tlpi_transport *t, tlpi_xfer **out, int from, int tag,
+                         void *data, size_t bytes, char *err, size_t cap)
+{
+    bool any = from == TLPI_ANY_RANK;
+    int rc = MPI_SUCCESS;
+    tlp_status st = begin(t, out, any ? 0 : from, tag, bytes, err, cap);
+
+    if (st != TLP_OK)
+        return st;
+    tlpi_endpoint *e = (tlpi_endpoint *)t;
+    tlpi_xfer *x = *out;
+
+    *x = (tlpi_xfer){
+        .receives = true,
+        .waits = bytes < TLPI_EAGER_BYTES,
+        .from = any ? MPI_ANY_SOURCE : from,
+        .tag = tag,
+        .data = data,
+        .cap = (int)bytes,
+    };
+    if (x->waits)
+        wait_in_line(e, x);
+    else
+        rc = MPI_Irecv(data, x->cap, MPI_BYTE, x->from, tag, e->comm,
+                       &x->request);
+    return begun(t, out, rc, err, cap);
+}
+
+/* ==== finding messages for those who wait ================================ */
 
 /* Whether a message could be for both. */
 static bool compete(const tlpi_xfer *a, const tlpi_xfer *b)
@@ -284,6 +296,8 @@ static tlpi_xfer *on_their_way(tlpi_endpoint *e, tlpi_xfer **x, int n)
                 wait_no_more(e, x[i]);
             put_back(e, x[i]);
         } else {
+            if (x[i]->receives)
+                MPI_Cancel(&x[i]->request);
             x[i]->next = list;
             list = x[i];
         }

@@ -204,7 +204,7 @@ static const size_t lengths[] = { 0, 5, sizeof(tlpi_peer_header) - 1, 5000,
 enum {
     N_FLIP = TLPI_COUNT(flips),
     N_LENGTH = TLPI_COUNT(lengths),
-    N_MUTANT = N_FLIP + N_LENGTH + 2
+    N_MUTANT = N_FLIP + N_LENGTH + 1
 };
 
 /* What the other sent, as it should have come from us, but for one thing. */
@@ -223,8 +223,6 @@ static void send_mutant(int i, int channel)
         put(tag, message, n);
     } else if (i < N_FLIP + N_LENGTH) {
         put(tag, message, lengths[i - N_FLIP]);
-    } else if (i == N_FLIP + N_LENGTH) {
-        put_long(tag, 70000);
     } else { /* an alarm */
         memset(message, '\n', 300);
         put(tag + TLPI_PEER_TAG_ABORT, message, 300);
@@ -310,18 +308,16 @@ static int send_hello(int i)
     } else if (i < N_EDIT + N_CUT) {
         size_t n = make_hello(text, NULL, NULL, &channel);
         put(0, text, n * (size_t)(i - N_EDIT) / N_CUT);
-    } else if (i < N_EDIT + N_CUT + N_NOISE) {
+    } else {
         uint32_t x = (uint32_t)i;
         for (size_t j = 0; j < TLPI_HELLO_BYTES; j++)
             text[j] = (char)((x = x * 1664525 + 1013904223) >> 24);
         put(0, text, TLPI_HELLO_BYTES >> 4 * (i - N_EDIT - N_CUT));
-    } else {
-        put_long(0, 70000);
     }
     return channel;
 }
 
-enum { N_HELLO = N_EDIT + N_CUT + N_NOISE + 1 };
+enum { N_HELLO = N_EDIT + N_CUT + N_NOISE };
 
 /* ==== attacks ============================================================ */
 
