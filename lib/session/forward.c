@@ -347,17 +347,56 @@ static tlp_status run_stage(tlpi_rank *r, const tlpi_step *step,
     }
 }
 
-tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step)
+static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
+                             int end)
 {
     tlp_status st = TLP_OK;
 
-    r->b->ops->begin_step(r->b);
+    for (int i = first; i < end && st == TLP_OK; i++)
+        st = run_stage(r, step, &r->stage[i]);
+    tlp_status last = r->b->ops->end_step(r->b);
+    return st == TLP_OK ? last : st;
+}
+
+static void embed(tlpi_rank *r, const tlpi_step *step)
+{
     r->b->ops->embed(r->b, step, r->model->w.token_embd, r->buf.x);
     r->b->ops->zero(r->b, r->buf.delta, n_stream(r, step));
-    for (int i = 0; i < r->plan->n_stage && st == TLP_OK; i++)
-        st = run_stage(r, step, &r->stage[i]);
-    tlp_status end = r->b->ops->end_step(r->b);
-    return st == TLP_OK ? end : st;
+}
+
+tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step)
+{
+    r->b->ops->begin_step(r->b);
+    embed(r, step);
+    return run_stages(r, step, 0, r->plan->n_stage);
+}
+
+/* ==== in pieces ========================================================== */
+
+void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x)
+{
+    if (!x) {
+        embed(r, step);
+        return;
+    }
+    r->b->ops->write(r->b, r->buf.x, x, n_stream(r, step));
+    r->b->ops->zero(r->b, r->buf.delta, n_stream(r, step));
+}
+
+tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_step *step, int first,
+                               int end)
+{
+    r->b->ops->begin_step(r->b);
+    return run_stages(r, step, first, end);
+}
+
+void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host)
+{
+    size_t n = n_stream(r, step);
+
+    r->b->ops->add(r->b, r->buf.x, r->buf.delta, n);
+    r->b->ops->zero(r->b, r->buf.delta, n);
+    r->b->ops->read(r->b, host, r->buf.x, n);
 }
 
 void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)

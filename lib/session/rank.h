@@ -193,6 +193,17 @@ static inline tlpi_comm *tlpi_rank_span(const tlpi_rank *r, tlpi_span s)
  */
 tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step);
 
+/*
+ * The same in pieces, for whoever knows the residual stream before some stage:
+ * begin with it (host [T][d]; NULL: with the embeddings), run stages [first,
+ * end) of all, read the stream after them.  Bits do not depend on where the
+ * pieces begin.
+ */
+void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x);
+tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_step *step, int first,
+                               int end);
+void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host);
+
 /* Logits of n rows (token indices of the last step) into y [n][vocab shard];
  * n <= TLPI_LOGIT_CHUNK. */
 void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y);
