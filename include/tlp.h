@@ -1011,6 +1011,74 @@ TLP_API tlp_status tlp_drill_run(const tlp_drill *drill, tlp_model *model,
                                  tlp_session *session,
                                  int32_t *exact) TLP_NODISCARD;
 
+/* ==== planning =========================================================== */
+
+/* A plan on the way to the one that was asked for: the best that was found of
+ * its depth. */
+typedef struct tlp_plan_point {
+    size_t struct_size;      /* set by the library                            */
+    int32_t depth;           /* stages                                        */
+    int32_t chosen;          /* 1 = this is the one that was asked for        */
+    const tlp_plan *plan;    /* borrowed, for this call                       */
+    double kl;               /* mean over the calibration text, nats          */
+    double top1_agreement;   /* share of predictions                          */
+    double ppl;
+} tlp_plan_point;
+
+typedef void (*tlp_plan_point_fn)(const tlp_plan_point *point, void *user_data);
+
+/* One of depth, max_kl and speedup is the target. */
+typedef struct tlp_plan_make_options {
+    size_t struct_size;
+    int32_t depth;           /* so many stages                                */
+    int32_t n_ctx;           /* tokens of a window; 0 = 512                   */
+    double max_kl;           /* as deep a cut as keeps the mean KL so low     */
+    double speedup;          /* over the serial plan: of a token at decode, as
+                                tlp_plan_predict has it for link; of the depth,
+                                n_layer / stages, without a link              */
+    const tlp_link *link;    /* or NULL                                       */
+    int32_t n_rank;          /* for link; 0 = as many as measured it          */
+    uint32_t modes;          /* bits 1 << TLP_MODE_LP, _PAR, _ASYM; 0 = all
+                                three                                         */
+    int32_t max_group;       /* layers in a group; 0 = 4                      */
+    int32_t n_thread;        /* 0 = all cores                                 */
+    int32_t compute;         /* TLP_COMPUTE_*                                 */
+    int32_t kv_type;         /* TLP_KV_*                                      */
+    int32_t isa;             /* TLP_ISA_*                                     */
+    uint64_t seed;           /* the order of the windows                      */
+    uint64_t max_bytes;      /* of memory for what saves time; 0 = 768 MiB    */
+    const char *resume;      /* file of scores, read if it exists, replaced
+                                now and then; NULL = none                     */
+    tlp_plan_point_fn point; /* once for each depth, the serial plan first    */
+    void *point_data;
+    tlp_progress_fn progress;
+    void *progress_data;
+} tlp_plan_make_options;
+
+#define TLP_PLAN_MAKE_OPTIONS_INIT                                             \
+    { sizeof(tlp_plan_make_options), 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, \
+      0, NULL, NULL, NULL, NULL, NULL }
+
+/**
+ * Choose the layers to join, and their modes, such that the model stays close
+ * to the serial one on a text: least mean KL over all predictions, in windows
+ * of n_ctx tokens from position 0.  Neighbouring layers are joined one by one;
+ * at each depth groups are exchanged for others as long as that helps.  The
+ * same call gives the same plan, on machines with the same instruction set.
+ * What was found is recorded in the plan (its "made" object).
+ *
+ * @param tokens  calibration text; 2048 tokens are a good number, and a last
+ *                window of one token is left out
+ * @return TLP_OK; TLP_EINVAL; TLP_ERANGE the target is out of reach; TLP_EIO,
+ *         TLP_EFORMAT or TLP_EMISMATCH by the file of scores (of another
+ *         model, text or options); TLP_ECANCELED by progress, the scores kept
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
+                                 const int32_t *tokens, size_t n,
+                                 const tlp_plan_make_options *opts)
+    TLP_NODISCARD;
+
 #ifdef __cplusplus
 }
 #endif

@@ -16,6 +16,7 @@ allowed() {
     lib/mpi) echo base comm mpi ;;
     lib/session) echo base file tensor model plan backend comm session ;;
     lib/quality) echo base file model backend quality ;;
+    lib/search) echo base file model plan comm session search ;;
     src | examples) echo ;;
     esac
 }

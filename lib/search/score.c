@@ -1,0 +1,122 @@
+/*
+ * score.c - scores kept by draft, their means, and two of them compared.
+ */
+#include "search/scorer.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Of the mean difference, in standard errors: once in some hundred times a
+ * candidate is dropped that is no worse. */
+#define DOUBT 2.5
+/* A standard error from fewer blocks says nothing. */
+#define MIN_BLOCKS 8
+
+void tlpi_score_free(const tlpi_env *env, tlpi_score *score)
+{
+    if (!score)
+        return;
+    tlpi_free(env, score->draft);
+    tlpi_free(env, score->kl);
+    tlpi_free(env, score->nll);
+    tlpi_free(env, score->top1);
+    tlpi_free(env, score);
+}
+
+static tlpi_score *create(const tlpi_scorer *s, const char *draft)
+{
+    size_t n_window = (size_t)s->n_window;
+    tlpi_score *x = tlpi_calloc(s->env, 1, sizeof(*x));
+
+    if (!x)
+        return NULL;
+    x->draft = tlpi_strndup(s->env, draft, strlen(draft));
+    x->kl = tlpi_calloc(s->env, n_window * (size_t)s->n_block, sizeof(*x->kl));
+    x->nll = tlpi_calloc(s->env, n_window, sizeof(*x->nll));
+    x->top1 = tlpi_calloc(s->env, n_window, sizeof(*x->top1));
+    if (x->draft && x->kl && x->nll && x->top1)
+        return x;
+    tlpi_score_free(s->env, x);
+    return NULL;
+}
+
+tlp_status tlpi_score_find(tlpi_scorer *s, const char *draft, tlpi_score **out)
+{
+    for (size_t i = 0; i < s->n_score; i++) {
+        *out = s->score[i];
+        if (strcmp((*out)->draft, draft) == 0)
+            return TLP_OK;
+    }
+    *out = NULL;
+    if (s->n_score == s->cap_score) {
+        size_t cap = 2 * s->cap_score + 64;
+        tlpi_score **grown =
+            tlpi_realloc_array(s->env, s->score, cap, sizeof(*grown));
+
+        if (!grown)
+            return tlpi_fail_nomem();
+        s->score = grown;
+        s->cap_score = cap;
+    }
+    *out = create(s, draft);
+    if (!*out)
+        return tlpi_fail_nomem();
+    s->score[s->n_score++] = *out;
+    return TLP_OK;
+}
+
+int tlpi_window_blocks(const tlpi_window *w)
+{
+    return (w->n - 1 + TLPI_BLOCK - 1) / TLPI_BLOCK;
+}
+
+int tlpi_window_predictions(const tlpi_scorer *s, int n_window)
+{
+    int n = 0;
+
+    for (int w = 0; w < n_window; w++)
+        n += s->window[w].n - 1;
+    return n;
+}
+
+double tlpi_score_kl(const tlpi_scorer *s, const tlpi_score *x, int n_window)
+{
+    double sum = 0;
+
+    /* Blocks that a short window lacks are zero. */
+    for (int i = 0; i < n_window * s->n_block; i++)
+        sum += x->kl[i];
+    return sum / tlpi_window_predictions(s, n_window);
+}
+
+double tlpi_score_mean(const tlpi_scorer *s, const double *sum, int n_window)
+{
+    double all = 0;
+
+    for (int w = 0; w < n_window; w++)
+        all += sum[w];
+    return all / tlpi_window_predictions(s, n_window);
+}
+
+bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
+                         const tlpi_score *b, int n_window)
+{
+    double sum = 0, squares = 0;
+    int n = 0;
+
+    for (int w = 0; w < n_window; w++) {
+        int blocks = tlpi_window_blocks(&s->window[w]);
+
+        for (int i = w * s->n_block; i < w * s->n_block + blocks; i++, n++) {
+            double d = a->kl[i] - b->kl[i];
+
+            sum += d;
+            squares += d * d;
+        }
+    }
+    if (n < MIN_BLOCKS)
+        return false;
+    double mean = sum / n, variance = (squares - sum * mean) / (n - 1);
+
+    return mean > DOUBT * sqrt(fmax(0, variance) / n);
+}

@@ -1,0 +1,235 @@
+/*
+ * state.c - scores in JSON.
+ *
+ *   {"tlp_search": 1,
+ *    "of": {"model": "sha256:...", "tokens": "sha256:...", "n_ctx": 512, ...},
+ *    "scores": [{"draft": "--p--",
+ *                "kl": [[sum of a block, ...], ...],       by window
+ *                "nll": [sum, ...], "top1": [sum, ...]}]}
+ */
+#include "search/state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "file/mapfile.h"
+#include "model/sha256.h"
+
+#define STATE_VERSION 1
+#define MAX_FILE_BYTES ((size_t)1 << 28)
+#define MAX_DEPTH 8
+
+void tlpi_tokens_hash(const int32_t *tokens, size_t n, char out[TLPI_HASH_TEXT])
+{
+    tlpi_sha256 sha;
+    uint8_t digest[32];
+
+    tlpi_sha256_init(&sha);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id = (uint32_t)tokens[i];
+        uint8_t b[4] = { (uint8_t)id, (uint8_t)(id >> 8), (uint8_t)(id >> 16),
+                         (uint8_t)(id >> 24) };
+
+        tlpi_sha256_add(&sha, b, sizeof b);
+    }
+    tlpi_sha256_finish(&sha, digest);
+    size_t at = (size_t)snprintf(out, TLPI_HASH_TEXT, "sha256:");
+    for (size_t i = 0; i < sizeof digest; i++)
+        at +=
+            (size_t)snprintf(out + at, TLPI_HASH_TEXT - at, "%02x", digest[i]);
+}
+
+/* All that a score depends on, as a JSON object; json_decref it. */
+static json_t *subject(const tlpi_scorer *s)
+{
+    const tlpi_session_config *cfg = s->set.cfg;
+    tlpi_backend *b = s->serial.rank->b;
+    char tokens[TLPI_HASH_TEXT], seed[24];
+
+    tlpi_tokens_hash(s->set.tokens, s->set.n, tokens);
+    snprintf(seed, sizeof seed, "%" PRIu64, s->set.seed);
+    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:s}", "model",
+                     tlpi_model_fingerprint(s->set.model), "tokens", tokens,
+                     "n_ctx", cfg->n_ctx, "seed", seed, "compute", cfg->compute,
+                     "kv_type", cfg->kv_type, "isa", b->ops->isa(b));
+}
+
+/* ==== reading ============================================================ */
+
+static tlp_status check_subject(const tlpi_scorer *s, const char *path,
+                                json_t *root)
+{
+    json_t *version = json_object_get(root, "tlp_search");
+    json_t *found = json_object_get(root, "of"), *value;
+    const char *key;
+    tlp_status st = TLP_OK;
+
+    if (!json_is_integer(version) ||
+        json_integer_value(version) != STATE_VERSION)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key \"tlp_search\": version %d expected", path,
+                         STATE_VERSION);
+    json_t *expected = subject(s);
+    if (!expected)
+        return tlpi_fail_nomem();
+    json_object_foreach(expected, key, value)
+    {
+        if (st == TLP_OK && !json_equal(json_object_get(found, key), value))
+            st = tlpi_fail(TLP_EMISMATCH,
+                           "%s: key \"of.%s\": the scores are of another one",
+                           path, key);
+    }
+    json_decref(expected);
+    return st;
+}
+
+/* n finite numbers, none below 0. */
+static bool read_sums(json_t *list, size_t n, double *out)
+{
+    if (!json_is_array(list) || json_array_size(list) != n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        json_t *value = json_array_get(list, i);
+
+        out[i] = json_number_value(value);
+        if (!json_is_number(value) || !isfinite(out[i]) || out[i] < 0)
+            return false;
+    }
+    return true;
+}
+
+static bool read_score(const tlpi_scorer *s, json_t *entry, tlpi_score *x)
+{
+    json_t *kl = json_object_get(entry, "kl");
+    size_t n = json_array_size(kl);
+
+    if (!json_is_array(kl) || n > (size_t)s->n_window ||
+        !read_sums(json_object_get(entry, "nll"), n, x->nll) ||
+        !read_sums(json_object_get(entry, "top1"), n, x->top1))
+        return false;
+    for (size_t w = 0; w < n; w++) {
+        size_t blocks = (size_t)tlpi_window_blocks(&s->window[w]);
+
+        if (!read_sums(json_array_get(kl, w), blocks,
+                       x->kl + w * (size_t)s->n_block))
+            return false;
+    }
+    x->n_done = (int)n;
+    return true;
+}
+
+static tlp_status read_scores(tlpi_scorer *s, const char *path, json_t *list)
+{
+    size_t i;
+    json_t *entry;
+
+    if (!json_is_array(list))
+        return tlpi_fail(TLP_EFORMAT, "%s: key \"scores\": an array expected",
+                         path);
+    json_array_foreach(list, i, entry)
+    {
+        const char *draft = json_string_value(json_object_get(entry, "draft"));
+        tlpi_score *x = NULL;
+        tlp_status st = TLP_OK;
+
+        if (!draft || !tlpi_draft_valid(draft, s->set.model->hp.n_layer))
+            return tlpi_fail(TLP_EFORMAT,
+                             "%s: scores[%zu]: key \"draft\": not a plan of "
+                             "%d layers",
+                             path, i, s->set.model->hp.n_layer);
+        st = tlpi_score_find(s, draft, &x);
+        if (st != TLP_OK)
+            return st;
+        if (x->n_done > 0 || !read_score(s, entry, x))
+            return tlpi_fail(TLP_EFORMAT,
+                             "%s: scores[%zu]: sums of %d windows at most "
+                             "expected, of each draft once",
+                             path, i, s->n_window);
+    }
+    return TLP_OK;
+}
+
+tlp_status tlpi_state_load(tlpi_scorer *s, const char *path)
+{
+    char *text = NULL;
+    size_t n = 0;
+    json_error_t error;
+    json_t *root = NULL;
+    tlp_status st;
+
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return TLP_OK;
+    TLP_TRY(tlpi_file_read(s->env, path, MAX_FILE_BYTES, &text, &n));
+    TLP_TRY(tlpi_json_check_depth(path, text, n, MAX_DEPTH));
+    root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: line %d, column %d: %s", path,
+                          error.line, error.column, error.text));
+    TLP_TRY(check_subject(s, path, root));
+    TLP_TRY(read_scores(s, path, json_object_get(root, "scores")));
+done:
+    json_decref(root);
+    tlpi_free(s->env, text);
+    return st;
+}
+
+/* ==== writing ============================================================ */
+
+/* Digits enough to read the same value back. */
+static void write_sums(tlpi_text *out, const double *x, int n)
+{
+    tlpi_text_printf(out, "[");
+    for (int i = 0; i < n; i++)
+        tlpi_text_printf(out, "%s%.17g", i > 0 ? "," : "", x[i]);
+    tlpi_text_printf(out, "]");
+}
+
+static void write_score(const tlpi_scorer *s, const tlpi_score *x,
+                        tlpi_text *out)
+{
+    tlpi_text_printf(out, "{\"draft\": \"%s\", \"kl\": [", x->draft);
+    for (int w = 0; w < x->n_done; w++) {
+        tlpi_text_printf(out, "%s", w > 0 ? ", " : "");
+        write_sums(out, x->kl + w * s->n_block,
+                   tlpi_window_blocks(&s->window[w]));
+    }
+    tlpi_text_printf(out, "], \"nll\": ");
+    write_sums(out, x->nll, x->n_done);
+    tlpi_text_printf(out, ", \"top1\": ");
+    write_sums(out, x->top1, x->n_done);
+    tlpi_text_printf(out, "}");
+}
+
+tlp_status tlpi_state_save(const tlpi_scorer *s, const char *path)
+{
+    tlpi_text text = { .env = s->env };
+    json_t *of = subject(s);
+    char *of_text = of ? json_dumps(of, 0) : NULL;
+    bool any = false;
+    tlp_status st;
+
+    tlpi_text_printf(&text, "{\"tlp_search\": %d,\n\"of\": %s,\n\"scores\": [",
+                     STATE_VERSION, of_text ? of_text : "");
+    for (size_t i = 0; i < s->n_score; i++) {
+        if (s->score[i]->n_done == 0)
+            continue;
+        tlpi_text_printf(&text, any ? ",\n" : "\n");
+        write_score(s, s->score[i], &text);
+        any = true;
+    }
+    tlpi_text_printf(&text, "\n]}\n");
+    if (!of_text || text.failed)
+        st = tlpi_fail_nomem();
+    else
+        st = tlpi_file_replace(s->env, path, text.data, text.len);
+    tlpi_text_free(&text);
+    free(of_text);
+    json_decref(of);
+    return st;
+}

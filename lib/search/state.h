@@ -1,0 +1,23 @@
+/*
+ * state.h - the scores of a search in a file.
+ *
+ * A search does the same whenever it gets the same scores, so that one which
+ * was interrupted goes on by beginning again with those that it had.  For the
+ * same reason the file serves a search for another target.
+ */
+#ifndef TLPI_STATE_H
+#define TLPI_STATE_H
+
+#include "search/scorer.h"
+
+/* "sha256:" and 64 digits of the ids as little-endian int32. */
+enum { TLPI_HASH_TEXT = 72 };
+void tlpi_tokens_hash(const int32_t *tokens, size_t n,
+                      char out[TLPI_HASH_TEXT]);
+
+/* No file is no scores.  TLP_EFORMAT; TLP_EMISMATCH for scores of another
+ * model, text or way to evaluate it, the text naming which. */
+tlp_status tlpi_state_load(tlpi_scorer *s, const char *path);
+tlp_status tlpi_state_save(const tlpi_scorer *s, const char *path);
+
+#endif
