@@ -27,6 +27,8 @@ static const cli_command commands[] = {
       "Measure perplexity", cmd_eval },
     { "study", "-m FILE (--text FILE | --tokens FILE) [options]",
       "Try what layers can be changed: heatmaps over ranges", cmd_study },
+    { "plan", "(make | show | check | diff) [options]",
+      "Choose which layers run together; look at such plans", cmd_plan },
     { "bench", "-m FILE [--plan PLAN]... [options]",
       "Measure tokens per second, plans against each other", cmd_bench },
     { "worker", "-m FILE [options]",

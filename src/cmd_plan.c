@@ -1,0 +1,46 @@
+/*
+ * cmd_plan.c - tlp plan: picks the part.
+ */
+#include <string.h>
+
+#include "cli.h"
+#include "commands.h"
+#include "plan.h"
+
+static const cli_command parts[] = {
+    { "plan make",
+      "-m FILE --text FILE (--depth N | --max-kl X | --speedup S) -o PLAN.json",
+      "Choose the layers to join by what they cost in quality", plan_make },
+    { "plan show", "-m FILE --plan PLAN", "Show a plan's groups and its record",
+      plan_show },
+    { "plan check", "-m FILE --plan PLAN", "Does a plan fit a model?",
+      plan_check },
+    { "plan diff", "-m FILE --plan PLAN --against PLAN",
+      "Show where two plans differ", plan_diff },
+};
+
+#define N_PARTS (sizeof parts / sizeof parts[0])
+
+static int print_help(FILE *f)
+{
+    fprintf(f, "usage: tlp plan PART [options]\n\n");
+    for (size_t i = 0; i < N_PARTS; i++)
+        fprintf(f, "  %-12s %s\n", parts[i].name, parts[i].summary);
+    fprintf(f, "\ntlp plan PART --help shows the options of a part.\n");
+    return f == stdout ? cli_close_stdout() : CLI_USAGE;
+}
+
+int cmd_plan(int argc, char **argv)
+{
+    if (argc < 2)
+        return print_help(stderr);
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+        return print_help(stdout);
+    for (size_t i = 0; i < N_PARTS; i++) {
+        if (strcmp(argv[1], parts[i].name + strlen("plan ")))
+            continue;
+        cli_set_command(&parts[i]);
+        return parts[i].run(argc - 1, argv + 1);
+    }
+    return cli_usage("%s: one of make, show, check and diff expected", argv[1]);
+}

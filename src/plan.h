@@ -1,0 +1,12 @@
+/*
+ * plan.h - the parts of `tlp plan`: each gives the exit status.
+ */
+#ifndef PLAN_H
+#define PLAN_H
+
+int plan_make(int argc, char **argv);
+int plan_show(int argc, char **argv);
+int plan_check(int argc, char **argv);
+int plan_diff(int argc, char **argv);
+
+#endif

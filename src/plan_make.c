@@ -1,0 +1,240 @@
+/*
+ * plan_make.c - tlp plan make: a plan for a model by what it costs in quality
+ * on a text, and the best plan of every depth on the way.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "corpus.h"
+#include "files.h"
+#include "plan.h"
+
+typedef struct make {
+    engine e;
+    corpus text;
+    const char *out_path, *resume, *front_path, *modes;
+    int depth, max_group;
+    float max_kl, speedup, memory;
+    uint64_t seed;
+    out_file front; /* the table as CSV, while it is written */
+    int rc;         /* of what went wrong in a callback */
+    tlp_link link;
+} make;
+
+/* ==== options ============================================================ */
+
+static int read_modes(const char *text, uint32_t *modes)
+{
+    static const struct {
+        const char *name;
+        int mode;
+    } known[] = { { "lp", TLP_MODE_LP },
+                  { "par", TLP_MODE_PAR },
+                  { "asym", TLP_MODE_ASYM } };
+
+    *modes = 0;
+    while (text) {
+        size_t n = strcspn(text, ","), i = 0;
+
+        while (i < 3 && (strlen(known[i].name) != n ||
+                         memcmp(known[i].name, text, n) != 0))
+            i++;
+        if (i == 3)
+            return cli_usage("--modes %s: a list of lp, par and asym expected",
+                             text);
+        *modes |= 1u << known[i].mode;
+        text = text[n] ? text + n + 1 : NULL;
+    }
+    return CLI_OK;
+}
+
+static int check_options(const make *v)
+{
+    if (!v->text.text_path == !v->text.id_path)
+        return cli_usage("one of --text and --tokens is required");
+    if ((v->depth > 0) + (v->max_kl > 0) + (v->speedup > 0) != 1)
+        return cli_usage("one of --depth, --max-kl and --speedup is required");
+    if (!v->out_path)
+        return cli_usage("no place for the plan: -o FILE is required");
+    if (v->e.n_rank > 1 && v->speedup <= 0)
+        return cli_usage("--ranks goes with --speedup only");
+    return CLI_OK;
+}
+
+/* ==== the table ========================================================== */
+
+static int plan_text(const tlp_plan *plan, char **text)
+{
+    size_t n = 0;
+    tlp_status st = tlp_plan_format(plan, TLP_PLAN_TEXT, NULL, 0, &n);
+
+    *text = st == TLP_EBUFS ? malloc(n + 1) : NULL;
+    if (st == TLP_EBUFS && !*text)
+        return cli_fail("out of memory");
+    if (*text)
+        st = tlp_plan_format(plan, TLP_PLAN_TEXT, *text, n + 1, &n);
+    return st == TLP_OK ? CLI_OK : engine_fail(st);
+}
+
+static void print_point(const tlp_plan_point *p, void *data)
+{
+    make *v = data;
+    tlp_plan_cost cost = { .struct_size = sizeof cost };
+    char *text = NULL;
+
+    if (v->rc == CLI_OK && tlp_plan_get_cost(p->plan, 2, &cost) != TLP_OK)
+        v->rc = engine_fail(TLP_ERROR);
+    if (v->rc == CLI_OK)
+        v->rc = plan_text(p->plan, &text);
+    if (v->rc != CLI_OK)
+        return;
+    printf("%c %5d %11d %8.4f %7.2f %10.4f  %s\n", p->chosen ? '>' : ' ',
+           p->depth, engine_allreduces(&cost), p->kl, 100 * p->top1_agreement,
+           p->ppl, text);
+    if (v->front.file)
+        fprintf(v->front.file, "%d,%d,%.9g,%.9g,%.9g,\"%s\"\n", p->depth,
+                engine_allreduces(&cost), p->kl, p->top1_agreement, p->ppl,
+                text);
+    free(text);
+}
+
+/* ========================================================================= */
+
+/* The ranks that a speed-up is asked of, by the serial plan. */
+static int measure(make *v)
+{
+    tlp_status st;
+    int rc = engine_open_session(&v->e, v->text.ctx);
+
+    if (rc != CLI_OK)
+        return rc;
+    v->link.struct_size = sizeof v->link;
+    st = tlp_session_measure(v->e.session, &v->link, NULL);
+    engine_watch(NULL);
+    tlp_session_free(v->e.session);
+    v->e.session = NULL;
+    return st == TLP_OK ? CLI_OK : engine_fail(st);
+}
+
+static tlp_plan_make_options make_options(make *v, uint32_t modes,
+                                          cli_progress *bar)
+{
+    tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;
+
+    o.depth = v->depth;
+    o.max_kl = (double)v->max_kl;
+    o.speedup = (double)v->speedup;
+    o.link = v->link.struct_size ? &v->link : NULL;
+    o.modes = modes;
+    o.max_group = v->max_group;
+    o.n_ctx = v->text.ctx;
+    o.n_thread = v->e.n_thread;
+    o.compute = v->e.compute;
+    o.kv_type = v->e.kv;
+    o.isa = v->e.isa;
+    o.seed = v->seed;
+    o.max_bytes = (uint64_t)((double)v->memory * 1048576);
+    o.resume = v->resume;
+    o.point = print_point;
+    o.point_data = v;
+    o.progress = cli_progress_step;
+    o.progress_data = bar;
+    return o;
+}
+
+static int run(make *v, tlp_plan **plan)
+{
+    cli_progress bar;
+    uint32_t modes;
+    int rc = read_modes(v->modes, &modes);
+
+    if (rc == CLI_OK && v->e.n_rank > 1)
+        rc = measure(v);
+    if (rc == CLI_OK && v->front_path)
+        rc = out_open(&v->front, v->front_path);
+    if (rc != CLI_OK)
+        return rc;
+    if (v->front.file)
+        fprintf(v->front.file,
+                "depth,allreduces_2_ranks,kl,top1_agreement,ppl,plan\n");
+    printf("  depth all-reduces  KL nats top-1 %% perplexity  plan\n");
+
+    tlp_plan_make_options o = make_options(v, modes, &bar);
+
+    cli_progress_start(&bar, "planning");
+    tlp_status st = tlp_plan_make(plan, v->e.model, v->text.ids, v->text.n, &o);
+    cli_progress_end(&bar);
+    if (st != TLP_OK)
+        return engine_fail(st);
+    if (v->rc == CLI_OK && v->front.file)
+        v->rc = out_commit(&v->front);
+    return v->rc;
+}
+
+static int make_plan(make *v)
+{
+    tlp_plan *plan = NULL;
+    int rc = corpus_read(&v->text, &v->e);
+
+    if (rc == CLI_OK)
+        rc = run(v, &plan);
+    if (rc == CLI_OK && tlp_plan_save(plan, v->out_path) != TLP_OK)
+        rc = engine_fail(TLP_ERROR);
+    if (rc == CLI_OK)
+        rc = cli_close_stdout();
+    out_discard(&v->front);
+    tlp_plan_free(plan);
+    corpus_free(&v->text);
+    return rc;
+}
+
+int plan_make(int argc, char **argv)
+{
+    make v = { .e = ENGINE_INIT };
+    const cli_option table[] = {
+        ENGINE_MODEL_OPTION(v.e),
+        CORPUS_FILE_OPTIONS(v.text),
+        { CLI_INT, 0, "max-tokens", &v.text.max_tokens, "N",
+          "use the first N tokens only (0: all)", 0, INT32_MAX },
+        { CLI_INT, 0, "depth", &v.depth, "N", "target: so many stages", 1,
+          INT32_MAX },
+        { CLI_FLOAT, 0, "max-kl", &v.max_kl, "X",
+          "target: the deepest cut within X nats", 1e-6, 100 },
+        { CLI_FLOAT, 0, "speedup", &v.speedup, "S",
+          "target: layers / stages, or time with --ranks", 1, 1000 },
+        { CLI_TEXT, 0, "modes", &v.modes, "LIST", "of lp, par, asym (all)", 0,
+          0 },
+        { CLI_INT, 0, "max-group", &v.max_group, "N",
+          "layers that may run together (4)", 2, 64 },
+        { CLI_INT, 'c', "ctx", &v.text.ctx, "N", "tokens in a window (512)", 2,
+          4096 },
+        { CLI_SEED, 0, "seed", &v.seed, "N", "order of the windows (0)", 0, 0 },
+        { CLI_TEXT, 0, "resume", &v.resume, "FILE",
+          "keep scores here, and begin with those", 0, 0 },
+        { CLI_TEXT, 0, "pareto", &v.front_path, "FILE",
+          "write the best plan of each depth as CSV", 0, 0 },
+        { CLI_FLOAT, 0, "memory", &v.memory, "MIB", "for what saves time (768)",
+          1, 1e9 },
+        { CLI_TEXT, 'o', "output", &v.out_path, "FILE", "the plan, JSON", 0,
+          0 },
+        { CLI_INT, 0, "ranks", &v.e.n_rank, "N",
+          "measure N ranks here for --speedup", 0, 64 },
+        { CLI_CHOICE, 0, "compute", &v.e.compute, "default|f32",
+          "f32 keeps activations exact (default: 8 bits)", 0, 0 },
+        { CLI_CHOICE, 0, "kv", &v.e.kv, "default|f32|f16|bf16",
+          "type of the KV cache (f16; f32 with --compute f32)", 0, 0 },
+        ENGINE_PROCESS_OPTIONS(v.e),
+        { .kind = CLI_END },
+    };
+    int rc = cli_parse(argc, argv, table);
+
+    if (rc != CLI_GO)
+        return rc;
+    rc = check_options(&v);
+    if (rc == CLI_OK)
+        rc = engine_open_model(&v.e, false);
+    if (rc == CLI_OK)
+        rc = make_plan(&v);
+    engine_close(&v.e);
+    return rc;
+}

@@ -1,0 +1,222 @@
+/*
+ * plan_show.c - tlp plan show, check and diff: plans as they are.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine.h"
+#include "plan.h"
+
+static const char *const mode_names[] = { "serial", "lp",      "par",
+                                          "asym",   "lp-code", "merge" };
+
+typedef struct plans {
+    engine e;
+    const char *other_text;
+    tlp_plan *other;
+} plans;
+
+/* Read the options, and open the model and the first plan. */
+static int start(plans *v, int argc, char **argv, const cli_option *table)
+{
+    int rc = cli_parse(argc, argv, table);
+
+    if (rc != CLI_GO)
+        return rc;
+    if (!v->e.plan_text)
+        return cli_usage("no plan: --plan PLAN is required");
+    rc = engine_open_model(&v->e, false);
+    return rc == CLI_OK ? engine_parse_plan(&v->e, v->e.plan_text, &v->e.plan)
+                        : rc;
+}
+
+static int finish(plans *v, int rc)
+{
+    tlp_plan_free(v->other);
+    engine_close(&v->e);
+    return rc == CLI_OK ? cli_close_stdout() : rc;
+}
+
+/* ==== show =============================================================== */
+
+static int format(const tlp_plan *plan, int form, char **text)
+{
+    size_t n = 0;
+    tlp_status st = tlp_plan_format(plan, form, NULL, 0, &n);
+
+    *text = st == TLP_EBUFS ? malloc(n + 1) : NULL;
+    if (st == TLP_EBUFS && !*text)
+        return cli_fail("out of memory");
+    if (*text)
+        st = tlp_plan_format(plan, form, *text, n + 1, &n);
+    return st == TLP_OK ? CLI_OK : engine_fail(st);
+}
+
+static void print_stage(const tlp_stage_info *s)
+{
+    printf("  %-7s", mode_names[s->mode]);
+    for (int i = 0; i < s->n_member; i++)
+        printf(" %d", s->layers[i]);
+    putchar('\n');
+}
+
+static int print_groups(const tlp_plan *plan, int depth)
+{
+    for (int i = 0; i < depth; i++) {
+        tlp_stage_info s = { .struct_size = sizeof s };
+        tlp_status st = tlp_plan_get_stage(plan, (size_t)i, &s);
+
+        if (st != TLP_OK)
+            return engine_fail(st);
+        if (s.n_member > 1)
+            print_stage(&s);
+    }
+    return CLI_OK;
+}
+
+/* The file's record is the last key of the JSON form. */
+static int print_record(const tlp_plan *plan)
+{
+    static const char key[] = "\n  \"made\": ";
+    char *text = NULL;
+    int rc = format(plan, TLP_PLAN_JSON, &text);
+    char *made = rc == CLI_OK ? strstr(text, key) : NULL;
+
+    if (made) {
+        made[strlen(made) - strlen("\n}\n")] = 0;
+        printf("made ");
+        cli_print_clean(stdout, made + strlen(key));
+        putchar('\n');
+    }
+    free(text);
+    return rc;
+}
+
+static int show(plans *v)
+{
+    tlp_plan_cost cost;
+    char *text = NULL;
+    int rc = format(v->e.plan, TLP_PLAN_TEXT, &text);
+
+    v->e.n_rank = v->e.n_rank ? v->e.n_rank : 2;
+    if (rc == CLI_OK)
+        rc = engine_plan_cost(&v->e, v->e.plan, &cost);
+    if (rc == CLI_OK) {
+        printf("plan %s\n", text);
+        printf("effective depth %d of %d layers, %d all-reduces and %d sends "
+               "per token on %d ranks\n",
+               cost.effective_depth, v->e.info.n_layer,
+               engine_allreduces(&cost), cost.sends, cost.n_rank);
+        rc = print_groups(v->e.plan, cost.effective_depth);
+    }
+    free(text);
+    return rc == CLI_OK ? print_record(v->e.plan) : rc;
+}
+
+int plan_show(int argc, char **argv)
+{
+    plans v = { .e = ENGINE_INIT };
+    const cli_option table[] = {
+        ENGINE_MODEL_OPTION(v.e),
+        ENGINE_PLAN_OPTION(v.e),
+        { CLI_INT, 0, "ranks", &v.e.n_rank, "N", "count for N ranks (2)", 0,
+          64 },
+        { .kind = CLI_END },
+    };
+    int rc = start(&v, argc, argv, table);
+
+    return finish(&v, rc == CLI_OK && v.e.plan ? show(&v) : rc);
+}
+
+/* ==== check ============================================================== */
+
+int plan_check(int argc, char **argv)
+{
+    plans v = { .e = ENGINE_INIT };
+    const cli_option table[] = {
+        ENGINE_MODEL_OPTION(v.e),
+        ENGINE_PLAN_OPTION(v.e),
+        { .kind = CLI_END },
+    };
+    int rc = start(&v, argc, argv, table);
+
+    if (rc == CLI_OK && v.e.plan)
+        printf("the plan fits %s\n", v.e.model_path);
+    return finish(&v, rc);
+}
+
+/* ==== diff =============================================================== */
+
+static bool same_stage(const tlp_stage_info *a, const tlp_stage_info *b)
+{
+    return a->mode == b->mode && a->n_member == b->n_member &&
+           !memcmp(a->layers, b->layers,
+                   (size_t)a->n_member * sizeof *a->layers);
+}
+
+/* The index-th stage; false past the end. */
+static bool stage(const tlp_plan *plan, size_t index, tlp_stage_info *s)
+{
+    *s = (tlp_stage_info){ .struct_size = sizeof *s };
+    return tlp_plan_get_stage(plan, index, s) == TLP_OK;
+}
+
+/* Prints the stages of a that b has nowhere, their number. */
+static int print_only(const tlp_plan *a, const tlp_plan *b, char sign)
+{
+    tlp_stage_info s, t;
+    int n = 0;
+
+    for (size_t i = 0; stage(a, i, &s); i++) {
+        bool found = false;
+
+        for (size_t j = 0; !found && stage(b, j, &t); j++)
+            found = same_stage(&s, &t);
+        if (found)
+            continue;
+        putchar(sign);
+        print_stage(&s);
+        n++;
+    }
+    return n;
+}
+
+/* As diff does it: 1 when there is a difference. */
+static int diff(plans *v)
+{
+    char *a = NULL, *b = NULL;
+    int rc = format(v->e.plan, TLP_PLAN_TEXT, &a);
+
+    if (rc == CLI_OK)
+        rc = format(v->other, TLP_PLAN_TEXT, &b);
+    if (rc == CLI_OK && strcmp(a, b) != 0) {
+        rc = CLI_FAILURE;
+        if (print_only(v->e.plan, v->other, '-') +
+                print_only(v->other, v->e.plan, '+') ==
+            0)
+            printf("the same stages in another order\n");
+        fflush(stdout);
+    }
+    free(a);
+    free(b);
+    return rc;
+}
+
+int plan_diff(int argc, char **argv)
+{
+    plans v = { .e = ENGINE_INIT };
+    const cli_option table[] = {
+        ENGINE_MODEL_OPTION(v.e),
+        ENGINE_PLAN_OPTION(v.e),
+        { CLI_TEXT, 0, "against", &v.other_text, "PLAN", "the other plan", 0,
+          0 },
+        { .kind = CLI_END },
+    };
+    int rc = start(&v, argc, argv, table);
+
+    if (rc == CLI_OK && v.e.plan && !v.other_text)
+        rc = cli_usage("no other plan: --against PLAN is required");
+    if (rc == CLI_OK && v.e.plan)
+        rc = engine_parse_plan(&v.e, v.other_text, &v.other);
+    return finish(&v, rc == CLI_OK && v.e.plan ? diff(&v) : rc);
+}
