@@ -1,0 +1,588 @@
+/*
+ * test_plan_make.c - the planner on small models: against all plans there are,
+ * against sessions, interrupted, refused.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/rig.h"
+#include "support/tiny.h"
+#include "support/tool.h"
+
+enum { N_LAYER = 7, N_CTX = 32, N_TOKEN = 4 * N_CTX + 9 };
+
+static int32_t ids[N_TOKEN];
+
+static tlp_model *open_tiny(uint64_t seed)
+{
+    tiny_spec spec = tiny_default();
+    tlp_model *m = NULL;
+
+    spec.n_layer = N_LAYER;
+    spec.seed = seed;
+    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
+    rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 11);
+    return m;
+}
+
+static tlp_plan_make_options options(int depth)
+{
+    tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;
+
+    o.depth = depth;
+    o.n_ctx = N_CTX;
+    o.n_thread = 1;
+    o.compute = TLP_COMPUTE_F32;
+    return o;
+}
+
+static char *format(const tlp_plan *plan, int form)
+{
+    size_t n = 0;
+    char *text;
+
+    CHECK_FAILS(TLP_EBUFS, tlp_plan_format(plan, form, NULL, 0, &n));
+    text = malloc(n + 1);
+    CHECK_OK(tlp_plan_format(plan, form, text, n + 1, &n));
+    return text;
+}
+
+/* The plan's JSON form; free() it. */
+static char *make(tlp_model *m, const tlp_plan_make_options *o)
+{
+    tlp_plan *plan = NULL;
+
+    CHECK_OK(tlp_plan_make(&plan, m, ids, N_TOKEN, o));
+    char *text = format(plan, TLP_PLAN_JSON);
+    tlp_plan_free(plan);
+    return text;
+}
+
+TestSuite(plan_make, .timeout = 300);
+
+/* ==== KL by sessions ===================================================== */
+
+typedef struct measured {
+    double kl, top1, ppl;
+} measured;
+
+/* Logits of all tokens, window by window; free() them. */
+static float *logits(tlp_plan *plan, size_t n_vocab)
+{
+    tlp_session_options o = rig_f32(1, 1);
+    tlp_session *s = NULL;
+    float *all = malloc(N_TOKEN * n_vocab * sizeof *all), *to = all;
+    uint8_t want[N_CTX];
+
+    CHECK_OK(tlp_session_create(&s, plan, &o));
+    memset(want, 1, sizeof want);
+    for (int at = 0; at < N_TOKEN; at += N_CTX) {
+        tlp_batch b = TLP_BATCH_INIT;
+
+        b.n = (size_t)(N_TOKEN - at < N_CTX ? N_TOKEN - at : N_CTX);
+        b.tokens = ids + at;
+        b.want_logits = want;
+        CHECK_OK(tlp_session_clear(s, 0));
+        CHECK_OK(tlp_session_eval(s, &b));
+        for (size_t i = 0; i < b.n; i++, to += n_vocab) {
+            const float *row;
+
+            CHECK_OK(tlp_session_logits(s, i, &row));
+            memcpy(to, row, n_vocab * sizeof *to);
+        }
+    }
+    tlp_session_free(s);
+    return all;
+}
+
+static measured compare(tlp_model *m, tlp_plan *plan, const float *reference)
+{
+    tlp_model_info info = { .struct_size = sizeof info };
+    measured r = { 0 };
+    int n = 0;
+
+    CHECK_OK(tlp_model_get_info(m, &info));
+    size_t v = (size_t)info.n_vocab;
+    float *mine = logits(plan, v);
+
+    for (int i = 0; i + 1 < N_TOKEN; i++) {
+        tlp_divergence d = { .struct_size = sizeof d };
+        const float *row = mine + (size_t)i * v;
+
+        if (i % N_CTX == N_CTX - 1)
+            continue;
+        CHECK_OK(tlp_logits_compare(reference + (size_t)i * v, row, v, &d));
+        r.kl += d.kl;
+        r.top1 += d.top1 == d.reference_top1;
+        r.ppl += d.lse - (double)row[ids[i + 1]];
+        n++;
+    }
+    free(mine);
+    return (measured){ r.kl / n, r.top1 / n, exp(r.ppl / n) };
+}
+
+static float *serial_logits(tlp_model *m)
+{
+    tlp_model_info info = { .struct_size = sizeof info };
+    tlp_plan *serial = NULL;
+
+    CHECK_OK(tlp_model_get_info(m, &info));
+    CHECK_OK(tlp_plan_parse(&serial, m, "serial"));
+    float *all = logits(serial, (size_t)info.n_vocab);
+    tlp_plan_free(serial);
+    return all;
+}
+
+static double kl_of(tlp_model *m, const char *text, const float *reference)
+{
+    tlp_plan *plan = NULL;
+
+    CHECK_OK(tlp_plan_parse(&plan, m, text));
+    double kl = compare(m, plan, reference).kl;
+    tlp_plan_free(plan);
+    return kl;
+}
+
+/* ==== points ============================================================= */
+
+typedef struct front {
+    int n, n_chosen;
+    double kl[N_LAYER + 1], ppl[N_LAYER + 1], top1[N_LAYER + 1]; /* by depth */
+    char *text[N_LAYER + 1];
+} front;
+
+static void keep_point(const tlp_plan_point *p, void *data)
+{
+    front *f = data;
+
+    cr_assert(p->depth >= 1 && p->depth <= N_LAYER);
+    cr_expect_eq(p->depth, N_LAYER - f->n, "by falling depth");
+    f->n++;
+    f->n_chosen += p->chosen;
+    f->kl[p->depth] = p->kl;
+    f->ppl[p->depth] = p->ppl;
+    f->top1[p->depth] = p->top1_agreement;
+    f->text[p->depth] = format(p->plan, TLP_PLAN_TEXT);
+}
+
+static void free_front(front *f)
+{
+    for (int i = 0; i <= N_LAYER; i++)
+        free(f->text[i]);
+}
+
+/* A model's windows cut by another hand give the same numbers. */
+Test(plan_make, points_equal_sessions)
+{
+    tlp_model *m = open_tiny(3);
+    front f = { 0 };
+    tlp_plan_make_options o = options(4);
+    float *reference = serial_logits(m);
+
+    o.point = keep_point;
+    o.point_data = &f;
+    free(make(m, &o));
+    cr_expect_eq(f.n, 4);
+    cr_expect_eq(f.n_chosen, 1);
+    for (int depth = 4; depth <= N_LAYER; depth++) {
+        tlp_plan *plan = NULL;
+
+        CHECK_OK(tlp_plan_parse(&plan, m, f.text[depth]));
+        measured want = compare(m, plan, reference);
+        cr_expect_float_eq(f.kl[depth], want.kl, 1e-9 + 1e-6 * want.kl,
+                           "%s: %.9f, %.9f by sessions", f.text[depth],
+                           f.kl[depth], want.kl);
+        cr_expect_float_eq(f.ppl[depth], want.ppl, 1e-5 * want.ppl);
+        cr_expect_float_eq(f.top1[depth], want.top1, 1e-12);
+        tlp_plan_free(plan);
+    }
+    cr_expect_eq(f.kl[N_LAYER], 0);
+    cr_expect_str_eq(f.text[N_LAYER], "serial");
+    free_front(&f);
+    free(reference);
+    tlp_model_free(m);
+}
+
+/* ==== against all plans ================================================== */
+
+static const char *const mode_name[] = { "lp", "par", "asym" };
+
+/* Of all plans with one pair, and with two, the least KL; and of those with two
+ * of which one is the best single pair. */
+typedef struct least {
+    double one, two, greedy;
+} least;
+
+static least enumerate(tlp_model *m, const float *reference)
+{
+    least r = { INFINITY, INFINITY, INFINITY };
+    char text[64];
+    int best_place = 0, best_mode = 0;
+
+    for (int a = 0; a < N_LAYER - 1; a++)
+        for (int i = 0; i < 3; i++) {
+            snprintf(text, sizeof text, "%s:%d-%d", mode_name[i], a, a + 1);
+            double kl = kl_of(m, text, reference);
+            if (kl < r.one) {
+                r.one = kl;
+                best_place = a;
+                best_mode = i;
+            }
+        }
+    for (int k = 0; k < (N_LAYER - 1) * (N_LAYER - 1) * 9; k++) {
+        int a = k / 9 % (N_LAYER - 1), b = k / 9 / (N_LAYER - 1);
+        int i = k % 3, j = k / 3 % 3;
+
+        if (b < a + 2)
+            continue;
+        snprintf(text, sizeof text, "%s:%d-%d;%s:%d-%d", mode_name[i], a, a + 1,
+                 mode_name[j], b, b + 1);
+        double kl = kl_of(m, text, reference);
+        r.two = fmin(r.two, kl);
+        if ((a == best_place && i == best_mode) ||
+            (b == best_place && j == best_mode))
+            r.greedy = fmin(r.greedy, kl);
+    }
+    return r;
+}
+
+Test(plan_make, finds_the_best_pairs)
+{
+    enum { N_MODEL = CHECK_SLOWDOWN > 1 ? 1 : 6 };
+    int n_two = 0;
+
+    for (int k = 0; k < N_MODEL; k++) {
+        tlp_model *m = open_tiny((uint64_t)k + 1);
+        float *reference = serial_logits(m);
+        least want = enumerate(m, reference);
+        front f = { 0 };
+        tlp_plan_make_options o = options(N_LAYER - 2);
+
+        o.max_group = 2;
+        o.point = keep_point;
+        o.point_data = &f;
+        free(make(m, &o));
+        cr_expect_float_eq(f.kl[N_LAYER - 1], want.one, 1e-6,
+                           "model %d: %s has %.6f, the best pair %.6f", k,
+                           f.text[N_LAYER - 1], f.kl[N_LAYER - 1], want.one);
+        cr_expect_leq(f.kl[N_LAYER - 2], want.greedy + 1e-6,
+                      "model %d: %s has %.6f, greedy %.6f", k,
+                      f.text[N_LAYER - 2], f.kl[N_LAYER - 2], want.greedy);
+        n_two += f.kl[N_LAYER - 2] < want.two + 1e-6;
+        free_front(&f);
+        free(reference);
+        tlp_model_free(m);
+    }
+    cr_expect_geq(n_two, N_MODEL - 1, "%d of %d are the best two pairs", n_two,
+                  N_MODEL);
+}
+
+/* ==== the same answer ==================================================== */
+
+/* Without memory for streams and reference everything runs whole. */
+Test(plan_make, memory_and_threads_change_nothing)
+{
+    tlp_model *m = open_tiny(5);
+    tlp_plan_make_options o = options(3);
+    char *want = make(m, &o);
+
+    for (int i = 0; i < 4; i++) {
+        static const uint64_t bytes[] = { 1, 200000, 600000, 0 };
+
+        o.max_bytes = bytes[i];
+        o.n_thread = i == 3 ? 3 : 1;
+        char *found = make(m, &o);
+        cr_expect_str_eq(found, want, "%llu bytes",
+                         (unsigned long long)bytes[i]);
+        free(found);
+    }
+    free(want);
+    tlp_model_free(m);
+}
+
+typedef struct brake {
+    int left, n;
+    double last;
+} brake;
+
+static int step(double done, void *data)
+{
+    brake *b = data;
+
+    cr_expect(done >= b->last && done <= 1, "%g after %g", done, b->last);
+    b->last = done;
+    b->n++;
+    return b->left > 0 && --b->left == 0;
+}
+
+Test(plan_make, resumes)
+{
+    tlp_model *m = open_tiny(6);
+    tlp_plan_make_options o = options(4);
+    brake b = { 0 };
+    tlp_plan *plan = NULL;
+    tlp_status st = TLP_ECANCELED;
+    int n_run = 0;
+
+    o.progress = step;
+    o.progress_data = &b;
+    char *want = make(m, &o);
+    int n_whole = b.n;
+
+    o.resume = tiny_path("state.json");
+    for (; st == TLP_ECANCELED && n_run < 200; n_run++) {
+        b = (brake){ .left = 45 };
+        st = tlp_plan_make(&plan, m, ids, N_TOKEN, &o);
+    }
+    CHECK_OK(st);
+    cr_expect_gt(n_run, 2, "%d steps", n_whole);
+    char *found = format(plan, TLP_PLAN_JSON);
+    cr_expect_str_eq(found, want);
+    tlp_plan_free(plan);
+    free(found);
+    free(want);
+
+    /* All scores are there: nothing but the streams is made again. */
+    b = (brake){ 0 };
+    free(make(m, &o));
+    cr_expect_lt(b.n, n_whole / 2, "%d of %d", b.n, n_whole);
+
+    /* They serve another target. */
+    o.depth = 5;
+    o.resume = NULL;
+    o.progress = NULL;
+    want = make(m, &o);
+    o.resume = tiny_path("state.json");
+    found = make(m, &o);
+    cr_expect_str_eq(found, want);
+    free(found);
+    free(want);
+    tlp_model_free(m);
+}
+
+/* ==== targets ============================================================ */
+
+Test(plan_make, stays_within_a_budget)
+{
+    tlp_model *m = open_tiny(8);
+    front all = { 0 }, f;
+    tlp_plan_make_options o = options(2);
+
+    o.point = keep_point;
+    o.point_data = &all;
+    free(make(m, &o));
+    o.depth = 0;
+    o.point_data = &f;
+    for (int depth = 3; depth < N_LAYER; depth++) {
+        tlp_plan *plan = NULL;
+
+        if (all.kl[depth] >= all.kl[depth - 1])
+            continue;
+        f = (front){ 0 };
+        o.max_kl = (all.kl[depth] + all.kl[depth - 1]) / 2;
+        CHECK_OK(tlp_plan_make(&plan, m, ids, N_TOKEN, &o));
+        char *text = format(plan, TLP_PLAN_TEXT);
+        cr_expect_str_eq(text, all.text[depth], "within %g", o.max_kl);
+        cr_expect_eq(f.n_chosen, 1);
+        free(text);
+        free_front(&f);
+        tlp_plan_free(plan);
+    }
+
+    /* Nothing fits: the serial plan.  Everything fits: all that can be. */
+    f = (front){ 0 };
+    o.max_kl = 1e-9;
+    char *text = make(m, &o);
+    cr_expect_eq(f.n, 2);
+    cr_expect_null(strstr(text, "\"mode\""), "%s", text);
+    free(text);
+    free_front(&f);
+    f = (front){ 0 };
+    o.max_kl = 1e9;
+    free(make(m, &o));
+    cr_expect_leq(N_LAYER + 1 - f.n, 3);
+    free_front(&f);
+    free_front(&all);
+    tlp_model_free(m);
+}
+
+static int depth_of(const tlp_plan *plan)
+{
+    tlp_plan_cost cost = { .struct_size = sizeof cost };
+
+    CHECK_OK(tlp_plan_get_cost(plan, 1, &cost));
+    return cost.effective_depth;
+}
+
+Test(plan_make, speedup)
+{
+    tlp_model *m = open_tiny(9);
+    tlp_plan_make_options o = options(0);
+    tlp_plan *plan = NULL, *serial = NULL;
+
+    o.speedup = 1.4; /* 7 / 5 */
+    CHECK_OK(tlp_plan_make(&plan, m, ids, N_TOKEN, &o));
+    cr_expect_eq(depth_of(plan), 5);
+    tlp_plan_free(plan);
+
+    /* A link where messages are all that costs. */
+    tlp_link link = { .struct_size = sizeof link,
+                      .n_rank = 2,
+                      .n_thread = 1,
+                      .n_batch = 32,
+                      .n_size = 2,
+                      .size = { 64, 4096 },
+                      .allreduce = { 1e-3, 1e-3 },
+                      .late = { 1e-4, 1e-4 },
+                      .send = { 1e-3, 1e-3 } };
+    tlp_prediction a = { .struct_size = sizeof a },
+                   b = { .struct_size = sizeof b };
+
+    o.link = &link;
+    o.speedup = 1.2;
+    o.modes = 1u << TLP_MODE_PAR;
+    CHECK_OK(tlp_plan_make(&plan, m, ids, N_TOKEN, &o));
+    CHECK_OK(tlp_plan_parse(&serial, m, "serial"));
+    CHECK_OK(tlp_plan_predict(serial, &link, 2, 1, N_CTX / 2, &a));
+    CHECK_OK(tlp_plan_predict(plan, &link, 2, 1, N_CTX / 2, &b));
+    cr_expect_geq(a.seconds, 1.2 * b.seconds);
+    cr_expect_geq(depth_of(plan), 5, "a pair saves three of four");
+    tlp_plan_free(plan);
+    tlp_plan_free(serial);
+    tlp_model_free(m);
+}
+
+Test(plan_make, modes_and_groups)
+{
+    tlp_model *m = open_tiny(2);
+    tlp_plan_make_options o = options(2);
+    tlp_plan *plan = NULL;
+
+    o.modes = 1u << TLP_MODE_ASYM;
+    o.max_group = 5;
+    CHECK_OK(tlp_plan_make(&plan, m, ids, N_TOKEN, &o));
+    cr_expect_eq(depth_of(plan), 2);
+    for (size_t i = 0; i < 2; i++) {
+        tlp_stage_info s = { .struct_size = sizeof s };
+
+        CHECK_OK(tlp_plan_get_stage(plan, i, &s));
+        cr_expect_leq(s.n_member, 5);
+        cr_expect(s.mode == TLP_MODE_ASYM || s.n_member == 1);
+    }
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+/* ==== refusals =========================================================== */
+
+static void refuse(tlp_model *m, const tlp_plan_make_options *o, tlp_status st,
+                   const char *word)
+{
+    tlp_plan *plan = (tlp_plan *)1;
+
+    CHECK_FAILS(st, tlp_plan_make(&plan, m, ids, N_TOKEN, o));
+    cr_expect_null(plan);
+    cr_expect(strstr(tlp_last_error(), word), "%s: %s expected",
+              tlp_last_error(), word);
+}
+
+Test(plan_make, refuses_options)
+{
+    tlp_model *m = open_tiny(1);
+    tlp_plan_make_options o = options(0);
+
+    refuse(m, &o, TLP_EINVAL, "depth");
+    refuse(m, NULL, TLP_EINVAL, "depth");
+    o = options(5);
+    o.max_kl = 0.1;
+    refuse(m, &o, TLP_EINVAL, "one of");
+    o = options(8);
+    refuse(m, &o, TLP_EINVAL, "depth 8");
+    o = options(1);
+    refuse(m, &o, TLP_ERANGE, "depth 1");
+    o = options(-1);
+    refuse(m, &o, TLP_EINVAL, "depth -1");
+    o = options(5);
+    o.modes = 1;
+    refuse(m, &o, TLP_EINVAL, "modes");
+    o = options(5);
+    o.max_group = 1;
+    refuse(m, &o, TLP_EINVAL, "max_group");
+    o = options(5);
+    o.n_ctx = 1;
+    refuse(m, &o, TLP_EINVAL, "n_ctx");
+    o = options(0);
+    o.speedup = 0.5;
+    refuse(m, &o, TLP_EINVAL, "speedup");
+    o = options(0);
+    o.max_kl = NAN;
+    refuse(m, &o, TLP_EINVAL, "max_kl");
+    o = options(5);
+    ids[7] = 288;
+    refuse(m, &o, TLP_EINVAL, "token 7");
+    tlp_model_free(m);
+}
+
+static void refuse_state(tlp_model *m, tlp_plan_make_options *o,
+                         const char *text, tlp_status st, const char *word)
+{
+    const char *path = tiny_path("bad.json");
+
+    tool_write_file(path, text, strlen(text));
+    o->resume = path;
+    refuse(m, o, st, word);
+    cr_expect(strstr(tlp_last_error(), path));
+}
+
+Test(plan_make, refuses_foreign_scores)
+{
+    tlp_model *m = open_tiny(1), *other;
+    tlp_plan_make_options o = options(6);
+    const char *path = tiny_path("state.json");
+    size_t n;
+
+    o.resume = path;
+    free(make(m, &o));
+    char *good = tool_read_file(path, &n);
+
+    o.seed = 1;
+    refuse(m, &o, TLP_EMISMATCH, "seed");
+    o.seed = 0;
+    o.n_ctx = 16;
+    refuse(m, &o, TLP_EMISMATCH, "n_ctx");
+    o.n_ctx = N_CTX;
+    o.compute = TLP_COMPUTE_DEFAULT;
+    refuse(m, &o, TLP_EMISMATCH, "compute");
+    o.compute = TLP_COMPUTE_F32;
+    ids[3]++;
+    refuse(m, &o, TLP_EMISMATCH, "tokens");
+    other = open_tiny(2);
+    refuse(other, &o, TLP_EMISMATCH, "model");
+    tlp_model_free(other);
+
+    refuse_state(m, &o, "", TLP_EFORMAT, "bad.json");
+    refuse_state(m, &o, "{\"tlp_search\": 1}", TLP_EMISMATCH, "of.");
+    refuse_state(m, &o, "{\"tlp_search\": 2}", TLP_EFORMAT, "tlp_search");
+    refuse_state(m, &o, "[[[[[[[[[[[[[[", TLP_EFORMAT, "bad.json");
+    for (int i = 0; i < 3; i++) {
+        static const char *const cut[] = { "\"kl\": [[", "\"top1\": [",
+                                           "\"draft\": \"" };
+        static const char *const with[] = { "\"kl\": [[-1,", "\"top1\": [0,",
+                                            "\"draft\": \"-" };
+        char *at = strstr(good, cut[i]);
+        char *bad = malloc(n + 64);
+
+        cr_assert_not_null(at);
+        snprintf(bad, n + 64, "%.*s%s%s", (int)(at - good), good, with[i],
+                 at + strlen(cut[i]));
+        refuse_state(m, &o, bad, TLP_EFORMAT, "scores[");
+        free(bad);
+    }
+    free(good);
+    o.resume = tiny_path("no/such/folder.json");
+    refuse(m, &o, TLP_EIO, "folder.json");
+    tlp_model_free(m);
+}

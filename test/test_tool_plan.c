@@ -1,0 +1,179 @@
+/*
+ * test_tool_plan.c - tlp plan: a plan made, shown, checked and compared; what
+ * is refused.
+ */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/spawn.h"
+#include "support/tiny.h"
+#include "support/tool.h"
+
+#define MAKE(m, ids, out, ...)                                                 \
+    SPAWN("tlp", "plan", "make", "-m", m, "--tokens", ids, "-c", "32", "-t",   \
+          "1", "-o", out, __VA_ARGS__)
+
+TestSuite(tool_plan, .timeout = 120);
+
+static void expect_out(const spawned *s, const char *text)
+{
+    cr_expect(strstr(s->out, text), "%s expected: %s", text, s->out);
+}
+
+/* The plan's KL, by what recorded it and by tlp eval, is the same. */
+Test(tool_plan, makes_what_eval_measures)
+{
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+    const char *out = tiny_path("plan.json"), *csv = tiny_path("front.csv");
+    size_t n;
+
+    tool_write_ids(ids, 100);
+    spawned s = MAKE(m, ids, out, "--depth", "3", "--modes", "par,asym",
+                     "--pareto", csv, "--compute", "f32");
+
+    tool_expect_status(&s, 0);
+    cr_expect_eq(s.n_err, 0, "%s", s.err);
+    expect_out(&s, "\n>     3 ");
+    spawn_free(&s);
+
+    char *text = tool_read_file(csv, &n);
+    int lines = 0;
+    for (size_t i = 0; i < n; i++)
+        lines += text[i] == '\n';
+    cr_expect_eq(lines, 4, "a head, depths 5, 4 and 3");
+    cr_expect_eq(strncmp(text, "depth,allreduces_2_ranks,kl,", 28), 0);
+    free(text);
+
+    json_t *root = json_load_file(out, 0, NULL);
+    json_t *made = json_object_get(root, "made");
+    cr_assert(json_is_object(made));
+    s = SPAWN("tlp", "eval", "-m", m, "--tokens", ids, "-c", "32", "--plan",
+              out, "--against", "serial", "--json", "--compute", "f32");
+    tool_expect_status(&s, 0);
+    json_t *eval = json_loadb(s.out, s.n_out, 0, NULL);
+    double kl = json_number_value(json_object_get(made, "kl"));
+    cr_expect_gt(kl, 0);
+    cr_expect_float_eq(kl, json_number_value(json_object_get(eval, "kl_mean")),
+                       1e-6 * kl);
+    cr_expect_float_eq(json_number_value(json_object_get(made, "ppl")),
+                       json_number_value(json_object_get(eval, "ppl")), 1e-3);
+    cr_expect_eq(json_integer_value(json_object_get(eval, "effective_depth")),
+                 3);
+    json_decref(eval);
+    json_decref(root);
+    spawn_free(&s);
+}
+
+Test(tool_plan, shows_and_compares)
+{
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+    const char *out = tiny_path("plan.json"), *bad = tiny_path("bad.json");
+    const char *text = "{\"tlp_plan\": 1, \"model\": {\"fingerprint\": "
+                       "\"sha256:0\"}, \"stages\": []}";
+
+    tool_write_ids(ids, 40);
+    spawned s = MAKE(m, ids, out, "--speedup", "1.25");
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "plan", "show", "-m", m, "--plan", out);
+    tool_expect_status(&s, 0);
+    expect_out(&s, "effective depth 4 of 5 layers");
+    expect_out(&s, "made {\"tool\": \"tlp_plan_make\"");
+    expect_out(&s, "\"target\": {\"speedup\": 1.25, \"of\": \"depth\"}");
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "plan", "check", "-m", m, "--plan", out);
+    tool_expect_status(&s, 0);
+    expect_out(&s, "the plan fits");
+    spawn_free(&s);
+
+    tool_write_file(bad, text, strlen(text));
+    s = SPAWN("tlp", "plan", "check", "-m", m, "--plan", bad);
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp plan check: ");
+    cr_expect(strstr(s.err, "bad.json: key \"model.fingerprint\""), "%s",
+              s.err);
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "plan", "diff", "-m", m, "--plan", out, "--against", out);
+    tool_expect_status(&s, 0);
+    cr_expect_eq(s.n_out, 0);
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "plan", "diff", "-m", m, "--plan", "par:1-2,3-4",
+              "--against", "par:1-2;asym:3-4");
+    tool_expect_status(&s, 1);
+    cr_expect_str_eq(s.out, "-  par     3 4\n+  asym    3 4\n");
+    spawn_free(&s);
+}
+
+/* SIGINT keeps what was scored; the same command goes on. */
+Test(tool_plan, is_interrupted)
+{
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+    const char *want = tiny_path("want.json"), *out = tiny_path("plan.json");
+    const char *state = tiny_path("state.json");
+    const char *argv[] = { "tlp", "plan", "make", "-m",       m,     "--tokens",
+                           ids,   "-c",   "32",   "-t",       "1",   "--depth",
+                           "2",   "-o",   out,    "--resume", state, NULL };
+    spawn_options o = { .signal = 2, .after_ms = 150 };
+    size_t n, n_want;
+    int n_run = 0;
+
+    tool_write_ids(ids, 3000);
+    spawned s = MAKE(m, ids, want, "--depth", "2");
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    for (int status = 130; status == 130 && n_run < 60; n_run++) {
+        s = spawn(&o, argv);
+        status = s.status;
+        cr_expect(status == 0 || status == 130, "%d: %s", status, s.err);
+        if (status == 130)
+            cr_expect_neq(access(out, F_OK), 0);
+        o.after_ms += 50; /* a busy machine may not even load in time */
+        spawn_free(&s);
+    }
+    cr_expect_gt(n_run, 1);
+    char *a = tool_read_file(want, &n_want), *b = tool_read_file(out, &n);
+    cr_expect(n == n_want && memcmp(a, b, n) == 0, "another plan");
+    free(a);
+    free(b);
+}
+
+static void refuse(spawned s, int status, const char *text)
+{
+    tool_expect_status(&s, status);
+    cr_expect(strstr(s.err, text), "%s expected: %s", text, s.err);
+    spawn_free(&s);
+}
+
+Test(tool_plan, refuses)
+{
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+    const char *out = tiny_path("plan.json"), *state = tiny_path("state.json");
+
+    tool_write_ids(ids, 40);
+    refuse(SPAWN("tlp", "plan"), 2, "plan make");
+    refuse(SPAWN("tlp", "plan", "fix"), 2, "make, show, check and diff");
+    refuse(MAKE(m, ids, out, "--seed", "1"), 2, "--depth, --max-kl");
+    refuse(MAKE(m, ids, out, "--depth", "3", "--max-kl", "1"), 2, "--depth");
+    refuse(MAKE(m, ids, out, "--depth", "3", "--modes", "par,pear"), 2, "pear");
+    refuse(MAKE(m, ids, out, "--depth", "9"), 1, "depth 9");
+    refuse(MAKE(m, ids, out, "--depth", "3", "--ranks", "2"), 2, "--speedup");
+    refuse(
+        SPAWN("tlp", "plan", "make", "-m", m, "--tokens", ids, "--depth", "3"),
+        2, "-o FILE");
+    refuse(SPAWN("tlp", "plan", "show", "-m", m), 2, "--plan PLAN");
+    refuse(SPAWN("tlp", "plan", "diff", "-m", m, "--plan", "serial"), 2,
+           "--against");
+    tool_write_file(state, "{}", 2);
+    refuse(MAKE(m, ids, out, "--depth", "4", "--resume", state), 1,
+           "state.json: key \"tlp_search\"");
+    cr_expect_neq(access(out, F_OK), 0, "nothing was made");
+}
