@@ -256,7 +256,7 @@ $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
 $(BUILD)/test/test_hosts: | $(TOOL) $(PLUGIN) $(HOSTS)
-$(BUILD)/test/test_mpi_faults: | $(HOSTS)
+$(BUILD)/test/test_mpi_cut: | $(HOSTS)
 
 # Two hosts on one machine: scripts and programs side by side.
 $(BUILD)/test/hosts/%: $(BUILD)/test/hosts/%.o $(BUILD)/test/hosts/netns.o

@@ -2,7 +2,7 @@
 # run-tests.sh PROGRAM... - run the Criterion programs, one after the other.
 #
 # Shows failures, skips with their reasons and each program's closing line,
-# then a summary.  Fails if any program does.
+# then a summary, with the failures once more.  Fails if any program does.
 set -uo pipefail
 
 here=$(dirname "$0")
@@ -24,7 +24,8 @@ END
 fi
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+failures=$(mktemp)
+trap 'rm -f "$log" "$failures"' EXIT
 failed=()
 skipped=0
 
@@ -41,11 +42,13 @@ for program in "$@"; do
         echo "${program##*/} ended without a closing line"
         failed+=("${program##*/}")
     fi
+    grep -a -A3 -e '^\[FAIL\]' -e '^\[CRASH\]' -e '^\[ERR' "$log" >>"$failures"
 done
 
 echo
 [ -n "${TLP_TEST_MODEL-}" ] || echo 'The real model was NOT tested.'
 if [ ${#failed[@]} -gt 0 ]; then
+    cat "$failures"
     echo "FAILED: ${failed[*]} (of $# programs)"
     exit 1
 fi

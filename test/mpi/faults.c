@@ -1,6 +1,7 @@
 /*
- * faults.c - one of the processes that test_mpi_faults runs: something happens
- * to one of them, and the others are to notice, to clean up and to go on.
+ * faults.c - one of the processes that test_mpi_faults and test_mpi_cut run:
+ * something happens to one of them, and the others are to notice, to clean up
+ * and to go on.
  *
  *     faults MODEL FOLDER VICTIM HOW PHASE TIMEOUT_MS
  *     faults mark FOLDER NAME

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "support/diary.h"
+
 #define MAX_ARGS 64
 #define TIMED_OUT 124
 
@@ -114,32 +116,31 @@ static void nap(void)
     nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
 }
 
-/* True and *status once pid has ended, within `seconds`. */
-static bool wait_for(pid_t pid, double seconds, int *status)
+/* True and *status once pid has ended, before diary_now() is `until`. */
+static bool wait_for(pid_t pid, double until, int *status)
 {
-    struct timespec from, now;
-
-    clock_gettime(CLOCK_MONOTONIC, &from);
-    for (;;) {
-        if (waitpid(pid, status, WNOHANG) == pid)
-            return true;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        if ((double)(now.tv_sec - from.tv_sec) +
-                1e-9 * (double)(now.tv_nsec - from.tv_nsec) >
-            seconds)
+    while (waitpid(pid, status, WNOHANG) != pid) {
+        if (diary_now() > until)
             return false;
         nap();
     }
+    return true;
 }
 
-/* Whether there is a child, adopted ones too, that still runs. */
-static bool any_left(void)
+/* True once no child is left that runs, adopted ones too. */
+static bool wait_for_all(double until)
 {
     siginfo_t info;
 
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
-    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+    for (;;) {
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+            return true;
+        if (diary_now() > until)
+            return false;
+        nap();
+    }
 }
 
 static void wait_for_file(const char *path, double seconds)
@@ -190,15 +191,16 @@ spawned mpirun(const mpirun_options *o, const char *const argv[])
         limit = 2;
     }
 
-    bool ended = wait_for(pid, limit, &status);
+    double until = diary_now() + limit;
+    bool ended = wait_for(pid, until, &status);
 
-    if (ended && !(o->interrupt && any_left()))
+    if (ended && (!o->interrupt || wait_for_all(until)))
         s.status =
             WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     if (!ended) {
         /* It ends its processes by itself if it can. */
         kill(pid, SIGTERM);
-        if (!wait_for(pid, 2, &status))
+        if (!wait_for(pid, diary_now() + 2, &status))
             kill(-pid, SIGKILL);
     }
     end_children();
