@@ -2,8 +2,6 @@
  * cmd_study.c - tlp study: what becomes of a model when the layers of a range
  * are shuffled, left out, averaged, or run side by side; for all ranges.
  */
-#include <string.h>
-
 #include "commands.h"
 #include "files.h"
 #include "study.h"
@@ -31,17 +29,12 @@ static int run_cells(study *s)
     for (size_t i = 0; rc == CLI_OK && i < s->n; i++) {
         if (s->cell[i].done)
             continue;
-        if (cli_interrupted()) {
-            rc = CLI_INTERRUPTED;
-            break;
-        }
-        rc = study_score(s, &s->cell[i]);
+        rc = cli_interrupted() ? CLI_INTERRUPTED : study_score(s, &s->cell[i]);
         if (rc != CLI_OK)
             break;
         s->n_done++;
-        cli_progress_step((double)(s->n_done - before) /
-                              (double)(s->n - before),
-                          &bar);
+        cli_progress_step(
+            (double)(s->n_done - before) / (double)(s->n - before), &bar);
         if (cli_now() - saved > SAVE_EVERY) {
             rc = save(s);
             saved = cli_now();
@@ -53,11 +46,6 @@ static int run_cells(study *s)
 
 /* ==== results ============================================================ */
 
-static bool is_stdout(const char *path)
-{
-    return path && !strcmp(path, "-");
-}
-
 /* The table goes to standard output unless something else does. */
 static int report(const study *s)
 {
@@ -67,8 +55,8 @@ static int report(const study *s)
         rc = study_write_svg(s, s->svg);
     if (rc == CLI_OK && s->json)
         rc = study_write_json(s, s->json);
-    if (rc == CLI_OK && !is_stdout(s->csv) && !is_stdout(s->json) &&
-        !is_stdout(s->svg))
+    if (rc == CLI_OK && !out_is_stdout(s->csv) && !out_is_stdout(s->json) &&
+        !out_is_stdout(s->svg))
         rc = study_print(s);
     return rc;
 }
@@ -78,15 +66,14 @@ static int run(study *s)
 {
     int rc = run_cells(s);
 
-    if (s->n_done == 0)
+    if (!s->cell[0].done)
         return rc;
     if (rc == CLI_OK)
         return report(s);
     if (rc == CLI_INTERRUPTED) {
         int reported = report(s);
 
-        fprintf(stderr, "tlp study: interrupted, %zu of %zu cells are done\n",
-                s->n_done, s->n);
+        cli_fail("interrupted, %zu of %zu cells are done", s->n_done, s->n);
         return reported == CLI_OK ? rc : reported;
     }
     save(s);
@@ -98,7 +85,7 @@ static int run(study *s)
 static int check_options(const study *s)
 {
     int n_stdout =
-        is_stdout(s->csv) + is_stdout(s->json) + is_stdout(s->svg);
+        out_is_stdout(s->csv) + out_is_stdout(s->json) + out_is_stdout(s->svg);
 
     if (!s->text.text_path == !s->text.id_path)
         return cli_usage("one of --text and --tokens is required");
@@ -110,20 +97,6 @@ static int check_options(const study *s)
     return CLI_OK;
 }
 
-static int resume(study *s)
-{
-    int rc = study_read_csv(s, s->resume);
-
-    /* The serial model's logits are not in the file. */
-    if (rc == CLI_OK && s->with_kl && s->cell[0].done && s->n_done < s->n) {
-        s->cell[0].done = false;
-        s->n_done--;
-    }
-    if (rc == CLI_OK && !s->csv)
-        s->csv = s->resume;
-    return rc;
-}
-
 static int start(study *s)
 {
     int rc = engine_start(&s->e, 0);
@@ -133,8 +106,10 @@ static int start(study *s)
     if (rc == CLI_OK)
         rc = study_make_cells(s);
     if (rc == CLI_OK && s->resume)
-        rc = resume(s);
-    return rc == CLI_OK ? study_open(s) : rc;
+        rc = study_read_csv(s, s->resume);
+    if (!s->csv)
+        s->csv = s->resume;
+    return rc == CLI_OK && s->n_done < s->n ? study_open(s) : rc;
 }
 
 int cmd_study(int argc, char **argv)

@@ -114,9 +114,14 @@ int file_parse_ids(const char *text, int32_t **ids, size_t *n)
 
 /* ==== out ================================================================ */
 
+bool out_is_stdout(const char *path)
+{
+    return path && !strcmp(path, "-");
+}
+
 static int open_direct(out_file *out)
 {
-    out->file = strcmp(out->path, "-") ? fopen(out->path, "wb") : stdout;
+    out->file = out_is_stdout(out->path) ? stdout : fopen(out->path, "wb");
     if (!out->file)
         return cli_fail("%s: %s", out->path, strerror(errno));
     return CLI_OK;
@@ -126,7 +131,8 @@ bool out_is_replaced(const char *path)
 {
     struct stat st;
 
-    return strcmp(path, "-") && (stat(path, &st) != 0 || S_ISREG(st.st_mode));
+    return !out_is_stdout(path) &&
+           (stat(path, &st) != 0 || S_ISREG(st.st_mode));
 }
 
 int out_open(out_file *out, const char *path)

@@ -28,6 +28,8 @@ typedef struct out_file {
     FILE *file;
 } out_file;
 
+bool out_is_stdout(const char *path); /* "-"; NULL is not */
+
 /* False for "-" and what is no regular file. */
 bool out_is_replaced(const char *path);
 

@@ -64,6 +64,7 @@ double study_ratio(const study *s, const cell *c);
 
 /* ==== scores ============================================================= */
 
+/* After the cells that need no scoring were read. */
 int study_open(study *s);
 /* CLI_INTERRUPTED leaves the cell undone. */
 int study_score(study *s, cell *c);

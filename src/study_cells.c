@@ -10,9 +10,8 @@
 const char *study_kind_name(int kind)
 {
     static const char *const names[N_STUDY_KIND] = {
-        [STUDY_SERIAL] = "serial", [SHUFFLE] = "shuffle",
-        [PRUNE] = "prune",         [MERGE] = "merge",
-        [PARALLEL] = "parallel",   [PAIRS] = "pairs"
+        [STUDY_SERIAL] = "serial", [SHUFFLE] = "shuffle",   [PRUNE] = "prune",
+        [MERGE] = "merge",         [PARALLEL] = "parallel", [PAIRS] = "pairs"
     };
     return names[kind];
 }
@@ -53,8 +52,7 @@ static size_t all_ranges(const study *s, range *out)
         for (int end = start; end < n_layer; end += s->step) {
             int last = end + s->step - 1;
 
-            out[n++] =
-                (range){ start, last < n_layer ? last : n_layer - 1 };
+            out[n++] = (range){ start, last < n_layer ? last : n_layer - 1 };
         }
     return n;
 }
@@ -119,8 +117,9 @@ static void add_kind(study *s, int kind, int mode, const range *r, size_t n)
 
 static void add_cells(study *s, const range *r, size_t n)
 {
-    s->cell[s->n++] =
-        (cell){ .kind = STUDY_SERIAL, .mode = -1, .end = s->e.info.n_layer - 1 };
+    s->cell[s->n++] = (cell){ .kind = STUDY_SERIAL,
+                              .mode = -1,
+                              .end = s->e.info.n_layer - 1 };
     for (int kind = SHUFFLE; kind < N_STUDY_KIND; kind++) {
         if (!(s->kinds >> (kind - SHUFFLE) & 1))
             continue;
@@ -136,8 +135,8 @@ static void add_cells(study *s, const range *r, size_t n)
 int study_make_cells(study *s)
 {
     size_t n_layer = (size_t)s->e.info.n_layer;
-    size_t n = s->ranges ? strlen(s->ranges) / 2 + 1
-                         : n_layer * (n_layer + 1) / 2;
+    size_t n =
+        s->ranges ? strlen(s->ranges) / 2 + 1 : n_layer * (n_layer + 1) / 2;
     size_t n_panel = N_STUDY_KIND + 2 * STUDY_N_MODE;
     range *r = calloc(n, sizeof *r);
     int rc = CLI_OK;

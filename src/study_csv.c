@@ -161,13 +161,12 @@ static int read_row(study *s, const char *path, int number, char *line)
         (s->with_kl ? !read_real(field[KL], &kl) : *field[KL] != '\0'))
         return cli_fail("%s: line %d is no row of a study", path, number);
     c = find_cell(s, field[KIND], field[MODE], start, end);
-    if (!c)
-        return cli_fail("%s: line %d: %s %s %d-%d is not asked for by --kind, "
-                        "--mode, --step and --ranges",
-                        path, number, field[KIND], field[MODE], start, end);
-    if (c->done)
-        return cli_fail("%s: line %d: %s %s %d-%d is there twice", path, number,
-                        field[KIND], field[MODE], start, end);
+    if (!c || c->done)
+        return cli_fail("%s: line %d: %s,%s,%d,%d is %s", path, number,
+                        field[KIND], field[MODE], start, end,
+                        c ? "there twice"
+                          : "not asked for by --kind, --mode, --step and "
+                            "--ranges");
     c->depth = depth;
     c->nll = nll;
     c->kl = kl;
@@ -198,6 +197,9 @@ int study_read_csv(study *s, const char *path)
 
     if (rc == CLI_OK && strlen(text) != n)
         rc = cli_fail("%s: not the CSV of a study", path);
+    /* A number of fewer digits is a number too. */
+    else if (rc == CLI_OK && n > 0 && text[n - 1] != '\n')
+        rc = cli_fail("%s: the last line is cut off", path);
     if (rc == CLI_OK)
         rc = read_rows(s, path, text, header);
     free(text);

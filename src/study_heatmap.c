@@ -71,8 +71,7 @@ void study_free_axes(axes *a)
 
 int axes_find(const int *value, int n, int wanted)
 {
-    const int *at =
-        bsearch(&wanted, value, (size_t)n, sizeof *value, by_value);
+    const int *at = bsearch(&wanted, value, (size_t)n, sizeof *value, by_value);
 
     return (int)(at - value);
 }

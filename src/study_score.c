@@ -151,8 +151,8 @@ int study_open(study *s)
     int rc = engine_parse_plan(&s->e, NULL, &s->e.plan);
 
     if (rc == CLI_OK)
-        rc = engine_create_session(&s->e, s->e.plan, s->text.ctx,
-                                   &s->e.session);
+        rc =
+            engine_create_session(&s->e, s->e.plan, s->text.ctx, &s->e.session);
     if (rc != CLI_OK)
         return rc;
     s->logprob = malloc((size_t)s->text.ctx * sizeof *s->logprob);
@@ -161,7 +161,9 @@ int study_open(study *s)
     if (!s->logprob || (s->with_kl && !s->reference))
         return cli_fail("out of memory for the logits of %zu tokens",
                         s->text.n);
-    return CLI_OK;
+    /* A resumed study has the serial model's numbers, but not its logits. */
+    return s->reference && s->cell[0].done ? study_score(s, &s->cell[0])
+                                           : CLI_OK;
 }
 
 void study_close(study *s)

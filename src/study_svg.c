@@ -3,10 +3,10 @@
  * beside each other, all with the same axes and the same scale of colours.
  */
 #include <math.h>
-#include <string.h>
 
 #include "files.h"
 #include "study.h"
+#include "svg.h"
 
 enum {
     LEFT = 46, /* of a panel's cells: for the axis */
@@ -16,6 +16,7 @@ enum {
     HEAD = 44,  /* above the first panels */
     SCALE = 60, /* for the scale of colours below the last */
     BAR = 240,  /* its length */
+    ROOM_FOR_NUMBER = 24,
     N_ACROSS = 3
 };
 
@@ -27,18 +28,6 @@ typedef struct picture {
     int n_panel, n_across;
     int panel_width, panel_height, width, height;
 } picture;
-
-/* Characters that XML needs escaped, and none that it forbids. */
-static void put_text(FILE *f, const char *text)
-{
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
-        if (*c < ' ' || *c > '~')
-            putc('?', f);
-        else if (strchr("<>&\"", *c))
-            fprintf(f, "&#%d;", *c);
-        else
-            putc(*c, f);
-}
 
 static void put_colour(FILE *f, rgb c)
 {
@@ -58,15 +47,13 @@ static void put_cell(const picture *v, const cell *c)
     fprintf(v->f, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"",
             x, y, v->side, v->side);
     put_colour(v->f, colour);
-    fprintf(v->f, "\"><title>layers %d-%d: perplexity %.4g, %s x serial</title>"
-            "</rect>\n",
-            c->start, c->end, exp(c->nll), study_format_ratio(ratio, buf));
-    if (v->side >= 24)
-        fprintf(v->f,
-                "<text x=\"%d\" y=\"%d\" class=\"v\" fill=\"%s\">%s</text>\n",
+    fprintf(v->f,
+            "\"><title>layers %d-%d: %s, perplexity %.4g</title></rect>\n",
+            c->start, c->end, study_format_ratio(ratio, buf), exp(c->nll));
+    if (v->side >= ROOM_FOR_NUMBER)
+        fprintf(v->f, "<text x=\"%d\" y=\"%d\" class=\"%c\">%s</text>\n",
                 x + v->side / 2, y + v->side / 2 + 3,
-                rgb_is_light(colour) ? "#000" : "#fff",
-                study_format_ratio(ratio, buf));
+                rgb_is_light(colour) ? 'd' : 'l', buf);
 }
 
 /* Every label, or as many as there is room for. */
@@ -117,9 +104,8 @@ static void put_scale(const picture *v)
     fprintf(v->f, "<g transform=\"translate(%d %d)\">\n", LEFT,
             v->height - SCALE + 16);
     for (int i = 0; i < n_step; i++) {
-        fprintf(v->f,
-                "<rect x=\"%d\" width=\"%d\" height=\"12\" fill=\"", i * step,
-                step);
+        fprintf(v->f, "<rect x=\"%d\" width=\"%d\" height=\"12\" fill=\"",
+                i * step, step);
         put_colour(v->f, study_colour(pow(STUDY_WORST, (i + 0.5) / n_step)));
         fputs("\"/>\n", v->f);
     }
@@ -137,16 +123,11 @@ static void put_head(const picture *v)
 {
     const study *s = v->s;
 
-    fprintf(v->f,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
-            "height=\"%d\" viewBox=\"0 0 %d %d\">\n",
-            v->width, v->height, v->width, v->height);
-    fputs("<style>text{font:11px sans-serif}.v{font-size:9px}.m,.v{text-anchor:"
-          "middle}.e{text-anchor:end}.h{font-weight:bold}</style>\n"
-          "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
-          v->f);
-    fprintf(v->f, "<text x=\"%d\" y=\"18\" style=\"font-size:14px\">", LEFT);
-    put_text(v->f, s->e.info.name[0] ? s->e.info.name : s->e.info.arch);
+    /* d, l: numbers in cells, dark and light */
+    svg_open(v->f, v->width, v->height,
+             "text.d,text.l{font-size:9px;text-anchor:middle}.l{fill:#fff}");
+    fprintf(v->f, "<text x=\"%d\" y=\"18\" class=\"t\">", LEFT);
+    svg_text(v->f, s->e.info.name[0] ? s->e.info.name : s->e.info.arch);
     fprintf(v->f,
             ": layers of a range changed</text>\n"
             "<text x=\"%d\" y=\"34\">%zu tokens in windows of %d; serial "

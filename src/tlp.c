@@ -26,7 +26,7 @@ static const cli_command commands[] = {
     { "eval", "-m FILE (--text FILE | --tokens FILE) [options]",
       "Measure perplexity", cmd_eval },
     { "study", "-m FILE (--text FILE | --tokens FILE) [options]",
-      "Try what layers can be changed: heatmaps over ranges", cmd_study },
+      "Measure what changing each range of layers costs", cmd_study },
     { "plan", "(make | show | check | diff) [options]",
       "Choose which layers run together; look at such plans", cmd_plan },
     { "bench", "-m FILE [--plan PLAN]... [options]",

@@ -4,6 +4,7 @@
 #ifndef TOOL_H
 #define TOOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "support/spawn.h"
@@ -19,7 +20,14 @@ void tool_expect_status(const spawned *s, int status);
 void tool_expect_message(const spawned *s, const char *start);
 
 void tool_write_file(const char *path, const void *data, size_t n);
-char *tool_read_file(const char *path, size_t *n); /* free it */
+/* Free it; there is a NUL behind its n bytes. */
+char *tool_read_file(const char *path, size_t *n);
+bool tool_exists(const char *path);
+
+/* Well-formed as pictures are: one element that holds all, every tag closed in
+ * its turn, attributes quoted, no bare ampersand.  No comments, no entities but
+ * by number. */
+bool tool_is_xml(const char *text);
 
 /* ids[i] = (37 i + 11) mod 256, little-endian int32. */
 void tool_write_ids(const char *path, int n);
