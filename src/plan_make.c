@@ -8,16 +8,18 @@
 #include "corpus.h"
 #include "files.h"
 #include "plan.h"
+#include "plan_front.h"
 
 typedef struct make {
     engine e;
     corpus text;
-    const char *out_path, *resume, *front_path, *modes;
+    const char *out_path, *resume, *csv_path, *svg_path, *modes;
     int depth, max_group;
     float max_kl, speedup, memory;
     uint64_t seed;
-    out_file front; /* the table as CSV, while it is written */
-    int rc;         /* of what went wrong in a callback */
+    plan_front front;
+    int rc;            /* of what went wrong while it was collected */
+    out_file csv, svg; /* opened before the search, which takes long */
     tlp_link link;
 } make;
 
@@ -56,49 +58,23 @@ static int check_options(const make *v)
         return cli_usage("one of --depth, --max-kl and --speedup is required");
     if (!v->out_path)
         return cli_usage("no place for the plan: -o FILE is required");
+    if (out_is_stdout(v->csv_path) && out_is_stdout(v->svg_path))
+        return cli_usage("only one of --pareto and --svg can go to standard "
+                         "output");
     if (v->e.n_rank > 1 && v->speedup <= 0)
         return cli_usage("--ranks goes with --speedup only");
     return CLI_OK;
 }
 
-/* ==== the table ========================================================== */
+/* ========================================================================= */
 
-static int plan_text(const tlp_plan *plan, char **text)
-{
-    size_t n = 0;
-    tlp_status st = tlp_plan_format(plan, TLP_PLAN_TEXT, NULL, 0, &n);
-
-    *text = st == TLP_EBUFS ? malloc(n + 1) : NULL;
-    if (st == TLP_EBUFS && !*text)
-        return cli_fail("out of memory");
-    if (*text)
-        st = tlp_plan_format(plan, TLP_PLAN_TEXT, *text, n + 1, &n);
-    return st == TLP_OK ? CLI_OK : engine_fail(st);
-}
-
-static void print_point(const tlp_plan_point *p, void *data)
+static void add_point(const tlp_plan_point *p, void *data)
 {
     make *v = data;
-    tlp_plan_cost cost = { .struct_size = sizeof cost };
-    char *text = NULL;
 
-    if (v->rc == CLI_OK && tlp_plan_get_cost(p->plan, 2, &cost) != TLP_OK)
-        v->rc = engine_fail(TLP_ERROR);
     if (v->rc == CLI_OK)
-        v->rc = plan_text(p->plan, &text);
-    if (v->rc != CLI_OK)
-        return;
-    printf("%c %5d %11d %8.4f %7.2f %10.4f  %s\n", p->chosen ? '>' : ' ',
-           p->depth, engine_allreduces(&cost), p->kl, 100 * p->top1_agreement,
-           p->ppl, text);
-    if (v->front.file)
-        fprintf(v->front.file, "%d,%d,%.9g,%.9g,%.9g,\"%s\"\n", p->depth,
-                engine_allreduces(&cost), p->kl, p->top1_agreement, p->ppl,
-                text);
-    free(text);
+        v->rc = front_add(&v->front, p);
 }
-
-/* ========================================================================= */
 
 /* The ranks that a speed-up is asked of, by the serial plan. */
 static int measure(make *v)
@@ -135,7 +111,7 @@ static tlp_plan_make_options make_options(make *v, uint32_t modes,
     o.seed = v->seed;
     o.max_bytes = (uint64_t)((double)v->memory * 1048576);
     o.resume = v->resume;
-    o.point = print_point;
+    o.point = add_point;
     o.point_data = v;
     o.progress = cli_progress_step;
     o.progress_data = bar;
@@ -150,25 +126,37 @@ static int run(make *v, tlp_plan **plan)
 
     if (rc == CLI_OK && v->e.n_rank > 1)
         rc = measure(v);
-    if (rc == CLI_OK && v->front_path)
-        rc = out_open(&v->front, v->front_path);
+    if (rc == CLI_OK && v->csv_path)
+        rc = out_open(&v->csv, v->csv_path);
+    if (rc == CLI_OK && v->svg_path)
+        rc = out_open(&v->svg, v->svg_path);
     if (rc != CLI_OK)
         return rc;
-    if (v->front.file)
-        fprintf(v->front.file,
-                "depth,allreduces_2_ranks,kl,top1_agreement,ppl,plan\n");
-    printf("  depth all-reduces  KL nats top-1 %% perplexity  plan\n");
 
     tlp_plan_make_options o = make_options(v, modes, &bar);
 
     cli_progress_start(&bar, "planning");
     tlp_status st = tlp_plan_make(plan, v->e.model, v->text.ids, v->text.n, &o);
     cli_progress_end(&bar);
-    if (st != TLP_OK)
-        return engine_fail(st);
-    if (v->rc == CLI_OK && v->front.file)
-        v->rc = out_commit(&v->front);
-    return v->rc;
+    return st == TLP_OK ? v->rc : engine_fail(st);
+}
+
+/* The table goes to standard output unless something else does. */
+static int report(make *v)
+{
+    int rc = CLI_OK;
+
+    if (v->csv.file) {
+        front_put_csv(&v->front, v->csv.file);
+        rc = out_commit(&v->csv);
+    }
+    if (rc == CLI_OK && v->svg.file) {
+        front_put_svg(&v->front, &v->e, &v->text, v->svg.file);
+        rc = out_commit(&v->svg);
+    }
+    if (!out_is_stdout(v->csv_path) && !out_is_stdout(v->svg_path))
+        front_print(&v->front);
+    return rc;
 }
 
 static int make_plan(make *v)
@@ -178,11 +166,15 @@ static int make_plan(make *v)
 
     if (rc == CLI_OK)
         rc = run(v, &plan);
+    if (rc == CLI_OK)
+        rc = report(v);
     if (rc == CLI_OK && tlp_plan_save(plan, v->out_path) != TLP_OK)
         rc = engine_fail(TLP_ERROR);
     if (rc == CLI_OK)
         rc = cli_close_stdout();
-    out_discard(&v->front);
+    out_discard(&v->csv);
+    out_discard(&v->svg);
+    front_free(&v->front);
     tlp_plan_free(plan);
     corpus_free(&v->text);
     return rc;
@@ -211,8 +203,10 @@ int plan_make(int argc, char **argv)
         { CLI_SEED, 0, "seed", &v.seed, "N", "order of the windows (0)", 0, 0 },
         { CLI_TEXT, 0, "resume", &v.resume, "FILE",
           "keep scores here, and begin with those", 0, 0 },
-        { CLI_TEXT, 0, "pareto", &v.front_path, "FILE",
+        { CLI_TEXT, 0, "pareto", &v.csv_path, "FILE",
           "write the best plan of each depth as CSV", 0, 0 },
+        { CLI_TEXT, 0, "svg", &v.svg_path, "FILE",
+          "draw the best plan of each depth", 0, 0 },
         { CLI_FLOAT, 0, "memory", &v.memory, "MIB", "for what saves time (768)",
           1, 1e9 },
         { CLI_TEXT, 'o', "output", &v.out_path, "FILE", "the plan, JSON", 0,

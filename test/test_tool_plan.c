@@ -25,21 +25,66 @@ static void expect_out(const spawned *s, const char *text)
     cr_expect(strstr(s->out, text), "%s expected: %s", text, s->out);
 }
 
+static int count(const char *text, const char *part)
+{
+    int n = 0;
+
+    for (const char *at = text; (at = strstr(at, part)); at += strlen(part))
+        n++;
+    return n;
+}
+
+/* In both panels a point for each row of the CSV, which says the same, and one
+ * of them chosen. */
+static void expect_picture(const char *svg, const char *csv, int chosen)
+{
+    size_t n;
+    char *picture = tool_read_file(svg, &n), *rows = tool_read_file(csv, &n);
+    char *save, *row = strtok_r(rows, "\n", &save);
+    int n_row = 0;
+
+    cr_expect(tool_is_xml(picture), "%s", picture);
+    while ((row = strtok_r(NULL, "\n", &save))) {
+        int depth, allreduces, parsed;
+        double kl, top1, ppl;
+        char title[256];
+
+        parsed = sscanf(row, "%d,%d,%lf,%lf,%lf,", &depth, &allreduces, &kl,
+                        &top1, &ppl);
+        cr_assert_eq(parsed, 5, "%s", row);
+        char *plan = strchr(row, '"') + 1;
+        plan[strlen(plan) - 1] = '\0';
+        snprintf(title, sizeof title,
+                 " class=\"%c\"><title>depth %d: KL %.4f, perplexity %.4g, "
+                 "top-1 %.1f%%, %d all-reduces per token on 2 ranks; %s<",
+                 depth == chosen ? 'c' : 'p', depth, kl, ppl, 100 * top1,
+                 allreduces, plan);
+        cr_expect_eq(count(picture, title), 2, "%s\n%s", title, picture);
+        n_row++;
+    }
+    cr_expect_eq(count(picture, "<title>"), 2 * n_row);
+    cr_expect_eq(count(picture, "nan") + count(picture, "inf"), 0);
+    free(picture);
+    free(rows);
+}
+
 /* The plan's KL, by what recorded it and by tlp eval, is the same. */
 Test(tool_plan, makes_what_eval_measures)
 {
     const char *m = tool_model(), *ids = tiny_path("ids.i32");
     const char *out = tiny_path("plan.json"), *csv = tiny_path("front.csv");
+    const char *svg = tiny_path("front.svg");
     size_t n;
 
     tool_write_ids(ids, 100);
     spawned s = MAKE(m, ids, out, "--depth", "3", "--modes", "par,asym",
-                     "--pareto", csv, "--compute", "f32");
+                     "--pareto", csv, "--svg", svg, "--compute", "f32");
 
     tool_expect_status(&s, 0);
     cr_expect_eq(s.n_err, 0, "%s", s.err);
     expect_out(&s, "\n>     3 ");
     spawn_free(&s);
+    expect_picture(svg, csv, 3);
 
     char *text = tool_read_file(csv, &n);
     int lines = 0;
@@ -146,6 +191,27 @@ Test(tool_plan, is_interrupted)
     free(b);
 }
 
+/* "-" is standard output, and then nothing else is printed there.  A front of
+ * the serial plan alone can be drawn too. */
+Test(tool_plan, draws_to_stdout)
+{
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+    const char *out = tiny_path("plan.json");
+
+    tool_write_ids(ids, 40);
+    spawned s = MAKE(m, ids, out, "--depth", "5", "--svg", "-");
+    tool_expect_status(&s, 0);
+    cr_expect(tool_is_xml(s.out), "%s", s.out);
+    cr_expect_eq(count(s.out, "<title>depth 5: KL 0.0000, "), 2);
+    cr_expect_eq(count(s.out, "nan") + count(s.out, "inf"), 0, "%s", s.out);
+    spawn_free(&s);
+    s = MAKE(m, ids, out, "--depth", "4", "--pareto", "-");
+    tool_expect_status(&s, 0);
+    cr_expect_eq(strncmp(s.out, "depth,", 6), 0);
+    cr_expect_eq(count(s.out, "\n"), 3, "%s", s.out);
+    spawn_free(&s);
+}
+
 static void refuse(spawned s, int status, const char *text)
 {
     tool_expect_status(&s, status);
@@ -165,6 +231,10 @@ Test(tool_plan, refuses)
     refuse(MAKE(m, ids, out, "--depth", "3", "--max-kl", "1"), 2, "--depth");
     refuse(MAKE(m, ids, out, "--depth", "3", "--modes", "par,pear"), 2, "pear");
     refuse(MAKE(m, ids, out, "--depth", "9"), 1, "depth 9");
+    refuse(MAKE(m, ids, out, "--depth", "4", "--svg", "/nonexistent/a.svg"), 1,
+           "/nonexistent/a.svg: ");
+    refuse(MAKE(m, ids, out, "--depth", "4", "--svg", "-", "--pareto", "-"), 2,
+           "only one of --pareto and --svg");
     refuse(MAKE(m, ids, out, "--depth", "3", "--ranks", "2"), 2, "--speedup");
     refuse(
         SPAWN("tlp", "plan", "make", "-m", m, "--tokens", ids, "--depth", "3"),

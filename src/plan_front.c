@@ -1,0 +1,74 @@
+/*
+ * plan_front.c - the best plan of every depth: collected, as a table, as CSV.
+ */
+#include "plan_front.h"
+
+#include <stdlib.h>
+
+static int plan_text(const tlp_plan *plan, char **text)
+{
+    size_t n = 0;
+    tlp_status st = tlp_plan_format(plan, TLP_PLAN_TEXT, NULL, 0, &n);
+
+    *text = st == TLP_EBUFS ? malloc(n + 1) : NULL;
+    if (st == TLP_EBUFS && !*text)
+        return cli_fail("out of memory");
+    if (*text)
+        st = tlp_plan_format(plan, TLP_PLAN_TEXT, *text, n + 1, &n);
+    return st == TLP_OK ? CLI_OK : engine_fail(st);
+}
+
+int front_add(plan_front *front, const tlp_plan_point *p)
+{
+    tlp_plan_cost cost = { .struct_size = sizeof cost };
+    size_t size = (front->n + 1) * sizeof *front->point;
+    front_point *point = realloc(front->point, size);
+
+    if (!point)
+        return cli_fail("out of memory");
+    front->point = point;
+    if (tlp_plan_get_cost(p->plan, 2, &cost) != TLP_OK)
+        return engine_fail(TLP_ERROR);
+    point += front->n;
+    *point = (front_point){
+        .depth = p->depth,
+        .allreduces = engine_allreduces(&cost),
+        .chosen = p->chosen != 0,
+        .kl = p->kl,
+        .top1_agreement = p->top1_agreement,
+        .ppl = p->ppl,
+    };
+    front->n++;
+    return plan_text(p->plan, &point->plan);
+}
+
+void front_print(const plan_front *front)
+{
+    printf("  depth all-reduces  KL nats top-1 %% perplexity  plan\n");
+    for (size_t i = 0; i < front->n; i++) {
+        const front_point *p = &front->point[i];
+
+        printf("%c %5d %11d %8.4f %7.2f %10.4f  %s\n", p->chosen ? '>' : ' ',
+               p->depth, p->allreduces, p->kl, 100 * p->top1_agreement, p->ppl,
+               p->plan);
+    }
+}
+
+void front_put_csv(const plan_front *front, FILE *f)
+{
+    fprintf(f, "depth,allreduces_2_ranks,kl,top1_agreement,ppl,plan\n");
+    for (size_t i = 0; i < front->n; i++) {
+        const front_point *p = &front->point[i];
+
+        fprintf(f, "%d,%d,%.9g,%.9g,%.9g,\"%s\"\n", p->depth, p->allreduces,
+                p->kl, p->top1_agreement, p->ppl, p->plan);
+    }
+}
+
+void front_free(plan_front *front)
+{
+    for (size_t i = 0; i < front->n; i++)
+        free(front->point[i].plan);
+    free(front->point);
+    *front = (plan_front){ 0 };
+}
