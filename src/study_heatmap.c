@@ -19,7 +19,7 @@ bool study_next_panel(const study *s, size_t *at, panel *p)
             break;
     if (p->n == 0)
         return false;
-    if (first->kind == SHUFFLE)
+    if (first->kind == SHUFFLE && s->n_draw > 1)
         snprintf(p->title, sizeof p->title, "shuffle, mean of %d", s->n_draw);
     else
         snprintf(p->title, sizeof p->title, "%s%s%s",
