@@ -1079,6 +1079,75 @@ TLP_API tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
                                  const tlp_plan_make_options *opts)
     TLP_NODISCARD;
 
+/* ==== adjustments ======================================================== */
+
+/*
+ * A plan's stages can be adjusted so that its groups do more of what their
+ * layers do one after the other.  What is changed is fitted in closed form on
+ * calibration text, stage by stage, with the activations of the adjusted plan
+ * itself: gains of attention and feed-forward, weights of the norms, low-rank
+ * corrections of the members' inputs and of the stage's output.  None of it
+ * needs a further all-reduce.
+ */
+typedef struct tlp_plan_adjust_options {
+    size_t struct_size;
+    int32_t gains, norms; /* 0 or 1: fit these                                */
+    int32_t rank;         /* of low-rank corrections, a multiple of 4, at most
+                             n_embd / 2; 0 = none                             */
+    int32_t n_ctx;        /* tokens of a window; 0 = 512                      */
+    double held_out;      /* share of the windows that is kept for validation;
+                             0 = 0.25                                         */
+    int32_t n_thread;     /* 0 = all cores                                    */
+    int32_t compute;      /* TLP_COMPUTE_*                                    */
+    int32_t kv_type;      /* TLP_KV_*                                         */
+    int32_t isa;          /* TLP_ISA_*                                        */
+    uint64_t seed;        /* which windows are held out                       */
+    tlp_progress_fn progress;
+    void *progress_data;
+} tlp_plan_adjust_options;
+
+#define TLP_PLAN_ADJUST_OPTIONS_INIT                                           \
+    { sizeof(tlp_plan_adjust_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL,     \
+      NULL }
+
+/* On the windows that were held out. */
+typedef struct tlp_plan_adjust_report {
+    size_t struct_size;
+    int32_t n_window, n_held_out;
+    double kl_before, kl_after;     /* mean KL to the serial model, nats      */
+    double ppl_before, ppl_after;   /* perplexity                             */
+    double top1_before, top1_after; /* agreement with the serial model, 0..1  */
+    int32_t n_gain, n_norm, n_low_rank; /* that help, and are in the plan     */
+    uint64_t n_bytes;               /* of the adjustments                     */
+} tlp_plan_adjust_report;
+
+/**
+ * Fit adjustments of a plan's groups.
+ *
+ * A part of the windows is held out.  What is fitted on the others is kept
+ * where it brings the held-out activations closer to the serial model's; how
+ * strongly it is regularised, and which rank up to `rank` it gets, is chosen
+ * there too.  If the plan's KL from the serial model falls on the held-out
+ * windows, everything that was kept is fitted once more, on all windows.
+ *
+ * The adjusted plan is saved by tlp_plan_save with a second file beside it,
+ * PATH without ".json" plus ".adjust.safetensors", which the first one names
+ * with its checksum.
+ *
+ * @param plan    without adjustments, with at least one group (lp, par, asym)
+ * @param tokens  calibration text; 8192 tokens are a good number, two windows
+ *                the least
+ * @param report  or NULL; filled in also when the adjustments are refused
+ * @return TLP_OK; TLP_EINVAL; TLP_ERANGE where nothing helps, *out is NULL;
+ *         TLP_ECANCELED by progress
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_adjust(tlp_plan **out, const tlp_plan *plan,
+                                   const int32_t *tokens, size_t n,
+                                   const tlp_plan_adjust_options *opts,
+                                   tlp_plan_adjust_report *report)
+    TLP_NODISCARD;
+
 #ifdef __cplusplus
 }
 #endif

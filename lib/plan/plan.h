@@ -15,6 +15,8 @@ typedef struct tlpi_stage {
     int *layers;  /* [n_member], in running order */
 } tlpi_stage;
 
+typedef struct tlpi_adjust tlpi_adjust; /* plan/adjust.h */
+
 struct tlp_plan {
     _Atomic int refs;
     tlp_model *model; /* retained */
@@ -23,6 +25,7 @@ struct tlp_plan {
     /* Layers are numbered 0..n_layer-1; one that stands in no stage is
      * dropped; none stands in two. */
     char *made; /* JSON text of the file's "made" object, kept; or NULL */
+    tlpi_adjust *adjust; /* or NULL; owned */
 };
 
 tlp_plan *tlpi_plan_retain(tlp_plan *p);

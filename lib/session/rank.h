@@ -12,6 +12,7 @@
 
 #include "backend/backend.h"
 #include "comm/comm.h"
+#include "plan/adjust.h"
 #include "plan/plan.h"
 #include "plan/shard.h"
 
@@ -51,6 +52,20 @@ typedef struct tlpi_rank_ffn {
     size_t at;              /* floats a token into buffers.hidden */
 } tlpi_rank_ffn;
 
+/* up (down x), on one rank; rank 0: none. */
+typedef struct tlpi_rank_lowrank {
+    int rank;
+    tlpi_weight *down, *up;
+} tlpi_rank_lowrank;
+
+/* A stage's adjustments (plan/adjust.h) for the members that the rank holds. */
+typedef struct tlpi_rank_adjust {
+    tlpi_rank_lowrank *attn_in, *ffn_in; /* [n_member] */
+    int out_rank;
+    tlpi_weight **out_down; /* [n_member] */
+    tlpi_weight *out_up;
+} tlpi_rank_adjust;
+
 typedef struct tlpi_rank_stage {
     int mode, n_member;
     float **attn_norm; /* [n_member]; NULL where not needed here */
@@ -59,12 +74,28 @@ typedef struct tlpi_rank_stage {
     int n_attn;
     tlpi_rank_ffn *ffn;
     int n_ffn;
-    float *o_bias;         /* [d] sum over the parts', or NULL */
-    const tlpi_span *span; /* [n_member] for par and asym, or NULL */
-    bool shared_members;   /* some member's span has several ranks */
-    int carried;           /* par, asym: the member whose attention sum
-                              this rank forms in delta; -1 for none */
+    float *attn_gain, *ffn_gain; /* [n_member] */
+    tlpi_rank_adjust *adjust;    /* or NULL */
+    float *o_bias;               /* [d] sum over the parts', or NULL */
+    const tlpi_span *span;       /* [n_member] for par and asym, or NULL */
+    bool shared_members;         /* some member's span has several ranks */
+    int carried;                 /* par, asym: the member whose attention sum
+                                    this rank forms in delta; -1 for none */
 } tlpi_rank_stage;
+
+/* Sees what a stage computes, on a single rank; not TLP_OK ends the step.
+ * x: [n_tok][d] on the host, of one member. */
+typedef enum tlpi_probe_at {
+    TLPI_PROBE_ATTN_IN, /* what its projections read, corrected */
+    TLPI_PROBE_FFN_IN,  /* what gate and up read, corrected */
+    TLPI_PROBE_ATTN,    /* the attention sum that counts as its delta */
+    TLPI_PROBE_FFN      /* its feed-forward part */
+} tlpi_probe_at;
+
+typedef struct tlpi_probe {
+    tlp_status (*see)(void *arg, tlpi_probe_at at, int member, const float *x);
+    void *arg;
+} tlpi_probe;
 
 /* Activations; all device memory of the backend. */
 typedef struct tlpi_rank_buffers {
@@ -104,6 +135,7 @@ typedef struct tlpi_rank {
     const tlpi_shards *shards; /* borrowed from the session */
     const tlpi_session_config *cfg;
     const _Atomic int *abort; /* rank 0: the session's flag; else NULL */
+    const tlpi_probe *probe;  /* or NULL */
     int rank;
     tlpi_comm *comm;       /* owned */
     tlpi_comm **span_comm; /* [n_rank][n_rank+1] by (first, count) */
@@ -170,6 +202,11 @@ void tlpi_rank_unload(tlpi_rank *r);
 /* A layer's tensor by its offset in tlpi_layer; NULL where it has none. */
 const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,
                                      size_t field);
+
+/* rank_adjust.c: other adjustments for a stage than the plan's, from the next
+ * step on; NULL: none.  Borrowed views; weights are copied or kept packed. */
+tlp_status tlpi_rank_adjust_stage(tlpi_rank *r, int stage,
+                                  const tlpi_stage_adjust *adjust);
 
 /* merge.c: the element-wise mean of one tensor over a stage's layers, as F32.
  * `field` is its offset in tlpi_layer; out->data is the caller's to free. */
