@@ -1,6 +1,6 @@
 /*
- * kquant.h - the packed scales of Q4_K and Q5_K: eight six-bit scales s and
- * eight six-bit minimums m in 12 bytes.
+ * kquant.h - the K types: writing their blocks, and the packed scales of Q4_K
+ * and Q5_K, eight six-bit scales s and eight six-bit minimums m in 12 bytes.
  *
  *   byte j,   j < 4   s[j] below, bits 4-5 of s[j+4] on top
  *   byte 4+j          m[j] below, bits 4-5 of m[j+4] on top
@@ -31,5 +31,10 @@ static inline void tlpi_kquant_pack(const uint8_t s[8], const uint8_t m[8],
         packed[8 + j] = (uint8_t)((s[j + 4] & 0xf) | (m[j + 4] & 0xf) << 4);
     }
 }
+
+/* 256 floats to a block, by search for the least error (kquantize.c). */
+void tlpi_quantize_q4_k(const float *x, uint8_t *b);
+void tlpi_quantize_q5_k(const float *x, uint8_t *b);
+void tlpi_quantize_q6_k(const float *x, uint8_t *b);
 
 #endif

@@ -1,0 +1,65 @@
+/*
+ * block.h - what writing blocks of every type takes: f16 scales, rounding into
+ * the range of a code.
+ */
+#ifndef TLPI_BLOCK_H
+#define TLPI_BLOCK_H
+
+#include <math.h>
+#include <string.h>
+
+#include "tensor/tensor.h"
+
+static inline void tlpi_store_f16(uint8_t *at, float x)
+{
+    uint16_t h = tlpi_f32_to_f16(x);
+
+    memcpy(at, &h, sizeof h);
+}
+
+/* What a stored f16 will be read as. */
+static inline float tlpi_as_f16(float x)
+{
+    return tlpi_f16_to_f32(tlpi_f32_to_f16(x));
+}
+
+static inline float tlpi_inverse(float x)
+{
+    return x != 0 ? 1 / x : 0;
+}
+
+/* floor(x) within [lo, hi]; NaN gives lo. */
+static inline int tlpi_floor_in(float x, int lo, int hi)
+{
+    if (!(x > (float)lo))
+        return lo;
+    return x >= (float)hi ? hi : (int)floorf(x);
+}
+
+/* Nearest integer within [lo, hi]; halves go away from zero. */
+static inline int tlpi_round_in(float x, int lo, int hi)
+{
+    return tlpi_floor_in(roundf(x), lo, hi);
+}
+
+/* The element with the largest magnitude, sign kept. */
+static inline float tlpi_extreme(const float *x, int n)
+{
+    float best = 0;
+
+    for (int i = 0; i < n; i++)
+        if (fabsf(x[i]) > fabsf(best))
+            best = x[i];
+    return best;
+}
+
+static inline void tlpi_range(const float *x, int n, float *min, float *max)
+{
+    *min = *max = x[0];
+    for (int i = 1; i < n; i++) {
+        *min = fminf(*min, x[i]);
+        *max = fmaxf(*max, x[i]);
+    }
+}
+
+#endif
