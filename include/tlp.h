@@ -255,6 +255,62 @@ TLP_API tlp_status tlp_model_get_meta(const tlp_model *model, const char *key,
                                       char *buf, size_t cap,
                                       size_t *len) TLP_NODISCARD;
 
+/* ==== quantising ========================================================= */
+
+typedef struct tlp_quantize_options {
+    size_t struct_size;
+    int32_t n_thread;        /* 0 = all cores; at most 256                    */
+    int32_t pure;            /* 1 = every matrix gets the type as it is       */
+    tlp_progress_fn progress;
+    void *progress_data;
+} tlp_quantize_options;
+
+#define TLP_QUANTIZE_OPTIONS_INIT                                              \
+    { sizeof(tlp_quantize_options), 0, 0, NULL, NULL }
+
+typedef struct tlp_quantize_result {
+    size_t struct_size;      /* set by the caller                             */
+    int32_t n_tensor;
+    int32_t n_converted;     /* the others are copied, byte by byte           */
+    int32_t n_fallback;      /* matrices whose rows are no multiple of the
+                                wanted type's block                           */
+    int64_t n_bytes;         /* of all tensors, now                           */
+} tlp_quantize_result;
+
+/**
+ * Write a model to a file with its matrices in another type: F32, F16, BF16,
+ * Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, or a mixture.  Vectors stay
+ * as they are.  Metadata is kept, but for general.file_type and
+ * general.quantization_version, which tell the new type, and the split.* keys:
+ * a split model becomes one file.
+ *
+ * Unless `pure`, the matrix that makes the logits (token_embd.weight where
+ * there is no output.weight) gets Q6_K in place of a type of fewer bits.  The
+ * mixtures Q4_K_M and Q5_K_M are Q4_K and Q5_K with Q6_K for attn_v and
+ * ffn_down in the first and the last eighth of the layers and in every third
+ * one between.  Where rows are no multiple of 256, Q4_K becomes Q5_0, Q5_K Q5_1
+ * and Q6_K Q8_0; where they are none of 32, blocks of 32 become F16.
+ *
+ * A value that is not finite, or beyond the type's range (65504; BF16 has that
+ * of float), is refused.  The file appears under its name when it is whole: on
+ * failure there is what was there before.
+ *
+ * @param path    file to write; must not be one of the model's own
+ * @param type    name of the type or mixture
+ * @param opts    may be NULL
+ * @param result  may be NULL
+ * @return TLP_OK; TLP_EINVAL an unknown type, the model's own file, or a model
+ *         without tensors (vocab_only); TLP_EIO the file cannot be written;
+ *         TLP_EFORMAT a value without place in the type; TLP_ECANCELED by
+ *         progress
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_quantize(const tlp_model *model, const char *path,
+                                      const char *type,
+                                      const tlp_quantize_options *opts,
+                                      tlp_quantize_result *result)
+    TLP_NODISCARD;
+
 /* ==== tokens ============================================================= */
 
 #define TLP_TOKENIZE_SPECIAL 1u /* text like <|im_start|> becomes one token   */

@@ -113,6 +113,10 @@ static void print_help(const cli_option *table)
             printf("\n%s\n", o->help);
             continue;
         }
+        if (o->kind == CLI_NAME) {
+            print_option(o->arg, o->help);
+            continue;
+        }
         snprintf(left, sizeof left, "%c%c%s --%s%s%s", o->letter ? '-' : ' ',
                  o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name,
                  o->arg ? " " : "", o->arg ? o->arg : "");
@@ -263,17 +267,30 @@ static int read_option(int argc, char **argv, int *i, const cli_option *table)
     return read_value(o, value);
 }
 
+/* Give the argument to the index-th CLI_NAME. */
+static int read_name(const cli_option *table, int index, const char *arg)
+{
+    for (; table->kind != CLI_END; table++) {
+        if (table->kind == CLI_NAME && index-- == 0) {
+            *(const char **)table->value = arg;
+            return CLI_OK;
+        }
+    }
+    return cli_usage("unexpected argument %s", arg);
+}
+
 int cli_parse(int argc, char **argv, const cli_option *table)
 {
+    int n_name = 0;
+
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             print_help(table);
             return cli_close_stdout();
         }
-        if (argv[i][0] != '-' || !argv[i][1])
-            return cli_usage("unexpected argument %s", argv[i]);
-
-        int rc = read_option(argc, argv, &i, table);
+        bool is_name = argv[i][0] != '-' || !argv[i][1];
+        int rc = is_name ? read_name(table, n_name++, argv[i])
+                         : read_option(argc, argv, &i, table);
 
         if (rc != CLI_OK)
             return rc;

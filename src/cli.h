@@ -21,16 +21,17 @@ enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2, CLI_INTERRUPTED = 130 };
 
 typedef enum cli_kind {
     CLI_END,
-    CLI_HEADING, /* a title in the help */
-    CLI_FLAG,    /* bool */
-    CLI_INT,     /* int, in [min, max] */
-    CLI_SEED,    /* uint64_t */
-    CLI_FLOAT,   /* float, in [min, max] */
-    CLI_TEXT,    /* const char * */
-    CLI_LIST,    /* cli_list, may be given again */
-    CLI_CHOICE,  /* int: index into `arg`, "auto|scalar|avx2" */
-    CLI_SET,     /* unsigned: a bit for each choice; "scalar,avx2" in argv */
-    CLI_OPTIONAL /* const char *, "-" if an option or nothing follows */
+    CLI_HEADING,  /* a title in the help */
+    CLI_FLAG,     /* bool */
+    CLI_INT,      /* int, in [min, max] */
+    CLI_SEED,     /* uint64_t */
+    CLI_FLOAT,    /* float, in [min, max] */
+    CLI_TEXT,     /* const char * */
+    CLI_LIST,     /* cli_list, may be given again */
+    CLI_CHOICE,   /* int: index into `arg`, "auto|scalar|avx2" */
+    CLI_SET,      /* unsigned: a bit for each choice; "scalar,avx2" in argv */
+    CLI_OPTIONAL, /* const char *, "-" if an option or nothing follows */
+    CLI_NAME      /* const char *, `arg`: the next argument that is no option */
 } cli_kind;
 
 typedef struct cli_option {

@@ -29,6 +29,8 @@ static const cli_command commands[] = {
       "Measure what changing each range of layers costs", cmd_study },
     { "plan", "(make | show | check | diff) [options]",
       "Choose which layers run together; look at such plans", cmd_plan },
+    { "quantize", "IN.gguf OUT.gguf TYPE [options]",
+      "Write a model with its weights in another type", cmd_quantize },
     { "bench", "-m FILE [--plan PLAN]... [options]",
       "Measure tokens per second, plans against each other", cmd_bench },
     { "worker", "-m FILE [options]",

@@ -14,23 +14,20 @@
 #include "file/fail_io.h"
 
 /*
- * Open a regular file and get its size.  O_NONBLOCK: opening a pipe must not
+ * Open a regular file and get its facts.  O_NONBLOCK: opening a pipe must not
  * wait for a writer that may never come.
  */
-static tlp_status open_regular(const char *path, int *fd, size_t *size)
+static tlp_status open_regular(const char *path, int *fd, struct stat *s)
 {
-    struct stat s;
-
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0)
         return tlpi_fail_io(path);
-    if (fstat(*fd, &s) != 0)
+    if (fstat(*fd, s) != 0)
         return tlpi_fail_io(path);
-    if (!S_ISREG(s.st_mode))
+    if (!S_ISREG(s->st_mode))
         return tlpi_fail(TLP_EIO, "%s: not a regular file", path);
-    if ((uintmax_t)s.st_size > PTRDIFF_MAX)
+    if ((uintmax_t)s->st_size > PTRDIFF_MAX)
         return tlpi_fail(TLP_EIO, "%s: too large for this machine", path);
-    *size = (size_t)s.st_size;
     return TLP_OK;
 }
 
@@ -71,6 +68,7 @@ tlp_status tlpi_map_open(tlpi_map **out, const tlpi_env *env, const char *path,
                          bool no_mmap)
 {
     tlp_status st = TLP_OK;
+    struct stat s;
     int fd = -1;
 
     *out = NULL;
@@ -78,7 +76,10 @@ tlp_status tlpi_map_open(tlpi_map **out, const tlpi_env *env, const char *path,
     if (!map)
         return tlpi_fail_nomem();
     map->env = env;
-    TLP_TRY(open_regular(path, &fd, &map->size));
+    TLP_TRY(open_regular(path, &fd, &s));
+    map->size = (size_t)s.st_size;
+    map->device = s.st_dev;
+    map->inode = s.st_ino;
     if (map->size == 0)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: the file is empty", path));
     TLP_TRY(fill(map, path, fd, no_mmap));
@@ -112,16 +113,25 @@ void tlpi_map_drop(const tlpi_map *map, const void *at, size_t n)
         (void)madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
+bool tlpi_map_is_file(const tlpi_map *map, const char *path)
+{
+    struct stat s;
+
+    return stat(path, &s) == 0 && s.st_dev == map->device &&
+           s.st_ino == map->inode;
+}
+
 tlp_status tlpi_file_read(const tlpi_env *env, const char *path, size_t max,
                           char **out, size_t *len)
 {
     tlp_status st = TLP_OK;
     char *text = NULL;
-    size_t size = 0;
+    struct stat s;
     int fd = -1;
 
     *out = NULL;
-    TLP_TRY(open_regular(path, &fd, &size));
+    TLP_TRY(open_regular(path, &fd, &s));
+    size_t size = (size_t)s.st_size;
     if (size > max)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: %zu bytes, at most %zu expected",
                           path, size, max));

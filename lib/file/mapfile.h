@@ -11,7 +11,8 @@ typedef struct tlpi_map {
     const tlpi_env *env;
     const uint8_t *data;
     size_t size;
-    bool mapped; /* munmap, else free */
+    bool mapped;            /* munmap, else free */
+    uint64_t device, inode; /* which file it is */
 } tlpi_map;
 
 /* A file that somebody cuts short while it is mapped ends the process with
@@ -23,6 +24,9 @@ void tlpi_map_close(tlpi_map *map); /* NULL is fine */
 /* Tell the system that a part of the mapping will not be needed soon: its
  * pages leave this process's resident set.  Only whole pages inside go. */
 void tlpi_map_drop(const tlpi_map *map, const void *at, size_t n);
+
+/* Whether `path`, followed through links, names the file of this map. */
+bool tlpi_map_is_file(const tlpi_map *map, const char *path);
 
 /* Write to a temporary file beside `path`, sync, rename over it. */
 tlp_status tlpi_file_replace(const tlpi_env *env, const char *path,

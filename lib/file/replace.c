@@ -4,6 +4,8 @@
  * The data goes to a new file in the same folder, onto the disk, and then
  * under its name: whoever opens the name finds the old file or the new one.
  */
+#include "file/replace.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -15,37 +17,66 @@
 
 #define MAX_TRIES 100
 
-/* A file that was not there before; its name is left in `temp`. */
-static tlp_status create_beside(const char *path, tlpi_text *temp, int *fd)
+/* A file that was not there before. */
+static tlp_status create_beside(tlpi_replace *r)
 {
     struct timespec t;
 
     for (unsigned i = 0; i < MAX_TRIES; i++) {
         clock_gettime(CLOCK_REALTIME, &t);
-        temp->len = 0;
-        tlpi_text_printf(temp, "%s.%lx%lx", path, (unsigned long)getpid(),
-                         (unsigned long)t.tv_nsec);
-        if (temp->failed)
+        r->temp.len = 0;
+        tlpi_text_printf(&r->temp, "%s.%lx%lx", r->path,
+                         (unsigned long)getpid(), (unsigned long)t.tv_nsec);
+        if (r->temp.failed)
             return tlpi_fail_nomem();
-        *fd = open(temp->data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (*fd >= 0 || errno != EEXIST)
+        r->fd =
+            open(r->temp.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        r->created = r->fd >= 0;
+        if (r->created || errno != EEXIST)
             break;
     }
-    return *fd >= 0 ? TLP_OK : tlpi_fail_io(temp->data);
+    return r->created ? TLP_OK : tlpi_fail_io(r->temp.data);
 }
 
-static tlp_status write_whole(const char *path, int fd, const void *data,
-                              size_t n)
+/* Only what says for certain that there is no room is a failure. */
+static tlp_status take_room(const tlpi_replace *r, uint64_t n_bytes)
+{
+    if (n_bytes == 0 || n_bytes > INT64_MAX ||
+        fallocate(r->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)n_bytes) == 0 ||
+        (errno != ENOSPC && errno != EDQUOT && errno != EFBIG))
+        return TLP_OK;
+    return tlpi_fail_io(r->path);
+}
+
+tlp_status tlpi_replace_begin(tlpi_replace *r, const tlpi_env *env,
+                              const char *path, uint64_t n_bytes)
+{
+    tlp_status st = TLP_OK;
+    struct stat old;
+
+    *r = (tlpi_replace){ .path = path, .temp = { .env = env }, .fd = -1 };
+    bool found = stat(path, &old) == 0;
+    if (found && !S_ISREG(old.st_mode))
+        return tlpi_fail(TLP_EIO, "%s: not a regular file", path);
+    TLP_TRY(create_beside(r));
+    if (found && fchmod(r->fd, old.st_mode & 0777) != 0)
+        TLP_TRY(tlpi_fail_io(r->temp.data));
+    TLP_TRY(take_room(r, n_bytes));
+done:
+    return st;
+}
+
+tlp_status tlpi_replace_write(tlpi_replace *r, const void *data, size_t n)
 {
     for (size_t done = 0; done < n;) {
-        ssize_t put = write(fd, (const char *)data + done, n - done);
+        ssize_t put = write(r->fd, (const char *)data + done, n - done);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)
-            return tlpi_fail_io(path);
+            return tlpi_fail_io(r->path);
         done += (size_t)put;
     }
-    return fsync(fd) == 0 ? TLP_OK : tlpi_fail_io(path);
+    return TLP_OK;
 }
 
 /* Best effort: the new name on the disk too. */
@@ -62,33 +93,39 @@ static void sync_folder(tlpi_text *temp)
     }
 }
 
+tlp_status tlpi_replace_commit(tlpi_replace *r)
+{
+    if (fsync(r->fd) != 0)
+        return tlpi_fail_io(r->path);
+    int closed = close(r->fd);
+    r->fd = -1;
+    if (closed != 0 || rename(r->temp.data, r->path) != 0)
+        return tlpi_fail_io(r->path);
+    r->created = false;
+    sync_folder(&r->temp);
+    return TLP_OK;
+}
+
+void tlpi_replace_end(tlpi_replace *r)
+{
+    if (r->fd >= 0)
+        close(r->fd);
+    if (r->created)
+        unlink(r->temp.data);
+    tlpi_text_free(&r->temp);
+    *r = (tlpi_replace){ .fd = -1 };
+}
+
 tlp_status tlpi_file_replace(const tlpi_env *env, const char *path,
                              const void *data, size_t n)
 {
-    tlp_status st = TLP_OK;
-    tlpi_text temp = { .env = env };
-    struct stat old;
-    int fd = -1;
-    bool created = false;
+    tlp_status st;
+    tlpi_replace r;
 
-    TLP_TRY(create_beside(path, &temp, &fd));
-    created = true;
-    if (stat(path, &old) == 0 && fchmod(fd, old.st_mode & 0777) != 0)
-        TLP_TRY(tlpi_fail_io(temp.data));
-    TLP_TRY(write_whole(temp.data, fd, data, n));
-    int closed = close(fd);
-    fd = -1;
-    if (closed != 0)
-        TLP_TRY(tlpi_fail_io(temp.data));
-    if (rename(temp.data, path) != 0)
-        TLP_TRY(tlpi_fail_io(path));
-    created = false;
-    sync_folder(&temp);
+    TLP_TRY(tlpi_replace_begin(&r, env, path, n));
+    TLP_TRY(tlpi_replace_write(&r, data, n));
+    TLP_TRY(tlpi_replace_commit(&r));
 done:
-    if (fd >= 0)
-        close(fd);
-    if (created)
-        unlink(temp.data);
-    tlpi_text_free(&temp);
+    tlpi_replace_end(&r);
     return st;
 }

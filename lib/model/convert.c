@@ -1,0 +1,369 @@
+/*
+ * convert.c - write a model to a file with its matrices in another type.
+ *
+ * Rows go through floats, some at once and each on one thread, into a piece
+ * that is then written: memory stays small, whatever the model's size, and the
+ * result does not depend on the number of threads.
+ */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/pool.h"
+#include "file/gguf_write.h"
+#include "file/mapfile.h"
+#include "model/recipe.h"
+
+#define PIECE (1 << 20) /* elements converted, or bytes copied, at once */
+#define MAX_THREADS 256
+
+/* general.quantization_version: of the block layouts that are written. */
+#define LAYOUT_VERSION 2
+
+typedef struct converter {
+    const tlp_model *m;
+    const tlpi_recipe *recipe;
+    const char *path;
+    tlp_quantize_options opts;
+    tlp_quantize_result result;
+    const tlpi_tensor **from; /* [n] tensors of all files */
+    tlpi_tensor *to;          /* [n] the same in their new types */
+    size_t n;
+    tlpi_gguf_kv *kv;
+    size_t n_kv;
+    uint32_t version;
+    tlpi_pool *pool;
+    tlpi_gguf_writer out;
+    float *row; /* [n_thread][max_cols] */
+    int64_t max_cols;
+    uint8_t *piece;
+    uint64_t done, total; /* elements */
+} converter;
+
+/* ==== what the file will hold ============================================ */
+
+static tlp_status list_tensors(converter *c)
+{
+    const tlp_model *m = c->m;
+
+    for (size_t f = 0; f < m->n_file; f++)
+        c->n += m->file[f]->n_tensor;
+    c->from = tlpi_alloc_array(&m->env, c->n, sizeof(const tlpi_tensor *));
+    c->to = tlpi_alloc_array(&m->env, c->n, sizeof *c->to);
+    if (!c->from || !c->to)
+        return tlpi_fail_nomem();
+    size_t n = 0;
+    for (size_t f = 0; f < m->n_file; f++)
+        for (size_t i = 0; i < m->file[f]->n_tensor; i++)
+            c->from[n++] = &m->file[f]->tensor[i];
+    return TLP_OK;
+}
+
+static int64_t rows_of(const tlpi_tensor *t)
+{
+    return t->ne[1] * t->ne[2] * t->ne[3];
+}
+
+static tlp_status choose_type(converter *c, size_t i)
+{
+    const tlpi_tensor *from = c->from[i];
+    tlpi_tensor *to = &c->to[i];
+    tlpi_dtype wanted;
+
+    *to = *from;
+    to->type =
+        tlpi_recipe_type(c->recipe, c->m, from, c->opts.pure != 0, &wanted);
+    if (!tlpi_mul(tlpi_row_bytes(to->type, to->ne[0]), (size_t)rows_of(to),
+                  &to->n_bytes))
+        return tlpi_fail_nomem();
+    if (to->type != wanted)
+        tlpi_log(&c->m->env, TLP_LOG_INFO,
+                 "%s: tensor %s: rows of %lld do not fit %s, %s is used",
+                 c->path, to->name, (long long)to->ne[0],
+                 tlpi_dtype_name(wanted), tlpi_dtype_name(to->type));
+    c->result.n_tensor++;
+    c->result.n_converted += to->type != from->type;
+    c->result.n_fallback += to->type != wanted;
+    c->result.n_bytes += (int64_t)to->n_bytes;
+    c->max_cols = TLPI_MAX(c->max_cols, to->ne[0]);
+    c->total += (uint64_t)to->ne[0] * (uint64_t)rows_of(to);
+    return TLP_OK;
+}
+
+/* Replace a key's value, or add it at the end. */
+static void set_u32(converter *c, const char *key, const uint32_t *value)
+{
+    size_t i = 0;
+
+    while (i < c->n_kv && strcmp(c->kv[i].key, key) != 0)
+        i++;
+    c->n_kv = TLPI_MAX(c->n_kv, i + 1);
+    c->kv[i] = (tlpi_gguf_kv){
+        .key = key,
+        .type = TLPI_GGUF_U32,
+        .n = 1,
+        .data = (const uint8_t *)value,
+        .n_bytes = sizeof *value,
+    };
+}
+
+static tlp_status list_keys(converter *c)
+{
+    const tlpi_gguf *g = c->m->file[0];
+
+    c->kv = tlpi_alloc_array(&c->m->env, g->n_kv + 2, sizeof *c->kv);
+    if (!c->kv)
+        return tlpi_fail_nomem();
+    for (size_t i = 0; i < g->n_kv; i++)
+        if (strncmp(g->kv[i].key, "split.", 6) != 0)
+            c->kv[c->n_kv++] = g->kv[i];
+    c->version = LAYOUT_VERSION;
+    set_u32(c, "general.file_type", &c->recipe->file_type);
+    set_u32(c, "general.quantization_version", &c->version);
+    return TLP_OK;
+}
+
+/* ==== rows =============================================================== */
+
+typedef struct rows {
+    converter *c;
+    const tlpi_tensor *from, *to;
+    int64_t first, n;
+    int64_t bad[MAX_THREADS]; /* a row that has no place in the type, or -1 */
+} rows;
+
+/* The largest magnitude that a type has room for. */
+static float limit_of(tlpi_dtype type)
+{
+    if (type == TLPI_F32)
+        return FLT_MAX;
+    return type == TLPI_BF16 ? 0x1.fep127f : 65504.0f;
+}
+
+/* The first value beyond the limit, or NULL; NaN is beyond any. */
+static const float *find_bad(const float *x, int64_t n, float limit)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabsf(x[i]) <= limit))
+            return &x[i];
+    return NULL;
+}
+
+static void read_row(const tlpi_tensor *t, int64_t row, float *x)
+{
+    const uint8_t *data = t->data;
+    size_t bytes = tlpi_row_bytes(t->type, t->ne[0]);
+
+    tlpi_dequantize(t->type, data + (size_t)row * bytes, x, t->ne[0]);
+}
+
+static void convert_rows(void *arg, int ith, int nth)
+{
+    rows *r = arg;
+    float *x = r->c->row + ith * r->c->max_cols;
+    int64_t cols = r->to->ne[0];
+    size_t bytes = tlpi_row_bytes(r->to->type, cols);
+
+    r->bad[ith] = -1;
+    for (int64_t i = r->n * ith / nth; i < r->n * (ith + 1) / nth; i++) {
+        read_row(r->from, r->first + i, x);
+        if (find_bad(x, cols, limit_of(r->to->type))) {
+            r->bad[ith] = r->first + i;
+            return;
+        }
+        tlpi_quantize(r->to->type, x, r->c->piece + (size_t)i * bytes, cols);
+    }
+}
+
+static tlp_status check_rows(const rows *r)
+{
+    const converter *c = r->c;
+    const tlpi_tensor *t = r->from;
+
+    for (int i = 0; i < tlpi_pool_size(c->pool); i++) {
+        if (r->bad[i] < 0)
+            continue;
+        read_row(t, r->bad[i], c->row);
+        const float *x = find_bad(c->row, t->ne[0], limit_of(r->to->type));
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: tensor %s: row %lld, column %lld: %g has no "
+                         "place in %s",
+                         c->m->file[t->file]->path, t->name,
+                         (long long)r->bad[i], (long long)(x - c->row),
+                         (double)*x, tlpi_dtype_name(r->to->type));
+    }
+    return TLP_OK;
+}
+
+/* ==== the file =========================================================== */
+
+static tlp_status report(converter *c, uint64_t elements)
+{
+    c->done += elements;
+    if (c->opts.progress && c->opts.progress((double)c->done / (double)c->total,
+                                             c->opts.progress_data) != 0)
+        return tlpi_fail(TLP_ECANCELED, "%s: writing was canceled", c->path);
+    return TLP_OK;
+}
+
+static tlp_status convert_tensor(converter *c, const tlpi_tensor *from,
+                                 const tlpi_tensor *to)
+{
+    tlp_status st = TLP_OK;
+    rows r = { .c = c, .from = from, .to = to };
+    size_t row_bytes = tlpi_row_bytes(to->type, to->ne[0]);
+    int64_t at_once = TLPI_MAX(PIECE / to->ne[0], 1);
+
+    for (; r.first < rows_of(to); r.first += r.n) {
+        r.n = TLPI_MIN(at_once, rows_of(to) - r.first);
+        tlpi_pool_run(c->pool, convert_rows, &r);
+        TLP_TRY(check_rows(&r));
+        TLP_TRY(
+            tlpi_gguf_write_data(&c->out, c->piece, (size_t)r.n * row_bytes));
+        TLP_TRY(report(c, (uint64_t)(r.n * to->ne[0])));
+    }
+done:
+    return st;
+}
+
+static tlp_status copy_tensor(converter *c, const tlpi_tensor *t)
+{
+    tlp_status st = TLP_OK;
+    const uint8_t *data = t->data;
+
+    for (size_t at = 0; at < t->n_bytes; at += PIECE) {
+        TLP_TRY(tlpi_gguf_write_data(&c->out, data + at,
+                                     TLPI_MIN(t->n_bytes - at, (size_t)PIECE)));
+        TLP_TRY(report(c, 0));
+    }
+    TLP_TRY(report(c, (uint64_t)(t->ne[0] * rows_of(t))));
+done:
+    return st;
+}
+
+static tlp_status write_tensors(converter *c)
+{
+    tlp_status st = TLP_OK;
+
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->to[i].type == c->from[i]->type)
+            TLP_TRY(copy_tensor(c, c->from[i]));
+        else
+            TLP_TRY(convert_tensor(c, c->from[i], &c->to[i]));
+        TLP_TRY(tlpi_gguf_write_next(&c->out));
+        tlpi_model_drop_pages(c->m, c->from[i]);
+    }
+done:
+    return st;
+}
+
+/* A piece is PIECE elements, or a row if that has more. */
+static tlp_status start_work(converter *c)
+{
+    const tlpi_env *env = &c->m->env;
+    int n = c->opts.n_thread ? c->opts.n_thread
+                             : TLPI_MIN(tlpi_n_cores(), MAX_THREADS);
+    tlpi_pool_options pool = { .n_thread = n, .n_machine = n };
+    size_t most = (size_t)TLPI_MAX(c->max_cols, PIECE);
+
+    c->row =
+        tlpi_alloc_array(env, (size_t)n * (size_t)c->max_cols, sizeof *c->row);
+    c->piece = tlpi_alloc_array(env, most, sizeof(float));
+    if (!c->row || !c->piece)
+        return tlpi_fail_nomem();
+    return tlpi_pool_create(&c->pool, env, &pool);
+}
+
+static tlp_status convert(converter *c)
+{
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(list_tensors(c));
+    for (size_t i = 0; i < c->n; i++)
+        TLP_TRY(choose_type(c, i));
+    TLP_TRY(list_keys(c));
+    TLP_TRY(start_work(c));
+    TLP_TRY(tlpi_gguf_write_begin(&c->out, &c->m->env, c->path,
+                                  c->m->file[0]->alignment, c->kv, c->n_kv,
+                                  c->to, c->n));
+    TLP_TRY(write_tensors(c));
+    TLP_TRY(tlpi_gguf_write_commit(&c->out));
+done:
+    return st;
+}
+
+static void tear_down(converter *c)
+{
+    const tlpi_env *env = &c->m->env;
+
+    tlpi_gguf_write_end(&c->out);
+    tlpi_pool_free(c->pool);
+    tlpi_free(env, c->piece);
+    tlpi_free(env, c->row);
+    tlpi_free(env, c->kv);
+    tlpi_free(env, c->to);
+    tlpi_free(env, c->from);
+}
+
+/* ==== the call =========================================================== */
+
+static tlp_status find_recipe(converter *c, const char *type)
+{
+    tlpi_text names = { .env = &c->m->env };
+
+    c->recipe = tlpi_recipe_find(type);
+    if (c->recipe)
+        return TLP_OK;
+    tlpi_recipe_list(&names);
+    tlp_status st = names.failed
+                        ? tlpi_fail_nomem()
+                        : tlpi_fail(TLP_EINVAL, "type %s: one of %s expected",
+                                    type, names.data);
+    tlpi_text_free(&names);
+    return st;
+}
+
+static tlp_status check(const converter *c)
+{
+    const tlp_model *m = c->m;
+
+    if (c->opts.n_thread < 0 || c->opts.n_thread > MAX_THREADS)
+        return tlpi_fail(TLP_EINVAL, "n_thread %d: 0 to %d expected",
+                         c->opts.n_thread, MAX_THREADS);
+    if (m->vocab_only)
+        return tlpi_fail(TLP_EINVAL, "%s was opened with vocab_only", m->path);
+    for (size_t f = 0; f < m->n_file; f++)
+        if (tlpi_map_is_file(m->file[f]->map, c->path))
+            return tlpi_fail(TLP_EINVAL, "%s: is the model's own file %s",
+                             c->path, m->file[f]->path);
+    return TLP_OK;
+}
+
+static tlp_status give(tlp_quantize_result *out, const tlp_quantize_result *r)
+{
+    return tlpi_struct_write(out, r, sizeof *r, "tlp_quantize_result");
+}
+
+tlp_status tlp_model_quantize(const tlp_model *model, const char *path,
+                              const char *type,
+                              const tlp_quantize_options *opts,
+                              tlp_quantize_result *result)
+{
+    tlp_status st;
+
+    if (!model || !path || !type)
+        return tlpi_fail(TLP_EINVAL, "model, path and type are required");
+    converter c = { .m = model, .path = path, .out = { .file = { .fd = -1 } } };
+    TLP_TRY(tlpi_options_read(&c.opts, sizeof c.opts, opts,
+                              "tlp_quantize_options"));
+    if (result)
+        TLP_TRY(give(result, &c.result));
+    TLP_TRY(find_recipe(&c, type));
+    TLP_TRY(check(&c));
+    TLP_TRY(convert(&c));
+    if (result)
+        TLP_TRY(give(result, &c.result));
+done:
+    tear_down(&c);
+    return st;
+}
