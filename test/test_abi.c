@@ -187,6 +187,18 @@ SIZE(tlp_drill, 520);
 AT(tlp_drill, name, 8);
 AT(tlp_drill, prompt, 32);
 AT(tlp_drill, answer, 456);
+
+SIZE(tlp_quantize_options, 32);
+AT(tlp_quantize_options, n_thread, 8);
+AT(tlp_quantize_options, pure, 12);
+AT(tlp_quantize_options, progress, 16);
+AT(tlp_quantize_options, progress_data, 24);
+
+SIZE(tlp_quantize_result, 32);
+AT(tlp_quantize_result, n_tensor, 8);
+AT(tlp_quantize_result, n_converted, 12);
+AT(tlp_quantize_result, n_fallback, 16);
+AT(tlp_quantize_result, n_bytes, 24);
 #endif
 
 /* Each constant of the header with the value it shipped with. */
@@ -304,6 +316,7 @@ Test(abi, initialisers)
     static const tlp_sampler_options sampler = TLP_SAMPLER_OPTIONS_INIT;
     static const tlp_generate_options generate = TLP_GENERATE_OPTIONS_INIT;
     static const tlp_task_options task = TLP_TASK_OPTIONS_INIT;
+    static const tlp_quantize_options quantize = TLP_QUANTIZE_OPTIONS_INIT;
 
     expect_zero_tail(&model, sizeof model, "model");
     expect_zero_tail(&session, sizeof session, "session");
@@ -311,4 +324,5 @@ Test(abi, initialisers)
     expect_zero_tail(&sampler, sizeof sampler, "sampler");
     expect_zero_tail(&generate, sizeof generate, "generate");
     expect_zero_tail(&task, sizeof task, "task");
+    expect_zero_tail(&quantize, sizeof quantize, "quantize");
 }

@@ -92,12 +92,18 @@ static tlp_status call_task(const void *o)
     return st;
 }
 
+static tlp_status call_quantize(const void *o)
+{
+    return tlp_model_quantize(r.model, tiny_path("out.gguf"), "Q8_0", o, NULL);
+}
+
 static const option_case options[] = {
     { "model", sizeof(tlp_model_options), call_model },
     { "session", sizeof(tlp_session_options), call_session },
     { "sampler", sizeof(tlp_sampler_options), call_sampler },
     { "generate", sizeof(tlp_generate_options), call_generate },
     { "task", sizeof(tlp_task_options), call_task },
+    { "quantize", sizeof(tlp_quantize_options), call_quantize },
 };
 
 Test(api_sizes, of_options)
@@ -209,6 +215,11 @@ static tlp_status get_drill(void *o)
     return tlp_drill_get(TLP_DRILL_ADD, 0, 0, o);
 }
 
+static tlp_status quantize(void *o)
+{
+    return tlp_model_quantize(r.model, tiny_path("out.gguf"), "Q8_0", NULL, o);
+}
+
 static const result_case results[] = {
     { "model_info", sizeof(tlp_model_info), get_info },
     { "tensor_info", sizeof(tlp_tensor_info), get_tensor },
@@ -219,6 +230,7 @@ static const result_case results[] = {
     { "generate_result", sizeof(tlp_generate_result), get_result },
     { "divergence", sizeof(tlp_divergence), compare_rows },
     { "drill", sizeof(tlp_drill), get_drill },
+    { "quantize_result", sizeof(tlp_quantize_result), quantize },
 };
 
 static bool all_bytes(const char *p, size_t n, char value)

@@ -35,7 +35,7 @@ static tlp_status create_beside(tlpi_replace *r)
         if (r->created || errno != EEXIST)
             break;
     }
-    return r->created ? TLP_OK : tlpi_fail_io(r->temp.data);
+    return r->created ? TLP_OK : tlpi_fail_io(r->path);
 }
 
 /* Only what says for certain that there is no room is a failure. */
