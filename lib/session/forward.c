@@ -7,28 +7,7 @@
  *
  * Shapes: x, delta [T][d]; acc, norm [member][T][d].
  */
-#include "session/rank.h"
-
-static size_t n_stream(const tlpi_rank *r, const tlpi_step *step)
-{
-    return (size_t)step->n_tok * (size_t)r->model->hp.n_embd;
-}
-
-/* Slot i of acc or norm; packed for this step, so that slots are neighbours. */
-static float *slot(const tlpi_rank *r, const tlpi_step *step, float *base,
-                   int i)
-{
-    return base + (size_t)i * n_stream(r, step);
-}
-
-/* Where a member's attention sum is formed in par and asym: in delta itself
- * for the one that this rank hands on, which saves a pass, else in acc. */
-static float *attn_sum(const tlpi_rank *r, const tlpi_step *step,
-                       const tlpi_rank_stage *s, int member)
-{
-    return member == s->carried ? r->buf.delta
-                                : slot(r, step, r->buf.acc, member);
-}
+#include "session/forward.h"
 
 /* Sum over all ranks.  The vote makes every rank see an abort in the same
  * all-reduce, and so leave at the same place. */
@@ -52,7 +31,7 @@ static void enter(tlpi_rank *r, const tlpi_step *step, float *const *weight,
     for (int i = 0; i < n_member; i++)
         if (weight[i])
             r->norm[n++] =
-                (tlpi_norm){ weight[i], slot(r, step, r->buf.norm, i) };
+                (tlpi_norm){ weight[i], tlpi_slot(r, step, r->buf.norm, i) };
     r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x, r->buf.delta,
                         r->buf.x, r->norm, n, hp->norm_eps);
 }
@@ -66,11 +45,11 @@ static void enter_ffns(tlpi_rank *r, const tlpi_step *step,
     for (int i = 0; i < s->n_ffn; i++) {
         const tlpi_rank_ffn *f = &s->ffn[i];
         tlpi_norm norm = { s->ffn_norm[f->norm],
-                           slot(r, step, r->buf.norm, f->norm) };
+                           tlpi_slot(r, step, r->buf.norm, f->norm) };
 
         r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x,
-                            attn_sum(r, step, s, f->member), NULL, &norm, 1,
-                            hp->norm_eps);
+                            tlpi_attn_sum(r, step, s, f->member), NULL, &norm,
+                            1, hp->norm_eps);
     }
 }
 
@@ -104,7 +83,7 @@ static void attend(tlpi_rank *r, const tlpi_step *step,
 
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
-        const float *x = slot(r, step, r->buf.norm, a->member);
+        const float *x = tlpi_slot(r, step, r->buf.norm, a->member);
         tlpi_attn p = attn_args(r, step, a);
         tlpi_term *t = &r->term[3 * i];
         tlpi_matmul *m = &r->mm[3 * i];
@@ -128,14 +107,17 @@ static void attend(tlpi_rank *r, const tlpi_step *step,
 static void project_sum(tlpi_rank *r, const tlpi_step *step,
                         const tlpi_rank_stage *s, float *y)
 {
-    for (int i = 0; i < s->n_attn; i++)
-        r->term[i] =
-            (tlpi_term){ s->attn[i].o, attn_args(r, step, &s->attn[i]).y, 1 };
+    for (int i = 0; i < s->n_attn; i++) {
+        const tlpi_rank_attn *a = &s->attn[i];
+
+        r->term[i] = (tlpi_term){ a->o, attn_args(r, step, a).y,
+                                  s->attn_gain[a->member] };
+    }
     if (s->n_attn) {
         tlpi_matmul m = { r->term, s->n_attn, s->o_bias, false, y };
         r->b->ops->matmul(r->b, step->n_tok, &m, 1);
     } else {
-        r->b->ops->zero(r->b, y, n_stream(r, step));
+        r->b->ops->zero(r->b, y, tlpi_n_stream(r, step));
     }
 }
 
@@ -149,37 +131,83 @@ static void project_each(tlpi_rank *r, const tlpi_step *step,
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
 
-        r->term[i] = (tlpi_term){ a->o, attn_args(r, step, a).y, 1 };
+        r->term[i] = (tlpi_term){ a->o, attn_args(r, step, a).y,
+                                  s->attn_gain[a->member] };
         if (i > 0 && s->attn[i - 1].member == a->member)
             r->mm[n - 1].n_term++;
         else
             r->mm[n++] = (tlpi_matmul){ &r->term[i], 1, a->o_bias, false,
-                                        attn_sum(r, step, s, a->member) };
+                                        tlpi_attn_sum(r, step, s, a->member) };
     }
     if (n)
         r->b->ops->matmul(r->b, step->n_tok, r->mm, n);
 }
 
-/* y (+)= sum over the parts of their feed-forward, from norm[part.norm]. */
-static void feed_forward(tlpi_rank *r, const tlpi_step *step,
-                         const tlpi_rank_stage *s, bool add, float *y)
+/* hidden = silu(gate x) * (up x) of all parts, x = norm[part.norm] */
+static void expand(tlpi_rank *r, const tlpi_step *step,
+                   const tlpi_rank_stage *s)
 {
     for (int i = 0; i < s->n_ffn; i++) {
         const tlpi_rank_ffn *f = &s->ffn[i];
-        float *h = r->buf.hidden + (size_t)step->n_tok * f->at;
 
         r->gate_up[i] =
-            (tlpi_gate_up){ f->gate, f->up, slot(r, step, r->buf.norm, f->norm),
-                            h };
-        r->term[i] = (tlpi_term){ f->down, h, 1 };
+            (tlpi_gate_up){ f->gate, f->up,
+                            tlpi_slot(r, step, r->buf.norm, f->norm),
+                            tlpi_hidden(r, step, f) };
+    }
+    if (s->n_ffn)
+        r->b->ops->gate_up(r->b, step->n_tok, r->gate_up, s->n_ffn);
+}
+
+/* delta (+)= sum over the parts of their down projections */
+static void contract(tlpi_rank *r, const tlpi_step *step,
+                     const tlpi_rank_stage *s, bool add)
+{
+    float *delta = r->buf.delta;
+
+    for (int i = 0; i < s->n_ffn; i++) {
+        const tlpi_rank_ffn *f = &s->ffn[i];
+
+        r->term[i] = (tlpi_term){ f->down, tlpi_hidden(r, step, f),
+                                  s->ffn_gain[f->member] };
     }
     if (s->n_ffn) {
-        tlpi_matmul m = { r->term, s->n_ffn, NULL, add, y };
-        r->b->ops->gate_up(r->b, step->n_tok, r->gate_up, s->n_ffn);
+        tlpi_matmul m = { r->term, s->n_ffn, NULL, add, delta };
         r->b->ops->matmul(r->b, step->n_tok, &m, 1);
     } else if (!add) {
-        r->b->ops->zero(r->b, y, n_stream(r, step));
+        r->b->ops->zero(r->b, delta, tlpi_n_stream(r, step));
     }
+}
+
+/* delta (+)= sum over the parts of their feed-forward; with a correction of
+ * the stage's output, that and what it reads of the attention as well. */
+static tlp_status feed_forward(tlpi_rank *r, const tlpi_step *step,
+                               const tlpi_rank_stage *s, bool add)
+{
+    tlp_status st = TLP_OK;
+
+    expand(r, step, s);
+    if (r->probe)
+        TLP_TRY(tlpi_probe_ffns(r, step, s));
+    if (tlpi_has_out(s))
+        tlpi_forward_out(r, step, s);
+    else
+        contract(r, step, s, add);
+done:
+    return st;
+}
+
+/* The inputs of attention or feed-forward are normalised: correct them. */
+static tlp_status adjust_inputs(tlpi_rank *r, const tlpi_step *step,
+                                const tlpi_rank_stage *s, tlpi_probe_at at)
+{
+    const tlpi_rank_adjust *a = s->adjust;
+
+    if (a)
+        tlpi_forward_correct(r, step,
+                             at == TLPI_PROBE_ATTN_IN ? a->attn_in : a->ffn_in,
+                             s->n_member);
+    return r->probe ? tlpi_probe_inputs(r, step, s, at) : TLP_OK;
 }
 
 /* ==== the modes ========================================================== */
@@ -195,12 +223,16 @@ static tlp_status stage_lp(tlpi_rank *r, const tlpi_step *step,
     tlp_status st = TLP_OK;
 
     enter(r, step, s->attn_norm, s->n_member);
+    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_ATTN_IN));
     attend(r, step, s);
     project_sum(r, step, s, r->buf.delta);
-    TLP_TRY(allreduce(r, r->buf.delta, n_stream(r, step)));
+    TLP_TRY(allreduce(r, r->buf.delta, tlpi_n_stream(r, step)));
+    if (r->probe)
+        TLP_TRY(tlpi_probe_sums(r, step, s));
     enter(r, step, s->ffn_norm, s->n_member);
-    feed_forward(r, step, s, false, r->buf.delta);
-    TLP_TRY(allreduce(r, r->buf.delta, n_stream(r, step)));
+    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_FFN_IN));
+    TLP_TRY(feed_forward(r, step, s, false));
+    TLP_TRY(allreduce(r, r->buf.delta, tlpi_n_stream(r, step)));
 done:
     return st;
 }
@@ -214,8 +246,19 @@ static void zero_missing(tlpi_rank *r, const tlpi_step *step,
         for (int i = 0; i < s->n_attn; i++)
             have |= s->attn[i].member == m;
         if (!have)
-            r->b->ops->zero(r->b, attn_sum(r, step, s, m), n_stream(r, step));
+            r->b->ops->zero(r->b, tlpi_attn_sum(r, step, s, m),
+                            tlpi_n_stream(r, step));
     }
+}
+
+/* par: delta += the attention sums that this rank hands on. */
+static void add_sums(tlpi_rank *r, const tlpi_step *step,
+                     const tlpi_rank_stage *s)
+{
+    for (int m = 0; m < s->n_member; m++)
+        if (tlpi_rank_counts(r, s, m) && m != s->carried)
+            r->b->ops->add(r->b, r->buf.delta, tlpi_attn_sum(r, step, s, m),
+                           tlpi_n_stream(r, step));
 }
 
 static bool in_span(tlpi_span span, int rank)
@@ -231,10 +274,11 @@ static bool in_span(tlpi_span span, int rank)
 static tlp_status stage_par(tlpi_rank *r, const tlpi_step *step,
                             const tlpi_rank_stage *s)
 {
-    size_t n = n_stream(r, step);
+    size_t n = tlpi_n_stream(r, step);
     tlp_status st = TLP_OK;
 
     enter(r, step, s->attn_norm, s->n_member);
+    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_ATTN_IN));
     attend(r, step, s);
     project_each(r, step, s);
     for (int m = 0; m < s->n_member; m++) {
@@ -245,13 +289,17 @@ static tlp_status stage_par(tlpi_rank *r, const tlpi_step *step,
             continue;
         tlpi_comm *c = tlpi_rank_span(r, span);
         zero_missing(r, step, s, m, m + 1);
-        TLP_TRY(c->ops->allreduce(c, attn_sum(r, step, s, m), n, &vote));
+        TLP_TRY(c->ops->allreduce(c, tlpi_attn_sum(r, step, s, m), n, &vote));
     }
+    if (r->probe)
+        TLP_TRY(tlpi_probe_sums(r, step, s));
     enter_ffns(r, step, s);
-    for (int m = 0; m < s->n_member; m++)
-        if (s->span[m].first == r->rank && m != s->carried)
-            r->b->ops->add(r->b, r->buf.delta, attn_sum(r, step, s, m), n);
-    feed_forward(r, step, s, s->carried >= 0, r->buf.delta);
+    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_FFN_IN));
+    if (s->carried >= 0)
+        add_sums(r, step, s);
+    TLP_TRY(feed_forward(r, step, s, s->carried >= 0));
+    if (s->carried < 0)
+        add_sums(r, step, s);
     TLP_TRY(allreduce(r, r->buf.delta, n));
 done:
     return st;
@@ -265,17 +313,17 @@ done:
 static tlp_status pass_running_sum(tlpi_rank *r, const tlpi_step *step,
                                    const tlpi_rank_stage *s)
 {
-    size_t n = n_stream(r, step);
+    size_t n = tlpi_n_stream(r, step);
     int first = s->span[0].first, end = s->span[s->n_member - 1].first;
     float *sum = NULL;
     tlp_status st = TLP_OK;
 
     if (r->rank > first && r->rank <= end) {
-        sum = slot(r, step, r->buf.acc, s->n_member);
+        sum = tlpi_slot(r, step, r->buf.acc, s->n_member);
         TLP_TRY(r->comm->ops->recv_prev(r->comm, sum, n));
     }
     for (int m = 0; m < s->n_member; m++) {
-        float *a = attn_sum(r, step, s, m);
+        float *a = tlpi_attn_sum(r, step, s, m);
 
         if (!in_span(s->span[m], r->rank))
             continue;
@@ -294,14 +342,14 @@ done:
 static tlp_status share_running_sums(tlpi_rank *r, const tlpi_step *step,
                                      const tlpi_rank_stage *s)
 {
-    size_t n = n_stream(r, step);
+    size_t n = tlpi_n_stream(r, step);
     tlp_status st = TLP_OK;
 
     zero_missing(r, step, s, 0, s->n_member);
     TLP_TRY(allreduce(r, r->buf.acc, n * (size_t)s->n_member));
     for (int m = 1; m < s->n_member; m++)
-        r->b->ops->add(r->b, slot(r, step, r->buf.acc, m),
-                       slot(r, step, r->buf.acc, m - 1), n);
+        r->b->ops->add(r->b, tlpi_slot(r, step, r->buf.acc, m),
+                       tlpi_slot(r, step, r->buf.acc, m - 1), n);
 done:
     return st;
 }
@@ -313,22 +361,25 @@ done:
 static tlp_status stage_asym(tlpi_rank *r, const tlpi_step *step,
                              const tlpi_rank_stage *s)
 {
-    size_t n = n_stream(r, step);
+    size_t n = tlpi_n_stream(r, step);
     int last = s->n_member - 1;
-    bool last_here = s->span[last].first == r->rank;
     tlp_status st = TLP_OK;
 
     enter(r, step, s->attn_norm, s->n_member);
+    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_ATTN_IN));
     attend(r, step, s);
     project_each(r, step, s);
     if (s->shared_members)
         TLP_TRY(share_running_sums(r, step, s));
     else
         TLP_TRY(pass_running_sum(r, step, s));
+    if (r->probe)
+        TLP_TRY(tlpi_probe_sums(r, step, s));
     enter_ffns(r, step, s);
-    feed_forward(r, step, s, s->carried >= 0, r->buf.delta);
-    if (last_here && s->carried < 0)
-        r->b->ops->add(r->b, r->buf.delta, attn_sum(r, step, s, last), n);
+    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_FFN_IN));
+    TLP_TRY(feed_forward(r, step, s, s->carried >= 0));
+    if (tlpi_rank_counts(r, s, last) && s->carried < 0)
+        r->b->ops->add(r->b, r->buf.delta, tlpi_attn_sum(r, step, s, last), n);
     TLP_TRY(allreduce(r, r->buf.delta, n));
 done:
     return st;
@@ -361,7 +412,7 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
 static void embed(tlpi_rank *r, const tlpi_step *step)
 {
     r->b->ops->embed(r->b, step, r->model->w.token_embd, r->buf.x);
-    r->b->ops->zero(r->b, r->buf.delta, n_stream(r, step));
+    r->b->ops->zero(r->b, r->buf.delta, tlpi_n_stream(r, step));
 }
 
 tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step)
@@ -379,8 +430,8 @@ void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x)
         embed(r, step);
         return;
     }
-    r->b->ops->write(r->b, r->buf.x, x, n_stream(r, step));
-    r->b->ops->zero(r->b, r->buf.delta, n_stream(r, step));
+    r->b->ops->write(r->b, r->buf.x, x, tlpi_n_stream(r, step));
+    r->b->ops->zero(r->b, r->buf.delta, tlpi_n_stream(r, step));
 }
 
 tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_step *step, int first,
@@ -392,7 +443,7 @@ tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_step *step, int first,
 
 void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host)
 {
-    size_t n = n_stream(r, step);
+    size_t n = tlpi_n_stream(r, step);
 
     r->b->ops->add(r->b, r->buf.x, r->buf.delta, n);
     r->b->ops->zero(r->b, r->buf.delta, n);

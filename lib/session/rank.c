@@ -41,6 +41,7 @@ static tlp_status split_spans(tlpi_rank *r)
 typedef struct needs {
     int parts; /* attention or feed-forward parts */
     int members;
+    int terms;     /* matrices that one call multiplies by */
     size_t qkv;    /* floats a token */
     size_t hidden; /* likewise */
     int cols;      /* longest input row of any matmul */
@@ -50,7 +51,7 @@ static needs measure(const tlpi_rank *r)
 {
     const tlpi_hparams *hp = &r->model->hp;
     int h = hp->head_dim;
-    needs max = { 1, 1, 1, 1, hp->n_embd };
+    needs max = { 1, 1, 1, 1, 1, hp->n_embd };
 
     for (int i = 0; i < r->plan->n_stage; i++) {
         const tlpi_stage_shard *s = tlpi_shard_at(r->shards, i, r->rank);
@@ -72,6 +73,8 @@ static needs measure(const tlpi_rank *r)
         max.parts = TLPI_MAX(max.parts, TLPI_MAX(s->n_attn, s->n_ffn));
     }
     max.members = TLPI_MAX(1, tlpi_plan_max_members(r->plan));
+    /* projections of all parts; corrections, which are two for a member */
+    max.terms = TLPI_MAX(3 * max.parts, 2 * max.members);
     return max;
 }
 
@@ -92,6 +95,7 @@ static tlp_status create_buffers(tlpi_rank *r, const needs *n)
     const tlpi_hparams *hp = &r->model->hp;
     size_t t = (size_t)r->cfg->n_batch, d = (size_t)hp->n_embd;
     size_t members = (size_t)n->members, parts = (size_t)n->parts;
+    size_t terms = (size_t)n->terms;
     tlpi_rank_buffers *buf = &r->buf;
     tlp_status st = TLP_OK;
 
@@ -102,8 +106,8 @@ static tlp_status create_buffers(tlpi_rank *r, const needs *n)
     TLP_TRY(buffer(r, &buf->qkv, t, n->qkv));
     TLP_TRY(buffer(r, &buf->hidden, t, n->hidden));
     TLP_TRY(buffer(r, &buf->rows, (size_t)3 * TLPI_LOGIT_CHUNK, d));
-    r->term = tlpi_calloc(r->env, 3 * parts, sizeof(*r->term));
-    r->mm = tlpi_calloc(r->env, 3 * parts, sizeof(*r->mm));
+    r->term = tlpi_calloc(r->env, terms, sizeof(*r->term));
+    r->mm = tlpi_calloc(r->env, terms, sizeof(*r->mm));
     r->gate_up = tlpi_calloc(r->env, parts, sizeof(*r->gate_up));
     r->attn = tlpi_calloc(r->env, parts, sizeof(*r->attn));
     r->norm = tlpi_calloc(r->env, members, sizeof(*r->norm));
@@ -189,7 +193,7 @@ static tlp_status create_backend(tlpi_rank *r, const needs *n)
         .compute = cfg->compute,
         .max_tok = TLPI_MAX(cfg->n_batch, TLPI_LOGIT_CHUNK),
         .max_cols = n->cols,
-        .max_terms = 3 * n->parts,
+        .max_terms = n->terms,
     };
 
     return tlpi_backend_cpu_create(&r->b, r->env, &o);
@@ -288,8 +292,9 @@ void tlpi_rank_free(tlpi_rank *r)
         return;
     if (r->b) {
         tlpi_rank_buffers *buf = &r->buf;
-        float *all[] = { buf->x,   buf->delta,  buf->acc,  buf->norm,
-                         buf->qkv, buf->hidden, buf->rows, buf->logits };
+        float *all[] = { buf->x,    buf->delta, buf->acc,
+                         buf->norm, buf->qkv,   buf->hidden,
+                         buf->low,  buf->rows,  buf->logits };
 
         tlpi_rank_unload(r);
         for (size_t i = 0; i < TLPI_COUNT(all); i++)
@@ -303,6 +308,7 @@ void tlpi_rank_free(tlpi_rank *r)
     tlpi_free(r->env, r->attn);
     tlpi_free(r->env, r->norm);
     tlpi_free(r->env, r->host);
+    tlpi_free(r->env, r->seen);
     tlpi_free(r->env, r->step.id);
     tlpi_free(r->env, r->wire);
     tlpi_free(r->env, r->score);

@@ -58,12 +58,16 @@ typedef struct tlpi_rank_lowrank {
     tlpi_weight *down, *up;
 } tlpi_rank_lowrank;
 
-/* A stage's adjustments (plan/adjust.h) for the members that the rank holds. */
+/* A stage's low-rank corrections (plan/adjust.h), for the members of which the
+ * rank holds something. */
 typedef struct tlpi_rank_adjust {
     tlpi_rank_lowrank *attn_in, *ffn_in; /* [n_member] */
-    int out_rank;
-    tlpi_weight **out_down; /* [n_member] */
+    int out_rank;                        /* the same on all ranks */
+    tlpi_weight **out_down;              /* [n_member] */
     tlpi_weight *out_up;
+    void **kept; /* [n_kept] data that the backend reads in place, owned */
+    size_t n_kept;
+    uint64_t n_bytes; /* of the weights */
 } tlpi_rank_adjust;
 
 typedef struct tlpi_rank_stage {
@@ -74,8 +78,8 @@ typedef struct tlpi_rank_stage {
     int n_attn;
     tlpi_rank_ffn *ffn;
     int n_ffn;
-    float *attn_gain, *ffn_gain; /* [n_member] */
-    tlpi_rank_adjust *adjust;    /* or NULL */
+    float *attn_gain, *ffn_gain; /* [n_member] 1 where there is none */
+    tlpi_rank_adjust *adjust;    /* or NULL: nothing of low rank */
     float *o_bias;               /* [d] sum over the parts', or NULL */
     const tlpi_span *span;       /* [n_member] for par and asym, or NULL */
     bool shared_members;         /* some member's span has several ranks */
@@ -84,11 +88,13 @@ typedef struct tlpi_rank_stage {
 } tlpi_rank_stage;
 
 /* Sees what a stage computes, on a single rank; not TLP_OK ends the step.
- * x: [n_tok][d] on the host, of one member. */
+ * x: [n_tok][d] on the host, of one member.  In a stage the calls come in this
+ * order, each for all members. */
 typedef enum tlpi_probe_at {
     TLPI_PROBE_ATTN_IN, /* what its projections read, corrected */
+    TLPI_PROBE_ATTN,    /* the attention sum that counts as its delta; in lp
+                           and the like only member 0 has one */
     TLPI_PROBE_FFN_IN,  /* what gate and up read, corrected */
-    TLPI_PROBE_ATTN,    /* the attention sum that counts as its delta */
     TLPI_PROBE_FFN      /* its feed-forward part */
 } tlpi_probe_at;
 
@@ -106,6 +112,7 @@ typedef struct tlpi_rank_buffers {
     float *norm;   /* [n_member][T][d] normalised inputs */
     float *qkv;    /* queries, keys, values and outputs of all parts */
     float *hidden; /* feed-forward hidden units of all parts, [T][n_ff] each */
+    float *low;    /* [T][low_cols] down x of low-rank corrections */
     float *rows;   /* [3][logit_chunk][d] rows of x, delta; normalised */
     float *logits; /* [logit_cap][n_vocab of this rank] */
 } tlpi_rank_buffers;
@@ -135,7 +142,7 @@ typedef struct tlpi_rank {
     const tlpi_shards *shards; /* borrowed from the session */
     const tlpi_session_config *cfg;
     const _Atomic int *abort; /* rank 0: the session's flag; else NULL */
-    const tlpi_probe *probe;  /* or NULL */
+    const tlpi_probe *probe;  /* or NULL; borrowed, the caller's to set */
     int rank;
     tlpi_comm *comm;       /* owned */
     tlpi_comm **span_comm; /* [n_rank][n_rank+1] by (first, count) */
@@ -152,6 +159,8 @@ typedef struct tlpi_rank {
     tlpi_gate_up *gate_up;
     tlpi_attn *attn;
     tlpi_norm *norm;
+    int low_cols;     /* of buf.low */
+    float *seen;      /* [n_batch][d] what a probe is shown */
     size_t logit_cap; /* rows */
     void **merged;    /* averaged weights that the backend reads in
                          place, owned */
@@ -204,9 +213,13 @@ const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,
                                      size_t field);
 
 /* rank_adjust.c: other adjustments for a stage than the plan's, from the next
- * step on; NULL: none.  Borrowed views; weights are copied or kept packed. */
+ * step on; NULL: none.  All is copied.  On failure the stage is as before. */
 tlp_status tlpi_rank_adjust_stage(tlpi_rank *r, int stage,
                                   const tlpi_stage_adjust *adjust);
+void tlpi_rank_adjust_free(tlpi_rank *r, tlpi_rank_stage *s);
+
+/* Which member's attention sum this rank forms in delta, or -1. */
+int tlpi_rank_carried(const tlpi_rank *r, const tlpi_rank_stage *s);
 
 /* merge.c: the element-wise mean of one tensor over a stage's layers, as F32.
  * `field` is its offset in tlpi_layer; out->data is the caller's to free. */
@@ -215,6 +228,14 @@ tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
 
 /* Room for `rows` rows of logits. */
 tlp_status tlpi_rank_reserve(tlpi_rank *r, size_t rows);
+
+/* Is a member's attention sum this rank's to hand on, as part of its delta? */
+static inline bool tlpi_rank_counts(const tlpi_rank *r,
+                                    const tlpi_rank_stage *s, int member)
+{
+    return s->span ? s->span[member].first == r->rank
+                   : member == 0 && r->rank == 0;
+}
 
 /* The communicator of a span of several ranks that includes this one. */
 static inline tlpi_comm *tlpi_rank_span(const tlpi_rank *r, tlpi_span s)

@@ -278,24 +278,24 @@ done:
     return st;
 }
 
-/* par: the first of the members that this rank hands on (as the first of their
- * spans); asym: the last member, unless all sums are needed side by side. */
-static int carried_member(const tlpi_rank *r, const tlpi_rank_stage *s)
+static tlp_status load_gains(tlpi_rank *r, tlpi_rank_stage *s)
 {
-    int last = s->n_member - 1;
+    size_t n = (size_t)s->n_member;
 
-    if (s->mode == TLP_MODE_ASYM)
-        return !s->shared_members && s->span[last].first == r->rank ? last : -1;
-    for (int m = 0; s->mode == TLP_MODE_PAR && m < s->n_member; m++)
-        if (s->span[m].first == r->rank)
-            return m;
-    return -1;
+    s->attn_gain = tlpi_alloc_array(r->env, n, sizeof(float));
+    s->ffn_gain = tlpi_alloc_array(r->env, n, sizeof(float));
+    if (!s->attn_gain || !s->ffn_gain)
+        return tlpi_fail_nomem();
+    for (size_t m = 0; m < n; m++)
+        s->attn_gain[m] = s->ffn_gain[m] = 1;
+    return TLP_OK;
 }
 
 static tlp_status load_stage(tlpi_rank *r, int index)
 {
     const tlpi_stage *stage = &r->plan->stage[index];
     const tlpi_stage_shard *shard = tlpi_shard_at(r->shards, index, r->rank);
+    const tlpi_adjust *adjust = r->plan->adjust;
     tlpi_rank_stage *s = &r->stage[index];
     size_t h = (size_t)r->model->hp.head_dim, at = 0;
     tlp_status st = TLP_OK;
@@ -305,12 +305,13 @@ static tlp_status load_stage(tlpi_rank *r, int index)
     s->span = r->shards->span[index];
     for (int m = 0; s->span && m < s->n_member; m++)
         s->shared_members |= s->span[m].count > 1;
-    s->carried = carried_member(r, s);
+    s->carried = tlpi_rank_carried(r, s);
     s->attn = tlpi_calloc(r->env, (size_t)shard->n_attn, sizeof(*s->attn));
     s->ffn = tlpi_calloc(r->env, (size_t)shard->n_ffn, sizeof(*s->ffn));
     if (!s->attn || !s->ffn)
         return tlpi_fail_nomem();
     TLP_TRY(load_norms(r, stage, shard, s));
+    TLP_TRY(load_gains(r, s));
     for (int i = 0; i < shard->n_attn; i++) {
         tlpi_rank_attn *a = &s->attn[s->n_attn++];
         TLP_TRY(load_attn(r, stage, &shard->attn[i], a));
@@ -325,6 +326,8 @@ static tlp_status load_stage(tlpi_rank *r, int index)
         at += (size_t)f->n_ff;
     }
     TLP_TRY(sum_biases(r, stage, s));
+    if (adjust)
+        TLP_TRY(tlpi_rank_adjust_stage(r, index, &adjust->stage[index]));
 done:
     return st;
 }
@@ -404,8 +407,11 @@ static void unload_stage(tlpi_rank *r, tlpi_rank_stage *s)
             r->b->ops->buffer_free(r->b, s->ffn_norm[m]);
     }
     r->b->ops->buffer_free(r->b, s->o_bias);
+    tlpi_rank_adjust_free(r, s);
     tlpi_free(r->env, s->attn_norm);
     tlpi_free(r->env, s->ffn_norm);
+    tlpi_free(r->env, s->attn_gain);
+    tlpi_free(r->env, s->ffn_gain);
     tlpi_free(r->env, s->attn);
     tlpi_free(r->env, s->ffn);
 }
