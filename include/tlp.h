@@ -442,24 +442,46 @@ typedef struct tlp_plan tlp_plan;
  *
  * @return TLP_OK; TLP_EFORMAT not a plan; TLP_EINVAL a layer twice, missing or
  *         past the end; TLP_EMISMATCH made for another model; TLP_ENOTSUP a
- *         newer plan version
+ *         newer plan version, or one with adjustments, which are in a file of
+ *         their own: tlp_plan_load reads both
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_parse(tlp_plan **out, tlp_model *model,
                                   const char *text) TLP_NODISCARD;
 
-/** Read a plan from a JSON file. @since 0.1 */
+/**
+ * Read a plan from a JSON file, and its adjustments from the file beside it
+ * that it names, whose checksum must be right.
+ *
+ * @return as tlp_plan_parse; TLP_EIO; TLP_EMISMATCH also for adjustments of
+ *         another plan or model
+ * @since 0.1
+ */
 TLP_API tlp_status tlp_plan_load(tlp_plan **out, tlp_model *model,
                                  const char *path) TLP_NODISCARD;
 
-/** Write a plan as JSON; replaces the file whole or not at all. @since 0.1 */
+/**
+ * Write a plan as JSON; replaces the file whole or not at all.  Adjustments go
+ * first, likewise, to PATH without ".json" plus ".adjust.safetensors"; where
+ * only they get written, a plan that was there before no longer loads.  The
+ * name in PATH of a plan with adjustments is UTF-8 without controls, quotes and
+ * backslashes, and does not begin with a '.'.
+ *
+ * @return TLP_OK; TLP_EINVAL; TLP_EIO
+ * @since 0.1
+ */
 TLP_API tlp_status tlp_plan_save(const tlp_plan *plan,
                                  const char *path) TLP_NODISCARD;
 
 #define TLP_PLAN_TEXT 0
 #define TLP_PLAN_JSON 1
 
-/** The plan in text or JSON form; parsing it gives the same plan. @since 0.1 */
+/**
+ * The plan in text or JSON form; parsing it gives the same plan, unless it has
+ * adjustments: of them the JSON form has the file's name and checksum, and the
+ * text form nothing.
+ * @since 0.1
+ */
 TLP_API tlp_status tlp_plan_format(const tlp_plan *plan, int form, char *buf,
                                    size_t cap, size_t *len) TLP_NODISCARD;
 
@@ -492,6 +514,18 @@ typedef struct tlp_stage_info {
 /** The index-th stage in running order; TLP_EINVAL past the end. @since 0.1 */
 TLP_API tlp_status tlp_plan_get_stage(const tlp_plan *plan, size_t index,
                                       tlp_stage_info *out) TLP_NODISCARD;
+
+/* What a plan changes inside its stages (tlp_plan_adjust). */
+typedef struct tlp_plan_adjust_info {
+    size_t struct_size;          /* set by the caller                         */
+    int32_t n_gain, n_norm, n_low_rank;
+    uint64_t n_bytes;            /* of their file; 0 = nothing is adjusted    */
+    const char *sha256;          /* its checksum, borrowed; or NULL           */
+} tlp_plan_adjust_info;
+
+/** A plan's adjustments, counted. @since 0.1 */
+TLP_API tlp_status tlp_plan_get_adjust(const tlp_plan *plan,
+                                       tlp_plan_adjust_info *out) TLP_NODISCARD;
 
 /* ==== session ============================================================ */
 

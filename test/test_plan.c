@@ -436,8 +436,6 @@ Test(plan_json, bad_json_is_refused_by_key)
         { "{\"tlp_plan\": 0}", TLP_EFORMAT, "version 0, 1 expected" },
         { "{\"tlp_plan\": 1, \"stagez\": []}", TLP_EFORMAT,
           "key \"stagez\" is not known" },
-        { "{\"tlp_plan\": 1, \"adjust\": {}, \"stages\": []}", TLP_ENOTSUP,
-          "\"adjust\"" },
         { "{\"tlp_plan\": 1}", TLP_EFORMAT, "\"stages\": an array expected" },
         { "{\"tlp_plan\": 1, \"model\": 1}", TLP_EFORMAT, "\"model\": an obj" },
         { "{\"tlp_plan\": 1, \"model\": {\"name\": 1}}", TLP_EFORMAT,

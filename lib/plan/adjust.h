@@ -32,6 +32,7 @@
 #ifndef TLPI_ADJUST_H
 #define TLPI_ADJUST_H
 
+#include "file/safetensors.h"
 #include "plan/plan.h"
 
 /* up (down x); rank 0: none.  Views as tensors, so that backends take them. */
@@ -56,11 +57,14 @@ typedef struct tlpi_stage_adjust {
 struct tlpi_adjust {
     void *image; /* the file's bytes; NULL while only its hash is known */
     size_t n_image;
-    char sha256[72];          /* "sha256:" and 64 digits */
-    char file[256];           /* its name, without a folder */
-    tlpi_stage_adjust *stage; /* [n_stage] of the plan; NULL without image */
-    tlpi_tensor *tensor;      /* what the views are made of */
+    char sha256[72];            /* "sha256:" and 64 digits */
+    char file[256];             /* its name, without a folder */
+    tlpi_stage_adjust *stage;   /* [n_stage] of the plan; NULL without image */
+    tlpi_member_adjust *member; /* those of all stages */
+    tlpi_safetensors *index;    /* the image's tensors */
 };
+
+void tlpi_adjust_free(const tlpi_env *env, tlpi_adjust *a); /* NULL is fine */
 
 /*
  * A plan with the stages of `plan` and these adjustments; takes over `image`
@@ -76,7 +80,26 @@ tlp_status tlpi_plan_with_adjust(tlp_plan **out, const tlp_plan *plan,
 tlp_status tlpi_plan_supply_adjust(tlp_plan *plan, void *image, size_t n_image,
                                    const char *where);
 
-/* ==== making an image ==================================================== */
+/* A plan from its JSON form whose "adjust" key, if it has one, is taken as it
+ * is: the plan knows the file's hash alone, and must be supplied with the rest
+ * before it runs. */
+tlp_status tlpi_plan_parse_bare(tlp_plan **out, tlp_model *model,
+                                const char *text);
+
+/* ==== files (adjust_file.c) ============================================== */
+
+/* TLP_EFORMAT for the name of a file that is not simply beside the plan's. */
+tlp_status tlpi_adjust_check_name(const char *where, const char *name);
+
+/* Supply a plan that was read from `path` with the file it names. */
+tlp_status tlpi_adjust_load(tlp_plan *plan, const char *path);
+
+/* Write the file of a plan that goes to `path`; `name` is what the plan is to
+ * call it. */
+tlp_status tlpi_adjust_save(const tlp_plan *plan, const char *path,
+                            char name[256]);
+
+/* ==== making an image (adjust_make.c) =================================== */
 
 /* What a fit found for a stage; NULL and 0 where there is nothing. */
 typedef struct tlpi_fitted_lowrank {
@@ -97,7 +120,8 @@ typedef struct tlpi_fitted_stage {
     float *out_up; /* [d][out_rank] */
 } tlpi_fitted_stage;
 
-/* The image of fitted stages, [n_stage] of the plan; low-rank parts as F16. */
+/* The image of fitted stages, [n_stage] of the plan; low-rank parts as F16, or
+ * as F32 where a number would not fit. */
 tlp_status tlpi_adjust_image(const tlp_plan *plan,
                              const tlpi_fitted_stage *stage, void **image,
                              size_t *n_image);

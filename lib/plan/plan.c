@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "file/mapfile.h"
+#include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
 /* Ten thousand layers in JSON take less. */
@@ -40,6 +41,7 @@ static void destroy(tlp_plan *p)
         tlpi_free(env, p->stage[0].layers);
     tlpi_free(env, p->stage);
     tlpi_free(env, p->made);
+    tlpi_adjust_free(env, p->adjust);
     tlpi_free(env, p);
     tlp_model_free(model);
 }
@@ -165,20 +167,37 @@ int tlpi_plan_max_members(const tlp_plan *p)
 static tlp_status read_plan(tlp_plan **out, tlp_model *model, const char *text,
                             size_t n, bool json, const char *where)
 {
+    tlpi_adjust *adjust = NULL;
     tlpi_sketch sketch;
     char *made = NULL;
     tlp_status st;
 
     TLP_TRY(tlpi_sketch_init(&sketch, model, where));
     if (json)
-        TLP_TRY(tlpi_plan_read_json(&sketch, text, n, &made));
+        TLP_TRY(tlpi_plan_read_json(&sketch, text, n, &made, &adjust));
     else
         TLP_TRY(tlpi_plan_read_text(&sketch, text));
     TLP_TRY(tlpi_sketch_build(&sketch, made, out));
+    (*out)->adjust = adjust;
+    adjust = NULL;
 done:
+    tlpi_adjust_free(&model->env, adjust);
     tlpi_free(&model->env, made);
     tlpi_sketch_free(&sketch);
     return st;
+}
+
+tlp_status tlpi_plan_parse_bare(tlp_plan **out, tlp_model *model,
+                                const char *text)
+{
+    size_t n = strlen(text);
+
+    *out = NULL;
+    if (n > MAX_FILE_BYTES)
+        return tlpi_fail(TLP_EFORMAT, "plan: %zu bytes, at most %u expected", n,
+                         MAX_FILE_BYTES);
+    return read_plan(out, model, text, n, text[strspn(text, " \t\r\n")] == '{',
+                     "plan");
 }
 
 tlp_status tlp_plan_parse(tlp_plan **out, tlp_model *model, const char *text)
@@ -187,16 +206,19 @@ tlp_status tlp_plan_parse(tlp_plan **out, tlp_model *model, const char *text)
         *out = NULL;
     if (!out || !model || !text)
         return tlpi_fail(TLP_EINVAL, "out, model and text are required");
-    size_t n = strlen(text);
-    if (n > MAX_FILE_BYTES)
-        return tlpi_fail(TLP_EFORMAT, "plan: %zu bytes, at most %u expected", n,
-                         MAX_FILE_BYTES);
-    return read_plan(out, model, text, n, text[strspn(text, " \t\r\n")] == '{',
-                     "plan");
+    tlp_status st = tlpi_plan_parse_bare(out, model, text);
+    if (st != TLP_OK || !(*out)->adjust)
+        return st;
+    tlp_plan_free(*out);
+    *out = NULL;
+    return tlpi_fail(TLP_ENOTSUP,
+                     "plan: key \"adjust\": the adjustments are in a file "
+                     "beside the plan's, which only tlp_plan_load reads");
 }
 
 tlp_status tlp_plan_load(tlp_plan **out, tlp_model *model, const char *path)
 {
+    tlp_plan *p = NULL;
     char *text = NULL;
     size_t n = 0;
     tlp_status st;
@@ -206,21 +228,32 @@ tlp_status tlp_plan_load(tlp_plan **out, tlp_model *model, const char *path)
     if (!out || !model || !path)
         return tlpi_fail(TLP_EINVAL, "out, model and path are required");
     TLP_TRY(tlpi_file_read(&model->env, path, MAX_FILE_BYTES, &text, &n));
-    TLP_TRY(read_plan(out, model, text, n, true, path));
+    TLP_TRY(read_plan(&p, model, text, n, true, path));
+    if (p->adjust)
+        TLP_TRY(tlpi_adjust_load(p, path));
+    *out = p;
+    p = NULL;
 done:
+    tlp_plan_free(p);
     tlpi_free(&model->env, text);
     return st;
 }
 
 tlp_status tlp_plan_save(const tlp_plan *plan, const char *path)
 {
+    char file[256] = "";
+    tlp_status st = TLP_OK;
+
     if (!plan || !path)
         return tlpi_fail(TLP_EINVAL, "plan and path are required");
     tlpi_text text = { .env = &plan->model->env };
-    tlpi_plan_write_json(plan, &text);
-    tlp_status st =
-        text.failed ? tlpi_fail_nomem()
-                    : tlpi_file_replace(text.env, path, text.data, text.len);
+    if (plan->adjust)
+        TLP_TRY(tlpi_adjust_save(plan, path, file));
+    tlpi_plan_write_json_as(plan, file, &text);
+    if (text.failed)
+        TLP_TRY(tlpi_fail_nomem());
+    TLP_TRY(tlpi_file_replace(text.env, path, text.data, text.len));
+done:
     tlpi_text_free(&text);
     return st;
 }

@@ -3,6 +3,7 @@
  * equal texts: clauses stand in a fixed order, and runs are written the
  * shortest way.
  */
+#include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
 /* So many neighbouring pairs become "pairs:a-b@mode". */
@@ -164,7 +165,8 @@ void tlpi_plan_write_text(const tlp_plan *p, tlpi_text *out)
         tlpi_text_printf(out, "serial");
 }
 
-void tlpi_plan_write_json(const tlp_plan *p, tlpi_text *out)
+void tlpi_plan_write_json_as(const tlp_plan *p, const char *file,
+                             tlpi_text *out)
 {
     tlpi_text_printf(out,
                      "{\n  \"tlp_plan\": 1,\n  \"model\": {\"arch\": \"%s\", "
@@ -190,7 +192,17 @@ void tlpi_plan_write_json(const tlp_plan *p, tlpi_text *out)
         add_order(out, p, ", ", false);
         tlpi_text_printf(out, "]");
     }
+    if (p->adjust)
+        tlpi_text_printf(out,
+                         ",\n  \"adjust\": {\"file\": \"%s\",\n"
+                         "             \"sha256\": \"%s\"}",
+                         file, p->adjust->sha256);
     if (p->made)
         tlpi_text_printf(out, ",\n  \"made\": %s", p->made);
     tlpi_text_printf(out, "\n}\n");
+}
+
+void tlpi_plan_write_json(const tlp_plan *p, tlpi_text *out)
+{
+    tlpi_plan_write_json_as(p, p->adjust ? p->adjust->file : NULL, out);
 }

@@ -8,6 +8,7 @@
  *               {"layers": [3, 4], "mode": "par"}, ...],
  *    "drop": [12],                                layers that do not run
  *    "order": [0, 2, 1, ...],                     as the text form's "order:"
+ *    "adjust": {"file": "p.adjust.safetensors", "sha256": "sha256:..."},
  *    "made": {...}}                               free; kept as it is
  *
  * Stages run as listed, which must be the layers' own order (by the lowest
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
 #define PLAN_VERSION 1
@@ -239,16 +241,56 @@ static tlp_status read_made(const tlpi_sketch *s, json_t *root, char **out)
     return *out ? TLP_OK : tlpi_fail_nomem();
 }
 
-tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
-                               char **made)
+/* "sha256:" and 64 digits, as they are written here. */
+static bool is_hash(const char *text)
 {
-    static const char *const known[] = { "tlp_plan", "model", "stages",
-                                         "order",    "drop",  "made" };
+    return strncmp(text, "sha256:", 7) == 0 && strlen(text) == 7 + 64 &&
+           strspn(text + 7, "0123456789abcdef") == 64;
+}
+
+static tlp_status read_adjust(const tlpi_sketch *s, json_t *root,
+                              tlpi_adjust **out)
+{
+    static const char *const known[] = { "file", "sha256" };
+    json_t *adjust = json_object_get(root, "adjust");
+    tlp_status st;
+
+    if (!adjust)
+        return TLP_OK;
+    const char *file = json_string_value(json_object_get(adjust, "file"));
+    const char *hash = json_string_value(json_object_get(adjust, "sha256"));
+    if (!json_is_object(adjust) || !file || !hash)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key \"adjust\": an object with texts \"file\" "
+                         "and \"sha256\" expected",
+                         s->where);
+    TLP_TRY(check_keys(s->where, "adjust: ", adjust, known, TLPI_COUNT(known)));
+    TLP_TRY(tlpi_adjust_check_name(s->where, file));
+    if (!is_hash(hash))
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key \"adjust.sha256\": \"sha256:\" and 64 "
+                         "hexadecimal digits expected",
+                         s->where);
+    *out = tlpi_calloc(&s->model->env, 1, sizeof **out);
+    if (!*out)
+        return tlpi_fail_nomem();
+    memcpy((*out)->file, file, strlen(file) + 1);
+    memcpy((*out)->sha256, hash, strlen(hash) + 1);
+done:
+    return st;
+}
+
+tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
+                               char **made, tlpi_adjust **adjust)
+{
+    static const char *const known[] = { "tlp_plan", "model", "stages", "order",
+                                         "drop",     "made",  "adjust" };
     json_error_t error;
     json_t *root = NULL;
     tlp_status st;
 
     *made = NULL;
+    *adjust = NULL;
     TLP_TRY(tlpi_json_check_depth(s->where, text, n, MAX_DEPTH));
     root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
     if (!root)
@@ -257,16 +299,12 @@ tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
     if (!json_is_object(root))
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: a JSON object expected", s->where));
     TLP_TRY(check_version(s->where, root));
-    if (json_object_get(root, "adjust"))
-        TLP_TRY(tlpi_fail(TLP_ENOTSUP,
-                          "%s: key \"adjust\": adjusted norms are not "
-                          "supported",
-                          s->where));
     TLP_TRY(check_keys(s->where, "", root, known, TLPI_COUNT(known)));
     TLP_TRY(check_model(s, root));
     TLP_TRY(read_stages(s, root));
     TLP_TRY(read_study(s, root));
     TLP_TRY(read_made(s, root, made));
+    TLP_TRY(read_adjust(s, root, adjust));
 done:
     json_decref(root);
     return st;

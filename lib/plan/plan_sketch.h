@@ -55,12 +55,16 @@ void tlpi_group_format(const int *layers, int n, char *buf, size_t cap);
 /* plan_text.c: the text form. */
 tlp_status tlpi_plan_read_text(tlpi_sketch *s, const char *text);
 
-/* plan_json.c: the JSON form; *made gets the "made" object, for tlpi_free. */
+/* plan_json.c: the JSON form; *made gets the "made" object, for tlpi_free, and
+ * *adjust what "adjust" says, for tlpi_adjust_free. */
 tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
-                               char **made);
+                               char **made, tlpi_adjust **adjust);
 
-/* plan_format.c: both forms, written. */
+/* plan_format.c: both forms, written; _as: under another name of the file of
+ * its adjustments than the plan's own. */
 void tlpi_plan_write_text(const tlp_plan *p, tlpi_text *out);
 void tlpi_plan_write_json(const tlp_plan *p, tlpi_text *out);
+void tlpi_plan_write_json_as(const tlp_plan *p, const char *file,
+                             tlpi_text *out);
 
 #endif

@@ -1,0 +1,389 @@
+/*
+ * adjust.c - a plan's adjustments as objects: an image's tensors, checked
+ * against the plan and its model, and put where they belong.
+ */
+#include "plan/adjust.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/sha256.h"
+#include "plan/plan_sketch.h"
+
+#define VERSION "1"
+#define UNSAVED_FILE "adjust.safetensors"
+
+/* What a tensor is, and what of a member it is put into. */
+typedef enum form {
+    VECTOR, /* [d], const tlpi_tensor * */
+    NUMBER, /* [1], float */
+    DOWN,   /* [r][d], tlpi_tensor */
+    UP      /* [d][r], tlpi_tensor */
+} form;
+
+typedef struct kind {
+    const char *name;
+    form form;
+    size_t at; /* in tlpi_member_adjust, but for out.up */
+} kind;
+
+#define OUT_UP SIZE_MAX
+
+static const kind kinds[] = {
+    { "attn_norm.weight", VECTOR, offsetof(tlpi_member_adjust, attn_norm) },
+    { "ffn_norm.weight", VECTOR, offsetof(tlpi_member_adjust, ffn_norm) },
+    { "attn_gain", NUMBER, offsetof(tlpi_member_adjust, attn_gain) },
+    { "ffn_gain", NUMBER, offsetof(tlpi_member_adjust, ffn_gain) },
+    { "attn_in.down", DOWN, offsetof(tlpi_member_adjust, attn_in.down) },
+    { "attn_in.up", UP, offsetof(tlpi_member_adjust, attn_in.up) },
+    { "ffn_in.down", DOWN, offsetof(tlpi_member_adjust, ffn_in.down) },
+    { "ffn_in.up", UP, offsetof(tlpi_member_adjust, ffn_in.up) },
+    { "out.down", DOWN, offsetof(tlpi_member_adjust, out_down) },
+    { "out.up", UP, OUT_UP },
+};
+
+/* ==== what the file says of itself ======================================= */
+
+static tlp_status check_meta(const tlpi_adjust *a, const char *where,
+                             const char *key, const char *expected)
+{
+    const char *value = tlpi_safetensors_get(a->index, key);
+
+    if (!value)
+        return tlpi_fail(TLP_EFORMAT, "%s: metadata: key %s is missing", where,
+                         key);
+    if (strcmp(value, expected) != 0)
+        return tlpi_fail(TLP_EMISMATCH,
+                         "%s: metadata: %s is %.80s, %.80s expected", where,
+                         key, value, expected);
+    return TLP_OK;
+}
+
+static tlp_status check_origin(const tlpi_adjust *a, const tlp_plan *p,
+                               const char *where)
+{
+    tlpi_text text = { .env = &p->model->env };
+    const char *version = tlpi_safetensors_get(a->index, "tlp_adjust");
+    tlp_status st;
+
+    if (version && strcmp(version, VERSION) != 0)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "%s: metadata: tlp_adjust is %.20s, " VERSION
+                         " expected",
+                         where, version);
+    TLP_TRY(check_meta(a, where, "tlp_adjust", VERSION));
+    TLP_TRY(check_meta(a, where, "model", tlpi_model_fingerprint(p->model)));
+    tlpi_plan_write_text(p, &text);
+    if (text.failed)
+        TLP_TRY(tlpi_fail_nomem());
+    TLP_TRY(check_meta(a, where, "plan", text.data));
+done:
+    tlpi_text_free(&text);
+    return st;
+}
+
+/* ==== tensors ============================================================ */
+
+/* "blk.N.KIND"; NULL for any other name. */
+static const kind *read_name(const char *name, long *layer)
+{
+    char *end;
+
+    if (strncmp(name, "blk.", 4) != 0 || !isdigit((unsigned char)name[4]))
+        return NULL;
+    *layer = strtol(name + 4, &end, 10);
+    if (*end != '.' || (name[4] == '0' && end > name + 5))
+        return NULL;
+    for (size_t i = 0; i < TLPI_COUNT(kinds); i++) {
+        if (strcmp(kinds[i].name, end + 1) == 0)
+            return &kinds[i];
+    }
+    return NULL;
+}
+
+/* That layer's place, its stage's in *stage; NULL if it does not run. */
+static tlpi_member_adjust *find_member(tlpi_adjust *a, const tlp_plan *p,
+                                       long layer, int *stage)
+{
+    tlpi_member_adjust *m = a->member;
+
+    for (int i = 0; i < p->n_stage; i++) {
+        for (int j = 0; j < p->stage[i].n_member; j++) {
+            if (p->stage[i].layers[j] != layer)
+                continue;
+            a->stage[i].member = m;
+            *stage = i;
+            return m + j;
+        }
+        m += p->stage[i].n_member;
+    }
+    return NULL;
+}
+
+static tlp_status check_shape(const tlpi_tensor *t, form f, int64_t d,
+                              const char *where)
+{
+    static const char *const shapes[] = { "[d]", "[1]", "[rank][d]",
+                                          "[d][rank]" };
+    bool pair = f == DOWN || f == UP;
+    int64_t r = f == DOWN ? t->ne[1] : t->ne[0]; /* a pair's rank */
+    int64_t cols = f == NUMBER ? 1 : f == UP ? r : d;
+    int64_t rows = f == UP ? d : f == DOWN ? r : 1;
+
+    if (t->n_dim != (pair ? 2 : 1) || t->ne[0] != cols || t->ne[1] != rows)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: tensor %s: %d dims, [%lld][%lld]; %s with d = "
+                         "%lld expected",
+                         where, t->name, t->n_dim, (long long)t->ne[1],
+                         (long long)t->ne[0], shapes[f], (long long)d);
+    if (pair && r > d / 2)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: tensor %s: rank %lld, at most %lld expected",
+                         where, t->name, (long long)r, (long long)(d / 2));
+    if (t->type != TLPI_F32 && !(pair && t->type == TLPI_F16))
+        return tlpi_fail(TLP_ENOTSUP, "%s: tensor %s: type %s, F32%s expected",
+                         where, t->name, tlpi_dtype_name(t->type),
+                         pair ? " or F16" : "");
+    return TLP_OK;
+}
+
+static tlp_status check_finite(const tlpi_tensor *t, const char *where)
+{
+    size_t n = t->n_bytes / (size_t)tlpi_dtype_get(t->type)->size;
+    const uint16_t *half = t->data;
+    const float *single = t->data;
+
+    for (size_t i = 0; i < n; i++) {
+        if (t->type == TLPI_F16 ? (half[i] & 0x7c00) == 0x7c00
+                                : !isfinite(single[i]))
+            return tlpi_fail(TLP_EFORMAT,
+                             "%s: tensor %s: element %zu is not a finite "
+                             "number",
+                             where, t->name, i);
+    }
+    return TLP_OK;
+}
+
+static tlp_status place(tlpi_adjust *a, const tlp_plan *p,
+                        const tlpi_tensor *t, const char *where)
+{
+    tlp_status st;
+    long layer;
+    int stage;
+    const kind *k = read_name(t->name, &layer);
+
+    if (!k)
+        return tlpi_fail(TLP_EFORMAT, "%s: tensor %.80s is not known", where,
+                         t->name);
+    tlpi_member_adjust *m = find_member(a, p, layer, &stage);
+    if (!m)
+        return tlpi_fail(TLP_EMISMATCH,
+                         "%s: tensor %s: the layer does not run in this plan",
+                         where, t->name);
+    TLP_TRY(check_shape(t, k->form, p->model->hp.n_embd, where));
+    TLP_TRY(check_finite(t, where));
+    if (k->at == OUT_UP && m != a->stage[stage].member)
+        return tlpi_fail(TLP_EMISMATCH,
+                         "%s: tensor %s: blk.%d expected, the first of its "
+                         "group",
+                         where, t->name, p->stage[stage].layers[0]);
+    void *to = k->at == OUT_UP ? (void *)&a->stage[stage].out_up
+                               : (char *)m + k->at;
+    if (k->form == VECTOR)
+        *(const tlpi_tensor **)to = t;
+    else if (k->form == NUMBER)
+        *(float *)to = *(const float *)t->data;
+    else
+        *(tlpi_tensor *)to = *t;
+done:
+    return st;
+}
+
+/* ==== pairs ============================================================== */
+
+/* Both or none, of one rank; a tensor that is not there has no columns. */
+static tlp_status check_pair(const tlpi_tensor *down, const tlpi_tensor *up,
+                             int layer, const char *name, const char *where,
+                             int *rank)
+{
+    if (down->ne[1] != up->ne[0])
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: blk.%d.%s: down has rank %lld, up has %lld",
+                         where, layer, name, (long long)down->ne[1],
+                         (long long)up->ne[0]);
+    *rank = (int)up->ne[0];
+    return TLP_OK;
+}
+
+static tlp_status check_pairs(tlpi_stage_adjust *s, const tlpi_stage *stage,
+                              const char *where)
+{
+    tlp_status st = TLP_OK;
+
+    for (int i = 0; i < stage->n_member; i++) {
+        tlpi_member_adjust *m = &s->member[i];
+        int l = stage->layers[i];
+        TLP_TRY(check_pair(&m->attn_in.down, &m->attn_in.up, l, "attn_in",
+                           where, &m->attn_in.rank));
+        TLP_TRY(check_pair(&m->ffn_in.down, &m->ffn_in.up, l, "ffn_in", where,
+                           &m->ffn_in.rank));
+        TLP_TRY(check_pair(&m->out_down, &s->out_up, l, "out", where,
+                           &s->out_rank));
+    }
+done:
+    return st;
+}
+
+/* ==== objects ============================================================ */
+
+/* Back to where only the hash is known. */
+static void drop_image(const tlpi_env *env, tlpi_adjust *a)
+{
+    tlpi_safetensors_close(a->index);
+    tlpi_free(env, a->stage);
+    tlpi_free(env, a->member);
+    tlpi_free(env, a->image);
+    a->index = NULL;
+    a->stage = NULL;
+    a->member = NULL;
+    a->image = NULL;
+    a->n_image = 0;
+}
+
+void tlpi_adjust_free(const tlpi_env *env, tlpi_adjust *a)
+{
+    if (a)
+        drop_image(env, a);
+    tlpi_free(env, a);
+}
+
+static tlp_status make_places(tlpi_adjust *a, const tlp_plan *p)
+{
+    const tlpi_env *env = &p->model->env;
+    int n_member = 0;
+
+    for (int i = 0; i < p->n_stage; i++)
+        n_member += p->stage[i].n_member;
+    a->stage = tlpi_calloc(env, (size_t)p->n_stage, sizeof *a->stage);
+    a->member = tlpi_calloc(env, (size_t)n_member, sizeof *a->member);
+    if (!a->stage || !a->member)
+        return tlpi_fail_nomem();
+    for (int i = 0; i < n_member; i++)
+        a->member[i].attn_gain = a->member[i].ffn_gain = 1;
+    return TLP_OK;
+}
+
+/* Takes over the image, also on failure. */
+static tlp_status read_image(tlpi_adjust *a, const tlp_plan *p, void *image,
+                             size_t n_image, const char *where)
+{
+    const tlpi_env *env = &p->model->env;
+    tlp_status st;
+
+    a->image = image;
+    a->n_image = n_image;
+    TLP_TRY(tlpi_safetensors_open(&a->index, env, image, n_image, where));
+    TLP_TRY(check_origin(a, p, where));
+    if (a->index->n_tensor == 0)
+        TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: no tensors", where));
+    TLP_TRY(make_places(a, p));
+    for (size_t i = 0; i < a->index->n_tensor; i++)
+        TLP_TRY(place(a, p, &a->index->tensor[i], where));
+    for (int i = 0; i < p->n_stage; i++) {
+        if (a->stage[i].member)
+            TLP_TRY(check_pairs(&a->stage[i], &p->stage[i], where));
+    }
+done:
+    if (st != TLP_OK)
+        drop_image(env, a);
+    return st;
+}
+
+static void make_hash(const void *image, size_t n, char out[72])
+{
+    uint8_t digest[32];
+    tlpi_sha256 s;
+
+    tlpi_sha256_init(&s);
+    tlpi_sha256_add(&s, image, n);
+    tlpi_sha256_finish(&s, digest);
+    memcpy(out, "sha256:", 8);
+    for (int i = 0; i < 32; i++)
+        snprintf(out + 7 + 2 * i, 3, "%02x", digest[i]);
+}
+
+tlp_status tlpi_plan_with_adjust(tlp_plan **out, const tlp_plan *plan,
+                                 void *image, size_t n_image,
+                                 const char *where)
+{
+    const tlpi_env *env = &plan->model->env;
+    tlp_plan *p = NULL;
+    tlp_status st;
+
+    *out = NULL;
+    TLP_TRY(tlpi_plan_build(&p, plan->model, plan->stage, plan->n_stage,
+                            plan->made, where));
+    p->adjust = tlpi_calloc(env, 1, sizeof *p->adjust);
+    if (!p->adjust)
+        TLP_TRY(tlpi_fail_nomem());
+    memcpy(p->adjust->file, UNSAVED_FILE, sizeof UNSAVED_FILE);
+    make_hash(image, n_image, p->adjust->sha256);
+    void *taken = image;
+    image = NULL;
+    TLP_TRY(read_image(p->adjust, p, taken, n_image, where));
+    *out = p;
+    p = NULL;
+done:
+    tlpi_free(env, image);
+    tlp_plan_free(p);
+    return st;
+}
+
+tlp_status tlpi_plan_supply_adjust(tlp_plan *plan, void *image, size_t n_image,
+                                   const char *where)
+{
+    char hash[72];
+
+    make_hash(image, n_image, hash);
+    if (strcmp(hash, plan->adjust->sha256) != 0) {
+        tlpi_free(&plan->model->env, image);
+        return tlpi_fail(TLP_EMISMATCH,
+                         "%s: not the file that the plan was saved with: it "
+                         "has %s, the plan names %s",
+                         where, hash, plan->adjust->sha256);
+    }
+    return read_image(plan->adjust, plan, image, n_image, where);
+}
+
+/* ==== what there is ====================================================== */
+
+static void count_member(const tlpi_member_adjust *m,
+                         tlp_plan_adjust_info *info)
+{
+    info->n_gain += (m->attn_gain != 1) + (m->ffn_gain != 1);
+    info->n_norm += (m->attn_norm != NULL) + (m->ffn_norm != NULL);
+    info->n_low_rank += (m->attn_in.rank > 0) + (m->ffn_in.rank > 0);
+}
+
+tlp_status tlp_plan_get_adjust(const tlp_plan *plan, tlp_plan_adjust_info *out)
+{
+    tlp_plan_adjust_info info = { .struct_size = sizeof info };
+
+    if (!plan || !out)
+        return tlpi_fail(TLP_EINVAL, "plan and out are required");
+    const tlpi_adjust *a = plan->adjust;
+    for (int i = 0; a && a->stage && i < plan->n_stage; i++) {
+        const tlpi_stage_adjust *s = &a->stage[i];
+        info.n_low_rank += s->out_rank > 0;
+        for (int j = 0; s->member && j < plan->stage[i].n_member; j++)
+            count_member(&s->member[j], &info);
+    }
+    if (a) {
+        info.n_bytes = a->n_image;
+        info.sha256 = a->sha256;
+    }
+    return tlpi_struct_write(out, &info, sizeof info, "tlp_plan_adjust_info");
+}

@@ -1,0 +1,107 @@
+/*
+ * adjust_file.c - the file of a plan's adjustments, beside the plan's own.
+ */
+#include <string.h>
+
+#include "file/mapfile.h"
+#include "plan/adjust.h"
+
+#define PLAN_SUFFIX ".json"
+#define ADJUST_SUFFIX ".adjust.safetensors"
+
+tlp_status tlpi_adjust_check_name(const char *where, const char *name)
+{
+    char line[256];
+    size_t n = strlen(name);
+
+    if (n == 0 || n >= sizeof line)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: adjustments: a file name of %zu bytes, 1 to %zu "
+                         "expected",
+                         where, n, sizeof line - 1);
+    memcpy(line, name, n + 1);
+    if (name[0] == '.' || strpbrk(name, "/\\\"") ||
+        tlpi_clean_line(line, n, false) != n || strcmp(line, name) != 0)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: adjustments: file name \"%.80s\": a visible file "
+                         "beside the plan expected, in UTF-8 and without "
+                         "quotes and backslashes",
+                         where, name);
+    return TLP_OK;
+}
+
+/* The length of the folder in front of a path's last name. */
+static size_t folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? (size_t)(slash + 1 - path) : 0;
+}
+
+static tlp_status path_beside(tlpi_text *out, const char *path,
+                              const char *name)
+{
+    tlpi_text_add(out, path, folder_length(path));
+    tlpi_text_add(out, name, strlen(name));
+    return out->failed ? tlpi_fail_nomem() : TLP_OK;
+}
+
+/* No image of this model is longer: float pairs of the highest rank for three
+ * corrections in every layer, norms, gains. */
+static size_t max_image(const tlp_model *m)
+{
+    uint64_t d = (uint64_t)m->hp.n_embd;
+    uint64_t layer = 3 * 2 * (d / 2) * d * 4 + 2 * d * 4 + 2 * 4;
+    uint64_t all = layer * (uint64_t)m->hp.n_layer +
+                   TLPI_SAFETENSORS_MAX_HEADER + sizeof(uint64_t);
+
+    return (size_t)TLPI_MIN(all, (uint64_t)PTRDIFF_MAX);
+}
+
+tlp_status tlpi_adjust_load(tlp_plan *plan, const char *path)
+{
+    const tlpi_env *env = &plan->model->env;
+    tlpi_text beside = { .env = env };
+    char *image = NULL;
+    size_t n = 0;
+    tlp_status st;
+
+    TLP_TRY(path_beside(&beside, path, plan->adjust->file));
+    TLP_TRY(
+        tlpi_file_read(env, beside.data, max_image(plan->model), &image, &n));
+    TLP_TRY(tlpi_plan_supply_adjust(plan, image, n, beside.data));
+done:
+    tlpi_text_free(&beside);
+    return st;
+}
+
+tlp_status tlpi_adjust_save(const tlp_plan *plan, const char *path,
+                            char name[256])
+{
+    const tlpi_adjust *a = plan->adjust;
+    const tlpi_env *env = &plan->model->env;
+    const char *base = path + folder_length(path);
+    size_t n = strlen(base), n_suffix = strlen(PLAN_SUFFIX);
+    tlpi_text beside = { .env = env }, made = { .env = env };
+    tlp_status st;
+
+    if (n > n_suffix && strcmp(base + n - n_suffix, PLAN_SUFFIX) == 0)
+        n -= n_suffix;
+    tlpi_text_add(&made, base, n);
+    tlpi_text_add(&made, ADJUST_SUFFIX, strlen(ADJUST_SUFFIX));
+    if (made.failed)
+        TLP_TRY(tlpi_fail_nomem());
+    if (!a->image)
+        TLP_TRY(tlpi_fail(TLP_ESTATE,
+                          "%s: of the adjustments only the hash is known",
+                          path));
+    if (tlpi_adjust_check_name(path, made.data) != TLP_OK)
+        TLP_TRY(TLP_EINVAL);
+    TLP_TRY(path_beside(&beside, path, made.data));
+    TLP_TRY(tlpi_file_replace(env, beside.data, a->image, a->n_image));
+    memcpy(name, made.data, made.len + 1);
+done:
+    tlpi_text_free(&made);
+    tlpi_text_free(&beside);
+    return st;
+}
