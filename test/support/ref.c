@@ -96,9 +96,43 @@ static void attend(const ref_model *m, const double *q, const double *k,
     }
 }
 
+/* y += up (down x);  x, y [n][d], which may be the same */
+static void correct(const ref_model *m, const ref_lowrank *c, const double *x,
+                    int n, double *y)
+{
+    ref_array down = { c->down, (size_t)(c->rank * m->d) };
+    ref_array up = { c->up, down.n };
+    double *t = ref_zeros((size_t)(n * c->rank));
+    double *z = ref_zeros((size_t)(n * m->d));
+
+    if (c->rank) {
+        linear(&down, NULL, x, n, m->d, t);
+        linear(&up, NULL, t, n, c->rank, z);
+        for (int i = 0; i < n * m->d; i++)
+            y[i] += z[i];
+    }
+    free(t), free(z);
+}
+
+/* What attention or the feed-forward part reads: normalised and corrected. */
+static void input(const ref_model *m, const ref_array *norm, double *other,
+                  const ref_lowrank *c, const double *x, int n, double *in)
+{
+    ref_array w = { other, norm->n };
+
+    rms_norm(m, other ? &w : norm, x, n, m->d, in);
+    correct(m, c, in, n, in);
+}
+
+static void scale(double *x, size_t n, double gain)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= gain;
+}
+
 /* A(Na x): [n][d], to be freed */
 static double *attention(const ref_model *m, const ref_layer *l,
-                         const double *x, int n)
+                         const ref_member *a, const double *x, int n)
 {
     size_t hd = (size_t)m->hd, nq = (size_t)(n * m->n_head);
     size_t nk = (size_t)(n * m->n_head_kv);
@@ -107,7 +141,7 @@ static double *attention(const ref_model *m, const ref_layer *l,
            *v = ref_zeros(nk * hd);
     double *o = ref_zeros(nq * hd), *y = ref_zeros((size_t)(n * m->d));
 
-    rms_norm(m, &l->t[ATTN_NORM], x, n, m->d, in);
+    input(m, &l->t[ATTN_NORM], a->attn_norm, &a->attn_in, x, n, in);
     linear(&l->t[ATTN_Q], &l->t[BIAS_Q], in, n, m->d, q);
     linear(&l->t[ATTN_K], &l->t[BIAS_K], in, n, m->d, k);
     linear(&l->t[ATTN_V], &l->t[BIAS_V], in, n, m->d, v);
@@ -122,27 +156,30 @@ static double *attention(const ref_model *m, const ref_layer *l,
             attend(m, q, k, v, t, h, p,
                    o + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd);
     linear(&l->t[ATTN_OUT], &l->t[BIAS_OUT], o, n, m->n_head * m->hd, y);
+    scale(y, (size_t)(n * m->d), a->attn_gain);
     free(in), free(p), free(q), free(k), free(v), free(o);
     return y;
 }
 
-/* Hidden units [u0, u1) of F(Nf x), the norm being that of layer `by`. */
-static double *ffn(const ref_model *m, const ref_layer *l, const ref_layer *by,
-                   const double *x, int n, int u0, int u1)
+/* Hidden units [u0, u1) of F(Nf x), the input being that of member `by`. */
+static double *ffn(const ref_model *m, const ref_layer *const *l,
+                   const ref_member *a, int i, int by, const double *x, int n,
+                   int u0, int u1)
 {
     size_t d = (size_t)m->d, ff = (size_t)m->n_ff;
     double *in = ref_zeros((size_t)n * d), *y = ref_zeros((size_t)n * d);
     double *g = ref_zeros((size_t)n * ff), *u = ref_zeros((size_t)n * ff);
 
-    rms_norm(m, &by->t[FFN_NORM], x, n, m->d, in);
-    linear(&l->t[FFN_GATE], NULL, in, n, m->d, g);
-    linear(&l->t[FFN_UP], NULL, in, n, m->d, u);
-    for (size_t i = 0; i < (size_t)n * ff; i++) {
-        int unit = (int)(i % ff);
+    input(m, &l[by]->t[FFN_NORM], a[by].ffn_norm, &a[by].ffn_in, x, n, in);
+    linear(&l[i]->t[FFN_GATE], NULL, in, n, m->d, g);
+    linear(&l[i]->t[FFN_UP], NULL, in, n, m->d, u);
+    for (size_t j = 0; j < (size_t)n * ff; j++) {
+        int unit = (int)(j % ff);
 
-        g[i] = unit >= u0 && unit < u1 ? g[i] / (1 + exp(-g[i])) * u[i] : 0;
+        g[j] = unit >= u0 && unit < u1 ? g[j] / (1 + exp(-g[j])) * u[j] : 0;
     }
-    linear(&l->t[FFN_DOWN], NULL, g, n, m->n_ff, y);
+    linear(&l[i]->t[FFN_DOWN], NULL, g, n, m->n_ff, y);
+    scale(y, (size_t)n * d, a[i].ffn_gain);
     free(in), free(g), free(u);
     return y;
 }
@@ -161,59 +198,50 @@ static double *copy(const double *x, size_t n)
     return memcpy(ref_zeros(n), x, n * sizeof *x);
 }
 
-static double *whole_ffn(const ref_model *m, const ref_layer *l,
-                         const double *y, int n)
+static double *whole_ffn(const ref_model *m, const ref_layer *const *l,
+                         const ref_member *a, int i, const double *y, int n)
 {
-    return ffn(m, l, l, y, n, 0, m->n_ff);
+    return ffn(m, l, a, i, i, y, n, 0, m->n_ff);
 }
 
-/* y = x + sum A_i(Na_i x);  z = y + sum F_i(Nf_i y) */
-static void run_lp(const ref_model *m, const ref_layer *const *l, int k,
-                   double *x, int n)
+/* y = x + sum A_i(Na_i x);  z = y + sum F_i(Nf_i y)
+ * lp-code: slice r of every F reads y through the norm of member r. */
+static void run_lp(const ref_model *m, const ref_layer *const *l,
+                   const ref_member *a, int k, bool code, double *x, int n)
 {
     size_t nd = (size_t)(n * m->d);
-    double *y = copy(x, nd);
+    double *sum = ref_zeros(nd), *y = copy(x, nd);
 
     for (int i = 0; i < k; i++)
-        add(y, attention(m, l[i], x, n), nd);
+        add(sum, attention(m, l[i], &a[i], x, n), nd);
+    add(y, copy(sum, nd), nd);
     memcpy(x, y, nd * sizeof *x);
+    correct(m, &a[0].out, sum, n, x);
     for (int i = 0; i < k; i++)
-        add(x, whole_ffn(m, l[i], y, n), nd);
-    free(y);
-}
-
-/* As lp, but slice r of every F reads y through the norm of member r. */
-static void run_lp_code(const ref_model *m, const ref_layer *const *l, int k,
-                        double *x, int n)
-{
-    size_t nd = (size_t)(n * m->d);
-    double *y = copy(x, nd);
-
-    for (int i = 0; i < k; i++)
-        add(y, attention(m, l[i], x, n), nd);
-    memcpy(x, y, nd * sizeof *x);
-    for (int r = 0; r < k; r++)
-        for (int i = 0; i < k; i++)
-            add(x,
-                ffn(m, l[i], l[r], y, n, m->n_ff * r / k,
-                    m->n_ff * (r + 1) / k),
-                nd);
-    free(y);
+        for (int r = 0; r < (code ? k : 1); r++) {
+            double *f = code ? ffn(m, l, a, i, r, y, n, m->n_ff * r / k,
+                                   m->n_ff * (r + 1) / k)
+                             : whole_ffn(m, l, a, i, y, n);
+            correct(m, &a[i].out, f, n, x);
+            add(x, f, nd);
+        }
+    free(sum), free(y);
 }
 
 /* y_i = x + A_i(Na_i x);  z = x + sum [A_i + F_i(Nf_i y_i)] */
-static void run_par(const ref_model *m, const ref_layer *const *l, int k,
-                    double *x, int n)
+static void run_par(const ref_model *m, const ref_layer *const *l,
+                    const ref_member *a, int k, double *x, int n)
 {
     size_t nd = (size_t)(n * m->d);
     double *z = copy(x, nd);
 
     for (int i = 0; i < k; i++) {
-        double *a = attention(m, l[i], x, n), *y = copy(x, nd);
+        double *delta = attention(m, l[i], &a[i], x, n), *y = copy(x, nd);
 
-        add(y, copy(a, nd), nd);
-        add(z, a, nd);
-        add(z, whole_ffn(m, l[i], y, n), nd);
+        add(y, copy(delta, nd), nd);
+        add(delta, whole_ffn(m, l, a, i, y, n), nd);
+        correct(m, &a[i].out, delta, n, z);
+        add(z, delta, nd);
         free(y);
     }
     memcpy(x, z, nd * sizeof *x);
@@ -221,23 +249,28 @@ static void run_par(const ref_model *m, const ref_layer *const *l, int k,
 }
 
 /* y_i = x + sum_{j<=i} A_j(Na_j x);  z = y_last + sum F_i(Nf_i y_i) */
-static void run_asym(const ref_model *m, const ref_layer *const *l, int k,
-                     double *x, int n)
+static void run_asym(const ref_model *m, const ref_layer *const *l,
+                     const ref_member *a, int k, double *x, int n)
 {
     size_t nd = (size_t)(n * m->d);
-    double *y = copy(x, nd), *f = ref_zeros(nd);
+    double *sum = ref_zeros(nd), *z = ref_zeros(nd);
 
     for (int i = 0; i < k; i++) {
-        add(y, attention(m, l[i], x, n), nd);
-        add(f, whole_ffn(m, l[i], y, n), nd);
+        add(sum, attention(m, l[i], &a[i], x, n), nd);
+        double *y = copy(x, nd);
+        add(y, copy(sum, nd), nd);
+        double *f = whole_ffn(m, l, a, i, y, n);
+        correct(m, &a[i].out, sum, n, z);
+        correct(m, &a[i].out, f, n, z);
+        add(z, f, nd);
+        free(y);
     }
-    memcpy(x, y, nd * sizeof *x);
-    add(x, f, nd);
-    free(y);
+    add(x, sum, nd);
+    add(x, z, nd);
 }
 
-static void run_merge(const ref_model *m, const ref_layer *const *l, int k,
-                      double *x, int n)
+static void run_merge(const ref_model *m, const ref_layer *const *l,
+                      const ref_member *a, int k, double *x, int n)
 {
     ref_layer mean = { 0 };
     const ref_layer *one = &mean;
@@ -253,7 +286,7 @@ static void run_merge(const ref_model *m, const ref_layer *const *l, int k,
             for (size_t e = 0; e < t->n; e++)
                 t->x[e] += l[j]->t[i].x[e] / k;
     }
-    run_lp(m, &one, 1, x, n);
+    run_lp(m, &one, a, 1, false, x, n);
     ref_layer_clear(&mean);
 }
 
@@ -269,19 +302,19 @@ static void run_stage(const ref_model *m, const ref_stage *s, double *x, int n)
     switch (s->mode) {
     case REF_SERIAL: /* one member */
     case REF_LP:
-        run_lp(m, l, s->n_member, x, n);
+        run_lp(m, l, s->adjust, s->n_member, false, x, n);
         break;
     case REF_LP_CODE:
-        run_lp_code(m, l, s->n_member, x, n);
+        run_lp(m, l, s->adjust, s->n_member, true, x, n);
         break;
     case REF_PAR:
-        run_par(m, l, s->n_member, x, n);
+        run_par(m, l, s->adjust, s->n_member, x, n);
         break;
     case REF_ASYM:
-        run_asym(m, l, s->n_member, x, n);
+        run_asym(m, l, s->adjust, s->n_member, x, n);
         break;
-    case REF_MERGE:
-        run_merge(m, l, s->n_member, x, n);
+    case REF_MERGE: /* never adjusted */
+        run_merge(m, l, s->adjust, s->n_member, x, n);
         break;
     }
 }

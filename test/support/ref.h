@@ -22,10 +22,23 @@ typedef enum ref_mode {
     REF_MERGE
 } ref_mode;
 
+/* What a plan changes in a stage; NULL, 0 and gains of 1 where nothing is. */
+typedef struct ref_lowrank {
+    int rank;
+    double *down, *up; /* [rank][d], [d][rank]; borrowed */
+} ref_lowrank;
+
+typedef struct ref_member {
+    double *attn_norm, *ffn_norm; /* [d]; borrowed */
+    double attn_gain, ffn_gain;
+    ref_lowrank attn_in, ffn_in, out; /* out.up is the stage's */
+} ref_member;
+
 typedef struct ref_stage {
     ref_mode mode;
     int n_member;
     int layers[REF_MAX_MEMBER];
+    ref_member adjust[REF_MAX_MEMBER];
 } ref_stage;
 
 typedef struct ref_plan {

@@ -124,6 +124,8 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
         add(list, NAME("attn_k.bias"), 0, kv, 0, 0.3f);
         add(list, NAME("attn_v.bias"), 0, kv, 0, 0.3f);
     }
+    if (s->out_bias)
+        add(list, NAME("attn_output.bias"), 0, d, 0, 0.3f);
     if (strcmp(s->arch, "qwen3") == 0) {
         add_norm(list, NAME("attn_q_norm.weight"), s->head_dim);
         add_norm(list, NAME("attn_k_norm.weight"), s->head_dim);

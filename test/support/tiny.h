@@ -18,6 +18,7 @@ typedef struct tiny_spec {
                          multiple of the block falls back to Q8_0, then F16 */
     bool tied;        /* no output.weight */
     bool rope_freqs;  /* write rope_freqs.weight (llama3 scaling) */
+    bool out_bias;    /* write attn_output.bias */
     float rope_scale; /* linear rope scaling factor; 0 or 1 = none */
     uint32_t version; /* GGUF version; 0 = 3 */
     int n_split;      /* files; 0 or 1 = single */
