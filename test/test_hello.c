@@ -158,7 +158,7 @@ Test(hello, the_field_and_both_values_are_named)
 
     CHECK_OK(read_copy(&hello, copy, wire_text, n_text));
     snprintf(types, sizeof types, "types is %s, rank 0 has F32:1", hello.types);
-    expect_mismatch("protocol", "2", &o, "protocol is 1, rank 0 has 2");
+    expect_mismatch("protocol", "1", &o, "protocol is 2, rank 0 has 1");
     snprintf(text, sizeof text, "version is %s, rank 0 has 9.9.9",
              tlp_version_string());
     expect_mismatch("version", "9.9.9", &o, text);
@@ -193,7 +193,7 @@ Test(hello, another_protocol_is_refused_before_all_else)
     CHECK_OK(read_copy(&hello, copy, text, strlen(text)));
     cr_assert_eq(hello.channel, 5);
     CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, model, &o));
-    cr_assert_str_eq(tlp_last_error(), "protocol is 1, rank 0 has 7");
+    cr_assert_str_eq(tlp_last_error(), "protocol is 2, rank 0 has 7");
 }
 
 Test(hello, another_plan_is_named)

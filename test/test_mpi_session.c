@@ -5,6 +5,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "support/check.h"
+#include "support/fitted.h"
 #include "support/mpirun.h"
 #include "support/tiny.h"
 
@@ -16,6 +18,25 @@ static const char *model_of_seed(uint64_t seed)
 
     spec.seed = seed;
     return tiny_make(&spec);
+}
+
+/* The file of a plan with adjustments of all kinds. */
+static const char *adjusted(const char *text, int rank)
+{
+    char name[64];
+    tlp_model *m = NULL;
+    tlp_plan *plain = NULL, *plan = NULL;
+
+    CHECK_OK(tlp_model_open(&m, model_of_seed(1), NULL));
+    CHECK_OK(tlp_plan_parse(&plain, m, text));
+    CHECK_OK(fitted_plan(&plan, plain, FITTED_ALL, rank, (uint64_t)rank));
+    snprintf(name, sizeof name, "plan-%d.json", rank);
+    const char *file = tiny_path(name);
+    CHECK_OK(tlp_plan_save(plan, file));
+    tlp_plan_free(plan);
+    tlp_plan_free(plain);
+    tlp_model_free(m);
+    return file;
 }
 
 /* A scenario in n processes: nothing to complain about, on any. */
@@ -48,6 +69,26 @@ Test(mpi_session, three_ranks_give_the_bits_of_three_threads)
     play(3, "exact",
          MORE("serial", "lp:1-2,3-4", "par:1-2,3-4", "par:0-2", "asym:0-1,2-3",
               "asym:0-2", "par:0-1;lp:2-3"));
+}
+
+/* Workers have no plan of their own: adjustments come from rank 0. */
+Test(mpi_session, adjustments_travel)
+{
+    MPIRUN_OR_SKIP();
+    const char *const plans[] = { adjusted("par:1-2,3-4", 8),
+                                  adjusted("asym:0-1;lp:3-4", 5),
+                                  adjusted("asym:0-3", 13),
+                                  adjusted("lp:1-3", 48) };
+
+    play(2, "exact", MORE(plans[0], "par:1-2", plans[1], plans[2], plans[3]));
+    play(3, "exact", MORE(plans[0], plans[1], plans[2], plans[3]));
+}
+
+Test(mpi_session, other_adjustments_are_refused)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "compares", MORE(adjusted("par:1-2", 4), adjusted("par:1-2", 8)));
+    play(3, "compares", MORE(adjusted("par:1-2", 4), adjusted("par:1-2", 8)));
 }
 
 Test(mpi_session, rounded_activations_come_close)
@@ -103,8 +144,9 @@ Test(mpi_session, an_abort_reaches_all_ranks)
 Test(mpi_session, a_rank_that_cannot_be_built_fails_all)
 {
     MPIRUN_OR_SKIP();
-    play(2, "starves", NULL);
-    play(3, "starves", NULL);
+    play(2, "starves", MORE("par:1-2"));
+    play(3, "starves", MORE("par:1-2"));
+    play(2, "starves", MORE(adjusted("par:1-2", 48)));
 }
 
 Test(mpi_session, loading_may_take_longer_than_an_answer)

@@ -91,6 +91,9 @@ tlp_status tlpi_plan_parse_bare(tlp_plan **out, tlp_model *model,
 /* TLP_EFORMAT for the name of a file that is not simply beside the plan's. */
 tlp_status tlpi_adjust_check_name(const char *where, const char *name);
 
+/* No image of this model is longer. */
+size_t tlpi_adjust_max_bytes(const tlp_model *m);
+
 /* Supply a plan that was read from `path` with the file it names. */
 tlp_status tlpi_adjust_load(tlp_plan *plan, const char *path);
 

@@ -46,9 +46,9 @@ static tlp_status path_beside(tlpi_text *out, const char *path,
     return out->failed ? tlpi_fail_nomem() : TLP_OK;
 }
 
-/* No image of this model is longer: float pairs of the highest rank for three
- * corrections in every layer, norms, gains. */
-static size_t max_image(const tlp_model *m)
+/* Float pairs of the highest rank for three corrections in every layer, norms,
+ * gains. */
+size_t tlpi_adjust_max_bytes(const tlp_model *m)
 {
     uint64_t d = (uint64_t)m->hp.n_embd;
     uint64_t layer = 3 * 2 * (d / 2) * d * 4 + 2 * d * 4 + 2 * 4;
@@ -67,8 +67,8 @@ tlp_status tlpi_adjust_load(tlp_plan *plan, const char *path)
     tlp_status st;
 
     TLP_TRY(path_beside(&beside, path, plan->adjust->file));
-    TLP_TRY(
-        tlpi_file_read(env, beside.data, max_image(plan->model), &image, &n));
+    TLP_TRY(tlpi_file_read(env, beside.data, tlpi_adjust_max_bytes(plan->model),
+                           &image, &n));
     TLP_TRY(tlpi_plan_supply_adjust(plan, image, n, beside.data));
 done:
     tlpi_text_free(&beside);
@@ -92,9 +92,8 @@ tlp_status tlpi_adjust_save(const tlp_plan *plan, const char *path,
     if (made.failed)
         TLP_TRY(tlpi_fail_nomem());
     if (!a->image)
-        TLP_TRY(tlpi_fail(TLP_ESTATE,
-                          "%s: of the adjustments only the hash is known",
-                          path));
+        TLP_TRY(tlpi_fail(
+            TLP_ESTATE, "%s: of the adjustments only the hash is known", path));
     if (tlpi_adjust_check_name(path, made.data) != TLP_OK)
         TLP_TRY(TLP_EINVAL);
     TLP_TRY(path_beside(&beside, path, made.data));

@@ -1,6 +1,6 @@
 /*
  * handshake.c - a session of several processes begins: hello, verdicts,
- * decision.
+ * decision, adjustments.
  */
 #include "session/handshake.h"
 
@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "comm/comm_peer.h"
+#include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
 #define HELLO_TAG 0
@@ -60,6 +61,61 @@ static tlp_status recv_word(const tlpi_world *w, int from, int channel,
                          from);
     memcpy(text, end + 1, n - (size_t)(end + 1 - buf) + 1);
     return TLP_OK;
+}
+
+/* ==== adjustments ======================================================== */
+
+/* At a time: each piece has the session's deadline. */
+#define PIECE ((size_t)1 << 20)
+
+/* From rank 0 to all. */
+static tlp_status share_image(tlpi_comm *c, char *image, size_t n)
+{
+    tlp_status st = TLP_OK;
+
+    for (size_t at = 0; at < n && st == TLP_OK; at += PIECE)
+        st = c->ops->bcast(c, image + at, TLPI_MIN(PIECE, n - at), false);
+    return st;
+}
+
+static tlp_status send_adjust(tlpi_comm *c, const tlpi_adjust *a)
+{
+    uint64_t n = a ? a->n_image : 0;
+    tlp_status st = TLP_OK;
+
+    if (!a)
+        return TLP_OK;
+    TLP_TRY(c->ops->bcast(c, &n, sizeof(n), false));
+    st = share_image(c, a->image, a->n_image);
+done:
+    return st;
+}
+
+tlp_status tlpi_handshake_take_adjust(tlpi_comm *c, tlp_plan *plan)
+{
+    size_t most = tlpi_adjust_max_bytes(plan->model);
+    char *image = NULL;
+    uint64_t n = 0;
+    tlp_status st = TLP_OK;
+
+    if (!plan->adjust)
+        return TLP_OK;
+    TLP_TRY(c->ops->bcast(c, &n, sizeof(n), false));
+    if (n == 0 || n > most)
+        TLP_TRY(tlpi_fail(TLP_ECOMM,
+                          "rank 0 has adjustments of %llu bytes, 1 to %zu "
+                          "expected",
+                          (unsigned long long)n, most));
+    image = tlpi_alloc(c->env, (size_t)n);
+    if (!image)
+        TLP_TRY(tlpi_fail_nomem());
+    TLP_TRY(share_image(c, image, (size_t)n));
+    st =
+        tlpi_plan_supply_adjust(plan, image, (size_t)n, "rank 0's adjustments");
+    image = NULL;
+done:
+    tlpi_free(c->env, image);
+    return st;
 }
 
 /* ==== rank 0 ============================================================= */
@@ -142,6 +198,8 @@ tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_world *w,
     exchange(w, channel, &text, cfg->timeout_ms, &v);
     if (v.status != TLP_OK)
         st = tlpi_fail(v.status, "%s", v.text);
+    else
+        st = send_adjust(*out, plan->adjust);
     if (st != TLP_OK && v.go_on)
         tlpi_rank_give_up(cfg, *out, st);
 done:

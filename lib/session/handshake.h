@@ -1,14 +1,18 @@
 /*
  * handshake.h - how the ranks of a session in several processes agree on one.
  *
- *   rank 0                                   every other rank
- *   hello: what the session is, on tag 0          --->    checks it, makes its
- * communicator reads all verdicts               <---    verdict: a status and a
- * text decision: the first failure,     --->    goes on, or returns the
- * decision by rank, or "go on"
+ *   rank 0                               every other rank
+ *   hello: what the session is,    --->  checks it, makes its communicator
+ *     on tag 0
+ *   reads all verdicts             <---  verdict: a status and a text
+ *   decision: the first failure,   --->  goes on, or returns the decision
+ *     by rank, or "go on"
+ *   the plan's adjustments, if     --->  checks their hash
+ *     it has any
  *
  * Verdicts and decisions travel on a tag of the session's channel.  They are
  * texts, so that ranks of any byte order understand why they do not fit.
+ * Adjustments are the first broadcast of the session's communicator.
  */
 #ifndef TLPI_HANDSHAKE_H
 #define TLPI_HANDSHAKE_H
@@ -21,7 +25,7 @@
 
 /* What must be the same everywhere.  Bump when messages of ranks, or the order
  * of their collectives, change. */
-#define TLPI_PROTOCOL 1
+#define TLPI_PROTOCOL 2
 
 typedef struct tlpi_hello {
     int protocol;
@@ -57,7 +61,8 @@ tlp_status tlpi_hello_read(tlpi_hello *hello, char *text, size_t n);
 tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
                             const tlp_session_options *o);
 
-/* The plan of the hello; `own` (or NULL) must be the same one. */
+/* The plan of the hello; `own` (or NULL) must be the same one.  Of adjustments
+ * it has the hash, which `own` is compared by. */
 tlp_status tlpi_hello_plan(const tlpi_hello *hello, tlp_model *model,
                            const tlp_plan *own, tlp_plan **out);
 
@@ -66,7 +71,8 @@ void tlpi_hello_adopt(const tlpi_hello *hello, tlp_session_options *o);
 
 /* ==== the exchange (handshake.c) ========================================= */
 
-/* Rank 0: agree with all other ranks on a session; *out is its communicator. */
+/* Rank 0: agree with all other ranks on a session; *out is its communicator.
+ * The plan's adjustments have been sent. */
 tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_world *w,
                                const tlp_plan *plan,
                                const tlpi_session_config *cfg);
@@ -93,5 +99,9 @@ tlp_status tlpi_handshake_answer(const tlpi_world *w, const tlpi_hello *hello,
 tlp_status tlpi_handshake_comm(tlpi_comm **out, const tlpi_world *w,
                                const tlp_plan *plan,
                                const tlpi_session_config *cfg, int channel);
+
+/* Another rank, when its session's communicator has been used for nothing yet:
+ * what a plan of the hello lacks, from rank 0. */
+tlp_status tlpi_handshake_take_adjust(tlpi_comm *c, tlp_plan *plan);
 
 #endif

@@ -3,7 +3,7 @@
  * fixed order, the plan last.
  *
  *   tlp-hello 1
- *   protocol 1
+ *   protocol 2
  *   version 0.1.0
  *   ...
  *   plan {"tlp_plan": 1, ...
@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "model/sha256.h"
+#include "plan/adjust.h"
 #include "session/handshake.h"
 
 #define GREETING "tlp-hello 1\n"
@@ -333,19 +334,35 @@ static bool same_plan(const tlp_plan *a, const tlp_plan *b)
     return true;
 }
 
+static const char *adjustments(const tlp_plan *p)
+{
+    return p->adjust ? p->adjust->sha256 : "none";
+}
+
 tlp_status tlpi_hello_plan(const tlpi_hello *hello, tlp_model *model,
                            const tlp_plan *own, tlp_plan **out)
 {
     char a[96], b[96];
-    tlp_status st = tlp_plan_parse(out, model, hello->plan);
+    tlp_status st = TLP_OK;
 
-    if (st != TLP_OK || !own || same_plan(own, *out))
-        return st;
-    show_plan(own, a, sizeof(a));
-    show_plan(*out, b, sizeof(b));
-    tlp_plan_free(*out);
-    *out = NULL;
-    return tlpi_fail(TLP_EMISMATCH, "plan is %s, rank 0 has %s", a, b);
+    TLP_TRY(tlpi_plan_parse_bare(out, model, hello->plan));
+    if (!own)
+        return TLP_OK;
+    if (!same_plan(own, *out)) {
+        show_plan(own, a, sizeof(a));
+        show_plan(*out, b, sizeof(b));
+        TLP_TRY(tlpi_fail(TLP_EMISMATCH, "plan is %s, rank 0 has %s", a, b));
+    }
+    if (strcmp(adjustments(own), adjustments(*out)) != 0)
+        TLP_TRY(tlpi_fail(TLP_EMISMATCH,
+                          "the plan's adjustments are %s, rank 0 has %s",
+                          adjustments(own), adjustments(*out)));
+done:
+    if (st != TLP_OK) {
+        tlp_plan_free(*out);
+        *out = NULL;
+    }
+    return st;
 }
 
 void tlpi_hello_adopt(const tlpi_hello *hello, tlp_session_options *o)

@@ -88,6 +88,11 @@ static tlp_status work(served *v)
     };
     tlp_status st = TLP_OK;
 
+    st = tlpi_handshake_take_adjust(v->comm, v->plan);
+    if (st != TLP_OK) {
+        tlpi_rank_give_up(&v->cfg, v->comm, st);
+        return st;
+    }
     v->comm = NULL;
     TLP_TRY(tlpi_rank_create(&v->rank, &setup, NULL));
     st = tlpi_serve(v->rank);

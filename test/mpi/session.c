@@ -92,11 +92,15 @@ static tlp_model *open_model(const char *file, const tlp_allocator *memory)
     return m;
 }
 
+/* A plan's text, or the file of one. */
 static tlp_plan *parse(tlp_model *m, const char *text)
 {
     tlp_plan *p = NULL;
 
-    OK(tlp_plan_parse(&p, m, text));
+    if (text[0] == '/')
+        OK(tlp_plan_load(&p, m, text));
+    else
+        OK(tlp_plan_parse(&p, m, text));
     return p;
 }
 
@@ -419,6 +423,46 @@ static void refuses(char **args)
 }
 
 /* Calls that no process can accept, and what they say. */
+/* Adjustments are the same if their files are: none, or args[0], args[1]. */
+static void compares(char **args)
+{
+    const char *const plans[] = { "par:1-2", args[0], args[1] };
+    const char *hash[3] = { "none" };
+    tlp_model *m = open_model(path, NULL);
+    tlp_session_options o = options(TLP_COMM_MPI);
+    tlp_plan *plan[3];
+    char text[256];
+
+    for (int i = 0; i < 3; i++) {
+        tlp_plan_adjust_info info = { .struct_size = sizeof info };
+
+        plan[i] = parse(m, plans[i]);
+        OK(tlp_plan_get_adjust(plan[i], &info));
+        hash[i] = info.sha256 ? info.sha256 : hash[i];
+    }
+    for (int i = 0; i < 9; i++) {
+        int first = i / 3, other = i % 3;
+        tlp_session *s = NULL;
+        tlp_status st =
+            rank == 0 ? tlp_session_create(&s, plan[first], &o) : TLP_OK;
+
+        tlp_session_free(s);
+        if (rank != 0)
+            st = tlp_session_serve(m, plan[other], &o);
+        snprintf(text, sizeof text,
+                 "rank 1: the plan's adjustments are %s, rank 0 has %s",
+                 hash[other], hash[first]);
+        CHECK(st == (first == other ? TLP_OK : TLP_EMISMATCH), "%s, %s: %s",
+              hash[first], hash[other], tlp_last_error());
+        CHECK(st == TLP_OK || strcmp(tlp_last_error(), text) == 0, "%s",
+              tlp_last_error());
+    }
+    for (int i = 0; i < 3; i++)
+        tlp_plan_free(plan[i]);
+    goes_on(m);
+    tlp_model_free(m);
+}
+
 static void arguments(char **args)
 {
     tlp_model_options vocab_only = TLP_MODEL_OPTIONS_INIT;
@@ -553,20 +597,20 @@ done:
 
 /* ==== failing ============================================================ */
 
-/* The last rank's memory runs out, at once or while it loads. */
+/* The last rank's memory runs out, at once, while it loads, or while it gets
+ * a plan's adjustments. */
 static void starves(char **args)
 {
     int last = n_rank - 1;
     char who[32];
     int n_late = 0; /* failures after the handshake */
 
-    (void)args;
     snprintf(who, sizeof who, "rank %d", last);
-    for (size_t room = 0; room <= 400000; room += 100000) {
+    for (size_t room = 0; room <= 400000; room += 50000) {
         mem memory = { 0 };
         tlp_allocator hooks = mem_hooks(&memory);
         tlp_model *m = open_model(path, rank == last ? &hooks : NULL);
-        tlp_plan *plan = parse(m, "par:1-2");
+        tlp_plan *plan = parse(m, args[0]);
         tlp_session_options o = options(TLP_COMM_MPI);
         tlp_session *s = NULL;
 
@@ -733,6 +777,7 @@ static const struct {
     { "messages", messages, false },
     { "adopts", adopts, false },
     { "refuses", refuses, false },
+    { "compares", compares, false },
     { "arguments", arguments, false },
     { "in_turn", in_turn, false },
     { "at_once", at_once, false },
