@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "search/target.h"
-#include "session/config.h"
 
 #define DEFAULT_CTX 512
 #define DEFAULT_GROUP 4
@@ -84,36 +83,16 @@ done:
     return st;
 }
 
-/* One rank that takes a window in one step. */
 static tlp_status configure(maker *m)
 {
     const tlp_plan_make_options *o = &m->o;
-    tlpi_world world = { .n_rank = 1, .n_local = 1 };
     tlp_session_options session = { .n_ctx = o->n_ctx,
-                                    .n_batch = o->n_ctx,
                                     .n_thread = o->n_thread,
                                     .compute = o->compute,
                                     .kv_type = o->kv_type,
                                     .isa = o->isa };
-    tlp_status st;
 
-    TLP_TRY(tlpi_config_check(&session));
-    tlpi_config_init(&m->cfg, &session, m->model, &world);
-done:
-    return st;
-}
-
-static tlp_status check_tokens(const tlp_model *m, const int32_t *tokens,
-                               size_t n)
-{
-    if (n < 2 || n > INT32_MAX)
-        return tlpi_fail(TLP_EINVAL, "%zu tokens: 2 to %d expected", n,
-                         INT32_MAX);
-    for (size_t i = 0; i < n; i++)
-        if (tokens[i] < 0 || tokens[i] >= m->hp.n_vocab)
-            return tlpi_fail(TLP_EINVAL, "token %zu: id %d is outside 0 to %d",
-                             i, tokens[i], m->hp.n_vocab - 1);
-    return TLP_OK;
+    return tlpi_runner_config(&m->cfg, m->model, &session);
 }
 
 static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
@@ -286,7 +265,7 @@ tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
         return tlpi_fail(TLP_EINVAL, "out, model and tokens are required");
     m.env = &model->env;
     TLP_TRY(read_options(&m, opts, n));
-    TLP_TRY(check_tokens(model, tokens, n));
+    TLP_TRY(tlpi_runner_check_tokens(model, tokens, n));
     TLP_TRY(configure(&m));
     TLP_TRY(set_up(&m, tokens, n));
     TLP_TRY(search(&m));

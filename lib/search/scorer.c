@@ -28,6 +28,19 @@ static float *stream_at(const tlpi_scorer *s, const tlpi_window *w, int stage)
     return w->stream + (size_t)stage * (size_t)w->n * n_embd(s);
 }
 
+static tlp_status run_draft(const tlpi_scorer *s, const char *draft,
+                            tlpi_runner *out)
+{
+    tlp_plan *plan = NULL;
+    tlp_status st;
+
+    TLP_TRY(tlpi_draft_build(&plan, s->set.model, draft, NULL));
+    st = tlpi_runner_create(out, plan, s->set.cfg);
+done:
+    tlp_plan_free(plan);
+    return st;
+}
+
 /* ==== windows ============================================================ */
 
 /* In the seed's order, a short one at the end last. */
@@ -116,7 +129,7 @@ tlp_status tlpi_scorer_rebase(tlpi_scorer *s, const char *draft)
 
     if (strcmp(s->base, draft) == 0)
         return TLP_OK;
-    TLP_TRY(tlpi_runner_create(&r, s->set.model, s->set.cfg, draft));
+    TLP_TRY(run_draft(s, draft, &r));
     for (int i = 0; i < s->n_window; i++) {
         TLP_TRY(fill_stream(s, &r, &s->window[i], first));
         TLP_TRY(s->set.tick(s->set.arg));
@@ -127,19 +140,7 @@ done:
     return st;
 }
 
-/* ==== rows =============================================================== */
-
-/* Logits of rows [at, at + n) of the step that the rank ran last. */
-static void read_rows(tlpi_rank *r, int at, int n, float *host)
-{
-    int32_t rows[TLPI_LOGIT_CHUNK];
-
-    for (int i = 0; i < n; i++)
-        rows[i] = at + i;
-    tlpi_forward_head(r, rows, n, r->buf.logits);
-    r->b->ops->read(r->b, host, r->buf.logits,
-                    (size_t)n * (size_t)r->model->hp.n_vocab);
-}
+/* ==== the serial model =================================================== */
 
 /* The serial model on a window, as it is kept for reference. */
 static tlp_status fill_reference(tlpi_scorer *s, tlpi_window *w)
@@ -157,8 +158,9 @@ static tlp_status fill_reference(tlpi_scorer *s, tlpi_window *w)
     }
     tlpi_forward_stream(r, &step, w->last);
     for (int at = 0; w->reference && at < w->n - 1; at += TLPI_LOGIT_CHUNK)
-        read_rows(r, at, TLPI_MIN(TLPI_LOGIT_CHUNK, w->n - 1 - at),
-                  w->reference + (size_t)at * n_vocab(s));
+        tlpi_runner_rows(&s->serial, at,
+                         TLPI_MIN(TLPI_LOGIT_CHUNK, w->n - 1 - at),
+                         w->reference + (size_t)at * n_vocab(s));
     st = s->set.tick(s->set.arg);
 done:
     return st;
@@ -166,52 +168,25 @@ done:
 
 /* ==== a draft on a window ================================================ */
 
-typedef struct comparison {
-    const float *reference, *rows; /* [n][n_vocab] */
-    size_t n_vocab;
-    int n;
-    tlp_divergence div[TLPI_LOGIT_CHUNK];
-    tlp_status st[TLPI_LOGIT_CHUNK];
-} comparison;
-
-static tlp_status compare_row(comparison *c, int i)
-{
-    size_t at = (size_t)i * c->n_vocab;
-
-    c->div[i].struct_size = sizeof(c->div[i]);
-    return tlp_logits_compare(c->reference + at, c->rows + at, c->n_vocab,
-                              &c->div[i]);
-}
-
-static void compare_some(void *arg, int ith, int nth)
-{
-    comparison *c = arg;
-
-    for (int i = ith; i < c->n; i += nth)
-        c->st[i] = compare_row(c, i);
-}
-
 /* Rows [at, at + n) of a window. */
-static tlp_status compare_chunk(tlpi_scorer *s, tlpi_rank *r,
+static tlp_status compare_chunk(tlpi_scorer *s, const tlpi_runner *r,
                                 const tlpi_window *w, int at, int n,
-                                comparison *c)
+                                tlpi_comparison *c)
 {
     float *rows = s->rows + TLPI_LOGIT_CHUNK * n_vocab(s);
 
-    *c = (comparison){ s->rows, rows, n_vocab(s), n, { { 0 } }, { TLP_OK } };
+    *c = (tlpi_comparison){
+        .reference = s->rows, .rows = rows, .n_vocab = n_vocab(s), .n = n
+    };
     if (w->reference)
         c->reference = w->reference + (size_t)at * n_vocab(s);
     else
-        read_rows(s->serial.rank, at, n, s->rows);
-    read_rows(r, at, n, rows);
-    tlpi_pool_run(s->pool, compare_some, c);
-    for (int i = 0; i < n; i++)
-        if (c->st[i] != TLP_OK)
-            return compare_row(c, i); /* again, for the text on this thread */
-    return TLP_OK;
+        tlpi_runner_rows(&s->serial, at, n, s->rows);
+    tlpi_runner_rows(r, at, n, rows);
+    return tlpi_compare_rows(s->pool, c);
 }
 
-static void add_rows(const tlpi_scorer *s, const comparison *c,
+static void add_rows(const tlpi_scorer *s, const tlpi_comparison *c,
                      const tlpi_window *w, int at, int index, tlpi_score *x)
 {
     double *kl = x->kl + (size_t)index * (size_t)s->n_block;
@@ -233,7 +208,7 @@ static tlp_status run_window(tlpi_scorer *s, const tlpi_runner *r, int index,
     const tlpi_window *w = &s->window[index];
     tlpi_step step = step_of(s, w);
     int first = w->stream ? tlpi_draft_first_change(s->base, x->draft) : 0;
-    comparison c;
+    tlpi_comparison c;
     tlp_status st;
 
     tlpi_forward_begin(r->rank, &step,
@@ -245,7 +220,7 @@ static tlp_status run_window(tlpi_scorer *s, const tlpi_runner *r, int index,
     memset(x->kl + (size_t)index * (size_t)s->n_block, 0,
            (size_t)s->n_block * sizeof(*x->kl));
     for (int at = 0; at < w->n - 1; at += TLPI_LOGIT_CHUNK) {
-        TLP_TRY(compare_chunk(s, r->rank, w, at,
+        TLP_TRY(compare_chunk(s, r, w, at,
                               TLPI_MIN(TLPI_LOGIT_CHUNK, w->n - 1 - at), &c));
         add_rows(s, &c, w, at, index, x);
     }
@@ -265,7 +240,7 @@ tlp_status tlpi_scorer_run(tlpi_scorer *s, const char *draft, int n_window,
 
     TLP_TRY(tlpi_score_find(s, draft, &x));
     if (x->n_done < n_window)
-        TLP_TRY(tlpi_runner_create(&r, s->set.model, s->set.cfg, draft));
+        TLP_TRY(run_draft(s, draft, &r));
     while (x->n_done < n_window)
         TLP_TRY(run_window(s, &r, x->n_done, x));
 done:
@@ -311,7 +286,7 @@ tlp_status tlpi_scorer_create(tlpi_scorer **out, const tlpi_scorer_setup *set)
     TLP_TRY(alloc_tables(s));
     TLP_TRY(alloc_windows(s));
     TLP_TRY(tlpi_pool_create(&s->pool, env, &threads));
-    TLP_TRY(tlpi_runner_create(&s->serial, set->model, set->cfg, s->base));
+    TLP_TRY(run_draft(s, s->base, &s->serial));
     for (int i = 0; i < s->n_window; i++)
         TLP_TRY(fill_reference(s, &s->window[i]));
     *out = s;

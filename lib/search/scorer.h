@@ -15,7 +15,7 @@
 
 #include "base/pool.h"
 #include "search/draft.h"
-#include "session/rank.h"
+#include "session/runner.h"
 
 /* Predictions in a block. */
 #define TLPI_BLOCK 32
@@ -36,13 +36,6 @@ typedef struct tlpi_window {
                          and at the end; NULL: candidates begin at the
                          beginning */
 } tlpi_window;
-
-/* One rank under a draft's plan. */
-typedef struct tlpi_runner {
-    tlp_plan *plan;
-    tlpi_shards *shards;
-    tlpi_rank *rank;
-} tlpi_runner;
 
 /* What a scorer is made of; all but the callback must stay valid. */
 typedef struct tlpi_scorer_setup {
@@ -98,12 +91,5 @@ double tlpi_score_mean(const tlpi_scorer *s, const double *sum, int n_window);
 /* Is a's KL greater than b's, beyond doubt, going by these windows? */
 bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
                          const tlpi_score *b, int n_window);
-
-/* ==== runner.c =========================================================== */
-
-tlp_status tlpi_runner_create(tlpi_runner *out, tlp_model *model,
-                              const tlpi_session_config *cfg,
-                              const char *draft);
-void tlpi_runner_free(tlpi_runner *r); /* zeroes are fine */
 
 #endif

@@ -1,0 +1,46 @@
+/*
+ * runner.h - one rank that runs a plan alone, for whoever looks at what the
+ * plan does: its stages in pieces, its logits against another plan's.
+ */
+#ifndef TLPI_RUNNER_H
+#define TLPI_RUNNER_H
+
+#include "base/pool.h"
+#include "session/rank.h"
+
+/* Options of one rank that takes a window of n_ctx tokens in one step. */
+tlp_status tlpi_runner_config(tlpi_session_config *out, const tlp_model *model,
+                              const tlp_session_options *o);
+
+/* TLP_EINVAL for ids that the model lacks, and for fewer than two. */
+tlp_status tlpi_runner_check_tokens(const tlp_model *m, const int32_t *tokens,
+                                    size_t n);
+
+typedef struct tlpi_runner {
+    tlp_plan *plan; /* retained */
+    tlpi_shards *shards;
+    tlpi_rank *rank;
+} tlpi_runner;
+
+/* Packed weights come from the model's shelf, so that making a runner is cheap
+ * while another one lives.  cfg is borrowed: one rank. */
+tlp_status tlpi_runner_create(tlpi_runner *out, tlp_plan *plan,
+                              const tlpi_session_config *cfg);
+void tlpi_runner_free(tlpi_runner *r); /* zeroes are fine */
+
+/* Logits of tokens [at, at + n) of the step that the runner began or ran last;
+ * n <= TLPI_LOGIT_CHUNK. */
+void tlpi_runner_rows(const tlpi_runner *r, int at, int n, float *host);
+
+/* Rows of logits compared, some on each thread. */
+typedef struct tlpi_comparison {
+    const float *reference, *rows; /* [n][n_vocab] */
+    size_t n_vocab;
+    int n;
+    tlp_divergence div[TLPI_LOGIT_CHUNK];
+    tlp_status st[TLPI_LOGIT_CHUNK];
+} tlpi_comparison;
+
+tlp_status tlpi_compare_rows(tlpi_pool *pool, tlpi_comparison *c);
+
+#endif
