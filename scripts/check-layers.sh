@@ -17,6 +17,7 @@ allowed() {
     lib/session) echo base file tensor model plan backend comm session ;;
     lib/quality) echo base file model backend quality ;;
     lib/search) echo base file model plan comm session search ;;
+    lib/adjust) echo base model plan session adjust ;;
     src | examples) echo ;;
     esac
 }

@@ -1,0 +1,81 @@
+/*
+ * dots_inline.h - dot products of rows with rows, for one type of numbers:
+ * REAL, LANES of which are a vector, REAL(name) a name of that type.
+ *
+ * The vectors are the compiler's, of the size that every machine has: the sums
+ * have one order, whatever the machine.
+ */
+
+typedef DOTS_REAL DOTS(vector) __attribute__((vector_size(16)));
+
+enum { DOTS(lanes) = 16 / sizeof(DOTS_REAL) };
+
+static inline DOTS(vector) DOTS(load)(const DOTS_REAL *x)
+{
+    DOTS(vector) v;
+
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+/* out[i][j] = a[i] . b[j] */
+static void DOTS(tile)(const DOTS_REAL *const a[TILE_M],
+                       const DOTS_REAL *const b[TILE_N], int k,
+                       double out[TILE_M][TILE_N])
+{
+    DOTS(vector) s[TILE_M][TILE_N] = { { { 0 } } };
+    int p = 0;
+
+    for (; p + DOTS(lanes) <= k; p += DOTS(lanes)) {
+        DOTS(vector) b0 = DOTS(load)(b[0] + p), b1 = DOTS(load)(b[1] + p);
+
+        for (int i = 0; i < TILE_M; i++) {
+            DOTS(vector) x = DOTS(load)(a[i] + p);
+            s[i][0] += x * b0;
+            s[i][1] += x * b1;
+        }
+    }
+    for (int i = 0; i < TILE_M; i++)
+        for (int j = 0; j < TILE_N; j++) {
+            double sum = 0;
+
+            for (int l = 0; l < DOTS(lanes); l++)
+                sum += (double)s[i][j][l];
+            for (int q = p; q < k; q++)
+                sum += (double)a[i][q] * (double)b[j][q];
+            out[i][j] = sum;
+        }
+}
+
+/* Rows beyond the end are the last one again, and their sums left alone. */
+static void DOTS(add_tile)(int m, int n, int k, const DOTS_REAL *a, size_t lda,
+                           const DOTS_REAL *b, size_t ldb, double scale,
+                           double *c, size_t ldc)
+{
+    const DOTS_REAL *ar[TILE_M], *br[TILE_N];
+    double sum[TILE_M][TILE_N];
+
+    for (int i = 0; i < TILE_M; i++)
+        ar[i] = a + (size_t)TLPI_MIN(i, m - 1) * lda;
+    for (int j = 0; j < TILE_N; j++)
+        br[j] = b + (size_t)TLPI_MIN(j, n - 1) * ldb;
+    DOTS(tile)(ar, br, k, sum);
+    for (int i = 0; i < TLPI_MIN(m, TILE_M); i++)
+        for (int j = 0; j < TLPI_MIN(n, TILE_N); j++)
+            c[(size_t)i * ldc + (size_t)j] += scale * sum[i][j];
+}
+
+static void DOTS(all)(int m, int n, int k, const DOTS_REAL *a, size_t lda,
+                      const DOTS_REAL *b, size_t ldb, double scale, double *c,
+                      size_t ldc)
+{
+    for (int p = 0; p < k; p += PIECE_K)
+        for (int i0 = 0; i0 < m; i0 += PIECE_M)
+            for (int j = 0; j < n; j += TILE_N)
+                for (int i = i0; i < TLPI_MIN(m, i0 + PIECE_M); i += TILE_M)
+                    DOTS(add_tile)
+                    (m - i, n - j, TLPI_MIN(PIECE_K, k - p),
+                     a + (size_t)i * lda + (size_t)p, lda,
+                     b + (size_t)j * ldb + (size_t)p, ldb, scale,
+                     c + (size_t)i * ldc + (size_t)j, ldc);
+}
