@@ -18,33 +18,48 @@ static inline DOTS(vector) DOTS(load)(const DOTS_REAL *x)
     return v;
 }
 
-/* out[i][j] = a[i] . b[j] */
+/* The lanes of a sum, and what is left from p on. */
+static double DOTS(finish)(DOTS(vector) s, const DOTS_REAL *a,
+                           const DOTS_REAL *b, int p, int k)
+{
+    double sum = 0;
+
+    for (int l = 0; l < DOTS(lanes); l++)
+        sum += (double)s[l];
+    for (; p < k; p++)
+        sum += (double)a[p] * (double)b[p];
+    return sum;
+}
+
+/* out[i][j] = a[i] . b[j]; written out, for the sums to stay in registers. */
 static void DOTS(tile)(const DOTS_REAL *const a[TILE_M],
                        const DOTS_REAL *const b[TILE_N], int k,
                        double out[TILE_M][TILE_N])
 {
-    DOTS(vector) s[TILE_M][TILE_N] = { { { 0 } } };
+    DOTS(vector) s00 = { 0 }, s01 = { 0 }, s10 = { 0 }, s11 = { 0 };
+    DOTS(vector) s20 = { 0 }, s21 = { 0 }, s30 = { 0 }, s31 = { 0 };
     int p = 0;
 
     for (; p + DOTS(lanes) <= k; p += DOTS(lanes)) {
         DOTS(vector) b0 = DOTS(load)(b[0] + p), b1 = DOTS(load)(b[1] + p);
+        DOTS(vector) a0 = DOTS(load)(a[0] + p), a1 = DOTS(load)(a[1] + p);
+        DOTS(vector) a2 = DOTS(load)(a[2] + p), a3 = DOTS(load)(a[3] + p);
 
-        for (int i = 0; i < TILE_M; i++) {
-            DOTS(vector) x = DOTS(load)(a[i] + p);
-            s[i][0] += x * b0;
-            s[i][1] += x * b1;
-        }
+        s00 += a0 * b0;
+        s01 += a0 * b1;
+        s10 += a1 * b0;
+        s11 += a1 * b1;
+        s20 += a2 * b0;
+        s21 += a2 * b1;
+        s30 += a3 * b0;
+        s31 += a3 * b1;
     }
+    const DOTS(vector) s[TILE_M][TILE_N] = {
+        { s00, s01 }, { s10, s11 }, { s20, s21 }, { s30, s31 }
+    };
     for (int i = 0; i < TILE_M; i++)
-        for (int j = 0; j < TILE_N; j++) {
-            double sum = 0;
-
-            for (int l = 0; l < DOTS(lanes); l++)
-                sum += (double)s[i][j][l];
-            for (int q = p; q < k; q++)
-                sum += (double)a[i][q] * (double)b[j][q];
-            out[i][j] = sum;
-        }
+        for (int j = 0; j < TILE_N; j++)
+            out[i][j] = DOTS(finish)(s[i][j], a[i], b[j], p, k);
 }
 
 /* Rows beyond the end are the last one again, and their sums left alone. */
@@ -74,8 +89,7 @@ static void DOTS(all)(int m, int n, int k, const DOTS_REAL *a, size_t lda,
             for (int j = 0; j < n; j += TILE_N)
                 for (int i = i0; i < TLPI_MIN(m, i0 + PIECE_M); i += TILE_M)
                     DOTS(add_tile)
-                    (m - i, n - j, TLPI_MIN(PIECE_K, k - p),
-                     a + (size_t)i * lda + (size_t)p, lda,
-                     b + (size_t)j * ldb + (size_t)p, ldb, scale,
-                     c + (size_t)i * ldc + (size_t)j, ldc);
+    (m - i, n - j, TLPI_MIN(PIECE_K, k - p), a + (size_t)i * lda + (size_t)p,
+     lda, b + (size_t)j * ldb + (size_t)p, ldb, scale,
+     c + (size_t)i * ldc + (size_t)j, ldc);
 }
