@@ -1,9 +1,9 @@
 /*
- * dots_inline.h - dot products of rows with rows, for one type of numbers:
- * REAL, LANES of which are a vector, REAL(name) a name of that type.
+ * dots_inline.h - dot products of rows with rows for one type of numbers,
+ * DOTS_REAL; DOTS(name) is a name of that type.
  *
- * The vectors are the compiler's, of the size that every machine has: the sums
- * have one order, whatever the machine.
+ * The vectors are the compiler's, of the size that every machine has: sums have
+ * one order, whatever the machine.
  */
 
 typedef DOTS_REAL DOTS(vector) __attribute__((vector_size(16)));
