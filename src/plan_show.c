@@ -92,6 +92,26 @@ static int print_record(const tlp_plan *plan)
     return rc;
 }
 
+static int get_adjust(const tlp_plan *plan, tlp_plan_adjust_info *info)
+{
+    *info = (tlp_plan_adjust_info){ .struct_size = sizeof *info };
+    tlp_status st = tlp_plan_get_adjust(plan, info);
+
+    return st == TLP_OK ? CLI_OK : engine_fail(st);
+}
+
+static int print_adjust(const tlp_plan *plan)
+{
+    tlp_plan_adjust_info a;
+    int rc = get_adjust(plan, &a);
+
+    if (rc == CLI_OK && a.n_bytes > 0)
+        printf("adjusted: %d gains, %d norms, %d low-rank corrections, %llu "
+               "bytes\n",
+               a.n_gain, a.n_norm, a.n_low_rank, (unsigned long long)a.n_bytes);
+    return rc;
+}
+
 static int show(plans *v)
 {
     tlp_plan_cost cost;
@@ -109,6 +129,8 @@ static int show(plans *v)
                engine_allreduces(&cost), cost.sends, cost.n_rank);
         rc = print_groups(v->e.plan, cost.effective_depth);
     }
+    if (rc == CLI_OK)
+        rc = print_adjust(v->e.plan);
     free(text);
     return rc == CLI_OK ? print_record(v->e.plan) : rc;
 }
@@ -139,9 +161,14 @@ int plan_check(int argc, char **argv)
         { .kind = CLI_END },
     };
     int rc = start(&v, argc, argv, table);
+    tlp_plan_adjust_info a = { 0 };
 
     if (rc == CLI_OK && v.e.plan)
-        printf("the plan fits %s\n", v.e.model_path);
+        rc = get_adjust(v.e.plan, &a);
+    if (rc == CLI_OK && v.e.plan)
+        printf(a.n_bytes > 0 ? "the plan and its adjustments fit %s\n"
+                             : "the plan fits %s\n",
+               v.e.model_path);
     return finish(&v, rc);
 }
 
@@ -181,8 +208,7 @@ static int print_only(const tlp_plan *a, const tlp_plan *b, char sign)
     return n;
 }
 
-/* As diff does it: 1 when there is a difference. */
-static int diff(plans *v)
+static int diff_stages(plans *v, bool *differ)
 {
     char *a = NULL, *b = NULL;
     int rc = format(v->e.plan, TLP_PLAN_TEXT, &a);
@@ -190,16 +216,46 @@ static int diff(plans *v)
     if (rc == CLI_OK)
         rc = format(v->other, TLP_PLAN_TEXT, &b);
     if (rc == CLI_OK && strcmp(a, b) != 0) {
-        rc = CLI_FAILURE;
+        *differ = true;
         if (print_only(v->e.plan, v->other, '-') +
                 print_only(v->other, v->e.plan, '+') ==
             0)
             printf("the same stages in another order\n");
-        fflush(stdout);
     }
     free(a);
     free(b);
     return rc;
+}
+
+static int diff_adjust(plans *v, bool *differ)
+{
+    tlp_plan_adjust_info a, b = { 0 };
+    int rc = get_adjust(v->e.plan, &a);
+
+    if (rc == CLI_OK)
+        rc = get_adjust(v->other, &b);
+    if (rc != CLI_OK || (a.sha256 && b.sha256 && !strcmp(a.sha256, b.sha256)))
+        return rc;
+    if (a.sha256)
+        printf("-  adjusted %s\n", a.sha256);
+    if (b.sha256)
+        printf("+  adjusted %s\n", b.sha256);
+    *differ = *differ || a.sha256 || b.sha256;
+    return CLI_OK;
+}
+
+/* As diff does it: 1 when there is a difference. */
+static int diff(plans *v)
+{
+    bool differ = false;
+    int rc = diff_stages(v, &differ);
+
+    if (rc == CLI_OK)
+        rc = diff_adjust(v, &differ);
+    if (rc != CLI_OK || !differ)
+        return rc;
+    fflush(stdout);
+    return CLI_FAILURE;
 }
 
 int plan_diff(int argc, char **argv)

@@ -85,6 +85,13 @@ AT(tlp_stage_info, mode, 8);
 AT(tlp_stage_info, n_member, 12);
 AT(tlp_stage_info, layers, 16);
 
+SIZE(tlp_plan_adjust_info, 40);
+AT(tlp_plan_adjust_info, n_gain, 8);
+AT(tlp_plan_adjust_info, n_norm, 12);
+AT(tlp_plan_adjust_info, n_low_rank, 16);
+AT(tlp_plan_adjust_info, n_bytes, 24);
+AT(tlp_plan_adjust_info, sha256, 32);
+
 SIZE(tlp_session_options, 88);
 AT(tlp_session_options, n_ctx, 8);
 AT(tlp_session_options, n_seq, 12);

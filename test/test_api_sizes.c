@@ -187,6 +187,11 @@ static tlp_status get_stage(void *o)
     return tlp_plan_get_stage(r.plan, 1, o);
 }
 
+static tlp_status get_adjust(void *o)
+{
+    return tlp_plan_get_adjust(r.plan, o);
+}
+
 static tlp_status get_stats(void *o)
 {
     return tlp_session_get_stats(r.session, o);
@@ -226,6 +231,7 @@ static const result_case results[] = {
     { "plan_cost", sizeof(tlp_plan_cost), get_cost },
     { "prediction", sizeof(tlp_prediction), predict },
     { "stage_info", sizeof(tlp_stage_info), get_stage },
+    { "plan_adjust_info", sizeof(tlp_plan_adjust_info), get_adjust },
     { "session_stats", sizeof(tlp_session_stats), get_stats },
     { "generate_result", sizeof(tlp_generate_result), get_result },
     { "divergence", sizeof(tlp_divergence), compare_rows },

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/fitted.h"
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
@@ -155,6 +156,67 @@ Test(tool_plan, shows_and_compares)
               "--against", "par:1-2;asym:3-4");
     tool_expect_status(&s, 1);
     cr_expect_str_eq(s.out, "-  par     3 4\n+  asym    3 4\n");
+    spawn_free(&s);
+}
+
+/* Saves the plan with some adjustments; the file's checksum. */
+static const char *save_adjusted(const char *model_path, const char *path,
+                                 int kinds)
+{
+    static char hash[2][72];
+    static int turn;
+    tlp_model *model = NULL;
+    tlp_plan *plan = NULL, *adjusted = NULL;
+    tlp_plan_adjust_info info = { .struct_size = sizeof info };
+
+    turn = !turn;
+    cr_assert_eq(tlp_model_open(&model, model_path, NULL), TLP_OK);
+    cr_assert_eq(tlp_plan_parse(&plan, model, "par:1-2"), TLP_OK);
+    cr_assert_eq(fitted_plan(&adjusted, plan, kinds, 4, 1), TLP_OK);
+    cr_assert_eq(tlp_plan_save(adjusted, path), TLP_OK);
+    cr_assert_eq(tlp_plan_get_adjust(adjusted, &info), TLP_OK);
+    snprintf(hash[turn], sizeof hash[turn], "%s", info.sha256);
+    tlp_plan_free(adjusted);
+    tlp_plan_free(plan);
+    tlp_model_free(model);
+    return hash[turn];
+}
+
+Test(tool_plan, names_adjustments)
+{
+    const char *m = tool_model();
+    const char *a = tiny_path("a.json"), *b = tiny_path("b.json");
+    const char *hash_a = save_adjusted(m, a, FITTED_ALL);
+    const char *hash_b = save_adjusted(m, b, FITTED_GAINS);
+    char want[256];
+
+    spawned s = SPAWN("tlp", "plan", "show", "-m", m, "--plan", a);
+    tool_expect_status(&s, 0);
+    expect_out(&s, "\nadjusted: 4 gains, 4 norms, 5 low-rank corrections, ");
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "plan", "check", "-m", m, "--plan", a);
+    tool_expect_status(&s, 0);
+    expect_out(&s, "the plan and its adjustments fit ");
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "plan", "diff", "-m", m, "--plan", a, "--against", a);
+    tool_expect_status(&s, 0);
+    cr_expect_eq(s.n_out, 0);
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "plan", "diff", "-m", m, "--plan", a, "--against", b);
+    tool_expect_status(&s, 1);
+    snprintf(want, sizeof want, "-  adjusted %s\n+  adjusted %s\n", hash_a,
+             hash_b);
+    cr_expect_str_eq(s.out, want);
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "plan", "diff", "-m", m, "--plan", "par:1-2", "--against",
+              b);
+    tool_expect_status(&s, 1);
+    snprintf(want, sizeof want, "+  adjusted %s\n", hash_b);
+    cr_expect_str_eq(s.out, want);
     spawn_free(&s);
 }
 

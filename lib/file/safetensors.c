@@ -160,8 +160,8 @@ static tlp_status read_meta(reader *r, json_t *meta)
     if (!meta)
         return TLP_OK;
     if (!json_is_object(meta))
-        return tlpi_fail(TLP_EFORMAT, "%s: key " META_KEY ": an object expected",
-                         r->where);
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key " META_KEY ": an object expected", r->where);
     s->meta = tlpi_alloc_array(s->env, n, sizeof *s->meta);
     if (!s->meta)
         return tlpi_fail_nomem();

@@ -45,9 +45,9 @@ typedef struct tlpi_safetensors_part {
     char name[64];
     tlpi_dtype type;
     int n_dim;
-    int64_t ne[2];   /* as tlpi_tensor has them: columns first */
-    uint8_t *data;   /* set by the layout: where its bytes go */
-    size_t n_bytes;  /* likewise */
+    int64_t ne[2];  /* as tlpi_tensor has them: columns first */
+    uint8_t *data;  /* set by the layout: where its bytes go */
+    size_t n_bytes; /* likewise */
 } tlpi_safetensors_part;
 
 /*

@@ -167,8 +167,8 @@ static tlp_status check_finite(const tlpi_tensor *t, const char *where)
     return TLP_OK;
 }
 
-static tlp_status place(tlpi_adjust *a, const tlp_plan *p,
-                        const tlpi_tensor *t, const char *where)
+static tlp_status place(tlpi_adjust *a, const tlp_plan *p, const tlpi_tensor *t,
+                        const char *where)
 {
     tlp_status st;
     long layer;
@@ -190,8 +190,8 @@ static tlp_status place(tlpi_adjust *a, const tlp_plan *p,
                          "%s: tensor %s: blk.%d expected, the first of its "
                          "group",
                          where, t->name, p->stage[stage].layers[0]);
-    void *to = k->at == OUT_UP ? (void *)&a->stage[stage].out_up
-                               : (char *)m + k->at;
+    void *to =
+        k->at == OUT_UP ? (void *)&a->stage[stage].out_up : (char *)m + k->at;
     if (k->form == VECTOR)
         *(const tlpi_tensor **)to = t;
     else if (k->form == NUMBER)
@@ -210,10 +210,9 @@ static tlp_status check_pair(const tlpi_tensor *down, const tlpi_tensor *up,
                              int *rank)
 {
     if (down->ne[1] != up->ne[0])
-        return tlpi_fail(TLP_EFORMAT,
-                         "%s: blk.%d.%s: down has rank %lld, up has %lld",
-                         where, layer, name, (long long)down->ne[1],
-                         (long long)up->ne[0]);
+        return tlpi_fail(
+            TLP_EFORMAT, "%s: blk.%d.%s: down has rank %lld, up has %lld",
+            where, layer, name, (long long)down->ne[1], (long long)up->ne[0]);
     *rank = (int)up->ne[0];
     return TLP_OK;
 }
@@ -316,8 +315,7 @@ static void make_hash(const void *image, size_t n, char out[72])
 }
 
 tlp_status tlpi_plan_with_adjust(tlp_plan **out, const tlp_plan *plan,
-                                 void *image, size_t n_image,
-                                 const char *where)
+                                 void *image, size_t n_image, const char *where)
 {
     const tlpi_env *env = &plan->model->env;
     tlp_plan *p = NULL;

@@ -74,8 +74,7 @@ static void add_stages(maker *m, const tlp_plan *p,
         if (!stage[i].member)
             continue;
         for (int j = 0; j < s->n_member; j++)
-            add_member(m, s->layers[j], &stage[i].member[j],
-                       stage[i].out_rank);
+            add_member(m, s->layers[j], &stage[i].member[j], stage[i].out_rank);
         if (stage[i].out_rank > 0)
             add(m, s->layers[0], "out.up", stage[i].out_up, m->d,
                 stage[i].out_rank);

@@ -75,10 +75,9 @@ tlpi_fitted_stage *fitted_make(const tlp_plan *plan, int kinds, int rank,
     size_t n_stage = (size_t)plan->n_stage, n_member = count_members(plan);
     size_t d = (size_t)plan->model->hp.n_embd;
     size_t n_float = n_member * (2 + 6 * (size_t)rank) * d;
-    char *block =
-        calloc(1, n_stage * sizeof(tlpi_fitted_stage) +
-                      n_member * sizeof(tlpi_fitted_member) +
-                      n_float * sizeof(float));
+    char *block = calloc(1, n_stage * sizeof(tlpi_fitted_stage) +
+                                n_member * sizeof(tlpi_fitted_member) +
+                                n_float * sizeof(float));
 
     if (!block)
         return NULL;
