@@ -77,6 +77,7 @@ _Noreturn void plain_skip(const char *fmt, ...);
 #define PLAIN_GEQ(fatal, a, b, ...) PLAIN_2(fatal, a, >=, b, __VA_ARGS__)
 
 #define cr_assert(...) PLAIN_CHECK(true, __VA_ARGS__, "")
+#define cr_assert_fail(...) PLAIN_CHECK(true, false, __VA_ARGS__)
 #define cr_assert_not(...) PLAIN_NOT(true, __VA_ARGS__, "")
 #define cr_assert_eq(...) PLAIN_EQ(true, __VA_ARGS__, "")
 #define cr_assert_neq(...) PLAIN_NEQ(true, __VA_ARGS__, "")
@@ -110,6 +111,7 @@ _Noreturn void plain_skip(const char *fmt, ...);
 
 #define cr_skip plain_skip
 #define cr_skip_test plain_skip
+#define cr_log_info(...) fprintf(stderr, __VA_ARGS__)
 #define cr_log_warn(...) fprintf(stderr, __VA_ARGS__)
 
 #endif
