@@ -5,6 +5,12 @@
  * summed over its members and over the ranks, stays in delta, and the next RMS
  * norm takes it in on the way.  docs/design.md derives the modes.
  *
+ * A plan may adjust a stage (plan/adjust.h).  Norms and gains are other numbers
+ * in the same equations.  Na_i x stands for u + up (down u) where attn_in
+ * corrects it, Nf_i y likewise with ffn_in, and z has a term more where the
+ * stage's output is corrected: up (sum down_i delta_i).  forward_adjust.c has
+ * these.
+ *
  * Shapes: x, delta [T][d]; acc, norm [member][T][d].
  */
 #include "session/forward.h"
