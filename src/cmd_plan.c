@@ -11,6 +11,10 @@ static const cli_command parts[] = {
     { "plan make",
       "-m FILE --text FILE (--depth N | --max-kl X | --speedup S) -o PLAN.json",
       "Choose the layers to join by what they cost in quality", plan_make },
+    { "plan adjust",
+      "-m FILE --plan PLAN --text FILE [--gains] [--norms] [--rank R] "
+      "-o PLAN2.json",
+      "Fit a plan's groups to the serial model", plan_adjust },
     { "plan show", "-m FILE --plan PLAN", "Show a plan's groups and its record",
       plan_show },
     { "plan check", "-m FILE --plan PLAN", "Does a plan fit a model?",
@@ -42,5 +46,5 @@ int cmd_plan(int argc, char **argv)
         cli_set_command(&parts[i]);
         return parts[i].run(argc - 1, argv + 1);
     }
-    return cli_usage("%s: one of make, show, check and diff expected", argv[1]);
+    return cli_usage("%s: one of make, adjust, show, check and diff expected", argv[1]);
 }

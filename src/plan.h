@@ -5,6 +5,7 @@
 #define PLAN_H
 
 int plan_make(int argc, char **argv);
+int plan_adjust(int argc, char **argv);
 int plan_show(int argc, char **argv);
 int plan_check(int argc, char **argv);
 int plan_diff(int argc, char **argv);

@@ -1,0 +1,168 @@
+/*
+ * plan_adjust.c - tlp plan adjust: fit a plan's groups to the serial model.
+ */
+#include <inttypes.h>
+
+#include "corpus.h"
+#include "json.h"
+#include "plan.h"
+
+typedef struct adjust {
+    engine e;
+    corpus text;
+    const char *out_path;
+    bool gains, norms, as_json;
+    int rank;
+    float held_out;
+    uint64_t seed;
+} adjust;
+
+static int check_options(const adjust *v)
+{
+    if (!v->text.text_path == !v->text.id_path)
+        return cli_usage("one of --text and --tokens is required");
+    if (!v->e.plan_text)
+        return cli_usage("no plan: --plan PLAN is required");
+    if (!v->gains && !v->norms && !v->rank)
+        return cli_usage("nothing to fit: --gains, --norms or --rank R is "
+                         "required");
+    if (!v->out_path)
+        return cli_usage("no place for the plan: -o FILE is required");
+    return CLI_OK;
+}
+
+/* ==== report ============================================================= */
+
+static void print_json(const tlp_plan_adjust_report *r)
+{
+    json j = { .file = stdout };
+
+    json_open(&j, NULL, '{');
+    json_int(&j, "windows", r->n_window);
+    json_int(&j, "held_out", r->n_held_out);
+    json_real(&j, "kl_before", r->kl_before);
+    json_real(&j, "kl_after", r->kl_after);
+    json_real(&j, "ppl_before", r->ppl_before);
+    json_real(&j, "ppl_after", r->ppl_after);
+    json_real(&j, "top1_before", r->top1_before);
+    json_real(&j, "top1_after", r->top1_after);
+    json_int(&j, "gains", r->n_gain);
+    json_int(&j, "norms", r->n_norm);
+    json_int(&j, "low_rank", r->n_low_rank);
+    json_int(&j, "bytes", (int64_t)r->n_bytes);
+    json_close(&j, '}');
+    printf("\n");
+}
+
+static void print_table(const tlp_plan_adjust_report *r)
+{
+    printf("%d of %d windows held out         before       after\n",
+           r->n_held_out, r->n_window);
+    printf("  KL divergence, nats         %10.4f  %10.4f\n", r->kl_before,
+           r->kl_after);
+    printf("  perplexity                  %10.4f  %10.4f\n", r->ppl_before,
+           r->ppl_after);
+    printf("  top-1 agreement, %%          %10.2f  %10.2f\n",
+           100 * r->top1_before, 100 * r->top1_after);
+    printf("kept: %d gains, %d norms, %d low-rank corrections, %.2f MB\n",
+           r->n_gain, r->n_norm, r->n_low_rank, 1e-6 * (double)r->n_bytes);
+}
+
+/* ========================================================================= */
+
+static tlp_plan_adjust_options adjust_options(const adjust *v,
+                                              cli_progress *bar)
+{
+    tlp_plan_adjust_options o = TLP_PLAN_ADJUST_OPTIONS_INIT;
+
+    o.gains = v->gains;
+    o.norms = v->norms;
+    o.rank = v->rank;
+    o.n_ctx = v->text.ctx;
+    o.held_out = (double)v->held_out;
+    o.n_thread = v->e.n_thread;
+    o.compute = v->e.compute;
+    o.kv_type = v->e.kv;
+    o.isa = v->e.isa;
+    o.seed = v->seed;
+    o.progress = cli_progress_step;
+    o.progress_data = bar;
+    return o;
+}
+
+static int fit(adjust *v, const tlp_plan *plan, tlp_plan **adjusted)
+{
+    tlp_plan_adjust_report report = { .struct_size = sizeof report };
+    cli_progress bar;
+    tlp_plan_adjust_options o = adjust_options(v, &bar);
+
+    cli_progress_start(&bar, "fitting");
+    tlp_status st =
+        tlp_plan_adjust(adjusted, plan, v->text.ids, v->text.n, &o, &report);
+    cli_progress_end(&bar);
+    if (st == TLP_OK && tlp_plan_save(*adjusted, v->out_path) != TLP_OK)
+        st = TLP_ERROR;
+    if (st != TLP_OK)
+        return engine_fail(st);
+    if (v->as_json)
+        print_json(&report);
+    else
+        print_table(&report);
+    return cli_close_stdout();
+}
+
+static int adjust_plan(adjust *v)
+{
+    tlp_plan *plan = NULL, *adjusted = NULL;
+    int rc = engine_parse_plan(&v->e, v->e.plan_text, &plan);
+
+    if (rc == CLI_OK)
+        rc = corpus_read(&v->text, &v->e);
+    if (rc == CLI_OK)
+        rc = fit(v, plan, &adjusted);
+    tlp_plan_free(adjusted);
+    tlp_plan_free(plan);
+    corpus_free(&v->text);
+    return rc;
+}
+
+int plan_adjust(int argc, char **argv)
+{
+    adjust v = { .e = ENGINE_INIT };
+    const cli_option table[] = {
+        ENGINE_MODEL_OPTION(v.e),
+        ENGINE_PLAN_OPTION(v.e),
+        CORPUS_FILE_OPTIONS(v.text),
+        { CLI_INT, 0, "max-tokens", &v.text.max_tokens, "N",
+          "use the first N tokens only (0: all)", 0, INT32_MAX },
+        { CLI_FLAG, 0, "gains", &v.gains, NULL,
+          "fit gains of attention and feed-forward", 0, 0 },
+        { CLI_FLAG, 0, "norms", &v.norms, NULL, "fit weights of the norms", 0,
+          0 },
+        { CLI_INT, 0, "rank", &v.rank, "R",
+          "fit low-rank corrections up to rank R (0: none)", 0, 4096 },
+        { CLI_FLOAT, 0, "held-out", &v.held_out, "SHARE",
+          "windows kept for validation (0.25)", 0, 0.9 },
+        { CLI_INT, 'c', "ctx", &v.text.ctx, "N", "tokens in a window (512)", 2,
+          4096 },
+        { CLI_SEED, 0, "seed", &v.seed, "N", "which windows are held out (0)",
+          0, 0 },
+        { CLI_TEXT, 'o', "output", &v.out_path, "FILE",
+          "the adjusted plan, JSON; its numbers go to a file beside it", 0, 0 },
+        { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },
+        ENGINE_TYPE_OPTIONS(v.e),
+        ENGINE_THREAD_OPTIONS(v.e),
+        { .kind = CLI_END },
+    };
+    int rc = cli_parse(argc, argv, table);
+
+    if (rc != CLI_GO)
+        return rc;
+    rc = check_options(&v);
+    if (rc == CLI_OK)
+        rc = engine_open_model(&v.e, false);
+    if (rc == CLI_OK)
+        rc = adjust_plan(&v);
+    engine_close(&v.e);
+    return rc;
+}
