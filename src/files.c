@@ -193,3 +193,15 @@ void out_discard(out_file *out)
     }
     *out = (out_file){ 0 };
 }
+
+int out_check(const char *path)
+{
+    out_file out;
+    int rc = CLI_OK;
+
+    if (out_is_replaced(path)) {
+        rc = out_open(&out, path);
+        out_discard(&out);
+    }
+    return rc;
+}

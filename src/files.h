@@ -37,4 +37,7 @@ int out_open(out_file *out, const char *path);
 int out_commit(out_file *out);
 void out_discard(out_file *out); /* also after out_commit */
 
+/* Can a file be put there?  To be asked before hours of work, not after. */
+int out_check(const char *path);
+
 #endif

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "corpus.h"
+#include "files.h"
 #include "json.h"
 #include "plan.h"
 
@@ -159,6 +160,8 @@ int plan_adjust(int argc, char **argv)
     if (rc != CLI_GO)
         return rc;
     rc = check_options(&v);
+    if (rc == CLI_OK)
+        rc = out_check(v.out_path);
     if (rc == CLI_OK)
         rc = engine_open_model(&v.e, false);
     if (rc == CLI_OK)

@@ -226,6 +226,8 @@ int plan_make(int argc, char **argv)
         return rc;
     rc = check_options(&v);
     if (rc == CLI_OK)
+        rc = out_check(v.out_path);
+    if (rc == CLI_OK)
         rc = engine_open_model(&v.e, false);
     if (rc == CLI_OK)
         rc = make_plan(&v);
