@@ -1103,6 +1103,15 @@ TLP_API tlp_status tlp_drill_run(const tlp_drill *drill, tlp_model *model,
 
 /* ==== planning =========================================================== */
 
+/*
+ * What is least in a plan, over all predictions on the text: KL divergence from
+ * the serial model, or -log p of the text, or the mean of both.  KL is the less
+ * noisy; alone, it leaves plans that predict other text worse than they need.
+ */
+#define TLP_OBJECTIVE_BOTH 0
+#define TLP_OBJECTIVE_KL 1
+#define TLP_OBJECTIVE_NLL 2
+
 /* A plan on the way to the one that was asked for: the best that was found of
  * its depth. */
 typedef struct tlp_plan_point {
@@ -1135,6 +1144,7 @@ typedef struct tlp_plan_make_options {
     int32_t compute;         /* TLP_COMPUTE_*                                 */
     int32_t kv_type;         /* TLP_KV_*                                      */
     int32_t isa;             /* TLP_ISA_*                                     */
+    int32_t objective;       /* TLP_OBJECTIVE_*                               */
     uint64_t seed;           /* the order of the windows                      */
     uint64_t max_bytes;      /* of memory for what saves time; 0 = 768 MiB    */
     const char *resume;      /* file of scores, read if it exists, replaced
@@ -1147,12 +1157,12 @@ typedef struct tlp_plan_make_options {
 
 #define TLP_PLAN_MAKE_OPTIONS_INIT                                             \
     { sizeof(tlp_plan_make_options), 0, 0, 0, 0, NULL, 0, 0, 0, 0, 0, 0, 0, 0, \
-      0, NULL, NULL, NULL, NULL, NULL }
+      0, 0, NULL, NULL, NULL, NULL, NULL }
 
 /**
  * Choose the layers to join, and their modes, such that the model stays close
- * to the serial one on a text: least mean KL over all predictions, in windows
- * of n_ctx tokens from position 0.  Neighbouring layers are joined one by one;
+ * to the serial one on a text: the least of the objective, in windows of n_ctx
+ * tokens from position 0.  Neighbouring layers are joined one by one;
  * at each depth groups are exchanged for others as long as that helps.  The
  * same call gives the same plan, on machines with the same instruction set.
  * What was found is recorded in the plan (its "made" object).

@@ -15,6 +15,7 @@ typedef struct make {
     corpus text;
     const char *out_path, *resume, *csv_path, *svg_path, *modes;
     int depth, max_group;
+    int objective; /* TLP_OBJECTIVE_* */
     float max_kl, speedup, memory;
     uint64_t seed;
     plan_front front;
@@ -108,6 +109,7 @@ static tlp_plan_make_options make_options(make *v, uint32_t modes,
     o.compute = v->e.compute;
     o.kv_type = v->e.kv;
     o.isa = v->e.isa;
+    o.objective = v->objective;
     o.seed = v->seed;
     o.max_bytes = (uint64_t)((double)v->memory * 1048576);
     o.resume = v->resume;
@@ -196,6 +198,8 @@ int plan_make(int argc, char **argv)
           "target: layers / stages, or time with --ranks", 1, 1000 },
         { CLI_TEXT, 0, "modes", &v.modes, "LIST", "of lp, par, asym (all)", 0,
           0 },
+        { CLI_CHOICE, 0, "objective", &v.objective, "both|kl|nll",
+          "what is made least: KL, -log p, or their mean", 0, 0 },
         { CLI_INT, 0, "max-group", &v.max_group, "N",
           "layers that may run together (4)", 2, 64 },
         { CLI_INT, 'c', "ctx", &v.text.ctx, "N", "tokens in a window (512)", 2,

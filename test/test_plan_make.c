@@ -564,8 +564,8 @@ Test(plan_make, refuses_foreign_scores)
     tlp_model_free(other);
 
     refuse_state(m, &o, "", TLP_EFORMAT, "bad.json");
-    refuse_state(m, &o, "{\"tlp_search\": 1}", TLP_EMISMATCH, "of.");
-    refuse_state(m, &o, "{\"tlp_search\": 2}", TLP_EFORMAT, "tlp_search");
+    refuse_state(m, &o, "{\"tlp_search\": 2}", TLP_EMISMATCH, "of.");
+    refuse_state(m, &o, "{\"tlp_search\": 3}", TLP_EFORMAT, "tlp_search");
     refuse_state(m, &o, "[[[[[[[[[[[[[[", TLP_EFORMAT, "bad.json");
     for (int i = 0; i < 3; i++) {
         static const char *const cut[] = { "\"kl\": [[", "\"top1\": [",

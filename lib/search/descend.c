@@ -103,6 +103,7 @@ static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
         .n = n,
         .cfg = &m->cfg,
         .seed = m->o.seed,
+        .objective = m->o.objective,
         .budget = (size_t)TLPI_MIN(m->o.max_bytes, SIZE_MAX),
         .tick = tick,
         .arg = m,
@@ -215,8 +216,8 @@ static tlp_status show_point(maker *m, const char *draft)
         .chosen = strcmp(draft, m->chosen) == 0,
         .plan = plan,
         .kl = tlpi_score_kl(s, x, s->n_window),
-        .top1_agreement = tlpi_score_mean(s, x->top1, s->n_window),
-        .ppl = exp(tlpi_score_mean(s, x->nll, s->n_window)),
+        .top1_agreement = tlpi_score_top1(s, x, s->n_window),
+        .ppl = exp(tlpi_score_nll(s, x, s->n_window)),
     };
     m->o.point(&point, m->o.point_data);
     tlp_plan_free(plan);

@@ -11,8 +11,8 @@
 #define MAX_TRIES 12
 #define MAX_ROUNDS 4
 
-/* Mode changes come first to be tried: an estimate of the draft's own KL. */
-static tlp_status list_modes(tlpi_search *q, const char *draft, double kl,
+/* Mode changes come first to be tried: an estimate of the draft's own cost. */
+static tlp_status list_modes(tlpi_search *q, const char *draft, double cost,
                              char *scratch, tlpi_field *f)
 {
     tlp_status st = TLP_OK;
@@ -36,16 +36,16 @@ static tlp_status list_modes(tlpi_search *q, const char *draft, double kl,
                 continue;
             memcpy(scratch, draft, (size_t)q->n_place);
             memset(scratch + p, q->letter[i], (size_t)group - 1);
-            st = tlpi_field_add(f, scratch, isnan(diff) ? kl : kl + diff, -1,
-                                -1);
+            st = tlpi_field_add(f, scratch, isnan(diff) ? cost : cost + diff,
+                                -1, -1);
         }
     }
     return st;
 }
 
-/* opened: the draft without one of its places, and its KL. */
+/* opened: the draft without one of its places, and its cost. */
 static tlp_status list_joins(tlpi_search *q, const char *opened, int place,
-                             double kl, double bar, char *scratch,
+                             double cost, double bar, char *scratch,
                              tlpi_field *f)
 {
     tlp_status st = TLP_OK;
@@ -56,18 +56,18 @@ static tlp_status list_joins(tlpi_search *q, const char *opened, int place,
         for (int i = 0; i < q->n_letter; i++) {
             double added = tlpi_search_estimate(q, opened, p, i);
 
-            if (isinf(added) || kl + TLPI_TRUST * added >= bar)
+            if (isinf(added) || cost + TLPI_TRUST * added >= bar)
                 continue;
             memcpy(scratch, opened, (size_t)q->n_place);
             tlpi_draft_join(scratch, p, q->letter[i]);
-            TLP_TRY(tlpi_field_add(f, scratch, kl + added, p, i));
+            TLP_TRY(tlpi_field_add(f, scratch, cost + added, p, i));
         }
     }
 done:
     return st;
 }
 
-static tlp_status list_exchanges(tlpi_search *q, const char *draft, double kl,
+static tlp_status list_exchanges(tlpi_search *q, const char *draft, double cost,
                                  tlpi_field *f)
 {
     size_t n = (size_t)q->n_place;
@@ -78,15 +78,15 @@ static tlp_status list_exchanges(tlpi_search *q, const char *draft, double kl,
 
     if (!opened || !scratch)
         TLP_TRY(tlpi_fail_nomem());
-    TLP_TRY(list_modes(q, draft, kl, scratch, f));
+    TLP_TRY(list_modes(q, draft, cost, scratch, f));
     for (int p = 0; p < q->n_place; p++) {
         if (draft[p] == TLPI_DRAFT_SERIAL)
             continue;
         memcpy(opened, draft, n);
         opened[p] = TLPI_DRAFT_SERIAL;
         TLP_TRY(tlpi_scorer_run(q->scorer, opened, 1, &score));
-        TLP_TRY(list_joins(q, opened, p, tlpi_score_kl(q->scorer, score, 1), kl,
-                           scratch, f));
+        TLP_TRY(list_joins(q, opened, p, tlpi_score_cost(q->scorer, score, 1),
+                           cost, scratch, f));
     }
 done:
     tlpi_free(q->env, scratch);
@@ -132,15 +132,15 @@ static tlp_status exchange_once(tlpi_search *q, char *draft, bool *better)
     *better = false;
     TLP_TRY(tlpi_scorer_rebase(q->scorer, draft));
     TLP_TRY(tlpi_scorer_run(q->scorer, draft, q->scorer->n_window, &now));
-    TLP_TRY(list_exchanges(q, draft, tlpi_score_kl(q->scorer, now, 1), &f));
+    TLP_TRY(list_exchanges(q, draft, tlpi_score_cost(q->scorer, now, 1), &f));
     TLP_TRY(try_exchanges(q, now, &f));
     TLP_TRY(tlpi_field_add(&f, draft, 0, -1, -1));
     f.item[f.n - 1].score = now;
     TLP_TRY(tlpi_race(q, &f, &winner));
     const tlpi_score *best = now;
     TLP_TRY(tlpi_scorer_run(q->scorer, winner, q->scorer->n_window, &best));
-    *better = tlpi_score_kl(q->scorer, best, q->scorer->n_window) <
-              tlpi_score_kl(q->scorer, now, q->scorer->n_window);
+    *better = tlpi_score_cost(q->scorer, best, q->scorer->n_window) <
+              tlpi_score_cost(q->scorer, now, q->scorer->n_window);
     if (*better)
         memcpy(draft, winner, (size_t)q->n_place);
 done:

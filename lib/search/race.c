@@ -39,16 +39,16 @@ void tlpi_field_clear(tlpi_field *f)
     *f = (tlpi_field){ .env = f->env };
 }
 
-/* By KL on the first n windows; the earlier one first among equals. */
+/* By cost on the first n windows; the earlier one first among equals. */
 static void sort(const tlpi_scorer *s, const tlpi_score **x, int n,
                  int n_window)
 {
     for (int i = 1; i < n; i++) {
         const tlpi_score *moved = x[i];
-        double kl = tlpi_score_kl(s, moved, n_window);
+        double cost = tlpi_score_cost(s, moved, n_window);
         int j = i;
 
-        for (; j > 0 && tlpi_score_kl(s, x[j - 1], n_window) > kl; j--)
+        for (; j > 0 && tlpi_score_cost(s, x[j - 1], n_window) > cost; j--)
             x[j] = x[j - 1];
         x[j] = moved;
     }

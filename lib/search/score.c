@@ -32,7 +32,8 @@ static tlpi_score *create(const tlpi_scorer *s, const char *draft)
         return NULL;
     x->draft = tlpi_strndup(s->env, draft, strlen(draft));
     x->kl = tlpi_calloc(s->env, n_window * (size_t)s->n_block, sizeof(*x->kl));
-    x->nll = tlpi_calloc(s->env, n_window, sizeof(*x->nll));
+    x->nll =
+        tlpi_calloc(s->env, n_window * (size_t)s->n_block, sizeof(*x->nll));
     x->top1 = tlpi_calloc(s->env, n_window, sizeof(*x->top1));
     if (x->draft && x->kl && x->nll && x->top1)
         return x;
@@ -79,23 +80,51 @@ int tlpi_window_predictions(const tlpi_scorer *s, int n_window)
     return n;
 }
 
-double tlpi_score_kl(const tlpi_scorer *s, const tlpi_score *x, int n_window)
-{
-    double sum = 0;
-
-    /* Blocks that a short window lacks are zero. */
-    for (int i = 0; i < n_window * s->n_block; i++)
-        sum += x->kl[i];
-    return sum / tlpi_window_predictions(s, n_window);
-}
-
-double tlpi_score_mean(const tlpi_scorer *s, const double *sum, int n_window)
+/* Of n sums. */
+static double mean(const tlpi_scorer *s, const double *sum, int n, int n_window)
 {
     double all = 0;
 
-    for (int w = 0; w < n_window; w++)
-        all += sum[w];
+    for (int i = 0; i < n; i++)
+        all += sum[i];
     return all / tlpi_window_predictions(s, n_window);
+}
+
+/* Blocks that a short window lacks are zero. */
+double tlpi_score_kl(const tlpi_scorer *s, const tlpi_score *x, int n_window)
+{
+    return mean(s, x->kl, n_window * s->n_block, n_window);
+}
+
+double tlpi_score_nll(const tlpi_scorer *s, const tlpi_score *x, int n_window)
+{
+    return mean(s, x->nll, n_window * s->n_block, n_window);
+}
+
+double tlpi_score_top1(const tlpi_scorer *s, const tlpi_score *x, int n_window)
+{
+    return mean(s, x->top1, n_window, n_window);
+}
+
+/* Shares of KL and of -log p in the cost. */
+static const struct {
+    double kl, nll;
+} weights[] = {
+    [TLP_OBJECTIVE_BOTH] = { 0.5, 0.5 },
+    [TLP_OBJECTIVE_KL] = { 1, 0 },
+    [TLP_OBJECTIVE_NLL] = { 0, 1 },
+};
+
+static double block_cost(const tlpi_scorer *s, const tlpi_score *x, int block)
+{
+    return weights[s->set.objective].kl * x->kl[block] +
+           weights[s->set.objective].nll * x->nll[block];
+}
+
+double tlpi_score_cost(const tlpi_scorer *s, const tlpi_score *x, int n_window)
+{
+    return weights[s->set.objective].kl * tlpi_score_kl(s, x, n_window) +
+           weights[s->set.objective].nll * tlpi_score_nll(s, x, n_window);
 }
 
 bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
@@ -108,7 +137,7 @@ bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
         int blocks = tlpi_window_blocks(&s->window[w]);
 
         for (int i = w * s->n_block; i < w * s->n_block + blocks; i++, n++) {
-            double d = a->kl[i] - b->kl[i];
+            double d = block_cost(s, a, i) - block_cost(s, b, i);
 
             sum += d;
             squares += d * d;
@@ -116,7 +145,7 @@ bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
     }
     if (n < MIN_BLOCKS)
         return false;
-    double mean = sum / n, variance = (squares - sum * mean) / (n - 1);
+    double centre = sum / n, variance = (squares - sum * centre) / (n - 1);
 
-    return mean > DOUBT * sqrt(fmax(0, variance) / n);
+    return centre > DOUBT * sqrt(fmax(0, variance) / n);
 }

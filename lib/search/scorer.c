@@ -190,13 +190,14 @@ static void add_rows(const tlpi_scorer *s, const tlpi_comparison *c,
                      const tlpi_window *w, int at, int index, tlpi_score *x)
 {
     double *kl = x->kl + (size_t)index * (size_t)s->n_block;
+    double *nll = x->nll + (size_t)index * (size_t)s->n_block;
 
     for (int i = 0; i < c->n; i++) {
         const tlp_divergence *d = &c->div[i];
         int32_t target = w->ids[at + i + 1];
 
         kl[(at + i) / TLPI_BLOCK] += d->kl;
-        x->nll[index] +=
+        nll[(at + i) / TLPI_BLOCK] +=
             d->lse - (double)c->rows[(size_t)i * c->n_vocab + (size_t)target];
         x->top1[index] += d->top1 == d->reference_top1;
     }
@@ -216,9 +217,11 @@ static tlp_status run_window(tlpi_scorer *s, const tlpi_runner *r, int index,
     TLP_TRY(tlpi_forward_stages(r->rank, &step, first, r->plan->n_stage));
     if (!w->reference)
         tlpi_forward_begin(s->serial.rank, &step, w->last);
-    x->nll[index] = x->top1[index] = 0;
+    x->top1[index] = 0;
     memset(x->kl + (size_t)index * (size_t)s->n_block, 0,
            (size_t)s->n_block * sizeof(*x->kl));
+    memset(x->nll + (size_t)index * (size_t)s->n_block, 0,
+           (size_t)s->n_block * sizeof(*x->nll));
     for (int at = 0; at < w->n - 1; at += TLPI_LOGIT_CHUNK) {
         TLP_TRY(compare_chunk(s, r, w, at,
                               TLPI_MIN(TLPI_LOGIT_CHUNK, w->n - 1 - at), &c));

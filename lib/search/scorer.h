@@ -22,9 +22,9 @@
 
 typedef struct tlpi_score {
     char *draft;
-    int n_done;         /* windows that are scored: the first so many */
-    double *kl;         /* [n_window][n_block] sums, nats */
-    double *nll, *top1; /* [n_window] sums */
+    int n_done;       /* windows that are scored: the first so many */
+    double *kl, *nll; /* [n_window][n_block] sums, nats */
+    double *top1;     /* [n_window] sums */
 } tlpi_score;
 
 typedef struct tlpi_window {
@@ -44,6 +44,7 @@ typedef struct tlpi_scorer_setup {
     size_t n;
     const tlpi_session_config *cfg; /* one rank; n_ctx: tokens of a window */
     uint64_t seed;                  /* of the windows' order */
+    int objective;                  /* TLP_OBJECTIVE_* */
     size_t budget; /* bytes for what only saves time: streams, reference */
     /* After each window that was evaluated; not TLP_OK ends the call. */
     tlp_status (*tick)(void *arg);
@@ -86,9 +87,13 @@ int tlpi_window_predictions(const tlpi_scorer *s, int n_window);
 
 /* Means over the predictions of the first n_window windows. */
 double tlpi_score_kl(const tlpi_scorer *s, const tlpi_score *x, int n_window);
-double tlpi_score_mean(const tlpi_scorer *s, const double *sum, int n_window);
+double tlpi_score_nll(const tlpi_scorer *s, const tlpi_score *x, int n_window);
+double tlpi_score_top1(const tlpi_scorer *s, const tlpi_score *x, int n_window);
 
-/* Is a's KL greater than b's, beyond doubt, going by these windows? */
+/* What a search makes small; differences of it count. */
+double tlpi_score_cost(const tlpi_scorer *s, const tlpi_score *x, int n_window);
+
+/* Is a's cost greater than b's, beyond doubt, going by these windows? */
 bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
                          const tlpi_score *b, int n_window);
 

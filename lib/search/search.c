@@ -124,7 +124,7 @@ static tlp_status try_additions(tlpi_search *q, const char *draft,
     tlp_status st = TLP_OK;
 
     TLP_TRY(tlpi_scorer_run(q->scorer, draft, 1, &score));
-    double before = tlpi_score_kl(q->scorer, score, 1);
+    double before = tlpi_score_cost(q->scorer, score, 1);
 
     for (;;) {
         tlpi_candidate_draft *c = most_promising(q, draft, f);
@@ -132,7 +132,7 @@ static tlp_status try_additions(tlpi_search *q, const char *draft,
         if (!c || TLPI_TRUST * c->estimate > least)
             break;
         TLP_TRY(tlpi_scorer_run(q->scorer, c->draft, 1, &c->score));
-        double added = tlpi_score_kl(q->scorer, c->score, 1) - before;
+        double added = tlpi_score_cost(q->scorer, c->score, 1) - before;
         *known(q, draft, c->place, c->letter) = added;
         least = fmin(least, added);
     }

@@ -3,7 +3,7 @@
  * the best addition (search.c), then exchanges at the same depth until none
  * helps (exchange.c).
  *
- * What joining a place added to the KL when it was last tried tells which
+ * What joining a place added to the cost when it was last tried tells which
  * places to try first, and when to stop trying: it changes slowly as the plan
  * grows.  Candidates meet on one window; those that may be best go on to the
  * next, and drop out when the leader is better beyond doubt (race.c).
@@ -22,14 +22,14 @@ typedef struct tlpi_search {
     int n_letter;
     int max_group; /* layers */
     int n_place;   /* n_layer - 1 */
-    double *alone; /* [n_place][n_letter] KL that joining added where no group
+    double *alone; /* [n_place][n_letter] cost that joining added where no group
                       touched the place; NaN unknown */
     double *touching; /* likewise where one did */
 } tlpi_search;
 
 typedef struct tlpi_candidate_draft {
     char *draft;
-    double estimate;         /* of its KL on the first window */
+    double estimate;         /* of its cost on the first window */
     const tlpi_score *score; /* NULL: not tried */
     int place, letter;       /* index; -1 where it is no addition */
 } tlpi_candidate_draft;

@@ -5,7 +5,7 @@
  *    "of": {"model": "sha256:...", "tokens": "sha256:...", "n_ctx": 512, ...},
  *    "scores": [{"draft": "--p--",
  *                "kl": [[sum of a block, ...], ...],       by window
- *                "nll": [sum, ...], "top1": [sum, ...]}]}
+ *                "nll": likewise, "top1": [sum, ...]}]}
  */
 #include "search/state.h"
 
@@ -21,7 +21,7 @@
 #include "file/mapfile.h"
 #include "model/sha256.h"
 
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 #define MAX_FILE_BYTES ((size_t)1 << 28)
 #define MAX_DEPTH 8
 
@@ -104,22 +104,31 @@ static bool read_sums(json_t *list, size_t n, double *out)
     return true;
 }
 
-static bool read_score(const tlpi_scorer *s, json_t *entry, tlpi_score *x)
+/* Sums of blocks, by window. */
+static bool read_blocks(const tlpi_scorer *s, json_t *list, size_t n_window,
+                        double *out)
 {
-    json_t *kl = json_object_get(entry, "kl");
-    size_t n = json_array_size(kl);
-
-    if (!json_is_array(kl) || n > (size_t)s->n_window ||
-        !read_sums(json_object_get(entry, "nll"), n, x->nll) ||
-        !read_sums(json_object_get(entry, "top1"), n, x->top1))
+    if (!json_is_array(list) || json_array_size(list) != n_window)
         return false;
-    for (size_t w = 0; w < n; w++) {
+    for (size_t w = 0; w < n_window; w++) {
         size_t blocks = (size_t)tlpi_window_blocks(&s->window[w]);
 
-        if (!read_sums(json_array_get(kl, w), blocks,
-                       x->kl + w * (size_t)s->n_block))
+        if (!read_sums(json_array_get(list, w), blocks,
+                       out + w * (size_t)s->n_block))
             return false;
     }
+    return true;
+}
+
+static bool read_score(const tlpi_scorer *s, json_t *entry, tlpi_score *x)
+{
+    json_t *top1 = json_object_get(entry, "top1");
+    size_t n = json_array_size(top1);
+
+    if (n > (size_t)s->n_window || !read_sums(top1, n, x->top1) ||
+        !read_blocks(s, json_object_get(entry, "kl"), n, x->kl) ||
+        !read_blocks(s, json_object_get(entry, "nll"), n, x->nll))
+        return false;
     x->n_done = (int)n;
     return true;
 }
@@ -190,17 +199,23 @@ static void write_sums(tlpi_text *out, const double *x, int n)
     tlpi_text_printf(out, "]");
 }
 
+static void write_blocks(const tlpi_scorer *s, const double *x, int n_window,
+                         tlpi_text *out)
+{
+    for (int w = 0; w < n_window; w++) {
+        tlpi_text_printf(out, "%s", w > 0 ? ", " : "[");
+        write_sums(out, x + w * s->n_block, tlpi_window_blocks(&s->window[w]));
+    }
+    tlpi_text_printf(out, "]");
+}
+
 static void write_score(const tlpi_scorer *s, const tlpi_score *x,
                         tlpi_text *out)
 {
-    tlpi_text_printf(out, "{\"draft\": \"%s\", \"kl\": [", x->draft);
-    for (int w = 0; w < x->n_done; w++) {
-        tlpi_text_printf(out, "%s", w > 0 ? ", " : "");
-        write_sums(out, x->kl + w * s->n_block,
-                   tlpi_window_blocks(&s->window[w]));
-    }
-    tlpi_text_printf(out, "], \"nll\": ");
-    write_sums(out, x->nll, x->n_done);
+    tlpi_text_printf(out, "{\"draft\": \"%s\", \"kl\": ", x->draft);
+    write_blocks(s, x->kl, x->n_done, out);
+    tlpi_text_printf(out, ", \"nll\": ");
+    write_blocks(s, x->nll, x->n_done, out);
     tlpi_text_printf(out, ", \"top1\": ");
     write_sums(out, x->top1, x->n_done);
     tlpi_text_printf(out, "}");

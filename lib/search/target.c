@@ -53,6 +53,10 @@ tlp_status tlpi_target_check(const tlp_plan_make_options *o, const tlp_model *m)
                          "modes 0x%x: bits of lp, par and asym "
                          "expected",
                          o->modes);
+    if (o->objective < 0 || o->objective > TLP_OBJECTIVE_NLL)
+        return tlpi_fail(TLP_EINVAL,
+                         "objective %d is not one of TLP_OBJECTIVE_*",
+                         o->objective);
     if (o->max_group < 2)
         return tlpi_fail(TLP_EINVAL, "max_group %d: 2 or more expected",
                          o->max_group);
@@ -116,6 +120,12 @@ int tlpi_target_steps(const tlp_plan_make_options *o, const tlp_model *m)
 
 /* ==== the record ========================================================= */
 
+static const char *const objective_names[] = {
+    [TLP_OBJECTIVE_BOTH] = "kl+nll",
+    [TLP_OBJECTIVE_KL] = "kl",
+    [TLP_OBJECTIVE_NLL] = "nll",
+};
+
 static void add_target(const tlp_plan_make_options *o, tlpi_text *out)
 {
     if (o->depth)
@@ -150,7 +160,8 @@ void tlpi_target_record(const tlp_plan_make_options *o, const tlpi_scorer *s,
     tlpi_tokens_hash(s->set.tokens, s->set.n, hash);
     tlpi_text_printf(out, "{\"tool\": \"tlp_plan_make\", \"version\": \"%s\", ",
                      tlp_version_string());
-    tlpi_text_printf(out, "\"objective\": \"kl\", \"target\": ");
+    tlpi_text_printf(out, "\"objective\": \"%s\", \"target\": ",
+                     objective_names[o->objective]);
     add_target(o, out);
     tlpi_text_printf(out, ", \"modes\": ");
     add_modes(o->modes, out);
@@ -162,6 +173,6 @@ void tlpi_target_record(const tlp_plan_make_options *o, const tlpi_scorer *s,
     tlpi_text_printf(out,
                      ", \"kl\": %.12g, \"top1_agreement\": %.12g, "
                      "\"ppl\": %.12g}",
-                     tlpi_score_kl(s, x, n), tlpi_score_mean(s, x->top1, n),
-                     exp(tlpi_score_mean(s, x->nll, n)));
+                     tlpi_score_kl(s, x, n), tlpi_score_top1(s, x, n),
+                     exp(tlpi_score_nll(s, x, n)));
 }
