@@ -262,6 +262,7 @@ Test(plan_make, finds_the_best_pairs)
         tlp_plan_make_options o = options(N_LAYER - 2);
 
         o.max_group = 2;
+        o.objective = TLP_OBJECTIVE_KL;
         o.point = keep_point;
         o.point_data = &f;
         free(make(m, &o));
@@ -278,6 +279,38 @@ Test(plan_make, finds_the_best_pairs)
     }
     cr_expect_geq(n_two, N_MODEL - 1, "%d of %d are the best two pairs", n_two,
                   N_MODEL);
+}
+
+/* The best pairs by each objective have least of it, on the whole: a single one
+ * may have lost a race that it should have won. */
+Test(plan_make, objectives)
+{
+    double cost[3][3] = { { 0 } }; /* by objective: of plans for another */
+
+    for (int k = 0; k < 4; k++) {
+        tlp_model *m = open_tiny((uint64_t)k + 1);
+
+        for (int objective = 0; objective < 3; objective++) {
+            front f = { 0 };
+            tlp_plan_make_options o = options(N_LAYER - 1);
+
+            o.objective = objective;
+            o.point = keep_point;
+            o.point_data = &f;
+            free(make(m, &o));
+            double kl = f.kl[N_LAYER - 1], nll = log(f.ppl[N_LAYER - 1]);
+            cost[TLP_OBJECTIVE_BOTH][objective] += kl + nll;
+            cost[TLP_OBJECTIVE_KL][objective] += kl;
+            cost[TLP_OBJECTIVE_NLL][objective] += nll;
+            free_front(&f);
+        }
+        tlp_model_free(m);
+    }
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++)
+            cr_expect(i == j || cost[i][i] < cost[i][j],
+                      "objective %d: %.6f, by objective %d %.6f", i, cost[i][i],
+                      j, cost[i][j]);
 }
 
 /* ==== the same answer ==================================================== */

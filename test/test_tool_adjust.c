@@ -22,7 +22,8 @@ TestSuite(tool_adjust, .timeout = 120);
           "64", "--compute", "f32", __VA_ARGS__)
 
 static struct {
-    const char *model, *ids, *out, *file;
+    const char *model, *ids, *out;
+    char file[256]; /* of the adjustments, beside `out` */
 } job;
 
 static void set_up(void)
@@ -31,8 +32,8 @@ static void set_up(void)
     job.ids = tiny_path("ids.i32");
     tool_write_ids(job.ids, 2048);
     job.out = tiny_path("p2.json");
-    /* Beside p2.json. */
-    job.file = tiny_path("p2.adjust.safetensors");
+    snprintf(job.file, sizeof job.file, "%.*s.adjust.safetensors",
+             (int)(strlen(job.out) - strlen(".json")), job.out);
 }
 
 static double number(json_t *root, const char *key)

@@ -93,13 +93,20 @@ static void sync_folder(tlpi_text *temp)
     }
 }
 
-tlp_status tlpi_replace_commit(tlpi_replace *r)
+tlp_status tlpi_replace_sync(tlpi_replace *r)
 {
     if (fsync(r->fd) != 0)
         return tlpi_fail_io(r->path);
     int closed = close(r->fd);
     r->fd = -1;
-    if (closed != 0 || rename(r->temp.data, r->path) != 0)
+    return closed == 0 ? TLP_OK : tlpi_fail_io(r->path);
+}
+
+tlp_status tlpi_replace_commit(tlpi_replace *r)
+{
+    if (r->fd >= 0 && tlpi_replace_sync(r) != TLP_OK)
+        return TLP_EIO;
+    if (rename(r->temp.data, r->path) != 0)
         return tlpi_fail_io(r->path);
     r->created = false;
     sync_folder(&r->temp);

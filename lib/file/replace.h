@@ -22,7 +22,9 @@ typedef struct tlpi_replace {
 tlp_status tlpi_replace_begin(tlpi_replace *r, const tlpi_env *env,
                               const char *path, uint64_t n_bytes);
 tlp_status tlpi_replace_write(tlpi_replace *r, const void *data, size_t n);
-/* All is written: put it onto the disk and under its name. */
+/* All is written: put it onto the disk.  What can run out has run out now. */
+tlp_status tlpi_replace_sync(tlpi_replace *r);
+/* Put it under its name, onto the disk before if it is not yet. */
 tlp_status tlpi_replace_commit(tlpi_replace *r);
 /* Forget it; without a commit before, nothing has changed. */
 void tlpi_replace_end(tlpi_replace *r);

@@ -32,6 +32,7 @@
 #ifndef TLPI_ADJUST_H
 #define TLPI_ADJUST_H
 
+#include "file/replace.h"
 #include "file/safetensors.h"
 #include "plan/plan.h"
 
@@ -97,10 +98,18 @@ size_t tlpi_adjust_max_bytes(const tlp_model *m);
 /* Supply a plan that was read from `path` with the file it names. */
 tlp_status tlpi_adjust_load(tlp_plan *plan, const char *path);
 
-/* Write the file of a plan that goes to `path`; `name` is what the plan is to
- * call it. */
-tlp_status tlpi_adjust_save(const tlp_plan *plan, const char *path,
-                            char name[256]);
+/* A file that is written, and not yet under its name. */
+typedef struct tlpi_adjust_file {
+    tlpi_text path;
+    char name[256]; /* what the plan is to call it */
+    tlpi_replace file;
+} tlpi_adjust_file;
+
+/* Write the file of a plan that goes to `path`; follow with
+ * tlpi_replace_commit, and with tlpi_adjust_file_end also on failure. */
+tlp_status tlpi_adjust_write(tlpi_adjust_file *f, const tlp_plan *plan,
+                             const char *path);
+void tlpi_adjust_file_end(tlpi_adjust_file *f);
 
 /* ==== making an image (adjust_make.c) =================================== */
 

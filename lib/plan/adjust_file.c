@@ -75,16 +75,17 @@ done:
     return st;
 }
 
-tlp_status tlpi_adjust_save(const tlp_plan *plan, const char *path,
-                            char name[256])
+tlp_status tlpi_adjust_write(tlpi_adjust_file *f, const tlp_plan *plan,
+                             const char *path)
 {
     const tlpi_adjust *a = plan->adjust;
     const tlpi_env *env = &plan->model->env;
     const char *base = path + folder_length(path);
     size_t n = strlen(base), n_suffix = strlen(PLAN_SUFFIX);
-    tlpi_text beside = { .env = env }, made = { .env = env };
+    tlpi_text made = { .env = env };
     tlp_status st;
 
+    *f = (tlpi_adjust_file){ .path = { .env = env }, .file = { .fd = -1 } };
     if (n > n_suffix && strcmp(base + n - n_suffix, PLAN_SUFFIX) == 0)
         n -= n_suffix;
     tlpi_text_add(&made, base, n);
@@ -96,11 +97,18 @@ tlp_status tlpi_adjust_save(const tlp_plan *plan, const char *path,
             TLP_ESTATE, "%s: of the adjustments only the hash is known", path));
     if (tlpi_adjust_check_name(path, made.data) != TLP_OK)
         TLP_TRY(TLP_EINVAL);
-    TLP_TRY(path_beside(&beside, path, made.data));
-    TLP_TRY(tlpi_file_replace(env, beside.data, a->image, a->n_image));
-    memcpy(name, made.data, made.len + 1);
+    memcpy(f->name, made.data, made.len + 1);
+    TLP_TRY(path_beside(&f->path, path, f->name));
+    TLP_TRY(tlpi_replace_begin(&f->file, env, f->path.data, a->n_image));
+    TLP_TRY(tlpi_replace_write(&f->file, a->image, a->n_image));
+    TLP_TRY(tlpi_replace_sync(&f->file));
 done:
     tlpi_text_free(&made);
-    tlpi_text_free(&beside);
     return st;
+}
+
+void tlpi_adjust_file_end(tlpi_adjust_file *f)
+{
+    tlpi_replace_end(&f->file);
+    tlpi_text_free(&f->path);
 }

@@ -239,21 +239,42 @@ done:
     return st;
 }
 
-tlp_status tlp_plan_save(const tlp_plan *plan, const char *path)
+/* Two files replace two others: both are on the disk before either gets its
+ * name, so that only the renaming could come between. */
+static tlp_status save_adjusted(const tlp_plan *plan, const char *path)
 {
-    char file[256] = "";
-    tlp_status st = TLP_OK;
-
-    if (!plan || !path)
-        return tlpi_fail(TLP_EINVAL, "plan and path are required");
     tlpi_text text = { .env = &plan->model->env };
-    if (plan->adjust)
-        TLP_TRY(tlpi_adjust_save(plan, path, file));
-    tlpi_plan_write_json_as(plan, file, &text);
+    tlpi_replace json = { .fd = -1 };
+    tlpi_adjust_file adjust;
+    tlp_status st;
+
+    TLP_TRY(tlpi_adjust_write(&adjust, plan, path));
+    tlpi_plan_write_json_as(plan, adjust.name, &text);
     if (text.failed)
         TLP_TRY(tlpi_fail_nomem());
-    TLP_TRY(tlpi_file_replace(text.env, path, text.data, text.len));
+    TLP_TRY(tlpi_replace_begin(&json, text.env, path, text.len));
+    TLP_TRY(tlpi_replace_write(&json, text.data, text.len));
+    TLP_TRY(tlpi_replace_sync(&json));
+    TLP_TRY(tlpi_replace_commit(&adjust.file));
+    TLP_TRY(tlpi_replace_commit(&json));
 done:
+    tlpi_replace_end(&json);
+    tlpi_adjust_file_end(&adjust);
+    tlpi_text_free(&text);
+    return st;
+}
+
+tlp_status tlp_plan_save(const tlp_plan *plan, const char *path)
+{
+    if (!plan || !path)
+        return tlpi_fail(TLP_EINVAL, "plan and path are required");
+    if (plan->adjust)
+        return save_adjusted(plan, path);
+    tlpi_text text = { .env = &plan->model->env };
+    tlpi_plan_write_json(plan, &text);
+    tlp_status st =
+        text.failed ? tlpi_fail_nomem()
+                    : tlpi_file_replace(text.env, path, text.data, text.len);
     tlpi_text_free(&text);
     return st;
 }
