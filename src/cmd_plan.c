@@ -46,5 +46,6 @@ int cmd_plan(int argc, char **argv)
         cli_set_command(&parts[i]);
         return parts[i].run(argc - 1, argv + 1);
     }
-    return cli_usage("%s: one of make, adjust, show, check and diff expected", argv[1]);
+    return cli_usage("%s: one of make, adjust, show, check and diff expected",
+                     argv[1]);
 }
