@@ -262,6 +262,8 @@ static size_t make_hello(char *out, const char *key, const char *value,
         else
             to = mempcpy(to, from, n);
         found |= ours;
+        if (ours && strcmp(key, "plan") == 0) /* the rest of the text */
+            break;
         from += n;
     }
     CHECK(found);
@@ -333,10 +335,11 @@ static void attack_with_hello(int i)
         put(tag, "-15 no", 6);
 }
 
-static void greet_well(int *channel)
+/* A hello that fits, with that plan (NULL: the one that was kept). */
+static void greet_well(const char *plan, int *channel)
 {
     static char text[2 * TLPI_HELLO_BYTES], verdict[700];
-    size_t n = make_hello(text, NULL, NULL, channel);
+    size_t n = make_hello(text, plan ? "plan" : NULL, plan, channel);
 
     put(0, text, n);
     n = get(TLPI_PEER_N_TAG * *channel + WORD_TAG, verdict, sizeof verdict, 5);
@@ -358,7 +361,7 @@ static void attack_with_word(int i)
     if (t->rank == 1)
         channel = hear_hello();
     else
-        greet_well(&channel);
+        greet_well(NULL, &channel);
     send_word(i, channel);
 }
 
@@ -373,10 +376,43 @@ static void attack_with_mutant(int i)
         put(tag, "0 ", 2);
         CHECK(get(tag, decision, sizeof decision, 5) > 0);
     } else {
-        greet_well(&channel);
+        greet_well(NULL, &channel);
         put(TLPI_PEER_N_TAG * channel + WORD_TAG, "0 ", 2);
     }
     send_mutant(i, channel);
+}
+
+/* Lengths that adjustments are said to have; what comes then is zeros. */
+static const uint64_t images[] = { 0,       1,          8,
+                                   3000000, UINT64_MAX, (uint64_t)1 << 40 };
+
+/* Adjustments that are not those the plan has the hash of. */
+static void attack_with_image(int i)
+{
+    static char zeros[3000000];
+    static const char plan[] =
+        "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0]}, "
+        "{\"layers\": [1, 2], \"mode\": \"par\"}, {\"layers\": [3]}, "
+        "{\"layers\": [4]}], \"adjust\": {\"file\": \"a.safetensors\", "
+        "\"sha256\": \"sha256:00000000000000000000000000000000"
+        "00000000000000000000000000000000\"}}";
+    tlpi_peer_setup setup = { .ops = ops,
+                              .transport = t,
+                              .wire = TLP_WIRE_F32,
+                              .max_floats = 1,
+                              .n_thread = 1,
+                              .timeout_ms = 2000 };
+    uint64_t n = images[i];
+    tlpi_comm *c = NULL;
+
+    greet_well(plan, &setup.channel);
+    put(TLPI_PEER_N_TAG * setup.channel + WORD_TAG, "0 ", 2);
+    CHECK(tlpi_comm_peer_create(&c, &model->env, &setup) == TLP_OK);
+    CHECK(c->ops->bcast(c, &n, sizeof n, false) == TLP_OK);
+    for (size_t at = 0; n <= sizeof zeros && at < n; at += 1 << 20)
+        if (c->ops->bcast(c, zeros, TLPI_MIN(n - at, (size_t)1 << 20), false))
+            break; /* the other has given up */
+    tlpi_comm_free(c);
 }
 
 static void each(int attacker, const char *what, void (*attack)(int), int n)
@@ -485,6 +521,7 @@ int main(int argc, char **argv)
     each(0, "hello", attack_with_hello, N_HELLO);
     each(0, "decision", attack_with_word, N_WORD + 1);
     each(0, "message", attack_with_mutant, N_MUTANT);
+    each(0, "adjustments", attack_with_image, TLPI_COUNT(images));
     commands();
     tlp_model_free(model);
     CHECK(heap.live == 0);
