@@ -253,6 +253,9 @@ tlp_status tlp_plan_adjust(tlp_plan **out, const tlp_plan *plan,
     c.env = &plan->model->env;
     c.model = plan->model;
     c.fitter = (tlpi_fitter){ .env = c.env, .tick = tick, .arg = &c };
+    if (out_report) /* what is wrong with it should show before the work */
+        TLP_TRY(tlpi_struct_write(out_report, &r, sizeof(r),
+                                  "tlp_plan_adjust_report"));
     TLP_TRY(check_plan(plan));
     TLP_TRY(read_options(&c, opts));
     TLP_TRY(tlpi_runner_check_tokens(c.model, tokens, n));
@@ -263,11 +266,8 @@ tlp_status tlp_plan_adjust(tlp_plan **out, const tlp_plan *plan,
         TLP_TRY(hand_out(&c, out, &r));
     }
 done:
-    if (out_report && (st == TLP_OK || st == TLP_ERANGE)) {
-        tlp_status wrote = tlpi_struct_write(out_report, &r, sizeof(r),
-                                             "tlp_plan_adjust_report");
-        st = wrote == TLP_OK ? st : wrote;
-    }
+    if (out_report && (st == TLP_OK || st == TLP_ERANGE))
+        (void)tlpi_struct_write(out_report, &r, sizeof(r), "");
     if (st != TLP_OK) {
         tlp_plan_free(*out);
         *out = NULL;

@@ -130,7 +130,7 @@ static tlp_status see_plan(void *arg, tlpi_probe_at at, int member,
     if (c->keep >> at & 1)
         memcpy(tlpi_cal_slot(c, c->seen, slot) + c->at->at * c->d, x,
                bytes_of(c, c->at));
-    return TLP_OK;
+    return c->keep >> at == 1 && member == c->last ? TLP_ECANCELED : TLP_OK;
 }
 
 static tlp_status create_runners(tlpi_calibration *c)
@@ -247,11 +247,13 @@ done:
 tlp_status tlpi_calibration_run(tlpi_calibration *c, int stage, uint32_t keep)
 {
     const tlpi_probe probe = { see_plan, c };
+    const uint32_t whole = 1u << TLPI_PROBE_FFN;
     tlpi_rank *r = c->runner.rank;
     tlp_status st = TLP_OK;
 
     r->probe = keep ? &probe : NULL;
     c->keep = keep;
+    c->last = keep & whole ? -1 : c->plan->stage[stage].n_member - 1;
     if (keep) /* not every member has an attention sum */
         memset(c->seen, 0,
                2 * (size_t)c->max_member * c->n_tok * c->d * sizeof(*c->seen));
@@ -261,8 +263,11 @@ tlp_status tlpi_calibration_run(tlpi_calibration *c, int stage, uint32_t keep)
 
         c->at = &c->window[i];
         tlpi_forward_begin(r, &step, c->stream + at);
-        TLP_TRY(tlpi_forward_stages(r, &step, stage, stage + 1));
-        tlpi_forward_stream(r, &step, c->next + at);
+        st = tlpi_forward_stages(r, &step, stage, stage + 1);
+        if (st == TLP_OK)
+            tlpi_forward_stream(r, &step, c->next + at);
+        else if (st != TLP_ECANCELED)
+            goto done;
         TLP_TRY(c->fitter.tick(c->fitter.arg));
     }
 done:

@@ -53,7 +53,8 @@ typedef struct tlpi_calibration {
     float *seen; /* what the last run of the stage was asked to keep */
     const tlpi_cal_window *at; /* that is being run, for the probes */
     uint32_t keep;             /* TLPI_PROBE_* bits */
-    int slot;                  /* of the serial model's layer; -1: none */
+    int last; /* member behind whose last wanted input a run ends; -1: none */
+    int slot; /* of the serial model's layer; -1: none */
 
     bool choosing;             /* first pass: held-out windows choose */
     tlpi_fitted_stage *fitted; /* [n_stage] */
@@ -81,7 +82,8 @@ void tlpi_calibration_begin(tlpi_calibration *c);
 tlp_status tlpi_calibration_advance(tlpi_calibration *c, int end,
                                     const tlpi_stage *stage);
 
-/* The plan's stage, from stream to next, as it is fitted so far. */
+/* The plan's stage, from stream to next, as it is fitted so far.  A run for
+ * the inputs that it keeps ends with them, and leaves next alone. */
 tlp_status tlpi_calibration_run(tlpi_calibration *c, int stage, uint32_t keep);
 
 /* The plan goes on behind the stage. */

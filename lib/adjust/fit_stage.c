@@ -125,12 +125,24 @@ done:
     return st;
 }
 
+/* Is there anything to fit for the inputs of this half? */
+static bool wants_inputs(const tlpi_calibration *c, int stage, int half)
+{
+    int n = c->plan->stage[stage].n_member;
+    bool any = c->choosing && (c->o.norms || c->o.rank);
+
+    for (int i = half * n; i < (half + 1) * n; i++)
+        any |= !c->choosing &&
+               (c->choice[stage].norm[i].rank || c->choice[stage].in[i].rank);
+    return any;
+}
+
 static tlp_status fit_inputs(tlpi_calibration *c, int stage, int half)
 {
     tlpi_probe_at at = half == ATTN ? TLPI_PROBE_ATTN_IN : TLPI_PROBE_FFN_IN;
     tlp_status st = TLP_OK;
 
-    if (!c->o.norms && !c->o.rank)
+    if (!wants_inputs(c, stage, half))
         return TLP_OK;
     TLP_TRY(tlpi_calibration_run(c, stage, BIT(at)));
     for (int m = 0; m < c->plan->stage[stage].n_member; m++) {
@@ -234,6 +246,19 @@ static void put_gains(const tlpi_stage *s, const float *gain,
     }
 }
 
+/* asym: running sums of attention become each member's own, and back. */
+static void part_sums(const tlpi_calibration *c, int n_member)
+{
+    for (int i = n_member - 1; i > 0; i--)
+        add_slot(c, slot_of(c, ATTN, i), slot_of(c, ATTN, i - 1), -1);
+}
+
+static void join_sums(const tlpi_calibration *c, int n_member)
+{
+    for (int i = 1; i < n_member; i++)
+        add_slot(c, slot_of(c, ATTN, i), slot_of(c, ATTN, i - 1), 1);
+}
+
 static tlp_status solve_gains(tlpi_calibration *c, int stage, float *gain)
 {
     const tlpi_stage *s = &c->plan->stage[stage];
@@ -242,9 +267,8 @@ static tlp_status solve_gains(tlpi_calibration *c, int stage, float *gain)
     tlpi_gain_moments *m = tlpi_calloc(c->env, 2, sizeof(*m));
     tlp_status st = m ? TLP_OK : tlpi_fail_nomem();
 
-    /* Sums as they run on become each member's own. */
-    for (int i = s->n_member - 1; s->mode == TLP_MODE_ASYM && i > 0; i--)
-        add_slot(c, slot_of(c, ATTN, i), slot_of(c, ATTN, i - 1), -1);
+    if (s->mode == TLP_MODE_ASYM)
+        part_sums(c, s->n_member);
     int n = gain_slots(c, s, slot);
     for (int i = 0; i < c->n_window && st == TLP_OK; i++) {
         tlpi_rows rows = output_rows(c, slot, n, i, feature);
@@ -253,6 +277,8 @@ static tlp_status solve_gains(tlpi_calibration *c, int stage, float *gain)
     if (st == TLP_OK)
         st = tlpi_fit_gains(&c->fitter, &m[0], c->choosing ? &m[1] : NULL,
                             &c->choice[stage].gains, gain);
+    if (s->mode == TLP_MODE_ASYM)
+        join_sums(c, s->n_member);
     tlpi_free(c->env, m);
     return st;
 }
@@ -267,9 +293,11 @@ static tlp_status fit_gains(tlpi_calibration *c, int stage)
     float gain[TLPI_MAX_GAIN];
     tlp_status st = TLP_OK;
 
-    if (2 * s->n_member > TLPI_MAX_GAIN)
+    if (2 * s->n_member > TLPI_MAX_GAIN || !(c->choosing || choice->rank))
         return TLP_OK;
     TLP_TRY(solve_gains(c, stage, gain));
+    if (choice->rank == 0)
+        return TLP_OK;
     put_gains(s, gain, &c->fitted[stage]);
     TLP_TRY(tlpi_fitted_apply(c, stage));
     TLP_TRY(run_outputs(c, stage));
