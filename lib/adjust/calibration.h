@@ -56,7 +56,8 @@ typedef struct tlpi_calibration {
     int last; /* member behind whose last wanted input a run ends; -1: none */
     int slot; /* of the serial model's layer; -1: none */
 
-    bool choosing;             /* first pass: held-out windows choose */
+    bool choosing; /* first pass: held-out windows choose */
+    double error;  /* there, of the output of the stage as it is fitted */
     tlpi_fitted_stage *fitted; /* [n_stage] */
     tlpi_stage_choice *choice; /* [n_stage] */
 

@@ -5,11 +5,13 @@
  */
 #include "adjust/calibration.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { ATTN, FFN }; /* halves of a layer */
 
 #define BIT(at) (1u << (at))
+#define OUTPUTS (BIT(TLPI_PROBE_ATTN) | BIT(TLPI_PROBE_FFN))
 
 bool tlpi_stage_is_group(const tlpi_stage *s)
 {
@@ -29,6 +31,64 @@ static bool is_held(const tlpi_calibration *c, int window)
     return c->choosing && window < c->n_held;
 }
 
+/* ==== proof ============================================================== */
+
+/* 1 / |x|^2 of the tokens: else the first of a window rules, whose stream is
+ * by orders of magnitude the largest. */
+static void weigh(tlpi_calibration *c)
+{
+    for (size_t t = 0; t < c->n_tok; t++) {
+        const float *x = c->stream + t * c->d;
+        double sum = 0;
+
+        for (size_t j = 0; j < c->d; j++)
+            sum += (double)x[j] * (double)x[j];
+        c->weight[t] = (float)(1 / (sum + 1e-30));
+    }
+}
+
+/* Of the held-out windows. */
+static double output_error(const tlpi_calibration *c)
+{
+    size_t last = (size_t)c->n_held - 1;
+    size_t n = c->window[last].at + (size_t)c->window[last].n;
+    double sum = 0;
+
+    for (size_t t = 0; t < n; t++)
+        for (size_t j = t * c->d; j < (t + 1) * c->d; j++) {
+            double missing = (double)c->truth[j] - (double)c->next[j];
+            sum += (double)c->weight[t] * missing * missing;
+        }
+    return sum;
+}
+
+/*
+ * Runs the stage as it is fitted, to keep what that run shows.  While choosing:
+ * is the stage's output better than it was?  A fit that brings an input closer
+ * can still make the output worse: it shrinks what is uncertain, which layers
+ * do not forgive.
+ */
+static tlp_status prove(tlpi_calibration *c, int stage, uint32_t keep,
+                        bool *better)
+{
+    tlp_status st;
+
+    *better = true;
+    TLP_TRY(tlpi_fitted_apply(c, stage));
+    if (!c->choosing && !keep)
+        goto done;
+    TLP_TRY(tlpi_calibration_run(c, stage, keep));
+    if (c->choosing) {
+        double error = output_error(c);
+
+        *better = error < TLPI_HELPS * c->error;
+        if (*better)
+            c->error = error;
+    }
+done:
+    return st;
+}
+
 /* ==== inputs ============================================================= */
 
 static tlpi_rows input_rows(const tlpi_calibration *c, int slot, int window,
@@ -46,21 +106,17 @@ static tlpi_rows input_rows(const tlpi_calibration *c, int slot, int window,
                         .present = feature[0] };
 }
 
-/* The norm's weight, and what was seen behind it, times scale. */
-static tlp_status scale_norm(tlpi_calibration *c, const tlpi_tensor *model,
-                             int slot, const float *scale, float **norm)
+/* The model's weight times scale. */
+static tlp_status scale_norm(const tlpi_calibration *c,
+                             const tlpi_tensor *model, const float *scale,
+                             float **norm)
 {
-    float *x = tlpi_cal_slot(c, c->seen, slot);
-
     *norm = tlpi_alloc_array(c->env, c->d, sizeof(**norm));
     if (!*norm)
         return tlpi_fail_nomem();
     tlpi_dequantize(model->type, model->data, *norm, (int64_t)c->d);
     for (size_t j = 0; j < c->d; j++)
         (*norm)[j] *= scale[j];
-    for (size_t i = 0; i < c->n_tok; i++)
-        for (size_t j = 0; j < c->d; j++)
-            x[i * c->d + j] *= scale[j];
     return TLP_OK;
 }
 
@@ -86,8 +142,7 @@ static tlp_status fit_norm(tlpi_calibration *c, int stage, int half, int member)
     }
     tlpi_fit_norms(&m[0], c->choosing ? &m[1] : NULL, choice, scale);
     if (choice->rank)
-        TLP_TRY(scale_norm(c, half == ATTN ? l->attn_norm : l->ffn_norm, slot,
-                           scale,
+        TLP_TRY(scale_norm(c, half == ATTN ? l->attn_norm : l->ffn_norm, scale,
                            half == ATTN ? &out->attn_norm : &out->ffn_norm));
 done:
     tlpi_norms_free(&m[0]);
@@ -137,32 +192,85 @@ static bool wants_inputs(const tlpi_calibration *c, int stage, int half)
     return any;
 }
 
-static tlp_status fit_inputs(tlpi_calibration *c, int stage, int half)
+static void drop_norms(tlpi_calibration *c, int stage, int half)
 {
-    tlpi_probe_at at = half == ATTN ? TLPI_PROBE_ATTN_IN : TLPI_PROBE_FFN_IN;
-    tlp_status st = TLP_OK;
+    int n = c->plan->stage[stage].n_member;
 
-    if (!wants_inputs(c, stage, half))
-        return TLP_OK;
-    TLP_TRY(tlpi_calibration_run(c, stage, BIT(at)));
-    for (int m = 0; m < c->plan->stage[stage].n_member; m++) {
-        if (c->o.norms)
-            TLP_TRY(fit_norm(c, stage, half, m));
-        if (c->o.rank)
-            TLP_TRY(fit_input(c, stage, half, m));
+    for (int m = 0; m < n; m++) {
+        tlpi_fitted_member *x = &c->fitted[stage].member[m];
+        float **norm = half == ATTN ? &x->attn_norm : &x->ffn_norm;
+
+        tlpi_free(c->env, *norm);
+        *norm = NULL;
+        c->choice[stage].norm[half * n + m] = (tlpi_choice){ 0 };
     }
+}
+
+static void drop_inputs(tlpi_calibration *c, int stage, int half)
+{
+    int n = c->plan->stage[stage].n_member;
+
+    for (int m = 0; m < n; m++) {
+        tlpi_fitted_member *x = &c->fitted[stage].member[m];
+
+        tlpi_fitted_lowrank_free(c->env,
+                                 half == ATTN ? &x->attn_in : &x->ffn_in);
+        c->choice[stage].in[half * n + m] = (tlpi_choice){ 0 };
+    }
+}
+
+static tlp_status fit_norms(tlpi_calibration *c, int stage, int half,
+                            uint32_t keep)
+{
+    bool better;
+    tlp_status st;
+
+    TLP_TRY(tlpi_calibration_run(c, stage, keep));
+    for (int m = 0; m < c->plan->stage[stage].n_member; m++)
+        TLP_TRY(fit_norm(c, stage, half, m));
+    TLP_TRY(prove(c, stage, 0, &better));
+    if (better)
+        goto done;
+    drop_norms(c, stage, half);
     st = tlpi_fitted_apply(c, stage);
 done:
     return st;
 }
 
-/* ==== the output ========================================================= */
-
-static tlp_status run_outputs(tlpi_calibration *c, int stage)
+static tlp_status fit_lowranks(tlpi_calibration *c, int stage, int half,
+                               uint32_t keep)
 {
-    return tlpi_calibration_run(c, stage,
-                                BIT(TLPI_PROBE_ATTN) | BIT(TLPI_PROBE_FFN));
+    bool better;
+    tlp_status st;
+
+    TLP_TRY(tlpi_calibration_run(c, stage, keep));
+    for (int m = 0; m < c->plan->stage[stage].n_member; m++)
+        TLP_TRY(fit_input(c, stage, half, m));
+    TLP_TRY(prove(c, stage, 0, &better));
+    if (better)
+        goto done;
+    drop_inputs(c, stage, half);
+    st = tlpi_fitted_apply(c, stage);
+done:
+    return st;
 }
+
+static tlp_status fit_inputs(tlpi_calibration *c, int stage, int half)
+{
+    uint32_t keep = BIT(half == ATTN ? TLPI_PROBE_ATTN_IN : TLPI_PROBE_FFN_IN);
+    tlp_status st = TLP_OK;
+
+    if (!wants_inputs(c, stage, half))
+        return TLP_OK;
+    if (c->o.norms)
+        TLP_TRY(fit_norms(c, stage, half, keep));
+    if (c->o.rank)
+        TLP_TRY(fit_lowranks(c, stage, half, keep));
+done:
+    return st;
+}
+
+/* ==== the output ========================================================= */
 
 /* Slots as features of what is missing behind the stage. */
 static tlpi_rows output_rows(const tlpi_calibration *c, const int *slot, int n,
@@ -190,35 +298,6 @@ static void add_slot(const tlpi_calibration *c, int to, int from, float sign)
 
     for (size_t i = 0; i < c->n_tok * c->d; i++)
         y[i] += sign * x[i];
-}
-
-/* 1 / |x|^2 of the tokens: else the first of a window rules, whose stream is
- * by orders of magnitude the largest. */
-static void weigh(tlpi_calibration *c)
-{
-    for (size_t t = 0; t < c->n_tok; t++) {
-        const float *x = c->stream + t * c->d;
-        double sum = 0;
-
-        for (size_t j = 0; j < c->d; j++)
-            sum += (double)x[j] * (double)x[j];
-        c->weight[t] = (float)(1 / (sum + 1e-30));
-    }
-}
-
-/* Of the held-out windows. */
-static double output_error(const tlpi_calibration *c)
-{
-    size_t last = (size_t)c->n_held - 1;
-    size_t n = c->window[last].at + (size_t)c->window[last].n;
-    double sum = 0;
-
-    for (size_t t = 0; t < n; t++)
-        for (size_t j = t * c->d; j < (t + 1) * c->d; j++) {
-            double missing = (double)c->truth[j] - (double)c->next[j];
-            sum += (double)c->weight[t] * missing * missing;
-        }
-    return sum;
 }
 
 /* ---- gains ---- */
@@ -284,14 +363,14 @@ static tlp_status solve_gains(tlpi_calibration *c, int stage, float *gain)
 }
 
 /* A gain of attention also changes what feed-forward reads, which its fit does
- * not know: what was chosen has to prove itself. */
+ * not know. */
 static tlp_status fit_gains(tlpi_calibration *c, int stage)
 {
     const tlpi_stage *s = &c->plan->stage[stage];
     tlpi_choice *choice = &c->choice[stage].gains;
-    double before = output_error(c);
     float gain[TLPI_MAX_GAIN];
-    tlp_status st = TLP_OK;
+    bool better;
+    tlp_status st;
 
     if (2 * s->n_member > TLPI_MAX_GAIN || !(c->choosing || choice->rank))
         return TLP_OK;
@@ -299,16 +378,15 @@ static tlp_status fit_gains(tlpi_calibration *c, int stage)
     if (choice->rank == 0)
         return TLP_OK;
     put_gains(s, gain, &c->fitted[stage]);
+    TLP_TRY(prove(c, stage, OUTPUTS, &better));
+    if (better)
+        goto done;
+    *choice = (tlpi_choice){ 0 };
+    for (size_t i = 0; i < TLPI_COUNT(gain); i++)
+        gain[i] = 1;
+    put_gains(s, gain, &c->fitted[stage]);
     TLP_TRY(tlpi_fitted_apply(c, stage));
-    TLP_TRY(run_outputs(c, stage));
-    if (c->choosing && choice->rank && output_error(c) >= TLPI_HELPS * before) {
-        *choice = (tlpi_choice){ 0 };
-        for (size_t i = 0; i < TLPI_COUNT(gain); i++)
-            gain[i] = 1;
-        put_gains(s, gain, &c->fitted[stage]);
-        TLP_TRY(tlpi_fitted_apply(c, stage));
-        TLP_TRY(run_outputs(c, stage));
-    }
+    st = tlpi_calibration_run(c, stage, OUTPUTS);
 done:
     return st;
 }
@@ -382,15 +460,17 @@ done:
 tlp_status tlpi_fit_stage(tlpi_calibration *c, int stage)
 {
     int n = c->plan->stage[stage].n_member;
+    bool better;
     tlp_status st;
 
     tlpi_fitted_clear(c->env, &c->fitted[stage], n);
     TLP_TRY(tlpi_fitted_init(c->env, &c->fitted[stage], n));
-    TLP_TRY(tlpi_fitted_apply(c, stage));
+    weigh(c);
+    c->error = INFINITY;
+    TLP_TRY(prove(c, stage, 0, &better));
     TLP_TRY(fit_inputs(c, stage, ATTN));
     TLP_TRY(fit_inputs(c, stage, FFN));
-    weigh(c);
-    TLP_TRY(run_outputs(c, stage));
+    TLP_TRY(tlpi_calibration_run(c, stage, OUTPUTS));
     if (c->o.gains)
         TLP_TRY(fit_gains(c, stage));
     if (c->o.rank)
