@@ -1,0 +1,173 @@
+/*
+ * test_tool_quantize.c - tlp quantize: files that run, messages, interruption.
+ */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support/spawn.h"
+#include "support/tiny.h"
+#include "support/tool.h"
+
+TestSuite(tool_quantize, .timeout = 60);
+
+static void expect_out(const spawned *s, const char *text)
+{
+    cr_expect(strstr(s->out, text), "%s expected: %s", text, s->out);
+}
+
+Test(tool_quantize, writes_what_runs)
+{
+    const char *m = tool_model(), *out = tiny_path("out.gguf");
+    const char *ids = tiny_path("ids.i32");
+
+    tool_write_ids(ids, 40);
+    spawned s = SPAWN("tlp", "quantize", m, out, "Q4_K_M", "--threads", "2");
+    tool_expect_status(&s, 0);
+    cr_expect_eq(s.n_err, 0, "%s", s.err);
+    expect_out(&s, "out.gguf: Q4_K_M, ");
+    expect_out(&s, "37 converted in ");
+    expect_out(&s, "\n37 have rows that do not fit");
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "info", "-m", out, "--meta", "--tensors");
+    tool_expect_status(&s, 0);
+    expect_out(&s, "general.file_type = 15\n");
+    expect_out(&s, "token_embd.weight  Q5_0 96 x 288\n");
+    expect_out(&s, "output.weight  Q8_0 96 x 288\n");
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "eval", "-m", out, "--tokens", ids, "-t", "1");
+    tool_expect_status(&s, 0);
+    expect_out(&s, "perplexity ");
+    spawn_free(&s);
+
+    /* options may stand anywhere, and an old file is replaced */
+    s = SPAWN("tlp", "quantize", "--pure", "-t", "1", m, "--no-mmap", out,
+              "BF16");
+    tool_expect_status(&s, 0);
+    cr_expect(!strstr(s.out, "do not fit"), "%s", s.out);
+    spawn_free(&s);
+    s = SPAWN("tlp", "info", "-m", out, "--tensors");
+    expect_out(&s, "output.weight  BF16 96 x 288\n");
+    spawn_free(&s);
+}
+
+Test(tool_quantize, says_what_is_wrong)
+{
+    const char *m = tool_model(), *out = tiny_path("out.gguf");
+    spawned s = SPAWN("tlp", "quantize", m, out);
+
+    tool_expect_status(&s, 2);
+    tool_expect_message(&s, "tlp quantize: IN.gguf, OUT.gguf and TYPE are");
+    spawn_free(&s);
+    s = SPAWN("tlp", "quantize", m, out, "Q8_0", "more");
+    tool_expect_status(&s, 2);
+    tool_expect_message(&s, "tlp quantize: unexpected argument more");
+    spawn_free(&s);
+    s = SPAWN("tlp", "quantize", m, out, "Q9_0");
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp quantize: type Q9_0: one of F32, F16, ");
+    spawn_free(&s);
+    s = SPAWN("tlp", "quantize", m, m, "Q8_0");
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp quantize: ");
+    cr_expect(strstr(s.err, "is the model's own file"), "%s", s.err);
+    spawn_free(&s);
+    s = SPAWN("tlp", "quantize", "absent.gguf", out, "Q8_0");
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp quantize: absent.gguf: No such file");
+    spawn_free(&s);
+    s = SPAWN("tlp", "quantize", m, "/dev/null", "Q8_0");
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp quantize: /dev/null: not a regular file");
+    spawn_free(&s);
+    cr_expect_neq(access(out, F_OK), 0);
+    s = SPAWN("tlp", "quantize", "--help");
+    tool_expect_status(&s, 0);
+    expect_out(&s, "usage: tlp quantize IN.gguf OUT.gguf TYPE");
+    expect_out(&s, "Q5_K Q6_K Q4_K_M Q5_K_M");
+    spawn_free(&s);
+}
+
+/* ==== interruption ======================================================= */
+
+/* Files whose names begin as this path does. */
+static int n_beside(const char *path)
+{
+    char folder[512];
+    int n = 0;
+
+    snprintf(folder, sizeof folder, "%s", path);
+    char *name = strrchr(folder, '/');
+    *name++ = '\0';
+    DIR *dir = opendir(folder);
+    cr_assert_not_null(dir);
+    for (struct dirent *d; (d = readdir(dir));)
+        n += strncmp(d->d_name, name, strlen(name)) == 0;
+    closedir(dir);
+    return n;
+}
+
+/* A model that takes a second or so. */
+static const char *large_model(void)
+{
+    tiny_spec s = tiny_default();
+
+    s.n_layer = 4;
+    s.n_embd = 512;
+    s.n_ff = 4096;
+    s.n_head = 8;
+    s.n_head_kv = 8;
+    s.head_dim = 64;
+    s.type = TLPI_F16;
+    return tiny_make(&s);
+}
+
+static pid_t start(const char *m, const char *out)
+{
+    char tool[4096];
+    const char *argv[] = { tool, "quantize", m, out, "Q4_K", "-t", "1", NULL };
+    pid_t pid;
+
+    snprintf(tool, sizeof tool, "%s/tlp", spawn_build_dir());
+    pid = fork();
+    if (pid == 0) {
+        signal(SIGINT, SIG_DFL);
+        execv(tool, (char *const *)argv);
+        _exit(127);
+    }
+    return pid;
+}
+
+/* Ctrl-C while the new file is written: the old one stays, and alone. */
+Test(tool_quantize, is_interrupted)
+{
+    const struct timespec nap = { 0, 1000000 };
+    const char *m = large_model(), *out = tiny_path("out.gguf");
+    int status = 0;
+    size_t n;
+
+    tool_write_file(out, "old", 3);
+    pid_t pid = start(m, out);
+    while (n_beside(out) < 2 && waitpid(pid, &status, WNOHANG) == 0)
+        nanosleep(&nap, NULL);
+    cr_assert_eq(n_beside(out), 2, "it was over before it could be stopped");
+    kill(pid, SIGINT);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 130, "%x",
+              (unsigned)status);
+    cr_expect_eq(n_beside(out), 1);
+
+    char *text = tool_read_file(out, &n);
+    cr_expect(n == 3 && memcmp(text, "old", 3) == 0);
+    free(text);
+}
