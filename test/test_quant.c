@@ -426,6 +426,31 @@ Test(quant, rounding_is_to_the_nearest)
     }
 }
 
+/* Steps that just cover the range make nine tenths of such an error or more:
+ * the search must find better ones. */
+Test(quant, k_types_search)
+{
+    static const struct {
+        tlpi_dtype type;
+        double step;
+    } cases[] = {
+        { TLPI_Q4_K, 2.0 / 15 },
+        { TLPI_Q5_K, 2.0 / 31 },
+        { TLPI_Q6_K, 1.0 / 32 },
+    };
+    float x[N], y[N];
+
+    fill(x, N, 1, 0);
+    for (size_t k = 0; k < TLPI_COUNT(cases); k++) {
+        double sum = 0;
+        there_and_back(cases[k].type, x, y, N);
+        for (int i = 0; i < N; i++)
+            sum += pow((double)y[i] - (double)x[i], 2);
+        cr_assert_lt(sqrt(sum / N), 0.88 * cases[k].step / sqrt(12), "%s",
+                     tlpi_dtype_name(cases[k].type));
+    }
+}
+
 /* Rounding what was rounded changes nothing where the block's own extremes
  * are on its grid. */
 Test(quant, rounding_twice_is_rounding_once)

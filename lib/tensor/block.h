@@ -33,13 +33,22 @@ static inline int tlpi_floor_in(float x, int lo, int hi)
 {
     if (!(x > (float)lo))
         return lo;
-    return x >= (float)hi ? hi : (int)floorf(x);
+    if (x >= (float)hi)
+        return hi;
+    int q = (int)x;
+    return q - ((float)q > x);
 }
 
-/* Nearest integer within [lo, hi]; halves go away from zero. */
+/*
+ * Nearest integer within [lo, hi], |lo| and |hi| below 2^22; halves go away
+ * from zero.  What is added is the float before a half: with a half itself,
+ * that float would be rounded up to one.
+ */
 static inline int tlpi_round_in(float x, int lo, int hi)
 {
-    return tlpi_floor_in(roundf(x), lo, hi);
+    if (!(x > (float)lo))
+        return lo;
+    return x >= (float)hi ? hi : (int)(x + copysignf(0x1.fffffep-2f, x));
 }
 
 /* The element with the largest magnitude, sign kept. */
