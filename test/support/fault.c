@@ -1,7 +1,6 @@
 #include "support/fault.h"
 
 #include <criterion/criterion.h>
-#include <criterion/logging.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>

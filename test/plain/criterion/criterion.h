@@ -112,6 +112,5 @@ _Noreturn void plain_skip(const char *fmt, ...);
 #define cr_skip plain_skip
 #define cr_skip_test plain_skip
 #define cr_log_info(...) fprintf(stderr, __VA_ARGS__)
-#define cr_log_warn(...) fprintf(stderr, __VA_ARGS__)
 
 #endif

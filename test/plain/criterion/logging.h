@@ -1,2 +1,0 @@
-/* logging.h - see criterion.h here. */
-#include <stdio.h>
