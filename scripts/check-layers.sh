@@ -14,7 +14,8 @@ allowed() {
     lib/backend) echo base tensor backend ;;
     lib/comm) echo base tensor comm ;;
     lib/mpi) echo base comm mpi ;;
-    lib/session) echo base file tensor model plan backend comm session ;;
+    lib/device) echo base tensor backend comm device ;;
+    lib/session) echo base file tensor model plan backend comm device session ;;
     lib/quality) echo base file model backend quality ;;
     lib/search) echo base file model plan comm session search ;;
     lib/adjust) echo base model plan session adjust ;;
