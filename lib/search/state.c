@@ -25,26 +25,6 @@
 #define MAX_FILE_BYTES ((size_t)1 << 28)
 #define MAX_DEPTH 8
 
-void tlpi_tokens_hash(const int32_t *tokens, size_t n, char out[TLPI_HASH_TEXT])
-{
-    tlpi_sha256 sha;
-    uint8_t digest[32];
-
-    tlpi_sha256_init(&sha);
-    for (size_t i = 0; i < n; i++) {
-        uint32_t id = (uint32_t)tokens[i];
-        uint8_t b[4] = { (uint8_t)id, (uint8_t)(id >> 8), (uint8_t)(id >> 16),
-                         (uint8_t)(id >> 24) };
-
-        tlpi_sha256_add(&sha, b, sizeof b);
-    }
-    tlpi_sha256_finish(&sha, digest);
-    size_t at = (size_t)snprintf(out, TLPI_HASH_TEXT, "sha256:");
-    for (size_t i = 0; i < sizeof digest; i++)
-        at +=
-            (size_t)snprintf(out + at, TLPI_HASH_TEXT - at, "%02x", digest[i]);
-}
-
 /* All that a score depends on, as a JSON object; json_decref it. */
 static json_t *subject(const tlpi_scorer *s)
 {
@@ -52,7 +32,7 @@ static json_t *subject(const tlpi_scorer *s)
     tlpi_backend *b = s->serial.rank->b;
     char tokens[TLPI_HASH_TEXT], seed[24];
 
-    tlpi_tokens_hash(s->set.tokens, s->set.n, tokens);
+    tlpi_sha256_ids(s->set.tokens, s->set.n, tokens);
     snprintf(seed, sizeof seed, "%" PRIu64, s->set.seed);
     return json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:s}", "model",
                      tlpi_model_fingerprint(s->set.model), "tokens", tokens,
