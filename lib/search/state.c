@@ -42,6 +42,22 @@ static json_t *subject(const tlpi_scorer *s)
 
 /* ==== reading ============================================================ */
 
+/* JSON's own form of the values, for texts and numbers. */
+static tlp_status fail_subject(const char *path, const char *key,
+                               const json_t *found, const json_t *expected)
+{
+    char *a = json_dumps(found, JSON_ENCODE_ANY);
+    char *b = json_dumps(expected, JSON_ENCODE_ANY);
+    tlp_status st = tlpi_fail(TLP_EMISMATCH,
+                              "%s: key \"of.%s\": the scores are of %.80s, %s "
+                              "expected",
+                              path, key, a ? a : "none", b ? b : "another");
+
+    free(b);
+    free(a);
+    return st;
+}
+
 static tlp_status check_subject(const tlpi_scorer *s, const char *path,
                                 json_t *root)
 {
@@ -60,10 +76,10 @@ static tlp_status check_subject(const tlpi_scorer *s, const char *path,
         return tlpi_fail_nomem();
     json_object_foreach(expected, key, value)
     {
-        if (st == TLP_OK && !json_equal(json_object_get(found, key), value))
-            st = tlpi_fail(TLP_EMISMATCH,
-                           "%s: key \"of.%s\": the scores are of another one",
-                           path, key);
+        const json_t *there = json_object_get(found, key);
+
+        if (st == TLP_OK && !json_equal(there, value))
+            st = fail_subject(path, key, there, value);
     }
     json_decref(expected);
     return st;
