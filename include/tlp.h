@@ -485,6 +485,22 @@ TLP_API tlp_status tlp_plan_save(const tlp_plan *plan,
 TLP_API tlp_status tlp_plan_format(const tlp_plan *plan, int form, char *buf,
                                    size_t cap, size_t *len) TLP_NODISCARD;
 
+/**
+ * A plan for another file of the same model: one in other tensor types, which
+ * has another fingerprint.  Adjustments come along, though they were fitted to
+ * the other file.
+ *
+ * "The same model" is taken literally: hyper-parameters and the values of all
+ * norms and biases, which types do not touch, must be equal.  A model trained
+ * further is told apart by these, unless training left them alone.
+ *
+ * @return TLP_OK; TLP_EMISMATCH naming what differs; TLP_EINVAL for a model
+ *         without layers (vocab_only)
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
+                                  tlp_model *model) TLP_NODISCARD;
+
 TLP_API void tlp_plan_free(tlp_plan *plan);
 
 typedef struct tlp_plan_cost {

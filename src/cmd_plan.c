@@ -15,6 +15,8 @@ static const cli_command parts[] = {
       "-m FILE --plan PLAN --text FILE [--gains] [--norms] [--rank R] "
       "-o PLAN2.json",
       "Fit a plan's groups to the serial model", plan_adjust },
+    { "plan carry", "-m FILE --from FILE --plan PLAN -o PLAN2.json",
+      "Make a plan fit another file of the same model", plan_carry },
     { "plan show", "-m FILE --plan PLAN", "Show a plan's groups and its record",
       plan_show },
     { "plan check", "-m FILE --plan PLAN", "Does a plan fit a model?",
@@ -46,6 +48,7 @@ int cmd_plan(int argc, char **argv)
         cli_set_command(&parts[i]);
         return parts[i].run(argc - 1, argv + 1);
     }
-    return cli_usage("%s: one of make, adjust, show, check and diff expected",
+    return cli_usage("%s: one of make, adjust, carry, show, check and "
+                     "diff expected",
                      argv[1]);
 }

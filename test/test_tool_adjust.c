@@ -143,6 +143,39 @@ Test(tool_adjust, files_that_do_not_belong_together)
     spawn_free(&s);
 }
 
+Test(tool_adjust, carried_to_another_type)
+{
+    set_up();
+    const char *small = tiny_path("small.gguf");
+    const char *carried = tiny_path("p3.json");
+    spawned s = ADJUST("--plan", PLAN, "--rank", "16", "-o", job.out, "--json");
+    json_decref(printed(&s));
+
+    s = SPAWN("tlp", "quantize", job.model, small, "Q8_0");
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "check", "-m", small, "--plan", job.out);
+    tool_expect_status(&s, 1);
+    cr_expect(strstr(s.err, "fingerprint"), "%s", s.err);
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "carry", "-m", small, "--from", job.model,
+              "--plan", job.out, "-o", carried);
+    tool_expect_status(&s, 0);
+    cr_expect_eq(s.n_out + s.n_err, 0, "%s%s", s.out, s.err);
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "show", "-m", small, "--plan", carried);
+    tool_expect_status(&s, 0);
+    cr_expect(strstr(s.out, "\"carried_from\""), "%s", s.out);
+    cr_expect(strstr(s.out, "\"adjusted\": {\"tool\": \"tlp_plan_adjust\""),
+              "%s", s.out);
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "carry", "-m", small, "--plan", job.out, "-o",
+              carried);
+    tool_expect_status(&s, 2);
+    cr_expect(strstr(s.err, "--from"), "%s", s.err);
+    spawn_free(&s);
+}
+
 Test(tool_adjust, refuses)
 {
     set_up();

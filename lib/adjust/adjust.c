@@ -2,6 +2,7 @@
  * adjust.c - tlp_plan_adjust: options, the two passes over the stages, and the
  * adjusted plan.
  */
+#include <inttypes.h>
 #include <math.h>
 
 #include "adjust/calibration.h"
@@ -212,6 +213,37 @@ done:
     return st;
 }
 
+/* How it was made goes into the plan's own record. */
+static tlp_status record(tlpi_calibration *c, const tlp_plan_adjust_report *r)
+{
+    const tlp_plan_adjust_options *o = &c->o;
+    tlpi_text text = { .env = c->env };
+    char *made = NULL;
+    tlp_status st;
+
+    tlpi_text_printf(&text,
+                     "{\"tool\": \"tlp_plan_adjust\", \"version\": \"%s\", "
+                     "\"gains\": %d, \"norms\": %d, \"rank\": %d, "
+                     "\"tokens\": %zu, \"text\": \"%s\", \"n_ctx\": %d, "
+                     "\"windows\": %d, \"held_out\": %d, "
+                     "\"seed\": \"%" PRIu64 "\", ",
+                     tlp_version_string(), o->gains, o->norms, o->rank,
+                     c->n_tok, c->text, c->cfg.n_ctx, c->n_window, c->n_held,
+                     o->seed);
+    tlpi_text_printf(&text,
+                     "\"kl_before\": %.12g, \"kl_after\": %.12g, "
+                     "\"ppl_before\": %.12g, \"ppl_after\": %.12g}",
+                     r->kl_before, r->kl_after, r->ppl_before, r->ppl_after);
+    if (text.failed)
+        TLP_TRY(tlpi_fail_nomem());
+    TLP_TRY(tlpi_plan_record(c->plan, "adjusted", text.data, &made));
+    tlpi_free(c->env, c->plan->made);
+    c->plan->made = made;
+done:
+    tlpi_text_free(&text);
+    return st;
+}
+
 static tlp_status hand_out(tlpi_calibration *c, tlp_plan **out,
                            tlp_plan_adjust_report *r)
 {
@@ -219,6 +251,7 @@ static tlp_status hand_out(tlpi_calibration *c, tlp_plan **out,
     size_t n;
     tlp_status st;
 
+    TLP_TRY(record(c, r));
     TLP_TRY(tlpi_adjust_image(c->plan, c->fitted, &image, &n));
     TLP_TRY(tlpi_plan_with_adjust(out, c->plan, image, n, "adjustments"));
     *r = (tlp_plan_adjust_report){ .struct_size = r->struct_size,
@@ -260,6 +293,7 @@ tlp_status tlp_plan_adjust(tlp_plan **out, const tlp_plan *plan,
     TLP_TRY(read_options(&c, opts));
     TLP_TRY(tlpi_runner_check_tokens(c.model, tokens, n));
     TLP_TRY(tlpi_calibration_create(&c, plan, tokens, n));
+    tlpi_sha256_ids(tokens, n, c.text);
     st = choose(&c, &r);
     if (st == TLP_OK) {
         TLP_TRY(pass(&c, false));

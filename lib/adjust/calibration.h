@@ -10,6 +10,7 @@
 #define TLPI_CALIBRATION_H
 
 #include "adjust/fit.h"
+#include "model/sha256.h"
 #include "session/runner.h"
 
 typedef struct tlpi_cal_window {
@@ -34,6 +35,7 @@ typedef struct tlpi_calibration {
     tlpi_cal_window *window;
     int n_window, n_held;
     size_t n_tok;
+    char text[TLPI_HASH_TEXT]; /* of all ids */
     int max_member;
 
     tlpi_runner serial, runner; /* of the serial model, of the plan */

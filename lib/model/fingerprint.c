@@ -5,7 +5,6 @@
  * that large files are not read through; how a set is split does not matter.
  */
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "model/model.h"
@@ -84,7 +83,6 @@ static void add_tensor(tlpi_sha256 *s, const tlpi_tensor *t)
 
 static void make_text(const tlp_model *m, char out[72])
 {
-    uint8_t digest[32];
     tlpi_sha256 s;
 
     tlpi_sha256_init(&s);
@@ -93,10 +91,7 @@ static void make_text(const tlp_model *m, char out[72])
         for (size_t i = 0; i < m->file[f]->n_tensor; i++)
             add_tensor(&s, &m->file[f]->tensor[i]);
     }
-    tlpi_sha256_finish(&s, digest);
-    memcpy(out, "sha256:", 8);
-    for (int i = 0; i < 32; i++)
-        snprintf(out + 7 + 2 * i, 3, "%02x", digest[i]);
+    tlpi_sha256_text(&s, out);
 }
 
 tlp_status tlpi_fingerprint_create(struct tlpi_fingerprint **out,

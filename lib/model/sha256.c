@@ -3,6 +3,7 @@
  */
 #include "model/sha256.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Fractional parts of the cube roots of the first 64 primes. */
@@ -107,4 +108,29 @@ void tlpi_sha256_finish(tlpi_sha256 *s, uint8_t digest[32])
     tlpi_sha256_add(s, length, sizeof length);
     for (int i = 0; i < 8; i++)
         store_be32(digest + 4 * i, s->h[i]);
+}
+
+void tlpi_sha256_text(tlpi_sha256 *s, char out[TLPI_HASH_TEXT])
+{
+    uint8_t digest[32];
+
+    tlpi_sha256_finish(s, digest);
+    memcpy(out, "sha256:", 8);
+    for (int i = 0; i < 32; i++)
+        snprintf(out + 7 + 2 * i, 3, "%02x", digest[i]);
+}
+
+void tlpi_sha256_ids(const int32_t *ids, size_t n, char out[TLPI_HASH_TEXT])
+{
+    tlpi_sha256 s;
+
+    tlpi_sha256_init(&s);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id = (uint32_t)ids[i];
+        uint8_t b[4] = { (uint8_t)id, (uint8_t)(id >> 8), (uint8_t)(id >> 16),
+                         (uint8_t)(id >> 24) };
+
+        tlpi_sha256_add(&s, b, sizeof b);
+    }
+    tlpi_sha256_text(&s, out);
 }

@@ -18,4 +18,11 @@ void tlpi_sha256_add(tlpi_sha256 *s, const void *data, size_t n);
 /* The state is used up. */
 void tlpi_sha256_finish(tlpi_sha256 *s, uint8_t digest[32]);
 
+/* "sha256:" and 64 digits, as files name a hash; the state is used up. */
+enum { TLPI_HASH_TEXT = 72 };
+void tlpi_sha256_text(tlpi_sha256 *s, char out[TLPI_HASH_TEXT]);
+
+/* Of token ids as little-endian int32. */
+void tlpi_sha256_ids(const int32_t *ids, size_t n, char out[TLPI_HASH_TEXT]);
+
 #endif

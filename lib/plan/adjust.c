@@ -6,7 +6,6 @@
 
 #include <ctype.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -303,15 +302,11 @@ done:
 
 static void make_hash(const void *image, size_t n, char out[72])
 {
-    uint8_t digest[32];
     tlpi_sha256 s;
 
     tlpi_sha256_init(&s);
     tlpi_sha256_add(&s, image, n);
-    tlpi_sha256_finish(&s, digest);
-    memcpy(out, "sha256:", 8);
-    for (int i = 0; i < 32; i++)
-        snprintf(out + 7 + 2 * i, 3, "%02x", digest[i]);
+    tlpi_sha256_text(&s, out);
 }
 
 tlp_status tlpi_plan_with_adjust(tlp_plan **out, const tlp_plan *plan,

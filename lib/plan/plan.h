@@ -38,6 +38,13 @@ int tlpi_mode_parse(const char *text, size_t n);
 int tlpi_plan_max_members(const tlp_plan *p);
 
 /*
+ * A plan's record with one key more, or another value of it: JSON, of the
+ * model's env.
+ */
+tlp_status tlpi_plan_record(const tlp_plan *p, const char *key,
+                            const char *value, char **made);
+
+/*
  * Build a plan from stages in running order: checks that every layer is in
  * range and stands once, that modes fit; takes copies.  `where` names the text
  * in errors.

@@ -224,6 +224,32 @@ static char *dump_exactly(json_t *object)
     return json_dumps(object, JSON_REAL_PRECISION(17));
 }
 
+static tlp_status keep_exactly(const tlpi_env *env, json_t *object, char **out)
+{
+    char *text = dump_exactly(object);
+
+    *out = text ? tlpi_strndup(env, text, strlen(text)) : NULL;
+    free(text);
+    return *out ? TLP_OK : tlpi_fail_nomem();
+}
+
+tlp_status tlpi_plan_record(const tlp_plan *p, const char *key,
+                            const char *value, char **made)
+{
+    json_t *all = p->made ? json_loads(p->made, 0, NULL) : json_object();
+    json_t *added = json_loads(value, JSON_DECODE_ANY, NULL);
+    tlp_status st;
+
+    *made = NULL;
+    if (all && added && json_object_set(all, key, added) == 0)
+        st = keep_exactly(&p->model->env, all, made);
+    else
+        st = tlpi_fail_nomem();
+    json_decref(added);
+    json_decref(all);
+    return st;
+}
+
 static tlp_status read_made(const tlpi_sketch *s, json_t *root, char **out)
 {
     json_t *made = json_object_get(root, "made");
@@ -233,12 +259,7 @@ static tlp_status read_made(const tlpi_sketch *s, json_t *root, char **out)
     if (!json_is_object(made))
         return tlpi_fail(TLP_EFORMAT, "%s: key \"made\": an object expected",
                          s->where);
-    char *text = dump_exactly(made);
-    if (!text)
-        return tlpi_fail_nomem();
-    *out = tlpi_strndup(&s->model->env, text, strlen(text));
-    free(text);
-    return *out ? TLP_OK : tlpi_fail_nomem();
+    return keep_exactly(&s->model->env, made, out);
 }
 
 /* "sha256:" and 64 digits, as they are written here. */

@@ -25,26 +25,6 @@
 #define MAX_FILE_BYTES ((size_t)1 << 28)
 #define MAX_DEPTH 8
 
-void tlpi_tokens_hash(const int32_t *tokens, size_t n, char out[TLPI_HASH_TEXT])
-{
-    tlpi_sha256 sha;
-    uint8_t digest[32];
-
-    tlpi_sha256_init(&sha);
-    for (size_t i = 0; i < n; i++) {
-        uint32_t id = (uint32_t)tokens[i];
-        uint8_t b[4] = { (uint8_t)id, (uint8_t)(id >> 8), (uint8_t)(id >> 16),
-                         (uint8_t)(id >> 24) };
-
-        tlpi_sha256_add(&sha, b, sizeof b);
-    }
-    tlpi_sha256_finish(&sha, digest);
-    size_t at = (size_t)snprintf(out, TLPI_HASH_TEXT, "sha256:");
-    for (size_t i = 0; i < sizeof digest; i++)
-        at +=
-            (size_t)snprintf(out + at, TLPI_HASH_TEXT - at, "%02x", digest[i]);
-}
-
 /* All that a score depends on, as a JSON object; json_decref it. */
 static json_t *subject(const tlpi_scorer *s)
 {
@@ -52,7 +32,7 @@ static json_t *subject(const tlpi_scorer *s)
     tlpi_backend *b = s->serial.rank->b;
     char tokens[TLPI_HASH_TEXT], seed[24];
 
-    tlpi_tokens_hash(s->set.tokens, s->set.n, tokens);
+    tlpi_sha256_ids(s->set.tokens, s->set.n, tokens);
     snprintf(seed, sizeof seed, "%" PRIu64, s->set.seed);
     return json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:s}", "model",
                      tlpi_model_fingerprint(s->set.model), "tokens", tokens,
@@ -61,6 +41,22 @@ static json_t *subject(const tlpi_scorer *s)
 }
 
 /* ==== reading ============================================================ */
+
+/* JSON's own form of the values, for texts and numbers. */
+static tlp_status fail_subject(const char *path, const char *key,
+                               const json_t *found, const json_t *expected)
+{
+    char *a = json_dumps(found, JSON_ENCODE_ANY);
+    char *b = json_dumps(expected, JSON_ENCODE_ANY);
+    tlp_status st = tlpi_fail(TLP_EMISMATCH,
+                              "%s: key \"of.%s\": the scores are of %.80s, %s "
+                              "expected",
+                              path, key, a ? a : "none", b ? b : "another");
+
+    free(b);
+    free(a);
+    return st;
+}
 
 static tlp_status check_subject(const tlpi_scorer *s, const char *path,
                                 json_t *root)
@@ -80,10 +76,10 @@ static tlp_status check_subject(const tlpi_scorer *s, const char *path,
         return tlpi_fail_nomem();
     json_object_foreach(expected, key, value)
     {
-        if (st == TLP_OK && !json_equal(json_object_get(found, key), value))
-            st = tlpi_fail(TLP_EMISMATCH,
-                           "%s: key \"of.%s\": the scores are of another one",
-                           path, key);
+        const json_t *there = json_object_get(found, key);
+
+        if (st == TLP_OK && !json_equal(there, value))
+            st = fail_subject(path, key, there, value);
     }
     json_decref(expected);
     return st;

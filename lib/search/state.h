@@ -10,11 +10,6 @@
 
 #include "search/scorer.h"
 
-/* "sha256:" and 64 digits of the ids as little-endian int32. */
-enum { TLPI_HASH_TEXT = 72 };
-void tlpi_tokens_hash(const int32_t *tokens, size_t n,
-                      char out[TLPI_HASH_TEXT]);
-
 /* No file is no scores.  TLP_EFORMAT; TLP_EMISMATCH for scores of another
  * model, text or way to evaluate it, the text naming which. */
 tlp_status tlpi_state_load(tlpi_scorer *s, const char *path);

@@ -7,6 +7,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "model/sha256.h"
+
 /* Windows as steps of one rank, and logits of a window, must be in bounds. */
 #define MAX_WINDOW 4096
 
@@ -157,7 +159,7 @@ void tlpi_target_record(const tlp_plan_make_options *o, const tlpi_scorer *s,
     char hash[TLPI_HASH_TEXT];
     int n = s->n_window;
 
-    tlpi_tokens_hash(s->set.tokens, s->set.n, hash);
+    tlpi_sha256_ids(s->set.tokens, s->set.n, hash);
     tlpi_text_printf(out, "{\"tool\": \"tlp_plan_make\", \"version\": \"%s\", ",
                      tlp_version_string());
     tlpi_text_printf(out, "\"objective\": \"%s\", \"target\": ",

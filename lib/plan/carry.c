@@ -1,0 +1,172 @@
+/*
+ * carry.c - a plan for another file of the same model.
+ *
+ * Files of one model in different types agree in their hyper-parameters and in
+ * their vectors - norms and biases - which stay in full precision whatever the
+ * matrices become; models that are not the same differ there.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "plan/adjust.h"
+
+/* ==== the same model? ==================================================== */
+
+static tlp_status check_hparams(const tlp_model *a, const tlp_model *b)
+{
+    const tlpi_hparams *x = &a->hp, *y = &b->hp;
+    const struct {
+        const char *name;
+        double x, y;
+    } parts[] = {
+        { "n_layer", x->n_layer, y->n_layer },
+        { "n_embd", x->n_embd, y->n_embd },
+        { "n_ff", x->n_ff, y->n_ff },
+        { "n_head", x->n_head, y->n_head },
+        { "n_head_kv", x->n_head_kv, y->n_head_kv },
+        { "head_dim", x->head_dim, y->head_dim },
+        { "n_vocab", x->n_vocab, y->n_vocab },
+        { "n_rot", x->n_rot, y->n_rot },
+        { "rope_theta", (double)x->rope_theta, (double)y->rope_theta },
+        { "rope_scale", (double)x->rope_scale, (double)y->rope_scale },
+        { "norm_eps", (double)x->norm_eps, (double)y->norm_eps },
+    };
+
+    if (x->arch != y->arch)
+        return tlpi_fail(TLP_EMISMATCH, "%s: arch %s, but %s in %s", b->path,
+                         tlpi_arch_name(y->arch), tlpi_arch_name(x->arch),
+                         a->path);
+    for (size_t i = 0; i < TLPI_COUNT(parts); i++)
+        if (parts[i].x != parts[i].y)
+            return tlpi_fail(TLP_EMISMATCH, "%s: %s %g, but %g in %s", b->path,
+                             parts[i].name, parts[i].y, parts[i].x, a->path);
+    return TLP_OK;
+}
+
+/* [n] floats each. */
+static bool same_values(const tlpi_tensor *a, const tlpi_tensor *b, float *x,
+                        float *y)
+{
+    int64_t n = a->ne[0];
+
+    tlpi_dequantize(a->type, a->data, x, n);
+    tlpi_dequantize(b->type, b->data, y, n);
+    for (int64_t i = 0; i < n; i++)
+        if (x[i] != y[i])
+            return false;
+    return true;
+}
+
+static tlp_status check_vector(const tlpi_tensor *t, const tlp_model *a,
+                               const tlp_model *b)
+{
+    const tlpi_tensor *other = tlpi_model_tensor(b, t->name);
+    float *x = NULL, *y = NULL;
+    tlp_status st = TLP_OK;
+
+    if (!other || other->n_dim != 1 || other->ne[0] != t->ne[0])
+        return tlpi_fail(TLP_EMISMATCH,
+                         "%s: tensor %s: not there as in %s, so that this is "
+                         "another model",
+                         b->path, t->name, a->path);
+    x = tlpi_alloc_array(&a->env, (size_t)t->ne[0], sizeof(*x));
+    y = tlpi_alloc_array(&a->env, (size_t)t->ne[0], sizeof(*y));
+    if (!x || !y)
+        st = tlpi_fail_nomem();
+    else if (!same_values(t, other, x, y))
+        st = tlpi_fail(TLP_EMISMATCH,
+                       "%s: tensor %s: other values than in %s, so that this "
+                       "is another model",
+                       b->path, t->name, a->path);
+    tlpi_free(&a->env, y);
+    tlpi_free(&a->env, x);
+    return st;
+}
+
+static tlp_status check_same(const tlp_model *a, const tlp_model *b)
+{
+    tlp_status st;
+
+    TLP_TRY(check_hparams(a, b));
+    for (size_t f = 0; f < a->n_file; f++)
+        for (size_t i = 0; i < a->file[f]->n_tensor; i++) {
+            const tlpi_tensor *t = &a->file[f]->tensor[i];
+
+            if (t->n_dim == 1)
+                TLP_TRY(check_vector(t, a, b));
+        }
+done:
+    return st;
+}
+
+/* ==== adjustments ======================================================== */
+
+/* The image with the new model's fingerprint in place of the old one's, which
+ * is as long. */
+static tlp_status rename_model(const tlp_plan *plan, const tlp_model *model,
+                               void **image)
+{
+    const tlpi_adjust *a = plan->adjust;
+    const char *from = tlpi_model_fingerprint(plan->model);
+    const char *to = tlpi_model_fingerprint(model);
+    size_t n = strlen(from), last = a->n_image - n, i = 0;
+
+    if (!a->image)
+        return tlpi_fail(TLP_ESTATE,
+                         "plan: of the adjustments only the hash is known");
+    char *copy = tlpi_alloc(&model->env, a->n_image);
+    if (!copy)
+        return tlpi_fail_nomem();
+    memcpy(copy, a->image, a->n_image);
+    while (i < last && memcmp(copy + i, from, n) != 0)
+        i++;
+    memcpy(copy + i, to, n); /* not found: refused when it is read */
+    *image = copy;
+    return TLP_OK;
+}
+
+/* ========================================================================= */
+
+static tlp_status record(const tlp_plan *plan, char **made)
+{
+    char value[80];
+
+    snprintf(value, sizeof value, "\"%s\"",
+             tlpi_model_fingerprint(plan->model));
+    return tlpi_plan_record(plan, "carried_from", value, made);
+}
+
+tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
+                          tlp_model *model)
+{
+    char *made = NULL;
+    void *image = NULL;
+    tlp_plan *p = NULL;
+    tlp_status st;
+
+    if (out)
+        *out = NULL;
+    if (!out || !plan || !model)
+        return tlpi_fail(TLP_EINVAL, "out, plan and model are required");
+    if (plan->model->vocab_only || model->vocab_only)
+        return tlpi_fail(TLP_EINVAL,
+                         "%s was opened with vocab_only, a plan is carried "
+                         "between layers",
+                         (model->vocab_only ? model : plan->model)->path);
+    TLP_TRY(check_same(plan->model, model));
+    TLP_TRY(record(plan, &made));
+    TLP_TRY(
+        tlpi_plan_build(&p, model, plan->stage, plan->n_stage, made, "plan"));
+    if (plan->adjust) {
+        TLP_TRY(rename_model(plan, model, &image));
+        TLP_TRY(tlpi_plan_with_adjust(out, p, image, plan->adjust->n_image,
+                                      "adjustments"));
+    } else {
+        *out = p;
+        p = NULL;
+    }
+done:
+    tlp_plan_free(p);
+    tlpi_free(&plan->model->env, made);
+    return st;
+}

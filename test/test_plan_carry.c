@@ -1,0 +1,236 @@
+/*
+ * test_plan_carry.c - tlp_plan_carry: plans between files of one model, and
+ * files that look like one model and are two.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/adjust.h"
+#include "support/mem.h"
+#include "support/rig.h"
+#include "support/tiny.h"
+
+TestSuite(plan_carry, .timeout = 60);
+
+#define PLAN "par:1-2;lp:3-4"
+
+static tlp_model *open_file(const char *path)
+{
+    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
+    tlp_model *m = NULL;
+
+    o.no_mmap = 1; /* weights can be changed in place */
+    CHECK_OK(tlp_model_open(&m, path, &o));
+    return m;
+}
+
+/* A model and the same one with other types; names of files are reused. */
+typedef struct files {
+    tlp_model *from, *to;
+} files;
+
+static files two_files(void)
+{
+    tiny_spec spec = tiny_default();
+    char path[512];
+    files f;
+
+    snprintf(path, sizeof path, "%s", tiny_path("from.gguf"));
+    cr_assert(tiny_write(path, &spec));
+    f.from = open_file(path);
+    snprintf(path, sizeof path, "%s", tiny_path("to.gguf"));
+    CHECK_OK(tlp_model_quantize(f.from, path, "Q8_0", NULL, NULL));
+    f.to = open_file(path);
+    return f;
+}
+
+static void close_files(files f)
+{
+    tlp_model_free(f.from);
+    tlp_model_free(f.to);
+}
+
+static char *json(const tlp_plan *plan)
+{
+    size_t n = 0;
+    char *text = NULL;
+
+    cr_assert_eq(tlp_plan_format(plan, TLP_PLAN_JSON, NULL, 0, &n), TLP_EBUFS);
+    text = malloc(n + 1);
+    CHECK_OK(tlp_plan_format(plan, TLP_PLAN_JSON, text, n + 1, &n));
+    return text;
+}
+
+static char *fingerprint(const tlp_model *m)
+{
+    tlp_model_info info = { .struct_size = sizeof info };
+
+    CHECK_OK(tlp_model_get_info(m, &info));
+    return strdup(info.fingerprint);
+}
+
+Test(plan_carry, stages_and_record)
+{
+    files f = two_files();
+    char *old = fingerprint(f.from), *new = fingerprint(f.to);
+    tlp_plan *plan = NULL, *carried = NULL, *back = NULL;
+
+    cr_assert_str_neq(old, new);
+    CHECK_OK(tlp_plan_parse(&plan, f.from, PLAN));
+    char *text = json(plan);
+    cr_expect_eq(tlp_plan_parse(&carried, f.to, text), TLP_EMISMATCH);
+    free(text);
+
+    CHECK_OK(tlp_plan_carry(&carried, plan, f.to));
+    text = json(carried);
+    cr_expect(strstr(text, new), "%s", text);
+    const char *made = strstr(text, "\"carried_from\"");
+    cr_assert_not_null(made, "%s", text);
+    cr_expect(strstr(made, old), "%s", text);
+    /* What is written is a plan for the other file alone. */
+    CHECK_OK(tlp_plan_parse(&back, f.to, text));
+    tlp_plan_free(back);
+    cr_expect_eq(tlp_plan_parse(&back, f.from, text), TLP_EMISMATCH);
+    free(text);
+
+    size_t n = 0;
+    char buf[64];
+    CHECK_OK(tlp_plan_format(carried, TLP_PLAN_TEXT, buf, sizeof buf, &n));
+    cr_expect_str_eq(buf, PLAN);
+    tlp_plan_free(carried);
+    tlp_plan_free(plan);
+    free(new);
+    free(old);
+    close_files(f);
+}
+
+/* The record that a plan had stays. */
+Test(plan_carry, record_is_added_to)
+{
+    files f = two_files();
+    tlp_plan *plan = NULL, *carried = NULL;
+
+    CHECK_OK(tlp_plan_parse(&plan, f.from,
+                            "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0]}, "
+                            "{\"layers\": [1]}, {\"layers\": [2]}, "
+                            "{\"layers\": [3, 4], \"mode\": \"par\"}], "
+                            "\"made\": {\"by\": \"hand\", \"kl\": 0.41}}"));
+    CHECK_OK(tlp_plan_carry(&carried, plan, f.to));
+    char *text = json(carried);
+    cr_expect(strstr(text, "\"by\": \"hand\", \"kl\": 0.41, \"carried_from\""),
+              "%s", text);
+    free(text);
+    tlp_plan_free(carried);
+    tlp_plan_free(plan);
+    close_files(f);
+}
+
+/* ==== adjustments ======================================================== */
+
+static tlp_plan *adjusted(tlp_model *m)
+{
+    int32_t ids[512];
+    tlp_plan_adjust_options o = TLP_PLAN_ADJUST_OPTIONS_INIT;
+    tlp_plan *plan = NULL, *out = NULL;
+
+    rig_tokens(ids, 512, (size_t)m->hp.n_vocab, 5);
+    o.gains = o.norms = 1;
+    o.rank = 8;
+    o.n_ctx = 32;
+    o.n_thread = 1;
+    CHECK_OK(tlp_plan_parse(&plan, m, PLAN));
+    CHECK_OK(tlp_plan_adjust(&out, plan, ids, 512, &o, NULL));
+    tlp_plan_free(plan);
+    return out;
+}
+
+Test(plan_carry, adjustments_come_along)
+{
+    files f = two_files();
+    tlp_plan *plan = adjusted(f.from), *carried = NULL, *loaded = NULL;
+    char path[512];
+
+    CHECK_OK(tlp_plan_carry(&carried, plan, f.to));
+    const tlpi_adjust *a = plan->adjust, *b = carried->adjust;
+    cr_assert_not_null(b);
+    cr_assert_eq(a->index->n_tensor, b->index->n_tensor);
+    for (size_t i = 0; i < a->index->n_tensor; i++) {
+        const tlpi_tensor *x = &a->index->tensor[i], *y = &b->index->tensor[i];
+
+        cr_expect_str_eq(x->name, y->name);
+        cr_assert_eq(x->n_bytes, y->n_bytes);
+        cr_expect_eq(memcmp(x->data, y->data, x->n_bytes), 0, "%s", x->name);
+    }
+    /* and it is a plan like any other of that file */
+    snprintf(path, sizeof path, "%s", tiny_path("p.json"));
+    CHECK_OK(tlp_plan_save(carried, path));
+    CHECK_OK(tlp_plan_load(&loaded, f.to, path));
+    cr_expect_str_eq(loaded->adjust->sha256, b->sha256);
+    tlp_plan_free(loaded);
+    cr_expect_eq(tlp_plan_load(&loaded, f.from, path), TLP_EMISMATCH);
+    tlp_plan_free(carried);
+    tlp_plan_free(plan);
+    close_files(f);
+}
+
+/* ==== refusals =========================================================== */
+
+static void refuse(const tlp_plan *plan, tlp_model *to, const char *text)
+{
+    tlp_plan *carried = NULL;
+
+    cr_expect_eq(tlp_plan_carry(&carried, plan, to), TLP_EMISMATCH, "%s", text);
+    cr_expect_null(carried);
+    cr_expect(strstr(tlp_last_error(), text), "%s expected: %s", text,
+              tlp_last_error());
+}
+
+Test(plan_carry, another_model)
+{
+    files f = two_files();
+    tlp_plan *plan = NULL;
+    float *norm = (float *)f.to->w.layer[3].ffn_norm->data;
+
+    CHECK_OK(tlp_plan_parse(&plan, f.from, PLAN));
+    norm[7] *= 1.0001f; /* trained a little further */
+    refuse(plan, f.to, "tensor blk.3.ffn_norm.weight");
+    norm[7] /= 1.0001f;
+    f.to->hp.rope_theta *= 2;
+    refuse(plan, f.to, "rope_theta");
+    tlp_plan_free(plan);
+    close_files(f);
+}
+
+Test(plan_carry, another_shape_and_arch)
+{
+    files f = two_files();
+    tlp_plan *plan = NULL;
+    tiny_spec spec = tiny_default();
+
+    CHECK_OK(tlp_plan_parse(&plan, f.from, PLAN));
+    spec.n_ff += 32;
+    tlp_model *m = open_file(tiny_make(&spec));
+    refuse(plan, m, "n_ff");
+    tlp_model_free(m);
+    spec = tiny_default();
+    spec.arch = "qwen3";
+    m = open_file(tiny_make(&spec));
+    refuse(plan, m, "arch qwen3");
+    tlp_model_free(m);
+    tlp_plan_free(plan);
+    close_files(f);
+}
+
+Test(plan_carry, arguments)
+{
+    files f = two_files();
+    tlp_plan *plan = NULL, *carried = NULL;
+
+    CHECK_OK(tlp_plan_parse(&plan, f.from, PLAN));
+    cr_expect_eq(tlp_plan_carry(NULL, plan, f.to), TLP_EINVAL);
+    cr_expect_eq(tlp_plan_carry(&carried, NULL, f.to), TLP_EINVAL);
+    cr_expect_eq(tlp_plan_carry(&carried, plan, NULL), TLP_EINVAL);
+    tlp_plan_free(plan);
+    close_files(f);
+}
