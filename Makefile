@@ -20,6 +20,7 @@ CLANG_FORMAT ?= clang-format
 DOXYGEN      ?= doxygen
 INSTALL      ?= install
 LN_S         ?= ln -sf
+PYTHON       ?= python3
 
 CFLAGS   ?= -O2 -g
 CXXFLAGS ?= -O2 -g
@@ -309,6 +310,14 @@ $(BUILD)/test/fuzz/%: $(BUILD)/test/fuzz/%.o $(BUILD)/test/support.a $(STATIC)
 bench: all ## tokens/s of serial and layer-parallel plans
 	@BUILD=$(BUILD) scripts/bench.sh
 
+# PYTHON: one that has llama-cpp-python; BENCH_CPU: more options of the script.
+bench-cpu: all $(BUILD)/test/bench/bench_peak ## libtlp beside llama.cpp
+	@mkdir -p $(BUILD)/bench-cpu
+	@$(PYTHON) scripts/bench-cpu.py "$${MODEL:-$$(scripts/fetch-model.sh)}" \
+	    --build $(BUILD) --types Q4_1,Q4_0,Q8_0,Q4_K_M \
+	    --csv $(BUILD)/bench-cpu/cpu.csv --svg $(BUILD)/bench-cpu/cpu.svg \
+	    $(BENCH_CPU)
+
 bench-hosts: all $(HOSTS) ## plans on two hosts, over links of known delay
 	@BUILD=$(BUILD) scripts/bench-hosts.sh
 
@@ -410,12 +419,13 @@ help: ## this text
 	@echo '  CC CXX AR NVCC CFLAGS CXXFLAGS CPPFLAGS LDFLAGS LDLIBS NVCCFLAGS'
 	@echo '  MPI MPICC'
 	@echo '  BUILD PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
-	@echo '  PKG_CONFIG CLANG CLANG_FORMAT DOXYGEN INSTALL FUZZ_SECONDS'
+	@echo '  PKG_CONFIG CLANG CLANG_FORMAT DOXYGEN INSTALL FUZZ_SECONDS PYTHON'
+	@echo '  BENCH_CPU'
 
 FORCE:
 .PHONY: all shared static tool plugin examples cuda check check-programs \
     check-asan check-tsan check-abi check-layers check-install fuzz \
-    run-fuzzers bench bench-hosts demo docs format format-check dist install \
+    run-fuzzers bench bench-cpu bench-hosts demo docs format format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \
     install-tool install-man uninstall clean help FORCE
 .DELETE_ON_ERROR:

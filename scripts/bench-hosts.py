@@ -6,6 +6,8 @@ import csv
 import json
 import sys
 
+import bench_plot
+
 COLUMNS = [
     "link", "delay_us", "one_way_us", "wire", "plan", "mode", "pairs",
     "allreduces_per_token", "decode", "decode_min", "decode_max",
@@ -47,16 +49,9 @@ def print_table(rows):
 
 
 def plot(rows, path):
-    try:
-        import matplotlib
-    except ImportError:
-        print("no plot: matplotlib is missing (package python3-matplotlib)",
-              file=sys.stderr)
+    plt = bench_plot.pyplot()
+    if not plt:
         return
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "tlp"})
-    import matplotlib.pyplot as plt
-
     colours = {"serial": "black", "lp": "tab:blue", "asym": "tab:green",
                "par": "tab:red"}
     figure, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True)
@@ -90,8 +85,7 @@ def plot(rows, path):
     axes[0][0].set_ylim(bottom=0)
     axes[0][1].set_ylim(bottom=0)
     axes[1][0].legend(title="plan, pairs")
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    bench_plot.save(figure, path)
 
 
 def main():

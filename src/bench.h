@@ -1,11 +1,12 @@
 /*
  * bench.h - what tlp bench measures, and in which parts: cmd_bench.c sets up,
  * bench_run.c runs, bench_report.c prints; bench_link.c measures the link and
- * predicts, bench_link_report.c prints that.
+ * predicts, bench_link_report.c prints that; bench_bandwidth.c has the memory.
  */
 #ifndef BENCH_H
 #define BENCH_H
 
+#include "bandwidth.h"
 #include "engine.h"
 #include "json.h"
 
@@ -21,6 +22,7 @@ typedef struct contender {
     tlp_plan_cost cost;
     series prefill, decode; /* tokens/s */
     series comm;            /* seconds in communication while decoding */
+    double kv_bytes;        /* of the cache, read for a token in the middle */
 } contender;
 
 /* A plan whose costs are predicted for a number of ranks. */
@@ -51,9 +53,19 @@ typedef struct bench_link {
     char verdict[512];
 } bench_link;
 
+/* --bandwidth */
+typedef struct bench_bandwidth {
+    bool wanted;
+    bandwidth memory;
+    int n_count;
+    int n_thread[16]; /* 1, 2, 4, ...; the last is as many as decode has */
+    series rate[16];  /* bytes a second */
+} bench_bandwidth;
+
 typedef struct bench {
     engine e;
     bench_link link;
+    bench_bandwidth bandwidth;
     int n_prompt, n_gen, n_repeat;
     int32_t *prompt; /* [n_prompt] */
     tlp_sampler *greedy;
@@ -77,6 +89,11 @@ static inline bool bench_one_at_a_time(const bench *b)
 int bench_run(bench *b);
 int bench_report(bench *b, bool as_json);
 
+int bench_open_series(series *s, int n);
+/* Median, minimum, maximum of n values, which get sorted. */
+void bench_summarise(series *s, int n);
+void bench_json_series(json *j, const char *key, const series *s);
+
 /* ==== the link; nothing happens unless it is wanted ====================== */
 
 int bench_link_open(bench *b);
@@ -86,5 +103,17 @@ int bench_link_predict(bench *b);
 void bench_link_print(const bench *b);
 void bench_link_json(const bench *b, json *j);
 void bench_link_close(bench *b);
+
+/* ==== memory; nothing happens unless it is wanted ======================== */
+
+/* After the contenders; without a model, by the options alone. */
+int bench_bandwidth_open(bench *b);
+int bench_bandwidth_measure(bench *b, int repeat);
+void bench_bandwidth_summarise(bench *b);
+void bench_bandwidth_print(const bench *b);
+void bench_bandwidth_json(const bench *b, json *j);
+/* What decode makes of it: keys of a plan. */
+void bench_bandwidth_json_plan(const bench *b, const contender *c, json *j);
+void bench_bandwidth_close(bench *b);
 
 #endif

@@ -13,7 +13,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void summarise(series *s, int n)
+void bench_summarise(series *s, int n)
 {
     qsort(s->value, (size_t)n, sizeof *s->value, compare);
     s->min = s->value[0];
@@ -33,7 +33,7 @@ static const char *wire_name(const bench *b)
                                         : "f32";
 }
 
-static void print_table(const bench *b)
+static void print_plans(const bench *b)
 {
     const contender *first = &b->contender[0];
 
@@ -55,10 +55,17 @@ static void print_table(const bench *b)
         cli_print_clean(stdout, c->text);
         putchar('\n');
     }
+}
+
+static void print_table(const bench *b)
+{
+    if (b->n > 0)
+        print_plans(b);
+    bench_bandwidth_print(b);
     bench_link_print(b);
 }
 
-static void json_series(json *j, const char *key, const series *s)
+void bench_json_series(json *j, const char *key, const series *s)
 {
     json_open(j, key, '{');
     json_real(j, "median", s->median);
@@ -67,32 +74,41 @@ static void json_series(json *j, const char *key, const series *s)
     json_close(j, '}');
 }
 
-static void print_json(const bench *b)
+static void json_plans(const bench *b, json *j)
 {
     const contender *first = &b->contender[0];
-    json j = { .file = stdout };
 
-    json_open(&j, NULL, '{');
-    json_text(&j, "comm", comm_name(b));
-    json_text(&j, "wire", wire_name(b));
-    json_int(&j, "n_rank", b->e.n_rank);
-    json_open(&j, "plans", '[');
+    json_text(j, "comm", comm_name(b));
+    json_text(j, "wire", wire_name(b));
+    json_int(j, "n_rank", b->e.n_rank);
+    json_open(j, "plans", '[');
     for (size_t i = 0; i < b->n; i++) {
         const contender *c = &b->contender[i];
 
-        json_open(&j, NULL, '{');
-        json_text(&j, "plan", c->text);
-        json_int(&j, "effective_depth", c->cost.effective_depth);
-        json_int(&j, "allreduces_per_token", engine_allreduces(&c->cost));
-        json_series(&j, "prefill", &c->prefill);
-        json_series(&j, "decode", &c->decode);
-        json_real(&j, "comm_seconds", c->comm.median);
-        json_real(&j, "decode_ratio", c->decode.median / first->decode.median);
-        json_real(&j, "prefill_ratio",
+        json_open(j, NULL, '{');
+        json_text(j, "plan", c->text);
+        json_int(j, "effective_depth", c->cost.effective_depth);
+        json_int(j, "allreduces_per_token", engine_allreduces(&c->cost));
+        bench_json_series(j, "prefill", &c->prefill);
+        bench_json_series(j, "decode", &c->decode);
+        json_real(j, "comm_seconds", c->comm.median);
+        json_real(j, "decode_ratio", c->decode.median / first->decode.median);
+        json_real(j, "prefill_ratio",
                   c->prefill.median / first->prefill.median);
-        json_close(&j, '}');
+        bench_bandwidth_json_plan(b, c, j);
+        json_close(j, '}');
     }
-    json_close(&j, ']');
+    json_close(j, ']');
+}
+
+static void print_json(const bench *b)
+{
+    json j = { .file = stdout };
+
+    json_open(&j, NULL, '{');
+    if (b->n > 0)
+        json_plans(b, &j);
+    bench_bandwidth_json(b, &j);
     bench_link_json(b, &j);
     json_close(&j, '}');
     putchar('\n');
@@ -101,10 +117,11 @@ static void print_json(const bench *b)
 int bench_report(bench *b, bool as_json)
 {
     for (size_t i = 0; i < b->n; i++) {
-        summarise(&b->contender[i].prefill, b->n_repeat);
-        summarise(&b->contender[i].decode, b->n_repeat);
-        summarise(&b->contender[i].comm, b->n_repeat);
+        bench_summarise(&b->contender[i].prefill, b->n_repeat);
+        bench_summarise(&b->contender[i].decode, b->n_repeat);
+        bench_summarise(&b->contender[i].comm, b->n_repeat);
     }
+    bench_bandwidth_summarise(b);
 
     int rc = bench_link_predict(b);
 

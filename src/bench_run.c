@@ -35,6 +35,16 @@ static tlp_status run_once(const bench *b, tlp_session *s, int n_prompt,
     return st;
 }
 
+/* The cache has room for the prompt and what is decoded: a decoded token reads
+ * the prompt's part, and half of the rest on average. */
+static double kv_bytes_of_a_token(const bench *b,
+                                  const tlp_session_stats *stats)
+{
+    double n_read = b->n_prompt + (b->n_gen + 1) / 2.0;
+
+    return (double)stats->kv_bytes * n_read / (b->n_prompt + b->n_gen);
+}
+
 static int run_repeat(bench *b, contender *c, int repeat)
 {
     double prefill, decode;
@@ -52,6 +62,7 @@ static int run_repeat(bench *b, contender *c, int repeat)
     c->prefill.value[repeat] = b->n_prompt / prefill;
     c->decode.value[repeat] = b->n_gen / decode;
     c->comm.value[repeat] = stats.comm_seconds;
+    c->kv_bytes = kv_bytes_of_a_token(b, &stats);
     return CLI_OK;
 }
 
@@ -92,7 +103,9 @@ int bench_run(bench *b)
     for (size_t i = 0; rc == CLI_OK && !alone && i < b->n; i++)
         rc = warm_up(b, &b->contender[i]);
     for (int r = 0; rc == CLI_OK && r < b->n_repeat; r++) {
-        rc = bench_link_measure(b);
+        rc = bench_bandwidth_measure(b, r);
+        if (rc == CLI_OK)
+            rc = bench_link_measure(b);
         for (size_t i = 0; rc == CLI_OK && i < b->n; i++) {
             rc = (alone ? run_alone : run_repeat)(b, &b->contender[i], r);
             cli_progress_step(

@@ -1,5 +1,6 @@
 /*
- * cmd_bench.c - tlp bench: plans against each other on the same machine.
+ * cmd_bench.c - tlp bench: plans against each other on the same machine, and
+ * how fast that reads memory.
  */
 #include <stdlib.h>
 
@@ -30,17 +31,23 @@ void bench_close_session(contender *c)
     c->session = NULL;
 }
 
+int bench_open_series(series *s, int n)
+{
+    s->value = calloc((size_t)n, sizeof *s->value);
+    return s->value ? CLI_OK : cli_fail("out of memory");
+}
+
 static int open_contender(bench *b, contender *c, const char *text)
 {
-    size_t n = (size_t)b->n_repeat;
     int rc = engine_parse_plan(&b->e, text, &c->plan);
 
     c->text = text;
-    c->prefill.value = calloc(n, sizeof(double));
-    c->decode.value = calloc(n, sizeof(double));
-    c->comm.value = calloc(n, sizeof(double));
-    if (!c->prefill.value || !c->decode.value || !c->comm.value)
-        return cli_fail("out of memory");
+    if (rc == CLI_OK)
+        rc = bench_open_series(&c->prefill, b->n_repeat);
+    if (rc == CLI_OK)
+        rc = bench_open_series(&c->decode, b->n_repeat);
+    if (rc == CLI_OK)
+        rc = bench_open_series(&c->comm, b->n_repeat);
     if (rc == CLI_OK)
         rc = engine_plan_cost(&b->e, c->plan, &c->cost);
     if (rc == CLI_OK && !bench_one_at_a_time(b))
@@ -48,12 +55,15 @@ static int open_contender(bench *b, contender *c, const char *text)
     return rc;
 }
 
-static int open_all(bench *b, const cli_list *plans)
+static int open_plans(bench *b, const cli_list *plans)
 {
     int rc = engine_start(&b->e, 0);
 
     if (rc != CLI_OK)
         return rc;
+    if (b->bandwidth.wanted && bench_one_at_a_time(b))
+        return cli_usage(
+            "--bandwidth measures one machine: not with --comm mpi");
 
     tlp_status st = tlp_sampler_create(&b->greedy, b->e.model, NULL);
 
@@ -70,8 +80,22 @@ static int open_all(bench *b, const cli_list *plans)
     return rc == CLI_OK ? bench_link_open(b) : rc;
 }
 
+/* The machine's memory alone needs no model. */
+static int open_all(bench *b, cli_list *plans)
+{
+    int rc = CLI_OK;
+
+    if (b->e.model_path || !b->bandwidth.wanted || b->link.wanted || plans->n) {
+        if (plans->n == 0)
+            plans->item[plans->n++] = "serial";
+        rc = open_plans(b, plans);
+    }
+    return rc == CLI_OK ? bench_bandwidth_open(b) : rc;
+}
+
 static void close_all(bench *b)
 {
+    bench_bandwidth_close(b);
     bench_link_close(b);
     for (size_t i = 0; i < b->n; i++) {
         contender *c = &b->contender[i];
@@ -111,6 +135,9 @@ int cmd_bench(int argc, char **argv)
           "plan to predict without running it; may be repeated", 0, 0 },
         { CLI_INT, 0, "predict-ranks", &b.link.n_rank, "N",
           "predict for so many ranks too (0: none)", 0, 64 },
+        { CLI_FLAG, 0, "bandwidth", &b.bandwidth.wanted, NULL,
+          "measure how fast memory is read, and what decode makes of it", 0,
+          0 },
         { CLI_FLAG, 0, "json", &as_json, NULL, "print JSON", 0, 0 },
         ENGINE_SESSION_OPTIONS(b.e),
         { .kind = CLI_END },
@@ -121,8 +148,6 @@ int cmd_bench(int argc, char **argv)
         return rc;
     if (!b.link.wanted && (b.link.texts.n > 0 || b.link.n_rank > 0))
         return cli_usage("--predict and --predict-ranks need --measure-link");
-    if (plans.n == 0)
-        plans.item[plans.n++] = "serial";
     rc = open_all(&b, &plans);
     if (rc == CLI_OK)
         rc = bench_run(&b);

@@ -31,7 +31,7 @@ static const cli_command commands[] = {
       "Choose which layers run together; look at such plans", cmd_plan },
     { "quantize", "IN.gguf OUT.gguf TYPE [options]",
       "Write a model with its weights in another type", cmd_quantize },
-    { "bench", "-m FILE [--plan PLAN]... [options]",
+    { "bench", "-m FILE [--plan PLAN]... | --bandwidth [-m FILE] [options]",
       "Measure tokens per second, plans against each other", cmd_bench },
     { "worker", "-m FILE [options]",
       "Be a rank of whatever rank 0 runs, until it has left", cmd_worker },

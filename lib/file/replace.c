@@ -3,6 +3,8 @@
  *
  * The data goes to a new file in the same folder, onto the disk, and then
  * under its name: whoever opens the name finds the old file or the new one.
+ * Where the system has files without a name, the new one has none until it is
+ * whole, and goes with a process that ends before that, however it ends.
  */
 #include "file/replace.h"
 
@@ -16,26 +18,57 @@
 #include "file/mapfile.h"
 
 #define MAX_TRIES 100
+#define FD_FOLDER "/proc/self/fd"
 
-/* A file that was not there before. */
-static tlp_status create_beside(tlpi_replace *r)
+/* The folder of the path, to be opened. */
+static const char *folder_of(tlpi_text *path)
+{
+    while (path->len > 0 && path->data[path->len - 1] != '/')
+        path->len--;
+    path->data[path->len] = '\0';
+    return path->len ? path->data : ".";
+}
+
+/* A name beside, that was not there before, for the file that is open, or for
+ * one that gets opened with it. */
+static tlp_status take_name(tlpi_replace *r)
 {
     struct timespec t;
+    char link[32];
 
-    for (unsigned i = 0; i < MAX_TRIES; i++) {
+    snprintf(link, sizeof link, FD_FOLDER "/%d", r->fd);
+    for (unsigned i = 0; i < MAX_TRIES && !r->created; i++) {
         clock_gettime(CLOCK_REALTIME, &t);
         r->temp.len = 0;
         tlpi_text_printf(&r->temp, "%s.%lx%lx", r->path,
                          (unsigned long)getpid(), (unsigned long)t.tv_nsec);
         if (r->temp.failed)
             return tlpi_fail_nomem();
-        r->fd =
-            open(r->temp.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        r->created = r->fd >= 0;
-        if (r->created || errno != EEXIST)
+        if (r->fd >= 0) {
+            r->created = linkat(AT_FDCWD, link, AT_FDCWD, r->temp.data,
+                                AT_SYMLINK_FOLLOW) == 0;
+        } else {
+            r->fd = open(r->temp.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                         0666);
+            r->created = r->fd >= 0;
+        }
+        if (!r->created && errno != EEXIST)
             break;
     }
     return r->created ? TLP_OK : tlpi_fail_io(r->path);
+}
+
+static tlp_status create(tlpi_replace *r)
+{
+#ifdef O_TMPFILE
+    tlpi_text_printf(&r->temp, "%s", r->path);
+    if (r->temp.failed)
+        return tlpi_fail_nomem();
+    if (access(FD_FOLDER, X_OK) == 0) /* or it will not get a name */
+        r->fd =
+            open(folder_of(&r->temp), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+#endif
+    return r->fd >= 0 ? TLP_OK : take_name(r);
 }
 
 /* Only what says for certain that there is no room is a failure. */
@@ -58,9 +91,9 @@ tlp_status tlpi_replace_begin(tlpi_replace *r, const tlpi_env *env,
     bool found = stat(path, &old) == 0;
     if (found && !S_ISREG(old.st_mode))
         return tlpi_fail(TLP_EIO, "%s: not a regular file", path);
-    TLP_TRY(create_beside(r));
+    TLP_TRY(create(r));
     if (found && fchmod(r->fd, old.st_mode & 0777) != 0)
-        TLP_TRY(tlpi_fail_io(r->temp.data));
+        TLP_TRY(tlpi_fail_io(r->path));
     TLP_TRY(take_room(r, n_bytes));
 done:
     return st;
@@ -82,11 +115,7 @@ tlp_status tlpi_replace_write(tlpi_replace *r, const void *data, size_t n)
 /* Best effort: the new name on the disk too. */
 static void sync_folder(tlpi_text *temp)
 {
-    while (temp->len > 0 && temp->data[temp->len - 1] != '/')
-        temp->len--;
-    temp->data[temp->len] = '\0';
-    int fd =
-        open(temp->len ? temp->data : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(folder_of(temp), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         (void)fsync(fd);
         close(fd);
@@ -97,6 +126,9 @@ tlp_status tlpi_replace_sync(tlpi_replace *r)
 {
     if (fsync(r->fd) != 0)
         return tlpi_fail_io(r->path);
+    tlp_status st = r->created ? TLP_OK : take_name(r);
+    if (st != TLP_OK)
+        return st;
     int closed = close(r->fd);
     r->fd = -1;
     return closed == 0 ? TLP_OK : tlpi_fail_io(r->path);

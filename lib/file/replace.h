@@ -9,9 +9,9 @@
 
 typedef struct tlpi_replace {
     const char *path; /* borrowed */
-    tlpi_text temp;   /* name of the file that is written, beside it */
+    tlpi_text temp;   /* name beside it, of the file that is written */
     int fd;
-    bool created; /* it is there, under that name */
+    bool created; /* it is there, under that name; else it has none yet */
 } tlpi_replace;
 
 /*
