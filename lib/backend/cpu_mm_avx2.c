@@ -15,7 +15,7 @@
 typedef __m256 vf;
 typedef __m256i vi;
 
-enum { LANES = 8, PARTS = 2, TILE = 4, LEVELS_SIGNED_8 = 1 };
+enum { LANES = 8, PARTS = 2, TILE = 4, REGISTERS = 16 };
 
 #define vf_load(p) _mm256_loadu_ps(p)
 #define vf_store(p, a) _mm256_storeu_ps(p, a)
@@ -51,38 +51,88 @@ enum { LANES = 8, PARTS = 2, TILE = 4, LEVELS_SIGNED_8 = 1 };
 #define vi_s8(p)                                                               \
     _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
 
+#include "backend/cpu_mm_simd.h"
+
+/* Compilers like to add up a long sum from its end, with all its terms in
+ * memory.  Behind this they no longer see that it is one. */
+#define KEEP_ORDER(v) __asm__("" : "+x"(v))
+
 /* 4 levels times 4 activations, as two sums of 16 bits: |sum| <= 2 * 127 times
  * the largest level, which is 128 in 8 bits. */
 ALWAYS_INLINE vi madd(int bits, vi level, vi q)
 {
     if (bits < 8)
         return _mm256_maddubs_epi16(level, q);
-    vi v = _mm256_xor_si256(level, vi_set1_8((char)0x80));
-    return _mm256_maddubs_epi16(_mm256_abs_epi8(v), _mm256_sign_epi8(q, v));
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(level),
+                                _mm256_sign_epi8(q, level));
 }
 
-ALWAYS_INLINE void dot_quads(int bits, const vi *level, int j0, int j1,
-                             const tlpi_xq *x, int T, vi *sum)
+/* A scale twice, for the two halves of a sum. */
+ALWAYS_INLINE vi twice(vi scale)
+{
+    return _mm256_packs_epi32(_mm256_unpacklo_epi32(scale, scale),
+                              _mm256_unpackhi_epi32(scale, scale));
+}
+
+/*
+ * Products are summed in 16 bits over as many quads as fit, then joined in 32,
+ * where the scales of 16 columns come in for nothing.  Both halves of the group
+ * are done at once, since they share the broadcast activations.
+ */
+ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
+                              const tlpi_xq *x, int T, vi *sum)
 {
     /* Quads that fit 16 bits: 8 * 2*127*15, 4 * 2*127*31, 2 * 2*127*63. */
-    const int run = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
+    const int run = s.bits == 4 ? 8 : s.bits == 5 ? 4 : s.bits == 6 ? 2 : 1;
 
     UNROLL
-    for (int t = 0; t < T; t++) {
+    for (int j = 0; j < 8; j += run) {
+        vi part[TLPI_MAX_TILE];
         UNROLL
-        for (int j = j0; j < j1; j += run) {
-            vi s = madd(bits, level[j], vi_set1(load_quad(&x[t], j)));
+        for (int k = j; k < j + run; k++) {
+            vi level[PARTS];
             UNROLL
-            for (int i = j + 1; i < j + run; i++)
-                s = _mm256_add_epi16(
-                    s, madd(bits, level[i], vi_set1(load_quad(&x[t], i))));
-            s = _mm256_madd_epi16(s, _mm256_set1_epi16(1));
-            sum[t] = vi_add32(sum[t], s);
+            for (int i = 0; i < PARTS; i++) {
+                level[i] = load_level(s, p, i, k);
+                if (s.bits == 8)
+                    level[i] =
+                        _mm256_xor_si256(level[i], vi_set1_8((char)0x80));
+            }
+            UNROLL
+            for (int i = 0; i < T * PARTS; i++) {
+                vi v = madd(s.bits, level[i % PARTS],
+                            vi_set1(load_quad(&x[i / PARTS], k)));
+                part[i] = k == j ? v : _mm256_add_epi16(part[i], v);
+                KEEP_ORDER(part[i]);
+            }
+        }
+        UNROLL
+        for (int i = 0; i < T * PARTS; i++) {
+            vi f = s.n_scale == 1 ? _mm256_set1_epi16(1)
+                                  : twice(load_scale(s, p, i % PARTS, j / 4));
+            vi v = _mm256_madd_epi16(part[i], f);
+            sum[i] = j == 0 ? v : vi_add32(sum[i], v);
+            KEEP_ORDER(sum[i]);
         }
     }
+    if (s.zero < 0 || s.bits == 8)
+        return;
+    UNROLL
+    for (int i = 0; i < T * PARTS; i++) {
+        const tlpi_xq *xt = &x[i / PARTS];
+        vi zero = vi_set1(xt->n);
+        if (s.n_scale == 2) { /* of pairs: a scale times its columns' zero */
+            vi d =
+                _mm256_or_si256(_mm256_and_si256(load_scale(s, p, i % PARTS, 0),
+                                                 vi_set1(65535)),
+                                vi_shl32(load_scale(s, p, i % PARTS, 1), 16));
+            vi n = vi_set1((int)((uint32_t)(xt->n - xt->n_high) & 65535) |
+                           (int)((uint32_t)xt->n_high << 16));
+            zero = _mm256_madd_epi16(d, n);
+        }
+        sum[i] = vi_add32(sum[i], vi_shl32(zero, s.zero));
+    }
 }
-
-#include "backend/cpu_mm_simd.h"
 
 ALWAYS_INLINE vf abs_of(vf a)
 {

@@ -14,7 +14,7 @@
 typedef __m512 vf;
 typedef __m512i vi;
 
-enum { LANES = 16, PARTS = 1, TILE = 8, LEVELS_SIGNED_8 = 0 };
+enum { LANES = 16, PARTS = 1, TILE = 8, REGISTERS = 32 };
 
 #define vf_load(p) _mm512_loadu_ps(p)
 #define vf_store(p, a) _mm512_storeu_ps(p, a)
@@ -53,10 +53,11 @@ enum { LANES = 16, PARTS = 1, TILE = 8, LEVELS_SIGNED_8 = 0 };
 #define vi_s8(p)                                                               \
     _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 
-ALWAYS_INLINE void dot_quads(int bits, const vi *level, int j0, int j1,
-                             const tlpi_xq *x, int T, vi *sum)
+#include "backend/cpu_mm_simd.h"
+
+ALWAYS_INLINE void dot_quads(const vi *level, int j0, int j1, const tlpi_xq *x,
+                             int T, vi *sum)
 {
-    (void)bits;
     UNROLL
     for (int j = j0; j < j1; j++) {
         UNROLL
@@ -66,7 +67,34 @@ ALWAYS_INLINE void dot_quads(int bits, const vi *level, int j0, int j1,
     }
 }
 
-#include "backend/cpu_mm_simd.h"
+ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
+                              const tlpi_xq *x, int T, vi *sum)
+{
+    vi level[8], high[TLPI_MAX_TILE];
+
+    UNROLL
+    for (int j = 0; j < 8; j++)
+        level[j] = load_level(s, p, 0, j);
+    if (s.n_scale == 1) {
+        UNROLL
+        for (int t = 0; t < T; t++)
+            sum[t] =
+                s.zero >= 0 ? vi_shl32(vi_set1(x[t].n), s.zero) : vi_set1(0);
+        dot_quads(level, 0, 8, x, T, sum);
+        return;
+    }
+    UNROLL
+    for (int t = 0; t < T; t++) {
+        sum[t] = vi_shl32(vi_set1(x[t].n - x[t].n_high), s.zero);
+        high[t] = vi_shl32(vi_set1(x[t].n_high), s.zero);
+    }
+    dot_quads(level, 0, 4, x, T, sum);
+    dot_quads(level, 4, 8, x, T, high);
+    vi d0 = load_scale(s, p, 0, 0), d1 = load_scale(s, p, 0, 1);
+    UNROLL
+    for (int t = 0; t < T; t++)
+        sum[t] = vi_add32(vi_mul32(sum[t], d0), vi_mul32(high[t], d1));
+}
 
 static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
 {

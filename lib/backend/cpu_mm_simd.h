@@ -9,9 +9,9 @@
  *   vf, vi           LANES floats; LANES integers or quads of 4 bytes
  *   LANES, PARTS     rows in a vector, vectors in a group (LANES * PARTS = 16)
  *   TILE             tokens of the largest tile
- *   LEVELS_SIGNED_8  1 if dot_quads takes the 128 off 8-bit levels itself
  *   vf_*, vi_*       operations: one instruction, or two
- *   dot_quads        sum[t] += levels of quads [j0, j1) times x[t], t < T
+ *
+ * and defines block_sums, the innermost loop, behind it.
  */
 #ifndef TLPI_CPU_MM_SIMD_H
 #define TLPI_CPU_MM_SIMD_H
@@ -26,67 +26,52 @@ enum { AHEAD = 2048 };
 
 /* ==== packed blocks ====================================================== */
 
-/* The 8 quads of a block's levels as bytes, for rows from part * LANES on. */
-ALWAYS_INLINE void load_levels(tlpi_mm_shape s, const uint8_t *p, int part,
-                               vi *level)
+/* Quad j of a block's levels as bytes, for rows from part * LANES on. */
+ALWAYS_INLINE vi load_level(tlpi_mm_shape s, const uint8_t *p, int part, int j)
 {
     p += 4 * LANES * part;
-    if (s.bits == 8) {
-        UNROLL
-        for (int j = 0; j < 8; j++)
-            level[j] = vi_load(p + 64 * j);
-        return;
-    }
-    UNROLL
-    for (int j = 0; j < 4; j++) {
-        vi v = vi_load(p + 64 * j);
-        level[j] = vi_and(v, vi_set1_8(15));
-        level[j + 4] = vi_and(vi_shr16(v, 4), vi_set1_8(15));
-    }
+    if (s.bits == 8)
+        return vi_load(p + 64 * j);
+    vi v = vi_load(p + 64 * (j % 4));
+    v = vi_and(j < 4 ? v : vi_shr16(v, 4), vi_set1_8(15));
     if (s.bits == 5) {
-        vi v = vi_load(p + 256), bit = vi_set1_8(16);
-        level[0] = vi_or_and(level[0], vi_shl16(v, 4), bit);
-        level[1] = vi_or_and(level[1], vi_shl16(v, 3), bit);
-        level[2] = vi_or_and(level[2], vi_shl16(v, 2), bit);
-        level[3] = vi_or_and(level[3], vi_shl16(v, 1), bit);
-        level[4] = vi_or_and(level[4], v, bit);
-        level[5] = vi_or_and(level[5], vi_shr16(v, 1), bit);
-        level[6] = vi_or_and(level[6], vi_shr16(v, 2), bit);
-        level[7] = vi_or_and(level[7], vi_shr16(v, 3), bit);
+        vi high = vi_load(p + 256);
+        high = j < 4 ? vi_shl16(high, 4 - j) : vi_shr16(high, j - 4);
+        v = vi_or_and(v, high, vi_set1_8(16));
     }
     if (s.bits == 6) {
-        UNROLL
-        for (int j = 0; j < 8; j += 4) {
-            vi v = vi_load(p + 256 + 16 * j), bits = vi_set1_8(48);
-            level[j] = vi_or_and(level[j], vi_shl16(v, 4), bits);
-            level[j + 1] = vi_or_and(level[j + 1], vi_shl16(v, 2), bits);
-            level[j + 2] = vi_or_and(level[j + 2], v, bits);
-            level[j + 3] = vi_or_and(level[j + 3], vi_shr16(v, 2), bits);
-        }
+        vi high = vi_load(p + 256 + 64 * (j / 4));
+        int up = 4 - 2 * (j % 4);
+        high = up < 0 ? vi_shr16(high, -up) : vi_shl16(high, up);
+        v = vi_or_and(v, high, vi_set1_8(48));
     }
+    return v;
 }
 
 /* What a block's levels are multiplied by, and what is added. */
 typedef struct scales {
     vf super_d, super_m; /* stay for 8 blocks */
     vf d, m;             /* of types with one scale for a block */
-    vi low, high;        /* of types with two: of columns 0..15, 16..31 */
 } scales;
 
 ALWAYS_INLINE scales no_scales(void)
 {
     vf f = vf_set1(0.0f);
-    vi i = vi_set1(0);
-    return (scales){ f, f, f, f, i, i };
+    return (scales){ f, f, f, f };
 }
 
-ALWAYS_INLINE const uint8_t *load_super(tlpi_mm_shape s, const uint8_t *p,
-                                        int part, scales *v)
+ALWAYS_INLINE void load_super(tlpi_mm_shape s, const uint8_t *p, int part,
+                              scales *v)
 {
     v->super_d = vf_f16(p + 2 * LANES * part);
     if (s.zero < 0)
         v->super_m = vf_f16(p + 2 * TLPI_GROUP + 2 * LANES * part);
-    return p + tlpi_mm_super_bytes(s);
+}
+
+/* Scale i of a type with two: of columns 0..15, or 16..31. */
+ALWAYS_INLINE vi load_scale(tlpi_mm_shape s, const uint8_t *p, int part, int i)
+{
+    return vi_s8(p + tlpi_mm_level_bytes(s) + TLPI_GROUP * i + LANES * part);
 }
 
 ALWAYS_INLINE void load_scales(tlpi_mm_shape s, const uint8_t *p, int part,
@@ -103,8 +88,7 @@ ALWAYS_INLINE void load_scales(tlpi_mm_shape s, const uint8_t *p, int part,
     }
     p += LANES * part;
     if (s.n_scale == 2) {
-        v->low = vi_s8(p);
-        v->high = vi_s8(p + TLPI_GROUP);
+        v->d = v->super_d;
         return;
     }
     v->d = vf_mul(v->super_d, vf_cvt(vi_s8(p))); /* 6 bits: not negative */
@@ -122,78 +106,66 @@ ALWAYS_INLINE vf add_m(tlpi_mm_shape s, vf m, vf f, vf acc)
 
 /*
  * Integer sums of a block: sum over its columns of (level - zero) * q, with the
- * scales of 16 columns multiplied in where a type has them.
+ * scales of 16 columns multiplied in where a type has them.  sum [T][PARTS]; an
+ * instruction set's own.
  */
-ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const vi *level, const scales *v,
-                              const tlpi_xq *x, int T, vi *sum)
-{
-    bool zero = s.zero >= 0 && !(s.bits == 8 && LEVELS_SIGNED_8);
-    vi high[TLPI_MAX_TILE];
+ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
+                              const tlpi_xq *x, int T, vi *sum);
 
-    if (s.n_scale == 1) {
-        UNROLL
-        for (int t = 0; t < T; t++)
-            sum[t] = zero ? vi_shl32(vi_set1(x[t].n), s.zero) : vi_set1(0);
-        dot_quads(s.bits, level, 0, 8, x, T, sum);
-        return;
-    }
-    UNROLL
-    for (int t = 0; t < T; t++) {
-        sum[t] = vi_shl32(vi_set1(x[t].n - x[t].n_high), s.zero);
-        high[t] = vi_shl32(vi_set1(x[t].n_high), s.zero);
-    }
-    dot_quads(s.bits, level, 0, 4, x, T, sum);
-    dot_quads(s.bits, level, 4, 8, x, T, high);
-    UNROLL
-    for (int t = 0; t < T; t++)
-        sum[t] = vi_add32(vi_mul32(sum[t], v->low), vi_mul32(high[t], v->high));
-}
-
-/* One part of a group against a tile: sum[t * 16]... for LANES rows. */
-ALWAYS_INLINE void dot_part(tlpi_dtype type, int part, const uint8_t *p,
-                            int64_t n_block, const tlpi_xq *x, int T,
-                            float *sum)
+/* A group against a tile: sum [T][16] */
+ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
+                            const tlpi_xq *x, int T, float *sum)
 {
     const tlpi_mm_shape s = tlpi_mm_shape_of(type);
     const int block_bytes = tlpi_mm_block_bytes(s);
+    const bool spill = T * PARTS > (int)REGISTERS / 4;
     vf acc[TLPI_MAX_TILE];
-    scales v = no_scales();
+    scales v[PARTS];
 
     UNROLL
-    for (int t = 0; t < T; t++)
-        acc[t] = vf_set1(0.0f);
+    for (int i = 0; i < PARTS; i++)
+        v[i] = no_scales();
+    UNROLL
+    for (int i = 0; i < T * PARTS; i++) {
+        acc[i] = vf_set1(0.0f);
+        vf_store(sum + LANES * i, acc[i]);
+    }
     for (int64_t b = 0; b < n_block; b++, x += T) {
-        vi level[8], isum[TLPI_MAX_TILE];
-        if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0)
-            p = load_super(s, p, part, &v);
+        vi isum[TLPI_MAX_TILE];
+        if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0) {
+            UNROLL
+            for (int i = 0; i < PARTS; i++)
+                load_super(s, p, i, &v[i]);
+            p += tlpi_mm_super_bytes(s);
+        }
         if (2 * T > TILE) {
             UNROLL
             for (int i = 0; i < block_bytes; i += 64)
                 __builtin_prefetch(p + i + AHEAD);
         }
-        load_levels(s, p, part, level);
-        load_scales(s, p, part, &v);
-        block_sums(s, level, &v, x, T, isum);
-        vf d = s.n_scale == 2 ? v.super_d : v.d;
+        block_sums(s, p, x, T, isum);
         UNROLL
-        for (int t = 0; t < T; t++) {
-            acc[t] =
-                vf_fma(vf_cvt(isum[t]), vf_mul(d, vf_set1(x[t].d)), acc[t]);
+        for (int i = 0; i < PARTS; i++)
+            load_scales(s, p, i, &v[i]);
+        UNROLL
+        for (int i = 0; i < T * PARTS; i++) {
+            const scales *u = &v[i % PARTS];
+            const tlpi_xq *xt = &x[i / PARTS];
+            vf a = spill ? vf_load(sum + LANES * i) : acc[i];
+            a = vf_fma(vf_cvt(isum[i]), vf_mul(u->d, vf_set1(xt->d)), a);
             if (s.zero < 0)
-                acc[t] = add_m(s, v.m, vf_set1(x[t].s), acc[t]);
+                a = add_m(s, u->m, vf_set1(xt->s), a);
+            if (spill)
+                vf_store(sum + LANES * i, a);
+            else
+                acc[i] = a;
         }
         p += block_bytes;
     }
     UNROLL
-    for (int t = 0; t < T; t++)
-        vf_store(sum + TLPI_GROUP * t + LANES * part, acc[t]);
-}
-
-ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
-                            const tlpi_xq *x, int T, float *sum)
-{
-    for (int part = 0; part < PARTS; part++)
-        dot_part(type, part, p, n_block, x, T, sum);
+    for (int i = 0; i < T * PARTS; i++)
+        if (!spill)
+            vf_store(sum + LANES * i, acc[i]);
 }
 
 /* tile(args, T as a constant, sum) for T = 1 ... TILE, which is 4 or 8 */
@@ -270,17 +242,17 @@ ALWAYS_INLINE void panel_part(tlpi_dtype type, int part, const uint8_t *p,
 
     out += LANES * part;
     for (int64_t b = 0; b < n_block; b++) {
-        vi level[8];
-        if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0)
-            p = load_super(s, p, part, &v);
-        load_levels(s, p, part, level);
+        if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0) {
+            load_super(s, p, part, &v);
+            p += tlpi_mm_super_bytes(s);
+        }
         load_scales(s, p, part, &v);
         UNROLL
         for (int j = 0; j < 8; j++, out += 4 * TLPI_GROUP) {
             vf d = v.d;
             if (s.n_scale == 2)
-                d = vf_mul(v.super_d, vf_cvt(j < 4 ? v.low : v.high));
-            put_quad(s, level[j], d, v.m, out);
+                d = vf_mul(d, vf_cvt(load_scale(s, p, part, j / 4)));
+            put_quad(s, load_level(s, p, part, j), d, v.m, out);
         }
         p += tlpi_mm_block_bytes(s);
     }
