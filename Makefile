@@ -142,7 +142,8 @@ TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
 HOSTS    := $(addprefix $(BUILD)/test/hosts/,delay probe hosts.sh rsh.sh)
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
-BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c))
+BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c)) \
+               $(BUILD)/test/plugins/needs_absent.so
 RANK_PROGRAMS := $(if $(has_mpi),$(RANK_SRC:%.c=$(BUILD)/%))
 C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu')
 
@@ -249,6 +250,12 @@ $(BUILD)/test/mpi/watch: $(MPI_OBJ)
 # Plug-ins that must be refused.
 $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+# Needs a library that was there only to link with.
+$(BUILD)/test/plugins/needs_absent.so: $(BUILD)/test/plugins/no_entry.o
+	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) -Wl,-soname,libabsent.so.1 \
+	    -o $@.absent $^ && $(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) \
+	    -Wl,--no-as-needed -o $@ $^ $@.absent && rm $@.absent
 
 # These run the programs beside them.
 $(BUILD)/test/test_plugin: | $(BAD_PLUGINS) $(PLUGIN)
