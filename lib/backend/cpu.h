@@ -83,8 +83,11 @@ void tlpi_cpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
                        int n_norm, float eps);
 void tlpi_cpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
 void tlpi_cpu_zero(tlpi_backend *b, float *y, size_t n);
-void tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n, int cols,
-                          const int32_t *index, float *lse, float *at);
+tlp_status tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
+                                int cols, const int32_t *index, float *lse,
+                                float *at);
+tlp_status tlpi_cpu_top(tlpi_backend *b, const float *x, int n, int cols,
+                        int base, int k, tlpi_candidate *out);
 void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
                         const tlpi_attn *item, int n, int head_dim, float eps);
 

@@ -237,7 +237,7 @@ static tlp_status sum_biases(tlpi_rank *r, const tlpi_stage *stage,
             st = tlpi_fail_nomem();
             goto done;
         }
-        r->b->ops->read(r->b, one, s->attn[i].o_bias, d);
+        TLP_TRY(r->b->ops->read(r->b, one, s->attn[i].o_bias, d));
         for (size_t j = 0; j < d; j++)
             sum[j] += one[j];
     }
