@@ -247,7 +247,7 @@ $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
 # Looks into the plug-in, so it has its own.
 $(BUILD)/test/mpi/watch: $(MPI_OBJ)
 
-# Plug-ins that must be refused.
+# Plug-ins that must be refused, or that only list devices.
 $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
 
@@ -258,7 +258,8 @@ $(BUILD)/test/plugins/needs_absent.so: $(BUILD)/test/plugins/no_entry.o
 	    -Wl,--no-as-needed -o $@ $^ $@.absent && rm $@.absent
 
 # These run the programs beside them.
-$(BUILD)/test/test_plugin: | $(BAD_PLUGINS) $(PLUGIN)
+$(addprefix $(BUILD)/test/test_,plugin device tool_device): | $(BAD_PLUGINS) \
+    $(PLUGIN)
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)

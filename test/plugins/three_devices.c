@@ -24,7 +24,9 @@ static tlp_status info(int device, tlpi_device_info *out)
         .n_sm = 100 + device,
         .total = (uint64_t)(device + 1) * 1000000000,
         .free = (uint64_t)(device + 1) * 750000000,
-        .peers = device == 0 ? 4 : device == 2 ? 1 : 0,
+        .peers = device == 0   ? 4
+                 : device == 2 ? 1
+                               : 0,
     };
     snprintf(out->name, sizeof out->name, "Listed \x1b \"%d\"", device);
     return TLP_OK;
