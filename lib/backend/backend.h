@@ -137,9 +137,10 @@ typedef struct tlpi_backend_ops {
     /* st is what became of the step; gives it back, or the device's failure. */
     tlp_status (*end_step)(tlpi_backend *b, tlp_status st);
 
-    /* x[t] = row id[t] of w, read where the file put it: never packed */
-    void (*embed)(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *w,
-                  float *x);
+    /* x[t] = row id[t] of t.  The CPU reads it where the file put it, and w is
+     * NULL; a device has its own copy, w, of all of t. */
+    void (*embed)(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
+                  const tlpi_weight *w, float *x);
 
     /* y[i] = x[rows[i]], rows on the host; cols columns */
     void (*gather)(tlpi_backend *b, const float *x, const int32_t *rows, int n,

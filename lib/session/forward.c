@@ -417,7 +417,7 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
 
 static void embed(tlpi_rank *r, const tlpi_step *step)
 {
-    r->b->ops->embed(r->b, step, r->model->w.token_embd, r->buf.x);
+    r->b->ops->embed(r->b, step, r->model->w.token_embd, r->embd, r->buf.x);
     r->b->ops->zero(r->b, r->buf.delta, tlpi_n_stream(r, step));
 }
 

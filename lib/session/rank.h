@@ -159,6 +159,7 @@ typedef struct tlpi_rank {
     tlpi_rope *rope;
     tlpi_rank_stage *stage; /* [plan->n_stage] */
     float *output_norm;
+    tlpi_weight *embd; /* [n_vocab][d] of devices, else NULL */
     tlpi_weight *head; /* [vocab1 - vocab0][d] */
     int vocab0, vocab1;
     tlpi_rank_buffers buf;

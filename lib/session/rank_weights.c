@@ -349,6 +349,10 @@ static tlp_status load_head(tlpi_rank *r)
     if (r->vocab1 > r->vocab0)
         TLP_TRY(take_weight(r, w->output, (slice){ r->vocab0, r->vocab1, 0, d },
                             &r->head));
+    if (r->cfg->device) /* the head itself where that is tied and whole */
+        TLP_TRY(take_weight(r, w->token_embd,
+                            (slice){ 0, r->model->hp.n_vocab, 0, d },
+                            &r->embd));
 done:
     return st;
 }
@@ -428,6 +432,7 @@ void tlpi_rank_unload(tlpi_rank *r)
     tlpi_free(r->env, r->stage);
     r->stage = NULL;
     put_weight(r, NULL, r->head);
+    put_weight(r, NULL, r->embd);
     if (r->b)
         r->b->ops->buffer_free(r->b, r->output_norm);
     for (size_t i = 0; i < r->n_merged; i++)
