@@ -23,6 +23,13 @@
 
 #define TLPI_DEVICE_ABI 1
 
+/* What a backend has done. */
+typedef struct tlpi_device_stats {
+    uint64_t launches; /* kernels enqueued or recorded; not those replayed */
+    uint64_t recorded; /* steps recorded */
+    uint64_t replayed; /* steps replayed */
+} tlpi_device_stats;
+
 /* Devices that one process can name. */
 #define TLPI_MAX_DEVICE 64
 
@@ -53,6 +60,8 @@ typedef struct tlpi_device_ops {
 
     tlp_status (*backend_create)(tlpi_backend **out, const tlpi_env *env,
                                  const tlpi_backend_options *opts, int device);
+
+    tlp_status (*stats)(tlpi_backend *b, tlpi_device_stats *out);
 
     /*
      * The communicator of activations for the ranks of `host`, of which this

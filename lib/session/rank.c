@@ -1,7 +1,7 @@
 /*
  * rank.c - build and tear down one rank.
  */
-#include "session/rank.h"
+#include "session/forward.h"
 
 #include <math.h>
 
@@ -27,7 +27,7 @@ static tlp_status split_spans(tlpi_rank *r)
             if (span[m].count < 2 || done[key] || st != TLP_OK)
                 continue;
             done[key] = true;
-            st = r->comm->ops->split(r->comm, span[m].first, span[m].count,
+            st = r->data->ops->split(r->data, span[m].first, span[m].count,
                                      &r->span_comm[key]);
         }
     }
@@ -196,7 +196,22 @@ static tlp_status create_backend(tlpi_rank *r, const needs *n)
         .max_terms = n->terms,
     };
 
+    if (cfg->device)
+        return cfg->device->backend_create(&r->b, r->env, &o,
+                                           cfg->device_of[r->rank]);
     return tlpi_backend_cpu_create(&r->b, r->env, &o);
+}
+
+/* On the CPU activations go where commands go. */
+static tlp_status create_data(tlpi_rank *r)
+{
+    const tlpi_session_config *cfg = r->cfg;
+
+    if (cfg->device)
+        return cfg->device->comm_create(&r->data, r->comm, r->b,
+                                        cfg->timeout_ms);
+    r->data = r->comm;
+    return TLP_OK;
 }
 
 void tlpi_rank_give_up(const tlpi_session_config *cfg, tlpi_comm *c,
@@ -217,9 +232,11 @@ static tlp_status build(tlpi_rank *r, const tlpi_rank_setup *setup)
 {
     tlp_status st = TLP_OK;
 
-    TLP_TRY(split_spans(r));
     needs n = measure(r);
     TLP_TRY(create_backend(r, &n));
+    TLP_TRY(create_data(r));
+    TLP_TRY(split_spans(r));
+    TLP_TRY(tlpi_replay_create(r));
     TLP_TRY(create_rope(r));
     TLP_TRY(tlpi_rank_load(r, setup->progress, setup->progress_data));
     TLP_TRY(create_buffers(r, &n));
@@ -300,8 +317,14 @@ void tlpi_rank_free(tlpi_rank *r)
         for (size_t i = 0; i < TLPI_COUNT(all); i++)
             r->b->ops->buffer_free(r->b, all[i]);
         r->b->ops->rope_free(r->b, r->rope);
-        r->b->ops->free(r->b);
     }
+    for (int i = 0; r->span_comm && i < r->cfg->n_rank * (r->cfg->n_rank + 1);
+         i++)
+        tlpi_comm_free(r->span_comm[i]);
+    if (r->data != r->comm)
+        tlpi_comm_free(r->data);
+    if (r->b)
+        r->b->ops->free(r->b);
     tlpi_free(r->env, r->term);
     tlpi_free(r->env, r->mm);
     tlpi_free(r->env, r->gate_up);
@@ -313,10 +336,8 @@ void tlpi_rank_free(tlpi_rank *r)
     tlpi_free(r->env, r->wire);
     tlpi_free(r->env, r->score);
     tlpi_free(r->env, r->gather_bytes);
-    for (int i = 0; r->span_comm && i < r->cfg->n_rank * (r->cfg->n_rank + 1);
-         i++)
-        tlpi_comm_free(r->span_comm[i]);
     tlpi_free(r->env, r->span_comm);
+    tlpi_free(r->env, r->pass);
     tlpi_comm_free(r->comm);
     tlpi_free(r->env, r);
 }

@@ -237,7 +237,7 @@ static tlp_status sum_biases(tlpi_rank *r, const tlpi_stage *stage,
             st = tlpi_fail_nomem();
             goto done;
         }
-        r->b->ops->read(r->b, one, s->attn[i].o_bias, d);
+        TLP_TRY(r->b->ops->read(r->b, one, s->attn[i].o_bias, d));
         for (size_t j = 0; j < d; j++)
             sum[j] += one[j];
     }
@@ -344,6 +344,10 @@ static tlp_status load_head(tlpi_rank *r)
     if (r->vocab1 > r->vocab0)
         TLP_TRY(take_weight(r, w->output, (slice){ r->vocab0, r->vocab1, 0, d },
                             &r->head));
+    if (r->cfg->device) /* the head itself where that is tied and whole */
+        TLP_TRY(take_weight(r, w->token_embd,
+                            (slice){ 0, r->model->hp.n_vocab, 0, d },
+                            &r->embd));
 done:
     return st;
 }
@@ -423,6 +427,7 @@ void tlpi_rank_unload(tlpi_rank *r)
     tlpi_free(r->env, r->stage);
     r->stage = NULL;
     put_weight(r, NULL, r->head);
+    put_weight(r, NULL, r->embd);
     if (r->b)
         r->b->ops->buffer_free(r->b, r->output_norm);
     for (size_t i = 0; i < r->n_merged; i++)
