@@ -2,18 +2,18 @@
  * 07_two_gpu_pair.c - layer parallelism as in the paper: two GPUs, each with
  * one layer of a pair, against tensor parallelism on the same two.
  *
- *     ./07_two_gpu_pair model.gguf "Once upon a time" [pairs:8-23@lp]
+ *     ./07_two_gpu_pair model.gguf "Once upon a time" [pairs:8-23@lp [64]]
  *
  * On a machine with one GPU both ranks work on it, on one without on the CPU:
  * all-reduces are then cheaper than between two GPUs, and less is gained.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <tlp.h>
 
 #define MAX_PROMPT 1024 /* tokens */
-#define N_PREDICT 64
 
 /* Greedy text, cut where it would not fit. */
 typedef struct answer {
@@ -69,7 +69,8 @@ static void default_plan(const tlp_model_info *info, char text[64])
 
 static tlp_status run_plan(tlp_model *model, const char *name,
                            const char *plan_text, const int32_t *prompt,
-                           size_t n_prompt, const tlp_session_options *opts)
+                           size_t n_prompt, int n_predict,
+                           const tlp_session_options *opts)
 {
     tlp_plan *plan = NULL;
     tlp_session *session = NULL;
@@ -82,7 +83,7 @@ static tlp_status run_plan(tlp_model *model, const char *name,
 
     cost.struct_size = sizeof cost;
     stats.struct_size = sizeof stats;
-    gen.n_predict = N_PREDICT;
+    gen.n_predict = n_predict;
     gen.text = keep_text;
     gen.text_data = &greedy;
 
@@ -124,11 +125,12 @@ int main(int argc, char **argv)
     tlp_model *model = NULL;
     int32_t prompt[MAX_PROMPT], devices[2];
     char pairs[64] = "";
+    int n_predict = argc > 4 ? atoi(argv[4]) : 64;
     size_t n_prompt;
     tlp_status st;
 
-    if (argc < 3) {
-        fprintf(stderr, "usage: %s MODEL PROMPT [PLAN]\n", argv[0]);
+    if (argc < 3 || n_predict < 1) {
+        fprintf(stderr, "usage: %s MODEL PROMPT [PLAN [TOKENS]]\n", argv[0]);
         return 2;
     }
     info.struct_size = sizeof info;
@@ -142,11 +144,11 @@ int main(int argc, char **argv)
         default_plan(&info, pairs);
         choose_devices(&opts, devices);
         st = run_plan(model, "tensor parallelism", "serial", prompt, n_prompt,
-                      &opts);
+                      n_predict, &opts);
     }
     if (!st)
         st = run_plan(model, "layer parallelism", argc > 3 ? argv[3] : pairs,
-                      prompt, n_prompt, &opts);
+                      prompt, n_prompt, n_predict, &opts);
     if (st)
         fprintf(stderr, "%s\n", tlp_last_error());
     tlp_model_free(model);

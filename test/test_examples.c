@@ -134,7 +134,8 @@ Test(examples, two_gpu_pair)
         else if ((reason = plugin_use_emulated(n)))
             cr_skip_test("%s", reason);
 
-        spawned s = SPAWN("examples/07_two_gpu_pair", m, "once", "lp:1-2,3-4");
+        spawned s =
+            SPAWN("examples/07_two_gpu_pair", m, "once", "lp:1-2,3-4", "3");
 
         expect_success(&s);
         cr_expect_eq(strncmp(s.out, where[n], strlen(where[n])), 0, "%s",

@@ -45,6 +45,7 @@ const char *plugin_use_emulated(int n_device)
         return "there is no emulated GPU in this build";
     snprintf(number, sizeof number, "%d", n_device);
     setenv("TLP_EMU_DEVICES", number, 1);
+    setenv("TLP_NCCL", "/nowhere", 1); /* wants real ones */
     plugin_use("emu/libtlp_cuda.so");
     return NULL;
 }
