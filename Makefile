@@ -170,7 +170,8 @@ TESTS    := $(filter-out $(if $(call on,TSAN),$(BUILD)/test/test_cuda%), \
 HOSTS    := $(addprefix $(BUILD)/test/hosts/,delay probe hosts.sh rsh.sh)
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
-BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c))
+BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c)) \
+               $(BUILD)/test/plugins/needs_absent.so
 RANK_PROGRAMS := $(if $(has_mpi),$(RANK_SRC:%.c=$(BUILD)/%))
 C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh')
 
@@ -308,12 +309,19 @@ $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
 # Looks into the plug-in, so it has its own.
 $(BUILD)/test/mpi/watch: $(MPI_OBJ)
 
-# Plug-ins that must be refused.
+# Plug-ins that must be refused, or that only list devices.
 $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
 
+# Needs a library that was there only to link with.
+$(BUILD)/test/plugins/needs_absent.so: $(BUILD)/test/plugins/no_entry.o
+	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) -Wl,-soname,libabsent.so.1 \
+	    -o $@.absent $^ && $(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) \
+	    -Wl,--no-as-needed -o $@ $^ $@.absent && rm $@.absent
+
 # These run the programs beside them.
-$(BUILD)/test/test_plugin: | $(BAD_PLUGINS) $(PLUGIN)
+$(addprefix $(BUILD)/test/test_,plugin device tool_device): | $(BAD_PLUGINS) \
+    $(PLUGIN)
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(filter $(BUILD)/test/test_cuda%,$(TESTS)): | $(EMU_PLUGIN)

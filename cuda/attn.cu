@@ -5,7 +5,7 @@
 #include "cache.cuh"
 #include "warp.cuh"
 
-enum { WARPS = 4, MAX_HEAD = 256 };
+static constexpr int WARPS = 4, MAX_HEAD = 256;
 
 typedef struct rotation {
     const float *cos, *sin; /* [n_ctx][half] */

@@ -13,11 +13,9 @@
 #include "cache.cuh"
 #include "warp.cuh"
 
-enum {
-    THREADS = 128,
-    MIN_PART = 128, /* positions that are worth a block */
-    MAX_SPLIT = 16
-};
+static constexpr int THREADS = 128;
+static constexpr int MIN_PART = 128; /* positions that are worth a block */
+static constexpr int MAX_SPLIT = 16;
 
 /* Softmax sums of REP query heads, eight dimensions of each. */
 template <int REP>

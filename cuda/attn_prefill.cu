@@ -11,7 +11,7 @@
 #include "cache.cuh"
 #include "warp.cuh"
 
-enum { THREADS = 128, ROWS = 32, KEYS = 32 };
+static constexpr int THREADS = 128, ROWS = 32, KEYS = 32;
 
 typedef struct rows {
     const tlpi_gpu_heads *it;

@@ -11,11 +11,9 @@
  */
 #include "blocks.cuh"
 
-enum {
-    N_SHAPE = 128,
-    LT_BYTES = 32 << 20,     /* cuBLASLt's own workspace */
-    DECODED_BYTES = 64 << 20 /* decoded weights */
-};
+static constexpr int N_SHAPE = 128;
+static constexpr int LT_BYTES = 32 << 20;      /* cuBLASLt's own workspace */
+static constexpr int DECODED_BYTES = 64 << 20; /* decoded weights */
 
 typedef struct shape {
     cudaDataType type;

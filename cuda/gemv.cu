@@ -12,13 +12,12 @@
  */
 #include "blocks.cuh"
 
-enum {
-    WARPS = 4,
-    ROWS = 2,           /* of a warp */
-    N_ITEM = 24,        /* of a launch */
-    N_TERM = 24,
-    CHUNK_FLOATS = 8192 /* inputs in shared memory, over all tokens */
-};
+static constexpr int WARPS = 4;
+static constexpr int ROWS = 2;    /* of a warp */
+static constexpr int N_ITEM = 24; /* of a launch */
+static constexpr int N_TERM = 24;
+/* Inputs in shared memory, over all tokens. */
+static constexpr int CHUNK_FLOATS = 8192;
 
 typedef struct item {
     float *y;
@@ -37,8 +36,8 @@ typedef struct term {
 
 /* With gated items a term is a gate and the one after it its up. */
 typedef struct table {
-    item item[N_ITEM];
-    term term[N_TERM];
+    item items[N_ITEM];
+    term terms[N_TERM];
     int n_item, n_term;
     int n_tok;
     int chunk; /* columns in shared memory at once, a multiple of 256 */
@@ -150,16 +149,16 @@ static __global__ void __launch_bounds__(WARPS * 32)
     float acc[ROWS * NT] = {};
     int row[ROWS];
 
-    while (i + 1 < a.n_item && (int)blockIdx.x >= a.item[i + 1].first_block)
+    while (i + 1 < a.n_item && (int)blockIdx.x >= a.items[i + 1].first_block)
         i++;
-    const item &it = a.item[i];
+    const item &it = a.items[i];
     int block = (int)blockIdx.x - it.first_block;
     int row0 = (block * WARPS + warp) * (GATED ? 1 : ROWS);
     /* Beyond the last row: that row again, for nobody. */
     for (int r = 0; r < ROWS; r++)
         row[r] = min(row0 + (GATED ? 0 : r), it.n_row - 1);
     for (int j = 0; j < it.n_term; j += GATED ? 2 : 1) {
-        const term &t = a.term[it.term + j];
+        const term &t = a.terms[it.term + j];
         const tlpi_gpu_matrix *m[ROWS] = { &t.w,
                                            GATED ? &(&t)[1].w : &t.w };
         add_term<TYPE, NT>(t, m, row, s, a, acc);
@@ -214,11 +213,11 @@ static void flush(tlpi_gpu *g, table &a, tlpi_dtype type, bool gated)
     int nt = a.n_tok == 1 ? 1 : a.n_tok <= 4 ? 4 : 8;
 
     for (int i = 0; i < a.n_item; i++) {
-        a.item[i].first_block = n_block;
-        n_block += (int)tlpi_ceil_div(a.item[i].n_row, per_block);
+        a.items[i].first_block = n_block;
+        n_block += (int)tlpi_ceil_div(a.items[i].n_row, per_block);
     }
     for (int i = 0; i < a.n_term; i++)
-        cols = cols > a.term[i].w.n_col ? cols : a.term[i].w.n_col;
+        cols = cols > a.terms[i].w.n_col ? cols : a.terms[i].w.n_col;
     int room = CHUNK_FLOATS / nt, need = (int)tlpi_ceil_div(cols, 256) * 256;
     a.chunk = need < room ? need : room;
     if (a.n_item > 0)
@@ -271,11 +270,11 @@ static void run_type(tlpi_gpu *g, table &a, const tlpi_matmul *mm, int n,
                 item it = { mm[i].y, first ? mm[i].bias : NULL,
                             (int)t->w->n_row, 0, a.n_term, 0,
                             mm[i].add || !first };
-                a.item[a.n_item++] = it;
+                a.items[a.n_item++] = it;
                 begun = true;
             }
-            a.term[a.n_term++] = term_of(t->w, t->x, t->scale);
-            a.item[a.n_item - 1].n_term++;
+            a.terms[a.n_term++] = term_of(t->w, t->x, t->scale);
+            a.items[a.n_item - 1].n_term++;
         }
     }
     flush(g, a, type, false);
@@ -316,9 +315,9 @@ void tlpi_gpu_gemv_gate_up(tlpi_gpu *g, int n_tok, const tlpi_gate_up *gu,
                 flush(g, a, type, true);
             item it = { gu[k].y, NULL, (int)gu[k].gate->n_row, 0, a.n_term, 2,
                         false };
-            a.item[a.n_item++] = it;
-            a.term[a.n_term++] = term_of(gu[k].gate, gu[k].x, 1);
-            a.term[a.n_term++] = term_of(gu[k].up, gu[k].x, 1);
+            a.items[a.n_item++] = it;
+            a.terms[a.n_term++] = term_of(gu[k].gate, gu[k].x, 1);
+            a.terms[a.n_term++] = term_of(gu[k].up, gu[k].x, 1);
         }
         flush(g, a, type, true);
     }

@@ -11,7 +11,9 @@
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>
-#include <new>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "device/device.h"
 #include "launch.cuh"
@@ -51,10 +53,10 @@ extern const tlpi_device_host *tlpi_gpu_host;
 
 /* Steps of at most so many tokens go through the kernels of decoding, and may
  * be replayed. */
-#define TLPI_GPU_DECODE 8
+static constexpr int TLPI_GPU_DECODE = 8;
 
 /* Neighbouring tokens of one sequence, which prefill attention takes at once. */
-enum { TLPI_GPU_TILE = 32 };
+static constexpr int TLPI_GPU_TILE = 32;
 typedef struct tlpi_gpu_tile {
     int32_t tok, n_tok, seq, pos;
 } tlpi_gpu_tile;
@@ -67,7 +69,7 @@ typedef struct tlpi_gpu_step {
 } tlpi_gpu_step;
 
 /* Blocks on the host that uploads alternate between. */
-enum { TLPI_GPU_STAGE = 2 };
+static constexpr int TLPI_GPU_STAGE = 2;
 
 typedef struct tlpi_gpu_graphs tlpi_gpu_graphs; /* graph.cu */
 typedef struct tlpi_gpu_gemm tlpi_gpu_gemm;     /* gemm.cu */
@@ -305,7 +307,7 @@ typedef struct tlpi_gpu_heads {
 } tlpi_gpu_heads;
 
 /* Items of one launch: more take several. */
-enum { TLPI_GPU_ITEMS = 16 };
+static constexpr int TLPI_GPU_ITEMS = 16;
 
 typedef struct tlpi_gpu_attn {
     tlpi_gpu_heads item[TLPI_GPU_ITEMS];

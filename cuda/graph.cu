@@ -9,7 +9,7 @@
  */
 #include "gpu.h"
 
-enum { N_SHAPE = 16 };
+static constexpr int N_SHAPE = 16;
 
 typedef struct shape {
     int n_tok, n_row, bucket;

@@ -7,7 +7,7 @@
 #include "gpu.h"
 #include "warp.cuh"
 
-enum { THREADS = 1024, MAX_LSE = 32 };
+static constexpr int THREADS = 1024, MAX_LSE = 32;
 
 /* ==== log sum exp ======================================================== */
 

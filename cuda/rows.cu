@@ -83,7 +83,7 @@ void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
 
 /* ==== add_norm =========================================================== */
 
-enum { N_NORM = 16, NORM_THREADS = 512 };
+static constexpr int N_NORM = 16, NORM_THREADS = 512;
 
 typedef struct norms {
     tlpi_norm norm[N_NORM];

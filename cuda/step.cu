@@ -8,7 +8,7 @@
  */
 #include "gpu.h"
 
-enum { MIN_BUCKET = 128 };
+static constexpr int MIN_BUCKET = 128;
 
 /* ==== memory ============================================================= */
 

@@ -78,4 +78,13 @@ typedef const tlpi_device_ops *(*tlpi_device_entry)(
     const tlpi_device_host *host);
 #define TLPI_DEVICE_SYMBOL "tlpi_device_v1"
 
+/* ==== the core's side (device.c) ========================================= */
+
+/* The plug-in of a TLP_BACKEND_* (base/plugin.h).  TLP_ENOTSUP with the reason
+ * when there is none, or it cannot be loaded. */
+tlp_status tlpi_device_load(const tlpi_device_ops **out, int backend);
+
+/* ops->count, of which there are 1 to TLPI_MAX_DEVICE. */
+tlp_status tlpi_device_count(const tlpi_device_ops *ops, int *n);
+
 #endif

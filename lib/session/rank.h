@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "backend/backend.h"
+#include "base/shelf.h"
 #include "comm/comm.h"
 #include "device/device.h"
 #include "plan/adjust.h"
@@ -19,13 +20,14 @@
 
 enum { TLPI_MAX_RANK = 64 };
 
-/* Session options after defaults and checks.  n_thread, isa, timeout_ms and pin
- * are each process's own, the rest is the same on every rank. */
+/* Session options after defaults and checks.  device_of, n_thread, isa,
+ * timeout_ms and pin are each process's own, the rest is the same on every
+ * rank. */
 typedef struct tlpi_session_config {
     int n_ctx, n_seq, n_batch, n_rank, n_thread;
     int n_machine; /* threads of the session's ranks on this machine */
     bool remote;   /* the other ranks are other processes */
-    int wire, compute, kv_type, isa, timeout_ms;
+    int backend, wire, compute, kv_type, isa, timeout_ms;
     bool pin;
     const tlpi_device_ops *device; /* NULL: ranks work on the CPU */
     int device_of[TLPI_MAX_RANK];  /* the device of each rank of this process */
@@ -215,6 +217,15 @@ void tlpi_rank_busy(tlpi_rank *r);
 tlp_status tlpi_rank_load(tlpi_rank *r, tlp_progress_fn progress,
                           void *progress_data);
 void tlpi_rank_unload(tlpi_rank *r);
+
+/* Rows [r0, r1) and columns [c0, c1) of a matrix. */
+typedef struct tlpi_slice {
+    int64_t r0, r1, c0, c1;
+} tlpi_slice;
+
+/* Where a backend's copy of them is on the model's shelf. */
+tlpi_shelf_key tlpi_weight_key(const tlpi_backend *b, const tlpi_tensor *t,
+                               tlpi_slice s);
 
 /* A layer's tensor by its offset in tlpi_layer; NULL where it has none. */
 const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,

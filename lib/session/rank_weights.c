@@ -6,7 +6,6 @@
  */
 #include <string.h>
 
-#include "base/shelf.h"
 #include "session/rank.h"
 
 /* One stage member's tensors: a layer's own, or the mean of a merged group. */
@@ -16,9 +15,7 @@ typedef struct source {
     int member;
 } source;
 
-typedef struct slice {
-    int64_t r0, r1, c0, c1;
-} slice;
+typedef tlpi_slice slice;
 
 #define FIELD(name) offsetof(tlpi_layer, name)
 
@@ -70,12 +67,10 @@ static tlp_status make_weight(void **object, void *arg)
     return st;
 }
 
-static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
-                              tlpi_weight **out)
+tlpi_shelf_key tlpi_weight_key(const tlpi_backend *b, const tlpi_tensor *t,
+                               tlpi_slice s)
 {
-    make_arg arg = { r->b, t, s, false };
     tlpi_shelf_key key;
-    void *object = NULL;
 
     memset(&key, 0, sizeof(key));
     key.source = t;
@@ -83,7 +78,17 @@ static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
     key.r1 = s.r1;
     key.c0 = s.c0;
     key.c1 = s.c1;
-    key.layout = r->b->layout;
+    key.layout = b->layout;
+    return key;
+}
+
+static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
+                              tlpi_weight **out)
+{
+    make_arg arg = { r->b, t, s, false };
+    tlpi_shelf_key key = tlpi_weight_key(r->b, t, s);
+    void *object = NULL;
+
     tlpi_rank_busy(r);
     tlp_status st = tlpi_shelf_take(r->model->shelf, &key, make_weight, &arg,
                                     r->b->ops->weight_free, &object);

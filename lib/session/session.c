@@ -58,6 +58,7 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
                           "rank 0",
                           world.rank, world.n_rank));
     tlpi_config_init(&s->cfg, &o, plan->model, &world);
+    TLP_TRY(tlpi_config_devices(&s->cfg, &o, &world));
     TLP_TRY(tlpi_shards_create(&s->shards, plan, s->cfg.n_rank));
     if (s->cfg.remote)
         TLP_TRY(tlpi_handshake_lead(&comm, &world, plan, &s->cfg));

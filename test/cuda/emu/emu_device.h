@@ -29,7 +29,7 @@
 /* A host thread runs one block at a time. */
 #define __shared__ static thread_local
 
-#define EMU_TLS __thread __attribute__((tls_model("initial-exec")))
+#define EMU_TLS __thread
 
 /* ==== where a thread is ================================================== */
 
