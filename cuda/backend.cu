@@ -41,9 +41,24 @@ tlp_status tlpi_gpu_peek(tlpi_gpu *g)
 
 tlp_status tlpi_gpu_wait(tlpi_gpu *g)
 {
-    tlpi_gpu_note(g, cudaStreamSynchronize(g->stream), "waiting");
-    tlp_status st = g->check ? g->check(g->check_arg) : TLP_OK;
+    tlp_status st = TLP_OK;
+
+    if (g->watch)
+        st = g->watch(g->check_arg, g->stream, NULL);
+    else
+        tlpi_gpu_note(g, cudaStreamSynchronize(g->stream), "waiting");
+    if (st == TLP_OK && g->check)
+        st = g->check(g->check_arg);
     return st != TLP_OK ? st : tlpi_gpu_peek(g);
+}
+
+/* What a watch found, check finds again. */
+void tlpi_gpu_wait_event(tlpi_gpu *g, cudaEvent_t e)
+{
+    if (g->watch)
+        (void)g->watch(g->check_arg, g->stream, e);
+    else
+        tlpi_gpu_note(g, cudaEventSynchronize(e), "waiting");
 }
 
 void tlpi_gpu_use(tlpi_gpu *g)

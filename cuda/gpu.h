@@ -91,7 +91,10 @@ struct tlpi_gpu {
     /* A communicator's own failures (deadline, dead peer), asked for whenever
      * the host has waited for the stream; NULL: none. */
     tlp_status (*check)(void *arg);
-    void *check_arg;
+    /* Waits for the event, or NULL: for the stream, and ends with a failure
+     * when a peer is dead; NULL: nobody to look after. */
+    tlp_status (*watch)(void *arg, cudaStream_t stream, cudaEvent_t event);
+    void *check_arg; /* of both */
 
     tlpi_gpu_step host[TLPI_GPU_STAGE], dev;
     cudaEvent_t sent[TLPI_GPU_STAGE]; /* the block can be filled again */
@@ -132,8 +135,9 @@ static inline void tlpi_gpu_note(tlpi_gpu *g, cudaError_t e, const char *what)
 
 /* What is known of failures, without waiting. */
 tlp_status tlpi_gpu_peek(tlpi_gpu *g);
-/* Wait for all that was enqueued. */
+/* Wait for all that was enqueued; or for an event, failures being kept. */
 tlp_status tlpi_gpu_wait(tlpi_gpu *g);
+void tlpi_gpu_wait_event(tlpi_gpu *g, cudaEvent_t e);
 
 /* Enqueue a kernel on g's stream. */
 template <class... P>

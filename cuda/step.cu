@@ -83,7 +83,7 @@ static void upload(tlpi_gpu *g, const tlpi_step *s, const tlpi_want *want)
     tlpi_gpu_step *h = &g->host[g->stage];
     size_t tok = (size_t)s->n_tok * sizeof(int32_t);
 
-    tlpi_gpu_note(g, cudaEventSynchronize(g->sent[g->stage]), "a step");
+    tlpi_gpu_wait_event(g, g->sent[g->stage]);
     memcpy(h->id, s->id, tok);
     memcpy(h->seq, s->seq, tok);
     memcpy(h->pos, s->pos, tok);

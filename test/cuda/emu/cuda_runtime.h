@@ -316,6 +316,7 @@ struct cudaFuncAttributes {
     int maxThreadsPerBlock, numRegs, maxDynamicSharedSizeBytes;
 };
 
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *kernel);
 cudaError_t emu_func_set(const void *kernel, cudaFuncAttribute a, int value);
 
 template <class K>

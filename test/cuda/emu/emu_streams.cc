@@ -464,6 +464,14 @@ cudaError_t emu_func_set(const void *kernel, cudaFuncAttribute a, int value)
     return cudaSuccess;
 }
 
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)
+{
+    *a = cudaFuncAttributes();
+    a->maxThreadsPerBlock = 1024;
+    a->numRegs = 32;
+    return emu_enter(false);
+}
+
 static bool fits(const void *kernel, dim3 grid, dim3 block, size_t shared)
 {
     uint64_t threads = (uint64_t)block.x * block.y * block.z;
