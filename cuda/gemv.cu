@@ -172,18 +172,18 @@ static __global__ void __launch_bounds__(WARPS * 32)
         if (t >= a.n_tok || lane != t)
             continue;
         float *y = it.y + (size_t)t * it.n_row;
-        if (GATED) {
+        if constexpr (GATED) {
             if (row0 < it.n_row)
                 y[row0] = silu(acc[t]) * acc[NT + t];
-            continue;
-        }
+        } else {
 #pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            if (row0 + r >= it.n_row)
-                continue;
-            float v = acc[r * NT + t];
-            v += it.bias ? it.bias[row0 + r] : 0;
-            y[row0 + r] = it.add ? y[row0 + r] + v : v;
+            for (int r = 0; r < ROWS; r++) {
+                if (row0 + r >= it.n_row)
+                    continue;
+                float v = acc[r * NT + t];
+                v += it.bias ? it.bias[row0 + r] : 0;
+                y[row0 + r] = it.add ? y[row0 + r] + v : v;
+            }
         }
     }
 }
