@@ -12,6 +12,7 @@
 
 #include "support/plugins.h"
 #include "support/spawn.h"
+#include "support/tiny.h"
 #include "support/tool.h"
 
 static void no_plugin(void)
@@ -168,5 +169,127 @@ Test(tool_device, devices_that_are_not_there)
     tool_expect_status(&s, 1);
     tool_expect_message(&s, "tlp run: session option devices: 3 is outside 0 "
                             "to 2\n");
+    spawn_free(&s);
+}
+
+/* ==== on an emulated GPU ================================================= */
+
+#define EMULATED_OR_SKIP(n_device)                                             \
+    do {                                                                       \
+        const char *reason = plugin_use_emulated(n_device);                    \
+        if (reason)                                                            \
+            cr_skip_test("%s", reason);                                        \
+    } while (0)
+
+/* The same text wherever it is computed, in exact arithmetic. */
+Test(tool_device, run)
+{
+    static const char *const where[] = { "cpu", "cuda", "cuda:1", "cuda:0,0",
+                                         "cuda:1,0" };
+    const char *m = tool_model();
+    char *text = NULL;
+
+    EMULATED_OR_SKIP(2);
+    for (size_t i = 0; i < sizeof where / sizeof where[0]; i++) {
+        spawned s = SPAWN("tlp", "run", "-m", m, "--raw", "-n", "4", "-p",
+                          "once", "--plan", "par:1-2,3-4", "--compute", "f32",
+                          "--stats", "--device", where[i]);
+        char ranks[64];
+
+        tool_expect_status(&s, 0);
+        snprintf(ranks, sizeof ranks, "ranks %d, ",
+                 strchr(where[i], ',') ? 2 : 1);
+        cr_expect_not_null(strstr(s.err, ranks), "%s", s.err);
+        cr_expect_not_null(strstr(s.err, i ? ", cuda" : ", "), "%s", s.err);
+        if (!text)
+            text = strdup(s.out);
+        cr_expect_str_eq(s.out, text, "%s: %s, %s", where[i], s.out, text);
+        spawn_free(&s);
+    }
+    free(text);
+}
+
+Test(tool_device, logits)
+{
+    const char *m = tool_model(), *path[2];
+    static const char *const where[] = { "cpu", "cuda" };
+    float *row[2];
+    size_t n[2];
+
+    EMULATED_OR_SKIP(1);
+    for (int i = 0; i < 2; i++) {
+        path[i] = tiny_path("rows.f32");
+
+        spawned s =
+            SPAWN("tlp", "logits", "-m", m, "--ids", "5 6 7 8", "-o", path[i],
+                  "--compute", "f32", "--kv", "f32", "--device", where[i]);
+
+        tool_expect_status(&s, 0);
+        spawn_free(&s);
+        row[i] = (float *)(void *)tool_read_file(path[i], &n[i]);
+    }
+    cr_assert_eq(n[0], 4 * TOOL_N_VOCAB * sizeof(float));
+    cr_assert_eq(n[0], n[1]);
+    for (size_t i = 0; i < n[0] / sizeof(float); i++)
+        cr_expect_float_eq(row[0][i], row[1][i], 1e-3);
+    free(row[0]);
+    free(row[1]);
+}
+
+Test(tool_device, eval_and_bench)
+{
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+    double nll, own, decode;
+    const char *device;
+
+    EMULATED_OR_SKIP(1);
+    tool_write_ids(ids, 24);
+
+    spawned s =
+        SPAWN("tlp", "eval", "-m", m, "--tokens", ids, "--plan", "lp:1-2",
+              "--against", "lp:1-2", "--device", "cuda:0", "--json");
+    spawned cpu = SPAWN("tlp", "eval", "-m", m, "--tokens", ids, "--plan",
+                        "lp:1-2", "--json", "--compute", "f32");
+    spawned b = SPAWN("tlp", "bench", "-m", m, "--prompt", "4", "--gen", "2",
+                      "--repeat", "1", "--device", "cuda", "--json");
+
+    tool_expect_status(&s, 0);
+    tool_expect_status(&cpu, 0);
+    tool_expect_status(&b, 0);
+
+    json_t *gpu = json_loads(s.out, 0, NULL);
+    json_t *host = json_loads(cpu.out, 0, NULL);
+    json_t *speed = json_loads(b.out, 0, NULL);
+
+    cr_assert_eq(json_unpack(gpu, "{s:f}", "nll", &nll), 0, "%s", s.out);
+    cr_assert_eq(json_unpack(host, "{s:f}", "nll", &own), 0, "%s", cpu.out);
+    cr_expect_float_eq(nll, own, 2e-2);
+    cr_assert_eq(json_unpack(speed, "{s:s, s:[{s:{s:f}}]}", "device", &device,
+                             "plans", "decode", "median", &decode),
+                 0, "%s", b.out);
+    cr_expect_str_eq(device, "cuda");
+    cr_expect_gt(decode, 0);
+    json_decref(gpu);
+    json_decref(host);
+    json_decref(speed);
+    spawn_free(&s);
+    spawn_free(&cpu);
+    spawn_free(&b);
+}
+
+/* What does not fit is told before anything is loaded. */
+Test(tool_device, too_small)
+{
+    const char *m = tool_model();
+
+    EMULATED_OR_SKIP(2);
+    setenv("TLP_EMU_MEMORY", "256", 1); /* MiB */
+
+    spawned s = SPAWN("tlp", "run", "-m", m, "-p", "a", "-n", "2", "-c",
+                      "1000000", "--device", "cuda:1,1");
+
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp run: device 1 (Emulated GPU): weights ");
+    cr_expect_not_null(strstr(s.err, " for ranks 0, 1 need "), "%s", s.err);
     spawn_free(&s);
 }
