@@ -200,6 +200,9 @@ void tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out)
     add(&c.sum.buffers, (uint64_t)r->model->hp.n_embd, sizeof(float));
     for (size_t i = 0; i < TLPI_COUNT(buffers); i++)
         add(&c.sum.buffers, buffers[i], sizeof(float));
+    if (r->cfg->device) /* angles: two tables of the half of n_rot */
+        add(&c.sum.buffers, (uint64_t)r->cfg->n_ctx * sizeof(float),
+            (uint64_t)r->model->hp.n_rot);
     if (r->plan->adjust)
         add(&c.sum.weights, r->plan->adjust->n_image, 1); /* at most */
     *out = c.sum;
