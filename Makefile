@@ -40,7 +40,7 @@ UBSAN  ?= 0 # undefined behaviour
 TSAN   ?= 0 # data races
 FUZZ   ?= 0 # coverage for libFuzzer, with ASAN's checks; needs clang
 DEBUG  ?= 0 # no optimisation
-CUDA   ?= 0 # compile cuda/*.cu too
+CUDA   ?= 0 # the plug-in for NVIDIA GPUs too; needs nvcc
 WERROR ?= 0 # warnings are errors
 V      ?= 0 # show commands
 
@@ -51,6 +51,7 @@ MPI ?= auto
 FUZZ_SECONDS ?= 60
 
 on = $(filter 1,$(firstword $($(1))))
+comma := ,
 
 VARIANT := $(if $(call on,FUZZ),/fuzz)$(if $(call on,ASAN),/asan)$(strip \
            )$(if $(call on,UBSAN),/ubsan)$(if $(call on,TSAN),/tsan)$(strip \
@@ -105,6 +106,25 @@ TLP_LDFLAGS = $(sanitize) -pthread
 TEST_CFLAGS = $(if $(call on,TSAN),-Itest/plain) -Itest
 TLP_LIBS    = $(DEP_LIBS) -lm -ldl
 
+# C++ is for cuda/, and for what stands in for a GPU in tests.  There cuda/*.cu
+# are compiled as C++, with the headers of test/cuda/emu before the toolkit's.
+TLP_CXXFLAGS = -std=c++17 -D_GNU_SOURCE -pthread -fPIC -fvisibility=hidden \
+               -fno-math-errno -ffp-contract=off -Wall -Wextra -Wshadow \
+               -Wno-unknown-pragmas $(if $(call on,WERROR),-Werror) \
+               $(if $(call on,DEBUG),-O0) \
+               $(if $(sanitize),$(sanitize) -fno-omit-frame-pointer) \
+               -DTLPI_EMULATED -Itest/cuda/emu -Icuda -Iinclude -Ilib
+
+# Machine code for these, and PTX for what comes later.
+CUDA_ARCHS   ?= 80 90
+cuda_newest   = $(lastword $(CUDA_ARCHS))
+NVCC_COMPILE  = -std=c++17 -O2 -Icuda -Iinclude -Ilib $(RELEASE_CFLAGS) \
+                $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$a,code=sm_$a) \
+                -gencode \
+                arch=compute_$(cuda_newest),code=compute_$(cuda_newest) \
+                -Xcompiler -fPIC,-fvisibility=hidden,-Wall \
+                $(if $(call on,WERROR),-Werror all-warnings -Xcompiler -Werror)
+
 # clang leaves the sanitizers' symbols of a shared library undefined.
 TLP_SOFLAGS = -shared -Wl,-soname,libtlp.so.$(ABI) -Wl,--as-needed \
               -Wl,--version-script,lib/libtlp.map \
@@ -112,6 +132,9 @@ TLP_SOFLAGS = -shared -Wl,-soname,libtlp.so.$(ABI) -Wl,--as-needed \
 MPI_SOFLAGS = -shared -Wl,-soname,libtlp_mpi.so.$(ABI) -Wl,--as-needed \
               -Wl,--version-script,lib/mpi/libtlp_mpi.map \
               $(if $(sanitize),,-Wl,-z,defs)
+
+CUDA_SOFLAGS = -Wl,-soname,libtlp_cuda.so.$(ABI) -Wl,--as-needed \
+               -Wl,--version-script,cuda/libtlp_cuda.map
 
 # Instruction sets are chosen at run time, so only their own files get flags.
 ifneq ($(filter x86_64% i386% i486% i586% i686%,$(shell $(CC) -dumpmachine)),)
@@ -127,6 +150,7 @@ LIB_SRC     := $(filter-out $(MPI_SRC),$(wildcard lib/*/*.c))
 TOOL_SRC    := $(wildcard src/*.c)
 SUPPORT_SRC := $(wildcard test/support/*.c)
 TEST_SRC    := $(wildcard test/test_*.c)
+TEST_CXX_SRC := $(wildcard test/test_*.cc)
 FUZZ_SRC    := $(wildcard test/fuzz/fuzz_*.c)
 RANK_SRC    := $(wildcard test/mpi/*.c)
 CUDA_SRC    := $(wildcard cuda/*.cu)
@@ -139,18 +163,25 @@ TOOL_OBJ := $(call objects,$(TOOL_SRC))
 SUPPORT_OBJ := $(call objects,$(SUPPORT_SRC))
 RUNNER      := $(if $(call on,TSAN),$(BUILD)/test/plain/runner.o)
 CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/%.o)
-TESTS    := $(TEST_SRC:%.c=$(BUILD)/%)
+EMU_OBJ  := $(patsubst %.cc,$(BUILD)/%.o,$(wildcard test/cuda/emu/*.cc))
+EMU_CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/emu/%.o)
+# TSan does not know the emulation's fibers.
+TESTS    := $(filter-out $(if $(call on,TSAN),$(BUILD)/test/test_cuda%), \
+            $(TEST_SRC:%.c=$(BUILD)/%) $(TEST_CXX_SRC:%.cc=$(BUILD)/%))
 HOSTS    := $(addprefix $(BUILD)/test/hosts/,delay probe hosts.sh rsh.sh)
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
-BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c))
+BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c)) \
+               $(BUILD)/test/plugins/needs_absent.so
 RANK_PROGRAMS := $(if $(has_mpi),$(RANK_SRC:%.c=$(BUILD)/%))
-C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu')
+C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh')
 
 STATIC := $(BUILD)/libtlp.a
 SHARED := $(BUILD)/libtlp.so.$(VERSION)
 TOOL   := $(BUILD)/tlp
 PLUGIN := $(if $(has_mpi),$(BUILD)/libtlp_mpi.so.$(VERSION))
+CUDA_PLUGIN := $(BUILD)/libtlp_cuda.so.$(VERSION)
+EMU_PLUGIN  := $(BUILD)/emu/libtlp_cuda.so.$(VERSION)
 
 Q   = $(if $(call on,V),,@)
 say = $(if $(call on,V),,@printf '  %-6s %s\n' $(1) $(2);)
@@ -164,7 +195,8 @@ static: $(STATIC)   ## libtlp.a
 tool: $(TOOL)       ## build/tlp
 plugin: $(PLUGIN)   ## libtlp_mpi.so, where there is an mpicc
 examples: $(EXAMPLES) ## the programs in examples/
-cuda: $(CUDA_OBJ)   ## objects of cuda/*.cu
+cuda: $(CUDA_PLUGIN) ## libtlp_cuda.so, with nvcc
+cuda-emulated: $(EMU_PLUGIN) ## the same for a GPU that tests emulate
 
 $(STATIC): $(LIB_OBJ)
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
@@ -180,6 +212,22 @@ $(BUILD)/libtlp_mpi.so.$(VERSION): $(MPI_OBJ) lib/mpi/libtlp_mpi.map
 	    $(MPI_OBJ) $(MPI_LIBS) $(LDLIBS)
 	@$(LN_S) $(@F) $(BUILD)/libtlp_mpi.so.$(ABI)
 	@$(LN_S) libtlp_mpi.so.$(ABI) $(BUILD)/libtlp_mpi.so
+
+# The runtime is linked statically and looks for the driver itself, so that the
+# plug-in can be loaded, and say so, where there is none.
+$(CUDA_PLUGIN): $(CUDA_OBJ) cuda/libtlp_cuda.map
+	$(call say,LD,$@)$(NVCC) -shared -cudart static \
+	    $(CUDA_SOFLAGS:-Wl$(comma)%=-Xlinker %) -o $@ $(CUDA_OBJ) \
+	    -lcublasLt -ldl
+	@$(LN_S) $(@F) $(@D)/libtlp_cuda.so.$(ABI)
+	@$(LN_S) libtlp_cuda.so.$(ABI) $(@D)/libtlp_cuda.so
+
+$(EMU_PLUGIN): $(EMU_CUDA_OBJ) $(EMU_OBJ) cuda/libtlp_cuda.map
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CXX) -shared $(CUDA_SOFLAGS) $(TLP_LDFLAGS) $(LDFLAGS) \
+	    -o $@ $(EMU_CUDA_OBJ) $(EMU_OBJ) -ldl $(LDLIBS)
+	@$(LN_S) $(@F) $(@D)/libtlp_cuda.so.$(ABI)
+	@$(LN_S) libtlp_cuda.so.$(ABI) $(@D)/libtlp_cuda.so
 
 # The tool carries the library in itself: it runs from any folder, before and
 # after installing, without a run path.
@@ -198,6 +246,7 @@ $(BUILD)/lib/backend/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS) \
 # No parser reaches the kernels, and clang takes minutes to instrument them.
 no_probe = $(if $(call on,FUZZ),-fno-sanitize=all)
 
+compile_cxx = $(CXX) $(TLP_CXXFLAGS) $(CPPFLAGS) $(CXXFLAGS)
 compile_c = $(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
@@ -206,14 +255,22 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 
 $(BUILD)/%.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,NVCC,$<)$(NVCC) -std=c++14 -Iinclude -Ilib -O2 \
-	    -Xcompiler -fPIC,-fvisibility=hidden $(NVCCFLAGS) -c -o $@ $<
+	$(call say,NVCC,$<)$(NVCC) $(NVCC_COMPILE) $(NVCCFLAGS) -MMD -MP \
+	    -c -o $@ $<
+
+$(BUILD)/emu/%.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(compile_cxx) -MMD -MP -x c++ -c -o $@ $<
+
+$(BUILD)/test/%.o: test/%.cc $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(compile_cxx) -Itest -MMD -MP -c -o $@ $<
 
 # Changed flags rebuild everything that was compiled with the old ones.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ',,$(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS))' \
-	    >$@.new
+	    '$(subst ',,$(compile_cxx))' '$(subst ',,$(NVCC_COMPILE))' >$@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # Examples are compiled as a user of the installed library would.
@@ -239,6 +296,12 @@ $(BUILD)/test/%: $(BUILD)/test/%.o $(SUPPORT_OBJ) $(RUNNER) $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ \
 	    $(if $(RUNNER),,-lcriterion) $(TLP_LIBS) $(LDLIBS)
 
+# C++ tests look into the emulated plug-in, so they have its parts.
+$(TEST_CXX_SRC:%.cc=$(BUILD)/%): $(BUILD)/%: $(BUILD)/%.o $(EMU_CUDA_OBJ) \
+    $(EMU_OBJ) $(SUPPORT_OBJ) $(STATIC)
+	$(call say,LD,$@)$(CXX) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion \
+	    $(TLP_LIBS) $(LDLIBS)
+
 # Programs that a test runs under mpirun.
 $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
@@ -247,14 +310,22 @@ $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
 # Looks into the plug-in, so it has its own.
 $(BUILD)/test/mpi/watch: $(MPI_OBJ)
 
-# Plug-ins that must be refused.
+# Plug-ins that must be refused, or that only list devices.
 $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
 
+# Needs a library that was there only to link with.
+$(BUILD)/test/plugins/needs_absent.so: $(BUILD)/test/plugins/no_entry.o
+	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) -Wl,-soname,libabsent.so.1 \
+	    -o $@.absent $^ && $(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) \
+	    -Wl,--no-as-needed -o $@ $^ $@.absent && rm $@.absent
+
 # These run the programs beside them.
-$(BUILD)/test/test_plugin: | $(BAD_PLUGINS) $(PLUGIN)
+$(addprefix $(BUILD)/test/test_,plugin device tool_device examples): | \
+    $(BAD_PLUGINS) $(PLUGIN) $(if $(call on,TSAN),,$(EMU_PLUGIN))
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
+$(filter $(BUILD)/test/test_cuda%,$(TESTS)): | $(EMU_PLUGIN)
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
 $(BUILD)/test/test_hosts: | $(TOOL) $(PLUGIN) $(HOSTS)
 $(BUILD)/test/test_mpi_cut: | $(HOSTS)
@@ -430,4 +501,4 @@ FORCE:
     install-tool install-man uninstall clean help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
--include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
+-include $(wildcard $(addsuffix /*.d,$(BUILD)/* $(BUILD)/*/* $(BUILD)/*/*/*))

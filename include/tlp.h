@@ -543,11 +543,44 @@ typedef struct tlp_plan_adjust_info {
 TLP_API tlp_status tlp_plan_get_adjust(const tlp_plan *plan,
                                        tlp_plan_adjust_info *out) TLP_NODISCARD;
 
+/* ==== devices ============================================================ */
+
+/* What ranks compute with. */
+#define TLP_BACKEND_CPU 0
+#define TLP_BACKEND_CUDA 1 /* NVIDIA GPUs, through libtlp_cuda.so             */
+
+typedef struct tlp_device_info {
+    size_t struct_size;      /* set by the caller                             */
+    char name[128];          /* "NVIDIA H100 80GB HBM3"                       */
+    int32_t major;           /* compute capability                            */
+    int32_t minor;
+    int32_t n_sm;            /* multiprocessors                               */
+    uint64_t memory_total;   /* bytes                                         */
+    uint64_t memory_free;    /* now                                           */
+    uint64_t peers;          /* bit i: reads and writes device i's memory     */
+} tlp_device_info;
+
+/**
+ * How many devices of a backend this process can use: 1 to 64, numbered from 0
+ * as the driver does (CUDA_VISIBLE_DEVICES chooses and reorders them).  Not for
+ * TLP_BACKEND_CPU.
+ * @return TLP_OK; TLP_ENOTSUP there is none, and the text says why: no plug-in,
+ *         a library that it needs, no driver, one too old, no GPU
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_device_count(int32_t *n, int32_t backend) TLP_NODISCARD;
+
+/**
+ * Facts about a device.
+ * @return TLP_OK; TLP_EINVAL no such device; other as tlp_device_count
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_device_get_info(int32_t backend, int32_t device,
+                                       tlp_device_info *out) TLP_NODISCARD;
+
 /* ==== session ============================================================ */
 
 typedef struct tlp_session tlp_session;
-
-#define TLP_BACKEND_CPU 0
 
 #define TLP_COMM_THREADS 0 /* every rank in this process                      */
 #define TLP_COMM_MPI 1     /* a rank per MPI process, through libtlp_mpi.so   */
@@ -581,13 +614,15 @@ typedef struct tlp_session_options {
     int32_t n_ctx;     /* positions per sequence; 0 = n_ctx_train, at most 4096 */
     int32_t n_seq;     /* sequences; 0 = 1                                    */
     int32_t n_batch;   /* tokens evaluated at once; 0 = 512                   */
-    int32_t n_rank;    /* 0 = 1; with TLP_COMM_MPI all processes, or this many */
-    int32_t n_thread;  /* per rank; 0 = cores / ranks, at least 1             */
+    int32_t n_rank;    /* 0 = 1, or n_device; with TLP_COMM_MPI all processes,
+                          or this many                                        */
+    int32_t n_thread;  /* per rank; 0 = cores / ranks, at least 1; on a GPU 1 */
     int32_t backend;   /* TLP_BACKEND_*                                       */
     int32_t comm;      /* TLP_COMM_*                                          */
     int32_t compute;   /* TLP_COMPUTE_*                                       */
     int32_t kv_type;   /* TLP_KV_*                                            */
-    int32_t isa;       /* TLP_ISA_*; one the machine lacks: TLP_ENOTSUP       */
+    int32_t isa;       /* TLP_ISA_*, of CPUs; one the machine lacks:
+                          TLP_ENOTSUP                                         */
     int32_t pin;       /* 1 = bind the library's threads to cores; the caller's
                           own thread is never bound                           */
     int32_t timeout_ms; /* for a peer rank's answer; 0 = 5000                 */
@@ -596,19 +631,24 @@ typedef struct tlp_session_options {
     int32_t wire;      /* TLP_WIRE_*; other than F32 with TLP_COMM_MPI only   */
     const void *comm_handle; /* TLP_COMM_MPI: an MPI_Comm * to duplicate (see
                           tlp_mpi.h); NULL = MPI_COMM_WORLD                   */
+    const int32_t *devices; /* n_device numbers: the r-th rank of this host, or
+                          of this process with TLP_COMM_THREADS, works on
+                          devices[r % n_device]; may name one twice           */
+    size_t n_device;   /* 0 = all, in order; at most 64                       */
 } tlp_session_options;
 
 #define TLP_SESSION_OPTIONS_INIT                                               \
     { sizeof(tlp_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
-      NULL, 0, NULL }
+      NULL, 0, NULL, NULL, 0 }
 
 /**
  * Lay the model out over the ranks under a plan, and allocate all that later
  * calls need.
- * @return TLP_OK; TLP_ENOMEM; TLP_EINVAL an option out of range; TLP_ENOTSUP
- *         a backend, comm or instruction set that is not here; in several
- *         processes also TLP_ESTATE (this is not rank 0), TLP_EMISMATCH,
- *         TLP_ECOMM, TLP_ETIMEDOUT
+ * @return TLP_OK; TLP_ENOMEM, and if it is a GPU's, the text says what does not
+ *         fit on which; TLP_EINVAL an option out of range; TLP_ENOTSUP a
+ *         backend, comm or instruction set that is not here, and why; in
+ *         several processes also TLP_ESTATE (this is not rank 0),
+ *         TLP_EMISMATCH, TLP_ECOMM, TLP_ETIMEDOUT
  * @since 0.1
  */
 TLP_API tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
@@ -654,7 +694,8 @@ TLP_API tlp_status tlp_comm_rank(int32_t *rank, int32_t *n_rank,
  * option that is 0.  What is given must agree, and so must versions, byte
  * order, and the models' fingerprints and tensor types; otherwise no rank gets
  * a session, and all get TLP_EMISMATCH with a text that names the field and
- * both values.  n_thread, isa, pin, progress and timeout_ms are this rank's own.
+ * both values.  devices, n_thread, isa, pin, progress and timeout_ms are this
+ * rank's own.
  *
  * @param model  this process's copy
  * @param plan   of that model, or NULL

@@ -38,6 +38,8 @@ static void print_plans(const bench *b)
     const contender *first = &b->contender[0];
 
     printf("%d rank%s, ", b->e.n_rank, b->e.n_rank == 1 ? "" : "s");
+    if (b->e.backend != TLP_BACKEND_CPU)
+        printf("%s, ", b->e.device);
     if (b->e.comm == TLP_COMM_MPI)
         printf("%s, wire %s, ", comm_name(b), wire_name(b));
     printf("prompt %d, gen %d, median of %d\n", b->n_prompt, b->n_gen,
@@ -78,6 +80,7 @@ static void json_plans(const bench *b, json *j)
 {
     const contender *first = &b->contender[0];
 
+    json_text(j, "device", b->e.device ? b->e.device : "cpu");
     json_text(j, "comm", comm_name(b));
     json_text(j, "wire", wire_name(b));
     json_int(j, "n_rank", b->e.n_rank);

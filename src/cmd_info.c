@@ -1,10 +1,11 @@
 /*
- * cmd_info.c - tlp info: the facts of a model, and what a plan costs on it.
+ * cmd_info.c - tlp info: the facts of a model, and what a plan costs on it; the
+ * GPUs that are here.
  */
 #include <stdlib.h>
 
 #include "commands.h"
-#include "engine.h"
+#include "devices.h"
 #include "json.h"
 
 static const char *const mode_names[] = {
@@ -219,31 +220,53 @@ static void json_tensors(json *j, const engine *e)
 
 typedef struct info_options {
     bool json, meta, tensors;
+    bool devices; /* list them; without a model these alone */
 } info_options;
 
 static void print_all(const engine *e, const tlp_plan_cost *cost,
-                      const info_options *o)
+                      const devices *d, const info_options *o)
 {
-    json j = { .file = stdout };
-
-    if (!o->json) {
+    if (o->devices)
+        devices_print(d);
+    if (e->model) {
+        if (o->devices)
+            putchar('\n');
         print_model(e);
         print_plan(e, cost);
         if (o->meta)
             print_meta(e);
         if (o->tensors)
             print_tensors(e);
-        return;
     }
+}
+
+static void json_all(const engine *e, const tlp_plan_cost *cost,
+                     const devices *d, const info_options *o)
+{
+    json j = { .file = stdout };
+
     json_open(&j, NULL, '{');
-    json_model(&j, e);
-    json_plan(&j, e, cost);
-    if (o->meta)
-        json_meta(&j, e);
-    if (o->tensors)
-        json_tensors(&j, e);
+    if (o->devices)
+        devices_json(d, &j);
+    if (e->model) {
+        json_model(&j, e);
+        json_plan(&j, e, cost);
+        if (o->meta)
+            json_meta(&j, e);
+        if (o->tensors)
+            json_tensors(&j, e);
+    }
     json_close(&j, '}');
     putchar('\n');
+}
+
+static int open_model(engine *e, tlp_plan_cost *cost)
+{
+    int rc = engine_open_model(e, false);
+
+    if (rc == CLI_OK)
+        rc = engine_parse_plan(e, e->plan_text, &e->plan);
+    return rc == CLI_OK ? engine_plan_cost(e, e->plan, cost) : rc;
 }
 
 int cmd_info(int argc, char **argv)
@@ -257,10 +280,13 @@ int cmd_info(int argc, char **argv)
           "ranks to lay the plan out on (1)", 1, 64 },
         { CLI_FLAG, 0, "meta", &o.meta, NULL, "list the metadata", 0, 0 },
         { CLI_FLAG, 0, "tensors", &o.tensors, NULL, "list the tensors", 0, 0 },
+        { CLI_FLAG, 0, "devices", &o.devices, NULL,
+          "list the GPUs; needs no model", 0, 0 },
         { CLI_FLAG, 0, "json", &o.json, NULL, "print JSON", 0, 0 },
         { .kind = CLI_END },
     };
     tlp_plan_cost cost;
+    devices found = { .n = 0 };
 
     e.n_rank = 1;
 
@@ -268,13 +294,11 @@ int cmd_info(int argc, char **argv)
 
     if (rc != CLI_GO)
         return rc;
-    rc = engine_open_model(&e, false);
-    if (rc == CLI_OK)
-        rc = engine_parse_plan(&e, e.plan_text, &e.plan);
-    if (rc == CLI_OK)
-        rc = engine_plan_cost(&e, e.plan, &cost);
+    rc = o.devices ? devices_find(&found) : CLI_OK;
+    if (rc == CLI_OK && (e.model_path || !o.devices))
+        rc = open_model(&e, &cost);
     if (rc == CLI_OK) {
-        print_all(&e, &cost, &o);
+        (o.json ? json_all : print_all)(&e, &cost, &found, &o);
         rc = cli_close_stdout();
     }
     engine_close(&e);

@@ -80,6 +80,38 @@ int engine_parse_plan(engine *e, const char *text, tlp_plan **plan)
 
 /* ==== ranks ============================================================== */
 
+/* "cpu", "cuda" or "cuda:0,1" */
+static int read_device(engine *e)
+{
+    const char *text = e->device, *at = text;
+
+    e->backend = TLP_BACKEND_CPU;
+    e->n_device = 0;
+    if (!text || !strcmp(text, "cpu"))
+        return CLI_OK;
+    e->backend = TLP_BACKEND_CUDA;
+    if (!strcmp(text, "cuda"))
+        return CLI_OK;
+    if (strncmp(text, "cuda:", 5))
+        return cli_usage("--device %s: cpu, cuda or cuda:0,1 expected", text);
+    for (at += 4; *at;) {
+        char *end = NULL;
+        const char *digits = ++at;
+        unsigned long n = strtoul(digits, &end, 10);
+
+        at = end;
+        if (*digits < '0' || *digits > '9' || n >= ENGINE_MAX_DEVICE ||
+            (*at && *at != ','))
+            return cli_usage("--device %s: numbers from 0 to %d expected, with "
+                             "commas between",
+                             text, ENGINE_MAX_DEVICE - 1);
+        if (e->n_device == ENGINE_MAX_DEVICE)
+            return cli_usage("--device: at most %d numbers", ENGINE_MAX_DEVICE);
+        e->devices[e->n_device++] = (int32_t)n;
+    }
+    return CLI_OK;
+}
+
 static tlp_session_options session_options(const engine *e, int n_ctx)
 {
     tlp_session_options opts = TLP_SESSION_OPTIONS_INIT;
@@ -87,6 +119,9 @@ static tlp_session_options session_options(const engine *e, int n_ctx)
     opts.n_ctx = n_ctx;
     opts.n_rank = e->n_rank;
     opts.n_thread = e->n_thread;
+    opts.backend = e->backend;
+    opts.devices = e->devices;
+    opts.n_device = e->n_device;
     opts.comm = e->comm;
     opts.compute = e->compute;
     opts.kv_type = e->kv;
@@ -163,6 +198,8 @@ int engine_start(engine *e, int n_ctx)
     int32_t rank = 0;
     int rc = check_model_path(e);
 
+    if (rc == CLI_OK)
+        rc = read_device(e);
     if (rc == CLI_OK)
         rc = meet(e, &rank);
     if (rc == CLI_OK)

@@ -13,6 +13,8 @@
 #include "cli.h"
 #include "tlp.h"
 
+#define ENGINE_MAX_DEVICE 64
+
 typedef struct engine {
     /* options */
     const char *model_path;
@@ -20,14 +22,19 @@ typedef struct engine {
     bool no_mmap;
     int n_rank; /* 0 = not given; known after engine_start */
     int n_thread;
+    const char *device;   /* "cuda:0,1"; NULL = cpu */
     int where;            /* ENGINE_AUTO, ... */
     int wire;             /* TLP_WIRE_* */
     float timeout;        /* seconds */
     int compute, kv, isa; /* TLP_COMPUTE_*, TLP_KV_*, TLP_ISA_* */
     bool pin;
     bool keep_serving; /* after a session that failed */
+    /* what the options mean, once engine_start was called */
+    int32_t backend; /* TLP_BACKEND_* */
+    int32_t devices[ENGINE_MAX_DEVICE];
+    size_t n_device; /* 0 = all */
+    int32_t comm;    /* TLP_COMM_* */
     /* what was opened */
-    int32_t comm; /* TLP_COMM_* */
     tlp_model *model;
     tlp_model_info info;
     tlp_plan *plan;
@@ -62,6 +69,9 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
     ENGINE_THREAD_OPTIONS(e),                                                  \
     { CLI_FLOAT, 0, "timeout", &(e).timeout, "SECONDS",                        \
       "for another process's answer (5)", 0.1, 86400 }
+#define ENGINE_DEVICE_OPTION(e)                                                \
+    { CLI_TEXT, 0, "device", &(e).device, "cpu|cuda[:N,...]",                  \
+      "where ranks compute; a rank for each N (cpu)", 0, 0 }
 #define ENGINE_TYPE_OPTIONS(e)                                                 \
     { CLI_CHOICE, 0, "compute", &(e).compute, "default|f32",                   \
       "f32 keeps activations exact (default: 8 bits)", 0, 0 },                 \
@@ -70,6 +80,7 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 #define ENGINE_SESSION_OPTIONS(e)                                              \
     { CLI_INT, 0, "ranks", &(e).n_rank, "N",                                   \
       "ranks (0: with mpi all processes, else 1)", 0, 64 },                    \
+    ENGINE_DEVICE_OPTION(e),                                                   \
     { CLI_CHOICE, 0, "comm", &(e).where, "auto|threads|mpi",                   \
       "ranks in this process, or one in each (auto)", 0, 0 },                  \
     { CLI_CHOICE, 0, "wire", &(e).wire, "f32|bf16|q8",                         \

@@ -15,8 +15,8 @@
 static const cli_command commands[] = {
     { "run", "-m FILE [-p TEXT | -f FILE | -i] [options]",
       "Generate text, or chat", cmd_run },
-    { "info", "-m FILE [--plan PLAN] [--ranks N] [options]",
-      "Show a model, and what a plan costs", cmd_info },
+    { "info", "(-m FILE [--plan PLAN] [--ranks N] | --devices) [options]",
+      "Show a model, and what a plan costs; list GPUs", cmd_info },
     { "tokenize", "-m FILE [options] <TEXT",
       "Turn standard input into token ids", cmd_tokenize },
     { "detokenize", "-m FILE [options] <IDS",

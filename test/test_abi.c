@@ -92,7 +92,16 @@ AT(tlp_plan_adjust_info, n_low_rank, 16);
 AT(tlp_plan_adjust_info, n_bytes, 24);
 AT(tlp_plan_adjust_info, sha256, 32);
 
-SIZE(tlp_session_options, 88);
+SIZE(tlp_device_info, 176);
+AT(tlp_device_info, name, 8);
+AT(tlp_device_info, major, 136);
+AT(tlp_device_info, minor, 140);
+AT(tlp_device_info, n_sm, 144);
+AT(tlp_device_info, memory_total, 152);
+AT(tlp_device_info, memory_free, 160);
+AT(tlp_device_info, peers, 168);
+
+SIZE(tlp_session_options, 104);
 AT(tlp_session_options, n_ctx, 8);
 AT(tlp_session_options, n_seq, 12);
 AT(tlp_session_options, n_batch, 16);
@@ -109,6 +118,8 @@ AT(tlp_session_options, progress, 56);
 AT(tlp_session_options, progress_data, 64);
 AT(tlp_session_options, wire, 72);
 AT(tlp_session_options, comm_handle, 80);
+AT(tlp_session_options, devices, 88);
+AT(tlp_session_options, n_device, 96);
 
 SIZE(tlp_batch, 40);
 AT(tlp_batch, n, 8);
@@ -248,6 +259,7 @@ Test(abi, constants)
         C(TLP_PLAN_TEXT, 0),
         C(TLP_PLAN_JSON, 1),
         C(TLP_BACKEND_CPU, 0),
+        C(TLP_BACKEND_CUDA, 1),
         C(TLP_COMM_THREADS, 0),
         C(TLP_COMM_MPI, 1),
         C(TLP_WIRE_F32, 0),

@@ -95,6 +95,7 @@ Test(hello, a_hello_is_read_as_it_was_written)
     cr_assert_eq(hello.n_ctx, 64);
     cr_assert_eq(hello.n_seq, 2);
     cr_assert_eq(hello.n_batch, 32);
+    cr_assert_eq(hello.backend, TLP_BACKEND_CPU);
     cr_assert_eq(hello.compute, TLP_COMPUTE_F32);
     cr_assert_eq(hello.kv_type, TLP_KV_F32);
     cr_assert_eq(hello.wire, TLP_WIRE_BF16);
@@ -158,7 +159,7 @@ Test(hello, the_field_and_both_values_are_named)
 
     CHECK_OK(read_copy(&hello, copy, wire_text, n_text));
     snprintf(types, sizeof types, "types is %s, rank 0 has F32:1", hello.types);
-    expect_mismatch("protocol", "1", &o, "protocol is 2, rank 0 has 1");
+    expect_mismatch("protocol", "1", &o, "protocol is 3, rank 0 has 1");
     snprintf(text, sizeof text, "version is %s, rank 0 has 9.9.9",
              tlp_version_string());
     expect_mismatch("version", "9.9.9", &o, text);
@@ -175,10 +176,36 @@ Test(hello, the_field_and_both_values_are_named)
     expect_mismatch("n_ctx", "128", &o, "n_ctx is 64, rank 0 has 128");
     expect_mismatch("n_seq", "1", &o, "n_seq is 2, rank 0 has 1");
     expect_mismatch("n_batch", "16", &o, "n_batch is 32, rank 0 has 16");
+    o.backend = TLP_BACKEND_CUDA;
+    expect_mismatch("backend", "cpu", &o, "backend is cuda, rank 0 has cpu");
+    expect_mismatch("backend", "npu", &o, "backend is cuda, rank 0 has ?");
+    o.backend = TLP_BACKEND_CPU; /* as open as any zero */
     expect_mismatch("compute", "default", &o,
                     "compute is f32, rank 0 has default");
     expect_mismatch("kv_type", "bf16", &o, "kv_type is f32, rank 0 has bf16");
     expect_mismatch("wire", "q8", &o, "wire is bf16, rank 0 has q8");
+}
+
+Test(hello, a_backend_is_adopted_and_devices_are_not)
+{
+    static char copy[CAP], changed[CAP];
+    static const int32_t devices[] = { 1 };
+    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+    tlpi_hello hello;
+    size_t n = change(changed, "backend", "cuda");
+
+    o.devices = devices;
+    o.n_device = 1;
+    CHECK_OK(read_copy(&hello, copy, changed, n));
+    CHECK_OK(tlpi_hello_check(&hello, model, &o));
+    tlpi_hello_adopt(&hello, &o);
+    cr_assert_eq(o.backend, TLP_BACKEND_CUDA);
+    cr_assert(o.n_device == 1 && o.devices == devices);
+    o.backend = TLP_BACKEND_CPU;
+    n = change(changed, "backend", "npu");
+    CHECK_OK(read_copy(&hello, copy, changed, n));
+    CHECK_FAILS(TLP_ECOMM, tlpi_hello_check(&hello, model, &o));
+    cr_assert_not_null(strstr(tlp_last_error(), "backend"));
 }
 
 /* A hello of another protocol may say anything after its channel. */
@@ -193,7 +220,7 @@ Test(hello, another_protocol_is_refused_before_all_else)
     CHECK_OK(read_copy(&hello, copy, text, strlen(text)));
     cr_assert_eq(hello.channel, 5);
     CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, model, &o));
-    cr_assert_str_eq(tlp_last_error(), "protocol is 2, rank 0 has 7");
+    cr_assert_str_eq(tlp_last_error(), "protocol is 3, rank 0 has 7");
 }
 
 Test(hello, another_plan_is_named)

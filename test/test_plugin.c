@@ -1,5 +1,5 @@
 /*
- * test_plugin.c - finding and loading the plug-in: what is refused, and how.
+ * test_plugin.c - finding and loading plug-ins: what is refused, and how.
  */
 #include <criterion/criterion.h>
 #include <limits.h>
@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include "comm/transport.h"
+#include "device/device.h"
 #include "support/check.h"
 #include "support/spawn.h"
 
-#define NAME "libtlp_mpi.so"
+#define MPI "libtlp_mpi.so"
+#define CUDA "libtlp_cuda.so"
 
 static char folder[PATH_MAX];
 
@@ -25,12 +27,13 @@ static void make_folder(void)
 
 static void remove_folder(void)
 {
+    static const char *const names[] = { MPI, MPI ".0", CUDA, CUDA ".0" };
     char path[PATH_MAX + 32];
 
-    snprintf(path, sizeof path, "%s/" NAME ".0", folder);
-    unlink(path);
-    snprintf(path, sizeof path, "%s/" NAME, folder);
-    unlink(path);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
     cr_expect_eq(rmdir(folder), 0);
 }
 
@@ -45,18 +48,39 @@ static void offer(const char *target, const char *name)
     cr_assert_eq(symlink(from, to), 0, "%s", to);
 }
 
+static void set_path(const char *path)
+{
+    if (path)
+        setenv("TLP_PLUGIN_PATH", path, 1);
+    else
+        unsetenv("TLP_PLUGIN_PATH");
+}
+
+static void expect_text(const char *why)
+{
+    cr_expect_not_null(strstr(tlp_last_error(), why), "%s", tlp_last_error());
+}
+
 /* Loading with this TLP_PLUGIN_PATH fails and says `why`. */
 static void expect_refused(const char *path, const char *why)
 {
     const tlpi_transport_ops *ops = (const void *)folder;
 
-    if (path)
-        setenv("TLP_PLUGIN_PATH", path, 1);
-    else
-        unsetenv("TLP_PLUGIN_PATH");
+    set_path(path);
     cr_expect_eq(tlpi_transport_load(&ops, TLP_COMM_MPI), TLP_ENOTSUP);
     cr_expect_null(ops);
-    cr_expect_not_null(strstr(tlp_last_error(), why), "%s", tlp_last_error());
+    expect_text(why);
+}
+
+/* The same for GPUs, by the public call. */
+static void expect_no_device(const char *path, const char *why)
+{
+    int32_t n = 7;
+
+    set_path(path);
+    cr_expect_eq(tlp_device_count(&n, TLP_BACKEND_CUDA), TLP_ENOTSUP);
+    cr_expect_eq(n, 0);
+    expect_text(why);
 }
 
 TestSuite(plugin, .init = make_folder, .fini = remove_folder);
@@ -65,14 +89,15 @@ Test(plugin, there_is_none)
 {
     expect_refused(NULL, "TLP_PLUGIN_PATH (not set)");
     expect_refused(folder, folder);
-    expect_refused(folder, NAME ".0: cannot open shared object file");
+    expect_refused(folder, MPI ".0: cannot open shared object file");
+    expect_refused(folder, "no plug-in for MPI in ");
 }
 
 Test(plugin, not_a_library)
 {
     char path[PATH_MAX + 32];
 
-    snprintf(path, sizeof path, "%s/" NAME ".0", folder);
+    snprintf(path, sizeof path, "%s/" MPI ".0", folder);
 
     FILE *f = fopen(path, "w");
 
@@ -84,14 +109,18 @@ Test(plugin, not_a_library)
 
 Test(plugin, not_a_plug_in)
 {
-    offer("test/plugins/no_entry.so", NAME);
+    offer("test/plugins/no_entry.so", MPI);
     expect_refused(folder, "no " TLPI_TRANSPORT_SYMBOL);
+    offer("test/plugins/no_entry.so", CUDA);
+    expect_no_device(folder, "no " TLPI_DEVICE_SYMBOL);
 }
 
 Test(plugin, other_version)
 {
-    offer("test/plugins/other_version.so", NAME ".0");
-    expect_refused(folder, "interface version 2, this library has 1");
+    offer("test/plugins/other_version.so", MPI ".0");
+    expect_refused(folder, "interface version 3, this library has 2");
+    offer("test/plugins/other_device.so", CUDA ".0");
+    expect_no_device(folder, "interface version 2, this library has 1");
 }
 
 /* The first of two folders that has one decides. */
@@ -99,7 +128,7 @@ Test(plugin, first_found_decides)
 {
     char path[2 * PATH_MAX];
 
-    offer("test/plugins/no_entry.so", NAME ".0");
+    offer("test/plugins/no_entry.so", MPI ".0");
     snprintf(path, sizeof path, "/nowhere:%s:%s", folder, spawn_build_dir());
     expect_refused(path, "no " TLPI_TRANSPORT_SYMBOL);
 }
@@ -107,11 +136,61 @@ Test(plugin, first_found_decides)
 /* Whoever can write to the current folder gets no code run. */
 Test(plugin, not_from_the_current_folder)
 {
-    offer("test/plugins/other_version.so", NAME ".0");
+    offer("test/plugins/other_version.so", MPI ".0");
     cr_assert_eq(chdir(folder), 0);
     expect_refused("", "where the system looks");
     expect_refused(":", "where the system looks");
     expect_refused(".:./", "where the system looks");
+}
+
+/* As where CUDA's libraries are not installed. */
+Test(plugin, needs_a_library)
+{
+    offer("test/plugins/needs_absent.so", CUDA);
+    expect_no_device(folder, "libabsent.so.1: cannot open shared object file");
+}
+
+Test(plugin, no_table)
+{
+    offer("test/plugins/no_table.so", CUDA);
+    expect_no_device(folder, "not a plug-in of this library");
+}
+
+/* The text of a plug-in's failure is the caller's last error. */
+Test(plugin, no_device)
+{
+    tlp_device_info info = { .struct_size = sizeof info };
+
+    offer("test/plugins/no_device.so", CUDA);
+    expect_no_device(folder, "the driver is 1.0, 2.0 is needed");
+    cr_expect_eq(tlp_device_get_info(TLP_BACKEND_CUDA, 0, &info), TLP_ENOTSUP);
+    expect_text("the driver is 1.0, 2.0 is needed");
+    setenv("TLP_TEST_SILENT", "1", 1);
+    expect_no_device(folder, "none: there is no device");
+}
+
+/* Each kind is found by its own name alone. */
+Test(plugin, two_kinds)
+{
+    offer("test/plugins/no_device.so", CUDA);
+    expect_refused(folder, "no plug-in for MPI in ");
+    offer("test/plugins/no_entry.so", MPI);
+    expect_no_device(folder, "the driver is 1.0");
+}
+
+Test(plugin, backends)
+{
+    tlp_device_info info = { .struct_size = sizeof info };
+    int32_t n = 7;
+
+    cr_expect_eq(tlp_device_count(NULL, TLP_BACKEND_CUDA), TLP_EINVAL);
+    cr_expect_eq(tlp_device_get_info(TLP_BACKEND_CUDA, 0, NULL), TLP_EINVAL);
+    cr_expect_eq(tlp_device_count(&n, TLP_BACKEND_CPU), TLP_EINVAL);
+    cr_expect_eq(n, 0);
+    cr_expect_eq(tlp_device_count(&n, 2), TLP_ENOTSUP);
+    expect_text("backend 2");
+    cr_expect_eq(tlp_device_get_info(-1, 0, &info), TLP_ENOTSUP);
+    expect_text("backend -1");
 }
 
 Test(plugin, loads)
@@ -119,7 +198,7 @@ Test(plugin, loads)
     const tlpi_transport_ops *ops, *again;
     char path[PATH_MAX];
 
-    snprintf(path, sizeof path, "%s/" NAME, spawn_build_dir());
+    snprintf(path, sizeof path, "%s/" MPI, spawn_build_dir());
     if (access(path, F_OK) != 0)
         cr_skip_test("built without MPI");
     setenv("TLP_PLUGIN_PATH", spawn_build_dir(), 1);

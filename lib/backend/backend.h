@@ -3,9 +3,11 @@
  *
  * forward.c writes the equations once over this table.  Floats live in buffers
  * of the backend (host memory for the CPU); activations are row-major
- * [n_tok][columns] without gaps.  Operations may return before they are done;
- * read() and end_step() wait.  They cannot fail for want of memory: all is
- * allocated when weights, buffers and caches are created.
+ * [n_tok][columns] without gaps.  Operations may return before they are done,
+ * in the order of the calls; what gives numbers to the host waits for them.
+ * They cannot fail for want of memory: all is allocated when weights, buffers
+ * and caches are created.  A device that breaks is reported by whatever returns
+ * a status, from then on always.
  */
 #ifndef TLPI_BACKEND_H
 #define TLPI_BACKEND_H
@@ -72,6 +74,20 @@ typedef struct tlpi_step {
     const int32_t *id, *seq, *pos; /* [n_tok], host */
 } tlpi_step;
 
+/* What is wanted of a step, and what it has in common with others that only
+ * differ in the tokens: a backend may run it as it ran those. */
+typedef struct tlpi_want {
+    const int32_t *row; /* [n_row] tokens whose logits are wanted, host */
+    int n_row;
+    const float *y;   /* where these go */
+    uint32_t version; /* changes when weights, norms or gains do */
+} tlpi_want;
+
+typedef struct tlpi_candidate {
+    int32_t id; /* -1: none */
+    float logit;
+} tlpi_candidate;
+
 typedef struct tlpi_backend_ops {
     const char *(*isa)(const tlpi_backend *b); /* "avx512", "scalar", ... */
 
@@ -105,16 +121,26 @@ typedef struct tlpi_backend_ops {
     void (*rope_free)(tlpi_backend *b, tlpi_rope *r);
 
     void (*write)(tlpi_backend *b, float *dst, const float *host, size_t n);
-    void (*read)(tlpi_backend *b, float *host, const float *src, size_t n);
+    tlp_status (*read)(tlpi_backend *b, float *host, const float *src,
+                       size_t n);
 
     /* ---- a step ---- */
 
-    void (*begin_step)(tlpi_backend *b);
-    tlp_status (*end_step)(tlpi_backend *b);
+    /*
+     * The arrays of s and want stay as they are until end_step.  True: all the
+     * step's operations, the exchanges between them included, are under way
+     * already, as they were recorded in an earlier step of the same shape;
+     * only end_step is left to call.  want NULL: never.
+     */
+    bool (*begin_step)(tlpi_backend *b, const tlpi_step *s,
+                       const tlpi_want *want);
+    /* st is what became of the step; gives it back, or the device's failure. */
+    tlp_status (*end_step)(tlpi_backend *b, tlp_status st);
 
-    /* x[t] = row id[t] of w, read where the file put it: never packed */
-    void (*embed)(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *w,
-                  float *x);
+    /* x[t] = row id[t] of t.  The CPU reads it where the file put it, and w is
+     * NULL; a device has its own copy, w, of all of t. */
+    void (*embed)(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
+                  const tlpi_weight *w, float *x);
 
     /* y[i] = x[rows[i]], rows on the host; cols columns */
     void (*gather)(tlpi_backend *b, const float *x, const int32_t *rows, int n,
@@ -139,11 +165,20 @@ typedef struct tlpi_backend_ops {
 
     /* lse[i] = log sum exp x[i]; at[i] = x[i][index[i]], -inf for index -1.
      * x [n][cols]; lse and at on the host, where they are when this returns. */
-    void (*log_sum_exp)(tlpi_backend *b, const float *x, int n, int cols,
-                        const int32_t *index, float *lse, float *at);
+    tlp_status (*log_sum_exp)(tlpi_backend *b, const float *x, int n, int cols,
+                              const int32_t *index, float *lse, float *at);
+
+    /* The k best of each row, best first, ties to the lower id; ids start at
+     * base, unused places get id -1, NaN counts as -inf.  x [n][cols]; out
+     * [n][k] on the host, n * k <= TLPI_MAX_TOP. */
+    tlp_status (*top)(tlpi_backend *b, const float *x, int n, int cols,
+                      int base, int k, tlpi_candidate *out);
 
     void (*free)(tlpi_backend *b);
 } tlpi_backend_ops;
+
+/* Most candidates that `top` gives in one call. */
+#define TLPI_MAX_TOP 256
 
 struct tlpi_backend { /* first member of every implementation's struct */
     const tlpi_backend_ops *ops;
@@ -167,6 +202,20 @@ typedef struct tlpi_backend_options {
 /* The CPU backend; TLP_ENOTSUP for an instruction set that is not here. */
 tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
                                    const tlpi_backend_options *opts);
+
+/* ==== candidates (top.c) ================================================= */
+
+/* Better: the higher logit, then the lower id. */
+bool tlpi_candidate_better(tlpi_candidate a, tlpi_candidate b);
+
+/* out[0..*n) is best first, with room for k: c takes its place, and the worst
+ * goes if there are k. */
+void tlpi_candidate_insert(tlpi_candidate *out, int *n, int k,
+                           tlpi_candidate c);
+
+/* As the operation `top`, for one row on the host. */
+void tlpi_top_k(const float *logits, int n, int base, tlpi_candidate *out,
+                int k);
 
 /* "avx512", "avx2" or "scalar": what TLP_ISA_AUTO means on this machine. */
 const char *tlpi_cpu_best_isa(void);

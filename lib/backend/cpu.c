@@ -30,15 +30,26 @@ static void copy_floats(tlpi_backend *b, float *dst, const float *src, size_t n)
         memcpy(dst, src, n * sizeof *dst);
 }
 
-static void begin_step(tlpi_backend *b)
+static tlp_status read_floats(tlpi_backend *b, float *host, const float *src,
+                              size_t n)
 {
-    (void)b;
+    copy_floats(b, host, src, n);
+    return TLP_OK;
 }
 
-static tlp_status end_step(tlpi_backend *b)
+static bool begin_step(tlpi_backend *b, const tlpi_step *s,
+                       const tlpi_want *want)
 {
     (void)b;
-    return TLP_OK;
+    (void)s;
+    (void)want;
+    return false;
+}
+
+static tlp_status end_step(tlpi_backend *b, tlp_status st)
+{
+    (void)b;
+    return st;
 }
 
 static void backend_free(tlpi_backend *b)
@@ -66,7 +77,7 @@ static const tlpi_backend_ops cpu_ops = {
     .rope_create = tlpi_cpu_rope_create,
     .rope_free = tlpi_cpu_rope_free,
     .write = copy_floats,
-    .read = copy_floats,
+    .read = read_floats,
     .begin_step = begin_step,
     .end_step = end_step,
     .embed = tlpi_cpu_embed,
@@ -78,6 +89,7 @@ static const tlpi_backend_ops cpu_ops = {
     .gate_up = tlpi_cpu_gate_up,
     .attention = tlpi_cpu_attention,
     .log_sum_exp = tlpi_cpu_log_sum_exp,
+    .top = tlpi_cpu_top,
     .free = backend_free,
 };
 

@@ -52,8 +52,8 @@ tlp_status tlpi_cpu_weight_create(tlpi_backend *b, tlpi_weight **out,
                                   int64_t c0, int64_t c1, bool *copied);
 void tlpi_cpu_weight_free(void *weight);
 size_t tlpi_cpu_weight_bytes(const tlpi_weight *w);
-void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *w,
-                    float *x);
+void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
+                    const tlpi_weight *w, float *x);
 void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
                      int n);
 void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
@@ -83,8 +83,11 @@ void tlpi_cpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
                        int n_norm, float eps);
 void tlpi_cpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
 void tlpi_cpu_zero(tlpi_backend *b, float *y, size_t n);
-void tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n, int cols,
-                          const int32_t *index, float *lse, float *at);
+tlp_status tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
+                                int cols, const int32_t *index, float *lse,
+                                float *at);
+tlp_status tlpi_cpu_top(tlpi_backend *b, const float *x, int n, int cols,
+                        int base, int k, tlpi_candidate *out);
 void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
                         const tlpi_attn *item, int n, int head_dim, float eps);
 

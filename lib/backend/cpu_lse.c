@@ -51,8 +51,9 @@ static void run(void *arg, int ith, int nth)
             row_lse(j->vec, j->x + (size_t)i * (size_t)j->cols, j->cols);
 }
 
-void tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n, int cols,
-                          const int32_t *index, float *lse, float *at)
+tlp_status tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
+                                int cols, const int32_t *index, float *lse,
+                                float *at)
 {
     tlpi_cpu *c = tlpi_cpu_of(b);
     job j = { c->vec, x, n, cols, lse };
@@ -61,4 +62,5 @@ void tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n, int cols,
     for (int i = 0; i < n; i++)
         at[i] = index[i] < 0 ? -INFINITY
                              : x[(size_t)i * (size_t)cols + (size_t)index[i]];
+    return TLP_OK;
 }

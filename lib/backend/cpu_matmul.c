@@ -380,16 +380,17 @@ void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
     run_job(&job);
 }
 
-void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *w,
-                    float *x)
+void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
+                    const tlpi_weight *w, float *x)
 {
-    size_t row = tlpi_row_bytes(w->type, w->ne[0]);
+    size_t row = tlpi_row_bytes(t->type, t->ne[0]);
 
     (void)b;
-    for (int t = 0; t < s->n_tok; t++)
-        tlpi_dequantize(w->type,
-                        (const uint8_t *)w->data + (size_t)s->id[t] * row,
-                        x + t * w->ne[0], w->ne[0]);
+    (void)w;
+    for (int i = 0; i < s->n_tok; i++)
+        tlpi_dequantize(t->type,
+                        (const uint8_t *)t->data + (size_t)s->id[i] * row,
+                        x + i * t->ne[0], t->ne[0]);
 }
 
 /* ==== scratch ============================================================ */

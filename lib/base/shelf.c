@@ -155,6 +155,14 @@ tlp_status tlpi_shelf_take(tlpi_shelf *s, const tlpi_shelf_key *key,
     return st;
 }
 
+bool tlpi_shelf_has(tlpi_shelf *s, const tlpi_shelf_key *key)
+{
+    pthread_mutex_lock(&s->lock);
+    bool found = find(s, key) != NULL;
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
 void tlpi_shelf_put(tlpi_shelf *s, void *object)
 {
     if (!object)

@@ -27,6 +27,8 @@ void tlpi_shelf_free(tlpi_shelf *s);
 tlp_status tlpi_shelf_take(tlpi_shelf *s, const tlpi_shelf_key *key,
                            tlpi_shelf_make_fn make, void *arg,
                            tlpi_shelf_destroy_fn destroy, void **object);
+/* Would take() find it, or somebody at making it? */
+bool tlpi_shelf_has(tlpi_shelf *s, const tlpi_shelf_key *key);
 void tlpi_shelf_put(tlpi_shelf *s, void *object);
 
 #endif

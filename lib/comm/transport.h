@@ -22,7 +22,7 @@
 
 #include "base/base.h"
 
-#define TLPI_TRANSPORT_ABI 1
+#define TLPI_TRANSPORT_ABI 2
 
 #define TLPI_EAGER_BYTES ((size_t)60 * 1024)
 
@@ -34,7 +34,8 @@
 /* Implementations put this first in their own struct. */
 typedef struct tlpi_transport {
     int rank, size;
-    int n_local; /* ranks that share this machine's cores, this one too */
+    int n_local;    /* ranks that share this machine's cores, this one too */
+    int local_rank; /* lower ranks among them */
 } tlpi_transport;
 
 typedef struct tlpi_xfer tlpi_xfer; /* a message on its way */
@@ -93,11 +94,8 @@ typedef const tlpi_transport_ops *(*tlpi_transport_entry)(void);
 #define TLPI_TRANSPORT_SYMBOL "tlpi_transport_v1"
 
 /*
- * plugin.c: the transport of TLP_COMM_MPI: libtlp_mpi.so, looked for in the
- * folders of TLP_PLUGIN_PATH (':' between them), beside the file that holds
- * this library, in ../lib from there, then where the system looks.  It stays
- * loaded.  TLP_ENOTSUP with the reason when there is none or it is of another
- * version.
+ * The transport of TLP_COMM_MPI, libtlp_mpi.so (base/plugin.h).  TLP_ENOTSUP
+ * with the reason when there is none or it is of another version.
  */
 tlp_status tlpi_transport_load(const tlpi_transport_ops **out, int comm);
 

@@ -23,6 +23,13 @@
 
 #define TLPI_DEVICE_ABI 1
 
+/* What a backend has done. */
+typedef struct tlpi_device_stats {
+    uint64_t launches; /* kernels enqueued or recorded; not those replayed */
+    uint64_t recorded; /* steps recorded */
+    uint64_t replayed; /* steps replayed */
+} tlpi_device_stats;
+
 /* Devices that one process can name. */
 #define TLPI_MAX_DEVICE 64
 
@@ -54,6 +61,8 @@ typedef struct tlpi_device_ops {
     tlp_status (*backend_create)(tlpi_backend **out, const tlpi_env *env,
                                  const tlpi_backend_options *opts, int device);
 
+    tlp_status (*stats)(tlpi_backend *b, tlpi_device_stats *out);
+
     /*
      * The communicator of activations for the ranks of `host`, of which this
      * one works with b; all ranks call.  host and b are borrowed and outlive
@@ -68,5 +77,14 @@ typedef struct tlpi_device_ops {
 typedef const tlpi_device_ops *(*tlpi_device_entry)(
     const tlpi_device_host *host);
 #define TLPI_DEVICE_SYMBOL "tlpi_device_v1"
+
+/* ==== the core's side (device.c) ========================================= */
+
+/* The plug-in of a TLP_BACKEND_* (base/plugin.h).  TLP_ENOTSUP with the reason
+ * when there is none, or it cannot be loaded. */
+tlp_status tlpi_device_load(const tlpi_device_ops **out, int backend);
+
+/* ops->count, of which there are 1 to TLPI_MAX_DEVICE. */
+tlp_status tlpi_device_count(const tlpi_device_ops *ops, int *n);
 
 #endif

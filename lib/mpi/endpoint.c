@@ -97,14 +97,17 @@ static tlp_status exchange_cards(tlpi_endpoint *e, char *err, size_t cap)
 
 static tlp_status check_cards(tlpi_endpoint *e, char *err, size_t cap)
 {
-    e->base.n_local = 0;
+    e->base.n_local = e->base.local_rank = 0;
     for (int r = 0; r < e->base.size; r++) {
         if (!tlpi_card_check(&e->cards[r]))
             return tlpi_mpi_fail(err, cap, TLP_EMISMATCH,
                                  "rank %d has another version of the MPI "
                                  "plug-in",
                                  r);
-        e->base.n_local += tlpi_card_same_machine(&e->cards[r], &e->card);
+        if (!tlpi_card_same_machine(&e->cards[r], &e->card))
+            continue;
+        e->base.n_local++;
+        e->base.local_rank += r < e->base.rank;
     }
     return TLP_OK;
 }

@@ -28,12 +28,11 @@ static tlp_status gather_top(tlpi_rank *r, int row, int n, int k,
                              tlpi_candidate *dst)
 {
     tlpi_candidate top[TLPI_MAX_TOP];
-    int n_vocab = r->vocab1 - r->vocab0;
+    tlp_status st = r->b->ops->top(r->b, logit_row(r, row), n,
+                                   r->vocab1 - r->vocab0, r->vocab0, k, top);
 
-    for (int i = 0; i < n; i++) {
-        r->b->ops->read(r->b, r->host, logit_row(r, row + i), (size_t)n_vocab);
-        tlpi_top_k(r->host, n_vocab, r->vocab0, top + i * k, k);
-    }
+    if (st != TLP_OK)
+        return st;
     return gather(r, top, (size_t)(n * k) * sizeof(*top), dst);
 }
 
@@ -42,12 +41,9 @@ static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd,
 {
     const tlpi_step_arrays *a = &r->step;
     tlpi_step step = { cmd->n_tok, a->id, a->seq, a->pos };
-    tlp_status st = tlpi_forward(r, &step);
+    tlp_status st = tlpi_forward_logits(r, &step, a->row, cmd->n_row,
+                                        logit_row(r, cmd->row));
 
-    for (int i = 0; i < cmd->n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK)
-        tlpi_forward_head(r, a->row + i,
-                          TLPI_MIN(TLPI_LOGIT_CHUNK, cmd->n_row - i),
-                          logit_row(r, cmd->row + i));
     if (st == TLP_OK && cmd->k)
         st = gather_top(r, cmd->row, cmd->n_row, cmd->k, res->top);
     return st;
@@ -72,8 +68,8 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
             target[j] = t >= r->vocab0 && t < r->vocab1 ? t - r->vocab0 : -1;
         }
         tlpi_forward_head(r, a->row + i, n, r->buf.logits);
-        r->b->ops->log_sum_exp(r->b, r->buf.logits, n, n_vocab, target, lse,
-                               at);
+        st = r->b->ops->log_sum_exp(r->b, r->buf.logits, n, n_vocab, target,
+                                    lse, at);
         for (int j = 0; j < n; j++)
             mine[i + j] = (tlpi_row_score){ lse[j], at[j] };
     }
@@ -101,8 +97,10 @@ static tlp_status do_row(tlpi_rank *r, const tlpi_command *cmd,
 {
     size_t *bytes = r->gather_bytes;
 
-    r->b->ops->read(r->b, r->host, logit_row(r, cmd->row),
-                    (size_t)(r->vocab1 - r->vocab0));
+    tlp_status st = r->b->ops->read(r->b, r->host, logit_row(r, cmd->row),
+                                    (size_t)(r->vocab1 - r->vocab0));
+    if (st != TLP_OK)
+        return st;
     for (int i = 0; i < r->cfg->n_rank; i++)
         bytes[i] = sizeof(float) *
                    (size_t)(r->shards->vocab[i + 1] - r->shards->vocab[i]);
@@ -243,6 +241,9 @@ tlp_status tlpi_command_run(tlpi_rank *r, tlpi_command *cmd,
     tlpi_comm *c = r->comm;
     tlp_status st = TLP_OK;
 
+    /* On devices a step that has begun runs to its end. */
+    if (r->data != c && has_step(cmd) && r->abort && atomic_load(r->abort))
+        return tlpi_fail(TLP_ECANCELED, "evaluation was aborted");
     if (c->size > 1) {
         bool small = cmd->n_tok <= TLPI_INLINE_TOK;
 

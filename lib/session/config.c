@@ -5,10 +5,12 @@
 #include "base/pool.h"
 #include "session/config.h"
 
+static const char *const backend_names[] = { "cpu", "cuda" };
 static const char *const compute_names[] = { "default", "f32" };
 static const char *const kv_names[] = { "default", "f32", "f16", "bf16" };
 static const char *const wire_names[] = { "f32", "bf16", "q8" };
 
+const tlpi_names tlpi_backend_names = { backend_names, 2 };
 const tlpi_names tlpi_compute_names = { compute_names, 2 };
 const tlpi_names tlpi_kv_names = { kv_names, 4 };
 const tlpi_names tlpi_wire_names = { wire_names, 3 };
@@ -21,6 +23,25 @@ static tlp_status in_range(const char *name, int64_t value, int64_t lo,
     return tlpi_fail(TLP_EINVAL,
                      "session option %s: %lld is outside %lld to %lld", name,
                      (long long)value, (long long)lo, (long long)hi);
+}
+
+/* What can be said without asking which devices there are. */
+static tlp_status check_devices(const tlp_session_options *o)
+{
+    tlp_status st = TLP_OK;
+
+    if (o->n_device > TLPI_MAX_DEVICE)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option n_device: %zu, at most %d expected",
+                         o->n_device, TLPI_MAX_DEVICE);
+    if (o->n_device > 0 && !o->devices)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option devices: none, n_device is %zu",
+                         o->n_device);
+    for (size_t i = 0; i < o->n_device; i++)
+        TLP_TRY(in_range("devices", o->devices[i], 0, TLPI_MAX_DEVICE - 1));
+done:
+    return st;
 }
 
 tlp_status tlpi_config_check(const tlp_session_options *o)
@@ -38,7 +59,8 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
     TLP_TRY(in_range("pin", o->pin, 0, 1));
     TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));
     TLP_TRY(in_range("wire", o->wire, 0, TLP_WIRE_Q8));
-    if (o->backend != TLP_BACKEND_CPU)
+    TLP_TRY(check_devices(o));
+    if (o->backend != TLP_BACKEND_CPU && o->backend != TLP_BACKEND_CUDA)
         return tlpi_fail(TLP_ENOTSUP, "session option backend: %d is not built",
                          o->backend);
     if (o->comm != TLP_COMM_THREADS && o->comm != TLP_COMM_MPI)
@@ -49,6 +71,10 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
                          "session option wire: %s needs ranks in several "
                          "processes",
                          wire_names[o->wire]);
+    if (o->backend != TLP_BACKEND_CPU && o->wire != TLP_WIRE_F32)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option wire: %s is not for backend %s",
+                         wire_names[o->wire], backend_names[o->backend]);
 done:
     return st;
 }
@@ -56,6 +82,11 @@ done:
 static int or_default(int value, int dflt)
 {
     return value ? value : dflt;
+}
+
+int tlpi_config_ranks(const tlp_session_options *o)
+{
+    return or_default(o->n_rank, TLPI_MAX(1, (int)o->n_device));
 }
 
 int tlpi_config_timeout(const tlp_session_options *o)
@@ -75,14 +106,18 @@ void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
 {
     int train = model->hp.n_ctx_train, cores = tlpi_n_cores();
     int n_local = w->ops ? w->n_local : w->n_rank;
+    bool on_cpu = o->backend == TLP_BACKEND_CPU;
 
     c->n_ctx = or_default(o->n_ctx, train > 0 ? TLPI_MIN(train, 4096) : 4096);
     c->n_seq = or_default(o->n_seq, 1);
     c->n_batch = tlpi_config_batch(o->n_batch, c->n_ctx, c->n_seq);
     c->n_rank = w->n_rank;
-    c->n_thread = or_default(o->n_thread, TLPI_MAX(1, cores / n_local));
+    c->n_thread =
+        or_default(o->n_thread, on_cpu ? TLPI_MAX(1, cores / n_local) : 1);
     c->n_machine = c->n_thread * n_local;
     c->remote = w->ops && w->n_rank > 1;
+    c->backend = o->backend;
+    c->device = NULL;
     c->wire = o->wire;
     c->compute = o->compute;
     c->kv_type = or_default(
@@ -90,4 +125,30 @@ void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
     c->isa = o->isa;
     c->pin = o->pin;
     c->timeout_ms = tlpi_config_timeout(o);
+}
+
+tlp_status tlpi_config_devices(tlpi_session_config *c,
+                               const tlp_session_options *o,
+                               const tlpi_world *w)
+{
+    int n = 0;
+    tlp_status st = TLP_OK;
+
+    if (c->backend == TLP_BACKEND_CPU)
+        return o->n_device == 0
+                   ? TLP_OK
+                   : tlpi_fail(TLP_EINVAL,
+                               "session option devices: backend cpu has none");
+    TLP_TRY(tlpi_device_load(&c->device, c->backend));
+    TLP_TRY(tlpi_device_count(c->device, &n));
+    for (size_t i = 0; i < o->n_device; i++)
+        TLP_TRY(in_range("devices", o->devices[i], 0, n - 1));
+    for (int r = 0; r < c->n_rank; r++) {
+        size_t i = (size_t)(w->ops ? w->local_rank : r);
+
+        c->device_of[r] =
+            o->n_device ? o->devices[i % o->n_device] : (int)(i % (size_t)n);
+    }
+done:
+    return st;
 }

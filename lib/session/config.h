@@ -15,7 +15,8 @@ typedef struct tlpi_world {
     const tlpi_transport_ops *ops; /* NULL: all ranks in this process */
     tlpi_transport *transport;     /* borrowed; lives as long as the process */
     int rank, n_rank;
-    int n_local; /* ranks on this host */
+    int n_local;    /* ranks on this host */
+    int local_rank; /* lower ranks among them; 0 where they are threads */
 } tlpi_world;
 
 /* Meet the other processes, if there are any.  n_rank of the options is
@@ -36,10 +37,18 @@ enum {
 /* Ranges, and what is not built. */
 tlp_status tlpi_config_check(const tlp_session_options *o);
 
-/* Defaults; the options are checked. */
+/* Defaults; the options are checked.  Devices are left to the next one. */
 void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
                       const tlp_model *model, const tlpi_world *w);
 
+/* The plug-in of the backend, and the device of each rank of this process.
+ * TLP_ENOTSUP where there is none, with the reason. */
+tlp_status tlpi_config_devices(tlpi_session_config *c,
+                               const tlp_session_options *o,
+                               const tlpi_world *w);
+
+/* Ranks in one process. */
+int tlpi_config_ranks(const tlp_session_options *o);
 int tlpi_config_timeout(const tlp_session_options *o);
 /* The option, 0 for its default, cut to what a session holds. */
 int tlpi_config_batch(int n_batch, int n_ctx, int n_seq);
@@ -50,6 +59,7 @@ typedef struct tlpi_names {
     int n;
 } tlpi_names;
 
-extern const tlpi_names tlpi_compute_names, tlpi_kv_names, tlpi_wire_names;
+extern const tlpi_names tlpi_backend_names, tlpi_compute_names, tlpi_kv_names,
+    tlpi_wire_names;
 
 #endif

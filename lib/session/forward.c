@@ -16,11 +16,12 @@
 #include "session/forward.h"
 
 /* Sum over all ranks.  The vote makes every rank see an abort in the same
- * all-reduce, and so leave at the same place. */
+ * all-reduce, and so leave at the same place; on devices it does not travel,
+ * and aborts are seen between steps (command.c). */
 static tlp_status allreduce(tlpi_rank *r, float *x, size_t n)
 {
     uint32_t vote = r->abort && atomic_load(r->abort);
-    tlp_status st = r->comm->ops->allreduce(r->comm, x, n, &vote);
+    tlp_status st = r->data->ops->allreduce(r->data, x, n, &vote);
 
     if (st == TLP_OK && vote)
         st = tlpi_fail(TLP_ECANCELED, "evaluation was aborted");
@@ -326,7 +327,7 @@ static tlp_status pass_running_sum(tlpi_rank *r, const tlpi_step *step,
 
     if (r->rank > first && r->rank <= end) {
         sum = tlpi_slot(r, step, r->buf.acc, s->n_member);
-        TLP_TRY(r->comm->ops->recv_prev(r->comm, sum, n));
+        TLP_TRY(r->data->ops->recv_prev(r->data, sum, n));
     }
     for (int m = 0; m < s->n_member; m++) {
         float *a = tlpi_attn_sum(r, step, s, m);
@@ -338,7 +339,7 @@ static tlp_status pass_running_sum(tlpi_rank *r, const tlpi_step *step,
         sum = a;
     }
     if (r->rank >= first && r->rank < end)
-        TLP_TRY(r->comm->ops->send_next(r->comm, sum, n));
+        TLP_TRY(r->data->ops->send_next(r->data, sum, n));
 done:
     return st;
 }
@@ -411,21 +412,42 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
 
     for (int i = first; i < end && st == TLP_OK; i++)
         st = run_stage(r, step, &r->stage[i]);
-    tlp_status last = r->b->ops->end_step(r->b);
-    return st == TLP_OK ? last : st;
+    return st;
 }
 
 static void embed(tlpi_rank *r, const tlpi_step *step)
 {
-    r->b->ops->embed(r->b, step, r->model->w.token_embd, r->buf.x);
+    r->b->ops->embed(r->b, step, r->model->w.token_embd, r->embd, r->buf.x);
     r->b->ops->zero(r->b, r->buf.delta, tlpi_n_stream(r, step));
 }
 
 tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step)
 {
-    r->b->ops->begin_step(r->b);
+    r->b->ops->begin_step(r->b, step, NULL);
     embed(r, step);
-    return run_stages(r, step, 0, r->plan->n_stage);
+    tlp_status st = run_stages(r, step, 0, r->plan->n_stage);
+    return r->b->ops->end_step(r->b, st);
+}
+
+tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_step *step,
+                               const int32_t *row, int n_row, float *y)
+{
+    tlpi_want want = { row, n_row, y, r->version };
+    size_t n_vocab = (size_t)(r->vocab1 - r->vocab0);
+    tlp_status st = TLP_OK;
+
+    if (r->b->ops->begin_step(r->b, step, &want)) {
+        tlpi_replay_count(r, step->n_tok);
+    } else {
+        tlpi_replay_before(r);
+        embed(r, step);
+        st = run_stages(r, step, 0, r->plan->n_stage);
+        tlpi_replay_after(r, step->n_tok);
+        for (int i = 0; i < n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK)
+            tlpi_forward_head(r, row + i, TLPI_MIN(TLPI_LOGIT_CHUNK, n_row - i),
+                              y + (size_t)i * n_vocab);
+    }
+    return r->b->ops->end_step(r->b, st);
 }
 
 /* ==== in pieces ========================================================== */
@@ -433,6 +455,7 @@ tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step)
 void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x)
 {
     if (!x) {
+        r->b->ops->begin_step(r->b, step, NULL);
         embed(r, step);
         return;
     }
@@ -443,8 +466,9 @@ void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x)
 tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_step *step, int first,
                                int end)
 {
-    r->b->ops->begin_step(r->b);
-    return run_stages(r, step, first, end);
+    r->b->ops->begin_step(r->b, step, NULL);
+    tlp_status st = run_stages(r, step, first, end);
+    return r->b->ops->end_step(r->b, st);
 }
 
 void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host)
@@ -453,7 +477,7 @@ void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host)
 
     r->b->ops->add(r->b, r->buf.x, r->buf.delta, n);
     r->b->ops->zero(r->b, r->buf.delta, n);
-    r->b->ops->read(r->b, host, r->buf.x, n);
+    (void)r->b->ops->read(r->b, host, r->buf.x, n); /* runners': the CPU's */
 }
 
 void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)

@@ -52,6 +52,12 @@ void tlpi_forward_correct(tlpi_rank *r, const tlpi_step *step,
 void tlpi_forward_out(tlpi_rank *r, const tlpi_step *step,
                       const tlpi_rank_stage *s);
 
+/* replay.c: around a step that makes its calls, and after one that does not. */
+tlp_status tlpi_replay_create(tlpi_rank *r);
+void tlpi_replay_before(tlpi_rank *r);
+void tlpi_replay_after(tlpi_rank *r, int n_tok);
+void tlpi_replay_count(tlpi_rank *r, int n_tok);
+
 /* Show r->probe what there is of all members. */
 tlp_status tlpi_probe_inputs(tlpi_rank *r, const tlpi_step *step,
                              const tlpi_rank_stage *s, tlpi_probe_at at);

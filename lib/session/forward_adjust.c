@@ -113,8 +113,9 @@ static tlp_status show(tlpi_rank *r, const tlpi_step *step, tlpi_probe_at at,
         r->seen = tlpi_alloc_array(r->env, room, sizeof(*r->seen));
     if (!r->seen)
         return tlpi_fail_nomem();
-    r->b->ops->read(r->b, r->seen, x, tlpi_n_stream(r, step));
-    return r->probe->see(r->probe->arg, at, member, r->seen);
+    tlp_status st = r->b->ops->read(r->b, r->seen, x, tlpi_n_stream(r, step));
+    return st != TLP_OK ? st
+                        : r->probe->see(r->probe->arg, at, member, r->seen);
 }
 
 tlp_status tlpi_probe_inputs(tlpi_rank *r, const tlpi_step *step,

@@ -25,7 +25,7 @@
 
 /* What must be the same everywhere.  Bump when messages of ranks, or the order
  * of their collectives, change. */
-#define TLPI_PROTOCOL 2
+#define TLPI_PROTOCOL 3
 
 typedef struct tlpi_hello {
     int protocol;
@@ -35,9 +35,9 @@ typedef struct tlpi_hello {
     char fingerprint[72];
     char types[256]; /* "F32:61,Q4_1:210" */
     int n_rank, n_ctx, n_seq, n_batch;
-    int compute, kv_type, wire; /* TLP_*; unknown names become -1 */
-    int timeout_ms;             /* rank 0's */
-    const char *plan;           /* JSON; borrowed */
+    int backend, compute, kv_type, wire; /* TLP_*; unknown names become -1 */
+    int timeout_ms;                      /* rank 0's */
+    const char *plan;                    /* JSON; borrowed */
 } tlpi_hello;
 
 /* Rank 0's hello; plan is JSON text. */

@@ -3,7 +3,7 @@
  * fixed order, the plan last.
  *
  *   tlp-hello 1
- *   protocol 2
+ *   protocol 3
  *   version 0.1.0
  *   ...
  *   plan {"tlp_plan": 1, ...
@@ -57,6 +57,7 @@ void tlpi_hello_init(tlpi_hello *c, const tlp_model *model, const char *plan,
         .n_ctx = cfg->n_ctx,
         .n_seq = cfg->n_seq,
         .n_batch = cfg->n_batch,
+        .backend = cfg->backend,
         .compute = cfg->compute,
         .kv_type = cfg->kv_type,
         .wire = cfg->wire,
@@ -112,6 +113,7 @@ static const field body[] = {
     NUM(n_ctx, 1, TLPI_MAX_CTX),
     NUM(n_seq, 1, TLPI_MAX_SEQ),
     NUM(n_batch, 1, TLPI_MAX_BATCH),
+    ENUM(backend, &tlpi_backend_names),
     ENUM(compute, &tlpi_compute_names),
     ENUM(kv_type, &tlpi_kv_names),
     ENUM(wire, &tlpi_wire_names),
@@ -279,6 +281,7 @@ tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
         .n_rank = o->n_rank,
         .n_ctx = o->n_ctx,
         .n_seq = o->n_seq,
+        .backend = o->backend,
         .compute = o->compute,
         .kv_type = o->kv_type,
         .wire = o->wire,
@@ -371,6 +374,7 @@ void tlpi_hello_adopt(const tlpi_hello *hello, tlp_session_options *o)
     o->n_ctx = hello->n_ctx;
     o->n_seq = hello->n_seq;
     o->n_batch = hello->n_batch;
+    o->backend = hello->backend;
     o->compute = hello->compute;
     o->kv_type = hello->kv_type;
     o->wire = hello->wire;

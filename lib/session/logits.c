@@ -51,41 +51,6 @@ tlp_status tlp_session_logits(tlp_session *s, size_t row, const float **logits)
 
 /* ==== candidates ========================================================= */
 
-/* Better: the higher logit, then the lower id. */
-static bool better(tlpi_candidate a, tlpi_candidate b)
-{
-    if (b.id < 0)
-        return a.id >= 0;
-    if (a.logit != b.logit)
-        return a.logit > b.logit;
-    return a.id >= 0 && a.id < b.id;
-}
-
-/* out[0..*n) is best first; room for k. */
-static void insert(tlpi_candidate *out, int *n, int k, tlpi_candidate c)
-{
-    int i = *n < k ? (*n)++ : k - 1;
-
-    for (; i > 0 && better(c, out[i - 1]); i--)
-        out[i] = out[i - 1];
-    out[i] = c;
-}
-
-void tlpi_top_k(const float *logits, int n, int base, tlpi_candidate *out,
-                int k)
-{
-    int have = 0;
-
-    for (int i = 0; i < n; i++) {
-        float x = logits[i];
-        if (have < k || x > out[k - 1].logit)
-            insert(out, &have, k,
-                   (tlpi_candidate){ base + i, isnan(x) ? -INFINITY : x });
-    }
-    for (; have < k; have++)
-        out[have] = (tlpi_candidate){ -1, -INFINITY };
-}
-
 /* Does rank 0 hold k candidates of that row already? */
 static bool have_top(const tlpi_top_rows *t, int row, int k)
 {
@@ -120,8 +85,8 @@ tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
         int at = (r * t->n_row + cmd.row - t->row) * t->k;
         for (int i = at; i < at + k; i++)
             if (is_of_rank(s, r, t->all[i].id) &&
-                (have < k || better(t->all[i], out[k - 1])))
-                insert(out, &have, k, t->all[i]);
+                (have < k || tlpi_candidate_better(t->all[i], out[k - 1])))
+                tlpi_candidate_insert(out, &have, k, t->all[i]);
     }
     for (; have < k; have++)
         out[have] = (tlpi_candidate){ -1, -INFINITY };

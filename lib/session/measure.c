@@ -52,16 +52,13 @@ tlpi_step tlpi_measure_fill(tlpi_rank *r, int n_tok, int pos)
     return (tlpi_step){ n_tok, a->id, a->seq, a->pos };
 }
 
-tlpi_candidate tlpi_measure_head(tlpi_rank *r, int n_tok)
+tlp_status tlpi_measure_head(tlpi_rank *r, int n_tok, tlpi_candidate *best)
 {
-    int n = r->vocab1 - r->vocab0;
     int32_t row = n_tok - 1;
-    tlpi_candidate best;
 
     tlpi_forward_head(r, &row, 1, r->buf.logits);
-    r->b->ops->read(r->b, r->host, r->buf.logits, (size_t)n);
-    tlpi_top_k(r->host, n, r->vocab0, &best, 1);
-    return best;
+    return r->b->ops->top(r->b, r->buf.logits, 1, r->vocab1 - r->vocab0,
+                          r->vocab0, 1, best);
 }
 
 static int compare(const void *a, const void *b)
@@ -125,6 +122,8 @@ tlp_status tlp_session_measure(tlp_session *s, tlp_link *out, double *stage)
         return tlpi_fail(TLP_EINVAL, "out is required");
     /* Before the seconds are spent. */
     TLP_TRY(tlpi_struct_write(out, &probe, sizeof probe, "tlp_link"));
+    if (s->cfg.device)
+        return tlpi_fail(TLP_ENOTSUP, "sessions on devices are not measured");
     if (s->pos[0] > 0)
         return tlpi_fail(TLP_ESTATE,
                          "sequence 0 holds %d positions, none expected",

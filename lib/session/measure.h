@@ -38,7 +38,7 @@ static inline int tlpi_measure_tokens(const tlpi_rank *r)
 tlpi_step tlpi_measure_fill(tlpi_rank *r, int n_tok, int pos);
 
 /* Logits of the last of n_tok tokens, and the best of them. */
-tlpi_candidate tlpi_measure_head(tlpi_rank *r, int n_tok);
+tlp_status tlpi_measure_head(tlpi_rank *r, int n_tok, tlpi_candidate *best);
 
 /* How often rank 0 finds that something which takes `seconds` goes into a
  * budget, from lo to hi times; the same on all ranks. */

@@ -22,7 +22,7 @@ static tlp_status sum(tlpi_rank *r, size_t n)
 {
     uint32_t vote = 0;
 
-    return r->comm->ops->allreduce(r->comm, r->buf.x, n, &vote);
+    return r->data->ops->allreduce(r->data, r->buf.x, n, &vote);
 }
 
 /* From rank 0 to rank 1; the sum of one float brings both together again. */
@@ -31,9 +31,9 @@ static tlp_status send(tlpi_rank *r, size_t n)
     tlp_status st = TLP_OK;
 
     if (r->rank == 0)
-        TLP_TRY(r->comm->ops->send_next(r->comm, r->buf.x, n));
+        TLP_TRY(r->data->ops->send_next(r->data, r->buf.x, n));
     if (r->rank == 1)
-        TLP_TRY(r->comm->ops->recv_prev(r->comm, r->buf.x, n));
+        TLP_TRY(r->data->ops->recv_prev(r->data, r->buf.x, n));
     st = sum(r, 1);
 done:
     return st;

@@ -172,14 +172,14 @@ typedef struct result {
 static tlp_status forward(timing *b, const tlpi_step *step, int repeat)
 {
     tlpi_rank *r = b->r;
-    tlpi_comm *comm = r->comm, **spans = r->span_comm;
+    tlpi_comm *data = r->data, **spans = r->span_comm;
 
     b->diary.n = 0;
     b->diary.since = tlpi_now();
-    r->comm = &b->whole.base;
+    r->data = &b->whole.base;
     r->span_comm = b->spans;
     tlp_status st = tlpi_forward(r, step);
-    r->comm = comm;
+    r->data = data;
     r->span_comm = spans;
     if (st == TLP_OK && b->diary.n != b->n_piece)
         st = tlpi_fail(TLP_ERROR, "%d exchanges in a pass, %d expected",
@@ -208,7 +208,7 @@ static tlp_status run_step(timing *b, const tlpi_step *step, int repeat,
     TLP_TRY(r->comm->ops->bcast(r->comm, &cmd, sizeof cmd, true));
     TLP_TRY(forward(b, step, repeat));
     double start = tlpi_now();
-    best = tlpi_measure_head(r, step->n_tok);
+    TLP_TRY(tlpi_measure_head(r, step->n_tok, &best));
     *head = tlpi_now() - start;
     st = gather(r, &best, sizeof best, r->rank == 0 ? all : NULL);
 done:
@@ -374,7 +374,7 @@ static tlp_status prepare(timing *b)
     if (!b->seconds || !b->diary.spent)
         return tlpi_fail_nomem();
     b->diary.cap = b->n_piece;
-    b->whole = watch_of(r->comm, &b->diary);
+    b->whole = watch_of(r->data, &b->diary);
     for (size_t i = 0; i < n_span(r); i++) {
         if (!r->span_comm[i])
             continue;

@@ -1,11 +1,12 @@
 /*
  * rank.c - build and tear down one rank.
  */
-#include "session/rank.h"
+#include "session/forward.h"
 
 #include <math.h>
 
 #include "comm/comm_peer.h"
+#include "session/memory.h"
 
 /* ==== communicators ====================================================== */
 
@@ -27,7 +28,7 @@ static tlp_status split_spans(tlpi_rank *r)
             if (span[m].count < 2 || done[key] || st != TLP_OK)
                 continue;
             done[key] = true;
-            st = r->comm->ops->split(r->comm, span[m].first, span[m].count,
+            st = r->data->ops->split(r->data, span[m].first, span[m].count,
                                      &r->span_comm[key]);
         }
     }
@@ -37,75 +38,30 @@ static tlp_status split_spans(tlpi_rank *r)
 
 /* ==== buffers ============================================================ */
 
-/* What the widest stage of this rank needs. */
-typedef struct needs {
-    int parts; /* attention or feed-forward parts */
-    int members;
-    int terms;     /* matrices that one call multiplies by */
-    size_t qkv;    /* floats a token */
-    size_t hidden; /* likewise */
-    int cols;      /* longest input row of any matmul */
-} needs;
-
-static needs measure(const tlpi_rank *r)
+static tlp_status buffer(tlpi_rank *r, float **out, size_t n)
 {
-    const tlpi_hparams *hp = &r->model->hp;
-    int h = hp->head_dim;
-    needs max = { 1, 1, 1, 1, 1, hp->n_embd };
-
-    for (int i = 0; i < r->plan->n_stage; i++) {
-        const tlpi_stage_shard *s = tlpi_shard_at(r->shards, i, r->rank);
-        size_t qkv = 0, hidden = 0;
-
-        for (int j = 0; j < s->n_attn; j++) {
-            int kv = s->attn[j].kv1 - s->attn[j].kv0;
-            int q = s->attn[j].q1 - s->attn[j].q0;
-            qkv += (size_t)(2 * (kv + q) * h);
-            max.cols = TLPI_MAX(max.cols, q * h);
-        }
-        for (int j = 0; j < s->n_ffn; j++) {
-            int ff = s->ffn[j].ff1 - s->ffn[j].ff0;
-            hidden += (size_t)ff;
-            max.cols = TLPI_MAX(max.cols, ff);
-        }
-        max.qkv = TLPI_MAX(max.qkv, qkv);
-        max.hidden = TLPI_MAX(max.hidden, hidden);
-        max.parts = TLPI_MAX(max.parts, TLPI_MAX(s->n_attn, s->n_ffn));
-    }
-    max.members = TLPI_MAX(1, tlpi_plan_max_members(r->plan));
-    /* projections of all parts; corrections, which are two for a member */
-    max.terms = TLPI_MAX(3 * max.parts, 2 * max.members);
-    return max;
-}
-
-static tlp_status buffer(tlpi_rank *r, float **out, size_t rows, size_t cols)
-{
-    size_t n = 0;
-
-    if (!tlpi_mul(rows, cols, &n))
-        return tlpi_fail_nomem();
     tlp_status st = r->b->ops->buffer_create(r->b, out, n);
     if (st == TLP_OK)
         r->bytes.buffers += n * sizeof(float);
     return st;
 }
 
-static tlp_status create_buffers(tlpi_rank *r, const needs *n)
+static tlp_status create_buffers(tlpi_rank *r, const tlpi_needs *n)
 {
     const tlpi_hparams *hp = &r->model->hp;
-    size_t t = (size_t)r->cfg->n_batch, d = (size_t)hp->n_embd;
+    size_t t = (size_t)r->cfg->n_batch;
     size_t members = (size_t)n->members, parts = (size_t)n->parts;
     size_t terms = (size_t)n->terms;
     tlpi_rank_buffers *buf = &r->buf;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(buffer(r, &buf->x, t, d));
-    TLP_TRY(buffer(r, &buf->delta, t, d));
-    TLP_TRY(buffer(r, &buf->acc, t * (members + 1), d));
-    TLP_TRY(buffer(r, &buf->norm, t * members, d));
-    TLP_TRY(buffer(r, &buf->qkv, t, n->qkv));
-    TLP_TRY(buffer(r, &buf->hidden, t, n->hidden));
-    TLP_TRY(buffer(r, &buf->rows, (size_t)3 * TLPI_LOGIT_CHUNK, d));
+    TLP_TRY(buffer(r, &buf->x, n->x));
+    TLP_TRY(buffer(r, &buf->delta, n->x));
+    TLP_TRY(buffer(r, &buf->acc, n->acc));
+    TLP_TRY(buffer(r, &buf->norm, n->norm));
+    TLP_TRY(buffer(r, &buf->qkv, n->qkv));
+    TLP_TRY(buffer(r, &buf->hidden, n->hidden));
+    TLP_TRY(buffer(r, &buf->rows, n->rows));
     r->term = tlpi_calloc(r->env, terms, sizeof(*r->term));
     r->mm = tlpi_calloc(r->env, terms, sizeof(*r->mm));
     r->gate_up = tlpi_calloc(r->env, parts, sizeof(*r->gate_up));
@@ -181,7 +137,7 @@ done:
     return st;
 }
 
-static tlp_status create_backend(tlpi_rank *r, const needs *n)
+static tlp_status create_backend(tlpi_rank *r, const tlpi_needs *n)
 {
     const tlpi_session_config *cfg = r->cfg;
     tlpi_backend_options o = {
@@ -196,7 +152,22 @@ static tlp_status create_backend(tlpi_rank *r, const needs *n)
         .max_terms = n->terms,
     };
 
+    if (cfg->device)
+        return cfg->device->backend_create(&r->b, r->env, &o,
+                                           cfg->device_of[r->rank]);
     return tlpi_backend_cpu_create(&r->b, r->env, &o);
+}
+
+/* On the CPU activations go where commands go. */
+static tlp_status create_data(tlpi_rank *r)
+{
+    const tlpi_session_config *cfg = r->cfg;
+
+    if (cfg->device)
+        return cfg->device->comm_create(&r->data, r->comm, r->b,
+                                        cfg->timeout_ms);
+    r->data = r->comm;
+    return TLP_OK;
 }
 
 void tlpi_rank_give_up(const tlpi_session_config *cfg, tlpi_comm *c,
@@ -217,9 +188,12 @@ static tlp_status build(tlpi_rank *r, const tlpi_rank_setup *setup)
 {
     tlp_status st = TLP_OK;
 
-    TLP_TRY(split_spans(r));
-    needs n = measure(r);
+    tlpi_needs n = tlpi_memory_needs(r);
     TLP_TRY(create_backend(r, &n));
+    TLP_TRY(create_data(r));
+    TLP_TRY(split_spans(r));
+    TLP_TRY(tlpi_replay_create(r));
+    TLP_TRY(tlpi_memory_check(r));
     TLP_TRY(create_rope(r));
     TLP_TRY(tlpi_rank_load(r, setup->progress, setup->progress_data));
     TLP_TRY(create_buffers(r, &n));
@@ -300,8 +274,14 @@ void tlpi_rank_free(tlpi_rank *r)
         for (size_t i = 0; i < TLPI_COUNT(all); i++)
             r->b->ops->buffer_free(r->b, all[i]);
         r->b->ops->rope_free(r->b, r->rope);
-        r->b->ops->free(r->b);
     }
+    for (int i = 0; r->span_comm && i < r->cfg->n_rank * (r->cfg->n_rank + 1);
+         i++)
+        tlpi_comm_free(r->span_comm[i]);
+    if (r->data != r->comm)
+        tlpi_comm_free(r->data);
+    if (r->b)
+        r->b->ops->free(r->b);
     tlpi_free(r->env, r->term);
     tlpi_free(r->env, r->mm);
     tlpi_free(r->env, r->gate_up);
@@ -313,10 +293,8 @@ void tlpi_rank_free(tlpi_rank *r)
     tlpi_free(r->env, r->wire);
     tlpi_free(r->env, r->score);
     tlpi_free(r->env, r->gather_bytes);
-    for (int i = 0; r->span_comm && i < r->cfg->n_rank * (r->cfg->n_rank + 1);
-         i++)
-        tlpi_comm_free(r->span_comm[i]);
     tlpi_free(r->env, r->span_comm);
+    tlpi_free(r->env, r->pass);
     tlpi_comm_free(r->comm);
     tlpi_free(r->env, r);
 }

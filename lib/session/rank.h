@@ -11,21 +11,26 @@
 #include <stdatomic.h>
 
 #include "backend/backend.h"
+#include "base/shelf.h"
 #include "comm/comm.h"
+#include "device/device.h"
 #include "plan/adjust.h"
 #include "plan/plan.h"
 #include "plan/shard.h"
 
 enum { TLPI_MAX_RANK = 64 };
 
-/* Session options after defaults and checks.  n_thread, isa, timeout_ms and pin
- * are each process's own, the rest is the same on every rank. */
+/* Session options after defaults and checks.  device_of, n_thread, isa,
+ * timeout_ms and pin are each process's own, the rest is the same on every
+ * rank. */
 typedef struct tlpi_session_config {
     int n_ctx, n_seq, n_batch, n_rank, n_thread;
     int n_machine; /* threads of the session's ranks on this machine */
     bool remote;   /* the other ranks are other processes */
-    int wire, compute, kv_type, isa, timeout_ms;
+    int backend, wire, compute, kv_type, isa, timeout_ms;
     bool pin;
+    const tlpi_device_ops *device; /* NULL: ranks work on the CPU */
+    int device_of[TLPI_MAX_RANK];  /* the device of each rank of this process */
 } tlpi_session_config;
 
 /* Attention of some heads of one member; a member can have several such parts
@@ -144,12 +149,17 @@ typedef struct tlpi_rank {
     const _Atomic int *abort; /* rank 0: the session's flag; else NULL */
     const tlpi_probe *probe;  /* or NULL; borrowed, the caller's to set */
     int rank;
-    tlpi_comm *comm;       /* owned */
-    tlpi_comm **span_comm; /* [n_rank][n_rank+1] by (first, count) */
+    tlpi_comm *comm;       /* owned; commands and results, host memory */
+    tlpi_comm *data;       /* activations: comm, or the device's, owned */
+    tlpi_comm **span_comm; /* [n_rank][n_rank+1] of data by (first, count) */
     tlpi_backend *b;
+    uint32_t version;      /* of weights, norms and gains: tlpi_want */
+    tlpi_comm_stats *pass; /* devices: the exchanges of a step of pass_tok */
+    int pass_tok;          /* tokens, of data and of each span (replay.c) */
     tlpi_rope *rope;
     tlpi_rank_stage *stage; /* [plan->n_stage] */
     float *output_norm;
+    tlpi_weight *embd; /* [n_vocab][d] of devices, else NULL */
     tlpi_weight *head; /* [vocab1 - vocab0][d] */
     int vocab0, vocab1;
     tlpi_rank_buffers buf;
@@ -208,6 +218,15 @@ tlp_status tlpi_rank_load(tlpi_rank *r, tlp_progress_fn progress,
                           void *progress_data);
 void tlpi_rank_unload(tlpi_rank *r);
 
+/* Rows [r0, r1) and columns [c0, c1) of a matrix. */
+typedef struct tlpi_slice {
+    int64_t r0, r1, c0, c1;
+} tlpi_slice;
+
+/* Where a backend's copy of them is on the model's shelf. */
+tlpi_shelf_key tlpi_weight_key(const tlpi_backend *b, const tlpi_tensor *t,
+                               tlpi_slice s);
+
 /* A layer's tensor by its offset in tlpi_layer; NULL where it has none. */
 const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,
                                      size_t field);
@@ -250,6 +269,11 @@ static inline tlpi_comm *tlpi_rank_span(const tlpi_rank *r, tlpi_span s)
  * TLP_ECANCELED (on every rank alike) when rank 0's abort flag was seen.
  */
 tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step);
+
+/* The same, and logits of the rows that are wanted into y [n_row][vocab
+ * shard].  A device replays such a step when it knows its shape. */
+tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_step *step,
+                               const int32_t *row, int n_row, float *y);
 
 /*
  * The same in pieces, for whoever knows the residual stream before some stage:

@@ -256,6 +256,7 @@ static void put_adjust(tlpi_rank *r, int index, const tlpi_member_adjust *from,
     if (a)
         r->bytes.weights += a->n_bytes;
     s->carried = tlpi_rank_carried(r, s);
+    r->version++;
 }
 
 tlp_status tlpi_rank_adjust_stage(tlpi_rank *r, int index,

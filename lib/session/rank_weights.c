@@ -6,7 +6,6 @@
  */
 #include <string.h>
 
-#include "base/shelf.h"
 #include "session/rank.h"
 
 /* One stage member's tensors: a layer's own, or the mean of a merged group. */
@@ -16,9 +15,7 @@ typedef struct source {
     int member;
 } source;
 
-typedef struct slice {
-    int64_t r0, r1, c0, c1;
-} slice;
+typedef tlpi_slice slice;
 
 #define FIELD(name) offsetof(tlpi_layer, name)
 
@@ -70,12 +67,10 @@ static tlp_status make_weight(void **object, void *arg)
     return st;
 }
 
-static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
-                              tlpi_weight **out)
+tlpi_shelf_key tlpi_weight_key(const tlpi_backend *b, const tlpi_tensor *t,
+                               tlpi_slice s)
 {
-    make_arg arg = { r->b, t, s, false };
     tlpi_shelf_key key;
-    void *object = NULL;
 
     memset(&key, 0, sizeof(key));
     key.source = t;
@@ -83,7 +78,17 @@ static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
     key.r1 = s.r1;
     key.c0 = s.c0;
     key.c1 = s.c1;
-    key.layout = r->b->layout;
+    key.layout = b->layout;
+    return key;
+}
+
+static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
+                              tlpi_weight **out)
+{
+    make_arg arg = { r->b, t, s, false };
+    tlpi_shelf_key key = tlpi_weight_key(r->b, t, s);
+    void *object = NULL;
+
     tlpi_rank_busy(r);
     tlp_status st = tlpi_shelf_take(r->model->shelf, &key, make_weight, &arg,
                                     r->b->ops->weight_free, &object);
@@ -237,7 +242,7 @@ static tlp_status sum_biases(tlpi_rank *r, const tlpi_stage *stage,
             st = tlpi_fail_nomem();
             goto done;
         }
-        r->b->ops->read(r->b, one, s->attn[i].o_bias, d);
+        TLP_TRY(r->b->ops->read(r->b, one, s->attn[i].o_bias, d));
         for (size_t j = 0; j < d; j++)
             sum[j] += one[j];
     }
@@ -344,6 +349,10 @@ static tlp_status load_head(tlpi_rank *r)
     if (r->vocab1 > r->vocab0)
         TLP_TRY(take_weight(r, w->output, (slice){ r->vocab0, r->vocab1, 0, d },
                             &r->head));
+    if (r->cfg->device) /* the head itself where that is tied and whole */
+        TLP_TRY(take_weight(r, w->token_embd,
+                            (slice){ 0, r->model->hp.n_vocab, 0, d },
+                            &r->embd));
 done:
     return st;
 }
@@ -423,6 +432,7 @@ void tlpi_rank_unload(tlpi_rank *r)
     tlpi_free(r->env, r->stage);
     r->stage = NULL;
     put_weight(r, NULL, r->head);
+    put_weight(r, NULL, r->embd);
     if (r->b)
         r->b->ops->buffer_free(r->b, r->output_norm);
     for (size_t i = 0; i < r->n_merged; i++)

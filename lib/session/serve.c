@@ -54,6 +54,7 @@ static tlp_status prepare(served *v, tlp_model *model, const tlp_plan *plan)
     TLP_TRY(tlpi_hello_plan(&v->hello, model, plan, &v->plan));
     tlpi_hello_adopt(&v->hello, &v->o);
     tlpi_config_init(&v->cfg, &v->o, model, &v->world);
+    TLP_TRY(tlpi_config_devices(&v->cfg, &v->o, &v->world));
     TLP_TRY(tlpi_shards_create(&v->shards, v->plan, v->cfg.n_rank));
     TLP_TRY(tlpi_handshake_comm(&v->comm, &v->world, v->plan, &v->cfg,
                                 v->hello.channel));

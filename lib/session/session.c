@@ -58,6 +58,7 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
                           "rank 0",
                           world.rank, world.n_rank));
     tlpi_config_init(&s->cfg, &o, plan->model, &world);
+    TLP_TRY(tlpi_config_devices(&s->cfg, &o, &world));
     TLP_TRY(tlpi_shards_create(&s->shards, plan, s->cfg.n_rank));
     if (s->cfg.remote)
         TLP_TRY(tlpi_handshake_lead(&comm, &world, plan, &s->cfg));
@@ -201,10 +202,14 @@ void tlp_session_abort(tlp_session *s)
 
 /* ==== counters =========================================================== */
 
-/* Rank 0's communicators: the whole one and those of its spans. */
+/* Rank 0's communicators: the whole ones and those of its spans. */
 static tlpi_comm *comm_at(const tlp_session *s, int i)
 {
-    return i < 0 ? s->rank0->comm : s->rank0->span_comm[i];
+    const tlpi_rank *r = s->rank0;
+
+    if (i == -2)
+        return r->data != r->comm ? r->data : NULL;
+    return i < 0 ? r->comm : r->span_comm[i];
 }
 
 static int n_span_comm(const tlp_session *s)
@@ -218,7 +223,7 @@ tlp_status tlp_session_get_stats(const tlp_session *s, tlp_session_stats *out)
         return tlpi_fail(TLP_EINVAL, "session and out are required");
     tlp_session_stats stats = s->stats;
 
-    for (int i = -1; i < n_span_comm(s); i++) {
+    for (int i = -2; i < n_span_comm(s); i++) {
         const tlpi_comm *c = comm_at(s, i);
         if (!c)
             continue;
@@ -246,7 +251,7 @@ void tlp_session_reset_stats(tlp_session *s)
     if (!s)
         return;
     s->stats = (tlp_session_stats){ 0 };
-    for (int i = -1; i < n_span_comm(s); i++)
+    for (int i = -2; i < n_span_comm(s); i++)
         if (comm_at(s, i))
             comm_at(s, i)->stats = (tlpi_comm_stats){ 0 };
 }

@@ -39,11 +39,6 @@ typedef struct tlpi_command {
     int32_t inlined[5 * TLPI_INLINE_TOK]; /* a small step's arrays */
 } tlpi_command;
 
-typedef struct tlpi_candidate {
-    int32_t id; /* -1: none */
-    float logit;
-} tlpi_candidate;
-
 /* Results that only rank 0 receives; NULL elsewhere. */
 typedef struct tlpi_results {
     float *row;            /* ROW: [n_vocab] */
@@ -51,9 +46,6 @@ typedef struct tlpi_results {
     tlpi_row_score *score; /* SCORE: [n_rank][n_row] */
     const struct tlpi_measure *measure; /* MEASURE */
 } tlpi_results;
-
-/* Most candidates that TOP or STEP gathers from a rank. */
-#define TLPI_MAX_TOP 256
 
 /* Rank 0: broadcast and carry out; a step's tokens are in r->step.  res may be
  * NULL where the command has no results. */
@@ -148,10 +140,5 @@ static inline void tlpi_session_expect(tlp_session *s, int k)
 int tlpi_sampler_candidates(const tlp_sampler *sampler);
 /* TLP_EINVAL without a session, TLP_ECOMM when it is broken. */
 tlp_status tlpi_session_check(const tlp_session *s);
-
-/* top_k best of n logits, best first, ties to the lower id; ids start at
- * `base`; unused places get id -1. */
-void tlpi_top_k(const float *logits, int n, int base, tlpi_candidate *out,
-                int k);
 
 #endif

@@ -6,7 +6,7 @@
 tlp_status tlpi_world_find(tlpi_world *out, const tlp_session_options *o)
 {
     char text[256] = "";
-    tlpi_world w = { .n_rank = TLPI_MAX(1, o->n_rank), .n_local = 1 };
+    tlpi_world w = { .n_rank = tlpi_config_ranks(o), .n_local = 1 };
     tlp_status st = TLP_OK;
 
     if (o->comm == TLP_COMM_THREADS) {
@@ -21,6 +21,7 @@ tlp_status tlpi_world_find(tlpi_world *out, const tlp_session_options *o)
     w.rank = w.transport->rank;
     w.n_rank = w.transport->size;
     w.n_local = TLPI_MAX(1, w.transport->n_local);
+    w.local_rank = w.transport->local_rank;
     if (w.n_rank > TLPI_MAX_RANK)
         return tlpi_fail(TLP_EINVAL, "%s: %d processes, %d ranks at most",
                          w.ops->name, w.n_rank, TLPI_MAX_RANK);

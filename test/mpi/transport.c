@@ -125,6 +125,7 @@ static void messages(void)
     open_all();
     CHECK(t->size <= 8);
     CHECK(t->n_local == t->size);
+    CHECK(t->local_rank == t->rank);
     in = ops->alloc(t, BIG);
     CHECK(in && (uintptr_t)in % 64 == 0);
     for (int i = 0; i < N_MESSAGE; i++) {

@@ -1,0 +1,163 @@
+/*
+ * attn.cu - attention of a step: queries and keys are normalised and rotated,
+ * keys and values cached; then the kernels of decoding or those of prefill.
+ */
+#include "cache.cuh"
+#include "warp.cuh"
+
+static constexpr int WARPS = 4, MAX_HEAD = 256;
+
+typedef struct rotation {
+    const float *cos, *sin; /* [n_ctx][half] */
+    int half;
+    bool neox;
+    float eps;
+} rotation;
+
+/* One head's row in shared memory, by one warp. */
+static __device__ void norm_row(float *row, const float *w, int h, float eps)
+{
+    int lane = threadIdx.x % 32;
+    float square = 0;
+
+    for (int i = lane; i < h; i += 32)
+        square += row[i] * row[i];
+    float s = 1.0f / sqrtf(tlpi_lane_sum(square, 32) / (float)h + eps);
+    for (int i = lane; i < h; i += 32)
+        row[i] = s * row[i] * w[i];
+    __syncwarp();
+}
+
+static __device__ void rotate_row(float *row, const rotation &r, int pos)
+{
+    size_t at = (size_t)pos * r.half;
+
+    for (int i = threadIdx.x % 32; i < r.half; i += 32) {
+        int a = r.neox ? i : 2 * i, b = r.neox ? i + r.half : 2 * i + 1;
+        float c = r.cos[at + i], s = r.sin[at + i];
+        float x = row[a], y = row[b];
+        row[a] = x * c - y * s;
+        row[b] = x * s + y * c;
+    }
+    __syncwarp();
+}
+
+template <int KV>
+static __device__ void cache_row(uint8_t *cache, size_t at, const float *row,
+                                 int h, int hp)
+{
+    for (int i = threadIdx.x % 32; i < hp; i += 32)
+        tlpi_cache_put<KV>(cache, at + i, i < h ? row[i] : 0);
+}
+
+/* Tasks are an item's query heads, then its keys', then its values'; a warp
+ * does one, for one token. */
+template <int KV>
+static __global__ void __launch_bounds__(WARPS * 32)
+    prepare(const __grid_constant__ tlpi_gpu_attn a,
+            const __grid_constant__ rotation r)
+{
+    __shared__ float rows[WARPS][MAX_HEAD];
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, tok = blockIdx.y;
+    int task = blockIdx.x * WARPS + warp, i = 0;
+    float *row = rows[warp];
+
+    for (; i < a.n; i++) {
+        int n = a.item[i].n_head + 2 * a.item[i].n_head_kv;
+        if (task < n)
+            break;
+        task -= n;
+    }
+    if (i == a.n)
+        return;
+    const tlpi_gpu_heads &it = a.item[i];
+    int seq = a.seq[tok], pos = a.pos[tok], h = a.h;
+    bool is_q = task < it.n_head, is_k = !is_q && task < it.n_head + it.n_head_kv;
+    int head = is_q   ? task
+               : is_k ? task - it.n_head
+                      : task - it.n_head - it.n_head_kv;
+    size_t n_head = is_q ? it.n_head : it.n_head_kv;
+    size_t at = (tok * n_head + head) * h;
+    const float *x = is_q ? it.q : is_k ? it.k : it.v;
+    const float *w = is_q ? it.q_norm : it.k_norm;
+
+    for (int k = lane; k < h; k += 32)
+        row[k] = x[at + k];
+    __syncwarp();
+    if (is_q || is_k) {
+        float *y = is_q ? it.q : it.k;
+        if (w)
+            norm_row(row, w, h, r.eps);
+        rotate_row(row, r, pos);
+        for (int k = lane; k < h; k += 32)
+            y[at + k] = row[k];
+    }
+    if (!is_q)
+        cache_row<KV>(is_k ? it.cache_k : it.cache_v,
+                      tlpi_cache_at(a, it, seq, head, pos), row, h, a.hp);
+}
+
+/* ==== a step ============================================================= */
+
+static void add_item(tlpi_gpu_attn *a, const tlpi_attn *from)
+{
+    tlpi_gpu_heads *it = &a->item[a->n++];
+    int n_rep = from->n_head / from->n_head_kv;
+
+    it->q = from->q;
+    it->k = from->k;
+    it->v = from->v;
+    it->q_norm = from->q_norm;
+    it->k_norm = from->k_norm;
+    it->cache_k = from->kv->k;
+    it->cache_v = from->kv->v;
+    it->y = from->y;
+    it->n_head = from->n_head;
+    it->n_head_kv = from->n_head_kv;
+    it->first_q = a->n_head;
+    it->first_kv = a->n_head_kv;
+    a->n_head += from->n_head;
+    a->n_head_kv += from->n_head_kv;
+    a->n_rep = a->n_rep > n_rep ? a->n_rep : n_rep;
+}
+
+static void run(tlpi_gpu *g, const tlpi_gpu_attn *a, const rotation &r,
+                int kv_type)
+{
+    dim3 grid((unsigned)tlpi_ceil_div(a->n_head + 2 * a->n_head_kv, WARPS),
+              (unsigned)a->n_tok);
+
+#define RUN(KV)                                                                \
+    tlpi_gpu_run(g, "keys and values", prepare<KV>, grid, dim3(WARPS * 32), 0, \
+                 *a, r)
+    TLPI_EACH_KV(kv_type, RUN)
+#undef RUN
+    if (a->n_tok <= TLPI_GPU_DECODE)
+        tlpi_gpu_attn_decode(g, a, kv_type);
+    else
+        tlpi_gpu_attn_prefill(g, a, kv_type);
+}
+
+void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
+                        const tlpi_attn *item, int n, int head_dim, float eps)
+{
+    tlpi_gpu *g = tlpi_gpu_of(b);
+    rotation rot = { r->cos, r->sin, r->half, r->neox, eps };
+
+    for (int i = 0; i < n; i += TLPI_GPU_ITEMS) {
+        const tlpi_kv *kv = item[i].kv; /* all caches are alike */
+        tlpi_gpu_attn a = {};
+
+        a.h = head_dim;
+        a.hp = kv->hp;
+        a.n_ctx = kv->n_ctx;
+        a.n_tok = s->n_tok;
+        a.seq = g->dev.seq;
+        a.pos = g->dev.pos;
+        a.tile = g->dev.tile;
+        a.part = g->part;
+        for (int k = i; k < n && k < i + TLPI_GPU_ITEMS; k++)
+            add_item(&a, &item[k]);
+        run(g, &a, rot, kv->type);
+    }
+}

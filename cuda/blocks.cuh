@@ -1,0 +1,157 @@
+/*
+ * blocks.cuh - units of a weight (gpu.h) to floats, for every tensor type.
+ *
+ * A unit is loaded whole into registers, with its block's scales, and decoded
+ * eight elements at a time.
+ */
+#ifndef TLPI_BLOCKS_CUH
+#define TLPI_BLOCKS_CUH
+
+#include "gpu.h"
+#include "half.cuh"
+
+/* What a type's units look like. */
+template <int TYPE>
+struct tlpi_unit_of {
+    static constexpr bool super =
+        TYPE == TLPI_Q4_K || TYPE == TLPI_Q5_K || TYPE == TLPI_Q6_K;
+    static constexpr bool quantised =
+        TYPE != TLPI_F32 && TYPE != TLPI_F16 && TYPE != TLPI_BF16;
+    static constexpr int n = TYPE == TLPI_F32    ? 4
+                             : !quantised        ? 8
+                             : TYPE == TLPI_Q8_0 ? 16
+                                                 : 32; /* elements */
+    static constexpr int piece = n < 8 ? n : 8; /* decoded at once */
+    static constexpr int high = TYPE == TLPI_Q6_K ? 8
+                                : TYPE == TLPI_Q5_0 || TYPE == TLPI_Q5_1 ||
+                                        TYPE == TLPI_Q5_K
+                                    ? 4
+                                    : 0; /* bytes of a block */
+    static constexpr bool affine = TYPE == TLPI_Q4_1 || TYPE == TLPI_Q5_1;
+    static constexpr int scale = !quantised ? 0 : affine ? 4 : 2;
+    static constexpr int super_bytes = !super ? 0 : TYPE == TLPI_Q6_K ? 2 : 4;
+    static constexpr int zero = TYPE == TLPI_Q4_0   ? 8
+                                : TYPE == TLPI_Q5_0 ? 16
+                                : TYPE == TLPI_Q6_K ? 32
+                                                    : 0;
+};
+
+typedef struct tlpi_unit {
+    uint4 level;
+    uint2 high;
+    uint32_t scale, super;
+} tlpi_unit;
+
+/* Unit u of a row.  Weights are read once a step: let others have the cache. */
+template <int TYPE>
+static __device__ __forceinline__ tlpi_unit
+tlpi_load_unit(const tlpi_gpu_matrix &m, int row, int u)
+{
+    typedef tlpi_unit_of<TYPE> type;
+    tlpi_unit x = {};
+
+    x.level = __ldcs((const uint4 *)m.level + (size_t)row * m.n_unit + u);
+    if (type::quantised) {
+        int b = u * type::n / 32;
+        size_t at = (size_t)row * m.n_block + b;
+        if (type::high == 4)
+            x.high.x = __ldcs((const uint32_t *)m.high + at);
+        if (type::high == 8)
+            x.high = __ldcs((const uint2 *)m.high + at);
+        if (type::scale == 2)
+            x.scale = __ldcs((const unsigned short *)m.scale + at);
+        else
+            x.scale = __ldcs((const uint32_t *)m.scale + at);
+        size_t up = (size_t)row * (m.n_block / 8) + b / 8;
+        if (type::super_bytes == 2)
+            x.super = __ldcs((const unsigned short *)m.super + up);
+        if (type::super_bytes == 4)
+            x.super = __ldcs((const uint32_t *)m.super + up);
+    }
+    return x;
+}
+
+/* w = d q + m of elements [8j, 8j + 8) of a 32-block, or of a Q8_0 unit. */
+template <int TYPE>
+static __device__ __forceinline__ float2 tlpi_unit_scale(const tlpi_unit &x,
+                                                         int j)
+{
+    typedef tlpi_unit_of<TYPE> type;
+    float2 r;
+
+    if (TYPE == TLPI_Q6_K) {
+        int s = (int)(int8_t)(x.scale >> (j / 2 * 8) & 255);
+        r.x = tlpi_f16(x.super & 0xffff) * (float)s;
+    } else if (type::super) {
+        r.x = tlpi_f16(x.super & 0xffff) * (float)(x.scale & 255);
+        r.y = -(tlpi_f16(x.super >> 16) * (float)(x.scale >> 8 & 255));
+        return r;
+    } else {
+        r.x = tlpi_f16(x.scale & 0xffff);
+    }
+    r.y = type::affine ? tlpi_f16(x.scale >> 16) : -(float)type::zero * r.x;
+    return r;
+}
+
+static __device__ __forceinline__ uint32_t tlpi_word(const uint4 &v, int i)
+{
+    return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+}
+
+/* Elements [piece * j, piece * (j + 1)) of a unit; j is known when compiling.
+ */
+template <int TYPE>
+static __device__ __forceinline__ void tlpi_decode(const tlpi_unit &x, int j,
+                                                   float *w)
+{
+    typedef tlpi_unit_of<TYPE> type;
+
+    if (TYPE == TLPI_F32) {
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            w[i] = __uint_as_float(tlpi_word(x.level, i));
+    } else if (!type::quantised) {
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            uint32_t bits = tlpi_word(x.level, i / 2) >> (i % 2 * 16) & 0xffff;
+            w[i] = TYPE == TLPI_F16 ? tlpi_f16(bits) : tlpi_bf16(bits);
+        }
+    } else {
+        float2 s = tlpi_unit_scale<TYPE>(x, j);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            uint32_t word =
+                tlpi_word(x.level, TYPE == TLPI_Q8_0 ? 2 * j + i / 4
+                                                     : j % 2 * 2 + i / 4);
+            int q;
+            if (TYPE == TLPI_Q8_0)
+                q = (int)(int8_t)(word >> (i % 4 * 8) & 255);
+            else
+                q = (int)(word >> (i % 4 * 8 + j / 2 * 4) & 15);
+            if (type::high == 4)
+                q |= (int)(x.high.x >> (8 * j + i) & 1) << 4;
+            if (type::high == 8)
+                q |= (int)((j < 2 ? x.high.x : x.high.y) >>
+                               (j % 2 * 16 + 2 * i) &
+                           3)
+                     << 4;
+            w[i] = fmaf(s.x, (float)q, TYPE == TLPI_Q8_0 ? 0.0f : s.y);
+        }
+    }
+}
+
+/* Call X(type) for the type that is known at run time. */
+#define TLPI_EACH_TYPE(X)                                                      \
+    X(TLPI_F32)                                                                \
+    X(TLPI_F16)                                                                \
+    X(TLPI_BF16)                                                               \
+    X(TLPI_Q8_0)                                                               \
+    X(TLPI_Q4_0)                                                               \
+    X(TLPI_Q4_1)                                                               \
+    X(TLPI_Q5_0)                                                               \
+    X(TLPI_Q5_1)                                                               \
+    X(TLPI_Q4_K)                                                               \
+    X(TLPI_Q5_K)                                                               \
+    X(TLPI_Q6_K)
+
+#endif

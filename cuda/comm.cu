@@ -1,0 +1,301 @@
+/*
+ * comm.cu - a communicator of activations: its operations and its life.
+ *
+ * gather, bcast and busy are the host communicator's.
+ */
+#include "gpu_comm.h"
+
+/*
+ * All-reduces of more floats than this go to NCCL.  One shot sends 8 bytes for
+ * each float to every peer at once; NCCL's rings and trees send about 8 in all,
+ * and start later.  `make bench-gpu` measures both sides.
+ */
+#define CROSSOVER ((size_t)32768)
+
+static tlpi_gpu_comm *of(tlpi_comm *c)
+{
+    return (tlpi_gpu_comm *)c;
+}
+
+/* ==== operations ========================================================= */
+
+static bool by_nccl(const tlpi_gpu_comm *c, size_t n)
+{
+    return c->nccl && (!c->shot || n > CROSSOVER);
+}
+
+/* Before an operation: has anything failed? */
+static tlp_status ready(tlpi_gpu_comm *c)
+{
+    tlp_status st =
+        tlpi_gpu_family_check(c->family, tlpi_gpu_root_rank(c), c->timeout_ms);
+
+    if (st == TLP_OK && c->nccl)
+        st = tlpi_nccl_check(c);
+    return st == TLP_OK ? tlpi_gpu_peek(c->g) : st;
+}
+
+static bool is_recording(const tlpi_gpu_comm *c)
+{
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+
+    return cudaStreamIsCapturing(c->g->stream, &status) == cudaSuccess &&
+           status != cudaStreamCaptureStatusNone;
+}
+
+/*
+ * Ranks that share a device meet before and after an exchange that is not
+ * recorded: the driver loads kernels when they are launched first, and may wait
+ * for the device to do it, on which a rank waits for the one that loads.
+ */
+static tlp_status meet(tlpi_gpu_comm *c)
+{
+    float none = 0;
+
+    if (!tlpi_shot_shares(c) || is_recording(c))
+        return TLP_OK;
+    tlp_status st = tlpi_gpu_wait(c->g);
+    return st == TLP_OK ? c->host->ops->allreduce(c->host, &none, 1, NULL) : st;
+}
+
+static tlp_status gpu_allreduce(tlpi_comm *base, float *x, size_t n,
+                                uint32_t *vote)
+{
+    tlpi_gpu_comm *c = of(base);
+    tlp_status st = ready(c);
+
+    if (vote)
+        *vote = 0;
+    if (st != TLP_OK || n == 0 || base->size == 1)
+        return st;
+    if (by_nccl(c, n)) {
+        st = tlpi_nccl_allreduce(c, x, n);
+    } else {
+        TLP_TRY(meet(c));
+        tlpi_shot_allreduce(c, x, n);
+        TLP_TRY(meet(c));
+    }
+done:
+    if (st == TLP_OK) {
+        base->stats.allreduces++;
+        base->stats.bytes += n * sizeof *x;
+    }
+    return st;
+}
+
+static tlp_status gpu_send_next(tlpi_comm *base, const float *x, size_t n)
+{
+    tlpi_gpu_comm *c = of(base);
+    tlp_status st = ready(c);
+
+    if (st != TLP_OK || n == 0 || base->size == 1)
+        return st;
+    if (base->rank == base->size - 1)
+        return tlpi_gpu_fail(TLP_EINVAL,
+                             "rank %d is the last: nobody to send to",
+                             tlpi_gpu_root_rank(c));
+    if (c->shot)
+        tlpi_shot_send(c, x, n);
+    else
+        st = tlpi_nccl_send(c, x, n, base->rank + 1);
+    if (st == TLP_OK)
+        base->stats.bytes += n * sizeof *x;
+    return st;
+}
+
+static tlp_status gpu_recv_prev(tlpi_comm *base, float *x, size_t n)
+{
+    tlpi_gpu_comm *c = of(base);
+    tlp_status st = ready(c);
+
+    if (st != TLP_OK || n == 0 || base->size == 1)
+        return st;
+    if (base->rank == 0)
+        return tlpi_gpu_fail(TLP_EINVAL,
+                             "rank %d is the first: nobody sends to it",
+                             tlpi_gpu_root_rank(c));
+    if (c->shot)
+        tlpi_shot_recv(c, x, n);
+    else
+        st = tlpi_nccl_recv(c, x, n, base->rank - 1);
+    return st;
+}
+
+static tlp_status gpu_gather(tlpi_comm *base, const void *src,
+                             const size_t *bytes, void *dst)
+{
+    tlpi_comm *host = of(base)->host;
+
+    return host->ops->gather(host, src, bytes, dst);
+}
+
+static tlp_status gpu_bcast(tlpi_comm *base, void *buf, size_t bytes, bool idle)
+{
+    tlpi_comm *host = of(base)->host;
+
+    return host->ops->bcast(host, buf, bytes, idle);
+}
+
+static void gpu_busy(tlpi_comm *base)
+{
+    tlpi_comm *host = of(base)->host;
+
+    if (host->ops->busy)
+        host->ops->busy(host);
+}
+
+/* NCCL's communicators are aborted by the rank's own thread, when it waits. */
+static void gpu_abort(tlpi_comm *base)
+{
+    tlpi_gpu_comm *c = of(base);
+
+    tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
+    c->host->ops->abort(c->host);
+}
+
+/* ==== lifetime =========================================================== */
+
+static void gpu_free(tlpi_comm *base)
+{
+    if (!base)
+        return;
+    tlpi_gpu_comm *c = of(base);
+
+    tlpi_gpu_use(c->g);
+    tlpi_gpu_watch_end(c);
+    if (c->nccl && (c->family && tlpi_gpu_family_stopped(c->family)))
+        tlpi_nccl_abort(c); /* or what is below might wait for ever */
+    if (c->shot || c->nccl)
+        (void)cudaStreamSynchronize(c->g->stream);
+    tlpi_nccl_free(c);
+    tlpi_shot_free(c);
+    tlpi_gpu_family_put(c->family);
+    if (c->own_host)
+        tlpi_comm_free(c->host);
+    (void)cudaGetLastError();
+    tlpi_gpu_free(base->env, c, sizeof *c);
+}
+
+static tlp_status gpu_split(tlpi_comm *base, int first, int count,
+                            tlpi_comm **out);
+
+static const tlpi_comm_ops *operations()
+{
+    static const tlpi_comm_ops ops = {
+        gpu_allreduce, gpu_send_next, gpu_recv_prev, gpu_gather, gpu_bcast,
+        gpu_split,     gpu_busy,      gpu_abort,     gpu_free
+    };
+
+    return &ops;
+}
+
+static tlpi_gpu_comm *new_comm(tlpi_comm *host, tlpi_gpu *g, int timeout_ms)
+{
+    tlpi_gpu_comm *c = (tlpi_gpu_comm *)tlpi_gpu_alloc(g->base.env, sizeof *c);
+
+    if (!c)
+        return NULL;
+    c->base.ops = operations();
+    c->base.env = g->base.env;
+    c->base.rank = host->rank;
+    c->base.size = host->size;
+    c->host = host;
+    c->g = g;
+    c->timeout_ms = timeout_ms;
+    tlpi_gpu_watch_begin(c);
+    return c;
+}
+
+/* Did all succeed?  st is this rank's; one that did hears of one that did not,
+ * and whether it was for want of memory. */
+static tlp_status agree(tlpi_comm *host, tlp_status st)
+{
+    uint32_t vote = st == TLP_OK ? 0 : st == TLP_ENOMEM ? 1 : 2;
+    float none = 0;
+
+    tlp_status met = host->ops->allreduce(host, &none, 1, &vote);
+    if (st != TLP_OK || met != TLP_OK)
+        return st != TLP_OK ? st : met;
+    if (vote == 0)
+        return TLP_OK;
+    return vote == 1 ? tlpi_gpu_fail(TLP_ENOMEM, "another rank has no memory")
+                     : tlpi_gpu_fail(TLP_ECOMM, "another rank could not join");
+}
+
+tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,
+                                tlpi_backend *b, int timeout_ms)
+{
+    tlpi_gpu *g = tlpi_gpu_of(b);
+    tlpi_gpu_decision d = {};
+    tlp_status st = TLP_OK;
+
+    *out = NULL;
+    tlpi_gpu_use(g);
+    tlpi_gpu_comm *c = new_comm(host, g, timeout_ms);
+    if (!c)
+        return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
+    if (host->size > 1) {
+        TLP_TRY(tlpi_gpu_confer(c, &d));
+        if (d.ways & TLPI_ONE_SHOT)
+            st = tlpi_shot_create(c);
+        if (st == TLP_OK && (d.ways & TLPI_BY_NCCL))
+            st = tlpi_nccl_create(c, &d.id);
+        TLP_TRY(agree(host, st));
+    } else {
+        TLP_TRY(tlpi_gpu_family_create(&c->family, g->base.env, 1, 1));
+    }
+    *out = &c->base;
+    c = NULL;
+done:
+    if (c)
+        gpu_free(&c->base);
+    return st;
+}
+
+/* A member of the new group; the family has one more. */
+static tlp_status join(tlpi_gpu_comm **out, tlpi_gpu_comm *parent,
+                       tlpi_comm *host, int first)
+{
+    tlpi_gpu_comm *c = new_comm(host, parent->g, parent->timeout_ms);
+
+    *out = c;
+    if (!c)
+        return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
+    c->own_host = true;
+    c->first = parent->first + first;
+    c->family = parent->family;
+    __atomic_add_fetch(&c->family->refs, 1, __ATOMIC_ACQ_REL);
+    return TLP_OK;
+}
+
+static tlp_status gpu_split(tlpi_comm *base, int first, int count,
+                            tlpi_comm **out)
+{
+    tlpi_gpu_comm *parent = of(base), *c = NULL;
+    tlpi_comm *host = NULL;
+    tlp_status st = ready(parent);
+
+    *out = NULL;
+    if (st != TLP_OK)
+        return st;
+    tlpi_gpu_use(parent->g);
+    TLP_TRY(parent->host->ops->split(parent->host, first, count, &host));
+    if (host)
+        st = join(&c, parent, host, first);
+    if (!c)
+        tlpi_comm_free(host);
+    TLP_TRY(agree(parent->host, st));
+    if (c && parent->shot && count > 1)
+        st = tlpi_shot_create(c);
+    if (parent->nccl && count > 1) {
+        tlp_status split = tlpi_nccl_split(parent, c, c ? 0 : -1);
+        st = st == TLP_OK ? split : st;
+    }
+    TLP_TRY(agree(parent->host, st));
+    *out = c ? &c->base : NULL;
+    c = NULL;
+done:
+    if (c)
+        gpu_free(&c->base);
+    return st;
+}

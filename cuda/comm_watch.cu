@@ -1,0 +1,203 @@
+/*
+ * comm_watch.cu - how failures spread: families, and waiting that ends.
+ */
+#include "gpu_comm.h"
+
+#include <sched.h>
+#include <time.h>
+
+/* ==== families =========================================================== */
+
+/* The words may be written by kernels of all devices. */
+tlp_status tlpi_gpu_family_create(tlpi_gpu_family **out, const tlpi_env *env,
+                                  int size, int refs)
+{
+    size_t bytes = (size_t)(1 + size) * sizeof(uint64_t);
+    tlpi_gpu_family *f = (tlpi_gpu_family *)tlpi_gpu_alloc(env, sizeof *f);
+
+    *out = NULL;
+    if (!f)
+        return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
+    tlp_status st = tlpi_gpu_status(
+        cudaHostAlloc(&f->word, bytes,
+                      cudaHostAllocPortable | cudaHostAllocMapped),
+        "a communicator");
+    if (st != TLP_OK) {
+        tlpi_gpu_free(env, f, sizeof *f);
+        return st;
+    }
+    memset(f->word, 0, bytes);
+    f->env = env;
+    f->size = size;
+    f->refs = refs;
+    *out = f;
+    return TLP_OK;
+}
+
+void tlpi_gpu_family_put(tlpi_gpu_family *f)
+{
+    if (!f || __atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    (void)cudaFreeHost(f->word);
+    (void)cudaGetLastError();
+    tlpi_gpu_free(f->env, f, sizeof *f);
+}
+
+static uint64_t family_word(const tlpi_gpu_family *f, int i)
+{
+    return __atomic_load_n(&f->word[i], __ATOMIC_ACQUIRE);
+}
+
+bool tlpi_gpu_family_stopped(const tlpi_gpu_family *f)
+{
+    return family_word(f, 0) != 0;
+}
+
+void tlpi_gpu_family_report(tlpi_gpu_family *f, int root_rank, uint64_t word)
+{
+    uint64_t none = 0;
+
+    __atomic_compare_exchange_n(&f->word[1 + root_rank], &none, word, false,
+                                __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    __atomic_store_n(&f->word[0], 1, __ATOMIC_RELEASE);
+}
+
+/* What the family says to one of its ranks. */
+tlp_status tlpi_gpu_family_check(const tlpi_gpu_family *f, int me,
+                                 int timeout_ms)
+{
+    if (!tlpi_gpu_family_stopped(f))
+        return TLP_OK;
+    uint64_t mine = family_word(f, 1 + me);
+    if (mine >= TLPI_WAITED)
+        return tlpi_gpu_fail(TLP_ETIMEDOUT,
+                             "rank %d did not answer rank %d within %d ms",
+                             (int)(mine - TLPI_WAITED), me, timeout_ms);
+    for (int r = 0; r < f->size; r++)
+        if (family_word(f, 1 + r))
+            return tlpi_gpu_fail(TLP_ECOMM, "rank %d gave up", r);
+    return tlpi_gpu_fail(TLP_ECOMM, "a rank gave up");
+}
+
+/* ==== watching =========================================================== */
+
+/* What is known of failures of any communicator of a backend; the first is
+ * given, and all stop. */
+static tlp_status check_all(tlpi_gpu_comm *list)
+{
+    tlp_status st = TLP_OK;
+
+    for (tlpi_gpu_comm *c = list; c && st == TLP_OK; c = c->next) {
+        st = tlpi_gpu_family_check(c->family, tlpi_gpu_root_rank(c),
+                                   c->timeout_ms);
+        if (st == TLP_OK && c->nccl)
+            st = tlpi_nccl_check(c);
+    }
+    if (st == TLP_OK)
+        return st;
+    for (tlpi_gpu_comm *c = list; c; c = c->next) {
+        tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
+        if (c->nccl)
+            tlpi_nccl_abort(c);
+    }
+    return st;
+}
+
+static tlp_status check(void *arg)
+{
+    return check_all((tlpi_gpu_comm *)arg);
+}
+
+static double now()
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* A kernel of NCCL waits for its peers for ever: nothing has moved for the
+ * timeout. */
+static tlp_status give_up_waiting(tlpi_gpu_comm *list)
+{
+    tlp_status st = tlpi_gpu_fail(TLP_ETIMEDOUT,
+                                  "rank %d: no answer from its peers within "
+                                  "%d ms",
+                                  tlpi_gpu_root_rank(list), list->timeout_ms);
+
+    for (tlpi_gpu_comm *c = list; c; c = c->next) {
+        tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
+        if (c->nccl)
+            tlpi_nccl_abort(c);
+    }
+    return st;
+}
+
+static bool has_nccl(const tlpi_gpu_comm *list)
+{
+    for (; list; list = list->next)
+        if (list->nccl)
+            return true;
+    return false;
+}
+
+/* Polite after a millisecond, in which most steps of decoding end. */
+static void pause_for(double waited)
+{
+    const struct timespec nap = { 0, 50000 };
+
+    if (waited < 1e-3)
+        sched_yield();
+    else
+        nanosleep(&nap, NULL);
+}
+
+/* Instead of cudaStreamSynchronize, or cudaEventSynchronize if there is an
+ * event: one that ends. */
+static tlp_status watch(void *arg, cudaStream_t stream, cudaEvent_t event)
+{
+    tlpi_gpu_comm *list = (tlpi_gpu_comm *)arg;
+    double start = now(), moved = start;
+
+    if (!has_nccl(list)) /* our own kernels end by themselves */
+        return tlpi_gpu_status(event ? cudaEventSynchronize(event)
+                                     : cudaStreamSynchronize(stream),
+                               "waiting");
+    for (;;) {
+        cudaError_t e = event ? cudaEventQuery(event) : cudaStreamQuery(stream);
+        if (e != cudaErrorNotReady)
+            return tlpi_gpu_status(e, "waiting");
+        tlp_status st = check_all(list);
+        if (st != TLP_OK)
+            return st;
+        double t = now();
+        for (tlpi_gpu_comm *c = list; c; c = c->next)
+            if (c->nccl && tlpi_nccl_progress(c))
+                moved = t;
+        if (t - moved > list->timeout_ms * 1e-3)
+            return give_up_waiting(list);
+        pause_for(t - start);
+    }
+}
+
+void tlpi_gpu_watch_begin(tlpi_gpu_comm *c)
+{
+    c->next = (tlpi_gpu_comm *)c->g->check_arg;
+    c->g->check_arg = c;
+    c->g->check = check;
+    c->g->watch = watch;
+}
+
+void tlpi_gpu_watch_end(tlpi_gpu_comm *c)
+{
+    tlpi_gpu_comm **link = (tlpi_gpu_comm **)&c->g->check_arg;
+
+    while (*link && *link != c)
+        link = &(*link)->next;
+    if (*link)
+        *link = c->next;
+    if (!c->g->check_arg) {
+        c->g->check = NULL;
+        c->g->watch = NULL;
+    }
+}

@@ -1,0 +1,379 @@
+/*
+ * gemm.cu - matmul of many tokens by cuBLASLt.
+ *
+ * Inputs and weights have one type: bf16 or f16 where the weights are that, f32
+ * where they are that or the session computes in f32, and bf16 for quantised
+ * weights, which are decoded for the call, some rows at a time.  Sums are f32.
+ * cuBLASLt's choice of a kernel is asked for once for every shape.
+ *
+ * In its terms, which are column-major, y [n_row][n_tok] = W^T x with W
+ * [n_col][n_row] and x [n_col][n_tok].
+ */
+#include "blocks.cuh"
+
+static constexpr int N_SHAPE = 128;
+static constexpr int LT_BYTES = 32 << 20;      /* cuBLASLt's own workspace */
+static constexpr int DECODED_BYTES = 64 << 20; /* decoded weights */
+
+typedef struct shape {
+    cudaDataType type;
+    int n_row, n_tok, n_col, ld_w, ld_x, ld_y;
+    int align; /* of y, bytes */
+    bool bias;
+} shape;
+
+typedef struct choice {
+    shape key;
+    bool used;
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t w, x, y;
+    cublasLtMatmulAlgo_t algo;
+    size_t workspace;
+} choice;
+
+struct tlpi_gpu_gemm {
+    cublasLtHandle_t lt;
+    choice all[N_SHAPE];
+    int next;        /* the entry that is given up next */
+    void *workspace; /* LT_BYTES */
+    void *decoded;   /* DECODED_BYTES */
+    void *inputs;    /* [max_tok][max_cols rounded up] of the largest type */
+};
+
+/* ==== resources ========================================================== */
+
+static tlp_status lt_status(cublasStatus_t e, const char *what)
+{
+    return e == CUBLAS_STATUS_SUCCESS
+               ? TLP_OK
+               : tlpi_gpu_fail(TLP_EDEVICE, "cuBLASLt, %s: %s", what,
+                               cublasLtGetStatusString(e));
+}
+
+/* A failure in an operation, which can give no status: it sticks. */
+static bool lt_note(tlpi_gpu *g, cublasStatus_t e, const char *what)
+{
+    if (e == CUBLAS_STATUS_SUCCESS)
+        return true;
+    if (g->failed == TLP_OK) {
+        g->failed = TLP_EDEVICE;
+        snprintf(g->text, sizeof g->text, "cuBLASLt, %s: %s", what,
+                 cublasLtGetStatusString(e));
+    }
+    return false;
+}
+
+tlp_status tlpi_gpu_gemm_create(tlpi_gpu *g)
+{
+    size_t cols = (size_t)tlpi_ceil_div(g->max_cols, 8) * 8;
+    tlp_status st = TLP_OK;
+
+    tlpi_gpu_gemm *x =
+        (tlpi_gpu_gemm *)tlpi_gpu_alloc(g->base.env, sizeof *x);
+    if (!x)
+        return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
+    g->gemm = x;
+    TLP_TRY(lt_status(cublasLtCreate(&x->lt), "starting"));
+    TLP_TRY(tlpi_gpu_status(cudaMalloc(&x->workspace, LT_BYTES),
+                            "workspace of matmul"));
+    TLP_TRY(tlpi_gpu_status(cudaMalloc(&x->decoded, DECODED_BYTES),
+                            "workspace of matmul"));
+    TLP_TRY(tlpi_gpu_status(
+        cudaMalloc(&x->inputs, (size_t)g->max_tok * cols * sizeof(float)),
+        "inputs of matmul"));
+done:
+    return st;
+}
+
+static void forget(choice *c)
+{
+    if (c->desc)
+        (void)cublasLtMatmulDescDestroy(c->desc);
+    if (c->w)
+        (void)cublasLtMatrixLayoutDestroy(c->w);
+    if (c->x)
+        (void)cublasLtMatrixLayoutDestroy(c->x);
+    if (c->y)
+        (void)cublasLtMatrixLayoutDestroy(c->y);
+    *c = {};
+}
+
+void tlpi_gpu_gemm_free(tlpi_gpu *g)
+{
+    tlpi_gpu_gemm *x = g->gemm;
+
+    if (!x)
+        return;
+    for (int i = 0; i < N_SHAPE; i++)
+        forget(&x->all[i]);
+    (void)cudaFree(x->inputs);
+    (void)cudaFree(x->decoded);
+    (void)cudaFree(x->workspace);
+    if (x->lt)
+        (void)cublasLtDestroy(x->lt);
+    tlpi_gpu_free(g->base.env, x, sizeof *x);
+}
+
+/* ==== conversions ======================================================== */
+
+template <int TO>
+static __device__ __forceinline__ void put(void *p, size_t i, float x)
+{
+    if (TO == CUDA_R_32F)
+        ((float *)p)[i] = x;
+    else
+        ((unsigned short *)p)[i] = (unsigned short)(TO == CUDA_R_16F
+                                                        ? tlpi_to_f16(x)
+                                                        : tlpi_to_bf16(x));
+}
+
+/* x [n_tok][cols] to rows of ld, zeros at their ends. */
+template <int TO>
+static __global__ void convert(const float *x, int cols, int ld, void *y)
+{
+    int c = blockIdx.x * blockDim.x + threadIdx.x;
+    size_t tok = blockIdx.y;
+
+    if (c < ld)
+        put<TO>(y, tok * ld + c, c < cols ? x[tok * cols + c] : 0);
+}
+
+/* A thread decodes a unit of one row from row0 on. */
+template <int TYPE, int TO>
+static __global__ void decode(tlpi_gpu_matrix w, int row0, void *y)
+{
+    typedef tlpi_unit_of<TYPE> type;
+    int u = blockIdx.x * blockDim.x + threadIdx.x, row = blockIdx.y;
+
+    if (u >= w.n_unit)
+        return;
+    tlpi_unit unit = tlpi_load_unit<TYPE>(w, row0 + row, u);
+    size_t at = ((size_t)row * w.n_unit + u) * type::n;
+#pragma unroll
+    for (int j = 0; j < type::n / type::piece; j++) {
+        float v[type::piece];
+        tlpi_decode<TYPE>(unit, j, v);
+#pragma unroll
+        for (int i = 0; i < type::piece; i++)
+            put<TO>(y, at + j * type::piece + i, v[i]);
+    }
+}
+
+static cudaDataType operand_type(const tlpi_gpu *g, const tlpi_weight *w)
+{
+    if (g->f32 || w->type == TLPI_F32)
+        return CUDA_R_32F;
+    return w->type == TLPI_F16 ? CUDA_R_16F : CUDA_R_16BF;
+}
+
+static bool is_operand(const tlpi_weight *w, cudaDataType type)
+{
+    return (w->type == TLPI_F32 && type == CUDA_R_32F) ||
+           (w->type == TLPI_F16 && type == CUDA_R_16F) ||
+           (w->type == TLPI_BF16 && type == CUDA_R_16BF);
+}
+
+static size_t bytes_of(cudaDataType type)
+{
+    return type == CUDA_R_32F ? 4 : 2;
+}
+
+static void convert_inputs(tlpi_gpu *g, const float *x, int n_tok, int cols,
+                           int ld, cudaDataType type)
+{
+    void (*kernel)(const float *, int, int, void *) =
+        type == CUDA_R_32F   ? convert<CUDA_R_32F>
+        : type == CUDA_R_16F ? convert<CUDA_R_16F>
+                             : convert<CUDA_R_16BF>;
+
+    tlpi_gpu_run(g, "inputs", kernel,
+                 dim3((unsigned)tlpi_ceil_div(ld, 256), (unsigned)n_tok),
+                 dim3(256), 0, x, cols, ld, g->gemm->inputs);
+}
+
+/* Only F16 is never decoded to bf16, and never is anything to f16. */
+static void decode_rows(tlpi_gpu *g, const tlpi_weight *w, int row0, int n,
+                        cudaDataType type)
+{
+    tlpi_gpu_matrix m = tlpi_gpu_matrix_of(w);
+    dim3 grid((unsigned)tlpi_ceil_div(m.n_unit, 64), (unsigned)n);
+    bool f32 = type == CUDA_R_32F;
+
+    switch (w->type) {
+#define X(T)                                                                   \
+    case T:                                                                    \
+        tlpi_gpu_run(g, "decoding weights",                                    \
+                     f32 ? decode<T, CUDA_R_32F> : decode<T, CUDA_R_16BF>,     \
+                     grid, dim3(64), 0, m, row0, g->gemm->decoded);            \
+        break;
+        TLPI_EACH_TYPE(X)
+#undef X
+    }
+}
+
+/* ==== products =========================================================== */
+
+static bool same(const shape *a, const shape *b)
+{
+    return a->type == b->type && a->n_row == b->n_row &&
+           a->n_tok == b->n_tok && a->n_col == b->n_col &&
+           a->ld_w == b->ld_w && a->ld_x == b->ld_x && a->ld_y == b->ld_y &&
+           a->align == b->align && a->bias == b->bias;
+}
+
+/* What the product is, for cuBLASLt. */
+static cublasStatus_t describe(const tlpi_gpu *g, choice *c)
+{
+    const shape *s = &c->key;
+    cublasOperation_t turn = CUBLAS_OP_T;
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    cublasComputeType_t compute = s->type == CUDA_R_32F && !g->f32
+                                      ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                      : CUBLAS_COMPUTE_32F;
+    cublasStatus_t e = cublasLtMatmulDescCreate(&c->desc, compute, CUDA_R_32F);
+
+    if (e == CUBLAS_STATUS_SUCCESS)
+        e = cublasLtMatmulDescSetAttribute(
+            c->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof turn);
+    if (e == CUBLAS_STATUS_SUCCESS && s->bias)
+        e = cublasLtMatmulDescSetAttribute(
+            c->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+    if (e == CUBLAS_STATUS_SUCCESS)
+        e = cublasLtMatrixLayoutCreate(&c->w, s->type, (uint64_t)s->n_col,
+                                       (uint64_t)s->n_row, s->ld_w);
+    if (e == CUBLAS_STATUS_SUCCESS)
+        e = cublasLtMatrixLayoutCreate(&c->x, s->type, (uint64_t)s->n_col,
+                                       (uint64_t)s->n_tok, s->ld_x);
+    if (e == CUBLAS_STATUS_SUCCESS)
+        e = cublasLtMatrixLayoutCreate(&c->y, CUDA_R_32F, (uint64_t)s->n_row,
+                                       (uint64_t)s->n_tok, s->ld_y);
+    return e;
+}
+
+static cublasStatus_t ask(tlpi_gpu_gemm *x, choice *c)
+{
+    cublasLtMatmulPreference_t p = NULL;
+    cublasLtMatmulHeuristicResult_t best = {};
+    size_t room = LT_BYTES;
+    uint32_t align = (uint32_t)c->key.align;
+    int n = 0;
+    cublasStatus_t e = cublasLtMatmulPreferenceCreate(&p);
+
+    if (e == CUBLAS_STATUS_SUCCESS)
+        e = cublasLtMatmulPreferenceSetAttribute(
+            p, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room);
+    if (e == CUBLAS_STATUS_SUCCESS)
+        e = cublasLtMatmulPreferenceSetAttribute(
+            p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align,
+            sizeof align);
+    if (e == CUBLAS_STATUS_SUCCESS)
+        e = cublasLtMatmulPreferenceSetAttribute(
+            p, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align,
+            sizeof align);
+    if (e == CUBLAS_STATUS_SUCCESS)
+        e = cublasLtMatmulAlgoGetHeuristic(x->lt, c->desc, c->w, c->x, c->y,
+                                           c->y, p, 1, &best, &n);
+    if (e == CUBLAS_STATUS_SUCCESS && n == 0)
+        e = CUBLAS_STATUS_NOT_SUPPORTED;
+    if (p)
+        (void)cublasLtMatmulPreferenceDestroy(p);
+    c->algo = best.algo;
+    c->workspace = best.workspaceSize;
+    return e;
+}
+
+static choice *choose(tlpi_gpu *g, const shape *key)
+{
+    tlpi_gpu_gemm *x = g->gemm;
+
+    for (int i = 0; i < N_SHAPE; i++)
+        if (x->all[i].used && same(&x->all[i].key, key))
+            return &x->all[i];
+    choice *c = &x->all[x->next];
+    x->next = (x->next + 1) % N_SHAPE;
+    forget(c);
+    c->key = *key;
+    if (!lt_note(g, describe(g, c), "a product") ||
+        !lt_note(g, ask(x, c), "the choice of a kernel"))
+        return NULL;
+    c->used = true;
+    return c;
+}
+
+/* y [n_tok][ld_y], columns of n_row from it on. */
+static void multiply(tlpi_gpu *g, shape s, const void *w, float scale,
+                     const float *bias, bool add, float *y)
+{
+    tlpi_gpu_gemm *x = g->gemm;
+    float beta = add ? 1 : 0;
+    uintptr_t bits = (uintptr_t)y | (uintptr_t)s.ld_y * sizeof(float) | 16;
+
+    s.align = (int)(bits & -bits);
+    s.bias = bias != NULL;
+    choice *c = choose(g, &s);
+    if (!c)
+        return;
+    if (bias && !lt_note(g,
+                         cublasLtMatmulDescSetAttribute(
+                             c->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
+                             sizeof bias),
+                         "a bias"))
+        return;
+    g->stats.launches++;
+    lt_note(g,
+            cublasLtMatmul(x->lt, c->desc, &scale, w, c->w, x->inputs, c->x,
+                           &beta, y, c->y, y, c->y, &c->algo, x->workspace,
+                           c->workspace, g->stream),
+            "matmul");
+}
+
+/* One term, the inputs being converted. */
+static void run_term(tlpi_gpu *g, int n_tok, const tlpi_term *t,
+                     const float *bias, bool add, float *y)
+{
+    const tlpi_weight *w = t->w;
+    cudaDataType type = operand_type(g, w);
+    int unit = w->type == TLPI_F32 ? 4 : 8; /* of floats, which are padded */
+    int ld_w = (int)(w->n_block ? w->n_col : w->n_unit * unit);
+    shape s = {};
+
+    s.type = type;
+    s.n_tok = n_tok;
+    s.n_col = (int)w->n_col;
+    s.ld_w = ld_w;
+    s.ld_x = (int)tlpi_ceil_div(w->n_col, 8) * 8;
+    s.ld_y = (int)w->n_row;
+    s.n_row = (int)w->n_row;
+    if (is_operand(w, type)) {
+        multiply(g, s, w->level, t->scale, bias, add, y);
+        return;
+    }
+    int64_t most = DECODED_BYTES / ((int64_t)ld_w * (int64_t)bytes_of(type));
+    for (int64_t r = 0; r < w->n_row; r += most) {
+        s.n_row = (int)(w->n_row - r < most ? w->n_row - r : most);
+        decode_rows(g, w, (int)r, s.n_row, type);
+        multiply(g, s, g->gemm->decoded, t->scale, bias ? bias + r : NULL, add,
+                 y + r);
+    }
+}
+
+void tlpi_gpu_gemm_run(tlpi_gpu *g, int n_tok, const tlpi_matmul *item, int n)
+{
+    const tlpi_term *last = NULL; /* whose inputs are converted */
+
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < item[i].n_term; j++) {
+            const tlpi_term *t = &item[i].term[j];
+            cudaDataType type = operand_type(g, t->w);
+            int cols = (int)t->w->n_col;
+            if (t->w->n_row == 0)
+                continue;
+            if (!last || last->x != t->x || last->w->n_col != cols ||
+                operand_type(g, last->w) != type)
+                convert_inputs(g, t->x, n_tok, cols,
+                               (int)tlpi_ceil_div(cols, 8) * 8, type);
+            last = t;
+            run_term(g, n_tok, t, j == 0 ? item[i].bias : NULL,
+                     j > 0 || item[i].add, item[i].y);
+        }
+}

@@ -1,0 +1,344 @@
+/*
+ * gpu.h - one rank's GPU: what the files of the CUDA backend share.
+ *
+ * All work of a backend goes to one stream.  Host entry points that do not
+ * belong to a step call tlpi_gpu_use first, since the calling thread may have
+ * used another device.  Failures of launches and copies stick: the first one is
+ * kept, and given by whatever returns a status from then on.
+ */
+#ifndef TLPI_GPU_H
+#define TLPI_GPU_H
+
+#include <cublasLt.h>
+#include <cuda_runtime.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/device.h"
+#include "launch.cuh"
+
+typedef struct tlpi_gpu tlpi_gpu;
+
+/* ==== host memory, of the model's allocator ============================== */
+
+static inline void *tlpi_gpu_alloc(const tlpi_env *env, size_t bytes)
+{
+    void *p = env->mem.alloc(bytes ? bytes : 1, 64, env->mem.user_data);
+
+    if (p)
+        memset(p, 0, bytes);
+    return p;
+}
+
+static inline void tlpi_gpu_free(const tlpi_env *env, void *p, size_t bytes)
+{
+    if (p)
+        env->mem.free(p, bytes ? bytes : 1, env->mem.user_data);
+}
+
+/* ==== failing ============================================================ */
+
+/* Record a text; gives st. */
+tlp_status tlpi_gpu_fail(tlp_status st, const char *fmt, ...)
+    TLPI_PRINTF(2, 3);
+
+/* The status of a CUDA call, with what was being done. */
+tlp_status tlpi_gpu_status(cudaError_t e, const char *what);
+
+/* The core's functions, since tlpi_device_v1 was called. */
+extern const tlpi_device_host *tlpi_gpu_host;
+
+/* ==== the backend ======================================================== */
+
+/* Steps of at most so many tokens go through the kernels of decoding, and may
+ * be replayed. */
+static constexpr int TLPI_GPU_DECODE = 8;
+
+/* Neighbouring tokens of one sequence, which prefill attention takes at once. */
+static constexpr int TLPI_GPU_TILE = 32;
+typedef struct tlpi_gpu_tile {
+    int32_t tok, n_tok, seq, pos;
+} tlpi_gpu_tile;
+
+/* The arrays of a step, one block on the host (pinned) and on the device:
+ * id, seq, pos, row: [max_tok] each, then tiles [max_tok]. */
+typedef struct tlpi_gpu_step {
+    int32_t *id, *seq, *pos, *row;
+    tlpi_gpu_tile *tile;
+} tlpi_gpu_step;
+
+/* Blocks on the host that uploads alternate between. */
+static constexpr int TLPI_GPU_STAGE = 2;
+
+typedef struct tlpi_gpu_graphs tlpi_gpu_graphs; /* graph.cu */
+typedef struct tlpi_gpu_gemm tlpi_gpu_gemm;     /* gemm.cu */
+
+struct tlpi_gpu {
+    tlpi_backend base;
+    int device, n_sm;
+    size_t max_shared; /* bytes of a block that asks for them */
+    bool f32;          /* TLP_COMPUTE_F32 */
+    int max_tok, max_cols, max_terms;
+    cudaStream_t stream;
+    tlpi_device_stats stats;
+
+    cudaError_t error; /* the first; sticks */
+    const char *what;  /* it happened in */
+    tlp_status failed; /* of libraries that have no cudaError_t; sticks */
+    char text[256];
+
+    /* A communicator's own failures (deadline, dead peer), asked for whenever
+     * the host has waited for the stream; NULL: none. */
+    tlp_status (*check)(void *arg);
+    /* Waits for the event, or NULL: for the stream, and ends with a failure
+     * when a peer is dead; NULL: nobody to look after. */
+    tlp_status (*watch)(void *arg, cudaStream_t stream, cudaEvent_t event);
+    void *check_arg; /* of both */
+
+    tlpi_gpu_step host[TLPI_GPU_STAGE], dev;
+    cudaEvent_t sent[TLPI_GPU_STAGE]; /* the block can be filled again */
+    int stage;                        /* the block of this step */
+    size_t step_bytes;
+    const tlpi_step *step;            /* between begin_step and end_step */
+    const tlpi_want *want;
+    int n_tile, longest; /* of the step: tiles; positions of any token */
+    int bucket;          /* longest, rounded up so that graphs fit */
+
+    float *part;     /* [part_cap] partial sums of decode attention */
+    size_t part_cap;
+    float *scratch;  /* [max_tok][max_cols] between gate and up */
+    int32_t *index;  /* [max_tok] rows of a gather that is not the step's */
+    float *lse;      /* [2][max_tok] */
+    tlpi_candidate *top; /* [TLPI_MAX_TOP] */
+    void *answer;    /* pinned: results on their way to the host */
+    tlpi_gpu_graphs *graphs;
+    tlpi_gpu_gemm *gemm;
+};
+
+static inline tlpi_gpu *tlpi_gpu_of(tlpi_backend *b)
+{
+    return (tlpi_gpu *)b;
+}
+
+/* This thread works with g's device from now on. */
+void tlpi_gpu_use(tlpi_gpu *g);
+
+/* Keep the first failure. */
+static inline void tlpi_gpu_note(tlpi_gpu *g, cudaError_t e, const char *what)
+{
+    if (e != cudaSuccess && g->error == cudaSuccess) {
+        g->error = e;
+        g->what = what;
+    }
+}
+
+/* What is known of failures, without waiting. */
+tlp_status tlpi_gpu_peek(tlpi_gpu *g);
+/* Wait for all that was enqueued; or for an event, failures being kept. */
+tlp_status tlpi_gpu_wait(tlpi_gpu *g);
+void tlpi_gpu_wait_event(tlpi_gpu *g, cudaEvent_t e);
+
+/* Enqueue a kernel on g's stream. */
+template <class... P>
+static inline void tlpi_gpu_run(tlpi_gpu *g, const char *what,
+                                void (*kernel)(P...), dim3 grid, dim3 block,
+                                size_t shared,
+                                typename tlpi_same<P>::type... args)
+{
+    if (g->error != cudaSuccess || grid.x == 0 || grid.y == 0 || grid.z == 0)
+        return;
+    g->stats.launches++;
+    tlpi_gpu_note(g,
+                  tlpi_launch<P...>(kernel, grid, block, shared, g->stream,
+                                    args...),
+                  what);
+}
+
+/* Allow a kernel more dynamic shared memory than 48 KiB. */
+template <class K>
+static inline void tlpi_gpu_allow_shared(tlpi_gpu *g, K *kernel, size_t bytes)
+{
+    if (bytes > 48 * 1024)
+        tlpi_gpu_note(g,
+                      cudaFuncSetAttribute(
+                          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                          (int)bytes),
+                      "shared memory");
+}
+
+static inline int64_t tlpi_ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* ==== weights (weight.cu) ================================================ */
+
+/*
+ * A matrix on the device, cut for one rank.  Rows are cut into units whose
+ * levels are 16 bytes, so that a warp reads 512 neighbouring bytes: 4 elements
+ * of F32, 8 of F16 and BF16, 16 of Q8_0, 32 of the others.  What else belongs
+ * to a block stands in arrays of its own, in the same order:
+ *
+ *   level  [row][n_unit] 16 bytes; nibbles as in the file's 32-blocks
+ *   high   [row][n_block] fifth bits (4 bytes) or fifth and sixth (8 bytes)
+ *   scale  [row][n_block] d (f16), or d and m, or K types' two bytes: scale
+ *          and minimum, or the two scales of Q6_K
+ *   super  [row][n_block/8] K types' d (f16), or d and dmin
+ *
+ * Rows of floats are padded with zeros to whole units.
+ */
+struct tlpi_weight {
+    const tlpi_env *env;
+    int device;
+    tlpi_dtype type;
+    int64_t n_row, n_col;
+    int64_t n_unit;  /* of a row */
+    int64_t n_block; /* of 32 elements, of a row; 0 for floats */
+    uint8_t *level;  /* the allocation; the others lie behind it */
+    uint8_t *high, *scale, *super;
+    size_t n_bytes;
+};
+
+/* The same for kernels. */
+typedef struct tlpi_gpu_matrix {
+    const uint8_t *level, *high, *scale, *super;
+    int n_row, n_col, n_unit, n_block;
+    int type;
+} tlpi_gpu_matrix;
+
+static inline tlpi_gpu_matrix tlpi_gpu_matrix_of(const tlpi_weight *w)
+{
+    tlpi_gpu_matrix m = { w->level,       w->high,         w->scale,
+                          w->super,       (int)w->n_row,   (int)w->n_col,
+                          (int)w->n_unit, (int)w->n_block, (int)w->type };
+    return m;
+}
+
+tlp_status tlpi_gpu_weight_create(tlpi_backend *b, tlpi_weight **out,
+                                  const tlpi_tensor *t, int64_t r0, int64_t r1,
+                                  int64_t c0, int64_t c1, bool *copied);
+void tlpi_gpu_weight_free(void *weight);
+size_t tlpi_gpu_weight_bytes(const tlpi_weight *w);
+
+/* ==== the cache (kv.cu) ================================================== */
+
+/* [n_seq][n_head_kv][n_ctx][hp] of K, then of V; hp = head_dim rounded up to 8,
+ * the rest zero. */
+struct tlpi_kv {
+    int n_seq, n_ctx, n_head_kv, head_dim, hp;
+    int type;    /* TLP_KV_*, not the default */
+    size_t size; /* bytes of an element */
+    uint8_t *k, *v;
+};
+
+struct tlpi_rope {
+    float *cos, *sin; /* [n_ctx][half] */
+    int half;
+    bool neox;
+};
+
+tlp_status tlpi_gpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
+                              int n_ctx, int n_head_kv, int head_dim,
+                              int kv_type);
+void tlpi_gpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
+                      int n_pos);
+void tlpi_gpu_kv_free(tlpi_backend *b, tlpi_kv *kv);
+size_t tlpi_gpu_kv_bytes(const tlpi_kv *kv);
+tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
+                                const double *inv_freq, int n_rot, int n_ctx,
+                                bool neox);
+void tlpi_gpu_rope_free(tlpi_backend *b, tlpi_rope *r);
+
+/* ==== a step ============================================================= */
+
+/* step.cu, graph.cu */
+tlp_status tlpi_gpu_step_create(tlpi_gpu *g);
+void tlpi_gpu_step_free(tlpi_gpu *g);
+bool tlpi_gpu_begin_step(tlpi_backend *b, const tlpi_step *s,
+                         const tlpi_want *want);
+tlp_status tlpi_gpu_end_step(tlpi_backend *b, tlp_status st);
+/* Is this step known?  Then it is under way; else it may begin to be recorded.
+ */
+tlp_status tlpi_gpu_graphs_create(tlpi_gpu *g);
+bool tlpi_gpu_graphs_begin(tlpi_gpu *g);
+tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st);
+void tlpi_gpu_graphs_free(tlpi_gpu *g);
+
+/* rows.cu */
+void tlpi_gpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
+                    const tlpi_weight *w, float *x);
+void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
+                     int n, int cols, float *y);
+void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
+                       const float *delta, float *sum, const tlpi_norm *norm,
+                       int n_norm, float eps);
+void tlpi_gpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
+void tlpi_gpu_zero(tlpi_backend *b, float *y, size_t n);
+
+/* matmul.cu: which of the two below */
+void tlpi_gpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
+                     int n);
+void tlpi_gpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
+                      int n);
+
+/* gemv.cu: n_tok <= TLPI_GPU_DECODE */
+void tlpi_gpu_gemv(tlpi_gpu *g, int n_tok, const tlpi_matmul *item, int n);
+void tlpi_gpu_gemv_gate_up(tlpi_gpu *g, int n_tok, const tlpi_gate_up *item,
+                           int n);
+
+/* gemm.cu */
+tlp_status tlpi_gpu_gemm_create(tlpi_gpu *g);
+void tlpi_gpu_gemm_free(tlpi_gpu *g);
+void tlpi_gpu_gemm_run(tlpi_gpu *g, int n_tok, const tlpi_matmul *item, int n);
+
+/* attn.cu, attn_decode.cu, attn_prefill.cu */
+void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
+                        const tlpi_attn *item, int n, int head_dim, float eps);
+
+/* Heads of one item, for kernels. */
+typedef struct tlpi_gpu_heads {
+    float *q, *k;
+    const float *v, *q_norm, *k_norm;
+    uint8_t *cache_k, *cache_v;
+    float *y;
+    int n_head, n_head_kv;
+    int first_q, first_kv; /* heads of the items before */
+} tlpi_gpu_heads;
+
+/* Items of one launch: more take several. */
+static constexpr int TLPI_GPU_ITEMS = 16;
+
+typedef struct tlpi_gpu_attn {
+    tlpi_gpu_heads item[TLPI_GPU_ITEMS];
+    int n, n_head_kv, n_head; /* items; heads over all items */
+    int n_rep;                /* most query heads on a kv head */
+    int h, hp, n_ctx;
+    int n_tok;
+    const int32_t *seq, *pos;
+    const tlpi_gpu_tile *tile;
+    float *part;
+    int n_split;
+} tlpi_gpu_attn;
+
+void tlpi_gpu_attn_decode(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type);
+void tlpi_gpu_attn_prefill(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type);
+
+/* logits.cu */
+tlp_status tlpi_gpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
+                                int cols, const int32_t *index, float *lse,
+                                float *at);
+tlp_status tlpi_gpu_top(tlpi_backend *b, const float *x, int n, int cols,
+                        int base, int k, tlpi_candidate *out);
+
+/* backend.cu */
+tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
+                                   const tlpi_backend_options *opts,
+                                   int device);
+tlp_status tlpi_gpu_get_stats(tlpi_backend *b, tlpi_device_stats *out);
+
+/* comm.cu */
+tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,
+                                tlpi_backend *b, int timeout_ms);
+
+#endif

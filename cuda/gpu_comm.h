@@ -1,0 +1,137 @@
+/*
+ * gpu_comm.h - exchanges of activations between GPUs: what the files of the
+ * communicator share.
+ *
+ * Two ways lead from GPU to GPU.  `shot` (comm_oneshot.cu) is our own: ranks of
+ * one process write into each other's memory; the sum is formed in rank order.
+ * `nccl` (comm_nccl.cu) is NVIDIA's library: between processes, and for large
+ * vectors where it is faster.  Both only enqueue, so both can be recorded into
+ * a graph.
+ *
+ * Failures show between steps.  All communicators that come from one root by
+ * splitting are a family, which fails together.
+ */
+#ifndef TLPI_GPU_COMM_H
+#define TLPI_GPU_COMM_H
+
+#include "gpu.h"
+
+/* Ranks that write into each other's memory. */
+enum { TLPI_SHOT_RANKS = 16 };
+
+/* A rank's word for its family: 0, that it gave up, or 2 + the root rank that
+ * it waited for too long. */
+enum { TLPI_GAVE_UP = 1, TLPI_WAITED = 2 };
+
+/*
+ * What a family shares.  The words lie in host memory that devices reach:
+ * [0] is not 0 once anybody failed, [1 + r] is what root rank r reports.
+ */
+typedef struct tlpi_gpu_family {
+    const tlpi_env *env;
+    uint64_t *word; /* [1 + size] */
+    int size;
+    int refs; /* atomic */
+} tlpi_gpu_family;
+
+typedef struct tlpi_shot tlpi_shot;
+typedef struct tlpi_nccl tlpi_nccl;
+
+typedef struct tlpi_gpu_comm tlpi_gpu_comm;
+struct tlpi_gpu_comm {
+    tlpi_comm base;
+    tlpi_comm *host;
+    bool own_host; /* of a split */
+    tlpi_gpu *g;
+    tlpi_gpu_comm *next; /* of the same backend: g->check_arg is the first */
+    tlpi_gpu_family *family;
+    int first; /* root rank of rank 0 */
+    int timeout_ms;
+    tlpi_shot *shot; /* or NULL */
+    tlpi_nccl *nccl; /* or NULL */
+};
+
+static inline int tlpi_gpu_root_rank(const tlpi_gpu_comm *c)
+{
+    return c->first + c->base.rank;
+}
+
+/* ==== failures (comm_watch.cu) =========================================== */
+
+tlp_status tlpi_gpu_family_create(tlpi_gpu_family **out, const tlpi_env *env,
+                                  int size, int refs);
+void tlpi_gpu_family_put(tlpi_gpu_family *f); /* NULL is fine */
+
+/* This rank reports `word`, and all of its family stop waiting. */
+void tlpi_gpu_family_report(tlpi_gpu_family *f, int root_rank, uint64_t word);
+bool tlpi_gpu_family_stopped(const tlpi_gpu_family *f);
+/* What the family says to root rank `me`. */
+tlp_status tlpi_gpu_family_check(const tlpi_gpu_family *f, int me,
+                                 int timeout_ms);
+
+/* c->g looks after c while it waits. */
+void tlpi_gpu_watch_begin(tlpi_gpu_comm *c);
+void tlpi_gpu_watch_end(tlpi_gpu_comm *c);
+
+/* ==== which way (comm_choose.cu) ========================================= */
+
+/* Ranks of a communicator. */
+enum { TLPI_GPU_RANKS = 64 };
+
+enum { TLPI_ONE_SHOT = 1, TLPI_BY_NCCL = 2 }; /* or both */
+
+typedef struct tlpi_nccl_id {
+    char bytes[128];
+} tlpi_nccl_id;
+
+/* What rank 0 decides. */
+typedef struct tlpi_gpu_decision {
+    int32_t st; /* tlp_status */
+    int32_t ways;
+    tlpi_gpu_family *family; /* of ranks in one process */
+    tlpi_nccl_id id;
+    char text[224];
+} tlpi_gpu_decision;
+
+/* Tell rank 0, hear what it decided; c->family is then set. */
+tlp_status tlpi_gpu_confer(tlpi_gpu_comm *c, tlpi_gpu_decision *d);
+
+/* ==== one shot (comm_oneshot.cu) ========================================= */
+
+/* All ranks of c->host call; fails on all if it does on one. */
+tlp_status tlpi_shot_create(tlpi_gpu_comm *c);
+/* After the rank's own work is done. */
+void tlpi_shot_free(tlpi_gpu_comm *c);
+
+/* Do two of the ranks share a device? */
+bool tlpi_shot_shares(const tlpi_gpu_comm *c);
+
+void tlpi_shot_allreduce(tlpi_gpu_comm *c, float *x, size_t n);
+void tlpi_shot_send(tlpi_gpu_comm *c, const float *x, size_t n);
+void tlpi_shot_recv(tlpi_gpu_comm *c, float *x, size_t n);
+
+/* ==== NCCL (comm_nccl.cu) ================================================ */
+
+/* The library's version (23007 for 2.30.7), loading it first; TLP_ENOTSUP with
+ * the reason when it is missing or too old. */
+tlp_status tlpi_nccl_open(int *version);
+tlp_status tlpi_nccl_new_id(tlpi_nccl_id *id);
+
+/* All ranks call at once.  split: of parent, into ranks of one color; -1: this
+ * rank is in none, c is then NULL. */
+tlp_status tlpi_nccl_create(tlpi_gpu_comm *c, const tlpi_nccl_id *id);
+tlp_status tlpi_nccl_split(tlpi_gpu_comm *parent, tlpi_gpu_comm *c, int color);
+void tlpi_nccl_free(tlpi_gpu_comm *c);
+
+tlp_status tlpi_nccl_allreduce(tlpi_gpu_comm *c, float *x, size_t n);
+tlp_status tlpi_nccl_send(tlpi_gpu_comm *c, const float *x, size_t n, int to);
+tlp_status tlpi_nccl_recv(tlpi_gpu_comm *c, float *x, size_t n, int from);
+
+/* What went wrong since; without waiting. */
+tlp_status tlpi_nccl_check(tlpi_gpu_comm *c);
+/* Operations that have ended since the last call, true if any. */
+bool tlpi_nccl_progress(tlpi_gpu_comm *c);
+/* End what is running, so that the stream does. */
+void tlpi_nccl_abort(tlpi_gpu_comm *c);
+
+#endif

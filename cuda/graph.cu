@@ -1,0 +1,134 @@
+/*
+ * graph.cu - steps of decoding as graphs: recorded once, launched in one call.
+ *
+ * A step's shape is all that its kernels' arguments depend on: tokens, rows of
+ * logits and where they go, the version of the weights, and the length of the
+ * longest sequence rounded up to a power of two, which decides how attention is
+ * cut.  A shape is recorded when it comes for the second time, and is then
+ * known; of many shapes the one that was used longest ago is forgotten.
+ */
+#include "gpu.h"
+
+static constexpr int N_SHAPE = 16;
+
+typedef struct shape {
+    int n_tok, n_row, bucket;
+    uint32_t version;
+    const float *y;
+} shape;
+
+typedef struct entry {
+    shape key;
+    cudaGraphExec_t exec; /* NULL: seen once */
+    uint64_t used;        /* when; 0: the entry is free */
+} entry;
+
+struct tlpi_gpu_graphs {
+    bool off;
+    entry all[N_SHAPE];
+    uint64_t now;
+    entry *recording; /* or NULL */
+};
+
+tlp_status tlpi_gpu_graphs_create(tlpi_gpu *g)
+{
+    const char *text = getenv("TLP_CUDA_GRAPHS");
+
+    g->graphs =
+        (tlpi_gpu_graphs *)tlpi_gpu_alloc(g->base.env, sizeof *g->graphs);
+    if (!g->graphs)
+        return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
+    g->graphs->off = text && strcmp(text, "0") == 0;
+    return TLP_OK;
+}
+
+static void forget(entry *e)
+{
+    if (e->exec)
+        (void)cudaGraphExecDestroy(e->exec);
+    *e = {};
+}
+
+void tlpi_gpu_graphs_free(tlpi_gpu *g)
+{
+    if (!g->graphs)
+        return;
+    for (int i = 0; i < N_SHAPE; i++)
+        forget(&g->graphs->all[i]);
+    tlpi_gpu_free(g->base.env, g->graphs, sizeof *g->graphs);
+}
+
+static bool same(const shape *a, const shape *b)
+{
+    return a->n_tok == b->n_tok && a->n_row == b->n_row &&
+           a->bucket == b->bucket && a->version == b->version && a->y == b->y;
+}
+
+/* The entry of a shape, if need be a new one. */
+static entry *find(tlpi_gpu_graphs *x, const shape *key)
+{
+    entry *oldest = &x->all[0];
+
+    for (int i = 0; i < N_SHAPE; i++) {
+        entry *e = &x->all[i];
+        if (e->used && same(&e->key, key))
+            return e;
+        if (e->used < oldest->used)
+            oldest = e;
+    }
+    forget(oldest);
+    oldest->key = *key;
+    return oldest;
+}
+
+bool tlpi_gpu_graphs_begin(tlpi_gpu *g)
+{
+    tlpi_gpu_graphs *x = g->graphs;
+    shape key = { g->step->n_tok, g->want->n_row, g->bucket, g->want->version,
+                  g->want->y };
+
+    if (x->off || g->error != cudaSuccess)
+        return false;
+    entry *e = find(x, &key);
+    bool seen = e->used > 0;
+    e->used = ++x->now;
+    if (e->exec) {
+        tlpi_gpu_note(g, cudaGraphLaunch(e->exec, g->stream),
+                      "launching a graph");
+        g->stats.replayed++;
+        return true;
+    }
+    if (seen) {
+        tlpi_gpu_note(g,
+                      cudaStreamBeginCapture(
+                          g->stream, cudaStreamCaptureModeThreadLocal),
+                      "recording a step");
+        x->recording = g->error == cudaSuccess ? e : NULL;
+    }
+    return false;
+}
+
+/* What was recorded is run now, unless the step has failed. */
+tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st)
+{
+    tlpi_gpu_graphs *x = g->graphs;
+    entry *e = x->recording;
+    cudaGraph_t graph = NULL;
+
+    x->recording = NULL;
+    if (!e)
+        return st;
+    tlpi_gpu_note(g, cudaStreamEndCapture(g->stream, &graph),
+                  "recording a step");
+    if (st == TLP_OK && g->error == cudaSuccess) {
+        tlpi_gpu_note(g, cudaGraphInstantiate(&e->exec, graph, 0),
+                      "making a graph");
+        if (g->error == cudaSuccess)
+            tlpi_gpu_note(g, cudaGraphLaunch(e->exec, g->stream),
+                          "launching a graph");
+        g->stats.recorded++;
+    }
+    if (graph)
+        (void)cudaGraphDestroy(graph);
+    return st;
+}

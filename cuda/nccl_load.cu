@@ -1,0 +1,105 @@
+/*
+ * nccl_load.cu - find libnccl.so.2 and its functions.
+ *
+ * The library stays loaded: it has threads of its own.  It is looked for where
+ * the system looks, or is what TLP_NCCL names.
+ */
+#include "nccl_api.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#if !defined(TLPI_EMULATED) && defined(__has_include)
+#if __has_include(<nccl.h>)
+#include <nccl.h>
+static_assert((int)TLPI_NCCL_SUCCESS == (int)ncclSuccess, "ncclResult_t");
+static_assert((int)TLPI_NCCL_IN_PROGRESS == (int)ncclInProgress,
+              "ncclResult_t");
+static_assert((int)TLPI_NCCL_FLOAT32 == (int)ncclFloat32, "ncclDataType_t");
+static_assert((int)TLPI_NCCL_SUM == (int)ncclSum, "ncclRedOp_t");
+static_assert(TLPI_NCCL_UNSET == NCCL_CONFIG_UNDEF_INT, "ncclConfig_t");
+static_assert(sizeof(tlpi_nccl_id) == sizeof(ncclUniqueId), "ncclUniqueId");
+static_assert(offsetof(tlpi_nccl_config, blocking) ==
+                  offsetof(ncclConfig_t, blocking),
+              "ncclConfig_t");
+static_assert(offsetof(tlpi_nccl_config, net_name) ==
+                  offsetof(ncclConfig_t, netName),
+              "ncclConfig_t");
+static_assert(offsetof(tlpi_nccl_config, split_share) ==
+                  offsetof(ncclConfig_t, splitShare),
+              "ncclConfig_t");
+#endif
+#endif
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static tlpi_nccl_lib lib;
+static bool loaded;
+
+const tlpi_nccl_lib *tlpi_nccl_get(void)
+{
+    return loaded ? &lib : NULL;
+}
+
+/* "2.17.1" of 21701; before 2.9 the numbers were smaller. */
+static void format_version(int v, char *text, size_t size)
+{
+    int major = v >= 10000 ? v / 10000 : v / 1000;
+    int rest = v >= 10000 ? v % 10000 : v % 1000;
+
+    snprintf(text, size, "%d.%d.%d", major, rest / 100, rest % 100);
+}
+
+static tlp_status find_functions(void *file, const char *name,
+                                 tlpi_nccl_lib *out)
+{
+    char version[32];
+
+    *(void **)&out->GetVersion = dlsym(file, "ncclGetVersion");
+    if (!out->GetVersion || out->GetVersion(&out->version) != TLPI_NCCL_SUCCESS)
+        return tlpi_gpu_fail(TLP_ENOTSUP, "%s is not NCCL", name);
+    format_version(out->version, version, sizeof version);
+    if (out->version < TLPI_NCCL_NEEDED)
+        return tlpi_gpu_fail(
+            TLP_ENOTSUP, "%s: NCCL %s, at least 2.18 is needed", name, version);
+#define X(type, fn, args)                                                      \
+    *(void **)&out->fn = dlsym(file, "nccl" #fn);                              \
+    if (!out->fn)                                                              \
+        return tlpi_gpu_fail(TLP_ENOTSUP, "%s: NCCL %s has no nccl%s", name,   \
+                             version, #fn);
+    TLPI_NCCL_API(X)
+#undef X
+    return TLP_OK;
+}
+
+static tlp_status load(void)
+{
+    const char *name = secure_getenv("TLP_NCCL");
+    tlpi_nccl_lib found = {};
+
+    if (!name || !*name)
+        name = "libnccl.so.2";
+    void *file = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!file)
+        return tlpi_gpu_fail(TLP_ENOTSUP, "NCCL: %s", dlerror());
+    tlp_status st = find_functions(file, name, &found);
+    if (st != TLP_OK) {
+        dlclose(file);
+        return st;
+    }
+    lib = found;
+    loaded = true;
+    return TLP_OK;
+}
+
+tlp_status tlpi_nccl_open(int *version)
+{
+    tlp_status st = TLP_OK;
+
+    pthread_mutex_lock(&lock);
+    if (!loaded)
+        st = load();
+    *version = st == TLP_OK ? lib.version : 0;
+    pthread_mutex_unlock(&lock);
+    return st;
+}

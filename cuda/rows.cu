@@ -1,0 +1,175 @@
+/*
+ * rows.cu - operations on rows of activations: embedding, gathering, residual
+ * sums and RMS norms.
+ */
+#include "blocks.cuh"
+#include "warp.cuh"
+
+/* ==== embed ============================================================== */
+
+/* A thread decodes a unit of one token's row. */
+template <int TYPE>
+static __global__ void embed(tlpi_gpu_matrix w, const int32_t *id, float *x)
+{
+    typedef tlpi_unit_of<TYPE> type;
+    int u = blockIdx.x * blockDim.x + threadIdx.x, tok = blockIdx.y;
+
+    if (u >= w.n_unit)
+        return;
+    tlpi_unit unit = tlpi_load_unit<TYPE>(w, id[tok], u);
+    float *y = x + (size_t)tok * w.n_col;
+#pragma unroll
+    for (int j = 0; j < type::n / type::piece; j++) {
+        float v[type::piece];
+        tlpi_decode<TYPE>(unit, j, v);
+        for (int i = 0; i < type::piece; i++) {
+            int c = u * type::n + j * type::piece + i;
+            if (c < w.n_col)
+                y[c] = v[i];
+        }
+    }
+}
+
+void tlpi_gpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
+                    const tlpi_weight *w, float *x)
+{
+    tlpi_gpu *g = tlpi_gpu_of(b);
+    tlpi_gpu_matrix m = tlpi_gpu_matrix_of(w);
+    dim3 grid((unsigned)tlpi_ceil_div(m.n_unit, 64), (unsigned)s->n_tok);
+
+    (void)t;
+    switch (w->type) {
+#define X(T)                                                                   \
+    case T:                                                                    \
+        tlpi_gpu_run(g, "embedding", embed<T>, grid, dim3(64), 0, m,           \
+                     g->dev.id, x);                                            \
+        break;
+        TLPI_EACH_TYPE(X)
+#undef X
+    }
+}
+
+/* ==== gather ============================================================= */
+
+static __global__ void gather(const float *x, const int32_t *rows, int cols,
+                              float *y)
+{
+    const float *from = x + (size_t)rows[blockIdx.x] * cols;
+    float *to = y + (size_t)blockIdx.x * cols;
+
+    for (int i = threadIdx.x; i < cols; i += blockDim.x)
+        to[i] = from[i];
+}
+
+void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
+                     int n, int cols, float *y)
+{
+    tlpi_gpu *g = tlpi_gpu_of(b);
+    const tlpi_want *want = g->want;
+    const int32_t *at = g->index;
+
+    /* The step's own rows went to the device with its tokens. */
+    if (want && rows >= want->row && rows + n <= want->row + want->n_row)
+        at = g->dev.row + (rows - want->row);
+    else if (n > 0)
+        tlpi_gpu_note(g,
+                      cudaMemcpyAsync(g->index, rows,
+                                      (size_t)n * sizeof *rows,
+                                      cudaMemcpyHostToDevice, g->stream),
+                      "rows");
+    tlpi_gpu_run(g, "gather", gather, dim3((unsigned)n), dim3(256), 0, x, at,
+                 cols, y);
+}
+
+/* ==== add_norm =========================================================== */
+
+static constexpr int N_NORM = 16, NORM_THREADS = 512;
+
+typedef struct norms {
+    tlpi_norm norm[N_NORM];
+    int n;
+} norms;
+
+/* A block does a token.  z stands where it is wanted, or in the last norm's
+ * row, which is written last. */
+static __global__ void __launch_bounds__(NORM_THREADS)
+    add_norm(int cols, const float *x, const float *delta, float *sum,
+             const __grid_constant__ norms a, float eps)
+{
+    __shared__ float part[32];
+    size_t at = (size_t)blockIdx.x * cols;
+    float square = 0;
+    float *z = sum ? sum + at : a.norm[a.n - 1].y + at;
+
+    for (int i = threadIdx.x; i < cols; i += blockDim.x) {
+        float v = x[at + i];
+        if (delta)
+            v += delta[at + i];
+        z[i] = v;
+        square += v * v;
+    }
+    if (a.n == 0)
+        return;
+    float mean = tlpi_block_sum(square, part) / (float)cols;
+    float s = 1.0f / sqrtf(mean + eps);
+    for (int i = threadIdx.x; i < cols; i += blockDim.x) {
+        float v = z[i];
+        for (int k = 0; k < a.n; k++)
+            a.norm[k].y[at + i] = s * v * a.norm[k].w[i];
+    }
+}
+
+void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
+                       const float *delta, float *sum, const tlpi_norm *norm,
+                       int n_norm, float eps)
+{
+    tlpi_gpu *g = tlpi_gpu_of(b);
+
+    if (!sum && n_norm == 0)
+        return;
+    for (int i = 0; i == 0 || i < n_norm; i += N_NORM) {
+        norms a = {};
+
+        a.n = n_norm - i < N_NORM ? n_norm - i : N_NORM;
+        for (int k = 0; k < a.n; k++)
+            a.norm[k] = norm[i + k];
+        tlpi_gpu_run(g, "norm", add_norm, dim3((unsigned)n_tok),
+                     dim3(NORM_THREADS), 0, cols, x, delta, sum, a, eps);
+        if (sum) { /* formed; more norms read it */
+            x = sum;
+            delta = NULL;
+        }
+    }
+}
+
+/* ==== add, zero ========================================================== */
+
+static __global__ void add(float *y, const float *x, size_t n)
+{
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+
+    if (i < n)
+        y[i] += x[i];
+}
+
+static __global__ void zero(float *y, size_t n)
+{
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+
+    if (i < n)
+        y[i] = 0;
+}
+
+void tlpi_gpu_add(tlpi_backend *b, float *y, const float *x, size_t n)
+{
+    tlpi_gpu_run(tlpi_gpu_of(b), "add", add,
+                 dim3((unsigned)tlpi_ceil_div((int64_t)n, 256)), dim3(256), 0,
+                 y, x, n);
+}
+
+void tlpi_gpu_zero(tlpi_backend *b, float *y, size_t n)
+{
+    tlpi_gpu_run(tlpi_gpu_of(b), "zero", zero,
+                 dim3((unsigned)tlpi_ceil_div((int64_t)n, 256)), dim3(256), 0,
+                 y, n);
+}

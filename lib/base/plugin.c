@@ -1,0 +1,132 @@
+/*
+ * plugin.c - find and load a plug-in.
+ */
+#include "base/plugin.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+
+/* A plug-in's names, in the order in which they are looked for. */
+static const char *const endings[] = { "." STRING(TLP_ABI_VERSION), "" };
+
+/* The table in a file, a path or a name for the system's search. */
+static tlp_status load(const void **table, const tlpi_plugin *p,
+                       const char *path)
+{
+    void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+
+    if (!lib)
+        return tlpi_fail(TLP_ENOTSUP, "%s", dlerror());
+
+    void *symbol = dlsym(lib, p->symbol);
+    const void *found = symbol ? p->enter(symbol) : NULL;
+    tlp_status st = TLP_OK;
+    uint32_t abi = 0;
+
+    if (!found) {
+        st = tlpi_fail(TLP_ENOTSUP, "%s: no %s: not a plug-in of this library",
+                       path, p->symbol);
+        dlclose(lib);
+        return st;
+    }
+    memcpy(&abi, found, sizeof abi);
+    if (abi != p->abi)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "%s: interface version %u, this library has %u", path,
+                         (unsigned)abi, (unsigned)p->abi);
+    *table = found;
+    return TLP_OK;
+}
+
+/* Look into dir[0..n) and its subfolder `sub`; TLP_OK and *table NULL when
+ * there is no plug-in. */
+static tlp_status search(const void **table, const tlpi_plugin *p,
+                         const char *dir, size_t n, const char *sub)
+{
+    char path[PATH_MAX];
+
+    if (n == 0 || dir[0] != '/')
+        return TLP_OK;
+    for (size_t i = 0; i < TLPI_COUNT(endings); i++) {
+        int len = snprintf(path, sizeof path, "%.*s/%s%s%s", (int)n, dir, sub,
+                           p->file, endings[i]);
+
+        if (len > 0 && (size_t)len < sizeof path && access(path, F_OK) == 0)
+            return load(table, p, path);
+    }
+    return TLP_OK;
+}
+
+static tlp_status search_list(const void **table, const tlpi_plugin *p,
+                              const char *list)
+{
+    tlp_status st = TLP_OK;
+
+    while (st == TLP_OK && !*table && *list) {
+        size_t n = strcspn(list, ":");
+
+        if (n < PATH_MAX)
+            st = search(table, p, list, n, "");
+        list += n + (list[n] == ':');
+    }
+    return st;
+}
+
+/* The file that holds this code: the program's when it is linked statically,
+ * whose name the loader does not know.  False if it cannot be told. */
+static bool own_file(char path[PATH_MAX])
+{
+    Dl_info info;
+    void *found = NULL;
+
+    /* Any address of this file will do; a constant's is no function's. */
+    if (!dladdr1(endings, &info, &found, RTLD_DL_LINKMAP))
+        return false;
+
+    const struct link_map *map = found;
+
+    if (map->l_name[0] == '\0') {
+        ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+
+        path[n > 0 ? n : 0] = '\0';
+        return n > 0;
+    }
+    return snprintf(path, PATH_MAX, "%s", map->l_name) < PATH_MAX;
+}
+
+tlp_status tlpi_plugin_load(const void **table, const tlpi_plugin *p)
+{
+    char own[PATH_MAX] = "", name[64];
+    const char *list = secure_getenv("TLP_PLUGIN_PATH");
+
+    *table = NULL;
+
+    tlp_status st = list ? search_list(table, p, list) : TLP_OK;
+
+    if (st == TLP_OK && !*table && own_file(own)) {
+        size_t n = (size_t)(strrchr(own, '/') - own);
+
+        st = search(table, p, own, n, "");
+        if (st == TLP_OK && !*table)
+            st = search(table, p, own, n, "../lib/");
+        own[n] = '\0';
+    }
+    if (st != TLP_OK || *table)
+        return st;
+    snprintf(name, sizeof name, "%s%s", p->file, endings[0]);
+    if (load(table, p, name) == TLP_OK)
+        return TLP_OK;
+    return tlpi_fail_prefix(
+        TLP_ENOTSUP,
+        "no plug-in for %s in TLP_PLUGIN_PATH (%s), %s, ../lib "
+        "from there, or where the system looks: ",
+        p->what, list ? list : "not set", own[0] ? own : "/");
+}

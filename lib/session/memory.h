@@ -1,0 +1,50 @@
+/*
+ * memory.h - what a rank will keep in its device's memory, told before it is
+ * loaded.
+ */
+#ifndef TLPI_MEMORY_H
+#define TLPI_MEMORY_H
+
+#include "session/rank.h"
+
+/* What the widest stage of a rank asks for. */
+typedef struct tlpi_needs {
+    int parts; /* attention or feed-forward parts */
+    int members;
+    int terms; /* matrices that one call multiplies by */
+    int cols;  /* longest input row of any matmul */
+    /* Floats of each of its buffers, SIZE_MAX beyond all memory. */
+    size_t x, acc, norm, qkv, hidden, rows, logits;
+} tlpi_needs;
+
+tlpi_needs tlpi_memory_needs(const tlpi_rank *r);
+
+/*
+ * What rank r will hold: its parts of the weights in the file's types, as far
+ * as no other session of the model has put the same ones onto the shelf in the
+ * layout of r's backend (r->b NULL: as if there were none); its KV cache; its
+ * buffers.  Of r, here as above, only what it is made from is read: plan,
+ * model, shards, cfg, rank.
+ */
+void tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out);
+
+/* What a rank finds before it loads. */
+typedef struct tlpi_memory_note {
+    int device;
+    uint64_t free;        /* bytes of it */
+    tlpi_rank_sizes need; /* the rank's */
+    char name[128];       /* of the device */
+} tlpi_memory_note;
+
+/*
+ * Do all fit?  Ranks on one device share what the least of them found free;
+ * `apart`: each rank's devices are its own.  TLP_ENOMEM for the first device
+ * that is too small, with its name, the sums and the ranks.
+ */
+tlp_status tlpi_memory_judge(const tlpi_memory_note *note, int n_rank,
+                             bool apart);
+
+/* Every rank calls before it loads anything; on the CPU nothing is checked. */
+tlp_status tlpi_memory_check(tlpi_rank *r);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * devices.h - the GPUs of this machine, for tlp info --devices.
+ */
+#ifndef DEVICES_H
+#define DEVICES_H
+
+#include "engine.h"
+#include "json.h"
+
+typedef struct devices {
+    tlp_device_info info[ENGINE_MAX_DEVICE];
+    int32_t n;
+} devices;
+
+/* An exit status; after a message where there is none. */
+int devices_find(devices *d);
+
+void devices_print(const devices *d);
+/* The array "devices" of the object that is open. */
+void devices_json(const devices *d, json *j);
+
+#endif

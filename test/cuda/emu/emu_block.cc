@@ -1,0 +1,493 @@
+/*
+ * emu_block.cc - the threads of a block, as fibers of one host thread.
+ *
+ * A fiber takes thread after thread and runs each to its end; only when one has
+ * to wait does it stay with it, and another fiber takes the next.  So a kernel
+ * that never waits costs no switch at all, and one that only shuffles needs a
+ * fiber for each lane of one warp.  Whoever cannot go on picks the next itself:
+ * first those whose wait is over, then threads that have not begun.  When there
+ * are neither, the block has locked itself up, which is reported.
+ */
+#include <cstdarg>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <sched.h>
+#include <string>
+#include <vector>
+
+#include "emu_block.h"
+#include "emu_fiber.h"
+
+EMU_TLS uint3 threadIdx, blockIdx, blockDim, gridDim;
+EMU_TLS unsigned char *emu_dynamic_shared;
+
+#define MAX_THREADS 1024
+#define CANARY 0xa5
+#define CANARY_BYTES ((size_t)64)
+
+enum thread_state { NOT_BEGUN, RUNNING, AT_BARRIER, IN_WARP, YIELDING, DONE };
+
+struct emu_thread {
+    thread_state state;
+    int fiber; /* that it runs on */
+    emu_place at;
+    /* in a warp's collective */
+    emu_kind kind;
+    unsigned mask;
+    int source;
+    uint64_t value, result;
+};
+
+struct worker_fiber {
+    emu_fiber fiber;
+    int thread; /* -1: none */
+};
+
+/* What one host thread runs blocks with. */
+struct runner {
+    emu_fiber host;
+    std::vector<std::unique_ptr<worker_fiber>> fibers;
+    std::vector<int> idle; /* fibers without a thread */
+    emu_thread thread[MAX_THREADS];
+    int ready[MAX_THREADS]; /* ring of threads whose wait is over */
+    unsigned ready_head, ready_tail;
+    int n, next, n_done;  /* threads: all, the next to begin, ended */
+    int n_arrived, votes; /* at the block's barrier */
+    int barrier_result;
+    int now; /* the running thread */
+    int fiber_now;
+    int barren; /* yields since something was done */
+    const std::function<void()> *body;
+    dim3 dim;
+    bool faulted;
+
+    ~runner()
+    {
+        for (auto &f : fibers)
+            emu_fiber_destroy(&f->fiber);
+    }
+};
+
+static runner *here()
+{
+    static thread_local std::unique_ptr<runner> own;
+
+    if (!own)
+        own.reset(new runner());
+    return own.get();
+}
+
+/* The runner while a kernel is running on this thread. */
+static EMU_TLS runner *running;
+
+int emu_lane()
+{
+    return running->now & 31;
+}
+
+static void become(runner *r, int t)
+{
+    unsigned i = (unsigned)t;
+
+    r->now = t;
+    r->thread[t].state = RUNNING;
+    threadIdx.x = i % r->dim.x;
+    threadIdx.y = i / r->dim.x % r->dim.y;
+    threadIdx.z = i / r->dim.x / r->dim.y;
+}
+
+/* ==== faults ============================================================= */
+
+static std::mutex fault_lock;
+static std::string last_fault;
+
+const char *emu_take_fault()
+{
+    static thread_local std::string text;
+    std::lock_guard<std::mutex> hold(fault_lock);
+
+    text = last_fault;
+    last_fault.clear();
+    return text.c_str();
+}
+
+void emu_note_fault(const char *text)
+{
+    std::lock_guard<std::mutex> hold(fault_lock);
+
+    fprintf(stderr, "emulated CUDA: %s\n", text);
+    last_fault = text;
+}
+
+static std::string place_text(const emu_place &at)
+{
+    const char *slash = strrchr(at.file, '/');
+
+    return std::string(at.what) + " at " + (slash ? slash + 1 : at.file) + ":" +
+           std::to_string(at.line);
+}
+
+void emu_fault(emu_place at, const char *fmt, ...)
+{
+    runner *r = running;
+    char text[512], why[256];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(why, sizeof why, fmt, args);
+    va_end(args);
+    snprintf(text, sizeof text, "block (%u, %u, %u), thread %d: %s: %s",
+             blockIdx.x, blockIdx.y, blockIdx.z, r->now, place_text(at).c_str(),
+             why);
+    emu_note_fault(text);
+    r->faulted = true;
+    emu_fiber_switch(&r->fibers[(size_t)r->fiber_now]->fiber, &r->host);
+    abort(); /* nobody switches back */
+}
+
+/* ==== who runs next ====================================================== */
+
+static void fiber_main();
+
+/* An idle fiber, or a new one. */
+static int take_fiber(runner *r)
+{
+    if (!r->idle.empty()) {
+        int f = r->idle.back();
+        r->idle.pop_back();
+        return f;
+    }
+    std::unique_ptr<worker_fiber> w(new worker_fiber());
+    if (!emu_fiber_create(&w->fiber))
+        abort(); /* address space is gone: nothing a test could do */
+    emu_fiber_reset(&w->fiber, fiber_main);
+    w->thread = -1;
+    r->fibers.push_back(std::move(w));
+    return (int)r->fibers.size() - 1;
+}
+
+static void go_to(runner *r, int f)
+{
+    int old = r->fiber_now;
+
+    if (f == old)
+        return;
+    r->fiber_now = f;
+    emu_fiber_switch(&r->fibers[(size_t)old]->fiber,
+                     &r->fibers[(size_t)f]->fiber);
+}
+
+static void make_ready(runner *r, int t)
+{
+    r->ready[r->ready_tail++ % MAX_THREADS] = t;
+}
+
+static std::string waiting_text(const runner *r)
+{
+    std::string text;
+    int shown = 0;
+
+    for (int t = 0; t < r->n && shown < 4; t++) {
+        const emu_thread *th = &r->thread[t];
+        if (th->state != AT_BARRIER && th->state != IN_WARP)
+            continue;
+        text += (shown++ ? ", thread " : "thread ") + std::to_string(t) +
+                " in " + place_text(th->at);
+    }
+    return text;
+}
+
+/* The running thread cannot go on: run others until it can. */
+static void run_others(runner *r)
+{
+    int me = r->now;
+
+    if (r->ready_head != r->ready_tail) {
+        int t = r->ready[r->ready_head++ % MAX_THREADS];
+        int f = r->thread[t].fiber;
+        become(r, t);
+        go_to(r, f);
+    } else if (r->next < r->n) {
+        go_to(r, take_fiber(r));
+    } else {
+        emu_fault(r->thread[me].at, "waits for ever: %s",
+                  waiting_text(r).c_str());
+    }
+}
+
+/* Threads of a block wait for one that has ended. */
+static void check_left(runner *r, int t)
+{
+    int base = t & ~31;
+
+    if (r->n_arrived > 0)
+        for (int i = 0; i < r->n; i++)
+            if (r->thread[i].state == AT_BARRIER)
+                emu_fault(r->thread[i].at, "thread %d has left the kernel", t);
+    for (int i = base; i < base + 32 && i < r->n; i++)
+        if (r->thread[i].state == IN_WARP &&
+            (r->thread[i].mask >> (t - base) & 1))
+            emu_fault(r->thread[i].at, "lane %d has left the kernel", t - base);
+}
+
+/* A fiber's life: take a thread, run it, again; when there is none left to
+ * take, hand over to one whose wait is over, or to the host. */
+static void fiber_main()
+{
+    emu_fiber_entered();
+    for (;;) {
+        runner *r = running;
+        int f = r->fiber_now;
+
+        if (r->ready_head == r->ready_tail && r->next < r->n) {
+            int t = r->next++;
+            r->thread[t].fiber = f;
+            become(r, t);
+            (*r->body)();
+            r->thread[t].state = DONE;
+            r->n_done++;
+            r->barren = 0;
+            check_left(r, t);
+            continue;
+        }
+        r->idle.push_back(f);
+        if (r->ready_head != r->ready_tail) {
+            int t = r->ready[r->ready_head++ % MAX_THREADS];
+            become(r, t);
+            go_to(r, r->thread[t].fiber);
+        } else if (r->n_done == r->n) {
+            emu_fiber_switch(&r->fibers[(size_t)f]->fiber, &r->host);
+        } else {
+            for (int t = 0; t < r->n; t++)
+                if (r->thread[t].state == AT_BARRIER ||
+                    r->thread[t].state == IN_WARP) {
+                    r->now = t;
+                    emu_fault(r->thread[t].at, "waits for ever: %s",
+                              waiting_text(r).c_str());
+                }
+        }
+    }
+}
+
+void emu_yield()
+{
+    runner *r = running;
+    int me = r->now;
+
+    if (++r->barren > r->n) { /* all have yielded: it is up to other hosts */
+        r->barren = 0;
+        sched_yield();
+    }
+    if (r->ready_head == r->ready_tail && r->next == r->n)
+        return;
+    r->thread[me].state = YIELDING;
+    make_ready(r, me);
+    run_others(r);
+}
+
+/* ==== barriers =========================================================== */
+
+int emu_barrier(bool predicate, emu_place at)
+{
+    runner *r = running;
+    int me = r->now;
+    emu_thread *t = &r->thread[me];
+
+    if (r->n_done > 0)
+        for (int i = 0; i < r->n; i++)
+            if (r->thread[i].state == DONE)
+                emu_fault(at, "thread %d has left the kernel", i);
+    t->at = at;
+    r->votes += predicate;
+    if (++r->n_arrived < r->n) {
+        t->state = AT_BARRIER;
+        run_others(r);
+        return r->barrier_result;
+    }
+    for (int i = 0; i < r->n; i++) {
+        const emu_thread *other = &r->thread[i];
+        if (other->at.line != at.line ||
+            (other->at.file != at.file && strcmp(other->at.file, at.file) != 0))
+            emu_fault(at, "thread %d is in %s", i,
+                      place_text(other->at).c_str());
+    }
+    for (int i = 0; i < r->n; i++) {
+        if (i == me)
+            continue;
+        r->thread[i].state = YIELDING;
+        make_ready(r, i);
+    }
+    r->barrier_result = r->votes;
+    r->n_arrived = 0;
+    r->votes = 0;
+    r->barren = 0;
+    return r->barrier_result;
+}
+
+static uint64_t combine(emu_kind kind, uint64_t a, uint64_t b)
+{
+    unsigned x = (unsigned)a, y = (unsigned)b;
+
+    switch (kind) {
+    case EMU_ADD:
+        return x + y;
+    case EMU_MIN:
+        return x < y ? x : y;
+    case EMU_MAX:
+        return x > y ? x : y;
+    case EMU_MIN_S:
+        return (int)x < (int)y ? x : y;
+    case EMU_MAX_S:
+        return (int)x > (int)y ? x : y;
+    case EMU_AND:
+        return x & y;
+    case EMU_OR:
+        return x | y;
+    default:
+        return x ^ y;
+    }
+}
+
+/* All lanes of the mask are there: their results. */
+static void complete(emu_thread *lane, unsigned mask, emu_kind kind,
+                     emu_place at)
+{
+    uint64_t all = 0;
+    bool first = true;
+
+    for (int i = 0; i < 32; i++) {
+        if (!(mask >> i & 1))
+            continue;
+        emu_thread *t = &lane[i];
+        if (kind == EMU_SHUFFLE) {
+            if (!(mask >> t->source & 1))
+                emu_fault(at, "lane %d reads lane %d, which is not in %08x", i,
+                          t->source, mask);
+            t->result = lane[t->source].value;
+        } else if (kind == EMU_BALLOT) {
+            all |= (uint64_t)(t->value != 0) << i;
+        } else if (kind == EMU_MATCH) {
+            t->result = 0;
+            for (int k = 0; k < 32; k++)
+                if ((mask >> k & 1) && lane[k].value == t->value)
+                    t->result |= (uint64_t)1 << k;
+        } else {
+            all = first ? t->value : combine(kind, all, t->value);
+        }
+        first = false;
+    }
+    if (kind != EMU_SHUFFLE && kind != EMU_MATCH)
+        for (int i = 0; i < 32; i++)
+            if (mask >> i & 1)
+                lane[i].result = all;
+}
+
+uint64_t emu_warp(emu_kind kind, unsigned mask, uint64_t value, int source,
+                  emu_place at)
+{
+    runner *r = running;
+    int me = r->now, base = me & ~31;
+    emu_thread *lane = &r->thread[base], *t = &r->thread[me];
+
+    if (!(mask >> (me & 31) & 1))
+        emu_fault(at, "lane %d is not in its own mask %08x", me & 31, mask);
+    t->at = at;
+    t->kind = kind;
+    t->mask = mask;
+    t->value = value;
+    t->source = source & 31;
+    t->state = IN_WARP;
+    for (int i = 0; i < 32; i++) {
+        if (!(mask >> i & 1) || i == (me & 31))
+            continue;
+        if (base + i >= r->n)
+            emu_fault(at, "lane %d of mask %08x does not exist", i, mask);
+        if (lane[i].state == DONE)
+            emu_fault(at, "lane %d of mask %08x has left the kernel", i, mask);
+        if (lane[i].state == IN_WARP && (lane[i].mask >> (me & 31) & 1) &&
+            (lane[i].mask != mask || lane[i].kind != kind))
+            emu_fault(at, "mask %08x, lane %d is in %s with mask %08x", mask, i,
+                      place_text(lane[i].at).c_str(), lane[i].mask);
+    }
+    for (int i = 0; i < 32; i++) {
+        if ((mask >> i & 1) &&
+            (lane[i].state != IN_WARP || !(lane[i].mask >> (me & 31) & 1))) {
+            run_others(r);
+            return t->result;
+        }
+    }
+    complete(lane, mask, kind, at);
+    for (int i = 0; i < 32; i++)
+        if ((mask >> i & 1) && base + i != me) {
+            lane[i].state = YIELDING;
+            make_ready(r, base + i);
+        }
+    t->state = RUNNING;
+    r->barren = 0;
+    return t->result;
+}
+
+/* ==== a grid ============================================================= */
+
+static void begin_block(runner *r, const std::function<void()> &body,
+                        dim3 block)
+{
+    r->n = (int)(block.x * block.y * block.z);
+    r->next = r->n_done = r->n_arrived = r->votes = r->barren = 0;
+    r->ready_head = r->ready_tail = 0;
+    r->body = &body;
+    r->dim = block;
+    for (int t = 0; t < r->n; t++)
+        r->thread[t].state = NOT_BEGUN;
+}
+
+/* Fibers that a fault left in the middle of a thread begin anew. */
+static void clear_up(runner *r)
+{
+    r->idle.clear();
+    for (size_t f = 0; f < r->fibers.size(); f++) {
+        emu_fiber_reset(&r->fibers[f]->fiber, fiber_main);
+        r->idle.push_back((int)f);
+    }
+    r->faulted = false;
+}
+
+static void run_block(runner *r, const std::function<void()> &body, dim3 block)
+{
+    begin_block(r, body, block);
+    r->fiber_now = take_fiber(r);
+    emu_fiber_switch(&r->host, &r->fibers[(size_t)r->fiber_now]->fiber);
+}
+
+bool emu_run_grid(const std::function<void()> &body, dim3 grid, dim3 block,
+                  size_t shared)
+{
+    runner *r = here();
+    std::unique_ptr<unsigned char[]> memory(
+        new unsigned char[shared + CANARY_BYTES + 16]);
+    uintptr_t start = ((uintptr_t)memory.get() + 15) & ~(uintptr_t)15;
+    unsigned char *bytes = (unsigned char *)start;
+    bool ok = true;
+
+    running = r;
+    emu_dynamic_shared = bytes;
+    blockDim = { block.x, block.y, block.z };
+    gridDim = { grid.x, grid.y, grid.z };
+    for (unsigned i = 0; i < grid.x * grid.y * grid.z && ok; i++) {
+        memset(bytes, 0xff, shared); /* NaN: what was never written shows */
+        memset(bytes + shared, CANARY, CANARY_BYTES);
+        blockIdx = { i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y };
+        run_block(r, body, block);
+        ok = !r->faulted;
+        for (size_t k = 0; k < CANARY_BYTES && ok; k++)
+            if (bytes[shared + k] != CANARY) {
+                emu_note_fault("a kernel wrote beyond its shared memory");
+                ok = false;
+            }
+    }
+    if (r->faulted)
+        clear_up(r);
+    running = nullptr;
+    return ok;
+}

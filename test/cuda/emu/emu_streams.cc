@@ -1,0 +1,503 @@
+/*
+ * emu_streams.cc - streams, events, capture and graphs, launches.
+ *
+ * An operation on a stream is a closure.  While the stream is capturing, it
+ * goes into the graph and is not run; else it is run at once or, in lazy mode,
+ * by whoever waits for the stream.
+ */
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "emu_block.h"
+#include "emu_state.h"
+
+struct emu_event {
+    emu_stream *stream; /* recorded in; NULL: never */
+    std::shared_ptr<emu_capture> capture;
+    size_t recorded; /* nodes of the stream that it covers, when captured */
+    std::atomic<int> pending;
+    std::chrono::steady_clock::time_point when;
+};
+
+static std::mutex lock; /* of the lists */
+static std::vector<emu_capture *> captures;
+static std::set<emu_stream *> streams;
+
+static size_t this_thread()
+{
+    return std::hash<std::thread::id>()(std::this_thread::get_id());
+}
+
+static emu_stream *new_stream(int device, unsigned flags)
+{
+    emu_stream *s = new emu_stream();
+
+    s->device = device;
+    s->flags = flags;
+    return s;
+}
+
+emu_stream *emu_stream_of(cudaStream_t s)
+{
+    static std::mutex one;
+    static std::map<int, std::unique_ptr<emu_stream>> legacy;
+
+    if (s && s != cudaStreamLegacy && s != cudaStreamPerThread)
+        return s;
+    std::lock_guard<std::mutex> hold(one);
+    std::unique_ptr<emu_stream> &p = legacy[emu_device()];
+    if (!p)
+        p.reset(new_stream(emu_device(), 0));
+    return p.get();
+}
+
+/* ==== capture ============================================================ */
+
+bool emu_capture_forbids()
+{
+    bool found = false;
+    std::lock_guard<std::mutex> hold(lock);
+
+    for (emu_capture *c : captures) {
+        if (c->mode == cudaStreamCaptureModeGlobal ||
+            (c->mode == cudaStreamCaptureModeThreadLocal &&
+             c->thread == this_thread())) {
+            c->invalid = true;
+            found = true;
+        }
+    }
+    return found;
+}
+
+/* Something that a capturing stream does not permit. */
+static cudaError_t spoil(emu_stream *s, cudaError_t e)
+{
+    s->capture->invalid = true;
+    return emu_result(e);
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t handle,
+                                   cudaStreamCaptureMode mode)
+{
+    emu_stream *s = emu_stream_of(handle);
+    cudaError_t e = emu_enter(false);
+
+    if (e != cudaSuccess)
+        return e;
+    if (!handle) /* the legacy stream cannot */
+        return emu_result(cudaErrorStreamCaptureUnsupported);
+    if (s->capture)
+        return emu_result(cudaErrorInvalidValue);
+    s->capture.reset(new emu_capture());
+    s->capture->graph.reset(new emu_graph());
+    s->capture->mode = mode;
+    s->capture->origin = s;
+    s->capture->thread = this_thread();
+    s->unjoined = 0;
+    std::lock_guard<std::mutex> hold(lock);
+    captures.push_back(s->capture.get());
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *graph)
+{
+    emu_stream *s = emu_stream_of(handle);
+    std::shared_ptr<emu_capture> c = s->capture;
+
+    *graph = nullptr;
+    if (!c)
+        return emu_result(cudaErrorInvalidValue);
+    if (c->origin != s)
+        return spoil(s, cudaErrorStreamCaptureUnmatched);
+    if (c->mode != cudaStreamCaptureModeRelaxed && c->thread != this_thread())
+        return emu_result(cudaErrorStreamCaptureWrongThread);
+    {
+        std::lock_guard<std::mutex> hold(lock);
+        captures.erase(std::find(captures.begin(), captures.end(), c.get()));
+    }
+    bool unjoined = false;
+    for (emu_stream *other : c->joined) {
+        unjoined = unjoined || other->unjoined > 0;
+        other->capture.reset();
+    }
+    s->capture.reset();
+    if (c->invalid)
+        return emu_result(cudaErrorStreamCaptureInvalidated);
+    if (unjoined)
+        return emu_result(cudaErrorStreamCaptureUnjoined);
+    *graph = c->graph.release();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t handle,
+                                  cudaStreamCaptureStatus *status)
+{
+    const emu_stream *s = emu_stream_of(handle);
+
+    *status = !s->capture           ? cudaStreamCaptureStatusNone
+              : s->capture->invalid ? cudaStreamCaptureStatusInvalidated
+                                    : cudaStreamCaptureStatusActive;
+    return cudaSuccess;
+}
+
+/* ==== doing ============================================================== */
+
+void emu_drain(emu_stream *s)
+{
+    std::lock_guard<std::recursive_mutex> hold(s->lock);
+
+    while (!s->queue.empty()) {
+        emu_op op = std::move(s->queue.front());
+        s->queue.pop_front();
+        op();
+    }
+}
+
+cudaError_t emu_submit(cudaStream_t handle, emu_op op)
+{
+    emu_stream *s = emu_stream_of(handle);
+
+    if (s->capture) {
+        if (s->capture->invalid)
+            return emu_result(cudaErrorStreamCaptureInvalidated);
+        s->capture->graph->nodes.push_back(std::move(op));
+        s->unjoined += s->capture->origin != s;
+        return cudaSuccess;
+    }
+    if (!handle && emu_capture_forbids())
+        return emu_result(cudaErrorStreamCaptureImplicit);
+    std::lock_guard<std::recursive_mutex> hold(s->lock);
+    if (emu_lazy())
+        s->queue.push_back(std::move(op));
+    else
+        op();
+    return cudaSuccess;
+}
+
+static cudaError_t outcome()
+{
+    cudaError_t e = emu_enter(false);
+
+    if (e == cudaSuccess && !emu_memory_intact()) {
+        emu_note_fault("something wrote beyond a piece of memory");
+        emu_set_faulted();
+        e = emu_result(cudaErrorIllegalAddress);
+    }
+    return e;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t handle)
+{
+    emu_stream *s = emu_stream_of(handle);
+    cudaError_t e = emu_enter(false);
+
+    if (e != cudaSuccess)
+        return e;
+    if (s->capture)
+        return spoil(s, cudaErrorStreamCaptureUnsupported);
+    if (emu_capture_forbids())
+        return emu_result(cudaErrorStreamCaptureUnsupported);
+    emu_drain(s);
+    return outcome();
+}
+
+/* Whoever asks often enough gets an end: what was lazy is done here. */
+cudaError_t cudaStreamQuery(cudaStream_t handle)
+{
+    emu_stream *s = emu_stream_of(handle);
+    cudaError_t e = emu_enter(false);
+
+    if (e != cudaSuccess)
+        return e;
+    if (s->capture)
+        return spoil(s, cudaErrorStreamCaptureUnsupported);
+    std::unique_lock<std::recursive_mutex> hold(s->lock);
+    if (s->queue.empty())
+        return outcome();
+    emu_op op = std::move(s->queue.front());
+    s->queue.pop_front();
+    op();
+    return cudaErrorNotReady;
+}
+
+cudaError_t cudaDeviceSynchronize()
+{
+    std::vector<emu_stream *> all;
+    cudaError_t e = emu_enter(true);
+
+    if (e != cudaSuccess)
+        return e;
+    {
+        std::lock_guard<std::mutex> hold(lock);
+        for (emu_stream *s : streams)
+            if (s->device == emu_device() && !s->capture)
+                all.push_back(s);
+    }
+    emu_drain(emu_stream_of(nullptr));
+    for (emu_stream *s : all)
+        emu_drain(s);
+    return outcome();
+}
+
+/* ==== streams ============================================================ */
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
+{
+    cudaError_t e = emu_enter(true);
+
+    *s = nullptr;
+    if (e != cudaSuccess)
+        return e;
+    *s = new_stream(emu_device(), flags);
+    std::lock_guard<std::mutex> hold(lock);
+    streams.insert(*s);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreate(cudaStream_t *s)
+{
+    return cudaStreamCreateWithFlags(s, cudaStreamDefault);
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
+{
+    return cudaStreamCreateWithFlags(s, flags);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+    {
+        std::lock_guard<std::mutex> hold(lock);
+        if (streams.erase(s) == 0)
+            return emu_result(cudaErrorInvalidResourceHandle);
+    }
+    emu_drain(s);
+    delete s;
+    return cudaSuccess;
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t fn, void *data)
+{
+    cudaError_t e = emu_enter(false);
+    return e == cudaSuccess ? emu_submit(s, [=]() { fn(data); }) : e;
+}
+
+/* ==== events ============================================================= */
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+    cudaError_t st = emu_enter(false);
+    *e = st == cudaSuccess ? new emu_event() : nullptr;
+    return st;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+    return cudaEventCreateWithFlags(e, cudaEventDefault);
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    if (e && e->stream && e->pending)
+        emu_drain(e->stream);
+    delete e;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t handle)
+{
+    emu_stream *s = emu_stream_of(handle);
+    cudaError_t st = emu_enter(false);
+
+    if (st != cudaSuccess)
+        return st;
+    e->stream = s;
+    e->capture = s->capture;
+    e->recorded = s->unjoined;
+    if (e->capture)
+        return cudaSuccess;
+    e->pending++;
+    return emu_submit(handle, [e]() {
+        e->when = std::chrono::steady_clock::now();
+        e->pending--;
+    });
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t e, unsigned)
+{
+    emu_stream *s = emu_stream_of(handle);
+    cudaError_t st = emu_enter(false);
+
+    if (st != cudaSuccess || !e->stream)
+        return st;
+    if (e->capture && e->stream->capture == e->capture) {
+        if (!s->capture) {
+            s->capture = e->capture;
+            s->capture->joined.push_back(s);
+            s->unjoined = 1; /* until the origin waits for it */
+        } else if (s->capture != e->capture) {
+            return spoil(s, cudaErrorStreamCaptureUnsupported);
+        } else if (e->stream->unjoined == e->recorded && e->stream != s) {
+            e->stream->unjoined = 0;
+            s->unjoined += s->capture->origin != s;
+        }
+        return cudaSuccess;
+    }
+    if (s->capture) /* an event from outside the graph */
+        return spoil(s, cudaErrorStreamCaptureUnsupported);
+    if (e->pending && e->stream != s)
+        emu_drain(e->stream);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t e)
+{
+    cudaError_t st = emu_enter(false);
+
+    if (st != cudaSuccess)
+        return st;
+    if (e->capture)
+        return emu_result(cudaErrorCapturedEvent);
+    if (emu_capture_forbids())
+        return emu_result(cudaErrorStreamCaptureUnsupported);
+    if (e->pending)
+        emu_drain(e->stream);
+    return outcome();
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t e)
+{
+    if (e->capture)
+        return emu_result(cudaErrorCapturedEvent);
+    return e->pending ? cudaStreamQuery(e->stream) == cudaSuccess
+                            ? cudaSuccess
+                            : cudaErrorNotReady
+                      : outcome();
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    *ms = 0;
+    if (!from->stream || !to->stream)
+        return emu_result(cudaErrorInvalidResourceHandle);
+    if (from->pending || to->pending)
+        return cudaErrorNotReady;
+    std::chrono::duration<float, std::milli> d = to->when - from->when;
+    *ms = d.count();
+    return cudaSuccess;
+}
+
+/* ==== graphs ============================================================= */
+
+cudaError_t cudaGraphGetNodes(cudaGraph_t g, cudaGraphNode_t *nodes, size_t *n)
+{
+    if (nodes) /* they cannot be looked at */
+        return emu_result(cudaErrorNotSupported);
+    *n = g->nodes.size();
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t g,
+                                 unsigned long long)
+{
+    cudaError_t e = emu_enter(true);
+
+    *exec = nullptr;
+    if (e != cudaSuccess)
+        return e;
+    *exec = new emu_graph_exec();
+    (*exec)->nodes.reset(new std::vector<emu_op>(g->nodes));
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t)
+{
+    return emu_enter(false);
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
+{
+    cudaError_t e = emu_enter(false);
+    std::shared_ptr<const std::vector<emu_op>> nodes = exec->nodes;
+
+    if (e != cudaSuccess)
+        return e;
+    return emu_submit(s, [nodes]() {
+        for (const emu_op &op : *nodes)
+            op();
+    });
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t g)
+{
+    delete g;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    delete exec;
+    return cudaSuccess;
+}
+
+/* ==== launches =========================================================== */
+
+static std::map<const void *, int> shared_limit; /* under lock */
+
+cudaError_t emu_func_set(const void *kernel, cudaFuncAttribute a, int value)
+{
+    cudaError_t e = emu_enter(false);
+
+    if (e != cudaSuccess)
+        return e;
+    if (a != cudaFuncAttributeMaxDynamicSharedMemorySize)
+        return cudaSuccess;
+    if (value < 0 || value > 227 * 1024)
+        return emu_result(cudaErrorInvalidValue);
+    std::lock_guard<std::mutex> hold(lock);
+    shared_limit[kernel] = value;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)
+{
+    *a = cudaFuncAttributes();
+    a->maxThreadsPerBlock = 1024;
+    a->numRegs = 32;
+    return emu_enter(false);
+}
+
+static bool fits(const void *kernel, dim3 grid, dim3 block, size_t shared)
+{
+    uint64_t threads = (uint64_t)block.x * block.y * block.z;
+    std::lock_guard<std::mutex> hold(lock);
+    auto at = shared_limit.find(kernel);
+    int limit =
+        at == shared_limit.end() ? 48 * 1024 : max(at->second, 48 * 1024);
+
+    return threads >= 1 && threads <= 1024 && block.z <= 64 && grid.x >= 1 &&
+           grid.x <= INT32_MAX && grid.y >= 1 && grid.y <= 65535 &&
+           grid.z >= 1 && grid.z <= 65535 && shared <= (size_t)limit;
+}
+
+cudaError_t emu_launch(const void *kernel, std::function<void()> body,
+                       dim3 grid, dim3 block, size_t shared, cudaStream_t s)
+{
+    cudaError_t e = emu_enter(false);
+
+    if (e != cudaSuccess)
+        return e;
+    if (emu_stream_of(s)->device != emu_device())
+        return emu_result(cudaErrorInvalidResourceHandle);
+    if (!fits(kernel, grid, block, shared))
+        return emu_result(cudaErrorInvalidConfiguration);
+    return emu_submit(s, [=]() {
+        if (!emu_run_grid(body, grid, block, shared))
+            emu_set_faulted();
+    });
+}
