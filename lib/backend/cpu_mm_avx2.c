@@ -15,7 +15,14 @@
 typedef __m256 vf;
 typedef __m256i vi;
 
-enum { LANES = 8, PARTS = 2, TILE = 4, REGISTERS = 16 };
+enum {
+    LANES = 8,
+    PARTS = 2,
+    TILE = 4,
+    REGISTERS = 16,
+    AHEAD_FROM = 1,
+    AHEAD_FROM_F = 1
+};
 
 #define vf_load(p) _mm256_loadu_ps(p)
 #define vf_store(p, a) _mm256_storeu_ps(p, a)

@@ -138,7 +138,7 @@ ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
                 load_super(s, p, i, &v[i]);
             p += tlpi_mm_super_bytes(s);
         }
-        if (2 * T > TILE) {
+        if (T >= AHEAD_FROM) {
             UNROLL
             for (int i = 0; i < block_bytes; i += 64)
                 __builtin_prefetch(p + i + AHEAD);
@@ -315,7 +315,7 @@ ALWAYS_INLINE void add_column(tlpi_dtype type, const uint8_t *p, int k,
 {
     vf w[PARTS];
 
-    if (T >= 3)
+    if (T >= AHEAD_FROM_F)
         __builtin_prefetch(p + (type == TLPI_F32 ? 64 : 32) * k + AHEAD);
     UNROLL
     for (int i = 0; i < PARTS; i++)
