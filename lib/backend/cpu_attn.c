@@ -20,7 +20,7 @@
 #include "backend/cpu_kv.h"
 
 #define MIN_FLOATS 16384   /* preparing less is not worth a barrier */
-#define MIN_MACS 200000    /* attention of less is not worth a region */
+#define MIN_MACS 40000     /* attention of less is not worth a region */
 #define UNITS_PER_THREAD 8 /* with fewer, units are cut into chunks */
 #define LOG2E 1.4426950408889634
 
