@@ -18,7 +18,8 @@ typedef __m256i vi;
 enum {
     LANES = 8,
     PARTS = 2,
-    TILE = 4,
+    TILE = TLPI_MAX_TILE,
+    STEP = 4,
     REGISTERS = 16,
     AHEAD_FROM = 1,
     AHEAD_FROM_F = 1
@@ -94,7 +95,7 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
 
     UNROLL
     for (int j = 0; j < 8; j += run) {
-        vi part[TLPI_MAX_TILE];
+        vi part[STEP * PARTS];
         UNROLL
         for (int k = j; k < j + run; k++) {
             vi level[PARTS];

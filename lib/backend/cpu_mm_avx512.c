@@ -17,7 +17,8 @@ typedef __m512i vi;
 enum {
     LANES = 16,
     PARTS = 1,
-    TILE = 8,
+    TILE = TLPI_MAX_TILE,
+    STEP = 8,
     REGISTERS = 32,
     AHEAD_FROM = 5,
     AHEAD_FROM_F = 3
