@@ -75,7 +75,7 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 #define ENGINE_TYPE_OPTIONS(e)                                                 \
     { CLI_CHOICE, 0, "compute", &(e).compute, "default|f32",                   \
       "f32 keeps activations exact (default: 8 bits)", 0, 0 },                 \
-    { CLI_CHOICE, 0, "kv", &(e).kv, "default|f32|f16|bf16",                    \
+    { CLI_CHOICE, 0, "kv", &(e).kv, "default|f32|f16|bf16|q8_0",               \
       "type of the KV cache (f16; f32 with --compute f32)", 0, 0 }
 #define ENGINE_SESSION_OPTIONS(e)                                              \
     { CLI_INT, 0, "ranks", &(e).n_rank, "N",                                   \

@@ -219,7 +219,7 @@ int plan_make(int argc, char **argv)
           "measure N ranks here for --speedup", 0, 64 },
         { CLI_CHOICE, 0, "compute", &v.e.compute, "default|f32",
           "f32 keeps activations exact (default: 8 bits)", 0, 0 },
-        { CLI_CHOICE, 0, "kv", &v.e.kv, "default|f32|f16|bf16",
+        { CLI_CHOICE, 0, "kv", &v.e.kv, "default|f32|f16|bf16|q8_0",
           "type of the KV cache (f16; f32 with --compute f32)", 0, 0 },
         ENGINE_PROCESS_OPTIONS(v.e),
         { .kind = CLI_END },

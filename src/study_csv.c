@@ -33,7 +33,7 @@ static uint64_t hash_ids(const corpus *text)
 static char *make_header(const study *s)
 {
     static const char *const compute[] = { "default", "f32" };
-    static const char *const kv[] = { "default", "f32", "f16", "bf16" };
+    static const char *const kv[] = { "default", "f32", "f16", "bf16", "q8_0" };
     static const char *const isa[] = { "auto", "scalar", "avx2", "avx512" };
     char *text = NULL;
     size_t n;

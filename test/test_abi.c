@@ -271,6 +271,7 @@ Test(abi, constants)
         C(TLP_KV_F32, 1),
         C(TLP_KV_F16, 2),
         C(TLP_KV_BF16, 3),
+        C(TLP_KV_Q8_0, 4),
         C(TLP_ISA_AUTO, 0),
         C(TLP_ISA_SCALAR, 1),
         C(TLP_ISA_AVX2, 2),

@@ -96,6 +96,7 @@ static world *world_open(shape s, int isa, int n_thread, int n_item, int n_seq,
     w->c.isa = isa;
     w->c.max_tok = MAX_TOK;
     w->c.vec = tlpi_cpu_vec_get(isa);
+    w->c.mm = tlpi_cpu_mm_get(isa);
     cr_assert_eq(tlpi_pool_create(&w->c.pool, &w->env, &po), TLP_OK);
     cr_assert_eq(tlpi_cpu_attn_scratch_create(&w->c, &bo), TLP_OK);
 
@@ -157,8 +158,16 @@ static void prepare(const world *w, const float *x, const float *norm, int pos,
     }
 }
 
-static float rounded(const world *w, float x)
+/* Element i of a head as a cache of the type keeps it. */
+static float rounded(const world *w, const float *head, int i)
 {
+    float x = head[i];
+    if (w->s.type == TLP_KV_Q8_0) {
+        float max = 0;
+        for (int b = i / 32 * 32; b < w->s.h && b < i / 32 * 32 + 32; b++)
+            max = fmaxf(max, fabsf(head[b]));
+        return max > 0 ? rintf(x * (127 / max)) * (max / 127) : 0;
+    }
     if (w->s.type == TLP_KV_F16)
         return tlpi_f16_to_f32(tlpi_f32_to_f16(x));
     if (w->s.type == TLP_KV_BF16)
@@ -263,8 +272,8 @@ static void check_prepared(world *w, int item, const tlpi_step *st, int t,
             size_t j = (size_t)i;
             cr_assert_float_eq(l->k[at + j], want[i], 2e-6 * w->gain, "k at %d",
                                pos);
-            w->k[item][ref + j] = rounded(w, l->k[at + j]);
-            w->v[item][ref + j] = rounded(w, in->v[at + j]);
+            w->k[item][ref + j] = rounded(w, l->k + at, i);
+            w->v[item][ref + j] = rounded(w, in->v + at, i);
         }
     }
 }
@@ -342,6 +351,9 @@ static const shape shapes[] = {
     { 5, 5, 10, 6, false, true, TLP_KV_F16 },
     { 50, 1, 8, 8, true, false, TLP_KV_F32 },
     { 2, 2, 256, 0, false, false, TLP_KV_F16 },
+    { 9, 3, 64, 64, false, false, TLP_KV_Q8_0 },
+    { 4, 1, 80, 32, true, true, TLP_KV_Q8_0 },
+    { 5, 5, 10, 6, false, true, TLP_KV_Q8_0 },
 };
 
 Test(attention, equations)
@@ -422,7 +434,8 @@ Test(attention, same_bits_in_any_steps_on_any_threads)
     };
     static const struct {
         int shape, n_pos;
-    } picks[] = { { 0, 600 }, { 2, 280 }, { 4, 280 }, { 5, 280 }, { 7, 280 } };
+    } picks[] = { { 0, 600 }, { 2, 280 },  { 4, 280 }, { 5, 280 },
+                  { 7, 280 }, { 11, 280 }, { 12, 280 } };
 
     for (size_t k = 0; k < TLPI_COUNT(isas); k++)
         for (size_t p = 0; have(isas[k]) && p < TLPI_COUNT(picks); p++) {
@@ -448,7 +461,7 @@ Test(attention, same_bits_in_any_steps_on_any_threads)
  * positions are left alone. */
 Test(attention, cache_copy)
 {
-    for (int type = TLP_KV_F32; type <= TLP_KV_BF16; type++) {
+    for (int type = TLP_KV_F32; type <= TLP_KV_Q8_0; type++) {
         shape s = { 4, 2, 24, 24, false, false, type };
         world *w = world_open(s, TLP_ISA_SCALAR, 1, 1, 3, 100);
         tokens t = { 0 }, u = { 0 };
@@ -486,6 +499,11 @@ Test(attention, cache_limits)
                                     INT32_MAX, TLP_KV_F16),
                  TLP_ENOMEM);
     cr_assert_null(kv);
+
+    /* 2 heads, 32 positions: 40 + 48 bytes, 2 scales for either */
+    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, 1, 20, 2, 40, TLP_KV_Q8_0), TLP_OK);
+    cr_assert_eq(tlpi_cpu_kv_bytes(kv), 2 * 32 * (40 + 48 + 4 * 4));
+    tlpi_cpu_kv_free(b, kv);
 
     w->c.f32 = true;
     cr_assert_eq(tlpi_cpu_kv_create(b, &kv, 1, 16, 1, 16, TLP_KV_DEFAULT),

@@ -183,6 +183,7 @@ Test(hello, the_field_and_both_values_are_named)
     expect_mismatch("compute", "default", &o,
                     "compute is f32, rank 0 has default");
     expect_mismatch("kv_type", "bf16", &o, "kv_type is f32, rank 0 has bf16");
+    expect_mismatch("kv_type", "q8_0", &o, "kv_type is f32, rank 0 has q8_0");
     expect_mismatch("wire", "q8", &o, "wire is bf16, rank 0 has q8");
 }
 

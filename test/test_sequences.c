@@ -289,8 +289,9 @@ Test(sequences, fork_copies)
 
 /*
  * A cache of f16 rounds keys and values to 11 bits, bf16 to 8: relative
- * 2^-12 and 2^-9 at most, on attention's inputs alone; logits of a few units
- * may move by about ten times that over the layers.
+ * 2^-12 and 2^-9 at most, on attention's inputs alone; q8_0 to 1/254 of the
+ * largest in a block.  Logits of a few units may move by about ten times that
+ * over the layers.
  */
 Test(sequences, cache_types)
 {
@@ -302,6 +303,7 @@ Test(sequences, cache_types)
         { TLP_KV_F32, TOLERANCE, 0, "f32" },
         { TLP_KV_F16, 4e-3, 1e-6, "f16" },
         { TLP_KV_BF16, 4e-2, 1e-5, "bf16" },
+        { TLP_KV_Q8_0, 4e-2, 1e-5, "q8_0" },
     };
     const char *path = model_path();
     ref_model *ref = ref_open(path);
@@ -332,6 +334,7 @@ Test(sequences, cache_types)
             rig_close(&r);
         }
     cr_assert(bytes[0] > bytes[1] && bytes[1] == bytes[2]);
+    cr_assert(bytes[3] < bytes[2]);
     free(want);
     ref_close(ref);
 }

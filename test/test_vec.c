@@ -167,6 +167,12 @@ Test(vec, narrow)
     free(half);
 }
 
+static void to_bytes(char *dst, const float *x, int n)
+{
+    for (int i = 0; i < n; i++)
+        dst[i] = (char)(signed char)x[i];
+}
+
 /* B in both layouts of the cache, every type, up to 7 rows and 9 panels. */
 Test(vec, product)
 {
@@ -174,7 +180,7 @@ Test(vec, product)
     float a[M * K], b[K * C], c[M * C];
     fill(a, M * K);
     EACH_TABLE (vec)
-        for (int type = TLP_KV_F32; type <= TLP_KV_BF16; type++)
+        for (int type = TLP_KV_F32; type <= TLP_KV_Q8_0; type++)
             for (int by_panel = 0; by_panel < 2; by_panel++)
                 for (int m = 1; m <= M; m++)
                     for (int p = 1; p <= P; p++) {
@@ -182,7 +188,10 @@ Test(vec, product)
                         fill(b, K * C);
                         for (int i = 0; i < K * C; i++) /* is exact */
                             b[i] = floorf(b[i] * 100);
-                        vec->narrow[type](raw, b, K * C);
+                        if (type == TLP_KV_Q8_0)
+                            to_bytes(raw, b, K * C);
+                        else
+                            vec->narrow[type](raw, b, K * C);
                         size_t ldk = by_panel ? TLPI_PANEL : C;
                         size_t ldp = by_panel ? TLPI_PANEL * K : TLPI_PANEL;
                         tlpi_product x = { m, K, p, a, K, raw, ldk, ldp, c, C };

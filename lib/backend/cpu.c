@@ -59,6 +59,7 @@ static void backend_free(tlpi_backend *b)
     tlpi_cpu *c = tlpi_cpu_of(b);
     tlpi_cpu_attn_scratch_free(c);
     tlpi_cpu_mm_scratch_free(c);
+    tlpi_slab_drop(c->slab);
     tlpi_pool_free(c->pool);
     tlpi_free(b->env, c);
 }

@@ -26,8 +26,9 @@ typedef struct tlpi_cpu {
     int max_tok;
     const struct tlpi_cpu_mm *mm;
     const struct tlpi_cpu_vec *vec;
-    void *mm_scratch;   /* owned by cpu_matmul.c */
-    void *attn_scratch; /* owned by cpu_attn.c */
+    struct tlpi_slab *slab; /* that weights are made in */
+    void *mm_scratch;       /* owned by cpu_matmul.c */
+    void *attn_scratch;     /* owned by cpu_attn.c */
 } tlpi_cpu;
 
 static inline tlpi_cpu *tlpi_cpu_of(tlpi_backend *b)

@@ -20,7 +20,7 @@
 #include "backend/cpu_kv.h"
 
 #define MIN_FLOATS 16384   /* preparing less is not worth a barrier */
-#define MIN_MACS 200000    /* attention of less is not worth a region */
+#define MIN_MACS 40000     /* attention of less is not worth a region */
 #define UNITS_PER_THREAD 8 /* with fewer, units are cut into chunks */
 #define LOG2E 1.4426950408889634
 
@@ -85,7 +85,7 @@ static void prepare(const job *j, int t0, int t1)
             prepare_heads(j, a->q + (size_t)t * n_q, a->n_head, a->q_norm, pos);
             prepare_heads(j, k, a->n_head_kv, a->k_norm, pos);
             for (int g = 0; g < a->n_head_kv; g++)
-                tlpi_kv_store(a->kv, j->c->vec, seq, g, pos, k + (size_t)g * h,
+                tlpi_kv_store(a->kv, j->c, seq, g, pos, k + (size_t)g * h,
                               v + (size_t)g * h);
         }
     }
@@ -133,40 +133,113 @@ static void load_q(const job *j, const work *w, const unit *u, int r0, int n)
                          NULL, scale, h);
 }
 
+/* Of m rows over chunk c of the cache: what the two products have in common. */
+typedef struct group {
+    const unit *u;
+    int m, c, n_pos, n_panel;
+} group;
+
+/* Scores s of queries q [m][h], with columns [d, d + n) of both. */
+static void dot_keys(const job *j, const group *g, const float *q, int d, int n,
+                     float *s)
+{
+    const tlpi_kv *kv = g->u->a->kv;
+    size_t h = (size_t)j->h, at = (size_t)d * TLPI_PANEL * kv->size;
+
+    tlpi_product p = { .m = g->m, .k = n, .n_panel = g->n_panel };
+    p.a = q + d;
+    p.lda = h;
+    p.b = tlpi_kv_k(kv, g->u->seq, g->u->head, g->c * TLPI_ATTN_CHUNK) + at;
+    p.ldk = TLPI_PANEL;
+    p.ldp = TLPI_PANEL * h;
+    p.c = s;
+    p.ldc = TLPI_ATTN_CHUNK;
+    j->c->vec->mul[kv->type](&p);
+}
+
+/* Columns [d, d + n) of x [m][hp], the values summed with weights s. */
+static void sum_values(const job *j, const group *g, const float *s, int d,
+                       int n, float *x)
+{
+    const tlpi_kv *kv = g->u->a->kv;
+    size_t at = (size_t)d * kv->size;
+
+    tlpi_product p = { .m = g->m, .k = g->n_pos, .n_panel = n / TLPI_PANEL };
+    p.a = s;
+    p.lda = TLPI_ATTN_CHUNK;
+    p.b = tlpi_kv_v(kv, g->u->seq, g->u->head, g->c * TLPI_ATTN_CHUNK) + at;
+    p.ldk = kv->hp;
+    p.ldp = TLPI_PANEL;
+    p.c = x + d;
+    p.ldc = kv->hp;
+    j->c->vec->mul[kv->type](&p);
+}
+
+/* y = x times the chunk's scales of one block, row by row */
+static void times_scales(const job *j, const group *g, const float *scale,
+                         int b, const float *x, float *y)
+{
+    size_t at = tlpi_kv_scale(g->u->a->kv, g->u->seq, g->u->head, (size_t)b,
+                              g->c * TLPI_ATTN_CHUNK);
+    size_t n = (size_t)g->n_panel * TLPI_PANEL;
+
+    for (int r = 0; r < g->m; r++)
+        j->c->vec->scale(y + r * TLPI_ATTN_CHUNK, x + r * TLPI_ATTN_CHUNK,
+                         scale + at, 1.0f, n);
+}
+
+/* The same two for a cache of Q8_0: a block of columns after the other, whose
+ * scales belong to the scores and to the weights. */
+static void dot_keys_q8(const job *j, const work *w, const group *g,
+                        const float *q)
+{
+    const tlpi_kv *kv = g->u->a->kv;
+    size_t n = (size_t)g->n_panel * TLPI_PANEL;
+
+    for (int d = 0; d < j->h; d += TLPI_KV_BLOCK) {
+        float *s = d ? w->t : w->s;
+        dot_keys(j, g, q, d, TLPI_MIN(j->h - d, (int)TLPI_KV_BLOCK), s);
+        times_scales(j, g, kv->k_scale, d / TLPI_KV_BLOCK, s, s);
+        for (int r = 0; d && r < g->m; r++)
+            j->c->vec->add(w->s + r * TLPI_ATTN_CHUNK,
+                           w->s + r * TLPI_ATTN_CHUNK,
+                           w->t + r * TLPI_ATTN_CHUNK, n);
+    }
+}
+
+static void sum_values_q8(const job *j, const work *w, const group *g, float *x)
+{
+    const tlpi_kv *kv = g->u->a->kv;
+
+    for (int d = 0; d < (int)kv->hp; d += TLPI_KV_BLOCK) {
+        times_scales(j, g, kv->v_scale, d / TLPI_KV_BLOCK, w->s, w->t);
+        sum_values(j, g, w->t, d, TLPI_MIN((int)kv->hp - d, (int)TLPI_KV_BLOCK),
+                   x);
+    }
+}
+
 /* Sums of the rows [i, i + m) of q over chunk c, of which limit positions
  * count for each; the last row has the most. */
 static void sum_group(const job *j, const work *w, const unit *u, int c,
                       const int *limit, int i, int m, sums out)
 {
-    const tlpi_cpu_vec *vec = j->c->vec;
     const tlpi_kv *kv = u->a->kv;
-    size_t h = (size_t)j->h;
     int n_pos = limit[i + m - 1];
     int n_panel = (n_pos + TLPI_PANEL - 1) / TLPI_PANEL;
+    group g = { u, m, c, n_pos, n_panel };
+    const float *q = w->q + (size_t)i * (size_t)j->h;
+    float *x = out.x + (size_t)i * kv->hp;
 
-    tlpi_product scores = { .m = m, .k = j->h, .n_panel = n_panel };
-    scores.a = w->q + (size_t)i * h;
-    scores.lda = h;
-    scores.b = tlpi_kv_k(kv, u->seq, u->head, c * TLPI_ATTN_CHUNK);
-    scores.ldk = TLPI_PANEL;
-    scores.ldp = TLPI_PANEL * h;
-    scores.c = w->s;
-    scores.ldc = TLPI_ATTN_CHUNK;
-    vec->mul[kv->type](&scores);
-
-    vec->softmax(w->s, TLPI_ATTN_CHUNK, limit + i, m, n_panel * TLPI_PANEL,
-                 out.max + i, out.sum + i);
-
-    tlpi_product values = { .m = m, .k = n_pos };
-    values.n_panel = (int)(kv->hp / TLPI_PANEL);
-    values.a = w->s;
-    values.lda = TLPI_ATTN_CHUNK;
-    values.b = tlpi_kv_v(kv, u->seq, u->head, c * TLPI_ATTN_CHUNK);
-    values.ldk = kv->hp;
-    values.ldp = TLPI_PANEL;
-    values.c = out.x + (size_t)i * kv->hp;
-    values.ldc = kv->hp;
-    vec->mul[kv->type](&values);
+    if (kv->type == TLP_KV_Q8_0)
+        dot_keys_q8(j, w, &g, q);
+    else
+        dot_keys(j, &g, q, 0, j->h, w->s);
+    j->c->vec->softmax(w->s, TLPI_ATTN_CHUNK, limit + i, m,
+                       n_panel * TLPI_PANEL, out.max + i, out.sum + i);
+    if (kv->type == TLP_KV_Q8_0)
+        sum_values_q8(j, w, &g, x);
+    else
+        sum_values(j, &g, w->s, 0, (int)kv->hp, x);
 }
 
 /*

@@ -28,6 +28,7 @@ struct tlpi_attn_sums {
 struct tlpi_attn_work {
     float *q;                       /* [ROWS][h] */
     float *s;                       /* [GROUP][CHUNK] scores, then weights */
+    float *t;                       /* likewise, of one block of Q8_0 */
     struct tlpi_attn_sums all, one; /* over all chunks so far, over one */
 };
 

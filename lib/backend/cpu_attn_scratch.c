@@ -10,7 +10,8 @@ typedef struct tlpi_attn_work work;
 
 static size_t work_size(size_t hp)
 {
-    return TLPI_ATTN_ROWS * (3 * hp + 4) + TLPI_ATTN_GROUP * TLPI_ATTN_CHUNK;
+    return TLPI_ATTN_ROWS * (3 * hp + 4) +
+           2 * TLPI_ATTN_GROUP * TLPI_ATTN_CHUNK;
 }
 
 static float *take(float **p, size_t n)
@@ -26,6 +27,7 @@ work tlpi_attn_work_of(const scratch *s, int ith, size_t hp)
     work w = { 0 };
     w.q = take(&p, TLPI_ATTN_ROWS * hp);
     w.s = take(&p, TLPI_ATTN_GROUP * TLPI_ATTN_CHUNK);
+    w.t = take(&p, TLPI_ATTN_GROUP * TLPI_ATTN_CHUNK);
     w.all.x = take(&p, TLPI_ATTN_ROWS * hp);
     w.one.x = take(&p, TLPI_ATTN_ROWS * hp);
     w.all.max = take(&p, TLPI_ATTN_ROWS);

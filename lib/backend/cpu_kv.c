@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-#include "backend/cpu.h"
 #include "backend/cpu_attn.h"
+#include "backend/cpu_mm.h"
 
 static int resolve_type(const tlpi_cpu *c, int kv_type)
 {
@@ -29,6 +29,17 @@ static tlp_status alloc_heads(const tlpi_env *env, char **out,
     return *out ? TLP_OK : tlpi_fail_nomem();
 }
 
+static tlp_status alloc_scales(const tlpi_env *env, tlpi_kv *kv)
+{
+    kv->n_block = ((size_t)kv->head_dim + TLPI_KV_BLOCK - 1) / TLPI_KV_BLOCK;
+    kv->n_pos = tlpi_padded(kv->n_ctx);
+    /* Fewer than the integers, whose number did not overflow. */
+    size_t n = head_count(kv) * kv->n_block * kv->n_pos;
+    kv->k_scale = tlpi_alloc_array(env, n, sizeof(float));
+    kv->v_scale = tlpi_alloc_array(env, n, sizeof(float));
+    return kv->k_scale && kv->v_scale ? TLP_OK : tlpi_fail_nomem();
+}
+
 tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
                               int n_ctx, int n_head_kv, int head_dim,
                               int kv_type)
@@ -38,7 +49,7 @@ tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
 
     *out = NULL;
     if (n_seq < 1 || n_ctx < 1 || n_head_kv < 1 || head_dim < 1 ||
-        kv_type < TLP_KV_DEFAULT || kv_type > TLP_KV_BF16)
+        kv_type < TLP_KV_DEFAULT || kv_type > TLP_KV_Q8_0)
         return tlpi_fail(TLP_EINVAL,
                          "KV cache of %d sequences, %d positions, %d heads of "
                          "%d, type %d: at least 1 of each and a known type "
@@ -53,7 +64,7 @@ tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
     kv->n_head_kv = n_head_kv;
     kv->head_dim = head_dim;
     kv->type = resolve_type(c, kv_type);
-    kv->size = kv->type == TLP_KV_F32 ? sizeof(float) : sizeof(uint16_t);
+    kv->size = tlpi_kv_size(kv->type);
 
     size_t h = (size_t)head_dim;
     size_t pos = tlpi_padded(n_ctx);
@@ -62,6 +73,8 @@ tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
     kv->v_head = pos * kv->hp;
     TLP_TRY(alloc_heads(b->env, &kv->k, kv, kv->k_head));
     TLP_TRY(alloc_heads(b->env, &kv->v, kv, kv->v_head));
+    if (kv->type == TLP_KV_Q8_0)
+        TLP_TRY(alloc_scales(b->env, kv));
     TLP_TRY(tlpi_attn_scratch_fit(c, n_ctx, head_dim));
     *out = kv;
     kv = NULL;
@@ -74,6 +87,8 @@ void tlpi_cpu_kv_free(tlpi_backend *b, tlpi_kv *kv)
 {
     if (!kv)
         return;
+    tlpi_free(b->env, kv->v_scale);
+    tlpi_free(b->env, kv->k_scale);
     tlpi_free(b->env, kv->v);
     tlpi_free(b->env, kv->k);
     tlpi_free(b->env, kv);
@@ -81,7 +96,19 @@ void tlpi_cpu_kv_free(tlpi_backend *b, tlpi_kv *kv)
 
 size_t tlpi_cpu_kv_bytes(const tlpi_kv *kv)
 {
-    return head_count(kv) * (kv->k_head + kv->v_head) * kv->size;
+    size_t scales = 2 * kv->n_block * kv->n_pos * sizeof(float);
+    return head_count(kv) * ((kv->k_head + kv->v_head) * kv->size + scales);
+}
+
+static void copy_scales(const tlpi_kv *kv, int dst_seq, int src_seq, int head,
+                        size_t n_pos)
+{
+    for (size_t i = 0; i < kv->n_block; i++) {
+        size_t dst = tlpi_kv_scale(kv, dst_seq, head, i, 0);
+        size_t src = tlpi_kv_scale(kv, src_seq, head, i, 0);
+        memcpy(kv->k_scale + dst, kv->k_scale + src, n_pos * sizeof(float));
+        memcpy(kv->v_scale + dst, kv->v_scale + src, n_pos * sizeof(float));
+    }
 }
 
 /* The first n_pos positions; later ones of dst stay as they are. */
@@ -96,6 +123,7 @@ void tlpi_cpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
     size_t whole = (size_t)(n_pos / TLPI_PANEL) * panel;
     size_t rest = (size_t)(n_pos % TLPI_PANEL) * kv->size;
     for (int i = 0; i < kv->n_head_kv; i++) {
+        copy_scales(kv, dst_seq, src_seq, i, (size_t)n_pos);
         memcpy(tlpi_kv_v(kv, dst_seq, i, 0), tlpi_kv_v(kv, src_seq, i, 0),
                (size_t)n_pos * kv->hp * kv->size);
 
@@ -113,7 +141,12 @@ void tlpi_cpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
 /* One lane of a panel: n elements, 16 apart. */
 static void scatter(void *dst, const void *src, size_t n, size_t size)
 {
-    if (size == sizeof(uint16_t)) {
+    if (size == sizeof(int8_t)) {
+        int8_t *d = dst;
+        const int8_t *s = src;
+        for (size_t i = 0; i < n; i++)
+            d[i * TLPI_PANEL] = s[i];
+    } else if (size == sizeof(uint16_t)) {
         uint16_t *d = dst;
         const uint16_t *s = src;
         for (size_t i = 0; i < n; i++)
@@ -126,20 +159,60 @@ static void scatter(void *dst, const void *src, size_t n, size_t size)
     }
 }
 
-void tlpi_kv_store(const tlpi_kv *kv, const tlpi_cpu_vec *vec, int seq,
-                   int head, int pos, const float *k, const float *v)
+/* n <= 32 floats to integers; gives their scale. */
+static float quantize(const tlpi_cpu *c, const float *x, size_t n, int8_t *q)
+{
+    float whole[TLPI_BLOCK] = { 0 };
+    tlpi_xq b;
+
+    if (n < TLPI_BLOCK)
+        x = memcpy(whole, x, n * sizeof *x);
+    c->mm->quantize(x, 1, &b, 1);
+    memcpy(q, b.q, n);
+    return b.d;
+}
+
+static void store_q8(const tlpi_kv *kv, const tlpi_cpu *c, size_t scale,
+                     char *lane, char *row, const float *k, const float *v)
 {
     size_t h = (size_t)kv->head_dim;
-    char *row = tlpi_kv_v(kv, seq, head, pos);
-    vec->narrow[kv->type](row, v, h);
-    memset(row + h * kv->size, 0, (kv->hp - h) * kv->size);
 
-    char *lane =
-        tlpi_kv_k(kv, seq, head, pos) + (size_t)(pos % TLPI_PANEL) * kv->size;
+    for (size_t d = 0; d < h; d += TLPI_KV_BLOCK, scale += kv->n_pos) {
+        size_t n = TLPI_MIN(h - d, (size_t)TLPI_KV_BLOCK);
+        int8_t piece[TLPI_KV_BLOCK];
+        kv->k_scale[scale] = quantize(c, k + d, n, piece);
+        scatter(lane + d * TLPI_PANEL, piece, n, 1);
+        kv->v_scale[scale] = quantize(c, v + d, n, piece);
+        memcpy(row + d, piece, n);
+    }
+}
+
+static void store_floats(const tlpi_kv *kv, const tlpi_cpu *c, char *lane,
+                         char *row, const float *k, const float *v)
+{
+    size_t h = (size_t)kv->head_dim;
+    tlpi_narrow_fn narrow = c->vec->narrow[kv->type];
+
+    narrow(row, v, h);
     for (size_t d = 0; d < h; d += 64) {
         float piece[64];
         size_t n = TLPI_MIN(h - d, 64);
-        vec->narrow[kv->type](piece, k + d, n);
+        narrow(piece, k + d, n);
         scatter(lane + d * TLPI_PANEL * kv->size, piece, n, kv->size);
     }
+}
+
+void tlpi_kv_store(const tlpi_kv *kv, const tlpi_cpu *c, int seq, int head,
+                   int pos, const float *k, const float *v)
+{
+    size_t h = (size_t)kv->head_dim;
+    char *row = tlpi_kv_v(kv, seq, head, pos);
+    char *lane =
+        tlpi_kv_k(kv, seq, head, pos) + (size_t)(pos % TLPI_PANEL) * kv->size;
+
+    if (kv->type == TLP_KV_Q8_0)
+        store_q8(kv, c, tlpi_kv_scale(kv, seq, head, 0, pos), lane, row, k, v);
+    else
+        store_floats(kv, c, lane, row, k, v);
+    memset(row + h * kv->size, 0, (kv->hp - h) * kv->size);
 }

@@ -4,7 +4,7 @@
 #ifndef TLPI_CPU_KV_H
 #define TLPI_CPU_KV_H
 
-#include "backend/backend.h"
+#include "backend/cpu.h"
 #include "backend/cpu_vec.h"
 
 /*
@@ -14,6 +14,13 @@
  *
  *   k  [n_seq][n_head_kv][n_panel][h][16]    16 positions side by side
  *   v  [n_seq][n_head_kv][n_panel * 16][hp]  hp = h padded to 16
+ *
+ * Q8_0 has integers there and, for every 32 columns of a position, a scale:
+ *
+ *   k_scale, v_scale  [n_seq][n_head_kv][n_block][n_panel * 16]
+ *
+ * Scales of neighbouring positions are neighbours, since attention applies them
+ * to its scores and weights, not to the integers.
  *
  * Memory is not cleared: positions that were never written are never used,
  * and cost nothing until they are.
@@ -25,7 +32,11 @@ struct tlpi_kv {
     size_t hp;
     size_t k_head, v_head; /* elements of one head of one sequence */
     char *k, *v;
+    size_t n_block, n_pos;    /* of Q8_0: blocks of a head, padded positions */
+    float *k_scale, *v_scale; /* NULL but for Q8_0 */
 };
+
+enum { TLPI_KV_BLOCK = 32 }; /* columns under one scale */
 
 /* The panel that holds pos / the row of pos. */
 static inline char *tlpi_kv_k(const tlpi_kv *kv, int seq, int head, int pos)
@@ -42,9 +53,17 @@ static inline char *tlpi_kv_v(const tlpi_kv *kv, int seq, int head, int pos)
     return kv->v + (at * kv->v_head + (size_t)pos * kv->hp) * kv->size;
 }
 
+/* Where the scale of a position's block stands in k_scale and v_scale. */
+static inline size_t tlpi_kv_scale(const tlpi_kv *kv, int seq, int head,
+                                   size_t block, int pos)
+{
+    size_t at = (size_t)seq * (size_t)kv->n_head_kv + (size_t)head;
+    return (at * kv->n_block + block) * kv->n_pos + (size_t)pos;
+}
+
 /* Keep the key and value [h] of one head at a position. */
-void tlpi_kv_store(const tlpi_kv *kv, const tlpi_cpu_vec *vec, int seq,
-                   int head, int pos, const float *k, const float *v);
+void tlpi_kv_store(const tlpi_kv *kv, const tlpi_cpu *c, int seq, int head,
+                   int pos, const float *k, const float *v);
 
 struct tlpi_rope {
     int half; /* pairs: n_rot / 2 */

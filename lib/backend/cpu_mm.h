@@ -30,6 +30,7 @@
 #define TLPI_CPU_MM_H
 
 #include "backend/cpu.h"
+#include "base/slab.h"
 
 enum {
     TLPI_GROUP = 16,  /* rows of a group */
@@ -45,7 +46,7 @@ struct tlpi_weight {
     size_t group_bytes; /* from one group of 16 rows to the next */
     size_t n_bytes;
     const uint8_t *data; /* packed, or rows as in the file */
-    void *owned;         /* data if it is ours, NULL for a view */
+    tlpi_slab *home;     /* of data, NULL if that is the file's */
 };
 
 /*

@@ -15,7 +15,15 @@
 typedef __m256 vf;
 typedef __m256i vi;
 
-enum { LANES = 8, PARTS = 2, TILE = 4, REGISTERS = 16 };
+enum {
+    LANES = 8,
+    PARTS = 2,
+    TILE = TLPI_MAX_TILE,
+    STEP = 4,
+    REGISTERS = 16,
+    AHEAD_FROM = 1,
+    AHEAD_FROM_F = 1
+};
 
 #define vf_load(p) _mm256_loadu_ps(p)
 #define vf_store(p, a) _mm256_storeu_ps(p, a)
@@ -87,7 +95,7 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
 
     UNROLL
     for (int j = 0; j < 8; j += run) {
-        vi part[TLPI_MAX_TILE];
+        vi part[STEP * PARTS];
         UNROLL
         for (int k = j; k < j + run; k++) {
             vi level[PARTS];

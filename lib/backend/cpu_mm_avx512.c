@@ -14,7 +14,15 @@
 typedef __m512 vf;
 typedef __m512i vi;
 
-enum { LANES = 16, PARTS = 1, TILE = 8, REGISTERS = 32 };
+enum {
+    LANES = 16,
+    PARTS = 1,
+    TILE = TLPI_MAX_TILE,
+    STEP = 8,
+    REGISTERS = 32,
+    AHEAD_FROM = 5,
+    AHEAD_FROM_F = 3
+};
 
 #define vf_load(p) _mm512_loadu_ps(p)
 #define vf_store(p, a) _mm512_storeu_ps(p, a)

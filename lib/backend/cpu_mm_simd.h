@@ -8,7 +8,8 @@
  *
  *   vf, vi           LANES floats; LANES integers or quads of 4 bytes
  *   LANES, PARTS     rows in a vector, vectors in a group (LANES * PARTS = 16)
- *   TILE             tokens of the largest tile
+ *   TILE, STEP       tokens of the largest tile: 8, of which so many have their
+ *                    sums in registers at once
  *   vf_*, vi_*       operations: one instruction, or two
  *
  * and defines block_sums, the innermost loop, behind it.
@@ -119,7 +120,7 @@ ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
     const tlpi_mm_shape s = tlpi_mm_shape_of(type);
     const int block_bytes = tlpi_mm_block_bytes(s);
     const bool spill = T * PARTS > (int)REGISTERS / 4;
-    vf acc[TLPI_MAX_TILE];
+    vf acc[TLPI_MAX_TILE * PARTS];
     scales v[PARTS];
 
     UNROLL
@@ -131,34 +132,38 @@ ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
         vf_store(sum + LANES * i, acc[i]);
     }
     for (int64_t b = 0; b < n_block; b++, x += T) {
-        vi isum[TLPI_MAX_TILE];
         if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0) {
             UNROLL
             for (int i = 0; i < PARTS; i++)
                 load_super(s, p, i, &v[i]);
             p += tlpi_mm_super_bytes(s);
         }
-        if (2 * T > TILE) {
+        if (T >= AHEAD_FROM) {
             UNROLL
             for (int i = 0; i < block_bytes; i += 64)
                 __builtin_prefetch(p + i + AHEAD);
         }
-        block_sums(s, p, x, T, isum);
         UNROLL
-        for (int i = 0; i < PARTS; i++)
-            load_scales(s, p, i, &v[i]);
-        UNROLL
-        for (int i = 0; i < T * PARTS; i++) {
-            const scales *u = &v[i % PARTS];
-            const tlpi_xq *xt = &x[i / PARTS];
-            vf a = spill ? vf_load(sum + LANES * i) : acc[i];
-            a = vf_fma(vf_cvt(isum[i]), vf_mul(u->d, vf_set1(xt->d)), a);
-            if (s.zero < 0)
-                a = add_m(s, u->m, vf_set1(xt->s), a);
-            if (spill)
-                vf_store(sum + LANES * i, a);
-            else
-                acc[i] = a;
+        for (int t = 0; t < T; t += STEP) {
+            const int i0 = t * PARTS, n = TLPI_MIN(T - t, (int)STEP);
+            vi isum[STEP * PARTS];
+            block_sums(s, p, x + t, n, isum);
+            UNROLL
+            for (int i = 0; i < PARTS; i++)
+                load_scales(s, p, i, &v[i]);
+            UNROLL
+            for (int i = 0; i < n * PARTS; i++) {
+                const scales *u = &v[i % PARTS];
+                const tlpi_xq *xt = &x[t + i / PARTS];
+                vf a = spill ? vf_load(sum + LANES * (i0 + i)) : acc[i0 + i];
+                a = vf_fma(vf_cvt(isum[i]), vf_mul(u->d, vf_set1(xt->d)), a);
+                if (s.zero < 0)
+                    a = add_m(s, u->m, vf_set1(xt->s), a);
+                if (spill)
+                    vf_store(sum + LANES * (i0 + i), a);
+                else
+                    acc[i0 + i] = a;
+            }
         }
         p += block_bytes;
     }
@@ -168,16 +173,16 @@ ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
             vf_store(sum + LANES * i, acc[i]);
 }
 
-/* tile(args, T as a constant, sum) for T = 1 ... TILE, which is 4 or 8 */
+/* tile(args, T as a constant, sum) for T = 1 ... 8 */
 #define BY_TILE(T, tile, sum, ...)                                             \
     do {                                                                       \
-        if (TILE == 8 && (T) == 8)                                             \
+        if ((T) == 8)                                                          \
             tile(__VA_ARGS__, 8, sum);                                         \
-        else if (TILE == 8 && (T) == 7)                                        \
+        else if ((T) == 7)                                                     \
             tile(__VA_ARGS__, 7, sum);                                         \
-        else if (TILE == 8 && (T) == 6)                                        \
+        else if ((T) == 6)                                                     \
             tile(__VA_ARGS__, 6, sum);                                         \
-        else if (TILE == 8 && (T) == 5)                                        \
+        else if ((T) == 5)                                                     \
             tile(__VA_ARGS__, 5, sum);                                         \
         else if ((T) == 4)                                                     \
             tile(__VA_ARGS__, 4, sum);                                         \
@@ -315,7 +320,7 @@ ALWAYS_INLINE void add_column(tlpi_dtype type, const uint8_t *p, int k,
 {
     vf w[PARTS];
 
-    if (T >= 3)
+    if (T >= AHEAD_FROM_F)
         __builtin_prefetch(p + (type == TLPI_F32 ? 64 : 32) * k + AHEAD);
     UNROLL
     for (int i = 0; i < PARTS; i++)
@@ -327,6 +332,26 @@ ALWAYS_INLINE void add_column(tlpi_dtype type, const uint8_t *p, int k,
     }
 }
 
+/* sum [T][16] += columns [k0, k1), T at most STEP */
+ALWAYS_INLINE void dot_f_block(tlpi_dtype type, const uint8_t *p, int k0,
+                               int k1, const float *x, int64_t stride, int T,
+                               float *sum)
+{
+    vf acc[STEP * PARTS];
+
+    UNROLL
+    for (int i = 0; i < T * PARTS; i++)
+        acc[i] = vf_set1(0.0f);
+    for (int k = k0; k < k1; k += 2) {
+        add_column(type, p, k, false, x, stride, T, acc);
+        if (k + 1 < k1)
+            add_column(type, p, k + 1, true, x, stride, T, acc);
+    }
+    UNROLL
+    for (int i = 0; i < T * PARTS; i++)
+        vf_store(sum + LANES * i, vf_add(vf_load(sum + LANES * i), acc[i]));
+}
+
 /* Summed in blocks of 32 columns, which keeps rounding small and gives the
  * machine several chains to work on when there is one token only. */
 ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
@@ -334,18 +359,10 @@ ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
 {
     for (int k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
         int k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
-        vf acc[TLPI_MAX_TILE];
         UNROLL
-        for (int i = 0; i < T * PARTS; i++)
-            acc[i] = vf_set1(0.0f);
-        for (int k = k0; k < k1; k += 2) {
-            add_column(type, p, k, false, x, stride, T, acc);
-            if (k + 1 < k1)
-                add_column(type, p, k + 1, true, x, stride, T, acc);
-        }
-        UNROLL
-        for (int i = 0; i < T * PARTS; i++)
-            vf_store(sum + LANES * i, vf_add(vf_load(sum + LANES * i), acc[i]));
+        for (int t = 0; t < T; t += STEP)
+            dot_f_block(type, p, k0, k1, x + t * stride, stride,
+                        TLPI_MIN(T - t, (int)STEP), sum + TLPI_GROUP * t);
     }
 }
 

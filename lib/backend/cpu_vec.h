@@ -22,7 +22,13 @@ static inline size_t tlpi_padded(int n)
     return ((size_t)n + TLPI_PANEL - 1) / TLPI_PANEL * TLPI_PANEL;
 }
 
-#define TLPI_N_KV_TYPE 4 /* TLP_KV_* index the arrays below */
+#define TLPI_N_KV_TYPE 5 /* TLP_KV_* index the arrays below */
+
+/* Bytes of an element. */
+static inline size_t tlpi_kv_size(int type)
+{
+    return type == TLP_KV_F32 ? 4 : type == TLP_KV_Q8_0 ? 1 : 2;
+}
 
 /*
  * C = A B for A [m][k] and B [k][16 * n_panel], f32 but for B.  Element
@@ -34,7 +40,7 @@ typedef struct tlpi_product {
     int m, k, n_panel;
     const float *a;
     size_t lda;
-    const void *b; /* TLP_KV_* elements */
+    const void *b; /* TLP_KV_* elements; of Q8_0 the integers alone */
     size_t ldk, ldp;
     float *c;
     size_t ldc;
@@ -54,7 +60,8 @@ typedef struct tlpi_cpu_vec {
     void (*rope)(float *x, const float *cos, const float *sin, int half,
                  bool neox);
 
-    /* f32 to the types of a cache; what f16 cannot hold saturates. */
+    /* f32 to the types of a cache; what f16 cannot hold saturates.  NULL for
+     * Q8_0, which tlpi_cpu_mm's quantize makes. */
     tlpi_narrow_fn narrow[TLPI_N_KV_TYPE];
 
     tlpi_product_fn mul[TLPI_N_KV_TYPE]; /* by the type of B */

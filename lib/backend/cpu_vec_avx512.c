@@ -29,6 +29,9 @@ typedef __m512 vf;
 #define LOAD_F16(p)                                                            \
     _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define LOAD_BF16 load_bf16
+#define LOAD_I8(p)                                                             \
+    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(                                   \
+        _mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define STORE_F16 store_f16
 #define STORE_BF16 store_bf16
 #define PAIRS pairs

@@ -71,6 +71,8 @@ static float widen(int type, const void *src, size_t i)
         return tlpi_f16_to_f32(((const uint16_t *)src)[i]);
     if (type == TLP_KV_BF16)
         return tlpi_bf16_to_f32(((const uint16_t *)src)[i]);
+    if (type == TLP_KV_Q8_0)
+        return ((const int8_t *)src)[i];
     return ((const float *)src)[i];
 }
 
@@ -111,6 +113,11 @@ static void product_bf16(const tlpi_product *x)
     product(x, TLP_KV_BF16);
 }
 
+static void product_q8(const tlpi_product *x)
+{
+    product(x, TLP_KV_Q8_0);
+}
+
 static void softmax(float *s, size_t ld, const int *limit, int m, int n,
                     float *max, float *sum)
 {
@@ -147,8 +154,8 @@ const tlpi_cpu_vec tlpi_cpu_vec_scalar = {
     .sum_sq = sum_sq,
     .scale = scale,
     .rope = rope,
-    .narrow = { NULL, narrow_f32, narrow_f16, narrow_bf16 },
-    .mul = { NULL, product_f32, product_f16, product_bf16 },
+    .narrow = { NULL, narrow_f32, narrow_f16, narrow_bf16, NULL },
+    .mul = { NULL, product_f32, product_f16, product_bf16, product_q8 },
     .softmax = softmax,
     .merge = merge,
 };

@@ -6,6 +6,7 @@
  *   vf                     the vector type
  *   LOAD STORE SET1 ZERO   unaligned f32
  *   LOAD_F16 LOAD_BF16     W 16-bit floats to f32
+ *   LOAD_I8                W bytes to f32
  *   STORE_F16 STORE_BF16   rounding to nearest even; f16 saturates, NaN stays
  *   ADD SUB MUL MAX FMA    FMA(a, b, c) = a * b + c
  *   KEEP(x, n, y)          lanes below n of x, the others of y
@@ -108,6 +109,8 @@ INLINE vf load_as(int type, const void *p, size_t i)
         return LOAD_F16((const uint16_t *)p + i);
     if (type == TLP_KV_BF16)
         return LOAD_BF16((const uint16_t *)p + i);
+    if (type == TLP_KV_Q8_0)
+        return LOAD_I8((const int8_t *)p + i);
     return LOAD((const float *)p + i);
 }
 
@@ -159,7 +162,7 @@ INLINE void tile(int type, int m, int np, const tlpi_product *x, int row,
     /* Few rows leave the loop waiting for memory: ask for the next strip of
      * panels, or for rows to come. */
     size_t ahead = x->ldk < ldp ? (size_t)np * ldp : 32 * x->ldk;
-    size_t size = type == TLP_KV_F32 ? sizeof(float) : sizeof(uint16_t);
+    size_t size = tlpi_kv_size(type);
 
     EACH (i, m)
         EACH (j, np * VPP)
@@ -236,6 +239,7 @@ static void strip(const tile_fn *tiles, const tlpi_product *x, int panel)
 PRODUCT(product_f32, TLP_KV_F32)
 PRODUCT(product_f16, TLP_KV_F16)
 PRODUCT(product_bf16, TLP_KV_BF16)
+PRODUCT(product_q8, TLP_KV_Q8_0)
 
 /* ==== softmax ============================================================ */
 
@@ -312,7 +316,7 @@ static void merge(float *x, float *max, float *sum, const float *y,
 #define VEC_TABLE                                                              \
     {                                                                          \
         .add = add, .sum_sq = sum_sq, .scale = scale, .rope = rope,            \
-        .narrow = { NULL, copy_f32, narrow_f16, narrow_bf16 },                 \
-        .mul = { NULL, product_f32, product_f16, product_bf16 },               \
+        .narrow = { NULL, copy_f32, narrow_f16, narrow_bf16, NULL },           \
+        .mul = { NULL, product_f32, product_f16, product_bf16, product_q8 },   \
         .softmax = softmax, .merge = merge,                                    \
     }

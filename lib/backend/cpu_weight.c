@@ -318,7 +318,8 @@ static size_t packed_group_bytes(tlpi_dtype type, int64_t n_col)
 }
 
 /* Rows as in the file: in place if whole, else copied. */
-static tlp_status keep_rows(tlpi_weight *w, const uint8_t *src, size_t stride)
+static tlp_status keep_rows(tlpi_weight *w, tlpi_slab **slab,
+                            const uint8_t *src, size_t stride)
 {
     size_t row = tlpi_row_bytes(w->type, w->n_col);
 
@@ -327,27 +328,27 @@ static tlp_status keep_rows(tlpi_weight *w, const uint8_t *src, size_t stride)
     w->data = src;
     if (row == stride)
         return TLP_OK;
-    uint8_t *dst = tlpi_alloc(w->env, w->n_bytes);
+    uint8_t *dst = tlpi_slab_take(w->env, slab, w->n_bytes, &w->home);
     if (!dst)
         return tlpi_fail_nomem();
     for (int64_t r = 0; r < w->n_row; r++)
         memcpy(dst + (size_t)r * row, src + (size_t)r * stride, row);
-    w->data = w->owned = dst;
+    w->data = dst;
     return TLP_OK;
 }
 
-static tlp_status pack_rows(tlpi_weight *w, tlpi_pool *pool, const uint8_t *src,
-                            size_t stride)
+static tlp_status pack_rows(tlpi_weight *w, tlpi_slab **slab, tlpi_pool *pool,
+                            const uint8_t *src, size_t stride)
 {
     size_t n_group = (size_t)(w->n_row + TLPI_GROUP - 1) / TLPI_GROUP;
 
     w->group_bytes = packed_group_bytes(w->type, w->n_col);
     if (!tlpi_mul(n_group, w->group_bytes, &w->n_bytes))
         return tlpi_fail_nomem();
-    uint8_t *dst = tlpi_alloc(w->env, w->n_bytes);
+    uint8_t *dst = tlpi_slab_take(w->env, slab, w->n_bytes, &w->home);
     if (!dst)
         return tlpi_fail_nomem();
-    w->data = w->owned = dst;
+    w->data = dst;
     struct packing p = { w, dst, src, stride };
     tlpi_pool_run(pool, pack, &p);
     return TLP_OK;
@@ -381,10 +382,10 @@ tlp_status tlpi_cpu_weight_create(tlpi_backend *b, tlpi_weight **out,
     const uint8_t *src = (const uint8_t *)t->data + (size_t)r0 * stride +
                          tlpi_row_bytes(t->type, c0);
     if (c->mm->packed)
-        TLP_TRY(pack_rows(w, c->pool, src, stride));
+        TLP_TRY(pack_rows(w, &c->slab, c->pool, src, stride));
     else
-        TLP_TRY(keep_rows(w, src, stride));
-    *copied = w->owned != NULL;
+        TLP_TRY(keep_rows(w, &c->slab, src, stride));
+    *copied = w->home != NULL;
     *out = w;
     w = NULL;
 done:
@@ -398,7 +399,7 @@ void tlpi_cpu_weight_free(void *weight)
 
     if (!w)
         return;
-    tlpi_free(w->env, w->owned);
+    tlpi_slab_drop(w->home);
     tlpi_free(w->env, w);
 }
 

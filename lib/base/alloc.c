@@ -79,6 +79,18 @@ void *tlpi_alloc(const tlpi_env *env, size_t size)
     return base + ALIGN;
 }
 
+/* The memory of a caller's allocator is not ours to give advice on. */
+void *tlpi_alloc_huge(const tlpi_env *env, size_t size)
+{
+    void *p = tlpi_alloc(env, size);
+
+#ifdef MADV_HUGEPAGE
+    if (p && env->mem.alloc == default_alloc && header_of(p)->size >= MAP_MIN)
+        (void)madvise(header_of(p), header_of(p)->size, MADV_HUGEPAGE);
+#endif
+    return p;
+}
+
 void *tlpi_calloc(const tlpi_env *env, size_t n, size_t size)
 {
     void *p = tlpi_alloc_array(env, n, size);

@@ -60,6 +60,8 @@ tlp_status tlpi_env_init(tlpi_env *env, const tlp_allocator *mem,
 void *tlpi_alloc(const tlpi_env *env, size_t size);            /* not cleared */
 void *tlpi_calloc(const tlpi_env *env, size_t n, size_t size); /* cleared */
 void *tlpi_alloc_array(const tlpi_env *env, size_t n, size_t size);
+/* Not cleared, in huge pages if they can be had. */
+void *tlpi_alloc_huge(const tlpi_env *env, size_t size);
 /* Grow to n elements, keeping what is there; on failure p stays valid. */
 void *tlpi_realloc_array(const tlpi_env *env, void *p, size_t n, size_t size);
 char *tlpi_strndup(const tlpi_env *env, const char *s, size_t n);

@@ -7,12 +7,13 @@
 
 static const char *const backend_names[] = { "cpu", "cuda" };
 static const char *const compute_names[] = { "default", "f32" };
-static const char *const kv_names[] = { "default", "f32", "f16", "bf16" };
+static const char *const kv_names[] = { "default", "f32", "f16", "bf16",
+                                        "q8_0" };
 static const char *const wire_names[] = { "f32", "bf16", "q8" };
 
 const tlpi_names tlpi_backend_names = { backend_names, 2 };
 const tlpi_names tlpi_compute_names = { compute_names, 2 };
-const tlpi_names tlpi_kv_names = { kv_names, 4 };
+const tlpi_names tlpi_kv_names = { kv_names, 5 };
 const tlpi_names tlpi_wire_names = { wire_names, 3 };
 
 static tlp_status in_range(const char *name, int64_t value, int64_t lo,
@@ -54,7 +55,7 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
     TLP_TRY(in_range("n_rank", o->n_rank, 0, TLPI_MAX_RANK));
     TLP_TRY(in_range("n_thread", o->n_thread, 0, 256));
     TLP_TRY(in_range("compute", o->compute, 0, TLP_COMPUTE_F32));
-    TLP_TRY(in_range("kv_type", o->kv_type, 0, TLP_KV_BF16));
+    TLP_TRY(in_range("kv_type", o->kv_type, 0, TLP_KV_Q8_0));
     TLP_TRY(in_range("isa", o->isa, 0, TLP_ISA_AVX512));
     TLP_TRY(in_range("pin", o->pin, 0, 1));
     TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));

@@ -2,7 +2,8 @@
  * bench_attention.c - time of attention alone: prompts and single tokens at
  * several context lengths, in the shape of a small model.
  *
- *   bench_attention [threads [isa [heads [kv_heads [head_dim [layers]]]]]]
+ *   bench_attention [threads [isa [heads [kv_heads [head_dim [layers
+ *                   [kv_type]]]]]]]       kv_type 1 f32, 2 f16, 3 bf16, 4 q8_0
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #define MAX_CTX 8192
 
 typedef struct bench {
-    int n_head, n_head_kv, h, n_layer;
+    int n_head, n_head_kv, h, n_layer, kv_type;
     tlpi_env env;
     tlpi_cpu c;
     tlpi_rope *rope;
@@ -55,6 +56,7 @@ static void open_bench(bench *b, int n_thread, int isa)
     b->c.n_thread = n_thread;
     b->c.isa = isa;
     b->c.vec = tlpi_cpu_vec_get(isa);
+    b->c.mm = tlpi_cpu_mm_get(isa);
     must(!tlpi_pool_create(&b->c.pool, &b->env, &po));
     must(!tlpi_cpu_attn_scratch_create(&b->c, &bo));
 
@@ -67,7 +69,7 @@ static void open_bench(bench *b, int n_thread, int isa)
     must(b->kv != NULL);
     for (int l = 0; l < b->n_layer; l++)
         must(!tlpi_cpu_kv_create(&b->c.base, &b->kv[l], 1, MAX_CTX,
-                                 b->n_head_kv, b->h, TLP_KV_DEFAULT));
+                                 b->n_head_kv, b->h, b->kv_type));
     size_t h = (size_t)b->h;
     b->q = random_floats(MAX_CTX * (size_t)b->n_head * h);
     b->k = random_floats(MAX_CTX * (size_t)b->n_head_kv * h);
@@ -147,6 +149,7 @@ int main(int argc, char **argv)
     }
     if (argc > 6)
         b.n_layer = atoi(argv[6]);
+    b.kv_type = argc > 7 ? atoi(argv[7]) : TLP_KV_DEFAULT;
 
     open_bench(&b, n_thread, isa);
     printf("%d threads, %d heads on %d of %d, %d layers\n", n_thread, b.n_head,

@@ -309,7 +309,7 @@ static void adopts(char **args)
         o = options(TLP_COMM_MPI);
         o.n_rank = 0;
         o.n_seq = 3;
-        o.kv_type = TLP_KV_BF16;
+        o.kv_type = TLP_KV_Q8_0;
         answers a = run(plan, m, &o, &stats);
         CHECK(stats.n_rank == n_rank, "%d ranks", stats.n_rank);
         o.comm = TLP_COMM_THREADS;
