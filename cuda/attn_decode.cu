@@ -81,8 +81,7 @@ static __global__ void __launch_bounds__(THREADS)
 
 #pragma unroll
     for (int r = 0; r < REP; r++) {
-        const float *from =
-            it.q + ((size_t)tok * it.n_head + q_head + r) * a.h;
+        const float *from = it.q + ((size_t)tok * it.n_head + q_head + r) * a.h;
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             q[r][i] = r < n_here && d0 + i < a.h ? scale * from[d0 + i] : 0;
@@ -185,13 +184,12 @@ static void launch(tlpi_gpu *g, const tlpi_gpu_attn *from)
         n_lane *= 2;
     a.n_split = choose_split(g, &a, n_head * a.n_tok);
     tlpi_gpu_run(g, "attention", decode<KV, REP>,
-                 dim3((unsigned)a.n_split, (unsigned)n_head,
-                      (unsigned)a.n_tok),
+                 dim3((unsigned)a.n_split, (unsigned)n_head, (unsigned)a.n_tok),
                  dim3(THREADS), 0, a, scale, n_lane);
     if (a.n_split > 1)
         tlpi_gpu_run(g, "attention", join,
-                     dim3((unsigned)a.n_head, (unsigned)a.n_tok),
-                     dim3(THREADS), 0, a);
+                     dim3((unsigned)a.n_head, (unsigned)a.n_tok), dim3(THREADS),
+                     0, a);
 }
 
 void tlpi_gpu_attn_decode(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type)

@@ -19,9 +19,10 @@ static __device__ __forceinline__ int tlpi_item_of(const tlpi_gpu_attn &a,
 }
 
 /* Element offset of a head's position in its cache. */
-static __device__ __forceinline__ size_t
-tlpi_cache_at(const tlpi_gpu_attn &a, const tlpi_gpu_heads &it, int seq,
-              int head, int pos)
+static __device__ __forceinline__ size_t tlpi_cache_at(const tlpi_gpu_attn &a,
+                                                       const tlpi_gpu_heads &it,
+                                                       int seq, int head,
+                                                       int pos)
 {
     size_t row = ((size_t)seq * it.n_head_kv + head) * a.n_ctx + pos;
 
@@ -35,9 +36,9 @@ static __device__ __forceinline__ void tlpi_cache_put(uint8_t *p, size_t i,
     if (KV == TLP_KV_F32)
         ((float *)p)[i] = x;
     else
-        ((unsigned short *)p)[i] = (unsigned short)(KV == TLP_KV_F16
-                                                        ? tlpi_to_f16(x)
-                                                        : tlpi_to_bf16(x));
+        ((unsigned short *)p)[i] =
+            (unsigned short)(KV == TLP_KV_F16 ? tlpi_to_f16(x)
+                                              : tlpi_to_bf16(x));
 }
 
 /* Elements [i, i + 8), i a multiple of 8. */

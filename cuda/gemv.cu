@@ -114,21 +114,20 @@ add_term(const term &t, const tlpi_gpu_matrix *const m[ROWS],
 #pragma unroll
             for (int r = 0; r < ROWS; r++)
                 if (u0 + 32 * d + lane < end)
-                    unit[d][r] = tlpi_load_unit<TYPE>(*m[r], row[r],
-                                                      u0 + 32 * d + lane);
+                    unit[d][r] =
+                        tlpi_load_unit<TYPE>(*m[r], row[r], u0 + 32 * d + lane);
         stage_inputs<NT>(s, stride, t, a.n_tok, c0, n);
         for (int base = u0 + lane; base < end; base += 32 * ahead) {
 #pragma unroll
             for (int d = 0; d < ahead; d++) {
                 int u = base + 32 * d, next = u + 32 * ahead;
                 if (u < end)
-                    add_unit<TYPE, NT>(unit[d], s, stride,
-                                       (u - u0) * type::n, acc);
+                    add_unit<TYPE, NT>(unit[d], s, stride, (u - u0) * type::n,
+                                       acc);
 #pragma unroll
                 for (int r = 0; r < ROWS; r++)
                     if (next < end)
-                        unit[d][r] =
-                            tlpi_load_unit<TYPE>(*m[r], row[r], next);
+                        unit[d][r] = tlpi_load_unit<TYPE>(*m[r], row[r], next);
             }
         }
     }
@@ -159,8 +158,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
         row[r] = min(row0 + (GATED ? 0 : r), it.n_row - 1);
     for (int j = 0; j < it.n_term; j += GATED ? 2 : 1) {
         const term &t = a.terms[it.term + j];
-        const tlpi_gpu_matrix *m[ROWS] = { &t.w,
-                                           GATED ? &(&t)[1].w : &t.w };
+        const tlpi_gpu_matrix *m[ROWS] = { &t.w, GATED ? &(&t)[1].w : &t.w };
         add_term<TYPE, NT>(t, m, row, s, a, acc);
     }
 #pragma unroll
@@ -267,8 +265,12 @@ static void run_type(tlpi_gpu *g, table &a, const tlpi_matmul *mm, int n,
                 }
             }
             if (!begun) {
-                item it = { mm[i].y, first ? mm[i].bias : NULL,
-                            (int)t->w->n_row, 0, a.n_term, 0,
+                item it = { mm[i].y,
+                            first ? mm[i].bias : NULL,
+                            (int)t->w->n_row,
+                            0,
+                            a.n_term,
+                            0,
                             mm[i].add || !first };
                 a.items[a.n_item++] = it;
                 begun = true;
@@ -313,8 +315,8 @@ void tlpi_gpu_gemv_gate_up(tlpi_gpu *g, int n_tok, const tlpi_gate_up *gu,
                 continue;
             if (a.n_term + 2 > N_TERM)
                 flush(g, a, type, true);
-            item it = { gu[k].y, NULL, (int)gu[k].gate->n_row, 0, a.n_term, 2,
-                        false };
+            item it = { gu[k].y, NULL, (int)gu[k].gate->n_row, 0, a.n_term,
+                        2,       false };
             a.items[a.n_item++] = it;
             a.terms[a.n_term++] = term_of(gu[k].gate, gu[k].x, 1);
             a.terms[a.n_term++] = term_of(gu[k].up, gu[k].x, 1);
