@@ -48,17 +48,33 @@ static __host__ __device__ constexpr int padded(int n)
     return n + n / 32 * 4;
 }
 
-/* Columns [c0, c0 + n) of all tokens' inputs, zeros behind the last column. */
+/* Columns [c0, c0 + n) of all tokens' inputs, zeros behind the last column; n
+ * is a multiple of 4. */
 template <int NT>
-static __device__ void stage_inputs(float *s, int stride, const term &t,
-                                    int n_tok, int c0, int n)
+static __device__ __forceinline__ void
+stage_inputs(float *s, int stride, const term &t, int n_tok, int c0, int n)
 {
+    int cols = t.w.n_col;
+    bool whole = ((uintptr_t)t.x | (uintptr_t)cols * sizeof(float)) % 16 == 0;
+
     __syncthreads();
-    for (int i = threadIdx.x; i < n * NT; i += WARPS * 32) {
-        int tok = i / n, c = i % n;
-        bool in = tok < n_tok && c0 + c < t.w.n_col;
-        s[tok * stride + padded(c)] =
-            in ? t.scale * t.x[(size_t)tok * t.w.n_col + c0 + c] : 0;
+#pragma unroll
+    for (int tok = 0; tok < NT; tok++) {
+        const float *x = t.x + (size_t)tok * cols;
+        for (int i = 4 * threadIdx.x; i < n; i += 4 * WARPS * 32) {
+            int c = c0 + i, end = tok < n_tok ? cols : 0;
+            float4 v = {};
+            if (whole && c < end) {
+                v = *(const float4 *)(x + c);
+            } else {
+                v.x = c < end ? x[c] : 0;
+                v.y = c + 1 < end ? x[c + 1] : 0;
+                v.z = c + 2 < end ? x[c + 2] : 0;
+                v.w = c + 3 < end ? x[c + 3] : 0;
+            }
+            v.x *= t.scale, v.y *= t.scale, v.z *= t.scale, v.w *= t.scale;
+            *(float4 *)(s + tok * stride + padded(i)) = v;
+        }
     }
     __syncthreads();
 }
