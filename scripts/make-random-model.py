@@ -9,8 +9,11 @@
 Speed and memory depend on the shape and the types only, so such a file stands
 for the model it is shaped like; its text is nonsense.  Norms and scales are
 such that activations stay of order one, and the same seed gives the same
-weights.  The vocabulary has a token for each byte and nothing longer that a
-text could reach: a text has as many tokens as bytes.
+weights.  A matrix is cut from a block of four million random numbers, again and
+again from where the last one ended, so that 13 GB are written as fast as the
+disk takes them; no two rows of it are alike, as the block's length shares no
+factor with theirs.  The vocabulary has a token for each byte and nothing longer
+that a text could reach: a text has as many tokens as bytes.
 """
 import argparse
 import math
@@ -38,8 +41,10 @@ SHAPES = {
 }
 TYPES = ("F32", "F16", "BF16", "Q4_0", "Q8_0")
 
-# So many rows at a time are made and converted: it bounds memory.
-CHUNK_ROWS = 4096
+# Blocks of 32 numbers that are made: a prime, so that rows of any shape begin
+# at all of them before one comes again.
+POOL_BLOCKS = 131071
+BLOCK = 32
 
 
 def shape_of(name, changes):
@@ -145,23 +150,45 @@ def n_bytes(shape, qtype):
     return math.prod(shape) // block * size
 
 
-def tensor_data(rng, shape, deviation, qtype):
-    if len(shape) == 1:
-        return np.ones(shape, np.float32)
-    rows, columns = shape
-    parts = []
-    for first in range(0, rows, CHUNK_ROWS):
-        n = min(CHUNK_ROWS, rows - first)
-        x = rng.standard_normal((n, columns), np.float32)
-        x *= np.float32(deviation)
-        parts.append(gguf.quants.quantize(x, qtype))
-    return np.concatenate(parts)
+class Pool:
+    """Random numbers of any deviation in the file's type, without an end."""
+
+    def __init__(self, rng, qtype):
+        self.normal = rng.standard_normal((POOL_BLOCKS, BLOCK), np.float32)
+        self.qtype = qtype
+        self.data = {}  # bytes, by deviation
+        self.at = 0     # the byte where the next matrix begins
+
+    def pieces(self, deviation, n):
+        """n bytes, in pieces."""
+        if deviation not in self.data:
+            x = self.normal * np.float32(deviation)
+            data = gguf.quants.quantize(x, self.qtype)
+            self.data[deviation] = data.view(np.uint8).reshape(-1)
+        data = self.data[deviation]
+        while n > 0:
+            piece = data[self.at:self.at + n]
+            yield piece
+            n -= len(piece)
+            self.at = (self.at + len(piece)) % len(data)
+
+
+class Matrix:
+    """What GGUFWriter asks of an array, without the memory."""
+
+    def __init__(self, pool, shape, deviation):
+        self.pool, self.deviation = pool, deviation
+        self.nbytes = n_bytes(shape, pool.qtype)
+
+    def tofile(self, f):
+        for piece in self.pool.pieces(self.deviation, self.nbytes):
+            piece.tofile(f)
 
 
 def write_model(path, shape_name, s, dtype, seed):
     matrix = gguf.GGMLQuantizationType[dtype]
     norm = gguf.GGMLQuantizationType.F32
-    rng = np.random.default_rng(seed)
+    pool = Pool(np.random.default_rng(seed), matrix)
     w = gguf.GGUFWriter(path, s["arch"])
 
     add_hparams(w, shape_name, s, dtype)
@@ -174,7 +201,8 @@ def write_model(path, shape_name, s, dtype, seed):
     w.write_kv_data_to_file()
     w.write_ti_data_to_file()
     for _, shape, deviation in tensors_of(s):
-        w.write_tensor_data(tensor_data(rng, shape, deviation, matrix))
+        w.write_tensor_data(np.ones(shape, np.float32) if len(shape) == 1
+                            else Matrix(pool, shape, deviation))
     w.close()
 
 

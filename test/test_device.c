@@ -10,6 +10,7 @@
 
 #include "session/config.h"
 #include "support/check.h"
+#include "support/plugins.h"
 #include "support/spawn.h"
 #include "support/tiny.h"
 
@@ -32,21 +33,6 @@ static void close_model(void)
 }
 
 TestSuite(device, .init = open_model, .fini = close_model, .timeout = 120);
-
-/* From now on this plug-in, a path below the build folder, is the one. */
-static void use_plugin(const char *target)
-{
-    char from[PATH_MAX], to[PATH_MAX];
-    const char *folder = tiny_path("plugins");
-
-    snprintf(from, sizeof from, "%s/%s", spawn_build_dir(), target);
-    snprintf(to, sizeof to, "%.*s/libtlp_cuda.so",
-             (int)(strrchr(folder, '/') - folder), folder);
-    cr_assert_eq(access(from, F_OK), 0, "%s", from);
-    cr_assert_eq(symlink(from, to), 0, "%s", to);
-    *strrchr(to, '/') = '\0';
-    setenv("TLP_PLUGIN_PATH", to, 1);
-}
 
 static tlp_session_options cuda(const int32_t *devices, size_t n)
 {
@@ -113,7 +99,7 @@ Test(device, there_is_no_plug_in)
     tlp_session_options o = cuda(NULL, 0);
 
     expect_refused(&o, TLP_ENOTSUP, "no plug-in for CUDA in TLP_PLUGIN_PATH");
-    use_plugin("test/plugins/no_device.so");
+    plugin_use("test/plugins/no_device.so");
     expect_refused(&o, TLP_ENOTSUP, "the driver is 1.0, 2.0 is needed");
 }
 
@@ -122,7 +108,7 @@ Test(device, there_is_no_backend)
 {
     tlp_session_options o = cuda(NULL, 0);
 
-    use_plugin("test/plugins/three_devices.so");
+    plugin_use("test/plugins/three_devices.so");
     expect_refused(&o, TLP_EDEVICE, "device 0 is only listed");
     o.n_rank = 2;
     expect_refused(&o, TLP_EDEVICE, " is only listed");
@@ -133,7 +119,7 @@ Test(device, facts)
     tlp_device_info info = { .struct_size = sizeof info };
     int32_t n = 0;
 
-    use_plugin("test/plugins/three_devices.so");
+    plugin_use("test/plugins/three_devices.so");
     CHECK_OK(tlp_device_count(&n, TLP_BACKEND_CUDA));
     cr_expect_eq(n, 3);
     CHECK_OK(tlp_device_get_info(TLP_BACKEND_CUDA, 2, &info));
@@ -187,7 +173,7 @@ Test(device, ranks_of_one_process)
     tlp_session_options o = cuda(NULL, 0);
     int32_t rank, n_rank;
 
-    use_plugin("test/plugins/three_devices.so");
+    plugin_use("test/plugins/three_devices.so");
     PLACES(&o, &threads, 0);
     o.n_rank = 4;
     PLACES(&o, &threads, 0, 1, 2, 0);
@@ -215,7 +201,7 @@ Test(device, ranks_of_several_processes)
     tlp_session_options o = cuda(NULL, 0);
     tlpi_session_config cfg = { 0 };
 
-    use_plugin("test/plugins/three_devices.so");
+    plugin_use("test/plugins/three_devices.so");
     PLACES(&o, &w, -1, -1, -1, -1, 1, -1);
     o = cuda(two, 2);
     PLACES(&o, &w, -1, -1, -1, -1, 0, -1);

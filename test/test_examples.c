@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "support/mpirun.h"
+#include "support/plugins.h"
 #include "support/spawn.h"
 #include "support/tool.h"
 
@@ -104,12 +105,56 @@ Test(examples, processes)
     spawn_free(&alone);
 }
 
+/* A line of `out` that begins and ends so, and has a speed between. */
+static void expect_line(const char *out, const char *start, const char *end)
+{
+    const char *line = strstr(out, start);
+    double speed = 0;
+
+    cr_assert_not_null(line, "%s: %s", start, out);
+    cr_expect_eq(sscanf(line + strlen(start), "%lf tokens/s,", &speed), 1);
+    cr_expect_gt(speed, 0);
+    cr_expect_eq(
+        strncmp(strchr(line, '\n') - strlen(end) + 1, end, strlen(end)), 0,
+        "%s", out);
+}
+
+/* Two ranks, wherever they can be: the same counts on the CPU, on one
+ * GPU and on two. */
+Test(examples, two_gpu_pair)
+{
+    const char *m = tool_model(), *reason;
+    static const char *const where[] = { "no GPU, two ranks on the CPU: ",
+                                         "one GPU, both ranks on it: ",
+                                         "two GPUs: " };
+
+    for (int n = 0; n <= 2; n++) {
+        if (n == 0)
+            plugin_use("test/plugins/no_device.so");
+        else if ((reason = plugin_use_emulated(n)))
+            cr_skip_test("%s", reason);
+
+        spawned s =
+            SPAWN("examples/07_two_gpu_pair", m, "once", "lp:1-2,3-4", "3");
+
+        expect_success(&s);
+        cr_expect_eq(strncmp(s.out, where[n], strlen(where[n])), 0, "%s",
+                     s.out);
+        expect_line(s.out, "tensor parallelism (serial): ",
+                    " 10 all-reduces per token, depth 5\n");
+        expect_line(s.out, "layer parallelism (lp:1-2,3-4): ",
+                    " 6 all-reduces per token, depth 3\n");
+        spawn_free(&s);
+    }
+}
+
 /* Usage and failures: a status, and a text on standard error alone. */
 Test(examples, failures)
 {
     static const char *const programs[] = {
-        "examples/01_generate", "examples/02_stream_cancel",
-        "examples/03_two_ranks", "examples/04_from_cxx", "examples/06_processes"
+        "examples/01_generate",  "examples/02_stream_cancel",
+        "examples/03_two_ranks", "examples/04_from_cxx",
+        "examples/06_processes", "examples/07_two_gpu_pair"
     };
 
     for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {

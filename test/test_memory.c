@@ -76,6 +76,34 @@ Test(memory, a_known_model)
     }
 }
 
+/* On devices each has the embeddings, once for all ranks on it; one that holds
+ * all of a tied head has them already. */
+Test(memory, embeddings)
+{
+    static const fake_shape shape = { 2, 64, 96, 4, 4, 16, 320 };
+    static const tlpi_dtype f16[] = { TLPI_F16 };
+    static const tlpi_device_ops some = { .name = "some" };
+    const uint64_t all = 2 * 320 * 64;
+    tlpi_session_config cpu = { .n_ctx = 8, .n_seq = 1, .n_batch = 8 };
+    tlpi_session_config one = cpu, two = cpu;
+    tlp_model *m = fake_model(&shape, f16, 1);
+
+    cpu.n_rank = one.n_rank = two.n_rank = 2;
+    one.device = two.device = &some;
+    two.device_of[1] = 1;
+    for (int r = 0; r < 2; r++) {
+        uint64_t plain = estimate(m, "serial", r, 2, &cpu).weights;
+
+        cr_expect_eq(estimate(m, "serial", r, 2, &two).weights, plain + all);
+        cr_expect_eq(estimate(m, "serial", r, 2, &one).weights,
+                     plain + (r == 0 ? all : 0));
+    }
+    one.n_rank = 1;
+    m->w.output = m->w.token_embd;
+    cr_expect_eq(estimate(m, "serial", 0, 1, &one).weights,
+                 estimate(m, "serial", 0, 1, &cpu).weights);
+}
+
 /* A kv head on two ranks is there twice: 6 query heads over 3 kv heads. */
 Test(memory, heads_on_both_sides)
 {

@@ -166,10 +166,27 @@ static void count_stage(count *c, const tlpi_stage_shard *s)
     }
 }
 
+/* Its rows of the output head; on devices all embeddings, which are the head
+ * itself where that is tied and whole, and are shared by ranks on one. */
+static void count_ends(count *c)
+{
+    const tlpi_session_config *cfg = c->r->cfg;
+    const tlpi_weights *w = &c->r->model->w;
+    const int *vocab = c->r->shards->vocab + c->r->rank;
+    int64_t n = c->r->model->hp.n_vocab, d = c->r->model->hp.n_embd;
+    bool shared = w->output == w->token_embd && vocab[1] - vocab[0] == n;
+
+    if (vocab[1] > vocab[0])
+        count_slice(c, w->output, false,
+                    (tlpi_slice){ vocab[0], vocab[1], 0, d });
+    for (int i = 0; !cfg->remote && i < c->r->rank; i++)
+        shared = shared || cfg->device_of[i] == cfg->device_of[c->r->rank];
+    if (cfg->device && !shared)
+        count_slice(c, w->token_embd, false, (tlpi_slice){ 0, n, 0, d });
+}
+
 void tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out)
 {
-    const tlp_model *m = r->model;
-    const int *vocab = r->shards->vocab + r->rank;
     tlpi_needs n = tlpi_memory_needs(r);
     const size_t buffers[] = { n.x,   n.x,      n.acc,  n.norm,
                                n.qkv, n.hidden, n.rows, n.logits };
@@ -179,12 +196,13 @@ void tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out)
         c.stage = &r->plan->stage[i];
         count_stage(&c, tlpi_shard_at(r->shards, i, r->rank));
     }
-    if (vocab[1] > vocab[0])
-        count_slice(&c, m->w.output, false,
-                    (tlpi_slice){ vocab[0], vocab[1], 0, m->hp.n_embd });
-    add(&c.sum.buffers, (uint64_t)m->hp.n_embd, sizeof(float)); /* its norm */
+    count_ends(&c);
+    add(&c.sum.buffers, (uint64_t)r->model->hp.n_embd, sizeof(float));
     for (size_t i = 0; i < TLPI_COUNT(buffers); i++)
         add(&c.sum.buffers, buffers[i], sizeof(float));
+    if (r->cfg->device) /* angles: two tables of the half of n_rot */
+        add(&c.sum.buffers, (uint64_t)r->cfg->n_ctx * sizeof(float),
+            (uint64_t)r->model->hp.n_rot);
     if (r->plan->adjust)
         add(&c.sum.weights, r->plan->adjust->n_image, 1); /* at most */
     *out = c.sum;

@@ -193,8 +193,8 @@ static tlp_status build(tlpi_rank *r, const tlpi_rank_setup *setup)
     TLP_TRY(create_data(r));
     TLP_TRY(split_spans(r));
     TLP_TRY(tlpi_replay_create(r));
-    TLP_TRY(create_rope(r));
     TLP_TRY(tlpi_memory_check(r));
+    TLP_TRY(create_rope(r));
     TLP_TRY(tlpi_rank_load(r, setup->progress, setup->progress_data));
     TLP_TRY(create_buffers(r, &n));
 done:
