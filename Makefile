@@ -323,7 +323,9 @@ $(BUILD)/test/plugins/needs_absent.so: $(BUILD)/test/plugins/no_entry.o
 
 # These run the programs beside them.
 $(addprefix $(BUILD)/test/test_,plugin device tool_device examples): | \
-    $(BAD_PLUGINS) $(PLUGIN) $(if $(call on,TSAN),,$(EMU_PLUGIN))
+    $(BAD_PLUGINS) $(PLUGIN)
+$(addprefix $(BUILD)/test/test_,memory tool_device examples real_smollm2): | \
+    $(if $(call on,TSAN),,$(EMU_PLUGIN))
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(filter $(BUILD)/test/test_cuda%,$(TESTS)): | $(EMU_PLUGIN)
