@@ -181,6 +181,8 @@ SHARED := $(BUILD)/libtlp.so.$(VERSION)
 TOOL   := $(BUILD)/tlp
 PLUGIN := $(if $(has_mpi),$(BUILD)/libtlp_mpi.so.$(VERSION))
 CUDA_PLUGIN := $(BUILD)/libtlp_cuda.so.$(VERSION)
+# Built only where it is asked for.
+cuda_plugin := $(if $(call on,CUDA),$(CUDA_PLUGIN))
 EMU_PLUGIN  := $(BUILD)/emu/libtlp_cuda.so.$(VERSION)
 
 Q   = $(if $(call on,V),,@)
@@ -188,7 +190,7 @@ say = $(if $(call on,V),,@printf '  %-6s %s\n' $(1) $(2);)
 
 # ==== build =================================================================
 
-all: shared static tool plugin $(if $(call on,CUDA),cuda) ## library and tool
+all: shared static tool plugin $(cuda_plugin) ## library and tool
 
 shared: $(SHARED)   ## libtlp.so
 static: $(STATIC)   ## libtlp.a
@@ -322,7 +324,9 @@ $(BUILD)/test/plugins/needs_absent.so: $(BUILD)/test/plugins/no_entry.o
 
 # These run the programs beside them.
 $(addprefix $(BUILD)/test/test_,plugin device tool_device examples): | \
-    $(BAD_PLUGINS) $(PLUGIN) $(if $(call on,TSAN),,$(EMU_PLUGIN))
+    $(BAD_PLUGINS) $(PLUGIN)
+$(addprefix $(BUILD)/test/test_,memory tool_device examples real_smollm2): | \
+    $(if $(call on,TSAN),,$(EMU_PLUGIN))
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(filter $(BUILD)/test/test_cuda%,$(TESTS)): | $(EMU_PLUGIN)
@@ -353,9 +357,9 @@ check-asan: ## the test programs under ASan and UBSan
 check-tsan: ## the test programs under TSan, small models only
 	@WITHOUT_MODEL=1 $(MAKE) --no-print-directory TSAN=1 check-programs
 
-check-abi: $(SHARED) $(PLUGIN) ## exported names, imports, header dialects
+check-abi: $(SHARED) $(PLUGIN) $(cuda_plugin) ## exported names, imports, headers
 	@CC='$(CC)' CXX='$(CXX)' MPI_CFLAGS='$(if $(PLUGIN),$(MPI_CFLAGS))' \
-	    test/check-abi.sh $(SHARED) $(PLUGIN)
+	    test/check-abi.sh $(SHARED) '$(PLUGIN)' '$(cuda_plugin)'
 
 check-layers: ## what each folder may include
 	@scripts/check-layers.sh
@@ -388,6 +392,16 @@ bench-cpu: all $(BUILD)/test/bench/bench_peak ## libtlp beside llama.cpp
 	    --build $(BUILD) --types Q4_1,Q4_0,Q8_0,Q4_K_M \
 	    --csv $(BUILD)/bench-cpu/cpu.csv --svg $(BUILD)/bench-cpu/cpu.svg \
 	    $(BENCH_CPU)
+
+has_nvcc = $(shell command -v $(NVCC))
+bench-gpu: tool ## the CUDA backend on this machine's GPU, checked and timed
+	$(if $(has_nvcc),@$(MAKE) --no-print-directory cuda \
+	    $(BUILD)/test/bench/bench_device $(BUILD)/test/test_cuda_ops \
+	    $(BUILD)/test/test_cuda_models)
+	@BUILD=$(BUILD) scripts/bench-gpu.py
+
+$(BUILD)/test/bench/bench_device: $(BUILD)/test/bench/bench_device.o
+	$(call say,LD,$@)$(NVCC) -cudart static -o $@ $^ -lcublasLt
 
 bench-hosts: all $(HOSTS) ## plans on two hosts, over links of known delay
 	@BUILD=$(BUILD) scripts/bench-hosts.sh
@@ -429,19 +443,20 @@ install: install-shared install-static install-headers install-pc \
          install-plugin install-tool \
          install-man ## everything, under DESTDIR and PREFIX
 
-install-shared: $(SHARED)
+# install_so FILE NAME: with the links that a linker and a loader look for.
+define install_so
 	$(INSTALL) -d '$(DEST)$(LIBDIR)'
-	$(INSTALL) -m 755 $(SHARED) '$(DEST)$(LIBDIR)'
-	$(LN_S) $(notdir $(SHARED)) '$(DEST)$(LIBDIR)/libtlp.so.$(ABI)'
-	$(LN_S) libtlp.so.$(ABI) '$(DEST)$(LIBDIR)/libtlp.so'
+	$(INSTALL) -m 755 $(1) '$(DEST)$(LIBDIR)'
+	$(LN_S) $(notdir $(1)) '$(DEST)$(LIBDIR)/$(2).$(ABI)'
+	$(LN_S) $(2).$(ABI) '$(DEST)$(LIBDIR)/$(2)'
+endef
 
-install-plugin: $(PLUGIN)
-ifneq ($(PLUGIN),)
-	$(INSTALL) -d '$(DEST)$(LIBDIR)'
-	$(INSTALL) -m 755 $(PLUGIN) '$(DEST)$(LIBDIR)'
-	$(LN_S) $(notdir $(PLUGIN)) '$(DEST)$(LIBDIR)/libtlp_mpi.so.$(ABI)'
-	$(LN_S) libtlp_mpi.so.$(ABI) '$(DEST)$(LIBDIR)/libtlp_mpi.so'
-endif
+install-shared: $(SHARED)
+	$(call install_so,$(SHARED),libtlp.so)
+
+install-plugin: $(PLUGIN) $(cuda_plugin)
+	$(if $(PLUGIN),$(call install_so,$(PLUGIN),libtlp_mpi.so))
+	$(if $(cuda_plugin),$(call install_so,$(cuda_plugin),libtlp_cuda.so))
 
 install-static: $(STATIC)
 	$(INSTALL) -d '$(DEST)$(LIBDIR)'
@@ -470,7 +485,8 @@ install-man:
 
 uninstall: ## remove what install put there
 	rm -f '$(DEST)$(LIBDIR)/'libtlp.a '$(DEST)$(LIBDIR)/'libtlp.so* \
-	    '$(DEST)$(LIBDIR)/'libtlp_mpi.so* '$(DEST)$(INCLUDEDIR)/tlp.h' \
+	    '$(DEST)$(LIBDIR)/'libtlp_mpi.so* \
+	    '$(DEST)$(LIBDIR)/'libtlp_cuda.so* '$(DEST)$(INCLUDEDIR)/tlp.h' \
 	    '$(DEST)$(INCLUDEDIR)/tlp_mpi.h' '$(DEST)$(PKGCONFIGDIR)/tlp.pc' \
 	    '$(DEST)$(BINDIR)/tlp' '$(DEST)$(MANDIR)/man1/tlp.1' \
 	    '$(DEST)$(MANDIR)/man3/libtlp.3'
@@ -496,7 +512,8 @@ help: ## this text
 FORCE:
 .PHONY: all shared static tool plugin examples cuda check check-programs \
     check-asan check-tsan check-abi check-layers check-install fuzz \
-    run-fuzzers bench bench-cpu bench-hosts demo docs format format-check dist install \
+    run-fuzzers bench bench-cpu bench-gpu bench-hosts demo docs format \
+    format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \
     install-tool install-man uninstall clean help FORCE
 .DELETE_ON_ERROR:

@@ -72,7 +72,8 @@ static __global__ void __launch_bounds__(WARPS * 32)
         return;
     const tlpi_gpu_heads &it = a.item[i];
     int seq = a.seq[tok], pos = a.pos[tok], h = a.h;
-    bool is_q = task < it.n_head, is_k = !is_q && task < it.n_head + it.n_head_kv;
+    bool is_q = task < it.n_head,
+         is_k = !is_q && task < it.n_head + it.n_head_kv;
     int head = is_q   ? task
                : is_k ? task - it.n_head
                       : task - it.n_head - it.n_head_kv;

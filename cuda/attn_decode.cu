@@ -16,6 +16,7 @@
 static constexpr int THREADS = 128;
 static constexpr int MIN_PART = 128; /* positions that are worth a block */
 static constexpr int MAX_SPLIT = 16;
+static constexpr int AHEAD = 4; /* positions whose loads are under way */
 
 /* Softmax sums of REP query heads, eight dimensions of each. */
 template <int REP>
@@ -23,17 +24,16 @@ struct sums {
     float x[REP][8], max[REP], sum[REP];
 };
 
+/* One position: ok if it is this group's, else for the others' exchange. */
 template <int KV, int REP>
 static __device__ __forceinline__ void
-see_position(const uint8_t *k, const uint8_t *v, size_t at, bool ok, bool mine,
+see_position(const tlpi_cached<KV> &k, const tlpi_cached<KV> &v, bool ok,
              int n_lane, const float (*q)[8], sums<REP> &s)
 {
-    float key[8] = {}, value[8] = {};
+    float key[8], value[8];
 
-    if (ok && mine) {
-        tlpi_cache_get<KV>(k, at, key);
-        tlpi_cache_get<KV>(v, at, value);
-    }
+    tlpi_cache_widen<KV>(k, key);
+    tlpi_cache_widen<KV>(v, value);
 #pragma unroll
     for (int r = 0; r < REP; r++) {
         float score = 0;
@@ -50,6 +50,31 @@ see_position(const uint8_t *k, const uint8_t *v, size_t at, bool ok, bool mine,
 #pragma unroll
         for (int i = 0; i < 8; i++)
             s.x[r][i] = s.x[r][i] * old + w * value[i];
+    }
+}
+
+/* Positions [begin, end): a group takes every n_group-th, and asks for some of
+ * them before it looks at the first. */
+template <int KV, int REP>
+static __device__ __forceinline__ void
+see_part(const tlpi_gpu_heads &it, size_t at, int hp, int begin, int end,
+         int group, int n_group, bool mine, int n_lane, const float (*q)[8],
+         sums<REP> &s)
+{
+    for (int p0 = begin + group; p0 - group < end; p0 += AHEAD * n_group) {
+        tlpi_cached<KV> k[AHEAD] = {}, v[AHEAD] = {};
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++) {
+            int p = p0 + j * n_group;
+            if (p < end && mine) {
+                k[j] = tlpi_cache_load<KV>(it.cache_k, at + (size_t)p * hp);
+                v[j] = tlpi_cache_load<KV>(it.cache_v, at + (size_t)p * hp);
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < AHEAD; j++)
+            see_position<KV, REP>(k[j], v[j], p0 + j * n_group < end, n_lane, q,
+                                  s);
     }
 }
 
@@ -81,8 +106,7 @@ static __global__ void __launch_bounds__(THREADS)
 
 #pragma unroll
     for (int r = 0; r < REP; r++) {
-        const float *from =
-            it.q + ((size_t)tok * it.n_head + q_head + r) * a.h;
+        const float *from = it.q + ((size_t)tok * it.n_head + q_head + r) * a.h;
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             q[r][i] = r < n_here && d0 + i < a.h ? scale * from[d0 + i] : 0;
@@ -92,10 +116,8 @@ static __global__ void __launch_bounds__(THREADS)
         s.sum[r] = 0;
     }
     size_t at = tlpi_cache_at(a, it, seq, head, 0) + d0;
-    for (int p = begin; p < end; p += n_group)
-        see_position<KV, REP>(it.cache_k, it.cache_v,
-                              at + (size_t)(p + group) * a.hp, p + group < end,
-                              mine, n_lane, q, s);
+    see_part<KV, REP>(it, at, a.hp, begin, end, group, n_group, mine, n_lane, q,
+                      s);
 
 #pragma unroll
     for (int r = 0; r < REP; r++) {
@@ -185,13 +207,12 @@ static void launch(tlpi_gpu *g, const tlpi_gpu_attn *from)
         n_lane *= 2;
     a.n_split = choose_split(g, &a, n_head * a.n_tok);
     tlpi_gpu_run(g, "attention", decode<KV, REP>,
-                 dim3((unsigned)a.n_split, (unsigned)n_head,
-                      (unsigned)a.n_tok),
+                 dim3((unsigned)a.n_split, (unsigned)n_head, (unsigned)a.n_tok),
                  dim3(THREADS), 0, a, scale, n_lane);
     if (a.n_split > 1)
         tlpi_gpu_run(g, "attention", join,
-                     dim3((unsigned)a.n_head, (unsigned)a.n_tok),
-                     dim3(THREADS), 0, a);
+                     dim3((unsigned)a.n_head, (unsigned)a.n_tok), dim3(THREADS),
+                     0, a);
 }
 
 void tlpi_gpu_attn_decode(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type)

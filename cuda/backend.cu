@@ -82,11 +82,10 @@ static tlp_status buffer_create(tlpi_backend *b, float **out, size_t n)
     if (n > SIZE_MAX / sizeof **out)
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     tlpi_gpu_use(g);
-    tlp_status st = tlpi_gpu_status(
-        cudaMalloc(out, n ? n * sizeof **out : 16), "a buffer");
+    tlp_status st =
+        tlpi_gpu_status(cudaMalloc(out, n ? n * sizeof **out : 16), "a buffer");
     if (st == TLP_OK)
-        tlpi_gpu_note(g,
-                      cudaMemsetAsync(*out, 0, n * sizeof **out, g->stream),
+        tlpi_gpu_note(g, cudaMemsetAsync(*out, 0, n * sizeof **out, g->stream),
                       "a buffer");
     return st;
 }
@@ -207,18 +206,18 @@ static tlp_status create_memory(tlpi_gpu *g)
     g->part_cap = part_floats(g);
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->part, g->part_cap * sizeof(float)),
                             "sums of attention"));
-    TLP_TRY(tlpi_gpu_status(
-        cudaMalloc(&g->scratch, tok * cols * sizeof(float)), "scratch"));
-    TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->index, tok * sizeof(int32_t)),
-                            "rows"));
+    TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->scratch, tok * cols * sizeof(float)),
+                            "scratch"));
+    TLP_TRY(
+        tlpi_gpu_status(cudaMalloc(&g->index, tok * sizeof(int32_t)), "rows"));
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->lse, 2 * tok * sizeof(float)),
                             "log sum exp"));
-    TLP_TRY(tlpi_gpu_status(
-        cudaMalloc(&g->top, TLPI_MAX_TOP * sizeof(*g->top)), "candidates"));
-    TLP_TRY(tlpi_gpu_status(
-        cudaHostAlloc(&g->answer, TLPI_MAX_TOP * sizeof(tlpi_candidate),
-                      cudaHostAllocDefault),
-        "candidates"));
+    TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->top, TLPI_MAX_TOP * sizeof(*g->top)),
+                            "candidates"));
+    TLP_TRY(tlpi_gpu_status(cudaHostAlloc(&g->answer,
+                                          TLPI_MAX_TOP * sizeof(tlpi_candidate),
+                                          cudaHostAllocDefault),
+                            "candidates"));
     TLP_TRY(tlpi_gpu_step_create(g));
     TLP_TRY(tlpi_gpu_graphs_create(g));
     st = tlpi_gpu_gemm_create(g);
@@ -237,8 +236,8 @@ static tlp_status create_device(tlpi_gpu *g)
                                g->device),
         "multiprocessors"));
     TLP_TRY(tlpi_gpu_status(
-        cudaDeviceGetAttribute(
-            &shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, g->device),
+        cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                               g->device),
         "shared memory"));
     g->max_shared = (size_t)shared;
     st = tlpi_gpu_status(
@@ -249,8 +248,7 @@ done:
 }
 
 tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
-                                   const tlpi_backend_options *opts,
-                                   int device)
+                                   const tlpi_backend_options *opts, int device)
 {
     tlpi_gpu *g = (tlpi_gpu *)tlpi_gpu_alloc(env, sizeof *g);
     tlp_status st = TLP_OK;

@@ -21,12 +21,12 @@ struct tlpi_unit_of {
                              : !quantised        ? 8
                              : TYPE == TLPI_Q8_0 ? 16
                                                  : 32; /* elements */
-    static constexpr int piece = n < 8 ? n : 8; /* decoded at once */
-    static constexpr int high = TYPE == TLPI_Q6_K ? 8
-                                : TYPE == TLPI_Q5_0 || TYPE == TLPI_Q5_1 ||
-                                        TYPE == TLPI_Q5_K
-                                    ? 4
-                                    : 0; /* bytes of a block */
+    static constexpr int piece = n < 8 ? n : 8;        /* decoded at once */
+    static constexpr int high =
+        TYPE == TLPI_Q6_K ? 8
+        : TYPE == TLPI_Q5_0 || TYPE == TLPI_Q5_1 || TYPE == TLPI_Q5_K
+            ? 4
+            : 0; /* bytes of a block */
     static constexpr bool affine = TYPE == TLPI_Q4_1 || TYPE == TLPI_Q5_1;
     static constexpr int scale = !quantised ? 0 : affine ? 4 : 2;
     static constexpr int super_bytes = !super ? 0 : TYPE == TLPI_Q6_K ? 2 : 4;
@@ -120,9 +120,8 @@ static __device__ __forceinline__ void tlpi_decode(const tlpi_unit &x, int j,
         float2 s = tlpi_unit_scale<TYPE>(x, j);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-            uint32_t word =
-                tlpi_word(x.level, TYPE == TLPI_Q8_0 ? 2 * j + i / 4
-                                                     : j % 2 * 2 + i / 4);
+            uint32_t word = tlpi_word(
+                x.level, TYPE == TLPI_Q8_0 ? 2 * j + i / 4 : j % 2 * 2 + i / 4);
             int q;
             if (TYPE == TLPI_Q8_0)
                 q = (int)(int8_t)(word >> (i % 4 * 8) & 255);

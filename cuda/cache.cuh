@@ -19,9 +19,10 @@ static __device__ __forceinline__ int tlpi_item_of(const tlpi_gpu_attn &a,
 }
 
 /* Element offset of a head's position in its cache. */
-static __device__ __forceinline__ size_t
-tlpi_cache_at(const tlpi_gpu_attn &a, const tlpi_gpu_heads &it, int seq,
-              int head, int pos)
+static __device__ __forceinline__ size_t tlpi_cache_at(const tlpi_gpu_attn &a,
+                                                       const tlpi_gpu_heads &it,
+                                                       int seq, int head,
+                                                       int pos)
 {
     size_t row = ((size_t)seq * it.n_head_kv + head) * a.n_ctx + pos;
 
@@ -35,30 +36,52 @@ static __device__ __forceinline__ void tlpi_cache_put(uint8_t *p, size_t i,
     if (KV == TLP_KV_F32)
         ((float *)p)[i] = x;
     else
-        ((unsigned short *)p)[i] = (unsigned short)(KV == TLP_KV_F16
-                                                        ? tlpi_to_f16(x)
-                                                        : tlpi_to_bf16(x));
+        ((unsigned short *)p)[i] =
+            (unsigned short)(KV == TLP_KV_F16 ? tlpi_to_f16(x)
+                                              : tlpi_to_bf16(x));
 }
 
-/* Elements [i, i + 8), i a multiple of 8. */
+/* Elements [i, i + 8), i a multiple of 8, as they are stored. */
+template <int KV>
+struct tlpi_cached {
+    uint4 w[KV == TLP_KV_F32 ? 2 : 1];
+};
+
+template <int KV>
+static __device__ __forceinline__ tlpi_cached<KV>
+tlpi_cache_load(const uint8_t *p, size_t i)
+{
+    const uint4 *q = (const uint4 *)(p + i * (KV == TLP_KV_F32 ? 4 : 2));
+    tlpi_cached<KV> x;
+
+    x.w[0] = q[0];
+    if constexpr (KV == TLP_KV_F32)
+        x.w[1] = q[1];
+    return x;
+}
+
+template <int KV>
+static __device__ __forceinline__ void
+tlpi_cache_widen(const tlpi_cached<KV> &c, float *x)
+{
+#pragma unroll
+    for (int k = 0; k < 8; k++) {
+        const uint4 &v = c.w[KV == TLP_KV_F32 ? k / 4 : 0];
+        int i = KV == TLP_KV_F32 ? k % 4 : k / 2;
+        uint32_t word = i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+        uint32_t bits = word >> (k % 2 * 16) & 0xffff;
+        x[k] = KV == TLP_KV_F32   ? __uint_as_float(word)
+               : KV == TLP_KV_F16 ? tlpi_f16(bits)
+                                  : tlpi_bf16(bits);
+    }
+}
+
+/* The same as floats. */
 template <int KV>
 static __device__ __forceinline__ void tlpi_cache_get(const uint8_t *p,
                                                       size_t i, float *x)
 {
-    if (KV == TLP_KV_F32) {
-        const float4 *q = (const float4 *)((const float *)p + i);
-        float4 a = q[0], b = q[1];
-        x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
-        x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
-    } else {
-        uint4 v = *(const uint4 *)((const unsigned short *)p + i);
-        uint32_t w[4] = { v.x, v.y, v.z, v.w };
-#pragma unroll
-        for (int k = 0; k < 8; k++) {
-            uint32_t bits = w[k / 2] >> (k % 2 * 16) & 0xffff;
-            x[k] = KV == TLP_KV_F16 ? tlpi_f16(bits) : tlpi_bf16(bits);
-        }
-    }
+    tlpi_cache_widen<KV>(tlpi_cache_load<KV>(p, i), x);
 }
 
 /* Call RUN(KV) for the type that is known at run time. */

@@ -50,12 +50,16 @@ static bool is_recording(const tlpi_gpu_comm *c)
  */
 static tlp_status meet(tlpi_gpu_comm *c)
 {
+    tlpi_comm_stats stats = c->host->stats;
     float none = 0;
 
     if (!tlpi_shot_shares(c) || is_recording(c))
         return TLP_OK;
     tlp_status st = tlpi_gpu_wait(c->g);
-    return st == TLP_OK ? c->host->ops->allreduce(c->host, &none, 1, NULL) : st;
+    if (st == TLP_OK)
+        st = c->host->ops->allreduce(c->host, &none, 1, NULL);
+    c->host->stats = stats; /* no activations went that way */
+    return st;
 }
 
 static tlp_status gpu_allreduce(tlpi_comm *base, float *x, size_t n,

@@ -94,7 +94,7 @@ static __device__ bool is_over(const exchange &e, int from, uint64_t *since)
     }
     tlpi_store_system(e.report, (uint64_t)(TLPI_WAITED + e.first + from));
     __threadfence_system();
-    tlpi_store_system(e.stop, 1);
+    tlpi_store_system(e.stop, (uint64_t)(1 + e.first + e.rank));
     return true;
 }
 

@@ -53,30 +53,32 @@ bool tlpi_gpu_family_stopped(const tlpi_gpu_family *f)
     return family_word(f, 0) != 0;
 }
 
-void tlpi_gpu_family_report(tlpi_gpu_family *f, int root_rank, uint64_t word)
+static void set_once(uint64_t *word, uint64_t value)
 {
     uint64_t none = 0;
 
-    __atomic_compare_exchange_n(&f->word[1 + root_rank], &none, word, false,
-                                __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
-    __atomic_store_n(&f->word[0], 1, __ATOMIC_RELEASE);
+    __atomic_compare_exchange_n(word, &none, value, false, __ATOMIC_ACQ_REL,
+                                __ATOMIC_RELAXED);
 }
 
-/* What the family says to one of its ranks. */
+void tlpi_gpu_family_report(tlpi_gpu_family *f, int root_rank, uint64_t word)
+{
+    set_once(&f->word[1 + root_rank], word);
+    set_once(&f->word[0], (uint64_t)(1 + root_rank));
+}
+
 tlp_status tlpi_gpu_family_check(const tlpi_gpu_family *f, int me,
                                  int timeout_ms)
 {
-    if (!tlpi_gpu_family_stopped(f))
+    uint64_t first = family_word(f, 0), mine = family_word(f, 1 + me);
+
+    if (first == 0)
         return TLP_OK;
-    uint64_t mine = family_word(f, 1 + me);
     if (mine >= TLPI_WAITED)
         return tlpi_gpu_fail(TLP_ETIMEDOUT,
                              "rank %d did not answer rank %d within %d ms",
                              (int)(mine - TLPI_WAITED), me, timeout_ms);
-    for (int r = 0; r < f->size; r++)
-        if (family_word(f, 1 + r))
-            return tlpi_gpu_fail(TLP_ECOMM, "rank %d gave up", r);
-    return tlpi_gpu_fail(TLP_ECOMM, "a rank gave up");
+    return tlpi_gpu_fail(TLP_ECOMM, "rank %d gave up", (int)first - 1);
 }
 
 /* ==== watching =========================================================== */

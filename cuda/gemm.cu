@@ -12,8 +12,12 @@
 #include "blocks.cuh"
 
 static constexpr int N_SHAPE = 128;
-static constexpr int LT_BYTES = 32 << 20;      /* cuBLASLt's own workspace */
-static constexpr int DECODED_BYTES = 64 << 20; /* decoded weights */
+
+/* Memory for one call, by the longest row of any input: 4 bytes for as many
+ * rows, but no more than is of use. */
+static constexpr int64_t LEAST = 1 << 20;
+static constexpr int64_t LT_MOST = 32 << 20;      /* cuBLASLt's own */
+static constexpr int64_t DECODED_MOST = 64 << 20; /* decoded weights */
 
 typedef struct shape {
     cudaDataType type;
@@ -34,9 +38,10 @@ typedef struct choice {
 struct tlpi_gpu_gemm {
     cublasLtHandle_t lt;
     choice all[N_SHAPE];
-    int next;        /* the entry that is given up next */
-    void *workspace; /* LT_BYTES */
-    void *decoded;   /* DECODED_BYTES */
+    int next; /* the entry that is given up next */
+    size_t lt_bytes, decoded_bytes;
+    void *workspace; /* [lt_bytes] */
+    void *decoded;   /* [decoded_bytes] */
     void *inputs;    /* [max_tok][max_cols rounded up] of the largest type */
 };
 
@@ -63,20 +68,28 @@ static bool lt_note(tlpi_gpu *g, cublasStatus_t e, const char *what)
     return false;
 }
 
+static size_t within(size_t bytes, int64_t most)
+{
+    return bytes < (size_t)LEAST  ? (size_t)LEAST
+           : bytes < (size_t)most ? bytes
+                                  : (size_t)most;
+}
+
 tlp_status tlpi_gpu_gemm_create(tlpi_gpu *g)
 {
     size_t cols = (size_t)tlpi_ceil_div(g->max_cols, 8) * 8;
     tlp_status st = TLP_OK;
 
-    tlpi_gpu_gemm *x =
-        (tlpi_gpu_gemm *)tlpi_gpu_alloc(g->base.env, sizeof *x);
+    tlpi_gpu_gemm *x = (tlpi_gpu_gemm *)tlpi_gpu_alloc(g->base.env, sizeof *x);
     if (!x)
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     g->gemm = x;
+    x->lt_bytes = within(4 * cols * cols, LT_MOST);
+    x->decoded_bytes = within(4 * cols * cols, DECODED_MOST);
     TLP_TRY(lt_status(cublasLtCreate(&x->lt), "starting"));
-    TLP_TRY(tlpi_gpu_status(cudaMalloc(&x->workspace, LT_BYTES),
+    TLP_TRY(tlpi_gpu_status(cudaMalloc(&x->workspace, x->lt_bytes),
                             "workspace of matmul"));
-    TLP_TRY(tlpi_gpu_status(cudaMalloc(&x->decoded, DECODED_BYTES),
+    TLP_TRY(tlpi_gpu_status(cudaMalloc(&x->decoded, x->decoded_bytes),
                             "workspace of matmul"));
     TLP_TRY(tlpi_gpu_status(
         cudaMalloc(&x->inputs, (size_t)g->max_tok * cols * sizeof(float)),
@@ -122,9 +135,9 @@ static __device__ __forceinline__ void put(void *p, size_t i, float x)
     if (TO == CUDA_R_32F)
         ((float *)p)[i] = x;
     else
-        ((unsigned short *)p)[i] = (unsigned short)(TO == CUDA_R_16F
-                                                        ? tlpi_to_f16(x)
-                                                        : tlpi_to_bf16(x));
+        ((unsigned short *)p)[i] =
+            (unsigned short)(TO == CUDA_R_16F ? tlpi_to_f16(x)
+                                              : tlpi_to_bf16(x));
 }
 
 /* x [n_tok][cols] to rows of ld, zeros at their ends. */
@@ -215,10 +228,9 @@ static void decode_rows(tlpi_gpu *g, const tlpi_weight *w, int row0, int n,
 
 static bool same(const shape *a, const shape *b)
 {
-    return a->type == b->type && a->n_row == b->n_row &&
-           a->n_tok == b->n_tok && a->n_col == b->n_col &&
-           a->ld_w == b->ld_w && a->ld_x == b->ld_x && a->ld_y == b->ld_y &&
-           a->align == b->align && a->bias == b->bias;
+    return a->type == b->type && a->n_row == b->n_row && a->n_tok == b->n_tok &&
+           a->n_col == b->n_col && a->ld_w == b->ld_w && a->ld_x == b->ld_x &&
+           a->ld_y == b->ld_y && a->align == b->align && a->bias == b->bias;
 }
 
 /* What the product is, for cuBLASLt. */
@@ -233,8 +245,8 @@ static cublasStatus_t describe(const tlpi_gpu *g, choice *c)
     cublasStatus_t e = cublasLtMatmulDescCreate(&c->desc, compute, CUDA_R_32F);
 
     if (e == CUBLAS_STATUS_SUCCESS)
-        e = cublasLtMatmulDescSetAttribute(
-            c->desc, CUBLASLT_MATMUL_DESC_TRANSA, &turn, sizeof turn);
+        e = cublasLtMatmulDescSetAttribute(c->desc, CUBLASLT_MATMUL_DESC_TRANSA,
+                                           &turn, sizeof turn);
     if (e == CUBLAS_STATUS_SUCCESS && s->bias)
         e = cublasLtMatmulDescSetAttribute(
             c->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
@@ -254,7 +266,7 @@ static cublasStatus_t ask(tlpi_gpu_gemm *x, choice *c)
 {
     cublasLtMatmulPreference_t p = NULL;
     cublasLtMatmulHeuristicResult_t best = {};
-    size_t room = LT_BYTES;
+    size_t room = x->lt_bytes;
     uint32_t align = (uint32_t)c->key.align;
     int n = 0;
     cublasStatus_t e = cublasLtMatmulPreferenceCreate(&p);
@@ -282,7 +294,16 @@ static cublasStatus_t ask(tlpi_gpu_gemm *x, choice *c)
     return e;
 }
 
-static choice *choose(tlpi_gpu *g, const shape *key)
+/* bias: some kernels are only offered to those who name it. */
+static cublasStatus_t set_bias(choice *c, const float *bias)
+{
+    return bias ? cublasLtMatmulDescSetAttribute(
+                      c->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
+                      sizeof bias)
+                : CUBLAS_STATUS_SUCCESS;
+}
+
+static choice *choose(tlpi_gpu *g, const shape *key, const float *bias)
 {
     tlpi_gpu_gemm *x = g->gemm;
 
@@ -294,6 +315,7 @@ static choice *choose(tlpi_gpu *g, const shape *key)
     forget(c);
     c->key = *key;
     if (!lt_note(g, describe(g, c), "a product") ||
+        !lt_note(g, set_bias(c, bias), "a bias") ||
         !lt_note(g, ask(x, c), "the choice of a kernel"))
         return NULL;
     c->used = true;
@@ -310,14 +332,8 @@ static void multiply(tlpi_gpu *g, shape s, const void *w, float scale,
 
     s.align = (int)(bits & -bits);
     s.bias = bias != NULL;
-    choice *c = choose(g, &s);
-    if (!c)
-        return;
-    if (bias && !lt_note(g,
-                         cublasLtMatmulDescSetAttribute(
-                             c->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
-                             sizeof bias),
-                         "a bias"))
+    choice *c = choose(g, &s, bias);
+    if (!c || !lt_note(g, set_bias(c, bias), "a bias"))
         return;
     g->stats.launches++;
     lt_note(g,
@@ -348,7 +364,10 @@ static void run_term(tlpi_gpu *g, int n_tok, const tlpi_term *t,
         multiply(g, s, w->level, t->scale, bias, add, y);
         return;
     }
-    int64_t most = DECODED_BYTES / ((int64_t)ld_w * (int64_t)bytes_of(type));
+    int64_t most =
+        (int64_t)(g->gemm->decoded_bytes / ((size_t)ld_w * bytes_of(type)));
+    if (most > 8) /* pieces begin where y and bias are aligned */
+        most = most / 8 * 8;
     for (int64_t r = 0; r < w->n_row; r += most) {
         s.n_row = (int)(w->n_row - r < most ? w->n_row - r : most);
         decode_rows(g, w, (int)r, s.n_row, type);

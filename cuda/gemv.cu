@@ -48,17 +48,33 @@ static __host__ __device__ constexpr int padded(int n)
     return n + n / 32 * 4;
 }
 
-/* Columns [c0, c0 + n) of all tokens' inputs, zeros behind the last column. */
+/* Columns [c0, c0 + n) of all tokens' inputs, zeros behind the last column; n
+ * is a multiple of 4. */
 template <int NT>
-static __device__ void stage_inputs(float *s, int stride, const term &t,
-                                    int n_tok, int c0, int n)
+static __device__ __forceinline__ void
+stage_inputs(float *s, int stride, const term &t, int n_tok, int c0, int n)
 {
+    int cols = t.w.n_col;
+    bool whole = ((uintptr_t)t.x | (uintptr_t)cols * sizeof(float)) % 16 == 0;
+
     __syncthreads();
-    for (int i = threadIdx.x; i < n * NT; i += WARPS * 32) {
-        int tok = i / n, c = i % n;
-        bool in = tok < n_tok && c0 + c < t.w.n_col;
-        s[tok * stride + padded(c)] =
-            in ? t.scale * t.x[(size_t)tok * t.w.n_col + c0 + c] : 0;
+#pragma unroll
+    for (int tok = 0; tok < NT; tok++) {
+        const float *x = t.x + (size_t)tok * cols;
+        for (int i = 4 * threadIdx.x; i < n; i += 4 * WARPS * 32) {
+            int c = c0 + i, end = tok < n_tok ? cols : 0;
+            float4 v = {};
+            if (whole && c < end) {
+                v = *(const float4 *)(x + c);
+            } else {
+                v.x = c < end ? x[c] : 0;
+                v.y = c + 1 < end ? x[c + 1] : 0;
+                v.z = c + 2 < end ? x[c + 2] : 0;
+                v.w = c + 3 < end ? x[c + 3] : 0;
+            }
+            v.x *= t.scale, v.y *= t.scale, v.z *= t.scale, v.w *= t.scale;
+            *(float4 *)(s + tok * stride + padded(i)) = v;
+        }
     }
     __syncthreads();
 }
@@ -114,21 +130,20 @@ add_term(const term &t, const tlpi_gpu_matrix *const m[ROWS],
 #pragma unroll
             for (int r = 0; r < ROWS; r++)
                 if (u0 + 32 * d + lane < end)
-                    unit[d][r] = tlpi_load_unit<TYPE>(*m[r], row[r],
-                                                      u0 + 32 * d + lane);
+                    unit[d][r] =
+                        tlpi_load_unit<TYPE>(*m[r], row[r], u0 + 32 * d + lane);
         stage_inputs<NT>(s, stride, t, a.n_tok, c0, n);
         for (int base = u0 + lane; base < end; base += 32 * ahead) {
 #pragma unroll
             for (int d = 0; d < ahead; d++) {
                 int u = base + 32 * d, next = u + 32 * ahead;
                 if (u < end)
-                    add_unit<TYPE, NT>(unit[d], s, stride,
-                                       (u - u0) * type::n, acc);
+                    add_unit<TYPE, NT>(unit[d], s, stride, (u - u0) * type::n,
+                                       acc);
 #pragma unroll
                 for (int r = 0; r < ROWS; r++)
                     if (next < end)
-                        unit[d][r] =
-                            tlpi_load_unit<TYPE>(*m[r], row[r], next);
+                        unit[d][r] = tlpi_load_unit<TYPE>(*m[r], row[r], next);
             }
         }
     }
@@ -159,8 +174,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
         row[r] = min(row0 + (GATED ? 0 : r), it.n_row - 1);
     for (int j = 0; j < it.n_term; j += GATED ? 2 : 1) {
         const term &t = a.terms[it.term + j];
-        const tlpi_gpu_matrix *m[ROWS] = { &t.w,
-                                           GATED ? &(&t)[1].w : &t.w };
+        const tlpi_gpu_matrix *m[ROWS] = { &t.w, GATED ? &(&t)[1].w : &t.w };
         add_term<TYPE, NT>(t, m, row, s, a, acc);
     }
 #pragma unroll
@@ -267,8 +281,12 @@ static void run_type(tlpi_gpu *g, table &a, const tlpi_matmul *mm, int n,
                 }
             }
             if (!begun) {
-                item it = { mm[i].y, first ? mm[i].bias : NULL,
-                            (int)t->w->n_row, 0, a.n_term, 0,
+                item it = { mm[i].y,
+                            first ? mm[i].bias : NULL,
+                            (int)t->w->n_row,
+                            0,
+                            a.n_term,
+                            0,
                             mm[i].add || !first };
                 a.items[a.n_item++] = it;
                 begun = true;
@@ -313,8 +331,8 @@ void tlpi_gpu_gemv_gate_up(tlpi_gpu *g, int n_tok, const tlpi_gate_up *gu,
                 continue;
             if (a.n_term + 2 > N_TERM)
                 flush(g, a, type, true);
-            item it = { gu[k].y, NULL, (int)gu[k].gate->n_row, 0, a.n_term, 2,
-                        false };
+            item it = { gu[k].y, NULL, (int)gu[k].gate->n_row, 0, a.n_term,
+                        2,       false };
             a.items[a.n_item++] = it;
             a.terms[a.n_term++] = term_of(gu[k].gate, gu[k].x, 1);
             a.terms[a.n_term++] = term_of(gu[k].up, gu[k].x, 1);

@@ -40,8 +40,7 @@ static inline void tlpi_gpu_free(const tlpi_env *env, void *p, size_t bytes)
 /* ==== failing ============================================================ */
 
 /* Record a text; gives st. */
-tlp_status tlpi_gpu_fail(tlp_status st, const char *fmt, ...)
-    TLPI_PRINTF(2, 3);
+tlp_status tlpi_gpu_fail(tlp_status st, const char *fmt, ...) TLPI_PRINTF(2, 3);
 
 /* The status of a CUDA call, with what was being done. */
 tlp_status tlpi_gpu_status(cudaError_t e, const char *what);
@@ -55,7 +54,8 @@ extern const tlpi_device_host *tlpi_gpu_host;
  * be replayed. */
 static constexpr int TLPI_GPU_DECODE = 8;
 
-/* Neighbouring tokens of one sequence, which prefill attention takes at once. */
+/* Neighbouring tokens of one sequence, which prefill attention takes at once.
+ */
 static constexpr int TLPI_GPU_TILE = 32;
 typedef struct tlpi_gpu_tile {
     int32_t tok, n_tok, seq, pos;
@@ -100,18 +100,18 @@ struct tlpi_gpu {
     cudaEvent_t sent[TLPI_GPU_STAGE]; /* the block can be filled again */
     int stage;                        /* the block of this step */
     size_t step_bytes;
-    const tlpi_step *step;            /* between begin_step and end_step */
+    const tlpi_step *step; /* between begin_step and end_step */
     const tlpi_want *want;
     int n_tile, longest; /* of the step: tiles; positions of any token */
     int bucket;          /* longest, rounded up so that graphs fit */
 
-    float *part;     /* [part_cap] partial sums of decode attention */
+    float *part; /* [part_cap] partial sums of decode attention */
     size_t part_cap;
-    float *scratch;  /* [max_tok][max_cols] between gate and up */
-    int32_t *index;  /* [max_tok] rows of a gather that is not the step's */
-    float *lse;      /* [2][max_tok] */
+    float *scratch;      /* [max_tok][max_cols] between gate and up */
+    int32_t *index;      /* [max_tok] rows of a gather that is not the step's */
+    float *lse;          /* [2][max_tok] */
     tlpi_candidate *top; /* [TLPI_MAX_TOP] */
-    void *answer;    /* pinned: results on their way to the host */
+    void *answer;        /* pinned: results on their way to the host */
     tlpi_gpu_graphs *graphs;
     tlpi_gpu_gemm *gemm;
 };
@@ -141,18 +141,16 @@ void tlpi_gpu_wait_event(tlpi_gpu *g, cudaEvent_t e);
 
 /* Enqueue a kernel on g's stream. */
 template <class... P>
-static inline void tlpi_gpu_run(tlpi_gpu *g, const char *what,
-                                void (*kernel)(P...), dim3 grid, dim3 block,
-                                size_t shared,
-                                typename tlpi_same<P>::type... args)
+static inline void
+tlpi_gpu_run(tlpi_gpu *g, const char *what, void (*kernel)(P...), dim3 grid,
+             dim3 block, size_t shared, typename tlpi_same<P>::type... args)
 {
     if (g->error != cudaSuccess || grid.x == 0 || grid.y == 0 || grid.z == 0)
         return;
     g->stats.launches++;
-    tlpi_gpu_note(g,
-                  tlpi_launch<P...>(kernel, grid, block, shared, g->stream,
-                                    args...),
-                  what);
+    tlpi_gpu_note(
+        g, tlpi_launch<P...>(kernel, grid, block, shared, g->stream, args...),
+        what);
 }
 
 /* Allow a kernel more dynamic shared memory than 48 KiB. */

@@ -24,8 +24,8 @@ enum { TLPI_SHOT_RANKS = 16 };
 enum { TLPI_GAVE_UP = 1, TLPI_WAITED = 2 };
 
 /*
- * What a family shares.  The words lie in host memory that devices reach:
- * [0] is not 0 once anybody failed, [1 + r] is what root rank r reports.
+ * What a family shares.  The words lie in host memory that devices reach: [0]
+ * is 1 + the root rank that failed first, [1 + r] what root rank r reports.
  */
 typedef struct tlpi_gpu_family {
     const tlpi_env *env;

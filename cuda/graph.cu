@@ -99,10 +99,10 @@ bool tlpi_gpu_graphs_begin(tlpi_gpu *g)
         return true;
     }
     if (seen) {
-        tlpi_gpu_note(g,
-                      cudaStreamBeginCapture(
-                          g->stream, cudaStreamCaptureModeThreadLocal),
-                      "recording a step");
+        tlpi_gpu_note(
+            g,
+            cudaStreamBeginCapture(g->stream, cudaStreamCaptureModeThreadLocal),
+            "recording a step");
         x->recording = g->error == cudaSuccess ? e : NULL;
     }
     return false;

@@ -44,8 +44,8 @@ tlp_status tlpi_gpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
                : g->f32                  ? TLP_KV_F32
                                          : TLP_KV_F16;
     kv->size = kv->type == TLP_KV_F32 ? 4 : 2;
-    tlp_status st = tlpi_gpu_status(
-        cudaMalloc(&kv->k, tlpi_gpu_kv_bytes(kv)), "KV cache");
+    tlp_status st =
+        tlpi_gpu_status(cudaMalloc(&kv->k, tlpi_gpu_kv_bytes(kv)), "KV cache");
     if (st != TLP_OK) {
         tlpi_gpu_free(b->env, kv, sizeof *kv);
         return st;
@@ -118,9 +118,9 @@ tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&r->cos, bytes ? bytes : 16),
                             "rotation angles"));
     r->sin = r->cos + n;
-    TLP_TRY(tlpi_gpu_status(cudaMemcpyAsync(r->cos, host, bytes,
-                                            cudaMemcpyHostToDevice, g->stream),
-                            "rotation angles"));
+    TLP_TRY(tlpi_gpu_status(
+        cudaMemcpyAsync(r->cos, host, bytes, cudaMemcpyHostToDevice, g->stream),
+        "rotation angles"));
     TLP_TRY(tlpi_gpu_wait(g));
     *out = r;
     r = NULL;

@@ -8,6 +8,7 @@
 #include "warp.cuh"
 
 static constexpr int THREADS = 1024, MAX_LSE = 32;
+static constexpr int ROOM = 512; /* candidates that are sorted */
 
 /* ==== log sum exp ======================================================== */
 
@@ -108,8 +109,7 @@ static __device__ key warp_best(key v)
     return v;
 }
 
-/* The best of a row: a block's threads, then its warps. */
-static __device__ key block_best(const float *row, int cols, key *part)
+static __device__ key thread_best(const float *row, int cols)
 {
     key best = 0;
 
@@ -117,9 +117,15 @@ static __device__ key block_best(const float *row, int cols, key *part)
         key v = key_of(row[i], i);
         best = v > best ? v : best;
     }
-    best = warp_best(best);
+    return best;
+}
+
+/* The best of a block's threads. */
+static __device__ key block_best(key mine, key *part)
+{
+    mine = warp_best(mine);
     if (threadIdx.x % 32 == 0)
-        part[threadIdx.x / 32] = best;
+        part[threadIdx.x / 32] = mine;
     __syncthreads();
     return warp_best(part[threadIdx.x % 32]);
 }
@@ -178,36 +184,58 @@ static __device__ void sort(key *v, int n)
     __syncthreads();
 }
 
-/* A block does a row. */
+/*
+ * The candidates that are no worse than v, and how many; those that find room
+ * come to stand in `best`.
+ */
+static __device__ int collect(const float *row, int cols, key v, key *best,
+                              int room, unsigned *n)
+{
+    best[threadIdx.x] = 0;
+    if (threadIdx.x == 0)
+        *n = 0;
+    __syncthreads();
+    for (int i = threadIdx.x; i < cols; i += THREADS) {
+        key x = key_of(row[i], i);
+        if (x >= v) {
+            unsigned at = atomicAdd(n, 1u);
+            if (at < (unsigned)room)
+                best[at] = x;
+        }
+    }
+    __syncthreads();
+    return (int)*n;
+}
+
+/*
+ * A block does a row.  The k-th best of what its threads find best is no better
+ * than the k-th of all, and seldom much worse: few candidates are left to sort.
+ * If they are many, the k-th is looked for.
+ */
 static __global__ void __launch_bounds__(THREADS)
     top(const float *x, int cols, int base, int k, tlpi_candidate *out)
 {
-    __shared__ key best[TLPI_MAX_TOP], shared[32];
+    __shared__ key best[THREADS], shared[32];
     __shared__ unsigned count[256], n;
     const float *row = x + (size_t)blockIdx.x * cols;
     tlpi_candidate *y = out + (size_t)blockIdx.x * k;
+    key mine = thread_best(row, cols);
 
     if (k == 1) {
-        key v = block_best(row, cols, shared);
+        key v = block_best(mine, shared);
         if (threadIdx.x == 0)
             y[0] = candidate_of(v, base);
         return;
     }
-    key kth = k < cols ? find_kth(row, cols, k, count, shared) : 0;
-    int room = 2;
-    while (room < k)
-        room *= 2;
-    for (int i = threadIdx.x; i < room; i += THREADS)
-        best[i] = 0;
-    if (threadIdx.x == 0)
-        n = 0;
+    best[threadIdx.x] = mine;
+    sort(best, THREADS);
+    key bound = best[k - 1];
     __syncthreads();
-    for (int i = threadIdx.x; i < cols; i += THREADS) {
-        key v = key_of(row[i], i);
-        if (v >= kth)
-            best[atomicAdd(&n, 1u)] = v;
+    if (collect(row, cols, bound, best, ROOM, &n) > ROOM) {
+        key kth = find_kth(row, cols, k, count, shared);
+        collect(row, cols, kth, best, ROOM, &n);
     }
-    sort(best, room);
+    sort(best, ROOM);
     for (int i = threadIdx.x; i < k; i += THREADS)
         y[i] = candidate_of(best[i], base);
 }

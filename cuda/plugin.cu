@@ -28,7 +28,8 @@ static tlp_status unusable(cudaError_t e)
     return tlpi_gpu_fail(TLP_ENOTSUP,
                          "no CUDA device: %s (driver for CUDA %s, this plug-in "
                          "for %s)",
-                         cudaGetErrorString(e), version_text(driver, d, sizeof d),
+                         cudaGetErrorString(e),
+                         version_text(driver, d, sizeof d),
                          version_text(runtime, r, sizeof r));
 }
 
@@ -91,10 +92,13 @@ done:
 extern "C" __attribute__((visibility("default"))) const tlpi_device_ops *
 tlpi_device_v1(const tlpi_device_host *host)
 {
-    static const tlpi_device_ops table = {
-        TLPI_DEVICE_ABI,         "cuda",           count, info,
-        tlpi_gpu_backend_create, tlpi_gpu_get_stats, tlpi_gpu_comm_create
-    };
+    static const tlpi_device_ops table = { TLPI_DEVICE_ABI,
+                                           "cuda",
+                                           count,
+                                           info,
+                                           tlpi_gpu_backend_create,
+                                           tlpi_gpu_get_stats,
+                                           tlpi_gpu_comm_create };
 
     tlpi_gpu_host = host;
     return &table;

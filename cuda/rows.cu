@@ -73,8 +73,7 @@ void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
         at = g->dev.row + (rows - want->row);
     else if (n > 0)
         tlpi_gpu_note(g,
-                      cudaMemcpyAsync(g->index, rows,
-                                      (size_t)n * sizeof *rows,
+                      cudaMemcpyAsync(g->index, rows, (size_t)n * sizeof *rows,
                                       cudaMemcpyHostToDevice, g->stream),
                       "rows");
     tlpi_gpu_run(g, "gather", gather, dim3((unsigned)n), dim3(256), 0, x, at,

@@ -32,8 +32,7 @@ tlp_status tlpi_gpu_step_create(tlpi_gpu *g)
     tlp_status st = TLP_OK;
     void *p = NULL;
 
-    g->step_bytes =
-        tiles_at(g) + (size_t)g->max_tok * sizeof(tlpi_gpu_tile);
+    g->step_bytes = tiles_at(g) + (size_t)g->max_tok * sizeof(tlpi_gpu_tile);
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&p, g->step_bytes), "a step's arrays"));
     g->dev = view(g, p);
     for (int i = 0; i < TLPI_GPU_STAGE; i++) {
@@ -90,8 +89,7 @@ static void upload(tlpi_gpu *g, const tlpi_step *s, const tlpi_want *want)
     if (want && want->n_row > 0)
         memcpy(h->row, want->row, (size_t)want->n_row * sizeof(int32_t));
     g->n_tile = cut(h->tile, s);
-    size_t bytes =
-        tiles_at(g) + (size_t)g->n_tile * sizeof(tlpi_gpu_tile);
+    size_t bytes = tiles_at(g) + (size_t)g->n_tile * sizeof(tlpi_gpu_tile);
     tlpi_gpu_note(g,
                   cudaMemcpyAsync(g->dev.id, h->id, bytes,
                                   cudaMemcpyHostToDevice, g->stream),

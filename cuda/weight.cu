@@ -9,8 +9,8 @@
 #include <inttypes.h>
 
 typedef struct shape {
-    int block, size;       /* of the file: elements, bytes */
-    int unit;              /* elements of a unit */
+    int block, size;        /* of the file: elements, bytes */
+    int unit;               /* elements of a unit */
     int high, scale, super; /* bytes: per 32 elements, per 32, per 256 */
 } shape;
 
@@ -196,8 +196,7 @@ static tlp_status upload(tlpi_gpu *g, tlpi_weight *w, shape s,
         if (w->n_block)
             put_row(w, s, row, r, base);
         else
-            memcpy(host + 16 * r * w->n_unit, row,
-                   (size_t)(w->n_col * s.size));
+            memcpy(host + 16 * r * w->n_unit, row, (size_t)(w->n_col * s.size));
     }
     st = tlpi_gpu_status(cudaMalloc(&w->level, w->n_bytes ? w->n_bytes : 16),
                          "weights");
@@ -206,8 +205,7 @@ static tlp_status upload(tlpi_gpu *g, tlpi_weight *w, shape s,
         w->scale = w->level + at[2];
         w->super = w->level + at[3];
         st = tlpi_gpu_status(cudaMemcpyAsync(w->level, host, w->n_bytes,
-                                             cudaMemcpyHostToDevice,
-                                             g->stream),
+                                             cudaMemcpyHostToDevice, g->stream),
                              "weights");
     }
     tlp_status wait = tlpi_gpu_wait(g);

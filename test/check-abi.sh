@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# check-abi.sh LIBRARY [PLUGIN] - what the shared library and the plug-in for MPI
-# export and import, and whether the headers are C99 and C++11.
+# check-abi.sh LIBRARY [PLUGIN [CUDA_PLUGIN]] - what the shared library and the
+# plug-ins for MPI and GPUs export and import, and whether the headers are C99
+# and C++11; "" for a plug-in that was not built.
 set -euo pipefail
 
 here=$(dirname "$0")
 library=$1
 plugin=${2-}
+cuda=${3-}
 bad=0
 
 fail() {
@@ -46,6 +48,13 @@ check_soname() {
 check_soname "$library" "libtlp.so.$abi"
 if readelf -d "$library" | grep -i 'NEEDED.*mpi'; then
     fail "the library itself needs MPI"
+fi
+
+# The runtime that is linked into it brings imports that are not ours to choose.
+if [ -n "$cuda" ]; then
+    [ "$(exported "$cuda")" = tlpi_device_v1 ] ||
+        fail "the plug-in for GPUs exports $(exported "$cuda")"
+    check_soname "$cuda" "libtlp_cuda.so.$abi"
 fi
 
 if [ -n "$plugin" ]; then

@@ -23,8 +23,8 @@
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 static const char *const plans[] = {
-    "serial",     "lp:1-2",      "lp:0-2,3-4",   "par:1-2,3-4", "par:0-4",
-    "asym:0-1,3-4", "lp-code:1-2", "merge:2-3",
+    "serial",  "lp:1-2",       "lp:0-2,3-4",  "par:1-2,3-4",
+    "par:0-4", "asym:0-1,3-4", "lp-code:1-2", "merge:2-3",
 };
 
 TestSuite(cuda_models, .timeout = 300);
@@ -83,7 +83,8 @@ static void expect_parity(const char *path, const char *plan, int n_rank,
                           tlp_session_options cpu_opts,
                           tlp_session_options gpu_opts, double tol)
 {
-    rig a = rig_open(path, plan, &cpu_opts), b = rig_open(path, plan, &gpu_opts);
+    rig a = rig_open(path, plan, &cpu_opts),
+        b = rig_open(path, plan, &gpu_opts);
     int32_t ids[N_TOKEN];
 
     rig_tokens(ids, N_TOKEN, a.n_vocab, 5);
@@ -104,14 +105,14 @@ static void expect_parity(const char *path, const char *plan, int n_rank,
     rig_close(&b);
 }
 
-static void expect_plans(const char *arch)
+static void expect_plans(const char *arch, int first, int step)
 {
     tiny_spec spec = tiny_default();
 
     spec.arch = arch;
     spec.type = TLPI_F16;
     const char *path = tiny_make(&spec);
-    for (int i = 0; i < COUNT(plans); i++)
+    for (int i = first; i < COUNT(plans); i += step)
         for (int n_rank = 1; n_rank <= 2; n_rank++)
             expect_parity(path, plans[i], n_rank, on_cpu(n_rank),
                           on_gpu(n_rank), TOLERANCE);
@@ -119,17 +120,17 @@ static void expect_plans(const char *arch)
 
 Test(cuda_models, llama)
 {
-    expect_plans("llama");
+    expect_plans("llama", 0, 1);
 }
 
 Test(cuda_models, qwen2)
 {
-    expect_plans("qwen2");
+    expect_plans("qwen2", 1, 3);
 }
 
 Test(cuda_models, qwen3)
 {
-    expect_plans("qwen3");
+    expect_plans("qwen3", 0, 3);
 }
 
 Test(cuda_models, types)
@@ -310,7 +311,7 @@ static void generate(rig *r, tlp_sampler *s, int32_t *ids, int n)
 /* Greedy and sampled: candidates come from the device. */
 Test(cuda_models, texts)
 {
-    enum { N = 30 };
+    enum { N = 16 };
     tiny_spec spec = tiny_default();
     const char *path = tiny_make(&spec);
     int32_t ids[2][N];

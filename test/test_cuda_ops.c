@@ -66,7 +66,7 @@ typedef struct size {
     int rows, cols;
 } size;
 
-static const int n_toks[] = { 1, 2, 4, 5, 8, 9, 33 };
+static const int n_toks[] = { 1, 2, 4, 5, 8, 9, 33, 34 };
 
 /* y = (add ? y : 0) + bias + scale W x, in double */
 static double product(const float *w, const float *x, int n, double *abs)
@@ -113,12 +113,16 @@ static void drop(piece *p)
     tensor_free(&p->t);
 }
 
-/* One item: two terms of a type, a bias, added to what is there. */
+/* One item: two terms, a bias, or added to what is there. */
 static void check_item(tlpi_dtype type, tlpi_dtype other, size s, int n_tok)
 {
     piece p[2] = { cut(type, s), cut(other, s) };
+    bool add = n_tok % 2 == 0;
     size_t n_y = (size_t)(n_tok * s.rows);
     float *bias = random_floats((size_t)s.rows), *y0 = random_floats(n_y);
+
+    for (size_t k = 0; k < n_y && !add; k++)
+        y0[k] = NAN; /* must not be looked at */
     float *x[2], *dx[2], *db = put(gpu, bias, (size_t)s.rows);
     float *dy = put(gpu, y0, n_y);
     const float scale[2] = { 1, 0.625f };
@@ -130,20 +134,19 @@ static void check_item(tlpi_dtype type, tlpi_dtype other, size s, int n_tok)
         dx[i] = put(gpu, x[i], n);
         term[i] = (tlpi_term){ p[i].w, dx[i], scale[i] };
     }
-    tlpi_matmul m = { term, 2, db, true, dy };
+    tlpi_matmul m = { term, 2, add ? NULL : db, add, dy };
     gpu->ops->matmul(gpu, n_tok, &m, 1);
     float *y = take(gpu, dy, n_y);
     for (int k = 0; k < n_tok * s.rows; k++) {
-        double abs = 1, want = (double)y0[k] + (double)bias[k % s.rows];
+        double abs = 1, want = (double)(add ? y0[k] : bias[k % s.rows]);
         for (int i = 0; i < 2; i++)
-            want += (double)scale[i] *
-                    product(row_of(&p[i], k % s.rows),
-                            x[i] + k / s.rows * p[i].s.cols, p[i].s.cols,
-                            &abs);
+            want += (double)scale[i] * product(row_of(&p[i], k % s.rows),
+                                               x[i] + k / s.rows * p[i].s.cols,
+                                               p[i].s.cols, &abs);
         cr_assert(fabs((double)y[k] - want) <= 2e-6 * abs,
                   "%s+%s %dx%d, %d tokens, element %d: %g, not %g",
-                  tlpi_dtype_name(type), tlpi_dtype_name(other), s.rows,
-                  s.cols, n_tok, k, (double)y[k], want);
+                  tlpi_dtype_name(type), tlpi_dtype_name(other), s.rows, s.cols,
+                  n_tok, k, (double)y[k], want);
     }
     for (int i = 0; i < 2; i++) {
         drop(&p[i]);
@@ -173,6 +176,12 @@ Test(cuda_ops, products_longer_than_the_shared_memory)
     check_item(TLPI_BF16, TLPI_BF16, s, 8);
     check_item(TLPI_Q4_K, TLPI_Q4_K, s, 7);
     check_item(TLPI_Q8_0, TLPI_Q8_0, s, 8);
+}
+
+/* More decoded floats than the workspace holds. */
+Test(cuda_ops, products_in_pieces)
+{
+    check_item(TLPI_Q8_0, TLPI_Q8_0, (size){ 2300, 512 }, 9);
 }
 
 Test(cuda_ops, terms_of_two_types)
@@ -215,8 +224,8 @@ Test(cuda_ops, many_items)
         for (int k = 0; k < 12; k++) {
             double abs = 1, want = 0;
             for (int t = i; t < i + m[j].n_term; t++)
-                want += product(row_of(&p[t], k % 6), x + k / 6 * COLS, COLS,
-                                &abs);
+                want +=
+                    product(row_of(&p[t], k % 6), x + k / 6 * COLS, COLS, &abs);
             cr_assert(fabs((double)out[k] - want) <= 2e-6 * abs,
                       "item %d, element %d: %g, not %g", j, k, (double)out[k],
                       want);
@@ -400,8 +409,8 @@ static side side_open(tlpi_backend *b, const heads *s)
         w[i] = 0.5f + (float)(i % 7) / 4;
     CHECK_OK(b->ops->rope_create(b, &x.rope, inv, s->n_rot, N_CTX, s->neox));
     for (int i = 0; i < N_ITEM; i++)
-        CHECK_OK(b->ops->kv_create(b, &x.kv[i], N_SEQ, N_CTX,
-                                   s->n_head_kv + i, s->h, s->kv_type));
+        CHECK_OK(b->ops->kv_create(b, &x.kv[i], N_SEQ, N_CTX, s->n_head_kv + i,
+                                   s->h, s->kv_type));
     x.norm = put(b, w, (size_t)s->h);
     return x;
 }
@@ -550,8 +559,7 @@ Test(cuda_ops, log_sum_exp)
     for (int i = 0; i < 2; i++) {
         tlpi_backend *b = each(i);
         float *dx = put(b, x, N * COLS);
-        CHECK_OK(
-            b->ops->log_sum_exp(b, dx, N, COLS, index, lse[i], at[i]));
+        CHECK_OK(b->ops->log_sum_exp(b, dx, N, COLS, index, lse[i], at[i]));
         b->ops->buffer_free(b, dx);
     }
     for (int i = 0; i < N; i++) {
@@ -595,6 +603,10 @@ Test(cuda_ops, candidates)
     check_top(x, N, COLS, 40);
     check_top(x, 1, COLS, TLPI_MAX_TOP);
     check_top(x, N, 6, 9);
+    /* Most of the best are found by few of a block's threads. */
+    for (int i = 0; i < COLS; i++)
+        x[i] = i % 1024 < 255 ? 5 + (float)i / COLS : (float)i / COLS;
+    check_top(x, 1, COLS, TLPI_MAX_TOP);
     free(x);
 }
 
@@ -617,8 +629,7 @@ Test(cuda_ops, more_memory_than_there_is)
 {
     float *x = NULL;
 
-    CHECK_FAILS(TLP_ENOMEM,
-                gpu->ops->buffer_create(gpu, &x, (size_t)1 << 44));
+    CHECK_FAILS(TLP_ENOMEM, gpu->ops->buffer_create(gpu, &x, (size_t)1 << 44));
     cr_assert_null(x);
     /* That was no failure of the device. */
     check_top((float[]){ 1, 2, 3 }, 1, 3, 1);

@@ -12,7 +12,6 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
-#include <sched.h>
 #include <string>
 #include <vector>
 
@@ -275,9 +274,10 @@ void emu_yield()
     runner *r = running;
     int me = r->now;
 
-    if (++r->barren > r->n) { /* all have yielded: it is up to other hosts */
+    if (++r->barren > r->n) { /* all have yielded: it is up to other hosts, */
+        const struct timespec nap = { 0, 20000 }; /* which may need this core */
         r->barren = 0;
-        sched_yield();
+        nanosleep(&nap, nullptr);
     }
     if (r->ready_head == r->ready_tail && r->next == r->n)
         return;

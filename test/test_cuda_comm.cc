@@ -1,0 +1,487 @@
+/*
+ * test_cuda_comm.cc - exchanges between GPUs, on the emulated device: ranks in
+ * threads, on devices of their own and on one.
+ */
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <thread>
+
+extern "C" {
+#include "comm/comm.h"
+#include "device/device.h"
+#include "support/payload.h"
+}
+
+#include "cuda/on_device.h"
+#include "gpu.h"
+
+TestSuite(cuda_comm, .timeout = 300);
+
+extern "C" const tlpi_device_ops *tlpi_device_v1(const tlpi_device_host *host);
+
+/* ==== ranks in threads =================================================== */
+
+static tlp_status fail(tlp_status st, const char *text)
+{
+    return tlpi_fail(st, "%s", text);
+}
+
+static const tlpi_device_ops *cuda()
+{
+    static const tlpi_device_host host = { fail, nullptr };
+    return tlpi_device_v1(&host);
+}
+
+namespace
+{
+/* One rank.  Assertions belong to the main thread: the others note the first
+ * line that went wrong. */
+struct member {
+    int rank, n;
+    tlpi_comm *host, *c;
+    tlpi_backend *b;
+    int bad_line;
+    std::string text;
+    std::thread thread;
+
+    cudaStream_t stream() const
+    {
+        return tlpi_gpu_of(b)->stream;
+    }
+    void write(float *dst, const std::vector<float> &x)
+    {
+        b->ops->write(b, dst, x.data(), x.size());
+    }
+    tlp_status read(std::vector<float> &x, const float *src)
+    {
+        return b->ops->read(b, x.data(), src, x.size());
+    }
+};
+} // namespace
+
+#define CHECK(m, cond)                                                         \
+    do {                                                                       \
+        if (!(cond)) {                                                         \
+            (m).bad_line = __LINE__;                                           \
+            (m).text = tlp_last_error();                                       \
+            if ((m).c)                                                         \
+                (m).c->ops->abort((m).c);                                      \
+            return;                                                            \
+        }                                                                      \
+    } while (0)
+
+typedef std::function<void(member &)> work;
+
+/* Rank r works on device r % n_device. */
+static void live(member &m, int n_device, int timeout_ms, const work &fn)
+{
+    tlpi_backend_options o = {};
+
+    o.n_thread = o.n_machine = 1;
+    o.max_tok = 8;
+    o.max_cols = 64;
+    o.max_terms = 3;
+    CHECK(m, cuda()->backend_create(&m.b, m.host->env, &o, m.rank % n_device) ==
+                 TLP_OK);
+    if (cuda()->comm_create(&m.c, m.host, m.b, timeout_ms) == TLP_OK) {
+        fn(m);
+        m.c->ops->free(m.c);
+    } else {
+        m.text = tlp_last_error();
+        fn(m);
+    }
+    m.b->ops->free(m.b);
+}
+
+static void run_ranks(int n, int n_device, int timeout_ms, const work &fn)
+{
+    tlpi_env env;
+    std::vector<tlpi_comm *> host((size_t)n);
+    std::vector<member> all((size_t)n);
+
+    setenv("TLP_EMU_DEVICES", std::to_string(n_device).c_str(), 1);
+    setenv("TLP_NCCL", "/no/such/libnccl.so.2", 0);
+    cr_assert_eq(tlpi_env_init(&env, nullptr, nullptr, nullptr), TLP_OK);
+    cr_assert_eq(tlpi_comm_threads_create(host.data(), &env, n, n, 60000),
+                 TLP_OK);
+    for (int r = 0; r < n; r++) {
+        member &m = all[(size_t)r];
+        m.rank = r;
+        m.n = n;
+        m.host = host[(size_t)r];
+        m.c = nullptr;
+        m.b = nullptr;
+        m.bad_line = 0;
+        m.thread = std::thread([&m, n_device, timeout_ms, &fn] {
+            live(m, n_device, timeout_ms, fn);
+        });
+    }
+    for (member &m : all)
+        m.thread.join();
+    for (int r = 0; r < n; r++)
+        tlpi_comm_free(host[(size_t)r]);
+    for (member &m : all)
+        cr_assert_eq(m.bad_line, 0, "rank %d of %d on %d devices: line %d: %s",
+                     m.rank, n, n_device, m.bad_line, m.text.c_str());
+}
+
+/* On as many devices as ranks, and all on one. */
+static void run_everywhere(int n, const work &fn)
+{
+    run_ranks(n, n, 20000, fn);
+    run_ranks(n, 1, 20000, fn);
+}
+
+static std::vector<float> payload(size_t n, uint64_t key, int rank)
+{
+    std::vector<float> x(n);
+    fill(x.data(), n, key, rank);
+    return x;
+}
+
+/* ==== all-reduce ========================================================= */
+
+static const size_t sizes[] = { 1, 31, 256, 257, 8192, 8193, 65537, 100000 };
+
+/* The bits of rank order, which are those of the host's communicator. */
+Test(cuda_comm, sums_have_the_bits_of_rank_order)
+{
+    for (int n = 1; n <= 4; n++)
+        run_everywhere(n, [](member &m) {
+            float *x = nullptr;
+            CHECK(m, m.b->ops->buffer_create(m.b, &x, 100000) == TLP_OK);
+            for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+                size_t size = sizes[k];
+                for (uint64_t i = 0; i < (size < 10000 ? 3u : 1u); i++) {
+                    uint64_t key = k * 100 + i;
+                    uint32_t vote = 7;
+                    std::vector<float> v = payload(size, key, m.rank);
+                    std::vector<float> own = v;
+                    m.write(x, v);
+                    CHECK(m,
+                          m.c->ops->allreduce(m.c, x, size, &vote) == TLP_OK);
+                    CHECK(m, vote == 0);
+                    CHECK(m, m.read(v, x) == TLP_OK);
+                    CHECK(m, is_sum(v.data(), size, key, 0, m.n));
+                    CHECK(m, m.host->ops->allreduce(m.host, own.data(), size,
+                                                    nullptr) == TLP_OK);
+                    CHECK(m, memcmp(own.data(), v.data(), size * 4) == 0);
+                }
+            }
+            m.b->ops->buffer_free(m.b, x);
+        });
+}
+
+Test(cuda_comm, stats_count_exchanges)
+{
+    run_ranks(2, 2, 20000, [](member &m) {
+        float *x = nullptr;
+        CHECK(m, m.b->ops->buffer_create(m.b, &x, 70000) == TLP_OK);
+        CHECK(m, m.c->ops->allreduce(m.c, x, 70000, nullptr) == TLP_OK);
+        CHECK(m, m.c->ops->allreduce(m.c, x, 1, nullptr) == TLP_OK);
+        CHECK(m, m.c->ops->allreduce(m.c, x, 0, nullptr) == TLP_OK);
+        CHECK(m, m.c->stats.allreduces == 2);
+        CHECK(m, m.c->stats.bytes == 4 * 70001);
+        m.b->ops->buffer_free(m.b, x);
+    });
+}
+
+/* Two sums and a message, recorded once: every replay works on what lies in the
+ * buffers then.  Ranks take turns at being late. */
+static void replay(member &m)
+{
+    enum { N = 300, ROUNDS = 25 };
+    float *x = nullptr;
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+
+    CHECK(m, m.b->ops->buffer_create(m.b, &x, 2 * N) == TLP_OK);
+    CHECK(m, m.c->ops->allreduce(m.c, x, N, nullptr) == TLP_OK);
+    CHECK(m, cudaStreamBeginCapture(
+                 m.stream(), cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    CHECK(m, m.c->ops->allreduce(m.c, x, N, nullptr) == TLP_OK);
+    CHECK(m, m.c->ops->allreduce(m.c, x, N, nullptr) == TLP_OK);
+    if (m.rank < m.n - 1)
+        CHECK(m, m.c->ops->send_next(m.c, x, N) == TLP_OK);
+    if (m.rank > 0)
+        CHECK(m, m.c->ops->recv_prev(m.c, x + N, N) == TLP_OK);
+    CHECK(m, cudaStreamEndCapture(m.stream(), &graph) == cudaSuccess);
+    CHECK(m, cudaGraphInstantiate(&exec, graph, 0) == cudaSuccess);
+    for (int i = 0; i < ROUNDS; i++) {
+        std::vector<float> v(2 * N, 0);
+        for (int k = 0; k < N; k++)
+            v[(size_t)k] = (float)(m.rank + i + k);
+        m.write(x, v);
+        if (i % m.n == m.rank)
+            std::this_thread::yield();
+        CHECK(m, cudaGraphLaunch(exec, m.stream()) == cudaSuccess);
+        CHECK(m, m.read(v, x) == TLP_OK);
+        for (int k = 0; k < N; k++) {
+            int once = m.n * (i + k) + m.n * (m.n - 1) / 2;
+            float want = (float)(m.n * once);
+            CHECK(m, v[(size_t)k] == want);
+            CHECK(m, v[(size_t)(N + k)] == (m.rank > 0 ? want : 0));
+        }
+    }
+    (void)cudaGraphExecDestroy(exec);
+    (void)cudaGraphDestroy(graph);
+    m.b->ops->buffer_free(m.b, x);
+}
+
+Test(cuda_comm, recorded_exchanges_are_replayed)
+{
+    run_everywhere(2, replay);
+    run_ranks(3, 3, 20000, replay);
+}
+
+/* ==== messages =========================================================== */
+
+/* Each rank adds one to what the previous sent; the first one runs ahead as far
+ * as it may. */
+static void pass_on(member &m)
+{
+    static const size_t lengths[] = { 1, 576, 70000, 3 };
+    float *x = nullptr;
+
+    CHECK(m, m.b->ops->buffer_create(m.b, &x, 70000) == TLP_OK);
+    for (int i = 0; i < 12; i++) {
+        size_t n = lengths[(size_t)i % 4];
+        std::vector<float> v(n);
+        if (m.rank == 0) {
+            for (size_t k = 0; k < n; k++)
+                v[k] = (float)(k + (size_t)i);
+        } else {
+            CHECK(m, m.c->ops->recv_prev(m.c, x, n) == TLP_OK);
+            CHECK(m, m.read(v, x) == TLP_OK);
+        }
+        for (size_t k = 0; k < n; k++)
+            CHECK(m, v[k] == (float)(k + (size_t)(i + m.rank)));
+        for (float &f : v)
+            f += 1;
+        m.write(x, v);
+        if (m.rank < m.n - 1)
+            CHECK(m, m.c->ops->send_next(m.c, x, n) == TLP_OK);
+    }
+    if (m.rank == 0)
+        CHECK(m, m.c->ops->recv_prev(m.c, x, 1) == TLP_EINVAL);
+    if (m.rank == m.n - 1)
+        CHECK(m, m.c->ops->send_next(m.c, x, 1) == TLP_EINVAL);
+    m.b->ops->buffer_free(m.b, x);
+}
+
+Test(cuda_comm, messages_go_down_the_chain)
+{
+    run_everywhere(2, pass_on);
+    run_everywhere(4, pass_on);
+}
+
+/* ==== groups ============================================================= */
+
+static void split(member &m)
+{
+    tlpi_comm *front = nullptr, *back = nullptr, *one = nullptr;
+    float *x = nullptr;
+
+    CHECK(m, m.b->ops->buffer_create(m.b, &x, 600) == TLP_OK);
+    CHECK(m, m.c->ops->split(m.c, 0, 2, &front) == TLP_OK);
+    CHECK(m, m.c->ops->split(m.c, 1, 3, &back) == TLP_OK);
+    CHECK(m, m.c->ops->split(m.c, 3, 1, &one) == TLP_OK);
+    CHECK(m, (front != nullptr) == (m.rank < 2));
+    CHECK(m, (back != nullptr) == (m.rank > 0));
+    CHECK(m, (one != nullptr) == (m.rank == 3));
+    for (uint64_t i = 0; i < 6; i++) {
+        std::vector<float> v = payload(600, i, m.rank);
+        if (front) {
+            m.write(x, v);
+            CHECK(m, front->ops->allreduce(front, x, 600, nullptr) == TLP_OK);
+            CHECK(m, m.read(v, x) == TLP_OK);
+            CHECK(m, is_sum(v.data(), 600, i, 0, 2));
+        }
+        if (back) {
+            m.write(x, payload(600, i, m.rank));
+            CHECK(m, back->ops->allreduce(back, x, 600, nullptr) == TLP_OK);
+            CHECK(m, m.read(v, x) == TLP_OK);
+            CHECK(m, is_sum(v.data(), 600, i, 1, 3));
+        }
+    }
+    if (one)
+        CHECK(m, one->ops->allreduce(one, x, 600, nullptr) == TLP_OK);
+    CHECK(m, m.c->ops->allreduce(m.c, x, 600, nullptr) == TLP_OK);
+    tlpi_comm_free(front);
+    tlpi_comm_free(one);
+    tlpi_comm_free(back);
+    m.b->ops->buffer_free(m.b, x);
+}
+
+Test(cuda_comm, groups_sum_among_themselves)
+{
+    run_everywhere(4, split);
+}
+
+/* ==== failing ============================================================ */
+
+static double since(const timespec &t)
+{
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - t.tv_sec) +
+           (double)(now.tv_nsec - t.tv_nsec) * 1e-9;
+}
+
+static void nap(double seconds)
+{
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+}
+
+/* Rank 1 never comes: rank 0's kernel ends by itself, and all that follows
+ * fails at once. */
+static void wait_in_vain(member &m)
+{
+    float *x = nullptr;
+    std::vector<float> v(10);
+    timespec start;
+
+    CHECK(m, m.b->ops->buffer_create(m.b, &x, 10) == TLP_OK);
+    if (m.rank == 0) {
+        clock_gettime(CLOCK_MONOTONIC, &start);
+        (void)m.c->ops->allreduce(m.c, x, 10, nullptr);
+        CHECK(m, m.read(v, x) == TLP_ETIMEDOUT);
+        CHECK(m, since(start) > 0.25 && since(start) < 3);
+        CHECK(m, strstr(tlp_last_error(),
+                        "rank 1 did not answer rank 0 within 300 ms"));
+        CHECK(m, m.c->ops->allreduce(m.c, x, 10, nullptr) == TLP_ETIMEDOUT);
+        CHECK(m, since(start) < 3);
+    } else {
+        nap(1);
+        CHECK(m, m.c->ops->allreduce(m.c, x, 10, nullptr) == TLP_ECOMM);
+        CHECK(m, strstr(tlp_last_error(), "rank 0 gave up"));
+    }
+    m.b->ops->buffer_free(m.b, x);
+}
+
+Test(cuda_comm, a_peer_that_never_comes)
+{
+    run_ranks(2, 2, 300, wait_in_vain);
+}
+
+/* The sender cannot run further ahead than its mail reaches. */
+static void mail_in_vain(member &m)
+{
+    float *x = nullptr;
+    std::vector<float> v(10);
+
+    CHECK(m, m.b->ops->buffer_create(m.b, &x, 10) == TLP_OK);
+    if (m.rank == 0) {
+        for (int i = 0; i < 2; i++)
+            CHECK(m, m.c->ops->send_next(m.c, x, 10) == TLP_OK);
+        CHECK(m, m.read(v, x) == TLP_OK);
+        (void)m.c->ops->send_next(m.c, x, 10);
+        CHECK(m, m.read(v, x) == TLP_ETIMEDOUT);
+    }
+    m.b->ops->buffer_free(m.b, x);
+}
+
+Test(cuda_comm, a_message_that_nobody_takes)
+{
+    run_ranks(2, 2, 300, mail_in_vain);
+}
+
+/* Rank 1 gives up while the others wait for it, on the device or before. */
+static void give_up(member &m)
+{
+    float *x = nullptr;
+    std::vector<float> v(10);
+    timespec start;
+
+    CHECK(m, m.b->ops->buffer_create(m.b, &x, 10) == TLP_OK);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    if (m.rank == 1) {
+        nap(0.1);
+        m.c->ops->abort(m.c);
+    } else {
+        (void)m.c->ops->allreduce(m.c, x, 10, nullptr);
+        CHECK(m, m.read(v, x) == TLP_ECOMM);
+        CHECK(m, strstr(tlp_last_error(), "rank 1 gave up"));
+    }
+    CHECK(m, m.c->ops->allreduce(m.c, x, 10, nullptr) == TLP_ECOMM);
+    CHECK(m,
+          m.host->ops->allreduce(m.host, v.data(), 10, nullptr) == TLP_ECOMM);
+    CHECK(m, since(start) < 10);
+    m.b->ops->buffer_free(m.b, x);
+}
+
+Test(cuda_comm, a_rank_that_gives_up)
+{
+    run_everywhere(3, give_up);
+}
+
+/* A family fails together. */
+static void give_up_in_group(member &m)
+{
+    tlpi_comm *sub = nullptr;
+    float *x = nullptr;
+    std::vector<float> v(10);
+
+    CHECK(m, m.b->ops->buffer_create(m.b, &x, 10) == TLP_OK);
+    CHECK(m, m.c->ops->split(m.c, 0, 2, &sub) == TLP_OK);
+    if (m.rank == 2) {
+        nap(0.1);
+        m.c->ops->abort(m.c);
+    } else if (m.rank == 0) {
+        (void)sub->ops->allreduce(sub, x, 10, nullptr);
+        CHECK(m, m.read(v, x) == TLP_ECOMM);
+    }
+    m.b->ops->buffer_free(m.b, x);
+    tlpi_comm_free(sub);
+}
+
+Test(cuda_comm, a_family_gives_up_together)
+{
+    run_ranks(3, 3, 20000, give_up_in_group);
+}
+
+static void refused(member &m)
+{
+    CHECK(m, m.c == nullptr);
+    CHECK(m, m.text.find("cannot reach each other's memory need NCCL: rank 0 "
+                         "has no NCCL") != std::string::npos);
+}
+
+Test(cuda_comm, without_peer_access_and_nccl_there_is_no_way)
+{
+    setenv("TLP_EMU_PEERS", "0", 1);
+    run_ranks(2, 2, 20000, refused);
+    setenv("TLP_EMU_PEERS", "1", 1);
+    run_ranks(2, 2, 20000, [](member &m) { CHECK(m, m.c != nullptr); });
+}
+
+/* Slots of two ranks need 3 MiB: rank 1's device has less left. */
+static void no_room(member &m)
+{
+    char *rest = nullptr;
+    size_t free = 0, total = 0;
+    tlpi_comm *c = nullptr;
+
+    CHECK(m, cudaMemGetInfo(&free, &total) == cudaSuccess);
+    if (m.rank == 1)
+        CHECK(m, cudaMalloc(&rest, free - (1 << 20)) == cudaSuccess);
+    CHECK(m, cuda()->comm_create(&c, m.host, m.b, 20000) == TLP_ENOMEM);
+    CHECK(m, c == nullptr);
+    CHECK(m,
+          strstr(tlp_last_error(), m.rank == 1 ? "no room" : "another rank"));
+    CHECK(m, m.c->ops->split(m.c, 0, 2, &c) == TLP_ENOMEM);
+    CHECK(m, c == nullptr);
+    if (rest)
+        CHECK(m, cudaFree(rest) == cudaSuccess);
+    float *x = nullptr;
+    CHECK(m, m.b->ops->buffer_create(m.b, &x, 4) == TLP_OK);
+    CHECK(m, m.c->ops->allreduce(m.c, x, 4, nullptr) == TLP_OK);
+    m.b->ops->buffer_free(m.b, x);
+}
+
+Test(cuda_comm, no_memory_for_slots)
+{
+    setenv("TLP_EMU_MEMORY", "128", 1);
+    run_ranks(2, 2, 20000, no_room);
+}
