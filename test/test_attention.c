@@ -232,11 +232,10 @@ static void drop(lanes l)
     free(l.y);
 }
 
-static void run(world *w, const tlpi_step *st, lanes *l)
+static void run_filled(world *w, const tlpi_step *st, const lanes *l)
 {
     tlpi_attn item[MAX_ITEM] = { 0 };
     for (int i = 0; i < w->n_item; i++) {
-        l[i] = fill(w, i, st);
         item[i] = (tlpi_attn){ l[i].q,
                                l[i].k,
                                l[i].v,
@@ -248,6 +247,13 @@ static void run(world *w, const tlpi_step *st, lanes *l)
                                l[i].y };
     }
     tlpi_cpu_attention(&w->c.base, st, w->rope, item, w->n_item, w->s.h, EPS);
+}
+
+static void run(world *w, const tlpi_step *st, lanes *l)
+{
+    for (int i = 0; i < w->n_item; i++)
+        l[i] = fill(w, i, st);
+    run_filled(w, st, l);
 }
 
 /* In place: q and k of token t; remembers what the cache should hold. */
@@ -400,6 +406,52 @@ Test(attention, large_scores)
         drop(l);
         world_close(w);
     }
+}
+
+/* Keys and values whose blocks of 8 bits are zero, all the same, denormal,
+ * large or small beside each other: as the scalar table has it. */
+static float *hard_blocks(int isa, int n)
+{
+    static const float scale[] = { 1, 0, 1e-44f, 1e-37f, 1e-30f, 1e20f, -3 };
+    shape s = { 4, 2, 80, 80, false, false, TLP_KV_Q8_0 };
+    world *w = world_open(s, isa, 2, 1, 1, n);
+    tokens t = { 0 };
+    add_run(&t, 0, 0, n);
+    lanes l = fill(w, 0, &t.st);
+    for (int i = 0; i < n * 2 * 80; i++) {
+        int block = i / 16; /* neither 32 nor 80 */
+        float f = scale[block % (int)TLPI_COUNT(scale)];
+        l.v[i] = f * (block % 3 ? l.v[i] : 1);
+        l.k[i] *= fabsf(f) > 3 ? 3 : f; /* scores stay moderate */
+    }
+    run_filled(w, &t.st, &l);
+    free(l.q);
+    free(l.k);
+    free(l.v);
+    world_close(w);
+    return l.y;
+}
+
+Test(attention, hard_blocks_of_q8_0)
+{
+    enum { N = 280, H = 80, SIZE = N * 4 * H };
+    float *want = hard_blocks(TLP_ISA_SCALAR, N);
+    for (size_t k = 1; k < TLPI_COUNT(isas); k++) {
+        if (!have(isas[k]))
+            continue;
+        float *got = hard_blocks(isas[k], N);
+        for (int i = 0; i < SIZE; i += H) {
+            float max = 0;
+            for (int d = 0; d < H; d++)
+                max = fmaxf(max, fabsf(want[i + d]));
+            for (int d = 0; d < H; d++)
+                cr_assert(fabsf(got[i + d] - want[i + d]) <= 1e-5f * max,
+                          "isa %d [%d]: %g, not %g", isas[k], i + d,
+                          (double)got[i + d], (double)want[i + d]);
+        }
+        free(got);
+    }
+    free(want);
 }
 
 /* ==== the same bits ====================================================== */
