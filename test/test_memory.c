@@ -76,6 +76,7 @@ Test(memory, a_known_model)
             cr_expect_eq(kv, (uint64_t)2 << 30); /* 0.5 MB a position */
         }
     }
+    tlp_model_free(m);
 }
 
 /* On devices each has the embeddings, once for all ranks on it; one that holds
@@ -104,6 +105,7 @@ Test(memory, embeddings)
     m->w.output = m->w.token_embd;
     cr_expect_eq(estimate(m, "serial", 0, 1, &one).weights,
                  estimate(m, "serial", 0, 1, &cpu).weights);
+    tlp_model_free(m);
 }
 
 /* A kv head on two ranks is there twice: 6 query heads over 3 kv heads. */
