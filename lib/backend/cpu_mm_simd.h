@@ -113,6 +113,33 @@ ALWAYS_INLINE vf add_m(tlpi_mm_shape s, vf m, vf f, vf acc)
 ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
                               const tlpi_xq *x, int T, vi *sum);
 
+/* A block against T tokens, at most STEP: to sums in memory or, if these fit
+ * beside all else, in registers. */
+ALWAYS_INLINE void add_block(tlpi_mm_shape s, const uint8_t *p, scales *v,
+                             const tlpi_xq *x, int T, bool spill, vf *acc,
+                             float *sum)
+{
+    vi isum[STEP * PARTS];
+
+    block_sums(s, p, x, T, isum);
+    UNROLL
+    for (int i = 0; i < PARTS; i++)
+        load_scales(s, p, i, &v[i]);
+    UNROLL
+    for (int i = 0; i < T * PARTS; i++) {
+        const scales *u = &v[i % PARTS];
+        const tlpi_xq *xt = &x[i / PARTS];
+        vf a = spill ? vf_load(sum + LANES * i) : acc[i];
+        a = vf_fma(vf_cvt(isum[i]), vf_mul(u->d, vf_set1(xt->d)), a);
+        if (s.zero < 0)
+            a = add_m(s, u->m, vf_set1(xt->s), a);
+        if (spill)
+            vf_store(sum + LANES * i, a);
+        else
+            acc[i] = a;
+    }
+}
+
 /* A group against a tile: sum [T][16] */
 ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
                             const tlpi_xq *x, int T, float *sum)
@@ -143,28 +170,10 @@ ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
             for (int i = 0; i < block_bytes; i += 64)
                 __builtin_prefetch(p + i + AHEAD);
         }
-        UNROLL
-        for (int t = 0; t < T; t += STEP) {
-            const int i0 = t * PARTS, n = TLPI_MIN(T - t, (int)STEP);
-            vi isum[STEP * PARTS];
-            block_sums(s, p, x + t, n, isum);
-            UNROLL
-            for (int i = 0; i < PARTS; i++)
-                load_scales(s, p, i, &v[i]);
-            UNROLL
-            for (int i = 0; i < n * PARTS; i++) {
-                const scales *u = &v[i % PARTS];
-                const tlpi_xq *xt = &x[t + i / PARTS];
-                vf a = spill ? vf_load(sum + LANES * (i0 + i)) : acc[i0 + i];
-                a = vf_fma(vf_cvt(isum[i]), vf_mul(u->d, vf_set1(xt->d)), a);
-                if (s.zero < 0)
-                    a = add_m(s, u->m, vf_set1(xt->s), a);
-                if (spill)
-                    vf_store(sum + LANES * (i0 + i), a);
-                else
-                    acc[i0 + i] = a;
-            }
-        }
+        add_block(s, p, v, x, TLPI_MIN(T, (int)STEP), spill, acc, sum);
+        if (T > (int)STEP)
+            add_block(s, p, v, x + STEP, T - STEP, spill, acc + STEP * PARTS,
+                      sum + STEP * TLPI_GROUP);
         p += block_bytes;
     }
     UNROLL
@@ -359,10 +368,10 @@ ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
 {
     for (int k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
         int k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
-        UNROLL
-        for (int t = 0; t < T; t += STEP)
-            dot_f_block(type, p, k0, k1, x + t * stride, stride,
-                        TLPI_MIN(T - t, (int)STEP), sum + TLPI_GROUP * t);
+        dot_f_block(type, p, k0, k1, x, stride, TLPI_MIN(T, (int)STEP), sum);
+        if (T > (int)STEP)
+            dot_f_block(type, p, k0, k1, x + STEP * stride, stride, T - STEP,
+                        sum + STEP * TLPI_GROUP);
     }
 }
 
