@@ -223,7 +223,10 @@ Test(tool_measure, bench_json)
     json_t *root = parse(&s);
     json_t *plans = json_object_get(root, "plans");
 
-    expect_keys(root, (const char *[]){ "comm", "wire", "n_rank", "plans" }, 4);
+    expect_keys(root,
+                (const char *[]){ "device", "comm", "wire", "n_rank", "plans" },
+                5);
+    cr_expect_str_eq(json_string_value(json_object_get(root, "device")), "cpu");
     cr_expect_str_eq(json_string_value(json_object_get(root, "comm")),
                      "threads");
     cr_expect_str_eq(json_string_value(json_object_get(root, "wire")), "f32");
