@@ -10,7 +10,6 @@
 #include <chrono>
 #include <functional>
 #include <map>
-#include <set>
 #include <thread>
 
 #include "emu_block.h"
@@ -26,7 +25,8 @@ struct emu_event {
 
 static std::mutex lock; /* of the lists */
 static std::vector<emu_capture *> captures;
-static std::set<emu_stream *> streams;
+/* Shared: who waits for a device may hold one that another thread destroys. */
+static std::map<emu_stream *, std::shared_ptr<emu_stream>> streams;
 
 static size_t this_thread()
 {
@@ -227,20 +227,20 @@ cudaError_t cudaStreamQuery(cudaStream_t handle)
 
 cudaError_t cudaDeviceSynchronize()
 {
-    std::vector<emu_stream *> all;
+    std::vector<std::shared_ptr<emu_stream>> all;
     cudaError_t e = emu_enter(true);
 
     if (e != cudaSuccess)
         return e;
     {
         std::lock_guard<std::mutex> hold(lock);
-        for (emu_stream *s : streams)
-            if (s->device == emu_device() && !s->capture)
-                all.push_back(s);
+        for (const auto &s : streams)
+            if (s.first->device == emu_device() && !s.first->capture)
+                all.push_back(s.second);
     }
     emu_drain(emu_stream_of(nullptr));
-    for (emu_stream *s : all)
-        emu_drain(s);
+    for (const auto &s : all)
+        emu_drain(s.get());
     return outcome();
 }
 
@@ -255,7 +255,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
         return e;
     *s = new_stream(emu_device(), flags);
     std::lock_guard<std::mutex> hold(lock);
-    streams.insert(*s);
+    streams[*s].reset(*s);
     return cudaSuccess;
 }
 
@@ -271,13 +271,16 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
 
 cudaError_t cudaStreamDestroy(cudaStream_t s)
 {
+    std::shared_ptr<emu_stream> last;
     {
         std::lock_guard<std::mutex> hold(lock);
-        if (streams.erase(s) == 0)
+        auto found = streams.find(s);
+        if (found == streams.end())
             return emu_result(cudaErrorInvalidResourceHandle);
+        last = std::move(found->second);
+        streams.erase(found);
     }
     emu_drain(s);
-    delete s;
     return cudaSuccess;
 }
 
