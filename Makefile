@@ -323,7 +323,9 @@ $(BUILD)/test/plugins/needs_absent.so: $(BUILD)/test/plugins/no_entry.o
 
 # These run the programs beside them.
 $(addprefix $(BUILD)/test/test_,plugin device tool_device examples): | \
-    $(BAD_PLUGINS) $(PLUGIN) $(if $(call on,TSAN),,$(EMU_PLUGIN))
+    $(BAD_PLUGINS) $(PLUGIN)
+$(addprefix $(BUILD)/test/test_,memory tool_device examples real_smollm2): | \
+    $(if $(call on,TSAN),,$(EMU_PLUGIN))
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(filter $(BUILD)/test/test_cuda%,$(TESTS)): | $(EMU_PLUGIN)
@@ -381,6 +383,16 @@ $(BUILD)/test/fuzz/%: $(BUILD)/test/fuzz/%.o $(BUILD)/test/support.a $(STATIC)
 
 bench: all ## tokens/s of serial and layer-parallel plans
 	@BUILD=$(BUILD) scripts/bench.sh
+
+has_nvcc = $(shell command -v $(NVCC))
+bench-gpu: tool ## the CUDA backend on this machine's GPU, checked and timed
+	$(if $(has_nvcc),@$(MAKE) --no-print-directory cuda \
+	    $(BUILD)/test/bench/bench_device $(BUILD)/test/test_cuda_ops \
+	    $(BUILD)/test/test_cuda_models)
+	@BUILD=$(BUILD) scripts/bench-gpu.py
+
+$(BUILD)/test/bench/bench_device: $(BUILD)/test/bench/bench_device.o
+	$(call say,LD,$@)$(NVCC) -cudart static -o $@ $^ -lcublasLt
 
 bench-hosts: all $(HOSTS) ## plans on two hosts, over links of known delay
 	@BUILD=$(BUILD) scripts/bench-hosts.sh
@@ -490,7 +502,7 @@ help: ## this text
 FORCE:
 .PHONY: all shared static tool plugin examples cuda check check-programs \
     check-asan check-tsan check-abi check-layers check-install fuzz \
-    run-fuzzers bench bench-hosts demo docs format format-check dist install \
+    run-fuzzers bench bench-gpu bench-hosts demo docs format format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \
     install-tool install-man uninstall clean help FORCE
 .DELETE_ON_ERROR:

@@ -294,7 +294,16 @@ static cublasStatus_t ask(tlpi_gpu_gemm *x, choice *c)
     return e;
 }
 
-static choice *choose(tlpi_gpu *g, const shape *key)
+/* bias: some kernels are only offered to those who name it. */
+static cublasStatus_t set_bias(choice *c, const float *bias)
+{
+    return bias ? cublasLtMatmulDescSetAttribute(
+                      c->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
+                      sizeof bias)
+                : CUBLAS_STATUS_SUCCESS;
+}
+
+static choice *choose(tlpi_gpu *g, const shape *key, const float *bias)
 {
     tlpi_gpu_gemm *x = g->gemm;
 
@@ -306,6 +315,7 @@ static choice *choose(tlpi_gpu *g, const shape *key)
     forget(c);
     c->key = *key;
     if (!lt_note(g, describe(g, c), "a product") ||
+        !lt_note(g, set_bias(c, bias), "a bias") ||
         !lt_note(g, ask(x, c), "the choice of a kernel"))
         return NULL;
     c->used = true;
@@ -322,14 +332,8 @@ static void multiply(tlpi_gpu *g, shape s, const void *w, float scale,
 
     s.align = (int)(bits & -bits);
     s.bias = bias != NULL;
-    choice *c = choose(g, &s);
-    if (!c)
-        return;
-    if (bias && !lt_note(g,
-                         cublasLtMatmulDescSetAttribute(
-                             c->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
-                             sizeof bias),
-                         "a bias"))
+    choice *c = choose(g, &s, bias);
+    if (!c || !lt_note(g, set_bias(c, bias), "a bias"))
         return;
     g->stats.launches++;
     lt_note(g,
@@ -362,6 +366,8 @@ static void run_term(tlpi_gpu *g, int n_tok, const tlpi_term *t,
     }
     int64_t most =
         (int64_t)(g->gemm->decoded_bytes / ((size_t)ld_w * bytes_of(type)));
+    if (most > 8) /* pieces begin where y and bias are aligned */
+        most = most / 8 * 8;
     for (int64_t r = 0; r < w->n_row; r += most) {
         s.n_row = (int)(w->n_row - r < most ? w->n_row - r : most);
         decode_rows(g, w, (int)r, s.n_row, type);

@@ -798,7 +798,7 @@ typedef struct tlp_session_stats {
     uint64_t buffer_bytes;   /* activations and logits, all ranks             */
     int32_t n_rank;
     int32_t n_thread;        /* per rank                                      */
-    char isa[16];            /* "avx512", "avx2", "scalar"                    */
+    char isa[16];            /* "avx512", "avx2", "scalar"; "cuda" on GPUs    */
 } tlp_session_stats;
 
 /** Counters since creation or the last reset. @since 0.1 */

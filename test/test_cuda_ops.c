@@ -66,7 +66,7 @@ typedef struct size {
     int rows, cols;
 } size;
 
-static const int n_toks[] = { 1, 2, 4, 5, 8, 9, 33 };
+static const int n_toks[] = { 1, 2, 4, 5, 8, 9, 33, 34 };
 
 /* y = (add ? y : 0) + bias + scale W x, in double */
 static double product(const float *w, const float *x, int n, double *abs)
@@ -113,12 +113,16 @@ static void drop(piece *p)
     tensor_free(&p->t);
 }
 
-/* One item: two terms of a type, a bias, added to what is there. */
+/* One item: two terms, a bias, or added to what is there. */
 static void check_item(tlpi_dtype type, tlpi_dtype other, size s, int n_tok)
 {
     piece p[2] = { cut(type, s), cut(other, s) };
+    bool add = n_tok % 2 == 0;
     size_t n_y = (size_t)(n_tok * s.rows);
     float *bias = random_floats((size_t)s.rows), *y0 = random_floats(n_y);
+
+    for (size_t k = 0; k < n_y && !add; k++)
+        y0[k] = NAN; /* must not be looked at */
     float *x[2], *dx[2], *db = put(gpu, bias, (size_t)s.rows);
     float *dy = put(gpu, y0, n_y);
     const float scale[2] = { 1, 0.625f };
@@ -130,11 +134,11 @@ static void check_item(tlpi_dtype type, tlpi_dtype other, size s, int n_tok)
         dx[i] = put(gpu, x[i], n);
         term[i] = (tlpi_term){ p[i].w, dx[i], scale[i] };
     }
-    tlpi_matmul m = { term, 2, db, true, dy };
+    tlpi_matmul m = { term, 2, add ? NULL : db, add, dy };
     gpu->ops->matmul(gpu, n_tok, &m, 1);
     float *y = take(gpu, dy, n_y);
     for (int k = 0; k < n_tok * s.rows; k++) {
-        double abs = 1, want = (double)y0[k] + (double)bias[k % s.rows];
+        double abs = 1, want = (double)(add ? y0[k] : bias[k % s.rows]);
         for (int i = 0; i < 2; i++)
             want += (double)scale[i] * product(row_of(&p[i], k % s.rows),
                                                x[i] + k / s.rows * p[i].s.cols,
@@ -172,6 +176,12 @@ Test(cuda_ops, products_longer_than_the_shared_memory)
     check_item(TLPI_BF16, TLPI_BF16, s, 8);
     check_item(TLPI_Q4_K, TLPI_Q4_K, s, 7);
     check_item(TLPI_Q8_0, TLPI_Q8_0, s, 8);
+}
+
+/* More decoded floats than the workspace holds. */
+Test(cuda_ops, products_in_pieces)
+{
+    check_item(TLPI_Q8_0, TLPI_Q8_0, (size){ 2300, 512 }, 9);
 }
 
 Test(cuda_ops, terms_of_two_types)

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "session/config.h"
 #include "session/memory.h"
 #include "session/runner.h"
 #include "support/check.h"
 #include "support/fake_model.h"
+#include "support/plugins.h"
 #include "support/tiny.h"
 
 TestSuite(memory, .timeout = 60);
@@ -74,6 +76,7 @@ Test(memory, a_known_model)
             cr_expect_eq(kv, (uint64_t)2 << 30); /* 0.5 MB a position */
         }
     }
+    tlp_model_free(m);
 }
 
 /* On devices each has the embeddings, once for all ranks on it; one that holds
@@ -102,6 +105,7 @@ Test(memory, embeddings)
     m->w.output = m->w.token_embd;
     cr_expect_eq(estimate(m, "serial", 0, 1, &one).weights,
                  estimate(m, "serial", 0, 1, &cpu).weights);
+    tlp_model_free(m);
 }
 
 /* A kv head on two ranks is there twice: 6 query heads over 3 kv heads. */
@@ -161,6 +165,60 @@ Test(memory, as_built)
             tlpi_runner_free(&run);
             tlp_plan_free(plan);
         }
+        tlp_model_free(m);
+    }
+}
+
+/* On a device, weights of every type but for what rounds them up.  The session
+ * counts the embeddings for each of two ranks on it. */
+Test(memory, as_built_on_a_device)
+{
+    static const tlpi_dtype types[] = { TLPI_F32, TLPI_BF16, TLPI_Q8_0,
+                                        TLPI_Q4_0, TLPI_Q6_K };
+    const char *reason = plugin_use_emulated(1);
+
+    if (reason)
+        cr_skip_test("%s", reason);
+    for (size_t i = 0; i < TLPI_COUNT(types); i++) {
+        tiny_spec spec = tiny_default();
+        tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+        tlp_session_stats stats = { .struct_size = sizeof stats };
+        tlpi_world here = { 0 };
+        tlpi_session_config cfg = { 0 };
+        tlp_model *m = NULL;
+        tlp_plan *plan = NULL;
+        tlp_session *s = NULL;
+
+        spec.type = types[i];
+        spec.n_embd = spec.n_ff = 256;
+        o.n_ctx = 64;
+        o.backend = TLP_BACKEND_CUDA;
+        o.n_rank = i == 0 ? 2 : 1;
+        CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
+        CHECK_OK(tlpi_world_find(&here, &o));
+        tlpi_config_init(&cfg, &o, m, &here);
+        CHECK_OK(tlpi_config_devices(&cfg, &o, &here));
+
+        tlpi_rank_sizes sum = { 0 };
+
+        for (int r = 0; r < o.n_rank; r++) {
+            tlpi_rank_sizes one = estimate(m, "par:1-2", r, o.n_rank, &cfg);
+
+            sum.weights += one.weights;
+            sum.kv += one.kv;
+        }
+        CHECK_OK(tlp_plan_parse(&plan, m, "par:1-2"));
+        CHECK_OK(tlp_session_create(&s, plan, &o));
+        CHECK_OK(tlp_session_get_stats(s, &stats));
+        cr_expect_eq(stats.kv_bytes, sum.kv);
+        cr_expect_leq(sum.weights, stats.weight_bytes, "%s",
+                      tlpi_dtype_name(types[i]));
+        cr_expect_float_eq((double)sum.weights / (double)stats.weight_bytes, 1,
+                           o.n_rank > 1 ? 0.25 : 0.02, "%s: %.0f told, %.0f",
+                           tlpi_dtype_name(types[i]), (double)sum.weights,
+                           (double)stats.weight_bytes);
+        tlp_session_free(s);
+        tlp_plan_free(plan);
         tlp_model_free(m);
     }
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/plugins.h"
 #include "support/rig.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
@@ -184,4 +185,55 @@ Test(real, answers_sensibly)
                       strstr(text, "Yellow"),
                   "\"%s\"", text);
     }
+}
+
+/* ==== on an emulated GPU ================================================= */
+
+/* Logits after two tokens at once and a third alone. */
+static float *first_logits(int backend)
+{
+    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+    tlp_plan *plan = NULL;
+    tlp_session *s = NULL;
+    tlp_model_info info = { .struct_size = sizeof info };
+    const float *row = NULL;
+
+    o.n_ctx = 16;
+    o.backend = backend;
+    o.compute = TLP_COMPUTE_F32;
+    CHECK_OK(tlp_model_get_info(model, &info));
+    CHECK_OK(tlp_plan_parse(&plan, model, "lp:10-11;par:20-21,24-25"));
+    CHECK_OK(tlp_session_create(&s, plan, &o));
+    CHECK_OK(tlp_session_prefill(s, ids, 2));
+    CHECK_OK(tlp_session_decode(s, ids[2]));
+    CHECK_OK(tlp_session_logits(s, 0, &row));
+
+    size_t n = (size_t)info.n_vocab;
+    float *copy = malloc(n * sizeof *copy);
+
+    cr_assert_not_null(copy);
+    memcpy(copy, row, n * sizeof *copy);
+    tlp_session_free(s);
+    tlp_plan_free(plan);
+    return copy;
+}
+
+Test(real, first_tokens_on_a_gpu)
+{
+    const char *reason = plugin_use_emulated(1);
+    tlp_model_info info = { .struct_size = sizeof info };
+
+    if (reason)
+        cr_skip_test("%s", reason);
+    if (CHECK_SLOWDOWN > 1)
+        cr_skip_test("takes minutes with a sanitizer");
+    CHECK_OK(tlp_model_get_info(model, &info));
+
+    float *cpu = first_logits(TLP_BACKEND_CPU);
+    float *gpu = first_logits(TLP_BACKEND_CUDA);
+    size_t n = (size_t)info.n_vocab;
+
+    cr_expect_lt(rig_diff_f(cpu, gpu, n), 2e-3);
+    free(cpu);
+    free(gpu);
 }

@@ -304,6 +304,8 @@ tlp_status tlpi_memory_check(tlpi_rank *r)
         bytes[i] = sizeof(own);
     TLP_TRY(
         r->comm->ops->gather(r->comm, &own, bytes, r->rank == 0 ? all : NULL));
+    for (int i = 0; r->rank == 0 && i < cfg->n_rank; i++)
+        all[i].name[sizeof(all[i].name) - 1] = '\0'; /* another process's */
     if (r->rank == 0)
         TLP_TRY(tlpi_memory_judge(all, cfg->n_rank, cfg->remote));
     /* Nobody loads before all is well. */

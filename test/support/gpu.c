@@ -3,50 +3,33 @@
  */
 #include "gpu.h"
 
-#include <libgen.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "plugins.h"
+#include "spawn.h"
 #include "weights.h"
 
 static const tlpi_device_ops *ops;
-static bool real;
-
-/* build/test/test_x stands beside build/libtlp_cuda.so, build/emu/... */
-static void folder(char *out, size_t size, const char *below)
-{
-    char path[4096];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-
-    cr_assert(n > 0);
-    path[n] = '\0';
-    snprintf(out, size, "%.3000s%s", dirname(dirname(path)), below);
-}
 
 const tlpi_device_ops *gpu_load(void)
 {
-    char path[4096], file[4200];
+    char file[4200];
 
     if (ops)
         return ops;
-    folder(path, sizeof path, "");
-    snprintf(file, sizeof file, "%s/libtlp_cuda.so", path);
-    real = access(file, R_OK) == 0 && access("/dev/nvidiactl", R_OK) == 0;
-    if (!real)
-        folder(path, sizeof path, "/emu");
-    setenv("TLP_PLUGIN_PATH", path, 1);
-    CHECK_OK(tlpi_device_load(&ops, TLP_BACKEND_CUDA));
-    if (!real)
+    snprintf(file, sizeof file, "%s/libtlp_cuda.so", spawn_build_dir());
+    bool real = access(file, R_OK) == 0 && access("/dev/nvidiactl", R_OK) == 0;
+    if (real) {
+        plugin_use("libtlp_cuda.so");
+    } else {
+        const char *reason = plugin_use_emulated(1);
+        cr_assert_null(reason, "%s", reason);
         printf("no GPU, or no plug-in built for it: emulated\n");
+    }
+    CHECK_OK(tlpi_device_load(&ops, TLP_BACKEND_CUDA));
     return ops;
-}
-
-bool gpu_is_real(void)
-{
-    return real;
 }
 
 static const tlpi_env *host(void)

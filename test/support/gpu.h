@@ -10,7 +10,6 @@
 /* Load it, for the library too (TLP_PLUGIN_PATH); says which one it is.  Ends
  * the test if there is none. */
 const tlpi_device_ops *gpu_load(void);
-bool gpu_is_real(void); /* of the loaded one */
 
 /* A backend on device 0 with the limits of weights.h. */
 tlpi_backend *gpu_backend(int compute);
