@@ -269,16 +269,22 @@ static void fiber_main()
     }
 }
 
+/* All have yielded, for the n-th time: it is up to other hosts, which may need
+ * this core. */
+static void nap(int n)
+{
+    const struct timespec t = { 0, n < 6 ? 10000L << n : 500000 };
+
+    nanosleep(&t, nullptr);
+}
+
 void emu_yield()
 {
     runner *r = running;
     int me = r->now;
 
-    if (++r->barren > r->n) { /* all have yielded: it is up to other hosts, */
-        const struct timespec nap = { 0, 20000 }; /* which may need this core */
-        r->barren = 0;
-        nanosleep(&nap, nullptr);
-    }
+    if (++r->barren % (r->n + 1) == r->n)
+        nap(r->barren / r->n);
     if (r->ready_head == r->ready_tail && r->next == r->n)
         return;
     r->thread[me].state = YIELDING;
