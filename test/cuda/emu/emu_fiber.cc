@@ -52,8 +52,12 @@ bool emu_fiber_create(emu_fiber *f)
 
 void emu_fiber_destroy(emu_fiber *f)
 {
-    if (f->stack)
-        munmap(f->stack - GUARD_BYTES, f->size + GUARD_BYTES);
+    if (!f->stack)
+        return;
+#ifdef WITH_ASAN /* what is mapped there next is no stack */
+    __asan_unpoison_memory_region(f->stack, f->size);
+#endif
+    munmap(f->stack - GUARD_BYTES, f->size + GUARD_BYTES);
     f->stack = nullptr;
 }
 
