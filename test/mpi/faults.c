@@ -170,14 +170,34 @@ static int loading(double done, void *user_data)
     return 0;
 }
 
-/* In the midst of what rank 0 does then. */
+/* Has a rank given up that is not the victim? */
+static bool noticed(void)
+{
+    bool any = false;
+
+    for (int r = 0; r < job.n_rank; r++)
+        any |= r != job.victim && seen_of(r, "failed");
+    return any;
+}
+
+/*
+ * In the midst of what rank 0 does then.  Rank 0 itself may be hit between two
+ * commands, for which the others wait without a deadline: it is let go on, and
+ * stops again, until it leaves somebody waiting.
+ */
 static void *strike_later(void *arg)
 {
     while (!seen("go"))
         diary_nap(1);
     diary_nap(37);
     strike();
-    return arg;
+    for (;;) {
+        diary_nap(7);
+        if (job.how != HOW_STOP || job.rank != 0 || noticed())
+            return arg;
+        say("struck", TLP_OK);
+        kill(getpid(), SIGSTOP);
+    }
 }
 
 /* Let the victim go on. */
@@ -189,6 +209,25 @@ static void revive(void)
 
     if (pid > 0 && fault_seen())
         kill(pid, SIGCONT);
+}
+
+/* Rank 0 stopped where nobody has to notice. */
+static void *revive_unnoticed(void *arg)
+{
+    double since = 0;
+
+    while (!noticed()) {
+        diary_event e =
+            diary_find(job.folder, diary_of(job.victim), "struck", INFINITY);
+
+        if (e.when > since &&
+            diary_now() > e.when + job.timeout_ms * 1e-3 + 1) {
+            since = e.when;
+            revive();
+        }
+        diary_nap(10);
+    }
+    return arg;
 }
 
 static void *revive_later(void *arg)
@@ -378,6 +417,9 @@ static void take_part(void)
         start(strike_later);
     if (job.how == HOW_PAUSE && job.rank == (job.victim == 0))
         start(revive_later);
+    if (job.how == HOW_STOP && job.victim == 0 && job.rank == 1 &&
+        job.phase >= PHASE_PREFILL)
+        start(revive_unnoticed);
     if (job.rank == 0)
         drive(false);
     else
