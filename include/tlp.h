@@ -599,7 +599,7 @@ typedef struct tlp_session tlp_session;
 #define TLP_KV_F32 1
 #define TLP_KV_F16 2
 #define TLP_KV_BF16 3
-#define TLP_KV_Q8_0 4 /* 8 bits in blocks of 32 with a scale                  */
+#define TLP_KV_Q8_0 4 /* 8 bits in blocks of 32 with a scale; CPU only        */
 
 #define TLP_ISA_AUTO 0
 #define TLP_ISA_SCALAR 1

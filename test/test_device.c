@@ -79,6 +79,9 @@ Test(device, options_that_are_refused)
     o.comm = TLP_COMM_MPI;
     o.wire = TLP_WIRE_BF16;
     expect_refused(&o, TLP_EINVAL, "wire: bf16 is not for backend cuda");
+    o.wire = TLP_WIRE_F32;
+    o.kv_type = TLP_KV_Q8_0;
+    expect_refused(&o, TLP_EINVAL, "kv_type: q8_0 is not for backend cuda");
 }
 
 /* A program that was built before there were devices. */

@@ -76,6 +76,10 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
         return tlpi_fail(TLP_EINVAL,
                          "session option wire: %s is not for backend %s",
                          wire_names[o->wire], backend_names[o->backend]);
+    if (o->backend != TLP_BACKEND_CPU && o->kv_type == TLP_KV_Q8_0)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option kv_type: %s is not for backend %s",
+                         kv_names[o->kv_type], backend_names[o->backend]);
 done:
     return st;
 }
