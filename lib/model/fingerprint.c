@@ -18,7 +18,7 @@
  * when first asked for. */
 struct tlpi_fingerprint {
     pthread_mutex_t lock;
-    char text[72]; /* "" until made */
+    char text[TLPI_HASH_TEXT]; /* "" until made */
 };
 
 static void add_u64(tlpi_sha256 *s, uint64_t x)
@@ -81,7 +81,7 @@ static void add_tensor(tlpi_sha256 *s, const tlpi_tensor *t)
     add_sample(s, t->data, t->n_bytes);
 }
 
-static void make_text(const tlp_model *m, char out[72])
+static void make_text(const tlp_model *m, char out[TLPI_HASH_TEXT])
 {
     tlpi_sha256 s;
 

@@ -300,7 +300,7 @@ done:
     return st;
 }
 
-static void make_hash(const void *image, size_t n, char out[72])
+static void make_hash(const void *image, size_t n, char out[TLPI_HASH_TEXT])
 {
     tlpi_sha256 s;
 
@@ -338,7 +338,7 @@ done:
 tlp_status tlpi_plan_supply_adjust(tlp_plan *plan, void *image, size_t n_image,
                                    const char *where)
 {
-    char hash[72];
+    char hash[TLPI_HASH_TEXT];
 
     make_hash(image, n_image, hash);
     if (strcmp(hash, plan->adjust->sha256) != 0) {

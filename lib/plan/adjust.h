@@ -34,6 +34,7 @@
 
 #include "file/replace.h"
 #include "file/safetensors.h"
+#include "model/sha256.h"
 #include "plan/plan.h"
 
 /* up (down x); rank 0: none.  Views as tensors, so that backends take them. */
@@ -58,7 +59,7 @@ typedef struct tlpi_stage_adjust {
 struct tlpi_adjust {
     void *image; /* the file's bytes; NULL while only its hash is known */
     size_t n_image;
-    char sha256[72];            /* "sha256:" and 64 digits */
+    char sha256[TLPI_HASH_TEXT];
     char file[256];             /* its name, without a folder */
     tlpi_stage_adjust *stage;   /* [n_stage] of the plan; NULL without image */
     tlpi_member_adjust *member; /* those of all stages */

@@ -17,6 +17,7 @@
 #ifndef TLPI_HANDSHAKE_H
 #define TLPI_HANDSHAKE_H
 
+#include "model/sha256.h"
 #include "plan/plan.h"
 #include "session/config.h"
 
@@ -32,7 +33,7 @@ typedef struct tlpi_hello {
     char version[32];
     char byte_order[8];
     int channel;
-    char fingerprint[72];
+    char fingerprint[TLPI_HASH_TEXT];
     char types[256]; /* "F32:61,Q4_1:210" */
     int n_rank, n_ctx, n_seq, n_batch;
     int backend, compute, kv_type, wire; /* TLP_*; unknown names become -1 */
