@@ -11,6 +11,7 @@
  * read float4s at strides of 8, 16 or 32 floats then meet no bank twice.
  */
 #include "blocks.cuh"
+#include "warp.cuh"
 
 static constexpr int WARPS = 4;
 static constexpr int ROWS = 2;    /* of a warp */
@@ -149,11 +150,6 @@ add_term(const term &t, const tlpi_gpu_matrix *const m[ROWS],
     }
 }
 
-static __device__ __forceinline__ float silu(float x)
-{
-    return x / (1.0f + expf(-x));
-}
-
 template <int TYPE, int NT, bool GATED>
 static __global__ void __launch_bounds__(WARPS * 32)
     gemv(const __grid_constant__ table a)
@@ -179,8 +175,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
     }
 #pragma unroll
     for (int k = 0; k < ROWS * NT; k++)
-        for (int bit = 16; bit > 0; bit /= 2)
-            acc[k] += __shfl_xor_sync(0xffffffffu, acc[k], bit);
+        acc[k] = tlpi_lane_sum(acc[k], 32);
 #pragma unroll
     for (int t = 0; t < NT; t++) {
         if (t >= a.n_tok || lane != t)
@@ -188,7 +183,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
         float *y = it.y + (size_t)t * it.n_row;
         if constexpr (GATED) {
             if (row0 < it.n_row)
-                y[row0] = silu(acc[t]) * acc[NT + t];
+                y[row0] = tlpi_silu(acc[t]) * acc[NT + t];
         } else {
 #pragma unroll
             for (int r = 0; r < ROWS; r++) {

@@ -274,6 +274,11 @@ void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
 void tlpi_gpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
 void tlpi_gpu_zero(tlpi_backend *b, float *y, size_t n);
 
+static __device__ __forceinline__ float tlpi_silu(float x)
+{
+    return x / (1.0f + expf(-x));
+}
+
 /* matmul.cu: which of the two below */
 void tlpi_gpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
                      int n);

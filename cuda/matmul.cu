@@ -8,10 +8,8 @@ static __global__ void silu_mul(float *y, const float *gate, size_t n)
 {
     size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
 
-    if (i < n) {
-        float x = gate[i];
-        y[i] *= x / (1.0f + expf(-x));
-    }
+    if (i < n)
+        y[i] *= tlpi_silu(gate[i]);
 }
 
 void tlpi_gpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n)
