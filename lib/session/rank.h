@@ -262,6 +262,18 @@ static inline tlpi_comm *tlpi_rank_span(const tlpi_rank *r, tlpi_span s)
     return r->span_comm[s.first * (r->cfg->n_rank + 1) + s.count];
 }
 
+/* The communicators of activations: the whole one, then those of spans, NULL
+ * where there is none. */
+static inline int tlpi_rank_n_data(const tlpi_rank *r)
+{
+    return 1 + r->cfg->n_rank * (r->cfg->n_rank + 1);
+}
+
+static inline tlpi_comm *tlpi_rank_data(const tlpi_rank *r, int i)
+{
+    return i == 0 ? r->data : r->span_comm[i - 1];
+}
+
 /* ==== forward.c ========================================================== */
 
 /*

@@ -6,37 +6,28 @@
  */
 #include "session/forward.h"
 
-static int n_comm(const tlpi_rank *r)
-{
-    return 1 + r->cfg->n_rank * (r->cfg->n_rank + 1);
-}
-
-static tlpi_comm *comm_at(const tlpi_rank *r, int i)
-{
-    return i == 0 ? r->data : r->span_comm[i - 1];
-}
-
 tlp_status tlpi_replay_create(tlpi_rank *r)
 {
     if (!r->cfg->device)
         return TLP_OK;
-    r->pass = tlpi_calloc(r->env, (size_t)n_comm(r), sizeof(*r->pass));
+    r->pass =
+        tlpi_calloc(r->env, (size_t)tlpi_rank_n_data(r), sizeof(*r->pass));
     return r->pass ? TLP_OK : tlpi_fail_nomem();
 }
 
 void tlpi_replay_before(tlpi_rank *r)
 {
-    for (int i = 0; r->pass && i < n_comm(r); i++)
-        if (comm_at(r, i))
-            r->pass[i] = comm_at(r, i)->stats;
+    for (int i = 0; r->pass && i < tlpi_rank_n_data(r); i++)
+        if (tlpi_rank_data(r, i))
+            r->pass[i] = tlpi_rank_data(r, i)->stats;
 }
 
 void tlpi_replay_after(tlpi_rank *r, int n_tok)
 {
-    for (int i = 0; r->pass && i < n_comm(r); i++) {
-        if (!comm_at(r, i))
+    for (int i = 0; r->pass && i < tlpi_rank_n_data(r); i++) {
+        if (!tlpi_rank_data(r, i))
             continue;
-        const tlpi_comm_stats *now = &comm_at(r, i)->stats;
+        const tlpi_comm_stats *now = &tlpi_rank_data(r, i)->stats;
         r->pass[i].allreduces = now->allreduces - r->pass[i].allreduces;
         r->pass[i].bytes = now->bytes - r->pass[i].bytes;
     }
@@ -45,10 +36,10 @@ void tlpi_replay_after(tlpi_rank *r, int n_tok)
 
 void tlpi_replay_count(tlpi_rank *r, int n_tok)
 {
-    for (int i = 0; r->pass && i < n_comm(r); i++) {
-        if (!comm_at(r, i))
+    for (int i = 0; r->pass && i < tlpi_rank_n_data(r); i++) {
+        if (!tlpi_rank_data(r, i))
             continue;
-        tlpi_comm_stats *now = &comm_at(r, i)->stats;
+        tlpi_comm_stats *now = &tlpi_rank_data(r, i)->stats;
         now->allreduces += r->pass[i].allreduces;
         now->bytes +=
             r->pass[i].bytes / (uint64_t)r->pass_tok * (uint64_t)n_tok;

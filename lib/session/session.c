@@ -202,19 +202,16 @@ void tlp_session_abort(tlp_session *s)
 
 /* ==== counters =========================================================== */
 
-/* Rank 0's communicators: the whole ones and those of its spans. */
-static tlpi_comm *comm_at(const tlp_session *s, int i)
+/* Rank 0's communicators: those of activations, then that of commands where it
+ * is another one. */
+static int n_comm(const tlpi_rank *r)
 {
-    const tlpi_rank *r = s->rank0;
-
-    if (i == -2)
-        return r->data != r->comm ? r->data : NULL;
-    return i < 0 ? r->comm : r->span_comm[i];
+    return tlpi_rank_n_data(r) + (r->comm != r->data);
 }
 
-static int n_span_comm(const tlp_session *s)
+static tlpi_comm *comm_at(const tlpi_rank *r, int i)
 {
-    return s->cfg.n_rank * (s->cfg.n_rank + 1);
+    return i < tlpi_rank_n_data(r) ? tlpi_rank_data(r, i) : r->comm;
 }
 
 tlp_status tlp_session_get_stats(const tlp_session *s, tlp_session_stats *out)
@@ -223,8 +220,8 @@ tlp_status tlp_session_get_stats(const tlp_session *s, tlp_session_stats *out)
         return tlpi_fail(TLP_EINVAL, "session and out are required");
     tlp_session_stats stats = s->stats;
 
-    for (int i = -2; i < n_span_comm(s); i++) {
-        const tlpi_comm *c = comm_at(s, i);
+    for (int i = 0; i < n_comm(s->rank0); i++) {
+        const tlpi_comm *c = comm_at(s->rank0, i);
         if (!c)
             continue;
         stats.allreduces += c->stats.allreduces;
@@ -251,7 +248,7 @@ void tlp_session_reset_stats(tlp_session *s)
     if (!s)
         return;
     s->stats = (tlp_session_stats){ 0 };
-    for (int i = -2; i < n_span_comm(s); i++)
-        if (comm_at(s, i))
-            comm_at(s, i)->stats = (tlpi_comm_stats){ 0 };
+    for (int i = 0; i < n_comm(s->rank0); i++)
+        if (comm_at(s->rank0, i))
+            comm_at(s->rank0, i)->stats = (tlpi_comm_stats){ 0 };
 }
