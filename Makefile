@@ -510,8 +510,8 @@ help: ## this text
 	@echo '  BENCH_CPU'
 
 FORCE:
-.PHONY: all shared static tool plugin examples cuda check check-programs \
-    check-asan check-tsan check-abi check-layers check-install fuzz \
+.PHONY: all shared static tool plugin examples cuda cuda-emulated check \
+    check-programs check-asan check-tsan check-abi check-layers check-install fuzz \
     run-fuzzers bench bench-cpu bench-gpu bench-hosts demo docs format \
     format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \
