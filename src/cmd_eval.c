@@ -14,8 +14,9 @@ static int check_options(const eval *v)
                          "required");
     if ((v->delimiter || v->bos) && !v->task_path)
         return cli_usage("--delimiter and --bos need --task");
-    if (v->text.max_tokens && !v->text.text_path && !v->text.id_path)
-        return cli_usage("--max-tokens needs --text or --tokens");
+    if (corpus_is_cut(&v->text) && !v->text.text_path && !v->text.id_path)
+        return cli_usage("--max-tokens, --from and --spread need --text or "
+                         "--tokens");
     return CLI_OK;
 }
 

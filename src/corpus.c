@@ -26,20 +26,53 @@ static int read_ids(corpus *c, const engine *e)
     return rc;
 }
 
+static void leave_out(corpus *c)
+{
+    size_t from = (size_t)c->from;
+
+    if (from == 0)
+        return;
+    c->n = c->n > from ? c->n - from : 0;
+    memmove(c->ids, c->ids + from, c->n * sizeof *c->ids);
+}
+
+/* Keep the first n ids, or as many in windows at equal distances. */
+static void keep(corpus *c, size_t n)
+{
+    size_t ctx = (size_t)c->ctx, n_window = (n + ctx - 1) / ctx;
+    size_t n_gap = n_window - 1, space = c->n - n;
+
+    for (size_t k = 1; c->spread && k < n_window; k++) {
+        size_t at = k * ctx, length = n - at < ctx ? n - at : ctx;
+
+        memmove(c->ids + at, c->ids + at + space * k / n_gap,
+                length * sizeof *c->ids);
+    }
+    c->n = n;
+}
+
 int corpus_read(corpus *c, const engine *e)
 {
-    int rc = read_ids(c, e);
+    int rc = c->spread && !c->max_tokens
+                 ? cli_usage("--spread needs --max-tokens")
+                 : read_ids(c, e);
 
     if (rc != CLI_OK)
         return rc;
-    if (c->max_tokens && (size_t)c->max_tokens < c->n)
-        c->n = (size_t)c->max_tokens;
-    if (c->n < 2)
-        return cli_fail("%zu tokens, at least 2 expected", c->n);
+    leave_out(c);
+
+    size_t n = c->n;
+
+    if (c->max_tokens && (size_t)c->max_tokens < n)
+        n = (size_t)c->max_tokens;
+    if (n < 2)
+        return cli_fail("%zu tokens%s, at least 2 expected", n,
+                        c->from ? " after those of --from" : "");
     if (c->ctx == 0)
         c->ctx = DEFAULT_CTX;
-    if ((size_t)c->ctx > c->n)
-        c->ctx = (int)c->n;
+    if ((size_t)c->ctx > n)
+        c->ctx = (int)n;
+    keep(c, n);
 
     size_t ctx = (size_t)c->ctx;
 

@@ -14,6 +14,8 @@ typedef struct corpus {
     /* options */
     const char *text_path, *id_path; /* one of them */
     int ctx, max_tokens;             /* 0 = 512; 0 = all */
+    int from;                        /* tokens left out at the beginning */
+    bool spread;                     /* max_tokens from all over the text */
     /* what was read */
     int32_t *ids;
     size_t n, n_window;
@@ -25,8 +27,19 @@ typedef struct corpus {
     { CLI_TEXT, 0, "text", &(c).text_path, "FILE",                             \
       "text to score; no BOS is added", 0, 0 },                                \
     { CLI_TEXT, 0, "tokens", &(c).id_path, "FILE",                             \
-      "token ids to score, little-endian int32", 0, 0 }
+      "token ids to score, little-endian int32", 0, 0 },                       \
+    { CLI_INT, 0, "from", &(c).from, "N", "leave out the first N tokens", 0,   \
+      INT32_MAX },                                                             \
+    { CLI_FLAG, 0, "spread", &(c).spread, NULL,                                \
+      "take the windows of --max-tokens from all over the text", 0,            \
+      0 }
 /* clang-format on */
+
+/* Is only a part of the text asked for? */
+static inline bool corpus_is_cut(const corpus *c)
+{
+    return c->max_tokens || c->from || c->spread;
+}
 
 /* Read the ids, or the text and tokenize it; ctx becomes at most n. */
 int corpus_read(corpus *c, const engine *e);

@@ -18,15 +18,14 @@ typedef struct adjust {
     uint64_t seed;
 } adjust;
 
+#define DEFAULT_RANK 32
+
 static int check_options(const adjust *v)
 {
     if (!v->text.text_path == !v->text.id_path)
         return cli_usage("one of --text and --tokens is required");
     if (!v->e.plan_text)
         return cli_usage("no plan: --plan PLAN is required");
-    if (!v->gains && !v->norms && !v->rank)
-        return cli_usage("nothing to fit: --gains, --norms or --rank R is "
-                         "required");
     if (!v->out_path)
         return cli_usage("no place for the plan: -o FILE is required");
     return CLI_OK;
@@ -91,6 +90,17 @@ static tlp_plan_adjust_options adjust_options(const adjust *v,
     return o;
 }
 
+/* Everything, where nothing is said. */
+static void set_defaults(adjust *v)
+{
+    int largest = v->e.info.n_embd / 2 / 4 * 4;
+
+    if (v->gains || v->norms || v->rank)
+        return;
+    v->gains = v->norms = true;
+    v->rank = largest < DEFAULT_RANK ? largest : DEFAULT_RANK;
+}
+
 static int fit(adjust *v, const tlp_plan *plan, tlp_plan **adjusted)
 {
     tlp_plan_adjust_report report = { .struct_size = sizeof report };
@@ -117,6 +127,7 @@ static int adjust_plan(adjust *v)
     tlp_plan *plan = NULL, *adjusted = NULL;
     int rc = engine_parse_plan(&v->e, v->e.plan_text, &plan);
 
+    set_defaults(v);
     if (rc == CLI_OK)
         rc = corpus_read(&v->text, &v->e);
     if (rc == CLI_OK)
@@ -141,7 +152,9 @@ int plan_adjust(int argc, char **argv)
         { CLI_FLAG, 0, "norms", &v.norms, NULL, "fit weights of the norms", 0,
           0 },
         { CLI_INT, 0, "rank", &v.rank, "R",
-          "fit low-rank corrections up to rank R (0: none)", 0, 4096 },
+          "fit low-rank corrections up to rank R (32, if none of these is "
+          "given)",
+          0, 4096 },
         { CLI_FLOAT, 0, "held-out", &v.held_out, "SHARE",
           "windows kept for validation (0.25)", 0, 0.9 },
         { CLI_INT, 'c', "ctx", &v.text.ctx, "N", "tokens in a window (512)", 2,

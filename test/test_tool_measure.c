@@ -168,6 +168,57 @@ Test(tool_measure, eval_text_and_max_tokens)
     spawn_free(&s);
 }
 
+static double eval_nll(const char *ids, const char *ctx, const char *from,
+                       const char *n, const char *spread)
+{
+    spawned s =
+        SPAWN("tlp", "eval", "-m", tool_model(), "--tokens", ids, "--json",
+              "--ctx", ctx, "--from", from, "--max-tokens", n, spread);
+
+    tool_expect_status(&s, 0);
+
+    json_t *root = parse(&s);
+    double nll = number(root, "nll");
+
+    json_decref(root);
+    spawn_free(&s);
+    return nll;
+}
+
+/* Of 20 ids the last 18, of them 8 in windows of 3: 2-4, 10-12 and 18-19. */
+Test(tool_measure, eval_of_windows_all_over_a_text)
+{
+    const char *all = tiny_path("all.i32"), *some = tiny_path("some.i32");
+    size_t n;
+
+    tool_write_ids(all, 20);
+
+    char *ids = tool_read_file(all, &n);
+    char *kept = malloc(8 * 4);
+
+    memcpy(kept, ids + 2 * 4, 3 * 4);
+    memcpy(kept + 3 * 4, ids + 10 * 4, 3 * 4);
+    memcpy(kept + 6 * 4, ids + 18 * 4, 2 * 4);
+    tool_write_file(some, kept, 8 * 4);
+    cr_expect_eq(eval_nll(all, "3", "2", "8", "--spread"),
+                 eval_nll(some, "3", "0", "0", NULL));
+    cr_expect_neq(eval_nll(all, "3", "2", "8", NULL),
+                  eval_nll(some, "3", "0", "0", NULL));
+    free(kept);
+    free(ids);
+
+    spawned s = SPAWN("tlp", "eval", "-m", tool_model(), "--tokens", all,
+                      "--from", "19");
+
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp eval: 1 tokens after those of --from");
+    spawn_free(&s);
+    s = SPAWN("tlp", "eval", "-m", tool_model(), "--tokens", all, "--spread");
+    tool_expect_status(&s, 2);
+    tool_expect_message(&s, "tlp eval: --spread needs --max-tokens");
+    spawn_free(&s);
+}
+
 /* ==== bench, info ======================================================== */
 
 static const char *const bench_keys[] = {
