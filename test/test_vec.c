@@ -173,43 +173,54 @@ static void to_bytes(char *dst, const float *x, int n)
         dst[i] = (char)(signed char)x[i];
 }
 
-/* B in both layouts of the cache, every type, up to 7 rows and 9 panels. */
+/* B [n][C] in both layouts of the cache, every type, up to 7 rows and 9 panels;
+ * n is less and more than what products take at a time. */
+enum { P = 9, M = 7, C = P * TLPI_PANEL, MOST = 280 };
+
+static void check_product(const tlpi_cpu_vec *vec, int type, size_t n,
+                          bool by_panel, int m, int p)
+{
+    static float a[M * MOST], b[MOST * C], c[M * C];
+    static char raw[sizeof b];
+    size_t ldk = by_panel ? TLPI_PANEL : C;
+    size_t ldp = by_panel ? TLPI_PANEL * n : TLPI_PANEL;
+    tlpi_product x = { m, (int)n, p, a, n, raw, ldk, ldp, c, C };
+
+    fill(a, M * n);
+    fill(b, n * C);
+    for (size_t i = 0; i < n * C; i++) /* is exact */
+        b[i] = floorf(b[i] * 100);
+    if (type == TLP_KV_Q8_0)
+        to_bytes(raw, b, (int)n * C);
+    else
+        vec->narrow[type](raw, b, n * C);
+    for (int i = 0; i < M * C; i++)
+        c[i] = 7;
+    vec->mul[type](&x);
+    for (int i = 0; i < M * C; i++) {
+        size_t row = (size_t)(i / C), col = (size_t)(i % C);
+        double want = 0;
+
+        for (size_t k = 0; k < n; k++)
+            want += (double)a[row * n + k] *
+                    b[k * ldk + col / TLPI_PANEL * ldp + col % TLPI_PANEL];
+        if ((int)row >= m || (int)col >= p * TLPI_PANEL)
+            want = 7;
+        cr_assert_float_eq(c[i], want, 1e-5 * (double)n);
+    }
+}
+
 Test(vec, product)
 {
-    enum { K = 21, P = 9, M = 7, C = P * TLPI_PANEL };
-    float a[M * K], b[K * C], c[M * C];
-    fill(a, M * K);
+    static const size_t sizes[] = { 21, 150, MOST };
+
     EACH_TABLE (vec)
         for (int type = TLP_KV_F32; type <= TLP_KV_Q8_0; type++)
             for (int by_panel = 0; by_panel < 2; by_panel++)
                 for (int m = 1; m <= M; m++)
-                    for (int p = 1; p <= P; p++) {
-                        char raw[sizeof b];
-                        fill(b, K * C);
-                        for (int i = 0; i < K * C; i++) /* is exact */
-                            b[i] = floorf(b[i] * 100);
-                        if (type == TLP_KV_Q8_0)
-                            to_bytes(raw, b, K * C);
-                        else
-                            vec->narrow[type](raw, b, K * C);
-                        size_t ldk = by_panel ? TLPI_PANEL : C;
-                        size_t ldp = by_panel ? TLPI_PANEL * K : TLPI_PANEL;
-                        tlpi_product x = { m, K, p, a, K, raw, ldk, ldp, c, C };
-                        for (int i = 0; i < M * C; i++)
-                            c[i] = 7;
-                        vec->mul[type](&x);
-                        for (int i = 0; i < M * C; i++) {
-                            size_t row = (size_t)(i / C), col = (size_t)(i % C);
-                            double want = 0;
-                            for (size_t k = 0; k < K; k++)
-                                want += (double)a[row * K + k] *
-                                        b[k * ldk + col / TLPI_PANEL * ldp +
-                                          col % TLPI_PANEL];
-                            if ((int)row >= m || (int)col >= p * TLPI_PANEL)
-                                want = 7;
-                            cr_assert_float_eq(c[i], want, 2e-4);
-                        }
-                    }
+                    for (int p = 1; p <= P; p++)
+                        for (int i = 0; i < 3; i++)
+                            check_product(vec, type, sizes[i], by_panel, m, p);
 }
 
 Test(vec, softmax)
