@@ -33,6 +33,8 @@ def arguments():
     p.add_argument("--rank", type=int, default=32)
     p.add_argument("--text", required=True, help="text to evaluate on")
     p.add_argument("--max-tokens", type=int, default=4096)
+    p.add_argument("--spread", action="store_true",
+                   help="tokens from all over both texts")
     p.add_argument("--depths", help="some of them, with commas")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--compute", default="default")
@@ -51,9 +53,14 @@ def tlp(a, *words):
     return json.loads(done.stdout)
 
 
+def text(a, path, n_token):
+    spread = ["--spread"] if a.spread else []
+    return ["--text", path, "--max-tokens", str(n_token), *spread]
+
+
 def measure(a, point, plan, adjusted):
-    e = tlp(a, "eval", "--text", a.text, "--max-tokens", str(a.max_tokens),
-            "--plan", plan, "--against", "serial")
+    e = tlp(a, "eval", *text(a, a.text, a.max_tokens), "--plan", plan,
+            "--against", "serial")
     lo, hi = e["ppl_ratio_ci"] or (e["ppl_ratio"], e["ppl_ratio"])
     return dict(depth=e["effective_depth"],
                 allreduces=point["allreduces_2_ranks"],
@@ -65,8 +72,8 @@ def measure(a, point, plan, adjusted):
 def adjust(a, plan, out):
     """False where the tool refuses: nothing helps."""
     try:
-        tlp(a, "plan", "adjust", "--plan", plan, "--text", a.calibration,
-            "--max-tokens", str(a.calibration_tokens), "--gains", "--norms",
+        tlp(a, "plan", "adjust", "--plan", plan,
+            *text(a, a.calibration, a.calibration_tokens), "--gains", "--norms",
             "--rank", str(a.rank), "-o", out)
     except RuntimeError as e:
         print(f"not adjusted: {e}", file=sys.stderr)
