@@ -74,6 +74,8 @@ static const char *isa_name(const tlpi_backend *b)
     return "cuda";
 }
 
+/* Memory comes and goes when nothing is under way: the runtime may wait for all
+ * of it, and knows of no dead peers. */
 static tlp_status buffer_create(tlpi_backend *b, float **out, size_t n)
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
@@ -82,8 +84,10 @@ static tlp_status buffer_create(tlpi_backend *b, float **out, size_t n)
     if (n > SIZE_MAX / sizeof **out)
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     tlpi_gpu_use(g);
-    tlp_status st =
-        tlpi_gpu_status(cudaMalloc(out, n ? n * sizeof **out : 16), "a buffer");
+    tlp_status st = tlpi_gpu_wait(g);
+    if (st == TLP_OK)
+        st = tlpi_gpu_status(cudaMalloc(out, n ? n * sizeof **out : 16),
+                             "a buffer");
     if (st == TLP_OK)
         tlpi_gpu_note(g, cudaMemsetAsync(*out, 0, n * sizeof **out, g->stream),
                       "a buffer");
@@ -95,33 +99,46 @@ static void buffer_free(tlpi_backend *b, float *x)
     if (!x)
         return;
     tlpi_gpu_use(tlpi_gpu_of(b));
+    (void)tlpi_gpu_wait(tlpi_gpu_of(b));
     (void)cudaFree(x);
 }
 
-/* From memory that is not pinned: the runtime has copied it on return. */
+/*
+ * Copies from and to memory that is not pinned.  The runtime may do them within
+ * the call, which then waits for all that is enqueued without an end, or later,
+ * from memory that has changed: so there is nothing to wait for before, and
+ * they are done afterwards.
+ */
+static tlp_status copy(tlpi_gpu *g, void *dst, const void *src, size_t bytes,
+                       cudaMemcpyKind kind, const char *what)
+{
+    tlpi_gpu_use(g);
+    tlp_status st = tlpi_gpu_wait(g);
+    if (st != TLP_OK)
+        return st;
+    tlpi_gpu_note(g, cudaMemcpyAsync(dst, src, bytes, kind, g->stream), what);
+    return tlpi_gpu_wait(g);
+}
+
+tlp_status tlpi_gpu_upload(tlpi_gpu *g, void *dst, const void *host,
+                           size_t bytes, const char *what)
+{
+    return copy(g, dst, host, bytes, cudaMemcpyHostToDevice, what);
+}
+
+/* Whoever waits next finds a failure again. */
 static void write_floats(tlpi_backend *b, float *dst, const float *host,
                          size_t n)
 {
-    tlpi_gpu *g = tlpi_gpu_of(b);
-
-    tlpi_gpu_use(g);
-    tlpi_gpu_note(g,
-                  cudaMemcpyAsync(dst, host, n * sizeof *dst,
-                                  cudaMemcpyHostToDevice, g->stream),
-                  "writing");
+    (void)tlpi_gpu_upload(tlpi_gpu_of(b), dst, host, n * sizeof *dst,
+                          "writing");
 }
 
 static tlp_status read_floats(tlpi_backend *b, float *host, const float *src,
                               size_t n)
 {
-    tlpi_gpu *g = tlpi_gpu_of(b);
-
-    tlpi_gpu_use(g);
-    tlpi_gpu_note(g,
-                  cudaMemcpyAsync(host, src, n * sizeof *host,
-                                  cudaMemcpyDeviceToHost, g->stream),
-                  "reading");
-    return tlpi_gpu_wait(g);
+    return copy(tlpi_gpu_of(b), host, src, n * sizeof *host,
+                cudaMemcpyDeviceToHost, "reading");
 }
 
 /* ==== lifetime =========================================================== */
@@ -142,7 +159,6 @@ static void backend_free(tlpi_backend *b)
         (void)cudaFreeHost(g->answer);
     (void)cudaFree(g->top);
     (void)cudaFree(g->lse);
-    (void)cudaFree(g->index);
     (void)cudaFree(g->scratch);
     (void)cudaFree(g->part);
     if (g->stream)
@@ -208,8 +224,6 @@ static tlp_status create_memory(tlpi_gpu *g)
                             "sums of attention"));
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->scratch, tok * cols * sizeof(float)),
                             "scratch"));
-    TLP_TRY(
-        tlpi_gpu_status(cudaMalloc(&g->index, tok * sizeof(int32_t)), "rows"));
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->lse, 2 * tok * sizeof(float)),
                             "log sum exp"));
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->top, TLPI_MAX_TOP * sizeof(*g->top)),

@@ -108,7 +108,6 @@ struct tlpi_gpu {
     float *part; /* [part_cap] partial sums of decode attention */
     size_t part_cap;
     float *scratch;      /* [max_tok][max_cols] between gate and up */
-    int32_t *index;      /* [max_tok] rows of a gather that is not the step's */
     float *lse;          /* [2][max_tok] */
     tlpi_candidate *top; /* [TLPI_MAX_TOP] */
     void *answer;        /* pinned: results on their way to the host */
@@ -339,6 +338,9 @@ tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
                                    const tlpi_backend_options *opts,
                                    int device);
 tlp_status tlpi_gpu_get_stats(tlpi_backend *b, tlpi_device_stats *out);
+/* From memory that is not pinned; done on return. */
+tlp_status tlpi_gpu_upload(tlpi_gpu *g, void *dst, const void *host,
+                           size_t bytes, const char *what);
 
 /* comm.cu */
 tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,

@@ -118,10 +118,7 @@ tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&r->cos, bytes ? bytes : 16),
                             "rotation angles"));
     r->sin = r->cos + n;
-    TLP_TRY(tlpi_gpu_status(
-        cudaMemcpyAsync(r->cos, host, bytes, cudaMemcpyHostToDevice, g->stream),
-        "rotation angles"));
-    TLP_TRY(tlpi_gpu_wait(g));
+    TLP_TRY(tlpi_gpu_upload(g, r->cos, host, bytes, "rotation angles"));
     *out = r;
     r = NULL;
 done:
