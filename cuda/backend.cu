@@ -239,12 +239,38 @@ done:
     return st;
 }
 
+/* The oldest that there is code for. */
+static constexpr int LEAST_MAJOR = 8;
+
+static tlp_status check_capability(const tlpi_gpu *g)
+{
+    int major = 0, minor = 0;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_gpu_status(
+        cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor,
+                               g->device),
+        "compute capability"));
+    TLP_TRY(tlpi_gpu_status(
+        cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor,
+                               g->device),
+        "compute capability"));
+    if (major < LEAST_MAJOR)
+        st = tlpi_gpu_fail(TLP_ENOTSUP,
+                           "device %d: compute capability %d.%d, at least "
+                           "%d.0 is needed",
+                           g->device, major, minor, LEAST_MAJOR);
+done:
+    return st;
+}
+
 static tlp_status create_device(tlpi_gpu *g)
 {
     int shared = 0;
     tlp_status st = TLP_OK;
 
     TLP_TRY(tlpi_gpu_status(cudaSetDevice(g->device), "choosing the device"));
+    TLP_TRY(check_capability(g));
     TLP_TRY(tlpi_gpu_status(
         cudaDeviceGetAttribute(&g->n_sm, cudaDevAttrMultiProcessorCount,
                                g->device),

@@ -325,6 +325,8 @@ typedef struct tlpi_gpu_attn {
 
 void tlpi_gpu_attn_decode(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type);
 void tlpi_gpu_attn_prefill(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type);
+/* Bytes of shared memory that it takes for heads of hp. */
+size_t tlpi_gpu_prefill_shared(int hp);
 
 /* logits.cu */
 tlp_status tlpi_gpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
