@@ -83,6 +83,13 @@ tlp_status tlpi_gpu_family_check(const tlpi_gpu_family *f, int me,
 
 /* ==== watching =========================================================== */
 
+static void stop_all(tlpi_gpu_comm *list)
+{
+    for (tlpi_gpu_comm *c = list; c; c = c->next)
+        tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
+    tlpi_nccl_abort_all(list);
+}
+
 /* What is known of failures of any communicator of a backend; the first is
  * given, and all stop. */
 static tlp_status check_all(tlpi_gpu_comm *list)
@@ -95,13 +102,8 @@ static tlp_status check_all(tlpi_gpu_comm *list)
         if (st == TLP_OK && c->nccl)
             st = tlpi_nccl_check(c);
     }
-    if (st == TLP_OK)
-        return st;
-    for (tlpi_gpu_comm *c = list; c; c = c->next) {
-        tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
-        if (c->nccl)
-            tlpi_nccl_abort(c);
-    }
+    if (st != TLP_OK)
+        stop_all(list);
     return st;
 }
 
@@ -127,11 +129,7 @@ static tlp_status give_up_waiting(tlpi_gpu_comm *list)
                                   "%d ms",
                                   tlpi_gpu_root_rank(list), list->timeout_ms);
 
-    for (tlpi_gpu_comm *c = list; c; c = c->next) {
-        tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
-        if (c->nccl)
-            tlpi_nccl_abort(c);
-    }
+    stop_all(list);
     return st;
 }
 

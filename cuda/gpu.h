@@ -261,6 +261,19 @@ tlp_status tlpi_gpu_graphs_create(tlpi_gpu *g);
 bool tlpi_gpu_graphs_begin(tlpi_gpu *g);
 tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st);
 void tlpi_gpu_graphs_free(tlpi_gpu *g);
+/* Forget all that was recorded. */
+void tlpi_gpu_graphs_clear(tlpi_gpu *g);
+
+/* Load the kernels of a file of that name. */
+void tlpi_gpu_load_rows(tlpi_gpu *g);
+void tlpi_gpu_load_matmul(tlpi_gpu *g);
+void tlpi_gpu_load_gemv(tlpi_gpu *g);
+void tlpi_gpu_load_gemm(tlpi_gpu *g);
+void tlpi_gpu_load_attn(tlpi_gpu *g);
+void tlpi_gpu_load_attn_decode(tlpi_gpu *g);
+void tlpi_gpu_load_attn_prefill(tlpi_gpu *g);
+void tlpi_gpu_load_logits(tlpi_gpu *g);
+void tlpi_gpu_load_oneshot(tlpi_gpu *g);
 
 /* rows.cu */
 void tlpi_gpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,

@@ -131,7 +131,8 @@ tlp_status tlpi_nccl_recv(tlpi_gpu_comm *c, float *x, size_t n, int from);
 tlp_status tlpi_nccl_check(tlpi_gpu_comm *c);
 /* Operations that have ended since the last call, true if any. */
 bool tlpi_nccl_progress(tlpi_gpu_comm *c);
-/* End what is running, so that the stream does. */
-void tlpi_nccl_abort(tlpi_gpu_comm *c);
+/* End what is running for any of a backend's communicators, so that the stream
+ * does. */
+void tlpi_nccl_abort_all(tlpi_gpu_comm *list);
 
 #endif

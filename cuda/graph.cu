@@ -49,12 +49,15 @@ static void forget(entry *e)
     *e = {};
 }
 
+void tlpi_gpu_graphs_clear(tlpi_gpu *g)
+{
+    for (int i = 0; g->graphs && i < N_SHAPE; i++)
+        forget(&g->graphs->all[i]);
+}
+
 void tlpi_gpu_graphs_free(tlpi_gpu *g)
 {
-    if (!g->graphs)
-        return;
-    for (int i = 0; i < N_SHAPE; i++)
-        forget(&g->graphs->all[i]);
+    tlpi_gpu_graphs_clear(g);
     tlpi_gpu_free(g->base.env, g->graphs, sizeof *g->graphs);
 }
 
