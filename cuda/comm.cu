@@ -166,11 +166,12 @@ static void gpu_free(tlpi_comm *base)
     tlpi_gpu_comm *c = of(base);
 
     tlpi_gpu_use(c->g);
-    tlpi_gpu_watch_end(c);
-    if (c->nccl && (c->family && tlpi_gpu_family_stopped(c->family)))
-        tlpi_nccl_abort(c); /* or what is below might wait for ever */
-    if (c->shot || c->nccl)
+    if (c->shot || c->nccl) {
+        /* Ends, if need be by aborting; what is left then ends by itself. */
+        (void)tlpi_gpu_wait(c->g);
         (void)cudaStreamSynchronize(c->g->stream);
+    }
+    tlpi_gpu_watch_end(c);
     tlpi_nccl_free(c);
     tlpi_shot_free(c);
     tlpi_gpu_family_put(c->family);

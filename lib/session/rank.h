@@ -210,6 +210,9 @@ void tlpi_rank_free(tlpi_rank *r); /* NULL and half-built are fine */
 void tlpi_rank_give_up(const tlpi_session_config *cfg, tlpi_comm *c,
                        tlp_status st);
 
+/* The same for a rank, whose exchanges of activations end too. */
+void tlpi_rank_abort(tlpi_rank *r, tlp_status st);
+
 /* The others may be waiting for this rank to load: it is at work. */
 void tlpi_rank_busy(tlpi_rank *r);
 
