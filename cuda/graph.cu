@@ -4,17 +4,17 @@
  * A step's shape is all that its kernels' arguments depend on: tokens, rows of
  * logits and where they go, the version of the weights, and the length of the
  * longest sequence rounded up to a power of two, which decides how attention is
- * cut.  A shape is recorded when it comes for the second time, and is then
- * known; of many shapes the one that was used longest ago is forgotten.
+ * cut.  It holds nothing that is a rank's own, so that all record, or replay,
+ * the same steps.  A shape is recorded when it comes for the second time, and
+ * is then known; of many shapes the one that was used longest ago is forgotten.
  */
 #include "gpu.h"
 
 static constexpr int N_SHAPE = 16;
 
 typedef struct shape {
-    int n_tok, n_row, bucket;
+    int n_tok, n_row, at, bucket;
     uint32_t version;
-    const float *y;
 } shape;
 
 typedef struct entry {
@@ -63,8 +63,8 @@ void tlpi_gpu_graphs_free(tlpi_gpu *g)
 
 static bool same(const shape *a, const shape *b)
 {
-    return a->n_tok == b->n_tok && a->n_row == b->n_row &&
-           a->bucket == b->bucket && a->version == b->version && a->y == b->y;
+    return a->n_tok == b->n_tok && a->n_row == b->n_row && a->at == b->at &&
+           a->bucket == b->bucket && a->version == b->version;
 }
 
 /* The entry of a shape, if need be a new one. */
@@ -87,8 +87,8 @@ static entry *find(tlpi_gpu_graphs *x, const shape *key)
 bool tlpi_gpu_graphs_begin(tlpi_gpu *g)
 {
     tlpi_gpu_graphs *x = g->graphs;
-    shape key = { g->step->n_tok, g->want->n_row, g->bucket, g->want->version,
-                  g->want->y };
+    shape key = { g->step->n_tok, g->want->n_row, g->want->at, g->bucket,
+                  g->want->version };
 
     if (x->off || g->error != cudaSuccess)
         return false;
