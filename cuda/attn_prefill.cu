@@ -201,3 +201,18 @@ void tlpi_gpu_attn_prefill(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type)
     TLPI_EACH_KV(kv_type, RUN)
 #undef RUN
 }
+
+template <int KV>
+static void load(tlpi_gpu *g)
+{
+    tlpi_gpu_load(g, prefill<KV, 4>);
+    tlpi_gpu_load(g, prefill<KV, 8>);
+    tlpi_gpu_load(g, prefill<KV, 16>);
+}
+
+void tlpi_gpu_load_attn_prefill(tlpi_gpu *g)
+{
+    load<TLP_KV_F32>(g);
+    load<TLP_KV_F16>(g);
+    load<TLP_KV_BF16>(g);
+}

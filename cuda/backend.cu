@@ -287,6 +287,20 @@ done:
     return st;
 }
 
+static tlp_status load_kernels(tlpi_gpu *g)
+{
+    tlpi_gpu_load_rows(g);
+    tlpi_gpu_load_matmul(g);
+    tlpi_gpu_load_gemv(g);
+    tlpi_gpu_load_gemm(g);
+    tlpi_gpu_load_attn(g);
+    tlpi_gpu_load_attn_decode(g);
+    tlpi_gpu_load_attn_prefill(g);
+    tlpi_gpu_load_logits(g);
+    tlpi_gpu_load_oneshot(g);
+    return tlpi_gpu_peek(g);
+}
+
 tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
                                    const tlpi_backend_options *opts, int device)
 {
@@ -306,6 +320,7 @@ tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
     g->max_terms = opts->max_terms;
     g->bucket = 1;
     TLP_TRY(create_device(g));
+    TLP_TRY(load_kernels(g));
     TLP_TRY(create_memory(g));
     *out = &g->base;
     g = NULL;

@@ -210,6 +210,13 @@ static __global__ void __launch_bounds__(BLOCK)
     }
 }
 
+void tlpi_gpu_load_oneshot(tlpi_gpu *g)
+{
+    tlpi_gpu_load(g, sum_kernel);
+    tlpi_gpu_load(g, send_kernel);
+    tlpi_gpu_load(g, receive_kernel);
+}
+
 /* ==== memory ============================================================= */
 
 static size_t memory_bytes(int n_rank)

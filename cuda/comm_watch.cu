@@ -180,12 +180,25 @@ static tlp_status watch(void *arg, cudaStream_t stream, cudaEvent_t event)
     }
 }
 
+/* The ranks of a communicator that was not split from another are all there
+ * are. */
+static tlp_status meet(void *arg)
+{
+    tlp_status st = TLP_OK;
+
+    for (tlpi_gpu_comm *c = (tlpi_gpu_comm *)arg; c; c = c->next)
+        if (!c->own_host && st == TLP_OK)
+            st = tlpi_gpu_meet(c);
+    return st;
+}
+
 void tlpi_gpu_watch_begin(tlpi_gpu_comm *c)
 {
     c->next = (tlpi_gpu_comm *)c->g->check_arg;
     c->g->check_arg = c;
     c->g->check = check;
     c->g->watch = watch;
+    c->g->meet = meet;
 }
 
 void tlpi_gpu_watch_end(tlpi_gpu_comm *c)
@@ -199,5 +212,6 @@ void tlpi_gpu_watch_end(tlpi_gpu_comm *c)
     if (!c->g->check_arg) {
         c->g->check = NULL;
         c->g->watch = NULL;
+        c->g->meet = NULL;
     }
 }

@@ -94,7 +94,10 @@ struct tlpi_gpu {
     /* Waits for the event, or NULL: for the stream, and ends with a failure
      * when a peer is dead; NULL: nobody to look after. */
     tlp_status (*watch)(void *arg, cudaStream_t stream, cudaEvent_t event);
-    void *check_arg; /* of both */
+    /* All ranks that share the device come here, none of them with work on it;
+     * NULL: nobody does. */
+    tlp_status (*meet)(void *arg);
+    void *check_arg; /* of all three */
 
     tlpi_gpu_step host[TLPI_GPU_STAGE], dev;
     cudaEvent_t sent[TLPI_GPU_STAGE]; /* the block can be filled again */
@@ -150,6 +153,17 @@ tlpi_gpu_run(tlpi_gpu *g, const char *what, void (*kernel)(P...), dim3 grid,
     tlpi_gpu_note(
         g, tlpi_launch<P...>(kernel, grid, block, shared, g->stream, args...),
         what);
+}
+
+/* Load a kernel, which the driver else does at the first launch, and may wait
+ * for the device to do: for a kernel that waits for this one. */
+template <class... P>
+static inline void tlpi_gpu_load(tlpi_gpu *g, void (*kernel)(P...))
+{
+    cudaFuncAttributes unused;
+
+    tlpi_gpu_note(g, cudaFuncGetAttributes(&unused, (const void *)kernel),
+                  "loading kernels");
 }
 
 /* Allow a kernel more dynamic shared memory than 48 KiB. */

@@ -73,6 +73,10 @@ tlp_status tlpi_gpu_family_check(const tlpi_gpu_family *f, int me,
 void tlpi_gpu_watch_begin(tlpi_gpu_comm *c);
 void tlpi_gpu_watch_end(tlpi_gpu_comm *c);
 
+/* All ranks call: if some share a device, all wait until none has work on it,
+ * unless this is being recorded. (comm.cu) */
+tlp_status tlpi_gpu_meet(tlpi_gpu_comm *c);
+
 /* ==== which way (comm_choose.cu) ========================================= */
 
 /* Ranks of a communicator. */
@@ -103,7 +107,7 @@ tlp_status tlpi_shot_create(tlpi_gpu_comm *c);
 /* After the rank's own work is done. */
 void tlpi_shot_free(tlpi_gpu_comm *c);
 
-/* Do two of the ranks share a device? */
+/* Do two of the ranks share a device?  False without one shot. */
 bool tlpi_shot_shares(const tlpi_gpu_comm *c);
 
 void tlpi_shot_allreduce(tlpi_gpu_comm *c, float *x, size_t n);

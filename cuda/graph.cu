@@ -111,6 +111,25 @@ bool tlpi_gpu_graphs_begin(tlpi_gpu *g)
     return false;
 }
 
+/* Make a graph and run it.  Making it takes the driver memory, for which it may
+ * wait for the device: nobody who shares it is waiting there for us yet. */
+static tlp_status begin_replays(tlpi_gpu *g, entry *e, cudaGraph_t graph)
+{
+    tlp_status st = TLP_OK;
+
+    tlpi_gpu_note(g, cudaGraphInstantiate(&e->exec, graph, 0),
+                  "making a graph");
+    if (g->error == cudaSuccess)
+        tlpi_gpu_note(g, cudaGraphUpload(e->exec, g->stream), "making a graph");
+    if (g->error == cudaSuccess && g->meet)
+        st = g->meet(g->check_arg);
+    if (st == TLP_OK && g->error == cudaSuccess)
+        tlpi_gpu_note(g, cudaGraphLaunch(e->exec, g->stream),
+                      "launching a graph");
+    g->stats.recorded++;
+    return st;
+}
+
 /* What was recorded is run now, unless the step has failed. */
 tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st)
 {
@@ -123,14 +142,8 @@ tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st)
         return st;
     tlpi_gpu_note(g, cudaStreamEndCapture(g->stream, &graph),
                   "recording a step");
-    if (st == TLP_OK && g->error == cudaSuccess) {
-        tlpi_gpu_note(g, cudaGraphInstantiate(&e->exec, graph, 0),
-                      "making a graph");
-        if (g->error == cudaSuccess)
-            tlpi_gpu_note(g, cudaGraphLaunch(e->exec, g->stream),
-                          "launching a graph");
-        g->stats.recorded++;
-    }
+    if (st == TLP_OK && g->error == cudaSuccess)
+        st = begin_replays(g, e, graph);
     if (graph)
         (void)cudaGraphDestroy(graph);
     return st;

@@ -198,3 +198,17 @@ void tlpi_gpu_zero(tlpi_backend *b, float *y, size_t n)
                  dim3((unsigned)tlpi_ceil_div((int64_t)n, 256)), dim3(256), 0,
                  y, n);
 }
+
+/* ==== loading ============================================================ */
+
+void tlpi_gpu_load_rows(tlpi_gpu *g)
+{
+#define X(T) tlpi_gpu_load(g, embed<T>);
+    TLPI_EACH_TYPE(X)
+#undef X
+    tlpi_gpu_load(g, gather);
+    tlpi_gpu_load(g, gather_listed);
+    tlpi_gpu_load(g, add_norm);
+    tlpi_gpu_load(g, add);
+    tlpi_gpu_load(g, zero);
+}
