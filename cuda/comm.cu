@@ -289,7 +289,7 @@ tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,
             st = tlpi_nccl_create(c, &d.id);
         TLP_TRY(agree(host, st));
     } else {
-        TLP_TRY(tlpi_gpu_family_create(&c->family, g->base.env, 1, 1));
+        TLP_TRY(tlpi_gpu_family_create(&c->family, g->base.env, 1));
     }
     *out = &c->base;
     c = NULL;
@@ -310,8 +310,7 @@ static tlp_status join(tlpi_gpu_comm **out, tlpi_gpu_comm *parent,
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     c->own_host = true;
     c->first = parent->first + first;
-    c->family = parent->family;
-    __atomic_add_fetch(&c->family->refs, 1, __ATOMIC_ACQ_REL);
+    c->family = tlpi_gpu_family_take(parent->family->joint.id);
     return TLP_OK;
 }
 

@@ -8,9 +8,18 @@
 
 /* ==== families =========================================================== */
 
+static void destroy(tlpi_joint *j)
+{
+    tlpi_gpu_family *f = (tlpi_gpu_family *)j;
+
+    (void)cudaFreeHost(f->word);
+    (void)cudaGetLastError();
+    tlpi_gpu_free(f->env, f, sizeof *f);
+}
+
 /* The words may be written by kernels of all devices. */
 tlp_status tlpi_gpu_family_create(tlpi_gpu_family **out, const tlpi_env *env,
-                                  int size, int refs)
+                                  int size)
 {
     size_t bytes = (size_t)(1 + size) * sizeof(uint64_t);
     tlpi_gpu_family *f = (tlpi_gpu_family *)tlpi_gpu_alloc(env, sizeof *f);
@@ -29,18 +38,19 @@ tlp_status tlpi_gpu_family_create(tlpi_gpu_family **out, const tlpi_env *env,
     memset(f->word, 0, bytes);
     f->env = env;
     f->size = size;
-    f->refs = refs;
+    tlpi_joint_offer(&f->joint, destroy);
     *out = f;
     return TLP_OK;
 }
 
+tlpi_gpu_family *tlpi_gpu_family_take(uint64_t id)
+{
+    return (tlpi_gpu_family *)tlpi_joint_take(id);
+}
+
 void tlpi_gpu_family_put(tlpi_gpu_family *f)
 {
-    if (!f || __atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) > 0)
-        return;
-    (void)cudaFreeHost(f->word);
-    (void)cudaGetLastError();
-    tlpi_gpu_free(f->env, f, sizeof *f);
+    tlpi_joint_put(f ? &f->joint : NULL);
 }
 
 static uint64_t family_word(const tlpi_gpu_family *f, int i)
