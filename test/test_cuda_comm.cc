@@ -2,129 +2,13 @@
  * test_cuda_comm.cc - exchanges between GPUs, on the emulated device: ranks in
  * threads, on devices of their own and on one.
  */
-#include <chrono>
-#include <cstdlib>
-#include <functional>
-#include <thread>
+#include "cuda/ranks.h"
 
 extern "C" {
-#include "comm/comm.h"
-#include "device/device.h"
 #include "support/payload.h"
 }
 
-#include "cuda/on_device.h"
-#include "gpu.h"
-
 TestSuite(cuda_comm, .timeout = 300);
-
-extern "C" const tlpi_device_ops *tlpi_device_v1(const tlpi_device_host *host);
-
-/* ==== ranks in threads =================================================== */
-
-static tlp_status fail(tlp_status st, const char *text)
-{
-    return tlpi_fail(st, "%s", text);
-}
-
-static const tlpi_device_ops *cuda()
-{
-    static const tlpi_device_host host = { fail, nullptr };
-    return tlpi_device_v1(&host);
-}
-
-namespace
-{
-/* One rank.  Assertions belong to the main thread: the others note the first
- * line that went wrong. */
-struct member {
-    int rank, n;
-    tlpi_comm *host, *c;
-    tlpi_backend *b;
-    int bad_line;
-    std::string text;
-    std::thread thread;
-
-    cudaStream_t stream() const
-    {
-        return tlpi_gpu_of(b)->stream;
-    }
-    void write(float *dst, const std::vector<float> &x)
-    {
-        b->ops->write(b, dst, x.data(), x.size());
-    }
-    tlp_status read(std::vector<float> &x, const float *src)
-    {
-        return b->ops->read(b, x.data(), src, x.size());
-    }
-};
-} // namespace
-
-#define CHECK(m, cond)                                                         \
-    do {                                                                       \
-        if (!(cond)) {                                                         \
-            (m).bad_line = __LINE__;                                           \
-            (m).text = tlp_last_error();                                       \
-            if ((m).c)                                                         \
-                (m).c->ops->abort((m).c);                                      \
-            return;                                                            \
-        }                                                                      \
-    } while (0)
-
-typedef std::function<void(member &)> work;
-
-/* Rank r works on device r % n_device. */
-static void live(member &m, int n_device, int timeout_ms, const work &fn)
-{
-    tlpi_backend_options o = {};
-
-    o.n_thread = o.n_machine = 1;
-    o.max_tok = 8;
-    o.max_cols = 64;
-    o.max_terms = 3;
-    CHECK(m, cuda()->backend_create(&m.b, m.host->env, &o, m.rank % n_device) ==
-                 TLP_OK);
-    if (cuda()->comm_create(&m.c, m.host, m.b, timeout_ms) == TLP_OK) {
-        fn(m);
-        m.c->ops->free(m.c);
-    } else {
-        m.text = tlp_last_error();
-        fn(m);
-    }
-    m.b->ops->free(m.b);
-}
-
-static void run_ranks(int n, int n_device, int timeout_ms, const work &fn)
-{
-    tlpi_env env;
-    std::vector<tlpi_comm *> host((size_t)n);
-    std::vector<member> all((size_t)n);
-
-    setenv("TLP_EMU_DEVICES", std::to_string(n_device).c_str(), 1);
-    setenv("TLP_NCCL", "/no/such/libnccl.so.2", 0);
-    cr_assert_eq(tlpi_env_init(&env, nullptr, nullptr, nullptr), TLP_OK);
-    cr_assert_eq(tlpi_comm_threads_create(host.data(), &env, n, n, 60000),
-                 TLP_OK);
-    for (int r = 0; r < n; r++) {
-        member &m = all[(size_t)r];
-        m.rank = r;
-        m.n = n;
-        m.host = host[(size_t)r];
-        m.c = nullptr;
-        m.b = nullptr;
-        m.bad_line = 0;
-        m.thread = std::thread([&m, n_device, timeout_ms, &fn] {
-            live(m, n_device, timeout_ms, fn);
-        });
-    }
-    for (member &m : all)
-        m.thread.join();
-    for (int r = 0; r < n; r++)
-        tlpi_comm_free(host[(size_t)r]);
-    for (member &m : all)
-        cr_assert_eq(m.bad_line, 0, "rank %d of %d on %d devices: line %d: %s",
-                     m.rank, n, n_device, m.bad_line, m.text.c_str());
-}
 
 /* On as many devices as ranks, and all on one. */
 static void run_everywhere(int n, const work &fn)
@@ -321,19 +205,6 @@ Test(cuda_comm, groups_sum_among_themselves)
 
 /* ==== failing ============================================================ */
 
-static double since(const timespec &t)
-{
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - t.tv_sec) +
-           (double)(now.tv_nsec - t.tv_nsec) * 1e-9;
-}
-
-static void nap(double seconds)
-{
-    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
-}
-
 /* Rank 1 never comes: rank 0's kernel ends by itself, and all that follows
  * fails at once. */
 static void wait_in_vain(member &m)
@@ -484,4 +355,115 @@ Test(cuda_comm, no_memory_for_slots)
 {
     setenv("TLP_EMU_MEMORY", "128", 1);
     run_ranks(2, 2, 20000, no_room);
+}
+
+/* ==== telling the others fails =========================================== */
+
+namespace
+{
+/* A member's host communicator, of which the nth broadcast from rank 0 reaches
+ * the others and fails. */
+struct deaf {
+    tlpi_comm base;
+    tlpi_comm *host;
+    tlpi_comm_ops ops;
+    int left;
+};
+} // namespace
+
+static tlp_status deaf_allreduce(tlpi_comm *c, float *x, size_t n,
+                                 uint32_t *vote)
+{
+    tlpi_comm *host = ((deaf *)c)->host;
+    return host->ops->allreduce(host, x, n, vote);
+}
+
+static tlp_status deaf_gather(tlpi_comm *c, const void *src,
+                              const size_t *bytes, void *dst)
+{
+    tlpi_comm *host = ((deaf *)c)->host;
+    return host->ops->gather(host, src, bytes, dst);
+}
+
+static tlp_status deaf_bcast(tlpi_comm *c, void *buf, size_t bytes, bool idle)
+{
+    deaf *d = (deaf *)c;
+    tlp_status st = d->host->ops->bcast(d->host, buf, bytes, idle);
+
+    return st == TLP_OK && --d->left == 0 && c->rank == 0
+               ? tlpi_fail(TLP_ECOMM, "not heard")
+               : st;
+}
+
+static void fail_at(member &m, int nth)
+{
+    deaf d = {};
+    tlpi_comm *c = nullptr;
+
+    d.base = *m.host;
+    d.base.ops = &d.ops;
+    d.ops.allreduce = deaf_allreduce;
+    d.ops.gather = deaf_gather;
+    d.ops.bcast = deaf_bcast;
+    d.host = m.host;
+    d.left = nth;
+    CHECK(m, cuda()->comm_create(&c, &d.base, m.b, 20000) == TLP_ECOMM);
+    CHECK(m, c == nullptr);
+    m.host->ops->abort(m.host);
+}
+
+/* Nothing is left, and nothing is given back twice. */
+Test(cuda_comm, what_was_made_for_others_goes_when_they_cannot_be_told)
+{
+    for (int nth = 1; nth <= 2; nth++) {
+        run_ranks(3, 3, 20000, [=](member &m) { fail_at(m, nth); });
+        for (int device = 0; device < 3; device++) {
+            size_t free = 0, total = 0;
+            CUDA_OK(cudaSetDevice(device));
+            CUDA_OK(cudaMemGetInfo(&free, &total));
+            cr_assert_eq(free, total);
+        }
+    }
+}
+
+/* ==== ranks on one device ================================================ */
+
+/* Rank 1 is late with its graph: rank 0 does not wait for it on the device,
+ * where its patience is short. */
+Test(cuda_comm, recorded_steps_begin_when_all_have_their_graphs)
+{
+    run_ranks(2, 1, 300, [](member &m) {
+        const int32_t none = 0;
+        tlpi_step s = { 1, &none, &none, &none };
+        tlpi_want want = { &none, 1, 0, 0 };
+        float *x = nullptr;
+        CHECK(m, m.b->ops->buffer_create(m.b, &x, 8) == TLP_OK);
+        for (int i = 0; i < 3; i++) {
+            tlp_status st = TLP_OK;
+            if (!m.b->ops->begin_step(m.b, &s, &want))
+                st = m.c->ops->allreduce(m.c, x, 8, nullptr);
+            if (m.rank == 1 && i == 1)
+                nap(1);
+            CHECK(m, m.b->ops->end_step(m.b, st) == TLP_OK);
+            CHECK(m, tlpi_gpu_wait(tlpi_gpu_of(m.b)) == TLP_OK);
+        }
+        m.b->ops->buffer_free(m.b, x);
+    });
+}
+
+/* The same for a message, and for one that follows before it was taken. */
+Test(cuda_comm, neighbours_on_one_device_wait_on_the_host)
+{
+    run_ranks(2, 1, 300, [](member &m) {
+        float *x = nullptr;
+        CHECK(m, m.b->ops->buffer_create(m.b, &x, 8) == TLP_OK);
+        for (int i = 0; i < 6; i++) {
+            if (i == (m.rank == 0 ? 1 : 3))
+                nap(1);
+            CHECK(m, (m.rank == 0 ? m.c->ops->send_next(m.c, x, 8)
+                                  : m.c->ops->recv_prev(m.c, x, 8)) == TLP_OK);
+        }
+        CHECK(m, tlpi_gpu_wait(tlpi_gpu_of(m.b)) == TLP_OK);
+        m.b->ops->buffer_free(m.b, x);
+    });
 }
