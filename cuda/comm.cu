@@ -87,6 +87,33 @@ done:
     return st;
 }
 
+tlp_status tlpi_gpu_allreduce_add_norm(tlpi_comm *base, int n_tok, int cols,
+                                       float *x, float *delta,
+                                       const tlpi_norm *norm, int n_norm,
+                                       float eps)
+{
+    tlpi_gpu_comm *c = of(base);
+    size_t n = (size_t)n_tok * (size_t)cols;
+    tlp_status st = TLP_OK;
+
+    if (base->size == 1 || by_nccl(c, n) ||
+        !tlpi_shot_can_norm(n_tok, cols, n_norm)) {
+        st = gpu_allreduce(base, delta, n, NULL);
+        if (st == TLP_OK)
+            tlpi_gpu_add_norm(&c->g->base, n_tok, cols, x, delta, x, norm,
+                              n_norm, eps);
+        return st;
+    }
+    TLP_TRY(ready(c));
+    TLP_TRY(meet(c));
+    tlpi_shot_allreduce_add_norm(c, n_tok, cols, x, delta, norm, n_norm, eps);
+    TLP_TRY(meet(c));
+    base->stats.allreduces++;
+    base->stats.bytes += n * sizeof *x;
+done:
+    return st;
+}
+
 static tlp_status gpu_send_next(tlpi_comm *base, const float *x, size_t n)
 {
     tlpi_gpu_comm *c = of(base);

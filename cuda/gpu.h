@@ -343,5 +343,9 @@ tlp_status tlpi_gpu_get_stats(tlpi_backend *b, tlpi_device_stats *out);
 /* comm.cu */
 tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,
                                 tlpi_backend *b, int timeout_ms);
+tlp_status tlpi_gpu_allreduce_add_norm(tlpi_comm *c, int n_tok, int cols,
+                                       float *x, float *delta,
+                                       const tlpi_norm *norm, int n_norm,
+                                       float eps);
 
 #endif

@@ -21,7 +21,7 @@
 #include "backend/backend.h"
 #include "comm/comm.h"
 
-#define TLPI_DEVICE_ABI 1
+#define TLPI_DEVICE_ABI 2
 
 /* What a backend has done. */
 typedef struct tlpi_device_stats {
@@ -71,6 +71,17 @@ typedef struct tlpi_device_ops {
      */
     tlp_status (*comm_create)(tlpi_comm **out, tlpi_comm *host, tlpi_backend *b,
                               int timeout_ms);
+
+    /*
+     * The sum between two stages: what c's allreduce of delta and then
+     * add_norm(x, delta, x, norm) of the rank's backend do, to the bit and in
+     * c's stats, in one launch where there is a kernel for it.
+     * x, delta [n_tok][cols].
+     */
+    tlp_status (*allreduce_add_norm)(tlpi_comm *c, int n_tok, int cols,
+                                     float *x, float *delta,
+                                     const tlpi_norm *norm, int n_norm,
+                                     float eps);
 } tlpi_device_ops;
 
 /* What a plug-in exports. */

@@ -1,0 +1,144 @@
+/*
+ * gpu_ranks.h - for tests of exchanges: ranks in threads, on emulated devices
+ * of their own and on one.
+ */
+#ifndef GPU_RANKS_H
+#define GPU_RANKS_H
+
+#include <cstdlib>
+#include <functional>
+#include <thread>
+
+extern "C" {
+#include "comm/comm.h"
+#include "device/device.h"
+#include "support/payload.h"
+}
+
+#include "cuda/on_device.h"
+#include "gpu.h"
+
+extern "C" const tlpi_device_ops *tlpi_device_v1(const tlpi_device_host *host);
+
+/* ==== ranks in threads =================================================== */
+
+static inline tlp_status fail(tlp_status st, const char *text)
+{
+    return tlpi_fail(st, "%s", text);
+}
+
+static inline const tlpi_device_ops *cuda()
+{
+    static const tlpi_device_host host = { fail, nullptr };
+    return tlpi_device_v1(&host);
+}
+
+namespace
+{
+/* One rank.  Assertions belong to the main thread: the others note the first
+ * line that went wrong. */
+struct member {
+    int rank, n;
+    tlpi_comm *host, *c;
+    tlpi_backend *b;
+    int bad_line;
+    std::string text;
+    std::thread thread;
+
+    cudaStream_t stream() const
+    {
+        return tlpi_gpu_of(b)->stream;
+    }
+    void write(float *dst, const std::vector<float> &x)
+    {
+        b->ops->write(b, dst, x.data(), x.size());
+    }
+    tlp_status read(std::vector<float> &x, const float *src)
+    {
+        return b->ops->read(b, x.data(), src, x.size());
+    }
+};
+} // namespace
+
+#define CHECK(m, cond)                                                         \
+    do {                                                                       \
+        if (!(cond)) {                                                         \
+            (m).bad_line = __LINE__;                                           \
+            (m).text = tlp_last_error();                                       \
+            if ((m).c)                                                         \
+                (m).c->ops->abort((m).c);                                      \
+            return;                                                            \
+        }                                                                      \
+    } while (0)
+
+typedef std::function<void(member &)> work;
+
+/* Rank r works on device r % n_device. */
+static inline void live(member &m, int n_device, int timeout_ms, const work &fn)
+{
+    tlpi_backend_options o = {};
+
+    o.n_thread = o.n_machine = 1;
+    o.max_tok = 8;
+    o.max_cols = 64;
+    o.max_terms = 3;
+    CHECK(m, cuda()->backend_create(&m.b, m.host->env, &o, m.rank % n_device) ==
+                 TLP_OK);
+    if (cuda()->comm_create(&m.c, m.host, m.b, timeout_ms) == TLP_OK) {
+        fn(m);
+        m.c->ops->free(m.c);
+    } else {
+        m.text = tlp_last_error();
+        fn(m);
+    }
+    m.b->ops->free(m.b);
+}
+
+static inline void run_ranks(int n, int n_device, int timeout_ms,
+                             const work &fn)
+{
+    tlpi_env env;
+    std::vector<tlpi_comm *> host((size_t)n);
+    std::vector<member> all((size_t)n);
+
+    setenv("TLP_EMU_DEVICES", std::to_string(n_device).c_str(), 1);
+    setenv("TLP_NCCL", "/no/such/libnccl.so.2", 0);
+    cr_assert_eq(tlpi_env_init(&env, nullptr, nullptr, nullptr), TLP_OK);
+    cr_assert_eq(tlpi_comm_threads_create(host.data(), &env, n, n, 60000),
+                 TLP_OK);
+    for (int r = 0; r < n; r++) {
+        member &m = all[(size_t)r];
+        m.rank = r;
+        m.n = n;
+        m.host = host[(size_t)r];
+        m.c = nullptr;
+        m.b = nullptr;
+        m.bad_line = 0;
+        m.thread = std::thread([&m, n_device, timeout_ms, &fn] {
+            live(m, n_device, timeout_ms, fn);
+        });
+    }
+    for (member &m : all)
+        m.thread.join();
+    for (int r = 0; r < n; r++)
+        tlpi_comm_free(host[(size_t)r]);
+    for (member &m : all)
+        cr_assert_eq(m.bad_line, 0, "rank %d of %d on %d devices: line %d: %s",
+                     m.rank, n, n_device, m.bad_line, m.text.c_str());
+}
+
+/* On as many devices as ranks, and all on one. */
+static inline void run_everywhere(int n, const work &fn)
+{
+    run_ranks(n, n, 20000, fn);
+    run_ranks(n, 1, 20000, fn);
+}
+
+static inline std::vector<float> payload(size_t n, uint64_t key, int rank)
+{
+    std::vector<float> x(n);
+    fill(x.data(), n, key, rank);
+    return x;
+}
+
+#endif
