@@ -396,8 +396,8 @@ bench-cpu: all $(BUILD)/test/bench/bench_peak ## libtlp beside llama.cpp
 has_nvcc = $(shell command -v $(NVCC))
 bench-gpu: tool ## the CUDA backend on this machine's GPU, checked and timed
 	$(if $(has_nvcc),@$(MAKE) --no-print-directory cuda \
-	    $(BUILD)/test/bench/bench_device $(BUILD)/test/test_cuda_ops \
-	    $(BUILD)/test/test_cuda_models)
+	    $(BUILD)/test/bench/bench_device \
+	    $(addprefix $(BUILD)/test/test_cuda_,ops products attention models))
 	@BUILD=$(BUILD) scripts/bench-gpu.py
 
 $(BUILD)/test/bench/bench_device: $(BUILD)/test/bench/bench_device.o

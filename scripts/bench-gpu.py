@@ -36,6 +36,7 @@ EMBEDDING = {"llama-2-7b": 32000 * 4096, "llama-3.2-1b": 0}  # read by row
 HEAD = {"llama-2-7b": 32000 * 4096, "llama-3.2-1b": 128256 * 2048}
 
 
+OPS = ["test_cuda_ops", "test_cuda_products", "test_cuda_attention"]
 EMULATED = "no GPU, or no plug-in built for it"  # test/support/gpu.c
 
 # Each rank has its own kernels, which wait for each other's: a sanitizer that
@@ -126,10 +127,10 @@ def sanitize_all():
     if not shutil.which("compute-sanitizer"):
         skip("compute-sanitizer", "not installed")
         return
-    sanitize("memcheck", "test_cuda_ops", 60)
+    for tool in ("memcheck", "racecheck", "synccheck"):
+        for program in OPS:
+            sanitize(tool, program, 60)
     sanitize("memcheck", "test_cuda_models", 60, ONE_RANK)
-    sanitize("racecheck", "test_cuda_ops", 60)
-    sanitize("synccheck", "test_cuda_ops", 60)
 
 
 def find_gpu():
@@ -248,7 +249,7 @@ def main():
             return 1
         print("skipped: nothing is measured without a GPU")
         return 0
-    for test in ("test_cuda_ops", "test_cuda_models"):
+    for test in (*OPS, "test_cuda_models"):
         check(test, [os.path.join(BUILD, "test", test)], 60)
     sanitize_all()
     greedy_text()
