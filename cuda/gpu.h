@@ -54,6 +54,10 @@ extern const tlpi_device_host *tlpi_gpu_host;
  * be replayed. */
 static constexpr int TLPI_GPU_DECODE = 8;
 
+/* So may more tokens, if each is of another sequence; their products are those
+ * of many tokens. */
+static constexpr int TLPI_GPU_SINGLES = 32;
+
 /* Neighbouring tokens of one sequence, which prefill attention takes at once.
  */
 static constexpr int TLPI_GPU_TILE = 32;
@@ -104,6 +108,7 @@ struct tlpi_gpu {
     const tlpi_want *want;
     int n_tile, longest; /* of the step: tiles; positions of any token */
     int bucket;          /* longest, rounded up so that graphs fit */
+    bool decodes;        /* attention is that of decoding */
 
     float *part; /* [part_cap] partial sums of decode attention */
     size_t part_cap;
