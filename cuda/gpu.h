@@ -223,6 +223,7 @@ tlp_status tlpi_gpu_weight_create(tlpi_backend *b, tlpi_weight **out,
                                   int64_t c0, int64_t c1, bool *copied);
 void tlpi_gpu_weight_free(void *weight);
 size_t tlpi_gpu_weight_bytes(const tlpi_weight *w);
+uint64_t tlpi_gpu_weight_size(tlpi_dtype type, int64_t rows, int64_t cols);
 
 /* ==== the cache (kv.cu) ================================================== */
 

@@ -63,6 +63,10 @@ typedef struct tlpi_device_ops {
 
     tlp_status (*stats)(tlpi_backend *b, tlpi_device_stats *out);
 
+    /* Bytes of memory that a weight [rows][cols] of a type will take, whole
+     * blocks; what the backend's weight_bytes says of it when it is there. */
+    uint64_t (*weight_size)(tlpi_dtype type, int64_t rows, int64_t cols);
+
     /*
      * The communicator of activations for the ranks of `host`, of which this
      * one works with b; all ranks call.  host and b are borrowed and outlive
