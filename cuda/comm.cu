@@ -8,7 +8,7 @@
 /*
  * All-reduces of more floats than this go to NCCL.  One shot sends 8 bytes for
  * each float to every peer at once; NCCL's rings and trees send about 8 in all,
- * and start later.  `make bench-gpu` measures both sides.
+ * and start later.  `make bench-gpu` shows where they cross; this is a guess.
  */
 #define CROSSOVER ((size_t)32768)
 

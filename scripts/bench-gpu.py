@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Measure the CUDA backend on this machine's first GPU, in under ten minutes.
+"""Measure the CUDA backend on this machine's GPU, or two, in under ten minutes.
 
     make CUDA=1 && make bench-gpu
 
-Checks come first (the tests on the GPU, compute-sanitizer where it is, the
-greedy text of SmolLM2 against the CPU's), then times: decoding beside the copy
-bandwidth, graphs against none, fused pairs against serial, two ranks on the one
-GPU, prefill beside cuBLASLt alone.  Models of 7B and 1B shape are made with
+Checks come first (the tests on the GPU, the greedy text of SmolLM2 against the
+CPU's), then times: all-reduces by size, by one shot and by NCCL; decoding
+beside the copy bandwidth, graphs against none, fused pairs against serial, two
+ranks on two GPUs, or on the one there is; prefill beside cuBLASLt alone.  At
+last compute-sanitizer, where it is.  Models of 7B and 1B shape are made with
 random weights (numpy and gguf are needed) in TLP_BENCH_DIR (/tmp), and removed.
+NCCL is what TLP_NCCL names, or libnccl.so.2; two ranks on one GPU want 2.30.
 
 What fails, hangs or does not fit into the ten minutes is named in the last line
 and makes the status 1.  Without a GPU it says why and ends with 0.
@@ -42,6 +44,10 @@ EMULATED = "no GPU, or no plug-in built for it"  # test/support/gpu.c
 # Each rank has its own kernels, which wait for each other's: a sanitizer that
 # runs one after the other never ends, so these are sessions of one rank.
 ONE_RANK = "cuda_models/@(types|default_compute|sequences*|scores|adjustments)"
+
+# TLP_CUDA_COMM, and what NCCL needs for two ranks on one GPU.
+NCCL = {"TLP_CUDA_COMM": "nccl", "NCCL_MULTI_RANK_GPU_ENABLE": "1"}
+ONE_SHOT = {"TLP_CUDA_COMM": "oneshot"}
 
 failed = []
 skipped = []
@@ -133,11 +139,13 @@ def sanitize_all():
     sanitize("memcheck", "test_cuda_models", 60, ONE_RANK)
 
 
-def find_gpu():
+def count_gpus():
     p = subprocess.run([TLP, "info", "--devices"], text=True,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     print(p.stdout.strip())
-    return p.returncode == 0
+    if p.returncode:
+        return 0
+    return len(re.findall(r"^cuda:\d+ ", p.stdout, re.MULTILINE))
 
 
 def greedy_text():
@@ -172,6 +180,38 @@ def limits():
     return x
 
 
+def allreduce_us(what, devices, env):
+    """Rows of bench_allreduce, by floats; none where there is no such way."""
+    out = run(what, [os.path.join(BUILD, "test/bench/bench_allreduce"),
+                     *devices.split(",")], env)
+    if out is None:
+        return {}
+    x = json.loads(out)
+    if "reason" in x:
+        skip(what, x["reason"])
+        return {}
+    return {row["floats"]: row for row in x["sizes"]}
+
+
+def show_allreduces(where, devices):
+    """Both ways, side by side.  Is there NCCL?"""
+    shot = allreduce_us(f"all-reduce, one shot, {where}", devices, ONE_SHOT)
+    nccl = allreduce_us(f"all-reduce, NCCL, {where}", devices, NCCL)
+    slower = [n for n in shot if n in nccl and shot[n]["us"] <= nccl[n]["us"]]
+    for n in shot or nccl:
+        text = [f"{name} {rows[n]['us']:.1f} us"
+                for name, rows in (("one shot", shot), ("NCCL", nccl))
+                if n in rows]
+        if "norm_at_once_us" in shot.get(n, {}):
+            text.append(f"with a norm {shot[n]['norm_apart_us']:.1f} apart, "
+                        f"{shot[n]['norm_at_once_us']:.1f} at once")
+        say(f"  all-reduce of {n} floats, {where}", "; ".join(text))
+    if shot and nccl:
+        say("  one shot is as fast as NCCL up to",
+            f"{max(slower)} floats" if slower else "no size")
+    return bool(nccl)
+
+
 def bench(what, path, plans, devices="0", env=None, prompt=512, gen=64):
     args = [TLP, "bench", "-m", path, "--json", "--prompt", str(prompt),
             "--gen", str(gen), "--repeat", "3", "--device", "cuda:" + devices]
@@ -192,14 +232,14 @@ def show_plans(what, rows):
             f" {row['allreduces_per_token']} all-reduces")
 
 
-def bench_model(path, shape, kind, pairs, limit):
+def bench_model(path, shape, kind, pairs, limit, place, nccl):
     size = os.path.getsize(path)
     item = {"BF16": 2, "Q4_0": 18 / 32}[kind]
     read = size - EMBEDDING[shape] * item
     params = read / item - HEAD[shape]  # of a prompt's tokens, but the last
     lp, par = pairs + "@lp", pairs + "@par"
-    one, two = (f"{shape} {kind}, one GPU",
-                f"{shape} {kind}, two ranks on one GPU")
+    where, devices = place
+    one, two = f"{shape} {kind}, one GPU", f"{shape} {kind}, {where}"
 
     rows = bench(one, path, ["serial", lp, par])
     if not rows:
@@ -218,12 +258,16 @@ def bench_model(path, shape, kind, pairs, limit):
     if plain:
         say("  decoding with graphs against without",
             f"{rate / plain['serial']['decode']['median']:.2f}")
-    rows = bench(two, path, ["serial", lp, par], devices="0,0")
+    rows = bench(two, path, ["serial", lp, par], devices)
     if rows:
         show_plans(two, rows)
+    if nccl and shape == "llama-3.2-1b":
+        rows = bench(f"{two}, NCCL", path, ["serial", lp, par], devices, NCCL)
+        if rows:
+            show_plans(f"{two}, NCCL", rows)
 
 
-def bench_models(limit):
+def bench_models(limit, place, nccl):
     folder = os.environ.get("TLP_BENCH_DIR", "/tmp")
     for shape, kind, pairs in MODELS:
         path = os.path.join(folder, f"tlp-bench-{shape}-{kind}.gguf")
@@ -233,7 +277,7 @@ def bench_models(limit):
                         os.path.join(HERE, "make-random-model.py"), shape,
                         path, "--type", kind])
             if made is not None:
-                bench_model(path, shape, kind, pairs, limit)
+                bench_model(path, shape, kind, pairs, limit, place, nccl)
         finally:
             if os.path.exists(path):
                 os.remove(path)
@@ -243,7 +287,8 @@ def main():
     argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if not find_gpu():
+    n_gpu = count_gpus()
+    if n_gpu == 0:
         if os.path.exists("/dev/nvidiactl"):
             print("FAILED: there is a GPU")
             return 1
@@ -251,11 +296,15 @@ def main():
         return 0
     for test in (*OPS, "test_cuda_models"):
         check(test, [os.path.join(BUILD, "test", test)], 60)
-    sanitize_all()
     greedy_text()
     limit = limits()
+    place = ("two ranks on one GPU", "0,0")
+    if n_gpu > 1:
+        place = ("two GPUs", "0,1")
+    nccl = show_allreduces(*place)
     if limit:
-        bench_models(limit)
+        bench_models(limit, place, nccl)
+    sanitize_all()
     for what, all_of in (("skipped", skipped), ("FAILED", failed)):
         if all_of:
             print(f"{what}: {'; '.join(all_of)}")
