@@ -304,6 +304,10 @@ $(TEST_CXX_SRC:%.cc=$(BUILD)/%): $(BUILD)/%: $(BUILD)/%.o $(EMU_CUDA_OBJ) \
 	$(call say,LD,$@)$(CXX) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion \
 	    $(TLP_LIBS) $(LDLIBS)
 
+# Stands for NCCL.
+$(BUILD)/test/cuda/libnccl_stub.so: $(BUILD)/test/cuda/nccl_stub.o
+	$(call say,LD,$@)$(CXX) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
+
 # Programs that a test runs under mpirun.
 $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
@@ -330,6 +334,7 @@ $(addprefix $(BUILD)/test/test_,memory tool_device examples real_smollm2): | \
 $(filter $(BUILD)/test/test_mpi%,$(TESTS)): | $(RANK_PROGRAMS) $(PLUGIN)
 $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(filter $(BUILD)/test/test_cuda%,$(TESTS)): | $(EMU_PLUGIN)
+$(BUILD)/test/test_cuda_nccl: | $(BUILD)/test/cuda/libnccl_stub.so
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
 $(BUILD)/test/test_hosts: | $(TOOL) $(PLUGIN) $(HOSTS)
 $(BUILD)/test/test_mpi_cut: | $(HOSTS)

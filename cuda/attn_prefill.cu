@@ -172,12 +172,16 @@ static __global__ void __launch_bounds__(THREADS)
 
 /* ==== launching ========================================================== */
 
+size_t tlpi_gpu_prefill_shared(int hp)
+{
+    return (size_t)((ROWS + 2 * KEYS) * (hp + 4) + ROWS * (KEYS + 1)) *
+           sizeof(float);
+}
+
 template <int KV, int NI>
 static void launch(tlpi_gpu *g, const tlpi_gpu_attn *a)
 {
-    int ld = a->hp + 4;
-    size_t bytes =
-        (size_t)((ROWS + 2 * KEYS) * ld + ROWS * (KEYS + 1)) * sizeof(float);
+    size_t bytes = tlpi_gpu_prefill_shared(a->hp);
     float scale = (float)(1.4426950408889634 / sqrt((double)a->h));
     int64_t n_row = (int64_t)TLPI_GPU_TILE * a->n_rep;
 
@@ -196,4 +200,19 @@ void tlpi_gpu_attn_prefill(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type)
                    : launch<KV, 16>(g, a)
     TLPI_EACH_KV(kv_type, RUN)
 #undef RUN
+}
+
+template <int KV>
+static void load(tlpi_gpu *g)
+{
+    tlpi_gpu_load(g, prefill<KV, 4>);
+    tlpi_gpu_load(g, prefill<KV, 8>);
+    tlpi_gpu_load(g, prefill<KV, 16>);
+}
+
+void tlpi_gpu_load_attn_prefill(tlpi_gpu *g)
+{
+    load<TLP_KV_F32>(g);
+    load<TLP_KV_F16>(g);
+    load<TLP_KV_BF16>(g);
 }

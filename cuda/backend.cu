@@ -74,6 +74,8 @@ static const char *isa_name(const tlpi_backend *b)
     return "cuda";
 }
 
+/* Memory comes and goes when nothing is under way: the runtime may wait for all
+ * of it, and knows of no dead peers. */
 static tlp_status buffer_create(tlpi_backend *b, float **out, size_t n)
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
@@ -82,8 +84,10 @@ static tlp_status buffer_create(tlpi_backend *b, float **out, size_t n)
     if (n > SIZE_MAX / sizeof **out)
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     tlpi_gpu_use(g);
-    tlp_status st =
-        tlpi_gpu_status(cudaMalloc(out, n ? n * sizeof **out : 16), "a buffer");
+    tlp_status st = tlpi_gpu_wait(g);
+    if (st == TLP_OK)
+        st = tlpi_gpu_status(cudaMalloc(out, n ? n * sizeof **out : 16),
+                             "a buffer");
     if (st == TLP_OK)
         tlpi_gpu_note(g, cudaMemsetAsync(*out, 0, n * sizeof **out, g->stream),
                       "a buffer");
@@ -95,33 +99,46 @@ static void buffer_free(tlpi_backend *b, float *x)
     if (!x)
         return;
     tlpi_gpu_use(tlpi_gpu_of(b));
+    (void)tlpi_gpu_wait(tlpi_gpu_of(b));
     (void)cudaFree(x);
 }
 
-/* From memory that is not pinned: the runtime has copied it on return. */
+/*
+ * Copies from and to memory that is not pinned.  The runtime may do them within
+ * the call, which then waits for all that is enqueued without an end, or later,
+ * from memory that has changed: so there is nothing to wait for before, and
+ * they are done afterwards.
+ */
+static tlp_status copy(tlpi_gpu *g, void *dst, const void *src, size_t bytes,
+                       cudaMemcpyKind kind, const char *what)
+{
+    tlpi_gpu_use(g);
+    tlp_status st = tlpi_gpu_wait(g);
+    if (st != TLP_OK)
+        return st;
+    tlpi_gpu_note(g, cudaMemcpyAsync(dst, src, bytes, kind, g->stream), what);
+    return tlpi_gpu_wait(g);
+}
+
+tlp_status tlpi_gpu_upload(tlpi_gpu *g, void *dst, const void *host,
+                           size_t bytes, const char *what)
+{
+    return copy(g, dst, host, bytes, cudaMemcpyHostToDevice, what);
+}
+
+/* Whoever waits next finds a failure again. */
 static void write_floats(tlpi_backend *b, float *dst, const float *host,
                          size_t n)
 {
-    tlpi_gpu *g = tlpi_gpu_of(b);
-
-    tlpi_gpu_use(g);
-    tlpi_gpu_note(g,
-                  cudaMemcpyAsync(dst, host, n * sizeof *dst,
-                                  cudaMemcpyHostToDevice, g->stream),
-                  "writing");
+    (void)tlpi_gpu_upload(tlpi_gpu_of(b), dst, host, n * sizeof *dst,
+                          "writing");
 }
 
 static tlp_status read_floats(tlpi_backend *b, float *host, const float *src,
                               size_t n)
 {
-    tlpi_gpu *g = tlpi_gpu_of(b);
-
-    tlpi_gpu_use(g);
-    tlpi_gpu_note(g,
-                  cudaMemcpyAsync(host, src, n * sizeof *host,
-                                  cudaMemcpyDeviceToHost, g->stream),
-                  "reading");
-    return tlpi_gpu_wait(g);
+    return copy(tlpi_gpu_of(b), host, src, n * sizeof *host,
+                cudaMemcpyDeviceToHost, "reading");
 }
 
 /* ==== lifetime =========================================================== */
@@ -142,7 +159,6 @@ static void backend_free(tlpi_backend *b)
         (void)cudaFreeHost(g->answer);
     (void)cudaFree(g->top);
     (void)cudaFree(g->lse);
-    (void)cudaFree(g->index);
     (void)cudaFree(g->scratch);
     (void)cudaFree(g->part);
     if (g->stream)
@@ -208,8 +224,6 @@ static tlp_status create_memory(tlpi_gpu *g)
                             "sums of attention"));
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->scratch, tok * cols * sizeof(float)),
                             "scratch"));
-    TLP_TRY(
-        tlpi_gpu_status(cudaMalloc(&g->index, tok * sizeof(int32_t)), "rows"));
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->lse, 2 * tok * sizeof(float)),
                             "log sum exp"));
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&g->top, TLPI_MAX_TOP * sizeof(*g->top)),
@@ -225,12 +239,38 @@ done:
     return st;
 }
 
+/* The oldest that there is code for. */
+static constexpr int LEAST_MAJOR = 8;
+
+static tlp_status check_capability(const tlpi_gpu *g)
+{
+    int major = 0, minor = 0;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_gpu_status(
+        cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor,
+                               g->device),
+        "compute capability"));
+    TLP_TRY(tlpi_gpu_status(
+        cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor,
+                               g->device),
+        "compute capability"));
+    if (major < LEAST_MAJOR)
+        st = tlpi_gpu_fail(TLP_ENOTSUP,
+                           "device %d: compute capability %d.%d, at least "
+                           "%d.0 is needed",
+                           g->device, major, minor, LEAST_MAJOR);
+done:
+    return st;
+}
+
 static tlp_status create_device(tlpi_gpu *g)
 {
     int shared = 0;
     tlp_status st = TLP_OK;
 
     TLP_TRY(tlpi_gpu_status(cudaSetDevice(g->device), "choosing the device"));
+    TLP_TRY(check_capability(g));
     TLP_TRY(tlpi_gpu_status(
         cudaDeviceGetAttribute(&g->n_sm, cudaDevAttrMultiProcessorCount,
                                g->device),
@@ -245,6 +285,20 @@ static tlp_status create_device(tlpi_gpu *g)
         "a stream");
 done:
     return st;
+}
+
+static tlp_status load_kernels(tlpi_gpu *g)
+{
+    tlpi_gpu_load_rows(g);
+    tlpi_gpu_load_matmul(g);
+    tlpi_gpu_load_gemv(g);
+    tlpi_gpu_load_gemm(g);
+    tlpi_gpu_load_attn(g);
+    tlpi_gpu_load_attn_decode(g);
+    tlpi_gpu_load_attn_prefill(g);
+    tlpi_gpu_load_logits(g);
+    tlpi_gpu_load_oneshot(g);
+    return tlpi_gpu_peek(g);
 }
 
 tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
@@ -266,6 +320,7 @@ tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
     g->max_terms = opts->max_terms;
     g->bucket = 1;
     TLP_TRY(create_device(g));
+    TLP_TRY(load_kernels(g));
     TLP_TRY(create_memory(g));
     *out = &g->base;
     g = NULL;

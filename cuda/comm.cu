@@ -45,20 +45,54 @@ static bool is_recording(const tlpi_gpu_comm *c)
 
 /*
  * Ranks that share a device meet before and after an exchange that is not
- * recorded: the driver loads kernels when they are launched first, and may wait
- * for the device to do it, on which a rank waits for the one that loads.
+ * recorded: the driver and cuBLASLt load kernels when they are launched first,
+ * and may wait for the device to do it, on which a rank waits for the one that
+ * loads.
  */
-static tlp_status meet(tlpi_gpu_comm *c)
+static bool is_careful(const tlpi_gpu_comm *c)
+{
+    return tlpi_shot_shares(c) && !is_recording(c);
+}
+
+tlp_status tlpi_gpu_meet(tlpi_gpu_comm *c)
 {
     tlpi_comm_stats stats = c->host->stats;
     float none = 0;
 
-    if (!tlpi_shot_shares(c) || is_recording(c))
+    if (!is_careful(c))
         return TLP_OK;
     tlp_status st = tlpi_gpu_wait(c->g);
     if (st == TLP_OK)
         st = c->host->ops->allreduce(c->host, &none, 1, NULL);
     c->host->stats = stats; /* no activations went that way */
+    return st;
+}
+
+/* The same for two neighbours and a message: it is sent, and has been taken,
+ * while neither waits for the other on the device.  A note is given once the
+ * one before has been read, so the first says that the message is there, and
+ * the next message's first that this one was taken. */
+static tlp_status send_notes(tlpi_gpu_comm *c)
+{
+    tlpi_comm_stats stats = c->host->stats;
+    const float none = 0;
+
+    tlp_status st = tlpi_gpu_wait(c->g);
+    for (int i = 0; i < 2 && st == TLP_OK; i++)
+        st = c->host->ops->send_next(c->host, &none, 1);
+    c->host->stats = stats;
+    return st;
+}
+
+static tlp_status take_note(tlpi_gpu_comm *c)
+{
+    tlpi_comm_stats stats = c->host->stats;
+    float none = 0;
+
+    tlp_status st = tlpi_gpu_wait(c->g);
+    if (st == TLP_OK)
+        st = c->host->ops->recv_prev(c->host, &none, 1);
+    c->host->stats = stats;
     return st;
 }
 
@@ -75,9 +109,9 @@ static tlp_status gpu_allreduce(tlpi_comm *base, float *x, size_t n,
     if (by_nccl(c, n)) {
         st = tlpi_nccl_allreduce(c, x, n);
     } else {
-        TLP_TRY(meet(c));
+        TLP_TRY(tlpi_gpu_meet(c));
         tlpi_shot_allreduce(c, x, n);
-        TLP_TRY(meet(c));
+        TLP_TRY(tlpi_gpu_meet(c));
     }
 done:
     if (st == TLP_OK) {
@@ -105,9 +139,9 @@ tlp_status tlpi_gpu_allreduce_add_norm(tlpi_comm *base, int n_tok, int cols,
         return st;
     }
     TLP_TRY(ready(c));
-    TLP_TRY(meet(c));
+    TLP_TRY(tlpi_gpu_meet(c));
     tlpi_shot_allreduce_add_norm(c, n_tok, cols, x, delta, norm, n_norm, eps);
-    TLP_TRY(meet(c));
+    TLP_TRY(tlpi_gpu_meet(c));
     base->stats.allreduces++;
     base->stats.bytes += n * sizeof *x;
 done:
@@ -129,6 +163,8 @@ static tlp_status gpu_send_next(tlpi_comm *base, const float *x, size_t n)
         tlpi_shot_send(c, x, n);
     else
         st = tlpi_nccl_send(c, x, n, base->rank + 1);
+    if (st == TLP_OK && is_careful(c))
+        st = send_notes(c);
     if (st == TLP_OK)
         base->stats.bytes += n * sizeof *x;
     return st;
@@ -145,10 +181,16 @@ static tlp_status gpu_recv_prev(tlpi_comm *base, float *x, size_t n)
         return tlpi_gpu_fail(TLP_EINVAL,
                              "rank %d is the first: nobody sends to it",
                              tlpi_gpu_root_rank(c));
+    bool careful = is_careful(c);
+    if (careful)
+        TLP_TRY(take_note(c));
     if (c->shot)
         tlpi_shot_recv(c, x, n);
     else
         st = tlpi_nccl_recv(c, x, n, base->rank - 1);
+    if (careful && st == TLP_OK)
+        st = take_note(c);
+done:
     return st;
 }
 
@@ -193,11 +235,12 @@ static void gpu_free(tlpi_comm *base)
     tlpi_gpu_comm *c = of(base);
 
     tlpi_gpu_use(c->g);
-    tlpi_gpu_watch_end(c);
-    if (c->nccl && (c->family && tlpi_gpu_family_stopped(c->family)))
-        tlpi_nccl_abort(c); /* or what is below might wait for ever */
-    if (c->shot || c->nccl)
+    if (c->shot || c->nccl) {
+        /* Ends, if need be by aborting; what is left then ends by itself. */
+        (void)tlpi_gpu_wait(c->g);
         (void)cudaStreamSynchronize(c->g->stream);
+    }
+    tlpi_gpu_watch_end(c);
     tlpi_nccl_free(c);
     tlpi_shot_free(c);
     tlpi_gpu_family_put(c->family);
@@ -273,7 +316,7 @@ tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,
             st = tlpi_nccl_create(c, &d.id);
         TLP_TRY(agree(host, st));
     } else {
-        TLP_TRY(tlpi_gpu_family_create(&c->family, g->base.env, 1, 1));
+        TLP_TRY(tlpi_gpu_family_create(&c->family, g->base.env, 1));
     }
     *out = &c->base;
     c = NULL;
@@ -294,8 +337,7 @@ static tlp_status join(tlpi_gpu_comm **out, tlpi_gpu_comm *parent,
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     c->own_host = true;
     c->first = parent->first + first;
-    c->family = parent->family;
-    __atomic_add_fetch(&c->family->refs, 1, __ATOMIC_ACQ_REL);
+    c->family = tlpi_gpu_family_take(parent->family->joint.id);
     return TLP_OK;
 }
 

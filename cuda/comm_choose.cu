@@ -143,8 +143,8 @@ static void refuse(tlpi_gpu_decision *d, const card *k, int n,
              why->text);
 }
 
-/* Rank 0: the ways that all can go, in d, or why there is none. */
-static void decide(tlpi_gpu_decision *d, const tlpi_gpu_comm *c, const card *k)
+/* Rank 0: the ways that all can go, in d, or why there is none; c->family. */
+static void decide(tlpi_gpu_decision *d, tlpi_gpu_comm *c, const card *k)
 {
     const char *force = getenv("TLP_CUDA_COMM");
     int n = c->base.size;
@@ -164,7 +164,8 @@ static void decide(tlpi_gpu_decision *d, const tlpi_gpu_comm *c, const card *k)
     }
     d->st = nccl ? tlpi_nccl_new_id(&d->id) : TLP_OK;
     if (d->st == TLP_OK && together)
-        d->st = tlpi_gpu_family_create(&d->family, c->base.env, n, n);
+        d->st = tlpi_gpu_family_create(&c->family, c->base.env, n);
+    d->family = c->family ? c->family->joint.id : 0;
     if (d->st != TLP_OK)
         snprintf(d->text, sizeof d->text, "rank 0 could not begin");
 }
@@ -188,9 +189,12 @@ tlp_status tlpi_gpu_confer(tlpi_gpu_comm *c, tlpi_gpu_decision *d)
     TLP_TRY(c->host->ops->bcast(c->host, d, sizeof *d, false));
     if (d->st != TLP_OK)
         return tlpi_gpu_fail((tlp_status)d->st, "%s", d->text);
-    c->family = d->family;
+    if (!d->family)
+        return tlpi_gpu_family_create(&c->family, c->base.env, c->base.size);
+    if (c->base.rank > 0)
+        c->family = tlpi_gpu_family_take(d->family);
     if (!c->family)
-        st = tlpi_gpu_family_create(&c->family, c->base.env, c->base.size, 1);
+        st = tlpi_gpu_fail(TLP_ECOMM, "rank 0 gave up");
 done:
     return st;
 }

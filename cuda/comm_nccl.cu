@@ -3,11 +3,13 @@
  *
  * Communicators are non-blocking: no call waits for a peer, and whether a call
  * is done is asked for.  So a peer that died can be given up.  Recorded into a
- * graph, NCCL registers the buffers of the operations by itself.
+ * graph, NCCL registers the buffers of the operations by itself; such a graph
+ * holds the communicator, whose end waits for the graph's: graphs go first.
  *
  * Operations outside of graphs are followed by an event each, the last so many,
  * from which a waiting host sees that something still moves.
  */
+#include <pthread.h>
 #include <time.h>
 
 #include "nccl_api.h"
@@ -20,6 +22,8 @@ enum { N_MARK = 64 };
 struct tlpi_nccl {
     tlpi_nccl_comm comm; /* NULL once aborted */
     bool failed;
+    pthread_t ending; /* the thread that aborts it, if has_thread */
+    bool has_thread;
     cudaEvent_t mark[N_MARK];
     unsigned marked, passed; /* operations that have a mark; that have ended */
 };
@@ -126,6 +130,44 @@ tlp_status tlpi_nccl_create(tlpi_gpu_comm *c, const tlpi_nccl_id *id)
     return settle(c, c->nccl, e, "making a communicator", CREATE_SECONDS);
 }
 
+static void *abort_one(void *arg)
+{
+    tlpi_nccl *n = (tlpi_nccl *)arg;
+
+    n->failed = true;
+    if (n->comm)
+        (void)tlpi_nccl_get()->CommAbort(n->comm);
+    n->comm = NULL;
+    return NULL;
+}
+
+static void abort_only(tlpi_gpu_comm *c)
+{
+    tlpi_gpu_graphs_clear(c->g);
+    (void)abort_one(c->nccl);
+}
+
+/* Each in a thread: the first would wait for a recorded step that is under way,
+ * and that for a peer in an exchange of the next. */
+void tlpi_nccl_abort_all(tlpi_gpu_comm *list)
+{
+    for (tlpi_gpu_comm *c = list; c; c = c->next) {
+        if (!c->nccl || !c->nccl->comm)
+            continue;
+        tlpi_gpu_graphs_clear(c->g);
+        c->nccl->has_thread =
+            pthread_create(&c->nccl->ending, NULL, abort_one, c->nccl) == 0;
+    }
+    for (tlpi_gpu_comm *c = list; c; c = c->next) {
+        if (!c->nccl)
+            continue;
+        if (c->nccl->has_thread)
+            (void)pthread_join(c->nccl->ending, NULL);
+        c->nccl->has_thread = false;
+        (void)abort_one(c->nccl);
+    }
+}
+
 tlp_status tlpi_nccl_split(tlpi_gpu_comm *parent, tlpi_gpu_comm *c, int color)
 {
     static const char what[] = "splitting a communicator";
@@ -137,7 +179,7 @@ tlp_status tlpi_nccl_split(tlpi_gpu_comm *parent, tlpi_gpu_comm *c, int color)
                                        parent->base.rank, &out, &cfg);
     tlp_status st = settle(parent, parent->nccl, e, what, CREATE_SECONDS);
     if (st != TLP_OK)
-        tlpi_nccl_abort(parent); /* before `out` goes */
+        abort_only(parent); /* before `out` goes */
     if (c && c->nccl) {
         c->nccl->comm = out;
         if (st == TLP_OK)
@@ -148,16 +190,6 @@ tlp_status tlpi_nccl_split(tlpi_gpu_comm *parent, tlpi_gpu_comm *c, int color)
     return st != TLP_OK ? st : own;
 }
 
-void tlpi_nccl_abort(tlpi_gpu_comm *c)
-{
-    tlpi_nccl *n = c->nccl;
-
-    n->failed = true;
-    if (n->comm)
-        (void)tlpi_nccl_get()->CommAbort(n->comm);
-    n->comm = NULL;
-}
-
 /* A healthy one says good-bye, which a dead peer does not answer. */
 void tlpi_nccl_free(tlpi_gpu_comm *c)
 {
@@ -165,6 +197,7 @@ void tlpi_nccl_free(tlpi_gpu_comm *c)
 
     if (!n)
         return;
+    tlpi_gpu_graphs_clear(c->g);
     if (n->comm && !n->failed && !tlpi_gpu_family_stopped(c->family)) {
         const tlpi_nccl_lib *lib = tlpi_nccl_get();
         int e = lib->CommFinalize(n->comm);
@@ -173,7 +206,7 @@ void tlpi_nccl_free(tlpi_gpu_comm *c)
             n->comm = NULL;
         }
     }
-    tlpi_nccl_abort(c);
+    abort_only(c);
     for (int i = 0; i < N_MARK; i++)
         if (n->mark[i])
             (void)cudaEventDestroy(n->mark[i]);

@@ -31,15 +31,16 @@
 /* Tokens of a sum that is normalised too: no more threads than other sums. */
 static constexpr int MAX_NORM_TOKENS = MAX_BLOCKS * BLOCK / TLPI_NORM_THREADS;
 
-typedef struct hub {
+/* All ranks hold it: as long as any does, its kernels may write into it. */
+typedef struct gift {
+    tlpi_joint joint;
     const tlpi_env *env;
-    int n, refs; /* refs: atomic */
-    int device[TLPI_SHOT_RANKS];
-    rank_memory of[TLPI_SHOT_RANKS];
-} hub;
+    int device;
+    rank_memory memory;
+} gift;
 
 struct tlpi_shot {
-    hub *all;
+    gift *of[TLPI_SHOT_RANKS]; /* NULL beyond the last rank, and until taken */
 };
 
 /* ==== kernels ============================================================ */
@@ -133,6 +134,14 @@ static __global__ void __launch_bounds__(BLOCK)
     }
 }
 
+void tlpi_gpu_load_oneshot(tlpi_gpu *g)
+{
+    tlpi_gpu_load(g, sum_kernel);
+    tlpi_gpu_load(g, sum_norm_kernel);
+    tlpi_gpu_load(g, send_kernel);
+    tlpi_gpu_load(g, receive_kernel);
+}
+
 /* ==== memory ============================================================= */
 
 static size_t memory_bytes(int n_rank)
@@ -141,48 +150,67 @@ static size_t memory_bytes(int n_rank)
            2 * (size_t)(n_rank + 1) * SLOT_FLOATS * sizeof(uint64_t);
 }
 
-/* Zero is no tag. */
-static tlp_status allocate(tlpi_gpu_comm *c, rank_memory *out)
+static void destroy(tlpi_joint *j)
 {
-    size_t bytes = memory_bytes(c->base.size);
+    gift *m = (gift *)j;
+    int before = -1;
+
+    (void)cudaGetDevice(&before);
+    if (cudaSetDevice(m->device) == cudaSuccess)
+        (void)cudaFree(m->memory.count);
+    if (before >= 0)
+        (void)cudaSetDevice(before);
+    (void)cudaGetLastError();
+    tlpi_gpu_free(m->env, m, sizeof *m);
+}
+
+/* Zero is no tag. */
+static tlp_status zeros(tlpi_gpu_comm *c, char **out, size_t bytes)
+{
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_gpu_status(cudaMalloc(out, bytes), "slots of an all-reduce"));
+    TLP_TRY(tlpi_gpu_status(cudaMemsetAsync(*out, 0, bytes, c->g->stream),
+                            "slots"));
+    st = tlpi_gpu_status(cudaStreamSynchronize(c->g->stream), "slots");
+done:
+    return st;
+}
+
+/* What this rank gives. */
+static tlp_status give(tlpi_gpu_comm *c)
+{
+    gift *m = (gift *)tlpi_gpu_alloc(c->base.env, sizeof *m);
     char *p = NULL;
 
-    *out = {};
-    tlp_status st =
-        tlpi_gpu_status(cudaMalloc(&p, bytes), "slots of an all-reduce");
-    if (st != TLP_OK)
-        return st;
-    st = tlpi_gpu_status(cudaMemsetAsync(p, 0, bytes, c->g->stream), "slots");
-    if (st == TLP_OK)
-        st = tlpi_gpu_status(cudaStreamSynchronize(c->g->stream), "slots");
+    if (!m)
+        return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
+    tlp_status st = zeros(c, &p, memory_bytes(c->base.size));
     if (st != TLP_OK) {
         (void)cudaFree(p);
+        tlpi_gpu_free(c->base.env, m, sizeof *m);
         return st;
     }
-    out->count = (counters *)p;
-    out->mail = (uint64_t *)(p + (sizeof(counters) + 255) / 256 * 256);
-    out->slot = out->mail + 2 * SLOT_FLOATS;
+    m->env = c->base.env;
+    m->device = c->g->device;
+    m->memory.count = (counters *)p;
+    m->memory.mail = (uint64_t *)(p + (sizeof(counters) + 255) / 256 * 256);
+    m->memory.slot = m->memory.mail + 2 * SLOT_FLOATS;
+    tlpi_joint_offer(&m->joint, destroy);
+    c->shot->of[c->base.rank] = m;
     return TLP_OK;
 }
 
-/* Kernels of this device reach the memory of all others.  The kernels are
- * loaded now: later it might have to wait for one that waits for it. */
-static tlp_status prepare(const hub *h, int rank)
+/* Kernels of this device reach the memory of all others. */
+static tlp_status reach_all(const tlpi_gpu_comm *c)
 {
-    const void *const kernel[] = { (const void *)sum_kernel,
-                                   (const void *)sum_norm_kernel,
-                                   (const void *)send_kernel,
-                                   (const void *)receive_kernel };
-    cudaFuncAttributes unused;
     tlp_status st = TLP_OK;
 
-    for (size_t i = 0; i < sizeof kernel / sizeof *kernel && st == TLP_OK; i++)
-        st = tlpi_gpu_status(cudaFuncGetAttributes(&unused, kernel[i]),
-                             "kernels of the all-reduce");
-    for (int r = 0; r < h->n && st == TLP_OK; r++) {
-        if (h->device[r] == h->device[rank])
+    for (int r = 0; r < c->base.size && st == TLP_OK; r++) {
+        int device = c->shot->of[r]->device;
+        if (device == c->g->device)
             continue;
-        cudaError_t e = cudaDeviceEnablePeerAccess(h->device[r], 0);
+        cudaError_t e = cudaDeviceEnablePeerAccess(device, 0);
         if (e == cudaErrorPeerAccessAlreadyEnabled)
             (void)cudaGetLastError();
         else
@@ -193,80 +221,43 @@ static tlp_status prepare(const hub *h, int rank)
 
 /* ==== lifetime =========================================================== */
 
-typedef struct offer {
-    rank_memory memory;
-    int device;
-} offer;
-
-/* All memory is given back by the last rank: until then kernels of others may
- * write into it. */
-static void put_hub(hub *h)
+/* The gifts of all, by their numbers; 0: a rank had nothing to give. */
+static tlp_status take_all(tlpi_gpu_comm *c, const uint64_t *id)
 {
-    int before = -1;
-
-    if (__atomic_sub_fetch(&h->refs, 1, __ATOMIC_ACQ_REL) > 0)
-        return;
-    (void)cudaGetDevice(&before);
-    for (int r = 0; r < h->n; r++)
-        if (h->of[r].count && cudaSetDevice(h->device[r]) == cudaSuccess)
-            (void)cudaFree(h->of[r].count);
-    if (before >= 0)
-        (void)cudaSetDevice(before);
-    (void)cudaGetLastError();
-    tlpi_gpu_free(h->env, h, sizeof *h);
-}
-
-/* Rank 0: the hub of what all offer, or NULL. */
-static hub *make_hub(const tlpi_gpu_comm *c, const offer *all)
-{
-    hub *h = (hub *)tlpi_gpu_alloc(c->base.env, sizeof *h);
-
-    if (!h)
-        return NULL;
-    h->env = c->base.env;
-    h->n = h->refs = c->base.size;
-    for (int r = 0; r < h->n; r++) {
-        h->of[r] = all[r].memory;
-        h->device[r] = all[r].device;
+    for (int r = 0; r < c->base.size; r++)
+        if (id[r] == 0)
+            return tlpi_gpu_fail(TLP_ENOMEM, "another rank's GPU has no room "
+                                             "for all-reduces");
+    for (int r = 0; r < c->base.size; r++) {
+        if (r == c->base.rank)
+            continue;
+        c->shot->of[r] = (gift *)tlpi_joint_take(id[r]);
+        if (!c->shot->of[r])
+            return tlpi_gpu_fail(TLP_ECOMM, "rank %d gave up", c->first + r);
     }
-    return h;
+    return TLP_OK;
 }
 
 tlp_status tlpi_shot_create(tlpi_gpu_comm *c)
 {
-    offer mine = {}, all[TLPI_SHOT_RANKS];
+    uint64_t mine = 0, all[TLPI_SHOT_RANKS] = {};
     size_t bytes[TLPI_SHOT_RANKS];
-    hub *h = NULL;
-    bool whole = true;
     tlp_status st = TLP_OK;
 
     for (int r = 0; r < c->base.size; r++)
         bytes[r] = sizeof mine;
     c->shot = (tlpi_shot *)tlpi_gpu_alloc(c->base.env, sizeof *c->shot);
-    tlp_status own = c->shot ? allocate(c, &mine.memory)
-                             : tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
-    mine.device = c->g->device;
+    tlp_status own =
+        c->shot ? give(c) : tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
+    if (own == TLP_OK)
+        mine = c->shot->of[c->base.rank]->joint.id;
     TLP_TRY(c->host->ops->gather(c->host, &mine, bytes,
                                  c->base.rank == 0 ? all : NULL));
-    if (c->base.rank == 0) {
-        for (int r = 0; r < c->base.size; r++)
-            whole = whole && all[r].memory.count;
-        h = whole ? make_hub(c, all) : NULL;
-    }
-    TLP_TRY(c->host->ops->bcast(c->host, &h, sizeof h, false));
-    if (h) {
-        mine = {}; /* the hub's now */
-        c->shot->all = h;
-        st = prepare(h, c->base.rank);
-    } else {
-        st = own != TLP_OK
-                 ? own
-                 : tlpi_gpu_fail(TLP_ENOMEM, "another rank's GPU has no room "
-                                             "for all-reduces");
-    }
+    TLP_TRY(c->host->ops->bcast(c->host, all, sizeof all, false));
+    TLP_TRY(own);
+    TLP_TRY(take_all(c, all));
+    st = reach_all(c);
 done:
-    if (mine.memory.count)
-        (void)cudaFree(mine.memory.count);
     return st;
 }
 
@@ -274,8 +265,9 @@ void tlpi_shot_free(tlpi_gpu_comm *c)
 {
     if (!c->shot)
         return;
-    if (c->shot->all)
-        put_hub(c->shot->all);
+    for (int r = 0; r < c->base.size; r++)
+        if (c->shot->of[r])
+            tlpi_joint_put(&c->shot->of[r]->joint);
     tlpi_gpu_free(c->base.env, c->shot, sizeof *c->shot);
     c->shot = NULL;
 }
@@ -284,11 +276,9 @@ void tlpi_shot_free(tlpi_gpu_comm *c)
 
 bool tlpi_shot_shares(const tlpi_gpu_comm *c)
 {
-    const hub *h = c->shot->all;
-
-    for (int a = 0; a < h->n; a++)
+    for (int a = 0; c->shot && a < c->base.size; a++)
         for (int b = 0; b < a; b++)
-            if (h->device[a] == h->device[b])
+            if (c->shot->of[a]->device == c->shot->of[b]->device)
                 return true;
     return false;
 }
@@ -297,7 +287,8 @@ static exchange exchange_of(const tlpi_gpu_comm *c)
 {
     exchange e = {};
 
-    memcpy(e.of, c->shot->all->of, sizeof e.of);
+    for (int r = 0; r < c->base.size; r++)
+        e.of[r] = c->shot->of[r]->memory;
     e.rank = c->base.rank;
     e.n_rank = c->base.size;
     e.first = c->first;

@@ -8,9 +8,18 @@
 
 /* ==== families =========================================================== */
 
+static void destroy(tlpi_joint *j)
+{
+    tlpi_gpu_family *f = (tlpi_gpu_family *)j;
+
+    (void)cudaFreeHost(f->word);
+    (void)cudaGetLastError();
+    tlpi_gpu_free(f->env, f, sizeof *f);
+}
+
 /* The words may be written by kernels of all devices. */
 tlp_status tlpi_gpu_family_create(tlpi_gpu_family **out, const tlpi_env *env,
-                                  int size, int refs)
+                                  int size)
 {
     size_t bytes = (size_t)(1 + size) * sizeof(uint64_t);
     tlpi_gpu_family *f = (tlpi_gpu_family *)tlpi_gpu_alloc(env, sizeof *f);
@@ -29,18 +38,19 @@ tlp_status tlpi_gpu_family_create(tlpi_gpu_family **out, const tlpi_env *env,
     memset(f->word, 0, bytes);
     f->env = env;
     f->size = size;
-    f->refs = refs;
+    tlpi_joint_offer(&f->joint, destroy);
     *out = f;
     return TLP_OK;
 }
 
+tlpi_gpu_family *tlpi_gpu_family_take(uint64_t id)
+{
+    return (tlpi_gpu_family *)tlpi_joint_take(id);
+}
+
 void tlpi_gpu_family_put(tlpi_gpu_family *f)
 {
-    if (!f || __atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL) > 0)
-        return;
-    (void)cudaFreeHost(f->word);
-    (void)cudaGetLastError();
-    tlpi_gpu_free(f->env, f, sizeof *f);
+    tlpi_joint_put(f ? &f->joint : NULL);
 }
 
 static uint64_t family_word(const tlpi_gpu_family *f, int i)
@@ -83,6 +93,13 @@ tlp_status tlpi_gpu_family_check(const tlpi_gpu_family *f, int me,
 
 /* ==== watching =========================================================== */
 
+static void stop_all(tlpi_gpu_comm *list)
+{
+    for (tlpi_gpu_comm *c = list; c; c = c->next)
+        tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
+    tlpi_nccl_abort_all(list);
+}
+
 /* What is known of failures of any communicator of a backend; the first is
  * given, and all stop. */
 static tlp_status check_all(tlpi_gpu_comm *list)
@@ -95,13 +112,8 @@ static tlp_status check_all(tlpi_gpu_comm *list)
         if (st == TLP_OK && c->nccl)
             st = tlpi_nccl_check(c);
     }
-    if (st == TLP_OK)
-        return st;
-    for (tlpi_gpu_comm *c = list; c; c = c->next) {
-        tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
-        if (c->nccl)
-            tlpi_nccl_abort(c);
-    }
+    if (st != TLP_OK)
+        stop_all(list);
     return st;
 }
 
@@ -127,11 +139,7 @@ static tlp_status give_up_waiting(tlpi_gpu_comm *list)
                                   "%d ms",
                                   tlpi_gpu_root_rank(list), list->timeout_ms);
 
-    for (tlpi_gpu_comm *c = list; c; c = c->next) {
-        tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
-        if (c->nccl)
-            tlpi_nccl_abort(c);
-    }
+    stop_all(list);
     return st;
 }
 
@@ -182,12 +190,25 @@ static tlp_status watch(void *arg, cudaStream_t stream, cudaEvent_t event)
     }
 }
 
+/* The ranks of a communicator that was not split from another are all there
+ * are. */
+static tlp_status meet(void *arg)
+{
+    tlp_status st = TLP_OK;
+
+    for (tlpi_gpu_comm *c = (tlpi_gpu_comm *)arg; c; c = c->next)
+        if (!c->own_host && st == TLP_OK)
+            st = tlpi_gpu_meet(c);
+    return st;
+}
+
 void tlpi_gpu_watch_begin(tlpi_gpu_comm *c)
 {
     c->next = (tlpi_gpu_comm *)c->g->check_arg;
     c->g->check_arg = c;
     c->g->check = check;
     c->g->watch = watch;
+    c->g->meet = meet;
 }
 
 void tlpi_gpu_watch_end(tlpi_gpu_comm *c)
@@ -201,5 +222,6 @@ void tlpi_gpu_watch_end(tlpi_gpu_comm *c)
     if (!c->g->check_arg) {
         c->g->check = NULL;
         c->g->watch = NULL;
+        c->g->meet = NULL;
     }
 }

@@ -396,3 +396,17 @@ void tlpi_gpu_gemm_run(tlpi_gpu *g, int n_tok, const tlpi_matmul *item, int n)
                      j > 0 || item[i].add, item[i].y);
         }
 }
+
+/* ==== loading ============================================================ */
+
+void tlpi_gpu_load_gemm(tlpi_gpu *g)
+{
+    tlpi_gpu_load(g, convert<CUDA_R_32F>);
+    tlpi_gpu_load(g, convert<CUDA_R_16F>);
+    tlpi_gpu_load(g, convert<CUDA_R_16BF>);
+#define X(T)                                                                   \
+    tlpi_gpu_load(g, decode<T, CUDA_R_32F>);                                   \
+    tlpi_gpu_load(g, decode<T, CUDA_R_16BF>);
+    TLPI_EACH_TYPE(X)
+#undef X
+}

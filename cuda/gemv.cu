@@ -335,3 +335,22 @@ void tlpi_gpu_gemv_gate_up(tlpi_gpu *g, int n_tok, const tlpi_gate_up *gu,
         flush(g, a, type, true);
     }
 }
+
+/* ==== loading ============================================================ */
+
+template <int TYPE, int NT>
+static void load(tlpi_gpu *g)
+{
+    tlpi_gpu_load(g, gemv<TYPE, NT, false>);
+    tlpi_gpu_load(g, gemv<TYPE, NT, true>);
+}
+
+void tlpi_gpu_load_gemv(tlpi_gpu *g)
+{
+#define X(T)                                                                   \
+    load<T, 1>(g);                                                             \
+    load<T, 4>(g);                                                             \
+    load<T, 8>(g);
+    TLPI_EACH_TYPE(X)
+#undef X
+}

@@ -98,7 +98,10 @@ struct tlpi_gpu {
     /* Waits for the event, or NULL: for the stream, and ends with a failure
      * when a peer is dead; NULL: nobody to look after. */
     tlp_status (*watch)(void *arg, cudaStream_t stream, cudaEvent_t event);
-    void *check_arg; /* of both */
+    /* All ranks that share the device come here, none of them with work on it;
+     * NULL: nobody does. */
+    tlp_status (*meet)(void *arg);
+    void *check_arg; /* of all three */
 
     tlpi_gpu_step host[TLPI_GPU_STAGE], dev;
     cudaEvent_t sent[TLPI_GPU_STAGE]; /* the block can be filled again */
@@ -113,7 +116,6 @@ struct tlpi_gpu {
     float *part; /* [part_cap] partial sums of decode attention */
     size_t part_cap;
     float *scratch;      /* [max_tok][max_cols] between gate and up */
-    int32_t *index;      /* [max_tok] rows of a gather that is not the step's */
     float *lse;          /* [2][max_tok] */
     tlpi_candidate *top; /* [TLPI_MAX_TOP] */
     void *answer;        /* pinned: results on their way to the host */
@@ -156,6 +158,17 @@ tlpi_gpu_run(tlpi_gpu *g, const char *what, void (*kernel)(P...), dim3 grid,
     tlpi_gpu_note(
         g, tlpi_launch<P...>(kernel, grid, block, shared, g->stream, args...),
         what);
+}
+
+/* Load a kernel, which the driver else does at the first launch, and may wait
+ * for the device to do: for a kernel that waits for this one. */
+template <class... P>
+static inline void tlpi_gpu_load(tlpi_gpu *g, void (*kernel)(P...))
+{
+    cudaFuncAttributes unused;
+
+    tlpi_gpu_note(g, cudaFuncGetAttributes(&unused, (const void *)kernel),
+                  "loading kernels");
 }
 
 /* Allow a kernel more dynamic shared memory than 48 KiB. */
@@ -268,6 +281,19 @@ tlp_status tlpi_gpu_graphs_create(tlpi_gpu *g);
 bool tlpi_gpu_graphs_begin(tlpi_gpu *g);
 tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st);
 void tlpi_gpu_graphs_free(tlpi_gpu *g);
+/* Forget all that was recorded. */
+void tlpi_gpu_graphs_clear(tlpi_gpu *g);
+
+/* Load the kernels of a file of that name. */
+void tlpi_gpu_load_rows(tlpi_gpu *g);
+void tlpi_gpu_load_matmul(tlpi_gpu *g);
+void tlpi_gpu_load_gemv(tlpi_gpu *g);
+void tlpi_gpu_load_gemm(tlpi_gpu *g);
+void tlpi_gpu_load_attn(tlpi_gpu *g);
+void tlpi_gpu_load_attn_decode(tlpi_gpu *g);
+void tlpi_gpu_load_attn_prefill(tlpi_gpu *g);
+void tlpi_gpu_load_logits(tlpi_gpu *g);
+void tlpi_gpu_load_oneshot(tlpi_gpu *g);
 
 /* rows.cu */
 void tlpi_gpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
@@ -332,6 +358,8 @@ typedef struct tlpi_gpu_attn {
 
 void tlpi_gpu_attn_decode(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type);
 void tlpi_gpu_attn_prefill(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type);
+/* Bytes of shared memory that it takes for heads of hp. */
+size_t tlpi_gpu_prefill_shared(int hp);
 
 /* logits.cu */
 tlp_status tlpi_gpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
@@ -345,6 +373,9 @@ tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
                                    const tlpi_backend_options *opts,
                                    int device);
 tlp_status tlpi_gpu_get_stats(tlpi_backend *b, tlpi_device_stats *out);
+/* From memory that is not pinned; done on return. */
+tlp_status tlpi_gpu_upload(tlpi_gpu *g, void *dst, const void *host,
+                           size_t bytes, const char *what);
 
 /* comm.cu */
 tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,

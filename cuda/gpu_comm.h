@@ -16,6 +16,24 @@
 
 #include "gpu.h"
 
+/* ==== objects of several ranks (joint.cu) ================================ */
+
+/* The first member of such an object. */
+typedef struct tlpi_joint tlpi_joint;
+struct tlpi_joint {
+    uint64_t id; /* never 0 */
+    int refs;
+    tlpi_joint *next;
+    void (*destroy)(tlpi_joint *j);
+};
+
+/* The caller holds it; the last who puts it destroys it. */
+void tlpi_joint_offer(tlpi_joint *j, void (*destroy)(tlpi_joint *j));
+tlpi_joint *tlpi_joint_take(uint64_t id); /* NULL: it is gone */
+void tlpi_joint_put(tlpi_joint *j);       /* NULL is fine */
+
+/* ==== a communicator ===================================================== */
+
 /* Ranks that write into each other's memory. */
 enum { TLPI_SHOT_RANKS = 16 };
 
@@ -28,10 +46,10 @@ enum { TLPI_GAVE_UP = 1, TLPI_WAITED = 2 };
  * is 1 + the root rank that failed first, [1 + r] what root rank r reports.
  */
 typedef struct tlpi_gpu_family {
+    tlpi_joint joint;
     const tlpi_env *env;
     uint64_t *word; /* [1 + size] */
     int size;
-    int refs; /* atomic */
 } tlpi_gpu_family;
 
 typedef struct tlpi_shot tlpi_shot;
@@ -59,8 +77,9 @@ static inline int tlpi_gpu_root_rank(const tlpi_gpu_comm *c)
 /* ==== failures (comm_watch.cu) =========================================== */
 
 tlp_status tlpi_gpu_family_create(tlpi_gpu_family **out, const tlpi_env *env,
-                                  int size, int refs);
-void tlpi_gpu_family_put(tlpi_gpu_family *f); /* NULL is fine */
+                                  int size);
+tlpi_gpu_family *tlpi_gpu_family_take(uint64_t id); /* NULL: it is gone */
+void tlpi_gpu_family_put(tlpi_gpu_family *f);       /* NULL is fine */
 
 /* This rank reports `word`, and all of its family stop waiting. */
 void tlpi_gpu_family_report(tlpi_gpu_family *f, int root_rank, uint64_t word);
@@ -72,6 +91,10 @@ tlp_status tlpi_gpu_family_check(const tlpi_gpu_family *f, int me,
 /* c->g looks after c while it waits. */
 void tlpi_gpu_watch_begin(tlpi_gpu_comm *c);
 void tlpi_gpu_watch_end(tlpi_gpu_comm *c);
+
+/* All ranks call: if some share a device, all wait until none has work on it,
+ * unless this is being recorded. (comm.cu) */
+tlp_status tlpi_gpu_meet(tlpi_gpu_comm *c);
 
 /* ==== which way (comm_choose.cu) ========================================= */
 
@@ -88,7 +111,7 @@ typedef struct tlpi_nccl_id {
 typedef struct tlpi_gpu_decision {
     int32_t st; /* tlp_status */
     int32_t ways;
-    tlpi_gpu_family *family; /* of ranks in one process */
+    uint64_t family; /* of ranks in one process; 0: in several */
     tlpi_nccl_id id;
     char text[224];
 } tlpi_gpu_decision;
@@ -103,7 +126,7 @@ tlp_status tlpi_shot_create(tlpi_gpu_comm *c);
 /* After the rank's own work is done. */
 void tlpi_shot_free(tlpi_gpu_comm *c);
 
-/* Do two of the ranks share a device? */
+/* Do two of the ranks share a device?  False without one shot. */
 bool tlpi_shot_shares(const tlpi_gpu_comm *c);
 
 void tlpi_shot_allreduce(tlpi_gpu_comm *c, float *x, size_t n);
@@ -136,7 +159,8 @@ tlp_status tlpi_nccl_recv(tlpi_gpu_comm *c, float *x, size_t n, int from);
 tlp_status tlpi_nccl_check(tlpi_gpu_comm *c);
 /* Operations that have ended since the last call, true if any. */
 bool tlpi_nccl_progress(tlpi_gpu_comm *c);
-/* End what is running, so that the stream does. */
-void tlpi_nccl_abort(tlpi_gpu_comm *c);
+/* End what is running for any of a backend's communicators, so that the stream
+ * does. */
+void tlpi_nccl_abort_all(tlpi_gpu_comm *list);
 
 #endif

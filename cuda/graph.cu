@@ -4,17 +4,17 @@
  * A step's shape is all that its kernels' arguments depend on: tokens, rows of
  * logits and where they go, the version of the weights, and the length of the
  * longest sequence rounded up to a power of two, which decides how attention is
- * cut.  A shape is recorded when it comes for the second time, and is then
- * known; of many shapes the one that was used longest ago is forgotten.
+ * cut.  It holds nothing that is a rank's own, so that all record, or replay,
+ * the same steps.  A shape is recorded when it comes for the second time, and
+ * is then known; of many shapes the one that was used longest ago is forgotten.
  */
 #include "gpu.h"
 
 static constexpr int N_SHAPE = 16;
 
 typedef struct shape {
-    int n_tok, n_row, bucket;
+    int n_tok, n_row, at, bucket;
     uint32_t version;
-    const float *y;
 } shape;
 
 typedef struct entry {
@@ -49,19 +49,22 @@ static void forget(entry *e)
     *e = {};
 }
 
+void tlpi_gpu_graphs_clear(tlpi_gpu *g)
+{
+    for (int i = 0; g->graphs && i < N_SHAPE; i++)
+        forget(&g->graphs->all[i]);
+}
+
 void tlpi_gpu_graphs_free(tlpi_gpu *g)
 {
-    if (!g->graphs)
-        return;
-    for (int i = 0; i < N_SHAPE; i++)
-        forget(&g->graphs->all[i]);
+    tlpi_gpu_graphs_clear(g);
     tlpi_gpu_free(g->base.env, g->graphs, sizeof *g->graphs);
 }
 
 static bool same(const shape *a, const shape *b)
 {
-    return a->n_tok == b->n_tok && a->n_row == b->n_row &&
-           a->bucket == b->bucket && a->version == b->version && a->y == b->y;
+    return a->n_tok == b->n_tok && a->n_row == b->n_row && a->at == b->at &&
+           a->bucket == b->bucket && a->version == b->version;
 }
 
 /* The entry of a shape, if need be a new one. */
@@ -84,8 +87,8 @@ static entry *find(tlpi_gpu_graphs *x, const shape *key)
 bool tlpi_gpu_graphs_begin(tlpi_gpu *g)
 {
     tlpi_gpu_graphs *x = g->graphs;
-    shape key = { g->step->n_tok, g->want->n_row, g->bucket, g->want->version,
-                  g->want->y };
+    shape key = { g->step->n_tok, g->want->n_row, g->want->at, g->bucket,
+                  g->want->version };
 
     if (x->off || g->error != cudaSuccess)
         return false;
@@ -108,6 +111,25 @@ bool tlpi_gpu_graphs_begin(tlpi_gpu *g)
     return false;
 }
 
+/* Make a graph and run it.  Making it takes the driver memory, for which it may
+ * wait for the device: nobody who shares it is waiting there for us yet. */
+static tlp_status begin_replays(tlpi_gpu *g, entry *e, cudaGraph_t graph)
+{
+    tlp_status st = TLP_OK;
+
+    tlpi_gpu_note(g, cudaGraphInstantiate(&e->exec, graph, 0),
+                  "making a graph");
+    if (g->error == cudaSuccess)
+        tlpi_gpu_note(g, cudaGraphUpload(e->exec, g->stream), "making a graph");
+    if (g->error == cudaSuccess && g->meet)
+        st = g->meet(g->check_arg);
+    if (st == TLP_OK && g->error == cudaSuccess)
+        tlpi_gpu_note(g, cudaGraphLaunch(e->exec, g->stream),
+                      "launching a graph");
+    g->stats.recorded++;
+    return st;
+}
+
 /* What was recorded is run now, unless the step has failed. */
 tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st)
 {
@@ -120,14 +142,8 @@ tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st)
         return st;
     tlpi_gpu_note(g, cudaStreamEndCapture(g->stream, &graph),
                   "recording a step");
-    if (st == TLP_OK && g->error == cudaSuccess) {
-        tlpi_gpu_note(g, cudaGraphInstantiate(&e->exec, graph, 0),
-                      "making a graph");
-        if (g->error == cudaSuccess)
-            tlpi_gpu_note(g, cudaGraphLaunch(e->exec, g->stream),
-                          "launching a graph");
-        g->stats.recorded++;
-    }
+    if (st == TLP_OK && g->error == cudaSuccess)
+        st = begin_replays(g, e, graph);
     if (graph)
         (void)cudaGraphDestroy(graph);
     return st;

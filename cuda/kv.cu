@@ -31,6 +31,13 @@ tlp_status tlpi_gpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
                              "of %d, type %d: at least 1 of each, heads of at "
                              "most 256 and a known type expected",
                              n_seq, n_ctx, n_head_kv, head_dim, kv_type);
+    int hp = (head_dim + 7) / 8 * 8;
+    size_t shared = tlpi_gpu_prefill_shared(hp);
+    if (shared > g->max_shared)
+        return tlpi_gpu_fail(TLP_ENOTSUP,
+                             "heads of %d: attention needs %zu bytes of shared "
+                             "memory, device %d has %zu for a block",
+                             head_dim, shared, g->device, g->max_shared);
     tlpi_kv *kv = (tlpi_kv *)tlpi_gpu_alloc(b->env, sizeof *kv);
     if (!kv)
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
@@ -39,7 +46,7 @@ tlp_status tlpi_gpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
     kv->n_ctx = n_ctx;
     kv->n_head_kv = n_head_kv;
     kv->head_dim = head_dim;
-    kv->hp = (head_dim + 7) / 8 * 8;
+    kv->hp = hp;
     kv->type = kv_type != TLP_KV_DEFAULT ? kv_type
                : g->f32                  ? TLP_KV_F32
                                          : TLP_KV_F16;
@@ -118,10 +125,7 @@ tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&r->cos, bytes ? bytes : 16),
                             "rotation angles"));
     r->sin = r->cos + n;
-    TLP_TRY(tlpi_gpu_status(
-        cudaMemcpyAsync(r->cos, host, bytes, cudaMemcpyHostToDevice, g->stream),
-        "rotation angles"));
-    TLP_TRY(tlpi_gpu_wait(g));
+    TLP_TRY(tlpi_gpu_upload(g, r->cos, host, bytes, "rotation angles"));
     *out = r;
     r = NULL;
 done:

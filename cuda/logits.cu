@@ -260,3 +260,9 @@ tlp_status tlpi_gpu_top(tlpi_backend *b, const float *x, int n, int cols,
         memcpy(out, g->answer, bytes);
     return st;
 }
+
+void tlpi_gpu_load_logits(tlpi_gpu *g)
+{
+    tlpi_gpu_load(g, log_sum_exp);
+    tlpi_gpu_load(g, top);
+}

@@ -47,3 +47,8 @@ void tlpi_gpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
     for (int i = 0; i < n && !together; i++)
         gate_up_apart(g, n_tok, &item[i]);
 }
+
+void tlpi_gpu_load_matmul(tlpi_gpu *g)
+{
+    tlpi_gpu_load(g, silu_mul);
+}

@@ -3,7 +3,7 @@
  *
  * NCCL is loaded at run time (nccl_load.cu), so that the plug-in works without
  * it; its own header is not needed to build.  The numbers below are part of
- * NCCL's binary interface; where the header is at hand, nccl_load.cu compares.
+ * NCCL's binary interface; where the header is at hand, nccl_check.cu compares.
  */
 #ifndef TLPI_NCCL_API_H
 #define TLPI_NCCL_API_H

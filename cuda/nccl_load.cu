@@ -10,28 +10,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#if !defined(TLPI_EMULATED) && defined(__has_include)
-#if __has_include(<nccl.h>)
-#include <nccl.h>
-static_assert((int)TLPI_NCCL_SUCCESS == (int)ncclSuccess, "ncclResult_t");
-static_assert((int)TLPI_NCCL_IN_PROGRESS == (int)ncclInProgress,
-              "ncclResult_t");
-static_assert((int)TLPI_NCCL_FLOAT32 == (int)ncclFloat32, "ncclDataType_t");
-static_assert((int)TLPI_NCCL_SUM == (int)ncclSum, "ncclRedOp_t");
-static_assert(TLPI_NCCL_UNSET == NCCL_CONFIG_UNDEF_INT, "ncclConfig_t");
-static_assert(sizeof(tlpi_nccl_id) == sizeof(ncclUniqueId), "ncclUniqueId");
-static_assert(offsetof(tlpi_nccl_config, blocking) ==
-                  offsetof(ncclConfig_t, blocking),
-              "ncclConfig_t");
-static_assert(offsetof(tlpi_nccl_config, net_name) ==
-                  offsetof(ncclConfig_t, netName),
-              "ncclConfig_t");
-static_assert(offsetof(tlpi_nccl_config, split_share) ==
-                  offsetof(ncclConfig_t, splitShare),
-              "ncclConfig_t");
-#endif
-#endif
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static tlpi_nccl_lib lib;
 static bool loaded;

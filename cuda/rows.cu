@@ -51,14 +51,45 @@ void tlpi_gpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
 
 /* ==== gather ============================================================= */
 
+static constexpr int N_LISTED = 64;
+
+typedef struct listed {
+    int32_t at[N_LISTED];
+} listed;
+
+static __device__ void copy_row(float *to, const float *from, int cols)
+{
+    for (int i = threadIdx.x; i < cols; i += blockDim.x)
+        to[i] = from[i];
+}
+
 static __global__ void gather(const float *x, const int32_t *rows, int cols,
                               float *y)
 {
-    const float *from = x + (size_t)rows[blockIdx.x] * cols;
-    float *to = y + (size_t)blockIdx.x * cols;
+    copy_row(y + (size_t)blockIdx.x * cols, x + (size_t)rows[blockIdx.x] * cols,
+             cols);
+}
 
-    for (int i = threadIdx.x; i < cols; i += blockDim.x)
-        to[i] = from[i];
+static __global__ void gather_listed(const float *x,
+                                     const __grid_constant__ listed rows,
+                                     int cols, float *y)
+{
+    copy_row(y + (size_t)blockIdx.x * cols,
+             x + (size_t)rows.at[blockIdx.x] * cols, cols);
+}
+
+/* Rows that are only on the host travel as the kernel's arguments. */
+static void gather_from_host(tlpi_gpu *g, const float *x, const int32_t *rows,
+                             int n, int cols, float *y)
+{
+    for (int i = 0; i < n; i += N_LISTED) {
+        int k = n - i < N_LISTED ? n - i : N_LISTED;
+        listed some = {};
+
+        memcpy(some.at, rows + i, (size_t)k * sizeof *rows);
+        tlpi_gpu_run(g, "gather", gather_listed, dim3((unsigned)k), dim3(256),
+                     0, x, some, cols, y + (size_t)i * (size_t)cols);
+    }
 }
 
 void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
@@ -66,18 +97,13 @@ void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
     const tlpi_want *want = g->want;
-    const int32_t *at = g->index;
 
     /* The step's own rows went to the device with its tokens. */
     if (want && rows >= want->row && rows + n <= want->row + want->n_row)
-        at = g->dev.row + (rows - want->row);
-    else if (n > 0)
-        tlpi_gpu_note(g,
-                      cudaMemcpyAsync(g->index, rows, (size_t)n * sizeof *rows,
-                                      cudaMemcpyHostToDevice, g->stream),
-                      "rows");
-    tlpi_gpu_run(g, "gather", gather, dim3((unsigned)n), dim3(256), 0, x, at,
-                 cols, y);
+        tlpi_gpu_run(g, "gather", gather, dim3((unsigned)n), dim3(256), 0, x,
+                     g->dev.row + (rows - want->row), cols, y);
+    else
+        gather_from_host(g, x, rows, n, cols, y);
 }
 
 /* ==== add_norm =========================================================== */
@@ -153,4 +179,18 @@ void tlpi_gpu_zero(tlpi_backend *b, float *y, size_t n)
     tlpi_gpu_run(tlpi_gpu_of(b), "zero", zero,
                  dim3((unsigned)tlpi_ceil_div((int64_t)n, 256)), dim3(256), 0,
                  y, n);
+}
+
+/* ==== loading ============================================================ */
+
+void tlpi_gpu_load_rows(tlpi_gpu *g)
+{
+#define X(T) tlpi_gpu_load(g, embed<T>);
+    TLPI_EACH_TYPE(X)
+#undef X
+    tlpi_gpu_load(g, gather);
+    tlpi_gpu_load(g, gather_listed);
+    tlpi_gpu_load(g, add_norm);
+    tlpi_gpu_load(g, add);
+    tlpi_gpu_load(g, zero);
 }

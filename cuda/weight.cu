@@ -220,13 +220,10 @@ static tlp_status upload(tlpi_gpu *g, tlpi_weight *w, shape s,
         w->high = w->level + at[1];
         w->scale = w->level + at[2];
         w->super = w->level + at[3];
-        st = tlpi_gpu_status(cudaMemcpyAsync(w->level, host, w->n_bytes,
-                                             cudaMemcpyHostToDevice, g->stream),
-                             "weights");
+        st = tlpi_gpu_upload(g, w->level, host, w->n_bytes, "weights");
     }
-    tlp_status wait = tlpi_gpu_wait(g);
     tlpi_gpu_free(w->env, host, w->n_bytes);
-    return st != TLP_OK ? st : wait;
+    return st;
 }
 
 tlp_status tlpi_gpu_weight_create(tlpi_backend *b, tlpi_weight **out,

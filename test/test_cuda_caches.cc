@@ -2,7 +2,7 @@
  * test_cuda_caches.cc - what the CUDA backend remembers of shapes: more of them
  * than it has room for, on the emulated device.
  */
-#include "cuda/gpu_ranks.h"
+#include "cuda/ranks.h"
 
 TestSuite(cuda_caches, .timeout = 120);
 
@@ -64,7 +64,7 @@ struct steps {
     {
         static const int32_t id = 0, seq = 0, pos = 0, row = 0;
         tlpi_step step = { 1, &id, &seq, &pos };
-        tlpi_want want = { &row, 1, y, version };
+        tlpi_want want = { &row, 1, 0, version };
         std::vector<float> v(N);
 
         if (!gpu->ops->begin_step(gpu, &step, &want))

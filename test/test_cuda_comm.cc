@@ -2,10 +2,7 @@
  * test_cuda_comm.cc - exchanges between GPUs, on the emulated device: ranks in
  * threads, on devices of their own and on one.
  */
-#include <chrono>
-#include <cstdlib>
-
-#include "cuda/gpu_ranks.h"
+#include "cuda/ranks.h"
 
 TestSuite(cuda_comm, .timeout = 300);
 
@@ -190,19 +187,6 @@ Test(cuda_comm, groups_sum_among_themselves)
 
 /* ==== failing ============================================================ */
 
-static double since(const timespec &t)
-{
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - t.tv_sec) +
-           (double)(now.tv_nsec - t.tv_nsec) * 1e-9;
-}
-
-static void nap(double seconds)
-{
-    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
-}
-
 /* Rank 1 never comes: rank 0's kernel ends by itself, and all that follows
  * fails at once. */
 static void wait_in_vain(member &m)
@@ -353,4 +337,115 @@ Test(cuda_comm, no_memory_for_slots)
 {
     setenv("TLP_EMU_MEMORY", "128", 1);
     run_ranks(2, 2, 20000, no_room);
+}
+
+/* ==== telling the others fails =========================================== */
+
+namespace
+{
+/* A member's host communicator, of which the nth broadcast from rank 0 reaches
+ * the others and fails. */
+struct deaf {
+    tlpi_comm base;
+    tlpi_comm *host;
+    tlpi_comm_ops ops;
+    int left;
+};
+} // namespace
+
+static tlp_status deaf_allreduce(tlpi_comm *c, float *x, size_t n,
+                                 uint32_t *vote)
+{
+    tlpi_comm *host = ((deaf *)c)->host;
+    return host->ops->allreduce(host, x, n, vote);
+}
+
+static tlp_status deaf_gather(tlpi_comm *c, const void *src,
+                              const size_t *bytes, void *dst)
+{
+    tlpi_comm *host = ((deaf *)c)->host;
+    return host->ops->gather(host, src, bytes, dst);
+}
+
+static tlp_status deaf_bcast(tlpi_comm *c, void *buf, size_t bytes, bool idle)
+{
+    deaf *d = (deaf *)c;
+    tlp_status st = d->host->ops->bcast(d->host, buf, bytes, idle);
+
+    return st == TLP_OK && --d->left == 0 && c->rank == 0
+               ? tlpi_fail(TLP_ECOMM, "not heard")
+               : st;
+}
+
+static void fail_at(member &m, int nth)
+{
+    deaf d = {};
+    tlpi_comm *c = nullptr;
+
+    d.base = *m.host;
+    d.base.ops = &d.ops;
+    d.ops.allreduce = deaf_allreduce;
+    d.ops.gather = deaf_gather;
+    d.ops.bcast = deaf_bcast;
+    d.host = m.host;
+    d.left = nth;
+    CHECK(m, cuda()->comm_create(&c, &d.base, m.b, 20000) == TLP_ECOMM);
+    CHECK(m, c == nullptr);
+    m.host->ops->abort(m.host);
+}
+
+/* Nothing is left, and nothing is given back twice. */
+Test(cuda_comm, what_was_made_for_others_goes_when_they_cannot_be_told)
+{
+    for (int nth = 1; nth <= 2; nth++) {
+        run_ranks(3, 3, 20000, [=](member &m) { fail_at(m, nth); });
+        for (int device = 0; device < 3; device++) {
+            size_t free = 0, total = 0;
+            CUDA_OK(cudaSetDevice(device));
+            CUDA_OK(cudaMemGetInfo(&free, &total));
+            cr_assert_eq(free, total);
+        }
+    }
+}
+
+/* ==== ranks on one device ================================================ */
+
+/* Rank 1 is late with its graph: rank 0 does not wait for it on the device,
+ * where its patience is short. */
+Test(cuda_comm, recorded_steps_begin_when_all_have_their_graphs)
+{
+    run_ranks(2, 1, 300, [](member &m) {
+        const int32_t none = 0;
+        tlpi_step s = { 1, &none, &none, &none };
+        tlpi_want want = { &none, 1, 0, 0 };
+        float *x = nullptr;
+        CHECK(m, m.b->ops->buffer_create(m.b, &x, 8) == TLP_OK);
+        for (int i = 0; i < 3; i++) {
+            tlp_status st = TLP_OK;
+            if (!m.b->ops->begin_step(m.b, &s, &want))
+                st = m.c->ops->allreduce(m.c, x, 8, nullptr);
+            if (m.rank == 1 && i == 1)
+                nap(1);
+            CHECK(m, m.b->ops->end_step(m.b, st) == TLP_OK);
+            CHECK(m, tlpi_gpu_wait(tlpi_gpu_of(m.b)) == TLP_OK);
+        }
+        m.b->ops->buffer_free(m.b, x);
+    });
+}
+
+/* The same for a message, and for one that follows before it was taken. */
+Test(cuda_comm, neighbours_on_one_device_wait_on_the_host)
+{
+    run_ranks(2, 1, 300, [](member &m) {
+        float *x = nullptr;
+        CHECK(m, m.b->ops->buffer_create(m.b, &x, 8) == TLP_OK);
+        for (int i = 0; i < 6; i++) {
+            if (i == (m.rank == 0 ? 1 : 3))
+                nap(1);
+            CHECK(m, (m.rank == 0 ? m.c->ops->send_next(m.c, x, 8)
+                                  : m.c->ops->recv_prev(m.c, x, 8)) == TLP_OK);
+        }
+        CHECK(m, tlpi_gpu_wait(tlpi_gpu_of(m.b)) == TLP_OK);
+        m.b->ops->buffer_free(m.b, x);
+    });
 }

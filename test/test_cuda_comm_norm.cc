@@ -2,7 +2,7 @@
  * test_cuda_comm_norm.cc - the all-reduce that adds to the residual stream and
  * normalises it, on the emulated device: the bits of the calls it stands for.
  */
-#include "cuda/gpu_ranks.h"
+#include "cuda/ranks.h"
 
 TestSuite(cuda_comm_norm, .timeout = 300);
 

@@ -79,8 +79,9 @@ typedef struct tlpi_step {
 typedef struct tlpi_want {
     const int32_t *row; /* [n_row] tokens whose logits are wanted, host */
     int n_row;
-    const float *y;   /* where these go */
-    uint32_t version; /* changes when weights, norms or gains do */
+    int at;           /* the first one's place; the same on all ranks */
+    uint32_t version; /* changes when weights, norms, gains or the memory that
+                         logits go to do; likewise */
 } tlpi_want;
 
 typedef struct tlpi_candidate {

@@ -8,11 +8,6 @@
 
 /* ==== carrying out ======================================================= */
 
-static float *logit_row(const tlpi_rank *r, int row)
-{
-    return r->buf.logits + (size_t)row * (size_t)(r->vocab1 - r->vocab0);
-}
-
 static tlp_status gather(tlpi_rank *r, const void *src, size_t bytes_each,
                          void *dst)
 {
@@ -28,7 +23,7 @@ static tlp_status gather_top(tlpi_rank *r, int row, int n, int k,
                              tlpi_candidate *dst)
 {
     tlpi_candidate top[TLPI_MAX_TOP];
-    tlp_status st = r->b->ops->top(r->b, logit_row(r, row), n,
+    tlp_status st = r->b->ops->top(r->b, tlpi_rank_logits(r, row), n,
                                    r->vocab1 - r->vocab0, r->vocab0, k, top);
 
     if (st != TLP_OK)
@@ -41,8 +36,7 @@ static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd,
 {
     const tlpi_step_arrays *a = &r->step;
     tlpi_step step = { cmd->n_tok, a->id, a->seq, a->pos };
-    tlp_status st = tlpi_forward_logits(r, &step, a->row, cmd->n_row,
-                                        logit_row(r, cmd->row));
+    tlp_status st = tlpi_forward_logits(r, &step, a->row, cmd->n_row, cmd->row);
 
     if (st == TLP_OK && cmd->k)
         st = gather_top(r, cmd->row, cmd->n_row, cmd->k, res->top);
@@ -80,6 +74,7 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
 
 static tlp_status do_reserve(tlpi_rank *r, const tlpi_command *cmd)
 {
+    r->version++; /* wherever that memory was and is, as all ranks know */
     tlp_status st = tlpi_rank_reserve(r, (size_t)cmd->n_row);
     uint32_t vote = st != TLP_OK;
     float none = 0;
@@ -97,8 +92,9 @@ static tlp_status do_row(tlpi_rank *r, const tlpi_command *cmd,
 {
     size_t *bytes = r->gather_bytes;
 
-    tlp_status st = r->b->ops->read(r->b, r->host, logit_row(r, cmd->row),
-                                    (size_t)(r->vocab1 - r->vocab0));
+    tlp_status st =
+        r->b->ops->read(r->b, r->host, tlpi_rank_logits(r, cmd->row),
+                        (size_t)(r->vocab1 - r->vocab0));
     if (st != TLP_OK)
         return st;
     for (int i = 0; i < r->cfg->n_rank; i++)

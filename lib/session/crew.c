@@ -65,7 +65,7 @@ static void *member_main(void *arg)
         tlp_status st = tlpi_serve(r);
         if (st != TLP_OK) {
             report(m, st);
-            tlpi_rank_give_up(cfg, r->comm, st);
+            tlpi_rank_abort(r, st);
         }
     }
     tlpi_rank_free(r);
@@ -107,7 +107,7 @@ static tlp_status explain(const tlpi_crew *c, tlp_status st)
 
 tlp_status tlpi_crew_fail(tlpi_crew *c, tlp_status st)
 {
-    tlpi_rank_give_up(c->setup.cfg, c->rank0->comm, st);
+    tlpi_rank_abort(c->rank0, st);
     join_all(c);
     return explain(c, st);
 }
@@ -181,8 +181,9 @@ void tlpi_crew_free(tlpi_crew *c)
         return;
     if (c->rank0 && !c->ended) {
         tlpi_command quit = { .op = TLPI_OP_QUIT };
-        if (tlpi_command_run(c->rank0, &quit, NULL) != TLP_OK)
-            c->rank0->comm->ops->abort(c->rank0->comm);
+        tlp_status st = tlpi_command_run(c->rank0, &quit, NULL);
+        if (st != TLP_OK)
+            tlpi_rank_abort(c->rank0, st);
     }
     for (int i = 0; i < c->n; i++) {
         if (i > 0 && c->m[i].started)

@@ -442,10 +442,9 @@ tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step)
 }
 
 tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_step *step,
-                               const int32_t *row, int n_row, float *y)
+                               const int32_t *row, int n_row, int at)
 {
-    tlpi_want want = { row, n_row, y, r->version };
-    size_t n_vocab = (size_t)(r->vocab1 - r->vocab0);
+    tlpi_want want = { row, n_row, at, r->version };
     tlp_status st = TLP_OK;
 
     if (r->b->ops->begin_step(r->b, step, &want)) {
@@ -457,7 +456,7 @@ tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_step *step,
         tlpi_replay_after(r, step->n_tok);
         for (int i = 0; i < n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK)
             tlpi_forward_head(r, row + i, TLPI_MIN(TLPI_LOGIT_CHUNK, n_row - i),
-                              y + (size_t)i * n_vocab);
+                              tlpi_rank_logits(r, at + i));
     }
     return r->b->ops->end_step(r->b, st);
 }

@@ -4,6 +4,7 @@
 #include "session/forward.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "comm/comm_peer.h"
 #include "session/memory.h"
@@ -178,6 +179,13 @@ void tlpi_rank_give_up(const tlpi_session_config *cfg, tlpi_comm *c,
     c->ops->abort(c);
 }
 
+void tlpi_rank_abort(tlpi_rank *r, tlp_status st)
+{
+    tlpi_rank_give_up(r->cfg, r->comm, st);
+    if (r->data && r->data != r->comm)
+        r->data->ops->abort(r->data);
+}
+
 void tlpi_rank_busy(tlpi_rank *r)
 {
     if (r->comm->ops->busy)
@@ -255,33 +263,46 @@ tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
     r = NULL;
 done:
     if (r)
-        tlpi_rank_give_up(r->cfg, r->comm, st);
+        tlpi_rank_abort(r, st);
     tlpi_rank_free(r);
     return st;
 }
 
-void tlpi_rank_free(tlpi_rank *r)
+/* The communicators of activations end first: on a device they see to it that
+ * nothing is under way, for which freeing memory would wait for ever. */
+static void free_data(tlpi_rank *r)
 {
-    if (!r)
-        return;
-    if (r->b) {
-        tlpi_rank_buffers *buf = &r->buf;
-        float *all[] = { buf->x,    buf->delta, buf->acc,
-                         buf->norm, buf->qkv,   buf->hidden,
-                         buf->low,  buf->rows,  buf->logits };
-
-        tlpi_rank_unload(r);
-        for (size_t i = 0; i < TLPI_COUNT(all); i++)
-            r->b->ops->buffer_free(r->b, all[i]);
-        r->b->ops->rope_free(r->b, r->rope);
-    }
-    for (int i = 0; r->span_comm && i < r->cfg->n_rank * (r->cfg->n_rank + 1);
-         i++)
-        tlpi_comm_free(r->span_comm[i]);
+    for (int i = tlpi_rank_n_data(r) - 1; i > 0 && r->span_comm; i--)
+        tlpi_comm_free(tlpi_rank_data(r, i));
     if (r->data != r->comm)
         tlpi_comm_free(r->data);
-    if (r->b)
-        r->b->ops->free(r->b);
+}
+
+static void free_memory(tlpi_rank *r)
+{
+    tlpi_rank_buffers *buf = &r->buf;
+    float *all[] = { buf->x,      buf->delta, buf->acc,  buf->norm,  buf->qkv,
+                     buf->hidden, buf->low,   buf->rows, buf->logits };
+
+    if (!r->b)
+        return;
+    tlpi_rank_unload(r);
+    for (size_t i = 0; i < TLPI_COUNT(all); i++)
+        r->b->ops->buffer_free(r->b, all[i]);
+    r->b->ops->rope_free(r->b, r->rope);
+    r->b->ops->free(r->b);
+}
+
+void tlpi_rank_free(tlpi_rank *r)
+{
+    char text[512] = "";
+
+    if (!r)
+        return;
+    /* What is said of the end is not why it came. */
+    strncat(text, tlp_last_error(), sizeof(text) - 1);
+    free_data(r);
+    free_memory(r);
     tlpi_free(r->env, r->term);
     tlpi_free(r->env, r->mm);
     tlpi_free(r->env, r->gate_up);
@@ -297,4 +318,5 @@ void tlpi_rank_free(tlpi_rank *r)
     tlpi_free(r->env, r->pass);
     tlpi_comm_free(r->comm);
     tlpi_free(r->env, r);
+    (void)tlpi_fail(TLP_OK, "%s", text);
 }

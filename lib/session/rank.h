@@ -153,7 +153,7 @@ typedef struct tlpi_rank {
     tlpi_comm *data;       /* activations: comm, or the device's, owned */
     tlpi_comm **span_comm; /* [n_rank][n_rank+1] of data by (first, count) */
     tlpi_backend *b;
-    uint32_t version;      /* of weights, norms and gains: tlpi_want */
+    uint32_t version;      /* tlpi_want */
     tlpi_comm_stats *pass; /* devices: the exchanges of a step of pass_tok */
     int pass_tok;          /* tokens, of data and of each span (replay.c) */
     tlpi_rope *rope;
@@ -210,6 +210,9 @@ void tlpi_rank_free(tlpi_rank *r); /* NULL and half-built are fine */
 void tlpi_rank_give_up(const tlpi_session_config *cfg, tlpi_comm *c,
                        tlp_status st);
 
+/* The same for a rank, whose exchanges of activations end too. */
+void tlpi_rank_abort(tlpi_rank *r, tlp_status st);
+
 /* The others may be waiting for this rank to load: it is at work. */
 void tlpi_rank_busy(tlpi_rank *r);
 
@@ -248,6 +251,11 @@ tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
 /* Room for `rows` rows of logits. */
 tlp_status tlpi_rank_reserve(tlpi_rank *r, size_t rows);
 
+static inline float *tlpi_rank_logits(const tlpi_rank *r, int row)
+{
+    return r->buf.logits + (size_t)row * (size_t)(r->vocab1 - r->vocab0);
+}
+
 /* Is a member's attention sum this rank's to hand on, as part of its delta? */
 static inline bool tlpi_rank_counts(const tlpi_rank *r,
                                     const tlpi_rank_stage *s, int member)
@@ -282,10 +290,11 @@ static inline tlpi_comm *tlpi_rank_data(const tlpi_rank *r, int i)
  */
 tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step);
 
-/* The same, and logits of the rows that are wanted into y [n_row][vocab
- * shard].  A device replays such a step when it knows its shape. */
+/* The same, and logits of the rows that are wanted, which come to stand in
+ * buf.logits from row `at` on.  A device replays such a step when it knows its
+ * shape. */
 tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_step *step,
-                               const int32_t *row, int n_row, float *y);
+                               const int32_t *row, int n_row, int at);
 
 /*
  * The same in pieces, for whoever knows the residual stream before some stage:

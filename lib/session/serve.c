@@ -98,7 +98,7 @@ static tlp_status work(served *v)
     TLP_TRY(tlpi_rank_create(&v->rank, &setup, NULL));
     st = tlpi_serve(v->rank);
     if (st != TLP_OK)
-        tlpi_rank_give_up(&v->cfg, v->rank->comm, st);
+        tlpi_rank_abort(v->rank, st);
 done:
     return st;
 }

@@ -68,7 +68,7 @@ static tlp_status step(rank *r, size_t n, kind k, uint32_t version)
 {
     static const int32_t zero = 0;
     tlpi_step s = { 1, &zero, &zero, &zero };
-    tlpi_want want = { &zero, 1, r->y, version };
+    tlpi_want want = { &zero, 1, 0, version };
     float last;
     tlp_status st = TLP_OK;
 

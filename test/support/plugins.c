@@ -46,6 +46,7 @@ const char *plugin_use_emulated(int n_device)
     snprintf(number, sizeof number, "%d", n_device);
     setenv("TLP_EMU_DEVICES", number, 1);
     setenv("TLP_NCCL", "/nowhere", 1); /* wants real ones */
+    setenv("TLP_EMU_LOADED", "1", 1);
     plugin_use("emu/libtlp_cuda.so");
     return NULL;
 }

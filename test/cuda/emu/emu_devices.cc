@@ -1,10 +1,14 @@
 /*
  * emu_devices.cc - devices that the environment asks for, and errors.
  *
- *   TLP_EMU_DEVICES  how many; 0: no device, "none": no driver    (1)
- *   TLP_EMU_MEMORY   MiB of memory on each                        (4096)
- *   TLP_EMU_PEERS    0: no device reaches another's memory        (1)
- *   TLP_EMU_LAZY     1: work is done when somebody waits for it   (0)
+ *   TLP_EMU_DEVICES     how many; 0: no device, "none": no driver    (1)
+ *   TLP_EMU_MEMORY      MiB of memory on each                        (4096)
+ *   TLP_EMU_CAPABILITY  of each                                      (90)
+ *   TLP_EMU_SHARED      KiB of shared memory that a block may have   (227)
+ *   TLP_EMU_PEERS       0: no device reaches another's memory        (1)
+ *   TLP_EMU_LAZY        1: work is done when somebody waits for it   (0)
+ *   TLP_EMU_LATE        1: then it reads pageable memory only then   (0)
+ *   TLP_EMU_LOADED      1: kernels are to be loaded before a launch  (0)
  */
 #include <atomic>
 #include <cstdlib>
@@ -45,6 +49,21 @@ int emu_device_count()
 size_t emu_device_memory()
 {
     return (size_t)from_env("TLP_EMU_MEMORY", 4096) << 20;
+}
+
+size_t emu_device_shared()
+{
+    return (size_t)from_env("TLP_EMU_SHARED", 227) << 10;
+}
+
+bool emu_late()
+{
+    return from_env("TLP_EMU_LATE", 0) == 1;
+}
+
+bool emu_needs_loading()
+{
+    return from_env("TLP_EMU_LOADED", 0) == 1;
 }
 
 bool emu_lazy()
@@ -190,11 +209,11 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
     snprintf(p->name, sizeof p->name, "Emulated GPU");
     p->totalGlobalMem = emu_device_memory();
     p->sharedMemPerBlock = 48 * 1024;
-    p->sharedMemPerBlockOptin = 227 * 1024;
+    p->sharedMemPerBlockOptin = emu_device_shared();
     p->sharedMemPerMultiprocessor = 228 * 1024;
     p->totalConstMem = 64 * 1024;
-    p->major = 9;
-    p->minor = 0;
+    p->major = (int)from_env("TLP_EMU_CAPABILITY", 90) / 10;
+    p->minor = (int)from_env("TLP_EMU_CAPABILITY", 90) % 10;
     p->multiProcessorCount = 4;
     p->warpSize = 32;
     p->l2CacheSize = 1 << 20;

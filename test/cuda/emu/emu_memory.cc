@@ -279,7 +279,7 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes,
         return e;
     if (!sides_fit(dst, src, bytes, kind, &from, &to))
         return emu_result(cudaErrorInvalidValue);
-    if (from == EMU_PAGEABLE && !emu_stream_of(s)->capture) {
+    if (from == EMU_PAGEABLE && !emu_stream_of(s)->capture && !emu_late()) {
         std::shared_ptr<std::vector<char>> staged(new std::vector<char>(
             (const char *)src, (const char *)src + bytes));
         return emu_submit(s, [=]() { memcpy(dst, staged->data(), bytes); });

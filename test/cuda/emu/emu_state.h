@@ -12,7 +12,7 @@
 
 #include "cuda_runtime.h"
 
-typedef std::function<void()> emu_op;
+typedef std::function<bool()> emu_op; /* true: it is done */
 
 /* A member of what emu_live_objects counts. */
 struct emu_counted {
@@ -48,7 +48,10 @@ void emu_set_faulted();
 int emu_device(); /* this thread's */
 int emu_device_count();
 size_t emu_device_memory(); /* bytes of each */
+size_t emu_device_shared(); /* bytes that a block may ask for */
 bool emu_lazy();            /* work waits until somebody waits for it */
+bool emu_late();            /* lazy copies read memory as it is then */
+bool emu_needs_loading();   /* kernels are to be loaded before a launch */
 bool emu_peer_enabled(int device, int peer);
 
 /* ==== memory (emu_memory.cc) ============================================= */
@@ -89,7 +92,7 @@ struct emu_stream {
     int device;
     unsigned flags;
     std::recursive_mutex lock;
-    std::deque<emu_op> queue; /* lazy mode */
+    std::deque<emu_op> queue; /* not done */
     std::shared_ptr<emu_capture> capture;
     size_t unjoined; /* nodes since an event of it was waited for */
 };
@@ -97,8 +100,9 @@ struct emu_stream {
 /* The stream of a handle; the legacy stream for NULL. */
 emu_stream *emu_stream_of(cudaStream_t s);
 
-/* Record the operation, keep it, or do it. */
-cudaError_t emu_submit(cudaStream_t s, emu_op op);
+/* Record the operation, keep it, or do it; until: again and again. */
+cudaError_t emu_submit(cudaStream_t s, std::function<void()> op);
+cudaError_t emu_submit_until(cudaStream_t s, emu_op op);
 
 void emu_drain(emu_stream *s);
 

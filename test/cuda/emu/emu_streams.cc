@@ -1,9 +1,10 @@
 /*
  * emu_streams.cc - streams, events, capture and graphs, launches.
  *
- * An operation on a stream is a closure.  While the stream is capturing, it
- * goes into the graph and is not run; else it is run at once or, in lazy mode,
- * by whoever waits for the stream.
+ * An operation on a stream is a closure, which says whether it is done.  While
+ * the stream is capturing, it goes into the graph and is not run; else it is
+ * run at once or, in lazy mode and behind one that is not done, by whoever
+ * waits for the stream.
  */
 #include <algorithm>
 #include <atomic>
@@ -147,18 +148,30 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle,
 
 /* ==== doing ============================================================== */
 
+/* The first operation of a queue; it stays there if it waits for something. */
+static void do_first(emu_stream *s)
+{
+    emu_op op = std::move(s->queue.front());
+
+    s->queue.pop_front();
+    if (!op())
+        s->queue.push_front(std::move(op));
+}
+
 void emu_drain(emu_stream *s)
 {
-    std::lock_guard<std::recursive_mutex> hold(s->lock);
-
-    while (!s->queue.empty()) {
-        emu_op op = std::move(s->queue.front());
-        s->queue.pop_front();
-        op();
+    for (;;) {
+        {
+            std::lock_guard<std::recursive_mutex> hold(s->lock);
+            if (s->queue.empty())
+                return;
+            do_first(s);
+        }
+        std::this_thread::yield();
     }
 }
 
-cudaError_t emu_submit(cudaStream_t handle, emu_op op)
+cudaError_t emu_submit_until(cudaStream_t handle, emu_op op)
 {
     emu_stream *s = emu_stream_of(handle);
 
@@ -172,11 +185,19 @@ cudaError_t emu_submit(cudaStream_t handle, emu_op op)
     if (!handle && emu_capture_forbids())
         return emu_result(cudaErrorStreamCaptureImplicit);
     std::lock_guard<std::recursive_mutex> hold(s->lock);
-    if (emu_lazy())
-        s->queue.push_back(std::move(op));
-    else
-        op();
+    bool first = s->queue.empty();
+    s->queue.push_back(std::move(op));
+    if (first && !emu_lazy())
+        do_first(s);
     return cudaSuccess;
+}
+
+cudaError_t emu_submit(cudaStream_t handle, std::function<void()> op)
+{
+    return emu_submit_until(handle, [op]() {
+        op();
+        return true;
+    });
 }
 
 static cudaError_t outcome()
@@ -219,9 +240,7 @@ cudaError_t cudaStreamQuery(cudaStream_t handle)
     std::unique_lock<std::recursive_mutex> hold(s->lock);
     if (s->queue.empty())
         return outcome();
-    emu_op op = std::move(s->queue.front());
-    s->queue.pop_front();
-    op();
+    do_first(s);
     return cudaErrorNotReady;
 }
 
@@ -430,10 +449,9 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
 
     if (e != cudaSuccess)
         return e;
-    return emu_submit(s, [nodes]() {
-        for (const emu_op &op : *nodes)
-            op();
-    });
+    for (size_t i = 0; i < nodes->size() && e == cudaSuccess; i++)
+        e = emu_submit_until(s, [nodes, i]() { return (*nodes)[i](); });
+    return e;
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t g)
@@ -446,61 +464,4 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 {
     delete exec;
     return cudaSuccess;
-}
-
-/* ==== launches =========================================================== */
-
-static std::map<const void *, int> shared_limit; /* under lock */
-
-cudaError_t emu_func_set(const void *kernel, cudaFuncAttribute a, int value)
-{
-    cudaError_t e = emu_enter(false);
-
-    if (e != cudaSuccess)
-        return e;
-    if (a != cudaFuncAttributeMaxDynamicSharedMemorySize)
-        return cudaSuccess;
-    if (value < 0 || value > 227 * 1024)
-        return emu_result(cudaErrorInvalidValue);
-    std::lock_guard<std::mutex> hold(lock);
-    shared_limit[kernel] = value;
-    return cudaSuccess;
-}
-
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *)
-{
-    *a = cudaFuncAttributes();
-    a->maxThreadsPerBlock = 1024;
-    a->numRegs = 32;
-    return emu_enter(false);
-}
-
-static bool fits(const void *kernel, dim3 grid, dim3 block, size_t shared)
-{
-    uint64_t threads = (uint64_t)block.x * block.y * block.z;
-    std::lock_guard<std::mutex> hold(lock);
-    auto at = shared_limit.find(kernel);
-    int limit =
-        at == shared_limit.end() ? 48 * 1024 : max(at->second, 48 * 1024);
-
-    return threads >= 1 && threads <= 1024 && block.z <= 64 && grid.x >= 1 &&
-           grid.x <= INT32_MAX && grid.y >= 1 && grid.y <= 65535 &&
-           grid.z >= 1 && grid.z <= 65535 && shared <= (size_t)limit;
-}
-
-cudaError_t emu_launch(const void *kernel, std::function<void()> body,
-                       dim3 grid, dim3 block, size_t shared, cudaStream_t s)
-{
-    cudaError_t e = emu_enter(false);
-
-    if (e != cudaSuccess)
-        return e;
-    if (emu_stream_of(s)->device != emu_device())
-        return emu_result(cudaErrorInvalidResourceHandle);
-    if (!fits(kernel, grid, block, shared))
-        return emu_result(cudaErrorInvalidConfiguration);
-    return emu_submit(s, [=]() {
-        if (!emu_run_grid(body, grid, block, shared))
-            emu_set_faulted();
-    });
 }

@@ -1,10 +1,12 @@
 /*
- * gpu_ranks.h - for tests of exchanges: ranks in threads, on emulated devices
- * of their own and on one.
+ * ranks.h - for tests of exchanges: ranks in threads, on devices of their own
+ * or on one.
  */
-#ifndef GPU_RANKS_H
-#define GPU_RANKS_H
+#ifndef RANKS_H
+#define RANKS_H
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <functional>
 #include <thread>
@@ -20,16 +22,14 @@ extern "C" {
 
 extern "C" const tlpi_device_ops *tlpi_device_v1(const tlpi_device_host *host);
 
-/* ==== ranks in threads =================================================== */
-
-static inline tlp_status fail(tlp_status st, const char *text)
+static inline tlp_status ranks_fail(tlp_status st, const char *text)
 {
     return tlpi_fail(st, "%s", text);
 }
 
 static inline const tlpi_device_ops *cuda()
 {
-    static const tlpi_device_host host = { fail, nullptr };
+    static const tlpi_device_host host = { ranks_fail, nullptr };
     return tlpi_device_v1(&host);
 }
 
@@ -73,6 +73,21 @@ struct member {
 
 typedef std::function<void(member &)> work;
 
+/* Pieces of host memory that are not given back. */
+static std::atomic<int> ranks_pieces;
+
+static inline void *ranks_alloc(size_t size, size_t align, void *)
+{
+    ranks_pieces++;
+    return aligned_alloc(align, (size + align - 1) / align * align);
+}
+
+static inline void ranks_free(void *p, size_t, void *)
+{
+    ranks_pieces--;
+    free(p);
+}
+
 /* Rank r works on device r % n_device. */
 static inline void live(member &m, int n_device, int timeout_ms, const work &fn)
 {
@@ -97,13 +112,14 @@ static inline void live(member &m, int n_device, int timeout_ms, const work &fn)
 static inline void run_ranks(int n, int n_device, int timeout_ms,
                              const work &fn)
 {
+    const tlp_allocator mem = { ranks_alloc, ranks_free, nullptr };
     tlpi_env env;
     std::vector<tlpi_comm *> host((size_t)n);
     std::vector<member> all((size_t)n);
 
     setenv("TLP_EMU_DEVICES", std::to_string(n_device).c_str(), 1);
     setenv("TLP_NCCL", "/no/such/libnccl.so.2", 0);
-    cr_assert_eq(tlpi_env_init(&env, nullptr, nullptr, nullptr), TLP_OK);
+    cr_assert_eq(tlpi_env_init(&env, &mem, nullptr, nullptr), TLP_OK);
     cr_assert_eq(tlpi_comm_threads_create(host.data(), &env, n, n, 60000),
                  TLP_OK);
     for (int r = 0; r < n; r++) {
@@ -125,6 +141,7 @@ static inline void run_ranks(int n, int n_device, int timeout_ms,
     for (member &m : all)
         cr_assert_eq(m.bad_line, 0, "rank %d of %d on %d devices: line %d: %s",
                      m.rank, n, n_device, m.bad_line, m.text.c_str());
+    cr_assert_eq(ranks_pieces, 0, "%d pieces left", (int)ranks_pieces);
 }
 
 /* On as many devices as ranks, and all on one. */
@@ -139,6 +156,19 @@ static inline std::vector<float> payload(size_t n, uint64_t key, int rank)
     std::vector<float> x(n);
     fill(x.data(), n, key, rank);
     return x;
+}
+
+static inline double since(const timespec &t)
+{
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - t.tv_sec) +
+           (double)(now.tv_nsec - t.tv_nsec) * 1e-9;
+}
+
+static inline void nap(double seconds)
+{
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
 }
 
 #endif

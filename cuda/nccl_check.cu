@@ -1,0 +1,71 @@
+/*
+ * nccl_check.cu - does nccl_api.h say what NCCL's own header does?  Asked where
+ * that is at hand; there is no code here.
+ */
+#if !defined(TLPI_EMULATED) && defined(__has_include)
+#if __has_include(<nccl.h>)
+#include "nccl_api.h"
+
+#include <nccl.h>
+#include <type_traits>
+
+/* ==== numbers and structs ================================================ */
+
+static_assert((int)TLPI_NCCL_SUCCESS == (int)ncclSuccess, "ncclResult_t");
+static_assert((int)TLPI_NCCL_IN_PROGRESS == (int)ncclInProgress,
+              "ncclResult_t");
+static_assert((int)TLPI_NCCL_FLOAT32 == (int)ncclFloat32, "ncclDataType_t");
+static_assert((int)TLPI_NCCL_SUM == (int)ncclSum, "ncclRedOp_t");
+static_assert(TLPI_NCCL_UNSET == NCCL_CONFIG_UNDEF_INT, "ncclConfig_t");
+static_assert(sizeof(tlpi_nccl_id) == sizeof(ncclUniqueId), "ncclUniqueId");
+static_assert(offsetof(tlpi_nccl_config, blocking) ==
+                  offsetof(ncclConfig_t, blocking),
+              "ncclConfig_t");
+static_assert(offsetof(tlpi_nccl_config, net_name) ==
+                  offsetof(ncclConfig_t, netName),
+              "ncclConfig_t");
+static_assert(offsetof(tlpi_nccl_config, split_share) ==
+                  offsetof(ncclConfig_t, splitShare),
+              "ncclConfig_t");
+
+/* ==== functions ========================================================== */
+
+/* A type of NCCL's as it is spelled in nccl_api.h: an enum is an int. */
+template <class T, bool IS_ENUM = std::is_enum<T>::value>
+struct ours {
+    typedef T type;
+};
+template <class T>
+struct ours<T, true> {
+    static_assert(sizeof(T) == sizeof(int), "an enum");
+    typedef int type;
+};
+template <class T>
+struct ours<T *, false> {
+    typedef typename ours<T>::type *type;
+};
+template <>
+struct ours<ncclUniqueId, false> {
+    typedef tlpi_nccl_id type;
+};
+template <>
+struct ours<ncclConfig_t, false> {
+    typedef tlpi_nccl_config type;
+};
+
+template <class F>
+struct spelled;
+template <class R, class... A>
+struct spelled<R(A...)> {
+    typedef typename ours<R>::type type(typename ours<A>::type...);
+};
+
+#define X(result, name, args)                                                  \
+    static_assert(                                                             \
+        std::is_same<spelled<decltype(nccl##name)>::type, result args>::value, \
+        "nccl" #name);
+TLPI_NCCL_API(X)
+#undef X
+
+#endif
+#endif

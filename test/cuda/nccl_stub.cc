@@ -1,0 +1,260 @@
+/*
+ * nccl_stub.cc - see nccl_stub.h.
+ *
+ * A communicator's state is held by its handle and by every operation that is
+ * enqueued or recorded; as in NCCL, it ends when nothing but the handle does.
+ */
+#include "nccl_stub.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace
+{
+typedef std::vector<float> vec;
+
+struct sum_of {
+    std::map<int, vec> from; /* by rank */
+    int left;
+};
+
+/* What the ranks of a communicator share. */
+struct group {
+    int size;
+    std::mutex lock;
+    std::condition_variable changed;
+    std::map<uint64_t, sum_of> sums;
+    std::map<int, std::deque<vec>> mail;      /* by receiver */
+    std::map<int, std::map<int, int>> colors; /* of splits, by rank */
+    std::map<std::pair<int, int>, std::shared_ptr<group>> parts;
+};
+
+struct state {
+    std::shared_ptr<group> all;
+    int rank, n_split;
+    uint64_t n_sum; /* that are done */
+    std::atomic<bool> aborted;
+    void *stream; /* the last one */
+};
+} // namespace
+
+struct ncclComm {
+    std::shared_ptr<state> s;
+};
+
+struct unique_id {
+    char bytes[128];
+};
+
+static nccl_stub stub;
+static std::mutex lock;
+static std::map<uint64_t, std::shared_ptr<group>> groups; /* by unique id */
+
+EXPORT nccl_stub *nccl_stub_get()
+{
+    return &stub;
+}
+
+static ncclComm *new_comm(std::shared_ptr<group> g, int rank)
+{
+    ncclComm *c = new ncclComm();
+
+    c->s.reset(new state());
+    c->s->all = std::move(g);
+    c->s->rank = rank;
+    return c;
+}
+
+/* ==== about the library ================================================== */
+
+EXPORT int ncclGetVersion(int *version)
+{
+    *version = 22809;
+    return 0;
+}
+
+EXPORT const char *ncclGetErrorString(int)
+{
+    return "an error of the stub";
+}
+
+EXPORT const char *ncclGetLastError(ncclComm *)
+{
+    return "";
+}
+
+EXPORT int ncclCommGetAsyncError(ncclComm *, int *error)
+{
+    *error = 0;
+    return 0;
+}
+
+/* ==== lifetime =========================================================== */
+
+EXPORT int ncclGetUniqueId(unique_id *id)
+{
+    static std::atomic<uint64_t> last;
+    uint64_t n = ++last;
+
+    memset(id, 0, sizeof *id);
+    memcpy(id, &n, sizeof n);
+    return 0;
+}
+
+EXPORT int ncclCommInitRankConfig(ncclComm **out, int n_rank, unique_id id,
+                                  int rank, void *)
+{
+    uint64_t n;
+    std::lock_guard<std::mutex> hold(lock);
+
+    memcpy(&n, &id, sizeof n);
+    std::shared_ptr<group> &g = groups[n];
+    if (!g)
+        g.reset(new group());
+    g->size = n_rank;
+    *out = new_comm(g, rank);
+    return 0;
+}
+
+/* Keys are ranks. */
+EXPORT int ncclCommSplit(ncclComm *c, int color, int, ncclComm **out, void *)
+{
+    group *g = c->s->all.get();
+    std::unique_lock<std::mutex> hold(g->lock);
+    int nth = c->s->n_split++, rank = 0, size = 0;
+    std::map<int, int> &of = g->colors[nth];
+
+    of[c->s->rank] = color;
+    g->changed.notify_all();
+    g->changed.wait(hold, [&] { return (int)of.size() == g->size; });
+    *out = nullptr;
+    if (color < 0)
+        return 0;
+    for (const auto &r : of) {
+        rank += r.second == color && r.first < c->s->rank;
+        size += r.second == color;
+    }
+    std::shared_ptr<group> &part = g->parts[{ nth, color }];
+    if (!part)
+        part.reset(new group());
+    part->size = size;
+    *out = new_comm(part, rank);
+    return 0;
+}
+
+/* Until only the handle holds it: NCCL has no deadline. */
+static void await_operations(ncclComm *c)
+{
+    using clock = std::chrono::steady_clock;
+    clock::time_point end = clock::now() + std::chrono::milliseconds(1500);
+
+    while (c->s.use_count() > 1 && clock::now() < end) {
+        if (c->s->stream)
+            stub.go_on(c->s->stream);
+        std::this_thread::yield();
+    }
+    stub.stuck += c->s.use_count() > 1;
+}
+
+EXPORT int ncclCommFinalize(ncclComm *c)
+{
+    await_operations(c);
+    return 0;
+}
+
+EXPORT int ncclCommDestroy(ncclComm *c)
+{
+    stub.ended++;
+    delete c;
+    return 0;
+}
+
+EXPORT int ncclCommAbort(ncclComm *c)
+{
+    c->s->aborted = true;
+    await_operations(c);
+    stub.aborted++;
+    delete c;
+    return 0;
+}
+
+/* ==== operations ========================================================= */
+
+static void enqueue(ncclComm *c, void *stream, std::function<bool()> op)
+{
+    std::shared_ptr<state> s = c->s;
+
+    s->stream = stream;
+    stub.enqueued++;
+    stub.enqueue(stream, [s, op] { return s->aborted || op(); });
+}
+
+/* In rank order; true when all are there. */
+static bool sum(state *s, const float *src, float *dst, size_t n)
+{
+    std::lock_guard<std::mutex> hold(s->all->lock);
+    sum_of &x = s->all->sums[s->n_sum];
+
+    if (!x.from.count(s->rank))
+        x.from[s->rank] = vec(src, src + n);
+    if ((int)x.from.size() < s->all->size)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = 0;
+        for (const auto &v : x.from)
+            dst[i] += v.second[i];
+    }
+    if (++x.left == s->all->size)
+        s->all->sums.erase(s->n_sum);
+    s->n_sum++;
+    return true;
+}
+
+EXPORT int ncclAllReduce(const void *src, void *dst, size_t n, int, int,
+                         ncclComm *c, void *stream)
+{
+    state *s = c->s.get();
+
+    enqueue(c, stream,
+            [=] { return sum(s, (const float *)src, (float *)dst, n); });
+    return 0;
+}
+
+EXPORT int ncclSend(const void *src, size_t n, int, int to, ncclComm *c,
+                    void *stream)
+{
+    state *s = c->s.get();
+
+    enqueue(c, stream, [=] {
+        const float *x = (const float *)src;
+        std::lock_guard<std::mutex> hold(s->all->lock);
+        s->all->mail[to].push_back(vec(x, x + n));
+        return true;
+    });
+    return 0;
+}
+
+EXPORT int ncclRecv(void *dst, size_t n, int, int, ncclComm *c, void *stream)
+{
+    state *s = c->s.get();
+
+    enqueue(c, stream, [=] {
+        std::lock_guard<std::mutex> hold(s->all->lock);
+        std::deque<vec> &mail = s->all->mail[s->rank];
+        if (mail.empty())
+            return false;
+        memcpy(dst, mail.front().data(), n * sizeof(float));
+        mail.pop_front();
+        return true;
+    });
+    return 0;
+}

@@ -1,0 +1,28 @@
+/*
+ * nccl_stub.h - a library in NCCL's place, for ranks in threads on emulated
+ * devices: sums and messages are real, and so is what ends a communicator.
+ *
+ * It knows nothing of the emulated runtime but what the test hands it.
+ */
+#ifndef NCCL_STUB_H
+#define NCCL_STUB_H
+
+#include <atomic>
+#include <functional>
+
+struct nccl_stub {
+    /* Put an operation on a stream, where it is called until it is done. */
+    void (*enqueue)(void *stream, std::function<bool()> op);
+    /* What a device does by itself: go on with what is on the stream. */
+    void (*go_on)(void *stream);
+
+    std::atomic<int> enqueued; /* operations */
+    std::atomic<int> ended;    /* communicators finalized and destroyed */
+    std::atomic<int> aborted;  /* communicators */
+    /* Ends of communicators that graphs still held: NCCL waits for ever. */
+    std::atomic<int> stuck;
+};
+
+extern "C" nccl_stub *nccl_stub_get();
+
+#endif
