@@ -399,10 +399,10 @@ bench-cpu: all $(BUILD)/test/bench/bench_peak ## libtlp beside llama.cpp
 	    $(BENCH_CPU)
 
 has_nvcc = $(shell command -v $(NVCC))
-bench-gpu: tool ## the CUDA backend on this machine's GPU, checked and timed
+bench-gpu: tool ## the CUDA backend on this machine's GPUs, checked and timed
 	$(if $(has_nvcc),@$(MAKE) --no-print-directory cuda \
-	    $(BUILD)/test/bench/bench_device $(BUILD)/test/test_cuda_ops \
-	    $(BUILD)/test/test_cuda_models)
+	    $(BUILD)/test/bench/bench_device $(BUILD)/test/bench/bench_allreduce \
+	    $(addprefix $(BUILD)/test/test_cuda_,ops products attention models))
 	@BUILD=$(BUILD) scripts/bench-gpu.py
 
 $(BUILD)/test/bench/bench_device: $(BUILD)/test/bench/bench_device.o

@@ -133,7 +133,7 @@ static void run(tlpi_gpu *g, const tlpi_gpu_attn *a, const rotation &r,
                  *a, r)
     TLPI_EACH_KV(kv_type, RUN)
 #undef RUN
-    if (a->n_tok <= TLPI_GPU_DECODE)
+    if (g->decodes)
         tlpi_gpu_attn_decode(g, a, kv_type);
     else
         tlpi_gpu_attn_prefill(g, a, kv_type);

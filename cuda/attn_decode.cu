@@ -1,5 +1,6 @@
 /*
- * attn_decode.cu - attention of a few tokens over long caches.
+ * attn_decode.cu - attention of a few tokens, or single ones of many sequences,
+ * over long caches.
  *
  * A cache is cut into n_split parts, so that all multiprocessors have work.  A
  * block takes one part for one token and the query heads of one kv head.  In

@@ -8,7 +8,7 @@
 /*
  * All-reduces of more floats than this go to NCCL.  One shot sends 8 bytes for
  * each float to every peer at once; NCCL's rings and trees send about 8 in all,
- * and start later.  `make bench-gpu` measures both sides.
+ * and start later.  `make bench-gpu` shows where they cross; this is a guess.
  */
 #define CROSSOVER ((size_t)32768)
 
@@ -118,6 +118,33 @@ done:
         base->stats.allreduces++;
         base->stats.bytes += n * sizeof *x;
     }
+    return st;
+}
+
+tlp_status tlpi_gpu_allreduce_add_norm(tlpi_comm *base, int n_tok, int cols,
+                                       float *x, float *delta,
+                                       const tlpi_norm *norm, int n_norm,
+                                       float eps)
+{
+    tlpi_gpu_comm *c = of(base);
+    size_t n = (size_t)n_tok * (size_t)cols;
+    tlp_status st = TLP_OK;
+
+    if (base->size == 1 || by_nccl(c, n) ||
+        !tlpi_shot_can_norm(n_tok, cols, n_norm)) {
+        st = gpu_allreduce(base, delta, n, NULL);
+        if (st == TLP_OK)
+            tlpi_gpu_add_norm(&c->g->base, n_tok, cols, x, delta, x, norm,
+                              n_norm, eps);
+        return st;
+    }
+    TLP_TRY(ready(c));
+    TLP_TRY(tlpi_gpu_meet(c));
+    tlpi_shot_allreduce_add_norm(c, n_tok, cols, x, delta, norm, n_norm, eps);
+    TLP_TRY(tlpi_gpu_meet(c));
+    base->stats.allreduces++;
+    base->stats.bytes += n * sizeof *x;
+done:
     return st;
 }
 

@@ -21,29 +21,15 @@
  * can be repeated.  (Were a slot's end not written for exactly 2^32 - 2
  * exchanges, an old word would pass for a new one.)
  */
-#include "gpu_comm.h"
-
-/* Floats of one exchange; longer vectors take several. */
-#define SLOT_FLOATS ((size_t)65536)
+#include "norm.cuh"
+#include "oneshot.cuh"
 
 /* Few enough blocks that ranks which share a device leave each other room. */
 #define MAX_BLOCKS 32
 #define BLOCK 256
 
-/* What the kernels of one rank count, in its device's memory. */
-typedef struct counters {
-    unsigned long long sums, sent, received; /* exchanges that have ended */
-    unsigned blocks;                         /* of the running kernel, ended */
-    unsigned unused;
-    uint64_t taken; /* messages that the next rank has read, by its word */
-} counters;
-
-/* The memory that a rank gives, on its device. */
-typedef struct rank_memory {
-    counters *count;
-    uint64_t *mail; /* [2][SLOT_FLOATS] from the rank before */
-    uint64_t *slot; /* [2][n_rank][SLOT_FLOATS] */
-} rank_memory;
+/* Tokens of a sum that is normalised too: no more threads than other sums. */
+static constexpr int MAX_NORM_TOKENS = MAX_BLOCKS * BLOCK / TLPI_NORM_THREADS;
 
 /* All ranks hold it: as long as any does, its kernels may write into it. */
 typedef struct gift {
@@ -59,113 +45,50 @@ struct tlpi_shot {
 
 /* ==== kernels ============================================================ */
 
-/* What a kernel gets. */
-typedef struct exchange {
-    rank_memory of[TLPI_SHOT_RANKS];
-    int rank, n_rank, first;
-    uint64_t *stop, *report; /* the family's word, and this rank's */
-    uint64_t timeout_ns;
-} exchange;
-
-static __device__ uint64_t tag_of(unsigned long long number)
-{
-    return (number % 0xfffffffeu + 1) << 32;
-}
-
-static __device__ uint64_t *slot_of(const exchange &e, int owner, int from,
-                                    unsigned long long number)
-{
-    size_t half = (size_t)(number & 1) * (size_t)e.n_rank;
-
-    return e.of[owner].slot + (half + (size_t)from) * SLOT_FLOATS;
-}
-
-/* Now and then while waiting: has anybody failed, is it too long? */
-static __device__ bool is_over(const exchange &e, int from, uint64_t *since)
-{
-    uint64_t now = tlpi_device_ns();
-
-    if (*since == 0)
-        *since = now;
-    if (tlpi_load_system(e.stop) != 0)
-        return true;
-    if (now - *since < e.timeout_ns) {
-        __nanosleep(100);
-        return false;
-    }
-    tlpi_store_system(e.report, (uint64_t)(TLPI_WAITED + e.first + from));
-    __threadfence_system();
-    tlpi_store_system(e.stop, (uint64_t)(1 + e.first + e.rank));
-    return true;
-}
-
-/* The word at p once it has the tag; 0 when waiting is over. */
-static __device__ uint64_t await_tag(const exchange &e, const uint64_t *p,
-                                     uint64_t tag, int from)
-{
-    uint64_t since = 0;
-
-    for (unsigned polls = 1;; polls++) {
-        uint64_t word = tlpi_load_system(p);
-        if (word >> 32 == tag >> 32)
-            return word;
-        if (polls % 128 == 0 && is_over(e, from, &since))
-            return 0;
-    }
-}
-
-static __device__ unsigned long long read_count(const unsigned long long *p)
-{
-    return *(const volatile unsigned long long *)p;
-}
-
-/* The last block to come here counts the exchange; gives whether it is that,
- * to one thread.  All blocks have read the count by then. */
-static __device__ bool count_once(counters *c, unsigned long long *which,
-                                  unsigned long long number)
-{
-    __syncthreads();
-    if (threadIdx.x != 0)
-        return false;
-    __threadfence();
-    if (atomicAdd(&c->blocks, 1u) != gridDim.x - 1)
-        return false;
-    c->blocks = 0;
-    *which = number;
-    return true;
-}
-
-static __device__ size_t thread_number()
-{
-    return (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-}
-
 /* x[i] = sum over ranks of x[i], i < n <= SLOT_FLOATS */
 static __global__ void __launch_bounds__(BLOCK)
     sum_kernel(exchange e, float *x, int n)
 {
     counters *c = e.of[e.rank].count;
     unsigned long long number = read_count(&c->sums) + 1;
-    uint64_t tag = tag_of(number);
-    size_t step = (size_t)gridDim.x * blockDim.x;
+    size_t step = (size_t)gridDim.x * blockDim.x, end = (size_t)n;
+    float sum[AHEAD] = {};
 
-    for (size_t i = thread_number(); i < (size_t)n; i += step) {
-        uint64_t word = tag | __float_as_uint(x[i]);
-        for (int r = 0; r < e.n_rank; r++)
-            if (r != e.rank)
-                tlpi_store_system(slot_of(e, r, e.rank, number) + i, word);
+    push(e, number, x, thread_number(), step, end);
+    for (size_t i = thread_number(); i < end; i += AHEAD * step) {
+        sum_words(e, number, x, i, step, end, sum);
+        for (int j = 0; j < AHEAD && i + j * step < end; j++)
+            x[i + j * step] = sum[j];
     }
-    for (size_t i = thread_number(); i < (size_t)n; i += step) {
-        float sum = 0;
-        for (int r = 0; r < e.n_rank; r++) {
-            float v = x[i];
-            if (r != e.rank)
-                v = __uint_as_float((unsigned)await_tag(
-                    e, slot_of(e, e.rank, r, number) + i, tag, r));
-            sum = r == 0 ? v : __fadd_rn(sum, v);
+    (void)count_once(c, &c->sums, number);
+}
+
+/* The same of delta [gridDim.x][cols], then x += delta and its norms: a block
+ * does a token, as in rows.cu. */
+static __global__ void __launch_bounds__(TLPI_NORM_THREADS)
+    sum_norm_kernel(exchange e, int cols, float *x, float *delta,
+                    const __grid_constant__ tlpi_gpu_norms a, float eps)
+{
+    __shared__ float part[32];
+    counters *c = e.of[e.rank].count;
+    unsigned long long number = read_count(&c->sums) + 1;
+    size_t at = (size_t)blockIdx.x * cols, end = at + cols;
+    size_t step = TLPI_NORM_THREADS;
+    float square = 0, sum[AHEAD] = {};
+
+    push(e, number, delta, at + threadIdx.x, step, end);
+    for (size_t i = at + threadIdx.x; i < end; i += AHEAD * step) {
+        sum_words(e, number, delta, i, step, end, sum);
+        for (int j = 0; j < AHEAD && i + j * step < end; j++) {
+            size_t k = i + j * step;
+            float v = x[k] + sum[j];
+            delta[k] = sum[j];
+            x[k] = v;
+            square = tlpi_norm_add(square, v);
         }
-        x[i] = sum;
     }
+    if (a.n > 0)
+        tlpi_norm_row(a, at, cols, eps, x + at, square, part);
     (void)count_once(c, &c->sums, number);
 }
 
@@ -214,6 +137,7 @@ static __global__ void __launch_bounds__(BLOCK)
 void tlpi_gpu_load_oneshot(tlpi_gpu *g)
 {
     tlpi_gpu_load(g, sum_kernel);
+    tlpi_gpu_load(g, sum_norm_kernel);
     tlpi_gpu_load(g, send_kernel);
     tlpi_gpu_load(g, receive_kernel);
 }
@@ -393,6 +317,21 @@ void tlpi_shot_allreduce(tlpi_gpu_comm *c, float *x, size_t n)
         tlpi_gpu_run(c->g, "an all-reduce", sum_kernel, blocks_of(k), BLOCK, 0,
                      exchange_of(c), x + i, (int)k);
     }
+}
+
+bool tlpi_shot_can_norm(int n_tok, int cols, int n_norm)
+{
+    return n_tok <= MAX_NORM_TOKENS && n_norm <= TLPI_NORMS &&
+           (size_t)n_tok * (size_t)cols <= SLOT_FLOATS;
+}
+
+void tlpi_shot_allreduce_add_norm(tlpi_gpu_comm *c, int n_tok, int cols,
+                                  float *x, float *delta, const tlpi_norm *norm,
+                                  int n_norm, float eps)
+{
+    tlpi_gpu_run(c->g, "an all-reduce", sum_norm_kernel, dim3((unsigned)n_tok),
+                 dim3(TLPI_NORM_THREADS), 0, exchange_of(c), cols, x, delta,
+                 tlpi_gpu_norms_of(norm, n_norm), eps);
 }
 
 void tlpi_shot_send(tlpi_gpu_comm *c, const float *x, size_t n)

@@ -54,6 +54,10 @@ extern const tlpi_device_host *tlpi_gpu_host;
  * be replayed. */
 static constexpr int TLPI_GPU_DECODE = 8;
 
+/* So may more tokens, if each is of another sequence; their products are those
+ * of many tokens. */
+static constexpr int TLPI_GPU_SINGLES = 32;
+
 /* Neighbouring tokens of one sequence, which prefill attention takes at once.
  */
 static constexpr int TLPI_GPU_TILE = 32;
@@ -107,6 +111,7 @@ struct tlpi_gpu {
     const tlpi_want *want;
     int n_tile, longest; /* of the step: tiles; positions of any token */
     int bucket;          /* longest, rounded up so that graphs fit */
+    bool decodes;        /* attention is that of decoding */
 
     float *part; /* [part_cap] partial sums of decode attention */
     size_t part_cap;
@@ -231,6 +236,7 @@ tlp_status tlpi_gpu_weight_create(tlpi_backend *b, tlpi_weight **out,
                                   int64_t c0, int64_t c1, bool *copied);
 void tlpi_gpu_weight_free(void *weight);
 size_t tlpi_gpu_weight_bytes(const tlpi_weight *w);
+uint64_t tlpi_gpu_weight_size(tlpi_dtype type, int64_t rows, int64_t cols);
 
 /* ==== the cache (kv.cu) ================================================== */
 
@@ -374,5 +380,9 @@ tlp_status tlpi_gpu_upload(tlpi_gpu *g, void *dst, const void *host,
 /* comm.cu */
 tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,
                                 tlpi_backend *b, int timeout_ms);
+tlp_status tlpi_gpu_allreduce_add_norm(tlpi_comm *c, int n_tok, int cols,
+                                       float *x, float *delta,
+                                       const tlpi_norm *norm, int n_norm,
+                                       float eps);
 
 #endif

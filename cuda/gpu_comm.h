@@ -130,6 +130,11 @@ void tlpi_shot_free(tlpi_gpu_comm *c);
 bool tlpi_shot_shares(const tlpi_gpu_comm *c);
 
 void tlpi_shot_allreduce(tlpi_gpu_comm *c, float *x, size_t n);
+/* The sum of delta, and add_norm of it, in one kernel; can it do so many? */
+bool tlpi_shot_can_norm(int n_tok, int cols, int n_norm);
+void tlpi_shot_allreduce_add_norm(tlpi_gpu_comm *c, int n_tok, int cols,
+                                  float *x, float *delta, const tlpi_norm *norm,
+                                  int n_norm, float eps);
 void tlpi_shot_send(tlpi_gpu_comm *c, const float *x, size_t n);
 void tlpi_shot_recv(tlpi_gpu_comm *c, float *x, size_t n);
 

@@ -98,7 +98,9 @@ tlpi_device_v1(const tlpi_device_host *host)
                                            info,
                                            tlpi_gpu_backend_create,
                                            tlpi_gpu_get_stats,
-                                           tlpi_gpu_comm_create };
+                                           tlpi_gpu_weight_size,
+                                           tlpi_gpu_comm_create,
+                                           tlpi_gpu_allreduce_add_norm };
 
     tlpi_gpu_host = host;
     return &table;

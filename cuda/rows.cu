@@ -3,7 +3,7 @@
  * sums and RMS norms.
  */
 #include "blocks.cuh"
-#include "warp.cuh"
+#include "norm.cuh"
 
 /* ==== embed ============================================================== */
 
@@ -108,40 +108,26 @@ void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
 
 /* ==== add_norm =========================================================== */
 
-static constexpr int N_NORM = 16, NORM_THREADS = 512;
-
-typedef struct norms {
-    tlpi_norm norm[N_NORM];
-    int n;
-} norms;
-
 /* A block does a token.  z stands where it is wanted, or in the last norm's
  * row, which is written last. */
-static __global__ void __launch_bounds__(NORM_THREADS)
+static __global__ void __launch_bounds__(TLPI_NORM_THREADS)
     add_norm(int cols, const float *x, const float *delta, float *sum,
-             const __grid_constant__ norms a, float eps)
+             const __grid_constant__ tlpi_gpu_norms a, float eps)
 {
     __shared__ float part[32];
     size_t at = (size_t)blockIdx.x * cols;
     float square = 0;
     float *z = sum ? sum + at : a.norm[a.n - 1].y + at;
 
-    for (int i = threadIdx.x; i < cols; i += blockDim.x) {
+    for (int i = threadIdx.x; i < cols; i += TLPI_NORM_THREADS) {
         float v = x[at + i];
         if (delta)
             v += delta[at + i];
         z[i] = v;
-        square += v * v;
+        square = tlpi_norm_add(square, v);
     }
-    if (a.n == 0)
-        return;
-    float mean = tlpi_block_sum(square, part) / (float)cols;
-    float s = 1.0f / sqrtf(mean + eps);
-    for (int i = threadIdx.x; i < cols; i += blockDim.x) {
-        float v = z[i];
-        for (int k = 0; k < a.n; k++)
-            a.norm[k].y[at + i] = s * v * a.norm[k].w[i];
-    }
+    if (a.n > 0)
+        tlpi_norm_row(a, at, cols, eps, z, square, part);
 }
 
 void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
@@ -152,14 +138,10 @@ void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
 
     if (!sum && n_norm == 0)
         return;
-    for (int i = 0; i == 0 || i < n_norm; i += N_NORM) {
-        norms a = {};
-
-        a.n = n_norm - i < N_NORM ? n_norm - i : N_NORM;
-        for (int k = 0; k < a.n; k++)
-            a.norm[k] = norm[i + k];
+    for (int i = 0; i == 0 || i < n_norm; i += TLPI_NORMS) {
         tlpi_gpu_run(g, "norm", add_norm, dim3((unsigned)n_tok),
-                     dim3(NORM_THREADS), 0, cols, x, delta, sum, a, eps);
+                     dim3(TLPI_NORM_THREADS), 0, cols, x, delta, sum,
+                     tlpi_gpu_norms_of(norm + i, n_norm - i), eps);
         if (sum) { /* formed; more norms read it */
             x = sum;
             delta = NULL;

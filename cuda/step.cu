@@ -113,7 +113,9 @@ bool tlpi_gpu_begin_step(tlpi_backend *b, const tlpi_step *s,
     g->step = s;
     g->want = want;
     upload(g, s, want);
-    return want && s->n_tok <= TLPI_GPU_DECODE && tlpi_gpu_graphs_begin(g);
+    g->decodes = s->n_tok <= TLPI_GPU_DECODE ||
+                 (s->n_tok <= TLPI_GPU_SINGLES && g->n_tile == s->n_tok);
+    return want && g->decodes && tlpi_gpu_graphs_begin(g);
 }
 
 tlp_status tlpi_gpu_end_step(tlpi_backend *b, tlp_status st)

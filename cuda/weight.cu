@@ -169,9 +169,15 @@ static size_t round16(size_t n)
 }
 
 /* Sizes, and where the arrays begin. */
-static void lay_out(tlpi_weight *w, shape s, size_t at[4])
+static void lay_out(tlpi_weight *w, shape s, int64_t rows, int64_t cols,
+                    size_t at[4])
 {
-    size_t n_row = (size_t)w->n_row, blocks = n_row * (size_t)w->n_block;
+    w->n_row = rows;
+    w->n_col = cols;
+    w->n_unit = tlpi_ceil_div(cols, s.unit);
+    w->n_block = s.block == 1 ? 0 : cols / 32;
+
+    size_t n_row = (size_t)rows, blocks = n_row * (size_t)w->n_block;
 
     at[0] = 0;
     at[1] = 16 * n_row * (size_t)w->n_unit;
@@ -180,13 +186,23 @@ static void lay_out(tlpi_weight *w, shape s, size_t at[4])
     w->n_bytes = at[3] + round16(blocks / 8 * (size_t)s.super);
 }
 
-static tlp_status upload(tlpi_gpu *g, tlpi_weight *w, shape s,
-                         const uint8_t *src, size_t stride)
+uint64_t tlpi_gpu_weight_size(tlpi_dtype type, int64_t rows, int64_t cols)
 {
+    tlpi_weight w = {};
     size_t at[4];
+    shape s;
+
+    if (!shape_of(type, &s))
+        return 0; /* it cannot be made */
+    lay_out(&w, s, rows, cols, at);
+    return w.n_bytes;
+}
+
+static tlp_status upload(tlpi_gpu *g, tlpi_weight *w, shape s,
+                         const size_t at[4], const uint8_t *src, size_t stride)
+{
     tlp_status st = TLP_OK;
 
-    lay_out(w, s, at);
     uint8_t *host = (uint8_t *)tlpi_gpu_alloc(w->env, w->n_bytes);
     if (!host)
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
@@ -215,6 +231,7 @@ tlp_status tlpi_gpu_weight_create(tlpi_backend *b, tlpi_weight **out,
                                   int64_t c0, int64_t c1, bool *copied)
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
+    size_t at[4];
     shape s;
 
     *out = NULL;
@@ -233,14 +250,11 @@ tlp_status tlpi_gpu_weight_create(tlpi_backend *b, tlpi_weight **out,
     w->env = b->env;
     w->device = g->device;
     w->type = t->type;
-    w->n_row = r1 - r0;
-    w->n_col = c1 - c0;
-    w->n_unit = tlpi_ceil_div(w->n_col, s.unit);
-    w->n_block = s.block == 1 ? 0 : w->n_col / 32;
+    lay_out(w, s, r1 - r0, c1 - c0, at);
     size_t stride = (size_t)(t->ne[0] / s.block) * (size_t)s.size;
     const uint8_t *src = (const uint8_t *)t->data + (size_t)r0 * stride +
                          (size_t)(c0 / s.block) * (size_t)s.size;
-    tlp_status st = upload(g, w, s, src, stride);
+    tlp_status st = upload(g, w, s, at, src, stride);
     if (st != TLP_OK) {
         tlpi_gpu_weight_free(w);
         return st;

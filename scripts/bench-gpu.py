@@ -1,19 +1,25 @@
 #!/usr/bin/env python3
-"""Measure the CUDA backend on this machine's first GPU, in under ten minutes.
+"""Measure the CUDA backend on this machine's GPU, or two, in under ten minutes.
 
     make CUDA=1 && make bench-gpu
 
-Checks come first (the tests on the GPU, compute-sanitizer where it is, the
-greedy text of SmolLM2 against the CPU's), then times: decoding beside the copy
-bandwidth, graphs against none, fused pairs against serial, two ranks on the one
-GPU, prefill beside cuBLASLt alone.  Models of 7B and 1B shape are made with
+Checks come first (the tests on the GPU, the greedy text of SmolLM2 against the
+CPU's), then times: all-reduces by size, by one shot and by NCCL; decoding
+beside the copy bandwidth, graphs against none, fused pairs against serial, two
+ranks on two GPUs, or on the one there is; prefill beside cuBLASLt alone.  At
+last compute-sanitizer, where it is.  Models of 7B and 1B shape are made with
 random weights (numpy and gguf are needed) in TLP_BENCH_DIR (/tmp), and removed.
-Without a GPU it says why and ends.
+NCCL is what TLP_NCCL names, or libnccl.so.2; two ranks on one GPU want 2.30.
+
+What fails, hangs or does not fit into the ten minutes is named in the last line
+and makes the status 1.  Without a GPU it says why and ends with 0.
 """
 import argparse
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -32,70 +38,140 @@ EMBEDDING = {"llama-2-7b": 32000 * 4096, "llama-3.2-1b": 0}  # read by row
 HEAD = {"llama-2-7b": 32000 * 4096, "llama-3.2-1b": 128256 * 2048}
 
 
+OPS = ["test_cuda_ops", "test_cuda_products", "test_cuda_attention"]
+EMULATED = "no GPU, or no plug-in built for it"  # test/support/gpu.c
+
+# Each rank has its own kernels, which wait for each other's: a sanitizer that
+# runs one after the other never ends, so these are sessions of one rank.
+ONE_RANK = "cuda_models/@(types|default_compute|sequences*|scores|adjustments)"
+
+# TLP_CUDA_COMM, and what NCCL needs for two ranks on one GPU.
+NCCL = {"TLP_CUDA_COMM": "nccl", "NCCL_MULTI_RANK_GPU_ENABLE": "1"}
+ONE_SHOT = {"TLP_CUDA_COMM": "oneshot"}
+
+failed = []
+skipped = []
+
+
 def left():
     return BUDGET - (time.monotonic() - BEGIN)
-
-
-def run(args, env=None, limit=None):
-    """Status, output; None where there is no time left or it takes too long."""
-    limit = min(left(), limit or left())
-    if limit < 5:
-        print(f"left out, ten minutes are over: {' '.join(args)}")
-        return None, ""
-    print("$", " ".join(args), flush=True)
-    env = dict(os.environ, **(env or {}))
-    try:
-        p = subprocess.run(args, env=env, timeout=limit, text=True,
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    except subprocess.TimeoutExpired:
-        print(f"did not end within {limit:.0f} s")
-        return None, ""
-    return p.returncode, p.stdout
 
 
 def say(what, value):
     print(f"{what:52} {value}", flush=True)
 
 
-def check(what, args, limit):
-    rc, out = run(args, limit=limit)
-    if rc is None:
-        return True
-    say(what, "passed" if rc == 0 else "FAILED")
-    if rc:
+def fail(what, why):
+    say(what, f"FAILED: {why}")
+    failed.append(what)
+
+
+def skip(what, why):
+    say(what, f"skipped: {why}")
+    skipped.append(what)
+
+
+def run(what, args, env=None, limit=None):
+    """The output, or None if it fails, for want of time as well."""
+    limit = min(left(), limit or left())
+    if limit < 5:
+        fail(what, "ten minutes are over")
+        return None
+    print("$", " ".join(args), flush=True)
+    env = dict(os.environ, **(env or {}))
+    try:
+        p = subprocess.Popen(args, env=env, text=True, start_new_session=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    except OSError as e:
+        fail(what, e)
+        return None
+    try:
+        out, _ = p.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(p.pid, signal.SIGKILL)  # its children hold the GPU too
+        p.communicate()
+        fail(what, f"did not end within {limit:.0f} s")
+        return None
+    if p.returncode or EMULATED in out:
         print(out[-3000:])
-    return rc == 0
+        fail(what, f"status {p.returncode}" if p.returncode else EMULATED)
+        return None
+    return out
 
 
-def find_gpu():
+def check(what, args, limit):
+    if run(what, args, limit=limit) is not None:
+        say(what, "passed")
+
+
+def sanitize(tool, program, limit, only=None):
+    """A test program under a tool of compute-sanitizer.  Tests make calls fail
+    on purpose, so only what kernels do is reported.  Each process that used
+    the GPU ends with a summary: without one nothing was looked at."""
+    what = f"compute-sanitizer, {tool}, {program}"
+    args = ["compute-sanitizer", "--tool", tool, "--target-processes", "all",
+            "--error-exitcode", "9"]
+    if tool == "memcheck":
+        args += ["--report-api-errors", "no"]
+    args.append(os.path.join(BUILD, "test", program))
+    if only:
+        args += ["--filter", only]
+    out = run(what, args, limit=limit)
+    if out is None:
+        return
+    found = [int(n) for n in re.findall(r"SUMMARY: (\d+) ", out)]
+    if not found:
+        fail(what, "no process was looked at")
+    elif any(found):
+        print(out[-3000:])
+        fail(what, f"{sum(found)} found")
+    else:
+        say(what, f"passed, {len(found)} processes")
+
+
+def sanitize_all():
+    if not shutil.which("compute-sanitizer"):
+        skip("compute-sanitizer", "not installed")
+        return
+    for tool in ("memcheck", "racecheck", "synccheck"):
+        for program in OPS:
+            sanitize(tool, program, 60)
+    sanitize("memcheck", "test_cuda_models", 60, ONE_RANK)
+
+
+def count_gpus():
     p = subprocess.run([TLP, "info", "--devices"], text=True,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     print(p.stdout.strip())
-    return p.returncode == 0
+    if p.returncode:
+        return 0
+    return len(re.findall(r"^cuda:\d+ ", p.stdout, re.MULTILINE))
 
 
 def greedy_text():
+    what = "SmolLM2, greedy text of 64 tokens in f32"
     p = subprocess.run([os.path.join(HERE, "fetch-model.sh")], text=True,
                        stdout=subprocess.PIPE)
     if p.returncode:
-        say("SmolLM2, greedy text in f32", "skipped: no model")
-        return True
-    texts = []
-    for device in ("cpu", "cuda:0"):
-        texts.append(run([TLP, "run", "-m", p.stdout.strip(), "--raw", "-n",
-                          "64", "-p", "The capital of France is",
-                          "--compute", "f32", "--device", device]))
-    same = texts[0] == texts[1] and texts[0][0] == 0
-    say("SmolLM2, greedy text of 64 tokens in f32",
-        "equal" if same else f"DIFFERS: {texts}")
-    return same
+        skip(what, "no model")
+        return
+    texts = [run(f"{what}, {device}",
+                 [TLP, "run", "-m", p.stdout.strip(), "--raw", "-n", "64",
+                  "-p", "The capital of France is", "--compute", "f32",
+                  "--device", device])
+             for device in ("cpu", "cuda:0")]
+    if None in texts:
+        return
+    if texts[0] == texts[1]:
+        say(what, "equal")
+    else:
+        fail(what, f"differs: {texts}")
 
 
 def limits():
     """GB/s of a copy, TFLOP/s of cuBLASLt in bf16 at prefill's shapes."""
-    rc, out = run([os.path.join(BUILD, "test/bench/bench_device")])
-    if rc != 0:
-        print(out)
+    out = run("bench_device", [os.path.join(BUILD, "test/bench/bench_device")])
+    if out is None:
         return None
     x = json.loads(out)
     say("copy bandwidth", f"{x['copy_gb_s']:.0f} GB/s")
@@ -104,22 +180,49 @@ def limits():
     return x
 
 
-def bench(path, plans, devices="0", env=None, prompt=512, gen=64):
+def allreduce_us(what, devices, env):
+    """Rows of bench_allreduce, by floats; none where there is no such way."""
+    out = run(what, [os.path.join(BUILD, "test/bench/bench_allreduce"),
+                     *devices.split(",")], env)
+    if out is None:
+        return {}
+    x = json.loads(out)
+    if "reason" in x:
+        skip(what, x["reason"])
+        return {}
+    return {row["floats"]: row for row in x["sizes"]}
+
+
+def show_allreduces(where, devices):
+    """Both ways, side by side.  Is there NCCL?"""
+    shot = allreduce_us(f"all-reduce, one shot, {where}", devices, ONE_SHOT)
+    nccl = allreduce_us(f"all-reduce, NCCL, {where}", devices, NCCL)
+    slower = [n for n in shot if n in nccl and shot[n]["us"] <= nccl[n]["us"]]
+    for n in shot or nccl:
+        text = [f"{name} {rows[n]['us']:.1f} us"
+                for name, rows in (("one shot", shot), ("NCCL", nccl))
+                if n in rows]
+        if "norm_at_once_us" in shot.get(n, {}):
+            text.append(f"with a norm {shot[n]['norm_apart_us']:.1f} apart, "
+                        f"{shot[n]['norm_at_once_us']:.1f} at once")
+        say(f"  all-reduce of {n} floats, {where}", "; ".join(text))
+    if shot and nccl:
+        say("  one shot is as fast as NCCL up to",
+            f"{max(slower)} floats" if slower else "no size")
+    return bool(nccl)
+
+
+def bench(what, path, plans, devices="0", env=None, prompt=512, gen=64):
     args = [TLP, "bench", "-m", path, "--json", "--prompt", str(prompt),
             "--gen", str(gen), "--repeat", "3", "--device", "cuda:" + devices]
     for p in plans:
         args += ["--plan", p]
-    rc, out = run(args, env)
-    if rc != 0:
-        if rc is not None:
-            print(out)
-        return {}
-    rows = json.loads(out)["plans"]
-    return dict(zip(plans, rows))
+    out = run(what, args, env)
+    return dict(zip(plans, json.loads(out)["plans"])) if out else {}
 
 
 def show_plans(what, rows):
-    base = rows.get("serial")
+    base = rows["serial"]
     for plan, row in rows.items():
         d, p = row["decode"], row["prefill"]
         say(f"  {what}, {plan}",
@@ -129,17 +232,19 @@ def show_plans(what, rows):
             f" {row['allreduces_per_token']} all-reduces")
 
 
-def bench_model(path, shape, kind, pairs, limit):
+def bench_model(path, shape, kind, pairs, limit, place, nccl):
     size = os.path.getsize(path)
     item = {"BF16": 2, "Q4_0": 18 / 32}[kind]
     read = size - EMBEDDING[shape] * item
     params = read / item - HEAD[shape]  # of a prompt's tokens, but the last
     lp, par = pairs + "@lp", pairs + "@par"
+    where, devices = place
+    one, two = f"{shape} {kind}, one GPU", f"{shape} {kind}, {where}"
 
-    rows = bench(path, ["serial", lp, par])
+    rows = bench(one, path, ["serial", lp, par])
     if not rows:
         return
-    show_plans(f"{shape} {kind}, one GPU", rows)
+    show_plans(one, rows)
     rate = rows["serial"]["decode"]["median"]
     say("  weights read while decoding",
         f"{read * rate / 1e9:.0f} GB/s, "
@@ -148,27 +253,31 @@ def bench_model(path, shape, kind, pairs, limit):
     say("  products while prefilling",
         f"{flops:.0f} TFLOP/s, {flops / limit['gemm_tflop_s']:.2f} of "
         "cuBLASLt alone")
-    plain = bench(path, ["serial"], env={"TLP_CUDA_GRAPHS": "0"})
+    plain = bench(f"{one}, without graphs", path, ["serial"],
+                  env={"TLP_CUDA_GRAPHS": "0"})
     if plain:
         say("  decoding with graphs against without",
             f"{rate / plain['serial']['decode']['median']:.2f}")
-    rows = bench(path, ["serial", lp, par], devices="0,0")
+    rows = bench(two, path, ["serial", lp, par], devices)
     if rows:
-        show_plans(f"{shape} {kind}, two ranks on one GPU", rows)
+        show_plans(two, rows)
+    if nccl and shape == "llama-3.2-1b":
+        rows = bench(f"{two}, NCCL", path, ["serial", lp, par], devices, NCCL)
+        if rows:
+            show_plans(f"{two}, NCCL", rows)
 
 
-def bench_models(limit):
+def bench_models(limit, place, nccl):
     folder = os.environ.get("TLP_BENCH_DIR", "/tmp")
     for shape, kind, pairs in MODELS:
         path = os.path.join(folder, f"tlp-bench-{shape}-{kind}.gguf")
         try:
-            rc, out = run([sys.executable,
-                           os.path.join(HERE, "make-random-model.py"), shape,
-                           path, "--type", kind])
-            if rc == 0:
-                bench_model(path, shape, kind, pairs, limit)
-            elif rc is not None:
-                print(out)
+            made = run(f"{shape} {kind}, random weights",
+                       [sys.executable,
+                        os.path.join(HERE, "make-random-model.py"), shape,
+                        path, "--type", kind])
+            if made is not None:
+                bench_model(path, shape, kind, pairs, limit, place, nccl)
         finally:
             if os.path.exists(path):
                 os.remove(path)
@@ -178,24 +287,28 @@ def main():
     argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if not find_gpu():
+    n_gpu = count_gpus()
+    if n_gpu == 0:
+        if os.path.exists("/dev/nvidiactl"):
+            print("FAILED: there is a GPU")
+            return 1
         print("skipped: nothing is measured without a GPU")
         return 0
-    good = True
-    for test in ("test_cuda_ops", "test_cuda_models"):
-        good &= check(test, [os.path.join(BUILD, "test", test)], 60)
-    if shutil.which("compute-sanitizer"):
-        good &= check("compute-sanitizer, test_cuda_ops",
-                      ["compute-sanitizer", "--target-processes", "all",
-                       "--error-exitcode", "9",
-                       os.path.join(BUILD, "test", "test_cuda_ops")], 90)
-    else:
-        say("compute-sanitizer", "skipped: not installed")
-    good &= greedy_text()
+    for test in (*OPS, "test_cuda_models"):
+        check(test, [os.path.join(BUILD, "test", test)], 60)
+    greedy_text()
     limit = limits()
+    place = ("two ranks on one GPU", "0,0")
+    if n_gpu > 1:
+        place = ("two GPUs", "0,1")
+    nccl = show_allreduces(*place)
     if limit:
-        bench_models(limit)
-    return 0 if good and limit else 1
+        bench_models(limit, place, nccl)
+    sanitize_all()
+    for what, all_of in (("skipped", skipped), ("FAILED", failed)):
+        if all_of:
+            print(f"{what}: {'; '.join(all_of)}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -4,25 +4,7 @@
  */
 #include "cuda/ranks.h"
 
-extern "C" {
-#include "support/payload.h"
-}
-
 TestSuite(cuda_comm, .timeout = 300);
-
-/* On as many devices as ranks, and all on one. */
-static void run_everywhere(int n, const work &fn)
-{
-    run_ranks(n, n, 20000, fn);
-    run_ranks(n, 1, 20000, fn);
-}
-
-static std::vector<float> payload(size_t n, uint64_t key, int rank)
-{
-    std::vector<float> x(n);
-    fill(x.data(), n, key, rank);
-    return x;
-}
 
 /* ==== all-reduce ========================================================= */
 

@@ -173,22 +173,23 @@ Test(cuda_models, default_compute)
 
 /* ==== replaying ========================================================== */
 
+enum { MANY = 12 };
+
 /* Several sequences at once, with rows of logits of some, in a changing order.
  */
-static void decode_many(rig *r, float *out)
+static void decode_many(rig *r, int n, float *out)
 {
-    enum { N = 4 };
-    uint8_t want[N] = { 1, 0, 1, 1 };
+    uint8_t want[MANY] = { 1, 0, 1, 1 };
     size_t v = r->n_vocab;
 
     for (int step = 0; step < 5; step++) {
-        int32_t ids[N], seqs[N];
+        int32_t ids[MANY], seqs[MANY];
         tlp_batch b = TLP_BATCH_INIT;
-        for (int i = 0; i < N; i++) {
+        for (int i = 0; i < n; i++) {
             ids[i] = 7 * step + i;
             seqs[i] = i;
         }
-        b.n = N;
+        b.n = (size_t)n;
         b.tokens = ids;
         b.seqs = seqs;
         b.want_logits = want;
@@ -197,11 +198,11 @@ static void decode_many(rig *r, float *out)
         memcpy(out + (size_t)step * 3 * v, all, 3 * v * sizeof *all);
         free(all);
         /* Later steps stand elsewhere in the sequences. */
-        CHECK_OK(tlp_session_rewind(r->session, step % N, 0));
+        CHECK_OK(tlp_session_rewind(r->session, step % n, 0));
     }
 }
 
-Test(cuda_models, sequences_are_replayed_by_their_positions)
+static void expect_sequences(int n_seq)
 {
     tiny_spec spec = tiny_default();
     const char *path = tiny_make(&spec);
@@ -210,17 +211,23 @@ Test(cuda_models, sequences_are_replayed_by_their_positions)
     size_t n = 0;
 
     for (int i = 0; i < 2; i++) {
-        o[i].n_seq = 4;
+        o[i].n_seq = n_seq;
         rig r = rig_open(path, "par:1-2", &o[i]);
         n = 15 * r.n_vocab;
         out[i] = malloc(n * sizeof **out);
-        decode_many(&r, out[i]);
+        decode_many(&r, n_seq, out[i]);
         cr_assert(i == 0 || replayed(&r) >= 3);
         rig_close(&r);
     }
     cr_assert_leq(rig_diff_f(out[0], out[1], n), TOLERANCE);
     free(out[0]);
     free(out[1]);
+}
+
+Test(cuda_models, sequences_are_replayed_by_their_positions)
+{
+    expect_sequences(4);
+    expect_sequences(MANY);
 }
 
 /* The same bits with and without graphs. */

@@ -120,7 +120,7 @@ Test(plugin, other_version)
     offer("test/plugins/other_version.so", MPI ".0");
     expect_refused(folder, "interface version 3, this library has 2");
     offer("test/plugins/other_device.so", CUDA ".0");
-    expect_no_device(folder, "interface version 2, this library has 1");
+    expect_no_device(folder, "interface version 3, this library has 2");
 }
 
 /* The first of two folders that has one decides. */

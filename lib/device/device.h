@@ -21,7 +21,7 @@
 #include "backend/backend.h"
 #include "comm/comm.h"
 
-#define TLPI_DEVICE_ABI 1
+#define TLPI_DEVICE_ABI 2
 
 /* What a backend has done. */
 typedef struct tlpi_device_stats {
@@ -63,6 +63,10 @@ typedef struct tlpi_device_ops {
 
     tlp_status (*stats)(tlpi_backend *b, tlpi_device_stats *out);
 
+    /* Bytes of memory that a weight [rows][cols] of a type will take, whole
+     * blocks; what the backend's weight_bytes says of it when it is there. */
+    uint64_t (*weight_size)(tlpi_dtype type, int64_t rows, int64_t cols);
+
     /*
      * The communicator of activations for the ranks of `host`, of which this
      * one works with b; all ranks call.  host and b are borrowed and outlive
@@ -71,6 +75,17 @@ typedef struct tlpi_device_ops {
      */
     tlp_status (*comm_create)(tlpi_comm **out, tlpi_comm *host, tlpi_backend *b,
                               int timeout_ms);
+
+    /*
+     * The sum between two stages: what c's allreduce of delta and then
+     * add_norm(x, delta, x, norm) of the rank's backend do, to the bit and in
+     * c's stats, in one launch where there is a kernel for it.
+     * x, delta [n_tok][cols].
+     */
+    tlp_status (*allreduce_add_norm)(tlpi_comm *c, int n_tok, int cols,
+                                     float *x, float *delta,
+                                     const tlpi_norm *norm, int n_norm,
+                                     float eps);
 } tlpi_device_ops;
 
 /* What a plug-in exports. */

@@ -2,8 +2,9 @@
  * forward.c - the equations of layer parallelism, once, for every backend.
  *
  * Between stages the residual stream is held as x + delta: what a stage adds,
- * summed over its members and over the ranks, stays in delta, and the next RMS
- * norm takes it in on the way.  docs/design.md derives the modes.
+ * summed over its members, stays in delta; the sum over the ranks is owed, and
+ * made when the next RMS norm takes delta in (a device does both at once), or
+ * after the last stage.  docs/design.md derives the modes.
  *
  * A plan may adjust a stage (plan/adjust.h).  Norms and gains are other numbers
  * in the same equations.  Na_i x stands for u + up (down u) where attn_in
@@ -28,19 +29,30 @@ static tlp_status allreduce(tlpi_rank *r, float *x, size_t n)
     return st;
 }
 
-/* x += delta; norm[i] = rms_norm(x) * weight[i] for members that have one. */
-static void enter(tlpi_rank *r, const tlpi_step *step, float *const *weight,
-                  int n_member)
+/* x += delta, which is still to be summed over the ranks if that is `owed`;
+ * norm[i] = rms_norm(x) * weight[i] for members that have one. */
+static tlp_status enter(tlpi_rank *r, const tlpi_step *step,
+                        float *const *weight, int n_member, bool owed)
 {
     const tlpi_hparams *hp = &r->model->hp;
+    const tlpi_device_ops *device = r->cfg->device;
+    tlp_status st = TLP_OK;
     int n = 0;
 
     for (int i = 0; i < n_member; i++)
         if (weight[i])
             r->norm[n++] =
                 (tlpi_norm){ weight[i], tlpi_slot(r, step, r->buf.norm, i) };
+    if (owed && device)
+        return device->allreduce_add_norm(r->data, step->n_tok, hp->n_embd,
+                                          r->buf.x, r->buf.delta, r->norm, n,
+                                          hp->norm_eps);
+    if (owed)
+        TLP_TRY(allreduce(r, r->buf.delta, tlpi_n_stream(r, step)));
     r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x, r->buf.delta,
                         r->buf.x, r->norm, n, hp->norm_eps);
+done:
+    return st;
 }
 
 /* norm[part] = rms_norm(x + attention sum of its member) * Nf; x stays. */
@@ -225,21 +237,21 @@ static tlp_status adjust_inputs(tlpi_rank *r, const tlpi_step *step,
  * lp-code differs only in its parts: each names the norm it reads through.
  */
 static tlp_status stage_lp(tlpi_rank *r, const tlpi_step *step,
-                           const tlpi_rank_stage *s)
+                           const tlpi_rank_stage *s, bool owed)
 {
     tlp_status st = TLP_OK;
 
-    enter(r, step, s->attn_norm, s->n_member);
+    TLP_TRY(enter(r, step, s->attn_norm, s->n_member, owed));
     TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_ATTN_IN));
     attend(r, step, s);
     project_sum(r, step, s, r->buf.delta);
-    TLP_TRY(allreduce(r, r->buf.delta, tlpi_n_stream(r, step)));
-    if (r->probe)
+    if (r->probe) { /* which sees the whole sum */
+        TLP_TRY(allreduce(r, r->buf.delta, tlpi_n_stream(r, step)));
         TLP_TRY(tlpi_probe_sums(r, step, s));
-    enter(r, step, s->ffn_norm, s->n_member);
+    }
+    TLP_TRY(enter(r, step, s->ffn_norm, s->n_member, !r->probe));
     TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_FFN_IN));
     TLP_TRY(feed_forward(r, step, s, false));
-    TLP_TRY(allreduce(r, r->buf.delta, tlpi_n_stream(r, step)));
 done:
     return st;
 }
@@ -279,12 +291,12 @@ static bool in_span(tlpi_span span, int rank)
  * its attention inside its span, and the span's first rank hands it on.
  */
 static tlp_status stage_par(tlpi_rank *r, const tlpi_step *step,
-                            const tlpi_rank_stage *s)
+                            const tlpi_rank_stage *s, bool owed)
 {
     size_t n = tlpi_n_stream(r, step);
     tlp_status st = TLP_OK;
 
-    enter(r, step, s->attn_norm, s->n_member);
+    TLP_TRY(enter(r, step, s->attn_norm, s->n_member, owed));
     TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_ATTN_IN));
     attend(r, step, s);
     project_each(r, step, s);
@@ -307,7 +319,6 @@ static tlp_status stage_par(tlpi_rank *r, const tlpi_step *step,
     TLP_TRY(feed_forward(r, step, s, s->carried >= 0));
     if (s->carried < 0)
         add_sums(r, step, s);
-    TLP_TRY(allreduce(r, r->buf.delta, n));
 done:
     return st;
 }
@@ -366,13 +377,13 @@ done:
  * The last member's (first) rank puts the whole attention sum into delta.
  */
 static tlp_status stage_asym(tlpi_rank *r, const tlpi_step *step,
-                             const tlpi_rank_stage *s)
+                             const tlpi_rank_stage *s, bool owed)
 {
     size_t n = tlpi_n_stream(r, step);
     int last = s->n_member - 1;
     tlp_status st = TLP_OK;
 
-    enter(r, step, s->attn_norm, s->n_member);
+    TLP_TRY(enter(r, step, s->attn_norm, s->n_member, owed));
     TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_ATTN_IN));
     attend(r, step, s);
     project_each(r, step, s);
@@ -387,21 +398,20 @@ static tlp_status stage_asym(tlpi_rank *r, const tlpi_step *step,
     TLP_TRY(feed_forward(r, step, s, s->carried >= 0));
     if (tlpi_rank_counts(r, s, last) && s->carried < 0)
         r->b->ops->add(r->b, r->buf.delta, tlpi_attn_sum(r, step, s, last), n);
-    TLP_TRY(allreduce(r, r->buf.delta, n));
 done:
     return st;
 }
 
 static tlp_status run_stage(tlpi_rank *r, const tlpi_step *step,
-                            const tlpi_rank_stage *s)
+                            const tlpi_rank_stage *s, bool owed)
 {
     switch (s->mode) {
     case TLP_MODE_PAR:
-        return stage_par(r, step, s);
+        return stage_par(r, step, s, owed);
     case TLP_MODE_ASYM:
-        return stage_asym(r, step, s);
+        return stage_asym(r, step, s, owed);
     default:
-        return stage_lp(r, step, s);
+        return stage_lp(r, step, s, owed);
     }
 }
 
@@ -411,7 +421,9 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
     tlp_status st = TLP_OK;
 
     for (int i = first; i < end && st == TLP_OK; i++)
-        st = run_stage(r, step, &r->stage[i]);
+        st = run_stage(r, step, &r->stage[i], i > first);
+    if (first < end && st == TLP_OK)
+        st = allreduce(r, r->buf.delta, tlpi_n_stream(r, step));
     return st;
 }
 
@@ -468,32 +480,4 @@ tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_step *step, int first,
     r->b->ops->begin_step(r->b, step, NULL);
     tlp_status st = run_stages(r, step, first, end);
     return r->b->ops->end_step(r->b, st);
-}
-
-void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host)
-{
-    size_t n = tlpi_n_stream(r, step);
-
-    r->b->ops->add(r->b, r->buf.x, r->buf.delta, n);
-    r->b->ops->zero(r->b, r->buf.delta, n);
-    (void)r->b->ops->read(r->b, host, r->buf.x, n); /* runners': the CPU's */
-}
-
-void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)
-{
-    const tlpi_hparams *hp = &r->model->hp;
-    float *x = r->buf.rows;
-    float *delta = x + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
-    float *out = delta + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
-    tlpi_norm norm = { r->output_norm, out };
-    tlpi_term term = { r->head, out, 1 };
-    tlpi_matmul m = { &term, 1, NULL, false, y };
-
-    if (!r->head) /* more ranks than pieces of the vocabulary */
-        return;
-    r->b->ops->gather(r->b, r->buf.x, rows, n, hp->n_embd, x);
-    r->b->ops->gather(r->b, r->buf.delta, rows, n, hp->n_embd, delta);
-    r->b->ops->add_norm(r->b, n, hp->n_embd, x, delta, NULL, &norm, 1,
-                        hp->norm_eps);
-    r->b->ops->matmul(r->b, n, &m, 1);
 }

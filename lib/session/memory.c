@@ -85,15 +85,21 @@ typedef struct count {
 static void count_slice(count *c, const tlpi_tensor *t, bool merged,
                         tlpi_slice s)
 {
+    const tlpi_device_ops *device = c->r->cfg->device;
     const tlpi_backend *b = c->r->b;
+    tlpi_dtype type = merged ? TLPI_F32 : t->type;
 
     if (b && !merged) {
         tlpi_shelf_key key = tlpi_weight_key(b, t, s);
         if (tlpi_shelf_has(c->r->model->shelf, &key))
             return;
     }
-    add(&c->sum.weights, (uint64_t)(s.r1 - s.r0),
-        tlpi_row_bytes(merged ? TLPI_F32 : t->type, s.c1 - s.c0));
+    if (device)
+        add(&c->sum.weights, 1,
+            device->weight_size(type, s.r1 - s.r0, s.c1 - s.c0));
+    else
+        add(&c->sum.weights, (uint64_t)(s.r1 - s.r0),
+            tlpi_row_bytes(type, s.c1 - s.c0));
 }
 
 static const tlpi_tensor *tensor_of(const count *c, int member, size_t field)

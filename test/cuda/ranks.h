@@ -14,6 +14,7 @@
 extern "C" {
 #include "comm/comm.h"
 #include "device/device.h"
+#include "support/payload.h"
 }
 
 #include "cuda/on_device.h"
@@ -141,6 +142,20 @@ static inline void run_ranks(int n, int n_device, int timeout_ms,
         cr_assert_eq(m.bad_line, 0, "rank %d of %d on %d devices: line %d: %s",
                      m.rank, n, n_device, m.bad_line, m.text.c_str());
     cr_assert_eq(ranks_pieces, 0, "%d pieces left", (int)ranks_pieces);
+}
+
+/* On as many devices as ranks, and all on one. */
+static inline void run_everywhere(int n, const work &fn)
+{
+    run_ranks(n, n, 20000, fn);
+    run_ranks(n, 1, 20000, fn);
+}
+
+static inline std::vector<float> payload(size_t n, uint64_t key, int rank)
+{
+    std::vector<float> x(n);
+    fill(x.data(), n, key, rank);
+    return x;
 }
 
 static inline double since(const timespec &t)

@@ -78,6 +78,11 @@ cudaError_t cudaPeekAtLastError();
 /* What the last fault of any kernel was, "" for none; then forget it. */
 const char *emu_take_fault();
 
+/* Graphs that can be launched and cuBLASLt's descriptions, not yet destroyed
+ * (products under way have their own); how often it was asked for a kernel. */
+int emu_live_objects();
+int emu_heuristics_asked();
+
 /* ==== devices ============================================================ */
 
 struct cudaDeviceProp {

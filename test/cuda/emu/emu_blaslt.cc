@@ -18,6 +18,7 @@ struct emu_layout {
     uint64_t rows, cols;
     int64_t ld, stride;
     int32_t order, batch;
+    emu_counted counted = {};
 };
 
 struct emu_matmul {
@@ -27,6 +28,7 @@ struct emu_matmul {
     int32_t transa, transb, pointer_mode;
     uint32_t epilogue;
     const void *bias;
+    emu_counted counted = {};
 };
 
 struct emu_preference {
@@ -246,6 +248,13 @@ static cublasStatus_t check(const emu_matmul *d, const emu_layout *a,
     return CUBLAS_STATUS_SUCCESS;
 }
 
+static std::atomic<int> n_asked;
+
+int emu_heuristics_asked()
+{
+    return n_asked;
+}
+
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
     cublasLtHandle_t h, cublasLtMatmulDesc_t d, cublasLtMatrixLayout_t la,
     cublasLtMatrixLayout_t lb, cublasLtMatrixLayout_t lc,
@@ -260,6 +269,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
     cublasStatus_t st = check(d, la, lb, lc, ld);
     if (st != CUBLAS_STATUS_SUCCESS)
         return st;
+    n_asked++;
     *results = cublasLtMatmulHeuristicResult_t();
     results->workspaceSize = p->workspace >= WORKSPACE ? WORKSPACE : 0;
     results->algo.data[0] = results->workspaceSize;

@@ -22,6 +22,13 @@ static thread_local int current;
 static std::atomic<bool> faulted;
 static std::atomic<bool> peer_enabled[MAX_DEVICE][MAX_DEVICE];
 
+std::atomic<int> emu_counted::live;
+
+int emu_live_objects()
+{
+    return emu_counted::live;
+}
+
 static long from_env(const char *name, long otherwise)
 {
     const char *text = getenv(name);

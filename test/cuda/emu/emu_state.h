@@ -4,6 +4,7 @@
 #ifndef EMU_STATE_H
 #define EMU_STATE_H
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -12,6 +13,23 @@
 #include "cuda_runtime.h"
 
 typedef std::function<bool()> emu_op; /* true: it is done */
+
+/* A member of what emu_live_objects counts. */
+struct emu_counted {
+    static std::atomic<int> live;
+    emu_counted()
+    {
+        live++;
+    }
+    emu_counted(const emu_counted &)
+    {
+        live++;
+    }
+    ~emu_counted()
+    {
+        live--;
+    }
+};
 
 /* ==== devices and errors (emu_devices.cc) ================================ */
 
@@ -58,6 +76,7 @@ struct emu_graph {
 
 struct emu_graph_exec {
     std::shared_ptr<const std::vector<emu_op>> nodes;
+    emu_counted counted = {};
 };
 
 struct emu_capture {

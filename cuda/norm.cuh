@@ -1,0 +1,54 @@
+/*
+ * norm.cuh - RMS norms of a token's row by a block, for the kernels that form
+ * residual sums: rows.cu, and comm_oneshot.cu, whose results have the same bits
+ * because they go through here.
+ */
+#ifndef TLPI_NORM_CUH
+#define TLPI_NORM_CUH
+
+#include "backend/backend.h"
+#include "warp.cuh"
+
+/* Norms of one launch; threads of a block. */
+static constexpr int TLPI_NORMS = 16, TLPI_NORM_THREADS = 512;
+
+typedef struct tlpi_gpu_norms {
+    tlpi_norm norm[TLPI_NORMS];
+    int n;
+} tlpi_gpu_norms;
+
+static inline tlpi_gpu_norms tlpi_gpu_norms_of(const tlpi_norm *norm, int n)
+{
+    tlpi_gpu_norms a = {};
+
+    a.n = n < TLPI_NORMS ? n : TLPI_NORMS;
+    for (int k = 0; k < a.n; k++)
+        a.norm[k] = norm[k];
+    return a;
+}
+
+/* A thread's element of a row joins its sum of squares: in the order of
+ * columns, TLPI_NORM_THREADS apart. */
+static __device__ __forceinline__ float tlpi_norm_add(float square, float v)
+{
+    return fmaf(v, v, square);
+}
+
+/* norm[k].y = rms_norm(z) * norm[k].w, from `at` on; z is this thread's own
+ * writing, and may be the last norm's row.  part: as in tlpi_block_sum. */
+static __device__ __forceinline__ void tlpi_norm_row(const tlpi_gpu_norms &a,
+                                                     size_t at, int cols,
+                                                     float eps, const float *z,
+                                                     float square, float *part)
+{
+    float mean = tlpi_block_sum(square, part) / (float)cols;
+    float s = 1.0f / sqrtf(mean + eps);
+
+    for (int i = threadIdx.x; i < cols; i += TLPI_NORM_THREADS) {
+        float v = z[i];
+        for (int k = 0; k < a.n; k++)
+            a.norm[k].y[at + i] = s * v * a.norm[k].w[i];
+    }
+}
+
+#endif
