@@ -85,6 +85,18 @@ static tlp_status allreduce(tlpi_comm *c, float *x, size_t n, uint32_t *vote)
     return TLP_OK;
 }
 
+static tlpi_backend *under; /* the communicator's */
+
+static tlp_status allreduce_add_norm(tlpi_comm *c, int n_tok, int cols,
+                                     float *x, float *delta,
+                                     const tlpi_norm *norm, int n_norm,
+                                     float eps)
+{
+    (void)c;
+    under->ops->add_norm(under, n_tok, cols, x, delta, x, norm, n_norm, eps);
+    return TLP_OK;
+}
+
 static void comm_abort(tlpi_comm *c)
 {
     (void)c;
@@ -106,10 +118,17 @@ static tlp_status comm_create(tlpi_comm **out, tlpi_comm *host, tlpi_backend *b,
                                             .free = comm_free };
     static tlpi_comm comm;
 
-    (void)b, (void)timeout_ms;
+    (void)timeout_ms;
+    under = b;
     comm = (tlpi_comm){ .ops = &comm_ops, .env = host->env, .size = 1 };
     *out = &comm;
     return TLP_OK;
+}
+
+static uint64_t weight_size(tlpi_dtype type, int64_t rows, int64_t cols)
+{
+    (void)type;
+    return (uint64_t)(rows * cols) * sizeof(float);
 }
 
 static tlp_status info(int device, tlpi_device_info *out)
@@ -123,7 +142,10 @@ static const tlpi_device_ops device = { .abi = TLPI_DEVICE_ABI,
                                         .name = "telling",
                                         .info = info,
                                         .backend_create = backend_create,
-                                        .comm_create = comm_create };
+                                        .weight_size = weight_size,
+                                        .comm_create = comm_create,
+                                        .allreduce_add_norm =
+                                            allreduce_add_norm };
 
 /* ==== a rank on it ======================================================= */
 
