@@ -174,7 +174,7 @@ static void to_bytes(char *dst, const float *x, int n)
 }
 
 /* B [n][C] in both layouts of the cache, every type, up to 7 rows and 9 panels;
- * n is less and more than what products take at a time. */
+ * n as of short heads, and of more than a chunk of positions. */
 enum { P = 9, M = 7, C = P * TLPI_PANEL, MOST = 280 };
 
 static void check_product(const tlpi_cpu_vec *vec, int type, size_t n,

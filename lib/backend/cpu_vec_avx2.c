@@ -10,9 +10,6 @@ typedef __m256 vf;
 
 #define W 8
 #define NP 1
-/* Values stand in rows of several panels: 64 rows stay in the first cache while
- * one panel after the other is read from them. */
-#define KP 64
 
 #define LOAD(p) _mm256_loadu_ps(p)
 #define STORE(p, x) _mm256_storeu_ps(p, x)

@@ -11,7 +11,6 @@ typedef __m512 vf;
 
 #define W 16
 #define NP 4
-#define KP 256 /* a chunk of positions: NP panels are whole rows of values */
 
 #define LOAD(p) _mm512_loadu_ps(p)
 #define STORE(p, x) _mm512_storeu_ps(p, x)

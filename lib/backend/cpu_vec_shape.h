@@ -3,7 +3,6 @@
  * floats, included by one file for each instruction set, which defines:
  *
  *   W, NP                  floats in a vector; panels in the widest tile
- *   KP                     of a product's k, steps before the next panels
  *   vf                     the vector type
  *   LOAD STORE SET1 ZERO   unaligned f32
  *   LOAD_F16 LOAD_BF16     W 16-bit floats to f32
@@ -152,20 +151,13 @@ static void narrow_bf16(void *dst, const float *src, size_t n)
 
 /* ==== product ============================================================ */
 
-/* A product is taken in parts of k, in order: sums wait in c between them. */
-typedef struct part {
-    const tlpi_product *x;
-    int k0, k1;
-} part;
-
-/* m rows by np panels, held in registers over a part. */
-INLINE void tile(int type, int m, int np, const part *p, int row, int panel)
+/* m rows by np panels, held in registers over all of k. */
+INLINE void tile(int type, int m, int np, const tlpi_product *x, int row,
+                 int panel)
 {
-    const tlpi_product *x = p->x;
-    const float *a = x->a + (size_t)row * x->lda + p->k0;
+    const float *a = x->a + (size_t)row * x->lda;
     float *c = x->c + (size_t)row * x->ldc + panel * TLPI_PANEL;
-    size_t lda = x->lda, ldp = x->ldp;
-    size_t at = (size_t)panel * ldp + (size_t)p->k0 * x->ldk;
+    size_t lda = x->lda, at = (size_t)panel * x->ldp, ldp = x->ldp;
     vf acc[ROWS][NP * VPP], b[NP * VPP];
     /* Few rows leave the loop waiting for memory: ask for the next strip of
      * panels, or for rows to come. */
@@ -174,8 +166,8 @@ INLINE void tile(int type, int m, int np, const part *p, int row, int panel)
 
     EACH (i, m)
         EACH (j, np * VPP)
-            acc[i][j] = p->k0 ? LOAD(c + (size_t)i * x->ldc + j * W) : ZERO;
-    for (int k = p->k0; k < p->k1; k++, a++, at += x->ldk) {
+            acc[i][j] = ZERO;
+    for (int k = x->k; k > 0; k--, a++, at += x->ldk) {
         if (m < ROWS)
             EACH (j, np)
                 __builtin_prefetch((const char *)x->b +
@@ -195,13 +187,13 @@ INLINE void tile(int type, int m, int np, const part *p, int row, int panel)
             STORE(c + (size_t)i * x->ldc + j * W, acc[i][j]);
 }
 
-typedef void (*tile_fn)(const part *p, int row, int panel);
+typedef void (*tile_fn)(const tlpi_product *x, int row, int panel);
 
 /* Functions of their own, or compilers join the cases and lose the counts. */
 #define TILE(name, type, m, np)                                                \
-    static void name(const part *p, int row, int panel)                        \
+    static void name(const tlpi_product *x, int row, int panel)                \
     {                                                                          \
-        tile(type, m, np, p, row, panel);                                      \
+        tile(type, m, np, x, row, panel);                                      \
     }
 
 /* name[m-1] does m rows, m <= ROWS. */
@@ -216,41 +208,33 @@ typedef void (*tile_fn)(const part *p, int row, int panel);
                                         name##_4, name##_5, name##_6 };
 
 /* A strip of panels stays in the cache while all rows meet it. */
-static void strip(const tile_fn *tiles, const part *p, int panel)
+static void strip(const tile_fn *tiles, const tlpi_product *x, int panel)
 {
-    for (int i = 0; i < p->x->m; i += ROWS)
-        tiles[TLPI_MIN(p->x->m - i, ROWS) - 1](p, i, panel);
+    for (int i = 0; i < x->m; i += ROWS)
+        tiles[TLPI_MIN(x->m - i, ROWS) - 1](x, i, panel);
 }
 
 #if NP > 1
-#define PANELS(name, type)                                                     \
+#define PRODUCT(name, type)                                                    \
     TILES(name##_wide, type, NP)                                               \
     TILES(name##_slim, type, 1)                                                \
-    static void name##_part(const part *p)                                     \
-    {                                                                          \
-        int n = p->x->n_panel, i = 0;                                          \
-        for (; i + NP <= n; i += NP)                                           \
-            strip(name##_wide, p, i);                                          \
-        for (; i < n; i++)                                                     \
-            strip(name##_slim, p, i);                                          \
-    }
-#else
-#define PANELS(name, type)                                                     \
-    TILES(name##_slim, type, 1)                                                \
-    static void name##_part(const part *p)                                     \
-    {                                                                          \
-        for (int i = 0; i < p->x->n_panel; i++)                                \
-            strip(name##_slim, p, i);                                          \
-    }
-#endif
-
-#define PRODUCT(name, type)                                                    \
-    PANELS(name, type)                                                         \
     static void name(const tlpi_product *x)                                    \
     {                                                                          \
-        for (int k = 0; k < x->k; k += KP)                                     \
-            name##_part(&(part){ x, k, TLPI_MIN(x->k, k + KP) });              \
+        int p = 0;                                                             \
+        for (; p + NP <= x->n_panel; p += NP)                                  \
+            strip(name##_wide, x, p);                                          \
+        for (; p < x->n_panel; p++)                                            \
+            strip(name##_slim, x, p);                                          \
     }
+#else
+#define PRODUCT(name, type)                                                    \
+    TILES(name##_slim, type, 1)                                                \
+    static void name(const tlpi_product *x)                                    \
+    {                                                                          \
+        for (int p = 0; p < x->n_panel; p++)                                   \
+            strip(name##_slim, x, p);                                          \
+    }
+#endif
 
 PRODUCT(product_f32, TLP_KV_F32)
 PRODUCT(product_f16, TLP_KV_F16)
