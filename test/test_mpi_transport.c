@@ -70,6 +70,12 @@ Test(mpi_transport, a_leaving_process_waits_for_rank_0)
     expect_run(2, false, "leaves", "done", 1);
 }
 
+Test(mpi_transport, a_dead_process_is_named_not_who_leaves)
+{
+    MPIRUN_OR_SKIP();
+    expect_run(3, true, "blamed", "done", 1);
+}
+
 Test(mpi_transport, a_stopped_process_is_there)
 {
     MPIRUN_OR_SKIP();

@@ -78,9 +78,9 @@ typedef struct tlpi_transport_ops {
      * have been given out; from 1 on, below TLPI_TAG_END / 4. */
     int (*new_channel)(tlpi_transport *t);
 
-    /* The lowest rank that is known to have ended or left, with a text about
-     * it, or -1.  Cheap: may be called in every turn of a waiting loop.  What
-     * the rank sent last may still be on its way. */
+    /* The rank that was first known to have ended, or else the lowest that has
+     * left, with a text about it; or -1.  Cheap: may be called in every turn of
+     * a waiting loop.  What the rank sent last may still be on its way. */
     int (*gone)(tlpi_transport *t, char *err, size_t cap);
 
     /* Tell all peers that this rank is at work, though silent; and when one of

@@ -107,6 +107,7 @@ void tlpi_watch_open(tlpi_watch *w, int rank, int size, tlpi_card *card)
     pthread_mutex_init(&w->lock, NULL);
     w->rank = rank;
     w->size = TLPI_MIN(size, TLPI_WATCH_MAX);
+    w->ended = -1;
     for (int r = 0; r < TLPI_WATCH_MAX; r++)
         w->fd[r] = -1;
     for (int six = 0; six < 2; six++)

@@ -79,6 +79,7 @@ typedef struct tlpi_watch {
     int fd[TLPI_WATCH_MAX];
     tlpi_peer_state state[TLPI_WATCH_MAX];
     bool mute[TLPI_WATCH_MAX];  /* has left, but waits to hear that we do */
+    int ended;                  /* the first known to have ended; -1: none */
     const tlpi_card *cards;     /* of all ranks, the endpoint's */
     double looked, told, heard; /* when, last */
 } tlpi_watch;

@@ -80,19 +80,34 @@ static const char *fate(tlpi_peer_state state)
                                       : "has left";
 }
 
+/* The lowest rank whose state is `least` or worse; -1: none. */
+static int find_gone(const tlpi_watch *w, tlpi_peer_state least)
+{
+    for (int r = 0; r < w->size; r++)
+        if (w->state[r] >= least)
+            return r;
+    return -1;
+}
+
+/* A death makes others leave, so it is what to name; and of deaths the first,
+ * which may have been why the others ended. */
+static int pick_gone(tlpi_watch *w)
+{
+    if (w->ended < 0)
+        w->ended = find_gone(w, TLPI_PEER_ENDED);
+    return w->ended >= 0 ? w->ended : find_gone(w, TLPI_PEER_LEAVING);
+}
+
 int tlpi_watch_gone(tlpi_watch *w, char *err, size_t cap)
 {
-    int gone = 0;
-
     pthread_mutex_lock(&w->lock);
     look(w);
-    while (gone < w->size && w->state[gone] <= TLPI_PEER_ALIVE)
-        gone++;
-    if (gone < w->size)
+
+    int gone = pick_gone(w);
+
+    if (gone >= 0)
         tlpi_mpi_fail(err, cap, TLP_ECOMM, "the process on %s %s",
                       w->cards[gone].host, fate(w->state[gone]));
-    else
-        gone = -1;
     pthread_mutex_unlock(&w->lock);
     return gone;
 }

@@ -21,6 +21,10 @@
 #define MAX_FLOATS 100000 /* of a round */
 #define TIMEOUT_MS 10000
 
+/* Seconds: soon on a machine that is busy with other work, too, and much sooner
+ * than by a timeout. */
+#define SOON 5
+
 static const tlpi_transport_ops *ops;
 static tlpi_transport *transport;
 static int rank, size;
@@ -458,7 +462,7 @@ static void mismatch(void)
     CHECK_FAILS(TLP_ECOMM, meet(c), "rank 0");
     check_broken(c);
 
-    CHECK(tlpi_now() - start < 3);
+    CHECK(tlpi_now() - start < SOON);
     free(x);
     work_again();
 }
@@ -487,15 +491,13 @@ static void abort_all(void)
         if (rank == 0)
             pthread_create(&thread, NULL, abort_later, c);
         if (rank == 0)
-            nap_ms(400);
+            pthread_join(thread, NULL);
         if (rank == 0 || round == 0)
             st = meet(sub);
         else
             st = sub->ops->bcast(sub, &word, sizeof word, true);
         CHECK_FAILS(TLP_ECOMM, st, "rank 0 gave up: out of shelf space");
-        CHECK(tlpi_now() - start < 0.8);
-        if (rank == 0)
-            pthread_join(thread, NULL);
+        CHECK(tlpi_now() - start < SOON);
         tlpi_comm_free(sub);
         check_broken(c);
     }
@@ -512,13 +514,35 @@ static void abort_self(void)
     if (rank == 0) {
         pthread_create(&thread, NULL, abort_later, c);
         CHECK_FAILS(TLP_ECOMM, meet(c), "rank 0 gave up: out of shelf space");
-        CHECK(tlpi_now() - start < 0.8);
+        CHECK(tlpi_now() - start < SOON);
         pthread_join(thread, NULL);
     } else {
         nap_ms(1000);
         CHECK_FAILS(TLP_ECOMM, meet_late(c),
                     "rank 0 gave up: out of shelf space");
-        CHECK(tlpi_now() - start < 1.5);
+        CHECK(tlpi_now() - start < SOON);
+    }
+    check_broken(c);
+    work_again();
+}
+
+/* One rank does not come until long after the others' deadline.  Of those, who
+ * began to wait first tells the rest. */
+static void check_late(tlpi_comm *c, int who, double deadline)
+{
+    char name[32];
+    double start = tlpi_now();
+
+    snprintf(name, sizeof name, "rank %d did not answer", who);
+    if (rank == who) {
+        nap_ms(3000);
+        CHECK_FAILS(TLP_ECOMM, meet_late(c), "gave up", name);
+    } else {
+        tlp_status st = meet(c);
+        double took = tlpi_now() - start;
+        CHECK(st == TLP_ETIMEDOUT || (size > 2 && st == TLP_ECOMM));
+        CHECK(strstr(tlp_last_error(), name));
+        CHECK((st == TLP_ECOMM || took >= deadline) && took < 2.5);
     }
     check_broken(c);
     work_again();
@@ -527,23 +551,7 @@ static void abort_self(void)
 /* The last rank does not come in time. */
 static void late(void)
 {
-    tlpi_comm *c = make(TLP_WIRE_F32, 500);
-    char name[32];
-    double start = tlpi_now();
-
-    snprintf(name, sizeof name, "rank %d did not answer", size - 1);
-    if (rank == size - 1) {
-        nap_ms(1500);
-        CHECK_FAILS(TLP_ECOMM, meet_late(c), "gave up", name);
-    } else {
-        tlp_status st = meet(c);
-        double took = tlpi_now() - start;
-        CHECK(st == TLP_ETIMEDOUT || (size > 2 && st == TLP_ECOMM));
-        CHECK(strstr(tlp_last_error(), name));
-        CHECK(took > 0.45 && took < 1);
-    }
-    check_broken(c);
-    work_again();
+    check_late(make(TLP_WIRE_F32, 500), size - 1, 0.5);
 }
 
 /* Whom the signals of the next scenarios go to. */
@@ -628,7 +636,7 @@ static void killed_while(bool idle_wait)
     else
         st = meet(c);
     CHECK_FAILS(TLP_ECOMM, st, "rank 1");
-    CHECK(tlpi_now() - start < 2);
+    CHECK(tlpi_now() - start < SOON);
     check_broken(c);
 }
 
@@ -645,27 +653,15 @@ static void killed_idle(void)
 /* Ranks that load say so, and are waited for; until they fall silent. */
 static void patient(void)
 {
-    tlpi_comm *c = make(TLP_WIRE_F32, 400);
+    tlpi_comm *c = make(TLP_WIRE_F32, 1000);
 
     c->patient = true;
-    for (int i = 0; i < 30 && rank == 1; i++) {
+    for (int i = 0; i < 40 && rank == 1; i++) {
         c->ops->busy(c);
         nap_ms(50);
     }
     CHECK_OK(meet(c));
-
-    double start = tlpi_now();
-    if (rank == 1) {
-        nap_ms(1200);
-        CHECK_FAILS(TLP_ECOMM, meet_late(c), "rank 1 did not answer");
-    } else {
-        tlp_status st = meet(c);
-        CHECK(st == TLP_ETIMEDOUT || (size > 2 && st == TLP_ECOMM));
-        CHECK(strstr(tlp_last_error(), "rank 1 did not answer"));
-        CHECK(tlpi_now() - start > 0.35 && tlpi_now() - start < 1);
-    }
-    check_broken(c);
-    work_again();
+    check_late(c, 1, 1);
 }
 
 /* ==== one scenario ======================================================= */
