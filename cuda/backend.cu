@@ -96,11 +96,14 @@ static tlp_status buffer_create(tlpi_backend *b, float **out, size_t n)
 
 static void buffer_free(tlpi_backend *b, float *x)
 {
+    tlpi_gpu *g = tlpi_gpu_of(b);
+
     if (!x)
         return;
-    tlpi_gpu_use(tlpi_gpu_of(b));
-    (void)tlpi_gpu_wait(tlpi_gpu_of(b));
-    (void)cudaFree(x);
+    tlpi_gpu_use(g);
+    (void)tlpi_gpu_wait(g);
+    if (!tlpi_gpu_free_window(g, x))
+        (void)cudaFree(x);
 }
 
 /*

@@ -54,18 +54,28 @@ static bool is_careful(const tlpi_gpu_comm *c)
     return tlpi_shot_shares(c) && !is_recording(c);
 }
 
-tlp_status tlpi_gpu_meet(tlpi_gpu_comm *c)
+typedef enum word { MEET, SEND, TAKE } word;
+
+/* A word between hosts, none of which has work on the device; it is no exchange
+ * of activations, so it is not counted. */
+static tlp_status host_word(tlpi_gpu_comm *c, word w)
 {
-    tlpi_comm_stats stats = c->host->stats;
+    tlpi_comm *host = c->host;
+    tlpi_comm_stats stats = host->stats;
     float none = 0;
 
-    if (!is_careful(c))
-        return TLP_OK;
     tlp_status st = tlpi_gpu_wait(c->g);
     if (st == TLP_OK)
-        st = c->host->ops->allreduce(c->host, &none, 1, NULL);
-    c->host->stats = stats; /* no activations went that way */
+        st = w == MEET   ? host->ops->allreduce(host, &none, 1, NULL)
+             : w == SEND ? host->ops->send_next(host, &none, 1)
+                         : host->ops->recv_prev(host, &none, 1);
+    host->stats = stats;
     return st;
+}
+
+tlp_status tlpi_gpu_meet(tlpi_gpu_comm *c)
+{
+    return is_careful(c) ? host_word(c, MEET) : TLP_OK;
 }
 
 /* The same for two neighbours and a message: it is sent, and has been taken,
@@ -74,26 +84,15 @@ tlp_status tlpi_gpu_meet(tlpi_gpu_comm *c)
  * the next message's first that this one was taken. */
 static tlp_status send_notes(tlpi_gpu_comm *c)
 {
-    tlpi_comm_stats stats = c->host->stats;
-    const float none = 0;
+    tlp_status st = host_word(c, SEND);
 
-    tlp_status st = tlpi_gpu_wait(c->g);
-    for (int i = 0; i < 2 && st == TLP_OK; i++)
-        st = c->host->ops->send_next(c->host, &none, 1);
-    c->host->stats = stats;
-    return st;
+    return st == TLP_OK ? host_word(c, SEND) : st;
 }
 
-static tlp_status take_note(tlpi_gpu_comm *c)
+static void count_allreduce(tlpi_comm *base, size_t n)
 {
-    tlpi_comm_stats stats = c->host->stats;
-    float none = 0;
-
-    tlp_status st = tlpi_gpu_wait(c->g);
-    if (st == TLP_OK)
-        st = c->host->ops->recv_prev(c->host, &none, 1);
-    c->host->stats = stats;
-    return st;
+    base->stats.allreduces++;
+    base->stats.bytes += n * sizeof(float);
 }
 
 static tlp_status gpu_allreduce(tlpi_comm *base, float *x, size_t n,
@@ -114,10 +113,8 @@ static tlp_status gpu_allreduce(tlpi_comm *base, float *x, size_t n,
         TLP_TRY(tlpi_gpu_meet(c));
     }
 done:
-    if (st == TLP_OK) {
-        base->stats.allreduces++;
-        base->stats.bytes += n * sizeof *x;
-    }
+    if (st == TLP_OK)
+        count_allreduce(base, n);
     return st;
 }
 
@@ -142,8 +139,7 @@ tlp_status tlpi_gpu_allreduce_add_norm(tlpi_comm *base, int n_tok, int cols,
     TLP_TRY(tlpi_gpu_meet(c));
     tlpi_shot_allreduce_add_norm(c, n_tok, cols, x, delta, norm, n_norm, eps);
     TLP_TRY(tlpi_gpu_meet(c));
-    base->stats.allreduces++;
-    base->stats.bytes += n * sizeof *x;
+    count_allreduce(base, n);
 done:
     return st;
 }
@@ -183,13 +179,13 @@ static tlp_status gpu_recv_prev(tlpi_comm *base, float *x, size_t n)
                              tlpi_gpu_root_rank(c));
     bool careful = is_careful(c);
     if (careful)
-        TLP_TRY(take_note(c));
+        TLP_TRY(host_word(c, TAKE));
     if (c->shot)
         tlpi_shot_recv(c, x, n);
     else
         st = tlpi_nccl_recv(c, x, n, base->rank - 1);
     if (careful && st == TLP_OK)
-        st = take_note(c);
+        st = host_word(c, TAKE);
 done:
     return st;
 }
@@ -280,9 +276,7 @@ static tlpi_gpu_comm *new_comm(tlpi_comm *host, tlpi_gpu *g, int timeout_ms)
     return c;
 }
 
-/* Did all succeed?  st is this rank's; one that did hears of one that did not,
- * and whether it was for want of memory. */
-static tlp_status agree(tlpi_comm *host, tlp_status st)
+tlp_status tlpi_gpu_agree(tlpi_comm *host, tlp_status st)
 {
     uint32_t vote = st == TLP_OK ? 0 : st == TLP_ENOMEM ? 1 : 2;
     float none = 0;
@@ -314,7 +308,8 @@ tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,
             st = tlpi_shot_create(c);
         if (st == TLP_OK && (d.ways & TLPI_BY_NCCL))
             st = tlpi_nccl_create(c, &d.id);
-        TLP_TRY(agree(host, st));
+        c->windows = (d.ways & TLPI_WINDOWS) != 0;
+        TLP_TRY(tlpi_gpu_agree(host, st));
     } else {
         TLP_TRY(tlpi_gpu_family_create(&c->family, g->base.env, 1));
     }
@@ -357,14 +352,14 @@ static tlp_status gpu_split(tlpi_comm *base, int first, int count,
         st = join(&c, parent, host, first);
     if (!c)
         tlpi_comm_free(host);
-    TLP_TRY(agree(parent->host, st));
+    TLP_TRY(tlpi_gpu_agree(parent->host, st));
     if (c && parent->shot && count > 1)
         st = tlpi_shot_create(c);
     if (parent->nccl && count > 1) {
         tlp_status split = tlpi_nccl_split(parent, c, c ? 0 : -1);
         st = st == TLP_OK ? split : st;
     }
-    TLP_TRY(agree(parent->host, st));
+    TLP_TRY(tlpi_gpu_agree(parent->host, st));
     *out = c ? &c->base : NULL;
     c = NULL;
 done:

@@ -20,7 +20,8 @@
 typedef struct card {
     uint8_t process[16]; /* the same for ranks of one process */
     int32_t device;
-    int32_t nccl;   /* version; 0: none */
+    int32_t nccl; /* version; 0: none */
+    int32_t windows, unused;
     uint64_t peers; /* devices whose memory this one reaches */
 } card;
 
@@ -64,6 +65,7 @@ static card card_of(const tlpi_gpu_comm *c)
         }
     if (tlpi_nccl_open(&version) == TLP_OK)
         k.nccl = version;
+    k.windows = tlpi_nccl_has_windows();
     return k;
 }
 
@@ -71,6 +73,14 @@ static bool one_process(const card *k, int n)
 {
     for (int r = 1; r < n; r++)
         if (memcmp(k[r].process, k[0].process, sizeof k[0].process) != 0)
+            return false;
+    return true;
+}
+
+static bool all_have_windows(const card *k, int n)
+{
+    for (int r = 0; r < n; r++)
+        if (!k[r].windows)
             return false;
     return true;
 }
@@ -157,7 +167,8 @@ static void decide(tlpi_gpu_decision *d, tlpi_gpu_comm *c, const card *k)
         nccl = false;
     if (force && strcmp(force, "nccl") == 0)
         shot = false;
-    d->ways = (shot ? TLPI_ONE_SHOT : 0) | (nccl ? TLPI_BY_NCCL : 0);
+    d->ways = (shot ? TLPI_ONE_SHOT : 0) | (nccl ? TLPI_BY_NCCL : 0) |
+              (nccl && all_have_windows(k, n) ? TLPI_WINDOWS : 0);
     if (d->ways == 0) {
         refuse(d, k, n, &why);
         return;

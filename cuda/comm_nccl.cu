@@ -190,6 +190,12 @@ tlp_status tlpi_nccl_split(tlpi_gpu_comm *parent, tlpi_gpu_comm *c, int color)
     return st != TLP_OK ? st : own;
 }
 
+static bool is_healthy(const tlpi_gpu_comm *c)
+{
+    return c->nccl->comm && !c->nccl->failed &&
+           !tlpi_gpu_family_stopped(c->family);
+}
+
 /* A healthy one says good-bye, which a dead peer does not answer. */
 void tlpi_nccl_free(tlpi_gpu_comm *c)
 {
@@ -198,7 +204,8 @@ void tlpi_nccl_free(tlpi_gpu_comm *c)
     if (!n)
         return;
     tlpi_gpu_graphs_clear(c->g);
-    if (n->comm && !n->failed && !tlpi_gpu_family_stopped(c->family)) {
+    tlpi_gpu_close_windows(c);
+    if (is_healthy(c)) {
         const tlpi_nccl_lib *lib = tlpi_nccl_get();
         int e = lib->CommFinalize(n->comm);
         if (settle(c, n, e, "ending", c->timeout_ms * 1e-3) == TLP_OK) {
@@ -212,6 +219,23 @@ void tlpi_nccl_free(tlpi_gpu_comm *c)
             (void)cudaEventDestroy(n->mark[i]);
     tlpi_gpu_free(c->base.env, n, sizeof *n);
     c->nccl = NULL;
+}
+
+/* ==== windows ============================================================ */
+
+tlp_status tlpi_nccl_open_window(tlpi_gpu_comm *c, void *memory, size_t bytes,
+                                 tlpi_nccl_win *out)
+{
+    *out = NULL;
+    int e = tlpi_nccl_get()->CommWindowRegister(
+        c->nccl->comm, memory, bytes, out, TLPI_NCCL_WIN_COLL_SYMMETRIC);
+    return settle(c, c->nccl, e, "opening a window", CREATE_SECONDS);
+}
+
+void tlpi_nccl_close_window(tlpi_gpu_comm *c, tlpi_nccl_win win)
+{
+    if (win && is_healthy(c))
+        (void)tlpi_nccl_get()->CommWindowDeregister(c->nccl->comm, win);
 }
 
 /* ==== operations ========================================================= */

@@ -77,6 +77,7 @@ static constexpr int TLPI_GPU_STAGE = 2;
 
 typedef struct tlpi_gpu_graphs tlpi_gpu_graphs; /* graph.cu */
 typedef struct tlpi_gpu_gemm tlpi_gpu_gemm;     /* gemm.cu */
+typedef struct tlpi_gpu_window tlpi_gpu_window; /* nccl_window.cu */
 
 struct tlpi_gpu {
     tlpi_backend base;
@@ -121,6 +122,7 @@ struct tlpi_gpu {
     void *answer;        /* pinned: results on their way to the host */
     tlpi_gpu_graphs *graphs;
     tlpi_gpu_gemm *gemm;
+    tlpi_gpu_window *windows; /* buffers that NCCL has allocated */
 };
 
 static inline tlpi_gpu *tlpi_gpu_of(tlpi_backend *b)
@@ -384,5 +386,10 @@ tlp_status tlpi_gpu_allreduce_add_norm(tlpi_comm *c, int n_tok, int cols,
                                        float *x, float *delta,
                                        const tlpi_norm *norm, int n_norm,
                                        float eps);
+
+/* nccl_window.cu */
+tlp_status tlpi_gpu_exchange_buffer(tlpi_comm *c, float **out, size_t n);
+/* Free a buffer if it is NCCL's; else false. */
+bool tlpi_gpu_free_window(tlpi_gpu *g, const void *memory);
 
 #endif

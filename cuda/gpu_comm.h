@@ -67,12 +67,17 @@ struct tlpi_gpu_comm {
     int timeout_ms;
     tlpi_shot *shot; /* or NULL */
     tlpi_nccl *nccl; /* or NULL */
+    bool windows;    /* of NCCL's can be had; alike on all ranks */
 };
 
 static inline int tlpi_gpu_root_rank(const tlpi_gpu_comm *c)
 {
     return c->first + c->base.rank;
 }
+
+/* Did all succeed?  st is this rank's; one that did hears of one that did not,
+ * and whether it was for want of memory. (comm.cu) */
+tlp_status tlpi_gpu_agree(tlpi_comm *host, tlp_status st);
 
 /* ==== failures (comm_watch.cu) =========================================== */
 
@@ -101,7 +106,8 @@ tlp_status tlpi_gpu_meet(tlpi_gpu_comm *c);
 /* Ranks of a communicator. */
 enum { TLPI_GPU_RANKS = 64 };
 
-enum { TLPI_ONE_SHOT = 1, TLPI_BY_NCCL = 2 }; /* or both */
+/* One or both of the first two; windows of NCCL's with the second. */
+enum { TLPI_ONE_SHOT = 1, TLPI_BY_NCCL = 2, TLPI_WINDOWS = 4 };
 
 typedef struct tlpi_nccl_id {
     char bytes[128];
@@ -145,6 +151,9 @@ void tlpi_shot_recv(tlpi_gpu_comm *c, float *x, size_t n);
 tlp_status tlpi_nccl_open(int *version);
 tlp_status tlpi_nccl_new_id(tlpi_nccl_id *id);
 
+/* Whether this NCCL has symmetric windows. */
+bool tlpi_nccl_has_windows(void);
+
 /* All ranks call at once.  split: of parent, into ranks of one color; -1: this
  * rank is in none, c is then NULL. */
 tlp_status tlpi_nccl_create(tlpi_gpu_comm *c, const tlpi_nccl_id *id);
@@ -155,6 +164,13 @@ tlp_status tlpi_nccl_allreduce(tlpi_gpu_comm *c, float *x, size_t n);
 tlp_status tlpi_nccl_send(tlpi_gpu_comm *c, const float *x, size_t n, int to);
 tlp_status tlpi_nccl_recv(tlpi_gpu_comm *c, float *x, size_t n, int from);
 
+/* Memory that is a window of c's from now on, NULL where NCCL cannot make it
+ * one: all ranks call, for as many bytes.  close: nothing if c has failed. */
+typedef struct ncclWindow_vidmem *tlpi_nccl_win;
+tlp_status tlpi_nccl_open_window(tlpi_gpu_comm *c, void *memory, size_t bytes,
+                                 tlpi_nccl_win *out);
+void tlpi_nccl_close_window(tlpi_gpu_comm *c, tlpi_nccl_win win);
+
 /* What went wrong since; without waiting. */
 tlp_status tlpi_nccl_check(tlpi_gpu_comm *c);
 /* Operations that have ended since the last call, true if any. */
@@ -162,5 +178,10 @@ bool tlpi_nccl_progress(tlpi_gpu_comm *c);
 /* End what is running for any of a backend's communicators, so that the stream
  * does. */
 void tlpi_nccl_abort_all(tlpi_gpu_comm *list);
+
+/* ==== memory for exchanges (nccl_window.cu) ============================== */
+
+/* Close all windows of c; their memory stays. */
+void tlpi_gpu_close_windows(tlpi_gpu_comm *c);
 
 #endif

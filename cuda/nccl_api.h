@@ -22,7 +22,8 @@ enum {
     TLPI_NCCL_SUCCESS = 0,
     TLPI_NCCL_IN_PROGRESS = 7,
     TLPI_NCCL_FLOAT32 = 7, /* ncclDataType_t */
-    TLPI_NCCL_SUM = 0      /* ncclRedOp_t */
+    TLPI_NCCL_SUM = 0,     /* ncclRedOp_t */
+    TLPI_NCCL_WIN_COLL_SYMMETRIC = 1
 };
 
 /* ncclConfig_t as of 2.18, which later versions accept by its size and
@@ -65,10 +66,20 @@ typedef struct ncclComm *tlpi_nccl_comm;
       (void *dst, size_t n, int type, int peer, tlpi_nccl_comm c,              \
        cudaStream_t s))
 
+/* Since 2.27; NULL before. */
+#define TLPI_NCCL_WINDOW_API(X)                                                \
+    X(int, MemAlloc, (void **out, size_t bytes))                               \
+    X(int, MemFree, (void *memory))                                            \
+    X(int, CommWindowRegister,                                                 \
+      (tlpi_nccl_comm c, void *memory, size_t bytes, tlpi_nccl_win *out,       \
+       int flags))                                                             \
+    X(int, CommWindowDeregister, (tlpi_nccl_comm c, tlpi_nccl_win win))
+
 typedef struct tlpi_nccl_lib {
     int version;
 #define X(type, name, args) type(*name) args;
     TLPI_NCCL_API(X)
+    TLPI_NCCL_WINDOW_API(X)
 #undef X
 } tlpi_nccl_lib;
 

@@ -65,6 +65,11 @@ struct spelled<R(A...)> {
         std::is_same<spelled<decltype(nccl##name)>::type, result args>::value, \
         "nccl" #name);
 TLPI_NCCL_API(X)
+#if NCCL_VERSION_CODE >= 22700
+static_assert((int)TLPI_NCCL_WIN_COLL_SYMMETRIC == NCCL_WIN_COLL_SYMMETRIC,
+              "window flags");
+TLPI_NCCL_WINDOW_API(X)
+#endif
 #undef X
 
 #endif

@@ -47,6 +47,9 @@ static tlp_status find_functions(void *file, const char *name,
                              version, #fn);
     TLPI_NCCL_API(X)
 #undef X
+#define X(type, fn, args) *(void **)&out->fn = dlsym(file, "nccl" #fn);
+    TLPI_NCCL_WINDOW_API(X)
+#undef X
     return TLP_OK;
 }
 
@@ -80,4 +83,12 @@ tlp_status tlpi_nccl_open(int *version)
     *version = st == TLP_OK ? lib.version : 0;
     pthread_mutex_unlock(&lock);
     return st;
+}
+
+bool tlpi_nccl_has_windows(void)
+{
+    const char *text = getenv("TLP_CUDA_WINDOWS");
+
+    return loaded && !(text && strcmp(text, "0") == 0) && lib.MemAlloc &&
+           lib.MemFree && lib.CommWindowRegister && lib.CommWindowDeregister;
 }

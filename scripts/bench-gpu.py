@@ -47,6 +47,7 @@ ONE_RANK = "cuda_models/@(types|default_compute|sequences*|scores|adjustments)"
 
 # TLP_CUDA_COMM, and what NCCL needs for two ranks on one GPU.
 NCCL = {"TLP_CUDA_COMM": "nccl", "NCCL_MULTI_RANK_GPU_ENABLE": "1"}
+PLAIN_NCCL = {**NCCL, "TLP_CUDA_WINDOWS": "0"}
 ONE_SHOT = {"TLP_CUDA_COMM": "oneshot"}
 
 failed = []
@@ -194,13 +195,16 @@ def allreduce_us(what, devices, env):
 
 
 def show_allreduces(where, devices):
-    """Both ways, side by side.  Is there NCCL?"""
+    """The ways side by side, NCCL with windows and without.  Is there NCCL?"""
     shot = allreduce_us(f"all-reduce, one shot, {where}", devices, ONE_SHOT)
     nccl = allreduce_us(f"all-reduce, NCCL, {where}", devices, NCCL)
+    plain = nccl and allreduce_us(f"all-reduce, NCCL without windows, {where}",
+                                  devices, PLAIN_NCCL)
     slower = [n for n in shot if n in nccl and shot[n]["us"] <= nccl[n]["us"]]
     for n in shot or nccl:
         text = [f"{name} {rows[n]['us']:.1f} us"
-                for name, rows in (("one shot", shot), ("NCCL", nccl))
+                for name, rows in (("one shot", shot), ("NCCL", nccl),
+                                   ("without windows", plain))
                 if n in rows]
         if "norm_at_once_us" in shot.get(n, {}):
             text.append(f"with a norm {shot[n]['norm_apart_us']:.1f} apart, "

@@ -26,6 +26,16 @@ static void go_on(void *stream)
     (void)cudaStreamQuery((cudaStream_t)stream);
 }
 
+static int alloc(void **out, size_t bytes)
+{
+    return (int)cudaMalloc(out, bytes);
+}
+
+static int release(void *memory)
+{
+    return (int)cudaFree(memory);
+}
+
 static void load_stub()
 {
     std::string path =
@@ -36,6 +46,8 @@ static void load_stub()
     nccl = ((nccl_stub * (*)()) dlsym(file, "nccl_stub_get"))();
     nccl->enqueue = enqueue;
     nccl->go_on = go_on;
+    nccl->alloc = alloc;
+    nccl->free = release;
     setenv("TLP_NCCL", path.c_str(), 1);
     setenv("TLP_CUDA_COMM", "nccl", 1);
 }
@@ -201,4 +213,90 @@ Test(cuda_nccl, given_up_with_a_step_under_way)
     });
     cr_assert_eq(nccl->stuck, 0);
     cr_assert_eq(nccl->aborted, 2);
+}
+
+/* ==== windows ============================================================ */
+
+static float *exchange_buffer(member &m)
+{
+    float *x = nullptr;
+    return cuda()->exchange_buffer(m.c, &x, N) == TLP_OK ? x : nullptr;
+}
+
+/* Sums are formed where the vectors lie, recorded or not; a window ends with
+ * the communicator, its memory later. */
+Test(cuda_nccl, sums_in_windows)
+{
+    float *x[2];
+
+    run_ranks(2, 2, 20000, [&](member &m) {
+        std::vector<float> v(N, 1);
+        x[m.rank] = exchange_buffer(m);
+        CHECK(m, m.read(v, x[m.rank]) == TLP_OK && v[0] == 0 && v[N - 1] == 0);
+        float *other = exchange_buffer(m);
+        CHECK(m, other && nccl->pieces >= 2);
+        summed_steps(m, x[m.rank], 4, nullptr);
+        CHECK(m, replayed(m) == 2);
+        m.b->ops->buffer_free(m.b, other);
+        m.c->ops->free(m.c);
+        m.c = nullptr;
+        m.b->ops->buffer_free(m.b, x[m.rank]);
+    });
+    cr_assert_eq(nccl->in_place, 4);
+    cr_assert_eq(nccl->windows, 0);
+    cr_assert_eq(nccl->pieces, 0);
+    cr_assert_eq(nccl->ended, 2);
+    cr_assert_eq(nccl->aborted, 0);
+}
+
+/* In all of them, or in none. */
+Test(cuda_nccl, no_room_for_a_window)
+{
+    nccl->no_room = 1;
+    run_ranks(2, 2, 20000, [](member &m) {
+        float *x = (float *)1;
+        CHECK(m, cuda()->exchange_buffer(m.c, &x, N) == TLP_ENOMEM);
+        CHECK(m, !x);
+        CHECK(m, strstr(tlp_last_error(), "another rank has no memory") ||
+                     strstr(tlp_last_error(), "memory for exchanges"));
+        CHECK(m, nccl->windows == 0);
+        x = exchange_buffer(m);
+        summed_steps(m, x, 1, nullptr);
+        m.b->ops->buffer_free(m.b, x);
+    });
+    cr_assert_eq(nccl->in_place, 1);
+    cr_assert_eq(nccl->pieces, 0);
+}
+
+Test(cuda_nccl, windows_switched_off)
+{
+    setenv("TLP_CUDA_WINDOWS", "0", 1);
+    run_ranks(2, 2, 20000, [](member &m) {
+        float *x = exchange_buffer(m);
+        CHECK(m, nccl->pieces == 0);
+        summed_steps(m, x, 2, nullptr);
+        m.b->ops->buffer_free(m.b, x);
+    });
+    cr_assert_eq(nccl->in_place, 0);
+    cr_assert_eq(nccl->enqueued, 4);
+}
+
+/* What is left of a communicator that was aborted is left alone. */
+Test(cuda_nccl, windows_of_an_aborted_communicator)
+{
+    run_ranks(2, 2, 500, [](member &m) {
+        float *x = exchange_buffer(m);
+        std::vector<float> v(N);
+        summed_steps(m, x, 2, nullptr);
+        if (m.rank == 0) {
+            CHECK(m, step(m, x, nullptr) == TLP_OK);
+            CHECK(m, m.read(v, x) == TLP_ETIMEDOUT);
+        } else {
+            nap(2);
+        }
+        m.b->ops->buffer_free(m.b, x);
+    });
+    cr_assert_eq(nccl->pieces, 0);
+    cr_assert_eq(nccl->stuck, 0);
+    cr_assert_gt(nccl->aborted, 0);
 }

@@ -21,7 +21,7 @@
 #include "backend/backend.h"
 #include "comm/comm.h"
 
-#define TLPI_DEVICE_ABI 2
+#define TLPI_DEVICE_ABI 3
 
 /* What a backend has done. */
 typedef struct tlpi_device_stats {
@@ -86,6 +86,13 @@ typedef struct tlpi_device_ops {
                                      float *x, float *delta,
                                      const tlpi_norm *norm, int n_norm,
                                      float eps);
+
+    /*
+     * A buffer like those of the rank's backend, whose buffer_free frees it,
+     * now or after c has ended; c may be faster at what lies in it.  All ranks
+     * call, for as many floats; fails on all if it does on one.
+     */
+    tlp_status (*exchange_buffer)(tlpi_comm *c, float **out, size_t n);
 } tlpi_device_ops;
 
 /* What a plug-in exports. */

@@ -47,6 +47,17 @@ static tlp_status buffer(tlpi_rank *r, float **out, size_t n)
     return st;
 }
 
+/* The same for what all-reduces carry. */
+static tlp_status exchange_buffer(tlpi_rank *r, float **out, size_t n)
+{
+    if (!r->cfg->device)
+        return buffer(r, out, n);
+    tlp_status st = r->cfg->device->exchange_buffer(r->data, out, n);
+    if (st == TLP_OK)
+        r->bytes.buffers += n * sizeof(float);
+    return st;
+}
+
 static tlp_status create_buffers(tlpi_rank *r, const tlpi_needs *n)
 {
     const tlpi_hparams *hp = &r->model->hp;
@@ -57,8 +68,8 @@ static tlp_status create_buffers(tlpi_rank *r, const tlpi_needs *n)
     tlp_status st = TLP_OK;
 
     TLP_TRY(buffer(r, &buf->x, n->x));
-    TLP_TRY(buffer(r, &buf->delta, n->x));
-    TLP_TRY(buffer(r, &buf->acc, n->acc));
+    TLP_TRY(exchange_buffer(r, &buf->delta, n->x));
+    TLP_TRY(exchange_buffer(r, &buf->acc, n->acc));
     TLP_TRY(buffer(r, &buf->norm, n->norm));
     TLP_TRY(buffer(r, &buf->qkv, n->qkv));
     TLP_TRY(buffer(r, &buf->hidden, n->hidden));

@@ -113,7 +113,7 @@ static tlp_status measure_all(rank *r)
     const tlpi_backend_ops *ops = r->b->ops;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(ops->buffer_create(r->b, &r->delta, sizes[N_SIZE - 1]));
+    TLP_TRY(r->ops->exchange_buffer(r->comm, &r->delta, sizes[N_SIZE - 1]));
     TLP_TRY(ops->buffer_create(r->b, &r->x, MAX_ROW));
     TLP_TRY(ops->buffer_create(r->b, &r->y, MAX_ROW));
     TLP_TRY(ops->buffer_create(r->b, &r->w, MAX_ROW));

@@ -24,7 +24,12 @@ typedef std::vector<float> vec;
 
 struct sum_of {
     std::map<int, vec> from; /* by rank */
-    int left;
+    int left, in_window;
+};
+
+struct window {
+    const char *memory;
+    size_t bytes;
 };
 
 /* What the ranks of a communicator share. */
@@ -36,11 +41,13 @@ struct group {
     std::map<int, std::deque<vec>> mail;      /* by receiver */
     std::map<int, std::map<int, int>> colors; /* of splits, by rank */
     std::map<std::pair<int, int>, std::shared_ptr<group>> parts;
+    std::map<int, std::map<int, size_t>> windows; /* bytes, by rank */
 };
 
 struct state {
     std::shared_ptr<group> all;
-    int rank, n_split;
+    int rank, n_split, n_window;
+    std::vector<window *> windows;
     uint64_t n_sum; /* that are done */
     std::atomic<bool> aborted;
     void *stream; /* the last one */
@@ -151,6 +158,78 @@ EXPORT int ncclCommSplit(ncclComm *c, int color, int, ncclComm **out, void *)
     return 0;
 }
 
+/* ==== windows ============================================================ */
+
+EXPORT int ncclMemAlloc(void **out, size_t bytes)
+{
+    if (stub.no_room > 0 && stub.no_room-- > 0)
+        return 1;
+    int e = stub.alloc(out, bytes);
+    stub.pieces += e == 0;
+    return e;
+}
+
+EXPORT int ncclMemFree(void *memory)
+{
+    stub.pieces--;
+    return stub.free(memory);
+}
+
+/* All ranks together, or nobody comes back. */
+EXPORT int ncclCommWindowRegister(ncclComm *c, void *memory, size_t bytes,
+                                  window **out, int flags)
+{
+    group *g = c->s->all.get();
+    std::unique_lock<std::mutex> hold(g->lock);
+    std::map<int, size_t> &of = g->windows[c->s->n_window++];
+
+    of[c->s->rank] = bytes;
+    g->changed.notify_all();
+    g->changed.wait(hold, [&] { return (int)of.size() == g->size; });
+    for (const auto &r : of)
+        if (r.second != bytes || flags != 1)
+            return 4;
+    *out = new window{ (const char *)memory, bytes };
+    c->s->windows.push_back(*out);
+    stub.windows++;
+    return 0;
+}
+
+EXPORT int ncclCommWindowDeregister(ncclComm *c, window *w)
+{
+    std::vector<window *> &all = c->s->windows;
+
+    for (size_t i = 0; i < all.size(); i++) {
+        if (all[i] != w)
+            continue;
+        all.erase(all.begin() + (long)i);
+        delete w;
+        stub.windows--;
+        return 0;
+    }
+    return 4;
+}
+
+static bool in_window(const state *s, const float *x, size_t n)
+{
+    const char *at = (const char *)x;
+
+    for (const window *w : s->windows)
+        if (at >= w->memory && at + n * sizeof *x <= w->memory + w->bytes)
+            return true;
+    return false;
+}
+
+/* Those that nobody has closed go with their communicator. */
+static void close_windows(state *s)
+{
+    for (window *w : s->windows)
+        delete w;
+    s->windows.clear();
+}
+
+/* ==== the end ============================================================ */
+
 /* Until only the handle holds it: NCCL has no deadline. */
 static void await_operations(ncclComm *c)
 {
@@ -174,6 +253,7 @@ EXPORT int ncclCommFinalize(ncclComm *c)
 EXPORT int ncclCommDestroy(ncclComm *c)
 {
     stub.ended++;
+    close_windows(c->s.get());
     delete c;
     return 0;
 }
@@ -183,6 +263,7 @@ EXPORT int ncclCommAbort(ncclComm *c)
     c->s->aborted = true;
     await_operations(c);
     stub.aborted++;
+    close_windows(c->s.get());
     delete c;
     return 0;
 }
@@ -204,8 +285,10 @@ static bool sum(state *s, const float *src, float *dst, size_t n)
     std::lock_guard<std::mutex> hold(s->all->lock);
     sum_of &x = s->all->sums[s->n_sum];
 
-    if (!x.from.count(s->rank))
+    if (!x.from.count(s->rank)) {
         x.from[s->rank] = vec(src, src + n);
+        x.in_window += src == dst && in_window(s, src, n);
+    }
     if ((int)x.from.size() < s->all->size)
         return false;
     for (size_t i = 0; i < n; i++) {
@@ -213,8 +296,10 @@ static bool sum(state *s, const float *src, float *dst, size_t n)
         for (const auto &v : x.from)
             dst[i] += v.second[i];
     }
-    if (++x.left == s->all->size)
+    if (++x.left == s->all->size) {
+        stub.in_place += x.in_window == s->all->size;
         s->all->sums.erase(s->n_sum);
+    }
     s->n_sum++;
     return true;
 }

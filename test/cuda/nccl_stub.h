@@ -16,7 +16,15 @@ struct nccl_stub {
     /* What a device does by itself: go on with what is on the stream. */
     void (*go_on)(void *stream);
 
+    /* A device's memory. */
+    int (*alloc)(void **out, size_t bytes);
+    int (*free)(void *memory);
+
     std::atomic<int> enqueued; /* operations */
+    std::atomic<int> pieces;   /* of memory, not freed */
+    std::atomic<int> windows;  /* not closed */
+    std::atomic<int> in_place; /* sums that all ranks formed in their windows */
+    std::atomic<int> no_room;  /* the next piece of memory cannot be had */
     std::atomic<int> ended;    /* communicators finalized and destroyed */
     std::atomic<int> aborted;  /* communicators */
     /* Ends of communicators that graphs still held: NCCL waits for ever. */

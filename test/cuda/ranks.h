@@ -101,7 +101,7 @@ static inline void live(member &m, int n_device, int timeout_ms, const work &fn)
                  TLP_OK);
     if (cuda()->comm_create(&m.c, m.host, m.b, timeout_ms) == TLP_OK) {
         fn(m);
-        m.c->ops->free(m.c);
+        tlpi_comm_free(m.c); /* unless fn did */
     } else {
         m.text = tlp_last_error();
         fn(m);
