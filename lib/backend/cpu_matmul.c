@@ -177,6 +177,12 @@ static void sum_rounded(struct worker *w, const tlpi_weight *weight,
     }
 }
 
+/* Of n tokens as many as a tile takes; two tiles share what is left. */
+static int next_tile(int n, int tile)
+{
+    return n <= tile ? n : n < 2 * tile ? (n + 1) / 2 : tile;
+}
+
 /* The same with x as it is. */
 static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
                     const float *x, float *sum)
@@ -186,9 +192,9 @@ static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
     memset(sum, 0, (size_t)w->n_tok * TLPI_GROUP * sizeof *sum);
     for (int64_t k = 0; k < n_col; k += TLPI_SUPER) {
         int n = (int)TLPI_MIN(n_col - k, (int64_t)TLPI_SUPER);
-        tlpi_panel p = w->mm->panel(weight, group, k, n, w->panel);
+        tlpi_panel p = w->mm->panel(weight, group, k, n, w->n_tok, w->panel);
         for (int t = 0, T; t < w->n_tok; t += T) {
-            T = TLPI_MIN(w->n_tok - t, w->mm->tile);
+            T = next_tile(w->n_tok - t, w->mm->tile_f);
             w->mm->dot_f(p, n, x + (w->t0 + t) * n_col + k, n_col, T,
                          sum + t * TLPI_GROUP);
         }

@@ -133,6 +133,7 @@ typedef struct tlpi_cpu_mm {
     const char *isa;
     bool packed; /* weights are packed, else rows as in the file */
     int tile;    /* tokens of the largest tile */
+    int tile_f;  /* the same for dot_f */
 
     /* n_block * 32 floats to out[0], out[step], ... */
     void (*quantize)(const float *x, int n_block, tlpi_xq *out, int step);
@@ -147,10 +148,10 @@ typedef struct tlpi_cpu_mm {
     void (*dot_b)(const tlpi_weight *w, int64_t group, const tlpi_xb *x, int T,
                   float *sum);
 
-    /* Columns [k0, k0 + n) of a group: as f32 in buf, or the weight's own.
-     * k0 is a multiple of 256 and n at most that. */
+    /* Columns [k0, k0 + n) of a group for n_tok tokens: as f32 in buf, or the
+     * weight's own.  k0 is a multiple of 256 and n at most that. */
     tlpi_panel (*panel)(const tlpi_weight *w, int64_t group, int64_t k0, int n,
-                        float *buf);
+                        int n_tok, float *buf);
 
     /* sum += panel x for a tile; x [T][stride] */
     void (*dot_f)(tlpi_panel panel, int n, const float *x, int64_t stride,

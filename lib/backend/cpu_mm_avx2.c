@@ -20,6 +20,8 @@ enum {
     PARTS = 2,
     TILE = TLPI_MAX_TILE,
     STEP = 4,
+    TILE_F = 6,
+    WIDEN_FROM = 13,
     REGISTERS = 16,
     AHEAD_FROM = 1,
     AHEAD_FROM_F = 1
@@ -189,6 +191,7 @@ const tlpi_cpu_mm tlpi_cpu_mm_avx2 = {
     .isa = "avx2",
     .packed = true,
     .tile = TILE,
+    .tile_f = TILE_F,
     .quantize = quantize,
     .dot_q = dot_q,
     .panel = panel,

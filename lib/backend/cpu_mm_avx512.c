@@ -19,6 +19,8 @@ enum {
     PARTS = 1,
     TILE = TLPI_MAX_TILE,
     STEP = 8,
+    TILE_F = 8,
+    WIDEN_FROM = 1 << 30, /* never: it costs nothing as they are loaded */
     REGISTERS = 32,
     AHEAD_FROM = 5,
     AHEAD_FROM_F = 3
@@ -185,6 +187,7 @@ const tlpi_cpu_mm tlpi_cpu_mm_avx512 = {
     .isa = "avx512",
     .packed = true,
     .tile = TILE,
+    .tile_f = TILE_F,
     .quantize = quantize,
     .dot_q = dot_q,
     .narrow = narrow,

@@ -58,12 +58,13 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
 }
 
 static tlpi_panel panel(const tlpi_weight *w, int64_t group, int64_t k0, int n,
-                        float *buf)
+                        int n_tok, float *buf)
 {
     const uint8_t *src =
         w->data + (size_t)group * w->group_bytes + tlpi_row_bytes(w->type, k0);
     int64_t n_row = rows_of(w, group);
 
+    (void)n_tok;
     for (int r = 0; r < TLPI_GROUP; r++) {
         float row[TLPI_SUPER] = { 0 };
         if (r < n_row)
@@ -99,6 +100,7 @@ const tlpi_cpu_mm tlpi_cpu_mm_scalar = {
     .isa = "scalar",
     .packed = false,
     .tile = 1,
+    .tile_f = 1,
     .quantize = quantize,
     .dot_q = dot_q,
     .panel = panel,

@@ -10,6 +10,8 @@
  *   LANES, PARTS     rows in a vector, vectors in a group (LANES * PARTS = 16)
  *   TILE, STEP       tokens of the largest tile: 8, of which so many have their
  *                    sums in registers at once
+ *   TILE_F           the same for f32 activations: all in registers
+ *   WIDEN_FROM       tokens for which weights of 16 bits become f32 first
  *   vf_*, vi_*       operations: one instruction, or two
  *
  * and defines block_sums, the innermost loop, behind it.
@@ -19,7 +21,8 @@
 
 #define QUANTISED_TYPES(X)                                                     \
     X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
-#define FLOAT_TYPES(X) X(F32) X(F16) X(BF16)
+#define FLOAT_TYPES(X) X(F32) HALF_TYPES(X)
+#define HALF_TYPES(X) X(F16) X(BF16)
 
 /* With a large tile a step takes so long that the machine's own prefetching
  * falls behind; with a small one it does better alone. */
@@ -281,15 +284,53 @@ ALWAYS_INLINE void panel_part(tlpi_dtype type, int part, const uint8_t *p,
 QUANTISED_TYPES(X)
 #undef X
 
+/* Rows from part * LANES on of column k; odd says whether k is. */
+ALWAYS_INLINE vf load_weights(tlpi_dtype type, const uint8_t *p, int k,
+                              bool odd, int part)
+{
+    int row = LANES * part;
+
+    if (type == TLPI_F32)
+        return vf_load((const float *)(const void *)p + k * TLPI_GROUP + row);
+    if (type == TLPI_F16)
+        return vf_f16(p + 2 * (k * TLPI_GROUP + row));
+    vi pair = vi_load(p + 4 * (k / 2 * TLPI_GROUP + row));
+    return vf_bits(odd ? vi_and(pair, vi_set1(-65536)) : vi_shl32(pair, 16));
+}
+
+#define X(type)                                                                \
+    static void widen_##type(const uint8_t *p, int n, float *out)              \
+    {                                                                          \
+        for (int k = 0; k < n; k++, out += TLPI_GROUP)                         \
+            for (int i = 0; i < PARTS; i++)                                    \
+                vf_store(out + LANES * i,                                      \
+                         load_weights(TLPI_##type, p, k, k % 2, i));           \
+    }
+HALF_TYPES(X)
+#undef X
+
+/* Floats stay as they are, or are widened for all tiles of many tokens. */
+static tlpi_panel float_panel(tlpi_dtype type, const uint8_t *p, int n,
+                              int n_tok, float *buf)
+{
+    if (type == TLPI_F32 || n_tok < WIDEN_FROM)
+        return (tlpi_panel){ type, p };
+    if (type == TLPI_F16)
+        widen_F16(p, n, buf);
+    else
+        widen_BF16(p, n, buf);
+    return (tlpi_panel){ TLPI_F32, buf };
+}
+
 static tlpi_panel panel(const tlpi_weight *w, int64_t group, int64_t k0, int n,
-                        float *buf)
+                        int n_tok, float *buf)
 {
     const tlpi_mm_shape s = tlpi_mm_shape_of(w->type);
     const uint8_t *p = w->data + (size_t)group * w->group_bytes;
 
     if (!s.bits) {
         p += k0 * TLPI_GROUP * (w->type == TLPI_F32 ? 4 : 2);
-        return (tlpi_panel){ w->type, p };
+        return float_panel(w->type, p, n, n_tok, buf);
     }
     p += k0 / TLPI_BLOCK * tlpi_mm_block_bytes(s) +
          k0 / TLPI_SUPER * tlpi_mm_super_bytes(s);
@@ -308,24 +349,10 @@ static tlpi_panel panel(const tlpi_weight *w, int64_t group, int64_t k0, int n,
 
 /* ==== f32 activations ==================================================== */
 
-/* Rows from part * LANES on of column k; odd says whether k is. */
-ALWAYS_INLINE vf load_weights(tlpi_dtype type, const uint8_t *p, int k,
-                              bool odd, int part)
-{
-    int row = LANES * part;
-
-    if (type == TLPI_F32)
-        return vf_load((const float *)(const void *)p + k * TLPI_GROUP + row);
-    if (type == TLPI_F16)
-        return vf_f16(p + 2 * (k * TLPI_GROUP + row));
-    vi pair = vi_load(p + 4 * (k / 2 * TLPI_GROUP + row));
-    return vf_bits(odd ? vi_and(pair, vi_set1(-65536)) : vi_shl32(pair, 16));
-}
-
 /* acc[token][part] += column k */
 ALWAYS_INLINE void add_column(tlpi_dtype type, const uint8_t *p, int k,
                               bool odd, const float *x, int64_t stride, int T,
-                              vf *acc)
+                              vf acc[][PARTS])
 {
     vf w[PARTS];
 
@@ -335,30 +362,37 @@ ALWAYS_INLINE void add_column(tlpi_dtype type, const uint8_t *p, int k,
     for (int i = 0; i < PARTS; i++)
         w[i] = load_weights(type, p, k, odd, i);
     UNROLL
-    for (int i = 0; i < T * PARTS; i++) {
-        vf xk = vf_set1(x[i / PARTS * stride + k]);
-        acc[i] = vf_fma(w[i % PARTS], xk, acc[i]);
+    for (int t = 0; t < T; t++) {
+        vf xk = vf_set1(x[t * stride + k]);
+        UNROLL
+        for (int i = 0; i < PARTS; i++)
+            acc[t][i] = vf_fma(w[i], xk, acc[t][i]);
     }
 }
 
-/* sum [T][16] += columns [k0, k1), T at most STEP */
+/* sum [T][16] += columns [k0, k1) */
 ALWAYS_INLINE void dot_f_block(tlpi_dtype type, const uint8_t *p, int k0,
                                int k1, const float *x, int64_t stride, int T,
                                float *sum)
 {
-    vf acc[STEP * PARTS];
+    vf acc[TLPI_MAX_TILE][PARTS];
 
     UNROLL
-    for (int i = 0; i < T * PARTS; i++)
-        acc[i] = vf_set1(0.0f);
+    for (int t = 0; t < T; t++)
+        UNROLL
+        for (int i = 0; i < PARTS; i++)
+            acc[t][i] = vf_set1(0.0f);
     for (int k = k0; k < k1; k += 2) {
         add_column(type, p, k, false, x, stride, T, acc);
         if (k + 1 < k1)
             add_column(type, p, k + 1, true, x, stride, T, acc);
     }
     UNROLL
-    for (int i = 0; i < T * PARTS; i++)
-        vf_store(sum + LANES * i, vf_add(vf_load(sum + LANES * i), acc[i]));
+    for (int t = 0; t < T; t++, sum += TLPI_GROUP)
+        UNROLL
+        for (int i = 0; i < PARTS; i++)
+            vf_store(sum + LANES * i,
+                     vf_add(vf_load(sum + LANES * i), acc[t][i]));
 }
 
 /* Summed in blocks of 32 columns, which keeps rounding small and gives the
@@ -368,10 +402,10 @@ ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
 {
     for (int k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
         int k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
-        dot_f_block(type, p, k0, k1, x, stride, TLPI_MIN(T, (int)STEP), sum);
-        if (T > (int)STEP)
-            dot_f_block(type, p, k0, k1, x + STEP * stride, stride, T - STEP,
-                        sum + STEP * TLPI_GROUP);
+        dot_f_block(type, p, k0, k1, x, stride, T, sum);
+        /* Compilers carry the sums over as well, in registers that are not
+         * there. */
+        __asm__ volatile("" : : : "memory");
     }
 }
 
