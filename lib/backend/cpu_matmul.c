@@ -177,10 +177,10 @@ static void sum_rounded(struct worker *w, const tlpi_weight *weight,
     }
 }
 
-/* Of n tokens as many as a tile takes; two tiles share what is left. */
-static int next_tile(int n, int tile)
+/* Tokens of the next tile for dot_f, of n: two tiles share what is left. */
+static int next_tile(const tlpi_cpu_mm *mm, int n)
 {
-    return n <= tile ? n : n < 2 * tile ? (n + 1) / 2 : tile;
+    return n <= mm->tile ? n : n < 2 * mm->tile_f ? (n + 1) / 2 : mm->tile_f;
 }
 
 /* The same with x as it is. */
@@ -194,7 +194,7 @@ static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
         int n = (int)TLPI_MIN(n_col - k, (int64_t)TLPI_SUPER);
         tlpi_panel p = w->mm->panel(weight, group, k, n, w->n_tok, w->panel);
         for (int t = 0, T; t < w->n_tok; t += T) {
-            T = next_tile(w->n_tok - t, w->mm->tile_f);
+            T = next_tile(w->mm, w->n_tok - t);
             w->mm->dot_f(p, n, x + (w->t0 + t) * n_col + k, n_col, T,
                          sum + t * TLPI_GROUP);
         }

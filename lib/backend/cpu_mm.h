@@ -133,7 +133,7 @@ typedef struct tlpi_cpu_mm {
     const char *isa;
     bool packed; /* weights are packed, else rows as in the file */
     int tile;    /* tokens of the largest tile */
-    int tile_f;  /* the same for dot_f */
+    int tile_f;  /* of many tokens, those that dot_f does best at once */
 
     /* n_block * 32 floats to out[0], out[step], ... */
     void (*quantize)(const float *x, int n_block, tlpi_xq *out, int step);

@@ -10,7 +10,7 @@
  *   LANES, PARTS     rows in a vector, vectors in a group (LANES * PARTS = 16)
  *   TILE, STEP       tokens of the largest tile: 8, of which so many have their
  *                    sums in registers at once
- *   TILE_F           the same for f32 activations: all in registers
+ *   TILE_F           tokens whose sums of f32 fit into registers
  *   WIDEN_FROM       tokens for which weights of 16 bits become f32 first
  *   vf_*, vi_*       operations: one instruction, or two
  *
@@ -378,21 +378,23 @@ ALWAYS_INLINE void dot_f_block(tlpi_dtype type, const uint8_t *p, int k0,
     vf acc[TLPI_MAX_TILE][PARTS];
 
     UNROLL
-    for (int t = 0; t < T; t++)
+    for (int t = 0; t < T; t++) {
         UNROLL
         for (int i = 0; i < PARTS; i++)
             acc[t][i] = vf_set1(0.0f);
+    }
     for (int k = k0; k < k1; k += 2) {
         add_column(type, p, k, false, x, stride, T, acc);
         if (k + 1 < k1)
             add_column(type, p, k + 1, true, x, stride, T, acc);
     }
     UNROLL
-    for (int t = 0; t < T; t++, sum += TLPI_GROUP)
+    for (int t = 0; t < T; t++, sum += TLPI_GROUP) {
         UNROLL
         for (int i = 0; i < PARTS; i++)
             vf_store(sum + LANES * i,
                      vf_add(vf_load(sum + LANES * i), acc[t][i]));
+    }
 }
 
 /* Summed in blocks of 32 columns, which keeps rounding small and gives the
@@ -402,7 +404,11 @@ ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
 {
     for (int k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
         int k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
-        dot_f_block(type, p, k0, k1, x, stride, T, sum);
+        int half = T > (int)TILE_F ? (T + 1) / 2 : T;
+        dot_f_block(type, p, k0, k1, x, stride, half, sum);
+        if (T > half)
+            dot_f_block(type, p, k0, k1, x + half * stride, stride, T - half,
+                        sum + half * TLPI_GROUP);
         /* Compilers carry the sums over as well, in registers that are not
          * there. */
         __asm__ volatile("" : : : "memory");
