@@ -229,7 +229,10 @@ tlp_status tlpi_nccl_open_window(tlpi_gpu_comm *c, void *memory, size_t bytes,
     *out = NULL;
     int e = tlpi_nccl_get()->CommWindowRegister(
         c->nccl->comm, memory, bytes, out, TLPI_NCCL_WIN_COLL_SYMMETRIC);
-    return settle(c, c->nccl, e, "opening a window", CREATE_SECONDS);
+    tlp_status st = settle(c, c->nccl, e, "opening a window", CREATE_SECONDS);
+    if (st != TLP_OK)
+        abort_only(c); /* before the memory goes */
+    return st;
 }
 
 void tlpi_nccl_close_window(tlpi_gpu_comm *c, tlpi_nccl_win win)

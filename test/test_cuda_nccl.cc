@@ -300,3 +300,18 @@ Test(cuda_nccl, windows_of_an_aborted_communicator)
     cr_assert_eq(nccl->stuck, 0);
     cr_assert_gt(nccl->aborted, 0);
 }
+
+/* Its communicator ends before its memory. */
+Test(cuda_nccl, a_window_that_cannot_be_opened)
+{
+    nccl->shut = 1;
+    run_ranks(2, 2, 20000, [](member &m) {
+        float *x = nullptr;
+        CHECK(m, cuda()->exchange_buffer(m.c, &x, N) == TLP_ECOMM);
+        CHECK(m, strstr(tlp_last_error(), "opening a window"));
+        CHECK(m, !x);
+    });
+    cr_assert_eq(nccl->early, 0);
+    cr_assert_eq(nccl->pieces, 0);
+    cr_assert_eq(nccl->aborted, 2);
+}

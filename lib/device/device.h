@@ -90,7 +90,8 @@ typedef struct tlpi_device_ops {
     /*
      * A buffer like those of the rank's backend, whose buffer_free frees it,
      * now or after c has ended; c may be faster at what lies in it.  All ranks
-     * call, for as many floats; fails on all if it does on one.
+     * call, for as many floats: they may wait for each other, and what fails on
+     * one may fail on all.
      */
     tlp_status (*exchange_buffer)(tlpi_comm *c, float **out, size_t n);
 } tlpi_device_ops;

@@ -160,6 +160,17 @@ EXPORT int ncclCommSplit(ncclComm *c, int color, int, ncclComm **out, void *)
 
 /* ==== windows ============================================================ */
 
+/* Memory that was to be a window, and the communicators that failed at it. */
+static std::map<const void *, const state *> stranded;
+
+static void forget(const state *s)
+{
+    std::lock_guard<std::mutex> hold(lock);
+
+    for (auto i = stranded.begin(); i != stranded.end();)
+        i = i->second == s ? stranded.erase(i) : std::next(i);
+}
+
 EXPORT int ncclMemAlloc(void **out, size_t bytes)
 {
     if (stub.no_room > 0 && stub.no_room-- > 0)
@@ -172,6 +183,10 @@ EXPORT int ncclMemAlloc(void **out, size_t bytes)
 EXPORT int ncclMemFree(void *memory)
 {
     stub.pieces--;
+    {
+        std::lock_guard<std::mutex> hold(lock);
+        stub.early += (int)stranded.count(memory);
+    }
     return stub.free(memory);
 }
 
@@ -186,9 +201,13 @@ EXPORT int ncclCommWindowRegister(ncclComm *c, void *memory, size_t bytes,
     of[c->s->rank] = bytes;
     g->changed.notify_all();
     g->changed.wait(hold, [&] { return (int)of.size() == g->size; });
-    for (const auto &r : of)
-        if (r.second != bytes || flags != 1)
-            return 4;
+    for (const auto &r : of) {
+        if (r.second == bytes && flags == 1 && !stub.shut)
+            continue;
+        std::lock_guard<std::mutex> too(lock);
+        stranded[memory] = c->s.get();
+        return 4;
+    }
     *out = new window{ (const char *)memory, bytes };
     c->s->windows.push_back(*out);
     stub.windows++;
@@ -223,6 +242,7 @@ static bool in_window(const state *s, const float *x, size_t n)
 /* Those that nobody has closed go with their communicator. */
 static void close_windows(state *s)
 {
+    forget(s);
     for (window *w : s->windows)
         delete w;
     s->windows.clear();

@@ -25,6 +25,8 @@ struct nccl_stub {
     std::atomic<int> windows;  /* not closed */
     std::atomic<int> in_place; /* sums that all ranks formed in their windows */
     std::atomic<int> no_room;  /* the next piece of memory cannot be had */
+    std::atomic<int> shut;     /* windows cannot be opened */
+    std::atomic<int> early;    /* frees of memory that a communicator holds */
     std::atomic<int> ended;    /* communicators finalized and destroyed */
     std::atomic<int> aborted;  /* communicators */
     /* Ends of communicators that graphs still held: NCCL waits for ever. */
