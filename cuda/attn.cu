@@ -165,7 +165,7 @@ void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
 
 void tlpi_gpu_load_attn(tlpi_gpu *g)
 {
-    tlpi_gpu_load(g, prepare<TLP_KV_F32>);
-    tlpi_gpu_load(g, prepare<TLP_KV_F16>);
-    tlpi_gpu_load(g, prepare<TLP_KV_BF16>);
+#define X(KV) tlpi_gpu_load(g, prepare<KV>);
+    TLPI_ALL_KV(X)
+#undef X
 }

@@ -226,18 +226,13 @@ void tlpi_gpu_attn_decode(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type)
 #undef RUN
 }
 
-template <int KV>
-static void load(tlpi_gpu *g)
-{
-    tlpi_gpu_load(g, decode<KV, 1>);
-    tlpi_gpu_load(g, decode<KV, 2>);
-    tlpi_gpu_load(g, decode<KV, 4>);
-}
-
 void tlpi_gpu_load_attn_decode(tlpi_gpu *g)
 {
-    load<TLP_KV_F32>(g);
-    load<TLP_KV_F16>(g);
-    load<TLP_KV_BF16>(g);
+#define X(KV)                                                                  \
+    tlpi_gpu_load(g, decode<KV, 1>);                                           \
+    tlpi_gpu_load(g, decode<KV, 2>);                                           \
+    tlpi_gpu_load(g, decode<KV, 4>);
+    TLPI_ALL_KV(X)
+#undef X
     tlpi_gpu_load(g, join);
 }

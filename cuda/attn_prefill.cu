@@ -202,17 +202,12 @@ void tlpi_gpu_attn_prefill(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type)
 #undef RUN
 }
 
-template <int KV>
-static void load(tlpi_gpu *g)
-{
-    tlpi_gpu_load(g, prefill<KV, 4>);
-    tlpi_gpu_load(g, prefill<KV, 8>);
-    tlpi_gpu_load(g, prefill<KV, 16>);
-}
-
 void tlpi_gpu_load_attn_prefill(tlpi_gpu *g)
 {
-    load<TLP_KV_F32>(g);
-    load<TLP_KV_F16>(g);
-    load<TLP_KV_BF16>(g);
+#define X(KV)                                                                  \
+    tlpi_gpu_load(g, prefill<KV, 4>);                                          \
+    tlpi_gpu_load(g, prefill<KV, 8>);                                          \
+    tlpi_gpu_load(g, prefill<KV, 16>);
+    TLPI_ALL_KV(X)
+#undef X
 }

@@ -84,6 +84,9 @@ static __device__ __forceinline__ void tlpi_cache_get(const uint8_t *p,
     tlpi_cache_widen<KV>(tlpi_cache_load<KV>(p, i), x);
 }
 
+/* X(KV) for every type. */
+#define TLPI_ALL_KV(X) X(TLP_KV_F32) X(TLP_KV_F16) X(TLP_KV_BF16)
+
 /* Call RUN(KV) for the type that is known at run time. */
 #define TLPI_EACH_KV(type, RUN)                                                \
     switch (type) {                                                            \

@@ -39,20 +39,15 @@ static tlp_status split_spans(tlpi_rank *r)
 
 /* ==== buffers ============================================================ */
 
-static tlp_status buffer(tlpi_rank *r, float **out, size_t n)
-{
-    tlp_status st = r->b->ops->buffer_create(r->b, out, n);
-    if (st == TLP_OK)
-        r->bytes.buffers += n * sizeof(float);
-    return st;
-}
+/* What a buffer is for: all-reduces carry EXCHANGED ones. */
+enum use { OWN, EXCHANGED };
 
-/* The same for what all-reduces carry. */
-static tlp_status exchange_buffer(tlpi_rank *r, float **out, size_t n)
+static tlp_status buffer(tlpi_rank *r, enum use use, float **out, size_t n)
 {
-    if (!r->cfg->device)
-        return buffer(r, out, n);
-    tlp_status st = r->cfg->device->exchange_buffer(r->data, out, n);
+    const tlpi_device_ops *device = r->cfg->device;
+    tlp_status st = use == EXCHANGED && device
+                        ? device->exchange_buffer(r->data, out, n)
+                        : r->b->ops->buffer_create(r->b, out, n);
     if (st == TLP_OK)
         r->bytes.buffers += n * sizeof(float);
     return st;
@@ -67,13 +62,13 @@ static tlp_status create_buffers(tlpi_rank *r, const tlpi_needs *n)
     tlpi_rank_buffers *buf = &r->buf;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(buffer(r, &buf->x, n->x));
-    TLP_TRY(exchange_buffer(r, &buf->delta, n->x));
-    TLP_TRY(exchange_buffer(r, &buf->acc, n->acc));
-    TLP_TRY(buffer(r, &buf->norm, n->norm));
-    TLP_TRY(buffer(r, &buf->qkv, n->qkv));
-    TLP_TRY(buffer(r, &buf->hidden, n->hidden));
-    TLP_TRY(buffer(r, &buf->rows, n->rows));
+    TLP_TRY(buffer(r, OWN, &buf->x, n->x));
+    TLP_TRY(buffer(r, EXCHANGED, &buf->delta, n->x));
+    TLP_TRY(buffer(r, EXCHANGED, &buf->acc, n->acc));
+    TLP_TRY(buffer(r, OWN, &buf->norm, n->norm));
+    TLP_TRY(buffer(r, OWN, &buf->qkv, n->qkv));
+    TLP_TRY(buffer(r, OWN, &buf->hidden, n->hidden));
+    TLP_TRY(buffer(r, OWN, &buf->rows, n->rows));
     r->term = tlpi_calloc(r->env, terms, sizeof(*r->term));
     r->mm = tlpi_calloc(r->env, terms, sizeof(*r->mm));
     r->gate_up = tlpi_calloc(r->env, parts, sizeof(*r->gate_up));
