@@ -141,6 +141,7 @@ ifneq ($(filter x86_64% i386% i486% i586% i686%,$(shell $(CC) -dumpmachine)),)
 AVX2_FLAGS   := -mavx2 -mfma -mf16c
 AVX512_FLAGS := $(AVX2_FLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl \
                 -mavx512vnni -mavx512bf16
+AMX_FLAGS    := $(AVX512_FLAGS) -mamx-tile -mamx-int8 -mamx-bf16
 endif
 
 # ==== files =================================================================
@@ -245,6 +246,7 @@ $(BUILD)/test/mpi/%.o: private TLP_CFLAGS += $(MPI_CFLAGS)
 $(BUILD)/lib/backend/%_avx2.o: private TLP_CFLAGS += $(AVX2_FLAGS) $(no_probe)
 $(BUILD)/lib/backend/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS) \
                                                        $(no_probe)
+$(BUILD)/lib/backend/%_amx.o: private TLP_CFLAGS += $(AMX_FLAGS) $(no_probe)
 # No parser reaches the kernels, and clang takes minutes to instrument them.
 no_probe = $(if $(call on,FUZZ),-fno-sanitize=all)
 
@@ -430,6 +432,7 @@ format-check: ## fail if clang-format would change a source
 
 compile_commands.json: FORCE ## for clangd and clang-tidy
 	$(Q)AVX2_FLAGS='$(AVX2_FLAGS)' AVX512_FLAGS='$(AVX512_FLAGS)' \
+	    AMX_FLAGS='$(AMX_FLAGS)' \
 	    MPI_FLAGS='$(if $(has_mpi),$(MPI_CFLAGS))' \
 	    scripts/compile-commands.sh '$(compile_c)' \
 	    '$(LIB_CFLAGS)' $(LIB_SRC) $(TOOL_SRC) $(SUPPORT_SRC) $(TEST_SRC) \

@@ -86,7 +86,7 @@ TLP_API const char *tlp_version_string(void);
 
 /**
  * One line about this build and machine: version, compiler, and the kernels
- * that would be used here ("avx512-vnni", "avx2", "scalar"); static.
+ * that would be used here ("amx", "avx512", "avx2", "scalar"); static.
  * @since 0.1
  */
 TLP_API const char *tlp_build_info(void);
@@ -605,6 +605,7 @@ typedef struct tlp_session tlp_session;
 #define TLP_ISA_SCALAR 1
 #define TLP_ISA_AVX2 2
 #define TLP_ISA_AVX512 3
+#define TLP_ISA_AMX 4
 
 /*
  * At most: n_ctx 2^20, n_seq 4096, n_batch 16384, n_rank 64, n_thread 256;
@@ -623,7 +624,7 @@ typedef struct tlp_session_options {
     int32_t compute;   /* TLP_COMPUTE_*                                       */
     int32_t kv_type;   /* TLP_KV_*                                            */
     int32_t isa;       /* TLP_ISA_*, of CPUs; one the machine lacks:
-                          TLP_ENOTSUP                                         */
+                          TLP_ENOTSUP.  For AMX see docs/threads.md           */
     int32_t pin;       /* 1 = bind the library's threads to cores; the caller's
                           own thread is never bound                           */
     int32_t timeout_ms; /* for a peer rank's answer; 0 = 5000                 */
@@ -815,7 +816,7 @@ typedef struct tlp_session_stats {
     uint64_t buffer_bytes;   /* activations and logits, all ranks             */
     int32_t n_rank;
     int32_t n_thread;        /* per rank                                      */
-    char isa[16];            /* "avx512", "avx2", "scalar"; "cuda" on GPUs    */
+    char isa[16];            /* "amx", "avx512", "avx2", "scalar"; "cuda"     */
 } tlp_session_stats;
 
 /** Counters since creation or the last reset. @since 0.1 */

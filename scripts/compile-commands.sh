@@ -17,6 +17,7 @@ for file in "$@"; do
     */mpi/*) flags="$flags ${MPI_FLAGS-}" ;;
     *_avx2.c) flags="$flags ${AVX2_FLAGS-}" ;;
     *_avx512.c) flags="$flags ${AVX512_FLAGS-}" ;;
+    *_amx.c) flags="$flags ${AMX_FLAGS-}" ;;
     esac
     printf '%s\n{ "directory": "%s", "file": "%s",\n  "command": "%s" }' \
         "$separator" "$(quote "$PWD")" "$file" \

@@ -59,7 +59,7 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 #define ENGINE_THREAD_OPTIONS(e)                                               \
     { CLI_INT, 't', "threads", &(e).n_thread, "N",                             \
       "threads per rank (0: cores / ranks)", 0, 256 },                         \
-    { CLI_CHOICE, 0, "isa", &(e).isa, "auto|scalar|avx2|avx512",               \
+    { CLI_CHOICE, 0, "isa", &(e).isa, "auto|scalar|avx2|avx512|amx",           \
       "instruction set (auto)", 0, 0 },                                        \
     { CLI_FLAG, 0, "pin", &(e).pin, NULL, "bind threads to cores", 0, 0 },     \
     { CLI_FLAG, 0, "no-mmap", &(e).no_mmap, NULL,                              \

@@ -34,7 +34,8 @@ static char *make_header(const study *s)
 {
     static const char *const compute[] = { "default", "f32" };
     static const char *const kv[] = { "default", "f32", "f16", "bf16", "q8_0" };
-    static const char *const isa[] = { "auto", "scalar", "avx2", "avx512" };
+    static const char *const isa[] = { "auto", "scalar", "avx2", "avx512",
+                                       "amx" };
     char *text = NULL;
     size_t n;
     FILE *f = open_memstream(&text, &n);

@@ -276,6 +276,7 @@ Test(abi, constants)
         C(TLP_ISA_SCALAR, 1),
         C(TLP_ISA_AVX2, 2),
         C(TLP_ISA_AVX512, 3),
+        C(TLP_ISA_AMX, 4),
         C(TLP_STOP_LENGTH, 1),
         C(TLP_STOP_END, 2),
         C(TLP_STOP_STRING, 3),

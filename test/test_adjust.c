@@ -284,7 +284,7 @@ Test(adjust, odd_ranks)
         tlp_plan *plan = adjusted(s.model, c->plan, FITTED_ALL, ranks[i]);
         double *want = expected(&s, c->stages, plan);
 
-        for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AVX512; isa++) {
+        for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AMX; isa++) {
             tlp_session_options o = rig_f32(1 + i % 3, 1);
 
             o.isa = isa;

@@ -3,6 +3,8 @@
  * that depend on nothing but their inputs, and its resources.
  */
 #include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,4 +152,40 @@ Test(backend_cpu, isa_names)
     tlpi_backend *b = weights_backend(TLP_ISA_AUTO, TLP_COMPUTE_DEFAULT, 1);
     cr_assert_str_eq(b->ops->isa(b), tlpi_cpu_best_isa());
     b->ops->free(b);
+}
+
+/* The kernel gives no tiles to a process with a thread whose signals could not
+ * save them: that is a reason to do without. */
+Test(backend_cpu, amx_that_is_refused_is_done_without)
+{
+    static char stack[4096];
+    stack_t small = { .ss_sp = stack, .ss_size = sizeof stack };
+    tlpi_env env;
+    tlpi_backend *b = NULL;
+    tlpi_backend_options o = { .n_thread = 1,
+                               .n_machine = 1,
+                               .max_tok = 32,
+                               .max_cols = 64,
+                               .max_terms = 1 };
+    float x[32 * 64] = { 1.0f }, y[32 * 16];
+
+    if (strcmp(tlpi_cpu_best_isa(), "amx")) {
+        printf("skipped: this machine lacks AMX\n");
+        return;
+    }
+    cr_assert_eq(sigaltstack(&small, NULL), 0);
+    cr_assert_eq(tlpi_env_init(&env, NULL, NULL, NULL), TLP_OK);
+    o.isa = TLP_ISA_AMX;
+    cr_assert_eq(tlpi_backend_cpu_create(&b, &env, &o), TLP_ENOTSUP);
+    cr_assert(strstr(tlp_last_error(), "isa amx: refused by the kernel"), "%s",
+              tlp_last_error());
+    o.isa = TLP_ISA_AUTO;
+    cr_assert_eq(tlpi_backend_cpu_create(&b, &env, &o), TLP_OK);
+    cr_assert_str_eq(b->ops->isa(b), "avx512");
+    tlpi_tensor t = random_tensor(TLPI_Q8_0, 16, 64);
+    tlpi_weight *w = weigh_all(b, &t);
+    multiply(b, w, x, 32, y);
+    b->ops->weight_free(w);
+    b->ops->free(b);
+    tensor_free(&t);
 }

@@ -125,6 +125,11 @@ Test(matmul, avx512_is_exact)
     check_isa(TLP_ISA_AVX512, "avx512");
 }
 
+Test(matmul, amx_is_exact)
+{
+    check_isa(TLP_ISA_AMX, "amx");
+}
+
 /*
  * A machine either rounds all activations that meet BF16 weights, to nearest
  * even, or none: the product is that of the rounded ones bit for bit, or that
@@ -283,6 +288,50 @@ Test(matmul, hard_blocks_agree_with_scalar)
     for (size_t i = 1; i < WEIGHTS_N_ISA; i++) {
         check_hard(weights_isa[i], weights_isa_name[i], false);
         check_hard(weights_isa[i], weights_isa_name[i], true);
+    }
+}
+
+/* ==== against AVX-512 ==================================================== */
+
+/* Sums of 8-bit products are exact in both, and become floats in one order. */
+static void check_amx(tlpi_backend *amx, tlpi_backend *avx,
+                      const tlpi_tensor *t, const float *x)
+{
+    enum { ROWS = 37 };
+    tlpi_weight *w = weigh_all(amx, t), *v = weigh_all(avx, t);
+    float y[ROWS * 40], z[ROWS * 40];
+
+    for (int n_tok = 1; n_tok <= 40; n_tok++) {
+        multiply(amx, w, x, n_tok, y);
+        multiply(avx, v, x, n_tok, z);
+        cr_assert_arr_eq(y, z, sizeof *y * (size_t)(n_tok * ROWS),
+                         "%s, %d tokens: other bits than AVX-512",
+                         tlpi_dtype_name(t->type), n_tok);
+    }
+    amx->ops->weight_free(w);
+    avx->ops->weight_free(v);
+}
+
+Test(matmul, amx_has_the_bits_of_avx512)
+{
+    tlpi_backend *amx = weights_backend(TLP_ISA_AMX, TLP_COMPUTE_DEFAULT, 2);
+    tlpi_backend *avx =
+        amx ? weights_backend(TLP_ISA_AVX512, TLP_COMPUTE_DEFAULT, 2) : NULL;
+
+    for (size_t i = 3; amx && i < WEIGHTS_N_TYPE; i++) {
+        tlpi_tensor t = random_tensor(weights_type[i], 37, 768);
+        tlpi_tensor hard = hard_tensor(weights_type[i], 37, 768);
+        float *x = random_floats(40 * 768), *hard_x = hard_floats(40 * 768);
+        check_amx(amx, avx, &t, x);
+        check_amx(amx, avx, &hard, hard_x);
+        free(x);
+        free(hard_x);
+        tensor_free(&t);
+        tensor_free(&hard);
+    }
+    if (amx) {
+        amx->ops->free(amx);
+        avx->ops->free(avx);
     }
 }
 

@@ -364,7 +364,7 @@ static void types_from(int begin, int end)
                 continue;
             double *want = expected(&s, &main_plans[c]);
 
-            for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AVX512; isa++) {
+            for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AMX; isa++) {
                 tlp_session_options o = rig_f32(1 + (c + isa) % 3, 1 + c % 2);
 
                 o.isa = isa;
@@ -422,7 +422,7 @@ Test(parity, default_compute_is_close)
                 continue;
             double *want = expected(&s, &main_plans[c]), noise = 0, power = 0;
 
-            for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AVX512; isa++) {
+            for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AMX; isa++) {
                 tlp_session_options o = rig_f32(1 + (c + isa) % 2, 1);
 
                 o.compute = TLP_COMPUTE_DEFAULT;

@@ -315,7 +315,7 @@ Test(sequences, cache_types)
     rig_tokens(ids, N_TOKEN, (size_t)ref_n_vocab(ref), 8);
     double *want = ref_logits(ref, &p, ids, N_TOKEN);
     for (int i = 0; i < COUNT(kinds); i++)
-        for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AVX512; isa++) {
+        for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AMX; isa++) {
             tlp_session_options o = rig_f32(2, 1);
             tlp_session_stats stats = { .struct_size = sizeof stats };
 

@@ -3,6 +3,7 @@
  *
  * Every operation is done when it returns, so steps need no ceremony.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "backend/cpu_mm.h"
@@ -94,6 +95,20 @@ static const tlpi_backend_ops cpu_ops = {
     .free = backend_free,
 };
 
+/* AMX is not there until the kernel is asked for it. */
+static tlp_status enter(tlpi_cpu *c, bool any)
+{
+    if (c->isa != TLP_ISA_AMX || tlpi_cpu_ask_amx())
+        return TLP_OK;
+    if (!any)
+        return tlpi_fail(TLP_ENOTSUP, "isa amx: refused by the kernel: %s",
+                         strerror(errno));
+    tlpi_log(c->base.env, TLP_LOG_INFO, "no amx: refused by the kernel: %s",
+             strerror(errno));
+    c->isa = TLP_ISA_AVX512;
+    return TLP_OK;
+}
+
 tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
                                    const tlpi_backend_options *opts)
 {
@@ -112,6 +127,7 @@ tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
     c->base.env = env;
     c->n_thread = TLPI_MAX(opts->n_thread, 1);
     c->isa = opts->isa == TLP_ISA_AUTO ? here : opts->isa;
+    TLP_TRY(enter(c, opts->isa == TLP_ISA_AUTO));
     c->f32 = opts->compute == TLP_COMPUTE_F32;
     c->max_tok = opts->max_tok;
     c->mm = tlpi_cpu_mm_get(c->isa);

@@ -5,7 +5,7 @@
  * cpu_weight.c packs weights; cpu_attn.c does attention and the cache,
  * cpu_vec.c the small row operations.  What differs between instruction sets
  * stands in two tables of functions, one set of files for each:
- * cpu_mm_{scalar,avx2,avx512}.c and cpu_vec_{scalar,avx2,avx512}.c.
+ * cpu_mm_{scalar,avx2,avx512,amx}.c and cpu_vec_{scalar,avx2,avx512}.c.
  */
 #ifndef TLPI_CPU_H
 #define TLPI_CPU_H
@@ -41,6 +41,9 @@ int tlpi_cpu_detect(void);
 
 /* AVX512_BF16, which some machines with TLP_ISA_AVX512 have. */
 bool tlpi_cpu_has_bf16(void);
+
+/* Before the first use of TLP_ISA_AMX: false if the kernel refuses it. */
+bool tlpi_cpu_ask_amx(void);
 
 /* ---- cpu_matmul.c, cpu_weight.c ---- */
 

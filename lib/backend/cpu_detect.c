@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* Not every compiler's __builtin_cpu_supports knows "f16c". */
 static bool has_f16c(void)
@@ -32,6 +34,42 @@ bool tlpi_cpu_has_bf16(void)
 {
     return has_avx512() && __builtin_cpu_supports("avx512bf16");
 }
+
+/* Linux gives the memory of tiles to processes that ask for it. */
+#if defined(__linux__) && defined(SYS_arch_prctl)
+enum { SUPPORTED = 0x1021, ASK = 0x1023, TILE_DATA = 18 };
+
+static bool has_tiles(void)
+{
+    uint64_t features = 0;
+    return syscall(SYS_arch_prctl, SUPPORTED, &features) == 0 &&
+           features >> TILE_DATA & 1;
+}
+
+bool tlpi_cpu_ask_amx(void)
+{
+    return syscall(SYS_arch_prctl, ASK, TILE_DATA) == 0;
+}
+#else
+static bool has_tiles(void)
+{
+    return false;
+}
+
+bool tlpi_cpu_ask_amx(void)
+{
+    return false;
+}
+#endif
+
+/* Nor the names of AMX. */
+static bool has_amx(void)
+{
+    enum { BF16 = 1 << 22, TILE = 1 << 24, INT8 = 1 << 25 };
+    unsigned a, b, c, d, all = BF16 | TILE | INT8;
+    return tlpi_cpu_has_bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+           (d & all) == all && has_tiles();
+}
 #else
 static bool has_avx2(void)
 {
@@ -47,18 +85,31 @@ bool tlpi_cpu_has_bf16(void)
 {
     return false;
 }
+
+static bool has_amx(void)
+{
+    return false;
+}
+
+bool tlpi_cpu_ask_amx(void)
+{
+    return false;
+}
 #endif
 
 int tlpi_cpu_detect(void)
 {
-    return has_avx512() ? TLP_ISA_AVX512
-           : has_avx2() ? TLP_ISA_AVX2
-                        : TLP_ISA_SCALAR;
+    return has_amx()      ? TLP_ISA_AMX
+           : has_avx512() ? TLP_ISA_AVX512
+           : has_avx2()   ? TLP_ISA_AVX2
+                          : TLP_ISA_SCALAR;
 }
 
 const char *tlpi_cpu_best_isa(void)
 {
     switch (tlpi_cpu_detect()) {
+    case TLP_ISA_AMX:
+        return "amx";
     case TLP_ISA_AVX512:
         return "avx512";
     case TLP_ISA_AVX2:

@@ -11,6 +11,7 @@
  * all threads together, with a barrier.
  */
 #include <assert.h>
+#include <limits.h>
 #include <stdalign.h>
 #include <string.h>
 
@@ -19,7 +20,9 @@
 enum {
     CHUNK = 128, /* tokens at a time */
     OWN = 8,     /* up to here every thread rounds for itself */
-    LINE = 64    /* bytes of a cache line */
+    LINE = 64,   /* bytes of a cache line */
+    /* Bytes that kernels may read behind what was rounded. */
+    BEHIND = TLPI_WIDE_TILE * sizeof(tlpi_xb)
 };
 
 /* What activations are when they meet a weight. */
@@ -36,8 +39,10 @@ struct input {
 struct scratch {
     int max_input;
     size_t own_bytes;    /* of a thread: OWN tokens of all inputs */
+    size_t level_bytes;  /* of a thread: a group, unpacked */
     uint8_t *own;        /* [n_thread][own_bytes] */
     uint8_t *all;        /* CHUNK tokens of all inputs */
+    int8_t *level;       /* [n_thread][level_bytes] */
     struct input *input; /* [max_input] of the call */
     bool *ready;         /* [n_thread][max_input]: rounded in own */
 };
@@ -51,6 +56,7 @@ struct job {
     int n, n_tok, n_input;
     size_t input_bytes;
     bool own;
+    bool tiles; /* the machine must be set up */
     uint64_t n_byte;
 };
 
@@ -60,6 +66,7 @@ struct worker {
     int ith;
     int t0, n_tok;    /* the chunk */
     uint8_t *rounded; /* its inputs */
+    int8_t *level;    /* a group, unpacked */
     bool *ready;
     alignas(64) float panel[TLPI_SUPER * TLPI_GROUP];
     alignas(64) float a[CHUNK * TLPI_GROUP]; /* [token][16], and b */
@@ -119,6 +126,15 @@ static void add_input(struct job *job, const tlpi_weight *w, const float *x)
         rounded_bytes(form, w->n_col, TLPI_MIN(job->n_tok, (int)CHUNK));
 }
 
+/* Tokens of the next tile of rounded x, of n. */
+static int next_rounded(const tlpi_cpu_mm *mm, enum form form, int n)
+{
+    bool wide = mm->wide_from && n >= mm->wide_from;
+    return TLPI_MIN(n, form == AS_XB ? mm->tile_b
+                       : wide        ? (int)TLPI_WIDE_TILE
+                                     : mm->tile);
+}
+
 /* Tiles of the chunk with index % n_part == part, of one input. */
 static void round_input(const struct worker *w, int input, int part, int n_part)
 {
@@ -129,7 +145,7 @@ static void round_input(const struct worker *w, int input, int part, int n_part)
     int index = input;
 
     for (int t = 0, T; t < w->n_tok; t += T, index++) {
-        T = TLPI_MIN(w->n_tok - t, w->mm->tile);
+        T = next_rounded(w->mm, in->form, w->n_tok - t);
         if (index % n_part != part)
             continue;
         for (int i = 0; i < T; i++) {
@@ -162,18 +178,24 @@ static const void *rounded(struct worker *w, const tlpi_weight *weight,
 static void sum_rounded(struct worker *w, const tlpi_weight *weight,
                         int64_t group, const float *x, float *sum)
 {
-    bool bf16 = weight->type == TLPI_BF16;
+    const tlpi_cpu_mm *mm = w->mm;
+    enum form form = form_for(w->job->c, weight);
     int64_t n_block = blocks_of(weight->n_col);
     const void *src = rounded(w, weight, x);
+    int wide_from = mm->wide_from ? mm->wide_from : INT_MAX;
 
+    if (form == AS_XQ && w->n_tok >= wide_from)
+        mm->unpack(weight, group, w->level);
     for (int t = 0, T; t < w->n_tok; t += T, sum += T * TLPI_GROUP) {
-        T = TLPI_MIN(w->n_tok - t, w->mm->tile);
-        if (bf16)
-            w->mm->dot_b(weight, group, (const tlpi_xb *)src + t * n_block, T,
-                         sum);
+        const tlpi_xq *q = (const tlpi_xq *)src + t * n_block;
+        T = next_rounded(mm, form, w->n_tok - t);
+        if (form == AS_XB)
+            mm->dot_b(weight, group, (const tlpi_xb *)src + t * n_block, T,
+                      sum);
+        else if (T >= wide_from)
+            mm->dot_w(weight, group, w->level, q, T, sum);
         else
-            w->mm->dot_q(weight, group, (const tlpi_xq *)src + t * n_block, T,
-                         sum);
+            mm->dot_q(weight, group, q, T, sum);
     }
 }
 
@@ -332,6 +354,9 @@ static void run(void *arg, int ith, int nth)
     w.ith = ith;
     w.ready = s->ready + (size_t)ith * (size_t)s->max_input;
     w.rounded = job->own ? s->own + (size_t)ith * s->own_bytes : s->all;
+    w.level = s->level + (size_t)ith * s->level_bytes;
+    if (job->tiles)
+        w.mm->begin();
     for (w.t0 = 0; w.t0 < job->n_tok; w.t0 += CHUNK) {
         w.n_tok = TLPI_MIN(job->n_tok - w.t0, (int)CHUNK);
         if (job->own) {
@@ -345,6 +370,8 @@ static void run(void *arg, int ith, int nth)
         }
         run_part(&w, nth);
     }
+    if (job->tiles)
+        w.mm->end();
 }
 
 static void run_job(struct job *job)
@@ -355,6 +382,7 @@ static void run_job(struct job *job)
         job->n_byte += size * (uint64_t)n_group;
     }
     job->own = job->n_tok <= OWN;
+    job->tiles = job->n_input && job->c->mm->begin;
     tlpi_pool_run(job->c->pool, run, job);
 }
 
@@ -404,6 +432,8 @@ void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
 const tlpi_cpu_mm *tlpi_cpu_mm_get(int isa)
 {
 #if defined(__x86_64__)
+    if (isa == TLP_ISA_AMX)
+        return &tlpi_cpu_mm_amx;
     if (isa == TLP_ISA_AVX512)
         return &tlpi_cpu_mm_avx512;
     if (isa == TLP_ISA_AVX2)
@@ -435,12 +465,15 @@ tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
     s->max_input = (int)n_input;
     int n_own = TLPI_MIN(o->max_tok, (int)OWN);
     int n_all = o->max_tok > OWN ? TLPI_MIN(o->max_tok, (int)CHUNK) : 0;
-    s->own_bytes = n_x * x_bytes(c, o->max_cols, n_own);
+    s->own_bytes = n_x * x_bytes(c, o->max_cols, n_own) + BEHIND;
     s->own = tlpi_alloc_array(c->base.env, n_thread, s->own_bytes);
-    s->all = tlpi_alloc_array(c->base.env, n_x, x_bytes(c, o->max_cols, n_all));
+    s->all =
+        tlpi_alloc(c->base.env, n_x * x_bytes(c, o->max_cols, n_all) + BEHIND);
+    s->level_bytes = c->mm->unpack ? 2 * TLPI_GROUP * (size_t)o->max_cols : 0;
+    s->level = tlpi_alloc_array(c->base.env, n_thread, s->level_bytes);
     s->input = tlpi_alloc_array(c->base.env, n_input, sizeof *s->input);
     s->ready = tlpi_calloc(c->base.env, n_thread * n_input, sizeof *s->ready);
-    if (!s->own || !s->all || !s->input || !s->ready) {
+    if (!s->own || !s->all || !s->level || !s->input || !s->ready) {
         st = tlpi_fail_nomem();
         tlpi_cpu_mm_scratch_free(c);
     }
@@ -455,6 +488,7 @@ void tlpi_cpu_mm_scratch_free(tlpi_cpu *c)
         return;
     tlpi_free(c->base.env, s->ready);
     tlpi_free(c->base.env, s->input);
+    tlpi_free(c->base.env, s->level);
     tlpi_free(c->base.env, s->all);
     tlpi_free(c->base.env, s->own);
     tlpi_free(c->base.env, s);

@@ -33,10 +33,11 @@
 #include "base/slab.h"
 
 enum {
-    TLPI_GROUP = 16,  /* rows of a group */
-    TLPI_BLOCK = 32,  /* columns of a block */
-    TLPI_SUPER = 256, /* columns under one super scale */
-    TLPI_MAX_TILE = 8 /* tokens of the largest tile */
+    TLPI_GROUP = 16,    /* rows of a group */
+    TLPI_BLOCK = 32,    /* columns of a block */
+    TLPI_SUPER = 256,   /* columns under one super scale */
+    TLPI_MAX_TILE = 8,  /* tokens of the largest tile of vectors, */
+    TLPI_WIDE_TILE = 16 /* and of matrices */
 };
 
 struct tlpi_weight {
@@ -128,12 +129,20 @@ typedef struct tlpi_panel {
     const void *data;
 } tlpi_panel;
 
-/* T is 1 ... tile; sum is [T][16]. */
+/* T is 1 ... tile, unless said otherwise; sum is [T][16]. */
 typedef struct tlpi_cpu_mm {
     const char *isa;
-    bool packed; /* weights are packed, else rows as in the file */
-    int tile;    /* tokens of the largest tile */
-    int tile_f;  /* of many tokens, those that dot_f does best at once */
+    bool packed;   /* weights are packed, else rows as in the file */
+    int tile;      /* tokens of the largest tile, */
+    int tile_b;    /* for dot_b */
+    int tile_f;    /* of many tokens, those that dot_f does best at once */
+    int wide_from; /* from so many tokens on dot_w is better than dot_q; 0 if
+                      there is none */
+
+    /* On every thread around products, or NULL: sets the machine up for dot_w
+     * and dot_b. */
+    void (*begin)(void);
+    void (*end)(void);
 
     /* n_block * 32 floats to out[0], out[step], ... */
     void (*quantize)(const float *x, int n_block, tlpi_xq *out, int step);
@@ -142,8 +151,15 @@ typedef struct tlpi_cpu_mm {
     void (*dot_q)(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
                   float *sum);
 
-    /* The same in bf16; NULL without such kernels.  They ask for more than the
-     * table's instruction set: see tlpi_cpu_has_bf16. */
+    /* The same for T up to TLPI_WIDE_TILE, with the same bits; level is what
+     * unpack makes of a group, a line's multiple of 32 bytes for each column.
+     * Reads the memory of 16 tokens whatever T is, as may dot_b. */
+    void (*unpack)(const tlpi_weight *w, int64_t group, int8_t *level);
+    void (*dot_w)(const tlpi_weight *w, int64_t group, const int8_t *level,
+                  const tlpi_xq *x, int T, float *sum);
+
+    /* dot_q in bf16, T up to tile_b; NULL without such kernels.  They ask for
+     * more than the table's instruction set: see tlpi_cpu_has_bf16. */
     void (*narrow)(const float *x, int64_t n, tlpi_xb *out, int step);
     void (*dot_b)(const tlpi_weight *w, int64_t group, const tlpi_xb *x, int T,
                   float *sum);
@@ -164,5 +180,6 @@ typedef struct tlpi_cpu_mm {
 extern const tlpi_cpu_mm tlpi_cpu_mm_scalar;
 extern const tlpi_cpu_mm tlpi_cpu_mm_avx2;
 extern const tlpi_cpu_mm tlpi_cpu_mm_avx512;
+extern const tlpi_cpu_mm tlpi_cpu_mm_amx;
 
 #endif

@@ -22,9 +22,7 @@ enum {
     STEP = 4,
     TILE_F = 6,
     WIDEN_FROM = 13,
-    REGISTERS = 16,
-    AHEAD_FROM = 1,
-    AHEAD_FROM_F = 1
+    REGISTERS = 16
 };
 
 #define vf_load(p) _mm256_loadu_ps(p)
@@ -84,14 +82,36 @@ ALWAYS_INLINE vi twice(vi scale)
                               _mm256_unpackhi_epi32(scale, scale));
 }
 
+/* What levels count more than they mean, for each sum. */
+ALWAYS_INLINE void sub_zero(tlpi_mm_shape s, const uint8_t *p, const tlpi_xq *x,
+                            int T, vi *sum)
+{
+    UNROLL
+    for (int i = 0; i < T * PARTS; i++) {
+        const tlpi_xq *xt = &x[i / PARTS];
+        vi zero = vi_set1(xt->n);
+        if (s.n_scale == 2) { /* of pairs: a scale times its columns' zero */
+            vi d =
+                _mm256_or_si256(_mm256_and_si256(load_scale(s, p, i % PARTS, 0),
+                                                 vi_set1(65535)),
+                                vi_shl32(load_scale(s, p, i % PARTS, 1), 16));
+            vi n = vi_set1((int)((uint32_t)(xt->n - xt->n_high) & 65535) |
+                           (int)((uint32_t)xt->n_high << 16));
+            zero = _mm256_madd_epi16(d, n);
+        }
+        sum[i] = vi_add32(sum[i], vi_shl32(zero, s.zero));
+    }
+}
+
 /*
  * Products are summed in 16 bits over as many quads as fit, then joined in 32,
  * where the scales of 16 columns come in for nothing.  Both halves of the group
  * are done at once, since they share the broadcast activations.
  */
 ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
-                              const tlpi_xq *x, int T, vi *sum)
+                              const tlpi_xq *x, int T, vf *out)
 {
+    vi sum[STEP * PARTS];
     /* Quads that fit 16 bits: 8 * 2*127*15, 4 * 2*127*31, 2 * 2*127*63. */
     const int run = s.bits == 4 ? 8 : s.bits == 5 ? 4 : s.bits == 6 ? 2 : 1;
 
@@ -125,23 +145,11 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
             KEEP_ORDER(sum[i]);
         }
     }
-    if (s.zero < 0 || s.bits == 8)
-        return;
+    if (s.zero >= 0 && s.bits < 8)
+        sub_zero(s, p, x, T, sum);
     UNROLL
-    for (int i = 0; i < T * PARTS; i++) {
-        const tlpi_xq *xt = &x[i / PARTS];
-        vi zero = vi_set1(xt->n);
-        if (s.n_scale == 2) { /* of pairs: a scale times its columns' zero */
-            vi d =
-                _mm256_or_si256(_mm256_and_si256(load_scale(s, p, i % PARTS, 0),
-                                                 vi_set1(65535)),
-                                vi_shl32(load_scale(s, p, i % PARTS, 1), 16));
-            vi n = vi_set1((int)((uint32_t)(xt->n - xt->n_high) & 65535) |
-                           (int)((uint32_t)xt->n_high << 16));
-            zero = _mm256_madd_epi16(d, n);
-        }
-        sum[i] = vi_add32(sum[i], vi_shl32(zero, s.zero));
-    }
+    for (int i = 0; i < T * PARTS; i++)
+        out[i] = vf_cvt(sum[i]);
 }
 
 ALWAYS_INLINE vf abs_of(vf a)

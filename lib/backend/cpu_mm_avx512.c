@@ -9,59 +9,18 @@
 #include <string.h>
 
 #include "backend/cpu_mm.h"
-#include "backend/cpu_mm_inline.h"
-
-typedef __m512 vf;
-typedef __m512i vi;
+#include "backend/cpu_mm_avx512.h"
 
 enum {
-    LANES = 16,
-    PARTS = 1,
     TILE = TLPI_MAX_TILE,
     STEP = 8,
     TILE_F = 8,
     WIDEN_FROM = 1 << 30, /* never: it costs nothing as they are loaded */
-    REGISTERS = 32,
-    AHEAD_FROM = 5,
-    AHEAD_FROM_F = 3
+    REGISTERS = 32
 };
-
-#define vf_load(p) _mm512_loadu_ps(p)
-#define vf_store(p, a) _mm512_storeu_ps(p, a)
-#define vf_set1(f) _mm512_set1_ps(f)
-#define vf_add(a, b) _mm512_add_ps(a, b)
-#define vf_sub(a, b) _mm512_sub_ps(a, b)
-#define vf_mul(a, b) _mm512_mul_ps(a, b)
-#define vf_div(a, b) _mm512_div_ps(a, b)
-#define vf_min(a, b) _mm512_min_ps(a, b) /* b if one is NaN */
-#define vf_max(a, b) _mm512_max_ps(a, b)
-#define vf_fma(a, b, c) _mm512_fmadd_ps(a, b, c)   /* a * b + c */
-#define vf_fnma(a, b, c) _mm512_fnmadd_ps(a, b, c) /* c - a * b */
-#define vf_round(a) _mm512_roundscale_ps(a, 8)     /* to nearest */
-#define vf_cvt(i) _mm512_cvtepi32_ps(i)
-#define vf_bits(i) _mm512_castsi512_ps(i)
-#define vf_f16(p)                                                              \
-    _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 
 /* acc += the sum of two products of bf16 */
 #define vf_dot2(acc, a, b) _mm512_dpbf16_ps(acc, (__m512bh)(a), (__m512bh)(b))
-
-#define vi_load(p) _mm512_loadu_si512(p)
-#define vi_set1(i) _mm512_set1_epi32(i)
-#define vi_set1_8(i) _mm512_set1_epi8(i)
-#define vi_and(a, b) _mm512_and_si512(a, b)
-#define vi_or_and(a, b, c) _mm512_ternarylogic_epi32(a, b, c, 0xf8)
-#define vi_shl16(a, n) _mm512_slli_epi16(a, n)
-#define vi_shr16(a, n) _mm512_srli_epi16(a, n)
-#define vi_shl32(a, n) _mm512_sll_epi32(a, _mm_cvtsi32_si128(n))
-#define vi_shr32(a, n) _mm512_srli_epi32(a, n)
-#define vi_add32(a, b) _mm512_add_epi32(a, b)
-#define vi_sub32(a, b) _mm512_sub_epi32(a, b)
-#define vi_mul32(a, b) _mm512_mullo_epi32(a, b)
-#define vi_cvt(f) _mm512_cvtps_epi32(f)
-#define vi_bits(f) _mm512_castps_si512(f)
-#define vi_s8(p)                                                               \
-    _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 
 #include "backend/cpu_mm_simd.h"
 
@@ -78,9 +37,9 @@ ALWAYS_INLINE void dot_quads(const vi *level, int j0, int j1, const tlpi_xq *x,
 }
 
 ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
-                              const tlpi_xq *x, int T, vi *sum)
+                              const tlpi_xq *x, int T, vf *sum)
 {
-    vi level[8], high[TLPI_MAX_TILE];
+    vi level[8], low[TLPI_MAX_TILE], high[TLPI_MAX_TILE];
 
     UNROLL
     for (int j = 0; j < 8; j++)
@@ -88,22 +47,25 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
     if (s.n_scale == 1) {
         UNROLL
         for (int t = 0; t < T; t++)
-            sum[t] =
+            low[t] =
                 s.zero >= 0 ? vi_shl32(vi_set1(x[t].n), s.zero) : vi_set1(0);
-        dot_quads(level, 0, 8, x, T, sum);
+        dot_quads(level, 0, 8, x, T, low);
+        UNROLL
+        for (int t = 0; t < T; t++)
+            sum[t] = vf_cvt(low[t]);
         return;
     }
     UNROLL
     for (int t = 0; t < T; t++) {
-        sum[t] = vi_shl32(vi_set1(x[t].n - x[t].n_high), s.zero);
+        low[t] = vi_shl32(vi_set1(x[t].n - x[t].n_high), s.zero);
         high[t] = vi_shl32(vi_set1(x[t].n_high), s.zero);
     }
-    dot_quads(level, 0, 4, x, T, sum);
+    dot_quads(level, 0, 4, x, T, low);
     dot_quads(level, 4, 8, x, T, high);
-    vi d0 = load_scale(s, p, 0, 0), d1 = load_scale(s, p, 0, 1);
+    vf d0 = vf_cvt(load_scale(s, p, 0, 0)), d1 = vf_cvt(load_scale(s, p, 0, 1));
     UNROLL
     for (int t = 0; t < T; t++)
-        sum[t] = vi_add32(vi_mul32(sum[t], d0), vi_mul32(high[t], d1));
+        sum[t] = vf_fma(vf_cvt(high[t]), d1, vf_mul(vf_cvt(low[t]), d0));
 }
 
 static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
@@ -159,8 +121,7 @@ ALWAYS_INLINE void dot_b_tile(const uint8_t *p, int64_t n_block,
         UNROLL
         for (int j = 0; j < TLPI_BLOCK / 2; j++, p += 64) {
             vi w = vi_load(p);
-            if (2 * T > TILE)
-                __builtin_prefetch(p + AHEAD);
+            __builtin_prefetch(p + AHEAD);
             UNROLL
             for (int t = 0; t < T; t++)
                 acc[t] = vf_dot2(acc[t], w, vi_set1(load_pair(&x[t], j)));
@@ -187,6 +148,7 @@ const tlpi_cpu_mm tlpi_cpu_mm_avx512 = {
     .isa = "avx512",
     .packed = true,
     .tile = TILE,
+    .tile_b = TILE,
     .tile_f = TILE_F,
     .quantize = quantize,
     .dot_q = dot_q,

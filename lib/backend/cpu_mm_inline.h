@@ -8,6 +8,11 @@
 
 #include "backend/cpu_mm.h"
 
+/* Bytes ahead of what is read that weights are asked for.  The machine's own
+ * prefetching falls behind where a step takes long, and on some machines for a
+ * single token, too. */
+enum { AHEAD = 4096 };
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* Before a loop with constant bounds: its arrays of vectors become registers.

@@ -19,102 +19,20 @@
 #ifndef TLPI_CPU_MM_SIMD_H
 #define TLPI_CPU_MM_SIMD_H
 
-#define QUANTISED_TYPES(X)                                                     \
-    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#include "backend/cpu_mm_block.h"
+
 #define FLOAT_TYPES(X) X(F32) HALF_TYPES(X)
 #define HALF_TYPES(X) X(F16) X(BF16)
-
-/* With a large tile a step takes so long that the machine's own prefetching
- * falls behind; with a small one it does better alone. */
-enum { AHEAD = 2048 };
-
-/* ==== packed blocks ====================================================== */
-
-/* Quad j of a block's levels as bytes, for rows from part * LANES on. */
-ALWAYS_INLINE vi load_level(tlpi_mm_shape s, const uint8_t *p, int part, int j)
-{
-    p += 4 * LANES * part;
-    if (s.bits == 8)
-        return vi_load(p + 64 * j);
-    vi v = vi_load(p + 64 * (j % 4));
-    v = vi_and(j < 4 ? v : vi_shr16(v, 4), vi_set1_8(15));
-    if (s.bits == 5) {
-        vi high = vi_load(p + 256);
-        high = j < 4 ? vi_shl16(high, 4 - j) : vi_shr16(high, j - 4);
-        v = vi_or_and(v, high, vi_set1_8(16));
-    }
-    if (s.bits == 6) {
-        vi high = vi_load(p + 256 + 64 * (j / 4));
-        int up = 4 - 2 * (j % 4);
-        high = up < 0 ? vi_shr16(high, -up) : vi_shl16(high, up);
-        v = vi_or_and(v, high, vi_set1_8(48));
-    }
-    return v;
-}
-
-/* What a block's levels are multiplied by, and what is added. */
-typedef struct scales {
-    vf super_d, super_m; /* stay for 8 blocks */
-    vf d, m;             /* of types with one scale for a block */
-} scales;
-
-ALWAYS_INLINE scales no_scales(void)
-{
-    vf f = vf_set1(0.0f);
-    return (scales){ f, f, f, f };
-}
-
-ALWAYS_INLINE void load_super(tlpi_mm_shape s, const uint8_t *p, int part,
-                              scales *v)
-{
-    v->super_d = vf_f16(p + 2 * LANES * part);
-    if (s.zero < 0)
-        v->super_m = vf_f16(p + 2 * TLPI_GROUP + 2 * LANES * part);
-}
-
-/* Scale i of a type with two: of columns 0..15, or 16..31. */
-ALWAYS_INLINE vi load_scale(tlpi_mm_shape s, const uint8_t *p, int part, int i)
-{
-    return vi_s8(p + tlpi_mm_level_bytes(s) + TLPI_GROUP * i + LANES * part);
-}
-
-ALWAYS_INLINE void load_scales(tlpi_mm_shape s, const uint8_t *p, int part,
-                               scales *v)
-{
-    bool affine = s.zero < 0;
-
-    p += tlpi_mm_level_bytes(s);
-    if (!s.super) {
-        v->d = vf_f16(p + 2 * LANES * part);
-        if (affine)
-            v->m = vf_f16(p + 2 * TLPI_GROUP + 2 * LANES * part);
-        return;
-    }
-    p += LANES * part;
-    if (s.n_scale == 2) {
-        v->d = v->super_d;
-        return;
-    }
-    v->d = vf_mul(v->super_d, vf_cvt(vi_s8(p))); /* 6 bits: not negative */
-    if (affine)
-        v->m = vf_mul(v->super_m, vf_cvt(vi_s8(p + TLPI_GROUP)));
-}
-
-/* acc + m * f; types with super scales store the m they subtract. */
-ALWAYS_INLINE vf add_m(tlpi_mm_shape s, vf m, vf f, vf acc)
-{
-    return s.super ? vf_fnma(m, f, acc) : vf_fma(m, f, acc);
-}
 
 /* ==== 8-bit activations ================================================== */
 
 /*
- * Integer sums of a block: sum over its columns of (level - zero) * q, with the
- * scales of 16 columns multiplied in where a type has them.  sum [T][PARTS]; an
- * instruction set's own.
+ * Sums of a block: sum over its columns of (level - zero) * q, with the scales
+ * of 16 columns multiplied in where a type has them.  Whole numbers, at most
+ * 2^24, which f32 has exactly.  sum [T][PARTS]; an instruction set's own.
  */
 ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
-                              const tlpi_xq *x, int T, vi *sum);
+                              const tlpi_xq *x, int T, vf *sum);
 
 /* A block against T tokens, at most STEP: to sums in memory or, if these fit
  * beside all else, in registers. */
@@ -122,9 +40,9 @@ ALWAYS_INLINE void add_block(tlpi_mm_shape s, const uint8_t *p, scales *v,
                              const tlpi_xq *x, int T, bool spill, vf *acc,
                              float *sum)
 {
-    vi isum[STEP * PARTS];
+    vf bsum[STEP * PARTS];
 
-    block_sums(s, p, x, T, isum);
+    block_sums(s, p, x, T, bsum);
     UNROLL
     for (int i = 0; i < PARTS; i++)
         load_scales(s, p, i, &v[i]);
@@ -133,7 +51,7 @@ ALWAYS_INLINE void add_block(tlpi_mm_shape s, const uint8_t *p, scales *v,
         const scales *u = &v[i % PARTS];
         const tlpi_xq *xt = &x[i / PARTS];
         vf a = spill ? vf_load(sum + LANES * i) : acc[i];
-        a = vf_fma(vf_cvt(isum[i]), vf_mul(u->d, vf_set1(xt->d)), a);
+        a = vf_fma(bsum[i], vf_mul(u->d, vf_set1(xt->d)), a);
         if (s.zero < 0)
             a = add_m(s, u->m, vf_set1(xt->s), a);
         if (spill)
@@ -168,11 +86,9 @@ ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
                 load_super(s, p, i, &v[i]);
             p += tlpi_mm_super_bytes(s);
         }
-        if (T >= AHEAD_FROM) {
-            UNROLL
-            for (int i = 0; i < block_bytes; i += 64)
-                __builtin_prefetch(p + i + AHEAD);
-        }
+        UNROLL
+        for (int i = 0; i < block_bytes; i += 64)
+            __builtin_prefetch(p + i + AHEAD);
         add_block(s, p, v, x, TLPI_MIN(T, (int)STEP), spill, acc, sum);
         if (T > (int)STEP)
             add_block(s, p, v, x + STEP, T - STEP, spill, acc + STEP * PARTS,
@@ -356,8 +272,7 @@ ALWAYS_INLINE void add_column(tlpi_dtype type, const uint8_t *p, int k,
 {
     vf w[PARTS];
 
-    if (T >= AHEAD_FROM_F)
-        __builtin_prefetch(p + (type == TLPI_F32 ? 64 : 32) * k + AHEAD);
+    __builtin_prefetch(p + (type == TLPI_F32 ? 64 : 32) * k + AHEAD);
     UNROLL
     for (int i = 0; i < PARTS; i++)
         w[i] = load_weights(type, p, k, odd, i);

@@ -18,7 +18,7 @@
 const tlpi_cpu_vec *tlpi_cpu_vec_get(int isa)
 {
 #if defined(__x86_64__)
-    if (isa == TLP_ISA_AVX512)
+    if (isa >= TLP_ISA_AVX512)
         return &tlpi_cpu_vec_avx512;
     if (isa == TLP_ISA_AVX2)
         return &tlpi_cpu_vec_avx2;

@@ -25,6 +25,8 @@ const char *tlp_build_info(void)
 {
     const char *isa = tlpi_cpu_best_isa();
 
+    if (strcmp(isa, "amx") == 0)
+        return INFO("amx");
     if (strcmp(isa, "avx512") == 0)
         return INFO("avx512");
     if (strcmp(isa, "avx2") == 0)

@@ -56,7 +56,7 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
     TLP_TRY(in_range("n_thread", o->n_thread, 0, 256));
     TLP_TRY(in_range("compute", o->compute, 0, TLP_COMPUTE_F32));
     TLP_TRY(in_range("kv_type", o->kv_type, 0, TLP_KV_Q8_0));
-    TLP_TRY(in_range("isa", o->isa, 0, TLP_ISA_AVX512));
+    TLP_TRY(in_range("isa", o->isa, 0, TLP_ISA_AMX));
     TLP_TRY(in_range("pin", o->pin, 0, 1));
     TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));
     TLP_TRY(in_range("wire", o->wire, 0, TLP_WIRE_Q8));

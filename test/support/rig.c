@@ -137,7 +137,8 @@ double rig_scale(const double *x, size_t n)
 
 const char *rig_isa_name(int isa)
 {
-    static const char *const names[] = { "auto", "scalar", "avx2", "avx512" };
+    static const char *const names[] = { "auto", "scalar", "avx2", "avx512",
+                                         "amx" };
 
     return names[isa];
 }
@@ -148,7 +149,7 @@ bool rig_has_isa(int isa)
     const char *best = tlpi_cpu_best_isa();
     int have = TLP_ISA_SCALAR;
 
-    for (int i = TLP_ISA_SCALAR; i <= TLP_ISA_AVX512; i++)
+    for (int i = TLP_ISA_SCALAR; i <= TLP_ISA_AMX; i++)
         if (strcmp(best, rig_isa_name(i)) == 0)
             have = i;
     return isa <= have;

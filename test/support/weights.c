@@ -13,9 +13,9 @@ const tlpi_dtype weights_type[WEIGHTS_N_TYPE] = {
 };
 
 const int weights_isa[WEIGHTS_N_ISA] = { TLP_ISA_SCALAR, TLP_ISA_AVX2,
-                                         TLP_ISA_AVX512 };
+                                         TLP_ISA_AVX512, TLP_ISA_AMX };
 const char *const weights_isa_name[WEIGHTS_N_ISA] = { "scalar", "avx2",
-                                                      "avx512" };
+                                                      "avx512", "amx" };
 
 static const tlpi_env *host(void)
 {

@@ -1,0 +1,88 @@
+/*
+ * cpu_mm_block.h - reading packed blocks (cpu_mm.h) in vectors: levels, scales.
+ *
+ * Included behind an instruction set's vectors, which cpu_mm_simd.h names.
+ */
+#ifndef TLPI_CPU_MM_BLOCK_H
+#define TLPI_CPU_MM_BLOCK_H
+
+#define QUANTISED_TYPES(X)                                                     \
+    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+
+/* Quad j of a block's levels as bytes, for rows from part * LANES on. */
+ALWAYS_INLINE vi load_level(tlpi_mm_shape s, const uint8_t *p, int part, int j)
+{
+    p += 4 * LANES * part;
+    if (s.bits == 8)
+        return vi_load(p + 64 * j);
+    vi v = vi_load(p + 64 * (j % 4));
+    v = vi_and(j < 4 ? v : vi_shr16(v, 4), vi_set1_8(15));
+    if (s.bits == 5) {
+        vi high = vi_load(p + 256);
+        high = j < 4 ? vi_shl16(high, 4 - j) : vi_shr16(high, j - 4);
+        v = vi_or_and(v, high, vi_set1_8(16));
+    }
+    if (s.bits == 6) {
+        vi high = vi_load(p + 256 + 64 * (j / 4));
+        int up = 4 - 2 * (j % 4);
+        high = up < 0 ? vi_shr16(high, -up) : vi_shl16(high, up);
+        v = vi_or_and(v, high, vi_set1_8(48));
+    }
+    return v;
+}
+
+/* What a block's levels are multiplied by, and what is added. */
+typedef struct scales {
+    vf super_d, super_m; /* stay for 8 blocks */
+    vf d, m;             /* of types with one scale for a block */
+} scales;
+
+ALWAYS_INLINE scales no_scales(void)
+{
+    vf f = vf_set1(0.0f);
+    return (scales){ f, f, f, f };
+}
+
+ALWAYS_INLINE void load_super(tlpi_mm_shape s, const uint8_t *p, int part,
+                              scales *v)
+{
+    v->super_d = vf_f16(p + 2 * LANES * part);
+    if (s.zero < 0)
+        v->super_m = vf_f16(p + 2 * TLPI_GROUP + 2 * LANES * part);
+}
+
+/* Scale i of a type with two: of columns 0..15, or 16..31. */
+ALWAYS_INLINE vi load_scale(tlpi_mm_shape s, const uint8_t *p, int part, int i)
+{
+    return vi_s8(p + tlpi_mm_level_bytes(s) + TLPI_GROUP * i + LANES * part);
+}
+
+ALWAYS_INLINE void load_scales(tlpi_mm_shape s, const uint8_t *p, int part,
+                               scales *v)
+{
+    bool affine = s.zero < 0;
+
+    p += tlpi_mm_level_bytes(s);
+    if (!s.super) {
+        v->d = vf_f16(p + 2 * LANES * part);
+        if (affine)
+            v->m = vf_f16(p + 2 * TLPI_GROUP + 2 * LANES * part);
+        return;
+    }
+    p += LANES * part;
+    if (s.n_scale == 2) {
+        v->d = v->super_d;
+        return;
+    }
+    v->d = vf_mul(v->super_d, vf_cvt(vi_s8(p))); /* 6 bits: not negative */
+    if (affine)
+        v->m = vf_mul(v->super_m, vf_cvt(vi_s8(p + TLPI_GROUP)));
+}
+
+/* acc + m * f; types with super scales store the m they subtract. */
+ALWAYS_INLINE vf add_m(tlpi_mm_shape s, vf m, vf f, vf acc)
+{
+    return s.super ? vf_fnma(m, f, acc) : vf_fma(m, f, acc);
+}
+
+#endif
