@@ -101,7 +101,8 @@ Test(vec, widen)
         all[i] = (uint16_t)i;
     EACH_TABLE (vec)
         for (int type = TLP_KV_F16; type <= TLP_KV_BF16; type++) {
-            tlpi_product x = { 1, 1, 4096, &one, 1, all, 16, 16, wide, 65536 };
+            tlpi_product x = { 1,  1,  4096, &one,  1,    all,
+                               16, 16, wide, 65536, false };
             vec->mul[type](&x);
             for (size_t i = 0; i < 65536; i++) {
                 float want = type == TLP_KV_F16 ? tlpi_f16_to_f32(all[i])
@@ -184,7 +185,7 @@ static void check_product(const tlpi_cpu_vec *vec, int type, size_t n,
     static char raw[sizeof b];
     size_t ldk = by_panel ? TLPI_PANEL : C;
     size_t ldp = by_panel ? TLPI_PANEL * n : TLPI_PANEL;
-    tlpi_product x = { m, (int)n, p, a, n, raw, ldk, ldp, c, C };
+    tlpi_product x = { m, (int)n, p, a, n, raw, ldk, ldp, c, C, false };
 
     fill(a, M * n);
     fill(b, n * C);

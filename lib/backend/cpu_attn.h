@@ -11,7 +11,7 @@
 /* Query rows that go through a chunk together, while it is in the L2 cache. */
 #define TLPI_ATTN_ROWS 96
 /* Of them, those whose scores are alive at once, in the L1 cache. */
-#define TLPI_ATTN_GROUP 12
+#define TLPI_ATTN_GROUP 48
 
 /* Tokens [tok, tok + n_tok) of one sequence, consecutive positions. */
 struct tlpi_attn_block {

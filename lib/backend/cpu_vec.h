@@ -34,7 +34,8 @@ static inline size_t tlpi_kv_size(int type)
  * C = A B for A [m][k] and B [k][16 * n_panel], f32 but for B.  Element
  * (i, 16 * p + j) of B stands at b[i * ldk + p * ldp + j], so that both a
  * cache of keys (panels of positions) and one of values (rows) can be B.
- * Each element of C is one chain of multiply-adds over rising k.
+ * Each element of C is one chain of multiply-adds over rising k, which goes on
+ * from what C holds if add is set.
  */
 typedef struct tlpi_product {
     int m, k, n_panel;
@@ -44,6 +45,7 @@ typedef struct tlpi_product {
     size_t ldk, ldp;
     float *c;
     size_t ldc;
+    bool add;
 } tlpi_product;
 
 typedef void (*tlpi_product_fn)(const tlpi_product *x);

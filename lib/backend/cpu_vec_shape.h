@@ -31,6 +31,8 @@
 
 #define VPP (TLPI_PANEL / W) /* vectors in a panel */
 #define ROWS 6               /* of a tile: ROWS * NP * VPP accumulators */
+#define WIDEN_FROM 12        /* rows of A for which B becomes f32 first, */
+#define WIDEN_K 64           /* so many of its rows at a time */
 
 static void add(float *z, const float *x, const float *y, size_t n)
 {
@@ -166,7 +168,7 @@ INLINE void tile(int type, int m, int np, const tlpi_product *x, int row,
 
     EACH (i, m)
         EACH (j, np * VPP)
-            acc[i][j] = ZERO;
+            acc[i][j] = x->add ? LOAD(c + (size_t)i * x->ldc + j * W) : ZERO;
     for (int k = x->k; k > 0; k--, a++, at += x->ldk) {
         if (m < ROWS)
             EACH (j, np)
@@ -214,6 +216,47 @@ static void strip(const tile_fn *tiles, const tlpi_product *x, int panel)
         tiles[TLPI_MIN(x->m - i, ROWS) - 1](x, i, panel);
 }
 
+/* Rows [k, k + n) of np panels of B as f32: out [n][np * 16] */
+INLINE void widen(int type, int np, const tlpi_product *x, int panel, int k,
+                  int n, float *out)
+{
+    size_t at = (size_t)panel * x->ldp + (size_t)k * x->ldk;
+
+    for (int i = 0; i < n; i++, at += x->ldk, out += np * TLPI_PANEL)
+        EACH (j, np * VPP) {
+            size_t col = (size_t)(j / VPP) * x->ldp + (size_t)(j % VPP * W);
+            STORE(out + j * W, load_as(type, x->b, at + col));
+        }
+}
+
+/* For many rows: what they meet is turned to f32 once, in the first cache. */
+INLINE void widened_strip(int type, int np, const tile_fn *f32,
+                          const tlpi_product *x, int panel)
+{
+    float b[WIDEN_K * NP * TLPI_PANEL];
+    tlpi_product y = *x;
+
+    y.b = b;
+    y.ldk = (size_t)np * TLPI_PANEL;
+    y.ldp = TLPI_PANEL;
+    y.c += panel * TLPI_PANEL;
+    for (int k = 0; k < x->k; k += WIDEN_K) {
+        y.a = x->a + k;
+        y.k = TLPI_MIN(x->k - k, WIDEN_K);
+        y.add = x->add || k > 0;
+        widen(type, np, x, panel, k, y.k, b);
+        strip(f32, &y, 0);
+    }
+}
+
+#define STRIP(name, type, np, tiles, x, panel)                                 \
+    do {                                                                       \
+        if (type != TLP_KV_F32 && (x)->m >= WIDEN_FROM && (x)->k > 0)          \
+            widened_strip(type, np, product_f32_##tiles, x, panel);            \
+        else                                                                   \
+            strip(name##_##tiles, x, panel);                                   \
+    } while (0)
+
 #if NP > 1
 #define PRODUCT(name, type)                                                    \
     TILES(name##_wide, type, NP)                                               \
@@ -222,9 +265,9 @@ static void strip(const tile_fn *tiles, const tlpi_product *x, int panel)
     {                                                                          \
         int p = 0;                                                             \
         for (; p + NP <= x->n_panel; p += NP)                                  \
-            strip(name##_wide, x, p);                                          \
+            STRIP(name, type, NP, wide, x, p);                                 \
         for (; p < x->n_panel; p++)                                            \
-            strip(name##_slim, x, p);                                          \
+            STRIP(name, type, 1, slim, x, p);                                  \
     }
 #else
 #define PRODUCT(name, type)                                                    \
@@ -232,7 +275,7 @@ static void strip(const tile_fn *tiles, const tlpi_product *x, int panel)
     static void name(const tlpi_product *x)                                    \
     {                                                                          \
         for (int p = 0; p < x->n_panel; p++)                                   \
-            strip(name##_slim, x, p);                                          \
+            STRIP(name, type, 1, slim, x, p);                                  \
     }
 #endif
 
