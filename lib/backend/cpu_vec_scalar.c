@@ -79,7 +79,7 @@ static float widen(int type, const void *src, size_t i)
 /* A row of B at a time, widened once for all rows of A. */
 static void product(const tlpi_product *x, int type)
 {
-    for (int i = 0; i < x->m; i++)
+    for (int i = 0; !x->add && i < x->m; i++)
         memset(x->c + (size_t)i * x->ldc, 0,
                (size_t)x->n_panel * TLPI_PANEL * sizeof(float));
 
