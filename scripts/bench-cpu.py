@@ -25,6 +25,7 @@ once, and measures memory and multipliers too; all numbers are medians.
 import argparse
 import csv
 import ctypes
+import itertools
 import json
 import os
 import shlex
@@ -58,14 +59,17 @@ def output_of(*command):
 class Tlp:
     """A process for every run; it measures the memory beside the model."""
 
-    def __init__(self, a, plan, ranks):
+    def __init__(self, a, plan, ranks, isa):
         self.name = "libtlp"
         if len(a.plan) > 1 or plan != "serial":
             self.name += f" {plan}"
         if len(a.ranks) > 1 or ranks > 1:
             self.name += f", ranks {ranks}"
+        if len(a.isa) > 1 or isa != "auto":
+            self.name += f" {isa}"
         self.command = [
             f"{a.build}/tlp", "bench", "--plan", plan, "--ranks", str(ranks),
+            "--isa", isa,
             "--threads", str(max(1, a.threads // ranks)),
             "--prompt", str(a.prompt), "--gen", str(a.gen), "--repeat", "1",
             "--bandwidth", "--json"]
@@ -174,7 +178,8 @@ def find_engines(a):
               "        llama-cpp-python==0.3.36 matplotlib\n"
               "    make bench-cpu PYTHON=v/bin/python", file=sys.stderr)
     engines += [LlamaBench(text) for text in a.llama_bench]
-    engines += [Tlp(a, plan, ranks) for plan in a.plan for ranks in a.ranks]
+    engines += [Tlp(a, *options)
+                for options in itertools.product(a.plan, a.ranks, a.isa)]
     return engines
 
 
@@ -344,6 +349,7 @@ def main():
     ap.add_argument("--keep", action="store_true", help="keep their files")
     ap.add_argument("--plan", action="append", help="default: serial")
     ap.add_argument("--ranks", type=int, action="append", help="default: 1")
+    ap.add_argument("--isa", action="append", help="default: auto")
     ap.add_argument("--threads", type=int,
                     default=len(os.sched_getaffinity(0)))
     ap.add_argument("--prompt", type=int, default=512)
@@ -358,6 +364,7 @@ def main():
     a = ap.parse_args()
     a.plan = a.plan or ["serial"]
     a.ranks = a.ranks or [1]
+    a.isa = a.isa or ["auto"]
 
     engines = find_engines(a)
     rows = []

@@ -227,7 +227,7 @@ Test(api, session_options_out_of_range)
         OPTION(comm, 7, TLP_ENOTSUP),       OPTION(comm, -1, 0),
         OPTION(compute, 2, TLP_EINVAL),     OPTION(compute, -1, TLP_EINVAL),
         OPTION(kv_type, 5, TLP_EINVAL),     OPTION(kv_type, -1, TLP_EINVAL),
-        OPTION(isa, 4, TLP_EINVAL),         OPTION(isa, -1, TLP_EINVAL),
+        OPTION(isa, 5, TLP_EINVAL),         OPTION(isa, -1, TLP_EINVAL),
         OPTION(timeout_ms, -1, TLP_EINVAL), OPTION(wire, -1, TLP_EINVAL),
         OPTION(wire, 1, TLP_EINVAL),        OPTION(wire, 3, TLP_EINVAL),
 #undef OPTION

@@ -154,6 +154,37 @@ Test(backend_cpu, isa_names)
     b->ops->free(b);
 }
 
+/* What threads have for themselves is made for the longest row there is, of any
+ * length; each must find its own where it wants it. */
+Test(backend_cpu, longest_rows_of_any_length)
+{
+    enum { ROWS = 64, TOKENS = 40 };
+    float y[TOKENS * ROWS], z[TOKENS * ROWS];
+    tlpi_tensor t = random_tensor(TLPI_Q6_K, ROWS, 256);
+    float *x = random_floats(TOKENS * 256);
+    tlpi_env env;
+
+    cr_assert_eq(tlpi_env_init(&env, NULL, NULL, NULL), TLP_OK);
+    for (int longest = 256; longest < 290; longest++) {
+        tlpi_backend *b = NULL, *one = weights_backend(TLP_ISA_AUTO, 0, 1);
+        tlpi_backend_options o = { .n_thread = 3,
+                                   .n_machine = 3,
+                                   .max_tok = TOKENS,
+                                   .max_cols = longest,
+                                   .max_terms = 1 };
+        cr_assert_eq(tlpi_backend_cpu_create(&b, &env, &o), TLP_OK);
+        tlpi_weight *w = weigh_all(b, &t);
+        multiply(b, w, x, TOKENS, y);
+        multiply(one, w, x, TOKENS, z);
+        check_bits(y, z, TOKENS * ROWS, "auto", t.type, "longest row");
+        b->ops->weight_free(w);
+        b->ops->free(b);
+        one->ops->free(one);
+    }
+    free(x);
+    tensor_free(&t);
+}
+
 /* The kernel gives no tiles to a process with a thread whose signals could not
  * save them: that is a reason to do without. */
 Test(backend_cpu, amx_that_is_refused_is_done_without)

@@ -450,6 +450,11 @@ static size_t x_bytes(const tlpi_cpu *c, int n_col, int n_tok)
            (c->bf16 ? rounded_bytes(AS_XB, n_col, n_tok) : 0);
 }
 
+static size_t level_bytes(int n_col)
+{
+    return (size_t)blocks_of(n_col) * TLPI_LEVEL_BYTES;
+}
+
 tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
                                       const tlpi_backend_options *o)
 {
@@ -469,7 +474,7 @@ tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
     s->own = tlpi_alloc_array(c->base.env, n_thread, s->own_bytes);
     s->all =
         tlpi_alloc(c->base.env, n_x * x_bytes(c, o->max_cols, n_all) + BEHIND);
-    s->level_bytes = c->mm->unpack ? 2 * TLPI_GROUP * (size_t)o->max_cols : 0;
+    s->level_bytes = c->mm->unpack ? level_bytes(o->max_cols) : 0;
     s->level = tlpi_alloc_array(c->base.env, n_thread, s->level_bytes);
     s->input = tlpi_alloc_array(c->base.env, n_input, sizeof *s->input);
     s->ready = tlpi_calloc(c->base.env, n_thread * n_input, sizeof *s->ready);

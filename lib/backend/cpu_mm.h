@@ -33,9 +33,10 @@
 #include "base/slab.h"
 
 enum {
-    TLPI_GROUP = 16,    /* rows of a group */
-    TLPI_BLOCK = 32,    /* columns of a block */
-    TLPI_SUPER = 256,   /* columns under one super scale */
+    TLPI_GROUP = 16,  /* rows of a group */
+    TLPI_BLOCK = 32,  /* columns of a block */
+    TLPI_SUPER = 256, /* columns under one super scale */
+    TLPI_LEVEL_BYTES = 2 * TLPI_GROUP * TLPI_BLOCK, /* see unpack */
     TLPI_MAX_TILE = 8,  /* tokens of the largest tile of vectors, */
     TLPI_WIDE_TILE = 16 /* and of matrices */
 };
@@ -152,7 +153,7 @@ typedef struct tlpi_cpu_mm {
                   float *sum);
 
     /* The same for T up to TLPI_WIDE_TILE, with the same bits; level is what
-     * unpack makes of a group, a line's multiple of 32 bytes for each column.
+     * unpack makes of a group: TLPI_LEVEL_BYTES for each block.
      * Reads the memory of 16 tokens whatever T is, as may dot_b. */
     void (*unpack)(const tlpi_weight *w, int64_t group, int8_t *level);
     void (*dot_w)(const tlpi_weight *w, int64_t group, const int8_t *level,

@@ -7,10 +7,13 @@
  * A loop of the one instruction that multiplies in our kernels, on registers
  * alone and with a destination of its own each time:
  *
- *   int8  vpdpbusd, 64 in 512 bits, or else vpmaddubsw, 32 in 256 bits
+ *   int8  tdpbssd, 16384 in tiles of AMX, vpdpbusd, 64 in 512 bits, or else
+ *         vpmaddubsw, 32 in 256 bits
  *   f32   vfmadd231ps, 16 or 8
- *   bf16  vdpbf16ps, 32, where there is one
+ *   bf16  tdpbf16ps, 8192, or vdpbf16ps, 32, where there is one
  *
+ * Blocks of 32 columns with a scale of their own fill half of what tdpbssd
+ * multiplies.
  * What vpmaddubsw gives is 16 bits wide and takes more instructions to be added
  * up in 32: no kernel of any use comes near that peak.  A machine without these
  * instructions prints none.
@@ -18,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "backend/cpu.h"
 #include "base/pool.h"
 
 enum { RUNS = 5, UNROLLED = 12 };
@@ -57,12 +61,40 @@ KERNEL(run_dpbusd, "vpdpbusd", "zmm")
 KERNEL(run_fma512, "vfmadd231ps", "zmm")
 KERNEL(run_dpbf16, "vdpbf16ps", "zmm")
 
+/* Six results in flight are more than the machine works on at once. */
+#define KERNEL_TILES(name, instruction)                                        \
+    static void name(long n)                                                   \
+    {                                                                          \
+        __asm__ volatile("ldtilecfg %0" ::"m"(whole_tiles));                   \
+        for (long i = 0; i < n; i++)                                           \
+            __asm__ volatile(                                                  \
+                ".irp k, 0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5\n\t" instruction   \
+                " %tmm7, %tmm6, %tmm\\k\n\t.endr");                            \
+        __asm__ volatile("tilerelease");                                       \
+    }
+
+static const struct {
+    uint8_t palette, zero[15];
+    uint16_t row_bytes[16];
+    uint8_t n_row[16];
+} whole_tiles = { 1,
+                  { 0 },
+                  { 64, 64, 64, 64, 64, 64, 64, 64 },
+                  { 16, 16, 16, 16, 16, 16, 16, 16 } };
+
+KERNEL_TILES(run_tdpbssd, "tdpbssd")
+KERNEL_TILES(run_tdpbf16, "tdpbf16ps")
+
 static int choose(kernel *k)
 {
     int n = 0;
 
-    if (__builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512vnni")) {
+    if (tlpi_cpu_detect() == TLP_ISA_AMX && tlpi_cpu_ask_amx()) {
+        k[n++] = (kernel){ "int8", "tdpbssd", 16384, run_tdpbssd };
+        k[n++] = (kernel){ "f32", "vfmadd231ps", 16, run_fma512 };
+        k[n++] = (kernel){ "bf16", "tdpbf16ps", 8192, run_tdpbf16 };
+    } else if (__builtin_cpu_supports("avx512f") &&
+               __builtin_cpu_supports("avx512vnni")) {
         k[n++] = (kernel){ "int8", "vpdpbusd", 64, run_dpbusd };
         k[n++] = (kernel){ "f32", "vfmadd231ps", 16, run_fma512 };
         if (__builtin_cpu_supports("avx512bf16"))
