@@ -56,7 +56,7 @@ struct job {
     int n, n_tok, n_input;
     size_t input_bytes;
     bool own;
-    bool tiles; /* the machine must be set up */
+    bool set_up; /* the machine must be, for tiles of matrices */
     uint64_t n_byte;
 };
 
@@ -116,10 +116,12 @@ static int find_input(const struct job *job, const tlpi_weight *w,
 static void add_input(struct job *job, const tlpi_weight *w, const float *x)
 {
     enum form form = form_for(job->c, w);
+    const tlpi_cpu_mm *mm = job->c->mm;
 
     if (form == AS_F32 || find_input(job, w, x) < job->n_input)
         return;
     assert(job->n_input < job->s->max_input);
+    job->set_up |= mm->begin && (form == AS_XB || job->n_tok >= mm->wide_from);
     job->s->input[job->n_input++] =
         (struct input){ x, w->n_col, form, job->input_bytes };
     job->input_bytes +=
@@ -355,7 +357,7 @@ static void run(void *arg, int ith, int nth)
     w.ready = s->ready + (size_t)ith * (size_t)s->max_input;
     w.rounded = job->own ? s->own + (size_t)ith * s->own_bytes : s->all;
     w.level = s->level + (size_t)ith * s->level_bytes;
-    if (job->tiles)
+    if (job->set_up)
         w.mm->begin();
     for (w.t0 = 0; w.t0 < job->n_tok; w.t0 += CHUNK) {
         w.n_tok = TLPI_MIN(job->n_tok - w.t0, (int)CHUNK);
@@ -370,7 +372,7 @@ static void run(void *arg, int ith, int nth)
         }
         run_part(&w, nth);
     }
-    if (job->tiles)
+    if (job->set_up)
         w.mm->end();
 }
 
@@ -382,7 +384,6 @@ static void run_job(struct job *job)
         job->n_byte += size * (uint64_t)n_group;
     }
     job->own = job->n_tok <= OWN;
-    job->tiles = job->n_input && job->c->mm->begin;
     tlpi_pool_run(job->c->pool, run, job);
 }
 

@@ -21,9 +21,9 @@ enum {
     WIDE_FROM = 9,                       /* of less VNNI makes less work */
     PAIRS = 2 * TLPI_GROUP * TLPI_BLOCK, /* bytes of a block of bf16 */
     LEVELS = TLPI_GROUP * TLPI_BLOCK,    /* bytes of a block, unpacked */
-    ROW = 64,                            /* bytes of a row of tiles 4 .. */
+    ROW = 64,                            /* bytes of a tile's row, if whole */
     SUMS = TLPI_WIDE_TILE * TLPI_GROUP,  /* of a tile */
-    N_SUM = 4                            /* tiles of sums in flight */
+    N_SUM = 4                            /* tiles of sums of bf16 */
 };
 
 /* Before a loop over 16 tokens. */
