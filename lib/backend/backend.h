@@ -218,7 +218,8 @@ void tlpi_candidate_insert(tlpi_candidate *out, int *n, int k,
 void tlpi_top_k(const float *logits, int n, int base, tlpi_candidate *out,
                 int k);
 
-/* "amx", "avx512", "avx2" or "scalar": what TLP_ISA_AUTO means on this machine. */
+/* "amx", "avx512", "avx2" or "scalar": what TLP_ISA_AUTO means on this machine.
+ */
 const char *tlpi_cpu_best_isa(void);
 
 #endif

@@ -500,22 +500,14 @@ static const struct {
     const char *name;
     void (*run)(void);
 } scenarios[] = {
-    { "messages", messages },
-    { "unexpected", unexpected },
-    { "any-rank", any_rank },
-    { "refused", refused },
-    { "retire", retire },
-    { "channels", channels },
-    { "killed", killed },
-    { "leaves", leaves },
-    { "blamed", blamed },
-    { "stopped", stopped },
-    { "busy", busy },
-    { "never", never },
-    { "late", late },
-    { "late-to-meet", late_to_meet },
-    { "own", own },
-    { "one-thread", one_thread },
+    { "messages", messages }, { "unexpected", unexpected },
+    { "any-rank", any_rank }, { "refused", refused },
+    { "retire", retire },     { "channels", channels },
+    { "killed", killed },     { "leaves", leaves },
+    { "blamed", blamed },     { "stopped", stopped },
+    { "busy", busy },         { "never", never },
+    { "late", late },         { "late-to-meet", late_to_meet },
+    { "own", own },           { "one-thread", one_thread },
 };
 
 int main(int argc, char **argv)
