@@ -11,7 +11,6 @@
  * all threads together, with a barrier.
  */
 #include <assert.h>
-#include <limits.h>
 #include <stdalign.h>
 #include <string.h>
 
@@ -113,6 +112,12 @@ static int find_input(const struct job *job, const tlpi_weight *w,
     return i;
 }
 
+/* Whether n tokens of 8 bits are better done by tiles of matrices. */
+static bool is_wide(const tlpi_cpu_mm *mm, int n)
+{
+    return mm->dot_w && n >= mm->wide_from;
+}
+
 static void add_input(struct job *job, const tlpi_weight *w, const float *x)
 {
     enum form form = form_for(job->c, w);
@@ -121,7 +126,7 @@ static void add_input(struct job *job, const tlpi_weight *w, const float *x)
     if (form == AS_F32 || find_input(job, w, x) < job->n_input)
         return;
     assert(job->n_input < job->s->max_input);
-    job->set_up |= mm->begin && (form == AS_XB || job->n_tok >= mm->wide_from);
+    job->set_up |= mm->begin && (form == AS_XB || is_wide(mm, job->n_tok));
     job->s->input[job->n_input++] =
         (struct input){ x, w->n_col, form, job->input_bytes };
     job->input_bytes +=
@@ -131,10 +136,9 @@ static void add_input(struct job *job, const tlpi_weight *w, const float *x)
 /* Tokens of the next tile of rounded x, of n. */
 static int next_rounded(const tlpi_cpu_mm *mm, enum form form, int n)
 {
-    bool wide = mm->wide_from && n >= mm->wide_from;
-    return TLPI_MIN(n, form == AS_XB ? mm->tile_b
-                       : wide        ? (int)TLPI_WIDE_TILE
-                                     : mm->tile);
+    return TLPI_MIN(n, form == AS_XB    ? mm->tile_b
+                       : is_wide(mm, n) ? (int)TLPI_WIDE_TILE
+                                        : mm->tile);
 }
 
 /* Tiles of the chunk with index % n_part == part, of one input. */
@@ -184,9 +188,8 @@ static void sum_rounded(struct worker *w, const tlpi_weight *weight,
     enum form form = form_for(w->job->c, weight);
     int64_t n_block = blocks_of(weight->n_col);
     const void *src = rounded(w, weight, x);
-    int wide_from = mm->wide_from ? mm->wide_from : INT_MAX;
 
-    if (form == AS_XQ && w->n_tok >= wide_from)
+    if (form == AS_XQ && is_wide(mm, w->n_tok))
         mm->unpack(weight, group, w->level);
     for (int t = 0, T; t < w->n_tok; t += T, sum += T * TLPI_GROUP) {
         const tlpi_xq *q = (const tlpi_xq *)src + t * n_block;
@@ -194,7 +197,7 @@ static void sum_rounded(struct worker *w, const tlpi_weight *weight,
         if (form == AS_XB)
             mm->dot_b(weight, group, (const tlpi_xb *)src + t * n_block, T,
                       sum);
-        else if (T >= wide_from)
+        else if (is_wide(mm, T))
             mm->dot_w(weight, group, w->level, q, T, sum);
         else
             mm->dot_q(weight, group, q, T, sum);

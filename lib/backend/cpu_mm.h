@@ -137,8 +137,7 @@ typedef struct tlpi_cpu_mm {
     int tile;      /* tokens of the largest tile, */
     int tile_b;    /* for dot_b */
     int tile_f;    /* of many tokens, those that dot_f does best at once */
-    int wide_from; /* from so many tokens on dot_w is better than dot_q; 0 if
-                      there is none */
+    int wide_from; /* from so many tokens on dot_w is better than dot_q */
 
     /* On every thread around products, or NULL: sets the machine up for dot_w
      * and dot_b. */
@@ -152,9 +151,10 @@ typedef struct tlpi_cpu_mm {
     void (*dot_q)(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
                   float *sum);
 
-    /* The same for T up to TLPI_WIDE_TILE, with the same bits; level is what
-     * unpack makes of a group: TLPI_LEVEL_BYTES for each block.
-     * Reads the memory of 16 tokens whatever T is, as may dot_b. */
+    /* The same for T up to TLPI_WIDE_TILE, with the same bits; NULL without
+     * such kernels.  level is what unpack makes of a group: TLPI_LEVEL_BYTES
+     * for each block. Reads the memory of 16 tokens whatever T is, as may
+     * dot_b. */
     void (*unpack)(const tlpi_weight *w, int64_t group, int8_t *level);
     void (*dot_w)(const tlpi_weight *w, int64_t group, const int8_t *level,
                   const tlpi_xq *x, int T, float *sum);

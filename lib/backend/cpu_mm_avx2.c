@@ -53,7 +53,6 @@ enum {
 #define vi_shr32(a, n) _mm256_srli_epi32(a, n)
 #define vi_add32(a, b) _mm256_add_epi32(a, b)
 #define vi_sub32(a, b) _mm256_sub_epi32(a, b)
-#define vi_mul32(a, b) _mm256_mullo_epi32(a, b)
 #define vi_cvt(f) _mm256_cvtps_epi32(f)
 #define vi_bits(f) _mm256_castps_si256(f)
 #define vi_s8(p)                                                               \

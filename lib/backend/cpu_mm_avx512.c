@@ -5,7 +5,6 @@
  * vdpbf16ps, which not every such machine has, 32 bf16 weights with 2.
  */
 #if defined(__x86_64__)
-#include <immintrin.h>
 #include <string.h>
 
 #include "backend/cpu_mm.h"

@@ -41,7 +41,6 @@ enum { LANES = 16, PARTS = 1 };
 #define vi_shr32(a, n) _mm512_srli_epi32(a, n)
 #define vi_add32(a, b) _mm512_add_epi32(a, b)
 #define vi_sub32(a, b) _mm512_sub_epi32(a, b)
-#define vi_mul32(a, b) _mm512_mullo_epi32(a, b)
 #define vi_cvt(f) _mm512_cvtps_epi32(f)
 #define vi_bits(f) _mm512_castps_si512(f)
 #define vi_s8(p)                                                               \
