@@ -7,18 +7,19 @@ set -euo pipefail
 allowed() {
     case "$1" in
     lib/base) echo base ;;
-    lib/file) echo base tensor file ;;
     lib/tensor) echo base tensor ;;
-    lib/model) echo base file tensor model ;;
-    lib/plan) echo base file tensor model plan ;;
+    lib/file) echo base tensor file ;;
+    lib/text) echo base tensor file text ;;
     lib/backend) echo base tensor backend ;;
+    lib/stats) echo base backend stats ;;
+    lib/model) echo base tensor file text backend model ;;
+    lib/plan) echo base tensor file model plan ;;
     lib/comm) echo base tensor comm ;;
     lib/mpi) echo base comm mpi ;;
     lib/device) echo base tensor backend comm device ;;
-    lib/session) echo base file tensor model plan backend comm device session ;;
-    lib/quality) echo base file model backend quality ;;
-    lib/search) echo base file model plan comm session search ;;
-    lib/adjust) echo base model plan session adjust ;;
+    lib/session) echo base tensor file model plan backend comm device session ;;
+    lib/eval) echo base file text model eval ;;
+    lib/tune) echo base file model plan stats session tune ;;
     src | examples) echo ;;
     esac
 }

@@ -6,7 +6,7 @@
 
 #include "session/config.h"
 #include "session/memory.h"
-#include "session/runner.h"
+#include "tune/plan_runner.h"
 #include "support/check.h"
 #include "support/fake_model.h"
 #include "support/plugins.h"

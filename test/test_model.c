@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "model/model.h"
-#include "model/sha256.h"
+#include "base/sha256.h"
 #include "support/mem.h"
 #include "support/tiny.h"
 

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "model/vocab_impl.h"
+#include "text/vocab_impl.h"
 #include "support/check.h"
 
 static tlp_status add_word(void *arg, const char *s, size_t n)

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "session/runner.h"
+#include "tune/plan_runner.h"
 #include "session/session.h"
 #include "support/check.h"
 #include "support/tiny.h"

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "model/model.h"
-#include "model/vocab.h"
+#include "text/vocab.h"
 #include "support/check.h"
 #include "support/vocab_file.h"
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/vocab.h"
+#include "text/vocab.h"
 #include "support/check.h"
 #include "support/mem.h"
 #include "support/vocab_file.h"

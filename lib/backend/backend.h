@@ -100,7 +100,7 @@ typedef struct tlpi_backend_ops {
                                 const tlpi_tensor *t, int64_t r0, int64_t r1,
                                 int64_t c0, int64_t c1, bool *copied);
     /* A tlpi_weight; needs no backend, since a weight may outlive the one that
-     * made it on the model's shelf (whose destroy function this is). */
+     * made it on the model's weight cache (whose destroy function this is). */
     void (*weight_free)(void *weight);
     size_t (*weight_bytes)(const tlpi_weight *w);
 

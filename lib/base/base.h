@@ -94,6 +94,9 @@ tlp_status tlpi_copy_out(const char *text, size_t n, char *buf, size_t cap,
 
 /* ==== small helpers ====================================================== */
 
+/* Most ranks of a session and of a prediction. */
+enum { TLPI_MAX_RANK = 64 };
+
 #define TLPI_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define TLPI_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define TLPI_COUNT(array) (sizeof(array) / sizeof((array)[0]))

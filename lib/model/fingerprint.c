@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "model/model.h"
-#include "model/sha256.h"
+#include "base/sha256.h"
 
 #define END_BYTES 256 /* hashed at either end of a tensor */
 #define SPOT_BYTES 64 /* and at each of N_SPOT places between */

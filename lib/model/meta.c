@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "model/model.h"
-#include "model/vocab.h"
+#include "text/vocab.h"
 
 /* Cut at a character's border, so that the text stays UTF-8. */
 static void copy_text(char *dst, size_t cap, tlpi_str s)

@@ -5,15 +5,15 @@
 
 #include <string.h>
 
-#include "base/shelf.h"
+#include "backend/weight_cache.h"
 #include "file/mapfile.h"
-#include "model/vocab.h"
+#include "text/vocab.h"
 
 static void destroy(tlp_model *m)
 {
     tlpi_env env = m->env;
 
-    tlpi_shelf_free(m->shelf);
+    tlpi_weight_cache_free(m->weight_cache);
     tlpi_fingerprint_free(&env, m->fingerprint);
     tlpi_vocab_free(m->vocab);
     tlpi_free(&env, m->w.layer);
@@ -81,7 +81,7 @@ tlp_status tlp_model_open(tlp_model **out, const char *path,
         TLP_TRY(tlpi_weights_bind(m));
     TLP_TRY(create_vocab(m));
     TLP_TRY(tlpi_fingerprint_create(&m->fingerprint, &m->env));
-    TLP_TRY(tlpi_shelf_create(&m->shelf, &m->env));
+    TLP_TRY(tlpi_weight_cache_create(&m->weight_cache, &m->env));
     if (o.progress && o.progress(1.0, o.progress_data) != 0)
         TLP_TRY(tlpi_fail(TLP_ECANCELED, "%s: opening was canceled", path));
     *out = m;

@@ -12,7 +12,7 @@
 #include "tensor/tensor.h"
 
 struct tlpi_fingerprint;
-struct tlpi_shelf;
+struct tlpi_weight_cache;
 struct tlpi_vocab;
 
 typedef enum tlpi_arch {
@@ -75,7 +75,8 @@ struct tlp_model {
     tlpi_weights w; /* all NULL with vocab_only */
     bool vocab_only;
     struct tlpi_vocab *vocab;
-    struct tlpi_shelf *shelf; /* weights already in a backend's layout */
+    struct tlpi_weight_cache
+        *weight_cache; /* weights already in a backend's layout */
     struct tlpi_fingerprint *fingerprint;
 };
 

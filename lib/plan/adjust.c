@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/sha256.h"
+#include "base/sha256.h"
 #include "plan/plan_sketch.h"
 
 #define VERSION "1"

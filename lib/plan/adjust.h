@@ -34,7 +34,7 @@
 
 #include "file/replace.h"
 #include "file/safetensors.h"
-#include "model/sha256.h"
+#include "base/sha256.h"
 #include "plan/plan.h"
 
 /* up (down x); rank 0: none.  Views as tensors, so that backends take them. */

@@ -11,7 +11,6 @@
 #include <math.h>
 #include <string.h>
 
-#define MAX_RANK 64
 #define MAX_POS (1 << 20) /* as sessions have */
 
 /* Kinds of exchange that take time in this run; the others take none. */
@@ -25,7 +24,7 @@ typedef struct run {
     int with;      /* COMMANDS | ... */
     int64_t n_tok; /* of the step */
     int64_t pos;   /* before it */
-    double clock[MAX_RANK];
+    double clock[TLPI_MAX_RANK];
 } run;
 
 /* ==== the link =========================================================== */
@@ -247,9 +246,9 @@ tlp_status tlp_plan_predict(const tlp_plan *plan, const tlp_link *link,
 
     if (!plan || !link || !out)
         return tlpi_fail(TLP_EINVAL, "plan, link and out are required");
-    if (n_rank < 1 || n_rank > MAX_RANK)
+    if (n_rank < 1 || n_rank > TLPI_MAX_RANK)
         return tlpi_fail(TLP_EINVAL, "n_rank is %d, 1 to %d expected", n_rank,
-                         MAX_RANK);
+                         TLPI_MAX_RANK);
     if (n_tok < 1 || n_tok > MAX_POS || pos < 0 || pos > MAX_POS)
         return tlpi_fail(TLP_EINVAL,
                          "%lld tokens after %lld: at most %d of either",

@@ -6,7 +6,7 @@
 #include "plan/shard_cut.h"
 
 /* Limits the tables below; no machine comes near. */
-#define MAX_RANK 1024
+#define MAX_SHARD 1024
 
 /* gate and up rows, and rows of the output head, are packed in blocks. */
 #define ROW_BLOCK 16
@@ -280,9 +280,9 @@ tlp_status tlpi_shards_create(tlpi_shards **out, const tlp_plan *plan,
     tlp_status st = TLP_OK;
 
     *out = NULL;
-    if (n_rank < 1 || n_rank > MAX_RANK)
+    if (n_rank < 1 || n_rank > MAX_SHARD)
         return tlpi_fail(TLP_EINVAL, "n_rank is %d, 1 to %d expected", n_rank,
-                         MAX_RANK);
+                         MAX_SHARD);
     s = tlpi_calloc(env, 1, sizeof *s);
     if (!s)
         return tlpi_fail_nomem();

@@ -17,7 +17,7 @@
 #ifndef TLPI_HANDSHAKE_H
 #define TLPI_HANDSHAKE_H
 
-#include "model/sha256.h"
+#include "base/sha256.h"
 #include "plan/plan.h"
 #include "session/config.h"
 

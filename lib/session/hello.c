@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/sha256.h"
+#include "base/sha256.h"
 #include "plan/adjust.h"
 #include "session/handshake.h"
 

@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-enum { BLOCK = 4, MAX_BLOCKS = 64, MAX_RANK = 64 };
+enum { BLOCK = 4, MAX_BLOCKS = 64 };
 
 /* Seconds for a size, each way of calling; decoding's size gets more. */
 #define BUDGET 0.03
@@ -44,7 +44,7 @@ static tlp_status command(tlpi_rank *r, size_t n)
 {
     size_t *bytes = r->gather_bytes;
     tlpi_command cmd = { .op = TLPI_OP_MEASURE };
-    tlpi_candidate mine = { 0 }, all[MAX_RANK];
+    tlpi_candidate mine = { 0 }, all[TLPI_MAX_RANK];
     tlp_status st = TLP_OK;
 
     (void)n;

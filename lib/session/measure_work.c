@@ -13,7 +13,7 @@
 
 #include "plan/schedule.h"
 
-enum { MAX_REPEAT = 32, MAX_RANK = 64 };
+enum { MAX_REPEAT = 32 };
 
 #define BUDGET 1.0 /* seconds for a kind of step */
 
@@ -202,7 +202,7 @@ static tlp_status run_step(timing *b, const tlpi_step *step, int repeat,
 {
     tlpi_rank *r = b->r;
     tlpi_command cmd = { .op = TLPI_OP_MEASURE };
-    tlpi_candidate best, all[MAX_RANK];
+    tlpi_candidate best, all[TLPI_MAX_RANK];
     tlp_status st = TLP_OK;
 
     TLP_TRY(r->comm->ops->bcast(r->comm, &cmd, sizeof cmd, true));

@@ -90,8 +90,8 @@ static void count_slice(count *c, const tlpi_tensor *t, bool merged,
     tlpi_dtype type = merged ? TLPI_F32 : t->type;
 
     if (b && !merged) {
-        tlpi_shelf_key key = tlpi_weight_key(b, t, s);
-        if (tlpi_shelf_has(c->r->model->shelf, &key))
+        tlpi_weight_cache_key key = tlpi_weight_key(b, t, s);
+        if (tlpi_weight_cache_has(c->r->model->weight_cache, &key))
             return;
     }
     if (device)

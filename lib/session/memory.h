@@ -22,9 +22,9 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r);
 /*
  * What rank r will hold: its parts of the weights, as a device lays them out or
  * in the file's types, as far as no other session of the model has put the same
- * ones onto the shelf in the layout of r's backend (r->b NULL: as if there were
- * none); its KV cache; its buffers.  Of r, here as above, only what it is made
- * from is read: plan, model, shards, cfg, rank.
+ * ones into the weight cache in the layout of r's backend (r->b NULL: as if
+ * there were none); its KV cache; its buffers.  Of r, here as above, only what
+ * it is made from is read: plan, model, shards, cfg, rank.
  */
 void tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out);
 

@@ -11,14 +11,12 @@
 #include <stdatomic.h>
 
 #include "backend/backend.h"
-#include "base/shelf.h"
+#include "backend/weight_cache.h"
 #include "comm/comm.h"
 #include "device/device.h"
 #include "plan/adjust.h"
 #include "plan/plan.h"
 #include "plan/shard.h"
-
-enum { TLPI_MAX_RANK = 64 };
 
 /* Session options after defaults and checks.  device_of, n_thread, isa,
  * timeout_ms and pin are each process's own, the rest is the same on every
@@ -226,9 +224,9 @@ typedef struct tlpi_slice {
     int64_t r0, r1, c0, c1;
 } tlpi_slice;
 
-/* Where a backend's copy of them is on the model's shelf. */
-tlpi_shelf_key tlpi_weight_key(const tlpi_backend *b, const tlpi_tensor *t,
-                               tlpi_slice s);
+/* Where a backend's copy of them is on the model's weight cache. */
+tlpi_weight_cache_key tlpi_weight_key(const tlpi_backend *b,
+                                      const tlpi_tensor *t, tlpi_slice s);
 
 /* A layer's tensor by its offset in tlpi_layer; NULL where it has none. */
 const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,

@@ -1,8 +1,8 @@
 /*
  * rank_weights.c - load one rank's parts of every stage into its backend.
  *
- * Matrices go through the model's shelf, so that sessions which cut a tensor
- * alike share one packed copy; norms and biases are small and copied.
+ * Matrices go through the model's weight cache, so that sessions which cut a
+ * tensor alike share one packed copy; norms and biases are small and copied.
  */
 #include <string.h>
 
@@ -67,10 +67,10 @@ static tlp_status make_weight(void **object, void *arg)
     return st;
 }
 
-tlpi_shelf_key tlpi_weight_key(const tlpi_backend *b, const tlpi_tensor *t,
-                               tlpi_slice s)
+tlpi_weight_cache_key tlpi_weight_key(const tlpi_backend *b,
+                                      const tlpi_tensor *t, tlpi_slice s)
 {
-    tlpi_shelf_key key;
+    tlpi_weight_cache_key key;
 
     memset(&key, 0, sizeof(key));
     key.source = t;
@@ -86,12 +86,13 @@ static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
                               tlpi_weight **out)
 {
     make_arg arg = { r->b, t, s, false };
-    tlpi_shelf_key key = tlpi_weight_key(r->b, t, s);
+    tlpi_weight_cache_key key = tlpi_weight_key(r->b, t, s);
     void *object = NULL;
 
     tlpi_rank_busy(r);
-    tlp_status st = tlpi_shelf_take(r->model->shelf, &key, make_weight, &arg,
-                                    r->b->ops->weight_free, &object);
+    tlp_status st =
+        tlpi_weight_cache_take(r->model->weight_cache, &key, make_weight, &arg,
+                               r->b->ops->weight_free, &object);
     if (st != TLP_OK)
         return st;
     *out = object;
@@ -387,7 +388,7 @@ static void put_weight(tlpi_rank *r, const tlpi_rank_stage *s, tlpi_weight *w)
     if (s && s->mode == TLP_MODE_MERGE)
         r->b->ops->weight_free(w);
     else
-        tlpi_shelf_put(r->model->shelf, w);
+        tlpi_weight_cache_put(r->model->weight_cache, w);
 }
 
 static void unload_stage(tlpi_rank *r, tlpi_rank_stage *s)

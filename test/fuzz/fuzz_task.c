@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "quality/task.h"
+#include "eval/task.h"
 #include "fuzz.h"
 
 static void check_item(const tlpi_item *item)

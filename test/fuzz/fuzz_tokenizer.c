@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "model/model.h"
-#include "model/vocab.h"
+#include "text/vocab.h"
 #include "../support/gguf_writer.h"
 #include "fuzz.h"
 

@@ -1,0 +1,165 @@
+/*
+ * text_api.c - the functions of tlp.h that turn text into tokens and tokens
+ * into text: they check arguments, and pass the model's vocabulary to text/.
+ */
+#include <string.h>
+
+#include "model/model.h"
+#include "text/chat_format.h"
+#include "text/stream.h"
+
+tlp_status tlp_tokenize(const tlp_model *model, const char *text, size_t n,
+                        uint32_t flags, int32_t *ids, size_t cap, size_t *count)
+{
+    tlp_status st = TLP_OK;
+    const uint32_t known = TLP_TOKENIZE_SPECIAL | TLP_TOKENIZE_BOS;
+
+    if (count)
+        *count = 0;
+    if (!model || (!text && n > 0) || !count || (!ids && cap > 0))
+        return tlpi_fail(TLP_EINVAL, "model, text, ids and count are required");
+    if (flags & ~known)
+        return tlpi_fail(TLP_EINVAL, "flags 0x%x: unknown bits", flags);
+    tlpi_ids out = { .env = &model->env };
+    TLP_TRY(tlpi_vocab_tokenize(model->vocab, text, n, flags, &out));
+    *count = out.n;
+    if (out.n > cap)
+        TLP_TRY(tlpi_fail(TLP_EBUFS, "room for %zu ids is needed, %zu given",
+                          out.n, cap));
+    if (out.n > 0)
+        memcpy(ids, out.data, out.n * sizeof *ids);
+done:
+    tlpi_free(out.env, out.data);
+    return st;
+}
+
+static tlp_status check_ids(const tlpi_vocab *v, const int32_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= tlpi_vocab_size(v))
+            return tlpi_fail(TLP_EINVAL, "token %d at %zu: 0 to %d expected",
+                             ids[i], i, tlpi_vocab_size(v) - 1);
+    return TLP_OK;
+}
+
+tlp_status tlp_detokenize(const tlp_model *model, const int32_t *ids, size_t n,
+                          uint32_t flags, char *buf, size_t cap, size_t *len)
+{
+    tlp_status st = TLP_OK;
+
+    if (len)
+        *len = 0;
+    if (!model || (!ids && n > 0) || !len || (!buf && cap > 0))
+        return tlpi_fail(TLP_EINVAL, "model, ids, buf and len are required");
+    if (flags & ~TLP_DETOKENIZE_SPECIAL)
+        return tlpi_fail(TLP_EINVAL, "flags 0x%x: unknown bits", flags);
+    const tlpi_vocab *v = model->vocab;
+    tlpi_text out = { .env = &model->env };
+    TLP_TRY(check_ids(v, ids, n));
+    /* Where the tokenizer puts a blank before a text, the first token that is
+     * text has one too many. */
+    bool at_start = tlpi_vocab_adds_space(v);
+    for (size_t i = 0; i < n; i++) {
+        tlpi_str piece = tlpi_vocab_piece(v, ids[i], flags);
+        size_t skip = at_start && piece.n > 0 && piece.s[0] == ' ';
+        if (!tlpi_vocab_is_control(v, ids[i]))
+            at_start = false;
+        tlpi_text_add(&out, piece.s + skip, piece.n - skip);
+    }
+    if (out.failed)
+        TLP_TRY(tlpi_fail_nomem());
+    TLP_TRY(tlpi_copy_out(out.data, out.len, buf, cap, len));
+done:
+    tlpi_text_free(&out);
+    return st;
+}
+
+int tlp_token_is_end(const tlp_model *model, int32_t id)
+{
+    return model && tlpi_vocab_is_end(model->vocab, id);
+}
+
+/* ==== streams ============================================================ */
+
+struct tlp_stream {
+    tlp_model *model; /* retained: it owns the vocabulary */
+    tlpi_stream s;
+};
+
+tlp_status tlp_stream_create(tlp_stream **out, tlp_model *model,
+                             const char *const *stops, size_t n_stop,
+                             uint32_t flags)
+{
+    tlp_status st = TLP_OK;
+
+    if (out)
+        *out = NULL;
+    if (!out || !model || (!stops && n_stop > 0))
+        return tlpi_fail(TLP_EINVAL, "out, model and stop are required");
+    if (flags & ~TLP_DETOKENIZE_SPECIAL)
+        return tlpi_fail(TLP_EINVAL, "flags 0x%x: unknown bits", flags);
+    tlp_stream *stream = tlpi_calloc(&model->env, 1, sizeof *stream);
+    if (!stream)
+        return tlpi_fail_nomem();
+    stream->model = tlpi_model_retain(model);
+    stream->s.env = &model->env;
+    stream->s.vocab = model->vocab;
+    TLP_TRY(tlpi_stream_init(&stream->s, stops, n_stop, flags));
+    *out = stream;
+    stream = NULL;
+done:
+    tlp_stream_free(stream);
+    return st;
+}
+
+void tlp_stream_free(tlp_stream *stream)
+{
+    if (!stream)
+        return;
+    tlp_model *model = stream->model;
+    tlpi_stream_clear(&stream->s);
+    tlpi_free(&model->env, stream);
+    tlp_model_free(model);
+}
+
+tlp_status tlp_stream_push(tlp_stream *stream, int32_t token, const char **text,
+                           size_t *len, int *stopped)
+{
+    if (!stream || !text || !len || !stopped)
+        return tlpi_fail(TLP_EINVAL,
+                         "stream, text, len and stopped are required");
+    return tlpi_stream_push(&stream->s, token, text, len, stopped);
+}
+
+tlp_status tlp_stream_flush(tlp_stream *stream, const char **text, size_t *len)
+{
+    if (!stream || !text || !len)
+        return tlpi_fail(TLP_EINVAL, "stream, text and len are required");
+    tlpi_stream_flush(&stream->s, text, len);
+    return TLP_OK;
+}
+
+/* ==== chat =============================================================== */
+
+tlp_status tlp_chat_format(const tlp_model *model,
+                           const tlp_chat_message *messages, size_t n,
+                           int add_assistant, char *buf, size_t cap,
+                           size_t *len)
+{
+    tlp_status st = TLP_OK;
+
+    if (len)
+        *len = 0;
+    if (!model || (!messages && n > 0) || !len || (!buf && cap > 0))
+        return tlpi_fail(TLP_EINVAL,
+                         "model, messages, buf and len are required");
+    tlpi_chat c = { .msg = messages,
+                    .n = n,
+                    .add_assistant = add_assistant != 0,
+                    .out = { .env = &model->env } };
+    TLP_TRY(tlpi_chat_format(&c, model->vocab, model->path));
+    TLP_TRY(tlpi_copy_out(c.out.data, c.out.len, buf, cap, len));
+done:
+    tlpi_text_free(&c.out);
+    return st;
+}

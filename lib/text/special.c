@@ -1,0 +1,114 @@
+/*
+ * special.c - find special tokens in a text: the leftmost, and the longest that
+ * begins there.
+ *
+ * A trie over their bytes; its first level is a table, so that text without
+ * such tokens costs one look-up a byte.
+ */
+#include "text/vocab_impl.h"
+
+static bool is_special(const tlpi_vocab *v, int32_t id)
+{
+    uint8_t type = v->type[id];
+
+    return type == TLPI_TOKEN_CONTROL || type == TLPI_TOKEN_USER_DEFINED ||
+           type == TLPI_TOKEN_UNKNOWN;
+}
+
+/* The node for `byte` in the list that starts at *link, made if missing. */
+static uint32_t descend(tlpi_trie *t, uint32_t *link, uint8_t byte)
+{
+    while (*link != 0) {
+        tlpi_trie_node *node = &t->node[*link];
+        if (node->byte == byte)
+            return *link;
+        link = &node->sibling;
+    }
+    t->node[t->n_node] = (tlpi_trie_node){ .id = -1, .byte = byte };
+    *link = t->n_node++;
+    return *link;
+}
+
+static void insert(tlpi_trie *t, tlpi_str text, int32_t id)
+{
+    uint32_t *link = &t->root[(uint8_t)text.s[0]];
+    uint32_t at = 0;
+
+    for (size_t i = 0; i < text.n; i++) {
+        at = descend(t, link, (uint8_t)text.s[i]);
+        link = &t->node[at].child;
+    }
+    t->node[at].id = id;
+}
+
+tlp_status tlpi_trie_create(tlpi_vocab *v)
+{
+    tlpi_trie *t = &v->trie;
+    size_t bytes = 1; /* node 0 stands for none */
+
+    for (int32_t id = 0; id < v->n_token; id++) {
+        if (!is_special(v, id))
+            continue;
+        if (v->text[id].n > TLPI_SPECIAL_MAX)
+            return tlpi_fail(TLP_EFORMAT,
+                             "%s: key tokenizer.ggml.tokens[%d]: special token "
+                             "of %zu bytes, at most %d expected",
+                             v->g->path, id, v->text[id].n, TLPI_SPECIAL_MAX);
+        bytes += v->text[id].n;
+    }
+    if (bytes > UINT32_MAX)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key tokenizer.ggml.tokens: %zu bytes of special "
+                         "tokens",
+                         v->g->path, bytes);
+    t->node = tlpi_alloc_array(v->env, bytes, sizeof *t->node);
+    if (!t->node)
+        return tlpi_fail_nomem();
+    t->n_node = 1;
+    for (int32_t id = 0; id < v->n_token; id++) {
+        if (!is_special(v, id) || v->text[id].n == 0)
+            continue;
+        insert(t, v->text[id], id);
+        t->any_user |= v->type[id] == TLPI_TOKEN_USER_DEFINED;
+    }
+    return TLP_OK;
+}
+
+/* The longest token at s, n bytes left; -1 if there is none. */
+static int32_t match(const tlpi_vocab *v, const char *s, size_t n, bool all)
+{
+    const tlpi_trie_node *node = v->trie.node;
+    uint32_t at = v->trie.root[(uint8_t)s[0]];
+    int32_t found = -1;
+
+    for (size_t i = 0;;) {
+        if (at == 0)
+            return found;
+        int32_t id = node[at].id;
+        if (id >= 0 && (all || v->type[id] == TLPI_TOKEN_USER_DEFINED))
+            found = id;
+        if (++i == n)
+            return found;
+        at = node[at].child;
+        while (at != 0 && node[at].byte != (uint8_t)s[i])
+            at = node[at].sibling;
+    }
+}
+
+int32_t tlpi_trie_find(const tlpi_vocab *v, const char *text, size_t from,
+                       size_t n, bool all, size_t *at)
+{
+    if (!all && !v->trie.any_user)
+        from = n;
+    for (size_t i = from; i < n; i++) {
+        if (v->trie.root[(uint8_t)text[i]] == 0)
+            continue;
+        int32_t id = match(v, text + i, n - i, all);
+        if (id >= 0) {
+            *at = i;
+            return id;
+        }
+    }
+    *at = n;
+    return -1;
+}

@@ -1,0 +1,311 @@
+/*
+ * fit_plan.c - tlp_plan_adjust: options, the two passes over the stages, and
+ * the adjusted plan.
+ */
+#include <inttypes.h>
+#include <math.h>
+
+#include "tune/calibration.h"
+
+#define DEFAULT_CTX 512
+#define DEFAULT_HELD_OUT 0.25
+
+/* A window is one step of a rank. */
+#define MAX_WINDOW 4096
+
+/* Parts of the work, in stages that are only run. */
+#define GROUP_COST 12.0
+#define SCORE_COST 3.0
+
+/* Calls of tick after which a part is taken to be half done. */
+#define HALF_PART 60.0
+
+/* ==== progress =========================================================== */
+
+static double total_cost(const tlpi_calibration *c)
+{
+    double sum = SCORE_COST;
+
+    for (int i = 0; i < c->plan->n_stage; i++)
+        sum += tlpi_stage_is_group(&c->plan->stage[i]) ? GROUP_COST : 1;
+    return 2 * sum;
+}
+
+static tlp_status report(const tlpi_calibration *c, double done)
+{
+    if (c->o.progress && c->o.progress(fmin(1, done), c->o.progress_data))
+        return tlpi_fail(TLP_ECANCELED, "fitting was canceled");
+    return TLP_OK;
+}
+
+/* The rest of a part is halved by so many calls, so that it never ends before
+ * it is done. */
+static tlp_status tick(void *arg)
+{
+    tlpi_calibration *c = arg;
+
+    c->part += (1 - c->part) / HALF_PART;
+    return report(c, (c->done + c->part * c->cost) / total_cost(c));
+}
+
+static void begin_part(tlpi_calibration *c, double cost)
+{
+    c->done += c->cost;
+    c->cost = cost;
+    c->part = 0;
+}
+
+/* ==== arguments ========================================================== */
+
+static tlp_status check_options(const tlpi_calibration *c)
+{
+    const tlp_plan_adjust_options *o = &c->o;
+    int d = c->model->hp.n_embd;
+
+    if (o->gains < 0 || o->gains > 1 || o->norms < 0 || o->norms > 1)
+        return tlpi_fail(TLP_EINVAL, "gains %d, norms %d: 0 or 1 expected",
+                         o->gains, o->norms);
+    if (o->rank < 0 || o->rank % 4 != 0 || o->rank > d / 2)
+        return tlpi_fail(TLP_EINVAL,
+                         "rank %d: a multiple of 4 from 0 to %d expected",
+                         o->rank, d / 2);
+    if (!o->gains && !o->norms && !o->rank)
+        return tlpi_fail(TLP_EINVAL,
+                         "one of gains, norms and rank is required");
+    if (o->n_ctx < 2 || o->n_ctx > MAX_WINDOW)
+        return tlpi_fail(TLP_EINVAL, "n_ctx %d: 2 to %d expected", o->n_ctx,
+                         MAX_WINDOW);
+    if (!(o->held_out > 0 && o->held_out < 1))
+        return tlpi_fail(TLP_EINVAL, "held_out %g: above 0, below 1 expected",
+                         o->held_out);
+    return TLP_OK;
+}
+
+static tlp_status read_options(tlpi_calibration *c,
+                               const tlp_plan_adjust_options *opts)
+{
+    tlp_plan_adjust_options *o = &c->o;
+    tlp_status st;
+
+    TLP_TRY(tlpi_options_read(o, sizeof(*o), opts, "tlp_plan_adjust_options"));
+    if (o->n_ctx == 0)
+        o->n_ctx = DEFAULT_CTX;
+    if (o->held_out == 0)
+        o->held_out = DEFAULT_HELD_OUT;
+    TLP_TRY(check_options(c));
+    const tlp_session_options session = { .n_ctx = o->n_ctx,
+                                          .n_thread = o->n_thread,
+                                          .compute = o->compute,
+                                          .kv_type = o->kv_type,
+                                          .isa = o->isa };
+    TLP_TRY(tlpi_runner_config(&c->cfg, c->model, &session));
+done:
+    return st;
+}
+
+/* The serial model's stream behind a group is known where its layers stand in
+ * their own order. */
+static tlp_status check_order(const tlp_plan *p)
+{
+    int last = -1;
+
+    for (int i = 0; i < p->n_stage; i++)
+        for (int m = 0; m < p->stage[i].n_member; m++) {
+            int layer = p->stage[i].layers[m];
+
+            if (layer < last)
+                return tlpi_fail(TLP_ENOTSUP,
+                                 "plan: layer %d behind layer %d: adjustments "
+                                 "are for layers in their order",
+                                 layer, last);
+            last = layer;
+        }
+    return TLP_OK;
+}
+
+static tlp_status check_plan(const tlp_plan *p)
+{
+    int n_group = 0;
+
+    if (p->adjust)
+        return tlpi_fail(TLP_EINVAL, "plan: it has adjustments already");
+    if (p->model->vocab_only)
+        return tlpi_fail(TLP_EINVAL,
+                         "%s was opened with vocab_only, adjustments need its "
+                         "layers",
+                         p->model->path);
+    for (int i = 0; i < p->n_stage; i++)
+        n_group += tlpi_stage_is_group(&p->stage[i]);
+    if (n_group == 0)
+        return tlpi_fail(TLP_EINVAL,
+                         "plan: no group in lp, par or asym to adjust");
+    return check_order(p);
+}
+
+/* ==== passes ============================================================= */
+
+static tlp_status pass(tlpi_calibration *c, bool choosing)
+{
+    tlp_status st = TLP_OK;
+
+    c->choosing = choosing;
+    tlpi_calibration_begin(c);
+    for (int i = 0; i < c->plan->n_stage; i++) {
+        const tlpi_stage *s = &c->plan->stage[i];
+        bool group = tlpi_stage_is_group(s);
+        int end = s->layers[s->n_member - 1] + 1;
+
+        begin_part(c, group ? GROUP_COST : 1);
+        TLP_TRY(tlpi_calibration_advance(c, end, group ? s : NULL));
+        TLP_TRY(group ? tlpi_fit_stage(c, i) : tlpi_calibration_run(c, i, 0));
+        tlpi_calibration_take(c);
+    }
+    st = tlpi_calibration_advance(c, c->model->hp.n_layer, NULL);
+done:
+    return st;
+}
+
+static void count(const tlpi_calibration *c, tlp_plan_adjust_report *r)
+{
+    for (int i = 0; i < c->plan->n_stage; i++) {
+        const tlpi_fitted_stage *s = &c->fitted[i];
+
+        r->n_low_rank += s->out_rank > 0;
+        for (int m = 0; s->member && m < c->plan->stage[i].n_member; m++) {
+            const tlpi_fitted_member *x = &s->member[m];
+
+            r->n_gain += (x->attn_gain != 1) + (x->ffn_gain != 1);
+            r->n_norm += (x->attn_norm != NULL) + (x->ffn_norm != NULL);
+            r->n_low_rank += (x->attn_in.rank > 0) + (x->ffn_in.rank > 0);
+        }
+    }
+}
+
+static tlp_status choose(tlpi_calibration *c, tlp_plan_adjust_report *r)
+{
+    tlpi_cal_score before, after;
+    tlp_status st;
+
+    r->n_window = c->n_window;
+    r->n_held_out = c->n_held;
+    begin_part(c, SCORE_COST);
+    TLP_TRY(tlpi_calibration_score(c, true, &before));
+    TLP_TRY(pass(c, true));
+    begin_part(c, SCORE_COST);
+    TLP_TRY(tlpi_calibration_score(c, false, &after));
+    count(c, r);
+    r->kl_before = before.kl;
+    r->kl_after = after.kl;
+    r->ppl_before = exp(before.nll);
+    r->ppl_after = exp(after.nll);
+    r->top1_before = before.top1;
+    r->top1_after = after.top1;
+    if (r->n_gain + r->n_norm + r->n_low_rank == 0)
+        st = tlpi_fail(TLP_ERANGE,
+                       "nothing brings the plan closer to the serial model on "
+                       "the held-out windows");
+    else if (!(after.kl < before.kl))
+        st = tlpi_fail(TLP_ERANGE,
+                       "the adjustments do not help: KL %.6g on the held-out "
+                       "windows, %.6g without them",
+                       after.kl, before.kl);
+done:
+    return st;
+}
+
+/* How it was made goes into the plan's own record. */
+static tlp_status record(tlpi_calibration *c, const tlp_plan_adjust_report *r)
+{
+    const tlp_plan_adjust_options *o = &c->o;
+    tlpi_text text = { .env = c->env };
+    char *made = NULL;
+    tlp_status st;
+
+    tlpi_text_printf(&text,
+                     "{\"tool\": \"tlp_plan_adjust\", \"version\": \"%s\", "
+                     "\"gains\": %d, \"norms\": %d, \"rank\": %d, "
+                     "\"tokens\": %zu, \"text\": \"%s\", \"n_ctx\": %d, "
+                     "\"windows\": %d, \"held_out\": %d, "
+                     "\"seed\": \"%" PRIu64 "\", ",
+                     tlp_version_string(), o->gains, o->norms, o->rank,
+                     c->n_tok, c->text, c->cfg.n_ctx, c->n_window, c->n_held,
+                     o->seed);
+    tlpi_text_printf(&text,
+                     "\"kl_before\": %.12g, \"kl_after\": %.12g, "
+                     "\"ppl_before\": %.12g, \"ppl_after\": %.12g}",
+                     r->kl_before, r->kl_after, r->ppl_before, r->ppl_after);
+    if (text.failed)
+        TLP_TRY(tlpi_fail_nomem());
+    TLP_TRY(tlpi_plan_record(c->plan, "adjusted", text.data, &made));
+    tlpi_free(c->env, c->plan->made);
+    c->plan->made = made;
+done:
+    tlpi_text_free(&text);
+    return st;
+}
+
+static tlp_status hand_out(tlpi_calibration *c, tlp_plan **out,
+                           tlp_plan_adjust_report *r)
+{
+    void *image;
+    size_t n;
+    tlp_status st;
+
+    TLP_TRY(record(c, r));
+    TLP_TRY(tlpi_adjust_image(c->plan, c->fitted, &image, &n));
+    TLP_TRY(tlpi_plan_with_adjust(out, c->plan, image, n, "adjustments"));
+    *r = (tlp_plan_adjust_report){ .struct_size = r->struct_size,
+                                   .n_window = r->n_window,
+                                   .n_held_out = r->n_held_out,
+                                   .kl_before = r->kl_before,
+                                   .kl_after = r->kl_after,
+                                   .ppl_before = r->ppl_before,
+                                   .ppl_after = r->ppl_after,
+                                   .top1_before = r->top1_before,
+                                   .top1_after = r->top1_after,
+                                   .n_bytes = n };
+    count(c, r);
+    st = report(c, 1);
+done:
+    return st;
+}
+
+tlp_status tlp_plan_adjust(tlp_plan **out, const tlp_plan *plan,
+                           const int32_t *tokens, size_t n,
+                           const tlp_plan_adjust_options *opts,
+                           tlp_plan_adjust_report *out_report)
+{
+    tlpi_calibration c = { 0 };
+    tlp_plan_adjust_report r = { .struct_size = sizeof(r) };
+    tlp_status st;
+
+    if (out)
+        *out = NULL;
+    if (!out || !plan || !tokens)
+        return tlpi_fail(TLP_EINVAL, "out, plan and tokens are required");
+    c.env = &plan->model->env;
+    c.model = plan->model;
+    c.fitter = (tlpi_fitter){ .env = c.env, .tick = tick, .arg = &c };
+    if (out_report) /* what is wrong with it should show before the work */
+        TLP_TRY(tlpi_struct_write(out_report, &r, sizeof(r),
+                                  "tlp_plan_adjust_report"));
+    TLP_TRY(check_plan(plan));
+    TLP_TRY(read_options(&c, opts));
+    TLP_TRY(tlpi_runner_check_tokens(c.model, tokens, n));
+    TLP_TRY(tlpi_calibration_create(&c, plan, tokens, n));
+    tlpi_sha256_ids(tokens, n, c.text);
+    st = choose(&c, &r);
+    if (st == TLP_OK) {
+        TLP_TRY(pass(&c, false));
+        TLP_TRY(hand_out(&c, out, &r));
+    }
+done:
+    if (out_report && (st == TLP_OK || st == TLP_ERANGE))
+        (void)tlpi_struct_write(out_report, &r, sizeof(r), "");
+    if (st != TLP_OK) {
+        tlp_plan_free(*out);
+        *out = NULL;
+    }
+    tlpi_calibration_free(&c);
+    return st;
+}

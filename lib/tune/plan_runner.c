@@ -1,0 +1,73 @@
+/*
+ * plan_runner.c - a rank without a session around it.
+ */
+#include "tune/plan_runner.h"
+
+#include "session/config.h"
+
+tlp_status tlpi_runner_config(tlpi_session_config *out, const tlp_model *model,
+                              const tlp_session_options *o)
+{
+    tlpi_world world = { .n_rank = 1, .n_local = 1 };
+    tlp_session_options all = *o;
+    tlp_status st;
+
+    all.n_batch = all.n_ctx;
+    TLP_TRY(tlpi_config_check(&all));
+    tlpi_config_init(out, &all, model, &world);
+done:
+    return st;
+}
+
+tlp_status tlpi_runner_check_tokens(const tlp_model *m, const int32_t *tokens,
+                                    size_t n)
+{
+    if (n < 2 || n > INT32_MAX)
+        return tlpi_fail(TLP_EINVAL, "%zu tokens: 2 to %d expected", n,
+                         INT32_MAX);
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || tokens[i] >= m->hp.n_vocab)
+            return tlpi_fail(TLP_EINVAL, "token %zu: id %d is outside 0 to %d",
+                             i, tokens[i], m->hp.n_vocab - 1);
+    return TLP_OK;
+}
+
+tlp_status tlpi_runner_create(tlpi_runner *out, tlp_plan *plan,
+                              const tlpi_session_config *cfg)
+{
+    tlpi_runner r = { .plan = tlpi_plan_retain(plan) };
+    tlpi_rank_setup setup = { .plan = plan, .cfg = cfg };
+    tlp_status st;
+
+    *out = (tlpi_runner){ 0 };
+    TLP_TRY(tlpi_shards_create(&r.shards, plan, 1));
+    TLP_TRY(tlpi_comm_self_create(&setup.comm, &plan->model->env));
+    setup.shards = r.shards;
+    TLP_TRY(tlpi_rank_create(&r.rank, &setup, NULL));
+    *out = r;
+    r = (tlpi_runner){ 0 };
+done:
+    tlpi_runner_free(&r);
+    return st;
+}
+
+void tlpi_runner_free(tlpi_runner *r)
+{
+    tlpi_rank_free(r->rank);
+    tlpi_shards_free(r->shards);
+    tlp_plan_free(r->plan);
+    *r = (tlpi_runner){ 0 };
+}
+
+void tlpi_runner_rows(const tlpi_runner *r, int at, int n, float *host)
+{
+    tlpi_rank *rank = r->rank;
+    int32_t rows[TLPI_LOGIT_CHUNK];
+
+    for (int i = 0; i < n; i++)
+        rows[i] = at + i;
+    tlpi_forward_head(rank, rows, n, rank->buf.logits);
+    /* Runners work on the CPU, where reading cannot fail. */
+    (void)rank->b->ops->read(rank->b, host, rank->buf.logits,
+                             (size_t)n * (size_t)rank->model->hp.n_vocab);
+}

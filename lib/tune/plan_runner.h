@@ -1,0 +1,34 @@
+/*
+ * plan_runner.h - one rank that runs a plan alone, without a session: stage by
+ * stage, from and to activations that the caller keeps.
+ */
+#ifndef TLPI_PLAN_RUNNER_H
+#define TLPI_PLAN_RUNNER_H
+
+#include "session/rank.h"
+
+/* Options of one rank that takes a window of n_ctx tokens in one step. */
+tlp_status tlpi_runner_config(tlpi_session_config *out, const tlp_model *model,
+                              const tlp_session_options *o);
+
+/* TLP_EINVAL for ids that the model lacks, and for fewer than two. */
+tlp_status tlpi_runner_check_tokens(const tlp_model *m, const int32_t *tokens,
+                                    size_t n);
+
+typedef struct tlpi_runner {
+    tlp_plan *plan; /* retained */
+    tlpi_shards *shards;
+    tlpi_rank *rank;
+} tlpi_runner;
+
+/* Packed weights come from the model's weight cache, so a second runner of the
+ * model costs little.  cfg is borrowed and has one rank. */
+tlp_status tlpi_runner_create(tlpi_runner *out, tlp_plan *plan,
+                              const tlpi_session_config *cfg);
+void tlpi_runner_free(tlpi_runner *r); /* zeroes are fine */
+
+/* Logits of tokens [at, at + n) of the step that the runner began or ran last;
+ * n <= TLPI_LOGIT_CHUNK. */
+void tlpi_runner_rows(const tlpi_runner *r, int at, int n, float *host);
+
+#endif

@@ -1,0 +1,163 @@
+/*
+ * search_join.c - the best place to join next.
+ */
+#include "tune/search.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A mode that was not tried at a place adds at least so much of what the first
+ * mode added there. */
+#define OTHER_MODE 0.5
+
+tlp_status tlpi_search_init(tlpi_search *q, tlpi_scorer *scorer, uint32_t modes,
+                            int max_group)
+{
+    static const int by_promise[TLPI_N_LETTER] = { TLP_MODE_PAR, TLP_MODE_ASYM,
+                                                   TLP_MODE_LP };
+
+    *q = (tlpi_search){ .env = scorer->env,
+                        .scorer = scorer,
+                        .max_group = max_group,
+                        .n_place = scorer->set.model->hp.n_layer - 1 };
+    for (int i = 0; i < TLPI_N_LETTER; i++)
+        if (modes >> by_promise[i] & 1)
+            q->letter[q->n_letter++] = tlpi_variant_letter(by_promise[i]);
+
+    size_t n = (size_t)q->n_place * (size_t)q->n_letter;
+
+    q->alone = tlpi_alloc_array(q->env, n, sizeof(double));
+    q->touching = tlpi_alloc_array(q->env, n, sizeof(double));
+    if (!q->alone || !q->touching)
+        return tlpi_fail_nomem();
+    for (size_t i = 0; i < n; i++)
+        q->alone[i] = q->touching[i] = NAN;
+    return TLP_OK;
+}
+
+void tlpi_search_clear(tlpi_search *q)
+{
+    tlpi_free(q->env, q->alone);
+    tlpi_free(q->env, q->touching);
+}
+
+/* ==== estimates ========================================================== */
+
+static double *known(const tlpi_search *q, const char *variant, int place,
+                     int letter)
+{
+    double *table =
+        tlpi_variant_touches(variant, place) ? q->touching : q->alone;
+
+    return &table[place * q->n_letter + letter];
+}
+
+double tlpi_search_estimate(const tlpi_search *q, const char *variant,
+                            int place, int letter)
+{
+    double added = *known(q, variant, place, letter);
+
+    if (isnan(added))
+        added = q->alone[place * q->n_letter + letter];
+    if (!isnan(added))
+        return added;
+    return letter > 0 ? OTHER_MODE * tlpi_search_estimate(q, variant, place, 0)
+                      : -INFINITY;
+}
+
+bool tlpi_search_may_join(const tlpi_search *q, const char *variant, int place)
+{
+    int n = 2;
+
+    if (variant[place] != TLPI_VARIANT_SERIAL)
+        return false;
+    if (place > 0 && variant[place - 1] != TLPI_VARIANT_SERIAL)
+        n += tlpi_variant_group(variant, place - 1) - 1;
+    if (place + 1 < q->n_place && variant[place + 1] != TLPI_VARIANT_SERIAL)
+        n += tlpi_variant_group(variant, place + 1) - 1;
+    return n <= q->max_group;
+}
+
+/* ==== additions ========================================================== */
+
+static tlp_status list_additions(tlpi_search *q, const char *variant,
+                                 tlpi_candidate_list *f)
+{
+    char *next = tlpi_strndup(q->env, variant, strlen(variant));
+    tlp_status st = next ? TLP_OK : tlpi_fail_nomem();
+
+    for (int i = 0; i < q->n_letter; i++)
+        for (int p = 0; p < q->n_place && st == TLP_OK; p++) {
+            if (!tlpi_search_may_join(q, variant, p))
+                continue;
+            memcpy(next, variant, (size_t)q->n_place);
+            tlpi_variant_join(next, p, q->letter[i]);
+            st = tlpi_candidate_list_add(f, next, 0, p, i);
+        }
+    tlpi_free(q->env, next);
+    return st;
+}
+
+/* The candidate not yet tried that promises most, or NULL. */
+static tlpi_search_candidate *
+most_promising(tlpi_search *q, const char *variant, tlpi_candidate_list *f)
+{
+    tlpi_search_candidate *best = NULL;
+
+    for (int i = 0; i < f->n; i++) {
+        tlpi_search_candidate *c = &f->item[i];
+
+        if (c->score)
+            continue;
+        c->estimate = tlpi_search_estimate(q, variant, c->place, c->letter);
+        if (!best || c->estimate < best->estimate)
+            best = c;
+    }
+    return best;
+}
+
+/* On the first window, as long as an untried one may beat the best. */
+static tlp_status try_additions(tlpi_search *q, const char *variant,
+                                tlpi_candidate_list *f)
+{
+    const tlpi_score *score;
+    double least = INFINITY;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_scorer_run(q->scorer, variant, 1, &score));
+    double before = tlpi_score_cost(q->scorer, score, 1);
+
+    for (;;) {
+        tlpi_search_candidate *c = most_promising(q, variant, f);
+
+        if (!c || TLPI_TRUST * c->estimate > least)
+            break;
+        TLP_TRY(tlpi_scorer_run(q->scorer, c->variant, 1, &c->score));
+        double added = tlpi_score_cost(q->scorer, c->score, 1) - before;
+        *known(q, variant, c->place, c->letter) = added;
+        least = fmin(least, added);
+    }
+done:
+    return st;
+}
+
+tlp_status tlpi_search_deepen(tlpi_search *q, char *variant)
+{
+    tlpi_candidate_list f = { .env = q->env };
+    const char *winner = NULL;
+    tlp_status st;
+
+    TLP_TRY(tlpi_scorer_rebase(q->scorer, variant));
+    TLP_TRY(list_additions(q, variant, &f));
+    if (f.n == 0)
+        TLP_TRY(tlpi_fail(TLP_ERANGE,
+                          "no layer is left to join at depth %d, with groups "
+                          "of at most %d",
+                          tlpi_variant_depth(variant), q->max_group));
+    TLP_TRY(try_additions(q, variant, &f));
+    TLP_TRY(tlpi_race(q, &f, &winner));
+    memcpy(variant, winner, (size_t)q->n_place);
+done:
+    tlpi_candidate_list_clear(&f);
+    return st;
+}

@@ -1,0 +1,277 @@
+/*
+ * search_plan.c - tlp_plan_make: options, the way down from the serial plan,
+ * and the plans that are handed out.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "tune/search_target.h"
+
+#define DEFAULT_CTX 512
+#define DEFAULT_GROUP 4
+#define DEFAULT_BYTES ((uint64_t)768 << 20)
+
+/* Seconds between two savings of the scores. */
+#define SAVE_EVERY 10
+
+/* Windows after which a step is taken to be half done. */
+#define HALF_STEP 40.0
+
+typedef struct maker {
+    tlp_model *model;
+    const tlpi_env *env;
+    tlp_plan_make_options o;
+    tlpi_session_config cfg;
+    tlpi_scorer *scorer;
+    tlpi_search search;
+    char *variant; /* where the search is */
+    char *chosen;  /* the deepest one within the target */
+    char **front;  /* [n_layer] best variant of depth i + 1, or NULL */
+    int step, n_step, tick;
+    double saved; /* when */
+} maker;
+
+/* ==== progress =========================================================== */
+
+static tlp_status report(const maker *m, double done)
+{
+    if (m->o.progress && m->o.progress(done, m->o.progress_data))
+        return tlpi_fail(TLP_ECANCELED, "planning was canceled");
+    return TLP_OK;
+}
+
+static tlp_status save(maker *m)
+{
+    m->saved = tlpi_now();
+    return m->o.resume ? tlpi_state_save(m->scorer, m->o.resume) : TLP_OK;
+}
+
+static tlp_status tick(void *arg)
+{
+    maker *m = arg;
+    m->tick++;
+    double part = m->tick / (m->tick + HALF_STEP);
+    tlp_status st = TLP_OK;
+
+    if (m->scorer && tlpi_now() - m->saved > SAVE_EVERY)
+        st = save(m);
+    if (st == TLP_OK)
+        st = report(m, fmin(1, (m->step + part) / m->n_step));
+    return st;
+}
+
+/* ==== setting up ========================================================= */
+
+static tlp_status read_options(maker *m, const tlp_plan_make_options *opts,
+                               size_t n)
+{
+    tlp_plan_make_options *o = &m->o;
+    tlp_status st;
+
+    TLP_TRY(tlpi_options_read(o, sizeof(*o), opts, "tlp_plan_make_options"));
+    if (o->n_ctx == 0)
+        o->n_ctx = (int32_t)TLPI_MIN(DEFAULT_CTX, n);
+    if (o->max_group == 0)
+        o->max_group = DEFAULT_GROUP;
+    if (o->modes == 0)
+        o->modes = 1u << TLP_MODE_LP | 1u << TLP_MODE_PAR | 1u << TLP_MODE_ASYM;
+    if (o->max_bytes == 0)
+        o->max_bytes = DEFAULT_BYTES;
+    TLP_TRY(tlpi_target_check(o, m->model));
+    m->n_step = tlpi_target_steps(o, m->model);
+done:
+    return st;
+}
+
+static tlp_status configure(maker *m)
+{
+    const tlp_plan_make_options *o = &m->o;
+    tlp_session_options session = { .n_ctx = o->n_ctx,
+                                    .n_thread = o->n_thread,
+                                    .compute = o->compute,
+                                    .kv_type = o->kv_type,
+                                    .isa = o->isa };
+
+    return tlpi_runner_config(&m->cfg, m->model, &session);
+}
+
+static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
+{
+    tlpi_scorer_setup setup = {
+        .model = m->model,
+        .tokens = tokens,
+        .n = n,
+        .cfg = &m->cfg,
+        .seed = m->o.seed,
+        .objective = m->o.objective,
+        .budget = (size_t)TLPI_MIN(m->o.max_bytes, SIZE_MAX),
+        .tick = tick,
+        .arg = m,
+    };
+    size_t n_layer = (size_t)m->model->hp.n_layer;
+    tlp_status st;
+
+    m->saved = tlpi_now();
+    TLP_TRY(tlpi_scorer_create(&m->scorer, &setup));
+    TLP_TRY(
+        tlpi_search_init(&m->search, m->scorer, m->o.modes, m->o.max_group));
+    m->variant = tlpi_strndup(m->env, m->scorer->base, n_layer - 1);
+    m->chosen = tlpi_strndup(m->env, m->scorer->base, n_layer - 1);
+    m->front = tlpi_calloc(m->env, n_layer, sizeof(*m->front));
+    if (!m->variant || !m->chosen || !m->front)
+        TLP_TRY(tlpi_fail_nomem());
+    if (m->o.resume)
+        TLP_TRY(tlpi_state_load(m->scorer, m->o.resume));
+done:
+    return st;
+}
+
+static void clear(maker *m)
+{
+    for (int i = 0; m->front && i < m->model->hp.n_layer; i++)
+        tlpi_free(m->env, m->front[i]);
+    tlpi_free(m->env, m->front);
+    tlpi_free(m->env, m->chosen);
+    tlpi_free(m->env, m->variant);
+    tlpi_search_clear(&m->search);
+    tlpi_scorer_free(m->scorer);
+}
+
+/* ==== the way down ======================================================= */
+
+static tlp_status visit(maker *m)
+{
+    size_t n = strlen(m->variant);
+    char *copy = tlpi_strndup(m->env, m->variant, n);
+    const tlpi_score *x;
+    tlp_status st;
+
+    if (!copy)
+        return tlpi_fail_nomem();
+    m->front[tlpi_variant_depth(m->variant) - 1] = copy;
+    TLP_TRY(tlpi_scorer_run(m->scorer, copy, m->scorer->n_window, &x));
+    if (m->o.max_kl == 0 ||
+        tlpi_score_kl(m->scorer, x, m->scorer->n_window) <= m->o.max_kl)
+        memcpy(m->chosen, copy, n);
+done:
+    return st;
+}
+
+static bool over_budget(const maker *m)
+{
+    return m->o.max_kl != 0 && strcmp(m->chosen, m->variant) != 0;
+}
+
+static tlp_status descend(maker *m)
+{
+    bool reached = false;
+    tlp_status st = TLP_OK;
+
+    for (;; m->step++, m->tick = 0) {
+        TLP_TRY(visit(m));
+        TLP_TRY(tlpi_target_reached(&m->o, m->model, m->variant, &reached));
+        if (reached || over_budget(m))
+            break;
+        st = tlpi_search_deepen(&m->search, m->variant);
+        if (st == TLP_ERANGE && m->o.max_kl != 0)
+            return TLP_OK; /* all is joined, within the budget */
+        TLP_TRY(st);
+        TLP_TRY(tlpi_search_swap(&m->search, m->variant));
+    }
+done:
+    return st;
+}
+
+/* ==== what comes of it =================================================== */
+
+static tlp_status build(maker *m, const char *variant, tlp_plan **plan,
+                        const tlpi_score **x)
+{
+    tlpi_text made = { .env = m->env };
+    tlp_status st;
+
+    *plan = NULL;
+    TLP_TRY(tlpi_scorer_run(m->scorer, variant, m->scorer->n_window, x));
+    tlpi_target_record(&m->o, m->scorer, *x, &made);
+    if (made.failed)
+        TLP_TRY(tlpi_fail_nomem());
+    TLP_TRY(tlpi_variant_build(plan, m->model, variant, made.data));
+done:
+    tlpi_text_free(&made);
+    return st;
+}
+
+static tlp_status show_point(maker *m, const char *variant)
+{
+    const tlpi_scorer *s = m->scorer;
+    const tlpi_score *x;
+    tlp_plan *plan = NULL;
+    tlp_status st = build(m, variant, &plan, &x);
+
+    if (st != TLP_OK)
+        return st;
+    tlp_plan_point point = {
+        .struct_size = sizeof(point),
+        .depth = plan->n_stage,
+        .chosen = strcmp(variant, m->chosen) == 0,
+        .plan = plan,
+        .kl = tlpi_score_kl(s, x, s->n_window),
+        .top1_agreement = tlpi_score_top1(s, x, s->n_window),
+        .ppl = exp(tlpi_score_nll(s, x, s->n_window)),
+    };
+    m->o.point(&point, m->o.point_data);
+    tlp_plan_free(plan);
+    return TLP_OK;
+}
+
+static tlp_status hand_out(maker *m, tlp_plan **out)
+{
+    const tlpi_score *x;
+    tlp_status st = TLP_OK;
+
+    for (int i = m->model->hp.n_layer; m->o.point && i > 0; i--)
+        if (m->front[i - 1])
+            TLP_TRY(show_point(m, m->front[i - 1]));
+    TLP_TRY(report(m, 1));
+    TLP_TRY(build(m, m->chosen, out, &x));
+done:
+    return st;
+}
+
+/* A failure later than the search must not cost its scores, nor hide itself
+ * behind one to save them. */
+static tlp_status search(maker *m)
+{
+    tlp_status st = descend(m);
+
+    if (st == TLP_OK)
+        return save(m);
+    if (st != TLP_ECANCELED)
+        return st;
+    st = save(m);
+    return st != TLP_OK ? st
+                        : tlpi_fail(TLP_ECANCELED, "planning was canceled");
+}
+
+tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
+                         const int32_t *tokens, size_t n,
+                         const tlp_plan_make_options *opts)
+{
+    maker m = { .model = model };
+    tlp_status st;
+
+    if (out)
+        *out = NULL;
+    if (!out || !model || !tokens)
+        return tlpi_fail(TLP_EINVAL, "out, model and tokens are required");
+    m.env = &model->env;
+    TLP_TRY(read_options(&m, opts, n));
+    TLP_TRY(tlpi_runner_check_tokens(model, tokens, n));
+    TLP_TRY(configure(&m));
+    TLP_TRY(set_up(&m, tokens, n));
+    TLP_TRY(search(&m));
+    TLP_TRY(hand_out(&m, out));
+done:
+    clear(&m);
+    return st;
+}
