@@ -162,7 +162,7 @@ LIB_OBJ  := $(call objects,$(LIB_SRC))
 MPI_OBJ  := $(call objects,$(MPI_SRC))
 TOOL_OBJ := $(call objects,$(TOOL_SRC))
 SUPPORT_OBJ := $(call objects,$(SUPPORT_SRC))
-RUNNER      := $(if $(call on,TSAN),$(BUILD)/test/plain/runner.o)
+RUNNER      := $(if $(call on,TSAN),$(BUILD)/test/plain/plain_runner.o)
 CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/%.o)
 EMU_OBJ  := $(patsubst %.cc,$(BUILD)/%.o,$(wildcard test/cuda/emu/*.cc))
 EMU_CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/emu/%.o)
@@ -316,7 +316,7 @@ $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
 	    -Wl,--as-needed $(MPI_LIBS) $(LDLIBS)
 
 # Looks into the plug-in, so it has its own.
-$(BUILD)/test/mpi/watch: $(MPI_OBJ)
+$(BUILD)/test/mpi/liveness_process: $(MPI_OBJ)
 
 # Plug-ins that must be refused, or that only list devices.
 $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o

@@ -21,7 +21,7 @@ static constexpr int AHEAD = 4; /* positions whose loads are under way */
 
 /* Softmax sums of REP query heads, eight dimensions of each. */
 template <int REP>
-struct sums {
+struct part_sums {
     float x[REP][8], max[REP], sum[REP];
 };
 
@@ -29,7 +29,7 @@ struct sums {
 template <int KV, int REP>
 static __device__ __forceinline__ void
 see_position(const tlpi_cached<KV> &k, const tlpi_cached<KV> &v, bool ok,
-             int n_lane, const float (*q)[8], sums<REP> &s)
+             int n_lane, const float (*q)[8], part_sums<REP> &s)
 {
     float key[8], value[8];
 
@@ -60,7 +60,7 @@ template <int KV, int REP>
 static __device__ __forceinline__ void
 see_part(const tlpi_gpu_heads &it, size_t at, int hp, int begin, int end,
          int group, int n_group, bool mine, int n_lane, const float (*q)[8],
-         sums<REP> &s)
+         part_sums<REP> &s)
 {
     for (int p0 = begin + group; p0 - group < end; p0 += AHEAD * n_group) {
         tlpi_cached<KV> k[AHEAD] = {}, v[AHEAD] = {};
@@ -103,7 +103,7 @@ static __global__ void __launch_bounds__(THREADS)
     int begin = blockIdx.x * per, end = min(len, begin + per);
     int q_head = head * n_rep + rep0;
     float q[REP][8];
-    sums<REP> s;
+    part_sums<REP> s;
 
 #pragma unroll
     for (int r = 0; r < REP; r++) {

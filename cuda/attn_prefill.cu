@@ -13,14 +13,14 @@
 
 static constexpr int THREADS = 128, ROWS = 32, KEYS = 32;
 
-typedef struct rows {
+typedef struct tile_rows {
     const tlpi_gpu_heads *it;
     int head, n_rep; /* kv head of the item */
     int tok, pos, seq;
     int row0, n_row; /* of the tile */
-} rows;
+} tile_rows;
 
-static __device__ size_t row_at(const rows &u, int r, int h)
+static __device__ size_t row_at(const tile_rows &u, int r, int h)
 {
     int row = min(u.row0 + r, u.n_row - 1);
     size_t tok = u.tok + row / u.n_rep;
@@ -29,7 +29,7 @@ static __device__ size_t row_at(const rows &u, int r, int h)
     return (tok * u.it->n_head + head) * h;
 }
 
-static __device__ int row_limit(const rows &u, int r)
+static __device__ int row_limit(const tile_rows &u, int r)
 {
     return u.pos + min(u.row0 + r, u.n_row - 1) / u.n_rep + 1;
 }
@@ -106,7 +106,7 @@ static __global__ void __launch_bounds__(THREADS)
     float *q = (float *)shared, *k = q + ROWS * ld, *v = k + KEYS * ld;
     float *s = v + KEYS * ld; /* [ROWS][KEYS + 1] */
     tlpi_gpu_tile tile = a.tile[blockIdx.x];
-    rows u;
+    tile_rows u;
 
     u.it = &a.item[tlpi_item_of(a, blockIdx.y)];
     u.head = blockIdx.y - u.it->first_kv;

@@ -43,27 +43,27 @@ tlp_status tlpi_gpu_wait(tlpi_gpu *g)
 {
     tlp_status st = TLP_OK;
 
-    if (g->watch)
-        st = g->watch(g->check_arg, g->stream, NULL);
+    if (g->wait)
+        st = g->wait(g->check_arg, g->stream, NULL);
     else
-        tlpi_gpu_note(g, cudaStreamSynchronize(g->stream), "waiting");
+        tlpi_gpu_keep_error(g, cudaStreamSynchronize(g->stream), "waiting");
     if (st == TLP_OK && g->check)
         st = g->check(g->check_arg);
     return st != TLP_OK ? st : tlpi_gpu_peek(g);
 }
 
-/* What a watch found, check finds again. */
+/* What a wait found, check finds again. */
 void tlpi_gpu_wait_event(tlpi_gpu *g, cudaEvent_t e)
 {
-    if (g->watch)
-        (void)g->watch(g->check_arg, g->stream, e);
+    if (g->wait)
+        (void)g->wait(g->check_arg, g->stream, e);
     else
-        tlpi_gpu_note(g, cudaEventSynchronize(e), "waiting");
+        tlpi_gpu_keep_error(g, cudaEventSynchronize(e), "waiting");
 }
 
 void tlpi_gpu_use(tlpi_gpu *g)
 {
-    tlpi_gpu_note(g, cudaSetDevice(g->device), "choosing the device");
+    tlpi_gpu_keep_error(g, cudaSetDevice(g->device), "choosing the device");
 }
 
 /* ==== buffers ============================================================ */
@@ -89,8 +89,9 @@ static tlp_status buffer_create(tlpi_backend *b, float **out, size_t n)
         st = tlpi_gpu_status(cudaMalloc(out, n ? n * sizeof **out : 16),
                              "a buffer");
     if (st == TLP_OK)
-        tlpi_gpu_note(g, cudaMemsetAsync(*out, 0, n * sizeof **out, g->stream),
-                      "a buffer");
+        tlpi_gpu_keep_error(
+            g, cudaMemsetAsync(*out, 0, n * sizeof **out, g->stream),
+            "a buffer");
     return st;
 }
 
@@ -119,7 +120,8 @@ static tlp_status copy(tlpi_gpu *g, void *dst, const void *src, size_t bytes,
     tlp_status st = tlpi_gpu_wait(g);
     if (st != TLP_OK)
         return st;
-    tlpi_gpu_note(g, cudaMemcpyAsync(dst, src, bytes, kind, g->stream), what);
+    tlpi_gpu_keep_error(g, cudaMemcpyAsync(dst, src, bytes, kind, g->stream),
+                        what);
     return tlpi_gpu_wait(g);
 }
 

@@ -6,9 +6,10 @@
 #include "gpu_comm.h"
 
 /*
- * All-reduces of more floats than this go to NCCL.  One shot sends 8 bytes for
- * each float to every peer at once; NCCL's rings and trees send about 8 in all,
- * and start later.  `make bench-gpu` shows where they cross; this is a guess.
+ * All-reduces of more floats than this go to NCCL.  A one-shot exchange sends 8
+ * bytes for each float to every peer at once; NCCL's rings and trees send about
+ * 8 in all, and start later.  `make bench-gpu` shows where they cross; this is
+ * a guess.
  */
 #define CROSSOVER ((size_t)32768)
 
@@ -21,14 +22,14 @@ static tlpi_gpu_comm *of(tlpi_comm *c)
 
 static bool by_nccl(const tlpi_gpu_comm *c, size_t n)
 {
-    return c->nccl && (!c->shot || n > CROSSOVER);
+    return c->nccl && (!c->oneshot || n > CROSSOVER);
 }
 
 /* Before an operation: has anything failed? */
 static tlp_status ready(tlpi_gpu_comm *c)
 {
     tlp_status st =
-        tlpi_gpu_family_check(c->family, tlpi_gpu_root_rank(c), c->timeout_ms);
+        tlpi_gpu_root_check(c->root, tlpi_gpu_root_rank(c), c->timeout_ms);
 
     if (st == TLP_OK && c->nccl)
         st = tlpi_nccl_check(c);
@@ -51,14 +52,14 @@ static bool is_recording(const tlpi_gpu_comm *c)
  */
 static bool is_careful(const tlpi_gpu_comm *c)
 {
-    return tlpi_shot_shares(c) && !is_recording(c);
+    return tlpi_oneshot_shares(c) && !is_recording(c);
 }
 
-typedef enum word { MEET, SEND, TAKE } word;
+typedef enum host_signal { BARRIER, SEND, RECEIVE } host_signal;
 
-/* A word between hosts, none of which has work on the device; it is no exchange
- * of activations, so it is not counted. */
-static tlp_status host_word(tlpi_gpu_comm *c, word w)
+/* A signal between hosts, none of which has work on the device; it is no
+ * exchange of activations, so it is not counted. */
+static tlp_status signal_host(tlpi_gpu_comm *c, host_signal w)
 {
     tlpi_comm *host = c->host;
     tlpi_comm_stats stats = host->stats;
@@ -66,27 +67,27 @@ static tlp_status host_word(tlpi_gpu_comm *c, word w)
 
     tlp_status st = tlpi_gpu_wait(c->g);
     if (st == TLP_OK)
-        st = w == MEET   ? host->ops->allreduce(host, &none, 1, NULL)
-             : w == SEND ? host->ops->send_next(host, &none, 1)
-                         : host->ops->recv_prev(host, &none, 1);
+        st = w == BARRIER ? host->ops->allreduce(host, &none, 1, NULL)
+             : w == SEND  ? host->ops->send_next(host, &none, 1)
+                          : host->ops->recv_prev(host, &none, 1);
     host->stats = stats;
     return st;
 }
 
-tlp_status tlpi_gpu_meet(tlpi_gpu_comm *c)
+tlp_status tlpi_gpu_rendezvous(tlpi_gpu_comm *c)
 {
-    return is_careful(c) ? host_word(c, MEET) : TLP_OK;
+    return is_careful(c) ? signal_host(c, BARRIER) : TLP_OK;
 }
 
 /* The same for two neighbours and a message: it is sent, and has been taken,
  * while neither waits for the other on the device.  A note is given once the
  * one before has been read, so the first says that the message is there, and
  * the next message's first that this one was taken. */
-static tlp_status send_notes(tlpi_gpu_comm *c)
+static tlp_status send_signals(tlpi_gpu_comm *c)
 {
-    tlp_status st = host_word(c, SEND);
+    tlp_status st = signal_host(c, SEND);
 
-    return st == TLP_OK ? host_word(c, SEND) : st;
+    return st == TLP_OK ? signal_host(c, SEND) : st;
 }
 
 static void count_allreduce(tlpi_comm *base, size_t n)
@@ -108,9 +109,9 @@ static tlp_status gpu_allreduce(tlpi_comm *base, float *x, size_t n,
     if (by_nccl(c, n)) {
         st = tlpi_nccl_allreduce(c, x, n);
     } else {
-        TLP_TRY(tlpi_gpu_meet(c));
-        tlpi_shot_allreduce(c, x, n);
-        TLP_TRY(tlpi_gpu_meet(c));
+        TLP_TRY(tlpi_gpu_rendezvous(c));
+        tlpi_oneshot_allreduce(c, x, n);
+        TLP_TRY(tlpi_gpu_rendezvous(c));
     }
 done:
     if (st == TLP_OK)
@@ -128,7 +129,7 @@ tlp_status tlpi_gpu_allreduce_add_norm(tlpi_comm *base, int n_tok, int cols,
     tlp_status st = TLP_OK;
 
     if (base->size == 1 || by_nccl(c, n) ||
-        !tlpi_shot_can_norm(n_tok, cols, n_norm)) {
+        !tlpi_oneshot_can_norm(n_tok, cols, n_norm)) {
         st = gpu_allreduce(base, delta, n, NULL);
         if (st == TLP_OK)
             tlpi_gpu_add_norm(&c->g->base, n_tok, cols, x, delta, x, norm,
@@ -136,9 +137,10 @@ tlp_status tlpi_gpu_allreduce_add_norm(tlpi_comm *base, int n_tok, int cols,
         return st;
     }
     TLP_TRY(ready(c));
-    TLP_TRY(tlpi_gpu_meet(c));
-    tlpi_shot_allreduce_add_norm(c, n_tok, cols, x, delta, norm, n_norm, eps);
-    TLP_TRY(tlpi_gpu_meet(c));
+    TLP_TRY(tlpi_gpu_rendezvous(c));
+    tlpi_oneshot_allreduce_add_norm(c, n_tok, cols, x, delta, norm, n_norm,
+                                    eps);
+    TLP_TRY(tlpi_gpu_rendezvous(c));
     count_allreduce(base, n);
 done:
     return st;
@@ -155,12 +157,12 @@ static tlp_status gpu_send_next(tlpi_comm *base, const float *x, size_t n)
         return tlpi_gpu_fail(TLP_EINVAL,
                              "rank %d is the last: nobody to send to",
                              tlpi_gpu_root_rank(c));
-    if (c->shot)
-        tlpi_shot_send(c, x, n);
+    if (c->oneshot)
+        tlpi_oneshot_send(c, x, n);
     else
         st = tlpi_nccl_send(c, x, n, base->rank + 1);
     if (st == TLP_OK && is_careful(c))
-        st = send_notes(c);
+        st = send_signals(c);
     if (st == TLP_OK)
         base->stats.bytes += n * sizeof *x;
     return st;
@@ -179,13 +181,13 @@ static tlp_status gpu_recv_prev(tlpi_comm *base, float *x, size_t n)
                              tlpi_gpu_root_rank(c));
     bool careful = is_careful(c);
     if (careful)
-        TLP_TRY(host_word(c, TAKE));
-    if (c->shot)
-        tlpi_shot_recv(c, x, n);
+        TLP_TRY(signal_host(c, RECEIVE));
+    if (c->oneshot)
+        tlpi_oneshot_recv(c, x, n);
     else
         st = tlpi_nccl_recv(c, x, n, base->rank - 1);
     if (careful && st == TLP_OK)
-        st = host_word(c, TAKE);
+        st = signal_host(c, RECEIVE);
 done:
     return st;
 }
@@ -218,7 +220,7 @@ static void gpu_abort(tlpi_comm *base)
 {
     tlpi_gpu_comm *c = of(base);
 
-    tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
+    tlpi_gpu_root_report(c->root, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
     c->host->ops->abort(c->host);
 }
 
@@ -231,15 +233,15 @@ static void gpu_free(tlpi_comm *base)
     tlpi_gpu_comm *c = of(base);
 
     tlpi_gpu_use(c->g);
-    if (c->shot || c->nccl) {
+    if (c->oneshot || c->nccl) {
         /* Ends, if need be by aborting; what is left then ends by itself. */
         (void)tlpi_gpu_wait(c->g);
         (void)cudaStreamSynchronize(c->g->stream);
     }
-    tlpi_gpu_watch_end(c);
+    tlpi_gpu_comm_detach(c);
     tlpi_nccl_free(c);
-    tlpi_shot_free(c);
-    tlpi_gpu_family_put(c->family);
+    tlpi_oneshot_free(c);
+    tlpi_gpu_root_put(c->root);
     if (c->own_host)
         tlpi_comm_free(c->host);
     (void)cudaGetLastError();
@@ -272,7 +274,7 @@ static tlpi_gpu_comm *new_comm(tlpi_comm *host, tlpi_gpu *g, int timeout_ms)
     c->host = host;
     c->g = g;
     c->timeout_ms = timeout_ms;
-    tlpi_gpu_watch_begin(c);
+    tlpi_gpu_comm_attach(c);
     return c;
 }
 
@@ -303,15 +305,15 @@ tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,
     if (!c)
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     if (host->size > 1) {
-        TLP_TRY(tlpi_gpu_confer(c, &d));
+        TLP_TRY(tlpi_gpu_choose(c, &d));
         if (d.ways & TLPI_ONE_SHOT)
-            st = tlpi_shot_create(c);
+            st = tlpi_oneshot_create(c);
         if (st == TLP_OK && (d.ways & TLPI_BY_NCCL))
             st = tlpi_nccl_create(c, &d.id);
         c->windows = (d.ways & TLPI_WINDOWS) != 0;
         TLP_TRY(tlpi_gpu_agree(host, st));
     } else {
-        TLP_TRY(tlpi_gpu_family_create(&c->family, g->base.env, 1));
+        TLP_TRY(tlpi_gpu_root_create(&c->root, g->base.env, 1));
     }
     *out = &c->base;
     c = NULL;
@@ -321,7 +323,7 @@ done:
     return st;
 }
 
-/* A member of the new group; the family has one more. */
+/* A member of the new group; the root has one more. */
 static tlp_status join(tlpi_gpu_comm **out, tlpi_gpu_comm *parent,
                        tlpi_comm *host, int first)
 {
@@ -332,7 +334,7 @@ static tlp_status join(tlpi_gpu_comm **out, tlpi_gpu_comm *parent,
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     c->own_host = true;
     c->first = parent->first + first;
-    c->family = tlpi_gpu_family_take(parent->family->joint.id);
+    c->root = tlpi_gpu_root_get(parent->root->shared.id);
     return TLP_OK;
 }
 
@@ -353,8 +355,8 @@ static tlp_status gpu_split(tlpi_comm *base, int first, int count,
     if (!c)
         tlpi_comm_free(host);
     TLP_TRY(tlpi_gpu_agree(parent->host, st));
-    if (c && parent->shot && count > 1)
-        st = tlpi_shot_create(c);
+    if (c && parent->oneshot && count > 1)
+        st = tlpi_oneshot_create(c);
     if (parent->nccl && count > 1) {
         tlp_status split = tlpi_nccl_split(parent, c, c ? 0 : -1);
         st = st == TLP_OK ? split : st;

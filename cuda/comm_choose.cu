@@ -17,13 +17,13 @@
 #include <unistd.h>
 
 /* What a rank tells rank 0. */
-typedef struct card {
+typedef struct capabilities {
     uint8_t process[16]; /* the same for ranks of one process */
     int32_t device;
     int32_t nccl; /* version; 0: none */
     int32_t windows, unused;
     uint64_t peers; /* devices whose memory this one reaches */
-} card;
+} capabilities;
 
 static const uint8_t *process_mark()
 {
@@ -47,9 +47,9 @@ static const uint8_t *process_mark()
     return mark;
 }
 
-static card card_of(const tlpi_gpu_comm *c)
+static capabilities capabilities_of(const tlpi_gpu_comm *c)
 {
-    card k = {};
+    capabilities k = {};
     int n = 0, version = 0;
 
     memcpy(k.process, process_mark(), sizeof k.process);
@@ -69,7 +69,7 @@ static card card_of(const tlpi_gpu_comm *c)
     return k;
 }
 
-static bool one_process(const card *k, int n)
+static bool one_process(const capabilities *k, int n)
 {
     for (int r = 1; r < n; r++)
         if (memcmp(k[r].process, k[0].process, sizeof k[0].process) != 0)
@@ -77,7 +77,7 @@ static bool one_process(const card *k, int n)
     return true;
 }
 
-static bool all_have_windows(const card *k, int n)
+static bool all_have_windows(const capabilities *k, int n)
 {
     for (int r = 0; r < n; r++)
         if (!k[r].windows)
@@ -85,7 +85,7 @@ static bool all_have_windows(const card *k, int n)
     return true;
 }
 
-static bool all_reach(const card *k, int n)
+static bool all_reach(const capabilities *k, int n)
 {
     for (int a = 0; a < n; a++)
         for (int b = 0; b < n; b++)
@@ -95,7 +95,7 @@ static bool all_reach(const card *k, int n)
 }
 
 /* Two ranks of one process on one device; -1: none. */
-static int shared_device(const card *k, int n)
+static int shared_device(const capabilities *k, int n)
 {
     for (int a = 0; a < n; a++)
         for (int b = 0; b < a; b++)
@@ -110,7 +110,7 @@ typedef struct reason {
 } reason;
 
 /* Why NCCL cannot be used; false if it can. */
-static bool lacks_nccl(reason *why, const card *k, int n)
+static bool lacks_nccl(reason *why, const capabilities *k, int n)
 {
     const char *multi = getenv("NCCL_MULTI_RANK_GPU_ENABLE");
     int device = shared_device(k, n);
@@ -141,7 +141,7 @@ static bool lacks_nccl(reason *why, const card *k, int n)
 }
 
 /* Rank 0: there is no way. */
-static void refuse(tlpi_gpu_decision *d, const card *k, int n,
+static void refuse(tlpi_gpu_decision *d, const capabilities *k, int n,
                    const reason *why)
 {
     d->st = TLP_ENOTSUP;
@@ -153,13 +153,14 @@ static void refuse(tlpi_gpu_decision *d, const card *k, int n,
              why->text);
 }
 
-/* Rank 0: the ways that all can go, in d, or why there is none; c->family. */
-static void decide(tlpi_gpu_decision *d, tlpi_gpu_comm *c, const card *k)
+/* Rank 0: the ways that all can go, in d, or why there is none; c->root. */
+static void decide(tlpi_gpu_decision *d, tlpi_gpu_comm *c,
+                   const capabilities *k)
 {
     const char *force = getenv("TLP_CUDA_COMM");
     int n = c->base.size;
     bool together = one_process(k, n);
-    bool shot = together && n <= TLPI_SHOT_RANKS && all_reach(k, n);
+    bool shot = together && n <= TLPI_ONESHOT_RANKS && all_reach(k, n);
     reason why = { "TLP_CUDA_COMM forbids it" };
     bool nccl = !lacks_nccl(&why, k, n);
 
@@ -175,16 +176,16 @@ static void decide(tlpi_gpu_decision *d, tlpi_gpu_comm *c, const card *k)
     }
     d->st = nccl ? tlpi_nccl_new_id(&d->id) : TLP_OK;
     if (d->st == TLP_OK && together)
-        d->st = tlpi_gpu_family_create(&c->family, c->base.env, n);
-    d->family = c->family ? c->family->joint.id : 0;
+        d->st = tlpi_gpu_root_create(&c->root, c->base.env, n);
+    d->root = c->root ? c->root->shared.id : 0;
     if (d->st != TLP_OK)
         snprintf(d->text, sizeof d->text, "rank 0 could not begin");
 }
 
 /* Tell rank 0, hear what it decided. */
-tlp_status tlpi_gpu_confer(tlpi_gpu_comm *c, tlpi_gpu_decision *d)
+tlp_status tlpi_gpu_choose(tlpi_gpu_comm *c, tlpi_gpu_decision *d)
 {
-    card mine = card_of(c), all[TLPI_GPU_RANKS];
+    capabilities mine = capabilities_of(c), all[TLPI_GPU_RANKS];
     size_t bytes[TLPI_GPU_RANKS];
     tlp_status st = TLP_OK;
 
@@ -200,11 +201,11 @@ tlp_status tlpi_gpu_confer(tlpi_gpu_comm *c, tlpi_gpu_decision *d)
     TLP_TRY(c->host->ops->bcast(c->host, d, sizeof *d, false));
     if (d->st != TLP_OK)
         return tlpi_gpu_fail((tlp_status)d->st, "%s", d->text);
-    if (!d->family)
-        return tlpi_gpu_family_create(&c->family, c->base.env, c->base.size);
+    if (!d->root)
+        return tlpi_gpu_root_create(&c->root, c->base.env, c->base.size);
     if (c->base.rank > 0)
-        c->family = tlpi_gpu_family_take(d->family);
-    if (!c->family)
+        c->root = tlpi_gpu_root_get(d->root);
+    if (!c->root)
         st = tlpi_gpu_fail(TLP_ECOMM, "rank 0 gave up");
 done:
     return st;

@@ -80,7 +80,7 @@ static tlp_status settle(tlpi_gpu_comm *c, tlpi_nccl *n, int e,
     double end = now() + seconds;
 
     while ((e = state_of(n, e)) == TLPI_NCCL_IN_PROGRESS) {
-        if (tlpi_gpu_family_stopped(c->family))
+        if (tlpi_gpu_root_stopped(c->root))
             return tlpi_gpu_fail(TLP_ECOMM, "another rank gave up");
         if (now() > end)
             return tlpi_gpu_fail(TLP_ETIMEDOUT,
@@ -192,8 +192,7 @@ tlp_status tlpi_nccl_split(tlpi_gpu_comm *parent, tlpi_gpu_comm *c, int color)
 
 static bool is_healthy(const tlpi_gpu_comm *c)
 {
-    return c->nccl->comm && !c->nccl->failed &&
-           !tlpi_gpu_family_stopped(c->family);
+    return c->nccl->comm && !c->nccl->failed && !tlpi_gpu_root_stopped(c->root);
 }
 
 /* A healthy one says good-bye, which a dead peer does not answer. */

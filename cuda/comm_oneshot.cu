@@ -14,7 +14,7 @@
  * s - 1, which they wrote after their kernel of s - 2, the slot's last reader,
  * had ended.
  *
- * A message goes into the next rank's mail, of two parities as well; there the
+ * A message goes into the next rank's inbox, of two parities as well; there the
  * reader says how far it is, and the sender waits for that.
  *
  * Numbers are counted in device memory, by the kernels, so a recorded launch
@@ -26,27 +26,28 @@
 
 /* Few enough blocks that ranks which share a device leave each other room. */
 #define MAX_BLOCKS 32
-#define BLOCK 256
+#define THREADS 256
 
 /* Tokens of a sum that is normalised too: no more threads than other sums. */
-static constexpr int MAX_NORM_TOKENS = MAX_BLOCKS * BLOCK / TLPI_NORM_THREADS;
+static constexpr int MAX_NORM_TOKENS = MAX_BLOCKS * THREADS / TLPI_NORM_THREADS;
 
 /* All ranks hold it: as long as any does, its kernels may write into it. */
-typedef struct gift {
-    tlpi_joint joint;
+typedef struct shared_memory {
+    tlpi_shared_object shared;
     const tlpi_env *env;
     int device;
     rank_memory memory;
-} gift;
+} shared_memory;
 
-struct tlpi_shot {
-    gift *of[TLPI_SHOT_RANKS]; /* NULL beyond the last rank, and until taken */
+struct tlpi_oneshot {
+    shared_memory *
+        of[TLPI_ONESHOT_RANKS]; /* NULL beyond the last rank, and until taken */
 };
 
 /* ==== kernels ============================================================ */
 
 /* x[i] = sum over ranks of x[i], i < n <= SLOT_FLOATS */
-static __global__ void __launch_bounds__(BLOCK)
+static __global__ void __launch_bounds__(THREADS)
     sum_kernel(exchange e, float *x, int n)
 {
     counters *c = e.of[e.rank].count;
@@ -57,8 +58,9 @@ static __global__ void __launch_bounds__(BLOCK)
     push(e, number, x, thread_number(), step, end);
     for (size_t i = thread_number(); i < end; i += AHEAD * step) {
         sum_words(e, number, x, i, step, end, sum);
-        for (int j = 0; j < AHEAD && i + j * step < end; j++)
-            x[i + j * step] = sum[j];
+        for (int object = 0; object < AHEAD && i + object * step < end;
+             object++)
+            x[i + object * step] = sum[object];
     }
     (void)count_once(c, &c->sums, number);
 }
@@ -79,10 +81,11 @@ static __global__ void __launch_bounds__(TLPI_NORM_THREADS)
     push(e, number, delta, at + threadIdx.x, step, end);
     for (size_t i = at + threadIdx.x; i < end; i += AHEAD * step) {
         sum_words(e, number, delta, i, step, end, sum);
-        for (int j = 0; j < AHEAD && i + j * step < end; j++) {
-            size_t k = i + j * step;
-            float v = x[k] + sum[j];
-            delta[k] = sum[j];
+        for (int object = 0; object < AHEAD && i + object * step < end;
+             object++) {
+            size_t k = i + object * step;
+            float v = x[k] + sum[object];
+            delta[k] = sum[object];
             x[k] = v;
             square = tlpi_norm_add(square, v);
         }
@@ -92,42 +95,42 @@ static __global__ void __launch_bounds__(TLPI_NORM_THREADS)
     (void)count_once(c, &c->sums, number);
 }
 
-static __device__ uint64_t *mail_of(const exchange &e, int owner,
-                                    unsigned long long number)
+static __device__ uint64_t *inbox_of(const exchange &e, int owner,
+                                     unsigned long long number)
 {
-    return e.of[owner].mail + (size_t)(number & 1) * SLOT_FLOATS;
+    return e.of[owner].inbox + (size_t)(number & 1) * SLOT_FLOATS;
 }
 
-/* x into the next rank's mail, once the message before the last is taken */
-static __global__ void __launch_bounds__(BLOCK)
+/* x into the next rank's inbox, once the message before the last is taken */
+static __global__ void __launch_bounds__(THREADS)
     send_kernel(exchange e, const float *x, int n)
 {
     counters *c = e.of[e.rank].count;
     unsigned long long number = read_count(&c->sent) + 1;
     uint64_t tag = tag_of(number), since = 0;
     size_t step = (size_t)gridDim.x * blockDim.x;
-    uint64_t *mail = mail_of(e, e.rank + 1, number);
+    uint64_t *inbox = inbox_of(e, e.rank + 1, number);
 
     for (unsigned polls = 1; tlpi_load_system(&c->taken) + 2 < number; polls++)
         if (polls % 128 == 0 && is_over(e, e.rank + 1, &since))
             break;
     for (size_t i = thread_number(); i < (size_t)n; i += step)
-        tlpi_store_system(mail + i, tag | __float_as_uint(x[i]));
+        tlpi_store_system(inbox + i, tag | __float_as_uint(x[i]));
     (void)count_once(c, &c->sent, number);
 }
 
-static __global__ void __launch_bounds__(BLOCK)
+static __global__ void __launch_bounds__(THREADS)
     receive_kernel(exchange e, float *x, int n)
 {
     counters *c = e.of[e.rank].count;
     unsigned long long number = read_count(&c->received) + 1;
     uint64_t tag = tag_of(number);
     size_t step = (size_t)gridDim.x * blockDim.x;
-    const uint64_t *mail = mail_of(e, e.rank, number);
+    const uint64_t *inbox = inbox_of(e, e.rank, number);
 
     for (size_t i = thread_number(); i < (size_t)n; i += step)
         x[i] =
-            __uint_as_float((unsigned)await_tag(e, mail + i, tag, e.rank - 1));
+            __uint_as_float((unsigned)await_tag(e, inbox + i, tag, e.rank - 1));
     if (count_once(c, &c->received, number)) {
         __threadfence_system();
         tlpi_store_system(&e.of[e.rank - 1].count->taken, number);
@@ -150,9 +153,9 @@ static size_t memory_bytes(int n_rank)
            2 * (size_t)(n_rank + 1) * SLOT_FLOATS * sizeof(uint64_t);
 }
 
-static void destroy(tlpi_joint *j)
+static void destroy(tlpi_shared_object *object)
 {
-    gift *m = (gift *)j;
+    shared_memory *m = (shared_memory *)object;
     int before = -1;
 
     (void)cudaGetDevice(&before);
@@ -180,7 +183,7 @@ done:
 /* What this rank gives. */
 static tlp_status give(tlpi_gpu_comm *c)
 {
-    gift *m = (gift *)tlpi_gpu_alloc(c->base.env, sizeof *m);
+    shared_memory *m = (shared_memory *)tlpi_gpu_alloc(c->base.env, sizeof *m);
     char *p = NULL;
 
     if (!m)
@@ -194,10 +197,10 @@ static tlp_status give(tlpi_gpu_comm *c)
     m->env = c->base.env;
     m->device = c->g->device;
     m->memory.count = (counters *)p;
-    m->memory.mail = (uint64_t *)(p + (sizeof(counters) + 255) / 256 * 256);
-    m->memory.slot = m->memory.mail + 2 * SLOT_FLOATS;
-    tlpi_joint_offer(&m->joint, destroy);
-    c->shot->of[c->base.rank] = m;
+    m->memory.inbox = (uint64_t *)(p + (sizeof(counters) + 255) / 256 * 256);
+    m->memory.slot = m->memory.inbox + 2 * SLOT_FLOATS;
+    tlpi_shared_object_publish(&m->shared, destroy);
+    c->oneshot->of[c->base.rank] = m;
     return TLP_OK;
 }
 
@@ -207,7 +210,7 @@ static tlp_status reach_all(const tlpi_gpu_comm *c)
     tlp_status st = TLP_OK;
 
     for (int r = 0; r < c->base.size && st == TLP_OK; r++) {
-        int device = c->shot->of[r]->device;
+        int device = c->oneshot->of[r]->device;
         if (device == c->g->device)
             continue;
         cudaError_t e = cudaDeviceEnablePeerAccess(device, 0);
@@ -231,26 +234,27 @@ static tlp_status take_all(tlpi_gpu_comm *c, const uint64_t *id)
     for (int r = 0; r < c->base.size; r++) {
         if (r == c->base.rank)
             continue;
-        c->shot->of[r] = (gift *)tlpi_joint_take(id[r]);
-        if (!c->shot->of[r])
+        c->oneshot->of[r] = (shared_memory *)tlpi_shared_object_get(id[r]);
+        if (!c->oneshot->of[r])
             return tlpi_gpu_fail(TLP_ECOMM, "rank %d gave up", c->first + r);
     }
     return TLP_OK;
 }
 
-tlp_status tlpi_shot_create(tlpi_gpu_comm *c)
+tlp_status tlpi_oneshot_create(tlpi_gpu_comm *c)
 {
-    uint64_t mine = 0, all[TLPI_SHOT_RANKS] = {};
-    size_t bytes[TLPI_SHOT_RANKS];
+    uint64_t mine = 0, all[TLPI_ONESHOT_RANKS] = {};
+    size_t bytes[TLPI_ONESHOT_RANKS];
     tlp_status st = TLP_OK;
 
     for (int r = 0; r < c->base.size; r++)
         bytes[r] = sizeof mine;
-    c->shot = (tlpi_shot *)tlpi_gpu_alloc(c->base.env, sizeof *c->shot);
+    c->oneshot =
+        (tlpi_oneshot *)tlpi_gpu_alloc(c->base.env, sizeof *c->oneshot);
     tlp_status own =
-        c->shot ? give(c) : tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
+        c->oneshot ? give(c) : tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     if (own == TLP_OK)
-        mine = c->shot->of[c->base.rank]->joint.id;
+        mine = c->oneshot->of[c->base.rank]->shared.id;
     TLP_TRY(c->host->ops->gather(c->host, &mine, bytes,
                                  c->base.rank == 0 ? all : NULL));
     TLP_TRY(c->host->ops->bcast(c->host, all, sizeof all, false));
@@ -261,24 +265,24 @@ done:
     return st;
 }
 
-void tlpi_shot_free(tlpi_gpu_comm *c)
+void tlpi_oneshot_free(tlpi_gpu_comm *c)
 {
-    if (!c->shot)
+    if (!c->oneshot)
         return;
     for (int r = 0; r < c->base.size; r++)
-        if (c->shot->of[r])
-            tlpi_joint_put(&c->shot->of[r]->joint);
-    tlpi_gpu_free(c->base.env, c->shot, sizeof *c->shot);
-    c->shot = NULL;
+        if (c->oneshot->of[r])
+            tlpi_shared_object_put(&c->oneshot->of[r]->shared);
+    tlpi_gpu_free(c->base.env, c->oneshot, sizeof *c->oneshot);
+    c->oneshot = NULL;
 }
 
 /* ==== operations ========================================================= */
 
-bool tlpi_shot_shares(const tlpi_gpu_comm *c)
+bool tlpi_oneshot_shares(const tlpi_gpu_comm *c)
 {
-    for (int a = 0; c->shot && a < c->base.size; a++)
+    for (int a = 0; c->oneshot && a < c->base.size; a++)
         for (int b = 0; b < a; b++)
-            if (c->shot->of[a]->device == c->shot->of[b]->device)
+            if (c->oneshot->of[a]->device == c->oneshot->of[b]->device)
                 return true;
     return false;
 }
@@ -288,19 +292,19 @@ static exchange exchange_of(const tlpi_gpu_comm *c)
     exchange e = {};
 
     for (int r = 0; r < c->base.size; r++)
-        e.of[r] = c->shot->of[r]->memory;
+        e.of[r] = c->oneshot->of[r]->memory;
     e.rank = c->base.rank;
     e.n_rank = c->base.size;
     e.first = c->first;
-    e.stop = c->family->word;
-    e.report = c->family->word + 1 + c->first + c->base.rank;
+    e.stop = c->root->word;
+    e.report = c->root->word + 1 + c->first + c->base.rank;
     e.timeout_ns = (uint64_t)c->timeout_ms * 1000000;
     return e;
 }
 
 static int blocks_of(size_t n)
 {
-    int64_t blocks = tlpi_ceil_div((int64_t)n, BLOCK);
+    int64_t blocks = tlpi_ceil_div((int64_t)n, THREADS);
 
     return (int)(blocks < MAX_BLOCKS ? blocks : MAX_BLOCKS);
 }
@@ -310,44 +314,45 @@ static size_t piece(size_t n)
     return n < SLOT_FLOATS ? n : SLOT_FLOATS;
 }
 
-void tlpi_shot_allreduce(tlpi_gpu_comm *c, float *x, size_t n)
+void tlpi_oneshot_allreduce(tlpi_gpu_comm *c, float *x, size_t n)
 {
     for (size_t i = 0, k; i < n; i += k) {
         k = piece(n - i);
-        tlpi_gpu_run(c->g, "an all-reduce", sum_kernel, blocks_of(k), BLOCK, 0,
-                     exchange_of(c), x + i, (int)k);
+        tlpi_gpu_run(c->g, "an all-reduce", sum_kernel, blocks_of(k), THREADS,
+                     0, exchange_of(c), x + i, (int)k);
     }
 }
 
-bool tlpi_shot_can_norm(int n_tok, int cols, int n_norm)
+bool tlpi_oneshot_can_norm(int n_tok, int cols, int n_norm)
 {
     return n_tok <= MAX_NORM_TOKENS && n_norm <= TLPI_NORMS &&
            (size_t)n_tok * (size_t)cols <= SLOT_FLOATS;
 }
 
-void tlpi_shot_allreduce_add_norm(tlpi_gpu_comm *c, int n_tok, int cols,
-                                  float *x, float *delta, const tlpi_norm *norm,
-                                  int n_norm, float eps)
+void tlpi_oneshot_allreduce_add_norm(tlpi_gpu_comm *c, int n_tok, int cols,
+                                     float *x, float *delta,
+                                     const tlpi_norm *norm, int n_norm,
+                                     float eps)
 {
     tlpi_gpu_run(c->g, "an all-reduce", sum_norm_kernel, dim3((unsigned)n_tok),
                  dim3(TLPI_NORM_THREADS), 0, exchange_of(c), cols, x, delta,
                  tlpi_gpu_norms_of(norm, n_norm), eps);
 }
 
-void tlpi_shot_send(tlpi_gpu_comm *c, const float *x, size_t n)
+void tlpi_oneshot_send(tlpi_gpu_comm *c, const float *x, size_t n)
 {
     for (size_t i = 0, k; i < n; i += k) {
         k = piece(n - i);
-        tlpi_gpu_run(c->g, "a message", send_kernel, blocks_of(k), BLOCK, 0,
+        tlpi_gpu_run(c->g, "a message", send_kernel, blocks_of(k), THREADS, 0,
                      exchange_of(c), x + i, (int)k);
     }
 }
 
-void tlpi_shot_recv(tlpi_gpu_comm *c, float *x, size_t n)
+void tlpi_oneshot_recv(tlpi_gpu_comm *c, float *x, size_t n)
 {
     for (size_t i = 0, k; i < n; i += k) {
         k = piece(n - i);
-        tlpi_gpu_run(c->g, "a message", receive_kernel, blocks_of(k), BLOCK, 0,
-                     exchange_of(c), x + i, (int)k);
+        tlpi_gpu_run(c->g, "a message", receive_kernel, blocks_of(k), THREADS,
+                     0, exchange_of(c), x + i, (int)k);
     }
 }

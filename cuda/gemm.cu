@@ -19,15 +19,15 @@ static constexpr int64_t LEAST = 1 << 20;
 static constexpr int64_t LT_MOST = 32 << 20;      /* cuBLASLt's own */
 static constexpr int64_t DECODED_MOST = 64 << 20; /* decoded weights */
 
-typedef struct shape {
+typedef struct gemm_shape {
     cudaDataType type;
     int n_row, n_tok, n_col, ld_w, ld_x, ld_y;
     int align; /* of y, bytes */
     bool bias;
-} shape;
+} gemm_shape;
 
 typedef struct choice {
-    shape key;
+    gemm_shape key;
     bool used;
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t w, x, y;
@@ -56,7 +56,7 @@ static tlp_status lt_status(cublasStatus_t e, const char *what)
 }
 
 /* A failure in an operation, which can give no status: it sticks. */
-static bool lt_note(tlpi_gpu *g, cublasStatus_t e, const char *what)
+static bool keep_lt_error(tlpi_gpu *g, cublasStatus_t e, const char *what)
 {
     if (e == CUBLAS_STATUS_SUCCESS)
         return true;
@@ -226,7 +226,7 @@ static void decode_rows(tlpi_gpu *g, const tlpi_weight *w, int row0, int n,
 
 /* ==== products =========================================================== */
 
-static bool same(const shape *a, const shape *b)
+static bool same(const gemm_shape *a, const gemm_shape *b)
 {
     return a->type == b->type && a->n_row == b->n_row && a->n_tok == b->n_tok &&
            a->n_col == b->n_col && a->ld_w == b->ld_w && a->ld_x == b->ld_x &&
@@ -236,7 +236,7 @@ static bool same(const shape *a, const shape *b)
 /* What the product is, for cuBLASLt. */
 static cublasStatus_t describe(const tlpi_gpu *g, choice *c)
 {
-    const shape *s = &c->key;
+    const gemm_shape *s = &c->key;
     cublasOperation_t turn = CUBLAS_OP_T;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
     cublasComputeType_t compute = s->type == CUDA_R_32F && !g->f32
@@ -303,7 +303,7 @@ static cublasStatus_t set_bias(choice *c, const float *bias)
                 : CUBLAS_STATUS_SUCCESS;
 }
 
-static choice *choose(tlpi_gpu *g, const shape *key, const float *bias)
+static choice *choose(tlpi_gpu *g, const gemm_shape *key, const float *bias)
 {
     tlpi_gpu_gemm *x = g->gemm;
 
@@ -314,16 +314,16 @@ static choice *choose(tlpi_gpu *g, const shape *key, const float *bias)
     x->next = (x->next + 1) % N_SHAPE;
     forget(c);
     c->key = *key;
-    if (!lt_note(g, describe(g, c), "a product") ||
-        !lt_note(g, set_bias(c, bias), "a bias") ||
-        !lt_note(g, ask(x, c), "the choice of a kernel"))
+    if (!keep_lt_error(g, describe(g, c), "a product") ||
+        !keep_lt_error(g, set_bias(c, bias), "a bias") ||
+        !keep_lt_error(g, ask(x, c), "the choice of a kernel"))
         return NULL;
     c->used = true;
     return c;
 }
 
 /* y [n_tok][ld_y], columns of n_row from it on. */
-static void multiply(tlpi_gpu *g, shape s, const void *w, float scale,
+static void multiply(tlpi_gpu *g, gemm_shape s, const void *w, float scale,
                      const float *bias, bool add, float *y)
 {
     tlpi_gpu_gemm *x = g->gemm;
@@ -333,14 +333,14 @@ static void multiply(tlpi_gpu *g, shape s, const void *w, float scale,
     s.align = (int)(bits & -bits);
     s.bias = bias != NULL;
     choice *c = choose(g, &s, bias);
-    if (!c || !lt_note(g, set_bias(c, bias), "a bias"))
+    if (!c || !keep_lt_error(g, set_bias(c, bias), "a bias"))
         return;
     g->stats.launches++;
-    lt_note(g,
-            cublasLtMatmul(x->lt, c->desc, &scale, w, c->w, x->inputs, c->x,
-                           &beta, y, c->y, y, c->y, &c->algo, x->workspace,
-                           c->workspace, g->stream),
-            "matmul");
+    keep_lt_error(g,
+                  cublasLtMatmul(x->lt, c->desc, &scale, w, c->w, x->inputs,
+                                 c->x, &beta, y, c->y, y, c->y, &c->algo,
+                                 x->workspace, c->workspace, g->stream),
+                  "matmul");
 }
 
 /* One term, the inputs being converted. */
@@ -351,7 +351,7 @@ static void run_term(tlpi_gpu *g, int n_tok, const tlpi_term *t,
     cudaDataType type = operand_type(g, w);
     int unit = w->type == TLPI_F32 ? 4 : 8; /* of floats, which are padded */
     int ld_w = (int)(w->n_block ? w->n_col : w->n_unit * unit);
-    shape s = {};
+    gemm_shape s = {};
 
     s.type = type;
     s.n_tok = n_tok;

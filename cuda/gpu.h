@@ -73,7 +73,7 @@ typedef struct tlpi_gpu_step {
 } tlpi_gpu_step;
 
 /* Blocks on the host that uploads alternate between. */
-static constexpr int TLPI_GPU_STAGE = 2;
+static constexpr int TLPI_GPU_STAGING = 2;
 
 typedef struct tlpi_gpu_graphs tlpi_gpu_graphs; /* graph.cu */
 typedef struct tlpi_gpu_gemm tlpi_gpu_gemm;     /* gemm.cu */
@@ -98,15 +98,15 @@ struct tlpi_gpu {
     tlp_status (*check)(void *arg);
     /* Waits for the event, or NULL: for the stream, and ends with a failure
      * when a peer is dead; NULL: nobody to look after. */
-    tlp_status (*watch)(void *arg, cudaStream_t stream, cudaEvent_t event);
+    tlp_status (*wait)(void *arg, cudaStream_t stream, cudaEvent_t event);
     /* All ranks that share the device come here, none of them with work on it;
      * NULL: nobody does. */
-    tlp_status (*meet)(void *arg);
+    tlp_status (*rendezvous)(void *arg);
     void *check_arg; /* of all three */
 
-    tlpi_gpu_step host[TLPI_GPU_STAGE], dev;
-    cudaEvent_t sent[TLPI_GPU_STAGE]; /* the block can be filled again */
-    int stage;                        /* the block of this step */
+    tlpi_gpu_step host[TLPI_GPU_STAGING], dev;
+    cudaEvent_t sent[TLPI_GPU_STAGING]; /* the block can be filled again */
+    int staging;                        /* the block of this step */
     size_t step_bytes;
     const tlpi_step *step; /* between begin_step and end_step */
     const tlpi_want *want;
@@ -134,7 +134,8 @@ static inline tlpi_gpu *tlpi_gpu_of(tlpi_backend *b)
 void tlpi_gpu_use(tlpi_gpu *g);
 
 /* Keep the first failure. */
-static inline void tlpi_gpu_note(tlpi_gpu *g, cudaError_t e, const char *what)
+static inline void tlpi_gpu_keep_error(tlpi_gpu *g, cudaError_t e,
+                                       const char *what)
 {
     if (e != cudaSuccess && g->error == cudaSuccess) {
         g->error = e;
@@ -157,7 +158,7 @@ tlpi_gpu_run(tlpi_gpu *g, const char *what, void (*kernel)(P...), dim3 grid,
     if (g->error != cudaSuccess || grid.x == 0 || grid.y == 0 || grid.z == 0)
         return;
     g->stats.launches++;
-    tlpi_gpu_note(
+    tlpi_gpu_keep_error(
         g, tlpi_launch<P...>(kernel, grid, block, shared, g->stream, args...),
         what);
 }
@@ -169,8 +170,8 @@ static inline void tlpi_gpu_load(tlpi_gpu *g, void (*kernel)(P...))
 {
     cudaFuncAttributes unused;
 
-    tlpi_gpu_note(g, cudaFuncGetAttributes(&unused, (const void *)kernel),
-                  "loading kernels");
+    tlpi_gpu_keep_error(g, cudaFuncGetAttributes(&unused, (const void *)kernel),
+                        "loading kernels");
 }
 
 /* Allow a kernel more dynamic shared memory than 48 KiB. */
@@ -178,11 +179,12 @@ template <class K>
 static inline void tlpi_gpu_allow_shared(tlpi_gpu *g, K *kernel, size_t bytes)
 {
     if (bytes > 48 * 1024)
-        tlpi_gpu_note(g,
-                      cudaFuncSetAttribute(
-                          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                          (int)bytes),
-                      "shared memory");
+        tlpi_gpu_keep_error(
+            g,
+            cudaFuncSetAttribute(kernel,
+                                 cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 (int)bytes),
+            "shared memory");
 }
 
 static inline int64_t tlpi_ceil_div(int64_t a, int64_t b)

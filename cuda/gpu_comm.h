@@ -2,57 +2,58 @@
  * gpu_comm.h - exchanges of activations between GPUs: what the files of the
  * communicator share.
  *
- * Two ways lead from GPU to GPU.  `shot` (comm_oneshot.cu) is our own: ranks of
- * one process write into each other's memory; the sum is formed in rank order.
- * `nccl` (comm_nccl.cu) is NVIDIA's library: between processes, and for large
- * vectors where it is faster.  Both only enqueue, so both can be recorded into
- * a graph.
+ * Two ways lead from GPU to GPU.  `oneshot` (comm_oneshot.cu) is our own: ranks
+ * of one process write into each other's memory; the sum is formed in rank
+ * order. `nccl` (comm_nccl.cu) is NVIDIA's library: between processes, and for
+ * large vectors where it is faster.  Both only enqueue, so both can be recorded
+ * into a graph.
  *
  * Failures show between steps.  All communicators that come from one root by
- * splitting are a family, which fails together.
+ * splitting share that root's failure.
  */
 #ifndef TLPI_GPU_COMM_H
 #define TLPI_GPU_COMM_H
 
 #include "gpu.h"
 
-/* ==== objects of several ranks (joint.cu) ================================ */
+/* ==== shared objects (shared_object.cu) ================================== */
 
 /* The first member of such an object. */
-typedef struct tlpi_joint tlpi_joint;
-struct tlpi_joint {
+typedef struct tlpi_shared_object tlpi_shared_object;
+struct tlpi_shared_object {
     uint64_t id; /* never 0 */
     int refs;
-    tlpi_joint *next;
-    void (*destroy)(tlpi_joint *j);
+    tlpi_shared_object *next;
+    void (*destroy)(tlpi_shared_object *object);
 };
 
 /* The caller holds it; the last who puts it destroys it. */
-void tlpi_joint_offer(tlpi_joint *j, void (*destroy)(tlpi_joint *j));
-tlpi_joint *tlpi_joint_take(uint64_t id); /* NULL: it is gone */
-void tlpi_joint_put(tlpi_joint *j);       /* NULL is fine */
+void tlpi_shared_object_publish(tlpi_shared_object *object,
+                                void (*destroy)(tlpi_shared_object *object));
+tlpi_shared_object *tlpi_shared_object_get(uint64_t id); /* NULL: it is gone */
+void tlpi_shared_object_put(tlpi_shared_object *object); /* NULL is fine */
 
 /* ==== a communicator ===================================================== */
 
 /* Ranks that write into each other's memory. */
-enum { TLPI_SHOT_RANKS = 16 };
+enum { TLPI_ONESHOT_RANKS = 16 };
 
-/* A rank's word for its family: 0, that it gave up, or 2 + the root rank that
+/* A rank's word for its root: 0, that it gave up, or 2 + the root rank that
  * it waited for too long. */
 enum { TLPI_GAVE_UP = 1, TLPI_WAITED = 2 };
 
 /*
- * What a family shares.  The words lie in host memory that devices reach: [0]
+ * What a root shares.  The words lie in host memory that devices reach: [0]
  * is 1 + the root rank that failed first, [1 + r] what root rank r reports.
  */
-typedef struct tlpi_gpu_family {
-    tlpi_joint joint;
+typedef struct tlpi_gpu_root {
+    tlpi_shared_object shared;
     const tlpi_env *env;
     uint64_t *word; /* [1 + size] */
     int size;
-} tlpi_gpu_family;
+} tlpi_gpu_root;
 
-typedef struct tlpi_shot tlpi_shot;
+typedef struct tlpi_oneshot tlpi_oneshot;
 typedef struct tlpi_nccl tlpi_nccl;
 
 typedef struct tlpi_gpu_comm tlpi_gpu_comm;
@@ -62,12 +63,12 @@ struct tlpi_gpu_comm {
     bool own_host; /* of a split */
     tlpi_gpu *g;
     tlpi_gpu_comm *next; /* of the same backend: g->check_arg is the first */
-    tlpi_gpu_family *family;
+    tlpi_gpu_root *root;
     int first; /* root rank of rank 0 */
     int timeout_ms;
-    tlpi_shot *shot; /* or NULL */
-    tlpi_nccl *nccl; /* or NULL */
-    bool windows;    /* of NCCL's can be had; alike on all ranks */
+    tlpi_oneshot *oneshot; /* or NULL */
+    tlpi_nccl *nccl;       /* or NULL */
+    bool windows;          /* of NCCL's can be had; alike on all ranks */
 };
 
 static inline int tlpi_gpu_root_rank(const tlpi_gpu_comm *c)
@@ -79,27 +80,27 @@ static inline int tlpi_gpu_root_rank(const tlpi_gpu_comm *c)
  * and whether it was for want of memory. (comm.cu) */
 tlp_status tlpi_gpu_agree(tlpi_comm *host, tlp_status st);
 
-/* ==== failures (comm_watch.cu) =========================================== */
+/* ==== failures (comm_failure.cu) ========================================= */
 
-tlp_status tlpi_gpu_family_create(tlpi_gpu_family **out, const tlpi_env *env,
-                                  int size);
-tlpi_gpu_family *tlpi_gpu_family_take(uint64_t id); /* NULL: it is gone */
-void tlpi_gpu_family_put(tlpi_gpu_family *f);       /* NULL is fine */
+tlp_status tlpi_gpu_root_create(tlpi_gpu_root **out, const tlpi_env *env,
+                                int size);
+tlpi_gpu_root *tlpi_gpu_root_get(uint64_t id); /* NULL: it is gone */
+void tlpi_gpu_root_put(tlpi_gpu_root *root);   /* NULL is fine */
 
-/* This rank reports `word`, and all of its family stop waiting. */
-void tlpi_gpu_family_report(tlpi_gpu_family *f, int root_rank, uint64_t word);
-bool tlpi_gpu_family_stopped(const tlpi_gpu_family *f);
-/* What the family says to root rank `me`. */
-tlp_status tlpi_gpu_family_check(const tlpi_gpu_family *f, int me,
-                                 int timeout_ms);
+/* This rank reports `word`, and all of its root stop waiting. */
+void tlpi_gpu_root_report(tlpi_gpu_root *root, int root_rank, uint64_t word);
+bool tlpi_gpu_root_stopped(const tlpi_gpu_root *root);
+/* What the root says to root rank `me`. */
+tlp_status tlpi_gpu_root_check(const tlpi_gpu_root *root, int me,
+                               int timeout_ms);
 
 /* c->g looks after c while it waits. */
-void tlpi_gpu_watch_begin(tlpi_gpu_comm *c);
-void tlpi_gpu_watch_end(tlpi_gpu_comm *c);
+void tlpi_gpu_comm_attach(tlpi_gpu_comm *c);
+void tlpi_gpu_comm_detach(tlpi_gpu_comm *c);
 
 /* All ranks call: if some share a device, all wait until none has work on it,
  * unless this is being recorded. (comm.cu) */
-tlp_status tlpi_gpu_meet(tlpi_gpu_comm *c);
+tlp_status tlpi_gpu_rendezvous(tlpi_gpu_comm *c);
 
 /* ==== which way (comm_choose.cu) ========================================= */
 
@@ -117,32 +118,33 @@ typedef struct tlpi_nccl_id {
 typedef struct tlpi_gpu_decision {
     int32_t st; /* tlp_status */
     int32_t ways;
-    uint64_t family; /* of ranks in one process; 0: in several */
+    uint64_t root; /* of ranks in one process; 0: in several */
     tlpi_nccl_id id;
     char text[224];
 } tlpi_gpu_decision;
 
-/* Tell rank 0, hear what it decided; c->family is then set. */
-tlp_status tlpi_gpu_confer(tlpi_gpu_comm *c, tlpi_gpu_decision *d);
+/* Tell rank 0, hear what it decided; c->root is then set. */
+tlp_status tlpi_gpu_choose(tlpi_gpu_comm *c, tlpi_gpu_decision *d);
 
-/* ==== one shot (comm_oneshot.cu) ========================================= */
+/* ==== one-shot exchanges (comm_oneshot.cu) =============================== */
 
 /* All ranks of c->host call; fails on all if it does on one. */
-tlp_status tlpi_shot_create(tlpi_gpu_comm *c);
+tlp_status tlpi_oneshot_create(tlpi_gpu_comm *c);
 /* After the rank's own work is done. */
-void tlpi_shot_free(tlpi_gpu_comm *c);
+void tlpi_oneshot_free(tlpi_gpu_comm *c);
 
-/* Do two of the ranks share a device?  False without one shot. */
-bool tlpi_shot_shares(const tlpi_gpu_comm *c);
+/* Do two of the ranks share a device?  False without one-shot exchanges. */
+bool tlpi_oneshot_shares(const tlpi_gpu_comm *c);
 
-void tlpi_shot_allreduce(tlpi_gpu_comm *c, float *x, size_t n);
+void tlpi_oneshot_allreduce(tlpi_gpu_comm *c, float *x, size_t n);
 /* The sum of delta, and add_norm of it, in one kernel; can it do so many? */
-bool tlpi_shot_can_norm(int n_tok, int cols, int n_norm);
-void tlpi_shot_allreduce_add_norm(tlpi_gpu_comm *c, int n_tok, int cols,
-                                  float *x, float *delta, const tlpi_norm *norm,
-                                  int n_norm, float eps);
-void tlpi_shot_send(tlpi_gpu_comm *c, const float *x, size_t n);
-void tlpi_shot_recv(tlpi_gpu_comm *c, float *x, size_t n);
+bool tlpi_oneshot_can_norm(int n_tok, int cols, int n_norm);
+void tlpi_oneshot_allreduce_add_norm(tlpi_gpu_comm *c, int n_tok, int cols,
+                                     float *x, float *delta,
+                                     const tlpi_norm *norm, int n_norm,
+                                     float eps);
+void tlpi_oneshot_send(tlpi_gpu_comm *c, const float *x, size_t n);
+void tlpi_oneshot_recv(tlpi_gpu_comm *c, float *x, size_t n);
 
 /* ==== NCCL (comm_nccl.cu) ================================================ */
 

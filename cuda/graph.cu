@@ -1,33 +1,34 @@
 /*
  * graph.cu - steps of decoding as graphs: recorded once, launched in one call.
  *
- * A step's shape is all that its kernels' arguments depend on: tokens, rows of
- * logits and where they go, the version of the weights, and the length of the
- * longest sequence rounded up to a power of two, which decides how attention is
- * cut.  It holds nothing that is a rank's own, so that all record, or replay,
- * the same steps.  A shape is recorded when it comes for the second time, and
- * is then known; of many shapes the one that was used longest ago is forgotten.
+ * A step's shape is all that its kernels' arguments depend on: tokens,
+ * rows of logits and where they go, the version of the weights, and the length
+ * of the longest sequence rounded up to a power of two, which decides how
+ * attention is cut.  It holds nothing that is a rank's own, so that all record,
+ * or replay, the same steps.  A shape is recorded when it comes for the
+ * second time, and is then known; of many shapes the one that was used longest
+ * ago is forgotten.
  */
 #include "gpu.h"
 
 static constexpr int N_SHAPE = 16;
 
-typedef struct shape {
+typedef struct step_shape {
     int n_tok, n_row, at, bucket;
     uint32_t version;
-} shape;
+} step_shape;
 
-typedef struct entry {
-    shape key;
+typedef struct graph_entry {
+    step_shape key;
     cudaGraphExec_t exec; /* NULL: seen once */
     uint64_t used;        /* when; 0: the entry is free */
-} entry;
+} graph_entry;
 
 struct tlpi_gpu_graphs {
     bool off;
-    entry all[N_SHAPE];
+    graph_entry all[N_SHAPE];
     uint64_t now;
-    entry *recording; /* or NULL */
+    graph_entry *recording; /* or NULL */
 };
 
 tlp_status tlpi_gpu_graphs_create(tlpi_gpu *g)
@@ -42,7 +43,7 @@ tlp_status tlpi_gpu_graphs_create(tlpi_gpu *g)
     return TLP_OK;
 }
 
-static void forget(entry *e)
+static void forget(graph_entry *e)
 {
     if (e->exec)
         (void)cudaGraphExecDestroy(e->exec);
@@ -61,19 +62,19 @@ void tlpi_gpu_graphs_free(tlpi_gpu *g)
     tlpi_gpu_free(g->base.env, g->graphs, sizeof *g->graphs);
 }
 
-static bool same(const shape *a, const shape *b)
+static bool same(const step_shape *a, const step_shape *b)
 {
     return a->n_tok == b->n_tok && a->n_row == b->n_row && a->at == b->at &&
            a->bucket == b->bucket && a->version == b->version;
 }
 
 /* The entry of a shape, if need be a new one. */
-static entry *find(tlpi_gpu_graphs *x, const shape *key)
+static graph_entry *find(tlpi_gpu_graphs *x, const step_shape *key)
 {
-    entry *oldest = &x->all[0];
+    graph_entry *oldest = &x->all[0];
 
     for (int i = 0; i < N_SHAPE; i++) {
-        entry *e = &x->all[i];
+        graph_entry *e = &x->all[i];
         if (e->used && same(&e->key, key))
             return e;
         if (e->used < oldest->used)
@@ -87,22 +88,22 @@ static entry *find(tlpi_gpu_graphs *x, const shape *key)
 bool tlpi_gpu_graphs_begin(tlpi_gpu *g)
 {
     tlpi_gpu_graphs *x = g->graphs;
-    shape key = { g->step->n_tok, g->want->n_row, g->want->at, g->bucket,
-                  g->want->version };
+    step_shape key = { g->step->n_tok, g->want->n_row, g->want->at, g->bucket,
+                       g->want->version };
 
     if (x->off || g->error != cudaSuccess)
         return false;
-    entry *e = find(x, &key);
+    graph_entry *e = find(x, &key);
     bool seen = e->used > 0;
     e->used = ++x->now;
     if (e->exec) {
-        tlpi_gpu_note(g, cudaGraphLaunch(e->exec, g->stream),
-                      "launching a graph");
+        tlpi_gpu_keep_error(g, cudaGraphLaunch(e->exec, g->stream),
+                            "launching a graph");
         g->stats.replayed++;
         return true;
     }
     if (seen) {
-        tlpi_gpu_note(
+        tlpi_gpu_keep_error(
             g,
             cudaStreamBeginCapture(g->stream, cudaStreamCaptureModeThreadLocal),
             "recording a step");
@@ -113,19 +114,20 @@ bool tlpi_gpu_graphs_begin(tlpi_gpu *g)
 
 /* Make a graph and run it.  Making it takes the driver memory, for which it may
  * wait for the device: nobody who shares it is waiting there for us yet. */
-static tlp_status begin_replays(tlpi_gpu *g, entry *e, cudaGraph_t graph)
+static tlp_status begin_replays(tlpi_gpu *g, graph_entry *e, cudaGraph_t graph)
 {
     tlp_status st = TLP_OK;
 
-    tlpi_gpu_note(g, cudaGraphInstantiate(&e->exec, graph, 0),
-                  "making a graph");
+    tlpi_gpu_keep_error(g, cudaGraphInstantiate(&e->exec, graph, 0),
+                        "making a graph");
     if (g->error == cudaSuccess)
-        tlpi_gpu_note(g, cudaGraphUpload(e->exec, g->stream), "making a graph");
-    if (g->error == cudaSuccess && g->meet)
-        st = g->meet(g->check_arg);
+        tlpi_gpu_keep_error(g, cudaGraphUpload(e->exec, g->stream),
+                            "making a graph");
+    if (g->error == cudaSuccess && g->rendezvous)
+        st = g->rendezvous(g->check_arg);
     if (st == TLP_OK && g->error == cudaSuccess)
-        tlpi_gpu_note(g, cudaGraphLaunch(e->exec, g->stream),
-                      "launching a graph");
+        tlpi_gpu_keep_error(g, cudaGraphLaunch(e->exec, g->stream),
+                            "launching a graph");
     g->stats.recorded++;
     return st;
 }
@@ -134,14 +136,14 @@ static tlp_status begin_replays(tlpi_gpu *g, entry *e, cudaGraph_t graph)
 tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st)
 {
     tlpi_gpu_graphs *x = g->graphs;
-    entry *e = x->recording;
+    graph_entry *e = x->recording;
     cudaGraph_t graph = NULL;
 
     x->recording = NULL;
     if (!e)
         return st;
-    tlpi_gpu_note(g, cudaStreamEndCapture(g->stream, &graph),
-                  "recording a step");
+    tlpi_gpu_keep_error(g, cudaStreamEndCapture(g->stream, &graph),
+                        "recording a step");
     if (st == TLP_OK && g->error == cudaSuccess)
         st = begin_replays(g, e, graph);
     if (graph)

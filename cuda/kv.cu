@@ -84,12 +84,13 @@ void tlpi_gpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
         return;
     tlpi_gpu_use(g);
     for (int i = 0; i < 2; i++)
-        tlpi_gpu_note(g,
-                      cudaMemcpy2DAsync(half[i] + seq * (size_t)dst_seq, head,
-                                        half[i] + seq * (size_t)src_seq, head,
-                                        width, (size_t)kv->n_head_kv,
-                                        cudaMemcpyDeviceToDevice, g->stream),
-                      "copying a sequence");
+        tlpi_gpu_keep_error(
+            g,
+            cudaMemcpy2DAsync(half[i] + seq * (size_t)dst_seq, head,
+                              half[i] + seq * (size_t)src_seq, head, width,
+                              (size_t)kv->n_head_kv, cudaMemcpyDeviceToDevice,
+                              g->stream),
+            "copying a sequence");
 }
 
 /* ==== angles ============================================================= */

@@ -53,11 +53,11 @@ tlp_status tlpi_gpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
         tlpi_gpu_run(g, "log sum exp", log_sum_exp, dim3((unsigned)k),
                      dim3(THREADS), 0, x + (size_t)i * (size_t)cols, cols, t,
                      g->lse);
-        tlpi_gpu_note(g,
-                      cudaMemcpyAsync(g->answer, g->lse,
-                                      2 * (size_t)k * sizeof *lse,
-                                      cudaMemcpyDeviceToHost, g->stream),
-                      "log sum exp");
+        tlpi_gpu_keep_error(g,
+                            cudaMemcpyAsync(g->answer, g->lse,
+                                            2 * (size_t)k * sizeof *lse,
+                                            cudaMemcpyDeviceToHost, g->stream),
+                            "log sum exp");
         tlp_status st = tlpi_gpu_wait(g);
         if (st != TLP_OK)
             return st;
@@ -251,10 +251,10 @@ tlp_status tlpi_gpu_top(tlpi_backend *b, const float *x, int n, int cols,
     tlpi_gpu_use(g);
     tlpi_gpu_run(g, "candidates", top, dim3((unsigned)n), dim3(THREADS), 0, x,
                  cols, base, k, g->top);
-    tlpi_gpu_note(g,
-                  cudaMemcpyAsync(g->answer, g->top, bytes,
-                                  cudaMemcpyDeviceToHost, g->stream),
-                  "candidates");
+    tlpi_gpu_keep_error(g,
+                        cudaMemcpyAsync(g->answer, g->top, bytes,
+                                        cudaMemcpyDeviceToHost, g->stream),
+                        "candidates");
     tlp_status st = tlpi_gpu_wait(g);
     if (st == TLP_OK)
         memcpy(out, g->answer, bytes);

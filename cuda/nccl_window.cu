@@ -36,7 +36,8 @@ static tlp_status allocate(tlpi_gpu *g, void **out, size_t bytes)
         return tlpi_gpu_fail(TLP_ENOMEM, "NCCL, memory for exchanges: %s",
                              lib->GetErrorString(e));
     }
-    tlpi_gpu_note(g, cudaMemsetAsync(*out, 0, bytes, g->stream), "a buffer");
+    tlpi_gpu_keep_error(g, cudaMemsetAsync(*out, 0, bytes, g->stream),
+                        "a buffer");
     return TLP_OK;
 }
 

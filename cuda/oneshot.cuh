@@ -24,15 +24,15 @@ typedef struct counters {
 /* The memory that a rank gives, on its device. */
 typedef struct rank_memory {
     counters *count;
-    uint64_t *mail; /* [2][SLOT_FLOATS] from the rank before */
-    uint64_t *slot; /* [2][n_rank][SLOT_FLOATS] */
+    uint64_t *inbox; /* [2][SLOT_FLOATS] from the rank before */
+    uint64_t *slot;  /* [2][n_rank][SLOT_FLOATS] */
 } rank_memory;
 
 /* What a kernel gets. */
 typedef struct exchange {
-    rank_memory of[TLPI_SHOT_RANKS];
+    rank_memory of[TLPI_ONESHOT_RANKS];
     int rank, n_rank, first;
-    uint64_t *stop, *report; /* the family's word, and this rank's */
+    uint64_t *stop, *report; /* the root's word, and this rank's */
     uint64_t timeout_ns;
 } exchange;
 

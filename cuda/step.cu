@@ -35,7 +35,7 @@ tlp_status tlpi_gpu_step_create(tlpi_gpu *g)
     g->step_bytes = tiles_at(g) + (size_t)g->max_tok * sizeof(tlpi_gpu_tile);
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&p, g->step_bytes), "a step's arrays"));
     g->dev = view(g, p);
-    for (int i = 0; i < TLPI_GPU_STAGE; i++) {
+    for (int i = 0; i < TLPI_GPU_STAGING; i++) {
         TLP_TRY(tlpi_gpu_status(
             cudaHostAlloc(&p, g->step_bytes, cudaHostAllocDefault),
             "a step's arrays"));
@@ -50,7 +50,7 @@ done:
 
 void tlpi_gpu_step_free(tlpi_gpu *g)
 {
-    for (int i = 0; i < TLPI_GPU_STAGE; i++) {
+    for (int i = 0; i < TLPI_GPU_STAGING; i++) {
         if (g->host[i].id)
             (void)cudaFreeHost(g->host[i].id);
         if (g->sent[i])
@@ -79,10 +79,10 @@ static int cut(tlpi_gpu_tile *tile, const tlpi_step *s)
 
 static void upload(tlpi_gpu *g, const tlpi_step *s, const tlpi_want *want)
 {
-    tlpi_gpu_step *h = &g->host[g->stage];
+    tlpi_gpu_step *h = &g->host[g->staging];
     size_t tok = (size_t)s->n_tok * sizeof(int32_t);
 
-    tlpi_gpu_wait_event(g, g->sent[g->stage]);
+    tlpi_gpu_wait_event(g, g->sent[g->staging]);
     memcpy(h->id, s->id, tok);
     memcpy(h->seq, s->seq, tok);
     memcpy(h->pos, s->pos, tok);
@@ -90,12 +90,13 @@ static void upload(tlpi_gpu *g, const tlpi_step *s, const tlpi_want *want)
         memcpy(h->row, want->row, (size_t)want->n_row * sizeof(int32_t));
     g->n_tile = cut(h->tile, s);
     size_t bytes = tiles_at(g) + (size_t)g->n_tile * sizeof(tlpi_gpu_tile);
-    tlpi_gpu_note(g,
-                  cudaMemcpyAsync(g->dev.id, h->id, bytes,
-                                  cudaMemcpyHostToDevice, g->stream),
-                  "a step's arrays");
-    tlpi_gpu_note(g, cudaEventRecord(g->sent[g->stage], g->stream), "a step");
-    g->stage = (g->stage + 1) % TLPI_GPU_STAGE;
+    tlpi_gpu_keep_error(g,
+                        cudaMemcpyAsync(g->dev.id, h->id, bytes,
+                                        cudaMemcpyHostToDevice, g->stream),
+                        "a step's arrays");
+    tlpi_gpu_keep_error(g, cudaEventRecord(g->sent[g->staging], g->stream),
+                        "a step");
+    g->staging = (g->staging + 1) % TLPI_GPU_STAGING;
 }
 
 bool tlpi_gpu_begin_step(tlpi_backend *b, const tlpi_step *s,

@@ -8,13 +8,13 @@
 
 #include <inttypes.h>
 
-typedef struct shape {
+typedef struct weight_shape {
     int block, size;        /* of the file: elements, bytes */
     int unit;               /* elements of a unit */
     int high, scale, super; /* bytes: per 32 elements, per 32, per 256 */
-} shape;
+} weight_shape;
 
-static bool shape_of(tlpi_dtype type, shape *out)
+static bool shape_of(tlpi_dtype type, weight_shape *out)
 {
     switch (type) {
     case TLPI_F32:
@@ -55,11 +55,11 @@ static bool shape_of(tlpi_dtype type, shape *out)
 /* ==== the file's blocks ================================================== */
 
 /* Where one 32-block of a row goes. */
-typedef struct place {
+typedef struct weight_place {
     uint8_t *level, *high, *scale, *super;
-} place;
+} weight_place;
 
-static void put_32(tlpi_dtype type, const uint8_t *b, place p)
+static void put_32(tlpi_dtype type, const uint8_t *b, weight_place p)
 {
     switch (type) {
     case TLPI_Q8_0:
@@ -88,7 +88,7 @@ static void put_32(tlpi_dtype type, const uint8_t *b, place p)
 }
 
 /* 32 levels as nibbles in the order of the 32-blocks, their upper bits. */
-static void put_levels(const uint8_t *q, int n_high, place p)
+static void put_levels(const uint8_t *q, int n_high, weight_place p)
 {
     uint32_t high[2] = { 0, 0 };
 
@@ -103,7 +103,7 @@ static void put_levels(const uint8_t *q, int n_high, place p)
 }
 
 /* Block s of the eight in a Q4_K or Q5_K block (tensor/kquant.h). */
-static void put_k45(tlpi_dtype type, const uint8_t *b, int s, place p)
+static void put_k45(tlpi_dtype type, const uint8_t *b, int s, weight_place p)
 {
     const uint8_t *scale = b + 4, *high = b + 16;
     const uint8_t *nib = type == TLPI_Q4_K ? b + 16 : b + 48;
@@ -126,7 +126,7 @@ static void put_k45(tlpi_dtype type, const uint8_t *b, int s, place p)
         memcpy(p.super, b, 4);
 }
 
-static void put_q6_k(const uint8_t *b, int s, place p)
+static void put_q6_k(const uint8_t *b, int s, weight_place p)
 {
     uint8_t q[32];
 
@@ -142,16 +142,16 @@ static void put_q6_k(const uint8_t *b, int s, place p)
         memcpy(p.super, b + 208, 2);
 }
 
-static void put_row(const tlpi_weight *w, shape s, const uint8_t *src,
+static void put_row(const tlpi_weight *w, weight_shape s, const uint8_t *src,
                     int64_t row, uint8_t *const base[4])
 {
     int64_t n = w->n_block;
 
     for (int64_t i = 0; i < n; i++) {
         int64_t at = row * n + i;
-        place p = { base[0] + 16 * (row * w->n_unit + i * (32 / s.unit)),
-                    base[1] + s.high * at, base[2] + s.scale * at,
-                    base[3] + s.super * (row * (n / 8) + i / 8) };
+        weight_place p = { base[0] + 16 * (row * w->n_unit + i * (32 / s.unit)),
+                           base[1] + s.high * at, base[2] + s.scale * at,
+                           base[3] + s.super * (row * (n / 8) + i / 8) };
         if (s.block == 32)
             put_32(w->type, src + i * s.size, p);
         else if (w->type == TLPI_Q6_K)
@@ -169,7 +169,7 @@ static size_t round16(size_t n)
 }
 
 /* Sizes, and where the arrays begin. */
-static void lay_out(tlpi_weight *w, shape s, int64_t rows, int64_t cols,
+static void lay_out(tlpi_weight *w, weight_shape s, int64_t rows, int64_t cols,
                     size_t at[4])
 {
     w->n_row = rows;
@@ -190,7 +190,7 @@ uint64_t tlpi_gpu_weight_size(tlpi_dtype type, int64_t rows, int64_t cols)
 {
     tlpi_weight w = {};
     size_t at[4];
-    shape s;
+    weight_shape s;
 
     if (!shape_of(type, &s))
         return 0; /* it cannot be made */
@@ -198,7 +198,7 @@ uint64_t tlpi_gpu_weight_size(tlpi_dtype type, int64_t rows, int64_t cols)
     return w.n_bytes;
 }
 
-static tlp_status upload(tlpi_gpu *g, tlpi_weight *w, shape s,
+static tlp_status upload(tlpi_gpu *g, tlpi_weight *w, weight_shape s,
                          const size_t at[4], const uint8_t *src, size_t stride)
 {
     tlp_status st = TLP_OK;
@@ -232,7 +232,7 @@ tlp_status tlpi_gpu_weight_create(tlpi_backend *b, tlpi_weight **out,
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
     size_t at[4];
-    shape s;
+    weight_shape s;
 
     *out = NULL;
     *copied = false;

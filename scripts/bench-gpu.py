@@ -39,7 +39,7 @@ HEAD = {"llama-2-7b": 32000 * 4096, "llama-3.2-1b": 128256 * 2048}
 
 
 OPS = ["test_cuda_ops", "test_cuda_products", "test_cuda_attention"]
-EMULATED = "no GPU, or no plug-in built for it"  # test/support/gpu.c
+EMULATED = "no GPU, or no plug-in built for it"  # test/support/gpu_plugin.c
 
 # Each rank has its own kernels, which wait for each other's: a sanitizer that
 # runs one after the other never ends, so these are sessions of one rank.

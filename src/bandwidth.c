@@ -75,9 +75,9 @@ static void choose_loop(bandwidth *w, bool plain)
 
 /* ==== threads ============================================================ */
 
-typedef struct job {
+typedef struct copy_job {
     const bandwidth *w;
-    void (*run)(struct job *job);
+    void (*run)(struct copy_job *job);
     atomic_int *start; /* 1: go; -1: not all threads could be had */
     pthread_t thread;
     uint64_t *part; /* [n_bytes] */
@@ -85,9 +85,9 @@ typedef struct job {
     int n_pass;
     uint64_t sum;
     double begin, end; /* seconds */
-} job;
+} copy_job;
 
-static void run_timed(job *j)
+static void run_timed(copy_job *j)
 {
     j->begin = cli_now();
     j->run(j);
@@ -96,7 +96,7 @@ static void run_timed(job *j)
 
 static void *run_thread(void *arg)
 {
-    job *j = arg;
+    copy_job *j = arg;
     int start;
 
     while ((start = atomic_load(j->start)) == 0)
@@ -107,7 +107,7 @@ static void *run_thread(void *arg)
 }
 
 /* Run jobs 1, ... on threads and job 0 here. */
-static int run_jobs(job *jobs, int n)
+static int run_jobs(copy_job *jobs, int n)
 {
     atomic_int start = 0;
     int n_started = 1, failed = 0;
@@ -126,9 +126,10 @@ static int run_jobs(job *jobs, int n)
 }
 
 /* The buffer's parts; free them. */
-static job *cut(const bandwidth *w, int n, int n_pass, void (*run)(job *))
+static copy_job *cut(const bandwidth *w, int n, int n_pass,
+                     void (*run)(copy_job *))
 {
-    job *jobs = calloc((size_t)n, sizeof *jobs);
+    copy_job *jobs = calloc((size_t)n, sizeof *jobs);
     size_t n_page = w->n_bytes / HUGE_PAGE;
 
     for (int i = 0; jobs && i < n; i++) {
@@ -146,7 +147,7 @@ static job *cut(const bandwidth *w, int n, int n_pass, void (*run)(job *))
 
 /* ==== the buffer ========================================================= */
 
-static void fill(job *j)
+static void fill(copy_job *j)
 {
     uint64_t x = (uint64_t)(uintptr_t)j->part, sum = 0;
 
@@ -187,7 +188,7 @@ int bandwidth_open(bandwidth *w, int n_thread, bool plain)
     madvise(w->buffer, w->n_bytes, MADV_HUGEPAGE); /* best effort */
 #endif
 
-    job *jobs = cut(w, n_thread, 1, fill);
+    copy_job *jobs = cut(w, n_thread, 1, fill);
     int rc = jobs ? run_jobs(jobs, n_thread) : cli_fail("out of memory");
 
     for (int i = 0; rc == CLI_OK && i < n_thread; i++)
@@ -204,14 +205,14 @@ void bandwidth_close(bandwidth *w)
 
 /* ==== measuring ========================================================== */
 
-static void read_all(job *j)
+static void read_all(copy_job *j)
 {
     for (int i = 0; i < j->n_pass; i++)
         j->sum += j->w->read(j->part, j->n_bytes);
 }
 
 /* From the first thread's begin to the last one's end. */
-static double seconds_of(const job *jobs, int n)
+static double seconds_of(const copy_job *jobs, int n)
 {
     double begin = jobs[0].begin, end = jobs[0].end;
 
@@ -225,7 +226,7 @@ static double seconds_of(const job *jobs, int n)
 static int read_passes(const bandwidth *w, int n_thread, int n_pass,
                        double *seconds)
 {
-    job *jobs = cut(w, n_thread, n_pass, read_all);
+    copy_job *jobs = cut(w, n_thread, n_pass, read_all);
     int rc = jobs ? run_jobs(jobs, n_thread) : cli_fail("out of memory");
     uint64_t sum = 0;
 

@@ -5,7 +5,7 @@
 
 #include "cli.h"
 #include "commands.h"
-#include "plan.h"
+#include "plan_commands.h"
 
 static const cli_command parts[] = {
     { "plan make",

@@ -5,11 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "chat.h"
+#include "conversation.h"
 #include "commands.h"
 #include "files.h"
 
-typedef struct run {
+typedef struct run_state {
     engine e;
     /* options */
     const char *prompt, *file, *system;
@@ -25,7 +25,7 @@ typedef struct run {
     char *answer; /* text of the last answer, kept while chatting */
     size_t n_answer;
     bool lost; /* an answer that could not be kept or printed */
-} run;
+} run_state;
 
 /* ==== one answer ========================================================= */
 
@@ -37,7 +37,7 @@ typedef struct turn {
 /* tlp_text_fn: print, and keep while chatting. */
 static int on_text(const char *text, size_t len, void *user_data)
 {
-    run *r = user_data;
+    run_state *r = user_data;
 
     fwrite(text, 1, len, stdout);
     r->lost |= fflush(stdout) != 0;
@@ -54,7 +54,7 @@ static int on_text(const char *text, size_t len, void *user_data)
     return r->lost;
 }
 
-static void print_stats(const run *r, size_t n_prompt, double prefill,
+static void print_stats(const run_state *r, size_t n_prompt, double prefill,
                         double decode, int32_t n_generated)
 {
     tlp_session_stats s = { .struct_size = sizeof s };
@@ -75,7 +75,8 @@ static void print_stats(const run *r, size_t n_prompt, double prefill,
 }
 
 /* Evaluate text at the end of the sequence and stream what follows it. */
-static int answer(run *r, const char *text, size_t n, uint32_t flags, turn *t)
+static int answer(run_state *r, const char *text, size_t n, uint32_t flags,
+                  turn *t)
 {
     tlp_generate_options opts = TLP_GENERATE_OPTIONS_INIT;
     int32_t *ids = NULL;
@@ -116,14 +117,14 @@ static int answer(run *r, const char *text, size_t n, uint32_t flags, turn *t)
 
 /* ==== once =============================================================== */
 
-static int run_raw(run *r, const char *prompt, size_t n)
+static int run_raw(run_state *r, const char *prompt, size_t n)
 {
     turn t;
 
     return answer(r, prompt, n, TLP_TOKENIZE_BOS | TLP_TOKENIZE_SPECIAL, &t);
 }
 
-static int run_templated(run *r, const char *prompt)
+static int run_templated(run_state *r, const char *prompt)
 {
     chat c = { .model = r->e.model };
     char *text = NULL;
@@ -142,7 +143,7 @@ static int run_templated(run *r, const char *prompt)
     return rc;
 }
 
-static int run_once(run *r)
+static int run_once(run_state *r)
 {
     char *text = NULL;
     size_t n = 0;
@@ -191,7 +192,7 @@ static bool begins_with(const char *text, size_t n, const char *start,
  * cache holds its tokens and, at most, the end token, which the template puts
  * into the text again.
  */
-static tlp_status reuse(run *r, const held *h, const char *text, size_t n,
+static tlp_status reuse(run_state *r, const held *h, const char *text, size_t n,
                         size_t *known)
 {
     int32_t pos = 0;
@@ -209,7 +210,8 @@ static tlp_status reuse(run *r, const held *h, const char *text, size_t n,
 }
 
 /* Replace what is held by the text just evaluated and its answer. */
-static int hold(const run *r, held *h, char *text, size_t n, const turn *t)
+static int hold(const run_state *r, held *h, char *text, size_t n,
+                const turn *t)
 {
     char *grown = realloc(text, n + r->n_answer + 1);
 
@@ -226,7 +228,7 @@ static int hold(const run *r, held *h, char *text, size_t n, const turn *t)
     return CLI_OK;
 }
 
-static int chat_turn(run *r, chat *c, held *h, const char *line)
+static int chat_turn(run_state *r, chat *c, held *h, const char *line)
 {
     char *text = NULL;
     size_t n = 0, known = 0;
@@ -253,7 +255,7 @@ static int chat_turn(run *r, chat *c, held *h, const char *line)
     return rc;
 }
 
-static int run_interactive(run *r)
+static int run_interactive(run_state *r)
 {
     chat c = { .model = r->e.model };
     held h = { 0 };
@@ -288,7 +290,7 @@ static int run_interactive(run *r)
 
 /* ========================================================================= */
 
-static int check_options(const run *r)
+static int check_options(const run_state *r)
 {
     bool piped = !isatty(STDIN_FILENO);
 
@@ -301,7 +303,7 @@ static int check_options(const run *r)
     return CLI_OK;
 }
 
-static int open_sampler(run *r)
+static int open_sampler(run_state *r)
 {
     tlp_sampler_options opts = TLP_SAMPLER_OPTIONS_INIT;
 
@@ -319,7 +321,7 @@ static int open_sampler(run *r)
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
 
-static int run_all(run *r)
+static int run_all(run_state *r)
 {
     int rc = check_options(r);
 
@@ -341,7 +343,7 @@ static int run_all(run *r)
 
 int cmd_run(int argc, char **argv)
 {
-    run r = { .e = ENGINE_INIT };
+    run_state r = { .e = ENGINE_INIT };
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(r.e),
         { CLI_TEXT, 'p', "prompt", &r.prompt, "TEXT", "the prompt", 0, 0 },

@@ -150,7 +150,7 @@ static bool has_company(void)
 }
 
 /* Find out which rank this is, and of how many. */
-static int meet(engine *e, int32_t *rank)
+static int find_rank(engine *e, int32_t *rank)
 {
     bool mpi = e->where == ENGINE_AUTO ? has_company() : e->where == ENGINE_MPI;
     int32_t n_rank = 0;
@@ -201,7 +201,7 @@ int engine_start(engine *e, int n_ctx)
     if (rc == CLI_OK)
         rc = read_device(e);
     if (rc == CLI_OK)
-        rc = meet(e, &rank);
+        rc = find_rank(e, &rank);
     if (rc == CLI_OK)
         rc = engine_open_model(e, false);
     return rc == CLI_OK && rank > 0 ? serve(e, n_ctx) : rc;

@@ -18,12 +18,12 @@ typedef struct marks {
 
 #define N_MARK 8
 
-typedef struct result {
+typedef struct task_result {
     estimate acc, norm, reference_acc, reference_norm;
     estimate gap, norm_gap, same, same_norm;
     tlp_task_info info;
     double seconds;
-} result;
+} task_result;
 
 static int alloc_marks(marks *m, size_t n)
 {
@@ -76,7 +76,7 @@ static int answer_all(const eval *v, const tlp_task *task, size_t n, marks *m)
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
 
-static int summarise(const eval *v, const marks *m, size_t n, result *r)
+static int summarise(const eval *v, const marks *m, size_t n, task_result *r)
 {
     const struct {
         const double *value;
@@ -96,7 +96,7 @@ static int summarise(const eval *v, const marks *m, size_t n, result *r)
     return rc;
 }
 
-static void print_table(const eval *v, const result *r)
+static void print_table(const eval *v, const task_result *r)
 {
     printf("%llu questions, %llu of them cut to fit, %.2f s\n",
            (unsigned long long)r->info.n_item,
@@ -115,7 +115,7 @@ static void print_table(const eval *v, const result *r)
     eval_print_unit(&r->acc, "questions");
 }
 
-static void print_json(const eval *v, const result *r)
+static void print_json(const eval *v, const task_result *r)
 {
     json j = { .file = stdout };
 
@@ -139,7 +139,7 @@ static void print_json(const eval *v, const result *r)
     putchar('\n');
 }
 
-static int measure(eval *v, const tlp_task *task, result *r)
+static int measure(eval *v, const tlp_task *task, task_result *r)
 {
     marks m = { 0 };
     size_t n = (size_t)r->info.n_item;
@@ -161,7 +161,7 @@ int eval_task(eval *v)
 {
     tlp_task_options opts = TLP_TASK_OPTIONS_INIT;
     tlp_task *task = NULL;
-    result r = { .info.struct_size = sizeof r.info };
+    task_result r = { .info.struct_size = sizeof r.info };
 
     opts.delimiter = v->delimiter;
     opts.n_ctx = v->text.ctx;

@@ -19,12 +19,12 @@ typedef struct windows {
     double *memory;
 } windows;
 
-typedef struct result {
+typedef struct text_result {
     estimate nll, reference_nll, gap, kl, top1, top5;
     double kl_median, kl_p99;
     double seconds; /* of evaluation, wall clock */
     tlp_plan_cost cost;
-} result;
+} text_result;
 
 /* ==== evaluation ========================================================= */
 
@@ -136,7 +136,7 @@ static double quantile(const double *sorted, size_t n, double q)
     return isfinite(y) ? x + (at - (double)i) * (y - x) : x;
 }
 
-static int summarise(eval *v, windows *w, result *r)
+static int summarise(eval *v, windows *w, text_result *r)
 {
     const struct {
         const double *sum;
@@ -159,7 +159,7 @@ static int summarise(eval *v, windows *w, result *r)
 
 /* ==== reports ============================================================ */
 
-static void print_reference(const eval *v, const result *r)
+static void print_reference(const eval *v, const text_result *r)
 {
     estimate ppl = eval_exp(&r->reference_nll), ratio = eval_exp(&r->gap);
 
@@ -175,7 +175,7 @@ static void print_reference(const eval *v, const result *r)
 }
 
 static void print_text(const eval *v, size_t n, const windows *w,
-                       const result *r)
+                       const text_result *r)
 {
     estimate ppl = eval_exp(&r->nll);
 
@@ -190,7 +190,7 @@ static void print_text(const eval *v, size_t n, const windows *w,
     eval_print_unit(&ppl, "windows");
 }
 
-static void json_reference(json *j, const eval *v, const result *r)
+static void json_reference(json *j, const eval *v, const text_result *r)
 {
     estimate ppl = eval_exp(&r->reference_nll), ratio = eval_exp(&r->gap);
 
@@ -207,7 +207,7 @@ static void json_reference(json *j, const eval *v, const result *r)
 }
 
 static void print_json(const eval *v, size_t n, const windows *w,
-                       const result *r)
+                       const text_result *r)
 {
     estimate ppl = eval_exp(&r->nll);
     json j = { .file = stdout };
@@ -232,7 +232,7 @@ static void print_json(const eval *v, size_t n, const windows *w,
 static int measure(eval *v)
 {
     windows w = { 0 };
-    result r = { 0 };
+    text_result r = { 0 };
     int rc = alloc_windows(&w, &v->text);
     double start = cli_now();
 

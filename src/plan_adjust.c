@@ -6,7 +6,7 @@
 #include "corpus.h"
 #include "files.h"
 #include "json.h"
-#include "plan.h"
+#include "plan_commands.h"
 
 typedef struct adjust {
     engine e;

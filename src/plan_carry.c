@@ -3,7 +3,7 @@
  */
 #include "engine.h"
 #include "files.h"
-#include "plan.h"
+#include "plan_commands.h"
 
 typedef struct carry {
     engine e, from;

@@ -7,7 +7,7 @@
 
 #include "corpus.h"
 #include "files.h"
-#include "plan.h"
+#include "plan_commands.h"
 #include "plan_front.h"
 
 typedef struct make {

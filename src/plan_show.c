@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "engine.h"
-#include "plan.h"
+#include "plan_commands.h"
 
 static const char *const mode_names[] = { "serial", "lp",      "par",
                                           "asym",   "lp-code", "merge" };

@@ -41,12 +41,12 @@ typedef struct scale {
     double lo, hi, step;
 } scale;
 
-typedef struct panel {
+typedef struct plan_panel {
     FILE *f;
     const plan_front *front;
     value_fn *value;
     scale x, y;
-} panel;
+} plan_panel;
 
 /* ==== scales ============================================================= */
 
@@ -89,20 +89,20 @@ static scale make_x(const plan_front *front)
                     hi - lo < 12 ? 1 : choose_step(lo, hi, 8) };
 }
 
-static double x_at(const panel *v, double depth)
+static double x_at(const plan_panel *v, double depth)
 {
     return MARGIN +
            (PLOT_WIDTH - 2 * MARGIN) * (depth - v->x.lo) / (v->x.hi - v->x.lo);
 }
 
-static double y_at(const panel *v, double value)
+static double y_at(const plan_panel *v, double value)
 {
     return PLOT_HEIGHT * (1 - (value - v->y.lo) / (v->y.hi - v->y.lo));
 }
 
 /* ==== a panel ============================================================ */
 
-static void put_axes(const panel *v)
+static void put_axes(const plan_panel *v)
 {
     const scale *x = &v->x, *y = &v->y;
     int n = (int)lround((y->hi - y->lo) / y->step);
@@ -125,7 +125,7 @@ static void put_axes(const panel *v)
             PLOT_WIDTH / 2, PLOT_HEIGHT + 31, PLOT_WIDTH, PLOT_HEIGHT);
 }
 
-static void put_line(const panel *v)
+static void put_line(const plan_panel *v)
 {
     fputs("<polyline fill=\"none\" stroke=\"#21918c\" points=\"", v->f);
     for (size_t i = 0; i < v->front->n; i++) {
@@ -138,7 +138,7 @@ static void put_line(const panel *v)
     fputs("\"/>\n", v->f);
 }
 
-static void put_point(const panel *v, const front_point *p)
+static void put_point(const plan_panel *v, const front_point *p)
 {
     double x = x_at(v, p->depth), y = y_at(v, v->value(p));
     bool is_left = x < PLOT_WIDTH / 2.0;
@@ -157,7 +157,7 @@ static void put_point(const panel *v, const front_point *p)
                 v->value(p));
 }
 
-static void put_panel(const panel *v, const char *title, int index)
+static void put_panel(const plan_panel *v, const char *title, int index)
 {
     fprintf(v->f,
             "<g transform=\"translate(%d %d)\">\n"
@@ -190,11 +190,11 @@ void front_put_svg(const plan_front *front, const engine *e, const corpus *text,
             "<text x=\"%d\" y=\"34\">%zu tokens in windows of %d</text>\n",
             LEFT, text->n, text->ctx);
     for (int i = 0; i < N_PANEL; i++) {
-        panel v = { .f = f,
-                    .front = front,
-                    .value = panels[i].value,
-                    .x = make_x(front),
-                    .y = make_y(front, panels[i].value) };
+        plan_panel v = { .f = f,
+                         .front = front,
+                         .value = panels[i].value,
+                         .x = make_x(front),
+                         .y = make_y(front, panels[i].value) };
 
         put_panel(&v, panels[i].title, i);
     }

@@ -30,20 +30,20 @@ double study_ratio(const study *s, const cell *c)
 
 /* ==== ranges ============================================================= */
 
-typedef struct range {
+typedef struct cell_range {
     int start, end;
-} range;
+} cell_range;
 
 static int by_place(const void *a, const void *b)
 {
-    const range *x = a, *y = b;
+    const cell_range *x = a, *y = b;
 
     return x->start != y->start ? (x->start > y->start) - (x->start < y->start)
                                 : (x->end > y->end) - (x->end < y->end);
 }
 
 /* Blocks of `step` layers, the last one shorter: from each to each. */
-static size_t all_ranges(const study *s, range *out)
+static size_t all_ranges(const study *s, cell_range *out)
 {
     int n_layer = s->e.info.n_layer;
     size_t n = 0;
@@ -52,13 +52,14 @@ static size_t all_ranges(const study *s, range *out)
         for (int end = start; end < n_layer; end += s->step) {
             int last = end + s->step - 1;
 
-            out[n++] = (range){ start, last < n_layer ? last : n_layer - 1 };
+            out[n++] =
+                (cell_range){ start, last < n_layer ? last : n_layer - 1 };
         }
     return n;
 }
 
 /* One "3-8", up to the comma or the end; false if it is none. */
-static bool read_range(const char **text, long n_layer, range *out)
+static bool read_range(const char **text, long n_layer, cell_range *out)
 {
     char *end;
     long first, last;
@@ -71,12 +72,12 @@ static bool read_range(const char **text, long n_layer, range *out)
     last = strtol(end + 1, &end, 10);
     if ((*end && *end != ',') || first > last || last >= n_layer)
         return false;
-    *out = (range){ (int)first, (int)last };
+    *out = (cell_range){ (int)first, (int)last };
     *text = end + (*end == ',');
     return *end != ',' || **text;
 }
 
-static int given_ranges(const study *s, range *out, size_t *n)
+static int given_ranges(const study *s, cell_range *out, size_t *n)
 {
     size_t kept = 0;
 
@@ -99,14 +100,15 @@ static int given_ranges(const study *s, range *out, size_t *n)
 /* ==== cells ============================================================== */
 
 /* Nothing is done to a single layer but pruning, and a layer must be left. */
-static bool makes_sense(const study *s, int kind, range r)
+static bool makes_sense(const study *s, int kind, cell_range r)
 {
     int n = r.end - r.start + 1;
 
     return kind == PRUNE ? n < s->e.info.n_layer : n > 1;
 }
 
-static void add_kind(study *s, int kind, int mode, const range *r, size_t n)
+static void add_kind(study *s, int kind, int mode, const cell_range *r,
+                     size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (makes_sense(s, kind, r[i]))
@@ -115,7 +117,7 @@ static void add_kind(study *s, int kind, int mode, const range *r, size_t n)
             };
 }
 
-static void add_cells(study *s, const range *r, size_t n)
+static void add_cells(study *s, const cell_range *r, size_t n)
 {
     s->cell[s->n++] = (cell){ .kind = STUDY_SERIAL,
                               .mode = -1,
@@ -138,7 +140,7 @@ int study_make_cells(study *s)
     size_t n =
         s->ranges ? strlen(s->ranges) / 2 + 1 : n_layer * (n_layer + 1) / 2;
     size_t n_panel = N_STUDY_KIND + 2 * STUDY_N_MODE;
-    range *r = calloc(n, sizeof *r);
+    cell_range *r = calloc(n, sizeof *r);
     int rc = CLI_OK;
 
     s->cell = calloc(1 + n_panel * n, sizeof *s->cell);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "session/session.h"
-#include "support/fitted.h"
+#include "support/random_adjust.h"
 #include "support/mem.h"
 #include "support/ref.h"
 #include "support/rig.h"
@@ -22,11 +22,11 @@
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
-typedef struct plan_case {
+typedef struct adjusted_case {
     const char *plan, *stages; /* for the library, and for the reference */
-} plan_case;
+} adjusted_case;
 
-static const plan_case plans[] = {
+static const adjusted_case plans[] = {
     { "lp:1-2", "0 lp:1,2 3 4" },
     { "lp:0-2", "lp:0,1,2 3 4" },
     { "par:1-2,3-4", "0 par:1,2 par:3,4" },
@@ -139,17 +139,17 @@ static void free_adjust(ref_plan *p)
 
 /* ==== a model, its reference, tokens ===================================== */
 
-typedef struct subject {
+typedef struct adjusted_model {
     tlp_model *model;
     ref_model *ref;
     int32_t ids[N_TOKEN];
     size_t n_vocab, n; /* logits of all tokens */
-} subject;
+} adjusted_model;
 
-static subject subject_open(const tiny_spec *spec)
+static adjusted_model subject_open(const tiny_spec *spec)
 {
     const char *path = tiny_make(spec);
-    subject s = { .ref = ref_open(path) };
+    adjusted_model s = { .ref = ref_open(path) };
 
     CHECK_OK(tlp_model_open(&s.model, path, NULL));
     s.n_vocab = (size_t)ref_n_vocab(s.ref);
@@ -158,13 +158,13 @@ static subject subject_open(const tiny_spec *spec)
     return s;
 }
 
-static void subject_close(subject *s)
+static void subject_close(adjusted_model *s)
 {
     tlp_model_free(s->model);
     ref_close(s->ref);
 }
 
-static double *expected(const subject *s, const char *stages,
+static double *expected(const adjusted_model *s, const char *stages,
                         const tlp_plan *plan)
 {
     ref_plan p = with_adjust(stages, plan);
@@ -174,7 +174,7 @@ static double *expected(const subject *s, const char *stages,
     return want;
 }
 
-static rig session_of(const subject *s, tlp_plan *plan,
+static rig session_of(const adjusted_model *s, tlp_plan *plan,
                       const tlp_session_options *o)
 {
     rig r = { .model = s->model, .plan = plan, .n_vocab = s->n_vocab };
@@ -183,7 +183,7 @@ static rig session_of(const subject *s, tlp_plan *plan,
     return r;
 }
 
-static float *run(const subject *s, tlp_plan *plan,
+static float *run(const adjusted_model *s, tlp_plan *plan,
                   const tlp_session_options *o)
 {
     rig r = session_of(s, plan, o);
@@ -193,8 +193,9 @@ static float *run(const subject *s, tlp_plan *plan,
     return got;
 }
 
-static void expect_close(const subject *s, tlp_plan *plan, const double *want,
-                         const tlp_session_options *o, const char *what)
+static void expect_close(const adjusted_model *s, tlp_plan *plan,
+                         const double *want, const tlp_session_options *o,
+                         const char *what)
 {
     float *got = run(s, plan, o);
     double d = rig_diff(got, want, s->n);
@@ -208,7 +209,7 @@ static void expect_close(const subject *s, tlp_plan *plan, const double *want,
 /* ==== against the equations ============================================== */
 
 /* What is compared has to depend on the adjustments. */
-static void expect_effect(const subject *s, const plan_case *c,
+static void expect_effect(const adjusted_model *s, const adjusted_case *c,
                           const double *want)
 {
     ref_plan plain = ref_parse(c->stages);
@@ -221,8 +222,8 @@ static void expect_effect(const subject *s, const plan_case *c,
     free(without);
 }
 
-static void expect_kind(const subject *s, const plan_case *c, int kind,
-                        int n_rank)
+static void expect_kind(const adjusted_model *s, const adjusted_case *c,
+                        int kind, int n_rank)
 {
     tlp_plan *plan = adjusted(s->model, c->plan, kind, 5);
     double *want = expected(s, c->stages, plan);
@@ -251,7 +252,7 @@ static tiny_spec spec_of(const char *arch)
 Test(adjust, every_kind_in_every_mode)
 {
     tiny_spec spec = spec_of("llama");
-    subject s = subject_open(&spec);
+    adjusted_model s = subject_open(&spec);
 
     for (int c = 0; c < COUNT(plans); c++)
         for (int k = 0; k < COUNT(kinds); k++)
@@ -265,7 +266,7 @@ Test(adjust, output_biases)
     tiny_spec spec = spec_of("qwen2");
 
     spec.out_bias = true;
-    subject s = subject_open(&spec);
+    adjusted_model s = subject_open(&spec);
     for (int c = 0; c < COUNT(plans); c++)
         expect_kind(&s, &plans[c], c % 2 ? FITTED_GAINS : FITTED_ALL, 3);
     subject_close(&s);
@@ -278,9 +279,9 @@ Test(adjust, odd_ranks)
     tiny_spec spec = spec_of("qwen3");
 
     spec.type = TLPI_Q8_0;
-    subject s = subject_open(&spec);
+    adjusted_model s = subject_open(&spec);
     for (int i = 0; i < COUNT(ranks); i++) {
-        const plan_case *c = &plans[i % 2 ? 5 : 2];
+        const adjusted_case *c = &plans[i % 2 ? 5 : 2];
         tlp_plan *plan = adjusted(s.model, c->plan, FITTED_ALL, ranks[i]);
         double *want = expected(&s, c->stages, plan);
 
@@ -305,7 +306,7 @@ Test(adjust, threads_and_batches)
     tiny_spec spec = spec_of("llama");
 
     spec.type = TLPI_Q8_0;
-    subject s = subject_open(&spec);
+    adjusted_model s = subject_open(&spec);
     for (int c = 0; c < COUNT(plans); c++) {
         tlp_plan *plan = adjusted(s.model, plans[c].plan, FITTED_ALL, 7);
         tlp_session_options o = rig_f32(1 + c % 3, 1);
@@ -329,7 +330,7 @@ Test(adjust, threads_and_batches)
 
 /* ==== a stage that is adjusted while it is there ========================= */
 
-static float *plain_logits(const subject *s, const char *text,
+static float *plain_logits(const adjusted_model *s, const char *text,
                            const tlp_session_options *o)
 {
     tlp_plan *plan = NULL;
@@ -340,7 +341,8 @@ static float *plain_logits(const subject *s, const char *text,
     return all;
 }
 
-static void again(rig *r, const subject *s, const float *want, const char *what)
+static void again(rig *r, const adjusted_model *s, const float *want,
+                  const char *what)
 {
     CHECK_OK(tlp_session_clear(r->session, 0));
     float *got = rig_eval(r, 0, s->ids, N_TOKEN);
@@ -362,7 +364,7 @@ Test(adjust, stages_change_and_change_back)
     tiny_spec spec = spec_of("qwen2");
 
     spec.out_bias = true;
-    subject s = subject_open(&spec);
+    adjusted_model s = subject_open(&spec);
     for (int isa = TLP_ISA_AUTO; isa <= TLP_ISA_SCALAR; isa++)
         for (int c = 0; c < COUNT(plans); c++) {
             tlp_session_options o = rig_f32(1, 1);
@@ -398,8 +400,8 @@ Test(adjust, stages_change_and_change_back)
 Test(adjust, corrections_in_f32)
 {
     tiny_spec spec = spec_of("llama");
-    subject s = subject_open(&spec);
-    const plan_case *c = &plans[2];
+    adjusted_model s = subject_open(&spec);
+    const adjusted_case *c = &plans[2];
     tlp_session_options o = rig_f32(1, 1);
     tlp_plan *plan = adjusted(s.model, c->plan, FITTED_ATTN_IN, 6);
     double *want = expected(&s, c->stages, plan);
@@ -442,7 +444,7 @@ Test(adjust, corrections_in_f32)
 Test(adjust, a_merged_stage_is_refused)
 {
     tiny_spec spec = spec_of("llama");
-    subject s = subject_open(&spec);
+    adjusted_model s = subject_open(&spec);
     tlp_session_options o = rig_f32(2, 1);
     tlp_session *session = NULL;
     tlp_plan *plan = adjusted(s.model, "merge:1-2", FITTED_GAINS, 0);
@@ -460,7 +462,7 @@ Test(adjust, out_of_memory)
     mem heap = { 0 };
     tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
     tlp_session_options o = rig_f32(1, 1);
-    subject s = subject_open(&spec);
+    adjusted_model s = subject_open(&spec);
     tlp_plan *plain = NULL;
     long n = 0;
 
@@ -619,7 +621,7 @@ static void expect_correction(const float *with, const float *without,
     free(x), free(y);
 }
 
-static void probe_case(const subject *s, const char *text)
+static void probe_case(const adjusted_model *s, const char *text)
 {
     tlp_plan *plan = adjusted(s->model, text, FITTED_ALL, 6), *plain = NULL;
     tlp_session_options o = rig_f32(1, 2);
@@ -687,7 +689,7 @@ static void probe_case(const subject *s, const char *text)
 Test(adjust, a_probe_sees_what_a_stage_adds)
 {
     tiny_spec spec = spec_of("llama");
-    subject s = subject_open(&spec);
+    adjusted_model s = subject_open(&spec);
 
     probe_case(&s, "lp:1-2");
     probe_case(&s, "par:1-2");

@@ -10,7 +10,7 @@
 
 #include "plan/adjust.h"
 #include "support/fake_model.h"
-#include "support/fitted.h"
+#include "support/random_adjust.h"
 
 enum { N_LAYER = 8, D = 16, RANK = 4 };
 

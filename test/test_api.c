@@ -343,7 +343,7 @@ Test(api, handles_are_freed_in_any_order)
 
 /* ==== threads ============================================================ */
 
-typedef struct worker {
+typedef struct api_worker {
     tlp_plan *plan;
     int n_rank;
     const float *want;
@@ -351,12 +351,12 @@ typedef struct worker {
     int32_t ids[12];
     pthread_t thread;
     bool same;
-} worker;
+} api_worker;
 
 /* Create, evaluate, free, again and again; errors stay on their thread. */
 static void *work(void *arg)
 {
-    worker *w = arg;
+    api_worker *w = arg;
     tlp_session_options o = rig_f32(w->n_rank, 1);
 
     w->same = true;
@@ -381,15 +381,16 @@ static void *work(void *arg)
 
 Test(api, threads_share_a_model)
 {
-    worker w[3];
+    api_worker w[3];
 
     for (int i = 0; i < 3; i++) {
         tlp_session_options o = rig_f32(i + 1, 1);
         tlp_session *s = NULL;
         const float *row = NULL;
 
-        w[i] =
-            (worker){ .plan = r.plan, .n_rank = i + 1, .n_vocab = r.n_vocab };
+        w[i] = (api_worker){ .plan = r.plan,
+                             .n_rank = i + 1,
+                             .n_vocab = r.n_vocab };
         rig_tokens(w[i].ids, 12, r.n_vocab, (uint64_t)i);
         float *want = malloc(r.n_vocab * sizeof *want);
         CHECK_OK(tlp_session_create(&s, r.plan, &o));

@@ -17,15 +17,15 @@
 #define MAX_ITEM 3
 #define MAX_TOK 640
 
-typedef struct shape {
+typedef struct attn_shape {
     int n_head, n_head_kv, h, n_rot;
     bool neox, norm;
     int type; /* TLP_KV_* */
-} shape;
+} attn_shape;
 
 /* A CPU backend with nothing but attention, and what the cache should hold. */
-typedef struct world {
-    shape s;
+typedef struct attn_fixture {
+    attn_shape s;
     int n_item, n_seq, n_ctx;
     float gain; /* of q and k */
     tlpi_env env;
@@ -34,7 +34,7 @@ typedef struct world {
     tlpi_kv *kv[MAX_ITEM];
     float *q_norm, *k_norm;
     float *k[MAX_ITEM], *v[MAX_ITEM]; /* [n_seq][n_ctx][n_head_kv][h] */
-} world;
+} attn_fixture;
 
 static const int isas[] = { TLP_ISA_SCALAR, TLP_ISA_AVX2, TLP_ISA_AVX512 };
 
@@ -69,16 +69,16 @@ static void *get(size_t n, size_t size)
     return p;
 }
 
-static size_t ref_at(const world *w, int seq, int pos)
+static size_t ref_at(const attn_fixture *w, int seq, int pos)
 {
     return ((size_t)seq * (size_t)w->n_ctx + (size_t)pos) *
            (size_t)(w->s.n_head_kv * w->s.h);
 }
 
-static world *world_open(shape s, int isa, int n_thread, int n_item, int n_seq,
-                         int n_ctx)
+static attn_fixture *fixture_open(attn_shape s, int isa, int n_thread,
+                                  int n_item, int n_seq, int n_ctx)
 {
-    world *w = get(1, sizeof *w);
+    attn_fixture *w = get(1, sizeof *w);
     w->s = s;
     w->n_item = n_item;
     w->n_seq = n_seq;
@@ -122,7 +122,7 @@ static world *world_open(shape s, int isa, int n_thread, int n_item, int n_seq,
     return w;
 }
 
-static void world_close(world *w)
+static void fixture_close(attn_fixture *w)
 {
     for (int i = 0; i < w->n_item; i++) {
         tlpi_cpu_kv_free(&w->c.base, w->kv[i]);
@@ -140,8 +140,8 @@ static void world_close(world *w)
 /* ==== the equations ====================================================== */
 
 /* x [h] -> y [h], normalised (w not NULL) and rotated */
-static void prepare(const world *w, const float *x, const float *norm, int pos,
-                    double *y)
+static void prepare(const attn_fixture *w, const float *x, const float *norm,
+                    int pos, double *y)
 {
     int h = w->s.h, half = w->s.n_rot / 2;
     double ss = 0;
@@ -159,7 +159,7 @@ static void prepare(const world *w, const float *x, const float *norm, int pos,
 }
 
 /* Element i of a head as a cache of the type keeps it. */
-static float rounded(const world *w, const float *head, int i)
+static float rounded(const attn_fixture *w, const float *head, int i)
 {
     float x = head[i];
     if (w->s.type == TLP_KV_Q8_0) {
@@ -176,8 +176,8 @@ static float rounded(const world *w, const float *head, int i)
 }
 
 /* softmax(q k / sqrt(h)) v of one head over positions [0, pos] */
-static void attend(const world *w, int item, int seq, int pos, int kv_head,
-                   const float *q, double *y)
+static void attend(const attn_fixture *w, int item, int seq, int pos,
+                   int kv_head, const float *q, double *y)
 {
     int h = w->s.h;
     double *p = get((size_t)pos + 1, sizeof *p), top = -INFINITY, sum = 0;
@@ -204,7 +204,7 @@ typedef struct lanes {
     float *q, *k, *v, *y;
 } lanes;
 
-static lanes fill(const world *w, int item, const tlpi_step *st)
+static lanes fill(const attn_fixture *w, int item, const tlpi_step *st)
 {
     size_t nq = (size_t)(w->s.n_head * w->s.h);
     size_t nk = (size_t)(w->s.n_head_kv * w->s.h), n = (size_t)st->n_tok;
@@ -232,7 +232,7 @@ static void drop(lanes l)
     free(l.y);
 }
 
-static void run_filled(world *w, const tlpi_step *st, const lanes *l)
+static void run_filled(attn_fixture *w, const tlpi_step *st, const lanes *l)
 {
     tlpi_attn item[MAX_ITEM] = { 0 };
     for (int i = 0; i < w->n_item; i++) {
@@ -249,7 +249,7 @@ static void run_filled(world *w, const tlpi_step *st, const lanes *l)
     tlpi_cpu_attention(&w->c.base, st, w->rope, item, w->n_item, w->s.h, EPS);
 }
 
-static void run(world *w, const tlpi_step *st, lanes *l)
+static void run(attn_fixture *w, const tlpi_step *st, lanes *l)
 {
     for (int i = 0; i < w->n_item; i++)
         l[i] = fill(w, i, st);
@@ -257,8 +257,8 @@ static void run(world *w, const tlpi_step *st, lanes *l)
 }
 
 /* In place: q and k of token t; remembers what the cache should hold. */
-static void check_prepared(world *w, int item, const tlpi_step *st, int t,
-                           const lanes *l, const lanes *in)
+static void check_prepared(attn_fixture *w, int item, const tlpi_step *st,
+                           int t, const lanes *l, const lanes *in)
 {
     int h = w->s.h, seq = st->seq[t], pos = st->pos[t];
     size_t nq = (size_t)(w->s.n_head * h), nk = (size_t)(w->s.n_head_kv * h);
@@ -284,7 +284,8 @@ static void check_prepared(world *w, int item, const tlpi_step *st, int t,
     }
 }
 
-static void step_and_check(world *w, const tlpi_step *st, double tolerance)
+static void step_and_check(attn_fixture *w, const tlpi_step *st,
+                           double tolerance)
 {
     lanes l[MAX_ITEM];
     int h = w->s.h, n_rep = w->s.n_head / w->s.n_head_kv;
@@ -333,7 +334,7 @@ static void add_run(tokens *k, int seq, int pos, int n)
 
 /* Prompts of two sequences, then a step of one, nine and five tokens; both
  * go past position 256, where a second chunk of positions begins. */
-static void two_steps(world *w, double tolerance)
+static void two_steps(attn_fixture *w, double tolerance)
 {
     tokens a = { 0 }, b = { 0 };
     add_run(&a, 0, 0, 271);
@@ -345,7 +346,7 @@ static void two_steps(world *w, double tolerance)
     step_and_check(w, &b.st, tolerance);
 }
 
-static const shape shapes[] = {
+static const attn_shape shapes[] = {
     { 3, 3, 16, 16, false, false, TLP_KV_F32 },
     { 4, 2, 64, 64, true, false, TLP_KV_F32 },
     { 9, 3, 64, 64, false, false, TLP_KV_F16 },
@@ -366,9 +367,9 @@ Test(attention, equations)
 {
     for (size_t k = 0; k < TLPI_COUNT(isas); k++)
         for (size_t i = 0; have(isas[k]) && i < TLPI_COUNT(shapes); i++) {
-            world *w = world_open(shapes[i], isas[k], 2, 1, 3, 280);
+            attn_fixture *w = fixture_open(shapes[i], isas[k], 2, 1, 3, 280);
             two_steps(w, 3e-6);
-            world_close(w);
+            fixture_close(w);
         }
 }
 
@@ -377,9 +378,9 @@ Test(attention, several_items)
     for (size_t k = 0; k < TLPI_COUNT(isas); k++) {
         if (!have(isas[k]))
             continue;
-        world *w = world_open(shapes[2], isas[k], 2, MAX_ITEM, 3, 280);
+        attn_fixture *w = fixture_open(shapes[2], isas[k], 2, MAX_ITEM, 3, 280);
         two_steps(w, 3e-6);
-        world_close(w);
+        fixture_close(w);
     }
 }
 
@@ -389,13 +390,13 @@ Test(attention, large_scores)
     for (size_t k = 0; k < TLPI_COUNT(isas); k++) {
         if (!have(isas[k]))
             continue;
-        world *w = world_open(shapes[1], isas[k], 2, 1, 3, 280);
+        attn_fixture *w = fixture_open(shapes[1], isas[k], 2, 1, 3, 280);
         w->gain = 100;
         /* The scores' own rounding, 1e4 * 2^-24, is what is left. */
         two_steps(w, 2e-2);
-        world_close(w);
+        fixture_close(w);
 
-        w = world_open(shapes[2], isas[k], 2, 1, 1, 200);
+        w = fixture_open(shapes[2], isas[k], 2, 1, 1, 200);
         w->gain = 1e30f; /* f16 saturates */
         tokens t = { 0 };
         lanes l;
@@ -404,7 +405,7 @@ Test(attention, large_scores)
         for (int i = 0; i < 150 * w->s.n_head * w->s.h; i++)
             cr_assert(fabsf(l.y[i]) <= 1.001f);
         drop(l);
-        world_close(w);
+        fixture_close(w);
     }
 }
 
@@ -413,8 +414,8 @@ Test(attention, large_scores)
 static float *hard_blocks(int isa, int n)
 {
     static const float scale[] = { 1, 0, 1e-44f, 1e-37f, 1e-30f, 1e20f, -3 };
-    shape s = { 4, 2, 80, 80, false, false, TLP_KV_Q8_0 };
-    world *w = world_open(s, isa, 2, 1, 1, n);
+    attn_shape s = { 4, 2, 80, 80, false, false, TLP_KV_Q8_0 };
+    attn_fixture *w = fixture_open(s, isa, 2, 1, 1, n);
     tokens t = { 0 };
     add_run(&t, 0, 0, n);
     lanes l = fill(w, 0, &t.st);
@@ -428,7 +429,7 @@ static float *hard_blocks(int isa, int n)
     free(l.q);
     free(l.k);
     free(l.v);
-    world_close(w);
+    fixture_close(w);
     return l.y;
 }
 
@@ -457,10 +458,10 @@ Test(attention, hard_blocks_of_q8_0)
 /* ==== the same bits ====================================================== */
 
 /* y of n tokens of sequence 1, evaluated in steps of the given lengths. */
-static float *in_steps(shape s, int isa, int n_thread, int n_pos,
+static float *in_steps(attn_shape s, int isa, int n_thread, int n_pos,
                        const int *len)
 {
-    world *w = world_open(s, isa, n_thread, 1, 2, n_pos);
+    attn_fixture *w = fixture_open(s, isa, n_thread, 1, 2, n_pos);
     size_t row = (size_t)(s.n_head * s.h);
     float *y = get((size_t)n_pos * row, sizeof(float));
     for (int pos = 0, i = 0; pos < n_pos; i += len[i + 1] != 0) {
@@ -475,7 +476,7 @@ static float *in_steps(shape s, int isa, int n_thread, int n_pos,
         drop(l);
         pos += n;
     }
-    world_close(w);
+    fixture_close(w);
     return y;
 }
 
@@ -491,7 +492,7 @@ Test(attention, same_bits_in_any_steps_on_any_threads)
 
     for (size_t k = 0; k < TLPI_COUNT(isas); k++)
         for (size_t p = 0; have(isas[k]) && p < TLPI_COUNT(picks); p++) {
-            shape s = shapes[picks[p].shape];
+            attn_shape s = shapes[picks[p].shape];
             int n = picks[p].n_pos;
             size_t size = (size_t)(n * s.n_head * s.h) * sizeof(float);
             float *want = in_steps(s, isas[k], 1, n, lengths[0]);
@@ -514,8 +515,8 @@ Test(attention, same_bits_in_any_steps_on_any_threads)
 Test(attention, cache_copy)
 {
     for (int type = TLP_KV_F32; type <= TLP_KV_Q8_0; type++) {
-        shape s = { 4, 2, 24, 24, false, false, type };
-        world *w = world_open(s, TLP_ISA_SCALAR, 1, 1, 3, 100);
+        attn_shape s = { 4, 2, 24, 24, false, false, type };
+        attn_fixture *w = fixture_open(s, TLP_ISA_SCALAR, 1, 1, 3, 100);
         tokens t = { 0 }, u = { 0 };
         lanes l;
         add_run(&t, 0, 0, 40);
@@ -531,13 +532,13 @@ Test(attention, cache_copy)
                (ref_at(w, 0, 21) - ref_at(w, 0, 0)) * sizeof(float));
         add_run(&u, 2, 60, 4);
         step_and_check(w, &u.st, 3e-6);
-        world_close(w);
+        fixture_close(w);
     }
 }
 
 Test(attention, cache_limits)
 {
-    world *w = world_open(shapes[2], TLP_ISA_SCALAR, 1, 1, 2, 100);
+    attn_fixture *w = fixture_open(shapes[2], TLP_ISA_SCALAR, 1, 1, 2, 100);
     tlpi_backend *b = &w->c.base;
     tlpi_kv *kv = w->kv[0];
     /* 2 sequences, 3 heads, 112 positions of 64 + 64 halves */
@@ -562,5 +563,5 @@ Test(attention, cache_limits)
                  TLP_OK);
     cr_assert_eq(tlpi_cpu_kv_bytes(kv), 16 * 32 * 4);
     tlpi_cpu_kv_free(b, kv);
-    world_close(w);
+    fixture_close(w);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/weights.h"
+#include "support/random_weights.h"
 
 TestSuite(backend_cpu, .timeout = 120);
 

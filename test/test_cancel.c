@@ -16,16 +16,16 @@ TestSuite(cancel, .timeout = 120);
 
 /* ==== progress =========================================================== */
 
-typedef struct meter {
+typedef struct call_meter {
     int calls, cancel_at; /* 0 = never */
     double last;
     bool backwards;
     pthread_t thread;
-} meter;
+} call_meter;
 
 static int count_progress(double done, void *user_data)
 {
-    meter *m = user_data;
+    call_meter *m = user_data;
 
     m->calls++;
     m->backwards |=
@@ -34,12 +34,13 @@ static int count_progress(double done, void *user_data)
     return m->calls == m->cancel_at;
 }
 
-static meter meter_at(int cancel_at)
+static call_meter meter_at(int cancel_at)
 {
-    return (meter){ .cancel_at = cancel_at, .thread = pthread_self() };
+    return (call_meter){ .cancel_at = cancel_at, .thread = pthread_self() };
 }
 
-static tlp_status open_with(tlp_model **out, const char *path, meter *p, mem *m)
+static tlp_status open_with(tlp_model **out, const char *path, call_meter *p,
+                            mem *m)
 {
     tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
 
@@ -53,7 +54,7 @@ Test(cancel, model_open)
 {
     tiny_spec spec = tiny_default();
     const char *path = tiny_make(&spec);
-    meter p = meter_at(0);
+    call_meter p = meter_at(0);
     mem m = { 0 };
     tlp_model *model = NULL;
 
@@ -77,7 +78,7 @@ Test(cancel, session_create)
 
     for (int ranks = 1; ranks <= 3; ranks++) {
         mem m = { 0 };
-        meter open = meter_at(0), p = meter_at(0);
+        call_meter open = meter_at(0), p = meter_at(0);
         tlp_model *model = NULL;
         tlp_plan *plan = NULL;
         tlp_session *s = NULL;

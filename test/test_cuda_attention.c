@@ -8,7 +8,7 @@
 
 #include "support/both.h"
 #include "support/check.h"
-#include "support/weights.h"
+#include "support/random_weights.h"
 
 TestSuite(cuda_attention, .init = both_open, .fini = both_close,
           .timeout = 300);

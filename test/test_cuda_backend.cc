@@ -2,7 +2,7 @@
  * test_cuda_backend.cc - one rank's emulated GPU: what it refuses, and when it
  * has done with the host's memory.
  */
-#include "cuda/ranks.h"
+#include "cuda/gpu_ranks.h"
 
 TestSuite(cuda_backend, .timeout = 60);
 

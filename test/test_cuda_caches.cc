@@ -2,7 +2,7 @@
  * test_cuda_caches.cc - what the CUDA backend remembers of shapes: more of them
  * than it has room for, on the emulated device.
  */
-#include "cuda/ranks.h"
+#include "cuda/gpu_ranks.h"
 
 TestSuite(cuda_caches, .timeout = 120);
 

@@ -2,7 +2,7 @@
  * test_cuda_comm.cc - exchanges between GPUs, on the emulated device: ranks in
  * threads, on devices of their own and on one.
  */
-#include "cuda/ranks.h"
+#include "cuda/gpu_ranks.h"
 
 TestSuite(cuda_comm, .timeout = 300);
 
@@ -14,7 +14,7 @@ static const size_t sizes[] = { 1, 31, 256, 257, 8192, 8193, 65537, 100000 };
 Test(cuda_comm, sums_have_the_bits_of_rank_order)
 {
     for (int n = 1; n <= 4; n++)
-        run_everywhere(n, [](member &m) {
+        run_everywhere(n, [](gpu_rank &m) {
             float *x = nullptr;
             CHECK(m, m.b->ops->buffer_create(m.b, &x, 100000) == TLP_OK);
             for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
@@ -41,7 +41,7 @@ Test(cuda_comm, sums_have_the_bits_of_rank_order)
 
 Test(cuda_comm, stats_count_exchanges)
 {
-    run_ranks(2, 2, 20000, [](member &m) {
+    run_ranks(2, 2, 20000, [](gpu_rank &m) {
         float *x = nullptr;
         CHECK(m, m.b->ops->buffer_create(m.b, &x, 70000) == TLP_OK);
         CHECK(m, m.c->ops->allreduce(m.c, x, 70000, nullptr) == TLP_OK);
@@ -55,7 +55,7 @@ Test(cuda_comm, stats_count_exchanges)
 
 /* Two sums and a message, recorded once: every replay works on what lies in the
  * buffers then.  Ranks take turns at being late. */
-static void replay(member &m)
+static void replay(gpu_rank &m)
 {
     enum { N = 300, ROUNDS = 25 };
     float *x = nullptr;
@@ -105,7 +105,7 @@ Test(cuda_comm, recorded_exchanges_are_replayed)
 
 /* Each rank adds one to what the previous sent; the first one runs ahead as far
  * as it may. */
-static void pass_on(member &m)
+static void pass_on(gpu_rank &m)
 {
     static const size_t lengths[] = { 1, 576, 70000, 3 };
     float *x = nullptr;
@@ -144,7 +144,7 @@ Test(cuda_comm, messages_go_down_the_chain)
 
 /* ==== groups ============================================================= */
 
-static void split(member &m)
+static void split(gpu_rank &m)
 {
     tlpi_comm *front = nullptr, *back = nullptr, *one = nullptr;
     float *x = nullptr;
@@ -189,7 +189,7 @@ Test(cuda_comm, groups_sum_among_themselves)
 
 /* Rank 1 never comes: rank 0's kernel ends by itself, and all that follows
  * fails at once. */
-static void wait_in_vain(member &m)
+static void wait_in_vain(gpu_rank &m)
 {
     float *x = nullptr;
     std::vector<float> v(10);
@@ -219,7 +219,7 @@ Test(cuda_comm, a_peer_that_never_comes)
 }
 
 /* The sender cannot run further ahead than its mail reaches. */
-static void mail_in_vain(member &m)
+static void mail_in_vain(gpu_rank &m)
 {
     float *x = nullptr;
     std::vector<float> v(10);
@@ -241,7 +241,7 @@ Test(cuda_comm, a_message_that_nobody_takes)
 }
 
 /* Rank 1 gives up while the others wait for it, on the device or before. */
-static void give_up(member &m)
+static void give_up(gpu_rank &m)
 {
     float *x = nullptr;
     std::vector<float> v(10);
@@ -270,7 +270,7 @@ Test(cuda_comm, a_rank_that_gives_up)
 }
 
 /* A family fails together. */
-static void give_up_in_group(member &m)
+static void give_up_in_group(gpu_rank &m)
 {
     tlpi_comm *sub = nullptr;
     float *x = nullptr;
@@ -294,7 +294,7 @@ Test(cuda_comm, a_family_gives_up_together)
     run_ranks(3, 3, 20000, give_up_in_group);
 }
 
-static void refused(member &m)
+static void refused(gpu_rank &m)
 {
     CHECK(m, m.c == nullptr);
     CHECK(m, m.text.find("cannot reach each other's memory need NCCL: rank 0 "
@@ -306,11 +306,11 @@ Test(cuda_comm, without_peer_access_and_nccl_there_is_no_way)
     setenv("TLP_EMU_PEERS", "0", 1);
     run_ranks(2, 2, 20000, refused);
     setenv("TLP_EMU_PEERS", "1", 1);
-    run_ranks(2, 2, 20000, [](member &m) { CHECK(m, m.c != nullptr); });
+    run_ranks(2, 2, 20000, [](gpu_rank &m) { CHECK(m, m.c != nullptr); });
 }
 
 /* Slots of two ranks need 3 MiB: rank 1's device has less left. */
-static void no_room(member &m)
+static void no_room(gpu_rank &m)
 {
     char *rest = nullptr;
     size_t free = 0, total = 0;
@@ -377,7 +377,7 @@ static tlp_status deaf_bcast(tlpi_comm *c, void *buf, size_t bytes, bool idle)
                : st;
 }
 
-static void fail_at(member &m, int nth)
+static void fail_at(gpu_rank &m, int nth)
 {
     deaf d = {};
     tlpi_comm *c = nullptr;
@@ -398,7 +398,7 @@ static void fail_at(member &m, int nth)
 Test(cuda_comm, what_was_made_for_others_goes_when_they_cannot_be_told)
 {
     for (int nth = 1; nth <= 2; nth++) {
-        run_ranks(3, 3, 20000, [=](member &m) { fail_at(m, nth); });
+        run_ranks(3, 3, 20000, [=](gpu_rank &m) { fail_at(m, nth); });
         for (int device = 0; device < 3; device++) {
             size_t free = 0, total = 0;
             CUDA_OK(cudaSetDevice(device));
@@ -414,7 +414,7 @@ Test(cuda_comm, what_was_made_for_others_goes_when_they_cannot_be_told)
  * where its patience is short. */
 Test(cuda_comm, recorded_steps_begin_when_all_have_their_graphs)
 {
-    run_ranks(2, 1, 300, [](member &m) {
+    run_ranks(2, 1, 300, [](gpu_rank &m) {
         const int32_t none = 0;
         tlpi_step s = { 1, &none, &none, &none };
         tlpi_want want = { &none, 1, 0, 0 };
@@ -436,7 +436,7 @@ Test(cuda_comm, recorded_steps_begin_when_all_have_their_graphs)
 /* The same for a message, and for one that follows before it was taken. */
 Test(cuda_comm, neighbours_on_one_device_wait_on_the_host)
 {
-    run_ranks(2, 1, 300, [](member &m) {
+    run_ranks(2, 1, 300, [](gpu_rank &m) {
         float *x = nullptr;
         CHECK(m, m.b->ops->buffer_create(m.b, &x, 8) == TLP_OK);
         for (int i = 0; i < 6; i++) {

@@ -2,7 +2,7 @@
  * test_cuda_comm_norm.cc - the all-reduce that adds to the residual stream and
  * normalises it, on the emulated device: the bits of the calls it stands for.
  */
-#include "cuda/ranks.h"
+#include "cuda/gpu_ranks.h"
 
 TestSuite(cuda_comm_norm, .timeout = 300);
 
@@ -12,12 +12,12 @@ namespace
 {
 /* x, delta, and one buffer for each norm: [n_tok][cols]; weights [cols]. */
 struct stream {
-    member &m;
+    gpu_rank &m;
     int n_tok, cols, n_norm;
     float *x, *delta, *y, *w;
     std::vector<tlpi_norm> norm;
 
-    stream(member &of, int t, int c, int n)
+    stream(gpu_rank &of, int t, int c, int n)
         : m(of), n_tok(t), cols(c), n_norm(n), x(create(size())),
           delta(create(size())), y(create(size() * (size_t)(n + 1))),
           w(create((size_t)(c * (n + 1))))
@@ -82,14 +82,14 @@ static bool same(const std::vector<float> &a, const std::vector<float> &b)
            memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-static uint64_t launches(const member &m)
+static uint64_t launches(const gpu_rank &m)
 {
     tlpi_device_stats s = {};
     return cuda()->stats(m.b, &s) == TLP_OK ? s.launches : 0;
 }
 
 /* fused: is there a kernel for this shape?  Else it is the two calls. */
-static void compare(member &m, int n_tok, int cols, int n_norm, bool fused)
+static void compare(gpu_rank &m, int n_tok, int cols, int n_norm, bool fused)
 {
     stream s(m, n_tok, cols, n_norm);
     tlpi_comm_stats before = m.c->stats;
@@ -124,7 +124,7 @@ static const struct {
 Test(cuda_comm_norm, the_bits_of_two_calls)
 {
     for (int n = 2; n <= 3; n++)
-        run_everywhere(n, [](member &m) {
+        run_everywhere(n, [](gpu_rank &m) {
             for (const auto &s : shapes)
                 if (m.bad_line == 0)
                     compare(m, s.n_tok, s.cols, s.n_norm, s.fused);
@@ -134,7 +134,7 @@ Test(cuda_comm_norm, the_bits_of_two_calls)
 /* One rank has nobody to ask: add_norm alone. */
 Test(cuda_comm_norm, one_rank)
 {
-    run_ranks(1, 1, 20000, [](member &m) {
+    run_ranks(1, 1, 20000, [](gpu_rank &m) {
         stream s(m, 2, 576, 2);
         s.fill(3);
         CHECK(m, s.two_calls() == TLP_OK);
@@ -148,7 +148,7 @@ Test(cuda_comm_norm, one_rank)
 
 /* Recorded twice in a row, with a plain sum between, and replayed with what
  * lies in the buffers then. */
-static void replay(member &m, int n_tok, int cols)
+static void replay(gpu_rank &m, int n_tok, int cols)
 {
     stream s(m, n_tok, cols, 2);
     cudaGraph_t graph;
@@ -177,14 +177,14 @@ static void replay(member &m, int n_tok, int cols)
 
 Test(cuda_comm_norm, recorded)
 {
-    run_everywhere(2, [](member &m) { replay(m, 1, 576); });
-    run_everywhere(2, [](member &m) { replay(m, 8, 1000); });
+    run_everywhere(2, [](gpu_rank &m) { replay(m, 1, 576); });
+    run_everywhere(2, [](gpu_rank &m) { replay(m, 8, 1000); });
 }
 
 /* A peer that never comes ends it, as it ends other exchanges. */
 Test(cuda_comm_norm, a_peer_that_never_comes)
 {
-    run_ranks(2, 2, 300, [](member &m) {
+    run_ranks(2, 2, 300, [](gpu_rank &m) {
         stream s(m, 1, 576, 1);
         std::vector<float> v(10);
         s.fill(1);

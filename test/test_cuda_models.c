@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "session/session.h"
-#include "support/fitted.h"
-#include "support/gpu.h"
+#include "support/random_adjust.h"
+#include "support/gpu_plugin.h"
 #include "support/rig.h"
 #include "support/tiny.h"
 

@@ -2,7 +2,7 @@
  * test_cuda_nccl.cc - exchanges through NCCL, for which a stub stands: how they
  * end, well or not, with recorded steps and without.
  */
-#include "cuda/ranks.h"
+#include "cuda/gpu_ranks.h"
 
 #include <dlfcn.h>
 
@@ -58,7 +58,7 @@ TestSuite(cuda_nccl, .init = load_stub, .timeout = 60);
 
 enum { N = 40 };
 
-static float *buffer(member &m)
+static float *buffer(gpu_rank &m)
 {
     float *x = nullptr;
     return m.b->ops->buffer_create(m.b, &x, N) == TLP_OK ? x : nullptr;
@@ -66,7 +66,7 @@ static float *buffer(member &m)
 
 /* A sum among `first`, if there are any, then among all; the second step of
  * them is recorded, later ones are replayed. */
-static tlp_status step(member &m, float *x, tlpi_comm *first)
+static tlp_status step(gpu_rank &m, float *x, tlpi_comm *first)
 {
     const int32_t none = 0;
     tlpi_step s = { 1, &none, &none, &none };
@@ -82,13 +82,13 @@ static tlp_status step(member &m, float *x, tlpi_comm *first)
     return m.b->ops->end_step(m.b, st);
 }
 
-static uint64_t replayed(const member &m)
+static uint64_t replayed(const gpu_rank &m)
 {
     tlpi_device_stats s;
     return cuda()->stats(m.b, &s) == TLP_OK ? s.replayed : 0;
 }
 
-static void summed_steps(member &m, float *x, int n, tlpi_comm *first)
+static void summed_steps(gpu_rank &m, float *x, int n, tlpi_comm *first)
 {
     std::vector<float> v(N);
 
@@ -107,7 +107,7 @@ static void summed_steps(member &m, float *x, int n, tlpi_comm *first)
 /* A communicator that a recorded step holds cannot end. */
 Test(cuda_nccl, recorded_steps_go_before_their_communicator)
 {
-    run_ranks(2, 2, 20000, [](member &m) {
+    run_ranks(2, 2, 20000, [](gpu_rank &m) {
         float *x = buffer(m);
         summed_steps(m, x, 4, nullptr);
         CHECK(m, replayed(m) == 2);
@@ -120,7 +120,7 @@ Test(cuda_nccl, recorded_steps_go_before_their_communicator)
 
 Test(cuda_nccl, messages)
 {
-    run_ranks(3, 3, 20000, [](member &m) {
+    run_ranks(3, 3, 20000, [](gpu_rank &m) {
         float *x = buffer(m);
         std::vector<float> v(N, 5);
         if (m.rank > 0)
@@ -139,7 +139,7 @@ Test(cuda_nccl, messages)
 /* ==== ending otherwise =================================================== */
 
 /* Rank 1 takes no part in the last step of sums in x, which is freed. */
-static void left_alone(member &m, float *x, tlpi_comm *first)
+static void left_alone(gpu_rank &m, float *x, tlpi_comm *first)
 {
     std::vector<float> v(N);
     timespec start;
@@ -162,7 +162,8 @@ static void left_alone(member &m, float *x, tlpi_comm *first)
 
 Test(cuda_nccl, a_replayed_step_that_waits_for_a_dead_peer_is_aborted)
 {
-    run_ranks(2, 2, 500, [](member &m) { left_alone(m, buffer(m), nullptr); });
+    run_ranks(2, 2, 500,
+              [](gpu_rank &m) { left_alone(m, buffer(m), nullptr); });
     cr_assert_eq(nccl->stuck, 0);
     cr_assert_gt(nccl->aborted, 0);
 }
@@ -170,7 +171,7 @@ Test(cuda_nccl, a_replayed_step_that_waits_for_a_dead_peer_is_aborted)
 /* Aborting one communicator waits for the step, which waits in the other. */
 Test(cuda_nccl, all_of_a_steps_communicators_are_aborted_at_once)
 {
-    run_ranks(2, 2, 500, [](member &m) {
+    run_ranks(2, 2, 500, [](gpu_rank &m) {
         tlpi_comm *sub = nullptr;
         CHECK(m, m.c->ops->split(m.c, 0, 2, &sub) == TLP_OK);
         left_alone(m, buffer(m), sub);
@@ -183,7 +184,7 @@ Test(cuda_nccl, all_of_a_steps_communicators_are_aborted_at_once)
 /* Nobody has waited for the step when the communicator is freed. */
 Test(cuda_nccl, freed_with_a_step_under_way)
 {
-    run_ranks(2, 2, 500, [](member &m) {
+    run_ranks(2, 2, 500, [](gpu_rank &m) {
         float *x = buffer(m);
         summed_steps(m, x, 2, nullptr);
         if (m.rank == 0)
@@ -198,7 +199,7 @@ Test(cuda_nccl, freed_with_a_step_under_way)
 /* After an abort nothing is waited for. */
 Test(cuda_nccl, given_up_with_a_step_under_way)
 {
-    run_ranks(2, 2, 20000, [](member &m) {
+    run_ranks(2, 2, 20000, [](gpu_rank &m) {
         float *x = buffer(m);
         timespec start;
         summed_steps(m, x, 2, nullptr);
@@ -216,7 +217,7 @@ Test(cuda_nccl, given_up_with_a_step_under_way)
 
 /* ==== windows ============================================================ */
 
-static float *exchange_buffer(member &m)
+static float *exchange_buffer(gpu_rank &m)
 {
     float *x = nullptr;
     return cuda()->exchange_buffer(m.c, &x, N) == TLP_OK ? x : nullptr;
@@ -228,7 +229,7 @@ Test(cuda_nccl, sums_in_windows)
 {
     float *x[2];
 
-    run_ranks(2, 2, 20000, [&](member &m) {
+    run_ranks(2, 2, 20000, [&](gpu_rank &m) {
         std::vector<float> v(N, 1);
         x[m.rank] = exchange_buffer(m);
         CHECK(m, m.read(v, x[m.rank]) == TLP_OK && v[0] == 0 && v[N - 1] == 0);
@@ -252,7 +253,7 @@ Test(cuda_nccl, sums_in_windows)
 Test(cuda_nccl, no_room_for_a_window)
 {
     nccl->no_room = 1;
-    run_ranks(2, 2, 20000, [](member &m) {
+    run_ranks(2, 2, 20000, [](gpu_rank &m) {
         float *x = (float *)1;
         CHECK(m, cuda()->exchange_buffer(m.c, &x, N) == TLP_ENOMEM);
         CHECK(m, !x);
@@ -270,7 +271,7 @@ Test(cuda_nccl, no_room_for_a_window)
 Test(cuda_nccl, windows_switched_off)
 {
     setenv("TLP_CUDA_WINDOWS", "0", 1);
-    run_ranks(2, 2, 20000, [](member &m) {
+    run_ranks(2, 2, 20000, [](gpu_rank &m) {
         float *x = exchange_buffer(m);
         CHECK(m, nccl->pieces == 0);
         summed_steps(m, x, 2, nullptr);
@@ -284,7 +285,7 @@ Test(cuda_nccl, windows_switched_off)
 Test(cuda_nccl, windows_of_an_aborted_communicator)
 {
     run_ranks(2, 2, 500,
-              [](member &m) { left_alone(m, exchange_buffer(m), nullptr); });
+              [](gpu_rank &m) { left_alone(m, exchange_buffer(m), nullptr); });
     cr_assert_eq(nccl->pieces, 0);
     cr_assert_eq(nccl->stuck, 0);
     cr_assert_gt(nccl->aborted, 0);
@@ -294,7 +295,7 @@ Test(cuda_nccl, windows_of_an_aborted_communicator)
 Test(cuda_nccl, a_window_that_cannot_be_opened)
 {
     nccl->shut = 1;
-    run_ranks(2, 2, 20000, [](member &m) {
+    run_ranks(2, 2, 20000, [](gpu_rank &m) {
         float *x = nullptr;
         CHECK(m, cuda()->exchange_buffer(m.c, &x, N) == TLP_ECOMM);
         CHECK(m, strstr(tlp_last_error(), "opening a window"));

@@ -7,7 +7,7 @@
 
 #include "support/both.h"
 #include "support/check.h"
-#include "support/weights.h"
+#include "support/random_weights.h"
 
 TestSuite(cuda_ops, .init = both_open, .fini = both_close, .timeout = 300);
 

@@ -6,7 +6,7 @@
 
 #include "support/both.h"
 #include "support/check.h"
-#include "support/weights.h"
+#include "support/random_weights.h"
 
 TestSuite(cuda_products, .init = both_open, .fini = both_close, .timeout = 300);
 
@@ -30,18 +30,18 @@ static double product(const float *w, const float *x, int n, double *abs)
 }
 
 /* A weight cut from the middle of a tensor. */
-typedef struct piece {
+typedef struct product_piece {
     tlpi_tensor t;
     float *all; /* its floats */
     int r0, c0;
     size s;
     tlpi_weight *w;
-} piece;
+} product_piece;
 
-static piece cut(tlpi_dtype type, size s)
+static product_piece cut(tlpi_dtype type, size s)
 {
     int block = tlpi_dtype_get(type)->block;
-    piece p = { .r0 = 3, .c0 = block, .s = s };
+    product_piece p = { .r0 = 3, .c0 = block, .s = s };
 
     p.s.cols = (s.cols + block - 1) / block * block;
     p.t = random_tensor(type, s.rows + 5, p.s.cols + 2 * block);
@@ -50,12 +50,12 @@ static piece cut(tlpi_dtype type, size s)
     return p;
 }
 
-static const float *row_of(const piece *p, int r)
+static const float *row_of(const product_piece *p, int r)
 {
     return p->all + (p->r0 + r) * p->t.ne[0] + p->c0;
 }
 
-static void drop(piece *p)
+static void drop(product_piece *p)
 {
     gpu->ops->weight_free(p->w);
     free(p->all);
@@ -65,7 +65,7 @@ static void drop(piece *p)
 /* One item: two terms, a bias, or added to what is there. */
 static void check_item(tlpi_dtype type, tlpi_dtype other, size s, int n_tok)
 {
-    piece p[2] = { cut(type, s), cut(other, s) };
+    product_piece p[2] = { cut(type, s), cut(other, s) };
     bool add = n_tok % 2 == 0;
     size_t n_y = (size_t)(n_tok * s.rows);
     float *bias = random_floats((size_t)s.rows), *y0 = random_floats(n_y);
@@ -148,7 +148,7 @@ Test(cuda_products, many_items)
 {
     enum { N = 31, COLS = 32 };
     tlpi_dtype types[3] = { TLPI_Q4_0, TLPI_F32, TLPI_Q8_0 };
-    piece p[N];
+    product_piece p[N];
     tlpi_term term[N];
     tlpi_matmul m[N];
     float *x = random_floats(2 * COLS), *dx = put(gpu, x, 2 * COLS), *y[N];
@@ -191,7 +191,7 @@ static void check_gate_up(tlpi_dtype gate, tlpi_dtype up, int n_tok)
 {
     enum { ROWS = 37 };
     size s = { ROWS, 256 };
-    piece p[4] = { cut(gate, s), cut(up, s), cut(gate, s), cut(up, s) };
+    product_piece p[4] = { cut(gate, s), cut(up, s), cut(gate, s), cut(up, s) };
     size_t n_x = (size_t)(n_tok * s.cols), n_y = (size_t)(n_tok * ROWS);
     float *x = random_floats(n_x), *dx = put(gpu, x, n_x);
     float *y[2] = { put(gpu, x, n_y), put(gpu, x, n_y) };

@@ -146,15 +146,16 @@ Test(device, facts)
 /* ==== which rank works where ============================================= */
 
 /* The session's ranks, and the devices of those in this process. */
-static void expect_places(const tlp_session_options *o, const tlpi_world *w,
-                          int n_rank, const int *want)
+static void expect_places(const tlp_session_options *o,
+                          const tlpi_process_group *w, int n_rank,
+                          const int *want)
 {
     tlpi_session_config cfg = { 0 };
-    tlpi_world here = *w;
+    tlpi_process_group here = *w;
 
     CHECK_OK(tlpi_config_check(o));
     if (!w->ops)
-        CHECK_OK(tlpi_world_find(&here, o));
+        CHECK_OK(tlpi_process_group_find(&here, o));
     cr_expect_eq(here.n_rank, n_rank);
     tlpi_config_init(&cfg, o, model, &here);
     CHECK_OK(tlpi_config_devices(&cfg, o, &here));
@@ -172,7 +173,7 @@ static void expect_places(const tlp_session_options *o, const tlpi_world *w,
 Test(device, ranks_of_one_process)
 {
     static const int32_t two[] = { 2, 0 }, same[] = { 1, 1 };
-    static const tlpi_world threads = { 0 };
+    static const tlpi_process_group threads = { 0 };
     tlp_session_options o = cuda(NULL, 0);
     int32_t rank, n_rank;
 
@@ -198,7 +199,7 @@ Test(device, ranks_of_several_processes)
 {
     static const int32_t two[] = { 2, 0 }, one[] = { 1 }, none[] = { 0, 3 };
     static const tlpi_transport_ops transport = { 0 };
-    tlpi_world w = {
+    tlpi_process_group w = {
         .ops = &transport, .rank = 4, .n_rank = 6, .n_local = 3, .local_rank = 1
     };
     tlp_session_options o = cuda(NULL, 0);

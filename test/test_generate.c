@@ -16,12 +16,12 @@
 TestSuite(generate, .timeout = 120);
 
 /* Text of a generation, and how it came. */
-typedef struct sink {
+typedef struct token_sink {
     char text[4096];
     size_t n;
     int calls, stop_after;
     bool bad; /* empty, unterminated or cut inside a character */
-} sink;
+} token_sink;
 
 /* Bytes of the UTF-8 character at s, 0 if malformed. */
 static size_t character(const unsigned char *s)
@@ -40,7 +40,7 @@ static size_t character(const unsigned char *s)
 
 static int collect(const char *text, size_t len, void *user_data)
 {
-    sink *s = user_data;
+    token_sink *s = user_data;
     size_t at = 0;
 
     s->calls++;
@@ -101,7 +101,7 @@ static tlp_sampler *always(const rig *r, int32_t id)
     return s;
 }
 
-static tlp_generate_result run(rig *r, tlp_sampler *s, sink *out,
+static tlp_generate_result run(rig *r, tlp_sampler *s, token_sink *out,
                                tlp_generate_options o)
 {
     tlp_generate_result res = { .struct_size = sizeof res };
@@ -140,7 +140,7 @@ Test(generate, is_sample_and_decode)
         tlp_sampler *sa = letters(&a, 9), *sb = letters(&b, 9);
         int32_t ids[40];
         char text[1024];
-        sink out = { 0 };
+        token_sink out = { 0 };
 
         tlp_generate_result res =
             run(&a, sa, &out, (tlp_generate_options){ .n_predict = 40 });
@@ -163,7 +163,7 @@ Test(generate, greedy_goes_on)
 {
     rig a = start(2, "par:1-2"), b = start(1, "par:1-2");
     tlp_generate_options o = { .n_predict = 12, .ignore_end = 1 };
-    sink one = { 0 }, two = { 0 }, whole = { 0 };
+    token_sink one = { 0 }, two = { 0 }, whole = { 0 };
 
     tlp_generate_result res = run(&a, NULL, &one, o);
     CHECK_OK(tlp_session_decode(a.session, res.last_token));
@@ -188,7 +188,7 @@ Test(generate, end_token)
 {
     rig r = start(1, "serial");
     tlp_sampler *s = always(&r, IM_END);
-    sink out = { 0 };
+    token_sink out = { 0 };
 
     tlp_generate_result res =
         run(&r, s, &out, (tlp_generate_options){ .n_predict = 9 });
@@ -216,7 +216,7 @@ Test(generate, context_ends)
 {
     rig r = start(2, "par:1-2");
     tlp_sampler *s = always(&r, 'x');
-    sink out = { 0 };
+    token_sink out = { 0 };
 
     tlp_generate_result res = run(&r, s, &out, (tlp_generate_options){ 0 });
     cr_assert_eq(res.stop_reason, TLP_STOP_CONTEXT);
@@ -234,7 +234,7 @@ Test(generate, callback_stops)
     for (int after = 1; after <= 5; after++) {
         rig r = start(1, "serial");
         tlp_sampler *s = letters(&r, 4);
-        sink out = { .stop_after = after };
+        token_sink out = { .stop_after = after };
 
         tlp_generate_result res =
             run(&r, s, &out, (tlp_generate_options){ .n_predict = 50 });
@@ -265,7 +265,7 @@ Test(generate, stop_strings_across_tokens)
 {
     rig r = start(1, "serial");
     char full[1024];
-    sink out = { 0 };
+    token_sink out = { 0 };
 
     tlp_sampler *s = letters(&r, 21);
     run(&r, s, &out, (tlp_generate_options){ .n_predict = 30 });
@@ -301,7 +301,7 @@ Test(generate, unfinished_stop_string)
     rig r = start(1, "serial");
     tlp_sampler *s = always(&r, 'x');
     const char *stop[1] = { "xxxxxxxxxxy" };
-    sink out = { 0 };
+    token_sink out = { 0 };
 
     tlp_generate_result res = run(
         &r, s, &out,
@@ -318,7 +318,7 @@ Test(generate, text_is_utf8)
     rig r = start(1, "serial");
     tlp_sampler_options o = TLP_SAMPLER_OPTIONS_INIT;
     tlp_sampler *s = NULL;
-    sink out = { 0 };
+    token_sink out = { 0 };
 
     o.temperature = 3;
     o.seed = 2;

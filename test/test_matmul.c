@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/weights.h"
+#include "support/random_weights.h"
 
 TestSuite(matmul, .timeout = 120);
 

@@ -191,7 +191,7 @@ Test(memory, as_built_on_a_device)
         tiny_spec spec = tiny_default();
         tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
         tlp_session_stats stats = { .struct_size = sizeof stats };
-        tlpi_world here = { 0 };
+        tlpi_process_group here = { 0 };
         tlpi_session_config cfg = { 0 };
         tlp_model *m = NULL;
         tlp_plan *plan = NULL;
@@ -203,7 +203,7 @@ Test(memory, as_built_on_a_device)
         o.backend = TLP_BACKEND_CUDA;
         o.n_rank = i == 0 ? 2 : 1;
         CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
-        CHECK_OK(tlpi_world_find(&here, &o));
+        CHECK_OK(tlpi_process_group_find(&here, &o));
         tlpi_config_init(&cfg, &o, m, &here);
         CHECK_OK(tlpi_config_devices(&cfg, &o, &here));
 

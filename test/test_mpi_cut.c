@@ -99,10 +99,10 @@ static void cut_once(const fault *f)
         fault_clean();
         cr_skip_test("%s", s.err);
     }
-    double at = diary_find(fault_dir, "cut", "cut", INFINITY).when;
+    double at = log_find(fault_dir, "cut", "cut", INFINITY).when;
     cr_assert(at > 0, "%s: %s", fault_label, s.err);
     for (int r = 0; r < 2; r++) {
-        diary_event e = fault_find(r, "failed");
+        log_event e = fault_find(r, "failed");
         bool waited = strcmp(e.status, "TLP_ETIMEDOUT") == 0;
 
         fault_expect_failed(r, waited ? "TLP_ETIMEDOUT" : "TLP_ECOMM", at,

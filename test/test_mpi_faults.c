@@ -24,7 +24,7 @@ static void ends_once(const fault *f)
     bool unmet = strcmp(f->phase, "start") == 0;
     int n = f->n, victim = f->victim;
     spawned s = fault_play(f, NULL);
-    diary_event struck = fault_find(victim, "struck");
+    log_event struck = fault_find(victim, "struck");
 
     cr_assert(struck.when > 0, "%s: nothing happened: %s", fault_label, s.err);
     cr_expect(fault_find(victim, "clean").when == 0, "%s: it lives",
@@ -127,7 +127,7 @@ Test(faults, one_of_three_ends)
 static void pauses_once(const fault *f)
 {
     spawned s = fault_play(f, NULL);
-    diary_event struck = fault_find(f->victim, "struck");
+    log_event struck = fault_find(f->victim, "struck");
 
     for (int r = 0; r < f->n; r++) {
         fault_expect_well(r, &s);
@@ -162,7 +162,7 @@ static void stops_once(const fault *f)
     int n_waited = 0;
 
     for (int r = 0; r < f->n; r++) {
-        diary_event e = fault_find(r, "failed");
+        log_event e = fault_find(r, "failed");
         bool waited = strcmp(e.status, "TLP_ETIMEDOUT") == 0;
 
         n_waited += waited && r != f->victim;

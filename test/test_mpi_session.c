@@ -1,12 +1,12 @@
 /*
- * test_mpi_session.c - sessions whose ranks are processes: test/mpi/session.c
- * is what they run.
+ * test_mpi_session.c - sessions whose ranks are processes:
+ * test/mpi/session_process.c is what they run.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
 
 #include "support/check.h"
-#include "support/fitted.h"
+#include "support/random_adjust.h"
 #include "support/mpirun.h"
 #include "support/tiny.h"
 
@@ -42,7 +42,8 @@ static const char *adjusted(const char *text, int rank)
 /* A scenario in n processes: nothing to complain about, on any. */
 static void play(int n, const char *scenario, const char *const more[])
 {
-    const char *argv[16] = { "test/mpi/session", scenario, model_of_seed(1) };
+    const char *argv[16] = { "test/mpi/session_process", scenario,
+                             model_of_seed(1) };
 
     for (int i = 0; more && more[i]; i++)
         argv[3 + i] = more[i];

@@ -1,6 +1,6 @@
 /*
  * test_mpi_transport.c - the MPI transport between real processes: each test
- * runs scenarios of test/mpi/transport.c.
+ * runs scenarios of test/mpi/transport_process.c.
  */
 #include <criterion/criterion.h>
 #include <string.h>
@@ -12,7 +12,7 @@ static void expect_run(int n, bool recovery, const char *scenario,
                        const char *said, int n_said)
 {
     mpirun_options o = { .n = n, .recovery = recovery };
-    const char *argv[] = { "test/mpi/transport", scenario, NULL };
+    const char *argv[] = { "test/mpi/transport_process", scenario, NULL };
     spawned s = mpirun(&o, argv);
     int count = 0;
 
@@ -93,7 +93,7 @@ Test(mpi_transport, a_process_that_never_comes)
 {
     MPIRUN_OR_SKIP();
 
-    spawned s = MPIRUN(2, "test/mpi/transport", "never");
+    spawned s = MPIRUN(2, "test/mpi/transport_process", "never");
 
     cr_expect_not_null(strstr(s.out, "not all 2 processes"), "%s%s", s.out,
                        s.err);
@@ -119,7 +119,7 @@ Test(mpi_transport, watch)
 {
     MPIRUN_OR_SKIP();
 
-    spawned s = SPAWN("test/mpi/watch");
+    spawned s = SPAWN("test/mpi/liveness_process");
 
     cr_expect_eq(s.status, 0, "status %d: %s", s.status, s.err);
     spawn_free(&s);

@@ -336,14 +336,14 @@ Test(plan_make, memory_and_threads_change_nothing)
     tlp_model_free(m);
 }
 
-typedef struct brake {
+typedef struct make_brake {
     int left, n;
     double last;
-} brake;
+} make_brake;
 
 static int step(double done, void *data)
 {
-    brake *b = data;
+    make_brake *b = data;
 
     cr_expect(done >= b->last && done <= 1, "%g after %g", done, b->last);
     b->last = done;
@@ -355,7 +355,7 @@ Test(plan_make, resumes)
 {
     tlp_model *m = open_tiny(6);
     tlp_plan_make_options o = options(4);
-    brake b = { 0 };
+    make_brake b = { 0 };
     tlp_plan *plan = NULL;
     tlp_status st = TLP_ECANCELED;
     int n_run = 0;
@@ -367,7 +367,7 @@ Test(plan_make, resumes)
 
     o.resume = tiny_path("state.json");
     for (; st == TLP_ECANCELED && n_run < 200; n_run++) {
-        b = (brake){ .left = 45 };
+        b = (make_brake){ .left = 45 };
         st = tlp_plan_make(&plan, m, ids, N_TOKEN, &o);
     }
     CHECK_OK(st);
@@ -379,7 +379,7 @@ Test(plan_make, resumes)
     free(want);
 
     /* All scores are there: nothing but the streams is made again. */
-    b = (brake){ 0 };
+    b = (make_brake){ 0 };
     free(make(m, &o));
     cr_expect_lt(b.n, n_whole / 2, "%d of %d", b.n, n_whole);
 

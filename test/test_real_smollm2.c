@@ -132,14 +132,14 @@ Test(real, perplexity_in_f32)
     }
 }
 
-typedef struct answer {
+typedef struct known_answer {
     char text[2048];
     size_t n;
-} answer;
+} known_answer;
 
 static int collect(const char *text, size_t len, void *user_data)
 {
-    answer *a = user_data;
+    known_answer *a = user_data;
 
     if (a->n + len < sizeof a->text)
         memcpy(a->text + a->n, text, len + 1);
@@ -148,12 +148,12 @@ static int collect(const char *text, size_t len, void *user_data)
 }
 
 /* Greedy answer to a question, through template, tokenizer and stream. */
-static answer ask(const char *question, int n_rank, int compute)
+static known_answer ask(const char *question, int n_rank, int compute)
 {
     const tlp_chat_message chat[1] = { { "user", question } };
     tlp_generate_options go = TLP_GENERATE_OPTIONS_INIT;
     tlp_session *s = session_of("serial", n_rank, compute);
-    answer a = { "", 0 };
+    known_answer a = { "", 0 };
     char prompt[1024];
     int32_t tokens[256];
     size_t len = 0, n = 0;
@@ -173,9 +173,9 @@ static answer ask(const char *question, int n_rank, int compute)
 Test(real, answers_sensibly)
 {
     const char *question = "Name three primary colors.";
-    answer one = ask(question, 1, TLP_COMPUTE_F32);
-    answer two = ask(question, 2, TLP_COMPUTE_F32);
-    answer quick = ask(question, 1, TLP_COMPUTE_DEFAULT);
+    known_answer one = ask(question, 1, TLP_COMPUTE_F32);
+    known_answer two = ask(question, 2, TLP_COMPUTE_F32);
+    known_answer quick = ask(question, 1, TLP_COMPUTE_DEFAULT);
 
     cr_assert_str_eq(one.text, two.text);
     for (int i = 0; i < 2; i++) {

@@ -229,10 +229,10 @@ Test(stream, misuse_is_refused)
 
 /* ==== against the definition ============================================= */
 
-typedef struct outcome {
+typedef struct stream_outcome {
     size_t len; /* of the text that may be shown */
     bool stopped;
-} outcome;
+} stream_outcome;
 
 static bool ends_in(const char *text, size_t n, const char *what, size_t k)
 {
@@ -240,8 +240,8 @@ static bool ends_in(const char *text, size_t n, const char *what, size_t k)
 }
 
 /* The same by looking at all prefixes of the text. */
-static outcome define(const char *text, size_t n, const char *const *stop,
-                      size_t n_stop)
+static stream_outcome define(const char *text, size_t n,
+                             const char *const *stop, size_t n_stop)
 {
     size_t hold = 0;
 
@@ -252,13 +252,13 @@ static outcome define(const char *text, size_t n, const char *const *stop,
                 ends_in(text, end, stop[i], strlen(stop[i])))
                 met = strlen(stop[i]);
         if (met > 0)
-            return (outcome){ end - met, true };
+            return (stream_outcome){ end - met, true };
     }
     for (size_t i = 0; i < n_stop; i++)
         for (size_t k = 1; k < strlen(stop[i]); k++)
             if (k > hold && ends_in(text, n, stop[i], k))
                 hold = k;
-    return (outcome){ n - hold, false };
+    return (stream_outcome){ n - hold, false };
 }
 
 /* Letters of a small alphabet, in tokens of one byte and longer ones. */
@@ -288,7 +288,7 @@ Test(stream, random_texts_follow_the_definition)
             CHECK_OK(tlp_stream_push(s, token[pick].id, &got, &len, &stopped));
             memcpy(shown + n_shown, got, len);
             n_shown += len;
-            outcome want = define(text, n, stop, n_stop);
+            stream_outcome want = define(text, n, stop, n_stop);
             cr_assert_eq(stopped, want.stopped, "%s", text);
             cr_assert_eq(n_shown, want.len, "%s: %zu shown, not %zu", text,
                          n_shown, want.len);

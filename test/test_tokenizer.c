@@ -420,16 +420,16 @@ Test(tokens, buffers_and_misuse)
 
 /* ==== large and hostile texts ============================================ */
 
-typedef struct job {
+typedef struct tokenize_job {
     const tlp_model *model;
     const char *unit; /* repeated */
     size_t n_bytes, count;
     tlp_status status;
-} job;
+} tokenize_job;
 
 static void *run_job(void *arg)
 {
-    job *j = arg;
+    tokenize_job *j = arg;
     size_t unit = strlen(j->unit), n = j->n_bytes / unit * unit;
     char *text = malloc(n);
 
@@ -444,7 +444,7 @@ static void *run_job(void *arg)
 /* On a small stack; a quadratic step would take hours. */
 static size_t count_ids(const tlp_model *model, const char *unit)
 {
-    job j = { model, unit, 10000000 / CHECK_SLOWDOWN, 0, TLP_OK };
+    tokenize_job j = { model, unit, 10000000 / CHECK_SLOWDOWN, 0, TLP_OK };
     pthread_attr_t attr;
     pthread_t thread;
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "support/fitted.h"
+#include "support/random_adjust.h"
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"

@@ -67,11 +67,11 @@ static int rank_of(const float *x, int id)
     return rank;
 }
 
-typedef struct sums {
+typedef struct quality_sums {
     double n, nll, reference_nll, kl, top1, top5;
-} sums;
+} quality_sums;
 
-static void add_window(sums *s, const float *a, const float *b,
+static void add_window(quality_sums *s, const float *a, const float *b,
                        const unsigned char *ids, int n)
 {
     for (int t = 0; t + 1 < n; t++, a += V, b += V) {
@@ -109,7 +109,7 @@ Test(tool_quality, against_serial)
 {
     const char *m = tool_model(), *ids = tiny_path("ids.i32");
     const char *part = tiny_path("part.i32");
-    sums want = { 0 };
+    quality_sums want = { 0 };
     size_t size;
 
     tool_write_ids(ids, 75);

@@ -101,8 +101,8 @@ Test(vec, widen)
         all[i] = (uint16_t)i;
     EACH_TABLE (vec)
         for (int type = TLP_KV_F16; type <= TLP_KV_BF16; type++) {
-            tlpi_product x = { 1,  1,  4096, &one,  1,    all,
-                               16, 16, wide, 65536, false };
+            tlpi_panel_product x = { 1,  1,  4096, &one,  1,    all,
+                                     16, 16, wide, 65536, false };
             vec->mul[type](&x);
             for (size_t i = 0; i < 65536; i++) {
                 float want = type == TLP_KV_F16 ? tlpi_f16_to_f32(all[i])
@@ -187,7 +187,7 @@ static void check_product(const tlpi_cpu_vec *vec, int type, size_t n,
     static char raw[sizeof b];
     size_t ldk = by_panel ? TLPI_PANEL : C;
     size_t ldp = by_panel ? TLPI_PANEL * n : TLPI_PANEL;
-    tlpi_product x = { m, (int)n, p, a, n, raw, ldk, ldp, c, C, add };
+    tlpi_panel_product x = { m, (int)n, p, a, n, raw, ldk, ldp, c, C, add };
 
     fill(a, M * n);
     fill(b, n * C);
@@ -301,12 +301,12 @@ Test(vec, merge)
 
 /* ==== the backend's row operations ======================================= */
 
-typedef struct rows {
+typedef struct vec_rows {
     tlpi_env env;
     tlpi_cpu c;
-} rows;
+} vec_rows;
 
-static void rows_open(rows *r, const tlpi_cpu_vec *vec, int n_thread)
+static void rows_open(vec_rows *r, const tlpi_cpu_vec *vec, int n_thread)
 {
     tlp_allocator mem = { NULL, NULL, NULL };
     tlpi_pool_options o = { .n_thread = n_thread, .n_machine = n_thread };
@@ -332,7 +332,7 @@ Test(vec, add_norm)
     tlpi_norm norm[2] = { { w0, y0 }, { w1, y1 } };
     EACH_TABLE (vec)
         for (int n_thread = 1; n_thread <= 3; n_thread++) {
-            rows r;
+            vec_rows r;
             rows_open(&r, vec, n_thread);
             tlpi_cpu_add_norm(&r.c.base, T, D, x, d, z, norm, 2, 1e-5f);
             for (int t = 0; t < T; t++) {
@@ -381,7 +381,7 @@ Test(vec, gather_add_zero)
         pick[i] = i * 7 % T;
     EACH_TABLE (vec)
         for (int n_thread = 1; n_thread <= 3; n_thread++) {
-            rows r;
+            vec_rows r;
             rows_open(&r, vec, n_thread);
             tlpi_cpu_gather(&r.c.base, x, pick, T, D, y);
             for (int i = 0; i < T * D; i++)

@@ -29,7 +29,7 @@ typedef struct tlpi_attn_block block;
 typedef struct tlpi_attn_sums sums;
 typedef struct tlpi_attn_work work;
 
-typedef struct job {
+typedef struct attn_job {
     tlpi_cpu *c;
     const tlpi_step *step;
     const tlpi_rope *rope;
@@ -44,7 +44,7 @@ typedef struct job {
     int n_chunk;   /* > 0: cut units into so many chunks */
     int n_row;     /* of the largest unit */
     atomic_int next;
-} job;
+} attn_job;
 
 /* All rows of a block for one kv head: row r is token tok + r / n_rep, query
  * head r % n_rep of those that share the kv head. */
@@ -57,8 +57,8 @@ typedef struct unit {
 
 /* ==== queries, keys and values =========================================== */
 
-static void prepare_heads(const job *j, float *x, int n_head, const float *w,
-                          int pos)
+static void prepare_heads(const attn_job *j, float *x, int n_head,
+                          const float *w, int pos)
 {
     const tlpi_cpu_vec *vec = j->c->vec;
     const tlpi_rope *r = j->rope;
@@ -72,7 +72,7 @@ static void prepare_heads(const job *j, float *x, int n_head, const float *w,
     }
 }
 
-static void prepare(const job *j, int t0, int t1)
+static void prepare(const attn_job *j, int t0, int t1)
 {
     size_t h = (size_t)j->h;
     for (int i = 0; i < j->n_item; i++) {
@@ -93,7 +93,7 @@ static void prepare(const job *j, int t0, int t1)
 
 /* ==== a unit ============================================================= */
 
-static unit unit_at(const job *j, int i)
+static unit unit_at(const attn_job *j, int i)
 {
     const scratch *s = j->c->attn_scratch;
     /* From the last block: in a prompt it has the most positions. */
@@ -116,7 +116,7 @@ static int row_pos(const unit *u, int r)
     return u->pos + r / u->n_rep;
 }
 
-static size_t row_at(const job *j, const unit *u, int r)
+static size_t row_at(const attn_job *j, const unit *u, int r)
 {
     size_t t = (size_t)(u->tok + r / u->n_rep);
     size_t head = (size_t)(u->head * u->n_rep + r % u->n_rep);
@@ -124,7 +124,8 @@ static size_t row_at(const job *j, const unit *u, int r)
 }
 
 /* Queries of n rows from r0, times log2(e) / sqrt(h): weights are 2^score. */
-static void load_q(const job *j, const work *w, const unit *u, int r0, int n)
+static void load_q(const attn_job *j, const work *w, const unit *u, int r0,
+                   int n)
 {
     float scale = (float)(LOG2E / sqrt(j->h));
     size_t h = (size_t)j->h;
@@ -140,13 +141,13 @@ typedef struct group {
 } group;
 
 /* Scores s of queries q [m][h], with columns [d, d + n) of both. */
-static void dot_keys(const job *j, const group *g, const float *q, int d, int n,
-                     float *s)
+static void dot_keys(const attn_job *j, const group *g, const float *q, int d,
+                     int n, float *s)
 {
     const tlpi_kv *kv = g->u->a->kv;
     size_t h = (size_t)j->h, at = (size_t)d * TLPI_PANEL * kv->size;
 
-    tlpi_product p = { .m = g->m, .k = n, .n_panel = g->n_panel };
+    tlpi_panel_product p = { .m = g->m, .k = n, .n_panel = g->n_panel };
     p.a = q + d;
     p.lda = h;
     p.b = tlpi_kv_k(kv, g->u->seq, g->u->head, g->c * TLPI_ATTN_CHUNK) + at;
@@ -158,13 +159,15 @@ static void dot_keys(const job *j, const group *g, const float *q, int d, int n,
 }
 
 /* Columns [d, d + n) of x [m][hp], the values summed with weights s. */
-static void sum_values(const job *j, const group *g, const float *s, int d,
+static void sum_values(const attn_job *j, const group *g, const float *s, int d,
                        int n, float *x)
 {
     const tlpi_kv *kv = g->u->a->kv;
     size_t at = (size_t)d * kv->size;
 
-    tlpi_product p = { .m = g->m, .k = g->n_pos, .n_panel = n / TLPI_PANEL };
+    tlpi_panel_product p = { .m = g->m,
+                             .k = g->n_pos,
+                             .n_panel = n / TLPI_PANEL };
     p.a = s;
     p.lda = TLPI_ATTN_CHUNK;
     p.b = tlpi_kv_v(kv, g->u->seq, g->u->head, g->c * TLPI_ATTN_CHUNK) + at;
@@ -176,7 +179,7 @@ static void sum_values(const job *j, const group *g, const float *s, int d,
 }
 
 /* y = x times the chunk's scales of one block, row by row */
-static void times_scales(const job *j, const group *g, const float *scale,
+static void times_scales(const attn_job *j, const group *g, const float *scale,
                          int b, const float *x, float *y)
 {
     size_t at = tlpi_kv_scale(g->u->a->kv, g->u->seq, g->u->head, (size_t)b,
@@ -190,7 +193,7 @@ static void times_scales(const job *j, const group *g, const float *scale,
 
 /* The same two for a cache of Q8_0: a block of columns after the other, whose
  * scales belong to the scores and to the weights. */
-static void dot_keys_q8(const job *j, const work *w, const group *g,
+static void dot_keys_q8(const attn_job *j, const work *w, const group *g,
                         const float *q)
 {
     const tlpi_kv *kv = g->u->a->kv;
@@ -207,7 +210,8 @@ static void dot_keys_q8(const job *j, const work *w, const group *g,
     }
 }
 
-static void sum_values_q8(const job *j, const work *w, const group *g, float *x)
+static void sum_values_q8(const attn_job *j, const work *w, const group *g,
+                          float *x)
 {
     const tlpi_kv *kv = g->u->a->kv;
 
@@ -220,7 +224,7 @@ static void sum_values_q8(const job *j, const work *w, const group *g, float *x)
 
 /* Sums of the rows [i, i + m) of q over chunk c, of which limit positions
  * count for each; the last row has the most. */
-static void sum_group(const job *j, const work *w, const unit *u, int c,
+static void sum_group(const attn_job *j, const work *w, const unit *u, int c,
                       const int *limit, int i, int m, sums out)
 {
     const tlpi_kv *kv = u->a->kv;
@@ -246,8 +250,8 @@ static void sum_group(const job *j, const work *w, const unit *u, int c,
  * The sums of n rows from r0 over chunk c go to out; returns the first of
  * these rows that reaches into the chunk (the tokens before it end earlier).
  */
-static int sum_chunk(const job *j, const work *w, const unit *u, int r0, int n,
-                     int c, sums out)
+static int sum_chunk(const attn_job *j, const work *w, const unit *u, int r0,
+                     int n, int c, sums out)
 {
     int limit[TLPI_ATTN_ROWS];
     int first = 0;
@@ -262,14 +266,14 @@ static int sum_chunk(const job *j, const work *w, const unit *u, int r0, int n,
     return first;
 }
 
-static void finish_row(const job *j, const unit *u, int r, const float *x,
+static void finish_row(const attn_job *j, const unit *u, int r, const float *x,
                        float sum)
 {
     j->c->vec->scale(u->a->y + row_at(j, u, r), x, NULL, 1.0f / sum,
                      (size_t)j->h);
 }
 
-static void run_unit(const job *j, const work *w, const unit *u)
+static void run_unit(const attn_job *j, const work *w, const unit *u)
 {
     for (int r0 = 0; r0 < u->n_row; r0 += TLPI_ATTN_ROWS) {
         int n = TLPI_MIN(u->n_row - r0, TLPI_ATTN_ROWS);
@@ -292,7 +296,7 @@ static void run_unit(const job *j, const work *w, const unit *u)
 /* ==== a unit cut into chunks ============================================= */
 
 /* Sums of rows from r0 of unit i over chunk c, in the shared memory. */
-static sums part_at(const job *j, int i, int c, int r0)
+static sums part_at(const attn_job *j, int i, int c, int r0)
 {
     const scratch *s = j->c->attn_scratch;
     size_t n_row = (size_t)j->n_row, r = (size_t)r0;
@@ -302,7 +306,7 @@ static sums part_at(const job *j, int i, int c, int r0)
     return (sums){ x + r * j->hp, max + r, max + n_row + r };
 }
 
-static void run_chunk(const job *j, const work *w, int i, int c)
+static void run_chunk(const attn_job *j, const work *w, int i, int c)
 {
     unit u = unit_at(j, i);
     for (int r0 = 0; r0 < u.n_row; r0 += TLPI_ATTN_ROWS) {
@@ -312,7 +316,7 @@ static void run_chunk(const job *j, const work *w, int i, int c)
     }
 }
 
-static void merge_row(const job *j, int i, int r)
+static void merge_row(const attn_job *j, int i, int r)
 {
     unit u = unit_at(j, i);
     if (r >= u.n_row)
@@ -331,7 +335,7 @@ static void merge_row(const job *j, int i, int r)
 
 static void run_job(void *arg, int ith, int nth)
 {
-    job *j = arg;
+    attn_job *j = arg;
     tlpi_pool *pool = j->c->pool;
     work w = tlpi_attn_work_of(j->c->attn_scratch, ith, j->hp);
     int n_unit = j->n_block * j->n_head_kv;
@@ -375,7 +379,7 @@ static int cut(block *blocks, const tlpi_step *s, int max_tok)
 }
 
 /* Decide how the work is shared out; gives whether it is worth a region. */
-static bool plan_job(job *j)
+static bool plan_job(attn_job *j)
 {
     const scratch *s = j->c->attn_scratch;
     const tlpi_step *step = j->step;
@@ -416,14 +420,14 @@ static bool plan_job(job *j)
 void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
                         const tlpi_attn *item, int n, int head_dim, float eps)
 {
-    job j = { .c = tlpi_cpu_of(b),
-              .step = s,
-              .rope = r,
-              .item = item,
-              .n_item = n,
-              .h = head_dim,
-              .hp = tlpi_padded(head_dim),
-              .eps = eps };
+    attn_job j = { .c = tlpi_cpu_of(b),
+                   .step = s,
+                   .rope = r,
+                   .item = item,
+                   .n_item = n,
+                   .h = head_dim,
+                   .hp = tlpi_padded(head_dim),
+                   .eps = eps };
     atomic_init(&j.next, 0);
     if (s->n_tok < 1 || n < 1)
         return;

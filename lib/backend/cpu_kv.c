@@ -162,10 +162,10 @@ static void scatter(void *dst, const void *src, size_t n, size_t size)
 /* n <= 32 floats to integers; gives their scale. */
 static float quantize(const tlpi_cpu *c, const float *x, size_t n, int8_t *q)
 {
-    float whole[TLPI_BLOCK] = { 0 };
+    float whole[TLPI_MM_BLOCK] = { 0 };
     tlpi_xq b;
 
-    if (n < TLPI_BLOCK)
+    if (n < TLPI_MM_BLOCK)
         x = memcpy(whole, x, n * sizeof *x);
     c->mm->quantize(x, 1, &b, 1);
     memcpy(q, b.q, n);

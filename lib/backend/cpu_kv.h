@@ -8,9 +8,9 @@
 #include "backend/cpu_vec.h"
 
 /*
- * Both operands lie as attention's products read them (tlpi_product), so that a
- * query meets 16 positions or 16 columns in one vector and nothing is ever
- * transposed or summed across lanes:
+ * Both operands lie as attention's products read them (tlpi_panel_product), so
+ * that a query meets 16 positions or 16 columns in one vector and nothing is
+ * ever transposed or summed across lanes:
  *
  *   k  [n_seq][n_head_kv][n_panel][h][16]    16 positions side by side
  *   v  [n_seq][n_head_kv][n_panel * 16][hp]  hp = h padded to 16

@@ -13,12 +13,12 @@
 #define LOG2E 1.4426950408889634
 #define LN2 0.6931471805599453
 
-typedef struct job {
+typedef struct lse_job {
     const tlpi_cpu_vec *vec;
     const float *x; /* [n][cols] */
     int n, cols;
     float *lse; /* [n] */
-} job;
+} lse_job;
 
 static float row_lse(const tlpi_cpu_vec *vec, const float *x, int cols)
 {
@@ -44,7 +44,7 @@ static float row_lse(const tlpi_cpu_vec *vec, const float *x, int cols)
 
 static void run(void *arg, int ith, int nth)
 {
-    const job *j = arg;
+    const lse_job *j = arg;
 
     for (int i = ith; i < j->n; i += nth)
         j->lse[i] =
@@ -56,7 +56,7 @@ tlp_status tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
                                 float *at)
 {
     tlpi_cpu *c = tlpi_cpu_of(b);
-    job j = { c->vec, x, n, cols, lse };
+    lse_job j = { c->vec, x, n, cols, lse };
 
     tlpi_pool_run(c->pool, run, &j);
     for (int i = 0; i < n; i++)

@@ -25,13 +25,13 @@ enum {
 };
 
 /* What activations are when they meet a weight. */
-enum form { AS_F32, AS_XQ, AS_XB };
+enum activation_form { AS_F32, AS_XQ, AS_XB };
 
 /* A distinct x of a call, to be rounded. */
 struct input {
     const float *x;
     int64_t n_col;
-    enum form form;
+    enum activation_form form;
     size_t at; /* of the result, in own or all */
 };
 
@@ -47,7 +47,7 @@ struct scratch {
 };
 
 /* One call; exactly one of matmul and gate_up is set. */
-struct job {
+struct matmul_job {
     const tlpi_cpu *c;
     const struct scratch *s;
     const tlpi_matmul *matmul;
@@ -59,8 +59,8 @@ struct job {
     uint64_t n_byte;
 };
 
-struct worker {
-    const struct job *job;
+struct matmul_worker {
+    const struct matmul_job *job;
     const tlpi_cpu_mm *mm;
     int ith;
     int t0, n_tok;    /* the chunk */
@@ -74,35 +74,35 @@ struct worker {
 
 /* ==== activations ======================================================== */
 
-static enum form form_for(const tlpi_cpu *c, const tlpi_weight *w)
+static enum activation_form form_for(const tlpi_cpu *c, const tlpi_weight *w)
 {
     if (w->type == TLPI_BF16 && c->bf16)
         return AS_XB;
     return !c->f32 && tlpi_mm_shape_of(w->type).bits > 0 ? AS_XQ : AS_F32;
 }
 
-static size_t block_bytes(enum form form)
+static size_t block_bytes(enum activation_form form)
 {
     return form == AS_XB ? sizeof(tlpi_xb) : sizeof(tlpi_xq);
 }
 
 static int64_t blocks_of(int64_t n_col)
 {
-    return (n_col + TLPI_BLOCK - 1) / TLPI_BLOCK;
+    return (n_col + TLPI_MM_BLOCK - 1) / TLPI_MM_BLOCK;
 }
 
 /* Bytes of n_tok rounded tokens: whole cache lines, since threads write next to
  * each other. */
-static size_t rounded_bytes(enum form form, int64_t n_col, int n_tok)
+static size_t rounded_bytes(enum activation_form form, int64_t n_col, int n_tok)
 {
     size_t n = (size_t)blocks_of(n_col) * (size_t)n_tok * block_bytes(form);
     return (n + LINE - 1) / LINE * LINE;
 }
 
-static int find_input(const struct job *job, const tlpi_weight *w,
+static int find_input(const struct matmul_job *job, const tlpi_weight *w,
                       const float *x)
 {
-    enum form form = form_for(job->c, w);
+    enum activation_form form = form_for(job->c, w);
     const struct input *in = job->s->input;
     int i = 0;
 
@@ -118,9 +118,10 @@ static bool is_wide(const tlpi_cpu_mm *mm, int n)
     return mm->dot_w && n >= mm->wide_from;
 }
 
-static void add_input(struct job *job, const tlpi_weight *w, const float *x)
+static void add_input(struct matmul_job *job, const tlpi_weight *w,
+                      const float *x)
 {
-    enum form form = form_for(job->c, w);
+    enum activation_form form = form_for(job->c, w);
     const tlpi_cpu_mm *mm = job->c->mm;
 
     if (form == AS_F32 || find_input(job, w, x) < job->n_input)
@@ -134,7 +135,7 @@ static void add_input(struct job *job, const tlpi_weight *w, const float *x)
 }
 
 /* Tokens of the next tile of rounded x, of n. */
-static int next_rounded(const tlpi_cpu_mm *mm, enum form form, int n)
+static int next_rounded(const tlpi_cpu_mm *mm, enum activation_form form, int n)
 {
     return TLPI_MIN(n, form == AS_XB    ? mm->tile_b
                        : is_wide(mm, n) ? (int)TLPI_WIDE_TILE
@@ -142,7 +143,8 @@ static int next_rounded(const tlpi_cpu_mm *mm, enum form form, int n)
 }
 
 /* Tiles of the chunk with index % n_part == part, of one input. */
-static void round_input(const struct worker *w, int input, int part, int n_part)
+static void round_input(const struct matmul_worker *w, int input, int part,
+                        int n_part)
 {
     const struct input *in = &w->job->s->input[input];
     int64_t n_block = blocks_of(in->n_col);
@@ -166,7 +168,7 @@ static void round_input(const struct worker *w, int input, int part, int n_part)
     }
 }
 
-static const void *rounded(struct worker *w, const tlpi_weight *weight,
+static const void *rounded(struct matmul_worker *w, const tlpi_weight *weight,
                            const float *x)
 {
     int i = find_input(w->job, weight, x);
@@ -181,11 +183,11 @@ static const void *rounded(struct worker *w, const tlpi_weight *weight,
 /* ==== one group of rows ================================================== */
 
 /* sum[t][16] = rows of the group times rounded x[t], over the chunk */
-static void sum_rounded(struct worker *w, const tlpi_weight *weight,
+static void sum_rounded(struct matmul_worker *w, const tlpi_weight *weight,
                         int64_t group, const float *x, float *sum)
 {
     const tlpi_cpu_mm *mm = w->mm;
-    enum form form = form_for(w->job->c, weight);
+    enum activation_form form = form_for(w->job->c, weight);
     int64_t n_block = blocks_of(weight->n_col);
     const void *src = rounded(w, weight, x);
 
@@ -211,8 +213,8 @@ static int next_tile(const tlpi_cpu_mm *mm, int n)
 }
 
 /* The same with x as it is. */
-static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
-                    const float *x, float *sum)
+static void sum_f32(struct matmul_worker *w, const tlpi_weight *weight,
+                    int64_t group, const float *x, float *sum)
 {
     int64_t n_col = weight->n_col;
 
@@ -228,7 +230,7 @@ static void sum_f32(struct worker *w, const tlpi_weight *weight, int64_t group,
     }
 }
 
-static void sum_group(struct worker *w, const tlpi_weight *weight,
+static void sum_group(struct matmul_worker *w, const tlpi_weight *weight,
                       int64_t group, const float *x, float *sum)
 {
     if (form_for(w->job->c, weight) == AS_F32)
@@ -238,7 +240,8 @@ static void sum_group(struct worker *w, const tlpi_weight *weight,
 }
 
 /* w->a = sum of the item's terms; the scale of the first is mostly 1. */
-static void sum_terms(struct worker *w, const tlpi_matmul *m, int64_t group)
+static void sum_terms(struct matmul_worker *w, const tlpi_matmul *m,
+                      int64_t group)
 {
     const tlpi_term *term = m->term;
     bool first = term->scale == 1.0f;
@@ -263,7 +266,7 @@ static inline void put_row(float *y, const float *v, const float *bias,
 }
 
 /* Rows of the group from w->a to y; whole groups with a constant 16. */
-static void put_group(const struct worker *w, float *y, int64_t n_row,
+static void put_group(const struct matmul_worker *w, float *y, int64_t n_row,
                       int64_t group, const float *bias, bool add)
 {
     int64_t row0 = group * TLPI_GROUP;
@@ -284,13 +287,14 @@ static void put_group(const struct worker *w, float *y, int64_t n_row,
     }
 }
 
-static void matmul_group(struct worker *w, const tlpi_matmul *m, int64_t group)
+static void matmul_group(struct matmul_worker *w, const tlpi_matmul *m,
+                         int64_t group)
 {
     sum_terms(w, m, group);
     put_group(w, m->y, m->term->w->n_row, group, m->bias, m->add);
 }
 
-static void gate_up_group(struct worker *w, const tlpi_gate_up *m,
+static void gate_up_group(struct matmul_worker *w, const tlpi_gate_up *m,
                           int64_t group)
 {
     sum_group(w, m->gate, group, m->x, w->a);
@@ -302,7 +306,8 @@ static void gate_up_group(struct worker *w, const tlpi_gate_up *m,
 /* ==== one call =========================================================== */
 
 /* Row groups of an item, and what one of them reads. */
-static int64_t item_groups(const struct job *job, int i, uint64_t *n_byte)
+static int64_t item_groups(const struct matmul_job *job, int i,
+                           uint64_t *n_byte)
 {
     const tlpi_weight *first = NULL;
 
@@ -328,9 +333,9 @@ static int64_t groups_before(uint64_t end, uint64_t at, uint64_t size,
 }
 
 /* The groups that start inside this thread's part of all bytes. */
-static void run_part(struct worker *w, int nth)
+static void run_part(struct matmul_worker *w, int nth)
 {
-    const struct job *job = w->job;
+    const struct matmul_job *job = w->job;
     uint64_t lo = job->n_byte * (uint64_t)w->ith / (uint64_t)nth;
     uint64_t hi = job->n_byte * (uint64_t)(w->ith + 1) / (uint64_t)nth;
     uint64_t at = 0, size;
@@ -349,10 +354,10 @@ static void run_part(struct worker *w, int nth)
 
 static void run(void *arg, int ith, int nth)
 {
-    const struct job *job = arg;
+    const struct matmul_job *job = arg;
     const struct scratch *s = job->s;
     tlpi_pool *pool = job->c->pool;
-    struct worker w;
+    struct matmul_worker w;
 
     w.job = job;
     w.mm = job->c->mm;
@@ -379,7 +384,7 @@ static void run(void *arg, int ith, int nth)
         w.mm->end();
 }
 
-static void run_job(struct job *job)
+static void run_job(struct matmul_job *job)
 {
     for (int i = 0; i < job->n; i++) {
         uint64_t size;
@@ -393,7 +398,7 @@ static void run_job(struct job *job)
 void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n)
 {
     tlpi_cpu *c = tlpi_cpu_of(b);
-    struct job job = {
+    struct matmul_job job = {
         .c = c, .s = c->mm_scratch, .matmul = item, .n = n, .n_tok = n_tok
     };
 
@@ -407,7 +412,7 @@ void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
                       int n)
 {
     tlpi_cpu *c = tlpi_cpu_of(b);
-    struct job job = {
+    struct matmul_job job = {
         .c = c, .s = c->mm_scratch, .gate_up = item, .n = n, .n_tok = n_tok
     };
 

@@ -33,10 +33,10 @@
 #include "base/slab.h"
 
 enum {
-    TLPI_GROUP = 16,  /* rows of a group */
-    TLPI_BLOCK = 32,  /* columns of a block */
-    TLPI_SUPER = 256, /* columns under one super scale */
-    TLPI_LEVEL_BYTES = 2 * TLPI_GROUP * TLPI_BLOCK, /* see unpack */
+    TLPI_GROUP = 16,    /* rows of a group */
+    TLPI_MM_BLOCK = 32, /* columns of a block */
+    TLPI_SUPER = 256,   /* columns under one super scale */
+    TLPI_LEVEL_BYTES = 2 * TLPI_GROUP * TLPI_MM_BLOCK, /* see unpack */
     TLPI_MAX_TILE = 8,  /* tokens of the largest tile of vectors, */
     TLPI_WIDE_TILE = 16 /* and of matrices */
 };
@@ -92,7 +92,7 @@ static inline tlpi_mm_shape tlpi_mm_shape_of(tlpi_dtype type)
 /* Bytes of the levels of a packed block; its scales follow. */
 static inline int tlpi_mm_level_bytes(tlpi_mm_shape s)
 {
-    return TLPI_GROUP * TLPI_BLOCK / 8 * s.bits;
+    return TLPI_GROUP * TLPI_MM_BLOCK / 8 * s.bits;
 }
 
 static inline int tlpi_mm_block_bytes(tlpi_mm_shape s)
@@ -112,7 +112,7 @@ static inline int tlpi_mm_super_bytes(tlpi_mm_shape s)
  * [block][T], so that a kernel reads one stream.
  */
 typedef struct tlpi_xq {
-    int8_t q[TLPI_BLOCK];
+    int8_t q[TLPI_MM_BLOCK];
     float d;        /* largest |x| / 127 */
     float s;        /* d * sum of q: what the m of affine types multiplies */
     int32_t n;      /* -sum of q, and */
@@ -121,7 +121,7 @@ typedef struct tlpi_xq {
 
 /* 32 columns of one token in bf16; tiles are stored likewise. */
 typedef struct tlpi_xb {
-    uint16_t v[TLPI_BLOCK];
+    uint16_t v[TLPI_MM_BLOCK];
 } tlpi_xb;
 
 /* Columns of a group, as F32, F16 or BF16, in the order of packed weights. */

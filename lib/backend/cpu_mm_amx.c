@@ -18,12 +18,12 @@
 
 enum {
     WIDE = TLPI_WIDE_TILE,
-    WIDE_FROM = 9,                       /* of less VNNI makes less work */
-    PAIRS = 2 * TLPI_GROUP * TLPI_BLOCK, /* bytes of a block of bf16 */
-    LEVELS = TLPI_GROUP * TLPI_BLOCK,    /* bytes of a block, unpacked */
-    ROW = 64,                            /* bytes of a tile's row, if whole */
-    SUMS = TLPI_WIDE_TILE * TLPI_GROUP,  /* of a tile */
-    N_SUM = 4                            /* tiles of sums of bf16 */
+    WIDE_FROM = 9,                          /* of less VNNI makes less work */
+    PAIRS = 2 * TLPI_GROUP * TLPI_MM_BLOCK, /* bytes of a block of bf16 */
+    LEVELS = TLPI_GROUP * TLPI_MM_BLOCK,    /* bytes of a block, unpacked */
+    ROW = 64,                           /* bytes of a tile's row, if whole */
+    SUMS = TLPI_WIDE_TILE * TLPI_GROUP, /* of a tile */
+    N_SUM = 4                           /* tiles of sums of bf16 */
 };
 
 /* Before a loop over 16 tokens. */
@@ -76,7 +76,7 @@ ALWAYS_INLINE void unpack_group(tlpi_dtype type, const uint8_t *p,
     vi zero = vi_set1_8((char)(s.zero < 0 ? 0 : 1 << s.zero));
 
     for (int64_t b = 0; b < n_block; b++, out += s.n_scale * LEVELS) {
-        if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0)
+        if (s.super && b % (TLPI_SUPER / TLPI_MM_BLOCK) == 0)
             p += tlpi_mm_super_bytes(s);
         UNROLL
         for (int i = 0; i < tlpi_mm_block_bytes(s); i += 64)
@@ -142,7 +142,7 @@ ALWAYS_INLINE void dot_wide(tlpi_dtype type, const uint8_t *p,
         acc[t] = vf_set1(0.0f);
     for (int64_t b = 0; b < n_block; b++, x += T) {
         int32_t *sum = sums[b % 2];
-        if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0) {
+        if (s.super && b % (TLPI_SUPER / TLPI_MM_BLOCK) == 0) {
             load_super(s, p, 0, &v);
             p += tlpi_mm_super_bytes(s);
         }
@@ -177,7 +177,7 @@ QUANTISED_TYPES(X)
 static void unpack(const tlpi_weight *w, int64_t group, int8_t *out)
 {
     const uint8_t *p = w->data + (size_t)group * w->group_bytes;
-    int64_t n_block = w->n_col / TLPI_BLOCK;
+    int64_t n_block = w->n_col / TLPI_MM_BLOCK;
 
     switch (w->type) {
 #define X(type)                                                                \
@@ -196,7 +196,7 @@ static void dot_w(const tlpi_weight *w, int64_t group, const int8_t *level,
                   const tlpi_xq *x, int T, float *sum)
 {
     const uint8_t *p = w->data + (size_t)group * w->group_bytes;
-    int64_t n_block = w->n_col / TLPI_BLOCK;
+    int64_t n_block = w->n_col / TLPI_MM_BLOCK;
 
     switch (w->type) {
 #define X(type)                                                                \
@@ -267,7 +267,7 @@ static void dot_b(const tlpi_weight *w, int64_t group, const tlpi_xb *x, int T,
                   float *out)
 {
     const uint8_t *p = w->data + (size_t)group * w->group_bytes;
-    int64_t n_block = (w->n_col + TLPI_BLOCK - 1) / TLPI_BLOCK;
+    int64_t n_block = (w->n_col + TLPI_MM_BLOCK - 1) / TLPI_MM_BLOCK;
 
     if (T == WIDE) /* of many, and the group is in the first cache */
         dot_b_tile(p, n_block, x, WIDE, false, out);

@@ -183,7 +183,7 @@ ALWAYS_INLINE int quantize_16(const float *x, vf inv, int8_t *out)
 
 static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
 {
-    for (int b = 0; b < n_block; b++, x += TLPI_BLOCK, out += step) {
+    for (int b = 0; b < n_block; b++, x += TLPI_MM_BLOCK, out += step) {
         vf m0 = vf_max(abs_of(vf_load(x)), abs_of(vf_load(x + 8)));
         vf m1 = vf_max(abs_of(vf_load(x + 16)), abs_of(vf_load(x + 24)));
         float max = max_of(vf_max(m0, m1));

@@ -69,7 +69,7 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
 
 static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
 {
-    for (int b = 0; b < n_block; b++, x += TLPI_BLOCK, out += step) {
+    for (int b = 0; b < n_block; b++, x += TLPI_MM_BLOCK, out += step) {
         vf x0 = vf_load(x), x1 = vf_load(x + 16);
         vf max = _mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1));
         float amax = _mm512_reduce_max_ps(max);
@@ -89,8 +89,8 @@ static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
 
 static void narrow(const float *x, int64_t n, tlpi_xb *out, int step)
 {
-    for (; n > 0; n -= TLPI_BLOCK, x += TLPI_BLOCK, out += step) {
-        uint32_t here = n < TLPI_BLOCK ? (1u << n) - 1 : UINT32_MAX;
+    for (; n > 0; n -= TLPI_MM_BLOCK, x += TLPI_MM_BLOCK, out += step) {
+        uint32_t here = n < TLPI_MM_BLOCK ? (1u << n) - 1 : UINT32_MAX;
         vf low = _mm512_maskz_loadu_ps((__mmask16)here, x);
         vf high = _mm512_maskz_loadu_ps((__mmask16)(here >> 16), x + 16);
         _mm512_storeu_si512(out->v, (vi)_mm512_cvtne2ps_pbh(high, low));
@@ -118,7 +118,7 @@ ALWAYS_INLINE void dot_b_tile(const uint8_t *p, int64_t n_block,
         for (int t = 0; t < T; t++)
             acc[t] = vf_set1(0.0f);
         UNROLL
-        for (int j = 0; j < TLPI_BLOCK / 2; j++, p += 64) {
+        for (int j = 0; j < TLPI_MM_BLOCK / 2; j++, p += 64) {
             vi w = vi_load(p);
             __builtin_prefetch(p + AHEAD);
             UNROLL
@@ -138,7 +138,7 @@ static void dot_b(const tlpi_weight *w, int64_t group, const tlpi_xb *x, int T,
                   float *sum)
 {
     const uint8_t *p = w->data + (size_t)group * w->group_bytes;
-    int64_t n_block = (w->n_col + TLPI_BLOCK - 1) / TLPI_BLOCK;
+    int64_t n_block = (w->n_col + TLPI_MM_BLOCK - 1) / TLPI_MM_BLOCK;
 
     BY_TILE(T, dot_b_tile, sum, p, n_block, x);
 }

@@ -10,17 +10,17 @@
 
 static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
 {
-    for (int b = 0; b < n_block; b++, x += TLPI_BLOCK, out += step) {
+    for (int b = 0; b < n_block; b++, x += TLPI_MM_BLOCK, out += step) {
         float max = 0.0f;
-        for (int i = 0; i < TLPI_BLOCK; i++)
+        for (int i = 0; i < TLPI_MM_BLOCK; i++)
             max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
         /* Below this the inverse overflows; such a block counts as zero. */
         float inv = max > 1e-36f ? 127.0f / max : 0.0f;
         int sum = 0, high = 0;
-        for (int i = 0; i < TLPI_BLOCK; i++) {
+        for (int i = 0; i < TLPI_MM_BLOCK; i++) {
             out->q[i] = (int8_t)lrintf(x[i] * inv);
             sum += out->q[i];
-            high += i < TLPI_BLOCK / 2 ? 0 : out->q[i];
+            high += i < TLPI_MM_BLOCK / 2 ? 0 : out->q[i];
         }
         out->d = max * (1.0f / 127.0f);
         out->s = out->d * (float)sum;
@@ -49,8 +49,9 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
             tlpi_dequantize(w->type, src, v, type->block);
             src += type->size;
             for (int i = 0; i < type->block; i++) {
-                const tlpi_xq *xb = &x[(b * type->block + i) / TLPI_BLOCK];
-                total += (double)v[i] * (double)xb->d * xb->q[i % TLPI_BLOCK];
+                const tlpi_xq *xb = &x[(b * type->block + i) / TLPI_MM_BLOCK];
+                total +=
+                    (double)v[i] * (double)xb->d * xb->q[i % TLPI_MM_BLOCK];
             }
         }
         sum[r] = (float)total;

@@ -80,7 +80,7 @@ ALWAYS_INLINE void dot_tile(tlpi_dtype type, const uint8_t *p, int64_t n_block,
         vf_store(sum + LANES * i, acc[i]);
     }
     for (int64_t b = 0; b < n_block; b++, x += T) {
-        if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0) {
+        if (s.super && b % (TLPI_SUPER / TLPI_MM_BLOCK) == 0) {
             UNROLL
             for (int i = 0; i < PARTS; i++)
                 load_super(s, p, i, &v[i]);
@@ -135,7 +135,7 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
                   float *sum)
 {
     const uint8_t *p = w->data + (size_t)group * w->group_bytes;
-    int64_t n_block = w->n_col / TLPI_BLOCK;
+    int64_t n_block = w->n_col / TLPI_MM_BLOCK;
 
     switch (w->type) {
 #define X(type)                                                                \
@@ -175,7 +175,7 @@ ALWAYS_INLINE void panel_part(tlpi_dtype type, int part, const uint8_t *p,
 
     out += LANES * part;
     for (int64_t b = 0; b < n_block; b++) {
-        if (s.super && b % (TLPI_SUPER / TLPI_BLOCK) == 0) {
+        if (s.super && b % (TLPI_SUPER / TLPI_MM_BLOCK) == 0) {
             load_super(s, p, part, &v);
             p += tlpi_mm_super_bytes(s);
         }
@@ -248,12 +248,12 @@ static tlpi_panel panel(const tlpi_weight *w, int64_t group, int64_t k0, int n,
         p += k0 * TLPI_GROUP * (w->type == TLPI_F32 ? 4 : 2);
         return float_panel(w->type, p, n, n_tok, buf);
     }
-    p += k0 / TLPI_BLOCK * tlpi_mm_block_bytes(s) +
+    p += k0 / TLPI_MM_BLOCK * tlpi_mm_block_bytes(s) +
          k0 / TLPI_SUPER * tlpi_mm_super_bytes(s);
     switch (w->type) {
 #define X(type)                                                                \
     case TLPI_##type:                                                          \
-        panel_##type(p, n / TLPI_BLOCK, buf);                                  \
+        panel_##type(p, n / TLPI_MM_BLOCK, buf);                               \
         break;
         QUANTISED_TYPES(X)
 #undef X
@@ -317,8 +317,8 @@ ALWAYS_INLINE void dot_f_block(tlpi_dtype type, const uint8_t *p, int k0,
 ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
                               const float *x, int64_t stride, int T, float *sum)
 {
-    for (int k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
-        int k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
+    for (int k0 = 0; k0 < n; k0 += TLPI_MM_BLOCK) {
+        int k1 = TLPI_MIN(k0 + TLPI_MM_BLOCK, n);
         int half = T > (int)TILE_F ? (T + 1) / 2 : T;
         dot_f_block(type, p, k0, k1, x, stride, half, sum);
         if (T > half)

@@ -37,7 +37,7 @@ static inline size_t tlpi_kv_size(int type)
  * Each element of C is one chain of multiply-adds over rising k, which goes on
  * from what C holds if add is set.
  */
-typedef struct tlpi_product {
+typedef struct tlpi_panel_product {
     int m, k, n_panel;
     const float *a;
     size_t lda;
@@ -46,9 +46,9 @@ typedef struct tlpi_product {
     float *c;
     size_t ldc;
     bool add;
-} tlpi_product;
+} tlpi_panel_product;
 
-typedef void (*tlpi_product_fn)(const tlpi_product *x);
+typedef void (*tlpi_panel_product_fn)(const tlpi_panel_product *x);
 typedef void (*tlpi_narrow_fn)(void *dst, const float *src, size_t n);
 
 typedef struct tlpi_cpu_vec {
@@ -66,7 +66,7 @@ typedef struct tlpi_cpu_vec {
      * Q8_0, which tlpi_cpu_mm's quantize makes. */
     tlpi_narrow_fn narrow[TLPI_N_KV_TYPE];
 
-    tlpi_product_fn mul[TLPI_N_KV_TYPE]; /* by the type of B */
+    tlpi_panel_product_fn mul[TLPI_N_KV_TYPE]; /* by the type of B */
 
     /*
      * For each of m rows of s, ld floats apart: of the first limit[i] (>= 1)

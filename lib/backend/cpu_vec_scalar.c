@@ -77,7 +77,7 @@ static float widen(int type, const void *src, size_t i)
 }
 
 /* A row of B at a time, widened once for all rows of A. */
-static void product(const tlpi_product *x, int type)
+static void product(const tlpi_panel_product *x, int type)
 {
     for (int i = 0; !x->add && i < x->m; i++)
         memset(x->c + (size_t)i * x->ldc, 0,
@@ -98,22 +98,22 @@ static void product(const tlpi_product *x, int type)
         }
 }
 
-static void product_f32(const tlpi_product *x)
+static void product_f32(const tlpi_panel_product *x)
 {
     product(x, TLP_KV_F32);
 }
 
-static void product_f16(const tlpi_product *x)
+static void product_f16(const tlpi_panel_product *x)
 {
     product(x, TLP_KV_F16);
 }
 
-static void product_bf16(const tlpi_product *x)
+static void product_bf16(const tlpi_panel_product *x)
 {
     product(x, TLP_KV_BF16);
 }
 
-static void product_q8(const tlpi_product *x)
+static void product_q8(const tlpi_panel_product *x)
 {
     product(x, TLP_KV_Q8_0);
 }

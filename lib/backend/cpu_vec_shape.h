@@ -154,7 +154,7 @@ static void narrow_bf16(void *dst, const float *src, size_t n)
 /* ==== product ============================================================ */
 
 /* m rows by np panels, held in registers over all of k. */
-INLINE void tile(int type, int m, int np, const tlpi_product *x, int row,
+INLINE void tile(int type, int m, int np, const tlpi_panel_product *x, int row,
                  int panel)
 {
     const float *a = x->a + (size_t)row * x->lda;
@@ -189,11 +189,11 @@ INLINE void tile(int type, int m, int np, const tlpi_product *x, int row,
             STORE(c + (size_t)i * x->ldc + j * W, acc[i][j]);
 }
 
-typedef void (*tile_fn)(const tlpi_product *x, int row, int panel);
+typedef void (*tile_fn)(const tlpi_panel_product *x, int row, int panel);
 
 /* Functions of their own, or compilers join the cases and lose the counts. */
 #define TILE(name, type, m, np)                                                \
-    static void name(const tlpi_product *x, int row, int panel)                \
+    static void name(const tlpi_panel_product *x, int row, int panel)          \
     {                                                                          \
         tile(type, m, np, x, row, panel);                                      \
     }
@@ -210,15 +210,15 @@ typedef void (*tile_fn)(const tlpi_product *x, int row, int panel);
                                         name##_4, name##_5, name##_6 };
 
 /* A strip of panels stays in the cache while all rows meet it. */
-static void strip(const tile_fn *tiles, const tlpi_product *x, int panel)
+static void strip(const tile_fn *tiles, const tlpi_panel_product *x, int panel)
 {
     for (int i = 0; i < x->m; i += ROWS)
         tiles[TLPI_MIN(x->m - i, ROWS) - 1](x, i, panel);
 }
 
 /* Rows [k, k + n) of np panels of B as f32: out [n][np * 16] */
-INLINE void widen(int type, int np, const tlpi_product *x, int panel, int k,
-                  int n, float *out)
+INLINE void widen(int type, int np, const tlpi_panel_product *x, int panel,
+                  int k, int n, float *out)
 {
     size_t at = (size_t)panel * x->ldp + (size_t)k * x->ldk;
 
@@ -231,10 +231,10 @@ INLINE void widen(int type, int np, const tlpi_product *x, int panel, int k,
 
 /* For many rows: what they meet is turned to f32 once, in the first cache. */
 INLINE void widened_strip(int type, int np, const tile_fn *f32,
-                          const tlpi_product *x, int panel)
+                          const tlpi_panel_product *x, int panel)
 {
     float b[WIDEN_K * NP * TLPI_PANEL];
-    tlpi_product y = *x;
+    tlpi_panel_product y = *x;
 
     y.b = b;
     y.ldk = (size_t)np * TLPI_PANEL;
@@ -261,7 +261,7 @@ INLINE void widened_strip(int type, int np, const tile_fn *f32,
 #define PRODUCT(name, type)                                                    \
     TILES(name##_wide, type, NP)                                               \
     TILES(name##_slim, type, 1)                                                \
-    static void name(const tlpi_product *x)                                    \
+    static void name(const tlpi_panel_product *x)                              \
     {                                                                          \
         int p = 0;                                                             \
         for (; p + NP <= x->n_panel; p += NP)                                  \
@@ -272,7 +272,7 @@ INLINE void widened_strip(int type, int np, const tile_fn *f32,
 #else
 #define PRODUCT(name, type)                                                    \
     TILES(name##_slim, type, 1)                                                \
-    static void name(const tlpi_product *x)                                    \
+    static void name(const tlpi_panel_product *x)                              \
     {                                                                          \
         for (int p = 0; p < x->n_panel; p++)                                   \
             STRIP(name, type, 1, slim, x, p);                                  \

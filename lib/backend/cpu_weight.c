@@ -201,7 +201,7 @@ static void put_levels(uint8_t *dst, int r, const uint8_t *level, int bits)
 static void put_block(uint8_t *dst, int r, const struct levels *v,
                       tlpi_mm_shape s)
 {
-    int n_block = s.super ? TLPI_SUPER / TLPI_BLOCK : 1;
+    int n_block = s.super ? TLPI_SUPER / TLPI_MM_BLOCK : 1;
     bool affine = s.zero < 0;
 
     if (s.super) {
@@ -212,7 +212,7 @@ static void put_block(uint8_t *dst, int r, const struct levels *v,
     }
     for (int b = 0; b < n_block; b++, dst += tlpi_mm_block_bytes(s)) {
         uint8_t *scale = dst + tlpi_mm_level_bytes(s);
-        put_levels(dst, r, v->level + TLPI_BLOCK * b, s.bits);
+        put_levels(dst, r, v->level + TLPI_MM_BLOCK * b, s.bits);
         if (!s.super) {
             store16(scale + 2 * r, v->d);
             if (affine)
@@ -240,7 +240,7 @@ static void pack_group(const struct packing *p, int64_t group)
     const tlpi_weight *w = p->w;
     const tlpi_dtype_info *type = tlpi_dtype_get(w->type);
     tlpi_mm_shape shape = tlpi_mm_shape_of(w->type);
-    int n_block = type->block / TLPI_BLOCK;
+    int n_block = type->block / TLPI_MM_BLOCK;
     size_t step = (size_t)(n_block * tlpi_mm_block_bytes(shape) +
                            tlpi_mm_super_bytes(shape));
     int64_t row0 = group * TLPI_GROUP;
@@ -273,10 +273,10 @@ static void pack_group_float(const struct packing *p, int64_t group)
     const uint8_t *src = p->src + (size_t)row0 * p->stride;
     uint8_t *dst = p->dst + (size_t)group * w->group_bytes;
 
-    if (n_row < TLPI_GROUP || w->n_col % TLPI_BLOCK)
+    if (n_row < TLPI_GROUP || w->n_col % TLPI_MM_BLOCK)
         memset(dst, 0, w->group_bytes);
-    for (int64_t k0 = 0; k0 < n; k0 += TLPI_BLOCK) {
-        int64_t k1 = TLPI_MIN(k0 + TLPI_BLOCK, n);
+    for (int64_t k0 = 0; k0 < n; k0 += TLPI_MM_BLOCK) {
+        int64_t k1 = TLPI_MIN(k0 + TLPI_MM_BLOCK, n);
         for (int64_t r = 0; r < n_row; r++) {
             const uint8_t *row = src + (size_t)r * p->stride;
             for (int64_t k = k0; wide && k < k1; k++)
@@ -310,10 +310,10 @@ static size_t packed_group_bytes(tlpi_dtype type, int64_t n_col)
     size_t n = (size_t)n_col;
 
     if (type == TLPI_BF16)
-        n = (n + TLPI_BLOCK - 1) / TLPI_BLOCK * TLPI_BLOCK;
+        n = (n + TLPI_MM_BLOCK - 1) / TLPI_MM_BLOCK * TLPI_MM_BLOCK;
     if (!s.bits)
         return n * TLPI_GROUP * (type == TLPI_F32 ? 4 : 2);
-    return n / TLPI_BLOCK * (size_t)tlpi_mm_block_bytes(s) +
+    return n / TLPI_MM_BLOCK * (size_t)tlpi_mm_block_bytes(s) +
            n / TLPI_SUPER * (size_t)tlpi_mm_super_bytes(s);
 }
 

@@ -28,15 +28,15 @@ static tlp_status peer_allreduce(tlpi_comm *base, float *x, size_t n,
                                  uint32_t *vote)
 {
     tlpi_comm_peer *c = tlpi_peer_of(base);
-    const tlpi_peer_family *f = c->family;
-    int wire = n < EXACT_FLOATS ? TLP_WIRE_F32 : f->wire;
+    const tlpi_peer_root *root = c->root;
+    int wire = n < EXACT_FLOATS ? TLP_WIRE_F32 : root->wire;
     uint32_t votes = vote ? *vote : 0;
     size_t at = 0;
 
     if (base->size == 1)
-        return tlpi_peer_check(f);
+        return tlpi_peer_check(root);
     do {
-        size_t m = TLPI_MIN(n - at, f->max_round);
+        size_t m = TLPI_MIN(n - at, root->max_round);
         tlpi_peer_call call;
         tlp_status st =
             tlpi_peer_begin(&call, c, TLPI_PEER_ALLREDUCE, n * sizeof *x, wire);
@@ -62,14 +62,14 @@ static tlp_status peer_send_next(tlpi_comm *base, const float *x, size_t n)
     tlpi_peer_call call;
 
     if (base->size == 1)
-        return tlpi_peer_check(c->family);
+        return tlpi_peer_check(c->root);
     if (base->rank == base->size - 1)
         return tlpi_fail(TLP_EINVAL, "rank %d is the last: nobody to send to",
-                         tlpi_peer_root(c, base->rank));
-    tlp_status st = tlpi_peer_begin(&call, c, TLPI_PEER_MAIL, n * sizeof *x,
-                                    c->family->wire);
+                         tlpi_peer_root_rank(c, base->rank));
+    tlp_status st = tlpi_peer_begin(&call, c, TLPI_PEER_SEND_NEXT,
+                                    n * sizeof *x, c->root->wire);
     call.head.seq = ++c->sent;
-    call.tag = c->family->tag + TLPI_PEER_TAG_MAIL;
+    call.tag = c->root->tag + TLPI_PEER_TAG_SEND_NEXT;
     if (st == TLP_OK)
         st = tlpi_peer_push(&call, base->rank + 1, 1, x, n);
     end_call(&call);
@@ -84,14 +84,14 @@ static tlp_status peer_recv_prev(tlpi_comm *base, float *x, size_t n)
     tlpi_peer_call call;
 
     if (base->size == 1)
-        return tlpi_peer_check(c->family);
+        return tlpi_peer_check(c->root);
     if (base->rank == 0)
         return tlpi_fail(TLP_EINVAL, "rank %d is the first: nobody sends to it",
-                         tlpi_peer_root(c, 0));
-    tlp_status st = tlpi_peer_begin(&call, c, TLPI_PEER_MAIL, n * sizeof *x,
-                                    c->family->wire);
+                         tlpi_peer_root_rank(c, 0));
+    tlp_status st = tlpi_peer_begin(&call, c, TLPI_PEER_SEND_NEXT,
+                                    n * sizeof *x, c->root->wire);
     call.head.seq = ++c->received;
-    call.tag = c->family->tag + TLPI_PEER_TAG_MAIL;
+    call.tag = c->root->tag + TLPI_PEER_TAG_SEND_NEXT;
     if (st == TLP_OK)
         st = tlpi_peer_pull(&call, base->rank - 1, x, n);
     end_call(&call);
@@ -152,8 +152,8 @@ static tlp_status peer_bcast(tlpi_comm *base, void *buf, size_t bytes,
 
 static void peer_busy(tlpi_comm *base)
 {
-    const tlpi_peer_family *f = tlpi_peer_of(base)->family;
-    f->ops->busy(f->t);
+    const tlpi_peer_root *root = tlpi_peer_of(base)->root;
+    root->ops->busy(root->t);
 }
 
 static void peer_abort(tlpi_comm *base)
@@ -163,19 +163,19 @@ static void peer_abort(tlpi_comm *base)
 
 /* ==== families =========================================================== */
 
-static void free_family(tlpi_peer_family *f)
+static void free_root(tlpi_peer_root *root)
 {
-    if (!f)
+    if (!root)
         return;
-    if (f->memory)
-        f->ops->retire(f->t, f->memory, f->xfer, f->n_xfer);
-    tlpi_free(f->env, f->xfer);
-    pthread_mutex_destroy(&f->lock);
-    tlpi_free(f->env, f);
+    if (root->memory)
+        root->ops->retire(root->t, root->memory, root->xfer, root->n_xfer);
+    tlpi_free(root->env, root->xfer);
+    pthread_mutex_destroy(&root->lock);
+    tlpi_free(root->env, root);
 }
 
 /* Bound processes see their own cores only; they count for their threads. */
-static bool is_crowded(const tlpi_transport *t, int n_thread)
+static bool is_oversubscribed(const tlpi_transport *t, int n_thread)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     int64_t n = (int64_t)t->n_local * n_thread;
@@ -184,100 +184,102 @@ static bool is_crowded(const tlpi_transport *t, int n_thread)
 }
 
 /* Room for the vectors of groups of any size up to the root's. */
-static tlp_status create_slots(tlpi_peer_family *f)
+static tlp_status create_slots(tlpi_peer_root *root)
 {
-    f->n_send = f->n_recv = 1;
-    for (int size = 2; size <= f->size; size++) {
+    root->n_send = root->n_recv = 1;
+    for (int size = 2; size <= root->size; size++) {
         int n_send, n_recv;
-        tlpi_peer_reduce_slots(size, f->max_round, &n_send, &n_recv);
-        f->n_send = TLPI_MAX(f->n_send, n_send);
-        f->n_recv = TLPI_MAX(f->n_recv, n_recv);
+        tlpi_peer_reduce_slots(size, root->max_round, &n_send, &n_recv);
+        root->n_send = TLPI_MAX(root->n_send, n_send);
+        root->n_recv = TLPI_MAX(root->n_recv, n_recv);
     }
-    size_t slots = (size_t)f->n_send + (size_t)f->n_recv;
-    f->n_xfer = f->n_send * f->size + f->n_recv + 1 + f->size;
-    f->xfer = tlpi_calloc(f->env, (size_t)f->n_xfer, sizeof(*f->xfer));
-    f->memory =
-        f->ops->alloc(f->t, slots * TLPI_EAGER_BYTES + 2 * TLPI_PEER_TEXT);
-    if (!f->xfer || !f->memory)
+    size_t slots = (size_t)root->n_send + (size_t)root->n_recv;
+    root->n_xfer = root->n_send * root->size + root->n_recv + 1 + root->size;
+    root->xfer =
+        tlpi_calloc(root->env, (size_t)root->n_xfer, sizeof(*root->xfer));
+    root->memory = root->ops->alloc(root->t, slots * TLPI_EAGER_BYTES +
+                                                 2 * TLPI_PEER_TEXT);
+    if (!root->xfer || !root->memory)
         return tlpi_fail_nomem();
-    f->heard = f->memory + slots * TLPI_EAGER_BYTES;
-    f->told = f->heard + TLPI_PEER_TEXT;
-    f->sends = f->xfer;
-    f->recvs = f->sends + f->n_send * f->size;
-    f->alarm = f->recvs + f->n_recv;
-    f->alarms = f->alarm + 1;
+    root->abort_in = root->memory + slots * TLPI_EAGER_BYTES;
+    root->abort_out = root->abort_in + TLPI_PEER_TEXT;
+    root->sends = root->xfer;
+    root->recvs = root->sends + root->n_send * root->size;
+    root->abort_recv = root->recvs + root->n_recv;
+    root->abort_sends = root->abort_recv + 1;
     return TLP_OK;
 }
 
-static tlp_status create_family(tlpi_peer_family **out, const tlpi_env *env,
-                                const tlpi_peer_setup *setup)
+static tlp_status create_root(tlpi_peer_root **out, const tlpi_env *env,
+                              const tlpi_peer_setup *setup)
 {
-    tlpi_peer_family *f = tlpi_calloc(env, 1, sizeof *f);
+    tlpi_peer_root *root = tlpi_calloc(env, 1, sizeof *root);
     char err[TLPI_PEER_TEXT];
     tlp_status st = TLP_OK;
 
     *out = NULL;
-    if (!f)
+    if (!root)
         return tlpi_fail_nomem();
-    if (pthread_mutex_init(&f->lock, NULL) != 0) {
-        tlpi_free(env, f);
+    if (pthread_mutex_init(&root->lock, NULL) != 0) {
+        tlpi_free(env, root);
         return tlpi_fail_nomem();
     }
-    f->env = env;
-    f->ops = setup->ops;
-    f->t = setup->transport;
-    f->size = f->t->size;
-    f->tag = setup->channel * TLPI_PEER_N_TAG;
-    f->wire = setup->wire;
-    f->timeout_ms = setup->timeout_ms;
-    f->max_round = TLPI_MIN(setup->max_floats, MAX_ROUND);
-    f->max_round = TLPI_MAX(f->max_round, TLPI_WIRE_BLOCK);
-    f->crowded = is_crowded(f->t, setup->n_thread);
-    TLP_TRY(create_slots(f));
-    st = f->ops->recv(f->t, f->alarm, TLPI_ANY_RANK,
-                      f->tag + TLPI_PEER_TAG_ABORT, f->heard,
-                      TLPI_PEER_TEXT - 1, err, sizeof err);
+    root->env = env;
+    root->ops = setup->ops;
+    root->t = setup->transport;
+    root->size = root->t->size;
+    root->tag = setup->channel * TLPI_PEER_N_TAG;
+    root->wire = setup->wire;
+    root->timeout_ms = setup->timeout_ms;
+    root->max_round = TLPI_MIN(setup->max_floats, MAX_ROUND);
+    root->max_round = TLPI_MAX(root->max_round, TLPI_WIRE_BLOCK);
+    root->oversubscribed = is_oversubscribed(root->t, setup->n_thread);
+    TLP_TRY(create_slots(root));
+    st = root->ops->recv(root->t, root->abort_recv, TLPI_ANY_RANK,
+                         root->tag + TLPI_PEER_TAG_ABORT, root->abort_in,
+                         TLPI_PEER_TEXT - 1, err, sizeof err);
     if (st != TLP_OK) {
         st = tlpi_fail(st, "%s", err);
         goto done;
     }
-    *out = f;
-    f = NULL;
+    *out = root;
+    root = NULL;
 done:
-    free_family(f);
+    free_root(root);
     return st;
 }
 
 /* ==== groups ============================================================= */
 
-static tlpi_comm *create_group(tlpi_peer_family *f, const tlpi_comm_ops *ops,
+static tlpi_comm *create_group(tlpi_peer_root *root, const tlpi_comm_ops *ops,
                                int first, int size, uint32_t id)
 {
-    tlpi_comm_peer *c = tlpi_calloc(f->env, 1, sizeof *c);
+    tlpi_comm_peer *c = tlpi_calloc(root->env, 1, sizeof *c);
 
     if (!c)
         return NULL;
-    c->base = (tlpi_comm){
-        .ops = ops, .env = f->env, .rank = f->t->rank - first, .size = size
-    };
-    c->family = f;
+    c->base = (tlpi_comm){ .ops = ops,
+                           .env = root->env,
+                           .rank = root->t->rank - first,
+                           .size = size };
+    c->root = root;
     c->first = first;
     c->id = id;
-    f->n_handle++;
+    root->n_handle++;
     return &c->base;
 }
 
 static void peer_free(tlpi_comm *base)
 {
     tlpi_comm_peer *c = tlpi_peer_of(base);
-    tlpi_peer_family *f = c->family;
-    const tlpi_env *env = f->env;
+    tlpi_peer_root *root = c->root;
+    const tlpi_env *env = root->env;
 
-    pthread_mutex_lock(&f->lock);
-    bool last = --f->n_handle == 0;
-    pthread_mutex_unlock(&f->lock);
+    pthread_mutex_lock(&root->lock);
+    bool last = --root->n_handle == 0;
+    pthread_mutex_unlock(&root->lock);
     if (last)
-        free_family(f);
+        free_root(root);
     tlpi_free(env, c);
 }
 
@@ -300,7 +302,7 @@ static tlp_status peer_split(tlpi_comm *base, int first, int count,
     bool inside = base->rank >= first && base->rank < first + count;
     uint32_t id = (c->id + 1) * 0x9e3779b1u + c->seq;
     if (inside)
-        sub = create_group(c->family, base->ops, tlpi_peer_root(c, first),
+        sub = create_group(c->root, base->ops, tlpi_peer_root_rank(c, first),
                            count, id);
     uint32_t votes = inside && !sub;
     TLP_TRY(tlpi_peer_reduce(&call, NULL, 0, &votes));
@@ -329,7 +331,7 @@ tlp_status tlpi_comm_peer_create(tlpi_comm **out, const tlpi_env *env,
         .abort = peer_abort,
         .free = peer_free,
     };
-    tlpi_peer_family *f;
+    tlpi_peer_root *root;
 
     *out = NULL;
     if (setup->timeout_ms < 1)
@@ -338,12 +340,12 @@ tlp_status tlpi_comm_peer_create(tlpi_comm **out, const tlpi_env *env,
     if (setup->channel < 1 || setup->channel >= TLPI_TAG_END / TLPI_PEER_N_TAG)
         return tlpi_fail(TLP_EINVAL, "channel %d: 1..%d expected",
                          setup->channel, TLPI_TAG_END / TLPI_PEER_N_TAG - 1);
-    tlp_status st = create_family(&f, env, setup);
+    tlp_status st = create_root(&root, env, setup);
     if (st != TLP_OK)
         return st;
-    *out = create_group(f, &ops, 0, f->size, 0);
+    *out = create_group(root, &ops, 0, root->size, 0);
     if (!*out) {
-        free_family(f);
+        free_root(root);
         return tlpi_fail_nomem();
     }
     return TLP_OK;

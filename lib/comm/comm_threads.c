@@ -22,7 +22,7 @@ static double deadline_from(const tlpi_comm_threads *c, double start)
 {
     if (c->base.patient)
         return 0;
-    return start + c->group->family->timeout_ms * 1e-3;
+    return start + c->group->root->timeout_ms * 1e-3;
 }
 
 /* ==== all-reduce ========================================================= */
@@ -39,18 +39,18 @@ _Static_assert(SUM_SMALL * sizeof(float) <= TLPI_SLOT_BYTES, "fits a slot");
 static tlp_status reduce_small(tlpi_comm_threads *c, float *x, size_t n,
                                uint32_t *vote, double deadline)
 {
-    tlpi_note note = { .op = TLPI_OP_ALLREDUCE,
-                       .vote = *vote,
-                       .bytes = n * sizeof *x };
+    tlpi_message message = { .op = TLPI_OP_ALLREDUCE,
+                             .vote = *vote,
+                             .bytes = n * sizeof *x };
     const float *first = NULL;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_phase_publish(c, note, x, deadline));
+    TLP_TRY(tlpi_phase_publish(c, message, x, deadline));
     for (int r = 0; r < c->base.size; r++) {
-        const tlpi_slot *slot;
-        TLP_TRY(tlpi_phase_meet(c, r, c->phase, note.op, note.bytes, deadline,
-                                &slot));
-        *vote |= slot->note.vote;
+        const tlpi_mailbox_slot *slot;
+        TLP_TRY(tlpi_phase_receive(c, r, c->phase, message.op, message.bytes,
+                                   deadline, &slot));
+        *vote |= slot->message.vote;
         if (r == 0)
             first = slot->data;
         else
@@ -67,14 +67,14 @@ static void reduce_chunk(const tlpi_comm_threads *c, size_t i, size_t n,
     const float *first = NULL;
 
     for (int r = 0; r < c->base.size; r++) {
-        const float *x = tlpi_phase_slot(c, r, c->phase)->note.ptr;
+        const float *x = tlpi_phase_slot(c, r, c->phase)->message.ptr;
         if (r == 0)
             first = x + i;
         else
             tlpi_sum(sum, r == 1 ? first : sum, x + i, n);
     }
     for (int r = 0; r < c->base.size; r++) {
-        float *x = tlpi_phase_slot(c, r, c->phase)->note.ptr;
+        float *x = tlpi_phase_slot(c, r, c->phase)->message.ptr;
         memcpy(x + i, sum, n * sizeof *sum);
     }
 }
@@ -84,26 +84,26 @@ static tlp_status reduce_large(tlpi_comm_threads *c, float *x, size_t n,
                                uint32_t *vote, double deadline)
 {
     enum { CHUNK = 1024, GRAIN = 16 }; /* floats; of a cache line */
-    tlpi_note note = {
+    tlpi_message message = {
         .op = TLPI_OP_ALLREDUCE, .vote = *vote, .bytes = n * sizeof *x, .ptr = x
     };
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_phase_publish(c, note, NULL, deadline));
+    TLP_TRY(tlpi_phase_publish(c, message, NULL, deadline));
     for (int r = 0; r < c->base.size; r++) {
-        const tlpi_slot *slot;
-        TLP_TRY(tlpi_phase_meet(c, r, c->phase, note.op, note.bytes, deadline,
-                                &slot));
-        *vote |= slot->note.vote;
+        const tlpi_mailbox_slot *slot;
+        TLP_TRY(tlpi_phase_receive(c, r, c->phase, message.op, message.bytes,
+                                   deadline, &slot));
+        *vote |= slot->message.vote;
     }
     size_t lines = (n + GRAIN - 1) / GRAIN;
     size_t rank = (size_t)c->base.rank, size = (size_t)c->base.size;
     size_t end = TLPI_MIN(n, lines * (rank + 1) / size * GRAIN);
     float sum[CHUNK];
-    TLP_TRY(tlpi_phase_visit(c));
+    TLP_TRY(tlpi_phase_begin_access(c));
     for (size_t i = lines * rank / size * GRAIN; i < end; i += CHUNK)
         reduce_chunk(c, i, TLPI_MIN(end - i, CHUNK), sum);
-    tlpi_phase_leave(c);
+    tlpi_phase_end_access(c);
     tlpi_phase_pass(c, 1);
     TLP_TRY(tlpi_phase_await_all(c, deadline));
 done:
@@ -136,29 +136,29 @@ static tlp_status threads_allreduce(tlpi_comm *base, float *x, size_t n,
 }
 
 /* A rank's payload, from its slot or its memory. */
-static tlp_status copy_payload(tlpi_comm_threads *c, const tlpi_slot *slot,
-                               void *dst)
+static tlp_status copy_payload(tlpi_comm_threads *c,
+                               const tlpi_mailbox_slot *slot, void *dst)
 {
-    const tlpi_note *note = &slot->note;
+    const tlpi_message *message = &slot->message;
 
-    if (note->bytes == 0)
+    if (message->bytes == 0)
         return TLP_OK;
-    tlp_status st = tlpi_phase_visit(c);
+    tlp_status st = tlpi_phase_begin_access(c);
     if (st != TLP_OK)
         return st;
-    memcpy(dst, note->ptr ? note->ptr : slot->data, note->bytes);
-    tlpi_phase_leave(c);
+    memcpy(dst, message->ptr ? message->ptr : slot->data, message->bytes);
+    tlpi_phase_end_access(c);
     return TLP_OK;
 }
 
 /* ==== messages =========================================================== */
 
-/* A small message stays in the mail slot, so that the sender goes on; a large
- * one is copied out of the sender's memory while it waits. */
-static tlp_status send_mail(tlpi_comm_threads *c, const float *x, size_t n,
-                            double deadline)
+/* A small message stays in the slot to_next, so that the sender goes on; a
+ * large one is copied out of the sender's memory while it waits. */
+static tlp_status send_message(tlpi_comm_threads *c, const float *x, size_t n,
+                               double deadline)
 {
-    tlpi_station *mine = &c->group->station[c->base.rank];
+    tlpi_mailbox *mine = &c->group->mailbox[c->base.rank];
     size_t bytes = n * sizeof *x;
     bool large = bytes > TLPI_SLOT_BYTES;
     int next = c->base.rank + 1;
@@ -166,35 +166,35 @@ static tlp_status send_mail(tlpi_comm_threads *c, const float *x, size_t n,
     tlp_status st = tlpi_phase_await(c, &mine->taken, c->sent, next, deadline);
     if (st != TLP_OK)
         return st;
-    mine->mail.note =
-        (tlpi_note){ .bytes = bytes, .ptr = large ? (void *)x : NULL };
+    mine->to_next.message =
+        (tlpi_message){ .bytes = bytes, .ptr = large ? (void *)x : NULL };
     if (!large && bytes > 0)
-        memcpy(mine->mail.data, x, bytes);
+        memcpy(mine->to_next.data, x, bytes);
     c->sent++;
     tlpi_word_add(&mine->sent, 1);
     return large ? tlpi_phase_await(c, &mine->taken, c->sent, next, deadline)
                  : TLP_OK;
 }
 
-static tlp_status take_mail(tlpi_comm_threads *c, float *x, size_t n,
-                            double deadline)
+static tlp_status receive_message(tlpi_comm_threads *c, float *x, size_t n,
+                                  double deadline)
 {
     int prev = c->base.rank - 1;
-    tlpi_station *theirs = &c->group->station[prev];
+    tlpi_mailbox *theirs = &c->group->mailbox[prev];
 
     tlp_status st =
         tlpi_phase_await(c, &theirs->sent, c->received + 1, prev, deadline);
     if (st != TLP_OK)
         return st;
-    const tlpi_note *note = &theirs->mail.note;
-    if (note->bytes != n * sizeof *x) {
+    const tlpi_message *message = &theirs->to_next.message;
+    if (message->bytes != n * sizeof *x) {
         tlpi_phase_give_up(c);
         return tlpi_fail(TLP_ECOMM,
                          "rank %d sent %zu bytes, rank %d expected %zu",
-                         tlpi_root_rank(c, prev), note->bytes,
+                         tlpi_root_rank(c, prev), message->bytes,
                          tlpi_root_rank(c, c->base.rank), n * sizeof *x);
     }
-    st = copy_payload(c, &theirs->mail, x);
+    st = copy_payload(c, &theirs->to_next, x);
     if (st != TLP_OK)
         return st;
     c->received++;
@@ -213,7 +213,7 @@ static tlp_status threads_send_next(tlpi_comm *base, const float *x, size_t n)
         return tlpi_fail(TLP_EINVAL, "rank %d is the last: nobody to send to",
                          tlpi_root_rank(c, base->rank));
     double start = tlpi_now();
-    st = send_mail(c, x, n, deadline_from(c, start));
+    st = send_message(c, x, n, deadline_from(c, start));
     base->stats.seconds += tlpi_now() - start;
     if (st == TLP_OK)
         base->stats.bytes += n * sizeof *x;
@@ -231,7 +231,7 @@ static tlp_status threads_recv_prev(tlpi_comm *base, float *x, size_t n)
         return tlpi_fail(TLP_EINVAL, "rank %d is the first: nobody sends to it",
                          tlpi_root_rank(c, 0));
     double start = tlpi_now();
-    st = take_mail(c, x, n, deadline_from(c, start));
+    st = receive_message(c, x, n, deadline_from(c, start));
     base->stats.seconds += tlpi_now() - start;
     return st;
 }
@@ -245,9 +245,9 @@ static tlp_status gather_in(tlpi_comm_threads *c, const size_t *bytes,
 
     tlpi_phase_pass(c, 1);
     for (int r = 1; r < c->base.size; r++) {
-        const tlpi_slot *slot;
-        tlp_status st = tlpi_phase_meet(c, r, c->phase, TLPI_OP_GATHER,
-                                        bytes[r], deadline, &slot);
+        const tlpi_mailbox_slot *slot;
+        tlp_status st = tlpi_phase_receive(c, r, c->phase, TLPI_OP_GATHER,
+                                           bytes[r], deadline, &slot);
         if (st != TLP_OK)
             return st;
         st = copy_payload(c, slot, dst + at);
@@ -274,14 +274,14 @@ static tlp_status gather(tlpi_comm_threads *c, const void *src,
             memmove(dst, src, bytes[0]);
         TLP_TRY(gather_in(c, bytes, dst, deadline));
     } else {
-        tlpi_note note = {
+        tlpi_message message = {
             .op = TLPI_OP_GATHER,
             .bytes = bytes[rank],
             .ptr = large ? (void *)src : NULL,
         };
-        TLP_TRY(tlpi_phase_publish(c, note, large ? NULL : src, deadline));
+        TLP_TRY(tlpi_phase_publish(c, message, large ? NULL : src, deadline));
         if (large)
-            TLP_TRY(tlpi_phase_await(c, &c->group->station[0].phase,
+            TLP_TRY(tlpi_phase_await(c, &c->group->mailbox[0].phase,
                                      c->phase + 1, 0, deadline));
     }
     if (large)
@@ -308,15 +308,16 @@ static tlp_status bcast_out(tlpi_comm_threads *c, void *buf, size_t bytes,
                             double deadline)
 {
     bool large = bytes > TLPI_SLOT_BYTES;
-    tlpi_note note = { .op = TLPI_OP_BCAST,
-                       .bytes = bytes,
-                       .ptr = large ? buf : NULL };
+    tlpi_message message = { .op = TLPI_OP_BCAST,
+                             .bytes = bytes,
+                             .ptr = large ? buf : NULL };
 
-    tlp_status st = tlpi_phase_publish(c, note, large ? NULL : buf, deadline);
+    tlp_status st =
+        tlpi_phase_publish(c, message, large ? NULL : buf, deadline);
     if (st != TLP_OK || !large)
         return st;
     for (int r = 1; r < c->base.size && st == TLP_OK; r++)
-        st = tlpi_phase_await(c, &c->group->station[r].phase, c->phase + 1, r,
+        st = tlpi_phase_await(c, &c->group->mailbox[r].phase, c->phase + 1, r,
                               deadline);
     if (st == TLP_OK)
         tlpi_phase_pass(c, 1);
@@ -326,9 +327,9 @@ static tlp_status bcast_out(tlpi_comm_threads *c, void *buf, size_t bytes,
 static tlp_status bcast_in(tlpi_comm_threads *c, void *buf, size_t bytes,
                            double deadline)
 {
-    const tlpi_slot *slot;
-    tlp_status st = tlpi_phase_meet(c, 0, c->phase + 1, TLPI_OP_BCAST, bytes,
-                                    deadline, &slot);
+    const tlpi_mailbox_slot *slot;
+    tlp_status st = tlpi_phase_receive(c, 0, c->phase + 1, TLPI_OP_BCAST, bytes,
+                                       deadline, &slot);
     if (st == TLP_OK)
         st = copy_payload(c, slot, buf);
     if (st != TLP_OK)
@@ -373,17 +374,17 @@ static tlp_status threads_split(tlpi_comm *base, int first, int count,
     TLP_TRY(tlpi_phase_check(c));
     double deadline = deadline_from(c, tlpi_now());
     if (base->rank == first) {
-        st = tlpi_group_create(&sub, c->group->family, tlpi_root_rank(c, first),
+        st = tlpi_group_create(&sub, c->group->root, tlpi_root_rank(c, first),
                                count, base->ops);
-        tlpi_note note = { .op = TLPI_OP_SPLIT,
-                           .bytes = (size_t)count,
-                           .ptr = sub };
-        TLP_TRY(tlpi_phase_publish(c, note, NULL, deadline));
+        tlpi_message message = { .op = TLPI_OP_SPLIT,
+                                 .bytes = (size_t)count,
+                                 .ptr = sub };
+        TLP_TRY(tlpi_phase_publish(c, message, NULL, deadline));
     } else {
-        const tlpi_slot *slot;
-        TLP_TRY(tlpi_phase_meet(c, first, c->phase + 1, TLPI_OP_SPLIT,
-                                (size_t)count, deadline, &slot));
-        sub = slot->note.ptr;
+        const tlpi_mailbox_slot *slot;
+        TLP_TRY(tlpi_phase_receive(c, first, c->phase + 1, TLPI_OP_SPLIT,
+                                   (size_t)count, deadline, &slot));
+        sub = slot->message.ptr;
         tlpi_phase_pass(c, 1);
     }
     if (!sub)
@@ -422,7 +423,7 @@ tlp_status tlpi_comm_threads_create(tlpi_comm **out, const tlpi_env *env, int n,
                          timeout_ms);
     tlpi_group *root;
     tlp_status st =
-        tlpi_family_create(&root, env, n, n_machine, timeout_ms, &ops);
+        tlpi_comm_root_create(&root, env, n, n_machine, timeout_ms, &ops);
     if (st != TLP_OK)
         return st;
     for (int r = 0; r < n; r++)

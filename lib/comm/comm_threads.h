@@ -2,7 +2,7 @@
  * comm_threads.h - what the ranks of one process share.
  *
  * A group is one communicator.  Groups that come from one root by splitting
- * form a family: they abort together.
+ * belong to it: they abort together.
  */
 #ifndef TLPI_COMM_THREADS_H
 #define TLPI_COMM_THREADS_H
@@ -20,27 +20,27 @@
 enum { TLPI_OP_ALLREDUCE = 1, TLPI_OP_GATHER, TLPI_OP_BCAST, TLPI_OP_SPLIT };
 
 /* What a rank says when it publishes a phase. */
-typedef struct tlpi_note {
+typedef struct tlpi_message {
     int op; /* TLPI_OP_* */
     uint32_t vote;
     size_t bytes;
     void *ptr; /* a large payload, or a group */
-} tlpi_note;
+} tlpi_message;
 
-typedef struct tlpi_slot {
-    alignas(64) tlpi_note note;
+typedef struct tlpi_mailbox_slot {
+    alignas(64) tlpi_message message;
     alignas(64) float data[TLPI_SLOT_BYTES / sizeof(float)];
-} tlpi_slot;
+} tlpi_mailbox_slot;
 
 /* One rank of a group as the others see it. */
-typedef struct tlpi_station {
+typedef struct tlpi_mailbox {
     alignas(64) tlpi_word phase; /* phases published */
-    alignas(64) tlpi_word sent;  /* messages put into mail */
-    _Atomic int visiting;        /* is in other ranks' memory */
+    alignas(64) tlpi_word sent;  /* messages put into to_next */
+    _Atomic int accessing;       /* is in other ranks' memory */
     alignas(64) tlpi_word taken; /* messages taken out by the next rank */
-    tlpi_slot slot[2];           /* of phase p: slot[p % 2] */
-    tlpi_slot mail;              /* to the next rank */
-} tlpi_station;
+    tlpi_mailbox_slot slot[2];   /* of phase p: slot[p % 2] */
+    tlpi_mailbox_slot to_next;   /* to the next rank */
+} tlpi_mailbox;
 
 typedef struct tlpi_group tlpi_group;
 
@@ -53,46 +53,46 @@ typedef struct tlpi_comm_threads {
     uint32_t received; /* from the previous rank */
 } tlpi_comm_threads;
 
-typedef struct tlpi_family {
+typedef struct tlpi_comm_root {
     const tlpi_env *env;
     uint32_t spin_ns; /* while waiting */
     int timeout_ms;
-    _Atomic int culprit; /* root rank that gave up + 1; 0 = none */
+    _Atomic int failed_rank; /* root rank that gave up + 1; 0 = none */
     pthread_mutex_t lock;
     int n_handle;       /* handed out and not freed */
     tlpi_group *groups; /* all that were not freed */
-} tlpi_family;
+} tlpi_comm_root;
 
 struct tlpi_group {
-    tlpi_family *family;
+    tlpi_comm_root *root;
     tlpi_group *next;
     int first; /* root rank of rank 0 */
     int size;
     int n_left;                /* handles not freed, or never taken */
-    tlpi_station *station;     /* [size] */
+    tlpi_mailbox *mailbox;     /* [size] */
     tlpi_comm_threads *handle; /* [size] */
 };
 
 /* ==== groups and families (comm_group.c) ================================= */
 
-/* A family with its root group; no handle is handed out yet. */
-tlp_status tlpi_family_create(tlpi_group **root, const tlpi_env *env, int size,
-                              int n_machine, int timeout_ms,
-                              const tlpi_comm_ops *ops);
+/* A root with its root group; no handle is handed out yet. */
+tlp_status tlpi_comm_root_create(tlpi_group **root, const tlpi_env *env,
+                                 int size, int n_machine, int timeout_ms,
+                                 const tlpi_comm_ops *ops);
 
-/* A group of `size` ranks from root rank `first` on, in f's list. */
-tlp_status tlpi_group_create(tlpi_group **out, tlpi_family *f, int first,
+/* A group of `size` ranks from root rank `first` on, in root's list. */
+tlp_status tlpi_group_create(tlpi_group **out, tlpi_comm_root *root, int first,
                              int size, const tlpi_comm_ops *ops);
 
 /* Hand out a rank's handle, once; the rank owns it from here on. */
 tlpi_comm *tlpi_group_take(tlpi_group *g, int rank);
 
 /* Free a handle: the last one of a group frees the group, the last one of a
- * family the rest. */
+ * root the rest. */
 void tlpi_group_put(tlpi_comm_threads *c);
 
-/* Root rank `rank` gives up: whoever waits in the family returns. */
-void tlpi_family_abort(tlpi_family *f, int rank);
+/* Root rank `rank` gives up: whoever waits in the root returns. */
+void tlpi_comm_root_abort(tlpi_comm_root *root, int rank);
 
 /* ==== phases (comm_phase.c) ============================================== */
 
@@ -111,26 +111,26 @@ tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
 /* Wait until all have published as many phases as this rank. */
 tlp_status tlpi_phase_await_all(tlpi_comm_threads *c, double deadline);
 
-/* Publish phases without leaving a note. */
+/* Publish phases without leaving a message. */
 void tlpi_phase_pass(tlpi_comm_threads *c, uint32_t n);
 
-/* Leave a note, and note.bytes of data unless it is NULL, in the slot of the
- * next phase, and publish it. */
-tlp_status tlpi_phase_publish(tlpi_comm_threads *c, tlpi_note note,
+/* Leave a message, and message.bytes of data unless it is NULL, in the slot of
+ * the next phase, and publish it. */
+tlp_status tlpi_phase_publish(tlpi_comm_threads *c, tlpi_message message,
                               const void *data, double deadline);
 
 /* Rank's slot of a phase that it has published. */
-const tlpi_slot *tlpi_phase_slot(const tlpi_comm_threads *c, int rank,
-                                 uint32_t phase);
+const tlpi_mailbox_slot *tlpi_phase_slot(const tlpi_comm_threads *c, int rank,
+                                         uint32_t phase);
 
-/* Before and after reading or writing what a note of another rank points to;
+/* Before and after reading or writing what a message of another rank points to;
  * TLP_ECOMM, and no visit, once somebody gave up. */
-tlp_status tlpi_phase_visit(tlpi_comm_threads *c);
-void tlpi_phase_leave(tlpi_comm_threads *c);
+tlp_status tlpi_phase_begin_access(tlpi_comm_threads *c);
+void tlpi_phase_end_access(tlpi_comm_threads *c);
 
-/* Wait for rank's slot of a phase; its note must be about the same thing. */
-tlp_status tlpi_phase_meet(tlpi_comm_threads *c, int rank, uint32_t phase,
-                           int op, size_t bytes, double deadline,
-                           const tlpi_slot **out);
+/* Wait for rank's slot of a phase; its message must be about the same thing. */
+tlp_status tlpi_phase_receive(tlpi_comm_threads *c, int rank, uint32_t phase,
+                              int op, size_t bytes, double deadline,
+                              const tlpi_mailbox_slot **out);
 
 #endif

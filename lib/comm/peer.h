@@ -2,7 +2,7 @@
  * peer.h - what the files of comm_peer share.
  *
  * A group is one communicator, a range of the transport's ranks.  Groups that
- * come from one root by splitting form a family: they share its tags and its
+ * come from one root by splitting belong to it: they share its tags and its
  * memory, since a rank is in one call at a time, and they fail together.
  *
  * Messages are made and read in slots of TLPI_EAGER_BYTES; the user's memory
@@ -22,11 +22,11 @@
  * what it sent, or why it left, may be on its way, or it was not needed. */
 #define TLPI_PEER_GRACE 0.5
 
-/* Tags of a family, from 4 * channel on. */
+/* Tags of a root, from 4 * channel on. */
 enum {
-    TLPI_PEER_TAG_CALL,  /* collectives */
-    TLPI_PEER_TAG_MAIL,  /* send_next */
-    TLPI_PEER_TAG_ABORT, /* a reason, as text */
+    TLPI_PEER_TAG_CALL,      /* collectives */
+    TLPI_PEER_TAG_SEND_NEXT, /* send_next */
+    TLPI_PEER_TAG_ABORT,     /* a reason, as text */
     TLPI_PEER_N_TAG = 4
 };
 
@@ -35,7 +35,7 @@ enum {
     TLPI_PEER_SUM, /* of a piece, by the rank that formed it */
     TLPI_PEER_GATHER,
     TLPI_PEER_BCAST,
-    TLPI_PEER_MAIL,
+    TLPI_PEER_SEND_NEXT,
     TLPI_PEER_SPLIT
 };
 
@@ -57,7 +57,7 @@ _Static_assert(sizeof(tlpi_peer_header) == 32, "no padding; floats aligned");
 
 #define TLPI_PEER_PAYLOAD (TLPI_EAGER_BYTES - sizeof(tlpi_peer_header))
 
-typedef struct tlpi_peer_family {
+typedef struct tlpi_peer_root {
     const tlpi_env *env;
     const tlpi_transport_ops *ops;
     tlpi_transport *t;
@@ -65,20 +65,20 @@ typedef struct tlpi_peer_family {
     int tag;  /* the first of TLPI_PEER_N_TAG */
     int wire;
     int timeout_ms;
-    bool crowded;     /* more threads of ours than cores */
-    size_t max_round; /* floats that an all-reduce takes at once */
-    int n_handle;     /* not freed; by lock */
+    bool oversubscribed; /* more threads of ours than cores */
+    size_t max_round;    /* floats that an all-reduce takes at once */
+    int n_handle;        /* not freed; by lock */
 
     /* Slots to send from, then those to receive into, then two texts. */
     char *memory;
     int n_send, n_recv;
-    char *heard, *told;
+    char *abort_in, *abort_out;
     tlpi_xfer **xfer; /* [n_xfer] all that use the memory: */
     int n_xfer;
-    tlpi_xfer **sends;  /* [n_send][size] */
-    tlpi_xfer **recvs;  /* [n_recv] */
-    tlpi_xfer **alarm;  /* [1] another rank's abort */
-    tlpi_xfer **alarms; /* [size] this rank's */
+    tlpi_xfer **sends;       /* [n_send][size] */
+    tlpi_xfer **recvs;       /* [n_recv] */
+    tlpi_xfer **abort_recv;  /* [1] another rank's abort */
+    tlpi_xfer **abort_sends; /* [size] this rank's */
 
     double next_look; /* at who aborted and who is alive */
     double gone_at;   /* when somebody was first seen to be gone; 0: never */
@@ -87,12 +87,12 @@ typedef struct tlpi_peer_family {
     _Atomic bool failed;         /* text stands still from then on */
     char text[TLPI_PEER_TEXT];   /* of the first failure */
     char reason[TLPI_PEER_TEXT]; /* for abort(); "" = none */
-} tlpi_peer_family;
+} tlpi_peer_root;
 
 /* One rank's handle of a group. */
 typedef struct tlpi_comm_peer {
     tlpi_comm base;
-    tlpi_peer_family *family;
+    tlpi_peer_root *root;
     int first;               /* root rank of rank 0 */
     uint32_t id;             /* header.group */
     uint32_t seq;            /* collectives begun */
@@ -116,7 +116,7 @@ static inline tlpi_comm_peer *tlpi_peer_of(tlpi_comm *c)
 }
 
 /* The rank's number in the root, which is the transport's: what texts name. */
-static inline int tlpi_peer_root(const tlpi_comm_peer *c, int rank)
+static inline int tlpi_peer_root_rank(const tlpi_comm_peer *c, int rank)
 {
     return c->first + rank;
 }
@@ -124,11 +124,11 @@ static inline int tlpi_peer_root(const tlpi_comm_peer *c, int rank)
 /* ==== waiting and failing (peer_wait.c) ================================== */
 
 /* TLP_ECOMM with the text of the first failure, once there was one. */
-tlp_status tlpi_peer_check(const tlpi_peer_family *f);
+tlp_status tlpi_peer_check(const tlpi_peer_root *f);
 
 /* This rank fails with `st` and the text recorded on this thread: the others
  * are told, unless there was a failure before.  Gives st. */
-tlp_status tlpi_peer_fail(tlpi_peer_family *f, tlp_status st);
+tlp_status tlpi_peer_fail(tlpi_peer_root *f, tlp_status st);
 
 /* Any thread. */
 void tlpi_peer_abort(tlpi_comm_peer *c);
@@ -138,8 +138,8 @@ tlp_status tlpi_peer_finish(tlpi_peer_call *call, tlpi_xfer **x, int rank,
                             size_t *got);
 
 /* Let others have the core, in a wait that has lasted for so many seconds;
- * `crowded`: they need it; `idle`: nothing is urgent. */
-void tlpi_peer_relax(double waited, bool crowded, bool idle);
+ * `oversubscribed`: they need it; `idle`: nothing is urgent. */
+void tlpi_peer_relax(double waited, bool oversubscribed, bool idle);
 
 /* ==== messages (peer_message.c) ========================================== */
 
@@ -152,22 +152,22 @@ size_t tlpi_peer_room(int wire);
 /* Messages for n of them: at least one. */
 size_t tlpi_peer_parts(int wire, size_t n);
 
-char *tlpi_peer_send_slot(const tlpi_peer_family *f, size_t slot);
-char *tlpi_peer_recv_slot(const tlpi_peer_family *f, size_t slot);
+char *tlpi_peer_send_slot(const tlpi_peer_root *f, size_t slot);
+char *tlpi_peer_recv_slot(const tlpi_peer_root *f, size_t slot);
 
 /* Send a slot, whose payload is in place, to a rank. */
-tlp_status tlpi_peer_post(tlpi_peer_call *call, size_t slot, int to,
-                          size_t payload);
+tlp_status tlpi_peer_post_send(tlpi_peer_call *call, size_t slot, int to,
+                               size_t payload);
 /* Wait for all sends from the first n slots. */
-tlp_status tlpi_peer_drain(tlpi_peer_call *call, size_t n);
+tlp_status tlpi_peer_wait_sends(tlpi_peer_call *call, size_t n);
 
 /* Begin to receive into a slot. */
-tlp_status tlpi_peer_ask(tlpi_peer_call *call, size_t slot, int from);
+tlp_status tlpi_peer_post_recv(tlpi_peer_call *call, size_t slot, int from);
 /* Wait for it; the message must be what head says, but for the vote, which is
  * added to *vote. */
-tlp_status tlpi_peer_meet(tlpi_peer_call *call, size_t slot, int from,
-                          const tlpi_peer_header *head, size_t payload,
-                          uint32_t *vote);
+tlp_status tlpi_peer_wait_recv(tlpi_peer_call *call, size_t slot, int from,
+                               const tlpi_peer_header *head, size_t payload,
+                               uint32_t *vote);
 
 /* n elements at src to each of ranks [to, to + count). */
 tlp_status tlpi_peer_push(tlpi_peer_call *call, int to, int count,

@@ -14,7 +14,7 @@ static const char *op_name(uint32_t op)
     static const char *const names[] = {
         [TLPI_PEER_ALLREDUCE] = "all-reduce", [TLPI_PEER_SUM] = "sum",
         [TLPI_PEER_GATHER] = "gather",        [TLPI_PEER_BCAST] = "bcast",
-        [TLPI_PEER_MAIL] = "message",         [TLPI_PEER_SPLIT] = "split",
+        [TLPI_PEER_SEND_NEXT] = "message",    [TLPI_PEER_SPLIT] = "split",
     };
     return op >= 1 && op < TLPI_COUNT(names) ? names[op] : "nothing known";
 }
@@ -27,13 +27,13 @@ tlp_status tlpi_peer_begin(tlpi_peer_call *call, tlpi_comm_peer *c, uint32_t op,
     *call = (tlpi_peer_call){
         .c = c,
         .head = { .op = op, .group = c->id, .bytes = bytes, .wire = wire },
-        .tag = c->family->tag + TLPI_PEER_TAG_CALL,
+        .tag = c->root->tag + TLPI_PEER_TAG_CALL,
         .start = now,
         .since = now,
         .now = now,
     };
-    tlp_status st = tlpi_peer_check(c->family);
-    if (st == TLP_OK && op != TLPI_PEER_MAIL)
+    tlp_status st = tlpi_peer_check(c->root);
+    if (st == TLP_OK && op != TLPI_PEER_SEND_NEXT)
         call->head.seq = ++c->seq;
     return st;
 }
@@ -45,58 +45,58 @@ static tlp_status out_of_step(const tlpi_peer_call *call, int from,
     const tlpi_comm_peer *c = call->c;
 
     return tlpi_peer_fail(
-        c->family,
+        c->root,
         tlpi_fail(TLP_ECOMM,
                   "out of step: rank %d: %s %u.%u of %llu bytes in group %x, "
                   "rank %d: %s %u.%u of %llu bytes in group %x",
-                  c->family->t->rank, op_name(want->op), want->seq, want->part,
+                  c->root->t->rank, op_name(want->op), want->seq, want->part,
                   (unsigned long long)want->bytes, want->group,
-                  tlpi_peer_root(c, from), op_name(found->op), found->seq,
+                  tlpi_peer_root_rank(c, from), op_name(found->op), found->seq,
                   found->part, (unsigned long long)found->bytes, found->group));
 }
 
 /* ==== slots ============================================================== */
 
-char *tlpi_peer_send_slot(const tlpi_peer_family *f, size_t slot)
+char *tlpi_peer_send_slot(const tlpi_peer_root *root, size_t slot)
 {
-    return f->memory + slot * TLPI_EAGER_BYTES + sizeof(tlpi_peer_header);
+    return root->memory + slot * TLPI_EAGER_BYTES + sizeof(tlpi_peer_header);
 }
 
-char *tlpi_peer_recv_slot(const tlpi_peer_family *f, size_t slot)
+char *tlpi_peer_recv_slot(const tlpi_peer_root *root, size_t slot)
 {
-    return tlpi_peer_send_slot(f, (size_t)f->n_send + slot);
+    return tlpi_peer_send_slot(root, (size_t)root->n_send + slot);
 }
 
 static tlp_status refused(const tlpi_peer_call *call, tlp_status st, int rank,
                           const char *err)
 {
     return tlpi_peer_fail(
-        call->c->family,
-        tlpi_fail(st, "rank %d: %s", tlpi_peer_root(call->c, rank), err));
+        call->c->root,
+        tlpi_fail(st, "rank %d: %s", tlpi_peer_root_rank(call->c, rank), err));
 }
 
-tlp_status tlpi_peer_post(tlpi_peer_call *call, size_t slot, int to,
-                          size_t payload)
+tlp_status tlpi_peer_post_send(tlpi_peer_call *call, size_t slot, int to,
+                               size_t payload)
 {
-    tlpi_peer_family *f = call->c->family;
-    char *message = tlpi_peer_send_slot(f, slot) - sizeof call->head;
-    int rank = tlpi_peer_root(call->c, to);
+    tlpi_peer_root *root = call->c->root;
+    char *message = tlpi_peer_send_slot(root, slot) - sizeof call->head;
+    int rank = tlpi_peer_root_rank(call->c, to);
     char err[TLPI_PEER_TEXT];
 
     memcpy(message, &call->head, sizeof call->head);
-    tlp_status st = f->ops->send(
-        f->t, &f->sends[slot * (size_t)f->size + (size_t)rank], rank, call->tag,
-        message, sizeof call->head + payload, err, sizeof err);
+    tlp_status st = root->ops->send(
+        root->t, &root->sends[slot * (size_t)root->size + (size_t)rank], rank,
+        call->tag, message, sizeof call->head + payload, err, sizeof err);
     return st == TLP_OK ? st : refused(call, st, to, err);
 }
 
 static tlp_status drain_slot(tlpi_peer_call *call, size_t slot)
 {
-    tlpi_peer_family *f = call->c->family;
-    tlpi_xfer **x = &f->sends[slot * (size_t)f->size];
+    tlpi_peer_root *root = call->c->root;
+    tlpi_xfer **x = &root->sends[slot * (size_t)root->size];
 
     for (int r = 0; r < call->c->base.size; r++) {
-        int rank = tlpi_peer_root(call->c, r);
+        int rank = tlpi_peer_root_rank(call->c, r);
         if (!x[rank])
             continue;
         tlp_status st = tlpi_peer_finish(call, &x[rank], r, NULL);
@@ -106,7 +106,7 @@ static tlp_status drain_slot(tlpi_peer_call *call, size_t slot)
     return TLP_OK;
 }
 
-tlp_status tlpi_peer_drain(tlpi_peer_call *call, size_t n)
+tlp_status tlpi_peer_wait_sends(tlpi_peer_call *call, size_t n)
 {
     tlp_status st = TLP_OK;
 
@@ -115,31 +115,31 @@ tlp_status tlpi_peer_drain(tlpi_peer_call *call, size_t n)
     return st;
 }
 
-tlp_status tlpi_peer_ask(tlpi_peer_call *call, size_t slot, int from)
+tlp_status tlpi_peer_post_recv(tlpi_peer_call *call, size_t slot, int from)
 {
-    tlpi_peer_family *f = call->c->family;
-    char *message = tlpi_peer_recv_slot(f, slot) - sizeof call->head;
+    tlpi_peer_root *root = call->c->root;
+    char *message = tlpi_peer_recv_slot(root, slot) - sizeof call->head;
     char err[TLPI_PEER_TEXT];
 
-    tlp_status st =
-        f->ops->recv(f->t, &f->recvs[slot], tlpi_peer_root(call->c, from),
-                     call->tag, message, TLPI_EAGER_BYTES, err, sizeof err);
+    tlp_status st = root->ops->recv(
+        root->t, &root->recvs[slot], tlpi_peer_root_rank(call->c, from),
+        call->tag, message, TLPI_EAGER_BYTES, err, sizeof err);
     return st == TLP_OK ? st : refused(call, st, from, err);
 }
 
-tlp_status tlpi_peer_meet(tlpi_peer_call *call, size_t slot, int from,
-                          const tlpi_peer_header *head, size_t payload,
-                          uint32_t *vote)
+tlp_status tlpi_peer_wait_recv(tlpi_peer_call *call, size_t slot, int from,
+                               const tlpi_peer_header *head, size_t payload,
+                               uint32_t *vote)
 {
-    tlpi_peer_family *f = call->c->family;
+    tlpi_peer_root *root = call->c->root;
     tlpi_peer_header found = { 0 };
     size_t got = 0;
 
-    tlp_status st = tlpi_peer_finish(call, &f->recvs[slot], from, &got);
+    tlp_status st = tlpi_peer_finish(call, &root->recvs[slot], from, &got);
     if (st != TLP_OK)
         return st;
     if (got >= sizeof found)
-        memcpy(&found, tlpi_peer_recv_slot(f, slot) - sizeof found,
+        memcpy(&found, tlpi_peer_recv_slot(root, slot) - sizeof found,
                sizeof found);
     if (got != sizeof found + payload ||
         memcmp(&found, head, offsetof(tlpi_peer_header, vote)) != 0)
@@ -195,7 +195,7 @@ tlp_status tlpi_peer_push(tlpi_peer_call *call, int to, int count,
                           const void *src, size_t n)
 {
     int wire = call->head.wire;
-    size_t n_slot = (size_t)call->c->family->n_send;
+    size_t n_slot = (size_t)call->c->root->n_send;
     size_t room = tlpi_peer_room(wire), n_part = tlpi_peer_parts(wire, n);
     const char *at = src;
     tlp_status st = TLP_OK;
@@ -203,13 +203,13 @@ tlp_status tlpi_peer_push(tlpi_peer_call *call, int to, int count,
     for (size_t k = 0; k < n_part; k++) {
         size_t m = TLPI_MIN(n - k * room, room), slot = k % n_slot;
         TLP_TRY(drain_slot(call, slot));
-        pack(wire, tlpi_peer_send_slot(call->c->family, slot), at, m);
+        pack(wire, tlpi_peer_send_slot(call->c->root, slot), at, m);
         call->head.part = (uint32_t)k;
         for (int r = to; r < to + count; r++)
-            TLP_TRY(tlpi_peer_post(call, slot, r, packed_bytes(wire, m)));
+            TLP_TRY(tlpi_peer_post_send(call, slot, r, packed_bytes(wire, m)));
         at += m * element_bytes(wire);
     }
-    TLP_TRY(tlpi_peer_drain(call, TLPI_MIN(n_part, n_slot)));
+    TLP_TRY(tlpi_peer_wait_sends(call, TLPI_MIN(n_part, n_slot)));
 done:
     return st;
 }
@@ -217,7 +217,7 @@ done:
 tlp_status tlpi_peer_pull(tlpi_peer_call *call, int from, void *dst, size_t n)
 {
     int wire = call->head.wire;
-    size_t n_slot = (size_t)call->c->family->n_recv;
+    size_t n_slot = (size_t)call->c->root->n_recv;
     size_t room = tlpi_peer_room(wire), n_part = tlpi_peer_parts(wire, n);
     size_t asked = 0;
     char *at = dst;
@@ -227,12 +227,12 @@ tlp_status tlpi_peer_pull(tlpi_peer_call *call, int from, void *dst, size_t n)
     for (size_t k = 0; k < n_part; k++) {
         size_t m = TLPI_MIN(n - k * room, room), slot = k % n_slot;
         for (; asked < TLPI_MIN(n_part, k + n_slot); asked++)
-            TLP_TRY(tlpi_peer_ask(call, asked % n_slot, from));
+            TLP_TRY(tlpi_peer_post_recv(call, asked % n_slot, from));
         call->head.part = (uint32_t)k;
-        TLP_TRY(tlpi_peer_meet(call, slot, from, &call->head,
-                               packed_bytes(wire, m), &vote));
+        TLP_TRY(tlpi_peer_wait_recv(call, slot, from, &call->head,
+                                    packed_bytes(wire, m), &vote));
         call->idle = false; /* the rest is on its way */
-        unpack(wire, at, tlpi_peer_recv_slot(call->c->family, slot), m);
+        unpack(wire, at, tlpi_peer_recv_slot(call->c->root, slot), m);
         at += m * element_bytes(wire);
     }
 done:

@@ -67,10 +67,10 @@ static tlp_status sum_part(tlpi_peer_call *call, float *x, size_t n,
         const char *term = own;
         if (q != c->base.rank) {
             tlp_status st =
-                tlpi_peer_meet(call, recv, q, &call->head, bytes, votes);
+                tlpi_peer_wait_recv(call, recv, q, &call->head, bytes, votes);
             if (st != TLP_OK)
                 return st;
-            term = tlpi_peer_recv_slot(c->family, recv++);
+            term = tlpi_peer_recv_slot(c->root, recv++);
         }
         if (q == 0)
             first = term;
@@ -85,7 +85,7 @@ static tlp_status post_to_all(tlpi_peer_call *call, size_t slot, size_t bytes)
     tlp_status st = TLP_OK;
 
     for (int i = 1; i < c->size && st == TLP_OK; i++)
-        st = tlpi_peer_post(call, slot, (c->rank + i) % c->size, bytes);
+        st = tlpi_peer_post_send(call, slot, (c->rank + i) % c->size, bytes);
     return st;
 }
 
@@ -96,7 +96,7 @@ static tlp_status ask_all(tlpi_peer_call *call, size_t recv)
 
     for (int q = 0; q < c->size && st == TLP_OK; q++)
         if (q != c->rank)
-            st = tlpi_peer_ask(call, recv++, q);
+            st = tlpi_peer_post_recv(call, recv++, q);
     return st;
 }
 
@@ -114,7 +114,7 @@ static tlp_status reduce_direct(tlpi_peer_call *call, float *x, size_t n,
     call->head.vote = *votes;
     for (size_t k = 0; k < n_part; k++) {
         size_t m = TLPI_MIN(n - k * room, room);
-        tlpi_wire_encode(wire, tlpi_peer_send_slot(c->family, k), x + k * room,
+        tlpi_wire_encode(wire, tlpi_peer_send_slot(c->root, k), x + k * room,
                          m);
         call->head.part = (uint32_t)k;
         TLP_TRY(post_to_all(call, k, tlpi_wire_bytes(wire, m)));
@@ -123,9 +123,9 @@ static tlp_status reduce_direct(tlpi_peer_call *call, float *x, size_t n,
     for (size_t k = 0; k < n_part; k++) {
         call->head.part = (uint32_t)k;
         TLP_TRY(sum_part(call, x + k * room, TLPI_MIN(n - k * room, room),
-                         tlpi_peer_send_slot(c->family, k), k * n_peer, votes));
+                         tlpi_peer_send_slot(c->root, k), k * n_peer, votes));
     }
-    TLP_TRY(tlpi_peer_drain(call, n_part));
+    TLP_TRY(tlpi_peer_wait_sends(call, n_part));
 done:
     return st;
 }
@@ -168,11 +168,11 @@ static tlp_status scatter_terms(tlpi_peer_call *call, pieces *p)
         size_t n = piece_size(p, to, size);
         for (size_t k = 0; k * room < n; k++, p->sends++) {
             size_t m = TLPI_MIN(n - k * room, room);
-            tlpi_wire_encode(wire, tlpi_peer_send_slot(c->family, p->sends),
+            tlpi_wire_encode(wire, tlpi_peer_send_slot(c->root, p->sends),
                              x + k * room, m);
             call->head.part = (uint32_t)k;
-            TLP_TRY(
-                tlpi_peer_post(call, p->sends, to, tlpi_wire_bytes(wire, m)));
+            TLP_TRY(tlpi_peer_post_send(call, p->sends, to,
+                                        tlpi_wire_bytes(wire, m)));
         }
     }
     for (size_t k = 0; k < p->own; k++)
@@ -194,7 +194,7 @@ static tlp_status sum_piece(tlpi_peer_call *call, const pieces *p,
 
     for (size_t k = 0; k < p->own; k++, x += room) {
         size_t m = TLPI_MIN(n - k * room, room);
-        char *slot = tlpi_peer_send_slot(c->family, k);
+        char *slot = tlpi_peer_send_slot(c->root, k);
         tlpi_wire_encode(wire, slot, x, m);
         call->head.op = TLPI_PEER_ALLREDUCE;
         call->head.part = (uint32_t)k;
@@ -221,7 +221,7 @@ static tlp_status ask_sums(tlpi_peer_call *call, const pieces *p)
             continue;
         size_t n_part = piece_parts(p, wire, q, size);
         for (size_t k = 0; k < n_part; k++)
-            TLP_TRY(tlpi_peer_ask(call, slot++, q));
+            TLP_TRY(tlpi_peer_post_recv(call, slot++, q));
     }
 done:
     return st;
@@ -244,10 +244,10 @@ static tlp_status take_sums(tlpi_peer_call *call, const pieces *p,
         for (size_t k = 0; k * room < n; k++, slot++) {
             size_t m = TLPI_MIN(n - k * room, room);
             call->head.part = (uint32_t)k;
-            TLP_TRY(tlpi_peer_meet(call, slot, q, &call->head,
-                                   tlpi_wire_bytes(wire, m), votes));
+            TLP_TRY(tlpi_peer_wait_recv(call, slot, q, &call->head,
+                                        tlpi_wire_bytes(wire, m), votes));
             tlpi_wire_decode(wire, x + k * room,
-                             tlpi_peer_recv_slot(c->family, slot), m);
+                             tlpi_peer_recv_slot(c->root, slot), m);
         }
     }
 done:
@@ -270,7 +270,7 @@ static tlp_status reduce_in_pieces(tlpi_peer_call *call, float *x, size_t n,
     TLP_TRY(ask_sums(call, &p));
     TLP_TRY(sum_piece(call, &p, votes));
     TLP_TRY(take_sums(call, &p, votes));
-    TLP_TRY(tlpi_peer_drain(call, p.sends));
+    TLP_TRY(tlpi_peer_wait_sends(call, p.sends));
 done:
     return st;
 }

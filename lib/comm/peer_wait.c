@@ -23,11 +23,11 @@
 
 /* ==== failing ============================================================ */
 
-tlp_status tlpi_peer_check(const tlpi_peer_family *f)
+tlp_status tlpi_peer_check(const tlpi_peer_root *root)
 {
-    if (!atomic_load_explicit(&f->failed, memory_order_acquire))
+    if (!atomic_load_explicit(&root->failed, memory_order_acquire))
         return TLP_OK;
-    return tlpi_fail(TLP_ECOMM, "%s", f->text);
+    return tlpi_fail(TLP_ECOMM, "%s", root->text);
 }
 
 TLPI_PRINTF(2, 3) static void set_text(char *dst, const char *fmt, ...)
@@ -40,37 +40,38 @@ TLPI_PRINTF(2, 3) static void set_text(char *dst, const char *fmt, ...)
 }
 
 /* Nobody waits for these; they are small, and travel at once. */
-static void sound_alarm(tlpi_peer_family *f, const char *reason)
+static void send_abort(tlpi_peer_root *root, const char *reason)
 {
     char err[TLPI_PEER_TEXT];
-    int gone = f->ops->gone(f->t, err, sizeof err);
+    int gone = root->ops->gone(root->t, err, sizeof err);
 
-    set_text(f->told, "%s", reason);
-    for (int r = 0; r < f->size; r++)
-        if (r != f->t->rank && r != gone)
-            (void)f->ops->send(f->t, &f->alarms[r], r,
-                               f->tag + TLPI_PEER_TAG_ABORT, f->told,
-                               strlen(f->told), err, sizeof err);
+    set_text(root->abort_out, "%s", reason);
+    for (int r = 0; r < root->size; r++)
+        if (r != root->t->rank && r != gone)
+            (void)root->ops->send(root->t, &root->abort_sends[r], r,
+                                  root->tag + TLPI_PEER_TAG_ABORT,
+                                  root->abort_out, strlen(root->abort_out), err,
+                                  sizeof err);
 }
 
 /* The first failure counts.  reason: for the others; NULL if they know. */
-static void record(tlpi_peer_family *f, const char *text, const char *reason)
+static void record(tlpi_peer_root *root, const char *text, const char *reason)
 {
-    pthread_mutex_lock(&f->lock);
-    if (!f->failed) {
-        set_text(f->text, "%s", text);
+    pthread_mutex_lock(&root->lock);
+    if (!root->failed) {
+        set_text(root->text, "%s", text);
         if (reason)
-            sound_alarm(f, reason);
-        atomic_store_explicit(&f->failed, true, memory_order_release);
+            send_abort(root, reason);
+        atomic_store_explicit(&root->failed, true, memory_order_release);
     }
-    pthread_mutex_unlock(&f->lock);
+    pthread_mutex_unlock(&root->lock);
 }
 
-tlp_status tlpi_peer_fail(tlpi_peer_family *f, tlp_status st)
+tlp_status tlpi_peer_fail(tlpi_peer_root *root, tlp_status st)
 {
     const char *text = tlp_last_error();
 
-    record(f, text, text);
+    record(root, text, text);
     return st;
 }
 
@@ -84,60 +85,62 @@ static void describe_giving_up(char *text, int rank, const char *reason)
 
 void tlpi_peer_abort(tlpi_comm_peer *c)
 {
-    tlpi_peer_family *f = c->family;
+    tlpi_peer_root *root = c->root;
     char reason[TLPI_PEER_TEXT], text[TLPI_PEER_TEXT];
 
-    pthread_mutex_lock(&f->lock);
-    set_text(reason, "%s", f->reason);
-    pthread_mutex_unlock(&f->lock);
-    describe_giving_up(text, f->t->rank, reason);
-    record(f, text, reason);
+    pthread_mutex_lock(&root->lock);
+    set_text(reason, "%s", root->reason);
+    pthread_mutex_unlock(&root->lock);
+    describe_giving_up(text, root->t->rank, reason);
+    record(root, text, reason);
 }
 
 void tlpi_comm_peer_set_reason(tlpi_comm *c, const char *text)
 {
-    tlpi_peer_family *f = tlpi_peer_of(c)->family;
+    tlpi_peer_root *root = tlpi_peer_of(c)->root;
 
-    pthread_mutex_lock(&f->lock);
-    set_text(f->reason, "%s", text);
-    pthread_mutex_unlock(&f->lock);
+    pthread_mutex_lock(&root->lock);
+    set_text(root->reason, "%s", text);
+    pthread_mutex_unlock(&root->lock);
 }
 
 /* ==== who aborted, who is alive ========================================== */
 
-static tlp_status look_for_alarm(tlpi_peer_family *f)
+static tlp_status look_for_abort(tlpi_peer_root *root)
 {
     char err[TLPI_PEER_TEXT], text[TLPI_PEER_TEXT];
     size_t n = 0;
     int from = -1;
-    int done = f->ops->poll(f->t, f->alarm, &n, &from, err, sizeof err);
+    int done =
+        root->ops->poll(root->t, root->abort_recv, &n, &from, err, sizeof err);
 
     if (done == 0)
         return TLP_OK;
     if (done < 0)
-        return tlpi_peer_fail(f, tlpi_fail((tlp_status)done, "%s", err));
-    f->heard[TLPI_MIN(n, (size_t)TLPI_PEER_TEXT - 1)] = '\0';
-    describe_giving_up(text, from, f->heard);
-    record(f, text, NULL);
+        return tlpi_peer_fail(root, tlpi_fail((tlp_status)done, "%s", err));
+    root->abort_in[TLPI_MIN(n, (size_t)TLPI_PEER_TEXT - 1)] = '\0';
+    describe_giving_up(text, from, root->abort_in);
+    record(root, text, NULL);
     return tlpi_fail(TLP_ECOMM, "%s", text);
 }
 
 static tlp_status look(tlpi_peer_call *call)
 {
-    tlpi_peer_family *f = call->c->family;
+    tlpi_peer_root *root = call->c->root;
     char err[TLPI_PEER_TEXT];
     tlp_status st = TLP_OK;
 
-    f->next_look = call->now + LOOK_EVERY;
-    if (*f->alarm)
-        TLP_TRY(look_for_alarm(f));
-    int gone = f->ops->gone(f->t, err, sizeof err);
+    root->next_look = call->now + LOOK_EVERY;
+    if (*root->abort_recv)
+        TLP_TRY(look_for_abort(root));
+    int gone = root->ops->gone(root->t, err, sizeof err);
     if (gone < 0)
         return TLP_OK;
-    if (f->gone_at == 0)
-        f->gone_at = call->now;
-    if (call->now - TLPI_MAX(f->gone_at, call->since) > TLPI_PEER_GRACE)
-        st = tlpi_peer_fail(f, tlpi_fail(TLP_ECOMM, "rank %d: %s", gone, err));
+    if (root->gone_at == 0)
+        root->gone_at = call->now;
+    if (call->now - TLPI_MAX(root->gone_at, call->since) > TLPI_PEER_GRACE)
+        st = tlpi_peer_fail(root,
+                            tlpi_fail(TLP_ECOMM, "rank %d: %s", gone, err));
 done:
     return st;
 }
@@ -150,47 +153,48 @@ static void nap(double seconds)
 }
 
 /* Idle ranks come back late by a thirtieth of the time they have waited. */
-void tlpi_peer_relax(double waited, bool crowded, bool idle)
+void tlpi_peer_relax(double waited, bool oversubscribed, bool idle)
 {
     if (idle && waited > NAP_AFTER)
         nap(TLPI_MIN(TLPI_MAX(waited / 30, NAP_MIN), NAP_MAX));
-    else if (crowded || waited > YIELD_AFTER)
+    else if (oversubscribed || waited > YIELD_AFTER)
         sched_yield();
 }
 
 static bool is_late(const tlpi_peer_call *call)
 {
-    const tlpi_peer_family *f = call->c->family;
-    double patience = f->timeout_ms * 1e-3;
+    const tlpi_peer_root *root = call->c->root;
+    double patience = root->timeout_ms * 1e-3;
 
     if (call->idle || call->now - call->since < patience)
         return false;
     return !call->c->base.patient ||
-           call->now - f->ops->heard(f->t) >= patience;
+           call->now - root->ops->last_busy(root->t) >= patience;
 }
 
 /* What happens between two polls. */
 static tlp_status turn(tlpi_peer_call *call, int rank)
 {
     tlpi_comm_peer *c = call->c;
-    tlpi_peer_family *f = c->family;
+    tlpi_peer_root *root = c->root;
     double now = tlpi_now();
 
     if (now - call->now > STOPPED) /* the peers are not to blame */
         call->since += now - call->now;
     call->now = now;
 
-    tlp_status st = tlpi_peer_check(f);
-    if (st == TLP_OK && now >= f->next_look)
+    tlp_status st = tlpi_peer_check(root);
+    if (st == TLP_OK && now >= root->next_look)
         st = look(call);
     if (st != TLP_OK)
         return st;
     if (is_late(call))
         return tlpi_peer_fail(
-            f, tlpi_fail(TLP_ETIMEDOUT,
-                         "rank %d did not answer rank %d within %d ms",
-                         tlpi_peer_root(c, rank), f->t->rank, f->timeout_ms));
-    tlpi_peer_relax(now - call->since, f->crowded, call->idle);
+            root, tlpi_fail(TLP_ETIMEDOUT,
+                            "rank %d did not answer rank %d within %d ms",
+                            tlpi_peer_root_rank(c, rank), root->t->rank,
+                            root->timeout_ms));
+    tlpi_peer_relax(now - call->since, root->oversubscribed, call->idle);
     return TLP_OK;
 }
 
@@ -198,16 +202,17 @@ tlp_status tlpi_peer_finish(tlpi_peer_call *call, tlpi_xfer **x, int rank,
                             size_t *got)
 {
     tlpi_comm_peer *c = call->c;
-    tlpi_peer_family *f = c->family;
+    tlpi_peer_root *root = c->root;
     char err[TLPI_PEER_TEXT];
 
     for (;;) {
-        int done = f->ops->poll(f->t, x, got, NULL, err, sizeof err);
+        int done = root->ops->poll(root->t, x, got, NULL, err, sizeof err);
         if (done > 0)
             break;
         if (done < 0)
-            return tlpi_peer_fail(f, tlpi_fail((tlp_status)done, "rank %d: %s",
-                                               tlpi_peer_root(c, rank), err));
+            return tlpi_peer_fail(root,
+                                  tlpi_fail((tlp_status)done, "rank %d: %s",
+                                            tlpi_peer_root_rank(c, rank), err));
         tlp_status st = turn(call, rank);
         if (st != TLP_OK)
             return st;

@@ -86,7 +86,7 @@ typedef struct tlpi_transport_ops {
     /* Tell all peers that this rank is at work, though silent; and when one of
      * them last told so (tlpi_now's clock, CLOCK_MONOTONIC; 0: never). */
     void (*busy)(tlpi_transport *t);
-    double (*heard)(tlpi_transport *t);
+    double (*last_busy)(tlpi_transport *t);
 } tlpi_transport_ops;
 
 /* What a plug-in exports. */

@@ -32,17 +32,17 @@ static uint64_t read_u64(const uint8_t *at)
 
 /* ==== reading ============================================================ */
 
-typedef struct reader {
+typedef struct header_reader {
     tlpi_safetensors *s;
     const char *where;
     const uint8_t *data; /* behind the header */
     size_t n_data;
     size_t n_text; /* used of s->text */
-} reader;
+} header_reader;
 
 /* A JSON text takes no fewer bytes than the string and its NUL, so that
  * s->text, of the header's size, has room for all of them. */
-static const char *keep(reader *r, const char *text)
+static const char *keep(header_reader *r, const char *text)
 {
     char *at = r->s->text + r->n_text;
     size_t n = strlen(text) + 1;
@@ -52,7 +52,8 @@ static const char *keep(reader *r, const char *text)
     return at;
 }
 
-static tlp_status read_type(const reader *r, json_t *entry, tlpi_tensor *t)
+static tlp_status read_type(const header_reader *r, json_t *entry,
+                            tlpi_tensor *t)
 {
     json_t *type = json_object_get(entry, "dtype");
 
@@ -71,7 +72,8 @@ static tlp_status read_type(const reader *r, json_t *entry, tlpi_tensor *t)
 }
 
 /* Sets n_bytes too. */
-static tlp_status read_shape(const reader *r, json_t *entry, tlpi_tensor *t)
+static tlp_status read_shape(const header_reader *r, json_t *entry,
+                             tlpi_tensor *t)
 {
     json_t *shape = json_object_get(entry, "shape");
     size_t n_dim = json_array_size(shape); /* 0 for what is no array */
@@ -98,7 +100,8 @@ static tlp_status read_shape(const reader *r, json_t *entry, tlpi_tensor *t)
     return TLP_OK;
 }
 
-static tlp_status read_offsets(const reader *r, json_t *entry, tlpi_tensor *t)
+static tlp_status read_offsets(const header_reader *r, json_t *entry,
+                               tlpi_tensor *t)
 {
     json_t *list = json_object_get(entry, "data_offsets");
     json_t *at0 = json_array_get(list, 0), *at1 = json_array_get(list, 1);
@@ -128,7 +131,7 @@ static tlp_status read_offsets(const reader *r, json_t *entry, tlpi_tensor *t)
     return TLP_OK;
 }
 
-static tlp_status read_tensor(reader *r, const char *name, json_t *entry)
+static tlp_status read_tensor(header_reader *r, const char *name, json_t *entry)
 {
     static const char *const known[] = { "dtype", "shape", "data_offsets" };
     tlpi_tensor *t = &r->s->tensor[r->s->n_tensor++];
@@ -150,7 +153,7 @@ done:
     return st;
 }
 
-static tlp_status read_meta(reader *r, json_t *meta)
+static tlp_status read_meta(header_reader *r, json_t *meta)
 {
     tlpi_safetensors *s = r->s;
     size_t n = json_object_size(meta);
@@ -186,7 +189,7 @@ static int by_data(const void *a, const void *b)
 }
 
 /* No byte belongs to two tensors, or to none. */
-static tlp_status check_cover(const reader *r)
+static tlp_status check_cover(const header_reader *r)
 {
     const tlpi_safetensors *s = r->s;
     const uint8_t *at = r->data;
@@ -210,7 +213,7 @@ static tlp_status check_cover(const reader *r)
     return TLP_OK;
 }
 
-static tlp_status read_entries(reader *r, json_t *root)
+static tlp_status read_entries(header_reader *r, json_t *root)
 {
     tlpi_safetensors *s = r->s;
     json_t *meta = json_object_get(root, META_KEY);
@@ -233,7 +236,7 @@ done:
     return st;
 }
 
-static tlp_status read_header(reader *r, const char *text, size_t n)
+static tlp_status read_header(header_reader *r, const char *text, size_t n)
 {
     json_error_t error;
     json_t *root = NULL;
@@ -278,7 +281,8 @@ tlp_status tlpi_safetensors_open(tlpi_safetensors **out, const tlpi_env *env,
     if (!s)
         return tlpi_fail_nomem();
     s->env = env;
-    reader r = { s, where, bytes + 8 + n_header, n - 8 - (size_t)n_header, 0 };
+    header_reader r = { s, where, bytes + 8 + n_header,
+                        n - 8 - (size_t)n_header, 0 };
     TLP_TRY(read_header(&r, (const char *)bytes + 8, (size_t)n_header));
     *out = s;
     s = NULL;

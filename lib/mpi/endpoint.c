@@ -1,6 +1,6 @@
 /*
- * endpoint.c - meeting on a communicator: duplicate it, exchange cards, connect
- * the watch.
+ * endpoint.c - meeting on a communicator: duplicate it, exchange addresses,
+ * connect the sockets.
  *
  * All of it can be waited for with a deadline.  Who comes back after one goes
  * on where the endpoint was, since the peers may be there already.
@@ -17,7 +17,7 @@ static tlp_status fail_nomem(char *err, size_t cap)
 
 /* Errors of the program's own communicator end the process by default; not
  * while we use it. */
-static MPI_Errhandler keep_quiet(MPI_Comm comm)
+static MPI_Errhandler return_errors(MPI_Comm comm)
 {
     MPI_Errhandler before;
 
@@ -44,7 +44,7 @@ static tlp_status create(tlpi_endpoint **out, MPI_Comm comm, char *err,
     if (!e)
         return fail_nomem(err, cap);
 
-    MPI_Errhandler before = keep_quiet(comm);
+    MPI_Errhandler before = return_errors(comm);
 
     TLP_TRY(tlpi_mpi_check(err, cap, MPI_Comm_test_inter(comm, &between),
                            "MPI_Comm_test_inter"));
@@ -54,14 +54,14 @@ static tlp_status create(tlpi_endpoint **out, MPI_Comm comm, char *err,
     MPI_Comm_rank(comm, &e->base.rank);
     MPI_Comm_size(comm, &e->base.size);
     MPI_Comm_compare(comm, MPI_COMM_WORLD, &same);
-    e->world = same == MPI_IDENT;
+    e->is_world = same == MPI_IDENT;
 
     size_t n = (size_t)e->base.size;
 
-    e->cards = calloc(n, sizeof *e->cards);
+    e->addresses = calloc(n, sizeof *e->addresses);
     e->made = calloc(n, 1);
     e->theirs = calloc(n, 1);
-    if (!e->cards || !e->made || !e->theirs)
+    if (!e->addresses || !e->made || !e->theirs)
         TLP_TRY(fail_nomem(err, cap));
     TLP_TRY(tlpi_mpi_check(err, cap, MPI_Comm_idup(comm, &e->comm, &e->request),
                            "MPI_Comm_idup"));
@@ -75,36 +75,36 @@ static tlp_status create(tlpi_endpoint **out, MPI_Comm comm, char *err,
     return st;
 done:
     restore(comm, before);
-    free(e->cards);
+    free(e->addresses);
     free(e->made);
     free(e->theirs);
     free(e);
     return st;
 }
 
-static tlp_status exchange_cards(tlpi_endpoint *e, char *err, size_t cap)
+static tlp_status exchange_addresses(tlpi_endpoint *e, char *err, size_t cap)
 {
     MPI_Comm_set_errhandler(e->comm, MPI_ERRORS_RETURN);
-    tlpi_card_fill(&e->card);
-    tlpi_watch_open(&e->watch, e->base.rank, e->base.size, &e->card);
-    e->stage = TLPI_STAGE_CARDS;
-    return tlpi_mpi_check(err, cap,
-                          MPI_Iallgather(&e->card, sizeof e->card, MPI_BYTE,
-                                         e->cards, sizeof e->card, MPI_BYTE,
-                                         e->comm, &e->request),
-                          "MPI_Iallgather");
+    tlpi_address_fill(&e->address);
+    tlpi_liveness_open(&e->liveness, e->base.rank, e->base.size, &e->address);
+    e->state = TLPI_RENDEZVOUS_ADDRESSES;
+    return tlpi_mpi_check(
+        err, cap,
+        MPI_Iallgather(&e->address, sizeof e->address, MPI_BYTE, e->addresses,
+                       sizeof e->address, MPI_BYTE, e->comm, &e->request),
+        "MPI_Iallgather");
 }
 
-static tlp_status check_cards(tlpi_endpoint *e, char *err, size_t cap)
+static tlp_status check_addresses(tlpi_endpoint *e, char *err, size_t cap)
 {
     e->base.n_local = e->base.local_rank = 0;
     for (int r = 0; r < e->base.size; r++) {
-        if (!tlpi_card_check(&e->cards[r]))
+        if (!tlpi_address_check(&e->addresses[r]))
             return tlpi_mpi_fail(err, cap, TLP_EMISMATCH,
                                  "rank %d has another version of the MPI "
                                  "plug-in",
                                  r);
-        if (!tlpi_card_same_machine(&e->cards[r], &e->card))
+        if (!tlpi_address_same_machine(&e->addresses[r], &e->address))
             continue;
         e->base.n_local++;
         e->base.local_rank += r < e->base.rank;
@@ -129,7 +129,7 @@ static void progress(void *arg)
  * the other's giving it up for its end. */
 static tlp_status agree(tlpi_endpoint *e, char *err, size_t cap)
 {
-    e->stage = TLPI_STAGE_AGREE;
+    e->state = TLPI_RENDEZVOUS_AGREE;
     return tlpi_mpi_check(err, cap,
                           MPI_Ialltoall(e->made, 1, MPI_BYTE, e->theirs, 1,
                                         MPI_BYTE, e->comm, &e->request),
@@ -165,35 +165,38 @@ static tlp_status await(tlpi_endpoint *e, double deadline, char *err,
     }
 }
 
-/* The stage's request has ended: begin the next. */
+/* The request of the current state has ended: begin the next. */
 static tlp_status advance(tlpi_endpoint *e, double deadline, char *err,
                           size_t cap)
 {
     tlp_status st = TLP_OK;
 
-    if (e->stage == TLPI_STAGE_CARDS) {
-        TLP_TRY(check_cards(e, err, cap));
-        tlpi_watch_greet(&e->watch, e->cards, deadline, progress, e, e->made);
+    if (e->state == TLPI_RENDEZVOUS_ADDRESSES) {
+        TLP_TRY(check_addresses(e, err, cap));
+        tlpi_liveness_connect(&e->liveness, e->addresses, deadline, progress, e,
+                              e->made);
     }
-    if (e->stage == TLPI_STAGE_AGREE) {
-        tlpi_watch_settle(&e->watch, e->theirs);
-        e->stage = TLPI_STAGE_READY;
+    if (e->state == TLPI_RENDEZVOUS_AGREE) {
+        tlpi_liveness_settle(&e->liveness, e->theirs);
+        e->state = TLPI_RENDEZVOUS_READY;
         return TLP_OK;
     }
     TLP_TRY(tlpi_mpi_enter(err, cap));
-    st = e->stage == TLPI_STAGE_CARDS ? agree(e, err, cap)
-                                      : exchange_cards(e, err, cap);
+    st = e->state == TLPI_RENDEZVOUS_ADDRESSES
+             ? agree(e, err, cap)
+             : exchange_addresses(e, err, cap);
     tlpi_mpi_exit();
 done:
     return st;
 }
 
-static tlp_status meet(tlpi_endpoint *e, double deadline, char *err, size_t cap)
+static tlp_status rendezvous(tlpi_endpoint *e, double deadline, char *err,
+                             size_t cap)
 {
-    while (e->stage != TLPI_STAGE_READY) {
-        if (e->stage == TLPI_STAGE_FAILED)
+    while (e->state != TLPI_RENDEZVOUS_READY) {
+        if (e->state == TLPI_RENDEZVOUS_FAILED)
             return tlpi_mpi_fail(err, cap, TLP_ECOMM,
-                                 "an earlier attempt to meet on this "
+                                 "an earlier attempt to connect on this "
                                  "communicator failed");
 
         tlp_status st = await(e, deadline, err, cap);
@@ -202,7 +205,7 @@ static tlp_status meet(tlpi_endpoint *e, double deadline, char *err, size_t cap)
             st = advance(e, deadline, err, cap);
         if (st != TLP_OK) {
             if (st != TLP_ETIMEDOUT)
-                e->stage = TLPI_STAGE_FAILED;
+                e->state = TLPI_RENDEZVOUS_FAILED;
             return st;
         }
     }
@@ -247,7 +250,7 @@ tlp_status tlpi_mpi_open(tlpi_transport **out, const void *handle,
         TLP_TRY(tlpi_mpi_fail(err, cap, TLP_EINVAL,
                               "comm_handle is MPI_COMM_NULL"));
     TLP_TRY(find(&e, comm, err, cap));
-    TLP_TRY(meet(e, deadline, err, cap));
+    TLP_TRY(rendezvous(e, deadline, err, cap));
     *out = &e->base;
 done:
     pthread_mutex_unlock(&tlpi_mpi.opening);
@@ -265,17 +268,17 @@ static int new_channel(tlpi_transport *t)
 
 static int gone(tlpi_transport *t, char *err, size_t cap)
 {
-    return tlpi_watch_gone(&((tlpi_endpoint *)t)->watch, err, cap);
+    return tlpi_liveness_gone(&((tlpi_endpoint *)t)->liveness, err, cap);
 }
 
 static void busy(tlpi_transport *t)
 {
-    tlpi_watch_busy(&((tlpi_endpoint *)t)->watch);
+    tlpi_liveness_busy(&((tlpi_endpoint *)t)->liveness);
 }
 
-static double heard(tlpi_transport *t)
+static double last_busy(tlpi_transport *t)
 {
-    return tlpi_watch_heard(&((tlpi_endpoint *)t)->watch);
+    return tlpi_liveness_last_busy(&((tlpi_endpoint *)t)->liveness);
 }
 
 const tlpi_transport_ops *tlpi_transport_v1(void)
@@ -292,7 +295,7 @@ const tlpi_transport_ops *tlpi_transport_v1(void)
         .new_channel = new_channel,
         .gone = gone,
         .busy = busy,
-        .heard = heard,
+        .last_busy = last_busy,
     };
 
     return &ops;

@@ -3,9 +3,9 @@
  *
  * start.c     MPI itself: started if need be, one call at a time, ended at exit
  * endpoint.c  meeting on a communicator
- * card.c      what the processes tell each other when they meet
- * greet.c     connecting the sockets of the watch
- * watch.c     who is alive
+ * address.c   what the processes tell each other when they meet
+ * connect.c   connecting the sockets between processes
+ * liveness.c  who is alive
  * xfer.c      messages and their memory
  */
 #ifndef TLPI_MPI_TRANSPORT_H
@@ -33,104 +33,106 @@ tlp_status tlpi_mpi_check(char *err, size_t cap, int rc, const char *what);
 double tlpi_mpi_now(void);
 void tlpi_mpi_nap(long microseconds);
 
-/* ==== cards (card.c) ===================================================== */
+/* ==== addresses (address.c) ============================================== */
 
-#define TLPI_CARD_ADDRS 8
-#define TLPI_CARD_NONCE 16
+#define TLPI_ADDRESS_MAX_IP 8
+#define TLPI_ADDRESS_NONCE 16
 
 /* Bytes only, so that it is the same for all compilers and byte orders. */
-typedef struct tlpi_card {
+typedef struct tlpi_address {
     char magic[8];    /* layout and version */
     char machine[40]; /* differs between machines, and their restarts */
     char host[64];
-    uint8_t nonce[TLPI_CARD_NONCE]; /* known to this job only */
-    uint8_t port[2][2];             /* for IPv4 and IPv6, high byte first; 0:
-                                       nobody listens */
+    uint8_t nonce[TLPI_ADDRESS_NONCE]; /* known to this job only */
+    uint8_t port[2][2];                /* for IPv4 and IPv6, high byte first; 0:
+                                          nobody listens */
     uint8_t n_addr;
-    uint8_t addr[TLPI_CARD_ADDRS][17]; /* 4 or 6, then the address */
-} tlpi_card;
+    uint8_t addr[TLPI_ADDRESS_MAX_IP][17]; /* 4 or 6, then the address */
+} tlpi_address;
 
-/* This process's card, without ports; n_addr 0 and no nonce if the system
+/* This process's address, without ports; n_addr 0 and no nonce if the system
  * gives none. */
-void tlpi_card_fill(tlpi_card *card);
+void tlpi_address_fill(tlpi_address *address);
 
-/* Whether a card can be worked with; makes its texts safe to print. */
-bool tlpi_card_check(tlpi_card *card);
+/* Whether an address can be worked with; makes its texts safe to print. */
+bool tlpi_address_check(tlpi_address *address);
 
-bool tlpi_card_same_machine(const tlpi_card *a, const tlpi_card *b);
+bool tlpi_address_same_machine(const tlpi_address *a, const tlpi_address *b);
 
-/* ==== who is alive (greet.c, watch.c) ==================================== */
+/* ==== who is alive (connect.c, liveness.c) =============================== */
 
 /* Ranks from here on are not watched: no session has so many. */
-#define TLPI_WATCH_MAX 64
+#define TLPI_LIVENESS_MAX 64
 
 typedef enum tlpi_peer_state {
-    TLPI_PEER_UNWATCHED, /* no connection to it */
+    TLPI_PEER_UNMONITORED, /* no connection to it */
     TLPI_PEER_ALIVE,
     TLPI_PEER_LEAVING, /* said so */
     TLPI_PEER_ENDED,   /* without a word */
     TLPI_PEER_LOST     /* its host does not answer */
 } tlpi_peer_state;
 
-typedef struct tlpi_watch {
+typedef struct tlpi_liveness {
     pthread_mutex_t lock;
     int rank, size;
     int listener[2]; /* IPv4, IPv6; -1: none */
-    int fd[TLPI_WATCH_MAX];
-    tlpi_peer_state state[TLPI_WATCH_MAX];
-    bool mute[TLPI_WATCH_MAX];  /* has left, but waits to hear that we do */
-    int ended;                  /* the first known to have ended; -1: none */
-    const tlpi_card *cards;     /* of all ranks, the endpoint's */
-    double looked, told, heard; /* when, last */
-} tlpi_watch;
+    int fd[TLPI_LIVENESS_MAX];
+    tlpi_peer_state state[TLPI_LIVENESS_MAX];
+    bool closed[TLPI_LIVENESS_MAX]; /* has left, but waits to hear that we do */
+    int ended;                     /* the first known to have ended; -1: none */
+    const tlpi_address *addresses; /* of all ranks, the endpoint's */
+    double last_look, last_told, last_busy; /* when, last */
+} tlpi_liveness;
 
-/* Listen, and write the ports to the card.  Where the system refuses, peers
+/* Listen, and write the ports to the address.  Where the system refuses, peers
  * are not watched. */
-void tlpi_watch_open(tlpi_watch *w, int rank, int size, tlpi_card *card);
+void tlpi_liveness_open(tlpi_liveness *w, int rank, int size,
+                        tlpi_address *address);
 
 /*
  * Connect to the peers, until `deadline` at most; then nobody listens any more.
  * `idle` is called now and then.  made[r] becomes 1 for each rank that this one
  * has a connection to.
  */
-void tlpi_watch_greet(tlpi_watch *w, const tlpi_card *cards, double deadline,
-                      void (*idle)(void *), void *arg, uint8_t *made);
+void tlpi_liveness_connect(tlpi_liveness *w, const tlpi_address *addresses,
+                           double deadline, void (*idle)(void *), void *arg,
+                           uint8_t *made);
 
 /* Keep the connections that both sides have: theirs[r] is made[] of rank r. */
-void tlpi_watch_settle(tlpi_watch *w, const uint8_t *theirs);
+void tlpi_liveness_settle(tlpi_liveness *w, const uint8_t *theirs);
 
 /* As in transport.h. */
-int tlpi_watch_gone(tlpi_watch *w, char *err, size_t cap);
-void tlpi_watch_busy(tlpi_watch *w);
-double tlpi_watch_heard(tlpi_watch *w);
+int tlpi_liveness_gone(tlpi_liveness *w, char *err, size_t cap);
+void tlpi_liveness_busy(tlpi_liveness *w);
+double tlpi_liveness_last_busy(tlpi_liveness *w);
 
 /* Tell the peers that this process leaves. */
-void tlpi_watch_leave(tlpi_watch *w);
+void tlpi_liveness_leave(tlpi_liveness *w);
 /* Whether a peer ended without leaving. */
-bool tlpi_watch_bereft(tlpi_watch *w);
+bool tlpi_liveness_peer_lost(tlpi_liveness *w);
 
 /* ==== endpoints (endpoint.c, xfer.c) ===================================== */
 
-typedef enum tlpi_stage {
-    TLPI_STAGE_DUPLICATE, /* a request is under way in these three */
-    TLPI_STAGE_CARDS,
-    TLPI_STAGE_AGREE,
-    TLPI_STAGE_READY,
-    TLPI_STAGE_FAILED
-} tlpi_stage;
+typedef enum tlpi_rendezvous {
+    TLPI_RENDEZVOUS_DUPLICATE, /* a request is under way in these three */
+    TLPI_RENDEZVOUS_ADDRESSES,
+    TLPI_RENDEZVOUS_AGREE,
+    TLPI_RENDEZVOUS_READY,
+    TLPI_RENDEZVOUS_FAILED
+} tlpi_rendezvous;
 
 typedef struct tlpi_endpoint {
     tlpi_transport base;
     struct tlpi_endpoint *next; /* of tlpi_mpi.endpoints */
     MPI_Comm comm;              /* the duplicate */
-    bool world;                 /* of all processes */
+    bool is_world;              /* of all processes */
 
     /* Meeting goes on where it was when a deadline passed. */
-    tlpi_stage stage;
+    tlpi_rendezvous state;
     MPI_Request request;
-    tlpi_card card, *cards; /* [size] */
-    uint8_t *made, *theirs; /* [size] */
-    tlpi_watch watch;
+    tlpi_address address, *addresses; /* [size] */
+    uint8_t *made, *theirs;           /* [size] */
+    tlpi_liveness liveness;
 
     _Atomic uint32_t channel;
     tlpi_xfer *spare;             /* finished ones */

@@ -72,8 +72,8 @@ static void leave(void)
     if (atomic_exchange(&tlpi_mpi.ended, true))
         return;
     for (tlpi_endpoint *e = atomic_load(&tlpi_mpi.endpoints); e; e = e->next)
-        if (e->stage == TLPI_STAGE_READY)
-            tlpi_watch_leave(&e->watch);
+        if (e->state == TLPI_RENDEZVOUS_READY)
+            tlpi_liveness_leave(&e->liveness);
 }
 
 /* MPI_Finalize deletes the attributes of MPI_COMM_SELF before all else. */
@@ -100,7 +100,8 @@ static bool all_leave(tlpi_endpoint *world)
             return false;
         if (done)
             return true;
-        if (tlpi_mpi_now() > deadline || tlpi_watch_bereft(&world->watch))
+        if (tlpi_mpi_now() > deadline ||
+            tlpi_liveness_peer_lost(&world->liveness))
             return false;
         tlpi_mpi_nap(200);
     }
@@ -119,9 +120,9 @@ static void at_exit(void)
     if (finalized || getpid() != tlpi_mpi.pid)
         return;
     leave();
-    while (world && !world->world)
+    while (world && !world->is_world)
         world = world->next;
-    if (!world || world->stage != TLPI_STAGE_READY)
+    if (!world || world->state != TLPI_RENDEZVOUS_READY)
         return;
     /* A thread that is in a call of MPI now may be there for ever. */
     for (int i = 0; pthread_mutex_trylock(&tlpi_mpi.lock) != 0; i++) {

@@ -13,12 +13,12 @@
 
 #define F16_MAX 65504.0f
 
-typedef struct maker {
+typedef struct image_maker {
     int64_t d;
     tlpi_safetensors_part *part; /* [n], and where each is read from */
     const float **from;
     size_t n;
-} maker;
+} image_maker;
 
 static bool fits_f16(const float *x, int64_t n)
 {
@@ -30,7 +30,7 @@ static bool fits_f16(const float *x, int64_t n)
 }
 
 /* rows 0: a vector. */
-static void add(maker *m, int layer, const char *name, const float *from,
+static void add(image_maker *m, int layer, const char *name, const float *from,
                 int64_t rows, int64_t cols)
 {
     tlpi_safetensors_part *p = &m->part[m->n];
@@ -45,7 +45,7 @@ static void add(maker *m, int layer, const char *name, const float *from,
     p->type = rows && fits_f16(from, rows * cols) ? TLPI_F16 : TLPI_F32;
 }
 
-static void add_member(maker *m, int layer, const tlpi_fitted_member *f,
+static void add_member(image_maker *m, int layer, const tlpi_fitted_member *f,
                        int out_rank)
 {
     add(m, layer, "attn_norm.weight", f->attn_norm, 0, m->d);
@@ -66,7 +66,7 @@ static void add_member(maker *m, int layer, const tlpi_fitted_member *f,
         add(m, layer, "out.down", f->out_down, out_rank, m->d);
 }
 
-static void add_stages(maker *m, const tlp_plan *p,
+static void add_stages(image_maker *m, const tlp_plan *p,
                        const tlpi_fitted_stage *stage)
 {
     for (int i = 0; i < p->n_stage; i++) {
@@ -88,7 +88,7 @@ tlp_status tlpi_adjust_image(const tlp_plan *plan,
     const tlpi_env *env = &plan->model->env;
     size_t most = MAX_PARTS * (size_t)plan->model->hp.n_layer;
     tlpi_text text = { .env = env };
-    maker m = { .d = plan->model->hp.n_embd };
+    image_maker m = { .d = plan->model->hp.n_embd };
     tlp_status st;
 
     *image = NULL;

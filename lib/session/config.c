@@ -107,7 +107,7 @@ int tlpi_config_batch(int n_batch, int n_ctx, int n_seq)
 }
 
 void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
-                      const tlp_model *model, const tlpi_world *w)
+                      const tlp_model *model, const tlpi_process_group *w)
 {
     int train = model->hp.n_ctx_train, cores = tlpi_n_cores();
     int n_local = w->ops ? w->n_local : w->n_rank;
@@ -134,7 +134,7 @@ void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
 
 tlp_status tlpi_config_devices(tlpi_session_config *c,
                                const tlp_session_options *o,
-                               const tlpi_world *w)
+                               const tlpi_process_group *w)
 {
     int n = 0;
     tlp_status st = TLP_OK;

@@ -8,23 +8,25 @@
 #include "model/model.h"
 #include "session/rank.h"
 
-/* ==== ranks (world.c) ==================================================== */
+/* ==== ranks (process_group.c) ============================================ */
 
 /* The processes that the options speak of. */
-typedef struct tlpi_world {
+typedef struct tlpi_process_group {
     const tlpi_transport_ops *ops; /* NULL: all ranks in this process */
     tlpi_transport *transport;     /* borrowed; lives as long as the process */
     int rank, n_rank;
     int n_local;    /* ranks on this host */
     int local_rank; /* lower ranks among them; 0 where they are threads */
-} tlpi_world;
+} tlpi_process_group;
 
 /* Meet the other processes, if there are any.  n_rank of the options is
- * checked by tlpi_world_check. */
-tlp_status tlpi_world_find(tlpi_world *out, const tlp_session_options *o);
+ * checked by tlpi_process_group_check. */
+tlp_status tlpi_process_group_find(tlpi_process_group *out,
+                                   const tlp_session_options *o);
 
 /* TLP_EINVAL when the options ask for another number of ranks. */
-tlp_status tlpi_world_check(const tlpi_world *w, const tlp_session_options *o);
+tlp_status tlpi_process_group_check(const tlpi_process_group *w,
+                                    const tlp_session_options *o);
 
 /* ==== options (config.c) ================================================= */
 
@@ -39,13 +41,13 @@ tlp_status tlpi_config_check(const tlp_session_options *o);
 
 /* Defaults; the options are checked.  Devices are left to the next one. */
 void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
-                      const tlp_model *model, const tlpi_world *w);
+                      const tlp_model *model, const tlpi_process_group *w);
 
 /* The plug-in of the backend, and the device of each rank of this process.
  * TLP_ENOTSUP where there is none, with the reason. */
 tlp_status tlpi_config_devices(tlpi_session_config *c,
                                const tlp_session_options *o,
-                               const tlpi_world *w);
+                               const tlpi_process_group *w);
 
 /* Ranks in one process. */
 int tlpi_config_ranks(const tlp_session_options *o);

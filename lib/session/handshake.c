@@ -30,7 +30,7 @@ static int tag_of(int channel)
 /* ==== words ============================================================== */
 
 /* Send a status and its text, whose source is tlp_last_error(). */
-static tlp_status send_word(const tlpi_world *w, int to, int channel,
+static tlp_status send_word(const tlpi_process_group *w, int to, int channel,
                             tlp_status word, const char *text, double seconds)
 {
     char buf[WORD_CAP];
@@ -42,7 +42,7 @@ static tlp_status send_word(const tlpi_world *w, int to, int channel,
 }
 
 /* Receive one into *word and text; TLP_ECOMM for what is none. */
-static tlp_status recv_word(const tlpi_world *w, int from, int channel,
+static tlp_status recv_word(const tlpi_process_group *w, int from, int channel,
                             tlp_status *word, char text[WORD_CAP],
                             double seconds)
 {
@@ -121,13 +121,13 @@ done:
 /* ==== rank 0 ============================================================= */
 
 /* The verdict of all ranks: the first failure by rank. */
-typedef struct outcome {
+typedef struct handshake_outcome {
     tlp_status status;
     char text[WORD_CAP];
     bool go_on; /* some ranks were told to */
-} outcome;
+} handshake_outcome;
 
-static void judge(outcome *v, tlp_status st, const char *text)
+static void judge(handshake_outcome *v, tlp_status st, const char *text)
 {
     if (v->status != TLP_OK || st == TLP_OK)
         return;
@@ -142,8 +142,9 @@ static double left(double deadline)
     return seconds > 1e-3 ? seconds : 1e-3; /* 0 would be for ever */
 }
 
-static void exchange(const tlpi_world *w, int channel, const tlpi_text *hello,
-                     int timeout_ms, outcome *v)
+static void exchange(const tlpi_process_group *w, int channel,
+                     const tlpi_text *hello, int timeout_ms,
+                     handshake_outcome *v)
 {
     double deadline = tlpi_now() + timeout_ms * 1e-3;
     char text[WORD_CAP];
@@ -171,13 +172,13 @@ static void exchange(const tlpi_world *w, int channel, const tlpi_text *hello,
     }
 }
 
-tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_world *w,
+tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_process_group *w,
                                const tlp_plan *plan,
                                const tlpi_session_config *cfg)
 {
     const tlpi_env *env = &plan->model->env;
     tlpi_text json = { .env = env }, text = { .env = env };
-    outcome v = { .status = TLP_OK };
+    handshake_outcome v = { .status = TLP_OK };
     tlpi_hello hello;
     tlp_status st = TLP_OK;
 
@@ -218,7 +219,7 @@ done:
 #define LEAVING 0.2 /* seconds */
 
 /* Has rank 0 left, soon after somebody did? */
-static bool rank0_left(const tlpi_world *w)
+static bool rank0_left(const tlpi_process_group *w)
 {
     double deadline = tlpi_now() + LEAVING;
     char text[256];
@@ -232,7 +233,8 @@ static bool rank0_left(const tlpi_world *w)
     return gone == 0;
 }
 
-tlp_status tlpi_handshake_await(const tlpi_world *w, char *hello, size_t *n)
+tlp_status tlpi_handshake_await(const tlpi_process_group *w, char *hello,
+                                size_t *n)
 {
     tlp_status st = tlpi_peer_recv(w->ops, w->transport, 0, HELLO_TAG, hello,
                                    TLPI_HELLO_BYTES, n, 0);
@@ -242,9 +244,9 @@ tlp_status tlpi_handshake_await(const tlpi_world *w, char *hello, size_t *n)
     return st;
 }
 
-tlp_status tlpi_handshake_answer(const tlpi_world *w, const tlpi_hello *hello,
-                                 tlp_status verdict, int timeout_ms,
-                                 tlp_status *decision)
+tlp_status tlpi_handshake_answer(const tlpi_process_group *w,
+                                 const tlpi_hello *hello, tlp_status verdict,
+                                 int timeout_ms, tlp_status *decision)
 {
     double seconds = (timeout_ms + (double)hello->timeout_ms) * 1e-3;
     char text[WORD_CAP];
@@ -261,7 +263,7 @@ done:
     return st;
 }
 
-tlp_status tlpi_handshake_comm(tlpi_comm **out, const tlpi_world *w,
+tlp_status tlpi_handshake_comm(tlpi_comm **out, const tlpi_process_group *w,
                                const tlp_plan *plan,
                                const tlpi_session_config *cfg, int channel)
 {

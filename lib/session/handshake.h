@@ -21,8 +21,7 @@
 #include "plan/plan.h"
 #include "session/config.h"
 
-/* ==== hellos (hello.c) =====================================================
- */
+/* ==== hellos (hello.c) =================================================== */
 
 /* What must be the same everywhere.  Bump when messages of ranks, or the order
  * of their collectives, change. */
@@ -74,7 +73,7 @@ void tlpi_hello_adopt(const tlpi_hello *hello, tlp_session_options *o);
 
 /* Rank 0: agree with all other ranks on a session; *out is its communicator.
  * The plan's adjustments have been sent. */
-tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_world *w,
+tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_process_group *w,
                                const tlp_plan *plan,
                                const tlpi_session_config *cfg);
 
@@ -85,19 +84,20 @@ tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_world *w,
  * Another rank: wait for a hello of at most TLPI_HELLO_BYTES.  TLP_ECANCELED
  * when rank 0 has left.
  */
-tlp_status tlpi_handshake_await(const tlpi_world *w, char *text, size_t *n);
+tlp_status tlpi_handshake_await(const tlpi_process_group *w, char *text,
+                                size_t *n);
 
 /*
  * Send this rank's verdict, st and tlp_last_error(), and wait for the decision,
  * whose text becomes tlp_last_error().  On failure nobody knows what rank 0
  * decided.
  */
-tlp_status tlpi_handshake_answer(const tlpi_world *w, const tlpi_hello *hello,
-                                 tlp_status verdict, int timeout_ms,
-                                 tlp_status *decision);
+tlp_status tlpi_handshake_answer(const tlpi_process_group *w,
+                                 const tlpi_hello *hello, tlp_status verdict,
+                                 int timeout_ms, tlp_status *decision);
 
 /* A communicator of all processes, on the hello's channel. */
-tlp_status tlpi_handshake_comm(tlpi_comm **out, const tlpi_world *w,
+tlp_status tlpi_handshake_comm(tlpi_comm **out, const tlpi_process_group *w,
                                const tlp_plan *plan,
                                const tlpi_session_config *cfg, int channel);
 

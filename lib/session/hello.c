@@ -73,12 +73,12 @@ void tlpi_hello_init(tlpi_hello *c, const tlp_model *model, const char *plan,
 
 /* ==== fields ============================================================= */
 
-typedef enum kind { NUMBER, TEXT, NAME } kind;
+typedef enum field_kind { NUMBER, TEXT, NAME } field_kind;
 
 /* A line of the hello, in their order; the plan follows. */
 typedef struct field {
     const char *key;
-    kind kind;
+    field_kind kind;
     size_t at, cap; /* in tlpi_hello; bytes of a TEXT */
     const tlpi_names *names;
     int lo, hi;

@@ -8,7 +8,7 @@
 /* What a served session is made of; fields are freed in reverse order. */
 typedef struct served {
     const tlpi_env *env;
-    tlpi_world world;
+    tlpi_process_group group;
     tlp_session_options o; /* this rank's, then with rank 0's values */
     tlpi_session_config cfg;
     char *message; /* [TLPI_HELLO_BYTES + 1] */
@@ -34,13 +34,13 @@ static tlp_status find_place(served *v, const tlp_model *model,
         return tlpi_fail(TLP_EINVAL,
                          "session option comm: serving needs processes, not "
                          "threads");
-    TLP_TRY(tlpi_world_find(&v->world, &v->o));
-    if (v->world.rank == 0)
+    TLP_TRY(tlpi_process_group_find(&v->group, &v->o));
+    if (v->group.rank == 0)
         return tlpi_fail(TLP_ESTATE,
                          "this is rank 0 of %d, which drives the session",
-                         v->world.n_rank);
+                         v->group.n_rank);
     if (v->o.n_rank == 0)
-        v->o.n_rank = v->world.n_rank; /* not rank 0's to choose */
+        v->o.n_rank = v->group.n_rank; /* not rank 0's to choose */
 done:
     return st;
 }
@@ -53,14 +53,14 @@ static tlp_status prepare(served *v, tlp_model *model, const tlp_plan *plan)
     TLP_TRY(tlpi_hello_check(&v->hello, model, &v->o));
     TLP_TRY(tlpi_hello_plan(&v->hello, model, plan, &v->plan));
     tlpi_hello_adopt(&v->hello, &v->o);
-    tlpi_config_init(&v->cfg, &v->o, model, &v->world);
-    TLP_TRY(tlpi_config_devices(&v->cfg, &v->o, &v->world));
+    tlpi_config_init(&v->cfg, &v->o, model, &v->group);
+    TLP_TRY(tlpi_config_devices(&v->cfg, &v->o, &v->group));
     TLP_TRY(tlpi_shards_create(&v->shards, v->plan, v->cfg.n_rank));
-    TLP_TRY(tlpi_handshake_comm(&v->comm, &v->world, v->plan, &v->cfg,
+    TLP_TRY(tlpi_handshake_comm(&v->comm, &v->group, v->plan, &v->cfg,
                                 v->hello.channel));
 done:
     if (st != TLP_OK)
-        st = tlpi_fail_prefix(st, "rank %d: ", v->world.rank);
+        st = tlpi_fail_prefix(st, "rank %d: ", v->group.rank);
     return st;
 }
 
@@ -70,7 +70,7 @@ static tlp_status agree(served *v, tlp_status verdict)
 {
     tlp_status decision = TLP_OK;
     tlp_status st = tlpi_handshake_answer(
-        &v->world, &v->hello, verdict, tlpi_config_timeout(&v->o), &decision);
+        &v->group, &v->hello, verdict, tlpi_config_timeout(&v->o), &decision);
 
     if (st != TLP_OK && v->comm)
         tlpi_rank_give_up(&v->cfg, v->comm, st);
@@ -119,7 +119,7 @@ tlp_status tlp_session_serve(tlp_model *model, tlp_plan *plan,
     v.message = tlpi_alloc(v.env, TLPI_HELLO_BYTES + 1);
     if (!v.message)
         TLP_TRY(tlpi_fail_nomem());
-    TLP_TRY(tlpi_handshake_await(&v.world, v.message, &n));
+    TLP_TRY(tlpi_handshake_await(&v.group, v.message, &n));
     TLP_TRY(tlpi_hello_read(&v.hello, v.message, n));
     TLP_TRY(agree(&v, prepare(&v, model, plan)));
     TLP_TRY(work(&v));

@@ -34,7 +34,7 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
                               const tlp_session_options *opts)
 {
     tlp_session_options o = { 0 };
-    tlpi_world world = { 0 };
+    tlpi_process_group group = { 0 };
     tlpi_comm *comm = NULL;
     tlp_session *s = NULL;
     tlp_status st = TLP_OK;
@@ -50,18 +50,18 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
     s->plan = tlpi_plan_retain(plan);
     s->env = &plan->model->env;
     TLP_TRY(tlpi_config_check(&o));
-    TLP_TRY(tlpi_world_find(&world, &o));
-    TLP_TRY(tlpi_world_check(&world, &o));
-    if (world.rank != 0)
+    TLP_TRY(tlpi_process_group_find(&group, &o));
+    TLP_TRY(tlpi_process_group_check(&group, &o));
+    if (group.rank != 0)
         TLP_TRY(tlpi_fail(TLP_ESTATE,
                           "this is rank %d of %d, which serves the session of "
                           "rank 0",
-                          world.rank, world.n_rank));
-    tlpi_config_init(&s->cfg, &o, plan->model, &world);
-    TLP_TRY(tlpi_config_devices(&s->cfg, &o, &world));
+                          group.rank, group.n_rank));
+    tlpi_config_init(&s->cfg, &o, plan->model, &group);
+    TLP_TRY(tlpi_config_devices(&s->cfg, &o, &group));
     TLP_TRY(tlpi_shards_create(&s->shards, plan, s->cfg.n_rank));
     if (s->cfg.remote)
-        TLP_TRY(tlpi_handshake_lead(&comm, &world, plan, &s->cfg));
+        TLP_TRY(tlpi_handshake_lead(&comm, &group, plan, &s->cfg));
     tlpi_rank_setup setup = {
         .plan = plan,
         .shards = s->shards,
@@ -71,7 +71,7 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
         .progress = o.progress,
         .progress_data = o.progress_data,
     };
-    TLP_TRY(tlpi_crew_create(&s->crew, &s->rank0, &setup));
+    TLP_TRY(tlpi_rank_threads_create(&s->threads, &s->rank0, &setup));
     TLP_TRY(alloc_tables(s));
     tlp_session_reset_stats(s); /* setting up used the communicator too */
     *out = s;
@@ -88,7 +88,7 @@ void tlp_session_free(tlp_session *s)
     tlp_plan *plan = s->plan;
     const tlpi_env *env = s->env;
 
-    tlpi_crew_free(s->crew);
+    tlpi_rank_threads_free(s->threads);
     tlpi_shards_free(s->shards);
     tlpi_free(env, s->pos);
     tlpi_free(env, s->new_pos);
@@ -146,7 +146,7 @@ tlp_status tlpi_session_command(tlp_session *s, tlpi_command *cmd,
         return st;
     }
     s->broken = true;
-    return tlpi_crew_fail(s->crew, st);
+    return tlpi_rank_threads_fail(s->threads, st);
 }
 
 /* ==== sequences ========================================================== */
@@ -228,7 +228,7 @@ tlp_status tlp_session_get_stats(const tlp_session *s, tlp_session_stats *out)
         stats.comm_bytes += c->stats.bytes;
         stats.comm_seconds += c->stats.seconds;
     }
-    const tlpi_rank_sizes *sizes = tlpi_crew_sizes(s->crew);
+    const tlpi_rank_sizes *sizes = tlpi_rank_threads_sizes(s->threads);
     stats.weight_bytes = sizes->weights;
     stats.kv_bytes = sizes->kv;
     stats.buffer_bytes = sizes->buffers;

@@ -1,6 +1,6 @@
 /*
- * session.h - one session: rank 0 with its sequences and logits, and the crew
- * of the other ranks.
+ * session.h - one session: rank 0 with its sequences and logits, and the
+ * threads of the other ranks.
  */
 #ifndef TLPI_SESSION_H
 #define TLPI_SESSION_H
@@ -55,9 +55,9 @@ tlp_status tlpi_command_run(tlpi_rank *r, tlpi_command *cmd,
 /* Other ranks: receive and carry out until QUIT or a communication failure. */
 tlp_status tlpi_serve(tlpi_rank *r);
 
-/* ==== crew (crew.c): rank 0, and the other ranks as threads ============== */
+/* ==== rank threads (rank_threads.c) ====================================== */
 
-typedef struct tlpi_crew tlpi_crew;
+typedef struct tlpi_rank_threads tlpi_rank_threads;
 
 /*
  * Build all ranks at once, rank 0 on the caller's thread.  With a communicator
@@ -65,17 +65,18 @@ typedef struct tlpi_crew tlpi_crew;
  * of this one.  On failure the status and text are those of the rank that
  * failed first.
  */
-tlp_status tlpi_crew_create(tlpi_crew **out, tlpi_rank **rank0,
-                            const tlpi_rank_setup *setup);
+tlp_status tlpi_rank_threads_create(tlpi_rank_threads **out, tlpi_rank **rank0,
+                                    const tlpi_rank_setup *setup);
 /* Ends and joins the others, then frees rank 0. */
-void tlpi_crew_free(tlpi_crew *crew);
+void tlpi_rank_threads_free(tlpi_rank_threads *threads);
 
 /* A command failed: end the other ranks; the status and text of the rank
  * behind it, where st only says that a peer failed. */
-tlp_status tlpi_crew_fail(tlpi_crew *crew, tlp_status st);
+tlp_status tlpi_rank_threads_fail(tlpi_rank_threads *threads, tlp_status st);
 
 /* Memory of all ranks as they were built. */
-const tlpi_rank_sizes *tlpi_crew_sizes(const tlpi_crew *crew);
+const tlpi_rank_sizes *
+tlpi_rank_threads_sizes(const tlpi_rank_threads *threads);
 
 /* ==== session ============================================================ */
 
@@ -95,8 +96,8 @@ struct tlp_session {
     const tlpi_env *env;
     tlpi_session_config cfg;
     tlpi_shards *shards;
-    tlpi_crew *crew;
-    tlpi_rank *rank0; /* the crew's */
+    tlpi_rank_threads *threads;
+    tlpi_rank *rank0; /* owned by threads */
     _Atomic int abort;
     bool broken;       /* a rank failed: only freeing is left */
     int32_t *pos;      /* [n_seq] positions held */

@@ -8,13 +8,13 @@
 tlp_status tlpi_runner_config(tlpi_session_config *out, const tlp_model *model,
                               const tlp_session_options *o)
 {
-    tlpi_world world = { .n_rank = 1, .n_local = 1 };
+    tlpi_process_group group = { .n_rank = 1, .n_local = 1 };
     tlp_session_options all = *o;
     tlp_status st;
 
     all.n_batch = all.n_ctx;
     TLP_TRY(tlpi_config_check(&all));
-    tlpi_config_init(out, &all, model, &world);
+    tlpi_config_init(out, &all, model, &group);
 done:
     return st;
 }

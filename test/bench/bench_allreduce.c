@@ -27,9 +27,9 @@ static const size_t sizes[] = { 1024,  2048,   4096,   8192,    16384,  32768,
 enum { N_SIZE = (int)TLPI_COUNT(sizes) };
 
 /* SUM: an all-reduce; APART: and add_norm; AT_ONCE: in one call. */
-typedef enum kind { SUM, APART, AT_ONCE, N_KIND } kind;
+typedef enum sum_kind { SUM, APART, AT_ONCE, N_KIND } sum_kind;
 
-typedef struct rank {
+typedef struct allreduce_rank {
     const tlpi_device_ops *ops;
     tlpi_comm *host, *comm;
     tlpi_backend *b;
@@ -38,13 +38,13 @@ typedef struct rank {
     tlp_status st;
     char text[512];
     pthread_t thread;
-} rank;
+} allreduce_rank;
 
 static int n_call = 64;
 static size_t max_floats = SIZE_MAX;
 static double took[N_SIZE][N_KIND]; /* microseconds, by rank 0 */
 
-static tlp_status record(rank *r, size_t n, kind k)
+static tlp_status record(allreduce_rank *r, size_t n, sum_kind k)
 {
     tlpi_norm norm = { r->w, r->y };
     tlp_status st = TLP_OK;
@@ -64,7 +64,8 @@ static tlp_status record(rank *r, size_t n, kind k)
 }
 
 /* One step, to its end; its version tells shapes apart. */
-static tlp_status step(rank *r, size_t n, kind k, uint32_t version)
+static tlp_status step(allreduce_rank *r, size_t n, sum_kind k,
+                       uint32_t version)
 {
     static const int32_t zero = 0;
     tlpi_step s = { 1, &zero, &zero, &zero };
@@ -86,7 +87,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static tlp_status measure(rank *r, int size, kind k)
+static tlp_status measure(allreduce_rank *r, int size, sum_kind k)
 {
     uint32_t version = (uint32_t)(size * N_KIND + (int)k);
     double us[REPEAT];
@@ -108,7 +109,7 @@ done:
     return st;
 }
 
-static tlp_status measure_all(rank *r)
+static tlp_status measure_all(allreduce_rank *r)
 {
     const tlpi_backend_ops *ops = r->b->ops;
     tlp_status st = TLP_OK;
@@ -119,7 +120,7 @@ static tlp_status measure_all(rank *r)
     TLP_TRY(ops->buffer_create(r->b, &r->w, MAX_ROW));
     for (int i = 0; i < N_SIZE && sizes[i] <= max_floats; i++)
         for (int k = 0; k < N_KIND && (k == SUM || sizes[i] <= MAX_ROW); k++)
-            TLP_TRY(measure(r, i, (kind)k));
+            TLP_TRY(measure(r, i, (sum_kind)k));
 done:
     ops->buffer_free(r->b, r->w);
     ops->buffer_free(r->b, r->y);
@@ -130,7 +131,7 @@ done:
 
 static void *live(void *arg)
 {
-    rank *r = arg;
+    allreduce_rank *r = arg;
     tlpi_backend_options o = { .n_thread = 1,
                                .n_machine = 1,
                                .max_tok = 8,
@@ -154,7 +155,7 @@ done:
 }
 
 /* Strings of ours have no quotes. */
-static int show(const rank *r, int n)
+static int show(const allreduce_rank *r, int n)
 {
     for (int i = 0; i < n; i++) {
         if (r[i].st == TLP_ENOTSUP) {
@@ -183,7 +184,7 @@ int main(int argc, char **argv)
 {
     const tlpi_device_ops *ops = NULL;
     tlpi_comm *host[MAX_RANK];
-    rank all[MAX_RANK] = { 0 };
+    allreduce_rank all[MAX_RANK] = { 0 };
     tlpi_env env;
     int n = 0;
 

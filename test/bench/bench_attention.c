@@ -14,7 +14,7 @@
 
 #define MAX_CTX 8192
 
-typedef struct bench {
+typedef struct attn_bench {
     int n_head, n_head_kv, h, n_layer, kv_type;
     tlpi_env env;
     tlpi_cpu c;
@@ -22,7 +22,7 @@ typedef struct bench {
     tlpi_kv **kv; /* [n_layer] */
     float *q, *k, *v, *y;
     int32_t *seq, *pos;
-} bench;
+} attn_bench;
 
 static void must(bool ok)
 {
@@ -44,7 +44,7 @@ static float *random_floats(size_t n)
     return x;
 }
 
-static void open_bench(bench *b, int n_thread, int isa)
+static void open_bench(attn_bench *b, int n_thread, int isa)
 {
     tlp_allocator mem = { NULL, NULL, NULL };
     must(!tlpi_env_init(&b->env, &mem, NULL, NULL));
@@ -82,7 +82,7 @@ static void open_bench(bench *b, int n_thread, int isa)
         b->pos[i] = i;
 }
 
-static void close_bench(bench *b)
+static void close_bench(attn_bench *b)
 {
     for (int l = 0; l < b->n_layer; l++)
         tlpi_cpu_kv_free(&b->c.base, b->kv[l]);
@@ -99,7 +99,7 @@ static void close_bench(bench *b)
 }
 
 /* All layers' attention for n tokens from pos. */
-static void all_layers(bench *b, int pos, int n)
+static void all_layers(attn_bench *b, int pos, int n)
 {
     tlpi_step s = { n, b->seq, b->seq, b->pos + pos };
     for (int l = 0; l < b->n_layer; l++) {
@@ -117,7 +117,7 @@ static int compare(const void *a, const void *b)
 
 /* Wall time, and the processor time of all threads (waiting included), which
  * others on the machine disturb less. */
-static void report(bench *b, const char *what, int pos, int n, int n_run)
+static void report(attn_bench *b, const char *what, int pos, int n, int n_run)
 {
     double wall[64], cpu[64];
     for (int i = 0; i < n_run; i++) {
@@ -135,7 +135,7 @@ static void report(bench *b, const char *what, int pos, int n, int n_run)
 
 int main(int argc, char **argv)
 {
-    bench b = { .n_head = 9, .n_head_kv = 3, .h = 64, .n_layer = 30 };
+    attn_bench b = { .n_head = 9, .n_head_kv = 3, .h = 64, .n_layer = 30 };
     int n_thread = argc > 1 ? atoi(argv[1]) : 2;
     int isa = TLP_ISA_AVX512;
     if (argc > 2)

@@ -69,12 +69,12 @@ static int bench_pool(void)
 
 /* ==== all-reduce ========================================================= */
 
-typedef struct rank {
+typedef struct comm_rank {
     tlpi_comm *comm;
     size_t n;
-} rank;
+} comm_rank;
 
-static void reduce_rounds(rank *r, double *took)
+static void reduce_rounds(comm_rank *r, double *took)
 {
     float *x = calloc(r->n, sizeof *x);
     uint32_t vote = 0;
@@ -106,7 +106,7 @@ static int bench_allreduce(size_t n)
 
     if (tlpi_comm_threads_create(comm, &env, 2, 2, 10000) != TLP_OK)
         return 1;
-    rank first = { comm[0], n }, second = { comm[1], n };
+    comm_rank first = { comm[0], n }, second = { comm[1], n };
     if (tlpi_thread_start(&thread, second_rank, &second) != TLP_OK)
         return 1;
     reduce_rounds(&first, ns);

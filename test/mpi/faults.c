@@ -20,7 +20,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "support/diary.h"
+#include "support/event_log.h"
 #include "support/mem.h"
 #include "tlp.h"
 
@@ -74,14 +74,14 @@ static struct {
 
 static void say(const char *event, tlp_status st)
 {
-    diary_add(job.folder, diary_of(job.rank), event, tlp_status_name(st),
-              st ? tlp_last_error() : "");
+    log_add(job.folder, log_of(job.rank), event, tlp_status_name(st),
+            st ? tlp_last_error() : "");
 }
 
 /* For all. */
 static void mark(const char *name)
 {
-    diary_add(job.folder, name, name, "TLP_OK", "");
+    log_add(job.folder, name, name, "TLP_OK", "");
 }
 
 static void say_ended(void)
@@ -101,12 +101,12 @@ static void require(bool ok, const char *what)
 
 static bool seen(const char *mark)
 {
-    return diary_has(job.folder, mark, mark);
+    return log_has(job.folder, mark, mark);
 }
 
 static bool seen_of(int rank, const char *event)
 {
-    return diary_has(job.folder, diary_of(rank), event);
+    return log_has(job.folder, log_of(rank), event);
 }
 
 static bool fault_seen(void)
@@ -135,7 +135,7 @@ static void strike(void)
         break;
     case HOW_LATE:
         while (!seen_of(0, "failed"))
-            diary_nap(5);
+            log_nap(5);
         break;
     default:
         break;
@@ -188,11 +188,11 @@ static bool noticed(void)
 static void *strike_later(void *arg)
 {
     while (!seen("go"))
-        diary_nap(1);
-    diary_nap(37);
+        log_nap(1);
+    log_nap(37);
     strike();
     for (;;) {
-        diary_nap(7);
+        log_nap(7);
         if (job.how != HOW_STOP || job.rank != 0 || noticed())
             return arg;
         say("struck", TLP_OK);
@@ -203,8 +203,7 @@ static void *strike_later(void *arg)
 /* Let the victim go on. */
 static void revive(void)
 {
-    diary_event e =
-        diary_find(job.folder, diary_of(job.victim), "pid", INFINITY);
+    log_event e = log_find(job.folder, log_of(job.victim), "pid", INFINITY);
     int pid = atoi(e.text);
 
     if (pid > 0 && fault_seen())
@@ -217,15 +216,14 @@ static void *revive_unnoticed(void *arg)
     double since = 0;
 
     while (!noticed()) {
-        diary_event e =
-            diary_find(job.folder, diary_of(job.victim), "struck", INFINITY);
+        log_event e =
+            log_find(job.folder, log_of(job.victim), "struck", INFINITY);
 
-        if (e.when > since &&
-            diary_now() > e.when + job.timeout_ms * 1e-3 + 1) {
+        if (e.when > since && log_now() > e.when + job.timeout_ms * 1e-3 + 1) {
             since = e.when;
             revive();
         }
-        diary_nap(10);
+        log_nap(10);
     }
     return arg;
 }
@@ -233,8 +231,8 @@ static void *revive_unnoticed(void *arg)
 static void *revive_later(void *arg)
 {
     while (!fault_seen())
-        diary_nap(1);
-    diary_nap(1000);
+        log_nap(1);
+    log_nap(1000);
     revive();
     mark("revived");
     return arg;
@@ -322,24 +320,24 @@ static amount amount_of_turn(void)
 /* Rank 0 has nothing to do until after the fault. */
 static void idle(void)
 {
-    double end = diary_now() + WORK_SECONDS;
+    double end = log_now() + WORK_SECONDS;
 
-    while (!fault_seen() && diary_now() < end)
-        diary_nap(5);
-    diary_nap(300);
+    while (!fault_seen() && log_now() < end)
+        log_nap(5);
+    log_nap(300);
     /* Who is cut off may take a while to notice, and is to notice by itself. */
-    while (job.how == HOW_CUT && !seen_of(1, "failed") && diary_now() < end)
-        diary_nap(5);
+    while (job.how == HOW_CUT && !seen_of(1, "failed") && log_now() < end)
+        log_nap(5);
 }
 
 /* Evaluate until the fault; after a pause, too. */
 static tlp_status work(tlp_session *s, const float want[N_VOCAB])
 {
-    double end = diary_now() + WORK_SECONDS;
+    double end = log_now() + WORK_SECONDS;
     float row[N_VOCAB];
     tlp_status st = TLP_OK;
 
-    for (int turn = 0; st == TLP_OK && diary_now() < end; turn++) {
+    for (int turn = 0; st == TLP_OK && log_now() < end; turn++) {
         if (turn == 1) {
             mark("go");
             if (job.phase == PHASE_IDLE)
@@ -449,7 +447,7 @@ static void only_mpi(char *folder)
     MPI_Init(NULL, NULL);
     job.folder = folder;
     while (!seen_of(0, "ended"))
-        diary_nap(10);
+        log_nap(10);
     _exit(0);
 }
 
@@ -485,7 +483,7 @@ static void say_pid(void)
     char pid[16];
 
     snprintf(pid, sizeof pid, "%d", (int)getpid());
-    diary_add(job.folder, diary_of(job.rank), "pid", "TLP_OK", pid);
+    log_add(job.folder, log_of(job.rank), "pid", "TLP_OK", pid);
 }
 
 int main(int argc, char **argv)

@@ -258,7 +258,7 @@ static void groups(void)
 /* ==== messages =========================================================== */
 
 /* Each rank adds one to what the previous sent. */
-static void mail(void)
+static void send_next(void)
 {
     tlpi_comm *c = make(TLP_WIRE_F32, TIMEOUT_MS);
     size_t most = 2 * MAX_FLOATS;
@@ -673,7 +673,7 @@ static const struct {
     { "sums", sums },
     { "wires", wires },
     { "groups", groups },
-    { "mail", mail },
+    { "send_next", send_next },
     { "gather", gather },
     { "bcast", bcast },
     { "idle", idle },

@@ -60,7 +60,7 @@ static holdings take_stock(void)
 /* ==== sessions =========================================================== */
 
 /* A worker with another n_ctx is refused; one that gives up loading fails. */
-typedef enum kind { GOOD, REFUSED, CANCELED } kind;
+typedef enum repeat_kind { GOOD, REFUSED, CANCELED } repeat_kind;
 
 static int cancel(double done, void *user_data)
 {
@@ -68,7 +68,7 @@ static int cancel(double done, void *user_data)
     return done > 0.3;
 }
 
-static void one_session(kind k)
+static void one_session(repeat_kind k)
 {
     tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
     int32_t ids[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };

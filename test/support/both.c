@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #include "check.h"
-#include "gpu.h"
-#include "weights.h"
+#include "gpu_plugin.h"
+#include "random_weights.h"
 
 tlpi_backend *cpu, *gpu;
 

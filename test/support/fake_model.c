@@ -7,13 +7,13 @@
 
 #define TENSORS_PER_LAYER 7
 
-typedef struct maker {
+typedef struct model_maker {
     const tlpi_dtype *type;
     size_t n_type, n_made;
     tlpi_tensor *at;
-} maker;
+} model_maker;
 
-static const tlpi_tensor *matrix(maker *k, int64_t rows, int64_t cols)
+static const tlpi_tensor *matrix(model_maker *k, int64_t rows, int64_t cols)
 {
     tlpi_tensor *t = k->at++;
 
@@ -61,7 +61,8 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
                             .n_rot = s->head_dim };
     if (tlpi_fingerprint_create(&m->fingerprint, &m->env))
         abort();
-    maker k = { type, n_type, 0, (tlpi_tensor *)(void *)(layer + n_layer) };
+    model_maker k = { type, n_type, 0,
+                      (tlpi_tensor *)(void *)(layer + n_layer) };
     for (int l = 0; l < s->n_layer; l++) {
         layer[l].attn_q = matrix(&k, q, s->n_embd);
         layer[l].attn_k = matrix(&k, kv, s->n_embd);

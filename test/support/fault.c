@@ -42,9 +42,9 @@ void fault_clean(void)
     rmdir(fault_dir);
 }
 
-diary_event fault_find(int rank, const char *event)
+log_event fault_find(int rank, const char *event)
 {
-    return diary_find(fault_dir, diary_of(rank), event, INFINITY);
+    return log_find(fault_dir, log_of(rank), event, INFINITY);
 }
 
 /* ==== cases ============================================================== */
@@ -108,8 +108,8 @@ spawned fault_play(const fault *f, const char *const more[])
 
 void fault_expect_well(int rank, const spawned *s)
 {
-    diary_event clean = fault_find(rank, "clean"),
-                ended = fault_find(rank, "ended");
+    log_event clean = fault_find(rank, "clean"),
+              ended = fault_find(rank, "ended");
 
     cr_expect(
         fault_find(rank, "alone").when > 0 && clean.when > 0 && ended.when > 0,
@@ -120,13 +120,12 @@ void fault_expect_well(int rank, const spawned *s)
 void fault_expect_failed(int rank, const char *status, double since,
                          double limit)
 {
-    diary_event e = fault_find(rank, "failed");
+    log_event e = fault_find(rank, "failed");
 
     cr_assert(e.when > 0, "%s: rank %d did not fail", fault_label, rank);
     cr_expect_str_eq(e.status, status, "%s: rank %d: %s: %s", fault_label, rank,
                      e.status, e.text);
-    since =
-        fmax(since, diary_find(fault_dir, diary_of(rank), "call", e.when).when);
+    since = fmax(since, log_find(fault_dir, log_of(rank), "call", e.when).when);
     fault_in_time(rank, e.text, e.when - since, limit);
     if (rank == 0)
         fault_in_time(rank, "freed", fault_find(rank, "alone").when - e.when,

@@ -5,7 +5,7 @@
 #ifndef FAULT_H
 #define FAULT_H
 
-#include "support/diary.h"
+#include "support/event_log.h"
 #include "support/mpirun.h"
 
 typedef struct fault {
@@ -30,7 +30,7 @@ const char *fault_model(void);
  * end of mpirun's arguments, or NULL. */
 spawned fault_play(const fault *f, const char *const more[]);
 
-diary_event fault_find(int rank, const char *event);
+log_event fault_find(int rank, const char *event);
 
 void fault_in_time(int rank, const char *what, double seconds, double limit);
 

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "support/diary.h"
+#include "support/event_log.h"
 
 #define MAX_ARGS 64
 #define TIMED_OUT 124
@@ -116,11 +116,11 @@ static void nap(void)
     nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
 }
 
-/* True and *status once pid has ended, before diary_now() is `until`. */
+/* True and *status once pid has ended, before log_now() is `until`. */
 static bool wait_for(pid_t pid, double until, int *status)
 {
     while (waitpid(pid, status, WNOHANG) != pid) {
-        if (diary_now() > until)
+        if (log_now() > until)
             return false;
         nap();
     }
@@ -137,7 +137,7 @@ static bool wait_for_all(double until)
             ;
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
             return true;
-        if (diary_now() > until)
+        if (log_now() > until)
             return false;
         nap();
     }
@@ -191,7 +191,7 @@ spawned mpirun(const mpirun_options *o, const char *const argv[])
         limit = 2;
     }
 
-    double until = diary_now() + limit;
+    double until = log_now() + limit;
     bool ended = wait_for(pid, until, &status);
 
     if (ended && (!o->interrupt || wait_for_all(until)))
@@ -200,7 +200,7 @@ spawned mpirun(const mpirun_options *o, const char *const argv[])
     if (!ended) {
         /* It ends its processes by itself if it can. */
         kill(pid, SIGTERM);
-        if (!wait_for(pid, diary_now() + 2, &status))
+        if (!wait_for(pid, log_now() + 2, &status))
             kill(-pid, SIGKILL);
     }
     end_children();

@@ -3,7 +3,7 @@
  *
  * Criterion shares memory between its processes at addresses which TSan keeps
  * for itself, so its programs end before main.  With TSAN=1 the tests find
- * this header first and are linked with test/plain/runner.c.
+ * this header first and are linked with test/plain/plain_runner.c.
  */
 #ifndef PLAIN_CRITERION_H
 #define PLAIN_CRITERION_H

@@ -1,5 +1,5 @@
 /*
- * watch.c - who is alive.
+ * liveness.c - who is alive.
  *
  * MPI does not tell when a peer dies: its messages just never come.  So each
  * pair of processes also has a TCP connection, which carries next to nothing:
@@ -22,7 +22,7 @@
 enum { BYTE_BUSY = 'b', BYTE_LEAVING = 'l' };
 
 /* The connection to r is over. */
-static void lose(tlpi_watch *w, int r, int error)
+static void lose(tlpi_liveness *w, int r, int error)
 {
     close(w->fd[r]);
     w->fd[r] = -1;
@@ -31,17 +31,17 @@ static void lose(tlpi_watch *w, int r, int error)
                                                         : TLPI_PEER_LOST;
 }
 
-static void read_peer(tlpi_watch *w, int r)
+static void read_peer(tlpi_liveness *w, int r)
 {
     uint8_t bytes[64];
     ssize_t n = recv(w->fd[r], bytes, sizeof bytes, MSG_DONTWAIT);
 
     if (n == 0 && w->state[r] == TLPI_PEER_LEAVING) {
-        w->mute[r] = true;
+        w->closed[r] = true;
     } else if (n == 0) {
         lose(w, r, 0);
     } else if (n > 0) {
-        w->heard = tlpi_mpi_now();
+        w->last_busy = tlpi_mpi_now();
         if (memchr(bytes, BYTE_LEAVING, (size_t)n))
             w->state[r] = TLPI_PEER_LEAVING;
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
@@ -50,18 +50,18 @@ static void read_peer(tlpi_watch *w, int r)
 }
 
 /* See what the peers' sockets hold, unless that was just done. */
-static void look(tlpi_watch *w)
+static void look(tlpi_liveness *w)
 {
-    struct pollfd polls[TLPI_WATCH_MAX];
-    int rank[TLPI_WATCH_MAX];
+    struct pollfd polls[TLPI_LIVENESS_MAX];
+    int rank[TLPI_LIVENESS_MAX];
     double now = tlpi_mpi_now();
     nfds_t n = 0;
 
-    if (now - w->looked < LOOK_SECONDS)
+    if (now - w->last_look < LOOK_SECONDS)
         return;
-    w->looked = now;
+    w->last_look = now;
     for (int r = 0; r < w->size; r++) {
-        if (w->fd[r] < 0 || w->mute[r])
+        if (w->fd[r] < 0 || w->closed[r])
             continue;
         polls[n] = (struct pollfd){ .fd = w->fd[r], .events = POLLIN };
         rank[n++] = r;
@@ -81,7 +81,7 @@ static const char *fate(tlpi_peer_state state)
 }
 
 /* The lowest rank whose state is `least` or worse; -1: none. */
-static int find_gone(const tlpi_watch *w, tlpi_peer_state least)
+static int find_gone(const tlpi_liveness *w, tlpi_peer_state least)
 {
     for (int r = 0; r < w->size; r++)
         if (w->state[r] >= least)
@@ -91,14 +91,14 @@ static int find_gone(const tlpi_watch *w, tlpi_peer_state least)
 
 /* A death makes others leave, so it is what to name; and of deaths the first,
  * which may have been why the others ended. */
-static int pick_gone(tlpi_watch *w)
+static int pick_gone(tlpi_liveness *w)
 {
     if (w->ended < 0)
         w->ended = find_gone(w, TLPI_PEER_ENDED);
     return w->ended >= 0 ? w->ended : find_gone(w, TLPI_PEER_LEAVING);
 }
 
-int tlpi_watch_gone(tlpi_watch *w, char *err, size_t cap)
+int tlpi_liveness_gone(tlpi_liveness *w, char *err, size_t cap)
 {
     pthread_mutex_lock(&w->lock);
     look(w);
@@ -107,43 +107,43 @@ int tlpi_watch_gone(tlpi_watch *w, char *err, size_t cap)
 
     if (gone >= 0)
         tlpi_mpi_fail(err, cap, TLP_ECOMM, "the process on %s %s",
-                      w->cards[gone].host, fate(w->state[gone]));
+                      w->addresses[gone].host, fate(w->state[gone]));
     pthread_mutex_unlock(&w->lock);
     return gone;
 }
 
 /* A full socket, or one that was just closed, is noticed elsewhere. */
-static void tell(tlpi_watch *w, uint8_t byte)
+static void tell(tlpi_liveness *w, uint8_t byte)
 {
     for (int r = 0; r < w->size; r++)
         if (w->fd[r] >= 0)
             send(w->fd[r], &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-void tlpi_watch_busy(tlpi_watch *w)
+void tlpi_liveness_busy(tlpi_liveness *w)
 {
     double now = tlpi_mpi_now();
 
     pthread_mutex_lock(&w->lock);
-    if (now - w->told >= TELL_SECONDS) {
-        w->told = now;
+    if (now - w->last_told >= TELL_SECONDS) {
+        w->last_told = now;
         tell(w, BYTE_BUSY);
     }
     pthread_mutex_unlock(&w->lock);
 }
 
-double tlpi_watch_heard(tlpi_watch *w)
+double tlpi_liveness_last_busy(tlpi_liveness *w)
 {
     pthread_mutex_lock(&w->lock);
     look(w);
 
-    double heard = w->heard;
+    double last_busy = w->last_busy;
 
     pthread_mutex_unlock(&w->lock);
-    return heard;
+    return last_busy;
 }
 
-void tlpi_watch_leave(tlpi_watch *w)
+void tlpi_liveness_leave(tlpi_liveness *w)
 {
     pthread_mutex_lock(&w->lock);
     tell(w, BYTE_LEAVING);
@@ -154,14 +154,14 @@ void tlpi_watch_leave(tlpi_watch *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-bool tlpi_watch_bereft(tlpi_watch *w)
+bool tlpi_liveness_peer_lost(tlpi_liveness *w)
 {
-    bool bereft = false;
+    bool lost = false;
 
     pthread_mutex_lock(&w->lock);
     look(w);
     for (int r = 0; r < w->size; r++)
-        bereft |= w->state[r] >= TLPI_PEER_ENDED;
+        lost |= w->state[r] >= TLPI_PEER_ENDED;
     pthread_mutex_unlock(&w->lock);
-    return bereft;
+    return lost;
 }

@@ -1,9 +1,9 @@
 /*
- * ranks.h - for tests of exchanges: ranks in threads, on devices of their own
- * or on one.
+ * gpu_ranks.h - for tests of exchanges: ranks in threads, on devices of their
+ * own or on one.
  */
-#ifndef RANKS_H
-#define RANKS_H
+#ifndef GPU_RANKS_H
+#define GPU_RANKS_H
 
 #include <atomic>
 #include <chrono>
@@ -37,7 +37,7 @@ namespace
 {
 /* One rank.  Assertions belong to the main thread: the others note the first
  * line that went wrong. */
-struct member {
+struct gpu_rank {
     int rank, n;
     tlpi_comm *host, *c;
     tlpi_backend *b;
@@ -71,7 +71,7 @@ struct member {
         }                                                                      \
     } while (0)
 
-typedef std::function<void(member &)> work;
+typedef std::function<void(gpu_rank &)> work;
 
 /* Pieces of host memory that are not given back. */
 static std::atomic<int> ranks_pieces;
@@ -89,7 +89,8 @@ static inline void ranks_free(void *p, size_t, void *)
 }
 
 /* Rank r works on device r % n_device. */
-static inline void live(member &m, int n_device, int timeout_ms, const work &fn)
+static inline void live(gpu_rank &m, int n_device, int timeout_ms,
+                        const work &fn)
 {
     tlpi_backend_options o = {};
 
@@ -115,7 +116,7 @@ static inline void run_ranks(int n, int n_device, int timeout_ms,
     const tlp_allocator mem = { ranks_alloc, ranks_free, nullptr };
     tlpi_env env;
     std::vector<tlpi_comm *> host((size_t)n);
-    std::vector<member> all((size_t)n);
+    std::vector<gpu_rank> all((size_t)n);
 
     setenv("TLP_EMU_DEVICES", std::to_string(n_device).c_str(), 1);
     setenv("TLP_NCCL", "/no/such/libnccl.so.2", 0);
@@ -123,7 +124,7 @@ static inline void run_ranks(int n, int n_device, int timeout_ms,
     cr_assert_eq(tlpi_comm_threads_create(host.data(), &env, n, n, 60000),
                  TLP_OK);
     for (int r = 0; r < n; r++) {
-        member &m = all[(size_t)r];
+        gpu_rank &m = all[(size_t)r];
         m.rank = r;
         m.n = n;
         m.host = host[(size_t)r];
@@ -134,11 +135,11 @@ static inline void run_ranks(int n, int n_device, int timeout_ms,
             live(m, n_device, timeout_ms, fn);
         });
     }
-    for (member &m : all)
+    for (gpu_rank &m : all)
         m.thread.join();
     for (int r = 0; r < n; r++)
         tlpi_comm_free(host[(size_t)r]);
-    for (member &m : all)
+    for (gpu_rank &m : all)
         cr_assert_eq(m.bad_line, 0, "rank %d of %d on %d devices: line %d: %s",
                      m.rank, n, n_device, m.bad_line, m.text.c_str());
     cr_assert_eq(ranks_pieces, 0, "%d pieces left", (int)ranks_pieces);

@@ -1,7 +1,7 @@
 /*
- * diary.c - a line is "EVENT SECONDS STATUS TEXT", written in one piece.
+ * event_log.c - a line is "EVENT SECONDS STATUS TEXT", written in one piece.
  */
-#include "diary.h"
+#include "event_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-double diary_now(void)
+double log_now(void)
 {
     struct timespec t;
 
@@ -19,7 +19,7 @@ double diary_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void diary_nap(int ms)
+void log_nap(int ms)
 {
     struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
 
@@ -27,18 +27,18 @@ void diary_nap(int ms)
         ;
 }
 
-const char *diary_of(int rank)
+const char *log_of(int rank)
 {
     static const char *const names[] = { "rank.0", "rank.1", "rank.2" };
 
     return rank >= 0 && rank < 3 ? names[rank] : "rank.none";
 }
 
-void diary_add(const char *folder, const char *file, const char *event,
-               const char *status, const char *text)
+void log_add(const char *folder, const char *file, const char *event,
+             const char *status, const char *text)
 {
     char path[512], line[1024];
-    int n = snprintf(line, sizeof line, "%s %.6f %s %s\n", event, diary_now(),
+    int n = snprintf(line, sizeof line, "%s %.6f %s %s\n", event, log_now(),
                      status, text[0] ? text : "-");
 
     snprintf(path, sizeof path, "%s/%s", folder, file);
@@ -51,11 +51,11 @@ void diary_add(const char *folder, const char *file, const char *event,
         close(fd);
 }
 
-diary_event diary_find(const char *folder, const char *file, const char *event,
-                       double until)
+log_event log_find(const char *folder, const char *file, const char *event,
+                   double until)
 {
     char path[512], line[1024], name[32];
-    diary_event e = { 0 }, at;
+    log_event e = { 0 }, at;
 
     snprintf(path, sizeof path, "%s/%s", folder, file);
 
@@ -71,7 +71,7 @@ diary_event diary_find(const char *folder, const char *file, const char *event,
     return e;
 }
 
-bool diary_has(const char *folder, const char *file, const char *event)
+bool log_has(const char *folder, const char *file, const char *event)
 {
-    return diary_find(folder, file, event, INFINITY).when > 0;
+    return log_find(folder, file, event, INFINITY).when > 0;
 }

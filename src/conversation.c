@@ -1,7 +1,8 @@
 /*
- * chat.c - a conversation, and the text that the model's template makes of it.
+ * conversation.c - a conversation, and the text that the model's template makes
+ * of it.
  */
-#include "chat.h"
+#include "conversation.h"
 
 #include <stdlib.h>
 #include <string.h>

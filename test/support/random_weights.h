@@ -1,9 +1,9 @@
 /*
- * weights.h - random weights and CPU backends of every kind, for the tests of
- * the backend.
+ * random_weights.h - random weights and CPU backends of every kind, for the
+ * tests of the backend.
  */
-#ifndef WEIGHTS_H
-#define WEIGHTS_H
+#ifndef RANDOM_WEIGHTS_H
+#define RANDOM_WEIGHTS_H
 
 #include "backend/backend.h"
 

@@ -1,21 +1,21 @@
 /*
- * fitted.c - see fitted.h.
+ * random_adjust.c - see random_adjust.h.
  */
-#include "support/fitted.h"
+#include "support/random_adjust.h"
 
 #include <stdlib.h>
 
 #include "base/random.h"
 
 /* Numbers are taken one after the other from the block's end. */
-typedef struct source {
+typedef struct random_source {
     float *at;
     uint64_t state;
     int64_t d;
-} source;
+} random_source;
 
 /* n numbers within `width` of `about`. */
-static float *take(source *s, int64_t n, double about, double width)
+static float *take(random_source *s, int64_t n, double about, double width)
 {
     float *x = s->at;
 
@@ -25,12 +25,12 @@ static float *take(source *s, int64_t n, double about, double width)
     return x;
 }
 
-static float gain(source *s)
+static float gain(random_source *s)
 {
     return (float)(1.05 + 0.1 * tlpi_uniform(&s->state));
 }
 
-static tlpi_fitted_lowrank lowrank(source *s, int rank)
+static tlpi_fitted_lowrank lowrank(random_source *s, int rank)
 {
     return (tlpi_fitted_lowrank){
         .rank = rank,
@@ -39,7 +39,7 @@ static tlpi_fitted_lowrank lowrank(source *s, int rank)
     };
 }
 
-static tlpi_fitted_member member(source *s, int kinds, int rank)
+static tlpi_fitted_member member(random_source *s, int kinds, int rank)
 {
     tlpi_fitted_member m = { .attn_gain = 1, .ffn_gain = 1 };
 
@@ -83,7 +83,7 @@ tlpi_fitted_stage *fitted_make(const tlp_plan *plan, int kinds, int rank,
         return NULL;
     tlpi_fitted_stage *stage = (void *)block;
     tlpi_fitted_member *m = (void *)(stage + n_stage);
-    source s = { (void *)(m + n_member), seed, (int64_t)d };
+    random_source s = { (void *)(m + n_member), seed, (int64_t)d };
     for (int i = 0; i < plan->n_stage; i++) {
         int n = plan->stage[i].n_member;
         if (n < 2)

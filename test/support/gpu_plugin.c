@@ -1,7 +1,7 @@
 /*
- * gpu.c - finding the CUDA plug-in beside the test program.
+ * gpu_plugin.c - finding the CUDA plug-in beside the test program.
  */
-#include "gpu.h"
+#include "gpu_plugin.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include "check.h"
 #include "plugins.h"
 #include "spawn.h"
-#include "weights.h"
+#include "random_weights.h"
 
 static const tlpi_device_ops *ops;
 

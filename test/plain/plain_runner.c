@@ -1,6 +1,6 @@
 /*
- * runner.c - runs the tests of a program, each in a process of its own; see
- * criterion/criterion.h here.  Options of Criterion's command line are
+ * plain_runner.c - runs the tests of a program, each in a process of its own;
+ * see criterion/criterion.h here.  Options of Criterion's command line are
  * accepted and ignored.
  */
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
- * card.c - what the processes tell each other when they meet: on which machine
- * they run, and where their sockets can be reached.
+ * address.c - what the processes tell each other when they meet: on which
+ * machine they run, and where their sockets can be reached.
  */
 #include "mpi_transport.h"
 
@@ -19,23 +19,24 @@ static const char magic[8] = "tlpmpi1";
 
 /* The kernel's number of this start of the machine: all who share its cores,
  * whatever their network or container calls itself, have the same. */
-static void fill_machine(tlpi_card *card)
+static void fill_machine(tlpi_address *address)
 {
     int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, card->machine, sizeof card->machine - 1);
+    ssize_t n =
+        fd < 0 ? 0 : read(fd, address->machine, sizeof address->machine - 1);
 
     if (fd >= 0)
         close(fd);
-    card->machine[n > 0 ? n : 0] = '\0';
+    address->machine[n > 0 ? n : 0] = '\0';
     if (n <= 0)
-        memcpy(card->machine, card->host, sizeof card->machine - 1);
+        memcpy(address->machine, address->host, sizeof address->machine - 1);
 }
 
-static void add_addr(tlpi_card *card, const struct sockaddr *sa)
+static void add_addr(tlpi_address *address, const struct sockaddr *sa)
 {
-    uint8_t *a = card->addr[card->n_addr];
+    uint8_t *a = address->addr[address->n_addr];
 
-    if (card->n_addr == TLPI_CARD_ADDRS)
+    if (address->n_addr == TLPI_ADDRESS_MAX_IP)
         return;
     if (sa->sa_family == AF_INET) {
         const struct sockaddr_in *in = (const void *)sa;
@@ -53,26 +54,26 @@ static void add_addr(tlpi_card *card, const struct sockaddr *sa)
     } else {
         return;
     }
-    card->n_addr++;
+    address->n_addr++;
 }
 
-void tlpi_card_fill(tlpi_card *card)
+void tlpi_address_fill(tlpi_address *address)
 {
     struct ifaddrs *list = NULL;
 
-    memset(card, 0, sizeof *card);
-    memcpy(card->magic, magic, sizeof magic);
-    if (gethostname(card->host, sizeof card->host - 1) != 0)
-        snprintf(card->host, sizeof card->host, "unknown");
-    fill_machine(card);
-    if (getrandom(card->nonce, sizeof card->nonce, 0) !=
-            (ssize_t)sizeof card->nonce ||
+    memset(address, 0, sizeof *address);
+    memcpy(address->magic, magic, sizeof magic);
+    if (gethostname(address->host, sizeof address->host - 1) != 0)
+        snprintf(address->host, sizeof address->host, "unknown");
+    fill_machine(address);
+    if (getrandom(address->nonce, sizeof address->nonce, 0) !=
+            (ssize_t)sizeof address->nonce ||
         getifaddrs(&list) != 0)
         return;
     for (const struct ifaddrs *i = list; i; i = i->ifa_next)
         if (i->ifa_addr && (i->ifa_flags & IFF_UP) &&
             !(i->ifa_flags & IFF_LOOPBACK))
-            add_addr(card, i->ifa_addr);
+            add_addr(address, i->ifa_addr);
     freeifaddrs(list);
 }
 
@@ -81,20 +82,20 @@ static bool is_printable(unsigned char c)
     return c > ' ' && c < 0x7f;
 }
 
-bool tlpi_card_check(tlpi_card *card)
+bool tlpi_address_check(tlpi_address *address)
 {
-    if (memcmp(card->magic, magic, sizeof magic) != 0 ||
-        card->n_addr > TLPI_CARD_ADDRS)
+    if (memcmp(address->magic, magic, sizeof magic) != 0 ||
+        address->n_addr > TLPI_ADDRESS_MAX_IP)
         return false;
-    card->machine[sizeof card->machine - 1] = '\0';
-    card->host[sizeof card->host - 1] = '\0';
-    for (char *c = card->host; *c; c++)
+    address->machine[sizeof address->machine - 1] = '\0';
+    address->host[sizeof address->host - 1] = '\0';
+    for (char *c = address->host; *c; c++)
         if (!is_printable((unsigned char)*c))
             *c = '?';
     return true;
 }
 
-bool tlpi_card_same_machine(const tlpi_card *a, const tlpi_card *b)
+bool tlpi_address_same_machine(const tlpi_address *a, const tlpi_address *b)
 {
     return strcmp(a->machine, b->machine) == 0;
 }

@@ -1,8 +1,9 @@
 /*
- * fitted.h - what a fit might have found: random adjustments of any kind.
+ * random_adjust.h - what a fit might have found: random adjustments of any
+ * kind.
  */
-#ifndef FITTED_H
-#define FITTED_H
+#ifndef RANDOM_ADJUST_H
+#define RANDOM_ADJUST_H
 
 #include "plan/adjust.h"
 

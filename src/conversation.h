@@ -1,8 +1,9 @@
 /*
- * chat.h - a conversation, and the text that the model's template makes of it.
+ * conversation.h - a conversation, and the text that the model's template makes
+ * of it.
  */
-#ifndef CHAT_H
-#define CHAT_H
+#ifndef CONVERSATION_H
+#define CONVERSATION_H
 
 #include "engine.h"
 

@@ -1,5 +1,5 @@
 /*
- * watch.c - the sockets between processes, without MPI: two ranks of one
+ * liveness.c - the sockets between processes, without MPI: two ranks of one
  * process, and strangers who call them.
  */
 #include <netinet/in.h>
@@ -23,29 +23,29 @@
 enum { N_STRANGER = 40 };
 
 typedef struct pair {
-    tlpi_watch watch[2];
-    tlpi_card cards[2];
+    tlpi_liveness liveness[2];
+    tlpi_address addresses[2];
     uint8_t made[2][2];
     double seconds;
 } pair;
 
-typedef struct side {
+typedef struct end {
     pair *p;
     int rank;
-} side;
+} end;
 
 static void no_work(void *arg)
 {
     (void)arg;
 }
 
-static void *greet(void *arg)
+static void *connect_end(void *arg)
 {
-    const side *s = arg;
+    const end *s = arg;
     pair *p = s->p;
 
-    tlpi_watch_greet(&p->watch[s->rank], p->cards, tlpi_mpi_now() + 10, no_work,
-                     NULL, p->made[s->rank]);
+    tlpi_liveness_connect(&p->liveness[s->rank], p->addresses,
+                          tlpi_mpi_now() + 10, no_work, NULL, p->made[s->rank]);
     return NULL;
 }
 
@@ -55,23 +55,24 @@ static pair *open_pair(void)
 
     CHECK(p);
     for (int r = 0; r < 2; r++) {
-        tlpi_card_fill(&p->cards[r]);
-        tlpi_watch_open(&p->watch[r], r, 2, &p->cards[r]);
-        CHECK(tlpi_card_check(&p->cards[r]));
+        tlpi_address_fill(&p->addresses[r]);
+        tlpi_liveness_open(&p->liveness[r], r, 2, &p->addresses[r]);
+        CHECK(tlpi_address_check(&p->addresses[r]));
     }
-    CHECK(tlpi_card_same_machine(&p->cards[0], &p->cards[1]));
-    CHECK(memcmp(p->cards[0].nonce, p->cards[1].nonce, TLPI_CARD_NONCE) != 0);
+    CHECK(tlpi_address_same_machine(&p->addresses[0], &p->addresses[1]));
+    CHECK(memcmp(p->addresses[0].nonce, p->addresses[1].nonce,
+                 TLPI_ADDRESS_NONCE) != 0);
     return p;
 }
 
 static void greet_both(pair *p)
 {
-    side other = { p, 1 };
+    end other = { p, 1 };
     pthread_t thread;
     double start = tlpi_mpi_now();
 
-    CHECK(pthread_create(&thread, NULL, greet, &other) == 0);
-    greet(&(side){ p, 0 });
+    CHECK(pthread_create(&thread, NULL, connect_end, &other) == 0);
+    connect_end(&(end){ p, 0 });
     pthread_join(thread, NULL);
     p->seconds = tlpi_mpi_now() - start;
 }
@@ -81,7 +82,7 @@ static void settle_both(pair *p)
     for (int r = 0; r < 2; r++) {
         uint8_t theirs[2] = { p->made[0][r], p->made[1][r] };
 
-        tlpi_watch_settle(&p->watch[r], theirs);
+        tlpi_liveness_settle(&p->liveness[r], theirs);
     }
 }
 
@@ -89,8 +90,8 @@ static void free_pair(pair *p)
 {
     for (int r = 0; r < 2; r++)
         for (int i = 0; i < 2; i++)
-            if (p->watch[r].fd[i] >= 0)
-                close(p->watch[r].fd[i]);
+            if (p->liveness[r].fd[i] >= 0)
+                close(p->liveness[r].fd[i]);
     free(p);
 }
 
@@ -100,7 +101,7 @@ static int call(const pair *p, const uint8_t *text, size_t n)
     struct sockaddr_in a = { .sin_family = AF_INET };
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    memcpy(&a.sin_port, p->cards[0].port[0], 2);
+    memcpy(&a.sin_port, p->addresses[0].port[0], 2);
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     CHECK(fd >= 0 && connect(fd, (void *)&a, sizeof a) == 0);
     CHECK(send(fd, text, n, MSG_NOSIGNAL) == (ssize_t)n);
@@ -113,40 +114,41 @@ static void peers_meet(void)
 {
     pair *p = open_pair();
     char err[128] = "";
-    double heard, told;
+    double last_busy, last_told;
 
     greet_both(p);
     CHECK(p->seconds < 0.9);
     CHECK(p->made[0][1] && p->made[1][0]);
     CHECK(!p->made[0][0] && !p->made[1][1]);
     settle_both(p);
-    CHECK(tlpi_watch_gone(&p->watch[0], err, sizeof err) == -1);
-    CHECK(tlpi_watch_heard(&p->watch[0]) == 0);
-    told = tlpi_mpi_now();
-    tlpi_watch_busy(&p->watch[1]);
+    CHECK(tlpi_liveness_gone(&p->liveness[0], err, sizeof err) == -1);
+    CHECK(tlpi_liveness_last_busy(&p->liveness[0]) == 0);
+    last_told = tlpi_mpi_now();
+    tlpi_liveness_busy(&p->liveness[1]);
     usleep(2000);
-    heard = tlpi_watch_heard(&p->watch[0]);
-    CHECK(heard > 0 && tlpi_watch_heard(&p->watch[1]) == 0);
-    tlpi_watch_busy(&p->watch[1]); /* too soon to be said again */
+    last_busy = tlpi_liveness_last_busy(&p->liveness[0]);
+    CHECK(last_busy > 0 && tlpi_liveness_last_busy(&p->liveness[1]) == 0);
+    tlpi_liveness_busy(&p->liveness[1]); /* too soon to be said again */
     usleep(2000);
-    CHECK(tlpi_watch_heard(&p->watch[0]) == heard ||
-          tlpi_mpi_now() - told > 0.05);
+    CHECK(tlpi_liveness_last_busy(&p->liveness[0]) == last_busy ||
+          tlpi_mpi_now() - last_told > 0.05);
 
-    tlpi_watch_leave(&p->watch[0]);
+    tlpi_liveness_leave(&p->liveness[0]);
     usleep(2000);
-    CHECK(tlpi_watch_gone(&p->watch[1], err, sizeof err) == 0);
+    CHECK(tlpi_liveness_gone(&p->liveness[1], err, sizeof err) == 0);
     CHECK(strstr(err, "has left"));
-    for (int i = 0; i < 3; i++) { /* who left is still told what others do */
+    for (int i = 0; i < 3;
+         i++) { /* who left is still last_told what others do */
         usleep(2000);
-        CHECK(!tlpi_watch_bereft(&p->watch[1]));
+        CHECK(!tlpi_liveness_peer_lost(&p->liveness[1]));
     }
-    CHECK(tlpi_watch_gone(&p->watch[0], err, sizeof err) == -1);
-    CHECK(!tlpi_watch_bereft(&p->watch[0]));
-    close(p->watch[1].fd[0]);
-    p->watch[1].fd[0] = -1;
+    CHECK(tlpi_liveness_gone(&p->liveness[0], err, sizeof err) == -1);
+    CHECK(!tlpi_liveness_peer_lost(&p->liveness[0]));
+    close(p->liveness[1].fd[0]);
+    p->liveness[1].fd[0] = -1;
     usleep(2000);
-    CHECK(tlpi_watch_bereft(&p->watch[0]));
-    CHECK(tlpi_watch_gone(&p->watch[0], err, sizeof err) == 1);
+    CHECK(tlpi_liveness_peer_lost(&p->liveness[0]));
+    CHECK(tlpi_liveness_gone(&p->liveness[0], err, sizeof err) == 1);
     CHECK(strstr(err, "has ended"));
     free_pair(p);
 }
@@ -167,30 +169,32 @@ static void strangers_call(void)
     for (int i = 0; i < N_STRANGER; i++)
         close(fd[i]);
     usleep(2000);
-    CHECK(tlpi_watch_gone(&p->watch[0], err, sizeof err) == -1);
+    CHECK(tlpi_liveness_gone(&p->liveness[0], err, sizeof err) == -1);
     free_pair(p);
 }
 
-/* Who listens there is not whom the card names: nothing is told to it. */
+/* Who listens there is not whom the address names: nothing is last_told to it.
+ */
 static void not_the_peer(void)
 {
     pair *p = open_pair();
     pair *other = open_pair();
     char err[128];
 
-    memcpy(p->cards[0].port, other->cards[0].port, sizeof p->cards[0].port);
+    memcpy(p->addresses[0].port, other->addresses[0].port,
+           sizeof p->addresses[0].port);
     greet_both(p);
     CHECK(p->seconds >= 0.9 && p->seconds < 5);
     CHECK(!p->made[0][1] && !p->made[1][0]);
     settle_both(p);
-    CHECK(tlpi_watch_gone(&p->watch[0], err, sizeof err) == -1);
+    CHECK(tlpi_liveness_gone(&p->liveness[0], err, sizeof err) == -1);
     greet_both(other);
     CHECK(other->made[0][1] && other->made[1][0]);
     free_pair(p);
     free_pair(other);
 }
 
-/* What only one side has does not count. */
+/* What only one end has does not count. */
 static void one_sided(void)
 {
     pair *p = open_pair();
@@ -198,29 +202,29 @@ static void one_sided(void)
     char err[128];
 
     greet_both(p);
-    tlpi_watch_settle(&p->watch[1], none);
-    tlpi_watch_settle(&p->watch[0], none);
-    CHECK(p->watch[0].fd[1] < 0 && p->watch[1].fd[0] < 0);
-    CHECK(tlpi_watch_gone(&p->watch[0], err, sizeof err) == -1);
+    tlpi_liveness_settle(&p->liveness[1], none);
+    tlpi_liveness_settle(&p->liveness[0], none);
+    CHECK(p->liveness[0].fd[1] < 0 && p->liveness[1].fd[0] < 0);
+    CHECK(tlpi_liveness_gone(&p->liveness[0], err, sizeof err) == -1);
     free_pair(p);
 }
 
 static void bad_cards(void)
 {
-    tlpi_card card, bad;
+    tlpi_address address, bad;
 
-    tlpi_card_fill(&card);
-    bad = card;
+    tlpi_address_fill(&address);
+    bad = address;
     memset(bad.host, 7, sizeof bad.host);
     memset(bad.machine, 'x', sizeof bad.machine);
-    CHECK(tlpi_card_check(&bad));
+    CHECK(tlpi_address_check(&bad));
     CHECK(strlen(bad.host) == sizeof bad.host - 1 && bad.host[0] == '?');
     CHECK(strlen(bad.machine) == sizeof bad.machine - 1);
-    CHECK(!tlpi_card_same_machine(&card, &bad));
-    bad.n_addr = TLPI_CARD_ADDRS + 1;
-    CHECK(!tlpi_card_check(&bad));
-    card.magic[6] ^= 1;
-    CHECK(!tlpi_card_check(&card));
+    CHECK(!tlpi_address_same_machine(&address, &bad));
+    bad.n_addr = TLPI_ADDRESS_MAX_IP + 1;
+    CHECK(!tlpi_address_check(&bad));
+    address.magic[6] ^= 1;
+    CHECK(!tlpi_address_check(&address));
 }
 
 int main(void)

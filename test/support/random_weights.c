@@ -1,7 +1,7 @@
 /*
- * weights.c - random weights and CPU backends of every kind.
+ * random_weights.c - random weights and CPU backends of every kind.
  */
-#include "weights.h"
+#include "random_weights.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /*
- * transport.c - the MPI transport between real processes, one scenario a run.
+ * transport_process.c - the MPI transport between real processes, one scenario
+ * a run.
  *
  * A failed check ends the process at once, for which mpirun ends the others.
  */
@@ -86,7 +87,7 @@ static size_t get(int from, int tag, void *data, size_t n)
 }
 
 /* All have come here. */
-static void meet(int tag)
+static void rendezvous(int tag)
 {
     char c = 0;
 
@@ -219,7 +220,7 @@ static void refused(void)
             done = ops->poll(t, &x, NULL, NULL, err, sizeof err);
         CHECK(done == TLP_ECOMM && !x && strlen(err) > 0);
     }
-    meet(2);
+    rendezvous(2);
 }
 
 /* A receive that was given up takes no message from the next one. */
@@ -235,7 +236,7 @@ static void retire(void)
     x[2] = begin_recv(TLPI_ANY_RANK, 9, memory, sizeof *memory);
     ops->retire(t, memory, x, 3);
     CHECK(!x[0] && !x[2]);
-    meet(2);
+    rendezvous(2);
     put(1 - t->rank, 4, &value, sizeof value);
     CHECK(get(1 - t->rank, 4, &other, sizeof other) == sizeof other);
     CHECK(other == 42);
@@ -244,7 +245,7 @@ static void retire(void)
     memset(memory, 0, BIG);
     x[0] = begin_send(1 - t->rank, 6, memory, BIG);
     ops->retire(t, memory, x, 1);
-    meet(2);
+    rendezvous(2);
 }
 
 static void channels(void)
@@ -283,7 +284,7 @@ static void killed(void)
 
     open_all();
     CHECK(ops->gone(t, err, sizeof err) == -1);
-    meet(2);
+    rendezvous(2);
     if (t->rank == 1)
         raise(SIGKILL);
     x = begin_recv(1, 1, &none, 1);
@@ -303,7 +304,7 @@ static void killed(void)
 static void leaves(void)
 {
     open_all();
-    meet(2);
+    rendezvous(2);
     if (t->rank == 1)
         return;
     await_end(" has left");
@@ -317,7 +318,7 @@ static void leaves(void)
 static void blamed(void)
 {
     open_all();
-    meet(2);
+    rendezvous(2);
     if (t->rank == 1)
         raise(SIGKILL);
     if (t->rank == 0) {
@@ -345,7 +346,7 @@ static void stopped(void)
             CHECK(ops->gone(t, err, sizeof err) == -1);
         kill(pid, SIGCONT);
     }
-    meet(2);
+    rendezvous(2);
 }
 
 /* When a rank last told that it is at work, once that is after `since`. */
@@ -353,7 +354,7 @@ static double await_heard(double since)
 {
     double deadline = tlpi_now() + 5, heard;
 
-    while ((heard = ops->heard(t)) <= since)
+    while ((heard = ops->last_busy(t)) <= since)
         CHECK(tlpi_now() < deadline);
     CHECK(heard <= tlpi_now());
     return heard;
@@ -365,25 +366,25 @@ static void busy(void)
     char byte = 0;
 
     open_all();
-    CHECK(t->rank == 1 || ops->heard(t) == 0);
-    meet(2);
+    CHECK(t->rank == 1 || ops->last_busy(t) == 0);
+    rendezvous(2);
     if (t->rank == 0) {
         double heard = 0;
 
         for (int i = 0; i < 3; i++)
             heard = await_heard(heard);
         put(1, 1, &byte, 1);
-        meet(3);
+        rendezvous(3);
         usleep(100000);
-        heard = ops->heard(t);
+        heard = ops->last_busy(t);
         usleep(100000);
-        CHECK(ops->heard(t) == heard);
+        CHECK(ops->last_busy(t) == heard);
     } else {
         tlpi_xfer *x = begin_recv(0, 1, &byte, 1);
 
         while (ops->poll(t, &x, NULL, NULL, err, sizeof err) == 0)
             ops->busy(t);
-        meet(3);
+        rendezvous(3);
     }
 }
 
@@ -419,7 +420,7 @@ static void late(void)
     CHECK(st == TLP_OK);
     if (t->rank == 0 && n_late > 0)
         printf("waited\n");
-    meet(1);
+    rendezvous(1);
 }
 
 /* MPI is there, and the peer does not come to the communicator. */
@@ -444,15 +445,15 @@ static void own(void)
     CHECK(open_for(10000, &part) == TLP_OK);
     CHECK(t->size == (rank == 2 ? 1 : 2));
     CHECK(t->rank == (rank == 0));
-    meet(1);
+    rendezvous(1);
     MPI_Comm_free(&part);
-    meet(2);
+    rendezvous(2);
 
     tlpi_transport *first = t;
 
     CHECK(open_for(10000, NULL) == TLP_OK);
     CHECK(t != first && t->size == 3 && t->rank == rank);
-    meet(1);
+    rendezvous(1);
     MPI_Finalize();
     CHECK(open_for(100, NULL) == TLP_ENOTSUP);
     CHECK(strstr(err, "finalized"));
@@ -490,7 +491,7 @@ static void one_thread(void)
     } else {
         open_all();
     }
-    meet(1);
+    rendezvous(1);
     MPI_Finalize();
 }
 

@@ -1,12 +1,12 @@
 /*
- * greet.c - connecting the sockets of the watch.
+ * connect.c - connecting the sockets between processes.
  *
  * Rank k connects to every rank j < k, at all of j's addresses at once, since
  * nobody knows which of them is reachable from where.  Others may listen at
- * such an address, and anybody may connect to ours, so both prove that they
- * know the cards: j greets with one half of its nonce, and k answers the first
- * right greeting with its rank, half of its own nonce and the other half of
- * j's.  What does not fit is dropped.
+ * such an address, and anybody may connect to ours, so both prove that
+ * they know the addresses: j sends one half of its nonce, and k answers
+ * the first right proof with its rank, half of its own nonce and the other
+ * half of j's.  What does not fit is dropped.
  */
 #include "mpi_transport.h"
 
@@ -20,47 +20,47 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define GREETING 8
-#define HALF (TLPI_CARD_NONCE / 2)
-#define ANSWER                                                                 \
+#define PROOF_BYTES 8
+#define HALF (TLPI_ADDRESS_NONCE / 2)
+#define ANSWER_BYTES                                                           \
     (4 + HALF + HALF) /* rank, high byte first; k's half; j's half             \
                        */
 
-#define GREET_SECONDS 1.0
-#define VISIT_SECONDS 0.25 /* for a caller to answer */
-#define MAX_VISITORS 32
+#define CONNECT_SECONDS 1.0
+#define INCOMING_SECONDS 0.25 /* for a caller to answer */
+#define MAX_INCOMING 32
 
-_Static_assert(GREETING == HALF, "the greeting is half a nonce");
+_Static_assert(PROOF_BYTES == HALF, "a proof is half a nonce");
 
 /* A connection on its way. */
-typedef struct call {
+typedef struct connection {
     int fd;        /* -1: over */
-    int peer;      /* whom we call; -1: somebody calls us */
+    int peer;      /* the rank that we connect to; -1: incoming */
     bool connects; /* not yet there */
     double deadline;
     size_t got;
-    uint8_t buf[ANSWER];
-} call;
+    uint8_t buf[ANSWER_BYTES];
+} connection;
 
-typedef struct greeting {
-    tlpi_watch *w;
-    const tlpi_card *cards;
-    call *calls;          /* ours, then MAX_VISITORS of others */
-    struct pollfd *polls; /* the listeners, then one for each call */
-    int n_ours, n_call;
+typedef struct connector {
+    tlpi_liveness *w;
+    const tlpi_address *addresses;
+    connection *connections; /* ours, then MAX_INCOMING of others */
+    struct pollfd *polls;    /* the listeners, then one for each connection */
+    int n_ours, n_connection;
     double now;
-} greeting;
+} connector;
 
-typedef union address {
+typedef union socket_address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
-} address;
+} socket_address;
 
 /* ==== listening ========================================================== */
 
-static socklen_t make_address(address *a, int six, const void *bytes,
-                              uint16_t port)
+static socklen_t make_socket_address(socket_address *a, int six,
+                                     const void *bytes, uint16_t port)
 {
     memset(a, 0, sizeof *a);
     if (six) {
@@ -81,19 +81,19 @@ static int new_socket(int six)
                   SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-/* A listening socket at any address, its port to the card; -1 if the system
- * refuses. */
+/* A listening socket at any address, its port to the address; -1 if the
+ * system refuses. */
 static int listen_at(int six, uint8_t port[2])
 {
     static const uint8_t any[16];
-    address a;
-    socklen_t n = make_address(&a, six, any, 0);
+    socket_address a;
+    socklen_t n = make_socket_address(&a, six, any, 0);
     int fd = new_socket(six), yes = 1;
 
     if (fd < 0)
         return -1;
     if ((six && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes)) ||
-        bind(fd, &a.any, n) != 0 || listen(fd, TLPI_WATCH_MAX) != 0 ||
+        bind(fd, &a.any, n) != 0 || listen(fd, TLPI_LIVENESS_MAX) != 0 ||
         getsockname(fd, &a.any, &n) != 0) {
         close(fd);
         return -1;
@@ -102,61 +102,62 @@ static int listen_at(int six, uint8_t port[2])
     return fd;
 }
 
-void tlpi_watch_open(tlpi_watch *w, int rank, int size, tlpi_card *card)
+void tlpi_liveness_open(tlpi_liveness *w, int rank, int size,
+                        tlpi_address *address)
 {
     pthread_mutex_init(&w->lock, NULL);
     w->rank = rank;
-    w->size = TLPI_MIN(size, TLPI_WATCH_MAX);
+    w->size = TLPI_MIN(size, TLPI_LIVENESS_MAX);
     w->ended = -1;
-    for (int r = 0; r < TLPI_WATCH_MAX; r++)
+    for (int r = 0; r < TLPI_LIVENESS_MAX; r++)
         w->fd[r] = -1;
     for (int six = 0; six < 2; six++)
         w->listener[six] =
-            rank < w->size ? listen_at(six, card->port[six]) : -1;
+            rank < w->size ? listen_at(six, address->port[six]) : -1;
 }
 
 /* ==== calling ============================================================ */
 
-static void hang_up(call *c)
+static void close_connection(connection *c)
 {
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
 }
 
-static void dial(greeting *g, int peer, int six, const void *bytes)
+static void start_connect(connector *g, int peer, int six, const void *bytes)
 {
-    const uint8_t *port = g->cards[peer].port[six];
-    call *c = &g->calls[g->n_ours];
-    address a;
+    const uint8_t *port = g->addresses[peer].port[six];
+    connection *c = &g->connections[g->n_ours];
+    socket_address a;
     socklen_t n =
-        make_address(&a, six, bytes, (uint16_t)(port[0] << 8 | port[1]));
+        make_socket_address(&a, six, bytes, (uint16_t)(port[0] << 8 | port[1]));
 
     if ((port[0] | port[1]) == 0)
         return;
-    *c = (call){ .fd = new_socket(six), .peer = peer, .connects = true };
-    c->deadline = g->now + GREET_SECONDS;
+    *c = (connection){ .fd = new_socket(six), .peer = peer, .connects = true };
+    c->deadline = g->now + CONNECT_SECONDS;
     if (c->fd < 0)
         return;
     if (connect(c->fd, &a.any, n) != 0 && errno != EINPROGRESS)
-        hang_up(c);
+        close_connection(c);
     else
         g->n_ours++;
 }
 
-static void dial_all(greeting *g)
+static void start_connects(connector *g)
 {
     static const uint8_t loopback[4] = { 127, 0, 0, 1 };
     static const uint8_t loopback6[16] = { [15] = 1 };
 
     for (int r = 0; r < g->w->rank && r < g->w->size; r++) {
-        const tlpi_card *card = &g->cards[r];
+        const tlpi_address *address = &g->addresses[r];
 
-        for (int i = 0; i < card->n_addr; i++)
-            dial(g, r, card->addr[i][0] == 6, card->addr[i] + 1);
-        if (tlpi_card_same_machine(card, &g->cards[g->w->rank])) {
-            dial(g, r, 0, loopback);
-            dial(g, r, 1, loopback6);
+        for (int i = 0; i < address->n_addr; i++)
+            start_connect(g, r, address->addr[i][0] == 6, address->addr[i] + 1);
+        if (tlpi_address_same_machine(address, &g->addresses[g->w->rank])) {
+            start_connect(g, r, 0, loopback);
+            start_connect(g, r, 1, loopback6);
         }
     }
 }
@@ -180,7 +181,7 @@ static void set_probes(int fd)
                    sizeof options[i].value);
 }
 
-static void accept_peer(greeting *g, call *c, int peer)
+static void accept_peer(connector *g, connection *c, int peer)
 {
     set_probes(c->fd);
     g->w->fd[peer] = c->fd;
@@ -189,24 +190,24 @@ static void accept_peer(greeting *g, call *c, int peer)
 
 /* ==== proofs ============================================================= */
 
-/* We called, and got a greeting. */
-static void answer(greeting *g, call *c)
+/* We called, and got its proof. */
+static void answer(connector *g, connection *c)
 {
-    const uint8_t *theirs = g->cards[c->peer].nonce;
+    const uint8_t *theirs = g->addresses[c->peer].nonce;
     int rank = g->w->rank;
-    uint8_t text[ANSWER] = { (uint8_t)(rank >> 24), (uint8_t)(rank >> 16),
-                             (uint8_t)(rank >> 8), (uint8_t)rank };
+    uint8_t text[ANSWER_BYTES] = { (uint8_t)(rank >> 24), (uint8_t)(rank >> 16),
+                                   (uint8_t)(rank >> 8), (uint8_t)rank };
 
     if (g->w->fd[c->peer] >= 0 || memcmp(c->buf, theirs, HALF) != 0)
         return;
-    memcpy(text + 4, g->cards[rank].nonce, HALF);
+    memcpy(text + 4, g->addresses[rank].nonce, HALF);
     memcpy(text + 4 + HALF, theirs + HALF, HALF);
     if (send(c->fd, text, sizeof text, MSG_NOSIGNAL) == (ssize_t)sizeof text)
         accept_peer(g, c, c->peer);
 }
 
-/* Somebody called, and answered our greeting. */
-static void check_answer(greeting *g, call *c)
+/* Somebody called, and answered our proof. */
+static void check_answer(connector *g, connection *c)
 {
     const uint8_t *b = c->buf;
     uint32_t rank = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 |
@@ -215,14 +216,14 @@ static void check_answer(greeting *g, call *c)
     if (rank <= (uint32_t)g->w->rank || rank >= (uint32_t)g->w->size ||
         g->w->fd[rank] >= 0)
         return;
-    if (memcmp(b + 4, g->cards[rank].nonce, HALF) == 0 &&
-        memcmp(b + 4 + HALF, g->cards[g->w->rank].nonce + HALF, HALF) == 0)
+    if (memcmp(b + 4, g->addresses[rank].nonce, HALF) == 0 &&
+        memcmp(b + 4 + HALF, g->addresses[g->w->rank].nonce + HALF, HALF) == 0)
         accept_peer(g, c, (int)rank);
 }
 
-static void hear(greeting *g, call *c)
+static void read_connection(connector *g, connection *c)
 {
-    size_t want = c->peer >= 0 ? GREETING : ANSWER;
+    size_t want = c->peer >= 0 ? PROOF_BYTES : ANSWER_BYTES;
 
     if (c->connects) {
         int error = 0;
@@ -231,7 +232,7 @@ static void hear(greeting *g, call *c)
         getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &n);
         c->connects = false;
         if (error)
-            hang_up(c);
+            close_connection(c);
         return;
     }
 
@@ -246,30 +247,30 @@ static void hear(greeting *g, call *c)
         answer(g, c);
     else if (n > 0)
         check_answer(g, c);
-    hang_up(c);
+    close_connection(c);
 }
 
 /* Take what waits at a listener, as far as there is room for it. */
-static void let_in(greeting *g, int listener)
+static void accept_incoming(connector *g, int listener)
 {
-    for (int i = g->n_ours; i < g->n_call; i++) {
-        call *c = &g->calls[i];
+    for (int i = g->n_ours; i < g->n_connection; i++) {
+        connection *c = &g->connections[i];
 
         if (c->fd >= 0)
             continue;
-        *c = (call){ .peer = -1, .deadline = g->now + VISIT_SECONDS };
+        *c = (connection){ .peer = -1, .deadline = g->now + INCOMING_SECONDS };
         c->fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (c->fd < 0)
             return;
-        if (send(c->fd, g->cards[g->w->rank].nonce, GREETING, MSG_NOSIGNAL) !=
-            GREETING)
-            hang_up(c);
+        if (send(c->fd, g->addresses[g->w->rank].nonce, PROOF_BYTES,
+                 MSG_NOSIGNAL) != PROOF_BYTES)
+            close_connection(c);
     }
 }
 
 /* ==== the whole ========================================================== */
 
-static bool all_met(const tlpi_watch *w)
+static bool all_connected(const tlpi_liveness *w)
 {
     for (int r = 0; r < w->size; r++)
         if (r != w->rank && w->fd[r] < 0)
@@ -277,13 +278,13 @@ static bool all_met(const tlpi_watch *w)
     return true;
 }
 
-static void one_turn(greeting *g)
+static void poll_once(connector *g)
 {
-    const tlpi_watch *w = g->w;
+    const tlpi_liveness *w = g->w;
     bool room = false;
 
-    for (int i = 0; i < g->n_call; i++) {
-        const call *c = &g->calls[i];
+    for (int i = 0; i < g->n_connection; i++) {
+        const connection *c = &g->connections[i];
 
         g->polls[2 + i] =
             (struct pollfd){ .fd = c->fd,
@@ -293,45 +294,47 @@ static void one_turn(greeting *g)
     for (int i = 0; i < 2; i++)
         g->polls[i] = (struct pollfd){ .fd = room ? w->listener[i] : -1,
                                        .events = POLLIN };
-    poll(g->polls, (nfds_t)g->n_call + 2, 2);
+    poll(g->polls, (nfds_t)g->n_connection + 2, 2);
     g->now = tlpi_mpi_now();
-    for (int i = 0; i < g->n_call; i++) {
-        call *c = &g->calls[i];
+    for (int i = 0; i < g->n_connection; i++) {
+        connection *c = &g->connections[i];
 
         if (c->fd >= 0 && g->polls[2 + i].revents)
-            hear(g, c);
+            read_connection(g, c);
         if (g->now > c->deadline)
-            hang_up(c);
+            close_connection(c);
     }
     for (int i = 0; i < 2; i++)
         if (g->polls[i].fd >= 0 && g->polls[i].revents)
-            let_in(g, w->listener[i]);
+            accept_incoming(g, w->listener[i]);
 }
 
-void tlpi_watch_greet(tlpi_watch *w, const tlpi_card *cards, double deadline,
-                      void (*idle)(void *), void *arg, uint8_t *made)
+void tlpi_liveness_connect(tlpi_liveness *w, const tlpi_address *addresses,
+                           double deadline, void (*idle)(void *), void *arg,
+                           uint8_t *made)
 {
-    size_t most = (size_t)TLPI_MIN(w->rank, w->size) * (TLPI_CARD_ADDRS + 2) +
-                  MAX_VISITORS;
-    greeting g = { .w = w, .cards = cards, .now = tlpi_mpi_now() };
-    double until = TLPI_MIN(g.now + GREET_SECONDS, deadline);
+    size_t most =
+        (size_t)TLPI_MIN(w->rank, w->size) * (TLPI_ADDRESS_MAX_IP + 2) +
+        MAX_INCOMING;
+    connector g = { .w = w, .addresses = addresses, .now = tlpi_mpi_now() };
+    double until = TLPI_MIN(g.now + CONNECT_SECONDS, deadline);
 
-    w->cards = cards;
-    g.calls = malloc(most * sizeof *g.calls);
+    w->addresses = addresses;
+    g.connections = malloc(most * sizeof *g.connections);
     g.polls = malloc((most + 2) * sizeof *g.polls);
-    if (g.calls && g.polls && w->rank < w->size) {
-        dial_all(&g);
-        g.n_call = g.n_ours + MAX_VISITORS;
-        for (int i = g.n_ours; i < g.n_call; i++)
-            g.calls[i] = (call){ .fd = -1 };
-        while (!all_met(w) && g.now < until) {
-            one_turn(&g);
+    if (g.connections && g.polls && w->rank < w->size) {
+        start_connects(&g);
+        g.n_connection = g.n_ours + MAX_INCOMING;
+        for (int i = g.n_ours; i < g.n_connection; i++)
+            g.connections[i] = (connection){ .fd = -1 };
+        while (!all_connected(w) && g.now < until) {
+            poll_once(&g);
             idle(arg);
         }
-        for (int i = 0; i < g.n_call; i++)
-            hang_up(&g.calls[i]);
+        for (int i = 0; i < g.n_connection; i++)
+            close_connection(&g.connections[i]);
     }
-    free(g.calls);
+    free(g.connections);
     free(g.polls);
     for (int i = 0; i < 2; i++) {
         if (w->listener[i] >= 0)
@@ -342,7 +345,7 @@ void tlpi_watch_greet(tlpi_watch *w, const tlpi_card *cards, double deadline,
         made[r] = w->fd[r] >= 0;
 }
 
-void tlpi_watch_settle(tlpi_watch *w, const uint8_t *theirs)
+void tlpi_liveness_settle(tlpi_liveness *w, const uint8_t *theirs)
 {
     for (int r = 0; r < w->size; r++) {
         if (w->fd[r] < 0)

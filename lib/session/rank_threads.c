@@ -1,7 +1,7 @@
 /*
- * crew.c - the ranks of a session that live in rank 0's process: rank 0 on the
- * caller's thread; each other, unless these are other processes, on a thread
- * of its own that builds itself, serves and ends.
+ * rank_threads.c - the ranks of a session that live in rank 0's process: rank 0
+ * on the caller's thread; each other, unless these are other processes, on a
+ * thread of its own that builds itself, serves and ends.
  */
 #include <pthread.h>
 #include <string.h>
@@ -9,27 +9,27 @@
 #include "base/pool.h"
 #include "session/session.h"
 
-typedef struct member {
-    tlpi_crew *crew;
+typedef struct rank_thread {
+    tlpi_rank_threads *threads;
     int index;
     tlpi_comm *comm; /* until the rank takes it over */
     pthread_t thread;
     bool started;
     tlp_status status; /* of building or serving; read after joining */
     char text[512];
-} member;
+} rank_thread;
 
-struct tlpi_crew {
+struct tlpi_rank_threads {
     const tlpi_env *env;
     tlpi_rank_setup setup; /* of rank 0; the others leave its hooks out */
     tlpi_rank *rank0;
     tlpi_rank_sizes total; /* memory of all ranks */
     bool ended; /* the others are joined: a failure's text must outlive them */
     int n;      /* ranks in this process */
-    member m[]; /* [n]; m[0] is the caller's */
+    rank_thread m[]; /* [n]; m[0] is the caller's */
 };
 
-static void report(member *m, tlp_status st)
+static void report(rank_thread *m, tlp_status st)
 {
     m->status = st;
     m->text[0] = '\0';
@@ -37,9 +37,9 @@ static void report(member *m, tlp_status st)
         strncat(m->text, tlp_last_error(), sizeof(m->text) - 1);
 }
 
-static tlp_status build(member *m, tlpi_rank **out)
+static tlp_status build(rank_thread *m, tlpi_rank **out)
 {
-    tlpi_rank_setup setup = m->crew->setup;
+    tlpi_rank_setup setup = m->threads->setup;
 
     setup.comm = m->comm;
     m->comm = NULL;
@@ -48,19 +48,19 @@ static tlp_status build(member *m, tlpi_rank **out)
         setup.progress = NULL;
     }
     tlp_status st =
-        tlpi_rank_create(out, &setup, m->index ? NULL : &m->crew->total);
+        tlpi_rank_create(out, &setup, m->index ? NULL : &m->threads->total);
     report(m, st);
     return st;
 }
 
-static void *member_main(void *arg)
+static void *rank_thread_main(void *arg)
 {
-    member *m = arg;
-    const tlpi_session_config *cfg = m->crew->setup.cfg;
+    rank_thread *m = arg;
+    const tlpi_session_config *cfg = m->threads->setup.cfg;
     tlpi_rank *r = NULL;
 
     if (cfg->pin)
-        tlpi_pin_self(m->crew->env, m->index * cfg->n_thread);
+        tlpi_pin_self(m->threads->env, m->index * cfg->n_thread);
     if (build(m, &r) == TLP_OK) {
         tlp_status st = tlpi_serve(r);
         if (st != TLP_OK) {
@@ -72,9 +72,9 @@ static void *member_main(void *arg)
     return NULL;
 }
 
-static tlp_status start(member *m)
+static tlp_status start(rank_thread *m)
 {
-    tlp_status st = tlpi_thread_start(&m->thread, member_main, m);
+    tlp_status st = tlpi_thread_start(&m->thread, rank_thread_main, m);
 
     if (st != TLP_OK)
         return tlpi_fail_prefix(st, "rank %d: ", m->index);
@@ -82,7 +82,7 @@ static tlp_status start(member *m)
     return TLP_OK;
 }
 
-static void join_all(tlpi_crew *c)
+static void join_all(tlpi_rank_threads *c)
 {
     for (int i = 1; i < c->n; i++) {
         if (c->m[i].started)
@@ -93,26 +93,26 @@ static void join_all(tlpi_crew *c)
 }
 
 /* The failure behind "a peer failed": the first rank that says more. */
-static tlp_status explain(const tlpi_crew *c, tlp_status st)
+static tlp_status explain(const tlpi_rank_threads *c, tlp_status st)
 {
     if (st != TLP_ECOMM)
         return st;
     for (int i = 0; i < c->n; i++) {
-        const member *m = &c->m[i];
+        const rank_thread *m = &c->m[i];
         if (m->status != TLP_OK && m->status != TLP_ECOMM)
             return tlpi_fail(m->status, "rank %d: %s", i, m->text);
     }
     return st;
 }
 
-tlp_status tlpi_crew_fail(tlpi_crew *c, tlp_status st)
+tlp_status tlpi_rank_threads_fail(tlpi_rank_threads *c, tlp_status st)
 {
     tlpi_rank_abort(c->rank0, st);
     join_all(c);
     return explain(c, st);
 }
 
-static tlp_status create_comms(tlpi_crew *c)
+static tlp_status create_comms(tlpi_rank_threads *c)
 {
     const tlpi_session_config *cfg = c->setup.cfg;
     int n = c->n;
@@ -134,12 +134,13 @@ static tlp_status create_comms(tlpi_crew *c)
     return st;
 }
 
-tlp_status tlpi_crew_create(tlpi_crew **out, tlpi_rank **rank0,
-                            const tlpi_rank_setup *setup)
+tlp_status tlpi_rank_threads_create(tlpi_rank_threads **out, tlpi_rank **rank0,
+                                    const tlpi_rank_setup *setup)
 {
     const tlpi_env *env = &setup->plan->model->env;
     int n = setup->comm ? 1 : setup->cfg->n_rank;
-    tlpi_crew *c = tlpi_calloc(env, 1, sizeof(*c) + (size_t)n * sizeof(*c->m));
+    tlpi_rank_threads *c =
+        tlpi_calloc(env, 1, sizeof(*c) + (size_t)n * sizeof(*c->m));
     tlp_status st = TLP_OK;
 
     *out = NULL;
@@ -154,7 +155,7 @@ tlp_status tlpi_crew_create(tlpi_crew **out, tlpi_rank **rank0,
     c->setup = *setup;
     c->n = n;
     for (int i = 0; i < n; i++) {
-        c->m[i].crew = c;
+        c->m[i].threads = c;
         c->m[i].index = i;
     }
     TLP_TRY(create_comms(c));
@@ -171,11 +172,11 @@ done:
         join_all(c);
         st = explain(c, st);
     }
-    tlpi_crew_free(c);
+    tlpi_rank_threads_free(c);
     return st;
 }
 
-void tlpi_crew_free(tlpi_crew *c)
+void tlpi_rank_threads_free(tlpi_rank_threads *c)
 {
     if (!c)
         return;
@@ -194,7 +195,7 @@ void tlpi_crew_free(tlpi_crew *c)
     tlpi_free(c->env, c);
 }
 
-const tlpi_rank_sizes *tlpi_crew_sizes(const tlpi_crew *c)
+const tlpi_rank_sizes *tlpi_rank_threads_sizes(const tlpi_rank_threads *c)
 {
     return &c->total;
 }

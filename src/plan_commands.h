@@ -1,8 +1,8 @@
 /*
- * plan.h - the parts of `tlp plan`: each gives the exit status.
+ * plan_commands.h - the parts of `tlp plan`: each gives the exit status.
  */
-#ifndef PLAN_H
-#define PLAN_H
+#ifndef PLAN_COMMANDS_H
+#define PLAN_COMMANDS_H
 
 int plan_make(int argc, char **argv);
 int plan_adjust(int argc, char **argv);

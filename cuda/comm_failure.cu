@@ -1,5 +1,5 @@
 /*
- * comm_watch.cu - how failures spread: families, and waiting that ends.
+ * comm_failure.cu - how failures spread: roots, and waiting that ends.
  */
 #include "gpu_comm.h"
 
@@ -8,59 +8,59 @@
 
 /* ==== families =========================================================== */
 
-static void destroy(tlpi_joint *j)
+static void destroy(tlpi_shared_object *object)
 {
-    tlpi_gpu_family *f = (tlpi_gpu_family *)j;
+    tlpi_gpu_root *root = (tlpi_gpu_root *)object;
 
-    (void)cudaFreeHost(f->word);
+    (void)cudaFreeHost(root->word);
     (void)cudaGetLastError();
-    tlpi_gpu_free(f->env, f, sizeof *f);
+    tlpi_gpu_free(root->env, root, sizeof *root);
 }
 
 /* The words may be written by kernels of all devices. */
-tlp_status tlpi_gpu_family_create(tlpi_gpu_family **out, const tlpi_env *env,
-                                  int size)
+tlp_status tlpi_gpu_root_create(tlpi_gpu_root **out, const tlpi_env *env,
+                                int size)
 {
     size_t bytes = (size_t)(1 + size) * sizeof(uint64_t);
-    tlpi_gpu_family *f = (tlpi_gpu_family *)tlpi_gpu_alloc(env, sizeof *f);
+    tlpi_gpu_root *root = (tlpi_gpu_root *)tlpi_gpu_alloc(env, sizeof *root);
 
     *out = NULL;
-    if (!f)
+    if (!root)
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     tlp_status st = tlpi_gpu_status(
-        cudaHostAlloc(&f->word, bytes,
+        cudaHostAlloc(&root->word, bytes,
                       cudaHostAllocPortable | cudaHostAllocMapped),
         "a communicator");
     if (st != TLP_OK) {
-        tlpi_gpu_free(env, f, sizeof *f);
+        tlpi_gpu_free(env, root, sizeof *root);
         return st;
     }
-    memset(f->word, 0, bytes);
-    f->env = env;
-    f->size = size;
-    tlpi_joint_offer(&f->joint, destroy);
-    *out = f;
+    memset(root->word, 0, bytes);
+    root->env = env;
+    root->size = size;
+    tlpi_shared_object_publish(&root->shared, destroy);
+    *out = root;
     return TLP_OK;
 }
 
-tlpi_gpu_family *tlpi_gpu_family_take(uint64_t id)
+tlpi_gpu_root *tlpi_gpu_root_get(uint64_t id)
 {
-    return (tlpi_gpu_family *)tlpi_joint_take(id);
+    return (tlpi_gpu_root *)tlpi_shared_object_get(id);
 }
 
-void tlpi_gpu_family_put(tlpi_gpu_family *f)
+void tlpi_gpu_root_put(tlpi_gpu_root *root)
 {
-    tlpi_joint_put(f ? &f->joint : NULL);
+    tlpi_shared_object_put(root ? &root->shared : NULL);
 }
 
-static uint64_t family_word(const tlpi_gpu_family *f, int i)
+static uint64_t root_word(const tlpi_gpu_root *root, int i)
 {
-    return __atomic_load_n(&f->word[i], __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&root->word[i], __ATOMIC_ACQUIRE);
 }
 
-bool tlpi_gpu_family_stopped(const tlpi_gpu_family *f)
+bool tlpi_gpu_root_stopped(const tlpi_gpu_root *root)
 {
-    return family_word(f, 0) != 0;
+    return root_word(root, 0) != 0;
 }
 
 static void set_once(uint64_t *word, uint64_t value)
@@ -71,16 +71,16 @@ static void set_once(uint64_t *word, uint64_t value)
                                 __ATOMIC_RELAXED);
 }
 
-void tlpi_gpu_family_report(tlpi_gpu_family *f, int root_rank, uint64_t word)
+void tlpi_gpu_root_report(tlpi_gpu_root *root, int root_rank, uint64_t word)
 {
-    set_once(&f->word[1 + root_rank], word);
-    set_once(&f->word[0], (uint64_t)(1 + root_rank));
+    set_once(&root->word[1 + root_rank], word);
+    set_once(&root->word[0], (uint64_t)(1 + root_rank));
 }
 
-tlp_status tlpi_gpu_family_check(const tlpi_gpu_family *f, int me,
-                                 int timeout_ms)
+tlp_status tlpi_gpu_root_check(const tlpi_gpu_root *root, int me,
+                               int timeout_ms)
 {
-    uint64_t first = family_word(f, 0), mine = family_word(f, 1 + me);
+    uint64_t first = root_word(root, 0), mine = root_word(root, 1 + me);
 
     if (first == 0)
         return TLP_OK;
@@ -96,7 +96,7 @@ tlp_status tlpi_gpu_family_check(const tlpi_gpu_family *f, int me,
 static void stop_all(tlpi_gpu_comm *list)
 {
     for (tlpi_gpu_comm *c = list; c; c = c->next)
-        tlpi_gpu_family_report(c->family, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
+        tlpi_gpu_root_report(c->root, tlpi_gpu_root_rank(c), TLPI_GAVE_UP);
     tlpi_nccl_abort_all(list);
 }
 
@@ -107,8 +107,7 @@ static tlp_status check_all(tlpi_gpu_comm *list)
     tlp_status st = TLP_OK;
 
     for (tlpi_gpu_comm *c = list; c && st == TLP_OK; c = c->next) {
-        st = tlpi_gpu_family_check(c->family, tlpi_gpu_root_rank(c),
-                                   c->timeout_ms);
+        st = tlpi_gpu_root_check(c->root, tlpi_gpu_root_rank(c), c->timeout_ms);
         if (st == TLP_OK && c->nccl)
             st = tlpi_nccl_check(c);
     }
@@ -164,7 +163,7 @@ static void pause_for(double waited)
 
 /* Instead of cudaStreamSynchronize, or cudaEventSynchronize if there is an
  * event: one that ends. */
-static tlp_status watch(void *arg, cudaStream_t stream, cudaEvent_t event)
+static tlp_status wait(void *arg, cudaStream_t stream, cudaEvent_t event)
 {
     tlpi_gpu_comm *list = (tlpi_gpu_comm *)arg;
     double start = now(), moved = start;
@@ -192,26 +191,26 @@ static tlp_status watch(void *arg, cudaStream_t stream, cudaEvent_t event)
 
 /* The ranks of a communicator that was not split from another are all there
  * are. */
-static tlp_status meet(void *arg)
+static tlp_status rendezvous(void *arg)
 {
     tlp_status st = TLP_OK;
 
     for (tlpi_gpu_comm *c = (tlpi_gpu_comm *)arg; c; c = c->next)
         if (!c->own_host && st == TLP_OK)
-            st = tlpi_gpu_meet(c);
+            st = tlpi_gpu_rendezvous(c);
     return st;
 }
 
-void tlpi_gpu_watch_begin(tlpi_gpu_comm *c)
+void tlpi_gpu_comm_attach(tlpi_gpu_comm *c)
 {
     c->next = (tlpi_gpu_comm *)c->g->check_arg;
     c->g->check_arg = c;
     c->g->check = check;
-    c->g->watch = watch;
-    c->g->meet = meet;
+    c->g->wait = wait;
+    c->g->rendezvous = rendezvous;
 }
 
-void tlpi_gpu_watch_end(tlpi_gpu_comm *c)
+void tlpi_gpu_comm_detach(tlpi_gpu_comm *c)
 {
     tlpi_gpu_comm **link = (tlpi_gpu_comm **)&c->g->check_arg;
 
@@ -221,7 +220,7 @@ void tlpi_gpu_watch_end(tlpi_gpu_comm *c)
         *link = c->next;
     if (!c->g->check_arg) {
         c->g->check = NULL;
-        c->g->watch = NULL;
-        c->g->meet = NULL;
+        c->g->wait = NULL;
+        c->g->rendezvous = NULL;
     }
 }

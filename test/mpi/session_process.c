@@ -1,5 +1,5 @@
 /*
- * session.c - what the processes of test_mpi_session do.
+ * session_process.c - what the processes of test_mpi_session do.
  *
  *     session SCENARIO MODEL [ARGUMENTS]
  *

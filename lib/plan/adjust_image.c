@@ -1,5 +1,5 @@
 /*
- * adjust.c - a plan's adjustments as objects: an image's tensors, checked
+ * adjust_image.c - a plan's adjustments as objects: an image's tensors, checked
  * against the plan and its model, and put where they belong.
  */
 #include "plan/adjust.h"
@@ -16,22 +16,22 @@
 #define UNSAVED_FILE "adjust.safetensors"
 
 /* What a tensor is, and what of a member it is put into. */
-typedef enum form {
+typedef enum tensor_form {
     VECTOR, /* [d], const tlpi_tensor * */
     NUMBER, /* [1], float */
     DOWN,   /* [r][d], tlpi_tensor */
     UP      /* [d][r], tlpi_tensor */
-} form;
+} tensor_form;
 
-typedef struct kind {
+typedef struct tensor_kind {
     const char *name;
-    form form;
+    tensor_form form;
     size_t at; /* in tlpi_member_adjust, but for out.up */
-} kind;
+} tensor_kind;
 
 #define OUT_UP SIZE_MAX
 
-static const kind kinds[] = {
+static const tensor_kind kinds[] = {
     { "attn_norm.weight", VECTOR, offsetof(tlpi_member_adjust, attn_norm) },
     { "ffn_norm.weight", VECTOR, offsetof(tlpi_member_adjust, ffn_norm) },
     { "attn_gain", NUMBER, offsetof(tlpi_member_adjust, attn_gain) },
@@ -87,7 +87,7 @@ done:
 /* ==== tensors ============================================================ */
 
 /* "blk.N.KIND"; NULL for any other name. */
-static const kind *read_name(const char *name, long *layer)
+static const tensor_kind *read_name(const char *name, long *layer)
 {
     char *end;
 
@@ -122,7 +122,7 @@ static tlpi_member_adjust *find_member(tlpi_adjust *a, const tlp_plan *p,
     return NULL;
 }
 
-static tlp_status check_shape(const tlpi_tensor *t, form f, int64_t d,
+static tlp_status check_shape(const tlpi_tensor *t, tensor_form f, int64_t d,
                               const char *where)
 {
     static const char *const shapes[] = { "[d]", "[1]", "[rank][d]",
@@ -172,7 +172,7 @@ static tlp_status place(tlpi_adjust *a, const tlp_plan *p, const tlpi_tensor *t,
     tlp_status st;
     long layer;
     int stage;
-    const kind *k = read_name(t->name, &layer);
+    const tensor_kind *k = read_name(t->name, &layer);
 
     if (!k)
         return tlpi_fail(TLP_EFORMAT, "%s: tensor %.80s is not known", where,
