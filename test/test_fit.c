@@ -54,7 +54,7 @@ static tlpi_env env;
 static tlpi_fitter open_fitter(int n_thread)
 {
     tlpi_pool_options o = { .n_thread = n_thread, .n_machine = n_thread };
-    tlpi_fitter f = { .env = &env, .tick = no_tick };
+    tlpi_fitter f = { .env = &env, .tick = { .fn = no_tick } };
 
     CHECK_OK(tlpi_env_init(&env, NULL, NULL, NULL));
     CHECK_OK(tlpi_pool_create(&f.pool, &env, &o));

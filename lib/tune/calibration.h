@@ -1,25 +1,16 @@
 /*
- * calibration.h - a plan and the serial model side by side on calibration
- * text, a stage at a time.
+ * calibration.h - a plan, the student, and the serial model, its teacher, side
+ * by side on calibration text, a stage at a time.
  *
- * The text is cut into windows, each evaluated from position 0 in one step.
- * The first n_held of them, in an order drawn from the seed, are held out.
- * Arrays of activations have all windows, one after the other: [n_tok][d].
+ * Arrays of activations hold all windows one after the other: [n_tok][d].
  */
 #ifndef TLPI_CALIBRATION_H
 #define TLPI_CALIBRATION_H
 
 #include "tune/fit.h"
-#include "base/sha256.h"
-#include "tune/plan_runner.h"
+#include "tune/teacher.h"
 
-typedef struct tlpi_cal_window {
-    const int32_t *ids; /* [n], borrowed */
-    int n;
-    size_t at; /* of its first token in the arrays */
-} tlpi_cal_window;
-
-/* What was chosen for a stage; norms and inputs by member, attention first. */
+/* The choices for a stage; norms and inputs by member, attention first. */
 typedef struct tlpi_stage_choice {
     tlpi_choice *norm, *in; /* [2 * n_member] */
     tlpi_choice gains, out;
@@ -32,80 +23,72 @@ typedef struct tlpi_calibration {
     tlp_plan *plan; /* without adjustments */
     tlp_model *model;
     size_t d; /* n_embd */
-    tlpi_cal_window *window;
-    int n_window, n_held;
-    size_t n_tok;
-    char text[TLPI_HASH_TEXT]; /* of all ids */
     int max_member;
-
-    tlpi_runner serial, runner; /* of the serial model, of the plan */
-    tlpi_pool *pool;
+    tlpi_windows text; /* with held-out windows */
+    tlpi_teacher teacher;
+    tlpi_runner student; /* runs the plan */
     tlpi_fitter fitter;
-    int32_t *seq, *pos; /* [n_ctx] 0; 0, 1, ... */
-    float *rows;        /* [2][TLPI_LOGIT_CHUNK][n_vocab] */
 
-    int layer;     /* that the serial model comes to next */
-    float *truth;  /* the serial model's stream before it */
-    float *stream; /* the plan's before a stage */
+    float *stream; /* the student's stream before a stage */
     float *next;   /* and after it */
-    float *weight; /* [n_tok] of the stage's output: 1 / |x|^2 */
-    /* Of a group's members, attention's first, then feed-forward's:
+    float *weight; /* [n_tok] of the errors of the stage's output: 1 / |x|^2 */
+    /* Of a group's members, attention first, then feed-forward:
      * [2 * max_member][n_tok][d] */
-    float *want; /* the serial model's inputs */
+    float *want; /* the teacher's inputs */
     float *seen; /* what the last run of the stage was asked to keep */
-    const tlpi_cal_window *at; /* that is being run, for the probes */
-    uint32_t keep;             /* TLPI_PROBE_* bits */
-    int last; /* member behind whose last wanted input a run ends; -1: none */
-    int slot; /* of the serial model's layer; -1: none */
+    tlpi_token_score *score; /* [n_ctx] of one window */
 
     bool choosing; /* first pass: held-out windows choose */
-    double error;  /* there, of the output of the stage as it is fitted */
+    double error;  /* there, of the output of the stage with its fits so far */
     tlpi_fitted_stage *fitted; /* [n_stage] */
     tlpi_stage_choice *choice; /* [n_stage] */
 
-    /* Progress: cost of the parts that are done, of the one that runs, and how
-     * much of that is done. */
+    /* Progress: cost of the finished parts, cost of the running part, and the
+     * finished share of it. */
     double done, cost, part;
 } tlpi_calibration;
 
-/* What a plan does on the held-out windows: means over their predictions. */
+/* Means over the n predictions of the held-out windows. */
 typedef struct tlpi_cal_score {
     double kl, nll, top1;
+    int n;
 } tlpi_cal_score;
 
+/* env, o, cfg, model and fitter.tick are set. */
 tlp_status tlpi_calibration_create(tlpi_calibration *c, const tlp_plan *plan,
                                    const int32_t *tokens, size_t n);
 void tlpi_calibration_free(tlpi_calibration *c); /* half-built is fine */
 
-/* Both at the embeddings. */
+/* Take teacher and student to the embeddings. */
 void tlpi_calibration_begin(tlpi_calibration *c);
 
-/* The serial model runs its layers before `end`; inputs of those in `stage`
+/* The teacher runs its layers before `end`; inputs of the layers in `stage`
  * (or NULL) go to want. */
 tlp_status tlpi_calibration_advance(tlpi_calibration *c, int end,
                                     const tlpi_stage *stage);
 
-/* The plan's stage, from stream to next, as it is fitted so far.  A run for
- * the inputs that it keeps ends with them, and leaves next alone. */
+/* Run a stage of the student, with its fits so far, from stream to next.  keep:
+ * TLPI_PROBE_* bits of what goes to seen.  A run that keeps inputs alone ends
+ * with them, and leaves next unchanged. */
 tlp_status tlpi_calibration_run(tlpi_calibration *c, int stage, uint32_t keep);
 
-/* The plan goes on behind the stage. */
+/* next becomes stream: the student goes on to the stage that follows. */
 void tlpi_calibration_take(tlpi_calibration *c);
 
-/* From the beginning, or with the streams at the end of a pass. */
+/* Score the student on the held-out windows.  run: run teacher and student from
+ * their embeddings first, else both are at the end of a pass. */
 tlp_status tlpi_calibration_score(tlpi_calibration *c, bool run,
                                   tlpi_cal_score *out);
 
 static inline float *tlpi_cal_slot(const tlpi_calibration *c, float *base,
                                    int slot)
 {
-    return base + (size_t)slot * c->n_tok * c->d;
+    return base + (size_t)slot * c->text.n_tok * c->d;
 }
 
-/* ==== fit_apply.c ===========================================================
- */
+/* ==== fit_apply.c ======================================================== */
 
-/* Make the runner's stage what is fitted. */
+/* Give the student's stage its fits so far. */
 tlp_status tlpi_fitted_apply(tlpi_calibration *c, int stage);
 void tlpi_fitted_clear(const tlpi_env *env, tlpi_fitted_stage *s, int n_member);
 tlp_status tlpi_fitted_init(const tlpi_env *env, tlpi_fitted_stage *s,

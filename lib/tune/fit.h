@@ -11,8 +11,9 @@
 #ifndef TLPI_FIT_H
 #define TLPI_FIT_H
 
-#include "tune/linear.h"
 #include "plan/adjust.h"
+#include "tune/linear.h"
+#include "tune/tick.h"
 
 /* Of the features' mean squares; tried in this order. */
 enum { TLPI_N_RIDGE = 5 };
@@ -27,9 +28,7 @@ extern const double tlpi_ridge[TLPI_N_RIDGE];
 typedef struct tlpi_fitter {
     const tlpi_env *env;
     tlpi_pool *pool;
-    /* Between pieces of work; not TLP_OK ends the fit. */
-    tlp_status (*tick)(void *arg);
-    void *arg;
+    tlpi_tick tick;
 } tlpi_fitter;
 
 /* rank 0: nothing helps.  1 where there is no rank. */

@@ -228,7 +228,7 @@ static tlp_status choose(work *w, const tlpi_moments *m,
             least = error;
             *choice = (tlpi_choice){ tlpi_ridge[i], k };
         }
-        st = w->f->tick(w->f->arg);
+        st = tlpi_tick_call(&w->f->tick);
     }
 done:
     tlpi_free(w->f->env, gain);
@@ -269,7 +269,7 @@ tlp_status tlpi_fit_lowrank(const tlpi_fitter *f, const tlpi_moments *m,
     if (solve(&w, m, choice->ridge))
         st = hand_out(&w, out);
     if (st == TLP_OK)
-        st = f->tick(f->arg);
+        st = tlpi_tick_call(&f->tick);
 done:
     if (st != TLP_OK)
         tlpi_fitted_lowrank_free(f->env, out);

@@ -5,13 +5,10 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "base/sha256.h"
 #include "tune/calibration.h"
 
-#define DEFAULT_CTX 512
 #define DEFAULT_HELD_OUT 0.25
-
-/* A window is one step of a rank. */
-#define MAX_WINDOW 4096
 
 /* Parts of the work, in stages that are only run. */
 #define GROUP_COST 12.0
@@ -72,9 +69,6 @@ static tlp_status check_options(const tlpi_calibration *c)
     if (!o->gains && !o->norms && !o->rank)
         return tlpi_fail(TLP_EINVAL,
                          "one of gains, norms and rank is required");
-    if (o->n_ctx < 2 || o->n_ctx > MAX_WINDOW)
-        return tlpi_fail(TLP_EINVAL, "n_ctx %d: 2 to %d expected", o->n_ctx,
-                         MAX_WINDOW);
     if (!(o->held_out > 0 && o->held_out < 1))
         return tlpi_fail(TLP_EINVAL, "held_out %g: above 0, below 1 expected",
                          o->held_out);
@@ -89,18 +83,23 @@ static tlp_status read_options(tlpi_calibration *c,
 
     TLP_TRY(tlpi_options_read(o, sizeof(*o), opts, "tlp_plan_adjust_options"));
     if (o->n_ctx == 0)
-        o->n_ctx = DEFAULT_CTX;
+        o->n_ctx = TLPI_DEFAULT_WINDOW;
     if (o->held_out == 0)
         o->held_out = DEFAULT_HELD_OUT;
-    TLP_TRY(check_options(c));
-    const tlp_session_options session = { .n_ctx = o->n_ctx,
-                                          .n_thread = o->n_thread,
-                                          .compute = o->compute,
-                                          .kv_type = o->kv_type,
-                                          .isa = o->isa };
-    TLP_TRY(tlpi_runner_config(&c->cfg, c->model, &session));
+    st = check_options(c);
 done:
     return st;
+}
+
+static tlp_status configure(tlpi_calibration *c)
+{
+    const tlp_session_options session = { .n_ctx = c->o.n_ctx,
+                                          .n_thread = c->o.n_thread,
+                                          .compute = c->o.compute,
+                                          .kv_type = c->o.kv_type,
+                                          .isa = c->o.isa };
+
+    return tlpi_runner_config(&c->cfg, c->model, &session);
 }
 
 /* The serial model's stream behind a group is known where its layers stand in
@@ -186,8 +185,8 @@ static tlp_status choose(tlpi_calibration *c, tlp_plan_adjust_report *r)
     tlpi_cal_score before, after;
     tlp_status st;
 
-    r->n_window = c->n_window;
-    r->n_held_out = c->n_held;
+    r->n_window = c->text.n;
+    r->n_held_out = c->text.n_held;
     begin_part(c, SCORE_COST);
     TLP_TRY(tlpi_calibration_score(c, true, &before));
     TLP_TRY(pass(c, true));
@@ -218,9 +217,10 @@ static tlp_status record(tlpi_calibration *c, const tlp_plan_adjust_report *r)
 {
     const tlp_plan_adjust_options *o = &c->o;
     tlpi_text text = { .env = c->env };
-    char *made = NULL;
+    char *made = NULL, hash[TLPI_HASH_TEXT];
     tlp_status st;
 
+    tlpi_sha256_ids(c->text.ids, c->text.n_id, hash);
     tlpi_text_printf(&text,
                      "{\"tool\": \"tlp_plan_adjust\", \"version\": \"%s\", "
                      "\"gains\": %d, \"norms\": %d, \"rank\": %d, "
@@ -228,8 +228,8 @@ static tlp_status record(tlpi_calibration *c, const tlp_plan_adjust_report *r)
                      "\"windows\": %d, \"held_out\": %d, "
                      "\"seed\": \"%" PRIu64 "\", ",
                      tlp_version_string(), o->gains, o->norms, o->rank,
-                     c->n_tok, c->text, c->cfg.n_ctx, c->n_window, c->n_held,
-                     o->seed);
+                     c->text.n_tok, hash, c->text.n_ctx, c->text.n,
+                     c->text.n_held, o->seed);
     tlpi_text_printf(&text,
                      "\"kl_before\": %.12g, \"kl_after\": %.12g, "
                      "\"ppl_before\": %.12g, \"ppl_after\": %.12g}",
@@ -285,15 +285,15 @@ tlp_status tlp_plan_adjust(tlp_plan **out, const tlp_plan *plan,
         return tlpi_fail(TLP_EINVAL, "out, plan and tokens are required");
     c.env = &plan->model->env;
     c.model = plan->model;
-    c.fitter = (tlpi_fitter){ .env = c.env, .tick = tick, .arg = &c };
+    c.fitter = (tlpi_fitter){ .env = c.env, .tick = { tick, &c } };
     if (out_report) /* what is wrong with it should show before the work */
         TLP_TRY(tlpi_struct_write(out_report, &r, sizeof(r),
                                   "tlp_plan_adjust_report"));
     TLP_TRY(check_plan(plan));
     TLP_TRY(read_options(&c, opts));
-    TLP_TRY(tlpi_runner_check_tokens(c.model, tokens, n));
+    TLP_TRY(tlpi_windows_check(c.model, tokens, n, c.o.n_ctx));
+    TLP_TRY(configure(&c));
     TLP_TRY(tlpi_calibration_create(&c, plan, tokens, n));
-    tlpi_sha256_ids(tokens, n, c.text);
     st = choose(&c, &r);
     if (st == TLP_OK) {
         TLP_TRY(pass(&c, false));

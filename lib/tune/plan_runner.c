@@ -19,19 +19,6 @@ done:
     return st;
 }
 
-tlp_status tlpi_runner_check_tokens(const tlp_model *m, const int32_t *tokens,
-                                    size_t n)
-{
-    if (n < 2 || n > INT32_MAX)
-        return tlpi_fail(TLP_EINVAL, "%zu tokens: 2 to %d expected", n,
-                         INT32_MAX);
-    for (size_t i = 0; i < n; i++)
-        if (tokens[i] < 0 || tokens[i] >= m->hp.n_vocab)
-            return tlpi_fail(TLP_EINVAL, "token %zu: id %d is outside 0 to %d",
-                             i, tokens[i], m->hp.n_vocab - 1);
-    return TLP_OK;
-}
-
 tlp_status tlpi_runner_create(tlpi_runner *out, tlp_plan *plan,
                               const tlpi_session_config *cfg)
 {

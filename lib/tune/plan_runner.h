@@ -11,10 +11,6 @@
 tlp_status tlpi_runner_config(tlpi_session_config *out, const tlp_model *model,
                               const tlp_session_options *o);
 
-/* TLP_EINVAL for ids that the model lacks, and for fewer than two. */
-tlp_status tlpi_runner_check_tokens(const tlp_model *m, const int32_t *tokens,
-                                    size_t n);
-
 typedef struct tlpi_runner {
     tlp_plan *plan; /* retained */
     tlpi_shards *shards;

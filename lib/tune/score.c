@@ -67,17 +67,17 @@ tlp_status tlpi_score_find(tlpi_scorer *s, const char *variant,
     return TLP_OK;
 }
 
-int tlpi_window_blocks(const tlpi_window *w)
+int tlpi_score_blocks(const tlpi_window *w)
 {
     return (w->n - 1 + TLPI_SCORE_BLOCK - 1) / TLPI_SCORE_BLOCK;
 }
 
-int tlpi_window_predictions(const tlpi_scorer *s, int n_window)
+static int n_prediction(const tlpi_scorer *s, int n_window)
 {
     int n = 0;
 
     for (int w = 0; w < n_window; w++)
-        n += s->window[w].n - 1;
+        n += s->text->window[w].n - 1;
     return n;
 }
 
@@ -88,7 +88,7 @@ static double mean(const tlpi_scorer *s, const double *sum, int n, int n_window)
 
     for (int i = 0; i < n; i++)
         all += sum[i];
-    return all / tlpi_window_predictions(s, n_window);
+    return all / n_prediction(s, n_window);
 }
 
 /* Blocks that a short window lacks are zero. */
@@ -118,14 +118,14 @@ static const struct {
 
 static double block_cost(const tlpi_scorer *s, const tlpi_score *x, int block)
 {
-    return weights[s->set.objective].kl * x->kl[block] +
-           weights[s->set.objective].nll * x->nll[block];
+    return weights[s->objective].kl * x->kl[block] +
+           weights[s->objective].nll * x->nll[block];
 }
 
 double tlpi_score_cost(const tlpi_scorer *s, const tlpi_score *x, int n_window)
 {
-    return weights[s->set.objective].kl * tlpi_score_kl(s, x, n_window) +
-           weights[s->set.objective].nll * tlpi_score_nll(s, x, n_window);
+    return weights[s->objective].kl * tlpi_score_kl(s, x, n_window) +
+           weights[s->objective].nll * tlpi_score_nll(s, x, n_window);
 }
 
 bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
@@ -135,7 +135,7 @@ bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
     int n = 0;
 
     for (int w = 0; w < n_window; w++) {
-        int blocks = tlpi_window_blocks(&s->window[w]);
+        int blocks = tlpi_score_blocks(&s->text->window[w]);
 
         for (int i = w * s->n_block; i < w * s->n_block + blocks; i++, n++) {
             double d = block_cost(s, a, i) - block_cost(s, b, i);

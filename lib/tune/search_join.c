@@ -19,7 +19,7 @@ tlp_status tlpi_search_init(tlpi_search *q, tlpi_scorer *scorer, uint32_t modes,
     *q = (tlpi_search){ .env = scorer->env,
                         .scorer = scorer,
                         .max_group = max_group,
-                        .n_place = scorer->set.model->hp.n_layer - 1 };
+                        .n_place = scorer->teacher->model->hp.n_layer - 1 };
     for (int i = 0; i < TLPI_N_LETTER; i++)
         if (modes >> by_promise[i] & 1)
             q->letter[q->n_letter++] = tlpi_variant_letter(by_promise[i]);

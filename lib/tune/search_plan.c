@@ -7,7 +7,6 @@
 
 #include "tune/search_target.h"
 
-#define DEFAULT_CTX 512
 #define DEFAULT_GROUP 4
 #define DEFAULT_BYTES ((uint64_t)768 << 20)
 
@@ -22,6 +21,8 @@ typedef struct maker {
     const tlpi_env *env;
     tlp_plan_make_options o;
     tlpi_session_config cfg;
+    tlpi_windows text;
+    tlpi_teacher teacher;
     tlpi_scorer *scorer;
     tlpi_search search;
     char *variant; /* where the search is */
@@ -70,7 +71,7 @@ static tlp_status read_options(maker *m, const tlp_plan_make_options *opts,
 
     TLP_TRY(tlpi_options_read(o, sizeof(*o), opts, "tlp_plan_make_options"));
     if (o->n_ctx == 0)
-        o->n_ctx = (int32_t)TLPI_MIN(DEFAULT_CTX, n);
+        o->n_ctx = (int32_t)TLPI_MIN(TLPI_DEFAULT_WINDOW, n);
     if (o->max_group == 0)
         o->max_group = DEFAULT_GROUP;
     if (o->modes == 0)
@@ -97,22 +98,17 @@ static tlp_status configure(maker *m)
 
 static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
 {
-    tlpi_scorer_setup setup = {
-        .model = m->model,
-        .tokens = tokens,
-        .n = n,
-        .cfg = &m->cfg,
-        .seed = m->o.seed,
-        .objective = m->o.objective,
-        .budget = (size_t)TLPI_MIN(m->o.max_bytes, SIZE_MAX),
-        .tick = tick,
-        .arg = m,
-    };
+    const tlpi_tick after_work = { tick, m };
     size_t n_layer = (size_t)m->model->hp.n_layer;
     tlp_status st;
 
     m->saved = tlpi_now();
-    TLP_TRY(tlpi_scorer_create(&m->scorer, &setup));
+    TLP_TRY(
+        tlpi_windows_cut(&m->text, m->env, tokens, n, m->o.n_ctx, m->o.seed));
+    TLP_TRY(tlpi_teacher_create(&m->teacher, m->model, &m->cfg, &m->text,
+                                after_work));
+    TLP_TRY(tlpi_scorer_create(&m->scorer, &m->teacher, m->o.objective,
+                               (size_t)TLPI_MIN(m->o.max_bytes, SIZE_MAX)));
     TLP_TRY(
         tlpi_search_init(&m->search, m->scorer, m->o.modes, m->o.max_group));
     m->variant = tlpi_strndup(m->env, m->scorer->base, n_layer - 1);
@@ -135,6 +131,8 @@ static void clear(maker *m)
     tlpi_free(m->env, m->variant);
     tlpi_search_clear(&m->search);
     tlpi_scorer_free(m->scorer);
+    tlpi_teacher_free(&m->teacher);
+    tlpi_windows_free(&m->text);
 }
 
 /* ==== the way down ======================================================= */
@@ -266,7 +264,7 @@ tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
         return tlpi_fail(TLP_EINVAL, "out, model and tokens are required");
     m.env = &model->env;
     TLP_TRY(read_options(&m, opts, n));
-    TLP_TRY(tlpi_runner_check_tokens(model, tokens, n));
+    TLP_TRY(tlpi_windows_check(model, tokens, n, m.o.n_ctx));
     TLP_TRY(configure(&m));
     TLP_TRY(set_up(&m, tokens, n));
     TLP_TRY(search(&m));

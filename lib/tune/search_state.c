@@ -28,16 +28,17 @@
 /* All that a score depends on, as a JSON object; json_decref it. */
 static json_t *subject(const tlpi_scorer *s)
 {
-    const tlpi_session_config *cfg = s->set.cfg;
-    tlpi_backend *b = s->serial.rank->b;
+    const tlpi_session_config *cfg = s->teacher->cfg;
+    tlpi_backend *b = s->teacher->serial.rank->b;
     char tokens[TLPI_HASH_TEXT], seed[24];
 
-    tlpi_sha256_ids(s->set.tokens, s->set.n, tokens);
-    snprintf(seed, sizeof seed, "%" PRIu64, s->set.seed);
+    tlpi_sha256_ids(s->text->ids, s->text->n_id, tokens);
+    snprintf(seed, sizeof seed, "%" PRIu64, s->text->seed);
     return json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:s}", "model",
-                     tlpi_model_fingerprint(s->set.model), "tokens", tokens,
-                     "n_ctx", cfg->n_ctx, "seed", seed, "compute", cfg->compute,
-                     "kv_type", cfg->kv_type, "isa", b->ops->isa(b));
+                     tlpi_model_fingerprint(s->teacher->model), "tokens",
+                     tokens, "n_ctx", s->text->n_ctx, "seed", seed, "compute",
+                     cfg->compute, "kv_type", cfg->kv_type, "isa",
+                     b->ops->isa(b));
 }
 
 /* ==== reading ============================================================ */
@@ -107,7 +108,7 @@ static bool read_blocks(const tlpi_scorer *s, json_t *list, size_t n_window,
     if (!json_is_array(list) || json_array_size(list) != n_window)
         return false;
     for (size_t w = 0; w < n_window; w++) {
-        size_t blocks = (size_t)tlpi_window_blocks(&s->window[w]);
+        size_t blocks = (size_t)tlpi_score_blocks(&s->text->window[w]);
 
         if (!read_sums(json_array_get(list, w), blocks,
                        out + w * (size_t)s->n_block))
@@ -144,11 +145,12 @@ static tlp_status read_scores(tlpi_scorer *s, const char *path, json_t *list)
         tlpi_score *x = NULL;
         tlp_status st = TLP_OK;
 
-        if (!variant || !tlpi_variant_valid(variant, s->set.model->hp.n_layer))
+        if (!variant ||
+            !tlpi_variant_valid(variant, s->teacher->model->hp.n_layer))
             return tlpi_fail(TLP_EFORMAT,
                              "%s: scores[%zu]: key \"draft\": not a plan of "
                              "%d layers",
-                             path, i, s->set.model->hp.n_layer);
+                             path, i, s->teacher->model->hp.n_layer);
         st = tlpi_score_find(s, variant, &x);
         if (st != TLP_OK)
             return st;
@@ -201,7 +203,8 @@ static void write_blocks(const tlpi_scorer *s, const double *x, int n_window,
 {
     for (int w = 0; w < n_window; w++) {
         tlpi_text_printf(out, "%s", w > 0 ? ", " : "[");
-        write_sums(out, x + w * s->n_block, tlpi_window_blocks(&s->window[w]));
+        write_sums(out, x + w * s->n_block,
+                   tlpi_score_blocks(&s->text->window[w]));
     }
     tlpi_text_printf(out, "]");
 }

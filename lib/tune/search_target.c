@@ -9,9 +9,6 @@
 
 #include "base/sha256.h"
 
-/* Windows as steps of one rank, and logits of a window, must be in bounds. */
-#define MAX_WINDOW 4096
-
 static int least_depth(const tlp_plan_make_options *o, const tlp_model *m)
 {
     return (m->hp.n_layer + o->max_group - 1) / o->max_group;
@@ -62,9 +59,6 @@ tlp_status tlpi_target_check(const tlp_plan_make_options *o, const tlp_model *m)
     if (o->max_group < 2)
         return tlpi_fail(TLP_EINVAL, "max_group %d: 2 or more expected",
                          o->max_group);
-    if (o->n_ctx < 2 || o->n_ctx > MAX_WINDOW)
-        return tlpi_fail(TLP_EINVAL, "n_ctx %d: 2 to %d expected", o->n_ctx,
-                         MAX_WINDOW);
     return check_target(o, m);
 }
 
@@ -159,7 +153,7 @@ void tlpi_target_record(const tlp_plan_make_options *o, const tlpi_scorer *s,
     char hash[TLPI_HASH_TEXT];
     int n = s->n_window;
 
-    tlpi_sha256_ids(s->set.tokens, s->set.n, hash);
+    tlpi_sha256_ids(s->text->ids, s->text->n_id, hash);
     tlpi_text_printf(out, "{\"tool\": \"tlp_plan_make\", \"version\": \"%s\", ",
                      tlp_version_string());
     tlpi_text_printf(out, "\"objective\": \"%s\", \"target\": ",
@@ -170,8 +164,8 @@ void tlpi_target_record(const tlp_plan_make_options *o, const tlpi_scorer *s,
     tlpi_text_printf(out,
                      ", \"max_group\": %d, \"tokens\": %zu, \"text\": \"%s\", "
                      "\"n_ctx\": %d, \"seed\": \"%" PRIu64 "\"",
-                     o->max_group, s->set.n, hash, s->set.cfg->n_ctx,
-                     s->set.seed);
+                     o->max_group, s->text->n_id, hash, s->text->n_ctx,
+                     s->text->seed);
     tlpi_text_printf(out,
                      ", \"kl\": %.12g, \"top1_agreement\": %.12g, "
                      "\"ppl\": %.12g}",

@@ -1,0 +1,43 @@
+/*
+ * fit_stage.h - the fits of one group of layers, in files by what they change.
+ * Each fit sees the effect of the fits before it.
+ */
+#ifndef TLPI_FIT_STAGE_H
+#define TLPI_FIT_STAGE_H
+
+#include "tune/calibration.h"
+
+enum { TLPI_ATTN, TLPI_FFN }; /* halves of a layer */
+
+/* Bits of tlpi_calibration_run: what members add to the stream. */
+#define TLPI_KEEP_OUTPUTS (1u << TLPI_PROBE_ATTN | 1u << TLPI_PROBE_FFN)
+
+/* Index of a member's half in want and seen. */
+static inline int tlpi_fit_slot(const tlpi_calibration *c, int half, int member)
+{
+    return half * c->max_member + member;
+}
+
+/* Is this window held out?  In the choosing pass the first windows are. */
+static inline bool tlpi_fit_is_held(const tlpi_calibration *c, int window)
+{
+    return c->choosing && window < c->text.n_held;
+}
+
+/*
+ * Run the stage with its fits so far and keep what `keep` asks for.  In the
+ * choosing pass *better says whether the output of the stage came closer to
+ * the teacher: a fit can bring an input closer and still make the output
+ * worse, since it shrinks what is uncertain, to which layers are sensitive.
+ */
+tlp_status tlpi_fit_prove(tlpi_calibration *c, int stage, uint32_t keep,
+                          bool *better);
+
+/* fit_inputs.c: norms and low-rank corrections of the inputs of a half. */
+tlp_status tlpi_fit_inputs(tlpi_calibration *c, int stage, int half);
+
+/* fit_outputs.c: gains, then a low-rank correction of the sum.  The outputs of
+ * the members are kept. */
+tlp_status tlpi_fit_outputs(tlpi_calibration *c, int stage);
+
+#endif

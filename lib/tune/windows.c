@@ -1,0 +1,86 @@
+/*
+ * windows.c - cut a text into windows, draw their order, hold some out.
+ */
+#include "tune/windows.h"
+
+#include <math.h>
+
+#include "base/random.h"
+
+tlp_status tlpi_windows_check(const tlp_model *m, const int32_t *ids, size_t n,
+                              int n_ctx)
+{
+    if (n_ctx < 2 || n_ctx > TLPI_MAX_WINDOW)
+        return tlpi_fail(TLP_EINVAL, "n_ctx %d: 2 to %d expected", n_ctx,
+                         TLPI_MAX_WINDOW);
+    if (n < 2 || n > INT32_MAX)
+        return tlpi_fail(TLP_EINVAL, "%zu tokens: 2 to %d expected", n,
+                         INT32_MAX);
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= m->hp.n_vocab)
+            return tlpi_fail(TLP_EINVAL, "token %zu: id %d is outside 0 to %d",
+                             i, ids[i], m->hp.n_vocab - 1);
+    return TLP_OK;
+}
+
+static void shuffle(tlpi_window *w, size_t n, uint64_t seed)
+{
+    for (size_t i = n; i > 1; i--) {
+        size_t j = (size_t)(tlpi_random(&seed) % i);
+        tlpi_window last = w[i - 1];
+
+        w[i - 1] = w[j];
+        w[j] = last;
+    }
+}
+
+tlp_status tlpi_windows_cut(tlpi_windows *out, const tlpi_env *env,
+                            const int32_t *ids, size_t n, int n_ctx,
+                            uint64_t seed)
+{
+    size_t ctx = (size_t)n_ctx, n_full = n / ctx, rest = n % ctx;
+    tlpi_windows t = {
+        .env = env, .ids = ids, .n_id = n, .n_ctx = n_ctx, .seed = seed
+    };
+
+    t.n = (int)(n_full + (rest > 1)); /* one token gives no prediction */
+    t.window = tlpi_calloc(env, (size_t)t.n, sizeof(*t.window));
+    t.seq = tlpi_calloc(env, ctx, sizeof(*t.seq));
+    t.pos = tlpi_calloc(env, ctx, sizeof(*t.pos));
+    *out = t;
+    if (!t.window || !t.seq || !t.pos)
+        return tlpi_fail_nomem();
+    for (size_t i = 0; i < (size_t)t.n; i++)
+        t.window[i] = (tlpi_window){ .ids = ids + i * ctx,
+                                     .n = (int)(i < n_full ? ctx : rest) };
+    shuffle(t.window, n_full, seed);
+    for (int i = 0; i < t.n; i++) {
+        t.window[i].at = out->n_tok;
+        out->n_tok += (size_t)t.window[i].n;
+    }
+    for (int i = 0; i < n_ctx; i++)
+        t.pos[i] = i;
+    return TLP_OK;
+}
+
+void tlpi_windows_free(tlpi_windows *t)
+{
+    if (!t->env)
+        return;
+    tlpi_free(t->env, t->window);
+    tlpi_free(t->env, t->seq);
+    tlpi_free(t->env, t->pos);
+    *t = (tlpi_windows){ 0 };
+}
+
+tlp_status tlpi_windows_hold_out(tlpi_windows *t, double share)
+{
+    if (t->n < 2)
+        return tlpi_fail(TLP_EINVAL,
+                         "%zu tokens in windows of %d: two windows expected "
+                         "at least",
+                         t->n_id, t->n_ctx);
+    t->n_held = (int)lround(share * t->n);
+    t->n_held = TLPI_MIN(TLPI_MAX(1, t->n_held), t->n - 1);
+    return TLP_OK;
+}
