@@ -112,14 +112,14 @@ void tlpi_calibration_begin(tlpi_calibration *c)
            c->text.n_tok * c->d * sizeof(*c->stream));
 }
 
-/* What the hook of the teacher and the probe of the plan know. */
+/* The argument of the teacher's hook and of the student's probe. */
 typedef struct view {
     const tlpi_calibration *c;
     const tlpi_stage *stage;
     const tlpi_window *window;
     uint32_t keep; /* TLPI_PROBE_* bits */
-    int last; /* the run ends behind this member's last wanted input; -1: it
-                 does not end early */
+    int last;      /* the step ends when this member's last kept input was seen;
+                      -1: the step does not end early */
 } view;
 
 static void keep_rows(const tlpi_calibration *c, float *base, bool ffn,
@@ -183,7 +183,7 @@ tlp_status tlpi_calibration_run(tlpi_calibration *c, int stage, uint32_t keep)
     tlp_status st = TLP_OK;
 
     c->student.rank->probe = keep ? &probe : NULL;
-    if (keep) /* not every member has an attention sum */
+    if (keep) /* some modes give no attention sum of some members */
         memset(c->seen, 0,
                2 * (size_t)c->max_member * c->text.n_tok * c->d *
                    sizeof(*c->seen));

@@ -30,16 +30,16 @@ typedef struct tlpi_calibration {
     tlpi_fitter fitter;
 
     float *stream; /* the student's stream before a stage */
-    float *next;   /* and after it */
-    float *weight; /* [n_tok] of the errors of the stage's output: 1 / |x|^2 */
+    float *next;   /* the student's stream behind the stage */
+    float *weight; /* [n_tok] 1 / |x|^2, weight of an error of the output */
     /* Of a group's members, attention first, then feed-forward:
      * [2 * max_member][n_tok][d] */
-    float *want; /* the teacher's inputs */
-    float *seen; /* what the last run of the stage was asked to keep */
+    float *want;             /* the teacher's inputs */
+    float *seen;             /* what the student's last run kept */
     tlpi_token_score *score; /* [n_ctx] of one window */
 
     bool choosing; /* first pass: held-out windows choose */
-    double error;  /* there, of the output of the stage with its fits so far */
+    double error; /* in that pass, of the stage's output with its fits so far */
     tlpi_fitted_stage *fitted; /* [n_stage] */
     tlpi_stage_choice *choice; /* [n_stage] */
 
@@ -96,10 +96,10 @@ tlp_status tlpi_fitted_init(const tlpi_env *env, tlpi_fitted_stage *s,
 
 /* ==== fit_stage.c ======================================================== */
 
-/* Can this stage be fitted?  A group in lp, par or asym. */
+/* Can this stage be fitted?  Groups in lp, par and asym can. */
 bool tlpi_stage_is_group(const tlpi_stage *s);
 
-/* Fit a group; the serial model's inputs and stream behind it are known. */
+/* Fit a group.  The teacher has run the layers of the group. */
 tlp_status tlpi_fit_stage(tlpi_calibration *c, int stage);
 
 #endif

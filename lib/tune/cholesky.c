@@ -1,6 +1,6 @@
 /*
- * cholesky.c - Cholesky's decomposition by blocks of columns, and what is
- * solved with it.
+ * cholesky.c - Cholesky decomposition by blocks of columns, and the solution of
+ * triangular systems.
  */
 #include "tune/linear.h"
 
@@ -15,8 +15,9 @@ typedef struct triangle {
     double *y; /* [m][n] */
 } triangle;
 
-/* Columns [at, end) of rows whose columns before them are solved and taken
- * off: y_j = (y_j - sum_{at <= p < j} y_p l_jp) / l_jj. */
+/* Solve columns [at, end) of rows.  The columns before them are solved, and
+ * their products are subtracted:
+ * y_j = (y_j - sum_{at <= p < j} y_p l_jp) / l_jj. */
 static void solve_block(const triangle *t, int rows, double *y)
 {
     size_t n = (size_t)t->n;
@@ -125,8 +126,8 @@ void tlpi_solve_first(tlpi_pool *pool, int m, int n, const double *l, double *y)
     tlpi_pool_run(pool, solve_first_some, &t);
 }
 
-/* From the last column on: y_j = (y_j - sum_{p > j} y_p l_pj) / l_jj, the
- * column of l being the row of its mirror image. */
+/* From the last column to the first: y_j = (y_j - sum_{p > j} y_p l_pj) / l_jj.
+ * A column of L is a row of L', which stands in the upper half. */
 static void solve_back(const triangle *t, int rows, double *y)
 {
     size_t n = (size_t)t->n;

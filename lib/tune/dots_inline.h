@@ -1,9 +1,9 @@
 /*
- * dots_inline.h - dot products of rows with rows for one type of numbers,
- * DOTS_REAL; DOTS(name) is a name of that type.
+ * dots_inline.h - dot products of rows with rows for the type DOTS_REAL.
+ * DOTS(name) makes a name for this type.
  *
- * The vectors are the compiler's, of the size that every machine has: sums have
- * one order, whatever the machine.
+ * Vectors are an extension of the compiler.  Their size exists on every
+ * machine, so sums have one order on all machines.
  */
 
 typedef DOTS_REAL DOTS(vector) __attribute__((vector_size(16)));
@@ -18,7 +18,7 @@ static inline DOTS(vector) DOTS(load)(const DOTS_REAL *x)
     return v;
 }
 
-/* The lanes of a sum, and what is left from p on. */
+/* The sum of the lanes, and of the products from p on. */
 static double DOTS(finish)(DOTS(vector) s, const DOTS_REAL *a,
                            const DOTS_REAL *b, int p, int k)
 {
@@ -31,7 +31,8 @@ static double DOTS(finish)(DOTS(vector) s, const DOTS_REAL *a,
     return sum;
 }
 
-/* out[i][j] = a[i] . b[j]; written out, for the sums to stay in registers. */
+/* out[i][j] = a[i] . b[j].  Loops are unrolled, so that sums stay in
+ * registers. */
 static void DOTS(tile)(const DOTS_REAL *const a[TILE_M],
                        const DOTS_REAL *const b[TILE_N], int k,
                        double out[TILE_M][TILE_N])
@@ -62,7 +63,7 @@ static void DOTS(tile)(const DOTS_REAL *const a[TILE_M],
             out[i][j] = DOTS(finish)(s[i][j], a[i], b[j], p, k);
 }
 
-/* Rows beyond the end are the last one again, and their sums left alone. */
+/* Beyond the end, the last row stands in for a row; its sums are not used. */
 static void DOTS(add_tile)(int m, int n, int k, const DOTS_REAL *a, size_t lda,
                            const DOTS_REAL *b, size_t ldb, double scale,
                            double *c, size_t ldc)

@@ -1,12 +1,13 @@
 /*
- * fit.h - what closed-form fits of one correction are made of.
+ * fit.h - fits of one correction in closed form.
  *
- * A fit explains what is missing, target - present, by features f, weighted by
- * w a token.  Sums over tokens ("moments") are taken once; a fit for any
- * regularisation, and its error on other tokens, come from them.
+ * A fit explains the missing part, target - present, by features f, with a
+ * weight w for each token.  Sums over tokens ("moments") are computed once. The
+ * moments of one set of tokens give a fit for any regularisation; the moments
+ * of another set give the error of that fit there.
  *
- * Choices are made where moments of held-out tokens are given, else those that
- * were made before are followed.
+ * A fit that gets moments of held-out tokens makes a choice.  A fit without
+ * them follows the choice that it is given.
  */
 #ifndef TLPI_FIT_H
 #define TLPI_FIT_H
@@ -15,13 +16,14 @@
 #include "tune/linear.h"
 #include "tune/tick.h"
 
-/* Of the features' mean squares; tried in this order. */
+/* Ridges, relative to the mean squares of the features, in the order of their
+ * trials. */
 enum { TLPI_N_RIDGE = 5 };
 extern const double tlpi_ridge[TLPI_N_RIDGE];
 
-/* What helps less on held-out tokens is not kept: error relative to that
- * without the correction.  Missing parts below NOISE of the target's square
- * are rounding, which nothing is fitted to. */
+/* A correction is kept if it lowers the error on held-out tokens to HELPS times
+ * the error without it, or less.  A missing part below NOISE times the square
+ * of the target is rounding, and gets no fit. */
 #define TLPI_HELPS 0.999
 #define TLPI_NOISE 1e-10
 
@@ -31,7 +33,7 @@ typedef struct tlpi_fitter {
     tlpi_tick tick;
 } tlpi_fitter;
 
-/* rank 0: nothing helps.  1 where there is no rank. */
+/* rank 0: no correction.  A kind of fit without a rank has rank 1. */
 typedef struct tlpi_choice {
     double ridge;
     int rank;
@@ -53,7 +55,7 @@ typedef struct tlpi_moments {
     int n, d;               /* n: d times the number of features */
     double *s;              /* [n][n] sum of w f f' */
     double *c;              /* [d][n] sum of w missing f' */
-    double missing, target; /* sums of their squares, weighted */
+    double missing, target; /* weighted sums of squares */
 } tlpi_moments;
 
 tlp_status tlpi_moments_create(tlpi_moments *m, const tlpi_env *env, int d,
@@ -65,7 +67,7 @@ tlp_status tlpi_moments_add(tlpi_moments *m, tlpi_pool *pool,
 /* ==== fit_lowrank.c ==========================================================
  */
 
-/* down [rank][n], up [d][rank].  Moments of held-out tokens or NULL. */
+/* down [rank][n], up [d][rank].  held: moments of held-out tokens, or NULL. */
 tlp_status tlpi_fit_lowrank(const tlpi_fitter *f, const tlpi_moments *m,
                             const tlpi_moments *held, int max_rank,
                             tlpi_choice *choice, tlpi_fitted_lowrank *out);
@@ -74,8 +76,7 @@ void tlpi_fitted_lowrank_free(const tlpi_env *env, tlpi_fitted_lowrank *x);
 /* ==== fit_gains.c ============================================================
  */
 
-/* Numbers that the features, which are parts of what is present, are
- * multiplied by. */
+/* Factors of the features, which are parts of `present`. */
 enum { TLPI_MAX_GAIN = 64 };
 
 typedef struct tlpi_gain_moments {
@@ -93,7 +94,7 @@ tlp_status tlpi_fit_gains(const tlpi_fitter *f, const tlpi_gain_moments *m,
 /* ==== fit_norms.c ============================================================
  */
 
-/* Numbers by column for the one feature, which is what is present. */
+/* Factors of the columns of the one feature, which is `present`. */
 typedef struct tlpi_norm_moments {
     const tlpi_env *env;
     int d;

@@ -1,5 +1,5 @@
 /*
- * fit_apply.c - what is fitted for a stage, as a rank takes it.
+ * fit_apply.c - give the fits of a stage to the rank that runs the student.
  */
 #include "tune/calibration.h"
 

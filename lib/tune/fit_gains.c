@@ -1,6 +1,6 @@
 /*
- * fit_gains.c - numbers that parts of a sum are multiplied by: a small ridge
- * regression of what is missing, towards 1.
+ * fit_gains.c - factors of the parts of a sum: a small ridge regression of the
+ * missing part, with factors drawn towards 1.
  */
 #include "tune/fit.h"
 
@@ -46,7 +46,7 @@ void tlpi_gains_add(tlpi_gain_moments *m, const tlpi_rows *rows)
             m->s[j][i] = m->s[i][j];
 }
 
-/* x: gains less 1 */
+/* x: gains minus 1 */
 static tlp_status solve(const tlpi_fitter *f, const tlpi_gain_moments *m,
                         double ridge, double *x)
 {

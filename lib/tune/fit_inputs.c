@@ -19,7 +19,7 @@ static tlpi_rows input_rows(const tlpi_calibration *c, int slot, int window,
                         .present = feature[0] };
 }
 
-/* The model's weight times scale. */
+/* norm: the model's weight times scale. */
 static tlp_status scale_norm(const tlpi_calibration *c,
                              const tlpi_tensor *model, const float *scale,
                              float **norm)
@@ -122,7 +122,7 @@ static void drop_lowranks(tlpi_calibration *c, int stage, int half)
     }
 }
 
-/* Is there anything to fit for the inputs of this half? */
+/* Do the options or the choices ask for a fit of the inputs of this half? */
 static bool wants_inputs(const tlpi_calibration *c, int stage, int half)
 {
     int n = c->plan->stage[stage].n_member;
@@ -134,7 +134,7 @@ static bool wants_inputs(const tlpi_calibration *c, int stage, int half)
     return any;
 }
 
-/* A kind of fit: of one member, and undone for all members. */
+/* A kind of fit: `fit` works on one member, `drop` undoes it for all. */
 typedef struct fit_kind {
     tlp_status (*fit)(tlpi_calibration *c, int stage, int half, int member);
     void (*drop)(tlpi_calibration *c, int stage, int half);

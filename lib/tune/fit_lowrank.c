@@ -1,12 +1,12 @@
 /*
- * fit_lowrank.c - the map of a given rank that explains best what is missing.
+ * fit_lowrank.c - the map of a given rank that explains the missing part best.
  *
- * With A = S + ridge diag(S) = L L', ridge regression gives B = C A^-1.  Of all
- * maps of rank r, U U' B loses least of what B explains, U being the r first
- * eigenvectors of B A B' = Y Y', Y = C L'^-1: up = U, down = U' B.
+ * With A = S + ridge diag(S) = L L', ridge regression gives B = C A^-1.  Let U
+ * be the first r eigenvectors of B A B' = Y Y', where Y = C L'^-1.  Of all maps
+ * of rank r, U U' B loses least of what B explains: up = U, down = U' B.
  *
- * U is found by orthogonal iteration, whose first columns do not depend on how
- * many there are: a map of lower rank is the first part of one of higher.
+ * Orthogonal iteration finds U.  Its first columns do not depend on the number
+ * of columns, so a map of lower rank is the first part of a map of higher rank.
  */
 #include "tune/fit.h"
 
@@ -17,7 +17,7 @@
 
 enum { MAX_ITERATION = 40, MIN_ITERATION = 4, BLOCK = 16 };
 
-/* Energy that an iteration must gain, or it is the last. */
+/* Iteration ends when the relative gain of energy is below this. */
 #define GAIN 1e-7
 
 typedef struct work {
@@ -30,7 +30,7 @@ typedef struct work {
     double *u;    /* [r][d] U' */
     double *next; /* [r][d] */
     double *down; /* [r][n] */
-    double *tmp;  /* [r][n], or less */
+    double *tmp;  /* [r][max(n, BLOCK)] */
 } work;
 
 static double *array(const work *w, int rows, int cols)
@@ -81,8 +81,8 @@ static void product(const work *w, int m, int n, int k, const double *a,
 
 /* ==== eigenvectors ======================================================= */
 
-/* Rows [at, at + n) less their parts along the rows before; twice, since once
- * leaves the rounding of what was taken off. */
+/* Make rows [at, at + n) orthogonal to the rows before them.  The second pass
+ * removes the rounding errors of the first. */
 static void take_off_before(const work *w, double *rows, int at, int n)
 {
     size_t d = (size_t)w->d;
@@ -98,8 +98,8 @@ static void take_off_before(const work *w, double *rows, int at, int n)
     }
 }
 
-/* Gram and Schmidt.  A row that the ones before it span becomes zero: there
- * are no more eigenvectors than that. */
+/* Gram-Schmidt.  A row in the span of the rows before it becomes zero: there
+ * are no more eigenvectors. */
 static void orthonormalise(const work *w, double *rows)
 {
     size_t d = (size_t)w->d;
@@ -129,7 +129,7 @@ static void orthonormalise(const work *w, double *rows)
     }
 }
 
-/* From the u of another ridge on, which is near. */
+/* Starts from the u of another ridge, which is near the solution. */
 static void iterate(work *w)
 {
     size_t n = (size_t)w->r * (size_t)w->d;
@@ -159,7 +159,7 @@ static void transpose(int m, int n, const double *x, double *y)
             y[j * (size_t)m + i] = x[i * (size_t)n + j];
 }
 
-/* Fills u and down; false where the features are none. */
+/* Fills u and down; false where all features are zero. */
 static bool solve(work *w, const tlpi_moments *m, double ridge)
 {
     size_t n = (size_t)w->n;
@@ -189,8 +189,8 @@ static bool solve(work *w, const tlpi_moments *m, double ridge)
 
 /* ==== choosing =========================================================== */
 
-/* What row k of u and down takes off the error, the rows of u being
- * orthonormal; into gain [r]. */
+/* gain[k]: by how much row k of u and down lowers the error on `held`.  The
+ * rows of u are orthonormal, so the gains add up. */
 static void measure(const work *w, const tlpi_moments *held, double *gain)
 {
     product(w, w->r, w->n, w->n, w->down, held->s, w->tmp);

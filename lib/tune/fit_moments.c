@@ -1,5 +1,5 @@
 /*
- * fit_moments.c - sums of products over tokens.
+ * fit_moments.c - sums over tokens of products of features.
  */
 #include "tune/fit.h"
 
@@ -8,7 +8,7 @@
 
 const double tlpi_ridge[TLPI_N_RIDGE] = { 1e-3, 1e-2, 0.1, 1, 10 };
 
-/* Tokens turned and multiplied at once. */
+/* Tokens that are transposed and multiplied at once. */
 enum { PIECE = 192 };
 
 tlp_status tlpi_moments_create(tlpi_moments *m, const tlpi_env *env, int d,
@@ -40,7 +40,7 @@ typedef struct turning {
     const tlpi_rows *rows;
     int at, n_tok;  /* tokens of the piece */
     float *feature; /* [n][n_tok] times sqrt(w) */
-    float *missing; /* [d][n_tok] likewise */
+    float *missing; /* [d][n_tok] times sqrt(w) */
 } turning;
 
 static float root_weight(const tlpi_rows *rows, int t)
@@ -48,7 +48,7 @@ static float root_weight(const tlpi_rows *rows, int t)
     return rows->weight ? sqrtf(rows->weight[t]) : 1;
 }
 
-/* Columns become rows: features, then what is missing. */
+/* Transpose the features and the missing part. */
 static void turn_some(void *arg, int ith, int nth)
 {
     const turning *p = arg;

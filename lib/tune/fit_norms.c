@@ -1,5 +1,5 @@
 /*
- * fit_norms.c - a number for each column: as many regressions of one unknown.
+ * fit_norms.c - a factor for each column: one regression of one unknown each.
  */
 #include "tune/fit.h"
 
@@ -42,7 +42,7 @@ void tlpi_norms_add(tlpi_norm_moments *m, const tlpi_rows *rows)
     }
 }
 
-/* What a column's number is above 1. */
+/* The factor of a column, minus 1. */
 static double change(const tlpi_norm_moments *m, int j, double ridge)
 {
     return m->s[j] > 0 ? m->c[j] / (m->s[j] * (1 + ridge)) : 0;

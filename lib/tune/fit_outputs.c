@@ -6,7 +6,7 @@
 
 #include "tune/fit_stage.h"
 
-/* Slots as features of what is missing behind the stage. */
+/* The slots are features of the part that is missing behind the stage. */
 static tlpi_rows output_rows(const tlpi_calibration *c, const int *slot, int n,
                              int window, const float **feature)
 {
@@ -36,7 +36,8 @@ static void add_slot(const tlpi_calibration *c, int to, int from, float sign)
 
 /* ==== gains ============================================================== */
 
-/* The parts that have a gain: attention first.  lp has one for all of it. */
+/* The parts that have a gain, attention first.  In lp the attention of all
+ * members has one gain. */
 static int gain_slots(const tlpi_calibration *c, const tlpi_stage *s, int *slot)
 {
     int n = 0, n_attn = s->mode == TLP_MODE_LP ? 1 : s->n_member;
@@ -59,7 +60,8 @@ static void put_gains(const tlpi_stage *s, const float *gain,
     }
 }
 
-/* asym: running sums of attention become each member's own, and back. */
+/* In asym a slot of attention holds the sum over the members so far:
+ * part_sums makes it the member's own output, join_sums undoes that. */
 static void part_sums(const tlpi_calibration *c, int n_member)
 {
     for (int i = n_member - 1; i > 0; i--)
@@ -98,8 +100,8 @@ static tlp_status solve_gains(tlpi_calibration *c, int stage, float *gain)
     return st;
 }
 
-/* A gain of attention also changes what feed-forward reads, which its fit does
- * not know. */
+/* A gain of attention also changes the input of feed-forward.  The regression
+ * does not know that, so the result is proved. */
 static tlp_status fit_gains(tlpi_calibration *c, int stage)
 {
     const tlpi_stage *s = &c->plan->stage[stage];
@@ -129,7 +131,7 @@ done:
 
 /* ==== low rank =========================================================== */
 
-/* Columns of each member's own from those of all. */
+/* Cut the columns of `down` into the columns of each member. */
 static tlp_status put_out(tlpi_calibration *c, int n_member,
                           tlpi_fitted_lowrank *x, tlpi_fitted_stage *out)
 {

@@ -10,12 +10,13 @@
 
 #define DEFAULT_HELD_OUT 0.25
 
-/* Parts of the work, in stages that are only run. */
+/* Cost of parts of the work; the unit is one stage without a fit. */
 #define GROUP_COST 12.0
 #define SCORE_COST 3.0
 
-/* Calls of tick after which a part is taken to be half done. */
-#define HALF_PART 60.0
+/* Progress inside a part: PART_TICKS calls of tick cover about two thirds
+ * of the rest, so progress never reaches the end of a part early. */
+#define PART_TICKS 60.0
 
 /* ==== progress =========================================================== */
 
@@ -35,13 +36,11 @@ static tlp_status report(const tlpi_calibration *c, double done)
     return TLP_OK;
 }
 
-/* The rest of a part is halved by so many calls, so that it never ends before
- * it is done. */
 static tlp_status tick(void *arg)
 {
     tlpi_calibration *c = arg;
 
-    c->part += (1 - c->part) / HALF_PART;
+    c->part += (1 - c->part) / PART_TICKS;
     return report(c, (c->done + c->part * c->cost) / total_cost(c));
 }
 
@@ -102,8 +101,8 @@ static tlp_status configure(tlpi_calibration *c)
     return tlpi_runner_config(&c->cfg, c->model, &session);
 }
 
-/* The serial model's stream behind a group is known where its layers stand in
- * their own order. */
+/* The teacher's stream behind a group is a target for the student only if the
+ * plan keeps the order of layers. */
 static tlp_status check_order(const tlp_plan *p)
 {
     int last = -1;
@@ -212,7 +211,7 @@ done:
     return st;
 }
 
-/* How it was made goes into the plan's own record. */
+/* Add to the plan's record how its adjustments were made. */
 static tlp_status record(tlpi_calibration *c, const tlp_plan_adjust_report *r)
 {
     const tlp_plan_adjust_options *o = &c->o;
@@ -286,7 +285,7 @@ tlp_status tlp_plan_adjust(tlp_plan **out, const tlp_plan *plan,
     c.env = &plan->model->env;
     c.model = plan->model;
     c.fitter = (tlpi_fitter){ .env = c.env, .tick = { tick, &c } };
-    if (out_report) /* what is wrong with it should show before the work */
+    if (out_report) /* show an error in it before the work starts */
         TLP_TRY(tlpi_struct_write(out_report, &r, sizeof(r),
                                   "tlp_plan_adjust_report"));
     TLP_TRY(check_plan(plan));

@@ -1,6 +1,6 @@
 /*
- * fit_stage.h - the fits of one group of layers, in files by what they change.
- * Each fit sees the effect of the fits before it.
+ * fit_stage.h - the fits of one group of layers.  Each fit sees the effect of
+ * the fits before it.
  */
 #ifndef TLPI_FIT_STAGE_H
 #define TLPI_FIT_STAGE_H
@@ -9,7 +9,7 @@
 
 enum { TLPI_ATTN, TLPI_FFN }; /* halves of a layer */
 
-/* Bits of tlpi_calibration_run: what members add to the stream. */
+/* Bits for tlpi_calibration_run: the outputs of the members. */
 #define TLPI_KEEP_OUTPUTS (1u << TLPI_PROBE_ATTN | 1u << TLPI_PROBE_FFN)
 
 /* Index of a member's half in want and seen. */
@@ -18,17 +18,18 @@ static inline int tlpi_fit_slot(const tlpi_calibration *c, int half, int member)
     return half * c->max_member + member;
 }
 
-/* Is this window held out?  In the choosing pass the first windows are. */
+/* Is this window held out?  Only the choosing pass holds out windows. */
 static inline bool tlpi_fit_is_held(const tlpi_calibration *c, int window)
 {
     return c->choosing && window < c->text.n_held;
 }
 
 /*
- * Run the stage with its fits so far and keep what `keep` asks for.  In the
+ * Run the stage with its fits so far; keep: see tlpi_calibration_run.  In the
  * choosing pass *better says whether the output of the stage came closer to
- * the teacher: a fit can bring an input closer and still make the output
- * worse, since it shrinks what is uncertain, to which layers are sensitive.
+ * the teacher's.  A fit can bring an input closer and still make the output
+ * worse: ridge regression shrinks uncertain directions, and layers are
+ * sensitive to that.
  */
 tlp_status tlpi_fit_prove(tlpi_calibration *c, int stage, uint32_t keep,
                           bool *better);

@@ -1,12 +1,13 @@
 /*
- * linear.c - products of rows, on one thread and on all.
+ * linear.c - dot products of rows, on one thread and on all threads.
  */
 #include "tune/linear.h"
 
 #include <string.h>
 
-/* Rows of a tile, which is summed in registers; rows and columns of what stays
- * in the nearest cache.  Floats are summed as floats over a piece at most. */
+/* TILE: rows of a and b whose sums stay in registers.  PIECE: rows and columns
+ * that stay in the nearest cache.  Floats are summed as floats inside a piece,
+ * and as doubles over pieces. */
 enum { TILE_M = 4, TILE_N = 2, PIECE_M = 16, PIECE_K = 192 };
 
 #define DOTS_REAL double
@@ -32,7 +33,7 @@ void tlpi_dots_f32(int m, int n, int k, const float *a, size_t lda,
     f32_all(m, n, k, a, lda, b, ldb, scale, c, ldc);
 }
 
-/* Blocks of rows in turn, so that the halves of a triangle are even. */
+/* Threads take blocks of rows in turn, which divides a triangle evenly. */
 static void multiply_some(void *arg, int ith, int nth)
 {
     const tlpi_gemm *p = arg;

@@ -1,15 +1,15 @@
 /*
- * score.c - scores kept by variant, their means, and two of them compared.
+ * score.c - keep the scores of variants, take means, compare two scores.
  */
 #include "tune/scorer.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Of the mean difference, in standard errors: once in some hundred times a
- * candidate is dropped that is no worse. */
+/* Standard errors of the mean difference.  About once in a hundred times, a
+ * candidate is dropped that is not worse. */
 #define DOUBT 2.5
-/* A standard error from fewer blocks says nothing. */
+/* Fewer blocks give no useful standard error. */
 #define MIN_BLOCKS 8
 
 void tlpi_score_free(const tlpi_env *env, tlpi_score *score)
@@ -81,7 +81,7 @@ static int n_prediction(const tlpi_scorer *s, int n_window)
     return n;
 }
 
-/* Of n sums. */
+/* The mean prediction, from n sums. */
 static double mean(const tlpi_scorer *s, const double *sum, int n, int n_window)
 {
     double all = 0;
@@ -91,7 +91,7 @@ static double mean(const tlpi_scorer *s, const double *sum, int n, int n_window)
     return all / n_prediction(s, n_window);
 }
 
-/* Blocks that a short window lacks are zero. */
+/* Unused blocks of a short window are zero. */
 double tlpi_score_kl(const tlpi_scorer *s, const tlpi_score *x, int n_window)
 {
     return mean(s, x->kl, n_window * s->n_block, n_window);

@@ -1,13 +1,13 @@
 /*
- * search_join.c - the best place to join next.
+ * search_join.c - find the best place to join next.
  */
 #include "tune/search.h"
 
 #include <math.h>
 #include <string.h>
 
-/* A mode that was not tried at a place adds at least so much of what the first
- * mode added there. */
+/* At one place, an untried mode adds at least this share of the cost that the
+ * first mode added. */
 #define OTHER_MODE 0.5
 
 tlp_status tlpi_search_init(tlpi_search *q, tlpi_scorer *scorer, uint32_t modes,
@@ -98,7 +98,7 @@ static tlp_status list_additions(tlpi_search *q, const char *variant,
     return st;
 }
 
-/* The candidate not yet tried that promises most, or NULL. */
+/* The untried candidate with the lowest estimate, or NULL. */
 static tlpi_search_candidate *
 most_promising(tlpi_search *q, const char *variant, tlpi_candidate_list *f)
 {
@@ -116,7 +116,8 @@ most_promising(tlpi_search *q, const char *variant, tlpi_candidate_list *f)
     return best;
 }
 
-/* On the first window, as long as an untried one may beat the best. */
+/* Run candidates on the first window while an untried candidate may be better
+ * than the best so far. */
 static tlp_status try_additions(tlpi_search *q, const char *variant,
                                 tlpi_candidate_list *f)
 {

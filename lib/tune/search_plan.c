@@ -1,6 +1,6 @@
 /*
- * search_plan.c - tlp_plan_make: options, the way down from the serial plan,
- * and the plans that are handed out.
+ * search_plan.c - tlp_plan_make: options, the steps from the serial plan to the
+ * target, and the plans for the caller.
  */
 #include <math.h>
 #include <string.h>
@@ -10,10 +10,10 @@
 #define DEFAULT_GROUP 4
 #define DEFAULT_BYTES ((uint64_t)768 << 20)
 
-/* Seconds between two savings of the scores. */
+/* Seconds between two writes of the state file. */
 #define SAVE_EVERY 10
 
-/* Windows after which a step is taken to be half done. */
+/* Progress inside a step: half after this number of windows. */
 #define HALF_STEP 40.0
 
 typedef struct maker {
@@ -25,11 +25,11 @@ typedef struct maker {
     tlpi_teacher teacher;
     tlpi_scorer *scorer;
     tlpi_search search;
-    char *variant; /* where the search is */
-    char *chosen;  /* the deepest one within the target */
+    char *variant; /* of the current step */
+    char *chosen;  /* the deepest variant within the target */
     char **front;  /* [n_layer] best variant of depth i + 1, or NULL */
     int step, n_step, tick;
-    double saved; /* when */
+    double saved; /* time of the last write */
 } maker;
 
 /* ==== progress =========================================================== */
@@ -135,7 +135,7 @@ static void clear(maker *m)
     tlpi_windows_free(&m->text);
 }
 
-/* ==== the way down ======================================================= */
+/* ==== steps ============================================================== */
 
 static tlp_status visit(maker *m)
 {
@@ -172,7 +172,7 @@ static tlp_status descend(maker *m)
             break;
         st = tlpi_search_deepen(&m->search, m->variant);
         if (st == TLP_ERANGE && m->o.max_kl != 0)
-            return TLP_OK; /* all is joined, within the budget */
+            return TLP_OK; /* nothing is left to join within the budget */
         TLP_TRY(st);
         TLP_TRY(tlpi_search_swap(&m->search, m->variant));
     }
@@ -180,7 +180,7 @@ done:
     return st;
 }
 
-/* ==== what comes of it =================================================== */
+/* ==== results ============================================================ */
 
 static tlp_status build(maker *m, const char *variant, tlp_plan **plan,
                         const tlpi_score **x)
@@ -236,8 +236,8 @@ done:
     return st;
 }
 
-/* A failure later than the search must not cost its scores, nor hide itself
- * behind one to save them. */
+/* Save the scores after a complete and after a canceled search.  A search that
+ * fails reports its failure, and saves nothing. */
 static tlp_status search(maker *m)
 {
     tlp_status st = descend(m);

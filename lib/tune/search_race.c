@@ -1,12 +1,12 @@
 /*
- * search_race.c - candidates that were tried on the first window run on over
- * the others; who is worse than the leader beyond doubt drops out.
+ * search_race.c - run candidates over more and more windows; a candidate that
+ * is worse than the leader by more than chance explains drops out.
  */
 #include "tune/search.h"
 
 #include <string.h>
 
-/* Places on the second window, fewer on each later one. */
+/* Candidates on the second window, and the least number on later windows. */
 #define FIRST_PLACES 8
 #define LAST_PLACES 3
 
@@ -39,7 +39,7 @@ void tlpi_candidate_list_clear(tlpi_candidate_list *f)
     *f = (tlpi_candidate_list){ .env = f->env };
 }
 
-/* By cost on the first n windows; the earlier one first among equals. */
+/* Sort by cost on the first n windows; equal costs keep their order. */
 static void sort(const tlpi_scorer *s, const tlpi_score **x, int n,
                  int n_window)
 {
@@ -54,7 +54,7 @@ static void sort(const tlpi_scorer *s, const tlpi_score **x, int n,
     }
 }
 
-/* Those that stay in the race after n_window windows. */
+/* Drop candidates after n_window windows; gives the number that is left. */
 static int drop(const tlpi_scorer *s, const tlpi_score **x, int n, int n_window)
 {
     int places = TLPI_MAX(LAST_PLACES, FIRST_PLACES - 2 * (n_window - 1));
@@ -67,7 +67,7 @@ static int drop(const tlpi_scorer *s, const tlpi_score **x, int n, int n_window)
     return kept;
 }
 
-/* Different swaps can lead to one variant. */
+/* Different swaps can give one variant. */
 static int add_once(const tlpi_score **x, int n, const tlpi_score *score)
 {
     for (int i = 0; i < n; i++)

@@ -1,11 +1,12 @@
 /*
- * search_state.c - scores in JSON.
+ * search_state.c - scores in JSON.  "draft" is a variant.
  *
  *   {"tlp_search": 1,
  *    "of": {"model": "sha256:...", "tokens": "sha256:...", "n_ctx": 512, ...},
  *    "scores": [{"draft": "--p--",
  *                "kl": [[sum of a block, ...], ...],       by window
- *                "nll": likewise, "top1": [sum, ...]}]}
+ *                "nll": [[sum of a block, ...], ...],
+ *                "top1": [sum, ...]}]}
  */
 #include "tune/search_state.h"
 
@@ -25,7 +26,7 @@
 #define MAX_FILE_BYTES ((size_t)1 << 28)
 #define MAX_DEPTH 8
 
-/* All that a score depends on, as a JSON object; json_decref it. */
+/* A JSON object of all facts that a score depends on; json_decref it. */
 static json_t *subject(const tlpi_scorer *s)
 {
     const tlpi_session_config *cfg = s->teacher->cfg;
@@ -43,7 +44,7 @@ static json_t *subject(const tlpi_scorer *s)
 
 /* ==== reading ============================================================ */
 
-/* JSON's own form of the values, for texts and numbers. */
+/* The error text shows both values in JSON. */
 static tlp_status fail_subject(const char *path, const char *key,
                                const json_t *found, const json_t *expected)
 {
@@ -189,7 +190,7 @@ done:
 
 /* ==== writing ============================================================ */
 
-/* Digits enough to read the same value back. */
+/* 17 digits give back the bits of a double. */
 static void write_sums(tlpi_text *out, const double *x, int n)
 {
     tlpi_text_printf(out, "[");

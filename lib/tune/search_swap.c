@@ -1,18 +1,18 @@
 /*
- * search_swap.c - better variants of the same depth: another mode for a group,
- * or a place opened and another one joined.
+ * search_swap.c - find better variants of equal depth: a group gets another
+ * mode, or one join is opened and another place is joined.
  */
 #include "tune/search.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Swaps tried on the first window in a round, and rounds. */
+/* Swaps that a round tries on the first window, and rounds. */
 #define MAX_TRIES 12
 #define MAX_ROUNDS 4
 
-/* Mode changes come first to be tried: an estimate of the variant's own cost.
- */
+/* A change of mode without an estimate gets the cost of the variant, which puts
+ * it among the first trials. */
 static tlp_status list_modes(tlpi_search *q, const char *variant, double cost,
                              char *scratch, tlpi_candidate_list *f)
 {
@@ -44,7 +44,7 @@ static tlp_status list_modes(tlpi_search *q, const char *variant, double cost,
     return st;
 }
 
-/* opened: the variant without one of its places, and its cost. */
+/* opened: the variant without the join at `place`; cost: of opened. */
 static tlp_status list_joins(tlpi_search *q, const char *opened, int place,
                              double cost, double bar, char *scratch,
                              tlpi_candidate_list *f)
@@ -95,8 +95,9 @@ done:
     return st;
 }
 
-/* Those that promise most, on the first window.  Swaps that are worse than
- * the variant there, beyond doubt, stay out of the race. */
+/* Run the swaps with the lowest estimates on the first window.  A swap that is
+ * worse than the variant by more than chance explains gets no score, and so
+ * does not race. */
 static tlp_status try_swaps(tlpi_search *q, const tlpi_score *now,
                             tlpi_candidate_list *f)
 {
@@ -114,7 +115,7 @@ static tlp_status try_swaps(tlpi_search *q, const tlpi_score *now,
         tlpi_search_candidate *c = &f->item[best];
         const tlpi_score *score;
 
-        c->estimate = NAN; /* was looked at */
+        c->estimate = NAN; /* tried */
         TLP_TRY(tlpi_scorer_run(q->scorer, c->variant, 1, &score));
         if (!tlpi_score_is_worse(q->scorer, score, now, 1))
             c->score = score;

@@ -1,5 +1,5 @@
 /*
- * search_target.c - targets of a search: checked, reached, recorded.
+ * search_target.c - check a target, tell when it is reached, record it.
  */
 #include "tune/search_target.h"
 
@@ -62,7 +62,7 @@ tlp_status tlpi_target_check(const tlp_plan_make_options *o, const tlp_model *m)
     return check_target(o, m);
 }
 
-/* Seconds of a token in the middle of a window. */
+/* Predicted seconds of a token in the middle of a window. */
 static tlp_status predict(const tlp_plan_make_options *o, tlp_model *model,
                           const char *variant, double *seconds)
 {

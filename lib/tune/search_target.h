@@ -1,5 +1,5 @@
 /*
- * search_target.h - how deep a search goes, and what its plans record.
+ * search_target.h - the target of a search, and the record in its plans.
  */
 #ifndef TLPI_SEARCH_TARGET_H
 #define TLPI_SEARCH_TARGET_H
@@ -7,18 +7,18 @@
 #include "tune/search.h"
 #include "tune/search_state.h"
 
-/* Checks the options' numbers, and that a target could be reached. */
+/* Check the options, and that the target can be reached. */
 tlp_status tlpi_target_check(const tlp_plan_make_options *o,
                              const tlp_model *model);
 
-/* Is a variant deep a cut enough?  Never for a budget of KL. */
+/* Has a variant reached the target?  A budget of KL is never reached. */
 tlp_status tlpi_target_reached(const tlp_plan_make_options *o, tlp_model *model,
                                const char *variant, bool *reached);
 
-/* Additions until a target is reached, as far as is known; for progress. */
+/* An estimate of the steps to the target, for progress. */
 int tlpi_target_steps(const tlp_plan_make_options *o, const tlp_model *model);
 
-/* The "made" object of a plan whose windows are all scored. */
+/* Write the "made" object of a plan; x has scores of all windows. */
 void tlpi_target_record(const tlp_plan_make_options *o, const tlpi_scorer *s,
                         const tlpi_score *x, tlpi_text *out);
 

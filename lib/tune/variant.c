@@ -1,5 +1,5 @@
 /*
- * variant.c - plans as strings: what a search compares, changes and stores.
+ * variant.c - plans as strings, which a search compares, changes and stores.
  */
 #include "tune/variant.h"
 
@@ -39,7 +39,7 @@ bool tlpi_variant_valid(const char *text, int n_layer)
 
         if (joined && tlpi_variant_mode(*p) < 0)
             return false;
-        /* A group has one mode. */
+        /* All places inside a group have one mode. */
         if (joined && p > text && p[-1] != TLPI_VARIANT_SERIAL && p[-1] != *p)
             return false;
     }
@@ -55,7 +55,7 @@ int tlpi_variant_depth(const char *variant)
     return depth;
 }
 
-/* The run of joined places around one: [*first, *end). */
+/* The joined places around place `at`: [*first, *end). */
 static void run_around(const char *variant, int at, int *first, int *end)
 {
     for (*first = at; *first > 0 && variant[*first - 1] != TLPI_VARIANT_SERIAL;)
@@ -90,8 +90,8 @@ int tlpi_variant_first_change(const char *a, const char *b)
 {
     int stage = 0;
 
-    /* Up to place i all is the same, so layer i's stage has the same number
-     * in both. */
+    /* The strings are equal before the place, so the layer before it has one
+     * stage index in both plans. */
     for (; *a && *a == *b; a++, b++)
         stage += *a == TLPI_VARIANT_SERIAL;
     return *a ? stage : stage + 1;
