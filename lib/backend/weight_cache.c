@@ -1,10 +1,10 @@
 /*
- * weight_cache.c - a table of shared objects, found by key to take and by
- * address to put back.
+ * weight_cache.c - a table of shared objects: take finds an object by its key,
+ * put finds it by its address.
  *
- * An entry under construction stands in the table without an object: others
- * who want its key wait for it, while different keys are made at the same
- * time.  If making fails the entry goes, and each waiter tries for itself.
+ * While a thread makes an object, the entry is in the table without it. Threads
+ * that take this key wait; objects of other keys can be made meanwhile.  If the
+ * object cannot be made, the entry is removed and each waiting thread tries.
  */
 #include "backend/weight_cache.h"
 
@@ -16,7 +16,7 @@
 typedef struct entry {
     struct entry *next_key, *next_object;
     tlpi_weight_cache_key key;
-    void *object; /* NULL while it is made */
+    void *object; /* NULL while a thread makes it */
     tlpi_weight_cache_destroy_fn destroy;
     size_t refs;
 } entry;
@@ -24,7 +24,7 @@ typedef struct entry {
 struct tlpi_weight_cache {
     const tlpi_env *env;
     pthread_mutex_t lock;
-    pthread_cond_t made; /* an entry got its object, or went away */
+    pthread_cond_t made; /* an entry got its object, or was removed */
     entry *by_key[N_BUCKET];
     entry *by_object[N_BUCKET];
 };

@@ -1,7 +1,7 @@
 /*
- * weight_cache.h - objects shared by key: made by the first who asks, destroyed
- * when the last has put them back.  Sessions of one model share packed weights
- * so.
+ * weight_cache.h - objects shared by key.  The first take of a key makes the
+ * object, the last put destroys it.  Sessions of one model share packed weights
+ * this way.
  */
 #ifndef TLPI_WEIGHT_CACHE_H
 #define TLPI_WEIGHT_CACHE_H
@@ -10,7 +10,7 @@
 
 typedef struct tlpi_weight_cache tlpi_weight_cache;
 
-/* Compared as bytes: clear it before filling. */
+/* Keys are compared as bytes: clear a key before filling it. */
 typedef struct tlpi_weight_cache_key {
     const void *source;
     int64_t r0, r1, c0, c1;
@@ -22,16 +22,17 @@ typedef void (*tlpi_weight_cache_destroy_fn)(void *object);
 
 tlp_status tlpi_weight_cache_create(tlpi_weight_cache **out,
                                     const tlpi_env *env);
-/* All objects must have been put back. */
+/* All objects must have been put back before. */
 void tlpi_weight_cache_free(tlpi_weight_cache *s);
 
-/* Make calls for one key are serialised, those for different keys are not. */
+/* Only one thread at a time makes an object of one key; objects of different
+ * keys can be made at once. */
 tlp_status tlpi_weight_cache_take(tlpi_weight_cache *s,
                                   const tlpi_weight_cache_key *key,
                                   tlpi_weight_cache_make_fn make, void *arg,
                                   tlpi_weight_cache_destroy_fn destroy,
                                   void **object);
-/* Would take() find it, or somebody at making it? */
+/* Is the object of this key there, or being made? */
 bool tlpi_weight_cache_has(tlpi_weight_cache *s,
                            const tlpi_weight_cache_key *key);
 void tlpi_weight_cache_put(tlpi_weight_cache *s, void *object);

@@ -1,9 +1,9 @@
 /*
- * drill.c - short completions with one right answer: the abilities that go
- * first when layers are taken away.
+ * drill.c - short completions with one right answer.  They test abilities that
+ * a model loses first when layers are removed.
  *
- * The examples of a kind are the same in every prompt of a seed; the question
- * depends on its index alone, so that a longer run begins as a shorter one.
+ * All prompts of one kind and seed share their examples.  A question depends on
+ * kind, seed and index alone, so a short run is the beginning of a long run.
  */
 #include <stdio.h>
 #include <string.h>
@@ -49,7 +49,7 @@ static void make_digits(uint64_t *random, char *text, size_t cap)
                               pick(random, 10));
 }
 
-/* A question, up to where the answer begins, and the answer. */
+/* A question, which ends where the answer begins, and the answer. */
 static void make(int kind, uint64_t *random, char *question, size_t cap,
                  char *answer, size_t answer_cap)
 {
@@ -88,7 +88,7 @@ tlp_status tlp_drill_get(int kind, uint64_t seed, uint64_t index,
                               question, d.answer);
     }
     random = tlpi_random(&random) + index;
-    random = tlpi_random(&random); /* or neighbours share their numbers */
+    random = tlpi_random(&random); /* else neighbours share numbers */
     make(kind, &random, question, sizeof question, d.answer, sizeof d.answer);
     snprintf(d.prompt + n, sizeof d.prompt - n, "%s", question);
     return tlpi_struct_write(out, &d, sizeof d, "tlp_drill");
@@ -149,7 +149,8 @@ tlp_status tlp_drill_run(const tlp_drill *drill, tlp_model *model,
                          TLPI_COUNT(ids), &n));
     TLP_TRY(tlp_session_clear(session, 0));
     TLP_TRY(tlp_session_prefill(session, ids, n));
-    /* A right line has a token for each byte at most, a blank and its end. */
+    /* A right line has at most a token for each byte, for a blank and for its
+     * end. */
     o.n_predict = (int32_t)strlen(d.answer) + 2;
     o.stop = end_of_line;
     o.n_stop = 1;

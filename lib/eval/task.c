@@ -181,8 +181,8 @@ done:
 
 /* ==== answers ============================================================ */
 
-/* Log-probability of choice c; the session holds the query's tokens from
- * *held on (-1: nothing), which it keeps for the next choice. */
+/* Log-probability of choice c.  The session holds the tokens of the query from
+ * *held on (-1: none), and keeps them for the next choice. */
 static tlp_status score_choice(tlp_session *s, const tlp_task *t,
                                const tlpi_item *item, int c, int64_t *held,
                                float *buf, double *logprob)
@@ -207,7 +207,8 @@ done:
     return st;
 }
 
-/* The index of the largest, the first of equals; -1 if all are NaN. */
+/* The index of the largest score, the first if several are equal; -1 if all are
+ * NaN. */
 static int32_t best_of(const double *score, const int32_t *divisor, int n)
 {
     double top = 0;

@@ -1,8 +1,8 @@
 /*
  * task.h - multiple-choice items, read and turned into tokens.
  *
- * task_read.c fills in texts from a line of the file, task_encode.c their
- * tokens; task.c holds them and scores.
+ * task_read.c reads the texts of an item from a line of the file, task_encode.c
+ * makes their tokens, and task.c keeps items and scores them.
  */
 #ifndef TLPI_TASK_H
 #define TLPI_TASK_H
@@ -14,10 +14,10 @@ typedef struct tlpi_item {
     char *query;
     int32_t gold, n_choice;
     char **choice;     /* [n_choice] */
-    tlpi_ids context;  /* of the query; at most its last n_ctx - 1 */
-    tlpi_ids *answer;  /* [n_choice] what each choice adds to it */
+    tlpi_ids context;  /* of the query; at most its last n_ctx - 1 tokens */
+    tlpi_ids *answer;  /* [n_choice] tokens that each choice adds */
     int32_t *n_char;   /* [n_choice] characters of the choices alone */
-    bool cut;          /* some choice sees less than the query */
+    bool cut;          /* some choice does not see all of the query */
     int32_t max_token; /* of the longest choice with its context */
 } tlpi_item;
 
@@ -30,8 +30,8 @@ struct tlp_task {
     size_t n_item, cap;
 };
 
-/* Fill in the texts; `where` is "file: line 7".  The item may be half-built on
- * failure. */
+/* Fill in the texts; `where` is "file: line 7".  After a failure
+ * the item may be half-built. */
 tlp_status tlpi_item_read(tlpi_item *item, const tlpi_env *env,
                           const char *where, const char *line, size_t n);
 

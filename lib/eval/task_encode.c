@@ -1,12 +1,12 @@
 /*
- * task_encode.c - items to tokens, in the way that lm-evaluation-harness does,
- * so that numbers can be compared:
+ * task_encode.c - items to tokens, by the rules of lm-evaluation-harness, so
+ * that numbers can be compared.
  *
- * A choice follows the query after a delimiter, and blanks at the end of the
- * query go over to it: "Q: why? " and "because" make "Q: why?" and
- * "  because".  The choice's tokens are those that the whole text has beyond
- * as many as the query has alone.  An empty query stands for BOS.  What does
- * not fit is cut off the beginning of the query.
+ * A delimiter stands between query and choice.  Blanks at the end of the query
+ * move to the choice: "Q: why? " and "because" make "Q: why?" and "  because".
+ * If the query alone has n tokens, the tokens of the choice are the tokens of
+ * the whole text from n on.  An empty query stands for BOS.  A text that is too
+ * long loses tokens at the beginning of the query.
  */
 #include <string.h>
 
@@ -49,8 +49,8 @@ static tlp_status push_bos(tlpi_ids *ids, const tlp_task *task,
     return TLP_OK;
 }
 
-/* Tokens of the query alone.  An empty one is BOS, which the tokens of the
- * whole text do not have: `extra` counts it. */
+/* Tokens of the query alone.  An empty query is BOS, which is not among the
+ * tokens of the whole text: `extra` counts it. */
 static tlp_status encode_query(tlpi_item *item, const tlp_task *task,
                                const char *where, size_t *extra)
 {
@@ -106,7 +106,7 @@ done:
     return st;
 }
 
-/* No choice can see more of the query than n_ctx - 1 tokens. */
+/* A choice sees at most n_ctx - 1 tokens of the query. */
 static void cut_context(tlpi_item *item, int32_t n_ctx)
 {
     tlpi_ids *c = &item->context;

@@ -3,7 +3,7 @@
  *
  *   {"query": "The sky is", "choices": ["blue", "loud"], "gold": 0}
  *
- * Other keys are left to whoever wrote them.
+ * Other keys are ignored.
  */
 #include <jansson.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
  * bootstrap.c - percentile bootstrap of a weighted mean.
  *
- * Whole units are drawn, with replacement: what correlates inside a unit stays
- * together.
+ * A sample draws whole units with replacement, so values that correlate inside
+ * a unit stay together.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Between neighbours by straight line; infinite ones have none. */
+/* Linear between neighbours; the lower neighbour if one is infinite. */
 static double quantile(const double *sorted, double q)
 {
     double at = q * (N_RESAMPLE - 1);

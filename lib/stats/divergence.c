@@ -1,11 +1,12 @@
 /*
- * divergence.c - a row of logits against a reference row.
+ * divergence.c - compare a row of logits with a reference row.
  *
- * With p the reference's distribution, KL = sum p (a - b) + lse(b) - lse(a) for
- * its logits a and the other's b.  The exponentials are those of attention's
- * softmax, which takes powers of two of a piece of a row in single precision;
- * pieces are joined in double.  That kernel's least result is 2^-125, so rows
- * with logits of which that is no fair account go the plain way.
+ * Let a be the reference's logits, p their distribution, and b the logits of
+ * the row.  Then KL = sum p (a - b) + lse(b) - lse(a).  The exponentials come
+ * from the softmax kernel of attention, which takes powers of two of a piece of
+ * a row in single precision; pieces are added in double.  The least result of
+ * the kernel is 2^-125.  Rows with logits far below that use exp of the C
+ * library.
  */
 #include <float.h>
 #include <math.h>
@@ -16,13 +17,13 @@
 #define PIECE 1024
 #define N_TOP 5
 #define LOG2E 1.4426950408889634f
-#define MASKED -1e30f /* below: meant to be impossible, as -inf */
+#define MASKED -1e30f /* logits below mean that a token is impossible */
 
 typedef struct row {
     const float *x; /* [n] */
     size_t n;
     int32_t top[N_TOP]; /* best first: higher logit, then lower id */
-    int n_top;          /* fewer if fewer are above -inf */
+    int n_top;          /* less than N_TOP if fewer are above -inf */
     float max;
     bool masked; /* some are below MASKED */
 } row;
@@ -77,7 +78,7 @@ typedef struct sums {
     double d;    /* of e^(a - max a) (b - a) */
 } sums;
 
-/* s = e^(x - max) up to the factor that is returned; *sum is that of s. */
+/* s times the returned factor is e^(x - max); *sum is the sum of s. */
 static double exp_piece(const tlpi_cpu_vec *vec, const float *x, float max,
                         int n, float *s, float *sum)
 {
@@ -89,7 +90,7 @@ static double exp_piece(const tlpi_cpu_vec *vec, const float *x, float max,
     return exp2((double)top);
 }
 
-/* sum of p (b - a), in lanes that a compiler can put side by side */
+/* sum of p (b - a), in lanes that a compiler can make a vector of */
 static double weigh(const float *p, const float *a, const float *b, int n)
 {
     double lane[8] = { 0 }, sum = 0;
@@ -133,7 +134,7 @@ static sums masked_sums_of(const row *a, const row *b)
 
         r.p += p;
         r.q += exp(y - (double)b->max);
-        if (x > -INFINITY) /* what the reference rules out weighs nothing */
+        if (x > -INFINITY) /* else the weight p is 0 */
             r.d += y > -INFINITY ? p * (y - x) : -INFINITY;
     }
     return r;

@@ -1,10 +1,10 @@
 /*
  * bpe.c - byte-level byte-pair encoding.
  *
- * Token texts spell every byte as one printable character: bytes that print
- * stand for themselves (as Latin-1), the 68 others as U+0100 and up, in order.
- * A merge "left right" joins two tokens into the one whose text is both; its
- * place in the list is its rank.
+ * Token texts spell every byte as one printable character.  A printable byte is
+ * its Latin-1 character; the 68 other bytes are U+0100 and up, in order.  A
+ * merge "left right" joins two tokens into the token with the text of both. The
+ * rank of a merge is its index in the list.
  */
 #include <string.h>
 
@@ -45,8 +45,8 @@ static size_t put_char(char *dst, unsigned c)
     return 2;
 }
 
-/* The byte spelt at s (n >= 1 bytes left) and the length of its spelling; -1
- * if none is. */
+/* The byte that is spelt at s (n >= 1 bytes left) and the length of its
+ * spelling; -1 if s spells no byte. */
 static int spelt_byte(const char *s, size_t n, size_t *len)
 {
     tlpi_utf8 what;
@@ -60,7 +60,7 @@ static int spelt_byte(const char *s, size_t n, size_t *len)
     return byte_of_char(c);
 }
 
-/* Bytes spelt by a token text, into dst; -1 if it is not in that spelling. */
+/* Write the bytes that a token text spells to dst; -1 if it spells none. */
 static ptrdiff_t decode_text(tlpi_str text, char *dst)
 {
     ptrdiff_t len = 0;
@@ -77,7 +77,7 @@ static ptrdiff_t decode_text(tlpi_str text, char *dst)
 
 /* ==== merges ============================================================= */
 
-/* The slot of a pair, or the free one where it belongs. */
+/* The slot of a pair, or the free slot for it. */
 static tlpi_pair *pair_slot(const tlpi_vocab *v, uint32_t left, uint32_t right)
 {
     uint64_t h = ((uint64_t)left << 32 | right) ^ v->index.seed;
@@ -99,8 +99,8 @@ static tlp_status bad_merge(const tlpi_vocab *v, uint64_t i, tlpi_str merge,
                      v->g->path, (unsigned long long)i, TLPI_STR(merge), what);
 }
 
-/* Remember which bytes this merge brings together.  Texts that spell no bytes
- * are never reached from a text. */
+/* Remember which two bytes this merge brings together.  A token text that
+ * spells no bytes never comes from a text. */
 static void note_touch(tlpi_vocab *v, tlpi_str left, tlpi_str right)
 {
     size_t back = left.n > 1 && ((uint8_t)left.s[left.n - 1] & 0xc0) == 0x80;
@@ -114,7 +114,7 @@ static void note_touch(tlpi_vocab *v, tlpi_str left, tlpi_str right)
 
 static tlp_status add_merge(tlpi_vocab *v, uint64_t i, tlpi_str merge)
 {
-    /* A blank in first place is the left token's own. */
+    /* A blank in first place belongs to the left token. */
     const char *blank =
         merge.n > 1 ? memchr(merge.s + 1, ' ', merge.n - 1) : NULL;
     if (!blank || blank + 1 == merge.s + merge.n)
@@ -132,11 +132,11 @@ static tlp_status add_merge(tlpi_vocab *v, uint64_t i, tlpi_str merge)
         return bad_merge(v, i, merge, "the right part is no token");
     if (id < 0)
         return bad_merge(v, i, merge, "the joined text is no token");
-    if (v->type[id] == TLPI_TOKEN_CONTROL) /* plain text must not give these */
+    if (v->type[id] == TLPI_TOKEN_CONTROL) /* never from plain text */
         return bad_merge(v, i, merge, "the joined text is a control token");
     note_touch(v, left, right);
     tlpi_pair *p = pair_slot(v, (uint32_t)l, (uint32_t)r);
-    if (p->left == UINT32_MAX) /* the first of equal pairs counts */
+    if (p->left == UINT32_MAX) /* of equal pairs the first counts */
         *p = (tlpi_pair){ (uint32_t)l, (uint32_t)r, (uint32_t)i, id };
     return TLP_OK;
 }
@@ -176,7 +176,7 @@ tlp_status tlpi_bpe_load(tlpi_vocab *v)
             v->type[id] != TLPI_TOKEN_UNUSED)
             continue;
         ptrdiff_t n = decode_text(v->text[id], dst);
-        if (n < 0) /* not spelt so: taken as it stands */
+        if (n < 0) /* it spells no bytes: take the text */
             continue;
         v->piece[id] = (tlpi_str){ dst, (size_t)n };
         dst += n;
@@ -190,8 +190,8 @@ tlp_status tlpi_bpe_load(tlpi_vocab *v)
 
 /* ==== encoding =========================================================== */
 
-/* Up to this many bytes, looking over all pairs again after each merge is
- * faster than a heap. */
+/* For words of at most this number of bytes, a search over all pairs after each
+ * merge is faster than a heap. */
 #define SHORT_WORD 32
 
 static const tlpi_pair *pair_of(const tlpi_vocab *v, int32_t left,
@@ -203,8 +203,7 @@ static const tlpi_pair *pair_of(const tlpi_vocab *v, int32_t left,
     return p->left == UINT32_MAX ? NULL : p;
 }
 
-/* Bytes that have no token are left out: a vocabulary without them has nothing
- * to say about them. */
+/* Leave out bytes without a token. */
 static tlp_status push_known(tlpi_ids *out, int32_t id)
 {
     return id < 0 ? TLP_OK : tlpi_ids_push(out, id);
@@ -279,7 +278,7 @@ done:
     return st;
 }
 
-/* The word as one token, or -1; tokens are not longer than this. */
+/* Bytes of the longest word that whole_token looks up as one token. */
 #define WHOLE_MAX 512
 
 static int32_t whole_token(const tlpi_vocab *v, const char *s, size_t n)
@@ -300,13 +299,13 @@ typedef struct sink {
     tlpi_ids *out;
 } sink;
 
-/* Can any merge join what ends in a with what begins with b? */
+/* Can any merge join a token that ends in a with a token that begins with b? */
 static bool may_touch(const tlpi_vocab *v, char a, char b)
 {
     return v->touch[(uint8_t)a][(uint8_t)b / 32] >> (uint8_t)b % 32 & 1;
 }
 
-/* A long word falls apart where no merge can reach across. */
+/* A word is cut where no merge can join the bytes on both sides. */
 static tlp_status encode_parts(const tlpi_vocab *v, const char *s, size_t n,
                                tlpi_ids *out)
 {

@@ -1,9 +1,9 @@
 /*
  * chat_format.c - recognise the family of a chat template by marks in its text,
- * and lay out a conversation as that family does.
+ * and format a conversation in the manner of the family.
  *
- * Templates are programs, and a model file is not trusted: they are looked at,
- * never run.
+ * A template is a program, and a model file is not trusted.  The library reads
+ * the template and never runs it.
  */
 #include <string.h>
 
@@ -73,10 +73,10 @@ bool tlpi_chat_literal(tlpi_chat *c, const char *from, char quote,
 
 typedef tlp_status (*format_fn)(tlpi_chat *c);
 
-/* Looked for in this order: all the marks of a row. */
+/* The first row counts whose marks all stand in the template. */
 static const struct family {
     const char *mark, *second; /* second may be NULL */
-    format_fn format;          /* NULL = known, not supported */
+    format_fn format;          /* NULL: a known family without support */
     const char *name;
 } families[] = {
     { "<|im_start|>", "<|im_sep|>", NULL, "Phi-4" },

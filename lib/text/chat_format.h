@@ -1,5 +1,5 @@
 /*
- * chat_format.h - inside chat formatting: one conversation on its way to text.
+ * chat_format.h - format one conversation as text.
  */
 #ifndef TLPI_CHAT_FORMAT_H
 #define TLPI_CHAT_FORMAT_H
@@ -20,7 +20,7 @@ typedef struct tlpi_chat {
 tlp_status tlpi_chat_format(tlpi_chat *c, const tlpi_vocab *v,
                             const char *path);
 
-/* Where the template has this text; NULL if nowhere. */
+/* The first place of a text in the template, or NULL. */
 const char *tlpi_chat_find(const tlpi_chat *c, const char *text);
 
 void tlpi_chat_add(tlpi_chat *c, const char *text);
@@ -30,8 +30,8 @@ void tlpi_chat_add_trimmed(tlpi_chat *c, const char *text);
 
 bool tlpi_chat_role_is(const tlpi_chat *c, size_t i, const char *role);
 
-/* A quoted literal's text up to `end` or to the quote: adds it with its escapes
- * undone and gives true if `end` came first, else adds nothing. */
+/* Add the text of a quoted literal, without its escapes, up to `end`.  If the
+ * quote comes before `end`, add nothing and return false. */
 bool tlpi_chat_literal(tlpi_chat *c, const char *from, char quote,
                        const char *end);
 

@@ -6,7 +6,7 @@
 
 #include "text/chat_format.h"
 
-/* Does the template take the blanks around a content away? */
+/* Does the template remove the blanks around a content? */
 static bool trims(const tlpi_chat *c)
 {
     return tlpi_chat_find(c, "['content'] | trim") ||
@@ -31,8 +31,8 @@ static void add_message(tlpi_chat *c, const char *open, const char *role,
 /* ==== ChatML ============================================================= */
 
 /*
- * Some templates open a conversation without a system message with one of their
- * own, which stands in them as a literal:
+ * If a conversation has no system message, some templates add a default system
+ * message, which is a literal in the template:
  *     '<|im_start|>system\nYou are ...<|im_end|>\n'
  * The blank line may be a newline or written as \n.
  */
@@ -94,9 +94,9 @@ tlp_status tlpi_chat_chatml(tlpi_chat *c)
 /* ==== Llama 3 ============================================================ */
 
 /*
- * From 3.1 on there always is a system message, which begins with two dates.
- * "Today" is the template's own default: the library does not ask the clock,
- * so that the same conversation always gives the same text.
+ * From 3.1 on every conversation has a system message, which begins with two
+ * dates.  "Today" is the default of the template: the library does not read the
+ * clock, so that a conversation always gives one text.
  */
 static void add_dated_system(tlpi_chat *c, const char *content)
 {

@@ -3,8 +3,7 @@
  * Llama 2 and Mistral.
  *
  * A conversation is an optional system message, then user and assistant in
- * turn.  The system message has no place of its own: it goes into a user
- * message.
+ * turn.  The text of the system message goes into a user message.
  */
 #include "text/chat_format.h"
 
@@ -27,8 +26,8 @@ static tlp_status check_turns(const tlpi_chat *c, size_t *first)
 
 /* ==== Llama 2 ============================================================ */
 
-/* The system message, if this is the first user message, and the content;
- * blanks around both together are taken away. */
+/* Add the system message, if this is the first user message, and the content.
+ * Blanks around the two together are removed. */
 static tlp_status add_llama2_user(tlpi_chat *c, size_t i, bool with_system)
 {
     if (!with_system) {

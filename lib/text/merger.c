@@ -1,11 +1,12 @@
 /*
- * merger.c - join neighbouring symbols of a word, the best pair first.
+ * merger.c - join neighbouring symbols of a word, the pair of lowest rank
+ * first.
  *
- * Symbols form a linked list, and each knows the rank of the pair it begins.
- * The best of all pairs is better than the two it overlaps, so a heap of such
- * local bests is enough; in a run of equal symbols that is one.  Entries whose
- * pair is gone stay there: the symbol's rank is another when they come up.
- * Time is n log n, whatever the input.
+ * The symbols form a linked list.  Each symbol holds the rank of the pair that
+ * begins with it.  The heap holds only local minima: pairs whose rank is lower
+ * than the ranks of the two pairs that they overlap; of equal ranks the left
+ * one counts.  Stale entries stay in the heap and are skipped when their rank
+ * no longer matches.  Time is n log n for any input.
  */
 #include "text/vocab_impl.h"
 
@@ -62,7 +63,7 @@ static tlp_status heap_push(tlpi_merger *m, uint64_t key)
     return TLP_OK;
 }
 
-/* Four children each: half the cache misses of a binary heap. */
+/* A node has four children: half the cache misses of a binary heap. */
 static uint64_t heap_pop(tlpi_merger *m)
 {
     uint64_t *heap = m->heap;
@@ -105,8 +106,8 @@ static void set_rank(tlpi_merger *m, tlpi_join_fn join, const void *arg,
             : TLPI_NO_RANK;
 }
 
-/* Is the pair that begins at i better than the two that overlap it? */
-static bool is_local_best(const tlpi_merger *m, uint32_t i)
+/* Has the pair that begins at i a lower rank than both pairs it overlaps? */
+static bool is_local_min(const tlpi_merger *m, uint32_t i)
 {
     uint32_t rank = rank_at(m, i);
 
@@ -116,15 +117,14 @@ static bool is_local_best(const tlpi_merger *m, uint32_t i)
 
 static tlp_status offer(tlpi_merger *m, uint32_t i)
 {
-    return is_local_best(m, i)
-               ? heap_push(m, (uint64_t)m->sym[i].rank << 32 | i)
-               : TLP_OK;
+    return is_local_min(m, i) ? heap_push(m, (uint64_t)m->sym[i].rank << 32 | i)
+                              : TLP_OK;
 }
 
 /*
- * Join the pair that begins at `left`, and offer what has become a local best:
- * the new pairs on either side, or those beyond them.  These were offered
- * before if they were better than the old neighbour.
+ * Join the pair that begins at `left`, and offer the new local minima: the new
+ * pairs on both sides, or the pairs beyond them.  A pair beyond was offered
+ * before if its rank was lower than that of the old neighbour.
  */
 static tlp_status join_pair(tlpi_merger *m, tlpi_join_fn join, const void *arg,
                             uint32_t left)

@@ -1,17 +1,17 @@
 /*
  * pretok.c - cut a text into pre-tokens, the words that BPE works on.
  *
- * The patterns are this file's own, chosen by tokenizer.ggml.pre; a pattern is
- * never read from a model.  A set has one or more: each cuts the pieces that
- * the one before it left into matches and what lies between them.
+ * The patterns stand in this file; tokenizer.ggml.pre chooses a set of them.  A
+ * pattern is never read from a model.  Each pattern of a set cuts the pieces of
+ * the pattern before it into matches and the text between matches.
  *
- * Bytes that are not UTF-8 are words of one byte each, and end the text on
- * either side of them.
+ * A byte that is not UTF-8 is a word of one byte, and ends the text on both
+ * sides of it.
  *
  * All patterns take time proportional to the text: repeats are possessive, and
- * where the original steps back over blanks ("\s*[\r\n]+", "\s+(?!\S)") they do
- * it once a run.  Should a limit of PCRE2 be met nevertheless, the rest of the
- * piece is one word.
+ * where the original goes back over blanks ("\s*[\r\n]+", "\s+(?!\S)") a
+ * pattern here does so once a run.  If a limit of PCRE2 is reached all the
+ * same, the rest of the piece is one word.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -23,8 +23,8 @@
 /* ==== patterns =========================================================== */
 
 /*
- * Blanks are Unicode's White_Space.  PCRE2's \s would add U+180E, which is none
- * since Unicode 6.3.
+ * Blanks are Unicode's White_Space.  PCRE2's \s would add U+180E, which is not
+ * White_Space since Unicode 6.3.
  */
 #define BLANK "\\x09-\\x0d\\x20\\x{85}\\p{Z}"
 #define S "[" BLANK "]"
@@ -33,15 +33,15 @@
 #define GPT2_SUFFIX "'(?:[sdmt]|ll|ve|re)"
 #define LLAMA3_SUFFIX "'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])"
 
-/* All of a run of blanks but the last, which belongs to the word after it; all
- * of it at the end of the text. */
+/* A run of blanks without its last blank, which belongs to the word after it.
+ * At the end of the text: the whole run. */
 #define BLANKS S "+(?![^" BLANK "])|" S "++"
 
 #define GPT2                                                                   \
     GPT2_SUFFIX "| ?\\p{L}++| ?\\p{N}++| ?[^" BLANK "\\p{L}\\p{N}]++|" BLANKS
 
-/* gpt-2's pattern after every digit was cut off.  A piece ends before a digit,
- * so there a run of blanks is taken whole. */
+/* The pattern of gpt-2 for text between digits.  A piece ends before a digit,
+ * and takes all blanks there. */
 #define SMOLLM                                                                 \
     GPT2_SUFFIX "| ?\\p{L}++|\\p{N}"                                           \
                 "| ?[^" BLANK "\\p{L}\\p{N}]++"                                \
@@ -108,8 +108,8 @@ static tlp_status compile(tlpi_pretok *p, const char *pattern,
                                "pattern \"%s\": PCRE2 error %d at %zu", pattern,
                                error, at);
     p->code[p->n_code++] = code;
-    /* Without JIT, or where no executable memory is to be had, PCRE2
-     * interprets the pattern: slower, the same result. */
+    /* Without JIT, or without executable memory, PCRE2 interprets the
+     * pattern: it is slower, and the result is equal. */
     (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
     return TLP_OK;
 }

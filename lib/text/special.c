@@ -1,9 +1,9 @@
 /*
- * special.c - find special tokens in a text: the leftmost, and the longest that
- * begins there.
+ * special.c - find special tokens in a text: the leftmost token, and of the
+ * tokens that begin there the longest.
  *
- * A trie over their bytes; its first level is a table, so that text without
- * such tokens costs one look-up a byte.
+ * A trie holds the bytes of the tokens.  Its first level is a table, so a byte
+ * that begins no special token costs one look-up.
  */
 #include "text/vocab_impl.h"
 
@@ -44,7 +44,7 @@ static void insert(tlpi_trie *t, tlpi_str text, int32_t id)
 tlp_status tlpi_trie_create(tlpi_vocab *v)
 {
     tlpi_trie *t = &v->trie;
-    size_t bytes = 1; /* node 0 stands for none */
+    size_t bytes = 1; /* node 0 means no node */
 
     for (int32_t id = 0; id < v->n_token; id++) {
         if (!is_special(v, id))

@@ -1,9 +1,10 @@
 /*
  * spm.c - SentencePiece-style tokenizing: characters joined by token score.
  *
- * Blanks are written U+2581 and one is put before the text.  Neighbours are
- * joined if both together are a token, the highest score first and the
- * leftmost of equals.  A character that is no token becomes its bytes.
+ * Blanks are written U+2581, and one blank is put before the text.  Two
+ * neighbours are joined if their text is a token; the highest score comes
+ * first, and of equal scores the leftmost.  A character that is no token
+ * becomes bytes.
  */
 #include <math.h>
 #include <string.h>
@@ -19,8 +20,8 @@ static bool is_blank(const char *s, size_t n)
     return n >= BLANK_LEN && memcmp(s, blank, BLANK_LEN) == 0;
 }
 
-/* Only these come from plain text: control, unknown and byte tokens do not,
- * even where the text spells their name. */
+/* Plain text gives normal and user-defined tokens only.  It does not give
+ * control, unknown and byte tokens, even if it spells their names. */
 static bool is_text(const tlpi_vocab *v, int32_t id)
 {
     return v->type[id] == TLPI_TOKEN_NORMAL ||
@@ -29,7 +30,7 @@ static bool is_text(const tlpi_vocab *v, int32_t id)
 
 /* ==== loading ============================================================ */
 
-/* A float's bits, so turned that a higher score is a lower number. */
+/* A number from the bits of a score: a higher score gives a lower number. */
 static uint32_t rank_of_score(float score)
 {
     uint32_t bits;
@@ -156,7 +157,7 @@ typedef struct encoder {
     const tlpi_vocab *v;
     tlpi_ids *out;
     tlpi_text word; /* escaped text that is not encoded yet */
-    bool in_blanks; /* it ends in U+2581, or is empty */
+    bool in_blanks; /* the word ends in U+2581, or is empty */
     tlpi_merger m;
 } encoder;
 
@@ -183,8 +184,8 @@ static bool join(const void *arg, const tlpi_symbol *sym, uint32_t left,
     return true;
 }
 
-/* Text that is no token: its bytes, or the unknown token for those that the
- * vocabulary lacks, or nothing. */
+/* Text that is no token gives byte tokens.  A byte without a token gives the
+ * unknown token, or nothing if there is none. */
 static tlp_status push_bytes(const encoder *e, const char *s, size_t n)
 {
     tlp_status st = TLP_OK;

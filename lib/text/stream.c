@@ -1,13 +1,13 @@
 /*
- * stream.c - tokens to text that is certain: whole characters, and nothing that
- * may still turn out to begin a stop string.
+ * stream.c - tokens to text that is certain: whole characters, and no text that
+ * may be the beginning of a stop string.
  *
- * Every stop string is followed by a Knuth-Morris-Pratt automaton over the
- * text: its state is how much of it the text now ends in.  What is held back
- * is the longest of these.  So a stop string is found whatever tokens it is
- * cut into, in time linear in the text, and memory is bounded by the longest
- * token and stop string.  When one ends, it is cut off; when several end at
- * the same byte, the longest is.
+ * A Knuth-Morris-Pratt automaton follows each stop string.  Its state is the
+ * length of the prefix of the stop string at the end of the text.  The stream
+ * holds back the longest such prefix.  So it finds a stop string in whatever
+ * tokens it comes, in time linear in the text; memory is bounded by the longest
+ * token and stop string.  A complete stop string is cut off the text; if
+ * several end at one byte, the longest is cut off.
  */
 #include <string.h>
 
@@ -97,8 +97,8 @@ tlp_status tlpi_stream_init(tlpi_stream *s, const char *const *stops,
 
     s->flags = flags;
     TLP_TRY(copy_stops(s, stops, n_stop, &longest));
-    /* Held back, then a cut character and a token, each byte of which may
-     * become U+FFFD, and a NUL. */
+    /* Room for the text that is held back, and for a cut character and a token,
+     * each byte of which may become U+FFFD, and for a NUL. */
     if (!tlpi_add(tlpi_vocab_max_piece(s->vocab), sizeof s->cut, &need) ||
         !tlpi_mul(need, REPLACEMENT_LEN, &need) ||
         !tlpi_add(need, longest + 1, &need))
@@ -137,20 +137,20 @@ static void add_char(tlpi_stream *s, const char *c, size_t n)
     }
 }
 
-/* Add bytes: whole characters go on, the rest waits in s->cut. */
+/* Add bytes: whole characters go to the text, the rest waits in s->cut. */
 static void add_bytes(tlpi_stream *s, const char *bytes, size_t n)
 {
     for (size_t i = 0; i < n && !s->stopped;) {
         tlpi_utf8 what;
         size_t len;
-        if (s->n_cut > 0) { /* byte by byte until it is a character or not */
+        if (s->n_cut > 0) { /* bytes of a character so far */
             s->cut[s->n_cut++] = bytes[i++];
             len = tlpi_utf8_next(s->cut, s->n_cut, &what);
             if (what == TLPI_UTF8_CUT)
                 continue;
             if (what == TLPI_UTF8_CHAR) {
                 add_char(s, s->cut, len);
-            } else { /* the new byte is not part of it */
+            } else { /* the new byte belongs to no such character */
                 add_char(s, replacement, REPLACEMENT_LEN);
                 i--;
             }
@@ -170,7 +170,8 @@ static void add_bytes(tlpi_stream *s, const char *bytes, size_t n)
     }
 }
 
-/* Make room: what was given out is gone, what was held back comes first. */
+/* Remove the text that was given out; the text that was held back moves to the
+ * front. */
 static void forget_given(tlpi_stream *s)
 {
     memmove(s->text, s->text + s->n_given, s->n_text - s->n_given);
@@ -179,8 +180,8 @@ static void forget_given(tlpi_stream *s)
 }
 
 /*
- * Give out all but the last `hold` bytes.  The NUL would overwrite the first
- * byte held back, so those move one up.
+ * Give out the text without its last `hold` bytes.  These move up by one byte,
+ * to make room for a NUL.
  */
 static void give(tlpi_stream *s, size_t hold, const char **text, size_t *len)
 {

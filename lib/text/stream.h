@@ -28,8 +28,8 @@ typedef struct tlpi_stream {
     bool stopped;
 } tlpi_stream;
 
-/* What tlp_stream_create says of stops and flags.  s holds an env and a
- * vocabulary, and zeroes; clear it after a failure too. */
+/* stops, flags: see tlp_stream_create.  s has its env and vocab set, and zeroes
+ * in all other fields.  Clear it after a failure too. */
 tlp_status tlpi_stream_init(tlpi_stream *s, const char *const *stops,
                             size_t n_stop, uint32_t flags);
 void tlpi_stream_clear(tlpi_stream *s);

@@ -1,11 +1,10 @@
 /*
- * tokenize.c - text to ids: special tokens first, the stretches between them
- * through the vocabulary's own tokenizer.
+ * tokenize.c - text to ids: find the special tokens first, then tokenize the
+ * text between them by BPE or SPM.
  */
 #include "text/vocab_impl.h"
 
-/* Symbols of a word are numbered in 32 bits, and U+2581 makes three bytes of a
- * blank. */
+/* A symbol's index has 32 bits, and U+2581 has three bytes for one blank. */
 #define TEXT_MAX ((size_t)1 << 30)
 
 tlp_status tlpi_ids_push(tlpi_ids *ids, int32_t id)

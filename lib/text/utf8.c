@@ -5,8 +5,8 @@
 
 #include "text/utf8.h"
 
-/* Bytes that a lead byte announces, 0 for no lead, and the range of the byte
- * after it: the only one whose range depends on the lead. */
+/* The length that a lead byte announces (0: not a lead byte), and the range of
+ * the second byte, which depends on the lead byte. */
 static size_t lead(uint8_t c, uint8_t *lo, uint8_t *hi)
 {
     *lo = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;

@@ -8,13 +8,14 @@
 
 typedef enum tlpi_utf8 {
     TLPI_UTF8_CHAR, /* a whole character */
-    TLPI_UTF8_CUT,  /* all that is left begins a character but ends inside */
-    TLPI_UTF8_BAD   /* no character begins so */
+    TLPI_UTF8_CUT,  /* the bytes left begin a character and end inside it */
+    TLPI_UTF8_BAD   /* no character begins with these bytes */
 } tlpi_utf8;
 
 /*
- * What stands at s, n >= 1 bytes left; returns its bytes.  For BAD these are
- * the longest run that one U+FFFD stands for (Unicode 3.9, "maximal subpart").
+ * Look at s, where n >= 1 bytes are left; returns the length of what it found.
+ * BAD bytes are the longest run that one U+FFFD replaces (Unicode 3.9, "maximal
+ * subpart").
  * Surrogates, overlong forms and codes past U+10FFFF are BAD.
  */
 size_t tlpi_utf8_next(const char *s, size_t n, tlpi_utf8 *what);

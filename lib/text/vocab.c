@@ -91,7 +91,7 @@ static tlp_status load_types(tlpi_vocab *v)
 
 /* ==== special ids ======================================================== */
 
-/* *id keeps its default where the file says nothing. */
+/* *id keeps its default if the file has no such key. */
 static tlp_status load_id(const tlpi_vocab *v, const char *key, int32_t *id)
 {
     const uint32_t none = UINT32_MAX;
@@ -118,7 +118,7 @@ static void add_end(tlpi_vocab *v, int32_t id)
         v->end[v->n_end++] = id;
 }
 
-/* Control tokens that end a turn in some family, the surest first. */
+/* Control tokens that end a turn in some family, most reliable first. */
 static const char *const turn_ends[] = {
     "<|im_end|>",    "<|eot_id|>",    "<|end|>",
     "<end_of_turn>", "<|endoftext|>", "<EOT>",

@@ -1,10 +1,11 @@
 /*
  * vocab.h - vocabulary and tokenizers of a GGUF file.
  *
- * tokenizer.ggml.model "gpt2" is byte-level BPE (merges, pre-tokenizer chosen
- * by tokenizer.ggml.pre from our own list), "llama" is SentencePiece-style
- * (scores, byte fallback).  Both merge with a heap over a linked list: n log n
- * time and constant stack for any input.
+ * tokenizer.ggml.model "gpt2" is byte-level BPE: merges, and a pre-tokenizer
+ * that tokenizer.ggml.pre chooses from a list in pretok.c.  "llama" is the
+ * SentencePiece style: scores, and bytes for unknown characters.  Both merge
+ * with a heap over a linked list: n log n time and constant stack for any
+ * input.
  */
 #ifndef TLPI_VOCAB_H
 #define TLPI_VOCAB_H
@@ -24,8 +25,8 @@ typedef enum tlpi_token_type {
 
 typedef struct tlpi_vocab tlpi_vocab;
 
-/* Read and check tokenizer.* keys; n_vocab is the embedding's row count (or 0
- * when unknown: take the token list's).  The vocabulary keeps views into g. */
+/* Read and check tokenizer.* keys.  n_vocab is the number of rows of the
+ * embedding; 0: the length of the token list.  The vocabulary points into g. */
 tlp_status tlpi_vocab_create(tlpi_vocab **out, const tlpi_env *env,
                              const tlpi_gguf *g, int n_vocab);
 void tlpi_vocab_free(tlpi_vocab *v); /* NULL is fine */
@@ -54,12 +55,12 @@ tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
 bool tlpi_vocab_is_control(const tlpi_vocab *v, int32_t id);
 
 /*
- * Bytes of one token as it stands inside a text (SentencePiece's leading blank
- * is kept; dropping the first of a text is the caller's); empty for control
- * tokens unless TLP_DETOKENIZE_SPECIAL.  id must be in range.
+ * Bytes of one token inside a text.  SentencePiece's leading blank is kept; the
+ * caller drops the first blank of a text.  Control tokens are empty unless
+ * flags have TLP_DETOKENIZE_SPECIAL.  id must be in range.
  */
 tlpi_str tlpi_vocab_piece(const tlpi_vocab *v, int32_t id, uint32_t flags);
-/* True if a blank at the start of a text is the tokenizer's, not the text's. */
+/* Does the tokenizer put a blank before a text? */
 bool tlpi_vocab_adds_space(const tlpi_vocab *v);
 /* Bytes of the longest piece. */
 size_t tlpi_vocab_max_piece(const tlpi_vocab *v);

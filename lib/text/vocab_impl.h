@@ -6,8 +6,8 @@
  *   special.c      find special tokens in a text
  *   pretok.c       cut a text into pre-tokens (BPE)
  *   bpe.c, spm.c   a stretch of text without special tokens -> ids
- *   merger.c       the merging loop that both share
- *   tokenize.c     all of it together
+ *   merger.c       the merging loop of both
+ *   tokenize.c     special tokens, then BPE or SPM
  */
 #ifndef TLPI_VOCAB_IMPL_H
 #define TLPI_VOCAB_IMPL_H
@@ -35,8 +35,8 @@ typedef struct tlpi_index {
     uint64_t seed;
 } tlpi_index;
 
-/* Build over v->text; TLP_EFORMAT names a text that stands twice.  Tokens with
- * an empty text are left out. */
+/* Build the index of v->text.  TLP_EFORMAT for two tokens with one text. Tokens
+ * with an empty text are left out. */
 tlp_status tlpi_index_create(tlpi_vocab *v);
 /* The id of the text `a` followed by `b`, -1 if there is none. */
 int32_t tlpi_index_find(const tlpi_vocab *v, tlpi_str a, tlpi_str b);
@@ -61,8 +61,9 @@ typedef struct tlpi_trie {
 } tlpi_trie;
 
 tlp_status tlpi_trie_create(tlpi_vocab *v);
-/* The first special token in text[from..n), the longest at its place; -1 if
- * there is none.  `all` also takes control tokens, not only user-defined. */
+/* The first special token in text[from..n), and of the tokens that begin there
+ * the longest; -1 if there is none.  all: find control tokens too, and not only
+ * user-defined tokens. */
 int32_t tlpi_trie_find(const tlpi_vocab *v, const char *text, size_t from,
                        size_t n, bool all, size_t *at);
 
@@ -70,10 +71,10 @@ int32_t tlpi_trie_find(const tlpi_vocab *v, const char *text, size_t from,
 
 typedef struct tlpi_pretok tlpi_pretok;
 
-/* What a value of tokenizer.ggml.pre means besides its patterns. */
+/* Rules that a value of tokenizer.ggml.pre implies besides patterns. */
 typedef struct tlpi_pretok_rules {
-    bool add_bos;       /* where the file does not say */
-    bool ignore_merges; /* a whole pre-token that is a token is taken at once */
+    bool add_bos;       /* default, if the file has no key */
+    bool ignore_merges; /* a pre-token that is a token is not merged */
 } tlpi_pretok_rules;
 
 tlp_status tlpi_pretok_create(tlpi_pretok **out, const tlpi_env *env,
@@ -92,7 +93,7 @@ tlp_status tlpi_pretok_split(const tlpi_pretok *p, const char *text, size_t n,
 #define TLPI_NO_SYMBOL UINT32_MAX
 #define TLPI_NO_RANK UINT32_MAX
 
-/* A piece of a word; neighbours are indices into the same array. */
+/* A piece of a word; neighbours are indices into its array. */
 typedef struct tlpi_symbol {
     uint32_t prev;  /* TLPI_NO_SYMBOL for the first */
     uint32_t next;  /* n for the last */
@@ -109,8 +110,8 @@ typedef struct tlpi_merger {
     size_t n_heap, cap_heap;
 } tlpi_merger;
 
-/* Can `left` and `right` be joined?  Then *rank says when (lowest first) and
- * *value is the joined symbol's. */
+/* Can `left` and `right` be joined?  Then *rank is the rank of the pair (lowest
+ * first) and *value the value of the joined symbol. */
 typedef bool (*tlpi_join_fn)(const void *arg, const tlpi_symbol *sym,
                              uint32_t left, uint32_t right, uint32_t *rank,
                              uint32_t *value);
