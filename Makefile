@@ -368,8 +368,8 @@ check-abi: $(SHARED) $(PLUGIN) $(cuda_plugin) ## exported names, imports, header
 	@CC='$(CC)' CXX='$(CXX)' MPI_CFLAGS='$(if $(PLUGIN),$(MPI_CFLAGS))' \
 	    test/check-abi.sh $(SHARED) '$(PLUGIN)' '$(cuda_plugin)'
 
-check-layers: ## what each folder may include
-	@scripts/check-layers.sh
+check-layers: $(LIB_OBJ) ## what each folder may use
+	@BUILD='$(BUILD)' scripts/check-layers.sh
 
 check-install: all ## install, use through pkg-config, uninstall
 	@MAKE='$(MAKE)' CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' \

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# check-layers.sh - fail if a file includes what its folder may not.
+# check-layers.sh - fail if a folder of the library uses a folder that it may not
+# use, by an include or by a symbol, and if folders use each other in a circle.
 #
-# The rule is the table below: folder, then the library folders it may include.
+# The rule is the table below: folder, then the library folders it may use.  The
+# check of symbols reads the objects in $BUILD: a function of tlp.h has no private
+# header, so includes do not show who calls it.
 set -euo pipefail
 
 allowed() {
@@ -18,8 +21,8 @@ allowed() {
     lib/mpi) echo base comm mpi ;;
     lib/device) echo base tensor backend comm device ;;
     lib/session) echo base tensor file model plan backend comm device session ;;
-    lib/eval) echo base file text model eval ;;
-    lib/tune) echo base file model plan stats session tune ;;
+    lib/eval) echo base file text model session eval ;;
+    lib/tune) echo base tensor file model plan comm stats session tune ;;
     src | examples) echo ;;
     esac
 }
@@ -49,6 +52,42 @@ done
 # The tool and the examples are programs of users: nothing private.
 if grep -rnw 'tlpi_[a-z_]*' src examples 2>/dev/null; then
     echo 'src and examples must not use private names'
+    bad=1
+fi
+# Lines "user definer symbol", of symbols that another folder defines.
+list_calls() {
+    local source object folder
+    for source in lib/*/*.c; do
+        object=${BUILD:-build}/${source%.c}.o
+        folder=${source#lib/}
+        [ -f "$object" ] || continue # mpi/ may not be built
+        nm "$object" | sed "s|^|${folder%/*} |"
+    done | awk '
+        { type = $(NF - 1); symbol = $NF }
+        symbol !~ /^tlpi?_/ { next }
+        type == "U" { used[$1 " " symbol] = 1; next }
+        type ~ /[A-Z]/ { home[symbol] = $1 }
+        END {
+            for (use in used) {
+                split(use, a, " ")
+                if (a[2] in home && home[a[2]] != a[1])
+                    print a[1], home[a[2]], a[2]
+            }
+        }' | sort
+}
+
+calls=$(list_calls)
+if [ -z "$calls" ]; then
+    echo "${BUILD:-build}: no objects of the library: run make"
+    exit 1
+fi
+while read -r user definer symbol; do
+    [[ " $(allowed "lib/$user") " == *" $definer "* ]] && continue
+    echo "lib/$user must not use $symbol of lib/$definer"
+    bad=1
+done <<<"$calls"
+if ! cut -d' ' -f1,2 <<<"$calls" | sort -u | tsort >/dev/null; then
+    echo 'folders use each other in a circle'
     bad=1
 fi
 [ $bad -eq 0 ] && echo 'layers: clean'
