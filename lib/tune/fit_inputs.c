@@ -55,9 +55,9 @@ static tlp_status fit_norm(tlpi_calibration *c, int stage, int half, int member)
     }
     tlpi_fit_norms(&m[0], c->choosing ? &m[1] : NULL, choice, scale);
     if (choice->rank)
-        TLP_TRY(
-            scale_norm(c, half == TLPI_ATTN ? l->attn_norm : l->ffn_norm, scale,
-                       half == TLPI_ATTN ? &out->attn_norm : &out->ffn_norm));
+        TLP_TRY(scale_norm(
+            c, half == TLPI_HALF_ATTN ? l->attn_norm : l->ffn_norm, scale,
+            half == TLPI_HALF_ATTN ? &out->attn_norm : &out->ffn_norm));
 done:
     tlpi_norms_free(&m[0]);
     tlpi_norms_free(&m[1]);
@@ -86,9 +86,9 @@ static tlp_status fit_lowrank(tlpi_calibration *c, int stage, int half,
         TLP_TRY(tlpi_moments_add(&m[tlpi_fit_is_held(c, i)], c->fitter.pool,
                                  &rows));
     }
-    TLP_TRY(tlpi_fit_lowrank(&c->fitter, &m[0], c->choosing ? &m[1] : NULL,
-                             c->o.rank, choice,
-                             half == TLPI_ATTN ? &out->attn_in : &out->ffn_in));
+    TLP_TRY(tlpi_fit_lowrank(
+        &c->fitter, &m[0], c->choosing ? &m[1] : NULL, c->o.rank, choice,
+        half == TLPI_HALF_ATTN ? &out->attn_in : &out->ffn_in));
 done:
     tlpi_moments_free(&m[0]);
     tlpi_moments_free(&m[1]);
@@ -101,7 +101,7 @@ static void drop_norms(tlpi_calibration *c, int stage, int half)
 
     for (int m = 0; m < n; m++) {
         tlpi_fitted_member *x = &c->fitted[stage].member[m];
-        float **norm = half == TLPI_ATTN ? &x->attn_norm : &x->ffn_norm;
+        float **norm = half == TLPI_HALF_ATTN ? &x->attn_norm : &x->ffn_norm;
 
         tlpi_free(c->env, *norm);
         *norm = NULL;
@@ -116,8 +116,8 @@ static void drop_lowranks(tlpi_calibration *c, int stage, int half)
     for (int m = 0; m < n; m++) {
         tlpi_fitted_member *x = &c->fitted[stage].member[m];
 
-        tlpi_fitted_lowrank_free(c->env,
-                                 half == TLPI_ATTN ? &x->attn_in : &x->ffn_in);
+        tlpi_fitted_lowrank_free(c->env, half == TLPI_HALF_ATTN ? &x->attn_in
+                                                                : &x->ffn_in);
         c->choice[stage].in[half * n + m] = (tlpi_choice){ 0 };
     }
 }
@@ -144,7 +144,7 @@ static tlp_status fit_members(tlpi_calibration *c, int stage, int half,
                               fit_kind kind)
 {
     const tlpi_probe_at at =
-        half == TLPI_ATTN ? TLPI_PROBE_ATTN_IN : TLPI_PROBE_FFN_IN;
+        half == TLPI_HALF_ATTN ? TLPI_PROBE_ATTN_IN : TLPI_PROBE_FFN_IN;
     bool better;
     tlp_status st;
 

@@ -43,9 +43,9 @@ static int gain_slots(const tlpi_calibration *c, const tlpi_stage *s, int *slot)
     int n = 0, n_attn = s->mode == TLP_MODE_LP ? 1 : s->n_member;
 
     for (int m = 0; m < n_attn; m++)
-        slot[n++] = tlpi_fit_slot(c, TLPI_ATTN, m);
+        slot[n++] = tlpi_fit_slot(c, TLPI_HALF_ATTN, m);
     for (int m = 0; m < s->n_member; m++)
-        slot[n++] = tlpi_fit_slot(c, TLPI_FFN, m);
+        slot[n++] = tlpi_fit_slot(c, TLPI_HALF_FFN, m);
     return n;
 }
 
@@ -65,15 +65,15 @@ static void put_gains(const tlpi_stage *s, const float *gain,
 static void part_sums(const tlpi_calibration *c, int n_member)
 {
     for (int i = n_member - 1; i > 0; i--)
-        add_slot(c, tlpi_fit_slot(c, TLPI_ATTN, i),
-                 tlpi_fit_slot(c, TLPI_ATTN, i - 1), -1);
+        add_slot(c, tlpi_fit_slot(c, TLPI_HALF_ATTN, i),
+                 tlpi_fit_slot(c, TLPI_HALF_ATTN, i - 1), -1);
 }
 
 static void join_sums(const tlpi_calibration *c, int n_member)
 {
     for (int i = 1; i < n_member; i++)
-        add_slot(c, tlpi_fit_slot(c, TLPI_ATTN, i),
-                 tlpi_fit_slot(c, TLPI_ATTN, i - 1), 1);
+        add_slot(c, tlpi_fit_slot(c, TLPI_HALF_ATTN, i),
+                 tlpi_fit_slot(c, TLPI_HALF_ATTN, i - 1), 1);
 }
 
 static tlp_status solve_gains(tlpi_calibration *c, int stage, float *gain)
@@ -167,8 +167,8 @@ static tlp_status fit_out(tlpi_calibration *c, int stage)
     if (!c->choosing && choice->rank == 0)
         goto done;
     for (int i = 0; i < n; i++) {
-        slot[i] = tlpi_fit_slot(c, TLPI_ATTN, i);
-        add_slot(c, slot[i], tlpi_fit_slot(c, TLPI_FFN, i), 1);
+        slot[i] = tlpi_fit_slot(c, TLPI_HALF_ATTN, i);
+        add_slot(c, slot[i], tlpi_fit_slot(c, TLPI_HALF_FFN, i), 1);
     }
     TLP_TRY(tlpi_moments_create(&m[0], c->env, (int)c->d, n));
     if (c->choosing)

@@ -74,8 +74,8 @@ tlp_status tlpi_fit_stage(tlpi_calibration *c, int stage)
     weigh(c);
     c->error = INFINITY;
     TLP_TRY(tlpi_fit_prove(c, stage, 0, &better));
-    TLP_TRY(tlpi_fit_inputs(c, stage, TLPI_ATTN));
-    TLP_TRY(tlpi_fit_inputs(c, stage, TLPI_FFN));
+    TLP_TRY(tlpi_fit_inputs(c, stage, TLPI_HALF_ATTN));
+    TLP_TRY(tlpi_fit_inputs(c, stage, TLPI_HALF_FFN));
     TLP_TRY(tlpi_calibration_run(c, stage, TLPI_KEEP_OUTPUTS));
     TLP_TRY(tlpi_fit_outputs(c, stage));
 done:
