@@ -413,7 +413,7 @@ $(BUILD)/test/bench/bench_device: $(BUILD)/test/bench/bench_device.o
 bench-hosts: all $(HOSTS) ## plans on two hosts, over links of known delay
 	@BUILD=$(BUILD) scripts/bench-hosts.sh
 
-demo: ## set up, build, and compare two plans on two ranks
+demo: ## set up, build, and compare serial with a plan over a slow link
 	@scripts/setup.sh build
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(BUILD) scripts/demo.sh
