@@ -390,14 +390,14 @@ $(BUILD)/test/fuzz/%: $(BUILD)/test/fuzz/%.o $(BUILD)/test/support.a $(STATIC)
 	    $^ $(TLP_LIBS) $(LDLIBS)
 
 bench: all ## tokens/s of serial and layer-parallel plans
-	@BUILD=$(BUILD) scripts/bench.sh
+	@BUILD=$(BUILD) bench/bench.sh
 
 # PYTHON: one that has llama-cpp-python; BENCH_CPU: more options of the script.
 bench-cpu: all $(BUILD)/test/bench/bench_peak ## libtlp beside llama.cpp
 	@mkdir -p $(BUILD)/bench-cpu
-	@$(PYTHON) scripts/bench-cpu.py "$${MODEL:-$$(scripts/fetch-model.sh)}" \
+	@$(PYTHON) bench/bench-cpu.py "$${MODEL:-$$(scripts/fetch-model.sh)}" \
 	    --build $(BUILD) --types Q4_1,Q4_0,Q8_0,Q4_K_M \
-	    --csv $(BUILD)/bench-cpu/cpu.csv --svg $(BUILD)/bench-cpu/cpu.svg \
+	    --csv $(BUILD)/bench/engines.csv --svg $(BUILD)/bench-cpu/cpu.svg \
 	    $(BENCH_CPU)
 
 has_nvcc = $(shell command -v $(NVCC))
@@ -405,15 +405,15 @@ bench-gpu: tool ## the CUDA backend on this machine's GPUs, checked and timed
 	$(if $(has_nvcc),@$(MAKE) --no-print-directory cuda \
 	    $(BUILD)/test/bench/bench_device $(BUILD)/test/bench/bench_allreduce \
 	    $(addprefix $(BUILD)/test/test_cuda_,ops products attention models))
-	@BUILD=$(BUILD) scripts/bench-gpu.py
+	@BUILD=$(BUILD) bench/bench-gpu.py
 
 $(BUILD)/test/bench/bench_device: $(BUILD)/test/bench/bench_device.o
 	$(call say,LD,$@)$(NVCC) -cudart static -o $@ $^ -lcublasLt
 
 bench-hosts: all $(HOSTS) ## plans on two hosts, over links of known delay
-	@BUILD=$(BUILD) scripts/bench-hosts.sh
+	@BUILD=$(BUILD) bench/bench-hosts.sh
 
-demo: ## set up, build, and compare two plans on two ranks
+demo: ## set up, build, and compare serial with a plan over a slow link
 	@scripts/setup.sh build
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(BUILD) scripts/demo.sh

@@ -637,11 +637,14 @@ typedef struct tlp_session_options {
                           of this process with TLP_COMM_THREADS, works on
                           devices[r % n_device]; may name one twice           */
     size_t n_device;   /* 0 = all, in order; at most 64                       */
+    int32_t link_delay_us; /* TLP_COMM_THREADS on CPUs: a message between ranks
+                          arrives this many microseconds after it was sent, as
+                          over a network; at most 1000000                     */
 } tlp_session_options;
 
 #define TLP_SESSION_OPTIONS_INIT                                               \
     { sizeof(tlp_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
-      NULL, 0, NULL, NULL, 0 }
+      NULL, 0, NULL, NULL, 0, 0 }
 
 /**
  * Lay the model out over the ranks under a plan, and allocate all that later

@@ -129,6 +129,7 @@ static tlp_session_options session_options(const engine *e, int n_ctx)
     opts.pin = e->pin;
     opts.timeout_ms = (int32_t)lround(1000.0 * (double)e->timeout);
     opts.wire = e->wire;
+    opts.link_delay_us = e->link_delay_us;
     return opts;
 }
 

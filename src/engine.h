@@ -26,6 +26,7 @@ typedef struct engine {
     int where;            /* ENGINE_AUTO, ... */
     int wire;             /* TLP_WIRE_* */
     float timeout;        /* seconds */
+    int link_delay_us;    /* between ranks of one process */
     int compute, kv, isa; /* TLP_COMPUTE_*, TLP_KV_*, TLP_ISA_* */
     bool pin;
     bool keep_serving; /* after a session that failed */
@@ -72,6 +73,9 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 #define ENGINE_DEVICE_OPTION(e)                                                \
     { CLI_TEXT, 0, "device", &(e).device, "cpu|cuda[:N,...]",                  \
       "where ranks compute; a rank for each N (cpu)", 0, 0 }
+#define ENGINE_LINK_OPTION(e)                                                  \
+    { CLI_INT, 0, "link-delay-us", &(e).link_delay_us, "N",                    \
+      "delay messages between ranks of one process (0)", 0, 1000000 }
 #define ENGINE_TYPE_OPTIONS(e)                                                 \
     { CLI_CHOICE, 0, "compute", &(e).compute, "default|f32",                   \
       "f32 keeps activations exact (default: 8 bits)", 0, 0 },                 \
@@ -85,6 +89,7 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
       "ranks in this process, or one in each (auto)", 0, 0 },                  \
     { CLI_CHOICE, 0, "wire", &(e).wire, "f32|bf16|q8",                         \
       "activations between processes (f32, exact)", 0, 0 },                    \
+    ENGINE_LINK_OPTION(e),                                                     \
     ENGINE_TYPE_OPTIONS(e),                                                    \
     ENGINE_PROCESS_OPTIONS(e)
 /* clang-format on */

@@ -217,6 +217,7 @@ int plan_make(int argc, char **argv)
           0 },
         { CLI_INT, 0, "ranks", &v.e.n_rank, "N",
           "measure N ranks here for --speedup", 0, 64 },
+        ENGINE_LINK_OPTION(v.e),
         { CLI_CHOICE, 0, "compute", &v.e.compute, "default|f32",
           "f32 keeps activations exact (default: 8 bits)", 0, 0 },
         { CLI_CHOICE, 0, "kv", &v.e.kv, "default|f32|f16|bf16|q8_0",

@@ -101,7 +101,7 @@ AT(tlp_device_info, memory_total, 152);
 AT(tlp_device_info, memory_free, 160);
 AT(tlp_device_info, peers, 168);
 
-SIZE(tlp_session_options, 104);
+SIZE(tlp_session_options, 112);
 AT(tlp_session_options, n_ctx, 8);
 AT(tlp_session_options, n_seq, 12);
 AT(tlp_session_options, n_batch, 16);
@@ -120,6 +120,7 @@ AT(tlp_session_options, wire, 72);
 AT(tlp_session_options, comm_handle, 80);
 AT(tlp_session_options, devices, 88);
 AT(tlp_session_options, n_device, 96);
+AT(tlp_session_options, link_delay_us, 104);
 
 SIZE(tlp_batch, 40);
 AT(tlp_batch, n, 8);

@@ -265,6 +265,32 @@ Test(tool, logits_rows)
     spawn_free(&t);
 }
 
+/* A delay between two ranks changes the time and not the bytes. */
+Test(tool, logits_over_a_link_with_a_delay)
+{
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+    const char *a = tiny_path("a.f32"), *b = tiny_path("b.f32");
+    size_t n_a, n_b;
+
+    tool_write_ids(ids, 20);
+
+    spawned s = SPAWN("tlp", "logits", "-m", m, "--tokens", ids, "--ranks", "2",
+                      "--plan", "asym:1-2", "-o", a);
+    spawned t = SPAWN("tlp", "logits", "-m", m, "--tokens", ids, "--ranks", "2",
+                      "--plan", "asym:1-2", "-o", b, "--link-delay-us", "300");
+
+    tool_expect_status(&s, 0);
+    tool_expect_status(&t, 0);
+
+    char *x = tool_read_file(a, &n_a), *y = tool_read_file(b, &n_b);
+
+    cr_assert(n_a == n_b && memcmp(x, y, n_a) == 0);
+    free(x);
+    free(y);
+    spawn_free(&s);
+    spawn_free(&t);
+}
+
 /* More tokens than are evaluated at once; the first rows do not depend on
  * what follows them. */
 Test(tool, logits_of_many)

@@ -143,3 +143,21 @@ bool tlpi_word_wait(tlpi_word *w, uint32_t target, uint32_t spin_ns,
     atomic_fetch_sub(&w->sleepers, 1);
     return there;
 }
+
+/* The system wakes a sleeper some 60 us late, so the end of the wait is spun
+ * where the caller allows that much spinning. */
+bool tlpi_word_wait_until(tlpi_word *w, uint32_t target, uint32_t spin_ns,
+                          double due)
+{
+    double sleep_end = due - spin_ns * 1e-9;
+
+    if (tlpi_now() < sleep_end && tlpi_word_wait(w, target, 0, sleep_end))
+        return true;
+    while (!look(w, target)) {
+        if (tlpi_now() >= due)
+            return false;
+        for (int i = 0; i < SPIN_ROUND; i++)
+            cpu_relax();
+    }
+    return true;
+}

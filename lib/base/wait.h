@@ -36,4 +36,11 @@ void tlpi_word_add(tlpi_word *w, uint32_t n);
 bool tlpi_word_wait(tlpi_word *w, uint32_t target, uint32_t spin_ns,
                     double deadline);
 
+/*
+ * Wait until the time `due` (tlpi_now() seconds), asleep except for the last
+ * spin_ns.  Return true early once w has reached `target`, else false.
+ */
+bool tlpi_word_wait_until(tlpi_word *w, uint32_t target, uint32_t spin_ns,
+                          double due);
+
 #endif

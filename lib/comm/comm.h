@@ -80,6 +80,13 @@ tlp_status tlpi_comm_self_create(tlpi_comm **out, const tlpi_env *env);
 tlp_status tlpi_comm_threads_create(tlpi_comm **out, const tlpi_env *env, int n,
                                     int n_machine, int timeout_ms);
 
+/*
+ * Give the link between the ranks of such a communicator, and of the groups
+ * that are split from it, a delay: a message reaches other ranks `seconds`
+ * after its sender published it.  Call it on one handle before the ranks start.
+ */
+void tlpi_comm_threads_set_delay(tlpi_comm *c, double seconds);
+
 static inline void tlpi_comm_free(tlpi_comm *c)
 {
     if (c)

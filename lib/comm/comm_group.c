@@ -3,9 +3,6 @@
  */
 #include "comm/comm_threads.h"
 
-/* Further than any wait's target: nobody waits for more than two phases. */
-#define FAR (UINT32_C(1) << 30)
-
 static void free_group(const tlpi_env *env, tlpi_group *g)
 {
     if (!g)
@@ -124,9 +121,9 @@ void tlpi_comm_root_abort(tlpi_comm_root *root, int rank)
     pthread_mutex_lock(&root->lock);
     for (tlpi_group *g = root->groups; g; g = g->next) {
         for (int r = 0; r < g->size; r++) {
-            tlpi_word_add(&g->mailbox[r].phase, FAR);
-            tlpi_word_add(&g->mailbox[r].sent, FAR);
-            tlpi_word_add(&g->mailbox[r].taken, FAR);
+            tlpi_word_add(&g->mailbox[r].phase, TLPI_ABORT_STEP);
+            tlpi_word_add(&g->mailbox[r].sent, TLPI_ABORT_STEP);
+            tlpi_word_add(&g->mailbox[r].taken, TLPI_ABORT_STEP);
         }
     }
     pthread_mutex_unlock(&root->lock);

@@ -73,14 +73,12 @@ void tlpi_phase_end_access(tlpi_comm_threads *c)
                           memory_order_release);
 }
 
-tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
-                            int rank, double deadline)
+/* The end of a wait for `rank`: success if it is in time and nobody gave up. */
+static tlp_status end_wait(tlpi_comm_threads *c, bool in_time, int rank)
 {
-    const tlpi_comm_root *root = c->group->root;
-    bool there = tlpi_word_wait(w, target, root->spin_ns, deadline);
     tlp_status st = tlpi_phase_check(c);
 
-    if (st == TLP_OK && there)
+    if (st == TLP_OK && in_time)
         return st;
     tlpi_phase_give_up(c);
     await_accesses(c->group);
@@ -89,7 +87,35 @@ tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
     return tlpi_fail(TLP_ETIMEDOUT,
                      "rank %d did not answer rank %d within %d ms",
                      tlpi_root_rank(c, rank), tlpi_root_rank(c, c->base.rank),
-                     root->timeout_ms);
+                     c->group->root->timeout_ms);
+}
+
+tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
+                            int rank, double deadline)
+{
+    uint32_t spin_ns = c->group->root->spin_ns;
+
+    return end_wait(c, tlpi_word_wait(w, target, spin_ns, deadline), rank);
+}
+
+double tlpi_phase_due(const tlpi_comm_threads *c)
+{
+    double delay = c->group->root->link_delay;
+
+    return delay > 0 ? tlpi_now() + delay : 0;
+}
+
+tlp_status tlpi_phase_await_link(tlpi_comm_threads *c,
+                                 const tlpi_message *message, tlpi_word *w,
+                                 uint32_t count, int rank, double deadline)
+{
+    if (message->due == 0 || rank == c->base.rank)
+        return TLP_OK;
+    bool in_time = deadline == 0 || message->due <= deadline;
+    tlpi_word_wait_until(w, count + TLPI_ABORT_STEP / 2,
+                         c->group->root->spin_ns,
+                         in_time ? message->due : deadline);
+    return end_wait(c, in_time, rank);
 }
 
 tlp_status tlpi_phase_await_all(tlpi_comm_threads *c, double deadline)
@@ -119,6 +145,7 @@ tlp_status tlpi_phase_publish(tlpi_comm_threads *c, tlpi_message message,
     tlpi_mailbox_slot *slot =
         &c->group->mailbox[c->base.rank].slot[(c->phase + 1) % 2];
     slot->message = message;
+    slot->message.due = tlpi_phase_due(c);
     if (data && message.bytes > 0)
         memcpy(slot->data, data, message.bytes);
     tlpi_phase_pass(c, 1);
@@ -142,6 +169,9 @@ tlp_status tlpi_phase_receive(tlpi_comm_threads *c, int rank, uint32_t phase,
 
     *out = tlpi_phase_slot(c, rank, phase);
     const tlpi_message *message = &(*out)->message;
+    st = tlpi_phase_await_link(c, message, w, phase, rank, deadline);
+    if (st != TLP_OK)
+        return st;
     if (message->op == op && message->bytes == bytes)
         return TLP_OK;
     tlpi_phase_give_up(c);

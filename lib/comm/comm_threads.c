@@ -28,13 +28,16 @@ static double deadline_from(const tlpi_comm_threads *c, double start)
 /* ==== all-reduce ========================================================= */
 
 /*
- * Up to so many floats, everybody sums everything: one phase.  Beyond it the
+ * Up to SUM_SMALL floats, every rank sums everything: one phase.  Beyond it the
  * cache lines that change hands cost more than a second phase, in which each
- * line is read by one rank only.
+ * line is read by one rank only.  Over a link with a delay that second phase
+ * would make the last rank wait for the first, so that every vector that fits
+ * a slot is summed in one phase.
  */
 #define SUM_SMALL 128
+#define SUM_SLOT (TLPI_SLOT_BYTES / sizeof(float))
 
-_Static_assert(SUM_SMALL * sizeof(float) <= TLPI_SLOT_BYTES, "fits a slot");
+_Static_assert(SUM_SMALL <= SUM_SLOT, "a small sum fits a slot");
 
 static tlp_status reduce_small(tlpi_comm_threads *c, float *x, size_t n,
                                uint32_t *vote, double deadline)
@@ -121,7 +124,7 @@ static tlp_status threads_allreduce(tlpi_comm *base, float *x, size_t n,
     double start = tlpi_now();
     double deadline = deadline_from(c, start);
     uint32_t votes = vote ? *vote : 0;
-    if (n <= SUM_SMALL)
+    if (n <= (c->group->root->link_delay > 0 ? SUM_SLOT : SUM_SMALL))
         st = reduce_small(c, x, n, &votes, deadline);
     else
         st = reduce_large(c, x, n, &votes, deadline);
@@ -166,8 +169,9 @@ static tlp_status send_message(tlpi_comm_threads *c, const float *x, size_t n,
     tlp_status st = tlpi_phase_await(c, &mine->taken, c->sent, next, deadline);
     if (st != TLP_OK)
         return st;
-    mine->to_next.message =
-        (tlpi_message){ .bytes = bytes, .ptr = large ? (void *)x : NULL };
+    mine->to_next.message = (tlpi_message){ .bytes = bytes,
+                                            .ptr = large ? (void *)x : NULL,
+                                            .due = tlpi_phase_due(c) };
     if (!large && bytes > 0)
         memcpy(mine->to_next.data, x, bytes);
     c->sent++;
@@ -187,6 +191,10 @@ static tlp_status receive_message(tlpi_comm_threads *c, float *x, size_t n,
     if (st != TLP_OK)
         return st;
     const tlpi_message *message = &theirs->to_next.message;
+    st = tlpi_phase_await_link(c, message, &theirs->sent, c->received + 1, prev,
+                               deadline);
+    if (st != TLP_OK)
+        return st;
     if (message->bytes != n * sizeof *x) {
         tlpi_phase_give_up(c);
         return tlpi_fail(TLP_ECOMM,
@@ -429,4 +437,9 @@ tlp_status tlpi_comm_threads_create(tlpi_comm **out, const tlpi_env *env, int n,
     for (int r = 0; r < n; r++)
         out[r] = tlpi_group_take(root, r);
     return TLP_OK;
+}
+
+void tlpi_comm_threads_set_delay(tlpi_comm *base, double seconds)
+{
+    of(base)->group->root->link_delay = seconds;
 }

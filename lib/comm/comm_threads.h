@@ -17,6 +17,10 @@
  * from the sender's memory, and the sender has to wait. */
 #define TLPI_SLOT_BYTES ((size_t)16 * 1024)
 
+/* An abort adds this to all words.  Nobody waits for more than two phases, so
+ * every wait for a word ends. */
+#define TLPI_ABORT_STEP (UINT32_C(1) << 30)
+
 enum { TLPI_OP_ALLREDUCE = 1, TLPI_OP_GATHER, TLPI_OP_BCAST, TLPI_OP_SPLIT };
 
 /* What a rank says when it publishes a phase. */
@@ -24,7 +28,8 @@ typedef struct tlpi_message {
     int op; /* TLPI_OP_* */
     uint32_t vote;
     size_t bytes;
-    void *ptr; /* a large payload, or a group */
+    void *ptr;  /* a large payload, or a group */
+    double due; /* when a link with a delay has delivered it; 0 = at once */
 } tlpi_message;
 
 typedef struct tlpi_mailbox_slot {
@@ -57,6 +62,7 @@ typedef struct tlpi_comm_root {
     const tlpi_env *env;
     uint32_t spin_ns; /* while waiting */
     int timeout_ms;
+    double link_delay;       /* seconds from a rank to the next; 0 = none */
     _Atomic int failed_rank; /* root rank that gave up + 1; 0 = none */
     pthread_mutex_t lock;
     int n_handle;       /* handed out and not freed */
@@ -118,6 +124,15 @@ void tlpi_phase_pass(tlpi_comm_threads *c, uint32_t n);
  * the next phase, and publish it. */
 tlp_status tlpi_phase_publish(tlpi_comm_threads *c, tlpi_message message,
                               const void *data, double deadline);
+
+/* The time at which a message that is published now reaches other ranks. */
+double tlpi_phase_due(const tlpi_comm_threads *c);
+
+/* Wait until a message of `rank` has crossed the link.  `count` is a count
+ * that `w` has reached by now; an abort ends the wait through `w`. */
+tlp_status tlpi_phase_await_link(tlpi_comm_threads *c,
+                                 const tlpi_message *message, tlpi_word *w,
+                                 uint32_t count, int rank, double deadline);
 
 /* Rank's slot of a phase that it has published. */
 const tlpi_mailbox_slot *tlpi_phase_slot(const tlpi_comm_threads *c, int rank,

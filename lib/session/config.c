@@ -45,6 +45,23 @@ done:
     return st;
 }
 
+/* The delay is made by the threads' communicator, which carries activations
+ * between CPU ranks of one process only. */
+static tlp_status check_link_delay(const tlp_session_options *o)
+{
+    if (o->link_delay_us != 0 && o->comm != TLP_COMM_THREADS)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option link_delay_us: %d, but ranks in "
+                         "several processes have a link of their own",
+                         o->link_delay_us);
+    if (o->link_delay_us != 0 && o->backend != TLP_BACKEND_CPU)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option link_delay_us: %d is not for backend "
+                         "%s",
+                         o->link_delay_us, backend_names[o->backend]);
+    return in_range("link_delay_us", o->link_delay_us, 0, 1000 * 1000);
+}
+
 tlp_status tlpi_config_check(const tlp_session_options *o)
 {
     tlp_status st = TLP_OK;
@@ -60,6 +77,7 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
     TLP_TRY(in_range("pin", o->pin, 0, 1));
     TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));
     TLP_TRY(in_range("wire", o->wire, 0, TLP_WIRE_Q8));
+    TLP_TRY(check_link_delay(o));
     TLP_TRY(check_devices(o));
     if (o->backend != TLP_BACKEND_CPU && o->backend != TLP_BACKEND_CUDA)
         return tlpi_fail(TLP_ENOTSUP, "session option backend: %d is not built",
@@ -130,6 +148,7 @@ void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
     c->isa = o->isa;
     c->pin = o->pin;
     c->timeout_ms = tlpi_config_timeout(o);
+    c->link_delay_us = o->link_delay_us;
 }
 
 tlp_status tlpi_config_devices(tlpi_session_config *c,

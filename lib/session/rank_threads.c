@@ -128,6 +128,8 @@ static tlp_status create_comms(tlpi_rank_threads *c)
         return tlpi_fail_nomem();
     tlp_status st = tlpi_comm_threads_create(comm, c->env, n, cfg->n_machine,
                                              cfg->timeout_ms);
+    if (st == TLP_OK && cfg->link_delay_us > 0)
+        tlpi_comm_threads_set_delay(comm[0], cfg->link_delay_us * 1e-6);
     for (int i = 0; i < n && st == TLP_OK; i++)
         c->m[i].comm = comm[i];
     tlpi_free(c->env, comm);

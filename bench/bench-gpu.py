@@ -11,6 +11,7 @@ last compute-sanitizer, where it is.  Models of 7B and 1B shape are made with
 random weights (numpy and gguf are needed) in TLP_BENCH_DIR (/tmp), and removed.
 NCCL is what TLP_NCCL names, or libnccl.so.2; two ranks on one GPU want 2.30.
 
+The figures are appended to gpu.csv in RESULTS (BUILD/bench).
 What fails, hangs or does not fit into the ten minutes is named in the last line
 and makes the status 1.  Without a GPU it says why and ends with 0.
 """
@@ -24,7 +25,10 @@ import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+import bench_record
+
+SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..",
+                       "scripts")
 BUILD = os.environ.get("BUILD", "build")
 TLP = os.path.join(BUILD, "tlp")
 BEGIN = time.monotonic()
@@ -52,6 +56,7 @@ ONE_SHOT = {"TLP_CUDA_COMM": "oneshot"}
 
 failed = []
 skipped = []
+figures = []
 
 
 def left():
@@ -60,6 +65,20 @@ def left():
 
 def say(what, value):
     print(f"{what:52} {value}", flush=True)
+
+
+def note(case, value, unit, low=None, high=None):
+    """A figure for the CSV file."""
+    figures.append((case, value, low, high, unit))
+
+
+def record():
+    if figures:
+        folder = os.environ.get("RESULTS", os.path.join(BUILD, "bench"))
+        gpus = bench_record.output_of("nvidia-smi", "--query-gpu=name",
+                                      "--format=csv,noheader").splitlines()
+        bench_record.append(os.path.join(folder, "gpu.csv"), "gpu", figures,
+                            " and ".join(gpus) or None)
 
 
 def fail(what, why):
@@ -151,7 +170,7 @@ def count_gpus():
 
 def greedy_text():
     what = "SmolLM2, greedy text of 64 tokens in f32"
-    p = subprocess.run([os.path.join(HERE, "fetch-model.sh")], text=True,
+    p = subprocess.run([os.path.join(SCRIPTS, "fetch-model.sh")], text=True,
                        stdout=subprocess.PIPE)
     if p.returncode:
         skip(what, "no model")
@@ -176,6 +195,8 @@ def limits():
         return None
     x = json.loads(out)
     say("copy bandwidth", f"{x['copy_gb_s']:.0f} GB/s")
+    note("what=copy bandwidth", x["copy_gb_s"], "GB/s")
+    note("what=cuBLASLt bf16 512 x 4096 x 11008", x["gemm_tflop_s"], "TFLOP/s")
     say("cuBLASLt, bf16, 512 x 4096 x 11008",
         f"{x['gemm_tflop_s']:.0f} TFLOP/s")
     return x
@@ -210,6 +231,11 @@ def show_allreduces(where, devices):
             text.append(f"with a norm {shot[n]['norm_apart_us']:.1f} apart, "
                         f"{shot[n]['norm_at_once_us']:.1f} at once")
         say(f"  all-reduce of {n} floats, {where}", "; ".join(text))
+        for name, rows in (("one shot", shot), ("NCCL", nccl),
+                           ("NCCL without windows", plain)):
+            if n in rows:
+                note(f"what=all-reduce; way={name}; floats={n}; where={where}",
+                     rows[n]["us"], "us")
     if shot and nccl:
         say("  one shot is as fast as NCCL up to",
             f"{max(slower)} floats" if slower else "no size")
@@ -234,6 +260,10 @@ def show_plans(what, rows):
             f"tokens/s, {d['median'] / base['decode']['median']:.2f}; prefill "
             f"{p['median']:.0f}, {p['median'] / base['prefill']['median']:.2f};"
             f" {row['allreduces_per_token']} all-reduces")
+        for phase in ("prefill", "decode"):
+            r = row[phase]
+            note(f"what={what}; plan={plan}; phase={phase}", r["median"],
+                 "tokens/s", r["min"], r["max"])
 
 
 def bench_model(path, shape, kind, pairs, limit, place, nccl):
@@ -278,7 +308,7 @@ def bench_models(limit, place, nccl):
         try:
             made = run(f"{shape} {kind}, random weights",
                        [sys.executable,
-                        os.path.join(HERE, "make-random-model.py"), shape,
+                        os.path.join(SCRIPTS, "make-random-model.py"), shape,
                         path, "--type", kind])
             if made is not None:
                 bench_model(path, shape, kind, pairs, limit, place, nccl)
@@ -309,6 +339,7 @@ def main():
     if limit:
         bench_models(limit, place, nccl)
     sanitize_all()
+    record()
     for what, all_of in (("skipped", skipped), ("FAILED", failed)):
         if all_of:
             print(f"{what}: {'; '.join(all_of)}")

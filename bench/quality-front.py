@@ -3,12 +3,15 @@
 
     tlp plan make -m M.gguf --text CAL.txt --max-tokens 4096 --depth 15 \\
         --pareto front.csv -o p.json
-    python3 scripts/quality-front.py M.gguf front.csv --calibration CAL.txt \\
-        --text UNSEEN.txt --csv unseen.csv --svg unseen.svg
+    python3 bench/quality-front.py M.gguf front.csv --calibration CAL.txt \\
+        --text UNSEEN.txt --csv unseen.csv --svg unseen.svg \\
+        --results bench/results/quality.csv
 
 Every plan of front.csv is evaluated on the other text against the serial model,
 as it is and adjusted (fitted on the calibration text).  Rows that the CSV has
-are kept, so that an interrupted run goes on.  --svg needs matplotlib.
+are kept, so that an interrupted run goes on.  --results appends the figures to
+the history, from which quality-report.py writes the page of results.  --svg
+needs matplotlib.
 """
 import argparse
 import csv
@@ -17,6 +20,8 @@ import os
 import subprocess
 import sys
 import tempfile
+
+import bench_record
 
 FIELDS = ["depth", "allreduces", "adjusted", "ppl", "ratio", "ratio_lo",
           "ratio_hi", "kl", "kl_p99", "top1", "plan"]
@@ -39,6 +44,7 @@ def arguments():
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--compute", default="default")
     p.add_argument("--csv", required=True)
+    p.add_argument("--results", help="append to this history of results")
     p.add_argument("--svg")
     return p.parse_args()
 
@@ -112,6 +118,21 @@ def fill(a, rows, points):
                 write_rows(a.csv, rows)
 
 
+def record(rows, path):
+    figures = []
+    for r in rows:
+        keys = dict(depth=r["depth"], allreduces=r["allreduces"],
+                    adjusted=r["adjusted"], plan=r["plan"])
+        case = bench_record.case_of(**keys)
+        figures += [
+            (f"{case}; measure=ratio", float(r["ratio"]),
+             float(r["ratio_lo"]), float(r["ratio_hi"]), "ratio"),
+            (f"{case}; measure=kl", float(r["kl"]), None, None, "nats"),
+            (f"{case}; measure=top1", 100 * float(r["top1"]), None, None, "%"),
+        ]
+    bench_record.append(path, "front", figures)
+
+
 def draw(rows, path):
     import matplotlib
     matplotlib.use("svg")
@@ -152,6 +173,8 @@ def main():
         fill(a, rows, points)
     except RuntimeError as e:
         sys.exit(f"quality-front: {e}")
+    if a.results:
+        record(rows, a.results)
     if a.svg:
         draw(rows, a.svg)
 

@@ -2,7 +2,7 @@
 """libtlp beside llama.cpp on this CPU, alternating in one run, with a roofline.
 
     make bench-cpu PYTHON=v/bin/python      the types below, from MODEL
-    v/bin/python scripts/bench-cpu.py MODEL.gguf --plan serial --plan par:3-4
+    v/bin/python bench/bench-cpu.py MODEL.gguf --plan serial --plan par:3-4
 
 llama.cpp comes with llama-cpp-python, matplotlib draws the plot:
 
@@ -23,7 +23,6 @@ once, and measures memory and multipliers too; all numbers are medians.
                 int8 where weights are quantised, else of bf16 or f32
 """
 import argparse
-import csv
 import ctypes
 import itertools
 import json
@@ -35,14 +34,7 @@ import sys
 import time
 
 import bench_plot
-
-COLUMNS = [
-    "model", "type", "engine", "threads", "prompt", "gen", "repeat",
-    "prefill", "prefill_min", "prefill_max", "prefill_ratio",
-    "decode", "decode_min", "decode_max", "decode_ratio",
-    "bytes_per_token", "bandwidth", "bandwidth_share",
-    "macs_per_token", "peak", "peak_of", "peak_share",
-]
+import bench_record
 
 
 def output_of(*command):
@@ -299,11 +291,23 @@ def print_rows(rows):
     print(flush=True)
 
 
-def write_csv(rows, path):
-    with open(path, "w", newline="") as f:
-        writer = csv.DictWriter(f, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+def record(rows, path):
+    """Append the rows of one type to the CSV file."""
+    r = rows[0]
+    figures = [(bench_record.case_of(beside=r["type"], threads=r["threads"]),
+                r["bandwidth"] / 1e9, None, None, "GB/s")]
+    for r in rows:
+        keys = dict(type=r["type"], engine=r["engine"], threads=r["threads"],
+                    prompt=r["prompt"], gen=r["gen"])
+        for phase, share, of in (("prefill", "peak_share", "% of peak"),
+                                 ("decode", "bandwidth_share",
+                                  "% of bandwidth")):
+            case = bench_record.case_of(**keys, phase=phase)
+            figures.append((case, r[phase], r[phase + "_min"],
+                            r[phase + "_max"], "tokens/s"))
+            if r[share]:
+                figures.append((case, 100 * r[share], None, None, of))
+    bench_record.append(path, "engines", figures)
 
 
 def plot(rows, path):
@@ -359,7 +363,7 @@ def main():
                     default=[], help="another engine, by its llama-bench, with "
                     "all options but -m, -r and -o")
     ap.add_argument("--build", default="build", help="folder of libtlp")
-    ap.add_argument("--csv")
+    ap.add_argument("--csv", help="results are appended to this file")
     ap.add_argument("--svg")
     a = ap.parse_args()
     a.plan = a.plan or ["serial"]
@@ -372,7 +376,7 @@ def main():
         rows += measure(a, engines, path, type)
         print_rows(rows[-len(engines):])
         if a.csv:
-            write_csv(rows, a.csv)
+            record(rows[-len(engines):], a.csv)
     if a.svg:
         plot(rows, a.svg)
 

@@ -3,12 +3,12 @@
 #
 # The hosts are network namespaces of this machine; each runs one rank of one
 # thread.  Links: a veth pair, and one that delays each packet by DELAYS us.
-# Two ranks in one process come first, for comparison.  Writes hosts.csv and,
-# with matplotlib, hosts.svg into BUILD/bench-hosts.  Without root or MPI: says
-# so, and ends.
+# Two ranks in one process come first, for comparison.  Appends to hosts.csv in
+# RESULTS (BUILD/bench-hosts) and, with matplotlib, draws hosts.svg in
+# BUILD/bench-hosts.  Without root or MPI the script says so and ends.
 #
-# In the environment: MODEL, PROMPT, GEN, REPEAT, DELAYS, WIRE; PYTHON, one that
-# has matplotlib.
+# In the environment: MODEL, PROMPT, GEN, REPEAT, DELAYS, WIRE, RESULTS; PYTHON,
+# one that has matplotlib.
 set -euo pipefail
 
 here=$(dirname "$0")
@@ -68,7 +68,7 @@ if [ $status -eq 77 ]; then
 fi
 [ $status -eq 0 ]
 
-MODEL=${MODEL:-$("$here/fetch-model.sh")}
+MODEL=${MODEL:-$("$here/../scripts/fetch-model.sh")}
 export MODEL
 mkdir -p "$out"
 rm -f "$out"/*.json
@@ -86,4 +86,5 @@ for delay in $delays; do
     echo "bench-hosts: TUN, $delay us" >&2
     "$hosts" with --delay "$delay" -- "$0" measure tun "$delay"
 done
-"$python" "$here/bench-hosts.py" "$out"/hosts.csv "$out"/hosts.svg "$out"/*.json
+"$python" "$here/bench-hosts.py" "${RESULTS:-$out}"/hosts.csv "$out"/hosts.svg \
+    "$out"/*.json
