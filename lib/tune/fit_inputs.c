@@ -148,7 +148,7 @@ static tlp_status fit_members(tlpi_calibration *c, int stage, int half,
         const input in = input_of(c, stage, half, m);
         TLP_TRY(kind->fit(c, &in, &choice[m]));
     }
-    TLP_TRY(tlpi_fit_prove(c, stage, 0, &better));
+    TLP_TRY(tlpi_fit_check(c, stage, 0, &better));
     if (better)
         goto done;
     for (int m = 0; m < n; m++) {
