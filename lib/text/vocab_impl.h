@@ -88,7 +88,7 @@ typedef tlp_status (*tlpi_word_fn)(void *arg, const char *s, size_t n);
 tlp_status tlpi_pretok_split(const tlpi_pretok *p, const char *text, size_t n,
                              tlpi_word_fn fn, void *arg);
 
-/* ==== merging (merger.c) ================================================== */
+/* ==== merging (merger.c) ================================================= */
 
 #define TLPI_NO_SYMBOL UINT32_MAX
 #define TLPI_NO_RANK UINT32_MAX

@@ -68,7 +68,7 @@ tlp_status tlpi_calibration_advance(tlpi_calibration *c, int end,
                                     const tlpi_stage *stage);
 
 /* Run a stage of the student, with its fits so far, from stream to next.  keep:
- * TLPI_PROBE_* bits of what goes to seen.  A run that keeps inputs alone ends
+ * TLPI_PROBE_* bits of what goes to seen.  A run that keeps only inputs ends
  * with them, and leaves next unchanged. */
 tlp_status tlpi_calibration_run(tlpi_calibration *c, int stage, uint32_t keep);
 

@@ -101,7 +101,7 @@ static tlp_status solve_gains(tlpi_calibration *c, int stage, float *gain)
 }
 
 /* A gain of attention also changes the input of feed-forward.  The regression
- * does not know that, so the result is proved. */
+ * does not know that, so the result is checked. */
 static tlp_status fit_gains(tlpi_calibration *c, int stage)
 {
     const tlpi_stage *s = &c->plan->stage[stage];
@@ -116,7 +116,7 @@ static tlp_status fit_gains(tlpi_calibration *c, int stage)
     if (choice->rank == 0)
         return TLP_OK;
     put_gains(s, gain, &c->fitted[stage]);
-    TLP_TRY(tlpi_fit_prove(c, stage, TLPI_KEEP_OUTPUTS, &better));
+    TLP_TRY(tlpi_fit_check(c, stage, TLPI_KEEP_OUTPUTS, &better));
     if (better)
         goto done;
     *choice = (tlpi_choice){ 0 };

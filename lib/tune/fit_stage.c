@@ -42,7 +42,7 @@ static double output_error(const tlpi_calibration *c)
     return sum;
 }
 
-tlp_status tlpi_fit_prove(tlpi_calibration *c, int stage, uint32_t keep,
+tlp_status tlpi_fit_check(tlpi_calibration *c, int stage, uint32_t keep,
                           bool *better)
 {
     tlp_status st;
@@ -73,7 +73,7 @@ tlp_status tlpi_fit_stage(tlpi_calibration *c, int stage)
     TLP_TRY(tlpi_fitted_init(c->env, &c->fitted[stage], n));
     weigh(c);
     c->error = INFINITY;
-    TLP_TRY(tlpi_fit_prove(c, stage, 0, &better));
+    TLP_TRY(tlpi_fit_check(c, stage, 0, &better));
     TLP_TRY(tlpi_fit_inputs(c, stage, TLPI_HALF_ATTN));
     TLP_TRY(tlpi_fit_inputs(c, stage, TLPI_HALF_FFN));
     TLP_TRY(tlpi_calibration_run(c, stage, TLPI_KEEP_OUTPUTS));

@@ -31,7 +31,7 @@ static inline bool tlpi_fit_is_held(const tlpi_calibration *c, int window)
  * worse: ridge regression shrinks uncertain directions, and layers are
  * sensitive to that.
  */
-tlp_status tlpi_fit_prove(tlpi_calibration *c, int stage, uint32_t keep,
+tlp_status tlpi_fit_check(tlpi_calibration *c, int stage, uint32_t keep,
                           bool *better);
 
 /* fit_inputs.c: norms and low-rank corrections of the inputs of a half. */
