@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "rank/memory.h"
 #include "session/config.h"
-#include "session/memory.h"
 #include "tune/plan_runner.h"
 #include "support/check.h"
 #include "support/fake_model.h"

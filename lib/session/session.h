@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 
-#include "session/rank.h"
+#include "rank/rank.h"
 
 /* ==== commands (command.c) =============================================== */
 

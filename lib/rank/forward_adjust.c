@@ -3,7 +3,7 @@
  *
  * A correction is two calls of the backend: down, all members at once, and up.
  */
-#include "session/forward.h"
+#include "rank/forward.h"
 
 void tlpi_forward_correct(tlpi_rank *r, const tlpi_step *step,
                           const tlpi_rank_lowrank *low, int n_member)

@@ -1,7 +1,7 @@
 /*
  * forward_head.c - what becomes of the residual stream after the stages.
  */
-#include "session/forward.h"
+#include "rank/forward.h"
 
 void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host)
 {

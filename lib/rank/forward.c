@@ -14,7 +14,7 @@
  *
  * Shapes: x, delta [T][d]; acc, norm [member][T][d].
  */
-#include "session/forward.h"
+#include "rank/forward.h"
 
 /* Sum over all ranks.  The vote makes every rank see an abort in the same
  * all-reduce, and so leave at the same place; on devices it does not travel,

@@ -4,7 +4,7 @@
  * A replayed step makes no calls, so its exchanges are counted as those of the
  * last step that made them: as many, with bytes in proportion to the tokens.
  */
-#include "session/forward.h"
+#include "rank/forward.h"
 
 tlp_status tlpi_replay_create(tlpi_rank *r)
 {

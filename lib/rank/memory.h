@@ -5,7 +5,7 @@
 #ifndef TLPI_MEMORY_H
 #define TLPI_MEMORY_H
 
-#include "session/rank.h"
+#include "rank/rank.h"
 
 /* What the widest stage of a rank asks for. */
 typedef struct tlpi_needs {

@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "session/rank.h"
+#include "rank/rank.h"
 
 /* ==== low-rank corrections =============================================== */
 

@@ -1,13 +1,13 @@
 /*
  * rank.c - build and tear down one rank.
  */
-#include "session/forward.h"
+#include "rank/forward.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "comm/comm_peer.h"
-#include "session/memory.h"
+#include "rank/memory.h"
 
 /* ==== communicators ====================================================== */
 

@@ -5,7 +5,7 @@
 #ifndef TLPI_FORWARD_H
 #define TLPI_FORWARD_H
 
-#include "session/rank.h"
+#include "rank/rank.h"
 
 static inline size_t tlpi_n_stream(const tlpi_rank *r, const tlpi_step *step)
 {
