@@ -157,6 +157,7 @@ static tlp_status create_backend(tlpi_rank *r, const tlpi_needs *n)
         .max_tok = TLPI_MAX(cfg->n_batch, TLPI_LOGIT_CHUNK),
         .max_cols = n->cols,
         .max_terms = n->terms,
+        .max_attn = n->parts,
     };
 
     if (cfg->device)
