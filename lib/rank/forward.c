@@ -1,86 +1,76 @@
 /*
  * forward.c - the equations of layer parallelism, once, for every backend.
  *
- * Between stages the residual stream is held as x + delta: what a stage adds,
- * summed over its members, stays in delta; the sum over the ranks is owed, and
- * made when the next RMS norm takes delta in (a device does both at once), or
- * after the last stage.  docs/design.md derives the modes.
+ * Between stages the residual stream is held as x + delta.  A stage puts the
+ * sum over its members on this rank into delta.  The sum over the ranks is
+ * owed: the next RMS norm makes it when it takes delta in, and the last stage's
+ * is made after that stage.  docs/design.md derives the modes.
  *
  * A plan may adjust a stage (plan/adjust.h).  Norms and gains are other numbers
- * in the same equations.  Na_i x stands for u + up (down u) where attn_in
- * corrects it, Nf_i y likewise with ffn_in, and z has a term more where the
- * stage's output is corrected: up (sum down_i delta_i).  forward_adjust.c has
- * these.
+ * in these equations.  Low-rank corrections belong to taps (tap.h): at its taps
+ * a stage's values are corrected, and shown to a probe.  With corrections,
+ * Na_i x and Nf_i y stand for u + up (down u), u = Na_i x or Nf_i y, and z has
+ * another term: up (sum down_i delta_i).
  *
  * Shapes: x, delta [T][d]; acc, norm [member][T][d].
  */
 #include "rank/forward.h"
 
-/* Sum over all ranks.  The vote makes every rank see an abort in the same
- * all-reduce, and so leave at the same place; on devices it does not travel,
- * and aborts are seen between steps (command.c). */
-static tlp_status allreduce(tlpi_rank *r, float *x, size_t n)
-{
-    uint32_t vote = r->abort && atomic_load(r->abort);
-    tlp_status st = r->data->ops->allreduce(r->data, x, n, &vote);
+#include "rank/pass.h"
 
-    if (st == TLP_OK && vote)
-        st = tlpi_fail(TLP_ECANCELED, "evaluation was aborted");
-    return st;
-}
+/* ==== norms ============================================================== */
 
-/* x += delta, which is still to be summed over the ranks if that is `owed`;
- * norm[i] = rms_norm(x) * weight[i] for members that have one. */
-static tlp_status enter(tlpi_rank *r, const tlpi_step *step,
-                        float *const *weight, int n_member, bool owed)
+/* norms[i] = the norms of members that have a weight here; returns how many. */
+static int list_norms(const tlpi_pass *p, float *const *weight, int n_member)
 {
-    const tlpi_hparams *hp = &r->model->hp;
-    const tlpi_device_ops *device = r->cfg->device;
-    tlp_status st = TLP_OK;
     int n = 0;
 
     for (int i = 0; i < n_member; i++)
         if (weight[i])
-            r->norm[n++] =
-                (tlpi_norm){ weight[i], tlpi_slot(r, step, r->buf.norm, i) };
-    if (owed && device)
-        return device->allreduce_add_norm(r->data, step->n_tok, hp->n_embd,
-                                          r->buf.x, r->buf.delta, r->norm, n,
-                                          hp->norm_eps);
+            p->buf->norms[n++] = (tlpi_norm){ weight[i], tlpi_input(p, i) };
+    return n;
+}
+
+/* x += delta, after the sum over the ranks if that is `owed`; norm[i] =
+ * rms_norm(x) * weight[i] for members that have one. */
+static tlp_status enter(const tlpi_pass *p, float *const *weight, int n_member,
+                        bool owed)
+{
+    const tlpi_hparams *hp = p->hp;
+    tlpi_scratch *buf = p->buf;
+    int n = list_norms(p, weight, n_member);
+
     if (owed)
-        TLP_TRY(allreduce(r, r->buf.delta, tlpi_n_stream(r, step)));
-    r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x, r->buf.delta,
-                        r->buf.x, r->norm, n, hp->norm_eps);
-done:
-    return st;
+        return tlpi_exchange_sum_norm(p->exchange, p->n_tok, hp->n_embd, buf->x,
+                                      buf->delta, buf->norms, n, hp->norm_eps);
+    p->b->ops->add_norm(p->b, p->n_tok, hp->n_embd, buf->x, buf->delta, buf->x,
+                        buf->norms, n, hp->norm_eps);
+    return TLP_OK;
 }
 
 /* norm[part] = rms_norm(x + attention sum of its member) * Nf; x stays. */
-static void enter_ffns(tlpi_rank *r, const tlpi_step *step,
-                       const tlpi_rank_stage *s)
+static void enter_members(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
-    const tlpi_hparams *hp = &r->model->hp;
+    const tlpi_hparams *hp = p->hp;
 
     for (int i = 0; i < s->n_ffn; i++) {
         const tlpi_rank_ffn *f = &s->ffn[i];
-        tlpi_norm norm = { s->ffn_norm[f->norm],
-                           tlpi_slot(r, step, r->buf.norm, f->norm) };
+        tlpi_norm norm = { s->ffn_norm[f->norm], tlpi_input(p, f->norm) };
 
-        r->b->ops->add_norm(r->b, step->n_tok, hp->n_embd, r->buf.x,
-                            tlpi_attn_sum(r, step, s, f->member), NULL, &norm,
-                            1, hp->norm_eps);
+        p->b->ops->add_norm(p->b, p->n_tok, hp->n_embd, p->buf->x,
+                            tlpi_attn_sum(p, s, f->member), NULL, &norm, 1,
+                            hp->norm_eps);
     }
 }
 
-/* ==== what all modes are made of ========================================= */
+/* ==== attention ========================================================== */
 
 /* The places of a part's activations in the qkv buffer. */
-static tlpi_attn attn_args(const tlpi_rank *r, const tlpi_step *step,
-                           const tlpi_rank_attn *a)
+static tlpi_attn attn_args(const tlpi_pass *p, const tlpi_rank_attn *a)
 {
-    size_t h = (size_t)r->model->hp.head_dim, t = (size_t)step->n_tok;
+    size_t h = (size_t)p->hp->head_dim, t = (size_t)p->n_tok;
     size_t nq = t * (size_t)a->n_head * h, nk = t * (size_t)a->n_head_kv * h;
-    float *q = r->buf.qkv + t * a->at;
+    float *q = p->buf->qkv + t * a->at;
 
     return (tlpi_attn){ .q = q,
                         .k = q + 2 * nq,
@@ -93,232 +83,233 @@ static tlpi_attn attn_args(const tlpi_rank *r, const tlpi_step *step,
                         .y = q + nq };
 }
 
-/* Attention of all parts, from norm[member]: one region for the projections
- * of the whole group, one for the attention proper. */
-static void attend(tlpi_rank *r, const tlpi_step *step,
-                   const tlpi_rank_stage *s)
+/* Queries, keys and values of all parts from norm[member], in one call for the
+ * whole group; then attention proper, in one call. */
+static void attend(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
-    const tlpi_hparams *hp = &r->model->hp;
+    tlpi_scratch *buf = p->buf;
 
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
-        const float *x = tlpi_slot(r, step, r->buf.norm, a->member);
-        tlpi_attn p = attn_args(r, step, a);
-        tlpi_term *t = &r->term[3 * i];
-        tlpi_matmul *m = &r->mm[3 * i];
+        const float *x = tlpi_input(p, a->member);
+        tlpi_attn y = attn_args(p, a);
+        tlpi_term *t = &buf->term[3 * i];
+        tlpi_matmul *m = &buf->mm[3 * i];
 
         t[0] = (tlpi_term){ a->q, x, 1 };
         t[1] = (tlpi_term){ a->k, x, 1 };
         t[2] = (tlpi_term){ a->v, x, 1 };
-        m[0] = (tlpi_matmul){ &t[0], 1, a->q_bias, false, p.q };
-        m[1] = (tlpi_matmul){ &t[1], 1, a->k_bias, false, p.k };
-        m[2] = (tlpi_matmul){ &t[2], 1, a->v_bias, false, (float *)p.v };
-        r->attn[i] = p;
+        m[0] = (tlpi_matmul){ &t[0], 1, a->q_bias, false, y.q };
+        m[1] = (tlpi_matmul){ &t[1], 1, a->k_bias, false, y.k };
+        m[2] = (tlpi_matmul){ &t[2], 1, a->v_bias, false, (float *)y.v };
+        buf->attn[i] = y;
     }
     if (s->n_attn) {
-        r->b->ops->matmul(r->b, step->n_tok, r->mm, 3 * s->n_attn);
-        r->b->ops->attention(r->b, step, r->rope, r->attn, s->n_attn,
-                             hp->head_dim, hp->norm_eps);
+        p->b->ops->matmul(p->b, p->n_tok, buf->mm, 3 * s->n_attn);
+        p->b->ops->attention(p->b, p->step, p->rope, buf->attn, s->n_attn,
+                             p->hp->head_dim, p->hp->norm_eps);
     }
 }
 
-/* y = sum over the parts of their output projections. */
-static void project_sum(tlpi_rank *r, const tlpi_step *step,
-                        const tlpi_rank_stage *s, float *y)
+/* The heads of all parts, from the stage's input. */
+static tlp_status begin_stage(const tlpi_pass *p, const tlpi_rank_stage *s,
+                              bool owed)
 {
-    for (int i = 0; i < s->n_attn; i++) {
-        const tlpi_rank_attn *a = &s->attn[i];
+    tlp_status st = TLP_OK;
 
-        r->term[i] = (tlpi_term){ a->o, attn_args(r, step, a).y,
-                                  s->attn_gain[a->member] };
-    }
-    if (s->n_attn) {
-        tlpi_matmul m = { r->term, s->n_attn, s->o_bias, false, y };
-        r->b->ops->matmul(r->b, step->n_tok, &m, 1);
-    } else {
-        r->b->ops->zero(r->b, y, tlpi_n_stream(r, step));
-    }
+    TLP_TRY(enter(p, s->attn_norm, s->n_member, owed));
+    TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_ATTN_IN));
+    attend(p, s);
+done:
+    return st;
+}
+
+static tlpi_term out_term(const tlpi_pass *p, const tlpi_rank_stage *s,
+                          const tlpi_rank_attn *a)
+{
+    return (tlpi_term){ a->o, attn_args(p, a).y, s->attn_gain[a->member] };
+}
+
+/* y = sum over the parts of their output projections. */
+static void project_sum(const tlpi_pass *p, const tlpi_rank_stage *s, float *y)
+{
+    tlpi_matmul m = { p->buf->term, s->n_attn, s->o_bias, false, y };
+
+    for (int i = 0; i < s->n_attn; i++)
+        p->buf->term[i] = out_term(p, s, &s->attn[i]);
+    if (s->n_attn)
+        p->b->ops->matmul(p->b, p->n_tok, &m, 1);
+    else
+        p->b->ops->zero(p->b, y, p->n);
 }
 
 /* attn_sum[member] = this rank's share of that member's output projection: a
  * term for each of its parts, which are neighbours in the list. */
-static void project_each(tlpi_rank *r, const tlpi_step *step,
-                         const tlpi_rank_stage *s)
+static void project_each(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
+    tlpi_matmul *mm = p->buf->mm;
     int n = 0;
 
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
+        tlpi_term *term = &p->buf->term[i];
 
-        r->term[i] = (tlpi_term){ a->o, attn_args(r, step, a).y,
-                                  s->attn_gain[a->member] };
+        *term = out_term(p, s, a);
         if (i > 0 && s->attn[i - 1].member == a->member)
-            r->mm[n - 1].n_term++;
+            mm[n - 1].n_term++;
         else
-            r->mm[n++] = (tlpi_matmul){ &r->term[i], 1, a->o_bias, false,
-                                        tlpi_attn_sum(r, step, s, a->member) };
+            mm[n++] = (tlpi_matmul){ term, 1, a->o_bias, false,
+                                     tlpi_attn_sum(p, s, a->member) };
     }
     if (n)
-        r->b->ops->matmul(r->b, step->n_tok, r->mm, n);
+        p->b->ops->matmul(p->b, p->n_tok, mm, n);
 }
 
+/* ==== feed-forward ======================================================= */
+
 /* hidden = silu(gate x) * (up x) of all parts, x = norm[part.norm] */
-static void expand(tlpi_rank *r, const tlpi_step *step,
-                   const tlpi_rank_stage *s)
+static void expand(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
     for (int i = 0; i < s->n_ffn; i++) {
         const tlpi_rank_ffn *f = &s->ffn[i];
 
-        r->gate_up[i] =
-            (tlpi_gate_up){ f->gate, f->up,
-                            tlpi_slot(r, step, r->buf.norm, f->norm),
-                            tlpi_hidden(r, step, f) };
+        p->buf->gate_up[i] =
+            (tlpi_gate_up){ f->gate, f->up, tlpi_input(p, f->norm),
+                            tlpi_hidden(p, f) };
     }
     if (s->n_ffn)
-        r->b->ops->gate_up(r->b, step->n_tok, r->gate_up, s->n_ffn);
+        p->b->ops->gate_up(p->b, p->n_tok, p->buf->gate_up, s->n_ffn);
 }
 
 /* delta (+)= sum over the parts of their down projections */
-static void contract(tlpi_rank *r, const tlpi_step *step,
-                     const tlpi_rank_stage *s, bool add)
+static void contract(const tlpi_pass *p, const tlpi_rank_stage *s, bool add)
 {
-    float *delta = r->buf.delta;
+    tlpi_matmul m = { p->buf->term, s->n_ffn, NULL, add, p->buf->delta };
 
-    for (int i = 0; i < s->n_ffn; i++) {
-        const tlpi_rank_ffn *f = &s->ffn[i];
-
-        r->term[i] = (tlpi_term){ f->down, tlpi_hidden(r, step, f),
-                                  s->ffn_gain[f->member] };
-    }
-    if (s->n_ffn) {
-        tlpi_matmul m = { r->term, s->n_ffn, NULL, add, delta };
-        r->b->ops->matmul(r->b, step->n_tok, &m, 1);
-    } else if (!add) {
-        r->b->ops->zero(r->b, delta, tlpi_n_stream(r, step));
-    }
+    for (int i = 0; i < s->n_ffn; i++)
+        p->buf->term[i] = tlpi_down_term(p, s, &s->ffn[i]);
+    if (s->n_ffn)
+        p->b->ops->matmul(p->b, p->n_tok, &m, 1);
+    else if (!add)
+        p->b->ops->zero(p->b, p->buf->delta, p->n);
 }
 
-/* delta (+)= sum over the parts of their feed-forward; with a correction of
- * the stage's output, that and what it reads of the attention as well. */
-static tlp_status feed_forward(tlpi_rank *r, const tlpi_step *step,
-                               const tlpi_rank_stage *s, bool add)
+/* delta (+)= sum over the parts of their feed-forward, from norm.  A correction
+ * of the stage's output also puts what it reads of the attention into delta. */
+static tlp_status feed_forward(const tlpi_pass *p, const tlpi_rank_stage *s,
+                               bool add)
 {
     tlp_status st = TLP_OK;
 
-    expand(r, step, s);
-    if (r->probe)
-        TLP_TRY(tlpi_probe_ffns(r, step, s));
-    if (tlpi_has_out(s))
-        tlpi_forward_out(r, step, s);
+    TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_FFN_IN));
+    expand(p, s);
+    TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_FFN));
+    if (tlpi_corrects_output(s))
+        tlpi_correct_output(p, s);
     else
-        contract(r, step, s, add);
+        contract(p, s, add);
 done:
     return st;
 }
 
-/* The inputs of attention or feed-forward are normalised: correct them. */
-static tlp_status adjust_inputs(tlpi_rank *r, const tlpi_step *step,
-                                const tlpi_rank_stage *s, tlpi_probe_at at)
-{
-    const tlpi_rank_adjust *a = s->adjust;
-
-    if (a)
-        tlpi_forward_correct(r, step,
-                             at == TLPI_PROBE_ATTN_IN ? a->attn_in : a->ffn_in,
-                             s->n_member);
-    return r->probe ? tlpi_probe_inputs(r, step, s, at) : TLP_OK;
-}
-
-/* ==== the modes ========================================================== */
+/* ==== serial, lp, lp-code, merge ========================================= */
 
 /*
- * serial, lp, lp-code, merge:
- *   y = x + sum A_i(Na_i x);  z = y + sum F_i(Nf_i y)
+ * y = x + sum A_i(Na_i x);  z = y + sum F_i(Nf_i y)
  * lp-code differs only in its parts: each names the norm it reads through.
  */
-static tlp_status stage_lp(tlpi_rank *r, const tlpi_step *step,
-                           const tlpi_rank_stage *s, bool owed)
+static tlp_status stage_lp(const tlpi_pass *p, const tlpi_rank_stage *s,
+                           bool owed)
 {
     tlp_status st = TLP_OK;
 
-    TLP_TRY(enter(r, step, s->attn_norm, s->n_member, owed));
-    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_ATTN_IN));
-    attend(r, step, s);
-    project_sum(r, step, s, r->buf.delta);
-    if (r->probe) { /* which sees the whole sum */
-        TLP_TRY(allreduce(r, r->buf.delta, tlpi_n_stream(r, step)));
-        TLP_TRY(tlpi_probe_sums(r, step, s));
-    }
-    TLP_TRY(enter(r, step, s->ffn_norm, s->n_member, !r->probe));
-    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_FFN_IN));
-    TLP_TRY(feed_forward(r, step, s, false));
+    TLP_TRY(begin_stage(p, s, owed));
+    project_sum(p, s, p->buf->delta);
+    TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_ATTN));
+    TLP_TRY(enter(p, s->ffn_norm, s->n_member, true));
+    TLP_TRY(feed_forward(p, s, false));
 done:
     return st;
 }
 
-/* Members this rank holds no attention of, but takes part in the sum of. */
-static void zero_missing(tlpi_rank *r, const tlpi_step *step,
-                         const tlpi_rank_stage *s, int m0, int m1)
-{
-    for (int m = m0; m < m1; m++) {
-        bool have = false;
-        for (int i = 0; i < s->n_attn; i++)
-            have |= s->attn[i].member == m;
-        if (!have)
-            r->b->ops->zero(r->b, tlpi_attn_sum(r, step, s, m),
-                            tlpi_n_stream(r, step));
-    }
-}
-
-/* par: delta += the attention sums that this rank hands on. */
-static void add_sums(tlpi_rank *r, const tlpi_step *step,
-                     const tlpi_rank_stage *s)
-{
-    for (int m = 0; m < s->n_member; m++)
-        if (tlpi_rank_counts(r, s, m) && m != s->carried)
-            r->b->ops->add(r->b, r->buf.delta, tlpi_attn_sum(r, step, s, m),
-                           tlpi_n_stream(r, step));
-}
+/* ==== par and asym: members that finish on their own ===================== */
 
 static bool in_span(tlpi_span span, int rank)
 {
     return rank >= span.first && rank < span.first + span.count;
 }
 
-/*
- * par: y_i = x + A_i(Na_i x);  z = x + sum [A_i + F_i(Nf_i y_i)]
- * One all-reduce for the group; a member spread over several ranks first sums
- * its attention inside its span, and the span's first rank hands it on.
- */
-static tlp_status stage_par(tlpi_rank *r, const tlpi_step *step,
-                            const tlpi_rank_stage *s, bool owed)
+/* Members this rank holds no attention of, but takes part in the sum of. */
+static void zero_missing(const tlpi_pass *p, const tlpi_rank_stage *s, int m0,
+                         int m1)
 {
-    size_t n = tlpi_n_stream(r, step);
+    for (int m = m0; m < m1; m++) {
+        bool have = false;
+        for (int i = 0; i < s->n_attn; i++)
+            have |= s->attn[i].member == m;
+        if (!have)
+            p->b->ops->zero(p->b, tlpi_attn_sum(p, s, m), p->n);
+    }
+}
+
+/* delta += the attention sums of members [m0, n_member) that this rank hands
+ * on, and has not formed there. */
+static void add_sums(const tlpi_pass *p, const tlpi_rank_stage *s, int m0)
+{
+    for (int m = m0; m < s->n_member; m++)
+        if (tlpi_rank_counts(p->rank, s, m) && m != s->carried)
+            p->b->ops->add(p->b, p->buf->delta, tlpi_attn_sum(p, s, m), p->n);
+}
+
+/* delta = the attention sums of members [m0, n_member) and all F_i(Nf_i y_i),
+ * y_i = x + the attention sum of member i. */
+static tlp_status finish_members(const tlpi_pass *p, const tlpi_rank_stage *s,
+                                 int m0)
+{
+    bool begun = s->carried >= 0; /* in delta */
     tlp_status st = TLP_OK;
 
-    TLP_TRY(enter(r, step, s->attn_norm, s->n_member, owed));
-    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_ATTN_IN));
-    attend(r, step, s);
-    project_each(r, step, s);
-    for (int m = 0; m < s->n_member; m++) {
-        tlpi_span span = s->span[m];
-        uint32_t vote = 0;
+    TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_ATTN));
+    enter_members(p, s);
+    if (begun)
+        add_sums(p, s, m0);
+    TLP_TRY(feed_forward(p, s, begun));
+    if (!begun)
+        add_sums(p, s, m0);
+done:
+    return st;
+}
 
-        if (span.count < 2 || !in_span(span, r->rank))
+/* A member that is spread over several ranks sums its attention inside its
+ * span. */
+static tlp_status sum_spans(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    tlp_status st = TLP_OK;
+
+    for (int m = 0; m < s->n_member && st == TLP_OK; m++) {
+        if (s->span[m].count < 2 || !in_span(s->span[m], p->rank))
             continue;
-        tlpi_comm *c = tlpi_rank_span(r, span);
-        zero_missing(r, step, s, m, m + 1);
-        TLP_TRY(c->ops->allreduce(c, tlpi_attn_sum(r, step, s, m), n, &vote));
+        zero_missing(p, s, m, m + 1);
+        st = tlpi_exchange_sum_span(p->exchange, s->span[m],
+                                    tlpi_attn_sum(p, s, m), p->n);
     }
-    if (r->probe)
-        TLP_TRY(tlpi_probe_sums(r, step, s));
-    enter_ffns(r, step, s);
-    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_FFN_IN));
-    if (s->carried >= 0)
-        add_sums(r, step, s);
-    TLP_TRY(feed_forward(r, step, s, s->carried >= 0));
-    if (s->carried < 0)
-        add_sums(r, step, s);
+    return st;
+}
+
+/*
+ * par: y_i = x + A_i(Na_i x);  z = x + sum [A_i + F_i(Nf_i y_i)]
+ * One all-reduce for the group.  The first rank of a member's span hands the
+ * member's attention on.
+ */
+static tlp_status stage_par(const tlpi_pass *p, const tlpi_rank_stage *s,
+                            bool owed)
+{
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(begin_stage(p, s, owed));
+    project_each(p, s);
+    TLP_TRY(sum_spans(p, s));
+    TLP_TRY(finish_members(p, s, 0));
 done:
     return st;
 }
@@ -328,109 +319,111 @@ done:
  * sum_{j<=i} A_j, which start from what the ranks before it sent and go on to
  * the next.
  */
-static tlp_status pass_running_sum(tlpi_rank *r, const tlpi_step *step,
-                                   const tlpi_rank_stage *s)
+static tlp_status pass_running_sum(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
-    size_t n = tlpi_n_stream(r, step);
     int first = s->span[0].first, end = s->span[s->n_member - 1].first;
     float *sum = NULL;
     tlp_status st = TLP_OK;
 
-    if (r->rank > first && r->rank <= end) {
-        sum = tlpi_slot(r, step, r->buf.acc, s->n_member);
-        TLP_TRY(r->data->ops->recv_prev(r->data, sum, n));
+    if (p->rank > first && p->rank <= end) {
+        sum = tlpi_slot(p, p->buf->acc, s->n_member);
+        TLP_TRY(tlpi_exchange_recv_prev(p->exchange, sum, p->n));
     }
     for (int m = 0; m < s->n_member; m++) {
-        float *a = tlpi_attn_sum(r, step, s, m);
+        float *a = tlpi_attn_sum(p, s, m);
 
-        if (!in_span(s->span[m], r->rank))
+        if (!in_span(s->span[m], p->rank))
             continue;
         if (sum)
-            r->b->ops->add(r->b, a, sum, n);
+            p->b->ops->add(p->b, a, sum, p->n);
         sum = a;
     }
-    if (r->rank >= first && r->rank < end)
-        TLP_TRY(r->data->ops->send_next(r->data, sum, n));
+    if (p->rank >= first && p->rank < end)
+        TLP_TRY(tlpi_exchange_send_next(p->exchange, sum, p->n));
 done:
     return st;
 }
 
 /* asym, members shared between ranks: all ranks learn all A_i in one
  * all-reduce of the stack, then form the running sums for themselves. */
-static tlp_status share_running_sums(tlpi_rank *r, const tlpi_step *step,
+static tlp_status share_running_sums(const tlpi_pass *p,
                                      const tlpi_rank_stage *s)
 {
-    size_t n = tlpi_n_stream(r, step);
+    float *acc = p->buf->acc;
     tlp_status st = TLP_OK;
 
-    zero_missing(r, step, s, 0, s->n_member);
-    TLP_TRY(allreduce(r, r->buf.acc, n * (size_t)s->n_member));
+    zero_missing(p, s, 0, s->n_member);
+    TLP_TRY(tlpi_exchange_sum(p->exchange, acc, p->n * (size_t)s->n_member));
     for (int m = 1; m < s->n_member; m++)
-        r->b->ops->add(r->b, tlpi_slot(r, step, r->buf.acc, m),
-                       tlpi_slot(r, step, r->buf.acc, m - 1), n);
+        p->b->ops->add(p->b, tlpi_slot(p, acc, m), tlpi_slot(p, acc, m - 1),
+                       p->n);
 done:
     return st;
 }
 
 /*
  * asym: y_i = x + sum_{j<=i} A_j(Na_j x);  z = y_last + sum F_i(Nf_i y_i)
- * The last member's (first) rank puts the whole attention sum into delta.
+ * The last member's sum is the whole attention sum; its (first) rank hands it
+ * on.
  */
-static tlp_status stage_asym(tlpi_rank *r, const tlpi_step *step,
-                             const tlpi_rank_stage *s, bool owed)
+static tlp_status stage_asym(const tlpi_pass *p, const tlpi_rank_stage *s,
+                             bool owed)
 {
-    size_t n = tlpi_n_stream(r, step);
-    int last = s->n_member - 1;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(enter(r, step, s->attn_norm, s->n_member, owed));
-    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_ATTN_IN));
-    attend(r, step, s);
-    project_each(r, step, s);
+    TLP_TRY(begin_stage(p, s, owed));
+    project_each(p, s);
     if (s->shared_members)
-        TLP_TRY(share_running_sums(r, step, s));
+        TLP_TRY(share_running_sums(p, s));
     else
-        TLP_TRY(pass_running_sum(r, step, s));
-    if (r->probe)
-        TLP_TRY(tlpi_probe_sums(r, step, s));
-    enter_ffns(r, step, s);
-    TLP_TRY(adjust_inputs(r, step, s, TLPI_PROBE_FFN_IN));
-    TLP_TRY(feed_forward(r, step, s, s->carried >= 0));
-    if (tlpi_rank_counts(r, s, last) && s->carried < 0)
-        r->b->ops->add(r->b, r->buf.delta, tlpi_attn_sum(r, step, s, last), n);
+        TLP_TRY(pass_running_sum(p, s));
+    TLP_TRY(finish_members(p, s, s->n_member - 1));
 done:
     return st;
 }
 
-static tlp_status run_stage(tlpi_rank *r, const tlpi_step *step,
-                            const tlpi_rank_stage *s, bool owed)
+/* ==== a step ============================================================= */
+
+static tlp_status run_stage(const tlpi_pass *p, const tlpi_rank_stage *s,
+                            bool owed)
 {
     switch (s->mode) {
     case TLP_MODE_PAR:
-        return stage_par(r, step, s, owed);
+        return stage_par(p, s, owed);
     case TLP_MODE_ASYM:
-        return stage_asym(r, step, s, owed);
+        return stage_asym(p, s, owed);
     default:
-        return stage_lp(r, step, s, owed);
+        return stage_lp(p, s, owed);
     }
 }
 
 static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
                              int end)
 {
+    const tlpi_hparams *hp = &r->model->hp;
+    const tlpi_pass p = { .rank = r->rank,
+                          .hp = hp,
+                          .b = r->b,
+                          .exchange = &r->exchange,
+                          .buf = &r->scratch,
+                          .rope = r->rope,
+                          .probe = r->probe,
+                          .step = step,
+                          .n_tok = step->n_tok,
+                          .n = tlpi_n_stream(r, step) };
     tlp_status st = TLP_OK;
 
     for (int i = first; i < end && st == TLP_OK; i++)
-        st = run_stage(r, step, &r->stage[i], i > first);
+        st = run_stage(&p, &r->stage[i], i > first);
     if (first < end && st == TLP_OK)
-        st = allreduce(r, r->buf.delta, tlpi_n_stream(r, step));
+        st = tlpi_exchange_sum(p.exchange, p.buf->delta, p.n);
     return st;
 }
 
 static void embed(tlpi_rank *r, const tlpi_step *step)
 {
-    r->b->ops->embed(r->b, step, r->model->w.token_embd, r->embd, r->buf.x);
-    r->b->ops->zero(r->b, r->buf.delta, tlpi_n_stream(r, step));
+    r->b->ops->embed(r->b, step, r->model->w.token_embd, r->embd, r->scratch.x);
+    r->b->ops->zero(r->b, r->scratch.delta, tlpi_n_stream(r, step));
 }
 
 tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step)
@@ -470,8 +463,8 @@ void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x)
         embed(r, step);
         return;
     }
-    r->b->ops->write(r->b, r->buf.x, x, tlpi_n_stream(r, step));
-    r->b->ops->zero(r->b, r->buf.delta, tlpi_n_stream(r, step));
+    r->b->ops->write(r->b, r->scratch.x, x, tlpi_n_stream(r, step));
+    r->b->ops->zero(r->b, r->scratch.delta, tlpi_n_stream(r, step));
 }
 
 tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_step *step, int first,

@@ -1,69 +1,36 @@
 /*
- * forward.h - between forward.c, the equations, and forward_adjust.c, what a
- * plan's adjustments change in them and a probe sees of them.
+ * forward.h - a step of tokens through the stages of a rank.
  */
 #ifndef TLPI_FORWARD_H
 #define TLPI_FORWARD_H
 
 #include "rank/rank.h"
 
-static inline size_t tlpi_n_stream(const tlpi_rank *r, const tlpi_step *step)
-{
-    return (size_t)step->n_tok * (size_t)r->model->hp.n_embd;
-}
+/*
+ * Run all stages over a step; afterwards x + delta is the residual stream.
+ * TLP_ECANCELED, on every rank, when rank 0's abort flag was seen.
+ */
+tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step);
 
-/* Slot i of acc or norm; packed for this step, so that slots are neighbours. */
-static inline float *tlpi_slot(const tlpi_rank *r, const tlpi_step *step,
-                               float *base, int i)
-{
-    return base + (size_t)i * tlpi_n_stream(r, step);
-}
-
-/* Where a member's attention sum is formed in par and asym: in delta itself
- * for the one that this rank hands on, which saves a pass, else in acc. */
-static inline float *tlpi_attn_sum(const tlpi_rank *r, const tlpi_step *step,
-                                   const tlpi_rank_stage *s, int member)
-{
-    return member == s->carried ? r->buf.delta
-                                : tlpi_slot(r, step, r->buf.acc, member);
-}
-
-/* A feed-forward part's hidden units. */
-static inline float *tlpi_hidden(const tlpi_rank *r, const tlpi_step *step,
-                                 const tlpi_rank_ffn *f)
-{
-    return r->buf.hidden + (size_t)step->n_tok * f->at;
-}
-
-static inline bool tlpi_has_out(const tlpi_rank_stage *s)
-{
-    return s->adjust && s->adjust->out_rank > 0;
-}
-
-/* norm[m] += up_m (down_m norm[m]), for all members. */
-void tlpi_forward_correct(tlpi_rank *r, const tlpi_step *step,
-                          const tlpi_rank_lowrank *low, int n_member);
+/* Run all stages, and make the logits of the rows that are wanted; these stand
+ * in scratch.logits from row `at` on.  A device replays such a step when it
+ * knows its shape. */
+tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_step *step,
+                               const int32_t *row, int n_row, int at);
 
 /*
- * This rank's share of delta = up (sum_m down_m (S_m + F_m)) + sum_m F_m, where
- * S_m is the attention sum that counts as the member's; that is in acc, or for
- * lp and the like in delta.  The parts' hidden units are there.
+ * A step in pieces, for callers that know the residual stream before some
+ * stage: begin with that stream (host [T][d]; NULL: with the embeddings), run
+ * stages [first, end) of all, read the stream after them.  Bits do not depend
+ * on where the pieces begin.
  */
-void tlpi_forward_out(tlpi_rank *r, const tlpi_step *step,
-                      const tlpi_rank_stage *s);
+void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x);
+tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_step *step, int first,
+                               int end);
+void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host);
 
-/* replay.c: around a step that makes its calls, and after one that does not. */
-tlp_status tlpi_replay_create(tlpi_rank *r);
-void tlpi_replay_before(tlpi_rank *r);
-void tlpi_replay_after(tlpi_rank *r, int n_tok);
-void tlpi_replay_count(tlpi_rank *r, int n_tok);
-
-/* Show r->probe what there is of all members. */
-tlp_status tlpi_probe_inputs(tlpi_rank *r, const tlpi_step *step,
-                             const tlpi_rank_stage *s, tlpi_probe_at at);
-tlp_status tlpi_probe_sums(tlpi_rank *r, const tlpi_step *step,
-                           const tlpi_rank_stage *s);
-tlp_status tlpi_probe_ffns(tlpi_rank *r, const tlpi_step *step,
-                           const tlpi_rank_stage *s);
+/* Logits of n rows (token indices of the last step) into y [n][vocab shard];
+ * n <= TLPI_LOGIT_CHUNK. */
+void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y);
 
 #endif

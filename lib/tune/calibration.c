@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "rank/forward.h"
 #include "stats/stats.h"
 
 static tlpi_step step_of(const tlpi_calibration *c, const tlpi_cal_window *w)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "rank/forward.h"
 #include "stats/stats.h"
 
 static size_t n_embd(const tlpi_scorer *s)
