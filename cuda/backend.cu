@@ -208,14 +208,14 @@ static const tlpi_backend_ops *ops()
     return &table;
 }
 
-/* Sums of decode attention for every query of the widest group, cut so often;
- * max_terms is three projections for each of its parts. */
+/* Sums of decode attention for every query of the widest group, each cut
+ * into at most SPLIT parts. */
 static size_t part_floats(const tlpi_gpu *g)
 {
     enum { SPLIT = 16 };
-    size_t parts = (size_t)tlpi_ceil_div(g->max_terms, 3);
+    size_t items = (size_t)g->max_attn;
 
-    return (size_t)TLPI_GPU_DECODE * SPLIT * parts * (size_t)g->max_cols / 4 *
+    return (size_t)TLPI_GPU_DECODE * SPLIT * items * (size_t)g->max_cols / 4 *
            5;
 }
 
@@ -322,7 +322,7 @@ tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
     g->f32 = opts->compute == TLP_COMPUTE_F32;
     g->max_tok = opts->max_tok;
     g->max_cols = opts->max_cols;
-    g->max_terms = opts->max_terms;
+    g->max_attn = opts->max_attn;
     g->bucket = 1;
     TLP_TRY(create_device(g));
     TLP_TRY(load_kernels(g));

@@ -84,7 +84,7 @@ struct tlpi_gpu {
     int device, n_sm;
     size_t max_shared; /* bytes of a block that asks for them */
     bool f32;          /* TLP_COMPUTE_F32 */
-    int max_tok, max_cols, max_terms;
+    int max_tok, max_cols, max_attn;
     cudaStream_t stream;
     tlpi_device_stats stats;
 

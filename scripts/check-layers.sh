@@ -20,9 +20,12 @@ allowed() {
     lib/comm) echo base tensor comm ;;
     lib/mpi) echo base comm mpi ;;
     lib/device) echo base tensor backend comm device ;;
-    lib/session) echo base tensor file model plan backend comm device session ;;
+    lib/rank) echo base tensor model plan backend comm device rank ;;
+    lib/session)
+        echo base tensor file model plan backend comm device rank session
+        ;;
     lib/eval) echo base file text model session eval ;;
-    lib/tune) echo base tensor file model plan comm stats session tune ;;
+    lib/tune) echo base tensor file model plan comm stats rank session tune ;;
     src | examples) echo ;;
     esac
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rank/forward.h"
 #include "session/session.h"
 #include "support/random_adjust.h"
 #include "support/mem.h"
@@ -377,7 +378,7 @@ Test(adjust, stages_change_and_change_back)
             float *bits0 = plain_logits(&s, plans[c].plan, &o);
             float *bits1 = run(&s, one, &o), *bits2 = run(&s, two, &o);
             rig r = session_of(&s, plain, &o);
-            tlpi_rank_sizes before = r.session->rank0->bytes;
+            tlpi_rank_sizes before = tlpi_rank_bytes(r.session->rank0);
 
             put_stages(r.session->rank0, one);
             tlp_plan_free(one);
@@ -388,7 +389,8 @@ Test(adjust, stages_change_and_change_back)
             for (int i = 0; i < plain->n_stage; i++)
                 CHECK_OK(tlpi_rank_adjust_stage(r.session->rank0, i, NULL));
             again(&r, &s, bits0, plans[c].plan);
-            cr_assert_eq(r.session->rank0->bytes.weights, before.weights);
+            cr_assert_eq(tlpi_rank_bytes(r.session->rank0).weights,
+                         before.weights);
             tlp_session_free(r.session);
             tlp_plan_free(plain);
             free(bits0), free(bits1), free(bits2);

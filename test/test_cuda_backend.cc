@@ -16,6 +16,7 @@ static tlp_status create(tlpi_backend **out)
     o.max_tok = 8;
     o.max_cols = 64;
     o.max_terms = 3;
+    o.max_attn = 1;
     return cuda()->backend_create(out, &env, &o, 0);
 }
 

@@ -18,6 +18,7 @@ static void open_gpu(int max_tok)
     o.max_tok = max_tok;
     o.max_cols = 64;
     o.max_terms = 3;
+    o.max_attn = 1;
     before = emu_live_objects();
     cr_assert_eq(tlpi_env_init(&env, nullptr, nullptr, nullptr), TLP_OK);
     cr_assert_eq(cuda()->backend_create(&gpu, &env, &o, 0), TLP_OK, "%s",

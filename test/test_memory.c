@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "rank/memory.h"
 #include "session/config.h"
-#include "session/memory.h"
 #include "tune/plan_runner.h"
 #include "support/check.h"
 #include "support/fake_model.h"
@@ -164,10 +164,12 @@ Test(memory, as_built)
 
             tlpi_rank_sizes s = estimate(m, plans[i], 0, 1, &cfg);
 
-            cr_expect_eq(s.kv, run.rank->bytes.kv, "%s %s", archs[a], plans[i]);
-            cr_expect_eq(s.buffers, run.rank->bytes.buffers, "%s %s: %lu, %lu",
-                         archs[a], plans[i], (unsigned long)s.buffers,
-                         (unsigned long)run.rank->bytes.buffers);
+            cr_expect_eq(s.kv, tlpi_rank_bytes(run.rank).kv, "%s %s", archs[a],
+                         plans[i]);
+            cr_expect_eq(s.buffers, tlpi_rank_bytes(run.rank).buffers,
+                         "%s %s: %lu, %lu", archs[a], plans[i],
+                         (unsigned long)s.buffers,
+                         (unsigned long)tlpi_rank_bytes(run.rank).buffers);
             tlpi_runner_free(&run);
             tlp_plan_free(plan);
         }

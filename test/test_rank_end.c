@@ -219,7 +219,8 @@ static void decode(tlpi_rank *r, int at)
         .op = TLPI_OP_STEP, .n_tok = 1, .n_row = 1, .row = at
     };
 
-    memset(r->step.id, 0, 5 * (size_t)r->cfg->n_batch * sizeof *r->step.id);
+    memset(r->scratch.step.id, 0,
+           5 * (size_t)r->cfg->n_batch * sizeof *r->scratch.step.id);
     CHECK_OK(tlpi_command_run(r, &cmd, NULL));
     cr_assert_eq(wanted.n_row, 1);
     cr_assert_eq(wanted.at, at);

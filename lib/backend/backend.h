@@ -198,6 +198,7 @@ typedef struct tlpi_backend_options {
     int max_cols;  /* longest row of any x: sum over a group of one item's
                       terms is never needed at once, one term is */
     int max_terms; /* distinct x in one matmul or gate_up call */
+    int max_attn;  /* items of one attention call */
 } tlpi_backend_options;
 
 /* The CPU backend; TLP_ENOTSUP for an instruction set that is not here. */

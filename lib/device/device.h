@@ -21,7 +21,7 @@
 #include "backend/backend.h"
 #include "comm/comm.h"
 
-#define TLPI_DEVICE_ABI 3
+#define TLPI_DEVICE_ABI 4
 
 /* What a backend has done. */
 typedef struct tlpi_device_stats {

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "rank/forward.h"
 #include "session/measure.h"
 
 /* ==== carrying out ======================================================= */
@@ -11,7 +12,7 @@
 static tlp_status gather(tlpi_rank *r, const void *src, size_t bytes_each,
                          void *dst)
 {
-    size_t *bytes = r->gather_bytes;
+    size_t *bytes = r->scratch.gather_bytes;
 
     for (int i = 0; i < r->cfg->n_rank; i++)
         bytes[i] = bytes_each;
@@ -34,7 +35,7 @@ static tlp_status gather_top(tlpi_rank *r, int row, int n, int k,
 static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd,
                           const tlpi_results *res)
 {
-    const tlpi_step_arrays *a = &r->step;
+    const tlpi_step_arrays *a = &r->scratch.step;
     tlpi_step step = { cmd->n_tok, a->id, a->seq, a->pos };
     tlp_status st = tlpi_forward_logits(r, &step, a->row, cmd->n_row, cmd->row);
 
@@ -46,10 +47,10 @@ static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd,
 static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
                            const tlpi_results *res)
 {
-    const tlpi_step_arrays *a = &r->step;
+    const tlpi_step_arrays *a = &r->scratch.step;
     tlpi_step step = { cmd->n_tok, a->id, a->seq, a->pos };
     int n_vocab = r->vocab1 - r->vocab0;
-    tlpi_row_score *mine = r->score;
+    tlpi_row_score *mine = r->scratch.score;
     tlp_status st = tlpi_forward(r, &step);
 
     for (int i = 0; i < cmd->n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK) {
@@ -61,8 +62,8 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
             int32_t t = a->target[i + j];
             target[j] = t >= r->vocab0 && t < r->vocab1 ? t - r->vocab0 : -1;
         }
-        tlpi_forward_head(r, a->row + i, n, r->buf.logits);
-        st = r->b->ops->log_sum_exp(r->b, r->buf.logits, n, n_vocab, target,
+        tlpi_forward_head(r, a->row + i, n, r->scratch.logits);
+        st = r->b->ops->log_sum_exp(r->b, r->scratch.logits, n, n_vocab, target,
                                     lse, at);
         for (int j = 0; j < n; j++)
             mine[i + j] = (tlpi_row_score){ lse[j], at[j] };
@@ -75,7 +76,8 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
 static tlp_status do_reserve(tlpi_rank *r, const tlpi_command *cmd)
 {
     r->version++; /* wherever that memory was and is, as all ranks know */
-    tlp_status st = tlpi_rank_reserve(r, (size_t)cmd->n_row);
+    tlp_status st =
+        tlpi_scratch_reserve_logits(&r->scratch, (size_t)cmd->n_row);
     uint32_t vote = st != TLP_OK;
     float none = 0;
     tlp_status comm = r->comm->ops->allreduce(r->comm, &none, 1, &vote);
@@ -90,17 +92,17 @@ static tlp_status do_reserve(tlpi_rank *r, const tlpi_command *cmd)
 static tlp_status do_row(tlpi_rank *r, const tlpi_command *cmd,
                          const tlpi_results *res)
 {
-    size_t *bytes = r->gather_bytes;
+    size_t *bytes = r->scratch.gather_bytes;
 
     tlp_status st =
-        r->b->ops->read(r->b, r->host, tlpi_rank_logits(r, cmd->row),
+        r->b->ops->read(r->b, r->scratch.host, tlpi_rank_logits(r, cmd->row),
                         (size_t)(r->vocab1 - r->vocab0));
     if (st != TLP_OK)
         return st;
     for (int i = 0; i < r->cfg->n_rank; i++)
         bytes[i] = sizeof(float) *
                    (size_t)(r->shards->vocab[i + 1] - r->shards->vocab[i]);
-    return r->comm->ops->gather(r->comm, r->host, bytes, res->row);
+    return r->comm->ops->gather(r->comm, r->scratch.host, bytes, res->row);
 }
 
 static void do_fork(tlpi_rank *r, const tlpi_command *cmd)
@@ -182,8 +184,9 @@ static bool within(int32_t value, int32_t lo, int64_t hi)
 
 static bool rows_fit(const tlpi_rank *r, int32_t row, int32_t n, int32_t k)
 {
-    return row >= 0 && n >= 0 && (size_t)row + (size_t)n <= r->logit_cap &&
-           k >= 0 && (int64_t)n * k <= TLPI_MAX_TOP;
+    return row >= 0 && n >= 0 &&
+           (size_t)row + (size_t)n <= r->scratch.logit_cap && k >= 0 &&
+           (int64_t)n * k <= TLPI_MAX_TOP;
 }
 
 /* Rank 0 may be another process: its numbers become indices here. */
@@ -215,7 +218,7 @@ static bool is_sound(const tlpi_rank *r, const tlpi_command *c)
 
 static bool step_is_sound(const tlpi_rank *r, const tlpi_command *c)
 {
-    const tlpi_step_arrays *a = &r->step;
+    const tlpi_step_arrays *a = &r->scratch.step;
     int n_vocab = r->model->hp.n_vocab;
 
     for (int i = 0; i < c->n_tok; i++)
@@ -237,19 +240,18 @@ tlp_status tlpi_command_run(tlpi_rank *r, tlpi_command *cmd,
     tlpi_comm *c = r->comm;
     tlp_status st = TLP_OK;
 
-    /* On devices a step that has begun runs to its end. */
-    if (r->data != c && has_step(cmd) && r->abort && atomic_load(r->abort))
-        return tlpi_fail(TLP_ECANCELED, "evaluation was aborted");
+    if (has_step(cmd))
+        TLP_TRY(tlpi_exchange_check_abort(&r->exchange));
     if (c->size > 1) {
         bool small = cmd->n_tok <= TLPI_INLINE_TOK;
 
         if (has_step(cmd) && small)
-            pack(cmd->inlined, &r->step, cmd->n_tok, cmd->n_row);
+            pack(cmd->inlined, &r->scratch.step, cmd->n_tok, cmd->n_row);
         TLP_TRY(c->ops->bcast(c, cmd, sizeof(*cmd), true));
         if (has_step(cmd) && !small) {
             size_t bytes = 5 * (size_t)cmd->n_tok * sizeof(int32_t);
-            pack(r->wire, &r->step, cmd->n_tok, cmd->n_row);
-            TLP_TRY(c->ops->bcast(c, r->wire, bytes, false));
+            pack(r->scratch.wire, &r->scratch.step, cmd->n_tok, cmd->n_row);
+            TLP_TRY(c->ops->bcast(c, r->scratch.wire, bytes, false));
         }
     }
     st = execute(r, cmd, res ? res : &no_results);
@@ -257,7 +259,7 @@ done:
     return st;
 }
 
-/* The next command, its step in r->step. */
+/* The next command, its step in r's scratch. */
 static tlp_status receive(tlpi_rank *r, tlpi_command *cmd)
 {
     tlpi_comm *c = r->comm;
@@ -266,12 +268,12 @@ static tlp_status receive(tlpi_rank *r, tlpi_command *cmd)
     TLP_TRY(c->ops->bcast(c, cmd, sizeof(*cmd), true));
     bool sound = is_sound(r, cmd);
     if (sound && has_step(cmd) && cmd->n_tok <= TLPI_INLINE_TOK) {
-        unpack(&r->step, cmd->inlined, cmd->n_tok, cmd->n_row);
+        unpack(&r->scratch.step, cmd->inlined, cmd->n_tok, cmd->n_row);
         sound = step_is_sound(r, cmd);
     } else if (sound && has_step(cmd)) {
         size_t bytes = 5 * (size_t)cmd->n_tok * sizeof(int32_t);
-        TLP_TRY(c->ops->bcast(c, r->wire, bytes, false));
-        unpack(&r->step, r->wire, cmd->n_tok, cmd->n_row);
+        TLP_TRY(c->ops->bcast(c, r->scratch.wire, bytes, false));
+        unpack(&r->scratch.step, r->scratch.wire, cmd->n_tok, cmd->n_row);
         sound = step_is_sound(r, cmd);
     }
     if (!sound)

@@ -6,7 +6,7 @@
 
 #include "comm/transport.h"
 #include "model/model.h"
-#include "session/rank.h"
+#include "rank/rank.h"
 
 /* ==== ranks (process_group.c) ============================================ */
 

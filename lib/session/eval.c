@@ -107,7 +107,7 @@ tlp_status tlpi_session_reserve(tlp_session *s, size_t rows)
 static void fill_step(tlp_session *s, const tlp_batch *b, size_t at, int n,
                       tlpi_command *cmd)
 {
-    tlpi_step_arrays *a = &s->rank0->step;
+    tlpi_step_arrays *a = &s->rank0->scratch.step;
     int32_t *next = s->next, begin = 0;
 
     memset(next, 0, (size_t)s->cfg.n_seq * sizeof(*next));

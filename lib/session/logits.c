@@ -125,7 +125,7 @@ typedef struct text {
  * one, so the text's last token needs none. */
 static tlp_status score_step(tlp_session *s, const text *x, int64_t at, int n)
 {
-    tlpi_step_arrays *a = &s->rank0->step;
+    tlpi_step_arrays *a = &s->rank0->scratch.step;
     tlpi_results res = { .score = s->score };
     tlpi_command cmd = { .op = TLPI_OP_SCORE, .n_tok = n };
     int32_t *history = tlpi_session_history(s, x->seq), pos = s->pos[x->seq];

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "rank/forward.h"
+
 /* ==== what the parts share =============================================== */
 
 tlp_status tlpi_measure_meet(tlpi_rank *r, tlp_status st)
@@ -42,7 +44,7 @@ tlp_status tlpi_measure_repeats(tlpi_rank *r, double budget, double seconds,
 
 tlpi_step tlpi_measure_fill(tlpi_rank *r, int n_tok, int pos)
 {
-    const tlpi_step_arrays *a = &r->step;
+    const tlpi_step_arrays *a = &r->scratch.step;
 
     for (int i = 0; i < n_tok; i++) {
         a->id[i] = (i + 1) % r->model->hp.n_vocab;
@@ -56,8 +58,8 @@ tlp_status tlpi_measure_head(tlpi_rank *r, int n_tok, tlpi_candidate *best)
 {
     int32_t row = n_tok - 1;
 
-    tlpi_forward_head(r, &row, 1, r->buf.logits);
-    return r->b->ops->top(r->b, r->buf.logits, 1, r->vocab1 - r->vocab0,
+    tlpi_forward_head(r, &row, 1, r->scratch.logits);
+    return r->b->ops->top(r->b, r->scratch.logits, 1, r->vocab1 - r->vocab0,
                           r->vocab0, 1, best);
 }
 

@@ -22,7 +22,8 @@ static tlp_status sum(tlpi_rank *r, size_t n)
 {
     uint32_t vote = 0;
 
-    return r->data->ops->allreduce(r->data, r->buf.x, n, &vote);
+    return r->exchange.data->ops->allreduce(r->exchange.data, r->scratch.x, n,
+                                            &vote);
 }
 
 /* From rank 0 to rank 1; the sum of one float brings both together again. */
@@ -31,9 +32,9 @@ static tlp_status send(tlpi_rank *r, size_t n)
     tlp_status st = TLP_OK;
 
     if (r->rank == 0)
-        TLP_TRY(r->data->ops->send_next(r->data, r->buf.x, n));
+        TLP_TRY(tlpi_exchange_send_next(&r->exchange, r->scratch.x, n));
     if (r->rank == 1)
-        TLP_TRY(r->data->ops->recv_prev(r->data, r->buf.x, n));
+        TLP_TRY(tlpi_exchange_recv_prev(&r->exchange, r->scratch.x, n));
     st = sum(r, 1);
 done:
     return st;
@@ -42,7 +43,7 @@ done:
 /* A command, and what all ranks answer. */
 static tlp_status command(tlpi_rank *r, size_t n)
 {
-    size_t *bytes = r->gather_bytes;
+    size_t *bytes = r->scratch.gather_bytes;
     tlpi_command cmd = { .op = TLPI_OP_MEASURE };
     tlpi_candidate mine = { 0 }, all[TLPI_MAX_RANK];
     tlp_status st = TLP_OK;
@@ -141,7 +142,7 @@ tlp_status tlpi_measure_link(tlpi_rank *r, tlp_link *link)
 
     if (r->comm->size == 1)
         return TLP_OK;
-    r->b->ops->zero(r->b, r->buf.x, (size_t)longest);
+    r->b->ops->zero(r->b, r->scratch.x, (size_t)longest);
     TLP_TRY(time_size(r, link, 1));
     for (int64_t n = d; n < longest; n *= 2)
         TLP_TRY(time_size(r, link, n));

@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "plan/schedule.h"
+#include "rank/forward.h"
 
 enum { MAX_REPEAT = 32 };
 
@@ -172,15 +173,16 @@ typedef struct result {
 static tlp_status forward(timing *b, const tlpi_step *step, int repeat)
 {
     tlpi_rank *r = b->r;
-    tlpi_comm *data = r->data, **spans = r->span_comm;
+    tlpi_exchange *x = &r->exchange;
+    tlpi_comm *data = x->data, **spans = x->span;
 
     b->diary.n = 0;
     b->diary.since = tlpi_now();
-    r->data = &b->whole.base;
-    r->span_comm = b->spans;
+    x->data = &b->whole.base;
+    x->span = b->spans;
     tlp_status st = tlpi_forward(r, step);
-    r->data = data;
-    r->span_comm = spans;
+    x->data = data;
+    x->span = spans;
     if (st == TLP_OK && b->diary.n != b->n_piece)
         st = tlpi_fail(TLP_ERROR, "%d exchanges in a pass, %d expected",
                        b->diary.n, b->n_piece);
@@ -192,8 +194,8 @@ static tlp_status forward(timing *b, const tlpi_step *step, int repeat)
 static tlp_status gather(tlpi_rank *r, const void *src, size_t bytes, void *dst)
 {
     for (int i = 0; i < r->cfg->n_rank; i++)
-        r->gather_bytes[i] = bytes;
-    return r->comm->ops->gather(r->comm, src, r->gather_bytes, dst);
+        r->scratch.gather_bytes[i] = bytes;
+    return r->comm->ops->gather(r->comm, src, r->scratch.gather_bytes, dst);
 }
 
 /* All that happens between a command and the best candidates of all ranks. */
@@ -374,11 +376,11 @@ static tlp_status prepare(timing *b)
     if (!b->seconds || !b->diary.spent)
         return tlpi_fail_nomem();
     b->diary.cap = b->n_piece;
-    b->whole = watch_of(r->data, &b->diary);
+    b->whole = watch_of(r->exchange.data, &b->diary);
     for (size_t i = 0; i < n_span(r); i++) {
-        if (!r->span_comm[i])
+        if (!r->exchange.span[i])
             continue;
-        b->span[i] = watch_of(r->span_comm[i], &b->diary);
+        b->span[i] = watch_of(r->exchange.span[i], &b->diary);
         b->spans[i] = &b->span[i].base;
     }
     return TLP_OK;

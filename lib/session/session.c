@@ -206,12 +206,14 @@ void tlp_session_abort(tlp_session *s)
  * is another one. */
 static int n_comm(const tlpi_rank *r)
 {
-    return tlpi_rank_n_data(r) + (r->comm != r->data);
+    return tlpi_exchange_n_comm(&r->exchange) + (r->comm != r->exchange.data);
 }
 
 static tlpi_comm *comm_at(const tlpi_rank *r, int i)
 {
-    return i < tlpi_rank_n_data(r) ? tlpi_rank_data(r, i) : r->comm;
+    return i < tlpi_exchange_n_comm(&r->exchange)
+               ? tlpi_exchange_comm(&r->exchange, i)
+               : r->comm;
 }
 
 tlp_status tlp_session_get_stats(const tlp_session *s, tlp_session_stats *out)

@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 
-#include "session/rank.h"
+#include "rank/rank.h"
 
 /* ==== commands (command.c) =============================================== */
 
@@ -47,8 +47,8 @@ typedef struct tlpi_results {
     const struct tlpi_measure *measure; /* MEASURE */
 } tlpi_results;
 
-/* Rank 0: broadcast and carry out; a step's tokens are in r->step.  res may be
- * NULL where the command has no results. */
+/* Rank 0: broadcast and carry out; a step's tokens are in r's scratch.  res may
+ * be NULL where the command has no results. */
 tlp_status tlpi_command_run(tlpi_rank *r, tlpi_command *cmd,
                             const tlpi_results *res);
 

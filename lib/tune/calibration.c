@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "rank/forward.h"
+
 static size_t bytes_of(const tlpi_calibration *c, const tlpi_window *w)
 {
     return (size_t)w->n * c->d * sizeof(float);

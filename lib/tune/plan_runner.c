@@ -3,6 +3,7 @@
  */
 #include "tune/plan_runner.h"
 
+#include "rank/forward.h"
 #include "session/config.h"
 
 tlp_status tlpi_runner_config(tlpi_session_config *out, const tlp_model *model,
@@ -53,8 +54,8 @@ void tlpi_runner_rows(const tlpi_runner *r, int at, int n, float *host)
 
     for (int i = 0; i < n; i++)
         rows[i] = at + i;
-    tlpi_forward_head(rank, rows, n, rank->buf.logits);
+    tlpi_forward_head(rank, rows, n, rank->scratch.logits);
     /* Runners work on the CPU, where reading cannot fail. */
-    (void)rank->b->ops->read(rank->b, host, rank->buf.logits,
+    (void)rank->b->ops->read(rank->b, host, rank->scratch.logits,
                              (size_t)n * (size_t)rank->model->hp.n_vocab);
 }

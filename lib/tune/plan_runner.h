@@ -5,7 +5,7 @@
 #ifndef TLPI_PLAN_RUNNER_H
 #define TLPI_PLAN_RUNNER_H
 
-#include "session/rank.h"
+#include "rank/rank.h"
 
 /* Options of one rank that takes a window of n_ctx tokens in one step. */
 tlp_status tlpi_runner_config(tlpi_session_config *out, const tlp_model *model,

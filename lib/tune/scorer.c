@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "rank/forward.h"
+
 static size_t n_embd(const tlpi_scorer *s)
 {
     return (size_t)s->teacher->model->hp.n_embd;

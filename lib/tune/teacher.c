@@ -4,6 +4,7 @@
  */
 #include "tune/teacher.h"
 
+#include "rank/forward.h"
 #include "stats/stats.h"
 
 static size_t n_vocab(const tlpi_teacher *t)

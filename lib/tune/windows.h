@@ -9,7 +9,7 @@
 #ifndef TLPI_WINDOWS_H
 #define TLPI_WINDOWS_H
 
-#include "session/rank.h"
+#include "rank/rank.h"
 
 enum { TLPI_DEFAULT_WINDOW = 512, TLPI_MAX_WINDOW = 4096 };
 

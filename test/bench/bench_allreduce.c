@@ -136,7 +136,8 @@ static void *live(void *arg)
                                .n_machine = 1,
                                .max_tok = 8,
                                .max_cols = MAX_ROW,
-                               .max_terms = 3 };
+                               .max_terms = 3,
+                               .max_attn = 1 };
     tlp_status st = TLP_OK;
 
     TLP_TRY(r->ops->backend_create(&r->b, r->host->env, &o, r->device));

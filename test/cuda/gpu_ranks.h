@@ -98,6 +98,7 @@ static inline void live(gpu_rank &m, int n_device, int timeout_ms,
     o.max_tok = 8;
     o.max_cols = 64;
     o.max_terms = 3;
+    o.max_attn = 1;
     CHECK(m, cuda()->backend_create(&m.b, m.host->env, &o, m.rank % n_device) ==
                  TLP_OK);
     if (cuda()->comm_create(&m.c, m.host, m.b, timeout_ms) == TLP_OK) {

@@ -49,7 +49,8 @@ tlpi_backend *gpu_backend(int compute)
                                .compute = compute,
                                .max_tok = WEIGHTS_MAX_TOK,
                                .max_cols = WEIGHTS_MAX_COLS,
-                               .max_terms = 32 };
+                               .max_terms = 32,
+                               .max_attn = 11 };
 
     CHECK_OK(gpu_load()->backend_create(&b, host(), &o, 0));
     return b;

@@ -4,7 +4,7 @@
  *
  * The walk over the stages is that of rank_weights.c, without the loading.
  */
-#include "session/memory.h"
+#include "rank/memory.h"
 
 #include <stdio.h>
 #include <string.h>

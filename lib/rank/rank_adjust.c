@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "session/rank.h"
+#include "rank/rank.h"
 
 /* ==== low-rank corrections =============================================== */
 
@@ -104,7 +104,8 @@ static tlp_status fill_adjust(tlpi_rank *r, const tlpi_rank_stage *s,
             TLP_TRY(make_lowrank(r, a, &f->attn_in, &a->attn_in[m]));
         if (s->ffn_norm[m])
             TLP_TRY(make_lowrank(r, a, &f->ffn_in, &a->ffn_in[m]));
-        if (from->out_rank && (holds_ffn(s, m) || tlpi_rank_counts(r, s, m)))
+        if (from->out_rank &&
+            (holds_ffn(s, m) || tlpi_rank_counts(r->rank, s, m)))
             TLP_TRY(make_weight(r, a, &f->out_down, &a->out_down[m]));
     }
     if (from->out_rank)
@@ -141,29 +142,18 @@ static tlp_status create_adjust(tlpi_rank *r, const tlpi_rank_stage *s,
     return st;
 }
 
-/* Room in buffers.low for what stands between down and up. */
+/* Room in scratch.low for what stands between down and up. */
 static tlp_status reserve_low(tlpi_rank *r, const tlpi_rank_stage *s,
                               const tlpi_rank_adjust *a)
 {
-    size_t t = (size_t)r->cfg->n_batch;
     int attn = 0, ffn = 0;
-    float *grown = NULL;
 
     for (int m = 0; a && m < s->n_member; m++) {
         attn += a->attn_in[m].rank;
         ffn += a->ffn_in[m].rank;
     }
     int cols = a ? TLPI_MAX(a->out_rank, TLPI_MAX(attn, ffn)) : 0;
-    if (cols <= r->low_cols)
-        return TLP_OK;
-    tlp_status st = r->b->ops->buffer_create(r->b, &grown, t * (size_t)cols);
-    if (st != TLP_OK)
-        return st;
-    r->b->ops->buffer_free(r->b, r->buf.low);
-    r->buf.low = grown;
-    r->bytes.buffers += t * (size_t)(cols - r->low_cols) * sizeof(float);
-    r->low_cols = cols;
-    return TLP_OK;
+    return tlpi_scratch_reserve_low(&r->scratch, cols);
 }
 
 /* ==== norms and gains ==================================================== */
@@ -217,9 +207,10 @@ int tlpi_rank_carried(const tlpi_rank *r, const tlpi_rank_stage *s)
     if (s->adjust && s->adjust->out_rank)
         return -1;
     if (s->mode == TLP_MODE_ASYM)
-        return !s->shared_members && tlpi_rank_counts(r, s, last) ? last : -1;
+        return !s->shared_members && tlpi_rank_counts(r->rank, s, last) ? last
+                                                                        : -1;
     for (int m = 0; s->mode == TLP_MODE_PAR && m < s->n_member; m++)
-        if (tlpi_rank_counts(r, s, m))
+        if (tlpi_rank_counts(r->rank, s, m))
             return m;
     return -1;
 }

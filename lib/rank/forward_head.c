@@ -1,21 +1,22 @@
 /*
  * forward_head.c - what becomes of the residual stream after the stages.
  */
-#include "session/forward.h"
+#include "rank/forward.h"
 
 void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host)
 {
     size_t n = tlpi_n_stream(r, step);
 
-    r->b->ops->add(r->b, r->buf.x, r->buf.delta, n);
-    r->b->ops->zero(r->b, r->buf.delta, n);
-    (void)r->b->ops->read(r->b, host, r->buf.x, n); /* runners': the CPU's */
+    r->b->ops->add(r->b, r->scratch.x, r->scratch.delta, n);
+    r->b->ops->zero(r->b, r->scratch.delta, n);
+    (void)r->b->ops->read(r->b, host, r->scratch.x,
+                          n); /* runners': the CPU's */
 }
 
 void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)
 {
     const tlpi_hparams *hp = &r->model->hp;
-    float *x = r->buf.rows;
+    float *x = r->scratch.rows;
     float *delta = x + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
     float *out = delta + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
     tlpi_norm norm = { r->output_norm, out };
@@ -24,8 +25,8 @@ void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)
 
     if (!r->head) /* more ranks than pieces of the vocabulary */
         return;
-    r->b->ops->gather(r->b, r->buf.x, rows, n, hp->n_embd, x);
-    r->b->ops->gather(r->b, r->buf.delta, rows, n, hp->n_embd, delta);
+    r->b->ops->gather(r->b, r->scratch.x, rows, n, hp->n_embd, x);
+    r->b->ops->gather(r->b, r->scratch.delta, rows, n, hp->n_embd, delta);
     r->b->ops->add_norm(r->b, n, hp->n_embd, x, delta, NULL, &norm, 1,
                         hp->norm_eps);
     r->b->ops->matmul(r->b, n, &m, 1);

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "session/rank.h"
+#include "rank/rank.h"
 
 const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,
                                      size_t field)

@@ -5,17 +5,7 @@
 #ifndef TLPI_MEMORY_H
 #define TLPI_MEMORY_H
 
-#include "session/rank.h"
-
-/* What the widest stage of a rank asks for. */
-typedef struct tlpi_needs {
-    int parts; /* attention or feed-forward parts */
-    int members;
-    int terms; /* matrices that one call multiplies by */
-    int cols;  /* longest input row of any matmul */
-    /* Floats of each of its buffers, SIZE_MAX beyond all memory. */
-    size_t x, acc, norm, qkv, hidden, rows, logits;
-} tlpi_needs;
+#include "rank/rank.h"
 
 tlpi_needs tlpi_memory_needs(const tlpi_rank *r);
 

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "session/rank.h"
+#include "rank/rank.h"
 
 /* One stage member's tensors: a layer's own, or the mean of a merged group. */
 typedef struct source {

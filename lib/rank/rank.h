@@ -1,0 +1,133 @@
+/*
+ * rank.h - one rank of a session: its backend, its shard of the weights, its
+ * part of the KV cache, its buffers.  A rank reaches the other ranks only
+ * through its communicator and its exchange.
+ */
+#ifndef TLPI_RANK_H
+#define TLPI_RANK_H
+
+#include <stdatomic.h>
+
+#include "backend/weight_cache.h"
+#include "plan/adjust.h"
+#include "rank/exchange.h"
+#include "rank/rank_config.h"
+#include "rank/scratch.h"
+#include "rank/stage.h"
+#include "rank/tap.h"
+
+/* Memory that ranks hold. */
+typedef struct tlpi_rank_sizes {
+    uint64_t weights, kv, buffers;
+} tlpi_rank_sizes;
+
+typedef struct tlpi_rank {
+    const tlpi_env *env;
+    const tlp_plan *plan; /* borrowed from the session */
+    const tlp_model *model;
+    const tlpi_shards *shards; /* borrowed from the session */
+    const tlpi_session_config *cfg;
+    const _Atomic int *abort; /* rank 0: the session's flag; else NULL */
+    const tlpi_probe *probe;  /* or NULL; borrowed, the caller's to set */
+    int rank;
+    tlpi_comm *comm; /* owned; commands and results, host memory */
+    tlpi_backend *b;
+    tlpi_exchange exchange;
+    tlpi_scratch scratch;
+    uint32_t version;      /* tlpi_want */
+    tlpi_comm_stats *pass; /* devices: the exchanges of a step of pass_tok */
+    int pass_tok;          /* tokens, of data and of each span (replay.c) */
+    tlpi_rope *rope;
+    tlpi_rank_stage *stage; /* [plan->n_stage] */
+    float *output_norm;
+    tlpi_weight *embd; /* [n_vocab][d] of devices, else NULL */
+    tlpi_weight *head; /* [vocab1 - vocab0][d] */
+    int vocab0, vocab1;
+    void **merged; /* averaged weights that the backend reads in place, owned */
+    size_t n_merged;
+    tlpi_rank_sizes bytes; /* of weights, caches and vectors */
+} tlpi_rank;
+
+typedef struct tlpi_rank_setup {
+    const tlp_plan *plan;
+    const tlpi_shards *shards;
+    const tlpi_session_config *cfg;
+    tlpi_comm *comm; /* taken over, also on failure */
+    const _Atomic int *abort;
+    tlp_progress_fn progress; /* or NULL */
+    void *progress_data;
+} tlpi_rank_setup;
+
+/*
+ * Every rank calls, and gets TLP_OK only if all are built; one that fails gives
+ * up.  total (or NULL): the memory of all ranks, filled in on rank 0.
+ */
+tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
+                            tlpi_rank_sizes *total);
+void tlpi_rank_free(tlpi_rank *r); /* NULL and half-built are fine */
+
+/* Memory that the rank holds now. */
+tlpi_rank_sizes tlpi_rank_bytes(const tlpi_rank *r);
+
+/* A rank failed with st, and tlp_last_error() says why: wake the others, who
+ * get to read it unless it only says that a peer failed. */
+void tlpi_rank_give_up(const tlpi_session_config *cfg, tlpi_comm *c,
+                       tlp_status st);
+
+/* Give up for a rank that is built, or partly built: its exchanges of
+ * activations end too. */
+void tlpi_rank_abort(tlpi_rank *r, tlp_status st);
+
+/* The others may be waiting for this rank to load: it is at work. */
+void tlpi_rank_busy(tlpi_rank *r);
+
+/* rank_weights.c: load this rank's parts of every stage, and the head. */
+tlp_status tlpi_rank_load(tlpi_rank *r, tlp_progress_fn progress,
+                          void *progress_data);
+void tlpi_rank_unload(tlpi_rank *r);
+
+/* Rows [r0, r1) and columns [c0, c1) of a matrix. */
+typedef struct tlpi_slice {
+    int64_t r0, r1, c0, c1;
+} tlpi_slice;
+
+/* Where a backend's copy of them is on the model's weight cache. */
+tlpi_weight_cache_key tlpi_weight_key(const tlpi_backend *b,
+                                      const tlpi_tensor *t, tlpi_slice s);
+
+/* A layer's tensor by its offset in tlpi_layer; NULL where it has none. */
+const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,
+                                     size_t field);
+
+/* rank_adjust.c: other adjustments for a stage than the plan's, from the next
+ * step on; NULL: none.  All is copied.  On failure the stage is as before. */
+tlp_status tlpi_rank_adjust_stage(tlpi_rank *r, int stage,
+                                  const tlpi_stage_adjust *adjust);
+void tlpi_rank_adjust_free(tlpi_rank *r, tlpi_rank_stage *s);
+
+/* Which member's attention sum this rank forms in delta, or -1. */
+int tlpi_rank_carried(const tlpi_rank *r, const tlpi_rank_stage *s);
+
+/* merge.c: the element-wise mean of one tensor over a stage's layers, as F32.
+ * `field` is its offset in tlpi_layer; out->data is the caller's to free. */
+tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
+                             size_t field, tlpi_tensor *out);
+
+static inline float *tlpi_rank_logits(const tlpi_rank *r, int row)
+{
+    return r->scratch.logits + (size_t)row * (size_t)(r->vocab1 - r->vocab0);
+}
+
+/* Floats of the residual stream of a step. */
+static inline size_t tlpi_n_stream(const tlpi_rank *r, const tlpi_step *step)
+{
+    return (size_t)step->n_tok * (size_t)r->model->hp.n_embd;
+}
+
+/* replay.c: around a step that makes its calls, and after one that does not. */
+tlp_status tlpi_replay_create(tlpi_rank *r);
+void tlpi_replay_before(tlpi_rank *r);
+void tlpi_replay_after(tlpi_rank *r, int n_tok);
+void tlpi_replay_count(tlpi_rank *r, int n_tok);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * rank_config.h - the options of a session as its ranks use them.
+ */
+#ifndef TLPI_RANK_CONFIG_H
+#define TLPI_RANK_CONFIG_H
+
+#include "device/device.h"
+
+/* Session options after defaults and checks.  device_of, n_thread, isa,
+ * timeout_ms and pin belong to each process; all other fields are equal on all
+ * ranks. */
+typedef struct tlpi_session_config {
+    int n_ctx, n_seq, n_batch, n_rank, n_thread;
+    int n_machine; /* threads of the session's ranks on this machine */
+    bool remote;   /* the other ranks are other processes */
+    int backend, wire, compute, kv_type, isa, timeout_ms;
+    int link_delay_us; /* between ranks of one process */
+    bool pin;
+    const tlpi_device_ops *device; /* NULL: ranks work on the CPU */
+    int device_of[TLPI_MAX_RANK];  /* the device of each rank of this process */
+} tlpi_session_config;
+
+#endif

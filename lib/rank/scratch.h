@@ -1,0 +1,96 @@
+/*
+ * scratch.h - memory that a rank works in and keeps nothing in: activations of
+ * a step, argument lists for calls of the backend, and what commands carry.
+ *
+ * Shapes: T tokens of a step (<= n_batch), d = n_embd.
+ */
+#ifndef TLPI_SCRATCH_H
+#define TLPI_SCRATCH_H
+
+#include "rank/exchange.h"
+#include "rank/rank_config.h"
+
+/* Rows of the output head that are computed at once.  Logits that are not kept
+ * are made in pieces of TLPI_LOGIT_CHUNK rows. */
+#define TLPI_LOGIT_CHUNK 32
+
+/* The arrays of a step, [n_batch] each. */
+typedef struct tlpi_step_arrays {
+    int32_t *id, *seq, *pos; /* as in tlpi_step */
+    int32_t *row;            /* tokens whose logits are wanted, in row order */
+    int32_t *target; /* scoring: the token each of these rows is asked for */
+} tlpi_step_arrays;
+
+/* Log sum exp of a rank's logits of a row, and the logit of the target if the
+ * rank has it (else -inf). */
+typedef struct tlpi_row_score {
+    float lse, target;
+} tlpi_row_score;
+
+/* What the widest stage of a rank asks for. */
+typedef struct tlpi_needs {
+    int parts; /* attention or feed-forward parts */
+    int members;
+    int terms; /* matrices that one call multiplies by */
+    int cols;  /* longest input row of any matmul */
+    /* Floats of each of its buffers, SIZE_MAX beyond all memory. */
+    size_t x, acc, norm, qkv, hidden, rows, logits;
+} tlpi_needs;
+
+typedef struct tlpi_scratch {
+    const tlpi_env *env;
+    tlpi_backend *b;
+    int n_batch, n_embd;
+    int logit_cols; /* columns of the rank's part of the output head */
+    size_t n_bytes; /* of the activations */
+
+    /* Activations, in memory of the backend. */
+    float *x;      /* [T][d] residual stream */
+    float *delta;  /* [T][d] what a stage adds to it */
+    float *acc;    /* [n_member+1][T][d] attention outputs of par and asym;
+                      the last slot receives a running sum */
+    float *norm;   /* [n_member][T][d] normalised inputs */
+    float *qkv;    /* queries, keys, values and outputs of all parts */
+    float *hidden; /* feed-forward hidden units of all parts, [T][n_ff] each */
+    float *low;    /* [T][low_cols] down x of low-rank corrections */
+    float *rows;   /* [3][logit_chunk][d] rows of x, delta; normalised */
+    float *logits; /* [logit_cap][logit_cols] */
+    int low_cols;
+    size_t logit_cap;
+
+    /* Argument lists for one call, long enough for the widest stage. */
+    tlpi_term *term;
+    tlpi_matmul *mm;
+    tlpi_gate_up *gate_up;
+    tlpi_attn *attn;
+    tlpi_norm *norms;
+
+    /* Host memory. */
+    float *seen;           /* [n_batch][d] what a probe is shown, or NULL */
+    float *host;           /* [n_vocab] a row of logits */
+    tlpi_step_arrays step; /* five arrays in one block, .id */
+    int32_t *wire;         /* [5 * n_batch] the step's arrays in transit */
+    size_t *gather_bytes;  /* [n_rank] argument of gather */
+    tlpi_row_score *score; /* [n_batch] this rank's */
+} tlpi_scratch;
+
+typedef struct tlpi_scratch_setup {
+    const tlpi_env *env;
+    tlpi_exchange *exchange;
+    const tlpi_needs *needs;
+    int n_batch, n_embd, n_vocab;
+    int logit_cols;
+} tlpi_scratch_setup;
+
+/* All ranks call.  s is zero before; what has been made of it on failure is the
+ * caller's to free. */
+tlp_status tlpi_scratch_create(tlpi_scratch *s,
+                               const tlpi_scratch_setup *setup);
+void tlpi_scratch_free(tlpi_scratch *s); /* zeroes are fine */
+
+/* Room for `rows` rows of logits, for `cols` columns of low, for a probe. */
+tlp_status tlpi_scratch_reserve_logits(tlpi_scratch *s, size_t rows);
+tlp_status tlpi_scratch_reserve_low(tlpi_scratch *s, int cols);
+tlp_status tlpi_scratch_reserve_seen(tlpi_scratch *s);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * stage.h - one stage of a plan as one rank holds it: the parts that the shard
+ * gives to the rank, with their weights.
+ *
+ * Shapes: d = n_embd, h = head_dim.
+ */
+#ifndef TLPI_STAGE_H
+#define TLPI_STAGE_H
+
+#include "backend/backend.h"
+#include "plan/plan.h"
+#include "plan/shard.h"
+
+/* Attention of some heads of one member.  A member can have several such parts
+ * on one rank. */
+typedef struct tlpi_rank_attn {
+    int member;
+    int n_head, n_head_kv;
+    tlpi_weight *q, *k, *v;          /* [n_head*h][d], [n_head_kv*h][d] x 2 */
+    tlpi_weight *o;                  /* [d][n_head*h] */
+    float *q_bias, *k_bias, *v_bias; /* or NULL */
+    float *q_norm, *k_norm;          /* [h] or NULL */
+    float *o_bias;                   /* [d] or NULL; with query head 0 */
+    tlpi_kv *kv;
+    size_t at; /* floats a token into tlpi_scratch.qkv: q, o, k, v */
+} tlpi_rank_attn;
+
+/* Feed-forward columns of one member. */
+typedef struct tlpi_rank_ffn {
+    int member;
+    int norm; /* member whose ffn_norm it reads through */
+    int n_ff;
+    tlpi_weight *gate, *up; /* [n_ff][d] */
+    tlpi_weight *down;      /* [d][n_ff] */
+    size_t at;              /* floats a token into tlpi_scratch.hidden */
+} tlpi_rank_ffn;
+
+/* up (down x), on one rank; rank 0: none. */
+typedef struct tlpi_rank_lowrank {
+    int rank;
+    tlpi_weight *down, *up;
+} tlpi_rank_lowrank;
+
+/* A stage's low-rank corrections (plan/adjust.h), for the members of which the
+ * rank holds something. */
+typedef struct tlpi_rank_adjust {
+    tlpi_rank_lowrank *attn_in, *ffn_in; /* [n_member] */
+    int out_rank;                        /* equal on all ranks */
+    tlpi_weight **out_down;              /* [n_member] */
+    tlpi_weight *out_up;
+    void **kept; /* [n_kept] data that the backend reads in place, owned */
+    size_t n_kept;
+    uint64_t n_bytes; /* of the weights */
+} tlpi_rank_adjust;
+
+typedef struct tlpi_rank_stage {
+    int mode, n_member;
+    float **attn_norm; /* [n_member]; NULL where not needed here */
+    float **ffn_norm;  /* [n_member]; NULL where not needed here */
+    tlpi_rank_attn *attn;
+    int n_attn;
+    tlpi_rank_ffn *ffn;
+    int n_ffn;
+    float *attn_gain, *ffn_gain; /* [n_member] 1 where there is none */
+    tlpi_rank_adjust *adjust;    /* or NULL: nothing of low rank */
+    float *o_bias;               /* [d] sum over the parts', or NULL */
+    const tlpi_span *span;       /* [n_member] for par and asym, or NULL */
+    bool shared_members;         /* some member's span has several ranks */
+    int carried; /* par, asym: the member whose attention sum this rank forms
+                    in delta; -1 for none */
+} tlpi_rank_stage;
+
+/* Does `rank` add a member's attention sum to what the stage hands on? */
+static inline bool tlpi_rank_counts(int rank, const tlpi_rank_stage *s,
+                                    int member)
+{
+    return s->span ? s->span[member].first == rank : member == 0 && rank == 0;
+}
+
+#endif
