@@ -21,3 +21,31 @@ def pyplot():
 def save(figure, path):
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
+
+
+def front(rows, path):
+    """Perplexity ratio and KL divergence against depth.  Rows have depth,
+    adjusted (0 or 1), plan, ratio, ratio_lo, ratio_hi and kl."""
+    plt = pyplot()
+    if not plt:
+        return
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.4))
+    panels = (("ratio", "perplexity over serial"),
+              ("kl", "KL divergence from serial, nats"))
+    for axis, (key, title) in zip(axes, panels):
+        for adjusted, name, colour in ((0, "as planned", "#21918c"),
+                                       (1, "adjusted", "#440154")):
+            some = [r for r in rows if int(r["adjusted"]) == adjusted
+                    or r["plan"] == "serial"]
+            x = [int(r["depth"]) for r in some]
+            axis.plot(x, [float(r[key]) for r in some], "o-", ms=4,
+                      color=colour, label=name)
+            if key == "ratio":
+                axis.fill_between(x, [float(r["ratio_lo"]) for r in some],
+                                  [float(r["ratio_hi"]) for r in some],
+                                  color=colour, alpha=0.15, lw=0)
+        axis.set(title=title, xlabel="depth, stages")
+        axis.invert_xaxis()
+        axis.grid(color="#ddd")
+        axis.legend(frameon=False)
+    save(figure, path)

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 
+import bench_plot
 import bench_record
 
 FIELDS = ["depth", "allreduces", "adjusted", "ppl", "ratio", "ratio_lo",
@@ -133,34 +134,6 @@ def record(rows, path):
     bench_record.append(path, "front", figures)
 
 
-def draw(rows, path):
-    import matplotlib
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams["svg.fonttype"] = "none"
-    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
-    panels = (("ratio", "perplexity over serial"),
-              ("kl", "KL divergence from serial, nats"))
-    for axis, (key, title) in zip(axes, panels):
-        for adjusted, name, colour in ((0, "as planned", "#21918c"),
-                                       (1, "adjusted", "#440154")):
-            some = [r for r in rows if int(r["adjusted"]) == adjusted
-                    or r["plan"] == "serial"]
-            x = [int(r["depth"]) for r in some]
-            axis.plot(x, [float(r[key]) for r in some], "o-", ms=4,
-                      color=colour, label=name)
-            if key == "ratio":
-                axis.fill_between(x, [float(r["ratio_lo"]) for r in some],
-                                  [float(r["ratio_hi"]) for r in some],
-                                  color=colour, alpha=0.15, lw=0)
-        axis.set(title=title, xlabel="depth, stages")
-        axis.invert_xaxis()
-        axis.grid(color="#ddd")
-        axis.legend(frameon=False)
-    fig.savefig(path, metadata={"Date": None})
-
-
 def main():
     a = arguments()
     with open(a.front, newline="", encoding="utf-8") as f:
@@ -176,7 +149,7 @@ def main():
     if a.results:
         record(rows, a.results)
     if a.svg:
-        draw(rows, a.svg)
+        bench_plot.front(rows, a.svg)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
-"""Write docs/quality-results.md from bench/results/quality.csv.
+"""Write docs/quality-results.md, and draw its front of plans, from
+bench/results/quality.csv.
 
     python3 bench/quality-report.py
 
 The prose is in quality-results.md.in; a line {{NAME}} there becomes a table.
+The picture needs matplotlib.
 """
 import os
 
+import bench_plot
 import bench_record
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HISTORY = os.path.join(HERE, "results", "quality.csv")
 TEMPLATE = os.path.join(HERE, "quality-results.md.in")
 PAGE = os.path.join(HERE, "..", "docs", "quality-results.md")
+FRONT = os.path.join(HERE, "..", "docs", "img", "front-smollm2.svg")
 
 # NAME: the benchmark, the keys that make a row, the key that makes a column
 TABLES = {
@@ -62,6 +66,21 @@ def table(name):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def draw_front():
+    rows = {}
+    for row in bench_record.read(HISTORY):
+        if row["benchmark"] != "front":
+            continue
+        keys = bench_record.keys_of(row["case"])
+        measure = keys.pop("measure")
+        point = rows.setdefault((keys["plan"], keys["adjusted"]), dict(keys))
+        point[measure] = row["median"]
+        if measure == "ratio":
+            point["ratio_lo"] = row["min"] or row["median"]
+            point["ratio_hi"] = row["max"] or row["median"]
+    bench_plot.front(list(rows.values()), FRONT)
+
+
 def main():
     with open(TEMPLATE, encoding="utf-8") as f:
         page = f.read()
@@ -69,6 +88,7 @@ def main():
         page = page.replace("{{" + name + "}}", table(name))
     with open(PAGE, "w", encoding="utf-8") as f:
         f.write(page)
+    draw_front()
 
 
 if __name__ == "__main__":

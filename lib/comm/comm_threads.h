@@ -62,7 +62,7 @@ typedef struct tlpi_comm_root {
     const tlpi_env *env;
     uint32_t spin_ns; /* while waiting */
     int timeout_ms;
-    double link_delay;       /* seconds from a rank to the next; 0 = none */
+    double link_delay;       /* seconds that a message takes; 0 = none */
     _Atomic int failed_rank; /* root rank that gave up + 1; 0 = none */
     pthread_mutex_t lock;
     int n_handle;       /* handed out and not freed */
