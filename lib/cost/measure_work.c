@@ -131,7 +131,7 @@ typedef struct timing {
     diary diary;
     watch whole;
     watch *span;            /* [n_span] those of the rank's spans */
-    tlpi_comm **spans;      /* [n_span] the same, or NULL */
+    tlpi_span_comm *spans;  /* [n_span] those, as the exchange lists them */
     double *seconds;        /* [n_piece][MAX_REPEAT] */
     double *stage;          /* [n_stage] of one decoded token */
     double *all;            /* rank 0: [n_rank][n_stage] */
@@ -139,11 +139,6 @@ typedef struct timing {
     double step;            /* likewise, from command to candidates */
     double prefill, decode; /* of the longest step, of the last position */
 } timing;
-
-static size_t n_span(const tlpi_rank *r)
-{
-    return (size_t)r->cfg->n_rank * (size_t)(r->cfg->n_rank + 1);
-}
 
 /* What goes to rank 0. */
 typedef struct result {
@@ -155,7 +150,8 @@ static tlp_status forward(timing *b, const tlpi_step *step, int repeat)
 {
     tlpi_rank *r = b->r;
     tlpi_exchange *x = &r->exchange;
-    tlpi_comm *data = x->data, **spans = x->span;
+    tlpi_comm *data = x->data;
+    tlpi_span_comm *spans = x->span;
 
     b->diary.n = 0;
     b->diary.since = tlpi_now();
@@ -339,13 +335,14 @@ static tlp_status prepare(timing *b)
     tlpi_rank *r = b->r;
     const tlpi_env *env = r->env;
     size_t n_rank = (size_t)r->cfg->n_rank, n_stage = (size_t)r->plan->n_stage;
+    size_t n_span = (size_t)r->exchange.n_span;
     tlp_status st = tlpi_trace_create(&b->trace, r->plan, r->shards, r->rank);
 
     if (st != TLP_OK)
         return st;
     b->piece = tlpi_alloc_array(env, (size_t)b->trace.n_act, sizeof *b->piece);
-    b->span = tlpi_alloc_array(env, n_span(r), sizeof *b->span);
-    b->spans = tlpi_calloc(env, n_span(r), sizeof *b->spans);
+    b->span = tlpi_calloc(env, n_span, sizeof *b->span);
+    b->spans = tlpi_calloc(env, n_span, sizeof *b->spans);
     b->stage = tlpi_calloc(env, n_stage, sizeof *b->stage);
     b->all = tlpi_calloc(env, n_rank * n_stage, sizeof *b->all);
     if (!b->piece || !b->span || !b->spans || !b->stage || !b->all)
@@ -358,11 +355,12 @@ static tlp_status prepare(timing *b)
         return tlpi_fail_nomem();
     b->diary.cap = b->n_piece;
     b->whole = watch_of(r->exchange.data, &b->diary);
-    for (size_t i = 0; i < n_span(r); i++) {
-        if (!r->exchange.span[i])
+    for (size_t i = 0; i < n_span; i++) {
+        b->spans[i] = r->exchange.span[i];
+        if (!b->spans[i].comm)
             continue;
-        b->span[i] = watch_of(r->exchange.span[i], &b->diary);
-        b->spans[i] = &b->span[i].base;
+        b->span[i] = watch_of(b->spans[i].comm, &b->diary);
+        b->spans[i].comm = &b->span[i].base;
     }
     return TLP_OK;
 }
@@ -371,8 +369,8 @@ static void clean_up(timing *b)
 {
     const tlpi_env *env = b->r->env;
 
-    for (size_t i = 0; b->spans && i < n_span(b->r); i++)
-        if (b->spans[i])
+    for (int i = 0; b->spans && i < b->r->exchange.n_span; i++)
+        if (b->spans[i].comm)
             b->span[i].real->stats = b->span[i].before;
     tlpi_free(env, b->diary.spent);
     tlpi_free(env, b->seconds);
