@@ -521,6 +521,27 @@ Test(dry, corrections_are_work)
     tlp_model_free(m);
 }
 
+/* tlp.h promises costs for up to 1024 ranks, more than sessions have. */
+Test(dry, costs_of_many_ranks)
+{
+    static const char *const texts[] = { "serial", "par:0-1,2-3", "asym:0-3" };
+    static const int sums[] = { 8, 2, 2 };
+    tlp_model *m = fake_model(&shape, q8_0, 1);
+
+    for (int i = 0; i < 3; i++) {
+        tlp_plan_cost c = { .struct_size = sizeof c };
+        tlp_plan *plan = NULL;
+
+        CHECK_OK(tlp_plan_parse(&plan, m, texts[i]));
+        CHECK_OK(tlp_plan_get_cost(plan, 1024, &c));
+        cr_expect_eq(c.allreduces, sums[i], "%s: %d", texts[i], c.allreduces);
+        cr_expect_eq(c.n_rank, 1024);
+        CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(plan, 1025, &c));
+        tlp_plan_free(plan);
+    }
+    tlp_model_free(m);
+}
+
 /* ==== failures =========================================================== */
 
 /* Any allocation may fail, and nothing is left behind. */
