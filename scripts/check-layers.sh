@@ -21,11 +21,12 @@ allowed() {
     lib/mpi) echo base comm mpi ;;
     lib/device) echo base tensor backend comm device ;;
     lib/rank) echo base tensor model plan backend comm device rank ;;
+    lib/cost) echo base tensor model plan backend comm rank cost ;;
     lib/session)
-        echo base tensor file model plan backend comm device rank session
+        echo base tensor file model plan backend comm device rank cost session
         ;;
     lib/eval) echo base file text model session eval ;;
-    lib/tune) echo base tensor file model plan comm stats rank session tune ;;
+    lib/tune) echo base tensor file model plan comm cost stats rank session tune ;;
     src | examples) echo ;;
     esac
 }

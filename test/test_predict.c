@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/measure.h"
+#include "cost/measure.h"
 #include "support/fake_model.h"
 #include "support/mem.h"
 #include "support/rig.h"

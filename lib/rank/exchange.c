@@ -50,7 +50,6 @@ static const tlpi_exchange_ops device_ops = { .votes = false,
 tlp_status tlpi_exchange_create(tlpi_exchange *x,
                                 const tlpi_exchange_setup *setup)
 {
-    size_t n = (size_t)setup->comm->size;
     tlp_status st = TLP_OK;
 
     *x = (tlpi_exchange){ .ops = setup->device ? &device_ops : &host_ops,
@@ -58,9 +57,6 @@ tlp_status tlpi_exchange_create(tlpi_exchange *x,
                           .b = setup->b,
                           .comm = setup->comm,
                           .abort = setup->abort };
-    x->span = tlpi_calloc(x->comm->env, n * (n + 1), sizeof(*x->span));
-    if (!x->span)
-        return tlpi_fail_nomem();
     if (x->device)
         st = x->device->comm_create(&x->data, x->comm, x->b, setup->timeout_ms);
     else
@@ -68,42 +64,41 @@ tlp_status tlpi_exchange_create(tlpi_exchange *x,
     return st;
 }
 
-static tlpi_comm **span_at(const tlpi_exchange *x, tlpi_span s)
+static tlpi_span_comm *find_span(const tlpi_exchange *x, tlpi_span s)
 {
-    return &x->span[s.first * (x->comm->size + 1) + s.count];
+    for (int i = 0; i < x->n_span; i++)
+        if (x->span[i].span.first == s.first &&
+            x->span[i].span.count == s.count)
+            return &x->span[i];
+    return NULL;
 }
 
-/* Ranks outside a span get no communicator of it, so `done` tells which spans
- * have been split off. */
-static tlp_status split_stage(tlpi_exchange *x, const tlpi_span *span,
-                              int n_member, bool *done)
+static tlp_status add_span(tlpi_exchange *x, tlpi_span s)
 {
-    for (int m = 0; m < n_member; m++) {
-        tlpi_comm **c = span_at(x, span[m]);
-        bool *seen = &done[c - x->span];
+    tlpi_span_comm *list = tlpi_realloc_array(
+        x->comm->env, x->span, (size_t)x->n_span + 1, sizeof(*x->span));
 
-        if (span[m].count < 2 || *seen)
-            continue;
-        tlp_status st =
-            x->data->ops->split(x->data, span[m].first, span[m].count, c);
-        if (st != TLP_OK)
-            return st;
-        *seen = true;
-    }
-    return TLP_OK;
+    if (!list)
+        return tlpi_fail_nomem();
+    x->span = list;
+    tlpi_span_comm *added = &x->span[x->n_span++];
+    *added = (tlpi_span_comm){ .span = s };
+    return x->data->ops->split(x->data, s.first, s.count, &added->comm);
 }
 
 tlp_status tlpi_exchange_add_spans(tlpi_exchange *x, const tlp_plan *plan,
                                    const tlpi_shards *shards)
 {
-    size_t n = (size_t)tlpi_exchange_n_comm(x) - 1;
-    bool *done = tlpi_calloc(x->comm->env, n, sizeof(*done));
-    tlp_status st = done ? TLP_OK : tlpi_fail_nomem();
+    tlp_status st = TLP_OK;
 
-    for (int i = 0; i < plan->n_stage && st == TLP_OK; i++)
-        if (shards->span[i])
-            st = split_stage(x, shards->span[i], plan->stage[i].n_member, done);
-    tlpi_free(x->comm->env, done);
+    for (int i = 0; i < plan->n_stage; i++) {
+        const tlpi_span *span = shards->span[i];
+
+        for (int m = 0; span && m < plan->stage[i].n_member; m++)
+            if (span[m].count > 1 && !find_span(x, span[m]))
+                TLP_TRY(add_span(x, span[m]));
+    }
+done:
     return st;
 }
 
@@ -111,7 +106,7 @@ void tlpi_exchange_free(tlpi_exchange *x)
 {
     if (!x->comm)
         return;
-    for (int i = tlpi_exchange_n_comm(x) - 1; i > 0 && x->span; i--)
+    for (int i = tlpi_exchange_n_comm(x) - 1; i > 0; i--)
         tlpi_comm_free(tlpi_exchange_comm(x, i));
     tlpi_free(x->comm->env, x->span);
     if (x->data != x->comm)
@@ -153,7 +148,7 @@ tlp_status tlpi_exchange_sum(tlpi_exchange *x, float *v, size_t n)
 tlp_status tlpi_exchange_sum_span(tlpi_exchange *x, tlpi_span span, float *v,
                                   size_t n)
 {
-    tlpi_comm *c = *span_at(x, span);
+    tlpi_comm *c = find_span(x, span)->comm;
     uint32_t vote = 0;
 
     return c->ops->allreduce(c, v, n, &vote);

@@ -33,13 +33,21 @@ typedef struct tlpi_exchange_ops {
                            float eps);
 } tlpi_exchange_ops;
 
+/* NULL on ranks outside the span. */
+typedef struct tlpi_span_comm {
+    tlpi_span span;
+    tlpi_comm *comm;
+} tlpi_span_comm;
+
 struct tlpi_exchange {
     const tlpi_exchange_ops *ops;
     const tlpi_device_ops *device; /* NULL on the CPU */
     tlpi_backend *b;               /* borrowed, as is comm */
     tlpi_comm *comm;               /* commands; host memory */
-    tlpi_comm *data;  /* activations of all ranks; comm itself on the CPU */
-    tlpi_comm **span; /* [n_rank][n_rank+1] of data, by (first, count) */
+    tlpi_comm *data;      /* activations of all ranks; comm itself on the CPU */
+    tlpi_span_comm *span; /* [n_span] split from data, in the order in which
+                             the stages need them */
+    int n_span;
     const _Atomic int *abort; /* rank 0: the session's flag; else NULL */
 };
 
@@ -105,15 +113,15 @@ tlp_status tlpi_exchange_send_next(tlpi_exchange *x, const float *v, size_t n);
 tlp_status tlpi_exchange_recv_prev(tlpi_exchange *x, float *v, size_t n);
 
 /* The communicators of activations: 0 is that of all ranks, the rest are those
- * of spans, NULL for spans that no stage has. */
+ * of spans, NULL for spans without this rank. */
 static inline int tlpi_exchange_n_comm(const tlpi_exchange *x)
 {
-    return 1 + x->comm->size * (x->comm->size + 1);
+    return 1 + x->n_span;
 }
 
 static inline tlpi_comm *tlpi_exchange_comm(const tlpi_exchange *x, int i)
 {
-    return i == 0 ? x->data : x->span[i - 1];
+    return i == 0 ? x->data : x->span[i - 1].comm;
 }
 
 #endif

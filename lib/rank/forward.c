@@ -16,6 +16,7 @@
  */
 #include "rank/forward.h"
 
+#include "rank/dry_rank.h"
 #include "rank/pass.h"
 
 /* ==== norms ============================================================== */
@@ -441,12 +442,10 @@ tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_step *step,
     tlp_status st = TLP_OK;
 
     if (r->b->ops->begin_step(r->b, step, &want)) {
-        tlpi_replay_count(r, step->n_tok);
+        tlpi_rank_count_replayed(r, step->n_tok);
     } else {
-        tlpi_replay_before(r);
         embed(r, step);
         st = run_stages(r, step, 0, r->plan->n_stage);
-        tlpi_replay_after(r, step->n_tok);
         for (int i = 0; i < n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK)
             tlpi_forward_head(r, row + i, TLPI_MIN(TLPI_LOGIT_CHUNK, n_row - i),
                               tlpi_rank_logits(r, at + i));

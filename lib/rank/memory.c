@@ -1,13 +1,13 @@
 /*
- * memory.c - what a rank will keep in its device's memory: counted by its part
- * of the plan, compared with what is free before anything is loaded.
- *
- * The walk over the stages is that of rank_weights.c, without the loading.
+ * memory.c - what a rank will keep in its device's memory: counted by a dry
+ * run of loading, and compared with what is free before anything is loaded.
  */
 #include "rank/memory.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "rank/dry_rank.h"
 
 /* ==== widths ============================================================= */
 
@@ -65,153 +65,69 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r)
 /* ==== bytes ============================================================== */
 
 /* Sums that stay at the largest number. */
-static void add(uint64_t *sum, uint64_t a, uint64_t b)
+static void add(uint64_t *sum, uint64_t n)
 {
-    uint64_t n = 0;
-
-    if (__builtin_mul_overflow(a, b, &n) ||
-        __builtin_add_overflow(*sum, n, sum))
+    if (__builtin_add_overflow(*sum, n, sum))
         *sum = UINT64_MAX;
 }
 
-typedef struct count {
-    const tlpi_rank *r;
-    const tlpi_stage *stage;
-    tlpi_rank_sizes sum;
-} count;
-
-#define FIELD(name) offsetof(tlpi_layer, name)
-
-static void count_slice(count *c, const tlpi_tensor *t, bool merged,
-                        tlpi_slice s)
+/* Will this rank find the embeddings on its device?  They are the head itself
+ * where that is tied and whole, and ranks on one device share them. */
+static bool finds_embeddings(const tlpi_rank *r)
 {
-    const tlpi_device_ops *device = c->r->cfg->device;
-    const tlpi_backend *b = c->r->b;
-    tlpi_dtype type = merged ? TLPI_F32 : t->type;
+    const tlpi_session_config *cfg = r->cfg;
+    const tlpi_weights *w = &r->model->w;
+    const int *vocab = r->shards->vocab + r->rank;
+    bool whole = vocab[1] - vocab[0] == r->model->hp.n_vocab;
+    bool found = w->output == w->token_embd && whole;
 
-    if (b && !merged) {
-        tlpi_weight_cache_key key = tlpi_weight_key(b, t, s);
-        if (tlpi_weight_cache_has(c->r->model->weight_cache, &key))
-            return;
-    }
+    for (int i = 0; !cfg->remote && i < r->rank; i++)
+        found = found || cfg->device_of[i] == cfg->device_of[r->rank];
+    return found;
+}
+
+/* What only a device holds: angles, which the CPU does not count as buffers,
+ * and the embeddings. */
+static tlp_status add_device(const tlpi_rank *r, tlpi_backend *dry,
+                             tlpi_rank_sizes *sum)
+{
+    const tlpi_tensor *t = r->model->w.token_embd;
+    tlpi_weight *w = NULL;
+    bool copied = false;
+    tlp_status st = TLP_OK;
+
+    add(&sum->buffers, tlpi_dry_rope_bytes(dry));
+    if (finds_embeddings(r))
+        return TLP_OK;
+    TLP_TRY(
+        dry->ops->weight_create(dry, &w, t, 0, t->ne[1], 0, t->ne[0], &copied));
+    add(&sum->weights, dry->ops->weight_bytes(w));
+done:
+    return st;
+}
+
+tlp_status tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out)
+{
+    const tlpi_device_ops *device = r->cfg->device;
+    tlpi_dry_setup setup = {
+        .plan = r->plan,
+        .shards = r->shards,
+        .cfg = r->cfg,
+        .rank = r->rank,
+        .dry = { .weight_size = device ? device->weight_size : NULL,
+                 .cache = r->b ? r->model->weight_cache : NULL,
+                 .layout = r->b ? r->b->layout : 0 },
+    };
+    tlpi_dry_rank dry = { .rank = NULL };
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_dry_rank_create(&dry, &setup));
+    *out = tlpi_rank_bytes(dry.rank);
     if (device)
-        add(&c->sum.weights, 1,
-            device->weight_size(type, s.r1 - s.r0, s.c1 - s.c0));
-    else
-        add(&c->sum.weights, (uint64_t)(s.r1 - s.r0),
-            tlpi_row_bytes(type, s.c1 - s.c0));
-}
-
-static const tlpi_tensor *tensor_of(const count *c, int member, size_t field)
-{
-    return tlpi_layer_tensor(c->r->model, c->stage->layers[member], field);
-}
-
-static void count_matrix(count *c, int member, size_t field, tlpi_slice s)
-{
-    count_slice(c, tensor_of(c, member, field),
-                c->stage->mode == TLP_MODE_MERGE, s);
-}
-
-/* n floats of a vector that not every model has. */
-static void count_vector(count *c, int member, size_t field, int64_t n)
-{
-    if (tensor_of(c, member, field))
-        add(&c->sum.buffers, (uint64_t)n, sizeof(float));
-}
-
-static void count_attn(count *c, const tlpi_attn_part *p)
-{
-    const tlpi_session_config *cfg = c->r->cfg;
-    const tlpi_hparams *hp = &c->r->model->hp;
-    int64_t h = hp->head_dim, d = hp->n_embd;
-    int64_t q0 = p->q0 * h, q1 = p->q1 * h, k0 = p->kv0 * h, k1 = p->kv1 * h;
-    uint64_t element = cfg->kv_type == TLP_KV_F32 ? 4 : 2;
-
-    count_matrix(c, p->member, FIELD(attn_q), (tlpi_slice){ q0, q1, 0, d });
-    count_matrix(c, p->member, FIELD(attn_k), (tlpi_slice){ k0, k1, 0, d });
-    count_matrix(c, p->member, FIELD(attn_v), (tlpi_slice){ k0, k1, 0, d });
-    count_matrix(c, p->member, FIELD(attn_output),
-                 (tlpi_slice){ 0, d, q0, q1 });
-    count_vector(c, p->member, FIELD(attn_q_bias), q1 - q0);
-    count_vector(c, p->member, FIELD(attn_k_bias), k1 - k0);
-    count_vector(c, p->member, FIELD(attn_v_bias), k1 - k0);
-    count_vector(c, p->member, FIELD(attn_q_norm), h);
-    count_vector(c, p->member, FIELD(attn_k_norm), h);
-    if (p->q0 == 0)
-        count_vector(c, p->member, FIELD(attn_output_bias), d);
-    add(&c->sum.kv, 2 * element * (uint64_t)(k1 - k0),
-        (uint64_t)cfg->n_seq * (uint64_t)cfg->n_ctx);
-}
-
-static void count_ffn(count *c, const tlpi_ffn_part *p)
-{
-    int64_t d = c->r->model->hp.n_embd;
-    tlpi_slice rows = { p->ff0, p->ff1, 0, d }, cols = { 0, d, p->ff0, p->ff1 };
-
-    count_matrix(c, p->member, FIELD(ffn_gate), rows);
-    count_matrix(c, p->member, FIELD(ffn_up), rows);
-    count_matrix(c, p->member, FIELD(ffn_down), cols);
-}
-
-/* A norm for each member that the rank holds a part of; parts are ordered by
- * member. */
-static void count_stage(count *c, const tlpi_stage_shard *s)
-{
-    int64_t d = c->r->model->hp.n_embd;
-
-    for (int i = 0; i < s->n_attn; i++) {
-        count_attn(c, &s->attn[i]);
-        if (i == 0 || s->attn[i].member != s->attn[i - 1].member)
-            count_vector(c, s->attn[i].member, FIELD(attn_norm), d);
-    }
-    for (int i = 0; i < s->n_ffn; i++) {
-        count_ffn(c, &s->ffn[i]);
-        if (i == 0 || s->ffn[i].norm != s->ffn[i - 1].norm)
-            count_vector(c, s->ffn[i].norm, FIELD(ffn_norm), d);
-    }
-}
-
-/* Its rows of the output head; on devices all embeddings, which are the head
- * itself where that is tied and whole, and are shared by ranks on one. */
-static void count_ends(count *c)
-{
-    const tlpi_session_config *cfg = c->r->cfg;
-    const tlpi_weights *w = &c->r->model->w;
-    const int *vocab = c->r->shards->vocab + c->r->rank;
-    int64_t n = c->r->model->hp.n_vocab, d = c->r->model->hp.n_embd;
-    bool shared = w->output == w->token_embd && vocab[1] - vocab[0] == n;
-
-    if (vocab[1] > vocab[0])
-        count_slice(c, w->output, false,
-                    (tlpi_slice){ vocab[0], vocab[1], 0, d });
-    for (int i = 0; !cfg->remote && i < c->r->rank; i++)
-        shared = shared || cfg->device_of[i] == cfg->device_of[c->r->rank];
-    if (cfg->device && !shared)
-        count_slice(c, w->token_embd, false, (tlpi_slice){ 0, n, 0, d });
-}
-
-void tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out)
-{
-    tlpi_needs n = tlpi_memory_needs(r);
-    const size_t buffers[] = { n.x,   n.x,      n.acc,  n.norm,
-                               n.qkv, n.hidden, n.rows, n.logits };
-    count c = { .r = r };
-
-    for (int i = 0; i < r->plan->n_stage; i++) {
-        c.stage = &r->plan->stage[i];
-        count_stage(&c, tlpi_shard_at(r->shards, i, r->rank));
-    }
-    count_ends(&c);
-    add(&c.sum.buffers, (uint64_t)r->model->hp.n_embd, sizeof(float));
-    for (size_t i = 0; i < TLPI_COUNT(buffers); i++)
-        add(&c.sum.buffers, buffers[i], sizeof(float));
-    if (r->cfg->device) /* angles: two tables of the half of n_rot */
-        add(&c.sum.buffers, (uint64_t)r->cfg->n_ctx * sizeof(float),
-            (uint64_t)r->model->hp.n_rot);
-    if (r->plan->adjust)
-        add(&c.sum.weights, r->plan->adjust->n_image, 1); /* at most */
-    *out = c.sum;
+        TLP_TRY(add_device(r, dry.rank->b, out));
+done:
+    tlpi_dry_rank_free(&dry);
+    return st;
 }
 
 /* ==== does it fit? ======================================================= */
@@ -247,12 +163,12 @@ static void move_in(tenants *t, int rank, const tlpi_memory_note *note)
     snprintf(t->list + len, sizeof(t->list) - len, "%s%d", len ? ", " : "",
              rank);
     t->free = t->n++ ? TLPI_MIN(t->free, note->free) : note->free;
-    add(&t->need.weights, note->need.weights, 1);
-    add(&t->need.kv, note->need.kv, 1);
-    add(&t->need.buffers, note->need.buffers, 1);
-    add(&t->total, note->need.weights, 1);
-    add(&t->total, note->need.kv, 1);
-    add(&t->total, note->need.buffers, 1);
+    add(&t->need.weights, note->need.weights);
+    add(&t->need.kv, note->need.kv);
+    add(&t->need.buffers, note->need.buffers);
+    add(&t->total, note->need.weights);
+    add(&t->total, note->need.kv);
+    add(&t->total, note->need.buffers);
 }
 
 static tlp_status too_small(const tlpi_memory_note *note, const tenants *t)
@@ -305,7 +221,7 @@ tlp_status tlpi_memory_check(tlpi_rank *r)
     TLP_TRY(cfg->device->info(own.device, &info));
     snprintf(own.name, sizeof(own.name), "%s", info.name);
     own.free = info.free;
-    tlpi_memory_estimate(r, &own.need);
+    TLP_TRY(tlpi_memory_estimate(r, &own.need));
     for (int i = 0; i < cfg->n_rank; i++)
         bytes[i] = sizeof(own);
     TLP_TRY(

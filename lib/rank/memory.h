@@ -11,12 +11,11 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r);
 
 /*
  * What rank r will hold: its parts of the weights, as a device lays them out or
- * in the file's types, as far as no other session of the model has put the same
- * ones into the weight cache in the layout of r's backend (r->b NULL: as if
- * there were none); its KV cache; its buffers.  Of r, here as above, only what
- * it is made from is read: plan, model, shards, cfg, rank.
+ * in the file's types; its KV cache; its buffers.  Weights that the model's
+ * cache has in the layout of r->b are not counted (r->b NULL: all weights are
+ * counted).  Of r only plan, model, shards, cfg, rank and b are read.
  */
-void tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out);
+tlp_status tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out);
 
 /* What a rank finds before it loads. */
 typedef struct tlpi_memory_note {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "comm/comm_peer.h"
+#include "rank/dry_rank.h"
 #include "rank/memory.h"
 
 /* ==== lifetime =========================================================== */
@@ -118,9 +119,11 @@ static tlp_status build(tlpi_rank *r, const tlpi_rank_setup *setup)
     tlp_status st = TLP_OK;
 
     tlpi_needs n = tlpi_memory_needs(r);
-    TLP_TRY(create_backend(r, &n));
+    if (!r->dry)
+        TLP_TRY(create_backend(r, &n));
     TLP_TRY(create_exchange(r));
-    TLP_TRY(tlpi_replay_create(r));
+    if (r->cfg->device)
+        TLP_TRY(tlpi_rank_count_step(r));
     TLP_TRY(tlpi_memory_check(r));
     TLP_TRY(create_rope(r));
     TLP_TRY(create_scratch(r, &n));
@@ -174,6 +177,8 @@ tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
         st = tlpi_fail_nomem();
         tlpi_rank_give_up(setup->cfg, setup->comm, st);
         tlpi_comm_free(setup->comm);
+        if (setup->dry)
+            setup->dry->ops->free(setup->dry);
         return st;
     }
     r->env = env;
@@ -183,10 +188,13 @@ tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
     r->cfg = setup->cfg;
     r->abort = setup->abort;
     r->comm = setup->comm;
+    r->b = setup->dry;
+    r->dry = setup->dry;
     r->rank = setup->comm->rank;
     r->comm->patient = true;
     TLP_TRY(build(r, setup));
-    TLP_TRY(agree(r, total));
+    if (!r->dry)
+        TLP_TRY(agree(r, total));
     r->comm->patient = false;
     *out = r;
     r = NULL;
@@ -217,7 +225,7 @@ void tlpi_rank_free(tlpi_rank *r)
     strncat(text, tlp_last_error(), sizeof(text) - 1);
     tlpi_exchange_free(&r->exchange);
     free_memory(r);
-    tlpi_free(r->env, r->pass);
+    tlpi_free(r->env, r->step_stats);
     tlpi_comm_free(r->comm);
     tlpi_free(r->env, r);
     (void)tlpi_fail(TLP_OK, "%s", text);

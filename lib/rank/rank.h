@@ -32,11 +32,13 @@ typedef struct tlpi_rank {
     int rank;
     tlpi_comm *comm; /* owned; commands and results, host memory */
     tlpi_backend *b;
+    bool dry; /* nothing is computed, and no tensor's data is read */
     tlpi_exchange exchange;
     tlpi_scratch scratch;
-    uint32_t version;      /* tlpi_want */
-    tlpi_comm_stats *pass; /* devices: the exchanges of a step of pass_tok */
-    int pass_tok;          /* tokens, of data and of each span (replay.c) */
+    uint32_t version; /* tlpi_want */
+    /* Devices: exchanges of a step of one token, by communicator as in
+     * tlpi_exchange_comm. */
+    tlpi_comm_stats *step_stats;
     tlpi_rope *rope;
     tlpi_rank_stage *stage; /* [plan->n_stage] */
     float *output_norm;
@@ -52,7 +54,8 @@ typedef struct tlpi_rank_setup {
     const tlp_plan *plan;
     const tlpi_shards *shards;
     const tlpi_session_config *cfg;
-    tlpi_comm *comm; /* taken over, also on failure */
+    tlpi_comm *comm;   /* taken over, also on failure */
+    tlpi_backend *dry; /* NULL, or of a dry rank (dry_rank.h): likewise */
     const _Atomic int *abort;
     tlp_progress_fn progress; /* or NULL */
     void *progress_data;
@@ -91,10 +94,6 @@ typedef struct tlpi_slice {
     int64_t r0, r1, c0, c1;
 } tlpi_slice;
 
-/* Where a backend's copy of them is on the model's weight cache. */
-tlpi_weight_cache_key tlpi_weight_key(const tlpi_backend *b,
-                                      const tlpi_tensor *t, tlpi_slice s);
-
 /* A layer's tensor by its offset in tlpi_layer; NULL where it has none. */
 const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,
                                      size_t field);
@@ -123,11 +122,5 @@ static inline size_t tlpi_n_stream(const tlpi_rank *r, const tlpi_step *step)
 {
     return (size_t)step->n_tok * (size_t)r->model->hp.n_embd;
 }
-
-/* replay.c: around a step that makes its calls, and after one that does not. */
-tlp_status tlpi_replay_create(tlpi_rank *r);
-void tlpi_replay_before(tlpi_rank *r);
-void tlpi_replay_after(tlpi_rank *r, int n_tok);
-void tlpi_replay_count(tlpi_rank *r, int n_tok);
 
 #endif

@@ -25,13 +25,14 @@ static tlp_status make_weight(tlpi_rank *r, tlpi_rank_adjust *a,
                               const tlpi_tensor *t, tlpi_weight **out)
 {
     size_t n = (size_t)t->ne[1] * tlpi_row_bytes(t->type, t->ne[0]);
-    void *data = tlpi_alloc(r->env, n);
+    void *data = tlpi_alloc(r->env, r->dry ? 0 : n);
     tlpi_tensor copy = *t;
     bool copied = false;
 
     if (!data)
         return tlpi_fail_nomem();
-    memcpy(data, t->data, n);
+    if (!r->dry)
+        memcpy(data, t->data, n);
     copy.data = data;
     tlp_status st = r->b->ops->weight_create(r->b, out, &copy, 0, t->ne[1], 0,
                                              t->ne[0], &copied);
@@ -163,7 +164,7 @@ static void put_norm(tlpi_rank *r, const tlpi_tensor *model,
 {
     const tlpi_tensor *t = other ? other : model;
 
-    if (!norm)
+    if (!norm || r->dry)
         return;
     tlpi_dequantize(t->type, t->data, host, t->ne[0]);
     r->b->ops->write(r->b, norm, host, (size_t)t->ne[0]);
@@ -176,6 +177,8 @@ static void put_biases(tlpi_rank *r, const tlpi_stage *stage,
 {
     size_t d = (size_t)r->model->hp.n_embd;
 
+    if (r->dry)
+        return;
     memset(sum, 0, d * sizeof(*sum));
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];

@@ -4,8 +4,7 @@
  * Matrices go through the model's weight cache, so that sessions which cut a
  * tensor alike share one packed copy; norms and biases are small and copied.
  */
-#include <string.h>
-
+#include "backend/weight_key.h"
 #include "rank/rank.h"
 
 /* One stage member's tensors: a layer's own, or the mean of a merged group. */
@@ -37,6 +36,8 @@ static tlp_status device_vector(tlpi_rank *r, const float *host, size_t n,
 static tlp_status load_vector(tlpi_rank *r, const tlpi_tensor *t, int64_t i0,
                               int64_t i1, float **out)
 {
+    if (r->dry)
+        return device_vector(r, NULL, (size_t)(i1 - i0), out);
     float *host = tlpi_alloc_array(r->env, (size_t)t->ne[0], sizeof(float));
 
     if (!host)
@@ -67,38 +68,41 @@ static tlp_status make_weight(void **object, void *arg)
     return st;
 }
 
-tlpi_weight_cache_key tlpi_weight_key(const tlpi_backend *b,
-                                      const tlpi_tensor *t, tlpi_slice s)
-{
-    tlpi_weight_cache_key key;
-
-    memset(&key, 0, sizeof(key));
-    key.source = t;
-    key.r0 = s.r0;
-    key.r1 = s.r1;
-    key.c0 = s.c0;
-    key.c1 = s.c1;
-    key.layout = b->layout;
-    return key;
-}
-
 static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
                               tlpi_weight **out)
 {
     make_arg arg = { r->b, t, s, false };
-    tlpi_weight_cache_key key = tlpi_weight_key(r->b, t, s);
+    tlpi_weight_cache_key key =
+        tlpi_weight_key(r->b->layout, t, s.r0, s.r1, s.c0, s.c1);
     void *object = NULL;
 
     tlpi_rank_busy(r);
     tlp_status st =
-        tlpi_weight_cache_take(r->model->weight_cache, &key, make_weight, &arg,
-                               r->b->ops->weight_free, &object);
+        r->dry
+            ? make_weight(&object, &arg)
+            : tlpi_weight_cache_take(r->model->weight_cache, &key, make_weight,
+                                     &arg, r->b->ops->weight_free, &object);
     if (st != TLP_OK)
         return st;
     *out = object;
-    if (arg.copied)
+    if (arg.copied && !r->dry)
         tlpi_model_drop_pages(r->model, t);
     r->bytes.weights += r->b->ops->weight_bytes(*out);
+    return TLP_OK;
+}
+
+/* The mean of one tensor over the stage's layers; for a dry rank a tensor
+ * without data that keeps a layer's n_bytes, by which work is counted. */
+static tlp_status merge_tensor(const source *src, size_t field,
+                               tlpi_tensor *out)
+{
+    const tlp_model *m = src->r->model;
+
+    if (!src->r->dry)
+        return tlpi_merge_tensor(m, src->stage, field, out);
+    *out = *tlpi_layer_tensor(m, src->stage->layers[0], field);
+    out->type = TLPI_F32;
+    out->data = NULL;
     return TLP_OK;
 }
 
@@ -108,7 +112,7 @@ static tlp_status merged_weight(const source *src, size_t field, slice s,
 {
     tlpi_rank *r = src->r;
     tlpi_tensor t;
-    tlp_status st = tlpi_merge_tensor(r->model, src->stage, field, &t);
+    tlp_status st = merge_tensor(src, field, &t);
     void *data = (void *)(uintptr_t)t.data;
     void **list = NULL;
     bool copied = false;
@@ -166,7 +170,7 @@ static tlp_status load_part(const source *src, size_t field, int64_t i0,
     if (!is_merged(src))
         return load_vector(src->r, t, i0, i1, out);
     tlpi_tensor mean;
-    tlp_status st = tlpi_merge_tensor(src->r->model, src->stage, field, &mean);
+    tlp_status st = merge_tensor(src, field, &mean);
     if (st != TLP_OK)
         return st;
     st = load_vector(src->r, &mean, i0, i1, out);
@@ -385,7 +389,7 @@ static void put_weight(tlpi_rank *r, const tlpi_rank_stage *s, tlpi_weight *w)
 {
     if (!w)
         return;
-    if (s && s->mode == TLP_MODE_MERGE)
+    if (r->dry || (s && s->mode == TLP_MODE_MERGE))
         r->b->ops->weight_free(w);
     else
         tlpi_weight_cache_put(r->model->weight_cache, w);

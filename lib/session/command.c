@@ -4,8 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "cost/measure.h"
 #include "rank/forward.h"
-#include "session/measure.h"
+#include "session/session.h"
 
 /* ==== carrying out ======================================================= */
 
@@ -113,6 +114,20 @@ static void do_fork(tlpi_rank *r, const tlpi_command *cmd)
                                cmd->n_pos);
 }
 
+static tlp_status do_measure(tlpi_rank *r, const tlpi_command *cmd,
+                             const tlpi_results *res)
+{
+    tlpi_command again = *cmd;
+    tlp_link scratch = { 0 };
+    tlpi_measure m = { .rank = r,
+                       .command = &again,
+                       .command_bytes = sizeof(again),
+                       .link = res->link ? res->link : &scratch,
+                       .stage = res->stage };
+
+    return tlpi_measure_run(&m);
+}
+
 /* Carry out a command that every rank has. */
 static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
                           const tlpi_results *res)
@@ -132,7 +147,7 @@ static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
         do_fork(r, cmd);
         return TLP_OK;
     case TLPI_OP_MEASURE:
-        return tlpi_measure_run(r, res->measure);
+        return do_measure(r, cmd, res);
     case TLPI_OP_QUIT:
         return TLP_OK;
     }

@@ -44,7 +44,8 @@ typedef struct tlpi_results {
     float *row;            /* ROW: [n_vocab] */
     tlpi_candidate *top;   /* TOP: [n_rank][k]; STEP: [n_rank][n_row][k] */
     tlpi_row_score *score; /* SCORE: [n_rank][n_row] */
-    const struct tlpi_measure *measure; /* MEASURE */
+    tlp_link *link;        /* MEASURE */
+    double *stage;         /* MEASURE: [n_stage] or NULL */
 } tlpi_results;
 
 /* Rank 0: broadcast and carry out; a step's tokens are in r's scratch.  res may

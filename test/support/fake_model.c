@@ -41,7 +41,7 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
         abort();
     /* The tensors live in one allocation with the layers, which
      * tlp_model_free releases. */
-    size_t n_tensor = n_layer * TENSORS_PER_LAYER + 1;
+    size_t n_tensor = n_layer * TENSORS_PER_LAYER + 2;
     tlp_model *m = tlpi_calloc(&env, 1, sizeof *m);
     tlpi_layer *layer = tlpi_calloc(
         &env, 1, n_layer * sizeof *layer + n_tensor * sizeof(tlpi_tensor));
@@ -73,5 +73,11 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
         layer[l].ffn_down = matrix(&k, s->n_embd, s->n_ff);
     }
     m->w.token_embd = m->w.output = matrix(&k, s->n_vocab, s->n_embd);
+    *k.at = (tlpi_tensor){ .name = "fake",
+                           .n_dim = 1,
+                           .type = TLPI_F32,
+                           .ne = { s->n_embd, 1, 1, 1 },
+                           .n_bytes = (size_t)s->n_embd * sizeof(float) };
+    m->w.output_norm = k.at;
     return m;
 }

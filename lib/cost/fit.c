@@ -5,7 +5,7 @@
  * solution without a negative one is taken: with three rates that is seven
  * small systems, and right where active-set methods need care.
  */
-#include "session/measure.h"
+#include "cost/measure.h"
 
 #include <math.h>
 

@@ -1,9 +1,9 @@
 /*
- * measure.c - tlp_session_measure: what the cost model is made from.
+ * measure.c - what the cost model is made from: all ranks time their work and
+ * their link.
  */
-#include "session/measure.h"
+#include "cost/measure.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "rank/forward.h"
@@ -78,59 +78,14 @@ double tlpi_median(double *x, int n)
 
 /* ==== all ranks ========================================================== */
 
-tlp_status tlpi_measure_run(tlpi_rank *r, const tlpi_measure *out)
+tlp_status tlpi_measure_run(const tlpi_measure *m)
 {
-    tlp_link mine = { 0 }, *link = out ? out->link : &mine;
-    tlpi_comm_stats stats = r->comm->stats;
+    tlpi_comm_stats stats = m->rank->comm->stats;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_measure_link(r, link));
-    TLP_TRY(tlpi_measure_work(r, link, out ? out->stage : NULL));
+    TLP_TRY(tlpi_measure_link(m));
+    TLP_TRY(tlpi_measure_work(m));
 done:
-    r->comm->stats = stats;
-    return st;
-}
-
-/* ==== public ============================================================= */
-
-static tlp_status measure(tlp_session *s, tlp_link *out, double *stage)
-{
-    tlp_link link = { .struct_size = sizeof link,
-                      .n_rank = s->cfg.n_rank,
-                      .n_thread = s->cfg.n_thread,
-                      .n_batch = s->cfg.n_batch };
-    tlpi_measure m = { &link, stage };
-    tlpi_results res = { .measure = &m };
-    tlpi_command cmd = { .op = TLPI_OP_MEASURE };
-    tlp_status st = TLP_OK;
-
-    s->n_row = 0; /* the ranks' rows are overwritten */
-    snprintf(link.fingerprint, sizeof link.fingerprint, "%s",
-             tlpi_model_fingerprint(s->plan->model));
-    TLP_TRY(tlpi_session_command(s, &cmd, &res));
-    TLP_TRY(tlpi_struct_write(out, &link, sizeof link, "tlp_link"));
-done:
-    return st;
-}
-
-tlp_status tlp_session_measure(tlp_session *s, tlp_link *out, double *stage)
-{
-    tlp_link probe = { 0 };
-    tlp_status st = tlpi_session_check(s);
-
-    if (st != TLP_OK)
-        return st;
-    if (!out)
-        return tlpi_fail(TLP_EINVAL, "out is required");
-    /* Before the seconds are spent. */
-    TLP_TRY(tlpi_struct_write(out, &probe, sizeof probe, "tlp_link"));
-    if (s->cfg.device)
-        return tlpi_fail(TLP_ENOTSUP, "sessions on devices are not measured");
-    if (s->pos[0] > 0)
-        return tlpi_fail(TLP_ESTATE,
-                         "sequence 0 holds %d positions, none expected",
-                         s->pos[0]);
-    st = measure(s, out, stage);
-done:
+    m->rank->comm->stats = stats;
     return st;
 }

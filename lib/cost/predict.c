@@ -1,12 +1,12 @@
 /*
  * predict.c - what a plan will cost: the clocks of all ranks, run through the
- * acts of every stage with the times of a measured link.
+ * acts of a dry run with the times of a measured link.
  *
- * A clock for each rank, and not a sum of what each act takes, because ranks
- * need not be level: over a link of latency L the others start L after rank 0,
- * so that every other all-reduce finds rank 0's wait already over.
+ * Each rank has a clock, because a sum over the acts would be wrong: ranks need
+ * not be level.  Over a link of latency L the other ranks start L after rank 0,
+ * so that every second all-reduce finds rank 0's wait already over.
  */
-#include "plan/schedule.h"
+#include "cost/dry_run.h"
 
 #include <math.h>
 #include <string.h>
@@ -16,15 +16,21 @@
 /* Kinds of exchange that take time in this run; the others take none. */
 enum { COMMANDS = 1, SENDS = 2, SUMS = 4 };
 
+/* Where a rank is in its step. */
+typedef struct place {
+    double clock;
+    int next;    /* act */
+    double sent; /* when it sent a message that was not received yet */
+    bool has_sent;
+} place;
+
 typedef struct run {
-    const tlp_plan *plan;
-    const tlpi_shards *shards;
+    const tlpi_dry_run *dry;
     const tlp_link *link;
-    tlpi_act *act; /* [tlpi_schedule_max] */
     int with;      /* COMMANDS | ... */
     int64_t n_tok; /* of the step */
     int64_t pos;   /* before it */
-    double clock[TLPI_MAX_RANK];
+    place at[TLPI_MAX_RANK];
 } run;
 
 /* ==== the link =========================================================== */
@@ -108,38 +114,28 @@ static tlp_status check_link(const tlp_link *l, const tlp_plan *plan,
 
 /* ==== acts =============================================================== */
 
-/* A rank's half of a stage with that many bytes and query heads.  A step of
- * several tokens takes at least what one of them does. */
-static double work(const run *w, double bytes, int n_head)
+/* Seconds of a rank's half of a stage.  A step of several tokens takes at least
+ * what one of them does. */
+static double work(const run *w, const tlpi_act *a)
 {
     const tlp_link_rates *one = &w->link->decode, *many = &w->link->prefill;
-    double n = (double)w->n_tok, pos = (double)w->pos;
+    double n = (double)w->n_tok, pos = (double)w->pos, n_head = a->n_head;
     double first =
-        one->half + bytes * one->byte + n_head * (pos + 1) * one->attend;
+        one->half + a->bytes * one->byte + n_head * (pos + 1) * one->attend;
     double seen = n * pos + n * (n + 1) / 2; /* positions, over all tokens */
 
     if (w->n_tok == 1)
         return first;
-    return fmax(first, n * (many->half + bytes * many->byte) +
+    return fmax(first, n * (many->half + a->bytes * many->byte) +
                            n_head * seen * many->attend);
-}
-
-static void do_work(run *w, tlpi_act_kind kind, int stage)
-{
-    for (int r = 0; r < w->shards->n_rank; r++) {
-        tlpi_work share = tlpi_schedule_work(w->plan, w->shards, stage, r);
-
-        w->clock[r] += kind == TLPI_ACT_ATTN
-                           ? work(w, share.attn_bytes, share.n_head)
-                           : work(w, share.ffn_bytes, 0);
-    }
 }
 
 /* A rank has the sum when the last of the others' vectors has come, and its
  * own call has been worked through. */
-static void do_sum(run *w, tlpi_span span, int64_t n)
+static void do_sum(run *w, const tlpi_comm_event *e)
 {
     const tlp_link *l = w->link;
+    int64_t n = w->n_tok * (int64_t)e->n;
     double flight = 0, own = 0;
     double first = -INFINITY, second = -INFINITY; /* the latest two */
     int latest = -1;
@@ -147,92 +143,170 @@ static void do_sum(run *w, tlpi_span span, int64_t n)
     if (w->with & SUMS) {
         double stall = w->n_tok == 1 ? l->decode.stall
                                      : (double)w->n_tok * l->prefill.stall;
-        flight = exchange(l, l->allreduce, span.count, n) + stall;
-        own = exchange(l, l->late, span.count, n) + stall;
+        flight = exchange(l, l->allreduce, e->count, n) + stall;
+        own = exchange(l, l->late, e->count, n) + stall;
     }
-    for (int r = span.first; r < span.first + span.count; r++) {
-        if (w->clock[r] > first) {
+    for (int r = e->first; r < e->first + e->count; r++) {
+        double clock = w->at[r].clock;
+        if (clock > first) {
             second = first;
-            first = w->clock[r];
+            first = clock;
             latest = r;
         } else {
-            second = fmax(second, w->clock[r]);
+            second = fmax(second, clock);
         }
     }
-    for (int r = span.first; r < span.first + span.count; r++) {
+    for (int r = e->first; r < e->first + e->count; r++) {
         double others = r == latest ? second : first;
-        w->clock[r] = fmax(w->clock[r] + own, others + flight);
+        w->at[r].clock = fmax(w->at[r].clock + own, others + flight);
+        w->at[r].next++;
     }
 }
 
-static void do_pass(run *w, tlpi_span span, int64_t n)
+/* The act that a rank stands before, or NULL at the end of its step. */
+static const tlpi_act *next_act(const run *w, int rank)
 {
+    const tlpi_trace *t = &w->dry->rank[rank];
+
+    return w->at[rank].next < t->n_act ? &t->act[w->at[rank].next] : NULL;
+}
+
+/* Do all ranks of a sum stand before it? */
+static bool all_are_there(const run *w, const tlpi_comm_event *e)
+{
+    for (int r = e->first; r < e->first + e->count; r++) {
+        const tlpi_act *a = next_act(w, r);
+
+        if (!a || !tlpi_act_is_exchange(a) ||
+            a->exchange.kind != TLPI_COMM_SUM ||
+            a->exchange.first != e->first || a->exchange.count != e->count)
+            return false;
+    }
+    return true;
+}
+
+static bool do_recv(run *w, int rank, int64_t n)
+{
+    place *mine = &w->at[rank], *from = &w->at[rank - 1];
     double flight = w->with & SENDS ? look_up(w->link, w->link->send, n) : 0;
 
-    for (int r = span.first + 1; r < span.first + span.count; r++)
-        w->clock[r] = fmax(w->clock[r], w->clock[r - 1] + flight);
+    if (!from->has_sent)
+        return false;
+    mine->clock = fmax(mine->clock, from->sent + flight);
+    mine->next++;
+    from->has_sent = false;
+    return true;
 }
 
-static void do_stage(run *w, int stage)
+/* False: the rank waits for another one. */
+static bool do_exchange(run *w, int rank, const tlpi_comm_event *e)
 {
-    int n = tlpi_schedule_stage(w->plan, w->shards, stage, w->act);
+    place *mine = &w->at[rank];
 
-    for (int i = 0; i < n; i++) {
-        const tlpi_act *a = &w->act[i];
-        int64_t n_float = w->n_tok * w->plan->model->hp.n_embd * a->n_vector;
-
-        if (a->kind == TLPI_ACT_ATTN || a->kind == TLPI_ACT_FFN)
-            do_work(w, a->kind, stage);
-        else if (a->span.count < 2)
-            continue;
-        else if (a->kind == TLPI_ACT_PASS)
-            do_pass(w, a->span, n_float);
-        else
-            do_sum(w, a->span, n_float);
+    switch (e->kind) {
+    case TLPI_COMM_SUM: /* by its last rank, so that few calls are in vain */
+        if (rank != e->first + e->count - 1 || !all_are_there(w, e))
+            return false;
+        do_sum(w, e);
+        return true;
+    case TLPI_COMM_SEND:
+        if (mine->has_sent)
+            return false;
+        mine->sent = mine->clock;
+        mine->has_sent = true;
+        mine->next++;
+        return true;
+    case TLPI_COMM_RECV:
+        return do_recv(w, rank, w->n_tok * (int64_t)e->n);
     }
+    return false;
+}
+
+/* As far as a rank comes alone; false: nowhere. */
+static bool go_on(run *w, int rank)
+{
+    bool moved = false;
+
+    for (const tlpi_act *a; (a = next_act(w, rank)); moved = true) {
+        if (tlpi_act_is_exchange(a)) {
+            if (!do_exchange(w, rank, &a->exchange))
+                break;
+            continue;
+        }
+        if (a->kind != TLPI_ACT_EXCHANGE)
+            w->at[rank].clock += work(w, a);
+        w->at[rank].next++;
+    }
+    return moved;
+}
+
+/* All ranks through a step. */
+static tlp_status do_step(run *w)
+{
+    int n_rank = w->dry->n_rank;
+    bool moved = true;
+
+    for (int r = 0; r < n_rank; r++)
+        w->at[r].next = 0;
+    while (moved) {
+        moved = false;
+        for (int r = 0; r < n_rank; r++)
+            moved |= go_on(w, r);
+    }
+    for (int r = 0; r < n_rank; r++)
+        if (next_act(w, r))
+            return tlpi_fail(TLP_ERROR, "rank %d waits in a step for ever", r);
+    return TLP_OK;
 }
 
 /* ==== a call ============================================================= */
 
 /* Seconds until rank 0 has the last token's candidates. */
-static double run_call(run *w, int64_t n_tok, int64_t pos, int with)
+static tlp_status run_call(run *w, int64_t n_tok, int64_t pos, int with,
+                           double *seconds)
 {
-    int n_rank = w->shards->n_rank;
+    int n_rank = w->dry->n_rank;
     double way = with & COMMANDS && n_rank > 1 ? w->link->command : 0;
+    tlp_status st = TLP_OK;
 
     w->with = with;
+    *seconds = 0;
     for (int r = 0; r < n_rank; r++)
-        w->clock[r] = 0;
+        w->at[r] = (place){ 0 };
     for (int64_t at = 0; at < n_tok; at += w->n_tok) {
         w->n_tok = TLPI_MIN(n_tok - at, w->link->n_batch);
         w->pos = pos + at;
         for (int r = 1; r < n_rank; r++)
-            w->clock[r] = fmax(w->clock[r], w->clock[0] + way);
-        for (int i = 0; i < w->plan->n_stage; i++)
-            do_stage(w, i);
+            w->at[r].clock = fmax(w->at[r].clock, w->at[0].clock + way);
+        TLP_TRY(do_step(w));
     }
-    double end = 0;
     for (int r = 0; r < n_rank; r++) {
-        double bytes = tlpi_schedule_head(w->plan, w->shards, r);
-        double done = w->clock[r] + bytes * w->link->head_byte;
+        double bytes = w->dry->rank[r].head_bytes;
+        double end = w->at[r].clock + bytes * w->link->head_byte;
 
-        end = fmax(end, r > 0 ? done + way : done);
+        *seconds = fmax(*seconds, r > 0 ? end + way : end);
     }
-    return end;
+done:
+    return st;
 }
 
-static tlp_prediction predict(run *w, int64_t n_tok, int64_t pos)
+static tlp_status predict(run *w, int64_t n_tok, int64_t pos,
+                          tlp_prediction *out)
 {
-    double work = run_call(w, n_tok, pos, 0);
-    double told = run_call(w, n_tok, pos, COMMANDS);
-    double sent = run_call(w, n_tok, pos, COMMANDS | SENDS);
-    double all = run_call(w, n_tok, pos, COMMANDS | SENDS | SUMS);
+    double work = 0, told = 0, sent = 0, all = 0;
+    tlp_status st = TLP_OK;
 
-    return (tlp_prediction){ .seconds = all,
+    TLP_TRY(run_call(w, n_tok, pos, 0, &work));
+    TLP_TRY(run_call(w, n_tok, pos, COMMANDS, &told));
+    TLP_TRY(run_call(w, n_tok, pos, COMMANDS | SENDS, &sent));
+    TLP_TRY(run_call(w, n_tok, pos, COMMANDS | SENDS | SUMS, &all));
+    *out = (tlp_prediction){ .seconds = all,
                              .compute_seconds = work,
                              .command_seconds = told - work,
                              .send_seconds = sent - told,
                              .allreduce_seconds = all - sent };
+done:
+    return st;
 }
 
 tlp_status tlp_plan_predict(const tlp_plan *plan, const tlp_link *link,
@@ -240,8 +314,8 @@ tlp_status tlp_plan_predict(const tlp_plan *plan, const tlp_link *link,
                             tlp_prediction *out)
 {
     tlp_link l = { 0 };
-    tlpi_shards *shards = NULL;
-    tlpi_act *act = NULL;
+    tlp_prediction p = { 0 };
+    tlpi_dry_run dry = { 0 };
     tlp_status st = TLP_OK;
 
     if (!plan || !link || !out)
@@ -255,16 +329,11 @@ tlp_status tlp_plan_predict(const tlp_plan *plan, const tlp_link *link,
                          (long long)n_tok, (long long)pos, MAX_POS);
     TLP_TRY(tlpi_options_read(&l, sizeof l, link, "tlp_link"));
     TLP_TRY(check_link(&l, plan, n_rank));
-    TLP_TRY(tlpi_shards_create(&shards, plan, n_rank));
-    act = tlpi_alloc_array(&plan->model->env, (size_t)tlpi_schedule_max(plan),
-                           sizeof *act);
-    if (!act)
-        TLP_TRY(tlpi_fail_nomem());
-    run w = { .plan = plan, .shards = shards, .link = &l, .act = act };
-    tlp_prediction p = predict(&w, n_tok, pos);
+    TLP_TRY(tlpi_dry_run_create(&dry, plan, n_rank));
+    run w = { .dry = &dry, .link = &l };
+    TLP_TRY(predict(&w, n_tok, pos, &p));
     TLP_TRY(tlpi_struct_write(out, &p, sizeof p, "tlp_prediction"));
 done:
-    tlpi_free(&plan->model->env, act);
-    tlpi_shards_free(shards);
+    tlpi_dry_run_free(&dry);
     return st;
 }

@@ -5,7 +5,7 @@
  * every other all-reduce finds its message already there, so that only the
  * mean of an even number says something.  Medians are over the blocks.
  */
-#include "session/measure.h"
+#include "cost/measure.h"
 
 #include <math.h>
 
@@ -15,11 +15,12 @@ enum { BLOCK = 4, MAX_BLOCKS = 64 };
 #define BUDGET 0.03
 #define BUDGET_DECODE 0.1
 
-typedef tlp_status (*call_fn)(tlpi_rank *r, size_t n);
+typedef tlp_status (*call_fn)(const tlpi_measure *m, size_t n);
 
 /* x holds zeroes, which stay zeroes. */
-static tlp_status sum(tlpi_rank *r, size_t n)
+static tlp_status sum(const tlpi_measure *m, size_t n)
 {
+    tlpi_rank *r = m->rank;
     uint32_t vote = 0;
 
     return r->exchange.data->ops->allreduce(r->exchange.data, r->scratch.x, n,
@@ -27,83 +28,85 @@ static tlp_status sum(tlpi_rank *r, size_t n)
 }
 
 /* From rank 0 to rank 1; the sum of one float brings both together again. */
-static tlp_status send(tlpi_rank *r, size_t n)
+static tlp_status send(const tlpi_measure *m, size_t n)
 {
+    tlpi_rank *r = m->rank;
     tlp_status st = TLP_OK;
 
     if (r->rank == 0)
         TLP_TRY(tlpi_exchange_send_next(&r->exchange, r->scratch.x, n));
     if (r->rank == 1)
         TLP_TRY(tlpi_exchange_recv_prev(&r->exchange, r->scratch.x, n));
-    st = sum(r, 1);
+    st = sum(m, 1);
 done:
     return st;
 }
 
 /* A command, and what all ranks answer. */
-static tlp_status command(tlpi_rank *r, size_t n)
+static tlp_status command(const tlpi_measure *m, size_t n)
 {
+    tlpi_rank *r = m->rank;
     size_t *bytes = r->scratch.gather_bytes;
-    tlpi_command cmd = { .op = TLPI_OP_MEASURE };
     tlpi_candidate mine = { 0 }, all[TLPI_MAX_RANK];
     tlp_status st = TLP_OK;
 
     (void)n;
     for (int i = 0; i < r->cfg->n_rank; i++)
         bytes[i] = sizeof mine;
-    TLP_TRY(r->comm->ops->bcast(r->comm, &cmd, sizeof cmd, true));
+    TLP_TRY(r->comm->ops->bcast(r->comm, m->command, m->command_bytes, true));
     st = r->comm->ops->gather(r->comm, &mine, bytes, r->rank == 0 ? all : NULL);
 done:
     return st;
 }
 
 /* A block of calls; seconds of one. */
-static tlp_status run_block(tlpi_rank *r, call_fn call, size_t n,
+static tlp_status run_block(const tlpi_measure *m, call_fn call, size_t n,
                             double *seconds)
 {
     double start = tlpi_now();
     tlp_status st = TLP_OK;
 
     for (int i = 0; i < BLOCK && st == TLP_OK; i++)
-        st = call(r, n);
+        st = call(m, n);
     *seconds = (tlpi_now() - start) / BLOCK;
     return st;
 }
 
-static tlp_status time_calls(tlpi_rank *r, call_fn call, size_t n,
+static tlp_status time_calls(const tlpi_measure *m, call_fn call, size_t n,
                              double budget, double *median)
 {
     double seconds[MAX_BLOCKS];
     int n_block = 0;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_measure_meet(r, TLP_OK));
-    TLP_TRY(run_block(r, call, n, &seconds[0]));
-    TLP_TRY(tlpi_measure_repeats(r, budget, seconds[0] * BLOCK, 2, MAX_BLOCKS,
-                                 &n_block));
+    TLP_TRY(tlpi_measure_meet(m->rank, TLP_OK));
+    TLP_TRY(run_block(m, call, n, &seconds[0]));
+    TLP_TRY(tlpi_measure_repeats(m->rank, budget, seconds[0] * BLOCK, 2,
+                                 MAX_BLOCKS, &n_block));
     for (int i = 0; i < n_block; i++)
-        TLP_TRY(run_block(r, call, n, &seconds[i]));
+        TLP_TRY(run_block(m, call, n, &seconds[i]));
     *median = tlpi_median(seconds, n_block);
 done:
     return st;
 }
 
 /* All-reduces to which rank 0 comes last, when the others' part is there. */
-static tlp_status time_late(tlpi_rank *r, size_t n, double budget,
+static tlp_status time_late(const tlpi_measure *m, size_t n, double budget,
                             double flight, double *median)
 {
     double seconds[MAX_BLOCKS], pause = 3 * flight;
     int times = 0;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_measure_repeats(r, budget, pause, 4, MAX_BLOCKS, &times));
+    TLP_TRY(
+        tlpi_measure_repeats(m->rank, budget, pause, 4, MAX_BLOCKS, &times));
     for (int i = 0; i < times; i++) {
         double now = tlpi_now(), end = now + pause;
 
         /* As a rank that computes does: without a look at the messages. */
-        while (r->rank == 0 && now < end)
+        while (m->rank->rank == 0 && now < end)
             now = tlpi_now();
-        TLP_TRY(sum(r, n));
+        TLP_TRY(sum(m, n));
         seconds[i] = tlpi_now() - now;
     }
     *median = fmin(tlpi_median(seconds, times), flight);
@@ -111,17 +114,18 @@ done:
     return st;
 }
 
-static tlp_status time_size(tlpi_rank *r, tlp_link *link, int64_t n)
+static tlp_status time_size(const tlpi_measure *m, int64_t n)
 {
+    tlp_link *link = m->link;
     int i = link->n_size++;
-    double budget = n <= r->model->hp.n_embd ? BUDGET_DECODE : BUDGET;
+    double budget = n <= m->rank->model->hp.n_embd ? BUDGET_DECODE : BUDGET;
     tlp_status st = TLP_OK;
 
     link->size[i] = n;
-    TLP_TRY(time_calls(r, sum, (size_t)n, budget, &link->allreduce[i]));
+    TLP_TRY(time_calls(m, sum, (size_t)n, budget, &link->allreduce[i]));
     TLP_TRY(
-        time_late(r, (size_t)n, budget, link->allreduce[i], &link->late[i]));
-    TLP_TRY(time_calls(r, send, (size_t)n, budget, &link->send[i]));
+        time_late(m, (size_t)n, budget, link->allreduce[i], &link->late[i]));
+    TLP_TRY(time_calls(m, send, (size_t)n, budget, &link->send[i]));
 done:
     return st;
 }
@@ -134,8 +138,10 @@ static void smooth(double *table, int n)
         table[i - 1] = fmin(table[i - 1], table[i]);
 }
 
-tlp_status tlpi_measure_link(tlpi_rank *r, tlp_link *link)
+tlp_status tlpi_measure_link(const tlpi_measure *m)
 {
+    tlpi_rank *r = m->rank;
+    tlp_link *link = m->link;
     int64_t d = r->model->hp.n_embd, longest = d * r->cfg->n_batch;
     double both = 0;
     tlp_status st = TLP_OK;
@@ -143,16 +149,16 @@ tlp_status tlpi_measure_link(tlpi_rank *r, tlp_link *link)
     if (r->comm->size == 1)
         return TLP_OK;
     r->b->ops->zero(r->b, r->scratch.x, (size_t)longest);
-    TLP_TRY(time_size(r, link, 1));
+    TLP_TRY(time_size(m, 1));
     for (int64_t n = d; n < longest; n *= 2)
-        TLP_TRY(time_size(r, link, n));
-    TLP_TRY(time_size(r, link, longest));
+        TLP_TRY(time_size(m, n));
+    TLP_TRY(time_size(m, longest));
     smooth(link->allreduce, link->n_size);
     smooth(link->late, link->n_size);
     smooth(link->send, link->n_size);
     for (int i = 0; i < link->n_size; i++) /* without what brought it back */
         link->send[i] = fmax(0, link->send[i] - link->allreduce[0]);
-    TLP_TRY(time_calls(r, command, 0, BUDGET_DECODE, &both));
+    TLP_TRY(time_calls(m, command, 0, BUDGET_DECODE, &both));
     link->command = both / 2;
 done:
     return st;

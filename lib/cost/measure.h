@@ -1,27 +1,29 @@
 /*
- * measure.h - timing a session's work and its link: tlp_session_measure.
+ * measure.h - timing the ranks' work and the link between them, for
+ * tlp_session_measure.
  */
 #ifndef TLPI_MEASURE_H
 #define TLPI_MEASURE_H
 
-#include "session/session.h"
+#include "rank/rank.h"
 
-/* What rank 0 gets; borrowed from the caller of tlp_session_measure. */
 typedef struct tlpi_measure {
-    tlp_link *link;
-    double *stage; /* [n_stage] or NULL */
+    tlpi_rank *rank;
+    void *command; /* a command as ranks receive it, to be sent again */
+    size_t command_bytes;
+    tlp_link *link; /* the result on rank 0; scratch on the other ranks */
+    double *stage;  /* [n_stage] the result on rank 0, or NULL */
 } tlpi_measure;
 
-/* measure.c: every rank calls; out is NULL but on rank 0. */
-tlp_status tlpi_measure_run(tlpi_rank *r, const tlpi_measure *out);
+/* measure.c: every rank calls. */
+tlp_status tlpi_measure_run(const tlpi_measure *m);
 
-/* measure_link.c: the tables and link->command; every rank calls, link is
- * scratch but on rank 0.  Nothing is done for one rank. */
-tlp_status tlpi_measure_link(tlpi_rank *r, tlp_link *link);
+/* measure_link.c: the tables and link->command.  Nothing is done for one rank.
+ */
+tlp_status tlpi_measure_link(const tlpi_measure *m);
 
-/* measure_work.c: the rates, with the tables already there, and stage (as in
- * tlpi_measure). */
-tlp_status tlpi_measure_work(tlpi_rank *r, tlp_link *link, double *stage);
+/* measure_work.c: the rates and stage; the tables are there already. */
+tlp_status tlpi_measure_work(const tlpi_measure *m);
 
 /* All ranks are here, with TLP_OK or short of memory: then TLP_ENOMEM on all.
  * TLP_ECANCELED on all if rank 0 was asked to stop. */

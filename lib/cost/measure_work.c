@@ -7,11 +7,11 @@
  * interrupts and neighbours that it has later; without communication it would
  * be faster.  What the cache gets lies beyond the end of an empty sequence.
  */
-#include "session/measure.h"
+#include "cost/measure.h"
 
 #include <math.h>
 
-#include "plan/schedule.h"
+#include "cost/dry_run.h"
 #include "rank/forward.h"
 
 enum { MAX_REPEAT = 32 };
@@ -98,43 +98,23 @@ typedef struct piece {
     int n_head;
 } piece;
 
-/* Exchanges in which the rank takes part. */
-static int n_call(const tlpi_act *a, int rank)
+/* The pieces of a rank's trace, of which there are at most n_act. */
+static int list_pieces(const tlpi_trace *t, piece *out)
 {
-    int first = a->span.first, last = first + a->span.count - 1;
+    piece next = { 0 };
+    int n = 0;
 
-    switch (a->kind) {
-    case TLPI_ACT_SUM:
-        return 1;
-    case TLPI_ACT_INNER:
-        return rank >= first && rank <= last;
-    case TLPI_ACT_PASS:
-        return (rank > first && rank <= last) + (rank >= first && rank < last);
-    default:
-        return 0;
-    }
-}
+    for (int i = 0; i < t->n_act; i++) {
+        const tlpi_act *a = &t->act[i];
 
-/* Adds a stage's pieces to the n that are there; their number then. */
-static int list_stage(const tlpi_rank *r, int stage, tlpi_act *act, piece *out,
-                      int n)
-{
-    tlpi_work work = tlpi_schedule_work(r->plan, r->shards, stage, r->rank);
-    int n_act = tlpi_schedule_stage(r->plan, r->shards, stage, act);
-    piece next = { .stage = stage };
-
-    for (int i = 0; i < n_act; i++) {
-        if (act[i].kind == TLPI_ACT_ATTN) {
-            next.n_half++;
-            next.bytes += work.attn_bytes;
-            next.n_head += work.n_head;
-        } else if (act[i].kind == TLPI_ACT_FFN) {
-            next.n_half++;
-            next.bytes += work.ffn_bytes;
-        }
-        for (int c = n_call(&act[i], r->rank); c > 0; c--) {
+        next.stage = a->stage;
+        if (a->kind == TLPI_ACT_EXCHANGE) {
             out[n++] = next;
-            next = (piece){ .stage = stage };
+            next = (piece){ 0 };
+        } else {
+            next.n_half++;
+            next.bytes += a->bytes;
+            next.n_head += a->n_head;
         }
     }
     return n;
@@ -143,26 +123,22 @@ static int list_stage(const tlpi_rank *r, int stage, tlpi_act *act, piece *out,
 /* ==== running ============================================================ */
 
 typedef struct timing {
+    const tlpi_measure *m;
     tlpi_rank *r;
-    piece *piece; /* [n_piece] */
+    tlpi_trace trace; /* of r in a step of one token */
+    piece *piece;     /* [n_piece] */
     int n_piece;
     diary diary;
     watch whole;
-    watch *span;       /* [n_span] those of the rank's spans */
-    tlpi_comm **spans; /* [n_span] the same, or NULL */
-    double *seconds;   /* [n_piece][MAX_REPEAT] */
-    double *stage;     /* [n_stage] of one decoded token */
-    double *all;       /* rank 0: [n_rank][n_stage] */
-    tlpi_act *act;
+    watch *span;            /* [n_span] those of the rank's spans */
+    tlpi_span_comm *spans;  /* [n_span] those, as the exchange lists them */
+    double *seconds;        /* [n_piece][MAX_REPEAT] */
+    double *stage;          /* [n_stage] of one decoded token */
+    double *all;            /* rank 0: [n_rank][n_stage] */
     double head;            /* seconds of the last kind of step */
     double step;            /* likewise, from command to candidates */
     double prefill, decode; /* of the longest step, of the last position */
 } timing;
-
-static size_t n_span(const tlpi_rank *r)
-{
-    return (size_t)r->cfg->n_rank * (size_t)(r->cfg->n_rank + 1);
-}
 
 /* What goes to rank 0. */
 typedef struct result {
@@ -174,7 +150,8 @@ static tlp_status forward(timing *b, const tlpi_step *step, int repeat)
 {
     tlpi_rank *r = b->r;
     tlpi_exchange *x = &r->exchange;
-    tlpi_comm *data = x->data, **spans = x->span;
+    tlpi_comm *data = x->data;
+    tlpi_span_comm *spans = x->span;
 
     b->diary.n = 0;
     b->diary.since = tlpi_now();
@@ -203,11 +180,11 @@ static tlp_status run_step(timing *b, const tlpi_step *step, int repeat,
                            double *head)
 {
     tlpi_rank *r = b->r;
-    tlpi_command cmd = { .op = TLPI_OP_MEASURE };
     tlpi_candidate best, all[TLPI_MAX_RANK];
     tlp_status st = TLP_OK;
 
-    TLP_TRY(r->comm->ops->bcast(r->comm, &cmd, sizeof cmd, true));
+    TLP_TRY(
+        r->comm->ops->bcast(r->comm, b->m->command, b->m->command_bytes, true));
     TLP_TRY(forward(b, step, repeat));
     double start = tlpi_now();
     TLP_TRY(tlpi_measure_head(r, step->n_tok, &best));
@@ -280,7 +257,7 @@ static tlp_status run_steps(timing *b, result *out)
     for (int i = 0; i < b->n_piece; i++)
         b->stage[b->piece[i].stage] += b->seconds[i * MAX_REPEAT];
     out->head_seconds = b->head;
-    out->head_bytes = tlpi_schedule_head(r->plan, r->shards, r->rank);
+    out->head_bytes = b->trace.head_bytes;
 done:
     return st;
 }
@@ -331,9 +308,10 @@ done:
 }
 
 /* All ranks' samples in one fit: ranks are taken to be equally fast. */
-static void conclude(const timing *b, const result *each, tlp_link *link,
-                     double *stage)
+static void conclude(const timing *b, const result *each)
 {
+    tlp_link *link = b->m->link;
+    double *stage = b->m->stage;
     result sum = { 0 };
     int n_stage = b->r->plan->n_stage;
 
@@ -357,19 +335,19 @@ static tlp_status prepare(timing *b)
     tlpi_rank *r = b->r;
     const tlpi_env *env = r->env;
     size_t n_rank = (size_t)r->cfg->n_rank, n_stage = (size_t)r->plan->n_stage;
-    int per_stage = tlpi_schedule_max(r->plan);
-    size_t cap = n_stage * (size_t)per_stage;
+    size_t n_span = (size_t)r->exchange.n_span;
+    tlp_status st = tlpi_trace_create(&b->trace, r->plan, r->shards, r->rank);
 
-    b->act = tlpi_alloc_array(env, (size_t)per_stage, sizeof *b->act);
-    b->piece = tlpi_alloc_array(env, cap, sizeof *b->piece);
-    b->span = tlpi_alloc_array(env, n_span(r), sizeof *b->span);
-    b->spans = tlpi_calloc(env, n_span(r), sizeof *b->spans);
+    if (st != TLP_OK)
+        return st;
+    b->piece = tlpi_alloc_array(env, (size_t)b->trace.n_act, sizeof *b->piece);
+    b->span = tlpi_calloc(env, n_span, sizeof *b->span);
+    b->spans = tlpi_calloc(env, n_span, sizeof *b->spans);
     b->stage = tlpi_calloc(env, n_stage, sizeof *b->stage);
     b->all = tlpi_calloc(env, n_rank * n_stage, sizeof *b->all);
-    if (!b->act || !b->piece || !b->span || !b->spans || !b->stage || !b->all)
+    if (!b->piece || !b->span || !b->spans || !b->stage || !b->all)
         return tlpi_fail_nomem();
-    for (int i = 0; i < r->plan->n_stage; i++)
-        b->n_piece = list_stage(r, i, b->act, b->piece, b->n_piece);
+    b->n_piece = list_pieces(&b->trace, b->piece);
     size_t n = (size_t)b->n_piece;
     b->seconds = tlpi_alloc_array(env, n, MAX_REPEAT * sizeof *b->seconds);
     b->diary.spent = tlpi_alloc_array(env, n, sizeof *b->diary.spent);
@@ -377,11 +355,12 @@ static tlp_status prepare(timing *b)
         return tlpi_fail_nomem();
     b->diary.cap = b->n_piece;
     b->whole = watch_of(r->exchange.data, &b->diary);
-    for (size_t i = 0; i < n_span(r); i++) {
-        if (!r->exchange.span[i])
+    for (size_t i = 0; i < n_span; i++) {
+        b->spans[i] = r->exchange.span[i];
+        if (!b->spans[i].comm)
             continue;
-        b->span[i] = watch_of(r->exchange.span[i], &b->diary);
-        b->spans[i] = &b->span[i].base;
+        b->span[i] = watch_of(b->spans[i].comm, &b->diary);
+        b->spans[i].comm = &b->span[i].base;
     }
     return TLP_OK;
 }
@@ -390,8 +369,8 @@ static void clean_up(timing *b)
 {
     const tlpi_env *env = b->r->env;
 
-    for (size_t i = 0; b->spans && i < n_span(b->r); i++)
-        if (b->spans[i])
+    for (int i = 0; b->spans && i < b->r->exchange.n_span; i++)
+        if (b->spans[i].comm)
             b->span[i].real->stats = b->span[i].before;
     tlpi_free(env, b->diary.spent);
     tlpi_free(env, b->seconds);
@@ -400,12 +379,13 @@ static void clean_up(timing *b)
     tlpi_free(env, b->spans);
     tlpi_free(env, b->span);
     tlpi_free(env, b->piece);
-    tlpi_free(env, b->act);
+    tlpi_trace_free(&b->trace);
 }
 
-tlp_status tlpi_measure_work(tlpi_rank *r, tlp_link *link, double *stage)
+tlp_status tlpi_measure_work(const tlpi_measure *m)
 {
-    timing b = { .r = r };
+    tlpi_rank *r = m->rank;
+    timing b = { .m = m, .r = r };
     result mine = { 0 };
     result *each = tlpi_calloc(r->env, (size_t)r->cfg->n_rank, sizeof *each);
     size_t stage_bytes = (size_t)r->plan->n_stage * sizeof *b.stage;
@@ -418,8 +398,8 @@ tlp_status tlpi_measure_work(tlpi_rank *r, tlp_link *link, double *stage)
     TLP_TRY(gather(r, &mine, sizeof mine, r->rank == 0 ? each : NULL));
     TLP_TRY(gather(r, b.stage, stage_bytes, r->rank == 0 ? b.all : NULL));
     if (r->rank == 0) {
-        conclude(&b, each, link, stage);
-        st = find_stalls(&b, link);
+        conclude(&b, each);
+        st = find_stalls(&b, m->link);
     }
 done:
     clean_up(&b);

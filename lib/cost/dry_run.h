@@ -1,0 +1,57 @@
+/*
+ * dry_run.h - a step of one token as every rank goes through it: the acts of
+ * forward.c, recorded while it runs over the dry pair (rank/dry_rank.h).
+ */
+#ifndef TLPI_DRY_RUN_H
+#define TLPI_DRY_RUN_H
+
+#include "comm/comm_record.h"
+#include "plan/shard.h"
+
+typedef enum tlpi_act_kind {
+    TLPI_ACT_ATTN, /* work: attention of all parts */
+    TLPI_ACT_FFN,  /* work: feed-forward of all parts */
+    TLPI_ACT_EXCHANGE
+} tlpi_act_kind;
+
+typedef struct tlpi_act {
+    tlpi_act_kind kind;
+    int stage;
+    double bytes;             /* work: of the weights that are read */
+    int n_head;               /* work: query heads */
+    tlpi_comm_event exchange; /* EXCHANGE; floats of one token */
+} tlpi_act;
+
+/* What one rank does in a step.  A half of a stage of which the rank holds no
+ * part is no act.  Exchanges are acts for one rank too, where they are nothing.
+ */
+typedef struct tlpi_trace {
+    const tlpi_env *env;
+    tlpi_act *act;
+    int n_act, cap;
+    double head_bytes; /* of its rows of the output head */
+} tlpi_trace;
+
+tlp_status tlpi_trace_create(tlpi_trace *out, const tlp_plan *plan,
+                             const tlpi_shards *shards, int rank);
+void tlpi_trace_free(tlpi_trace *t); /* zeroes are fine */
+
+/* All ranks. */
+typedef struct tlpi_dry_run {
+    const tlpi_env *env;
+    tlpi_shards *shards;
+    int n_rank;
+    tlpi_trace *rank; /* [n_rank] */
+} tlpi_dry_run;
+
+tlp_status tlpi_dry_run_create(tlpi_dry_run *out, const tlp_plan *plan,
+                               int n_rank);
+void tlpi_dry_run_free(tlpi_dry_run *run); /* zeroes are fine */
+
+/* Does the act take place between ranks? */
+static inline bool tlpi_act_is_exchange(const tlpi_act *a)
+{
+    return a->kind == TLPI_ACT_EXCHANGE && a->exchange.count > 1;
+}
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * session_measure.c - tlp_session_measure: the command by which all ranks
+ * measure themselves (cost/measure.h).
+ */
+#include <stdio.h>
+
+#include "session/session.h"
+
+static tlp_status measure(tlp_session *s, tlp_link *out, double *stage)
+{
+    tlp_link link = { .struct_size = sizeof link,
+                      .n_rank = s->cfg.n_rank,
+                      .n_thread = s->cfg.n_thread,
+                      .n_batch = s->cfg.n_batch };
+    tlpi_results res = { .link = &link, .stage = stage };
+    tlpi_command cmd = { .op = TLPI_OP_MEASURE };
+    tlp_status st = TLP_OK;
+
+    s->n_row = 0; /* the ranks' rows are overwritten */
+    snprintf(link.fingerprint, sizeof link.fingerprint, "%s",
+             tlpi_model_fingerprint(s->plan->model));
+    TLP_TRY(tlpi_session_command(s, &cmd, &res));
+    TLP_TRY(tlpi_struct_write(out, &link, sizeof link, "tlp_link"));
+done:
+    return st;
+}
+
+tlp_status tlp_session_measure(tlp_session *s, tlp_link *out, double *stage)
+{
+    tlp_link probe = { 0 };
+    tlp_status st = tlpi_session_check(s);
+
+    if (st != TLP_OK)
+        return st;
+    if (!out)
+        return tlpi_fail(TLP_EINVAL, "out is required");
+    /* Before the seconds are spent. */
+    TLP_TRY(tlpi_struct_write(out, &probe, sizeof probe, "tlp_link"));
+    if (s->cfg.device)
+        return tlpi_fail(TLP_ENOTSUP, "sessions on devices are not measured");
+    if (s->pos[0] > 0)
+        return tlpi_fail(TLP_ESTATE,
+                         "sequence 0 holds %d positions, none expected",
+                         s->pos[0]);
+    st = measure(s, out, stage);
+done:
+    return st;
+}
