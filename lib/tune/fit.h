@@ -47,7 +47,7 @@ typedef struct tlpi_rows {
     const float *weight;           /* [n_tok]; NULL: 1 */
 } tlpi_rows;
 
-/* ==== fit_moments.c ======================================================= */
+/* ==== fit_moments.c ====================================================== */
 
 typedef struct tlpi_moments {
     const tlpi_env *env;
@@ -63,7 +63,7 @@ void tlpi_moments_free(tlpi_moments *m); /* zeroes are fine */
 tlp_status tlpi_moments_add(tlpi_moments *m, tlpi_pool *pool,
                             const tlpi_rows *rows);
 
-/* ==== fit_lowrank.c ======================================================= */
+/* ==== fit_lowrank.c ====================================================== */
 
 /* down [rank][n], up [d][rank].  held: moments of held-out tokens, or NULL. */
 tlp_status tlpi_fit_lowrank(const tlpi_fitter *f, const tlpi_moments *m,
@@ -71,7 +71,7 @@ tlp_status tlpi_fit_lowrank(const tlpi_fitter *f, const tlpi_moments *m,
                             tlpi_choice *choice, tlpi_fitted_lowrank *out);
 void tlpi_fitted_lowrank_free(const tlpi_env *env, tlpi_fitted_lowrank *x);
 
-/* ==== fit_gains.c ========================================================= */
+/* ==== fit_gains.c ======================================================== */
 
 /* Factors of the features, which are parts of `present`. */
 enum { TLPI_MAX_GAIN = 64 };
@@ -88,7 +88,7 @@ tlp_status tlpi_fit_gains(const tlpi_fitter *f, const tlpi_gain_moments *m,
                           const tlpi_gain_moments *held, tlpi_choice *choice,
                           float *gain);
 
-/* ==== fit_norms.c ========================================================= */
+/* ==== fit_norms.c ======================================================== */
 
 /* Factors of the columns of the one feature, which is `present`. */
 typedef struct tlpi_norm_moments {
