@@ -89,7 +89,8 @@ static __global__ void __launch_bounds__(WARPS * 32)
         float *y = is_q ? it.q : it.k;
         if (w)
             norm_row(row, w, h, r.eps);
-        rotate_row(row, r, pos);
+        if (!it.no_rope)
+            rotate_row(row, r, pos);
         for (int k = lane; k < h; k += 32)
             y[at + k] = row[k];
     }
@@ -99,6 +100,8 @@ static __global__ void __launch_bounds__(WARPS * 32)
 }
 
 /* ==== a step ============================================================= */
+
+static constexpr double LOG2E = 1.4426950408889634;
 
 static void add_item(tlpi_gpu_attn *a, const tlpi_attn *from)
 {
@@ -115,6 +118,9 @@ static void add_item(tlpi_gpu_attn *a, const tlpi_attn *from)
     it->y = from->y;
     it->n_head = from->n_head;
     it->n_head_kv = from->n_head_kv;
+    it->scale = (float)(from->scale != 0 ? LOG2E * (double)from->scale
+                                         : LOG2E / sqrt((double)a->h));
+    it->no_rope = from->no_rope;
     it->first_q = a->n_head;
     it->first_kv = a->n_head_kv;
     a->n_head += from->n_head;

@@ -7,7 +7,7 @@
  * it, groups of lanes take positions in turn: each lane holds eight dimensions
  * of query and result, a group the whole head, and the running maximum and sum
  * of its softmax.  Groups are joined in shared memory, parts by a kernel of
- * their own.  Weights are powers of two: the queries carry log2(e) / sqrt(h).
+ * their own.  Weights are powers of two: the queries are scaled by log2(e).
  */
 #include <math.h>
 
@@ -82,7 +82,7 @@ see_part(const tlpi_gpu_heads &it, size_t at, int hp, int begin, int end,
 /* part: [n_tok][n_head][n_split][2 + h], max and sum first. */
 template <int KV, int REP>
 static __global__ void __launch_bounds__(THREADS)
-    decode(const __grid_constant__ tlpi_gpu_attn a, float scale, int n_lane)
+    decode(const __grid_constant__ tlpi_gpu_attn a, int n_lane)
 {
     /* groups * 8 n_lane floats for each head: always as many */
     __shared__ float part_x[REP][THREADS * 8];
@@ -102,6 +102,7 @@ static __global__ void __launch_bounds__(THREADS)
     int per = (len + a.n_split - 1) / a.n_split;
     int begin = blockIdx.x * per, end = min(len, begin + per);
     int q_head = head * n_rep + rep0;
+    float scale = it.scale;
     float q[REP][8];
     part_sums<REP> s;
 
@@ -202,14 +203,13 @@ static void launch(tlpi_gpu *g, const tlpi_gpu_attn *from)
     tlpi_gpu_attn a = *from;
     int n_tile = (int)tlpi_ceil_div(a.n_rep, REP), n_lane = 1;
     int n_head = a.n_head_kv * n_tile;
-    float scale = (float)(1.4426950408889634 / sqrt((double)a.h));
 
     while (8 * n_lane < a.hp)
         n_lane *= 2;
     a.n_split = choose_split(g, &a, n_head * a.n_tok);
     tlpi_gpu_run(g, "attention", decode<KV, REP>,
                  dim3((unsigned)a.n_split, (unsigned)n_head, (unsigned)a.n_tok),
-                 dim3(THREADS), 0, a, scale, n_lane);
+                 dim3(THREADS), 0, a, n_lane);
     if (a.n_split > 1)
         tlpi_gpu_run(g, "attention", join,
                      dim3((unsigned)a.n_head, (unsigned)a.n_tok), dim3(THREADS),

@@ -99,7 +99,7 @@ static __device__ float weigh(float *s, int limit, float *max, float *sum)
 /* NI: float4s of a row's result that each of its four threads holds. */
 template <int KV, int NI>
 static __global__ void __launch_bounds__(THREADS)
-    prefill(const __grid_constant__ tlpi_gpu_attn a, float scale)
+    prefill(const __grid_constant__ tlpi_gpu_attn a)
 {
     TLPI_SHARED_BYTES(shared);
     int ld = a.hp + 4;
@@ -117,6 +117,7 @@ static __global__ void __launch_bounds__(THREADS)
     u.n_row = tile.n_tok * u.n_rep;
     if (u.row0 >= u.n_row)
         return;
+    float scale = u.it->scale;
     for (int i = threadIdx.x; i < ROWS * a.hp; i += THREADS) {
         int r = i / a.hp, d = i % a.hp;
         q[r * ld + d] = d < a.h ? scale * u.it->q[row_at(u, r, a.h) + d] : 0;
@@ -182,14 +183,13 @@ template <int KV, int NI>
 static void launch(tlpi_gpu *g, const tlpi_gpu_attn *a)
 {
     size_t bytes = tlpi_gpu_prefill_shared(a->hp);
-    float scale = (float)(1.4426950408889634 / sqrt((double)a->h));
     int64_t n_row = (int64_t)TLPI_GPU_TILE * a->n_rep;
 
     tlpi_gpu_allow_shared(g, prefill<KV, NI>, bytes);
     tlpi_gpu_run(g, "attention", prefill<KV, NI>,
                  dim3((unsigned)g->n_tile, (unsigned)a->n_head_kv,
                       (unsigned)tlpi_ceil_div(n_row, ROWS)),
-                 dim3(THREADS), bytes, *a, scale);
+                 dim3(THREADS), bytes, *a);
 }
 
 void tlpi_gpu_attn_prefill(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type)

@@ -301,7 +301,7 @@ void tlpi_gpu_load_oneshot(tlpi_gpu *g);
 
 /* rows.cu */
 void tlpi_gpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
-                    const tlpi_weight *w, float *x);
+                    const tlpi_weight *w, float scale, float *x);
 void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
                      int n, int cols, float *y);
 void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
@@ -343,6 +343,8 @@ typedef struct tlpi_gpu_heads {
     float *y;
     int n_head, n_head_kv;
     int first_q, first_kv; /* heads of the items before */
+    float scale;           /* of queries: scores are base 2 logarithms */
+    bool no_rope;
 } tlpi_gpu_heads;
 
 /* Items of one launch: more take several. */

@@ -9,7 +9,7 @@
 
 /* A thread decodes a unit of one token's row. */
 template <int TYPE>
-static __global__ void embed(tlpi_gpu_matrix w, const int32_t *id, float *x)
+static __global__ void embed(tlpi_gpu_matrix w, const int32_t *id, float scale, float *x)
 {
     typedef tlpi_unit_of<TYPE> type;
     int u = blockIdx.x * blockDim.x + threadIdx.x, tok = blockIdx.y;
@@ -25,13 +25,13 @@ static __global__ void embed(tlpi_gpu_matrix w, const int32_t *id, float *x)
         for (int i = 0; i < type::piece; i++) {
             int c = u * type::n + j * type::piece + i;
             if (c < w.n_col)
-                y[c] = v[i];
+                y[c] = scale * v[i];
         }
     }
 }
 
 void tlpi_gpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
-                    const tlpi_weight *w, float *x)
+                    const tlpi_weight *w, float scale, float *x)
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
     tlpi_gpu_matrix m = tlpi_gpu_matrix_of(w);
@@ -42,7 +42,7 @@ void tlpi_gpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
 #define X(T)                                                                   \
     case T:                                                                    \
         tlpi_gpu_run(g, "embedding", embed<T>, grid, dim3(64), 0, m,           \
-                     g->dev.id, x);                                            \
+                     g->dev.id, scale, x); \
         break;
         TLPI_EACH_TYPE(X)
 #undef X

@@ -137,11 +137,22 @@ static void fixture_close(attn_fixture *w)
     free(w);
 }
 
+/* One of several items is not rotated, another has a scale of its own. */
+static bool rotates(int item)
+{
+    return item != 1;
+}
+
+static float scale_of(int item)
+{
+    return item == 2 ? 0.3f : 0;
+}
+
 /* ==== the equations ====================================================== */
 
-/* x [h] -> y [h], normalised (w not NULL) and rotated */
-static void prepare(const attn_fixture *w, const float *x, const float *norm,
-                    int pos, double *y)
+/* x [h] -> y [h], normalised (norm not NULL) and rotated */
+static void prepare(const attn_fixture *w, int item, const float *x,
+                    const float *norm, int pos, double *y)
 {
     int h = w->s.h, half = w->s.n_rot / 2;
     double ss = 0;
@@ -149,7 +160,7 @@ static void prepare(const attn_fixture *w, const float *x, const float *norm,
         ss += (double)x[i] * x[i];
     for (int i = 0; i < h; i++)
         y[i] = norm ? x[i] / sqrt(ss / h + EPS) * norm[i] : x[i];
-    for (int i = 0; i < half; i++) {
+    for (int i = 0; rotates(item) && i < half; i++) {
         int ia = w->s.neox ? i : 2 * i, ib = w->s.neox ? i + half : 2 * i + 1;
         double angle = pos * pow(THETA, -2.0 * i / w->s.n_rot);
         double a = y[ia], b = y[ib];
@@ -175,16 +186,17 @@ static float rounded(const attn_fixture *w, const float *head, int i)
     return x;
 }
 
-/* softmax(q k / sqrt(h)) v of one head over positions [0, pos] */
+/* softmax(scale q k) v of one head over positions [0, pos] */
 static void attend(const attn_fixture *w, int item, int seq, int pos,
                    int kv_head, const float *q, double *y)
 {
     int h = w->s.h;
+    double scale = scale_of(item) != 0 ? (double)scale_of(item) : 1 / sqrt(h);
     double *p = get((size_t)pos + 1, sizeof *p), top = -INFINITY, sum = 0;
     for (int t = 0; t <= pos; t++) {
         const float *k = w->k[item] + ref_at(w, seq, t) + kv_head * h;
         for (int i = 0; i < h; i++)
-            p[t] += (double)q[i] * k[i] / sqrt(h);
+            p[t] += (double)q[i] * k[i] * scale;
         top = fmax(top, p[t]);
     }
     memset(y, 0, (size_t)h * sizeof *y);
@@ -244,7 +256,9 @@ static void run_filled(attn_fixture *w, const tlpi_step *st, const lanes *l)
                                w->kv[i],
                                w->s.n_head,
                                w->s.n_head_kv,
-                               l[i].y };
+                               l[i].y,
+                               !rotates(i),
+                               scale_of(i) };
     }
     tlpi_cpu_attention(&w->c.base, st, w->rope, item, w->n_item, w->s.h, EPS);
 }
@@ -265,7 +279,7 @@ static void check_prepared(attn_fixture *w, int item, const tlpi_step *st,
     double want[256];
     for (int g = 0; g < w->s.n_head; g++) {
         size_t at = (size_t)t * nq + (size_t)(g * h);
-        prepare(w, in->q + at, w->s.norm ? w->q_norm : NULL, pos, want);
+        prepare(w, item, in->q + at, w->s.norm ? w->q_norm : NULL, pos, want);
         for (int i = 0; i < h; i++)
             cr_assert_float_eq(l->q[at + (size_t)i], want[i], 2e-6 * w->gain,
                                "q at %d", pos);
@@ -273,7 +287,7 @@ static void check_prepared(attn_fixture *w, int item, const tlpi_step *st,
     for (int g = 0; g < w->s.n_head_kv; g++) {
         size_t at = (size_t)t * nk + (size_t)(g * h);
         size_t ref = ref_at(w, seq, pos) + (size_t)(g * h);
-        prepare(w, in->k + at, w->s.norm ? w->k_norm : NULL, pos, want);
+        prepare(w, item, in->k + at, w->s.norm ? w->k_norm : NULL, pos, want);
         for (int i = 0; i < h; i++) {
             size_t j = (size_t)i;
             cr_assert_float_eq(l->k[at + j], want[i], 2e-6 * w->gain, "k at %d",

@@ -115,10 +115,16 @@ Test(backend_cpu, embed_reads_rows)
     for (size_t k = 0; k < WEIGHTS_N_TYPE; k++) {
         tlpi_tensor t = random_tensor(weights_type[k], 7, 256);
         float *wf = tensor_floats(&t);
-        b->ops->embed(b, &step, &t, NULL, x);
+        b->ops->embed(b, &step, &t, NULL, 1, x);
         for (int i = 0; i < 3; i++)
             check_bits(x + i * 256, wf + id[i] * 256, 256, "auto",
                        weights_type[k], "embed");
+        b->ops->embed(b, &step, &t, NULL, 1.5f, x);
+        for (int i = 0; i < 7 * 256; i++)
+            wf[i] *= 1.5f;
+        for (int i = 0; i < 3; i++)
+            check_bits(x + i * 256, wf + id[i] * 256, 256, "auto",
+                       weights_type[k], "scaled embed");
         free(wf);
         tensor_free(&t);
     }

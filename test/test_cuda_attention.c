@@ -55,7 +55,7 @@ static void side_close(side *x)
     x->b->ops->rope_free(x->b, x->rope);
 }
 
-/* The second item has a kv head more. */
+/* The second item has a kv head more, no rotation, and a scale of its own. */
 static size_t n_q(const heads *s, int i)
 {
     return (size_t)(s->n_head / s->n_head_kv * (s->n_head_kv + i) * s->h);
@@ -85,7 +85,9 @@ static void attend(side *x, const heads *s, const tlpi_step *step,
                             .kv = x->kv[i],
                             .n_head = s->n_head / s->n_head_kv * kv,
                             .n_head_kv = kv,
-                            .y = put(b, q[i], n * n_q(s, i)) };
+                            .y = put(b, q[i], n * n_q(s, i)),
+                            .no_rope = i == 1,
+                            .scale = i == 1 ? 0.3f : 0 };
     }
     b->ops->begin_step(b, step, NULL);
     b->ops->attention(b, step, x->rope, a, N_ITEM, s->h, 1e-5f);

@@ -29,9 +29,9 @@ Test(cuda_ops, embedding)
         float *zero = calloc(n, sizeof *zero);
         float *a = put(cpu, zero, n), *b = put(gpu, zero, n);
 
-        cpu->ops->embed(cpu, &step, &t, NULL, a);
+        cpu->ops->embed(cpu, &step, &t, NULL, 1.5f, a);
         gpu->ops->begin_step(gpu, &step, NULL);
-        gpu->ops->embed(gpu, &step, &t, w, b);
+        gpu->ops->embed(gpu, &step, &t, w, 1.5f, b);
         CHECK_OK(gpu->ops->end_step(gpu, TLP_OK));
         expect_equal(take(cpu, a, n), take(gpu, b, n), n, 1e-6,
                      tlpi_dtype_name(weights_type[i]));

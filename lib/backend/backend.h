@@ -63,7 +63,9 @@ typedef struct tlpi_attn {
     const float *k_norm; /* [h] or NULL */
     tlpi_kv *kv;
     int n_head, n_head_kv;
-    float *y; /* [n_tok][n_head*h] */
+    float *y;     /* [n_tok][n_head*h] */
+    bool no_rope; /* queries and keys are not rotated */
+    float scale;  /* of q k; 0: 1/sqrt(h) */
 } tlpi_attn;
 
 /* The tokens of a step: token t stands at pos[t] of sequence seq[t].  Tokens
@@ -138,10 +140,10 @@ typedef struct tlpi_backend_ops {
     /* st is what became of the step; gives it back, or the device's failure. */
     tlp_status (*end_step)(tlpi_backend *b, tlp_status st);
 
-    /* x[t] = row id[t] of t.  The CPU reads it where the file put it, and w is
-     * NULL; a device has its own copy, w, of all of t. */
+    /* x[t] = scale * row id[t] of t.  The CPU reads it where the file put it,
+     * and w is NULL; a device has its own copy, w, of all of t. */
     void (*embed)(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
-                  const tlpi_weight *w, float *x);
+                  const tlpi_weight *w, float scale, float *x);
 
     /* y[i] = x[rows[i]], rows on the host; cols columns */
     void (*gather)(tlpi_backend *b, const float *x, const int32_t *rows, int n,
@@ -160,7 +162,7 @@ typedef struct tlpi_backend_ops {
     void (*matmul)(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n);
     void (*gate_up)(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
                     int n);
-    /* QK norm, rope, cache write and causal softmax(q k / sqrt(h)) v. */
+    /* QK norm, rope, cache write and causal softmax(scale q k) v. */
     void (*attention)(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
                       const tlpi_attn *item, int n, int head_dim, float eps);
 

@@ -57,7 +57,7 @@ tlp_status tlpi_cpu_weight_create(tlpi_backend *b, tlpi_weight **out,
 void tlpi_cpu_weight_free(void *weight);
 size_t tlpi_cpu_weight_bytes(const tlpi_weight *w);
 void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
-                    const tlpi_weight *w, float *x);
+                    const tlpi_weight *w, float scale, float *x);
 void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
                      int n);
 void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,

@@ -58,7 +58,7 @@ typedef struct unit {
 /* ==== queries, keys and values =========================================== */
 
 static void prepare_heads(const attn_job *j, float *x, int n_head,
-                          const float *w, int pos)
+                          const float *w, bool rotate, int pos)
 {
     const tlpi_cpu_vec *vec = j->c->vec;
     const tlpi_rope *r = j->rope;
@@ -68,7 +68,8 @@ static void prepare_heads(const attn_job *j, float *x, int n_head,
             float mean = vec->sum_sq(x, h) / (float)h;
             vec->scale(x, x, w, 1.0f / sqrtf(mean + j->eps), h);
         }
-        vec->rope(x, r->cos + at, r->sin + at, r->half, r->neox);
+        if (rotate)
+            vec->rope(x, r->cos + at, r->sin + at, r->half, r->neox);
     }
 }
 
@@ -82,8 +83,9 @@ static void prepare(const attn_job *j, int t0, int t1)
             int pos = j->step->pos[t], seq = j->step->seq[t];
             float *k = a->k + (size_t)t * n_kv;
             const float *v = a->v + (size_t)t * n_kv;
-            prepare_heads(j, a->q + (size_t)t * n_q, a->n_head, a->q_norm, pos);
-            prepare_heads(j, k, a->n_head_kv, a->k_norm, pos);
+            prepare_heads(j, a->q + (size_t)t * n_q, a->n_head, a->q_norm,
+                          !a->no_rope, pos);
+            prepare_heads(j, k, a->n_head_kv, a->k_norm, !a->no_rope, pos);
             for (int g = 0; g < a->n_head_kv; g++)
                 tlpi_kv_store(a->kv, j->c, seq, g, pos, k + (size_t)g * h,
                               v + (size_t)g * h);
@@ -123,11 +125,13 @@ static size_t row_at(const attn_job *j, const unit *u, int r)
     return (t * (size_t)u->a->n_head + head) * (size_t)j->h;
 }
 
-/* Queries of n rows from r0, times log2(e) / sqrt(h): weights are 2^score. */
+/* Queries of n rows from r0, times log2(e) and the item's scale: weights are
+ * 2^score. */
 static void load_q(const attn_job *j, const work *w, const unit *u, int r0,
                    int n)
 {
-    float scale = (float)(LOG2E / sqrt(j->h));
+    float scale = (float)(u->a->scale != 0 ? LOG2E * (double)u->a->scale
+                                           : LOG2E / sqrt(j->h));
     size_t h = (size_t)j->h;
     for (int i = 0; i < n; i++)
         j->c->vec->scale(w->q + (size_t)i * h, u->a->q + row_at(j, u, r0 + i),

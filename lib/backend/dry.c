@@ -231,12 +231,13 @@ static tlp_status dry_end_step(tlpi_backend *b, tlp_status st)
 }
 
 static void dry_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
-                      const tlpi_weight *w, float *x)
+                      const tlpi_weight *w, float scale, float *x)
 {
     (void)b;
     (void)s;
     (void)t;
     (void)w;
+    (void)scale;
     (void)x;
 }
 

@@ -423,7 +423,8 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
 
 static void embed(tlpi_rank *r, const tlpi_step *step)
 {
-    r->b->ops->embed(r->b, step, r->model->w.token_embd, r->embd, r->scratch.x);
+    r->b->ops->embed(r->b, step, r->model->w.token_embd, r->embd, 1,
+                     r->scratch.x);
     r->b->ops->zero(r->b, r->scratch.delta, tlpi_n_stream(r, step));
 }
 

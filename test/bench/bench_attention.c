@@ -103,8 +103,13 @@ static void all_layers(attn_bench *b, int pos, int n)
 {
     tlpi_step s = { n, b->seq, b->seq, b->pos + pos };
     for (int l = 0; l < b->n_layer; l++) {
-        tlpi_attn a = { b->q,     b->k,      b->v,         NULL, NULL,
-                        b->kv[l], b->n_head, b->n_head_kv, b->y };
+        tlpi_attn a = { .q = b->q,
+                        .k = b->k,
+                        .v = b->v,
+                        .kv = b->kv[l],
+                        .n_head = b->n_head,
+                        .n_head_kv = b->n_head_kv,
+                        .y = b->y };
         tlpi_cpu_attention(&b->c.base, &s, b->rope, &a, 1, b->h, 1e-5f);
     }
 }
