@@ -261,15 +261,36 @@ Test(adjust, every_kind_in_every_mode)
     subject_close(&s);
 }
 
-/* Gains hold for the biases of output projections too. */
-Test(adjust, output_biases)
+/* Gains hold for the biases of output projections too, and multiply a model's
+ * residual_scale. */
+static void expect_gains(const char *arch)
 {
-    tiny_spec spec = spec_of("qwen2");
+    tiny_spec spec = spec_of(arch);
 
     spec.out_bias = true;
     adjusted_model s = subject_open(&spec);
     for (int c = 0; c < COUNT(plans); c++)
         expect_kind(&s, &plans[c], c % 2 ? FITTED_GAINS : FITTED_ALL, 3);
+    subject_close(&s);
+}
+
+Test(adjust, output_biases)
+{
+    expect_gains("qwen2");
+}
+
+Test(adjust, granite)
+{
+    expect_gains("granite");
+}
+
+Test(adjust, smollm3)
+{
+    tiny_spec spec = spec_of("smollm3");
+    adjusted_model s = subject_open(&spec);
+
+    for (int c = 0; c < COUNT(plans); c++)
+        expect_kind(&s, &plans[c], FITTED_ALL, 2);
     subject_close(&s);
 }
 

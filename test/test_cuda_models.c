@@ -133,6 +133,16 @@ Test(cuda_models, qwen3)
     expect_plans("qwen3", 0, 3);
 }
 
+Test(cuda_models, granite)
+{
+    expect_plans("granite", 1, 4);
+}
+
+Test(cuda_models, smollm3)
+{
+    expect_plans("smollm3", 2, 4);
+}
+
 Test(cuda_models, types)
 {
     static const tlpi_dtype types[] = { TLPI_F32,  TLPI_BF16, TLPI_Q8_0,

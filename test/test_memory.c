@@ -119,7 +119,7 @@ Test(memory, embeddings)
                      plain + (r == 0 ? all : 0));
     }
     one.n_rank = 1;
-    m->w.output = m->w.token_embd;
+    m->w.t[TLPI_OUTPUT] = m->w.t[TLPI_TOKEN_EMBD];
     cr_expect_eq(estimate(m, "serial", 0, 1, &one).weights,
                  estimate(m, "serial", 0, 1, &cpu).weights);
     tlp_model_free(m);
@@ -171,7 +171,8 @@ static void check_buffers(tlp_plan *plan, const char *what)
  * backend lays out in its own way. */
 Test(memory, as_built)
 {
-    static const char *const archs[] = { "llama", "qwen2", "qwen3" };
+    static const char *const archs[] = { "llama", "qwen2", "qwen3", "granite",
+                                         "smollm3" };
     static const char *const plans[] = { "serial", "lp:1-2", "par:0-1,2-4",
                                          "asym:1-3", "merge:1-2;par:3-4" };
 

@@ -70,33 +70,65 @@ Test(model, facts_are_those_of_the_file)
     tlp_model_free(m);
 }
 
+/* One row for each architecture: what its layers have and how they rotate. */
 Test(model, architectures_differ_in_rope_biases_and_qk_norms)
 {
-    static const char *const archs[] = { "llama", "qwen2", "qwen3" };
+    static const struct {
+        const char *name;
+        bool neox, biases, qk_norm;
+        int rotating; /* of layers 0 to 4, as bits */
+    } archs[TLPI_N_ARCH] = {
+        { "llama", false, false, false, 0x1f },
+        { "qwen2", true, true, false, 0x1f },
+        { "qwen3", true, false, true, 0x1f },
+        { "granite", false, false, false, 0x1f },
+        { "smollm3", false, false, false, 0x17 },
+    };
 
     for (int a = 0; a < TLPI_N_ARCH; a++) {
         tiny_spec spec = tiny_default();
-        spec.arch = archs[a];
+        spec.arch = archs[a].name;
         tlp_model *m = open_tiny(&spec);
         cr_expect_eq((int)m->hp.arch, a);
-        cr_expect_str_eq(tlpi_arch_name(m->hp.arch), archs[a]);
-        cr_expect_eq(m->hp.rope_neox, a != TLPI_ARCH_LLAMA);
+        cr_expect_str_eq(tlpi_arch_get(&m->hp)->name, archs[a].name);
+        cr_expect_eq(tlpi_arch_get(&m->hp)->rope_neox, archs[a].neox);
         cr_expect_eq(m->hp.n_rot, 16);
-        cr_expect_eq(m->hp.rope_scaling, TLPI_ROPE_NONE);
         cr_expect_float_eq(m->hp.rope_scale, 1.0f, 0.0f);
         cr_expect_float_eq(m->hp.rope_theta, 10000.0f, 0.0f);
         cr_expect_float_eq(m->hp.norm_eps, 1e-5f, 0.0f);
         for (int l = 0; l < 5; l++) {
             const tlpi_layer *w = &m->w.layer[l];
-            cr_expect_eq(w->attn_q_bias != NULL, a == TLPI_ARCH_QWEN2);
-            cr_expect_eq(w->attn_k_bias != NULL, a == TLPI_ARCH_QWEN2);
-            cr_expect_eq(w->attn_v_bias != NULL, a == TLPI_ARCH_QWEN2);
-            cr_expect_null(w->attn_output_bias);
-            cr_expect_eq(w->attn_q_norm != NULL, a == TLPI_ARCH_QWEN3);
-            cr_expect_eq(w->attn_k_norm != NULL, a == TLPI_ARCH_QWEN3);
+            cr_expect_eq(w->has_rope, (archs[a].rotating >> l & 1) != 0,
+                         "%s, layer %d", archs[a].name, l);
+            for (int i = TLPI_ATTN_Q_BIAS; i <= TLPI_ATTN_V_BIAS; i++)
+                cr_expect_eq(w->t[i] != NULL, archs[a].biases);
+            cr_expect_null(w->t[TLPI_ATTN_OUTPUT_BIAS]);
+            cr_expect_eq(w->t[TLPI_ATTN_Q_NORM] != NULL, archs[a].qk_norm);
+            cr_expect_eq(w->t[TLPI_ATTN_K_NORM] != NULL, archs[a].qk_norm);
         }
         tlp_model_free(m);
     }
+}
+
+Test(model, scales_are_read_or_neutral)
+{
+    tiny_spec spec = tiny_default();
+
+    spec.arch = "granite";
+    tlp_model *m = open_tiny(&spec);
+    cr_expect_float_eq(m->hp.embedding_scale, 3.0f, 0.0f);
+    cr_expect_float_eq(m->hp.residual_scale, 0.375f, 0.0f);
+    cr_expect_float_eq(m->hp.attention_scale, 0.125f, 0.0f);
+    cr_expect_float_eq(m->hp.logit_scale, 1.5f, 0.0f);
+    tlp_model_free(m);
+    spec.embedding_scale = spec.residual_scale = 0;
+    spec.attention_scale = spec.logit_scale = 0;
+    m = open_tiny(&spec);
+    cr_expect_float_eq(m->hp.embedding_scale, 1.0f, 0.0f);
+    cr_expect_float_eq(m->hp.residual_scale, 1.0f, 0.0f);
+    cr_expect_float_eq(m->hp.attention_scale, 0.0f, 0.0f);
+    cr_expect_float_eq(m->hp.logit_scale, 1.0f, 0.0f);
+    tlp_model_free(m);
 }
 
 Test(model, every_tensor_is_bound_to_its_name)
@@ -112,8 +144,9 @@ Test(model, every_tensor_is_bound_to_its_name)
     for (int l = 0; l < 5; l++) {
         const tlpi_layer *w = &m->w.layer[l];
         const tlpi_tensor *const bound[] = {
-            w->attn_norm, w->attn_q,   w->attn_k, w->attn_v,  w->attn_output,
-            w->ffn_norm,  w->ffn_gate, w->ffn_up, w->ffn_down
+            w->t[TLPI_ATTN_NORM], w->t[TLPI_ATTN_Q],      w->t[TLPI_ATTN_K],
+            w->t[TLPI_ATTN_V],    w->t[TLPI_ATTN_OUTPUT], w->t[TLPI_FFN_NORM],
+            w->t[TLPI_FFN_GATE],  w->t[TLPI_FFN_UP],      w->t[TLPI_FFN_DOWN]
         };
         for (size_t i = 0; i < TLPI_COUNT(names); i++) {
             char name[64];
@@ -122,12 +155,12 @@ Test(model, every_tensor_is_bound_to_its_name)
             cr_assert_eq(tlpi_model_tensor(m, name), bound[i]);
         }
     }
-    cr_expect_str_eq(m->w.token_embd->name, "token_embd.weight");
-    cr_expect_str_eq(m->w.output->name, "output.weight");
-    cr_expect_str_eq(m->w.output_norm->name, "output_norm.weight");
-    cr_expect_str_eq(m->w.rope_freqs->name, "rope_freqs.weight");
+    cr_expect_str_eq(m->w.t[TLPI_TOKEN_EMBD]->name, "token_embd.weight");
+    cr_expect_str_eq(m->w.t[TLPI_OUTPUT]->name, "output.weight");
+    cr_expect_str_eq(m->w.t[TLPI_OUTPUT_NORM]->name, "output_norm.weight");
+    cr_expect_str_eq(m->w.t[TLPI_ROPE_FREQS]->name, "rope_freqs.weight");
     cr_expect_null(tlpi_model_tensor(m, "blk.5.attn_q.weight"));
-    tlpi_model_drop_pages(m, m->w.token_embd);
+    tlpi_model_drop_pages(m, m->w.t[TLPI_TOKEN_EMBD]);
     tlp_model_free(m);
 }
 
@@ -137,8 +170,8 @@ Test(model, a_tied_model_reads_logits_off_the_embedding)
     spec.tied = true;
     tlp_model *m = open_tiny(&spec);
 
-    cr_expect_eq(m->w.output, m->w.token_embd);
-    cr_expect_null(m->w.rope_freqs);
+    cr_expect_eq(m->w.t[TLPI_OUTPUT], m->w.t[TLPI_TOKEN_EMBD]);
+    cr_expect_null(m->w.t[TLPI_ROPE_FREQS]);
     tlp_model_free(m);
 }
 
@@ -148,7 +181,6 @@ Test(model, linear_rope_scaling_is_read)
     spec.rope_scale = 4;
     tlp_model *m = open_tiny(&spec);
 
-    cr_expect_eq(m->hp.rope_scaling, TLPI_ROPE_LINEAR);
     cr_expect_float_eq(m->hp.rope_scale, 4.0f, 0.0f);
     tlp_model_free(m);
 }
@@ -215,7 +247,7 @@ Test(model, vocab_only_has_no_weights)
     CHECK_OK(tlp_model_open(&m, path, &o));
     cr_expect_eq(m->n_file, 1);
     cr_expect_null(m->w.layer);
-    cr_expect_null(m->w.token_embd);
+    cr_expect_null(m->w.t[TLPI_TOKEN_EMBD]);
     cr_expect_eq(info_of(m).n_vocab, 288);
     cr_expect_eq(info_of(m).n_layer, 5);
     cr_expect_str_empty(info_of(m).fingerprint);
@@ -402,6 +434,70 @@ Test(model, fingerprints_tell_weights_apart_and_nothing_else)
                      "%zu", i);
         tlp_model_free(again);
     }
+    tlp_model_free(m);
+}
+
+static void forget_fingerprint(tlp_model *m)
+{
+    tlpi_fingerprint_free(&m->env, m->fingerprint);
+    CHECK_OK(tlpi_fingerprint_create(&m->fingerprint, &m->env));
+}
+
+/* Plans name models by their fingerprints, so that of a file stays what it was
+ * in earlier versions of the library: later hyper-parameters enter it only
+ * where a file uses them. */
+Test(model, fingerprints_of_earlier_versions)
+{
+    static const struct {
+        const char *arch, *fingerprint;
+    } old[] = {
+        { "llama",
+          "sha256:"
+          "365c54cac307f62f4d343ccd3f70a32d53d2807d5796f4156e3b844429653870" },
+        { "qwen2",
+          "sha256:"
+          "7569832b7f179440b0b4277cda12c497d9d558fce30f02ba20fa1c908a046328" },
+        { "qwen3",
+          "sha256:"
+          "b6f66c64bd3afeed8469b8caaf715d1f1863fdc241b2ab467af03c90c106b40a" },
+    };
+
+    for (size_t i = 0; i < TLPI_COUNT(old); i++) {
+        tiny_spec spec = tiny_default();
+        spec.arch = old[i].arch;
+        tlp_model *m = open_tiny(&spec);
+        cr_expect_str_eq(tlpi_model_fingerprint(m), old[i].fingerprint);
+        tlp_model_free(m);
+    }
+}
+
+Test(model, every_hyper_parameter_is_in_the_fingerprint)
+{
+    tiny_spec spec = tiny_default();
+    tlp_model *m = open_tiny(&spec);
+    char base[72];
+    int n_left_out = 0;
+
+    snprintf(base, sizeof base, "%s", tlpi_model_fingerprint(m));
+    for (size_t i = 0; i < TLPI_N_HPARAM; i++) {
+        const tlpi_hparam *row = &tlpi_hparam_table[i];
+        const tlpi_hparams old = m->hp;
+        char *field = (char *)&m->hp + row->at;
+
+        if (row->is_float)
+            *(float *)(void *)field += 0.5f;
+        else
+            *(int *)(void *)field += 1;
+        forget_fingerprint(m);
+        bool differs = strcmp(tlpi_model_fingerprint(m), base) != 0;
+        cr_expect_eq(differs, row->identity != TLPI_SAME_MODEL, "%s",
+                     row->name);
+        n_left_out += !differs;
+        m->hp = old;
+    }
+    forget_fingerprint(m);
+    cr_expect_str_eq(tlpi_model_fingerprint(m), base);
+    cr_expect_eq(n_left_out, 1, "n_ctx_train alone is left out");
     tlp_model_free(m);
 }
 

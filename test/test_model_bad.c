@@ -190,6 +190,10 @@ static tlp_model *open_twisted(twist t)
     {                                                                          \
         .key = L k, .kind = 'f', .number = (x)                                 \
     }
+#define GRANITE(k, x)                                                          \
+    {                                                                          \
+        .arch = "granite", .key = "granite." k, .kind = 'f', .number = (x)     \
+    }
 #define KEY_S(k, x)                                                            \
     {                                                                          \
         .key = L k, .kind = 's', .text = (x)                                   \
@@ -263,6 +267,16 @@ Test(model_bad, keys_are_checked)
         { KEY_A("expert_count", 8), TLP_ENOTSUP, "expert_count" },
         { KEY_F("attn_logit_softcapping", 50), TLP_ENOTSUP, "softcapping" },
         { KEY_F("logit_scale", 0.5), TLP_ENOTSUP, "logit_scale: 0.5" },
+        { KEY_F("attention.scale", 0.5), TLP_ENOTSUP, "scale: 0.5" },
+        { GRANITE("residual_scale", -1), TLP_EFORMAT, "residual_scale: -1" },
+        { GRANITE("logit_scale", 0), TLP_EFORMAT, "logit_scale: 0" },
+        { GRANITE("embedding_scale", NAN), TLP_EFORMAT, "embedding_scale" },
+        { { .arch = "granite",
+            .key = "granite.attention.scale",
+            .kind = 's',
+            .text = "1" },
+          TLP_EFORMAT,
+          "attention.scale" },
         { { .key = L "attention.causal", .kind = 'b' }, TLP_ENOTSUP, "causal" },
     };
 
@@ -338,7 +352,7 @@ Test(model_bad, defaults_stand_for_missing_keys)
     cr_expect_eq(m->hp.head_dim, N_EMBD / N_HEAD);
     cr_expect_eq(m->hp.n_rot, N_EMBD / N_HEAD);
     cr_expect_float_eq(m->hp.rope_theta, 10000.0f, 0.0f);
-    cr_expect_eq(m->hp.rope_scaling, TLPI_ROPE_NONE);
+    cr_expect_float_eq(m->hp.rope_scale, 1.0f, 0.0f);
     cr_expect_eq(m->hp.n_vocab, N_VOCAB);
     tlp_model_free(m);
 }
@@ -359,12 +373,14 @@ Test(model_bad, harmless_keys_and_tensors_are_accepted)
         TENSOR("output.weight", 2, N_EMBD, N_VOCAB, TLPI_Q8_0),
         TENSOR("blk.0.ffn_up.weight", 2, N_EMBD, N_FF, TLPI_BF16),
         { .arch = "qwen3" },
+        { .arch = "smollm3" },
+        GRANITE("attention.scale", 0),
     };
 
     for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
         tlp_model *m = open_twisted(cases[i]);
         cr_expect_eq(m->hp.n_ctx_train, N_CTX);
-        cr_expect_eq(m->hp.rope_scaling, TLPI_ROPE_NONE);
+        cr_expect_float_eq(m->hp.rope_scale, 1.0f, 0.0f);
         tlp_model_free(m);
     }
 }
@@ -378,8 +394,22 @@ Test(model_bad, both_names_of_the_linear_factor_are_read)
 
     for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
         tlp_model *m = open_twisted(cases[i]);
-        cr_expect_eq(m->hp.rope_scaling, TLPI_ROPE_LINEAR);
         cr_expect_float_eq(m->hp.rope_scale, 2.5f, 0.0f);
+        tlp_model_free(m);
+    }
+}
+
+/* A granite file may say that none of its layers rotates. */
+Test(model_bad, granite_without_rotation)
+{
+    for (int on = 0; on <= 1; on++) {
+        tlp_model *m =
+            open_twisted((twist){ .arch = "granite",
+                                  .key = "granite.rope.scaling.finetuned",
+                                  .kind = 'b',
+                                  .number = on });
+        for (int l = 0; l < m->hp.n_layer; l++)
+            cr_expect_eq(m->w.layer[l].has_rope, on == 1);
         tlp_model_free(m);
     }
 }

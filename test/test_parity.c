@@ -56,7 +56,8 @@ static const plan_case main_plans[] = {
     { "asym:0-2", "asym:0,1,2" },
 };
 
-static const char *const archs[] = { "llama", "qwen2", "qwen3" };
+static const char *const archs[] = { "llama", "qwen2", "qwen3", "granite",
+                                     "smollm3" };
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -228,6 +229,14 @@ Test(parity, qwen3)
 {
     all_plans("qwen3");
 }
+Test(parity, granite)
+{
+    all_plans("granite");
+}
+Test(parity, smollm3)
+{
+    all_plans("smollm3");
+}
 
 /* Every plan must differ from every other: else the table above proves less
  * than it seems to. */
@@ -329,6 +338,23 @@ Test(parity, rope_variants)
     main_plans_on(&s, "linear scaling", 2);
     s.arch = "qwen2";
     main_plans_on(&s, "linear scaling, qwen2", 2);
+}
+
+/* A bias of attention's output is part of what residual_scale multiplies. */
+Test(parity, scaled_biases)
+{
+    tiny_spec s = three_layers(TLPI_F32);
+
+    s.arch = "granite";
+    s.out_bias = true;
+    main_plans_on(&s, "granite with output biases", 3);
+    subject merged = subject_open(&s);
+    static const plan_case c = { "merge:0-1", "merge:0,1 2" };
+    double *want = expected(&merged, &c);
+    tlp_session_options o = rig_f32(2, 1);
+    expect_close(&merged, &c, want, &o, "merged granite");
+    free(want);
+    ref_close(merged.ref);
 }
 
 /* ==== tensor types ======================================================= */

@@ -153,17 +153,18 @@ static tlp_model *open_known(double *factor)
     spec.n_layer = 3;
     tlp_model *m = open_spec(&spec);
     const tlpi_layer *l = m->w.layer;
-    float *embd = (float *)m->w.token_embd->data;
+    float *embd = (float *)m->w.t[TLPI_TOKEN_EMBD]->data;
     int d = spec.n_embd, n_cols = spec.n_head * spec.head_dim;
     int group = spec.n_head / spec.n_head_kv * spec.head_dim;
-    const float *wo = l[0].attn_output->data, *bias = l[0].attn_v_bias->data;
+    const float *wo = l[0].t[TLPI_ATTN_OUTPUT]->data,
+                *bias = l[0].t[TLPI_ATTN_V_BIAS]->data;
     double square = 0;
 
     for (int i = 0; i < spec.n_vocab * d; i++)
         embd[i] = i % d < LIVE ? copysignf(1, embd[i]) : 0;
-    scale(l[0].attn_v, 0, 0, 0);
+    scale(l[0].t[TLPI_ATTN_V], 0, 0, 0);
     for (int i = 0; i < LIVE * n_cols; i++)
-        ((float *)l[0].attn_output->data)[i] = 0;
+        ((float *)l[0].t[TLPI_ATTN_OUTPUT]->data)[i] = 0;
     for (int i = LIVE; i < d; i++) {
         double sum = 0;
 
@@ -173,14 +174,14 @@ static tlp_model *open_known(double *factor)
         }
         square += sum * sum;
     }
-    scale(l[1].attn_norm, 0, LIVE, 0);
-    scale(l[1].attn_q, 0, 0, 0);
-    scale(l[1].attn_k, 0, 0, 0);
-    scale(l[1].attn_q_bias, 0, 0, 0);
-    scale(l[1].attn_k_bias, 0, 0, 0);
-    scale(l[1].attn_v_bias, 0, 0, 0);
-    scale(l[0].ffn_down, 0, 0, 0);
-    scale(l[1].ffn_down, 0, 0, 0);
+    scale(l[1].t[TLPI_ATTN_NORM], 0, LIVE, 0);
+    scale(l[1].t[TLPI_ATTN_Q], 0, 0, 0);
+    scale(l[1].t[TLPI_ATTN_K], 0, 0, 0);
+    scale(l[1].t[TLPI_ATTN_Q_BIAS], 0, 0, 0);
+    scale(l[1].t[TLPI_ATTN_K_BIAS], 0, 0, 0);
+    scale(l[1].t[TLPI_ATTN_V_BIAS], 0, 0, 0);
+    scale(l[0].t[TLPI_FFN_DOWN], 0, 0, 0);
+    scale(l[1].t[TLPI_FFN_DOWN], 0, 0, 0);
     *factor = sqrt(LIVE / (LIVE + square));
     return m;
 }
@@ -200,7 +201,7 @@ static const known_case known[] = {
 static void check_known(const known_case *k, tlp_plan *adjusted, double factor)
 {
     const tlpi_member_adjust *m = &adjusted->adjust->stage[0].member[1];
-    const float *norm = adjusted->model->w.layer[1].attn_norm->data;
+    const float *norm = adjusted->model->w.layer[1].t[TLPI_ATTN_NORM]->data;
     double within = 2e-3 * (1 - factor);
 
     if (k->rank == 0 && k->gains)
@@ -374,8 +375,8 @@ Test(plan_adjust, nothing_helps)
     static const char *const text[] = { "par:1-2", "asym:1-2", "lp:1-2" };
     tlp_model *m = open_tiny(4);
 
-    scale(m->w.layer[2].attn_output, 0, 0, 0);
-    scale(m->w.layer[2].ffn_down, 0, 0, 0);
+    scale(m->w.layer[2].t[TLPI_ATTN_OUTPUT], 0, 0, 0);
+    scale(m->w.layer[2].t[TLPI_FFN_DOWN], 0, 0, 0);
     for (size_t i = 0; i < TLPI_COUNT(text); i++) {
         tlp_plan_adjust_options o = options(1, 0, 0);
         tlp_plan_adjust_report r = { .struct_size = sizeof r };

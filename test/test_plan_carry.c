@@ -190,7 +190,7 @@ Test(plan_carry, another_model)
 {
     files f = two_files();
     tlp_plan *plan = NULL;
-    float *norm = (float *)f.to->w.layer[3].ffn_norm->data;
+    float *norm = (float *)f.to->w.layer[3].t[TLPI_FFN_NORM]->data;
 
     CHECK_OK(tlp_plan_parse(&plan, f.from, PLAN));
     norm[7] *= 1.0001f; /* trained a little further */
@@ -198,6 +198,33 @@ Test(plan_carry, another_model)
     norm[7] /= 1.0001f;
     f.to->hp.rope_theta *= 2;
     refuse(plan, f.to, "rope_theta");
+    tlp_plan_free(plan);
+    close_files(f);
+}
+
+Test(plan_carry, every_hyper_parameter_that_makes_another_model)
+{
+    files f = two_files();
+    tlp_plan *plan = NULL;
+
+    CHECK_OK(tlp_plan_parse(&plan, f.from, PLAN));
+    for (size_t i = 0; i < TLPI_N_HPARAM; i++) {
+        const tlpi_hparam *row = &tlpi_hparam_table[i];
+        const tlpi_hparams old = f.from->hp;
+        char *field = (char *)&f.from->hp + row->at;
+        tlp_plan *carried = NULL;
+
+        if (row->is_float)
+            *(float *)(void *)field += 0.5f;
+        else
+            *(int *)(void *)field += 1;
+        if (row->identity == TLPI_SAME_MODEL)
+            CHECK_OK(tlp_plan_carry(&carried, plan, f.to));
+        else
+            refuse(plan, f.to, row->name);
+        tlp_plan_free(carried);
+        f.from->hp = old;
+    }
     tlp_plan_free(plan);
     close_files(f);
 }

@@ -262,7 +262,7 @@ static void check_head_cut(const tlp_plan *p, int stage, int member, int head)
         return;
     for (int i = first_bound(s, member); i <= last_bound(s, member); i++)
         cr_assert_eq(head * hp->head_dim %
-                         block_of(layer_of(p, stage, i)->attn_output),
+                         block_of(layer_of(p, stage, i)->t[TLPI_ATTN_OUTPUT]),
                      0, "cut at head %d", head);
 }
 
@@ -274,7 +274,7 @@ static void check_ff_cut(const tlp_plan *p, int stage, int member, int ff)
         return;
     cr_assert_eq(ff % 16, 0, "ff cut %d", ff);
     for (int i = first_bound(s, member); i <= last_bound(s, member); i++)
-        cr_assert_eq(ff % block_of(layer_of(p, stage, i)->ffn_down), 0,
+        cr_assert_eq(ff % block_of(layer_of(p, stage, i)->t[TLPI_FFN_DOWN]), 0,
                      "ff cut %d", ff);
 }
 
@@ -320,7 +320,7 @@ static void check_attn_cover(const tlp_plan *p, const tlpi_shards *s, int stage)
 static int norm_border(const tlp_plan *p, int stage, int member, int n)
 {
     int n_ff = p->model->hp.n_ff, n_member = p->stage[stage].n_member;
-    int block = block_of(layer_of(p, stage, member)->ffn_down);
+    int block = block_of(layer_of(p, stage, member)->t[TLPI_FFN_DOWN]);
     int best = 0;
 
     for (int ff = 0; ff <= n_ff; ff++) {
@@ -414,14 +414,15 @@ static double attn_bytes(const tlp_plan *p, const tlpi_layer *l, int n_q,
     int64_t kv_rows = (int64_t)n_kv * hp->head_dim;
     int64_t q_rows = (int64_t)n_q * hp->head_dim;
 
-    return (double)(kv_rows *
-                        (int64_t)(tlpi_row_bytes(l->attn_k->type, hp->n_embd) +
-                                  tlpi_row_bytes(l->attn_v->type, hp->n_embd)) +
-                    q_rows *
-                        (int64_t)tlpi_row_bytes(l->attn_q->type, hp->n_embd)) +
+    return (double)(kv_rows * (int64_t)(tlpi_row_bytes(l->t[TLPI_ATTN_K]->type,
+                                                       hp->n_embd) +
+                                        tlpi_row_bytes(l->t[TLPI_ATTN_V]->type,
+                                                       hp->n_embd)) +
+                    q_rows * (int64_t)tlpi_row_bytes(l->t[TLPI_ATTN_Q]->type,
+                                                     hp->n_embd)) +
            (double)hp->n_embd * (double)q_rows *
-               tlpi_dtype_get(l->attn_output->type)->size /
-               block_of(l->attn_output);
+               tlpi_dtype_get(l->t[TLPI_ATTN_OUTPUT]->type)->size /
+               block_of(l->t[TLPI_ATTN_OUTPUT]);
 }
 
 static double ffn_bytes(const tlp_plan *p, const tlpi_layer *l, int n_ff)
@@ -429,10 +430,11 @@ static double ffn_bytes(const tlp_plan *p, const tlpi_layer *l, int n_ff)
     const tlpi_hparams *hp = &p->model->hp;
 
     return (double)n_ff *
-               (double)(tlpi_row_bytes(l->ffn_gate->type, hp->n_embd) +
-                        tlpi_row_bytes(l->ffn_up->type, hp->n_embd)) +
-           (double)hp->n_embd * n_ff * tlpi_dtype_get(l->ffn_down->type)->size /
-               block_of(l->ffn_down);
+               (double)(tlpi_row_bytes(l->t[TLPI_FFN_GATE]->type, hp->n_embd) +
+                        tlpi_row_bytes(l->t[TLPI_FFN_UP]->type, hp->n_embd)) +
+           (double)hp->n_embd * n_ff *
+               tlpi_dtype_get(l->t[TLPI_FFN_DOWN]->type)->size /
+               block_of(l->t[TLPI_FFN_DOWN]);
 }
 
 static double part_bytes(const tlp_plan *p, const tlpi_shards *s, int stage,
@@ -471,9 +473,9 @@ static double grain(const tlp_plan *p, int stage, int member)
     int head_cols = hp->head_dim, ff = 16;
 
     for (int i = first_bound(s, member); i <= last_bound(s, member); i++) {
-        head_cols =
-            common(head_cols, block_of(layer_of(p, stage, i)->attn_output));
-        ff = common(ff, block_of(layer_of(p, stage, i)->ffn_down));
+        head_cols = common(
+            head_cols, block_of(layer_of(p, stage, i)->t[TLPI_ATTN_OUTPUT]));
+        ff = common(ff, block_of(layer_of(p, stage, i)->t[TLPI_FFN_DOWN]));
     }
     int head = TLPI_MIN(head_cols / hp->head_dim, hp->n_head);
     return attn_bytes(p, l, head, head * hp->n_head_kv / hp->n_head + 2) +
@@ -514,7 +516,7 @@ static double allowed(const tlp_plan *p, const tlpi_shards *s, int stage)
 
 static void check_bytes(const tlp_plan *p, const tlpi_shards *s)
 {
-    const tlpi_tensor *head = p->model->w.output;
+    const tlpi_tensor *head = p->model->w.t[TLPI_OUTPUT];
     double row = (double)tlpi_row_bytes(head->type, head->ne[0]);
 
     for (int r = 0; r < s->n_rank; r++) {

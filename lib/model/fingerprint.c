@@ -44,17 +44,27 @@ static void add_text(tlpi_sha256 *s, const char *text)
     tlpi_sha256_add(s, text, strlen(text));
 }
 
+static void add_hparam(tlpi_sha256 *s, const tlpi_hparams *hp,
+                       const tlpi_hparam *row)
+{
+    double value = tlpi_hparam_value(hp, row);
+
+    if (row->identity == TLPI_SAME_MODEL ||
+        (row->identity == TLPI_OTHER_IF_USED && value == row->neutral))
+        return;
+    if (row->identity == TLPI_OTHER_IF_USED)
+        add_text(s, row->name);
+    if (row->is_float)
+        add_f32(s, (float)value);
+    else
+        add_u64(s, (uint64_t)value);
+}
+
 static void add_hparams(tlpi_sha256 *s, const tlpi_hparams *hp)
 {
-    const int sizes[] = { hp->n_layer,   hp->n_embd,   hp->n_ff,    hp->n_head,
-                          hp->n_head_kv, hp->head_dim, hp->n_vocab, hp->n_rot };
-
-    add_text(s, tlpi_arch_name(hp->arch));
-    for (size_t i = 0; i < TLPI_COUNT(sizes); i++)
-        add_u64(s, (uint64_t)sizes[i]);
-    add_f32(s, hp->rope_theta);
-    add_f32(s, hp->rope_scale);
-    add_f32(s, hp->norm_eps);
+    add_text(s, tlpi_arch_get(hp)->name);
+    for (size_t i = 0; i < TLPI_N_HPARAM; i++)
+        add_hparam(s, hp, &tlpi_hparam_table[i]);
 }
 
 static void add_sample(tlpi_sha256 *s, const uint8_t *data, size_t n)

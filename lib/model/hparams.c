@@ -7,24 +7,69 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/model.h"
+#include "model/hparams.h"
 
 #define MAX_LAYER 4096
 #define MAX_WIDTH (1 << 22)
 #define MAX_HEAD 65536
 #define MAX_HEAD_DIM 4096
 #define MAX_CTX (1 << 30)
+#define MAX_SCALE 1e6
 
-static const char *const arch_names[TLPI_N_ARCH] = {
-    [TLPI_ARCH_LLAMA] = "llama",
-    [TLPI_ARCH_QWEN2] = "qwen2",
-    [TLPI_ARCH_QWEN3] = "qwen3",
-};
-
-const char *tlpi_arch_name(tlpi_arch arch)
+static int all_heads(const tlpi_hparams *hp)
 {
-    return arch_names[arch];
+    return hp->n_head;
 }
+
+static int even_head(const tlpi_hparams *hp)
+{
+    return hp->n_embd % hp->n_head == 0 ? hp->n_embd / hp->n_head : 0;
+}
+
+static int whole_head(const tlpi_hparams *hp)
+{
+    return hp->head_dim;
+}
+
+#define FIELD(x) .name = #x, .at = offsetof(tlpi_hparams, x)
+#define INT(x, LO, HI) FIELD(x), .lo = LO, .hi = HI
+#define FLOAT(x, LO, HI) FIELD(x), .is_float = true, .lo = LO, .hi = HI
+#define SCALE(x, NEUTRAL)                                                      \
+    FLOAT(x, 0, MAX_SCALE), .neutral = NEUTRAL, .is_scale = true,              \
+                            .identity = TLPI_OTHER_IF_USED
+
+const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM] = {
+    { "block_count", INT(n_layer, 1, MAX_LAYER), .need = true,
+      .identity = TLPI_OTHER_MODEL },
+    { "embedding_length", INT(n_embd, 1, MAX_WIDTH), .need = true,
+      .identity = TLPI_OTHER_MODEL },
+    { "feed_forward_length", INT(n_ff, 1, MAX_WIDTH), .need = true,
+      .identity = TLPI_OTHER_MODEL },
+    { "attention.head_count", INT(n_head, 1, MAX_HEAD), .need = true,
+      .identity = TLPI_OTHER_MODEL },
+    { "attention.head_count_kv", INT(n_head_kv, 1, MAX_HEAD),
+      .usual = all_heads, .is_bounded = true, .identity = TLPI_OTHER_MODEL },
+    { "attention.key_length", INT(head_dim, 1, MAX_HEAD_DIM),
+      .usual = even_head, .identity = TLPI_OTHER_MODEL },
+    /* Without the key, weights.c counts the rows of token_embd. */
+    { "vocab_size", INT(n_vocab, 1, INT32_MAX), .identity = TLPI_OTHER_MODEL },
+    { "rope.dimension_count", INT(n_rot, 2, MAX_HEAD_DIM), .usual = whole_head,
+      .is_bounded = true, .identity = TLPI_OTHER_MODEL },
+    { "rope.freq_base", FLOAT(rope_theta, 0, 1e15), .neutral = 10000,
+      .identity = TLPI_OTHER_MODEL },
+    { NULL, FLOAT(rope_scale, 0, 1e6), .neutral = 1,
+      .identity = TLPI_OTHER_MODEL },
+    { "attention.layer_norm_rms_epsilon", FLOAT(norm_eps, 0, 0.999),
+      .need = true, .identity = TLPI_OTHER_MODEL },
+    /* The length that a file recommends does not change logits. */
+    { "context_length", INT(n_ctx_train, 1, MAX_CTX), .need = true,
+      .identity = TLPI_SAME_MODEL },
+    { NULL, INT(no_rope_step, 1, MAX_LAYER), .identity = TLPI_OTHER_IF_USED },
+    { "embedding_scale", SCALE(embedding_scale, 1) },
+    { "residual_scale", SCALE(residual_scale, 1) },
+    { "attention.scale", SCALE(attention_scale, 0) },
+    { "logit_scale", SCALE(logit_scale, 1) },
+};
 
 /* A key of the architecture: "llama." + suffix. */
 typedef struct arch_key {
@@ -35,7 +80,7 @@ static arch_key key_of(const tlpi_hparams *hp, const char *suffix)
 {
     arch_key key;
 
-    snprintf(key.name, sizeof key.name, "%s.%s", tlpi_arch_name(hp->arch),
+    snprintf(key.name, sizeof key.name, "%s.%s", tlpi_arch_get(hp)->name,
              suffix);
     return key;
 }
@@ -53,7 +98,7 @@ static tlp_status read_arch(tlpi_hparams *hp, const tlpi_gguf *g)
     if (st != TLP_OK)
         return st;
     for (int i = 0; i < TLPI_N_ARCH; i++) {
-        if (str_is(s, arch_names[i])) {
+        if (str_is(s, tlpi_arch_table[i].name)) {
             hp->arch = (tlpi_arch)i;
             return TLP_OK;
         }
@@ -105,41 +150,61 @@ static tlp_status read_float(const tlpi_hparams *hp, const tlpi_gguf *g,
     return TLP_OK;
 }
 
-static tlp_status read_sizes(tlpi_hparams *hp, const tlpi_gguf *g)
-{
-    tlp_status st;
+/* ==== the table ========================================================== */
 
-    TLP_TRY(read_int(hp, g, "block_count", true, 1, MAX_LAYER, &hp->n_layer));
-    TLP_TRY(
-        read_int(hp, g, "embedding_length", true, 1, MAX_WIDTH, &hp->n_embd));
-    TLP_TRY(
-        read_int(hp, g, "feed_forward_length", true, 1, MAX_WIDTH, &hp->n_ff));
-    TLP_TRY(read_int(hp, g, "vocab_size", false, 1, INT32_MAX, &hp->n_vocab));
-    TLP_TRY(read_float(hp, g, "attention.layer_norm_rms_epsilon", true, 0.0,
-                       0.999, &hp->norm_eps));
-done:
-    return st;
+double tlpi_hparam_value(const tlpi_hparams *hp, const tlpi_hparam *row)
+{
+    const void *field = (const char *)hp + row->at;
+
+    return row->is_float ? (double)*(const float *)field
+                         : (double)*(const int *)field;
 }
 
-static tlp_status read_heads(tlpi_hparams *hp, const tlpi_gguf *g)
+static tlp_status read_int_row(tlpi_hparams *hp, const tlpi_gguf *g,
+                               const tlpi_hparam *row)
 {
-    tlp_status st;
-    int value_length;
+    int *field = (int *)(void *)((char *)hp + row->at);
+    int usual = row->usual ? row->usual(hp) : (int)row->neutral;
+    int hi = row->is_bounded ? usual : (int)row->hi;
 
-    TLP_TRY(read_int(hp, g, "attention.head_count", true, 1, MAX_HEAD,
-                     &hp->n_head));
-    hp->n_head_kv = hp->n_head;
-    TLP_TRY(read_int(hp, g, "attention.head_count_kv", false, 1, hp->n_head,
-                     &hp->n_head_kv));
+    *field = usual;
+    if (!row->key)
+        return TLP_OK;
+    return read_int(hp, g, row->key, row->need || (row->usual && usual == 0),
+                    (int)row->lo, hi, field);
+}
+
+static tlp_status read_float_row(tlpi_hparams *hp, const tlpi_gguf *g,
+                                 const tlpi_hparam *row)
+{
+    float *field = (float *)(void *)((char *)hp + row->at);
+    float neutral = (float)row->neutral, value = neutral;
+
+    *field = neutral;
+    if (!row->key)
+        return TLP_OK;
+    arch_key key = key_of(hp, row->key);
+    tlp_status st = tlpi_gguf_get_f32(g, key.name, row->need, &value);
+    if (st != TLP_OK || (value == neutral && !row->need))
+        return st;
+    if (row->is_scale && !tlpi_arch_get(hp)->scales)
+        return tlpi_fail(TLP_ENOTSUP, "%s: key %s: %g is not supported",
+                         g->path, key.name, (double)value);
+    return read_float(hp, g, row->key, row->need, row->lo, row->hi, field);
+}
+
+/* ==== what several keys decide =========================================== */
+
+static tlp_status check_heads(const tlpi_hparams *hp, const tlpi_gguf *g)
+{
+    int value_length = hp->head_dim;
+    tlp_status st;
+
     if (hp->n_head % hp->n_head_kv != 0)
         return tlpi_fail(TLP_EFORMAT,
                          "%s: key %s: %d kv heads do not divide %d heads",
                          g->path, key_of(hp, "attention.head_count_kv").name,
                          hp->n_head_kv, hp->n_head);
-    hp->head_dim = hp->n_embd % hp->n_head == 0 ? hp->n_embd / hp->n_head : 0;
-    TLP_TRY(read_int(hp, g, "attention.key_length", hp->head_dim == 0, 1,
-                     MAX_HEAD_DIM, &hp->head_dim));
-    value_length = hp->head_dim;
     TLP_TRY(read_int(hp, g, "attention.value_length", false, 1, MAX_HEAD_DIM,
                      &value_length));
     if (value_length != hp->head_dim)
@@ -161,8 +226,6 @@ static tlp_status read_rope_scaling(tlpi_hparams *hp, const tlpi_gguf *g)
     tlpi_str type = { "linear", 6 };
     tlp_status st;
 
-    hp->rope_scaling = TLPI_ROPE_NONE;
-    hp->rope_scale = 1.0f;
     TLP_TRY(tlpi_gguf_get_str(g, key.name, false, &type));
     if (str_is(type, "none"))
         return TLP_OK;
@@ -174,29 +237,27 @@ static tlp_status read_rope_scaling(tlpi_hparams *hp, const tlpi_gguf *g)
                        &hp->rope_scale));
     TLP_TRY(read_float(hp, g, "rope.scaling.factor", false, 0.0, 1e6,
                        &hp->rope_scale));
-    if (hp->rope_scale != 1.0f)
-        hp->rope_scaling = TLPI_ROPE_LINEAR;
 done:
     return st;
 }
 
+/* Which layers rotate, and how far apart their positions are. */
 static tlp_status read_rope(tlpi_hparams *hp, const tlpi_gguf *g)
 {
+    const tlpi_arch_info *arch = tlpi_arch_get(hp);
+    arch_key key = key_of(hp, "rope.scaling.finetuned");
+    bool rotates = true;
     tlp_status st;
 
-    /* Converters permute llama's q and k rows so that a pair's two halves are
-     * neighbours; the others keep the layout they were trained with. */
-    hp->rope_neox = hp->arch != TLPI_ARCH_LLAMA;
-    hp->rope_theta = 10000.0f;
-    TLP_TRY(
-        read_float(hp, g, "rope.freq_base", false, 0.0, 1e15, &hp->rope_theta));
-    hp->n_rot = hp->head_dim;
-    TLP_TRY(read_int(hp, g, "rope.dimension_count", false, 2, hp->head_dim,
-                     &hp->n_rot));
     if (hp->n_rot % 2 != 0)
         return tlpi_fail(
             TLP_EFORMAT, "%s: key %s: %d dimensions, an even number expected",
             g->path, key_of(hp, "rope.dimension_count").name, hp->n_rot);
+    hp->no_rope_step = arch->no_rope_step;
+    if (arch->rope_switch)
+        TLP_TRY(tlpi_gguf_get_bool(g, key.name, false, &rotates));
+    if (!rotates)
+        hp->no_rope_step = 1;
     TLP_TRY(read_rope_scaling(hp, g));
 done:
     return st;
@@ -208,13 +269,11 @@ done:
  * context length: everything up to there is exact, where the full length would
  * be silently wrong.
  */
-static tlp_status read_context(tlpi_hparams *hp, const tlpi_gguf *g)
+static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
 {
     tlp_status st;
     int window = MAX_CTX;
 
-    TLP_TRY(
-        read_int(hp, g, "context_length", true, 1, MAX_CTX, &hp->n_ctx_train));
     TLP_TRY(read_int(hp, g, "attention.sliding_window", false, 1, MAX_CTX,
                      &window));
     if (window < hp->n_ctx_train) {
@@ -237,14 +296,10 @@ static tlp_status refuse_variants(const tlpi_hparams *hp, const tlpi_gguf *g)
         float neutral;
     } keys[] = {
         { "expert_count", 0.0f },
-        { "attention.scale", 0.0f },
         { "attention.clamp_kqv", 0.0f },
         { "attention.max_alibi_bias", 0.0f },
         { "attn_logit_softcapping", 0.0f },
         { "final_logit_softcapping", 0.0f },
-        { "embedding_scale", 1.0f },
-        { "residual_scale", 1.0f },
-        { "logit_scale", 1.0f },
         { "rope.scaling.attn_factor", 1.0f },
     };
     arch_key causal_key = key_of(hp, "attention.causal");
@@ -278,10 +333,15 @@ tlp_status tlpi_hparams_read(tlpi_hparams *hp, const tlpi_gguf *g)
     memset(hp, 0, sizeof *hp);
     TLP_TRY(read_arch(hp, g));
     TLP_TRY(refuse_variants(hp, g));
-    TLP_TRY(read_sizes(hp, g));
-    TLP_TRY(read_heads(hp, g));
+    for (size_t i = 0; i < TLPI_N_HPARAM; i++) {
+        const tlpi_hparam *row = &tlpi_hparam_table[i];
+
+        TLP_TRY(row->is_float ? read_float_row(hp, g, row)
+                              : read_int_row(hp, g, row));
+    }
+    TLP_TRY(check_heads(hp, g));
     TLP_TRY(read_rope(hp, g));
-    TLP_TRY(read_context(hp, g));
+    TLP_TRY(read_window(hp, g));
 done:
     return st;
 }

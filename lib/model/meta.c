@@ -50,7 +50,7 @@ static void fill_info(const tlp_model *m, tlp_model_info *info)
     const tlpi_special *special = tlpi_vocab_special(m->vocab);
     const tlpi_gguf_kv *name = tlpi_gguf_find(m->file[0], "general.name");
 
-    copy_text(info->arch, sizeof info->arch, str_of(tlpi_arch_name(hp->arch)));
+    copy_text(info->arch, sizeof info->arch, str_of(tlpi_arch_get(hp)->name));
     if (name && name->type == TLPI_GGUF_STRING && !name->is_array) {
         const uint8_t *at = name->data;
         copy_text(info->name, sizeof info->name, tlpi_gguf_next_str(&at));

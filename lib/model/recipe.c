@@ -56,9 +56,11 @@ static bool gets_more(const tlp_model *m, const tlpi_tensor *t)
     long l = strtol(t->name + 4, NULL, 10);
     if (l < 0 || l >= m->hp.n_layer)
         return false;
-    const tlpi_layer *layer = &m->w.layer[l];
-    return (t == layer->attn_v || t == layer->ffn_down) &&
-           is_in_mixture((int)l, m->hp.n_layer);
+    for (size_t i = 0; i < TLPI_N_LAYER_TENSOR; i++)
+        if (t == m->w.layer[l].t[i])
+            return tlpi_layer_table[i].more_bits &&
+                   is_in_mixture((int)l, m->hp.n_layer);
+    return false;
 }
 
 static tlpi_dtype fallback(tlpi_dtype type)
@@ -79,7 +81,7 @@ tlpi_dtype tlpi_recipe_type(const tlpi_recipe *r, const tlp_model *m,
                             const tlpi_tensor *t, bool pure, tlpi_dtype *wanted)
 {
     tlpi_dtype type = r->type;
-    bool more = t == m->w.output || (r->mixed && gets_more(m, t));
+    bool more = t == m->w.t[TLPI_OUTPUT] || (r->mixed && gets_more(m, t));
 
     *wanted = t->type;
     if (t->ne[1] == 1) /* a vector */

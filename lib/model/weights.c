@@ -9,105 +9,6 @@
 
 #include "model/model.h"
 
-/* Sizes of a place's rows and columns, looked up in the hyper-parameters. */
-typedef enum extent {
-    ONE,
-    EMBD,
-    Q_ROWS,
-    KV_ROWS,
-    FF,
-    HEAD_DIM,
-    HALF_ROT,
-    VOCAB
-} extent;
-
-typedef struct place {
-    const char *name;
-    size_t offset; /* of the pointer in tlpi_layer or tlpi_weights */
-    extent rows;   /* ONE for vectors */
-    extent cols;
-    bool need;
-} place;
-
-#define AT(member) offsetof(tlpi_layer, member)
-
-static const place layer_places[] = {
-    { "attn_norm.weight", AT(attn_norm), ONE, EMBD, true },
-    { "attn_q.weight", AT(attn_q), Q_ROWS, EMBD, true },
-    { "attn_k.weight", AT(attn_k), KV_ROWS, EMBD, true },
-    { "attn_v.weight", AT(attn_v), KV_ROWS, EMBD, true },
-    { "attn_output.weight", AT(attn_output), EMBD, Q_ROWS, true },
-    { "ffn_norm.weight", AT(ffn_norm), ONE, EMBD, true },
-    { "ffn_gate.weight", AT(ffn_gate), FF, EMBD, true },
-    { "ffn_up.weight", AT(ffn_up), FF, EMBD, true },
-    { "ffn_down.weight", AT(ffn_down), EMBD, FF, true },
-    { "attn_q.bias", AT(attn_q_bias), ONE, Q_ROWS, false },
-    { "attn_k.bias", AT(attn_k_bias), ONE, KV_ROWS, false },
-    { "attn_v.bias", AT(attn_v_bias), ONE, KV_ROWS, false },
-    { "attn_output.bias", AT(attn_output_bias), ONE, EMBD, false },
-};
-
-static const place qwen3_places[] = {
-    { "attn_q_norm.weight", AT(attn_q_norm), ONE, HEAD_DIM, true },
-    { "attn_k_norm.weight", AT(attn_k_norm), ONE, HEAD_DIM, true },
-};
-
-#undef AT
-#define AT(member) offsetof(tlpi_weights, member)
-
-static const place model_places[] = {
-    { "token_embd.weight", AT(token_embd), VOCAB, EMBD, true },
-    { "output_norm.weight", AT(output_norm), ONE, EMBD, true },
-    { "output.weight", AT(output), VOCAB, EMBD, false },
-    { "rope_freqs.weight", AT(rope_freqs), ONE, HALF_ROT, false },
-};
-
-#undef AT
-
-/* Every layer has at least these. */
-#define MIN_LAYER_TENSORS 9
-
-static int64_t extent_of(const tlpi_hparams *hp, extent e)
-{
-    switch (e) {
-    case ONE:
-        return 1;
-    case EMBD:
-        return hp->n_embd;
-    case Q_ROWS:
-        return (int64_t)hp->n_head * hp->head_dim;
-    case KV_ROWS:
-        return (int64_t)hp->n_head_kv * hp->head_dim;
-    case FF:
-        return hp->n_ff;
-    case HEAD_DIM:
-        return hp->head_dim;
-    case HALF_ROT:
-        return hp->n_rot / 2;
-    case VOCAB:
-        return hp->n_vocab;
-    }
-    return 0;
-}
-
-static const place *find_place(const place *list, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(list[i].name, name) == 0)
-            return &list[i];
-    }
-    return NULL;
-}
-
-static const place *find_layer_place(const tlpi_hparams *hp, const char *name)
-{
-    const place *p = find_place(layer_places, TLPI_COUNT(layer_places), name);
-
-    if (!p && hp->arch == TLPI_ARCH_QWEN3)
-        p = find_place(qwen3_places, TLPI_COUNT(qwen3_places), name);
-    return p;
-}
-
 /* Split "blk.12.attn_q.weight" into 12 and the rest; false for other names. */
 static bool split_name(const char *name, int *layer, const char **rest)
 {
@@ -159,58 +60,57 @@ static tlp_status check_shape(const tlp_model *m, const tlpi_tensor *t,
                      (long long)t->ne[3], (long long)cols, (long long)rows);
 }
 
-/* Put t into its place in `object`, a tlpi_layer or tlpi_weights. */
-static tlp_status bind(const tlp_model *m, void *object, const place *p,
-                       const tlpi_tensor *t)
+/* Put t into its place. */
+static tlp_status bind(const tlp_model *m, const tlpi_tensor **place,
+                       const tlpi_tensor_row *row, const tlpi_tensor *t)
 {
-    const tlpi_tensor **slot =
-        (const tlpi_tensor **)(void *)((char *)object + p->offset);
-
-    if (*slot)
+    if (*place)
         return tlpi_fail(TLP_EFORMAT, "%s: tensor %s: also in %s",
-                         file_of(m, t), t->name, file_of(m, *slot));
-    *slot = t;
-    tlp_status st = check_shape(m, t, extent_of(&m->hp, p->rows),
-                                extent_of(&m->hp, p->cols));
-    return st == TLP_OK && p->rows == ONE ? check_vector_type(m, t) : st;
+                         file_of(m, t), t->name, file_of(m, *place));
+    *place = t;
+    tlp_status st = check_shape(m, t, tlpi_extent_size(row->rows, &m->hp),
+                                tlpi_extent_size(row->cols, &m->hp));
+    return st == TLP_OK && !tlpi_row_is_matrix(row) ? check_vector_type(m, t)
+                                                    : st;
 }
 
 static tlp_status bind_named(tlp_model *m, const tlpi_tensor *t)
 {
     int layer;
     const char *rest;
-    const place *p;
+    const tlpi_tensor_row *row;
 
     if (split_name(t->name, &layer, &rest)) {
         if (layer >= m->hp.n_layer)
             return tlpi_fail(
                 TLP_EFORMAT, "%s: tensor %s: the model has %d layers (0-%d)",
                 file_of(m, t), t->name, m->hp.n_layer, m->hp.n_layer - 1);
-        p = find_layer_place(&m->hp, rest);
-        if (p)
-            return bind(m, &m->w.layer[layer], p, t);
+        row =
+            tlpi_row_find(tlpi_layer_table, TLPI_N_LAYER_TENSOR, rest, &m->hp);
+        if (row)
+            return bind(m, &m->w.layer[layer].t[row - tlpi_layer_table], row,
+                        t);
         if (is_harmless(rest))
             return TLP_OK;
     } else {
-        p = find_place(model_places, TLPI_COUNT(model_places), t->name);
-        if (p)
-            return bind(m, &m->w, p, t);
+        row = tlpi_row_find(tlpi_model_table, TLPI_N_MODEL_TENSOR, t->name,
+                            &m->hp);
+        if (row)
+            return bind(m, &m->w.t[row - tlpi_model_table], row, t);
     }
     return tlpi_fail(TLP_ENOTSUP, "%s: tensor %s: not known for %s models",
-                     file_of(m, t), t->name, tlpi_arch_name(m->hp.arch));
+                     file_of(m, t), t->name, tlpi_arch_get(&m->hp)->name);
 }
 
-static tlp_status check_places(const tlp_model *m, const void *object,
-                               const place *list, size_t n, const char *prefix)
+static tlp_status check_places(const tlp_model *m,
+                               const tlpi_tensor *const *place,
+                               const tlpi_tensor_row *row, size_t n,
+                               const char *prefix)
 {
-    for (size_t i = 0; i < n; i++) {
-        const tlpi_tensor *const *slot =
-            (const tlpi_tensor *const *)(const void *)((const char *)object +
-                                                       list[i].offset);
-        if (list[i].need && !*slot)
+    for (size_t i = 0; i < n; i++)
+        if (tlpi_row_is_needed(&row[i], &m->hp) && !place[i])
             return tlpi_fail(TLP_EFORMAT, "%s: tensor %s%s: missing", m->path,
-                             prefix, list[i].name);
-    }
+                             prefix, row[i].name);
     return TLP_OK;
 }
 
@@ -218,18 +118,33 @@ static tlp_status check_complete(const tlp_model *m)
 {
     tlp_status st;
 
-    TLP_TRY(check_places(m, &m->w, model_places, TLPI_COUNT(model_places), ""));
+    TLP_TRY(check_places(m, m->w.t, tlpi_model_table, TLPI_N_MODEL_TENSOR, ""));
     for (int l = 0; l < m->hp.n_layer; l++) {
         char prefix[32];
         snprintf(prefix, sizeof prefix, "blk.%d.", l);
-        TLP_TRY(check_places(m, &m->w.layer[l], layer_places,
-                             TLPI_COUNT(layer_places), prefix));
-        if (m->hp.arch == TLPI_ARCH_QWEN3)
-            TLP_TRY(check_places(m, &m->w.layer[l], qwen3_places,
-                                 TLPI_COUNT(qwen3_places), prefix));
+        TLP_TRY(check_places(m, m->w.layer[l].t, tlpi_layer_table,
+                             TLPI_N_LAYER_TENSOR, prefix));
     }
 done:
     return st;
+}
+
+/* Tensors that every layer has at least. */
+static size_t min_layer_tensors(const tlpi_hparams *hp)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < TLPI_N_LAYER_TENSOR; i++)
+        n += tlpi_row_is_needed(&tlpi_layer_table[i], hp);
+    return n;
+}
+
+static void set_layer_facts(tlp_model *m)
+{
+    int step = m->hp.no_rope_step;
+
+    for (int l = 0; l < m->hp.n_layer; l++)
+        m->w.layer[l].has_rope = step == 0 || (l + 1) % step != 0;
 }
 
 /* The rows of token_embd are the vocabulary; the key may give fewer, where the
@@ -256,7 +171,7 @@ tlp_status tlpi_weights_bind(tlp_model *m)
 
     for (size_t f = 0; f < m->n_file; f++)
         n_tensor += m->file[f]->n_tensor;
-    if (n_tensor / MIN_LAYER_TENSORS < (size_t)m->hp.n_layer)
+    if (n_tensor / min_layer_tensors(&m->hp) < (size_t)m->hp.n_layer)
         return tlpi_fail(TLP_EFORMAT, "%s: %zu tensors do not make %d layers",
                          m->path, n_tensor, m->hp.n_layer);
     TLP_TRY(read_n_vocab(m));
@@ -270,8 +185,9 @@ tlp_status tlpi_weights_bind(tlp_model *m)
             TLP_TRY(bind_named(m, &g->tensor[i]));
     }
     TLP_TRY(check_complete(m));
-    if (!m->w.output)
-        m->w.output = m->w.token_embd;
+    if (!m->w.t[TLPI_OUTPUT])
+        m->w.t[TLPI_OUTPUT] = m->w.t[TLPI_TOKEN_EMBD];
+    set_layer_facts(m);
 done:
     return st;
 }

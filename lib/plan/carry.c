@@ -15,31 +15,19 @@
 static tlp_status check_hparams(const tlp_model *a, const tlp_model *b)
 {
     const tlpi_hparams *x = &a->hp, *y = &b->hp;
-    const struct {
-        const char *name;
-        double x, y;
-    } parts[] = {
-        { "n_layer", x->n_layer, y->n_layer },
-        { "n_embd", x->n_embd, y->n_embd },
-        { "n_ff", x->n_ff, y->n_ff },
-        { "n_head", x->n_head, y->n_head },
-        { "n_head_kv", x->n_head_kv, y->n_head_kv },
-        { "head_dim", x->head_dim, y->head_dim },
-        { "n_vocab", x->n_vocab, y->n_vocab },
-        { "n_rot", x->n_rot, y->n_rot },
-        { "rope_theta", (double)x->rope_theta, (double)y->rope_theta },
-        { "rope_scale", (double)x->rope_scale, (double)y->rope_scale },
-        { "norm_eps", (double)x->norm_eps, (double)y->norm_eps },
-    };
-
     if (x->arch != y->arch)
         return tlpi_fail(TLP_EMISMATCH, "%s: arch %s, but %s in %s", b->path,
-                         tlpi_arch_name(y->arch), tlpi_arch_name(x->arch),
+                         tlpi_arch_get(y)->name, tlpi_arch_get(x)->name,
                          a->path);
-    for (size_t i = 0; i < TLPI_COUNT(parts); i++)
-        if (parts[i].x != parts[i].y)
+    for (size_t i = 0; i < TLPI_N_HPARAM; i++) {
+        const tlpi_hparam *row = &tlpi_hparam_table[i];
+        double in_x = tlpi_hparam_value(x, row);
+        double in_y = tlpi_hparam_value(y, row);
+
+        if (row->identity != TLPI_SAME_MODEL && in_x != in_y)
             return tlpi_fail(TLP_EMISMATCH, "%s: %s %g, but %g in %s", b->path,
-                             parts[i].name, parts[i].y, parts[i].x, a->path);
+                             row->name, in_y, in_x, a->path);
+    }
     return TLP_OK;
 }
 

@@ -172,7 +172,7 @@ void tlpi_plan_write_json_as(const tlp_plan *p, const char *file,
                      "{\n  \"tlp_plan\": 1,\n  \"model\": {\"arch\": \"%s\", "
                      "\"n_layer\": %d,\n            \"fingerprint\": \"%s\"},\n"
                      "  \"stages\": [\n",
-                     tlpi_arch_name(p->model->hp.arch), p->model->hp.n_layer,
+                     tlpi_arch_get(&p->model->hp)->name, p->model->hp.n_layer,
                      tlpi_model_fingerprint(p->model));
     for (int i = 0; i < p->n_stage; i++) {
         const tlpi_stage *s = &p->stage[i];

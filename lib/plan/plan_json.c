@@ -92,7 +92,7 @@ static tlp_status check_model(const tlpi_sketch *s, json_t *root)
                          s->where);
     TLP_TRY(check_keys(s->where, "model: ", model, known, TLPI_COUNT(known)));
     TLP_TRY(
-        check_model_text(s, model, "arch", tlpi_arch_name(s->model->hp.arch)));
+        check_model_text(s, model, "arch", tlpi_arch_get(&s->model->hp)->name));
     json_t *n_layer = json_object_get(model, "n_layer");
     if (n_layer && !json_is_integer(n_layer))
         return tlpi_fail(TLP_EFORMAT,

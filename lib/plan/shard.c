@@ -31,24 +31,35 @@ static int block_of(const tlpi_tensor *t)
     return tlpi_dtype_get((uint32_t)t->type)->block;
 }
 
-/* Heads of attn_output's columns and columns of ffn_down come in blocks. */
+/* Adds a matrix: its bytes, and where its columns may be cut, since quantised
+ * rows come in blocks. */
+static void add_matrix(tlpi_member *m, const tlpi_hparams *hp,
+                       const tlpi_tensor_row *row, const tlpi_tensor *t,
+                       uint64_t bytes[TLPI_N_AXIS])
+{
+    tlpi_axis cols = tlpi_extent_axis(row->cols);
+    int block = block_of(t), unit = tlpi_axis_unit(cols, hp);
+    int *step = cols == TLPI_AXIS_FF ? &m->ff_step : &m->head_step;
+
+    *(row->half == TLPI_HALF_ATTN ? &m->attn_bytes : &m->ffn_bytes) +=
+        t->n_bytes;
+    bytes[tlpi_row_axis(row)] += t->n_bytes;
+    if (cols != TLPI_AXIS_WHOLE)
+        *step = lcm(*step, block / gcd(block, unit));
+}
+
 static tlpi_member member_of(const tlp_model *m, int layer)
 {
     const tlpi_layer *l = &m->w.layer[layer];
-    int block = block_of(l->attn_output);
+    tlpi_member member = { .head_step = 1, .ff_step = ROW_BLOCK };
+    uint64_t bytes[TLPI_N_AXIS] = { 0 };
 
-    return (tlpi_member){
-        .attn_bytes = l->attn_q->n_bytes + l->attn_k->n_bytes +
-                      l->attn_v->n_bytes + l->attn_output->n_bytes,
-        .head_bytes = (l->attn_q->n_bytes + l->attn_output->n_bytes) /
-                      (uint64_t)m->hp.n_head,
-        .kv_bytes = (l->attn_k->n_bytes + l->attn_v->n_bytes) /
-                    (uint64_t)m->hp.n_head_kv,
-        .ffn_bytes =
-            l->ffn_gate->n_bytes + l->ffn_up->n_bytes + l->ffn_down->n_bytes,
-        .head_step = block / gcd(block, m->hp.head_dim),
-        .ff_step = lcm(block_of(l->ffn_down), ROW_BLOCK),
-    };
+    for (size_t i = 0; i < TLPI_N_LAYER_TENSOR; i++)
+        if (tlpi_row_is_matrix(&tlpi_layer_table[i]))
+            add_matrix(&member, &m->hp, &tlpi_layer_table[i], l->t[i], bytes);
+    member.head_bytes = bytes[TLPI_AXIS_HEAD] / (uint64_t)m->hp.n_head;
+    member.kv_bytes = bytes[TLPI_AXIS_HEAD_KV] / (uint64_t)m->hp.n_head_kv;
+    return member;
 }
 
 /* Fills member and gives their number: merged layers are one, of the first's
@@ -98,6 +109,26 @@ static int emit_attn(const tlpi_cut *c, int rank, int group,
                         (int)(end - first), group, out + n);
     }
     return n;
+}
+
+tlpi_part tlpi_attn_units(const tlpi_attn_part *p)
+{
+    tlpi_part part = { .begin = { 0 } };
+
+    part.begin[TLPI_AXIS_HEAD] = p->q0;
+    part.end[TLPI_AXIS_HEAD] = p->q1;
+    part.begin[TLPI_AXIS_HEAD_KV] = p->kv0;
+    part.end[TLPI_AXIS_HEAD_KV] = p->kv1;
+    return part;
+}
+
+tlpi_part tlpi_ffn_units(const tlpi_ffn_part *p)
+{
+    tlpi_part part = { .begin = { 0 } };
+
+    part.begin[TLPI_AXIS_FF] = p->ff0;
+    part.end[TLPI_AXIS_FF] = p->ff1;
+    return part;
 }
 
 /* With lp-code slice s of each member's ff columns reads through norm s. */
@@ -260,7 +291,7 @@ done:
 static void cut_vocab(tlpi_shards *s, const tlp_model *m)
 {
     int n_vocab = m->hp.n_vocab;
-    uint64_t row_bytes = m->w.output->n_bytes / (uint64_t)n_vocab;
+    uint64_t row_bytes = m->w.t[TLPI_OUTPUT]->n_bytes / (uint64_t)n_vocab;
 
     s->vocab[0] = 0;
     for (int r = 0; r < s->n_rank; r++) {

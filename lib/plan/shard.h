@@ -39,6 +39,10 @@ typedef struct tlpi_ffn_part {
     int ff0, ff1; /* rows of ffn_gate/up, columns of ffn_down */
 } tlpi_ffn_part;
 
+/* What a part has of each axis, for tlpi_row_slice. */
+tlpi_part tlpi_attn_units(const tlpi_attn_part *p);
+tlpi_part tlpi_ffn_units(const tlpi_ffn_part *p);
+
 typedef struct tlpi_span {
     int first, count; /* ranks that hold parts of a member */
 } tlpi_span;

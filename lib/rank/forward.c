@@ -76,12 +76,14 @@ static tlpi_attn attn_args(const tlpi_pass *p, const tlpi_rank_attn *a)
     return (tlpi_attn){ .q = q,
                         .k = q + 2 * nq,
                         .v = q + 2 * nq + nk,
-                        .q_norm = a->q_norm,
-                        .k_norm = a->k_norm,
+                        .q_norm = a->t.v[TLPI_ATTN_Q_NORM],
+                        .k_norm = a->t.v[TLPI_ATTN_K_NORM],
                         .kv = a->kv,
                         .n_head = a->n_head,
                         .n_head_kv = a->n_head_kv,
-                        .y = q + nq };
+                        .y = q + nq,
+                        .no_rope = !a->has_rope,
+                        .scale = p->hp->attention_scale };
 }
 
 /* Queries, keys and values of all parts from norm[member], in one call for the
@@ -97,12 +99,13 @@ static void attend(const tlpi_pass *p, const tlpi_rank_stage *s)
         tlpi_term *t = &buf->term[3 * i];
         tlpi_matmul *m = &buf->mm[3 * i];
 
-        t[0] = (tlpi_term){ a->q, x, 1 };
-        t[1] = (tlpi_term){ a->k, x, 1 };
-        t[2] = (tlpi_term){ a->v, x, 1 };
-        m[0] = (tlpi_matmul){ &t[0], 1, a->q_bias, false, y.q };
-        m[1] = (tlpi_matmul){ &t[1], 1, a->k_bias, false, y.k };
-        m[2] = (tlpi_matmul){ &t[2], 1, a->v_bias, false, (float *)y.v };
+        t[0] = (tlpi_term){ a->t.w[TLPI_ATTN_Q], x, 1 };
+        t[1] = (tlpi_term){ a->t.w[TLPI_ATTN_K], x, 1 };
+        t[2] = (tlpi_term){ a->t.w[TLPI_ATTN_V], x, 1 };
+        m[0] = (tlpi_matmul){ &t[0], 1, a->t.v[TLPI_ATTN_Q_BIAS], false, y.q };
+        m[1] = (tlpi_matmul){ &t[1], 1, a->t.v[TLPI_ATTN_K_BIAS], false, y.k };
+        m[2] = (tlpi_matmul){ &t[2], 1, a->t.v[TLPI_ATTN_V_BIAS], false,
+                              (float *)y.v };
         buf->attn[i] = y;
     }
     if (s->n_attn) {
@@ -128,7 +131,8 @@ done:
 static tlpi_term out_term(const tlpi_pass *p, const tlpi_rank_stage *s,
                           const tlpi_rank_attn *a)
 {
-    return (tlpi_term){ a->o, attn_args(p, a).y, s->attn_gain[a->member] };
+    return (tlpi_term){ a->t.w[TLPI_ATTN_OUTPUT], attn_args(p, a).y,
+                        s->attn_gain[a->member] };
 }
 
 /* y = sum over the parts of their output projections. */
@@ -159,8 +163,8 @@ static void project_each(const tlpi_pass *p, const tlpi_rank_stage *s)
         if (i > 0 && s->attn[i - 1].member == a->member)
             mm[n - 1].n_term++;
         else
-            mm[n++] = (tlpi_matmul){ term, 1, a->o_bias, false,
-                                     tlpi_attn_sum(p, s, a->member) };
+            mm[n++] = (tlpi_matmul){ term, 1, a->t.v[TLPI_ATTN_OUTPUT_BIAS],
+                                     false, tlpi_attn_sum(p, s, a->member) };
     }
     if (n)
         p->b->ops->matmul(p->b, p->n_tok, mm, n);
@@ -175,8 +179,8 @@ static void expand(const tlpi_pass *p, const tlpi_rank_stage *s)
         const tlpi_rank_ffn *f = &s->ffn[i];
 
         p->buf->gate_up[i] =
-            (tlpi_gate_up){ f->gate, f->up, tlpi_input(p, f->norm),
-                            tlpi_hidden(p, f) };
+            (tlpi_gate_up){ f->t.w[TLPI_FFN_GATE], f->t.w[TLPI_FFN_UP],
+                            tlpi_input(p, f->norm), tlpi_hidden(p, f) };
     }
     if (s->n_ffn)
         p->b->ops->gate_up(p->b, p->n_tok, p->buf->gate_up, s->n_ffn);
@@ -423,8 +427,8 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
 
 static void embed(tlpi_rank *r, const tlpi_step *step)
 {
-    r->b->ops->embed(r->b, step, r->model->w.token_embd, r->embd, 1,
-                     r->scratch.x);
+    r->b->ops->embed(r->b, step, r->model->w.t[TLPI_TOKEN_EMBD], r->embd,
+                     r->model->hp.embedding_scale, r->scratch.x);
     r->b->ops->zero(r->b, r->scratch.delta, tlpi_n_stream(r, step));
 }
 

@@ -79,7 +79,7 @@ static bool finds_embeddings(const tlpi_rank *r)
     const tlpi_weights *w = &r->model->w;
     const int *vocab = r->shards->vocab + r->rank;
     bool whole = vocab[1] - vocab[0] == r->model->hp.n_vocab;
-    bool found = w->output == w->token_embd && whole;
+    bool found = w->t[TLPI_OUTPUT] == w->t[TLPI_TOKEN_EMBD] && whole;
 
     for (int i = 0; !cfg->remote && i < r->rank; i++)
         found = found || cfg->device_of[i] == cfg->device_of[r->rank];
@@ -91,7 +91,7 @@ static bool finds_embeddings(const tlpi_rank *r)
 static tlp_status add_device(const tlpi_rank *r, tlpi_backend *dry,
                              tlpi_rank_sizes *sum)
 {
-    const tlpi_tensor *t = r->model->w.token_embd;
+    const tlpi_tensor *t = r->model->w.t[TLPI_TOKEN_EMBD];
     tlpi_weight *w = NULL;
     bool copied = false;
     tlp_status st = TLP_OK;

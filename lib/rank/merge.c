@@ -1,24 +1,14 @@
 /*
  * merge.c - the paper's "merge" study: one layer whose weights are the
- * element-wise mean of several.
+ * element-wise mean of several.  Facts that are no tensors, such as whether
+ * queries are rotated, are those of the first layer.
  */
-#include <string.h>
-
 #include "rank/rank.h"
 
-const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,
-                                     size_t field)
-{
-    const tlpi_tensor *t = NULL;
-
-    memcpy(&t, (const char *)&m->w.layer[layer] + field, sizeof(t));
-    return t;
-}
-
 tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
-                             size_t field, tlpi_tensor *out)
+                             tlpi_layer_id id, tlpi_tensor *out)
 {
-    const tlpi_tensor *first = tlpi_layer_tensor(m, stage->layers[0], field);
+    const tlpi_tensor *first = m->w.layer[stage->layers[0]].t[id];
     int64_t rows = first->ne[1], cols = first->ne[0];
     size_t n = (size_t)rows * (size_t)cols;
     float *sum = tlpi_calloc(&m->env, n, sizeof(float));
@@ -33,7 +23,7 @@ tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
         return tlpi_fail_nomem();
     }
     for (int i = 0; i < stage->n_member; i++) {
-        const tlpi_tensor *t = tlpi_layer_tensor(m, stage->layers[i], field);
+        const tlpi_tensor *t = m->w.layer[stage->layers[i]].t[id];
         size_t row_bytes = tlpi_row_bytes(t->type, cols);
 
         for (int64_t j = 0; j < rows; j++) {

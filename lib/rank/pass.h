@@ -56,7 +56,8 @@ static inline tlpi_term tlpi_down_term(const tlpi_pass *p,
                                        const tlpi_rank_stage *s,
                                        const tlpi_rank_ffn *f)
 {
-    return (tlpi_term){ f->down, tlpi_hidden(p, f), s->ffn_gain[f->member] };
+    return (tlpi_term){ f->t.w[TLPI_FFN_DOWN], tlpi_hidden(p, f),
+                        s->ffn_gain[f->member] };
 }
 
 /* ==== tap.c ============================================================== */

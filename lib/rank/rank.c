@@ -17,7 +17,7 @@
 static tlp_status create_rope(tlpi_rank *r)
 {
     const tlpi_hparams *hp = &r->model->hp;
-    const tlpi_tensor *freqs = r->model->w.rope_freqs;
+    const tlpi_tensor *freqs = r->model->w.t[TLPI_ROPE_FREQS];
     size_t n = (size_t)hp->n_rot / 2;
     double *inv = tlpi_alloc_array(r->env, n, sizeof(*inv));
     float *divisor = tlpi_calloc(r->env, n, sizeof(*divisor));
@@ -36,7 +36,7 @@ static tlp_status create_rope(tlpi_rank *r)
             inv[i] /= (double)divisor[i];
     }
     st = r->b->ops->rope_create(r->b, &r->rope, inv, hp->n_rot, r->cfg->n_ctx,
-                                hp->rope_neox);
+                                tlpi_arch_get(hp)->rope_neox);
 done:
     tlpi_free(r->env, divisor);
     tlpi_free(r->env, inv);

@@ -89,15 +89,6 @@ tlp_status tlpi_rank_load(tlpi_rank *r, tlp_progress_fn progress,
                           void *progress_data);
 void tlpi_rank_unload(tlpi_rank *r);
 
-/* Rows [r0, r1) and columns [c0, c1) of a matrix. */
-typedef struct tlpi_slice {
-    int64_t r0, r1, c0, c1;
-} tlpi_slice;
-
-/* A layer's tensor by its offset in tlpi_layer; NULL where it has none. */
-const tlpi_tensor *tlpi_layer_tensor(const tlp_model *m, int layer,
-                                     size_t field);
-
 /* rank_adjust.c: other adjustments for a stage than the plan's, from the next
  * step on; NULL: none.  All is copied.  On failure the stage is as before. */
 tlp_status tlpi_rank_adjust_stage(tlpi_rank *r, int stage,
@@ -108,9 +99,9 @@ void tlpi_rank_adjust_free(tlpi_rank *r, tlpi_rank_stage *s);
 int tlpi_rank_carried(const tlpi_rank *r, const tlpi_rank_stage *s);
 
 /* merge.c: the element-wise mean of one tensor over a stage's layers, as F32.
- * `field` is its offset in tlpi_layer; out->data is the caller's to free. */
+ * out->data is the caller's to free. */
 tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
-                             size_t field, tlpi_tensor *out);
+                             tlpi_layer_id id, tlpi_tensor *out);
 
 static inline float *tlpi_rank_logits(const tlpi_rank *r, int row)
 {

@@ -182,17 +182,17 @@ static void put_biases(tlpi_rank *r, const tlpi_stage *stage,
     memset(sum, 0, d * sizeof(*sum));
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
-        const tlpi_tensor *t =
-            r->model->w.layer[stage->layers[a->member]].attn_output_bias;
+        const tlpi_tensor *t = r->model->w.layer[stage->layers[a->member]]
+                                   .t[TLPI_ATTN_OUTPUT_BIAS];
 
-        if (!a->o_bias)
+        if (!a->t.v[TLPI_ATTN_OUTPUT_BIAS])
             continue;
         tlpi_dequantize(t->type, t->data, host, t->ne[0]);
         for (size_t j = 0; j < d; j++) {
             host[j] *= s->attn_gain[a->member];
             sum[j] += host[j];
         }
-        r->b->ops->write(r->b, a->o_bias, host, d);
+        r->b->ops->write(r->b, a->t.v[TLPI_ATTN_OUTPUT_BIAS], host, d);
     }
     if (s->o_bias)
         r->b->ops->write(r->b, s->o_bias, sum, d);
@@ -232,17 +232,18 @@ static void put_adjust(tlpi_rank *r, int index, const tlpi_member_adjust *from,
 {
     tlpi_rank_stage *s = &r->stage[index];
     const tlpi_stage *stage = &r->plan->stage[index];
+    float scale = r->model->hp.residual_scale;
 
     for (int m = 0; m < s->n_member; m++) {
         const tlpi_layer *l = &r->model->w.layer[stage->layers[m]];
         const tlpi_member_adjust *f = from ? &from[m] : NULL;
 
-        put_norm(r, l->attn_norm, f ? f->attn_norm : NULL, scratch,
+        put_norm(r, l->t[TLPI_ATTN_NORM], f ? f->attn_norm : NULL, scratch,
                  s->attn_norm[m]);
-        put_norm(r, l->ffn_norm, f ? f->ffn_norm : NULL, scratch,
+        put_norm(r, l->t[TLPI_FFN_NORM], f ? f->ffn_norm : NULL, scratch,
                  s->ffn_norm[m]);
-        s->attn_gain[m] = f ? f->attn_gain : 1;
-        s->ffn_gain[m] = f ? f->ffn_gain : 1;
+        s->attn_gain[m] = scale * (f ? f->attn_gain : 1);
+        s->ffn_gain[m] = scale * (f ? f->ffn_gain : 1);
     }
     put_biases(r, stage, s, scratch, scratch + r->model->hp.n_embd);
     tlpi_rank_adjust_free(r, s);

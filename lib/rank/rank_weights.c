@@ -16,8 +16,6 @@ typedef struct source {
 
 typedef tlpi_slice slice;
 
-#define FIELD(name) offsetof(tlpi_layer, name)
-
 /* ==== vectors ============================================================ */
 
 static tlp_status device_vector(tlpi_rank *r, const float *host, size_t n,
@@ -32,9 +30,9 @@ static tlp_status device_vector(tlpi_rank *r, const float *host, size_t n,
     return TLP_OK;
 }
 
-/* Elements [i0, i1) of a tensor to the device. */
+/* Elements [i0, i1) of a tensor, times scale, to the device. */
 static tlp_status load_vector(tlpi_rank *r, const tlpi_tensor *t, int64_t i0,
-                              int64_t i1, float **out)
+                              int64_t i1, float scale, float **out)
 {
     if (r->dry)
         return device_vector(r, NULL, (size_t)(i1 - i0), out);
@@ -43,6 +41,8 @@ static tlp_status load_vector(tlpi_rank *r, const tlpi_tensor *t, int64_t i0,
     if (!host)
         return tlpi_fail_nomem();
     tlpi_dequantize(t->type, t->data, host, t->ne[0]);
+    for (int64_t i = i0; i < i1; i++)
+        host[i] *= scale;
     tlp_status st = device_vector(r, host + i0, (size_t)(i1 - i0), out);
     tlpi_free(r->env, host);
     return st;
@@ -93,26 +93,26 @@ static tlp_status take_weight(tlpi_rank *r, const tlpi_tensor *t, slice s,
 
 /* The mean of one tensor over the stage's layers; for a dry rank a tensor
  * without data that keeps a layer's n_bytes, by which work is counted. */
-static tlp_status merge_tensor(const source *src, size_t field,
+static tlp_status merge_tensor(const source *src, tlpi_layer_id id,
                                tlpi_tensor *out)
 {
     const tlp_model *m = src->r->model;
 
     if (!src->r->dry)
-        return tlpi_merge_tensor(m, src->stage, field, out);
-    *out = *tlpi_layer_tensor(m, src->stage->layers[0], field);
+        return tlpi_merge_tensor(m, src->stage, id, out);
+    *out = *m->w.layer[src->stage->layers[0]].t[id];
     out->type = TLPI_F32;
     out->data = NULL;
     return TLP_OK;
 }
 
 /* A merged matrix belongs to this rank alone: its source is no file's. */
-static tlp_status merged_weight(const source *src, size_t field, slice s,
+static tlp_status merged_weight(const source *src, tlpi_layer_id id, slice s,
                                 tlpi_weight **out)
 {
     tlpi_rank *r = src->r;
     tlpi_tensor t;
-    tlp_status st = merge_tensor(src, field, &t);
+    tlp_status st = merge_tensor(src, id, &t);
     void *data = (void *)(uintptr_t)t.data;
     void **list = NULL;
     bool copied = false;
@@ -141,10 +141,9 @@ done:
 
 /* ==== parts ============================================================== */
 
-static const tlpi_tensor *tensor_of(const source *src, size_t field)
+static const tlpi_tensor *tensor_of(const source *src, tlpi_layer_id id)
 {
-    return tlpi_layer_tensor(src->r->model, src->stage->layers[src->member],
-                             field);
+    return src->r->model->w.layer[src->stage->layers[src->member]].t[id];
 }
 
 static bool is_merged(const source *src)
@@ -152,59 +151,74 @@ static bool is_merged(const source *src)
     return src->stage->mode == TLP_MODE_MERGE;
 }
 
-static tlp_status load_matrix(const source *src, size_t field, slice s,
+static tlp_status load_matrix(const source *src, tlpi_layer_id id, slice s,
                               tlpi_weight **out)
 {
-    return is_merged(src) ? merged_weight(src, field, s, out)
-                          : take_weight(src->r, tensor_of(src, field), s, out);
+    return is_merged(src) ? merged_weight(src, id, s, out)
+                          : take_weight(src->r, tensor_of(src, id), s, out);
 }
 
-/* Elements [i0, i1) of an optional vector. */
-static tlp_status load_part(const source *src, size_t field, int64_t i0,
-                            int64_t i1, float **out)
+/* Elements [i0, i1) of a vector, if the layer has it.  A bias of what goes to
+ * the residual stream is scaled as the terms that it is added to. */
+static tlp_status load_elements(const source *src, tlpi_layer_id id, int64_t i0,
+                                int64_t i1, float **out)
 {
-    const tlpi_tensor *t = tensor_of(src, field);
+    const tlpi_tensor *t = tensor_of(src, id);
+    float scale =
+        id == TLPI_ATTN_OUTPUT_BIAS ? src->r->model->hp.residual_scale : 1.0f;
 
     if (!t)
         return TLP_OK;
     if (!is_merged(src))
-        return load_vector(src->r, t, i0, i1, out);
+        return load_vector(src->r, t, i0, i1, scale, out);
     tlpi_tensor mean;
-    tlp_status st = merge_tensor(src, field, &mean);
+    tlp_status st = merge_tensor(src, id, &mean);
     if (st != TLP_OK)
         return st;
-    st = load_vector(src->r, &mean, i0, i1, out);
+    st = load_vector(src->r, &mean, i0, i1, scale, out);
     tlpi_free(src->r->env, (void *)(uintptr_t)mean.data);
+    return st;
+}
+
+/* A part's slices of one half of a layer; `first`: of the parts of all ranks
+ * it is the one with query head 0. */
+static tlp_status load_part(const source *src, tlpi_half half,
+                            const tlpi_part *part, bool first,
+                            tlpi_rank_tensors *out)
+{
+    tlp_status st = TLP_OK;
+
+    for (size_t i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+        const tlpi_tensor_row *row = &tlpi_layer_table[i];
+        tlpi_layer_id id = (tlpi_layer_id)i;
+        slice s = tlpi_row_slice(row, &src->r->model->hp, part);
+
+        if (row->half != half || row->owner == TLPI_OWNER_MEMBER ||
+            (row->owner == TLPI_OWNER_FIRST && !first))
+            continue;
+        TLP_TRY(tlpi_row_is_matrix(row)
+                    ? load_matrix(src, id, s, &out->w[i])
+                    : load_elements(src, id, s.c0, s.c1, &out->v[i]));
+    }
+done:
     return st;
 }
 
 static tlp_status load_attn(tlpi_rank *r, const tlpi_stage *stage,
                             const tlpi_attn_part *p, tlpi_rank_attn *a)
 {
-    const tlpi_hparams *hp = &r->model->hp;
     source src = { r, stage, p->member };
-    int64_t h = hp->head_dim, d = hp->n_embd;
-    int64_t q0 = p->q0 * h, q1 = p->q1 * h;
-    int64_t k0 = p->kv0 * h, k1 = p->kv1 * h;
+    tlpi_part part = tlpi_attn_units(p);
     tlp_status st = TLP_OK;
 
     a->member = p->member;
     a->n_head_kv = p->kv1 - p->kv0;
     a->n_head = p->q1 - p->q0;
-    TLP_TRY(load_matrix(&src, FIELD(attn_q), (slice){ q0, q1, 0, d }, &a->q));
-    TLP_TRY(load_matrix(&src, FIELD(attn_k), (slice){ k0, k1, 0, d }, &a->k));
-    TLP_TRY(load_matrix(&src, FIELD(attn_v), (slice){ k0, k1, 0, d }, &a->v));
-    TLP_TRY(
-        load_matrix(&src, FIELD(attn_output), (slice){ 0, d, q0, q1 }, &a->o));
-    TLP_TRY(load_part(&src, FIELD(attn_q_bias), q0, q1, &a->q_bias));
-    TLP_TRY(load_part(&src, FIELD(attn_k_bias), k0, k1, &a->k_bias));
-    TLP_TRY(load_part(&src, FIELD(attn_v_bias), k0, k1, &a->v_bias));
-    TLP_TRY(load_part(&src, FIELD(attn_q_norm), 0, h, &a->q_norm));
-    TLP_TRY(load_part(&src, FIELD(attn_k_norm), 0, h, &a->k_norm));
-    if (p->q0 == 0)
-        TLP_TRY(load_part(&src, FIELD(attn_output_bias), 0, d, &a->o_bias));
+    a->has_rope = r->model->w.layer[stage->layers[p->member]].has_rope;
+    TLP_TRY(load_part(&src, TLPI_HALF_ATTN, &part, p->q0 == 0, &a->t));
     TLP_TRY(r->b->ops->kv_create(r->b, &a->kv, r->cfg->n_seq, r->cfg->n_ctx,
-                                 a->n_head_kv, hp->head_dim, r->cfg->kv_type));
+                                 a->n_head_kv, r->model->hp.head_dim,
+                                 r->cfg->kv_type));
     r->bytes.kv += r->b->ops->kv_bytes(a->kv);
 done:
     return st;
@@ -214,18 +228,12 @@ static tlp_status load_ffn(tlpi_rank *r, const tlpi_stage *stage,
                            const tlpi_ffn_part *p, tlpi_rank_ffn *f)
 {
     source src = { r, stage, p->member };
-    int64_t d = r->model->hp.n_embd;
-    slice rows = { p->ff0, p->ff1, 0, d }, cols = { 0, d, p->ff0, p->ff1 };
-    tlp_status st = TLP_OK;
+    tlpi_part part = tlpi_ffn_units(p);
 
     f->member = p->member;
     f->norm = p->norm;
     f->n_ff = p->ff1 - p->ff0;
-    TLP_TRY(load_matrix(&src, FIELD(ffn_gate), rows, &f->gate));
-    TLP_TRY(load_matrix(&src, FIELD(ffn_up), rows, &f->up));
-    TLP_TRY(load_matrix(&src, FIELD(ffn_down), cols, &f->down));
-done:
-    return st;
+    return load_part(&src, TLPI_HALF_FFN, &part, p->ff0 == 0, &f->t);
 }
 
 /* Sum of the parts' output biases, for modes that sum their projections. */
@@ -237,7 +245,9 @@ static tlp_status sum_biases(tlpi_rank *r, const tlpi_stage *stage,
     tlp_status st = TLP_OK;
 
     for (int i = 0; i < s->n_attn; i++) {
-        if (!s->attn[i].o_bias)
+        const float *bias = s->attn[i].t.v[TLPI_ATTN_OUTPUT_BIAS];
+
+        if (!bias)
             continue;
         if (!sum) {
             sum = tlpi_calloc(r->env, d, sizeof(float));
@@ -247,7 +257,7 @@ static tlp_status sum_biases(tlpi_rank *r, const tlpi_stage *stage,
             st = tlpi_fail_nomem();
             goto done;
         }
-        TLP_TRY(r->b->ops->read(r->b, one, s->attn[i].o_bias, d));
+        TLP_TRY(r->b->ops->read(r->b, one, bias, d));
         for (size_t j = 0; j < d; j++)
             sum[j] += one[j];
     }
@@ -276,13 +286,14 @@ static tlp_status load_norms(tlpi_rank *r, const tlpi_stage *stage,
         int m = shard->attn[i].member;
         source src = { r, stage, m };
         if (!s->attn_norm[m])
-            TLP_TRY(load_part(&src, FIELD(attn_norm), 0, d, &s->attn_norm[m]));
+            TLP_TRY(
+                load_elements(&src, TLPI_ATTN_NORM, 0, d, &s->attn_norm[m]));
     }
     for (int i = 0; i < shard->n_ffn; i++) {
         int m = shard->ffn[i].norm;
         source src = { r, stage, m };
         if (!s->ffn_norm[m])
-            TLP_TRY(load_part(&src, FIELD(ffn_norm), 0, d, &s->ffn_norm[m]));
+            TLP_TRY(load_elements(&src, TLPI_FFN_NORM, 0, d, &s->ffn_norm[m]));
     }
 done:
     return st;
@@ -297,7 +308,7 @@ static tlp_status load_gains(tlpi_rank *r, tlpi_rank_stage *s)
     if (!s->attn_gain || !s->ffn_gain)
         return tlpi_fail_nomem();
     for (size_t m = 0; m < n; m++)
-        s->attn_gain[m] = s->ffn_gain[m] = 1;
+        s->attn_gain[m] = s->ffn_gain[m] = r->model->hp.residual_scale;
     return TLP_OK;
 }
 
@@ -350,12 +361,12 @@ static tlp_status load_head(tlpi_rank *r)
 
     r->vocab0 = r->shards->vocab[r->rank];
     r->vocab1 = r->shards->vocab[r->rank + 1];
-    TLP_TRY(load_vector(r, w->output_norm, 0, d, &r->output_norm));
+    TLP_TRY(load_vector(r, w->t[TLPI_OUTPUT_NORM], 0, d, 1, &r->output_norm));
     if (r->vocab1 > r->vocab0)
-        TLP_TRY(take_weight(r, w->output, (slice){ r->vocab0, r->vocab1, 0, d },
-                            &r->head));
+        TLP_TRY(take_weight(r, w->t[TLPI_OUTPUT],
+                            (slice){ r->vocab0, r->vocab1, 0, d }, &r->head));
     if (r->cfg->device) /* the head itself where that is tied and whole */
-        TLP_TRY(take_weight(r, w->token_embd,
+        TLP_TRY(take_weight(r, w->t[TLPI_TOKEN_EMBD],
                             (slice){ 0, r->model->hp.n_vocab, 0, d },
                             &r->embd));
 done:
@@ -395,25 +406,23 @@ static void put_weight(tlpi_rank *r, const tlpi_rank_stage *s, tlpi_weight *w)
         tlpi_weight_cache_put(r->model->weight_cache, w);
 }
 
+static void unload_part(tlpi_rank *r, const tlpi_rank_stage *s,
+                        const tlpi_rank_tensors *t)
+{
+    for (size_t i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+        put_weight(r, s, t->w[i]);
+        r->b->ops->buffer_free(r->b, t->v[i]);
+    }
+}
+
 static void unload_stage(tlpi_rank *r, tlpi_rank_stage *s)
 {
     for (int i = 0; i < s->n_attn; i++) {
-        tlpi_rank_attn *a = &s->attn[i];
-        tlpi_weight *w[] = { a->q, a->k, a->v, a->o };
-        float *v[] = { a->q_bias, a->k_bias, a->v_bias,
-                       a->q_norm, a->k_norm, a->o_bias };
-
-        for (size_t j = 0; j < TLPI_COUNT(w); j++)
-            put_weight(r, s, w[j]);
-        for (size_t j = 0; j < TLPI_COUNT(v); j++)
-            r->b->ops->buffer_free(r->b, v[j]);
-        r->b->ops->kv_free(r->b, a->kv);
+        unload_part(r, s, &s->attn[i].t);
+        r->b->ops->kv_free(r->b, s->attn[i].kv);
     }
-    for (int i = 0; i < s->n_ffn; i++) {
-        put_weight(r, s, s->ffn[i].gate);
-        put_weight(r, s, s->ffn[i].up);
-        put_weight(r, s, s->ffn[i].down);
-    }
+    for (int i = 0; i < s->n_ffn; i++)
+        unload_part(r, s, &s->ffn[i].t);
     for (int m = 0; m < s->n_member; m++) {
         if (s->attn_norm)
             r->b->ops->buffer_free(r->b, s->attn_norm[m]);

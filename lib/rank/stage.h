@@ -11,16 +11,19 @@
 #include "plan/plan.h"
 #include "plan/shard.h"
 
+/* A part's tensors by tlpi_layer_id; NULL where the part has none. */
+typedef struct tlpi_rank_tensors {
+    tlpi_weight *w[TLPI_N_LAYER_TENSOR]; /* matrices */
+    float *v[TLPI_N_LAYER_TENSOR];       /* vectors */
+} tlpi_rank_tensors;
+
 /* Attention of some heads of one member.  A member can have several such parts
  * on one rank. */
 typedef struct tlpi_rank_attn {
     int member;
     int n_head, n_head_kv;
-    tlpi_weight *q, *k, *v;          /* [n_head*h][d], [n_head_kv*h][d] x 2 */
-    tlpi_weight *o;                  /* [d][n_head*h] */
-    float *q_bias, *k_bias, *v_bias; /* or NULL */
-    float *q_norm, *k_norm;          /* [h] or NULL */
-    float *o_bias;                   /* [d] or NULL; with query head 0 */
+    bool has_rope;
+    tlpi_rank_tensors t;
     tlpi_kv *kv;
     size_t at; /* floats a token into tlpi_scratch.qkv: q, o, k, v */
 } tlpi_rank_attn;
@@ -30,9 +33,8 @@ typedef struct tlpi_rank_ffn {
     int member;
     int norm; /* member whose ffn_norm it reads through */
     int n_ff;
-    tlpi_weight *gate, *up; /* [n_ff][d] */
-    tlpi_weight *down;      /* [d][n_ff] */
-    size_t at;              /* floats a token into tlpi_scratch.hidden */
+    tlpi_rank_tensors t;
+    size_t at; /* floats a token into tlpi_scratch.hidden */
 } tlpi_rank_ffn;
 
 /* up (down x), on one rank; rank 0: none. */
@@ -61,7 +63,8 @@ typedef struct tlpi_rank_stage {
     int n_attn;
     tlpi_rank_ffn *ffn;
     int n_ffn;
-    float *attn_gain, *ffn_gain; /* [n_member] 1 where there is none */
+    float *attn_gain, *ffn_gain; /* [n_member] the plan's, or 1, times the
+                                    model's residual_scale */
     tlpi_rank_adjust *adjust;    /* or NULL: nothing of low rank */
     float *o_bias;               /* [d] sum over the parts', or NULL */
     const tlpi_span *span;       /* [n_member] for par and asym, or NULL */

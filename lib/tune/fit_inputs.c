@@ -21,8 +21,9 @@ static input input_of(const tlpi_calibration *c, int stage, int half,
     int slot = tlpi_fit_slot(c, half, member);
 
     if (half == TLPI_HALF_ATTN)
-        return (input){ slot, l->attn_norm, &x->attn_norm, &x->attn_in };
-    return (input){ slot, l->ffn_norm, &x->ffn_norm, &x->ffn_in };
+        return (input){ slot, l->t[TLPI_ATTN_NORM], &x->attn_norm,
+                        &x->attn_in };
+    return (input){ slot, l->t[TLPI_FFN_NORM], &x->ffn_norm, &x->ffn_in };
 }
 
 static tlpi_rows input_rows(const tlpi_calibration *c, int slot, int window,

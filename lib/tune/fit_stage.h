@@ -7,8 +7,6 @@
 
 #include "tune/calibration.h"
 
-enum { TLPI_HALF_ATTN, TLPI_HALF_FFN }; /* halves of a layer */
-
 /* Bits for tlpi_calibration_run: the outputs of the members. */
 #define TLPI_KEEP_OUTPUTS (1u << TLPI_PROBE_ATTN | 1u << TLPI_PROBE_FFN)
 

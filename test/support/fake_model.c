@@ -34,8 +34,6 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
 {
     tlpi_env env;
     size_t n_layer = (size_t)s->n_layer;
-    int64_t q = (int64_t)s->n_head * s->head_dim;
-    int64_t kv = (int64_t)s->n_head_kv * s->head_dim;
 
     if (tlpi_env_init(&env, NULL, NULL, NULL))
         abort();
@@ -58,26 +56,33 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
                             .n_head_kv = s->n_head_kv,
                             .head_dim = s->head_dim,
                             .n_vocab = s->n_vocab,
-                            .n_rot = s->head_dim };
+                            .n_rot = s->head_dim,
+                            .rope_theta = 10000,
+                            .rope_scale = 1,
+                            .norm_eps = 1e-5f,
+                            .embedding_scale = 1,
+                            .residual_scale = 1,
+                            .logit_scale = 1 };
     if (tlpi_fingerprint_create(&m->fingerprint, &m->env))
         abort();
     model_maker k = { type, n_type, 0,
                       (tlpi_tensor *)(void *)(layer + n_layer) };
     for (int l = 0; l < s->n_layer; l++) {
-        layer[l].attn_q = matrix(&k, q, s->n_embd);
-        layer[l].attn_k = matrix(&k, kv, s->n_embd);
-        layer[l].attn_v = matrix(&k, kv, s->n_embd);
-        layer[l].attn_output = matrix(&k, s->n_embd, q);
-        layer[l].ffn_gate = matrix(&k, s->n_ff, s->n_embd);
-        layer[l].ffn_up = matrix(&k, s->n_ff, s->n_embd);
-        layer[l].ffn_down = matrix(&k, s->n_embd, s->n_ff);
+        for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+            const tlpi_tensor_row *row = &tlpi_layer_table[i];
+            if (tlpi_row_is_matrix(row))
+                layer[l].t[i] = matrix(&k, tlpi_extent_size(row->rows, &m->hp),
+                                       tlpi_extent_size(row->cols, &m->hp));
+        }
+        layer[l].has_rope = true;
     }
-    m->w.token_embd = m->w.output = matrix(&k, s->n_vocab, s->n_embd);
+    m->w.t[TLPI_TOKEN_EMBD] = m->w.t[TLPI_OUTPUT] =
+        matrix(&k, s->n_vocab, s->n_embd);
     *k.at = (tlpi_tensor){ .name = "fake",
                            .n_dim = 1,
                            .type = TLPI_F32,
                            .ne = { s->n_embd, 1, 1, 1 },
                            .n_bytes = (size_t)s->n_embd * sizeof(float) };
-    m->w.output_norm = k.at;
+    m->w.t[TLPI_OUTPUT_NORM] = k.at;
     return m;
 }

@@ -81,7 +81,7 @@ static void attend(const ref_model *m, const double *q, const double *k,
         p[j] = 0;
         for (size_t i = 0; i < hd; i++)
             p[j] += qt[i] * kj[i];
-        p[j] /= sqrt((double)hd);
+        p[j] *= m->attention_scale;
         best = fmax(best, p[j]);
     }
     for (int j = 0; j <= t; j++)
@@ -149,14 +149,16 @@ static double *attention(const ref_model *m, const ref_layer *l,
         rms_norm(m, &l->t[Q_NORM], q, (int)nq, m->hd, q);
     if (l->t[K_NORM].x)
         rms_norm(m, &l->t[K_NORM], k, (int)nk, m->hd, k);
-    rope(m, q, n, m->n_head);
-    rope(m, k, n, m->n_head_kv);
+    if (!l->no_rope) {
+        rope(m, q, n, m->n_head);
+        rope(m, k, n, m->n_head_kv);
+    }
     for (int t = 0; t < n; t++)
         for (int h = 0; h < m->n_head; h++)
             attend(m, q, k, v, t, h, p,
                    o + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd);
     linear(&l->t[ATTN_OUT], &l->t[BIAS_OUT], o, n, m->n_head * m->hd, y);
-    scale(y, (size_t)(n * m->d), a->attn_gain);
+    scale(y, (size_t)(n * m->d), m->residual_scale * a->attn_gain);
     free(in), free(p), free(q), free(k), free(v), free(o);
     return y;
 }
@@ -179,7 +181,7 @@ static double *ffn(const ref_model *m, const ref_layer *const *l,
         g[j] = unit >= u0 && unit < u1 ? g[j] / (1 + exp(-g[j])) * u[j] : 0;
     }
     linear(&l[i]->t[FFN_DOWN], NULL, g, n, m->n_ff, y);
-    scale(y, (size_t)n * d, a[i].ffn_gain);
+    scale(y, (size_t)n * d, m->residual_scale * a[i].ffn_gain);
     free(in), free(g), free(u);
     return y;
 }
@@ -272,7 +274,7 @@ static void run_asym(const ref_model *m, const ref_layer *const *l,
 static void run_merge(const ref_model *m, const ref_layer *const *l,
                       const ref_member *a, int k, double *x, int n)
 {
-    ref_layer mean = { 0 };
+    ref_layer mean = { .no_rope = l[0]->no_rope };
     const ref_layer *one = &mean;
 
     for (int i = 0; i < N_TENSOR; i++) {
@@ -329,10 +331,12 @@ double *ref_logits(const ref_model *m, const ref_plan *plan,
     for (int t = 0; t < n; t++)
         memcpy(x + (size_t)t * d, m->embd.x + (size_t)tokens[t] * d,
                d * sizeof *x);
+    scale(x, (size_t)n * d, m->embedding_scale);
     for (int s = 0; s < plan->n_stage; s++)
         run_stage(m, &plan->stage[s], x, n);
     rms_norm(m, &m->output_norm, x, n, m->d, x);
     linear(m->output.x ? &m->output : &m->embd, NULL, x, n, m->d, out);
+    scale(out, (size_t)n * (size_t)m->n_vocab, 1 / m->logit_scale);
     free(x);
     return out;
 }

@@ -36,12 +36,14 @@ typedef struct ref_array {
 
 typedef struct ref_layer {
     ref_array t[N_TENSOR];
+    bool no_rope;
 } ref_layer;
 
 struct ref_model {
     int n_layer, d, n_ff, n_head, n_head_kv, hd, n_vocab, n_rot;
     bool neighbours; /* rotation pairs (2i, 2i+1), else (i, i + n_rot/2) */
     double eps;
+    double embedding_scale, residual_scale, attention_scale, logit_scale;
     double *inv_freq; /* [n_rot/2] */
     ref_array embd, output_norm, output;
     ref_layer *layer;

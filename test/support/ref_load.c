@@ -99,11 +99,13 @@ static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
     free(div.x);
 }
 
-static void load_layers(ref_model *m, const tlpi_gguf *g)
+static void load_layers(ref_model *m, const tlpi_gguf *g, bool smollm3)
 {
     m->layer = calloc((size_t)m->n_layer, sizeof *m->layer);
     if (!m->layer)
         ref_die("out of memory", "layers");
+    for (int l = 0; l < m->n_layer; l++)
+        m->layer[l].no_rope = smollm3 && l % 4 == 3;
     for (int l = 0; l < m->n_layer; l++)
         for (int i = 0; i < N_TENSOR; i++) {
             char name[64];
@@ -134,13 +136,19 @@ ref_model *ref_open(const char *path)
     m->hd = get_int(g, arch, "attention.key_length", m->d / m->n_head);
     m->n_rot = get_int(g, arch, "rope.dimension_count", m->hd);
     m->eps = get_float(g, arch, "attention.layer_norm_rms_epsilon", 0);
-    m->neighbours = strcmp(arch, "llama") == 0;
+    m->neighbours = strncmp(arch, "qwen", 4) != 0;
+    m->embedding_scale = get_float(g, arch, "embedding_scale", 1);
+    m->residual_scale = get_float(g, arch, "residual_scale", 1);
+    m->attention_scale = get_float(g, arch, "attention.scale", 0);
+    m->logit_scale = get_float(g, arch, "logit_scale", 1);
+    if (m->attention_scale == 0)
+        m->attention_scale = 1 / sqrt(m->hd);
     load_rope(m, g, arch);
     m->embd = load(g, "token_embd.weight", true);
     m->n_vocab = (int)(m->embd.n / (size_t)m->d);
     m->output_norm = load(g, "output_norm.weight", true);
     m->output = load(g, "output.weight", false);
-    load_layers(m, g);
+    load_layers(m, g, strcmp(arch, "smollm3") == 0);
     tlpi_gguf_close(g);
     return m;
 }

@@ -43,6 +43,10 @@ tiny_spec tiny_default(void)
                         .n_vocab = 288,
                         .n_ctx = 256,
                         .type = TLPI_F32,
+                        .embedding_scale = 3,
+                        .residual_scale = 0.375f,
+                        .attention_scale = 0.125f,
+                        .logit_scale = 1.5f,
                         .seed = 1 };
 }
 
@@ -183,6 +187,21 @@ static void write_tensor(gw_file *w, const plan_tensor *t, const tiny_spec *s)
 
 /* ==== metadata =========================================================== */
 
+/* What is left out has a neutral value. */
+static void write_scales(gw_file *w, const tiny_spec *s)
+{
+    const float value[] = { s->embedding_scale, s->residual_scale,
+                            s->attention_scale, s->logit_scale };
+    static const char *const key[] = { "granite.embedding_scale",
+                                       "granite.residual_scale",
+                                       "granite.attention.scale",
+                                       "granite.logit_scale" };
+
+    for (int i = 0; i < 4; i++)
+        if (value[i] != 0)
+            gw_kv_f32(w, key[i], value[i]);
+}
+
 static void write_meta(gw_file *w, const tiny_spec *s)
 {
     char key[96];
@@ -202,6 +221,8 @@ static void write_meta(gw_file *w, const tiny_spec *s)
     gw_kv_u32(w, KEY("rope.dimension_count"), (uint32_t)s->head_dim);
     gw_kv_f32(w, KEY("rope.freq_base"), 10000.0f);
     gw_kv_u32(w, KEY("vocab_size"), (uint32_t)s->n_vocab);
+    if (strcmp(s->arch, "granite") == 0)
+        write_scales(w, s);
     if (s->rope_scale != 0 && s->rope_scale != 1) {
         gw_kv_str(w, KEY("rope.scaling.type"), "linear");
         gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);

@@ -11,7 +11,7 @@
 #include "tensor/tensor.h"
 
 typedef struct tiny_spec {
-    const char *arch; /* "llama", "qwen2", "qwen3" */
+    const char *arch; /* "llama", "qwen2", "qwen3", "granite", "smollm3" */
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab;
     int n_ctx;
     tlpi_dtype type;  /* of the matrices; a matrix whose row length is not a
@@ -20,6 +20,8 @@ typedef struct tiny_spec {
     bool rope_freqs;  /* write rope_freqs.weight (llama3 scaling) */
     bool out_bias;    /* write attn_output.bias */
     float rope_scale; /* linear rope scaling factor; 0 or 1 = none */
+    float embedding_scale, residual_scale, attention_scale,
+        logit_scale;  /* written for granite alone; 0: not written */
     uint32_t version; /* GGUF version; 0 = 3 */
     int n_split;      /* files; 0 or 1 = single */
     uint64_t seed;

@@ -1,0 +1,18 @@
+/*
+ * arch.c - the architectures, one row each.
+ *
+ * Converters permute the rows of attn_q and attn_k of most architectures so
+ * that the two numbers of a rotation pair are neighbours; qwen2 and qwen3 keep
+ * the order in which they were trained.
+ */
+#include "model/hparams.h"
+
+const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
+    [TLPI_ARCH_LLAMA] = { .name = "llama" },
+    [TLPI_ARCH_QWEN2] = { .name = "qwen2", .rope_neox = true },
+    [TLPI_ARCH_QWEN3] = { .name = "qwen3", .rope_neox = true, .qk_norm = true },
+    [TLPI_ARCH_GRANITE] = { .name = "granite",
+                            .scales = true,
+                            .rope_switch = true },
+    [TLPI_ARCH_SMOLLM3] = { .name = "smollm3", .no_rope_step = 4 },
+};

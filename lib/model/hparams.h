@@ -1,0 +1,96 @@
+/*
+ * hparams.h - hyper-parameters of a model, and the two tables behind them: one
+ * row for each hyper-parameter, one row for each architecture.
+ *
+ * Reading a file, the fingerprint and the comparison of two models loop over
+ * the first table.  An architecture that differs from the others by data alone
+ * is one row of the second table (arch.c).
+ */
+#ifndef TLPI_HPARAMS_H
+#define TLPI_HPARAMS_H
+
+#include "base/base.h"
+#include "file/gguf.h"
+
+typedef enum tlpi_arch {
+    TLPI_ARCH_LLAMA,
+    TLPI_ARCH_QWEN2,
+    TLPI_ARCH_QWEN3,
+    TLPI_ARCH_GRANITE,
+    TLPI_ARCH_SMOLLM3,
+    TLPI_N_ARCH
+} tlpi_arch;
+
+typedef struct tlpi_arch_info {
+    const char *name; /* general.architecture */
+    bool rope_neox;   /* rotation pairs (i, i + n_rot/2), else (2i, 2i+1) */
+    bool qk_norm;     /* queries and keys of a head have an RMS norm */
+    bool scales;      /* the file may give the four scales of tlpi_hparams */
+    bool rope_switch; /* rope.scaling.finetuned false means no rotation */
+    int no_rope_step; /* as in tlpi_hparams */
+} tlpi_arch_info;
+
+typedef struct tlpi_hparams {
+    tlpi_arch arch;
+    int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab;
+    int n_ctx_train;
+    int n_rot;        /* dimensions of a head that rotate, even, <= head_dim */
+    int no_rope_step; /* layer l does not rotate if it divides l + 1; 0: all
+                         layers rotate */
+    float rope_theta; /* rope.freq_base */
+    float rope_scale; /* factor of linear scaling: positions are divided by it;
+                         1 for none.  llama3's scaling comes as the tensor
+                         rope_freqs.weight */
+    float norm_eps;
+    float embedding_scale; /* factor of embeddings */
+    float residual_scale;  /* factor of the outputs of attention and
+                              feed-forward, which the residual stream adds */
+    float attention_scale; /* factor of scores; 0 means 1/sqrt(head_dim) */
+    float logit_scale;     /* divisor of logits */
+} tlpi_hparams;
+
+typedef enum tlpi_identity {
+    TLPI_SAME_MODEL,   /* other values do not make another model */
+    TLPI_OTHER_MODEL,  /* every fingerprint includes the value */
+    TLPI_OTHER_IF_USED /* a fingerprint includes name and value where the value
+                          is not neutral: rows that a later version of the
+                          library adds leave fingerprints of older files as
+                          they are */
+} tlpi_identity;
+
+/* One hyper-parameter.  Rows stand in the order in which they are read and
+ * enter the fingerprint. */
+typedef struct tlpi_hparam {
+    const char *key;  /* behind "llama."; NULL: hparams.c sets the value */
+    const char *name; /* of the field */
+    size_t at;        /* offset of the field */
+    bool is_float;
+    bool need;       /* the file must have the key */
+    bool is_bounded; /* `usual` is also the largest value */
+    bool is_scale;   /* architectures without scales keep the neutral value */
+    tlpi_identity identity;
+    double lo, hi;  /* ints: [lo, hi], floats: (lo, hi] */
+    double neutral; /* value without the key; allowed outside the range too */
+    /* The value without the key, computed from earlier rows.  If it is 0, the
+     * file must have the key. */
+    int (*usual)(const tlpi_hparams *hp);
+} tlpi_hparam;
+
+enum { TLPI_N_HPARAM = 17 };
+extern const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM];
+
+/* arch.c */
+extern const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH];
+
+static inline const tlpi_arch_info *tlpi_arch_get(const tlpi_hparams *hp)
+{
+    return &tlpi_arch_table[hp->arch];
+}
+
+/* The value of a row's field. */
+double tlpi_hparam_value(const tlpi_hparams *hp, const tlpi_hparam *row);
+
+/* Metadata to hyper-parameters; every value is checked. */
+tlp_status tlpi_hparams_read(tlpi_hparams *hp, const tlpi_gguf *g);
+
+#endif

@@ -1,0 +1,147 @@
+/*
+ * layer.c - see layer.h.
+ */
+#include "model/layer.h"
+
+#include <string.h>
+
+#define MATRIX(NAME, HALF, ROWS, COLS)                                         \
+    .name = NAME ".weight", .half = TLPI_HALF_##HALF,                          \
+    .rows = TLPI_EXTENT_##ROWS, .cols = TLPI_EXTENT_##COLS
+#define VECTOR(NAME, HALF, COLS)                                               \
+    .name = NAME, .half = TLPI_HALF_##HALF, .rows = TLPI_EXTENT_ONE,           \
+    .cols = TLPI_EXTENT_##COLS
+
+const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR] = {
+    [TLPI_ATTN_NORM] = { VECTOR("attn_norm.weight", ATTN, EMBD),
+                         .owner = TLPI_OWNER_MEMBER },
+    [TLPI_ATTN_Q] = { MATRIX("attn_q", ATTN, HEAD, EMBD) },
+    [TLPI_ATTN_K] = { MATRIX("attn_k", ATTN, HEAD_KV, EMBD) },
+    [TLPI_ATTN_V] = { MATRIX("attn_v", ATTN, HEAD_KV, EMBD),
+                      .more_bits = true },
+    [TLPI_ATTN_OUTPUT] = { MATRIX("attn_output", ATTN, EMBD, HEAD) },
+    [TLPI_ATTN_Q_BIAS] = { VECTOR("attn_q.bias", ATTN, HEAD),
+                           .need = TLPI_OPTIONAL },
+    [TLPI_ATTN_K_BIAS] = { VECTOR("attn_k.bias", ATTN, HEAD_KV),
+                           .need = TLPI_OPTIONAL },
+    [TLPI_ATTN_V_BIAS] = { VECTOR("attn_v.bias", ATTN, HEAD_KV),
+                           .need = TLPI_OPTIONAL },
+    [TLPI_ATTN_Q_NORM] = { VECTOR("attn_q_norm.weight", ATTN, HEAD_DIM),
+                           .need = TLPI_NEED_QK_NORM },
+    [TLPI_ATTN_K_NORM] = { VECTOR("attn_k_norm.weight", ATTN, HEAD_DIM),
+                           .need = TLPI_NEED_QK_NORM },
+    [TLPI_ATTN_OUTPUT_BIAS] = { VECTOR("attn_output.bias", ATTN, EMBD),
+                                .need = TLPI_OPTIONAL,
+                                .owner = TLPI_OWNER_FIRST },
+    [TLPI_FFN_NORM] = { VECTOR("ffn_norm.weight", FFN, EMBD),
+                        .owner = TLPI_OWNER_MEMBER },
+    [TLPI_FFN_GATE] = { MATRIX("ffn_gate", FFN, FF, EMBD) },
+    [TLPI_FFN_UP] = { MATRIX("ffn_up", FFN, FF, EMBD) },
+    [TLPI_FFN_DOWN] = { MATRIX("ffn_down", FFN, EMBD, FF), .more_bits = true },
+};
+
+const tlpi_tensor_row tlpi_model_table[TLPI_N_MODEL_TENSOR] = {
+    [TLPI_TOKEN_EMBD] = { .name = "token_embd.weight",
+                          .rows = TLPI_EXTENT_VOCAB,
+                          .cols = TLPI_EXTENT_EMBD },
+    [TLPI_OUTPUT_NORM] = { .name = "output_norm.weight",
+                           .cols = TLPI_EXTENT_EMBD },
+    [TLPI_OUTPUT] = { .name = "output.weight",
+                      .rows = TLPI_EXTENT_VOCAB,
+                      .cols = TLPI_EXTENT_EMBD,
+                      .need = TLPI_OPTIONAL },
+    [TLPI_ROPE_FREQS] = { .name = "rope_freqs.weight",
+                          .cols = TLPI_EXTENT_HALF_ROT,
+                          .need = TLPI_OPTIONAL },
+};
+
+bool tlpi_row_is_needed(const tlpi_tensor_row *row, const tlpi_hparams *hp)
+{
+    return row->need == TLPI_NEED ||
+           (row->need == TLPI_NEED_QK_NORM && tlpi_arch_get(hp)->qk_norm);
+}
+
+const tlpi_tensor_row *tlpi_row_find(const tlpi_tensor_row *table, size_t n,
+                                     const char *name, const tlpi_hparams *hp)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(table[i].name, name) == 0)
+            return table[i].need == TLPI_OPTIONAL ||
+                           tlpi_row_is_needed(&table[i], hp)
+                       ? &table[i]
+                       : NULL;
+    return NULL;
+}
+
+/* ==== shapes and slices ================================================== */
+
+int64_t tlpi_extent_size(tlpi_extent e, const tlpi_hparams *hp)
+{
+    switch (e) {
+    case TLPI_EXTENT_ONE:
+        return 1;
+    case TLPI_EXTENT_EMBD:
+        return hp->n_embd;
+    case TLPI_EXTENT_HEAD:
+        return (int64_t)hp->n_head * hp->head_dim;
+    case TLPI_EXTENT_HEAD_KV:
+        return (int64_t)hp->n_head_kv * hp->head_dim;
+    case TLPI_EXTENT_FF:
+        return hp->n_ff;
+    case TLPI_EXTENT_HEAD_DIM:
+        return hp->head_dim;
+    case TLPI_EXTENT_HALF_ROT:
+        return hp->n_rot / 2;
+    case TLPI_EXTENT_VOCAB:
+        return hp->n_vocab;
+    }
+    return 0;
+}
+
+tlpi_axis tlpi_extent_axis(tlpi_extent e)
+{
+    switch (e) {
+    case TLPI_EXTENT_HEAD:
+        return TLPI_AXIS_HEAD;
+    case TLPI_EXTENT_HEAD_KV:
+        return TLPI_AXIS_HEAD_KV;
+    case TLPI_EXTENT_FF:
+        return TLPI_AXIS_FF;
+    default:
+        return TLPI_AXIS_WHOLE;
+    }
+}
+
+tlpi_axis tlpi_row_axis(const tlpi_tensor_row *row)
+{
+    tlpi_axis rows = tlpi_extent_axis(row->rows);
+
+    return rows != TLPI_AXIS_WHOLE ? rows : tlpi_extent_axis(row->cols);
+}
+
+int tlpi_axis_unit(tlpi_axis axis, const tlpi_hparams *hp)
+{
+    return axis == TLPI_AXIS_HEAD || axis == TLPI_AXIS_HEAD_KV ? hp->head_dim
+                                                               : 1;
+}
+
+static void cut(tlpi_extent e, const tlpi_hparams *hp, const tlpi_part *part,
+                int64_t *begin, int64_t *end)
+{
+    tlpi_axis axis = tlpi_extent_axis(e);
+    int64_t unit = tlpi_axis_unit(axis, hp);
+
+    *begin = axis == TLPI_AXIS_WHOLE ? 0 : part->begin[axis] * unit;
+    *end = axis == TLPI_AXIS_WHOLE ? tlpi_extent_size(e, hp)
+                                   : part->end[axis] * unit;
+}
+
+tlpi_slice tlpi_row_slice(const tlpi_tensor_row *row, const tlpi_hparams *hp,
+                          const tlpi_part *part)
+{
+    tlpi_slice s;
+
+    cut(row->rows, hp, part, &s.r0, &s.r1);
+    cut(row->cols, hp, part, &s.c0, &s.c1);
+    return s;
+}
