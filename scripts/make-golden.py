@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Print lines of test/data/golden.txt, computed by Hugging Face transformers.
+
+    python3 -m venv v && v/bin/pip install numpy torch transformers
+    v/bin/python scripts/make-golden.py
+
+The models are those of test/support/tiny.c with F32 weights: the values follow
+from the seed and the names of the tensors, and are made here a second time, so
+that no code of the library takes part.  The modules of transformers compute
+attention, feed-forward, norms, rotations and the head; this script only adds up
+the stages.  Serial stages are also checked against the model's own forward pass.
+
+GGUF keeps the rows of attn_q and attn_k of these architectures in an order in
+which the two numbers of a rotation pair are neighbours; transformers keeps the
+halves of a head apart.
+"""
+import sys
+
+try:
+    import numpy as np
+    import torch
+    import transformers
+except ImportError as e:
+    sys.exit(f"make-golden: {e}: try pip install numpy torch transformers")
+
+D, FF, HEADS, KV_HEADS, HEAD_DIM, VOCAB, LAYERS = 96, 160, 6, 3, 16, 288, 5
+SEED = 1
+N_TOKEN = 13
+MASK = (1 << 64) - 1
+SIZES = dict(hidden_size=D, intermediate_size=FF, num_hidden_layers=LAYERS,
+             num_attention_heads=HEADS, num_key_value_heads=KV_HEADS,
+             vocab_size=VOCAB, max_position_embeddings=256, rms_norm_eps=1e-5,
+             attn_implementation="eager", pad_token_id=None)
+THETA = {"rope_type": "default", "rope_theta": 10000.0}
+ARCHS = {
+    "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM,
+              dict(head_dim=HEAD_DIM)),
+    "granite": (transformers.GraniteConfig, transformers.GraniteForCausalLM,
+                dict(embedding_multiplier=3.0, residual_multiplier=0.375,
+                     attention_multiplier=0.125, logits_scaling=1.5)),
+    "smollm3": (transformers.SmolLM3Config, transformers.SmolLM3ForCausalLM,
+                dict(no_rope_layer_interval=4)),
+}
+CASES = [
+    ("granite-F32", "0 1 2 3 4"),
+    ("granite-F32", "0 lp:1,2 3 4"),
+    ("granite-F32", "0 par:1,2 par:3,4"),
+    ("granite-F32", "asym:0,1 2 asym:3,4"),
+    ("granite-F32-tied", "0 3 2 1 4"),
+    ("smollm3-F32", "0 1 2 3 4"),
+    ("smollm3-F32", "0 1 lp:2,3 4"),
+    ("smollm3-F32", "0 par:1,2 par:3,4"),
+    ("smollm3-F32-tied", "0 1 2 3 4"),
+    ("smollm3-F32-tied", "0 3 2 1 4"),
+]
+
+
+def noise(name, n):
+    """n numbers of variance 1 that belong to a tensor's name."""
+    h = (SEED * 0x9E3779B97F4A7C15 & MASK) ^ 14695981039346656037
+    for c in name.encode():
+        h = (h ^ c) * 1099511628211 & MASK
+    with np.errstate(over="ignore"):
+        z = np.uint64(h) + np.arange(1, n + 1, dtype=np.uint64) * \
+            np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ z >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ z >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+        z = z ^ z >> np.uint64(31)
+    total = np.full(n, -2 * 65535, dtype=np.int64)
+    for i in range(4):
+        total += (z >> np.uint64(16 * i) & np.uint64(0xFFFF)).astype(np.int64)
+    return total.astype(np.float32) * np.float32(np.float32(1.7320508) /
+                                                 np.float32(65536))
+
+
+def matrix(name, rows, cols):
+    scale = np.float32(1) / np.sqrt(np.float32(cols))
+    x = scale * noise(name, rows * cols)
+    return torch.from_numpy(x.reshape(rows, cols).copy())
+
+
+def norm(name, n):
+    return torch.from_numpy(np.float32(1) + np.float32(0.1) * noise(name, n))
+
+
+def halves_apart(w, heads):
+    """Rows of a head from neighbouring pairs to two halves."""
+    w = w.reshape(heads, HEAD_DIM // 2, 2, D)
+    return w.swapaxes(1, 2).reshape(heads * HEAD_DIM, D)
+
+
+def weights(tied):
+    q, kv = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
+    w = {"model.embed_tokens.weight": matrix("token_embd.weight", VOCAB, D),
+         "model.norm.weight": norm("output_norm.weight", D)}
+    w["lm_head.weight"] = (w["model.embed_tokens.weight"] if tied else
+                           matrix("output.weight", VOCAB, D))
+    for i in range(LAYERS):
+        to, of = f"model.layers.{i}.", f"blk.{i}."
+        w.update({
+            to + "input_layernorm.weight": norm(of + "attn_norm.weight", D),
+            to + "self_attn.q_proj.weight": halves_apart(
+                matrix(of + "attn_q.weight", q, D), HEADS),
+            to + "self_attn.k_proj.weight": halves_apart(
+                matrix(of + "attn_k.weight", kv, D), KV_HEADS),
+            to + "self_attn.v_proj.weight": matrix(of + "attn_v.weight", kv, D),
+            to + "self_attn.o_proj.weight": matrix(of + "attn_output.weight", D,
+                                                   q),
+            to + "post_attention_layernorm.weight": norm(
+                of + "ffn_norm.weight", D),
+            to + "mlp.gate_proj.weight": matrix(of + "ffn_gate.weight", FF, D),
+            to + "mlp.up_proj.weight": matrix(of + "ffn_up.weight", FF, D),
+            to + "mlp.down_proj.weight": matrix(of + "ffn_down.weight", D, FF),
+        })
+    return w
+
+
+def tokens():
+    """rig_tokens(ids, N_TOKEN, VOCAB, SEED) of test/support/rig.c."""
+    x, ids = (SEED * 0x9E3779B97F4A7C15 + 1) & MASK, []
+    for _ in range(N_TOKEN):
+        x = (x * 6364136223846793005 + 1442695040888963407) & MASK
+        ids.append((x >> 33) % VOCAB)
+    return torch.tensor([ids])
+
+
+def open_model(name):
+    config_type, model_type, extra = ARCHS[name.split("-")[0]]
+    tied = name.endswith("-tied")
+    config = config_type(**SIZES, **extra, rope_parameters=dict(THETA),
+                         tie_word_embeddings=tied)
+    model = model_type(config).eval()
+    model.load_state_dict(weights(tied))
+    return model
+
+
+class Stages:
+    """The equations of docs/design.md over the modules of a model."""
+
+    def __init__(self, model):
+        self.m = model.model
+        self.head = model.lm_head
+        c = model.config
+        self.embedding = getattr(c, "embedding_multiplier", 1.0)
+        self.residual = getattr(c, "residual_multiplier", 1.0)
+        self.logits = getattr(c, "logits_scaling", 1.0)
+        self.mask = torch.full((1, 1, N_TOKEN, N_TOKEN),
+                               float("-inf")).triu(1)
+
+    def attn(self, i, x):
+        layer = self.m.layers[i]
+        y = layer.self_attn(hidden_states=layer.input_layernorm(x),
+                            position_embeddings=self.angles,
+                            attention_mask=self.mask)
+        return y[0] * self.residual
+
+    def ffn(self, i, y):
+        layer = self.m.layers[i]
+        return layer.mlp(layer.post_attention_layernorm(y)) * self.residual
+
+    def stage(self, mode, members, x):
+        a = [self.attn(i, x) for i in members]
+        if mode == "lp":
+            y = x + sum(a)
+            return y + sum(self.ffn(i, y) for i in members)
+        if mode == "par":
+            return x + sum(ai + self.ffn(i, x + ai)
+                           for i, ai in zip(members, a))
+        z = x + sum(a)
+        return z + sum(self.ffn(i, x + sum(a[:k + 1]))
+                       for k, i in enumerate(members))
+
+    def run(self, ids, stages):
+        x = self.m.embed_tokens(ids) * self.embedding
+        self.angles = self.m.rotary_emb(x, torch.arange(N_TOKEN)[None])
+        for text in stages.split():
+            mode, _, layers = text.rpartition(":")
+            x = self.stage(mode or "lp", [int(l) for l in layers.split(",")], x)
+        return self.head(self.m.norm(x)) / self.logits
+
+
+def main():
+    ids = tokens()
+    for name, stages in CASES if len(sys.argv) < 2 else [tuple(sys.argv[1:3])]:
+        model = open_model(name)
+        with torch.no_grad():
+            logits = Stages(model).run(ids, stages)
+            if stages == "0 1 2 3 4":
+                off = (model(ids).logits - logits).abs().max().item()
+                if off > 1e-5:
+                    sys.exit(f"make-golden: {name}: off by {off} from forward()")
+        print(f"{name} | {stages} |",
+              " ".join(f"{x:.5f}" for x in logits[0, -1, :288:24].tolist()))
+
+
+if __name__ == "__main__":
+    main()
