@@ -62,6 +62,7 @@ static const struct pattern_set {
     const char *pattern[MAX_PATTERN];
 } sets[] = {
     { "smollm", { false, false }, { SMOLLM } },
+    { "refact", { false, false }, { SMOLLM } }, /* granite's */
     { "gpt-2", { false, false }, { GPT2 } },
     { "llama-bpe", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
     { "llama3", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
