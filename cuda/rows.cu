@@ -9,7 +9,8 @@
 
 /* A thread decodes a unit of one token's row. */
 template <int TYPE>
-static __global__ void embed(tlpi_gpu_matrix w, const int32_t *id, float scale, float *x)
+static __global__ void embed(tlpi_gpu_matrix w, const int32_t *id, float scale,
+                             float *x)
 {
     typedef tlpi_unit_of<TYPE> type;
     int u = blockIdx.x * blockDim.x + threadIdx.x, tok = blockIdx.y;

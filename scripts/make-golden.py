@@ -8,7 +8,8 @@ The models are those of test/support/tiny.c with F32 weights: the values follow
 from the seed and the names of the tensors, and are made here a second time, so
 that no code of the library takes part.  The modules of transformers compute
 attention, feed-forward, norms, rotations and the head; this script only adds up
-the stages.  Serial stages are also checked against the model's own forward pass.
+the stages.  Serial stages are also checked against the model's own forward
+pass.
 
 GGUF keeps the rows of attn_q and attn_k of these architectures in an order in
 which the two numbers of a rotation pair are neighbours; transformers keeps the
@@ -188,7 +189,8 @@ def main():
             if stages == "0 1 2 3 4":
                 off = (model(ids).logits - logits).abs().max().item()
                 if off > 1e-5:
-                    sys.exit(f"make-golden: {name}: off by {off} from forward()")
+                    sys.exit(f"make-golden: {name}: off by {off} "
+                             "from forward()")
         print(f"{name} | {stages} |",
               " ".join(f"{x:.5f}" for x in logits[0, -1, :288:24].tolist()))
 
