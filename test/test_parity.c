@@ -473,6 +473,39 @@ Test(parity, default_compute_is_close)
     }
 }
 
+/* ==== fused tensors ========================================================
+ */
+
+/* Views of a fused tensor's rows are cut, packed, merged and averaged as
+ * tensors of their own: equal bits. */
+Test(parity, fused_tensors)
+{
+    static const char *const some[] = { "serial", "lp:0-1", "asym:0-2",
+                                        "merge:0-1" };
+
+    for (int i = 0; i < COUNT(types); i++) {
+        tiny_spec spec = wide(types[i]);
+
+        spec.arch = archs[i % COUNT(archs)];
+        subject s = subject_open(&spec);
+        spec.fused = true;
+        const char *fused = tiny_make(&spec);
+        for (int n_rank = 1; n_rank <= 3; n_rank++) {
+            const char *plan = some[(i + n_rank) % COUNT(some)];
+            tlp_session_options o = rig_f32(n_rank, 1);
+            float *want = rig_run(s.path, plan, &o, s.ids, N_TOKEN);
+            float *got = rig_run(fused, plan, &o, s.ids, N_TOKEN);
+
+            cr_assert_eq(memcmp(got, want, s.n * sizeof *got), 0,
+                         "%s, %s, %s, %d ranks: other bits", spec.arch,
+                         tlpi_dtype_get(types[i])->name, plan, n_rank);
+            free(got);
+            free(want);
+        }
+        ref_close(s.ref);
+    }
+}
+
 /* ==== containers ========================================================= */
 
 /* The same weights in other wrapping give the same bits. */

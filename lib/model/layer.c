@@ -55,6 +55,21 @@ const tlpi_tensor_row tlpi_model_table[TLPI_N_MODEL_TENSOR] = {
                           .need = TLPI_OPTIONAL },
 };
 
+const tlpi_fused_row tlpi_fused_table[TLPI_N_FUSED] = {
+    { "attn_qkv.weight", 3, { TLPI_ATTN_Q, TLPI_ATTN_K, TLPI_ATTN_V } },
+    { "attn_qkv.bias",
+      3,
+      { TLPI_ATTN_Q_BIAS, TLPI_ATTN_K_BIAS, TLPI_ATTN_V_BIAS } },
+};
+
+const tlpi_fused_row *tlpi_fused_find(const char *name)
+{
+    for (size_t i = 0; i < TLPI_N_FUSED; i++)
+        if (strcmp(tlpi_fused_table[i].name, name) == 0)
+            return &tlpi_fused_table[i];
+    return NULL;
+}
+
 bool tlpi_row_is_needed(const tlpi_tensor_row *row, const tlpi_hparams *hp)
 {
     return row->need == TLPI_NEED ||

@@ -89,6 +89,19 @@ typedef struct tlpi_tensor_row {
 extern const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR];
 extern const tlpi_tensor_row tlpi_model_table[TLPI_N_MODEL_TENSOR];
 
+/* A tensor of a file that holds the tensors of several rows, one behind the
+ * other: matrices by their rows, vectors by their elements.  Binding makes a
+ * view of each. */
+enum { TLPI_MAX_FUSED = 3, TLPI_N_FUSED = 2 };
+
+typedef struct tlpi_fused_row {
+    const char *name;
+    int n;
+    tlpi_layer_id part[TLPI_MAX_FUSED];
+} tlpi_fused_row;
+
+extern const tlpi_fused_row tlpi_fused_table[TLPI_N_FUSED];
+
 /* Tensors of one layer, NULL where the file has none, and facts about it. */
 typedef struct tlpi_layer {
     const tlpi_tensor *t[TLPI_N_LAYER_TENSOR];
@@ -107,6 +120,9 @@ const tlpi_tensor_row *tlpi_row_find(const tlpi_tensor_row *table, size_t n,
 
 /* Must a model of this architecture have the tensor? */
 bool tlpi_row_is_needed(const tlpi_tensor_row *row, const tlpi_hparams *hp);
+
+/* The row of that name, or NULL. */
+const tlpi_fused_row *tlpi_fused_find(const char *name);
 
 int64_t tlpi_extent_size(tlpi_extent e, const tlpi_hparams *hp);
 

@@ -16,6 +16,7 @@ static void destroy(tlp_model *m)
     tlpi_weight_cache_free(m->weight_cache);
     tlpi_fingerprint_free(&env, m->fingerprint);
     tlpi_vocab_free(m->vocab);
+    tlpi_free(&env, m->w.view);
     tlpi_free(&env, m->w.layer);
     for (size_t f = 0; f < m->n_file; f++)
         tlpi_gguf_close(m->file[f]);

@@ -20,6 +20,9 @@ typedef struct tlpi_weights {
      * TLPI_ROPE_FREQS may be NULL. */
     const tlpi_tensor *t[TLPI_N_MODEL_TENSOR];
     tlpi_layer *layer; /* [n_layer] */
+    /* [n_layer][TLPI_N_LAYER_TENSOR] parts of fused tensors, at the places of
+     * their rows; NULL: the files have no fused tensor. */
+    tlpi_tensor *view;
 } tlpi_weights;
 
 struct tlp_model {

@@ -74,11 +74,67 @@ static tlp_status bind(const tlp_model *m, const tlpi_tensor **place,
                                                     : st;
 }
 
+/* The n rows of a matrix, or elements of a vector, behind the first *done. */
+static tlpi_tensor view_of(const tlpi_tensor *t, bool is_matrix, int64_t n,
+                           int64_t *done)
+{
+    tlpi_tensor v = *t;
+    size_t bytes = tlpi_row_bytes(t->type, is_matrix ? t->ne[0] : 1);
+
+    v.ne[is_matrix ? 1 : 0] = n;
+    v.data = (const char *)t->data + (size_t)*done * bytes;
+    v.n_bytes = (size_t)n * bytes;
+    *done += n;
+    return v;
+}
+
+static tlp_status make_views(tlp_model *m)
+{
+    size_t n = (size_t)m->hp.n_layer * TLPI_N_LAYER_TENSOR;
+
+    if (!m->w.view)
+        m->w.view = tlpi_calloc(&m->env, n, sizeof *m->w.view);
+    return m->w.view ? TLP_OK : tlpi_fail_nomem();
+}
+
+/* Bind each part of a fused tensor to the place of its own row. */
+static tlp_status bind_fused(tlp_model *m, int layer,
+                             const tlpi_fused_row *fused, const tlpi_tensor *t)
+{
+    const tlpi_tensor_row *first = &tlpi_layer_table[fused->part[0]];
+    bool is_matrix = tlpi_row_is_matrix(first);
+    int64_t size[TLPI_MAX_FUSED], sum = 0, done = 0;
+    tlp_status st;
+
+    for (int i = 0; i < fused->n; i++) {
+        const tlpi_tensor_row *row = &tlpi_layer_table[fused->part[i]];
+        size[i] = tlpi_extent_size(is_matrix ? row->rows : row->cols, &m->hp);
+        sum += size[i];
+    }
+    if (is_matrix)
+        TLP_TRY(check_shape(m, t, sum, tlpi_extent_size(first->cols, &m->hp)));
+    else
+        TLP_TRY(check_shape(m, t, 1, sum));
+    if (!is_matrix)
+        TLP_TRY(check_vector_type(m, t));
+    TLP_TRY(make_views(m));
+    for (int i = 0; i < fused->n; i++) {
+        tlpi_layer_id id = fused->part[i];
+        tlpi_tensor *view = &m->w.view[layer * TLPI_N_LAYER_TENSOR + (int)id];
+
+        *view = view_of(t, is_matrix, size[i], &done);
+        TLP_TRY(bind(m, &m->w.layer[layer].t[id], &tlpi_layer_table[id], view));
+    }
+done:
+    return st;
+}
+
 static tlp_status bind_named(tlp_model *m, const tlpi_tensor *t)
 {
     int layer;
     const char *rest;
     const tlpi_tensor_row *row;
+    const tlpi_fused_row *fused;
 
     if (split_name(t->name, &layer, &rest)) {
         if (layer >= m->hp.n_layer)
@@ -90,6 +146,9 @@ static tlp_status bind_named(tlp_model *m, const tlpi_tensor *t)
         if (row)
             return bind(m, &m->w.layer[layer].t[row - tlpi_layer_table], row,
                         t);
+        fused = tlpi_fused_find(rest);
+        if (fused)
+            return bind_fused(m, layer, fused, t);
         if (is_harmless(rest))
             return TLP_OK;
     } else {
@@ -139,6 +198,24 @@ static size_t min_layer_tensors(const tlpi_hparams *hp)
     return n;
 }
 
+/* Tensors of all files; a fused tensor counts as its parts. */
+static size_t count_tensors(const tlp_model *m)
+{
+    size_t n = 0;
+
+    for (size_t f = 0; f < m->n_file; f++)
+        for (size_t i = 0; i < m->file[f]->n_tensor; i++) {
+            const tlpi_fused_row *fused = NULL;
+            const char *rest;
+            int layer;
+
+            if (split_name(m->file[f]->tensor[i].name, &layer, &rest))
+                fused = tlpi_fused_find(rest);
+            n += fused ? (size_t)fused->n : 1;
+        }
+    return n;
+}
+
 static void set_layer_facts(tlp_model *m)
 {
     int step = m->hp.no_rope_step;
@@ -167,10 +244,8 @@ static tlp_status read_n_vocab(tlp_model *m)
 tlp_status tlpi_weights_bind(tlp_model *m)
 {
     tlp_status st;
-    size_t n_tensor = 0;
+    size_t n_tensor = count_tensors(m);
 
-    for (size_t f = 0; f < m->n_file; f++)
-        n_tensor += m->file[f]->n_tensor;
     if (n_tensor / min_layer_tensors(&m->hp) < (size_t)m->hp.n_layer)
         return tlpi_fail(TLP_EFORMAT, "%s: %zu tensors do not make %d layers",
                          m->path, n_tensor, m->hp.n_layer);

@@ -162,27 +162,64 @@ static tlpi_dtype type_of(const plan_tensor *t, tlpi_dtype wanted)
     return t->cols % 32 == 0 ? TLPI_Q8_0 : TLPI_F16;
 }
 
-static void write_tensor(gw_file *w, const plan_tensor *t, const tiny_spec *s)
+static size_t tensor_bytes(const plan_tensor *t, tlpi_dtype type)
+{
+    return (size_t)(t->rows ? t->rows : 1) * tlpi_row_bytes(type, t->cols);
+}
+
+static void fill(const plan_tensor *t, const tiny_spec *s, uint8_t *data)
 {
     tlpi_dtype type = type_of(t, s->type);
-    int64_t rows = t->rows ? t->rows : 1;
     size_t row_bytes = tlpi_row_bytes(type, t->cols);
     uint64_t state = seed_of(s->seed, t->name);
-    uint64_t ne[2] = { (uint64_t)t->cols, (uint64_t)rows };
     float *row = malloc((size_t)t->cols * sizeof *row);
-    uint8_t *data = malloc((size_t)rows * row_bytes);
 
-    if (!row || !data)
+    if (!row)
         abort();
-    for (int64_t r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < (t->rows ? t->rows : 1); r++) {
         for (int64_t c = 0; c < t->cols; c++)
             row[c] = t->mean + t->scale * noise(&state);
         tlpi_quantize(type, row, data + (size_t)r * row_bytes, t->cols);
     }
-    gw_tensor(w, t->name, type, t->rows ? 2 : 1, ne, data,
-              (size_t)rows * row_bytes);
-    free(data);
     free(row);
+}
+
+/* n tensors, one behind the other, as one of that name. */
+static void write_tensors(gw_file *w, const plan_tensor *t, int n,
+                          const char *name, const tiny_spec *s)
+{
+    tlpi_dtype type = type_of(t, s->type);
+    int n_dim = t->rows ? 2 : 1;
+    uint64_t ne[2] = { (uint64_t)t->cols, 0 };
+    size_t n_bytes = 0, at = 0;
+
+    for (int i = 0; i < n; i++)
+        n_bytes += tensor_bytes(&t[i], type);
+    uint8_t *data = malloc(n_bytes);
+    if (!data)
+        abort();
+    for (int i = 0; i < n; i++) {
+        fill(&t[i], s, data + at);
+        at += tensor_bytes(&t[i], type);
+        ne[n_dim - 1] += (uint64_t)(n_dim == 2 ? t[i].rows : t[i].cols);
+    }
+    if (n_dim == 1)
+        ne[0] -= (uint64_t)t->cols; /* counted twice */
+    gw_tensor(w, name, type, n_dim, ne, data, n_bytes);
+    free(data);
+}
+
+/* The tensors from t on that are written as one: their number, and its name. */
+static int join(const plan_tensor *t, const tiny_spec *s, char name[64])
+{
+    const char *at = strstr(t->name, ".attn_q.");
+
+    snprintf(name, 64, "%s", t->name);
+    if (!at || !s->fused)
+        return 1;
+    snprintf(name, 64, "%.*s.attn_qkv.%s", (int)(at - t->name), t->name,
+             at + strlen(".attn_q."));
+    return 3;
 }
 
 /* ==== metadata =========================================================== */
@@ -270,8 +307,13 @@ static bool write_file(const char *path, const tiny_spec *s,
         write_meta(&w, s);
     if (n_split > 1)
         write_split_meta(&w, no, n_split, list->n);
-    for (size_t t = list->n * i / n; t < list->n * (i + 1) / n; t++)
-        write_tensor(&w, &list->at[t], s);
+    for (size_t t = list->n * i / n; t < list->n * (i + 1) / n;) {
+        char joined[64];
+        int n_joined = join(&list->at[t], s, joined);
+
+        write_tensors(&w, &list->at[t], n_joined, joined, s);
+        t += (size_t)n_joined;
+    }
     split_path(name, sizeof name, path, no, n_split);
     bool ok = gw_save(&w, name);
     gw_free(&w);

@@ -19,6 +19,8 @@ typedef struct tiny_spec {
     bool tied;        /* no output.weight */
     bool rope_freqs;  /* write rope_freqs.weight (llama3 scaling) */
     bool out_bias;    /* write attn_output.bias */
+    bool fused;       /* write attn_qkv in place of attn_q, attn_k and attn_v;
+                         not for split files */
     float rope_scale; /* linear rope scaling factor; 0 or 1 = none */
     float embedding_scale, residual_scale, attention_scale,
         logit_scale;  /* written for granite alone; 0: not written */
