@@ -1,5 +1,15 @@
 # libtlp - build, test, install.  `make help` lists targets and variables.
 
+# One job for each core, unless the caller says -jN: its -jN wins.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(or $(shell nproc 2>/dev/null),1)
+endif
+# The output of a recipe in one piece.  A check or a benchmark shows what it
+# prints at once, so it goes without.
+ifeq ($(filter check% bench% demo fuzz run-fuzzers,$(MAKECMDGOALS)),)
+MAKEFLAGS += --output-sync=target
+endif
+
 # ==== what the user may set =================================================
 # Environment and command line win over all of these.
 
@@ -33,13 +43,16 @@ LIBDIR       ?= $(PREFIX)/lib
 INCLUDEDIR   ?= $(PREFIX)/include
 MANDIR       ?= $(PREFIX)/share/man
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+# Name of the installed tool and of its manual page.  Debian's package `tlp`,
+# which saves the power of laptops, has a command and a page named `tlp`.
+TOOL_NAME    ?= tlp
 
 # Switches, 0 or 1.  Each sanitizer builds into a folder of its own.
 ASAN   ?= 0 # address and undefined behaviour
 UBSAN  ?= 0 # undefined behaviour
 TSAN   ?= 0 # data races
 FUZZ   ?= 0 # coverage for libFuzzer, with ASAN's checks; needs clang
-DEBUG  ?= 0 # no optimisation
+DEBUG  ?= 0 # no optimisation: -O0 after all other flags
 CUDA   ?= 0 # the plug-in for NVIDIA GPUs too; needs nvcc
 WERROR ?= 0 # warnings are errors
 V      ?= 0 # show commands
@@ -67,7 +80,7 @@ VERSION := $(call version,VERSION_MAJOR).$(call version,VERSION_MINOR).$(strip \
 
 # Asked once, and only when something is compiled: a first `make check` installs
 # these packages before it gets here.
-DEPS := libpcre2-8 libutf8proc jansson hwloc
+DEPS := libpcre2-8 jansson hwloc
 once  = $(eval $(1) := $$(shell $(2)))$($(1))
 missing_deps = $(error $(DEPS) not found by $(PKG_CONFIG): try scripts/setup.sh)
 DEP_FOUND  = $(or $(call once,DEP_FOUND,$(PKG_CONFIG) --exists $(DEPS) && \
@@ -95,9 +108,11 @@ WARN_C := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
           -Wstrict-prototypes -Wmissing-prototypes -Wvla
 TLP_CFLAGS = -std=c11 -D_GNU_SOURCE -pthread -fPIC -fvisibility=hidden \
              -fno-math-errno -ffp-contract=off $(WARN_C) \
-             $(if $(call on,WERROR),-Werror) $(if $(call on,DEBUG),-O0) \
+             $(if $(call on,WERROR),-Werror) \
              $(if $(sanitize),$(sanitize) -fno-omit-frame-pointer) \
              -Iinclude
+# Comes last, after the -O2 of CFLAGS and CXXFLAGS.
+DEBUG_CFLAGS = $(if $(call on,DEBUG),-O0)
 LIB_CFLAGS = -Ilib $(DEP_CFLAGS)
 # Assertions, which end the process, are for debugging and sanitizers only.
 RELEASE_CFLAGS = $(if $(sanitize)$(call on,DEBUG),,-DNDEBUG)
@@ -111,7 +126,6 @@ TLP_LIBS    = $(DEP_LIBS) -lm -ldl
 TLP_CXXFLAGS = -std=c++17 -D_GNU_SOURCE -pthread -fPIC -fvisibility=hidden \
                -fno-math-errno -ffp-contract=off -Wall -Wextra -Wshadow \
                -Wno-unknown-pragmas $(if $(call on,WERROR),-Werror) \
-               $(if $(call on,DEBUG),-O0) \
                $(if $(sanitize),$(sanitize) -fno-omit-frame-pointer) \
                -DTLPI_EMULATED -Itest/cuda/emu -Icuda -Iinclude -Ilib
 
@@ -175,6 +189,7 @@ EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
 BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c)) \
                $(BUILD)/test/plugins/needs_absent.so
 RANK_PROGRAMS := $(if $(has_mpi),$(RANK_SRC:%.c=$(BUILD)/%))
+MAN3     := $(wildcard docs/man/*.3)
 C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh')
 
 STATIC := $(BUILD)/libtlp.a
@@ -250,8 +265,8 @@ $(BUILD)/lib/backend/%_amx.o: private TLP_CFLAGS += $(AMX_FLAGS) $(no_probe)
 # No parser reaches the kernels, and clang takes minutes to instrument them.
 no_probe = $(if $(call on,FUZZ),-fno-sanitize=all)
 
-compile_cxx = $(CXX) $(TLP_CXXFLAGS) $(CPPFLAGS) $(CXXFLAGS)
-compile_c = $(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+compile_cxx = $(CXX) $(TLP_CXXFLAGS) $(CPPFLAGS) $(CXXFLAGS) $(DEBUG_CFLAGS)
+compile_c = $(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(DEBUG_CFLAGS)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -273,7 +288,7 @@ $(BUILD)/test/%.o: test/%.cc $(BUILD)/flags
 # Changed flags rebuild everything that was compiled with the old ones.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ',,$(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS))' \
+	@printf '%s\n' '$(subst ',,$(compile_c))' \
 	    '$(subst ',,$(compile_cxx))' '$(subst ',,$(NVCC_COMPILE))' >$@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
@@ -444,8 +459,12 @@ dist: ## source archive of the last commit
 	    -o $(BUILD)/libtlp-$(VERSION).tar.gz HEAD
 
 # ==== install ===============================================================
+# Paths may hold blanks.  Folders and files are readable by all, whatever the
+# umask is.
 
 DEST = $(DESTDIR)
+install_dir  = $(INSTALL) -d -m 755 $(foreach d,$(1),'$(DEST)$($(d))$(2)')
+install_file = $(INSTALL) -m $(1) $(2) '$(DEST)$(3)'
 
 install: install-shared install-static install-headers install-pc \
          install-plugin install-tool \
@@ -453,8 +472,8 @@ install: install-shared install-static install-headers install-pc \
 
 # install_so FILE NAME: with the links that a linker and a loader look for.
 define install_so
-	$(INSTALL) -d '$(DEST)$(LIBDIR)'
-	$(INSTALL) -m 755 $(1) '$(DEST)$(LIBDIR)'
+	$(call install_dir,LIBDIR)
+	$(call install_file,755,$(1),$(LIBDIR))
 	$(LN_S) $(notdir $(1)) '$(DEST)$(LIBDIR)/$(2).$(ABI)'
 	$(LN_S) $(2).$(ABI) '$(DEST)$(LIBDIR)/$(2)'
 endef
@@ -467,37 +486,55 @@ install-plugin: $(PLUGIN) $(cuda_plugin)
 	$(if $(cuda_plugin),$(call install_so,$(cuda_plugin),libtlp_cuda.so))
 
 install-static: $(STATIC)
-	$(INSTALL) -d '$(DEST)$(LIBDIR)'
-	$(INSTALL) -m 644 $(STATIC) '$(DEST)$(LIBDIR)'
+	$(call install_dir,LIBDIR)
+	$(call install_file,644,$(STATIC),$(LIBDIR))
 
 install-headers:
-	$(INSTALL) -d '$(DEST)$(INCLUDEDIR)'
-	$(INSTALL) -m 644 include/tlp.h include/tlp_mpi.h '$(DEST)$(INCLUDEDIR)'
+	$(call install_dir,INCLUDEDIR)
+	$(call install_file,644,$(wildcard include/*.h),$(INCLUDEDIR))
 
-install-pc:
-	$(INSTALL) -d '$(DEST)$(PKGCONFIGDIR)'
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
-	    -e 's|@DEPS@|$(DEPS)|' \
-	    -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
-	    -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%)|' \
-	    pkgconfig/libtlp.pc.in >'$(DEST)$(PKGCONFIGDIR)/tlp.pc'
+# The private libraries stand in tlp.pc as flags, not as packages: a program
+# that links with libtlp.so needs none of their -dev packages.
+under_prefix = $(subst $(PREFIX)/,$${prefix}/,$(1))
+# As the replacement of a sed command, inside single quotes of the shell.
+sed_text = $(subst ','\'',$(subst |,\|,$(subst &,\&,$(subst \,\\,$(1)))))
+install-pc: $(BUILD)/flags
+	$(call install_dir,PKGCONFIGDIR)
+	sed -e 's|@PREFIX@|$(call sed_text,$(PREFIX))|' \
+	    -e 's|@VERSION@|$(VERSION)|' \
+	    -e 's|@LIBDIR@|$(call sed_text,$(call under_prefix,$(LIBDIR)))|' \
+	    -e 's|@INCLUDEDIR@|$(call sed_text,$(call \
+	        under_prefix,$(INCLUDEDIR)))|' \
+	    -e 's|@PRIVATE_LIBS@|$(call sed_text,$(strip $(DEP_LIBS)))|' \
+	    pkgconfig/libtlp.pc.in >$(BUILD)/tlp.pc
+	$(call install_file,644,$(BUILD)/tlp.pc,$(PKGCONFIGDIR))
 
 install-tool: $(TOOL)
-	$(INSTALL) -d '$(DEST)$(BINDIR)'
-	$(INSTALL) -m 755 $(TOOL) '$(DEST)$(BINDIR)'
+	$(call install_dir,BINDIR)
+	$(call install_file,755,$(TOOL),$(BINDIR)/$(TOOL_NAME))
+	$(if $(filter tlp,$(TOOL_NAME)),$(if $(filter /usr /usr/,$(PREFIX)),@echo \
+	    'install: Debian and others have a package tlp with a command of' \
+	    'this name: choose another one with TOOL_NAME=' >&2))
 
 install-man:
-	$(INSTALL) -d '$(DEST)$(MANDIR)/man1' '$(DEST)$(MANDIR)/man3'
-	$(INSTALL) -m 644 docs/man/tlp.1 '$(DEST)$(MANDIR)/man1'
-	$(INSTALL) -m 644 docs/man/libtlp.3 '$(DEST)$(MANDIR)/man3'
+	$(call install_dir,MANDIR,/man1)
+	$(call install_dir,MANDIR,/man3)
+	sed -e 's/^\.TH TLP /.TH $(TOOL_NAME) /' \
+	    -e 's/^tlp /$(TOOL_NAME) /' -e 's/^\.B tlp/.B $(TOOL_NAME)/' \
+	    -e 's/none tlp /none $(TOOL_NAME) /' \
+	    docs/man/tlp.1 >$(BUILD)/tool.1
+	$(call install_file,644,$(BUILD)/tool.1,$(MANDIR)/man1/$(TOOL_NAME).1)
+	$(call install_file,644,$(MAN3),$(MANDIR)/man3)
 
 uninstall: ## remove what install put there
 	rm -f '$(DEST)$(LIBDIR)/'libtlp.a '$(DEST)$(LIBDIR)/'libtlp.so* \
 	    '$(DEST)$(LIBDIR)/'libtlp_mpi.so* \
-	    '$(DEST)$(LIBDIR)/'libtlp_cuda.so* '$(DEST)$(INCLUDEDIR)/tlp.h' \
-	    '$(DEST)$(INCLUDEDIR)/tlp_mpi.h' '$(DEST)$(PKGCONFIGDIR)/tlp.pc' \
-	    '$(DEST)$(BINDIR)/tlp' '$(DEST)$(MANDIR)/man1/tlp.1' \
-	    '$(DEST)$(MANDIR)/man3/libtlp.3'
+	    '$(DEST)$(LIBDIR)/'libtlp_cuda.so* \
+	    '$(DEST)$(PKGCONFIGDIR)/tlp.pc' '$(DEST)$(BINDIR)/$(TOOL_NAME)' \
+	    '$(DEST)$(MANDIR)/man1/$(TOOL_NAME).1' \
+	    $(foreach h,$(notdir $(wildcard include/*.h)),'$(DEST)$(strip \
+	        )$(INCLUDEDIR)/$(h)') \
+	    $(foreach m,$(notdir $(MAN3)),'$(DEST)$(MANDIR)/man3/$(m)')
 
 clean: ## remove the build folder
 	rm -rf $(BUILD)

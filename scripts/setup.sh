@@ -4,7 +4,7 @@
 # Says what it does; does nothing, and needs no rights, when all is there.
 set -eu
 
-build='build-essential pkg-config libpcre2-dev libutf8proc-dev libjansson-dev
+build='build-essential pkg-config libpcre2-dev libjansson-dev
        libhwloc-dev python3-minimal python3-pip'
 
 case "${1-}" in
@@ -28,7 +28,6 @@ present() {
     libopenmpi-dev) command -v "${MPICC:-mpicc}" ;;
     iproute2) command -v ip ;;
     libpcre2-dev) pkg-config --exists libpcre2-8 ;;
-    libutf8proc-dev) pkg-config --exists libutf8proc ;;
     libjansson-dev) pkg-config --exists jansson ;;
     libhwloc-dev) pkg-config --exists hwloc ;;
     esac >/dev/null 2>&1
