@@ -364,14 +364,41 @@ $(BUILD)/test/hosts/%.sh: test/hosts/%.sh
 	@mkdir -p $(@D)
 	$(call say,CP,$@)cp $< $@
 
-check: ## set up, fetch the model and run every test
+# Only in check-all: programs that take long and prove what shorter ones touch.
+# All other programs are in check too.
+SLOW_TESTS := cuda_comm cuda_comm_norm cuda_models examples hosts mpi_cut \
+              mpi_faults mpi_peer mpi_session mpi_transport plan_adjust \
+              plan_make real_smollm2 tool_adjust tool_mpi tool_plan \
+              tool_study_resume
+# Measure time or bandwidth, or watch peers against a clock: run alone.
+ALONE_TESTS := comm_end examples hosts mpi_cut mpi_faults mpi_peer \
+               mpi_transport pool predict tool_bandwidth tool_interrupt \
+               tool_measure tool_mpi
+tests_named = $(addprefix $(BUILD)/test/test_,$(1))
+FAST_TESTS := $(filter-out $(call tests_named,$(SLOW_TESTS)),$(TESTS))
+
+check: ## set up, fetch the model, run what a change should pass at once
+	@scripts/setup.sh check
+	@$(MAKE) --no-print-directory all examples $(FAST_TESTS)
+	@$(MAKE) --no-print-directory check-layers check-house check-abi \
+	    check-install
+	@$(MAKE) --no-print-directory run-tests RUN='$(FAST_TESTS)'
+
+check-all: ## set up, fetch the model, run every check and every test
 	@scripts/setup.sh check
 	@$(MAKE) --no-print-directory all examples $(TESTS)
-	@$(MAKE) --no-print-directory check-layers check-abi check-install
+	@$(MAKE) --no-print-directory check-layers check-house check-abi \
+	    check-install check-compilers
 	@$(MAKE) --no-print-directory check-programs
 
-check-programs: $(TESTS) ## run the test programs alone
-	@BUILD=$(BUILD) scripts/run-tests.sh $(TESTS)
+check-programs: $(TESTS) ## all test programs, and no other check
+	@$(MAKE) --no-print-directory run-tests RUN='$(TESTS)'
+
+# JOBS: how many programs run at a time, one for each core unless it is given.
+# The programs get no job slots of make.
+run-tests:
+	@BUILD=$(BUILD) MAKEFLAGS= ALONE='$(call tests_named,$(ALONE_TESTS))' \
+	    scripts/run-tests.sh $(RUN)
 
 check-asan: ## the test programs under ASan and UBSan
 	@$(MAKE) --no-print-directory ASAN=1 check-programs
@@ -383,8 +410,19 @@ check-abi: $(SHARED) $(PLUGIN) $(cuda_plugin) ## exported names, imports, header
 	@CC='$(CC)' CXX='$(CXX)' MPI_CFLAGS='$(if $(PLUGIN),$(MPI_CFLAGS))' \
 	    test/check-abi.sh $(SHARED) '$(PLUGIN)' '$(cuda_plugin)'
 
-check-layers: $(LIB_OBJ) ## what each folder may use
-	@BUILD='$(BUILD)' scripts/check-layers.sh
+check-layers: all ## what each folder may include and call
+	@$(PYTHON) scripts/check-layers.py $(BUILD)
+
+check-house: ## lengths, names, formatting, prose
+	@CLANG_FORMAT='$(CLANG_FORMAT)' $(PYTHON) scripts/check-house.py
+
+# The library and the tool without warnings: clang, and gcc without optimising.
+check-compilers: ## build with clang, and with CFLAGS=-O0, without warnings
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/compilers/O0 CFLAGS=-O0 \
+	    CXXFLAGS=-O0 WERROR=1 all examples
+	$(if $(shell command -v $(CLANG)),@$(MAKE) --no-print-directory \
+	    BUILD=$(BUILD)/compilers/clang CC=$(CLANG) CXX=$(CLANG)++ WERROR=1 \
+	    all examples,@echo 'check-compilers: no $(CLANG): gcc alone')
 
 check-install: all ## install, use through pkg-config, uninstall
 	@MAKE='$(MAKE)' CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' \
@@ -551,12 +589,14 @@ help: ## this text
 	@echo '  CC CXX AR NVCC CFLAGS CXXFLAGS CPPFLAGS LDFLAGS LDLIBS NVCCFLAGS'
 	@echo '  MPI MPICC'
 	@echo '  BUILD PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
+	@echo '  TOOL_NAME: the installed tool is called so; tlp unless told'
 	@echo '  PKG_CONFIG CLANG CLANG_FORMAT DOXYGEN INSTALL FUZZ_SECONDS PYTHON'
 	@echo '  BENCH_CPU'
 
 FORCE:
 .PHONY: all shared static tool plugin examples cuda cuda-emulated check \
-    check-programs check-asan check-tsan check-abi check-layers check-install fuzz \
+    check-all check-programs run-tests check-asan check-tsan check-abi \
+    check-layers check-house check-compilers check-install fuzz \
     run-fuzzers bench bench-cpu bench-gpu bench-hosts demo docs format \
     format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \
