@@ -58,7 +58,7 @@ struct runner {
     int barrier_result;
     int now; /* the running thread */
     int fiber_now;
-    int barren; /* yields since something was done */
+    int barren;    /* yields since something was done */
     unsigned seen; /* news of other host threads */
     const std::function<void()> *body;
     dim3 dim;
