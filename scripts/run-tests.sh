@@ -27,7 +27,17 @@ fi
 jobs=${JOBS:-$(nproc 2>/dev/null || echo 1)}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-trap 'kill $(jobs -p) 2>/dev/null; exit 130' INT TERM
+
+# Programs in the background ignore an interrupt from the keyboard.
+end_programs() {
+    local job
+    for job in $(jobs -p); do
+        # shellcheck disable=SC2046 # a list of numbers
+        kill $(cat "/proc/$job/task/$job/children") 2>/dev/null
+    done
+    exit 130
+}
+trap end_programs INT TERM
 
 # What a program said and how it ended, in one piece.
 run() {
