@@ -171,7 +171,7 @@ spawned mpirun(const mpirun_options *o, const char *const argv[])
 {
     spawned s = { .status = TIMED_OUT };
     FILE *out = tmpfile(), *err = tmpfile();
-    double limit = o->limit_s ? o->limit_s : 30;
+    double limit = o->limit_s ? o->limit_s : 60;
     int status;
 
     if (!out || !err || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)

@@ -10,7 +10,7 @@
 
 typedef struct mpirun_options {
     int n;                   /* processes */
-    int limit_s;             /* then all are killed, status 124; 0 = 30 */
+    int limit_s;             /* then all are killed, status 124; 0 = 60 */
     bool recovery;           /* the others live on when one dies */
     const char *const *more; /* further options of mpirun, or NULL */
     const char *interrupt;   /* SIGINT to mpirun once this file is there; it
