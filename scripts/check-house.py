@@ -17,17 +17,17 @@ import sys
 BUDGETS = {
     'file over 500 lines': 18,
     'file over 800 lines': 1,
-    'header over 200 lines': 8,
+    'header over 200 lines': 7,
     'function too long': 4,
     'file name': 0,
-    'type name': 6,
+    'type name': 9,
     'format': 0,
     'commit subject': 0,
     'private name': 0,
 }
 
 # Vague connectives in 100 words of comment.
-VAGUE_PER_100 = 0.75  # the goal is 0.6
+VAGUE_PER_100 = 0.70  # the goal is 0.6
 VAGUE = [
     'likewise', 'whoever', 'whatever', 'so many', 'so much', 'what it was',
     'what they', 'what it', 'what was', 'the others', 'the other one',

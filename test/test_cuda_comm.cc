@@ -4,7 +4,7 @@
  */
 #include "cuda/gpu_ranks.h"
 
-TestSuite(cuda_comm, .timeout = 300);
+TestSuite(cuda_comm, .timeout = 900);
 
 /* ==== all-reduce ========================================================= */
 

@@ -4,7 +4,7 @@
  */
 #include "cuda/gpu_ranks.h"
 
-TestSuite(cuda_comm_norm, .timeout = 300);
+TestSuite(cuda_comm_norm, .timeout = 900);
 
 static constexpr float EPS = 1e-5f;
 

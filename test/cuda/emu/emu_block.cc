@@ -248,7 +248,7 @@ static void tell_news(emu_runner *r)
  * sleep has an end. */
 static void nap(emu_runner *r, int n)
 {
-    auto most = std::chrono::microseconds(n < 6 ? 20 << n : 1000);
+    auto most = std::chrono::microseconds(20 << (n < 9 ? n : 9));
     std::unique_lock<std::mutex> hold(news_lock);
 
     if (n == 1) {
