@@ -1,5 +1,15 @@
 # libtlp - build, test, install.  `make help` lists targets and variables.
 
+# One job for each core, unless the caller says -jN: its -jN wins.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(or $(shell nproc 2>/dev/null),1)
+endif
+# The output of a recipe in one piece.  A check or a benchmark shows what it
+# prints at once, so it goes without.
+ifeq ($(filter check% bench% demo fuzz run-fuzzers,$(MAKECMDGOALS)),)
+MAKEFLAGS += --output-sync=target
+endif
+
 # ==== what the user may set =================================================
 # Environment and command line win over all of these.
 
@@ -33,13 +43,16 @@ LIBDIR       ?= $(PREFIX)/lib
 INCLUDEDIR   ?= $(PREFIX)/include
 MANDIR       ?= $(PREFIX)/share/man
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+# Name of the installed tool and of its manual page.  Debian's package `tlp`,
+# which saves the power of laptops, has a command and a page named `tlp`.
+TOOL_NAME    ?= tlp
 
 # Switches, 0 or 1.  Each sanitizer builds into a folder of its own.
 ASAN   ?= 0 # address and undefined behaviour
 UBSAN  ?= 0 # undefined behaviour
 TSAN   ?= 0 # data races
 FUZZ   ?= 0 # coverage for libFuzzer, with ASAN's checks; needs clang
-DEBUG  ?= 0 # no optimisation
+DEBUG  ?= 0 # no optimisation: -O0 after all other flags
 CUDA   ?= 0 # the plug-in for NVIDIA GPUs too; needs nvcc
 WERROR ?= 0 # warnings are errors
 V      ?= 0 # show commands
@@ -67,7 +80,7 @@ VERSION := $(call version,VERSION_MAJOR).$(call version,VERSION_MINOR).$(strip \
 
 # Asked once, and only when something is compiled: a first `make check` installs
 # these packages before it gets here.
-DEPS := libpcre2-8 libutf8proc jansson hwloc
+DEPS := libpcre2-8 jansson hwloc
 once  = $(eval $(1) := $$(shell $(2)))$($(1))
 missing_deps = $(error $(DEPS) not found by $(PKG_CONFIG): try scripts/setup.sh)
 DEP_FOUND  = $(or $(call once,DEP_FOUND,$(PKG_CONFIG) --exists $(DEPS) && \
@@ -95,9 +108,11 @@ WARN_C := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion \
           -Wstrict-prototypes -Wmissing-prototypes -Wvla
 TLP_CFLAGS = -std=c11 -D_GNU_SOURCE -pthread -fPIC -fvisibility=hidden \
              -fno-math-errno -ffp-contract=off $(WARN_C) \
-             $(if $(call on,WERROR),-Werror) $(if $(call on,DEBUG),-O0) \
+             $(if $(call on,WERROR),-Werror) \
              $(if $(sanitize),$(sanitize) -fno-omit-frame-pointer) \
              -Iinclude
+# Comes last, after the -O2 of CFLAGS and CXXFLAGS.
+DEBUG_CFLAGS = $(if $(call on,DEBUG),-O0)
 LIB_CFLAGS = -Ilib $(DEP_CFLAGS)
 # Assertions, which end the process, are for debugging and sanitizers only.
 RELEASE_CFLAGS = $(if $(sanitize)$(call on,DEBUG),,-DNDEBUG)
@@ -111,7 +126,6 @@ TLP_LIBS    = $(DEP_LIBS) -lm -ldl
 TLP_CXXFLAGS = -std=c++17 -D_GNU_SOURCE -pthread -fPIC -fvisibility=hidden \
                -fno-math-errno -ffp-contract=off -Wall -Wextra -Wshadow \
                -Wno-unknown-pragmas $(if $(call on,WERROR),-Werror) \
-               $(if $(call on,DEBUG),-O0) \
                $(if $(sanitize),$(sanitize) -fno-omit-frame-pointer) \
                -DTLPI_EMULATED -Itest/cuda/emu -Icuda -Iinclude -Ilib
 
@@ -175,6 +189,7 @@ EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
 BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c)) \
                $(BUILD)/test/plugins/needs_absent.so
 RANK_PROGRAMS := $(if $(has_mpi),$(RANK_SRC:%.c=$(BUILD)/%))
+MAN3     := $(wildcard docs/man/*.3)
 C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh')
 
 STATIC := $(BUILD)/libtlp.a
@@ -250,8 +265,8 @@ $(BUILD)/lib/backend/%_amx.o: private TLP_CFLAGS += $(AMX_FLAGS) $(no_probe)
 # No parser reaches the kernels, and clang takes minutes to instrument them.
 no_probe = $(if $(call on,FUZZ),-fno-sanitize=all)
 
-compile_cxx = $(CXX) $(TLP_CXXFLAGS) $(CPPFLAGS) $(CXXFLAGS)
-compile_c = $(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS)
+compile_cxx = $(CXX) $(TLP_CXXFLAGS) $(CPPFLAGS) $(CXXFLAGS) $(DEBUG_CFLAGS)
+compile_c = $(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(DEBUG_CFLAGS)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -273,7 +288,7 @@ $(BUILD)/test/%.o: test/%.cc $(BUILD)/flags
 # Changed flags rebuild everything that was compiled with the old ones.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' '$(subst ',,$(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS))' \
+	@printf '%s\n' '$(subst ',,$(compile_c))' \
 	    '$(subst ',,$(compile_cxx))' '$(subst ',,$(NVCC_COMPILE))' >$@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
@@ -349,14 +364,40 @@ $(BUILD)/test/hosts/%.sh: test/hosts/%.sh
 	@mkdir -p $(@D)
 	$(call say,CP,$@)cp $< $@
 
-check: ## set up, fetch the model and run every test
+# Only in check-all: programs that take long and prove what shorter ones touch.
+# All other programs are in check too.
+SLOW_TESTS := cuda_comm cuda_comm_norm cuda_models examples hosts mpi_cut \
+              mpi_faults mpi_peer mpi_transport real_smollm2 tool_adjust \
+              tool_mpi
+# Measure time or bandwidth, or watch peers against a clock: run alone.
+ALONE_TESTS := comm_end examples hosts mpi_cut mpi_faults mpi_peer \
+               mpi_transport pool predict tool_bandwidth tool_interrupt \
+               tool_measure tool_mpi
+tests_named = $(addprefix $(BUILD)/test/test_,$(1))
+FAST_TESTS := $(filter-out $(call tests_named,$(SLOW_TESTS)),$(TESTS))
+
+check: ## set up, fetch the model, run what a change should pass at once
+	@scripts/setup.sh check
+	@$(MAKE) --no-print-directory all examples $(FAST_TESTS)
+	@$(MAKE) --no-print-directory check-layers check-house check-abi \
+	    check-install
+	@$(MAKE) --no-print-directory run-tests RUN='$(FAST_TESTS)'
+
+check-all: ## set up, fetch the model, run every check and every test
 	@scripts/setup.sh check
 	@$(MAKE) --no-print-directory all examples $(TESTS)
-	@$(MAKE) --no-print-directory check-layers check-abi check-install
+	@$(MAKE) --no-print-directory check-layers check-house check-abi \
+	    check-install check-compilers
 	@$(MAKE) --no-print-directory check-programs
 
-check-programs: $(TESTS) ## run the test programs alone
-	@BUILD=$(BUILD) scripts/run-tests.sh $(TESTS)
+check-programs: $(TESTS) ## all test programs, and no other check
+	@$(MAKE) --no-print-directory run-tests RUN='$(TESTS)'
+
+# JOBS: how many programs run at a time, one for each core unless it is given.
+# The programs get no job slots of make.
+run-tests:
+	@BUILD=$(BUILD) MAKEFLAGS= ALONE='$(call tests_named,$(ALONE_TESTS))' \
+	    scripts/run-tests.sh $(RUN)
 
 check-asan: ## the test programs under ASan and UBSan
 	@$(MAKE) --no-print-directory ASAN=1 check-programs
@@ -368,8 +409,19 @@ check-abi: $(SHARED) $(PLUGIN) $(cuda_plugin) ## exported names, imports, header
 	@CC='$(CC)' CXX='$(CXX)' MPI_CFLAGS='$(if $(PLUGIN),$(MPI_CFLAGS))' \
 	    test/check-abi.sh $(SHARED) '$(PLUGIN)' '$(cuda_plugin)'
 
-check-layers: $(LIB_OBJ) ## what each folder may use
-	@BUILD='$(BUILD)' scripts/check-layers.sh
+check-layers: all ## what each folder may include and call
+	@$(PYTHON) scripts/check-layers.py $(BUILD)
+
+check-house: ## lengths, names, formatting, prose
+	@CLANG_FORMAT='$(CLANG_FORMAT)' $(PYTHON) scripts/check-house.py
+
+# The library and the tool without warnings: clang, and gcc without optimising.
+check-compilers: ## build with clang, and with CFLAGS=-O0, without warnings
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/compilers/O0 CFLAGS=-O0 \
+	    CXXFLAGS=-O0 WERROR=1 all examples
+	$(if $(shell command -v $(CLANG)),@$(MAKE) --no-print-directory \
+	    BUILD=$(BUILD)/compilers/clang CC=$(CLANG) CXX=$(CLANG)++ WERROR=1 \
+	    all examples,@echo 'check-compilers: no $(CLANG): gcc alone')
 
 check-install: all ## install, use through pkg-config, uninstall
 	@MAKE='$(MAKE)' CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' \
@@ -444,8 +496,12 @@ dist: ## source archive of the last commit
 	    -o $(BUILD)/libtlp-$(VERSION).tar.gz HEAD
 
 # ==== install ===============================================================
+# Paths may hold blanks.  Folders and files are readable by all, whatever the
+# umask is.
 
 DEST = $(DESTDIR)
+install_dir  = $(INSTALL) -d -m 755 $(foreach d,$(1),'$(DEST)$($(d))$(2)')
+install_file = $(INSTALL) -m $(1) $(2) '$(DEST)$(3)'
 
 install: install-shared install-static install-headers install-pc \
          install-plugin install-tool \
@@ -453,8 +509,8 @@ install: install-shared install-static install-headers install-pc \
 
 # install_so FILE NAME: with the links that a linker and a loader look for.
 define install_so
-	$(INSTALL) -d '$(DEST)$(LIBDIR)'
-	$(INSTALL) -m 755 $(1) '$(DEST)$(LIBDIR)'
+	$(call install_dir,LIBDIR)
+	$(call install_file,755,$(1),$(LIBDIR))
 	$(LN_S) $(notdir $(1)) '$(DEST)$(LIBDIR)/$(2).$(ABI)'
 	$(LN_S) $(2).$(ABI) '$(DEST)$(LIBDIR)/$(2)'
 endef
@@ -467,37 +523,55 @@ install-plugin: $(PLUGIN) $(cuda_plugin)
 	$(if $(cuda_plugin),$(call install_so,$(cuda_plugin),libtlp_cuda.so))
 
 install-static: $(STATIC)
-	$(INSTALL) -d '$(DEST)$(LIBDIR)'
-	$(INSTALL) -m 644 $(STATIC) '$(DEST)$(LIBDIR)'
+	$(call install_dir,LIBDIR)
+	$(call install_file,644,$(STATIC),$(LIBDIR))
 
 install-headers:
-	$(INSTALL) -d '$(DEST)$(INCLUDEDIR)'
-	$(INSTALL) -m 644 include/tlp.h include/tlp_mpi.h '$(DEST)$(INCLUDEDIR)'
+	$(call install_dir,INCLUDEDIR)
+	$(call install_file,644,$(wildcard include/*.h),$(INCLUDEDIR))
 
-install-pc:
-	$(INSTALL) -d '$(DEST)$(PKGCONFIGDIR)'
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
-	    -e 's|@DEPS@|$(DEPS)|' \
-	    -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' \
-	    -e 's|@INCLUDEDIR@|$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%)|' \
-	    pkgconfig/libtlp.pc.in >'$(DEST)$(PKGCONFIGDIR)/tlp.pc'
+# The private libraries stand in tlp.pc as flags, not as packages: a program
+# that links with libtlp.so needs none of their -dev packages.
+under_prefix = $(subst $(PREFIX)/,$${prefix}/,$(1))
+# As the replacement of a sed command, inside single quotes of the shell.
+sed_text = $(subst ','\'',$(subst |,\|,$(subst &,\&,$(subst \,\\,$(1)))))
+install-pc: $(BUILD)/flags
+	$(call install_dir,PKGCONFIGDIR)
+	sed -e 's|@PREFIX@|$(call sed_text,$(PREFIX))|' \
+	    -e 's|@VERSION@|$(VERSION)|' \
+	    -e 's|@LIBDIR@|$(call sed_text,$(call under_prefix,$(LIBDIR)))|' \
+	    -e 's|@INCLUDEDIR@|$(call sed_text,$(call \
+	        under_prefix,$(INCLUDEDIR)))|' \
+	    -e 's|@PRIVATE_LIBS@|$(call sed_text,$(strip $(DEP_LIBS)))|' \
+	    pkgconfig/libtlp.pc.in >$(BUILD)/tlp.pc
+	$(call install_file,644,$(BUILD)/tlp.pc,$(PKGCONFIGDIR))
 
 install-tool: $(TOOL)
-	$(INSTALL) -d '$(DEST)$(BINDIR)'
-	$(INSTALL) -m 755 $(TOOL) '$(DEST)$(BINDIR)'
+	$(call install_dir,BINDIR)
+	$(call install_file,755,$(TOOL),$(BINDIR)/$(TOOL_NAME))
+	$(if $(filter tlp,$(TOOL_NAME)),$(if $(filter /usr /usr/,$(PREFIX)),@echo \
+	    'install: Debian and others have a package tlp with a command of' \
+	    'this name: choose another one with TOOL_NAME=' >&2))
 
 install-man:
-	$(INSTALL) -d '$(DEST)$(MANDIR)/man1' '$(DEST)$(MANDIR)/man3'
-	$(INSTALL) -m 644 docs/man/tlp.1 '$(DEST)$(MANDIR)/man1'
-	$(INSTALL) -m 644 docs/man/libtlp.3 '$(DEST)$(MANDIR)/man3'
+	$(call install_dir,MANDIR,/man1)
+	$(call install_dir,MANDIR,/man3)
+	sed -e 's/^\.TH TLP /.TH $(TOOL_NAME) /' \
+	    -e 's/^tlp /$(TOOL_NAME) /' -e 's/^\.B tlp/.B $(TOOL_NAME)/' \
+	    -e 's/none tlp /none $(TOOL_NAME) /' \
+	    docs/man/tlp.1 >$(BUILD)/tool.1
+	$(call install_file,644,$(BUILD)/tool.1,$(MANDIR)/man1/$(TOOL_NAME).1)
+	$(call install_file,644,$(MAN3),$(MANDIR)/man3)
 
 uninstall: ## remove what install put there
 	rm -f '$(DEST)$(LIBDIR)/'libtlp.a '$(DEST)$(LIBDIR)/'libtlp.so* \
 	    '$(DEST)$(LIBDIR)/'libtlp_mpi.so* \
-	    '$(DEST)$(LIBDIR)/'libtlp_cuda.so* '$(DEST)$(INCLUDEDIR)/tlp.h' \
-	    '$(DEST)$(INCLUDEDIR)/tlp_mpi.h' '$(DEST)$(PKGCONFIGDIR)/tlp.pc' \
-	    '$(DEST)$(BINDIR)/tlp' '$(DEST)$(MANDIR)/man1/tlp.1' \
-	    '$(DEST)$(MANDIR)/man3/libtlp.3'
+	    '$(DEST)$(LIBDIR)/'libtlp_cuda.so* \
+	    '$(DEST)$(PKGCONFIGDIR)/tlp.pc' '$(DEST)$(BINDIR)/$(TOOL_NAME)' \
+	    '$(DEST)$(MANDIR)/man1/$(TOOL_NAME).1' \
+	    $(foreach h,$(notdir $(wildcard include/*.h)),'$(DEST)$(strip \
+	        )$(INCLUDEDIR)/$(h)') \
+	    $(foreach m,$(notdir $(MAN3)),'$(DEST)$(MANDIR)/man3/$(m)')
 
 clean: ## remove the build folder
 	rm -rf $(BUILD)
@@ -514,12 +588,14 @@ help: ## this text
 	@echo '  CC CXX AR NVCC CFLAGS CXXFLAGS CPPFLAGS LDFLAGS LDLIBS NVCCFLAGS'
 	@echo '  MPI MPICC'
 	@echo '  BUILD PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
+	@echo '  TOOL_NAME: the installed tool is called so; tlp unless told'
 	@echo '  PKG_CONFIG CLANG CLANG_FORMAT DOXYGEN INSTALL FUZZ_SECONDS PYTHON'
 	@echo '  BENCH_CPU'
 
 FORCE:
 .PHONY: all shared static tool plugin examples cuda cuda-emulated check \
-    check-programs check-asan check-tsan check-abi check-layers check-install fuzz \
+    check-all check-programs run-tests check-asan check-tsan check-abi \
+    check-layers check-house check-compilers check-install fuzz \
     run-fuzzers bench bench-cpu bench-gpu bench-hosts demo docs format \
     format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \

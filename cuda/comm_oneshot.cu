@@ -112,7 +112,7 @@ static __global__ void __launch_bounds__(THREADS)
     uint64_t *inbox = inbox_of(e, e.rank + 1, number);
 
     for (unsigned polls = 1; tlpi_load_system(&c->taken) + 2 < number; polls++)
-        if (polls % 128 == 0 && is_over(e, e.rank + 1, &since))
+        if (polls % TLPI_POLLS == 0 && is_over(e, e.rank + 1, &since))
             break;
     for (size_t i = thread_number(); i < (size_t)n; i += step)
         tlpi_store_system(inbox + i, tag | __float_as_uint(x[i]));

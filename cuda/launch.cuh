@@ -75,6 +75,15 @@ static __device__ __forceinline__ void tlpi_store_system(uint64_t *p,
 #endif
 }
 
+/* Loads of a word that a thread waits for, before it looks at the clock and
+ * lets other threads run: an emulated thread holds up all threads of its rank.
+ */
+#ifdef TLPI_EMULATED
+#define TLPI_POLLS 1u
+#else
+#define TLPI_POLLS 128u
+#endif
+
 /* Nanoseconds, the same clock for all multiprocessors of a device. */
 static __device__ __forceinline__ uint64_t tlpi_device_ns()
 {

@@ -78,7 +78,7 @@ static __device__ uint64_t await_tag(const exchange &e, const uint64_t *p,
         uint64_t word = tlpi_load_system(p);
         if (word >> 32 == tag >> 32)
             return word;
-        if (polls % 128 == 0 && is_over(e, from, &since))
+        if (polls % TLPI_POLLS == 0 && is_over(e, from, &since))
             return 0;
     }
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# run-tests.sh PROGRAM... - run the Criterion programs, one after the other.
+# run-tests.sh PROGRAM... - run Criterion programs, JOBS at a time (one for each
+# core unless it is given); those that ALONE lists run one after the other.
 #
 # Shows failures, skips with their reasons and each program's closing line,
 # then a summary, with the failures once more.  Fails if any program does.
@@ -23,33 +24,67 @@ else
 END
 fi
 
-log=$(mktemp)
-failures=$(mktemp)
-trap 'rm -f "$log" "$failures"' EXIT
-failed=()
-skipped=0
+jobs=${JOBS:-$(nproc 2>/dev/null || echo 1)}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
-for program in "$@"; do
-    echo "== ${program##*/}"
-    "$program" --verbose=1 >"$log" 2>&1
+# Programs in the background ignore an interrupt from the keyboard.
+end_programs() {
+    local job
+    for job in $(jobs -p); do
+        # shellcheck disable=SC2046 # a list of numbers
+        kill $(cat "/proc/$job/task/$job/children") 2>/dev/null
+    done
+    exit 130
+}
+trap end_programs INT TERM
+
+# What a program said and how it ended, in one piece.
+run() {
+    local name=${1##*/} log=$work/${1##*/}.log status why=
+
+    "$1" --verbose=1 >"$log" 2>&1 </dev/null
     status=$?
-    grep -av -e '^\[RUN \]' -e '^\[PASS\]' -e '^\[----\] Criterion v' \
-        -e '^\[====\] Running ' "$log"
-    skipped=$((skipped + $(grep -ac '^\[SKIP\]' "$log")))
     if [ $status -ne 0 ]; then
-        failed+=("${program##*/}")
+        echo "$name" >>"$work/failed"
     elif ! grep -aq '^\[====\] Synthesis' "$log"; then
-        echo "${program##*/} ended without a closing line"
-        failed+=("${program##*/}")
+        echo "$name" >>"$work/failed"
+        why="$name ended without a closing line"
     fi
-    grep -a -A3 -e '^\[FAIL\]' -e '^\[CRASH\]' -e '^\[ERR' "$log" >>"$failures"
+    {
+        flock 9
+        echo "== $name"
+        grep -av -e '^\[RUN \]' -e '^\[PASS\]' -e '^\[----\] Criterion v' \
+            -e '^\[====\] Running ' "$log"
+        [ -z "$why" ] || echo "$why"
+        grep -ac '^\[SKIP\]' "$log" >>"$work/skipped"
+        grep -a -A3 -e '^\[FAIL\]' -e '^\[CRASH\]' -e '^\[ERR' "$log" \
+            >>"$work/failures"
+    } 9>"$work/lock"
+}
+
+alone=" ${ALONE-} "
+: >"$work/failed"
+: >"$work/failures"
+: >"$work/skipped"
+for program in "$@"; do
+    [[ $alone == *" $program "* ]] && continue
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
+        wait -n
+    done
+    run "$program" &
+done
+wait
+for program in "$@"; do
+    [[ $alone == *" $program "* ]] && run "$program"
 done
 
 echo
 [ -n "${TLP_TEST_MODEL-}" ] || echo 'The real model was NOT tested.'
-if [ ${#failed[@]} -gt 0 ]; then
-    cat "$failures"
-    echo "FAILED: ${failed[*]} (of $# programs)"
+if [ -s "$work/failed" ]; then
+    cat "$work/failures"
+    echo "FAILED: $(tr '\n' ' ' <"$work/failed")(of $# programs)"
     exit 1
 fi
+skipped=$(awk '{ n += $1 } END { print n + 0 }' "$work/skipped")
 echo "All $# test programs passed; $skipped tests were skipped."

@@ -1,17 +1,20 @@
 #!/bin/sh
-# setup.sh build|check - install the Debian packages that are missing.
+# setup.sh build|check|all - install the Debian packages that are missing.
 #
+# build: to compile; check: to test, too; all: also what check-all asks of clang.
 # Says what it does; does nothing, and needs no rights, when all is there.
 set -eu
 
-build='build-essential pkg-config libpcre2-dev libutf8proc-dev libjansson-dev
+build='build-essential pkg-config libpcre2-dev libjansson-dev
        libhwloc-dev python3-minimal python3-pip'
+check='libcriterion-dev openmpi-bin libopenmpi-dev iproute2'
 
 case "${1-}" in
 build) wanted=$build ;;
-check) wanted="$build libcriterion-dev openmpi-bin libopenmpi-dev iproute2" ;;
+check) wanted="$build $check" ;;
+all) wanted="$build $check clang clang-format" ;;
 *)
-    echo 'usage: setup.sh build|check' >&2
+    echo 'usage: setup.sh build|check|all' >&2
     exit 2
     ;;
 esac
@@ -27,8 +30,9 @@ present() {
     openmpi-bin) command -v mpirun ;;
     libopenmpi-dev) command -v "${MPICC:-mpicc}" ;;
     iproute2) command -v ip ;;
+    clang) command -v "${CLANG:-clang}" ;;
+    clang-format) command -v "${CLANG_FORMAT:-clang-format}" ;;
     libpcre2-dev) pkg-config --exists libpcre2-8 ;;
-    libutf8proc-dev) pkg-config --exists libutf8proc ;;
     libjansson-dev) pkg-config --exists jansson ;;
     libhwloc-dev) pkg-config --exists hwloc ;;
     esac >/dev/null 2>&1

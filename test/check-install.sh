@@ -7,24 +7,50 @@ root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 prefix=/opt/tlp
 make() { command "${MAKE:-make}" --no-print-directory -s "$@" >/dev/null; }
+fail() {
+    echo "check-install: $*"
+    exit 1
+}
 
-make install BUILD="${BUILD:-build}" DESTDIR="$root" PREFIX=$prefix
+# A strict umask is for this user's own files.
+(umask 077 && make install BUILD="${BUILD:-build}" DESTDIR="$root" \
+    PREFIX=$prefix)
+closed=$(find "$root/opt" ! -type l ! -perm -044)
+[ -z "$closed" ] || fail "not readable by all: $closed"
+closed=$(find "$root/opt" -type d ! -perm -055)
+[ -z "$closed" ] || fail "not to be entered by all: $closed"
 
-# The sysroot makes pkg-config's paths those of the temporary folder.
-export PKG_CONFIG_PATH=$root$prefix/lib/pkgconfig
-export PKG_CONFIG_SYSROOT_DIR=$root
-export PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1
-read -ra flags < <(pkg-config --cflags --libs tlp)
-version=$(pkg-config --modversion tlp)
+# pkg-config finds tlp.pc alone, as on a machine without the -dev packages of
+# the private libraries.  The sysroot makes its paths those of a folder.
+tlp_pc() {
+    local libdir=$1 sysroot=$2
+    shift 2
+    env PKG_CONFIG_LIBDIR="$libdir/pkgconfig" PKG_CONFIG_PATH= \
+        PKG_CONFIG_SYSROOT_DIR="$sysroot" PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 \
+        pkg-config "$@" tlp
+}
+read -ra flags < <(tlp_pc "$root$prefix/lib" "$root" --cflags --libs)
+version=$(tlp_pc "$root$prefix/lib" "$root" --modversion)
+wanted="-I$root$prefix/include -L$root$prefix/lib -ltlp"
+[ "${flags[*]}" = "$wanted" ] || fail "flags: ${flags[*]}, not $wanted"
 
 ${CC:-cc} -std=c99 -o "$root/generate" examples/01_generate.c "${flags[@]}"
 ${CXX:-c++} -std=c++11 -o "$root/from_cxx" examples/04_from_cxx.cc \
     "${flags[@]}"
 
+# The static library, with what pkg-config says that it needs.
+read -ra static < <(tlp_pc "$root$prefix/lib" "$root" --static --cflags \
+    --libs)
+${CC:-cc} -std=c99 -o "$root/generate_static" examples/01_generate.c \
+    "${static[@]/#-ltlp/-l:libtlp.a}"
+if readelf -d "$root/generate_static" | grep 'NEEDED.*libtlp'; then
+    fail 'the static library was not linked'
+fi
+
 # Without a model they end with a message of the library: it was found, loaded
 # and called.
 export LD_LIBRARY_PATH=$root$prefix/lib
-for program in generate from_cxx; do
+for program in generate from_cxx generate_static; do
     if text=$("$root/$program" "$root/none.gguf" hello 2>&1); then
         echo "check-install: $program: a missing model was no error"
         exit 1
@@ -35,14 +61,8 @@ for program in generate from_cxx; do
     fi
 done
 
-# The shared library is what was linked, and the static one links too.
-readelf -d "$root/generate" | grep -q 'NEEDED.*libtlp\.so\.'
-export PKG_CONFIG_SYSROOT_DIR=
-mapfile -t deps < <(pkg-config --print-requires-private tlp)
-read -ra deps < <(pkg-config --libs "${deps[@]}")
-${CC:-cc} -std=c99 -o "$root/generate_static" examples/01_generate.c \
-    -I"$root$prefix/include" "$root$prefix/lib/libtlp.a" "${deps[@]}" \
-    -lm -ldl -pthread
+readelf -d "$root/generate" | grep -q 'NEEDED.*libtlp\.so\.' ||
+    fail 'the shared library was not linked'
 
 installed=$("$root$prefix/bin/tlp" --version | head -n 1)
 if [ "$installed" != "tlp $version" ]; then
@@ -85,9 +105,38 @@ fi
 
 make uninstall DESTDIR="$root" PREFIX=$prefix
 left=$(find "$root$prefix" ! -type d)
-if [ -n "$left" ]; then
-    echo "check-install: left after uninstall:"
-    echo "$left"
-    exit 1
-fi
+[ -z "$left" ] || fail "left after uninstall: $left"
+
+# Blanks in both folders; pkg-config escapes them for a shell.
+spaced="$root/in a folder"
+make install BUILD="${BUILD:-build}" DESTDIR="$spaced" PREFIX='/opt/my tlp'
+libdir="$spaced/opt/my tlp/lib"
+text=$(tlp_pc "$libdir" '' --variable=libdir)
+[ "$text" = '/opt/my tlp/lib' ] || fail "a blank in PREFIX: $text"
+text=$(tlp_pc "$libdir" '' --define-variable=prefix="$spaced/opt/my tlp" \
+    --cflags --libs)
+eval "flags=($text)"
+${CC:-cc} -std=c99 -o "$root/spaced" examples/01_generate.c "${flags[@]}" ||
+    fail "a blank in PREFIX: $text"
+make uninstall DESTDIR="$spaced" PREFIX='/opt/my tlp'
+left=$(find "$spaced" ! -type d)
+[ -z "$left" ] || fail "left after uninstall: $left"
+
+# Another name for the tool, and the warning to those who package it as tlp.
+text=$(make install-tool install-man BUILD="${BUILD:-build}" PREFIX=/usr \
+    DESTDIR="$root/named" TOOL_NAME=tlp-run 2>&1)
+[ -z "$text" ] || fail "TOOL_NAME=tlp-run: $text"
+"$root/named/usr/bin/tlp-run" --version >/dev/null
+grep -q '^tlp-run ' "$root/named/usr/share/man/man1/tlp-run.1" ||
+    fail 'the manual page has another name'
+left=$(find "$root/named" -name 'tlp' -o -name 'tlp.1')
+[ -z "$left" ] || fail "TOOL_NAME=tlp-run: $left"
+text=$(make install-tool BUILD="${BUILD:-build}" PREFIX=/usr \
+    DESTDIR="$root/named" 2>&1)
+[[ $text == *TOOL_NAME=* ]] || fail 'no warning of a tool named /usr/bin/tlp'
+
+# The last -O of a debugging build.
+last=$(command "${MAKE:-make}" -n DEBUG=1 V=1 BUILD="$root/debug" \
+    "$root/debug/lib/base/alloc.o" | grep -o ' -O[0-9sgf]*' | tail -n 1)
+[ "$last" = ' -O0' ] || fail "DEBUG=1 compiles with$last"
 echo 'install: clean'

@@ -86,6 +86,8 @@ Test(examples, dlopen)
 Test(examples, processes)
 {
     const char *m = tool_model();
+
+    mpirun_allow_leaks();
     spawned alone = SPAWN("examples/06_processes", m, "once", "par:1-2,3-4");
 
     expect_success(&alone);

@@ -19,7 +19,7 @@
 #include "support/tool.h"
 
 /* Longer than the limits of what it runs, so that these clean up. */
-TestSuite(hosts, .timeout = 180);
+TestSuite(hosts, .timeout = 400);
 
 enum { IMPOSSIBLE = 77 };
 
@@ -133,7 +133,7 @@ Test(hosts, logits_have_the_bits_of_one_process)
     tool_write_ids(ids, 40);
     for (int i = 0; i < 4; i++) {
         const char *near = tiny_path("near.f32"), *far = tiny_path("far.f32");
-        spawned s = WITH_HOSTS("--", "timeout", "-k", "1", "30",
+        spawned s = WITH_HOSTS("--", "timeout", "-k", "1", "60",
                                built(hosts, HOSTS), "mpirun", "-np", "2",
                                built(tlp, "tlp"), "logits", "-m", m, "--tokens",
                                ids, "-o", far, "--plan", plans[i], "-t", "1");

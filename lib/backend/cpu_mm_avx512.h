@@ -8,6 +8,10 @@
 
 #include "backend/cpu_mm_inline.h"
 
+/* Without optimisation GCC's intrinsics are macros, and so are clang's shifts:
+ * the compiler then warns of conversions inside them. */
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+
 typedef __m512 vf;
 typedef __m512i vi;
 

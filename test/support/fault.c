@@ -91,7 +91,7 @@ spawned fault_play(const fault *f, const char *const more[])
         "test/mpi/faults", fault_model(), fault_dir, victim, f->how,
         f->phase,          timeout
     };
-    mpirun_options o = { .n = f->n, .recovery = true, .limit_s = 40 };
+    mpirun_options o = { .n = f->n, .recovery = true, .limit_s = 100 };
 
     for (int i = 0; more && more[i]; i++)
         argv[7 + i] = more[i];

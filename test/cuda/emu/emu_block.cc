@@ -8,6 +8,8 @@
  * first those whose wait is over, then threads that have not begun.  When there
  * are neither, the block has locked itself up, which is reported.
  */
+#include <chrono>
+#include <condition_variable>
 #include <cstdarg>
 #include <cstdlib>
 #include <memory>
@@ -16,76 +18,31 @@
 #include <vector>
 
 #include "emu_block.h"
-#include "emu_fiber.h"
+#include "emu_runner.h"
 
 EMU_TLS uint3 threadIdx, blockIdx, blockDim, gridDim;
 EMU_TLS unsigned char *emu_dynamic_shared;
 
-#define MAX_THREADS 1024
 #define CANARY 0xa5
 #define CANARY_BYTES ((size_t)64)
 
-enum thread_state { NOT_BEGUN, RUNNING, AT_BARRIER, IN_WARP, YIELDING, DONE };
-
-struct emu_thread {
-    thread_state state;
-    int fiber; /* that it runs on */
-    emu_place at;
-    /* in a warp's collective */
-    emu_kind kind;
-    unsigned mask;
-    int source;
-    uint64_t value, result;
-};
-
-struct worker_fiber {
-    emu_fiber fiber;
-    int thread; /* -1: none */
-};
-
-/* What one host thread runs blocks with. */
-struct runner {
-    emu_fiber host;
-    std::vector<std::unique_ptr<worker_fiber>> fibers;
-    std::vector<int> idle; /* fibers without a thread */
-    emu_thread thread[MAX_THREADS];
-    int ready[MAX_THREADS]; /* ring of threads whose wait is over */
-    unsigned ready_head, ready_tail;
-    int n, next, n_done;  /* threads: all, the next to begin, ended */
-    int n_arrived, votes; /* at the block's barrier */
-    int barrier_result;
-    int now; /* the running thread */
-    int fiber_now;
-    int barren; /* yields since something was done */
-    const std::function<void()> *body;
-    dim3 dim;
-    bool faulted;
-
-    ~runner()
-    {
-        for (auto &f : fibers)
-            emu_fiber_destroy(&f->fiber);
-    }
-};
-
-static runner *here()
+static emu_runner *here()
 {
-    static thread_local std::unique_ptr<runner> own;
+    static thread_local std::unique_ptr<emu_runner> own;
 
     if (!own)
-        own.reset(new runner());
+        own.reset(new emu_runner());
     return own.get();
 }
 
-/* The runner while a kernel is running on this thread. */
-static EMU_TLS runner *running;
+EMU_TLS emu_runner *emu_running;
 
 int emu_lane()
 {
-    return running->now & 31;
+    return emu_running->now & 31;
 }
 
-static void become(runner *r, int t)
+static void become(emu_runner *r, int t)
 {
     unsigned i = (unsigned)t;
 
@@ -119,7 +76,7 @@ void emu_note_fault(const char *text)
     last_fault = text;
 }
 
-static std::string place_text(const emu_place &at)
+std::string emu_place_text(const emu_place &at)
 {
     const char *slash = strrchr(at.file, '/');
 
@@ -129,7 +86,7 @@ static std::string place_text(const emu_place &at)
 
 void emu_fault(emu_place at, const char *fmt, ...)
 {
-    runner *r = running;
+    emu_runner *r = emu_running;
     char text[512], why[256];
     va_list args;
 
@@ -137,8 +94,8 @@ void emu_fault(emu_place at, const char *fmt, ...)
     vsnprintf(why, sizeof why, fmt, args);
     va_end(args);
     snprintf(text, sizeof text, "block (%u, %u, %u), thread %d: %s: %s",
-             blockIdx.x, blockIdx.y, blockIdx.z, r->now, place_text(at).c_str(),
-             why);
+             blockIdx.x, blockIdx.y, blockIdx.z, r->now,
+             emu_place_text(at).c_str(), why);
     emu_note_fault(text);
     r->faulted = true;
     emu_fiber_switch(&r->fibers[(size_t)r->fiber_now]->fiber, &r->host);
@@ -150,7 +107,7 @@ void emu_fault(emu_place at, const char *fmt, ...)
 static void fiber_main();
 
 /* An idle fiber, or a new one. */
-static int take_fiber(runner *r)
+static int take_fiber(emu_runner *r)
 {
     if (!r->idle.empty()) {
         int f = r->idle.back();
@@ -166,7 +123,7 @@ static int take_fiber(runner *r)
     return (int)r->fibers.size() - 1;
 }
 
-static void go_to(runner *r, int f)
+static void go_to(emu_runner *r, int f)
 {
     int old = r->fiber_now;
 
@@ -177,12 +134,12 @@ static void go_to(runner *r, int f)
                      &r->fibers[(size_t)f]->fiber);
 }
 
-static void make_ready(runner *r, int t)
+void emu_make_ready(emu_runner *r, int t)
 {
     r->ready[r->ready_tail++ % MAX_THREADS] = t;
 }
 
-static std::string waiting_text(const runner *r)
+static std::string waiting_text(const emu_runner *r)
 {
     std::string text;
     int shown = 0;
@@ -192,13 +149,13 @@ static std::string waiting_text(const runner *r)
         if (th->state != AT_BARRIER && th->state != IN_WARP)
             continue;
         text += (shown++ ? ", thread " : "thread ") + std::to_string(t) +
-                " in " + place_text(th->at);
+                " in " + emu_place_text(th->at);
     }
     return text;
 }
 
 /* The running thread cannot go on: run others until it can. */
-static void run_others(runner *r)
+void emu_run_others(emu_runner *r)
 {
     int me = r->now;
 
@@ -216,7 +173,7 @@ static void run_others(runner *r)
 }
 
 /* Threads of a block wait for one that has ended. */
-static void check_left(runner *r, int t)
+static void check_left(emu_runner *r, int t)
 {
     int base = t & ~31;
 
@@ -224,7 +181,8 @@ static void check_left(runner *r, int t)
         for (int i = 0; i < r->n; i++)
             if (r->thread[i].state == AT_BARRIER)
                 emu_fault(r->thread[i].at, "thread %d has left the kernel", t);
-    for (int i = base; i < base + 32 && i < r->n; i++)
+    for (int i = base; r->warp[t / 32].waiting && i < base + 32 && i < r->n;
+         i++)
         if (r->thread[i].state == IN_WARP &&
             (r->thread[i].mask >> (t - base) & 1))
             emu_fault(r->thread[i].at, "lane %d has left the kernel", t - base);
@@ -236,7 +194,7 @@ static void fiber_main()
 {
     emu_fiber_entered();
     for (;;) {
-        runner *r = running;
+        emu_runner *r = emu_running;
         int f = r->fiber_now;
 
         if (r->ready_head == r->ready_tail && r->next < r->n) {
@@ -245,6 +203,7 @@ static void fiber_main()
             become(r, t);
             (*r->body)();
             r->thread[t].state = DONE;
+            r->warp[t / 32].gone |= 1u << (t & 31);
             r->n_done++;
             r->barren = 0;
             check_left(r, t);
@@ -269,174 +228,55 @@ static void fiber_main()
     }
 }
 
-/* All have yielded, for the n-th time: it is up to other hosts, which may need
- * this core. */
-static void nap(int n)
-{
-    const struct timespec t = { 0, n < 6 ? 10000L << n : 500000 };
+/* Counts the blocks that host threads ended, and the times that all threads of
+ * a block began to wait: what they wrote until then may be what another host
+ * thread waits for. */
+static std::mutex news_lock;
+static std::condition_variable news;
+static unsigned n_news;
 
-    nanosleep(&t, nullptr);
+static void tell_news(emu_runner *r)
+{
+    std::lock_guard<std::mutex> hold(news_lock);
+
+    r->seen = ++n_news;
+    news.notify_all();
+}
+
+/* All threads have yielded, for the n-th time since one did something: sleep
+ * until another host thread has news.  Copies of the host are no news, so the
+ * sleep has an end. */
+static void nap(emu_runner *r, int n)
+{
+    auto most = std::chrono::microseconds(20 << (n < 9 ? n : 9));
+    std::unique_lock<std::mutex> hold(news_lock);
+
+    if (n == 1) {
+        n_news++;
+        r->seen++;
+        news.notify_all();
+    }
+    news.wait_for(hold, most, [=] { return n_news != r->seen; });
+    r->seen = n_news;
 }
 
 void emu_yield()
 {
-    runner *r = running;
+    emu_runner *r = emu_running;
     int me = r->now;
 
     if (++r->barren % (r->n + 1) == r->n)
-        nap(r->barren / r->n);
+        nap(r, r->barren / r->n);
     if (r->ready_head == r->ready_tail && r->next == r->n)
         return;
     r->thread[me].state = YIELDING;
-    make_ready(r, me);
-    run_others(r);
-}
-
-/* ==== barriers =========================================================== */
-
-int emu_barrier(bool predicate, emu_place at)
-{
-    runner *r = running;
-    int me = r->now;
-    emu_thread *t = &r->thread[me];
-
-    if (r->n_done > 0)
-        for (int i = 0; i < r->n; i++)
-            if (r->thread[i].state == DONE)
-                emu_fault(at, "thread %d has left the kernel", i);
-    t->at = at;
-    r->votes += predicate;
-    if (++r->n_arrived < r->n) {
-        t->state = AT_BARRIER;
-        run_others(r);
-        return r->barrier_result;
-    }
-    for (int i = 0; i < r->n; i++) {
-        const emu_thread *other = &r->thread[i];
-        if (other->at.line != at.line ||
-            (other->at.file != at.file && strcmp(other->at.file, at.file) != 0))
-            emu_fault(at, "thread %d is in %s", i,
-                      place_text(other->at).c_str());
-    }
-    for (int i = 0; i < r->n; i++) {
-        if (i == me)
-            continue;
-        r->thread[i].state = YIELDING;
-        make_ready(r, i);
-    }
-    r->barrier_result = r->votes;
-    r->n_arrived = 0;
-    r->votes = 0;
-    r->barren = 0;
-    return r->barrier_result;
-}
-
-static uint64_t combine(emu_kind kind, uint64_t a, uint64_t b)
-{
-    unsigned x = (unsigned)a, y = (unsigned)b;
-
-    switch (kind) {
-    case EMU_ADD:
-        return x + y;
-    case EMU_MIN:
-        return x < y ? x : y;
-    case EMU_MAX:
-        return x > y ? x : y;
-    case EMU_MIN_S:
-        return (int)x < (int)y ? x : y;
-    case EMU_MAX_S:
-        return (int)x > (int)y ? x : y;
-    case EMU_AND:
-        return x & y;
-    case EMU_OR:
-        return x | y;
-    default:
-        return x ^ y;
-    }
-}
-
-/* All lanes of the mask are there: their results. */
-static void complete(emu_thread *lane, unsigned mask, emu_kind kind,
-                     emu_place at)
-{
-    uint64_t all = 0;
-    bool first = true;
-
-    for (int i = 0; i < 32; i++) {
-        if (!(mask >> i & 1))
-            continue;
-        emu_thread *t = &lane[i];
-        if (kind == EMU_SHUFFLE) {
-            if (!(mask >> t->source & 1))
-                emu_fault(at, "lane %d reads lane %d, which is not in %08x", i,
-                          t->source, mask);
-            t->result = lane[t->source].value;
-        } else if (kind == EMU_BALLOT) {
-            all |= (uint64_t)(t->value != 0) << i;
-        } else if (kind == EMU_MATCH) {
-            t->result = 0;
-            for (int k = 0; k < 32; k++)
-                if ((mask >> k & 1) && lane[k].value == t->value)
-                    t->result |= (uint64_t)1 << k;
-        } else {
-            all = first ? t->value : combine(kind, all, t->value);
-        }
-        first = false;
-    }
-    if (kind != EMU_SHUFFLE && kind != EMU_MATCH)
-        for (int i = 0; i < 32; i++)
-            if (mask >> i & 1)
-                lane[i].result = all;
-}
-
-uint64_t emu_warp(emu_kind kind, unsigned mask, uint64_t value, int source,
-                  emu_place at)
-{
-    runner *r = running;
-    int me = r->now, base = me & ~31;
-    emu_thread *lane = &r->thread[base], *t = &r->thread[me];
-
-    if (!(mask >> (me & 31) & 1))
-        emu_fault(at, "lane %d is not in its own mask %08x", me & 31, mask);
-    t->at = at;
-    t->kind = kind;
-    t->mask = mask;
-    t->value = value;
-    t->source = source & 31;
-    t->state = IN_WARP;
-    for (int i = 0; i < 32; i++) {
-        if (!(mask >> i & 1) || i == (me & 31))
-            continue;
-        if (base + i >= r->n)
-            emu_fault(at, "lane %d of mask %08x does not exist", i, mask);
-        if (lane[i].state == DONE)
-            emu_fault(at, "lane %d of mask %08x has left the kernel", i, mask);
-        if (lane[i].state == IN_WARP && (lane[i].mask >> (me & 31) & 1) &&
-            (lane[i].mask != mask || lane[i].kind != kind))
-            emu_fault(at, "mask %08x, lane %d is in %s with mask %08x", mask, i,
-                      place_text(lane[i].at).c_str(), lane[i].mask);
-    }
-    for (int i = 0; i < 32; i++) {
-        if ((mask >> i & 1) &&
-            (lane[i].state != IN_WARP || !(lane[i].mask >> (me & 31) & 1))) {
-            run_others(r);
-            return t->result;
-        }
-    }
-    complete(lane, mask, kind, at);
-    for (int i = 0; i < 32; i++)
-        if ((mask >> i & 1) && base + i != me) {
-            lane[i].state = YIELDING;
-            make_ready(r, base + i);
-        }
-    t->state = RUNNING;
-    r->barren = 0;
-    return t->result;
+    emu_make_ready(r, me);
+    emu_run_others(r);
 }
 
 /* ==== a grid ============================================================= */
 
-static void begin_block(runner *r, const std::function<void()> &body,
+static void begin_block(emu_runner *r, const std::function<void()> &body,
                         dim3 block)
 {
     r->n = (int)(block.x * block.y * block.z);
@@ -446,10 +286,15 @@ static void begin_block(runner *r, const std::function<void()> &body,
     r->dim = block;
     for (int t = 0; t < r->n; t++)
         r->thread[t].state = NOT_BEGUN;
+    for (int w = 0; w * 32 < r->n; w++) {
+        int n = r->n - w * 32;
+        r->warp[w] = {};
+        r->warp[w].gone = n < 32 ? ~0u << n : 0;
+    }
 }
 
 /* Fibers that a fault left in the middle of a thread begin anew. */
-static void clear_up(runner *r)
+static void clear_up(emu_runner *r)
 {
     r->idle.clear();
     for (size_t f = 0; f < r->fibers.size(); f++) {
@@ -459,24 +304,26 @@ static void clear_up(runner *r)
     r->faulted = false;
 }
 
-static void run_block(runner *r, const std::function<void()> &body, dim3 block)
+static void run_block(emu_runner *r, const std::function<void()> &body,
+                      dim3 block)
 {
     begin_block(r, body, block);
     r->fiber_now = take_fiber(r);
     emu_fiber_switch(&r->host, &r->fibers[(size_t)r->fiber_now]->fiber);
+    tell_news(r);
 }
 
 bool emu_run_grid(const std::function<void()> &body, dim3 grid, dim3 block,
                   size_t shared)
 {
-    runner *r = here();
+    emu_runner *r = here();
     std::unique_ptr<unsigned char[]> memory(
         new unsigned char[shared + CANARY_BYTES + 16]);
     uintptr_t start = ((uintptr_t)memory.get() + 15) & ~(uintptr_t)15;
     unsigned char *bytes = (unsigned char *)start;
     bool ok = true;
 
-    running = r;
+    emu_running = r;
     emu_dynamic_shared = bytes;
     blockDim = { block.x, block.y, block.z };
     gridDim = { grid.x, grid.y, grid.z };
@@ -494,6 +341,6 @@ bool emu_run_grid(const std::function<void()> &body, dim3 grid, dim3 block,
     }
     if (r->faulted)
         clear_up(r);
-    running = nullptr;
+    emu_running = nullptr;
     return ok;
 }
