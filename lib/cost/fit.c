@@ -1,9 +1,9 @@
 /*
  * fit.c - least squares for a few rates that cannot be negative.
  *
- * Every subset of the rates is solved with the others at zero, and the best
- * solution without a negative one is taken: with three rates that is seven
- * small systems, and right where active-set methods need care.
+ * Every subset of the rates is solved with all other rates at zero, and the
+ * best solution without a negative rate is taken.  Three rates make seven small
+ * systems, and no active set has to be kept.
  */
 #include "cost/measure.h"
 

@@ -25,12 +25,12 @@ tlp_status tlpi_measure_link(const tlpi_measure *m);
 /* measure_work.c: the rates and stage; the tables are there already. */
 tlp_status tlpi_measure_work(const tlpi_measure *m);
 
-/* All ranks are here, with TLP_OK or short of memory: then TLP_ENOMEM on all.
- * TLP_ECANCELED on all if rank 0 was asked to stop. */
+/* Wait for all ranks.  TLP_ENOMEM on all ranks if st is not TLP_OK on one of
+ * them, TLP_ECANCELED on all ranks if rank 0 was asked to stop. */
 tlp_status tlpi_measure_meet(tlpi_rank *r, tlp_status st);
 
-/* Tokens of the longest step that is timed: as many show what one of more
- * costs. */
+/* Tokens of the longest step that is timed; longer steps cost no less a token.
+ */
 static inline int tlpi_measure_tokens(const tlpi_rank *r)
 {
     return TLPI_MIN(256, TLPI_MIN(r->cfg->n_batch, r->cfg->n_ctx));
@@ -39,11 +39,11 @@ static inline int tlpi_measure_tokens(const tlpi_rank *r)
 /* A step of n_tok tokens of sequence 0 from position pos on. */
 tlpi_step tlpi_measure_fill(tlpi_rank *r, int n_tok, int pos);
 
-/* Logits of the last of n_tok tokens, and the best of them. */
+/* Compute the logits of the last of n_tok tokens, and the best of these. */
 tlp_status tlpi_measure_head(tlpi_rank *r, int n_tok, tlpi_candidate *best);
 
-/* How often rank 0 finds that something which takes `seconds` goes into a
- * budget, from lo to hi times; the same on all ranks. */
+/* How many times a call of `seconds` fits into a budget, from lo to hi times.
+ * Rank 0 decides, and all ranks get its number. */
 tlp_status tlpi_measure_repeats(tlpi_rank *r, double budget, double seconds,
                                 int lo, int hi, int *n);
 
@@ -64,7 +64,7 @@ typedef struct tlpi_fit {
 
 void tlpi_fit_add(tlpi_fit *f, const double *x, double y);
 void tlpi_fit_merge(tlpi_fit *f, const tlpi_fit *other);
-/* The best rates of which none is negative. */
+/* The best rates that are not negative. */
 void tlpi_fit_solve(const tlpi_fit *f, double *rate);
 
 #endif

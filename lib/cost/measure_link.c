@@ -1,9 +1,9 @@
 /*
  * measure_link.c - seconds of all-reduces and sends by size, and of a command.
  *
- * Calls are made one right after the other and timed in blocks: over a link
- * every other all-reduce finds its message already there, so that only the
- * mean of an even number says something.  Medians are over the blocks.
+ * Calls follow each other without a pause and are timed in blocks.  Over a link
+ * every second all-reduce finds its message already there, so a block has an
+ * even number of calls.  The result is the median over the blocks.
  */
 #include "cost/measure.h"
 
@@ -11,7 +11,7 @@
 
 enum { BLOCK = 4, MAX_BLOCKS = 64 };
 
-/* Seconds for a size, each way of calling; decoding's size gets more. */
+/* Seconds spent on each kind of call with a size; decoding's size gets more. */
 #define BUDGET 0.03
 #define BUDGET_DECODE 0.1
 
@@ -27,7 +27,8 @@ static tlp_status sum(const tlpi_measure *m, size_t n)
                                             &vote);
 }
 
-/* From rank 0 to rank 1; the sum of one float brings both together again. */
+/* A message from rank 0 to rank 1.  The sum of one float makes rank 0 wait for
+ * rank 1. */
 static tlp_status send(const tlpi_measure *m, size_t n)
 {
     tlpi_rank *r = m->rank;
@@ -42,7 +43,7 @@ done:
     return st;
 }
 
-/* A command, and what all ranks answer. */
+/* A command, and the answers of all ranks. */
 static tlp_status command(const tlpi_measure *m, size_t n)
 {
     tlpi_rank *r = m->rank;
@@ -90,7 +91,7 @@ done:
     return st;
 }
 
-/* All-reduces to which rank 0 comes last, when the others' part is there. */
+/* All-reduces to which rank 0 comes last, when its peers' vectors are there. */
 static tlp_status time_late(const tlpi_measure *m, size_t n, double budget,
                             double flight, double *median)
 {
@@ -103,7 +104,7 @@ static tlp_status time_late(const tlpi_measure *m, size_t n, double budget,
     for (int i = 0; i < times; i++) {
         double now = tlpi_now(), end = now + pause;
 
-        /* As a rank that computes does: without a look at the messages. */
+        /* A rank that computes does not look at its messages either. */
         while (m->rank->rank == 0 && now < end)
             now = tlpi_now();
         TLP_TRY(sum(m, n));
@@ -130,8 +131,8 @@ done:
     return st;
 }
 
-/* A longer message takes no less time: where it seems to, the shorter one was
- * disturbed. */
+/* A longer message cannot take less time: where it does, something disturbed
+ * the shorter message. */
 static void smooth(double *table, int n)
 {
     for (int i = n - 1; i > 0; i--)
@@ -156,7 +157,7 @@ tlp_status tlpi_measure_link(const tlpi_measure *m)
     smooth(link->allreduce, link->n_size);
     smooth(link->late, link->n_size);
     smooth(link->send, link->n_size);
-    for (int i = 0; i < link->n_size; i++) /* without what brought it back */
+    for (int i = 0; i < link->n_size; i++) /* without the sum behind it */
         link->send[i] = fmax(0, link->send[i] - link->allreduce[0]);
     TLP_TRY(time_calls(m, command, 0, BUDGET_DECODE, &both));
     link->command = both / 2;

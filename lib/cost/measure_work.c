@@ -1,11 +1,11 @@
 /*
- * measure_work.c - what a rank's work takes, and what a step does beyond it.
+ * measure_work.c - seconds of a rank's work, and of a step beyond its work.
  *
- * Steps run as they always do, but their communicators look at the clock: from
- * the end of one exchange to the beginning of the next a rank worked, on
- * attention, feed-forward, or a stage.  Timed like this, work has the caches,
- * interrupts and neighbours that it has later; without communication it would
- * be faster.  What the cache gets lies beyond the end of an empty sequence.
+ * Ordinary steps run with communicators that read the clock: between the end of
+ * an exchange and the beginning of the next one a rank works.  A dry run says
+ * on what.  Work that is timed like this has the caches, interrupts and
+ * neighbours of later steps; it would be faster without communication.  The
+ * steps write into the cache beyond the end of sequence 0, which is empty.
  */
 #include "cost/measure.h"
 
@@ -20,9 +20,9 @@ enum { MAX_REPEAT = 32 };
 
 /* ==== communicators that look at the clock =============================== */
 
-/* When the rank worked, in one pass. */
+/* The work of a rank in one pass. */
 typedef struct diary {
-    double since;  /* it works */
+    double since;  /* the beginning of the present work */
     double *spent; /* [cap] seconds of work before each exchange */
     int n, cap;
 } diary;
@@ -72,7 +72,7 @@ static tlp_status watch_recv(tlpi_comm *c, float *x, size_t n)
     return go_on(c, real->ops->recv_prev(real, x, n));
 }
 
-/* All that a forward pass calls. */
+/* The operations that a forward pass calls. */
 static const tlpi_comm_ops watch_ops = { .allreduce = watch_allreduce,
                                          .send_next = watch_send,
                                          .recv_prev = watch_recv };
@@ -90,7 +90,7 @@ static watch watch_of(tlpi_comm *real, diary *d)
 
 /* ==== the pieces of a pass =============================================== */
 
-/* What a rank does up to an exchange of its own. */
+/* A rank's work before one of its exchanges. */
 typedef struct piece {
     int stage;
     int n_half; /* 0 between exchanges that follow each other */
@@ -130,13 +130,13 @@ typedef struct timing {
     int n_piece;
     diary diary;
     watch whole;
-    watch *span;            /* [n_span] those of the rank's spans */
-    tlpi_span_comm *spans;  /* [n_span] those, as the exchange lists them */
+    watch *span;            /* [n_span] for the communicators of spans */
+    tlpi_span_comm *spans;  /* [n_span] what the exchange gets meanwhile */
     double *seconds;        /* [n_piece][MAX_REPEAT] */
     double *stage;          /* [n_stage] of one decoded token */
     double *all;            /* rank 0: [n_rank][n_stage] */
     double head;            /* seconds of the last kind of step */
-    double step;            /* likewise, from command to candidates */
+    double step;            /* and of it all, from command to candidates */
     double prefill, decode; /* of the longest step, of the last position */
 } timing;
 

@@ -13,15 +13,15 @@
 
 #define MAX_POS (1 << 20) /* as sessions have */
 
-/* Kinds of exchange that take time in this run; the others take none. */
+/* Kinds of exchange that take time in this run; other kinds take none. */
 enum { COMMANDS = 1, SENDS = 2, SUMS = 4 };
 
-/* Where a rank is in its step. */
+/* How far a rank is in its step. */
 typedef struct place {
     double clock;
-    int next;    /* act */
-    double sent; /* when it sent a message that was not received yet */
-    bool has_sent;
+    int next;      /* index of the next act */
+    bool has_sent; /* a message that the next rank has not received */
+    double sent;   /* the time of that message */
 } place;
 
 typedef struct run {
@@ -35,8 +35,8 @@ typedef struct run {
 
 /* ==== the link =========================================================== */
 
-/* A table's seconds for n floats: straight lines between the sizes, the first
- * value before and the last line behind them. */
+/* Seconds for n floats: straight lines between the sizes of the table, the
+ * first value before the first size, the last line behind the last size. */
 static double look_up(const tlp_link *l, const double *table, int64_t n)
 {
     int i = 1;
@@ -51,8 +51,9 @@ static double look_up(const tlp_link *l, const double *table, int64_t n)
     return fmax(y, table[0]);
 }
 
-/* The table is of link->n_rank ranks; among `count` the latency is the same,
- * and what a vector takes beyond it goes with the number of others. */
+/* The table was measured between link->n_rank ranks.  Between `count` ranks the
+ * latency does not change, and the rest is in proportion to the number of peers
+ * of a rank. */
 static double exchange(const tlp_link *l, const double *table, int count,
                        int64_t n)
 {
@@ -115,7 +116,7 @@ static tlp_status check_link(const tlp_link *l, const tlp_plan *plan,
 /* ==== acts =============================================================== */
 
 /* Seconds of a rank's half of a stage.  A step of several tokens takes at least
- * what one of them does. */
+ * the time of one token. */
 static double work(const run *w, const tlpi_act *a)
 {
     const tlp_link_rates *one = &w->link->decode, *many = &w->link->prefill;
@@ -130,8 +131,8 @@ static double work(const run *w, const tlpi_act *a)
                            n_head * seen * many->attend);
 }
 
-/* A rank has the sum when the last of the others' vectors has come, and its
- * own call has been worked through. */
+/* A rank has the sum when the last vector of its peers has come, and its own
+ * call is done. */
 static void do_sum(run *w, const tlpi_comm_event *e)
 {
     const tlp_link *l = w->link;
@@ -204,7 +205,7 @@ static bool do_exchange(run *w, int rank, const tlpi_comm_event *e)
     place *mine = &w->at[rank];
 
     switch (e->kind) {
-    case TLPI_COMM_SUM: /* by its last rank, so that few calls are in vain */
+    case TLPI_COMM_SUM: /* the last rank looks whether all have come */
         if (rank != e->first + e->count - 1 || !all_are_there(w, e))
             return false;
         do_sum(w, e);
@@ -222,8 +223,8 @@ static bool do_exchange(run *w, int rank, const tlpi_comm_event *e)
     return false;
 }
 
-/* As far as a rank comes alone; false: nowhere. */
-static bool go_on(run *w, int rank)
+/* Move a rank up to an exchange in which it waits.  False if it cannot move. */
+static bool advance(run *w, int rank)
 {
     bool moved = false;
 
@@ -240,7 +241,7 @@ static bool go_on(run *w, int rank)
     return moved;
 }
 
-/* All ranks through a step. */
+/* Run all ranks through a step. */
 static tlp_status do_step(run *w)
 {
     int n_rank = w->dry->n_rank;
@@ -251,11 +252,12 @@ static tlp_status do_step(run *w)
     while (moved) {
         moved = false;
         for (int r = 0; r < n_rank; r++)
-            moved |= go_on(w, r);
+            moved |= advance(w, r);
     }
     for (int r = 0; r < n_rank; r++)
         if (next_act(w, r))
-            return tlpi_fail(TLP_ERROR, "rank %d waits in a step for ever", r);
+            return tlpi_fail(TLP_ERROR, "dry run: rank %d waits without an end",
+                             r);
     return TLP_OK;
 }
 

@@ -55,7 +55,8 @@ typedef struct tlpi_rank_setup {
     const tlpi_shards *shards;
     const tlpi_session_config *cfg;
     tlpi_comm *comm;   /* taken over, also on failure */
-    tlpi_backend *dry; /* NULL, or of a dry rank (dry_rank.h): likewise */
+    tlpi_backend *dry; /* NULL; of a dry rank (dry_rank.h): its backend, taken
+                          over, also on failure */
     const _Atomic int *abort;
     tlp_progress_fn progress; /* or NULL */
     void *progress_data;
