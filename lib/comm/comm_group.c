@@ -112,8 +112,8 @@ void tlpi_group_put(tlpi_comm_threads *c)
 
 /*
  * Waiters check for a failed rank after every wait.  Advancing all words by
- * FAR therefore ends every wait, spinning or sleeping, because its target is
- * reached.
+ * TLPI_ABORT_STEP therefore ends every wait, spinning or sleeping, because its
+ * target is reached.
  */
 void tlpi_comm_root_abort(tlpi_comm_root *root, int rank)
 {
