@@ -28,7 +28,7 @@ enum {
 enum activation_form { AS_F32, AS_XQ, AS_XB };
 
 /* A distinct x of a call that needs rounding. */
-struct input {
+struct matmul_input {
     const float *x;
     int64_t n_col;
     enum activation_form form;
@@ -37,13 +37,13 @@ struct input {
 
 struct scratch {
     int max_input;
-    size_t own_bytes;    /* per thread: OWN tokens of all inputs */
-    size_t level_bytes;  /* per thread: an unpacked group */
-    uint8_t *own;        /* [n_thread][own_bytes] */
-    uint8_t *all;        /* CHUNK tokens of all inputs */
-    int8_t *level;       /* [n_thread][level_bytes] */
-    struct input *input; /* [max_input] inputs of the call */
-    bool *ready;         /* [n_thread][max_input]: rounded in own */
+    size_t own_bytes;           /* per thread: OWN tokens of all inputs */
+    size_t level_bytes;         /* per thread: an unpacked group */
+    uint8_t *own;               /* [n_thread][own_bytes] */
+    uint8_t *all;               /* CHUNK tokens of all inputs */
+    int8_t *level;              /* [n_thread][level_bytes] */
+    struct matmul_input *input; /* [max_input] inputs of the call */
+    bool *ready;                /* [n_thread][max_input]: rounded in own */
 };
 
 /* One call; exactly one of matmul and gate_up is set. */
@@ -103,7 +103,7 @@ static int find_input(const struct matmul_job *job, const tlpi_weight *w,
                       const float *x)
 {
     enum activation_form form = form_for(job->c, w);
-    const struct input *in = job->s->input;
+    const struct matmul_input *in = job->s->input;
     int i = 0;
 
     while (i < job->n_input &&
@@ -129,7 +129,7 @@ static void add_input(struct matmul_job *job, const tlpi_weight *w,
     assert(job->n_input < job->s->max_input);
     job->set_up |= mm->begin && (form == AS_XB || is_wide(mm, job->n_tok));
     job->s->input[job->n_input++] =
-        (struct input){ x, w->n_col, form, job->input_bytes };
+        (struct matmul_input){ x, w->n_col, form, job->input_bytes };
     job->input_bytes +=
         rounded_bytes(form, w->n_col, TLPI_MIN(job->n_tok, (int)CHUNK));
 }
@@ -146,7 +146,7 @@ static int next_rounded(const tlpi_cpu_mm *mm, enum activation_form form, int n)
 static void round_input(const struct matmul_worker *w, int input, int part,
                         int n_part)
 {
-    const struct input *in = &w->job->s->input[input];
+    const struct matmul_input *in = &w->job->s->input[input];
     int64_t n_block = blocks_of(in->n_col);
     const float *x = in->x + w->t0 * in->n_col;
     void *dst = w->rounded + in->at;
