@@ -1,6 +1,6 @@
 /*
- * attn.cu - attention of a step: queries and keys are normalised and rotated,
- * keys and values cached; then the kernels of decoding or those of prefill.
+ * attn.cu - attention of a step: normalise and rotate queries and keys, cache
+ * keys and values, then run the kernels of decoding or of prefill.
  */
 #include "cache.cuh"
 #include "warp.cuh"
@@ -14,7 +14,7 @@ typedef struct rotation {
     float eps;
 } rotation;
 
-/* One head's row in shared memory, by one warp. */
+/* Normalise one head's row in shared memory, by one warp. */
 static __device__ void norm_row(float *row, const float *w, int h, float eps)
 {
     int lane = threadIdx.x % 32;
@@ -50,8 +50,8 @@ static __device__ void cache_row(uint8_t *cache, size_t at, const float *row,
         tlpi_cache_put<KV>(cache, at + i, i < h ? row[i] : 0);
 }
 
-/* Tasks are an item's query heads, then its keys', then its values'; a warp
- * does one, for one token. */
+/* Tasks are an item's query heads, then its key heads, then its value heads.
+ * A warp does one task for one token. */
 template <int KV>
 static __global__ void __launch_bounds__(WARPS * 32)
     prepare(const __grid_constant__ tlpi_gpu_attn a,
@@ -152,7 +152,7 @@ void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
     rotation rot = { r->cos, r->sin, r->half, r->neox, eps };
 
     for (int i = 0; i < n; i += TLPI_GPU_ITEMS) {
-        const tlpi_kv *kv = item[i].kv; /* all caches are alike */
+        const tlpi_kv *kv = item[i].kv; /* all caches have one shape and type */
         tlpi_gpu_attn a = {};
 
         a.h = head_dim;

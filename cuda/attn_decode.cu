@@ -1,13 +1,14 @@
 /*
- * attn_decode.cu - attention of a few tokens, or single ones of many sequences,
- * over long caches.
+ * attn_decode.cu - attention of a few tokens, or of single tokens of many
+ * sequences, over long caches.
  *
  * A cache is cut into n_split parts, so that all multiprocessors have work.  A
- * block takes one part for one token and the query heads of one kv head.  In
- * it, groups of lanes take positions in turn: each lane holds eight dimensions
- * of query and result, a group the whole head, and the running maximum and sum
- * of its softmax.  Groups are joined in shared memory, parts by a kernel of
- * their own.  Weights are powers of two: the queries are scaled by log2(e).
+ * block handles one part for one token and the query heads of one kv head.  In
+ * the block, groups of lanes take positions in turn.  A lane holds eight
+ * dimensions of query and result; a group holds the whole head, with the
+ * running maximum and sum of its softmax.  The block merges its groups in
+ * shared memory; a second kernel merges the parts.  Weights are powers of two:
+ * queries are scaled by log2(e) times the item's scale.
  */
 #include <math.h>
 
@@ -15,17 +16,18 @@
 #include "warp.cuh"
 
 static constexpr int THREADS = 128;
-static constexpr int MIN_PART = 128; /* positions that are worth a block */
+static constexpr int MIN_PART = 128; /* fewest positions of a block */
 static constexpr int MAX_SPLIT = 16;
-static constexpr int AHEAD = 4; /* positions whose loads are under way */
+static constexpr int AHEAD = 4; /* positions whose loads are pending */
 
-/* Softmax sums of REP query heads, eight dimensions of each. */
+/* Softmax sums of REP query heads, in eight dimensions of each. */
 template <int REP>
 struct part_sums {
     float x[REP][8], max[REP], sum[REP];
 };
 
-/* One position: ok if it is this group's, else for the others' exchange. */
+/* One position.  ok false: the position is past the end, but its lanes take
+ * part in the shuffles. */
 template <int KV, int REP>
 static __device__ __forceinline__ void
 see_position(const tlpi_cached<KV> &k, const tlpi_cached<KV> &v, bool ok,
@@ -54,8 +56,8 @@ see_position(const tlpi_cached<KV> &k, const tlpi_cached<KV> &v, bool ok,
     }
 }
 
-/* Positions [begin, end): a group takes every n_group-th, and asks for some of
- * them before it looks at the first. */
+/* Positions [begin, end).  A group takes every n_group-th position and loads
+ * AHEAD of them before it uses the first. */
 template <int KV, int REP>
 static __device__ __forceinline__ void
 see_part(const tlpi_gpu_heads &it, size_t at, int hp, int begin, int end,
@@ -84,7 +86,7 @@ template <int KV, int REP>
 static __global__ void __launch_bounds__(THREADS)
     decode(const __grid_constant__ tlpi_gpu_attn a, int n_lane)
 {
-    /* groups * 8 n_lane floats for each head: always as many */
+    /* groups * 8 n_lane floats for each head; the product is constant */
     __shared__ float part_x[REP][THREADS * 8];
     __shared__ float part_max[REP][THREADS], part_sum[REP][THREADS];
     int n_tile = (a.n_rep + REP - 1) / REP, tok = blockIdx.z;
@@ -155,7 +157,7 @@ static __global__ void __launch_bounds__(THREADS)
     }
 }
 
-/* A block joins the parts of one token's query head. */
+/* A block merges the parts of one token's query head. */
 static __global__ void __launch_bounds__(THREADS)
     join(const __grid_constant__ tlpi_gpu_attn a)
 {
@@ -183,7 +185,8 @@ static __global__ void __launch_bounds__(THREADS)
 
 /* ==== launching ========================================================== */
 
-/* Twice as many blocks as multiprocessors, if the cache is long enough. */
+/* Split for twice as many blocks as multiprocessors, if the cache is long
+ * enough. */
 static int choose_split(const tlpi_gpu *g, const tlpi_gpu_attn *a, int n_block)
 {
     size_t one = (size_t)a->n_tok * (size_t)a->n_head * (size_t)(a->h + 2);

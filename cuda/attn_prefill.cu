@@ -1,10 +1,11 @@
 /*
  * attn_prefill.cu - attention of many tokens, without a matrix of scores.
  *
- * The query heads that share a kv head, for up to 32 neighbouring tokens of a
- * sequence, are the rows of a tile (begin_step cuts the step into these): row r
- * is token r / n_rep, head r % n_rep.  A block takes 32 of a tile's rows over
- * 32 positions at a time, with a running maximum and sum for each row.
+ * A tile is one kv head for up to 32 neighbouring tokens of a sequence
+ * (begin_step cuts the step into tiles).  Row r of a tile is token r / n_rep,
+ * head r % n_rep of the kv head's query heads.  A block handles 32 rows of a
+ * tile over 32 positions at a time, with a running maximum and sum for each
+ * row.
  */
 #include <math.h>
 
@@ -34,7 +35,8 @@ static __device__ int row_limit(const tile_rows &u, int r)
     return u.pos + min(u.row0 + r, u.n_row - 1) / u.n_rep + 1;
 }
 
-/* KEYS positions from key0 on of one head's K or V, zeros from `end` on. */
+/* Load KEYS positions from key0 on of one head's K or V; zeros from `end`
+ * on. */
 template <int KV>
 static __device__ void stage_keys(float *s, int ld, const uint8_t *cache,
                                   size_t at, int hp, int key0, int end)
@@ -51,7 +53,7 @@ static __device__ void stage_keys(float *s, int ld, const uint8_t *cache,
     }
 }
 
-/* s[row][key] = q k; a thread does two rows and four keys. */
+/* s[row][key] = q k; a thread computes two rows and four keys. */
 static __device__ void score(const float *q, const float *k, int ld, int hp,
                              float *s)
 {
@@ -74,7 +76,8 @@ static __device__ void score(const float *q, const float *k, int ld, int hp,
     }
 }
 
-/* Four threads a row: scores become weights; the factor for what was summed. */
+/* Four threads for a row turn scores into weights; returns the factor for
+ * earlier sums. */
 static __device__ float weigh(float *s, int limit, float *max, float *sum)
 {
     int part = threadIdx.x % 4;
@@ -96,7 +99,7 @@ static __device__ float weigh(float *s, int limit, float *max, float *sum)
     return old;
 }
 
-/* NI: float4s of a row's result that each of its four threads holds. */
+/* NI: float4s of a row's result in each of its four threads. */
 template <int KV, int NI>
 static __global__ void __launch_bounds__(THREADS)
     prefill(const __grid_constant__ tlpi_gpu_attn a)
@@ -137,7 +140,7 @@ static __global__ void __launch_bounds__(THREADS)
         score(q, k, ld, a.hp, s);
         __syncthreads();
         float old = weigh(s, limit - key0, &max, &sum);
-        __syncwarp(); /* a row's weights are all of one warp */
+        __syncwarp(); /* one warp holds all weights of a row */
 #pragma unroll
         for (int i = 0; i < NI; i++) {
             x[i].x *= old, x[i].y *= old, x[i].z *= old, x[i].w *= old;

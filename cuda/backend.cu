@@ -25,7 +25,7 @@ tlp_status tlpi_gpu_status(cudaError_t e, const char *what)
 {
     if (e == cudaSuccess)
         return TLP_OK;
-    (void)cudaGetLastError(); /* reported here, by nobody else */
+    (void)cudaGetLastError(); /* clear the error, which is reported here */
     if (e == cudaErrorMemoryAllocation)
         return tlpi_gpu_fail(TLP_ENOMEM, "GPU memory: no room for %s", what);
     return tlpi_gpu_fail(TLP_EDEVICE, "CUDA, %s: %s", what,
@@ -52,7 +52,7 @@ tlp_status tlpi_gpu_wait(tlpi_gpu *g)
     return st != TLP_OK ? st : tlpi_gpu_peek(g);
 }
 
-/* What a wait found, check finds again. */
+/* Failures are kept, and the next check reports them. */
 void tlpi_gpu_wait_event(tlpi_gpu *g, cudaEvent_t e)
 {
     if (g->wait)
@@ -74,8 +74,8 @@ static const char *isa_name(const tlpi_backend *b)
     return "cuda";
 }
 
-/* Memory comes and goes when nothing is under way: the runtime may wait for all
- * of it, and knows of no dead peers. */
+/* Allocate and free only when the stream is idle: the runtime may wait for all
+ * work, and does not notice dead peers. */
 static tlp_status buffer_create(tlpi_backend *b, float **out, size_t n)
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
@@ -108,10 +108,10 @@ static void buffer_free(tlpi_backend *b, float *x)
 }
 
 /*
- * Copies from and to memory that is not pinned.  The runtime may do them within
- * the call, which then waits for all that is enqueued without an end, or later,
- * from memory that has changed: so there is nothing to wait for before, and
- * they are done afterwards.
+ * Copies from and to memory that is not pinned.  The runtime may copy during
+ * the call, after waiting for the stream without a deadline, or later, when
+ * the memory may have changed.  So the stream is idle before the copy, and the
+ * copy has finished on return.
  */
 static tlp_status copy(tlpi_gpu *g, void *dst, const void *src, size_t bytes,
                        cudaMemcpyKind kind, const char *what)
@@ -131,7 +131,7 @@ tlp_status tlpi_gpu_upload(tlpi_gpu *g, void *dst, const void *host,
     return copy(g, dst, host, bytes, cudaMemcpyHostToDevice, what);
 }
 
-/* Whoever waits next finds a failure again. */
+/* A failure is kept; the next wait reports it. */
 static void write_floats(tlpi_backend *b, float *dst, const float *host,
                          size_t n)
 {
@@ -244,7 +244,7 @@ done:
     return st;
 }
 
-/* The oldest that there is code for. */
+/* The oldest compute capability with machine code. */
 static constexpr int LEAST_MAJOR = 8;
 
 static tlp_status check_capability(const tlpi_gpu *g)
@@ -317,7 +317,7 @@ tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     g->base.ops = ops();
     g->base.env = env;
-    g->base.layout = 0x10000 + device; /* weights live on their device */
+    g->base.layout = 0x10000 + device; /* weights are bound to their device */
     g->device = device;
     g->f32 = opts->compute == TLP_COMPUTE_F32;
     g->max_tok = opts->max_tok;

@@ -1,8 +1,9 @@
 /*
- * blocks.cuh - units of a weight (gpu.h) to floats, for every tensor type.
+ * blocks.cuh - conversion of a weight's units (gpu.h) to floats, for every
+ * tensor type.
  *
- * A unit is loaded whole into registers, with its block's scales, and decoded
- * eight elements at a time.
+ * A unit is loaded whole into registers, with the scales of its block, and
+ * decoded eight elements at a time.
  */
 #ifndef TLPI_BLOCKS_CUH
 #define TLPI_BLOCKS_CUH
@@ -10,7 +11,7 @@
 #include "gpu.h"
 #include "half.cuh"
 
-/* What a type's units look like. */
+/* Sizes of a type's units. */
 template <int TYPE>
 struct tlpi_unit_of {
     static constexpr bool super =
@@ -21,7 +22,7 @@ struct tlpi_unit_of {
                              : !quantised        ? 8
                              : TYPE == TLPI_Q8_0 ? 16
                                                  : 32; /* elements */
-    static constexpr int piece = n < 8 ? n : 8;        /* decoded at once */
+    static constexpr int piece = n < 8 ? n : 8; /* elements decoded at once */
     static constexpr int high =
         TYPE == TLPI_Q6_K ? 8
         : TYPE == TLPI_Q5_0 || TYPE == TLPI_Q5_1 || TYPE == TLPI_Q5_K
@@ -42,7 +43,8 @@ typedef struct tlpi_unit {
     uint32_t scale, super;
 } tlpi_unit;
 
-/* Unit u of a row.  Weights are read once a step: let others have the cache. */
+/* Unit u of a row.  Weights are read once in a step, so loads stream past the
+ * cache. */
 template <int TYPE>
 static __device__ __forceinline__ tlpi_unit
 tlpi_load_unit(const tlpi_gpu_matrix &m, int row, int u)
@@ -71,7 +73,7 @@ tlpi_load_unit(const tlpi_gpu_matrix &m, int row, int u)
     return x;
 }
 
-/* w = d q + m of elements [8j, 8j + 8) of a 32-block, or of a Q8_0 unit. */
+/* w = d q + m for elements [8j, 8j + 8) of a block of 32, or of a Q8_0 unit. */
 template <int TYPE>
 static __device__ __forceinline__ float2 tlpi_unit_scale(const tlpi_unit &x,
                                                          int j)
@@ -98,8 +100,8 @@ static __device__ __forceinline__ uint32_t tlpi_word(const uint4 &v, int i)
     return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
 }
 
-/* Elements [piece * j, piece * (j + 1)) of a unit; j is known when compiling.
- */
+/* Elements [piece * j, piece * (j + 1)) of a unit; j is a compile-time
+ * constant. */
 template <int TYPE>
 static __device__ __forceinline__ void tlpi_decode(const tlpi_unit &x, int j,
                                                    float *w)
@@ -139,7 +141,7 @@ static __device__ __forceinline__ void tlpi_decode(const tlpi_unit &x, int j,
     }
 }
 
-/* Call X(type) for the type that is known at run time. */
+/* Call X(type) for a type known at run time. */
 #define TLPI_EACH_TYPE(X)                                                      \
     X(TLPI_F32)                                                                \
     X(TLPI_F16)                                                                \

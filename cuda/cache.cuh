@@ -7,7 +7,7 @@
 #include "gpu.h"
 #include "half.cuh"
 
-/* The item that kv head `head` of a launch belongs to. */
+/* The item to which kv head `head` of a launch belongs. */
 static __device__ __forceinline__ int tlpi_item_of(const tlpi_gpu_attn &a,
                                                    int head)
 {
@@ -41,7 +41,7 @@ static __device__ __forceinline__ void tlpi_cache_put(uint8_t *p, size_t i,
                                               : tlpi_to_bf16(x));
 }
 
-/* Elements [i, i + 8), i a multiple of 8, as they are stored. */
+/* Elements [i, i + 8) as stored; i is a multiple of 8. */
 template <int KV>
 struct tlpi_cached {
     uint4 w[KV == TLP_KV_F32 ? 2 : 1];
@@ -76,7 +76,7 @@ tlpi_cache_widen(const tlpi_cached<KV> &c, float *x)
     }
 }
 
-/* The same as floats. */
+/* Elements [i, i + 8) as floats. */
 template <int KV>
 static __device__ __forceinline__ void tlpi_cache_get(const uint8_t *p,
                                                       size_t i, float *x)
@@ -84,10 +84,10 @@ static __device__ __forceinline__ void tlpi_cache_get(const uint8_t *p,
     tlpi_cache_widen<KV>(tlpi_cache_load<KV>(p, i), x);
 }
 
-/* X(KV) for every type. */
+/* X(KV) for every cache type. */
 #define TLPI_ALL_KV(X) X(TLP_KV_F32) X(TLP_KV_F16) X(TLP_KV_BF16)
 
-/* Call RUN(KV) for the type that is known at run time. */
+/* Call RUN(KV) for a type known at run time. */
 #define TLPI_EACH_KV(type, RUN)                                                \
     switch (type) {                                                            \
     case TLP_KV_F32:                                                           \

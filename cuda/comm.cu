@@ -1,15 +1,15 @@
 /*
- * comm.cu - a communicator of activations: its operations and its life.
+ * comm.cu - a communicator of activations: operations and lifetime.
  *
- * gather, bcast and busy are the host communicator's.
+ * The host's communicator handles gather, bcast and busy.
  */
 #include "gpu_comm.h"
 
 /*
- * All-reduces of more floats than this go to NCCL.  A one-shot exchange sends 8
- * bytes for each float to every peer at once; NCCL's rings and trees send about
- * 8 in all, and start later.  `make bench-gpu` shows where they cross; this is
- * a guess.
+ * All-reduces of more floats than this use NCCL.  A one-shot exchange sends 8
+ * bytes for each float to every peer; NCCL's rings and trees send about 8
+ * bytes for each float in all, but start later.  `make bench-gpu` shows the
+ * crossover; this value is a guess.
  */
 #define CROSSOVER ((size_t)32768)
 
@@ -25,7 +25,7 @@ static bool by_nccl(const tlpi_gpu_comm *c, size_t n)
     return c->nccl && (!c->oneshot || n > CROSSOVER);
 }
 
-/* Before an operation: has anything failed? */
+/* Check for failures before an operation. */
 static tlp_status ready(tlpi_gpu_comm *c)
 {
     tlp_status st =
@@ -45,10 +45,10 @@ static bool is_recording(const tlpi_gpu_comm *c)
 }
 
 /*
- * Ranks that share a device meet before and after an exchange that is not
- * recorded: the driver and cuBLASLt load kernels when they are launched first,
- * and may wait for the device to do it, on which a rank waits for the one that
- * loads.
+ * Ranks that share a device wait for each other before and after an exchange
+ * that is not recorded.  The driver and cuBLASLt load a kernel at its first
+ * launch, and may wait for the device to do so, while another rank's kernel on
+ * the device waits for the loading rank.
  */
 static bool is_careful(const tlpi_gpu_comm *c)
 {
@@ -57,8 +57,8 @@ static bool is_careful(const tlpi_gpu_comm *c)
 
 typedef enum host_signal { BARRIER, SEND, RECEIVE } host_signal;
 
-/* A signal between hosts, none of which has work on the device; it is no
- * exchange of activations, so it is not counted. */
+/* A signal between host threads whose ranks have no work on the device.  It is
+ * not an exchange of activations, so it is not counted. */
 static tlp_status signal_host(tlpi_gpu_comm *c, host_signal w)
 {
     tlpi_comm *host = c->host;
@@ -79,10 +79,11 @@ tlp_status tlpi_gpu_rendezvous(tlpi_gpu_comm *c)
     return is_careful(c) ? signal_host(c, BARRIER) : TLP_OK;
 }
 
-/* The same for two neighbours and a message: it is sent, and has been taken,
- * while neither waits for the other on the device.  A note is given once the
- * one before has been read, so the first says that the message is there, and
- * the next message's first that this one was taken. */
+/* Signals for a message between two neighbours, so that neither waits for the
+ * other on the device.  A signal is sent only after the signal before was
+ * received.  The first signal of a message therefore means that the message is
+ * there, and the first signal of the next message means that this message was
+ * taken. */
 static tlp_status send_signals(tlpi_gpu_comm *c)
 {
     tlp_status st = signal_host(c, SEND);
@@ -215,7 +216,7 @@ static void gpu_busy(tlpi_comm *base)
         host->ops->busy(host);
 }
 
-/* NCCL's communicators are aborted by the rank's own thread, when it waits. */
+/* The rank's own thread aborts NCCL's communicators in its next wait. */
 static void gpu_abort(tlpi_comm *base)
 {
     tlpi_gpu_comm *c = of(base);
@@ -234,7 +235,8 @@ static void gpu_free(tlpi_comm *base)
 
     tlpi_gpu_use(c->g);
     if (c->oneshot || c->nccl) {
-        /* Ends, if need be by aborting; what is left then ends by itself. */
+        /* Ends the stream's work, if necessary by aborting; the remaining work
+         * then ends by itself. */
         (void)tlpi_gpu_wait(c->g);
         (void)cudaStreamSynchronize(c->g->stream);
     }
@@ -323,7 +325,7 @@ done:
     return st;
 }
 
-/* A member of the new group; the root has one more. */
+/* Join the new group, which takes a reference to the root. */
 static tlp_status join(tlpi_gpu_comm **out, tlpi_gpu_comm *parent,
                        tlpi_comm *host, int first)
 {

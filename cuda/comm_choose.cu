@@ -1,12 +1,13 @@
 /*
- * comm_choose.cu - which way activations go between the ranks of a session.
+ * comm_choose.cu - choice of the exchange method between the ranks of a
+ * session.
  *
- * All ranks of a process that can write into each other's memory take the one
- * shot for what is small, and NCCL above that, if it is there; ranks in several
- * processes, or without access to each other's memory, need NCCL. TLP_CUDA_COMM
- * (oneshot, nccl) forces one way, for comparing them.
+ * If all ranks are in one process and can access each other's memory, small
+ * exchanges are one-shot and large exchanges use NCCL, if it is installed.
+ * Ranks in several processes, or without access to each other's memory, need
+ * NCCL.  TLP_CUDA_COMM (oneshot, nccl) forces one method, for comparisons.
  *
- * Rank 0 decides, from what all tell it.
+ * Rank 0 decides from the capabilities of all ranks.
  */
 #include "nccl_api.h"
 
@@ -16,13 +17,14 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What a rank tells rank 0. */
+/* Data that each rank sends to rank 0. */
 typedef struct capabilities {
-    uint8_t process[16]; /* the same for ranks of one process */
+    uint8_t process[16]; /* equal for ranks of one process */
     int32_t device;
     int32_t nccl; /* version; 0: none */
     int32_t windows, unused;
-    uint64_t peers; /* devices whose memory this one reaches */
+    /* bit mask of devices whose memory this device can access */
+    uint64_t peers;
 } capabilities;
 
 static const uint8_t *process_mark()
@@ -94,7 +96,7 @@ static bool all_reach(const capabilities *k, int n)
     return true;
 }
 
-/* Two ranks of one process on one device; -1: none. */
+/* A device that two ranks of one process use; -1: none. */
 static int shared_device(const capabilities *k, int n)
 {
     for (int a = 0; a < n; a++)
@@ -109,7 +111,7 @@ typedef struct reason {
     char text[160];
 } reason;
 
-/* Why NCCL cannot be used; false if it can. */
+/* True, with the reason, if NCCL cannot be used. */
 static bool lacks_nccl(reason *why, const capabilities *k, int n)
 {
     const char *multi = getenv("NCCL_MULTI_RANK_GPU_ENABLE");
@@ -140,7 +142,7 @@ static bool lacks_nccl(reason *why, const capabilities *k, int n)
     return true;
 }
 
-/* Rank 0: there is no way. */
+/* On rank 0: report that no method is possible. */
 static void refuse(tlpi_gpu_decision *d, const capabilities *k, int n,
                    const reason *why)
 {
@@ -153,7 +155,8 @@ static void refuse(tlpi_gpu_decision *d, const capabilities *k, int n,
              why->text);
 }
 
-/* Rank 0: the ways that all can go, in d, or why there is none; c->root. */
+/* On rank 0: put the possible methods, or a failure, into d; creates
+ * c->root. */
 static void decide(tlpi_gpu_decision *d, tlpi_gpu_comm *c,
                    const capabilities *k)
 {
@@ -182,7 +185,7 @@ static void decide(tlpi_gpu_decision *d, tlpi_gpu_comm *c,
         snprintf(d->text, sizeof d->text, "rank 0 could not begin");
 }
 
-/* Tell rank 0, hear what it decided. */
+/* Send this rank's capabilities to rank 0 and receive its decision. */
 tlp_status tlpi_gpu_choose(tlpi_gpu_comm *c, tlpi_gpu_decision *d)
 {
     capabilities mine = capabilities_of(c), all[TLPI_GPU_RANKS];

@@ -1,12 +1,12 @@
 /*
- * comm_failure.cu - how failures spread: roots, and waiting that ends.
+ * comm_failure.cu - propagation of failures: roots, and waits that end.
  */
 #include "gpu_comm.h"
 
 #include <sched.h>
 #include <time.h>
 
-/* ==== families =========================================================== */
+/* ==== roots ============================================================== */
 
 static void destroy(tlpi_shared_object *object)
 {
@@ -17,7 +17,7 @@ static void destroy(tlpi_shared_object *object)
     tlpi_gpu_free(root->env, root, sizeof *root);
 }
 
-/* The words may be written by kernels of all devices. */
+/* Kernels of all devices may write the words. */
 tlp_status tlpi_gpu_root_create(tlpi_gpu_root **out, const tlpi_env *env,
                                 int size)
 {
@@ -91,7 +91,7 @@ tlp_status tlpi_gpu_root_check(const tlpi_gpu_root *root, int me,
     return tlpi_gpu_fail(TLP_ECOMM, "rank %d gave up", (int)first - 1);
 }
 
-/* ==== watching =========================================================== */
+/* ==== waiting ============================================================ */
 
 static void stop_all(tlpi_gpu_comm *list)
 {
@@ -100,8 +100,8 @@ static void stop_all(tlpi_gpu_comm *list)
     tlpi_nccl_abort_all(list);
 }
 
-/* What is known of failures of any communicator of a backend; the first is
- * given, and all stop. */
+/* Check all communicators of a backend.  After the first failure all of them
+ * stop. */
 static tlp_status check_all(tlpi_gpu_comm *list)
 {
     tlp_status st = TLP_OK;
@@ -129,8 +129,8 @@ static double now()
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* A kernel of NCCL waits for its peers for ever: nothing has moved for the
- * timeout. */
+/* An NCCL kernel waits for its peers without a deadline: give up when no
+ * operation has ended for the timeout. */
 static tlp_status give_up_waiting(tlpi_gpu_comm *list)
 {
     tlp_status st = tlpi_gpu_fail(TLP_ETIMEDOUT,
@@ -150,7 +150,7 @@ static bool has_nccl(const tlpi_gpu_comm *list)
     return false;
 }
 
-/* Polite after a millisecond, in which most steps of decoding end. */
+/* Yield for a millisecond, in which most decoding steps end; then sleep. */
 static void pause_for(double waited)
 {
     const struct timespec nap = { 0, 50000 };
@@ -161,14 +161,14 @@ static void pause_for(double waited)
         nanosleep(&nap, NULL);
 }
 
-/* Instead of cudaStreamSynchronize, or cudaEventSynchronize if there is an
- * event: one that ends. */
+/* Replacement of cudaStreamSynchronize, or cudaEventSynchronize if there is an
+ * event, that ends after a failure. */
 static tlp_status wait(void *arg, cudaStream_t stream, cudaEvent_t event)
 {
     tlpi_gpu_comm *list = (tlpi_gpu_comm *)arg;
     double start = now(), moved = start;
 
-    if (!has_nccl(list)) /* our own kernels end by themselves */
+    if (!has_nccl(list)) /* one-shot kernels have a deadline of their own */
         return tlpi_gpu_status(event ? cudaEventSynchronize(event)
                                      : cudaStreamSynchronize(stream),
                                "waiting");
@@ -189,8 +189,7 @@ static tlp_status wait(void *arg, cudaStream_t stream, cudaEvent_t event)
     }
 }
 
-/* The ranks of a communicator that was not split from another are all there
- * are. */
+/* Only communicators that were not split from another hold all ranks. */
 static tlp_status rendezvous(void *arg)
 {
     tlp_status st = TLP_OK;

@@ -1,20 +1,21 @@
 /*
  * comm_nccl.cu - sums and messages between GPUs by NCCL.
  *
- * Communicators are non-blocking: no call waits for a peer, and whether a call
- * is done is asked for.  So a peer that died can be given up.  Recorded into a
- * graph, NCCL registers the buffers of the operations by itself; such a graph
- * holds the communicator, whose end waits for the graph's: graphs go first.
+ * Communicators are non-blocking: no call waits for a peer, and this file
+ * polls whether a call has finished.  A call with a dead peer can therefore be
+ * given up.  When operations are recorded into a graph, NCCL registers their
+ * buffers by itself.  The graph then holds the communicator, and destroying
+ * the communicator waits for the graph, so graphs are destroyed first.
  *
- * Operations outside of graphs are followed by an event each, the last so many,
- * from which a waiting host sees that something still moves.
+ * An event (mark) follows each operation outside of graphs, up to N_MARK
+ * events at a time.  From these a waiting host sees that operations still end.
  */
 #include <pthread.h>
 #include <time.h>
 
 #include "nccl_api.h"
 
-/* Making a communicator takes NCCL seconds, however short answers are. */
+/* Creating a communicator takes NCCL seconds, also when timeout_ms is short. */
 #define CREATE_SECONDS 60.0
 
 enum { N_MARK = 64 };
@@ -22,10 +23,11 @@ enum { N_MARK = 64 };
 struct tlpi_nccl {
     tlpi_nccl_comm comm; /* NULL once aborted */
     bool failed;
-    pthread_t ending; /* the thread that aborts it, if has_thread */
+    pthread_t ending; /* thread that aborts the communicator, if has_thread */
     bool has_thread;
     cudaEvent_t mark[N_MARK];
-    unsigned marked, passed; /* operations that have a mark; that have ended */
+    /* number of marked operations; number of these that have ended */
+    unsigned marked, passed;
 };
 
 static double now()
@@ -47,7 +49,7 @@ tlp_status tlpi_nccl_new_id(tlpi_nccl_id *id)
                                lib->GetErrorString(e));
 }
 
-/* Of this communicator, "what" having failed with e. */
+/* Status and text for this communicator after "what" failed with e. */
 static tlp_status failed(tlpi_nccl *n, int e, const char *what)
 {
     const tlpi_nccl_lib *lib = tlpi_nccl_get();
@@ -59,20 +61,20 @@ static tlp_status failed(tlpi_nccl *n, int e, const char *what)
                          more ? more : "");
 }
 
-/* Has the last call on the communicator ended?  Gives what became of it. */
+/* NCCL's state of the last call on the communicator, which returned e. */
 static int state_of(const tlpi_nccl *n, int e)
 {
     int state = TLPI_NCCL_SUCCESS;
 
     if (e != TLPI_NCCL_SUCCESS && e != TLPI_NCCL_IN_PROGRESS)
         return e;
-    if (!n->comm) /* the call is still making it */
+    if (!n->comm) /* the call that creates the communicator is still running */
         return TLPI_NCCL_IN_PROGRESS;
     e = tlpi_nccl_get()->CommGetAsyncError(n->comm, &state);
     return e == TLPI_NCCL_SUCCESS ? state : e;
 }
 
-/* Wait for the last call, which gave e. */
+/* Wait for the last call, which returned e. */
 static tlp_status settle(tlpi_gpu_comm *c, tlpi_nccl *n, int e,
                          const char *what, double seconds)
 {
@@ -147,8 +149,8 @@ static void abort_only(tlpi_gpu_comm *c)
     (void)abort_one(c->nccl);
 }
 
-/* Each in a thread: the first would wait for a recorded step that is under way,
- * and that for a peer in an exchange of the next. */
+/* Abort each communicator in its own thread: the first abort would wait for a
+ * running graph, and that for a peer in an exchange of another communicator. */
 void tlpi_nccl_abort_all(tlpi_gpu_comm *list)
 {
     for (tlpi_gpu_comm *c = list; c; c = c->next) {
@@ -179,7 +181,7 @@ tlp_status tlpi_nccl_split(tlpi_gpu_comm *parent, tlpi_gpu_comm *c, int color)
                                        parent->base.rank, &out, &cfg);
     tlp_status st = settle(parent, parent->nccl, e, what, CREATE_SECONDS);
     if (st != TLP_OK)
-        abort_only(parent); /* before `out` goes */
+        abort_only(parent); /* before `out` is freed */
     if (c && c->nccl) {
         c->nccl->comm = out;
         if (st == TLP_OK)
@@ -195,7 +197,8 @@ static bool is_healthy(const tlpi_gpu_comm *c)
     return c->nccl->comm && !c->nccl->failed && !tlpi_gpu_root_stopped(c->root);
 }
 
-/* A healthy one says good-bye, which a dead peer does not answer. */
+/* A healthy communicator is finalized, which needs live peers; a failed one is
+ * aborted. */
 void tlpi_nccl_free(tlpi_gpu_comm *c)
 {
     tlpi_nccl *n = c->nccl;
@@ -230,7 +233,7 @@ tlp_status tlpi_nccl_open_window(tlpi_gpu_comm *c, void *memory, size_t bytes,
         c->nccl->comm, memory, bytes, out, TLPI_NCCL_WIN_COLL_SYMMETRIC);
     tlp_status st = settle(c, c->nccl, e, "opening a window", CREATE_SECONDS);
     if (st != TLP_OK)
-        abort_only(c); /* before the memory goes */
+        abort_only(c); /* before the memory is freed */
     return st;
 }
 
@@ -267,8 +270,8 @@ tlp_status tlpi_nccl_check(tlpi_gpu_comm *c)
                : failed(n, e, "an exchange");
 }
 
-/* A mark after an operation, the first time that one is free: a wait that has
- * none to look at takes the whole of what is enqueued for one operation. */
+/* Record a mark after an operation, if one is free.  Without a free mark, a
+ * wait counts several operations as one. */
 static void mark(tlpi_gpu_comm *c)
 {
     tlpi_nccl *n = c->nccl;

@@ -1,37 +1,39 @@
 /*
- * comm_oneshot.cu - sums and messages between GPUs of one process, by writing
- * into each other's memory.
+ * comm_oneshot.cu - one-shot sums and messages between GPUs of one process:
+ * ranks write into each other's memory.
  *
- * A float travels as a word of 64 bits: its bits, and the tag of the exchange,
- * which is the exchange's number.  A word is read and written whole, so whoever
- * finds the tag has the float too: no fence, no second message, and each thread
- * goes on when its own words are there.
+ * A float travels in a word of 64 bits: its bits, and a tag, which is the
+ * number of the exchange.  Words are read and written whole, so a thread that
+ * finds the tag also has the float.  No fence and no second message is needed,
+ * and a thread continues as soon as its own words have arrived.
  *
- * Every rank has a slot for each rank and parity of the exchange.  Rank a
- * writes its vector into slot a of all others, then adds up what lies in its
- * own slots, in rank order, so that all ranks get the same bits.  Nobody waits
- * for slots to be free: a rank at exchange s has seen the others' words of
- * s - 1, which they wrote after their kernel of s - 2, the slot's last reader,
- * had ended.
+ * Every rank has a slot for each rank and each parity of the exchange.  Rank a
+ * writes its vector into slot a of all other ranks, then adds the vectors in
+ * its own slots in rank order, so that all ranks get equal bits.  No rank
+ * waits for free slots.  A rank at exchange s has seen the words that the
+ * other ranks wrote in s - 1.  They wrote them after their kernel of s - 2,
+ * the last reader of the slot, had ended.
  *
- * A message goes into the next rank's inbox, of two parities as well; there the
- * reader says how far it is, and the sender waits for that.
+ * A message goes into the inbox of the next rank, which also has two parities.
+ * The reader stores the number of messages that it has taken, and the sender
+ * waits for this number.
  *
- * Numbers are counted in device memory, by the kernels, so a recorded launch
- * can be repeated.  (Were a slot's end not written for exactly 2^32 - 2
- * exchanges, an old word would pass for a new one.)
+ * Kernels count exchanges in device memory, so that a recorded launch can be
+ * repeated.  (If the end of a slot were not written for exactly 2^32 - 2
+ * exchanges, an old word would look new.)
  */
 #include "norm.cuh"
 #include "oneshot.cuh"
 
-/* Few enough blocks that ranks which share a device leave each other room. */
+/* Limit of blocks, so that ranks which share a device can all run. */
 #define MAX_BLOCKS 32
 #define THREADS 256
 
-/* Tokens of a sum that is normalised too: no more threads than other sums. */
+/* Most tokens of a sum with norms: no more threads than other sums. */
 static constexpr int MAX_NORM_TOKENS = MAX_BLOCKS * THREADS / TLPI_NORM_THREADS;
 
-/* All ranks hold it: as long as any does, its kernels may write into it. */
+/* Reference-counted memory of a rank.  Every rank holds it, because its
+ * kernels may write into it. */
 typedef struct shared_memory {
     tlpi_shared_object shared;
     const tlpi_env *env;
@@ -41,7 +43,8 @@ typedef struct shared_memory {
 
 struct tlpi_oneshot {
     shared_memory *
-        of[TLPI_ONESHOT_RANKS]; /* NULL beyond the last rank, and until taken */
+        /* NULL beyond the last rank, and before take_all */
+        of[TLPI_ONESHOT_RANKS];
 };
 
 /* ==== kernels ============================================================ */
@@ -65,8 +68,8 @@ static __global__ void __launch_bounds__(THREADS)
     (void)count_once(c, &c->sums, number);
 }
 
-/* The same of delta [gridDim.x][cols], then x += delta and its norms: a block
- * does a token, as in rows.cu. */
+/* x[i] += sum over ranks of delta [gridDim.x][cols], then its norms.  delta
+ * becomes the sum.  A block handles a token, as in rows.cu. */
 static __global__ void __launch_bounds__(TLPI_NORM_THREADS)
     sum_norm_kernel(exchange e, int cols, float *x, float *delta,
                     const __grid_constant__ tlpi_gpu_norms a, float eps)
@@ -101,7 +104,8 @@ static __device__ uint64_t *inbox_of(const exchange &e, int owner,
     return e.of[owner].inbox + (size_t)(number & 1) * SLOT_FLOATS;
 }
 
-/* x into the next rank's inbox, once the message before the last is taken */
+/* Write x into the next rank's inbox, once the message before the previous one
+ * is taken. */
 static __global__ void __launch_bounds__(THREADS)
     send_kernel(exchange e, const float *x, int n)
 {
@@ -167,7 +171,7 @@ static void destroy(tlpi_shared_object *object)
     tlpi_gpu_free(m->env, m, sizeof *m);
 }
 
-/* Zero is no tag. */
+/* Zero is not a valid tag. */
 static tlp_status zeros(tlpi_gpu_comm *c, char **out, size_t bytes)
 {
     tlp_status st = TLP_OK;
@@ -180,7 +184,7 @@ done:
     return st;
 }
 
-/* What this rank gives. */
+/* Publish this rank's memory. */
 static tlp_status give(tlpi_gpu_comm *c)
 {
     shared_memory *m = (shared_memory *)tlpi_gpu_alloc(c->base.env, sizeof *m);
@@ -204,7 +208,7 @@ static tlp_status give(tlpi_gpu_comm *c)
     return TLP_OK;
 }
 
-/* Kernels of this device reach the memory of all others. */
+/* Let kernels of this device access the memory of all other devices. */
 static tlp_status reach_all(const tlpi_gpu_comm *c)
 {
     tlp_status st = TLP_OK;
@@ -224,7 +228,7 @@ static tlp_status reach_all(const tlpi_gpu_comm *c)
 
 /* ==== lifetime =========================================================== */
 
-/* The gifts of all, by their numbers; 0: a rank had nothing to give. */
+/* Get the memory of all ranks by id; id 0: a rank had no memory. */
 static tlp_status take_all(tlpi_gpu_comm *c, const uint64_t *id)
 {
     for (int r = 0; r < c->base.size; r++)

@@ -1,28 +1,29 @@
 /*
  * gemm.cu - matmul of many tokens by cuBLASLt.
  *
- * Inputs and weights have one type: bf16 or f16 where the weights are that, f32
- * where they are that or the session computes in f32, and bf16 for quantised
- * weights, which are decoded for the call, some rows at a time.  Sums are f32.
- * cuBLASLt's choice of a kernel is asked for once for every shape.
+ * Inputs and weights have one type in a call.  BF16, F16 and F32 weights keep
+ * their type; if the session computes in f32, the type is f32.  Quantised
+ * weights are decoded to bf16 for the call, some rows at a time.  Sums are
+ * f32.  cuBLASLt chooses a kernel once for every shape.
  *
- * In its terms, which are column-major, y [n_row][n_tok] = W^T x with W
+ * In cuBLASLt's column-major terms, y [n_row][n_tok] = W^T x with W
  * [n_col][n_row] and x [n_col][n_tok].
  */
 #include "blocks.cuh"
 
 static constexpr int N_SHAPE = 128;
 
-/* Memory for one call, by the longest row of any input: 4 bytes for as many
- * rows, but no more than is of use. */
+/* Limits of the memory for one call.  The memory grows with the longest row of
+ * any input, by 4 bytes for each element of LEAST rows, up to a useful
+ * maximum. */
 static constexpr int64_t LEAST = 1 << 20;
-static constexpr int64_t LT_MOST = 32 << 20;      /* cuBLASLt's own */
+static constexpr int64_t LT_MOST = 32 << 20;      /* workspace of cuBLASLt */
 static constexpr int64_t DECODED_MOST = 64 << 20; /* decoded weights */
 
 typedef struct gemm_shape {
     cudaDataType type;
     int n_row, n_tok, n_col, ld_w, ld_x, ld_y;
-    int align; /* of y, bytes */
+    int align; /* alignment of y in bytes */
     bool bias;
 } gemm_shape;
 
@@ -38,7 +39,7 @@ typedef struct choice {
 struct tlpi_gpu_gemm {
     cublasLtHandle_t lt;
     choice all[N_SHAPE];
-    int next; /* the entry that is given up next */
+    int next; /* entry that is replaced next */
     size_t lt_bytes, decoded_bytes;
     void *workspace; /* [lt_bytes] */
     void *decoded;   /* [decoded_bytes] */
@@ -55,7 +56,7 @@ static tlp_status lt_status(cublasStatus_t e, const char *what)
                                cublasLtGetStatusString(e));
 }
 
-/* A failure in an operation, which can give no status: it sticks. */
+/* Keep a failure in an operation, which returns no status. */
 static bool keep_lt_error(tlpi_gpu *g, cublasStatus_t e, const char *what)
 {
     if (e == CUBLAS_STATUS_SUCCESS)
@@ -140,7 +141,7 @@ static __device__ __forceinline__ void put(void *p, size_t i, float x)
                                               : tlpi_to_bf16(x));
 }
 
-/* x [n_tok][cols] to rows of ld, zeros at their ends. */
+/* Copy x [n_tok][cols] to rows of length ld, padded with zeros. */
 template <int TO>
 static __global__ void convert(const float *x, int cols, int ld, void *y)
 {
@@ -151,7 +152,7 @@ static __global__ void convert(const float *x, int cols, int ld, void *y)
         put<TO>(y, tok * ld + c, c < cols ? x[tok * cols + c] : 0);
 }
 
-/* A thread decodes a unit of one row from row0 on. */
+/* A thread decodes a unit of one row, from row0 on. */
 template <int TYPE, int TO>
 static __global__ void decode(tlpi_gpu_matrix w, int row0, void *y)
 {
@@ -204,7 +205,7 @@ static void convert_inputs(tlpi_gpu *g, const float *x, int n_tok, int cols,
                  dim3(256), 0, x, cols, ld, g->gemm->inputs);
 }
 
-/* Only F16 is never decoded to bf16, and never is anything to f16. */
+/* F16 is not decoded to bf16, and no other type is decoded to f16. */
 static void decode_rows(tlpi_gpu *g, const tlpi_weight *w, int row0, int n,
                         cudaDataType type)
 {
@@ -233,7 +234,7 @@ static bool same(const gemm_shape *a, const gemm_shape *b)
            a->ld_y == b->ld_y && a->align == b->align && a->bias == b->bias;
 }
 
-/* What the product is, for cuBLASLt. */
+/* Describe the product to cuBLASLt. */
 static cublasStatus_t describe(const tlpi_gpu *g, choice *c)
 {
     const gemm_shape *s = &c->key;
@@ -294,7 +295,7 @@ static cublasStatus_t ask(tlpi_gpu_gemm *x, choice *c)
     return e;
 }
 
-/* bias: some kernels are only offered to those who name it. */
+/* cuBLASLt offers some kernels only if the bias is set before it is asked. */
 static cublasStatus_t set_bias(choice *c, const float *bias)
 {
     return bias ? cublasLtMatmulDescSetAttribute(
@@ -322,7 +323,7 @@ static choice *choose(tlpi_gpu *g, const gemm_shape *key, const float *bias)
     return c;
 }
 
-/* y [n_tok][ld_y], columns of n_row from it on. */
+/* y [n_tok][ld_y], n_row columns of it from y on. */
 static void multiply(tlpi_gpu *g, gemm_shape s, const void *w, float scale,
                      const float *bias, bool add, float *y)
 {
@@ -343,13 +344,13 @@ static void multiply(tlpi_gpu *g, gemm_shape s, const void *w, float scale,
                   "matmul");
 }
 
-/* One term, the inputs being converted. */
+/* One term with converted inputs. */
 static void run_term(tlpi_gpu *g, int n_tok, const tlpi_term *t,
                      const float *bias, bool add, float *y)
 {
     const tlpi_weight *w = t->w;
     cudaDataType type = operand_type(g, w);
-    int unit = w->type == TLPI_F32 ? 4 : 8; /* of floats, which are padded */
+    int unit = w->type == TLPI_F32 ? 4 : 8; /* unit of padded float rows */
     int ld_w = (int)(w->n_block ? w->n_col : w->n_unit * unit);
     gemm_shape s = {};
 
@@ -366,7 +367,7 @@ static void run_term(tlpi_gpu *g, int n_tok, const tlpi_term *t,
     }
     int64_t most =
         (int64_t)(g->gemm->decoded_bytes / ((size_t)ld_w * bytes_of(type)));
-    if (most > 8) /* pieces begin where y and bias are aligned */
+    if (most > 8) /* each part starts where y and bias are aligned */
         most = most / 8 * 8;
     for (int64_t r = 0; r < w->n_row; r += most) {
         s.n_row = (int)(w->n_row - r < most ? w->n_row - r : most);
@@ -378,7 +379,7 @@ static void run_term(tlpi_gpu *g, int n_tok, const tlpi_term *t,
 
 void tlpi_gpu_gemm_run(tlpi_gpu *g, int n_tok, const tlpi_matmul *item, int n)
 {
-    const tlpi_term *last = NULL; /* whose inputs are converted */
+    const tlpi_term *last = NULL; /* term whose inputs are converted */
 
     for (int i = 0; i < n; i++)
         for (int j = 0; j < item[i].n_term; j++) {

@@ -1,23 +1,24 @@
 /*
- * gemv.cu - matmul of a few tokens: every weight is read once, as it is stored.
+ * gemv.cu - matmul of a few tokens: every weight is read once, in its stored
+ * type.
  *
- * A launch does a whole grouped matmul: its table of items and terms travels as
- * the kernel's parameter.  A warp forms two rows of one item (a row of gate and
- * the same row of up), its lanes taking the units of the rows in turn.  Loads
- * run some units ahead of the sums, and begin before the block fetches the
- * inputs, which it shares.
+ * A launch computes a whole grouped matmul; its table of items and terms is
+ * the kernel's parameter.  A warp computes two rows of one item (or a row of
+ * gate and that row of up); its lanes take the units of the rows in turn.
+ * Loads of weights run some units ahead of the sums, and begin before the
+ * block loads the inputs into shared memory.
  *
- * Inputs stand in shared memory with four floats between every 32: lanes that
- * read float4s at strides of 8, 16 or 32 floats then meet no bank twice.
+ * Inputs in shared memory have four unused floats after every 32.  Lanes that
+ * read float4s at strides of 8, 16 or 32 floats then have no bank conflicts.
  */
 #include "blocks.cuh"
 #include "warp.cuh"
 
 static constexpr int WARPS = 4;
-static constexpr int ROWS = 2;    /* of a warp */
-static constexpr int N_ITEM = 24; /* of a launch */
+static constexpr int ROWS = 2;    /* rows of a warp */
+static constexpr int N_ITEM = 24; /* items of a launch */
 static constexpr int N_TERM = 24;
-/* Inputs in shared memory, over all tokens. */
+/* Floats of inputs in shared memory, over all tokens. */
 static constexpr int CHUNK_FLOATS = 8192;
 
 typedef struct item {
@@ -35,7 +36,7 @@ typedef struct term {
     float scale;
 } term;
 
-/* With gated items a term is a gate and the one after it its up. */
+/* For gated items the terms come in pairs: gate, then up. */
 typedef struct table {
     item items[N_ITEM];
     term terms[N_TERM];
@@ -49,8 +50,8 @@ static __host__ __device__ constexpr int padded(int n)
     return n + n / 32 * 4;
 }
 
-/* Columns [c0, c0 + n) of all tokens' inputs, zeros behind the last column; n
- * is a multiple of 4. */
+/* Load columns [c0, c0 + n) of all tokens' inputs, zeros after the last
+ * column; n is a multiple of 4. */
 template <int NT>
 static __device__ __forceinline__ void
 stage_inputs(float *s, int stride, const term &t, int n_tok, int c0, int n)
@@ -165,7 +166,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
     const item &it = a.items[i];
     int block = (int)blockIdx.x - it.first_block;
     int row0 = (block * WARPS + warp) * (GATED ? 1 : ROWS);
-    /* Beyond the last row: that row again, for nobody. */
+    /* Beyond the last row repeat it; the result is dropped. */
     for (int r = 0; r < ROWS; r++)
         row[r] = min(row0 + (GATED ? 0 : r), it.n_row - 1);
     for (int j = 0; j < it.n_term; j += GATED ? 2 : 1) {
@@ -199,7 +200,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
 
 /* ==== launching ========================================================== */
 
-/* Every kernel has few enough bytes of shared memory to need no permission. */
+/* Every kernel stays below the limit that needs cudaFuncSetAttribute. */
 static_assert(padded(CHUNK_FLOATS) * sizeof(float) <= 48 * 1024, "shared");
 
 template <int TYPE, bool GATED>
@@ -215,7 +216,7 @@ static void launch_type(tlpi_gpu *g, const table &a, int n_block)
                  dim3(WARPS * 32), bytes, a);
 }
 
-/* Fill in what depends on all items, launch, empty the table. */
+/* Set the fields that depend on all items, launch, empty the table. */
 static void flush(tlpi_gpu *g, table &a, tlpi_dtype type, bool gated)
 {
     int per_block = WARPS * (gated ? 1 : ROWS), n_block = 0, cols = 1;
@@ -249,7 +250,7 @@ static term term_of(const tlpi_weight *w, const float *x, float scale)
     return t;
 }
 
-/* Has an item no terms of types that are done? */
+/* Whether no term of the item has a type that is done. */
 static bool is_new(const tlpi_matmul *m, const bool *done)
 {
     for (int j = 0; j < m->n_term; j++)
@@ -258,7 +259,7 @@ static bool is_new(const tlpi_matmul *m, const bool *done)
     return true;
 }
 
-/* All terms of one type; an item that had others before is added to. */
+/* All terms of one type; items with terms of earlier types are added to. */
 static void run_type(tlpi_gpu *g, table &a, const tlpi_matmul *mm, int n,
                      tlpi_dtype type, const bool *done)
 {
@@ -295,7 +296,7 @@ static void run_type(tlpi_gpu *g, table &a, const tlpi_matmul *mm, int n,
 
 void tlpi_gpu_gemv(tlpi_gpu *g, int n_tok, const tlpi_matmul *mm, int n)
 {
-    bool done[32] = { false }; /* by type */
+    bool done[32] = { false }; /* by tensor type */
     table a = {};
 
     a.n_tok = n_tok;

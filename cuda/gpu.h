@@ -1,10 +1,11 @@
 /*
- * gpu.h - one rank's GPU: what the files of the CUDA backend share.
+ * gpu.h - one rank's GPU: declarations shared by the files of the CUDA
+ * backend.
  *
- * All work of a backend goes to one stream.  Host entry points that do not
- * belong to a step call tlpi_gpu_use first, since the calling thread may have
- * used another device.  Failures of launches and copies stick: the first one is
- * kept, and given by whatever returns a status from then on.
+ * All work of a backend goes to one stream.  Host entry points outside a step
+ * first call tlpi_gpu_use, because the calling thread may have used another
+ * device.  The backend keeps the first failure of a launch or copy, and every
+ * later call that returns a status reports it.
  */
 #ifndef TLPI_GPU_H
 #define TLPI_GPU_H
@@ -39,40 +40,39 @@ static inline void tlpi_gpu_free(const tlpi_env *env, void *p, size_t bytes)
 
 /* ==== failing ============================================================ */
 
-/* Record a text; gives st. */
+/* Record a text; returns st. */
 tlp_status tlpi_gpu_fail(tlp_status st, const char *fmt, ...) TLPI_PRINTF(2, 3);
 
-/* The status of a CUDA call, with what was being done. */
+/* Status of a CUDA call; `what` names the work for the error text. */
 tlp_status tlpi_gpu_status(cudaError_t e, const char *what);
 
-/* The core's functions, since tlpi_device_v1 was called. */
+/* The core's functions, set by tlpi_device_v1. */
 extern const tlpi_device_host *tlpi_gpu_host;
 
 /* ==== the backend ======================================================== */
 
-/* Steps of at most so many tokens go through the kernels of decoding, and may
- * be replayed. */
+/* Steps of at most this many tokens use the kernels of decoding, and may be
+ * replayed. */
 static constexpr int TLPI_GPU_DECODE = 8;
 
-/* So may more tokens, if each is of another sequence; their products are those
- * of many tokens. */
+/* Steps of up to this many tokens, all of different sequences, also use decode
+ * attention and replay; their products are those of many tokens. */
 static constexpr int TLPI_GPU_SINGLES = 32;
 
-/* Neighbouring tokens of one sequence, which prefill attention takes at once.
- */
+/* Most neighbouring tokens of one sequence in a tile of prefill attention. */
 static constexpr int TLPI_GPU_TILE = 32;
 typedef struct tlpi_gpu_tile {
     int32_t tok, n_tok, seq, pos;
 } tlpi_gpu_tile;
 
-/* The arrays of a step, one block on the host (pinned) and on the device:
+/* The arrays of a step, in one block on the host (pinned) and on the device:
  * id, seq, pos, row: [max_tok] each, then tiles [max_tok]. */
 typedef struct tlpi_gpu_step {
     int32_t *id, *seq, *pos, *row;
     tlpi_gpu_tile *tile;
 } tlpi_gpu_step;
 
-/* Blocks on the host that uploads alternate between. */
+/* Number of host blocks, which uploads use in turn. */
 static constexpr int TLPI_GPU_STAGING = 2;
 
 typedef struct tlpi_gpu_graphs tlpi_gpu_graphs; /* graph.cu */
@@ -82,47 +82,48 @@ typedef struct tlpi_gpu_window tlpi_gpu_window; /* nccl_window.cu */
 struct tlpi_gpu {
     tlpi_backend base;
     int device, n_sm;
-    size_t max_shared; /* bytes of a block that asks for them */
+    size_t max_shared; /* most dynamic shared memory of a block, in bytes */
     bool f32;          /* TLP_COMPUTE_F32 */
     int max_tok, max_cols, max_attn;
     cudaStream_t stream;
     tlpi_device_stats stats;
 
-    cudaError_t error; /* the first; sticks */
-    const char *what;  /* it happened in */
-    tlp_status failed; /* of libraries that have no cudaError_t; sticks */
+    cudaError_t error; /* first failure; kept */
+    const char *what;  /* what the failed call did, for the text */
+    /* first failure of a library without cudaError_t; kept */
+    tlp_status failed;
     char text[256];
 
-    /* A communicator's own failures (deadline, dead peer), asked for whenever
-     * the host has waited for the stream; NULL: none. */
+    /* Checks for failures of the communicators (deadline, dead peer) after
+     * each wait for the stream; NULL: none. */
     tlp_status (*check)(void *arg);
-    /* Waits for the event, or NULL: for the stream, and ends with a failure
-     * when a peer is dead; NULL: nobody to look after. */
+    /* Waits for the event, or for the stream if it is NULL; fails when a peer
+     * is dead.  NULL: no communicator. */
     tlp_status (*wait)(void *arg, cudaStream_t stream, cudaEvent_t event);
-    /* All ranks that share the device come here, none of them with work on it;
-     * NULL: nobody does. */
+    /* Waits until all ranks that share the device are here without work on it;
+     * NULL: no other rank. */
     tlp_status (*rendezvous)(void *arg);
-    void *check_arg; /* of all three */
+    void *check_arg; /* argument of check, wait and rendezvous */
 
     tlpi_gpu_step host[TLPI_GPU_STAGING], dev;
-    cudaEvent_t sent[TLPI_GPU_STAGING]; /* the block can be filled again */
-    int staging;                        /* the block of this step */
+    cudaEvent_t sent[TLPI_GPU_STAGING]; /* the host block can be filled again */
+    int staging;                        /* host block of this step */
     size_t step_bytes;
     const tlpi_step *step; /* between begin_step and end_step */
     const tlpi_want *want;
-    int n_tile, longest; /* of the step: tiles; positions of any token */
-    int bucket;          /* longest, rounded up so that graphs fit */
-    bool decodes;        /* attention is that of decoding */
+    int n_tile, longest; /* tiles of the step; longest context of its tokens */
+    int bucket;          /* longest, rounded up to a power of two */
+    bool decodes;        /* the step uses decode attention */
 
     float *part; /* [part_cap] partial sums of decode attention */
     size_t part_cap;
-    float *scratch;      /* [max_tok][max_cols] between gate and up */
+    float *scratch;      /* [max_tok][max_cols] product of gate, before up */
     float *lse;          /* [2][max_tok] */
     tlpi_candidate *top; /* [TLPI_MAX_TOP] */
-    void *answer;        /* pinned: results on their way to the host */
+    void *answer;        /* pinned memory for results */
     tlpi_gpu_graphs *graphs;
     tlpi_gpu_gemm *gemm;
-    tlpi_gpu_window *windows; /* buffers that NCCL has allocated */
+    tlpi_gpu_window *windows; /* buffers allocated by NCCL */
 };
 
 static inline tlpi_gpu *tlpi_gpu_of(tlpi_backend *b)
@@ -130,7 +131,7 @@ static inline tlpi_gpu *tlpi_gpu_of(tlpi_backend *b)
     return (tlpi_gpu *)b;
 }
 
-/* This thread works with g's device from now on. */
+/* Make g's device current on this thread. */
 void tlpi_gpu_use(tlpi_gpu *g);
 
 /* Keep the first failure. */
@@ -143,9 +144,9 @@ static inline void tlpi_gpu_keep_error(tlpi_gpu *g, cudaError_t e,
     }
 }
 
-/* What is known of failures, without waiting. */
+/* The known failures, without waiting. */
 tlp_status tlpi_gpu_peek(tlpi_gpu *g);
-/* Wait for all that was enqueued; or for an event, failures being kept. */
+/* Wait for all enqueued work, or for an event; failures are kept. */
 tlp_status tlpi_gpu_wait(tlpi_gpu *g);
 void tlpi_gpu_wait_event(tlpi_gpu *g, cudaEvent_t e);
 
@@ -163,8 +164,8 @@ tlpi_gpu_run(tlpi_gpu *g, const char *what, void (*kernel)(P...), dim3 grid,
         what);
 }
 
-/* Load a kernel, which the driver else does at the first launch, and may wait
- * for the device to do: for a kernel that waits for this one. */
+/* Load a kernel now.  Otherwise the driver loads it at the first launch and
+ * may wait for the device, where another kernel may wait for this one. */
 template <class... P>
 static inline void tlpi_gpu_load(tlpi_gpu *g, void (*kernel)(P...))
 {
@@ -197,8 +198,8 @@ static inline int64_t tlpi_ceil_div(int64_t a, int64_t b)
 /*
  * A matrix on the device, cut for one rank.  Rows are cut into units whose
  * levels are 16 bytes, so that a warp reads 512 neighbouring bytes: 4 elements
- * of F32, 8 of F16 and BF16, 16 of Q8_0, 32 of the others.  What else belongs
- * to a block stands in arrays of its own, in the same order:
+ * of F32, 8 of F16 and BF16, 16 of Q8_0, 32 of the remaining types.  Further
+ * data of a block is in separate arrays, in the order of the units:
  *
  *   level  [row][n_unit] 16 bytes; nibbles as in the file's 32-blocks
  *   high   [row][n_block] fifth bits (4 bytes) or fifth and sixth (8 bytes)
@@ -213,14 +214,14 @@ struct tlpi_weight {
     int device;
     tlpi_dtype type;
     int64_t n_row, n_col;
-    int64_t n_unit;  /* of a row */
-    int64_t n_block; /* of 32 elements, of a row; 0 for floats */
-    uint8_t *level;  /* the allocation; the others lie behind it */
+    int64_t n_unit;  /* units of a row */
+    int64_t n_block; /* 32-element blocks of a row; 0 for floats */
+    uint8_t *level;  /* start of the allocation; the other arrays follow */
     uint8_t *high, *scale, *super;
     size_t n_bytes;
 };
 
-/* The same for kernels. */
+/* A weight, as kernels get it. */
 typedef struct tlpi_gpu_matrix {
     const uint8_t *level, *high, *scale, *super;
     int n_row, n_col, n_unit, n_block;
@@ -244,11 +245,11 @@ uint64_t tlpi_gpu_weight_size(tlpi_dtype type, int64_t rows, int64_t cols);
 
 /* ==== the cache (kv.cu) ================================================== */
 
-/* [n_seq][n_head_kv][n_ctx][hp] of K, then of V; hp = head_dim rounded up to 8,
- * the rest zero. */
+/* [n_seq][n_head_kv][n_ctx][hp] of K, then of V; hp = head_dim rounded up to
+ * 8, padded with zeros. */
 struct tlpi_kv {
     int n_seq, n_ctx, n_head_kv, head_dim, hp;
-    int type;    /* TLP_KV_*, not the default */
+    int type;    /* TLP_KV_*, resolved */
     size_t size; /* bytes of an element */
     uint8_t *k, *v;
 };
@@ -279,16 +280,16 @@ void tlpi_gpu_step_free(tlpi_gpu *g);
 bool tlpi_gpu_begin_step(tlpi_backend *b, const tlpi_step *s,
                          const tlpi_want *want);
 tlp_status tlpi_gpu_end_step(tlpi_backend *b, tlp_status st);
-/* Is this step known?  Then it is under way; else it may begin to be recorded.
- */
+/* Whether this step is known.  Then its graph is launched; otherwise recording
+ * may begin. */
 tlp_status tlpi_gpu_graphs_create(tlpi_gpu *g);
 bool tlpi_gpu_graphs_begin(tlpi_gpu *g);
 tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st);
 void tlpi_gpu_graphs_free(tlpi_gpu *g);
-/* Forget all that was recorded. */
+/* Forget all recorded steps. */
 void tlpi_gpu_graphs_clear(tlpi_gpu *g);
 
-/* Load the kernels of a file of that name. */
+/* Load the kernels of the file with this name. */
 void tlpi_gpu_load_rows(tlpi_gpu *g);
 void tlpi_gpu_load_matmul(tlpi_gpu *g);
 void tlpi_gpu_load_gemv(tlpi_gpu *g);
@@ -315,7 +316,7 @@ static __device__ __forceinline__ float tlpi_silu(float x)
     return x / (1.0f + expf(-x));
 }
 
-/* matmul.cu: which of the two below */
+/* matmul.cu: chooses between gemv.cu and gemm.cu */
 void tlpi_gpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
                      int n);
 void tlpi_gpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
@@ -342,18 +343,18 @@ typedef struct tlpi_gpu_heads {
     uint8_t *cache_k, *cache_v;
     float *y;
     int n_head, n_head_kv;
-    int first_q, first_kv; /* heads of the items before */
+    int first_q, first_kv; /* number of heads of the items before */
     float scale;           /* of queries: scores are base 2 logarithms */
     bool no_rope;
 } tlpi_gpu_heads;
 
-/* Items of one launch: more take several. */
+/* Most items of a launch; more items take several launches. */
 static constexpr int TLPI_GPU_ITEMS = 16;
 
 typedef struct tlpi_gpu_attn {
     tlpi_gpu_heads item[TLPI_GPU_ITEMS];
     int n, n_head_kv, n_head; /* items; heads over all items */
-    int n_rep;                /* most query heads on a kv head */
+    int n_rep;                /* most query heads of a kv head */
     int h, hp, n_ctx;
     int n_tok;
     const int32_t *seq, *pos;
@@ -364,7 +365,7 @@ typedef struct tlpi_gpu_attn {
 
 void tlpi_gpu_attn_decode(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type);
 void tlpi_gpu_attn_prefill(tlpi_gpu *g, const tlpi_gpu_attn *a, int kv_type);
-/* Bytes of shared memory that it takes for heads of hp. */
+/* Bytes of shared memory that prefill attention takes for heads of hp. */
 size_t tlpi_gpu_prefill_shared(int hp);
 
 /* logits.cu */
@@ -379,7 +380,7 @@ tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
                                    const tlpi_backend_options *opts,
                                    int device);
 tlp_status tlpi_gpu_get_stats(tlpi_backend *b, tlpi_device_stats *out);
-/* From memory that is not pinned; done on return. */
+/* Upload from memory that is not pinned; finished on return. */
 tlp_status tlpi_gpu_upload(tlpi_gpu *g, void *dst, const void *host,
                            size_t bytes, const char *what);
 
@@ -393,7 +394,7 @@ tlp_status tlpi_gpu_allreduce_add_norm(tlpi_comm *c, int n_tok, int cols,
 
 /* nccl_window.cu */
 tlp_status tlpi_gpu_exchange_buffer(tlpi_comm *c, float **out, size_t n);
-/* Free a buffer if it is NCCL's; else false. */
+/* Free a buffer that NCCL allocated; false for other buffers. */
 bool tlpi_gpu_free_window(tlpi_gpu *g, const void *memory);
 
 #endif

@@ -1,13 +1,13 @@
 /*
- * graph.cu - steps of decoding as graphs: recorded once, launched in one call.
+ * graph.cu - decoding steps as CUDA graphs: recorded once, launched in one
+ * call.
  *
- * A step's shape is all that its kernels' arguments depend on: tokens,
- * rows of logits and where they go, the version of the weights, and the length
- * of the longest sequence rounded up to a power of two, which decides how
- * attention is cut.  It holds nothing that is a rank's own, so that all record,
- * or replay, the same steps.  A shape is recorded when it comes for the
- * second time, and is then known; of many shapes the one that was used longest
- * ago is forgotten.
+ * The shape of a step is everything that its kernels' arguments depend on:
+ * tokens, rows of logits and their place, the version of the weights, and the
+ * longest context rounded up to a power of two, which decides how attention is
+ * split.  The shape is equal on all ranks, so all ranks record or replay the
+ * same steps.  A shape is recorded when it occurs for the second time.  The
+ * cache of shapes replaces the least recently used one.
  */
 #include "gpu.h"
 
@@ -20,8 +20,8 @@ typedef struct step_shape {
 
 typedef struct graph_entry {
     step_shape key;
-    cudaGraphExec_t exec; /* NULL: seen once */
-    uint64_t used;        /* when; 0: the entry is free */
+    cudaGraphExec_t exec; /* NULL: seen once, not recorded */
+    uint64_t used;        /* time of the last use; 0: free entry */
 } graph_entry;
 
 struct tlpi_gpu_graphs {
@@ -68,7 +68,7 @@ static bool same(const step_shape *a, const step_shape *b)
            a->bucket == b->bucket && a->version == b->version;
 }
 
-/* The entry of a shape, if need be a new one. */
+/* The entry of a shape, a new one if necessary. */
 static graph_entry *find(tlpi_gpu_graphs *x, const step_shape *key)
 {
     graph_entry *oldest = &x->all[0];
@@ -112,8 +112,9 @@ bool tlpi_gpu_graphs_begin(tlpi_gpu *g)
     return false;
 }
 
-/* Make a graph and run it.  Making it takes the driver memory, for which it may
- * wait for the device: nobody who shares it is waiting there for us yet. */
+/* Instantiate a graph and launch it.  Instantiation allocates memory, for
+ * which the driver may wait for the device.  Until the rendezvous that
+ * follows, no rank waits on the device for this rank. */
 static tlp_status begin_replays(tlpi_gpu *g, graph_entry *e, cudaGraph_t graph)
 {
     tlp_status st = TLP_OK;
@@ -132,7 +133,7 @@ static tlp_status begin_replays(tlpi_gpu *g, graph_entry *e, cudaGraph_t graph)
     return st;
 }
 
-/* What was recorded is run now, unless the step has failed. */
+/* Launch the recorded step, unless the step has failed. */
 tlp_status tlpi_gpu_graphs_end(tlpi_gpu *g, tlp_status st)
 {
     tlpi_gpu_graphs *x = g->graphs;

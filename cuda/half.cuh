@@ -1,6 +1,6 @@
 /*
- * half.cuh - 16-bit floats as bits, without the toolkit's classes: the same on
- * the device and in the emulation.
+ * half.cuh - conversion of 16-bit floats in integer code, without the
+ * toolkit's classes: equal results on the device and in the emulation.
  */
 #ifndef TLPI_HALF_CUH
 #define TLPI_HALF_CUH
@@ -33,7 +33,8 @@ static __device__ __forceinline__ float tlpi_bf16(uint32_t bits)
     return __uint_as_float(bits << 16);
 }
 
-/* To nearest, ties to even; beyond the largest f16: the largest. */
+/* Round to nearest, ties to even; values beyond f16 become its largest
+ * value. */
 static __device__ __forceinline__ uint32_t tlpi_to_f16(float x)
 {
     x = fminf(fmaxf(x, -65504.0f), 65504.0f);

@@ -71,7 +71,7 @@ void tlpi_gpu_kv_free(tlpi_backend *b, tlpi_kv *kv)
     tlpi_gpu_free(b->env, kv, sizeof *kv);
 }
 
-/* The first n_pos positions of every head: a rectangle of bytes. */
+/* Copy the first n_pos positions of every head: a rectangle of bytes. */
 void tlpi_gpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
                       int n_pos)
 {

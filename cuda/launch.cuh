@@ -1,10 +1,10 @@
 /*
- * launch.cuh - the one way a kernel is launched, and what differs between the
- * toolkit and the emulation of test/cuda, for which TLPI_EMULATED is defined.
+ * launch.cuh - launching kernels, and all differences between the toolkit and
+ * the emulation of test/cuda, for which TLPI_EMULATED is defined.
  *
- * Kernels stay free of <<<>>>, inline PTX and `extern __shared__`: what needs
- * one of them is a small function here or beside its use, with a twin for the
- * emulation.
+ * Kernels contain no <<<>>>, no inline PTX and no `extern __shared__`.  Code
+ * that needs one of these is a small function here or beside its use, with a
+ * second version for the emulation.
  */
 #ifndef TLPI_LAUNCH_CUH
 #define TLPI_LAUNCH_CUH
@@ -12,7 +12,7 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
-/* The block's dynamic shared memory, as bytes aligned to 16. */
+/* The block's dynamic shared memory as bytes, aligned to 16. */
 #ifdef TLPI_EMULATED
 #define TLPI_SHARED_BYTES(name) unsigned char *const name = emu_dynamic_shared
 #else
@@ -47,8 +47,8 @@ tlpi_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
 
 /* ==== between devices ==================================================== */
 
-/* 64 bits that another device, or the host, reads or writes at any time: whole,
- * and never from a cache. */
+/* Access to 64 bits that another device or the host may access at any time: as
+ * one word, and not from a cache. */
 static __device__ __forceinline__ uint64_t tlpi_load_system(const uint64_t *p)
 {
 #ifdef TLPI_EMULATED
@@ -84,7 +84,7 @@ static __device__ __forceinline__ void tlpi_store_system(uint64_t *p,
 #define TLPI_POLLS 128u
 #endif
 
-/* Nanoseconds, the same clock for all multiprocessors of a device. */
+/* Nanoseconds of a clock that all multiprocessors of a device share. */
 static __device__ __forceinline__ uint64_t tlpi_device_ns()
 {
 #ifdef TLPI_EMULATED

@@ -1,5 +1,6 @@
 /*
- * logits.cu - what the host gets of logits: log sum exp, and the best.
+ * logits.cu - results that the host gets from logits: log sum exp, and the k
+ * best.
  */
 #include <float.h>
 #include <math.h>
@@ -8,15 +9,15 @@
 #include "warp.cuh"
 
 static constexpr int THREADS = 1024, MAX_LSE = 32;
-static constexpr int ROOM = 512; /* candidates that are sorted */
+static constexpr int ROOM = 512; /* candidates that one block sorts */
 
 /* ==== log sum exp ======================================================== */
 
 typedef struct targets {
-    int32_t at[MAX_LSE]; /* -1: none */
+    int32_t at[MAX_LSE]; /* column of the target; -1: none */
 } targets;
 
-/* out[i] = lse of row i, out[n + i] = its target. */
+/* out[i] = log sum exp of row i, out[n + i] = the logit of its target. */
 static __global__ void __launch_bounds__(THREADS)
     log_sum_exp(const float *x, int cols, targets t, float *out)
 {
@@ -70,9 +71,9 @@ tlp_status tlpi_gpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
 /* ==== top ================================================================ */
 
 /*
- * A candidate as a number that is larger for a better one: the logit's bits so
- * that they compare as integers, then the complement of the index.  No two are
- * equal, so the k best are a set; 0 is none.
+ * A candidate as an integer that is larger for a better candidate: the logit's
+ * bits, mapped so that they compare as integers, then the complement of the
+ * index.  No two keys are equal; 0 is no candidate.
  */
 typedef unsigned long long key;
 
@@ -81,7 +82,7 @@ static __device__ __forceinline__ key key_of(float x, int i)
     if (x != x)
         x = -INFINITY;
     if (x == 0)
-        x = 0; /* -0 is no worse */
+        x = 0; /* -0 equals 0 */
     uint32_t bits = __float_as_uint(x);
     bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
     return (key)bits << 32 | (uint32_t)~i;
@@ -120,7 +121,7 @@ static __device__ key thread_best(const float *row, int cols)
     return best;
 }
 
-/* The best of a block's threads. */
+/* The best key of a block's threads. */
 static __device__ key block_best(key mine, key *part)
 {
     mine = warp_best(mine);
@@ -131,8 +132,9 @@ static __device__ key block_best(key mine, key *part)
 }
 
 /*
- * The k-th best: its bits from the top down, eight at a time.  A histogram says
- * how many candidates that agree in the bits so far have which next ones.
+ * The k-th best key, found from the top bits down, eight bits at a time.  A
+ * histogram counts the next eight bits of all keys that agree in the bits
+ * found so far.
  */
 static __device__ key find_kth(const float *row, int cols, int k,
                                unsigned *count, key *shared)
@@ -165,7 +167,7 @@ static __device__ key find_kth(const float *row, int cols, int k,
     return prefix;
 }
 
-/* Descending order of n keys, n a power of two. */
+/* Sort n keys in descending order; n is a power of two. */
 static __device__ void sort(key *v, int n)
 {
     for (int size = 2; size <= n; size *= 2)
@@ -185,8 +187,8 @@ static __device__ void sort(key *v, int n)
 }
 
 /*
- * The candidates that are no worse than v, and how many; those that find room
- * come to stand in `best`.
+ * Count the candidates that are at least v, and store those that fit into
+ * `best`.
  */
 static __device__ int collect(const float *row, int cols, key v, key *best,
                               int room, unsigned *n)
@@ -208,9 +210,10 @@ static __device__ int collect(const float *row, int cols, key v, key *best,
 }
 
 /*
- * A block does a row.  The k-th best of what its threads find best is no better
- * than the k-th of all, and seldom much worse: few candidates are left to sort.
- * If they are many, the k-th is looked for.
+ * A block handles a row.  Each thread finds its best candidate; the k-th best
+ * of these is a lower bound for the k-th best of all, and usually close.  Few
+ * candidates at least as good remain to be sorted.  If there are too many, the
+ * k-th best is computed exactly.
  */
 static __global__ void __launch_bounds__(THREADS)
     top(const float *x, int cols, int base, int k, tlpi_candidate *out)

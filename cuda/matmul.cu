@@ -1,6 +1,6 @@
 /*
- * matmul.cu - products with weights: a few tokens go through our own kernels,
- * which read the weights as they are stored; many through cuBLASLt.
+ * matmul.cu - products with weights: gemv.cu for a few tokens, cuBLASLt
+ * (gemm.cu) for many.
  */
 #include "gpu.h"
 
@@ -20,7 +20,7 @@ void tlpi_gpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n)
         tlpi_gpu_gemm_run(tlpi_gpu_of(b), n_tok, item, n);
 }
 
-/* gate into the scratch, up into y, then together. */
+/* gate into the scratch, up into y, then silu(gate) * up into y. */
 static void gate_up_apart(tlpi_gpu *g, int n_tok, const tlpi_gate_up *x)
 {
     tlpi_term term[2] = { { x->gate, x->x, 1 }, { x->up, x->x, 1 } };

@@ -1,9 +1,9 @@
 /*
- * nccl_api.h - the part of NCCL's interface that we use.
+ * nccl_api.h - the part of NCCL's interface that the plug-in uses.
  *
- * NCCL is loaded at run time (nccl_load.cu), so that the plug-in works without
- * it; its own header is not needed to build.  The numbers below are part of
- * NCCL's binary interface; where the header is at hand, nccl_check.cu compares.
+ * NCCL is loaded at run time (nccl_load.cu).  The plug-in works without it,
+ * and is built without its header.  The numbers below belong to NCCL's binary
+ * interface; nccl_check.cu compares them where the header is installed.
  */
 #ifndef TLPI_NCCL_API_H
 #define TLPI_NCCL_API_H
@@ -13,9 +13,10 @@
 
 #include "gpu_comm.h"
 
-/* ncclCommSplit is there from 2.18 on. */
+/* ncclCommSplit exists from 2.18 on. */
 #define TLPI_NCCL_NEEDED 21800
-/* Ranks may share a device, if NCCL_MULTI_RANK_GPU_ENABLE=1. */
+/* From this version ranks may share a device, if
+ * NCCL_MULTI_RANK_GPU_ENABLE=1. */
 #define TLPI_NCCL_SHARES_GPU 23000
 
 enum {
@@ -26,7 +27,7 @@ enum {
     TLPI_NCCL_WIN_COLL_SYMMETRIC = 1
 };
 
-/* ncclConfig_t as of 2.18, which later versions accept by its size and
+/* ncclConfig_t as of 2.18.  Later versions accept it by its size and
  * version. */
 typedef struct tlpi_nccl_config {
     size_t size;
@@ -66,7 +67,7 @@ typedef struct ncclComm *tlpi_nccl_comm;
       (void *dst, size_t n, int type, int peer, tlpi_nccl_comm c,              \
        cudaStream_t s))
 
-/* Since 2.27; NULL before. */
+/* Functions since 2.27; NULL in older libraries. */
 #define TLPI_NCCL_WINDOW_API(X)                                                \
     X(int, MemAlloc, (void **out, size_t bytes))                               \
     X(int, MemFree, (void *memory))                                            \
@@ -83,7 +84,7 @@ typedef struct tlpi_nccl_lib {
 #undef X
 } tlpi_nccl_lib;
 
-/* The library, NULL until tlpi_nccl_open succeeded. */
+/* The library; NULL until tlpi_nccl_open has succeeded. */
 const tlpi_nccl_lib *tlpi_nccl_get(void);
 
 #endif

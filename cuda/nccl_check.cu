@@ -1,6 +1,6 @@
 /*
- * nccl_check.cu - does nccl_api.h say what NCCL's own header does?  Asked where
- * that is at hand; there is no code here.
+ * nccl_check.cu - compile-time comparison of nccl_api.h with NCCL's own
+ * header, where that is installed.  The file has no code.
  */
 #if !defined(TLPI_EMULATED) && defined(__has_include)
 #if __has_include(<nccl.h>)
@@ -30,7 +30,7 @@ static_assert(offsetof(tlpi_nccl_config, split_share) ==
 
 /* ==== functions ========================================================== */
 
-/* A type of NCCL's as it is spelled in nccl_api.h: an enum is an int. */
+/* An NCCL type as nccl_api.h spells it: an enum becomes an int. */
 template <class T, bool IS_ENUM = std::is_enum<T>::value>
 struct ours {
     typedef T type;

@@ -1,8 +1,8 @@
 /*
- * nccl_load.cu - find libnccl.so.2 and its functions.
+ * nccl_load.cu - finding libnccl.so.2 and its functions.
  *
- * The library stays loaded: it has threads of its own.  It is looked for where
- * the system looks, or is what TLP_NCCL names.
+ * The library stays loaded, because it has threads of its own.  TLP_NCCL names
+ * the file; without it the system's search decides.
  */
 #include "nccl_api.h"
 
@@ -19,7 +19,7 @@ const tlpi_nccl_lib *tlpi_nccl_get(void)
     return loaded ? &lib : NULL;
 }
 
-/* "2.17.1" of 21701; before 2.9 the numbers were smaller. */
+/* Format 21701 as "2.17.1"; versions before 2.9 used smaller numbers. */
 static void format_version(int v, char *text, size_t size)
 {
     int major = v >= 10000 ? v / 10000 : v / 1000;

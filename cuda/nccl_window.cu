@@ -1,20 +1,20 @@
 /*
- * nccl_window.cu - memory for what exchanges carry.
+ * nccl_window.cu - memory of vectors that are exchanged.
  *
- * From 2.27 on NCCL has symmetric windows: memory of its own allocator that all
- * ranks register at once.  A sum of vectors that lie there is formed where they
- * lie, by kernels that reach all of them; other vectors take the way through
- * NCCL's own buffers.  (To register other memory would change nothing: rings
- * and trees do not look at it when a sum is formed in place, as ours are.)
- * TLP_CUDA_WINDOWS=0 does without, for comparing.
+ * NCCL has symmetric windows since 2.27: memory of its own allocator that all
+ * ranks register at once.  Kernels that access all windows sum such vectors in
+ * place; other vectors are copied through NCCL's own buffers.  (Registering
+ * other memory would change nothing: rings and trees do not use the
+ * registration when a sum is formed in place, as here.)  TLP_CUDA_WINDOWS=0
+ * turns windows off, for comparisons.
  *
- * A window ends with its communicator, its memory when the buffer is freed.
+ * A window ends with its communicator; its memory is freed with the buffer.
  */
 #include "nccl_api.h"
 
 struct tlpi_gpu_window {
     tlpi_gpu_window *next;
-    tlpi_gpu_comm *c; /* NULL once that has ended */
+    tlpi_gpu_comm *c; /* NULL after it has ended */
     tlpi_nccl_win win;
     void *memory;
 };
@@ -41,7 +41,7 @@ static tlp_status allocate(tlpi_gpu *g, void **out, size_t bytes)
     return TLP_OK;
 }
 
-/* One more of g's, without a window yet. */
+/* Add an entry without a window to g's list. */
 static tlp_status add(tlpi_gpu *g, tlpi_gpu_window **out, size_t bytes)
 {
     tlpi_gpu_window *w =
@@ -94,8 +94,8 @@ void tlpi_gpu_close_windows(tlpi_gpu_comm *c)
 
 /* ==== buffers ============================================================ */
 
-/* The others may still be loading: they are waited for on the host, which is
- * patient, before NCCL waits. */
+/* Other ranks may still be loading.  Wait for them on the host, without NCCL's
+ * timeout, before NCCL waits. */
 tlp_status tlpi_gpu_exchange_buffer(tlpi_comm *base, float **out, size_t n)
 {
     tlpi_gpu_comm *c = (tlpi_gpu_comm *)base;

@@ -1,7 +1,7 @@
 /*
- * norm.cuh - RMS norms of a token's row by a block, for the kernels that form
- * residual sums: rows.cu, and comm_oneshot.cu, whose results have the same bits
- * because they go through here.
+ * norm.cuh - RMS norm of a token's row by a block, for the kernels that form
+ * residual sums (rows.cu, comm_oneshot.cu).  Both use these functions, so
+ * their results have equal bits.
  */
 #ifndef TLPI_NORM_CUH
 #define TLPI_NORM_CUH
@@ -9,7 +9,7 @@
 #include "backend/backend.h"
 #include "warp.cuh"
 
-/* Norms of one launch; threads of a block. */
+/* Most norms of a launch; threads of a block. */
 static constexpr int TLPI_NORMS = 16, TLPI_NORM_THREADS = 512;
 
 typedef struct tlpi_gpu_norms {
@@ -27,15 +27,16 @@ static inline tlpi_gpu_norms tlpi_gpu_norms_of(const tlpi_norm *norm, int n)
     return a;
 }
 
-/* A thread's element of a row joins its sum of squares: in the order of
- * columns, TLPI_NORM_THREADS apart. */
+/* Add a thread's element to its sum of squares.  A thread's elements come in
+ * column order, TLPI_NORM_THREADS apart. */
 static __device__ __forceinline__ float tlpi_norm_add(float square, float v)
 {
     return fmaf(v, v, square);
 }
 
-/* norm[k].y = rms_norm(z) * norm[k].w, from `at` on; z is this thread's own
- * writing, and may be the last norm's row.  part: as in tlpi_block_sum. */
+/* norm[k].y = rms_norm(z) * norm[k].w, from `at` on.  The calling thread has
+ * written its elements of z, which may be the last norm's row.  part: see
+ * tlpi_block_sum. */
 static __device__ __forceinline__ void tlpi_norm_row(const tlpi_gpu_norms &a,
                                                      size_t at, int cols,
                                                      float eps, const float *z,

@@ -1,38 +1,39 @@
 /*
- * oneshot.cuh - what the kernels of comm_oneshot.cu share: words with tags,
- * waiting for them, counting exchanges.
+ * oneshot.cuh - device functions of comm_oneshot.cu: words with tags, waiting
+ * for words, counting exchanges.
  */
 #ifndef TLPI_ONESHOT_CUH
 #define TLPI_ONESHOT_CUH
 
 #include "gpu_comm.h"
 
-/* Floats of one exchange; longer vectors take several. */
+/* Most floats of an exchange; longer vectors take several exchanges. */
 #define SLOT_FLOATS ((size_t)65536)
 
-/* Words that a thread waits for at once. */
+/* Words that a thread loads before it checks the first. */
 static constexpr int AHEAD = 4;
 
-/* What the kernels of one rank count, in its device's memory. */
+/* Counters of one rank's kernels, in its device's memory. */
 typedef struct counters {
     unsigned long long sums, sent, received; /* exchanges that have ended */
-    unsigned blocks;                         /* of the running kernel, ended */
+    unsigned blocks; /* blocks of the running kernel that have ended */
     unsigned unused;
-    uint64_t taken; /* messages that the next rank has read, by its word */
+    /* messages that the next rank has taken; written by that rank */
+    uint64_t taken;
 } counters;
 
-/* The memory that a rank gives, on its device. */
+/* Exchange memory of a rank, on its device. */
 typedef struct rank_memory {
     counters *count;
-    uint64_t *inbox; /* [2][SLOT_FLOATS] from the rank before */
+    uint64_t *inbox; /* [2][SLOT_FLOATS] from the previous rank */
     uint64_t *slot;  /* [2][n_rank][SLOT_FLOATS] */
 } rank_memory;
 
-/* What a kernel gets. */
+/* Kernel argument of an exchange. */
 typedef struct exchange {
     rank_memory of[TLPI_ONESHOT_RANKS];
     int rank, n_rank, first;
-    uint64_t *stop, *report; /* the root's word, and this rank's */
+    uint64_t *stop, *report; /* the root's word, and this rank's word */
     uint64_t timeout_ns;
 } exchange;
 
@@ -49,7 +50,7 @@ static __device__ uint64_t *slot_of(const exchange &e, int owner, int from,
     return e.of[owner].slot + (half + (size_t)from) * SLOT_FLOATS;
 }
 
-/* Now and then while waiting: has anybody failed, is it too long? */
+/* Called now and then in a wait: true after a failure or the timeout. */
 static __device__ bool is_over(const exchange &e, int from, uint64_t *since)
 {
     uint64_t now = tlpi_device_ns();
@@ -68,7 +69,7 @@ static __device__ bool is_over(const exchange &e, int from, uint64_t *since)
     return true;
 }
 
-/* The word at p once it has the tag; 0 when waiting is over. */
+/* The word at p once it has the tag; 0 if the wait was given up. */
 static __device__ uint64_t await_tag(const exchange &e, const uint64_t *p,
                                      uint64_t tag, int from)
 {
@@ -88,8 +89,8 @@ static __device__ unsigned long long read_count(const unsigned long long *p)
     return *(const volatile unsigned long long *)p;
 }
 
-/* The last block to come here counts the exchange; gives whether it is that,
- * to one thread.  All blocks have read the count by then. */
+/* The last block to call this counts the exchange, and one of its threads gets
+ * true.  By then all blocks have read the count. */
 static __device__ bool count_once(counters *c, unsigned long long *which,
                                   unsigned long long number)
 {
@@ -109,7 +110,8 @@ static __device__ size_t thread_number()
     return (size_t)blockIdx.x * blockDim.x + threadIdx.x;
 }
 
-/* x[i], x[i + step], ... into this rank's slot at all others; i < end */
+/* Write x[i], x[i + step], ... into this rank's slot on all other ranks; i <
+ * end. */
 static __device__ void push(const exchange &e, unsigned long long number,
                             const float *x, size_t i, size_t step, size_t end)
 {
@@ -123,8 +125,8 @@ static __device__ void push(const exchange &e, unsigned long long number,
     }
 }
 
-/* sum[j] = sum over ranks of x[i + j step], in their order.  The words of a
- * rank are asked for together, then looked at. */
+/* sum[j] = sum over ranks of x[i + j step], in rank order.  A thread loads all
+ * words of a rank before it checks them. */
 static __device__ __forceinline__ void
 sum_words(const exchange &e, unsigned long long number, const float *x,
           size_t i, size_t step, size_t end, float sum[AHEAD])

@@ -1,9 +1,9 @@
 /*
- * plugin.cu - what libtlp_cuda.so exports: its devices, and the way to a
- * backend and a communicator on one.
+ * plugin.cu - the exported table of libtlp_cuda.so: devices, and creation of a
+ * backend and a communicator.
  *
- * The runtime and cuBLASLt are linked, the driver is not: without one, or with
- * one that is too old, the first call says so.
+ * The runtime and cuBLASLt are linked; the driver is not.  If the driver is
+ * missing or too old, the first call reports it.
  */
 #include "gpu.h"
 
@@ -16,7 +16,7 @@ static const char *version_text(int v, char *text, size_t size)
     return text;
 }
 
-/* TLP_ENOTSUP, with the versions that have to agree. */
+/* TLP_ENOTSUP with the versions that do not match. */
 static tlp_status unusable(cudaError_t e)
 {
     int driver = 0, runtime = 0;

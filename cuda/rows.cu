@@ -79,7 +79,8 @@ static __global__ void gather_listed(const float *x,
              x + (size_t)rows.at[blockIdx.x] * cols, cols);
 }
 
-/* Rows that are only on the host travel as the kernel's arguments. */
+/* Gather rows whose numbers are only on the host: these are kernel
+ * arguments. */
 static void gather_from_host(tlpi_gpu *g, const float *x, const int32_t *rows,
                              int n, int cols, float *y)
 {
@@ -99,7 +100,7 @@ void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
     tlpi_gpu *g = tlpi_gpu_of(b);
     const tlpi_want *want = g->want;
 
-    /* The step's own rows went to the device with its tokens. */
+    /* The numbers of the step's own rows are already on the device. */
     if (want && rows >= want->row && rows + n <= want->row + want->n_row)
         tlpi_gpu_run(g, "gather", gather, dim3((unsigned)n), dim3(256), 0, x,
                      g->dev.row + (rows - want->row), cols, y);
@@ -109,8 +110,8 @@ void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
 
 /* ==== add_norm =========================================================== */
 
-/* A block does a token.  z stands where it is wanted, or in the last norm's
- * row, which is written last. */
+/* A block handles a token.  z is stored in sum or, without it, in the last
+ * norm's row, which is written last. */
 static __global__ void __launch_bounds__(TLPI_NORM_THREADS)
     add_norm(int cols, const float *x, const float *delta, float *sum,
              const __grid_constant__ tlpi_gpu_norms a, float eps)
@@ -143,7 +144,7 @@ void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
         tlpi_gpu_run(g, "norm", add_norm, dim3((unsigned)n_tok),
                      dim3(TLPI_NORM_THREADS), 0, cols, x, delta, sum,
                      tlpi_gpu_norms_of(norm + i, n_norm - i), eps);
-        if (sum) { /* formed; more norms read it */
+        if (sum) { /* later launches read the finished sum */
             x = sum;
             delta = NULL;
         }

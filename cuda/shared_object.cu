@@ -1,17 +1,18 @@
 /*
- * shared_object.cu - objects that ranks of one process hold together.
+ * shared_object.cu - reference-counted objects that ranks of one process
+ * share.
  *
- * One rank makes an object and tells the others its number.  Whoever hears of
- * it takes it by that; whether all did, nobody can know when telling fails, so
- * an object that is gone is not found, and one that nobody took goes with its
- * maker.
+ * One rank publishes an object and sends its id to the other ranks, which get
+ * the object by id.  The publishing rank cannot know whether all ranks
+ * received the id.  Therefore getting a destroyed object returns NULL, and an
+ * object that no rank got is destroyed with its publisher's reference.
  */
 #include "gpu_comm.h"
 
 #include <pthread.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static tlpi_shared_object *objects; /* that somebody holds */
+static tlpi_shared_object *objects; /* all objects with references */
 static uint64_t last_id;
 
 void tlpi_shared_object_publish(tlpi_shared_object *object,

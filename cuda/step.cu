@@ -1,10 +1,10 @@
 /*
- * step.cu - the beginning and the end of a step.
+ * step.cu - begin and end of a step.
  *
- * A step's arrays go to the device in one copy from pinned memory, before
- * anything reads them and outside of what is recorded: a replayed step finds
- * its own.  Two pinned blocks take turns, so that the host seldom waits for the
- * copy of the step before.
+ * A step's arrays are copied to the device in one copy from pinned memory,
+ * before any kernel reads them and outside of recorded graphs.  A replayed
+ * step therefore uses its own arrays.  Two pinned blocks are used in turn, so
+ * that the host rarely waits for the previous step's copy.
  */
 #include "gpu.h"
 
@@ -61,7 +61,7 @@ void tlpi_gpu_step_free(tlpi_gpu *g)
 
 /* ==== a step ============================================================= */
 
-/* Neighbours of one sequence, some at a time. */
+/* Cut the step into tiles of neighbouring tokens of one sequence. */
 static int cut(tlpi_gpu_tile *tile, const tlpi_step *s)
 {
     int n = 0;

@@ -6,8 +6,8 @@
 
 #include "launch.cuh"
 
-/* Over the n neighbouring lanes this one is among; n a power of two.  All lanes
- * of the warp call. */
+/* Sum over the n neighbouring lanes that include this lane; n is a power of
+ * two.  All lanes of the warp call. */
 static __device__ __forceinline__ float tlpi_lane_sum(float x, int n)
 {
     for (int bit = n / 2; bit > 0; bit /= 2)
@@ -22,14 +22,14 @@ static __device__ __forceinline__ float tlpi_warp_max(float x)
     return x;
 }
 
-/* Over a block of whole warps; every thread gets it.  part: [32] shared, free
- * for another use after the next barrier. */
+/* Sum over a block of whole warps; every thread gets it.  part: [32] shared
+ * memory, free again after the next barrier. */
 static __device__ __forceinline__ float tlpi_block_sum(float x, float *part)
 {
     int n_warp = blockDim.x / 32;
 
     x = tlpi_lane_sum(x, 32);
-    __syncthreads(); /* part may have had another use */
+    __syncthreads(); /* part may be in use by an earlier call */
     if (threadIdx.x % 32 == 0)
         part[threadIdx.x / 32] = x;
     __syncthreads();

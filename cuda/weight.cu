@@ -1,8 +1,8 @@
 /*
- * weight.cu - weights on the device: cut for one rank, kept in their type.
+ * weight.cu - weights on the device: cut for one rank, in their own type.
  *
- * The file's blocks are taken apart on the host into the arrays that gpu.h
- * describes, and sent in one piece.
+ * The host splits the file's blocks into the arrays that gpu.h describes, and
+ * uploads them in one copy.
  */
 #include "gpu.h"
 
@@ -54,7 +54,7 @@ static bool shape_of(tlpi_dtype type, weight_shape *out)
 
 /* ==== the file's blocks ================================================== */
 
-/* Where one 32-block of a row goes. */
+/* Where one block of 32 of a row is stored. */
 typedef struct weight_place {
     uint8_t *level, *high, *scale, *super;
 } weight_place;
@@ -87,7 +87,8 @@ static void put_32(tlpi_dtype type, const uint8_t *b, weight_place p)
     }
 }
 
-/* 32 levels as nibbles in the order of the 32-blocks, their upper bits. */
+/* Store 32 levels as nibbles in the order of the 32-blocks, and their upper
+ * bits. */
 static void put_levels(const uint8_t *q, int n_high, weight_place p)
 {
     uint32_t high[2] = { 0, 0 };
@@ -102,7 +103,7 @@ static void put_levels(const uint8_t *q, int n_high, weight_place p)
         memcpy(p.high, high, (size_t)n_high);
 }
 
-/* Block s of the eight in a Q4_K or Q5_K block (tensor/kquant.h). */
+/* Sub-block s of the eight in a Q4_K or Q5_K block (tensor/kquant.h). */
 static void put_k45(tlpi_dtype type, const uint8_t *b, int s, weight_place p)
 {
     const uint8_t *scale = b + 4, *high = b + 16;
@@ -168,7 +169,7 @@ static size_t round16(size_t n)
     return (n + 15) / 16 * 16;
 }
 
-/* Sizes, and where the arrays begin. */
+/* Compute the sizes and offsets of the arrays. */
 static void lay_out(tlpi_weight *w, weight_shape s, int64_t rows, int64_t cols,
                     size_t at[4])
 {
@@ -193,7 +194,7 @@ uint64_t tlpi_gpu_weight_size(tlpi_dtype type, int64_t rows, int64_t cols)
     weight_shape s;
 
     if (!shape_of(type, &s))
-        return 0; /* it cannot be made */
+        return 0; /* the weight cannot be created */
     lay_out(&w, s, rows, cols, at);
     return w.n_bytes;
 }
@@ -264,7 +265,7 @@ tlp_status tlpi_gpu_weight_create(tlpi_backend *b, tlpi_weight **out,
     return TLP_OK;
 }
 
-/* Any thread, whatever device it uses. */
+/* Any thread may call, with any current device. */
 void tlpi_gpu_weight_free(void *weight)
 {
     tlpi_weight *w = (tlpi_weight *)weight;

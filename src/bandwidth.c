@@ -1,10 +1,10 @@
 /*
- * bandwidth.c - how fast threads of this machine read memory.
+ * bandwidth.c - measure the rate at which threads of this machine read memory.
  *
- * Threads add up the words of a buffer that is far larger than the caches, each
- * those of its own part, several times over: reading is all that takes time.
- * What was added up must be what was written, so that no byte is left out, by
- * the compiler or otherwise.
+ * Threads add up the words of a buffer that is far larger than the caches.
+ * Each thread reads its own part, several times over, so that reading takes
+ * nearly all of the time.  The sum must equal the sum of the written words;
+ * this proves that no byte was skipped, by the compiler or otherwise.
  */
 #include "bandwidth.h"
 
@@ -20,15 +20,15 @@
 
 #define HUGE_PAGE ((size_t)2 << 20)
 #define MIN_BYTES ((size_t)512 << 20)
-#define LEAST_SECONDS 0.05 /* of a measurement */
+#define LEAST_SECONDS 0.05 /* shortest measurement */
 
 /* ==== reading ============================================================ */
 
-/* Four words a load; the compiler makes of it what the machine has. */
+/* Four words in a load; the compiler uses the machine's vector loads. */
 typedef uint64_t words __attribute__((vector_size(32)));
 
-/* In four streams: with one a thread gets a tenth to a quarter less.  A cache
- * line of each in turn; n_bytes is a multiple of 256. */
+/* Sum four streams, a cache line of each in turn; with one stream a thread
+ * reads a tenth to a quarter less.  n_bytes is a multiple of 256. */
 static inline __attribute__((always_inline)) uint64_t
 sum_words(const void *data, size_t n_bytes)
 {
@@ -78,7 +78,7 @@ static void choose_loop(bandwidth *w, bool plain)
 typedef struct copy_job {
     const bandwidth *w;
     void (*run)(struct copy_job *job);
-    atomic_int *start; /* 1: go; -1: not all threads could be had */
+    atomic_int *start; /* 1: go; -1: a thread could not be started */
     pthread_t thread;
     uint64_t *part; /* [n_bytes] */
     size_t n_bytes;
@@ -106,7 +106,7 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
-/* Run jobs 1, ... on threads and job 0 here. */
+/* Run jobs 1, ... on threads and job 0 on this thread. */
 static int run_jobs(copy_job *jobs, int n)
 {
     atomic_int start = 0;
@@ -125,7 +125,7 @@ static int run_jobs(copy_job *jobs, int n)
     return failed ? cli_fail("%d threads: %s", n, strerror(failed)) : CLI_OK;
 }
 
-/* The buffer's parts; free them. */
+/* Allocate jobs for the parts of the buffer; the caller frees them. */
 static copy_job *cut(const bandwidth *w, int n, int n_pass,
                      void (*run)(copy_job *))
 {
@@ -159,7 +159,7 @@ static void fill(copy_job *j)
     j->sum = sum;
 }
 
-/* Four times the last cache, in so far as an eighth of the memory allows. */
+/* Four times the last-level cache, at most an eighth of the memory. */
 static size_t choose_size(int n_thread)
 {
     long cache = 0, pages = sysconf(_SC_PHYS_PAGES);
@@ -211,7 +211,7 @@ static void read_all(copy_job *j)
         j->sum += j->w->read(j->part, j->n_bytes);
 }
 
-/* From the first thread's begin to the last one's end. */
+/* From the first thread's begin to the last thread's end. */
 static double seconds_of(const copy_job *jobs, int n)
 {
     double begin = jobs[0].begin, end = jobs[0].end;
@@ -233,7 +233,7 @@ static int read_passes(const bandwidth *w, int n_thread, int n_pass,
     for (int i = 0; rc == CLI_OK && i < n_thread; i++)
         sum += jobs[i].sum;
     if (rc == CLI_OK && sum != w->sum * (uint64_t)n_pass)
-        rc = cli_fail("memory did not give back what was written to it");
+        rc = cli_fail("memory returned other data than was written");
     if (rc == CLI_OK)
         *seconds = seconds_of(jobs, n_thread);
     free(jobs);

@@ -1,5 +1,5 @@
 /*
- * bandwidth.h - how fast threads of this machine read memory.
+ * bandwidth.h - measure the rate at which threads of this machine read memory.
  */
 #ifndef BANDWIDTH_H
 #define BANDWIDTH_H
@@ -9,21 +9,21 @@
 #include <stdint.h>
 
 typedef struct bandwidth {
-    size_t n_bytes;    /* of the buffer: far more than the caches hold */
-    const char *loads; /* "avx2", or "plain": what the compiler makes of C */
+    size_t n_bytes;    /* size of the buffer, far larger than the caches */
+    const char *loads; /* "avx2", or "plain": C code as compiled */
     /* private */
     void *buffer;
-    uint64_t sum; /* of the words in it, modulo 2^64 */
+    uint64_t sum; /* sum of the buffer's words modulo 2^64 */
     uint64_t (*read)(const void *data, size_t n_bytes);
 } bandwidth;
 
-/* A buffer, first touched by n_thread threads; plain: without AVX2 even where
- * there is.  An exit status, after a message. */
+/* Allocate a buffer that n_thread threads touch first.  plain: no AVX2 loads,
+ * also where the machine has AVX2.  Returns an exit status, after a message. */
 int bandwidth_open(bandwidth *w, int n_thread, bool plain);
 
-/* Bytes a second by n_thread threads together, each on a part of its own. */
+/* Bytes per second of n_thread threads together, each on its own part. */
 int bandwidth_measure(const bandwidth *w, int n_thread, double *rate);
 
-void bandwidth_close(bandwidth *w); /* fine if it was never opened */
+void bandwidth_close(bandwidth *w); /* allowed if it was never opened */
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * bench.h - what tlp bench measures, and in which parts: cmd_bench.c sets up,
- * bench_run.c runs, bench_report.c prints; bench_link.c measures the link and
- * predicts, bench_link_report.c prints that; bench_bandwidth.c has the memory.
+ * bench.h - tlp bench, in parts: cmd_bench.c sets up, bench_run.c runs,
+ * bench_report.c prints; bench_link.c measures the link and predicts,
+ * bench_link_report.c prints both; bench_bandwidth.c measures memory.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -18,11 +18,11 @@ typedef struct series {
 typedef struct contender {
     const char *text;
     tlp_plan *plan;
-    tlp_session *session; /* NULL between runs that make their own */
+    tlp_session *session; /* NULL between runs that create their own */
     tlp_plan_cost cost;
     series prefill, decode; /* tokens/s */
     series comm;            /* seconds in communication while decoding */
-    double kv_bytes;        /* of the cache, read for a token in the middle */
+    double kv_bytes; /* cache bytes read for a token in the middle of a run */
 } contender;
 
 /* A plan whose costs are predicted for a number of ranks. */
@@ -31,35 +31,37 @@ typedef struct forecast {
     const tlp_plan *plan;
     int n_rank;
     const contender *measured; /* NULL: not run */
-    tlp_prediction token;      /* in the middle of a run */
+    tlp_prediction token;      /* for a token in the middle of a run */
     double decode, prefill;    /* tokens/s */
-    double ratio;              /* decode, to serial on as many ranks */
+    double ratio; /* decode, over that of serial on this number of ranks */
 } forecast;
 
-/* --measure-link */
+/* Options and results of --measure-link. */
 typedef struct bench_link {
     bool wanted;
-    cli_list texts;   /* plans to predict and not to run */
-    int n_rank;       /* predict for so many too; 0 = none */
-    contender serial; /* whose session is measured, once in every repeat */
-    tlp_plan *pairs;  /* every layer in a pair, par */
+    cli_list texts;   /* plans to predict without running them */
+    int n_rank;       /* also predict for this number of ranks; 0 = none */
+    contender serial; /* its session is measured once in every repeat */
+    tlp_plan *pairs;  /* all layers in pairs, mode par */
     tlp_plan **plan;  /* [texts.n] */
     tlp_link *link;   /* [n_link] */
     int n_link;
-    double *stage; /* [n_layer] seconds; of the last repeat */
+    double *stage; /* [n_layer] seconds, from the last repeat */
     forecast *row; /* [n_row] */
     size_t n_row;
-    forecast base, best_pairs; /* serial and pairs, on the ranks there are */
+    /* serial and pairs, on the present number of ranks */
+    forecast base, best_pairs;
     char verdict[512];
 } bench_link;
 
-/* --bandwidth */
+/* Options and results of --bandwidth. */
 typedef struct bench_bandwidth {
     bool wanted;
     bandwidth memory;
     int n_count;
-    int n_thread[16]; /* 1, 2, 4, ...; the last is as many as decode has */
-    series rate[16];  /* bytes a second */
+    /* 1, 2, 4, ..., and last the number of threads of decode */
+    int n_thread[16];
+    series rate[16]; /* bytes per second */
 } bench_bandwidth;
 
 typedef struct bench {
@@ -73,13 +75,13 @@ typedef struct bench {
     size_t n;
 } bench;
 
-/* The session of a contender, until it is closed. */
+/* Open or close the session of a contender. */
 int bench_open_session(bench *b, contender *c);
 void bench_close_session(contender *c);
 
 /*
- * A peer process serves one session at a time, so that plans cannot have
- * sessions side by side: every run makes its own.
+ * A peer process serves one session at a time, so plans cannot have sessions
+ * at once: every run creates its own session.
  */
 static inline bool bench_one_at_a_time(const bench *b)
 {
@@ -90,7 +92,7 @@ int bench_run(bench *b);
 int bench_report(bench *b, bool as_json);
 
 int bench_open_series(series *s, int n);
-/* Median, minimum, maximum of n values, which get sorted. */
+/* Sort n values; store median, minimum and maximum. */
 void bench_summarise(series *s, int n);
 void bench_json_series(json *j, const char *key, const series *s);
 
@@ -98,7 +100,7 @@ void bench_json_series(json *j, const char *key, const series *s);
 
 int bench_link_open(bench *b);
 int bench_link_measure(bench *b);
-/* After the medians of what was run are known. */
+/* Call after the medians of the runs are known. */
 int bench_link_predict(bench *b);
 void bench_link_print(const bench *b);
 void bench_link_json(const bench *b, json *j);
@@ -106,13 +108,13 @@ void bench_link_close(bench *b);
 
 /* ==== memory; nothing happens unless it is wanted ======================== */
 
-/* After the contenders; without a model, by the options alone. */
+/* Call after the contenders are open; without a model, the options suffice. */
 int bench_bandwidth_open(bench *b);
 int bench_bandwidth_measure(bench *b, int repeat);
 void bench_bandwidth_summarise(bench *b);
 void bench_bandwidth_print(const bench *b);
 void bench_bandwidth_json(const bench *b, json *j);
-/* What decode makes of it: keys of a plan. */
+/* Keys of a plan: the share of the memory rate that decode reaches. */
 void bench_bandwidth_json_plan(const bench *b, const contender *c, json *j);
 void bench_bandwidth_close(bench *b);
 

@@ -1,12 +1,12 @@
 /*
- * bench_bandwidth.c - how fast this machine reads memory, by number of threads,
- * and what decode makes of it.
+ * bench_bandwidth.c - the memory rate of this machine by number of threads,
+ * and the share of it that decode reaches.
  *
- * A decoded token reads every weight once, and the keys and values before it:
- * bytes a token times tokens a second is what decode gets out of the memory.
- * Its share is that over what as many threads read that do nothing else, once
- * in every repeat.  Weights count with their size in the file, so that a
- * larger layout in memory gains nothing.
+ * A decoded token reads every weight once, and all earlier keys and values.
+ * Bytes per token times tokens per second is the rate of decode.  Its share is
+ * this rate over the rate of as many threads that only read, measured once in
+ * every repeat.  Weights count with their size in the file, so that a larger
+ * layout in memory gains nothing.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 #include "bench.h"
 
-/* Cores this process may use. */
+/* Number of cores that this process may use. */
 static int n_cores(void)
 {
 #ifdef __linux__
@@ -28,7 +28,7 @@ static int n_cores(void)
     return n < 1 ? 1 : (int)n;
 }
 
-/* Threads of all ranks together. */
+/* Number of threads of all ranks together. */
 static int count_threads(const bench *b, int *n)
 {
     tlp_session_stats stats = { .struct_size = sizeof stats };
@@ -135,7 +135,7 @@ void bench_bandwidth_print(const bench *b)
     }
 }
 
-/* Bytes a second. */
+/* All rates are in bytes per second. */
 void bench_bandwidth_json(const bench *b, json *j)
 {
     const bench_bandwidth *w = &b->bandwidth;

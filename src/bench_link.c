@@ -1,9 +1,9 @@
 /*
- * bench_link.c - measure the work and the link under the serial plan, once in
- * every repeat, and predict from that what plans take.
+ * bench_link.c - measure work and link under the serial plan once in every
+ * repeat, and predict the times of plans from them.
  *
- * Each repeat's measurement gives a prediction of its own; the median of them
- * stands beside the median of what was run.
+ * The measurement of each repeat gives a prediction.  Reports show the median
+ * of the predictions beside the median of the runs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +43,8 @@ int bench_link_open(bench *b)
     l->plan = calloc(l->texts.n + 1, sizeof(tlp_plan *));
     l->link = calloc((size_t)b->n_repeat, sizeof *l->link);
     l->stage = calloc((size_t)b->e.info.n_layer, sizeof *l->stage);
-    /* serial, what is run and what is not; on one number of ranks or two */
+    /* Rows: serial, plans that run, plans that do not; for one or two rank
+     * counts. */
     l->row = calloc(2 * (1 + b->n + l->texts.n), sizeof *l->row);
     if (!l->plan || !l->link || !l->stage || !l->row)
         return cli_fail("out of memory");
@@ -102,7 +103,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The median of what the links say. */
+/* The median of the predictions from all links. */
 static int predict(const bench *b, const tlp_plan *plan, int n_rank, int n_tok,
                    int pos, tlp_prediction *out)
 {
@@ -122,7 +123,7 @@ static int predict(const bench *b, const tlp_plan *plan, int n_rank, int n_tok,
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
 
-/* The plan and the number of ranks are there; the rest comes. */
+/* Fill in a row whose plan and number of ranks are set. */
 static int fill(const bench *b, forecast *f)
 {
     int middle = b->n_prompt + (b->n_gen - 1) / 2;
@@ -163,7 +164,7 @@ static int add_rows(bench *b, int n_rank, bool measured)
     return rc;
 }
 
-/* The row that gains most on the ranks there are, or NULL. */
+/* The row with the largest gain on the present ranks, or NULL. */
 static const forecast *best_row(const bench *b)
 {
     const forecast *best = NULL;
@@ -178,7 +179,7 @@ static const forecast *best_row(const bench *b)
     return best;
 }
 
-/* A gain that is worth a change in what the model computes. */
+/* A gain that justifies a change in what the model computes. */
 #define WORTH 1.05
 
 static void judge(bench *b)

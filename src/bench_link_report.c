@@ -1,6 +1,6 @@
 /*
- * bench_link_report.c - the link, where a token's time goes, and predictions
- * beside what was measured.
+ * bench_link_report.c - print the link, the parts of a token's time, and
+ * predictions beside measurements.
  */
 #include <stdlib.h>
 
@@ -13,8 +13,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median over the repeats, 64 of them at most, of the double that lies so many
- * bytes into a link. */
+/* Median over at most 64 repeats of the double at byte `offset` of a link. */
 static double median_at(const bench_link *l, size_t offset)
 {
     double value[64];
@@ -176,7 +175,7 @@ static void json_forecast(json *j, const forecast *f)
     json_close(j, '}');
 }
 
-/* Seconds throughout. */
+/* All times are in seconds. */
 void bench_link_json(const bench *b, json *j)
 {
     const bench_link *l = &b->link;

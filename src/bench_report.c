@@ -1,6 +1,6 @@
 /*
- * bench_report.c - what was measured: medians over the repeats; a ratio is a
- * plan's median over the first plan's.
+ * bench_report.c - print measurements: medians over the repeats.  A ratio is a
+ * plan's median over the first plan's median.
  */
 #include <stdlib.h>
 

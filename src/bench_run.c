@@ -1,16 +1,17 @@
 /*
- * bench_run.c - run the plans, and time them.
+ * bench_run.c - run the plans and time them.
  *
- * Every repeat runs every plan once, one after the other, so that a machine
- * that grows slower or faster meanwhile does so for all of them.  A run clears
- * the sequence, prefills `prompt` pseudo-random ids (the same in every run) and
- * then decodes `gen` tokens greedily, sampling included.  Prefill and decode
- * are timed by the wall clock.  A short run that is not counted goes before the
- * first one of each session: it brings weights and threads in.
+ * Every repeat runs every plan once, one after the other, so that a change of
+ * the machine's speed affects all plans.  A run clears the sequence, prefills
+ * `prompt` pseudo-random ids (equal in every run) and decodes `gen` tokens
+ * greedily, with sampling.  Prefill and decode are timed by the wall clock.
+ * Before the first run of each session a short run, which does not count,
+ * loads weights and starts threads.
  */
 #include "bench.h"
 
-/* Seconds of a prefill of n_prompt tokens, and of n_gen decodes after it. */
+/* Measure the seconds of a prefill of n_prompt tokens, and of n_gen decodes
+ * after it. */
 static tlp_status run_once(const bench *b, tlp_session *s, int n_prompt,
                            int n_gen, double *prefill, double *decode)
 {
@@ -35,8 +36,8 @@ static tlp_status run_once(const bench *b, tlp_session *s, int n_prompt,
     return st;
 }
 
-/* The cache has room for the prompt and what is decoded: a decoded token reads
- * the prompt's part, and half of the rest on average. */
+/* The cache has room for the prompt and the decoded tokens.  A decoded token
+ * reads the prompt's part, and half of the remaining part on average. */
 static double kv_bytes_of_a_token(const bench *b,
                                   const tlp_session_stats *stats)
 {
@@ -79,7 +80,7 @@ static int warm_up(bench *b, contender *c)
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
 
-/* With a session of its own. */
+/* Run with a session of its own. */
 static int run_alone(bench *b, contender *c, int repeat)
 {
     int rc = bench_open_session(b, c);

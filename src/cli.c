@@ -1,5 +1,5 @@
 /*
- * cli.c - options by table, messages, interruption, progress bar.
+ * cli.c - option tables, messages, interruption, progress bar.
  */
 #include "cli.h"
 
@@ -30,7 +30,7 @@ void cli_set_rank(int rank)
 void cli_print_clean(FILE *f, const char *text)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        /* U+0080 to U+009F: terminals obey some, as they do escapes */
+        /* U+0080 to U+009F are control characters for some terminals */
         bool c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
 
         putc(c1 || *c < ' ' || *c == 0x7f ? '?' : *c, f);
@@ -93,7 +93,7 @@ double cli_now(void)
 
 #define HELP_COLUMN 26
 
-/* In two columns; an option too long for its own has a line to itself. */
+/* Print two columns; an option wider than its column gets its own line. */
 static void print_option(const char *left, const char *help)
 {
     if (strlen(left) > HELP_COLUMN)
@@ -143,7 +143,7 @@ static const cli_option *find_short(const cli_option *table, char letter)
     return NULL;
 }
 
-/* The index of text, of n characters, in "a|b|c", or -1. */
+/* The index of text, n characters long, in "a|b|c", or -1. */
 static int find_choice(const char *choices, const char *text, size_t n)
 {
     for (int i = 0; *choices; i++) {
@@ -232,8 +232,8 @@ static int read_value(const cli_option *o, const char *text)
     }
 }
 
-/* One option of argv at *i, its value included: "--name value",
- * "--name=value", "-n value" or "-nvalue". */
+/* Read the option at argv[*i] with its value: "--name value", "--name=value",
+ * "-n value" or "-nvalue". */
 static int read_option(int argc, char **argv, int *i, const cli_option *table)
 {
     const char *arg = argv[*i];
@@ -267,7 +267,7 @@ static int read_option(int argc, char **argv, int *i, const cli_option *table)
     return read_value(o, value);
 }
 
-/* Give the argument to the index-th CLI_NAME. */
+/* Store the argument in the index-th CLI_NAME. */
 static int read_name(const cli_option *table, int index, const char *arg)
 {
     for (; table->kind != CLI_END; table++) {
@@ -316,7 +316,7 @@ static void on_sigint(int sig)
 
 void cli_catch_interrupt(void)
 {
-    /* Without SA_RESTART, so that a read from a terminal ends too. */
+    /* Without SA_RESTART SIGINT also ends a read from a terminal. */
     struct sigaction action = { .sa_handler = on_sigint,
                                 .sa_flags = (int)SA_RESETHAND };
 

@@ -1,13 +1,13 @@
 /*
- * cmd_bench.c - tlp bench: plans against each other on the same machine, and
- * how fast that reads memory.
+ * cmd_bench.c - tlp bench: compare the speed of plans on this machine, and
+ * measure its memory rate.
  */
 #include <stdlib.h>
 
 #include "bench.h"
 #include "commands.h"
 
-/* Ids that look random and are the same everywhere. */
+/* Pseudo-random ids, equal on every machine. */
 static void fill_prompt(bench *b)
 {
     uint32_t x = 1;
@@ -80,7 +80,7 @@ static int open_plans(bench *b, const cli_list *plans)
     return rc == CLI_OK ? bench_link_open(b) : rc;
 }
 
-/* The machine's memory alone needs no model. */
+/* Measuring only the memory needs no model. */
 static int open_all(bench *b, cli_list *plans)
 {
     int rc = CLI_OK;
@@ -134,10 +134,9 @@ int cmd_bench(int argc, char **argv)
         { CLI_LIST, 0, "predict", &b.link.texts, "PLAN",
           "plan to predict without running it; may be repeated", 0, 0 },
         { CLI_INT, 0, "predict-ranks", &b.link.n_rank, "N",
-          "predict for so many ranks too (0: none)", 0, 64 },
+          "predict also for N ranks (0: none)", 0, 64 },
         { CLI_FLAG, 0, "bandwidth", &b.bandwidth.wanted, NULL,
-          "measure how fast memory is read, and what decode makes of it", 0,
-          0 },
+          "measure the memory rate, and decode's share of it", 0, 0 },
         { CLI_FLAG, 0, "json", &as_json, NULL, "print JSON", 0, 0 },
         ENGINE_SESSION_OPTIONS(b.e),
         { .kind = CLI_END },

@@ -1,5 +1,6 @@
 /*
- * cmd_eval.c - tlp eval: how good a plan is, by itself and against another.
+ * cmd_eval.c - tlp eval: the quality of a plan, alone and against another
+ * plan.
  */
 #include "commands.h"
 #include "eval.h"
@@ -40,7 +41,7 @@ int cmd_eval(int argc, char **argv)
           "between query and choice (a blank)", 0, 0 },
         { CLI_FLAG, 0, "bos", &v.bos, NULL, "begin each query with BOS", 0, 0 },
         { CLI_SEED, 0, "seed", &v.seed, "N",
-          "of the intervals and the prompts made (0)", 0, 0 },
+          "seed of the intervals and of generated prompts (0)", 0, 0 },
         { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },
         ENGINE_PLAN_OPTION(v.e),
         ENGINE_SESSION_OPTIONS(v.e),

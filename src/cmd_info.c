@@ -1,6 +1,6 @@
 /*
- * cmd_info.c - tlp info: the facts of a model, and what a plan costs on it; the
- * GPUs that are here.
+ * cmd_info.c - tlp info: properties of a model, cost of a plan, and the GPUs
+ * of this machine.
  */
 #include <stdlib.h>
 
@@ -21,14 +21,14 @@ static const char *mode_name(int32_t mode)
     return mode >= 0 && (size_t)mode < n ? mode_names[mode] : "unknown";
 }
 
-/* The index-th stage; false past the end. */
+/* Get the index-th stage; false past the end. */
 static bool get_stage(const engine *e, size_t index, tlp_stage_info *stage)
 {
     *stage = (tlp_stage_info){ .struct_size = sizeof *stage };
     return tlp_plan_get_stage(e->plan, index, stage) == TLP_OK;
 }
 
-/* A metadata value as text; free it.  NULL when out of memory. */
+/* A metadata value as text, which the caller frees; NULL when out of memory. */
 static char *get_meta(const engine *e, const char *key)
 {
     size_t len = 0;
@@ -220,7 +220,7 @@ static void json_tensors(json *j, const engine *e)
 
 typedef struct info_options {
     bool json, meta, tensors;
-    bool devices; /* list them; without a model these alone */
+    bool devices; /* list GPUs; without a model list only these */
 } info_options;
 
 static void print_all(const engine *e, const tlp_plan_cost *cost,

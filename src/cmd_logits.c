@@ -10,10 +10,10 @@
 #include "engine.h"
 #include "files.h"
 
-/* Tokens evaluated at once: what bounds the logits held in memory. */
+/* Tokens evaluated at once; bounds the logits in memory. */
 #define CHUNK 64
 
-/* Float32 as the file has it, whatever this machine's byte order. */
+/* Write float32 in the file's byte order on every machine. */
 static void write_row(FILE *f, const float *row, int n, uint32_t *buf)
 {
     memcpy(buf, row, (size_t)n * sizeof *buf);
@@ -74,7 +74,7 @@ int cmd_logits(int argc, char **argv)
         { CLI_TEXT, 0, "tokens", &id_file, "FILE",
           "token ids, little-endian int32; no BOS is added", 0, 0 },
         { CLI_TEXT, 'o', "output", &out_path, "FILE",
-          "replaced when all is done; - for standard output", 0, 0 },
+          "output file, replaced when complete; - for standard output", 0, 0 },
         ENGINE_PLAN_OPTION(e),
         ENGINE_SESSION_OPTIONS(e),
         { .kind = CLI_END },

@@ -1,5 +1,5 @@
 /*
- * cmd_plan.c - tlp plan: picks the part.
+ * cmd_plan.c - tlp plan: choose the subcommand.
  */
 #include <string.h>
 
@@ -10,13 +10,14 @@
 static const cli_command parts[] = {
     { "plan make",
       "-m FILE --text FILE (--depth N | --max-kl X | --speedup S) -o PLAN.json",
-      "Choose the layers to join by what they cost in quality", plan_make },
+      "Choose the layers that run together by their cost in quality",
+      plan_make },
     { "plan adjust",
       "-m FILE --plan PLAN --text FILE [--gains] [--norms] [--rank R] "
       "-o PLAN2.json",
       "Fit a plan's groups to the serial model", plan_adjust },
     { "plan carry", "-m FILE --from FILE --plan PLAN -o PLAN2.json",
-      "Make a plan fit another file of the same model", plan_carry },
+      "Make a plan for another file of its model", plan_carry },
     { "plan show", "-m FILE --plan PLAN", "Show a plan's groups and its record",
       plan_show },
     { "plan check", "-m FILE --plan PLAN", "Does a plan fit a model?",

@@ -1,5 +1,5 @@
 /*
- * cmd_quantize.c - tlp quantize: a model's weights in another type.
+ * cmd_quantize.c - tlp quantize: convert a model's weights to another type.
  */
 #include "commands.h"
 #include "engine.h"
@@ -56,14 +56,14 @@ int cmd_quantize(int argc, char **argv)
         { .kind = CLI_NAME,
           .value = &q.out,
           .arg = "OUT.gguf",
-          .help = "replaced when all is written" },
+          .help = "output file, replaced when complete" },
         { .kind = CLI_NAME,
           .value = &q.type,
           .arg = "TYPE",
           .help = "F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q4_K Q5_K Q6_K "
                   "Q4_K_M Q5_K_M" },
         { CLI_FLAG, 0, "pure", &q.pure, NULL,
-          "no better type for the output matrix and such", 0, 0 },
+          "no better type for the output matrix or others", 0, 0 },
         { CLI_INT, 't', "threads", &q.e.n_thread, "N", "threads (0: all cores)",
           0, 256 },
         { CLI_FLAG, 0, "no-mmap", &q.e.no_mmap, NULL,

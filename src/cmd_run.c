@@ -20,21 +20,21 @@ typedef struct run_state {
     int top_k;
     uint64_t seed;
     cli_list stop;
-    /* at work */
+    /* state of the run */
     tlp_sampler *sampler;
     char *answer; /* text of the last answer, kept while chatting */
     size_t n_answer;
-    bool lost; /* an answer that could not be kept or printed */
+    bool lost; /* an answer could not be stored or printed */
 } run_state;
 
 /* ==== one answer ========================================================= */
 
 typedef struct turn {
-    int32_t pos; /* positions held before the answer */
+    int32_t pos; /* length of the sequence before the answer */
     tlp_generate_result result;
 } turn;
 
-/* tlp_text_fn: print, and keep while chatting. */
+/* tlp_text_fn: print the text, and store it in a chat. */
 static int on_text(const char *text, size_t len, void *user_data)
 {
     run_state *r = user_data;
@@ -74,7 +74,7 @@ static void print_stats(const run_state *r, size_t n_prompt, double prefill,
             s.n_thread, s.isa);
 }
 
-/* Evaluate text at the end of the sequence and stream what follows it. */
+/* Evaluate text at the end of the sequence and stream the answer. */
 static int answer(run_state *r, const char *text, size_t n, uint32_t flags,
                   turn *t)
 {
@@ -170,8 +170,8 @@ static int run_once(run_state *r)
 /* ==== chatting =========================================================== */
 
 /*
- * What the KV cache holds between turns, as text: the conversation laid out
- * up to the opening of the last answer (n_laid bytes), then the answer itself.
+ * The text in the KV cache between turns: the conversation up to the opening
+ * of the last answer (n_laid bytes), then the answer.
  */
 typedef struct held {
     char *text;
@@ -182,15 +182,15 @@ typedef struct held {
 static bool begins_with(const char *text, size_t n, const char *start,
                         size_t n_start)
 {
-    /* memcmp may not be handed NULL, not even with nothing to compare. */
+    /* memcmp must not get NULL, not even for 0 bytes. */
     return n_start == 0 || (n >= n_start && memcmp(text, start, n_start) == 0);
 }
 
 /*
- * Rewind the session to the longest part of `text` that it holds and give the
- * length of that part.  An answer counts only if the model ended it: then the
- * cache holds its tokens and, at most, the end token, which the template puts
- * into the text again.
+ * Rewind the session to the longest prefix of `text` that it holds; *known is
+ * its length.  An answer counts only if the model ended it.  Then the cache
+ * holds its tokens and at most the end token, which the template writes into
+ * the text again.
  */
 static tlp_status reuse(run_state *r, const held *h, const char *text, size_t n,
                         size_t *known)
@@ -209,7 +209,7 @@ static tlp_status reuse(run_state *r, const held *h, const char *text, size_t n,
     return tlp_session_rewind(r->e.session, 0, pos);
 }
 
-/* Replace what is held by the text just evaluated and its answer. */
+/* Replace the held text by the text just evaluated and its answer. */
 static int hold(const run_state *r, held *h, char *text, size_t n,
                 const turn *t)
 {
@@ -348,7 +348,7 @@ int cmd_run(int argc, char **argv)
         ENGINE_MODEL_OPTION(r.e),
         { CLI_TEXT, 'p', "prompt", &r.prompt, "TEXT", "the prompt", 0, 0 },
         { CLI_TEXT, 'f', "file", &r.file, "FILE",
-          "read the prompt there (standard input)", 0, 0 },
+          "file with the prompt (standard input)", 0, 0 },
         { CLI_FLAG, 'i', "interactive", &r.interactive, NULL,
           "chat, line by line", 0, 0 },
         { CLI_FLAG, 0, "chat", &r.chat, NULL,
@@ -381,7 +381,7 @@ int cmd_run(int argc, char **argv)
         { CLI_FLOAT, 0, "presence-penalty", &r.presence_penalty, "X",
           "subtracted from recent tokens (0: off)", -1e6, 1e6 },
         { CLI_SEED, 0, "seed", &r.seed, "N",
-          "the same seed gives the same text (0)", 0, 0 },
+          "seed of the sampler; equal seeds give equal text (0)", 0, 0 },
         { CLI_HEADING, .help = "Engine:" },
         ENGINE_PLAN_OPTION(r.e),
         ENGINE_SESSION_OPTIONS(r.e),

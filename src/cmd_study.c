@@ -1,17 +1,18 @@
 /*
- * cmd_study.c - tlp study: what becomes of a model when the layers of a range
- * are shuffled, left out, averaged, or run side by side; for all ranges.
+ * cmd_study.c - tlp study: for all ranges of layers, measure the model with
+ * the layers shuffled, pruned, averaged, or run side by side.
  */
 #include "commands.h"
 #include "files.h"
 #include "study.h"
 
-/* Seconds between two states on disk. */
+/* Seconds between two writes of the state. */
 #define SAVE_EVERY 0.5
 
 /* ==== the cells, one by one ============================================== */
 
-/* What a killed process leaves: the cells so far, if there is a file for it. */
+/* Write the finished cells to the file, if there is one; they survive a
+ * kill. */
 static int save(const study *s)
 {
     return s->csv && out_is_replaced(s->csv) ? study_write_csv(s, s->csv)
@@ -46,7 +47,7 @@ static int run_cells(study *s)
 
 /* ==== results ============================================================ */
 
-/* The table goes to standard output unless something else does. */
+/* The table goes to standard output unless another result does. */
 static int report(const study *s)
 {
     int rc = s->csv ? study_write_csv(s, s->csv) : CLI_OK;
@@ -61,7 +62,7 @@ static int report(const study *s)
     return rc;
 }
 
-/* After a failure or an interruption, with what there is. */
+/* Also after a failure or an interruption, with the finished cells. */
 static int run(study *s)
 {
     int rc = run_cells(s);
@@ -133,19 +134,20 @@ int cmd_study(int argc, char **argv)
         { CLI_INT, 0, "step", &s.step, "K",
           "ranges begin and end at multiples of K (1)", 1, 65536 },
         { CLI_TEXT, 0, "ranges", &s.ranges, "START-END,...",
-          "just these ranges of layers", 0, 0 },
+          "only these ranges of layers", 0, 0 },
         { CLI_INT, 0, "draws", &s.n_draw, "N",
-          "shuffles to take the mean over (3)", 1, 1000 },
-        { CLI_SEED, 0, "seed", &s.seed, "N", "of the shuffles (0)", 0, 0 },
+          "number of shuffles to average (3)", 1, 1000 },
+        { CLI_SEED, 0, "seed", &s.seed, "N", "seed of the shuffles (0)", 0, 0 },
         { CLI_FLAG, 0, "kl", &s.with_kl, NULL,
           "KL divergence from serial too; keeps its logits", 0, 0 },
         { CLI_TEXT, 0, "csv", &s.csv, "FILE",
-          "write the cells, while they are made", 0, 0 },
+          "write the cells to this file as they finish", 0, 0 },
         { CLI_OPTIONAL, 0, "json", &s.json, "[FILE]",
           "write JSON (to standard output)", 0, 0 },
         { CLI_TEXT, 0, "svg", &s.svg, "FILE", "draw the heatmaps", 0, 0 },
         { CLI_TEXT, 0, "resume", &s.resume, "FILE",
-          "go on from a --csv; written there without one", 0, 0 },
+          "continue this CSV file (written to --csv, if given)", 0,
+          0 },
         ENGINE_TYPE_OPTIONS(s.e),
         ENGINE_THREAD_OPTIONS(s.e),
         { .kind = CLI_END },

@@ -7,7 +7,7 @@
 #include "engine.h"
 #include "files.h"
 
-/* One line for each token: id, tab, text with control characters replaced. */
+/* One line for each token: id, tab, text; '?' replaces control characters. */
 static int print_pieces(const engine *e, const int32_t *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

@@ -1,6 +1,6 @@
 /*
- * cmd_worker.c - tlp worker: a rank other than 0 that takes plan and options
- * from rank 0, whatever command or program that is.
+ * cmd_worker.c - tlp worker: a rank other than 0 that gets plan and options
+ * from rank 0, which may run any command or program.
  */
 #include "commands.h"
 #include "engine.h"
@@ -11,7 +11,7 @@ int cmd_worker(int argc, char **argv)
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(e),
         { CLI_TEXT, 0, "device", &e.device, "cuda[:N,...]",
-          "which of its GPUs (those of rank 0's --device)", 0, 0 },
+          "GPUs of this process (as rank 0's --device)", 0, 0 },
         ENGINE_PROCESS_OPTIONS(e),
         { .kind = CLI_END },
     };
@@ -23,8 +23,8 @@ int cmd_worker(int argc, char **argv)
     e.keep_serving = true;
     rc = engine_start(&e, 0);
     if (rc == CLI_OK)
-        rc = cli_fail("a worker cannot be rank 0 of %d: mpirun starts what it "
-                      "works for first (mpirun tlp run ... : tlp worker ...)",
+        rc = cli_fail("a worker cannot be rank 0 of %d: start rank 0's command "
+                      "first (mpirun tlp run ... : tlp worker ...)",
                       e.n_rank);
     engine_close(&e);
     return rc;

@@ -1,5 +1,5 @@
 /*
- * commands.h - one function for each command; the exit status is returned.
+ * commands.h - one function for each command; each returns the exit status.
  */
 #ifndef COMMANDS_H
 #define COMMANDS_H

@@ -1,6 +1,6 @@
 /*
- * conversation.c - a conversation, and the text that the model's template makes
- * of it.
+ * conversation.c - the messages of a conversation, laid out by the model's
+ * template.
  */
 #include "conversation.h"
 

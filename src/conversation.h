@@ -1,6 +1,6 @@
 /*
- * conversation.h - a conversation, and the text that the model's template makes
- * of it.
+ * conversation.h - the messages of a conversation, laid out by the model's
+ * template.
  */
 #ifndef CONVERSATION_H
 #define CONVERSATION_H
@@ -16,13 +16,14 @@ typedef struct chat {
 /* Add a message; the content is copied, the role is not. */
 int chat_add(chat *c, const char *role, const char *content);
 
-/* Forget all but the first n messages. */
+/* Remove all but the first n messages. */
 void chat_cut(chat *c, size_t n);
 
-/* All messages and the opening of an answer, as text; free it. */
+/* Format all messages and the opening of an answer; the caller frees the
+ * text. */
 int chat_format(const chat *c, char **text, size_t *len);
 
-/* Whether the model's file holds a template that the library knows. */
+/* Whether the model's file has a template that the library knows. */
 bool chat_has_template(const tlp_model *model);
 
 void chat_free(chat *c);

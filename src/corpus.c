@@ -1,5 +1,5 @@
 /*
- * corpus.c - a text to score: token ids in windows.
+ * corpus.c - a text to score, as token ids in windows.
  */
 #include "corpus.h"
 
@@ -36,7 +36,7 @@ static void leave_out(corpus *c)
     memmove(c->ids, c->ids + from, c->n * sizeof *c->ids);
 }
 
-/* Keep the first n ids, or as many in windows at equal distances. */
+/* Keep the first n ids, or n ids in windows at equal distances. */
 static void keep(corpus *c, size_t n)
 {
     size_t ctx = (size_t)c->ctx, n_window = (n + ctx - 1) / ctx;
@@ -76,7 +76,7 @@ int corpus_read(corpus *c, const engine *e)
 
     size_t ctx = (size_t)c->ctx;
 
-    /* A last window of one token predicts nothing. */
+    /* A last window of one token gives no prediction. */
     c->n_window = c->n / ctx + (c->n % ctx > 1);
     return CLI_OK;
 }

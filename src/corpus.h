@@ -1,22 +1,22 @@
 /*
- * corpus.h - a text to score: token ids in windows of ctx, each from position
- * 0, so that a window of n tokens gives n - 1 predictions.
+ * corpus.h - a text to score, as token ids in windows of ctx.  Each window
+ * starts at position 0, so a window of n tokens gives n - 1 predictions.
  */
 #ifndef CORPUS_H
 #define CORPUS_H
 
 #include "engine.h"
 
-/* Tokens that corpus_rows takes: what bounds the logits held in memory. */
+/* Most tokens of corpus_rows; bounds the logits in memory. */
 #define CORPUS_CHUNK 64
 
 typedef struct corpus {
     /* options */
-    const char *text_path, *id_path; /* one of them */
+    const char *text_path, *id_path; /* exactly one is set */
     int ctx, max_tokens;             /* 0 = 512; 0 = all */
-    int from;                        /* tokens left out at the beginning */
-    bool spread;                     /* max_tokens from all over the text */
-    /* what was read */
+    int from;                        /* tokens to skip at the beginning */
+    bool spread; /* take max_tokens from windows all over the text */
+    /* data that was read */
     int32_t *ids;
     size_t n, n_window;
 } corpus;
@@ -28,24 +28,24 @@ typedef struct corpus {
       "text to score; no BOS is added", 0, 0 },                                \
     { CLI_TEXT, 0, "tokens", &(c).id_path, "FILE",                             \
       "token ids to score, little-endian int32", 0, 0 },                       \
-    { CLI_INT, 0, "from", &(c).from, "N", "leave out the first N tokens", 0,   \
+    { CLI_INT, 0, "from", &(c).from, "N", "skip the first N tokens", 0,   \
       INT32_MAX },                                                             \
     { CLI_FLAG, 0, "spread", &(c).spread, NULL,                                \
       "take the windows of --max-tokens from all over the text", 0,            \
       0 }
 /* clang-format on */
 
-/* Is only a part of the text asked for? */
+/* Whether only a part of the text is used. */
 static inline bool corpus_is_cut(const corpus *c)
 {
     return c->max_tokens || c->from || c->spread;
 }
 
-/* Read the ids, or the text and tokenize it; ctx becomes at most n. */
+/* Read the ids, or read the text and tokenize it; limits ctx to n. */
 int corpus_read(corpus *c, const engine *e);
 void corpus_free(corpus *c);
 
-/* The k-th window's ids, and their number. */
+/* The ids of the k-th window, and their number. */
 const int32_t *corpus_window(const corpus *c, size_t k, size_t *n);
 
 /* Sum of -log p over the n - 1 predictions of a window; `logprob` has room for

@@ -1,5 +1,6 @@
 /*
- * devices.c - list GPUs: names, memory, who reaches whose.
+ * devices.c - list GPUs: names, memory, and which GPUs access each other's
+ * memory.
  */
 #include "devices.h"
 

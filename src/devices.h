@@ -12,11 +12,11 @@ typedef struct devices {
     int32_t n;
 } devices;
 
-/* An exit status; after a message where there is none. */
+/* Returns an exit status, after a message if there is no GPU. */
 int devices_find(devices *d);
 
 void devices_print(const devices *d);
-/* The array "devices" of the object that is open. */
+/* Write the array "devices" into the open object. */
 void devices_json(const devices *d, json *j);
 
 #endif

@@ -54,8 +54,9 @@ int engine_open_model(engine *e, bool vocab_only)
     return st != TLP_OK ? engine_fail(st) : CLI_OK;
 }
 
-/* A plan's text never looks like a path that exists, nor ends in ".json"; but
- * "serial" is a plan whatever files there are. */
+/* Whether text names a plan file.  A plan's text is never the path of an
+ * existing file and never ends in ".json"; "serial" is a plan even if a file
+ * has this name. */
 static bool is_plan_file(const char *text)
 {
     struct stat st;
@@ -80,7 +81,7 @@ int engine_parse_plan(engine *e, const char *text, tlp_plan **plan)
 
 /* ==== ranks ============================================================== */
 
-/* "cpu", "cuda" or "cuda:0,1" */
+/* Parse "cpu", "cuda" or "cuda:0,1". */
 static int read_device(engine *e)
 {
     const char *text = e->device, *at = text;
@@ -133,7 +134,7 @@ static tlp_session_options session_options(const engine *e, int n_ctx)
     return opts;
 }
 
-/* A number from the environment; 0 if there is none. */
+/* A number from the environment; 0 if it is not set. */
 static long env_number(const char *name)
 {
     const char *text = getenv(name);
@@ -141,8 +142,8 @@ static long env_number(const char *name)
     return text ? strtol(text, NULL, 10) : 0;
 }
 
-/* Was this process started as one of several: by Open MPI's mpirun, by MPICH's
- * and its relatives', by Slurm's srun --mpi=pmix? */
+/* Whether this process was started as one of several: by Open MPI's mpirun, by
+ * MPICH or its derivatives, or by Slurm's srun --mpi=pmix. */
 static bool has_company(void)
 {
     return env_number("OMPI_COMM_WORLD_SIZE") > 1 ||
@@ -150,7 +151,7 @@ static bool has_company(void)
            (getenv("PMIX_RANK") && env_number("SLURM_STEP_NUM_TASKS") > 1);
 }
 
-/* Find out which rank this is, and of how many. */
+/* Find this process's rank and the number of ranks. */
 static int find_rank(engine *e, int32_t *rank)
 {
     bool mpi = e->where == ENGINE_AUTO ? has_company() : e->where == ENGINE_MPI;
@@ -256,7 +257,8 @@ void engine_close(engine *e)
 int engine_tokenize(const engine *e, const char *text, size_t n, uint32_t flags,
                     int32_t **ids, size_t *n_ids)
 {
-    size_t cap = n / 2 + 16; /* mostly enough; else asked for again */
+    /* usually enough; else the next turn uses the needed size */
+    size_t cap = n / 2 + 16;
     tlp_status st = TLP_EBUFS;
 
     *ids = NULL;

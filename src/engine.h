@@ -1,11 +1,11 @@
 /*
- * engine.h - from command-line options to a model, a plan and a session; the
- * part that all commands share.  Functions return an exit status after
- * printing a message.
+ * engine.h - from command-line options to a model, a plan and a session, for
+ * all commands.  Functions print a message on failure and return an exit
+ * status.
  *
- * Under mpirun every process gets the same command line and becomes a rank:
- * engine_start returns CLI_OK on rank 0 alone, with which the command goes on
- * as if there were one process.
+ * Under mpirun every process gets one command line and becomes a rank.
+ * engine_start returns CLI_OK only on rank 0, where the command continues as
+ * in a single process.
  */
 #ifndef ENGINE_H
 #define ENGINE_H
@@ -20,7 +20,7 @@ typedef struct engine {
     const char *model_path;
     const char *plan_text; /* NULL = serial */
     bool no_mmap;
-    int n_rank; /* 0 = not given; known after engine_start */
+    int n_rank; /* 0 = not given; set by engine_start */
     int n_thread;
     const char *device;   /* "cuda:0,1"; NULL = cpu */
     int where;            /* ENGINE_AUTO, ... */
@@ -29,20 +29,20 @@ typedef struct engine {
     int link_delay_us;    /* between ranks of one process */
     int compute, kv, isa; /* TLP_COMPUTE_*, TLP_KV_*, TLP_ISA_* */
     bool pin;
-    bool keep_serving; /* after a session that failed */
-    /* what the options mean, once engine_start was called */
+    bool keep_serving; /* continue serving after a failed session */
+    /* meaning of the options, set by engine_start */
     int32_t backend; /* TLP_BACKEND_* */
     int32_t devices[ENGINE_MAX_DEVICE];
     size_t n_device; /* 0 = all */
     int32_t comm;    /* TLP_COMM_* */
-    /* what was opened */
+    /* opened objects */
     tlp_model *model;
     tlp_model_info info;
     tlp_plan *plan;
     tlp_session *session;
 } engine;
 
-/* Where the ranks are. */
+/* Place of the ranks. */
 enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 
 #define ENGINE_INIT                                                            \
@@ -65,14 +65,14 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
     { CLI_FLAG, 0, "pin", &(e).pin, NULL, "bind threads to cores", 0, 0 },     \
     { CLI_FLAG, 0, "no-mmap", &(e).no_mmap, NULL,                              \
       "read the model instead of mapping it", 0, 0 }
-/* What each process may choose for itself. */
+/* Options that each process may set for itself. */
 #define ENGINE_PROCESS_OPTIONS(e)                                              \
     ENGINE_THREAD_OPTIONS(e),                                                  \
     { CLI_FLOAT, 0, "timeout", &(e).timeout, "SECONDS",                        \
-      "for another process's answer (5)", 0.1, 86400 }
+      "wait for another process at most this long (5)", 0.1, 86400 }
 #define ENGINE_DEVICE_OPTION(e)                                                \
     { CLI_TEXT, 0, "device", &(e).device, "cpu|cuda[:N,...]",                  \
-      "where ranks compute; a rank for each N (cpu)", 0, 0 }
+      "device of the ranks; one rank for each N (cpu)", 0, 0 }
 #define ENGINE_LINK_OPTION(e)                                                  \
     { CLI_INT, 0, "link-delay-us", &(e).link_delay_us, "N",                    \
       "delay messages between ranks of one process (0)", 0, 1000000 }
@@ -94,34 +94,35 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
     ENGINE_PROCESS_OPTIONS(e)
 /* clang-format on */
 
-/* Print the library's last error; the status that main should return. */
+/* Print the library's last error; returns the exit status for main. */
 int engine_fail(tlp_status status);
 
 int engine_open_model(engine *e, bool vocab_only);
 
 /*
- * Meet the other processes, if there are any, and open the model.  CLI_OK on
- * rank 0.  The others serve its sessions until it has left, and get CLI_SERVED
- * or, after a failure, an exit status.  n_ctx: what a session must have; 0 =
- * whatever rank 0 says.
+ * Connect to the other processes, if there are any, and open the model.
+ * Returns CLI_OK on rank 0.  Other ranks serve its sessions until it has left,
+ * and get CLI_SERVED or, after a failure, an exit status.  n_ctx: required
+ * context of a session; 0 = as rank 0 says.
  */
 int engine_start(engine *e, int n_ctx);
 
 int engine_parse_plan(engine *e, const char *text, tlp_plan **plan);
 int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
                           tlp_session **session);
-/* Plan and session by the options. */
+/* Open plan and session by the options. */
 int engine_open_session(engine *e, int64_t n_ctx);
 void engine_close(engine *e);
 
-/* SIGINT aborts this session from now on; NULL: none. */
+/* SIGINT aborts this session from now on; NULL: no session. */
 void engine_watch(tlp_session *session);
 
-/* All ids of a text; free them. */
+/* All ids of a text; the caller frees them. */
 int engine_tokenize(const engine *e, const char *text, size_t n, uint32_t flags,
                     int32_t **ids, size_t *n_ids);
 
-/* Depth, and the all-reduces that one token waits for on n_rank ranks. */
+/* Depth, and the number of all-reduces that one token waits for on n_rank
+ * ranks. */
 int engine_plan_cost(const engine *e, const tlp_plan *plan,
                      tlp_plan_cost *cost);
 static inline int engine_allreduces(const tlp_plan_cost *cost)

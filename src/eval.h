@@ -1,7 +1,7 @@
 /*
- * eval.h - tlp eval, in parts: cmd_eval.c reads options and dispatches,
- * eval_session.c opens the sessions; a text, a task and drills have a file
- * each for the numbers, and eval_report.c has what their reports share.
+ * eval.h - tlp eval, in parts: cmd_eval.c reads options and dispatches;
+ * eval_session.c opens sessions; eval_text.c, eval_task.c and eval_drill.c
+ * measure; eval_report.c prints estimates.
  */
 #ifndef EVAL_H
 #define EVAL_H
@@ -13,49 +13,51 @@
 typedef struct eval {
     engine e; /* the plan's session */
     /* options */
-    corpus text; /* its ctx is also that of tasks and drills; 0 = theirs */
+    /* its ctx is also used for tasks and drills; 0 = their default */
+    corpus text;
     const char *task_path;
-    int n_drill;         /* of each kind; 0 = none */
+    int n_drill;         /* number of drills of each kind; 0 = none */
     const char *against; /* the reference's plan; NULL = none */
     const char *delimiter;
     bool bos, as_json;
     uint64_t seed;
-    /* the reference: in this process, with one rank */
+    /* the reference plan, in this process, on one rank */
     tlp_plan *reference_plan;
     tlp_session *reference; /* NULL = none */
 } eval;
 
-/* Sessions of the plan and, with --against, of the reference; SIGINT stops
- * both. */
+/* Open sessions of the plan and, with --against, of the reference; SIGINT
+ * stops both. */
 int eval_open_sessions(eval *v, int64_t n_ctx);
 void eval_close(eval *v);
 
-/* Each measures, and prints the result. */
+/* Each function measures, and prints the result. */
 int eval_text(eval *v);
 int eval_task(eval *v);
 int eval_drills(eval *v);
 
 /* ==== reports ============================================================ */
 
-/* A mean and its 95% bootstrap interval; none with fewer than two units. */
+/* A mean and its 95% bootstrap interval, which needs at least two units. */
 typedef struct estimate {
     double mean, lo, hi;
     bool has_interval;
 } estimate;
 
-/* Of sum of sum[] / sum of weight[]; weight NULL = all 1. */
+/* Estimate sum of sum[] / sum of weight[]; weight NULL = all 1. */
 int eval_estimate(const eval *v, const double *sum, const double *weight,
                   size_t n, estimate *out);
 estimate eval_exp(const estimate *x); /* e^x */
 
-/* "24.3249 [22.1023, 27.0431]", a unit after the mean; "72.31% [70.02, 74.61]"
- * as a line. */
+/* Print "24.3249 [22.1023, 27.0431]" with a unit after the mean; print_share
+ * prints "72.31% [70.02, 74.61]" as a line. */
 void eval_print(const char *label, const estimate *x, const char *unit);
 void eval_print_share(const char *label, const estimate *x);
 void eval_print_against(const eval *v);
-/* What the brackets are, if there were any. */
+/* Explain the brackets, if there were any. */
 void eval_print_unit(const estimate *x, const char *units);
-/* "KEY": mean, "KEY_ci": [lo, hi] or null; the interval alone. */
+/* Write "KEY": mean, "KEY_ci": [lo, hi] or null; json_interval: only the
+ * interval. */
 void eval_json(json *j, const char *key, const estimate *x);
 void eval_json_interval(json *j, const char *key, const estimate *x);
 

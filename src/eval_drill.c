@@ -1,5 +1,5 @@
 /*
- * eval_drill.c - greedy completions with one right answer: the share of exact
+ * eval_drill.c - greedy completions with one right answer: share of exact
  * matches for each kind.
  */
 #include <stdlib.h>
@@ -13,7 +13,7 @@ typedef struct score {
     estimate exact, reference, gap;
 } score;
 
-/* value: n of the plan, n of the reference, n differences */
+/* value: n scores of the plan, n of the reference, n differences */
 static tlp_status run_kind(const eval *v, int kind, size_t n, double *value,
                            tlp_drill *d, cli_progress *bar)
 {

@@ -1,6 +1,6 @@
 /*
- * eval_session.c - the sessions of tlp eval: the plan's, on whatever ranks the
- * options say, and the reference's beside it.
+ * eval_session.c - the sessions of tlp eval: the plan's session on the ranks
+ * of the options, and the reference's session beside it.
  */
 #include "eval.h"
 
@@ -13,7 +13,7 @@ static void stop_sessions(void *arg)
         tlp_session_abort(v->reference);
 }
 
-/* The same model and arithmetic as the plan's. */
+/* Use the model and the arithmetic of the plan's session. */
 static int open_reference(eval *v, int64_t n_ctx)
 {
     engine e = v->e;

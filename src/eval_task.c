@@ -1,18 +1,19 @@
 /*
- * eval_task.c - multiple-choice questions: acc is the share whose gold choice
- * has the highest log-probability, acc_norm that of the highest per character.
- * The questions are the units of the intervals.
+ * eval_task.c - multiple-choice questions.  acc is the share of questions
+ * whose gold choice has the highest log-probability, acc_norm the share with
+ * the highest log-probability per character.  Questions are the units of the
+ * intervals.
  */
 #include <stdlib.h>
 
 #include "eval.h"
 
-/* For each question 1 or 0. */
+/* 1 or 0 for each question. */
 typedef struct marks {
     double *acc, *norm;                     /* the plan is right */
-    double *reference_acc, *reference_norm; /* the reference is */
+    double *reference_acc, *reference_norm; /* the reference is right */
     double *gap, *norm_gap;                 /* plan - reference */
-    double *same, *same_norm;               /* both choose the same */
+    double *same, *same_norm;               /* both make one choice */
     double *memory;
 } marks;
 

@@ -1,8 +1,8 @@
 /*
- * eval_text.c - perplexity over the windows of a text; with a reference, what
- * separates the two distributions at each prediction.
+ * eval_text.c - perplexity over the windows of a text; with a reference, also
+ * the distance between the two distributions at each prediction.
  *
- * Tokens of a window depend on each other: the windows are the units of all
+ * Tokens of a window depend on each other, so windows are the units of all
  * intervals.
  */
 #include <math.h>
@@ -46,7 +46,7 @@ static int alloc_windows(windows *w, const corpus *text)
     return CLI_OK;
 }
 
-/* One prediction: row i of both sessions, which knew ids up to the target. */
+/* One prediction: row i of both sessions, after the ids before the target. */
 static tlp_status compare_row(const eval *v, size_t i, int32_t target,
                               windows *w, size_t at)
 {
@@ -69,7 +69,7 @@ static tlp_status compare_row(const eval *v, size_t i, int32_t target,
     return TLP_OK;
 }
 
-/* The last token of a window predicts nothing, and is left out. */
+/* The last token of a window gives no prediction and is skipped. */
 static tlp_status compare_window(const eval *v, const int32_t *ids, size_t n,
                                  windows *w, size_t at)
 {
@@ -126,7 +126,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Between neighbours by straight line. */
+/* Quantile by linear interpolation. */
 static double quantile(const double *sorted, size_t n, double q)
 {
     double at = q * (double)(n - 1);

@@ -1,5 +1,5 @@
 /*
- * files.c - whole files in, atomically replaced files out.
+ * files.c - reading whole files, and replacing files atomically.
  */
 #include "files.h"
 
@@ -90,7 +90,7 @@ int file_parse_ids(const char *text, int32_t **ids, size_t *n)
     static const char blanks[] = " \t\r\n,";
 
     *n = 0;
-    /* An id and its blank take two characters at least. */
+    /* an id and its separator take at least two characters */
     *ids = malloc((strlen(text) / 2 + 1) * sizeof **ids);
     if (!*ids)
         return cli_fail("out of memory");
@@ -157,7 +157,7 @@ int out_open(out_file *out, const char *path)
         out->tmp = NULL;
         return cli_fail("%s: %s", path, strerror(errno));
     }
-    /* mkstemp makes private files; give it the mode of any new file. */
+    /* mkstemp creates private files; set the usual mode of new files. */
     mode_t mask = umask(0);
 
     umask(mask);

@@ -1,5 +1,5 @@
 /*
- * files.h - whole files in, atomically replaced files out.
+ * files.h - reading whole files, and replacing files atomically.
  */
 #ifndef FILES_H
 #define FILES_H
@@ -9,35 +9,36 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* All of a file, or of standard input when path is NULL; ends in NUL, which
- * n does not count.  All return an exit status after printing a message. */
+/* Read a file, or standard input when path is NULL.  The data ends in NUL,
+ * which n does not count.  All functions print a message on failure and return
+ * an exit status. */
 int file_read(const char *path, char **data, size_t *n);
 
 /* Little-endian int32 token ids. */
 int file_read_ids(const char *path, int32_t **ids, size_t *n);
 
-/* Ids as decimal text, separated by blanks or commas. */
+/* Parse ids in decimal, separated by blanks or commas. */
 int file_parse_ids(const char *text, int32_t **ids, size_t *n);
 
-/* Written beside its path and renamed over it when complete, so that a failed
- * run leaves the old file; "-" and what is no regular file is written to
- * directly. */
+/* An output file.  It is written beside its path and renamed when complete, so
+ * that a failed run leaves the old file.  "-" and files that are not regular
+ * are written directly. */
 typedef struct out_file {
     const char *path;
     char *tmp; /* NULL: written directly */
     FILE *file;
 } out_file;
 
-bool out_is_stdout(const char *path); /* "-"; NULL is not */
+bool out_is_stdout(const char *path); /* true for "-"; false for NULL */
 
-/* False for "-" and what is no regular file. */
+/* False for "-" and files that are not regular. */
 bool out_is_replaced(const char *path);
 
 int out_open(out_file *out, const char *path);
 int out_commit(out_file *out);
-void out_discard(out_file *out); /* also after out_commit */
+void out_discard(out_file *out); /* also allowed after out_commit */
 
-/* Can a file be put there?  To be asked before hours of work, not after. */
+/* Whether a file can be written there; call it before hours of work. */
 int out_check(const char *path);
 
 #endif

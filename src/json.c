@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-/* Bytes of the UTF-8 character at s (NUL-terminated), 0 if it is none. */
+/* Bytes of the UTF-8 character at s (NUL-terminated), 0 if it is invalid. */
 static int utf8_length(const unsigned char *s)
 {
     int n = s[0] < 0x80   ? 1
@@ -19,9 +19,9 @@ static int utf8_length(const unsigned char *s)
     for (int i = 1; i < n; i++)
         if ((s[i] & 0xc0) != 0x80)
             return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || /* longer than needed */
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || /* overlong */
         (s[0] == 0xed && s[1] > 0x9f) || /* a surrogate */
-        (s[0] == 0xf0 && s[1] < 0x90) || /* longer than needed */
+        (s[0] == 0xf0 && s[1] < 0x90) || /* overlong */
         (s[0] == 0xf4 && s[1] > 0x8f))   /* above U+10FFFF */
         return 0;
     return n;

@@ -1,8 +1,8 @@
 /*
  * json.h - print JSON: always valid, on one line.
  *
- * key is NULL inside arrays.  Numbers that JSON lacks become null, bytes that
- * are not UTF-8 become U+FFFD.
+ * key is NULL inside arrays.  Numbers that JSON cannot hold become null; bytes
+ * that are not UTF-8 become U+FFFD.
  */
 #ifndef JSON_H
 #define JSON_H
@@ -13,7 +13,7 @@
 
 typedef struct json {
     FILE *file;
-    bool follows; /* a value precedes at this level: a comma is due */
+    bool follows; /* a value precedes at this level, so a comma is needed */
 } json;
 
 void json_open(json *j, const char *key, char bracket); /* '{' or '[' */

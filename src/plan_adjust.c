@@ -27,7 +27,7 @@ static int check_options(const adjust *v)
     if (!v->e.plan_text)
         return cli_usage("no plan: --plan PLAN is required");
     if (!v->out_path)
-        return cli_usage("no place for the plan: -o FILE is required");
+        return cli_usage("no output file: -o FILE is required");
     return CLI_OK;
 }
 
@@ -90,7 +90,7 @@ static tlp_plan_adjust_options adjust_options(const adjust *v,
     return o;
 }
 
-/* Everything, where nothing is said. */
+/* Without options fit everything. */
 static void set_defaults(adjust *v)
 {
     int largest = v->e.info.n_embd / 2 / 4 * 4;
@@ -159,8 +159,8 @@ int plan_adjust(int argc, char **argv)
           "windows kept for validation (0.25)", 0, 0.9 },
         { CLI_INT, 'c', "ctx", &v.text.ctx, "N", "tokens in a window (512)", 2,
           4096 },
-        { CLI_SEED, 0, "seed", &v.seed, "N", "which windows are held out (0)",
-          0, 0 },
+        { CLI_SEED, 0, "seed", &v.seed, "N",
+          "seed of the choice of held-out windows (0)", 0, 0 },
         { CLI_TEXT, 'o', "output", &v.out_path, "FILE",
           "the adjusted plan, JSON; its numbers go to a file beside it", 0, 0 },
         { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },

@@ -1,5 +1,5 @@
 /*
- * plan_carry.c - tlp plan carry: a plan for another file of the same model.
+ * plan_carry.c - tlp plan carry: make a plan for another file of a model.
  */
 #include "engine.h"
 #include "files.h"
@@ -17,7 +17,7 @@ static int check_options(const carry *v)
     if (!v->e.plan_text)
         return cli_usage("no plan: --plan PLAN is required");
     if (!v->out_path)
-        return cli_usage("no place for the plan: -o FILE is required");
+        return cli_usage("no output file: -o FILE is required");
     return CLI_OK;
 }
 
@@ -42,7 +42,7 @@ int plan_carry(int argc, char **argv)
         ENGINE_MODEL_OPTION(v.e),
         ENGINE_PLAN_OPTION(v.e),
         { CLI_TEXT, 0, "from", &v.from.model_path, "FILE",
-          "the model that the plan is for", 0, 0 },
+          "the model of the plan", 0, 0 },
         { CLI_TEXT, 'o', "output", &v.out_path, "FILE",
           "the plan for the other model, JSON", 0, 0 },
         { .kind = CLI_END },

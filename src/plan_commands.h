@@ -1,5 +1,6 @@
 /*
- * plan_commands.h - the parts of `tlp plan`: each gives the exit status.
+ * plan_commands.h - the subcommands of `tlp plan`; each returns the exit
+ * status.
  */
 #ifndef PLAN_COMMANDS_H
 #define PLAN_COMMANDS_H

@@ -1,5 +1,6 @@
 /*
- * plan_front.c - the best plan of every depth: collected, as a table, as CSV.
+ * plan_front.c - the best plan of every depth: collect, print as a table,
+ * write as CSV.
  */
 #include "plan_front.h"
 

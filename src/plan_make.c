@@ -1,6 +1,6 @@
 /*
- * plan_make.c - tlp plan make: a plan for a model by what it costs in quality
- * on a text, and the best plan of every depth on the way.
+ * plan_make.c - tlp plan make: find a plan by its quality on a text, and the
+ * best plan of every depth on the way.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ typedef struct make {
     float max_kl, speedup, memory;
     uint64_t seed;
     plan_front front;
-    int rc;            /* of what went wrong while it was collected */
+    int rc;            /* failure while points are collected */
     out_file csv, svg; /* opened before the search, which takes long */
     tlp_link link;
 } make;
@@ -58,7 +58,7 @@ static int check_options(const make *v)
     if ((v->depth > 0) + (v->max_kl > 0) + (v->speedup > 0) != 1)
         return cli_usage("one of --depth, --max-kl and --speedup is required");
     if (!v->out_path)
-        return cli_usage("no place for the plan: -o FILE is required");
+        return cli_usage("no output file: -o FILE is required");
     if (out_is_stdout(v->csv_path) && out_is_stdout(v->svg_path))
         return cli_usage("only one of --pareto and --svg can go to standard "
                          "output");
@@ -77,7 +77,8 @@ static void add_point(const tlp_plan_point *p, void *data)
         v->rc = front_add(&v->front, p);
 }
 
-/* The ranks that a speed-up is asked of, by the serial plan. */
+/* Measure, under the serial plan, the ranks for which a speed-up is
+ * requested. */
 static int measure(make *v)
 {
     tlp_status st;
@@ -143,7 +144,7 @@ static int run(make *v, tlp_plan **plan)
     return st == TLP_OK ? v->rc : engine_fail(st);
 }
 
-/* The table goes to standard output unless something else does. */
+/* The table goes to standard output unless another result does. */
 static int report(make *v)
 {
     int rc = CLI_OK;
@@ -190,7 +191,7 @@ int plan_make(int argc, char **argv)
         CORPUS_FILE_OPTIONS(v.text),
         { CLI_INT, 0, "max-tokens", &v.text.max_tokens, "N",
           "use the first N tokens only (0: all)", 0, INT32_MAX },
-        { CLI_INT, 0, "depth", &v.depth, "N", "target: so many stages", 1,
+        { CLI_INT, 0, "depth", &v.depth, "N", "target: N stages", 1,
           INT32_MAX },
         { CLI_FLOAT, 0, "max-kl", &v.max_kl, "X",
           "target: the deepest cut within X nats", 1e-6, 100 },
@@ -199,24 +200,24 @@ int plan_make(int argc, char **argv)
         { CLI_TEXT, 0, "modes", &v.modes, "LIST", "of lp, par, asym (all)", 0,
           0 },
         { CLI_CHOICE, 0, "objective", &v.objective, "both|kl|nll",
-          "what is made least: KL, -log p, or their mean", 0, 0 },
+          "minimise KL, -log p, or their mean", 0, 0 },
         { CLI_INT, 0, "max-group", &v.max_group, "N",
           "layers that may run together (4)", 2, 64 },
         { CLI_INT, 'c', "ctx", &v.text.ctx, "N", "tokens in a window (512)", 2,
           4096 },
         { CLI_SEED, 0, "seed", &v.seed, "N", "order of the windows (0)", 0, 0 },
         { CLI_TEXT, 0, "resume", &v.resume, "FILE",
-          "keep scores here, and begin with those", 0, 0 },
+          "keep scores in this file, and start from them", 0, 0 },
         { CLI_TEXT, 0, "pareto", &v.csv_path, "FILE",
           "write the best plan of each depth as CSV", 0, 0 },
         { CLI_TEXT, 0, "svg", &v.svg_path, "FILE",
           "draw the best plan of each depth", 0, 0 },
-        { CLI_FLOAT, 0, "memory", &v.memory, "MIB", "for what saves time (768)",
-          1, 1e9 },
+        { CLI_FLOAT, 0, "memory", &v.memory, "MIB",
+          "memory for saving time (768)", 1, 1e9 },
         { CLI_TEXT, 'o', "output", &v.out_path, "FILE", "the plan, JSON", 0,
           0 },
         { CLI_INT, 0, "ranks", &v.e.n_rank, "N",
-          "measure N ranks here for --speedup", 0, 64 },
+          "measure N ranks on this machine for --speedup", 0, 64 },
         ENGINE_LINK_OPTION(v.e),
         { CLI_CHOICE, 0, "compute", &v.e.compute, "default|f32",
           "f32 keeps activations exact (default: 8 bits)", 0, 0 },

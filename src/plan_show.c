@@ -1,5 +1,5 @@
 /*
- * plan_show.c - tlp plan show, check and diff: plans as they are.
+ * plan_show.c - tlp plan show, check and diff: print, check and compare plans.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ typedef struct plans {
     tlp_plan *other;
 } plans;
 
-/* Read the options, and open the model and the first plan. */
+/* Read the options; open the model and the first plan. */
 static int start(plans *v, int argc, char **argv, const cli_option *table)
 {
     int rc = cli_parse(argc, argv, table);
@@ -74,7 +74,7 @@ static int print_groups(const tlp_plan *plan, int depth)
     return CLI_OK;
 }
 
-/* The file's record is the last key of the JSON form. */
+/* Print the file's record, which is the last key of the JSON form. */
 static int print_record(const tlp_plan *plan)
 {
     static const char key[] = "\n  \"made\": ";
@@ -181,14 +181,14 @@ static bool same_stage(const tlp_stage_info *a, const tlp_stage_info *b)
                    (size_t)a->n_member * sizeof *a->layers);
 }
 
-/* The index-th stage; false past the end. */
+/* Get the index-th stage; false past the end. */
 static bool stage(const tlp_plan *plan, size_t index, tlp_stage_info *s)
 {
     *s = (tlp_stage_info){ .struct_size = sizeof *s };
     return tlp_plan_get_stage(plan, index, s) == TLP_OK;
 }
 
-/* Prints the stages of a that b has nowhere, their number. */
+/* Print the stages of a that b lacks; returns their number. */
 static int print_only(const tlp_plan *a, const tlp_plan *b, char sign)
 {
     tlp_stage_info s, t;
@@ -244,7 +244,7 @@ static int diff_adjust(plans *v, bool *differ)
     return CLI_OK;
 }
 
-/* As diff does it: 1 when there is a difference. */
+/* Exit status as of the command diff: 1 when there is a difference. */
 static int diff(plans *v)
 {
     bool differ = false;

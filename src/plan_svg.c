@@ -8,12 +8,12 @@
 #include "svg.h"
 
 enum {
-    LEFT = 56, /* of a panel's plot: for the axis */
+    LEFT = 56, /* space left of a plot, for the axis */
     TOP = 26,
     BELOW = 40,
     GAP = 18,
-    HEAD = 44, /* above the panels */
-    FOOT = 28, /* below them */
+    HEAD = 44, /* space above the panels */
+    FOOT = 28, /* space below the panels */
     PLOT_WIDTH = 320,
     PLOT_HEIGHT = 220,
     PANEL_WIDTH = LEFT + PLOT_WIDTH + GAP,
@@ -23,7 +23,7 @@ enum {
     MARGIN = 12 /* between the outermost points and the frame */
 };
 
-/* What a panel shows of a point. */
+/* The value of a point that a panel shows. */
 typedef double value_fn(const front_point *p);
 
 static double kl_of(const front_point *p)
@@ -59,8 +59,8 @@ static double choose_step(double lo, double hi, int n)
     return power * (digit <= 1 ? 1 : digit <= 2 ? 2 : digit <= 5 ? 5 : 10);
 }
 
-/* The values widened to the next marks; those that are no numbers are left
- * out, here and below. */
+/* Widen the range of the values to the next marks.  This function and the
+ * drawing functions skip values that are not numbers. */
 static scale make_y(const plan_front *front, value_fn *value)
 {
     scale s = { INFINITY, -INFINITY, 1 };

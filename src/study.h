@@ -1,9 +1,8 @@
 /*
- * study.h - tlp study, in parts: cmd_study.c reads options and runs the cells,
- * study_cells.c says which there are and what their plans are, study_score.c
- * scores them; study_csv.c keeps them in a file and reads them back,
- * study_report.c prints them, study_svg.c draws them, study_heatmap.c has what
- * those two share.
+ * study.h - tlp study, in parts: cmd_study.c reads options and runs the cells;
+ * study_cells.c lists the cells and makes their plans; study_score.c scores
+ * them; study_csv.c writes cells to a file and reads them; study_report.c
+ * prints them; study_svg.c draws them; study_heatmap.c helps both.
  */
 #ifndef STUDY_H
 #define STUDY_H
@@ -11,7 +10,7 @@
 #include "corpus.h"
 #include "engine.h"
 
-/* What is done to a range of layers; the order of a study's cells. */
+/* Changes to a range of layers, in the order of a study's cells. */
 enum { STUDY_SERIAL, SHUFFLE, PRUNE, MERGE, PARALLEL, PAIRS, N_STUDY_KIND };
 #define STUDY_KINDS "shuffle|prune|merge|parallel|pairs" /* 0 is SHUFFLE */
 #define STUDY_MODES "lp|par|asym"
@@ -28,7 +27,7 @@ typedef struct cell {
 } cell;
 
 typedef struct study {
-    engine e; /* its session is the serial one, open throughout */
+    engine e; /* its session is serial and always open */
     corpus text;
     /* options */
     unsigned kinds, modes; /* a bit for each */
@@ -38,7 +37,7 @@ typedef struct study {
     uint64_t seed;
     bool with_kl;
     const char *csv, *json, *svg, *resume; /* paths; NULL = none */
-    /* cells, the serial model's first */
+    /* cells; the serial model's cell is the first */
     cell *cell;
     size_t n, n_done;
     /* scoring */
@@ -53,26 +52,27 @@ int study_make_cells(study *s);
 const char *study_kind_name(int kind);
 const char *study_mode_name(int mode); /* "" without one */
 
-/* Plans that a cell's value is the mean over. */
+/* Number of plans over which a cell's value is the mean. */
 int study_n_draw(const study *s, const cell *c);
 
-/* The text of one of them; free it. */
+/* The text of one of these plans; the caller frees it. */
 int study_plan_text(const study *s, const cell *c, int draw, char **text);
 
-/* Perplexity over the serial model's; NaN before both are done. */
+/* Perplexity over the serial model's perplexity; NaN before both cells are
+ * done. */
 double study_ratio(const study *s, const cell *c);
 
 /* ==== scores ============================================================= */
 
-/* After the cells that need no scoring were read. */
+/* Call after reading finished cells. */
 int study_open(study *s);
-/* CLI_INTERRUPTED leaves the cell undone. */
+/* CLI_INTERRUPTED leaves the cell unfinished. */
 int study_score(study *s, cell *c);
 void study_close(study *s);
 
 /* ==== reports ============================================================ */
 
-/* Take the cells that a file has; it must be of the same study. */
+/* Read finished cells from a file, which must be of this study. */
 int study_read_csv(study *s, const char *path);
 int study_write_csv(const study *s, const char *path);
 int study_write_json(const study *s, const char *path);
@@ -81,19 +81,19 @@ int study_print(const study *s);
 
 /* ==== heatmaps: what pictures of all kinds share ========================= */
 
-/* The cells of one kind and mode: [first, first + n) of the study's, by start
- * and end. */
+/* The cells of one kind and mode: [first, first + n) of the study's cells,
+ * sorted by start and end. */
 typedef struct panel {
     const cell *cell;
     size_t n;
     char title[64];
 } panel;
 
-/* The panel that begins with cell `at`, and where the next one does; false
- * past the last. */
+/* The panel that begins with cell *at; *at moves to the next panel.  False
+ * past the last panel. */
 bool study_next_panel(const study *s, size_t *at, panel *p);
 
-/* The starts and ends of all cells but the first, rising: rows and columns. */
+/* Sorted starts and ends of all cells but the first: rows and columns. */
 typedef struct axes {
     int *start, *end;
     int n_start, n_end;
@@ -103,7 +103,7 @@ int study_make_axes(const study *s, axes *a);
 void study_free_axes(axes *a);
 int axes_find(const int *value, int n, int wanted);
 
-/* Colours go by the logarithm of the ratio, from 1 to STUDY_WORST. */
+/* The colour depends on the logarithm of the ratio, from 1 to STUDY_WORST. */
 #define STUDY_WORST 10.0
 
 typedef struct rgb {
@@ -111,9 +111,10 @@ typedef struct rgb {
 } rgb;
 
 rgb study_colour(double ratio);
-/* Whether text upon it should be dark. */
+/* Whether text on this colour should be dark. */
 bool rgb_is_light(rgb c);
-/* A ratio in at most five characters; from 10^4 on its order of magnitude. */
+/* Format a ratio in at most five characters; from 10^4 on its order of
+ * magnitude. */
 const char *study_format_ratio(double ratio, char buf[16]);
 
 #endif

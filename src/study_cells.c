@@ -1,5 +1,5 @@
 /*
- * study_cells.c - the cells of a study, and the plans behind them.
+ * study_cells.c - the cells of a study, and their plans.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -42,7 +42,7 @@ static int by_place(const void *a, const void *b)
                                 : (x->end > y->end) - (x->end < y->end);
 }
 
-/* Blocks of `step` layers, the last one shorter: from each to each. */
+/* All ranges of blocks of `step` layers; the last block may be shorter. */
 static size_t all_ranges(const study *s, cell_range *out)
 {
     int n_layer = s->e.info.n_layer;
@@ -58,7 +58,7 @@ static size_t all_ranges(const study *s, cell_range *out)
     return n;
 }
 
-/* One "3-8", up to the comma or the end; false if it is none. */
+/* Read one range "3-8" up to the comma or the end; false if it is invalid. */
 static bool read_range(const char **text, long n_layer, cell_range *out)
 {
     char *end;
@@ -99,7 +99,7 @@ static int given_ranges(const study *s, cell_range *out, size_t *n)
 
 /* ==== cells ============================================================== */
 
-/* Nothing is done to a single layer but pruning, and a layer must be left. */
+/* A single layer can only be pruned, and at least one layer must remain. */
 static bool makes_sense(const study *s, int kind, cell_range r)
 {
     int n = r.end - r.start + 1;
@@ -170,7 +170,7 @@ static uint64_t draw_bits(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* layer[0..n) in another order than it was. */
+/* Permute layer[0..n) into an order that differs from the old order. */
 static void permute(int *layer, int n, uint64_t *state)
 {
     int first = layer[0];
@@ -189,7 +189,7 @@ static void permute(int *layer, int n, uint64_t *state)
     }
 }
 
-/* A permutation depends on seed, draw and range, not on the other cells. */
+/* A permutation depends on seed, draw and range alone. */
 static int shuffle_text(const study *s, const cell *c, int draw, char *out,
                         size_t cap)
 {
@@ -215,7 +215,7 @@ static int shuffle_text(const study *s, const cell *c, int draw, char *out,
 
 int study_n_draw(const study *s, const cell *c)
 {
-    /* Two layers have one other order. */
+    /* Two layers have only one other order. */
     return c->kind == SHUFFLE && c->end - c->start > 1 ? s->n_draw : 1;
 }
 

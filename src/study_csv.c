@@ -1,8 +1,8 @@
 /*
- * study_csv.c - the cells as CSV, which is also what an interrupted study goes
- * on from: comments that say which study it is, a line of names, a row for each
+ * study_csv.c - cells as CSV, from which an interrupted study can continue:
+ * comments that identify the study, a line of names, and a row for each
  * finished cell in the study's order.  Numbers are written so that reading
- * gives the same bits.
+ * restores their bits.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -28,8 +28,8 @@ static uint64_t hash_ids(const corpus *text)
     return hash;
 }
 
-/* All that a cell's numbers depend on beside its own columns.  Threads do not
- * change them. */
+/* Text of all settings on which a cell's numbers depend, except its own
+ * columns.  The number of threads does not change them. */
 static char *make_header(const study *s)
 {
     static const char *const compute[] = { "default", "f32" };
@@ -88,7 +88,7 @@ int study_write_csv(const study *s, const char *path)
 
 /* ==== in ================================================================= */
 
-/* The lines up to the names must be those of this study. */
+/* The lines up to the names must match this study. */
 static int check_header(const char *path, char **at, char *header)
 {
     int number = 0;
@@ -123,7 +123,7 @@ static cell *find_cell(study *s, const char *kind, const char *mode, int start,
     return NULL;
 }
 
-/* All of a field, as a number. */
+/* Convert a whole field to a number. */
 static bool read_real(const char *field, double *out)
 {
     char *end;
@@ -160,7 +160,7 @@ static int read_row(study *s, const char *path, int number, char *line)
         !read_int(field[END], &end) || !read_int(field[DEPTH], &depth) ||
         !read_real(field[NLL], &nll) ||
         (s->with_kl ? !read_real(field[KL], &kl) : *field[KL] != '\0'))
-        return cli_fail("%s: line %d is no row of a study", path, number);
+        return cli_fail("%s: line %d is not a row of a study", path, number);
     c = find_cell(s, field[KIND], field[MODE], start, end);
     if (!c || c->done)
         return cli_fail("%s: line %d: %s,%s,%d,%d is %s", path, number,
@@ -198,7 +198,7 @@ int study_read_csv(study *s, const char *path)
 
     if (rc == CLI_OK && strlen(text) != n)
         rc = cli_fail("%s: not the CSV of a study", path);
-    /* A number of fewer digits is a number too. */
+    /* A truncated number would still be a valid number. */
     else if (rc == CLI_OK && n > 0 && text[n - 1] != '\n')
         rc = cli_fail("%s: the last line is cut off", path);
     if (rc == CLI_OK)

@@ -1,5 +1,5 @@
 /*
- * study_heatmap.c - what heatmaps of all kinds share: panels, axes, colours.
+ * study_heatmap.c - panels, axes and colours of heatmaps.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@ bool study_next_panel(const study *s, size_t *at, panel *p)
     const cell *first = &s->cell[*at];
 
     if (*at == 0)
-        first++; /* the serial model is in no panel */
+        first++; /* the serial model is not in a panel */
     *p = (panel){ .cell = first };
     for (*at = (size_t)(first - s->cell); *at < s->n; (*at)++, p->n++)
         if (s->cell[*at].kind != first->kind ||
@@ -80,8 +80,8 @@ int axes_find(const int *value, int n, int wanted)
 
 rgb study_colour(double ratio)
 {
-    /* Five points of viridis, whose lightness rises evenly; from bright (as
-     * the serial model) to dark. */
+    /* Five points of viridis, whose lightness rises evenly, from bright (the
+     * serial model) to dark. */
     static const rgb point[] = { { 253, 231, 37 },
                                  { 94, 201, 98 },
                                  { 33, 145, 140 },
@@ -89,7 +89,7 @@ rgb study_colour(double ratio)
                                  { 68, 1, 84 } };
     double x = 4 * log(ratio) / log(STUDY_WORST);
 
-    x = x > 0 ? fmin(x, 4) : ratio <= 1 ? 0 : 4; /* NaN is the worst */
+    x = x > 0 ? fmin(x, 4) : ratio <= 1 ? 0 : 4; /* NaN is drawn as the worst */
 
     int i = x < 4 ? (int)x : 3;
     double f = x - i;

@@ -1,6 +1,6 @@
 /*
- * study_report.c - a study as tables, rows by start and columns by end, and as
- * JSON.
+ * study_report.c - print a study as tables, with rows by start and columns by
+ * end, and as JSON.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 /* ==== tables ============================================================= */
 
-/* In the terminal's cube of 6 x 6 x 6 colours. */
+/* The colour in the terminal's cube of 6 x 6 x 6 colours. */
 static void print_value(double ratio, bool with_colour)
 {
     char buf[16];

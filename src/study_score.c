@@ -1,10 +1,11 @@
 /*
- * study_score.c - what a cell costs: its plan, or the mean over its plans, on
- * all windows of the text.
+ * study_score.c - score a cell: its plan, or the mean over its plans, on all
+ * windows of the text.
  *
- * The serial session stays open, so that the plans' sessions share its packed
- * weights.  For the KL divergence its logits are kept, which takes
- * n_vocab * 4 bytes for each prediction and saves a serial run for each cell.
+ * The serial session stays open, so that the sessions of other plans share its
+ * packed weights.  For the KL divergence the serial logits are kept.  They
+ * take n_vocab * 4 bytes for each prediction and save a serial run for each
+ * cell.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +25,8 @@ static size_t n_prediction(const study *s)
 
 /* ==== one session ======================================================== */
 
-/* Row i of the last evaluation against the serial model's, which the serial
- * cell, the first one, leaves there. */
+/* Compare row i of the last evaluation with the serial model's row, which the
+ * serial (first) cell stores. */
 static tlp_status compare_row(const study *s, tlp_session *session, size_t i,
                               float *reference, int32_t target, cell *sum)
 {
@@ -45,7 +46,7 @@ static tlp_status compare_row(const study *s, tlp_session *session, size_t i,
     return st;
 }
 
-/* The first prediction of the window has row `at` of the reference. */
+/* The first prediction of the window uses row `at` of the reference. */
 static tlp_status compare_window(study *s, tlp_session *session, size_t k,
                                  size_t at, cell *sum)
 {
@@ -65,7 +66,7 @@ static tlp_status compare_window(study *s, tlp_session *session, size_t k,
     return st;
 }
 
-/* Adds to nll and kl of `out`, per prediction. */
+/* Add to nll and kl of `out`, per prediction. */
 static int score_session(study *s, tlp_session *session, cell *out)
 {
     cell sum = { 0 };
@@ -161,7 +162,8 @@ int study_open(study *s)
     if (!s->logprob || (s->with_kl && !s->reference))
         return cli_fail("out of memory for the logits of %zu tokens",
                         s->text.n);
-    /* A resumed study has the serial model's numbers, but not its logits. */
+    /* A resumed study has the serial model's numbers, but must compute its
+     * logits again. */
     return s->reference && s->cell[0].done ? study_score(s, &s->cell[0])
                                            : CLI_OK;
 }

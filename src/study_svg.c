@@ -1,6 +1,6 @@
 /*
- * study_svg.c - a study as a picture: a panel for each kind and mode, three
- * beside each other, all with the same axes and the same scale of colours.
+ * study_svg.c - draw a study: a panel for each kind and mode, three in a row,
+ * all with the same axes and colour scale.
  */
 #include <math.h>
 
@@ -9,13 +9,13 @@
 #include "svg.h"
 
 enum {
-    LEFT = 46, /* of a panel's cells: for the axis */
+    LEFT = 46, /* space left of a panel's cells, for the axis */
     TOP = 26,
     BELOW = 40,
     GAP = 18,
-    HEAD = 44,  /* above the first panels */
-    SCALE = 60, /* for the scale of colours below the last */
-    BAR = 240,  /* its length */
+    HEAD = 44,  /* space above the first panels */
+    SCALE = 60, /* space for the colour scale below the last panels */
+    BAR = 240,  /* length of the colour scale */
     ROOM_FOR_NUMBER = 24,
     N_ACROSS = 3
 };
@@ -24,7 +24,7 @@ typedef struct picture {
     const study *s;
     FILE *f;
     axes a;
-    int side; /* of a cell */
+    int side; /* side length of a cell */
     int n_panel, n_across;
     int panel_width, panel_height, width, height;
 } picture;
@@ -56,7 +56,7 @@ static void put_cell(const picture *v, const cell *c)
                 rgb_is_light(colour) ? 'd' : 'l', buf);
 }
 
-/* Every label, or as many as there is room for. */
+/* Print every label, or as many as fit. */
 static void put_axes(const picture *v)
 {
     int every = v->side >= 16 ? 1 : 5;

@@ -1,5 +1,5 @@
 /*
- * svg.c - what the tool's pictures share.
+ * svg.c - helpers for the tool's pictures.
  */
 #include "svg.h"
 

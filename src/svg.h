@@ -1,6 +1,6 @@
 /*
- * svg.h - what the tool's pictures share: SVG written by hand, without scripts
- * and outside references.
+ * svg.h - helpers for the tool's pictures: hand-written SVG without scripts
+ * and external references.
  */
 #ifndef SVG_H
 #define SVG_H
@@ -8,13 +8,14 @@
 #include <stdio.h>
 
 /*
- * The root element and a white background; end it with "</svg>".  Text is 11
- * pixels high and has classes: m and e place its middle and its end, h is
- * bold, t is the picture's title.  `style` has CSS beside that.
+ * Write the root element and a white background; the caller ends it with
+ * "</svg>".  Text is 11 pixels high.  Classes: m and e anchor text at its
+ * middle or end, h is bold, t is the picture's title.  `style` has further
+ * CSS.
  */
 void svg_open(FILE *f, int width, int height, const char *style);
 
-/* Characters that XML needs escaped, and none that it forbids. */
+/* Write text with XML's escapes, without characters that XML forbids. */
 void svg_text(FILE *f, const char *text);
 
 #endif

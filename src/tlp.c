@@ -1,9 +1,9 @@
 /*
- * tlp.c - the command-line tool: picks the command.
+ * tlp.c - the command-line tool: choose the command.
  *
- * The tool uses the public header alone.  cmd_*.c hold the commands, engine.c
- * what they share about models, cli.c, files.c and json.c what they share
- * otherwise.
+ * The tool uses only the public header.  cmd_*.c are the commands; engine.c
+ * has their common code about models; cli.c, files.c and json.c have further
+ * common code.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +16,7 @@ static const cli_command commands[] = {
     { "run", "-m FILE [-p TEXT | -f FILE | -i] [options]",
       "Generate text, or chat", cmd_run },
     { "info", "(-m FILE [--plan PLAN] [--ranks N] | --devices) [options]",
-      "Show a model, and what a plan costs; list GPUs", cmd_info },
+      "Show a model and the cost of a plan; list GPUs", cmd_info },
     { "tokenize", "-m FILE [options] <TEXT",
       "Turn standard input into token ids", cmd_tokenize },
     { "detokenize", "-m FILE [options] <IDS",
@@ -28,13 +28,13 @@ static const cli_command commands[] = {
     { "study", "-m FILE (--text FILE | --tokens FILE) [options]",
       "Measure what changing each range of layers costs", cmd_study },
     { "plan", "(make | show | check | diff) [options]",
-      "Choose which layers run together; look at such plans", cmd_plan },
+      "Make, adjust, show and compare plans", cmd_plan },
     { "quantize", "IN.gguf OUT.gguf TYPE [options]",
       "Write a model with its weights in another type", cmd_quantize },
     { "bench", "-m FILE [--plan PLAN]... | --bandwidth [-m FILE] [options]",
-      "Measure tokens per second, plans against each other", cmd_bench },
+      "Compare the speed of plans in tokens per second", cmd_bench },
     { "worker", "-m FILE [options]",
-      "Be a rank of whatever rank 0 runs, until it has left", cmd_worker },
+      "Run as a worker rank for a command started on rank 0", cmd_worker },
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
@@ -52,7 +52,7 @@ static int print_help(FILE *f)
 
 int main(int argc, char **argv)
 {
-    /* Whole lines: processes under mpirun write to the same place. */
+    /* Write whole lines, because processes under mpirun write to one stream. */
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
     if (argc < 2)
         return print_help(stderr);

@@ -1,13 +1,14 @@
 /*
- * backend.h - the operations a session is made of, for one rank on one device.
+ * backend.h - the operations that a session is made of, for one rank on one
+ * device.
  *
- * forward.c writes the equations once over this table.  Floats live in buffers
- * of the backend (host memory for the CPU); activations are row-major
- * [n_tok][columns] without gaps.  Operations may return before they are done,
- * in the order of the calls; what gives numbers to the host waits for them.
- * They cannot fail for want of memory: all is allocated when weights, buffers
- * and caches are created.  A device that breaks is reported by whatever returns
- * a status, from then on always.
+ * forward.c writes the equations once, in terms of this table.  Floats live in
+ * buffers of the backend (host memory for the CPU); activations are row-major
+ * [n_tok][columns] without gaps.  Operations run in the order of the calls and
+ * may return before they have finished; an operation that returns numbers to
+ * the host waits for the earlier ones.  Operations cannot run out of memory,
+ * because weights, buffers and caches are allocated in advance.  When a device
+ * fails, every later call that returns a status reports the failure.
  */
 #ifndef TLPI_BACKEND_H
 #define TLPI_BACKEND_H
@@ -18,7 +19,7 @@
 typedef struct tlpi_backend tlpi_backend;
 typedef struct tlpi_weight tlpi_weight; /* a matrix in the backend's layout */
 typedef struct tlpi_kv tlpi_kv;         /* K and V of one layer's kv heads */
-typedef struct tlpi_rope tlpi_rope;     /* rotation tables */
+typedef struct tlpi_rope tlpi_rope;     /* tables of rotation angles */
 
 /* scale * W x;  W [rows][cols], x [n_tok][cols] */
 typedef struct tlpi_term {
@@ -29,8 +30,9 @@ typedef struct tlpi_term {
 
 /*
  * y = (add ? y : 0) + bias + sum_j scale_j W_j x_j;  y [n_tok][rows].
- * A group of layers is one item with a term for each member (output
- * projections), or one item for each member (input projections).
+ *
+ * Output projections of a group of layers are one item with a term for each
+ * member.  Input projections are one item for each member.
  */
 typedef struct tlpi_matmul {
     const tlpi_term *term;
@@ -56,9 +58,10 @@ typedef struct tlpi_norm {
 
 /* Attention of some kv heads of one layer; h = head_dim. */
 typedef struct tlpi_attn {
-    float *q;       /* [n_tok][n_head*h]; normalised and rotated in place */
-    float *k;       /* [n_tok][n_head_kv*h]; likewise, then cached */
-    const float *v; /* [n_tok][n_head_kv*h]; cached */
+    float *q; /* [n_tok][n_head*h]; normalised and rotated in place */
+    /* [n_tok][n_head_kv*h]; normalised and rotated in place, then cached */
+    float *k;
+    const float *v;      /* [n_tok][n_head_kv*h]; cached */
     const float *q_norm; /* [h] or NULL */
     const float *k_norm; /* [h] or NULL */
     tlpi_kv *kv;
@@ -68,22 +71,24 @@ typedef struct tlpi_attn {
     float scale;  /* of q k; 0: 1/sqrt(h) */
 } tlpi_attn;
 
-/* The tokens of a step: token t stands at pos[t] of sequence seq[t].  Tokens
- * of one sequence are neighbours with consecutive positions, and attend to
- * all that the cache holds before them. */
+/* The tokens of a step.  Token t has position pos[t] in sequence seq[t].
+ * Tokens of one sequence are neighbours with consecutive positions.  They
+ * attend to all earlier positions in the cache. */
 typedef struct tlpi_step {
     int n_tok;
     const int32_t *id, *seq, *pos; /* [n_tok], host */
 } tlpi_step;
 
-/* What is wanted of a step, and what it has in common with others that only
- * differ in the tokens: a backend may run it as it ran those. */
+/* The results that a step must give, and a key to repeat it: a backend may
+ * replay a recorded step that differs from this one only in its tokens. */
 typedef struct tlpi_want {
     const int32_t *row; /* [n_row] tokens whose logits are wanted, host */
     int n_row;
-    int at;           /* the first one's place; the same on all ranks */
-    uint32_t version; /* changes when weights, norms, gains or the memory that
-                         logits go to do; likewise */
+    /* position of the first of these rows in the logits; equal on all ranks */
+    int at;
+    /* changes with the weights, norms, gains and the memory of the logits;
+     * equal on all ranks */
+    uint32_t version;
 } tlpi_want;
 
 typedef struct tlpi_candidate {
@@ -96,13 +101,14 @@ typedef struct tlpi_backend_ops {
 
     /* ---- resources ---- */
 
-    /* Rows [r0, r1) and columns [c0, c1) of t (whole blocks).  The result
-     * does not need t's data any more if *copied is set. */
+    /* Make a weight from rows [r0, r1) and columns [c0, c1) of t (whole
+     * blocks).  If *copied is set, the weight does not need t's data any
+     * more. */
     tlp_status (*weight_create)(tlpi_backend *b, tlpi_weight **out,
                                 const tlpi_tensor *t, int64_t r0, int64_t r1,
                                 int64_t c0, int64_t c1, bool *copied);
-    /* A tlpi_weight; needs no backend, since a weight may outlive the one that
-     * made it on the model's weight cache (whose destroy function this is). */
+    /* Free a tlpi_weight.  Takes no backend, because a weight in the model's
+     * weight cache may outlive its backend; the cache calls this function. */
     void (*weight_free)(void *weight);
     size_t (*weight_bytes)(const tlpi_weight *w);
 
@@ -130,18 +136,18 @@ typedef struct tlpi_backend_ops {
     /* ---- a step ---- */
 
     /*
-     * The arrays of s and want stay as they are until end_step.  True: all the
-     * step's operations, the exchanges between them included, are under way
-     * already, as they were recorded in an earlier step of the same shape;
-     * only end_step is left to call.  want NULL: never.
+     * Begin a step.  The arrays of s and want must not change until end_step.
+     * Returns true if the backend replays a recorded step with all its
+     * operations and exchanges; then only end_step remains to be called.  want
+     * NULL: never replay.
      */
     bool (*begin_step)(tlpi_backend *b, const tlpi_step *s,
                        const tlpi_want *want);
-    /* st is what became of the step; gives it back, or the device's failure. */
+    /* st is the result of the step; returns st, or the device's failure. */
     tlp_status (*end_step)(tlpi_backend *b, tlp_status st);
 
-    /* x[t] = scale * row id[t] of t.  The CPU reads it where the file put it,
-     * and w is NULL; a device has its own copy, w, of all of t. */
+    /* x[t] = scale * row id[t] of t.  The CPU reads t in the file's memory and
+     * w is NULL; a device reads w, its own copy of t. */
     void (*embed)(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
                   const tlpi_weight *w, float scale, float *x);
 
@@ -166,21 +172,21 @@ typedef struct tlpi_backend_ops {
     void (*attention)(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
                       const tlpi_attn *item, int n, int head_dim, float eps);
 
-    /* lse[i] = log sum exp x[i]; at[i] = x[i][index[i]], -inf for index -1.
-     * x [n][cols]; lse and at on the host, where they are when this returns. */
+    /* lse[i] = log sum exp x[i]; at[i] = x[i][index[i]], -inf for index -1.  x
+     * [n][cols]; lse and at are host memory, ready on return. */
     tlp_status (*log_sum_exp)(tlpi_backend *b, const float *x, int n, int cols,
                               const int32_t *index, float *lse, float *at);
 
-    /* The k best of each row, best first, ties to the lower id; ids start at
-     * base, unused places get id -1, NaN counts as -inf.  x [n][cols]; out
-     * [n][k] on the host, n * k <= TLPI_MAX_TOP. */
+    /* The k best candidates of each row, best first, ties to the lower id.
+     * Ids start at base; unused places get id -1; NaN counts as -inf.  x
+     * [n][cols]; out [n][k] is host memory; n * k <= TLPI_MAX_TOP. */
     tlp_status (*top)(tlpi_backend *b, const float *x, int n, int cols,
                       int base, int k, tlpi_candidate *out);
 
     void (*free)(tlpi_backend *b);
 } tlpi_backend_ops;
 
-/* Most candidates that `top` gives in one call. */
+/* Most candidates of one call of `top`. */
 #define TLPI_MAX_TOP 256
 
 struct tlpi_backend { /* first member of every implementation's struct */
@@ -190,39 +196,41 @@ struct tlpi_backend { /* first member of every implementation's struct */
 };
 
 typedef struct tlpi_backend_options {
-    int n_thread;   /* this rank's threads, the caller included */
+    int n_thread;   /* threads of this rank, with the caller */
     int n_machine;  /* threads of all ranks in this process */
     int first_core; /* for pinning */
     bool pin;
-    int isa;       /* TLP_ISA_* */
-    int compute;   /* TLP_COMPUTE_* */
-    int max_tok;   /* largest n_tok of a step */
-    int max_cols;  /* longest row of any x: sum over a group of one item's
-                      terms is never needed at once, one term is */
+    int isa;     /* TLP_ISA_* */
+    int compute; /* TLP_COMPUTE_* */
+    int max_tok; /* largest n_tok of a step */
+    /* longest row of any x.  The terms of a group may need more in sum, but
+     * only one term is processed at a time. */
+    int max_cols;
     int max_terms; /* distinct x in one matmul or gate_up call */
     int max_attn;  /* items of one attention call */
 } tlpi_backend_options;
 
-/* The CPU backend; TLP_ENOTSUP for an instruction set that is not here. */
+/* Create the CPU backend; TLP_ENOTSUP if the machine lacks the instruction
+ * set. */
 tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
                                    const tlpi_backend_options *opts);
 
 /* ==== candidates (top.c) ================================================= */
 
-/* Better: the higher logit, then the lower id. */
+/* Whether a is better: a higher logit, or an equal logit and a lower id. */
 bool tlpi_candidate_better(tlpi_candidate a, tlpi_candidate b);
 
-/* out[0..*n) is best first, with room for k: c takes its place, and the worst
- * goes if there are k. */
+/* Insert c into out[0..*n), which is sorted best first and has room for k.
+ * When k are there, the worst is dropped. */
 void tlpi_candidate_insert(tlpi_candidate *out, int *n, int k,
                            tlpi_candidate c);
 
-/* As the operation `top`, for one row on the host. */
+/* The operation `top` for one row on the host. */
 void tlpi_top_k(const float *logits, int n, int base, tlpi_candidate *out,
                 int k);
 
-/* "amx", "avx512", "avx2" or "scalar": what TLP_ISA_AUTO means on this machine.
- */
+/* The set that TLP_ISA_AUTO selects here: "amx", "avx512", "avx2" or
+ * "scalar". */
 const char *tlpi_cpu_best_isa(void);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * cpu.c - the CPU backend: creation, buffers, and the table of operations.
  *
- * Every operation is done when it returns, so steps need no ceremony.
+ * Every operation has finished when it returns, so begin_step and end_step do
+ * nothing.
  */
 #include <errno.h>
 #include <string.h>
@@ -95,7 +96,7 @@ static const tlpi_backend_ops cpu_ops = {
     .free = backend_free,
 };
 
-/* AMX is not there until the kernel is asked for it. */
+/* A process must ask the kernel before it uses AMX. */
 static tlp_status enter(tlpi_cpu *c, bool any)
 {
     if (c->isa != TLP_ISA_AMX || tlpi_cpu_ask_amx())

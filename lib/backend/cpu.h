@@ -1,10 +1,11 @@
 /*
- * cpu.h - inside the CPU backend: one rank's threads, scratch and kernels.
+ * cpu.h - internals of the CPU backend: the threads, scratch and kernels of
+ * one rank.
  *
- * cpu.c wires the operations; cpu_matmul.c splits matmuls over the threads,
- * cpu_weight.c packs weights; cpu_attn.c does attention and the cache,
- * cpu_vec.c the small row operations.  What differs between instruction sets
- * stands in two tables of functions, one set of files for each:
+ * cpu.c fills the table of operations; cpu_matmul.c splits matmuls over the
+ * threads; cpu_weight.c packs weights; cpu_attn.c does attention and the
+ * cache; cpu_vec.c does row operations.  Code that depends on the instruction
+ * set is in two tables of functions, with one file for each set:
  * cpu_mm_{scalar,avx2,avx512,amx}.c and cpu_vec_{scalar,avx2,avx512}.c.
  */
 #ifndef TLPI_CPU_H
@@ -14,7 +15,7 @@
 #include "base/pool.h"
 
 struct tlpi_cpu_mm;  /* cpu_mm.h: matmul kernels */
-struct tlpi_cpu_vec; /* cpu_vec.h: norm, softmax, dot, axpy, rope kernels */
+struct tlpi_cpu_vec; /* cpu_vec.h: norm, softmax, product and rope kernels */
 
 typedef struct tlpi_cpu {
     tlpi_backend base;
@@ -22,11 +23,11 @@ typedef struct tlpi_cpu {
     int n_thread;
     int isa;   /* TLP_ISA_*, resolved */
     bool f32;  /* TLP_COMPUTE_F32 */
-    bool bf16; /* BF16 weights meet bf16 activations */
+    bool bf16; /* BF16 weights use bf16 activations */
     int max_tok;
     const struct tlpi_cpu_mm *mm;
     const struct tlpi_cpu_vec *vec;
-    struct tlpi_slab *slab; /* that weights are made in */
+    struct tlpi_slab *slab; /* current slab for new weights */
     void *mm_scratch;       /* owned by cpu_matmul.c */
     void *attn_scratch;     /* owned by cpu_attn.c */
 } tlpi_cpu;
@@ -36,13 +37,13 @@ static inline tlpi_cpu *tlpi_cpu_of(tlpi_backend *b)
     return (tlpi_cpu *)b;
 }
 
-/* TLP_ISA_* of this machine. */
+/* The best TLP_ISA_* of this machine. */
 int tlpi_cpu_detect(void);
 
-/* AVX512_BF16, which some machines with TLP_ISA_AVX512 have. */
+/* Whether the machine has AVX512_BF16, which is not part of TLP_ISA_AVX512. */
 bool tlpi_cpu_has_bf16(void);
 
-/* Before the first use of TLP_ISA_AMX: false if the kernel refuses it. */
+/* Call before the first use of TLP_ISA_AMX; false if the kernel refuses. */
 bool tlpi_cpu_ask_amx(void);
 
 /* ---- cpu_matmul.c, cpu_weight.c ---- */

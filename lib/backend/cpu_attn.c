@@ -1,16 +1,17 @@
 /*
  * cpu_attn.c - attention of a step: norm and rotate, cache, softmax(q k) v.
  *
- * The query heads that share a kv head, for a few neighbouring tokens, are the
- * rows of one small matrix: a unit of work.  Its scores and its weighted sums
- * over a chunk of positions are two matrix products with a softmax between
- * them; the chunks' results are merged from the first to the last.
+ * A unit of work is one kv head for a few neighbouring tokens.  The query
+ * heads of the kv head, for each token, are the rows of a small matrix.
+ * Scores and weighted sums over a chunk of positions are two matrix products
+ * with a softmax between them; the results of the chunks are merged from first
+ * to last.
  *
- * Chunks start at multiples of TLPI_ATTN_CHUNK positions whatever the step
- * looks like, and rows never mix.  A token's result is therefore the same bits
- * alone or in a prompt, on any number of threads, and who computes which chunk
- * is free: threads take units, or single chunks where units are few and
- * contexts long (a decode step), from a common counter.
+ * Chunks start at multiples of TLPI_ATTN_CHUNK positions in every step, and
+ * rows never mix.  A token's result therefore has the same bits alone or in a
+ * prompt, on any number of threads, and any thread may compute any chunk.
+ * Threads take units from a common counter, or single chunks where units are
+ * few and contexts long (a decode step).
  */
 #include "backend/cpu_attn.h"
 
@@ -19,9 +20,11 @@
 
 #include "backend/cpu_kv.h"
 
-#define MIN_FLOATS 16384   /* preparing less is not worth a barrier */
-#define MIN_MACS 40000     /* attention of less is not worth a region */
-#define UNITS_PER_THREAD 8 /* with fewer, units are cut into chunks */
+/* with fewer floats to prepare, a barrier costs more than it saves */
+#define MIN_FLOATS 16384
+/* with fewer multiply-adds, a parallel region costs more than it saves */
+#define MIN_MACS 40000
+#define UNITS_PER_THREAD 8 /* with fewer units, each is cut into chunks */
 #define LOG2E 1.4426950408889634
 
 typedef struct tlpi_attn_scratch scratch;
@@ -41,13 +44,13 @@ typedef struct attn_job {
     float eps;
     int n_block;
     bool prepared; /* q, k, v are ready and cached */
-    int n_chunk;   /* > 0: cut units into so many chunks */
-    int n_row;     /* of the largest unit */
+    int n_chunk;   /* > 0: units are cut into this many chunks */
+    int n_row;     /* rows of the largest unit */
     atomic_int next;
 } attn_job;
 
-/* All rows of a block for one kv head: row r is token tok + r / n_rep, query
- * head r % n_rep of those that share the kv head. */
+/* The rows of a block for one kv head.  Row r is token tok + r / n_rep, query
+ * head r % n_rep of the kv head's query heads. */
 typedef struct unit {
     const tlpi_attn *a;
     int head, n_rep; /* kv head; query heads on it */
@@ -98,7 +101,7 @@ static void prepare(const attn_job *j, int t0, int t1)
 static unit unit_at(const attn_job *j, int i)
 {
     const scratch *s = j->c->attn_scratch;
-    /* From the last block: in a prompt it has the most positions. */
+    /* Start from the last block, which in a prompt has the most positions. */
     const block *b = &s->blocks[j->n_block - 1 - i / j->n_head_kv];
     const tlpi_attn *a = j->item;
     int head = i % j->n_head_kv;
@@ -125,8 +128,8 @@ static size_t row_at(const attn_job *j, const unit *u, int r)
     return (t * (size_t)u->a->n_head + head) * (size_t)j->h;
 }
 
-/* Queries of n rows from r0, times log2(e) and the item's scale: weights are
- * 2^score. */
+/* Load queries of n rows from r0, times log2(e) and the item's scale: weights
+ * are 2^score. */
 static void load_q(const attn_job *j, const work *w, const unit *u, int r0,
                    int n)
 {
@@ -138,13 +141,13 @@ static void load_q(const attn_job *j, const work *w, const unit *u, int r0,
                          NULL, scale, h);
 }
 
-/* Of m rows over chunk c of the cache: what the two products have in common. */
+/* Common arguments of the two products: m rows over chunk c of the cache. */
 typedef struct group {
     const unit *u;
     int m, c, n_pos, n_panel;
 } group;
 
-/* Scores s of queries q [m][h], with columns [d, d + n) of both. */
+/* Scores s of queries q [m][h]: the product over columns [d, d + n). */
 static void dot_keys(const attn_job *j, const group *g, const float *q, int d,
                      int n, float *s)
 {
@@ -162,7 +165,7 @@ static void dot_keys(const attn_job *j, const group *g, const float *q, int d,
     j->c->vec->mul[kv->type](&p);
 }
 
-/* Columns [d, d + n) of x [m][hp], the values summed with weights s. */
+/* Columns [d, d + n) of x [m][hp]: the values summed with weights s. */
 static void sum_values(const attn_job *j, const group *g, const float *s, int d,
                        int n, float *x)
 {
@@ -182,7 +185,7 @@ static void sum_values(const attn_job *j, const group *g, const float *s, int d,
     j->c->vec->mul[kv->type](&p);
 }
 
-/* y = x times the chunk's scales of one block, row by row */
+/* y = x times the scales of block b, row by row. */
 static void times_scales(const attn_job *j, const group *g, const float *scale,
                          int b, const float *x, float *y)
 {
@@ -195,8 +198,8 @@ static void times_scales(const attn_job *j, const group *g, const float *scale,
                          scale + at, 1.0f, n);
 }
 
-/* The same two for a cache of Q8_0: a block of columns after the other, whose
- * scales belong to the scores and to the weights. */
+/* Scores and sums for a Q8_0 cache, block by block of columns: the scales of
+ * keys multiply the scores, the scales of values multiply the weights. */
 static void dot_keys_q8(const attn_job *j, const work *w, const group *g,
                         const float *q)
 {
@@ -226,8 +229,8 @@ static void sum_values_q8(const attn_job *j, const work *w, const group *g,
     }
 }
 
-/* Sums of the rows [i, i + m) of q over chunk c, of which limit positions
- * count for each; the last row has the most. */
+/* Sums of the rows [i, i + m) of q over chunk c.  limit has the number of
+ * valid positions of each row; the last row has the most. */
 static void sum_group(const attn_job *j, const work *w, const unit *u, int c,
                       const int *limit, int i, int m, sums out)
 {
@@ -251,8 +254,8 @@ static void sum_group(const attn_job *j, const work *w, const unit *u, int c,
 }
 
 /*
- * The sums of n rows from r0 over chunk c go to out; returns the first of
- * these rows that reaches into the chunk (the tokens before it end earlier).
+ * Write the sums of n rows from r0 over chunk c to out.  Returns the first row
+ * whose token reaches the chunk; earlier rows have no position in it.
  */
 static int sum_chunk(const attn_job *j, const work *w, const unit *u, int r0,
                      int n, int c, sums out)
@@ -299,7 +302,8 @@ static void run_unit(const attn_job *j, const work *w, const unit *u)
 
 /* ==== a unit cut into chunks ============================================= */
 
-/* Sums of rows from r0 of unit i over chunk c, in the shared memory. */
+/* Where the shared memory holds the sums of rows from r0 of unit i over chunk
+ * c. */
 static sums part_at(const attn_job *j, int i, int c, int r0)
 {
     const scratch *s = j->c->attn_scratch;
@@ -382,7 +386,8 @@ static int cut(block *blocks, const tlpi_step *s, int max_tok)
     return n;
 }
 
-/* Decide how the work is shared out; gives whether it is worth a region. */
+/* Choose how the threads share the work; returns whether a region is worth
+ * it. */
 static bool plan_job(attn_job *j)
 {
     const scratch *s = j->c->attn_scratch;

@@ -1,16 +1,16 @@
 /*
- * cpu_attn.h - the sizes that attention works in, and its scratch memory.
+ * cpu_attn.h - block sizes of attention, and its scratch memory.
  */
 #ifndef TLPI_CPU_ATTN_H
 #define TLPI_CPU_ATTN_H
 
 #include "backend/cpu.h"
 
-/* Positions whose scores are computed together.  Part of the results' bits. */
+/* Positions whose scores are computed together.  A change changes results. */
 #define TLPI_ATTN_CHUNK 256
-/* Query rows that go through a chunk together, while it is in the L2 cache. */
+/* Query rows that use a chunk together, while it is in the L2 cache. */
 #define TLPI_ATTN_ROWS 96
-/* Of them, those whose scores are alive at once, in the L1 cache. */
+/* Rows among TLPI_ATTN_ROWS whose scores are in the L1 cache at once. */
 #define TLPI_ATTN_GROUP 48
 
 /* Tokens [tok, tok + n_tok) of one sequence, consecutive positions. */
@@ -26,10 +26,10 @@ struct tlpi_attn_sums {
 
 /* One thread's share of scratch. */
 struct tlpi_attn_work {
-    float *q;                       /* [ROWS][h] */
-    float *s;                       /* [GROUP][CHUNK] scores, then weights */
-    float *t;                       /* likewise, of one block of Q8_0 */
-    struct tlpi_attn_sums all, one; /* over all chunks so far, over one */
+    float *q; /* [ROWS][h] */
+    float *s; /* [GROUP][CHUNK] scores, then weights */
+    float *t; /* [GROUP][CHUNK] scores or weights of one Q8_0 block */
+    struct tlpi_attn_sums all, one; /* over all chunks so far; over one chunk */
 };
 
 struct tlpi_attn_scratch {
@@ -37,18 +37,18 @@ struct tlpi_attn_scratch {
     size_t max_cols;
     float *work; /* [n_thread] shares */
     size_t work_cap;
-    float *part; /* sums over chunks, on their way between threads */
+    float *part; /* sums over chunks, written and read by different threads */
     size_t part_cap;
 };
 
-/* Enough for contexts of n_ctx positions and heads of head_dim; called for
- * every cache, before it is used. */
+/* Make the scratch large enough for contexts of n_ctx positions and heads of
+ * head_dim.  Called for every cache before its first use. */
 tlp_status tlpi_attn_scratch_fit(tlpi_cpu *c, int n_ctx, int head_dim);
 
 struct tlpi_attn_work tlpi_attn_work_of(const struct tlpi_attn_scratch *s,
                                         int ith, size_t hp);
 
-/* Floats that the sums of n_row rows take. */
+/* Number of floats in the sums of n_row rows. */
 static inline size_t tlpi_attn_part_size(size_t n_row, size_t hp)
 {
     return n_row * (hp + 2);

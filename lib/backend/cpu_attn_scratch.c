@@ -1,6 +1,6 @@
 /*
- * cpu_attn_scratch.c - memory that attention works in: made with the backend,
- * grown with its caches, so that no step has to allocate.
+ * cpu_attn_scratch.c - working memory of attention: allocated with the
+ * backend, grown with its caches, so that no step allocates.
  */
 #include "backend/cpu_attn.h"
 #include "backend/cpu_vec.h"
@@ -83,7 +83,7 @@ tlp_status tlpi_attn_scratch_fit(tlpi_cpu *c, int n_ctx, int head_dim)
 
     TLP_TRY(grow(c->base.env, &s->work, &s->work_cap,
                  (size_t)c->n_thread * work_size(hp)));
-    /* One token of four layers: with more the units are many enough. */
+    /* One token of four layers; with more tokens there are enough units. */
     size_t n_chunk = ((size_t)n_ctx + TLPI_ATTN_CHUNK - 1) / TLPI_ATTN_CHUNK;
     size_t n_row = 4 * (s->max_cols / (size_t)head_dim + 1);
     TLP_TRY(grow(c->base.env, &s->part, &s->part_cap,

@@ -1,5 +1,5 @@
 /*
- * cpu_detect.c - which instruction sets this machine has.
+ * cpu_detect.c - the instruction sets of this machine.
  */
 #include "backend/cpu.h"
 
@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Not every compiler's __builtin_cpu_supports knows "f16c". */
+/* Some compilers' __builtin_cpu_supports does not know "f16c". */
 static bool has_f16c(void)
 {
     unsigned a, b, c, d;
@@ -35,7 +35,7 @@ bool tlpi_cpu_has_bf16(void)
     return has_avx512() && __builtin_cpu_supports("avx512bf16");
 }
 
-/* Linux gives the memory of tiles to processes that ask for it. */
+/* Linux gives tile registers only to processes that ask for them. */
 #if defined(__linux__) && defined(SYS_arch_prctl)
 enum { SUPPORTED = 0x1021, ASK = 0x1023, TILE_DATA = 18 };
 
@@ -62,7 +62,7 @@ bool tlpi_cpu_ask_amx(void)
 }
 #endif
 
-/* Nor the names of AMX. */
+/* Some compilers' __builtin_cpu_supports does not know AMX. */
 static bool has_amx(void)
 {
     enum { BF16 = 1 << 22, TILE = 1 << 24, INT8 = 1 << 25 };

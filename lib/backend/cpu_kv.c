@@ -1,5 +1,5 @@
 /*
- * cpu_kv.c - the cache of keys and values: making, filling and copying it.
+ * cpu_kv.c - the cache of keys and values: create, fill, copy.
  */
 #include "backend/cpu_kv.h"
 
@@ -33,7 +33,7 @@ static tlp_status alloc_scales(const tlpi_env *env, tlpi_kv *kv)
 {
     kv->n_block = ((size_t)kv->head_dim + TLPI_KV_BLOCK - 1) / TLPI_KV_BLOCK;
     kv->n_pos = tlpi_padded(kv->n_ctx);
-    /* Fewer than the integers, whose number did not overflow. */
+    /* There are fewer scales than integers, whose number did not overflow. */
     size_t n = head_count(kv) * kv->n_block * kv->n_pos;
     kv->k_scale = tlpi_alloc_array(env, n, sizeof(float));
     kv->v_scale = tlpi_alloc_array(env, n, sizeof(float));
@@ -111,7 +111,7 @@ static void copy_scales(const tlpi_kv *kv, int dst_seq, int src_seq, int head,
     }
 }
 
-/* The first n_pos positions; later ones of dst stay as they are. */
+/* Copy the first n_pos positions; later positions of dst do not change. */
 void tlpi_cpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
                       int n_pos)
 {
@@ -138,7 +138,7 @@ void tlpi_cpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
     }
 }
 
-/* One lane of a panel: n elements, 16 apart. */
+/* Write one lane of a panel: n elements, 16 apart. */
 static void scatter(void *dst, const void *src, size_t n, size_t size)
 {
     if (size == sizeof(int8_t)) {
@@ -159,7 +159,7 @@ static void scatter(void *dst, const void *src, size_t n, size_t size)
     }
 }
 
-/* n <= 32 floats to integers; gives their scale. */
+/* Quantise n <= 32 floats; returns their scale. */
 static float quantize(const tlpi_cpu *c, const float *x, size_t n, int8_t *q)
 {
     float whole[TLPI_MM_BLOCK] = { 0 };

@@ -8,22 +8,23 @@
 #include "backend/cpu_vec.h"
 
 /*
- * Both operands lie as attention's products read them (tlpi_panel_product), so
- * that a query meets 16 positions or 16 columns in one vector and nothing is
- * ever transposed or summed across lanes:
+ * Keys and values are stored in the order in which the products of attention
+ * read them (tlpi_panel_product).  A query is multiplied with 16 positions or
+ * 16 columns in one vector, and no data is transposed or summed across lanes:
  *
  *   k  [n_seq][n_head_kv][n_panel][h][16]    16 positions side by side
  *   v  [n_seq][n_head_kv][n_panel * 16][hp]  hp = h padded to 16
  *
- * Q8_0 has integers there and, for every 32 columns of a position, a scale:
+ * For Q8_0 these hold integers, with a scale for every 32 columns of a
+ * position:
  *
  *   k_scale, v_scale  [n_seq][n_head_kv][n_block][n_panel * 16]
  *
- * Scales of neighbouring positions are neighbours, since attention applies them
- * to its scores and weights, not to the integers.
+ * Scales of neighbouring positions are neighbours, because attention
+ * multiplies its scores and weights by them, not the integers.
  *
- * Memory is not cleared: positions that were never written are never used,
- * and cost nothing until they are.
+ * Memory is not cleared: positions are written before they are read, and
+ * unwritten pages take no memory.
  */
 struct tlpi_kv {
     int n_seq, n_ctx, n_head_kv, head_dim;
@@ -32,13 +33,13 @@ struct tlpi_kv {
     size_t hp;
     size_t k_head, v_head; /* elements of one head of one sequence */
     char *k, *v;
-    size_t n_block, n_pos;    /* of Q8_0: blocks of a head, padded positions */
-    float *k_scale, *v_scale; /* NULL but for Q8_0 */
+    size_t n_block, n_pos;    /* for Q8_0: blocks of a head, padded positions */
+    float *k_scale, *v_scale; /* for Q8_0, else NULL */
 };
 
 enum { TLPI_KV_BLOCK = 32 }; /* columns under one scale */
 
-/* The panel that holds pos / the row of pos. */
+/* Address of the panel that holds pos, and of the row of pos. */
 static inline char *tlpi_kv_k(const tlpi_kv *kv, int seq, int head, int pos)
 {
     size_t at = (size_t)seq * (size_t)kv->n_head_kv + (size_t)head;
@@ -53,7 +54,7 @@ static inline char *tlpi_kv_v(const tlpi_kv *kv, int seq, int head, int pos)
     return kv->v + (at * kv->v_head + (size_t)pos * kv->hp) * kv->size;
 }
 
-/* Where the scale of a position's block stands in k_scale and v_scale. */
+/* Index in k_scale and v_scale of the scale of a position's block. */
 static inline size_t tlpi_kv_scale(const tlpi_kv *kv, int seq, int head,
                                    size_t block, int pos)
 {
@@ -61,7 +62,7 @@ static inline size_t tlpi_kv_scale(const tlpi_kv *kv, int seq, int head,
     return (at * kv->n_block + block) * kv->n_pos + (size_t)pos;
 }
 
-/* Keep the key and value [h] of one head at a position. */
+/* Store the key and value [h] of one head at a position. */
 void tlpi_kv_store(const tlpi_kv *kv, const tlpi_cpu *c, int seq, int head,
                    int pos, const float *k, const float *v);
 

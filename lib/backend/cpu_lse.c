@@ -1,8 +1,8 @@
 /*
  * cpu_lse.c - log sum exp of rows of logits.
  *
- * The softmax kernel of attention works in place on powers of two; a row goes
- * through it in pieces, whose (max, sum) pairs are joined in double.
+ * The softmax kernel of attention works in place with powers of two.  A row is
+ * processed in pieces, whose (max, sum) pairs are merged in double.
  */
 #include <math.h>
 

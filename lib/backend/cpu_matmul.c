@@ -1,14 +1,14 @@
 /*
  * cpu_matmul.c - grouped matmuls: one parallel region for a list of items.
  *
- * The row groups of all items stand in one line, which is cut into a part for
- * each thread by the bytes that are read.  A thread takes a group through all
- * its terms, for a chunk of tokens at a time: the group's weights then stay in
- * the first cache, the chunk's activations in the second.
+ * The row groups of all items form one list, which is cut into a part for each
+ * thread by the bytes to read.  A thread multiplies a group with all its
+ * terms, for one chunk of tokens at a time: the group's weights then stay in
+ * the L1 cache, and the chunk's activations in the L2 cache.
  *
- * Activations may have to be rounded, to 8 bits or bf16: those of a few tokens
- * by every thread for itself, when it first needs them; of a longer chunk by
- * all threads together, with a barrier.
+ * Activations may have to be rounded, to 8 bits or bf16.  For a few tokens
+ * every thread rounds them itself at first use.  For a longer chunk all
+ * threads round them together, followed by a barrier.
  */
 #include <assert.h>
 #include <stdalign.h>
@@ -18,32 +18,32 @@
 
 enum {
     CHUNK = 128, /* tokens at a time */
-    OWN = 8,     /* up to here every thread rounds for itself */
+    OWN = 8,     /* up to this many tokens every thread rounds for itself */
     LINE = 64,   /* bytes of a cache line */
-    /* Bytes that kernels may read behind what was rounded. */
+    /* Bytes that kernels may read behind the rounded activations. */
     BEHIND = TLPI_WIDE_TILE * sizeof(tlpi_xb)
 };
 
-/* What activations are when they meet a weight. */
+/* Number format of activations in a product. */
 enum activation_form { AS_F32, AS_XQ, AS_XB };
 
-/* A distinct x of a call, to be rounded. */
-struct input {
+/* A distinct x of a call that needs rounding. */
+struct matmul_input {
     const float *x;
     int64_t n_col;
     enum activation_form form;
-    size_t at; /* of the result, in own or all */
+    size_t at; /* offset of the result, in own or all */
 };
 
 struct scratch {
     int max_input;
-    size_t own_bytes;    /* of a thread: OWN tokens of all inputs */
-    size_t level_bytes;  /* of a thread: a group, unpacked */
-    uint8_t *own;        /* [n_thread][own_bytes] */
-    uint8_t *all;        /* CHUNK tokens of all inputs */
-    int8_t *level;       /* [n_thread][level_bytes] */
-    struct input *input; /* [max_input] of the call */
-    bool *ready;         /* [n_thread][max_input]: rounded in own */
+    size_t own_bytes;           /* per thread: OWN tokens of all inputs */
+    size_t level_bytes;         /* per thread: an unpacked group */
+    uint8_t *own;               /* [n_thread][own_bytes] */
+    uint8_t *all;               /* CHUNK tokens of all inputs */
+    int8_t *level;              /* [n_thread][level_bytes] */
+    struct matmul_input *input; /* [max_input] inputs of the call */
+    bool *ready;                /* [n_thread][max_input]: rounded in own */
 };
 
 /* One call; exactly one of matmul and gate_up is set. */
@@ -55,7 +55,7 @@ struct matmul_job {
     int n, n_tok, n_input;
     size_t input_bytes;
     bool own;
-    bool set_up; /* the machine must be, for tiles of matrices */
+    bool set_up; /* the machine must be set up for tile registers */
     uint64_t n_byte;
 };
 
@@ -64,8 +64,8 @@ struct matmul_worker {
     const tlpi_cpu_mm *mm;
     int ith;
     int t0, n_tok;    /* the chunk */
-    uint8_t *rounded; /* its inputs */
-    int8_t *level;    /* a group, unpacked */
+    uint8_t *rounded; /* the chunk's rounded inputs */
+    int8_t *level;    /* an unpacked group */
     bool *ready;
     alignas(64) float panel[TLPI_SUPER * TLPI_GROUP];
     alignas(64) float a[CHUNK * TLPI_GROUP]; /* [token][16], and b */
@@ -91,8 +91,8 @@ static int64_t blocks_of(int64_t n_col)
     return (n_col + TLPI_MM_BLOCK - 1) / TLPI_MM_BLOCK;
 }
 
-/* Bytes of n_tok rounded tokens: whole cache lines, since threads write next to
- * each other. */
+/* Bytes of n_tok rounded tokens, in whole cache lines, because threads write
+ * next to each other. */
 static size_t rounded_bytes(enum activation_form form, int64_t n_col, int n_tok)
 {
     size_t n = (size_t)blocks_of(n_col) * (size_t)n_tok * block_bytes(form);
@@ -103,7 +103,7 @@ static int find_input(const struct matmul_job *job, const tlpi_weight *w,
                       const float *x)
 {
     enum activation_form form = form_for(job->c, w);
-    const struct input *in = job->s->input;
+    const struct matmul_input *in = job->s->input;
     int i = 0;
 
     while (i < job->n_input &&
@@ -112,7 +112,7 @@ static int find_input(const struct matmul_job *job, const tlpi_weight *w,
     return i;
 }
 
-/* Whether n tokens of 8 bits are better done by tiles of matrices. */
+/* Whether tile registers are faster for n tokens of 8-bit activations. */
 static bool is_wide(const tlpi_cpu_mm *mm, int n)
 {
     return mm->dot_w && n >= mm->wide_from;
@@ -129,12 +129,12 @@ static void add_input(struct matmul_job *job, const tlpi_weight *w,
     assert(job->n_input < job->s->max_input);
     job->set_up |= mm->begin && (form == AS_XB || is_wide(mm, job->n_tok));
     job->s->input[job->n_input++] =
-        (struct input){ x, w->n_col, form, job->input_bytes };
+        (struct matmul_input){ x, w->n_col, form, job->input_bytes };
     job->input_bytes +=
         rounded_bytes(form, w->n_col, TLPI_MIN(job->n_tok, (int)CHUNK));
 }
 
-/* Tokens of the next tile of rounded x, of n. */
+/* Tokens of the next tile of rounded x when n tokens remain. */
 static int next_rounded(const tlpi_cpu_mm *mm, enum activation_form form, int n)
 {
     return TLPI_MIN(n, form == AS_XB    ? mm->tile_b
@@ -142,11 +142,11 @@ static int next_rounded(const tlpi_cpu_mm *mm, enum activation_form form, int n)
                                         : mm->tile);
 }
 
-/* Tiles of the chunk with index % n_part == part, of one input. */
+/* Round the tiles of the chunk with index % n_part == part, of one input. */
 static void round_input(const struct matmul_worker *w, int input, int part,
                         int n_part)
 {
-    const struct input *in = &w->job->s->input[input];
+    const struct matmul_input *in = &w->job->s->input[input];
     int64_t n_block = blocks_of(in->n_col);
     const float *x = in->x + w->t0 * in->n_col;
     void *dst = w->rounded + in->at;
@@ -206,13 +206,14 @@ static void sum_rounded(struct matmul_worker *w, const tlpi_weight *weight,
     }
 }
 
-/* Tokens of the next tile for dot_f, of n: two tiles share what is left. */
+/* Tokens of the next tile for dot_f when n remain; the last two tiles are of
+ * near-equal size. */
 static int next_tile(const tlpi_cpu_mm *mm, int n)
 {
     return n <= mm->tile ? n : n < 2 * mm->tile_f ? (n + 1) / 2 : mm->tile_f;
 }
 
-/* The same with x as it is. */
+/* sum[t][16] = rows of the group times f32 x[t], over the chunk */
 static void sum_f32(struct matmul_worker *w, const tlpi_weight *weight,
                     int64_t group, const float *x, float *sum)
 {
@@ -239,7 +240,7 @@ static void sum_group(struct matmul_worker *w, const tlpi_weight *weight,
         sum_rounded(w, weight, group, x, sum);
 }
 
-/* w->a = sum of the item's terms; the scale of the first is mostly 1. */
+/* w->a = sum of the item's terms; the scale of the first term is usually 1. */
 static void sum_terms(struct matmul_worker *w, const tlpi_matmul *m,
                       int64_t group)
 {
@@ -265,7 +266,7 @@ static inline void put_row(float *y, const float *v, const float *bias,
         y[r] = (add ? y[r] : 0.0f) + (v[r] + bias[r]);
 }
 
-/* Rows of the group from w->a to y; whole groups with a constant 16. */
+/* Copy rows of the group from w->a to y; whole groups use a constant 16. */
 static void put_group(const struct matmul_worker *w, float *y, int64_t n_row,
                       int64_t group, const float *bias, bool add)
 {
@@ -305,13 +306,13 @@ static void gate_up_group(struct matmul_worker *w, const tlpi_gate_up *m,
 
 /* ==== one call =========================================================== */
 
-/* Row groups of an item, and what one of them reads. */
+/* Row groups of an item, and the bytes that one group reads. */
 static int64_t item_groups(const struct matmul_job *job, int i,
                            uint64_t *n_byte)
 {
     const tlpi_weight *first = NULL;
 
-    *n_byte = 1; /* a group without columns still has rows to write */
+    *n_byte = 1; /* a group without columns still writes rows */
     if (job->gate_up) {
         first = job->gate_up[i].gate;
         *n_byte += first->group_bytes + job->gate_up[i].up->group_bytes;
@@ -323,8 +324,8 @@ static int64_t item_groups(const struct matmul_job *job, int i,
     return first ? (first->n_row + TLPI_GROUP - 1) / TLPI_GROUP : 0;
 }
 
-/* Of groups that start at `at`, at + size ...: those that start before `end`.
- */
+/* Number of groups that start before `end`, for groups that start at `at`, at
+ * + size, ... */
 static int64_t groups_before(uint64_t end, uint64_t at, uint64_t size,
                              int64_t n_group)
 {
@@ -332,7 +333,7 @@ static int64_t groups_before(uint64_t end, uint64_t at, uint64_t size,
     return (int64_t)TLPI_MIN(n, (uint64_t)n_group);
 }
 
-/* The groups that start inside this thread's part of all bytes. */
+/* Run the groups that start inside this thread's part of all bytes. */
 static void run_part(struct matmul_worker *w, int nth)
 {
     const struct matmul_job *job = w->job;
@@ -372,7 +373,7 @@ static void run(void *arg, int ith, int nth)
         if (job->own) {
             memset(w.ready, 0, (size_t)job->n_input);
         } else if (job->n_input) {
-            if (w.t0) /* the last chunk is still being read */
+            if (w.t0) /* other threads still read the last chunk */
                 tlpi_pool_barrier(pool, ith);
             for (int i = 0; i < job->n_input; i++)
                 round_input(&w, i, ith, nth);
@@ -454,7 +455,7 @@ const tlpi_cpu_mm *tlpi_cpu_mm_get(int isa)
     return &tlpi_cpu_mm_scalar;
 }
 
-/* Scratch for n_tok tokens of one x, in every form it may take. */
+/* Scratch for n_tok tokens of one x, in the largest of its formats. */
 static size_t x_bytes(const tlpi_cpu *c, int n_col, int n_tok)
 {
     return rounded_bytes(AS_XQ, n_col, n_tok) +
@@ -472,7 +473,8 @@ tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
     tlp_status st = TLP_OK;
     size_t n_thread = (size_t)c->n_thread;
     size_t n_x = (size_t)TLPI_MAX(o->max_terms, 1);
-    size_t n_input = c->bf16 ? 2 * n_x : n_x; /* x may take both forms */
+    /* x may be needed in both formats */
+    size_t n_input = c->bf16 ? 2 * n_x : n_x;
     struct scratch *s = tlpi_calloc(c->base.env, 1, sizeof *s);
 
     if (!s)

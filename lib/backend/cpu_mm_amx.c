@@ -1,15 +1,16 @@
 /*
- * cpu_mm_amx.c - matmul with AMX: 16 rows of W meet 16 tokens in one
- * instruction.
+ * cpu_mm_amx.c - matmul with AMX: one instruction multiplies 16 rows of W with
+ * 16 tokens.
  *
- * A packed block is what the instruction wants of its second operand: a row of
- * the tile is a quad of 4 columns (8-bit levels) or a pair of 2 (bf16) of all
- * 16 rows of W.  A row of the first operand is a token, of the result likewise.
+ * A packed block has the layout of the instruction's second operand: a row of
+ * the tile is a quad of 4 columns (8-bit levels) or a pair of 2 columns (bf16)
+ * of all 16 rows of W.  A row of the first operand, and of the result, is a
+ * token.
  *
- * What is multiplied in 8 bits gets the bits of AVX-512: sums of integers are
- * exact, and the floats are made of them in the same order.  Few tokens are
- * left to it.  In bf16 the order is another, so any number of tokens is done
- * here.
+ * 8-bit products give the bits of AVX-512: sums of integers are exact, and
+ * floats are made from them in the order of AVX-512.  AVX-512 therefore
+ * handles small numbers of tokens.  In bf16 the order of sums differs, so AMX
+ * handles every number of tokens.
  */
 #if defined(__x86_64__)
 #include "backend/cpu_mm.h"
@@ -18,15 +19,15 @@
 
 enum {
     WIDE = TLPI_WIDE_TILE,
-    WIDE_FROM = 9,                          /* of less VNNI makes less work */
-    PAIRS = 2 * TLPI_GROUP * TLPI_MM_BLOCK, /* bytes of a block of bf16 */
-    LEVELS = TLPI_GROUP * TLPI_MM_BLOCK,    /* bytes of a block, unpacked */
-    ROW = 64,                           /* bytes of a tile's row, if whole */
-    SUMS = TLPI_WIDE_TILE * TLPI_GROUP, /* of a tile */
-    N_SUM = 4                           /* tiles of sums of bf16 */
+    WIDE_FROM = 9, /* for fewer tokens VNNI is faster */
+    PAIRS = 2 * TLPI_GROUP * TLPI_MM_BLOCK, /* bytes of a bf16 block */
+    LEVELS = TLPI_GROUP * TLPI_MM_BLOCK,    /* bytes of an unpacked block */
+    ROW = 64,                               /* bytes of a full tile row */
+    SUMS = TLPI_WIDE_TILE * TLPI_GROUP,     /* sums of a tile */
+    N_SUM = 4                               /* tiles of bf16 sums */
 };
 
-/* Before a loop over 16 tokens. */
+/* Put before a loop over 16 tokens. */
 #if defined(__clang__)
 #define EACH_TOKEN _Pragma("clang loop unroll(full)")
 #else
@@ -35,11 +36,11 @@ enum {
 
 /* ==== tiles ============================================================== */
 
-/* Results are in 0 to 3; operands of 32 columns: */
-#define X_Q 4 /* tokens in 8 bits, and */
+/* Tile registers: 0 to 3 hold results; for operands of 32 columns: */
+#define X_Q 4 /* tokens in 8 bits */
 #define W_Q 5 /* levels */
-#define X_B 6 /* tokens in bf16, and */
-#define W_B 7 /* weights */
+#define X_B 6 /* tokens in bf16 */
+#define W_B 7 /* bf16 weights */
 
 typedef struct config {
     uint8_t palette, start_row, zero[14];
@@ -62,13 +63,13 @@ static void end(void)
     _tile_release();
 }
 
-/* Compilers do not know what tiles are loaded from. */
+/* Tell the compiler that memory is read by tile loads. */
 #define WRITTEN() __asm__ volatile("" : : : "memory")
 
 /* ==== 8-bit activations ================================================== */
 
-/* A group's levels less their zero, as signed bytes [block][8 quads][64]; where
- * 16 columns share a scale, a block takes two places, each half zero. */
+/* Levels of a group minus their zero, as signed bytes [block][8 quads][64].
+ * Where 16 columns have one scale, a block takes two places, each half zero. */
 ALWAYS_INLINE void unpack_group(tlpi_dtype type, const uint8_t *p,
                                 int64_t n_block, int8_t *out)
 {
@@ -103,8 +104,9 @@ ALWAYS_INLINE void unpack_group(tlpi_dtype type, const uint8_t *p,
         _tile_stored(tile, sum, ROW);                                          \
     } while (0)
 
-/* Behind a block's integer sums: as add_block of cpu_mm_simd.h, of which two
- * with a scale each are whole numbers in f32 as well. */
+/* Add a block's integer sums to the result, as add_block of cpu_mm_simd.h
+ * does.  With two scales, both scaled sums are whole numbers that f32 holds
+ * exactly. */
 ALWAYS_INLINE void add_sums(tlpi_mm_shape s, const uint8_t *p, scales *v,
                             const tlpi_xq *x, const int32_t *sum, vf *acc)
 {
@@ -127,7 +129,7 @@ ALWAYS_INLINE void add_sums(tlpi_mm_shape s, const uint8_t *p, scales *v,
     }
 }
 
-/* T tokens are worked on as 16: tiles reach over what follows. */
+/* T tokens are processed as 16: tiles reach beyond the last token. */
 ALWAYS_INLINE void dot_wide(tlpi_dtype type, const uint8_t *p,
                             const int8_t *level, int64_t n_block,
                             const tlpi_xq *x, int T, float *out)
@@ -228,8 +230,8 @@ ALWAYS_INLINE void ask_for(const uint8_t *p, bool ahead)
         __builtin_prefetch(p + i);
 }
 
-/* Every fourth block goes to one of four sums, so that no product waits for the
- * one before. */
+/* Each of four sums takes every fourth block, so that a product does not wait
+ * for the one before. */
 ALWAYS_INLINE void dot_b_tile(const uint8_t *p, int64_t n_block,
                               const tlpi_xb *x, int T, bool ahead, float *out)
 {
@@ -269,7 +271,7 @@ static void dot_b(const tlpi_weight *w, int64_t group, const tlpi_xb *x, int T,
     const uint8_t *p = w->data + (size_t)group * w->group_bytes;
     int64_t n_block = (w->n_col + TLPI_MM_BLOCK - 1) / TLPI_MM_BLOCK;
 
-    if (T == WIDE) /* of many, and the group is in the first cache */
+    if (T == WIDE) /* many tokens: the group is in the L1 cache */
         dot_b_tile(p, n_block, x, WIDE, false, out);
     else
         dot_b_tile(p, n_block, x, T, true, out);

@@ -1,9 +1,9 @@
 /*
  * cpu_mm_avx2.c - matmul with AVX2, FMA and F16C: a vector is half a group.
  *
- * vpmaddubsw adds two products in 16 bits and saturates, so levels may be
- * summed there only as long as they fit; 8-bit levels, which never do, are
- * split into sign and size, the sign going to the activations.
+ * vpmaddubsw adds two products in 16 bits and saturates, so levels are summed
+ * in 16 bits only while they fit.  8-bit levels never fit; they are split into
+ * sign and magnitude, and the sign is applied to the activations.
  */
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -60,12 +60,12 @@ enum {
 
 #include "backend/cpu_mm_simd.h"
 
-/* Compilers like to add up a long sum from its end, with all its terms in
- * memory.  Behind this they no longer see that it is one. */
+/* Compilers may reorder a long sum and keep all its terms in memory.  This
+ * hides from them that v is a sum. */
 #define KEEP_ORDER(v) __asm__("" : "+x"(v))
 
 /* 4 levels times 4 activations, as two sums of 16 bits: |sum| <= 2 * 127 times
- * the largest level, which is 128 in 8 bits. */
+ * the largest level, which is 128 for 8 bits. */
 ALWAYS_INLINE vi madd(int bits, vi level, vi q)
 {
     if (bits < 8)
@@ -74,14 +74,14 @@ ALWAYS_INLINE vi madd(int bits, vi level, vi q)
                                 _mm256_sign_epi8(q, level));
 }
 
-/* A scale twice, for the two halves of a sum. */
+/* A 16-bit scale twice, for the two halves of a sum. */
 ALWAYS_INLINE vi twice(vi scale)
 {
     return _mm256_packs_epi32(_mm256_unpacklo_epi32(scale, scale),
                               _mm256_unpackhi_epi32(scale, scale));
 }
 
-/* What levels count more than they mean, for each sum. */
+/* Subtract the zero of the levels from each sum. */
 ALWAYS_INLINE void sub_zero(tlpi_mm_shape s, const uint8_t *p, const tlpi_xq *x,
                             int T, vi *sum)
 {
@@ -89,7 +89,8 @@ ALWAYS_INLINE void sub_zero(tlpi_mm_shape s, const uint8_t *p, const tlpi_xq *x,
     for (int i = 0; i < T * PARTS; i++) {
         const tlpi_xq *xt = &x[i / PARTS];
         vi zero = vi_set1(xt->n);
-        if (s.n_scale == 2) { /* of pairs: a scale times its columns' zero */
+        /* two scales: each multiplies the zero of its columns */
+        if (s.n_scale == 2) {
             vi d =
                 _mm256_or_si256(_mm256_and_si256(load_scale(s, p, i % PARTS, 0),
                                                  vi_set1(65535)),
@@ -103,15 +104,17 @@ ALWAYS_INLINE void sub_zero(tlpi_mm_shape s, const uint8_t *p, const tlpi_xq *x,
 }
 
 /*
- * Products are summed in 16 bits over as many quads as fit, then joined in 32,
- * where the scales of 16 columns come in for nothing.  Both halves of the group
- * are done at once, since they share the broadcast activations.
+ * Products are summed in 16 bits over as many quads as fit, then added in 32
+ * bits; the scales of 16 columns need no extra instruction there.  Both halves
+ * of the group are processed together, because they use the same broadcast
+ * activations.
  */
 ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
                               const tlpi_xq *x, int T, vf *out)
 {
     vi sum[STEP * PARTS];
-    /* Quads that fit 16 bits: 8 * 2*127*15, 4 * 2*127*31, 2 * 2*127*63. */
+    /* Number of quads that fit 16 bits: 8 * 2*127*15, 4 * 2*127*31, 2 *
+     * 2*127*63. */
     const int run = s.bits == 4 ? 8 : s.bits == 5 ? 4 : s.bits == 6 ? 2 : 1;
 
     UNROLL
@@ -164,7 +167,7 @@ ALWAYS_INLINE float max_of(vf a)
     return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
 
-/* 16 floats to 8 bits; gives their sum. */
+/* Convert 16 floats to 8 bits; returns their sum. */
 ALWAYS_INLINE int quantize_16(const float *x, vf inv, int8_t *out)
 {
     vi a = vi_cvt(vf_mul(vf_load(x), inv));

@@ -1,8 +1,9 @@
 /*
  * cpu_mm_avx512.c - matmul with AVX-512 and VNNI: a vector is a whole group.
  *
- * vpdpbusd multiplies 64 levels with 4 activations, broadcast to every row;
- * vdpbf16ps, which not every such machine has, 32 bf16 weights with 2.
+ * vpdpbusd multiplies 64 levels with 4 activations, broadcast to every row.
+ * vdpbf16ps multiplies 32 bf16 weights with 2 activations; some machines with
+ * AVX-512 lack it.
  */
 #if defined(__x86_64__)
 #include <string.h>
@@ -14,7 +15,7 @@ enum {
     TILE = TLPI_MAX_TILE,
     STEP = 8,
     TILE_F = 8,
-    WIDEN_FROM = 1 << 30, /* never: it costs nothing as they are loaded */
+    WIDEN_FROM = 1 << 30, /* never: the load instruction converts at no cost */
     REGISTERS = 32
 };
 
@@ -74,7 +75,7 @@ static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
         vf max = _mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1));
         float amax = _mm512_reduce_max_ps(max);
         vf inv = vf_set1(inverse_step(amax));
-        /* NaN converts to INT_MIN, two of which have no sum. */
+        /* NaN converts to INT_MIN; the sum of two INT_MIN would overflow. */
         vi q0 = _mm512_max_epi32(vi_cvt(vf_mul(x0, inv)), vi_set1(-128));
         vi q1 = _mm512_max_epi32(vi_cvt(vf_mul(x1, inv)), vi_set1(-128));
         _mm_storeu_si128((__m128i *)(void *)out->q, _mm512_cvtsepi32_epi8(q0));
@@ -104,7 +105,7 @@ ALWAYS_INLINE int32_t load_pair(const tlpi_xb *x, int j)
     return v;
 }
 
-/* Summed in blocks for the reasons of dot_f_tile. */
+/* Sums in blocks, for the reasons given at dot_f_tile. */
 ALWAYS_INLINE void dot_b_tile(const uint8_t *p, int64_t n_block,
                               const tlpi_xb *x, int T, float *sum)
 {

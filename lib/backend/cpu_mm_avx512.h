@@ -1,5 +1,6 @@
 /*
- * cpu_mm_avx512.h - the vectors of AVX-512 under the names of cpu_mm_simd.h.
+ * cpu_mm_avx512.h - AVX-512 vectors and operations under the names that
+ * cpu_mm_simd.h uses.
  */
 #ifndef TLPI_CPU_MM_AVX512_H
 #define TLPI_CPU_MM_AVX512_H

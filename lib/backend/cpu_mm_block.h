@@ -1,7 +1,9 @@
 /*
- * cpu_mm_block.h - reading packed blocks (cpu_mm.h) in vectors: levels, scales.
+ * cpu_mm_block.h - reading packed blocks (cpu_mm.h) into vectors: levels and
+ * scales.
  *
- * Included behind an instruction set's vectors, which cpu_mm_simd.h names.
+ * Include this after the vectors of an instruction set, which cpu_mm_simd.h
+ * names.
  */
 #ifndef TLPI_CPU_MM_BLOCK_H
 #define TLPI_CPU_MM_BLOCK_H
@@ -9,7 +11,7 @@
 #define QUANTISED_TYPES(X)                                                     \
     X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
 
-/* Quad j of a block's levels as bytes, for rows from part * LANES on. */
+/* Quad j of a block's levels as bytes, for the rows from part * LANES on. */
 ALWAYS_INLINE vi load_level(tlpi_mm_shape s, const uint8_t *p, int part, int j)
 {
     p += 4 * LANES * part;
@@ -31,10 +33,10 @@ ALWAYS_INLINE vi load_level(tlpi_mm_shape s, const uint8_t *p, int part, int j)
     return v;
 }
 
-/* What a block's levels are multiplied by, and what is added. */
+/* Factor and offset of a block's levels. */
 typedef struct scales {
-    vf super_d, super_m; /* stay for 8 blocks */
-    vf d, m;             /* of types with one scale for a block */
+    vf super_d, super_m; /* valid for 8 blocks */
+    vf d, m;             /* for types with one scale per block */
 } scales;
 
 ALWAYS_INLINE scales no_scales(void)
@@ -51,7 +53,7 @@ ALWAYS_INLINE void load_super(tlpi_mm_shape s, const uint8_t *p, int part,
         v->super_m = vf_f16(p + 2 * TLPI_GROUP + 2 * LANES * part);
 }
 
-/* Scale i of a type with two: of columns 0..15, or 16..31. */
+/* Scale i of a type with two scales: of columns 0..15, or of 16..31. */
 ALWAYS_INLINE vi load_scale(tlpi_mm_shape s, const uint8_t *p, int part, int i)
 {
     return vi_s8(p + tlpi_mm_level_bytes(s) + TLPI_GROUP * i + LANES * part);
@@ -79,7 +81,7 @@ ALWAYS_INLINE void load_scales(tlpi_mm_shape s, const uint8_t *p, int part,
         v->m = vf_mul(v->super_m, vf_cvt(vi_s8(p + TLPI_GROUP)));
 }
 
-/* acc + m * f; types with super scales store the m they subtract. */
+/* acc + m * f; acc - m * f for types with super scales, which store -m. */
 ALWAYS_INLINE vf add_m(tlpi_mm_shape s, vf m, vf f, vf acc)
 {
     return s.super ? vf_fnma(m, f, acc) : vf_fma(m, f, acc);

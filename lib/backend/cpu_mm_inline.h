@@ -1,5 +1,5 @@
 /*
- * cpu_mm_inline.h - what the vector kernels share before vectors exist.
+ * cpu_mm_inline.h - helpers of the vector kernels that need no vector types.
  */
 #ifndef TLPI_CPU_MM_INLINE_H
 #define TLPI_CPU_MM_INLINE_H
@@ -8,22 +8,21 @@
 
 #include "backend/cpu_mm.h"
 
-/* Bytes ahead of what is read that weights are asked for.  The machine's own
- * prefetching falls behind where a step takes long, and on some machines for a
- * single token, too. */
+/* Distance in bytes of software prefetch of weights.  Hardware prefetch falls
+ * behind where a step takes long, on some machines also for a single token. */
 enum { AHEAD = 4096 };
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Before a loop with constant bounds: its arrays of vectors become registers.
- */
+/* Put before a loop with constant bounds: its arrays of vectors become
+ * registers. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
 
-/* Four activations, to be broadcast. */
+/* Four activations, for a broadcast. */
 ALWAYS_INLINE int32_t load_quad(const tlpi_xq *x, int j)
 {
     int32_t v;
@@ -31,7 +30,7 @@ ALWAYS_INLINE int32_t load_quad(const tlpi_xq *x, int j)
     return v;
 }
 
-/* 127 / max; a block that is too small to be scaled so counts as zero. */
+/* 127 / max; 0 for a block that is too small for a scale. */
 ALWAYS_INLINE float inverse_step(float max)
 {
     return max > 1e-36f ? 127.0f / max : 0.0f;

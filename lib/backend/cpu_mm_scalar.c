@@ -1,8 +1,8 @@
 /*
- * cpu_mm_scalar.c - matmul in plain C: the oracle of the other tables.
+ * cpu_mm_scalar.c - matmul in plain C: the reference for the other tables.
  *
- * Weights are rows as in the file, turned to f32 by tlpi_dequantize; sums are
- * in double.  Nothing is shared with the packed layouts.
+ * Weights are rows as in the file, converted to f32 by tlpi_dequantize; sums
+ * are in double.  No code is shared with the packed layouts.
  */
 #include <math.h>
 
@@ -14,7 +14,7 @@ static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
         float max = 0.0f;
         for (int i = 0; i < TLPI_MM_BLOCK; i++)
             max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
-        /* Below this the inverse overflows; such a block counts as zero. */
+        /* Below this the inverse overflows; the block becomes zero. */
         float inv = max > 1e-36f ? 127.0f / max : 0.0f;
         int sum = 0, high = 0;
         for (int i = 0; i < TLPI_MM_BLOCK; i++) {
@@ -41,7 +41,7 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
     const uint8_t *src = w->data + (size_t)group * w->group_bytes;
     int64_t n_row = rows_of(w, group), n_block = w->n_col / type->block;
 
-    (void)T; /* 1 */
+    (void)T; /* always 1 */
     for (int r = 0; r < TLPI_GROUP; r++) {
         double total = 0.0;
         for (int64_t b = 0; r < n_row && b < n_block; b++) {
@@ -82,7 +82,7 @@ static void dot_f(tlpi_panel panel, int n, const float *x, int64_t stride,
 {
     const float *w = panel.data;
 
-    (void)stride, (void)T; /* 1 */
+    (void)stride, (void)T; /* always 1 */
     for (int r = 0; r < TLPI_GROUP; r++) {
         double total = (double)sum[r];
         for (int k = 0; k < n; k++)

@@ -1,20 +1,21 @@
 /*
- * cpu_mm_simd.h - the matmul kernels, once for all vector instruction sets.
+ * cpu_mm_simd.h - the matmul kernels, written once for all vector instruction
+ * sets.
  *
  * A cpu_mm_<isa>.c defines its vectors and their operations, includes this
- * file, and puts the functions it gets into its table.  Every kernel is one
- * inline function of tensor type and tile size; calling it with constants makes
- * the compiler drop what a type does not need.
+ * file, and puts the resulting functions into its table.  Every kernel is an
+ * inline function of tensor type and tile size; with constant arguments the
+ * compiler drops the code that a type does not need.
  *
  *   vf, vi           LANES floats; LANES integers or quads of 4 bytes
  *   LANES, PARTS     rows in a vector, vectors in a group (LANES * PARTS = 16)
- *   TILE, STEP       tokens of the largest tile: 8, of which so many have their
- *                    sums in registers at once
- *   TILE_F           tokens whose sums of f32 fit into registers
- *   WIDEN_FROM       tokens for which weights of 16 bits become f32 first
- *   vf_*, vi_*       operations: one instruction, or two
+ *   TILE, STEP       tokens of the largest tile: 8; tokens of a tile whose sums
+ *                    are in registers at once
+ *   TILE_F           tokens whose f32 sums fit into registers
+ *   WIDEN_FROM       tokens from which 16-bit weights are converted to f32
+ * first vf_*, vi_*       operations of one or two instructions
  *
- * and defines block_sums, the innermost loop, behind it.
+ * The including file then defines block_sums, the innermost loop.
  */
 #ifndef TLPI_CPU_MM_SIMD_H
 #define TLPI_CPU_MM_SIMD_H
@@ -27,15 +28,16 @@
 /* ==== 8-bit activations ================================================== */
 
 /*
- * Sums of a block: sum over its columns of (level - zero) * q, with the scales
- * of 16 columns multiplied in where a type has them.  Whole numbers, at most
- * 2^24, which f32 has exactly.  sum [T][PARTS]; an instruction set's own.
+ * Sums of a block: the sum over its columns of (level - zero) * q, multiplied
+ * by the scales of 16 columns where a type has them.  The sums are whole
+ * numbers up to 2^24, which f32 holds exactly.  sum [T][PARTS].  Each
+ * instruction set has its own.
  */
 ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
                               const tlpi_xq *x, int T, vf *sum);
 
-/* A block against T tokens, at most STEP: to sums in memory or, if these fit
- * beside all else, in registers. */
+/* Multiply a block with T <= STEP tokens and add to sums in memory or, if they
+ * fit beside all operands, in registers. */
 ALWAYS_INLINE void add_block(tlpi_mm_shape s, const uint8_t *p, scales *v,
                              const tlpi_xq *x, int T, bool spill, vf *acc,
                              float *sum)
@@ -151,7 +153,7 @@ static void dot_q(const tlpi_weight *w, int64_t group, const tlpi_xq *x, int T,
 
 /* ==== panels: a group's columns as f32, [n][16] ========================== */
 
-/* out[0], out[16]...: the four columns of a quad. */
+/* out[0], out[16], ...: the four columns of a quad. */
 ALWAYS_INLINE void put_quad(tlpi_mm_shape s, vi level, vf d, vf m, float *out)
 {
     vi zero = vi_set1(s.zero < 0 ? 0 : 1 << s.zero), byte = vi_set1(255);
@@ -200,7 +202,7 @@ ALWAYS_INLINE void panel_part(tlpi_dtype type, int part, const uint8_t *p,
 QUANTISED_TYPES(X)
 #undef X
 
-/* Rows from part * LANES on of column k; odd says whether k is. */
+/* Rows from part * LANES on of column k; `odd` tells whether k is odd. */
 ALWAYS_INLINE vf load_weights(tlpi_dtype type, const uint8_t *p, int k,
                               bool odd, int part)
 {
@@ -225,7 +227,7 @@ ALWAYS_INLINE vf load_weights(tlpi_dtype type, const uint8_t *p, int k,
 HALF_TYPES(X)
 #undef X
 
-/* Floats stay as they are, or are widened for all tiles of many tokens. */
+/* Float weights in place; with many tokens converted to f32 for all tiles. */
 static tlpi_panel float_panel(tlpi_dtype type, const uint8_t *p, int n,
                               int n_tok, float *buf)
 {
@@ -312,8 +314,8 @@ ALWAYS_INLINE void dot_f_block(tlpi_dtype type, const uint8_t *p, int k0,
     }
 }
 
-/* Summed in blocks of 32 columns, which keeps rounding small and gives the
- * machine several chains to work on when there is one token only. */
+/* Sums in blocks of 32 columns.  This keeps rounding small, and gives the
+ * machine several chains when there is a single token. */
 ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
                               const float *x, int64_t stride, int T, float *sum)
 {
@@ -324,8 +326,8 @@ ALWAYS_INLINE void dot_f_tile(tlpi_dtype type, const uint8_t *p, int n,
         if (T > half)
             dot_f_block(type, p, k0, k1, x + half * stride, stride, T - half,
                         sum + half * TLPI_GROUP);
-        /* Compilers carry the sums over as well, in registers that are not
-         * there. */
+        /* Keep the compiler from carrying the sums over in registers; there
+         * are not enough. */
         __asm__ volatile("" : : : "memory");
     }
 }
@@ -356,15 +358,16 @@ static void dot_f(tlpi_panel panel, int n, const float *x, int64_t stride,
 
 /* ==== silu =============================================================== */
 
-/* e^x to 2 units in the last place; x is held to where the result is normal. */
+/* e^x to 2 units in the last place; x is clamped so that the result is
+ * normal. */
 ALWAYS_INLINE vf exp_of(vf x)
 {
     static const float taylor[] = { 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6,
                                     1.0f / 2,   1.0f,       1.0f };
 
-    x = vf_min(vf_set1(88.7f), vf_max(vf_set1(-87.3f), x)); /* NaN stays */
+    x = vf_min(vf_set1(88.7f), vf_max(vf_set1(-87.3f), x)); /* NaN stays NaN */
     vf n = vf_round(vf_mul(x, vf_set1(1.44269504f)));
-    /* ln 2 in two pieces, so that n times the first is exact. */
+    /* ln 2 as two terms, so that n times the first is exact. */
     vf r = vf_fnma(n, vf_set1(0.693359375f), x);
     r = vf_fnma(n, vf_set1(-2.12194440e-4f), r);
     vf e = vf_set1(1.0f / 5040);

@@ -1,9 +1,9 @@
 /*
  * cpu_vec.c - operations on rows: residual sums, norms, gathering.
  *
- * Rows are independent, so that splitting them over the threads never changes
- * a result.  A few rows take less time than waking anybody: they are done on
- * the calling thread.
+ * Rows are independent, so splitting them over the threads does not change
+ * results.  A few rows take less time than waking the threads and are
+ * processed on the calling thread.
  */
 #include "backend/cpu_vec.h"
 
@@ -12,7 +12,7 @@
 
 #include "backend/cpu.h"
 
-/* Below so many floats a parallel region costs more than it saves. */
+/* With fewer floats a parallel region costs more than it saves. */
 #define MIN_PARALLEL 16384
 
 const tlpi_cpu_vec *tlpi_cpu_vec_get(int isa)
@@ -27,7 +27,7 @@ const tlpi_cpu_vec *tlpi_cpu_vec_get(int isa)
     return &tlpi_cpu_vec_scalar;
 }
 
-/* fn over the whole of arg: here, or on every thread. */
+/* Run fn over all of arg: on the calling thread, or on every thread. */
 static void run(tlpi_cpu *c, size_t n_float, tlpi_pool_fn fn, void *arg)
 {
     if (c->n_thread == 1 || n_float < MIN_PARALLEL)
@@ -87,8 +87,8 @@ static void norm_row(const norm_job *j, size_t t)
     const float *z = j->x + at;
     float *sum = j->sum ? j->sum + at : NULL;
     if (j->delta) {
-        /* With nobody asking for the sum it stands in the last norm's row,
-         * which is written last. */
+        /* Without a caller's sum buffer the sum is stored in the last norm's
+         * row, which is written last. */
         float *dst = sum ? sum : j->norm[j->n_norm - 1].y + at;
         j->vec->add(dst, z, j->delta + at, j->cols);
         z = dst;

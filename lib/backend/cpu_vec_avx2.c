@@ -73,7 +73,7 @@ static inline vf load_bf16(const uint16_t *p)
 static inline void store_f16(uint16_t *p, vf x)
 {
     const vf most = SET1(65504.0f);
-    /* In this order a NaN stays one. */
+    /* This order of operands keeps a NaN. */
     x = _mm256_max_ps(SUB(ZERO, most), _mm256_min_ps(most, x));
     _mm_storeu_si128((__m128i *)(void *)p,
                      _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));

@@ -49,13 +49,13 @@ static inline vf load_bf16(const uint16_t *p)
 static inline void store_f16(uint16_t *p, vf x)
 {
     const vf most = SET1(65504.0f);
-    /* In this order a NaN stays one. */
+    /* This order of operands keeps a NaN. */
     x = _mm512_max_ps(SUB(ZERO, most), _mm512_min_ps(most, x));
     _mm256_storeu_si256((__m256i *)(void *)p,
                         _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
 
-/* In integers: the instruction for this flushes denormals. */
+/* In integers, because the instruction for this flushes denormals. */
 static inline void store_bf16(uint16_t *p, vf x)
 {
     __m512i u = _mm512_castps_si512(x);

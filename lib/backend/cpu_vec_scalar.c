@@ -1,6 +1,6 @@
 /*
- * cpu_vec_scalar.c - the row operations and attention kernels in plain C: what
- * runs where there is nothing better, and what the others are held against.
+ * cpu_vec_scalar.c - row operations and attention kernels in plain C: for
+ * machines without vector tables, and the reference in tests.
  */
 #include "backend/cpu_vec.h"
 
@@ -76,7 +76,7 @@ static float widen(int type, const void *src, size_t i)
     return ((const float *)src)[i];
 }
 
-/* A row of B at a time, widened once for all rows of A. */
+/* One row of B at a time, converted to f32 once for all rows of A. */
 static void product(const tlpi_panel_product *x, int type)
 {
     for (int i = 0; !x->add && i < x->m; i++)

@@ -1,6 +1,6 @@
 /*
- * cpu_vec_shape.h - the row operations and attention kernels in vectors of W
- * floats, included by one file for each instruction set, which defines:
+ * cpu_vec_shape.h - row operations and attention kernels in vectors of W
+ * floats.  One file for each instruction set includes this and defines:
  *
  *   W, NP                  floats in a vector; panels in the widest tile
  *   vf                     the vector type
@@ -9,7 +9,7 @@
  *   LOAD_I8                W bytes to f32
  *   STORE_F16 STORE_BF16   rounding to nearest even; f16 saturates, NaN stays
  *   ADD SUB MUL MAX FMA    FMA(a, b, c) = a * b + c
- *   KEEP(x, n, y)          lanes below n of x, the others of y
+ *   KEEP(x, n, y)          lanes below n from x, the remaining lanes from y
  *   SUM TOP                sum and maximum over the lanes
  *   ROUND LDEXP(x, n)      to whole numbers; x * 2^n for whole n >= -126
  *   PAIRS(x, c, s)         rotate W/2 neighbouring pairs by W/2 angles
@@ -21,7 +21,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* A short loop over registers, of which nothing may be left. */
+/* Put before a short loop over registers that must be unrolled completely. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -30,9 +30,9 @@
 #define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
 
 #define VPP (TLPI_PANEL / W) /* vectors in a panel */
-#define ROWS 6               /* of a tile: ROWS * NP * VPP accumulators */
-#define WIDEN_FROM 12        /* rows of A for which B becomes f32 first, */
-#define WIDEN_K 64           /* so many of its rows at a time */
+#define ROWS 6               /* rows of a tile: ROWS * NP * VPP accumulators */
+#define WIDEN_FROM 12 /* rows of A from which B is first converted to f32, */
+#define WIDEN_K 64    /* in pieces of this many rows of B */
 
 static void add(float *z, const float *x, const float *y, size_t n)
 {
@@ -121,7 +121,7 @@ static void copy_f32(void *dst, const float *src, size_t n)
     memcpy(dst, src, n * sizeof(float));
 }
 
-/* A tail goes through a whole vector on the stack. */
+/* Convert the last, partial vector through a full vector on the stack. */
 INLINE void narrow_as(int type, uint16_t *dst, const float *src, size_t n)
 {
     for (size_t i = 0; i < n; i += W) {
@@ -161,8 +161,8 @@ INLINE void tile(int type, int m, int np, const tlpi_panel_product *x, int row,
     float *c = x->c + (size_t)row * x->ldc + panel * TLPI_PANEL;
     size_t lda = x->lda, at = (size_t)panel * x->ldp, ldp = x->ldp;
     vf acc[ROWS][NP * VPP], b[NP * VPP];
-    /* Few rows leave the loop waiting for memory: ask for the next strip of
-     * panels, or for rows to come. */
+    /* With few rows the loop waits for memory, so prefetch the next strip of
+     * panels, or rows ahead. */
     size_t ahead = x->ldk < ldp ? (size_t)np * ldp : 32 * x->ldk;
     size_t size = tlpi_kv_size(type);
 
@@ -191,14 +191,15 @@ INLINE void tile(int type, int m, int np, const tlpi_panel_product *x, int row,
 
 typedef void (*tile_fn)(const tlpi_panel_product *x, int row, int panel);
 
-/* Functions of their own, or compilers join the cases and lose the counts. */
+/* Separate functions: otherwise compilers merge the cases and lose the
+ * constants. */
 #define TILE(name, type, m, np)                                                \
     static void name(const tlpi_panel_product *x, int row, int panel)          \
     {                                                                          \
         tile(type, m, np, x, row, panel);                                      \
     }
 
-/* name[m-1] does m rows, m <= ROWS. */
+/* name[m-1] handles m rows, m <= ROWS. */
 #define TILES(name, type, np)                                                  \
     TILE(name##_1, type, 1, np)                                                \
     TILE(name##_2, type, 2, np)                                                \
@@ -209,7 +210,7 @@ typedef void (*tile_fn)(const tlpi_panel_product *x, int row, int panel);
     static const tile_fn name[ROWS] = { name##_1, name##_2, name##_3,          \
                                         name##_4, name##_5, name##_6 };
 
-/* A strip of panels stays in the cache while all rows meet it. */
+/* Multiply a strip of panels with all rows while it is in the cache. */
 static void strip(const tile_fn *tiles, const tlpi_panel_product *x, int panel)
 {
     for (int i = 0; i < x->m; i += ROWS)
@@ -229,7 +230,7 @@ INLINE void widen(int type, int np, const tlpi_panel_product *x, int panel,
         }
 }
 
-/* For many rows: what they meet is turned to f32 once, in the first cache. */
+/* For many rows: convert a strip to f32 once, into the L1 cache. */
 INLINE void widened_strip(int type, int np, const tile_fn *f32,
                           const tlpi_panel_product *x, int panel)
 {
@@ -286,16 +287,16 @@ PRODUCT(product_q8, TLP_KV_Q8_0)
 
 /* ==== softmax ============================================================ */
 
-/* Far enough below 0 not to matter, and still a normal number. */
+/* Small enough that 2^x does not matter, and 2^x is still a normal number. */
 #define LOWEST -125.0f
 
 /*
- * 2^x for x <= 0, relative error below 2e-7: 2^n times the polynomial closest
- * to 2^f, f in [-1/2, 1/2], among those that give 1 at 0.
+ * 2^x for x <= 0, relative error below 2e-7.  2^n times a polynomial for 2^f,
+ * f in [-1/2, 1/2]: the best approximation among polynomials that give 1 at 0.
  */
 INLINE vf exp2_of(vf x)
 {
-    x = MAX(SET1(LOWEST), x); /* in this order a NaN stays one */
+    x = MAX(SET1(LOWEST), x); /* this order of operands keeps a NaN */
     vf n = ROUND(x);
     vf f = SUB(x, n);
     vf p = SET1(0x1.5bba14p-10f);

@@ -1,19 +1,21 @@
 /*
- * cpu_weight.c - weights of the CPU backend: cut, and packed for the kernels.
+ * cpu_weight.c - weights of the CPU backend: slice and pack them for the
+ * kernels.
  *
- * A rank packs its slice only: rows [r0, r1) and columns [c0, c1) of the file's
- * tensor, by all threads of the rank, into the layout that cpu_mm.h describes.
+ * A rank packs only its slice: rows [r0, r1) and columns [c0, c1) of the
+ * file's tensor.  All threads of the rank pack it into the layout of cpu_mm.h.
  */
 #include <inttypes.h>
 #include <string.h>
 
 #include "backend/cpu_mm.h"
 
-/* One block of the file, taken apart. */
+/* A decoded block of the file. */
 struct levels {
-    uint16_t d, m;               /* f16 */
-    uint8_t level[TLPI_SUPER];   /* as many as the type's block has */
-    uint8_t sub_d[16], sub_m[8]; /* of types with super scales */
+    uint16_t d, m; /* f16 */
+    /* one level for each element of the type's block */
+    uint8_t level[TLPI_SUPER];
+    uint8_t sub_d[16], sub_m[8]; /* for types with super scales */
 };
 
 static uint16_t load16(const uint8_t *p)
@@ -55,11 +57,11 @@ static void store64(uint8_t *p, uint64_t v)
 /* ==== reading the file's blocks ========================================== */
 
 /*
- * Levels are taken apart 8 at a time, as bytes of a word.
+ * Levels are decoded 8 at a time, as the bytes of a word.
  */
 #define EACH(byte) (0x0101010101010101u * (byte))
 
-/* n bytes of two levels each: n low ones, then n high ones. */
+/* n bytes of two levels each: n low levels, then n high levels. */
 static void read_nibbles(const uint8_t *q, int n, uint8_t *level)
 {
     for (int i = 0; i < n; i += 8) {
@@ -73,7 +75,7 @@ static void read_nibbles(const uint8_t *q, int n, uint8_t *level)
 static void read_high_bits(uint32_t bits, uint8_t *level)
 {
     for (int i = 0; i < 32; i += 4) {
-        /* Bit j of four to byte j: the copies do not overlap. */
+        /* Bit j of four goes to byte j; the four copies do not overlap. */
         uint32_t v = (bits >> i & 15) * 0x00204081u & 0x01010101u;
         store32(level + i, load32(level + i) | v << 4);
     }
@@ -90,7 +92,8 @@ static void read_scales_k(const uint8_t *s, struct levels *v)
     }
 }
 
-/* Four runs of 32 bytes; each byte holds a column of two neighbour blocks. */
+/* Four runs of 32 bytes; each byte holds a column of two neighbouring
+ * blocks. */
 static void read_nibbles_k(const uint8_t *q, uint8_t *level)
 {
     for (int c = 0; c < 4; c++)
@@ -131,7 +134,7 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
         return;
     }
     v->d = load16(p);
-    v->m = load16(p + 2); /* of affine types */
+    v->m = load16(p + 2); /* affine types */
     switch (type) {
     case TLPI_Q4_0:
         read_nibbles(p + 2, 16, v->level);
@@ -167,7 +170,7 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
 
 /* ==== writing packed blocks ============================================== */
 
-/* 32 levels of row r, four columns at a time. */
+/* Write 32 levels of row r, four columns at a time. */
 static void put_levels(uint8_t *dst, int r, const uint8_t *level, int bits)
 {
     uint32_t quad[8];
@@ -197,7 +200,7 @@ static void put_levels(uint8_t *dst, int r, const uint8_t *level, int bits)
     }
 }
 
-/* A block of the file becomes row r of 1 or 8 packed blocks at dst. */
+/* Write a block of the file as row r of 1 or 8 packed blocks at dst. */
 static void put_block(uint8_t *dst, int r, const struct levels *v,
                       tlpi_mm_shape s)
 {
@@ -261,7 +264,7 @@ static void pack_group(const struct packing *p, int64_t group)
     }
 }
 
-/* F32, F16, pairs of BF16: 32 at a time, to write whole cache lines. */
+/* Pack F32, F16 or pairs of BF16, 32 at a time, to write whole cache lines. */
 static void pack_group_float(const struct packing *p, int64_t group)
 {
     const tlpi_weight *w = p->w;
@@ -285,7 +288,8 @@ static void pack_group_float(const struct packing *p, int64_t group)
                 store16(dst + 2 * (k * TLPI_GROUP + r), load16(row + 2 * k));
         }
     }
-    bool half = wide && row_bytes % 4; /* a pair: the last of an odd number */
+    /* the last column of an odd number makes half a pair */
+    bool half = wide && row_bytes % 4;
     for (int64_t r = 0; half && r < n_row; r++)
         store16(dst + 4 * (n * TLPI_GROUP + r),
                 load16(src + (size_t)r * p->stride + 4 * n));
@@ -317,7 +321,8 @@ static size_t packed_group_bytes(tlpi_dtype type, int64_t n_col)
            n / TLPI_SUPER * (size_t)tlpi_mm_super_bytes(s);
 }
 
-/* Rows as in the file: in place if whole, else copied. */
+/* Keep rows as in the file: in place if the slice has whole rows, else
+ * copied. */
 static tlp_status keep_rows(tlpi_weight *w, tlpi_slab **slab,
                             const uint8_t *src, size_t stride)
 {

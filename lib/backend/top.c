@@ -1,5 +1,5 @@
 /*
- * top.c - the best of many logits, in order.
+ * top.c - the k best of a row of logits, sorted.
  */
 #include <math.h>
 

@@ -1,8 +1,9 @@
 /*
  * alloc.c - all heap memory of the library, through the caller's allocator.
  *
- * The caller's free wants the size back, so each block carries it in a header
- * of one alignment unit before the address that is handed out.
+ * The caller's `free` needs the size of a block.  Each block therefore stores
+ * its size in a header of one alignment unit before the address that the
+ * library uses.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,9 @@
 #define ALIGN 64
 
 /*
- * From this size on the default allocator maps fresh pages: they are zero, and
- * cost nothing until touched.  Caches are sized for the longest context but
- * often hold little.
+ * Blocks of at least this size are mapped as fresh pages by the default
+ * allocator.  Fresh pages are zero and cost nothing until touched.  Caches
+ * profit: they are sized for the longest context and often hold little.
  */
 #define MAP_MIN ((size_t)4 << 20)
 
@@ -69,7 +70,8 @@ void *tlpi_alloc(const tlpi_env *env, size_t size)
 {
     size_t total;
 
-    /* Past PTRDIFF_MAX pointer differences inside the block would break. */
+    /* Pointer differences inside a block longer than PTRDIFF_MAX would
+     * overflow. */
     if (!tlpi_add(size, ALIGN, &total) || total > PTRDIFF_MAX)
         return NULL;
     char *base = env->mem.alloc(total, ALIGN, env->mem.user_data);
@@ -79,7 +81,7 @@ void *tlpi_alloc(const tlpi_env *env, size_t size)
     return base + ALIGN;
 }
 
-/* The memory of a caller's allocator is not ours to give advice on. */
+/* madvise is only for the default allocator's memory, not for the caller's. */
 void *tlpi_alloc_huge(const tlpi_env *env, size_t size)
 {
     void *p = tlpi_alloc(env, size);

@@ -1,5 +1,6 @@
 /*
- * base.h - what every other module may use: failing, memory, logging, options.
+ * base.h - declarations that every other module may use: failing, memory,
+ * logging, options.
  */
 #ifndef TLPI_BASE_H
 #define TLPI_BASE_H
@@ -22,16 +23,19 @@
 /* Record the text of a failure on this thread and return its status. */
 tlp_status tlpi_fail(tlp_status status, const char *fmt, ...) TLPI_PRINTF(2, 3);
 
-/* The same for memory: a static text, nothing is formatted or allocated. */
+/* Record "out of memory" and return TLP_ENOMEM; formats and allocates
+ * nothing. */
 tlp_status tlpi_fail_nomem(void);
 
-/* Put `text` before the recorded one ("model.gguf: " + ...); gives status. */
+/* Put `text` before the recorded text ("model.gguf: " + ...); returns
+ * status. */
 tlp_status tlpi_fail_prefix(tlp_status status, const char *fmt, ...)
     TLPI_PRINTF(2, 3);
 
 /*
- * The one way to propagate: needs `tlp_status st` and a label `done` that
- * frees what the function holds, in reverse order.
+ * The only macro for passing a failure on.  The function needs a variable
+ * `tlp_status st` and a label `done`, where it frees its resources in reverse
+ * order.
  */
 #define TLP_TRY(expr)                                                          \
     do {                                                                       \
@@ -43,8 +47,8 @@ tlp_status tlpi_fail_prefix(tlp_status status, const char *fmt, ...)
 /* ==== environment (alloc.c, log.c) ======================================= */
 
 /*
- * What the host program gave us with the model: memory and a log.  Owned by
- * the model, borrowed (const) by all that hangs on it.
+ * Memory and log of the host program, given when it opened the model.  The
+ * model owns this struct; plans, sessions and ranks borrow it (const).
  */
 typedef struct tlpi_env {
     tlp_allocator mem; /* both functions set */
@@ -60,9 +64,9 @@ tlp_status tlpi_env_init(tlpi_env *env, const tlp_allocator *mem,
 void *tlpi_alloc(const tlpi_env *env, size_t size);            /* not cleared */
 void *tlpi_calloc(const tlpi_env *env, size_t n, size_t size); /* cleared */
 void *tlpi_alloc_array(const tlpi_env *env, size_t n, size_t size);
-/* Not cleared, in huge pages if they can be had. */
+/* Not cleared; in huge pages if the system has them. */
 void *tlpi_alloc_huge(const tlpi_env *env, size_t size);
-/* Grow to n elements, keeping what is there; on failure p stays valid. */
+/* Grow to n elements and keep the contents; on failure p stays valid. */
 void *tlpi_realloc_array(const tlpi_env *env, void *p, size_t n, size_t size);
 char *tlpi_strndup(const tlpi_env *env, const char *s, size_t n);
 void tlpi_free(const tlpi_env *env, void *p); /* NULL is fine */
@@ -73,22 +77,24 @@ void tlpi_log(const tlpi_env *env, int level, const char *fmt, ...)
 /* ==== options and out structs (options.c) ================================ */
 
 /*
- * dst already holds zeroes or defaults for `size` bytes.  Copies what both
- * sides know; a caller whose struct is longer with a non-zero tail gets
- * TLP_EABI, one with a struct_size smaller than the size_t itself TLP_EINVAL.
- * src NULL leaves dst alone.  dst->struct_size becomes `size`.
+ * Read a public struct. dst holds zeroes or defaults for `size` bytes.  Copies
+ * the fields that both versions of the struct have.  A caller's struct that is
+ * longer and has a non-zero tail gives TLP_EABI; a struct_size smaller than a
+ * size_t gives TLP_EINVAL. src NULL leaves dst unchanged. dst->struct_size
+ * becomes `size`.
  */
 tlp_status tlpi_options_read(void *dst, size_t size, const void *src,
                              const char *name);
 
 /*
- * Give `src` (size bytes, struct_size first) to a caller whose *dst has its
- * struct_size set: copies min(sizes), clears the caller's tail.
+ * Write `src` (size bytes, struct_size first) to a caller's struct whose
+ * struct_size is set.  Copies the shorter of both lengths and clears the rest
+ * of *dst.
  */
 tlp_status tlpi_struct_write(void *dst, const void *src, size_t size,
                              const char *name);
 
-/* Copy n bytes + NUL out by the (buf, cap, len) convention of tlp.h. */
+/* Copy n bytes and a NUL out, by the (buf, cap, len) convention of tlp.h. */
 tlp_status tlpi_copy_out(const char *text, size_t n, char *buf, size_t cap,
                          size_t *len);
 
@@ -101,7 +107,7 @@ enum { TLPI_MAX_RANK = 64 };
 #define TLPI_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define TLPI_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* a * b, a + b in size_t; false on overflow. */
+/* a * b and a + b in size_t; false on overflow. */
 static inline bool tlpi_mul(size_t a, size_t b, size_t *out)
 {
     return !__builtin_mul_overflow(a, b, out);
@@ -113,20 +119,21 @@ static inline bool tlpi_add(size_t a, size_t b, size_t *out)
 }
 
 /*
- * vsnprintf for messages (line.c): the result is one line of valid UTF-8,
- * controls and stray bytes replaced by '?', cut between characters if cap is
- * too small.  Gives its length.
+ * vsnprintf for messages (line.c).  The result is one line of valid UTF-8: '?'
+ * replaces control characters and invalid bytes, and a text too long for cap
+ * is cut between characters.  Returns the length.
  */
 size_t tlpi_format_line(char *buf, size_t cap, const char *fmt, va_list args)
     TLPI_PRINTF(3, 0);
-/* The same for n bytes in place, NUL added at the end; `cut` says that the
- * text may end inside a character.  text has room for n + 1 bytes. */
+/* Clean n bytes in place by the rules of tlpi_format_line and add a NUL; text
+ * has room for n + 1 bytes.  `cut`: the text may end inside a character. */
 size_t tlpi_clean_line(char *text, size_t n, bool cut);
 
-/* Growing text; `failed` sticks, so that callers check once at the end. */
+/* Growing text.  `failed` stays set after the first failure, so callers check
+ * it once at the end. */
 typedef struct tlpi_text {
     const tlpi_env *env;
-    char *data; /* NUL-terminated once anything was added */
+    char *data; /* NUL-terminated after the first addition */
     size_t len, cap;
     bool failed;
 } tlpi_text;
@@ -139,7 +146,7 @@ void tlpi_text_free(tlpi_text *t);
 tlp_status tlpi_json_check_depth(const char *where, const char *text, size_t n,
                                  int max);
 
-/* Monotonic seconds. */
+/* Seconds of a monotonic clock. */
 double tlpi_now(void);
 
 #endif

@@ -1,6 +1,8 @@
 /*
- * json_depth.c - how deep a JSON text nests: jansson reads nested values by
- * recursion; this looks ahead without.
+ * json_depth.c - nesting depth of a JSON text.
+ *
+ * jansson reads nested values by recursion, so a deep text could exhaust the
+ * stack.  This check runs before jansson and does not recurse.
  */
 #include "base/base.h"
 

@@ -1,9 +1,9 @@
 /*
- * line.c - formatted text that is safe to show: one line, valid UTF-8, cut
+ * line.c - formatted text that is safe to print: one line, valid UTF-8, cut
  * between characters.
  *
- * Messages quote hostile input (keys, names, paths), so nothing in them may
- * break a log line or steer a terminal.
+ * Messages quote hostile input (keys, names, paths).  No quoted byte may break
+ * a log line or control a terminal.
  */
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +11,9 @@
 #include "base/base.h"
 
 /*
- * Bytes of the character at s (n >= 1 bytes left); 0 if they are no character.
- * Surrogates, overlong forms and codes past U+10FFFF are none.
+ * Length in bytes of the UTF-8 character at s (n >= 1 bytes are left), 0 if
+ * the bytes are not a character.  Surrogates, overlong forms and codes past
+ * U+10FFFF do not count as characters.
  */
 static size_t utf8_length(const unsigned char *s, size_t n)
 {
@@ -60,7 +61,8 @@ size_t tlpi_clean_line(char *text, size_t n, bool cut)
 
     for (size_t i = 0; i < n;) {
         size_t len = utf8_length(s + i, n - i);
-        /* A lead byte near the end of a cut text is half a character. */
+        /* A lead byte near the end of a cut text is the start of a cut
+         * character. */
         if (len == 0 && cut && n - i < 4 && s[i] >= 0xc2)
             break;
         if (len == 0 || is_control(s + i, len)) {

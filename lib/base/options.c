@@ -1,15 +1,17 @@
 /*
- * options.c - structs and texts across the public border.
+ * options.c - structs and texts that cross the public API.
  *
- * Every public struct starts with its size as the caller was compiled, so that
- * either side may be the newer one.
+ * Every public struct starts with its size at the caller's compile time.
+ * Caller and library may therefore be of different versions, either one the
+ * newer.
  */
 #include <string.h>
 
 #include "base/base.h"
 
-/* No struct of a newer header will be so much longer: the field was not set,
- * and bytes past the real end must not be touched. */
+/* Upper limit for the growth of a struct in newer headers.  A larger
+ * struct_size means that the caller did not set the field, and bytes past the
+ * real end must not be read. */
 #define MAX_GROWTH 4096
 
 static tlp_status struct_size(const void *s, size_t known, const char *name,

@@ -1,8 +1,9 @@
 /*
- * pin.c - which cores there are, and binding threads to them.
+ * pin.c - the cores of this machine, and binding threads to them.
  *
- * What the process may use is read off its main thread: the library binds only
- * threads of its own, so that mask stays what the host or taskset made it.
+ * The allowed cores are read from the affinity mask of the process's main
+ * thread.  The library binds only its own threads, so this mask stays as the
+ * host program or taskset set it.
  */
 #include <hwloc.h>
 #include <sched.h>
@@ -21,7 +22,7 @@ int tlpi_n_cores(void)
     return n < 1 ? 1 : (int)TLPI_MIN(n, 1L << 20);
 }
 
-/* Only the cores are of interest, and of these only the allowed ones. */
+/* Load cores only, and of these only the allowed ones. */
 static bool load(hwloc_topology_t *out)
 {
     hwloc_topology_t t;
@@ -38,7 +39,7 @@ static bool load(hwloc_topology_t *out)
     hwloc_bitmap_t allowed = hwloc_bitmap_alloc();
     if (allowed &&
         hwloc_get_proc_cpubind(t, getpid(), allowed, HWLOC_CPUBIND_THREAD) == 0)
-        hwloc_topology_restrict(t, allowed, 0); /* else: all of them */
+        hwloc_topology_restrict(t, allowed, 0); /* on failure: all cores */
     hwloc_bitmap_free(allowed);
     *out = t;
     return true;
@@ -54,7 +55,7 @@ void tlpi_pin_threads(const tlpi_env *env, const pthread_t *threads, int n,
     }
     hwloc_obj_type_t type = HWLOC_OBJ_CORE;
     int n_core = hwloc_get_nbobjs_by_type(t, type);
-    if (n_core < 1) { /* some virtual machines show no cores */
+    if (n_core < 1) { /* some virtual machines report no cores */
         type = HWLOC_OBJ_PU;
         n_core = hwloc_get_nbobjs_by_type(t, type);
     }

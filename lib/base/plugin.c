@@ -14,10 +14,11 @@
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 
-/* A plug-in's names, in the order in which they are looked for. */
+/* Endings of a plug-in's file name, in search order. */
 static const char *const endings[] = { "." STRING(TLP_ABI_VERSION), "" };
 
-/* The table in a file, a path or a name for the system's search. */
+/* Load the table from a file: a path, or a name that the system searches
+ * for. */
 static tlp_status load(const void **table, const tlpi_plugin *p,
                        const char *path)
 {
@@ -46,8 +47,8 @@ static tlp_status load(const void **table, const tlpi_plugin *p,
     return TLP_OK;
 }
 
-/* Look into dir[0..n) and its subfolder `sub`; TLP_OK and *table NULL when
- * there is no plug-in. */
+/* Search dir[0..n) and its subfolder `sub`.  Returns TLP_OK with *table NULL
+ * when neither holds the plug-in. */
 static tlp_status search(const void **table, const tlpi_plugin *p,
                          const char *dir, size_t n, const char *sub)
 {
@@ -80,14 +81,16 @@ static tlp_status search_list(const void **table, const tlpi_plugin *p,
     return st;
 }
 
-/* The file that holds this code: the program's when it is linked statically,
- * whose name the loader does not know.  False if it cannot be told. */
+/* Path of the file that holds this code.  In a statically linked program this
+ * is the program, whose name the loader does not know.  False if the path is
+ * unknown. */
 static bool own_file(char path[PATH_MAX])
 {
     Dl_info info;
     void *found = NULL;
 
-    /* Any address of this file will do; a constant's is no function's. */
+    /* dladdr1 takes any address of this file.  A constant's address is used
+     * because ISO C does not convert function pointers to void *. */
     if (!dladdr1(endings, &info, &found, RTLD_DL_LINKMAP))
         return false;
 

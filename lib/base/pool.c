@@ -1,11 +1,12 @@
 /*
- * pool.c - dispatch and join of a region over a few words.
+ * pool.c - dispatch and join of a region with one counter for each thread.
  *
- * Every thread has one word, which counts the points it has passed: the start
- * of a region (published by the caller, waited for by the workers), barriers
- * (published and waited for by all), the end of a region (published by the
- * workers, waited for by the caller).  All threads of a region pass the same
- * points, so each knows what to wait for without any message.
+ * The counter (word) of a thread counts the points that the thread has passed:
+ * the start of a region (the caller publishes, the workers wait), barriers
+ * (all threads publish and wait), and the end of a region (the workers
+ * publish, the caller waits).  All threads of a region pass the same points in
+ * the same order, so each thread knows the count to wait for without any
+ * message.
  */
 #include "base/pool.h"
 
@@ -15,11 +16,12 @@
 #include "base/wait.h"
 
 typedef struct pool_thread {
-    /* First line: written by this thread, read by the others. */
+    /* First cache line: written by this thread, read by the other threads. */
     alignas(64) tlpi_word word;
-    tlpi_pool_fn fn; /* of thread 0: the region's work; NULL = leave */
+    /* of thread 0: the region's function; NULL = workers leave */
+    tlpi_pool_fn fn;
     void *arg;
-    /* Second line: the thread's own, but for creation. */
+    /* Second cache line: used by this thread only, after creation. */
     alignas(64) uint32_t passed; /* points passed, published or not */
     int ith;
     tlpi_pool *pool;
@@ -72,7 +74,8 @@ tlp_status tlpi_thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
     sigfillset(&blocked);
     for (size_t i = 0; i < TLPI_COUNT(faults); i++)
         sigdelset(&blocked, faults[i]);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before); /* is inherited */
+    /* the new threads inherit the mask */
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
     int err = pthread_create(thread, NULL, fn, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err)
@@ -152,7 +155,7 @@ void tlpi_pool_run(tlpi_pool *pool, tlpi_pool_fn fn, void *arg)
     self->arg = arg;
     publish(self);
     fn(arg, 0, n);
-    self->passed++; /* the end is the workers' to publish */
+    self->passed++; /* the workers publish the end */
     for (int i = 1; i < n; i++)
         await(pool, i, self->passed);
 }

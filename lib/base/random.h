@@ -1,5 +1,6 @@
 /*
- * random.h - the library's random numbers: the same everywhere for a seed.
+ * random.h - the library's random numbers: a seed gives equal numbers on every
+ * machine.
  */
 #ifndef TLPI_RANDOM_H
 #define TLPI_RANDOM_H
@@ -16,7 +17,7 @@ static inline uint64_t tlpi_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* 53 bits to [0, 1). */
+/* 53 random bits as a number in [0, 1). */
 static inline double tlpi_uniform(uint64_t *state)
 {
     return (double)(tlpi_random(state) >> 11) * 0x1p-53;

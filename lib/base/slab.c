@@ -1,5 +1,5 @@
 /*
- * slab.c - pieces of large blocks, counted.
+ * slab.c - pieces of large blocks, with a count of users.
  */
 #include "base/slab.h"
 
@@ -12,8 +12,8 @@ enum {
 
 struct tlpi_slab {
     const tlpi_env *env;
-    atomic_int n_user; /* pieces, and the taker */
-    size_t used, size; /* of the bytes behind this struct's line */
+    atomic_int n_user; /* pieces in use, plus 1 for the taker */
+    size_t used, size; /* of the bytes behind this struct's cache line */
 };
 
 _Static_assert(sizeof(tlpi_slab) <= LINE, "a slab's head is one line");
@@ -50,7 +50,7 @@ void *tlpi_slab_take(const tlpi_env *env, tlpi_slab **slab, size_t size,
     if (!tlpi_add(size, LINE - 1, &n))
         return NULL;
     n = n / LINE * LINE;
-    if (n > SLAB / 2) { /* one of its own, which nobody takes from */
+    if (n > SLAB / 2) { /* a slab of its own, without room for further pieces */
         *home = create(env, n);
         return *home ? (char *)*home + LINE : NULL;
     }

@@ -43,7 +43,7 @@ const char *tlp_last_error(void)
 
 tlp_status tlpi_fail(tlp_status status, const char *fmt, ...)
 {
-    /* The arguments may point into last_error itself. */
+    /* The arguments may point into last_error, so format into a copy first. */
     char line[ERROR_CAP];
     va_list args;
 

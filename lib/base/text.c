@@ -6,7 +6,7 @@
 
 #include "base/base.h"
 
-/* Room for n more bytes and a NUL. */
+/* Make room for n more bytes and a NUL. */
 static bool reserve(tlpi_text *t, size_t n)
 {
     size_t need;

@@ -1,14 +1,14 @@
 /*
  * wait.c - spinning and sleeping on a counter.
  *
- * On Linux the sleep is a futex; elsewhere it is short naps.  A sleeper first
- * counts itself and then looks at the word, a waker first changes the word and
- * then looks at the sleepers, all sequentially consistent: one of the two
- * always sees the other.
+ * On Linux the sleep is a futex, on other systems a series of short naps.  A
+ * sleeper first counts itself and then reads the word; a waker first changes
+ * the word and then reads the number of sleepers.  All four accesses are
+ * sequentially consistent, so at least one of the two threads sees the other.
  *
- * There is no sched_yield between spinning and sleeping: on a busy machine it
- * hands the core to a stranger for a whole time slice, where a sleeper that is
- * woken comes back at once.
+ * There is no sched_yield between spinning and sleeping.  On a busy machine it
+ * gives the core to another process for a whole time slice, while a sleeping
+ * thread that is woken runs again at once.
  */
 #include "base/wait.h"
 
@@ -24,16 +24,18 @@
 #include <unistd.h>
 #endif
 
-#define SPIN_ROUND 64 /* pauses between two looks at the clock */
+#define SPIN_ROUND 64 /* pauses between two readings of the clock */
 
-#define NAP_MAX 3600.0 /* seconds of one sleep, so that any time_t holds it */
+/* seconds; longest single sleep, which every time_t can hold */
+#define NAP_MAX 3600.0
 
 static void cpu_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    __asm__ __volatile__("isb" ::: "memory"); /* yield is a no-op there */
+    /* `yield` is a no-op on most ARM cores */
+    __asm__ __volatile__("isb" ::: "memory");
 #else
     atomic_signal_fence(memory_order_seq_cst);
 #endif

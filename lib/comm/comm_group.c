@@ -1,5 +1,6 @@
 /*
- * comm_group.c - groups and families of ranks: making, ending, aborting.
+ * comm_group.c - groups of ranks in threads and their roots: create, free,
+ * abort.
  */
 #include "comm/comm_threads.h"
 
@@ -14,7 +15,7 @@ static void free_group(const tlpi_env *env, tlpi_group *g)
 
 static void free_root(tlpi_comm_root *root)
 {
-    while (root->groups) { /* with handles that were never taken */
+    while (root->groups) { /* these have handles that were never taken */
         tlpi_group *g = root->groups;
         root->groups = g->next;
         free_group(root->env, g);
@@ -89,7 +90,8 @@ void tlpi_group_put(tlpi_comm_threads *c)
 {
     tlpi_group *g = c->group;
     tlpi_comm_root *root = g->root;
-    const tlpi_env *env = root->env; /* root may go once the lock is open */
+    /* root may be freed after the lock is released */
+    const tlpi_env *env = root->env;
 
     pthread_mutex_lock(&root->lock);
     bool last_of_group = --g->n_left == 0;
@@ -109,8 +111,9 @@ void tlpi_group_put(tlpi_comm_threads *c)
 }
 
 /*
- * Waiters look for a failed rank after every wait, so it is enough to let all
- * words jump ahead: whoever spins or sleeps on one finds its target reached.
+ * Waiters check for a failed rank after every wait.  Advancing all words by
+ * TLPI_ABORT_STEP therefore ends every wait, spinning or sleeping, because its
+ * target is reached.
  */
 void tlpi_comm_root_abort(tlpi_comm_root *root, int rank)
 {

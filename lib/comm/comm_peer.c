@@ -1,6 +1,6 @@
 /*
- * comm_peer.c - the operations between ranks in several processes, and the
- * life of a communicator.
+ * comm_peer.c - operations between ranks in several processes, and the
+ * lifetime of a communicator.
  */
 #include "comm/comm_peer.h"
 
@@ -11,10 +11,12 @@
 #include "comm/peer.h"
 #include "comm/wire.h"
 
-/* Votes and agreements travel as they are, whatever the wire. */
+/* All-reduces of at most this many floats (votes, agreements) use F32 on the
+ * wire. */
 #define EXACT_FLOATS 64
 
-/* Bounds the memory for messages; a round of so many hides its latency. */
+/* Floats of one round of an all-reduce.  Bounds the memory for messages; a
+ * round of this size hides its latency. */
 #define MAX_ROUND ((size_t)4 << 20)
 
 static void end_call(const tlpi_peer_call *call)
@@ -161,7 +163,7 @@ static void peer_abort(tlpi_comm *base)
     tlpi_peer_abort(tlpi_peer_of(base));
 }
 
-/* ==== families =========================================================== */
+/* ==== roots ============================================================== */
 
 static void free_root(tlpi_peer_root *root)
 {
@@ -174,7 +176,8 @@ static void free_root(tlpi_peer_root *root)
     tlpi_free(root->env, root);
 }
 
-/* Bound processes see their own cores only; they count for their threads. */
+/* Compare this process's threads with the cores that it may use, and the
+ * threads of all local ranks with all cores. */
 static bool is_oversubscribed(const tlpi_transport *t, int n_thread)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
@@ -183,7 +186,7 @@ static bool is_oversubscribed(const tlpi_transport *t, int n_thread)
     return n_thread > tlpi_n_cores() || (online > 0 && n > online);
 }
 
-/* Room for the vectors of groups of any size up to the root's. */
+/* Allocate slots for vectors of groups of every size up to the root's. */
 static tlp_status create_slots(tlpi_peer_root *root)
 {
     root->n_send = root->n_recv = 1;
@@ -283,7 +286,7 @@ static void peer_free(tlpi_comm *base)
     tlpi_free(env, c);
 }
 
-/* A vote tells all whether one lacks the memory. */
+/* All ranks vote on whether one of them lacks the memory. */
 static tlp_status peer_split(tlpi_comm *base, int first, int count,
                              tlpi_comm **out)
 {

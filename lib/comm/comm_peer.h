@@ -2,26 +2,27 @@
  * comm_peer.h - ranks in several processes: comm.h's operations over a
  * transport.
  *
- * A message is a header and at most TLPI_EAGER_BYTES - sizeof header bytes;
- * longer payloads are cut into several messages, all on their way at once.
- * The header says what the message is part of, so that ranks out of step get
- * TLP_ECOMM and not wrong numbers.
+ * A message is a header and at most TLPI_EAGER_BYTES - sizeof header bytes.
+ * Longer payloads are cut into several messages, which travel at once.  The
+ * header names the operation, group and part of a message, so that ranks out
+ * of step get TLP_ECOMM and not wrong numbers.
  *
- *   all-reduce  small (or two ranks): everybody sends everybody its vector, and
- *               all sum in rank order: one latency.  Large: rank r sums piece r
- *               in rank order and sends it round: two latencies, less traffic.
- *               Either way the sum is ((x0 + x1) + x2) + ..., the same bits as
- *               comm_threads gives.
- *   bcast       rank 0 sends to each
- *   gather      each sends to rank 0
- *   split       a vote, whether all have the memory; a sub-group is a range of
- *               ranks
- *   abort       a message on a tag of its own, which every wait looks for
+ *   all-reduce  Small vectors, or two ranks: every rank sends its vector to
+ *               every rank, and each rank sums in rank order (one latency).
+ *               Large vectors: rank r sums piece r in rank order and sends it
+ *               to all (two latencies, less traffic).  Both ways form
+ *               ((x0 + x1) + x2) + ..., the bits of comm_threads.
+ *   bcast       rank 0 sends to each rank
+ *   gather      each rank sends to rank 0
+ *   split       a vote on whether all ranks have the memory; a sub-group is a
+ *               range of ranks
+ *   abort       a message with its own tag, which every wait polls
  *
- * A wait ends when the peer answers, when one is gone (TLP_ECOMM), when one
- * aborted (TLP_ECOMM, with its text), or after the deadline (TLP_ETIMEDOUT,
- * naming the rank that did not answer).  After a failure the communicator and
- * its sub-groups give TLP_ECOMM; the transport can be used for new ones.
+ * A wait ends in one of four ways: the peer answers; a peer is gone
+ * (TLP_ECOMM); a peer aborted (TLP_ECOMM, with the peer's text); or the
+ * deadline passes (TLP_ETIMEDOUT, naming the rank that did not answer).  After
+ * a failure the communicator and its sub-groups give TLP_ECOMM.  The transport
+ * stays usable for new communicators.
  */
 #ifndef TLPI_COMM_PEER_H
 #define TLPI_COMM_PEER_H
@@ -32,11 +33,11 @@
 typedef struct tlpi_peer_setup {
     const tlpi_transport_ops *ops;
     tlpi_transport *transport; /* borrowed; outlives the communicator */
-    int channel;               /* the same on all ranks */
-    int wire;                  /* TLP_WIRE_*, of all-reduces and sends */
-    size_t max_floats;         /* of one all-reduce, as a rule: those of longer
-                                  vectors go in several rounds */
-    int n_thread;              /* of this rank, for the waiting policy */
+    int channel;               /* equal on all ranks */
+    int wire;                  /* TLP_WIRE_*, for all-reduces and send_next */
+    size_t max_floats; /* usual length of an all-reduce; longer vectors take
+                          several rounds */
+    int n_thread;      /* of this rank, for the waiting policy */
     int timeout_ms;
 } tlpi_peer_setup;
 
@@ -44,15 +45,15 @@ tlp_status tlpi_comm_peer_create(tlpi_comm **out, const tlpi_env *env,
                                  const tlpi_peer_setup *setup);
 
 /*
- * The text of the failure that this rank gives up with; sent by abort().
+ * Set the text that abort() sends as the reason why this rank gives up.
  * Without it abort says "rank N gave up".
  */
 void tlpi_comm_peer_set_reason(tlpi_comm *c, const char *text);
 
 /*
- * Single messages of at most TLPI_EAGER_BYTES outside a communicator, for
- * shaking hands; `seconds` is the deadline from now on, 0 = none (until a peer
- * is gone).  from: a rank or TLPI_ANY_RANK.
+ * Send or receive one message of at most TLPI_EAGER_BYTES outside a
+ * communicator, for handshakes.  `seconds`: deadline from now, 0 = none (until
+ * a peer is gone).  `from`: a rank or TLPI_ANY_RANK.
  */
 tlp_status tlpi_peer_send(const tlpi_transport_ops *ops, tlpi_transport *t,
                           int to, int tag, const void *data, size_t bytes,

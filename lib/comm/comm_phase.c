@@ -1,17 +1,19 @@
 /*
- * comm_phase.c - how ranks of one process keep step.
+ * comm_phase.c - synchronisation of ranks in one process.
  *
- * A collective is one or two phases.  In a phase a rank may leave a message and
- * a small payload in its slot of that phase's parity, then publishes the phase,
- * and waits for those ranks whose slots it reads.  Having published phase p
- * means being done with the slots of all phases before p; so whoever fills a
- * slot of phase p first sees that all have published p - 1, which leaves no
- * reader of p - 2, the slot's last use.  Nobody waits at the end of a phase.
+ * A collective is one or two phases.  In phase p a rank may write a message
+ * and a small payload into its slot p % 2.  Then it publishes the phase, and
+ * waits for the ranks whose slots it reads.  A rank that has published phase p
+ * no longer reads slots of earlier phases.  Before a rank fills a slot for
+ * phase p it waits until all ranks have published p - 1.  After that no rank
+ * reads phase p - 2, which used the slot last.  No rank waits at the end of a
+ * phase.
  *
- * Large payloads stay in their rank's memory, where others visit them.  A rank
- * whose collective fails must not return, and have that memory freed, while a
- * visit is on: a visitor first announces itself and then looks whether
- * somebody gave up, the one who returns looks for visitors after that.
+ * Large payloads stay in the memory of their rank, and other ranks access them
+ * there.  A rank whose collective fails must not return, and have that memory
+ * freed, during an access.  An accessing rank therefore first announces the
+ * access and then checks for a failed rank; a rank that returns first records
+ * the failure and then waits until no access is announced.
  */
 #include <sched.h>
 #include <string.h>
@@ -48,7 +50,7 @@ void tlpi_phase_give_up(tlpi_comm_threads *c)
     tlpi_comm_root_abort(c->group->root, tlpi_root_rank(c, c->base.rank));
 }
 
-/* Visits are short, and no new ones begin. */
+/* Accesses are short, and no access begins after a failure. */
 static void await_accesses(const tlpi_group *g)
 {
     for (int r = 0; r < g->size; r++)

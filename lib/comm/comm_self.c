@@ -1,5 +1,6 @@
 /*
- * comm_self.c - one rank alone: there is nothing to exchange.
+ * comm_self.c - the communicator of a single rank, which has nothing to
+ * exchange.
  */
 #include <string.h>
 

@@ -16,8 +16,8 @@ static void give_up(tlpi_comm *c)
     tlpi_phase_give_up(of(c));
 }
 
-/* 0, for ever, while ranks may be loading: they are threads of this process,
- * and one that fails aborts. */
+/* Returns 0 (no deadline) while ranks may be loading: they are threads of this
+ * process, and a rank that fails aborts. */
 static double deadline_from(const tlpi_comm_threads *c, double start)
 {
     if (c->base.patient)
@@ -28,11 +28,11 @@ static double deadline_from(const tlpi_comm_threads *c, double start)
 /* ==== all-reduce ========================================================= */
 
 /*
- * Up to SUM_SMALL floats, every rank sums everything: one phase.  Beyond it the
- * cache lines that change hands cost more than a second phase, in which each
- * line is read by one rank only.  Over a link with a delay that second phase
- * would make the last rank wait for the first, so that every vector that fits
- * a slot is summed in one phase.
+ * Up to SUM_SMALL floats every rank sums all vectors, in one phase.  For longer
+ * vectors the cache lines that move between cores cost more than a second
+ * phase, in which only one rank reads each line.  Over a link with a delay a
+ * second phase would make the last rank wait for the first; then every vector
+ * that fits a slot is summed in one phase.
  */
 #define SUM_SMALL 128
 #define SUM_SLOT (TLPI_SLOT_BYTES / sizeof(float))
@@ -63,7 +63,8 @@ done:
     return st;
 }
 
-/* Sum elements [i, i + n) of all ranks' vectors into all of them. */
+/* Sum elements [i, i + n) over ranks and store the sum in every rank's
+ * vector. */
 static void reduce_chunk(const tlpi_comm_threads *c, size_t i, size_t n,
                          float *sum)
 {
@@ -82,11 +83,12 @@ static void reduce_chunk(const tlpi_comm_threads *c, size_t i, size_t n,
     }
 }
 
-/* Every rank sums its share of the vector, in place, for all. */
+/* Every rank sums its share of the vector in place for all ranks. */
 static tlp_status reduce_large(tlpi_comm_threads *c, float *x, size_t n,
                                uint32_t *vote, double deadline)
 {
-    enum { CHUNK = 1024, GRAIN = 16 }; /* floats; of a cache line */
+    /* floats of a block on the stack; floats of a cache line */
+    enum { CHUNK = 1024, GRAIN = 16 };
     tlpi_message message = {
         .op = TLPI_OP_ALLREDUCE, .vote = *vote, .bytes = n * sizeof *x, .ptr = x
     };
@@ -138,7 +140,7 @@ static tlp_status threads_allreduce(tlpi_comm *base, float *x, size_t n,
     return TLP_OK;
 }
 
-/* A rank's payload, from its slot or its memory. */
+/* Copy a rank's payload, from its slot or its memory. */
 static tlp_status copy_payload(tlpi_comm_threads *c,
                                const tlpi_mailbox_slot *slot, void *dst)
 {
@@ -156,8 +158,9 @@ static tlp_status copy_payload(tlpi_comm_threads *c,
 
 /* ==== messages =========================================================== */
 
-/* A small message stays in the slot to_next, so that the sender goes on; a
- * large one is copied out of the sender's memory while it waits. */
+/* The slot to_next holds a small message, and the sender continues.  The
+ * receiver copies a large message out of the sender's memory while the sender
+ * waits. */
 static tlp_status send_message(tlpi_comm_threads *c, const float *x, size_t n,
                                double deadline)
 {
@@ -266,8 +269,8 @@ static tlp_status gather_in(tlpi_comm_threads *c, const size_t *bytes,
     return TLP_OK;
 }
 
-/* One phase; a second one, in which large pieces are known to be copied, if
- * there is any: all ranks know all sizes. */
+/* One phase.  If a piece is large (all ranks know all sizes), a second phase
+ * tells its rank that rank 0 has copied it. */
 static tlp_status gather(tlpi_comm_threads *c, const void *src,
                          const size_t *bytes, void *dst, double deadline)
 {
@@ -367,7 +370,7 @@ static tlp_status threads_bcast(tlpi_comm *base, void *buf, size_t bytes,
 
 /* ==== life =============================================================== */
 
-/* The first rank makes the group, or notes that it could not. */
+/* Rank `first` creates the group, or publishes NULL if it could not. */
 static tlp_status threads_split(tlpi_comm *base, int first, int count,
                                 tlpi_comm **out)
 {

@@ -1,8 +1,8 @@
 /*
- * comm_threads.h - what the ranks of one process share.
+ * comm_threads.h - memory that the ranks of one process share.
  *
- * A group is one communicator.  Groups that come from one root by splitting
- * belong to it: they abort together.
+ * A group is one communicator.  A root is a group that was not split from
+ * another, with all groups split from it: they abort together.
  */
 #ifndef TLPI_COMM_THREADS_H
 #define TLPI_COMM_THREADS_H
@@ -13,8 +13,8 @@
 #include "base/wait.h"
 #include "comm/comm.h"
 
-/* Payloads up to this size are copied through slots; larger ones are read
- * from the sender's memory, and the sender has to wait. */
+/* Payloads up to this size are copied through slots.  Larger payloads are read
+ * from the sender's memory while the sender waits. */
 #define TLPI_SLOT_BYTES ((size_t)16 * 1024)
 
 /* An abort adds this to all words.  Nobody waits for more than two phases, so
@@ -23,7 +23,7 @@
 
 enum { TLPI_OP_ALLREDUCE = 1, TLPI_OP_GATHER, TLPI_OP_BCAST, TLPI_OP_SPLIT };
 
-/* What a rank says when it publishes a phase. */
+/* Message that a rank publishes with a phase. */
 typedef struct tlpi_message {
     int op; /* TLPI_OP_* */
     uint32_t vote;
@@ -37,14 +37,14 @@ typedef struct tlpi_mailbox_slot {
     alignas(64) float data[TLPI_SLOT_BYTES / sizeof(float)];
 } tlpi_mailbox_slot;
 
-/* One rank of a group as the others see it. */
+/* Memory of one rank of a group that the other ranks read and write. */
 typedef struct tlpi_mailbox {
     alignas(64) tlpi_word phase; /* phases published */
-    alignas(64) tlpi_word sent;  /* messages put into to_next */
-    _Atomic int accessing;       /* is in other ranks' memory */
-    alignas(64) tlpi_word taken; /* messages taken out by the next rank */
-    tlpi_mailbox_slot slot[2];   /* of phase p: slot[p % 2] */
-    tlpi_mailbox_slot to_next;   /* to the next rank */
+    alignas(64) tlpi_word sent;  /* messages written to to_next */
+    _Atomic int accessing; /* 1 while this rank accesses other ranks' memory */
+    alignas(64) tlpi_word taken; /* messages that the next rank has taken */
+    tlpi_mailbox_slot slot[2];   /* phase p uses slot[p % 2] */
+    tlpi_mailbox_slot to_next;   /* message to the next rank */
 } tlpi_mailbox;
 
 typedef struct tlpi_group tlpi_group;
@@ -60,13 +60,13 @@ typedef struct tlpi_comm_threads {
 
 typedef struct tlpi_comm_root {
     const tlpi_env *env;
-    uint32_t spin_ns; /* while waiting */
+    uint32_t spin_ns; /* spinning time of a wait */
     int timeout_ms;
     double link_delay;       /* seconds that a message takes; 0 = none */
     _Atomic int failed_rank; /* root rank that gave up + 1; 0 = none */
     pthread_mutex_t lock;
-    int n_handle;       /* handed out and not freed */
-    tlpi_group *groups; /* all that were not freed */
+    int n_handle;       /* handles given out and not freed */
+    tlpi_group *groups; /* all groups that are not freed */
 } tlpi_comm_root;
 
 struct tlpi_group {
@@ -74,54 +74,55 @@ struct tlpi_group {
     tlpi_group *next;
     int first; /* root rank of rank 0 */
     int size;
-    int n_left;                /* handles not freed, or never taken */
+    int n_left;                /* handles not freed, with those never taken */
     tlpi_mailbox *mailbox;     /* [size] */
     tlpi_comm_threads *handle; /* [size] */
 };
 
-/* ==== groups and families (comm_group.c) ================================= */
+/* ==== groups and roots (comm_group.c) ==================================== */
 
-/* A root with its root group; no handle is handed out yet. */
+/* Create a root and its first group, without giving out a handle. */
 tlp_status tlpi_comm_root_create(tlpi_group **root, const tlpi_env *env,
                                  int size, int n_machine, int timeout_ms,
                                  const tlpi_comm_ops *ops);
 
-/* A group of `size` ranks from root rank `first` on, in root's list. */
+/* Create a group of `size` ranks, from root rank `first` on. */
 tlp_status tlpi_group_create(tlpi_group **out, tlpi_comm_root *root, int first,
                              int size, const tlpi_comm_ops *ops);
 
-/* Hand out a rank's handle, once; the rank owns it from here on. */
+/* Give out a rank's handle, once; the rank owns it then. */
 tlpi_comm *tlpi_group_take(tlpi_group *g, int rank);
 
-/* Free a handle: the last one of a group frees the group, the last one of a
- * root the rest. */
+/* Free a handle.  The last handle of a group frees the group; the last handle
+ * of a root frees the root. */
 void tlpi_group_put(tlpi_comm_threads *c);
 
-/* Root rank `rank` gives up: whoever waits in the root returns. */
+/* Root rank `rank` gives up; all waits in the root's groups end. */
 void tlpi_comm_root_abort(tlpi_comm_root *root, int rank);
 
 /* ==== phases (comm_phase.c) ============================================== */
 
-/* The rank's number in the root: what texts name, since users count those. */
+/* A rank's number in the root.  Error texts name it, because users know it. */
 int tlpi_root_rank(const tlpi_comm_threads *c, int rank);
 
-/* TLP_ECOMM once somebody gave up. */
+/* TLP_ECOMM if a rank has given up. */
 tlp_status tlpi_phase_check(const tlpi_comm_threads *c);
 void tlpi_phase_give_up(tlpi_comm_threads *c);
 
-/* Wait for a word of `rank`; deadline 0: for ever.  When this or another call
- * below fails, nobody visits this rank's memory any more: it may be freed. */
+/* Wait for a word of `rank`; deadline 0 = none.  When this or a later function
+ * here fails, no other rank accesses this rank's memory any more, and it may
+ * be freed. */
 tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
                             int rank, double deadline);
 
-/* Wait until all have published as many phases as this rank. */
+/* Wait until all ranks have published as many phases as this rank. */
 tlp_status tlpi_phase_await_all(tlpi_comm_threads *c, double deadline);
 
-/* Publish phases without leaving a message. */
+/* Publish n phases without a message. */
 void tlpi_phase_pass(tlpi_comm_threads *c, uint32_t n);
 
-/* Leave a message, and message.bytes of data unless it is NULL, in the slot of
- * the next phase, and publish it. */
+/* Write a message into the slot of the next phase, with message.bytes of data
+ * unless data is NULL, and publish the phase. */
 tlp_status tlpi_phase_publish(tlpi_comm_threads *c, tlpi_message message,
                               const void *data, double deadline);
 
@@ -134,16 +135,17 @@ tlp_status tlpi_phase_await_link(tlpi_comm_threads *c,
                                  const tlpi_message *message, tlpi_word *w,
                                  uint32_t count, int rank, double deadline);
 
-/* Rank's slot of a phase that it has published. */
+/* A rank's slot of a phase that the rank has published. */
 const tlpi_mailbox_slot *tlpi_phase_slot(const tlpi_comm_threads *c, int rank,
                                          uint32_t phase);
 
-/* Before and after reading or writing what a message of another rank points to;
- * TLP_ECOMM, and no visit, once somebody gave up. */
+/* Call before and after accessing memory that another rank's message points
+ * to.  Begin gives TLP_ECOMM, without access, if a rank has given up. */
 tlp_status tlpi_phase_begin_access(tlpi_comm_threads *c);
 void tlpi_phase_end_access(tlpi_comm_threads *c);
 
-/* Wait for rank's slot of a phase; its message must be about the same thing. */
+/* Wait for a rank's slot of a phase.  TLP_ECOMM if its message has another
+ * operation or size. */
 tlp_status tlpi_phase_receive(tlpi_comm_threads *c, int rank, uint32_t phase,
                               int op, size_t bytes, double deadline,
                               const tlpi_mailbox_slot **out);

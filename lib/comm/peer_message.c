@@ -1,6 +1,6 @@
 /*
- * peer_message.c - messages in slots: made, sent, received, checked; and long
- * payloads as several of them.
+ * peer_message.c - messages in slots: build, send, receive, check; long
+ * payloads as several messages.
  */
 #include <string.h>
 
@@ -231,7 +231,7 @@ tlp_status tlpi_peer_pull(tlpi_peer_call *call, int from, void *dst, size_t n)
         call->head.part = (uint32_t)k;
         TLP_TRY(tlpi_peer_wait_recv(call, slot, from, &call->head,
                                     packed_bytes(wire, m), &vote));
-        call->idle = false; /* the rest is on its way */
+        call->idle = false; /* further parts follow at once */
         unpack(wire, at, tlpi_peer_recv_slot(call->c->root, slot), m);
         at += m * element_bytes(wire);
     }

@@ -1,12 +1,13 @@
 /*
  * peer_reduce.c - sums over processes.
  *
- * Short vectors, and all between two ranks, go to everybody, who sums them: one
- * latency.  Of a long vector rank r sums piece r and sends the sum round: two
- * latencies, but 2 (R - 1) / R vectors through each link instead of R - 1.
+ * A short vector, and any vector between two ranks, goes to every rank, and
+ * each rank sums all vectors: one latency.  Of a long vector rank r sums piece
+ * r and sends the sum to all ranks: two latencies, but 2 (R - 1) / R vectors
+ * through each link instead of R - 1.
  *
- * Every term is read out of a slot, this rank's own too: where the wire loses
- * bits, all ranks lose the same ones.
+ * Every term is decoded from a slot, also this rank's own term.  A wire type
+ * that rounds therefore rounds alike on all ranks.
  */
 #include <string.h>
 
@@ -14,12 +15,13 @@
 #include "comm/sum.h"
 #include "comm/wire.h"
 
-/* Between more than two ranks: the bytes to send up to which one latency more
- * would cost more than what a second step saves.  A link of 1 or 10 Gbit/s
- * carries about half of it in its latency. */
+/* Longest vector, in bytes, that goes to every rank when there are more than
+ * two.  For longer vectors the second latency costs less than the saved
+ * traffic.  A link of 1 or 10 Gbit/s carries about half of this size in its
+ * latency. */
 #define DIRECT_BYTES ((size_t)64 * 1024)
 
-/* Pieces are cut between blocks. */
+/* Start of a rank's piece; pieces are cut between wire blocks. */
 static size_t piece_at(size_t n, int rank, int size)
 {
     size_t blocks = (n + TLPI_WIRE_BLOCK - 1) / TLPI_WIRE_BLOCK;
@@ -39,7 +41,7 @@ void tlpi_peer_reduce_slots(int size, size_t n, int *n_send, int *n_recv)
     *n_recv = (int)(size > 2 ? 2 * (ranks - 1) * parts : parts);
 }
 
-/* Add the term of rank q, in rank order, to the sum in x. */
+/* Add the term of rank q to the sum in x; calls come in rank order. */
 static void add_term(int wire, float *x, int q, const char *first,
                      const char *term, size_t n)
 {
@@ -52,8 +54,9 @@ static void add_term(int wire, float *x, int q, const char *first,
 }
 
 /*
- * Sum n elements into x as the terms arrive: this rank's is in a slot to send
- * from, those of the others come into slots from `recv` on, in rank order.
+ * Sum n elements into x as the terms arrive.  This rank's term is in a send
+ * slot; the terms of the other ranks arrive in receive slots from `recv` on,
+ * in rank order.
  */
 static tlp_status sum_part(tlpi_peer_call *call, float *x, size_t n,
                            const char *own, size_t recv, uint32_t *votes)
@@ -132,14 +135,13 @@ done:
 
 /* ==== two steps ========================================================== */
 
-/* Where things are in a vector that is summed in pieces. */
+/* Layout of a vector that is summed in pieces. */
 typedef struct pieces {
     float *x;
     size_t n;
-    size_t own;   /* slots of this rank's piece, to send from and to be
-                     received into, are the first ones; this many, and this
-                     many times the other ranks */
-    size_t sends; /* slots used */
+    size_t own; /* slots of this rank's piece: `own` send slots come first, and
+                   `own` receive slots for each other rank */
+    size_t sends; /* send slots in use */
 } pieces;
 
 static size_t piece_size(const pieces *p, int rank, int size)
@@ -153,7 +155,7 @@ static size_t piece_parts(const pieces *p, int wire, int rank, int size)
     return n == 0 ? 0 : tlpi_peer_parts(wire, n);
 }
 
-/* To each other rank this rank's values of its piece. */
+/* Send to each other rank this rank's values of that rank's piece. */
 static tlp_status scatter_terms(tlpi_peer_call *call, pieces *p)
 {
     const tlpi_comm_peer *c = call->c;
@@ -181,8 +183,8 @@ done:
     return st;
 }
 
-/* Sum this rank's piece and send it round.  By its first sum a rank has the
- * votes of all, and sends them with it. */
+/* Sum this rank's piece and send the sum to all ranks.  The first sum
+ * completes the votes of all ranks, which the sums carry on. */
 static tlp_status sum_piece(tlpi_peer_call *call, const pieces *p,
                             uint32_t *votes)
 {
@@ -255,7 +257,8 @@ done:
 }
 
 /*
- * Asks come in the order in which each peer sends: its terms, then its sums.
+ * Receives are posted in the order in which each peer sends: first its terms,
+ * then its sums.
  */
 static tlp_status reduce_in_pieces(tlpi_peer_call *call, float *x, size_t n,
                                    uint32_t *votes)

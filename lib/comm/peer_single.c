@@ -1,5 +1,5 @@
 /*
- * peer_single.c - single messages outside a communicator, for shaking hands.
+ * peer_single.c - single messages outside a communicator, for handshakes.
  */
 #include <string.h>
 

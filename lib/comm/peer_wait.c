@@ -1,9 +1,10 @@
 /*
- * peer_wait.c - waiting for other processes, and what ends a wait.
+ * peer_wait.c - waiting for other processes, and the events that end a wait.
  *
  * A transport makes progress only when it is polled, so a wait is a loop of
- * polls.  Now and then it looks whether a peer aborted or is gone, which for a
- * transfer on its way to or from a dead process is the only sign of its death.
+ * polls.  At intervals the loop checks whether a peer has aborted or is gone.
+ * For a transfer from or to a dead process this check is the only sign of the
+ * death.
  */
 #include <sched.h>
 #include <string.h>
@@ -13,7 +14,8 @@
 
 #define LOOK_EVERY 100e-6 /* seconds */
 
-/* This process itself was stopped if its clock jumps by so much. */
+/* A jump of the clock by this many seconds means that this process was
+ * stopped. */
 #define STOPPED 0.1
 
 #define YIELD_AFTER 50e-6
@@ -39,7 +41,7 @@ TLPI_PRINTF(2, 3) static void set_text(char *dst, const char *fmt, ...)
     va_end(args);
 }
 
-/* Nobody waits for these; they are small, and travel at once. */
+/* These sends are not waited for; they are small and travel at once. */
 static void send_abort(tlpi_peer_root *root, const char *reason)
 {
     char err[TLPI_PEER_TEXT];
@@ -54,7 +56,8 @@ static void send_abort(tlpi_peer_root *root, const char *reason)
                                   sizeof err);
 }
 
-/* The first failure counts.  reason: for the others; NULL if they know. */
+/* Record a failure; only the first counts.  `reason` goes to the other ranks,
+ * NULL if they know it. */
 static void record(tlpi_peer_root *root, const char *text, const char *reason)
 {
     pthread_mutex_lock(&root->lock);
@@ -152,7 +155,8 @@ static void nap(double seconds)
     nanosleep(&(struct timespec){ .tv_nsec = (long)(seconds * 1e9) }, NULL);
 }
 
-/* Idle ranks come back late by a thirtieth of the time they have waited. */
+/* An idle rank sleeps for a thirtieth of the time that it has waited, within
+ * NAP_MIN and NAP_MAX. */
 void tlpi_peer_relax(double waited, bool oversubscribed, bool idle)
 {
     if (idle && waited > NAP_AFTER)
@@ -172,14 +176,15 @@ static bool is_late(const tlpi_peer_call *call)
            call->now - root->ops->last_busy(root->t) >= patience;
 }
 
-/* What happens between two polls. */
+/* Work between two polls. */
 static tlp_status turn(tlpi_peer_call *call, int rank)
 {
     tlpi_comm_peer *c = call->c;
     tlpi_peer_root *root = c->root;
     double now = tlpi_now();
 
-    if (now - call->now > STOPPED) /* the peers are not to blame */
+    /* a stopped process must not blame its peers */
+    if (now - call->now > STOPPED)
         call->since += now - call->now;
     call->now = now;
 

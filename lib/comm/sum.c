@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* Blocks of fixed size, loaded whole before they are stored, are what
- * compilers vectorise even at -O2. */
+/* Compilers vectorise blocks of fixed size that are loaded whole before they
+ * are stored, even at -O2. */
 void tlpi_sum(float *y, const float *a, const float *b, size_t n)
 {
     enum { BLOCK = 16 };

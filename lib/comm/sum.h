@@ -1,5 +1,5 @@
 /*
- * sum.h - adding vectors, the same bits whichever communicator does it.
+ * sum.h - adding vectors, with equal bits in every communicator.
  */
 #ifndef TLPI_SUM_H
 #define TLPI_SUM_H

@@ -9,8 +9,8 @@ static const void *enter(void *symbol)
 {
     tlpi_transport_entry entry;
 
-    /* POSIX lets an object pointer from dlsym hold a function's address, ISO C
-     * has no cast for it. */
+    /* POSIX lets an object pointer from dlsym hold a function's address; ISO C
+     * has no cast for this. */
     *(void **)&entry = symbol;
     return entry();
 }

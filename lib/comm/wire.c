@@ -1,9 +1,9 @@
 /*
- * wire.c - activations as they travel: F32, BF16, Q8.
+ * wire.c - encoding of activations for messages: F32, BF16, Q8.
  *
- * All loops run over whole blocks of TLPI_WIRE_BLOCK values, held in arrays of
- * that size: that is what compilers vectorise even at -O2.  A short last block
- * is filled up with zeroes.
+ * All loops run over whole blocks of TLPI_WIRE_BLOCK values in arrays of that
+ * size, because compilers vectorise such loops even at -O2.  A short last
+ * block is padded with zeroes.
  */
 #include "comm/wire.h"
 
@@ -11,11 +11,11 @@
 
 #define BLOCK TLPI_WIRE_BLOCK
 
-#define INF_BITS 0x7f800000 /* anything above is a NaN */
+#define INF_BITS 0x7f800000 /* larger values are NaNs */
 
 #define Q8_BYTES (sizeof(float) + BLOCK) /* of a whole block */
 
-/* What a whole block takes on the wire, at most. */
+/* Largest encoding of a whole block. */
 #define BLOCK_BYTES (BLOCK * sizeof(float))
 
 _Static_assert(sizeof(float) == sizeof(uint32_t), "floats are 32 bits");
@@ -25,7 +25,7 @@ typedef void decode_fn(float *y, const char *src);
 
 /* ==== one block ========================================================== */
 
-/* NaNs stay NaNs: rounding could carry them into the sign. */
+/* NaNs bypass the rounding, which could carry them into the sign bit. */
 static void encode_bf16(char *dst, const float *x)
 {
     int32_t u[BLOCK];
@@ -53,8 +53,8 @@ static void decode_bf16(float *y, const char *src)
     memcpy(y, u, sizeof u);
 }
 
-/* The largest magnitude, as bits, which are in the order of magnitudes; NaNs
- * are larger than all. */
+/* The largest magnitude as bits.  Bits of magnitudes have the order of the
+ * magnitudes; NaNs are larger than all numbers. */
 static int32_t max_bits(const float *x)
 {
     enum { LANES = 8 };
@@ -73,8 +73,8 @@ static int32_t max_bits(const float *x)
     return max;
 }
 
-/* x * inverse rounded to the nearest integer, ties to even: the addition
- * leaves no places behind the point. */
+/* x * inverse rounded to the nearest integer, ties to even.  A float of the
+ * sum's size has no fraction bits, so the addition rounds. */
 static void quantize(int8_t *q, const float *x, float inverse)
 {
     static const float magic = 0x1.8p23f;
@@ -89,12 +89,12 @@ static void quantize(int8_t *q, const float *x, float inverse)
         q[i] = (int8_t)(u[i] - magic_bits);
 }
 
-/* A value that is not finite spoils its block, visibly: d is a NaN.  Where 1/d
- * would not be finite, the values are as good as zero. */
+/* A value that is not finite makes the scale d of its block a NaN, so that the
+ * fault shows.  Where 1/d would not be finite, all values become zero. */
 static void encode_q8(char *dst, const float *x)
 {
-    static const float tiny = 0x1p-119f;   /* 127 * the least normal float */
-    static const float huge = 0x1.02p121f; /* 127 of it are still finite */
+    static const float tiny = 0x1p-119f;   /* 127 * the smallest normal float */
+    static const float huge = 0x1.02p121f; /* 127 times this is still finite */
     static const uint32_t nan = 0x7fc00000;
     int8_t q[BLOCK] = { 0 };
     int32_t bits = max_bits(x);

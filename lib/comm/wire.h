@@ -1,13 +1,14 @@
 /*
- * wire.h - how activations look on the wire: TLP_WIRE_*.
+ * wire.h - wire formats of activations: TLP_WIRE_*.
  *
- *   F32   as they are
+ *   F32   unchanged
  *   BF16  the upper half of each float, rounded to nearest even
  *   Q8    blocks of 32: a float scale d, then 32 int8; x = d * q.  The last
  *         block may be short.
  *
- * Decoding gives the same bits everywhere.  Whoever takes part in a sum adds
- * what the others decode, its own values included, so that all hold the same.
+ * Decoding gives equal bits on every machine.  A rank that takes part in a sum
+ * adds the decoded form of every vector, its own included, so that all ranks
+ * hold equal sums.
  */
 #ifndef TLPI_WIRE_H
 #define TLPI_WIRE_H

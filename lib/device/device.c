@@ -1,5 +1,6 @@
 /*
- * device.c - the GPUs' plug-in, and what programs may know of its devices.
+ * device.c - loading the GPU plug-in, and public information about its
+ * devices.
  */
 #include "device/device.h"
 
@@ -25,7 +26,8 @@ static const void *enter(void *symbol)
     };
     tlpi_device_entry entry;
 
-    /* As in transport.c: ISO C has no cast for it. */
+    /* ISO C has no cast from an object pointer to a function; see
+     * transport.c. */
     *(void **)&entry = symbol;
     return entry(&host);
 }

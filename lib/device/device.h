@@ -1,16 +1,17 @@
 /*
- * device.h - GPUs, as a plug-in offers them.
+ * device.h - the interface of a GPU plug-in.
  *
- * libtlp_cuda.so is a shared object that the core loads at run time, so that
- * the core needs no driver and no toolkit.  It exports tlpi_device_v1, which
- * takes what the plug-in may use of the core and gives this table.  It uses
- * nothing else of the core: failures are reported through host->fail.
+ * The core loads the shared object libtlp_cuda.so at run time, so that the
+ * core needs no driver and no toolkit.  The plug-in exports tlpi_device_v1,
+ * which takes the host table (core functions that the plug-in may call) and
+ * returns the table below.  The plug-in uses nothing else of the core: it
+ * reports failures through host->fail.
  *
- * A rank on a device has a backend of it (backend.h, all of whose float
- * pointers are then device memory), and two communicators: the host's, for
- * commands, candidates and memory sizes, and one of the device, for
- * activations (all-reduce, sends, splits), which enqueues on the backend's
- * stream and returns before it is done.
+ * A rank on a device has a backend of the plug-in (backend.h; all its float
+ * pointers are device memory) and two communicators.  The host's communicator
+ * carries commands, candidates and memory sizes.  The device's communicator
+ * carries activations (all-reduce, sends, splits): it enqueues on the
+ * backend's stream and returns before the exchange has finished.
  */
 #ifndef TLPI_DEVICE_H
 #define TLPI_DEVICE_H
@@ -23,14 +24,15 @@
 
 #define TLPI_DEVICE_ABI 4
 
-/* What a backend has done. */
+/* Counters of a backend. */
 typedef struct tlpi_device_stats {
-    uint64_t launches; /* kernels enqueued or recorded; not those replayed */
+    uint64_t launches; /* kernels enqueued or recorded; replayed kernels do not
+                          count */
     uint64_t recorded; /* steps recorded */
     uint64_t replayed; /* steps replayed */
 } tlpi_device_stats;
 
-/* Devices that one process can name. */
+/* Largest number of devices in a process. */
 #define TLPI_MAX_DEVICE 64
 
 typedef struct tlpi_device_info {
@@ -38,14 +40,14 @@ typedef struct tlpi_device_info {
     int major, minor;     /* compute capability */
     int n_sm;             /* multiprocessors */
     uint64_t total, free; /* bytes of memory */
-    uint64_t peers;       /* bit i: can reach device i's memory directly */
+    uint64_t peers;       /* bit i: can access device i's memory directly */
 } tlpi_device_info;
 
-/* What a plug-in may use of the core. */
+/* Core functions that the plug-in may call. */
 typedef struct tlpi_device_host {
-    /* Set this thread's last error to a text; gives st back. */
+    /* Set this thread's last error to a text; returns st. */
     tlp_status (*fail)(tlp_status st, const char *text);
-    /* n elements of a tensor's type as floats. */
+    /* Convert n elements of a tensor's type to floats. */
     void (*dequantize)(int type, const void *src, float *dst, int64_t n);
 } tlpi_device_host;
 
@@ -53,8 +55,8 @@ typedef struct tlpi_device_ops {
     uint32_t abi;     /* TLPI_DEVICE_ABI */
     const char *name; /* "cuda" */
 
-    /* Devices that can be used; TLP_ENOTSUP with the reason when there is no
-     * driver, it is too old, or there is no device. */
+    /* Number of usable devices.  TLP_ENOTSUP with the reason when there is no
+     * driver, the driver is too old, or there is no device. */
     tlp_status (*count)(int *n);
     tlp_status (*info)(int device, tlpi_device_info *out);
 
@@ -63,24 +65,25 @@ typedef struct tlpi_device_ops {
 
     tlp_status (*stats)(tlpi_backend *b, tlpi_device_stats *out);
 
-    /* Bytes of memory that a weight [rows][cols] of a type will take, whole
-     * blocks; what the backend's weight_bytes says of it when it is there. */
+    /* Bytes that a weight [rows][cols] of a type will take, in whole blocks.
+     * Equal to the backend's weight_bytes after the weight is loaded. */
     uint64_t (*weight_size)(tlpi_dtype type, int64_t rows, int64_t cols);
 
     /*
-     * The communicator of activations for the ranks of `host`, of which this
-     * one works with b; all ranks call.  host and b are borrowed and outlive
-     * it.  Votes do not travel: *vote is 0 after an all-reduce, and an abort is
-     * seen between steps.  timeout_ms bounds every wait on the device.
+     * Create the communicator of activations for the ranks of `host`; this
+     * rank works with b.  All ranks call. host and b are borrowed and outlive
+     * the communicator.  Votes are not exchanged: *vote is 0 after an
+     * all-reduce, and ranks see an abort between steps. timeout_ms bounds
+     * every wait on the device.
      */
     tlp_status (*comm_create)(tlpi_comm **out, tlpi_comm *host, tlpi_backend *b,
                               int timeout_ms);
 
     /*
-     * The sum between two stages: what c's allreduce of delta and then
-     * add_norm(x, delta, x, norm) of the rank's backend do, to the bit and in
-     * c's stats, in one launch where there is a kernel for it.
-     * x, delta [n_tok][cols].
+     * The sum between two stages.  Equal, in bits and in c's stats, to c's
+     * allreduce of delta followed by add_norm(x, delta, x, norm) of the rank's
+     * backend; one launch where a kernel exists for it. x, delta
+     * [n_tok][cols].
      */
     tlp_status (*allreduce_add_norm)(tlpi_comm *c, int n_tok, int cols,
                                      float *x, float *delta,
@@ -88,26 +91,26 @@ typedef struct tlpi_device_ops {
                                      float eps);
 
     /*
-     * A buffer like those of the rank's backend, whose buffer_free frees it,
-     * now or after c has ended; c may be faster at what lies in it.  All ranks
-     * call, for as many floats: they may wait for each other, and what fails on
-     * one may fail on all.
+     * Allocate a buffer whose exchange by c may be faster.  The backend's
+     * buffer_free frees it, before or after c has ended.  All ranks call with
+     * one length: they may wait for each other, and a failure on one rank may
+     * fail all ranks.
      */
     tlp_status (*exchange_buffer)(tlpi_comm *c, float **out, size_t n);
 } tlpi_device_ops;
 
-/* What a plug-in exports. */
+/* The symbol that a plug-in exports. */
 typedef const tlpi_device_ops *(*tlpi_device_entry)(
     const tlpi_device_host *host);
 #define TLPI_DEVICE_SYMBOL "tlpi_device_v1"
 
 /* ==== the core's side (device.c) ========================================= */
 
-/* The plug-in of a TLP_BACKEND_* (base/plugin.h).  TLP_ENOTSUP with the reason
- * when there is none, or it cannot be loaded. */
+/* Load the plug-in of a TLP_BACKEND_* (base/plugin.h).  TLP_ENOTSUP with the
+ * reason when there is none, or it cannot be loaded. */
 tlp_status tlpi_device_load(const tlpi_device_ops **out, int backend);
 
-/* ops->count, of which there are 1 to TLPI_MAX_DEVICE. */
+/* ops->count, checked to be within 1 and TLPI_MAX_DEVICE. */
 tlp_status tlpi_device_count(const tlpi_device_ops *ops, int *n);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * gguf.c - open a GGUF file: header, tables, data; in the order of the file.
+ * gguf.c - opening a GGUF file: header, tables and data, in file order.
  */
 #include "file/gguf.h"
 
@@ -8,7 +8,7 @@
 #include "file/gguf_parse.h"
 #include "file/mapfile.h"
 
-/* The least that a table entry takes: key length, type, one byte; and name
+/* Smallest table entries in bytes.  Key: length, type, one byte.  Tensor: name
  * length, n_dim, one size, type, offset. */
 #define MIN_KV 13
 #define MIN_TENSOR 32

@@ -7,10 +7,10 @@
  *   padding to general.alignment (32), then the tensors' data; offsets count
  *   from there.  string = u64 length + bytes.  array = u32 type, u64 n, values.
  *
- * The file is hostile: every length is checked against what is left of the
- * file before anything is allocated for it.  Values stay where they are in the
- * mapping; strings are (pointer, length) views that do not end in NUL, keys
- * and tensor names are copied and do.
+ * The file is hostile: every length is checked against the remaining file
+ * before memory is allocated for it.  Values stay in the mapping; strings are
+ * views (pointer, length) without a NUL.  Keys and tensor names are copied and
+ * end in NUL.
  */
 #ifndef TLPI_GGUF_H
 #define TLPI_GGUF_H
@@ -59,33 +59,35 @@ typedef struct tlpi_gguf {
     size_t n_kv;
     tlpi_tensor *tensor; /* names unique, data inside the file, no overlap */
     size_t n_tensor;
-    uint32_t *kv_index;     /* [n_kv] and [n_tensor]: numbers in the order of */
-    uint32_t *tensor_index; /* names; no name can make a look-up slow */
-    char *names;            /* all of them, NUL-terminated */
+    /* [n_kv] and [n_tensor]: entry numbers sorted by name.  Look-up time does
+     * not depend on the names. */
+    uint32_t *kv_index;
+    uint32_t *tensor_index;
+    char *names; /* all copied names, each NUL-terminated */
 } tlpi_gguf;
 
 typedef struct tlpi_gguf_options {
     bool no_mmap;
-    bool vocab_only; /* tensors are described, but their data is neither
-                        required nor given (NULL) */
+    bool vocab_only; /* read the descriptions of tensors; their data may be
+                        missing and is NULL */
 } tlpi_gguf_options;
 
-/* Open and check one file.  Tensors of unsupported types: TLP_ENOTSUP. */
+/* Open and check one file.  Unsupported tensor types give TLP_ENOTSUP. */
 tlp_status tlpi_gguf_open(tlpi_gguf **out, const tlpi_env *env,
                           const char *path, const tlpi_gguf_options *opts);
-/* The same over n bytes that the caller keeps (tests, fuzzing). */
+/* Open n bytes of memory that the caller keeps (tests, fuzzing). */
 tlp_status tlpi_gguf_open_memory(tlpi_gguf **out, const tlpi_env *env,
                                  const void *data, size_t n);
-void tlpi_gguf_close(tlpi_gguf *g); /* NULL is fine */
+void tlpi_gguf_close(tlpi_gguf *g); /* NULL is allowed */
 
 const tlpi_gguf_kv *tlpi_gguf_find(const tlpi_gguf *g, const char *key);
 const tlpi_tensor *tlpi_gguf_tensor(const tlpi_gguf *g, const char *name);
 
 /*
- * Typed reads.  A missing key leaves *out alone and gives TLP_OK with `need`
- * false, TLP_EFORMAT naming file and key with `need` true; a value of another
- * type or out of range gives TLP_EFORMAT.  Integers of any width are accepted
- * where they fit, f64 for f32.
+ * Typed reads.  A missing key leaves *out unchanged and gives TLP_OK if `need`
+ * is false, TLP_EFORMAT naming file and key if `need` is true.  A value of
+ * another type or out of range gives TLP_EFORMAT.  Integers of any width are
+ * accepted if the value fits, and f64 for f32.
  */
 tlp_status tlpi_gguf_get_u32(const tlpi_gguf *g, const char *key, bool need,
                              uint32_t *out);
@@ -97,8 +99,8 @@ tlp_status tlpi_gguf_get_str(const tlpi_gguf *g, const char *key, bool need,
                              tlpi_str *out);
 
 /*
- * An array of strings, walked in order: start with *at = kv->data.  Lengths
- * were checked on opening.
+ * Next element of an array of strings; start with *at = kv->data.  Opening has
+ * checked the lengths.
  */
 tlpi_str tlpi_gguf_next_str(const uint8_t **at);
 /* Element i of a numeric array (any integer, bool or float type). */

@@ -1,8 +1,8 @@
 /*
- * gguf_index.c - names in order, for look-up and against doubles.
+ * gguf_index.c - sorted names, for look-up and for finding duplicates.
  *
- * Sorting and halving bound the work whatever names a file brings; a hash
- * table would hold that only as long as nobody aims at its function.
+ * Sorting and binary search bound the work for any names.  A hash table would
+ * not, if a file is made against its hash function.
  */
 #include <string.h>
 
@@ -66,7 +66,7 @@ static bool tensor_less(const void *g, uint32_t a, uint32_t b)
     return strcmp(tensor_name(g, a), tensor_name(g, b)) < 0;
 }
 
-/* The length that stands before a name in the file. */
+/* Length that stands before a name in the file. */
 static size_t length_before(const char *name)
 {
     uint64_t n;
@@ -88,7 +88,7 @@ static const char *keep(char **to, const char *name)
 
 static tlp_status keep_names(tlpi_gguf *g)
 {
-    size_t total = 0; /* less than the file: no overflow */
+    size_t total = 0; /* at most the file's size: no overflow */
 
     for (size_t i = 0; i < g->n_kv; i++)
         total += length_before(g->kv[i].key) + 1;

@@ -1,13 +1,13 @@
 /*
  * gguf_kv.c - the table of keys and values.
  *
- * Every length in it is walked through once; what comes later can trust them.
+ * Parsing checks every length once; later code relies on the lengths.
  */
 #include <string.h>
 
 #include "file/gguf_parse.h"
 
-#define MAX_KEY 65535 /* bytes, by the format */
+#define MAX_KEY 65535 /* bytes; limit of the format */
 
 static const struct {
     const char *name;
@@ -57,12 +57,12 @@ static tlp_status check_bools(const tlpi_cursor *c, tlpi_str key,
     return TLP_OK;
 }
 
-/* Pass over the elements of a value whose type and count are known. */
+/* Skip the elements of a value whose type and count are known. */
 static tlp_status skip_elements(tlpi_cursor *c, tlpi_str key,
                                 const tlpi_gguf_kv *kv)
 {
     size_t size = tlpi_gguf_type_size(kv->type);
-    /* a string takes at least its length */
+    /* a string has at least its length field */
     size_t least = size ? size : sizeof(uint64_t);
     tlpi_str s;
 

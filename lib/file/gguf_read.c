@@ -8,8 +8,8 @@
 
 #include "file/gguf_parse.h"
 
-#define MAX_SHOWN 8      /* elements of an array in its text */
-#define MAX_SHOWN_STR 48 /* bytes of each of its strings */
+#define MAX_SHOWN 8      /* printed elements of an array */
+#define MAX_SHOWN_STR 48 /* printed bytes of a string in an array */
 
 /* ==== elements =========================================================== */
 
@@ -88,7 +88,7 @@ tlpi_str tlpi_gguf_next_str(const uint8_t **at)
 
 /* ==== typed reads ======================================================== */
 
-/* A scalar value or NULL; *st says whether that is a failure. */
+/* A scalar value, or NULL; *st tells whether NULL is a failure. */
 static const tlpi_gguf_kv *find_scalar(const tlpi_gguf *g, const char *key,
                                        bool need, tlp_status *st)
 {
@@ -192,7 +192,7 @@ static void format_number(const tlpi_gguf_kv *kv, uint64_t i, tlpi_text *out)
                          tlpi_gguf_elem_f64(kv, i));
 }
 
-/* A string among others: quoted, on one line, cut. */
+/* Print a string of an array: quoted, on one line, cut. */
 static void format_quoted(tlpi_str s, tlpi_text *out)
 {
     char line[MAX_SHOWN_STR + 1];

@@ -1,11 +1,11 @@
 /*
- * gguf_tensor.c - the table of tensors, and where their data lies.
+ * gguf_tensor.c - the table of tensors, and the place of their data.
  */
 #include <string.h>
 
 #include "file/gguf_parse.h"
 
-#define MAX_NAME 64 /* bytes, by the format */
+#define MAX_NAME 64 /* bytes; limit of the format */
 
 static tlp_status take_shape(tlpi_cursor *c, tlpi_str name, tlpi_tensor *t)
 {
@@ -100,7 +100,7 @@ static bool offset_less(const void *ctx, uint32_t a, uint32_t b)
     return offset[a] < offset[b];
 }
 
-/* All ranges lie inside the file, so sums of offset and size are safe. */
+/* All ranges lie inside the file, so offset + size cannot overflow. */
 static tlp_status check_overlap(const tlpi_gguf *g, const uint64_t *offset)
 {
     tlp_status st = TLP_OK;

@@ -37,7 +37,7 @@ static uint64_t align_up(uint64_t n, uint64_t alignment)
     return (n + alignment - 1) & ~(alignment - 1);
 }
 
-/* Gives the bytes of all data, padding included. */
+/* Returns the bytes of all data, padding included. */
 static uint64_t put_tensors(tlpi_text *t, const tlpi_tensor *tensor, size_t n,
                             uint64_t alignment)
 {

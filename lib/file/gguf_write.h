@@ -1,7 +1,7 @@
 /*
- * gguf_write.h - write a GGUF file (v3): header first, then the tensors' data
- * in order, piece by piece; see gguf.h for the layout.  The file appears under
- * its name when it is whole.
+ * gguf_write.h - write a GGUF file (v3): the header, then the tensors' data in
+ * order and in pieces; gguf.h has the layout.  The file gets its name only
+ * after it is complete.
  */
 #ifndef TLPI_GGUF_WRITE_H
 #define TLPI_GGUF_WRITE_H
@@ -16,18 +16,18 @@ typedef struct tlpi_gguf_writer {
 } tlpi_gguf_writer;
 
 /*
- * Begin with the header.  Of the tensors, names, shapes, types and sizes count;
- * their data comes later.  The alignment is the key's, if it is among kv.
- * Follow with tlpi_gguf_write_end also on failure.
+ * Write the header.  Uses names, shapes, types and sizes of the tensors; their
+ * data follows by later calls.  The key general.alignment, if present in kv,
+ * sets the alignment.  Call tlpi_gguf_write_end afterwards, also on failure.
  */
 tlp_status tlpi_gguf_write_begin(tlpi_gguf_writer *w, const tlpi_env *env,
                                  const char *path, uint64_t alignment,
                                  const tlpi_gguf_kv *kv, size_t n_kv,
                                  const tlpi_tensor *tensor, size_t n_tensor);
-/* The next n bytes of the present tensor. */
+/* Write the next n bytes of the current tensor. */
 tlp_status tlpi_gguf_write_data(tlpi_gguf_writer *w, const void *data,
                                 size_t n);
-/* The present tensor is whole; go on to the next. */
+/* The current tensor is complete; continue with the next. */
 tlp_status tlpi_gguf_write_next(tlpi_gguf_writer *w);
 tlp_status tlpi_gguf_write_commit(tlpi_gguf_writer *w);
 void tlpi_gguf_write_end(tlpi_gguf_writer *w);

@@ -14,8 +14,8 @@
 #include "file/fail_io.h"
 
 /*
- * Open a regular file and get its facts.  O_NONBLOCK: opening a pipe must not
- * wait for a writer that may never come.
+ * Open a regular file and read its metadata.  O_NONBLOCK: opening a pipe must
+ * not wait for a writer.
  */
 static tlp_status open_regular(const char *path, int *fd, struct stat *s)
 {

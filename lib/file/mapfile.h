@@ -1,6 +1,6 @@
 /*
- * mapfile.h - a whole file as read-only memory, mapped or read; and a file
- * written whole or not at all.
+ * mapfile.h - a whole file as read-only memory, mapped or read; writing a
+ * whole file atomically.
  */
 #ifndef TLPI_MAPFILE_H
 #define TLPI_MAPFILE_H
@@ -11,28 +11,29 @@ typedef struct tlpi_map {
     const tlpi_env *env;
     const uint8_t *data;
     size_t size;
-    bool mapped;            /* munmap, else free */
-    uint64_t device, inode; /* which file it is */
+    bool mapped;            /* release with munmap, else with free */
+    uint64_t device, inode; /* identity of the file */
 } tlpi_map;
 
-/* A file that somebody cuts short while it is mapped ends the process with
- * SIGBUS on the next touch; with no_mmap only opening it can fail. */
+/* If another process shortens a mapped file, the next access ends this process
+ * with SIGBUS.  With no_mmap only opening can fail. */
 tlp_status tlpi_map_open(tlpi_map **out, const tlpi_env *env, const char *path,
                          bool no_mmap);
-void tlpi_map_close(tlpi_map *map); /* NULL is fine */
+void tlpi_map_close(tlpi_map *map); /* NULL is allowed */
 
-/* Tell the system that a part of the mapping will not be needed soon: its
- * pages leave this process's resident set.  Only whole pages inside go. */
+/* Tell the system that part of the mapping is not needed soon.  Its whole
+ * pages leave this process's resident set. */
 void tlpi_map_drop(const tlpi_map *map, const void *at, size_t n);
 
-/* Whether `path`, followed through links, names the file of this map. */
+/* Whether `path`, after following links, names the file of this map. */
 bool tlpi_map_is_file(const tlpi_map *map, const char *path);
 
-/* Write to a temporary file beside `path`, sync, rename over it. */
+/* Write to a temporary file in the folder of `path`, sync, and rename it. */
 tlp_status tlpi_file_replace(const tlpi_env *env, const char *path,
                              const void *data, size_t n);
 
-/* Read a small text file (at most max bytes), NUL-terminated; tlpi_free. */
+/* Read a small text file (at most max bytes), NUL-terminated; free with
+ * tlpi_free. */
 tlp_status tlpi_file_read(const tlpi_env *env, const char *path, size_t max,
                           char **out, size_t *len);
 

@@ -1,10 +1,11 @@
 /*
- * replace.c - write a file whole or not at all.
+ * replace.c - replacing a file atomically.
  *
- * The data goes to a new file in the same folder, onto the disk, and then
- * under its name: whoever opens the name finds the old file or the new one.
- * Where the system has files without a name, the new one has none until it is
- * whole, and goes with a process that ends before that, however it ends.
+ * The data is written to a new file in the same folder and synced, then the
+ * new file is renamed.  A reader of the name finds the old file or the
+ * complete new one.  Where the system has files without a name (O_TMPFILE),
+ * the new file has no name until it is complete, and disappears if the process
+ * ends before.
  */
 #include "file/replace.h"
 
@@ -20,7 +21,7 @@
 #define MAX_TRIES 100
 #define FD_FOLDER "/proc/self/fd"
 
-/* The folder of the path, to be opened. */
+/* The folder of the path, for open(). */
 static const char *folder_of(tlpi_text *path)
 {
     while (path->len > 0 && path->data[path->len - 1] != '/')
@@ -29,8 +30,8 @@ static const char *folder_of(tlpi_text *path)
     return path->len ? path->data : ".";
 }
 
-/* A name beside, that was not there before, for the file that is open, or for
- * one that gets opened with it. */
+/* Choose an unused temporary name in the folder, for the open file or for a
+ * file that is created under it. */
 static tlp_status take_name(tlpi_replace *r)
 {
     struct timespec t;
@@ -64,14 +65,15 @@ static tlp_status create(tlpi_replace *r)
     tlpi_text_printf(&r->temp, "%s", r->path);
     if (r->temp.failed)
         return tlpi_fail_nomem();
-    if (access(FD_FOLDER, X_OK) == 0) /* or it will not get a name */
+    /* /proc is needed to name the file later */
+    if (access(FD_FOLDER, X_OK) == 0)
         r->fd =
             open(folder_of(&r->temp), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
 #endif
     return r->fd >= 0 ? TLP_OK : take_name(r);
 }
 
-/* Only what says for certain that there is no room is a failure. */
+/* Fail only on errors that certainly mean a full disk. */
 static tlp_status take_room(const tlpi_replace *r, uint64_t n_bytes)
 {
     if (n_bytes == 0 || n_bytes > INT64_MAX ||
@@ -112,7 +114,7 @@ tlp_status tlpi_replace_write(tlpi_replace *r, const void *data, size_t n)
     return TLP_OK;
 }
 
-/* Best effort: the new name on the disk too. */
+/* Sync the folder, which holds the new name; failures are ignored. */
 static void sync_folder(tlpi_text *temp)
 {
     int fd = open(folder_of(temp), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

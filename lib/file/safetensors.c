@@ -1,5 +1,5 @@
 /*
- * safetensors.c - read and lay out images in the safetensors format.
+ * safetensors.c - reading and laying out images in the safetensors format.
  */
 #include "file/safetensors.h"
 
@@ -10,10 +10,10 @@
 
 #define META_KEY "__metadata__"
 
-/* A tensor's dimensions, in an object, in the header. */
+/* A tensor's dimensions in an object in the header. */
 #define MAX_DEPTH 3
 
-/* What is laid out begins its data there. */
+/* Alignment of the data in a new image. */
 #define DATA_ALIGNMENT 64
 
 static const struct {
@@ -35,13 +35,14 @@ static uint64_t read_u64(const uint8_t *at)
 typedef struct header_reader {
     tlpi_safetensors *s;
     const char *where;
-    const uint8_t *data; /* behind the header */
+    const uint8_t *data; /* start of the data, after the header */
     size_t n_data;
-    size_t n_text; /* used of s->text */
+    size_t n_text; /* used bytes of s->text */
 } header_reader;
 
-/* A JSON text takes no fewer bytes than the string and its NUL, so that
- * s->text, of the header's size, has room for all of them. */
+/* Copy a string into s->text.  A JSON string takes at least the bytes of its
+ * value and a NUL, so s->text, with the header's size, has room for all
+ * strings. */
 static const char *keep(header_reader *r, const char *text)
 {
     char *at = r->s->text + r->n_text;
@@ -71,12 +72,12 @@ static tlp_status read_type(const header_reader *r, json_t *entry,
                      r->where, t->name, json_string_value(type));
 }
 
-/* Sets n_bytes too. */
+/* Also sets n_bytes. */
 static tlp_status read_shape(const header_reader *r, json_t *entry,
                              tlpi_tensor *t)
 {
     json_t *shape = json_object_get(entry, "shape");
-    size_t n_dim = json_array_size(shape); /* 0 for what is no array */
+    size_t n_dim = json_array_size(shape); /* 0 if not an array */
 
     if (n_dim < 1 || n_dim > 4)
         return tlpi_fail(TLP_EFORMAT,
@@ -88,7 +89,7 @@ static tlp_status read_shape(const header_reader *r, json_t *entry,
         t->ne[i] = 1;
     for (size_t i = 0; i < n_dim; i++) {
         json_t *dim = json_array_get(shape, i);
-        json_int_t v = json_integer_value(dim); /* 0 for what is no integer */
+        json_int_t v = json_integer_value(dim); /* 0 if not an integer */
         if (v < 1 || (uintmax_t)v > SIZE_MAX ||
             !tlpi_mul(t->n_bytes, (size_t)v, &t->n_bytes))
             return tlpi_fail(TLP_EFORMAT,
@@ -188,7 +189,7 @@ static int by_data(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* No byte belongs to two tensors, or to none. */
+/* Every data byte must belong to exactly one tensor. */
 static tlp_status check_cover(const header_reader *r)
 {
     const tlpi_safetensors *s = r->s;
@@ -321,7 +322,7 @@ static const char *type_name(tlpi_dtype type)
     return "?";
 }
 
-/* Writes the entries of elements of that size; *n_data is where they begin. */
+/* Write the entries of one element size; *n_data is their data offset. */
 static tlp_status add_parts(tlpi_text *header, tlpi_safetensors_part *part,
                             size_t n, int size, size_t *n_data)
 {
@@ -369,7 +370,7 @@ static void set_data(tlpi_safetensors_part *part, size_t n, int size,
     }
 }
 
-/* The format lets a header end in spaces. */
+/* Pad the header with spaces, as the format allows. */
 static void pad(tlpi_text *header)
 {
     while (!header->failed && (8 + header->len) % DATA_ALIGNMENT != 0)

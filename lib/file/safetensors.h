@@ -1,14 +1,14 @@
 /*
- * safetensors.h - tensors in the safetensors format, in memory: read and
- * checked, or laid out.
+ * safetensors.h - tensors in the safetensors format, in memory: reading with
+ * checks, and laying out.
  *
  *   u64      bytes of the header, little-endian
  *   header   JSON: name -> {"dtype": "F32", "shape": [rows, cols],
  *            "data_offsets": [begin, end]}; "__metadata__": texts by name
  *   data     the tensors one after the other, without gaps
  *
- * Accepted are F32, F16 and BF16 in 1 to 4 dimensions, none of them zero, each
- * at a multiple of its element's size.
+ * Accepted are F32, F16 and BF16 in 1 to 4 dimensions.  No dimension is zero,
+ * and each tensor starts at a multiple of its element's size.
  */
 #ifndef TLPI_SAFETENSORS_H
 #define TLPI_SAFETENSORS_H
@@ -16,7 +16,7 @@
 #include "base/base.h"
 #include "tensor/tensor.h"
 
-/* Some fifty thousand tensors. */
+/* Enough for about fifty thousand tensors. */
 #define TLPI_SAFETENSORS_MAX_HEADER ((size_t)8 << 20)
 
 typedef struct tlpi_safetensors_meta {
@@ -26,34 +26,36 @@ typedef struct tlpi_safetensors_meta {
 typedef struct tlpi_safetensors {
     const tlpi_env *env;
     size_t n_tensor, n_meta;
-    tlpi_tensor *tensor; /* in the order of their data, which the image holds */
+    /* in the order of their data, which stays in the image */
+    tlpi_tensor *tensor;
     tlpi_safetensors_meta *meta;
     char *text; /* names, keys and values */
 } tlpi_safetensors;
 
-/* The image is borrowed, and at a multiple of 4; `where` names it in errors. */
+/* The image is borrowed and aligned to 4; `where` names it in errors. */
 tlp_status tlpi_safetensors_open(tlpi_safetensors **out, const tlpi_env *env,
                                  const void *image, size_t n,
                                  const char *where);
-void tlpi_safetensors_close(tlpi_safetensors *s); /* NULL is fine */
+void tlpi_safetensors_close(tlpi_safetensors *s); /* NULL is allowed */
 
-/* NULL if there is none. */
+/* The metadata text of a key, or NULL. */
 const char *tlpi_safetensors_get(const tlpi_safetensors *s, const char *key);
 
-/* A tensor to be written. */
+/* A tensor of a new image. */
 typedef struct tlpi_safetensors_part {
     char name[64];
     tlpi_dtype type;
     int n_dim;
-    int64_t ne[2];  /* as tlpi_tensor has them: columns first */
-    uint8_t *data;  /* set by the layout: where its bytes go */
-    size_t n_bytes; /* likewise */
+    int64_t ne[2];  /* order of tlpi_tensor: columns first */
+    uint8_t *data;  /* output: where to write the data */
+    size_t n_bytes; /* output */
 } tlpi_safetensors_part;
 
 /*
- * Allocate an image for n parts, its header written, its data to be filled in;
- * wider types stand before narrower ones, else the order is kept.  Names, keys
- * and values are printable ASCII without quotes or backslashes.
+ * Allocate an image for n parts and write its header; the caller writes the
+ * data.  Wider types come before narrower ones; within a type the order is
+ * kept.  Names, keys and values are printable ASCII without quotes or
+ * backslashes.
  */
 tlp_status tlpi_safetensors_lay_out(const tlpi_env *env,
                                     tlpi_safetensors_part *part, size_t n,

@@ -1,6 +1,6 @@
 /*
- * address.c - what the processes tell each other when they meet: on which
- * machine they run, and where their sockets can be reached.
+ * address.c - data that the processes exchange at a rendezvous: the machine of
+ * each process, and the addresses of its sockets.
  */
 #include "mpi_transport.h"
 
@@ -17,8 +17,8 @@
 
 static const char magic[8] = "tlpmpi1";
 
-/* The kernel's number of this start of the machine: all who share its cores,
- * whatever their network or container calls itself, have the same. */
+/* The kernel's random id of this boot.  Processes that share cores read one
+ * id, also in different containers and networks. */
 static void fill_machine(tlpi_address *address)
 {
     int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
@@ -46,7 +46,7 @@ static void add_addr(tlpi_address *address, const struct sockaddr *sa)
     } else if (sa->sa_family == AF_INET6) {
         const struct sockaddr_in6 *in = (const void *)sa;
 
-        /* These need the name of an interface, which differs on the peer. */
+        /* A link-local address needs the name of an interface on the peer. */
         if (IN6_IS_ADDR_LINKLOCAL(&in->sin6_addr))
             return;
         a[0] = 6;

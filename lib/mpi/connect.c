@@ -1,12 +1,13 @@
 /*
  * connect.c - connecting the sockets between processes.
  *
- * Rank k connects to every rank j < k, at all of j's addresses at once, since
- * nobody knows which of them is reachable from where.  Others may listen at
- * such an address, and anybody may connect to ours, so both prove that
- * they know the addresses: j sends one half of its nonce, and k answers
- * the first right proof with its rank, half of its own nonce and the other
- * half of j's.  What does not fit is dropped.
+ * Rank k connects to all addresses of every rank j < k at once, because no
+ * rank knows which addresses are reachable from where.  A foreign process may
+ * listen at an address, and a foreign process may connect to this one.  Both
+ * sides therefore prove that they know the exchanged addresses: j sends one
+ * half of its nonce; k answers the first correct proof with its rank, half of
+ * its own nonce and the other half of j's nonce.  A connection with a wrong
+ * proof is closed.
  */
 #include "mpi_transport.h"
 
@@ -23,20 +24,19 @@
 #define PROOF_BYTES 8
 #define HALF (TLPI_ADDRESS_NONCE / 2)
 #define ANSWER_BYTES                                                           \
-    (4 + HALF + HALF) /* rank, high byte first; k's half; j's half             \
-                       */
+    (4 + HALF + HALF) /* rank, high byte first; k's half; j's half */
 
 #define CONNECT_SECONDS 1.0
-#define INCOMING_SECONDS 0.25 /* for a caller to answer */
+#define INCOMING_SECONDS 0.25 /* time for an incoming connection to answer */
 #define MAX_INCOMING 32
 
 _Static_assert(PROOF_BYTES == HALF, "a proof is half a nonce");
 
-/* A connection on its way. */
+/* A connection whose proofs are not complete. */
 typedef struct connection {
-    int fd;        /* -1: over */
-    int peer;      /* the rank that we connect to; -1: incoming */
-    bool connects; /* not yet there */
+    int fd;        /* -1: closed */
+    int peer;      /* rank that this process connects to; -1: incoming */
+    bool connects; /* connect() has not finished */
     double deadline;
     size_t got;
     uint8_t buf[ANSWER_BYTES];
@@ -45,8 +45,9 @@ typedef struct connection {
 typedef struct connector {
     tlpi_liveness *w;
     const tlpi_address *addresses;
-    connection *connections; /* ours, then MAX_INCOMING of others */
-    struct pollfd *polls;    /* the listeners, then one for each connection */
+    /* outgoing connections, then MAX_INCOMING incoming ones */
+    connection *connections;
+    struct pollfd *polls; /* listeners, then one for each connection */
     int n_ours, n_connection;
     double now;
 } connector;
@@ -81,8 +82,7 @@ static int new_socket(int six)
                   SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-/* A listening socket at any address, its port to the address; -1 if the
- * system refuses. */
+/* Listen at any local address and store the port; -1 if the system refuses. */
 static int listen_at(int six, uint8_t port[2])
 {
     static const uint8_t any[16];
@@ -116,7 +116,7 @@ void tlpi_liveness_open(tlpi_liveness *w, int rank, int size,
             rank < w->size ? listen_at(six, address->port[six]) : -1;
 }
 
-/* ==== calling ============================================================ */
+/* ==== outgoing =========================================================== */
 
 static void close_connection(connection *c)
 {
@@ -162,7 +162,8 @@ static void start_connects(connector *g)
     }
 }
 
-/* Notice within seconds that the other side cannot be reached, idle or not. */
+/* Let the kernel notice within seconds that the peer's host is unreachable,
+ * also without traffic. */
 static void set_probes(int fd)
 {
     static const struct {
@@ -190,7 +191,7 @@ static void accept_peer(connector *g, connection *c, int peer)
 
 /* ==== proofs ============================================================= */
 
-/* We called, and got its proof. */
+/* An outgoing connection has received the peer's proof. */
 static void answer(connector *g, connection *c)
 {
     const uint8_t *theirs = g->addresses[c->peer].nonce;
@@ -206,7 +207,7 @@ static void answer(connector *g, connection *c)
         accept_peer(g, c, c->peer);
 }
 
-/* Somebody called, and answered our proof. */
+/* An incoming connection has answered this rank's proof. */
 static void check_answer(connector *g, connection *c)
 {
     const uint8_t *b = c->buf;
@@ -250,7 +251,7 @@ static void read_connection(connector *g, connection *c)
     close_connection(c);
 }
 
-/* Take what waits at a listener, as far as there is room for it. */
+/* Accept waiting connections while there are free entries. */
 static void accept_incoming(connector *g, int listener)
 {
     for (int i = g->n_ours; i < g->n_connection; i++) {
@@ -268,7 +269,7 @@ static void accept_incoming(connector *g, int listener)
     }
 }
 
-/* ==== the whole ========================================================== */
+/* ==== the loop =========================================================== */
 
 static bool all_connected(const tlpi_liveness *w)
 {

@@ -1,9 +1,10 @@
 /*
- * endpoint.c - meeting on a communicator: duplicate it, exchange addresses,
+ * endpoint.c - rendezvous on a communicator: duplicate it, exchange addresses,
  * connect the sockets.
  *
- * All of it can be waited for with a deadline.  Who comes back after one goes
- * on where the endpoint was, since the peers may be there already.
+ * Every step waits with a deadline.  A call after a missed deadline continues
+ * in the state that the endpoint has reached, because the peers may already
+ * have arrived there.
  */
 #include "mpi_transport.h"
 
@@ -15,8 +16,8 @@ static tlp_status fail_nomem(char *err, size_t cap)
     return tlpi_mpi_fail(err, cap, TLP_ENOMEM, "out of memory");
 }
 
-/* Errors of the program's own communicator end the process by default; not
- * while we use it. */
+/* Make errors on the program's own communicator return while the plug-in uses
+ * it; by default they end the process. */
 static MPI_Errhandler return_errors(MPI_Comm comm)
 {
     MPI_Errhandler before;
@@ -32,7 +33,7 @@ static void restore(MPI_Comm comm, MPI_Errhandler before)
     MPI_Errhandler_free(&before);
 }
 
-/* ==== the stages ========================================================= */
+/* ==== the states ========================================================= */
 
 static tlp_status create(tlpi_endpoint **out, MPI_Comm comm, char *err,
                          size_t cap)
@@ -65,7 +66,7 @@ static tlp_status create(tlpi_endpoint **out, MPI_Comm comm, char *err,
         TLP_TRY(fail_nomem(err, cap));
     TLP_TRY(tlpi_mpi_check(err, cap, MPI_Comm_idup(comm, &e->comm, &e->request),
                            "MPI_Comm_idup"));
-    /* From here on the request needs it. */
+    /* From here on the request needs the endpoint. */
     st = tlpi_mpi_check(err, cap, MPI_Comm_set_attr(comm, tlpi_mpi.keyval, e),
                         "MPI_Comm_set_attr");
     e->next = atomic_load(&tlpi_mpi.endpoints);
@@ -112,7 +113,7 @@ static tlp_status check_addresses(tlpi_endpoint *e, char *err, size_t cap)
     return TLP_OK;
 }
 
-/* Let MPI pass on what others still need from us. */
+/* Let MPI make progress with messages that other ranks still need. */
 static void progress(void *arg)
 {
     tlpi_endpoint *e = arg;
@@ -125,8 +126,8 @@ static void progress(void *arg)
     tlpi_mpi_exit();
 }
 
-/* A connection counts if both sides think that it does: else one would take
- * the other's giving it up for its end. */
+/* Exchange the lists of connections.  A connection counts only if both sides
+ * have it; otherwise one side would take the other's close for its end. */
 static tlp_status agree(tlpi_endpoint *e, char *err, size_t cap)
 {
     e->state = TLPI_RENDEZVOUS_AGREE;
@@ -136,7 +137,7 @@ static tlp_status agree(tlpi_endpoint *e, char *err, size_t cap)
                           "MPI_Ialltoall");
 }
 
-/* ==== meeting ============================================================ */
+/* ==== rendezvous ========================================================= */
 
 static tlp_status await(tlpi_endpoint *e, double deadline, char *err,
                         size_t cap)
@@ -165,7 +166,7 @@ static tlp_status await(tlpi_endpoint *e, double deadline, char *err,
     }
 }
 
-/* The request of the current state has ended: begin the next. */
+/* The request of the current state has finished: begin the next state. */
 static tlp_status advance(tlpi_endpoint *e, double deadline, char *err,
                           size_t cap)
 {

@@ -1,10 +1,10 @@
 /*
- * liveness.c - who is alive.
+ * liveness.c - detection of processes that have ended.
  *
- * MPI does not tell when a peer dies: its messages just never come.  So each
- * pair of processes also has a TCP connection, which carries next to nothing:
- * the kernel closes it when the process ends, however that happens, and
- * notices by probes of its own when the host or the link is gone.  A stopped
+ * MPI does not report the death of a peer: its messages do not arrive.  Each
+ * pair of processes therefore also has a TCP connection with very little
+ * traffic.  The kernel closes the connection when the process ends for any
+ * reason, and its probes notice when the host or the link is lost.  A stopped
  * process keeps its connections.
  */
 #include "mpi_transport.h"
@@ -15,13 +15,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Looking costs a system call, and waiting loops ask all the time. */
+/* A check costs a system call, and waiting loops check in every turn. */
 #define LOOK_SECONDS 0.0005
 #define TELL_SECONDS 0.05
 
 enum { BYTE_BUSY = 'b', BYTE_LEAVING = 'l' };
 
-/* The connection to r is over. */
+/* The connection to rank r has ended. */
 static void lose(tlpi_liveness *w, int r, int error)
 {
     close(w->fd[r]);
@@ -49,7 +49,7 @@ static void read_peer(tlpi_liveness *w, int r)
     }
 }
 
-/* See what the peers' sockets hold, unless that was just done. */
+/* Read the peers' sockets, unless the last check was just before. */
 static void look(tlpi_liveness *w)
 {
     struct pollfd polls[TLPI_LIVENESS_MAX];
@@ -89,8 +89,9 @@ static int find_gone(const tlpi_liveness *w, tlpi_peer_state least)
     return -1;
 }
 
-/* A death makes others leave, so it is what to name; and of deaths the first,
- * which may have been why the others ended. */
+/* The rank to name in an error.  A death makes other ranks leave, so an ended
+ * rank comes before a leaving one; the first ended rank may be why later ranks
+ * ended. */
 static int pick_gone(tlpi_liveness *w)
 {
     if (w->ended < 0)
@@ -112,7 +113,7 @@ int tlpi_liveness_gone(tlpi_liveness *w, char *err, size_t cap)
     return gone;
 }
 
-/* A full socket, or one that was just closed, is noticed elsewhere. */
+/* Errors are ignored here: reading notices a closed socket. */
 static void tell(tlpi_liveness *w, uint8_t byte)
 {
     for (int r = 0; r < w->size; r++)
@@ -147,7 +148,7 @@ void tlpi_liveness_leave(tlpi_liveness *w)
 {
     pthread_mutex_lock(&w->lock);
     tell(w, BYTE_LEAVING);
-    /* The other direction stays: it tells whether the peers leave or die. */
+    /* Keep the receiving direction: it shows whether the peers leave or die. */
     for (int r = 0; r < w->size; r++)
         if (w->fd[r] >= 0)
             shutdown(w->fd[r], SHUT_WR);

@@ -1,9 +1,9 @@
 /*
- * start.c - MPI itself: started if the program did not, one call at a time,
- * ended at exit if it was started here.
+ * start.c - starting MPI if the program did not, locking its calls, and ending
+ * it at exit if the plug-in started it.
  *
  * MPI_Init_thread waits for all processes of the job without a deadline, so it
- * runs in a thread that can be left behind.
+ * runs in a thread that can be abandoned.
  */
 #include "mpi_transport.h"
 
@@ -18,8 +18,9 @@
 
 enum { START_NONE, START_RUNNING, START_READY, START_FAILED };
 
-/* At exit rank 0 waits so long for its peers, which have nothing left to do.
- * They wait for it, which may have much: mpirun would end it if they left. */
+/* Seconds to wait for the peers at exit.  Rank 0 waits briefly, because its
+ * peers have nothing left to do.  The other ranks wait longer, because rank 0
+ * may still work and mpirun would end it if they left. */
 #define EXIT_SECONDS_FIRST 5.0
 #define EXIT_SECONDS_OTHER 60.0
 
@@ -76,7 +77,7 @@ static void leave(void)
             tlpi_liveness_leave(&e->liveness);
 }
 
-/* MPI_Finalize deletes the attributes of MPI_COMM_SELF before all else. */
+/* MPI_Finalize first deletes the attributes of MPI_COMM_SELF. */
 static int on_finalize(MPI_Comm comm, int keyval, void *value, void *state)
 {
     (void)comm, (void)keyval, (void)value, (void)state;
@@ -84,7 +85,7 @@ static int on_finalize(MPI_Comm comm, int keyval, void *value, void *state)
     return MPI_SUCCESS;
 }
 
-/* Whether all processes have come to their end. */
+/* Wait until all processes have reached their exit; false if one does not. */
 static bool all_leave(tlpi_endpoint *world)
 {
     double patience =
@@ -108,8 +109,8 @@ static bool all_leave(tlpi_endpoint *world)
 }
 
 /*
- * MPI_Finalize would wait for ever for a process that ended before its time;
- * then it is left out, which mpirun takes for the failure that it is.
+ * MPI_Finalize would wait for ever for a process that has ended early.  Then
+ * it is not called, and mpirun reports the failure.
  */
 static void at_exit(void)
 {
@@ -124,7 +125,7 @@ static void at_exit(void)
         world = world->next;
     if (!world || world->state != TLPI_RENDEZVOUS_READY)
         return;
-    /* A thread that is in a call of MPI now may be there for ever. */
+    /* A thread that is inside an MPI call may never return. */
     for (int i = 0; pthread_mutex_trylock(&tlpi_mpi.lock) != 0; i++) {
         if (i == 100)
             return;
@@ -153,7 +154,7 @@ static void *start_mpi(void *arg)
     return NULL;
 }
 
-/* The program's signals are not for this thread. */
+/* Block the program's signals in this thread. */
 static tlp_status launch(char *err, size_t cap)
 {
     sigset_t all, before;
@@ -197,7 +198,7 @@ static tlp_status await_start(double deadline, char *err, size_t cap)
     return TLP_OK;
 }
 
-/* What is done once when MPI is there, whoever started it. */
+/* Set up attributes once, after MPI was started by the program or here. */
 static tlp_status prepare(char *err, size_t cap)
 {
     int self;
@@ -219,7 +220,7 @@ static tlp_status prepare(char *err, size_t cap)
     return tlpi_mpi_check(err, cap, rc, "MPI_Comm_create_keyval");
 }
 
-/* Which threads may call, when the program started MPI. */
+/* Find the threads that may call when the program has started MPI. */
 static tlp_status check_threads(char *err, size_t cap)
 {
     int level, is_main;

@@ -1,10 +1,11 @@
 /*
  * xfer.c - messages and their memory.
  *
- * Open MPI 4 writes a long message whole, even where less was asked for: beyond
- * the end of the receiver's memory.  So a receive of less than ranks of ours
- * send at once waits, on a list, until a probe has found its message to fit.
- * Larger ones, on which the speed depends, are MPI's from the start.
+ * Open MPI 4 writes a long message whole, even when the receive is shorter:
+ * beyond the end of the receiver's memory.  A receive that is shorter than the
+ * largest message of our ranks therefore waits on a list until a probe has
+ * found a message that fits.  Full-size receives, on which the speed depends,
+ * go to MPI at once.
  */
 #include "mpi_transport.h"
 
@@ -14,24 +15,23 @@
 struct tlpi_xfer {
     MPI_Request request;
     bool receives;
-    tlpi_xfer *next; /* of the spare ones, those that wait, or one retired
-                        memory */
-    /* Of a receive: */
-    bool waits; /* for its message; there is no request yet */
+    tlpi_xfer *next; /* link in a list of spare, waiting or retired transfers */
+    /* Of a receive only: */
+    bool waits; /* no message found yet, so no request */
     int from, tag;
     void *data;
     int cap;
-    int rc; /* of looking for it */
+    int rc; /* result of the probe */
 };
 
-/* Stands before memory from alloc; used once that was given back while
+/* Header before memory from alloc.  Used after the memory was given back while
  * transfers still use it. */
 typedef struct tlpi_retired {
     tlpi_xfer *xfers;
     struct tlpi_retired *next;
 } tlpi_retired;
 
-#define HEADER ((size_t)64) /* of alloc's memory, which stays aligned */
+#define HEADER ((size_t)64) /* bytes; keeps the memory aligned */
 
 static tlpi_xfer *take(tlpi_endpoint *e)
 {
@@ -54,8 +54,8 @@ static const char *what(const tlpi_xfer *x)
     return x->receives ? "MPI_Irecv" : "MPI_Isend";
 }
 
-/* What sending and receiving begin with; on success the lock is held and *out
- * is without a request. */
+/* Common start of send and recv.  On success the lock is held and *out has no
+ * request yet. */
 static tlp_status begin(tlpi_transport *t, tlpi_xfer **out, int rank, int tag,
                         size_t bytes, char *err, size_t cap)
 {
@@ -81,7 +81,7 @@ static tlp_status begin(tlpi_transport *t, tlpi_xfer **out, int rank, int tag,
     return tlpi_mpi_fail(err, cap, TLP_ENOMEM, "out of memory");
 }
 
-/* ... and end with; rc is MPI's answer. */
+/* Common end of send and recv; rc is MPI's result. */
 static tlp_status begun(tlpi_transport *t, tlpi_xfer **out, int rc, char *err,
                         size_t cap)
 {
@@ -157,9 +157,9 @@ tlp_status tlpi_mpi_recv(tlpi_transport *t, tlpi_xfer **out, int from, int tag,
     return begun(t, out, rc, err, cap);
 }
 
-/* ==== finding messages for those who wait ================================ */
+/* ==== messages for waiting receives ====================================== */
 
-/* Whether a message could be for both. */
+/* Whether one message could match both receives. */
 static bool compete(const tlpi_xfer *a, const tlpi_xfer *b)
 {
     return a->tag == b->tag &&
@@ -167,7 +167,7 @@ static bool compete(const tlpi_xfer *a, const tlpi_xfer *b)
             b->from == MPI_ANY_SOURCE);
 }
 
-/* A message that does not fit stays with MPI for good. */
+/* A message that does not fit stays in MPI. */
 static void look_for(tlpi_endpoint *e, tlpi_xfer *x)
 {
     MPI_Message message;
@@ -186,7 +186,7 @@ static void look_for(tlpi_endpoint *e, tlpi_xfer *x)
         x->rc = MPI_Imrecv(x->data, n, MPI_BYTE, &message, &x->request);
 }
 
-/* Messages go to those who asked first. */
+/* Messages go to waiting receives in the order of posting. */
 static void look_for_all_up_to(tlpi_endpoint *e, const tlpi_xfer *x)
 {
     for (tlpi_xfer *y = e->waiting, *next; y && x->waits; y = next) {
@@ -244,7 +244,7 @@ int tlpi_mpi_poll(tlpi_transport *t, tlpi_xfer **x, size_t *got, int *from,
     return st != TLP_OK ? st : done;
 }
 
-/* Free what is done with; what is not stays on the list. */
+/* Free retired memory without running transfers. */
 static void sweep(tlpi_endpoint *e)
 {
     for (tlpi_retired **at = &e->retired; *at;) {
@@ -283,7 +283,7 @@ void *tlpi_mpi_alloc(tlpi_transport *t, size_t bytes)
     return (char *)block + HEADER;
 }
 
-/* MPI has no way to call off a send, nor what it is receiving already. */
+/* MPI cannot cancel a send, nor a receive whose data is arriving. */
 static tlpi_xfer *on_their_way(tlpi_endpoint *e, tlpi_xfer **x, int n)
 {
     tlpi_xfer *list = NULL;
@@ -323,7 +323,7 @@ void tlpi_mpi_retire(tlpi_transport *t, void *memory, tlpi_xfer **x, int n)
         free(r);
         return;
     }
-    /* Without MPI nobody knows when they are done: the memory is lost. */
+    /* Without MPI the end of the transfers is unknown: leak the memory. */
     if (tlpi_mpi_enter(none, 0) != TLP_OK)
         return;
     r->xfers = on_their_way(e, x, n);

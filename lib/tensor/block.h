@@ -1,6 +1,5 @@
 /*
- * block.h - what writing blocks of every type takes: f16 scales, rounding into
- * the range of a code.
+ * block.h - helpers for writing blocks: f16 scales, rounding into a range.
  */
 #ifndef TLPI_BLOCK_H
 #define TLPI_BLOCK_H
@@ -17,7 +16,7 @@ static inline void tlpi_store_f16(uint8_t *at, float x)
     memcpy(at, &h, sizeof h);
 }
 
-/* What a stored f16 will be read as. */
+/* x after being stored as f16 and read back. */
 static inline float tlpi_as_f16(float x)
 {
     return tlpi_f16_to_f32(tlpi_f32_to_f16(x));
@@ -40,9 +39,9 @@ static inline int tlpi_floor_in(float x, int lo, int hi)
 }
 
 /*
- * Nearest integer within [lo, hi], |lo| and |hi| below 2^22; halves go away
- * from zero.  What is added is the float before a half: with a half itself,
- * that float would be rounded up to one.
+ * Nearest integer within [lo, hi], |lo| and |hi| below 2^22; halves round away
+ * from zero.  The function adds the float just below 0.5: adding 0.5 itself
+ * would round that float up to 1.
  */
 static inline int tlpi_round_in(float x, int lo, int hi)
 {
@@ -51,7 +50,7 @@ static inline int tlpi_round_in(float x, int lo, int hi)
     return x >= (float)hi ? hi : (int)(x + copysignf(0x1.fffffep-2f, x));
 }
 
-/* The element with the largest magnitude, sign kept. */
+/* The element with the largest magnitude, with its sign. */
 static inline float tlpi_extreme(const float *x, int n)
 {
     float best = 0;

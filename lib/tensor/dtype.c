@@ -1,6 +1,6 @@
 /*
- * dtype.c - the tensor types of GGUF files: names, and sizes of those that are
- * supported.
+ * dtype.c - the tensor types of GGUF files: names of all, sizes of the
+ * supported types.
  */
 #include "tensor/tensor.h"
 
@@ -16,7 +16,7 @@ static const tlpi_dtype_info dtypes[] = {
     { TLPI_Q6_K, "Q6_K", 256, 210 },
 };
 
-/* By type number; the gaps are numbers that were withdrawn. */
+/* By type number; gaps are withdrawn numbers. */
 static const char *const names[] = {
     [0] = "F32",      [1] = "F16",     [2] = "Q4_0",     [3] = "Q4_1",
     [6] = "Q5_0",     [7] = "Q5_1",    [8] = "Q8_0",     [9] = "Q8_1",

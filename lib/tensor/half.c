@@ -42,17 +42,17 @@ uint16_t tlpi_f32_to_f16(float f)
     uint32_t sign = u >> 16 & 0x8000;
     uint32_t a = u & 0x7fffffff;
 
-    if (a > 0x7f800000) /* NaN, made quiet; the payload's top bits stay */
+    if (a > 0x7f800000) /* NaN, made quiet; keeps the top bits of its payload */
         return (uint16_t)(sign | 0x7e00 | (a >> 13 & 0x1ff));
-    if (a >= 0x47800000) /* 2^16 and more */
+    if (a >= 0x47800000) /* at least 2^16 */
         return (uint16_t)(sign | 0x7c00);
     if (a < 0x38800000) {
-        /* Below 2^-14 the result is a multiple of 2^-24.  Added to 0.5, whose
-         * last bit is worth just that, the value is rounded by the addition. */
+        /* Below 2^-14 the result is a multiple of 2^-24.  That is the last bit
+         * of 0.5, so adding 0.5 rounds the value. */
         return (uint16_t)(sign | (bits_of(float_of(a) + 0.5f) - 0x3f000000));
     }
-    /* Half of the last place, less one if that place is even; the carry may
-     * run into the exponent, and up to infinity, as it should. */
+    /* Add half of the last place, or one bit less if that place is even.  A
+     * carry into the exponent, up to infinity, is correct. */
     a += 0xfff + (a >> 13 & 1);
     return (uint16_t)(sign | ((a >> 13) - ((127 - 15) << 10)));
 }
@@ -66,7 +66,8 @@ uint16_t tlpi_f32_to_bf16(float f)
 {
     uint32_t u = bits_of(f);
 
-    if ((u & 0x7fffffff) > 0x7f800000) /* rounding could make it infinite */
+    /* a NaN, which rounding could make infinite */
+    if ((u & 0x7fffffff) > 0x7f800000)
         return (uint16_t)(u >> 16 | 0x40);
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }

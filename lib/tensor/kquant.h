@@ -32,7 +32,8 @@ static inline void tlpi_kquant_pack(const uint8_t s[8], const uint8_t m[8],
     }
 }
 
-/* 256 floats to a block, by search for the least error (kquantize.c). */
+/* Quantise 256 floats to a block, searching for the least error
+ * (kquantize.c). */
 void tlpi_quantize_q4_k(const float *x, uint8_t *b);
 void tlpi_quantize_q5_k(const float *x, uint8_t *b);
 void tlpi_quantize_q6_k(const float *x, uint8_t *b);

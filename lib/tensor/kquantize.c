@@ -1,27 +1,27 @@
 /*
  * kquantize.c - floats to Q4_K, Q5_K and Q6_K blocks; quant.c has the layouts.
  *
- * A sub-block's step decides its codes, and the codes say which step suits them
- * best: the one of least squared error.  So several steps around the plain one,
- * which covers the range, are tried, each is improved in this way, and the best
- * is kept.  It is then rounded, as the format wants it, to a small multiple of
- * the block's own scale; the neighbouring multiples are tried too.
+ * The step of a sub-block decides its codes; for given codes, one step has the
+ * least squared error.  The search tries several steps around the plain step
+ * that covers the range, replaces each by the best step for its codes, and
+ * keeps the step with the least error.  The format stores a step as a small
+ * multiple of the block's scale, so neighbouring multiples are tried too.
  *
- * Errors of large weights count more, as is customary for these types: by |x|
- * on top of the root mean square where sub-blocks have a minimum, by x^2 where
- * they have not.
+ * Errors of large weights count more, as is usual for these types: the weight
+ * is |x| plus the root mean square where sub-blocks have a minimum (Q4_K,
+ * Q5_K), and x^2 where they have none (Q6_K).
  */
 #include "tensor/block.h"
 #include "tensor/kquant.h"
 
-/* Steps tried: the range divided by top - 1 ... top + 0.8 intervals.  Twice as
- * many make errors smaller by a thousandth. */
+/* Steps to try: the range divided by top - 1 ... top + 0.8 intervals.  Twice
+ * as many steps lower errors by 0.1%. */
 #define N_TRY 10
 #define TRY_FROM (-1.0f)
 #define TRY_BY 0.2f
 
-/* To the nearest whole number, ties to even, for |x| < 2^22: a float of that
- * size has no room for a fraction.  Loops of it become vector code. */
+/* Round to the nearest integer, ties to even, for |x| < 2^22: a float of the
+ * sum's size has no fraction bits.  Compilers vectorise loops of this. */
 static inline float nearest(float x)
 {
     return (x + 0x1.8p23f) - 0x1.8p23f;
@@ -64,7 +64,7 @@ static inline float sum2(const float *a, const float *b, int n)
 
 /* ==== Q4_K, Q5_K ========================================================= */
 
-#define SUB 32 /* elements that share a step and a minimum */
+#define SUB 32 /* elements with one step and one minimum */
 
 /* x = step q - low, q in [0, top], low >= 0 */
 typedef struct affine {
@@ -92,7 +92,7 @@ static void weigh(sub_block *s, const float *x, int top)
     s->sum_wx = sum2(s->w, x, SUB);
 }
 
-/* The nearest codes. */
+/* The nearest codes for a. */
 static void encode(const sub_block *s, affine a, float *restrict q)
 {
     float inv = tlpi_inverse(a.step);
@@ -112,7 +112,7 @@ static float error_of(const sub_block *s, affine a, const float *q)
     return sum3(s->w, e, e, SUB);
 }
 
-/* Least squares for these codes; false if there is nothing to solve. */
+/* The least-squares step and minimum for these codes; false if singular. */
 static bool solve(const sub_block *s, const float q[SUB], affine *out)
 {
     double w = (double)s->sum_w, wx = (double)s->sum_wx;
@@ -133,7 +133,8 @@ static bool solve(const sub_block *s, const float q[SUB], affine *out)
     return step > 0;
 }
 
-/* Replace *best by what suits the codes that `tried` gives, if it is better. */
+/* Take the codes of `tried`, solve for their best step, and keep it if
+ * better. */
 static void improve(const sub_block *s, affine tried, affine *best,
                     float *least)
 {
@@ -168,7 +169,8 @@ static affine fit(const sub_block *s)
     return best;
 }
 
-/* Step and minimum as multiples of the block's: the best around the nearest. */
+/* Step and minimum as multiples of the block's scales: the best multiples
+ * around the nearest. */
 static void choose(const sub_block *sub, affine want, affine unit, uint8_t *s,
                    uint8_t *m)
 {
@@ -242,9 +244,9 @@ void tlpi_quantize_q5_k(const float *x, uint8_t *b)
 
 /* ==== Q6_K =============================================================== */
 
-#define SIXTEEN 16 /* elements that share a step */
+#define SIXTEEN 16 /* elements with one step */
 
-/* The nearest codes in [-32, 31]; their error, weighted by x^2. */
+/* The nearest codes in [-32, 31]; returns their error, weighted by x^2. */
 static void encode_16(const float *x, float step, float *restrict q)
 {
     float inv = tlpi_inverse(step);
@@ -262,7 +264,8 @@ static float error_16(const float *x, float step, const float *q)
     return sum2(e, e, SIXTEEN);
 }
 
-/* The step that suits these codes best leaves sum(w x^2) - gain of error. */
+/* The best step for these codes; the error is sum(w x^2) minus the returned
+ * gain. */
 static float gain_16(const float *wx, const float *w, const float *q,
                      float *step)
 {
@@ -310,7 +313,8 @@ static int choose_16(const float *x, float want, float unit)
     return best;
 }
 
-/* The largest step is stored as -128, which reaches one further than 127. */
+/* The largest step is stored as -128, because int8 reaches -128 but only
+ * +127. */
 void tlpi_quantize_q6_k(const float *x, uint8_t *b)
 {
     uint8_t *nib = b, *high = b + 128, *scale = b + 192;

@@ -1,6 +1,6 @@
 /*
- * quant.c - blocks of every tensor type to floats, as plainly as it can be
- * said: the reference that kernels are tested against.
+ * quant.c - blocks of every tensor type to floats, in plain code: the
+ * reference that kernels are tested against.
  *
  * Layouts of a block, in file order; d, m and dmin are f16 and q the integers:
  *
@@ -10,12 +10,12 @@
  *   Q5_0  d, high[4], nib[16]         x = d (q - 16)
  *   Q5_1  d, m, high[4], nib[16]      x = d q + m
  *   Q4_K  d, dmin, sm[12], nib[128]   x = (d s) q - dmin m
- *   Q5_K  d, dmin, sm[12], high[32], nib[128]   likewise
+ *   Q5_K  d, dmin, sm[12], high[32], nib[128]   x = (d s) q - dmin m
  *   Q6_K  nib[128], high[64], int8 s[16], d     x = (d s) (q - 32)
  *
- * In the 32-blocks, byte i of nib holds the low four bits of q[i] in its low
- * half and those of q[i+16] in its high half; bit i of high (little-endian) is
- * the fifth bit of q[i].
+ * In blocks of 32, byte i of nib holds the low four bits of q[i] in its low
+ * half and the low four bits of q[i+16] in its high half; bit i of high
+ * (little-endian) is the fifth bit of q[i].
  */
 #include <string.h>
 
@@ -30,7 +30,7 @@ static float load_f16(const uint8_t *at)
     return tlpi_f16_to_f32(h);
 }
 
-/* The 32 integers of a nib[16] array, and with `high` their fifth bits. */
+/* The 32 integers of a nib[16] array; `high` adds their fifth bits. */
 static void unpack32(const uint8_t *nib, const uint8_t *high, int q[32])
 {
     for (int i = 0; i < 16; i++) {
@@ -124,8 +124,8 @@ static void block_q5_k(const uint8_t *b, float *x)
 
 /*
  * Q6_K: two halves of 128, each four quarters of 32.  Quarters k and k+2 share
- * 32 bytes of nib; bits 2k, 2k+1 of high are the upper bits of quarter k; each
- * 16 elements have a scale.
+ * 32 bytes of nib; bits 2k, 2k+1 of high are the upper bits of quarter k.
+ * Each run of 16 elements has a scale.
  */
 static void block_q6_k(const uint8_t *b, float *x)
 {

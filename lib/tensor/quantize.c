@@ -1,9 +1,9 @@
 /*
- * quantize.c - floats to every tensor type; to blocks of 32 by plain rounding.
+ * quantize.c - floats to every tensor type; blocks of 32 by plain rounding.
  *
- * Each block's range decides its scale, and values are rounded to the nearest
- * step; quant.c has the layouts, kquantize.c the K types.  What is not finite
- * ends up at some end of the range, without undefined conversions.
+ * The range of a block decides its scale, and values are rounded to the
+ * nearest step. quant.c has the layouts, kquantize.c the K types.  Values that
+ * are not finite go to one end of the range, without undefined conversions.
  */
 #include <string.h>
 
@@ -46,7 +46,7 @@ static void symmetric32(const float *x, int half, uint8_t *d_at, uint8_t *nib,
     pack32(q, nib, high);
 }
 
-/* Q4_1 (top = 15) and Q5_1 (top = 31): from the minimum to the maximum. */
+/* Q4_1 (top = 15) and Q5_1 (top = 31): the range from minimum to maximum. */
 static void affine32(const float *x, int top, uint8_t *dm_at, uint8_t *nib,
                      uint8_t *high)
 {

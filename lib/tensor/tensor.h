@@ -9,7 +9,7 @@
 
 #include "base/base.h"
 
-/* Values are the GGUF file's own. */
+/* Values are the type numbers of GGUF files. */
 typedef enum tlpi_dtype {
     TLPI_F32 = 0,
     TLPI_F16 = 1,
@@ -37,8 +37,8 @@ const tlpi_dtype_info *tlpi_dtype_get(uint32_t type);
 const char *tlpi_dtype_name(uint32_t type);
 
 /*
- * A matrix [rows][cols] with ne[0] = cols running fastest, or a vector.
- * data is borrowed from the model's files, 32-byte aligned only by luck.
+ * A matrix [rows][cols] with ne[0] = cols running fastest, or a vector. data
+ * is borrowed from the model's files; its alignment is not guaranteed.
  */
 typedef struct tlpi_tensor {
     const char *name;
@@ -47,7 +47,7 @@ typedef struct tlpi_tensor {
     int64_t ne[4]; /* unused dimensions are 1 */
     const void *data;
     size_t n_bytes;
-    int file; /* index of the split file */
+    int file; /* index of the file of a split model */
 } tlpi_tensor;
 
 /* Bytes of a row of cols elements; cols must be a multiple of the block. */

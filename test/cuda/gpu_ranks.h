@@ -1,6 +1,6 @@
 /*
- * gpu_ranks.h - for tests of exchanges: ranks in threads, on devices of their
- * own or on one.
+ * gpu_ranks.h - ranks in threads for tests of exchanges, on devices of their
+ * own or on one device.
  */
 #ifndef GPU_RANKS_H
 #define GPU_RANKS_H
@@ -35,8 +35,8 @@ static inline const tlpi_device_ops *cuda()
 
 namespace
 {
-/* One rank.  Assertions belong to the main thread: the others note the first
- * line that went wrong. */
+/* One rank.  The main thread makes all assertions; a rank records its first
+ * failed line. */
 struct gpu_rank {
     int rank, n;
     tlpi_comm *host, *c;
@@ -73,7 +73,7 @@ struct gpu_rank {
 
 typedef std::function<void(gpu_rank &)> work;
 
-/* Pieces of host memory that are not given back. */
+/* Pieces of host memory that are not freed. */
 static std::atomic<int> ranks_pieces;
 
 static inline void *ranks_alloc(size_t size, size_t align, void *)
@@ -103,7 +103,7 @@ static inline void live(gpu_rank &m, int n_device, int timeout_ms,
                  TLP_OK);
     if (cuda()->comm_create(&m.c, m.host, m.b, timeout_ms) == TLP_OK) {
         fn(m);
-        tlpi_comm_free(m.c); /* unless fn did */
+        tlpi_comm_free(m.c); /* NULL if fn has freed it */
     } else {
         m.text = tlp_last_error();
         fn(m);
@@ -146,7 +146,7 @@ static inline void run_ranks(int n, int n_device, int timeout_ms,
     cr_assert_eq(ranks_pieces, 0, "%d pieces left", (int)ranks_pieces);
 }
 
-/* On as many devices as ranks, and all on one. */
+/* Run on as many devices as ranks, and on one device. */
 static inline void run_everywhere(int n, const work &fn)
 {
     run_ranks(n, n, 20000, fn);

@@ -1,8 +1,9 @@
 /*
  * nccl_stub.cc - see nccl_stub.h.
  *
- * A communicator's state is held by its handle and by every operation that is
- * enqueued or recorded; as in NCCL, it ends when nothing but the handle does.
+ * The handle of a communicator and every enqueued or recorded operation share
+ * its state.  As in NCCL, the communicator can end only when the handle alone
+ * holds the state.
  */
 #include "nccl_stub.h"
 
@@ -32,7 +33,7 @@ struct window {
     size_t bytes;
 };
 
-/* What the ranks of a communicator share. */
+/* State that the ranks of a communicator share. */
 struct group {
     int size;
     std::mutex lock;
@@ -48,9 +49,9 @@ struct state {
     std::shared_ptr<group> all;
     int rank, n_split, n_window;
     std::vector<window *> windows;
-    uint64_t n_sum; /* that are done */
+    uint64_t n_sum; /* finished sums */
     std::atomic<bool> aborted;
-    void *stream; /* the last one */
+    void *stream; /* stream of the last operation */
 };
 } // namespace
 
@@ -160,7 +161,7 @@ EXPORT int ncclCommSplit(ncclComm *c, int color, int, ncclComm **out, void *)
 
 /* ==== windows ============================================================ */
 
-/* Memory that was to be a window, and the communicators that failed at it. */
+/* Memory whose registration as a window failed, and the communicator. */
 static std::map<const void *, const state *> stranded;
 
 static void forget(const state *s)
@@ -190,7 +191,7 @@ EXPORT int ncclMemFree(void *memory)
     return stub.free(memory);
 }
 
-/* All ranks together, or nobody comes back. */
+/* All ranks call; the call returns when all have called. */
 EXPORT int ncclCommWindowRegister(ncclComm *c, void *memory, size_t bytes,
                                   window **out, int flags)
 {
@@ -239,7 +240,7 @@ static bool in_window(const state *s, const float *x, size_t n)
     return false;
 }
 
-/* Those that nobody has closed go with their communicator. */
+/* Open windows are closed with their communicator. */
 static void close_windows(state *s)
 {
     forget(s);
@@ -250,7 +251,7 @@ static void close_windows(state *s)
 
 /* ==== the end ============================================================ */
 
-/* Until only the handle holds it: NCCL has no deadline. */
+/* Wait until only the handle holds the state: NCCL has no deadline. */
 static void await_operations(ncclComm *c)
 {
     using clock = std::chrono::steady_clock;
@@ -299,7 +300,7 @@ static void enqueue(ncclComm *c, void *stream, std::function<bool()> op)
     stub.enqueue(stream, [s, op] { return s->aborted || op(); });
 }
 
-/* In rank order; true when all are there. */
+/* Sum in rank order; true when all vectors are there. */
 static bool sum(state *s, const float *src, float *dst, size_t n)
 {
     std::lock_guard<std::mutex> hold(s->all->lock);

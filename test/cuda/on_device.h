@@ -1,5 +1,5 @@
 /*
- * on_device.h - for tests of kernels: memory on the device, checks, faults.
+ * on_device.h - helpers for tests of kernels: device memory, checks, faults.
  */
 #ifndef ON_DEVICE_H
 #define ON_DEVICE_H
@@ -52,7 +52,8 @@ struct on_device {
     }
 };
 
-/* The last kernel was stopped, for a reason that has `text` in it. */
+/* Expect that the last kernel was stopped with a fault whose text contains
+ * `text`. */
 static inline void expect_fault(const char *text)
 {
     cudaError_t e = cudaDeviceSynchronize();

@@ -6,7 +6,7 @@
  *     faults MODEL FOLDER VICTIM HOW PHASE TIMEOUT_MS
  *     faults mark FOLDER NAME
  *
- * What happens to a process is in its diary, FOLDER/rank.N, since mpirun may be
+ * What happens to a process is in its log, FOLDER/rank.N, since mpirun may be
  * gone by then.  `mark` is for the script that cuts the link.
  */
 #include <math.h>

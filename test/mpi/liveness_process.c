@@ -1,6 +1,6 @@
 /*
- * liveness.c - the sockets between processes, without MPI: two ranks of one
- * process, and strangers who call them.
+ * liveness_process.c - the sockets between processes, without MPI: two ranks
+ * of one process, and foreign programs that connect to them.
  */
 #include <netinet/in.h>
 #include <pthread.h>
@@ -95,7 +95,7 @@ static void free_pair(pair *p)
     free(p);
 }
 
-/* Call rank 0 and say `n` bytes of text. */
+/* Connect to rank 0 and send `n` bytes of text. */
 static int call(const pair *p, const uint8_t *text, size_t n)
 {
     struct sockaddr_in a = { .sin_family = AF_INET };
@@ -128,7 +128,7 @@ static void peers_meet(void)
     usleep(2000);
     last_busy = tlpi_liveness_last_busy(&p->liveness[0]);
     CHECK(last_busy > 0 && tlpi_liveness_last_busy(&p->liveness[1]) == 0);
-    tlpi_liveness_busy(&p->liveness[1]); /* too soon to be said again */
+    tlpi_liveness_busy(&p->liveness[1]); /* too soon to be sent again */
     usleep(2000);
     CHECK(tlpi_liveness_last_busy(&p->liveness[0]) == last_busy ||
           tlpi_mpi_now() - last_told > 0.05);
@@ -138,7 +138,7 @@ static void peers_meet(void)
     CHECK(tlpi_liveness_gone(&p->liveness[1], err, sizeof err) == 0);
     CHECK(strstr(err, "has left"));
     for (int i = 0; i < 3;
-         i++) { /* who left is still last_told what others do */
+         i++) { /* a rank that has left still learns what its peers do */
         usleep(2000);
         CHECK(!tlpi_liveness_peer_lost(&p->liveness[1]));
     }
@@ -153,7 +153,8 @@ static void peers_meet(void)
     free_pair(p);
 }
 
-/* Silent ones, ones who talk nonsense, and one who claims to be rank 1. */
+/* Foreign connections: silent ones, ones that send other data, and one that
+ * claims to be rank 1. */
 static void strangers_call(void)
 {
     pair *p = open_pair();
@@ -173,8 +174,8 @@ static void strangers_call(void)
     free_pair(p);
 }
 
-/* Who listens there is not whom the address names: nothing is last_told to it.
- */
+/* The program that listens there is not the named peer: nothing is sent to
+ * it. */
 static void not_the_peer(void)
 {
     pair *p = open_pair();
@@ -194,7 +195,7 @@ static void not_the_peer(void)
     free_pair(other);
 }
 
-/* What only one end has does not count. */
+/* A connection that only one end has does not count. */
 static void one_sided(void)
 {
     pair *p = open_pair();

@@ -1,5 +1,5 @@
 /*
- * both.c - a CPU backend and one of CUDA, and buffers of them.
+ * both.c - a CPU backend and a CUDA backend, and their buffers.
  */
 #include "both.h"
 

@@ -1,5 +1,5 @@
 /*
- * both.h - for tests that hold the CUDA backend against the CPU's: one of each.
+ * both.h - a CPU backend and a CUDA backend, for tests that compare them.
  */
 #ifndef BOTH_H
 #define BOTH_H
@@ -11,13 +11,13 @@ extern tlpi_backend *cpu, *gpu; /* scalar; f32 */
 void both_open(void);
 void both_close(void);
 
-/* cpu, gpu */
+/* 0: cpu, 1: gpu */
 tlpi_backend *each(int i);
 
-/* A buffer with host[0..n) in it. */
+/* Create a buffer with the values host[0..n). */
 float *put(tlpi_backend *b, const float *host, size_t n);
 
-/* What stands in a buffer, which is freed. */
+/* Copy a buffer to the host and free it. */
 float *take(tlpi_backend *b, float *x, size_t n);
 
 /* a is the CPU's; both are freed. */

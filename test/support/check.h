@@ -18,7 +18,7 @@
                   tlp_status_name(check_st), tlp_last_error());                \
     } while (0)
 
-/* The call fails with that status and leaves a text. */
+/* The call fails with this status and records a text. */
 #define CHECK_FAILS(want, expr)                                                \
     do {                                                                       \
         tlp_status check_st = (expr);                                          \

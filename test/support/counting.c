@@ -1,6 +1,6 @@
 /*
- * counting.c - each block remembers its size before its start, independently
- * of what the library remembers.
+ * counting.c - each block stores its size before its start, independently of
+ * the library's own header.
  */
 #include "counting.h"
 
@@ -24,7 +24,7 @@ static void *count_alloc(size_t size, size_t align, void *user_data)
     if (!base)
         return NULL;
     memcpy(base, &size, sizeof size);
-    memset(base + ROOM, 0xa5, size); /* nobody may count on zeroes */
+    memset(base + ROOM, 0xa5, size); /* no caller may rely on zeroes */
     c->live += size;
     c->n_live++;
     return base + ROOM;

@@ -1,6 +1,6 @@
 /*
- * event_log.h - what happened in several processes and when: each writes lines
- * to files of one folder, which outlive it.
+ * event_log.h - events of several processes with their times.  Each process
+ * writes lines to files of one folder, which survive the process.
  */
 #ifndef EVENT_LOG_H
 #define EVENT_LOG_H
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 typedef struct log_event {
-    double when;     /* CLOCK_MONOTONIC; 0: it did not happen */
+    double when;     /* CLOCK_MONOTONIC; 0: the event did not happen */
     char status[32]; /* name of a tlp_status */
     char text[512];
 } log_event;
@@ -16,14 +16,14 @@ typedef struct log_event {
 double log_now(void);
 void log_nap(int ms);
 
-/* The file DIR/rank.N */
+/* The file name rank.N in the folder. */
 const char *log_of(int rank);
 
 /* Add a line; text may be "". */
 void log_add(const char *folder, const char *file, const char *event,
              const char *status, const char *text);
 
-/* The last event of that name, not after `until`. */
+/* The last event with this name, not after `until`. */
 log_event log_find(const char *folder, const char *file, const char *event,
                    double until);
 

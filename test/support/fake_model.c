@@ -37,8 +37,8 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
 
     if (tlpi_env_init(&env, NULL, NULL, NULL))
         abort();
-    /* The tensors live in one allocation with the layers, which
-     * tlp_model_free releases. */
+    /* The tensors are in one allocation with the layers, which tlp_model_free
+     * releases. */
     size_t n_tensor = n_layer * TENSORS_PER_LAYER + 2;
     tlp_model *m = tlpi_calloc(&env, 1, sizeof *m);
     tlpi_layer *layer = tlpi_calloc(

@@ -1,5 +1,5 @@
 /*
- * fake_model.h - a model that has shapes and types but no data: enough for
+ * fake_model.h - a model with shapes and types but without data, for tests of
  * plans, shards and costs.
  */
 #ifndef FAKE_MODEL_H
@@ -12,8 +12,9 @@ typedef struct fake_shape {
 } fake_shape;
 
 /*
- * Matrices take the n_type types in turn; one whose rows are no multiple of
- * the block becomes Q8_0, or F16.  Freed at exit or with tlp_model_free.
+ * Matrices take the n_type types in turn.  A matrix whose rows are not a
+ * multiple of the block becomes Q8_0, or F16.  The model is freed at exit or
+ * with tlp_model_free.
  */
 tlp_model *fake_model(const fake_shape *shape, const tlpi_dtype *type,
                       size_t n_type);

@@ -49,8 +49,8 @@ log_event fault_find(int rank, const char *event)
 
 /* ==== cases ============================================================== */
 
-char fault_label[64];  /* of the case */
-static char late[256]; /* the first thing that took too long, if any */
+char fault_label[64];  /* of the current case */
+static char late[256]; /* the first event that took too long, if any */
 
 void fault_in_time(int rank, const char *what, double seconds, double limit)
 {

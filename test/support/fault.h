@@ -1,6 +1,6 @@
 /*
- * fault.h - cases in which something happens to one of several processes, each
- * a run of test/mpi/faults.c, which writes down what happened and when.
+ * fault.h - cases in which one of several processes fails or is cut off.  Each
+ * case is a run of test/mpi/faults.c, which logs events with their times.
  */
 #ifndef FAULT_H
 #define FAULT_H
@@ -9,36 +9,37 @@
 #include "support/mpirun.h"
 
 typedef struct fault {
-    int n, victim;           /* processes; the rank it happens to */
-    const char *how, *phase; /* as test/mpi/faults.c has them */
+    int n, victim;           /* processes; rank of the process that fails */
+    const char *how, *phase; /* words of test/mpi/faults.c */
     int timeout_ms;
 } fault;
 
-/* Of the case at hand: its diaries, and what messages call it. */
+/* Of the current case: the folder of its logs, and its name in messages. */
 extern char fault_dir[], fault_label[64];
 
-/* Seconds are what a busy machine may take from us: a case that is late is
- * tried again, twice.  All else must be right each time. */
+/* Run a case.  A busy machine can make a case late: then it is tried again, at
+ * most twice.  All other checks must pass every time. */
 void fault_try(void (*run)(const fault *), const fault *f);
 
-void fault_folder(void); /* a new one */
+void fault_folder(void); /* create a new folder */
 const char *fault_path(const char *name);
-void fault_clean(void); /* away with it */
+void fault_clean(void); /* remove the folder */
 const char *fault_model(void);
 
-/* Runs a case in a new folder; what mpirun started is gone then.  `more`: the
- * end of mpirun's arguments, or NULL. */
+/* Run a case in a new folder; no process remains afterwards.  `more`: the end
+ * of mpirun's arguments, or NULL. */
 spawned fault_play(const fault *f, const char *const more[]);
 
 log_event fault_find(int rank, const char *event);
 
 void fault_in_time(int rank, const char *what, double seconds, double limit);
 
-/* It has got over it: alone with the right logits, nothing kept, ended. */
+/* Expect that the rank recovered: it ran alone with the right logits, freed
+ * its memory, and ended. */
 void fault_expect_well(int rank, const spawned *s);
 
-/* Its call failed with that status, so long after the fault or, if later,
- * after the call. */
+/* Expect that the rank's call failed with this status, within `limit` seconds
+ * after the fault or, if later, after the call. */
 void fault_expect_failed(int rank, const char *status, double since,
                          double limit);
 

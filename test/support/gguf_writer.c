@@ -1,5 +1,5 @@
 /*
- * gguf_writer.c - the parts of a GGUF file, appended one by one.
+ * gguf_writer.c - appending the parts of a GGUF file.
  */
 #include "gguf_writer.h"
 

@@ -1,6 +1,6 @@
 /*
- * mem.c - see mem.h.  A block's size stands in front of it, so that the size
- * given back with it can be checked.
+ * mem.c - see mem.h.  The size of a block stands before it, so that free can
+ * check the size that the caller gives.
  */
 #include "mem.h"
 

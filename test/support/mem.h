@@ -1,6 +1,6 @@
 /*
- * mem.h - an allocator for tests: counts what is alive, fails when told, and
- * keeps to a budget.  Any thread.
+ * mem.h - an allocator for tests: counts live memory, fails on request, and
+ * keeps to a budget.  Any thread may use it.
  */
 #ifndef MEM_H
 #define MEM_H
@@ -13,14 +13,14 @@
 typedef struct mem {
     /* set before use */
     long fail_at;    /* the call that fails, from 1; 0 = none                */
-    bool fail_after; /* and all calls behind it                              */
-    size_t budget;   /* bytes alive at once; 0 = unlimited                   */
-    /* counted */
+    bool fail_after; /* also fail all later calls */
+    size_t budget;   /* live bytes; 0 = unlimited */
+    /* counters */
     _Atomic long calls, live, failed;
     _Atomic size_t bytes, peak;
 } mem;
 
-/* The hooks; *m must outlive what is made with them. */
+/* Hooks for the library; *m must outlive all objects made with them. */
 tlp_allocator mem_hooks(mem *m);
 
 #endif

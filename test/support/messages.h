@@ -1,5 +1,5 @@
 /*
- * messages.h - count the broadcasts and gathers of a session's rank 0.
+ * messages.h - counting the broadcasts and gathers of a session's rank 0.
  */
 #ifndef MESSAGES_H
 #define MESSAGES_H
@@ -24,7 +24,7 @@ static inline tlp_status count_gather(tlpi_comm *c, const void *src,
     return uncounted->gather(c, src, bytes, dst);
 }
 
-/* From now on, from zero; one session at a time. */
+/* Start counting from zero; one session at a time. */
 static inline void count_messages(tlp_session *s)
 {
     uncounted = s->rank0->comm->ops;

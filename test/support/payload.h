@@ -1,5 +1,6 @@
 /*
- * payload.h - numbers to send round, whose sums tell the order.
+ * payload.h - numbers for exchanges, whose sums depend on the order of
+ * addition.
  */
 #ifndef PAYLOAD_H
 #define PAYLOAD_H
@@ -15,7 +16,7 @@ static inline uint64_t next(uint64_t *s)
     return *s >> 33;
 }
 
-/* Values of very different size, so that the order of a sum shows. */
+/* Values of very different magnitude, so that the order of a sum shows. */
 static inline float value(uint64_t key, int rank, size_t i)
 {
     uint64_t s = key * 1000003 + (uint64_t)rank * 7919 + i;
@@ -31,7 +32,8 @@ static inline void fill(float *x, size_t n, uint64_t key, int rank)
         x[i] = value(key, rank, i);
 }
 
-/* Bits of x against the sum over ranks [first, first + count), in order. */
+/* Whether x has the bits of the sum over ranks [first, first + count), in
+ * order. */
 static inline bool is_sum(const float *x, size_t n, uint64_t key, int first,
                           int count)
 {

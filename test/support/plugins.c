@@ -1,5 +1,5 @@
 /*
- * plugins.c - which plug-in for GPUs the library finds.
+ * plugins.c - choosing the GPU plug-in that the library finds.
  */
 #include "support/plugins.h"
 
@@ -13,7 +13,7 @@
 #include "support/spawn.h"
 #include "support/tiny.h"
 
-/* The folder that is searched. */
+/* The folder that the library searches. */
 static const char *folder(void)
 {
     static char path[PATH_MAX];
@@ -45,7 +45,8 @@ const char *plugin_use_emulated(int n_device)
         return "there is no emulated GPU in this build";
     snprintf(number, sizeof number, "%d", n_device);
     setenv("TLP_EMU_DEVICES", number, 1);
-    setenv("TLP_NCCL", "/nowhere", 1); /* wants real ones */
+    /* without it tests would use an installed NCCL */
+    setenv("TLP_NCCL", "/nowhere", 1);
     setenv("TLP_EMU_LOADED", "1", 1);
     plugin_use("emu/libtlp_cuda.so");
     return NULL;

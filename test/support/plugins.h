@@ -1,14 +1,15 @@
 /*
- * plugins.h - which plug-in for GPUs the library finds.
+ * plugins.h - choosing the GPU plug-in that the library finds.
  */
 #ifndef PLUGINS_H
 #define PLUGINS_H
 
-/* From now on this one, a path below the build folder: a shared object of
- * another name too. */
+/* Use this plug-in from now on: a path below the build folder, of a shared
+ * object with any name. */
 void plugin_use(const char *target);
 
-/* The one that runs on an emulated GPU; NULL, or why there is none. */
+/* Use the plug-in on an emulated GPU.  NULL, or the reason why there is
+ * none. */
 const char *plugin_use_emulated(int n_device);
 
 #endif

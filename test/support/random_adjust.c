@@ -7,7 +7,7 @@
 
 #include "base/random.h"
 
-/* Numbers are taken one after the other from the block's end. */
+/* Numbers are taken from the end of the block, in sequence. */
 typedef struct random_source {
     float *at;
     uint64_t state;

@@ -1,6 +1,5 @@
 /*
- * random_adjust.h - what a fit might have found: random adjustments of any
- * kind.
+ * random_adjust.h - random adjustments of every kind, in place of fitted ones.
  */
 #ifndef RANDOM_ADJUST_H
 #define RANDOM_ADJUST_H
@@ -17,15 +16,16 @@ enum {
 };
 
 /*
- * The stages of several members get these kinds, with low-rank corrections of
- * that rank; others get nothing.  One block, for free(), NULL without memory;
- * the same for the same seed.  Norm weights and gains are about 1, corrections
- * small beside what they correct.
+ * Random adjustments of these kinds for the stages with several members, with
+ * low-rank corrections of this rank; single layers get none.  Returns one
+ * block for free(), NULL without memory; equal for equal seeds.  Norm weights
+ * and gains are about 1, corrections are small compared with the corrected
+ * values.
  */
 tlpi_fitted_stage *fitted_make(const tlp_plan *plan, int kinds, int rank,
                                uint64_t seed);
 
-/* The plan with them; on failure *out is NULL. */
+/* A plan with random adjustments; on failure *out is NULL. */
 tlp_status fitted_plan(tlp_plan **out, const tlp_plan *plan, int kinds,
                        int rank, uint64_t seed);
 

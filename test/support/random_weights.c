@@ -35,7 +35,7 @@ uint32_t random_bits(void)
     return (uint32_t)(z >> 32);
 }
 
-/* Roughly normal, with an outlier now and then. */
+/* Roughly normal, with rare outliers. */
 static float random_float(void)
 {
     double v = 0.0;

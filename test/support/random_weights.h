@@ -1,6 +1,6 @@
 /*
- * random_weights.h - random weights and CPU backends of every kind, for the
- * tests of the backend.
+ * random_weights.h - random weights and CPU backends of every kind, for tests
+ * of the backend.
  */
 #ifndef RANDOM_WEIGHTS_H
 #define RANDOM_WEIGHTS_H
@@ -23,10 +23,10 @@ tlpi_tensor random_tensor(tlpi_dtype type, int64_t rows, int64_t cols);
 void tensor_free(const tlpi_tensor *t);
 float *tensor_floats(const tlpi_tensor *t);
 
-/* NULL if the machine lacks the set; the reason is printed. */
+/* NULL, with a printed reason, if the machine lacks the instruction set. */
 tlpi_backend *weights_backend(int isa, int compute, int n_thread);
 
-/* Rows [r0, r1) and columns [c0, c1); all of it. */
+/* A weight of rows [r0, r1) and columns [c0, c1), or of the whole tensor. */
 tlpi_weight *weigh(tlpi_backend *b, const tlpi_tensor *t, int64_t r0,
                    int64_t r1, int64_t c0, int64_t c1);
 tlpi_weight *weigh_all(tlpi_backend *b, const tlpi_tensor *t);

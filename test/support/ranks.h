@@ -1,6 +1,6 @@
 /*
- * ranks.h - ranks in threads for the tests of communicators: starting them,
- * sums, memory that can run out.
+ * ranks.h - ranks in threads for tests of communicators: starting ranks,
+ * checking sums, failing allocations.
  */
 #ifndef RANKS_H
 #define RANKS_H
@@ -31,7 +31,7 @@ static inline void init_heap(void)
     cr_assert_eq(tlpi_env_init(&env, &hooks, NULL, NULL), TLP_OK);
 }
 
-/* The next n allocations succeed, the others fail. */
+/* The next n allocations succeed; later ones fail. */
 static inline void ration(long n)
 {
     heap.calls = 0;
@@ -44,8 +44,8 @@ static inline void ration(long n)
 typedef struct member member;
 typedef void (*member_fn)(member *m);
 
-/* One rank's thread.  Assertions belong to the main thread: the others note
- * the first line that went wrong. */
+/* One rank's thread.  The main thread makes all assertions; a rank records its
+ * first failed line. */
 struct member {
     tlpi_comm *c;
     int rank, n;
@@ -73,7 +73,8 @@ static inline void nap_us(long us)
     nanosleep(&t, NULL);
 }
 
-/* Mostly none, sometimes short, rarely long enough for peers to sleep. */
+/* Sleep: mostly not, sometimes briefly, rarely long enough for peers to
+ * sleep. */
 static inline void dawdle(member *m)
 {
     uint64_t dice = next(&m->rng) % 64;
@@ -151,8 +152,8 @@ static inline tlp_status allreduce(tlpi_comm *c, float *x, size_t n,
     return c->ops->allreduce(c, x, n, vote);
 }
 
-/* An all-reduce of n values in sub, whose rank 0 is root rank `first`: sum and
- * votes as they should be? */
+/* All-reduce n values in sub, whose rank 0 is root rank `first`; true if sum
+ * and votes are right. */
 static inline bool sub_sum(tlpi_comm *sub, uint64_t key, int first,
                            int root_rank, size_t n)
 {

@@ -1,6 +1,6 @@
 /*
- * ref.c - the equations of a layer-parallel decoder, as plainly as they can
- * be put: whole sequences, one stage after the other, in double precision.
+ * ref.c - the equations of a layer-parallel decoder in plain code: whole
+ * sequences, one stage after the other, in double precision.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static void linear(const ref_array *w, const ref_array *b, const double *x,
         }
 }
 
-/* n vectors of length len, each normalised on its own; y may be x */
+/* n vectors of length len, each normalised alone; y may be x */
 static void rms_norm(const ref_model *m, const ref_array *w, const double *x,
                      int n, int len, double *y)
 {
@@ -96,7 +96,7 @@ static void attend(const ref_model *m, const double *q, const double *k,
     }
 }
 
-/* y += up (down x);  x, y [n][d], which may be the same */
+/* y += up (down x);  x, y [n][d]; y may be x */
 static void correct(const ref_model *m, const ref_lowrank *c, const double *x,
                     int n, double *y)
 {
@@ -114,7 +114,7 @@ static void correct(const ref_model *m, const ref_lowrank *c, const double *x,
     free(t), free(z);
 }
 
-/* What attention or the feed-forward part reads: normalised and corrected. */
+/* Input of attention or of the feed-forward part: normalised and corrected. */
 static void input(const ref_model *m, const ref_array *norm, double *other,
                   const ref_lowrank *c, const double *x, int n, double *in)
 {
@@ -130,7 +130,7 @@ static void scale(double *x, size_t n, double gain)
         x[i] *= gain;
 }
 
-/* A(Na x): [n][d], to be freed */
+/* A(Na x): [n][d]; the caller frees it */
 static double *attention(const ref_model *m, const ref_layer *l,
                          const ref_member *a, const double *x, int n)
 {
@@ -163,7 +163,7 @@ static double *attention(const ref_model *m, const ref_layer *l,
     return y;
 }
 
-/* Hidden units [u0, u1) of F(Nf x), the input being that of member `by`. */
+/* Hidden units [u0, u1) of F(Nf x), with the input of member `by`. */
 static double *ffn(const ref_model *m, const ref_layer *const *l,
                    const ref_member *a, int i, int by, const double *x, int n,
                    int u0, int u1)
@@ -302,7 +302,7 @@ static void run_stage(const ref_model *m, const ref_stage *s, double *x, int n)
         l[i] = &m->layer[s->layers[i]];
     }
     switch (s->mode) {
-    case REF_SERIAL: /* one member */
+    case REF_SERIAL: /* a single member */
     case REF_LP:
         run_lp(m, l, s->adjust, s->n_member, false, x, n);
         break;

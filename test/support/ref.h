@@ -1,9 +1,9 @@
 /*
- * ref.h - an independent forward pass for the tests: the plan equations in
- * double precision, without cache, shards, batches or kernels.
+ * ref.h - an independent forward pass for tests: the plan equations in double
+ * precision, without cache, shards, batches or kernels.
  *
- * It shares with the library only the GGUF reader and tlpi_dequantize, and is
- * itself held to numbers of a third implementation (test/data/README.md).
+ * It shares with the library only the GGUF reader and tlpi_dequantize.  Tests
+ * compare it with numbers of a third implementation (test/data/README.md).
  */
 #ifndef REF_H
 #define REF_H
@@ -22,7 +22,7 @@ typedef enum ref_mode {
     REF_MERGE
 } ref_mode;
 
-/* What a plan changes in a stage; NULL, 0 and gains of 1 where nothing is. */
+/* Adjustments of a stage; NULL, 0 and gains of 1 change nothing. */
 typedef struct ref_lowrank {
     int rank;
     double *down, *up; /* [rank][d], [d][rank]; borrowed */
@@ -31,7 +31,7 @@ typedef struct ref_lowrank {
 typedef struct ref_member {
     double *attn_norm, *ffn_norm; /* [d]; borrowed */
     double attn_gain, ffn_gain;
-    ref_lowrank attn_in, ffn_in, out; /* out.up is the stage's */
+    ref_lowrank attn_in, ffn_in, out; /* out.up belongs to the stage */
 } ref_member;
 
 typedef struct ref_stage {
@@ -47,22 +47,22 @@ typedef struct ref_plan {
 } ref_plan;
 
 /*
- * Every stage in running order, written out: "0 par:1,2 3" (modes lp, par,
- * asym, lp-code, merge).  A layer that is not listed does not run.  Ends the
- * program on anything else: plans of tests are constants.
+ * Parse a plan: every stage in running order, "0 par:1,2 3" (modes lp, par,
+ * asym, lp-code, merge).  Unlisted layers do not run.  Other input ends the
+ * program, because plans of tests are constants.
  */
 ref_plan ref_parse(const char *text);
 
 typedef struct ref_model ref_model;
 
-/* A single GGUF file; ends the program if it is not as expected. */
+/* Open a single GGUF file; ends the program on failure. */
 ref_model *ref_open(const char *path);
 void ref_close(ref_model *m);
 
 int ref_n_vocab(const ref_model *m);
 int ref_n_layer(const ref_model *m);
 
-/* Logits [n][n_vocab] of n tokens from position 0; free() them. */
+/* Logits [n][n_vocab] of n tokens from position 0; the caller frees them. */
 double *ref_logits(const ref_model *m, const ref_plan *plan,
                    const int32_t *tokens, int n);
 

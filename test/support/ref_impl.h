@@ -1,5 +1,5 @@
 /*
- * ref_impl.h - the reference's model, between ref_load.c and ref.c.
+ * ref_impl.h - the reference's model, shared by ref_load.c and ref.c.
  */
 #ifndef REF_IMPL_H
 #define REF_IMPL_H
@@ -30,7 +30,7 @@ enum {
 };
 
 typedef struct ref_array {
-    double *x; /* NULL where the model has no such tensor */
+    double *x; /* NULL if the model lacks the tensor */
     size_t n;
 } ref_array;
 

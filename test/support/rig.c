@@ -143,7 +143,7 @@ const char *rig_isa_name(int isa)
     return names[isa];
 }
 
-/* Each instruction set includes those before it. */
+/* Each instruction set includes the earlier ones. */
 bool rig_has_isa(int isa)
 {
     const char *best = tlpi_cpu_best_isa();

@@ -1,6 +1,6 @@
 /*
- * rig.h - a model, a plan and a session of one file in one call, and what
- * tests of sessions do over and over.  Anything that fails ends the test.
+ * rig.h - a model, a plan and a session of one file in one call, and common
+ * steps of session tests.  Any failure ends the test.
  */
 #ifndef RIG_H
 #define RIG_H
@@ -16,24 +16,26 @@ typedef struct rig {
     size_t n_vocab;
 } rig;
 
-/* f32 activations and cache, 64 positions; set what you need else. */
+/* Options with f32 activations and cache, and 64 positions; change fields as
+ * needed. */
 tlp_session_options rig_f32(int n_rank, int n_thread);
 
 rig rig_open(const char *path, const char *plan,
              const tlp_session_options *opts);
 void rig_close(rig *r);
 
-/* n token ids, the same for the same seed. */
+/* n token ids; equal for equal seeds. */
 void rig_tokens(int32_t *ids, int n, size_t n_vocab, uint64_t seed);
 
-/* A copy of all rows of logits of the last evaluation; free() it. */
+/* A copy of all rows of logits of the last evaluation; the caller frees it. */
 float *rig_logits(rig *r, size_t *n_row);
 
-/* Evaluate n tokens of one sequence at once; a copy of their logits
- * [n][n_vocab]; free() it. */
+/* Evaluate n tokens of one sequence at once; returns a copy of their logits
+ * [n][n_vocab], which the caller frees. */
 float *rig_eval(rig *r, int32_t seq, const int32_t *ids, int n);
 
-/* Logits of n tokens under a plan in a session of its own; free() them. */
+/* Logits of n tokens under a plan in a session of its own; the caller frees
+ * them. */
 float *rig_run(const char *path, const char *plan,
                const tlp_session_options *opts, const int32_t *ids, int n);
 
@@ -44,7 +46,7 @@ double rig_diff_f(const float *a, const float *b, size_t n);
 /* max |x| */
 double rig_scale(const double *x, size_t n);
 
-/* TLP_ISA_*: can this machine run it? */
+/* Whether this machine can run a TLP_ISA_*. */
 bool rig_has_isa(int isa);
 const char *rig_isa_name(int isa);
 

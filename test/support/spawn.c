@@ -1,8 +1,8 @@
 /*
- * spawn.c - run a program that was built beside the test.
+ * spawn.c - running a program of the build folder.
  *
- * Output goes to unnamed files, so that nothing has to be read while the
- * program runs.
+ * Output goes to unnamed files, so that it need not be read while the program
+ * runs.
  */
 #include "spawn.h"
 

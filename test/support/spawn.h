@@ -1,6 +1,5 @@
 /*
- * spawn.h - run a program that was built beside the test, and keep what it
- * printed.
+ * spawn.h - running a program of the build folder and keeping its output.
  */
 #ifndef SPAWN_H
 #define SPAWN_H
@@ -18,8 +17,8 @@ typedef struct spawned {
 typedef struct spawn_options {
     const char *input;    /* for standard input; NULL = empty */
     size_t n_input;       /* 0 = up to the NUL */
-    const char *out_path; /* standard output goes there, not to .out */
-    int signal, after_ms; /* sent once, so long after the start */
+    const char *out_path; /* file for standard output, in place of .out */
+    int signal, after_ms; /* sent once, after_ms after the start */
 } spawn_options;
 
 /* argv[0] is a path below the build folder: "tlp", "examples/01_generate". */
@@ -33,10 +32,10 @@ spawned spawn(const spawn_options *opts, const char *const argv[]);
 
 void spawn_free(spawned *s);
 
-/* All of a file, NUL-terminated; closes it. */
+/* The whole file, NUL-terminated; closes the file. */
 char *spawn_read_back(FILE *f, size_t *n);
 
-/* The build folder, that this test lies in a folder of. */
+/* The build folder, which is above this test's folder. */
 const char *spawn_build_dir(void);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * tiny.c - random models of any shape.
  *
- * Each tensor's values follow from the seed and its name alone, so that two
- * files that differ in type, version, splitting or tying hold the same model.
- * Scales keep activations and logits of order one.
+ * The values of a tensor depend only on the seed and its name, so files that
+ * differ in type, version, splitting or tying hold one model.  Scales keep
+ * activations and logits of order one.
  */
 #include "tiny.h"
 
@@ -25,7 +25,7 @@ typedef struct plan_tensor {
     float mean, scale;  /* values: mean + scale * noise of variance 1 */
 } plan_tensor;
 
-/* Everything that the files will hold, in file order. */
+/* All tensors of the files, in file order. */
 typedef struct plan_list {
     plan_tensor *at;
     size_t n, cap;
@@ -62,7 +62,7 @@ static uint64_t next(uint64_t *state) /* splitmix64 */
 }
 
 /* Bell-shaped, variance 1, bounded by 2 sqrt(3): a sum of four uniforms, in
- * integers so that every machine gets the same values. */
+ * integers so that every machine gets equal values. */
 static float noise(uint64_t *state)
 {
     uint64_t bits = next(state);
@@ -346,7 +346,7 @@ typedef struct path_node {
 } path_node;
 
 static char temp_dir[256];
-static pid_t temp_owner; /* a forked test makes a folder of its own */
+static pid_t temp_owner; /* a forked test creates its own folder */
 static path_node *paths; /* kept until exit: callers hold the texts */
 
 static void remove_temp_dir(void)
@@ -359,7 +359,7 @@ static void remove_temp_dir(void)
     DIR *dir = opendir(temp_dir);
     while (dir && (e = readdir(dir)) != NULL) {
         snprintf(file, sizeof file, "%s/%s", temp_dir, e->d_name);
-        unlink(file); /* "." and ".." refuse */
+        unlink(file); /* fails for "." and ".." */
     }
     if (dir)
         closedir(dir);

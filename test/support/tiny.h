@@ -1,6 +1,6 @@
 /*
- * tiny.h - small random models, written as real GGUF files by the tests
- * themselves: any architecture, shape and tensor type.
+ * tiny.h - small random models, which tests write as real GGUF files: any
+ * architecture, shape and tensor type.
  */
 #ifndef TINY_H
 #define TINY_H
@@ -29,21 +29,20 @@ typedef struct tiny_spec {
     uint64_t seed;
 } tiny_spec;
 
-/* A reasonable shape with odd head counts (6 query heads, 3 kv heads, 5
- * layers, n_embd 96, n_ff 160, head_dim 16, 288 tokens); change what you need.
- */
+/* A usable shape with odd head counts (6 query heads, 3 kv heads, 5 layers,
+ * n_embd 96, n_ff 160, head_dim 16, 288 tokens); change fields as needed. */
 tiny_spec tiny_default(void);
 
-/* Write the model (a byte-level BPE vocabulary included, byte tokens first,
- * then a few merges, then control tokens <|im_start|>, <|im_end|>) to `path`
- * (split files get -00001-of-0000N in place of ".gguf").  False + message on
- * stderr on failure. */
+/* Write the model to `path`; split files get -00001-of-0000N in place of
+ * ".gguf".  The vocabulary is byte-level BPE: byte tokens, a few merges, then
+ * the control tokens <|im_start|>, <|im_end|>.  Returns false on failure,
+ * after a message on stderr. */
 bool tiny_write(const char *path, const tiny_spec *spec);
 
 /* A fresh path in a temporary directory that is removed at exit. */
 const char *tiny_path(const char *name);
 
-/* tiny_write to a fresh path; the path, for opening (static storage). */
+/* tiny_write to a fresh path; returns the path (static storage). */
 const char *tiny_make(const tiny_spec *spec);
 
 #endif

@@ -11,7 +11,7 @@
 #define MAX_VOCAB 300000
 #define MAX_TOKEN 32 /* bytes, NUL included */
 
-/* Pairs that build on each other, as trained merges do. */
+/* Pairs that build on earlier pairs, as trained merges do. */
 static const char *const english[][2] = {
     { SPACE, "t" },        { "h", "e" },        { "i", "n" },
     { SPACE, "a" },        { "r", "e" },        { SPACE "t", "he" },
@@ -25,7 +25,7 @@ static const char *const english[][2] = {
     { "e", "d" },          { "i", "t" },        { SPACE "h", "e" },
 };
 
-/* Then all strings over these, shorter ones first. */
+/* Then all strings over these, in order of length. */
 static const char *const letters[] = {
     SPACE, "e", "t", "a", "o", "i", "n", "s", "h", "r", "d", "l", "u", "c",
     "m",   "w", "f", "g", "y", "p", "b", "v", "k", "j", "x", "q", "z",
@@ -42,8 +42,8 @@ bool tiny_vocab_fits(int n_vocab)
     return n_vocab >= 258 && n_vocab <= MAX_VOCAB;
 }
 
-/* The letter that stands for a byte: itself if it can be seen, else the next
- * unused one from U+0100 on. */
+/* The letter for a byte: the byte itself if it is printable, else the next
+ * unused letter from U+0100 on. */
 static void byte_token(token_text out, int byte, int *n_hidden)
 {
     bool seen = (byte > 32 && byte < 127) || (byte > 160 && byte != 173);
@@ -55,8 +55,8 @@ static void byte_token(token_text out, int byte, int *n_hidden)
         snprintf(out, MAX_TOKEN, "%c%c", 0xc0 | code >> 6, 0x80 | (code & 63));
 }
 
-/* The strings over the letters in order of length: number i >= 0 counts from
- * the first of two letters. */
+/* The strings over the letters in order of length; number i >= 0 counts from
+ * the first string of two letters. */
 static void spell(token_text head, token_text tail, size_t i)
 {
     size_t digits[8], n = 2, count = N_LETTER * N_LETTER;

@@ -1,5 +1,5 @@
 /*
- * tool.c - what the tests of the command-line tool share.
+ * tool.c - helpers for tests of the command-line tool.
  */
 #include "support/tool.h"
 
@@ -66,7 +66,8 @@ bool tool_exists(const char *path)
 
 /* ==== XML ================================================================ */
 
-/* After NAME, up to '>': blanks and NAME="VALUE"; NULL if it is not that. */
+/* Skip attributes after an element's name, up to '>'; NULL if they are not
+ * well-formed. */
 static const char *skip_attributes(const char *at)
 {
     while (isspace((unsigned char)*at)) {

@@ -1,5 +1,5 @@
 /*
- * tool.h - what the tests of the command-line tool share.
+ * tool.h - helpers for tests of the command-line tool.
  */
 #ifndef TOOL_H
 #define TOOL_H
@@ -20,13 +20,13 @@ void tool_expect_status(const spawned *s, int status);
 void tool_expect_message(const spawned *s, const char *start);
 
 void tool_write_file(const char *path, const void *data, size_t n);
-/* Free it; there is a NUL behind its n bytes. */
+/* The caller frees it; a NUL follows its n bytes. */
 char *tool_read_file(const char *path, size_t *n);
 bool tool_exists(const char *path);
 
-/* Well-formed as pictures are: one element that holds all, every tag closed in
- * its turn, attributes quoted, no bare ampersand.  No comments, no entities but
- * by number. */
+/* Whether a picture is well-formed: one root element, every tag closed in
+ * order, attributes quoted, no bare ampersand, no comments, only numeric
+ * entities. */
 bool tool_is_xml(const char *text);
 
 /* ids[i] = (37 i + 11) mod 256, little-endian int32. */

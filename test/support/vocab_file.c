@@ -40,8 +40,8 @@ static void add(lists *l, const char *text, int32_t type, float score)
     l->score[l->n++] = score;
 }
 
-/* Each byte as the letter that stands for it: itself if it can be seen, else
- * the next unused one from U+0100 on. */
+/* Each byte as its letter: the byte itself if it is printable, else the next
+ * unused letter from U+0100 on. */
 static void add_bpe_bytes(lists *l)
 {
     int next = 256;

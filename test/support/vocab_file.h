@@ -1,6 +1,6 @@
 /*
- * vocab_file.h - GGUF files that hold a vocabulary chosen by a test, and the
- * few other keys that a model cannot do without.
+ * vocab_file.h - GGUF files with a vocabulary that a test chooses, and the few
+ * other keys that a model needs.
  */
 #ifndef VOCAB_FILE_H
 #define VOCAB_FILE_H
@@ -17,9 +17,9 @@ typedef struct vf_token {
 } vf_token;
 
 /*
- * Byte-level BPE ("gpt2") when pre is set: ids 0..255 are the bytes in order,
- * then come the given tokens.  Else "llama": <unk>, <s>, </s>, the byte tokens
- * as ids 3..258, then the given ones.
+ * With pre: byte-level BPE ("gpt2"), ids 0..255 are the bytes in order, then
+ * the given tokens.  Without: "llama", <unk>, <s>, </s>, the byte tokens as
+ * ids 3..258, then the given tokens.
  */
 typedef struct vf_spec {
     const char *pre;
@@ -31,7 +31,7 @@ typedef struct vf_spec {
     int32_t bos, eos; /* BPE; 0 = none */
 } vf_spec;
 
-/* The keys outside tokenizer.*, and all of them; the test may add to these. */
+/* Write the keys outside tokenizer.*, or all keys; the test may add keys. */
 void vf_write_general(gw_file *w);
 void vf_write(gw_file *w, const vf_spec *spec);
 

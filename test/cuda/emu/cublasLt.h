@@ -1,6 +1,6 @@
 /*
- * cublasLt.h - the part of cuBLASLt that the emulation has: matrix products of
- * f32, f16 and bf16 with f32 sums, transposes, batches, a bias.
+ * cublasLt.h - the emulated part of cuBLASLt: matrix products of f32, f16 and
+ * bf16 with f32 sums, transposes, batches, a bias.
  */
 #ifndef EMU_CUBLASLT_H
 #define EMU_CUBLASLT_H

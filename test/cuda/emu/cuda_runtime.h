@@ -1,9 +1,9 @@
 /*
- * cuda_runtime.h - the part of CUDA's runtime that the emulation has.
+ * cuda_runtime.h - the emulated part of CUDA's runtime.
  *
- * Stands before the toolkit's header of the same name when cuda/ .cu files are
- * compiled as C++ for tests; see test/cuda/README.md.  Values of constants are
- * the toolkit's.
+ * This header comes before the toolkit's header of this name when tests
+ * compile the files of cuda/ as C++; see test/cuda/README.md.  Constants have
+ * the toolkit's values.
  */
 #ifndef EMU_CUDA_RUNTIME_H
 #define EMU_CUDA_RUNTIME_H
@@ -72,14 +72,14 @@ typedef enum cudaError cudaError_t;
 
 const char *cudaGetErrorString(cudaError_t e);
 const char *cudaGetErrorName(cudaError_t e);
-cudaError_t cudaGetLastError(); /* and forget it, unless it is sticky */
+cudaError_t cudaGetLastError(); /* and clear it, unless it is sticky */
 cudaError_t cudaPeekAtLastError();
 
-/* What the last fault of any kernel was, "" for none; then forget it. */
+/* Text of the last fault of any kernel, "" for none; clears it. */
 const char *emu_take_fault();
 
-/* Graphs that can be launched and cuBLASLt's descriptions, not yet destroyed
- * (products under way have their own); how often it was asked for a kernel. */
+/* Number of live graphs and cuBLASLt descriptors (running products have their
+ * own); number of heuristic calls. */
 int emu_live_objects();
 int emu_heuristics_asked();
 
@@ -299,7 +299,7 @@ cudaError_t cudaMemset(void *p, int value, size_t bytes);
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes,
                             cudaStream_t s = nullptr);
 
-/* A __constant__ or __device__ variable is an ordinary one. */
+/* A __constant__ or __device__ variable is an ordinary variable. */
 template <class T>
 static inline cudaError_t cudaMemcpyToSymbol(T &symbol, const void *src,
                                              size_t bytes, size_t offset = 0,
@@ -339,7 +339,7 @@ cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *n, K *, int threads, size_t)
     return *n > 0 ? cudaSuccess : cudaErrorInvalidValue;
 }
 
-/* Enqueue `body`, which is one thread's work. */
+/* Enqueue `body`, the work of one thread. */
 cudaError_t emu_launch(const void *kernel, std::function<void()> body,
                        dim3 grid, dim3 block, size_t shared, cudaStream_t s);
 

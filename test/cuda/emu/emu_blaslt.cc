@@ -6,7 +6,7 @@
 #include "cuda_fp16.h"
 #include "emu_state.h"
 
-/* What a heuristic asks for, so that callers must bring it. */
+/* Workspace that the heuristic requires, so that callers must provide it. */
 #define WORKSPACE ((size_t)4096)
 
 struct emu_blaslt {
@@ -24,7 +24,7 @@ struct emu_layout {
 struct emu_matmul {
     cublasComputeType_t compute;
     cudaDataType_t scale;
-    int32_t bias_type; /* -1: that of the result */
+    int32_t bias_type; /* -1: type of the result */
     int32_t transa, transb, pointer_mode;
     uint32_t epilogue;
     const void *bias;
@@ -76,7 +76,7 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t h)
 
 /* ==== descriptors ======================================================== */
 
-/* Copy an attribute whose size must be right. */
+/* Copy an attribute; fails if its size is wrong. */
 template <class T>
 static cublasStatus_t take(T *to, const void *value, size_t bytes)
 {
@@ -230,7 +230,7 @@ static cublasStatus_t check(const emu_matmul *d, const emu_layout *a,
 {
     if (!known(a->type) || !known(r->type) || d->scale != CUDA_R_32F)
         return CUBLAS_STATUS_NOT_SUPPORTED;
-    /* inputs of one type; results of that or of f32 */
+    /* both inputs have one type; the result has this type or f32 */
     if (b->type != a->type || c->type != r->type ||
         (r->type != a->type && r->type != CUDA_R_32F))
         return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -303,7 +303,8 @@ static void put(void *p, cudaDataType_t t, size_t i, float v)
 
 namespace
 {
-/* All that a product needs, copied: descriptors may be gone when it runs. */
+/* A copy of all arguments: descriptors may be destroyed before the product
+ * runs. */
 struct product {
     emu_matmul d;
     emu_layout a, b, c, r;
@@ -389,7 +390,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d,
         p.beta = *(const float *)beta;
     }
     cudaError_t e = emu_submit(s, [=]() {
-        if (needed) /* it is ours while the product runs */
+        if (needed) /* the workspace belongs to the product while it runs */
             memset(workspace, 0xff, needed);
         for (int n = 0; n < p.r.batch; n++)
             run(p, n);

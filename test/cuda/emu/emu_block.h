@@ -6,11 +6,11 @@
 
 #include "cuda_runtime.h"
 
-/* Every block of the grid, one after the other; false after a fault. */
+/* Run every block of the grid, one after the other; false after a fault. */
 bool emu_run_grid(const std::function<void()> &body, dim3 grid, dim3 block,
                   size_t shared);
 
-/* Keep a fault's text for emu_take_fault, and print it. */
+/* Store a fault's text for emu_take_fault, and print it. */
 void emu_note_fault(const char *text);
 
 #endif

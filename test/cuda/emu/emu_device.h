@@ -1,10 +1,10 @@
 /*
- * emu_device.h - what device code sees: qualifiers, its place in the grid,
+ * emu_device.h - declarations for device code: qualifiers, thread indices,
  * barriers, warps, atomics.
  *
- * A block's threads are fibers of the host thread that launched the kernel
- * (emu_block.cc), so at any moment one of them runs.  Waiting functions take
- * the place they were called from, which is what a report names.
+ * The threads of a block are fibers of the host thread that launched the
+ * kernel (emu_block.cc), so one of them runs at a time.  Waiting functions
+ * take the place of the call, which a fault report names.
  */
 #ifndef EMU_DEVICE_H
 #define EMU_DEVICE_H
@@ -62,17 +62,18 @@ enum emu_kind {
     EMU_MATCH
 };
 
-/* All threads of the block; the result counts those with a true predicate. */
+/* Barrier of all threads of the block; counts the threads with a true
+ * predicate. */
 int emu_barrier(bool predicate, emu_place at);
 
-/* The lanes of a mask; gives this lane's result. */
+/* Collective of the lanes of a mask; returns this lane's result. */
 uint64_t emu_warp(emu_kind kind, unsigned mask, uint64_t value, int source,
                   emu_place at);
 
-/* Let the block's other threads run, then those of other hosts. */
+/* Let the block's other threads run, then other host threads. */
 void emu_yield();
 
-/* The kernel has done what hardware punishes: ends it. */
+/* End the kernel, which did something that hardware does not allow. */
 [[noreturn]] void emu_fault(emu_place at, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -206,7 +207,7 @@ EMU_REDUCE(__reduce_xor_sync, unsigned, EMU_XOR)
 
 #undef EMU_REDUCE
 
-/* Lanes that could go on together; one alone is always a right answer. */
+/* Lanes that could run together; a single lane is always a valid answer. */
 static inline unsigned __activemask()
 {
     return 1u << emu_lane();
@@ -256,7 +257,7 @@ static inline void __threadfence_system()
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-/* *p = new, atomically, where new is worked out from `old`; gives old. */
+/* *p = new, atomically, where `next` computes new from old; returns old. */
 template <class T, class F>
 static inline T emu_update(T *p, F next)
 {

@@ -1,14 +1,14 @@
 /*
- * emu_devices.cc - devices that the environment asks for, and errors.
+ * emu_devices.cc - devices, by environment variables, and errors.
  *
- *   TLP_EMU_DEVICES     how many; 0: no device, "none": no driver    (1)
- *   TLP_EMU_MEMORY      MiB of memory on each                        (4096)
- *   TLP_EMU_CAPABILITY  of each                                      (90)
+ *   TLP_EMU_DEVICES     number; 0: no device, "none": no driver      (1)
+ *   TLP_EMU_MEMORY      MiB of memory on each device                 (4096)
+ *   TLP_EMU_CAPABILITY  of each device                               (90)
  *   TLP_EMU_SHARED      KiB of shared memory that a block may have   (227)
- *   TLP_EMU_PEERS       0: no device reaches another's memory        (1)
- *   TLP_EMU_LAZY        1: work is done when somebody waits for it   (0)
- *   TLP_EMU_LATE        1: then it reads pageable memory only then   (0)
- *   TLP_EMU_LOADED      1: kernels are to be loaded before a launch  (0)
+ *   TLP_EMU_PEERS       0: no device accesses another's memory       (1)
+ *   TLP_EMU_LAZY        1: work runs only when the host waits for it (0)
+ *   TLP_EMU_LATE        1: lazy copies read pageable memory when run (0)
+ *   TLP_EMU_LOADED      1: kernels must be loaded before a launch    (0)
  */
 #include <atomic>
 #include <cstdlib>

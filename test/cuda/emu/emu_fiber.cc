@@ -1,6 +1,6 @@
 /*
- * emu_fiber.cc - switching stacks, by hand where we know the machine: a kernel
- * of the tests does it a million times, and ucontext asks the kernel each time.
+ * emu_fiber.cc - switching stacks, in assembly on known machines.  A test
+ * kernel switches a million times, and ucontext makes a system call each time.
  */
 #include "emu_fiber.h"
 
@@ -29,8 +29,8 @@
 #define STACK_BYTES ((size_t)256 * 1024)
 #define GUARD_BYTES ((size_t)4096 * 16)
 
-/* The fiber that was left last, on this thread, and its stack: the host's own
- * has size 0 until it is left first. */
+/* The fiber that this host thread left last, and its stack.  The size of the
+ * host's own stack is 0 until it is left for the first time. */
 static thread_local emu_fiber *left_behind;
 
 bool emu_fiber_create(emu_fiber *f)
@@ -54,7 +54,7 @@ void emu_fiber_destroy(emu_fiber *f)
 {
     if (!f->stack)
         return;
-#ifdef WITH_ASAN /* what is mapped there next is no stack */
+#ifdef WITH_ASAN /* later mappings at this address are not stacks */
     __asan_unpoison_memory_region(f->stack, f->size);
 #endif
     munmap(f->stack - GUARD_BYTES, f->size + GUARD_BYTES);
@@ -71,7 +71,7 @@ static void begin_switch(emu_fiber *from, emu_fiber *to)
 #endif
 }
 
-/* On the stack that was switched to. */
+/* Runs on the new stack after a switch. */
 static void end_switch(void *fake)
 {
 #ifdef WITH_ASAN
@@ -97,7 +97,7 @@ void emu_fiber_entered()
 
 extern "C" void emu_switch_stack(void **save, void *load);
 
-/* Saves what the calling convention says is the callee's. */
+/* Saves the callee-saved registers of the calling convention. */
 __asm__(".text\n"
         ".globl emu_switch_stack\n"
         ".hidden emu_switch_stack\n"
@@ -123,11 +123,11 @@ __asm__(".text\n"
 void emu_fiber_reset(emu_fiber *f, void (*entry)())
 {
 #ifdef WITH_ASAN
-    /* Frames that were left for good. */
+    /* Unpoison frames that were abandoned. */
     __asan_unpoison_memory_region(f->stack, f->size);
 #endif
-    /* six registers, the entry, and a return address that nobody uses: the
-     * stack is then aligned as after a call */
+    /* six registers, the entry, and an unused return address: the stack is
+     * then aligned as after a call */
     void **sp = (void **)(f->stack + f->size) - 10;
 
     memset(sp, 0, 10 * sizeof *sp);
@@ -144,7 +144,7 @@ void emu_fiber_switch(emu_fiber *from, emu_fiber *to)
 
 #else
 
-/* The context lies at the low end of the stack. */
+/* The context is at the low end of the stack. */
 static ucontext_t *context(emu_fiber *f)
 {
     static thread_local ucontext_t host;

@@ -1,5 +1,5 @@
 /*
- * emu_fiber.h - stacks that take turns on one host thread.
+ * emu_fiber.h - fibers: stacks that run in turn on one host thread.
  */
 #ifndef EMU_FIBER_H
 #define EMU_FIBER_H
@@ -7,7 +7,7 @@
 #include <cstddef>
 
 struct emu_fiber {
-    void *sp; /* while another runs */
+    void *sp; /* while another fiber runs */
     char *stack;
     size_t size;
     void *fake; /* AddressSanitizer's own stack */
@@ -20,10 +20,10 @@ void emu_fiber_destroy(emu_fiber *f);
 /* Let the next switch to f call entry. */
 void emu_fiber_reset(emu_fiber *f, void (*entry)());
 
-/* Go on with `to`; comes back when somebody switches to `from`. */
+/* Continue with `to`; returns after a switch to `from`. */
 void emu_fiber_switch(emu_fiber *from, emu_fiber *to);
 
-/* What entry calls first. */
+/* `entry` calls this first. */
 void emu_fiber_entered();
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * emu_launch.cc - kernels: their attributes, and launches.
+ * emu_launch.cc - attributes and launches of kernels.
  */
 #include <map>
 #include <set>
@@ -49,7 +49,7 @@ static bool fits(const void *kernel, dim3 grid, dim3 block, size_t shared)
            grid.z >= 1 && grid.z <= 65535 && shared <= (size_t)limit;
 }
 
-/* Loading at the first launch is what some kernels must not do. */
+/* False for a kernel that must be loaded before its first launch. */
 static bool may_launch(const void *kernel)
 {
     std::lock_guard<std::mutex> hold(lock);

@@ -1,8 +1,8 @@
 /*
- * emu_math.h - CUDA's arithmetic of single threads.
+ * emu_math.h - CUDA's arithmetic for single threads.
  *
- * Rounding is that of the names; the fast approximations (__expf and so on)
- * are libm's, which are more exact than a device's.
+ * Functions round as their names say.  The fast approximations (__expf etc.)
+ * are libm's functions, which are more exact than a device's.
  */
 #ifndef EMU_MATH_H
 #define EMU_MATH_H
@@ -170,7 +170,7 @@ EMU_BYTES(__vcmpgtu4, uint8_t, x > y ? 0xff : 0)
 
 #undef EMU_BYTES
 
-/* CUDA has these without std::, for mixed types too. */
+/* CUDA has these without std::, also for mixed types. */
 #define EMU_MIN_MAX(T)                                                         \
     static inline T min(T a, T b)                                              \
     {                                                                          \
@@ -260,7 +260,8 @@ static inline double rsqrt(double x)
     return 1 / sqrt(x);
 }
 
-/* Out of range becomes the nearest integer, NaN becomes 0, as cvt.sat. */
+/* Values out of range become the nearest integer, NaN becomes 0, as in
+ * cvt.sat. */
 static inline int emu_to_int(float x)
 {
     if (x != x)

@@ -1,10 +1,10 @@
 /*
- * emu_memory.cc - device and pinned memory, copies.
+ * emu_memory.cc - device memory, pinned memory, copies.
  *
- * Each piece of device memory ends, up to alignment, at a page that cannot be
- * touched, and is followed there by bytes that are looked at when it is freed:
- * a kernel that runs over its end faults or is reported.  New memory is full of
- * NaN.  Freed memory cannot be touched at all.
+ * Each piece of device memory ends, up to alignment, at a protected page.
+ * Guard bytes fill the gap and are checked in free.  A kernel that writes
+ * beyond the end therefore faults or is reported.  New memory is full of NaN.
+ * Freed memory is protected.
  */
 #include <cstdlib>
 #include <map>
@@ -23,7 +23,7 @@ struct piece {
     size_t bytes;
     emu_memory_kind kind;
     int device;
-    char *map; /* with its guards; NULL if registered by the user */
+    char *map; /* with its guards; NULL if the user registered the memory */
     size_t map_bytes;
 };
 } // namespace
@@ -150,7 +150,7 @@ cudaError_t emu_malloc(void **p, size_t bytes)
 
 cudaError_t emu_malloc_async(void **p, size_t bytes, cudaStream_t)
 {
-    return emu_malloc(p, bytes); /* no memory nodes in graphs */
+    return emu_malloc(p, bytes); /* graphs have no memory nodes */
 }
 
 cudaError_t emu_host_alloc(void **p, size_t bytes, unsigned)
@@ -160,13 +160,13 @@ cudaError_t emu_host_alloc(void **p, size_t bytes, unsigned)
     return e == cudaSuccess ? allocate(p, bytes, EMU_PINNED) : e;
 }
 
-/* Frees wait for the device, as the real ones do. */
+/* Free waits for the device, as in CUDA. */
 cudaError_t cudaFree(void *p)
 {
     cudaError_t e = p ? emu_enter(true) : cudaSuccess;
     if (e == cudaSuccess && p)
         e = cudaDeviceSynchronize();
-    cudaError_t freed = release(p, true); /* after a fault too */
+    cudaError_t freed = release(p, true); /* also after a fault */
     return e == cudaSuccess ? freed : e;
 }
 
@@ -249,7 +249,7 @@ cudaError_t cudaMemGetInfo(size_t *free, size_t *total)
 
 /* ==== copies ============================================================= */
 
-/* Each side is where `kind` says, and whole. */
+/* Whether each side is the kind of memory that `kind` says, and in bounds. */
 static bool sides_fit(void *dst, const void *src, size_t bytes,
                       cudaMemcpyKind kind, emu_memory_kind *from,
                       emu_memory_kind *to)

@@ -1,7 +1,7 @@
 /*
- * emu_small.h - what __half and __nv_bfloat16 have alike: both round to nearest
- * even and are computed with in float, which for one operation of two halves
- * rounds to the same result.
+ * emu_small.h - common code of __half and __nv_bfloat16.  Both round to
+ * nearest even and compute in float; for one operation on two halves this
+ * rounds to equal results.
  */
 #ifndef EMU_SMALL_H
 #define EMU_SMALL_H
@@ -10,8 +10,8 @@
 
 static inline float emu_half_value(unsigned short h)
 {
-    /* exponent and mantissa in place, then the exponent's bias: exact for
-     * subnormal numbers too */
+    /* put exponent and mantissa in place, then correct the exponent's bias:
+     * exact for subnormal numbers too */
     float f = emu_bits<float>((unsigned)(h & 0x7fff) << 13) * 0x1p112f;
     unsigned u = emu_bits<unsigned>(f);
 
@@ -52,8 +52,8 @@ static inline unsigned short emu_bf16_bits(float f)
 }
 
 /*
- * T one number, T2 two; `value` and `bits` convert.  Functions whose names
- * carry the type are at the headers' end.
+ * T is one number, T2 two; `value` and `bits` convert.  Functions with the
+ * type in their name are at the end of the headers.
  */
 #define EMU_SMALL(T, T2, value, bits)                                          \
     struct T {                                                                 \
@@ -98,7 +98,8 @@ static inline unsigned short emu_bf16_bits(float f)
     {                                                                          \
         return T(fminf(a, b));                                                 \
     }                                                                          \
-    /* a product of two is exact in double, and so is nearly every sum */      \
+    /* a product of two numbers is exact in double, and so is nearly every     \
+     * sum */                                                                  \
     static inline T __hfma(T a, T b, T c)                                      \
     {                                                                          \
         return T(                                                              \

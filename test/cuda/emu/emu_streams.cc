@@ -1,10 +1,10 @@
 /*
  * emu_streams.cc - streams, events, capture and graphs, launches.
  *
- * An operation on a stream is a closure, which says whether it is done.  While
- * the stream is capturing, it goes into the graph and is not run; else it is
- * run at once or, in lazy mode and behind one that is not done, by whoever
- * waits for the stream.
+ * An operation on a stream is a closure that returns whether it has finished.
+ * A capturing stream adds the operation to its graph and does not run it.
+ * Otherwise the operation runs at once; in lazy mode, or after an unfinished
+ * operation, the thread that waits for the stream runs it.
  */
 #include <algorithm>
 #include <atomic>
@@ -17,16 +17,17 @@
 #include "emu_state.h"
 
 struct emu_event {
-    emu_stream *stream; /* recorded in; NULL: never */
+    emu_stream *stream; /* stream in which it was recorded; NULL: never */
     std::shared_ptr<emu_capture> capture;
-    size_t recorded; /* nodes of the stream that it covers, when captured */
+    size_t recorded; /* nodes of the stream before it, when captured */
     std::atomic<int> pending;
     std::chrono::steady_clock::time_point when;
 };
 
-static std::mutex lock; /* of the lists */
+static std::mutex lock; /* protects the lists */
 static std::vector<emu_capture *> captures;
-/* Shared: who waits for a device may hold one that another thread destroys. */
+/* Shared pointers: a thread that waits for a device may hold a stream that
+ * another thread destroys. */
 static std::map<emu_stream *, std::shared_ptr<emu_stream>> streams;
 
 static size_t this_thread()
@@ -75,7 +76,7 @@ bool emu_capture_forbids()
     return found;
 }
 
-/* Something that a capturing stream does not permit. */
+/* Invalidate a capture after a call that it forbids. */
 static cudaError_t spoil(emu_stream *s, cudaError_t e)
 {
     s->capture->invalid = true;
@@ -90,7 +91,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle,
 
     if (e != cudaSuccess)
         return e;
-    if (!handle) /* the legacy stream cannot */
+    if (!handle) /* the legacy stream cannot capture */
         return emu_result(cudaErrorStreamCaptureUnsupported);
     if (s->capture)
         return emu_result(cudaErrorInvalidValue);
@@ -148,7 +149,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle,
 
 /* ==== doing ============================================================== */
 
-/* The first operation of a queue; it stays there if it waits for something. */
+/* Run the first operation of a queue; it stays queued if it must wait. */
 static void do_first(emu_stream *s)
 {
     emu_op op = std::move(s->queue.front());
@@ -227,7 +228,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle)
     return outcome();
 }
 
-/* Whoever asks often enough gets an end: what was lazy is done here. */
+/* A query also runs lazy work, so that repeated queries end. */
 cudaError_t cudaStreamQuery(cudaStream_t handle)
 {
     emu_stream *s = emu_stream_of(handle);
@@ -361,7 +362,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t e, unsigned)
         if (!s->capture) {
             s->capture = e->capture;
             s->capture->joined.push_back(s);
-            s->unjoined = 1; /* until the origin waits for it */
+            s->unjoined = 1; /* until the origin stream waits for it */
         } else if (s->capture != e->capture) {
             return spoil(s, cudaErrorStreamCaptureUnsupported);
         } else if (e->stream->unjoined == e->recorded && e->stream != s) {
@@ -370,7 +371,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t e, unsigned)
         }
         return cudaSuccess;
     }
-    if (s->capture) /* an event from outside the graph */
+    if (s->capture) /* event from outside the graph */
         return spoil(s, cudaErrorStreamCaptureUnsupported);
     if (e->pending && e->stream != s)
         emu_drain(e->stream);
@@ -418,7 +419,7 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 
 cudaError_t cudaGraphGetNodes(cudaGraph_t g, cudaGraphNode_t *nodes, size_t *n)
 {
-    if (nodes) /* they cannot be looked at */
+    if (nodes) /* nodes cannot be inspected */
         return emu_result(cudaErrorNotSupported);
     *n = g->nodes.size();
     return cudaSuccess;
