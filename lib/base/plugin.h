@@ -4,7 +4,7 @@
  *
  * They are looked for in the folders of TLP_PLUGIN_PATH (':' between them),
  * beside the file that holds this library, in ../lib from there, then where the
- * system looks; each by its name with the ABI version first (libtlp_x.so.0),
+ * system looks; each by its name with the ABI version first (libtlp_x.so.1),
  * then without.  The first file found decides: one that cannot be loaded is an
  * error, not a reason to go on looking.  Only absolute folders are searched, so
  * that nobody gets code run by leaving it in the folder where a program is
