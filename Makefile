@@ -186,6 +186,9 @@ TESTS    := $(filter-out $(if $(call on,TSAN),$(BUILD)/test/test_cuda%), \
 HOSTS    := $(addprefix $(BUILD)/test/hosts/,delay probe hosts.sh rsh.sh)
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
+HEADERS  := $(addprefix include/,tlp.h tlp_tune.h tlp_eval.h)
+# Programs of frozen ABIs: test/abi/v1 has the headers of ABI 1, and so on.
+ABI_CLIENTS := $(patsubst %.c,$(BUILD)/%,$(wildcard test/abi/v*/client.c))
 BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c)) \
                $(BUILD)/test/plugins/needs_absent.so
 RANK_PROGRAMS := $(if $(has_mpi),$(RANK_SRC:%.c=$(BUILD)/%))
@@ -298,15 +301,24 @@ USER_CFLAGS  = -Wall -Wextra -Wpedantic $(if $(call on,WERROR),-Werror) \
 USER_LDFLAGS = $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/..' \
                -Wl,--disable-new-dtags
 
-$(BUILD)/examples/%: examples/%.c include/tlp.h $(SHARED)
+$(BUILD)/examples/%: examples/%.c $(HEADERS) $(SHARED)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L $(USER_CFLAGS) \
 	    $(CPPFLAGS) $(CFLAGS) $(USER_LDFLAGS) -o $@ $< -ltlp -lm -ldl
 
-$(BUILD)/examples/%: examples/%.cc include/tlp.h $(SHARED)
+$(BUILD)/examples/%: examples/%.cc $(HEADERS) $(SHARED)
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) -std=c++11 $(USER_CFLAGS) $(CPPFLAGS) $(CXXFLAGS) \
 	    $(USER_LDFLAGS) -o $@ $< -ltlp
+
+# A client sees the headers of its own folder, and today's library.
+$(BUILD)/test/abi/%/client: test/abi/%/client.c $(SHARED) \
+    $(wildcard test/abi/v*/*.h)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L -Itest/abi/$* \
+	    $(filter-out -Iinclude,$(USER_CFLAGS)) $(CPPFLAGS) $(CFLAGS) \
+	    $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/../../..' \
+	    -Wl,--disable-new-dtags -o $@ $< -ltlp
 
 # ==== tests =================================================================
 # Each test/test_*.c is one Criterion program.
@@ -353,6 +365,7 @@ $(filter $(BUILD)/test/test_tool%,$(TESTS)): | $(TOOL) $(PLUGIN)
 $(filter $(BUILD)/test/test_cuda%,$(TESTS)): | $(EMU_PLUGIN)
 $(BUILD)/test/test_cuda_nccl: | $(BUILD)/test/cuda/libnccl_stub.so
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
+$(BUILD)/test/test_abi_client: | $(ABI_CLIENTS)
 $(BUILD)/test/test_hosts: | $(TOOL) $(PLUGIN) $(HOSTS)
 $(BUILD)/test/test_mpi_cut: | $(HOSTS)
 
@@ -380,14 +393,14 @@ check: ## set up, fetch the model, run what a change should pass at once
 	@scripts/setup.sh check
 	@$(MAKE) --no-print-directory all examples $(FAST_TESTS)
 	@$(MAKE) --no-print-directory check-layers check-house check-abi \
-	    check-install
+	    check-docs check-install
 	@$(MAKE) --no-print-directory run-tests RUN='$(FAST_TESTS)'
 
 check-all: ## set up, fetch the model, run every check and every test
 	@scripts/setup.sh check
 	@$(MAKE) --no-print-directory all examples $(TESTS)
 	@$(MAKE) --no-print-directory check-layers check-house check-abi \
-	    check-install check-compilers
+	    check-docs check-install check-compilers
 	@$(MAKE) --no-print-directory check-programs
 
 check-programs: $(TESTS) ## all test programs, and no other check
@@ -408,6 +421,11 @@ check-tsan: ## the test programs under TSan, small models only
 check-abi: $(SHARED) $(PLUGIN) $(cuda_plugin) ## exported names, imports, headers
 	@CC='$(CC)' CXX='$(CXX)' MPI_CFLAGS='$(if $(PLUGIN),$(MPI_CFLAGS))' \
 	    test/check-abi.sh $(SHARED) '$(PLUGIN)' '$(cuda_plugin)'
+	@CC='$(CC)' $(PYTHON) test/check-headers.py \
+	    $(addprefix --frozen ,$(wildcard test/abi/v$(ABI))) $(SHARED)
+
+check-docs: man ## manual pages and HTML reference of every function
+	@test/check-docs.sh $(MAN_PAGES) $(DOXYGEN)
 
 check-layers: all ## what each folder may include and call
 	@$(PYTHON) scripts/check-layers.py $(BUILD)
@@ -472,7 +490,14 @@ demo: ## set up, build, and compare serial with a plan over a slow link
 
 # ==== documents, formatting =================================================
 
-docs: ## HTML reference of tlp.h in build/docs
+# The folder is made anew, so that no page of an older header stays.
+MAN_PAGES := $(BUILD)/man
+man: $(MAN_PAGES)/made ## manual pages of every function, in build/man
+$(MAN_PAGES)/made: $(HEADERS) scripts/make-man.py
+	$(call say,MAN,$(@D))rm -rf $(@D) && \
+	    $(PYTHON) scripts/make-man.py $(@D) $(VERSION) $(HEADERS) && touch $@
+
+docs: man ## manual pages, and the HTML reference in build/docs
 	$(Q)mkdir -p $(BUILD)/docs
 	$(Q)BUILD=$(BUILD) VERSION=$(VERSION) $(DOXYGEN) docs/Doxyfile
 
@@ -553,7 +578,9 @@ install-tool: $(TOOL)
 	    'install: Debian and others have a package tlp with a command of' \
 	    'this name: choose another one with TOOL_NAME=' >&2))
 
-install-man:
+# The pages of functions need Python; without it, libtlp.3 stands alone.
+has_python = $(shell command -v $(PYTHON))
+install-man: $(if $(has_python),man)
 	$(call install_dir,MANDIR,/man1)
 	$(call install_dir,MANDIR,/man3)
 	sed -e 's/^\.TH TLP /.TH $(TOOL_NAME) /' \
@@ -562,6 +589,8 @@ install-man:
 	    docs/man/tlp.1 >$(BUILD)/tool.1
 	$(call install_file,644,$(BUILD)/tool.1,$(MANDIR)/man1/$(TOOL_NAME).1)
 	$(call install_file,644,$(MAN3),$(MANDIR)/man3)
+	$(if $(has_python),$(call install_file,644,$(MAN_PAGES)/*.3,$(strip \
+	    $(MANDIR))/man3))
 
 uninstall: ## remove what install put there
 	rm -f '$(DEST)$(LIBDIR)/'libtlp.a '$(DEST)$(LIBDIR)/'libtlp.so* \
@@ -571,7 +600,8 @@ uninstall: ## remove what install put there
 	    '$(DEST)$(MANDIR)/man1/$(TOOL_NAME).1' \
 	    $(foreach h,$(notdir $(wildcard include/*.h)),'$(DEST)$(strip \
 	        )$(INCLUDEDIR)/$(h)') \
-	    $(foreach m,$(notdir $(MAN3)),'$(DEST)$(MANDIR)/man3/$(m)')
+	    $(foreach m,$(notdir $(MAN3)),'$(DEST)$(MANDIR)/man3/$(m)') \
+	    '$(DEST)$(MANDIR)/man3/'tlp_*.3
 
 clean: ## remove the build folder
 	rm -rf $(BUILD)
@@ -595,8 +625,8 @@ help: ## this text
 FORCE:
 .PHONY: all shared static tool plugin examples cuda cuda-emulated check \
     check-all check-programs run-tests check-asan check-tsan check-abi \
-    check-layers check-house check-compilers check-install fuzz \
-    run-fuzzers bench bench-cpu bench-gpu bench-hosts demo docs format \
+    check-docs check-layers check-house check-compilers check-install fuzz \
+    run-fuzzers bench bench-cpu bench-gpu bench-hosts demo docs man format \
     format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \
     install-tool install-man uninstall clean help FORCE

@@ -39,10 +39,10 @@ int main(int argc, char **argv)
     ok = !tlp_model_open(&model, argv[1], NULL) &&
          !tlp_plan_parse(&plan, model, "serial") &&
          !tlp_session_create(&session, plan, NULL) &&
-         !tlp_tokenize(model, argv[2], strlen(argv[2]), TLP_TOKENIZE_BOS,
-                       prompt, MAX_PROMPT, &n_prompt) &&
+         !tlp_tokenize(prompt, MAX_PROMPT, &n_prompt, model, argv[2],
+                       strlen(argv[2]), TLP_TOKENIZE_BOS) &&
          !tlp_session_prefill(session, prompt, n_prompt) &&
-         !tlp_session_generate(session, NULL, &gen, NULL);
+         !tlp_session_generate(NULL, session, NULL, &gen);
     if (!ok)
         fprintf(stderr, "%s\n", tlp_last_error());
     else

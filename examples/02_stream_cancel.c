@@ -51,14 +51,14 @@ static tlp_status answer(tlp_model *model, const char *question, long budget,
     gen.text_data = &budget;
     result->struct_size = sizeof *result;
 
-    st = tlp_chat_format(model, &message, 1, 1, text, sizeof text, &len);
+    st = tlp_chat_format(text, sizeof text, &len, model, &message, 1, 1);
     if (!st)
-        st = tlp_tokenize(model, text, len, TLP_TOKENIZE_SPECIAL, prompt,
-                          MAX_PROMPT, &n_prompt);
+        st = tlp_tokenize(prompt, MAX_PROMPT, &n_prompt, model, text, len,
+                          TLP_TOKENIZE_SPECIAL);
     if (!st)
         st = tlp_session_prefill(session, prompt, n_prompt);
     if (!st)
-        st = tlp_session_generate(session, NULL, &gen, result);
+        st = tlp_session_generate(result, session, NULL, &gen);
     return st;
 }
 

@@ -38,7 +38,7 @@ static tlp_status run_plan(tlp_model *model, const char *text,
 
     st = tlp_plan_parse(&plan, model, text);
     if (!st)
-        st = tlp_plan_get_cost(plan, opts.n_rank, &cost);
+        st = tlp_plan_get_cost(&cost, plan, opts.n_rank);
     if (!st)
         st = tlp_session_create(&session, plan, &opts);
     if (!st)
@@ -49,9 +49,9 @@ static tlp_status run_plan(tlp_model *model, const char *text,
     if (!st)
         tlp_session_reset_stats(session);
     if (!st)
-        st = tlp_session_generate(session, NULL, &gen, NULL);
+        st = tlp_session_generate(NULL, session, NULL, &gen);
     if (!st)
-        st = tlp_session_get_stats(session, &stats);
+        st = tlp_session_get_stats(&stats, session);
     if (!st)
         printf("\n[%.1f tokens/s, %.0f%% of the time in communication]\n\n",
                (double)stats.n_decode / stats.seconds,
@@ -75,8 +75,8 @@ int main(int argc, char **argv)
     }
     st = tlp_model_open(&model, argv[1], NULL);
     if (!st)
-        st = tlp_tokenize(model, argv[2], strlen(argv[2]), TLP_TOKENIZE_BOS,
-                          prompt, MAX_PROMPT, &n_prompt);
+        st = tlp_tokenize(prompt, MAX_PROMPT, &n_prompt, model, argv[2],
+                          strlen(argv[2]), TLP_TOKENIZE_BOS);
     if (!st)
         st = run_plan(model, "serial", prompt, n_prompt);
     if (!st)

@@ -55,8 +55,8 @@ std::vector<int32_t> tokenize(const tlp_model *model, const std::string &text)
     std::vector<int32_t> ids(text.size() + 8);
     size_t n = 0;
 
-    check(tlp_tokenize(model, text.data(), text.size(), TLP_TOKENIZE_BOS,
-                       ids.data(), ids.size(), &n));
+    check(tlp_tokenize(ids.data(), ids.size(), &n, model, text.data(),
+                       text.size(), TLP_TOKENIZE_BOS));
     ids.resize(n);
     return ids;
 }
@@ -88,7 +88,7 @@ std::string generate(const char *path, const char *prompt)
     gen.text = append;
     gen.text_data = &text;
     check(tlp_session_prefill(session.get(), ids.data(), ids.size()));
-    check(tlp_session_generate(session.get(), nullptr, &gen, nullptr));
+    check(tlp_session_generate(nullptr, session.get(), nullptr, &gen));
     return text;
 }
 

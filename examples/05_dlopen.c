@@ -2,7 +2,7 @@
  * 05_dlopen.c - use the library where it is found, without linking it: a
  * plug-in host that must also start on machines that lack it.
  *
- *     ./dlopen libtlp.so.0 model.gguf
+ *     ./dlopen libtlp.so.1 model.gguf
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@ typedef struct tlp_functions {
     const char *(*last_error)(void);
     tlp_status (*model_open)(tlp_model **, const char *,
                              const tlp_model_options *);
-    tlp_status (*model_get_info)(const tlp_model *, tlp_model_info *);
+    tlp_status (*model_get_info)(tlp_model_info *, const tlp_model *);
     void (*model_free)(tlp_model *);
 } tlp_functions;
 
@@ -51,7 +51,7 @@ static int show_model(const tlp_functions *f, const char *path)
     int ok;
 
     info.struct_size = sizeof info; /* of the header this was compiled with */
-    ok = !f->model_open(&model, path, NULL) && !f->model_get_info(model, &info);
+    ok = !f->model_open(&model, path, NULL) && !f->model_get_info(&info, model);
     if (ok)
         printf("%s: %s, %d layers, %lld parameters\n", path, info.arch,
                (int)info.n_layer, (long long)info.n_param);

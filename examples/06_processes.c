@@ -39,17 +39,16 @@ static tlp_status ask(tlp_model *model, const char *prompt,
 
     st = tlp_plan_parse(&plan, model, plan_text);
     if (!st)
-        st = tlp_tokenize(model, prompt, len,
-                          TLP_TOKENIZE_SPECIAL | TLP_TOKENIZE_BOS, tokens,
-                          MAX_PROMPT, &n);
+        st = tlp_tokenize(tokens, MAX_PROMPT, &n, model, prompt, len,
+                          TLP_TOKENIZE_SPECIAL | TLP_TOKENIZE_BOS);
     if (!st)
         st = tlp_session_create(&session, plan, opts);
     if (!st)
         st = tlp_session_prefill(session, tokens, n);
     if (!st)
-        st = tlp_session_generate(session, NULL, &gen, NULL);
+        st = tlp_session_generate(NULL, session, NULL, &gen);
     if (!st)
-        st = tlp_session_get_stats(session, &stats);
+        st = tlp_session_get_stats(&stats, session);
     if (!st)
         printf("\n[%d ranks, %d all-reduces a token]\n", stats.n_rank,
                (int)(stats.allreduces / stats.n_step));
@@ -82,7 +81,7 @@ int main(int argc, char **argv)
     if (!st && rank == 0)
         st = ask(model, argv[2], argc > 3 ? argv[3] : "serial", &opts);
     else if (!st)
-        st = tlp_session_serve(model, NULL, &opts);
+        st = tlp_worker_run(model, NULL, &opts);
     if (st)
         fprintf(stderr, "rank %d: %s\n", (int)rank, tlp_last_error());
     tlp_model_free(model);

@@ -41,8 +41,8 @@ static void choose_devices(tlp_session_options *opts, int32_t devices[2])
     opts->n_rank = 2;
     info[0].struct_size = info[1].struct_size = sizeof info[0];
     if (tlp_device_count(&n, TLP_BACKEND_CUDA) ||
-        tlp_device_get_info(TLP_BACKEND_CUDA, 0, &info[0]) ||
-        (n > 1 && tlp_device_get_info(TLP_BACKEND_CUDA, 1, &info[1]))) {
+        tlp_device_get_info(&info[0], TLP_BACKEND_CUDA, 0) ||
+        (n > 1 && tlp_device_get_info(&info[1], TLP_BACKEND_CUDA, 1))) {
         printf("no GPU, two ranks on the CPU: %s\n\n", tlp_last_error());
         return;
     }
@@ -89,7 +89,7 @@ static tlp_status run_plan(tlp_model *model, const char *name,
 
     st = tlp_plan_parse(&plan, model, plan_text);
     if (!st)
-        st = tlp_plan_get_cost(plan, opts->n_rank, &cost);
+        st = tlp_plan_get_cost(&cost, plan, opts->n_rank);
     if (!st)
         st = tlp_session_create(&session, plan, opts);
     /* The first run brings everything in, the second one counts. */
@@ -101,10 +101,10 @@ static tlp_status run_plan(tlp_model *model, const char *name,
             st = tlp_session_prefill(session, prompt, n_prompt);
         tlp_session_reset_stats(session);
         if (!st)
-            st = tlp_session_generate(session, NULL, &gen, NULL);
+            st = tlp_session_generate(NULL, session, NULL, &gen);
     }
     if (!st)
-        st = tlp_session_get_stats(session, &stats);
+        st = tlp_session_get_stats(&stats, session);
     if (!st)
         printf("%s (%s): %.1f tokens/s, %.0f all-reduces per token, depth %d\n"
                "%s\n\n",
@@ -136,10 +136,10 @@ int main(int argc, char **argv)
     info.struct_size = sizeof info;
     st = tlp_model_open(&model, argv[1], NULL);
     if (!st)
-        st = tlp_model_get_info(model, &info);
+        st = tlp_model_get_info(&info, model);
     if (!st)
-        st = tlp_tokenize(model, argv[2], strlen(argv[2]), TLP_TOKENIZE_BOS,
-                          prompt, MAX_PROMPT, &n_prompt);
+        st = tlp_tokenize(prompt, MAX_PROMPT, &n_prompt, model, argv[2],
+                          strlen(argv[2]), TLP_TOKENIZE_BOS);
     if (!st) {
         default_plan(&info, pairs);
         choose_devices(&opts, devices);

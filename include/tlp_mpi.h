@@ -1,9 +1,11 @@
-/*
- * tlp_mpi.h - sessions on an MPI communicator of your own.
+/**
+ * @file tlp_mpi.h
+ * Sessions on an MPI communicator of the program.
  *
- * Needed only by programs that start MPI themselves and want their ranks to be
- * other than MPI_COMM_WORLD's; everybody else sets comm = TLP_COMM_MPI.  The
- * program must be built with the MPI that libtlp_mpi.so was built with.
+ * Only a program that starts MPI itself, and whose ranks are not those of
+ * MPI_COMM_WORLD, needs this header.  Any other program sets comm =
+ * TLP_COMM_MPI.  The program must be built with the MPI that libtlp_mpi.so was
+ * built with.
  */
 #ifndef TLP_MPI_H
 #define TLP_MPI_H
@@ -13,9 +15,14 @@
 #include "tlp.h"
 
 /**
- * Let a session use a duplicate of *comm, whose rank 0 is the session's.  The
- * variable is read during the call that opts is passed to, and *comm must stay
- * valid until MPI is finalized.
+ * Let a session use a duplicate of a communicator.
+ *
+ * Rank 0 of the communicator is rank 0 of the session.  The library reads *comm
+ * during the call that receives opts.  *comm must stay valid until MPI is
+ * finalized.
+ *
+ * @param opts  options to change
+ * @param comm  communicator
  * @since 0.1
  */
 static inline void tlp_mpi_use(tlp_session_options *opts, const MPI_Comm *comm)

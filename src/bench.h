@@ -9,6 +9,7 @@
 #include "bandwidth.h"
 #include "engine.h"
 #include "json.h"
+#include "tlp_tune.h"
 
 typedef struct series {
     double *value; /* [repeat] */

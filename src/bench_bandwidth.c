@@ -40,7 +40,7 @@ static int count_threads(const bench *b, int *n)
         return CLI_OK;
     }
 
-    tlp_status st = tlp_session_get_stats(b->contender[0].session, &stats);
+    tlp_status st = tlp_session_get_stats(&stats, b->contender[0].session);
 
     *n = stats.n_rank * stats.n_thread;
     return st == TLP_OK ? CLI_OK : engine_fail(st);

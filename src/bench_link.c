@@ -82,7 +82,7 @@ int bench_link_measure(bench *b)
     if (rc == CLI_OK) {
         engine_watch(l->serial.session);
 
-        tlp_status st = tlp_session_measure(l->serial.session, link, l->stage);
+        tlp_status st = tlp_session_measure(link, l->stage, l->serial.session);
 
         if (st != TLP_OK)
             rc = engine_fail(st);
@@ -115,7 +115,7 @@ static int predict(const bench *b, const tlp_plan *plan, int n_rank, int n_tok,
         return cli_fail("out of memory");
     for (int i = 0; st == TLP_OK && i < l->n_link; i++) {
         all[i].struct_size = sizeof *all;
-        st = tlp_plan_predict(plan, &l->link[i], n_rank, n_tok, pos, &all[i]);
+        st = tlp_plan_predict(&all[i], plan, &l->link[i], n_rank, n_tok, pos);
     }
     qsort(all, (size_t)l->n_link, sizeof *all, compare);
     *out = all[(l->n_link - 1) / 2];

@@ -27,7 +27,7 @@ static tlp_status run_once(const bench *b, tlp_session *s, int n_prompt,
     for (int i = 0; st == TLP_OK && i < n_gen; i++) {
         int32_t token = 0;
 
-        st = tlp_session_sample(s, 0, b->greedy, &token);
+        st = tlp_session_sample(&token, s, 0, b->greedy);
         if (st == TLP_OK)
             st = tlp_session_decode(s, token);
     }
@@ -57,7 +57,7 @@ static int run_repeat(bench *b, contender *c, int repeat)
         run_once(b, c->session, b->n_prompt, b->n_gen, &prefill, &decode);
 
     if (st == TLP_OK)
-        st = tlp_session_get_stats(c->session, &stats);
+        st = tlp_session_get_stats(&stats, c->session);
     if (st != TLP_OK)
         return engine_fail(st);
     c->prefill.value[repeat] = b->n_prompt / prefill;

@@ -25,7 +25,7 @@ static const char *mode_name(int32_t mode)
 static bool get_stage(const engine *e, size_t index, tlp_stage_info *stage)
 {
     *stage = (tlp_stage_info){ .struct_size = sizeof *stage };
-    return tlp_plan_get_stage(e->plan, index, stage) == TLP_OK;
+    return tlp_plan_get_stage(stage, e->plan, index) == TLP_OK;
 }
 
 /* A metadata value as text, which the caller frees; NULL when out of memory. */
@@ -33,12 +33,12 @@ static char *get_meta(const engine *e, const char *key)
 {
     size_t len = 0;
 
-    if (tlp_model_get_meta(e->model, key, NULL, 0, &len) != TLP_EBUFS)
+    if (tlp_model_get_meta(NULL, 0, &len, e->model, key) != TLP_EBUFS)
         return NULL;
 
     char *text = malloc(len + 1);
 
-    if (text && tlp_model_get_meta(e->model, key, text, len + 1, &len)) {
+    if (text && tlp_model_get_meta(text, len + 1, &len, e->model, key)) {
         free(text);
         text = NULL;
     }
@@ -111,7 +111,7 @@ static void print_tensors(const engine *e)
     for (int32_t i = 0; i < e->info.n_tensor; i++) {
         tlp_tensor_info t = { .struct_size = sizeof t };
 
-        if (tlp_model_get_tensor(e->model, (size_t)i, &t))
+        if (tlp_model_get_tensor(&t, e->model, (size_t)i))
             break;
         cli_print_clean(stdout, t.name);
         printf("  %s ", t.type);
@@ -200,7 +200,7 @@ static void json_tensors(json *j, const engine *e)
     for (int32_t i = 0; i < e->info.n_tensor; i++) {
         tlp_tensor_info t = { .struct_size = sizeof t };
 
-        if (tlp_model_get_tensor(e->model, (size_t)i, &t))
+        if (tlp_model_get_tensor(&t, e->model, (size_t)i))
             break;
         json_open(j, NULL, '{');
         json_text(j, "name", t.name);

@@ -38,7 +38,7 @@ static int write_chunk(engine *e, const int32_t *ids, size_t n, FILE *f,
     for (size_t i = 0; st == TLP_OK && i < n; i++) {
         const float *row;
 
-        st = tlp_session_logits(e->session, i, &row);
+        st = tlp_session_logits(&row, e->session, i);
         if (st == TLP_OK)
             write_row(f, row, e->info.n_vocab, buf);
     }

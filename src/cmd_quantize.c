@@ -3,6 +3,7 @@
  */
 #include "commands.h"
 #include "engine.h"
+#include "tlp_tune.h"
 
 typedef struct quantize {
     engine e;
@@ -37,7 +38,7 @@ static int write_model(quantize *q)
 
     cli_progress_start(&bar, "quantizing");
     tlp_status st =
-        tlp_model_quantize(q->e.model, q->out, q->type, &opts, &result);
+        tlp_model_quantize(&result, q->e.model, q->out, q->type, &opts);
     cli_progress_end(&bar);
     if (st != TLP_OK)
         return engine_fail(st);

@@ -59,7 +59,7 @@ static void print_stats(const run_state *r, size_t n_prompt, double prefill,
 {
     tlp_session_stats s = { .struct_size = sizeof s };
 
-    if (tlp_session_get_stats(r->e.session, &s))
+    if (tlp_session_get_stats(&s, r->e.session))
         return;
     fprintf(stderr,
             "prompt %zu tokens, %.1f tokens/s; generated %d, "
@@ -105,7 +105,7 @@ static int answer(run_state *r, const char *text, size_t n, uint32_t flags,
     t->pos = tlp_session_pos(r->e.session, 0);
     tlp_session_reset_stats(r->e.session);
     if (st == TLP_OK)
-        st = tlp_session_generate(r->e.session, r->sampler, &opts, &t->result);
+        st = tlp_session_generate(&t->result, r->e.session, r->sampler, &opts);
     putchar('\n');
     if (st != TLP_OK)
         return engine_fail(st);

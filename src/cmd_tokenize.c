@@ -13,9 +13,8 @@ static int print_pieces(const engine *e, const int32_t *ids, size_t n)
     for (size_t i = 0; i < n; i++) {
         char piece[256];
         size_t len;
-        tlp_status st =
-            tlp_detokenize(e->model, &ids[i], 1, TLP_DETOKENIZE_SPECIAL, piece,
-                           sizeof piece, &len);
+        tlp_status st = tlp_detokenize(piece, sizeof piece, &len, e->model,
+                                       &ids[i], 1, TLP_DETOKENIZE_SPECIAL);
 
         if (st != TLP_OK && st != TLP_EBUFS)
             return engine_fail(st);
@@ -80,13 +79,13 @@ static int print_text(const engine *e, const int32_t *ids, size_t n,
 {
     size_t len = 0;
     char *text = NULL;
-    tlp_status st = tlp_detokenize(e->model, ids, n, flags, NULL, 0, &len);
+    tlp_status st = tlp_detokenize(NULL, 0, &len, e->model, ids, n, flags);
 
     if (st == TLP_EBUFS) {
         text = malloc(len + 1);
         if (!text)
             return cli_fail("out of memory");
-        st = tlp_detokenize(e->model, ids, n, flags, text, len + 1, &len);
+        st = tlp_detokenize(text, len + 1, &len, e->model, ids, n, flags);
     }
     if (st == TLP_OK && text)
         fwrite(text, 1, len, stdout);

@@ -32,15 +32,15 @@ void chat_cut(chat *c, size_t n)
 int chat_format(const chat *c, char **text, size_t *len)
 {
     tlp_status st =
-        tlp_chat_format(c->model, c->message, c->n, 1, NULL, 0, len);
+        tlp_chat_format(NULL, 0, len, c->model, c->message, c->n, 1);
 
     *text = NULL;
     if (st == TLP_EBUFS) {
         *text = malloc(*len + 1);
         if (!*text)
             return cli_fail("out of memory");
-        st = tlp_chat_format(c->model, c->message, c->n, 1, *text, *len + 1,
-                             len);
+        st = tlp_chat_format(*text, *len + 1, len, c->model, c->message, c->n,
+                             1);
     }
     if (st == TLP_OK)
         return CLI_OK;
@@ -54,7 +54,7 @@ bool chat_has_template(const tlp_model *model)
     const tlp_chat_message hello = { "user", "hello" };
     size_t len;
 
-    return tlp_chat_format(model, &hello, 1, 1, NULL, 0, &len) == TLP_EBUFS;
+    return tlp_chat_format(NULL, 0, &len, model, &hello, 1, 1) == TLP_EBUFS;
 }
 
 void chat_free(chat *c)

@@ -102,7 +102,7 @@ tlp_status corpus_score(tlp_session *session, const int32_t *ids, size_t n,
 
     *nll = 0;
     if (st == TLP_OK)
-        st = tlp_session_score(session, 0, ids, n, logprob);
+        st = tlp_session_score(logprob, session, 0, ids, n);
     for (size_t t = 1; st == TLP_OK && t < n; t++)
         *nll -= (double)logprob[t];
     return st;

@@ -10,7 +10,7 @@ int devices_find(devices *d)
 
     for (int32_t i = 0; st == TLP_OK && i < d->n; i++) {
         d->info[i] = (tlp_device_info){ .struct_size = sizeof d->info[i] };
-        st = tlp_device_get_info(TLP_BACKEND_CUDA, i, &d->info[i]);
+        st = tlp_device_get_info(&d->info[i], TLP_BACKEND_CUDA, i);
     }
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }

@@ -50,7 +50,7 @@ int engine_open_model(engine *e, bool vocab_only)
     if (st != TLP_OK)
         return engine_fail(st);
     e->info.struct_size = sizeof e->info;
-    st = tlp_model_get_info(e->model, &e->info);
+    st = tlp_model_get_info(&e->info, e->model);
     return st != TLP_OK ? engine_fail(st) : CLI_OK;
 }
 
@@ -113,7 +113,7 @@ static int read_device(engine *e)
     return CLI_OK;
 }
 
-static tlp_session_options session_options(const engine *e, int n_ctx)
+tlp_session_options engine_session_options(const engine *e, int n_ctx)
 {
     tlp_session_options opts = TLP_SESSION_OPTIONS_INIT;
 
@@ -159,7 +159,7 @@ static int find_rank(engine *e, int32_t *rank)
 
     e->comm = mpi ? TLP_COMM_MPI : TLP_COMM_THREADS;
 
-    tlp_session_options opts = session_options(e, 0);
+    tlp_session_options opts = engine_session_options(e, 0);
     tlp_status st = tlp_comm_rank(rank, &n_rank, &opts);
 
     if (st != TLP_OK)
@@ -178,14 +178,14 @@ static bool is_peer_failure(tlp_status st)
 
 static int serve(engine *e, int n_ctx)
 {
-    tlp_session_options opts = session_options(e, n_ctx);
+    tlp_session_options opts = engine_session_options(e, n_ctx);
     int rc =
         e->plan_text ? engine_parse_plan(e, e->plan_text, &e->plan) : CLI_OK;
 
     while (rc == CLI_OK) {
-        tlp_status st = tlp_session_serve(e->model, e->plan, &opts);
+        tlp_status st = tlp_worker_run(e->model, e->plan, &opts);
 
-        if (st == TLP_ECANCELED)
+        if (st == TLP_ECLOSED)
             return CLI_SERVED;
         if (st != TLP_OK)
             rc = engine_fail(st);
@@ -220,7 +220,7 @@ int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
         return cli_fail("%lld tokens are more than a context can hold",
                         (long long)n_ctx);
 
-    tlp_session_options opts = session_options(e, (int)n_ctx);
+    tlp_session_options opts = engine_session_options(e, (int)n_ctx);
 
     opts.progress = cli_progress_step;
     opts.progress_data = &bar;
@@ -268,7 +268,7 @@ int engine_tokenize(const engine *e, const char *text, size_t n, uint32_t flags,
         *ids = malloc(cap * sizeof **ids);
         if (!*ids)
             return cli_fail("out of memory");
-        st = tlp_tokenize(e->model, text, n, flags, *ids, cap, n_ids);
+        st = tlp_tokenize(*ids, cap, n_ids, e->model, text, n, flags);
         cap = *n_ids;
     }
     if (st == TLP_OK)
@@ -282,7 +282,7 @@ int engine_plan_cost(const engine *e, const tlp_plan *plan, tlp_plan_cost *cost)
 {
     *cost = (tlp_plan_cost){ .struct_size = sizeof *cost };
 
-    tlp_status st = tlp_plan_get_cost(plan, e->n_rank, cost);
+    tlp_status st = tlp_plan_get_cost(cost, plan, e->n_rank);
 
     return st != TLP_OK ? engine_fail(st) : CLI_OK;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "eval.h"
+#include "tlp_eval.h"
 
 #define N_CTX 512
 
@@ -22,11 +23,11 @@ static tlp_status run_kind(const eval *v, int kind, size_t n, double *value,
     for (size_t i = 0; st == TLP_OK && i < n; i++) {
         int32_t exact = 0, reference = 0;
 
-        st = tlp_drill_get(kind, v->seed, i, d);
+        st = tlp_drill_get(d, kind, v->seed, i);
         if (st == TLP_OK)
-            st = tlp_drill_run(d, v->e.model, v->e.session, &exact);
+            st = tlp_drill_run(&exact, d, v->e.model, v->e.session);
         if (st == TLP_OK && v->reference)
-            st = tlp_drill_run(d, v->e.model, v->reference, &reference);
+            st = tlp_drill_run(&reference, d, v->e.model, v->reference);
         value[i] = exact;
         value[n + i] = reference;
         value[2 * n + i] = exact - reference;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "eval.h"
+#include "tlp_eval.h"
 
 #define LEVEL 0.95
 
@@ -23,7 +24,7 @@ int eval_estimate(const eval *v, const double *sum, const double *weight,
     out->has_interval = true;
 
     tlp_status st =
-        tlp_bootstrap_mean(sum, weight, n, LEVEL, v->seed, &out->lo, &out->hi);
+        tlp_bootstrap_mean(&out->lo, &out->hi, sum, weight, n, LEVEL, v->seed);
 
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "eval.h"
+#include "tlp_eval.h"
 
 /* 1 or 0 for each question. */
 typedef struct marks {
@@ -46,12 +47,12 @@ static tlp_status mark(const eval *v, const tlp_task *task, size_t i, marks *m)
     tlp_task_item item = { .struct_size = sizeof item };
     tlp_answer a = { .struct_size = sizeof a };
     tlp_answer ref = { .struct_size = sizeof ref };
-    tlp_status st = tlp_task_get_item(task, i, &item);
+    tlp_status st = tlp_task_get_item(&item, task, i);
 
     if (st == TLP_OK)
-        st = tlp_task_answer(task, i, v->e.session, NULL, &a);
+        st = tlp_task_answer(&a, NULL, task, i, v->e.session);
     if (st == TLP_OK && v->reference)
-        st = tlp_task_answer(task, i, v->reference, NULL, &ref);
+        st = tlp_task_answer(&ref, NULL, task, i, v->reference);
     m->acc[i] = a.best == item.gold;
     m->norm[i] = a.best_norm == item.gold;
     m->reference_acc[i] = ref.best == item.gold;
@@ -171,7 +172,7 @@ int eval_task(eval *v)
     tlp_status st = tlp_task_load(&task, v->e.model, v->task_path, &opts);
 
     if (st == TLP_OK)
-        st = tlp_task_get_info(task, &r.info);
+        st = tlp_task_get_info(&r.info, task);
 
     int rc = st == TLP_OK ? CLI_OK : engine_fail(st);
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "eval.h"
+#include "tlp_eval.h"
 
 /* Sums over the predictions of each window. */
 typedef struct windows {
@@ -52,12 +53,12 @@ static tlp_status compare_row(const eval *v, size_t i, int32_t target,
 {
     tlp_divergence d = { .struct_size = sizeof d };
     const float *a, *b;
-    tlp_status st = tlp_session_logits(v->reference, i, &a);
+    tlp_status st = tlp_session_logits(&a, v->reference, i);
 
     if (st == TLP_OK)
-        st = tlp_session_logits(v->e.session, i, &b);
+        st = tlp_session_logits(&b, v->e.session, i);
     if (st == TLP_OK)
-        st = tlp_logits_compare(a, b, (size_t)v->e.info.n_vocab, &d);
+        st = tlp_logits_compare(&d, a, b, (size_t)v->e.info.n_vocab);
     if (st != TLP_OK)
         return st;
     w->nll[at] += d.lse - (double)b[target];

@@ -7,6 +7,7 @@
 #include "files.h"
 #include "json.h"
 #include "plan_commands.h"
+#include "tlp_tune.h"
 
 typedef struct adjust {
     engine e;
@@ -70,20 +71,17 @@ static void print_table(const tlp_plan_adjust_report *r)
 
 /* ========================================================================= */
 
-static tlp_plan_adjust_options adjust_options(const adjust *v,
-                                              cli_progress *bar)
+static tlp_plan_adjust_options
+adjust_options(const adjust *v, const tlp_session_options *session,
+               cli_progress *bar)
 {
     tlp_plan_adjust_options o = TLP_PLAN_ADJUST_OPTIONS_INIT;
 
+    o.session = session;
     o.gains = v->gains;
     o.norms = v->norms;
     o.rank = v->rank;
-    o.n_ctx = v->text.ctx;
     o.held_out = (double)v->held_out;
-    o.n_thread = v->e.n_thread;
-    o.compute = v->e.compute;
-    o.kv_type = v->e.kv;
-    o.isa = v->e.isa;
     o.seed = v->seed;
     o.progress = cli_progress_step;
     o.progress_data = bar;
@@ -105,11 +103,12 @@ static int fit(adjust *v, const tlp_plan *plan, tlp_plan **adjusted)
 {
     tlp_plan_adjust_report report = { .struct_size = sizeof report };
     cli_progress bar;
-    tlp_plan_adjust_options o = adjust_options(v, &bar);
+    tlp_session_options session = engine_session_options(&v->e, v->text.ctx);
+    tlp_plan_adjust_options o = adjust_options(v, &session, &bar);
 
     cli_progress_start(&bar, "fitting");
     tlp_status st =
-        tlp_plan_adjust(adjusted, plan, v->text.ids, v->text.n, &o, &report);
+        tlp_plan_adjust(adjusted, &report, plan, v->text.ids, v->text.n, &o);
     cli_progress_end(&bar);
     if (st == TLP_OK && tlp_plan_save(*adjusted, v->out_path) != TLP_OK)
         st = TLP_ERROR;

@@ -4,6 +4,7 @@
 #include "engine.h"
 #include "files.h"
 #include "plan_commands.h"
+#include "tlp_tune.h"
 
 typedef struct carry {
     engine e, from;

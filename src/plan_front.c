@@ -9,13 +9,13 @@
 static int plan_text(const tlp_plan *plan, char **text)
 {
     size_t n = 0;
-    tlp_status st = tlp_plan_format(plan, TLP_PLAN_TEXT, NULL, 0, &n);
+    tlp_status st = tlp_plan_format(NULL, 0, &n, plan, TLP_PLAN_TEXT);
 
     *text = st == TLP_EBUFS ? malloc(n + 1) : NULL;
     if (st == TLP_EBUFS && !*text)
         return cli_fail("out of memory");
     if (*text)
-        st = tlp_plan_format(plan, TLP_PLAN_TEXT, *text, n + 1, &n);
+        st = tlp_plan_format(*text, n + 1, &n, plan, TLP_PLAN_TEXT);
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
 
@@ -28,7 +28,7 @@ int front_add(plan_front *front, const tlp_plan_point *p)
     if (!point)
         return cli_fail("out of memory");
     front->point = point;
-    if (tlp_plan_get_cost(p->plan, 2, &cost) != TLP_OK)
+    if (tlp_plan_get_cost(&cost, p->plan, 2) != TLP_OK)
         return engine_fail(TLP_ERROR);
     point += front->n;
     *point = (front_point){

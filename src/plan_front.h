@@ -7,6 +7,7 @@
 
 #include "corpus.h"
 #include "engine.h"
+#include "tlp_tune.h"
 
 typedef struct front_point {
     int depth;

@@ -87,7 +87,7 @@ static int measure(make *v)
     if (rc != CLI_OK)
         return rc;
     v->link.struct_size = sizeof v->link;
-    st = tlp_session_measure(v->e.session, &v->link, NULL);
+    st = tlp_session_measure(&v->link, NULL, v->e.session);
     engine_watch(NULL);
     tlp_session_free(v->e.session);
     v->e.session = NULL;
@@ -95,6 +95,7 @@ static int measure(make *v)
 }
 
 static tlp_plan_make_options make_options(make *v, uint32_t modes,
+                                          const tlp_session_options *session,
                                           cli_progress *bar)
 {
     tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;
@@ -105,11 +106,7 @@ static tlp_plan_make_options make_options(make *v, uint32_t modes,
     o.link = v->link.struct_size ? &v->link : NULL;
     o.modes = modes;
     o.max_group = v->max_group;
-    o.n_ctx = v->text.ctx;
-    o.n_thread = v->e.n_thread;
-    o.compute = v->e.compute;
-    o.kv_type = v->e.kv;
-    o.isa = v->e.isa;
+    o.session = session;
     o.objective = v->objective;
     o.seed = v->seed;
     o.max_bytes = (uint64_t)((double)v->memory * 1048576);
@@ -136,7 +133,8 @@ static int run(make *v, tlp_plan **plan)
     if (rc != CLI_OK)
         return rc;
 
-    tlp_plan_make_options o = make_options(v, modes, &bar);
+    tlp_session_options session = engine_session_options(&v->e, v->text.ctx);
+    tlp_plan_make_options o = make_options(v, modes, &session, &bar);
 
     cli_progress_start(&bar, "planning");
     tlp_status st = tlp_plan_make(plan, v->e.model, v->text.ids, v->text.n, &o);

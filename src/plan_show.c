@@ -6,6 +6,7 @@
 
 #include "engine.h"
 #include "plan_commands.h"
+#include "tlp_tune.h"
 
 static const char *const mode_names[] = { "serial", "lp",      "par",
                                           "asym",   "lp-code", "merge" };
@@ -42,13 +43,13 @@ static int finish(plans *v, int rc)
 static int format(const tlp_plan *plan, int form, char **text)
 {
     size_t n = 0;
-    tlp_status st = tlp_plan_format(plan, form, NULL, 0, &n);
+    tlp_status st = tlp_plan_format(NULL, 0, &n, plan, form);
 
     *text = st == TLP_EBUFS ? malloc(n + 1) : NULL;
     if (st == TLP_EBUFS && !*text)
         return cli_fail("out of memory");
     if (*text)
-        st = tlp_plan_format(plan, form, *text, n + 1, &n);
+        st = tlp_plan_format(*text, n + 1, &n, plan, form);
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
 
@@ -64,7 +65,7 @@ static int print_groups(const tlp_plan *plan, int depth)
 {
     for (int i = 0; i < depth; i++) {
         tlp_stage_info s = { .struct_size = sizeof s };
-        tlp_status st = tlp_plan_get_stage(plan, (size_t)i, &s);
+        tlp_status st = tlp_plan_get_stage(&s, plan, (size_t)i);
 
         if (st != TLP_OK)
             return engine_fail(st);
@@ -95,7 +96,7 @@ static int print_record(const tlp_plan *plan)
 static int get_adjust(const tlp_plan *plan, tlp_plan_adjust_info *info)
 {
     *info = (tlp_plan_adjust_info){ .struct_size = sizeof *info };
-    tlp_status st = tlp_plan_get_adjust(plan, info);
+    tlp_status st = tlp_plan_get_adjust(info, plan);
 
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
@@ -185,7 +186,7 @@ static bool same_stage(const tlp_stage_info *a, const tlp_stage_info *b)
 static bool stage(const tlp_plan *plan, size_t index, tlp_stage_info *s)
 {
     *s = (tlp_stage_info){ .struct_size = sizeof *s };
-    return tlp_plan_get_stage(plan, index, s) == TLP_OK;
+    return tlp_plan_get_stage(s, plan, index) == TLP_OK;
 }
 
 /* Print the stages of a that b lacks; returns their number. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "study.h"
+#include "tlp_eval.h"
 
 static size_t n_prediction(const study *s)
 {
@@ -33,12 +34,12 @@ static tlp_status compare_row(const study *s, tlp_session *session, size_t i,
     size_t n_vocab = (size_t)s->e.info.n_vocab;
     tlp_divergence d = { .struct_size = sizeof d };
     const float *row;
-    tlp_status st = tlp_session_logits(session, i, &row);
+    tlp_status st = tlp_session_logits(&row, session, i);
 
     if (st == TLP_OK && session == s->e.session)
         memcpy(reference, row, n_vocab * sizeof *row);
     if (st == TLP_OK)
-        st = tlp_logits_compare(reference, row, n_vocab, &d);
+        st = tlp_logits_compare(&d, reference, row, n_vocab);
     if (st == TLP_OK) {
         sum->nll += d.lse - (double)row[target];
         sum->kl += d.kl;

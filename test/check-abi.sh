@@ -15,7 +15,7 @@ fail() {
     bad=1
 }
 
-# Version nodes ("TLP_0") are listed as absolute symbols.
+# Version nodes ("TLP_1") are listed as absolute symbols.
 exported() {
     nm -D --defined-only "$1" | awk '$2 != "A" { print $3 }' | sed 's/@.*//' |
         LC_ALL=C sort
@@ -73,9 +73,11 @@ try_header() {
     echo "#include \"$header\"" | "$@" -Iinclude -Wall -Wextra -Wpedantic \
         -Werror -pedantic-errors -fsyntax-only - || fail "$header is not $name"
 }
-try_header tlp.h C99 "${CC:-cc}" -std=c99 -x c
-try_header tlp.h C11 "${CC:-cc}" -std=c11 -x c
-try_header tlp.h C++11 "${CXX:-c++}" -std=c++11 -x c++
+for header in tlp.h tlp_tune.h tlp_eval.h; do
+    try_header $header C99 "${CC:-cc}" -std=c99 -x c
+    try_header $header C11 "${CC:-cc}" -std=c11 -x c
+    try_header $header C++11 "${CXX:-c++}" -std=c++11 -x c++
+done
 if [ -n "$plugin" ]; then
     read -ra flags <<<"$MPI_CFLAGS"
     try_header tlp_mpi.h C99 "${CC:-cc}" -std=c99 "${flags[@]}" -x c

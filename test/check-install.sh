@@ -69,7 +69,8 @@ if [ "$installed" != "tlp $version" ]; then
     echo "check-install: $installed installed, tlp $version in tlp.pc"
     exit 1
 fi
-for page in man1/tlp.1 man3/libtlp.3; do
+for page in man1/tlp.1 man3/libtlp.3 man3/tlp_session_create.3 man3/tlp_plan.3
+do
     [ -s "$root$prefix/share/man/$page" ]
 done
 

@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tlp.h"
+#include "tlp_eval.h"
+#include "tlp_tune.h"
 
 #if UINTPTR_MAX == UINT64_MAX
 #define SIZE(type, size)                                                       \
@@ -166,6 +167,7 @@ AT(tlp_generate_options, ignore_end, 12);
 AT(tlp_generate_options, stop, 16);
 AT(tlp_generate_options, n_stop, 24);
 AT(tlp_generate_options, flags, 32);
+AT(tlp_generate_options, seq, 36);
 AT(tlp_generate_options, text, 40);
 AT(tlp_generate_options, text_data, 48);
 
@@ -213,6 +215,78 @@ AT(tlp_quantize_options, pure, 12);
 AT(tlp_quantize_options, progress, 16);
 AT(tlp_quantize_options, progress_data, 24);
 
+SIZE(tlp_plan_make_options, 112);
+AT(tlp_plan_make_options, session, 8);
+AT(tlp_plan_make_options, depth, 16);
+AT(tlp_plan_make_options, max_group, 20);
+AT(tlp_plan_make_options, max_kl, 24);
+AT(tlp_plan_make_options, speedup, 32);
+AT(tlp_plan_make_options, link, 40);
+AT(tlp_plan_make_options, modes, 48);
+AT(tlp_plan_make_options, objective, 52);
+AT(tlp_plan_make_options, seed, 56);
+AT(tlp_plan_make_options, max_bytes, 64);
+AT(tlp_plan_make_options, resume, 72);
+AT(tlp_plan_make_options, point, 80);
+AT(tlp_plan_make_options, point_data, 88);
+AT(tlp_plan_make_options, progress, 96);
+AT(tlp_plan_make_options, progress_data, 104);
+
+SIZE(tlp_plan_adjust_options, 64);
+AT(tlp_plan_adjust_options, session, 8);
+AT(tlp_plan_adjust_options, gains, 16);
+AT(tlp_plan_adjust_options, norms, 20);
+AT(tlp_plan_adjust_options, rank, 24);
+AT(tlp_plan_adjust_options, held_out, 32);
+AT(tlp_plan_adjust_options, seed, 40);
+AT(tlp_plan_adjust_options, progress, 48);
+AT(tlp_plan_adjust_options, progress_data, 56);
+
+SIZE(tlp_plan_adjust_report, 88);
+AT(tlp_plan_adjust_report, n_window, 8);
+AT(tlp_plan_adjust_report, n_held_out, 12);
+AT(tlp_plan_adjust_report, kl_before, 16);
+AT(tlp_plan_adjust_report, kl_after, 24);
+AT(tlp_plan_adjust_report, ppl_before, 32);
+AT(tlp_plan_adjust_report, ppl_after, 40);
+AT(tlp_plan_adjust_report, top1_before, 48);
+AT(tlp_plan_adjust_report, top1_after, 56);
+AT(tlp_plan_adjust_report, n_gain, 64);
+AT(tlp_plan_adjust_report, n_norm, 68);
+AT(tlp_plan_adjust_report, n_low_rank, 72);
+AT(tlp_plan_adjust_report, n_bytes, 80);
+
+SIZE(tlp_plan_point, 48);
+AT(tlp_plan_point, depth, 8);
+AT(tlp_plan_point, chosen, 12);
+AT(tlp_plan_point, plan, 16);
+AT(tlp_plan_point, kl, 24);
+AT(tlp_plan_point, top1_agreement, 32);
+AT(tlp_plan_point, ppl, 40);
+
+SIZE(tlp_link_rates, 32);
+SIZE(tlp_link, 688);
+AT(tlp_link, fingerprint, 8);
+AT(tlp_link, n_rank, 80);
+AT(tlp_link, n_thread, 84);
+AT(tlp_link, n_batch, 88);
+AT(tlp_link, n_size, 92);
+AT(tlp_link, decode, 96);
+AT(tlp_link, prefill, 128);
+AT(tlp_link, head_byte, 160);
+AT(tlp_link, command, 168);
+AT(tlp_link, size, 176);
+AT(tlp_link, allreduce, 304);
+AT(tlp_link, late, 432);
+AT(tlp_link, send, 560);
+
+SIZE(tlp_prediction, 48);
+AT(tlp_prediction, seconds, 8);
+AT(tlp_prediction, compute_seconds, 16);
+AT(tlp_prediction, command_seconds, 24);
+AT(tlp_prediction, send_seconds, 32);
+AT(tlp_prediction, allreduce_seconds, 40);
+
 SIZE(tlp_quantize_result, 32);
 AT(tlp_quantize_result, n_tensor, 8);
 AT(tlp_quantize_result, n_converted, 12);
@@ -235,7 +309,7 @@ Test(abi, constants)
         C(TLP_EIO, -4),
         C(TLP_EFORMAT, -5),
         C(TLP_ENOTSUP, -6),
-        C(TLP_ERANGE, -7),
+        C(TLP_EFULL, -7),
         C(TLP_EBUFS, -8),
         C(TLP_ESTATE, -9),
         C(TLP_ECANCELED, -10),
@@ -244,6 +318,9 @@ Test(abi, constants)
         C(TLP_EABI, -13),
         C(TLP_ETIMEDOUT, -14),
         C(TLP_EMISMATCH, -15),
+        C(TLP_EUNREACHED, -16),
+        C(TLP_ENOGAIN, -17),
+        C(TLP_ECLOSED, -18),
         C(TLP_LOG_ERROR, 1),
         C(TLP_LOG_WARN, 2),
         C(TLP_LOG_INFO, 3),
@@ -287,6 +364,9 @@ Test(abi, constants)
         C(TLP_DRILL_COPY_DIGITS, 1),
         C(TLP_DRILL_ADD, 2),
         C(TLP_DRILL_ADD_TENS, 3),
+        C(TLP_OBJECTIVE_BOTH, 0),
+        C(TLP_OBJECTIVE_KL, 1),
+        C(TLP_OBJECTIVE_NLL, 2),
 #undef C
     };
 
@@ -297,11 +377,36 @@ Test(abi, constants)
 
 Test(abi, every_status_has_name_and_text)
 {
-#define X(name, value, text)                                                   \
-    cr_expect_str_eq(tlp_status_name(TLP_##name), "TLP_" #name);               \
-    cr_expect_str_eq(tlp_status_text(TLP_##name), text);
-    TLP_STATUS_MAP(X)
-#undef X
+    static const struct {
+        tlp_status status;
+        const char *name, *text;
+    } s[] = {
+        { TLP_OK, "TLP_OK", "success" },
+        { TLP_ERROR, "TLP_ERROR", "unspecified failure" },
+        { TLP_EINVAL, "TLP_EINVAL", "invalid argument" },
+        { TLP_ENOMEM, "TLP_ENOMEM", "out of memory" },
+        { TLP_EIO, "TLP_EIO", "read or write failed" },
+        { TLP_EFORMAT, "TLP_EFORMAT", "malformed file or text" },
+        { TLP_ENOTSUP, "TLP_ENOTSUP", "not supported" },
+        { TLP_EFULL, "TLP_EFULL", "context is full" },
+        { TLP_EBUFS, "TLP_EBUFS", "buffer too small" },
+        { TLP_ESTATE, "TLP_ESTATE", "call out of order" },
+        { TLP_ECANCELED, "TLP_ECANCELED", "canceled" },
+        { TLP_EDEVICE, "TLP_EDEVICE", "device fault" },
+        { TLP_ECOMM, "TLP_ECOMM", "a peer rank failed" },
+        { TLP_EABI, "TLP_EABI", "struct is newer than the library" },
+        { TLP_ETIMEDOUT, "TLP_ETIMEDOUT",
+          "a peer rank did not answer in time" },
+        { TLP_EMISMATCH, "TLP_EMISMATCH", "things that must agree do not" },
+        { TLP_EUNREACHED, "TLP_EUNREACHED", "target out of reach" },
+        { TLP_ENOGAIN, "TLP_ENOGAIN", "no adjustment helps" },
+        { TLP_ECLOSED, "TLP_ECLOSED", "rank 0 has left" },
+    };
+
+    for (size_t i = 0; i < sizeof s / sizeof s[0]; i++) {
+        cr_expect_str_eq(tlp_status_name(s[i].status), s[i].name);
+        cr_expect_str_eq(tlp_status_text(s[i].status), s[i].text);
+    }
     cr_expect_str_eq(tlp_status_name((tlp_status)-9999), "TLP_E?");
     cr_expect_not_null(tlp_status_text((tlp_status)-9999));
 }
@@ -339,6 +444,8 @@ Test(abi, initialisers)
     static const tlp_generate_options generate = TLP_GENERATE_OPTIONS_INIT;
     static const tlp_task_options task = TLP_TASK_OPTIONS_INIT;
     static const tlp_quantize_options quantize = TLP_QUANTIZE_OPTIONS_INIT;
+    static const tlp_plan_make_options make = TLP_PLAN_MAKE_OPTIONS_INIT;
+    static const tlp_plan_adjust_options adjust = TLP_PLAN_ADJUST_OPTIONS_INIT;
 
     expect_zero_tail(&model, sizeof model, "model");
     expect_zero_tail(&session, sizeof session, "session");
@@ -347,4 +454,6 @@ Test(abi, initialisers)
     expect_zero_tail(&generate, sizeof generate, "generate");
     expect_zero_tail(&task, sizeof task, "task");
     expect_zero_tail(&quantize, sizeof quantize, "quantize");
+    expect_zero_tail(&make, sizeof make, "make");
+    expect_zero_tail(&adjust, sizeof adjust, "adjust");
 }

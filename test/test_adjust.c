@@ -551,7 +551,7 @@ static tlp_status see(void *arg, tlpi_probe_at at, int member, const float *x)
     cr_assert_not_null(s->x[at][member]);
     memcpy(s->x[at][member], x, s->n * sizeof *x);
     if (s->fail_at && --s->fail_at == 0)
-        return tlpi_fail(TLP_ERANGE, "seen enough");
+        return tlpi_fail(TLP_ECANCELED, "seen enough");
     return TLP_OK;
 }
 
@@ -697,7 +697,7 @@ static void probe_case(const adjusted_model *s, const char *text)
 
     forget(&one);
     one = (sight){ .n = n, .fail_at = 3 };
-    CHECK_FAILS(TLP_ERANGE, run_stage(rank, &step, 1, x, seen));
+    CHECK_FAILS(TLP_ECANCELED, run_stage(rank, &step, 1, x, seen));
     rank->probe = NULL;
     CHECK_OK(run_stage(rank, &step, 1, x, seen));
     cr_assert_eq(memcmp(z, seen, n * sizeof *z), 0);

@@ -51,7 +51,7 @@ static const char *format(const tlp_plan *p, int form)
     static char buf[4096];
     size_t n;
 
-    CHECK_OK(tlp_plan_format(p, form, buf, sizeof buf, &n));
+    CHECK_OK(tlp_plan_format(buf, sizeof buf, &n, p, form));
     return buf;
 }
 
@@ -338,7 +338,7 @@ static tlp_status live(tlp_model *m, const char *path, const tlp_plan *base)
     tlp_status st = fitted_plan(&p, base, FITTED_ALL, RANK, 3);
 
     if (st == TLP_OK)
-        st = tlp_plan_format(p, TLP_PLAN_JSON, text, sizeof text, &n);
+        st = tlp_plan_format(text, sizeof text, &n, p, TLP_PLAN_JSON);
     if (st == TLP_OK)
         st = tlp_plan_save(p, path);
     if (st == TLP_OK)

@@ -11,6 +11,7 @@
 #include "plan/adjust.h"
 #include "support/fake_model.h"
 #include "support/random_adjust.h"
+#include "tlp_tune.h"
 
 enum { N_LAYER = 8, D = 16, RANK = 4 };
 
@@ -135,7 +136,7 @@ Test(adjust_image, adjustments_are_counted)
 
     for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
         tlp_plan *p = with(cases[i].kinds);
-        CHECK_OK(tlp_plan_get_adjust(p, &info));
+        CHECK_OK(tlp_plan_get_adjust(&info, p));
         cr_expect_eq(info.n_gain, cases[i].n_gain);
         cr_expect_eq(info.n_norm, cases[i].n_norm);
         cr_expect_eq(info.n_low_rank, cases[i].n_low_rank);
@@ -143,12 +144,12 @@ Test(adjust_image, adjustments_are_counted)
         cr_expect_str_eq(info.sha256, p->adjust->sha256);
         tlp_plan_free(p);
     }
-    CHECK_OK(tlp_plan_get_adjust(plan, &info));
+    CHECK_OK(tlp_plan_get_adjust(&info, plan));
     cr_expect_eq(info.n_gain + info.n_norm + info.n_low_rank, 0);
     cr_expect_eq(info.n_bytes, 0);
     cr_expect_null(info.sha256);
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_adjust(NULL, &info));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_adjust(plan, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_adjust(&info, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_adjust(NULL, plan));
 }
 
 /* ==== images that are not right ========================================== */

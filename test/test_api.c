@@ -83,32 +83,32 @@ Test(api, model_without_arguments)
     char buf[8];
     size_t n = 0;
 
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_info(NULL, &info));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_info(r.model, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(NULL, 0, &tensor));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(r.model, 0, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(r.model, 1000, &tensor));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(r.model, SIZE_MAX, &tensor));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_info(&info, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_info(NULL, r.model));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(&tensor, NULL, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(NULL, r.model, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(&tensor, r.model, 1000));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(&tensor, r.model, SIZE_MAX));
     cr_assert_null(tlp_model_meta_key(NULL, 0));
     cr_assert_null(tlp_model_meta_key(r.model, 1000));
     cr_assert_null(tlp_model_meta_key(r.model, SIZE_MAX));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(NULL, "a", buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(r.model, NULL, buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(r.model, "no.such", buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(NULL, "a", 1, 0, &id, 1, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(r.model, NULL, 1, 0, &id, 1, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(r.model, "a", 1, 0, &id, 1, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(r.model, "a", 1, 4, &id, 1, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(NULL, &id, 1, 0, buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(r.model, NULL, 1, 0, buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(r.model, &id, 1, 2, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(buf, 8, &n, NULL, "a"));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(buf, 8, &n, r.model, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(buf, 8, &n, r.model, "no.such"));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(&id, 1, &n, NULL, "a", 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(&id, 1, &n, r.model, NULL, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(&id, 1, NULL, r.model, "a", 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(&id, 1, &n, r.model, "a", 1, 4));
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(buf, 8, &n, NULL, &id, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(buf, 8, &n, r.model, NULL, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(buf, 8, &n, r.model, &id, 1, 2));
     id = 288;
-    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(r.model, &id, 1, 0, buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(NULL, odd, 1, 0, buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(r.model, NULL, 1, 0, buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(r.model, odd, 1, 0, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(buf, 8, &n, r.model, &id, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(buf, 8, &n, NULL, odd, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(buf, 8, &n, r.model, NULL, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(buf, 8, &n, r.model, odd, 1, 0));
     CHECK_FAILS(TLP_EINVAL,
-                tlp_chat_format(r.model, odd + 1, 1, 0, buf, 8, &n));
+                tlp_chat_format(buf, 8, &n, r.model, odd + 1, 1, 0));
     cr_assert_eq(tlp_token_is_end(NULL, 0), 0);
     cr_assert_eq(tlp_token_is_end(r.model, -1), 0);
     cr_assert_eq(tlp_token_is_end(r.model, INT32_MAX), 0);
@@ -124,19 +124,19 @@ Test(api, plan_without_arguments)
     CHECK_FAILS(TLP_EINVAL, tlp_plan_save(NULL, "x"));
     CHECK_FAILS(TLP_EINVAL, tlp_plan_save(r.plan, NULL));
     CHECK_FAILS(TLP_EIO, tlp_plan_save(r.plan, "/no/such/folder/plan.json"));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_format(NULL, 0, buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_format(r.plan, 2, buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_format(r.plan, -1, buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(NULL, 1, &cost));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(r.plan, 1, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(r.plan, 0, &cost));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(r.plan, -1, &cost));
-    tlp_status st = tlp_plan_get_cost(r.plan, INT32_MAX, &cost);
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_format(buf, 8, &n, NULL, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_format(buf, 8, &n, r.plan, 2));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_format(buf, 8, &n, r.plan, -1));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(&cost, NULL, 1));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(NULL, r.plan, 1));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(&cost, r.plan, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(&cost, r.plan, -1));
+    tlp_status st = tlp_plan_get_cost(&cost, r.plan, INT32_MAX);
     cr_assert(st == TLP_EINVAL || st == TLP_ENOMEM, "%s", tlp_status_name(st));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(NULL, 0, &stage));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(r.plan, 0, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(r.plan, 3, &stage));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(r.plan, SIZE_MAX, &stage));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(&stage, NULL, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(NULL, r.plan, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(&stage, r.plan, 3));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_get_stage(&stage, r.plan, SIZE_MAX));
 }
 
 Test(api, session_without_arguments)
@@ -160,22 +160,22 @@ Test(api, session_without_arguments)
     b.n = 1;
     CHECK_FAILS(TLP_EINVAL, tlp_session_eval(s, &b));
     cr_assert_eq(tlp_session_n_logits(NULL), 0);
-    CHECK_FAILS(TLP_EINVAL, tlp_session_logits(NULL, 0, &row));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_logits(&row, NULL, 0));
     cr_assert_null(row);
-    CHECK_FAILS(TLP_EINVAL, tlp_session_logits(s, 0, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_score(NULL, 0, &id, 1, &lp));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_score(s, 0, NULL, 1, &lp));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_score(s, 0, &id, 1, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_score(s, 0, &id, 0, &lp));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_logits(NULL, s, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_score(&lp, NULL, 0, &id, 1));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_score(&lp, s, 0, NULL, 1));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_score(NULL, s, 0, &id, 1));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_score(&lp, s, 0, &id, 0));
     cr_assert_eq(tlp_session_pos(NULL, 0), -1);
     CHECK_FAILS(TLP_EINVAL, tlp_session_rewind(NULL, 0, 0));
     CHECK_FAILS(TLP_EINVAL, tlp_session_fork(NULL, 0, 0));
     CHECK_FAILS(TLP_EINVAL, tlp_session_clear(NULL, 0));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_get_stats(NULL, &stats));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_get_stats(s, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(NULL, 0, sampler, &id));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(s, 0, NULL, &id));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(s, 0, sampler, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_get_stats(&stats, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_get_stats(NULL, s));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(&id, NULL, 0, sampler));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(&id, s, 0, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(NULL, s, 0, sampler));
     CHECK_FAILS(TLP_EINVAL, tlp_session_generate(NULL, NULL, NULL, NULL));
     tlp_session_reset_stats(NULL);
     tlp_session_abort(NULL);
@@ -201,11 +201,11 @@ Test(api, logits_before_evaluation)
 
     CHECK_OK(tlp_sampler_create(&sampler, r.model, NULL));
     cr_assert_eq(tlp_session_n_logits(r.session), 0);
-    CHECK_FAILS(TLP_ESTATE, tlp_session_logits(r.session, 0, &row));
-    CHECK_FAILS(TLP_ESTATE, tlp_session_sample(r.session, 0, sampler, &id));
+    CHECK_FAILS(TLP_ESTATE, tlp_session_logits(&row, r.session, 0));
+    CHECK_FAILS(TLP_ESTATE, tlp_session_sample(&id, r.session, 0, sampler));
     cr_assert_eq(id, -1);
     CHECK_FAILS(TLP_ESTATE,
-                tlp_session_generate(r.session, sampler, NULL, NULL));
+                tlp_session_generate(NULL, r.session, sampler, NULL));
     tlp_sampler_free(sampler);
 }
 
@@ -258,9 +258,9 @@ Test(api, ranks_in_this_process)
     o.n_rank = 3;
     CHECK_OK(tlp_comm_rank(&rank, &n_rank, &o));
     cr_assert(rank == 0 && n_rank == 3);
-    CHECK_FAILS(TLP_EINVAL, tlp_session_serve(r.model, NULL, &o));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_serve(r.model, r.plan, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_serve(NULL, NULL, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_worker_run(r.model, NULL, &o));
+    CHECK_FAILS(TLP_EINVAL, tlp_worker_run(r.model, r.plan, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_worker_run(NULL, NULL, NULL));
     CHECK_FAILS(TLP_EINVAL, tlp_comm_rank(NULL, &n_rank, &o));
     CHECK_FAILS(TLP_EINVAL, tlp_comm_rank(&rank, NULL, &o));
     rank = n_rank = -1;
@@ -268,7 +268,7 @@ Test(api, ranks_in_this_process)
     CHECK_FAILS(TLP_EINVAL, tlp_comm_rank(&rank, &n_rank, &o));
     o.struct_size = 3;
     CHECK_FAILS(TLP_EINVAL, tlp_comm_rank(&rank, &n_rank, &o));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_serve(r.model, NULL, &o));
+    CHECK_FAILS(TLP_EINVAL, tlp_worker_run(r.model, NULL, &o));
     cr_assert(rank == -1 && n_rank == -1);
 }
 
@@ -331,7 +331,7 @@ Test(api, handles_are_freed_in_any_order)
             } else if (which == 3)
                 tlp_sampler_free(sampler);
             else {
-                CHECK_OK(tlp_stream_push(stream, 'a', &text, &len, &stopped));
+                CHECK_OK(tlp_stream_push(&text, &len, &stopped, stream, 'a'));
                 cr_assert_str_eq(text, "a");
                 tlp_stream_free(stream);
             }
@@ -366,7 +366,7 @@ static void *work(void *arg)
 
         if (tlp_session_create(&s, w->plan, &o) ||
             tlp_session_prefill(s, w->ids, 12) ||
-            tlp_session_logits(s, 0, &row) ||
+            tlp_session_logits(&row, s, 0) ||
             memcmp(row, w->want, w->n_vocab * sizeof *row) != 0)
             w->same = false;
         if (tlp_session_decode(s, -w->n_rank) != TLP_EINVAL)
@@ -395,7 +395,7 @@ Test(api, threads_share_a_model)
         float *want = malloc(r.n_vocab * sizeof *want);
         CHECK_OK(tlp_session_create(&s, r.plan, &o));
         CHECK_OK(tlp_session_prefill(s, w[i].ids, 12));
-        CHECK_OK(tlp_session_logits(s, 0, &row));
+        CHECK_OK(tlp_session_logits(&row, s, 0));
         memcpy(want, row, r.n_vocab * sizeof *want);
         w[i].want = want;
         tlp_session_free(s);

@@ -9,6 +9,8 @@
 #include "support/rig.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "tlp_eval.h"
+#include "tlp_tune.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -76,7 +78,7 @@ static tlp_status call_generate(const void *o)
 {
     CHECK_OK(tlp_session_clear(r.session, 0));
     CHECK_OK(tlp_session_decode(r.session, 1));
-    return tlp_session_generate(r.session, NULL, o, NULL);
+    return tlp_session_generate(NULL, r.session, NULL, o);
 }
 
 static tlp_status call_task(const void *o)
@@ -94,7 +96,7 @@ static tlp_status call_task(const void *o)
 
 static tlp_status call_quantize(const void *o)
 {
-    return tlp_model_quantize(r.model, tiny_path("out.gguf"), "Q8_0", o, NULL);
+    return tlp_model_quantize(NULL, r.model, tiny_path("out.gguf"), "Q8_0", o);
 }
 
 static const option_case options[] = {
@@ -161,17 +163,17 @@ typedef struct result_case {
 
 static tlp_status get_info(void *o)
 {
-    return tlp_model_get_info(r.model, o);
+    return tlp_model_get_info(o, r.model);
 }
 
 static tlp_status get_tensor(void *o)
 {
-    return tlp_model_get_tensor(r.model, 0, o);
+    return tlp_model_get_tensor(o, r.model, 0);
 }
 
 static tlp_status get_cost(void *o)
 {
-    return tlp_plan_get_cost(r.plan, 2, o);
+    return tlp_plan_get_cost(o, r.plan, 2);
 }
 
 static tlp_status predict(void *o)
@@ -179,22 +181,22 @@ static tlp_status predict(void *o)
     tlp_link link = { .struct_size = sizeof link, .n_rank = 1, .n_batch = 1 };
 
     link.decode.half = 1e-3;
-    return tlp_plan_predict(r.plan, &link, 1, 1, 0, o);
+    return tlp_plan_predict(o, r.plan, &link, 1, 1, 0);
 }
 
 static tlp_status get_stage(void *o)
 {
-    return tlp_plan_get_stage(r.plan, 1, o);
+    return tlp_plan_get_stage(o, r.plan, 1);
 }
 
 static tlp_status get_adjust(void *o)
 {
-    return tlp_plan_get_adjust(r.plan, o);
+    return tlp_plan_get_adjust(o, r.plan);
 }
 
 static tlp_status get_stats(void *o)
 {
-    return tlp_session_get_stats(r.session, o);
+    return tlp_session_get_stats(o, r.session);
 }
 
 static tlp_status get_result(void *o)
@@ -205,24 +207,24 @@ static tlp_status get_result(void *o)
     go.ignore_end = 1;
     CHECK_OK(tlp_session_clear(r.session, 0));
     CHECK_OK(tlp_session_decode(r.session, 1));
-    return tlp_session_generate(r.session, NULL, &go, o);
+    return tlp_session_generate(o, r.session, NULL, &go);
 }
 
 static tlp_status compare_rows(void *o)
 {
     static const float a[3] = { 1, 2, 3 }, b[3] = { 3, 2, 1 };
 
-    return tlp_logits_compare(a, b, 3, o);
+    return tlp_logits_compare(o, a, b, 3);
 }
 
 static tlp_status get_drill(void *o)
 {
-    return tlp_drill_get(TLP_DRILL_ADD, 0, 0, o);
+    return tlp_drill_get(o, TLP_DRILL_ADD, 0, 0);
 }
 
 static tlp_status quantize(void *o)
 {
-    return tlp_model_quantize(r.model, tiny_path("out.gguf"), "Q8_0", NULL, o);
+    return tlp_model_quantize(o, r.model, tiny_path("out.gguf"), "Q8_0", NULL);
 }
 
 static const result_case results[] = {
@@ -294,36 +296,36 @@ typedef struct text_case {
 
 static tlp_status put_meta(char *buf, size_t cap, size_t *len)
 {
-    return tlp_model_get_meta(r.model, "general.architecture", buf, cap, len);
+    return tlp_model_get_meta(buf, cap, len, r.model, "general.architecture");
 }
 
 static tlp_status put_array(char *buf, size_t cap, size_t *len)
 {
-    return tlp_model_get_meta(r.model, "tokenizer.ggml.tokens", buf, cap, len);
+    return tlp_model_get_meta(buf, cap, len, r.model, "tokenizer.ggml.tokens");
 }
 
 static tlp_status put_ids(char *buf, size_t cap, size_t *len)
 {
     static const int32_t ids[] = { 'a', 'b', 256, 'c' };
 
-    return tlp_detokenize(r.model, ids, 4, 0, buf, cap, len);
+    return tlp_detokenize(buf, cap, len, r.model, ids, 4, 0);
 }
 
 static tlp_status put_chat(char *buf, size_t cap, size_t *len)
 {
     static const tlp_chat_message m[] = { { "user", "hi" } };
 
-    return tlp_chat_format(r.model, m, 1, 1, buf, cap, len);
+    return tlp_chat_format(buf, cap, len, r.model, m, 1, 1);
 }
 
 static tlp_status put_text_plan(char *buf, size_t cap, size_t *len)
 {
-    return tlp_plan_format(r.plan, TLP_PLAN_TEXT, buf, cap, len);
+    return tlp_plan_format(buf, cap, len, r.plan, TLP_PLAN_TEXT);
 }
 
 static tlp_status put_json_plan(char *buf, size_t cap, size_t *len)
 {
-    return tlp_plan_format(r.plan, TLP_PLAN_JSON, buf, cap, len);
+    return tlp_plan_format(buf, cap, len, r.plan, TLP_PLAN_JSON);
 }
 
 static const text_case texts[] = {
@@ -366,19 +368,19 @@ Test(api_sizes, id_buffers)
     size_t need = 0, n = 0;
 
     CHECK_FAILS(TLP_EBUFS,
-                tlp_tokenize(r.model, text, strlen(text), 0, NULL, 0, &need));
-    CHECK_OK(tlp_tokenize(r.model, text, strlen(text), 0, whole, 32, &n));
+                tlp_tokenize(NULL, 0, &need, r.model, text, strlen(text), 0));
+    CHECK_OK(tlp_tokenize(whole, 32, &n, r.model, text, strlen(text), 0));
     cr_assert(n == need && n > 2 && n < 31);
     for (size_t cap = 0; cap <= need + 1; cap++) {
         memset(ids, 0x5a, sizeof ids);
         n = 0;
         tlp_status st =
-            tlp_tokenize(r.model, text, strlen(text), 0, ids, cap, &n);
+            tlp_tokenize(ids, cap, &n, r.model, text, strlen(text), 0);
         cr_assert_eq(st, cap >= need ? TLP_OK : TLP_EBUFS, "cap %zu", cap);
         cr_assert_eq(n, need);
         cr_assert(all_bytes((char *)(ids + cap), sizeof ids - cap * 4, 0x5a));
         cr_assert(st != TLP_OK || memcmp(ids, whole, need * 4) == 0);
     }
-    CHECK_OK(tlp_tokenize(r.model, "", 0, 0, NULL, 0, &n)); /* nothing fits */
+    CHECK_OK(tlp_tokenize(NULL, 0, &n, r.model, "", 0, 0)); /* nothing fits */
     cr_assert_eq(n, 0);
 }

@@ -30,7 +30,7 @@ Test(status, names_and_texts)
     cr_assert_str_eq(tlp_status_name(TLP_OK), "TLP_OK");
     cr_assert_str_eq(tlp_status_name(TLP_EFORMAT), "TLP_EFORMAT");
     cr_assert_str_eq(tlp_status_name((tlp_status)7), "TLP_E?");
-    cr_assert_str_eq(tlp_status_text(TLP_ERANGE), "context is full");
+    cr_assert_str_eq(tlp_status_text(TLP_EFULL), "context is full");
     cr_assert_str_not_empty(tlp_status_text((tlp_status)-999));
 }
 

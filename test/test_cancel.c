@@ -144,12 +144,12 @@ Test(cancel, abort_before_a_call)
                 i == 0   ? tlp_session_prefill(r.session, ids + 8, 8)
                 : i == 1 ? tlp_session_decode(r.session, ids[8])
                 : i == 2 ? tlp_session_eval(r.session, &b)
-                         : tlp_session_score(r.session, 0, ids + 8, 8, lp);
+                         : tlp_session_score(lp, r.session, 0, ids + 8, 8);
             cr_assert_eq(st, TLP_ECANCELED, "call %d: %s", i,
                          tlp_status_name(st));
             cr_assert_eq(tlp_session_pos(r.session, 0), 8);
             cr_assert_eq(tlp_session_n_logits(r.session), 0);
-            CHECK_FAILS(TLP_ESTATE, tlp_session_sample(r.session, 0, s, &id));
+            CHECK_FAILS(TLP_ESTATE, tlp_session_sample(&id, r.session, 0, s));
             float *got = rig_eval(&r, 0, ids + 8, 8);
             cr_assert(rig_diff_f(got, want + 8 * r.n_vocab, 8 * r.n_vocab) <
                       1e-4);
@@ -159,7 +159,7 @@ Test(cancel, abort_before_a_call)
         CHECK_OK(tlp_session_decode(r.session, ids[8]));
         tlp_session_abort(r.session);
         CHECK_FAILS(TLP_ECANCELED,
-                    tlp_session_generate(r.session, s, NULL, NULL));
+                    tlp_session_generate(NULL, r.session, s, NULL));
         CHECK_OK(tlp_session_clear(r.session, 0));
         CHECK_OK(tlp_session_prefill(r.session, ids, 16));
         tlp_sampler_free(s);
@@ -297,7 +297,7 @@ Test(cancel, abort_in_the_text_callback)
         CHECK_OK(tlp_sampler_create(&s, r.model, &so));
         CHECK_OK(tlp_session_prefill(r.session, ids, 8));
         CHECK_FAILS(TLP_ECANCELED,
-                    tlp_session_generate(r.session, s, &go, &res));
+                    tlp_session_generate(&res, r.session, s, &go));
         cr_assert_eq(tlp_session_pos(r.session, 0), 10);
         cr_assert_eq(res.n_generated, 3);
         CHECK_OK(tlp_session_decode(r.session, res.last_token));

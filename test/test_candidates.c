@@ -53,11 +53,11 @@ Test(candidates, a_greedy_token_is_one_broadcast_and_one_gather)
         count_messages(r.session);
         CHECK_OK(tlp_session_decode(r.session, id));
         expect_messages(1, 0, "before anything was sampled");
-        CHECK_OK(tlp_session_sample(r.session, 0, greedy, &id));
+        CHECK_OK(tlp_session_sample(&id, r.session, 0, greedy));
         expect_messages(1, 1, "the first sample");
         for (int i = 0; i < 5; i++) {
             CHECK_OK(tlp_session_decode(r.session, id));
-            CHECK_OK(tlp_session_sample(r.session, 0, greedy, &id));
+            CHECK_OK(tlp_session_sample(&id, r.session, 0, greedy));
             expect_messages(1, 1, "a token");
         }
         tlp_sampler_free(greedy);
@@ -75,10 +75,10 @@ Test(candidates, generating_knows_from_the_start)
     o.ignore_end = 1;
     CHECK_OK(tlp_session_prefill(r.session, &id, 1));
     count_messages(r.session);
-    CHECK_OK(tlp_session_generate(r.session, NULL, &o, NULL));
+    CHECK_OK(tlp_session_generate(NULL, r.session, NULL, &o));
     expect_messages(1 + 5, 1 + 5, "six tokens"); /* the prefill had none */
     CHECK_OK(tlp_session_prefill(r.session, &id, 1));
-    CHECK_OK(tlp_session_generate(r.session, NULL, &o, NULL));
+    CHECK_OK(tlp_session_generate(NULL, r.session, NULL, &o));
     expect_messages(6, 6, "six more");
     rig_close(&r);
 }
@@ -91,11 +91,11 @@ Test(candidates, whole_rows_bring_none_along)
     int32_t id = 1;
 
     CHECK_OK(tlp_session_decode(r.session, id));
-    CHECK_OK(tlp_session_sample(r.session, 0, greedy, &id));
+    CHECK_OK(tlp_session_sample(&id, r.session, 0, greedy));
     count_messages(r.session);
     CHECK_OK(tlp_session_decode(r.session, id));
     expect_messages(1, 1, "after a sample");
-    CHECK_OK(tlp_session_logits(r.session, 0, &row));
+    CHECK_OK(tlp_session_logits(&row, r.session, 0));
     expect_messages(1, 1, "the row");
     CHECK_OK(tlp_session_decode(r.session, id));
     expect_messages(1, 0, "after a row");
@@ -119,7 +119,7 @@ static void draw(int ranks, int top_k, bool fused, int32_t *out, int n)
             tlpi_session_expect(r.session, 0);
         CHECK_OK(tlp_session_eval(r.session, &b));
         for (size_t j = 3; j-- > 0;) {
-            CHECK_OK(tlp_session_sample(r.session, j, sampler, &ids[j]));
+            CHECK_OK(tlp_session_sample(&ids[j], r.session, j, sampler));
             out[3 * i + (int)j] = ids[j];
         }
     }
@@ -177,7 +177,7 @@ Test(candidates, scores_leave_none_behind)
     tlpi_session_expect(r.session, 1);
     CHECK_OK(tlp_session_decode(r.session, 1));
     CHECK_OK(tlpi_session_top(r.session, 0, 1, &one));
-    CHECK_OK(tlp_session_score(r.session, 1, ids, 3, lp));
+    CHECK_OK(tlp_session_score(lp, r.session, 1, ids, 3));
     CHECK_FAILS(TLP_ESTATE, tlpi_session_top(r.session, 0, 1, &one));
     rig_close(&r);
 }

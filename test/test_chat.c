@@ -29,7 +29,7 @@ static void expect_chat(const char *chat, const tlp_chat_message *msg, size_t n,
     char buf[1024];
     size_t len = 0;
 
-    CHECK_OK(tlp_chat_format(m, msg, n, add_assistant, buf, sizeof buf, &len));
+    CHECK_OK(tlp_chat_format(buf, sizeof buf, &len, m, msg, n, add_assistant));
     cr_assert_str_eq(buf, want, "\"%s\", not \"%s\"", buf, want);
     cr_assert_eq(len, strlen(want));
     tlp_model_free(m);
@@ -43,7 +43,7 @@ static void expect_refused(tlp_status status, const char *chat,
     char buf[1024];
     size_t len = 0;
 
-    CHECK_FAILS(status, tlp_chat_format(m, msg, n, 1, buf, sizeof buf, &len));
+    CHECK_FAILS(status, tlp_chat_format(buf, sizeof buf, &len, m, msg, n, 1));
     cr_assert(strstr(tlp_last_error(), what), "%s: not in \"%s\"", what,
               tlp_last_error());
     tlp_model_free(m);
@@ -237,14 +237,14 @@ Test(chat, buffers_and_misuse)
     char buf[64];
     size_t len = 0;
 
-    CHECK_FAILS(TLP_EBUFS, tlp_chat_format(m, talk + 1, 1, 0, buf, 8, &len));
+    CHECK_FAILS(TLP_EBUFS, tlp_chat_format(buf, 8, &len, m, talk + 1, 1, 0));
     cr_assert_eq(len, strlen("<|im_start|>user\nHi <|im_end|>\n"));
-    CHECK_FAILS(TLP_EBUFS, tlp_chat_format(m, talk, 1, 0, NULL, 0, &len));
-    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(m, talk, 1, 0, buf, 64, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(NULL, talk, 1, 0, buf, 64, &len));
-    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(m, NULL, 1, 0, buf, 64, &len));
-    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(m, talk, 0, 0, buf, 64, &len));
-    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(m, &half, 1, 0, buf, 64, &len));
+    CHECK_FAILS(TLP_EBUFS, tlp_chat_format(NULL, 0, &len, m, talk, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(buf, 64, NULL, m, talk, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(buf, 64, &len, NULL, talk, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(buf, 64, &len, m, NULL, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(buf, 64, &len, m, talk, 0, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_chat_format(buf, 64, &len, m, &half, 1, 0));
     tlp_model_free(m);
 }
 
@@ -260,7 +260,7 @@ Test(chat, smollm2)
         cr_skip_test("TLP_TEST_MODEL does not name SmolLM2-135M-Instruct\n");
     opts.vocab_only = 1;
     CHECK_OK(tlp_model_open(&m, path, &opts));
-    CHECK_OK(tlp_chat_format(m, talk + 1, 1, 1, buf, sizeof buf, &len));
+    CHECK_OK(tlp_chat_format(buf, sizeof buf, &len, m, talk + 1, 1, 1));
     cr_assert_str_eq(buf,
                      "<|im_start|>system\nYou are a helpful AI assistant named "
                      "SmolLM, trained by Hugging Face<|im_end|>\n"

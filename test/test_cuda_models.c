@@ -12,6 +12,7 @@
 #include "support/gpu_plugin.h"
 #include "support/rig.h"
 #include "support/tiny.h"
+#include "tlp_tune.h"
 
 #define N_PROMPT 13
 #define N_DECODE 6
@@ -64,7 +65,7 @@ static float *run(rig *r, const int32_t *ids)
     for (int i = N_PROMPT; i < N_TOKEN; i++) {
         const float *row = NULL;
         CHECK_OK(tlp_session_decode(r->session, ids[i]));
-        CHECK_OK(tlp_session_logits(r->session, 0, &row));
+        CHECK_OK(tlp_session_logits(&row, r->session, 0));
         memcpy(all + (size_t)i * v, row, v * sizeof *row);
     }
     return all;
@@ -308,7 +309,7 @@ Test(cuda_models, scores)
     for (int i = 0; i < 2; i++) {
         rig r = rig_open(path, "lp:1-2", &o[i]);
         rig_tokens(ids, 40, r.n_vocab, 3);
-        CHECK_OK(tlp_session_score(r.session, 0, ids, 40, logprob[i]));
+        CHECK_OK(tlp_session_score(logprob[i], r.session, 0, ids, 40));
         rig_close(&r);
     }
     cr_assert_leq(rig_diff_f(logprob[0] + 1, logprob[1] + 1, 39), TOLERANCE);
@@ -320,7 +321,7 @@ static void generate(rig *r, tlp_sampler *s, int32_t *ids, int n)
 
     CHECK_OK(tlp_session_prefill(r->session, prompt, 5));
     for (int i = 0; i < n; i++) {
-        CHECK_OK(tlp_session_sample(r->session, 0, s, &ids[i]));
+        CHECK_OK(tlp_session_sample(&ids[i], r->session, 0, s));
         CHECK_OK(tlp_session_decode(r->session, ids[i]));
     }
 }
@@ -366,7 +367,7 @@ Test(cuda_models, exchanges_are_counted)
         tlp_session_reset_stats(r.session);
         for (int k = 0; k < 6; k++)
             CHECK_OK(tlp_session_decode(r.session, k));
-        CHECK_OK(tlp_session_get_stats(r.session, &stats));
+        CHECK_OK(tlp_session_get_stats(&stats, r.session));
         n[i][0] = stats.allreduces;
         n[i][1] = stats.comm_bytes;
         rig_close(&r);
@@ -433,6 +434,6 @@ Test(cuda_models, measuring_is_for_cpus)
     tlp_link link = { .struct_size = sizeof link };
     rig r = rig_open(tiny_make(&spec), "serial", &o);
 
-    CHECK_FAILS(TLP_ENOTSUP, tlp_session_measure(r.session, &link, NULL));
+    CHECK_FAILS(TLP_ENOTSUP, tlp_session_measure(&link, NULL, r.session));
     rig_close(&r);
 }

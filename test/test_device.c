@@ -125,21 +125,21 @@ Test(device, facts)
     plugin_use("test/plugins/three_devices.so");
     CHECK_OK(tlp_device_count(&n, TLP_BACKEND_CUDA));
     cr_expect_eq(n, 3);
-    CHECK_OK(tlp_device_get_info(TLP_BACKEND_CUDA, 2, &info));
+    CHECK_OK(tlp_device_get_info(&info, TLP_BACKEND_CUDA, 2));
     cr_expect_eq(strncmp(info.name, "Listed ", 7), 0);
     cr_expect(info.major == 9 && info.minor == 2 && info.n_sm == 102);
     cr_expect_eq(info.memory_total, 3000000000);
     cr_expect_eq(info.memory_free, 2250000000);
     cr_expect_eq(info.peers, 1);
-    CHECK_FAILS(TLP_EINVAL, tlp_device_get_info(TLP_BACKEND_CUDA, 3, &info));
+    CHECK_FAILS(TLP_EINVAL, tlp_device_get_info(&info, TLP_BACKEND_CUDA, 3));
     cr_expect_not_null(strstr(tlp_last_error(), "device 3: there are 0 to 2"));
-    CHECK_FAILS(TLP_EINVAL, tlp_device_get_info(TLP_BACKEND_CUDA, -1, &info));
+    CHECK_FAILS(TLP_EINVAL, tlp_device_get_info(&info, TLP_BACKEND_CUDA, -1));
 
     /* a caller's struct of an older version */
     tlp_device_info old = { .struct_size =
                                 offsetof(tlp_device_info, memory_total),
                             .peers = 77 };
-    CHECK_OK(tlp_device_get_info(TLP_BACKEND_CUDA, 0, &old));
+    CHECK_OK(tlp_device_get_info(&old, TLP_BACKEND_CUDA, 0));
     cr_expect(old.n_sm == 100 && old.peers == 77);
 }
 
@@ -237,7 +237,7 @@ Test(device, cuda)
 
     if (st == TLP_OK) {
         cr_expect(n >= 1 && n <= 64);
-        CHECK_OK(tlp_device_get_info(TLP_BACKEND_CUDA, n - 1, &info));
+        CHECK_OK(tlp_device_get_info(&info, TLP_BACKEND_CUDA, n - 1));
         cr_expect(info.name[0] && info.major >= 5 && info.n_sm > 0);
         cr_expect(info.memory_total >= info.memory_free);
         cr_expect_eq(info.peers >> (n - 1) & 1, 0, "its own peer");

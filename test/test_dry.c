@@ -15,6 +15,7 @@
 #include "support/mem.h"
 #include "support/rig.h"
 #include "support/tiny.h"
+#include "tlp_tune.h"
 
 TestSuite(dry, .timeout = 60);
 
@@ -357,7 +358,7 @@ Test(dry, counters_of_a_session_are_those_of_the_dry_run)
             rig_tokens(ids, 7, r.n_vocab, 3);
             CHECK_OK(tlp_session_prefill(r.session, ids, 7));
             CHECK_OK(tlp_session_decode(r.session, 1));
-            CHECK_OK(tlp_session_get_stats(r.session, &s));
+            CHECK_OK(tlp_session_get_stats(&s, r.session));
             cr_expect_eq(s.allreduces, 2 * sums, "%s on %d: %d and 2 * %d",
                          plans[i], n_rank, (int)s.allreduces, (int)sums);
             cr_expect_eq(s.comm_bytes, (7 + 1) * floats * sizeof(float),
@@ -533,10 +534,10 @@ Test(dry, costs_of_many_ranks)
         tlp_plan *plan = NULL;
 
         CHECK_OK(tlp_plan_parse(&plan, m, texts[i]));
-        CHECK_OK(tlp_plan_get_cost(plan, 1024, &c));
+        CHECK_OK(tlp_plan_get_cost(&c, plan, 1024));
         cr_expect_eq(c.allreduces, sums[i], "%s: %d", texts[i], c.allreduces);
         cr_expect_eq(c.n_rank, 1024);
-        CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(plan, 1025, &c));
+        CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(&c, plan, 1025));
         tlp_plan_free(plan);
     }
     tlp_model_free(m);
@@ -571,9 +572,9 @@ Test(dry, out_of_memory)
         tlp_prediction p = { .struct_size = sizeof p };
 
         m.fail_at = atomic_load(&m.calls) + at;
-        tlp_status a = tlp_plan_get_cost(plan, 3, &cost);
+        tlp_status a = tlp_plan_get_cost(&cost, plan, 3);
         m.fail_at = atomic_load(&m.calls) + at;
-        tlp_status b = tlp_plan_predict(plan, &l, 3, 1, 0, &p);
+        tlp_status b = tlp_plan_predict(&p, plan, &l, 3, 1, 0);
         m.fail_at = 0;
         cr_assert(a == TLP_OK || a == TLP_ENOMEM, "%s", tlp_last_error());
         cr_assert(b == TLP_OK || b == TLP_ENOMEM, "%s", tlp_last_error());

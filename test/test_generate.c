@@ -112,7 +112,7 @@ static tlp_generate_result run(rig *r, tlp_sampler *s, token_sink *out,
     out->calls = 0;
     o.text = collect;
     o.text_data = out;
-    CHECK_OK(tlp_session_generate(r->session, s, &o, &res));
+    CHECK_OK(tlp_session_generate(&res, r->session, s, &o));
     cr_assert(!out->bad, "text that is empty or not whole UTF-8");
     return res;
 }
@@ -124,11 +124,11 @@ static void by_hand(rig *r, tlp_sampler *s, int n, int32_t *ids, char *text,
     size_t len = 0;
 
     for (int i = 0; i < n; i++) {
-        CHECK_OK(tlp_session_sample(r->session, 0, s, &ids[i]));
+        CHECK_OK(tlp_session_sample(&ids[i], r->session, 0, s));
         if (i + 1 < n)
             CHECK_OK(tlp_session_decode(r->session, ids[i]));
     }
-    CHECK_OK(tlp_detokenize(r->model, ids, (size_t)n, 0, text, cap, &len));
+    CHECK_OK(tlp_detokenize(text, cap, &len, r->model, ids, (size_t)n, 0));
 }
 
 Test(generate, is_sample_and_decode)
@@ -332,6 +332,37 @@ Test(generate, text_is_utf8)
     rig_close(&r);
 }
 
+/* A generation in sequence 2 gives the text of sequence 0, and leaves the
+ * positions of all further sequences alone. */
+Test(generate, in_another_sequence)
+{
+    static const int32_t prompt[3] = { 40, 41, 42 };
+    static const int32_t seqs[3] = { 2, 2, 2 };
+    tiny_spec spec = tiny_default();
+    tlp_session_options so = rig_f32(2, 1);
+    tlp_generate_options o = { .n_predict = 10, .ignore_end = 1 };
+    tlp_batch b = TLP_BATCH_INIT;
+    token_sink first = { 0 }, second = { 0 };
+
+    so.n_seq = 3;
+    rig r = rig_open(tiny_make(&spec), "par:1-2", &so);
+    CHECK_OK(tlp_session_prefill(r.session, prompt, 3));
+    tlp_generate_result want = run(&r, NULL, &first, o);
+
+    b.n = 3;
+    b.tokens = prompt;
+    b.seqs = seqs;
+    CHECK_OK(tlp_session_eval(r.session, &b));
+    o.seq = 2;
+    tlp_generate_result res = run(&r, NULL, &second, o);
+    cr_assert_eq(res.n_generated, 10);
+    cr_assert_eq(res.last_token, want.last_token);
+    cr_assert_str_eq(second.text, first.text);
+    for (int32_t seq = 0; seq < 3; seq++)
+        cr_assert_eq(tlp_session_pos(r.session, seq), seq == 1 ? 0 : 12);
+    rig_close(&r);
+}
+
 Test(generate, refusals)
 {
     tiny_spec spec = tiny_default();
@@ -340,18 +371,24 @@ Test(generate, refusals)
     rig r = rig_open(tiny_make(&spec), "serial", NULL);
     const char *none[1] = { NULL };
 
-    CHECK_FAILS(TLP_ESTATE, tlp_session_generate(r.session, NULL, NULL, &res));
+    CHECK_FAILS(TLP_ESTATE, tlp_session_generate(&res, r.session, NULL, NULL));
     CHECK_OK(tlp_session_decode(r.session, 1));
     o.n_predict = -1;
-    CHECK_FAILS(TLP_EINVAL, tlp_session_generate(r.session, NULL, &o, &res));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_generate(&res, r.session, NULL, &o));
     o.n_predict = 1;
     o.n_stop = 1;
-    CHECK_FAILS(TLP_EINVAL, tlp_session_generate(r.session, NULL, &o, &res));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_generate(&res, r.session, NULL, &o));
     o.stop = none;
-    CHECK_FAILS(TLP_EINVAL, tlp_session_generate(r.session, NULL, &o, &res));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_generate(&res, r.session, NULL, &o));
+    o.stop = NULL;
+    o.n_stop = 0;
+    for (o.seq = -1; o.seq <= 1; o.seq += 2)
+        CHECK_FAILS(TLP_EINVAL,
+                    tlp_session_generate(&res, r.session, NULL, &o));
+    o.seq = 0;
     cr_assert_eq(tlp_session_pos(r.session, 0), 1);
     o.stop = NULL;
     o.n_stop = 0;
-    CHECK_OK(tlp_session_generate(r.session, NULL, &o, NULL));
+    CHECK_OK(tlp_session_generate(NULL, r.session, NULL, &o));
     rig_close(&r);
 }

@@ -37,7 +37,7 @@ static void write_hello(void)
 
     CHECK_OK(tlp_model_open(&model, tiny_make(&spec), NULL));
     CHECK_OK(tlp_plan_parse(&plan, model, "par:1-2"));
-    CHECK_OK(tlp_plan_format(plan, TLP_PLAN_JSON, json, sizeof json, &len));
+    CHECK_OK(tlp_plan_format(json, sizeof json, &len, plan, TLP_PLAN_JSON));
     tlpi_hello_init(&hello, model, json, &config, 17);
     tlpi_text text = { .env = &model->env };
     tlpi_hello_write(&hello, &text);
@@ -116,7 +116,7 @@ Test(hello, what_is_left_open_is_adopted)
     CHECK_OK(read_copy(&hello, copy, wire_text, n_text));
     CHECK_OK(tlpi_hello_check(&hello, model, &o));
     CHECK_OK(tlpi_hello_plan(&hello, model, NULL, &got));
-    CHECK_OK(tlp_plan_format(got, TLP_PLAN_TEXT, text, sizeof text, &len));
+    CHECK_OK(tlp_plan_format(text, sizeof text, &len, got, TLP_PLAN_TEXT));
     cr_assert_str_eq(text, "par:1-2");
     tlp_plan_free(got);
     tlpi_hello_adopt(&hello, &o);
@@ -260,7 +260,7 @@ Test(hello, long_plans_are_named_by_a_hash)
     CHECK_OK(tlp_plan_parse(&b, deep, "serial"));
     CHECK_OK(read_copy(&hello, copy, wire_text, n_text));
     static char json[8192];
-    CHECK_OK(tlp_plan_format(b, TLP_PLAN_JSON, json, sizeof json, &n));
+    CHECK_OK(tlp_plan_format(json, sizeof json, &n, b, TLP_PLAN_JSON));
     hello.plan = json;
     CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_plan(&hello, deep, a, &got));
     cr_assert_eq(

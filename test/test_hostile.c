@@ -130,7 +130,7 @@ static void use_session(tlp_plan *plan, int n_rank, int32_t n_vocab)
     o.n_thread = 1;
     CHECK_OK(tlp_session_create(&s, plan, &o));
     CHECK_OK(tlp_session_prefill(s, ids, 4));
-    CHECK_OK(tlp_session_logits(s, 0, &row));
+    CHECK_OK(tlp_session_logits(&row, s, 0));
     CHECK_OK(tlp_session_decode(s, ids[3]));
     tlp_session_free(s);
 }
@@ -145,14 +145,14 @@ static void use(tlp_model *model, int n_rank)
     char buf[2048];
     size_t n = 0, len = 0;
 
-    CHECK_OK(tlp_model_get_info(model, &info));
+    CHECK_OK(tlp_model_get_info(&info, model));
     for (size_t i = 0; tlp_model_meta_key(model, i); i++)
-        CHECK_OK(tlp_model_get_meta(model, tlp_model_meta_key(model, i), buf,
-                                    sizeof buf, &len));
-    if (tlp_tokenize(model, text, sizeof text - 1, TLP_TOKENIZE_SPECIAL, ids,
-                     64, &n) == TLP_OK)
-        CHECK_OK(tlp_detokenize(model, ids, n, TLP_DETOKENIZE_SPECIAL, buf,
-                                sizeof buf, &len));
+        CHECK_OK(tlp_model_get_meta(buf, sizeof buf, &len, model,
+                                    tlp_model_meta_key(model, i)));
+    if (tlp_tokenize(ids, 64, &n, model, text, sizeof text - 1,
+                     TLP_TOKENIZE_SPECIAL) == TLP_OK)
+        CHECK_OK(tlp_detokenize(buf, sizeof buf, &len, model, ids, n,
+                                TLP_DETOKENIZE_SPECIAL));
     CHECK_OK(
         tlp_plan_parse(&plan, model, info.n_layer > 1 ? "par:0-1" : "serial"));
     use_session(plan, n_rank, info.n_vocab);

@@ -9,6 +9,7 @@
 #include "support/ranks.h"
 #include "support/rig.h"
 #include "support/tiny.h"
+#include "tlp_tune.h"
 
 TestSuite(link_delay, .init = init_heap, .timeout = 120);
 
@@ -245,12 +246,12 @@ Test(link_delay, is_measured_and_predicted)
     o.link_delay_us = DELAY_US;
     o.n_batch = 8;
     rig r = rig_open(tiny_make(&spec), "serial", &o);
-    CHECK_OK(tlp_session_measure(r.session, &l, NULL));
+    CHECK_OK(tlp_session_measure(&l, NULL, r.session));
     for (int i = 0; i < l.n_size; i++)
         cr_assert_geq(l.allreduce[i], DELAY, "%lld floats: %g s",
                       (long long)l.size[i], l.allreduce[i]);
     cr_assert_geq(l.command, DELAY);
-    CHECK_OK(tlp_plan_predict(r.plan, &l, 2, 1, 0, &p));
+    CHECK_OK(tlp_plan_predict(&p, r.plan, &l, 2, 1, 0));
     cr_assert_geq(p.seconds, 10 * DELAY);
     rig_close(&r);
 }

@@ -244,7 +244,7 @@ Test(memory, as_built_on_a_device)
             sum.kv += one.kv;
         }
         CHECK_OK(tlp_session_create(&s, plan, &o));
-        CHECK_OK(tlp_session_get_stats(s, &stats));
+        CHECK_OK(tlp_session_get_stats(&stats, s));
         cr_expect_eq(stats.kv_bytes, sum.kv);
         if (o.n_rank > 1)
             sum.weights += file_size(types[i], m->hp.n_vocab, m->hp.n_embd);

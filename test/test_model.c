@@ -33,7 +33,7 @@ static tlp_model_info info_of(const tlp_model *m)
 {
     tlp_model_info info = { .struct_size = sizeof info };
 
-    CHECK_OK(tlp_model_get_info(m, &info));
+    CHECK_OK(tlp_model_get_info(&info, m));
     return info;
 }
 
@@ -191,7 +191,7 @@ Test(model, tensors_are_listed_in_file_order)
     tlp_model *m = open_tiny(&spec);
     tlp_tensor_info t = { .struct_size = sizeof t };
 
-    CHECK_OK(tlp_model_get_tensor(m, 0, &t));
+    CHECK_OK(tlp_model_get_tensor(&t, m, 0));
     cr_expect_str_eq(t.name, "token_embd.weight");
     cr_expect_str_eq(t.type, "F32");
     cr_expect_eq(t.n_dim, 2);
@@ -201,12 +201,12 @@ Test(model, tensors_are_listed_in_file_order)
     cr_expect_eq(t.ne[2], 1);
     cr_expect_eq(t.ne[3], 1);
     cr_expect_eq(t.n_bytes, 96 * 288 * 4);
-    CHECK_OK(tlp_model_get_tensor(m, 1, &t));
+    CHECK_OK(tlp_model_get_tensor(&t, m, 1));
     cr_expect_str_eq(t.name, "blk.0.attn_norm.weight");
     cr_expect_eq(t.n_dim, 1);
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(m, 48, &t));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(m, SIZE_MAX, &t));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(m, 0, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(&t, m, 48));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(&t, m, SIZE_MAX));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_tensor(NULL, m, 0));
     tlp_model_free(m);
 }
 
@@ -223,13 +223,13 @@ Test(model, metadata_is_given_as_text)
     cr_expect_eq(n, info_of(m).n_meta);
     cr_expect_str_eq(tlp_model_meta_key(m, 0), "general.architecture");
     cr_expect_null(tlp_model_meta_key(NULL, 0));
-    CHECK_OK(tlp_model_get_meta(m, "llama.block_count", buf, sizeof buf, &len));
+    CHECK_OK(tlp_model_get_meta(buf, sizeof buf, &len, m, "llama.block_count"));
     cr_expect_str_eq(buf, "5");
     cr_expect_eq(len, 1);
     CHECK_FAILS(TLP_EBUFS,
-                tlp_model_get_meta(m, "general.architecture", buf, 5, &len));
+                tlp_model_get_meta(buf, 5, &len, m, "general.architecture"));
     cr_expect_eq(len, 5);
-    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(m, "none", buf, 5, &len));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(buf, 5, &len, m, "none"));
     cr_expect(strstr(tlp_last_error(), "none"));
     tlp_model_free(m);
 }
@@ -327,8 +327,8 @@ Test(model, a_split_set_is_one_model)
 
     cr_assert_eq(split->n_file, 3);
     for (size_t i = 0; i < 48; i++) {
-        CHECK_OK(tlp_model_get_tensor(whole, i, &a));
-        CHECK_OK(tlp_model_get_tensor(split, i, &b));
+        CHECK_OK(tlp_model_get_tensor(&a, whole, i));
+        CHECK_OK(tlp_model_get_tensor(&b, split, i));
         cr_expect_str_eq(a.name, b.name);
         cr_expect_geq(b.file, file);
         file = b.file;
@@ -576,7 +576,7 @@ Test(model, any_allocation_may_fail, .timeout = 120)
                                 "[{\"layers\": [0]}]}");
         if (st == TLP_OK) {
             tlp_plan_cost cost = { .struct_size = sizeof cost };
-            st = tlp_plan_get_cost(plan, 2, &cost);
+            st = tlp_plan_get_cost(&cost, plan, 2);
         }
         opened = m.failed == 0;
         /* PCRE2 does without memory for compiled patterns. */

@@ -35,7 +35,7 @@ static void ends_once(const fault *f)
         fault_expect_failed(r,
                             unmet ? "TLP_ETIMEDOUT"
                             : victim == 0 && begins_nothing(f->phase)
-                                ? "TLP_ECANCELED"
+                                ? "TLP_ECLOSED"
                                 : "TLP_ECOMM",
                             struck.when, DETECTED);
         fault_expect_well(r, &s);

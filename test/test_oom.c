@@ -58,7 +58,7 @@ static void open_all(const char *path, const char *plan_text, mem *m,
         cr_assert_null(*plan);
         return;
     }
-    (void)TRY(tlp_plan_format(*plan, TLP_PLAN_JSON, text, sizeof text, &len));
+    (void)TRY(tlp_plan_format(text, sizeof text, &len, *plan, TLP_PLAN_JSON));
     if (!TRY(tlp_session_create(session, *plan, o)))
         cr_assert_null(*session);
 }
@@ -99,15 +99,15 @@ static void use(tlp_model *model, tlp_session *s, mem *m)
         cr_assert_eq(tlp_session_pos(s, 0), 0);
     if (tlp_session_n_logits(s) &&
         TRY(tlp_sampler_create(&sampler, model, &so))) {
-        (void)TRY(tlp_session_logits(s, 0, &row));
-        (void)TRY(tlp_session_sample(s, 0, sampler, &id));
-        (void)TRY(tlp_session_generate(s, sampler, &go, NULL));
+        (void)TRY(tlp_session_logits(&row, s, 0));
+        (void)TRY(tlp_session_sample(&id, s, 0, sampler));
+        (void)TRY(tlp_session_generate(NULL, s, sampler, &go));
     }
     int32_t pos = tlp_session_pos(s, 0);
     if (!TRY(tlp_session_eval(s, &b)))
         cr_assert(tlp_session_pos(s, 0) == pos && tlp_session_pos(s, 1) == 0);
     (void)TRY(tlp_session_decode(s, 7));
-    (void)TRY(tlp_session_score(s, 1, ids, 5, lp));
+    (void)TRY(tlp_session_score(lp, s, 1, ids, 5));
     (void)TRY(tlp_session_fork(s, 1, 0));
     tlp_sampler_free(sampler);
 }
@@ -121,12 +121,12 @@ static void use_vocabulary(tlp_model *model, mem *m)
     char text[256];
     size_t n = 0, len = 0;
 
-    if (TRY(tlp_tokenize(model, hello, sizeof hello - 1, TLP_TOKENIZE_SPECIAL,
-                         ids, 64, &n)))
-        (void)TRY(tlp_detokenize(model, ids, n, 0, text, sizeof text, &len));
-    (void)TRY(tlp_chat_format(model, chat, 1, 1, text, sizeof text, &len));
-    (void)TRY(tlp_model_get_meta(model, "tokenizer.ggml.tokens", text,
-                                 sizeof text, &len));
+    if (TRY(tlp_tokenize(ids, 64, &n, model, hello, sizeof hello - 1,
+                         TLP_TOKENIZE_SPECIAL)))
+        (void)TRY(tlp_detokenize(text, sizeof text, &len, model, ids, n, 0));
+    (void)TRY(tlp_chat_format(text, sizeof text, &len, model, chat, 1, 1));
+    (void)TRY(tlp_model_get_meta(text, sizeof text, &len, model,
+                                 "tokenizer.ggml.tokens"));
 }
 
 typedef struct life {
@@ -218,7 +218,7 @@ Test(oom, old_state_stays)
     o.n_thread = 1;
     open_all(small_model(1), "par:0-1", &m, &o, &model, &plan, &s);
     CHECK_OK(tlp_session_prefill(s, ids, 6));
-    CHECK_OK(tlp_session_logits(s, 0, &row));
+    CHECK_OK(tlp_session_logits(&row, s, 0));
     memcpy(want, row, 270 * sizeof *want);
     for (long n = 1; n < 200; n += 3) {
         m.fail_at = atomic_load(&m.calls) + n;
@@ -227,7 +227,7 @@ Test(oom, old_state_stays)
         m.fail_at = 0;
         CHECK_OK(tlp_session_clear(s, 0));
         CHECK_OK(tlp_session_prefill(s, ids, 6));
-        CHECK_OK(tlp_session_logits(s, 0, &row));
+        CHECK_OK(tlp_session_logits(&row, s, 0));
         cr_assert_eq(memcmp(want, row, 270 * sizeof *want), 0);
     }
     free(want);
@@ -254,11 +254,11 @@ Test(oom, decode_allocates_nothing)
     open_all(small_model(1), "par:0-1", &m, &o, &model, &plan, &s);
     CHECK_OK(tlp_sampler_create(&sampler, model, NULL));
     CHECK_OK(tlp_session_decode(s, id));
-    CHECK_OK(tlp_session_sample(s, 0, sampler, &id));
+    CHECK_OK(tlp_session_sample(&id, s, 0, sampler));
     long calls = atomic_load(&m.calls);
     for (int i = 0; i < 40; i++) {
         CHECK_OK(tlp_session_decode(s, id));
-        CHECK_OK(tlp_session_sample(s, 0, sampler, &id));
+        CHECK_OK(tlp_session_sample(&id, s, 0, sampler));
     }
     cr_assert_eq(atomic_load(&m.calls), calls);
     tlp_sampler_free(sampler);

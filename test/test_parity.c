@@ -365,7 +365,7 @@ static void expect_type(const char *path, const char *type)
     tlp_model_info info = { .struct_size = sizeof info };
 
     CHECK_OK(tlp_model_open(&m, path, NULL));
-    CHECK_OK(tlp_model_get_info(m, &info));
+    CHECK_OK(tlp_model_get_info(&info, m));
     cr_assert_str_eq(info.quant, type);
     tlp_model_free(m);
 }

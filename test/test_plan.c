@@ -46,7 +46,7 @@ static const char *format(const tlp_plan *p, int form)
     size_t len = 0;
 
     turn = !turn;
-    cr_assert_eq(tlp_plan_format(p, form, buf[turn], sizeof buf[0], &len),
+    cr_assert_eq(tlp_plan_format(buf[turn], sizeof buf[0], &len, p, form),
                  TLP_OK, "%s", tlp_last_error());
     cr_assert_eq(len, strlen(buf[turn]));
     return buf[turn];
@@ -71,7 +71,7 @@ static const char *spell(const tlp_plan *p)
     size_t at = 0;
     tlp_stage_info s = { .struct_size = sizeof s };
 
-    for (size_t i = 0; tlp_plan_get_stage(p, i, &s) == TLP_OK; i++) {
+    for (size_t i = 0; tlp_plan_get_stage(&s, p, i) == TLP_OK; i++) {
         if (s.n_member > 1)
             at += (size_t)sprintf(buf + at, "[%d ", s.mode);
         for (int j = 0; j < s.n_member; j++)
@@ -244,12 +244,12 @@ Test(plan, misuse_is_refused)
     cr_expect_eq(tlp_plan_parse(&q, NULL, "serial"), TLP_EINVAL);
     cr_expect_null(q);
     cr_expect_eq(tlp_plan_parse(&q, model, NULL), TLP_EINVAL);
-    cr_expect_eq(tlp_plan_get_stage(p, 29, &s), TLP_EINVAL);
+    cr_expect_eq(tlp_plan_get_stage(&s, p, 29), TLP_EINVAL);
     cr_expect(strstr(tlp_last_error(), "the plan has 29"));
-    cr_expect_eq(tlp_plan_format(p, 2, buf, sizeof buf, &len), TLP_EINVAL);
-    cr_expect_eq(tlp_plan_format(p, TLP_PLAN_TEXT, buf, 7, &len), TLP_EBUFS);
+    cr_expect_eq(tlp_plan_format(buf, sizeof buf, &len, p, 2), TLP_EINVAL);
+    cr_expect_eq(tlp_plan_format(buf, 7, &len, p, TLP_PLAN_TEXT), TLP_EBUFS);
     cr_expect_eq(len, 7);
-    cr_expect_eq(tlp_plan_format(p, TLP_PLAN_TEXT, buf, 8, &len), TLP_OK);
+    cr_expect_eq(tlp_plan_format(buf, 8, &len, p, TLP_PLAN_TEXT), TLP_OK);
     cr_expect_str_eq(buf, "par:3-4");
     tlp_plan_free(p);
     tlp_plan_free(NULL);

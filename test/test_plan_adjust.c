@@ -10,12 +10,17 @@
 #include "support/mem.h"
 #include "support/rig.h"
 #include "support/tiny.h"
+#include "tlp_eval.h"
+#include "tlp_tune.h"
 
 enum { N_CTX = 32, N_TOKEN = 1024, N_UNSEEN = 256 };
 
 static int32_t ids[N_TOKEN];
 
 TestSuite(plan_adjust, .timeout = 300);
+
+/* Where the options that a test makes point. */
+static tlp_session_options session;
 
 static tlp_plan_adjust_options options(int gains, int norms, int rank)
 {
@@ -24,9 +29,11 @@ static tlp_plan_adjust_options options(int gains, int norms, int rank)
     o.gains = gains;
     o.norms = norms;
     o.rank = rank;
-    o.n_ctx = N_CTX;
-    o.n_thread = 1;
-    o.compute = TLP_COMPUTE_F32;
+    session = (tlp_session_options)TLP_SESSION_OPTIONS_INIT;
+    session.n_ctx = N_CTX;
+    session.n_thread = 1;
+    session.compute = TLP_COMPUTE_F32;
+    o.session = &session;
     return o;
 }
 
@@ -93,7 +100,7 @@ static float *logits(tlp_plan *plan, const int32_t *tokens, int n)
         for (size_t i = 0; i < N_CTX; i++, to += v) {
             const float *row;
 
-            CHECK_OK(tlp_session_logits(s, i, &row));
+            CHECK_OK(tlp_session_logits(&row, s, i));
             memcpy(to, row, v * sizeof *to);
         }
     }
@@ -116,7 +123,7 @@ static double kl_of(tlp_plan *plan, const int32_t *tokens, int n)
 
         if (i % N_CTX == N_CTX - 1)
             continue;
-        CHECK_OK(tlp_logits_compare(want + at, mine + at, v, &d));
+        CHECK_OK(tlp_logits_compare(&d, want + at, mine + at, v));
         sum += d.kl;
         count++;
     }
@@ -229,7 +236,7 @@ Test(plan_adjust, known_solutions_are_recovered)
         tlp_plan_adjust_report r = { .struct_size = sizeof r };
         tlp_plan *plan = parse(m, k->plan), *adjusted = NULL;
 
-        CHECK_OK(tlp_plan_adjust(&adjusted, plan, ids, N_TOKEN, &o, &r));
+        CHECK_OK(tlp_plan_adjust(&adjusted, &r, plan, ids, N_TOKEN, &o));
         cr_expect_lt(r.kl_after, 1e-4 * r.kl_before, "%s: %g of %g", k->plan,
                      r.kl_after, r.kl_before);
         double before = unseen_kl(plan), after = unseen_kl(adjusted);
@@ -252,7 +259,7 @@ static void check_report(const tlp_plan_adjust_report *r, tlp_plan *adjusted)
 {
     tlp_plan_adjust_info info = { .struct_size = sizeof info };
 
-    CHECK_OK(tlp_plan_get_adjust(adjusted, &info));
+    CHECK_OK(tlp_plan_get_adjust(&info, adjusted));
     cr_expect_eq(r->n_gain, info.n_gain);
     cr_expect_eq(r->n_norm, info.n_norm);
     cr_expect_eq(r->n_low_rank, info.n_low_rank);
@@ -278,7 +285,7 @@ Test(plan_adjust, unseen_text)
             tlp_plan_adjust_report r = { .struct_size = sizeof r };
             tlp_plan *plan = parse(m, plans[i]), *adjusted = NULL;
 
-            CHECK_OK(tlp_plan_adjust(&adjusted, plan, ids, N_TOKEN, &o, &r));
+            CHECK_OK(tlp_plan_adjust(&adjusted, &r, plan, ids, N_TOKEN, &o));
             check_report(&r, adjusted);
             cr_expect(kind[0] || r.n_gain == 0);
             cr_expect(kind[1] || r.n_norm == 0);
@@ -301,8 +308,8 @@ Test(plan_adjust, report_equals_sessions)
     tlp_plan *plan = parse(m, "lp:1-2"), *adjusted = NULL;
     double kl[2] = { kl_of(plan, ids, N_CTX), kl_of(plan, ids + N_CTX, N_CTX) };
 
-    tlp_status st = tlp_plan_adjust(&adjusted, plan, ids, 2 * N_CTX, &o, &r);
-    cr_assert(st == TLP_OK || st == TLP_ERANGE, "%s", tlp_last_error());
+    tlp_status st = tlp_plan_adjust(&adjusted, &r, plan, ids, 2 * N_CTX, &o);
+    cr_assert(st == TLP_OK || st == TLP_ENOGAIN, "%s", tlp_last_error());
     cr_expect_eq(r.n_window, 2);
     cr_expect_eq(r.n_held_out, 1);
     double off = fmin(fabs(r.kl_before - kl[0]), fabs(r.kl_before - kl[1]));
@@ -321,8 +328,8 @@ static void hash_of(tlp_plan *plan, const tlp_plan_adjust_options *o,
     tlp_plan_adjust_info info = { .struct_size = sizeof info };
     tlp_plan *adjusted = NULL;
 
-    CHECK_OK(tlp_plan_adjust(&adjusted, plan, ids, N_TOKEN, o, NULL));
-    CHECK_OK(tlp_plan_get_adjust(adjusted, &info));
+    CHECK_OK(tlp_plan_adjust(&adjusted, NULL, plan, ids, N_TOKEN, o));
+    CHECK_OK(tlp_plan_get_adjust(&info, adjusted));
     strcpy(out, info.sha256);
     tlp_plan_free(adjusted);
 }
@@ -335,9 +342,9 @@ Test(plan_adjust, same_bits)
     char first[80], other[80];
 
     hash_of(plan, &o, first);
-    for (o.n_thread = 1; o.n_thread <= 3; o.n_thread++) {
+    for (session.n_thread = 1; session.n_thread <= 3; session.n_thread++) {
         hash_of(plan, &o, other);
-        cr_expect_str_eq(other, first, "%d threads", o.n_thread);
+        cr_expect_str_eq(other, first, "%d threads", session.n_thread);
     }
     o.seed = 1;
     hash_of(plan, &o, other);
@@ -358,7 +365,7 @@ Test(plan_adjust, other_stages)
         tlp_plan *plan = parse(m, text[i]), *adjusted = NULL;
         tlp_plan_adjust_report r = { .struct_size = sizeof r };
 
-        CHECK_OK(tlp_plan_adjust(&adjusted, plan, ids, N_TOKEN - 9, &o, &r));
+        CHECK_OK(tlp_plan_adjust(&adjusted, &r, plan, ids, N_TOKEN - 9, &o));
         cr_expect_eq(r.n_window, N_TOKEN / N_CTX);
         cr_expect_lt(unseen_kl(adjusted), unseen_kl(plan), "%s", text[i]);
         tlp_plan_free(adjusted);
@@ -382,8 +389,8 @@ Test(plan_adjust, nothing_helps)
         tlp_plan_adjust_report r = { .struct_size = sizeof r };
         tlp_plan *plan = parse(m, text[i]), *adjusted = plan;
 
-        CHECK_FAILS(TLP_ERANGE,
-                    tlp_plan_adjust(&adjusted, plan, ids, N_TOKEN, &o, &r));
+        CHECK_FAILS(TLP_ENOGAIN,
+                    tlp_plan_adjust(&adjusted, &r, plan, ids, N_TOKEN, &o));
         cr_expect_null(adjusted);
         cr_expect_lt(r.kl_before, 1e-7, "%s: %g", text[i], r.kl_before);
         cr_expect_eq(r.n_window, N_TOKEN / N_CTX, "the report is filled in");
@@ -416,7 +423,7 @@ Test(plan_adjust, progress_and_cancel)
 
     o.progress = step;
     o.progress_data = &b;
-    CHECK_OK(tlp_plan_adjust(&adjusted, plan, ids, N_TOKEN, &o, NULL));
+    CHECK_OK(tlp_plan_adjust(&adjusted, NULL, plan, ids, N_TOKEN, &o));
     cr_expect_eq(b.last, 1);
     tlp_plan_free(adjusted);
     int n = b.n;
@@ -424,7 +431,7 @@ Test(plan_adjust, progress_and_cancel)
         b = (brake){ .left = i };
         adjusted = plan;
         CHECK_FAILS(TLP_ECANCELED,
-                    tlp_plan_adjust(&adjusted, plan, ids, N_TOKEN, &o, NULL));
+                    tlp_plan_adjust(&adjusted, NULL, plan, ids, N_TOKEN, &o));
         cr_expect_null(adjusted);
         cr_expect_eq(b.n, i, "nothing is called behind it");
     }
@@ -438,7 +445,7 @@ static void refuse(const tlp_plan *plan, size_t n,
 {
     tlp_plan *adjusted = (tlp_plan *)plan;
 
-    CHECK_FAILS(st, tlp_plan_adjust(&adjusted, plan, ids, n, o, NULL));
+    CHECK_FAILS(st, tlp_plan_adjust(&adjusted, NULL, plan, ids, n, o));
     cr_expect_null(adjusted);
     cr_expect(strstr(tlp_last_error(), word), "%s: %s expected",
               tlp_last_error(), word);
@@ -466,13 +473,16 @@ Test(plan_adjust, refuses_options)
         tlp_plan_adjust_options o =
             options(bad[i].gains, bad[i].norms, bad[i].rank);
 
-        o.n_ctx = bad[i].n_ctx;
+        session.n_ctx = bad[i].n_ctx;
         o.held_out = bad[i].held_out;
         refuse(plan, N_TOKEN, &o, TLP_EINVAL, bad[i].word);
     }
     tlp_plan_adjust_options o = options(1, 0, 0);
-    o.n_thread = -1;
+    session.n_thread = -1;
     refuse(plan, N_TOKEN, &o, TLP_EINVAL, "n_thread");
+    o = options(1, 0, 0);
+    session.struct_size = 3;
+    refuse(plan, N_TOKEN, &o, TLP_EINVAL, "tlp_session_options");
     o = options(1, 0, 0);
     o.struct_size = 3;
     refuse(plan, N_TOKEN, &o, TLP_EINVAL, "struct_size");
@@ -504,17 +514,17 @@ Test(plan_adjust, refuses_plans_and_tokens)
     ids[7] = -1;
     refuse(plan, N_TOKEN, &o, TLP_EINVAL, "token 7");
     ids[7] = 0;
-    CHECK_OK(tlp_plan_adjust(&adjusted, plan, ids, N_TOKEN, &o, NULL));
+    CHECK_OK(tlp_plan_adjust(&adjusted, NULL, plan, ids, N_TOKEN, &o));
     refuse(adjusted, N_TOKEN, &o, TLP_EINVAL, "already");
     tlp_plan_free(adjusted);
     adjusted = plan;
     CHECK_FAILS(TLP_EINVAL,
-                tlp_plan_adjust(NULL, plan, ids, N_TOKEN, &o, NULL));
+                tlp_plan_adjust(NULL, NULL, plan, ids, N_TOKEN, &o));
     CHECK_FAILS(TLP_EINVAL,
-                tlp_plan_adjust(&adjusted, plan, NULL, N_TOKEN, &o, NULL));
+                tlp_plan_adjust(&adjusted, NULL, plan, NULL, N_TOKEN, &o));
     cr_expect_null(adjusted);
     CHECK_FAILS(TLP_EINVAL,
-                tlp_plan_adjust(&adjusted, NULL, ids, N_TOKEN, &o, NULL));
+                tlp_plan_adjust(&adjusted, NULL, NULL, ids, N_TOKEN, &o));
     tlp_plan_free(plan);
     tlp_model_free(m);
 }
@@ -535,7 +545,7 @@ Test(plan_adjust, out_of_memory)
     rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 5);
     tlp_plan *plan = parse(m, "par:0-1"), *adjusted = NULL;
     long before = memory.calls;
-    CHECK_OK(tlp_plan_adjust(&adjusted, plan, ids, 4 * N_CTX, &o, NULL));
+    CHECK_OK(tlp_plan_adjust(&adjusted, NULL, plan, ids, 4 * N_CTX, &o));
     long n = memory.calls - before;
     tlp_plan_free(adjusted);
     for (long i = 1; i <= n; i += 1 + i / 40 * CHECK_SLOWDOWN) {
@@ -544,7 +554,7 @@ Test(plan_adjust, out_of_memory)
         memory.fail_at = memory.calls + i;
         adjusted = plan;
         CHECK_FAILS(TLP_ENOMEM,
-                    tlp_plan_adjust(&adjusted, plan, ids, 4 * N_CTX, &o, NULL));
+                    tlp_plan_adjust(&adjusted, NULL, plan, ids, 4 * N_CTX, &o));
         cr_expect_null(adjusted);
         cr_expect_eq(memory.live, live, "allocation %ld of %ld", i, n);
     }

@@ -10,6 +10,7 @@
 #include "support/mem.h"
 #include "support/rig.h"
 #include "support/tiny.h"
+#include "tlp_tune.h"
 
 TestSuite(plan_carry, .timeout = 60);
 
@@ -40,7 +41,7 @@ static files two_files(void)
     cr_assert(tiny_write(path, &spec));
     f.from = open_file(path);
     snprintf(path, sizeof path, "%s", tiny_path("to.gguf"));
-    CHECK_OK(tlp_model_quantize(f.from, path, "Q8_0", NULL, NULL));
+    CHECK_OK(tlp_model_quantize(NULL, f.from, path, "Q8_0", NULL));
     f.to = open_file(path);
     return f;
 }
@@ -56,9 +57,9 @@ static char *json(const tlp_plan *plan)
     size_t n = 0;
     char *text = NULL;
 
-    cr_assert_eq(tlp_plan_format(plan, TLP_PLAN_JSON, NULL, 0, &n), TLP_EBUFS);
+    cr_assert_eq(tlp_plan_format(NULL, 0, &n, plan, TLP_PLAN_JSON), TLP_EBUFS);
     text = malloc(n + 1);
-    CHECK_OK(tlp_plan_format(plan, TLP_PLAN_JSON, text, n + 1, &n));
+    CHECK_OK(tlp_plan_format(text, n + 1, &n, plan, TLP_PLAN_JSON));
     return text;
 }
 
@@ -66,7 +67,7 @@ static char *fingerprint(const tlp_model *m)
 {
     tlp_model_info info = { .struct_size = sizeof info };
 
-    CHECK_OK(tlp_model_get_info(m, &info));
+    CHECK_OK(tlp_model_get_info(&info, m));
     return strdup(info.fingerprint);
 }
 
@@ -96,7 +97,7 @@ Test(plan_carry, stages_and_record)
 
     size_t n = 0;
     char buf[64];
-    CHECK_OK(tlp_plan_format(carried, TLP_PLAN_TEXT, buf, sizeof buf, &n));
+    CHECK_OK(tlp_plan_format(buf, sizeof buf, &n, carried, TLP_PLAN_TEXT));
     cr_expect_str_eq(buf, PLAN);
     tlp_plan_free(carried);
     tlp_plan_free(plan);
@@ -131,16 +132,18 @@ Test(plan_carry, record_is_added_to)
 static tlp_plan *adjusted(tlp_model *m)
 {
     int32_t ids[512];
+    tlp_session_options session = TLP_SESSION_OPTIONS_INIT;
     tlp_plan_adjust_options o = TLP_PLAN_ADJUST_OPTIONS_INIT;
     tlp_plan *plan = NULL, *out = NULL;
 
     rig_tokens(ids, 512, (size_t)m->hp.n_vocab, 5);
     o.gains = o.norms = 1;
     o.rank = 8;
-    o.n_ctx = 32;
-    o.n_thread = 1;
+    session.n_ctx = 32;
+    session.n_thread = 1;
+    o.session = &session;
     CHECK_OK(tlp_plan_parse(&plan, m, PLAN));
-    CHECK_OK(tlp_plan_adjust(&out, plan, ids, 512, &o, NULL));
+    CHECK_OK(tlp_plan_adjust(&out, NULL, plan, ids, 512, &o));
     tlp_plan_free(plan);
     return out;
 }

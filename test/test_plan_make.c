@@ -11,6 +11,8 @@
 #include "support/rig.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "tlp_eval.h"
+#include "tlp_tune.h"
 
 enum { N_LAYER = 7, N_CTX = 32, N_TOKEN = 4 * N_CTX + 9 };
 
@@ -28,14 +30,19 @@ static tlp_model *open_tiny(uint64_t seed)
     return m;
 }
 
+/* Where the options that a test makes point. */
+static tlp_session_options session;
+
 static tlp_plan_make_options options(int depth)
 {
     tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;
 
     o.depth = depth;
-    o.n_ctx = N_CTX;
-    o.n_thread = 1;
-    o.compute = TLP_COMPUTE_F32;
+    session = (tlp_session_options)TLP_SESSION_OPTIONS_INIT;
+    session.n_ctx = N_CTX;
+    session.n_thread = 1;
+    session.compute = TLP_COMPUTE_F32;
+    o.session = &session;
     return o;
 }
 
@@ -44,9 +51,9 @@ static char *format(const tlp_plan *plan, int form)
     size_t n = 0;
     char *text;
 
-    CHECK_FAILS(TLP_EBUFS, tlp_plan_format(plan, form, NULL, 0, &n));
+    CHECK_FAILS(TLP_EBUFS, tlp_plan_format(NULL, 0, &n, plan, form));
     text = malloc(n + 1);
-    CHECK_OK(tlp_plan_format(plan, form, text, n + 1, &n));
+    CHECK_OK(tlp_plan_format(text, n + 1, &n, plan, form));
     return text;
 }
 
@@ -90,7 +97,7 @@ static float *logits(tlp_plan *plan, size_t n_vocab)
         for (size_t i = 0; i < b.n; i++, to += n_vocab) {
             const float *row;
 
-            CHECK_OK(tlp_session_logits(s, i, &row));
+            CHECK_OK(tlp_session_logits(&row, s, i));
             memcpy(to, row, n_vocab * sizeof *to);
         }
     }
@@ -104,7 +111,7 @@ static measured compare(tlp_model *m, tlp_plan *plan, const float *reference)
     measured r = { 0 };
     int n = 0;
 
-    CHECK_OK(tlp_model_get_info(m, &info));
+    CHECK_OK(tlp_model_get_info(&info, m));
     size_t v = (size_t)info.n_vocab;
     float *mine = logits(plan, v);
 
@@ -114,7 +121,7 @@ static measured compare(tlp_model *m, tlp_plan *plan, const float *reference)
 
         if (i % N_CTX == N_CTX - 1)
             continue;
-        CHECK_OK(tlp_logits_compare(reference + (size_t)i * v, row, v, &d));
+        CHECK_OK(tlp_logits_compare(&d, reference + (size_t)i * v, row, v));
         r.kl += d.kl;
         r.top1 += d.top1 == d.reference_top1;
         r.ppl += d.lse - (double)row[ids[i + 1]];
@@ -129,7 +136,7 @@ static float *serial_logits(tlp_model *m)
     tlp_model_info info = { .struct_size = sizeof info };
     tlp_plan *serial = NULL;
 
-    CHECK_OK(tlp_model_get_info(m, &info));
+    CHECK_OK(tlp_model_get_info(&info, m));
     CHECK_OK(tlp_plan_parse(&serial, m, "serial"));
     float *all = logits(serial, (size_t)info.n_vocab);
     tlp_plan_free(serial);
@@ -326,7 +333,7 @@ Test(plan_make, memory_and_threads_change_nothing)
         static const uint64_t bytes[] = { 1, 200000, 600000, 0 };
 
         o.max_bytes = bytes[i];
-        o.n_thread = i == 3 ? 3 : 1;
+        session.n_thread = i == 3 ? 3 : 1;
         char *found = make(m, &o);
         cr_expect_str_eq(found, want, "%llu bytes",
                          (unsigned long long)bytes[i]);
@@ -446,7 +453,7 @@ static int depth_of(const tlp_plan *plan)
 {
     tlp_plan_cost cost = { .struct_size = sizeof cost };
 
-    CHECK_OK(tlp_plan_get_cost(plan, 1, &cost));
+    CHECK_OK(tlp_plan_get_cost(&cost, plan, 1));
     return cost.effective_depth;
 }
 
@@ -479,8 +486,8 @@ Test(plan_make, speedup)
     o.modes = 1u << TLP_MODE_PAR;
     CHECK_OK(tlp_plan_make(&plan, m, ids, N_TOKEN, &o));
     CHECK_OK(tlp_plan_parse(&serial, m, "serial"));
-    CHECK_OK(tlp_plan_predict(serial, &link, 2, 1, N_CTX / 2, &a));
-    CHECK_OK(tlp_plan_predict(plan, &link, 2, 1, N_CTX / 2, &b));
+    CHECK_OK(tlp_plan_predict(&a, serial, &link, 2, 1, N_CTX / 2));
+    CHECK_OK(tlp_plan_predict(&b, plan, &link, 2, 1, N_CTX / 2));
     cr_expect_geq(a.seconds, 1.2 * b.seconds);
     cr_expect_geq(depth_of(plan), 5, "a pair saves three of four");
     tlp_plan_free(plan);
@@ -501,7 +508,7 @@ Test(plan_make, modes_and_groups)
     for (size_t i = 0; i < 2; i++) {
         tlp_stage_info s = { .struct_size = sizeof s };
 
-        CHECK_OK(tlp_plan_get_stage(plan, i, &s));
+        CHECK_OK(tlp_plan_get_stage(&s, plan, i));
         cr_expect_leq(s.n_member, 5);
         cr_expect(s.mode == TLP_MODE_ASYM || s.n_member == 1);
     }
@@ -535,7 +542,7 @@ Test(plan_make, refuses_options)
     o = options(8);
     refuse(m, &o, TLP_EINVAL, "depth 8");
     o = options(1);
-    refuse(m, &o, TLP_ERANGE, "depth 1");
+    refuse(m, &o, TLP_EUNREACHED, "depth 1");
     o = options(-1);
     refuse(m, &o, TLP_EINVAL, "depth -1");
     o = options(5);
@@ -545,8 +552,11 @@ Test(plan_make, refuses_options)
     o.max_group = 1;
     refuse(m, &o, TLP_EINVAL, "max_group");
     o = options(5);
-    o.n_ctx = 1;
+    session.n_ctx = 1;
     refuse(m, &o, TLP_EINVAL, "n_ctx");
+    o = options(5);
+    session.struct_size = 3;
+    refuse(m, &o, TLP_EINVAL, "tlp_session_options");
     o = options(0);
     o.speedup = 0.5;
     refuse(m, &o, TLP_EINVAL, "speedup");
@@ -584,12 +594,12 @@ Test(plan_make, refuses_foreign_scores)
     o.seed = 1;
     refuse(m, &o, TLP_EMISMATCH, "seed");
     o.seed = 0;
-    o.n_ctx = 16;
+    session.n_ctx = 16;
     refuse(m, &o, TLP_EMISMATCH, "n_ctx");
-    o.n_ctx = N_CTX;
-    o.compute = TLP_COMPUTE_DEFAULT;
+    session.n_ctx = N_CTX;
+    session.compute = TLP_COMPUTE_DEFAULT;
     refuse(m, &o, TLP_EMISMATCH, "compute");
-    o.compute = TLP_COMPUTE_F32;
+    session.compute = TLP_COMPUTE_F32;
     ids[3]++;
     refuse(m, &o, TLP_EMISMATCH, "tokens");
     other = open_tiny(2);

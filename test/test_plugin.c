@@ -173,7 +173,7 @@ Test(plugin, no_device)
 
     offer("test/plugins/no_device.so", CUDA);
     expect_no_device(folder, "the driver is 1.0, 2.0 is needed");
-    cr_expect_eq(tlp_device_get_info(TLP_BACKEND_CUDA, 0, &info), TLP_ENOTSUP);
+    cr_expect_eq(tlp_device_get_info(&info, TLP_BACKEND_CUDA, 0), TLP_ENOTSUP);
     expect_text("the driver is 1.0, 2.0 is needed");
     setenv("TLP_TEST_SILENT", "1", 1);
     expect_no_device(folder, "none: there is no device");
@@ -194,12 +194,12 @@ Test(plugin, backends)
     int32_t n = 7;
 
     cr_expect_eq(tlp_device_count(NULL, TLP_BACKEND_CUDA), TLP_EINVAL);
-    cr_expect_eq(tlp_device_get_info(TLP_BACKEND_CUDA, 0, NULL), TLP_EINVAL);
+    cr_expect_eq(tlp_device_get_info(NULL, TLP_BACKEND_CUDA, 0), TLP_EINVAL);
     cr_expect_eq(tlp_device_count(&n, TLP_BACKEND_CPU), TLP_EINVAL);
     cr_expect_eq(n, 0);
     cr_expect_eq(tlp_device_count(&n, 2), TLP_ENOTSUP);
     expect_text("backend 2");
-    cr_expect_eq(tlp_device_get_info(-1, 0, &info), TLP_ENOTSUP);
+    cr_expect_eq(tlp_device_get_info(&info, -1, 0), TLP_ENOTSUP);
     expect_text("backend -1");
 }
 

@@ -64,7 +64,7 @@ static tlp_prediction predict_steps(const char *text, const tlp_link *link,
     tlp_plan *plan = NULL;
 
     CHECK_OK(tlp_plan_parse(&plan, model, text));
-    CHECK_OK(tlp_plan_predict(plan, link, n_rank, n_tok, pos, &p));
+    CHECK_OK(tlp_plan_predict(&p, plan, link, n_rank, n_tok, pos));
     tlp_plan_free(plan);
     tlp_model_free(model);
     return p;
@@ -264,20 +264,20 @@ Test(predict, misuse_is_refused)
     tlp_link good = with_work(), l = good;
 
     CHECK_OK(tlp_plan_parse(&plan, model, "serial"));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(NULL, &l, 2, 1, 0, &p));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(plan, NULL, 2, 1, 0, &p));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(plan, &l, 2, 1, 0, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(plan, &l, 0, 1, 0, &p));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(plan, &l, 65, 1, 0, &p));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(plan, &l, 2, 0, 0, &p));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(plan, &l, 2, INT64_MAX, 0, &p));
-    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(plan, &l, 2, 1, -1, &p));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(&p, NULL, &l, 2, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(&p, plan, NULL, 2, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(NULL, plan, &l, 2, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(&p, plan, &l, 0, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(&p, plan, &l, 65, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(&p, plan, &l, 2, 0, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(&p, plan, &l, 2, INT64_MAX, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_predict(&p, plan, &l, 2, 1, -1));
 
 #define BAD(status, change)                                                    \
     do {                                                                       \
         l = good;                                                              \
         change;                                                                \
-        CHECK_FAILS(status, tlp_plan_predict(plan, &l, 2, 1, 0, &p));          \
+        CHECK_FAILS(status, tlp_plan_predict(&p, plan, &l, 2, 1, 0));          \
     } while (0)
     BAD(TLP_EMISMATCH, strcpy(l.fingerprint, "sha256:00"));
     BAD(TLP_EINVAL, memset(l.fingerprint, 'x', sizeof l.fingerprint));
@@ -298,9 +298,9 @@ Test(predict, misuse_is_refused)
     l = good;
     l.n_rank = 1;
     l.n_size = 0;
-    CHECK_OK(tlp_plan_predict(plan, &l, 1, 1, 0, &p));
+    CHECK_OK(tlp_plan_predict(&p, plan, &l, 1, 1, 0));
     strcpy(l.fingerprint, tlpi_model_fingerprint(model));
-    CHECK_OK(tlp_plan_predict(plan, &l, 1, 1, 0, &p));
+    CHECK_OK(tlp_plan_predict(&p, plan, &l, 1, 1, 0));
     tlp_plan_free(plan);
     tlp_model_free(model);
 }
@@ -413,13 +413,13 @@ Test(measure, any_plan_on_any_ranks)
         tlp_prediction p = { .struct_size = sizeof p };
         double stage[6] = { 0, 0, 0, 0, 0, -1 };
 
-        CHECK_OK(tlp_session_measure(r.session, &l, stage));
+        CHECK_OK(tlp_session_measure(&l, stage, r.session));
         check_link(&l, n_rank);
         for (int k = 0; k < n_stage; k++)
             cr_assert(stage[k] > 0 && stage[k] < 1, "%s: stage %d: %g",
                       sessions[i].plan, k, stage[k]);
         cr_assert_eq(stage[n_stage], n_stage == 5 ? -1 : 0);
-        CHECK_OK(tlp_plan_predict(r.plan, &l, n_rank, 1, 0, &p));
+        CHECK_OK(tlp_plan_predict(&p, r.plan, &l, n_rank, 1, 0));
         cr_assert(p.seconds > 0 && p.seconds < 1, "%g", p.seconds);
         rig_close(&r);
     }
@@ -446,13 +446,13 @@ Test(measure, harms_nothing)
         /* Another sequence holds something, and goes on with it. */
         free(rig_eval(&r, 1, ids, 10));
         free(rig_eval(&plain, 1, ids, 10));
-        CHECK_OK(tlp_session_get_stats(r.session, &before));
-        CHECK_OK(tlp_session_measure(r.session, &l, NULL));
-        CHECK_OK(tlp_session_get_stats(r.session, &after));
+        CHECK_OK(tlp_session_get_stats(&before, r.session));
+        CHECK_OK(tlp_session_measure(&l, NULL, r.session));
+        CHECK_OK(tlp_session_get_stats(&after, r.session));
         cr_assert_eq(before.allreduces, after.allreduces);
         cr_assert_eq(before.comm_bytes, after.comm_bytes);
         cr_assert_eq(before.n_step, after.n_step);
-        CHECK_FAILS(TLP_ESTATE, tlp_session_logits(r.session, 0, &row));
+        CHECK_FAILS(TLP_ESTATE, tlp_session_logits(&row, r.session, 0));
         cr_assert_eq(tlp_session_pos(r.session, 0), 0);
         cr_assert_eq(tlp_session_pos(r.session, 1), 10);
         for (int seq = 0; seq < 2; seq++) {
@@ -464,7 +464,7 @@ Test(measure, harms_nothing)
             free(a);
             free(b);
         }
-        CHECK_FAILS(TLP_ESTATE, tlp_session_measure(r.session, &l, NULL));
+        CHECK_FAILS(TLP_ESTATE, tlp_session_measure(&l, NULL, r.session));
         rig_close(&plain);
         rig_close(&r);
     }
@@ -481,7 +481,7 @@ Test(measure, small_sessions)
         rig r = rig_open(path, "serial", &o);
         tlp_link l = { .struct_size = sizeof l };
 
-        CHECK_OK(tlp_session_measure(r.session, &l, NULL));
+        CHECK_OK(tlp_session_measure(&l, NULL, r.session));
         cr_assert_eq(l.n_batch, n);
         check_rates(&l.decode);
         check_rates(&l.prefill);
@@ -499,12 +499,12 @@ Test(measure, misuse_and_abort)
     rig r = rig_open(tiny_make(&spec), "serial", &o);
     tlp_link l = { .struct_size = sizeof l }, none = { 0 };
 
-    CHECK_FAILS(TLP_EINVAL, tlp_session_measure(NULL, &l, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_measure(r.session, NULL, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_measure(r.session, &none, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_measure(&l, NULL, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_measure(NULL, NULL, r.session));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_measure(&none, NULL, r.session));
     tlp_session_abort(r.session);
-    CHECK_FAILS(TLP_ECANCELED, tlp_session_measure(r.session, &l, NULL));
-    CHECK_OK(tlp_session_measure(r.session, &l, NULL));
+    CHECK_FAILS(TLP_ECANCELED, tlp_session_measure(&l, NULL, r.session));
+    CHECK_OK(tlp_session_measure(&l, NULL, r.session));
     check_link(&l, 2);
     rig_close(&r);
 }
@@ -531,7 +531,7 @@ Test(measure, out_of_memory)
     long at = 1;
     for (tlp_status st = TLP_ENOMEM; st != TLP_OK; at += at < 30 ? 2 : 30) {
         m.fail_at = atomic_load(&m.calls) + at;
-        st = tlp_session_measure(session, &l, NULL);
+        st = tlp_session_measure(&l, NULL, session);
         cr_assert(st == TLP_OK || st == TLP_ENOMEM, "%s", tlp_last_error());
         n_failed += st != TLP_OK;
     }

@@ -12,6 +12,7 @@
 
 #include "support/rig.h"
 #include "support/tiny.h"
+#include "tlp_eval.h"
 
 TestSuite(quality, .timeout = 120);
 
@@ -21,7 +22,7 @@ static tlp_divergence compare(const float *a, const float *b, size_t n)
 {
     tlp_divergence d = { .struct_size = sizeof d };
 
-    CHECK_OK(tlp_logits_compare(a, b, n, &d));
+    CHECK_OK(tlp_logits_compare(&d, a, b, n));
     return d;
 }
 
@@ -139,17 +140,17 @@ Test(quality, rows_that_are_none)
                               { -INFINITY, -INFINITY, -INFINITY } };
 
     for (int i = 0; i < 3; i++) {
-        CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(good, bad[i], 3, &d));
+        CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(&d, good, bad[i], 3));
         cr_expect(strstr(tlp_last_error(), "logits:"));
-        CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(bad[i], good, 3, &d));
+        CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(&d, bad[i], good, 3));
         cr_expect(strstr(tlp_last_error(), "reference:"));
     }
-    CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(good, good, 0, &d));
-    CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(NULL, good, 3, &d));
-    CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(good, NULL, 3, &d));
-    CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(good, good, 3, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(&d, good, good, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(&d, NULL, good, 3));
+    CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(&d, good, NULL, 3));
+    CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(NULL, good, good, 3));
     d.struct_size = 1;
-    CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(good, good, 3, &d));
+    CHECK_FAILS(TLP_EINVAL, tlp_logits_compare(&d, good, good, 3));
 }
 
 /* ==== intervals ========================================================== */
@@ -186,7 +187,7 @@ Test(quality, interval_covers)
             sum[i] = weight[i] * (2 + shift);
         }
         CHECK_OK(
-            tlp_bootstrap_mean(sum, weight, N, 0.9, (uint64_t)round, &lo, &hi));
+            tlp_bootstrap_mean(&lo, &hi, sum, weight, N, 0.9, (uint64_t)round));
         held += lo <= 2 && 2 <= hi;
         width += (hi - lo) / ROUNDS;
     }
@@ -200,14 +201,14 @@ Test(quality, interval_is_deterministic)
     const double v[6] = { 1, 2, 3, 4, 5, 60 };
     double lo, hi, lo2, hi2;
 
-    CHECK_OK(tlp_bootstrap_mean(v, NULL, 6, 0.95, 7, &lo, &hi));
-    CHECK_OK(tlp_bootstrap_mean(v, NULL, 6, 0.95, 7, &lo2, &hi2));
+    CHECK_OK(tlp_bootstrap_mean(&lo, &hi, v, NULL, 6, 0.95, 7));
+    CHECK_OK(tlp_bootstrap_mean(&lo2, &hi2, v, NULL, 6, 0.95, 7));
     cr_expect_eq(lo, lo2);
     cr_expect_eq(hi, hi2);
     cr_expect(lo >= 1 && lo < 12.5 && hi > 12.5 && hi <= 60);
-    CHECK_OK(tlp_bootstrap_mean(v, NULL, 6, 0.5, 7, &lo2, &hi2));
+    CHECK_OK(tlp_bootstrap_mean(&lo2, &hi2, v, NULL, 6, 0.5, 7));
     cr_expect(lo2 > lo && hi2 < hi);
-    CHECK_OK(tlp_bootstrap_mean(v, NULL, 6, 0.95, 8, &lo2, &hi2));
+    CHECK_OK(tlp_bootstrap_mean(&lo2, &hi2, v, NULL, 6, 0.95, 8));
     cr_expect(lo2 != lo || hi2 != hi, "the seed has no effect");
 }
 
@@ -218,10 +219,10 @@ Test(quality, interval_extremes)
     const double infinite[3] = { INFINITY, 1, 1 };
     double lo, hi;
 
-    CHECK_OK(tlp_bootstrap_mean(v, weight, 3, 0.95, 0, &lo, &hi));
+    CHECK_OK(tlp_bootstrap_mean(&lo, &hi, v, weight, 3, 0.95, 0));
     cr_expect_eq(lo, 2);
     cr_expect_eq(hi, 2);
-    CHECK_OK(tlp_bootstrap_mean(infinite, NULL, 3, 0.95, 0, &lo, &hi));
+    CHECK_OK(tlp_bootstrap_mean(&lo, &hi, infinite, NULL, 3, 0.95, 0));
     cr_expect_eq(lo, 1);
     cr_expect_eq(hi, INFINITY);
 }
@@ -232,17 +233,17 @@ Test(quality, interval_refuses)
     const double zero[2] = { 1, 0 }, minus[2] = { 1, -1 };
     double lo, hi;
 
-    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(v, NULL, 1, 0.9, 0, &lo, &hi));
-    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(nan, NULL, 2, 0.9, 0, &lo, &hi));
-    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(v, zero, 2, 0.9, 0, &lo, &hi));
-    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(v, minus, 2, 0.9, 0, &lo, &hi));
-    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(v, nan, 2, 0.9, 0, &lo, &hi));
-    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(v, NULL, 2, 0, 0, &lo, &hi));
-    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(v, NULL, 2, 1, 0, &lo, &hi));
-    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(v, NULL, 2, NAN, 0, &lo, &hi));
-    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(v, NULL, 2, 0.9, 0, NULL, &hi));
+    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(&lo, &hi, v, NULL, 1, 0.9, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(&lo, &hi, nan, NULL, 2, 0.9, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(&lo, &hi, v, zero, 2, 0.9, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(&lo, &hi, v, minus, 2, 0.9, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(&lo, &hi, v, nan, 2, 0.9, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(&lo, &hi, v, NULL, 2, 0, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(&lo, &hi, v, NULL, 2, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(&lo, &hi, v, NULL, 2, NAN, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_bootstrap_mean(NULL, &hi, v, NULL, 2, 0.9, 0));
     CHECK_FAILS(TLP_EINVAL,
-                tlp_bootstrap_mean(NULL, NULL, 2, 0.9, 0, &lo, &hi));
+                tlp_bootstrap_mean(&lo, &hi, NULL, NULL, 2, 0.9, 0));
 }
 
 /* ==== drills ============================================================= */
@@ -251,7 +252,7 @@ static tlp_drill drill(int kind, uint64_t seed, uint64_t index)
 {
     tlp_drill d = { .struct_size = sizeof d };
 
-    CHECK_OK(tlp_drill_get(kind, seed, index, &d));
+    CHECK_OK(tlp_drill_get(&d, kind, seed, index));
     return d;
 }
 
@@ -296,9 +297,9 @@ Test(quality, drill_arguments)
 {
     tlp_drill d = { .struct_size = sizeof d };
 
-    CHECK_FAILS(TLP_EINVAL, tlp_drill_get(-1, 0, 0, &d));
-    CHECK_FAILS(TLP_EINVAL, tlp_drill_get(TLP_N_DRILL, 0, 0, &d));
-    CHECK_FAILS(TLP_EINVAL, tlp_drill_get(0, 0, 0, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_drill_get(&d, -1, 0, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_drill_get(&d, TLP_N_DRILL, 0, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_drill_get(NULL, 0, 0, 0));
 }
 
 typedef struct said {
@@ -332,10 +333,10 @@ static bool says_a_line(rig *r, const char *prompt, said *s)
     o.n_stop = 1;
     o.text = keep_text;
     o.text_data = s;
-    CHECK_OK(tlp_tokenize(r->model, prompt, strlen(prompt), 0, ids, 64, &n));
+    CHECK_OK(tlp_tokenize(ids, 64, &n, r->model, prompt, strlen(prompt), 0));
     CHECK_OK(tlp_session_clear(r->session, 0));
     CHECK_OK(tlp_session_prefill(r->session, ids, n));
-    CHECK_OK(tlp_session_generate(r->session, NULL, &o, &res));
+    CHECK_OK(tlp_session_generate(&res, r->session, NULL, &o));
     return (res.stop_reason == TLP_STOP_END ||
             res.stop_reason == TLP_STOP_STRING) &&
            s->n > 0 && s->n < 60 && strlen(s->text) == s->n &&
@@ -374,13 +375,13 @@ Test(quality, drill_is_judged)
             continue;
         found++;
         memcpy(d.answer, s.text, s.n + 1);
-        CHECK_OK(tlp_drill_run(&d, r.model, r.session, &exact));
+        CHECK_OK(tlp_drill_run(&exact, &d, r.model, r.session));
         cr_expect_eq(exact, 1, "\"%s\" after \"%s\"", s.text, d.prompt);
         strcat(d.answer, "x");
-        CHECK_OK(tlp_drill_run(&d, r.model, r.session, &exact));
+        CHECK_OK(tlp_drill_run(&exact, &d, r.model, r.session));
         cr_expect_eq(exact, 0);
         d.answer[s.n - 1] = '\0';
-        CHECK_OK(tlp_drill_run(&d, r.model, r.session, &exact));
+        CHECK_OK(tlp_drill_run(&exact, &d, r.model, r.session));
         cr_expect_eq(exact, 0);
     }
     cr_expect_gt(found, 0, "no line was found to try");
@@ -396,9 +397,9 @@ Test(quality, drill_that_cannot_run)
     int32_t exact;
 
     memset(d.prompt, 'a', sizeof d.prompt);
-    CHECK_FAILS(TLP_EINVAL, tlp_drill_run(&d, r.model, r.session, &exact));
+    CHECK_FAILS(TLP_EINVAL, tlp_drill_run(&exact, &d, r.model, r.session));
     d.prompt[sizeof d.prompt - 1] = '\0';
-    CHECK_FAILS(TLP_ERANGE, tlp_drill_run(&d, r.model, r.session, &exact));
-    CHECK_FAILS(TLP_EINVAL, tlp_drill_run(&d, r.model, NULL, &exact));
+    CHECK_FAILS(TLP_EFULL, tlp_drill_run(&exact, &d, r.model, r.session));
+    CHECK_FAILS(TLP_EINVAL, tlp_drill_run(&exact, &d, r.model, NULL));
     rig_close(&r);
 }

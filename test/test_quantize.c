@@ -19,6 +19,7 @@
 #include "support/check.h"
 #include "support/mem.h"
 #include "support/tiny.h"
+#include "tlp_tune.h"
 
 TestSuite(quantize, .timeout = 120);
 
@@ -64,7 +65,7 @@ static tlp_model *quantized(const tlp_model *m, const char *type,
 {
     const char *path = tiny_path("out.gguf");
 
-    CHECK_OK(tlp_model_quantize(m, path, type, opts, NULL));
+    CHECK_OK(tlp_model_quantize(NULL, m, path, type, opts));
     return open_model(path);
 }
 
@@ -360,7 +361,7 @@ Test(quantize, rows_that_do_not_fit)
         const char *path = tiny_path("out.gguf");
 
         log.n = 0;
-        CHECK_OK(tlp_model_quantize(m96, path, cases[k].name, NULL, &r));
+        CHECK_OK(tlp_model_quantize(&r, m96, path, cases[k].name, NULL));
         cr_expect_eq(r.n_fallback, cases[k].fits_96 ? 0 : r.n_converted);
         cr_expect_eq(log.n, r.n_fallback);
         cr_expect_eq(r.n_converted, 5 * 7 + 2);
@@ -444,7 +445,7 @@ Test(quantize, split_files_become_one)
         s.n_split = 3;
         tlp_model *m = open_model(tiny_make(&s));
         CHECK_OK(
-            tlp_model_quantize(m, path, tlpi_dtype_name(types[k]), &pure, &r));
+            tlp_model_quantize(&r, m, path, tlpi_dtype_name(types[k]), &pure));
         cr_expect_eq(r.n_converted, 0);
         cr_expect_eq(r.n_fallback, 0);
         tlp_model *q = open_model(path);
@@ -488,7 +489,7 @@ Test(quantize, threads_change_nothing)
         const char *path = tiny_path("out.gguf");
 
         o.n_thread = counts[k];
-        CHECK_OK(tlp_model_quantize(m, path, "Q4_0", &o, NULL));
+        CHECK_OK(tlp_model_quantize(NULL, m, path, "Q4_0", &o));
         tlpi_map *map = read_file(path);
         if (first) {
             cr_assert_eq(map->size, first->size);
@@ -545,7 +546,7 @@ static void expect_old(const char *path, int n_before)
 static void refuse(const tlp_model *m, const char *path, const char *type,
                    tlp_status want, const char *text)
 {
-    CHECK_FAILS(want, tlp_model_quantize(m, path, type, NULL, NULL));
+    CHECK_FAILS(want, tlp_model_quantize(NULL, m, path, type, NULL));
     cr_expect(strstr(tlp_last_error(), text), "%s expected: %s", text,
               tlp_last_error());
 }
@@ -628,10 +629,10 @@ Test(quantize, bad_arguments)
     refuse(m, out, "q4_0", TLP_EINVAL, "type q4_0");
     refuse(v, out, "Q4_0", TLP_EINVAL, "vocab_only");
     o.n_thread = 257;
-    CHECK_FAILS(TLP_EINVAL, tlp_model_quantize(m, out, "Q4_0", &o, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_quantize(NULL, m, out, "Q4_0", &o));
     o.n_thread = -1;
-    CHECK_FAILS(TLP_EINVAL, tlp_model_quantize(m, out, "Q4_0", &o, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_model_quantize(m, out, "Q4_0", NULL, &r));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_quantize(NULL, m, out, "Q4_0", &o));
+    CHECK_FAILS(TLP_EINVAL, tlp_model_quantize(&r, m, out, "Q4_0", NULL));
     expect_old(out, before);
 
     snprintf(inside, sizeof inside, "%s/x.gguf", folder);
@@ -677,7 +678,7 @@ Test(quantize, canceled_anywhere)
         tlp_status st;
 
         o.progress_data = &p;
-        st = tlp_model_quantize(m, out, "Q8_0", &o, NULL);
+        st = tlp_model_quantize(NULL, m, out, "Q8_0", &o);
         cr_assert(!p.backwards);
         ended = st == TLP_OK;
         if (ended)
@@ -707,7 +708,7 @@ Test(quantize, no_room)
         struct rlimit low = { rooms[k], limit.rlim_max };
 
         cr_assert_eq(setrlimit(RLIMIT_FSIZE, &low), 0);
-        tlp_status st = tlp_model_quantize(m, out, "Q8_0", NULL, NULL);
+        tlp_status st = tlp_model_quantize(NULL, m, out, "Q8_0", NULL);
         cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
         cr_expect_eq(st, TLP_EIO);
         cr_expect(strstr(tlp_last_error(), "old.gguf: File too large"), "%s",
@@ -735,7 +736,7 @@ Test(quantize, memory_runs_out_anywhere)
     for (; st == TLP_ENOMEM; n++) {
         hooks.calls = 0;
         hooks.fail_at = n;
-        st = tlp_model_quantize(m, out, "Q4_0", &o, NULL);
+        st = tlp_model_quantize(NULL, m, out, "Q4_0", &o);
         cr_assert_eq(hooks.live, live);
         if (st == TLP_ENOMEM)
             expect_old(out, before);

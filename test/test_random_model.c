@@ -63,7 +63,7 @@ Test(random_model, types)
         tlp_session_options o = rig_f32(1, 1);
         rig r = rig_open(make("smollm2-135m", options), "par:1-2", &o);
 
-        CHECK_OK(tlp_model_get_info(r.model, &info));
+        CHECK_OK(tlp_model_get_info(&info, r.model));
         cr_expect_str_eq(info.quant, types[i]);
         cr_expect(info.n_layer == 3 && info.n_embd == 576 &&
                   info.n_ff == 1536 && info.n_head == 9 &&
@@ -104,7 +104,7 @@ Test(random_model, shapes)
             make(shape[i].name, "--type Q4_0 --set n_layer=1 n_vocab=300");
 
         CHECK_OK(tlp_model_open(&m, path, NULL));
-        CHECK_OK(tlp_model_get_info(m, &info));
+        CHECK_OK(tlp_model_get_info(&info, m));
         cr_expect_str_eq(info.arch, shape[i].arch);
         cr_expect(info.n_embd == shape[i].n_embd &&
                   info.n_ff == shape[i].n_ff &&
@@ -129,7 +129,7 @@ Test(random_model, seeds)
         tlp_model_info info = { .struct_size = sizeof info };
 
         CHECK_OK(tlp_model_open(&m, make("smollm2-135m", options[i]), NULL));
-        CHECK_OK(tlp_model_get_info(m, &info));
+        CHECK_OK(tlp_model_get_info(&info, m));
         memcpy(print[i], info.fingerprint, sizeof print[i]);
         tlp_model_free(m);
     }

@@ -32,7 +32,7 @@ static void open_model(void)
               "test/data/alice.i32: cannot be read");
     fclose(f);
     CHECK_OK(tlp_model_open(&model, path, NULL));
-    CHECK_OK(tlp_model_get_info(model, &info));
+    CHECK_OK(tlp_model_get_info(&info, model));
     if (info.n_layer != 30 || info.n_embd != 576 ||
         strcmp(info.quant, "Q4_1") != 0)
         cr_skip("TLP_TEST_MODEL is another model: %d layers, n_embd %d, %s",
@@ -85,7 +85,7 @@ static double nll_of(const char *plan, int n_rank, int compute)
     float logprob[N_TOKEN];
     double sum = 0;
 
-    CHECK_OK(tlp_session_score(s, 0, ids, N_TOKEN, logprob));
+    CHECK_OK(tlp_session_score(logprob, s, 0, ids, N_TOKEN));
     tlp_session_free(s);
     for (int i = 1; i < N_TOKEN; i++)
         sum -= (double)logprob[i];
@@ -158,14 +158,14 @@ static known_answer ask(const char *question, int n_rank, int compute)
     int32_t tokens[256];
     size_t len = 0, n = 0;
 
-    CHECK_OK(tlp_chat_format(model, chat, 1, 1, prompt, sizeof prompt, &len));
-    CHECK_OK(tlp_tokenize(model, prompt, len, TLP_TOKENIZE_SPECIAL, tokens, 256,
-                          &n));
+    CHECK_OK(tlp_chat_format(prompt, sizeof prompt, &len, model, chat, 1, 1));
+    CHECK_OK(tlp_tokenize(tokens, 256, &n, model, prompt, len,
+                          TLP_TOKENIZE_SPECIAL));
     CHECK_OK(tlp_session_prefill(s, tokens, n));
     go.n_predict = 40;
     go.text = collect;
     go.text_data = &a;
-    CHECK_OK(tlp_session_generate(s, NULL, &go, NULL));
+    CHECK_OK(tlp_session_generate(NULL, s, NULL, &go));
     tlp_session_free(s);
     return a;
 }
@@ -201,12 +201,12 @@ static float *first_logits(int backend)
     o.n_ctx = 16;
     o.backend = backend;
     o.compute = TLP_COMPUTE_F32;
-    CHECK_OK(tlp_model_get_info(model, &info));
+    CHECK_OK(tlp_model_get_info(&info, model));
     CHECK_OK(tlp_plan_parse(&plan, model, "lp:10-11;par:20-21,24-25"));
     CHECK_OK(tlp_session_create(&s, plan, &o));
     CHECK_OK(tlp_session_prefill(s, ids, 2));
     CHECK_OK(tlp_session_decode(s, ids[2]));
-    CHECK_OK(tlp_session_logits(s, 0, &row));
+    CHECK_OK(tlp_session_logits(&row, s, 0));
 
     size_t n = (size_t)info.n_vocab;
     float *copy = malloc(n * sizeof *copy);
@@ -227,7 +227,7 @@ Test(real, first_tokens_on_a_gpu)
         cr_skip_test("%s", reason);
     if (CHECK_SLOWDOWN > 1)
         cr_skip_test("takes minutes with a sanitizer");
-    CHECK_OK(tlp_model_get_info(model, &info));
+    CHECK_OK(tlp_model_get_info(&info, model));
 
     float *cpu = first_logits(TLP_BACKEND_CPU);
     float *gpu = first_logits(TLP_BACKEND_CUDA);

@@ -27,7 +27,7 @@ static void prefill(int n_rank)
     cr_assert_eq(r.n_vocab, N_VOCAB);
     rig_tokens(ids, 7, N_VOCAB, 3);
     CHECK_OK(tlp_session_prefill(r.session, ids, 7));
-    CHECK_OK(tlp_session_logits(r.session, 0, &row));
+    CHECK_OK(tlp_session_logits(&row, r.session, 0));
     for (int i = 0; i < N_VOCAB; i++)
         logits[i] = (double)row[i];
 }
@@ -55,7 +55,7 @@ static int32_t sample(tlp_sampler *s)
 {
     int32_t id = -1;
 
-    CHECK_OK(tlp_session_sample(r.session, 0, s, &id));
+    CHECK_OK(tlp_session_sample(&id, r.session, 0, s));
     cr_assert(id >= 0 && id < N_VOCAB, "token %d", id);
     return id;
 }
@@ -103,11 +103,11 @@ Test(sampler, sampled_rows_are_those_of_the_batch)
         for (int i = 0; i < N_VOCAB; i++)
             logits[i] = (double)rows[t * N_VOCAB + (size_t)i];
         rank_ids(logits, order);
-        CHECK_OK(tlp_session_sample(r.session, t, s, &got));
+        CHECK_OK(tlp_session_sample(&got, r.session, t, s));
         cr_assert_eq(got, order[0], "row %zu: %d, %d expected", t, got,
                      order[0]);
     }
-    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(r.session, 5, s, &got));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_sample(&got, r.session, 5, s));
     free(rows);
     tlp_sampler_free(s);
 }
@@ -430,7 +430,7 @@ Test(sampler, nothing_possible)
     for (int t = 0; t < 2; t++) {
         o.temperature = (float)t;
         tlp_sampler *s = sampler_of(&o);
-        tlp_status st = tlp_session_sample(r.session, 0, s, &id);
+        tlp_status st = tlp_session_sample(&id, r.session, 0, s);
         cr_assert(st < 0 && id == -1, "%s, token %d", tlp_status_name(st), id);
         tlp_sampler_free(s);
     }
@@ -490,7 +490,7 @@ Test(sampler, another_models_sampler)
     spec.n_vocab = 300;
     CHECK_OK(tlp_model_open(&other, tiny_make(&spec), NULL));
     CHECK_OK(tlp_sampler_create(&s, other, NULL));
-    tlp_status st = tlp_session_sample(r.session, 0, s, &id);
+    tlp_status st = tlp_session_sample(&id, r.session, 0, s);
     cr_assert(st == TLP_EMISMATCH || st == TLP_EINVAL, "%s",
               tlp_status_name(st));
     cr_assert_eq(id, -1);

@@ -53,7 +53,7 @@ static const float *row0(rig *r)
 {
     const float *row = NULL;
 
-    CHECK_OK(tlp_session_logits(r->session, 0, &row));
+    CHECK_OK(tlp_session_logits(&row, r->session, 0));
     return row;
 }
 
@@ -328,7 +328,7 @@ Test(sequences, cache_types)
             double d = rig_diff(got, want, n);
             cr_assert(d <= kinds[i].at_most && d >= kinds[i].at_least,
                       "%s, %s: off by %g", kinds[i].name, rig_isa_name(isa), d);
-            CHECK_OK(tlp_session_get_stats(r.session, &stats));
+            CHECK_OK(tlp_session_get_stats(&stats, r.session));
             bytes[i] = stats.kv_bytes;
             free(got);
             rig_close(&r);

@@ -24,7 +24,7 @@ static tlp_session_stats stats_of(const rig *r)
 {
     tlp_session_stats s = { .struct_size = sizeof s };
 
-    CHECK_OK(tlp_session_get_stats(r->session, &s));
+    CHECK_OK(tlp_session_get_stats(&s, r->session));
     return s;
 }
 
@@ -53,7 +53,7 @@ Test(session, allreduces_of_two_ranks)
         rig r = rig_open(path, costs[i].plan, &o);
         uint64_t per_token = (uint64_t)costs[i].allreduces;
 
-        CHECK_OK(tlp_plan_get_cost(r.plan, 2, &cost));
+        CHECK_OK(tlp_plan_get_cost(&cost, r.plan, 2));
         cr_assert_eq(cost.effective_depth, costs[i].depth, "%s: depth %d",
                      costs[i].plan, cost.effective_depth);
         cr_assert_eq(cost.allreduces, costs[i].allreduces, "%s: %d all-reduces",
@@ -91,7 +91,7 @@ Test(session, allreduces_inside_members)
         tlp_plan_cost cost = { .struct_size = sizeof cost };
         rig r = rig_open(path, "par:1-2,3-4", &o);
 
-        CHECK_OK(tlp_plan_get_cost(r.plan, ranks, &cost));
+        CHECK_OK(tlp_plan_get_cost(&cost, r.plan, ranks));
         cr_assert_eq(cost.n_rank, ranks);
         cr_assert_eq(cost.allreduces, ranks == 1 ? 0 : 4);
         if (ranks < 3)
@@ -146,7 +146,7 @@ Test(session, counts_tokens)
     CHECK_OK(tlp_session_eval(r.session, &b));
     s = stats_of(&r);
     cr_assert_eq(s.n_prefill + s.n_decode, 20);
-    CHECK_OK(tlp_session_score(r.session, 2, ids, 4, lp));
+    CHECK_OK(tlp_session_score(lp, r.session, 2, ids, 4));
     s = stats_of(&r);
     cr_assert_eq(s.n_prefill + s.n_decode, 24);
 
@@ -228,15 +228,15 @@ Test(session, wanted_rows_come_in_batch_order)
             size_t n = tlp_session_n_logits(r.session);
             cr_assert_eq(n, i == 2 ? 0 : 2, "case %d: %zu rows", i, n);
             for (size_t j = 0; j < n; j++) {
-                CHECK_OK(tlp_session_logits(r.session, j, &row));
+                CHECK_OK(tlp_session_logits(&row, r.session, j));
                 double d = rig_diff_f(
                     row, full + (size_t)picked[i][j] * r.n_vocab, r.n_vocab);
                 cr_assert(d < 1e-5, "case %d, row %zu: off by %g", i, j, d);
             }
             if (n)
-                CHECK_FAILS(TLP_EINVAL, tlp_session_logits(r.session, n, &row));
+                CHECK_FAILS(TLP_EINVAL, tlp_session_logits(&row, r.session, n));
             else
-                CHECK_FAILS(TLP_ESTATE, tlp_session_logits(r.session, 0, &row));
+                CHECK_FAILS(TLP_ESTATE, tlp_session_logits(&row, r.session, 0));
             cr_assert_null(row);
         }
         free(full);
@@ -272,7 +272,7 @@ Test(session, scores_are_log_softmax)
         rig r = rig_open(path, plans[ranks - 1], &o);
         rig_tokens(ids, 40, r.n_vocab, 4);
         float *rows = rig_eval(&r, 0, ids, 40);
-        CHECK_OK(tlp_session_score(r.session, 1, ids, 40, got));
+        CHECK_OK(tlp_session_score(got, r.session, 1, ids, 40));
         cr_assert_eq(tlp_session_pos(r.session, 1), 40);
         cr_assert_eq(tlp_session_pos(r.session, 0), 40);
         cr_assert_eq(tlp_session_n_logits(r.session), 0);
@@ -288,7 +288,7 @@ Test(session, scores_are_log_softmax)
         /* in pieces: the first token of a piece has something before it */
         CHECK_OK(tlp_session_clear(r.session, 1));
         for (size_t at = 0; at < 40; at += 10)
-            CHECK_OK(tlp_session_score(r.session, 1, ids + at, 10, parts + at));
+            CHECK_OK(tlp_session_score(parts + at, r.session, 1, ids + at, 10));
         for (int t = 0; t < 40; t++)
             cr_assert_float_eq((double)parts[t], (double)got[t], 1e-4,
                                "%d ranks, piece token %d: %g, %g expected",
@@ -310,9 +310,9 @@ Test(session, decode_after_score)
     rig r = rig_open(model_path(), "par:1-2", &o);
     rig_tokens(ids, 10, r.n_vocab, 4);
     float *rows = rig_eval(&r, 1, ids, 10);
-    CHECK_OK(tlp_session_score(r.session, 0, ids, 9, lp));
+    CHECK_OK(tlp_session_score(lp, r.session, 0, ids, 9));
     CHECK_OK(tlp_session_decode(r.session, ids[9]));
-    CHECK_OK(tlp_session_logits(r.session, 0, &row));
+    CHECK_OK(tlp_session_logits(&row, r.session, 0));
     cr_assert(rig_diff_f(row, rows + 9 * r.n_vocab, r.n_vocab) < 1e-4);
     free(rows);
     rig_close(&r);
@@ -366,16 +366,16 @@ static void refused(int ranks)
     snapshot s = take(&r);
 
     /* 64 positions: 40 are held */
-    CHECK_FAILS(TLP_ERANGE, tlp_session_prefill(r.session, ids, 25));
-    CHECK_FAILS(TLP_ERANGE, tlp_session_score(r.session, 0, ids, 25, lp));
-    CHECK_FAILS(TLP_ERANGE, tlp_session_score(r.session, 1, ids, 65, lp));
+    CHECK_FAILS(TLP_EFULL, tlp_session_prefill(r.session, ids, 25));
+    CHECK_FAILS(TLP_EFULL, tlp_session_score(lp, r.session, 0, ids, 25));
+    CHECK_FAILS(TLP_EFULL, tlp_session_score(lp, r.session, 1, ids, 65));
     expect_unchanged(&r, &s);
     CHECK_FAILS(TLP_EINVAL, tlp_session_prefill(r.session, bad, 3));
     CHECK_FAILS(TLP_EINVAL, tlp_session_decode(r.session, -1));
     CHECK_FAILS(TLP_EINVAL, tlp_session_decode(r.session, (int32_t)r.n_vocab));
     CHECK_FAILS(TLP_EINVAL, tlp_session_decode(r.session, INT32_MAX));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_score(r.session, 0, bad, 3, lp));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_score(r.session, 2, ids, 3, lp));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_score(lp, r.session, 0, bad, 3));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_score(lp, r.session, 2, ids, 3));
     expect_unchanged(&r, &s);
 
     tlp_batch b = { sizeof b, 4, ids, seqs, NULL };
@@ -383,7 +383,7 @@ static void refused(int ranks)
     for (int i = 0; i < 50; i++) /* 25 each: fits in 1, not in 0 */
         many[i] = i % 2;
     b = (tlp_batch){ sizeof b, 50, ids, many, NULL };
-    CHECK_FAILS(TLP_ERANGE, tlp_session_eval(r.session, &b));
+    CHECK_FAILS(TLP_EFULL, tlp_session_eval(r.session, &b));
     b.n = 20;
     many[19] = -1;
     CHECK_FAILS(TLP_EINVAL, tlp_session_eval(r.session, &b));
@@ -402,7 +402,7 @@ static void refused(int ranks)
     /* and it still gives what it should */
     CHECK_OK(tlp_session_prefill(r.session, ids + 40, 24));
     cr_assert_eq(tlp_session_pos(r.session, 0), 64);
-    CHECK_FAILS(TLP_ERANGE, tlp_session_decode(r.session, ids[0]));
+    CHECK_FAILS(TLP_EFULL, tlp_session_decode(r.session, ids[0]));
     float *got = rig_logits(&r, NULL);
     CHECK_OK(tlp_session_clear(r.session, 0));
     CHECK_OK(tlp_session_prefill(r.session, ids, 40));
@@ -437,7 +437,7 @@ Test(session, defaults)
     cr_assert_eq(tlp_session_pos(r.session, 1), -1);
     int32_t *ids = malloc((size_t)(spec.n_ctx + 1) * sizeof *ids);
     rig_tokens(ids, spec.n_ctx + 1, r.n_vocab, 1);
-    CHECK_FAILS(TLP_ERANGE,
+    CHECK_FAILS(TLP_EFULL,
                 tlp_session_prefill(r.session, ids, (size_t)spec.n_ctx + 1));
     CHECK_OK(tlp_session_prefill(r.session, ids, (size_t)spec.n_ctx));
     free(ids);

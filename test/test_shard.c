@@ -584,7 +584,7 @@ static tlp_plan_cost cost_of(tlp_model *m, const char *text, int n_rank)
     tlp_plan_cost cost = { .struct_size = sizeof cost };
     tlp_plan *p = parse(m, text);
 
-    cr_assert_eq(tlp_plan_get_cost(p, n_rank, &cost), TLP_OK, "%s",
+    cr_assert_eq(tlp_plan_get_cost(&cost, p, n_rank), TLP_OK, "%s",
                  tlp_last_error());
     tlp_plan_free(p);
     return cost;
@@ -668,11 +668,11 @@ Test(cost, misuse_is_refused)
     tlp_plan *p = parse(m, "serial");
     tlp_plan_cost c = { .struct_size = sizeof c };
 
-    cr_expect_eq(tlp_plan_get_cost(NULL, 1, &c), TLP_EINVAL);
-    cr_expect_eq(tlp_plan_get_cost(p, 1, NULL), TLP_EINVAL);
-    cr_expect_eq(tlp_plan_get_cost(p, 0, &c), TLP_EINVAL);
+    cr_expect_eq(tlp_plan_get_cost(&c, NULL, 1), TLP_EINVAL);
+    cr_expect_eq(tlp_plan_get_cost(NULL, p, 1), TLP_EINVAL);
+    cr_expect_eq(tlp_plan_get_cost(&c, p, 0), TLP_EINVAL);
     c.struct_size = 1;
-    cr_expect_eq(tlp_plan_get_cost(p, 1, &c), TLP_EINVAL);
+    cr_expect_eq(tlp_plan_get_cost(&c, p, 1), TLP_EINVAL);
     tlp_plan_free(p);
     tlp_model_free(m);
 }

@@ -63,7 +63,7 @@ static void expect_push(tlp_stream *s, int32_t token, const char *want,
     size_t len = 99;
     int stopped = -1;
 
-    CHECK_OK(tlp_stream_push(s, token, &text, &len, &stopped));
+    CHECK_OK(tlp_stream_push(&text, &len, &stopped, s, token));
     cr_assert_str_eq(text, want, "token %d: \"%s\", not \"%s\"", token, text,
                      want);
     cr_assert_eq(len, strlen(want));
@@ -75,7 +75,7 @@ static void expect_flush(tlp_stream *s, const char *want)
     const char *text = NULL;
     size_t len = 99;
 
-    CHECK_OK(tlp_stream_flush(s, &text, &len));
+    CHECK_OK(tlp_stream_flush(&text, &len, s));
     cr_assert_str_eq(text, want, "flush: \"%s\", not \"%s\"", text, want);
     cr_assert_eq(len, strlen(want));
 }
@@ -219,10 +219,10 @@ Test(stream, misuse_is_refused)
     CHECK_FAILS(TLP_EINVAL, tlp_stream_create(&s, model, NULL, 0, 8));
     cr_assert_null(s);
     s = create(NULL, 0, 0);
-    CHECK_FAILS(TLP_EINVAL, tlp_stream_push(s, -1, &text, &len, &stopped));
-    CHECK_FAILS(TLP_EINVAL, tlp_stream_push(s, 265, &text, &len, &stopped));
-    CHECK_FAILS(TLP_EINVAL, tlp_stream_push(s, 0, NULL, &len, &stopped));
-    CHECK_FAILS(TLP_EINVAL, tlp_stream_flush(NULL, &text, &len));
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_push(&text, &len, &stopped, s, -1));
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_push(&text, &len, &stopped, s, 265));
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_push(NULL, &len, &stopped, s, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_flush(&text, &len, NULL));
     tlp_stream_free(s);
     tlp_stream_free(NULL);
 }
@@ -285,7 +285,7 @@ Test(stream, random_texts_follow_the_definition)
             size_t len;
             int stopped;
             n += strlen(strcpy(text + n, token[pick].text));
-            CHECK_OK(tlp_stream_push(s, token[pick].id, &got, &len, &stopped));
+            CHECK_OK(tlp_stream_push(&got, &len, &stopped, s, token[pick].id));
             memcpy(shown + n_shown, got, len);
             n_shown += len;
             stream_outcome want = define(text, n, stop, n_stop);

@@ -10,6 +10,7 @@
 #include "support/rig.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "tlp_eval.h"
 
 static rig r;
 
@@ -59,18 +60,18 @@ Test(task, texts)
     tlp_task_info info = { .struct_size = sizeof info };
     tlp_task_item item = { .struct_size = sizeof item };
 
-    CHECK_OK(tlp_task_get_info(t, &info));
+    CHECK_OK(tlp_task_get_info(&info, t));
     cr_expect_eq(info.n_item, 2);
     cr_expect_eq(info.n_cut, 0);
-    CHECK_OK(tlp_task_get_item(t, 0, &item));
+    CHECK_OK(tlp_task_get_item(&item, t, 0));
     cr_expect_str_eq(item.query, "hello and");
     cr_expect_eq(item.n_choice, 2);
     cr_expect_eq(item.gold, 1);
     cr_expect_str_eq(item.choices[1], "b");
-    CHECK_OK(tlp_task_get_item(t, 1, &item));
+    CHECK_OK(tlp_task_get_item(&item, t, 1));
     cr_expect_str_eq(item.query, "");
     cr_expect_str_eq(item.choices[0], "\xc3\xa9");
-    CHECK_FAILS(TLP_EINVAL, tlp_task_get_item(t, 2, &item));
+    CHECK_FAILS(TLP_EINVAL, tlp_task_get_item(&item, t, 2));
     tlp_task_free(t);
 }
 
@@ -173,7 +174,7 @@ Test(task, huge)
     tool_write_file(path, text, n);
     CHECK_OK(tlp_task_load(&t, r.model, path, NULL));
     tlp_task_info info = { .struct_size = sizeof info };
-    CHECK_OK(tlp_task_get_info(t, &info));
+    CHECK_OK(tlp_task_get_info(&info, t));
     cr_expect_eq(info.n_cut, 1);
     tlp_task_free(t);
 
@@ -194,7 +195,7 @@ static size_t encode(const char *text, size_t n_text, int32_t *ids, size_t cap)
 {
     size_t n = 0;
 
-    CHECK_OK(tlp_tokenize(r.model, text, n_text, 0, ids, cap, &n));
+    CHECK_OK(tlp_tokenize(ids, cap, &n, r.model, text, n_text, 0));
     return n;
 }
 
@@ -215,7 +216,7 @@ static double direct(const int32_t *context, size_t n_context,
     memcpy(all + n_context, whole + n_query, n_answer * sizeof *all);
     size_t cut = n > n_ctx ? n - n_ctx : 0;
     CHECK_OK(tlp_session_clear(r.session, 0));
-    CHECK_OK(tlp_session_score(r.session, 0, all + cut, n - cut, logprob));
+    CHECK_OK(tlp_session_score(logprob, r.session, 0, all + cut, n - cut));
     for (size_t i = n - cut - n_answer; i < n - cut; i++)
         sum += (double)logprob[i];
     return sum;
@@ -225,7 +226,7 @@ static tlp_answer answer(const tlp_task *t, size_t i, double *logprob)
 {
     tlp_answer a = { .struct_size = sizeof a };
 
-    CHECK_OK(tlp_task_answer(t, i, r.session, logprob, &a));
+    CHECK_OK(tlp_task_answer(&a, logprob, t, i, r.session));
     return a;
 }
 
@@ -262,7 +263,7 @@ Test(task, answers_as_defined)
         tlp_answer a = answer(t, 0, got);
         size_t n = encode(c[i].kept, strlen(c[i].kept), context, 64);
 
-        CHECK_OK(tlp_task_get_item(t, 0, &item));
+        CHECK_OK(tlp_task_get_item(&item, t, 0));
         for (int k = 0; k < 3; k++) {
             snprintf(whole, sizeof whole, "%s%s%s", item.query,
                      c[i].delimiter ? c[i].delimiter : " ", choice[k]);
@@ -304,7 +305,7 @@ Test(task, bos)
 
     o.n_ctx = 64;
     o.bos = 1;
-    CHECK_OK(tlp_model_get_info(r.model, &info));
+    CHECK_OK(tlp_model_get_info(&info, r.model));
     context[0] = info.bos;
 
     tlp_task *t = load("{\"query\": \" \", \"choices\": [\"hello\", \"and\"], "
@@ -342,7 +343,7 @@ Test(task, long_query_is_cut)
     char a[128], b[128];
 
     cr_assert_gt(n, 12);
-    CHECK_OK(tlp_task_get_info(t, &info));
+    CHECK_OK(tlp_task_get_info(&info, t));
     cr_expect_eq(info.n_cut, 1);
     cr_expect_eq(info.max_token, 12);
     answer(t, 0, got);
@@ -382,11 +383,11 @@ Test(task, answer_arguments)
     tlp_task *t = load(GOOD, NULL);
     tlp_answer a = { .struct_size = sizeof a };
 
-    CHECK_OK(tlp_task_answer(t, 0, r.session, NULL, &a));
-    CHECK_FAILS(TLP_EINVAL, tlp_task_answer(t, 1, r.session, NULL, &a));
-    CHECK_FAILS(TLP_EINVAL, tlp_task_answer(NULL, 0, r.session, NULL, &a));
-    CHECK_FAILS(TLP_EINVAL, tlp_task_answer(t, 0, NULL, NULL, &a));
-    CHECK_FAILS(TLP_EINVAL, tlp_task_answer(t, 0, r.session, NULL, NULL));
+    CHECK_OK(tlp_task_answer(&a, NULL, t, 0, r.session));
+    CHECK_FAILS(TLP_EINVAL, tlp_task_answer(&a, NULL, t, 1, r.session));
+    CHECK_FAILS(TLP_EINVAL, tlp_task_answer(&a, NULL, NULL, 0, r.session));
+    CHECK_FAILS(TLP_EINVAL, tlp_task_answer(&a, NULL, t, 0, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_task_answer(NULL, NULL, t, 0, r.session));
     tlp_task_free(t);
     tlp_task_free(NULL);
 }

@@ -25,7 +25,7 @@ static const char *ids_of(const tlp_model *model, const char *text, size_t n,
     int32_t ids[64];
     size_t count = 0, len = 0;
 
-    CHECK_OK(tlp_tokenize(model, text, n, flags, ids, 64, &count));
+    CHECK_OK(tlp_tokenize(ids, 64, &count, model, text, n, flags));
     buf[0] = '\0';
     for (size_t i = 0; i < count; i++)
         len += (size_t)snprintf(buf + len, sizeof buf - len, i ? " %d" : "%d",
@@ -47,7 +47,7 @@ static void expect_text(const tlp_model *model, const int32_t *ids, size_t n,
     char buf[256];
     size_t len = 0;
 
-    CHECK_OK(tlp_detokenize(model, ids, n, flags, buf, sizeof buf, &len));
+    CHECK_OK(tlp_detokenize(buf, sizeof buf, &len, model, ids, n, flags));
     cr_assert_str_eq(buf, want, "\"%s\", not \"%s\"", buf, want);
     cr_assert_eq(len, strlen(want));
 }
@@ -128,8 +128,8 @@ Test(bpe, every_byte_comes_back)
 
     for (int i = 0; i < 256; i++)
         text[i] = (char)(255 - i);
-    CHECK_OK(tlp_tokenize(m, text, 256, 0, ids, 256, &n));
-    CHECK_OK(tlp_detokenize(m, ids, n, 0, back, sizeof back, &len));
+    CHECK_OK(tlp_tokenize(ids, 256, &n, m, text, 256, 0));
+    CHECK_OK(tlp_detokenize(back, sizeof back, &len, m, ids, n, 0));
     cr_assert_eq(len, 256);
     cr_assert(memcmp(text, back, 256) == 0);
     tlp_model_free(m);
@@ -145,7 +145,7 @@ Test(bpe, long_words_merge_like_short_ones)
     memcpy(text + 131, "hellollo", 9);
     int32_t ids[64];
     size_t n = 0;
-    CHECK_OK(tlp_tokenize(m, text, strlen(text), 0, ids, 64, &n));
+    CHECK_OK(tlp_tokenize(ids, 64, &n, m, text, strlen(text), 0));
     cr_assert_eq(n, 32 + 2 + 2); /* 32 aaaa, aa a, hello, llo */
     for (int i = 0; i < 32; i++)
         cr_assert_eq(ids[i], AAAA);
@@ -192,7 +192,7 @@ Test(bpe, random_words_follow_the_definition)
         size_t n = 1 + (size_t)rand() % 120, n_got = 0;
         for (size_t i = 0; i < n; i++)
             text[i] = "helloabcdl"[rand() % 10];
-        CHECK_OK(tlp_tokenize(m, text, n, 0, got, 121, &n_got));
+        CHECK_OK(tlp_tokenize(got, 121, &n_got, m, text, n, 0));
         size_t n_want = merge_slowly(text, n, want);
         cr_assert(n_got == n_want &&
                       memcmp(got, want, n_got * sizeof *got) == 0,
@@ -394,26 +394,26 @@ Test(tokens, buffers_and_misuse)
     char buf[8];
     size_t n = 0;
 
-    CHECK_FAILS(TLP_EBUFS, tlp_tokenize(m, "xyz", 3, 0, ids, 2, &n));
+    CHECK_FAILS(TLP_EBUFS, tlp_tokenize(ids, 2, &n, m, "xyz", 3, 0));
     cr_assert_eq(n, 3);
-    CHECK_FAILS(TLP_EBUFS, tlp_tokenize(m, "xyz", 3, 0, NULL, 0, &n));
+    CHECK_FAILS(TLP_EBUFS, tlp_tokenize(NULL, 0, &n, m, "xyz", 3, 0));
     cr_assert_eq(n, 3);
-    CHECK_OK(tlp_tokenize(m, NULL, 0, 0, NULL, 0, &n));
+    CHECK_OK(tlp_tokenize(NULL, 0, &n, m, NULL, 0, 0));
     cr_assert_eq(n, 0);
-    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(m, NULL, 1, 0, ids, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(NULL, "x", 1, 0, ids, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(m, "x", 1, 4, ids, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(m, "x", 1, 0, ids, 8, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(ids, 8, &n, m, NULL, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(ids, 8, &n, NULL, "x", 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(ids, 8, &n, m, "x", 1, 4));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(ids, 8, NULL, m, "x", 1, 0));
 
     ids[0] = HELLO_ID;
-    CHECK_FAILS(TLP_EBUFS, tlp_detokenize(m, ids, 1, 0, buf, 5, &n));
+    CHECK_FAILS(TLP_EBUFS, tlp_detokenize(buf, 5, &n, m, ids, 1, 0));
     cr_assert_eq(n, 5);
-    CHECK_OK(tlp_detokenize(m, ids, 1, 0, buf, 6, &n));
+    CHECK_OK(tlp_detokenize(buf, 6, &n, m, ids, 1, 0));
     cr_assert_str_eq(buf, "hello");
-    CHECK_OK(tlp_detokenize(m, NULL, 0, 0, buf, 1, &n));
+    CHECK_OK(tlp_detokenize(buf, 1, &n, m, NULL, 0, 0));
     cr_assert_str_eq(buf, "");
-    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(m, &past, 1, 0, buf, 8, &n));
-    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(m, ids, 1, 2, buf, 8, &n));
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(buf, 8, &n, m, &past, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(buf, 8, &n, m, ids, 1, 2));
     cr_assert_eq(tlp_token_is_end(NULL, 0), 0);
     tlp_model_free(m);
 }
@@ -435,8 +435,8 @@ static void *run_job(void *arg)
 
     for (size_t i = 0; i < n; i++)
         text[i] = j->unit[i % unit];
-    j->status = tlp_tokenize(j->model, text, n, TLP_TOKENIZE_SPECIAL, NULL, 0,
-                             &j->count);
+    j->status = tlp_tokenize(NULL, 0, &j->count, j->model, text, n,
+                             TLP_TOKENIZE_SPECIAL);
     free(text);
     return NULL;
 }
@@ -509,8 +509,8 @@ Test(real, smollm2)
                "17 8866 37366 17097 241 115 40993 179 120 248");
     expect_ids(m, "<|im_start|>user\nHi<|im_end|>\n", TLP_TOKENIZE_SPECIAL,
                "1 4093 198 26843 2 198");
-    CHECK_OK(tlp_tokenize(m, text, sizeof text - 1, 0, ids, 64, &n));
-    CHECK_OK(tlp_detokenize(m, ids, n, 0, buf, sizeof buf, &len));
+    CHECK_OK(tlp_tokenize(ids, 64, &n, m, text, sizeof text - 1, 0));
+    CHECK_OK(tlp_detokenize(buf, sizeof buf, &len, m, ids, n, 0));
     cr_assert_str_eq(buf, text);
     cr_assert_eq(tlp_token_is_end(m, 2), 1);
     cr_assert_eq(tlp_token_is_end(m, 0), 1);

@@ -14,6 +14,7 @@
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "tlp_tune.h"
 
 #define MAKE(m, ids, out, ...)                                                 \
     SPAWN("tlp", "plan", "make", "-m", m, "--tokens", ids, "-c", "32", "-t",   \
@@ -174,7 +175,7 @@ static const char *save_adjusted(const char *model_path, const char *path,
     cr_assert_eq(tlp_plan_parse(&plan, model, "par:1-2"), TLP_OK);
     cr_assert_eq(fitted_plan(&adjusted, plan, kinds, 4, 1), TLP_OK);
     cr_assert_eq(tlp_plan_save(adjusted, path), TLP_OK);
-    cr_assert_eq(tlp_plan_get_adjust(adjusted, &info), TLP_OK);
+    cr_assert_eq(tlp_plan_get_adjust(&info, adjusted), TLP_OK);
     snprintf(hash[turn], sizeof hash[turn], "%s", info.sha256);
     tlp_plan_free(adjusted);
     tlp_plan_free(plan);

@@ -39,10 +39,10 @@ static void expected_text(const char *m, const char *prompt, uint32_t flags,
     cr_assert_eq(tlp_plan_parse(&plan, model_, "serial"), TLP_OK);
     cr_assert_eq(tlp_session_create(&session, plan, NULL), TLP_OK);
     cr_assert_eq(
-        tlp_tokenize(model_, prompt, strlen(prompt), flags, ids, 256, &n),
+        tlp_tokenize(ids, 256, &n, model_, prompt, strlen(prompt), flags),
         TLP_OK);
     cr_assert_eq(tlp_session_prefill(session, ids, n), TLP_OK);
-    cr_assert_eq(tlp_session_generate(session, NULL, &gen, NULL), TLP_OK);
+    cr_assert_eq(tlp_session_generate(NULL, session, NULL, &gen), TLP_OK);
     strcat(text, "\n");
     tlp_session_free(session);
     tlp_plan_free(plan);

@@ -5,7 +5,7 @@
  * Search order: the folders of TLP_PLUGIN_PATH (separated by ':'), the folder
  * of the file that holds this library, ../lib from that folder, then the
  * system's own search.  In each place the name with the ABI version
- * (libtlp_x.so.0) comes before the plain name.  The first file found decides:
+ * (libtlp_x.so.1) comes before the plain name.  The first file found decides:
  * if it cannot be loaded, loading fails and the search ends.  Only absolute
  * folders are searched, so that a file in a program's working directory is
  * never run.

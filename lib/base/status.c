@@ -14,24 +14,75 @@ static _Thread_local char last_error[ERROR_CAP];
 
 const char *tlp_status_name(tlp_status status)
 {
+#define CASE(name)                                                             \
+    case name:                                                                 \
+        return #name
     switch (status) {
-#define X(name, value, text)                                                   \
-    case TLP_##name:                                                           \
-        return "TLP_" #name;
-        TLP_STATUS_MAP(X)
-#undef X
+        CASE(TLP_OK);
+        CASE(TLP_ERROR);
+        CASE(TLP_EINVAL);
+        CASE(TLP_ENOMEM);
+        CASE(TLP_EIO);
+        CASE(TLP_EFORMAT);
+        CASE(TLP_ENOTSUP);
+        CASE(TLP_EFULL);
+        CASE(TLP_EBUFS);
+        CASE(TLP_ESTATE);
+        CASE(TLP_ECANCELED);
+        CASE(TLP_EDEVICE);
+        CASE(TLP_ECOMM);
+        CASE(TLP_EABI);
+        CASE(TLP_ETIMEDOUT);
+        CASE(TLP_EMISMATCH);
+        CASE(TLP_EUNREACHED);
+        CASE(TLP_ENOGAIN);
+        CASE(TLP_ECLOSED);
     }
+#undef CASE
     return "TLP_E?";
 }
 
 const char *tlp_status_text(tlp_status status)
 {
     switch (status) {
-#define X(name, value, text)                                                   \
-    case TLP_##name:                                                           \
-        return text;
-        TLP_STATUS_MAP(X)
-#undef X
+    case TLP_OK:
+        return "success";
+    case TLP_ERROR:
+        return "unspecified failure";
+    case TLP_EINVAL:
+        return "invalid argument";
+    case TLP_ENOMEM:
+        return "out of memory";
+    case TLP_EIO:
+        return "read or write failed";
+    case TLP_EFORMAT:
+        return "malformed file or text";
+    case TLP_ENOTSUP:
+        return "not supported";
+    case TLP_EFULL:
+        return "context is full";
+    case TLP_EBUFS:
+        return "buffer too small";
+    case TLP_ESTATE:
+        return "call out of order";
+    case TLP_ECANCELED:
+        return "canceled";
+    case TLP_EDEVICE:
+        return "device fault";
+    case TLP_ECOMM:
+        return "a peer rank failed";
+    case TLP_EABI:
+        return "struct is newer than the library";
+    case TLP_ETIMEDOUT:
+        return "a peer rank did not answer in time";
+    case TLP_EMISMATCH:
+        return "things that must agree do not";
+    case TLP_EUNREACHED:
+        return "target out of reach";
+    case TLP_ENOGAIN:
+        return "no adjustment helps";
+    case TLP_ECLOSED:
+        return "rank 0 has left";
     }
     return "unknown status";
 }

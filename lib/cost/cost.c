@@ -37,8 +37,8 @@ static void count_run(tlp_plan_cost *cost, const tlpi_dry_run *run)
     }
 }
 
-tlp_status tlp_plan_get_cost(const tlp_plan *plan, int n_rank,
-                             tlp_plan_cost *out)
+tlp_status tlp_plan_get_cost(tlp_plan_cost *out, const tlp_plan *plan,
+                             int n_rank)
 {
     tlp_plan_cost cost = { .n_rank = n_rank };
     tlpi_dry_run run = { 0 };

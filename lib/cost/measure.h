@@ -6,6 +6,7 @@
 #define TLPI_MEASURE_H
 
 #include "rank/rank.h"
+#include "tlp_tune.h"
 
 typedef struct tlpi_measure {
     tlpi_rank *rank;

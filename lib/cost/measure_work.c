@@ -282,8 +282,8 @@ static tlp_status find_stall(const tlpi_rank *r, const tlp_link *link,
     tlp_prediction p = { .struct_size = sizeof p };
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlp_plan_get_cost(r->plan, n_rank, &cost));
-    TLP_TRY(tlp_plan_predict(r->plan, link, n_rank, n_tok, pos, &p));
+    TLP_TRY(tlp_plan_get_cost(&cost, r->plan, n_rank));
+    TLP_TRY(tlp_plan_predict(&p, r->plan, link, n_rank, n_tok, pos));
     int n = cost.allreduces + cost.inner_allreduces;
     *stall = fmax(0, seconds - p.seconds) / n_tok / n;
 done:

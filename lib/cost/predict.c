@@ -7,6 +7,7 @@
  * so that every second all-reduce finds rank 0's wait already over.
  */
 #include "cost/dry_run.h"
+#include "tlp_tune.h"
 
 #include <math.h>
 #include <string.h>
@@ -311,9 +312,9 @@ done:
     return st;
 }
 
-tlp_status tlp_plan_predict(const tlp_plan *plan, const tlp_link *link,
-                            int n_rank, int64_t n_tok, int64_t pos,
-                            tlp_prediction *out)
+tlp_status tlp_plan_predict(tlp_prediction *out, const tlp_plan *plan,
+                            const tlp_link *link, int n_rank, int64_t n_tok,
+                            int64_t pos)
 {
     tlp_link l = { 0 };
     tlp_prediction p = { 0 };

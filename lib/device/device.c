@@ -82,8 +82,8 @@ done:
     return st;
 }
 
-tlp_status tlp_device_get_info(int32_t backend, int32_t device,
-                               tlp_device_info *out)
+tlp_status tlp_device_get_info(tlp_device_info *out, int32_t backend,
+                               int32_t device)
 {
     const tlpi_device_ops *ops = NULL;
     tlpi_device_info found = { .name = "" };

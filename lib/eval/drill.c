@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "base/random.h"
+#include "tlp_eval.h"
 
 #define N_EXAMPLE 5
 
@@ -69,8 +70,8 @@ static void make(int kind, uint64_t *random, char *question, size_t cap,
     snprintf(answer, answer_cap, "%u", a + b);
 }
 
-tlp_status tlp_drill_get(int kind, uint64_t seed, uint64_t index,
-                         tlp_drill *out)
+tlp_status tlp_drill_get(tlp_drill *out, int kind, uint64_t seed,
+                         uint64_t index)
 {
     tlp_drill d = { 0 };
     char question[80];
@@ -126,8 +127,8 @@ static bool is_answer(const line *l, const char *answer)
     return !l->full && n == strlen(answer) && memcmp(text, answer, n) == 0;
 }
 
-tlp_status tlp_drill_run(const tlp_drill *drill, tlp_model *model,
-                         tlp_session *session, int32_t *exact)
+tlp_status tlp_drill_run(int32_t *exact, const tlp_drill *drill,
+                         tlp_model *model, tlp_session *session)
 {
     static const char *const end_of_line[] = { "\n" };
     tlp_drill d = { 0 };
@@ -145,8 +146,8 @@ tlp_status tlp_drill_run(const tlp_drill *drill, tlp_model *model,
     if (!memchr(d.prompt, 0, sizeof d.prompt) ||
         !memchr(d.answer, 0, sizeof d.answer))
         return tlpi_fail(TLP_EINVAL, "drill: prompt or answer has no end");
-    TLP_TRY(tlp_tokenize(model, d.prompt, strlen(d.prompt), 0, ids,
-                         TLPI_COUNT(ids), &n));
+    TLP_TRY(tlp_tokenize(ids, TLPI_COUNT(ids), &n, model, d.prompt,
+                         strlen(d.prompt), 0));
     TLP_TRY(tlp_session_clear(session, 0));
     TLP_TRY(tlp_session_prefill(session, ids, n));
     /* A right line has at most a token for each byte, for a blank and for its
@@ -156,9 +157,9 @@ tlp_status tlp_drill_run(const tlp_drill *drill, tlp_model *model,
     o.n_stop = 1;
     o.text = on_text;
     o.text_data = &got;
-    TLP_TRY(tlp_session_generate(session, NULL, &o, &r));
+    TLP_TRY(tlp_session_generate(&r, session, NULL, &o));
     if (r.stop_reason == TLP_STOP_CONTEXT)
-        TLP_TRY(tlpi_fail(TLP_ERANGE, "drill: n_ctx is too small"));
+        TLP_TRY(tlpi_fail(TLP_EFULL, "drill: n_ctx is too small"));
     *exact = is_answer(&got, d.answer);
 done:
     return st;

@@ -137,7 +137,7 @@ done:
 
 /* ==== facts ============================================================== */
 
-tlp_status tlp_task_get_info(const tlp_task *task, tlp_task_info *out)
+tlp_status tlp_task_get_info(tlp_task_info *out, const tlp_task *task)
 {
     tlp_task_info info = { 0 };
 
@@ -161,8 +161,8 @@ static tlp_status find_item(const tlp_task *task, size_t index,
     return TLP_OK;
 }
 
-tlp_status tlp_task_get_item(const tlp_task *task, size_t index,
-                             tlp_task_item *out)
+tlp_status tlp_task_get_item(tlp_task_item *out, const tlp_task *task,
+                             size_t index)
 {
     const tlpi_item *item = NULL;
     tlp_status st = TLP_OK;
@@ -199,7 +199,7 @@ static tlp_status score_choice(tlp_session *s, const tlp_task *t,
         *held = first;
     }
     TLP_TRY(tlp_session_rewind(s, 0, (int32_t)(n - first)));
-    TLP_TRY(tlp_session_score(s, 0, answer->data, answer->n, buf));
+    TLP_TRY(tlp_session_score(buf, s, 0, answer->data, answer->n));
     *logprob = 0;
     for (size_t i = 0; i < answer->n; i++)
         *logprob += (double)buf[i];
@@ -225,9 +225,9 @@ static int32_t best_of(const double *score, const int32_t *divisor, int n)
     return best;
 }
 
-tlp_status tlp_task_answer(const tlp_task *task, size_t index,
-                           tlp_session *session, double *logprob,
-                           tlp_answer *out)
+tlp_status tlp_task_answer(tlp_answer *out, double *logprob,
+                           const tlp_task *task, size_t index,
+                           tlp_session *session)
 {
     const tlpi_item *item = NULL;
     tlp_answer a = { 0 };

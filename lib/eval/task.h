@@ -9,6 +9,7 @@
 
 #include "model/model.h"
 #include "text/vocab.h"
+#include "tlp_eval.h"
 
 typedef struct tlpi_item {
     char *query;

@@ -13,6 +13,7 @@
 #include "file/gguf_write.h"
 #include "file/mapfile.h"
 #include "model/recipe.h"
+#include "tlp_tune.h"
 
 #define PIECE (1 << 20) /* elements converted, or bytes copied, at once */
 #define MAX_THREADS 256
@@ -344,10 +345,10 @@ static tlp_status give(tlp_quantize_result *out, const tlp_quantize_result *r)
     return tlpi_struct_write(out, r, sizeof *r, "tlp_quantize_result");
 }
 
-tlp_status tlp_model_quantize(const tlp_model *model, const char *path,
+tlp_status tlp_model_quantize(tlp_quantize_result *result,
+                              const tlp_model *model, const char *path,
                               const char *type,
-                              const tlp_quantize_options *opts,
-                              tlp_quantize_result *result)
+                              const tlp_quantize_options *opts)
 {
     tlp_status st;
 

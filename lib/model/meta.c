@@ -73,7 +73,7 @@ static void fill_info(const tlp_model *m, tlp_model_info *info)
     count_tensors(m, info);
 }
 
-tlp_status tlp_model_get_info(const tlp_model *model, tlp_model_info *out)
+tlp_status tlp_model_get_info(tlp_model_info *out, const tlp_model *model)
 {
     tlp_model_info info = { 0 };
 
@@ -93,8 +93,8 @@ static const tlpi_tensor *tensor_at(const tlp_model *m, size_t index)
     return NULL;
 }
 
-tlp_status tlp_model_get_tensor(const tlp_model *model, size_t index,
-                                tlp_tensor_info *out)
+tlp_status tlp_model_get_tensor(tlp_tensor_info *out, const tlp_model *model,
+                                size_t index)
 {
     if (!model || !out)
         return tlpi_fail(TLP_EINVAL, "model and out are required");
@@ -120,8 +120,8 @@ const char *tlp_model_meta_key(const tlp_model *model, size_t index)
     return model->file[0]->kv[index].key;
 }
 
-tlp_status tlp_model_get_meta(const tlp_model *model, const char *key,
-                              char *buf, size_t cap, size_t *len)
+tlp_status tlp_model_get_meta(char *buf, size_t cap, size_t *len,
+                              const tlp_model *model, const char *key)
 {
     if (!model || !key || !len)
         return tlpi_fail(TLP_EINVAL, "model, key and len are required");

@@ -8,8 +8,9 @@
 #include "text/chat_format.h"
 #include "text/stream.h"
 
-tlp_status tlp_tokenize(const tlp_model *model, const char *text, size_t n,
-                        uint32_t flags, int32_t *ids, size_t cap, size_t *count)
+tlp_status tlp_tokenize(int32_t *ids, size_t cap, size_t *count,
+                        const tlp_model *model, const char *text, size_t n,
+                        uint32_t flags)
 {
     tlp_status st = TLP_OK;
     const uint32_t known = TLP_TOKENIZE_SPECIAL | TLP_TOKENIZE_BOS;
@@ -42,8 +43,9 @@ static tlp_status check_ids(const tlpi_vocab *v, const int32_t *ids, size_t n)
     return TLP_OK;
 }
 
-tlp_status tlp_detokenize(const tlp_model *model, const int32_t *ids, size_t n,
-                          uint32_t flags, char *buf, size_t cap, size_t *len)
+tlp_status tlp_detokenize(char *buf, size_t cap, size_t *len,
+                          const tlp_model *model, const int32_t *ids, size_t n,
+                          uint32_t flags)
 {
     tlp_status st = TLP_OK;
 
@@ -51,7 +53,7 @@ tlp_status tlp_detokenize(const tlp_model *model, const int32_t *ids, size_t n,
         *len = 0;
     if (!model || (!ids && n > 0) || !len || (!buf && cap > 0))
         return tlpi_fail(TLP_EINVAL, "model, ids, buf and len are required");
-    if (flags & ~TLP_DETOKENIZE_SPECIAL)
+    if (flags & ~(uint32_t)TLP_DETOKENIZE_SPECIAL)
         return tlpi_fail(TLP_EINVAL, "flags 0x%x: unknown bits", flags);
     const tlpi_vocab *v = model->vocab;
     tlpi_text out = { .env = &model->env };
@@ -96,7 +98,7 @@ tlp_status tlp_stream_create(tlp_stream **out, tlp_model *model,
         *out = NULL;
     if (!out || !model || (!stops && n_stop > 0))
         return tlpi_fail(TLP_EINVAL, "out, model and stop are required");
-    if (flags & ~TLP_DETOKENIZE_SPECIAL)
+    if (flags & ~(uint32_t)TLP_DETOKENIZE_SPECIAL)
         return tlpi_fail(TLP_EINVAL, "flags 0x%x: unknown bits", flags);
     tlp_stream *stream = tlpi_calloc(&model->env, 1, sizeof *stream);
     if (!stream)
@@ -122,8 +124,8 @@ void tlp_stream_free(tlp_stream *stream)
     tlp_model_free(model);
 }
 
-tlp_status tlp_stream_push(tlp_stream *stream, int32_t token, const char **text,
-                           size_t *len, int *stopped)
+tlp_status tlp_stream_push(const char **text, size_t *len, int *stopped,
+                           tlp_stream *stream, int32_t token)
 {
     if (!stream || !text || !len || !stopped)
         return tlpi_fail(TLP_EINVAL,
@@ -131,7 +133,7 @@ tlp_status tlp_stream_push(tlp_stream *stream, int32_t token, const char **text,
     return tlpi_stream_push(&stream->s, token, text, len, stopped);
 }
 
-tlp_status tlp_stream_flush(tlp_stream *stream, const char **text, size_t *len)
+tlp_status tlp_stream_flush(const char **text, size_t *len, tlp_stream *stream)
 {
     if (!stream || !text || !len)
         return tlpi_fail(TLP_EINVAL, "stream, text and len are required");
@@ -141,10 +143,10 @@ tlp_status tlp_stream_flush(tlp_stream *stream, const char **text, size_t *len)
 
 /* ==== chat =============================================================== */
 
-tlp_status tlp_chat_format(const tlp_model *model,
+tlp_status tlp_chat_format(char *buf, size_t cap, size_t *len,
+                           const tlp_model *model,
                            const tlp_chat_message *messages, size_t n,
-                           int add_assistant, char *buf, size_t cap,
-                           size_t *len)
+                           int add_assistant)
 {
     tlp_status st = TLP_OK;
 

@@ -11,6 +11,7 @@
 
 #include "base/sha256.h"
 #include "plan/plan_sketch.h"
+#include "tlp_tune.h"
 
 #define VERSION "1"
 #define UNSAVED_FILE "adjust.safetensors"
@@ -361,7 +362,7 @@ static void count_member(const tlpi_member_adjust *m,
     info->n_low_rank += (m->attn_in.rank > 0) + (m->ffn_in.rank > 0);
 }
 
-tlp_status tlp_plan_get_adjust(const tlp_plan *plan, tlp_plan_adjust_info *out)
+tlp_status tlp_plan_get_adjust(tlp_plan_adjust_info *out, const tlp_plan *plan)
 {
     tlp_plan_adjust_info info = { .struct_size = sizeof info };
 

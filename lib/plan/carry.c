@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "plan/adjust.h"
+#include "tlp_tune.h"
 
 /* ==== the same model? ==================================================== */
 

@@ -279,8 +279,8 @@ tlp_status tlp_plan_save(const tlp_plan *plan, const char *path)
     return st;
 }
 
-tlp_status tlp_plan_format(const tlp_plan *plan, int form, char *buf,
-                           size_t cap, size_t *len)
+tlp_status tlp_plan_format(char *buf, size_t cap, size_t *len,
+                           const tlp_plan *plan, int form)
 {
     if (!plan || !len)
         return tlpi_fail(TLP_EINVAL, "plan and len are required");
@@ -301,8 +301,8 @@ tlp_status tlp_plan_format(const tlp_plan *plan, int form, char *buf,
     return st;
 }
 
-tlp_status tlp_plan_get_stage(const tlp_plan *plan, size_t index,
-                              tlp_stage_info *out)
+tlp_status tlp_plan_get_stage(tlp_stage_info *out, const tlp_plan *plan,
+                              size_t index)
 {
     if (!plan || !out)
         return tlpi_fail(TLP_EINVAL, "plan and out are required");

@@ -34,7 +34,7 @@ static tlp_status check_batch(tlp_session *s, const tlp_batch *b)
                              "token %zu: sequence %d is outside 0 to %d", i,
                              seq, s->cfg.n_seq - 1);
         if (s->new_pos[seq]++ >= s->cfg.n_ctx)
-            return tlpi_fail(TLP_ERANGE,
+            return tlpi_fail(TLP_EFULL,
                              "sequence %d: %zu tokens after %d do not fit in "
                              "n_ctx %d",
                              seq, b->n, s->pos[seq], s->cfg.n_ctx);

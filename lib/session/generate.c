@@ -30,22 +30,22 @@ static tlp_status next(generation *g)
     int stopped = 0;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlp_session_sample(g->s, 0, g->sampler, &g->result.last_token));
+    TLP_TRY(tlp_session_sample(&g->result.last_token, g->s, 0, g->sampler));
     g->result.n_generated++;
     if (!g->o->ignore_end &&
         tlp_token_is_end(g->s->plan->model, g->result.last_token)) {
         g->result.stop_reason = TLP_STOP_END;
         goto done;
     }
-    TLP_TRY(tlp_stream_push(g->stream, g->result.last_token, &text, &len,
-                            &stopped));
+    TLP_TRY(tlp_stream_push(&text, &len, &stopped, g->stream,
+                            g->result.last_token));
     if (emit(g, text, len))
         g->result.stop_reason = TLP_STOP_CALLBACK;
     else if (stopped)
         g->result.stop_reason = TLP_STOP_STRING;
     else if (g->result.n_generated == g->o->n_predict)
         g->result.stop_reason = TLP_STOP_LENGTH;
-    else if (tlp_session_pos(g->s, 0) >= g->s->cfg.n_ctx)
+    else if (tlp_session_pos(g->s, g->o->seq) >= g->s->cfg.n_ctx)
         g->result.stop_reason = TLP_STOP_CONTEXT;
 done:
     return st;
@@ -56,11 +56,22 @@ static tlp_status finish(generation *g)
 {
     const char *text = NULL;
     size_t len = 0;
-    tlp_status st = tlp_stream_flush(g->stream, &text, &len);
+    tlp_status st = tlp_stream_flush(&text, &len, g->stream);
 
     if (st == TLP_OK && g->result.stop_reason != TLP_STOP_CALLBACK)
         emit(g, text, len);
     return st;
+}
+
+/* Evaluate the token that was sampled last. */
+static tlp_status extend(generation *g)
+{
+    tlp_batch b = TLP_BATCH_INIT;
+
+    b.n = 1;
+    b.tokens = &g->result.last_token;
+    b.seqs = &g->o->seq;
+    return tlp_session_eval(g->s, &b);
 }
 
 static tlp_status run(generation *g)
@@ -71,16 +82,16 @@ static tlp_status run(generation *g)
         TLP_TRY(next(g));
         if (g->result.stop_reason)
             break;
-        TLP_TRY(tlp_session_decode(g->s, g->result.last_token));
+        TLP_TRY(extend(g));
     }
     TLP_TRY(finish(g));
 done:
     return st;
 }
 
-tlp_status tlp_session_generate(tlp_session *s, tlp_sampler *sampler,
-                                const tlp_generate_options *opts,
-                                tlp_generate_result *result)
+tlp_status tlp_session_generate(tlp_generate_result *result, tlp_session *s,
+                                tlp_sampler *sampler,
+                                const tlp_generate_options *opts)
 {
     tlp_generate_options o = { 0 };
     tlp_sampler *greedy = NULL;
@@ -93,6 +104,10 @@ tlp_status tlp_session_generate(tlp_session *s, tlp_sampler *sampler,
         return tlpi_fail(TLP_EINVAL,
                          "generate option n_predict: %d is negative",
                          o.n_predict);
+    if (o.seq < 0 || o.seq >= s->cfg.n_seq)
+        return tlpi_fail(TLP_EINVAL,
+                         "generate option seq: %d is outside 0 to %d", o.seq,
+                         s->cfg.n_seq - 1);
     if (!sampler)
         TLP_TRY(tlp_sampler_create(&greedy, s->plan->model, NULL));
     g.sampler = sampler ? sampler : greedy;

@@ -240,7 +240,7 @@ tlp_status tlpi_handshake_await(const tlpi_process_group *w, char *hello,
                                    TLPI_HELLO_BYTES, n, 0);
 
     if (st == TLP_ECOMM && rank0_left(w))
-        st = tlpi_fail(TLP_ECANCELED, "rank 0 has left");
+        st = tlpi_fail(TLP_ECLOSED, "rank 0 has left");
     return st;
 }
 

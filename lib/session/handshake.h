@@ -81,7 +81,7 @@ tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_process_group *w,
 #define TLPI_HELLO_BYTES TLPI_EAGER_BYTES
 
 /*
- * Another rank: wait for a hello of at most TLPI_HELLO_BYTES.  TLP_ECANCELED
+ * Another rank: wait for a hello of at most TLPI_HELLO_BYTES.  TLP_ECLOSED
  * when rank 0 has left.
  */
 tlp_status tlpi_handshake_await(const tlpi_process_group *w, char *text,

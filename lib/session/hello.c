@@ -306,7 +306,7 @@ static void show_plan(const tlp_plan *p, char *out, size_t cap)
     char text[4096];
     size_t len = 0;
 
-    tlp_status st = tlp_plan_format(p, TLP_PLAN_TEXT, text, sizeof(text), &len);
+    tlp_status st = tlp_plan_format(text, sizeof(text), &len, p, TLP_PLAN_TEXT);
     if (st == TLP_OK && len < cap) {
         memcpy(out, text, len + 1);
         return;

@@ -40,7 +40,7 @@ done:
     return st;
 }
 
-tlp_status tlp_session_logits(tlp_session *s, size_t row, const float **logits)
+tlp_status tlp_session_logits(const float **logits, tlp_session *s, size_t row)
 {
     if (logits)
         *logits = NULL;
@@ -161,8 +161,8 @@ static tlp_status run_text(tlp_session *s, const text *x)
     return st;
 }
 
-tlp_status tlp_session_score(tlp_session *s, int32_t seq, const int32_t *tokens,
-                             size_t n, float *logprob)
+tlp_status tlp_session_score(float *logprob, tlp_session *s, int32_t seq,
+                             const int32_t *tokens, size_t n)
 {
     tlp_status st = tlpi_session_check_seq(s, seq);
 
@@ -172,7 +172,7 @@ tlp_status tlp_session_score(tlp_session *s, int32_t seq, const int32_t *tokens,
         return tlpi_fail(TLP_EINVAL, "tokens and logprob are required");
     TLP_TRY(tlpi_session_check_ids(s, tokens, n));
     if (n > (size_t)(s->cfg.n_ctx - s->pos[seq]))
-        return tlpi_fail(TLP_ERANGE,
+        return tlpi_fail(TLP_EFULL,
                          "sequence %d: %zu tokens after %d do not fit in "
                          "n_ctx %d",
                          seq, n, s->pos[seq], s->cfg.n_ctx);

@@ -318,8 +318,8 @@ static tlp_status choose_from_row(tlp_sampler *s, const float *logits,
     return choose(s, s->all, n, token);
 }
 
-tlp_status tlp_session_sample(tlp_session *session, size_t row,
-                              tlp_sampler *sampler, int32_t *token)
+tlp_status tlp_session_sample(int32_t *token, tlp_session *session, size_t row,
+                              tlp_sampler *sampler)
 {
     tlpi_candidate top[TLPI_MAX_TOP];
     const float *logits = NULL;

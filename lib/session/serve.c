@@ -103,8 +103,8 @@ done:
     return st;
 }
 
-tlp_status tlp_session_serve(tlp_model *model, tlp_plan *plan,
-                             const tlp_session_options *opts)
+tlp_status tlp_worker_run(tlp_model *model, tlp_plan *plan,
+                          const tlp_session_options *opts)
 {
     served v = { 0 };
     size_t n = 0;

@@ -216,7 +216,7 @@ static tlpi_comm *comm_at(const tlpi_rank *r, int i)
                : r->comm;
 }
 
-tlp_status tlp_session_get_stats(const tlp_session *s, tlp_session_stats *out)
+tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
 {
     if (!s || !out)
         return tlpi_fail(TLP_EINVAL, "session and out are required");

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "rank/rank.h"
+#include "tlp_tune.h"
 
 /* ==== commands (command.c) =============================================== */
 

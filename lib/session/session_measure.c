@@ -25,7 +25,7 @@ done:
     return st;
 }
 
-tlp_status tlp_session_measure(tlp_session *s, tlp_link *out, double *stage)
+tlp_status tlp_session_measure(tlp_link *out, double *stage, tlp_session *s)
 {
     tlp_link probe = { 0 };
     tlp_status st = tlpi_session_check(s);

@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "base/random.h"
+#include "tlp_eval.h"
 
 #define N_RESAMPLE 2000
 
@@ -55,9 +56,9 @@ static double quantile(const double *sorted, double q)
     return isfinite(x) && isfinite(y) ? x + (at - (double)i) * (y - x) : x;
 }
 
-tlp_status tlp_bootstrap_mean(const double *sum, const double *weight, size_t n,
-                              double level, uint64_t seed, double *lo,
-                              double *hi)
+tlp_status tlp_bootstrap_mean(double *lo, double *hi, const double *sum,
+                              const double *weight, size_t n, double level,
+                              uint64_t seed)
 {
     double mean[N_RESAMPLE];
     tlp_status st = TLP_OK;

@@ -15,8 +15,8 @@ static tlp_status compare_row(const tlpi_row_comparison *c, int i)
     size_t at = (size_t)i * c->n_vocab;
 
     c->div[i].struct_size = sizeof(c->div[i]);
-    return tlp_logits_compare(c->reference + at, c->rows + at, c->n_vocab,
-                              &c->div[i]);
+    return tlp_logits_compare(&c->div[i], c->reference + at, c->rows + at,
+                              c->n_vocab);
 }
 
 static void compare_some(void *arg, int ith, int nth)

@@ -13,6 +13,7 @@
 
 #include "backend/cpu.h"
 #include "backend/cpu_vec.h"
+#include "tlp_eval.h"
 
 #define PIECE 1024
 #define N_TOP 5
@@ -142,8 +143,8 @@ static sums masked_sums_of(const row *a, const row *b)
 
 /* ========================================================================= */
 
-tlp_status tlp_logits_compare(const float *reference, const float *logits,
-                              size_t n_vocab, tlp_divergence *out)
+tlp_status tlp_logits_compare(tlp_divergence *out, const float *reference,
+                              const float *logits, size_t n_vocab)
 {
     tlp_divergence d = { 0 };
     row a = { .x = reference, .n = n_vocab };

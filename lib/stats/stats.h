@@ -7,6 +7,7 @@
 #define TLPI_STATS_H
 
 #include "base/pool.h"
+#include "tlp_eval.h"
 
 typedef struct tlpi_row_comparison {
     const float *reference, *rows; /* [n][n_vocab] */

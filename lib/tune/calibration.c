@@ -64,8 +64,8 @@ tlp_status tlpi_calibration_create(tlpi_calibration *c, const tlp_plan *plan,
 {
     tlp_status st;
 
-    TLP_TRY(
-        tlpi_windows_cut(&c->text, c->env, tokens, n, c->o.n_ctx, c->o.seed));
+    TLP_TRY(tlpi_windows_cut(&c->text, c->env, tokens, n, c->session.n_ctx,
+                             c->o.seed));
     TLP_TRY(tlpi_windows_hold_out(&c->text, c->o.held_out));
     TLP_TRY(tlpi_plan_build(&c->plan, plan->model, plan->stage, plan->n_stage,
                             plan->made, "plan"));

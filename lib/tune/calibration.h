@@ -9,6 +9,7 @@
 
 #include "tune/fit.h"
 #include "tune/teacher.h"
+#include "tlp_tune.h"
 
 /* The choices for a stage; norms and inputs by member, attention first. */
 typedef struct tlpi_stage_choice {
@@ -18,7 +19,8 @@ typedef struct tlpi_stage_choice {
 
 typedef struct tlpi_calibration {
     const tlpi_env *env;
-    tlp_plan_adjust_options o;
+    tlp_plan_adjust_options o;   /* o.session points at the next field */
+    tlp_session_options session; /* of the windows */
     tlpi_session_config cfg;
     tlp_plan *plan; /* without adjustments */
     tlp_model *model;

@@ -81,8 +81,11 @@ static tlp_status read_options(tlpi_calibration *c,
     tlp_status st;
 
     TLP_TRY(tlpi_options_read(o, sizeof(*o), opts, "tlp_plan_adjust_options"));
-    if (o->n_ctx == 0)
-        o->n_ctx = TLPI_DEFAULT_WINDOW;
+    TLP_TRY(tlpi_options_read(&c->session, sizeof(c->session), o->session,
+                              "tlp_session_options"));
+    o->session = &c->session;
+    if (c->session.n_ctx == 0)
+        c->session.n_ctx = TLPI_DEFAULT_WINDOW;
     if (o->held_out == 0)
         o->held_out = DEFAULT_HELD_OUT;
     st = check_options(c);
@@ -92,11 +95,12 @@ done:
 
 static tlp_status configure(tlpi_calibration *c)
 {
-    const tlp_session_options session = { .n_ctx = c->o.n_ctx,
-                                          .n_thread = c->o.n_thread,
-                                          .compute = c->o.compute,
-                                          .kv_type = c->o.kv_type,
-                                          .isa = c->o.isa };
+    const tlp_session_options *o = &c->session;
+    const tlp_session_options session = { .n_ctx = o->n_ctx,
+                                          .n_thread = o->n_thread,
+                                          .compute = o->compute,
+                                          .kv_type = o->kv_type,
+                                          .isa = o->isa };
 
     return tlpi_runner_config(&c->cfg, c->model, &session);
 }
@@ -199,11 +203,11 @@ static tlp_status choose(tlpi_calibration *c, tlp_plan_adjust_report *r)
     r->top1_before = before.top1;
     r->top1_after = after.top1;
     if (r->n_gain + r->n_norm + r->n_low_rank == 0)
-        st = tlpi_fail(TLP_ERANGE,
+        st = tlpi_fail(TLP_ENOGAIN,
                        "nothing brings the plan closer to the serial model on "
                        "the held-out windows");
     else if (!(after.kl < before.kl))
-        st = tlpi_fail(TLP_ERANGE,
+        st = tlpi_fail(TLP_ENOGAIN,
                        "the adjustments do not help: KL %.6g on the held-out "
                        "windows, %.6g without them",
                        after.kl, before.kl);
@@ -269,10 +273,9 @@ done:
     return st;
 }
 
-tlp_status tlp_plan_adjust(tlp_plan **out, const tlp_plan *plan,
-                           const int32_t *tokens, size_t n,
-                           const tlp_plan_adjust_options *opts,
-                           tlp_plan_adjust_report *out_report)
+tlp_status tlp_plan_adjust(tlp_plan **out, tlp_plan_adjust_report *out_report,
+                           const tlp_plan *plan, const int32_t *tokens,
+                           size_t n, const tlp_plan_adjust_options *opts)
 {
     tlpi_calibration c = { 0 };
     tlp_plan_adjust_report r = { .struct_size = sizeof(r) };
@@ -290,7 +293,7 @@ tlp_status tlp_plan_adjust(tlp_plan **out, const tlp_plan *plan,
                                   "tlp_plan_adjust_report"));
     TLP_TRY(check_plan(plan));
     TLP_TRY(read_options(&c, opts));
-    TLP_TRY(tlpi_windows_check(c.model, tokens, n, c.o.n_ctx));
+    TLP_TRY(tlpi_windows_check(c.model, tokens, n, c.session.n_ctx));
     TLP_TRY(configure(&c));
     TLP_TRY(tlpi_calibration_create(&c, plan, tokens, n));
     st = choose(&c, &r);
@@ -299,7 +302,7 @@ tlp_status tlp_plan_adjust(tlp_plan **out, const tlp_plan *plan,
         TLP_TRY(hand_out(&c, out, &r));
     }
 done:
-    if (out_report && (st == TLP_OK || st == TLP_ERANGE))
+    if (out_report && (st == TLP_OK || st == TLP_ENOGAIN))
         (void)tlpi_struct_write(out_report, &r, sizeof(r), "");
     if (st != TLP_OK) {
         tlp_plan_free(*out);

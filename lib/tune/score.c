@@ -2,6 +2,7 @@
  * score.c - keep the scores of variants, take means, compare two scores.
  */
 #include "tune/scorer.h"
+#include "tlp_tune.h"
 
 #include <math.h>
 #include <string.h>

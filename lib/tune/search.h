@@ -45,7 +45,7 @@ tlp_status tlpi_search_init(tlpi_search *q, tlpi_scorer *scorer, uint32_t modes,
                             int max_group);
 void tlpi_search_clear(tlpi_search *q);
 
-/* variant becomes the best variant with one more join.  TLP_ERANGE when no
+/* variant becomes the best variant with one more join.  TLP_EUNREACHED when no
  * place is left to join. */
 tlp_status tlpi_search_deepen(tlpi_search *q, char *variant);
 

@@ -151,7 +151,7 @@ tlp_status tlpi_search_deepen(tlpi_search *q, char *variant)
     TLP_TRY(tlpi_scorer_rebase(q->scorer, variant));
     TLP_TRY(list_additions(q, variant, &f));
     if (f.n == 0)
-        TLP_TRY(tlpi_fail(TLP_ERANGE,
+        TLP_TRY(tlpi_fail(TLP_EUNREACHED,
                           "no layer is left to join at depth %d, with groups "
                           "of at most %d",
                           tlpi_variant_depth(variant), q->max_group));

@@ -19,7 +19,8 @@
 typedef struct maker {
     tlp_model *model;
     const tlpi_env *env;
-    tlp_plan_make_options o;
+    tlp_plan_make_options o;     /* o.session points at the next field */
+    tlp_session_options session; /* of the windows */
     tlpi_session_config cfg;
     tlpi_windows text;
     tlpi_teacher teacher;
@@ -70,8 +71,11 @@ static tlp_status read_options(maker *m, const tlp_plan_make_options *opts,
     tlp_status st;
 
     TLP_TRY(tlpi_options_read(o, sizeof(*o), opts, "tlp_plan_make_options"));
-    if (o->n_ctx == 0)
-        o->n_ctx = (int32_t)TLPI_MIN(TLPI_DEFAULT_WINDOW, n);
+    TLP_TRY(tlpi_options_read(&m->session, sizeof(m->session), o->session,
+                              "tlp_session_options"));
+    o->session = &m->session;
+    if (m->session.n_ctx == 0)
+        m->session.n_ctx = (int32_t)TLPI_MIN(TLPI_DEFAULT_WINDOW, n);
     if (o->max_group == 0)
         o->max_group = DEFAULT_GROUP;
     if (o->modes == 0)
@@ -86,7 +90,7 @@ done:
 
 static tlp_status configure(maker *m)
 {
-    const tlp_plan_make_options *o = &m->o;
+    const tlp_session_options *o = &m->session;
     tlp_session_options session = { .n_ctx = o->n_ctx,
                                     .n_thread = o->n_thread,
                                     .compute = o->compute,
@@ -103,8 +107,8 @@ static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
     tlp_status st;
 
     m->saved = tlpi_now();
-    TLP_TRY(
-        tlpi_windows_cut(&m->text, m->env, tokens, n, m->o.n_ctx, m->o.seed));
+    TLP_TRY(tlpi_windows_cut(&m->text, m->env, tokens, n, m->session.n_ctx,
+                             m->o.seed));
     TLP_TRY(tlpi_teacher_create(&m->teacher, m->model, &m->cfg, &m->text,
                                 after_work));
     TLP_TRY(tlpi_scorer_create(&m->scorer, &m->teacher, m->o.objective,
@@ -171,7 +175,7 @@ static tlp_status descend(maker *m)
         if (reached || over_budget(m))
             break;
         st = tlpi_search_deepen(&m->search, m->variant);
-        if (st == TLP_ERANGE && m->o.max_kl != 0)
+        if (st == TLP_EUNREACHED && m->o.max_kl != 0)
             return TLP_OK; /* nothing is left to join within the budget */
         TLP_TRY(st);
         TLP_TRY(tlpi_search_swap(&m->search, m->variant));
@@ -264,7 +268,7 @@ tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
         return tlpi_fail(TLP_EINVAL, "out, model and tokens are required");
     m.env = &model->env;
     TLP_TRY(read_options(&m, opts, n));
-    TLP_TRY(tlpi_windows_check(model, tokens, n, m.o.n_ctx));
+    TLP_TRY(tlpi_windows_check(model, tokens, n, m.session.n_ctx));
     TLP_TRY(configure(&m));
     TLP_TRY(set_up(&m, tokens, n));
     TLP_TRY(search(&m));

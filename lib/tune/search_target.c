@@ -24,7 +24,7 @@ static tlp_status check_target(const tlp_plan_make_options *o,
         return tlpi_fail(TLP_EINVAL, "depth %d: the model has %d layers",
                          o->depth, m->hp.n_layer);
     if (o->depth && o->depth < least_depth(o, m))
-        return tlpi_fail(TLP_ERANGE,
+        return tlpi_fail(TLP_EUNREACHED,
                          "depth %d: %d layers in groups of at most %d give %d "
                          "at least",
                          o->depth, m->hp.n_layer, o->max_group,
@@ -67,7 +67,7 @@ static tlp_status predict(const tlp_plan_make_options *o, tlp_model *model,
                           const char *variant, double *seconds)
 {
     tlp_prediction p = { .struct_size = sizeof p };
-    int n_rank = o->n_rank ? o->n_rank : o->link->n_rank;
+    int n_rank = o->session->n_rank ? o->session->n_rank : o->link->n_rank;
     tlp_plan *plan = NULL;
     tlp_status st;
 
@@ -75,7 +75,8 @@ static tlp_status predict(const tlp_plan_make_options *o, tlp_model *model,
         TLP_TRY(tlpi_variant_build(&plan, model, variant, NULL));
     else
         TLP_TRY(tlp_plan_parse(&plan, model, "serial"));
-    TLP_TRY(tlp_plan_predict(plan, o->link, n_rank, 1, o->n_ctx / 2, &p));
+    TLP_TRY(
+        tlp_plan_predict(&p, plan, o->link, n_rank, 1, o->session->n_ctx / 2));
     *seconds = p.seconds;
 done:
     tlp_plan_free(plan);

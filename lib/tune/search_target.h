@@ -6,6 +6,7 @@
 
 #include "tune/search.h"
 #include "tune/search_state.h"
+#include "tlp_tune.h"
 
 /* Check the options, and that the target can be reached. */
 tlp_status tlpi_target_check(const tlp_plan_make_options *o,

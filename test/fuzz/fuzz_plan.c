@@ -14,9 +14,9 @@ static char *format(const tlp_plan *p, int form)
 {
     size_t n = 0;
 
-    promise(tlp_plan_format(p, form, NULL, 0, &n) == TLP_EBUFS);
+    promise(tlp_plan_format(NULL, 0, &n, p, form) == TLP_EBUFS);
     char *text = malloc(n + 1);
-    promise(text && tlp_plan_format(p, form, text, n + 1, &n) == TLP_OK);
+    promise(text && tlp_plan_format(text, n + 1, &n, p, form) == TLP_OK);
     promise(strlen(text) == n);
     return text;
 }
@@ -28,7 +28,7 @@ static void check_stages(const tlp_plan *p)
     tlp_stage_info s = { .struct_size = sizeof s };
     int n_stage = 0;
 
-    while (tlp_plan_get_stage(p, (size_t)n_stage, &s) == TLP_OK) {
+    while (tlp_plan_get_stage(&s, p, (size_t)n_stage) == TLP_OK) {
         promise((s.n_member == 1) == (s.mode == TLP_MODE_SERIAL));
         for (int i = 0; i < s.n_member; i++) {
             promise(s.layers[i] >= 0 && s.layers[i] < N_LAYER);
@@ -70,11 +70,11 @@ static void check_cost(const tlp_plan *p)
 {
     tlp_plan_cost one = { .struct_size = sizeof one };
 
-    promise(tlp_plan_get_cost(p, 1, &one) == TLP_OK);
+    promise(tlp_plan_get_cost(&one, p, 1) == TLP_OK);
     promise(one.allreduces + one.inner_allreduces + one.sends == 0);
     for (int n_rank = 2; n_rank < 6; n_rank++) {
         tlp_plan_cost c = { .struct_size = sizeof c };
-        promise(tlp_plan_get_cost(p, n_rank, &c) == TLP_OK);
+        promise(tlp_plan_get_cost(&c, p, n_rank) == TLP_OK);
         /* More where two ranks hold the same kv head. */
         promise(c.sum_rank_bytes >= one.sum_rank_bytes);
         promise(c.allreduces >= p->n_stage);

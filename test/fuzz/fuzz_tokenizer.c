@@ -153,15 +153,15 @@ static void check_text(const tlp_model *m, const recipe *r, uint32_t flags)
     size_t n = 0, len = 0, cap = 3 * r->n_text + 8;
     int32_t *ids = malloc(cap * sizeof *ids);
 
-    promise(tlp_tokenize(m, r->text, r->n_text, flags, ids, cap, &n) == TLP_OK);
+    promise(tlp_tokenize(ids, cap, &n, m, r->text, r->n_text, flags) == TLP_OK);
     for (size_t i = 0; i < n; i++)
         promise(ids[i] >= 0 && ids[i] < tlpi_vocab_size(m->vocab));
     tlp_status st =
-        tlp_detokenize(m, ids, n, TLP_DETOKENIZE_SPECIAL, NULL, 0, &len);
+        tlp_detokenize(NULL, 0, &len, m, ids, n, TLP_DETOKENIZE_SPECIAL);
     promise(st == TLP_EBUFS);
     char *text = malloc(len + 1);
-    promise(tlp_detokenize(m, ids, n, TLP_DETOKENIZE_SPECIAL, text, len + 1,
-                           &len) == TLP_OK);
+    promise(tlp_detokenize(text, len + 1, &len, m, ids, n,
+                           TLP_DETOKENIZE_SPECIAL) == TLP_OK);
     if ((r->choices & 1) && !r->spelt)
         promise(len == r->n_text &&
                 (len == 0 || memcmp(text, r->text, len) == 0));
@@ -176,7 +176,7 @@ static void check_chat(const tlp_model *m, const recipe *r)
     char buf[256];
     size_t len;
 
-    tlp_status st = tlp_chat_format(m, msg, 2, 1, buf, sizeof buf, &len);
+    tlp_status st = tlp_chat_format(buf, sizeof buf, &len, m, msg, 2, 1);
     promise(st == TLP_OK ? len == strlen(buf) || memchr(buf, 0, len) != NULL
                          : tlp_last_error()[0] != '\0');
     free(text);

@@ -283,7 +283,7 @@ static tlp_status evaluate(tlp_session *s, amount a, float row[N_VOCAB])
     for (int i = 0; i < a.n_decode && st == TLP_OK; i++)
         st = tlp_session_decode(s, ids[a.n_prefill + i]);
     if (st == TLP_OK)
-        st = tlp_session_logits(s, 0, &logits);
+        st = tlp_session_logits(&logits, s, 0);
     if (st == TLP_OK)
         memcpy(row, logits, N_VOCAB * sizeof *row);
     return st;
@@ -386,7 +386,7 @@ static tlp_status serve(bool again)
     if (is_at(PHASE_ALLOC) && !again)
         atomic_store(&job.countdown, job.at);
     say("call", TLP_OK);
-    tlp_status st = tlp_session_serve(job.model, NULL, &o);
+    tlp_status st = tlp_worker_run(job.model, NULL, &o);
     say(again ? "again" : st ? "failed" : "worked", st);
     return st;
 }
@@ -438,7 +438,7 @@ static void try_again(void)
     if (job.rank == 0)
         drive(true);
     else
-        for (int i = 0; i < 3 && st != TLP_OK && st != TLP_ECANCELED; i++)
+        for (int i = 0; i < 3 && st != TLP_OK && st != TLP_ECLOSED; i++)
             st = serve(true);
 }
 

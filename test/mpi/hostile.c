@@ -113,7 +113,7 @@ static tlp_status serve(void)
 {
     tlp_session_options o = options();
 
-    return tlp_session_serve(model, NULL, &o);
+    return tlp_worker_run(model, NULL, &o);
 }
 
 static void expect_refused(tlp_status st)

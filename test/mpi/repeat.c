@@ -89,7 +89,7 @@ static void one_session(repeat_kind k)
                   tlp_session_decode(s, 9) == TLP_OK);
         tlp_session_free(s);
     } else {
-        st = tlp_session_serve(model, NULL, &o);
+        st = tlp_worker_run(model, NULL, &o);
         CHECK((st == TLP_OK) == (k == GOOD));
     }
 }

@@ -18,6 +18,7 @@
 #include "support/mem.h"
 #include "support/messages.h"
 #include "tlp_mpi.h"
+#include "tlp_tune.h"
 
 #define N_TOKEN 24
 
@@ -131,7 +132,7 @@ static void sample(tlp_session *s, tlp_model *m, float temperature,
     so.seed = 3;
     OK(tlp_sampler_create(&sampler, m, &so));
     for (int i = 0; i < 8; i++) {
-        OK(tlp_session_sample(s, 0, sampler, &out[i]));
+        OK(tlp_session_sample(&out[i], s, 0, sampler));
         OK(tlp_session_decode(s, out[i]));
     }
     tlp_sampler_free(sampler);
@@ -144,18 +145,18 @@ static answers ask(tlp_session *s, tlp_model *m)
     int32_t ids[N_TOKEN];
     const float *row = NULL;
 
-    OK(tlp_model_get_info(m, &info));
+    OK(tlp_model_get_info(&info, m));
     a.n_vocab = (size_t)info.n_vocab;
     a.row = malloc(2 * a.n_vocab * sizeof *a.row);
     CHECK(a.row, "out of memory");
     fill_ids(ids, N_TOKEN, 37);
-    OK(tlp_session_score(s, 0, ids, N_TOKEN, a.score));
+    OK(tlp_session_score(a.score, s, 0, ids, N_TOKEN));
     OK(tlp_session_clear(s, 0));
     OK(tlp_session_prefill(s, ids, N_TOKEN));
-    OK(tlp_session_logits(s, 0, &row));
+    OK(tlp_session_logits(&row, s, 0));
     memcpy(a.row, row, a.n_vocab * sizeof *row);
     OK(tlp_session_decode(s, ids[3]));
-    OK(tlp_session_logits(s, 0, &row));
+    OK(tlp_session_logits(&row, s, 0));
     memcpy(a.row + a.n_vocab, row, a.n_vocab * sizeof *row);
     sample(s, m, 0, a.greedy);
     sample(s, m, 1, a.drawn);
@@ -193,7 +194,7 @@ static answers run(tlp_plan *plan, tlp_model *m, const tlp_session_options *o,
     answers a = ask(s, m);
     if (stats) {
         stats->struct_size = sizeof *stats;
-        OK(tlp_session_get_stats(s, stats));
+        OK(tlp_session_get_stats(stats, s));
     }
     tlp_session_free(s);
     return a;
@@ -228,7 +229,7 @@ static void exact(char **plans)
             free(a.row);
             free(b.row);
         } else {
-            OK(tlp_session_serve(m, NULL, &mpi));
+            OK(tlp_worker_run(m, NULL, &mpi));
         }
         tlp_plan_free(plan);
     }
@@ -249,7 +250,7 @@ static void wires(char **args)
 
     for (int i = 0; i < 2; i++) {
         if (rank != 0) {
-            OK(tlp_session_serve(m, NULL, &o));
+            OK(tlp_worker_run(m, NULL, &o));
             continue;
         }
         o.wire = wire[i].wire;
@@ -281,12 +282,12 @@ static void messages(char **args)
         gen.n_predict = 11;
         gen.ignore_end = 1;
         count_messages(s);
-        OK(tlp_session_generate(s, NULL, &gen, NULL)); /* ten steps */
+        OK(tlp_session_generate(NULL, s, NULL, &gen)); /* ten steps */
         CHECK(n_bcast == 11 && n_gather == 11, "%d broadcasts, %d gathers",
               n_bcast, n_gather); /* the first token came without candidates */
         tlp_session_free(s);
     } else {
-        OK(tlp_session_serve(m, NULL, &o));
+        OK(tlp_worker_run(m, NULL, &o));
     }
     tlp_plan_free(plan);
     tlp_model_free(m);
@@ -304,7 +305,7 @@ static void adopts(char **args)
 
     o.comm = TLP_COMM_MPI;
     if (rank != 0) {
-        OK(tlp_session_serve(m, NULL, &o));
+        OK(tlp_worker_run(m, NULL, &o));
     } else {
         o = options(TLP_COMM_MPI);
         o.n_rank = 0;
@@ -348,7 +349,7 @@ static void differ(tlp_model *m, const difference *d, int who)
     if (rank == 0)
         FAILS(TLP_EMISMATCH, text, tlp_session_create(&s, plan, &o));
     else
-        FAILS(TLP_EMISMATCH, text, tlp_session_serve(m, plan, &o));
+        FAILS(TLP_EMISMATCH, text, tlp_worker_run(m, plan, &o));
     CHECK(strcmp(tlp_last_error(), text) == 0, "%s", tlp_last_error());
     CHECK(!s, "a session in spite of it");
     tlp_plan_free(plan);
@@ -368,7 +369,7 @@ static void goes_on(tlp_model *m)
         CHECK(distance(&one, &all) < 1e-4, "a later session is wrong");
         free(all.row);
     } else {
-        OK(tlp_session_serve(m, NULL, &o));
+        OK(tlp_worker_run(m, NULL, &o));
     }
     free(one.row);
     tlp_plan_free(plan);
@@ -399,8 +400,8 @@ static void refuses(char **args)
             differ(m, &d, who);
         }
     tlp_model_info a = { .struct_size = sizeof a }, b = a;
-    OK(tlp_model_get_info(m, &a));
-    OK(tlp_model_get_info(other, &b));
+    OK(tlp_model_get_info(&a, m));
+    OK(tlp_model_get_info(&b, other));
     char both[300];
     snprintf(both, sizeof both, "rank 1: fingerprint is %s, rank 0 has %s",
              b.fingerprint, a.fingerprint);
@@ -415,7 +416,7 @@ static void refuses(char **args)
         tlp_session_options o = options(TLP_COMM_MPI);
 
         FAILS(TLP_EMISMATCH, both,
-              tlp_session_serve(rank == 1 ? other : m, NULL, &o));
+              tlp_worker_run(rank == 1 ? other : m, NULL, &o));
     }
     goes_on(m);
     tlp_model_free(other);
@@ -437,7 +438,7 @@ static void compares(char **args)
         tlp_plan_adjust_info info = { .struct_size = sizeof info };
 
         plan[i] = parse(m, plans[i]);
-        OK(tlp_plan_get_adjust(plan[i], &info));
+        OK(tlp_plan_get_adjust(&info, plan[i]));
         hash[i] = info.sha256 ? info.sha256 : hash[i];
     }
     for (int i = 0; i < 9; i++) {
@@ -448,7 +449,7 @@ static void compares(char **args)
 
         tlp_session_free(s);
         if (rank != 0)
-            st = tlp_session_serve(m, plan[other], &o);
+            st = tlp_worker_run(m, plan[other], &o);
         snprintf(text, sizeof text,
                  "rank 1: the plan's adjustments are %s, rank 0 has %s",
                  hash[other], hash[first]);
@@ -473,18 +474,18 @@ static void arguments(char **args)
     tlp_session *s = NULL;
     int32_t r = -1, n = -1;
 
-    FAILS(TLP_EINVAL, "model", tlp_session_serve(NULL, NULL, &o));
-    FAILS(TLP_EINVAL, "comm", tlp_session_serve(m, NULL, NULL));
-    FAILS(TLP_EMISMATCH, "plan", tlp_session_serve(other, plan, &o));
+    FAILS(TLP_EINVAL, "model", tlp_worker_run(NULL, NULL, &o));
+    FAILS(TLP_EINVAL, "comm", tlp_worker_run(m, NULL, NULL));
+    FAILS(TLP_EMISMATCH, "plan", tlp_worker_run(other, plan, &o));
     vocab_only.vocab_only = 1;
     OK(tlp_model_open(&words, path, &vocab_only));
-    FAILS(TLP_EINVAL, "vocab_only", tlp_session_serve(words, NULL, &o));
+    FAILS(TLP_EINVAL, "vocab_only", tlp_worker_run(words, NULL, &o));
     tlp_model_free(words);
     o.wire = 3;
-    FAILS(TLP_EINVAL, "wire", tlp_session_serve(m, NULL, &o));
+    FAILS(TLP_EINVAL, "wire", tlp_worker_run(m, NULL, &o));
     o.wire = 0;
     if (rank == 0)
-        FAILS(TLP_ESTATE, "rank 0", tlp_session_serve(m, NULL, &o));
+        FAILS(TLP_ESTATE, "rank 0", tlp_worker_run(m, NULL, &o));
     else
         FAILS(TLP_ESTATE, "rank", tlp_session_create(&s, plan, &o));
     o.n_rank = 9;
@@ -564,7 +565,7 @@ static void aborts(char **args)
 
     o.n_batch = 2;
     if (rank != 0) {
-        OK(tlp_session_serve(m, NULL, &o));
+        OK(tlp_worker_run(m, NULL, &o));
         goto done;
     }
     fill_ids(ids, 48, 37);
@@ -616,7 +617,7 @@ static void starves(char **args)
 
         memory.budget = memory.bytes + HELLO_ROOM + room;
         tlp_status st = rank == 0 ? tlp_session_create(&s, plan, &o)
-                                  : tlp_session_serve(m, NULL, &o);
+                                  : tlp_worker_run(m, NULL, &o);
         CHECK(st == TLP_ENOMEM || (st == TLP_ECOMM && rank != last),
               "%zu bytes: %s: %s", room, tlp_status_name(st), tlp_last_error());
         CHECK(rank == last || strstr(tlp_last_error(), who), "%s",
@@ -654,7 +655,7 @@ static void loads_slowly(char **args)
         if (rank == 0)
             free(run(plan, m, &o, NULL).row);
         else
-            OK(tlp_session_serve(m, NULL, &o));
+            OK(tlp_worker_run(m, NULL, &o));
     }
     tlp_plan_free(plan);
     tlp_model_free(m);
@@ -682,7 +683,7 @@ static void cancels_loading(char **args)
             FAILS(want, "loading was canceled",
                   tlp_session_create(&s, plan, &o));
         else
-            FAILS(want, "loading was canceled", tlp_session_serve(m, NULL, &o));
+            FAILS(want, "loading was canceled", tlp_worker_run(m, NULL, &o));
         goes_on(m);
     }
     tlp_plan_free(plan);
@@ -707,8 +708,8 @@ static void comes_late(char **args)
     } else {
         if (rank == 1)
             nanosleep(&(struct timespec){ .tv_sec = 1 }, NULL);
-        FAILS(TLP_ETIMEDOUT, "rank 1", tlp_session_serve(m, NULL, &o));
-        OK(tlp_session_serve(m, NULL, &o));
+        FAILS(TLP_ETIMEDOUT, "rank 1", tlp_worker_run(m, NULL, &o));
+        OK(tlp_worker_run(m, NULL, &o));
     }
     goes_on(m);
     tlp_plan_free(plan);
@@ -724,7 +725,7 @@ static void left_alone(char **args)
     (void)args;
     goes_on(m);
     if (rank != 0)
-        FAILS(TLP_ECANCELED, "rank 0 has left", tlp_session_serve(m, NULL, &o));
+        FAILS(TLP_ECLOSED, "rank 0 has left", tlp_worker_run(m, NULL, &o));
     tlp_model_free(m);
 }
 
@@ -756,7 +757,7 @@ static void own_comm(char **args)
         free(a.row);
         free(b.row);
     } else {
-        OK(tlp_session_serve(m, NULL, &o));
+        OK(tlp_worker_run(m, NULL, &o));
     }
     tlp_plan_free(plan);
     tlp_model_free(m);

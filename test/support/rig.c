@@ -27,7 +27,7 @@ rig rig_open(const char *path, const char *plan,
     tlp_model_info info = { .struct_size = sizeof info };
 
     CHECK_OK(tlp_model_open(&r.model, path, NULL));
-    CHECK_OK(tlp_model_get_info(r.model, &info));
+    CHECK_OK(tlp_model_get_info(&info, r.model));
     r.n_vocab = (size_t)info.n_vocab;
     CHECK_OK(tlp_plan_parse(&r.plan, r.model, plan));
     CHECK_OK(tlp_session_create(&r.session, r.plan, opts));
@@ -61,7 +61,7 @@ float *rig_logits(rig *r, size_t *n_row)
     for (size_t i = 0; i < n; i++) {
         const float *row = NULL;
 
-        CHECK_OK(tlp_session_logits(r->session, i, &row));
+        CHECK_OK(tlp_session_logits(&row, r->session, i));
         memcpy(all + i * r->n_vocab, row, r->n_vocab * sizeof *row);
     }
     if (n_row)

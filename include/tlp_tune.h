@@ -1,0 +1,451 @@
+/**
+ * @file tlp_tune.h
+ * Make plans: search, adjust, carry, measure and predict; quantize models.
+ */
+#ifndef TLP_TUNE_H
+#define TLP_TUNE_H
+
+#include "tlp.h"
+
+/* The comments of fields and constants stand in columns. */
+/* clang-format off */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * @defgroup tlp_quantize Quantizing
+ * Model files with weights of another type.
+ * @par Threads
+ * Any number of threads may use a model at a time.
+ * @{
+ */
+
+/** Options of tlp_model_quantize. */
+typedef struct tlp_quantize_options {
+    size_t struct_size;       /**< sizeof(tlp_quantize_options)               */
+    int32_t n_thread;         /**< 0 = all cores; at most 256                 */
+    int32_t pure;             /**< 1 = every matrix gets exactly the type     */
+    tlp_progress_fn progress; /**< or NULL                                    */
+    void *progress_data;      /**< last argument of progress                  */
+} tlp_quantize_options;
+
+/** Initial value of a tlp_quantize_options: all defaults. */
+#define TLP_QUANTIZE_OPTIONS_INIT                                              \
+    { sizeof(tlp_quantize_options), 0, 0, NULL, NULL }
+
+/** Result of tlp_model_quantize. */
+typedef struct tlp_quantize_result {
+    size_t struct_size;      /**< set by the caller                           */
+    int32_t n_tensor;        /**< tensors in the file                         */
+    int32_t n_converted;     /**< tensors with another type than before; all
+                                  further tensors are copied byte by byte     */
+    int32_t n_fallback;      /**< matrices with another type than the wanted
+                                  one, because their row length is no multiple
+                                  of its block                                */
+    int64_t n_bytes;         /**< bytes of all tensors in the new file        */
+} tlp_quantize_result;
+
+/**
+ * Write a model to a file with its matrices in another type.
+ *
+ * The types are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and
+ * Q6_K, and the mixtures Q4_K_M and Q5_K_M.  Vectors keep their type.  Metadata
+ * is kept, with these exceptions: general.file_type and
+ * general.quantization_version describe the new type, and the split.* keys are
+ * left out, because a split model becomes one file.
+ *
+ * Unless `pure` is set, the matrix that makes the logits (output.weight, or
+ * token_embd.weight in a model without it) gets Q6_K instead of a type with
+ * fewer bits.  Q4_K_M and Q5_K_M are Q4_K and Q5_K with Q6_K for attn_v and
+ * ffn_down in the first eighth and the last eighth of the layers and in every
+ * third layer between.  If the row length is no multiple of 256, Q4_K becomes
+ * Q5_0, Q5_K becomes Q5_1, and Q6_K becomes Q8_0.  If it is no multiple of 32,
+ * types with blocks of 32 become F16.
+ *
+ * The library refuses a value that is not finite or that lies beyond the range
+ * of the type (65504; for BF16, the range of f32).  The new file appears under
+ * its name when it is complete; a failure leaves an existing file as it was.
+ *
+ * @param[out] result  NULL is allowed; otherwise the caller sets struct_size
+ * @param model        model
+ * @param path         file to write, UTF-8; not a file of the model
+ * @param type         name of the type or the mixture
+ * @param opts         NULL = defaults
+ * @return TLP_OK; TLP_EINVAL for an unknown type, for a file of the model, or
+ *         for a model that was opened with vocab_only; TLP_EIO if the file
+ *         cannot be written; TLP_EFORMAT for a value that the type cannot hold;
+ *         TLP_ECANCELED by progress
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_quantize(tlp_quantize_result *result,
+                                      const tlp_model *model, const char *path,
+                                      const char *type,
+                                      const tlp_quantize_options *opts)
+    TLP_NODISCARD;
+
+/** @} */
+
+/**
+ * @defgroup tlp_make Search
+ * Plans chosen by their quality on a calibration text.
+ * @par Threads
+ * Any number of threads may use a model at a time.
+ * @{
+ */
+
+/**
+ * What tlp_plan_make minimises, as a mean over all predictions on the text.
+ *
+ * The KL divergence from the serial model is less noisy than -log p of the
+ * text.  KL alone chooses plans that predict other text worse than necessary.
+ */
+enum tlp_objective {
+    TLP_OBJECTIVE_BOTH = 0, /**< mean of the KL divergence and of -log p      */
+    TLP_OBJECTIVE_KL = 1,   /**< KL divergence from the serial model          */
+    TLP_OBJECTIVE_NLL = 2   /**< -log p of the text                           */
+};
+
+/** The best plan of one depth that a search has found. */
+typedef struct tlp_plan_point {
+    size_t struct_size;    /**< set by the library                            */
+    int32_t depth;         /**< stages                                        */
+    int32_t chosen;        /**< 1 = the search returns this plan              */
+    const tlp_plan *plan;  /**< borrowed for this call                        */
+    double kl;             /**< mean KL divergence on the text, nats          */
+    double top1_agreement; /**< share of predictions with the top token of the
+                                serial model, 0 to 1                          */
+    double ppl;            /**< perplexity of the text                        */
+} tlp_plan_point;
+
+/**
+ * Receive one point of the curve of quality over depth.
+ *
+ * @param point      point, borrowed for this call
+ * @param user_data  pointer from the options
+ */
+typedef void (*tlp_plan_point_fn)(const tlp_plan_point *point, void *user_data);
+
+/** Seconds of work of a rank. */
+typedef struct tlp_link_rates {
+    double half;   /**< seconds per token and half stage (attention or
+                        feed-forward)                                         */
+    double byte;   /**< seconds per token and byte of the rank's weights      */
+    double attend; /**< seconds per token, query head and attended position   */
+    double stall;  /**< seconds per token and all-reduce beyond the table's
+                        time, because ranks are not always equally fast       */
+} tlp_link_rates;
+
+/** Entries in each table of a tlp_link. */
+#define TLP_LINK_SIZES 16
+
+/**
+ * Speed of the ranks of a session and of the link between them.
+ *
+ * The message sizes in `size` rise; allreduce[i], late[i] and send[i] belong to
+ * size[i].  docs/design.md has the formula that uses these numbers.
+ */
+typedef struct tlp_link {
+    size_t struct_size;      /**< set by the caller                           */
+    char fingerprint[72];    /**< of the model; "" fits any model             */
+    int32_t n_rank;          /**< ranks that measured                         */
+    int32_t n_thread;        /**< threads per rank                            */
+    int32_t n_batch;         /**< tokens in a step of a prefill               */
+    int32_t n_size;          /**< entries in use; 0 with one rank             */
+    tlp_link_rates decode;   /**< work in steps of one token                  */
+    tlp_link_rates prefill;  /**< work in steps of many tokens                */
+    double head_byte;        /**< seconds per byte of a rank's output head    */
+    double command;          /**< seconds of a command from rank 0, one way   */
+    int64_t size[TLP_LINK_SIZES];     /**< message size, in floats            */
+    double allreduce[TLP_LINK_SIZES]; /**< seconds from the call of a rank until
+                                           all further ranks have the sum     */
+    double late[TLP_LINK_SIZES];      /**< seconds in the call of the rank that
+                                           arrives last                       */
+    double send[TLP_LINK_SIZES];      /**< seconds to the next rank, one way  */
+} tlp_link;
+
+/**
+ * Options of tlp_plan_make.
+ *
+ * Exactly one of depth, max_kl and speedup is the target.
+ *
+ * `session` describes the session that evaluates the windows of the text.  The
+ * search reads six fields of it: n_ctx is the length of a window in tokens (0
+ * means 512); n_thread, compute, kv_type and isa have their usual meaning;
+ * n_rank is the number of ranks for which `speedup` is predicted with `link` (0
+ * means link->n_rank).  The search itself runs on one rank on the CPU.
+ */
+typedef struct tlp_plan_make_options {
+    size_t struct_size;      /**< sizeof(tlp_plan_make_options)               */
+    const tlp_session_options *session; /**< NULL = defaults                  */
+    int32_t depth;           /**< target: number of stages                    */
+    int32_t max_group;       /**< most layers in a group; 0 = 4               */
+    double max_kl;           /**< target: least depth with at most this mean KL
+                                  divergence, nats                            */
+    double speedup;          /**< target: serial / plan; of the predicted
+                                  seconds per decoded token with `link`, of the
+                                  number of stages without                    */
+    const tlp_link *link;    /**< from tlp_session_measure, for speedup; or
+                                  NULL                                        */
+    uint32_t modes;          /**< allowed modes: bits 1 << TLP_MODE_LP,
+                                  1 << TLP_MODE_PAR, 1 << TLP_MODE_ASYM; 0 =
+                                  all three                                   */
+    int32_t objective;       /**< enum tlp_objective                          */
+    uint64_t seed;           /**< order of the windows                        */
+    uint64_t max_bytes;      /**< most memory for intermediate results that
+                                  save time, bytes; 0 = 768 MiB               */
+    const char *resume;      /**< file of scores: read if it exists, and
+                                  replaced from time to time; NULL = none     */
+    tlp_plan_point_fn point; /**< receives one point per depth, the serial plan
+                                  first; or NULL                              */
+    void *point_data;        /**< last argument of point                      */
+    tlp_progress_fn progress; /**< or NULL                                    */
+    void *progress_data;     /**< last argument of progress                   */
+} tlp_plan_make_options;
+
+/** Initial value of a tlp_plan_make_options: all defaults. */
+#define TLP_PLAN_MAKE_OPTIONS_INIT                                             \
+    { sizeof(tlp_plan_make_options), NULL, 0, 0, 0, 0, NULL, 0, 0, 0, 0, NULL, \
+      NULL, NULL, NULL, NULL }
+
+/**
+ * Choose which layers run side by side, and in which mode.
+ *
+ * The plan keeps the model close to the serial model on a text: it minimises
+ * the objective over windows of the text, each evaluated from position 0.  The
+ * search joins neighbouring layers one by one.  At each depth it exchanges
+ * groups for other groups as long as an exchange helps.  Equal arguments give
+ * equal plans on machines with equal instruction sets.  The plan records how it
+ * was made in its key "made".
+ *
+ * @param[out] out  the plan; the caller frees it with tlp_plan_free
+ * @param model     model
+ * @param tokens    n ids of a calibration text; 2048 tokens are a good number
+ * @param n         number of tokens; a last window of one token is left out
+ * @param opts      options with one target
+ * @return TLP_OK; TLP_EUNREACHED if no plan reaches the target; TLP_EIO,
+ *         TLP_EFORMAT or TLP_EMISMATCH for the file of scores (TLP_EMISMATCH if
+ *         it belongs to another model, text or other options); TLP_ECANCELED by
+ *         progress, after the scores are saved
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
+                                 const int32_t *tokens, size_t n,
+                                 const tlp_plan_make_options *opts)
+    TLP_NODISCARD;
+
+/** @} */
+
+/**
+ * @defgroup tlp_adjust Adjustments
+ * Corrections that bring the groups of a plan closer to the serial model.
+ *
+ * Adjustments are gains of attention and feed-forward, weights of norms, and
+ * low-rank corrections of the inputs of members and of the output of a stage.
+ * None of them needs a further all-reduce.
+ * @par Threads
+ * Any number of threads may use a plan at a time.
+ * @{
+ */
+
+/** Adjustments of a plan. */
+typedef struct tlp_plan_adjust_info {
+    size_t struct_size; /**< set by the caller                                */
+    int32_t n_gain;     /**< gains                                            */
+    int32_t n_norm;     /**< norms                                            */
+    int32_t n_low_rank; /**< low-rank corrections                             */
+    uint64_t n_bytes;   /**< bytes of their file; 0 = no adjustments          */
+    const char *sha256; /**< checksum of their file, borrowed from the plan; or
+                             NULL                                             */
+} tlp_plan_adjust_info;
+
+/**
+ * Count the adjustments of a plan.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param plan      plan
+ * @return TLP_OK
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_get_adjust(tlp_plan_adjust_info *out,
+                                       const tlp_plan *plan) TLP_NODISCARD;
+
+/**
+ * Options of tlp_plan_adjust.
+ *
+ * At least one of gains, norms and rank is set.
+ *
+ * `session` describes the session that evaluates the windows of the text.  The
+ * fit reads five fields of it: n_ctx is the length of a window in tokens (0
+ * means 512); n_thread, compute, kv_type and isa have their usual meaning.  The
+ * fit itself runs on one rank on the CPU.
+ */
+typedef struct tlp_plan_adjust_options {
+    size_t struct_size;       /**< sizeof(tlp_plan_adjust_options)            */
+    const tlp_session_options *session; /**< NULL = defaults                  */
+    int32_t gains;            /**< 1 = fit gains                              */
+    int32_t norms;            /**< 1 = fit weights of norms                   */
+    int32_t rank;             /**< largest rank of low-rank corrections: a
+                                   multiple of 4, at most n_embd / 2; 0 = no
+                                   such corrections                           */
+    double held_out;          /**< share of the windows for validation, above 0
+                                   and below 1; 0 = 0.25                      */
+    uint64_t seed;            /**< choice of the windows for validation       */
+    tlp_progress_fn progress; /**< or NULL                                    */
+    void *progress_data;      /**< last argument of progress                  */
+} tlp_plan_adjust_options;
+
+/** Initial value of a tlp_plan_adjust_options: all defaults. */
+#define TLP_PLAN_ADJUST_OPTIONS_INIT                                           \
+    { sizeof(tlp_plan_adjust_options), NULL, 0, 0, 0, 0, 0, NULL, NULL }
+
+/** Quality before and after tlp_plan_adjust, on the windows for validation. */
+typedef struct tlp_plan_adjust_report {
+    size_t struct_size;  /**< set by the caller                               */
+    int32_t n_window;    /**< windows of the text                             */
+    int32_t n_held_out;  /**< windows for validation                          */
+    double kl_before;    /**< mean KL divergence from the serial model, nats  */
+    double kl_after;     /**< mean KL divergence from the serial model, nats  */
+    double ppl_before;   /**< perplexity                                      */
+    double ppl_after;    /**< perplexity                                      */
+    double top1_before;  /**< agreement with the serial model, 0 to 1         */
+    double top1_after;   /**< agreement with the serial model, 0 to 1         */
+    int32_t n_gain;      /**< gains that help; the plan contains them         */
+    int32_t n_norm;      /**< norms that help; the plan contains them         */
+    int32_t n_low_rank;  /**< low-rank corrections that help; the plan contains
+                              them                                            */
+    uint64_t n_bytes;    /**< bytes of the adjustments                        */
+} tlp_plan_adjust_report;
+
+/**
+ * Fit adjustments of the groups of a plan.
+ *
+ * The fit is a regression in closed form, stage by stage, with the activations
+ * of the adjusted plan itself.  Windows for validation decide three questions:
+ * which adjustments stay (those that bring the activations closer to the serial
+ * model), how strongly each is regularised, and which rank up to `rank` each
+ * low-rank correction gets.  If the KL divergence from the serial model falls
+ * on these windows, the library fits everything that stays once more, on all
+ * windows.
+ *
+ * tlp_plan_save writes the adjustments to a second file.
+ *
+ * @param[out] out     the adjusted plan; the caller frees it with tlp_plan_free
+ * @param[out] report  NULL is allowed; otherwise the caller sets struct_size;
+ *                     also filled in with TLP_ENOGAIN
+ * @param plan         plan without adjustments and with at least one group in
+ *                     mode lp, par or asym
+ * @param tokens       n ids of a calibration text, such as 8192 tokens
+ * @param n            number of tokens, at least two windows
+ * @param opts         options
+ * @return TLP_OK; TLP_ENOGAIN if no adjustment improves the plan; TLP_ENOTSUP
+ *         for a plan that changes the order of layers; TLP_ECANCELED by
+ *         progress
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_adjust(tlp_plan **out,
+                                   tlp_plan_adjust_report *report,
+                                   const tlp_plan *plan, const int32_t *tokens,
+                                   size_t n,
+                                   const tlp_plan_adjust_options *opts)
+    TLP_NODISCARD;
+
+/**
+ * Make a plan for another file of a model.
+ *
+ * A file with other tensor types has another fingerprint, so a plan for one
+ * file is refused for the other file.  This function makes an equal plan for
+ * the other file, with the adjustments of the plan, though they were fitted to
+ * the first file.
+ *
+ * Both files must be of one model: hyper-parameters and the values of all norms
+ * and biases, which the type of the matrices does not change, must be equal.  A
+ * model that was trained further differs in these values, unless the training
+ * left them unchanged.
+ *
+ * @param[out] out  the new plan; the caller frees it with tlp_plan_free
+ * @param plan      plan for the first file
+ * @param model     model of the other file; the new plan keeps it alive
+ * @return TLP_OK; TLP_EMISMATCH, with a text that names the difference;
+ *         TLP_EINVAL for a model that was opened with vocab_only
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
+                                  tlp_model *model) TLP_NODISCARD;
+
+/** @} */
+
+/**
+ * @defgroup tlp_predict Predictions
+ * Seconds per token of a plan, predicted from measurements of another plan.
+ *
+ * tlp_session_measure measures the work of the ranks and the link between them.
+ * tlp_plan_predict adds these times up for any plan of the model.
+ * docs/design.md has the formula.
+ * @par Threads
+ * One thread at a time may use a session; any number of threads may use a plan.
+ * @{
+ */
+
+/**
+ * Measure the ranks of a session and the link between them.
+ *
+ * The call takes seconds.  The times are medians over steps under the plan of
+ * the session; the serial plan is the best basis for predictions.  Sequence 0
+ * must be empty, and is empty afterwards.  The rows of logits are lost.  The
+ * counters of the session do not change.
+ *
+ * @param[out] out    the caller sets struct_size
+ * @param[out] stage  one value per stage of the plan, or NULL: seconds of work
+ *                    for one token on the slowest rank when no other stage runs
+ *                    before
+ * @param session     session with an empty sequence 0
+ * @return TLP_OK; TLP_ESTATE if sequence 0 is not empty; TLP_ECANCELED by
+ *         tlp_session_abort; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_measure(tlp_link *out, double *stage,
+                                       tlp_session *session) TLP_NODISCARD;
+
+/** Predicted time of an evaluation. */
+typedef struct tlp_prediction {
+    size_t struct_size;       /**< set by the caller                          */
+    double seconds;           /**< time until rank 0 has the candidates for the
+                                   next token                                 */
+    double compute_seconds;   /**< work of all ranks, and waiting for the rank
+                                   with the most work                         */
+    double command_seconds;   /**< commands of rank 0, and the answers        */
+    double send_seconds;      /**< one-way messages                           */
+    double allreduce_seconds; /**< all-reduces, inner ones included           */
+} tlp_prediction;
+
+/**
+ * Predict the time of an evaluation of n_tok tokens in one sequence.
+ *
+ * With another number of ranks than the link was measured with, the prediction
+ * cuts the weights for that number of ranks.  A message then goes to all
+ * other ranks at once over the link: one latency, and the bytes for each rank.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param plan      plan
+ * @param link      from tlp_session_measure, or numbers of the caller
+ * @param n_rank    1 to 64
+ * @param n_tok     tokens to evaluate, at least 1; 1 = decode one token
+ * @param pos       positions that the sequence already holds
+ * @return TLP_OK; TLP_EINVAL for a number out of range, or for several ranks
+ *         and a link that was measured with one; TLP_EMISMATCH for a link of
+ *         another model
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_predict(tlp_prediction *out, const tlp_plan *plan,
+                                    const tlp_link *link, int n_rank,
+                                    int64_t n_tok, int64_t pos) TLP_NODISCARD;
+
+/** @} */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TLP_TUNE_H */

@@ -1,0 +1,1409 @@
+/**
+ * @file tlp.h
+ * Run decoder language models with layer parallelism.
+ *
+ * Layer parallelism (arXiv 2502.02790, "Leveraging the True Depth of LLMs")
+ * evaluates neighbouring layers of a transformer side by side instead of one
+ * after another.  On several ranks (threads, processes, hosts or GPUs) the
+ * model becomes shallower, and every token waits for fewer all-reduces.  The
+ * price is quality.  It depends on which layers run side by side; the plan
+ * holds that choice.
+ *
+ * The library has three main handles:
+ *
+ *   tlp_model    weights and vocabulary of one file; immutable
+ *   tlp_plan     which layers run side by side, and how; immutable, small
+ *   tlp_session  KV cache, sequences and logits on one or more ranks; mutable
+ *
+ * A plan keeps its model alive and a session keeps its plan alive, so a program
+ * may free the three handles in any order.
+ *
+ *   tlp_model *model = NULL;
+ *   tlp_plan *plan = NULL;
+ *   tlp_session *session = NULL;
+ *   if (tlp_model_open(&model, "model.gguf", NULL) ||
+ *       tlp_plan_parse(&plan, model, "par:12-13,14-15") ||
+ *       tlp_session_create(&session, plan, NULL) ||
+ *       tlp_session_prefill(session, tokens, n_tokens))
+ *       fprintf(stderr, "%s\n", tlp_last_error());
+ *
+ * Two further headers belong to the library and include this header:
+ * tlp_tune.h makes, adjusts, measures and predicts plans and quantizes models;
+ * tlp_eval.h compares logits and runs tasks.
+ *
+ * Conventions
+ *   Results   Out-parameters come first.  A function that fails sets a handle
+ *             that it would have made to NULL.
+ *   Status    A function that can fail returns tlp_status: TLP_OK or a negative
+ *             code.  tlp_last_error() has the text.  Each function lists the
+ *             statuses that a caller may want to handle.  Besides these, any
+ *             function may return TLP_EINVAL for an argument that is never
+ *             valid, TLP_ENOMEM, and TLP_EABI for a struct of a newer header.
+ *   Options   A NULL options pointer means all defaults, and zero in any field
+ *             means the default of that field.  The caller sets struct_size;
+ *             the _INIT macros do so.  struct_size lets a program that was
+ *             built with an older header work with a newer library.
+ *   Sizes     A function copies a text or an array into (buf, cap) of the
+ *             caller and always stores the size that is needed.  If cap is too
+ *             small, the function returns TLP_EBUFS.  Text is UTF-8.  A copied
+ *             text ends in NUL; cap counts the NUL, the stored length does not.
+ *   Borrowed  A pointer that a function hands out is borrowed: the caller does
+ *             not free it.  The exceptions are handles, each with a function
+ *             tlp_..._free that accepts NULL.
+ *   Threads   Any number of threads may use one model, plan or task at a time.
+ *             One thread at a time may use a session, a sampler or a stream.
+ *             tlp_session_abort is the exception: any thread and any signal
+ *             handler may call it.
+ *   Process   The library never writes to stdout or stderr, never ends the
+ *             process and sets no signal handlers.  Its only mutable global is
+ *             the thread-local text of the last error.
+ *
+ * The header is C99 and C++11.  The library treats model files, plans and
+ * prompts as hostile input: malformed input gives a status and a text, never a
+ * crash.
+ */
+#ifndef TLP_H
+#define TLP_H
+
+/* The comments of fields and constants stand in columns. */
+/* clang-format off */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define TLP_API __attribute__((visibility("default")))
+#define TLP_NODISCARD __attribute__((warn_unused_result))
+#else
+#define TLP_API
+#define TLP_NODISCARD
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * @defgroup tlp_version Versions
+ * Version of the library, and facts about its build.
+ * @par Threads
+ * Any thread may call these functions at any time.
+ * @{
+ */
+
+#define TLP_VERSION_MAJOR 0 /**< version of this header, first number         */
+#define TLP_VERSION_MINOR 1 /**< version of this header, second number        */
+#define TLP_VERSION_PATCH 0 /**< version of this header, third number         */
+
+/** Version of this header as one number, for comparisons. */
+#define TLP_VERSION_NUMBER                                                     \
+    (TLP_VERSION_MAJOR * 10000 + TLP_VERSION_MINOR * 100 + TLP_VERSION_PATCH)
+
+/** Version of the binary interface, and the number in libtlp.so.1. */
+#define TLP_ABI_VERSION 1
+
+/**
+ * Get the version of the library at run time.
+ *
+ * @return the version in the form of TLP_VERSION_NUMBER
+ * @since 0.1
+ */
+TLP_API int tlp_version_number(void);
+
+/**
+ * Get the version of the library at run time as text.
+ *
+ * @return "major.minor.patch"; static
+ * @since 0.1
+ */
+TLP_API const char *tlp_version_string(void);
+
+/**
+ * Describe this build and this machine in one line.
+ *
+ * The line names the version, the compiler, and the kernels that a session
+ * would use on this machine ("amx", "avx512", "avx2" or "scalar").
+ *
+ * @return one line without a newline; static
+ * @since 0.1
+ */
+TLP_API const char *tlp_build_info(void);
+
+/** @} */
+
+/**
+ * @defgroup tlp_status Errors
+ * Status codes, and the text of the last error.
+ *
+ * Each code has one meaning.  docs/errors.md says what a program can do about
+ * each.
+ * @par Threads
+ * Any thread may call these functions at any time.  Each thread has an error
+ * text of its own.
+ * @{
+ */
+
+/** Result of a function that can fail.  Values never change. */
+typedef enum tlp_status {
+    TLP_OK = 0,           /**< success                                        */
+    TLP_ERROR = -1,       /**< failure without a code of its own              */
+    TLP_EINVAL = -2,      /**< an argument is not valid                       */
+    TLP_ENOMEM = -3,      /**< memory of the host or of a GPU ran out         */
+    TLP_EIO = -4,         /**< the system failed to read or to write          */
+    TLP_EFORMAT = -5,     /**< a file or a text is malformed                  */
+    TLP_ENOTSUP = -6,     /**< the input is well-formed, but not supported    */
+    TLP_EFULL = -7,       /**< the tokens do not fit into n_ctx positions     */
+    TLP_EBUFS = -8,       /**< the buffer of the caller is too small          */
+    TLP_ESTATE = -9,      /**< the call is out of order                       */
+    TLP_ECANCELED = -10,  /**< the program canceled the call                  */
+    TLP_EDEVICE = -11,    /**< a GPU or its driver failed                     */
+    TLP_ECOMM = -12,      /**< another rank failed                            */
+    TLP_EABI = -13,       /**< a struct sets fields that the library lacks    */
+    TLP_ETIMEDOUT = -14,  /**< another rank did not answer in time            */
+    TLP_EMISMATCH = -15,  /**< two things that must agree do not              */
+    TLP_EUNREACHED = -16, /**< no plan reaches the target                     */
+    TLP_ENOGAIN = -17,    /**< no adjustment improves the plan                */
+    TLP_ECLOSED = -18     /**< rank 0 has left; no further session will come  */
+} tlp_status;
+
+/**
+ * Get the name of a status.
+ *
+ * @param status  any value
+ * @return "TLP_EINVAL" and so on, "TLP_E?" for an unknown value; static
+ * @since 0.1
+ */
+TLP_API const char *tlp_status_name(tlp_status status);
+
+/**
+ * Get a short general text for a status.
+ *
+ * tlp_last_error() has the text that names the cause.
+ *
+ * @param status  any value
+ * @return a text, never NULL; static
+ * @since 0.1
+ */
+TLP_API const char *tlp_status_text(tlp_status status);
+
+/**
+ * Get the text of the last failure on the calling thread.
+ *
+ * The text is one line that names the file, the key and the value at fault.
+ * The library also stores failures of other ranks on the thread of the caller.
+ * A call that succeeds does not change the text.
+ *
+ * @return a text, never NULL; borrowed until the next call that fails on this
+ *         thread
+ * @since 0.1
+ */
+TLP_API const char *tlp_last_error(void);
+
+/** @} */
+
+/**
+ * @defgroup tlp_hooks Hooks
+ * Functions of the program that the library calls.
+ * @par Threads
+ * The library calls a progress function on the thread of the caller, and a log
+ * function or an allocator on any thread.
+ * @{
+ */
+
+/**
+ * Report the progress of a long call.
+ *
+ * @param done       finished share of the work, 0 to 1
+ * @param user_data  pointer from the options
+ * @return 0 to go on; any other value cancels the call, which then returns
+ *         TLP_ECANCELED
+ */
+typedef int (*tlp_progress_fn)(double done, void *user_data);
+
+/** Weight of a line of log text. */
+enum tlp_log_level {
+    TLP_LOG_ERROR = 1, /**< a failure that the library also reports as status */
+    TLP_LOG_WARN = 2,  /**< a problem that the library worked around          */
+    TLP_LOG_INFO = 3,  /**< a fact that interests a user                      */
+    TLP_LOG_DEBUG = 4  /**< a fact that interests a developer                 */
+};
+
+/**
+ * Receive one line of log text.
+ *
+ * @param level      enum tlp_log_level
+ * @param text       line without a newline, borrowed for this call
+ * @param user_data  pointer from the options
+ */
+typedef void (*tlp_log_fn)(int level, const char *text, void *user_data);
+
+/**
+ * Allocator for host memory.  Set both functions or neither.
+ *
+ * Third-party libraries (pattern matching, JSON) and thread stacks do not use
+ * this allocator.
+ */
+typedef struct tlp_allocator {
+    /** Return `size` bytes aligned to `align`, a power of two, or NULL. */
+    void *(*alloc)(size_t size, size_t align, void *user_data);
+    /** Take memory back.  `size` is the value that alloc received. */
+    void (*free)(void *ptr, size_t size, void *user_data);
+    void *user_data; /**< last argument of both functions                     */
+} tlp_allocator;
+
+/** @} */
+
+/**
+ * @defgroup tlp_model Models
+ * Weights, vocabulary and metadata of a GGUF file.
+ * @par Threads
+ * Any number of threads may use a model at a time.
+ * @{
+ */
+
+/** An opened model file.  Immutable. */
+typedef struct tlp_model tlp_model;
+
+/** Options of tlp_model_open. */
+typedef struct tlp_model_options {
+    size_t struct_size;       /**< sizeof(tlp_model_options)                  */
+    int32_t no_mmap;          /**< 1 = read the file into memory              */
+    int32_t vocab_only;       /**< 1 = vocabulary and metadata, no tensors    */
+    tlp_progress_fn progress; /**< or NULL                                    */
+    void *progress_data;      /**< last argument of progress                  */
+    tlp_log_fn log;           /**< also for plans and sessions; or NULL       */
+    void *log_data;           /**< last argument of log                       */
+    tlp_allocator allocator;  /**< also for plans and sessions                */
+} tlp_model_options;
+
+/** Initial value of a tlp_model_options: all defaults. */
+#define TLP_MODEL_OPTIONS_INIT                                                 \
+    { sizeof(tlp_model_options), 0, 0, NULL, NULL, NULL, NULL,                 \
+      { NULL, NULL, NULL } }
+
+/** Facts about a model. */
+typedef struct tlp_model_info {
+    size_t struct_size;      /**< set by the caller                           */
+    char arch[32];           /**< "llama", "qwen2", "qwen3"                   */
+    char name[128];          /**< general.name, cut to fit                    */
+    char quant[16];          /**< tensor type that holds most weight bytes    */
+    char fingerprint[72];    /**< "sha256:" and 64 hexadecimal digits over
+                                  the hyper-parameters and a sample of the
+                                  bytes of each tensor                        */
+    int32_t n_layer;         /**< layers                                      */
+    int32_t n_embd;          /**< width of the residual stream                */
+    int32_t n_ff;            /**< width of the feed-forward                   */
+    int32_t n_head;          /**< query heads                                 */
+    int32_t n_head_kv;       /**< key and value heads                         */
+    int32_t head_dim;        /**< width of a head                             */
+    int32_t n_vocab;         /**< tokens in the vocabulary                    */
+    int32_t n_ctx_train;     /**< positions that the model was trained with   */
+    int32_t bos;             /**< token that begins a text; -1 = none         */
+    int32_t eos;             /**< token that ends a text; -1 = none           */
+    int32_t eot;             /**< token that ends a chat turn; -1 = none      */
+    int32_t pad;             /**< token for padding; -1 = none                */
+    int64_t n_param;         /**< parameters                                  */
+    int64_t n_bytes;         /**< bytes of all tensors                        */
+    int32_t n_tensor;        /**< tensors                                     */
+    int32_t n_meta;          /**< metadata keys                               */
+} tlp_model_info;
+
+/** Facts about a tensor. */
+typedef struct tlp_tensor_info {
+    size_t struct_size;      /**< set by the caller                           */
+    const char *name;        /**< borrowed from the model                     */
+    const char *type;        /**< "F32", "Q4_1" and so on; static             */
+    int32_t n_dim;           /**< dimensions, at most 4                       */
+    int32_t file;            /**< index of the split file that holds it       */
+    int64_t ne[4];           /**< elements per dimension, the fastest first
+                                  (the order of GGUF)                         */
+    uint64_t n_bytes;        /**< bytes in the file                           */
+} tlp_tensor_info;
+
+/**
+ * Open a model file.
+ *
+ * The file is GGUF (version 2 or 3, little-endian; specification in the
+ * repository ggml-org/ggml, docs/gguf.md), or the first file of a split set
+ * (name-00001-of-0000N.gguf).  The library checks the whole structure of the
+ * file.  With mmap, the default, it copies no weights.
+ *
+ * @param[out] out  the model; the caller frees it with tlp_model_free
+ * @param path      UTF-8
+ * @param opts      NULL = defaults
+ * @return TLP_OK; TLP_EIO if the file cannot be read; TLP_EFORMAT if it is
+ *         malformed (the text names the key or the tensor); TLP_ENOTSUP for an
+ *         unknown architecture, tensor type or tokenizer; TLP_ECANCELED by
+ *         progress
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_open(tlp_model **out, const char *path,
+                                  const tlp_model_options *opts) TLP_NODISCARD;
+
+/**
+ * Release a model.  Plans that use the model stay valid.
+ *
+ * @param model  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_model_free(tlp_model *model);
+
+/**
+ * Get facts about a model.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param model     model
+ * @return TLP_OK
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_get_info(tlp_model_info *out,
+                                      const tlp_model *model) TLP_NODISCARD;
+
+/**
+ * Get facts about one tensor.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param model     model
+ * @param index     0 to n_tensor - 1, in the order of the file
+ * @return TLP_OK; TLP_EINVAL past the last tensor
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_get_tensor(tlp_tensor_info *out,
+                                        const tlp_model *model,
+                                        size_t index) TLP_NODISCARD;
+
+/**
+ * Get the name of one metadata key.
+ *
+ * @param model  model
+ * @param index  0 to n_meta - 1, in the order of the file
+ * @return the name, borrowed from the model; NULL past the last key
+ * @since 0.1
+ */
+TLP_API const char *tlp_model_meta_key(const tlp_model *model, size_t index);
+
+/**
+ * Get a metadata value as text.
+ *
+ * For an array, the text gives its type, its size and its first elements.
+ *
+ * @param[out] buf  cap bytes; NULL with cap 0
+ * @param cap       bytes in buf
+ * @param[out] len  length of the text in bytes without the NUL, also with
+ *                  TLP_EBUFS
+ * @param model     model
+ * @param key       name, as from tlp_model_meta_key
+ * @return TLP_OK; TLP_EINVAL if the key does not exist; TLP_EBUFS
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_get_meta(char *buf, size_t cap, size_t *len,
+                                      const tlp_model *model,
+                                      const char *key) TLP_NODISCARD;
+
+/** @} */
+
+/**
+ * @defgroup tlp_tokens Tokens
+ * Text to tokens and tokens to text.
+ * @par Threads
+ * Any number of threads may use a model at a time; one thread at a time may use
+ * a stream.
+ * @{
+ */
+
+/** Flags of tlp_tokenize. */
+enum tlp_tokenize_flags {
+    TLP_TOKENIZE_SPECIAL = 1, /**< text such as <|im_start|> becomes one
+                                   control token                              */
+    TLP_TOKENIZE_BOS = 2      /**< add BOS and EOS if the model file asks so  */
+};
+
+/** Flags of tlp_detokenize and of streams. */
+enum tlp_detokenize_flags {
+    TLP_DETOKENIZE_SPECIAL = 1 /**< control tokens give their text            */
+};
+
+/**
+ * Convert text to token ids.
+ *
+ * The time grows with n log n; the stack does not grow.
+ *
+ * @param[out] ids    room for cap ids; NULL with cap 0
+ * @param cap         ids that fit into ids
+ * @param[out] count  number of ids, also with TLP_EBUFS
+ * @param model       model with the vocabulary
+ * @param text        n bytes without a NUL; bytes that are not UTF-8 count as
+ *                    single bytes
+ * @param n           bytes in text
+ * @param flags       enum tlp_tokenize_flags, combined by OR
+ * @return TLP_OK; TLP_EBUFS
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_tokenize(int32_t *ids, size_t cap, size_t *count,
+                                const tlp_model *model, const char *text,
+                                size_t n, uint32_t flags) TLP_NODISCARD;
+
+/**
+ * Convert token ids to text.
+ *
+ * Control tokens give no text unless the flags ask for it.  The text is not
+ * whole UTF-8 if the ids end inside a character.
+ *
+ * @param[out] buf  room for cap bytes; NULL with cap 0
+ * @param cap       bytes in buf
+ * @param[out] len  length of the text in bytes without the NUL, also with
+ *                  TLP_EBUFS
+ * @param model     model with the vocabulary
+ * @param ids       n ids, each from 0 to n_vocab - 1
+ * @param n         number of ids
+ * @param flags     enum tlp_detokenize_flags, combined by OR
+ * @return TLP_OK; TLP_EBUFS
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_detokenize(char *buf, size_t cap, size_t *len,
+                                  const tlp_model *model, const int32_t *ids,
+                                  size_t n, uint32_t flags) TLP_NODISCARD;
+
+/**
+ * Test whether a token ends a generation.
+ *
+ * @param model  model with the vocabulary
+ * @param id     token
+ * @return 1 for the end of a text or of a chat turn, else 0
+ * @since 0.1
+ */
+TLP_API int tlp_token_is_end(const tlp_model *model, int32_t id);
+
+/** One message of a conversation. */
+typedef struct tlp_chat_message {
+    const char *role;    /**< "system", "user" or "assistant"                 */
+    const char *content; /**< UTF-8                                           */
+} tlp_chat_message;
+
+/**
+ * Format a conversation in the way of the model's chat template.
+ *
+ * The library recognises the family (ChatML, Llama 2, Llama 3, Mistral) by the
+ * template text in the model file.  It never runs templates.
+ *
+ * Tokenize the result with TLP_TOKENIZE_SPECIAL and without TLP_TOKENIZE_BOS,
+ * because the text contains its own BOS.  Contents are not escaped: content
+ * that spells a control token becomes that token.  A program that does not
+ * trust its contents removes such spellings first.
+ *
+ * @param[out] buf       room for cap bytes; NULL with cap 0
+ * @param cap            bytes in buf
+ * @param[out] len       length of the text in bytes without the NUL, also with
+ *                       TLP_EBUFS
+ * @param model          model with the template
+ * @param messages       n messages
+ * @param n              number of messages
+ * @param add_assistant  1 = end with the opening of the assistant's turn
+ * @return TLP_OK; TLP_EBUFS; TLP_ENOTSUP if the file has no template, or the
+ *         family is unknown; TLP_EINVAL for a role that the family does not
+ *         have, or for roles out of order
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_chat_format(char *buf, size_t cap, size_t *len,
+                                   const tlp_model *model,
+                                   const tlp_chat_message *messages, size_t n,
+                                   int add_assistant) TLP_NODISCARD;
+
+/**
+ * Converter from a stream of tokens to a stream of text.
+ *
+ * A stream holds bytes back until a character is whole, and until the bytes can
+ * no longer begin a stop string.
+ */
+typedef struct tlp_stream tlp_stream;
+
+/**
+ * Create a text stream.
+ *
+ * @param[out] out  the stream; the caller frees it with tlp_stream_free
+ * @param model     model with the vocabulary; the stream keeps it alive
+ * @param stop      n_stop stop strings, copied; NULL with n_stop 0
+ * @param n_stop    number of stop strings
+ * @param flags     enum tlp_detokenize_flags, combined by OR
+ * @return TLP_OK
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_stream_create(tlp_stream **out, tlp_model *model,
+                                     const char *const *stop, size_t n_stop,
+                                     uint32_t flags) TLP_NODISCARD;
+
+/**
+ * Add one token to a stream.
+ *
+ * @param[out] text     text that became certain: whole UTF-8 with a NUL,
+ *                      borrowed until the next call on the stream, often empty
+ * @param[out] len      bytes in text without the NUL
+ * @param[out] stopped  1 from the token on that completed a stop string; the
+ *                      text never contains the stop string, and the stream
+ *                      ignores later tokens
+ * @param stream        stream
+ * @param token         0 to n_vocab - 1
+ * @return TLP_OK
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_stream_push(const char **text, size_t *len, int *stopped,
+                                   tlp_stream *stream,
+                                   int32_t token) TLP_NODISCARD;
+
+/**
+ * Get the text that a stream still holds back.
+ *
+ * An incomplete character becomes U+FFFD.
+ *
+ * @param[out] text  whole UTF-8 with a NUL, borrowed until the next call on the
+ *                   stream
+ * @param[out] len   bytes in text without the NUL
+ * @param stream     stream
+ * @return TLP_OK
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_stream_flush(const char **text, size_t *len,
+                                    tlp_stream *stream) TLP_NODISCARD;
+
+/**
+ * Release a stream.
+ *
+ * @param stream  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_stream_free(tlp_stream *stream);
+
+/** @} */
+
+/**
+ * @defgroup tlp_plan Plans
+ * Which layers run side by side, and how.
+ *
+ * A plan is a list of stages that run one after another.  A stage has one or
+ * more member layers.  tlp_tune.h makes plans and adjusts them.
+ * @par Threads
+ * Any number of threads may use a plan at a time.
+ * @{
+ */
+
+/** A plan for one model.  Immutable. */
+typedef struct tlp_plan tlp_plan;
+
+/**
+ * Mode of a stage.
+ *
+ * Stage with members i, input x and output z.  A and F are attention and
+ * feed-forward; Na and Nf are their RMS norms.  docs/design.md derives the
+ * equations.
+ */
+enum tlp_mode {
+    TLP_MODE_SERIAL = 0,  /**< y = x + A(Na x); z = y + F(Nf y)               */
+    TLP_MODE_LP = 1,      /**< y = x + sum A_i(Na_i x);
+                               z = y + sum F_i(Nf_i y)  (arXiv 2502.02790)    */
+    TLP_MODE_PAR = 2,     /**< y_i = x + A_i(Na_i x);
+                               z = x + sum [A_i + F_i(Nf_i y_i)]              */
+    TLP_MODE_ASYM = 3,    /**< y_i = x + sum_{j<=i} A_j;
+                               z = y_last + sum F_i(Nf_i y_i)                 */
+    TLP_MODE_LP_CODE = 4, /**< LP with slice r of each F reading y through
+                               Nf_r: the public code of the paper's authors,
+                               for comparison with published numbers          */
+    TLP_MODE_MERGE = 5    /**< one layer with the mean of the members' weights,
+                               for studies                                    */
+};
+
+/**
+ * Make a plan from text.
+ *
+ * The text form is one clause, or several joined by ';':
+ *
+ *     serial             every layer alone
+ *     par:3-4,7-8        groups; modes par, lp, asym, lp-code, merge; a-b is
+ *                        the group of layers a to b, a+c the group of these two
+ *     lp:12-13;par:20-22 two clauses
+ *     pairs:9-24@lp      consecutive pairs from layer 9 to layer 24 (the rule
+ *                        of arXiv 2502.02790)
+ *     depth:25@par       pairs that the library chooses, to 25 stages
+ *     drop:12,20         layers that do not run
+ *     order:0,2,1,3,...  all layers, in the order in which they run
+ *
+ * The JSON form (docs/design.md) begins with '{'.  Layers count from 0.  A
+ * group runs at the place of its first member.
+ *
+ * @param[out] out  the plan; the caller frees it with tlp_plan_free
+ * @param model     model; the plan keeps it alive
+ * @param text      UTF-8
+ * @return TLP_OK; TLP_EFORMAT if the text is no plan; TLP_EINVAL for a layer
+ *         that is listed twice, missing or past the last; TLP_EMISMATCH for a
+ *         plan of another model; TLP_ENOTSUP for a newer version of plans, or
+ *         for a plan with adjustments, which only tlp_plan_load reads
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_parse(tlp_plan **out, tlp_model *model,
+                                  const char *text) TLP_NODISCARD;
+
+/**
+ * Read a plan from a JSON file.
+ *
+ * If the plan has adjustments, the library also reads the file of adjustments
+ * that the plan names.  That file stands in the folder of the plan, and its
+ * checksum must be the checksum in the plan.
+ *
+ * @param[out] out  the plan; the caller frees it with tlp_plan_free
+ * @param model     model; the plan keeps it alive
+ * @param path      UTF-8
+ * @return the statuses of tlp_plan_parse; TLP_EIO; TLP_EMISMATCH also for
+ *         adjustments of another plan or model
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_load(tlp_plan **out, tlp_model *model,
+                                 const char *path) TLP_NODISCARD;
+
+/**
+ * Write a plan to a JSON file.
+ *
+ * The library replaces an existing file as a whole or leaves it as it was.
+ * Adjustments go to a second file, which is replaced first: PATH without
+ * ".json", with ".adjust.safetensors" added.  If only the second file could be
+ * written, a plan that stood in the first file no longer loads.
+ *
+ * @param plan  plan
+ * @param path  UTF-8; for a plan with adjustments, the file name has no
+ *              controls, quotes or backslashes and does not begin with '.'
+ * @return TLP_OK; TLP_EINVAL for such a file name; TLP_EIO
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_save(const tlp_plan *plan,
+                                 const char *path) TLP_NODISCARD;
+
+/** Form of a plan as text. */
+enum tlp_plan_form {
+    TLP_PLAN_TEXT = 0, /**< the text form of tlp_plan_parse                   */
+    TLP_PLAN_JSON = 1  /**< the JSON form                                     */
+};
+
+/**
+ * Write a plan to a buffer.
+ *
+ * tlp_plan_parse of the result gives an equal plan, unless the plan has
+ * adjustments.  The text form has nothing of adjustments; the JSON form has the
+ * name and the checksum of their file.
+ *
+ * @param[out] buf  room for cap bytes; NULL with cap 0
+ * @param cap       bytes in buf
+ * @param[out] len  length of the text in bytes without the NUL, also with
+ *                  TLP_EBUFS
+ * @param plan      plan
+ * @param form      enum tlp_plan_form
+ * @return TLP_OK; TLP_EBUFS
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_format(char *buf, size_t cap, size_t *len,
+                                   const tlp_plan *plan,
+                                   int form) TLP_NODISCARD;
+
+/**
+ * Release a plan.  Sessions that use the plan stay valid.
+ *
+ * @param plan  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_plan_free(tlp_plan *plan);
+
+/** Work and messages of a plan. */
+typedef struct tlp_plan_cost {
+    size_t struct_size;       /**< set by the caller                          */
+    int32_t n_rank;           /**< ranks                                      */
+    int32_t effective_depth;  /**< stages                                     */
+    int32_t n_layer;          /**< layers that run                            */
+    int32_t allreduces;       /**< all-reduces over all ranks, per token      */
+    int32_t inner_allreduces; /**< all-reduces over some ranks, per token     */
+    int32_t sends;            /**< one-way messages, per token                */
+    uint64_t comm_bytes;      /**< payload of a rank in all of these, bytes per
+                                   token, activations in f32                  */
+    uint64_t max_rank_bytes;  /**< bytes of weights per token that the rank
+                                   with the largest share reads               */
+    uint64_t sum_rank_bytes;  /**< bytes of weights per token that all ranks
+                                   read                                       */
+} tlp_plan_cost;
+
+/**
+ * Count the work and the messages of one token.
+ *
+ * tlp_plan_predict (tlp_tune.h) turns such counts into seconds.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param plan      plan
+ * @param n_rank    1 to 1024
+ * @return TLP_OK; TLP_EINVAL for n_rank out of range
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_get_cost(tlp_plan_cost *out, const tlp_plan *plan,
+                                     int n_rank) TLP_NODISCARD;
+
+/** Facts about a stage. */
+typedef struct tlp_stage_info {
+    size_t struct_size;    /**< set by the caller                             */
+    int32_t mode;          /**< enum tlp_mode                                 */
+    int32_t n_member;      /**< layers in the stage                           */
+    const int32_t *layers; /**< n_member layer numbers, borrowed from the
+                                plan                                          */
+} tlp_stage_info;
+
+/**
+ * Get facts about one stage.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param plan      plan
+ * @param index     0 to effective_depth - 1, in the order in which stages run
+ * @return TLP_OK; TLP_EINVAL past the last stage
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_get_stage(tlp_stage_info *out, const tlp_plan *plan,
+                                      size_t index) TLP_NODISCARD;
+
+/** @} */
+
+/**
+ * @defgroup tlp_devices Devices
+ * GPUs that sessions can compute on.
+ * @par Threads
+ * Any thread may call these functions at any time.
+ * @{
+ */
+
+/** What a rank computes on. */
+enum tlp_backend {
+    TLP_BACKEND_CPU = 0, /**< cores of the host                               */
+    TLP_BACKEND_CUDA = 1 /**< NVIDIA GPUs, through the plug-in libtlp_cuda.so */
+};
+
+/** Facts about a device. */
+typedef struct tlp_device_info {
+    size_t struct_size;      /**< set by the caller                           */
+    char name[128];          /**< "NVIDIA H100 80GB HBM3"                     */
+    int32_t major;           /**< compute capability before the dot           */
+    int32_t minor;           /**< compute capability after the dot            */
+    int32_t n_sm;            /**< multiprocessors                             */
+    uint64_t memory_total;   /**< bytes                                       */
+    uint64_t memory_free;    /**< bytes at the time of the call               */
+    uint64_t peers;          /**< bit i: this device reads and writes the
+                                  memory of device i                          */
+} tlp_device_info;
+
+/**
+ * Count the devices of a backend that this process can use.
+ *
+ * Devices count from 0, in the order of the driver.  CUDA_VISIBLE_DEVICES
+ * chooses and reorders them.
+ *
+ * @param[out] n   1 to 64
+ * @param backend  enum tlp_backend, not TLP_BACKEND_CPU
+ * @return TLP_OK; TLP_ENOTSUP if there is no device: the text says whether the
+ *         plug-in, a library, the driver or the GPU is missing or too old
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_device_count(int32_t *n, int32_t backend) TLP_NODISCARD;
+
+/**
+ * Get facts about one device.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param backend   enum tlp_backend, not TLP_BACKEND_CPU
+ * @param device    0 to the count of tlp_device_count, less 1
+ * @return TLP_OK; TLP_EINVAL past the last device; the statuses of
+ *         tlp_device_count
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_device_get_info(tlp_device_info *out, int32_t backend,
+                                       int32_t device) TLP_NODISCARD;
+
+/** @} */
+
+/**
+ * @defgroup tlp_session Sessions
+ * Evaluation of tokens on one or more ranks.
+ *
+ * A session has n_seq sequences, numbered from 0.  Each sequence has its own
+ * cache of n_ctx positions.  A call that fails leaves all sequences in the
+ * state before the call.  The exceptions are TLP_ECOMM and TLP_ETIMEDOUT: after
+ * these the program can only free the session.
+ * @par Threads
+ * One thread at a time may use a session.  tlp_session_abort is the exception.
+ * Different threads may use different sessions at a time.
+ * @{
+ */
+
+/** Evaluation state on one or more ranks. */
+typedef struct tlp_session tlp_session;
+
+/** Where ranks run, and how they exchange activations. */
+enum tlp_comm {
+    TLP_COMM_THREADS = 0, /**< all ranks in this process                      */
+    TLP_COMM_MPI = 1      /**< one rank per MPI process, through the plug-in
+                               libtlp_mpi.so                                  */
+};
+
+/** Format of activations between processes. */
+enum tlp_wire {
+    TLP_WIRE_F32 = 0,  /**< exact                                             */
+    TLP_WIRE_BF16 = 1, /**< rounded to bf16                                   */
+    TLP_WIRE_Q8 = 2    /**< 8 bits, in blocks of 32 with a scale              */
+};
+
+/** Precision of products. */
+enum tlp_compute {
+    TLP_COMPUTE_DEFAULT = 0, /**< 8-bit activations with quantized weights; bf16
+                                  with BF16 weights if the CPU has bf16       */
+    TLP_COMPUTE_F32 = 1      /**< f32 activations with all weights            */
+};
+
+/** Type of the KV cache. */
+enum tlp_kv_type {
+    TLP_KV_DEFAULT = 0, /**< F16; F32 with TLP_COMPUTE_F32                    */
+    TLP_KV_F32 = 1,     /**< 32 bits                                          */
+    TLP_KV_F16 = 2,     /**< 16 bits, IEEE half                               */
+    TLP_KV_BF16 = 3,    /**< 16 bits, bfloat                                  */
+    TLP_KV_Q8_0 = 4     /**< 8 bits, in blocks of 32 with a scale; CPU only   */
+};
+
+/** Instruction set of the kernels for CPUs. */
+enum tlp_isa {
+    TLP_ISA_AUTO = 0,   /**< the widest that the machine has                  */
+    TLP_ISA_SCALAR = 1, /**< plain C                                          */
+    TLP_ISA_AVX2 = 2,   /**< AVX2 with FMA and F16C                           */
+    TLP_ISA_AVX512 = 3, /**< AVX-512                                          */
+    TLP_ISA_AMX = 4     /**< AVX-512 with AMX tiles; see docs/threads.md      */
+};
+
+/**
+ * Options of a session.
+ *
+ * The largest values are n_ctx 2^20, n_seq 4096, n_batch 16384, n_rank 64 and
+ * n_thread 256.  A larger value gives TLP_EINVAL.
+ */
+typedef struct tlp_session_options {
+    size_t struct_size; /**< sizeof(tlp_session_options)                      */
+    int32_t n_ctx;      /**< positions per sequence; 0 = n_ctx_train, but at
+                             most 4096                                        */
+    int32_t n_seq;      /**< sequences; 0 = 1                                 */
+    int32_t n_batch;    /**< most tokens in one step; 0 = 512                 */
+    int32_t n_rank;     /**< ranks; 0 = n_device with devices, all processes
+                             with TLP_COMM_MPI, else 1                        */
+    int32_t n_thread;   /**< threads per rank; 0 = cores / ranks, at least 1,
+                             and 1 on a GPU                                   */
+    int32_t backend;    /**< enum tlp_backend                                 */
+    int32_t comm;       /**< enum tlp_comm                                    */
+    int32_t compute;    /**< enum tlp_compute                                 */
+    int32_t kv_type;    /**< enum tlp_kv_type                                 */
+    int32_t isa;        /**< enum tlp_isa; TLP_ENOTSUP if the machine lacks
+                             it                                               */
+    int32_t pin;        /**< 1 = bind the threads of the library to cores; the
+                             thread of the caller is never bound              */
+    int32_t timeout_ms; /**< longest wait for another rank, milliseconds;
+                             0 = 5000                                         */
+    tlp_progress_fn progress; /**< progress of loading; or NULL               */
+    void *progress_data;      /**< last argument of progress                  */
+    int32_t wire;       /**< enum tlp_wire; only TLP_WIRE_F32 without
+                             TLP_COMM_MPI                                     */
+    const void *comm_handle; /**< with TLP_COMM_MPI: pointer to the MPI_Comm
+                             that the library duplicates (tlp_mpi.h);
+                             NULL = MPI_COMM_WORLD                            */
+    const int32_t *devices; /**< n_device device numbers.  Rank r of this host
+                             computes on devices[r % n_device]; with
+                             TLP_COMM_THREADS, rank r of this process.  A
+                             number may appear twice                          */
+    size_t n_device;    /**< 0 = all devices in order; at most 64             */
+    int32_t link_delay_us; /**< with TLP_COMM_THREADS on CPUs: time from the
+                             sending of a message between ranks to its arrival,
+                             microseconds, as over a network; at most 1000000 */
+} tlp_session_options;
+
+/** Initial value of a tlp_session_options: all defaults. */
+#define TLP_SESSION_OPTIONS_INIT                                               \
+    { sizeof(tlp_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
+      NULL, 0, NULL, NULL, 0, 0 }
+
+/**
+ * Create a session.
+ *
+ * The library distributes the weights among the ranks and allocates all memory
+ * that later calls need.
+ *
+ * @param[out] out  the session; the caller frees it with tlp_session_free
+ * @param plan      plan; the session keeps it alive
+ * @param opts      NULL = defaults
+ * @return TLP_OK; TLP_ENOMEM, with a text that says what does not fit on which
+ *         GPU; TLP_EINVAL for an option out of range; TLP_ENOTSUP for a
+ *         backend, comm or instruction set that is missing here; TLP_ECANCELED
+ *         by progress; with TLP_COMM_MPI also TLP_ESTATE if this is not rank 0,
+ *         TLP_EMISMATCH, TLP_ECOMM and TLP_ETIMEDOUT
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
+                                      const tlp_session_options *opts)
+    TLP_NODISCARD;
+
+/**
+ * Release a session.  No other call on the session may be running.
+ *
+ * @param session  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_session_free(tlp_session *session);
+
+/**
+ * Extend sequence 0 by tokens, and keep the logits of the last token as row 0.
+ *
+ * @param session  session
+ * @param tokens   n ids, each from 0 to n_vocab - 1
+ * @param n        number of tokens, at least 1
+ * @return TLP_OK; TLP_EFULL if the tokens do not fit into n_ctx positions;
+ *         TLP_EINVAL for an id out of range; TLP_ECANCELED by
+ *         tlp_session_abort; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_prefill(tlp_session *session,
+                                       const int32_t *tokens,
+                                       size_t n) TLP_NODISCARD;
+
+/**
+ * Extend sequence 0 by one token, and keep its logits as row 0.
+ *
+ * @param session  session
+ * @param token    0 to n_vocab - 1
+ * @return the statuses of tlp_session_prefill
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_decode(tlp_session *session,
+                                      int32_t token) TLP_NODISCARD;
+
+/** Tokens of any sequences.  Tokens extend their sequences in array order. */
+typedef struct tlp_batch {
+    size_t struct_size;         /**< sizeof(tlp_batch)                        */
+    size_t n;                   /**< tokens, at least 1                       */
+    const int32_t *tokens;      /**< n ids, each from 0 to n_vocab - 1        */
+    const int32_t *seqs;        /**< n sequence numbers; NULL = all 0         */
+    const uint8_t *want_logits; /**< n flags: 1 = keep the logits of the token.
+                                     Rows count from 0 in array order.  NULL =
+                                     keep the last token of each sequence     */
+} tlp_batch;
+
+/** Initial value of a tlp_batch: empty. */
+#define TLP_BATCH_INIT { sizeof(tlp_batch), 0, NULL, NULL, NULL }
+
+/**
+ * Evaluate a batch.
+ *
+ * A batch may have any size; the library cuts it into steps of n_batch tokens.
+ *
+ * @param session  session
+ * @param batch    tokens and sequences
+ * @return the statuses of tlp_session_prefill
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_eval(tlp_session *session,
+                                    const tlp_batch *batch) TLP_NODISCARD;
+
+/**
+ * Count the rows of logits that the last evaluation kept.
+ *
+ * @param session  session
+ * @return rows; 0 before the first evaluation
+ * @since 0.1
+ */
+TLP_API size_t tlp_session_n_logits(const tlp_session *session);
+
+/**
+ * Get one row of logits.
+ *
+ * The first call after an evaluation collects the parts of all ranks.
+ *
+ * @param[out] logits  n_vocab values, borrowed until the next call that
+ *                     evaluates
+ * @param session      session
+ * @param row          0 to tlp_session_n_logits - 1
+ * @return TLP_OK; TLP_ESTATE before the first evaluation; TLP_EINVAL past the
+ *         last row; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_logits(const float **logits,
+                                      tlp_session *session,
+                                      size_t row) TLP_NODISCARD;
+
+/**
+ * Compute the log-probabilities of a text.
+ *
+ * The call extends a sequence by n tokens.  logprob[i] is the natural logarithm
+ * of the probability of tokens[i] after all tokens before it.  The first token
+ * of an empty sequence has no probability and gets 0.  For a sequence that is
+ * not empty, the call evaluates its last token once more.  Ranks exchange no
+ * full rows of logits, and the call keeps no rows.
+ *
+ * @param[out] logprob  n values, nats
+ * @param session       session
+ * @param seq           0 to n_seq - 1
+ * @param tokens        n ids, each from 0 to n_vocab - 1
+ * @param n             number of tokens, at least 1
+ * @return the statuses of tlp_session_prefill
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_score(float *logprob, tlp_session *session,
+                                     int32_t seq, const int32_t *tokens,
+                                     size_t n) TLP_NODISCARD;
+
+/**
+ * Count the positions that a sequence holds.
+ *
+ * @param session  session
+ * @param seq      sequence
+ * @return positions; -1 if the session has no such sequence
+ * @since 0.1
+ */
+TLP_API int32_t tlp_session_pos(const tlp_session *session, int32_t seq);
+
+/**
+ * Forget all positions of a sequence from `pos` on.
+ *
+ * @param session  session
+ * @param seq      0 to n_seq - 1
+ * @param pos      positions to keep, 0 to tlp_session_pos
+ * @return TLP_OK; TLP_EINVAL for a position that the sequence does not hold
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_rewind(tlp_session *session, int32_t seq,
+                                      int32_t pos) TLP_NODISCARD;
+
+/**
+ * Copy one sequence to another.  The former content of `dst` is lost.
+ *
+ * @param session  session
+ * @param dst      sequence that becomes the copy, 0 to n_seq - 1
+ * @param src      sequence to copy, 0 to n_seq - 1
+ * @return TLP_OK; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_fork(tlp_session *session, int32_t dst,
+                                    int32_t src) TLP_NODISCARD;
+
+/**
+ * Forget a sequence: tlp_session_rewind to position 0.
+ *
+ * @param session  session
+ * @param seq      0 to n_seq - 1
+ * @return TLP_OK
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_clear(tlp_session *session,
+                                     int32_t seq) TLP_NODISCARD;
+
+/**
+ * Stop the call that is running on a session.
+ *
+ * The call returns TLP_ECANCELED within one stage.  If no call is running, the
+ * next call stops.  A decoding step on a GPU runs to its end; the call after
+ * that step stops.
+ *
+ * @par Threads
+ * Any thread and any signal handler may call this function before
+ * tlp_session_free.
+ *
+ * @param session  session
+ * @since 0.1
+ */
+TLP_API void tlp_session_abort(tlp_session *session);
+
+/** Counters and sizes of a session. */
+typedef struct tlp_session_stats {
+    size_t struct_size;    /**< set by the caller                             */
+    uint64_t n_prefill;    /**< tokens evaluated several per sequence         */
+    uint64_t n_decode;     /**< tokens evaluated one per sequence             */
+    uint64_t n_step;       /**< evaluations of the network                    */
+    uint64_t allreduces;   /**< all-reduces of rank 0, inner ones included    */
+    uint64_t comm_bytes;   /**< payload of rank 0, bytes                      */
+    double seconds;        /**< wall-clock time in evaluation                 */
+    double comm_seconds;   /**< part of `seconds` that rank 0 spent in
+                                communication and in waiting                  */
+    uint64_t kv_bytes;     /**< caches of all ranks, bytes                    */
+    uint64_t weight_bytes; /**< weights in the layout of the session, bytes   */
+    uint64_t buffer_bytes; /**< activations and logits of all ranks, bytes    */
+    int32_t n_rank;        /**< ranks                                         */
+    int32_t n_thread;      /**< threads per rank                              */
+    char isa[16];          /**< "amx", "avx512", "avx2", "scalar" or "cuda"   */
+} tlp_session_stats;
+
+/**
+ * Get the counters since the creation or the last tlp_session_reset_stats.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param session   session
+ * @return TLP_OK
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_get_stats(tlp_session_stats *out,
+                                         const tlp_session *session)
+    TLP_NODISCARD;
+
+/**
+ * Set the counters to zero.  The sizes keep their values.
+ *
+ * @param session  session
+ * @since 0.1
+ */
+TLP_API void tlp_session_reset_stats(tlp_session *session);
+
+/** @} */
+
+/**
+ * @defgroup tlp_processes Processes
+ * Ranks in several processes.
+ *
+ * With TLP_COMM_MPI every process first calls tlp_comm_rank.  Rank 0 then uses
+ * a session as a program with a single process does.  Every other rank is a
+ * worker:
+ *
+ *     tlp_comm_rank(&rank, &n_rank, &opts);
+ *     if (rank == 0)
+ *         tlp_session_create(&session, plan, &opts); ...
+ *     else
+ *         while (tlp_worker_run(model, NULL, &opts) == TLP_OK)
+ *             ;
+ *
+ * Every process opens its own copy of the model file and reads its own part of
+ * the weights; weights do not travel.  If the program did not start MPI, the
+ * library starts it, and ends it when the process exits.  The library never
+ * aborts MPI, and it communicates over a duplicate of the communicator.  A
+ * program that starts MPI itself asks for MPI_THREAD_SERIALIZED or more, unless
+ * it calls the library from its main thread only.
+ * @par Threads
+ * The level of thread support that MPI was started with decides which threads
+ * may call these functions.
+ * @{
+ */
+
+/**
+ * Get the rank of this process and the number of ranks.
+ *
+ * With TLP_COMM_MPI the first call connects the processes; each waits at most
+ * timeout_ms for the others.  Later calls return at once.  With
+ * TLP_COMM_THREADS the rank is 0.
+ *
+ * @param[out] rank    0 to n_rank - 1
+ * @param[out] n_rank  ranks
+ * @param opts         options of the later session; NULL = defaults
+ * @return TLP_OK; TLP_ENOTSUP if the plug-in is missing, or if MPI cannot be
+ *         used on this thread; TLP_ETIMEDOUT if a process did not connect
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_comm_rank(int32_t *rank, int32_t *n_rank,
+                                 const tlp_session_options *opts)
+    TLP_NODISCARD;
+
+/**
+ * Work as a rank other than 0 for one session.
+ *
+ * The call waits, without a deadline, until rank 0 creates a session; it then
+ * checks that both sides agree, loads the weights of this rank, and works until
+ * rank 0 frees the session.
+ *
+ * A worker takes the plan from rank 0 if `plan` is NULL, and every option that
+ * is 0.  Values that the worker sets must agree with rank 0; so must versions,
+ * byte order, and the fingerprint and tensor types of the model.  If they do
+ * not, no rank gets a session, and every rank gets TLP_EMISMATCH with a text
+ * that names the field and both values.  The options devices, n_thread, isa,
+ * pin, progress and timeout_ms apply to this rank alone.
+ *
+ * @param model  copy of the model in this process
+ * @param plan   plan of that model, or NULL
+ * @param opts   options, with comm = TLP_COMM_MPI
+ * @return TLP_OK when a session has ended; TLP_ECLOSED when rank 0 has left, so
+ *         that no further session will come: the usual end of a worker;
+ *         TLP_ECANCELED by progress; TLP_ESTATE if this is rank 0;
+ *         TLP_EMISMATCH; TLP_ECOMM or TLP_ETIMEDOUT if another rank failed.
+ *         After each of these but TLP_ECLOSED the worker may call again
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_worker_run(tlp_model *model, tlp_plan *plan,
+                                  const tlp_session_options *opts)
+    TLP_NODISCARD;
+
+/** @} */
+
+/**
+ * @defgroup tlp_sampling Sampling
+ * Choice of the next token, and generation of text.
+ * @par Threads
+ * One thread at a time may use a sampler or a session.
+ * @{
+ */
+
+/** Sampling options, accepted tokens and state of the random numbers. */
+typedef struct tlp_sampler tlp_sampler;
+
+/** Change of one logit. */
+typedef struct tlp_logit_bias {
+    int32_t token; /**< 0 to n_vocab - 1                                      */
+    float bias;    /**< added to the logit; -INFINITY forbids the token       */
+} tlp_logit_bias;
+
+/**
+ * Options of a sampler.  Zero in every field means greedy decoding.
+ *
+ * A sampler applies, in this order: bias, penalties, top-k, temperature, top-p,
+ * min-p; then it draws a token.
+ */
+typedef struct tlp_sampler_options {
+    size_t struct_size;      /**< sizeof(tlp_sampler_options)                 */
+    float temperature;       /**< divides the logits; 0 = greedy              */
+    int32_t top_k;           /**< best tokens to keep; 0 = all                */
+    float top_p;             /**< probability mass to keep, 0 to 1; 0 = all   */
+    float min_p;             /**< least probability, as a share of the highest
+                                  one; 0 = off                                */
+    float repeat_penalty;    /**< divides positive logits of tokens in the
+                                  window, multiplies negative ones; 0 = off   */
+    float frequency_penalty; /**< subtracted per occurrence in the window     */
+    float presence_penalty;  /**< subtracted once for a token in the window   */
+    int32_t penalty_last_n;  /**< tokens in the window; 0 = 64                */
+    uint64_t seed;           /**< equal seeds and logits give equal tokens    */
+    const tlp_logit_bias *bias; /**< n_bias changes, copied; or NULL          */
+    size_t n_bias;           /**< number of changes                           */
+} tlp_sampler_options;
+
+/** Initial value of a tlp_sampler_options: all defaults. */
+#define TLP_SAMPLER_OPTIONS_INIT                                               \
+    { sizeof(tlp_sampler_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0 }
+
+/**
+ * Create a sampler.
+ *
+ * @param[out] out  the sampler; the caller frees it with tlp_sampler_free
+ * @param model     model with the vocabulary
+ * @param opts      NULL = greedy decoding
+ * @return TLP_OK; TLP_EINVAL for an option out of range
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_sampler_create(tlp_sampler **out, tlp_model *model,
+                                      const tlp_sampler_options *opts)
+    TLP_NODISCARD;
+
+/**
+ * Release a sampler.
+ *
+ * @param sampler  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_sampler_free(tlp_sampler *sampler);
+
+/**
+ * Add a token to the window of the penalties.
+ *
+ * tlp_session_sample adds the tokens that it chooses; a program adds tokens of
+ * the prompt.
+ *
+ * @param sampler  sampler
+ * @param token    token
+ * @since 0.1
+ */
+TLP_API void tlp_sampler_accept(tlp_sampler *sampler, int32_t token);
+
+/**
+ * Empty the window of the penalties and restart the random numbers.
+ *
+ * @param sampler  sampler
+ * @since 0.1
+ */
+TLP_API void tlp_sampler_reset(tlp_sampler *sampler);
+
+/**
+ * Choose the next token from a row of logits.
+ *
+ * For greedy and top-k sampling the ranks exchange candidates, not rows of
+ * logits.
+ *
+ * @param[out] token  the chosen token
+ * @param session     session
+ * @param row         0 to tlp_session_n_logits - 1
+ * @param sampler     sampler
+ * @return TLP_OK; TLP_ESTATE before the first evaluation; TLP_EINVAL past the
+ *         last row; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_sample(int32_t *token, tlp_session *session,
+                                      size_t row,
+                                      tlp_sampler *sampler) TLP_NODISCARD;
+
+/** Why a generation ended. */
+enum tlp_stop_reason {
+    TLP_STOP_LENGTH = 1,  /**< n_predict tokens were generated                */
+    TLP_STOP_END = 2,     /**< the model ended its turn                       */
+    TLP_STOP_STRING = 3,  /**< a stop string was complete                     */
+    TLP_STOP_CONTEXT = 4, /**< the sequence holds n_ctx positions             */
+    TLP_STOP_CALLBACK = 5 /**< the text function asked for the end            */
+};
+
+/**
+ * Receive generated text.
+ *
+ * @param text       whole UTF-8 with a NUL, never empty, borrowed for this call
+ * @param len        bytes in text without the NUL
+ * @param user_data  pointer from the options
+ * @return 0 to go on; any other value ends the generation without an error
+ */
+typedef int (*tlp_text_fn)(const char *text, size_t len, void *user_data);
+
+/** Options of tlp_session_generate. */
+typedef struct tlp_generate_options {
+    size_t struct_size;       /**< sizeof(tlp_generate_options)               */
+    int32_t n_predict;        /**< most tokens to generate; 0 = until the
+                                   sequence is full                           */
+    int32_t ignore_end;       /**< 1 = go on after an end token               */
+    const char *const *stop;  /**< n_stop stop strings; or NULL               */
+    size_t n_stop;            /**< number of stop strings                     */
+    uint32_t flags;           /**< enum tlp_detokenize_flags                  */
+    int32_t seq;              /**< sequence to extend, 0 to n_seq - 1         */
+    tlp_text_fn text;         /**< receives text as it becomes certain; or
+                                   NULL                                       */
+    void *text_data;          /**< last argument of text                      */
+} tlp_generate_options;
+
+/** Initial value of a tlp_generate_options: all defaults. */
+#define TLP_GENERATE_OPTIONS_INIT                                              \
+    { sizeof(tlp_generate_options), 0, 0, NULL, 0, 0, 0, NULL, NULL }
+
+/** Result of tlp_session_generate. */
+typedef struct tlp_generate_result {
+    size_t struct_size;       /**< set by the caller                          */
+    int32_t n_generated;      /**< chosen tokens, an end token included       */
+    int32_t stop_reason;      /**< enum tlp_stop_reason                       */
+    int32_t last_token;       /**< token that was chosen last.  It is not
+                                   evaluated: a program that goes on with the
+                                   sequence evaluates it first.  -1 = none    */
+} tlp_generate_result;
+
+/**
+ * Generate text: choose a token, hand out its text, evaluate it, and repeat.
+ *
+ * The call extends sequence opts->seq, by default sequence 0.  Row 0 of the
+ * logits must belong to the last token of that sequence, as it does after
+ * tlp_session_prefill for sequence 0.
+ *
+ * @param[out] result  NULL is allowed; otherwise the caller sets struct_size
+ * @param session      session with the logits of the last token as row 0
+ * @param sampler      NULL = greedy decoding
+ * @param opts         NULL = defaults
+ * @return TLP_OK; TLP_ESTATE without logits; TLP_ECANCELED by
+ *         tlp_session_abort; the statuses of tlp_session_prefill
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_generate(tlp_generate_result *result,
+                                        tlp_session *session,
+                                        tlp_sampler *sampler,
+                                        const tlp_generate_options *opts)
+    TLP_NODISCARD;
+
+/** @} */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TLP_H */
