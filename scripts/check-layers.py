@@ -26,9 +26,11 @@ MAY_USE = {
     'device': 'base tensor backend comm',
     'rank': 'base tensor model plan backend comm device',
     'cost': 'base tensor model plan backend comm rank',
-    'session': 'base tensor file model plan backend comm device rank cost',
+    'group': 'base tensor model plan backend comm device rank cost',
+    'session': 'base tensor file model plan backend comm device rank cost '
+               'group',
     'eval': 'base file text model session',
-    'tune': 'base tensor file model plan comm cost stats rank session',
+    'tune': 'base tensor file model plan comm cost stats rank group',
 }
 
 # FOLDER: SYMBOL of another folder that it uses, against the table.  Each line is

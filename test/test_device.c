@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "session/config.h"
+#include "group/config.h"
 #include "support/check.h"
 #include "support/plugins.h"
 #include "support/spawn.h"

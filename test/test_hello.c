@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/handshake.h"
+#include "group/handshake.h"
 #include "support/check.h"
 #include "support/tiny.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "rank/memory.h"
-#include "session/config.h"
+#include "group/config.h"
 #include "tune/plan_runner.h"
 #include "support/check.h"
 #include "support/fake_model.h"

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "session/handshake.h"
+#include "group/handshake.h"
 
 /* ==== lifetime =========================================================== */
 

@@ -7,78 +7,9 @@
 
 #include <stdatomic.h>
 
-#include "rank/rank.h"
+#include "group/command.h"
+#include "group/rank_threads.h"
 #include "tlp_tune.h"
-
-/* ==== commands (command.c) =============================================== */
-
-/*
- * Rank 0 drives: it broadcasts a command, and every rank, itself included,
- * carries it out.  Collectives inside keep the ranks in step.
- */
-typedef enum tlpi_op {
-    TLPI_OP_QUIT,
-    TLPI_OP_STEP,    /* forward; logits of the marked tokens are kept */
-    TLPI_OP_SCORE,   /* forward; log-probabilities of given tokens */
-    TLPI_OP_RESERVE, /* room for n_row rows of logits */
-    TLPI_OP_ROW,     /* gather one row of logits on rank 0 */
-    TLPI_OP_TOP,     /* gather the k best candidates of one row on rank 0 */
-    TLPI_OP_FORK,    /* copy a sequence's cache */
-    TLPI_OP_MEASURE  /* time this session's work and its link */
-} tlpi_op;
-
-/* Steps up to so many tokens travel inside the command itself. */
-#define TLPI_INLINE_TOK 16
-
-typedef struct tlpi_command {
-    int32_t op;
-    int32_t n_tok; /* STEP, SCORE */
-    int32_t n_row; /* STEP, SCORE: rows[] used; RESERVE: rows wanted */
-    int32_t row;   /* STEP: first row to fill; ROW, TOP: which */
-    int32_t k;     /* TOP; STEP: candidates of each row, or 0 */
-    int32_t dst, src, n_pos;              /* FORK */
-    int32_t inlined[5 * TLPI_INLINE_TOK]; /* a small step's arrays */
-} tlpi_command;
-
-/* Results that only rank 0 receives; NULL elsewhere. */
-typedef struct tlpi_results {
-    float *row;            /* ROW: [n_vocab] */
-    tlpi_candidate *top;   /* TOP: [n_rank][k]; STEP: [n_rank][n_row][k] */
-    tlpi_row_score *score; /* SCORE: [n_rank][n_row] */
-    tlp_link *link;        /* MEASURE */
-    double *stage;         /* MEASURE: [n_stage] or NULL */
-} tlpi_results;
-
-/* Rank 0: broadcast and carry out; a step's tokens are in r's scratch.  res may
- * be NULL where the command has no results. */
-tlp_status tlpi_command_run(tlpi_rank *r, tlpi_command *cmd,
-                            const tlpi_results *res);
-
-/* Other ranks: receive and carry out until QUIT or a communication failure. */
-tlp_status tlpi_serve(tlpi_rank *r);
-
-/* ==== rank threads (rank_threads.c) ====================================== */
-
-typedef struct tlpi_rank_threads tlpi_rank_threads;
-
-/*
- * Build all ranks at once, rank 0 on the caller's thread.  With a communicator
- * in the setup the others are processes of their own; NULL: they are threads
- * of this one.  On failure the status and text are those of the rank that
- * failed first.
- */
-tlp_status tlpi_rank_threads_create(tlpi_rank_threads **out, tlpi_rank **rank0,
-                                    const tlpi_rank_setup *setup);
-/* Ends and joins the others, then frees rank 0. */
-void tlpi_rank_threads_free(tlpi_rank_threads *threads);
-
-/* A command failed: end the other ranks; the status and text of the rank
- * behind it, where st only says that a peer failed. */
-tlp_status tlpi_rank_threads_fail(tlpi_rank_threads *threads, tlp_status st);
-
-/* Memory of all ranks as they were built. */
-const tlpi_rank_sizes *
-tlpi_rank_threads_sizes(const tlpi_rank_threads *threads);
 
 /* ==== session ============================================================ */
 

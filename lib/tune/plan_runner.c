@@ -4,7 +4,7 @@
 #include "tune/plan_runner.h"
 
 #include "rank/forward.h"
-#include "session/config.h"
+#include "group/config.h"
 
 tlp_status tlpi_runner_config(tlpi_session_config *out, const tlp_model *model,
                               const tlp_session_options *o)

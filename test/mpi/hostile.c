@@ -16,7 +16,7 @@
 
 #include "comm/comm_peer.h"
 #include "comm/peer.h"
-#include "session/handshake.h"
+#include "group/handshake.h"
 #include "session/session.h"
 #include "support/mem.h"
 

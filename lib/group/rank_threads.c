@@ -7,7 +7,8 @@
 #include <string.h>
 
 #include "base/pool.h"
-#include "session/session.h"
+#include "group/command.h"
+#include "group/rank_threads.h"
 
 typedef struct rank_thread {
     tlpi_rank_threads *threads;
@@ -62,7 +63,7 @@ static void *rank_thread_main(void *arg)
     if (cfg->pin)
         tlpi_pin_self(m->threads->env, m->index * cfg->n_thread);
     if (build(m, &r) == TLP_OK) {
-        tlp_status st = tlpi_serve(r);
+        tlp_status st = tlpi_command_loop(r);
         if (st != TLP_OK) {
             report(m, st);
             tlpi_rank_abort(r, st);

@@ -6,7 +6,7 @@
 
 #include "cost/measure.h"
 #include "rank/forward.h"
-#include "session/session.h"
+#include "group/command.h"
 
 /* ==== carrying out ======================================================= */
 
@@ -297,7 +297,7 @@ done:
     return st;
 }
 
-tlp_status tlpi_serve(tlpi_rank *r)
+tlp_status tlpi_command_loop(tlpi_rank *r)
 {
     tlpi_command cmd;
     tlp_status st = TLP_OK;

@@ -17,7 +17,7 @@
 
 #include "base/sha256.h"
 #include "plan/adjust.h"
-#include "session/handshake.h"
+#include "group/handshake.h"
 
 #define GREETING "tlp-hello 1\n"
 

@@ -1,12 +1,12 @@
 /*
- * serve.c - a rank other than 0 in a process of its own: one session from the
+ * worker.c - a rank other than 0 in a process of its own: one session from the
  * hello to its end.
  */
-#include "session/handshake.h"
-#include "session/session.h"
+#include "group/handshake.h"
+#include "group/command.h"
 
-/* What a served session is made of; fields are freed in reverse order. */
-typedef struct served {
+/* The parts of a worker; they are freed in reverse order. */
+typedef struct worker {
     const tlpi_env *env;
     tlpi_process_group group;
     tlp_session_options o; /* this rank's, then with rank 0's values */
@@ -17,9 +17,9 @@ typedef struct served {
     tlpi_shards *shards;
     tlpi_comm *comm; /* until the rank takes it over */
     tlpi_rank *rank;
-} served;
+} worker;
 
-static tlp_status find_place(served *v, const tlp_model *model,
+static tlp_status find_place(worker *v, const tlp_model *model,
                              const tlp_plan *plan)
 {
     tlp_status st = TLP_OK;
@@ -46,7 +46,7 @@ done:
 }
 
 /* All that can fail before this rank gives its verdict. */
-static tlp_status prepare(served *v, tlp_model *model, const tlp_plan *plan)
+static tlp_status prepare(worker *v, tlp_model *model, const tlp_plan *plan)
 {
     tlp_status st = TLP_OK;
 
@@ -66,7 +66,7 @@ done:
 
 /* TLP_OK: a session begins.  Where the decision did not come, rank 0 may wait
  * for this rank. */
-static tlp_status agree(served *v, tlp_status verdict)
+static tlp_status agree(worker *v, tlp_status verdict)
 {
     tlp_status decision = TLP_OK;
     tlp_status st = tlpi_handshake_answer(
@@ -77,7 +77,7 @@ static tlp_status agree(served *v, tlp_status verdict)
     return st == TLP_OK ? decision : st;
 }
 
-static tlp_status work(served *v)
+static tlp_status work(worker *v)
 {
     tlpi_rank_setup setup = {
         .plan = v->plan,
@@ -96,7 +96,7 @@ static tlp_status work(served *v)
     }
     v->comm = NULL;
     TLP_TRY(tlpi_rank_create(&v->rank, &setup, NULL));
-    st = tlpi_serve(v->rank);
+    st = tlpi_command_loop(v->rank);
     if (st != TLP_OK)
         tlpi_rank_abort(v->rank, st);
 done:
@@ -106,7 +106,7 @@ done:
 tlp_status tlp_worker_run(tlp_model *model, tlp_plan *plan,
                           const tlp_session_options *opts)
 {
-    served v = { 0 };
+    worker v = { 0 };
     size_t n = 0;
     tlp_status st = TLP_OK;
 

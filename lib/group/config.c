@@ -3,7 +3,7 @@
  * values.
  */
 #include "base/pool.h"
-#include "session/config.h"
+#include "group/config.h"
 
 static const char *const backend_names[] = { "cpu", "cuda" };
 static const char *const compute_names[] = { "default", "f32" };

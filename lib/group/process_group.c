@@ -1,7 +1,7 @@
 /*
  * process_group.c - which processes there are, and which of them this one is.
  */
-#include "session/config.h"
+#include "group/config.h"
 
 tlp_status tlpi_process_group_find(tlpi_process_group *out,
                                    const tlp_session_options *o)

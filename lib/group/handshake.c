@@ -2,7 +2,7 @@
  * handshake.c - a session of several processes begins: hello, verdicts,
  * decision, adjustments.
  */
-#include "session/handshake.h"
+#include "group/handshake.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -19,7 +19,7 @@
 
 #include "base/sha256.h"
 #include "plan/plan.h"
-#include "session/config.h"
+#include "group/config.h"
 
 /* ==== hellos (hello.c) =================================================== */
 
