@@ -8,8 +8,6 @@
  * first those whose wait is over, then threads that have not begun.  When there
  * are neither, the block has locked itself up, which is reported.
  */
-#include <chrono>
-#include <condition_variable>
 #include <cstdarg>
 #include <cstdlib>
 #include <memory>
@@ -228,36 +226,13 @@ static void fiber_main()
     }
 }
 
-/* Counts the blocks that host threads ended, and the times that all threads of
- * a block began to wait: what they wrote until then may be what another host
- * thread waits for. */
-static std::mutex news_lock;
-static std::condition_variable news;
-static unsigned n_news;
-
-static void tell_news(emu_runner *r)
+/* All have yielded, for the n-th time: it is up to other hosts, which may need
+ * this core. */
+static void nap(int n)
 {
-    std::lock_guard<std::mutex> hold(news_lock);
+    const struct timespec t = { 0, n < 6 ? 10000L << n : 500000 };
 
-    r->seen = ++n_news;
-    news.notify_all();
-}
-
-/* All threads have yielded, for the n-th time since one did something: sleep
- * until another host thread has news.  Copies of the host are no news, so the
- * sleep has an end. */
-static void nap(emu_runner *r, int n)
-{
-    auto most = std::chrono::microseconds(20 << (n < 9 ? n : 9));
-    std::unique_lock<std::mutex> hold(news_lock);
-
-    if (n == 1) {
-        n_news++;
-        r->seen++;
-        news.notify_all();
-    }
-    news.wait_for(hold, most, [=] { return n_news != r->seen; });
-    r->seen = n_news;
+    nanosleep(&t, nullptr);
 }
 
 void emu_yield()
@@ -266,7 +241,7 @@ void emu_yield()
     int me = r->now;
 
     if (++r->barren % (r->n + 1) == r->n)
-        nap(r, r->barren / r->n);
+        nap(r->barren / r->n);
     if (r->ready_head == r->ready_tail && r->next == r->n)
         return;
     r->thread[me].state = YIELDING;
@@ -310,7 +285,6 @@ static void run_block(emu_runner *r, const std::function<void()> &body,
     begin_block(r, body, block);
     r->fiber_now = take_fiber(r);
     emu_fiber_switch(&r->host, &r->fibers[(size_t)r->fiber_now]->fiber);
-    tell_news(r);
 }
 
 bool emu_run_grid(const std::function<void()> &body, dim3 grid, dim3 block,

@@ -54,8 +54,7 @@ struct emu_runner {
     int barrier_result;
     int now; /* the running thread */
     int fiber_now;
-    int barren;    /* yields since something was done */
-    unsigned seen; /* news of other host threads */
+    int barren; /* yields since something was done */
     const std::function<void()> *body;
     dim3 dim;
     bool faulted;
