@@ -9,9 +9,6 @@
 
 #include "group/command.h"
 #include "group/rank_threads.h"
-#include "tlp_tune.h"
-
-/* ==== session ============================================================ */
 
 /*
  * Candidates on rank 0, best first.  A step brings those of its rows along when
