@@ -8,6 +8,7 @@
 
 #include "support/rig.h"
 #include "support/tiny.h"
+#include "rank/forward.h"
 #include "tune/teacher.h"
 
 enum { N_CTX = 16, N_TOKEN = 4 * N_CTX + 6 };
