@@ -391,14 +391,14 @@ FAST_TESTS := $(filter-out $(call tests_named,$(SLOW_TESTS)),$(TESTS))
 
 check: ## set up, fetch the model, run what a change should pass at once
 	@scripts/setup.sh check
-	@$(MAKE) --no-print-directory all examples $(FAST_TESTS)
+	@$(MAKE) -s --no-print-directory all examples $(FAST_TESTS)
 	@$(MAKE) --no-print-directory check-layers check-house check-abi \
 	    check-docs check-install
 	@$(MAKE) --no-print-directory run-tests RUN='$(FAST_TESTS)'
 
 check-all: ## set up, fetch the model, run every check and every test
 	@scripts/setup.sh check
-	@$(MAKE) --no-print-directory all examples $(TESTS)
+	@$(MAKE) -s --no-print-directory all examples $(TESTS)
 	@$(MAKE) --no-print-directory check-layers check-house check-abi \
 	    check-docs check-install check-compilers
 	@$(MAKE) --no-print-directory check-programs

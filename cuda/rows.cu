@@ -43,7 +43,7 @@ void tlpi_gpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
 #define X(T)                                                                   \
     case T:                                                                    \
         tlpi_gpu_run(g, "embedding", embed<T>, grid, dim3(64), 0, m,           \
-                     g->dev.id, scale, x); \
+                     g->dev.id, scale, x);                                     \
         break;
         TLPI_EACH_TYPE(X)
 #undef X

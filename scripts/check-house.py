@@ -20,7 +20,7 @@ BUDGETS = {
     'header over 200 lines': 7,
     'function too long': 4,
     'file name': 0,
-    'type name': 9,
+    'type name': 7,
     'format': 0,
     'commit subject': 0,
     'private name': 0,

@@ -17,8 +17,7 @@
 static tlp_status create_rope(tlpi_rank *r)
 {
     const tlpi_hparams *hp = &r->model->hp;
-    const tlpi_tensor *freqs =
-        r->dry ? NULL : r->model->w.t[TLPI_ROPE_FREQS];
+    const tlpi_tensor *freqs = r->dry ? NULL : r->model->w.t[TLPI_ROPE_FREQS];
     size_t n = (size_t)hp->n_rot / 2;
     double *inv = tlpi_alloc_array(r->env, n, sizeof(*inv));
     float *divisor = tlpi_calloc(r->env, n, sizeof(*divisor));
