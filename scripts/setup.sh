@@ -1,18 +1,19 @@
 #!/bin/sh
 # setup.sh build|check|all - install the Debian packages that are missing.
 #
-# build: to compile; check: to test, too; all: also what check-all asks of clang.
+# build: to compile; check: to test, too; all: also clang and what reads documents,
+# which check-all uses where they are.
 # Says what it does; does nothing, and needs no rights, when all is there.
 set -eu
 
 build='build-essential pkg-config libpcre2-dev libjansson-dev
        libhwloc-dev python3-minimal python3-pip'
-check='libcriterion-dev openmpi-bin libopenmpi-dev iproute2'
+check='libcriterion-dev openmpi-bin libopenmpi-dev iproute2 python3-pycparser'
 
 case "${1-}" in
 build) wanted=$build ;;
 check) wanted="$build $check" ;;
-all) wanted="$build $check clang clang-format" ;;
+all) wanted="$build $check clang clang-format python3-cffi doxygen man-db" ;;
 *)
     echo 'usage: setup.sh build|check|all' >&2
     exit 2
@@ -30,6 +31,10 @@ present() {
     openmpi-bin) command -v mpirun ;;
     libopenmpi-dev) command -v "${MPICC:-mpicc}" ;;
     iproute2) command -v ip ;;
+    python3-pycparser) python3 -c 'import pycparser' ;;
+    python3-cffi) python3 -c 'import cffi' ;;
+    doxygen) command -v "${DOXYGEN:-doxygen}" ;;
+    man-db) command -v man ;;
     clang) command -v "${CLANG:-clang}" ;;
     clang-format) command -v "${CLANG_FORMAT:-clang-format}" ;;
     libpcre2-dev) pkg-config --exists libpcre2-8 ;;
