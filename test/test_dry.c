@@ -37,7 +37,7 @@ Test(dry, weights_are_sizes)
 {
     tlp_model *m = fake_model(&shape, q8_0, 1);
     tlpi_backend *b = make_backend(m, (tlpi_dry_options){ 0 });
-    const tlpi_tensor *t = m->w.layer[0].ffn_gate;
+    const tlpi_tensor *t = m->w.layer[0].t[TLPI_FFN_GATE];
     tlpi_weight *w = NULL;
     bool copied = false;
 
@@ -104,8 +104,8 @@ Test(dry, work_is_counted_by_halves)
     tlpi_step step = { 1, &zero, &zero, &zero };
 
     for (int i = 0; i < 3; i++) /* 68, 136 and 272 bytes */
-        CHECK_OK(b->ops->weight_create(b, &w[i], m->w.layer[0].ffn_gate, 0,
-                                       1 << i, 0, 64, &copied));
+        CHECK_OK(b->ops->weight_create(b, &w[i], m->w.layer[0].t[TLPI_FFN_GATE],
+                                       0, 1 << i, 0, 64, &copied));
 
     tlpi_term term[] = { { w[0], NULL, 1 }, { w[1], NULL, 1 } };
     tlpi_matmul two = { term, 2, NULL, false, NULL };
@@ -402,13 +402,18 @@ Test(dry, a_whole_step_makes_the_calls_of_its_stages)
     CHECK_OK(tlpi_dry_run_create(&run, plan, 3));
     for (int r = 0; r < 3; r++) {
         follower f = { .t = &run.rank[r] };
-        tlpi_dry_setup setup = { plan, run.shards, &cfg, r, { 0 }, follow, &f };
+        tlpi_dry_setup setup = { .plan = plan,
+                                 .shards = run.shards,
+                                 .cfg = &cfg,
+                                 .rank = r,
+                                 .see = follow,
+                                 .arg = &f };
         tlpi_dry_rank dry;
 
         CHECK_OK(tlpi_dry_rank_create(&dry, &setup));
         tlpi_step step = tlpi_dry_rank_step(&dry);
         f.on = true;
-        CHECK_OK(tlpi_forward(dry.rank, &step));
+        CHECK_OK(tlpi_forward(dry.rank, dry.rank->program, &step));
         cr_assert_eq(f.at, f.t->n_act, "rank %d: %d of %d", r, f.at,
                      f.t->n_act);
         tlpi_dry_rank_free(&dry);
