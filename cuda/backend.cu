@@ -317,6 +317,7 @@ tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
     g->base.ops = ops();
     g->base.env = env;
+    g->base.reads_embd_weight = true;
     g->base.layout = 0x10000 + device; /* weights are bound to their device */
     g->device = device;
     g->f32 = opts->compute == TLP_COMPUTE_F32;

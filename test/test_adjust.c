@@ -376,7 +376,8 @@ static void again(rig *r, const adjusted_model *s, const float *want,
 static void put_stages(tlpi_rank *r, const tlp_plan *from)
 {
     for (int i = 0; i < from->n_stage; i++)
-        CHECK_OK(tlpi_rank_adjust_stage(r, i, &from->adjust->stage[i]));
+        CHECK_OK(
+            tlpi_program_adjust_stage(r->program, i, &from->adjust->stage[i]));
 }
 
 /* A plan's adjustments on a rank that was built without, and back; the memory
@@ -408,7 +409,8 @@ Test(adjust, stages_change_and_change_back)
             tlp_plan_free(two);
             again(&r, &s, bits2, plans[c].plan);
             for (int i = 0; i < plain->n_stage; i++)
-                CHECK_OK(tlpi_rank_adjust_stage(r.session->rank0, i, NULL));
+                CHECK_OK(tlpi_program_adjust_stage(r.session->rank0->program, i,
+                                                   NULL));
             again(&r, &s, bits0, plans[c].plan);
             cr_assert_eq(tlpi_rank_bytes(r.session->rank0).weights,
                          before.weights);
@@ -450,7 +452,7 @@ Test(adjust, corrections_in_f32)
         }
         if (st.member)
             st.member = member;
-        CHECK_OK(tlpi_rank_adjust_stage(r.session->rank0, i, &st));
+        CHECK_OK(tlpi_program_adjust_stage(r.session->rank0->program, i, &st));
         for (int j = 0; j < 4; j++)
             free(wide[j]);
     }
@@ -500,8 +502,8 @@ Test(adjust, out_of_memory)
     do {
         heap.calls = 0;
         heap.fail_at = ++n;
-        st = tlpi_rank_adjust_stage(r.session->rank0, 1,
-                                    &plan->adjust->stage[1]);
+        st = tlpi_program_adjust_stage(r.session->rank0->program, 1,
+                                       &plan->adjust->stage[1]);
         heap.fail_at = 0;
         if (st != TLP_OK) {
             cr_assert_eq(st, TLP_ENOMEM);
@@ -568,7 +570,7 @@ static tlp_status run_stage(tlpi_rank *r, const tlpi_step *step, int stage,
                             const float *x, float *z)
 {
     tlpi_forward_begin(r, step, x);
-    tlp_status st = tlpi_forward_stages(r, step, stage, stage + 1);
+    tlp_status st = tlpi_forward_stages(r, r->program, step, stage, stage + 1);
     tlpi_forward_stream(r, step, z);
     return st;
 }
@@ -664,7 +666,7 @@ static void probe_case(const adjusted_model *s, const char *text)
     rig r = session_of(s, plan, &o), bare = session_of(s, plain, &o);
     tlpi_rank *rank = r.session->rank0;
     tlpi_forward_begin(rank, &step, NULL);
-    CHECK_OK(tlpi_forward_stages(rank, &step, 0, 1));
+    CHECK_OK(tlpi_forward_stages(rank, rank->program, &step, 0, 1));
     tlpi_forward_stream(rank, &step, x);
     CHECK_OK(run_stage(rank, &step, 1, x, z));
     rank->probe = &probe;
@@ -687,7 +689,8 @@ static void probe_case(const adjusted_model *s, const char *text)
         member[m].attn_in.rank = member[m].ffn_in.rank = 0;
     norms.member = member;
     norms.out_rank = 0;
-    CHECK_OK(tlpi_rank_adjust_stage(bare.session->rank0, 1, &norms));
+    CHECK_OK(
+        tlpi_program_adjust_stage(bare.session->rank0->program, 1, &norms));
     bare.session->rank0->probe = &other;
     CHECK_OK(run_stage(bare.session->rank0, &step, 1, x, seen));
     for (int m = 0; m < n_member; m++)

@@ -206,13 +206,18 @@ Test(dry_run, a_whole_step_makes_the_calls_of_its_stages)
     CHECK_OK(tlpi_dry_run_create(&run, plan, 3));
     for (int r = 0; r < 3; r++) {
         follower f = { .t = &run.rank[r] };
-        tlpi_dry_setup setup = { plan, run.shards, &cfg, r, { 0 }, follow, &f };
+        tlpi_dry_setup setup = { .plan = plan,
+                                 .shards = run.shards,
+                                 .cfg = &cfg,
+                                 .rank = r,
+                                 .see = follow,
+                                 .arg = &f };
         tlpi_dry_rank dry;
 
         CHECK_OK(tlpi_dry_rank_create(&dry, &setup));
         tlpi_step step = tlpi_dry_rank_step(&dry);
         f.on = true;
-        CHECK_OK(tlpi_forward(dry.rank, &step));
+        CHECK_OK(tlpi_forward(dry.rank, dry.rank->program, &step));
         cr_assert_eq(f.at, f.t->n_act, "rank %d: %d of %d", r, f.at,
                      f.t->n_act);
         tlpi_dry_rank_free(&dry);

@@ -24,9 +24,9 @@ static tlpi_rank_sizes estimate_plan(const tlp_plan *plan, int rank, int n,
 
     CHECK_OK(tlpi_shards_create(&shards, plan, n));
 
-    tlpi_rank r = { .plan = plan,
+    tlpi_rank r = { .program = { { .plan = plan, .shards = shards } },
+                    .n_program = 1,
                     .model = plan->model,
-                    .shards = shards,
                     .cfg = cfg,
                     .rank = rank };
 
@@ -281,8 +281,8 @@ Test(memory, shared_weights_count_once)
     tlpi_rank next = *run.rank;
 
     CHECK_OK(tlpi_shards_create(&shards, pair, 1));
-    next.plan = pair;
-    next.shards = shards;
+    next.program->plan = pair;
+    next.program->shards = shards;
     CHECK_OK(tlpi_memory_estimate(&next, &after));
     tlpi_shards_free(shards);
     cr_expect_gt(before.weights, 100000);

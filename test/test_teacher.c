@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rank/forward.h"
 #include "support/rig.h"
 #include "support/tiny.h"
 #include "rank/forward.h"
@@ -226,7 +227,8 @@ static void score(bench *b, const char *text, int window, tlpi_token_score *out)
     CHECK_OK(tlp_plan_parse(&plan, b->model, text));
     CHECK_OK(tlpi_runner_create(&r, plan, &b->cfg));
     tlpi_forward_begin(r.rank, &step, NULL);
-    CHECK_OK(tlpi_forward_stages(r.rank, &step, 0, plan->n_stage));
+    CHECK_OK(
+        tlpi_forward_stages(r.rank, r.rank->program, &step, 0, plan->n_stage));
     CHECK_OK(tlpi_teacher_score(&b->teacher, &r, window, out));
     tlpi_runner_free(&r);
     tlp_plan_free(plan);

@@ -146,8 +146,8 @@ typedef struct tlpi_backend_ops {
     /* st is the result of the step; returns st, or the device's failure. */
     tlp_status (*end_step)(tlpi_backend *b, tlp_status st);
 
-    /* x[t] = scale * row id[t] of t.  The CPU reads t in the file's memory and
-     * w is NULL; a device reads w, its own copy of t. */
+    /* x[t] = scale * row id[t] of t.  w: all of t, where the backend's
+     * reads_embd_weight asks for it, else NULL. */
     void (*embed)(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
                   const tlpi_weight *w, float scale, float *x);
 
@@ -192,7 +192,9 @@ typedef struct tlpi_backend_ops {
 struct tlpi_backend { /* first member of every implementation's struct */
     const tlpi_backend_ops *ops;
     const tlpi_env *env;
-    int layout; /* backends of one layout can share weights */
+    int layout;             /* backends of one layout can share weights */
+    bool reads_embd_weight; /* embed reads the embeddings as a weight of the
+                               backend, not where the file put them */
 };
 
 typedef struct tlpi_backend_options {

@@ -72,8 +72,9 @@ static tlp_status run_step(recorder *r, const tlpi_dry_rank *dry)
 
     r->rank = dry->rank;
     tlpi_forward_begin(r->rank, &step, NULL);
-    for (r->stage = 0; r->stage < r->rank->plan->n_stage; r->stage++)
-        TLP_TRY(tlpi_forward_stages(r->rank, &step, r->stage, r->stage + 1));
+    for (r->stage = 0; r->stage < r->rank->program->plan->n_stage; r->stage++)
+        TLP_TRY(tlpi_forward_stages(r->rank, r->rank->program, &step, r->stage,
+                                    r->stage + 1));
     tlpi_forward_head(r->rank, &row, 1, r->rank->scratch.logits);
     r->trace->head_bytes = tlpi_dry_take_work(r->rank->b).other_bytes;
 done:

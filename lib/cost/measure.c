@@ -59,8 +59,9 @@ tlp_status tlpi_measure_head(tlpi_rank *r, int n_tok, tlpi_candidate *best)
     int32_t row = n_tok - 1;
 
     tlpi_forward_head(r, &row, 1, r->scratch.logits);
-    return r->b->ops->top(r->b, r->scratch.logits, 1, r->vocab1 - r->vocab0,
-                          r->vocab0, 1, best);
+    return r->b->ops->top(r->b, r->scratch.logits, 1,
+                          r->store.vocab1 - r->store.vocab0, r->store.vocab0, 1,
+                          best);
 }
 
 static int compare(const void *a, const void *b)

@@ -157,7 +157,7 @@ static tlp_status forward(timing *b, const tlpi_step *step, int repeat)
     b->diary.since = tlpi_now();
     x->data = &b->whole.base;
     x->span = b->spans;
-    tlp_status st = tlpi_forward(r, step);
+    tlp_status st = tlpi_forward(r, r->program, step);
     x->data = data;
     x->span = spans;
     if (st == TLP_OK && b->diary.n != b->n_piece)
@@ -282,8 +282,8 @@ static tlp_status find_stall(const tlpi_rank *r, const tlp_link *link,
     tlp_prediction p = { .struct_size = sizeof p };
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlp_plan_get_cost(&cost, r->plan, n_rank));
-    TLP_TRY(tlp_plan_predict(&p, r->plan, link, n_rank, n_tok, pos));
+    TLP_TRY(tlp_plan_get_cost(&cost, r->program->plan, n_rank));
+    TLP_TRY(tlp_plan_predict(&p, r->program->plan, link, n_rank, n_tok, pos));
     int n = cost.allreduces + cost.inner_allreduces;
     *stall = fmax(0, seconds - p.seconds) / n_tok / n;
 done:
@@ -313,7 +313,7 @@ static void conclude(const timing *b, const result *each)
     tlp_link *link = b->m->link;
     double *stage = b->m->stage;
     result sum = { 0 };
-    int n_stage = b->r->plan->n_stage;
+    int n_stage = b->r->program->plan->n_stage;
 
     for (int r = 0; r < b->r->cfg->n_rank; r++) {
         tlpi_fit_merge(&sum.decode, &each[r].decode);
@@ -334,9 +334,11 @@ static tlp_status prepare(timing *b)
 {
     tlpi_rank *r = b->r;
     const tlpi_env *env = r->env;
-    size_t n_rank = (size_t)r->cfg->n_rank, n_stage = (size_t)r->plan->n_stage;
+    size_t n_rank = (size_t)r->cfg->n_rank,
+           n_stage = (size_t)r->program->plan->n_stage;
     size_t n_span = (size_t)r->exchange.n_span;
-    tlp_status st = tlpi_trace_create(&b->trace, r->plan, r->shards, r->rank);
+    tlp_status st = tlpi_trace_create(&b->trace, r->program->plan,
+                                      r->program->shards, r->rank);
 
     if (st != TLP_OK)
         return st;
@@ -388,7 +390,7 @@ tlp_status tlpi_measure_work(const tlpi_measure *m)
     timing b = { .m = m, .r = r };
     result mine = { 0 };
     result *each = tlpi_calloc(r->env, (size_t)r->cfg->n_rank, sizeof *each);
-    size_t stage_bytes = (size_t)r->plan->n_stage * sizeof *b.stage;
+    size_t stage_bytes = (size_t)r->program->plan->n_stage * sizeof *b.stage;
     tlp_status st = prepare(&b);
 
     if (!each)

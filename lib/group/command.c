@@ -26,7 +26,8 @@ static tlp_status gather_top(tlpi_rank *r, int row, int n, int k,
 {
     tlpi_candidate top[TLPI_MAX_TOP];
     tlp_status st = r->b->ops->top(r->b, tlpi_rank_logits(r, row), n,
-                                   r->vocab1 - r->vocab0, r->vocab0, k, top);
+                                   r->store.vocab1 - r->store.vocab0,
+                                   r->store.vocab0, k, top);
 
     if (st != TLP_OK)
         return st;
@@ -38,7 +39,8 @@ static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd,
 {
     const tlpi_step_arrays *a = &r->scratch.step;
     tlpi_step step = { cmd->n_tok, a->id, a->seq, a->pos };
-    tlp_status st = tlpi_forward_logits(r, &step, a->row, cmd->n_row, cmd->row);
+    tlp_status st =
+        tlpi_forward_logits(r, r->program, &step, a->row, cmd->n_row, cmd->row);
 
     if (st == TLP_OK && cmd->k)
         st = gather_top(r, cmd->row, cmd->n_row, cmd->k, res->top);
@@ -50,9 +52,9 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
 {
     const tlpi_step_arrays *a = &r->scratch.step;
     tlpi_step step = { cmd->n_tok, a->id, a->seq, a->pos };
-    int n_vocab = r->vocab1 - r->vocab0;
+    int n_vocab = r->store.vocab1 - r->store.vocab0;
     tlpi_row_score *mine = r->scratch.score;
-    tlp_status st = tlpi_forward(r, &step);
+    tlp_status st = tlpi_forward(r, r->program, &step);
 
     for (int i = 0; i < cmd->n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK) {
         int n = TLPI_MIN(TLPI_LOGIT_CHUNK, cmd->n_row - i);
@@ -61,7 +63,9 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
 
         for (int j = 0; j < n; j++) {
             int32_t t = a->target[i + j];
-            target[j] = t >= r->vocab0 && t < r->vocab1 ? t - r->vocab0 : -1;
+            target[j] = t >= r->store.vocab0 && t < r->store.vocab1
+                            ? t - r->store.vocab0
+                            : -1;
         }
         tlpi_forward_head(r, a->row + i, n, r->scratch.logits);
         st = r->b->ops->log_sum_exp(r->b, r->scratch.logits, n, n_vocab, target,
@@ -76,7 +80,9 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
 
 static tlp_status do_reserve(tlpi_rank *r, const tlpi_command *cmd)
 {
-    r->version++; /* wherever that memory was and is, as all ranks know */
+    /* The memory of the logits may move on one rank alone; all ranks know. */
+    for (int i = 0; i < r->n_program; i++)
+        tlpi_program_renew(&r->program[i]);
     tlp_status st =
         tlpi_scratch_reserve_logits(&r->scratch, (size_t)cmd->n_row);
     uint32_t vote = st != TLP_OK;
@@ -97,21 +103,18 @@ static tlp_status do_row(tlpi_rank *r, const tlpi_command *cmd,
 
     tlp_status st =
         r->b->ops->read(r->b, r->scratch.host, tlpi_rank_logits(r, cmd->row),
-                        (size_t)(r->vocab1 - r->vocab0));
+                        (size_t)(r->store.vocab1 - r->store.vocab0));
     if (st != TLP_OK)
         return st;
     for (int i = 0; i < r->cfg->n_rank; i++)
-        bytes[i] = sizeof(float) *
-                   (size_t)(r->shards->vocab[i + 1] - r->shards->vocab[i]);
+        bytes[i] = sizeof(float) * (size_t)(r->program->shards->vocab[i + 1] -
+                                            r->program->shards->vocab[i]);
     return r->comm->ops->gather(r->comm, r->scratch.host, bytes, res->row);
 }
 
 static void do_fork(tlpi_rank *r, const tlpi_command *cmd)
 {
-    for (int i = 0; i < r->plan->n_stage; i++)
-        for (int j = 0; j < r->stage[i].n_attn; j++)
-            r->b->ops->kv_copy(r->b, r->stage[i].attn[j].kv, cmd->dst, cmd->src,
-                               cmd->n_pos);
+    tlpi_store_copy_seq(&r->store, cmd->dst, cmd->src, cmd->n_pos);
 }
 
 static tlp_status do_measure(tlpi_rank *r, const tlpi_command *cmd,

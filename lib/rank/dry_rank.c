@@ -10,6 +10,8 @@ tlp_status tlpi_dry_rank_create(tlpi_dry_rank *out, const tlpi_dry_setup *setup)
     const tlpi_env *env = &setup->plan->model->env;
     tlpi_rank_setup s = { .plan = setup->plan,
                           .shards = setup->shards,
+                          .more = setup->more,
+                          .n_more = setup->n_more,
                           .cfg = &out->cfg };
     tlp_status st = TLP_OK;
 
@@ -44,39 +46,39 @@ tlpi_step tlpi_dry_rank_step(const tlpi_dry_rank *d)
 
 /* ==== steps that a device replays ======================================== */
 
-tlp_status tlpi_rank_count_step(tlpi_rank *r)
+tlp_status tlpi_rank_count_step(tlpi_rank *r, tlpi_program *p)
 {
     tlpi_dry_setup setup = {
-        .plan = r->plan, .shards = r->shards, .cfg = r->cfg, .rank = r->rank
+        .plan = p->plan, .shards = p->shards, .cfg = r->cfg, .rank = r->rank
     };
     tlpi_dry_rank dry = { .rank = NULL };
     int n = tlpi_exchange_n_comm(&r->exchange);
     tlp_status st = TLP_OK;
 
-    r->step_stats = tlpi_calloc(r->env, (size_t)n, sizeof(*r->step_stats));
-    if (!r->step_stats)
+    p->step_stats = tlpi_calloc(r->env, (size_t)n, sizeof(*p->step_stats));
+    if (!p->step_stats)
         return tlpi_fail_nomem();
     TLP_TRY(tlpi_dry_rank_create(&dry, &setup));
     tlpi_step step = tlpi_dry_rank_step(&dry);
-    TLP_TRY(tlpi_forward(dry.rank, &step));
+    TLP_TRY(tlpi_forward(dry.rank, dry.rank->program, &step));
     for (int i = 0; i < n; i++) {
         const tlpi_comm *c = tlpi_exchange_comm(&dry.rank->exchange, i);
         if (c)
-            r->step_stats[i] = c->stats;
+            p->step_stats[i] = c->stats;
     }
 done:
     tlpi_dry_rank_free(&dry);
     return st;
 }
 
-void tlpi_rank_count_replayed(tlpi_rank *r, int n_tok)
+void tlpi_rank_count_replayed(tlpi_rank *r, const tlpi_program *p, int n_tok)
 {
     for (int i = 0; i < tlpi_exchange_n_comm(&r->exchange); i++) {
         tlpi_comm *c = tlpi_exchange_comm(&r->exchange, i);
 
         if (!c)
             continue;
-        c->stats.allreduces += r->step_stats[i].allreduces;
-        c->stats.bytes += r->step_stats[i].bytes * (uint64_t)n_tok;
+        c->stats.allreduces += p->step_stats[i].allreduces;
+        c->stats.bytes += p->step_stats[i].bytes * (uint64_t)n_tok;
     }
 }

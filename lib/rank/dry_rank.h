@@ -18,6 +18,8 @@ typedef struct tlpi_dry_setup {
     tlpi_dry_options dry;
     tlpi_comm_event_fn see; /* or NULL; of the communicator of activations */
     void *arg;
+    const tlpi_program_spec *more; /* [n_more], as of tlpi_rank_setup */
+    int n_more;
 } tlpi_dry_setup;
 
 /* Stays where it was created. */
@@ -33,11 +35,11 @@ void tlpi_dry_rank_free(tlpi_dry_rank *d); /* zeroes are fine */
 /* A step of one token. */
 tlpi_step tlpi_dry_rank_step(const tlpi_dry_rank *d);
 
-/* Set r->step_stats by a dry run. */
-tlp_status tlpi_rank_count_step(tlpi_rank *r);
+/* Set p->step_stats by a dry run. */
+tlp_status tlpi_rank_count_step(tlpi_rank *r, tlpi_program *p);
 
 /* A device replayed a step of n_tok tokens, which made no calls: count its
  * exchanges. */
-void tlpi_rank_count_replayed(tlpi_rank *r, int n_tok);
+void tlpi_rank_count_replayed(tlpi_rank *r, const tlpi_program *p, int n_tok);
 
 #endif

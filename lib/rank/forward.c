@@ -402,8 +402,8 @@ static tlp_status run_stage(const tlpi_pass *p, const tlpi_rank_stage *s,
     }
 }
 
-static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
-                             int end)
+static tlp_status run_stages(tlpi_rank *r, const tlpi_program *program,
+                             const tlpi_step *step, int first, int end)
 {
     const tlpi_hparams *hp = &r->model->hp;
     const tlpi_pass p = { .rank = r->rank,
@@ -411,7 +411,7 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
                           .b = r->b,
                           .exchange = &r->exchange,
                           .buf = &r->scratch,
-                          .rope = r->rope,
+                          .rope = r->store.rope,
                           .probe = r->probe,
                           .step = step,
                           .n_tok = step->n_tok,
@@ -419,7 +419,7 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
     tlp_status st = TLP_OK;
 
     for (int i = first; i < end && st == TLP_OK; i++)
-        st = run_stage(&p, &r->stage[i], i > first);
+        st = run_stage(&p, &program->stage[i], i > first);
     if (first < end && st == TLP_OK)
         st = tlpi_exchange_sum(p.exchange, p.buf->delta, p.n);
     return st;
@@ -427,30 +427,32 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_step *step, int first,
 
 static void embed(tlpi_rank *r, const tlpi_step *step)
 {
-    r->b->ops->embed(r->b, step, r->model->w.t[TLPI_TOKEN_EMBD], r->embd,
+    r->b->ops->embed(r->b, step, r->model->w.t[TLPI_TOKEN_EMBD], r->store.embd,
                      r->model->hp.embedding_scale, r->scratch.x);
     r->b->ops->zero(r->b, r->scratch.delta, tlpi_n_stream(r, step));
 }
 
-tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step)
+tlp_status tlpi_forward(tlpi_rank *r, const tlpi_program *program,
+                        const tlpi_step *step)
 {
     r->b->ops->begin_step(r->b, step, NULL);
     embed(r, step);
-    tlp_status st = run_stages(r, step, 0, r->plan->n_stage);
+    tlp_status st = run_stages(r, program, step, 0, program->plan->n_stage);
     return r->b->ops->end_step(r->b, st);
 }
 
-tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_step *step,
-                               const int32_t *row, int n_row, int at)
+tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_program *program,
+                               const tlpi_step *step, const int32_t *row,
+                               int n_row, int at)
 {
-    tlpi_want want = { row, n_row, at, r->version };
+    tlpi_want want = { row, n_row, at, program->version };
     tlp_status st = TLP_OK;
 
     if (r->b->ops->begin_step(r->b, step, &want)) {
-        tlpi_rank_count_replayed(r, step->n_tok);
+        tlpi_rank_count_replayed(r, program, step->n_tok);
     } else {
         embed(r, step);
-        st = run_stages(r, step, 0, r->plan->n_stage);
+        st = run_stages(r, program, step, 0, program->plan->n_stage);
         for (int i = 0; i < n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK)
             tlpi_forward_head(r, row + i, TLPI_MIN(TLPI_LOGIT_CHUNK, n_row - i),
                               tlpi_rank_logits(r, at + i));
@@ -471,10 +473,10 @@ void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x)
     r->b->ops->zero(r->b, r->scratch.delta, tlpi_n_stream(r, step));
 }
 
-tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_step *step, int first,
-                               int end)
+tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_program *program,
+                               const tlpi_step *step, int first, int end)
 {
     r->b->ops->begin_step(r->b, step, NULL);
-    tlp_status st = run_stages(r, step, first, end);
+    tlp_status st = run_stages(r, program, step, first, end);
     return r->b->ops->end_step(r->b, st);
 }

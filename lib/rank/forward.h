@@ -7,26 +7,29 @@
 #include "rank/rank.h"
 
 /*
- * Run all stages over a step; afterwards x + delta is the residual stream.
- * TLP_ECANCELED, on every rank, when rank 0's abort flag was seen.
+ * Run all stages of one of the rank's programs over a step; afterwards x +
+ * delta is the residual stream. TLP_ECANCELED, on every rank, when rank 0's
+ * abort flag was seen.
  */
-tlp_status tlpi_forward(tlpi_rank *r, const tlpi_step *step);
+tlp_status tlpi_forward(tlpi_rank *r, const tlpi_program *program,
+                        const tlpi_step *step);
 
 /* Run all stages, and make the logits of the rows that are wanted; these stand
  * in scratch.logits from row `at` on.  A device replays such a step when it
  * knows its shape. */
-tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_step *step,
-                               const int32_t *row, int n_row, int at);
+tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_program *program,
+                               const tlpi_step *step, const int32_t *row,
+                               int n_row, int at);
 
 /*
  * A step in pieces, for callers that know the residual stream before some
  * stage: begin with that stream (host [T][d]; NULL: with the embeddings), run
- * stages [first, end) of all, read the stream after them.  Bits do not depend
- * on where the pieces begin.
+ * stages [first, end) of a program, read the stream after them.  Bits do not
+ * depend on where the pieces begin.
  */
 void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x);
-tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_step *step, int first,
-                               int end);
+tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_program *program,
+                               const tlpi_step *step, int first, int end);
 void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host);
 
 /* Logits of n rows (token indices of the last step) into y [n][vocab shard];

@@ -19,11 +19,11 @@ void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)
     float *x = r->scratch.rows;
     float *delta = x + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
     float *out = delta + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
-    tlpi_norm norm = { r->output_norm, out };
-    tlpi_term term = { r->head, out, 1 / hp->logit_scale };
+    tlpi_norm norm = { r->store.output_norm, out };
+    tlpi_term term = { r->store.head, out, 1 / hp->logit_scale };
     tlpi_matmul m = { &term, 1, NULL, false, y };
 
-    if (!r->head) /* more ranks than pieces of the vocabulary */
+    if (!r->store.head) /* more ranks than pieces of the vocabulary */
         return;
     r->b->ops->gather(r->b, r->scratch.x, rows, n, hp->n_embd, x);
     r->b->ops->gather(r->b, r->scratch.delta, rows, n, hp->n_embd, delta);

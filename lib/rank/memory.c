@@ -43,12 +43,18 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r)
 {
     const tlpi_hparams *hp = &r->model->hp;
     size_t t = (size_t)r->cfg->n_batch, d = (size_t)hp->n_embd;
-    const int *vocab = r->shards->vocab + r->rank;
-    tlpi_needs n = { .parts = 1, .cols = hp->n_embd, .qkv = 1, .hidden = 1 };
+    const int *vocab = r->program->shards->vocab + r->rank;
+    tlpi_needs n = {
+        .parts = 1, .members = 1, .cols = hp->n_embd, .qkv = 1, .hidden = 1
+    };
 
-    for (int i = 0; i < r->plan->n_stage; i++)
-        widen(&n, tlpi_shard_at(r->shards, i, r->rank), hp->head_dim);
-    n.members = TLPI_MAX(1, tlpi_plan_max_members(r->plan));
+    for (int i = 0; i < r->n_program; i++) {
+        const tlpi_program *p = &r->program[i];
+
+        for (int j = 0; j < p->plan->n_stage; j++)
+            widen(&n, tlpi_shard_at(p->shards, j, r->rank), hp->head_dim);
+        n.members = TLPI_MAX(n.members, tlpi_plan_max_members(p->plan));
+    }
     /* projections of all parts; corrections, which are two for a member */
     n.terms = TLPI_MAX(3 * n.parts, 2 * n.members);
     n.x = times(t, d);
@@ -77,7 +83,7 @@ static bool finds_embeddings(const tlpi_rank *r)
 {
     const tlpi_session_config *cfg = r->cfg;
     const tlpi_weights *w = &r->model->w;
-    const int *vocab = r->shards->vocab + r->rank;
+    const int *vocab = r->program->shards->vocab + r->rank;
     bool whole = vocab[1] - vocab[0] == r->model->hp.n_vocab;
     bool found = w->t[TLPI_OUTPUT] == w->t[TLPI_TOKEN_EMBD] && whole;
 
@@ -109,9 +115,12 @@ done:
 tlp_status tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out)
 {
     const tlpi_device_ops *device = r->cfg->device;
+    tlpi_program_spec more[TLPI_MAX_PROGRAM];
     tlpi_dry_setup setup = {
-        .plan = r->plan,
-        .shards = r->shards,
+        .plan = r->program->plan,
+        .shards = r->program->shards,
+        .more = more,
+        .n_more = r->n_program - 1,
         .cfg = r->cfg,
         .rank = r->rank,
         .dry = { .weight_size = device ? device->weight_size : NULL,
@@ -121,6 +130,9 @@ tlp_status tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out)
     tlpi_dry_rank dry = { .rank = NULL };
     tlp_status st = TLP_OK;
 
+    for (int i = 1; i < r->n_program; i++)
+        more[i - 1] =
+            (tlpi_program_spec){ r->program[i].plan, r->program[i].shards };
     TLP_TRY(tlpi_dry_rank_create(&dry, &setup));
     *out = tlpi_rank_bytes(dry.rank);
     if (device)

@@ -3,7 +3,7 @@
  * element-wise mean of several.  Facts that are no tensors, such as whether
  * queries are rotated, are those of the first layer.
  */
-#include "rank/rank.h"
+#include "rank/program.h"
 
 tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
                              tlpi_layer_id id, tlpi_tensor *out)

@@ -3,7 +3,6 @@
  */
 #include "rank/rank.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "comm/comm_peer.h"
@@ -11,37 +10,6 @@
 #include "rank/memory.h"
 
 /* ==== lifetime =========================================================== */
-
-/* Angles per position: theta^(-2i/n_rot), slowed by linear scaling and by the
- * file's rope_freqs (Llama 3). */
-static tlp_status create_rope(tlpi_rank *r)
-{
-    const tlpi_hparams *hp = &r->model->hp;
-    const tlpi_tensor *freqs = r->dry ? NULL : r->model->w.t[TLPI_ROPE_FREQS];
-    size_t n = (size_t)hp->n_rot / 2;
-    double *inv = tlpi_alloc_array(r->env, n, sizeof(*inv));
-    float *divisor = tlpi_calloc(r->env, n, sizeof(*divisor));
-    tlp_status st = TLP_OK;
-
-    if (!inv || !divisor) {
-        st = tlpi_fail_nomem();
-        goto done;
-    }
-    if (freqs)
-        tlpi_dequantize(freqs->type, freqs->data, divisor, (int64_t)n);
-    for (size_t i = 0; i < n; i++) {
-        inv[i] = pow((double)hp->rope_theta, -2.0 * (double)i / hp->n_rot);
-        inv[i] /= (double)hp->rope_scale;
-        if (freqs)
-            inv[i] /= (double)divisor[i];
-    }
-    st = r->b->ops->rope_create(r->b, &r->rope, inv, hp->n_rot, r->cfg->n_ctx,
-                                tlpi_arch_get(hp)->rope_neox);
-done:
-    tlpi_free(r->env, divisor);
-    tlpi_free(r->env, inv);
-    return st;
-}
 
 static tlp_status create_backend(tlpi_rank *r, const tlpi_needs *n)
 {
@@ -74,14 +42,15 @@ static tlp_status create_exchange(tlpi_rank *r)
                                         .timeout_ms = r->cfg->timeout_ms };
     tlp_status st = tlpi_exchange_create(&r->exchange, &setup);
 
-    return st == TLP_OK
-               ? tlpi_exchange_add_spans(&r->exchange, r->plan, r->shards)
-               : st;
+    for (int i = 0; i < r->n_program && st == TLP_OK; i++)
+        st = tlpi_exchange_add_spans(&r->exchange, r->program[i].plan,
+                                     r->program[i].shards);
+    return st;
 }
 
 static tlp_status create_scratch(tlpi_rank *r, const tlpi_needs *n)
 {
-    const int *vocab = r->shards->vocab + r->rank;
+    const int *vocab = r->program->shards->vocab + r->rank;
     const tlpi_hparams *hp = &r->model->hp;
     const tlpi_scratch_setup setup = { .env = r->env,
                                        .exchange = &r->exchange,
@@ -108,10 +77,50 @@ void tlpi_rank_abort(tlpi_rank *r, tlp_status st)
     tlpi_exchange_abort(&r->exchange);
 }
 
-void tlpi_rank_busy(tlpi_rank *r)
+static void set_programs(tlpi_rank *r, const tlpi_rank_setup *setup)
 {
-    if (r->comm->ops->busy)
-        r->comm->ops->busy(r->comm);
+    r->n_program = 1 + setup->n_more;
+    for (int i = 0; i < r->n_program; i++)
+        r->program[i] =
+            (tlpi_program){ .store = &r->store,
+                            .scratch = &r->scratch,
+                            .plan = i ? setup->more[i - 1].plan : setup->plan,
+                            .shards =
+                                i ? setup->more[i - 1].shards : setup->shards,
+                            .rank = r->rank };
+}
+
+static tlp_status create_store(tlpi_rank *r, bool dry)
+{
+    r->store = (tlpi_store){ .env = r->env,
+                             .model = r->model,
+                             .cfg = r->cfg,
+                             .b = r->b,
+                             .comm = r->comm,
+                             .dry = dry };
+    return tlpi_store_create(&r->store);
+}
+
+/* The stages of all programs, then the head. */
+static tlp_status load(tlpi_rank *r, const tlpi_rank_setup *setup)
+{
+    const int *vocab = r->program->shards->vocab + r->rank;
+    tlpi_loading loading = { .fn = setup->progress,
+                             .arg = setup->progress_data,
+                             .total = 1 };
+    tlp_status st = TLP_OK;
+
+    for (int i = 0; i < r->n_program; i++)
+        loading.total += r->program[i].plan->n_stage;
+    for (int i = 0; i < r->n_program; i++)
+        TLP_TRY(tlpi_program_load(&r->program[i], &loading));
+    TLP_TRY(tlpi_loading_say(&loading));
+    tlpi_store_busy(&r->store);
+    TLP_TRY(tlpi_store_load_head(&r->store, vocab[0], vocab[1]));
+    loading.done++;
+    st = tlpi_loading_say(&loading);
+done:
+    return st;
 }
 
 static tlp_status build(tlpi_rank *r, const tlpi_rank_setup *setup)
@@ -119,25 +128,34 @@ static tlp_status build(tlpi_rank *r, const tlpi_rank_setup *setup)
     tlp_status st = TLP_OK;
 
     tlpi_needs n = tlpi_memory_needs(r);
-    if (!r->dry)
+    if (!setup->dry)
         TLP_TRY(create_backend(r, &n));
     TLP_TRY(create_exchange(r));
-    if (r->cfg->device)
-        TLP_TRY(tlpi_rank_count_step(r));
+    for (int i = 0; i < r->n_program && r->cfg->device; i++)
+        TLP_TRY(tlpi_rank_count_step(r, &r->program[i]));
     TLP_TRY(tlpi_memory_check(r));
-    TLP_TRY(create_rope(r));
+    TLP_TRY(create_store(r, setup->dry));
     TLP_TRY(create_scratch(r, &n));
-    TLP_TRY(tlpi_rank_load(r, setup->progress, setup->progress_data));
+    TLP_TRY(load(r, setup));
 done:
     return st;
 }
 
+static void add_sizes(tlpi_rank_sizes *sum, const tlpi_rank_sizes *a)
+{
+    sum->weights += a->weights;
+    sum->kv += a->kv;
+    sum->buffers += a->buffers;
+}
+
 tlpi_rank_sizes tlpi_rank_bytes(const tlpi_rank *r)
 {
-    tlpi_rank_sizes sizes = r->bytes;
+    tlpi_rank_sizes sum = r->store.bytes;
 
-    sizes.buffers += r->scratch.n_bytes;
-    return sizes;
+    for (int i = 0; i < r->n_program; i++)
+        add_sizes(&sum, &r->program[i].bytes);
+    sum.buffers += r->scratch.n_bytes;
+    return sum;
 }
 
 /* Ranks load unevenly: a rank that is done waits here until all are. */
@@ -154,11 +172,8 @@ static tlp_status agree(tlpi_rank *r, tlpi_rank_sizes *total)
         bytes[i] = sizeof(all[i]);
     TLP_TRY(
         r->comm->ops->gather(r->comm, &mine, bytes, r->rank == 0 ? all : NULL));
-    for (int i = 0; r->rank == 0 && i < r->cfg->n_rank; i++) {
-        sum.weights += all[i].weights;
-        sum.kv += all[i].kv;
-        sum.buffers += all[i].buffers;
-    }
+    for (int i = 0; r->rank == 0 && i < r->cfg->n_rank; i++)
+        add_sizes(&sum, &all[i]);
     if (total)
         *total = sum;
 done:
@@ -182,18 +197,16 @@ tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
         return st;
     }
     r->env = env;
-    r->plan = setup->plan;
     r->model = setup->plan->model;
-    r->shards = setup->shards;
     r->cfg = setup->cfg;
     r->abort = setup->abort;
     r->comm = setup->comm;
     r->b = setup->dry;
-    r->dry = setup->dry;
     r->rank = setup->comm->rank;
+    set_programs(r, setup);
     r->comm->patient = true;
     TLP_TRY(build(r, setup));
-    if (!r->dry)
+    if (!setup->dry)
         TLP_TRY(agree(r, total));
     r->comm->patient = false;
     *out = r;
@@ -209,9 +222,10 @@ static void free_memory(tlpi_rank *r)
 {
     if (!r->b)
         return;
-    tlpi_rank_unload(r);
+    for (int i = 0; i < r->n_program; i++)
+        tlpi_program_free(&r->program[i]);
+    tlpi_store_free(&r->store);
     tlpi_scratch_free(&r->scratch);
-    r->b->ops->rope_free(r->b, r->rope);
     r->b->ops->free(r->b);
 }
 
@@ -225,7 +239,6 @@ void tlpi_rank_free(tlpi_rank *r)
     strncat(text, tlp_last_error(), sizeof(text) - 1);
     tlpi_exchange_free(&r->exchange);
     free_memory(r);
-    tlpi_free(r->env, r->step_stats);
     tlpi_comm_free(r->comm);
     tlpi_free(r->env, r);
     (void)tlpi_fail(TLP_OK, "%s", text);

@@ -170,7 +170,7 @@ static tlp_status run_window(tlpi_calibration *c, const tlpi_window *w,
     size_t at = w->at * c->d;
 
     tlpi_forward_begin(r, &step, c->stream + at);
-    tlp_status st = tlpi_forward_stages(r, &step, stage, stage + 1);
+    tlp_status st = tlpi_forward_stages(r, r->program, &step, stage, stage + 1);
     if (st == TLP_OK)
         tlpi_forward_stream(r, &step, c->next + at);
     return st == TLP_ECANCELED ? TLP_OK : st; /* canceled by see_student */
@@ -219,7 +219,7 @@ static tlp_status score_window(tlpi_calibration *c, int i, bool run,
 
     tlpi_forward_begin(r, &step, run ? NULL : c->stream + w->at * c->d);
     if (run)
-        TLP_TRY(tlpi_forward_stages(r, &step, 0, c->plan->n_stage));
+        TLP_TRY(tlpi_forward_stages(r, r->program, &step, 0, c->plan->n_stage));
     TLP_TRY(tlpi_teacher_score(&c->teacher, &c->student, i, c->score));
     for (int t = 0; t < w->n - 1; t++) {
         sum->kl += c->score[t].kl;

@@ -81,7 +81,7 @@ tlp_status tlpi_fitted_apply(tlpi_calibration *c, int stage)
     }
     if (s->out_rank)
         adjust.out_up = view(s->out_up, d, s->out_rank);
-    st = tlpi_rank_adjust_stage(c->student.rank, stage, &adjust);
+    st = tlpi_program_adjust_stage(c->student.rank->program, stage, &adjust);
 done:
     tlpi_free(c->env, norm);
     tlpi_free(c->env, member);

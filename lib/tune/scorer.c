@@ -72,7 +72,7 @@ static tlp_status fill_stream(tlpi_scorer *s, const tlpi_runner *r, int window,
         return TLP_OK;
     tlpi_forward_begin(r->rank, &step, stream_at(s, window, first));
     for (int i = first; i < r->plan->n_stage && st == TLP_OK; i++) {
-        st = tlpi_forward_stages(r->rank, &step, i, i + 1);
+        st = tlpi_forward_stages(r->rank, r->rank->program, &step, i, i + 1);
         tlpi_forward_stream(r->rank, &step, stream_at(s, window, i + 1));
     }
     return st;
@@ -124,7 +124,8 @@ static tlp_status run_window(tlpi_scorer *s, const tlpi_runner *r, int window,
 
     tlpi_forward_begin(r->rank, &step,
                        kept ? stream_at(s, window, first) : NULL);
-    TLP_TRY(tlpi_forward_stages(r->rank, &step, first, r->plan->n_stage));
+    TLP_TRY(tlpi_forward_stages(r->rank, r->rank->program, &step, first,
+                                r->plan->n_stage));
     TLP_TRY(tlpi_teacher_score(s->teacher, r, window, s->token));
     add_tokens(s, window, x);
     x->n_done = window + 1;

@@ -119,7 +119,8 @@ static tlp_status advance_window(tlpi_teacher *t, int i, int end, view *v)
     v->window = &t->text->window[i];
     tlpi_forward_begin(r, &step, x);
     for (v->layer = t->layer; v->layer < end; v->layer++) {
-        TLP_TRY(tlpi_forward_stages(r, &step, v->layer, v->layer + 1));
+        TLP_TRY(
+            tlpi_forward_stages(r, r->program, &step, v->layer, v->layer + 1));
         if (!v->hook || !v->hook->stream)
             continue;
         tlpi_forward_stream(r, &step, x);

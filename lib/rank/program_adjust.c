@@ -1,6 +1,6 @@
 /*
- * rank_adjust.c - a stage's adjustments on one rank: norms and gains take the
- * place of those that were loaded, low-rank corrections are added.
+ * program_adjust.c - a stage's adjustments on one rank: norms and gains take
+ * the place of those that were loaded, low-rank corrections are added.
  *
  * A rank takes what belongs to members of which it holds something.
  * Corrections are not cut between ranks: they are small, and a cut would cost
@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "rank/rank.h"
+#include "rank/program.h"
 
 /* ==== low-rank corrections =============================================== */
 
@@ -21,45 +21,45 @@ static bool holds_ffn(const tlpi_rank_stage *s, int member)
 }
 
 /* From a copy, since the views' memory is the caller's and not aligned. */
-static tlp_status make_weight(tlpi_rank *r, tlpi_rank_adjust *a,
+static tlp_status make_weight(tlpi_program *p, tlpi_rank_adjust *a,
                               const tlpi_tensor *t, tlpi_weight **out)
 {
     size_t n = (size_t)t->ne[1] * tlpi_row_bytes(t->type, t->ne[0]);
-    void *data = tlpi_alloc(r->env, r->dry ? 0 : n);
+    void *data = tlpi_alloc(p->store->env, p->store->dry ? 0 : n);
     tlpi_tensor copy = *t;
     bool copied = false;
 
     if (!data)
         return tlpi_fail_nomem();
-    if (!r->dry)
+    if (!p->store->dry)
         memcpy(data, t->data, n);
     copy.data = data;
-    tlp_status st = r->b->ops->weight_create(r->b, out, &copy, 0, t->ne[1], 0,
-                                             t->ne[0], &copied);
+    tlp_status st = p->store->b->ops->weight_create(
+        p->store->b, out, &copy, 0, t->ne[1], 0, t->ne[0], &copied);
     if (st == TLP_OK)
-        a->n_bytes += r->b->ops->weight_bytes(*out);
+        a->n_bytes += p->store->b->ops->weight_bytes(*out);
     if (st == TLP_OK && !copied)
         a->kept[a->n_kept++] = data;
     else
-        tlpi_free(r->env, data);
+        tlpi_free(p->store->env, data);
     return st;
 }
 
-static tlp_status make_lowrank(tlpi_rank *r, tlpi_rank_adjust *a,
+static tlp_status make_lowrank(tlpi_program *p, tlpi_rank_adjust *a,
                                const tlpi_lowrank *from, tlpi_rank_lowrank *to)
 {
     tlp_status st = TLP_OK;
 
     if (from->rank == 0)
         return TLP_OK;
-    TLP_TRY(make_weight(r, a, &from->down, &to->down));
-    TLP_TRY(make_weight(r, a, &from->up, &to->up));
+    TLP_TRY(make_weight(p, a, &from->down, &to->down));
+    TLP_TRY(make_weight(p, a, &from->up, &to->up));
     to->rank = from->rank;
 done:
     return st;
 }
 
-static void free_adjust(tlpi_rank *r, tlpi_rank_adjust *a, int n_member)
+static void free_adjust(tlpi_program *p, tlpi_rank_adjust *a, int n_member)
 {
     if (!a)
         return;
@@ -67,19 +67,19 @@ static void free_adjust(tlpi_rank *r, tlpi_rank_adjust *a, int n_member)
         const tlpi_rank_lowrank *low[] = { a->attn_in, a->ffn_in };
 
         for (size_t i = 0; i < TLPI_COUNT(low); i++) {
-            r->b->ops->weight_free(low[i] ? low[i][m].down : NULL);
-            r->b->ops->weight_free(low[i] ? low[i][m].up : NULL);
+            p->store->b->ops->weight_free(low[i] ? low[i][m].down : NULL);
+            p->store->b->ops->weight_free(low[i] ? low[i][m].up : NULL);
         }
-        r->b->ops->weight_free(a->out_down ? a->out_down[m] : NULL);
+        p->store->b->ops->weight_free(a->out_down ? a->out_down[m] : NULL);
     }
-    r->b->ops->weight_free(a->out_up);
+    p->store->b->ops->weight_free(a->out_up);
     for (size_t i = 0; i < a->n_kept; i++)
-        tlpi_free(r->env, a->kept[i]);
-    tlpi_free(r->env, a->kept);
-    tlpi_free(r->env, a->out_down);
-    tlpi_free(r->env, a->ffn_in);
-    tlpi_free(r->env, a->attn_in);
-    tlpi_free(r->env, a);
+        tlpi_free(p->store->env, a->kept[i]);
+    tlpi_free(p->store->env, a->kept);
+    tlpi_free(p->store->env, a->out_down);
+    tlpi_free(p->store->env, a->ffn_in);
+    tlpi_free(p->store->env, a->attn_in);
+    tlpi_free(p->store->env, a);
 }
 
 static bool has_lowrank(const tlpi_stage_adjust *from, int n_member)
@@ -92,7 +92,7 @@ static bool has_lowrank(const tlpi_stage_adjust *from, int n_member)
     return any;
 }
 
-static tlp_status fill_adjust(tlpi_rank *r, const tlpi_rank_stage *s,
+static tlp_status fill_adjust(tlpi_program *p, const tlpi_rank_stage *s,
                               const tlpi_stage_adjust *from,
                               tlpi_rank_adjust *a)
 {
@@ -102,22 +102,22 @@ static tlp_status fill_adjust(tlpi_rank *r, const tlpi_rank_stage *s,
         const tlpi_member_adjust *f = &from->member[m];
 
         if (s->attn_norm[m])
-            TLP_TRY(make_lowrank(r, a, &f->attn_in, &a->attn_in[m]));
+            TLP_TRY(make_lowrank(p, a, &f->attn_in, &a->attn_in[m]));
         if (s->ffn_norm[m])
-            TLP_TRY(make_lowrank(r, a, &f->ffn_in, &a->ffn_in[m]));
+            TLP_TRY(make_lowrank(p, a, &f->ffn_in, &a->ffn_in[m]));
         if (from->out_rank &&
-            (holds_ffn(s, m) || tlpi_rank_counts(r->rank, s, m)))
-            TLP_TRY(make_weight(r, a, &f->out_down, &a->out_down[m]));
+            (holds_ffn(s, m) || tlpi_rank_counts(p->rank, s, m)))
+            TLP_TRY(make_weight(p, a, &f->out_down, &a->out_down[m]));
     }
     if (from->out_rank)
-        TLP_TRY(make_weight(r, a, &from->out_up, &a->out_up));
+        TLP_TRY(make_weight(p, a, &from->out_up, &a->out_up));
     a->out_rank = from->out_rank;
 done:
     return st;
 }
 
 /* NULL where a stage has nothing of low rank. */
-static tlp_status create_adjust(tlpi_rank *r, const tlpi_rank_stage *s,
+static tlp_status create_adjust(tlpi_program *p, const tlpi_rank_stage *s,
                                 const tlpi_stage_adjust *from,
                                 tlpi_rank_adjust **out)
 {
@@ -126,25 +126,25 @@ static tlp_status create_adjust(tlpi_rank *r, const tlpi_rank_stage *s,
     *out = NULL;
     if (!has_lowrank(from, s->n_member))
         return TLP_OK;
-    tlpi_rank_adjust *a = tlpi_calloc(r->env, 1, sizeof(*a));
+    tlpi_rank_adjust *a = tlpi_calloc(p->store->env, 1, sizeof(*a));
     if (!a)
         return tlpi_fail_nomem();
-    a->attn_in = tlpi_calloc(r->env, n, sizeof(*a->attn_in));
-    a->ffn_in = tlpi_calloc(r->env, n, sizeof(*a->ffn_in));
-    a->out_down = tlpi_calloc(r->env, n, sizeof(*a->out_down));
-    a->kept = tlpi_calloc(r->env, 5 * n + 1, sizeof(*a->kept));
+    a->attn_in = tlpi_calloc(p->store->env, n, sizeof(*a->attn_in));
+    a->ffn_in = tlpi_calloc(p->store->env, n, sizeof(*a->ffn_in));
+    a->out_down = tlpi_calloc(p->store->env, n, sizeof(*a->out_down));
+    a->kept = tlpi_calloc(p->store->env, 5 * n + 1, sizeof(*a->kept));
     tlp_status st = a->attn_in && a->ffn_in && a->out_down && a->kept
-                        ? fill_adjust(r, s, from, a)
+                        ? fill_adjust(p, s, from, a)
                         : tlpi_fail_nomem();
     if (st == TLP_OK)
         *out = a;
     else
-        free_adjust(r, a, s->n_member);
+        free_adjust(p, a, s->n_member);
     return st;
 }
 
 /* Room in scratch.low for what stands between down and up. */
-static tlp_status reserve_low(tlpi_rank *r, const tlpi_rank_stage *s,
+static tlp_status reserve_low(tlpi_program *p, const tlpi_rank_stage *s,
                               const tlpi_rank_adjust *a)
 {
     int attn = 0, ffn = 0;
@@ -154,36 +154,37 @@ static tlp_status reserve_low(tlpi_rank *r, const tlpi_rank_stage *s,
         ffn += a->ffn_in[m].rank;
     }
     int cols = a ? TLPI_MAX(a->out_rank, TLPI_MAX(attn, ffn)) : 0;
-    return tlpi_scratch_reserve_low(&r->scratch, cols);
+    return tlpi_scratch_reserve_low(p->scratch, cols);
 }
 
 /* ==== norms and gains ==================================================== */
 
-static void put_norm(tlpi_rank *r, const tlpi_tensor *model,
+static void put_norm(tlpi_program *p, const tlpi_tensor *model,
                      const tlpi_tensor *other, float *host, float *norm)
 {
     const tlpi_tensor *t = other ? other : model;
 
-    if (!norm || r->dry)
+    if (!norm || p->store->dry)
         return;
     tlpi_dequantize(t->type, t->data, host, t->ne[0]);
-    r->b->ops->write(r->b, norm, host, (size_t)t->ne[0]);
+    p->store->b->ops->write(p->store->b, norm, host, (size_t)t->ne[0]);
 }
 
 /* A gain is a scale of the term whose weight is the output projection; its
  * bias has to follow. */
-static void put_biases(tlpi_rank *r, const tlpi_stage *stage,
+static void put_biases(tlpi_program *p, const tlpi_stage *stage,
                        const tlpi_rank_stage *s, float *host, float *sum)
 {
-    size_t d = (size_t)r->model->hp.n_embd;
+    size_t d = (size_t)p->store->model->hp.n_embd;
 
-    if (r->dry)
+    if (p->store->dry)
         return;
     memset(sum, 0, d * sizeof(*sum));
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
-        const tlpi_tensor *t = r->model->w.layer[stage->layers[a->member]]
-                                   .t[TLPI_ATTN_OUTPUT_BIAS];
+        const tlpi_tensor *t =
+            p->store->model->w.layer[stage->layers[a->member]]
+                .t[TLPI_ATTN_OUTPUT_BIAS];
 
         if (!a->t.v[TLPI_ATTN_OUTPUT_BIAS])
             continue;
@@ -192,10 +193,11 @@ static void put_biases(tlpi_rank *r, const tlpi_stage *stage,
             host[j] *= s->attn_gain[a->member];
             sum[j] += host[j];
         }
-        r->b->ops->write(r->b, a->t.v[TLPI_ATTN_OUTPUT_BIAS], host, d);
+        p->store->b->ops->write(p->store->b, a->t.v[TLPI_ATTN_OUTPUT_BIAS],
+                                host, d);
     }
     if (s->o_bias)
-        r->b->ops->write(r->b, s->o_bias, sum, d);
+        p->store->b->ops->write(p->store->b, s->o_bias, sum, d);
 }
 
 /* ==== a stage ============================================================ */
@@ -203,61 +205,62 @@ static void put_biases(tlpi_rank *r, const tlpi_stage *stage,
 /* par: the first of the members that this rank hands on; asym: the last
  * member, unless all sums are needed side by side.  None where a correction of
  * the output has to read the sums first. */
-int tlpi_rank_carried(const tlpi_rank *r, const tlpi_rank_stage *s)
+int tlpi_rank_carried(int rank, const tlpi_rank_stage *s)
 {
     int last = s->n_member - 1;
 
     if (s->adjust && s->adjust->out_rank)
         return -1;
     if (s->mode == TLP_MODE_ASYM)
-        return !s->shared_members && tlpi_rank_counts(r->rank, s, last) ? last
-                                                                        : -1;
+        return !s->shared_members && tlpi_rank_counts(rank, s, last) ? last
+                                                                     : -1;
     for (int m = 0; s->mode == TLP_MODE_PAR && m < s->n_member; m++)
-        if (tlpi_rank_counts(r->rank, s, m))
+        if (tlpi_rank_counts(rank, s, m))
             return m;
     return -1;
 }
 
-void tlpi_rank_adjust_free(tlpi_rank *r, tlpi_rank_stage *s)
+void tlpi_program_adjust_free(tlpi_program *p, tlpi_rank_stage *s)
 {
     if (s->adjust)
-        r->bytes.weights -= s->adjust->n_bytes;
-    free_adjust(r, s->adjust, s->n_member);
+        p->bytes.weights -= s->adjust->n_bytes;
+    free_adjust(p, s->adjust, s->n_member);
     s->adjust = NULL;
 }
 
 /* Nothing here fails. */
-static void put_adjust(tlpi_rank *r, int index, const tlpi_member_adjust *from,
-                       tlpi_rank_adjust *a, float *scratch)
+static void put_adjust(tlpi_program *p, int index,
+                       const tlpi_member_adjust *from, tlpi_rank_adjust *a,
+                       float *scratch)
 {
-    tlpi_rank_stage *s = &r->stage[index];
-    const tlpi_stage *stage = &r->plan->stage[index];
-    float scale = r->model->hp.residual_scale;
+    tlpi_rank_stage *s = &p->stage[index];
+    const tlpi_stage *stage = &p->plan->stage[index];
+    float scale = p->store->model->hp.residual_scale;
 
     for (int m = 0; m < s->n_member; m++) {
-        const tlpi_layer *l = &r->model->w.layer[stage->layers[m]];
+        const tlpi_layer *l = &p->store->model->w.layer[stage->layers[m]];
         const tlpi_member_adjust *f = from ? &from[m] : NULL;
 
-        put_norm(r, l->t[TLPI_ATTN_NORM], f ? f->attn_norm : NULL, scratch,
+        put_norm(p, l->t[TLPI_ATTN_NORM], f ? f->attn_norm : NULL, scratch,
                  s->attn_norm[m]);
-        put_norm(r, l->t[TLPI_FFN_NORM], f ? f->ffn_norm : NULL, scratch,
+        put_norm(p, l->t[TLPI_FFN_NORM], f ? f->ffn_norm : NULL, scratch,
                  s->ffn_norm[m]);
         s->attn_gain[m] = scale * (f ? f->attn_gain : 1);
         s->ffn_gain[m] = scale * (f ? f->ffn_gain : 1);
     }
-    put_biases(r, stage, s, scratch, scratch + r->model->hp.n_embd);
-    tlpi_rank_adjust_free(r, s);
+    put_biases(p, stage, s, scratch, scratch + p->store->model->hp.n_embd);
+    tlpi_program_adjust_free(p, s);
     s->adjust = a;
     if (a)
-        r->bytes.weights += a->n_bytes;
-    s->carried = tlpi_rank_carried(r, s);
-    r->version++;
+        p->bytes.weights += a->n_bytes;
+    s->carried = tlpi_rank_carried(p->rank, s);
+    tlpi_program_renew(p);
 }
 
-tlp_status tlpi_rank_adjust_stage(tlpi_rank *r, int index,
-                                  const tlpi_stage_adjust *adjust)
+tlp_status tlpi_program_adjust_stage(tlpi_program *p, int index,
+                                     const tlpi_stage_adjust *adjust)
 {
-    tlpi_rank_stage *s = &r->stage[index];
+    tlpi_rank_stage *s = &p->stage[index];
     const tlpi_stage_adjust *from = adjust && adjust->member ? adjust : NULL;
     tlpi_rank_adjust *a = NULL;
     float *scratch = NULL;
@@ -268,16 +271,17 @@ tlp_status tlpi_rank_adjust_stage(tlpi_rank *r, int index,
                                 "stage %d: a merged stage cannot be adjusted",
                                 index)
                     : TLP_OK;
-    scratch = tlpi_alloc_array(r->env, 2 * (size_t)r->model->hp.n_embd,
-                               sizeof(*scratch));
+    scratch =
+        tlpi_alloc_array(p->store->env, 2 * (size_t)p->store->model->hp.n_embd,
+                         sizeof(*scratch));
     if (!scratch)
         return tlpi_fail_nomem();
-    TLP_TRY(create_adjust(r, s, from, &a));
-    TLP_TRY(reserve_low(r, s, a));
-    put_adjust(r, index, from ? from->member : NULL, a, scratch);
+    TLP_TRY(create_adjust(p, s, from, &a));
+    TLP_TRY(reserve_low(p, s, a));
+    put_adjust(p, index, from ? from->member : NULL, a, scratch);
     a = NULL;
 done:
-    free_adjust(r, a, s->n_member);
-    tlpi_free(r->env, scratch);
+    free_adjust(p, a, s->n_member);
+    tlpi_free(p->store->env, scratch);
     return st;
 }

@@ -1,0 +1,71 @@
+/*
+ * program.h - one plan as one rank runs it: the stages over the rank's store.
+ *
+ * Norms, biases, gains and corrections belong to the program, since a plan may
+ * change them; matrices and KV caches are the store's.
+ */
+#ifndef TLPI_PROGRAM_H
+#define TLPI_PROGRAM_H
+
+#include "plan/adjust.h"
+#include "rank/scratch.h"
+#include "rank/stage.h"
+#include "rank/store.h"
+
+/* Programs of a rank. */
+enum { TLPI_MAX_PROGRAM = 4 };
+
+typedef struct tlpi_program {
+    tlpi_store *store;     /* borrowed, as are scratch, plan and shards */
+    tlpi_scratch *scratch; /* wide enough for every program of the rank */
+    const tlp_plan *plan;
+    const tlpi_shards *shards;
+    int rank;
+    tlpi_rank_stage *stage; /* [plan->n_stage] */
+    void **merged; /* averaged weights that the backend reads in place, owned */
+    size_t n_merged;
+    uint32_t version; /* tlpi_want; no two programs have one version */
+    /* Devices: exchanges of a step of one token, by communicator as in
+     * tlpi_exchange_comm. */
+    tlpi_comm_stats *step_stats;
+    tlpi_rank_sizes bytes; /* of what is not the store's */
+} tlpi_program;
+
+/* How far a rank is with its loading: `done` of `total` steps. */
+typedef struct tlpi_loading {
+    tlp_progress_fn fn; /* or NULL */
+    void *arg;
+    int done, total;
+} tlpi_loading;
+
+/* Say how far it is; TLP_ECANCELED if the listener wants it to end. */
+tlp_status tlpi_loading_say(const tlpi_loading *l);
+
+/* The fields store to rank are set and the other fields are zero.  Loads stage
+ * after stage.  What has been made of it on
+ * failure is the caller's to free. */
+tlp_status tlpi_program_load(tlpi_program *p, tlpi_loading *loading);
+void tlpi_program_free(tlpi_program *p); /* zeroes are fine */
+
+/* From now on, steps that a device has recorded of p are not replayed. */
+static inline void tlpi_program_renew(tlpi_program *p)
+{
+    p->version = ++p->store->version;
+}
+
+/* program_adjust.c: other adjustments for a stage than the plan's, from the
+ * next step on; NULL: none.  All is copied.  On failure the stage is as before.
+ */
+tlp_status tlpi_program_adjust_stage(tlpi_program *p, int stage,
+                                     const tlpi_stage_adjust *adjust);
+void tlpi_program_adjust_free(tlpi_program *p, tlpi_rank_stage *s);
+
+/* Which member's attention sum this rank forms in delta, or -1. */
+int tlpi_rank_carried(int rank, const tlpi_rank_stage *s);
+
+/* merge.c: the element-wise mean of one tensor over a stage's layers, as F32.
+ * out->data is the caller's to free. */
+tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
+                             tlpi_layer_id id, tlpi_tensor *out);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * store.h - what one rank holds of a model: packed weights and KV caches by
+ * layer, the output head, the tables of rotation.
+ *
+ * The programs of a rank (program.h) take from its store what their plans need.
+ * Programs that cut a layer alike get one copy of a weight and one cache, which
+ * are counted once and go when the last program has put them back.  A cache
+ * keeps sequences apart, and a sequence belongs to the program that filled it.
+ */
+#ifndef TLPI_STORE_H
+#define TLPI_STORE_H
+
+#include "backend/backend.h"
+#include "comm/comm.h"
+#include "model/model.h"
+#include "rank/rank_config.h"
+
+/* Memory that ranks hold. */
+typedef struct tlpi_rank_sizes {
+    uint64_t weights, kv, buffers;
+} tlpi_rank_sizes;
+
+/* The weights and caches of a layer (store.c). */
+typedef struct tlpi_store_layer tlpi_store_layer;
+
+typedef struct tlpi_store {
+    const tlpi_env *env;
+    const tlp_model *model;
+    const tlpi_session_config *cfg;
+    tlpi_backend *b;
+    tlpi_comm *comm; /* of commands: ranks that wait learn of the loading */
+    bool dry;        /* no tensor's data is read */
+
+    tlpi_store_layer *layer; /* [n_layer] */
+    tlpi_rope *rope;
+    float *output_norm;
+    tlpi_weight *embd; /* [n_vocab][d] of devices, else NULL */
+    tlpi_weight *head; /* [vocab1 - vocab0][d], NULL if that is empty */
+    int vocab0, vocab1;
+    uint32_t version;      /* of the last change to a program (tlpi_want) */
+    tlpi_rank_sizes bytes; /* of all of it */
+} tlpi_store;
+
+/* The fields env to dry are set and the other fields are zero.  What has been
+ * made of it on failure is the caller's to free. */
+tlp_status tlpi_store_create(tlpi_store *s);
+
+/* The norm and rows [vocab0, vocab1) of the output head; on devices also the
+ * embeddings. */
+tlp_status tlpi_store_load_head(tlpi_store *s, int vocab0, int vocab1);
+
+/* All programs have put back what they took. */
+void tlpi_store_free(tlpi_store *s);
+
+/* A slice of a layer's matrix. */
+tlp_status tlpi_store_take(tlpi_store *s, int layer, const tlpi_tensor *t,
+                           tlpi_slice slice, tlpi_weight **out);
+void tlpi_store_put(tlpi_store *s, int layer,
+                    tlpi_weight *w); /* NULL is fine */
+
+/* The cache of a layer's kv heads [kv0, kv1); `merged`: of a merged layer,
+ * whose keys and values are no layer's, so that the cache is not shared. */
+tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, int kv0, int kv1,
+                              bool merged, tlpi_kv **out);
+void tlpi_store_put_kv(tlpi_store *s, int layer, tlpi_kv *kv);
+
+/* Copy the first n_pos positions of a sequence in all caches. */
+void tlpi_store_copy_seq(tlpi_store *s, int dst_seq, int src_seq, int n_pos);
+
+/* A vector of n floats in memory of the backend, with its bytes added to
+ * *bytes; host NULL, for dry stores, leaves it as it is. */
+tlp_status tlpi_store_vector(tlpi_store *s, const float *host, size_t n,
+                             float **out, uint64_t *bytes);
+/* Elements [i0, i1) of a tensor, times scale. */
+tlp_status tlpi_store_elements(tlpi_store *s, const tlpi_tensor *t, int64_t i0,
+                               int64_t i1, float scale, float **out,
+                               uint64_t *bytes);
+
+/* Ranks that wait for this rank to load go on waiting. */
+void tlpi_store_busy(const tlpi_store *s);
+
+#endif
