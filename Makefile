@@ -6,7 +6,7 @@ MAKEFLAGS += -j$(or $(shell nproc 2>/dev/null),1)
 endif
 # The output of a recipe in one piece.  A check or a benchmark shows what it
 # prints at once, so it goes without.
-ifeq ($(filter check% bench% demo fuzz run-fuzzers,$(MAKECMDGOALS)),)
+ifeq ($(filter check% run-% bench% demo fuzz,$(MAKECMDGOALS)),)
 MAKEFLAGS += --output-sync=target
 endif
 

@@ -16,6 +16,9 @@
 
 #define MPI "libtlp_mpi.so"
 #define CUDA "libtlp_cuda.so"
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+#define ABI "." TEXT(TLP_ABI_VERSION)
 
 static char folder[PATH_MAX];
 
@@ -27,7 +30,7 @@ static void make_folder(void)
 
 static void remove_folder(void)
 {
-    static const char *const names[] = { MPI, MPI ".0", CUDA, CUDA ".0" };
+    static const char *const names[] = { MPI, MPI ABI, CUDA, CUDA ABI };
     char path[PATH_MAX + 32];
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -89,7 +92,7 @@ Test(plugin, there_is_none)
 {
     expect_refused(NULL, "TLP_PLUGIN_PATH (not set)");
     expect_refused(folder, folder);
-    expect_refused(folder, MPI ".0: cannot open shared object file");
+    expect_refused(folder, MPI ABI ": cannot open shared object file");
     expect_refused(folder, "no plug-in for MPI in ");
 }
 
@@ -97,7 +100,7 @@ Test(plugin, not_a_library)
 {
     char path[PATH_MAX + 32];
 
-    snprintf(path, sizeof path, "%s/" MPI ".0", folder);
+    snprintf(path, sizeof path, "%s/" MPI ABI, folder);
 
     FILE *f = fopen(path, "w");
 
@@ -127,9 +130,9 @@ static const char *versions(unsigned ours)
 
 Test(plugin, other_version)
 {
-    offer("test/plugins/other_version.so", MPI ".0");
+    offer("test/plugins/other_version.so", MPI ABI);
     expect_refused(folder, versions(TLPI_TRANSPORT_ABI));
-    offer("test/plugins/other_device.so", CUDA ".0");
+    offer("test/plugins/other_device.so", CUDA ABI);
     expect_no_device(folder, versions(TLPI_DEVICE_ABI));
 }
 
@@ -138,7 +141,7 @@ Test(plugin, first_found_decides)
 {
     char path[2 * PATH_MAX];
 
-    offer("test/plugins/no_entry.so", MPI ".0");
+    offer("test/plugins/no_entry.so", MPI ABI);
     snprintf(path, sizeof path, "/nowhere:%s:%s", folder, spawn_build_dir());
     expect_refused(path, "no " TLPI_TRANSPORT_SYMBOL);
 }
@@ -146,7 +149,7 @@ Test(plugin, first_found_decides)
 /* Whoever can write to the current folder gets no code run. */
 Test(plugin, not_from_the_current_folder)
 {
-    offer("test/plugins/other_version.so", MPI ".0");
+    offer("test/plugins/other_version.so", MPI ABI);
     cr_assert_eq(chdir(folder), 0);
     expect_refused("", "where the system looks");
     expect_refused(":", "where the system looks");

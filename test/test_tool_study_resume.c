@@ -253,10 +253,10 @@ Test(tool_study_resume, bad_rows)
     refuse_row("prune,,0,9,4,1,1,1,0", "line 13: prune,,0,9 is not asked");
     refuse_row("serial,,0,4,5,1,1,1,0", "line 13: serial,,0,4 is there twice");
     refuse_row("prune,,0,1,4,1", "line 13: 9 fields expected");
-    refuse_row("prune,,0,1,4,1,1,1,0,0", "line 13 is no row");
-    refuse_row("prune,,0,x,4,1,1,1,0", "line 13 is no row");
-    refuse_row("prune,,0,1,4,1e,1,1,0", "line 13 is no row");
-    refuse_row("prune,,0,1,4,1,1,1,", "line 13 is no row");
-    refuse_row("prune,,-1,1,4,1,1,1,0", "line 13 is no row");
+    refuse_row("prune,,0,1,4,1,1,1,0,0", "line 13 is not a row");
+    refuse_row("prune,,0,x,4,1,1,1,0", "line 13 is not a row");
+    refuse_row("prune,,0,1,4,1e,1,1,0", "line 13 is not a row");
+    refuse_row("prune,,0,1,4,1,1,1,", "line 13 is not a row");
+    refuse_row("prune,,-1,1,4,1,1,1,0", "line 13 is not a row");
     refuse_row("", "line 13: 9 fields expected");
 }
