@@ -90,17 +90,6 @@ static void set_programs(tlpi_rank *r, const tlpi_rank_setup *setup)
                             .rank = r->rank };
 }
 
-static tlp_status create_store(tlpi_rank *r, bool dry)
-{
-    r->store = (tlpi_store){ .env = r->env,
-                             .model = r->model,
-                             .cfg = r->cfg,
-                             .b = r->b,
-                             .comm = r->comm,
-                             .dry = dry };
-    return tlpi_store_create(&r->store);
-}
-
 /* The stages of all programs, then the head. */
 static tlp_status load(tlpi_rank *r, const tlpi_rank_setup *setup)
 {
@@ -134,7 +123,8 @@ static tlp_status build(tlpi_rank *r, const tlpi_rank_setup *setup)
     for (int i = 0; i < r->n_program && r->cfg->device; i++)
         TLP_TRY(tlpi_rank_count_step(r, &r->program[i]));
     TLP_TRY(tlpi_memory_check(r));
-    TLP_TRY(create_store(r, setup->dry));
+    r->store.b = r->b;
+    TLP_TRY(tlpi_store_create(&r->store));
     TLP_TRY(create_scratch(r, &n));
     TLP_TRY(load(r, setup));
 done:
@@ -203,6 +193,11 @@ tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
     r->comm = setup->comm;
     r->b = setup->dry;
     r->rank = setup->comm->rank;
+    r->store = (tlpi_store){ .env = env,
+                             .model = r->model,
+                             .cfg = r->cfg,
+                             .comm = r->comm,
+                             .dry = setup->dry };
     set_programs(r, setup);
     r->comm->patient = true;
     TLP_TRY(build(r, setup));
