@@ -137,10 +137,12 @@ static uint64_t weight_size(tlpi_dtype type, int64_t rows, int64_t cols)
     return (uint64_t)(rows * cols) * sizeof(float);
 }
 
+static uint64_t free_bytes; /* of the device */
+
 static tlp_status info(int device, tlpi_device_info *out)
 {
     (void)device;
-    *out = (tlpi_device_info){ .free = UINT64_MAX, .total = UINT64_MAX };
+    *out = (tlpi_device_info){ .free = free_bytes, .total = UINT64_MAX };
     return TLP_OK;
 }
 
@@ -177,6 +179,7 @@ static fixture open_fixture(void)
     f.cfg.device_of[0] = 0;
     events[0] = '\0';
     buffers_left = -1;
+    free_bytes = UINT64_MAX;
     return f;
 }
 
@@ -208,6 +211,18 @@ Test(rank_end, a_rank_that_fails_aborts_its_exchanges)
     cr_assert_str_eq(tlp_last_error(), "no room for a buffer", "%s",
                      tlp_last_error());
     cr_assert_str_eq(events, "abort free buffer backend ", "%s", events);
+    close_fixture(&f);
+}
+
+/* The rank ends before it has a store. */
+Test(rank_end, a_device_is_too_small)
+{
+    fixture f = open_fixture();
+    tlpi_runner run;
+
+    free_bytes = 1000;
+    CHECK_FAILS(TLP_ENOMEM, tlpi_runner_create(&run, f.plan, &f.cfg));
+    cr_assert_str_eq(events, "abort free backend ", "%s", events);
     close_fixture(&f);
 }
 
