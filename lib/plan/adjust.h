@@ -1,6 +1,7 @@
 /*
- * adjust.h - what a plan changes inside its stages: fitted so that a group of
- * layers gives more of what the same layers give one after the other.
+ * adjust.h - adjustments of a plan: changes inside its stages, fitted so that
+ * the output of a group of layers comes closer to the output of these layers
+ * run one after the other.
  *
  * For a stage with input x, members i, and d = n_embd:
  *
@@ -10,14 +11,14 @@
  *   ffn_in     Nf_i(y) += up (down Nf_i(y)), before gate and up
  *   out        z += up (sum_i down_i delta_i)
  *
- * delta_i is what the member itself added: its feed-forward part plus the
- * attention sum that this read (par: A_i; asym: A_1 + ... + A_i; lp: all A for
- * member 0, none for the others), gains included.  All of it is linear in what
- * a rank holds, so that corrections take part in the all-reduces that are there
- * anyway.
+ * delta_i is the contribution of member i: its feed-forward part plus the
+ * attention sum that this part read, gains included.  The attention sum is A_i
+ * in par and A_1 + ... + A_i in asym; in lp it is the sum of all A for member
+ * 0, and zero for later members.  The corrections are linear in the shares of
+ * the ranks, so the all-reduces of the stage sum them too.
  *
  * All numbers live in one image, a safetensors file; the objects below are
- * views of it.
+ * views of the image.
  *
  *   blk.N.attn_norm.weight [d]     blk.N.ffn_norm.weight [d]
  *   blk.N.attn_gain [1]            blk.N.ffn_gain [1]            F32
@@ -37,7 +38,8 @@
 #include "base/sha256.h"
 #include "plan/plan.h"
 
-/* up (down x); rank 0: none.  Views as tensors, so that backends take them. */
+/* up (down x); rank 0: none.  down and up are tensors, views of the image,
+ * because backends take tensors. */
 typedef struct tlpi_lowrank {
     int rank;
     tlpi_tensor down, up; /* [rank][d], [d][rank] */
@@ -45,9 +47,9 @@ typedef struct tlpi_lowrank {
 
 typedef struct tlpi_member_adjust {
     const tlpi_tensor *attn_norm, *ffn_norm; /* [d] F32; NULL: the model's */
-    float attn_gain, ffn_gain;               /* 1 where there is none */
+    float attn_gain, ffn_gain;               /* 1: no gain */
     tlpi_lowrank attn_in, ffn_in;
-    tlpi_tensor out_down; /* [out_rank][d], where the stage has an out_rank */
+    tlpi_tensor out_down; /* [out_rank][d], if the stage has an out_rank */
 } tlpi_member_adjust;
 
 typedef struct tlpi_stage_adjust {
@@ -60,61 +62,66 @@ struct tlpi_adjust {
     void *image; /* the file's bytes; NULL while only its hash is known */
     size_t n_image;
     char sha256[TLPI_HASH_TEXT];
-    char file[256];             /* its name, without a folder */
+    char file[256];             /* name of the file, without a folder */
     tlpi_stage_adjust *stage;   /* [n_stage] of the plan; NULL without image */
-    tlpi_member_adjust *member; /* those of all stages */
+    tlpi_member_adjust *member; /* members of all stages */
     tlpi_safetensors *index;    /* the image's tensors */
 };
 
 void tlpi_adjust_free(const tlpi_env *env, tlpi_adjust *a); /* NULL is fine */
 
 /*
- * A plan with the stages of `plan` and these adjustments; takes over `image`
- * (of the model's env), also on failure.  TLP_EFORMAT, TLP_EMISMATCH, by file,
- * tensor and shape; `where` names the image in errors.
+ * Make a plan with the stages of `plan` and the adjustments of an image.  The
+ * function takes over `image` (memory of the model's env), also on failure.
+ * TLP_EFORMAT and TLP_EMISMATCH name file, tensor and shape; `where` names the
+ * image in error texts.
  */
 tlp_status tlpi_plan_with_adjust(tlp_plan **out, const tlp_plan *plan,
                                  void *image, size_t n_image,
                                  const char *where);
 
-/* Fills in what a plan that was read from JSON alone lacks; the hash must be
- * the one of its "adjust" key.  Takes over image likewise. */
+/* Give a plan that was read from JSON alone its adjustments.  The hash of the
+ * image must equal the hash in the plan's "adjust" key.  The function takes
+ * over `image`, also on failure. */
 tlp_status tlpi_plan_supply_adjust(tlp_plan *plan, void *image, size_t n_image,
                                    const char *where);
 
-/* A plan from its JSON form whose "adjust" key, if it has one, is taken as it
- * is: the plan knows the file's hash alone, and must be supplied with the rest
- * before it runs. */
+/* Read a plan from its JSON form, without the file of its adjustments.  A plan
+ * with an "adjust" key then knows the hash of the file only; call
+ * tlpi_plan_supply_adjust before the plan runs. */
 tlp_status tlpi_plan_parse_bare(tlp_plan **out, tlp_model *model,
                                 const char *text);
 
 /* ==== files (adjust_file.c) ============================================== */
 
-/* TLP_EFORMAT for the name of a file that is not simply beside the plan's. */
+/* TLP_EFORMAT for a name with a folder or a leading dot: the file must be in
+ * the folder of the plan. */
 tlp_status tlpi_adjust_check_name(const char *where, const char *name);
 
-/* No image of this model is longer. */
+/* Upper bound of the bytes of an image for this model. */
 size_t tlpi_adjust_max_bytes(const tlp_model *m);
 
-/* Supply a plan that was read from `path` with the file it names. */
+/* Load the file that a plan names; `path` is the path that the plan was read
+ * from. */
 tlp_status tlpi_adjust_load(tlp_plan *plan, const char *path);
 
-/* A file that is written, and not yet under its name. */
+/* A file of adjustments that is complete but does not have its name yet. */
 typedef struct tlpi_adjust_file {
     tlpi_text path;
-    char name[256]; /* what the plan is to call it */
+    char name[256]; /* name of the file in the plan */
     tlpi_replace file;
 } tlpi_adjust_file;
 
-/* Write the file of a plan that goes to `path`; follow with
- * tlpi_replace_commit, and with tlpi_adjust_file_end also on failure. */
+/* Write the adjustments of a plan that will be saved to `path`.  Then call
+ * tlpi_replace_commit to give the file its name.  Call tlpi_adjust_file_end in
+ * any case, also on failure. */
 tlp_status tlpi_adjust_write(tlpi_adjust_file *f, const tlp_plan *plan,
                              const char *path);
 void tlpi_adjust_file_end(tlpi_adjust_file *f);
 
 /* ==== making an image (adjust_make.c) =================================== */
 
-/* What a fit found for a stage; NULL and 0 where there is nothing. */
+/* Result of the fits of a stage; NULL and 0 stand for no adjustment. */
 typedef struct tlpi_fitted_lowrank {
     int rank;
     float *down, *up; /* [rank][d], [d][rank] */
@@ -122,7 +129,7 @@ typedef struct tlpi_fitted_lowrank {
 
 typedef struct tlpi_fitted_member {
     float *attn_norm, *ffn_norm; /* [d] */
-    float attn_gain, ffn_gain;   /* 1: none */
+    float attn_gain, ffn_gain;   /* 1: no gain */
     tlpi_fitted_lowrank attn_in, ffn_in;
     float *out_down; /* [out_rank][d] */
 } tlpi_fitted_member;
@@ -133,8 +140,8 @@ typedef struct tlpi_fitted_stage {
     float *out_up; /* [d][out_rank] */
 } tlpi_fitted_stage;
 
-/* The image of fitted stages, [n_stage] of the plan; low-rank parts as F16, or
- * as F32 where a number would not fit. */
+/* Make the image of fitted stages, [n_stage] of the plan.  Low-rank parts are
+ * F16, or F32 if a number is beyond the range of F16. */
 tlp_status tlpi_adjust_image(const tlp_plan *plan,
                              const tlpi_fitted_stage *stage, void **image,
                              size_t *n_image);

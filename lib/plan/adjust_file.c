@@ -1,5 +1,6 @@
 /*
- * adjust_file.c - the file of a plan's adjustments, beside the plan's own.
+ * adjust_file.c - read and write the file of a plan's adjustments, which is in
+ * the folder of the plan file.
  */
 #include <string.h>
 
@@ -30,7 +31,7 @@ tlp_status tlpi_adjust_check_name(const char *where, const char *name)
     return TLP_OK;
 }
 
-/* The length of the folder in front of a path's last name. */
+/* Length of the folder part of a path, with its last slash. */
 static size_t folder_length(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -46,8 +47,8 @@ static tlp_status path_beside(tlpi_text *out, const char *path,
     return out->failed ? tlpi_fail_nomem() : TLP_OK;
 }
 
-/* Float pairs of the highest rank for three corrections in every layer, norms,
- * gains. */
+/* Three corrections of the highest rank as F32, norms and gains in every
+ * layer. */
 size_t tlpi_adjust_max_bytes(const tlp_model *m)
 {
     uint64_t d = (uint64_t)m->hp.n_embd;

@@ -1,6 +1,7 @@
 /*
- * adjust_image.c - a plan's adjustments as objects: an image's tensors, checked
- * against the plan and its model, and put where they belong.
+ * adjust_image.c - turn the tensors of an image into the adjustments of a plan:
+ * check each tensor against the plan and its model, and store a view of it in
+ * its member or stage.
  */
 #include "plan/adjust.h"
 
@@ -16,7 +17,7 @@
 #define VERSION "1"
 #define UNSAVED_FILE "adjust.safetensors"
 
-/* What a tensor is, and what of a member it is put into. */
+/* Shape of a tensor, and type of the field that holds it. */
 typedef enum tensor_form {
     VECTOR, /* [d], const tlpi_tensor * */
     NUMBER, /* [1], float */
@@ -27,7 +28,7 @@ typedef enum tensor_form {
 typedef struct tensor_kind {
     const char *name;
     tensor_form form;
-    size_t at; /* in tlpi_member_adjust, but for out.up */
+    size_t at; /* offset in tlpi_member_adjust; not used for out.up */
 } tensor_kind;
 
 #define OUT_UP SIZE_MAX
@@ -104,7 +105,8 @@ static const tensor_kind *read_name(const char *name, long *layer)
     return NULL;
 }
 
-/* That layer's place, its stage's in *stage; NULL if it does not run. */
+/* The adjustments of a layer; *stage gets its stage.  NULL if the plan drops
+ * the layer. */
 static tlpi_member_adjust *find_member(tlpi_adjust *a, const tlp_plan *p,
                                        long layer, int *stage)
 {
@@ -129,7 +131,7 @@ static tlp_status check_shape(const tlpi_tensor *t, tensor_form f, int64_t d,
     static const char *const shapes[] = { "[d]", "[1]", "[rank][d]",
                                           "[d][rank]" };
     bool pair = f == DOWN || f == UP;
-    int64_t r = f == DOWN ? t->ne[1] : t->ne[0]; /* a pair's rank */
+    int64_t r = f == DOWN ? t->ne[1] : t->ne[0]; /* rank of the pair */
     int64_t cols = f == NUMBER ? 1 : f == UP ? r : d;
     int64_t rows = f == UP ? d : f == DOWN ? r : 1;
 
@@ -204,7 +206,8 @@ done:
 
 /* ==== pairs ============================================================== */
 
-/* Both or none, of one rank; a tensor that is not there has no columns. */
+/* A pair needs both tensors or none, and both must have one rank.  A missing
+ * tensor has no columns. */
 static tlp_status check_pair(const tlpi_tensor *down, const tlpi_tensor *up,
                              int layer, const char *name, const char *where,
                              int *rank)
@@ -238,7 +241,7 @@ done:
 
 /* ==== objects ============================================================ */
 
-/* Back to where only the hash is known. */
+/* Free the image and its views; keep the hash. */
 static void drop_image(const tlpi_env *env, tlpi_adjust *a)
 {
     tlpi_safetensors_close(a->index);
@@ -275,7 +278,7 @@ static tlp_status make_places(tlpi_adjust *a, const tlp_plan *p)
     return TLP_OK;
 }
 
-/* Takes over the image, also on failure. */
+/* Read an image.  The function takes over its memory, also on failure. */
 static tlp_status read_image(tlpi_adjust *a, const tlp_plan *p, void *image,
                              size_t n_image, const char *where)
 {

@@ -1,5 +1,5 @@
 /*
- * adjust_make.c - what was fitted, as the image of a file.
+ * adjust_make.c - make the image of a file from the fits of all stages.
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 
 typedef struct image_maker {
     int64_t d;
-    tlpi_safetensors_part *part; /* [n], and where each is read from */
+    tlpi_safetensors_part *part; /* [n]; part i is read from from[i] */
     const float **from;
     size_t n;
 } image_maker;
@@ -29,7 +29,7 @@ static bool fits_f16(const float *x, int64_t n)
     return true;
 }
 
-/* rows 0: a vector. */
+/* Add a tensor to the list; rows 0: a vector. */
 static void add(image_maker *m, int layer, const char *name, const float *from,
                 int64_t rows, int64_t cols)
 {

@@ -1,9 +1,10 @@
 /*
- * carry.c - a plan for another file of the same model.
+ * carry.c - make a plan for another file of its model.
  *
- * Files of one model in different types agree in their hyper-parameters and in
- * their vectors - norms and biases - which stay in full precision whatever the
- * matrices become; models that are not the same differ there.
+ * Two files of one model can store the matrices in different types.  Their
+ * hyper-parameters and their vectors (norms and biases) are equal, because
+ * quantising keeps vectors in full precision.  Files of different models differ
+ * in these values.
  */
 #include <stdio.h>
 #include <string.h>
@@ -32,7 +33,7 @@ static tlp_status check_hparams(const tlp_model *a, const tlp_model *b)
     return TLP_OK;
 }
 
-/* [n] floats each. */
+/* Have two tensors equal values?  x, y: room for [n] floats each. */
 static bool same_values(const tlpi_tensor *a, const tlpi_tensor *b, float *x,
                         float *y)
 {
@@ -90,8 +91,8 @@ done:
 
 /* ==== adjustments ======================================================== */
 
-/* The image with the new model's fingerprint in place of the old one's, which
- * is as long. */
+/* Copy the image, and replace the fingerprint of the old model by the
+ * fingerprint of the new model, which has equal length. */
 static tlp_status rename_model(const tlp_plan *plan, const tlp_model *model,
                                void **image)
 {
@@ -109,7 +110,7 @@ static tlp_status rename_model(const tlp_plan *plan, const tlp_model *model,
     memcpy(copy, a->image, a->n_image);
     while (i < last && memcmp(copy + i, from, n) != 0)
         i++;
-    memcpy(copy + i, to, n); /* not found: refused when it is read */
+    memcpy(copy + i, to, n); /* if not found, reading the image fails */
     *image = copy;
     return TLP_OK;
 }

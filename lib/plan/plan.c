@@ -1,5 +1,6 @@
 /*
- * plan.c - plans as objects: built from stages, read, written, shared.
+ * plan.c - plan objects: build them from stages, read them, write them, count
+ * references.
  */
 #include "plan/plan.h"
 
@@ -9,7 +10,7 @@
 #include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
-/* Ten thousand layers in JSON take less. */
+/* A JSON plan of ten thousand layers is shorter. */
 #define MAX_FILE_BYTES (1u << 20)
 
 static const char *const mode_names[] = {
@@ -46,7 +47,7 @@ static void destroy(tlp_plan *p)
     tlp_model_free(model);
 }
 
-/* Returns the sum of members through *n_member. */
+/* Check the stages; *n_member gets the number of their members. */
 static tlp_status check_stages(const tlp_model *m, const tlpi_stage *stage,
                                int n_stage, const char *where, bool *seen,
                                int *n_member)
@@ -239,8 +240,9 @@ done:
     return st;
 }
 
-/* Two files replace two others: both are on the disk before either gets its
- * name, so that only the renaming could come between. */
+/* Replace the plan file and the file of its adjustments.  Both new files are
+ * complete on the disk before either gets its name, so a reader can meet a
+ * mixture only between the two renamings. */
 static tlp_status save_adjusted(const tlp_plan *plan, const char *path)
 {
     tlpi_text text = { .env = &plan->model->env };

@@ -6,7 +6,8 @@
 #include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
-/* So many neighbouring pairs become "pairs:a-b@mode". */
+/* Runs of at least MIN_PAIRS_RUN neighbouring pairs are written as
+ * "pairs:a-b@mode". */
 #define MIN_PAIRS_RUN 3
 
 static int first_layer(const tlpi_stage *s)
@@ -18,7 +19,8 @@ static int first_layer(const tlpi_stage *s)
     return first;
 }
 
-/* Where no order is given, stages stand by their lowest layer. */
+/* Are the stages sorted by their lowest layer?  This is the order of a plan
+ * without "order". */
 static bool is_natural(const tlp_plan *p)
 {
     for (int i = 1; i < p->n_stage; i++) {
@@ -28,12 +30,13 @@ static bool is_natural(const tlp_plan *p)
     return true;
 }
 
-/* Writes list items with their separators, runs a-b as one. */
+/* A list of numbers being written, with separators; a run is one item,
+ * "a-b". */
 typedef struct list {
     tlpi_text *out;
     const char *separator;
-    bool ranges;     /* a-b for runs */
-    int first, last; /* the run not yet written; first < 0: none */
+    bool ranges;     /* write runs as a-b */
+    int first, last; /* run that is not written yet; first < 0: no run */
     bool any;
 } list;
 
@@ -91,7 +94,8 @@ static bool runs(const tlp_plan *p, int layer)
     return false;
 }
 
-/* Adds the layers that stand in no stage after `head`; nothing if none. */
+/* Add `head` and the layers that are in no stage; add nothing if every layer is
+ * in a stage. */
 static void add_dropped(tlpi_text *out, const tlp_plan *p, const char *head,
                         const char *separator, bool ranges, const char *tail)
 {
@@ -111,7 +115,8 @@ static void add_dropped(tlpi_text *out, const tlp_plan *p, const char *head,
         tlpi_text_printf(out, "%s", tail);
 }
 
-/* Stages from i on that are pairs (a,a+1), (a+2,a+3), ... of one mode. */
+/* Number of stages from stage i on that are pairs (a,a+1), (a+2,a+3), ... of
+ * one mode. */
 static int count_pairs(const tlp_plan *p, int i)
 {
     int n = 0;
@@ -128,7 +133,7 @@ static int count_pairs(const tlp_plan *p, int i)
 
 static void add_groups(tlpi_text *out, const tlp_plan *p)
 {
-    int mode = TLP_MODE_SERIAL; /* of the clause that is open */
+    int mode = TLP_MODE_SERIAL; /* mode of the clause that is being written */
 
     for (int i = 0; i < p->n_stage; i++) {
         const tlpi_stage *s = &p->stage[i];

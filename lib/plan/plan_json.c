@@ -11,8 +11,8 @@
  *    "adjust": {"file": "p.adjust.safetensors", "sha256": "sha256:..."},
  *    "made": {...}}                               free; kept as it is
  *
- * Stages run as listed, which must be the layers' own order (by the lowest
- * layer of each) unless "order" gives another.
+ * Stages run in the order of the list.  Without "order" the list must be sorted
+ * by the lowest layer of each stage.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@
 
 #define PLAN_VERSION 1
 
-/* "made" is the only part that nests freely. */
+/* Greatest depth of nesting; only "made" has no fixed depth. */
 #define MAX_DEPTH 32
 
 static tlp_status check_keys(const char *where, const char *what,
@@ -208,8 +208,9 @@ done:
 }
 
 /*
- * The object as text, for free().  Fifteen digits write 0.41 as it was, but
- * are not always enough to read the same value back; seventeen are.
+ * The object as text, which the caller releases with free().  Fifteen digits
+ * write 0.41 as 0.41, but do not always give back the bits of a double.  The
+ * second try has seventeen digits, which do.
  */
 static char *dump_exactly(json_t *object)
 {
@@ -262,7 +263,7 @@ static tlp_status read_made(const tlpi_sketch *s, json_t *root, char **out)
     return keep_exactly(&s->model->env, made, out);
 }
 
-/* "sha256:" and 64 digits, as they are written here. */
+/* Is this "sha256:" and 64 hexadecimal digits in lower case? */
 static bool is_hash(const char *text)
 {
     return strncmp(text, "sha256:", 7) == 0 && strlen(text) == 7 + 64 &&

@@ -1,5 +1,5 @@
 /*
- * plan_sketch.c - groups, dropped layers and an order become stages.
+ * plan_sketch.c - turn groups, dropped layers and an order into stages.
  */
 #include "plan/plan_sketch.h"
 
@@ -75,8 +75,9 @@ void tlpi_sketch_begin(tlpi_sketch *s, int mode)
     tlpi_stage *g = &s->group[s->n_group];
     const tlpi_stage *last = s->n_group > 0 ? g - 1 : NULL;
 
-    /* Finished groups share no layer, so there are n_layer of them and of
-     * their members at most; the new one names no layer twice. */
+    /* Finished groups share no layer, so they and their members number at most
+     * n_layer each.  The group being read names no layer twice, so it adds at
+     * most n_layer members. */
     g->mode = mode;
     g->n_member = 0;
     g->layers = last ? last->layers + last->n_member : s->pool;
@@ -209,7 +210,7 @@ tlp_status tlpi_sketch_check_listed(const tlpi_sketch *s)
     return TLP_OK;
 }
 
-/* Every layer that is not dropped, and no other, stands in the order. */
+/* The order must list every layer that is not dropped, and no other layer. */
 static tlp_status check_order(tlpi_sketch *s)
 {
     s->n_list++;

@@ -1,8 +1,8 @@
 /*
- * plan_sketch.h - a plan while it is read: groups, dropped layers and an
- * order, in the order in which a text or a file happens to give them.  Each
- * layer's use is checked as it comes; at the end the groups are laid out as
- * stages.  And the two readers that fill one.
+ * plan_sketch.h - a plan while it is read, and the two readers that fill it.  A
+ * sketch holds groups, dropped layers and an order, in the sequence in which a
+ * text or a file gives them.  Each use of a layer is checked when it is read.
+ * At the end tlpi_sketch_build turns the groups into stages.
  */
 #ifndef TLPI_PLAN_SKETCH_H
 #define TLPI_PLAN_SKETCH_H
@@ -11,13 +11,14 @@
 
 typedef struct tlpi_sketch {
     tlp_model *model;
-    const char *where; /* begins the text of every error */
+    const char *where; /* beginning of every error text */
     int n_layer;
     int *pool;  /* [2*n_layer] members of all groups */
     int *owner; /* [n_layer] group of a layer; -1 none, -2 dropped */
-    int *seen;  /* [n_layer] the last list that named it */
+    int *seen;  /* [n_layer] number of the last list that named the layer */
     int n_list;
-    tlpi_stage *group; /* [n_layer+1], the last for one that must fail */
+    tlpi_stage *group; /* [n_layer+1]; the last entry is for a group that will
+                          be refused */
     int n_group;
     int *order; /* [n_layer] layers in running order */
     int n_order;
@@ -28,40 +29,45 @@ tlp_status tlpi_sketch_init(tlpi_sketch *s, tlp_model *model,
                             const char *where);
 void tlpi_sketch_free(tlpi_sketch *s);
 
-/* A group: begin, add each member, end.  A group of one must be SERIAL. */
+/* Add a group: begin, add each member, end.  A group of one layer must be
+ * SERIAL. */
 void tlpi_sketch_begin(tlpi_sketch *s, int mode);
 tlp_status tlpi_sketch_add(tlpi_sketch *s, int64_t layer);
 tlp_status tlpi_sketch_end(tlpi_sketch *s);
 
 tlp_status tlpi_sketch_drop(tlpi_sketch *s, int64_t layer);
 
-/* Begin the running order, then give its layers one by one. */
+/* Add the running order: begin it, then add its layers one by one. */
 tlp_status tlpi_sketch_begin_order(tlpi_sketch *s);
 tlp_status tlpi_sketch_order(tlpi_sketch *s, int64_t layer);
 
-/* For a form that lists all: every layer is in a group or dropped, and without
- * an order the groups came in the layers' own. */
+/* Check for the JSON form, which lists all layers: every layer is in a group
+ * or dropped, and without an order the groups are sorted by their lowest
+ * layers. */
 tlp_status tlpi_sketch_check_listed(const tlpi_sketch *s);
 
 /*
- * Lay out: layers run in the order given, or else by number; a group stands
- * where the first of its members would; a layer in no group is serial.
+ * Make the plan.  Layers run in the given order, or by number if there is none.
+ * A group takes the place of its first member.  A layer in no group is a serial
+ * stage.
  */
 tlp_status tlpi_sketch_build(tlpi_sketch *s, const char *made, tlp_plan **out);
 
-/* "3-5+9": the members of a group; cut with "..." when they do not fit. */
+/* Write the members of a group as "3-5+9"; "..." ends a text that does not
+ * fit. */
 void tlpi_group_format(const int *layers, int n, char *buf, size_t cap);
 
 /* plan_text.c: the text form. */
 tlp_status tlpi_plan_read_text(tlpi_sketch *s, const char *text);
 
-/* plan_json.c: the JSON form; *made gets the "made" object, for tlpi_free, and
- * *adjust what "adjust" says, for tlpi_adjust_free. */
+/* plan_json.c: the JSON form; *made gets the "made" object (free it with
+ * tlpi_free), *adjust file and hash of the "adjust" object (free it with
+ * tlpi_adjust_free). */
 tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
                                char **made, tlpi_adjust **adjust);
 
-/* plan_format.c: both forms, written; _as: under another name of the file of
- * its adjustments than the plan's own. */
+/* plan_format.c: write both forms.  _as: write another name for the file of
+ * adjustments. */
 void tlpi_plan_write_text(const tlp_plan *p, tlpi_text *out);
 void tlpi_plan_write_json(const tlp_plan *p, tlpi_text *out);
 void tlpi_plan_write_json_as(const tlp_plan *p, const char *file,

@@ -21,9 +21,9 @@
 typedef struct reader {
     tlpi_sketch *s;
     const char *at;
-    const char *clause; /* where the present clause begins */
+    const char *clause; /* beginning of the clause being read */
     int n_clause;
-    bool alone; /* a clause that must be the only one was read */
+    bool alone; /* a clause that must be alone was read */
 } reader;
 
 typedef struct range {
@@ -106,11 +106,12 @@ done:
     return st;
 }
 
-typedef tlp_status (*use_layer_fn)(tlpi_sketch *s, int64_t layer);
+typedef tlp_status (*take_layer_fn)(tlpi_sketch *s, int64_t layer);
 
-/* The range's end is not checked yet: the first layer past the model's last
- * ends the loop. */
-static tlp_status use_range(reader *r, use_layer_fn use)
+/* Use each layer of a range.  The end of the range is not checked yet: `use`
+ * fails at the first layer that the model does not have, which ends the
+ * loop. */
+static tlp_status use_range(reader *r, take_layer_fn use)
 {
     range a;
     tlp_status st = read_range(r, &a);
@@ -120,7 +121,7 @@ static tlp_status use_range(reader *r, use_layer_fn use)
     return st;
 }
 
-static tlp_status read_list(reader *r, use_layer_fn use)
+static tlp_status read_list(reader *r, take_layer_fn use)
 {
     tlp_status st;
 
@@ -146,7 +147,7 @@ done:
     return st;
 }
 
-/* Neighbours from first on, two by two, up to last. */
+/* Add pairs of neighbouring layers: (first, first + 1) and so on up to last. */
 static tlp_status add_pairs(tlpi_sketch *s, int64_t first, int64_t last,
                             int mode)
 {
@@ -180,9 +181,10 @@ done:
 }
 
 /*
- * The paper's observation: the first and the last layers do not bear it.
- * n_layer - D neighbouring pairs that leave the last three layers serial; when
- * they would reach layers 0 and 1, they move up to the end first.
+ * Read "depth:D@mode" as n_layer - D neighbouring pairs.  The pairs leave the
+ * last three layers serial, because the paper finds that the first and the last
+ * layers do not tolerate pairing.  If the pairs would then include layers 0 and
+ * 1, they move towards the end first.
  */
 static tlp_status read_depth(reader *r)
 {
@@ -219,7 +221,8 @@ static tlp_status read_drop(reader *r)
 
 typedef tlp_status (*read_body_fn)(reader *r);
 
-/* What reads the part after "pairs:" and so on; NULL for other names. */
+/* The function that reads the body of a clause, such as the text after
+ * "pairs:"; NULL for an unknown name. */
 static read_body_fn find_clause(const char *name, size_t n)
 {
     static const struct {

@@ -5,10 +5,11 @@
 
 #include "plan/shard_cut.h"
 
-/* Limits the tables below; no machine comes near. */
+/* Largest number of ranks in a cut; it bounds the tables. */
 #define MAX_SHARD 1024
 
-/* gate and up rows, and rows of the output head, are packed in blocks. */
+/* Rows of gate and up, and of the output head, are packed in blocks of this
+ * size. */
 #define ROW_BLOCK 16
 
 static int gcd(int a, int b)
@@ -31,8 +32,8 @@ static int block_of(const tlpi_tensor *t)
     return tlpi_dtype_get((uint32_t)t->type)->block;
 }
 
-/* Adds a matrix: its bytes, and where its columns may be cut, since quantised
- * rows come in blocks. */
+/* Add a matrix to a member: its bytes, and the distance between legal cuts of
+ * its columns.  Quantised rows can be cut only between blocks. */
 static void add_matrix(tlpi_member *m, const tlpi_hparams *hp,
                        const tlpi_tensor_row *row, const tlpi_tensor *t,
                        uint64_t bytes[TLPI_N_AXIS])
@@ -62,8 +63,8 @@ static tlpi_member member_of(const tlp_model *m, int layer)
     return member;
 }
 
-/* Fills member and gives their number: merged layers are one, of the first's
- * size, cut where all of them may be. */
+/* Fill `member`; returns the number of members.  Merged layers are one member:
+ * it has the size of the first layer, and cuts that are legal in all layers. */
 static int list_members(const tlp_model *m, const tlpi_stage *stage,
                         tlpi_member *member)
 {
@@ -78,9 +79,9 @@ static int list_members(const tlp_model *m, const tlpi_stage *stage,
 }
 
 /*
- * Query heads [h0, h1) of a member as parts: whole kv groups are one part; of
- * a group that another rank shares, this rank has some query heads, and the kv
- * head like the other.
+ * Add query heads [h0, h1) of a member as parts.  Whole kv groups are one part.
+ * A kv group that two ranks share is a part on each: a rank has some of its
+ * query heads, and the kv head itself is on both ranks.
  */
 static int emit_heads(int member, int h0, int h1, int group,
                       tlpi_attn_part *out)
@@ -131,7 +132,8 @@ tlpi_part tlpi_ffn_units(const tlpi_ffn_part *p)
     return part;
 }
 
-/* With lp-code slice s of each member's ff columns reads through norm s. */
+/* End of slice s of a member's ff columns.  In lp-code slice s of every member
+ * reads its input through norm s. */
 static int slice_end(const tlpi_cut *c, int member, int s)
 {
     return (int)tlpi_cut_snap(c->n_ff, c->member[member].ff_step,
@@ -158,7 +160,7 @@ static int emit_ffn(const tlpi_cut *c, int rank, bool lp_code,
     return n;
 }
 
-/* What a part reads. */
+/* Weight bytes that a part reads. */
 static uint64_t attn_bytes(const tlpi_member *m, const tlpi_attn_part *p)
 {
     return m->head_bytes * (uint64_t)(p->q1 - p->q0) +
@@ -222,9 +224,9 @@ static bool is_cut_by_members(int mode)
     return mode == TLP_MODE_PAR || mode == TLP_MODE_ASYM;
 }
 
-/* Room for the parts: n_rank-1 borders and those between members cut the
- * list, and a border inside a kv group leaves a part on both its sides; with
- * lp-code norms cut the ff columns too. */
+/* Allocate room for the parts.  The list is cut at n_rank-1 borders and between
+ * members, and a border inside a kv group adds a part on both sides.  In
+ * lp-code the norms cut the ff columns too. */
 static tlp_status alloc_stage(tlpi_shards *s, int stage, int n_member, int mode)
 {
     size_t n = (size_t)n_member, n_rank = (size_t)s->n_rank;
@@ -340,7 +342,7 @@ void tlpi_shards_free(tlpi_shards *s)
     if (!s)
         return;
     for (int i = 0; i < s->n_stage && s->part; i++) {
-        /* Rank 0's lists begin the stage's. */
+        /* The lists of rank 0 are the first lists of the stage. */
         tlpi_stage_shard *p = &s->part[(size_t)i * (size_t)s->n_rank];
         tlpi_free(s->env, p->attn);
         tlpi_free(s->env, p->ffn);

@@ -3,22 +3,22 @@
  *
  * A stage is a list of (member, query heads) for attention and (member, ff
  * columns) for the feed-forward part.  The list is laid out member after
- * member, and cut into R consecutive parts of nearly equal bytes, at the
- * positions where quantised rows can be cut (whole blocks of attn_output and
- * ffn_down columns).  Any R >= 1 works; a rank may get nothing of a stage.
- * A cut inside the query heads that share a kv head leaves that kv head, its
- * rows and its cache, on both sides: 9 heads over 3 kv heads split 5 + 4 on two
- * ranks, which costs one kv head more and waits less than 6 + 3.
+ * member, and cut into R consecutive parts of nearly equal bytes, at positions
+ * where quantised rows can be cut (whole blocks of attn_output and ffn_down
+ * columns).  R is at least 1; a rank may get no part of a stage. A cut inside
+ * the query heads that share a kv head leaves that kv head, its rows and its
+ * cache, on both sides: 9 heads over 3 kv heads split 5 + 4 on two ranks, which
+ * costs one kv head more and waits less than 6 + 3.
  *
- *   serial, lp  attention and FFN are cut on their own, evenly; so a pair on
- *               two ranks falls apart between its members.
+ *   serial, lp  attention and FFN are cut evenly, each on its own; so a pair
+ *               on two ranks is cut between its members.
  *   par, asym   a rank's FFN part of a member needs that member's attention
  *               sum, so both are cut at the same member boundaries: whole
- *               members where there is one for every rank, as many ranks for
- *               each member where R is a multiple, and else by bytes, where a
- *               rank may end one member and begin the next.  The ranks that
- *               share a member are neighbours, its `span`; each of them holds
- *               some part of it.
+ *               members if there is one for every rank; an equal number of
+ *               ranks for each member if R is a multiple; else by bytes, so
+ *               that a rank may have the end of one member and the beginning
+ *               of the next.  The ranks that share a member are neighbours,
+ *               the `span` of the member; each of them holds a part of it.
  *   merge       cut as a serial layer.
  *   lp-code     as lp, with the FFN slices also cut where the norm changes.
  */
@@ -30,7 +30,8 @@
 typedef struct tlpi_attn_part {
     int member;   /* index in the stage; 0 for merge */
     int kv0, kv1; /* kv heads [kv0, kv1) */
-    int q0, q1;   /* query heads: all of these kv heads', or some of one's */
+    int q0, q1;   /* query heads: all heads of these kv heads, or some heads of
+                     one kv head */
 } tlpi_attn_part;
 
 typedef struct tlpi_ffn_part {
@@ -39,7 +40,7 @@ typedef struct tlpi_ffn_part {
     int ff0, ff1; /* rows of ffn_gate/up, columns of ffn_down */
 } tlpi_ffn_part;
 
-/* What a part has of each axis, for tlpi_row_slice. */
+/* The units of each axis that a part has, for tlpi_row_slice. */
 tlpi_part tlpi_attn_units(const tlpi_attn_part *p);
 tlpi_part tlpi_ffn_units(const tlpi_ffn_part *p);
 
@@ -61,7 +62,7 @@ typedef struct tlpi_shards {
     tlpi_stage_shard *part; /* [n_stage][n_rank] */
     tlpi_span **span;       /* [n_stage][n_member]; par and asym, else NULL */
     int *vocab;             /* [n_rank+1] row borders of the output head,
-                               multiples of 16 but for the last */
+                               multiples of 16, except the last */
     uint64_t *rank_bytes;   /* [n_rank] weight bytes read per token */
 } tlpi_shards;
 

@@ -1,7 +1,7 @@
 /*
  * shard_cut.c - balanced borders at legal positions.
  *
- * Arithmetic is in doubles of whole byte counts: every rank computes the same
+ * Byte counts are whole numbers in doubles, so every rank computes equal
  * borders.
  */
 #include "plan/shard_cut.h"
@@ -17,12 +17,14 @@ int64_t tlpi_cut_snap(int64_t n, int64_t step, double share)
     return at - (double)below < (double)above - at ? below : above;
 }
 
-/* Members [m0, m1) over ranks [r0, r1): the borders r0 < r < r1 are set. */
+/* Members [m0, m1) that ranks [r0, r1) share; cutting sets the borders r0 < r <
+ * r1. */
 typedef struct section {
     int m0, m1, r0, r1;
 } section;
 
-/* The legal position nearest to so many bytes into the section. */
+/* The legal position that is nearest to `bytes` bytes from the beginning of the
+ * section. */
 static int64_t place_head(const tlpi_cut *c, section s, double bytes)
 {
     for (int i = s.m0;; i++) {
@@ -46,9 +48,9 @@ static int64_t place_ff(const tlpi_cut *c, section s, double bytes)
     }
 }
 
-/* Ranks' shares of a section go by `want`, in attention and FFN alike: an
- * all-reduce stands between the two, so what one rank has too much of in the
- * first is waited for there, and cannot be made up for in the second. */
+/* Cut a section in the proportions of `want`, attention and FFN separately.  An
+ * all-reduce stands between the two, so all ranks wait for a rank with too much
+ * attention.  A smaller FFN share could not make up for that wait. */
 static void cut_section(tlpi_cut *c, section s)
 {
     double attn = 0.0, ffn = 0.0, want = 0.0, upto = 0.0;
@@ -97,7 +99,8 @@ void tlpi_cut_wide(tlpi_cut *c)
     cut_section(c, (section){ 0, c->n_member, 0, c->n_rank });
 }
 
-/* At least as many members as ranks: whole members, one or more for each. */
+/* If there are at least as many members as ranks, each rank gets one or more
+ * whole members. */
 static void deal_members(tlpi_cut *c)
 {
     double share = (double)total_bytes(c) / c->n_rank;
@@ -105,7 +108,8 @@ static void deal_members(tlpi_cut *c)
     int m = 0;
 
     for (int r = 1; r < c->n_rank; r++) {
-        int last = c->n_member - (c->n_rank - r); /* leave one for the others */
+        int last = c->n_member -
+                   (c->n_rank - r); /* leave one member for each later rank */
         do
             upto += (double)member_bytes(c, m++);
         while (m < last && share * r - upto >= (double)member_bytes(c, m) / 2);
@@ -114,9 +118,10 @@ static void deal_members(tlpi_cut *c)
 }
 
 /*
- * Ranks [r0, r1) share member i.  Where legal positions are so few that a rank
- * between two others got nothing of it, later parts move up, so that those who
- * take part are neighbours and none waits for nothing.
+ * Ranks [r0, r1) share member i.  If legal positions are few, a rank between
+ * two ranks with parts can have none.  Then the parts of later ranks move to
+ * lower ranks, so that the ranks with parts are neighbours and no rank waits
+ * without a part.
  */
 static void close_gaps(tlpi_cut *c, int i, int r0, int r1)
 {
@@ -143,7 +148,7 @@ static void close_gaps(tlpi_cut *c, int i, int r0, int r1)
         set_border(c, to, i + 1);
 }
 
-/* As many ranks for each member. */
+/* Every member gets an equal number of ranks. */
 static void cut_evenly(tlpi_cut *c)
 {
     int n = c->n_rank / c->n_member;
@@ -159,15 +164,16 @@ static void cut_evenly(tlpi_cut *c)
 }
 
 /*
- * Ranks cut the whole group's bytes evenly, and a rank may end one member and
- * begin the next.  Border r lies total*r/n_rank bytes in; positions are
- * compared times n_rank, in integers, so that none is missed.
+ * Cut the bytes of the whole group evenly; a rank may have the end of one
+ * member and the beginning of the next.  Border r is total*r/n_rank bytes from
+ * the beginning.  Positions are multiplied by n_rank and compared as integers,
+ * so that the result is exact.
  */
 static void cut_by_bytes(tlpi_cut *c)
 {
     uint64_t n = (uint64_t)c->n_rank;
     uint64_t total = total_bytes(c);
-    uint64_t begin = 0; /* of the member, times n */
+    uint64_t begin = 0; /* beginning of the member, times n */
 
     for (int i = 0; i < c->n_member; i++) {
         uint64_t end = begin + member_bytes(c, i) * n;

@@ -1,9 +1,9 @@
 /*
- * shard_cut.h - where the list of a stage's members is cut.
+ * shard_cut.h - cut the list of a stage's members.
  *
- * Positions count through the whole list: member i's query heads are
- * [i*n_head, (i+1)*n_head), its ff columns [i*n_ff, (i+1)*n_ff).  Rank r holds
- * what lies between the borders r and r+1.
+ * Positions count through the whole list: member i's query heads are [i*n_head,
+ * (i+1)*n_head), its ff columns [i*n_ff, (i+1)*n_ff).  Rank r holds the
+ * positions between the borders r and r+1.
  */
 #ifndef TLPI_SHARD_CUT_H
 #define TLPI_SHARD_CUT_H
@@ -12,9 +12,9 @@
 
 typedef struct tlpi_member {
     uint64_t attn_bytes, ffn_bytes; /* of the matrices */
-    uint64_t head_bytes, kv_bytes;  /* of a query head's rows and columns, of a
-                                       kv head's rows */
-    int head_step, ff_step; /* cuts at multiples of these, and at the end */
+    uint64_t head_bytes, kv_bytes;  /* rows and columns of a query head; rows of
+                                       a  kv head */
+    int head_step, ff_step; /* cuts are at multiples of these, and at the end */
 } tlpi_member;
 
 typedef struct tlpi_cut {
@@ -26,14 +26,14 @@ typedef struct tlpi_cut {
     double *want;     /* [n_rank] scratch: bytes a rank should hold */
 } tlpi_cut;
 
-/* All members as one wide layer. */
+/* Cut all members as one wide layer. */
 void tlpi_cut_wide(tlpi_cut *c);
 
-/* Member by member: a rank with any part of a member is in one run of ranks
- * that share it. */
+/* Cut member by member.  The ranks that share a member are neighbours. */
 void tlpi_cut_members(tlpi_cut *c);
 
-/* The legal position in a member's n units that is nearest to a share of it. */
+/* The legal position in the n units of a member that is nearest to n *
+ * share. */
 int64_t tlpi_cut_snap(int64_t n, int64_t step, double share);
 
 #endif
