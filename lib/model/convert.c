@@ -1,9 +1,9 @@
 /*
  * convert.c - write a model to a file with its matrices in another type.
  *
- * Rows go through floats, some at once and each on one thread, into a piece
- * that is then written: memory stays small, whatever the model's size, and the
- * result does not depend on the number of threads.
+ * Threads convert rows through floats into a piece, one thread for each row;
+ * then the piece is written.  Memory stays small for a model of any size, and
+ * the result does not depend on the number of threads.
  */
 #include <float.h>
 #include <math.h>
@@ -18,7 +18,7 @@
 #define PIECE (1 << 20) /* elements converted, or bytes copied, at once */
 #define MAX_THREADS 256
 
-/* general.quantization_version: of the block layouts that are written. */
+/* Version of the block layouts, for general.quantization_version. */
 #define LAYOUT_VERSION 2
 
 typedef struct converter {
@@ -28,7 +28,7 @@ typedef struct converter {
     tlp_quantize_options opts;
     tlp_quantize_result result;
     const tlpi_tensor **from; /* [n] tensors of all files */
-    tlpi_tensor *to;          /* [n] the same in their new types */
+    tlpi_tensor *to;          /* [n] these tensors in their new types */
     size_t n;
     tlpi_gguf_kv *kv;
     size_t n_kv;
@@ -130,10 +130,11 @@ typedef struct rows {
     converter *c;
     const tlpi_tensor *from, *to;
     int64_t first, n;
-    int64_t bad[MAX_THREADS]; /* a row that has no place in the type, or -1 */
+    int64_t bad[MAX_THREADS]; /* a row with a value that the type cannot hold,
+                                 or -1 */
 } rows;
 
-/* The largest magnitude that a type has room for. */
+/* The largest magnitude that a type can hold. */
 static float limit_of(tlpi_dtype type)
 {
     if (type == TLPI_F32)
@@ -258,7 +259,7 @@ done:
     return st;
 }
 
-/* A piece is PIECE elements, or a row if that has more. */
+/* A piece is PIECE elements, or one row if a row is longer. */
 static tlp_status start_work(converter *c)
 {
     const tlpi_env *env = &c->m->env;

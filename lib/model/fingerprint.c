@@ -1,7 +1,7 @@
 /*
- * fingerprint.c - what tells the weights of two models apart: a SHA-256 over
- * hyper-parameters and, for every tensor in file order, name, type, shape and
- * a sample of its bytes.  The sample touches at most 18 places of a tensor, so
+ * fingerprint.c - tell the weights of two models apart by a SHA-256 over
+ * hyper-parameters and, for every tensor in file order, name, type, shape and a
+ * sample of its bytes.  The sample touches at most 18 places of a tensor, so
  * that large files are not read through; how a set is split does not matter.
  */
 #include <pthread.h>
@@ -14,8 +14,8 @@
 #define SPOT_BYTES 64 /* and at each of N_SPOT places between */
 #define N_SPOT 16
 
-/* Opening a model must not wait for pages from a disk, so the text is made
- * when first asked for. */
+/* The text is made at the first request, so that opening a model does not wait
+ * for pages from a disk. */
 struct tlpi_fingerprint {
     pthread_mutex_t lock;
     char text[TLPI_HASH_TEXT]; /* "" until made */

@@ -1,7 +1,7 @@
 /*
  * hparams.c - hyper-parameters from a file's metadata.  Every value is bounded
  * here, so that products of two of them fit in an int64_t everywhere else;
- * that they agree with the tensors is weights.c's business.
+ * weights.c checks that they agree with the tensors.
  */
 #include <math.h>
 #include <stdio.h>
@@ -217,8 +217,8 @@ done:
 }
 
 /*
- * Linear scaling divides positions by a factor; files without a scaling type
- * mean it when they give a factor, under its present or its older name.
+ * Linear scaling divides positions by a factor; a file that gives a factor,
+ * under its present or its older name, and no type means linear scaling.
  */
 static tlp_status read_rope_scaling(tlpi_hparams *hp, const tlpi_gguf *g)
 {
@@ -265,9 +265,9 @@ done:
 
 /*
  * Attention over all positions equals attention over a window as long as no
- * sequence is longer than the window.  So a model with one is offered at that
- * context length: everything up to there is exact, where the full length would
- * be silently wrong.
+ * sequence is longer than the window.  So a model with a window is offered with
+ * the window as its context length: results are exact up to this length, and
+ * would be wrong without notice beyond it.
  */
 static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
 {
@@ -287,8 +287,8 @@ done:
     return st;
 }
 
-/* Keys that other families use to change the maths, with the values at which
- * they change nothing. */
+/* Refuse keys by which other families change the equations, unless the value
+ * changes nothing. */
 static tlp_status refuse_variants(const tlpi_hparams *hp, const tlpi_gguf *g)
 {
     static const struct {

@@ -3,8 +3,8 @@
  * row for each hyper-parameter, one row for each architecture.
  *
  * Reading a file, the fingerprint and the comparison of two models loop over
- * the first table.  An architecture that differs from the others by data alone
- * is one row of the second table (arch.c).
+ * the first table.  An architecture whose differences are data alone is one row
+ * of the second table (arch.c).
  */
 #ifndef TLPI_HPARAMS_H
 #define TLPI_HPARAMS_H

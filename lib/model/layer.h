@@ -40,7 +40,7 @@ typedef enum tlpi_model_id {
     TLPI_N_MODEL_TENSOR
 } tlpi_model_id;
 
-/* What ranks divide among each other. */
+/* Axes along which ranks cut a layer. */
 typedef enum tlpi_axis {
     TLPI_AXIS_WHOLE, /* a tensor that is not cut */
     TLPI_AXIS_HEAD,  /* query heads */
@@ -65,11 +65,11 @@ typedef enum tlpi_half { TLPI_HALF_ATTN, TLPI_HALF_FFN } tlpi_half;
 
 typedef enum tlpi_need {
     TLPI_NEED,         /* every model has it */
-    TLPI_NEED_QK_NORM, /* architectures with QK norms have it, no others */
+    TLPI_NEED_QK_NORM, /* only architectures with QK norms have it */
     TLPI_OPTIONAL
 } tlpi_need;
 
-/* To whom a tensor belongs when a layer is cut into parts. */
+/* The parts that have a tensor when a layer is cut. */
 typedef enum tlpi_owner {
     TLPI_OWNER_PART,  /* every part has its slice */
     TLPI_OWNER_FIRST, /* the part with query head 0 has all of it */
@@ -142,7 +142,7 @@ typedef struct tlpi_slice {
     int64_t r0, r1, c0, c1;
 } tlpi_slice;
 
-/* What a part has of a row's tensor. */
+/* The slice of a row's tensor that a part has. */
 tlpi_slice tlpi_row_slice(const tlpi_tensor_row *row, const tlpi_hparams *hp,
                           const tlpi_part *part);
 

@@ -1,5 +1,5 @@
 /*
- * meta.c - what a model tells about itself: facts, tensors, metadata.
+ * meta.c - facts, tensors and metadata of a model, for the public functions.
  */
 #include <string.h>
 
@@ -23,7 +23,7 @@ static tlpi_str str_of(const char *text)
     return (tlpi_str){ text, strlen(text) };
 }
 
-/* Sizes of all tensors, and the type that holds most bytes. */
+/* Sum the sizes of all tensors, and find the type with most bytes. */
 static void count_tensors(const tlp_model *m, tlp_model_info *info)
 {
     uint64_t bytes_of_type[TLPI_BF16 + 1] = { 0 };

@@ -60,7 +60,7 @@ tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts);
 
 tlp_model *tlpi_model_retain(tlp_model *m);
 
-/* The pages of this tensor's data will not be read again soon. */
+/* Tell the system that the pages of a tensor's data will not be read soon. */
 void tlpi_model_drop_pages(const tlp_model *m, const tlpi_tensor *t);
 
 #endif

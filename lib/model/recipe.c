@@ -2,7 +2,7 @@
  * recipe.c - which type each tensor of a model gets when it is quantised.
  *
  * The head decides between all tokens, and errors of attn_v and ffn_down go
- * into the residual stream as they are: these are worth more bits.
+ * into the residual stream unchanged.  So these tensors get more bits.
  */
 #include "model/recipe.h"
 

@@ -10,18 +10,19 @@ typedef struct tlpi_recipe {
     const char *name;
     tlpi_dtype type;
     bool mixed;         /* Q6_K for some of attn_v and ffn_down */
-    uint32_t file_type; /* what general.file_type says of it */
+    uint32_t file_type; /* value of general.file_type */
 } tlpi_recipe;
 
-/* NULL if there is none of that name. */
+/* The recipe of that name, or NULL. */
 const tlpi_recipe *tlpi_recipe_find(const char *name);
 
 /* All names, with commas between. */
 void tlpi_recipe_list(tlpi_text *out);
 
 /*
- * The type for a tensor of the model.  `pure`: the recipe's own for every
- * matrix.  *wanted is what it would be if its rows fitted any block.
+ * The type for a tensor of the model.  `pure`: every matrix gets the type of
+ * the recipe.  *wanted is the type before the length of the rows was
+ * considered.
  */
 tlpi_dtype tlpi_recipe_type(const tlpi_recipe *r, const tlp_model *m,
                             const tlpi_tensor *t, bool pure,

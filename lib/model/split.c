@@ -9,7 +9,8 @@
 
 #define MAX_PARTS 99999
 
-/* Cut "-00002-of-00003.gguf" off a path; no == 0 when it is not there. */
+/* Cut "-00002-of-00003.gguf" off a path; no is 0 if the path has no such
+ * ending. */
 typedef struct part_name {
     int prefix; /* bytes before it */
     int no, count;
@@ -97,7 +98,7 @@ static tlp_status add_file(tlp_model *m, const char *path,
 
 static tlp_status report(const tlp_model_options *opts, int done, int count)
 {
-    /* The files are most of the work; the rest ends it. */
+    /* Opening files counts as nine tenths of the progress. */
     double share = 0.9 * done / count;
 
     if (opts->progress && opts->progress(share, opts->progress_data) != 0)

@@ -1,8 +1,7 @@
 /*
  * weights.c - bind tensors to their places by name, over all files of a model,
- * and check every shape.  A tensor that has no place would change the maths if
- * it were left out, so it is refused, but for a few that are known to be
- * tables of constants.
+ * and check every shape.  A tensor without a place is refused, because leaving
+ * it out would change the results.  Exceptions are a few tables of constants.
  */
 #include <stdio.h>
 #include <string.h>
@@ -26,8 +25,8 @@ static bool split_name(const char *name, int *layer, const char **rest)
     return true;
 }
 
-/* Tables that converters of some files wrote out; the values follow from the
- * hyper-parameters. */
+/* Is this a table that some converters write, although its values follow from
+ * the hyper-parameters? */
 static bool is_harmless(const char *rest)
 {
     return strcmp(rest, "attn_rot_embd.weight") == 0 ||
