@@ -3,8 +3,8 @@
  *
  * A batch is checked whole before anything runs.  It is cut into steps of at
  * most n_batch tokens, ordered by sequence inside a step as the backends want
- * it.  Positions move only after the last step: what a failed call wrote into
- * the cache lies past the end of its sequences and is never read.
+ * it.  Positions move only after the last step: keys and values that a failed
+ * call wrote are past the end of their sequences and are never read.
  */
 #include <string.h>
 
@@ -17,7 +17,7 @@ static int32_t seq_of(const tlp_batch *b, size_t i)
     return b->seqs ? b->seqs[i] : 0;
 }
 
-/* Ids, sequences and room; new_pos becomes what pos will be. */
+/* Check ids, sequences and room; new_pos gets the positions after the batch. */
 static tlp_status check_batch(tlp_session *s, const tlp_batch *b)
 {
     if (b->n == 0 || !b->tokens)
@@ -42,8 +42,8 @@ static tlp_status check_batch(tlp_session *s, const tlp_batch *b)
     return TLP_OK;
 }
 
-/* mark[seq] = index + 1 of the last token of each sequence, for batches that
- * leave the choice of logits to us. */
+/* mark[seq] = index + 1 of the last token of each sequence, for batches that do
+ * not choose their logits. */
 static void mark_last(tlp_session *s, const tlp_batch *b)
 {
     memset(s->mark, 0, (size_t)s->cfg.n_seq * sizeof(*s->mark));
@@ -133,7 +133,8 @@ static void fill_step(tlp_session *s, const tlp_batch *b, size_t at, int n,
     }
 }
 
-/* Run a step; its rows' candidates come along if they will be asked for. */
+/* Run a step.  It returns candidates of its rows if sampling is expected to ask
+ * for them. */
 static tlp_status run_step(tlp_session *s, tlpi_command *cmd)
 {
     tlpi_top_rows *t = &s->top;

@@ -1,6 +1,6 @@
 /*
- * logits.c - what leaves the ranks after a step: rows of logits, candidates,
- * log-probabilities.
+ * logits.c - collect the results of a step from the ranks: rows of logits,
+ * candidates, log-probabilities.
  */
 #include <math.h>
 #include <string.h>
@@ -57,7 +57,7 @@ static bool have_top(const tlpi_top_rows *t, int row, int k)
     return row >= t->row && row < t->row + t->n_row && k <= t->k;
 }
 
-/* Rank r's id of a candidate is its own to give, and no other. */
+/* Is the id of a candidate in the vocabulary part of rank r? */
 static bool is_of_rank(const tlp_session *s, int r, int32_t id)
 {
     return id >= s->shards->vocab[r] && id < s->shards->vocab[r + 1];
@@ -96,7 +96,7 @@ done:
 
 /* ==== scoring ============================================================ */
 
-/* log p of row i's target, from what every rank knows of its part. */
+/* log p of row i's target, from the partial results of all ranks. */
 static float combine(const tlp_session *s, int n_row, int i)
 {
     double max = -INFINITY, sum = 0, target = -INFINITY;
@@ -121,8 +121,8 @@ typedef struct text {
     float *logprob;
 } text;
 
-/* One step: tokens [at, at + n) of the text; each one's logits score the next
- * one, so the text's last token needs none. */
+/* One step: tokens [at, at + n) of the text; the logits of each token score the
+ * next token, so the last token of the text needs no logits. */
 static tlp_status score_step(tlp_session *s, const text *x, int64_t at, int n)
 {
     tlpi_step_arrays *a = &s->rank0->scratch.step;

@@ -202,8 +202,8 @@ void tlp_session_abort(tlp_session *s)
 
 /* ==== counters =========================================================== */
 
-/* Rank 0's communicators: those of activations, then that of commands where it
- * is another one. */
+/* Number of rank 0's communicators: the communicators of activations, then the
+ * communicator of commands if it is a separate one. */
 static int n_comm(const tlpi_rank *r)
 {
     return tlpi_exchange_n_comm(&r->exchange) + (r->comm != r->exchange.data);
@@ -236,7 +236,8 @@ tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
     stats.buffer_bytes = sizes->buffers;
     size_t row_bytes = (size_t)s->plan->model->hp.n_vocab * sizeof(float);
     stats.buffer_bytes += s->row_cap * row_bytes;
-    if (s->row_cap > TLPI_LOGIT_CHUNK) /* the ranks' own grew with these */
+    /* The buffers of the ranks grew with these rows. */
+    if (s->row_cap > TLPI_LOGIT_CHUNK)
         stats.buffer_bytes += (s->row_cap - TLPI_LOGIT_CHUNK) * row_bytes;
     stats.n_rank = s->cfg.n_rank;
     stats.n_thread = s->cfg.n_thread;

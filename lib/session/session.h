@@ -11,9 +11,9 @@
 #include "group/rank_threads.h"
 
 /*
- * Candidates on rank 0, best first.  A step brings those of its rows along when
- * the rows before were asked for as many: sampling then needs no command of
- * its own.
+ * Candidates on rank 0, best first.  A step returns candidates of its rows if
+ * sampling asked for candidates of earlier rows, and returns an equal number.
+ * Sampling then needs no command of its own.
  */
 typedef struct tlpi_top_rows {
     int hint;            /* candidates asked for last; 0 = whole rows */
@@ -55,19 +55,19 @@ static inline int32_t *tlpi_session_history(tlp_session *s, int32_t seq)
     return s->history + (size_t)seq * (size_t)s->cfg.n_ctx;
 }
 
-/* Room for so many rows of logits, on all ranks. */
+/* Allocate room for `rows` rows of logits on all ranks. */
 tlp_status tlpi_session_reserve(tlp_session *s, size_t rows);
 /* A row of the last evaluation, collected on rank 0. */
 tlp_status tlpi_session_row(tlp_session *s, size_t row, const float **logits);
 /* The k best candidates of a row over all ranks, into out[k]. */
 tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
                             tlpi_candidate *out);
-/* Rows of later steps will be asked for that many candidates; 0: as a whole. */
+/* Announce that later steps need k candidates of a row; 0: whole rows. */
 static inline void tlpi_session_expect(tlp_session *s, int k)
 {
     s->top.hint = k;
 }
-/* Candidates that decide what the sampler chooses; 0: the whole row does. */
+/* Number of candidates that the sampler chooses from; 0: the whole row. */
 int tlpi_sampler_candidates(const tlp_sampler *sampler);
 /* TLP_EINVAL without a session, TLP_ECOMM when it is broken. */
 tlp_status tlpi_session_check(const tlp_session *s);
