@@ -1,11 +1,11 @@
 /*
- * cost.c - what a token costs under a plan: exchanges and bytes, counted in a
- * dry run of its step on every rank.
+ * cost.c - count the exchanges and bytes of a token under a plan, by a dry run
+ * of its step on every rank.
  */
 #include "cost/dry_run.h"
 
-/* Add a rank's exchanges; the payload in bytes is theirs.  A sum is counted by
- * the first of its ranks. */
+/* Add a rank's exchanges; the payload in bytes is the payload of its exchanges.
+ * A sum is counted by the first of its ranks. */
 static uint64_t count_trace(tlp_plan_cost *cost, const tlpi_trace *t, int rank)
 {
     uint64_t bytes = 0;

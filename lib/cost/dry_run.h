@@ -22,9 +22,9 @@ typedef struct tlpi_act {
     tlpi_comm_event exchange; /* EXCHANGE; floats of one token */
 } tlpi_act;
 
-/* What one rank does in a step.  A half of a stage of which the rank holds no
- * part is no act.  Exchanges are acts for one rank too, where they are nothing.
- */
+/* The acts of one rank in a step.  If the rank holds no part of a half of a
+ * stage, this half is no act.  A single rank has exchanges as acts too; they
+ * take no time. */
 typedef struct tlpi_trace {
     const tlpi_env *env;
     tlpi_act *act;

@@ -67,7 +67,8 @@ static bool solve_subset(const tlpi_fit *f, unsigned set, double *rate)
     return true;
 }
 
-/* What the solution takes off the sum of squares: the more the better. */
+/* The amount by which the solution lowers the sum of squares; more is
+ * better. */
 static double gain(const tlpi_fit *f, const double *rate)
 {
     double sum = 0;

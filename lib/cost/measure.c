@@ -1,6 +1,6 @@
 /*
- * measure.c - what the cost model is made from: all ranks time their work and
- * their link.
+ * measure.c - measure the numbers of the cost model: all ranks time their work
+ * and their link.
  */
 #include "cost/measure.h"
 

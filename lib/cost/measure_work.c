@@ -2,9 +2,9 @@
  * measure_work.c - seconds of a rank's work, and of a step beyond its work.
  *
  * Ordinary steps run with communicators that read the clock: between the end of
- * an exchange and the beginning of the next one a rank works.  A dry run says
- * on what.  Work that is timed like this has the caches, interrupts and
- * neighbours of later steps; it would be faster without communication.  The
+ * an exchange and the beginning of the next one a rank works.  A dry run tells
+ * which work this is.  Work that is timed like this has the caches, interrupts
+ * and neighbours of later steps; it would be faster without communication.  The
  * steps write into the cache beyond the end of sequence 0, which is empty.
  */
 #include "cost/measure.h"
@@ -98,7 +98,7 @@ typedef struct piece {
     int n_head;
 } piece;
 
-/* The pieces of a rank's trace, of which there are at most n_act. */
+/* List the pieces of a rank's trace, at most n_act pieces. */
 static int list_pieces(const tlpi_trace *t, piece *out)
 {
     piece next = { 0 };
