@@ -124,7 +124,7 @@ static tlp_status offer(tlpi_merger *m, uint32_t i)
 /*
  * Join the pair that begins at `left`, and offer the new local minima: the new
  * pairs on both sides, or the pairs beyond them.  A pair beyond was offered
- * before if its rank was lower than that of the old neighbour.
+ * before if its rank was lower than the rank of the old neighbour.
  */
 static tlp_status join_pair(tlpi_merger *m, tlpi_join_fn join, const void *arg,
                             uint32_t left)

@@ -4,10 +4,10 @@
  *
  * A Knuth-Morris-Pratt automaton follows each stop string.  Its state is the
  * length of the prefix of the stop string at the end of the text.  The stream
- * holds back the longest such prefix.  So it finds a stop string in whatever
- * tokens it comes, in time linear in the text; memory is bounded by the longest
- * token and stop string.  A complete stop string is cut off the text; if
- * several end at one byte, the longest is cut off.
+ * holds back the longest such prefix.  So it finds a stop string across any
+ * boundaries of tokens, in time linear in the text; memory is bounded by the
+ * longest token and stop string.  A complete stop string is cut off the text;
+ * if several end at one byte, the longest is cut off.
  */
 #include <string.h>
 
@@ -97,8 +97,8 @@ tlp_status tlpi_stream_init(tlpi_stream *s, const char *const *stops,
 
     s->flags = flags;
     TLP_TRY(copy_stops(s, stops, n_stop, &longest));
-    /* Room for the text that is held back, and for a cut character and a token,
-     * each byte of which may become U+FFFD, and for a NUL. */
+    /* Room for the text that is held back, for a cut character and a token
+     * (each byte may become U+FFFD), and for a NUL. */
     if (!tlpi_add(tlpi_vocab_max_piece(s->vocab), sizeof s->cut, &need) ||
         !tlpi_mul(need, REPLACEMENT_LEN, &need) ||
         !tlpi_add(need, longest + 1, &need))

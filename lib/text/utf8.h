@@ -13,10 +13,10 @@ typedef enum tlpi_utf8 {
 } tlpi_utf8;
 
 /*
- * Look at s, where n >= 1 bytes are left; returns the length of what it found.
- * BAD bytes are the longest run that one U+FFFD replaces (Unicode 3.9, "maximal
- * subpart").
- * Surrogates, overlong forms and codes past U+10FFFF are BAD.
+ * Look at s, where n >= 1 bytes are left; returns the length of this character
+ * or these bytes. BAD bytes are the longest run that one U+FFFD replaces
+ * (Unicode 3.9, "maximal subpart"). Surrogates, overlong forms and codes past
+ * U+10FFFF are BAD.
  */
 size_t tlpi_utf8_next(const char *s, size_t n, tlpi_utf8 *what);
 
