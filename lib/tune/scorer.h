@@ -72,8 +72,8 @@ double tlpi_score_top1(const tlpi_scorer *s, const tlpi_score *x, int n_window);
  * do. */
 double tlpi_score_cost(const tlpi_scorer *s, const tlpi_score *x, int n_window);
 
-/* Is the cost of a greater than that of b, by more than chance explains, on
- * these windows? */
+/* Is the cost of a greater than the cost of b on these windows, by more than
+ * chance explains? */
 bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
                          const tlpi_score *b, int n_window);
 

@@ -96,8 +96,8 @@ done:
 }
 
 /* Run the swaps with the lowest estimates on the first window.  A swap that is
- * worse than the variant by more than chance explains gets no score, and so
- * does not race. */
+ * worse than the variant by more than chance explains gets no score and does
+ * not take part in the race. */
 static tlp_status try_swaps(tlpi_search *q, const tlpi_score *now,
                             tlpi_candidate_list *f)
 {

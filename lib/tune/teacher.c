@@ -93,15 +93,15 @@ void tlpi_teacher_begin(tlpi_teacher *t, int n_window)
 }
 
 /* What a probe of the rank knows of the step it looks into. */
-typedef struct view {
+typedef struct layer_view {
     const tlpi_teacher_hook *hook;
     const tlpi_window *window;
     int layer;
-} view;
+} layer_view;
 
 static tlp_status show(void *arg, tlpi_probe_at at, int member, const float *x)
 {
-    const view *v = arg;
+    const layer_view *v = arg;
 
     (void)member; /* a stage of the serial plan has one */
     if (at == TLPI_PROBE_ATTN_IN || at == TLPI_PROBE_FFN_IN)
@@ -109,7 +109,7 @@ static tlp_status show(void *arg, tlpi_probe_at at, int member, const float *x)
     return TLP_OK;
 }
 
-static tlp_status advance_window(tlpi_teacher *t, int i, int end, view *v)
+static tlp_status advance_window(tlpi_teacher *t, int i, int end, layer_view *v)
 {
     tlpi_rank *r = t->serial.rank;
     tlpi_step step = tlpi_window_step(t->text, &t->text->window[i]);
@@ -134,7 +134,7 @@ done:
 tlp_status tlpi_teacher_advance(tlpi_teacher *t, int end,
                                 const tlpi_teacher_hook *hook)
 {
-    view v = { .hook = hook };
+    layer_view v = { .hook = hook };
     const tlpi_probe probe = { show, &v };
     tlp_status st = TLP_OK;
 

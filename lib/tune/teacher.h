@@ -32,7 +32,7 @@ typedef struct tlpi_teacher_hook {
 typedef struct tlpi_token_score {
     double kl;      /* nats, from the teacher to the student */
     double nll;     /* nats, of the text's next token by the student */
-    bool same_top1; /* both find the same token most likely */
+    bool same_top1; /* the likeliest token of both is equal */
 } tlpi_token_score;
 
 typedef struct tlpi_teacher {
@@ -63,7 +63,8 @@ tlp_status tlpi_teacher_advance(tlpi_teacher *t, int end,
                                 const tlpi_teacher_hook *hook);
 
 /* At the end of the layers: keep the logits of windows, in their order, while
- * memory and *budget bytes last; what they take is subtracted from *budget. */
+ * memory and *budget bytes last; the bytes of these logits are subtracted from
+ * *budget. */
 tlp_status tlpi_teacher_keep_logits(tlpi_teacher *t, size_t *budget);
 
 /* Compare the student's predictions of a window with the teacher's, which is
