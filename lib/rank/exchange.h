@@ -7,7 +7,7 @@
  * (forward.c) call the functions of this header and know of no device.
  *
  * A vote rides on every sum over all ranks: rank 0 gives the session's abort
- * flag, and every rank learns of it in the same sum and leaves at the same
+ * flag, and every rank reads the flag in that sum, so all ranks leave at one
  * place.  Votes do not travel on devices: there a step that has begun runs to
  * its end, and rank 0 looks at the flag before it begins one.
  */
@@ -60,8 +60,8 @@ typedef struct tlpi_exchange_setup {
     int timeout_ms;
 } tlpi_exchange_setup;
 
-/* x is zero before; what has been made of it on failure is the caller's to
- * free. */
+/* x is zero before the call.  After a failure the caller frees x, which may be
+ * half-made. */
 tlp_status tlpi_exchange_create(tlpi_exchange *x,
                                 const tlpi_exchange_setup *setup);
 
@@ -70,8 +70,8 @@ tlp_status tlpi_exchange_create(tlpi_exchange *x,
 tlp_status tlpi_exchange_add_spans(tlpi_exchange *x, const tlp_plan *plan,
                                    const tlpi_shards *shards);
 
-/* Zeroes and half-made exchanges are fine.  On a device this also ends all work
- * that is under way, for which freeing memory would wait without an end. */
+/* x may be zero or half-made.  On a device the function also ends all running
+ * work, because freeing memory would wait for it without an end. */
 void tlpi_exchange_free(tlpi_exchange *x);
 
 /* End the calls of all ranks in communicators that commands do not use. */
@@ -82,7 +82,7 @@ void tlpi_exchange_abort(tlpi_exchange *x);
 tlp_status tlpi_exchange_check_abort(const tlpi_exchange *x);
 
 /* A buffer of n floats that is summed or passed often; the backend's
- * buffer_free frees it.  All ranks call, for as many floats. */
+ * buffer_free frees it.  All ranks call, with equal n. */
 static inline tlp_status tlpi_exchange_buffer(tlpi_exchange *x, float **out,
                                               size_t n)
 {
@@ -112,8 +112,8 @@ tlp_status tlpi_exchange_sum_span(tlpi_exchange *x, tlpi_span span, float *v,
 tlp_status tlpi_exchange_send_next(tlpi_exchange *x, const float *v, size_t n);
 tlp_status tlpi_exchange_recv_prev(tlpi_exchange *x, float *v, size_t n);
 
-/* The communicators of activations: 0 is that of all ranks, the rest are those
- * of spans, NULL for spans without this rank. */
+/* The communicators of activations.  Communicator 0 connects all ranks, each
+ * later one the ranks of a span; it is NULL for a span without this rank. */
 static inline int tlpi_exchange_n_comm(const tlpi_exchange *x)
 {
     return 1 + x->n_span;

@@ -1,6 +1,5 @@
 /*
- * memory.h - what a rank will keep in its device's memory, told before it is
- * loaded.
+ * memory.h - estimate, before loading, the device memory that a rank will need.
  */
 #ifndef TLPI_MEMORY_H
 #define TLPI_MEMORY_H
@@ -17,7 +16,7 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r);
  */
 tlp_status tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out);
 
-/* What a rank finds before it loads. */
+/* Facts of a rank before it loads. */
 typedef struct tlpi_memory_note {
     int device;
     uint64_t free;        /* bytes of it */
@@ -26,9 +25,10 @@ typedef struct tlpi_memory_note {
 } tlpi_memory_note;
 
 /*
- * Do all fit?  Ranks on one device share what the least of them found free;
- * `apart`: each rank's devices are its own.  TLP_ENOMEM for the first device
- * that is too small, with its name, the sums and the ranks.
+ * Do all fit?  Ranks on one device share its free memory, the least of the
+ * values that they found; `apart`: each rank's devices are its own.  TLP_ENOMEM
+ * for the first device that is too small, with its name, the sums and the
+ * ranks.
  */
 tlp_status tlpi_memory_judge(const tlpi_memory_note *note, int n_rank,
                              bool apart);

@@ -1,5 +1,5 @@
 /*
- * scratch.c - the memory that a rank works in.
+ * scratch.c - allocate and grow the working memory of a rank.
  */
 #include "rank/scratch.h"
 

@@ -1,6 +1,7 @@
 /*
- * scratch.h - memory that a rank works in and keeps nothing in: activations of
- * a step, argument lists for calls of the backend, and what commands carry.
+ * scratch.h - working memory of a rank, which keeps nothing between calls:
+ * activations of a step, argument lists for calls of the backend, and what
+ * commands carry.
  *
  * Shapes: T tokens of a step (<= n_batch), d = n_embd.
  */
@@ -27,7 +28,7 @@ typedef struct tlpi_row_score {
     float lse, target;
 } tlpi_row_score;
 
-/* What the widest stage of a rank asks for. */
+/* Sizes that the widest stage of a rank needs. */
 typedef struct tlpi_needs {
     int parts; /* attention or feed-forward parts */
     int members;
@@ -82,8 +83,8 @@ typedef struct tlpi_scratch_setup {
     int logit_cols;
 } tlpi_scratch_setup;
 
-/* All ranks call.  s is zero before; what has been made of it on failure is the
- * caller's to free. */
+/* All ranks call.  s is zero before the call.  After a failure the caller frees
+ * s, which may be half-made. */
 tlp_status tlpi_scratch_create(tlpi_scratch *s,
                                const tlpi_scratch_setup *setup);
 void tlpi_scratch_free(tlpi_scratch *s); /* zeroes are fine */
