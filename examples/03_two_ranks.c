@@ -1,6 +1,7 @@
 /*
- * 03_two_ranks.c - the same prompt, serial and with pairs of layers side by
- * side, on two ranks of this process: what the plan saves, and what it says.
+ * 03_two_ranks.c - run one prompt serially and with pairs of layers side by
+ * side, on two ranks of this process; print both texts and the cost of both
+ * plans.
  *
  *     ./two_ranks model.gguf "Once upon a time" par:1-2,3-4
  */

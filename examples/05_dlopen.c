@@ -1,6 +1,6 @@
 /*
- * 05_dlopen.c - use the library where it is found, without linking it: a
- * plug-in host that must also start on machines that lack it.
+ * 05_dlopen.c - load the library at run time, without linking it: for a program
+ * that must also start on machines without the library.
  *
  *     ./dlopen libtlp.so.1 model.gguf
  */
@@ -21,8 +21,8 @@ typedef struct tlp_functions {
     void (*model_free)(tlp_model *);
 } tlp_functions;
 
-/* ISO C has no cast from an object to a function pointer; copying the bytes
- * is what POSIX promises to work. */
+/* ISO C has no cast from an object to a function pointer; POSIX guarantees that
+ * copying the bytes works. */
 static int load(void *library, const char *name, void *function)
 {
     void *symbol = dlsym(library, name);

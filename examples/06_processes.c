@@ -1,6 +1,6 @@
 /*
- * 06_processes.c - one session over several processes or hosts: the same
- * program on all of them, rank 0 asks and the others serve.
+ * 06_processes.c - one session over several processes or hosts: every process
+ * runs this program; rank 0 asks, and the other ranks serve it.
  *
  *     mpirun -np 2 --bind-to none ./06_processes model.gguf "Once" par:12-13
  *
@@ -19,7 +19,7 @@ static int print_text(const char *text, size_t len, void *user_data)
     return 0;
 }
 
-/* Rank 0: as if there were one process. */
+/* Rank 0 calls the library as a single process does. */
 static tlp_status ask(tlp_model *model, const char *prompt,
                       const char *plan_text, const tlp_session_options *opts)
 {
@@ -52,7 +52,7 @@ static tlp_status ask(tlp_model *model, const char *prompt,
     if (!st)
         printf("\n[%d ranks, %d all-reduces a token]\n", stats.n_rank,
                (int)(stats.allreduces / stats.n_step));
-    tlp_session_free(session); /* the others' call returns */
+    tlp_session_free(session); /* ends the calls of the other ranks */
     tlp_plan_free(plan);
     return st;
 }

@@ -4,8 +4,8 @@
  *
  *     ./07_two_gpu_pair model.gguf "Once upon a time" [pairs:8-23@lp [64]]
  *
- * On a machine with one GPU both ranks work on it, on one without on the CPU:
- * all-reduces are then cheaper than between two GPUs, and less is gained.
+ * On a machine with one GPU both ranks use it; without a GPU they use the CPU.
+ * All-reduces are then cheaper than between two GPUs, and the plan gains less.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ static int keep_text(const char *text, size_t len, void *user_data)
     return 0;
 }
 
-/* Where the two ranks work; says so. */
+/* Choose the devices of the two ranks, and print them. */
 static void choose_devices(tlp_session_options *opts, int32_t devices[2])
 {
     tlp_device_info info[2];
@@ -92,7 +92,7 @@ static tlp_status run_plan(tlp_model *model, const char *name,
         st = tlp_plan_get_cost(&cost, plan, opts->n_rank);
     if (!st)
         st = tlp_session_create(&session, plan, opts);
-    /* The first run brings everything in, the second one counts. */
+    /* The first run loads everything; only the second run counts. */
     for (run = 0; run < 2 && !st; run++) {
         greedy.n = 0;
         greedy.text[0] = '\0';

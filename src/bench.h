@@ -34,7 +34,8 @@ typedef struct forecast {
     const contender *measured; /* NULL: not run */
     tlp_prediction token;      /* for a token in the middle of a run */
     double decode, prefill;    /* tokens/s */
-    double ratio; /* decode, over that of serial on this number of ranks */
+    double ratio; /* decode, over decode of the serial plan on this number of
+                     ranks */
 } forecast;
 
 /* Options and results of --measure-link. */
