@@ -1,5 +1,5 @@
 /*
- * command.h - commands: what rank 0 tells all ranks of a session to do.
+ * command.h - commands that rank 0 sends to all ranks of a session.
  */
 #ifndef TLPI_COMMAND_H
 #define TLPI_COMMAND_H
@@ -22,7 +22,7 @@ typedef enum tlpi_op {
     TLPI_OP_MEASURE  /* time this session's work and its link */
 } tlpi_op;
 
-/* Steps up to so many tokens travel inside the command itself. */
+/* Steps of at most TLPI_INLINE_TOK tokens travel inside the command itself. */
 #define TLPI_INLINE_TOK 16
 
 typedef struct tlpi_command {

@@ -15,7 +15,7 @@
 
 #define HELLO_TAG 0
 
-/* Beside those of comm_peer, the last tag of a channel. */
+/* The last tag of a channel; comm_peer uses the tags before it. */
 #define WORD_TAG 3
 #define TAGS_OF_CHANNEL 4
 
@@ -213,9 +213,9 @@ done:
     return st;
 }
 
-/* ==== the others ========================================================= */
+/* ==== other ranks ======================================================== */
 
-/* Ranks that leave together are seen to leave one by one. */
+/* Ranks that leave together are noticed one by one. */
 #define LEAVING 0.2 /* seconds */
 
 /* Has rank 0 left, soon after somebody did? */

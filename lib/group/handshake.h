@@ -23,8 +23,8 @@
 
 /* ==== hellos (hello.c) =================================================== */
 
-/* What must be the same everywhere.  Bump when messages of ranks, or the order
- * of their collectives, change. */
+/* Version of the protocol, which must be equal on all ranks.  Raise it when
+ * messages of ranks, or the order of their collectives, change. */
 #define TLPI_PROTOCOL 3
 
 typedef struct tlpi_hello {
@@ -61,8 +61,8 @@ tlp_status tlpi_hello_read(tlpi_hello *hello, char *text, size_t n);
 tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
                             const tlp_session_options *o);
 
-/* The plan of the hello; `own` (or NULL) must be the same one.  Of adjustments
- * it has the hash, which `own` is compared by. */
+/* The plan of the hello; `own`, if it is not NULL, must be an equal plan.  The
+ * hello has only the hash of adjustments, so this hash is compared. */
 tlp_status tlpi_hello_plan(const tlpi_hello *hello, tlp_model *model,
                            const tlp_plan *own, tlp_plan **out);
 

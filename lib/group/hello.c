@@ -1,6 +1,6 @@
 /*
- * hello.c - rank 0's greeting: a session in a text of lines "key value", in a
- * fixed order, the plan last.
+ * hello.c - the first message of rank 0: a session as text, lines "key value"
+ * in a fixed order, the plan last.
  *
  *   tlp-hello 1
  *   protocol 3
@@ -8,8 +8,8 @@
  *   ...
  *   plan {"tlp_plan": 1, ...
  *
- * The lines up to the channel stay as they are in all protocols, so that
- * whoever reads one can answer.
+ * The lines up to the channel do not change between protocols, so that a rank
+ * of any version can read them and answer.
  */
 #include <stdio.h>
 #include <stdlib.h>

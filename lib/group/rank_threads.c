@@ -22,11 +22,12 @@ typedef struct rank_thread {
 
 struct tlpi_rank_threads {
     const tlpi_env *env;
-    tlpi_rank_setup setup; /* of rank 0; the others leave its hooks out */
+    tlpi_rank_setup setup; /* of rank 0; other ranks do not use its hooks */
     tlpi_rank *rank0;
     tlpi_rank_sizes total; /* memory of all ranks */
-    bool ended; /* the others are joined: a failure's text must outlive them */
-    int n;      /* ranks in this process */
+    bool ended;      /* the other threads are joined: the text of a failure must
+                        outlive them */
+    int n;           /* ranks in this process */
     rank_thread m[]; /* [n]; m[0] is the caller's */
 };
 

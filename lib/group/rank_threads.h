@@ -10,13 +10,13 @@ typedef struct tlpi_rank_threads tlpi_rank_threads;
 
 /*
  * Build all ranks at once, rank 0 on the caller's thread.  With a communicator
- * in the setup the others are processes of their own; NULL: they are threads
- * of this one.  On failure the status and text are those of the rank that
- * failed first.
+ * in the setup the other ranks are processes of their own; with NULL they are
+ * threads of this process.  After a failure, status and text come from the rank
+ * that failed first.
  */
 tlp_status tlpi_rank_threads_create(tlpi_rank_threads **out, tlpi_rank **rank0,
                                     const tlpi_rank_setup *setup);
-/* Ends and joins the others, then frees rank 0. */
+/* End and join the threads of the other ranks, then free rank 0. */
 void tlpi_rank_threads_free(tlpi_rank_threads *threads);
 
 /* A command failed: end the other ranks; the status and text of the rank
