@@ -1,6 +1,6 @@
 /*
  * study_svg.c - draw a study: a panel for each kind and mode, three in a row,
- * all with the same axes and colour scale.
+ * with common axes and a common colour scale.
  */
 #include <math.h>
 

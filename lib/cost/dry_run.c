@@ -2,7 +2,8 @@
  * dry_run.c - record the acts of ranks in a step; see dry_run.h.
  *
  * Each rank is built and run on its own.  Stages run one by one, so that every
- * act gets the number of its stage; the calls are those of a whole step.
+ * act gets the number of its stage; together the calls are the calls of a whole
+ * step.
  */
 #include "cost/dry_run.h"
 

@@ -12,7 +12,7 @@
 #include "plan/adjust.h"
 #include "tlp_tune.h"
 
-/* ==== the same model? ==================================================== */
+/* ==== is it one model? =================================================== */
 
 static tlp_status check_hparams(const tlp_model *a, const tlp_model *b)
 {

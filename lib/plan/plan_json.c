@@ -9,7 +9,7 @@
  *    "drop": [12],                                layers that do not run
  *    "order": [0, 2, 1, ...],                     as the text form's "order:"
  *    "adjust": {"file": "p.adjust.safetensors", "sha256": "sha256:..."},
- *    "made": {...}}                               free; kept as it is
+ *    "made": {...}}                               free; kept unchanged
  *
  * Stages run in the order of the list.  Without "order" the list must be sorted
  * by the lowest layer of each stage.

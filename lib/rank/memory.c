@@ -1,6 +1,6 @@
 /*
- * memory.c - what a rank will keep in its device's memory: counted by a dry
- * run of loading, and compared with what is free before anything is loaded.
+ * memory.c - count the device memory that a rank will need, by a dry run of
+ * loading, and compare it with the free memory before loading.
  */
 #include "rank/memory.h"
 
@@ -160,7 +160,7 @@ static void show_bytes(uint64_t n, char out[24])
     snprintf(out, 24, "%.1f %s", x, unit[i]);
 }
 
-/* The ranks on a device, and what they need there together. */
+/* The ranks on a device, and the memory that they need together. */
 typedef struct tenants {
     char list[4 * TLPI_MAX_RANK]; /* "0, 1" */
     int n;
@@ -242,7 +242,7 @@ tlp_status tlpi_memory_check(tlpi_rank *r)
         all[i].name[sizeof(all[i].name) - 1] = '\0'; /* another process's */
     if (r->rank == 0)
         TLP_TRY(tlpi_memory_judge(all, cfg->n_rank, cfg->remote));
-    /* Nobody loads before all is well. */
+    /* No rank loads before all ranks have passed the check. */
     st = r->comm->ops->allreduce(r->comm, &none, 1, &vote);
 done:
     return st;

@@ -1,7 +1,7 @@
 /*
  * merge.c - the paper's "merge" study: one layer whose weights are the
  * element-wise mean of several.  Facts that are no tensors, such as whether
- * queries are rotated, are those of the first layer.
+ * queries are rotated, are taken from the first layer.
  */
 #include "rank/program.h"
 

@@ -10,8 +10,8 @@
  *
  * All patterns take time proportional to the text: repeats are possessive, and
  * where the original goes back over blanks ("\s*[\r\n]+", "\s+(?!\S)") a
- * pattern here does so once a run.  If a limit of PCRE2 is reached all the
- * same, the rest of the piece is one word.
+ * pattern here does so once a run.  If PCRE2 still reaches a limit, the rest of
+ * the piece is one word.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
