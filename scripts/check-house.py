@@ -20,14 +20,14 @@ BUDGETS = {
     'header over 200 lines': 7,
     'function too long': 4,
     'file name': 0,
-    'type name': 7,
+    'type name': 0,
     'format': 0,
     'commit subject': 0,
     'private name': 0,
 }
 
 # Vague connectives in 100 words of comment.
-VAGUE_PER_100 = 0.70  # the goal is 0.6
+VAGUE_PER_100 = 0.30
 VAGUE = [
     'likewise', 'whoever', 'whatever', 'so many', 'so much', 'what it was',
     'what they', 'what it', 'what was', 'the others', 'the other one',
@@ -37,8 +37,8 @@ VAGUE = [
     'the former', 'the latter', 'in no time',
 ]
 
-# Vectors have these names in the file of each instruction set.
-VECTORS = {'vf', 'vi'}
+# Vectors of each instruction set, and opaque types of each backend.
+SHARED_TYPES = {'vf', 'vi', 'tlpi_weight', 'tlpi_kv', 'tlpi_rope'}
 
 LIMITS = {'source': 500, 'most': 800, 'header': 200, 'function': 60,
           'kernel': 120, 'subject': 60}
@@ -158,7 +158,7 @@ def check_names(paths, codes):
             continue
         for name, line in types_of(codes[path]).items():
             home = seen.setdefault(name, (path, line))
-            if name in VECTORS:
+            if name in SHARED_TYPES:
                 continue
             # A declaration and its definition share a name.
             if home[0] != path and is_definition(codes[path], name) and \
