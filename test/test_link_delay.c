@@ -113,7 +113,7 @@ static _Atomic double sent_at;
 static void time_messages(member *m)
 {
     static const size_t sizes[] = { 1, 576, 4096, 4097, 9000 };
-    static float x[2][9000];
+    static float x[2][9000], gathered[9001];
 
     for (size_t k = 0; k < TLPI_COUNT(sizes); k++) {
         size_t bytes[] = { 4, 4 * sizes[k] };
@@ -127,7 +127,8 @@ static void time_messages(member *m)
             CHECK(m, tlpi_now() - sent_at >= DELAY);
             sent_at = tlpi_now();
         }
-        CHECK(m, m->c->ops->gather(m->c, x[m->rank], bytes, x[0]) == TLP_OK);
+        CHECK(m,
+              m->c->ops->gather(m->c, x[m->rank], bytes, gathered) == TLP_OK);
         if (m->rank == 0) {
             CHECK(m, tlpi_now() - sent_at >= DELAY);
             sent_at = tlpi_now();
