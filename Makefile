@@ -345,6 +345,11 @@ $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
 # Looks into the plug-in, so it has its own.
 $(BUILD)/test/mpi/liveness_process: $(MPI_OBJ)
 
+# Renders templates for test/check-jinja.py.
+$(BUILD)/test/jinja/render: $(BUILD)/test/jinja/render.o $(STATIC)
+	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
+	    $(LDLIBS)
+
 # Plug-ins that must be refused, or that only list devices.
 $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
@@ -393,14 +398,14 @@ check: ## set up, fetch the model, run what a change should pass at once
 	@scripts/setup.sh check
 	@$(MAKE) -s --no-print-directory all examples $(FAST_TESTS)
 	@$(MAKE) --no-print-directory check-layers check-house check-abi \
-	    check-docs check-install
+	    check-docs check-jinja check-install
 	@$(MAKE) --no-print-directory run-tests RUN='$(FAST_TESTS)'
 
 check-all: ## set up, fetch the model, run every check and every test
 	@scripts/setup.sh check
 	@$(MAKE) -s --no-print-directory all examples $(TESTS)
 	@$(MAKE) --no-print-directory check-layers check-house check-abi \
-	    check-docs check-install check-compilers
+	    check-docs check-jinja check-install check-compilers
 	@$(MAKE) --no-print-directory check-programs
 
 check-programs: $(TESTS) ## all test programs, and no other check
@@ -423,6 +428,9 @@ check-abi: $(SHARED) $(PLUGIN) $(cuda_plugin) ## exported names, imports, header
 	    test/check-abi.sh $(SHARED) '$(PLUGIN)' '$(cuda_plugin)'
 	@CC='$(CC)' $(PYTHON) test/check-headers.py \
 	    $(addprefix --frozen ,$(wildcard test/abi/v$(ABI))) $(SHARED)
+
+check-jinja: $(BUILD)/test/jinja/render ## chat templates beside Python's jinja2
+	@$(PYTHON) test/check-jinja.py $<
 
 check-docs: man ## manual pages and HTML reference of every function
 	@test/check-docs.sh $(MAN_PAGES) $(DOXYGEN)
@@ -625,7 +633,7 @@ help: ## this text
 FORCE:
 .PHONY: all shared static tool plugin examples cuda cuda-emulated check \
     check-all check-programs run-tests check-asan check-tsan check-abi \
-    check-docs check-layers check-house check-compilers check-install fuzz \
+    check-docs check-jinja check-layers check-house check-compilers check-install fuzz \
     run-fuzzers bench bench-cpu bench-gpu bench-hosts demo docs man format \
     format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \

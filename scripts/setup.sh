@@ -8,7 +8,8 @@ set -eu
 
 build='build-essential pkg-config libpcre2-dev libjansson-dev
        libhwloc-dev python3-minimal python3-pip'
-check='libcriterion-dev openmpi-bin libopenmpi-dev iproute2 python3-pycparser'
+check='libcriterion-dev openmpi-bin libopenmpi-dev iproute2 python3-pycparser
+       python3-jinja2'
 
 case "${1-}" in
 build) wanted=$build ;;
@@ -32,6 +33,7 @@ present() {
     libopenmpi-dev) command -v "${MPICC:-mpicc}" ;;
     iproute2) command -v ip ;;
     python3-pycparser) python3 -c 'import pycparser' ;;
+    python3-jinja2) python3 -c 'import jinja2' ;;
     python3-cffi) python3 -c 'import cffi' ;;
     doxygen) command -v "${DOXYGEN:-doxygen}" ;;
     man-db) command -v man ;;
