@@ -259,4 +259,6 @@ Test(cuda_runtime, captures_fork_and_join_by_events)
     cr_assert((x.get() == std::vector<float>{ 1, 2 }));
     CUDA_OK(cudaGraphExecDestroy(run));
     CUDA_OK(cudaGraphDestroy(g));
+    CUDA_OK(cudaEventDestroy(fork));
+    CUDA_OK(cudaEventDestroy(join));
 }
