@@ -51,10 +51,10 @@ int chat_format(const chat *c, char **text, size_t *len)
 
 bool chat_has_template(const tlp_model *model)
 {
-    const tlp_chat_message hello = { "user", "hello" };
     size_t len;
 
-    return tlp_chat_format(NULL, 0, &len, model, &hello, 1, 1) == TLP_EBUFS;
+    return tlp_model_get_meta(NULL, 0, &len, model,
+                              "tokenizer.chat_template") == TLP_EBUFS;
 }
 
 void chat_free(chat *c)

@@ -1,8 +1,9 @@
 /*
- * test_chat.c - conversations laid out by the families of chat templates.
+ * test_chat.c - conversations formatted by the chat templates of models.
  *
- * The templates are cut down to what tells the families and their variants
- * apart; expected texts are what the published ones give.
+ * Templates are short ones in the manners of published ones.  Expected texts
+ * follow from the language; test/check-jinja.py compares more of them with
+ * Python's jinja2.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +11,11 @@
 #include "support/check.h"
 #include "support/vocab_file.h"
 
+#define CHATML_MESSAGE                                                         \
+    "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + "       \
+    "'<|im_end|>' + '\\n'}}"
 #define CHATML_LOOP                                                            \
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' " \
-    "+ message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
+    "{% for message in messages %}" CHATML_MESSAGE "{% endfor %}"
 
 /* A vocabulary with this template; BOS is <s>, EOS </s>. */
 static tlp_model *with_template(const char *chat)
@@ -58,7 +61,9 @@ static const tlp_chat_message talk[] = { { "system", " Be brief." },
 
 Test(chatml, messages_as_they_are)
 {
-    expect_chat(CHATML_LOOP, talk, 4, 1,
+    expect_chat(CHATML_LOOP "{% if add_generation_prompt %}{{ "
+                            "'<|im_start|>assistant\\n' }}{% endif %}",
+                talk, 4, 1,
                 "<|im_start|>system\n Be brief.<|im_end|>\n"
                 "<|im_start|>user\nHi <|im_end|>\n"
                 "<|im_start|>assistant\n Yes?<|im_end|>\n"
@@ -72,39 +77,49 @@ Test(chatml, messages_as_they_are)
 
 Test(chatml, default_system_message)
 {
-    /* with a newline in the literal, and with \n spelt out */
-    expect_chat("{{ '<|im_start|>system\nYou are A<|im_end|>\n' }}" CHATML_LOOP,
-                talk + 1, 1, 0,
+    static const char with_default[] =
+        "{% for message in messages %}{% if loop.first and "
+        "messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are A"
+        "<|im_end|>\n' }}{% endif %}" CHATML_MESSAGE "{% endfor %}";
+
+    expect_chat(with_default, talk + 1, 1, 0,
                 "<|im_start|>system\nYou are A<|im_end|>\n"
                 "<|im_start|>user\nHi <|im_end|>\n");
-    expect_chat("{{ \"<|im_start|>system\\nIt's \\\"A\\\"<|im_end|>\\n\" }}",
-                talk + 1, 1, 0,
-                "<|im_start|>system\nIt's \"A\"<|im_end|>\n"
-                "<|im_start|>user\nHi <|im_end|>\n");
-    expect_chat("{{ '<|im_start|>system\nYou are A<|im_end|>\n' }}", talk, 2, 0,
+    expect_chat(with_default, talk, 2, 0,
                 "<|im_start|>system\n Be brief.<|im_end|>\n"
                 "<|im_start|>user\nHi <|im_end|>\n");
+    /* a default in a variable, and one in the template's own text */
+    expect_chat("{% set s = 'You are B' %}{% if messages[0].role == 'system' "
+                "%}{% set s = messages[0].content %}{% endif %}[{{ s }}]",
+                talk + 1, 1, 0, "[You are B]");
+    expect_chat("{% if messages[0].role != 'system' %}<|im_start|>system\nC"
+                "<|im_end|>\n{% endif %}x",
+                talk + 1, 1, 0, "<|im_start|>system\nC<|im_end|>\nx");
 }
 
-Test(chatml, literals_that_are_no_default)
+Test(chatml, an_answer_may_open_with_a_thought)
 {
-    expect_chat("{{ '<|im_start|>system\\n' + messages[0]['content'] + "
-                "'<|im_end|>' }}",
-                talk + 1, 1, 0, "<|im_start|>user\nHi <|im_end|>\n");
-    expect_chat("{{ '<|im_start|>system\\n' }}{{ '<|im_start|>system\\nB"
-                "<|im_end|>' }}",
-                talk + 1, 1, 0,
-                "<|im_start|>system\nB<|im_end|>\n"
-                "<|im_start|>user\nHi <|im_end|>\n");
-    expect_chat("{{ '<|im_start|>system\\nYou are", talk + 1, 1, 0,
-                "<|im_start|>user\nHi <|im_end|>\n");
+    expect_chat(CHATML_LOOP
+                "{% if add_generation_prompt %}{{ "
+                "'<|im_start|>assistant\\n<think>\\n' }}{% endif %}",
+                talk + 1, 1, 1,
+                "<|im_start|>user\nHi <|im_end|>\n"
+                "<|im_start|>assistant\n<think>\n");
+}
+
+Test(chatml, tools_are_not_there)
+{
+    expect_chat("{% if tools %}tools{% else %}none{% endif %}", talk, 1, 0,
+                "none");
 }
 
 Test(chatml, thoughts_leave_answered_messages)
 {
     static const char qwen3[] =
-        "{%- set content = message.content.split('</think>')[-1].lstrip('\\n')"
-        " %}{{- '<|im_start|>' }}";
+        "{%- for message in messages %}{%- set content = "
+        "message.content.split('</think>')[-1].lstrip('\\n') %}{{- "
+        "'<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' }}"
+        "{%- endfor %}";
     const tlp_chat_message msg[] = { { "user", "a" },
                                      { "assistant",
                                        "<think>\nhm\n</think>\n\nb" },
@@ -114,120 +129,84 @@ Test(chatml, thoughts_leave_answered_messages)
                 "<|im_start|>user\na<|im_end|>\n"
                 "<|im_start|>assistant\nb<|im_end|>\n"
                 "<|im_start|>user\nc<|im_end|>\n");
-    expect_chat(
-        CHATML_LOOP, msg, 2, 0,
-        "<|im_start|>user\na<|im_end|>\n"
-        "<|im_start|>assistant\n<think>\nhm\n</think>\n\nb<|im_end|>\n");
 }
 
-/* ==== Llama 3 ============================================================ */
+/* ==== other manners ====================================================== */
 
 Test(llama3, trims_contents)
 {
-    expect_chat("{{ '<|start_header_id|>' + message['role'] + "
-                "'<|end_header_id|>\n\n' + message['content'] | trim + "
-                "'<|eot_id|>' }}",
-                talk, 3, 1,
+    expect_chat("{% for m in messages %}{% set content = '<|start_header_id|>' "
+                "+ m['role'] + '<|end_header_id|>\\n\\n' + m['content'] | trim "
+                "+ '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = "
+                "bos_token + content %}{% endif %}{{ content }}{% endfor %}"
+                "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant"
+                "<|end_header_id|>\\n\\n' }}{% endif %}",
+                talk, 2, 1,
                 "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief."
                 "<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi"
-                "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
-                "Yes?<|eot_id|><|start_header_id|>assistant<|end_header_id|>"
-                "\n\n");
+                "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
 }
 
-Test(llama3, dates_in_the_system_message)
-{
-    static const char dated[] =
-        "{%- set date_string = \"4 May 2025\" %}<|start_header_id|>"
-        "{{- \"Cutting Knowledge Date: December 2023\\n\" }}"
-        "message['content'] | trim";
-
-    expect_chat(dated, talk + 1, 1, 0,
-                "<s><|start_header_id|>system<|end_header_id|>\n\n"
-                "Cutting Knowledge Date: December 2023\n"
-                "Today Date: 4 May 2025\n\n<|eot_id|>"
-                "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>");
-    expect_chat(dated, talk, 1, 0,
-                "<s><|start_header_id|>system<|end_header_id|>\n\n"
-                "Cutting Knowledge Date: December 2023\n"
-                "Today Date: 4 May 2025\n\nBe brief.<|eot_id|>");
-}
-
-/* ==== [INST] ============================================================= */
+#define ALTERNATE                                                              \
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ "        \
+    "raise_exception('Roles must alternate user/assistant/user/...') }}"       \
+    "{% endif %}"
 
 Test(llama2, system_inside_the_first_user_message)
 {
-    static const char llama2[] = "<<SYS>> {{ bos_token + '[INST] ' + "
-                                 "content.strip() + ' [/INST]' }}";
+    static const char llama2[] =
+        "{% if messages[0]['role'] == 'system' %}{% set loop_messages = "
+        "messages[1:] %}{% set system = messages[0]['content'] %}{% else %}"
+        "{% set loop_messages = messages %}{% set system = false %}{% endif %}"
+        "{% for message in loop_messages %}" ALTERNATE
+        "{% if loop.index0 == 0 and system %}{% set content = '<<SYS>>\\n' + "
+        "system + '\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}"
+        "{% set content = message['content'] %}{% endif %}"
+        "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + "
+        "content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' "
+        "%}{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}"
+        "{% endfor %}";
+    const tlp_chat_message twice[] = { { "user", "a" }, { "user", "b" } };
 
     expect_chat(llama2, talk, 4, 1,
                 "<s>[INST] <<SYS>>\n Be brief.\n<</SYS>>\n\nHi [/INST] Yes? "
                 "</s><s>[INST] Bye [/INST]");
     expect_chat(llama2, talk + 1, 1, 1, "<s>[INST] Hi [/INST]");
+    expect_refused(TLP_EINVAL, llama2, twice, 2,
+                   "Roles must alternate user/assistant/user/...");
 }
 
-#define SYSTEM_FIRST "{%- set system_message = messages[0] %}"
-#define SYSTEM_LAST                                                            \
-    SYSTEM_FIRST "{%- if loop.last and system_message is defined %}"
-
-Test(mistral, versions_differ_in_blanks)
+Test(gemma, turns_with_other_names)
 {
-    /* 7B-Instruct-v0.1, v0.2 */
-    expect_chat("'[INST] ' + message['content'] + ' [/INST]' "
-                "message['content'] + eos_token + ' '",
-                talk + 1, 3, 1,
-                "<s>[INST] Hi  [/INST] Yes?</s> [INST] Bye "
-                "[/INST]");
-    expect_chat("'[INST] ' + message['content'] + ' [/INST]' "
-                "message['content'] + eos_token",
-                talk + 1, 3, 1,
-                "<s>[INST] Hi  [/INST] Yes?</s>[INST] Bye "
-                "[/INST]");
-    /* v1 */
-    expect_chat(SYSTEM_FIRST "' [INST] ' + message['content'] + ' [/INST]' "
-                             "' ' + message['content'] + eos_token",
-                talk, 4, 1,
-                "<s> [INST]  Be brief.\n\nHi  [/INST]  Yes?</s> "
-                "[INST] Bye [/INST]");
-    /* v3 */
-    expect_chat(SYSTEM_LAST "\"[INST] \" + message[\"content\"] + \"[/INST]\" "
-                            "\" \" + message[\"content\"]|trim + eos_token",
-                talk, 4, 1,
-                "<s>[INST] Hi [/INST] Yes?</s>[INST]  Be brief."
-                "\n\nBye[/INST]");
-    /* v3, tekken */
-    expect_chat(SYSTEM_LAST "\"[INST]\" + message[\"content\"] + \"[/INST]\" "
-                            "message[\"content\"] + eos_token",
-                talk, 4, 1,
-                "<s>[INST]Hi [/INST] Yes?</s>[INST] Be brief."
-                "\n\nBye[/INST]");
-}
-
-Test(mistral, roles_take_turns)
-{
-    static const char v1[] = SYSTEM_FIRST "' [INST] '";
-    const tlp_chat_message twice[] = { { "user", "a" }, { "user", "b" } };
-    const tlp_chat_message tool[] = { { "user", "a" }, { "tool", "b" } };
-    const tlp_chat_message late[] = { { "user", "a" }, { "system", "b" } };
-
-    expect_refused(TLP_EINVAL, v1, twice, 2, "message 1: role user");
-    expect_refused(TLP_EINVAL, v1, tool, 2, "role tool");
-    expect_refused(TLP_EINVAL, v1, late, 2, "role system");
-    expect_refused(TLP_EINVAL, v1, talk, 1, "a user message");
-    expect_refused(TLP_EINVAL, v1, talk + 2, 2, "message 0: role assistant");
-    expect_refused(TLP_EINVAL, "'[INST] '", talk, 2, "role system");
-    expect_refused(TLP_EINVAL, "[INST] <<SYS>>", twice, 2, "message 1");
+    expect_chat("{{ bos_token }}{% for message in messages %}" ALTERNATE
+                "{% if (message['role'] == 'assistant') %}{% set role = "
+                "'model' %}{% else %}{% set role = message['role'] %}{% endif "
+                "%}{{ '<start_of_turn>' + role + '\\n' + message['content'] | "
+                "trim + '<end_of_turn>\\n' }}{% endfor %}",
+                talk + 1, 2, 0,
+                "<s><start_of_turn>user\nHi<end_of_turn>\n"
+                "<start_of_turn>model\nYes?<end_of_turn>\n");
 }
 
 /* ==== refusals and misuse ================================================ */
 
-Test(chat, families_that_are_not_supported)
+Test(chat, what_cannot_be_rendered_is_refused)
 {
-    expect_refused(TLP_ENOTSUP, "<start_of_turn>", talk, 2, "Gemma");
-    expect_refused(TLP_ENOTSUP, "<|im_start|><|im_sep|>", talk, 2, "Phi-4");
-    expect_refused(TLP_ENOTSUP, "[INST][SYSTEM_PROMPT]", talk, 2, "Mistral v7");
-    expect_refused(TLP_ENOTSUP, "### User:", talk, 2, "no known family");
+    const tlp_chat_message bytes = { "user", "\xff" };
+
     expect_refused(TLP_ENOTSUP, NULL, talk, 2, "tokenizer.chat_template");
+    expect_refused(TLP_EFORMAT, "ab\n{% for %}", talk, 2, "line 2, column 8");
+    expect_refused(TLP_EFORMAT, "{{ 'open", talk, 2, "a string does not end");
+    expect_refused(TLP_ENOTSUP, "{{ messages|groupby('role') }}", talk, 2,
+                   "the filter groupby");
+    expect_refused(TLP_ENOTSUP, "{% include 'x' %}", talk, 2, "include");
+    expect_refused(TLP_EINVAL, "{{ nothing.there }}", talk, 2,
+                   "nothing is undefined");
+    expect_refused(TLP_ENOTSUP,
+                   "{% for a in range(99999) %}{% for b in range(99999) %}"
+                   "{% endfor %}{% endfor %}",
+                   talk, 2, "memory");
+    expect_refused(TLP_EINVAL, "{{ messages[0].content }}", &bytes, 1, "UTF-8");
 }
 
 Test(chat, buffers_and_misuse)

@@ -155,13 +155,11 @@ tlp_status tlp_chat_format(char *buf, size_t cap, size_t *len,
     if (!model || (!messages && n > 0) || !len || (!buf && cap > 0))
         return tlpi_fail(TLP_EINVAL,
                          "model, messages, buf and len are required");
-    tlpi_chat c = { .msg = messages,
-                    .n = n,
-                    .add_assistant = add_assistant != 0,
-                    .out = { .env = &model->env } };
-    TLP_TRY(tlpi_chat_format(&c, model->vocab, model->path));
-    TLP_TRY(tlpi_copy_out(c.out.data, c.out.len, buf, cap, len));
+    const tlpi_chat c = { messages, n, add_assistant != 0 };
+    tlpi_jinja_text out = { 0 };
+    TLP_TRY(tlpi_chat_format(&out, &model->env, &c, model->vocab, model->path));
+    TLP_TRY(tlpi_copy_out(out.s, out.n, buf, cap, len));
 done:
-    tlpi_text_free(&c.out);
+    tlpi_jinja_text_free(&model->env, &out);
     return st;
 }

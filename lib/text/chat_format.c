@@ -1,144 +1,93 @@
 /*
- * chat_format.c - recognise the family of a chat template by marks in its text,
- * and format a conversation in the manner of the family.
+ * chat_format.c - the values that a chat template sees, and its rendering.
  *
- * A template is a program, and a model file is not trusted.  The library reads
- * the template and never runs it.
+ * A template is a program, and a model file is not trusted: the interpreter
+ * (jinja/) bounds steps, memory and nesting, and reaches nothing but the values
+ * that are made here.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "text/chat_format.h"
 
-/* ==== helpers ============================================================ */
-
-const char *tlpi_chat_find(const tlpi_chat *c, const char *text)
+static tlp_status add_message(json_t *list, const tlp_chat_message *msg,
+                              size_t i)
 {
-    return memmem(c->tmpl.s, c->tmpl.n, text, strlen(text));
-}
-
-void tlpi_chat_add(tlpi_chat *c, const char *text)
-{
-    tlpi_text_add(&c->out, text, strlen(text));
-}
-
-void tlpi_chat_add_str(tlpi_chat *c, tlpi_str text)
-{
-    tlpi_text_add(&c->out, text.s, text.n);
-}
-
-static bool is_blank(char ch)
-{
-    return ch == ' ' || (ch >= '\t' && ch <= '\r');
-}
-
-void tlpi_chat_add_trimmed(tlpi_chat *c, const char *text)
-{
-    size_t n = strlen(text);
-
-    while (n > 0 && is_blank(text[n - 1]))
-        n--;
-    while (n > 0 && is_blank(text[0])) {
-        text++;
-        n--;
+    if (!msg->role || !msg->content)
+        return tlpi_fail(TLP_EINVAL,
+                         "message %zu: role and content are required", i);
+    json_t *role = json_string(msg->role), *content = json_string(msg->content);
+    json_t *object = json_object();
+    if (!role || !content || !object) {
+        bool bytes = object && (!role || !content); /* jansson wants UTF-8 */
+        json_decref(role);
+        json_decref(content);
+        json_decref(object);
+        return bytes ? tlpi_fail(TLP_EINVAL, "message %zu: not UTF-8", i)
+                     : tlpi_fail_nomem();
     }
-    tlpi_text_add(&c->out, text, n);
-}
-
-bool tlpi_chat_role_is(const tlpi_chat *c, size_t i, const char *role)
-{
-    return i < c->n && strcmp(c->msg[i].role, role) == 0;
-}
-
-bool tlpi_chat_literal(tlpi_chat *c, const char *from, char quote,
-                       const char *end)
-{
-    const char *stop = c->tmpl.s + c->tmpl.n;
-    size_t n_end = strlen(end), before = c->out.len;
-
-    for (const char *s = from; s < stop && *s != quote; s++) {
-        if ((size_t)(stop - s) >= n_end && memcmp(s, end, n_end) == 0)
-            return true;
-        char ch = *s;
-        if (ch == '\\' && s + 1 < stop) {
-            ch = *++s;
-            ch = (char)(ch == 'n' ? '\n' : ch == 't' ? '\t' : ch);
-        }
-        tlpi_text_add(&c->out, &ch, 1);
-    }
-    c->out.len = before;
-    return false;
-}
-
-/* ==== families =========================================================== */
-
-typedef tlp_status (*format_fn)(tlpi_chat *c);
-
-/* The first row counts whose marks all stand in the template. */
-static const struct family {
-    const char *mark, *second; /* second may be NULL */
-    format_fn format;          /* NULL: a known family without support */
-    const char *name;
-} families[] = {
-    { "<|im_start|>", "<|im_sep|>", NULL, "Phi-4" },
-    { "<|im_start|>", "<end_of_utterance>", NULL, "SmolVLM" },
-    { "<|im_start|>", NULL, tlpi_chat_chatml, "ChatML" },
-    { "[INST]", "[SYSTEM_PROMPT]", NULL, "Mistral v7" },
-    { "[INST]", "<<SYS>>", tlpi_chat_llama2, "Llama 2" },
-    { "[INST]", NULL, tlpi_chat_mistral, "Mistral" },
-    { "<|start_header_id|>", NULL, tlpi_chat_llama3, "Llama 3" },
-    { "<start_of_turn>", NULL, NULL, "Gemma" },
-};
-
-static tlp_status find_family(const tlpi_chat *c, const char *path,
-                              format_fn *format)
-{
-    if (c->tmpl.n == 0)
-        return tlpi_fail(TLP_ENOTSUP,
-                         "%s: key tokenizer.chat_template: missing", path);
-    for (size_t i = 0; i < TLPI_COUNT(families); i++) {
-        const struct family *f = &families[i];
-        if (!tlpi_chat_find(c, f->mark) ||
-            (f->second && !tlpi_chat_find(c, f->second)))
-            continue;
-        if (!f->format)
-            return tlpi_fail(TLP_ENOTSUP,
-                             "%s: key tokenizer.chat_template: the %s family "
-                             "is not supported",
-                             path, f->name);
-        *format = f->format;
-        return TLP_OK;
-    }
-    return tlpi_fail(TLP_ENOTSUP,
-                     "%s: key tokenizer.chat_template: of no known family "
-                     "(ChatML, Llama 2, Llama 3, Mistral)",
-                     path);
-}
-
-static tlp_status check_messages(const tlp_chat_message *msg, size_t n)
-{
-    if (n == 0)
-        return tlpi_fail(TLP_EINVAL, "at least one message is required");
-    for (size_t i = 0; i < n; i++)
-        if (!msg[i].role || !msg[i].content)
-            return tlpi_fail(TLP_EINVAL,
-                             "message %zu: role and content are required", i);
+    if (json_object_set_new(object, "role", role) ||
+        json_object_set_new(object, "content", content) ||
+        json_array_append_new(list, object))
+        return tlpi_fail_nomem();
     return TLP_OK;
 }
 
-tlp_status tlpi_chat_format(tlpi_chat *c, const tlpi_vocab *v, const char *path)
+static tlp_status make_messages(json_t **out, const tlpi_chat *c)
+{
+    tlp_status st = TLP_OK;
+
+    *out = json_array();
+    if (!*out)
+        return tlpi_fail_nomem();
+    if (c->n == 0)
+        TLP_TRY(tlpi_fail(TLP_EINVAL, "at least one message is required"));
+    for (size_t i = 0; i < c->n; i++)
+        TLP_TRY(add_message(*out, &c->msg[i], i));
+done:
+    return st;
+}
+
+/* The text of a special token; empty where the model has none. */
+static json_t *token_text(const tlpi_vocab *v, int32_t id)
+{
+    tlpi_str s = tlpi_vocab_text(v, id);
+
+    return json_stringn(s.n ? s.s : "", s.n);
+}
+
+tlp_status tlpi_chat_format(tlpi_jinja_text *out, const tlpi_env *env,
+                            const tlpi_chat *c, const tlpi_vocab *v,
+                            const char *path)
 {
     const tlpi_special *special = tlpi_vocab_special(v);
-    format_fn format = NULL;
-    tlp_status st;
+    tlpi_str text = tlpi_vocab_chat_template(v);
+    json_t *messages = NULL, *bos = token_text(v, special->bos);
+    json_t *eos = token_text(v, special->eos);
+    tlpi_jinja *t = NULL;
+    char name[512];
+    tlp_status st = TLP_OK;
 
-    c->tmpl = tlpi_vocab_chat_template(v);
-    c->bos = tlpi_vocab_text(v, special->bos);
-    c->eos = tlpi_vocab_text(v, special->eos);
-    TLP_TRY(find_family(c, path, &format));
-    TLP_TRY(check_messages(c->msg, c->n));
-    TLP_TRY(format(c));
-    if (c->out.failed)
-        TLP_TRY(tlpi_fail_nomem());
+    *out = (tlpi_jinja_text){ 0 };
+    snprintf(name, sizeof name, "%s: key tokenizer.chat_template", path);
+    if (text.n == 0)
+        TLP_TRY(tlpi_fail(TLP_ENOTSUP, "%s: missing", name));
+    if (!bos || !eos)
+        TLP_TRY(tlpi_fail(TLP_EFORMAT,
+                          "%s: the text of BOS or EOS is not UTF-8", path));
+    TLP_TRY(make_messages(&messages, c));
+    TLP_TRY(tlpi_jinja_compile(&t, env, name, text.s, text.n));
+    const tlpi_jinja_var vars[] = {
+        { "messages", messages, false },
+        { "add_generation_prompt", json_boolean(c->add_assistant), true },
+        { "bos_token", bos, true },
+        { "eos_token", eos, true },
+    };
+    st = tlpi_jinja_render(out, t, vars, TLPI_COUNT(vars), time(NULL));
 done:
+    tlpi_jinja_free(t);
+    json_decref(messages);
+    json_decref(eos);
+    json_decref(bos);
     return st;
 }

@@ -483,8 +483,11 @@ typedef struct tlp_chat_message {
 /**
  * Format a conversation in the way of the model's chat template.
  *
- * The library recognises the family (ChatML, Llama 2, Llama 3, Mistral) by the
- * template text in the model file.  It never runs templates.
+ * An interpreter in the library runs the template, which is written in the
+ * language of Jinja 2.  The template sees `messages`, `add_generation_prompt`,
+ * `bos_token` and `eos_token`.  The interpreter bounds steps, memory and
+ * nesting; a construct that it does not know is refused with its name, line
+ * and column.
  *
  * Tokenize the result with TLP_TOKENIZE_SPECIAL and without TLP_TOKENIZE_BOS,
  * because the text contains its own BOS.  Contents are not escaped: content
@@ -500,8 +503,9 @@ typedef struct tlp_chat_message {
  * @param n              number of messages
  * @param add_assistant  1 = end with the opening of the assistant's turn
  * @return TLP_OK; TLP_EBUFS; TLP_ENOTSUP if the file has no template, or the
- *         family is unknown; TLP_EINVAL for a role that the family does not
- *         have, or for roles out of order
+ *         template uses a construct that is not supported or passes a bound;
+ *         TLP_EFORMAT if the template is malformed; TLP_EINVAL if it refuses
+ *         the conversation, or a message is not UTF-8
  * @since 0.1
  */
 TLP_API tlp_status tlp_chat_format(char *buf, size_t cap, size_t *len,
