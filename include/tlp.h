@@ -1188,7 +1188,7 @@ TLP_API void tlp_session_reset_stats(tlp_session *session);
  * Get the rank of this process and the number of ranks.
  *
  * With TLP_COMM_MPI the first call connects the processes; each waits at most
- * timeout_ms for the others.  Later calls return at once.  With
+ * timeout_ms for its peers.  Later calls return at once.  With
  * TLP_COMM_THREADS the rank is 0.
  *
  * @param[out] rank    0 to n_rank - 1
@@ -1387,8 +1387,8 @@ typedef struct tlp_generate_result {
  * Generate text: choose a token, hand out its text, evaluate it, and repeat.
  *
  * The call extends sequence opts->seq, by default sequence 0.  Row 0 of the
- * logits must belong to the last token of that sequence, as it does after
- * tlp_session_prefill for sequence 0.
+ * logits must belong to the last token of that sequence; after
+ * tlp_session_prefill it belongs to the last token of sequence 0.
  *
  * @param[out] result  NULL is allowed; otherwise the caller sets struct_size
  * @param session      session with the logits of the last token as row 0

@@ -37,7 +37,7 @@ typedef enum tlpi_jnode_kind {
     TLPI_JN_CONST,   /* value */
     TLPI_JN_NAME,    /* value: its text */
     TLPI_JN_LIST,    /* items in list a */
-    TLPI_JN_TUPLE,   /* likewise */
+    TLPI_JN_TUPLE,   /* items in list a */
     TLPI_JN_DICT,    /* list a: key, value, key, ... */
     TLPI_JN_ATTR,    /* a . value */
     TLPI_JN_ITEM,    /* a [ b ] */

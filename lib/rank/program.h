@@ -41,9 +41,8 @@ typedef struct tlpi_loading {
 /* Say how far it is; TLP_ECANCELED if the listener wants it to end. */
 tlp_status tlpi_loading_say(const tlpi_loading *l);
 
-/* The fields store to rank are set and the other fields are zero.  Loads stage
- * after stage.  What has been made of it on
- * failure is the caller's to free. */
+/* The fields store to rank are set and the other fields are zero.  Stages are
+ * loaded one after another.  After a failure the caller frees the program. */
 tlp_status tlpi_program_load(tlpi_program *p, tlpi_loading *loading);
 void tlpi_program_free(tlpi_program *p); /* zeroes are fine */
 

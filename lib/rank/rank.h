@@ -54,8 +54,9 @@ typedef struct tlpi_rank_setup {
 } tlpi_rank_setup;
 
 /*
- * Every rank calls, and gets TLP_OK only if all are built; one that fails gives
- * up.  total (or NULL): the memory of all ranks, filled in on rank 0.
+ * Every rank calls.  A rank gets TLP_OK only if all ranks are built; a rank
+ * that fails gives up.  total (or NULL): the memory of all ranks, set on rank
+ * 0.
  */
 tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
                             tlpi_rank_sizes *total);
@@ -64,8 +65,8 @@ void tlpi_rank_free(tlpi_rank *r); /* NULL and half-built are fine */
 /* Memory that the rank holds now. */
 tlpi_rank_sizes tlpi_rank_bytes(const tlpi_rank *r);
 
-/* A rank failed with st, and tlp_last_error() says why: wake the others, who
- * get to read it unless it only says that a peer failed. */
+/* A rank failed with st, and tlp_last_error() says why: end the waits of all
+ * ranks.  They get the text, unless it only says that a peer failed. */
 void tlpi_rank_give_up(const tlpi_session_config *cfg, tlpi_comm *c,
                        tlp_status st);
 
