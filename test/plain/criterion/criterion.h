@@ -96,6 +96,7 @@ _Noreturn void plain_skip(const char *fmt, ...);
 
 #define cr_expect(...) PLAIN_CHECK(false, __VA_ARGS__, "")
 #define cr_expect_not(...) PLAIN_NOT(false, __VA_ARGS__, "")
+#define cr_expect_arr_eq(...) PLAIN_ARR(false, __VA_ARGS__, "")
 #define cr_expect_eq(...) PLAIN_EQ(false, __VA_ARGS__, "")
 #define cr_expect_neq(...) PLAIN_NEQ(false, __VA_ARGS__, "")
 #define cr_expect_lt(...) PLAIN_LT(false, __VA_ARGS__, "")
