@@ -363,6 +363,32 @@ Test(generate, in_another_sequence)
     rig_close(&r);
 }
 
+/* A bias of +INFINITY makes a token certain, however it is drawn. */
+Test(generate, infinite_bias)
+{
+    const tlp_logit_bias b = { 200, INFINITY };
+    rig r = start(1, "serial");
+
+    for (int i = 0; i < 3; i++) {
+        tlp_sampler_options o = TLP_SAMPLER_OPTIONS_INIT;
+        tlp_sampler *s = NULL;
+
+        o.bias = &b;
+        o.n_bias = 1;
+        o.temperature = 1;
+        o.top_p = i == 1 ? 0.9f : 0;
+        o.top_k = i == 2 ? 5 : 0;
+        CHECK_OK(tlp_sampler_create(&s, r.model, &o));
+        for (int k = 0; k < 20; k++) {
+            int32_t id = -1;
+            CHECK_OK(tlp_session_sample(&id, r.session, 0, s));
+            cr_assert_eq(id, 200, "case %d: token %d", i, id);
+        }
+        tlp_sampler_free(s);
+    }
+    rig_close(&r);
+}
+
 Test(generate, refusals)
 {
     tiny_spec spec = tiny_default();

@@ -194,14 +194,19 @@ static int by_logit(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* Unnormalised probabilities of n candidates, the best one's 1; their sum. */
+/*
+ * Unnormalised probabilities of n candidates, the best one's 1; their sum.  A
+ * bias may make logits infinite: such candidates share all probability.
+ */
 static double weigh(const tlp_sampler *s, const tlpi_candidate *c, int n,
                     float best, float *p)
 {
     double sum = 0;
 
     for (int i = 0; i < n; i++) {
-        p[i] = expf((c[i].logit - best) / s->o.temperature);
+        p[i] = c[i].logit == best
+                   ? 1.0f
+                   : expf((c[i].logit - best) / s->o.temperature);
         sum += (double)p[i];
     }
     return sum;
