@@ -240,8 +240,9 @@ typedef void (*tlp_log_fn)(int level, const char *text, void *user_data);
 /**
  * Allocator for host memory.  Set both functions or neither.
  *
- * Third-party libraries (pattern matching, JSON) and thread stacks do not use
- * this allocator.
+ * PCRE2, which splits text for tokenizers, uses this allocator too, and may go
+ * on without a piece of memory that it fails to get.  Jansson (JSON) and thread
+ * stacks do not use it.
  */
 typedef struct tlp_allocator {
     /** Return `size` bytes aligned to `align`, a power of two, or NULL. */
@@ -284,7 +285,7 @@ typedef struct tlp_model_options {
 /** Facts about a model. */
 typedef struct tlp_model_info {
     size_t struct_size;      /**< set by the caller                           */
-    char arch[32];           /**< "llama", "qwen2", "qwen3"                   */
+    char arch[32];           /**< general.architecture: "llama", "qwen3"...   */
     char name[128];          /**< general.name, cut to fit                    */
     char quant[16];          /**< tensor type that holds most weight bytes    */
     char fingerprint[72];    /**< "sha256:" and 64 hexadecimal digits over

@@ -19,8 +19,8 @@ static void print_result(const quantize *q, const tlp_quantize_result *r,
            q->out, q->type, (double)r->n_bytes / 1e6, r->n_tensor,
            (double)q->e.info.n_bytes / 1e6, r->n_converted, seconds);
     if (r->n_fallback > 0)
-        printf("%d have rows that do not fit the type's blocks, and got the "
-               "nearest type that they fit\n",
+        printf("tensors whose rows do not fit the type's blocks: %d; each got "
+               "the nearest type that fits\n",
                r->n_fallback);
 }
 

@@ -35,7 +35,7 @@ Test(tool_quantize, writes_what_runs)
     cr_expect_eq(s.n_err, 0, "%s", s.err);
     expect_out(&s, "out.gguf: Q4_K_M, ");
     expect_out(&s, "37 converted in ");
-    expect_out(&s, "\n37 have rows that do not fit");
+    expect_out(&s, "\ntensors whose rows do not fit the type's blocks: 37");
     spawn_free(&s);
 
     s = SPAWN("tlp", "info", "-m", out, "--meta", "--tensors");

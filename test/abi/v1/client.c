@@ -75,7 +75,8 @@ static void *allocate(size_t size, size_t align, void *user_data)
 {
     void *memory = NULL;
 
-    ++*(size_t *)user_data;
+    /* Threads of the library allocate too. */
+    __atomic_add_fetch((size_t *)user_data, 1, __ATOMIC_RELAXED);
     return posix_memalign(&memory,
                           align < sizeof memory ? sizeof memory : align,
                           size ? size : 1)
