@@ -114,13 +114,6 @@ tlpi_jval *tlpi_j_find(tlpi_jx *x, const tlpi_jdict *d, tlpi_jval key)
     return NULL;
 }
 
-tlpi_jval *tlpi_j_find_text(tlpi_jx *x, const tlpi_jdict *d, const char *key)
-{
-    tlpi_jstr s = { .s = key, .n = strlen(key) };
-
-    return tlpi_j_find(x, d, (tlpi_jval){ .kind = TLPI_J_STR, .s = &s });
-}
-
 bool tlpi_j_can_be_key(tlpi_jx *x, tlpi_jval key)
 {
     bool tuple = key.kind == TLPI_J_LIST && key.l->flavour == TLPI_J_TUPLE;

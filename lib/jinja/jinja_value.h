@@ -153,7 +153,6 @@ bool tlpi_j_set(tlpi_jx *x, tlpi_jdict *d, tlpi_jval key, tlpi_jval value);
 bool tlpi_j_can_be_key(tlpi_jx *x, tlpi_jval key);
 /* The place of a key's value, or NULL. */
 tlpi_jval *tlpi_j_find(tlpi_jx *x, const tlpi_jdict *d, tlpi_jval key);
-tlpi_jval *tlpi_j_find_text(tlpi_jx *x, const tlpi_jdict *d, const char *key);
 
 /* ---- asking them ---- */
 

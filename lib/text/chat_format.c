@@ -16,19 +16,13 @@ static tlp_status add_message(json_t *list, const tlp_chat_message *msg,
     if (!msg->role || !msg->content)
         return tlpi_fail(TLP_EINVAL,
                          "message %zu: role and content are required", i);
-    json_t *role = json_string(msg->role), *content = json_string(msg->content);
-    json_t *object = json_object();
-    if (!role || !content || !object) {
-        bool bytes = object && (!role || !content); /* jansson wants UTF-8 */
-        json_decref(role);
-        json_decref(content);
-        json_decref(object);
-        return bytes ? tlpi_fail(TLP_EINVAL, "message %zu: not UTF-8", i)
-                     : tlpi_fail_nomem();
-    }
-    if (json_object_set_new(object, "role", role) ||
-        json_object_set_new(object, "content", content) ||
-        json_array_append_new(list, object))
+
+    json_error_t error;
+    json_t *object = json_pack_ex(&error, 0, "{s:s, s:s}", "role", msg->role,
+                                  "content", msg->content);
+    if (!object && json_error_code(&error) == json_error_invalid_utf8)
+        return tlpi_fail(TLP_EINVAL, "message %zu: not UTF-8", i);
+    if (!object || json_array_append_new(list, object))
         return tlpi_fail_nomem();
     return TLP_OK;
 }
