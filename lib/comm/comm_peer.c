@@ -197,9 +197,9 @@ static tlp_status create_slots(tlpi_peer_root *root)
         root->n_recv = TLPI_MAX(root->n_recv, n_recv);
     }
     size_t slots = (size_t)root->n_send + (size_t)root->n_recv;
-    root->n_xfer = root->n_send * root->size + root->n_recv + 1 + root->size;
-    root->xfer =
-        tlpi_calloc(root->env, (size_t)root->n_xfer, sizeof(*root->xfer));
+    int n_xfer = root->n_send * root->size + root->n_recv + 1 + root->size;
+    root->xfer = tlpi_calloc(root->env, (size_t)n_xfer, sizeof(*root->xfer));
+    root->n_xfer = root->xfer ? n_xfer : 0;
     root->memory = root->ops->alloc(root->t, slots * TLPI_EAGER_BYTES +
                                                  2 * TLPI_PEER_TEXT);
     if (!root->xfer || !root->memory)
