@@ -338,7 +338,8 @@ $(BUILD)/test/cuda/libnccl_stub.so: $(BUILD)/test/cuda/nccl_stub.o
 	$(call say,LD,$@)$(CXX) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
 
 # Programs that a test runs under mpirun.
-$(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o $(BUILD)/test/support.a $(STATIC)
+$(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o \
+    $(BUILD)/test/support/host_locale.o $(BUILD)/test/support.a $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
 	    -Wl,--as-needed $(MPI_LIBS) $(LDLIBS)
 
@@ -407,6 +408,7 @@ check-all: ## set up, fetch the model, run every check and every test
 	@$(MAKE) --no-print-directory check-layers check-house check-abi \
 	    check-docs check-jinja check-install check-compilers
 	@$(MAKE) --no-print-directory check-programs
+	@$(MAKE) --no-print-directory check-locale
 
 check-programs: $(TESTS) ## all test programs, and no other check
 	@$(MAKE) --no-print-directory run-tests RUN='$(TESTS)'
@@ -419,6 +421,16 @@ run-tests:
 
 check-asan: ## the test programs under ASan and UBSan
 	@$(MAKE) --no-print-directory ASAN=1 check-programs
+
+# A locale with a decimal comma, which host_locale.c sets in every test program.
+LOCALE := de_DE.UTF-8
+check-locale: $(TESTS) ## all test programs, as hosts with a decimal comma
+	@mkdir -p $(BUILD)/locale
+	@test -d $(BUILD)/locale/$(LOCALE) || localedef \
+	    -i $(basename $(LOCALE)) -f $(subst .,,$(suffix $(LOCALE))) \
+	    $(BUILD)/locale/$(LOCALE)
+	@TLP_TEST_LOCALE=$(LOCALE) LOCPATH='$(abspath $(BUILD)/locale)' \
+	    $(MAKE) --no-print-directory check-programs
 
 check-tsan: ## the test programs under TSan, small models only
 	@WITHOUT_MODEL=1 $(MAKE) --no-print-directory TSAN=1 check-programs

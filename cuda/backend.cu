@@ -6,6 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/number.h"
+
 const tlpi_device_host *tlpi_gpu_host;
 
 /* ==== failing ============================================================ */
@@ -16,7 +18,9 @@ tlp_status tlpi_gpu_fail(tlp_status st, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
+    tlpi_locale l = tlpi_locale_begin();
     vsnprintf(text, sizeof text, fmt, args);
+    tlpi_locale_end(l);
     va_end(args);
     return tlpi_gpu_host->fail(st, text);
 }

@@ -5,6 +5,7 @@
  * the file; without it the system's search decides.
  */
 #include "nccl_api.h"
+#include "base/number.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -61,8 +62,12 @@ static tlp_status load(void)
     if (!name || !*name)
         name = "libnccl.so.2";
     void *file = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (!file)
-        return tlpi_gpu_fail(TLP_ENOTSUP, "NCCL: %s", dlerror());
+    if (!file) {
+        tlpi_locale l = tlpi_locale_begin(); /* texts of the loader */
+        tlp_status failed = tlpi_gpu_fail(TLP_ENOTSUP, "NCCL: %s", dlerror());
+        tlpi_locale_end(l);
+        return failed;
+    }
     tlp_status st = find_functions(file, name, &found);
     if (st != TLP_OK) {
         dlclose(file);

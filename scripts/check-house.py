@@ -24,6 +24,7 @@ BUDGETS = {
     'format': 0,
     'commit subject': 0,
     'private name': 0,
+    'locale': 0,
 }
 
 # Vague connectives in 100 words of comment.
@@ -247,6 +248,37 @@ def check_private(paths, codes):
                      codes[path].count('\n', 0, m.start()) + 1, m.group())
 
 
+# Functions of the C library and of Jansson whose results depend on the locale,
+# and the files that call them for everybody.
+LOCALE_CALLS = re.compile(
+    r'\b(atof|strto(?:d|f|ld)|[fsv]*scanf|strerror(?:_r)?|strftime|strcoll|'
+    r'strxfrm|str(?:n)?casecmp|is(?:al(?:num|pha)|digit|lower|upper|space|'
+    r'print|punct|xdigit|graph|cntrl|blank)|to(?:lower|upper)|regcomp|perror|'
+    r'setlocale|localeconv|mbr?towc|wcr?tomb|json_(?:loads|loadb|load_file|'
+    r'dumps|dumpb|dump_file))\s*\(')
+LOCALE_HOME = ('lib/base/number.c', 'lib/base/json_text.c')
+PRINTF = re.compile(r'\b(?:v?(?:f|s|sn|as|d)?printf)\s*\(')
+REAL = re.compile(r"%[-+ 0#']*(?:\d+|\*)?(?:\.(?:\d+|\*)?)?[lL]?[fFeEgGaA]")
+
+
+def check_locale(path, text, code):
+    """What lib/ and cuda/ write and read must not depend on the locale."""
+    if path.startswith('src/'):
+        calls = re.finditer(r'\bsetlocale\s*\(', code)
+    elif path.startswith(('lib/', 'cuda/')) and path not in LOCALE_HOME:
+        calls = LOCALE_CALLS.finditer(code)
+        for m in PRINTF.finditer(code):
+            end = code.find(';', m.end())
+            if REAL.search(text[m.end():end]):
+                find('locale', path, code.count('\n', 0, m.start()) + 1,
+                     f'{m.group()} with a real number: tlpi_snprintf')
+    else:
+        return
+    for m in calls:
+        find('locale', path, code.count('\n', 0, m.start()) + 1,
+             f'{m.group()}) depends on the locale: base/number.h or json_text.h')
+
+
 def main():
     show_all = '--all' in sys.argv[1:]
     paths = list(tree(*CODE))
@@ -255,6 +287,7 @@ def main():
     for path in paths:
         check_lengths(path, texts[path])
         check_functions(path, codes[path])
+        check_locale(path, texts[path], codes[path])
     check_names(paths, codes)
     check_private(paths, codes)
     check_format()

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "backend/cpu_mm.h"
 
 static const char *isa_name(const tlpi_backend *b)
@@ -103,9 +104,9 @@ static tlp_status enter(tlpi_cpu *c, bool any)
         return TLP_OK;
     if (!any)
         return tlpi_fail(TLP_ENOTSUP, "isa amx: refused by the kernel: %s",
-                         strerror(errno));
+                         tlpi_strerror(errno));
     tlpi_log(c->base.env, TLP_LOG_INFO, "no amx: refused by the kernel: %s",
-             strerror(errno));
+             tlpi_strerror(errno));
     c->isa = TLP_ISA_AVX512;
     return TLP_OK;
 }

@@ -5,10 +5,10 @@
  * Messages quote hostile input (keys, names, paths).  No quoted byte may break
  * a log line or control a terminal.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/base.h"
+#include "base/number.h"
 
 /*
  * Length in bytes of the UTF-8 character at s (n >= 1 bytes are left), 0 if
@@ -81,7 +81,7 @@ size_t tlpi_clean_line(char *text, size_t n, bool cut)
 size_t tlpi_format_line(char *buf, size_t cap, const char *fmt, va_list args)
 {
     buf[0] = '\0';
-    int need = vsnprintf(buf, cap, fmt, args);
+    int need = tlpi_vsnprintf(buf, cap, fmt, args);
     if (need < 0)
         return 0;
     bool cut = (size_t)need >= cap;

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/number.h"
+
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 
@@ -24,8 +26,12 @@ static tlp_status load(const void **table, const tlpi_plugin *p,
 {
     void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 
-    if (!lib)
-        return tlpi_fail(TLP_ENOTSUP, "%s", dlerror());
+    if (!lib) {
+        tlpi_locale l = tlpi_locale_begin(); /* the loader translates */
+        tlp_status failed = tlpi_fail(TLP_ENOTSUP, "%s", dlerror());
+        tlpi_locale_end(l);
+        return failed;
+    }
 
     void *symbol = dlsym(lib, p->symbol);
     const void *found = symbol ? p->enter(symbol) : NULL;

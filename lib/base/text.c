@@ -1,10 +1,10 @@
 /*
  * text.c - growing text.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/base.h"
+#include "base/number.h"
 
 /* Make room for n more bytes and a NUL. */
 static bool reserve(tlpi_text *t, size_t n)
@@ -44,11 +44,11 @@ void tlpi_text_printf(tlpi_text *t, const char *fmt, ...)
 
     va_start(args, fmt);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, fmt, args);
+    int n = tlpi_vsnprintf(NULL, 0, fmt, args);
     if (n < 0)
         t->failed = true;
     else if (reserve(t, (size_t)n)) {
-        vsnprintf(t->data + t->len, (size_t)n + 1, fmt, again);
+        tlpi_vsnprintf(t->data + t->len, (size_t)n + 1, fmt, again);
         t->len += (size_t)n;
     }
     va_end(again);

@@ -5,9 +5,9 @@
  *
  * Other keys are ignored.
  */
-#include <jansson.h>
 #include <string.h>
 
+#include "base/json_text.h"
 #include "eval/task.h"
 
 #define MAX_DEPTH 16
@@ -85,7 +85,7 @@ tlp_status tlpi_item_read(tlpi_item *item, const tlpi_env *env,
     tlp_status st;
 
     TLP_TRY(tlpi_json_check_depth(where, line, n, MAX_DEPTH));
-    root = json_loadb(line, n, JSON_REJECT_DUPLICATES, &error);
+    root = tlpi_json_load(line, n, &error);
     if (!root)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s, column %d: %s", where, error.column,
                           error.text));

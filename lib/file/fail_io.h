@@ -5,18 +5,14 @@
 #define TLPI_FAIL_IO_H
 
 #include <errno.h>
-#include <string.h>
 
 #include "base/base.h"
+#include "base/number.h"
 
 /* TLP_EIO with the text of errno. */
 static inline tlp_status tlpi_fail_io(const char *path)
 {
-    char text[128];
-    int error = errno;
-
-    return tlpi_fail(TLP_EIO, "%s: %s", path,
-                     strerror_r(error, text, sizeof text));
+    return tlpi_fail(TLP_EIO, "%s: %s", path, tlpi_strerror(errno));
 }
 
 #endif

@@ -4,9 +4,10 @@
 #include "file/safetensors.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/json_text.h"
 
 #define META_KEY "__metadata__"
 
@@ -244,7 +245,7 @@ static tlp_status read_header(header_reader *r, const char *text, size_t n)
     tlp_status st;
 
     TLP_TRY(tlpi_json_check_depth(r->where, text, n, MAX_DEPTH));
-    root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+    root = tlpi_json_load(text, n, &error);
     if (!root)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: header: byte %d: %s", r->where,
                           error.position, error.text));

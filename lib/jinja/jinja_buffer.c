@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "jinja/jinja_text.h"
 
 /* ==== growing ============================================================ */
@@ -87,29 +88,14 @@ static void add_text(tlpi_jbuf *b, const char *s)
     tlpi_jbuf_add_text(b, s, strlen(s), false);
 }
 
-/* snprintf writes the decimal point of the process's locale. */
-static void set_point(char *s)
-{
-    for (; *s; s++)
-        if (!strchr("0123456789+-e", *s)) {
-            *s = '.';
-            size_t more = strspn(s + 1, "0123456789+-e");
-            size_t skip = strlen(s + 1) - more;
-            if (skip > 0 && more == 0) /* a point of several bytes */
-                memmove(s + 1, s + 1 + strcspn(s + 1, "0123456789"),
-                        strlen(s + 1 + strcspn(s + 1, "0123456789")) + 1);
-        }
-}
-
 /* The shortest digits that read back as f: d.ddde+xx */
 static void shortest(double f, char out[40])
 {
     for (int digits = 0; digits < 17; digits++) {
-        snprintf(out, 40, "%.*e", digits, f);
-        if (strtod(out, NULL) == f)
+        tlpi_snprintf(out, 40, "%.*e", digits, f);
+        if (tlpi_strtod(out, NULL) == f)
             break;
     }
-    set_point(out);
 }
 
 size_t tlpi_j_float_text(double f, char out[40])

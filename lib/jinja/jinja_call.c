@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "jinja/jinja_run.h"
 
 #define BUILTIN(name)                                                          \
@@ -176,7 +177,7 @@ BUILTIN(call_strftime_now)
     }
     memcpy(format, s->s, s->n);
     format[s->n] = '\0';
-    size_t n = strftime(text, sizeof text, format, &tm);
+    size_t n = tlpi_strftime(text, sizeof text, format, &tm);
     if (n == 0 && s->n > 0)
         tlpi_jx_fail(&in->x, TLP_ENOTSUP, "strftime_now: the format");
     tlpi_jbuf_add_text(&b, text, n, false);

@@ -252,8 +252,8 @@ static double round_decimal(double f, int64_t digits)
 {
     char text[400];
 
-    snprintf(text, sizeof text, "%.*f", (int)digits, f);
-    return strtod(text, NULL); /* both in the process's locale */
+    tlpi_snprintf(text, sizeof text, "%.*f", (int)digits, f);
+    return tlpi_strtod(text, NULL);
 }
 
 FILTER(filter_round)

@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/number.h"
+
 enum { START_NONE, START_RUNNING, START_READY, START_FAILED };
 
 /* Seconds to wait for the peers at exit.  Rank 0 waits briefly, because its
@@ -36,8 +38,10 @@ tlp_status tlpi_mpi_fail(char *err, size_t cap, tlp_status status,
     va_list args;
 
     va_start(args, fmt);
+    tlpi_locale l = tlpi_locale_begin();
     if (cap > 0)
         vsnprintf(err, cap, fmt, args);
+    tlpi_locale_end(l);
     va_end(args);
     return status;
 }
@@ -171,8 +175,8 @@ static tlp_status launch(char *err, size_t cap)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
         atomic_store(&tlpi_mpi.start, START_NONE);
-        return tlpi_mpi_fail(err, cap, TLP_ERROR, "thread to start MPI: %s",
-                             strerror(rc));
+        return tlpi_mpi_fail(err, cap, TLP_ERROR,
+                             "thread to start MPI: error %d", rc);
     }
     pthread_detach(thread);
     return TLP_OK;

@@ -5,7 +5,6 @@
  */
 #include "plan/adjust.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,7 +92,7 @@ static const tensor_kind *read_name(const char *name, long *layer)
 {
     char *end;
 
-    if (strncmp(name, "blk.", 4) != 0 || !isdigit((unsigned char)name[4]))
+    if (strncmp(name, "blk.", 4) != 0 || name[4] < '0' || name[4] > '9')
         return NULL;
     *layer = strtol(name + 4, &end, 10);
     if (*end != '.' || (name[4] == '0' && end > name + 5))

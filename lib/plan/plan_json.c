@@ -14,10 +14,10 @@
  * Stages run in the order of the list.  Without "order" the list must be sorted
  * by the lowest layer of each stage.
  */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_text.h"
 #include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
@@ -214,15 +214,15 @@ done:
  */
 static char *dump_exactly(json_t *object)
 {
-    char *text = json_dumps(object, JSON_REAL_PRECISION(15));
-    json_t *again = text ? json_loads(text, 0, NULL) : NULL;
+    char *text = tlpi_json_dump(object, JSON_REAL_PRECISION(15));
+    json_t *again = text ? tlpi_json_parse(text) : NULL;
     bool same = again && json_equal(object, again);
 
     json_decref(again);
     if (same)
         return text;
     free(text);
-    return json_dumps(object, JSON_REAL_PRECISION(17));
+    return tlpi_json_dump(object, JSON_REAL_PRECISION(17));
 }
 
 static tlp_status keep_exactly(const tlpi_env *env, json_t *object, char **out)
@@ -237,8 +237,8 @@ static tlp_status keep_exactly(const tlpi_env *env, json_t *object, char **out)
 tlp_status tlpi_plan_record(const tlp_plan *p, const char *key,
                             const char *value, char **made)
 {
-    json_t *all = p->made ? json_loads(p->made, 0, NULL) : json_object();
-    json_t *added = json_loads(value, JSON_DECODE_ANY, NULL);
+    json_t *all = p->made ? tlpi_json_parse(p->made) : json_object();
+    json_t *added = tlpi_json_parse(value);
     tlp_status st;
 
     *made = NULL;
@@ -314,7 +314,7 @@ tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
     *made = NULL;
     *adjust = NULL;
     TLP_TRY(tlpi_json_check_depth(s->where, text, n, MAX_DEPTH));
-    root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+    root = tlpi_json_load(text, n, &error);
     if (!root)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: line %d, column %d: %s", s->where,
                           error.line, error.column, error.text));

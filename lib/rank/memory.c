@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "rank/dry_rank.h"
 
 /* ==== widths ============================================================= */
@@ -157,7 +158,7 @@ static void show_bytes(uint64_t n, char out[24])
     }
     for (; x >= 999.95 && i < 3; i++)
         x /= 1e3;
-    snprintf(out, 24, "%.1f %s", x, unit[i]);
+    tlpi_snprintf(out, 24, "%.1f %s", x, unit[i]);
 }
 
 /* The ranks on a device, and the memory that they need together. */

@@ -12,13 +12,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json_text.h"
 #include "file/mapfile.h"
 #include "base/sha256.h"
 
@@ -48,8 +48,8 @@ static json_t *subject(const tlpi_scorer *s)
 static tlp_status fail_subject(const char *path, const char *key,
                                const json_t *found, const json_t *expected)
 {
-    char *a = json_dumps(found, JSON_ENCODE_ANY);
-    char *b = json_dumps(expected, JSON_ENCODE_ANY);
+    char *a = tlpi_json_dump(found, JSON_ENCODE_ANY);
+    char *b = tlpi_json_dump(expected, JSON_ENCODE_ANY);
     tlp_status st = tlpi_fail(TLP_EMISMATCH,
                               "%s: key \"of.%s\": the scores are of %.80s, %s "
                               "expected",
@@ -176,7 +176,7 @@ tlp_status tlpi_state_load(tlpi_scorer *s, const char *path)
         return TLP_OK;
     TLP_TRY(tlpi_file_read(s->env, path, MAX_FILE_BYTES, &text, &n));
     TLP_TRY(tlpi_json_check_depth(path, text, n, MAX_DEPTH));
-    root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+    root = tlpi_json_load(text, n, &error);
     if (!root)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: line %d, column %d: %s", path,
                           error.line, error.column, error.text));
@@ -226,7 +226,7 @@ tlp_status tlpi_state_save(const tlpi_scorer *s, const char *path)
 {
     tlpi_text text = { .env = s->env };
     json_t *of = subject(s);
-    char *of_text = of ? json_dumps(of, 0) : NULL;
+    char *of_text = of ? tlpi_json_dump(of, 0) : NULL;
     bool any = false;
     tlp_status st;
 
