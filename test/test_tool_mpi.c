@@ -439,7 +439,7 @@ Test(tool_mpi, wrong_number_of_ranks)
                        "-p", "hi", "--ranks", "3");
 
     expect_failure(&s);
-    expect_message(&s, "run", 0, "n_rank: 3, but there are 2 processes");
+    expect_message(&s, "run", 0, "n_rank: 3, but the job has 2 processes");
     spawn_free(&s);
 }
 

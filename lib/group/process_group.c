@@ -37,8 +37,8 @@ tlp_status tlpi_process_group_check(const tlpi_process_group *group,
     if (o->n_rank == 0 || o->n_rank == group->n_rank)
         return TLP_OK;
     return tlpi_fail(TLP_EINVAL,
-                     "session option n_rank: %d, but there are %d processes",
-                     o->n_rank, group->n_rank);
+                     "session option n_rank: %d, but the job has %d process%s",
+                     o->n_rank, group->n_rank, group->n_rank == 1 ? "" : "es");
 }
 
 tlp_status tlp_comm_rank(int32_t *rank, int32_t *n_rank,

@@ -48,10 +48,12 @@ static tlp_status fail_syntax(const reader *r, const char *expected)
 {
     int n_clause = (int)TLPI_MIN(strcspn(r->clause, ";"), 40);
 
-    if (*r->at == '\0')
-        return tlpi_fail(TLP_EFORMAT, "%s: %.*s: %s expected at the end",
+    if (*r->at == '\0' || *r->at == ';')
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: clause \"%.*s\": %s expected at its end",
                          r->s->where, n_clause, r->clause, expected);
-    return tlpi_fail(TLP_EFORMAT, "%s: %.*s: %s expected at \"%.20s\"",
+    return tlpi_fail(TLP_EFORMAT,
+                     "%s: clause \"%.*s\": %s expected at \"%.20s\"",
                      r->s->where, n_clause, r->clause, expected, r->at);
 }
 

@@ -489,7 +489,8 @@ static void arguments(char **args)
     else
         FAILS(TLP_ESTATE, "rank", tlp_session_create(&s, plan, &o));
     o.n_rank = 9;
-    FAILS(TLP_EINVAL, "9", tlp_comm_rank(&r, &n, &o));
+    FAILS(TLP_EINVAL, "n_rank: 9, but the job has 2 processes",
+          tlp_comm_rank(&r, &n, &o));
     CHECK(r == -1 && n == -1, "stored");
     if (rank == 0)
         FAILS(TLP_EINVAL, "9", tlp_session_create(&s, plan, &o));
