@@ -155,6 +155,7 @@ ifneq ($(filter x86_64% i386% i486% i586% i686%,$(shell $(CC) -dumpmachine)),)
 AVX2_FLAGS   := -mavx2 -mfma -mf16c
 AVX512_FLAGS := $(AVX2_FLAGS) -mavx512f -mavx512bw -mavx512dq -mavx512vl \
                 -mavx512vnni -mavx512bf16
+SHANI_FLAGS  := -msha -msse4.1
 AMX_FLAGS    := $(AVX512_FLAGS) -mamx-tile -mamx-int8 -mamx-bf16
 endif
 
@@ -265,6 +266,7 @@ $(BUILD)/lib/backend/%_avx2.o: private TLP_CFLAGS += $(AVX2_FLAGS) $(no_probe)
 $(BUILD)/lib/backend/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS) \
                                                        $(no_probe)
 $(BUILD)/lib/backend/%_amx.o: private TLP_CFLAGS += $(AMX_FLAGS) $(no_probe)
+$(BUILD)/lib/base/%_shani.o: private TLP_CFLAGS += $(SHANI_FLAGS) $(no_probe)
 # No parser reaches the kernels, and clang takes minutes to instrument them.
 no_probe = $(if $(call on,FUZZ),-fno-sanitize=all)
 
@@ -529,7 +531,7 @@ format-check: ## fail if clang-format would change a source
 
 compile_commands.json: FORCE ## for clangd and clang-tidy
 	$(Q)AVX2_FLAGS='$(AVX2_FLAGS)' AVX512_FLAGS='$(AVX512_FLAGS)' \
-	    AMX_FLAGS='$(AMX_FLAGS)' \
+	    AMX_FLAGS='$(AMX_FLAGS)' SHANI_FLAGS='$(SHANI_FLAGS)' \
 	    MPI_FLAGS='$(if $(has_mpi),$(MPI_CFLAGS))' \
 	    scripts/compile-commands.sh '$(compile_c)' \
 	    '$(LIB_CFLAGS)' $(LIB_SRC) $(TOOL_SRC) $(SUPPORT_SRC) $(TEST_SRC) \

@@ -18,6 +18,7 @@ for file in "$@"; do
     *_avx2.c) flags="$flags ${AVX2_FLAGS-}" ;;
     *_avx512.c) flags="$flags ${AVX512_FLAGS-}" ;;
     *_amx.c) flags="$flags ${AMX_FLAGS-}" ;;
+    *_shani.c) flags="$flags ${SHANI_FLAGS-}" ;;
     esac
     printf '%s\n{ "directory": "%s", "file": "%s",\n  "command": "%s" }' \
         "$separator" "$(quote "$PWD")" "$file" \

@@ -3,11 +3,14 @@
  */
 #include "base/sha256.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/sha256_block.h"
+
 /* Fractional parts of the cube roots of the first 64 primes. */
-static const uint32_t K[64] = {
+const uint32_t tlpi_sha256_k[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1,
     0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3,
     0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786,
@@ -44,10 +47,21 @@ static void store_be32(uint8_t *p, uint32_t x)
         p[i] = (uint8_t)(x >> (24 - 8 * i));
 }
 
-static void hash_block(uint32_t h[8], const uint8_t *block)
+/* One round; the caller turns the names of the registers. */
+#define ROUND(a, b, c, d, e, f, g, h, t)                                       \
+    do {                                                                       \
+        uint32_t t1 = (h) + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) +         \
+                      (((e) & (f)) ^ (~(e) & (g))) + tlpi_sha256_k[t] + w[t];  \
+        (d) += t1;                                                             \
+        (h) = t1 + (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) +                  \
+              (((a) & (b)) ^ ((a) & (c)) ^ ((b) & (c)));                       \
+    } while (0)
+
+static void hash_block(uint32_t state[8], const uint8_t *block)
 {
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
     uint32_t w[64];
-    uint32_t v[8]; /* a to h */
 
     for (int t = 0; t < 16; t++)
         w[t] = load_be32(block + 4 * t);
@@ -57,20 +71,43 @@ static void hash_block(uint32_t h[8], const uint8_t *block)
         uint32_t s1 = rotr(y, 17) ^ rotr(y, 19) ^ y >> 10;
         w[t] = s1 + w[t - 7] + s0 + w[t - 16];
     }
-    memcpy(v, h, sizeof v);
-    for (int t = 0; t < 64; t++) {
-        uint32_t a = v[0], b = v[1], c = v[2], e = v[4];
-        uint32_t s1 = rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25);
-        uint32_t ch = (e & v[5]) ^ (~e & v[6]);
-        uint32_t t1 = v[7] + s1 + ch + K[t] + w[t];
-        uint32_t s0 = rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22);
-        uint32_t maj = (a & b) ^ (a & c) ^ (b & c);
-        memmove(v + 1, v, 7 * sizeof v[0]);
-        v[4] += t1;
-        v[0] = t1 + s0 + maj;
+    for (int t = 0; t < 64; t += 8) {
+        ROUND(a, b, c, d, e, f, g, h, t);
+        ROUND(h, a, b, c, d, e, f, g, t + 1);
+        ROUND(g, h, a, b, c, d, e, f, t + 2);
+        ROUND(f, g, h, a, b, c, d, e, t + 3);
+        ROUND(e, f, g, h, a, b, c, d, t + 4);
+        ROUND(d, e, f, g, h, a, b, c, t + 5);
+        ROUND(c, d, e, f, g, h, a, b, t + 6);
+        ROUND(b, c, d, e, f, g, h, a, t + 7);
     }
+    const uint32_t v[8] = { a, b, c, d, e, f, g, h };
     for (int i = 0; i < 8; i++)
-        h[i] += v[i];
+        state[i] += v[i];
+}
+
+void tlpi_sha256_blocks_any(uint32_t h[8], const uint8_t *data, size_t n)
+{
+    for (; n > 0; n--, data += 64)
+        hash_block(h, data);
+}
+
+/* Asked once: cpuid is slow on virtual machines. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool has_shani;
+
+static void ask_cpu(void)
+{
+    has_shani = tlpi_sha256_has_shani();
+}
+
+static void hash_blocks(uint32_t h[8], const uint8_t *data, size_t n)
+{
+    pthread_once(&once, ask_cpu);
+    if (has_shani)
+        tlpi_sha256_blocks_shani(h, data, n);
+    else
+        tlpi_sha256_blocks_any(h, data, n);
 }
 
 void tlpi_sha256_init(tlpi_sha256 *s)
@@ -84,14 +121,18 @@ void tlpi_sha256_add(tlpi_sha256 *s, const void *data, size_t n)
     const uint8_t *p = data;
 
     while (n > 0) {
-        size_t held = s->n_bytes % 64;
-        size_t take = 64 - held < n ? 64 - held : n;
-        memcpy(s->block + held, p, take);
+        size_t held = s->n_bytes % 64, take = n - n % 64;
+        if (held == 0 && take > 0) {
+            hash_blocks(s->h, p, take / 64);
+        } else {
+            take = 64 - held < n ? 64 - held : n;
+            memcpy(s->block + held, p, take);
+            if (held + take == 64)
+                hash_blocks(s->h, s->block, 1);
+        }
         s->n_bytes += take;
         p += take;
         n -= take;
-        if (held + take == 64)
-            hash_block(s->h, s->block);
     }
 }
 
