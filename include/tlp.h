@@ -275,12 +275,15 @@ typedef struct tlp_model_options {
     tlp_log_fn log;           /**< also for plans and sessions; or NULL       */
     void *log_data;           /**< last argument of log                       */
     tlp_allocator allocator;  /**< also for plans and sessions                */
+    int32_t trust_sample;     /**< 1 = take a model for another model's copy by
+                                   its fingerprint alone; see
+                                   tlp_model_get_digest                       */
 } tlp_model_options;
 
 /** Initial value of a tlp_model_options: all defaults. */
 #define TLP_MODEL_OPTIONS_INIT                                                 \
     { sizeof(tlp_model_options), 0, 0, NULL, NULL, NULL, NULL,                 \
-      { NULL, NULL, NULL } }
+      { NULL, NULL, NULL }, 0 }
 
 /** Facts about a model. */
 typedef struct tlp_model_info {
@@ -290,7 +293,8 @@ typedef struct tlp_model_info {
     char quant[16];          /**< tensor type that holds most weight bytes    */
     char fingerprint[72];    /**< "sha256:" and 64 hexadecimal digits over
                                   the hyper-parameters and a sample of the
-                                  bytes of each tensor                        */
+                                  bytes of each tensor; tlp_model_get_digest
+                                  has all bytes                               */
     int32_t n_layer;         /**< layers                                      */
     int32_t n_embd;          /**< width of the residual stream                */
     int32_t n_ff;            /**< width of the feed-forward                   */
@@ -359,6 +363,37 @@ TLP_API void tlp_model_free(tlp_model *model);
  */
 TLP_API tlp_status tlp_model_get_info(tlp_model_info *out,
                                       const tlp_model *model) TLP_NODISCARD;
+
+/**
+ * Copy out the digest of a model: "sha256:" and 64 hexadecimal digits over the
+ * hyper-parameters and every byte of every tensor.
+ *
+ * The fingerprint of tlp_model_info samples the bytes and tells models apart at
+ * once; the digest also tells a damaged copy from its original.  Names of
+ * files, how a set is split, the order of tensors, padding and other metadata
+ * do not count.
+ *
+ * The first call for a model reads all of its tensors, with several threads.
+ * The library keeps the digests of tensors in $XDG_CACHE_HOME/libtlp or
+ * ~/.cache/libtlp, and uses them while device, inode, size, mtime and ctime of
+ * the file stay; so it does not see a medium that decays later.  Without a
+ * folder that it can write, it reads the tensors each time.
+ *
+ * The library itself asks for the digest when a session of several processes
+ * begins, when it writes a plan as JSON or scores, and when it reads a plan or
+ * scores that have a digest.  With `trust_sample` it never does: then it
+ * compares fingerprints, and damage outside the sample stays unseen.
+ *
+ * @param[out] buf  text; NULL if cap is 0
+ * @param cap       bytes in buf
+ * @param[out] len  bytes of the text without the NUL
+ * @param model     opened without vocab_only
+ * @return TLP_OK; TLP_EBUFS if cap is too small; TLP_EINVAL with vocab_only;
+ *         TLP_ENOMEM
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_get_digest(char *buf, size_t cap, size_t *len,
+                                        const tlp_model *model) TLP_NODISCARD;
 
 /**
  * Get facts about one tensor.

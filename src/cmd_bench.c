@@ -121,6 +121,7 @@ int cmd_bench(int argc, char **argv)
     bool as_json = false;
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(b.e),
+        ENGINE_TRUST_OPTION(b.e),
         { CLI_LIST, 0, "plan", &plans, "PLAN",
           "plan to measure; may be repeated (serial)", 0, 0 },
         { CLI_INT, 0, "prompt", &b.n_prompt, "N", "tokens to prefill (512)", 1,

@@ -123,7 +123,7 @@ static void print_tensors(const engine *e)
 
 /* ==== for programs ======================================================= */
 
-static void json_model(json *j, const engine *e)
+static void json_model(json *j, const engine *e, const char *digest)
 {
     const tlp_model_info *i = &e->info;
 
@@ -132,6 +132,8 @@ static void json_model(json *j, const engine *e)
     json_text(j, "arch", i->arch);
     json_text(j, "quant", i->quant);
     json_text(j, "fingerprint", i->fingerprint);
+    if (digest[0])
+        json_text(j, "digest", digest);
     json_int(j, "n_param", i->n_param);
     json_int(j, "n_bytes", i->n_bytes);
     json_int(j, "n_tensor", i->n_tensor);
@@ -220,6 +222,8 @@ static void json_tensors(json *j, const engine *e)
 
 typedef struct info_options {
     bool json, meta, tensors;
+    char digest[72]; /* "" if it is not wanted */
+    bool with_digest;
     bool devices; /* list GPUs; without a model list only these */
 } info_options;
 
@@ -232,6 +236,8 @@ static void print_all(const engine *e, const tlp_plan_cost *cost,
         if (o->devices)
             putchar('\n');
         print_model(e);
+        if (o->digest[0])
+            printf("digest       %s\n", o->digest);
         print_plan(e, cost);
         if (o->meta)
             print_meta(e);
@@ -249,7 +255,7 @@ static void json_all(const engine *e, const tlp_plan_cost *cost,
     if (o->devices)
         devices_json(d, &j);
     if (e->model) {
-        json_model(&j, e);
+        json_model(&j, e, o->digest);
         json_plan(&j, e, cost);
         if (o->meta)
             json_meta(&j, e);
@@ -269,6 +275,15 @@ static int open_model(engine *e, tlp_plan_cost *cost)
     return rc == CLI_OK ? engine_plan_cost(e, e->plan, cost) : rc;
 }
 
+static int find_digest(const engine *e, info_options *o)
+{
+    size_t n = 0;
+    tlp_status st =
+        tlp_model_get_digest(o->digest, sizeof o->digest, &n, e->model);
+
+    return st == TLP_OK ? CLI_OK : engine_fail(st);
+}
+
 int cmd_info(int argc, char **argv)
 {
     engine e = ENGINE_INIT;
@@ -280,6 +295,8 @@ int cmd_info(int argc, char **argv)
           "ranks to lay the plan out on (1)", 1, 64 },
         { CLI_FLAG, 0, "meta", &o.meta, NULL, "list the metadata", 0, 0 },
         { CLI_FLAG, 0, "tensors", &o.tensors, NULL, "list the tensors", 0, 0 },
+        { CLI_FLAG, 0, "digest", &o.with_digest, NULL,
+          "hash every byte of every tensor", 0, 0 },
         { CLI_FLAG, 0, "devices", &o.devices, NULL,
           "list the GPUs; needs no model", 0, 0 },
         { CLI_FLAG, 0, "json", &o.json, NULL, "print JSON", 0, 0 },
@@ -297,6 +314,8 @@ int cmd_info(int argc, char **argv)
     rc = o.devices ? devices_find(&found) : CLI_OK;
     if (rc == CLI_OK && (e.model_path || !o.devices))
         rc = open_model(&e, &cost);
+    if (rc == CLI_OK && e.model && o.with_digest)
+        rc = find_digest(&e, &o);
     if (rc == CLI_OK) {
         (o.json ? json_all : print_all)(&e, &cost, &found, &o);
         rc = cli_close_stdout();

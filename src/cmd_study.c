@@ -122,6 +122,7 @@ int cmd_study(int argc, char **argv)
                 .n_draw = 3 };
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(s.e),
+        ENGINE_TRUST_OPTION(s.e),
         CORPUS_FILE_OPTIONS(s.text),
         { CLI_INT, 0, "max-tokens", &s.text.max_tokens, "N",
           "score the first N tokens only (1024; 0: all)", 0, INT32_MAX },

@@ -10,6 +10,7 @@ int cmd_worker(int argc, char **argv)
     engine e = ENGINE_INIT;
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(e),
+        ENGINE_TRUST_OPTION(e),
         { CLI_TEXT, 0, "device", &e.device, "cuda[:N,...]",
           "GPUs of this process (as rank 0's --device)", 0, 0 },
         ENGINE_PROCESS_OPTIONS(e),

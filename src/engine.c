@@ -39,6 +39,7 @@ int engine_open_model(engine *e, bool vocab_only)
     if (rc != CLI_OK)
         return rc;
     opts.no_mmap = e->no_mmap;
+    opts.trust_sample = e->trust_sample;
     opts.vocab_only = vocab_only;
     opts.progress = cli_progress_step;
     opts.progress_data = &bar;

@@ -19,7 +19,7 @@ typedef struct engine {
     /* options */
     const char *model_path;
     const char *plan_text; /* NULL = serial */
-    bool no_mmap;
+    bool no_mmap, trust_sample;
     int n_rank; /* 0 = not given; set by engine_start */
     int n_thread;
     const char *device;   /* "cuda:0,1"; NULL = cpu */
@@ -54,9 +54,13 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 /* clang-format off */
 #define ENGINE_MODEL_OPTION(e)                                                 \
     { CLI_TEXT, 'm', "model", &(e).model_path, "FILE", "model, GGUF", 0, 0 }
+#define ENGINE_TRUST_OPTION(e)                                                 \
+    { CLI_FLAG, 0, "trust-sample", &(e).trust_sample, NULL,                    \
+      "know the model by a sample of its bytes, not by all", 0, 0 }
 #define ENGINE_PLAN_OPTION(e)                                                  \
     { CLI_TEXT, 0, "plan", &(e).plan_text, "PLAN",                             \
-      "layer plan, as text or a JSON file (serial)", 0, 0 }
+      "layer plan, as text or a JSON file (serial)", 0, 0 },                   \
+    ENGINE_TRUST_OPTION(e)
 #define ENGINE_THREAD_OPTIONS(e)                                               \
     { CLI_INT, 't', "threads", &(e).n_thread, "N",                             \
       "threads per rank (0: cores / ranks)", 0, 256 },                         \

@@ -53,6 +53,7 @@ int plan_carry(int argc, char **argv)
     if (rc != CLI_GO)
         return rc;
     rc = check_options(&v);
+    v.from.trust_sample = v.e.trust_sample;
     if (rc == CLI_OK)
         rc = out_check(v.out_path);
     if (rc == CLI_OK)

@@ -186,6 +186,7 @@ int plan_make(int argc, char **argv)
     make v = { .e = ENGINE_INIT };
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(v.e),
+        ENGINE_TRUST_OPTION(v.e),
         CORPUS_FILE_OPTIONS(v.text),
         { CLI_INT, 0, "max-tokens", &v.text.max_tokens, "N",
           "use the first N tokens only (0: all)", 0, INT32_MAX },

@@ -13,6 +13,10 @@
 #include "files.h"
 #include "study.h"
 
+/* A line that earlier versions, and models that are known by their fingerprint,
+ * do not have. */
+#define DIGEST "# digest "
+
 static const char columns[] = "kind,mode,start,end,depth,nll,ppl,ratio,kl";
 
 /* FNV-1a over the little-endian ids. */
@@ -36,13 +40,18 @@ static char *make_header(const study *s)
     static const char *const kv[] = { "default", "f32", "f16", "bf16", "q8_0" };
     static const char *const isa[] = { "auto", "scalar", "avx2", "avx512",
                                        "amx" };
-    char *text = NULL;
+    char *text = NULL, digest[72] = "";
     size_t n;
-    FILE *f = open_memstream(&text, &n);
 
+    if (!s->e.trust_sample &&
+        tlp_model_get_digest(digest, sizeof digest, &n, s->e.model) != TLP_OK)
+        return NULL;
+    FILE *f = open_memstream(&text, &n);
     if (!f)
         return NULL;
     fprintf(f, "# tlp study 1\n# model %s\n", s->e.info.fingerprint);
+    if (digest[0])
+        fprintf(f, DIGEST "%s\n", digest);
     fprintf(f, "# tokens %zu fnv1a:%016" PRIx64 "\n# ctx %d\n", s->text.n,
             hash_ids(&s->text), s->text.ctx);
     fprintf(f, "# compute %s\n# kv %s\n# isa %s\n", compute[s->e.compute],
@@ -95,9 +104,17 @@ static int check_header(const char *path, char **at, char *header)
     char *want;
 
     while ((want = strsep(&header, "\n")) && *want) {
-        char *got = strsep(at, "\n");
+        bool has_digest = *at && !strncmp(*at, DIGEST, strlen(DIGEST));
+        bool wants_digest = !strncmp(want, DIGEST, strlen(DIGEST));
 
+        if (wants_digest && !has_digest)
+            continue;
+        char *got = strsep(at, "\n");
         number++;
+        if (has_digest && !wants_digest) {
+            got = strsep(at, "\n");
+            number++;
+        }
         if (got && !strcmp(got, want))
             continue;
         if (number == 1)

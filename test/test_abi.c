@@ -27,7 +27,7 @@ AT(tlp_allocator, alloc, 0);
 AT(tlp_allocator, free, 8);
 AT(tlp_allocator, user_data, 16);
 
-SIZE(tlp_model_options, 72);
+SIZE(tlp_model_options, 80);
 AT(tlp_model_options, no_mmap, 8);
 AT(tlp_model_options, vocab_only, 12);
 AT(tlp_model_options, progress, 16);
@@ -35,6 +35,7 @@ AT(tlp_model_options, progress_data, 24);
 AT(tlp_model_options, log, 32);
 AT(tlp_model_options, log_data, 40);
 AT(tlp_model_options, allocator, 48);
+AT(tlp_model_options, trust_sample, 72);
 
 SIZE(tlp_model_info, 328);
 AT(tlp_model_info, arch, 8);

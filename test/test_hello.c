@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "group/handshake.h"
+#include "model/digest.h"
 #include "support/check.h"
 #include "support/tiny.h"
 
@@ -26,6 +27,7 @@ static const tlpi_session_config config = {
     .timeout_ms = 700,
 };
 static char wire_text[CAP];
+static const char *digest; /* of the model */
 static size_t n_text;
 
 static void write_hello(void)
@@ -38,7 +40,8 @@ static void write_hello(void)
     CHECK_OK(tlp_model_open(&model, tiny_make(&spec), NULL));
     CHECK_OK(tlp_plan_parse(&plan, model, "par:1-2"));
     CHECK_OK(tlp_plan_format(json, sizeof json, &len, plan, TLP_PLAN_JSON));
-    tlpi_hello_init(&hello, model, json, &config, 17);
+    CHECK_OK(tlpi_model_digest(model, &digest, NULL, NULL));
+    tlpi_hello_init(&hello, model, digest, json, &config, 17);
     tlpi_text text = { .env = &model->env };
     tlpi_hello_write(&hello, &text);
     cr_assert(!text.failed && text.len < CAP);
@@ -90,6 +93,10 @@ Test(hello, a_hello_is_read_as_it_was_written)
     cr_assert_eq(hello.channel, 17);
     cr_assert_str_eq(hello.version, tlp_version_string());
     cr_assert_str_eq(hello.fingerprint, tlpi_model_fingerprint(model));
+    cr_assert_str_eq(hello.digest, digest);
+    cr_assert(!tlpi_hello_other_bytes(&hello, digest));
+    cr_assert(tlpi_hello_other_bytes(&hello, "sha256:00"));
+    cr_assert(!tlpi_hello_other_bytes(&hello, ""), "this rank trusts");
     cr_assert_eq(strncmp(hello.types, "F32:", 4), 0, "%s", hello.types);
     cr_assert_eq(hello.n_rank, 3);
     cr_assert_eq(hello.n_ctx, 64);
@@ -114,7 +121,7 @@ Test(hello, what_is_left_open_is_adopted)
     o.n_thread = 5;
     o.timeout_ms = 900;
     CHECK_OK(read_copy(&hello, copy, wire_text, n_text));
-    CHECK_OK(tlpi_hello_check(&hello, model, &o));
+    CHECK_OK(tlpi_hello_check(&hello, model, digest, &o));
     CHECK_OK(tlpi_hello_plan(&hello, model, NULL, &got));
     CHECK_OK(tlp_plan_format(text, sizeof text, &len, got, TLP_PLAN_TEXT));
     cr_assert_str_eq(text, "par:1-2");
@@ -125,7 +132,8 @@ Test(hello, what_is_left_open_is_adopted)
               o.kv_type == TLP_KV_F32 && o.wire == TLP_WIRE_BF16);
     cr_assert(o.n_thread == 5 && o.timeout_ms == 900, "this rank's own");
 
-    CHECK_OK(tlpi_hello_check(&hello, model, &o)); /* given, and the same */
+    CHECK_OK(
+        tlpi_hello_check(&hello, model, digest, &o)); /* given, and the same */
     CHECK_OK(tlpi_hello_plan(&hello, model, plan, &got));
     tlp_plan_free(got);
     /* rank 0's batch is cut to the positions of its session; so is this one */
@@ -133,7 +141,23 @@ Test(hello, what_is_left_open_is_adopted)
     size_t n = change(big, "n_batch", "128");
     CHECK_OK(read_copy(&hello, copy, big, n));
     o.n_batch = 4096;
-    CHECK_OK(tlpi_hello_check(&hello, model, &o));
+    CHECK_OK(tlpi_hello_check(&hello, model, digest, &o));
+}
+
+/* Digests decide where both ranks have one. */
+Test(hello, a_digest_stands_for_the_fingerprint)
+{
+    static char changed[CAP], copy[CAP];
+    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+    tlpi_hello hello;
+
+    CHECK_OK(read_copy(&hello, copy, changed,
+                       change(changed, "fingerprint", "sha256:00")));
+    CHECK_OK(tlpi_hello_check(&hello, model, digest, &o));
+    CHECK_OK(read_copy(&hello, copy, changed,
+                       change(changed, "digest", TLPI_NO_DIGEST)));
+    cr_assert(!tlpi_hello_other_bytes(&hello, digest), "rank 0 trusts");
+    CHECK_OK(tlpi_hello_check(&hello, model, digest, &o));
 }
 
 /* ==== what does not ====================================================== */
@@ -146,7 +170,7 @@ static void expect_mismatch(const char *key, const char *theirs,
     tlpi_hello hello;
 
     CHECK_OK(read_copy(&hello, copy, changed, n));
-    CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, model, o));
+    CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, model, digest, o));
     cr_assert_str_eq(tlp_last_error(), text);
 }
 
@@ -159,16 +183,21 @@ Test(hello, the_field_and_both_values_are_named)
 
     CHECK_OK(read_copy(&hello, copy, wire_text, n_text));
     snprintf(types, sizeof types, "types is %s, rank 0 has F32:1", hello.types);
-    expect_mismatch("protocol", "1", &o, "protocol is 3, rank 0 has 1");
+    expect_mismatch("protocol", "1", &o, "protocol is 4, rank 0 has 1");
     snprintf(text, sizeof text, "version is %s, rank 0 has 9.9.9",
              tlp_version_string());
     expect_mismatch("version", "9.9.9", &o, text);
     snprintf(text, sizeof text, "byte_order is %s, rank 0 has middle",
              hello.byte_order);
     expect_mismatch("byte_order", "middle", &o, text);
+    snprintf(text, sizeof text, "digest is %s, rank 0 has sha256:00", digest);
+    expect_mismatch("digest", "sha256:00", &o, text);
+    const char *own = digest;
+    digest = ""; /* this rank trusts its fingerprint */
     snprintf(text, sizeof text, "fingerprint is %s, rank 0 has sha256:00",
              hello.fingerprint);
     expect_mismatch("fingerprint", "sha256:00", &o, text);
+    digest = own;
     expect_mismatch("types", "F32:1", &o, types);
 
     tlpi_hello_adopt(&hello, &o);
@@ -198,14 +227,14 @@ Test(hello, a_backend_is_adopted_and_devices_are_not)
     o.devices = devices;
     o.n_device = 1;
     CHECK_OK(read_copy(&hello, copy, changed, n));
-    CHECK_OK(tlpi_hello_check(&hello, model, &o));
+    CHECK_OK(tlpi_hello_check(&hello, model, digest, &o));
     tlpi_hello_adopt(&hello, &o);
     cr_assert_eq(o.backend, TLP_BACKEND_CUDA);
     cr_assert(o.n_device == 1 && o.devices == devices);
     o.backend = TLP_BACKEND_CPU;
     n = change(changed, "backend", "npu");
     CHECK_OK(read_copy(&hello, copy, changed, n));
-    CHECK_FAILS(TLP_ECOMM, tlpi_hello_check(&hello, model, &o));
+    CHECK_FAILS(TLP_ECOMM, tlpi_hello_check(&hello, model, digest, &o));
     cr_assert_not_null(strstr(tlp_last_error(), "backend"));
 }
 
@@ -220,8 +249,8 @@ Test(hello, another_protocol_is_refused_before_all_else)
 
     CHECK_OK(read_copy(&hello, copy, text, strlen(text)));
     cr_assert_eq(hello.channel, 5);
-    CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, model, &o));
-    cr_assert_str_eq(tlp_last_error(), "protocol is 3, rank 0 has 7");
+    CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, model, digest, &o));
+    cr_assert_str_eq(tlp_last_error(), "protocol is 4, rank 0 has 7");
 }
 
 Test(hello, another_plan_is_named)
@@ -321,6 +350,7 @@ Test(hello, texts_too_long_are_malformed)
     memset(text, 'x', sizeof text - 1);
     expect_malformed("version", text);
     expect_malformed("byte_order", text);
+    expect_malformed("digest", text);
     expect_malformed("fingerprint", text);
     expect_malformed("types", text);
 }
@@ -347,7 +377,7 @@ Test(hello, names_that_are_not_known_are_refused)
         tlpi_hello hello;
 
         CHECK_OK(read_copy(&hello, copy, changed, n));
-        CHECK_FAILS(TLP_ECOMM, tlpi_hello_check(&hello, model, &o));
+        CHECK_FAILS(TLP_ECOMM, tlpi_hello_check(&hello, model, digest, &o));
         cr_assert_not_null(strstr(tlp_last_error(), keys[k]));
     }
 }
@@ -392,7 +422,7 @@ Test(hello, changed_hellos_do_no_harm)
                 cr_assert(hello.channel > 0 && hello.n_ctx > 0 &&
                           hello.n_ctx <= TLPI_MAX_CTX && hello.n_rank > 1);
             if (st == TLP_OK)
-                st = tlpi_hello_check(&hello, model, &o);
+                st = tlpi_hello_check(&hello, model, digest, &o);
             if (st == TLP_OK)
                 st = tlpi_hello_plan(&hello, model, plan, &got);
             tlp_plan_free(got);

@@ -18,8 +18,8 @@ static void attack(const char *const more[])
     spawned s = mpirun(&o, argv);
 
     cr_expect_eq(s.status, 0, "status %d: %s", s.status, s.err);
-    cr_expect_not_null(strstr(s.out, "rank 0: 25 attacks"), "%s", s.out);
-    cr_expect_not_null(strstr(s.out, "rank 1: 105 attacks"), "%s", s.out);
+    cr_expect_not_null(strstr(s.out, "rank 0: 33 attacks"), "%s", s.out);
+    cr_expect_not_null(strstr(s.out, "rank 1: 116 attacks"), "%s", s.out);
     spawn_free(&s);
 }
 

@@ -4,8 +4,11 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include "support/check.h"
+#include "support/copies.h"
 #include "support/random_adjust.h"
 #include "support/mpirun.h"
 #include "support/tiny.h"
@@ -116,6 +119,126 @@ Test(mpi_session, what_does_not_fit_is_refused_on_every_rank)
     MPIRUN_OR_SKIP();
     play(2, "refuses", MORE(model_of_seed(2)));
     play(3, "refuses", MORE(model_of_seed(2)));
+}
+
+/* ==== copies of the model ================================================ */
+
+/* Tries nothing with the cache of whoever runs the tests. */
+static const char *model_in_own_cache(void)
+{
+    tiny_spec spec = tiny_default();
+
+    spec.seed = 1;
+    setenv("XDG_CACHE_HOME", tiny_path("cache"), 1);
+    return tiny_make(&spec);
+}
+
+static void compare_copies(int n, const char *a, const char *b,
+                           const char *trust, const char *text)
+{
+    spawned s =
+        MPIRUN(n, "test/mpi/session_process", "copies", a, b, trust, text);
+
+    cr_expect_eq(s.status, 0, "%d processes, \"%s\": status %d: %s", n, text,
+                 s.status, s.err);
+    spawn_free(&s);
+}
+
+#define DAMAGED "blk.3.ffn_down.weight"
+/* A byte that fingerprints do not see. */
+#define UNSEEN 300
+
+Test(mpi_session, a_damaged_tensor_is_named)
+{
+    MPIRUN_OR_SKIP();
+    const char *m = model_in_own_cache();
+    const char *bad = copy_flipped(m, place_of(m, DAMAGED, UNSEEN));
+
+    compare_copies(2, m, bad, "none",
+                   "rank 1: tensor " DAMAGED " differs: rank 0 has sha256:");
+    compare_copies(3, bad, m, "none", "rank 1: tensor " DAMAGED " differs");
+    /* A rank that trusts its sample is not compared by more. */
+    compare_copies(2, m, bad, "0", "");
+    compare_copies(2, m, bad, "1", "");
+    compare_copies(2, m, bad, "all", "");
+    compare_copies(3, m, bad, "1", "rank 2: tensor " DAMAGED " differs");
+}
+
+Test(mpi_session, a_copy_with_another_name_or_padding_fits)
+{
+    MPIRUN_OR_SKIP();
+    const char *m = model_in_own_cache();
+    size_t data = place_of(m, "token_embd.weight", 0);
+    tiny_spec spec = tiny_default();
+
+    compare_copies(2, m, copy_flipped(m, SIZE_MAX), "none", "");
+    /* The last byte before the first tensor is padding, or a tensor's. */
+    compare_copies(2, m, copy_flipped(m, data - 1), "none", "");
+    spec.seed = 1;
+    spec.version = 2;
+    compare_copies(2, m, tiny_make(&spec), "none", "");
+    spec.n_split = 3;
+    compare_copies(2, tiny_make(&spec), m, "none", "");
+}
+
+Test(mpi_session, another_model_is_named_by_what_differs)
+{
+    MPIRUN_OR_SKIP();
+    const char *m = model_in_own_cache();
+    tiny_spec spec = tiny_default(), other;
+
+    spec.seed = 1;
+    other = spec;
+    other.rope_scale = 2;
+    compare_copies(2, m, tiny_make(&other), "none",
+                   "rank 1: key rope_scale differs: rank 0 has 1, rank 1 has "
+                   "2");
+    other = spec;
+    other.type = TLPI_F16;
+    compare_copies(2, m, tiny_make(&other), "none",
+                   "rank 1: tensor blk.0.attn_k.weight differs: rank 0 has F32 "
+                   "96x48 sha256:");
+    other = spec;
+    other.tied = true;
+    compare_copies(2, m, tiny_make(&other), "none",
+                   "rank 1: tensor output.weight: rank 0 has F32 96x288 "
+                   "sha256:");
+    other = spec;
+    other.arch = "qwen2";
+    compare_copies(2, m, tiny_make(&other), "none",
+                   "rank 1: key arch differs: rank 0 has llama, rank 1 has "
+                   "qwen2");
+    /* By its fingerprint alone, where a rank has no digest. */
+    compare_copies(2, m, tiny_make(&other), "1", "rank 1: fingerprint is ");
+}
+
+/* The digest of the good bytes is in the cache when the damage comes. */
+Test(mpi_session, damage_after_caching_is_named)
+{
+    MPIRUN_OR_SKIP();
+    const char *m = model_in_own_cache();
+    const char *copy = copy_flipped(m, SIZE_MAX);
+
+    nanosleep(&(struct timespec){ .tv_sec = 2, .tv_nsec = 600000000 }, NULL);
+    compare_copies(2, m, copy, "none", "");
+    compare_copies(2, m, copy, "none", "");
+    flip_in_place(copy, place_of(copy, DAMAGED, UNSEEN));
+    compare_copies(2, m, copy, "none", "rank 1: tensor " DAMAGED " differs");
+}
+
+Test(mpi_session, hashing_may_take_longer_than_an_answer)
+{
+    MPIRUN_OR_SKIP();
+    model_in_own_cache();
+    play(2, "hashes_slowly", NULL);
+    play(3, "hashes_slowly", NULL);
+}
+
+Test(mpi_session, a_wrong_number_of_ranks_is_named)
+{
+    MPIRUN_OR_SKIP();
+    play(1, "counts_ranks", NULL);
+    play(2, "counts_ranks", NULL);
 }
 
 Test(mpi_session, arguments)

@@ -46,7 +46,7 @@ static void open_all(const char *path, const char *plan_text, mem *m,
                      tlp_plan **plan, tlp_session **session)
 {
     tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
-    char text[256];
+    char text[512];
     size_t len = 0;
 
     mo.allocator = mem_hooks(m);
@@ -118,7 +118,7 @@ static void use_vocabulary(tlp_model *model, mem *m)
     static const char hello[] = "hello the world, <|im_start|> and 123";
     const tlp_chat_message chat[1] = { { "user", "hello" } };
     int32_t ids[64];
-    char text[256];
+    char text[512];
     size_t n = 0, len = 0;
 
     if (TRY(tlp_tokenize(ids, 64, &n, model, hello, sizeof hello - 1,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/digest.h"
 #include "plan/plan.h"
 #include "support/fake_model.h"
 #include "support/tiny.h"
@@ -387,12 +388,15 @@ Test(plan_json, numbers_in_made_keep_their_values)
 Test(plan_json, the_written_form_is_that_of_the_design)
 {
     tlp_plan *p = parse("par:1-2;drop:4-29");
-    char expected[512];
+    const char *digest = NULL;
+    char expected[640];
 
+    cr_assert_eq(tlpi_model_digest(model, &digest, NULL, NULL), TLP_OK);
     snprintf(expected, sizeof expected,
              "{\n  \"tlp_plan\": 1,\n"
              "  \"model\": {\"arch\": \"llama\", \"n_layer\": 30,\n"
-             "            \"fingerprint\": \"%s\"},\n"
+             "            \"fingerprint\": \"%s\",\n"
+             "            \"digest\": \"%s\"},\n"
              "  \"stages\": [\n"
              "    {\"layers\": [0]},\n"
              "    {\"layers\": [1, 2], \"mode\": \"par\"},\n"
@@ -401,7 +405,7 @@ Test(plan_json, the_written_form_is_that_of_the_design)
              "  \"drop\": [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, "
              "18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29]\n"
              "}\n",
-             tlpi_model_fingerprint(model));
+             tlpi_model_fingerprint(model), digest);
     cr_expect_str_eq(format(p, TLP_PLAN_JSON), expected);
     tlp_plan_free(p);
 }
@@ -422,6 +426,13 @@ Test(plan_json, plans_for_other_models_are_refused)
           TLP_EMISMATCH,
           "\"model.fingerprint\": the plan is for sha256:00, "
           "fake.gguf has sha256:" },
+        { "{\"tlp_plan\": 1, \"model\": {\"digest\": \"sha256:00\"}, "
+          "\"stages\": []}",
+          TLP_EMISMATCH,
+          "\"model.digest\": the plan is for sha256:00, "
+          "fake.gguf has sha256:" },
+        { "{\"tlp_plan\": 1, \"model\": {\"digest\": 7}, \"stages\": []}",
+          TLP_EFORMAT, "\"model.digest\": a string expected" },
     };
 
     check_refused(cases, TLPI_COUNT(cases));

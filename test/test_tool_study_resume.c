@@ -11,12 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "support/copies.h"
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
 
 /* Lines of a CSV before the rows: comments and names. */
-enum { N_HEADER = 11 };
+enum { N_HEADER = 12 };
 
 TestSuite(tool_study_resume, .timeout = 120);
 
@@ -215,8 +216,8 @@ Test(tool_study_resume, foreign_state)
 
     spec.seed = 77;
     expect_refused(tiny_make(&spec), ids, csv, "512", "line 2 is \"# model");
-    expect_refused(m, ids_of(19), csv, "512", "line 3 is \"# tokens 20");
-    expect_refused(m, ids, csv, "9", "line 4 is \"# ctx 20\", \"# ctx 9\"");
+    expect_refused(m, ids_of(19), csv, "512", "line 4 is \"# tokens 20");
+    expect_refused(m, ids, csv, "9", "line 5 is \"# ctx 20\", \"# ctx 9\"");
 
     spit(bad, "");
     expect_refused(m, ids, bad, "512", "not the CSV of a study");
@@ -230,6 +231,33 @@ Test(tool_study_resume, foreign_state)
     spit(bad, text);
     expect_refused(m, ids, bad, "512", "the last line is cut off");
     free(edited);
+    free(text);
+}
+
+/* Cells of a damaged copy; a CSV of the first edition has no digest. */
+Test(tool_study_resume, a_damaged_copy)
+{
+    const char *m = tool_model(), *ids = ids_of(20);
+    const char *csv = tiny_path("a.csv"), *out = tiny_path("b.csv");
+    char *text = finished(m, ids, csv);
+    const char *bad =
+        copy_flipped(m, place_of(m, "blk.3.ffn_down.weight", 300));
+
+    expect_refused(bad, ids, csv, "512", "line 3 is \"# digest sha256:");
+    char *at = line_at(text, 3), *next = line_at(text, 4);
+    cr_assert_eq(strncmp(at, "# digest ", 9), 0, "%s", at);
+    memmove(at, next, strlen(next) + 1);
+    spit(csv, text);
+    spawned s = SPAWN("tlp", "study", "-m", m, "--tokens", ids, "--kind",
+                      "prune,merge", "--resume", csv, "--csv", out, "--kl");
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    /* Written without a digest, and read with one, by a model that trusts. */
+    spawned trusts =
+        SPAWN("tlp", "study", "-m", bad, "--tokens", ids, "--kind",
+              "prune,merge", "--resume", out, "--kl", "--trust-sample");
+    tool_expect_status(&trusts, 0);
+    spawn_free(&trusts);
     free(text);
 }
 
@@ -249,14 +277,14 @@ static void refuse_row(const char *row, const char *why)
 
 Test(tool_study_resume, bad_rows)
 {
-    refuse_row("pairs,lp,0,1,4,1,1,1,0", "line 13: pairs,lp,0,1 is not asked");
-    refuse_row("prune,,0,9,4,1,1,1,0", "line 13: prune,,0,9 is not asked");
-    refuse_row("serial,,0,4,5,1,1,1,0", "line 13: serial,,0,4 is there twice");
-    refuse_row("prune,,0,1,4,1", "line 13: 9 fields expected");
-    refuse_row("prune,,0,1,4,1,1,1,0,0", "line 13 is not a row");
-    refuse_row("prune,,0,x,4,1,1,1,0", "line 13 is not a row");
-    refuse_row("prune,,0,1,4,1e,1,1,0", "line 13 is not a row");
-    refuse_row("prune,,0,1,4,1,1,1,", "line 13 is not a row");
-    refuse_row("prune,,-1,1,4,1,1,1,0", "line 13 is not a row");
-    refuse_row("", "line 13: 9 fields expected");
+    refuse_row("pairs,lp,0,1,4,1,1,1,0", "line 14: pairs,lp,0,1 is not asked");
+    refuse_row("prune,,0,9,4,1,1,1,0", "line 14: prune,,0,9 is not asked");
+    refuse_row("serial,,0,4,5,1,1,1,0", "line 14: serial,,0,4 is there twice");
+    refuse_row("prune,,0,1,4,1", "line 14: 9 fields expected");
+    refuse_row("prune,,0,1,4,1,1,1,0,0", "line 14 is not a row");
+    refuse_row("prune,,0,x,4,1,1,1,0", "line 14 is not a row");
+    refuse_row("prune,,0,1,4,1e,1,1,0", "line 14 is not a row");
+    refuse_row("prune,,0,1,4,1,1,1,", "line 14 is not a row");
+    refuse_row("prune,,-1,1,4,1,1,1,0", "line 14 is not a row");
+    refuse_row("", "line 14: 9 fields expected");
 }

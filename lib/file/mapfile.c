@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "file/fail_io.h"
@@ -64,10 +65,16 @@ static tlp_status fill(tlpi_map *map, const char *path, int fd, bool no_mmap)
     return TLP_OK;
 }
 
+static int64_t to_ns(const struct timespec *t)
+{
+    return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
 tlp_status tlpi_map_open(tlpi_map **out, const tlpi_env *env, const char *path,
                          bool no_mmap)
 {
     tlp_status st = TLP_OK;
+    struct timespec now;
     struct stat s;
     int fd = -1;
 
@@ -76,10 +83,14 @@ tlp_status tlpi_map_open(tlpi_map **out, const tlpi_env *env, const char *path,
     if (!map)
         return tlpi_fail_nomem();
     map->env = env;
+    clock_gettime(CLOCK_REALTIME, &now);
+    map->opened_ns = to_ns(&now);
     TLP_TRY(open_regular(path, &fd, &s));
     map->size = (size_t)s.st_size;
     map->device = s.st_dev;
     map->inode = s.st_ino;
+    map->mtime_ns = to_ns(&s.st_mtim);
+    map->ctime_ns = to_ns(&s.st_ctim);
     if (map->size == 0)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: the file is empty", path));
     TLP_TRY(fill(map, path, fd, no_mmap));
@@ -111,6 +122,14 @@ void tlpi_map_drop(const tlpi_map *map, const void *at, size_t n)
 
     if (map->mapped && first < last)
         (void)madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
+bool tlpi_map_is_state(const tlpi_map *map, const struct stat *now)
+{
+    return now->st_dev == map->device && now->st_ino == map->inode &&
+           (uintmax_t)now->st_size == map->size &&
+           to_ns(&now->st_mtim) == map->mtime_ns &&
+           to_ns(&now->st_ctim) == map->ctime_ns;
 }
 
 bool tlpi_map_is_file(const tlpi_map *map, const char *path)

@@ -11,8 +11,10 @@ typedef struct tlpi_map {
     const tlpi_env *env;
     const uint8_t *data;
     size_t size;
-    bool mapped;            /* release with munmap, else with free */
-    uint64_t device, inode; /* identity of the file */
+    bool mapped;                /* release with munmap, else with free */
+    uint64_t device, inode;     /* identity of the file */
+    int64_t mtime_ns, ctime_ns; /* of the file, when it was opened */
+    int64_t opened_ns;          /* the system's clock before that */
 } tlpi_map;
 
 /* If another process shortens a mapped file, the next access ends this process
@@ -24,6 +26,10 @@ void tlpi_map_close(tlpi_map *map); /* NULL is allowed */
 /* Tell the system that part of the mapping is not needed soon.  Its whole
  * pages leave this process's resident set. */
 void tlpi_map_drop(const tlpi_map *map, const void *at, size_t n);
+
+/* Whether the file of this map still has the state that it was opened in. */
+struct stat;
+bool tlpi_map_is_state(const tlpi_map *map, const struct stat *now);
 
 /* Whether `path`, after following links, names the file of this map. */
 bool tlpi_map_is_file(const tlpi_map *map, const char *path);

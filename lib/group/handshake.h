@@ -4,18 +4,28 @@
  *   rank 0                               every other rank
  *   hello: what the session is,    --->  checks it, makes its communicator
  *     on tag 0
+ *                                  <---  busy: hashes its model
+ *                                  <---  manifest, if the model's digest is
+ *                                        not rank 0's
  *   reads all verdicts             <---  verdict: a status and a text
+ *   busy: another rank hashes      --->
  *   decision: the first failure,   --->  goes on, or returns the decision
  *     by rank, or "go on"
  *   the plan's adjustments, if     --->  checks their hash
  *     it has any
  *
- * Verdicts and decisions travel on a tag of the session's channel.  They are
- * texts, so that ranks of any byte order understand why they do not fit.
+ * All but the hello travels on a tag of the session's channel, as texts, so
+ * that ranks of any byte order understand why they do not fit.  Every rank
+ * hashes its own file before it answers (model/digest.h).  That takes as long
+ * as its disk needs; a word of progress moves the deadline of every wait.
+ * Rank 0 compares the manifest with its own and names the tensor that differs.
  * Adjustments are the first broadcast of the session's communicator.
  */
 #ifndef TLPI_HANDSHAKE_H
 #define TLPI_HANDSHAKE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/sha256.h"
 #include "plan/plan.h"
@@ -25,7 +35,7 @@
 
 /* Version of the protocol, which must be equal on all ranks.  Raise it when
  * messages of ranks, or the order of their collectives, change. */
-#define TLPI_PROTOCOL 3
+#define TLPI_PROTOCOL 4
 
 typedef struct tlpi_hello {
     int protocol;
@@ -33,17 +43,22 @@ typedef struct tlpi_hello {
     char byte_order[8];
     int channel;
     char fingerprint[TLPI_HASH_TEXT];
-    char types[256]; /* "F32:61,Q4_1:210" */
+    char digest[TLPI_HASH_TEXT]; /* or TLPI_NO_DIGEST */
+    char types[256];             /* "F32:61,Q4_1:210" */
     int n_rank, n_ctx, n_seq, n_batch;
     int backend, compute, kv_type, wire; /* TLP_*; unknown names become -1 */
     int timeout_ms;                      /* rank 0's */
     const char *plan;                    /* JSON; borrowed */
 } tlpi_hello;
 
-/* Rank 0's hello; plan is JSON text. */
+/* Digest of a rank that trusts the fingerprint. */
+#define TLPI_NO_DIGEST "none"
+
+/* Rank 0's hello; digest is the model's, "" if it trusts the fingerprint; plan
+ * is JSON text. */
 void tlpi_hello_init(tlpi_hello *hello, const tlp_model *model,
-                     const char *plan, const tlpi_session_config *cfg,
-                     int channel);
+                     const char *digest, const char *plan,
+                     const tlpi_session_config *cfg, int channel);
 
 void tlpi_hello_write(const tlpi_hello *hello, tlpi_text *out);
 
@@ -55,11 +70,16 @@ void tlpi_hello_write(const tlpi_hello *hello, tlpi_text *out);
 tlp_status tlpi_hello_read(tlpi_hello *hello, char *text, size_t n);
 
 /*
- * Does a rank with these options fit rank 0's hello?  TLP_EMISMATCH names the
- * first field that does not, and both values.  Options that are 0 fit.
+ * Does a rank with this digest ("": it trusts the fingerprint) and these
+ * options fit rank 0's hello?  TLP_EMISMATCH names the first field that does
+ * not, and both values.  Options that are 0 fit.  Fingerprints count only where
+ * one of both ranks has no digest.
  */
 tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
-                            const tlp_session_options *o);
+                            const char *digest, const tlp_session_options *o);
+
+/* Of one protocol, and both with digests, which differ? */
+bool tlpi_hello_other_bytes(const tlpi_hello *hello, const char *digest);
 
 /* The plan of the hello; `own`, if it is not NULL, must be an equal plan.  The
  * hello has only the hash of adjustments, so this hash is compared. */
@@ -87,6 +107,18 @@ tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_process_group *w,
 tlp_status tlpi_handshake_await(const tlpi_process_group *w, char *text,
                                 size_t *n);
 
+/* Another rank, between hello and verdict: `done` bytes are hashed, more than
+ * in an earlier call. */
+tlp_status tlpi_handshake_busy(const tlpi_process_group *w,
+                               const tlpi_hello *hello, uint64_t done,
+                               int timeout_ms);
+
+/* Another rank, before a verdict TLP_EMISMATCH: the manifest of its model, so
+ * that rank 0 can say what differs. */
+tlp_status tlpi_handshake_show_manifest(const tlpi_process_group *w,
+                                        const tlpi_hello *hello,
+                                        const tlp_model *model, int timeout_ms);
+
 /*
  * Send this rank's verdict, st and tlp_last_error(), and wait for the decision,
  * whose text becomes tlp_last_error().  On failure nobody knows what rank 0
@@ -104,5 +136,29 @@ tlp_status tlpi_handshake_comm(tlpi_comm **out, const tlpi_process_group *w,
 /* Another rank, when its session's communicator has been used for nothing yet:
  * what a plan of the hello lacks, from rank 0. */
 tlp_status tlpi_handshake_take_adjust(tlpi_comm *c, tlp_plan *plan);
+
+/* ==== hashing beside it (hash_ahead.c) =================================== */
+
+/* A thread that computes the digest of a worker's model while the worker waits
+ * for a hello. */
+typedef struct tlpi_hash_ahead {
+    const tlp_model *model;
+    pthread_t thread;
+    bool started;
+    atomic_bool done, stop;
+    tlp_status st;
+    const char *digest; /* of the model; "" if it trusts its fingerprint */
+    char text[512];     /* of a failure */
+} tlpi_hash_ahead;
+
+/* Begin; call tlpi_hash_ahead_end in any case. */
+void tlpi_hash_ahead_begin(tlpi_hash_ahead *h, const tlp_model *model);
+
+/* Wait for the digest, and tell rank 0 about progress. */
+tlp_status tlpi_hash_ahead_wait(tlpi_hash_ahead *h, const tlpi_process_group *w,
+                                const tlpi_hello *hello, int timeout_ms);
+
+/* Stop hashing, if it goes on; a struct of zeros is allowed. */
+void tlpi_hash_ahead_end(tlpi_hash_ahead *h);
 
 #endif

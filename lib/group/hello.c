@@ -3,7 +3,7 @@
  * in a fixed order, the plan last.
  *
  *   tlp-hello 1
- *   protocol 3
+ *   protocol 4
  *   version 0.1.0
  *   ...
  *   plan {"tlp_plan": 1, ...
@@ -47,8 +47,9 @@ static void describe_types(const tlp_model *m, char *out, size_t cap)
                                  len ? "," : "", tlpi_dtype_name(t), count[t]);
 }
 
-void tlpi_hello_init(tlpi_hello *c, const tlp_model *model, const char *plan,
-                     const tlpi_session_config *cfg, int channel)
+void tlpi_hello_init(tlpi_hello *c, const tlp_model *model, const char *digest,
+                     const char *plan, const tlpi_session_config *cfg,
+                     int channel)
 {
     *c = (tlpi_hello){
         .protocol = TLPI_PROTOCOL,
@@ -68,6 +69,8 @@ void tlpi_hello_init(tlpi_hello *c, const tlp_model *model, const char *plan,
     snprintf(c->byte_order, sizeof(c->byte_order), "%s", own_byte_order());
     snprintf(c->fingerprint, sizeof(c->fingerprint), "%s",
              tlpi_model_fingerprint(model));
+    snprintf(c->digest, sizeof(c->digest), "%s",
+             *digest ? digest : TLPI_NO_DIGEST);
     describe_types(model, c->types, sizeof(c->types));
 }
 
@@ -107,6 +110,7 @@ static const field head[] = {
 };
 
 static const field body[] = {
+    STR(digest),
     STR(fingerprint),
     STR(types),
     NUM(n_rank, 2, TLPI_MAX_RANK),
@@ -255,7 +259,24 @@ done:
 
 /* ==== agreeing =========================================================== */
 
-/* Fields that a rank leaves open are not compared. */
+static bool has_digest(const tlpi_hello *c)
+{
+    return strcmp(c->digest, TLPI_NO_DIGEST) != 0;
+}
+
+/* Is a field decided by another field, or left open by this rank? */
+static bool is_open(const tlpi_hello *hello, const tlpi_hello *own,
+                    const field *f)
+{
+    bool digests = has_digest(hello) && has_digest(own);
+
+    if (f->at == AT(digest))
+        return !digests;
+    if (f->at == AT(fingerprint))
+        return digests;
+    return f->kind != TEXT && number_of(own, f) == 0;
+}
+
 static tlp_status compare(const tlpi_hello *hello, const tlpi_hello *own,
                           const field *f, size_t n)
 {
@@ -263,9 +284,8 @@ static tlp_status compare(const tlpi_hello *hello, const tlpi_hello *own,
 
     for (size_t i = 0; i < n; i++) {
         const char *have = show(own, &f[i], a), *want = show(hello, &f[i], b);
-        bool open = f[i].kind != TEXT && number_of(own, &f[i]) == 0;
 
-        if (!open && strcmp(have, want) != 0)
+        if (!is_open(hello, own, &f[i]) && strcmp(have, want) != 0)
             return tlpi_fail(TLP_EMISMATCH, "%s is %s, rank 0 has %s", f[i].key,
                              have, want);
         if (f[i].kind == NAME && number_of(hello, &f[i]) < 0)
@@ -274,8 +294,14 @@ static tlp_status compare(const tlpi_hello *hello, const tlpi_hello *own,
     return TLP_OK;
 }
 
+bool tlpi_hello_other_bytes(const tlpi_hello *hello, const char *digest)
+{
+    return hello->protocol == TLPI_PROTOCOL && *digest && has_digest(hello) &&
+           strcmp(hello->digest, digest) != 0;
+}
+
 tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
-                            const tlp_session_options *o)
+                            const char *digest, const tlp_session_options *o)
 {
     tlpi_session_config cfg = {
         .n_rank = o->n_rank,
@@ -291,7 +317,7 @@ tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
 
     if (o->n_batch)
         cfg.n_batch = tlpi_config_batch(o->n_batch, hello->n_ctx, hello->n_seq);
-    tlpi_hello_init(&own, model, NULL, &cfg, 0);
+    tlpi_hello_init(&own, model, digest, NULL, &cfg, 0);
     TLP_TRY(compare(hello, &own, head, TLPI_COUNT(head)));
     TLP_TRY(compare(hello, &own, body, TLPI_COUNT(body)));
 done:

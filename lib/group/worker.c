@@ -13,6 +13,7 @@ typedef struct worker {
     tlpi_session_config cfg;
     char *message; /* [TLPI_HELLO_BYTES + 1] */
     tlpi_hello hello;
+    tlpi_hash_ahead hash;
     tlp_plan *plan;
     tlpi_shards *shards;
     tlpi_comm *comm; /* until the rank takes it over */
@@ -48,9 +49,15 @@ done:
 /* All that can fail before this rank gives its verdict. */
 static tlp_status prepare(worker *v, tlp_model *model, const tlp_plan *plan)
 {
+    const char *digest = "";
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_hello_check(&v->hello, model, &v->o));
+    if (v->hello.protocol == TLPI_PROTOCOL) {
+        TLP_TRY(tlpi_hash_ahead_wait(&v->hash, &v->group, &v->hello,
+                                     tlpi_config_timeout(&v->o)));
+        digest = v->hash.digest;
+    }
+    TLP_TRY(tlpi_hello_check(&v->hello, model, digest, &v->o));
     TLP_TRY(tlpi_hello_plan(&v->hello, model, plan, &v->plan));
     tlpi_hello_adopt(&v->hello, &v->o);
     tlpi_config_init(&v->cfg, &v->o, model, &v->group);
@@ -66,11 +73,18 @@ done:
 
 /* TLP_OK: a session begins.  Where the decision did not come, rank 0 may wait
  * for this rank. */
-static tlp_status agree(worker *v, tlp_status verdict)
+static tlp_status agree(worker *v, const tlp_model *model, tlp_status verdict)
 {
-    tlp_status decision = TLP_OK;
-    tlp_status st = tlpi_handshake_answer(
-        &v->group, &v->hello, verdict, tlpi_config_timeout(&v->o), &decision);
+    int timeout_ms = tlpi_config_timeout(&v->o);
+    tlp_status decision = TLP_OK, st = TLP_OK;
+
+    if (verdict == TLP_EMISMATCH &&
+        tlpi_hello_other_bytes(&v->hello, v->hash.digest))
+        TLP_TRY(tlpi_handshake_show_manifest(&v->group, &v->hello, model,
+                                             timeout_ms));
+    st = tlpi_handshake_answer(&v->group, &v->hello, verdict, timeout_ms,
+                               &decision);
+done:
 
     if (st != TLP_OK && v->comm)
         tlpi_rank_give_up(&v->cfg, v->comm, st);
@@ -115,15 +129,16 @@ tlp_status tlp_worker_run(tlp_model *model, tlp_plan *plan,
     v.env = &model->env;
     TLP_TRY(tlpi_options_read(&v.o, sizeof(v.o), opts, "tlp_session_options"));
     TLP_TRY(find_place(&v, model, plan));
-    tlpi_model_fingerprint(model); /* takes a moment: not while rank 0 waits */
     v.message = tlpi_alloc(v.env, TLPI_HELLO_BYTES + 1);
     if (!v.message)
         TLP_TRY(tlpi_fail_nomem());
+    tlpi_hash_ahead_begin(&v.hash, model);
     TLP_TRY(tlpi_handshake_await(&v.group, v.message, &n));
     TLP_TRY(tlpi_hello_read(&v.hello, v.message, n));
-    TLP_TRY(agree(&v, prepare(&v, model, plan)));
+    TLP_TRY(agree(&v, model, prepare(&v, model, plan)));
     TLP_TRY(work(&v));
 done:
+    tlpi_hash_ahead_end(&v.hash);
     tlpi_rank_free(v.rank);
     tlpi_comm_free(v.comm);
     tlpi_shards_free(v.shards);

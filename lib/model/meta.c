@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "model/digest.h"
 #include "model/model.h"
 #include "text/vocab.h"
 
@@ -81,6 +82,19 @@ tlp_status tlp_model_get_info(tlp_model_info *out, const tlp_model *model)
         return tlpi_fail(TLP_EINVAL, "model and out are required");
     fill_info(model, &info);
     return tlpi_struct_write(out, &info, sizeof info, "tlp_model_info");
+}
+
+tlp_status tlp_model_get_digest(char *buf, size_t cap, size_t *len,
+                                const tlp_model *model)
+{
+    const char *digest = NULL;
+
+    if (!model || !len)
+        return tlpi_fail(TLP_EINVAL, "model and len are required");
+    tlp_status st = tlpi_model_digest(model, &digest, NULL, NULL);
+    if (st != TLP_OK)
+        return st;
+    return tlpi_copy_out(digest, strlen(digest), buf, cap, len);
 }
 
 static const tlpi_tensor *tensor_at(const tlp_model *m, size_t index)

@@ -7,6 +7,7 @@
 
 #include "backend/weight_cache.h"
 #include "file/mapfile.h"
+#include "model/digest.h"
 #include "text/vocab.h"
 
 static void destroy(tlp_model *m)
@@ -14,6 +15,7 @@ static void destroy(tlp_model *m)
     tlpi_env env = m->env;
 
     tlpi_weight_cache_free(m->weight_cache);
+    tlpi_digest_free(&env, m->digest);
     tlpi_fingerprint_free(&env, m->fingerprint);
     tlpi_vocab_free(m->vocab);
     tlpi_free(&env, m->w.view);
@@ -40,6 +42,7 @@ static tlp_status create(tlp_model **out, const char *path,
     m->env = env;
     m->refs = 1;
     m->vocab_only = opts->vocab_only != 0;
+    m->trust_sample = opts->trust_sample != 0;
     *out = m;
     m->path = tlpi_strndup(&m->env, path, strlen(path));
     return m->path ? TLP_OK : tlpi_fail_nomem();
@@ -82,6 +85,7 @@ tlp_status tlp_model_open(tlp_model **out, const char *path,
         TLP_TRY(tlpi_weights_bind(m));
     TLP_TRY(create_vocab(m));
     TLP_TRY(tlpi_fingerprint_create(&m->fingerprint, &m->env));
+    TLP_TRY(tlpi_digest_create(&m->digest, &m->env));
     TLP_TRY(tlpi_weight_cache_create(&m->weight_cache, &m->env));
     if (o.progress && o.progress(1.0, o.progress_data) != 0)
         TLP_TRY(tlpi_fail(TLP_ECANCELED, "%s: opening was canceled", path));

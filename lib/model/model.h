@@ -11,6 +11,7 @@
 #include "file/gguf.h"
 #include "model/layer.h"
 
+struct tlpi_digest;
 struct tlpi_fingerprint;
 struct tlpi_weight_cache;
 struct tlpi_vocab;
@@ -33,11 +34,12 @@ struct tlp_model {
     size_t n_file;
     tlpi_hparams hp;
     tlpi_weights w; /* all NULL with vocab_only */
-    bool vocab_only;
+    bool vocab_only, trust_sample;
     struct tlpi_vocab *vocab;
     struct tlpi_weight_cache
         *weight_cache; /* weights already in a backend's layout */
     struct tlpi_fingerprint *fingerprint;
+    struct tlpi_digest *digest;
 };
 
 /* weights.c: bind tensors by name over all files; every shape is checked. */
@@ -45,7 +47,8 @@ tlp_status tlpi_weights_bind(tlp_model *m);
 /* The files' tensor of that name, or NULL. */
 const tlpi_tensor *tlpi_model_tensor(const tlp_model *m, const char *name);
 
-/* fingerprint.c: "sha256:" + hex, made on first use; "" with vocab_only. */
+/* fingerprint.c, over a sample of the bytes (all bytes: digest.h): "sha256:" +
+ * hex, made on first use; "" with vocab_only. */
 const char *tlpi_model_fingerprint(const tlp_model *m);
 tlp_status tlpi_fingerprint_create(struct tlpi_fingerprint **out,
                                    const tlpi_env *env);

@@ -3,6 +3,7 @@
  * equal texts: clauses stand in a fixed order, and runs are written the
  * shortest way.
  */
+#include "model/digest.h"
 #include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
@@ -170,15 +171,28 @@ void tlpi_plan_write_text(const tlp_plan *p, tlpi_text *out)
         tlpi_text_printf(out, "serial");
 }
 
+/* Fails where the digest cannot be computed, for want of memory. */
+static void add_model(tlpi_text *out, const tlp_model *m)
+{
+    const char *digest = "";
+
+    if (tlpi_model_checked_digest(m, &digest) != TLP_OK)
+        out->failed = true;
+    tlpi_text_printf(out,
+                     "{\n  \"tlp_plan\": 1,\n  \"model\": {\"arch\": \"%s\", "
+                     "\"n_layer\": %d,\n            \"fingerprint\": \"%s\"",
+                     tlpi_arch_get(&m->hp)->name, m->hp.n_layer,
+                     tlpi_model_fingerprint(m));
+    if (*digest)
+        tlpi_text_printf(out, ",\n            \"digest\": \"%s\"", digest);
+    tlpi_text_printf(out, "},\n");
+}
+
 void tlpi_plan_write_json_as(const tlp_plan *p, const char *file,
                              tlpi_text *out)
 {
-    tlpi_text_printf(out,
-                     "{\n  \"tlp_plan\": 1,\n  \"model\": {\"arch\": \"%s\", "
-                     "\"n_layer\": %d,\n            \"fingerprint\": \"%s\"},\n"
-                     "  \"stages\": [\n",
-                     tlpi_arch_get(&p->model->hp)->name, p->model->hp.n_layer,
-                     tlpi_model_fingerprint(p->model));
+    add_model(out, p->model);
+    tlpi_text_printf(out, "  \"stages\": [\n");
     for (int i = 0; i < p->n_stage; i++) {
         const tlpi_stage *s = &p->stage[i];
         tlpi_text_printf(out, "    {\"layers\": [");

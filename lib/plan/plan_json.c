@@ -2,8 +2,8 @@
  * plan_json.c - read the JSON form of a plan.
  *
  *   {"tlp_plan": 1,                               version, required
- *    "model": {"arch": "llama", "n_layer": 30, "fingerprint": "sha256:..."},
- *                                                 each optional; must match
+ *    "model": {"arch": "llama", "n_layer": 30, "fingerprint": "sha256:...",
+ *              "digest": "sha256:..."},           each optional; must match
  *    "stages": [{"layers": [0]},                  every layer that runs
  *               {"layers": [3, 4], "mode": "par"}, ...],
  *    "drop": [12],                                layers that do not run
@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/json_text.h"
+#include "model/digest.h"
 #include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
@@ -79,9 +80,28 @@ static tlp_status check_model_text(const tlpi_sketch *s, json_t *model,
     return TLP_OK;
 }
 
+/* The digest is over all bytes, so that a plan with a digest needs no look at
+ * the fingerprint, which is over a sample. */
+static tlp_status check_bytes(const tlpi_sketch *s, json_t *model)
+{
+    const char *digest = "";
+    tlp_status st = TLP_OK;
+
+    if (json_object_get(model, "digest"))
+        TLP_TRY(tlpi_model_checked_digest(s->model, &digest));
+    if (*digest)
+        TLP_TRY(check_model_text(s, model, "digest", digest));
+    else if (json_object_get(model, "fingerprint"))
+        TLP_TRY(check_model_text(s, model, "fingerprint",
+                                 tlpi_model_fingerprint(s->model)));
+done:
+    return st;
+}
+
 static tlp_status check_model(const tlpi_sketch *s, json_t *root)
 {
-    static const char *const known[] = { "arch", "n_layer", "fingerprint" };
+    static const char *const known[] = { "arch", "n_layer", "fingerprint",
+                                         "digest" };
     json_t *model = json_object_get(root, "model");
     tlp_status st;
 
@@ -104,9 +124,7 @@ static tlp_status check_model(const tlpi_sketch *s, json_t *root)
                          "has %d",
                          s->where, (long long)json_integer_value(n_layer),
                          s->model->path, s->n_layer);
-    if (json_object_get(model, "fingerprint"))
-        TLP_TRY(check_model_text(s, model, "fingerprint",
-                                 tlpi_model_fingerprint(s->model)));
+    TLP_TRY(check_bytes(s, model));
 done:
     return st;
 }

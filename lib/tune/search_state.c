@@ -2,7 +2,8 @@
  * search_state.c - scores in JSON.  "draft" is a variant.
  *
  *   {"tlp_search": 1,
- *    "of": {"model": "sha256:...", "tokens": "sha256:...", "n_ctx": 512, ...},
+ *    "of": {"model": "sha256:...", "digest": "sha256:...",
+ *           "tokens": "sha256:...", "n_ctx": 512, ...},
  *    "scores": [{"draft": "--p--",
  *                "kl": [[sum of a block, ...], ...],       by window
  *                "nll": [[sum of a block, ...], ...],
@@ -21,6 +22,7 @@
 #include "base/json_text.h"
 #include "file/mapfile.h"
 #include "base/sha256.h"
+#include "model/digest.h"
 
 #define STATE_VERSION 2
 #define MAX_FILE_BYTES ((size_t)1 << 28)
@@ -32,14 +34,18 @@ static json_t *subject(const tlpi_scorer *s)
     const tlpi_session_config *cfg = s->teacher->cfg;
     tlpi_backend *b = s->teacher->serial.rank->b;
     char tokens[TLPI_HASH_TEXT], seed[24];
+    const char *digest = "";
 
+    if (tlpi_model_checked_digest(s->teacher->model, &digest) != TLP_OK)
+        return NULL;
     tlpi_sha256_ids(s->text->ids, s->text->n_id, tokens);
     snprintf(seed, sizeof seed, "%" PRIu64, s->text->seed);
-    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:s}", "model",
-                     tlpi_model_fingerprint(s->teacher->model), "tokens",
-                     tokens, "n_ctx", s->text->n_ctx, "seed", seed, "compute",
-                     cfg->compute, "kv_type", cfg->kv_type, "isa",
-                     b->ops->isa(b));
+    /* s*: left out without a value */
+    return json_pack("{s:s, s:s*, s:s, s:i, s:s, s:i, s:i, s:s}", "model",
+                     tlpi_model_fingerprint(s->teacher->model), "digest",
+                     *digest ? digest : NULL, "tokens", tokens, "n_ctx",
+                     s->text->n_ctx, "seed", seed, "compute", cfg->compute,
+                     "kv_type", cfg->kv_type, "isa", b->ops->isa(b));
 }
 
 /* ==== reading ============================================================ */
@@ -80,6 +86,8 @@ static tlp_status check_subject(const tlpi_scorer *s, const char *path,
     {
         const json_t *there = json_object_get(found, key);
 
+        if (!there && strcmp(key, "digest") == 0)
+            continue; /* as earlier versions wrote */
         if (st == TLP_OK && !json_equal(there, value))
             st = fail_subject(path, key, there, value);
     }

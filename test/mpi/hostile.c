@@ -17,6 +17,7 @@
 #include "comm/comm_peer.h"
 #include "comm/peer.h"
 #include "group/handshake.h"
+#include "model/digest.h"
 #include "session/session.h"
 #include "support/mem.h"
 
@@ -166,6 +167,14 @@ static const struct {
     TEXT("-99999999999999999999 far"),
     TEXT("-12 two\nlines\033[2J\x80\xff"),
     TEXT("-13 not\0whole"),
+    TEXT("0 busy 0"),
+    TEXT("0 busy 7x"),
+    TEXT("0 busy -1"),
+    TEXT("0 busy 1"),
+    TEXT("0 manifest 0"),
+    TEXT("0 manifest 18446744073709551615"),
+    TEXT("0 manifest 3"),
+    TEXT("0 go"),
 };
 
 enum { N_WORD = TLPI_COUNT(words) };
@@ -281,6 +290,9 @@ static const char *const edits[][2] = {
     { "channel", "8192" },
     { "channel", "-1" },
     { "fingerprint", "sha256:" },
+    { "digest", "sha256:" },
+    { "digest", "none" },
+    { "digest", "" },
     { "types", "F32:1" },
     { "n_rank", "3" },
     { "n_rank", "2 " },
@@ -508,7 +520,7 @@ int main(int argc, char **argv)
     CHECK(t->size == 2);
     mo.allocator = mem_hooks(&heap);
     CHECK(tlp_model_open(&model, argv[1], &mo) == TLP_OK);
-    tlpi_model_fingerprint(model);
+    CHECK(tlpi_model_digest(model, NULL, NULL, NULL) == TLP_OK);
     at_rest = heap.live;
 
     work();

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "model/digest.h"
 #include "support/mem.h"
 #include "support/messages.h"
 #include "tlp_mpi.h"
@@ -399,12 +400,8 @@ static void refuses(char **args)
             d.text = text;
             differ(m, &d, who);
         }
-    tlp_model_info a = { .struct_size = sizeof a }, b = a;
-    OK(tlp_model_get_info(&a, m));
-    OK(tlp_model_get_info(&b, other));
-    char both[300];
-    snprintf(both, sizeof both, "rank 1: fingerprint is %s, rank 0 has %s",
-             b.fingerprint, a.fingerprint);
+    static const char both[] =
+        "rank 1: tensor blk.0.attn_k.weight differs: rank 0 has sha256:";
     if (rank == 0) {
         tlp_session_options o = options(TLP_COMM_MPI);
         tlp_plan *plan = parse(m, "serial");
@@ -421,6 +418,91 @@ static void refuses(char **args)
     goes_on(m);
     tlp_model_free(other);
     tlp_model_free(m);
+}
+
+/* Rank 0 has the model, other ranks have args[0].  args[1]: the ranks that
+ * trust a sample, "0", "1" and so on, "all" or "none".  args[2]: the text that
+ * every rank gets, "" where they agree. */
+static void copies(char **args)
+{
+    char own[16];
+
+    snprintf(own, sizeof own, "%d", rank);
+    tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
+    tlp_session_options o = options(TLP_COMM_MPI);
+    tlp_model *m = NULL;
+    tlp_session *s = NULL;
+
+    mo.trust_sample = !strcmp(args[1], "all") || !strcmp(args[1], own);
+    OK(tlp_model_open(&m, rank == 0 ? path : args[0], &mo));
+    if (!*args[2]) {
+        tlp_plan *plan = parse(m, "par:1-2");
+
+        if (rank == 0)
+            free(run(plan, m, &o, NULL).row);
+        else
+            OK(tlp_worker_run(m, NULL, &o));
+        tlp_plan_free(plan);
+    } else if (rank == 0) {
+        tlp_plan *plan = parse(m, "par:1-2");
+
+        FAILS(TLP_EMISMATCH, args[2], tlp_session_create(&s, plan, &o));
+        tlp_plan_free(plan);
+    } else {
+        FAILS(TLP_EMISMATCH, args[2], tlp_worker_run(m, NULL, &o));
+    }
+    tlp_model_free(m);
+    m = open_model(path, NULL);
+    goes_on(m);
+    tlp_model_free(m);
+}
+
+/* Each chunk takes its time, whatever the number of threads. */
+static void hash_slowly(void *lock)
+{
+    pthread_mutex_lock(lock);
+    nanosleep(&(struct timespec){ .tv_nsec = 150000000 }, NULL);
+    pthread_mutex_unlock(lock);
+}
+
+/* One rank after the other needs several times the limit for its digest.  The
+ * other ranks see that it is at work. */
+static void hashes_slowly(char **args)
+{
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+    (void)args;
+    for (int slow = 0; slow < n_rank; slow++) {
+        tlp_model *m = open_model(path, NULL);
+        tlp_plan *plan = parse(m, "par:1-2");
+        tlp_session_options o = options(TLP_COMM_MPI);
+
+        o.timeout_ms = 2000;
+        if (rank == slow)
+            tlpi_digest_set_tick(m, hash_slowly, &lock);
+        if (rank == 0)
+            free(run(plan, m, &o, NULL).row);
+        else
+            OK(tlp_worker_run(m, NULL, &o));
+        tlp_plan_free(plan);
+        tlp_model_free(m);
+    }
+}
+
+/* Rank 0 asks for more ranks than there are. */
+static void counts_ranks(char **args)
+{
+    char text[64];
+    tlp_session_options o = options(TLP_COMM_MPI);
+    int32_t r, n;
+
+    (void)args;
+    snprintf(text, sizeof text, "n_rank: 7, but the job has %d process%s",
+             n_rank, n_rank == 1 ? "" : "es");
+    o.n_rank = 7;
+    FAILS(TLP_EINVAL, text, tlp_comm_rank(&r, &n, &o));
+    CHECK(strcmp(strstr(tlp_last_error(), "n_rank"), text) == 0, "%s",
+          tlp_last_error());
 }
 
 /* Calls that no process can accept, and what they say. */
@@ -779,6 +861,9 @@ static const struct {
     { "messages", messages, false },
     { "adopts", adopts, false },
     { "refuses", refuses, false },
+    { "copies", copies, false },
+    { "hashes_slowly", hashes_slowly, false },
+    { "counts_ranks", counts_ranks, false },
     { "compares", compares, false },
     { "arguments", arguments, false },
     { "in_turn", in_turn, false },

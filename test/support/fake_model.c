@@ -3,6 +3,8 @@
  */
 #include "fake_model.h"
 
+#include "model/digest.h"
+
 #include <stdlib.h>
 
 #define TENSORS_PER_LAYER 7
@@ -63,7 +65,8 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
                             .embedding_scale = 1,
                             .residual_scale = 1,
                             .logit_scale = 1 };
-    if (tlpi_fingerprint_create(&m->fingerprint, &m->env))
+    if (tlpi_fingerprint_create(&m->fingerprint, &m->env) ||
+        tlpi_digest_create(&m->digest, &m->env))
         abort();
     model_maker k = { type, n_type, 0,
                       (tlpi_tensor *)(void *)(layer + n_layer) };
