@@ -1247,10 +1247,12 @@ TLP_API tlp_status tlp_comm_rank(int32_t *rank, int32_t *n_rank,
  *
  * A worker takes the plan from rank 0 if `plan` is NULL, and every option that
  * is 0.  Values that the worker sets must agree with rank 0; so must versions,
- * byte order, and the fingerprint and tensor types of the model.  If they do
- * not, no rank gets a session, and every rank gets TLP_EMISMATCH with a text
- * that names the field and both values.  The options devices, n_thread, isa,
- * pin, progress and timeout_ms apply to this rank alone.
+ * byte order, and the hyper-parameters and every byte of the tensors of the
+ * model (tlp_model_get_digest; by the fingerprint, if a rank has trust_sample).
+ * If they do not, no rank gets a session, and every rank gets TLP_EMISMATCH with
+ * a text that names the field, or the first tensor that differs, and both
+ * values.  The options devices, n_thread, isa, pin, progress and timeout_ms
+ * apply to this rank alone.
  *
  * @param model  copy of the model in this process
  * @param plan   plan of that model, or NULL

@@ -66,6 +66,12 @@ static const char *digest_of_file(const char *path)
     return copy;
 }
 
+/* A place where no folder can be made. */
+static void no_cache(void)
+{
+    setenv("XDG_CACHE_HOME", "/dev/null", 1);
+}
+
 static void forget(tlp_model *m)
 {
     tlpi_digest_free(&m->env, m->digest);
@@ -197,6 +203,7 @@ Test(fingerprint, any_byte_of_any_tensor_counts)
     uint64_t rng = 7;
     int n_unsampled = 0;
 
+    no_cache();
     memcpy(base, digest_of(m), sizeof base);
     for (size_t i = 0; i < m->file[0]->n_tensor; i++) {
         const tlpi_tensor *t = &m->file[0]->tensor[i];
@@ -302,6 +309,7 @@ Test(fingerprint, hashing_can_be_stopped)
     tlp_model *m = open_file(path, 0, 0);
     atomic_bool stop = true;
 
+    no_cache();
     CHECK_FAILS(TLP_ECANCELED, tlpi_model_digest(m, &digest, NULL, &stop));
     cr_expect_null(digest);
     cr_expect_str_eq(digest_of(m), digest_of_file(path));
@@ -429,10 +437,15 @@ static void settle(void)
 Test(fingerprint, a_file_that_has_just_changed_is_not_cached)
 {
     tiny_spec spec = tiny_default();
-    const char *path = tiny_make(&spec), *want = digest_of_file(path);
+    const char *path = tiny_make(&spec);
+    tlp_model *m = open_file(path, 0, 0);
+    const tlpi_map *map = m->file[0]->map;
+    bool late = map->opened_ns - map->ctime_ns > 2000000000;
 
-    cr_expect_str_empty(cache_file(path));
-    cr_expect(!is_cached(path, want));
+    digest_of(m);
+    tlp_model_free(m);
+    if (late)
+        cr_skip_test("the machine is busy: the file is no longer young");
     cr_expect_str_empty(cache_file(path));
 }
 
@@ -634,6 +647,33 @@ Test(fingerprint, a_plan_is_refused_by_a_damaged_copy)
     text = tool_read_file(file, &n);
     cr_expect_null(strstr(text, "digest"));
     free(text);
+}
+
+/* As for a copy with its tensors in another order. */
+Test(fingerprint, an_equal_digest_is_enough)
+{
+    tiny_spec spec = tiny_default();
+    tlp_model *m = open_file(tiny_make(&spec), 0, 0);
+    char text[512];
+    tlp_plan *plan = NULL;
+
+#define PLAN_OF(print, hash)                                                   \
+    (snprintf(text, sizeof text,                                               \
+              "{\"tlp_plan\": 1, \"model\": {\"fingerprint\": \"%s\", "        \
+              "\"digest\": \"%s\"}, \"stages\": [{\"layers\": [0]}], "         \
+              "\"drop\": [1, 2, 3, 4]}",                                       \
+              print, hash),                                                    \
+     text)
+    CHECK_OK(tlp_plan_parse(&plan, m, PLAN_OF("sha256:00", digest_of(m))));
+    tlp_plan_free(plan);
+    CHECK_FAILS(TLP_EMISMATCH,
+                tlp_plan_parse(&plan, m, PLAN_OF("sha256:00", "sha256:01")));
+    cr_expect_not_null(strstr(tlp_last_error(), "\"model.fingerprint\""));
+    CHECK_FAILS(TLP_EMISMATCH,
+                tlp_plan_parse(
+                    &plan, m, PLAN_OF(tlpi_model_fingerprint(m), "sha256:01")));
+    cr_expect_not_null(strstr(tlp_last_error(), "\"model.digest\""));
+    tlp_model_free(m);
 }
 
 enum { N_TOKEN = 128 };
