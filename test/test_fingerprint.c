@@ -1,18 +1,13 @@
 /*
- * test_fingerprint.c - digests over every byte of a model: what they cover, the
- * cache of digests, and what is compared with them.
+ * test_fingerprint.c - digests over every byte of a model: what they cover, and
+ * what is compared with them.
  */
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/random.h"
-#include "base/sha256_block.h"
 #include "file/mapfile.h"
 #include "model/digest.h"
 #include "support/check.h"
@@ -76,60 +71,6 @@ static void forget(tlp_model *m)
 {
     tlpi_digest_free(&m->env, m->digest);
     CHECK_OK(tlpi_digest_create(&m->digest, &m->env));
-}
-
-/* ==== SHA-256 ============================================================ */
-
-static void expect_hash(const char *text, size_t n, const char *want)
-{
-    char got[TLPI_HASH_TEXT];
-    tlpi_sha256 s;
-
-    tlpi_sha256_init(&s);
-    tlpi_sha256_add(&s, text, n);
-    tlpi_sha256_text(&s, got);
-    cr_expect_str_eq(got + 7, want);
-}
-
-/* Examples of FIPS 180-4. */
-Test(fingerprint, sha256_gives_the_published_values)
-{
-    char *many = malloc(1000000);
-
-    memset(many, 'a', 1000000);
-    expect_hash("", 0,
-                "e3b0c44298fc1c149afbf4c8996fb924"
-                "27ae41e4649b934ca495991b7852b855");
-    expect_hash("abc", 3,
-                "ba7816bf8f01cfea414140de5dae2223"
-                "b00361a396177a9cb410ff61f20015ad");
-    expect_hash("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56,
-                "248d6a61d20638b8e5c026930c3e6039"
-                "a33ce45964ff2167f6ecedd419db06c1");
-    expect_hash(many, 1000000,
-                "cdc76e5c9914fb9281a1c7e284d73e67"
-                "f1809a48a497200e046d39ccc7112cd0");
-    free(many);
-}
-
-Test(fingerprint, both_ways_of_sha256_agree)
-{
-    uint8_t data[64 * 9];
-    uint32_t a[8], b[8];
-    uint64_t rng = 5;
-
-    if (!tlpi_sha256_has_shani())
-        cr_skip_test("this CPU has no SHA instructions");
-    for (int round = 0; round < 200; round++) {
-        for (size_t i = 0; i < sizeof data; i++)
-            data[i] = (uint8_t)(tlpi_random(&rng) >> 24);
-        for (int i = 0; i < 8; i++)
-            a[i] = b[i] = (uint32_t)tlpi_random(&rng);
-        size_t n = (size_t)(round % 10);
-        tlpi_sha256_blocks_any(a, data, n);
-        tlpi_sha256_blocks_shani(b, data, n);
-        cr_assert_eq(memcmp(a, b, sizeof a), 0, "%zu blocks", n);
-    }
 }
 
 /* ==== what a digest covers =============================================== */
@@ -401,189 +342,6 @@ Test(fingerprint, any_manifest_can_be_compared)
         cr_assert_lt(strlen(text), sizeof text);
         free(exact);
     }
-}
-
-/* ==== the cache ========================================================== */
-
-/* The one file in the cache, or "" if there is none. */
-static const char *cache_file(const char *model)
-{
-    static char path[600];
-    struct stat s;
-
-    cr_assert_eq(stat(model, &s), 0);
-    snprintf(path, sizeof path, "%s/libtlp/%llx-%llx.digests", cache,
-             (unsigned long long)s.st_dev, (unsigned long long)s.st_ino);
-    return access(path, F_OK) == 0 ? path : "";
-}
-
-/* Whether the digests of a file came from the cache; they are right. */
-static bool is_cached(const char *path, const char *want)
-{
-    tlp_model *m = open_file(path, 0, 0);
-
-    cr_expect_str_eq(digest_of(m), want);
-    bool cached = tlpi_model_digest_progress(m) == 0;
-    tlp_model_free(m);
-    return cached;
-}
-
-/* The file is old enough for its times to tell changes. */
-static void settle(void)
-{
-    nanosleep(&(struct timespec){ .tv_sec = 2, .tv_nsec = 600000000 }, NULL);
-}
-
-Test(fingerprint, a_file_that_has_just_changed_is_not_cached)
-{
-    tiny_spec spec = tiny_default();
-    const char *path = tiny_make(&spec);
-    tlp_model *m = open_file(path, 0, 0);
-    const tlpi_map *map = m->file[0]->map;
-    bool late = map->opened_ns - map->ctime_ns > 2000000000;
-
-    digest_of(m);
-    tlp_model_free(m);
-    if (late)
-        cr_skip_test("the machine is busy: the file is no longer young");
-    cr_expect_str_empty(cache_file(path));
-}
-
-Test(fingerprint, a_second_look_reads_no_tensor)
-{
-    tiny_spec spec = tiny_default();
-    const char *path = tiny_make(&spec), *want = digest_of_file(path);
-    struct stat s;
-
-    settle();
-    cr_expect(!is_cached(path, want));
-    cr_assert_str_not_empty(cache_file(path));
-    cr_assert_eq(stat(cache_file(path), &s), 0);
-    cr_expect_eq(s.st_mode & 0777, 0600);
-    cr_expect(is_cached(path, want));
-    char folder[600];
-    snprintf(folder, sizeof folder, "%s/libtlp", cache);
-    cr_assert_eq(stat(folder, &s), 0);
-    cr_expect_eq(s.st_mode & 0777, 0700);
-
-    /* A copy under another name is another file. */
-    cr_expect(!is_cached(copy_flipped(path, SIZE_MAX), want));
-    /* Another name of the file is not. */
-    const char *link_name = tiny_path("link.gguf");
-    cr_assert_eq(symlink(path, link_name), 0);
-    cr_expect(is_cached(link_name, want));
-}
-
-/* Damage that keeps size and mtime; ctime tells. */
-Test(fingerprint, damage_after_caching_is_found)
-{
-    tiny_spec spec = tiny_default();
-    const char *path = tiny_make(&spec), *want = digest_of_file(path);
-    size_t at = place_of(path, "blk.3.ffn_down.weight", 300);
-
-    settle();
-    cr_expect(!is_cached(path, want));
-    cr_expect(is_cached(path, want));
-    flip_in_place(path, at);
-    cr_expect_str_neq(digest_of_file(path), want);
-    flip_in_place(path, at); /* healed */
-    cr_expect(!is_cached(path, want));
-}
-
-/* A model that was open while its file changed. */
-Test(fingerprint, a_file_that_changes_under_a_model_is_not_cached)
-{
-    tiny_spec spec = tiny_default();
-    const char *path = tiny_make(&spec), *want = digest_of_file(path);
-    size_t at = place_of(path, "blk.3.ffn_down.weight", 300);
-
-    settle();
-    tlp_model *m = open_file(path, 1, 0);
-    flip_in_place(path, at);
-    cr_expect_str_eq(digest_of(m), want, "the bytes in memory");
-    cr_expect_str_empty(cache_file(path));
-    tlp_model_free(m);
-}
-
-static void write_bytes(const char *path, const char *data, size_t n, int mode)
-{
-    unlink(path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
-
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(fchmod(fd, (mode_t)mode), 0);
-    cr_assert_eq(write(fd, data, n), (ssize_t)n);
-    close(fd);
-}
-
-Test(fingerprint, a_bad_cache_file_is_not_used)
-{
-    tiny_spec spec = tiny_default();
-    const char *path = tiny_make(&spec), *want = digest_of_file(path);
-    char file[600];
-    size_t n = 0;
-
-    settle();
-    cr_expect(!is_cached(path, want));
-    snprintf(file, sizeof file, "%s", cache_file(path));
-    char *good = tool_read_file(file, &n), *bad = malloc(n + 1);
-
-    for (size_t i = 0; i < n; i += i < 120 || i + 40 > n ? 1 : 97) {
-        memcpy(bad, good, n);
-        bad[i] ^= 4;
-        write_bytes(file, bad, n, 0600);
-        cr_expect(!is_cached(path, want), "byte %zu changed", i);
-    }
-    for (size_t k = 0; k < n; k += 1 + n / 20) {
-        write_bytes(file, good, k, 0600);
-        cr_expect(!is_cached(path, want), "cut to %zu", k);
-    }
-    memcpy(bad, good, n);
-    bad[n] = 0;
-    write_bytes(file, bad, n + 1, 0600);
-    cr_expect(!is_cached(path, want), "longer");
-    write_bytes(file, good, n, 0666);
-    cr_expect(!is_cached(path, want), "others may write");
-    cr_expect(is_cached(path, want), "it was replaced");
-
-    /* Not a file of its own. */
-    const char *elsewhere = tiny_path("elsewhere");
-    write_bytes(elsewhere, good, n, 0600);
-    unlink(file);
-    cr_assert_eq(symlink(elsewhere, file), 0);
-    cr_expect(!is_cached(path, want), "a link");
-    unlink(file);
-    cr_assert_eq(mkfifo(file, 0600), 0);
-    cr_expect(!is_cached(path, want), "a pipe");
-    unlink(file);
-    cr_assert_eq(mkdir(file, 0700), 0);
-    cr_expect(!is_cached(path, want), "a folder");
-    cr_expect(!is_cached(path, want), "a folder stays");
-    rmdir(file);
-    free(bad);
-    free(good);
-}
-
-Test(fingerprint, without_a_folder_nothing_is_cached)
-{
-    tiny_spec spec = tiny_default();
-    const char *path = tiny_make(&spec), *want = digest_of_file(path);
-    const char *file = tiny_path("file"), *home = tiny_path("home");
-
-    settle();
-    unsetenv("HOME");
-    setenv("XDG_CACHE_HOME", "relative", 1);
-    cr_expect(!is_cached(path, want) && !is_cached(path, want));
-    cr_expect_neq(access("relative", F_OK), 0);
-    unsetenv("XDG_CACHE_HOME");
-    cr_expect(!is_cached(path, want) && !is_cached(path, want));
-    tool_write_file(file, "x", 1);
-    setenv("XDG_CACHE_HOME", file, 1);
-    cr_expect(!is_cached(path, want) && !is_cached(path, want));
-    unsetenv("XDG_CACHE_HOME");
-    cr_assert_eq(mkdir(home, 0700), 0);
-    setenv("HOME", home, 1);
-    cr_expect(!is_cached(path, want) && is_cached(path, want), "~/.cache");
 }
 
 /* ==== plans and scores =================================================== */
