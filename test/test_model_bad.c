@@ -35,6 +35,7 @@ typedef struct twist {
     int n_dim; /* 0: the tensor is only left out */
     uint64_t ne[2];
     tlpi_dtype type;
+    bool inv_freq; /* the tensor has the usual frequencies, not zeroes */
 } twist;
 
 static bool is(const char *twisted, const char *name)
@@ -85,6 +86,18 @@ static void put_zeroes(gw_file *w, const char *name, tlpi_dtype type, int n_dim,
     cr_assert_not_null(data);
     gw_tensor(w, name, type, n_dim, ne, data, n);
     free(data);
+}
+
+static void put_twisted_tensor(gw_file *w, const twist *t)
+{
+    float x[HEAD_DIM / 2];
+
+    for (int i = 0; i < HEAD_DIM / 2; i++)
+        x[i] = powf(10000.0f, (float)-i / (HEAD_DIM / 2));
+    if (t->inv_freq)
+        gw_tensor(w, t->tensor, t->type, t->n_dim, t->ne, x, sizeof x);
+    else if (t->n_dim)
+        put_zeroes(w, t->tensor, t->type, t->n_dim, t->ne);
 }
 
 static void put(gw_file *w, const twist *t, const char *name, uint64_t rows,
@@ -148,8 +161,7 @@ static const char *write_model(const twist *t)
     put_layer(&w, t, 0);
     put_layer(&w, t, 1);
     put(&w, t, "output_norm.weight", 0, N_EMBD);
-    if (t->n_dim)
-        put_zeroes(&w, t->tensor, t->type, t->n_dim, t->ne);
+    put_twisted_tensor(&w, t);
     cr_assert(gw_save(&w, path));
     gw_free(&w);
     return path;
@@ -266,6 +278,9 @@ Test(model_bad, keys_are_checked)
         { KEY_U("expert_count", 8), TLP_ENOTSUP, "expert_count: 8" },
         { KEY_A("expert_count", 8), TLP_ENOTSUP, "expert_count" },
         { KEY_F("attn_logit_softcapping", 50), TLP_ENOTSUP, "softcapping" },
+        { KEY_U("attention.sliding_window", 48), TLP_ENOTSUP,
+          "key llama.attention.sliding_window: 48 is not supported, 0 "
+          "expected" },
         { KEY_F("logit_scale", 0.5), TLP_ENOTSUP, "logit_scale: 0.5" },
         { KEY_F("attention.scale", 0.5), TLP_ENOTSUP, "scale: 0.5" },
         { GRANITE("residual_scale", -1), TLP_EFORMAT, "residual_scale: -1" },
@@ -339,6 +354,10 @@ Test(model_bad, tensors_are_checked)
           "blk.0.ffn_up.bias: not known" },
         { TENSOR("blk.0.attn_q_norm.weight", 1, HEAD_DIM, 1, TLPI_F32),
           TLP_ENOTSUP, "blk.0.attn_q_norm.weight: not known" },
+        { TENSOR("blk.1.attn_rot_embd.weight", 1, HEAD_DIM / 2, 1, TLPI_F32),
+          TLP_ENOTSUP, "attn_rot_embd.weight: 0 at 0, 1 expected" },
+        { TENSOR("blk.1.attn_rot_embd.weight", 1, HEAD_DIM, 1, TLPI_F32),
+          TLP_EFORMAT, "attn_rot_embd.weight: shape 8" },
         { TENSOR("blk.2.attn_norm.weight", 1, N_EMBD, 1, TLPI_F32), TLP_EFORMAT,
           "blk.2.attn_norm.weight: the model has 2 layers (0-1)" },
         { TENSOR("blk.99999999999.attn_norm.weight", 1, N_EMBD, 1, TLPI_F32),
@@ -374,8 +393,11 @@ Test(model_bad, harmless_keys_and_tensors_are_accepted)
         KEY_U("rope.dimension_count", 4),
         KEY_S("rope.scaling.type", "none"),
         KEY_U("vocab_size", N_VOCAB - 1),
-        KEY_U("attention.sliding_window", N_CTX),
-        TENSOR("blk.1.attn_rot_embd.weight", 1, 4, 1, TLPI_F32),
+        KEY_U("attention.sliding_window", 0),
+        { .tensor = "blk.1.attn_rot_embd.weight",
+          .n_dim = 1,
+          .ne = { HEAD_DIM / 2 },
+          .inv_freq = true },
         TENSOR("rope_freqs.weight", 1, HEAD_DIM / 2, 1, TLPI_F32),
         TENSOR("blk.0.attn_output.bias", 1, N_EMBD, 1, TLPI_F32),
         TENSOR("output.weight", 2, N_EMBD, N_VOCAB, TLPI_Q8_0),
@@ -426,26 +448,39 @@ Test(model_bad, granite_without_rotation)
     }
 }
 
-static void keep_line(int level, const char *text, void *user_data)
+/* Tensors of other families, of adapters and of scaled formats. */
+Test(model_bad, tensors_without_a_place_are_refused)
 {
-    char *line = user_data;
+    static const char *const names[] = {
+        "blk.0.attn_q.lora_a",
+        "blk.0.attn_q.weight.lora_b",
+        "blk.0.attn_q.scale",
+        "blk.0.attn_norm.bias",
+        "blk.0.attn_q_norm.bias",
+        "blk.0.attn_k_norm.weight.1",
+        "blk.0.post_attention_norm.weight",
+        "blk.0.post_ffw_norm.weight",
+        "blk.0.layer_output_scale.weight",
+        "blk.0.ffn_gate_inp.weight",
+        "blk.0.ffn_gate_exps.weight",
+        "blk.0.ffn_down.bias",
+        "blk.0.attn_gate.weight",
+        "blk.00.nothing",
+        "token_embd_norm.weight",
+        "token_embd.bias",
+        "position_embd.weight",
+        "token_types.weight",
+        "output.bias",
+        "output.scale",
+        "output_norm.bias",
+        "rope_factors_long.weight",
+        "rope_factors_short.weight",
+        "cls.weight",
+        "v.blk.0.attn_q.weight",
+        "nothing",
+    };
 
-    if (level <= TLP_LOG_WARN)
-        snprintf(line, 256, "%s", text);
-}
-
-/* Within the window attention is the same as without: so far it can be used. */
-Test(model_bad, a_sliding_window_limits_the_context)
-{
-    twist t = KEY_U("attention.sliding_window", 48);
-    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
-    tlp_model *m = NULL;
-    char line[256] = "";
-
-    o.log = keep_line;
-    o.log_data = line;
-    CHECK_OK(tlp_model_open(&m, write_model(&t), &o));
-    cr_expect_eq(m->hp.n_ctx_train, 48);
-    cr_expect(strstr(line, "window of 48 positions"), "%s", line);
-    tlp_model_free(m);
+    for (size_t i = 0; i < TLPI_COUNT(names); i++)
+        check_refused((twist)TENSOR(names[i], 1, N_EMBD, 1, TLPI_F32),
+                      TLP_ENOTSUP, "not known for llama models");
 }

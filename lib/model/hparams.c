@@ -1,7 +1,8 @@
 /*
  * hparams.c - hyper-parameters from a file's metadata.  Every value is bounded
  * here, so that products of two of them fit in an int64_t everywhere else;
- * weights.c checks that they agree with the tensors.
+ * weights.c checks that they agree with the tensors, and keys.c refuses the
+ * keys that nothing reads.
  */
 #include <math.h>
 #include <stdio.h>
@@ -263,76 +264,12 @@ done:
     return st;
 }
 
-/*
- * Attention over all positions equals attention over a window as long as no
- * sequence is longer than the window.  So a model with a window is offered with
- * the window as its context length: results are exact up to this length, and
- * would be wrong without notice beyond it.
- */
-static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
-{
-    tlp_status st;
-    int window = MAX_CTX;
-
-    TLP_TRY(read_int(hp, g, "attention.sliding_window", false, 1, MAX_CTX,
-                     &window));
-    if (window < hp->n_ctx_train) {
-        tlpi_log(g->env, TLP_LOG_WARN,
-                 "%s: attention has a window of %d positions: the context is "
-                 "limited to it, from %d",
-                 g->path, window, hp->n_ctx_train);
-        hp->n_ctx_train = window;
-    }
-done:
-    return st;
-}
-
-/* Refuse keys by which other families change the equations, unless the value
- * changes nothing. */
-static tlp_status refuse_variants(const tlpi_hparams *hp, const tlpi_gguf *g)
-{
-    static const struct {
-        const char *suffix;
-        float neutral;
-    } keys[] = {
-        { "expert_count", 0.0f },
-        { "attention.clamp_kqv", 0.0f },
-        { "attention.max_alibi_bias", 0.0f },
-        { "attn_logit_softcapping", 0.0f },
-        { "final_logit_softcapping", 0.0f },
-        { "rope.scaling.attn_factor", 1.0f },
-    };
-    arch_key causal_key = key_of(hp, "attention.causal");
-    bool causal = true;
-
-    for (size_t i = 0; i < TLPI_COUNT(keys); i++) {
-        arch_key key = key_of(hp, keys[i].suffix);
-        const tlpi_gguf_kv *kv = tlpi_gguf_find(g, key.name);
-        if (!kv)
-            continue;
-        double value = kv->is_array || kv->type == TLPI_GGUF_STRING
-                           ? NAN
-                           : tlpi_gguf_elem_f64(kv, 0);
-        if (value != (double)keys[i].neutral)
-            return tlpi_fail(TLP_ENOTSUP, "%s: key %s: %g is not supported",
-                             g->path, key.name, value);
-    }
-    tlp_status st = tlpi_gguf_get_bool(g, causal_key.name, false, &causal);
-    if (st == TLP_OK && !causal)
-        st = tlpi_fail(TLP_ENOTSUP,
-                       "%s: key %s: a model that is not causal is not "
-                       "supported",
-                       g->path, causal_key.name);
-    return st;
-}
-
 tlp_status tlpi_hparams_read(tlpi_hparams *hp, const tlpi_gguf *g)
 {
     tlp_status st;
 
     memset(hp, 0, sizeof *hp);
     TLP_TRY(read_arch(hp, g));
-    TLP_TRY(refuse_variants(hp, g));
     for (size_t i = 0; i < TLPI_N_HPARAM; i++) {
         const tlpi_hparam *row = &tlpi_hparam_table[i];
 
@@ -341,7 +278,6 @@ tlp_status tlpi_hparams_read(tlpi_hparams *hp, const tlpi_gguf *g)
     }
     TLP_TRY(check_heads(hp, g));
     TLP_TRY(read_rope(hp, g));
-    TLP_TRY(read_window(hp, g));
 done:
     return st;
 }

@@ -81,6 +81,7 @@ tlp_status tlp_model_open(tlp_model **out, const char *path,
     TLP_TRY(create(&m, path, &o));
     TLP_TRY(tlpi_model_open_files(m, &o));
     TLP_TRY(tlpi_hparams_read(&m->hp, m->file[0]));
+    TLP_TRY(tlpi_model_check_keys(m));
     if (!m->vocab_only)
         TLP_TRY(tlpi_weights_bind(m));
     TLP_TRY(create_vocab(m));

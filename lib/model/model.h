@@ -47,6 +47,10 @@ tlp_status tlpi_weights_bind(tlp_model *m);
 /* The files' tensor of that name, or NULL. */
 const tlpi_tensor *tlpi_model_tensor(const tlp_model *m, const char *name);
 
+/* keys.c: TLP_ENOTSUP for a metadata key that may change results in a way that
+ * the library does not know; warnings for notes of other programs. */
+tlp_status tlpi_model_check_keys(const tlp_model *m);
+
 /* fingerprint.c, over a sample of the bytes (all bytes: digest.h): "sha256:" +
  * hex, made on first use; "" with vocab_only. */
 const char *tlpi_model_fingerprint(const tlp_model *m);

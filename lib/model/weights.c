@@ -1,8 +1,9 @@
 /*
  * weights.c - bind tensors to their places by name, over all files of a model,
  * and check every shape.  A tensor without a place is refused, because leaving
- * it out would change the results.  Exceptions are a few tables of constants.
+ * it out would change the results.  The exception is a table of constants.
  */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,9 +26,9 @@ static bool split_name(const char *name, int *layer, const char **rest)
     return true;
 }
 
-/* Is this a table that some converters write, although its values follow from
- * the hyper-parameters? */
-static bool is_harmless(const char *rest)
+/* Is this the table of frequencies that some converters write, although its
+ * values follow from the hyper-parameters? */
+static bool is_frequencies(const char *rest)
 {
     return strcmp(rest, "attn_rot_embd.weight") == 0 ||
            strcmp(rest, "attn_rot_embd") == 0;
@@ -57,6 +58,28 @@ static tlp_status check_shape(const tlp_model *m, const tlpi_tensor *t,
                      file_of(m, t), t->name, (long long)t->ne[0],
                      (long long)t->ne[1], (long long)t->ne[2],
                      (long long)t->ne[3], (long long)cols, (long long)rows);
+}
+
+/* The table may be left out if it has the values that the rotation uses. */
+static tlp_status check_frequencies(const tlp_model *m, const tlpi_tensor *t)
+{
+    int n = m->hp.n_rot / 2;
+    tlp_status st;
+
+    TLP_TRY(check_vector_type(m, t));
+    TLP_TRY(check_shape(m, t, 1, n));
+    for (int i = 0; i < n; i++) {
+        double want = pow((double)m->hp.rope_theta, -(double)i / n);
+        float x;
+        memcpy(&x, (const char *)t->data + (size_t)i * sizeof x, sizeof x);
+        if (!(fabs((double)x - want) <= 1e-4 * want))
+            return tlpi_fail(TLP_ENOTSUP,
+                             "%s: tensor %s: %g at %d, %g expected from "
+                             "rope.freq_base",
+                             file_of(m, t), t->name, (double)x, i, want);
+    }
+done:
+    return st;
 }
 
 /* Put t into its place. */
@@ -148,8 +171,8 @@ static tlp_status bind_named(tlp_model *m, const tlpi_tensor *t)
         fused = tlpi_fused_find(rest);
         if (fused)
             return bind_fused(m, layer, fused, t);
-        if (is_harmless(rest))
-            return TLP_OK;
+        if (is_frequencies(rest))
+            return check_frequencies(m, t);
     } else {
         row = tlpi_row_find(tlpi_model_table, TLPI_N_MODEL_TENSOR, t->name,
                             &m->hp);

@@ -31,11 +31,16 @@ tlp_status tlpi_vocab_create(tlpi_vocab **out, const tlpi_env *env,
                              const tlpi_gguf *g, int n_vocab);
 void tlpi_vocab_free(tlpi_vocab *v); /* NULL is fine */
 
+/* TLP_ENOTSUP for a key "tokenizer." + name that may change tokens in a way
+ * that the library does not know. */
+tlp_status tlpi_vocab_check_key(const tlpi_gguf *g, const tlpi_gguf_kv *kv,
+                                const char *name);
+
 int tlpi_vocab_size(const tlpi_vocab *v);
 
 /* Ids of special tokens, -1 where the file has none. */
 typedef struct tlpi_special {
-    int32_t bos, eos, eot, unk, pad;
+    int32_t bos, eos, eot, eom, unk, pad;
     bool add_bos, add_eos;
 } tlpi_special;
 const tlpi_special *tlpi_vocab_special(const tlpi_vocab *v);
@@ -46,8 +51,10 @@ typedef struct tlpi_ids {
     const tlpi_env *env;
     int32_t *data;
     size_t n, cap;
+    size_t n_lost; /* bytes of texts that have no token */
 } tlpi_ids;
 
+/* Bytes without a token are left out, with a warning. */
 tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
                                uint32_t flags, tlpi_ids *out);
 

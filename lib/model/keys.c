@@ -1,0 +1,211 @@
+/*
+ * keys.c - every metadata key of a file is one that the library reads, or one
+ * that is known to change no result.
+ *
+ *   ARCH.*        allow list, in this file; hparams.c reads the values
+ *   tokenizer.*   allow list in text/vocab_keys.c
+ *   general.* ..  describe the file, with two exceptions
+ *   adapter.* ..  belong to files that are no language models: refused
+ *   others        notes of the program that wrote the file: a warning
+ */
+#include <string.h>
+
+#include "file/gguf_rule.h"
+#include "model/model.h"
+#include "text/vocab.h"
+
+#define MAX_WARNING 8 /* keys that are named; the rest is counted */
+
+#define BIT(arch) (1u << TLPI_ARCH_##arch)
+#define NUMBER(NAME, X)                                                        \
+    {                                                                          \
+        .name = NAME, .kind = TLPI_RULE_NUMBER, .number = (X)                  \
+    }
+#define BOOL(NAME, X)                                                          \
+    {                                                                          \
+        .name = NAME, .kind = TLPI_RULE_BOOL, .number = (X)                    \
+    }
+#define TEXT(NAME, X, ONLY)                                                    \
+    {                                                                          \
+        .name = NAME, .kind = TLPI_RULE_TEXT, .text = (X), .only = (ONLY)      \
+    }
+#define ANY(NAME)                                                              \
+    {                                                                          \
+        .name = NAME                                                           \
+    }
+
+/* Keys of the architecture, besides those of tlpi_hparam_table. */
+static const tlpi_gguf_rule arch_rules[] = {
+    /* read in hparams.c */
+    ANY("attention.value_length"),
+    ANY("rope.scaling.type"),
+    ANY("rope.scaling.factor"),
+    ANY("rope.scale_linear"),
+    /* granite's switch of the rotation; elsewhere a note on training */
+    ANY("rope.scaling.finetuned"),
+    /* without effect: norms are RMS norms, and YaRN is refused */
+    ANY("attention.layer_norm_epsilon"),
+    ANY("rope.scaling.original_context_length"),
+    ANY("rope.scaling.yarn_beta_fast"),
+    ANY("rope.scaling.yarn_beta_slow"),
+    /* the value that changes nothing */
+    NUMBER("attention.sliding_window", 0),
+    NUMBER("attention.clamp_kqv", 0),
+    NUMBER("attention.max_alibi_bias", 0),
+    NUMBER("attn_logit_softcapping", 0),
+    NUMBER("final_logit_softcapping", 0),
+    NUMBER("expert_count", 0),
+    NUMBER("expert_used_count", 0),
+    NUMBER("expert_shared_count", 0),
+    NUMBER("expert_feed_forward_length", 0),
+    NUMBER("expert_shared_feed_forward_length", 0),
+    NUMBER("leading_dense_block_count", 0),
+    NUMBER("nextn_predict_layers", 0),
+    NUMBER("pooling_type", 0),
+    NUMBER("rope.scaling.alpha", 0),
+    NUMBER("rope.scaling.attn_factor", 1),
+    NUMBER("rope.scaling.yarn_attn_factor", 1),
+    NUMBER("rope.scaling.yarn_ext_factor", 0),
+    NUMBER("rope.scaling.yarn_log_multiplier", 0),
+    BOOL("attention.causal", 1),
+    BOOL("use_parallel_residual", 0),
+    TEXT("hidden_activation", "silu", 0),
+    /* the order of rows of attn_q and attn_k, as arch.c knows it */
+    TEXT("tensor_data_layout", "Meta AI original pth",
+         BIT(LLAMA) | BIT(GRANITE) | BIT(SMOLLM3)),
+    TEXT("tensor_data_layout", "reference", BIT(QWEN2) | BIT(QWEN3)),
+};
+
+/* Names before the first dot, and whether such keys change no result. */
+static const struct {
+    const char *name;
+    bool harmless;
+} spaces[] = {
+    { "general", true }, { "split", true },        { "quantize", true },
+    { "imatrix", true }, { "mradermacher", true }, { "adapter", false },
+    { "clip", false },   { "diffusion", false },   { "xielu", false },
+};
+
+/* ==== keys that this file's architecture gives a meaning ================= */
+
+static tlp_status check_arch_key(const tlp_model *m, const tlpi_gguf_kv *kv,
+                                 const char *name)
+{
+    for (size_t i = 0; i < TLPI_N_HPARAM; i++)
+        if (tlpi_hparam_table[i].key &&
+            strcmp(tlpi_hparam_table[i].key, name) == 0)
+            return TLP_OK;
+    return tlpi_gguf_check_key(m->file[0], kv, name, arch_rules,
+                               TLPI_COUNT(arch_rules), 1u << m->hp.arch);
+}
+
+static bool has_blocks(const tlp_model *m)
+{
+    for (size_t f = 0; f < m->n_file; f++)
+        for (size_t i = 0; i < m->file[f]->n_tensor; i++)
+            if (tlpi_dtype_get((uint32_t)m->file[f]->tensor[i].type)->block > 1)
+                return true;
+    return false;
+}
+
+/* The layout of blocks that tensor/ decodes. */
+static tlp_status check_general_key(const tlp_model *m, const tlpi_gguf_kv *kv,
+                                    const char *name)
+{
+    static const tlpi_gguf_rule rules[] = {
+        TEXT("type", "model", 0),
+        NUMBER("quantization_version", 2),
+    };
+    bool is_type = strcmp(name, "type") == 0;
+
+    if (!is_type &&
+        (strcmp(name, "quantization_version") != 0 || !has_blocks(m)))
+        return TLP_OK;
+    return tlpi_gguf_check_key(m->file[0], kv, name, rules, TLPI_COUNT(rules),
+                               0);
+}
+
+/* ==== all keys =========================================================== */
+
+/* The key behind "space."; NULL for a key of another space. */
+static const char *name_in(const char *key, const char *space)
+{
+    size_t n = strlen(space);
+
+    return strncmp(key, space, n) == 0 && key[n] == '.' ? key + n + 1 : NULL;
+}
+
+/* A key outside the architecture and the tokenizer. */
+static tlp_status check_other_key(const tlp_model *m, const tlpi_gguf_kv *kv,
+                                  size_t *n_unknown)
+{
+    const char *name = name_in(kv->key, "general");
+
+    if (name)
+        return check_general_key(m, kv, name);
+    for (size_t i = 0; i < TLPI_COUNT(spaces); i++)
+        if (name_in(kv->key, spaces[i].name))
+            return spaces[i].harmless
+                       ? TLP_OK
+                       : tlpi_gguf_refuse(m->file[0], kv, ", not understood");
+    if (++*n_unknown <= MAX_WARNING)
+        tlpi_gguf_warn(m->file[0], kv, ", not understood and left out");
+    return TLP_OK;
+}
+
+static tlp_status check_first_file(const tlp_model *m)
+{
+    const tlpi_gguf *g = m->file[0];
+    const char *arch = tlpi_arch_get(&m->hp)->name, *name;
+    size_t n_unknown = 0;
+    tlp_status st = TLP_OK;
+
+    for (size_t i = 0; i < g->n_kv; i++) {
+        const tlpi_gguf_kv *kv = &g->kv[i];
+
+        if ((name = name_in(kv->key, arch)) != NULL)
+            TLP_TRY(check_arch_key(m, kv, name));
+        else if ((name = name_in(kv->key, "tokenizer")) != NULL)
+            TLP_TRY(tlpi_vocab_check_key(g, kv, name));
+        else
+            TLP_TRY(check_other_key(m, kv, &n_unknown));
+    }
+    if (n_unknown > MAX_WARNING)
+        tlpi_log(g->env, TLP_LOG_WARN,
+                 "%s: %zu more keys are not understood and left out", g->path,
+                 n_unknown - MAX_WARNING);
+done:
+    return st;
+}
+
+static bool is_equal(const tlpi_gguf_kv *a, const tlpi_gguf_kv *b)
+{
+    return a && a->type == b->type && a->is_array == b->is_array &&
+           a->n_bytes == b->n_bytes &&
+           (a->n_bytes == 0 || memcmp(a->data, b->data, a->n_bytes) == 0);
+}
+
+/* The library reads the first part's metadata.  Another part may repeat it. */
+static tlp_status check_part(const tlp_model *m, const tlpi_gguf *part)
+{
+    const char *arch = tlpi_arch_get(&m->hp)->name;
+
+    for (size_t i = 0; i < part->n_kv; i++) {
+        const tlpi_gguf_kv *kv = &part->kv[i];
+
+        if ((name_in(kv->key, arch) || name_in(kv->key, "tokenizer")) &&
+            !is_equal(tlpi_gguf_find(m->file[0], kv->key), kv))
+            return tlpi_gguf_refuse(part, kv,
+                                    ", but the first part says otherwise");
+    }
+    return TLP_OK;
+}
+
+tlp_status tlpi_model_check_keys(const tlp_model *m)
+{
+    tlp_status st = check_first_file(m);
+
+    for (size_t f = 1; f < m->n_file && st == TLP_OK; f++)
+        st = check_part(m, m->file[f]);
+    return st;
+}
