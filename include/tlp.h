@@ -451,7 +451,10 @@ TLP_API tlp_status tlp_model_get_meta(char *buf, size_t cap, size_t *len,
 enum tlp_tokenize_flags {
     TLP_TOKENIZE_SPECIAL = 1, /**< text such as <|im_start|> becomes one
                                    control token                              */
-    TLP_TOKENIZE_BOS = 2      /**< add BOS and EOS if the model file asks so  */
+    TLP_TOKENIZE_BOS = 2,     /**< add BOS if the model file asks for it,
+                                   unless the text begins with BOS            */
+    TLP_TOKENIZE_EOS = 4      /**< add EOS if the model file asks for it; not
+                                   for a text that is to be continued         */
 };
 
 /** Flags of tlp_detokenize and of streams. */
@@ -553,7 +556,8 @@ TLP_API tlp_status tlp_chat_format(char *buf, size_t cap, size_t *len,
  * Converter from a stream of tokens to a stream of text.
  *
  * A stream holds bytes back until a character is whole, and until the bytes can
- * no longer begin a stop string.
+ * no longer begin a stop string.  A control token whose own text is a stop
+ * string stops the stream, although it gives no text.
  */
 typedef struct tlp_stream tlp_stream;
 

@@ -328,6 +328,7 @@ Test(abi, constants)
         C(TLP_LOG_DEBUG, 4),
         C(TLP_TOKENIZE_SPECIAL, 1),
         C(TLP_TOKENIZE_BOS, 2),
+        C(TLP_TOKENIZE_EOS, 4),
         C(TLP_DETOKENIZE_SPECIAL, 1),
         C(TLP_MODE_SERIAL, 0),
         C(TLP_MODE_LP, 1),

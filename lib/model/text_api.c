@@ -13,7 +13,8 @@ tlp_status tlp_tokenize(int32_t *ids, size_t cap, size_t *count,
                         uint32_t flags)
 {
     tlp_status st = TLP_OK;
-    const uint32_t known = TLP_TOKENIZE_SPECIAL | TLP_TOKENIZE_BOS;
+    const uint32_t known =
+        TLP_TOKENIZE_SPECIAL | TLP_TOKENIZE_BOS | TLP_TOKENIZE_EOS;
 
     if (count)
         *count = 0;

@@ -138,6 +138,7 @@ static tlp_status add_merge(tlpi_vocab *v, uint64_t i, tlpi_str merge)
     tlpi_pair *p = pair_slot(v, (uint32_t)l, (uint32_t)r);
     if (p->left == UINT32_MAX) /* of equal pairs the first counts */
         *p = (tlpi_pair){ (uint32_t)l, (uint32_t)r, (uint32_t)i, id };
+    v->made[id] = 1;
     return TLP_OK;
 }
 
@@ -156,7 +157,8 @@ static tlp_status load_merges(tlpi_vocab *v)
     while (n_slot < kv->n * 2)
         n_slot *= 2;
     v->pair = tlpi_alloc_array(v->env, n_slot, sizeof *v->pair);
-    if (!v->pair)
+    v->made = tlpi_calloc(v->env, (size_t)v->n_token, sizeof *v->made);
+    if (!v->pair || !v->made)
         return tlpi_fail_nomem();
     memset(v->pair, 0xff, n_slot * sizeof *v->pair);
     v->pair_mask = n_slot - 1;
@@ -206,6 +208,7 @@ static const tlpi_pair *pair_of(const tlpi_vocab *v, int32_t left,
 /* Leave out bytes without a token. */
 static tlp_status push_known(tlpi_ids *out, int32_t id)
 {
+    out->n_lost += id < 0;
     return id < 0 ? TLP_OK : tlpi_ids_push(out, id);
 }
 

@@ -1,7 +1,7 @@
 /*
  * spm.c - SentencePiece-style tokenizing: characters joined by token score.
  *
- * Blanks are written U+2581, and one blank is put before the text.  Two
+ * Blanks are written U+2581, and one blank may be put before the text.  Two
  * neighbours are joined if their text is a token; the highest score comes
  * first, and of equal scores the leftmost.  A character that is no token
  * becomes bytes.
@@ -79,6 +79,35 @@ static int byte_of_text(tlpi_str t)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
+/* Tokens with the text of a byte are byte tokens, whatever their type, unless
+ * the file has a byte token for that byte. */
+static void mend_bytes(tlpi_vocab *v)
+{
+    bool has[256] = { false };
+    int32_t first = -1;
+    int n = 0, type = 0;
+
+    for (int32_t id = 0; id < v->n_token; id++)
+        if (v->type[id] == TLPI_TOKEN_BYTE && byte_of_text(v->text[id]) >= 0)
+            has[byte_of_text(v->text[id])] = true;
+    for (int32_t id = 0; id < v->n_token; id++) {
+        int b = byte_of_text(v->text[id]);
+        if (b < 0 || has[b])
+            continue;
+        if (n++ == 0) {
+            first = id;
+            type = v->type[id];
+        }
+        has[b] = true;
+        v->type[id] = TLPI_TOKEN_BYTE;
+    }
+    if (n > 0 && tlpi_gguf_find(v->g, "tokenizer.ggml.token_type"))
+        tlpi_log(v->env, TLP_LOG_WARN,
+                 "%s: key tokenizer.ggml.token_type[%d]: %d, but \"%.*s\" is "
+                 "the text of a byte; taken as byte tokens: %d tokens",
+                 v->g->path, first, type, TLPI_STR(v->text[first]), n);
+}
+
 static size_t unescape(tlpi_str text, char *dst)
 {
     size_t len = 0;
@@ -140,6 +169,7 @@ tlp_status tlpi_spm_load(tlpi_vocab *v)
     char *dst = v->bytes;
     tlp_status st = TLP_OK;
 
+    mend_bytes(v);
     v->by_words = true;
     for (unsigned b = 0; b < 256; b++)
         v->byte_id[b] = -1;
@@ -196,6 +226,8 @@ static tlp_status push_bytes(const encoder *e, const char *s, size_t n)
             id = e->v->special.unk;
         if (id >= 0)
             TLP_TRY(tlpi_ids_push(e->out, id));
+        else
+            e->out->n_lost++;
     }
 done:
     return st;
@@ -249,7 +281,7 @@ done:
 }
 
 tlp_status tlpi_spm_encode(const tlpi_vocab *v, const char *s, size_t n,
-                           tlpi_ids *out)
+                           bool prefix, tlpi_ids *out)
 {
     tlp_status st = TLP_OK;
     encoder e = { .v = v,
@@ -258,7 +290,7 @@ tlp_status tlpi_spm_encode(const tlpi_vocab *v, const char *s, size_t n,
                   .in_blanks = true,
                   .m = { .env = v->env } };
 
-    if (v->space_prefix)
+    if (prefix)
         TLP_TRY(add(&e, " ", 1));
     for (size_t i = 0; i < n;) {
         tlpi_utf8 what;

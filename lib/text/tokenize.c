@@ -22,13 +22,17 @@ tlp_status tlpi_ids_push(tlpi_ids *ids, int32_t id)
     return TLP_OK;
 }
 
-static tlp_status encode(const tlpi_vocab *v, const char *s, size_t n,
-                         tlpi_ids *out)
+/* The text from `from` up to `to`, which has no special tokens. */
+static tlp_status encode(const tlpi_vocab *v, const char *text, size_t from,
+                         size_t to, tlpi_ids *out)
 {
-    if (n == 0)
+    bool prefix = v->space_prefix && (from == 0 || v->legacy);
+
+    if (from == to)
         return TLP_OK;
-    return v->kind == TLPI_BPE ? tlpi_bpe_encode(v, s, n, out)
-                               : tlpi_spm_encode(v, s, n, out);
+    return v->kind == TLPI_BPE
+               ? tlpi_bpe_encode(v, text + from, to - from, out)
+               : tlpi_spm_encode(v, text + from, to - from, prefix, out);
 }
 
 tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
@@ -36,24 +40,32 @@ tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
 {
     tlp_status st = TLP_OK;
     bool all = flags & TLP_TOKENIZE_SPECIAL;
-    bool ends = flags & TLP_TOKENIZE_BOS;
+    bool add_bos = (flags & TLP_TOKENIZE_BOS) && v->special.add_bos;
+    size_t n_lost = out->n_lost;
 
     if (n > TEXT_MAX)
         return tlpi_fail(TLP_EINVAL, "text of %zu bytes, at most %zu expected",
                          n, TEXT_MAX);
-    if (ends && v->special.add_bos)
+    if (add_bos)
         TLP_TRY(tlpi_ids_push(out, v->special.bos));
     for (size_t from = 0; from < n;) {
         size_t at;
         int32_t id = tlpi_trie_find(v, text, from, n, all, &at);
-        TLP_TRY(encode(v, text + from, at - from, out));
+        TLP_TRY(encode(v, text, from, at, out));
         if (id < 0)
             break;
-        TLP_TRY(tlpi_ids_push(out, id));
+        /* A text that begins with BOS gets no second BOS. */
+        if (at > 0 || !add_bos || id != v->special.bos)
+            TLP_TRY(tlpi_ids_push(out, id));
         from = at + v->text[id].n;
     }
-    if (ends && v->special.add_eos)
+    if ((flags & TLP_TOKENIZE_EOS) && v->special.add_eos)
         TLP_TRY(tlpi_ids_push(out, v->special.eos));
+    if (out->n_lost > n_lost)
+        tlpi_log(v->env, TLP_LOG_WARN,
+                 "%s: bytes of a text that have no token and are left out: %zu "
+                 "of %zu",
+                 v->g->path, out->n_lost - n_lost, n);
 done:
     return st;
 }

@@ -89,131 +89,46 @@ static tlp_status load_types(tlpi_vocab *v)
     return TLP_OK;
 }
 
-/* ==== special ids ======================================================== */
-
-/* *id keeps its default if the file has no such key. */
-static tlp_status load_id(const tlpi_vocab *v, const char *key, int32_t *id)
-{
-    const uint32_t none = UINT32_MAX;
-    uint32_t value = none;
-    tlp_status st = tlpi_gguf_get_u32(v->g, key, false, &value);
-
-    if (st != TLP_OK)
-        return st;
-    if (value == none && !tlpi_gguf_find(v->g, key))
-        return TLP_OK;
-    if (value >= (uint32_t)v->n_vocab)
-        return tlpi_fail(TLP_EFORMAT, "%s: key %s: %u, less than %d expected",
-                         v->g->path, key, value, v->n_vocab);
-    *id = (int32_t)value;
-    return TLP_OK;
-}
-
-static void add_end(tlpi_vocab *v, int32_t id)
-{
-    for (int i = 0; i < v->n_end; i++)
-        if (v->end[i] == id)
-            return;
-    if (id >= 0 && v->n_end < (int)TLPI_COUNT(v->end))
-        v->end[v->n_end++] = id;
-}
-
-/* Control tokens that end a turn in some family, most reliable first. */
-static const char *const turn_ends[] = {
-    "<|im_end|>",    "<|eot_id|>",    "<|end|>",
-    "<end_of_turn>", "<|endoftext|>", "<EOT>",
-};
-static const char *const other_ends[] = {
-    "<|eom_id|>",
-    "<|end_of_text|>",
-    "<end_of_utterance>",
-};
-
-static int32_t find_control(const tlpi_vocab *v, const char *text)
-{
-    int32_t id = tlpi_index_find1(v, text, strlen(text));
-
-    return id >= 0 && v->type[id] == TLPI_TOKEN_CONTROL ? id : -1;
-}
-
-static void find_ends(tlpi_vocab *v)
-{
-    for (size_t i = 0; i < TLPI_COUNT(turn_ends); i++) {
-        int32_t id = find_control(v, turn_ends[i]);
-        if (v->special.eot < 0)
-            v->special.eot = id;
-        add_end(v, id);
-    }
-    for (size_t i = 0; i < TLPI_COUNT(other_ends); i++)
-        add_end(v, find_control(v, other_ends[i]));
-    add_end(v, v->special.eos);
-    add_end(v, v->special.eot);
-}
-
-static tlp_status need_id(const tlpi_vocab *v, bool add, int32_t id,
-                          const char *add_key, const char *id_key)
-{
-    return add && id < 0
-               ? tlpi_fail(TLP_EFORMAT, "%s: key %s: true, but %s is missing",
-                           v->g->path, add_key, id_key)
-               : TLP_OK;
-}
-
-static tlp_status load_special(tlpi_vocab *v)
-{
-    tlp_status st = TLP_OK;
-    tlpi_special *s = &v->special;
-    bool spm = v->kind == TLPI_SPM;
-    const char *bos = "tokenizer.ggml.bos_token_id";
-    const char *eos = "tokenizer.ggml.eos_token_id";
-
-    s->bos = s->eos = s->eot = s->unk = s->pad = -1;
-    if (spm && v->n_token > 2) { /* SentencePiece's own defaults */
-        s->unk = 0;
-        s->bos = 1;
-        s->eos = 2;
-    }
-    TLP_TRY(load_id(v, bos, &s->bos));
-    TLP_TRY(load_id(v, eos, &s->eos));
-    TLP_TRY(load_id(v, "tokenizer.ggml.eot_token_id", &s->eot));
-    TLP_TRY(load_id(v, "tokenizer.ggml.unknown_token_id", &s->unk));
-    TLP_TRY(load_id(v, "tokenizer.ggml.padding_token_id", &s->pad));
-    bool said = tlpi_gguf_find(v->g, "tokenizer.ggml.add_bos_token") != NULL;
-    s->add_bos = (spm || v->rules.add_bos) && s->bos >= 0;
-    TLP_TRY(tlpi_gguf_get_bool(v->g, "tokenizer.ggml.add_bos_token", false,
-                               &s->add_bos));
-    TLP_TRY(tlpi_gguf_get_bool(v->g, "tokenizer.ggml.add_eos_token", false,
-                               &s->add_eos));
-    TLP_TRY(need_id(v, said && s->add_bos, s->bos,
-                    "tokenizer.ggml.add_bos_token", bos));
-    TLP_TRY(
-        need_id(v, s->add_eos, s->eos, "tokenizer.ggml.add_eos_token", eos));
-    find_ends(v);
-done:
-    return st;
-}
-
 /* ==== creation =========================================================== */
 
 static tlp_status load_bpe(tlpi_vocab *v)
 {
     tlpi_str pre = { "default", strlen("default") };
-    tlp_status st = tlpi_gguf_get_str(v->g, "tokenizer.ggml.pre", false, &pre);
+    const char *key = "tokenizer.ggml.pre";
+    bool prefix = false;
+    tlp_status st;
 
-    if (st == TLP_OK)
-        st = tlpi_pretok_create(&v->pretok, v->env, v->g->path, pre, &v->rules);
-    return st == TLP_OK ? tlpi_bpe_load(v) : st;
+    TLP_TRY(tlpi_gguf_get_str(v->g, key, false, &pre));
+    if (!tlpi_gguf_find(v->g, key))
+        tlpi_log(v->env, TLP_LOG_WARN,
+                 "%s: key %s: missing; \"%.*s\" is used, which may cut texts "
+                 "into other tokens than in training",
+                 v->g->path, key, TLPI_STR(pre));
+    TLP_TRY(tlpi_pretok_create(&v->pretok, v->env, v->g->path, pre, &v->rules));
+    TLP_TRY(tlpi_gguf_get_bool(v->g, "tokenizer.ggml.add_space_prefix", false,
+                               &prefix));
+    if (prefix)
+        tlpi_log(v->env, TLP_LOG_WARN,
+                 "%s: key tokenizer.ggml.add_space_prefix: true, which "
+                 "byte-level BPE leaves out",
+                 v->g->path);
+    TLP_TRY(tlpi_bpe_load(v));
+done:
+    return st;
 }
 
 static tlp_status load_spm(tlpi_vocab *v)
 {
-    tlp_status st = tlpi_spm_load(v);
+    tlp_status st;
 
-    v->space_prefix = true;
-    return st == TLP_OK
-               ? tlpi_gguf_get_bool(v->g, "tokenizer.ggml.add_space_prefix",
-                                    false, &v->space_prefix)
-               : st;
+    v->space_prefix = v->legacy = true;
+    TLP_TRY(tlpi_gguf_get_bool(v->g, "tokenizer.ggml.add_space_prefix", false,
+                               &v->space_prefix));
+    TLP_TRY(
+        tlpi_gguf_get_bool(v->g, "tokenizer.ggml.legacy", false, &v->legacy));
+    TLP_TRY(tlpi_spm_load(v));
+done:
+    return st;
 }
 
 static tlp_status load_kind(tlpi_vocab *v)
@@ -253,7 +168,7 @@ tlp_status tlpi_vocab_create(tlpi_vocab **out, const tlpi_env *env,
     TLP_TRY(load_types(v));
     TLP_TRY(tlpi_index_create(v));
     TLP_TRY(v->kind == TLPI_BPE ? load_bpe(v) : load_spm(v));
-    TLP_TRY(load_special(v));
+    TLP_TRY(tlpi_vocab_load_special(v));
     TLP_TRY(tlpi_trie_create(v));
     TLP_TRY(tlpi_gguf_get_str(g, "tokenizer.chat_template", false,
                               &v->chat_template));
@@ -276,6 +191,8 @@ void tlpi_vocab_free(tlpi_vocab *v)
     tlpi_free(v->env, v->rank);
     tlpi_free(v->env, v->index.slot);
     tlpi_free(v->env, v->bytes);
+    tlpi_free(v->env, v->made);
+    tlpi_free(v->env, v->is_end);
     tlpi_free(v->env, v->type);
     tlpi_free(v->env, v->piece);
     tlpi_free(v->env, v->text);
@@ -296,10 +213,7 @@ const tlpi_special *tlpi_vocab_special(const tlpi_vocab *v)
 
 bool tlpi_vocab_is_end(const tlpi_vocab *v, int32_t id)
 {
-    for (int i = 0; i < v->n_end; i++)
-        if (v->end[i] == id)
-            return true;
-    return false;
+    return id >= 0 && id < v->n_vocab && v->is_end[id];
 }
 
 bool tlpi_vocab_is_control(const tlpi_vocab *v, int32_t id)

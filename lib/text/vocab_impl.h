@@ -2,6 +2,9 @@
  * vocab_impl.h - inside the vocabulary: tables, and the steps of tokenizing.
  *
  *   vocab.c        read and check tokenizer.* keys
+ *   vocab_keys.c   refuse tokenizer.* keys that nothing reads
+ *   vocab_special.c, vocab_control.c
+ *                  special tokens by ids and texts, ends of generations
  *   vocab_index.c  token text -> id
  *   special.c      find special tokens in a text
  *   pretok.c       cut a text into pre-tokens (BPE)
@@ -144,27 +147,35 @@ struct tlpi_vocab {
     tlpi_index index;
     tlpi_trie trie;
     tlpi_special special;
-    int32_t end[24]; /* tokens that end a generation */
-    int n_end;
+    uint8_t *is_end;        /* [n_vocab] tokens that end a generation */
     tlpi_str chat_template; /* empty if the file has none */
     /* BPE */
     tlpi_pretok *pretok;
     tlpi_pretok_rules rules;
+    uint8_t *made;   /* [n_token] tokens that a merge makes; SPM: NULL */
     tlpi_pair *pair; /* hash table */
     size_t pair_mask;
     uint32_t touch[256][8]; /* bit b of row a: some merge joins ..a and b.. */
     /* SPM */
-    uint32_t *rank; /* [n_token] lower joins first: scores, turned round */
-    bool space_prefix;
-    bool by_words; /* no token reaches over the start of a blank run */
+    uint32_t *rank;    /* [n_token] lower joins first: scores, turned round */
+    bool space_prefix; /* a blank is put before a text */
+    bool legacy;       /* ... and behind each special token */
+    bool by_words;     /* no token reaches over the start of a blank run */
 };
 
-/* Text without special tokens to ids. */
+/* Text without special tokens to ids.  prefix: put a blank before it. */
 tlp_status tlpi_bpe_encode(const tlpi_vocab *v, const char *s, size_t n,
                            tlpi_ids *out);
 tlp_status tlpi_spm_encode(const tlpi_vocab *v, const char *s, size_t n,
-                           tlpi_ids *out);
+                           bool prefix, tlpi_ids *out);
 tlp_status tlpi_ids_push(tlpi_ids *ids, int32_t id);
+
+/* Make control tokens of tokens that look like control tokens, with a
+ * warning. */
+void tlpi_vocab_mend_types(tlpi_vocab *v);
+/* Read the ids of special tokens, and find the tokens that end a generation. */
+tlp_status tlpi_vocab_load_special(tlpi_vocab *v);
+tlp_status tlpi_vocab_find_ends(tlpi_vocab *v);
 
 /* Read merges (BPE) or scores (SPM), and set pieces and byte tokens. */
 tlp_status tlpi_bpe_load(tlpi_vocab *v);
