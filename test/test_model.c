@@ -15,6 +15,7 @@
 #include "base/sha256.h"
 #include "support/mem.h"
 #include "support/tiny.h"
+#include "support/vocab_file.h"
 
 static tlp_model *open_model(const char *path)
 {
@@ -405,6 +406,54 @@ Test(model, parts_that_do_not_belong_together_are_refused)
     CHECK_OK(tiny_write(two, &spec) ? TLP_OK : TLP_EIO);
     CHECK_FAILS(TLP_EFORMAT, tlp_model_open(&m, two, NULL));
     cr_expect(strstr(tlp_last_error(), "split.no"), "%s", tlp_last_error());
+}
+
+/* x-00001-of-00001.gguf is a whole file, split or not. */
+Test(model, the_only_part_is_a_whole_file)
+{
+    static const struct {
+        const char *key;
+        uint32_t value;
+        const char *error; /* NULL: it opens */
+    } cases[] = {
+        { NULL, 0, NULL },
+        { "split.count", 0, NULL },
+        { "split.count", 1, NULL },
+        { "split.count", 2, "split.count: one of 2 parts" },
+        { "split.no", 0, NULL },
+        { "split.no", 1, "split.no: 1, 0 expected" },
+        { "split.tensors.count", 0, "split.tensors.count: 0" },
+    };
+
+    for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
+        const char *path = tiny_path("x-00001-of-00001.gguf");
+        tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
+        tlp_model *m = NULL;
+        gw_file w;
+
+        gw_init(&w);
+        vf_write(&w, &(vf_spec){ .pre = "smollm" });
+        if (cases[i].key)
+            gw_kv_u32(&w, cases[i].key, cases[i].value);
+        if (cases[i].key && strstr(cases[i].key, "tensors"))
+            gw_tensor(&w, "x", TLPI_F32, 1, (uint64_t[]){ 1 }, &(float){ 0 },
+                      4);
+        cr_assert(gw_save(&w, path));
+        gw_free(&w);
+        o.vocab_only = 1;
+        tlp_status st = tlp_model_open(&m, path, &o);
+        cr_expect_eq(st, cases[i].error ? TLP_EFORMAT : TLP_OK, "%zu: %s", i,
+                     tlp_last_error());
+        cr_expect(!cases[i].error || strstr(tlp_last_error(), cases[i].error),
+                  "%s", tlp_last_error());
+        tlp_model_free(m);
+    }
+    tiny_spec spec = tiny_default();
+    const char *path = tiny_path("y-00001-of-00001.gguf");
+    tlp_model *m = NULL;
+    cr_assert(tiny_write(path, &spec));
+    CHECK_OK(tlp_model_open(&m, path, NULL));
+    tlp_model_free(m);
 }
 
 /* ==== fingerprint ======================================================== */

@@ -124,17 +124,24 @@ static tlp_status check_tensor_count(const tlp_model *m)
     return st;
 }
 
-/* The file opened as m->path stands alone. */
+/* The file opened as m->path stands alone; its name may say part 1 of 1. */
 static tlp_status check_single(const tlpi_gguf *g)
 {
-    uint32_t count = 0;
-    tlp_status st = tlpi_gguf_get_u32(g, "split.count", false, &count);
+    uint32_t count = 0, no = 0;
+    tlp_status st;
 
-    if (st == TLP_OK && count > 1)
-        st = tlpi_fail(TLP_EFORMAT,
-                       "%s: key split.count: one of %u parts, but not named "
-                       "...-00001-of-%05u.gguf",
-                       g->path, count, count);
+    TLP_TRY(tlpi_gguf_get_u32(g, "split.count", false, &count));
+    TLP_TRY(tlpi_gguf_get_u32(g, "split.no", false, &no));
+    if (count > 1)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key split.count: one of %u parts, but not named "
+                         "...-00001-of-%05u.gguf",
+                         g->path, count, count);
+    if (no > 0)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key split.no: %u, 0 expected of a whole file",
+                         g->path, no);
+done:
     return st;
 }
 
@@ -152,8 +159,9 @@ tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts)
                           m->path, name.no, name.count, path.data));
     }
     TLP_TRY(add_file(m, m->path, opts));
-    if (name.no == 0) {
+    if (name.count <= 1) {
         TLP_TRY(check_single(m->file[0]));
+        TLP_TRY(check_tensor_count(m));
         TLP_TRY(report(opts, 1, 1));
         goto done;
     }
