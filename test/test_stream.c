@@ -203,6 +203,31 @@ Test(stream, stop_that_repeats_itself)
     tlp_stream_free(s);
 }
 
+/* A control token gives no text, and stops at its own. */
+Test(stream, stop_that_is_a_control_token)
+{
+    const char *const stop[] = { "top", "<|im_end|>" };
+    tlp_stream *s = create(stop, 2, 0);
+
+    expect_push(s, 't', "", 0); /* may begin "top" */
+    expect_push(s, IM_END, "t", 1);
+    expect_push(s, 'a', "", 1);
+    expect_flush(s, "");
+    tlp_stream_free(s);
+    s = create(stop, 1, 0); /* not a stop string here */
+    expect_push(s, IM_END, "", 0);
+    expect_push(s, TOP, "", 1);
+    tlp_stream_free(s);
+    s = create(stop, 2, 0);
+    expect_push(s, 0xc3, "", 0); /* a character that stays incomplete */
+    expect_push(s, IM_END, FFFD, 1);
+    tlp_stream_free(s);
+    s = create(stop, 2, TLP_DETOKENIZE_SPECIAL);
+    expect_push(s, 'a', "a", 0);
+    expect_push(s, IM_END, "", 1);
+    tlp_stream_free(s);
+}
+
 Test(stream, misuse_is_refused)
 {
     tlp_stream *s = NULL;

@@ -7,7 +7,8 @@
  * holds back the longest such prefix.  So it finds a stop string across any
  * boundaries of tokens, in time linear in the text; memory is bounded by the
  * longest token and stop string.  A complete stop string is cut off the text;
- * if several end at one byte, the longest is cut off.
+ * if several end at one byte, the longest is cut off.  A control token gives no
+ * text; it stops the stream if a stop string is its text.
  */
 #include <string.h>
 
@@ -206,6 +207,27 @@ static size_t held_back(const tlpi_stream *s)
     return hold;
 }
 
+/* Is the token's text, which the stream does not show, a stop string? */
+static bool is_hidden_stop(const tlpi_stream *s, int32_t token)
+{
+    tlpi_str text = tlpi_vocab_text(s->vocab, token);
+
+    for (size_t i = 0; i < s->n_stop; i++)
+        if (s->stop[i].n == text.n &&
+            memcmp(s->stop[i].text, text.s, text.n) == 0)
+            return true;
+    return false;
+}
+
+/* Stop at the end of the text so far. */
+static void stop_here(tlpi_stream *s)
+{
+    if (s->n_cut > 0 && !s->stopped)
+        add_char(s, replacement, REPLACEMENT_LEN);
+    s->n_cut = 0;
+    s->stopped = true;
+}
+
 tlp_status tlpi_stream_push(tlpi_stream *s, int32_t token, const char **text,
                             size_t *len, int *stopped)
 {
@@ -215,6 +237,8 @@ tlp_status tlpi_stream_push(tlpi_stream *s, int32_t token, const char **text,
     forget_given(s);
     tlpi_str piece = tlpi_vocab_piece(s->vocab, token, s->flags);
     add_bytes(s, piece.s, piece.n);
+    if (piece.n == 0 && is_hidden_stop(s, token))
+        stop_here(s);
     give(s, held_back(s), text, len);
     *stopped = s->stopped;
     return TLP_OK;
