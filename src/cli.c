@@ -14,6 +14,9 @@
 
 static const cli_command *current;
 static int current_rank;
+static bool bar_drawn; /* a progress bar is on the line of the cursor */
+
+#define MAX_SHOWN 64 /* warnings that are kept, to show each once */
 
 void cli_set_command(const cli_command *command)
 {
@@ -72,6 +75,30 @@ int cli_usage(const char *fmt, ...)
     fprintf(stderr, " (see tlp%s%s --help)\n", current ? " " : "",
             current ? current->name : "");
     return CLI_USAGE;
+}
+
+void cli_warn(const char *text)
+{
+    static char *shown[MAX_SHOWN];
+    static size_t n_shown;
+    size_t i = 0;
+
+    flockfile(stderr); /* also the lock of `shown` */
+    while (i < n_shown && strcmp(shown[i], text) != 0)
+        i++;
+    if (i == n_shown) {
+        if (n_shown < MAX_SHOWN && (shown[n_shown] = strdup(text)) != NULL)
+            n_shown++;
+        if (bar_drawn)
+            fputs("\r\033[K", stderr);
+        fputs("tlp", stderr);
+        if (current_rank)
+            fprintf(stderr, " (rank %d)", current_rank);
+        fputs(": warning: ", stderr);
+        cli_print_clean(stderr, text);
+        putc('\n', stderr);
+    }
+    funlockfile(stderr);
 }
 
 int cli_close_stdout(void)
@@ -374,6 +401,7 @@ int cli_progress_step(double done, void *progress)
         int filled = (int)(fmin(fmax(done, 0), 1) * BAR_WIDTH);
 
         p->drawn = now;
+        bar_drawn = true;
         fprintf(stderr, "\r%s [%.*s%*s] %3.0f%%", p->what, filled,
                 "########################################", BAR_WIDTH - filled,
                 "", 100 * done);
@@ -392,4 +420,5 @@ void cli_progress_end(cli_progress *p)
         fflush(stderr);
     }
     p->drawn = 0;
+    bar_drawn = false;
 }

@@ -78,6 +78,9 @@ int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Like cli_fail, with a hint at --help; returns CLI_USAGE. */
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Print "tlp: warning: text" on stderr, once for each text; on any thread. */
+void cli_warn(const char *text);
+
 /* Print text from a file: '?' replaces control characters. */
 void cli_print_clean(FILE *f, const char *text);
 

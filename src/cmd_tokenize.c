@@ -28,13 +28,16 @@ static int print_pieces(const engine *e, const int32_t *ids, size_t n)
 int cmd_tokenize(int argc, char **argv)
 {
     engine e = ENGINE_INIT;
-    bool special = false, bos = false, only_ids = false, pieces = false;
+    bool special = false, bos = false, eos = false, only_ids = false,
+         pieces = false;
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(e),
         { CLI_FLAG, 0, "special", &special, NULL,
           "text like <|im_start|> becomes one token", 0, 0 },
         { CLI_FLAG, 0, "bos", &bos, NULL,
-          "add BOS and EOS where the model's file says so", 0, 0 },
+          "add BOS where the model's file says so", 0, 0 },
+        { CLI_FLAG, 0, "eos", &eos, NULL,
+          "add EOS where the model's file says so", 0, 0 },
         { CLI_FLAG, 0, "ids", &only_ids, NULL,
           "print ids, separated by blanks (the default)", 0, 0 },
         { CLI_FLAG, 0, "pieces", &pieces, NULL,
@@ -53,6 +56,7 @@ int cmd_tokenize(int argc, char **argv)
         return cli_usage("--ids and --pieces exclude each other");
     flags |= special ? TLP_TOKENIZE_SPECIAL : 0;
     flags |= bos ? TLP_TOKENIZE_BOS : 0;
+    flags |= eos ? TLP_TOKENIZE_EOS : 0;
 
     rc = engine_open_model(&e, true);
     if (rc == CLI_OK)

@@ -30,6 +30,14 @@ static int check_model_path(const engine *e)
     return e->model_path ? CLI_OK : cli_usage("no model: -m FILE is required");
 }
 
+/* tlp_log_fn.  The library reports errors as a status too. */
+static void show_warning(int level, const char *text, void *user_data)
+{
+    (void)user_data;
+    if (level == TLP_LOG_WARN)
+        cli_warn(text);
+}
+
 int engine_open_model(engine *e, bool vocab_only)
 {
     cli_progress bar;
@@ -43,6 +51,7 @@ int engine_open_model(engine *e, bool vocab_only)
     opts.vocab_only = vocab_only;
     opts.progress = cli_progress_step;
     opts.progress_data = &bar;
+    opts.log = show_warning;
     cli_progress_start(&bar, "opening");
 
     tlp_status st = tlp_model_open(&e->model, e->model_path, &opts);

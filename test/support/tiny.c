@@ -265,6 +265,8 @@ static void write_meta(gw_file *w, const tiny_spec *s)
         gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);
     }
 #undef KEY
+    if (s->note)
+        gw_kv_str(w, s->note, "a note");
     tiny_vocab_write(w, s->n_vocab);
 }
 

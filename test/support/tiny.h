@@ -25,6 +25,7 @@ typedef struct tiny_spec {
     float embedding_scale, residual_scale, attention_scale,
         logit_scale;  /* written for granite alone; 0: not written */
     uint32_t version; /* GGUF version; 0 = 3 */
+    const char *note; /* name of one more key, with a text; NULL: none */
     int n_split;      /* files; 0 or 1 = single */
     uint64_t seed;
 } tiny_spec;
