@@ -19,8 +19,16 @@ static int print_text(const char *text, size_t len, void *user_data)
     return fflush(stdout) != 0; /* stop if nobody reads */
 }
 
+static void print_warning(int level, const char *text, void *user_data)
+{
+    (void)user_data;
+    if (level == TLP_LOG_WARN)
+        fprintf(stderr, "warning: %s\n", text);
+}
+
 int main(int argc, char **argv)
 {
+    tlp_model_options open = TLP_MODEL_OPTIONS_INIT;
     tlp_model *model = NULL;
     tlp_plan *plan = NULL;
     tlp_session *session = NULL;
@@ -33,10 +41,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s MODEL PROMPT [N]\n", argv[0]);
         return 2;
     }
+    open.log = print_warning;
     gen.n_predict = argc > 3 ? atoi(argv[3]) : 64;
     gen.text = print_text;
 
-    ok = !tlp_model_open(&model, argv[1], NULL) &&
+    ok = !tlp_model_open(&model, argv[1], &open) &&
          !tlp_plan_parse(&plan, model, "serial") &&
          !tlp_session_create(&session, plan, NULL) &&
          !tlp_tokenize(prompt, MAX_PROMPT, &n_prompt, model, argv[2],

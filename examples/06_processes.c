@@ -57,8 +57,17 @@ static tlp_status ask(tlp_model *model, const char *prompt,
     return st;
 }
 
+/* user_data: this process's rank */
+static void print_warning(int level, const char *text, void *user_data)
+{
+    if (level == TLP_LOG_WARN)
+        fprintf(stderr, "rank %d: warning: %s\n", (int)*(int32_t *)user_data,
+                text);
+}
+
 int main(int argc, char **argv)
 {
+    tlp_model_options open = TLP_MODEL_OPTIONS_INIT;
     tlp_session_options opts = TLP_SESSION_OPTIONS_INIT;
     tlp_model *model = NULL;
     int32_t rank = 0, n_rank = 1;
@@ -76,8 +85,10 @@ int main(int argc, char **argv)
         st = TLP_OK;
     }
     /* Each process reads its own copy of the file. */
+    open.log = print_warning;
+    open.log_data = &rank;
     if (!st)
-        st = tlp_model_open(&model, argv[1], NULL);
+        st = tlp_model_open(&model, argv[1], &open);
     if (!st && rank == 0)
         st = ask(model, argv[2], argc > 3 ? argv[3] : "serial", &opts);
     else if (!st)
