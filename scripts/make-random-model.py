@@ -19,12 +19,6 @@ import argparse
 import math
 import sys
 
-try:
-    import gguf
-    import numpy as np
-except ImportError as e:
-    sys.exit(f"make-random-model: {e}: try pip install numpy gguf")
-
 KEYS = ("n_layer", "n_embd", "n_ff", "n_head", "n_head_kv", "head_dim",
         "n_vocab", "n_ctx", "theta", "eps", "tied")
 SHAPES = {
@@ -38,6 +32,15 @@ SHAPES = {
                    1e-5, 0),
     "qwen3-4b": ("qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, 1e6, 1e-6,
                  1),
+    "granite-3.1-2b": ("granite", 40, 2048, 8192, 32, 8, 64, 49155, 131072, 5e6,
+                       1e-5, 1),
+    "smollm3-3b": ("smollm3", 36, 2048, 11008, 16, 4, 128, 128256, 65536, 5e6,
+                   1e-6, 1),
+}
+# Keys that an architecture has besides.
+SCALES = {
+    "granite": {"embedding_scale": 12.0, "residual_scale": 0.22,
+                "attention.scale": 0.015625, "logit_scale": 8.0},
 }
 TYPES = ("F32", "F16", "BF16", "Q4_0", "Q8_0")
 
@@ -109,6 +112,8 @@ def add_hparams(w, shape_name, s, dtype):
     w.add_layer_norm_rms_eps(s["eps"])
     w.add_context_length(s["n_ctx"])
     w.add_vocab_size(s["n_vocab"])
+    for key, value in SCALES.get(s["arch"], {}).items():
+        w.add_float32(f"{s['arch']}.{key}", value)
 
 
 def byte_letters():
@@ -206,6 +211,16 @@ def write_model(path, shape_name, s, dtype, seed):
     w.close()
 
 
+def load_packages():
+    """Import what writing needs; --help works without."""
+    global gguf, np
+    try:
+        import gguf
+        import numpy as np
+    except ImportError as e:
+        sys.exit(f"make-random-model: {e}: try pip install numpy gguf")
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("shape", choices=SHAPES)
@@ -217,6 +232,7 @@ def main():
                     help=f"change the shape: {', '.join(KEYS)}")
     ap.add_argument("--seed", type=int, default=1)
     a = ap.parse_args()
+    load_packages()
     write_model(a.out, a.shape, shape_of(a.shape, a.set), a.type, a.seed)
 
 

@@ -95,6 +95,8 @@ Test(random_model, shapes)
         { "llama-3.2-1b", "llama", 2048, 8192, 32, 8, 64 },
         { "llama-3.2-3b", "llama", 3072, 8192, 24, 8, 128 },
         { "qwen3-4b", "qwen3", 2560, 9728, 32, 8, 128 },
+        { "granite-3.1-2b", "granite", 2048, 8192, 32, 8, 64 },
+        { "smollm3-3b", "smollm3", 2048, 11008, 16, 4, 128 },
     };
 
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {
@@ -115,7 +117,18 @@ Test(random_model, shapes)
     }
 }
 
-/* The same seed, the same file. */
+/* --help asks for no package that is not Python's. */
+Test(random_model, help_needs_no_packages)
+{
+    if (access(SCRIPT, R_OK) != 0)
+        cr_skip_test("not run from the project's folder");
+    if (system("python3 -c '' 2>/dev/null") != 0)
+        cr_skip_test("there is no python3");
+    /* -S: without the folder of installed packages */
+    cr_expect_eq(system("python3 -S -E " SCRIPT " --help >/dev/null"), 0);
+}
+
+/* Equal seeds give equal files. */
 Test(random_model, seeds)
 {
     static const char *const options[] = {
