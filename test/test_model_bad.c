@@ -356,8 +356,6 @@ Test(model_bad, tensors_are_checked)
           TLP_ENOTSUP, "blk.0.attn_q_norm.weight: not known" },
         { TENSOR("blk.1.attn_rot_embd.weight", 1, HEAD_DIM / 2, 1, TLPI_F32),
           TLP_ENOTSUP, "attn_rot_embd.weight: 0 at 0, 1 expected" },
-        { TENSOR("blk.1.attn_rot_embd.weight", 1, HEAD_DIM, 1, TLPI_F32),
-          TLP_EFORMAT, "attn_rot_embd.weight: shape 8" },
         { TENSOR("blk.2.attn_norm.weight", 1, N_EMBD, 1, TLPI_F32), TLP_EFORMAT,
           "blk.2.attn_norm.weight: the model has 2 layers (0-1)" },
         { TENSOR("blk.99999999999.attn_norm.weight", 1, N_EMBD, 1, TLPI_F32),

@@ -232,8 +232,10 @@ Test(vocab, byte_tokens_that_spell_no_byte)
 Test(vocab, special_ids_out_of_range)
 {
     static const char *const keys[] = {
-        "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id",
-        "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
+        "tokenizer.ggml.bos_token_id",
+        "tokenizer.ggml.eos_token_id",
+        "tokenizer.ggml.eot_token_id",
+        "tokenizer.ggml.eom_token_id",
     };
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
