@@ -159,7 +159,6 @@ Test(keys, of_the_architecture_that_change_results)
         { "%.interleave_moe_layer_step", 'u', 2, NULL },
         { "%.nextn_predict_layers", 'u', 1, NULL },
         { "%.pooling_type", 'u', 3, NULL },
-        { "%.use_parallel_residual", 'b', 1, NULL },
         { "%.swin_norm", 'b', 1, NULL },
         { "%.hidden_activation", 's', 0, "gelu" },
         { "%.tensor_data_layout", 's', 0, "transposed" },
@@ -229,6 +228,35 @@ Test(keys, by_architecture)
     expect_refused("qwen3", &scale);
     expect_accepted("llama", &permuted);
     expect_refused("qwen2", &permuted);
+
+    const one_key parallel = { "%.use_parallel_residual", 'b', 1, NULL };
+    log_lines log;
+    char key[128];
+
+    expect_refused("llama", &parallel);
+    expect_refused("qwen3", &parallel);
+    CHECK_OK(open_with("qwen2", &parallel, &log, key));
+    cr_expect(strstr(log.text, "use_parallel_residual: true, left out"), "%s",
+              log.text);
+}
+
+/* Two keys of one meaning must not contradict each other. */
+Test(keys, both_names_of_a_factor)
+{
+    for (int factor = 2; factor <= 3; factor++) {
+        tlp_model *m = NULL;
+        log_lines log;
+        gw_file w;
+
+        begin(&w, "llama");
+        gw_kv_f32(&w, "llama.rope.scale_linear", 2);
+        gw_kv_f32(&w, "llama.rope.scaling.factor", (float)factor);
+        tlp_status st = open_file(&m, &w, &log);
+        cr_expect_eq(st, factor == 2 ? TLP_OK : TLP_EFORMAT, "%s",
+                     tlp_status_name(st));
+        tlp_model_free(m);
+        gw_free(&w);
+    }
 }
 
 /* ==== keys of the tokenizer ============================================== */

@@ -27,8 +27,9 @@
 typedef struct twist {
     const char *arch; /* NULL: llama */
     const char *key;
-    char kind; /* u32 'u', f32 'f', text 's', bool 'b', array 'a';
-                  0: the key is only left out */
+    char kind; /* u32 'u', f32 'f', text 's', bool 'b', two equal
+                  numbers 'a', two different numbers 'd'; 0: the key is only
+                  left out */
     double number;
     const char *text;
     const char *tensor;
@@ -68,6 +69,10 @@ static void put_twisted_key(gw_file *w, const twist *t)
         break;
     case 'b':
         gw_kv_bool(w, t->key, t->number != 0);
+        break;
+    case 'd':
+        pair[1]++;
+        gw_kv_array(w, t->key, TLPI_GGUF_U32, 2, pair, sizeof pair);
         break;
     case 'a':
         gw_kv_array(w, t->key, TLPI_GGUF_U32, 2, pair, sizeof pair);
@@ -214,6 +219,10 @@ static tlp_model *open_twisted(twist t)
     {                                                                          \
         .key = L k, .kind = 'a', .number = (x)                                 \
     }
+#define KEY_D(k, x)                                                            \
+    {                                                                          \
+        .key = L k, .kind = 'd', .number = (x)                                 \
+    }
 #define NO_KEY(k)                                                              \
     {                                                                          \
         .key = L k                                                             \
@@ -242,7 +251,7 @@ Test(model_bad, keys_are_checked)
         { KEY_U("embedding_length", 4294967295.0), TLP_EFORMAT,
           "embedding_length: 4294967295" },
         { KEY_U("embedding_length", 64), TLP_EFORMAT, "64 x 288 expected" },
-        { KEY_A("feed_forward_length", 48), TLP_ENOTSUP, "for each layer" },
+        { KEY_D("feed_forward_length", 48), TLP_ENOTSUP, "for each layer" },
         { KEY_U("feed_forward_length", 49), TLP_EFORMAT, "32 x 49 expected" },
         { KEY_U("attention.head_count", 0), TLP_EFORMAT, "head_count: 0" },
         { KEY_U("attention.head_count", 8), TLP_EFORMAT, "attn_k.weight" },
@@ -251,7 +260,7 @@ Test(model_bad, keys_are_checked)
         { KEY_U("attention.head_count_kv", 3), TLP_EFORMAT,
           "3 kv heads do not divide 4 heads" },
         { KEY_U("attention.head_count_kv", 8), TLP_EFORMAT, "is not in 1..4" },
-        { KEY_A("attention.head_count_kv", 2), TLP_ENOTSUP, "head_count_kv" },
+        { KEY_D("attention.head_count_kv", 2), TLP_ENOTSUP, "head_count_kv" },
         { KEY_U("attention.key_length", 0), TLP_EFORMAT, "key_length: 0" },
         { KEY_U("attention.value_length", 16), TLP_ENOTSUP,
           "16 differs from the key length 8" },
@@ -386,6 +395,8 @@ Test(model_bad, harmless_keys_and_tensors_are_accepted)
 {
     static const twist cases[] = {
         KEY_U("expert_count", 0),
+        KEY_A("feed_forward_length", N_FF),
+        KEY_A("attention.head_count_kv", N_KV),
         KEY_F("logit_scale", 1),
         { .key = L "attention.causal", .kind = 'b', .number = 1 },
         KEY_U("rope.dimension_count", 4),

@@ -61,7 +61,7 @@ static bool allows(const tlpi_gguf_rule *rule, const tlpi_gguf_kv *kv)
     bool is_bool = kv->type == TLPI_GGUF_BOOL;
     const uint8_t *at = kv->data;
 
-    if (rule->kind == TLPI_RULE_ANY)
+    if (rule->kind == TLPI_RULE_ANY || rule->kind == TLPI_RULE_NOTE)
         return true;
     if (rule->kind == TLPI_RULE_EMPTY)
         return kv->is_array && kv->n == 0;
@@ -107,8 +107,11 @@ tlp_status tlpi_gguf_check_key(const tlpi_gguf *g, const tlpi_gguf_kv *kv,
         if (!has_name(&rules[i], name) ||
             (rules[i].only && !(rules[i].only & file_kind)))
             continue;
-        if (allows(&rules[i], kv))
+        if (allows(&rules[i], kv)) {
+            if (rules[i].kind == TLPI_RULE_NOTE)
+                tlpi_gguf_warn(g, kv, ", left out");
             return TLP_OK;
+        }
         found = found ? found : &rules[i];
     }
     if (found)

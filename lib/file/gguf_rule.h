@@ -16,7 +16,9 @@ typedef enum tlpi_gguf_rule_kind {
     TLPI_RULE_NUMBER, /* `number` alone */
     TLPI_RULE_BOOL,   /* `number` alone: 0 or 1 */
     TLPI_RULE_TEXT,   /* `text` alone */
-    TLPI_RULE_EMPTY   /* an array without elements alone */
+    TLPI_RULE_EMPTY,  /* an array without elements alone */
+    TLPI_RULE_NOTE    /* any value, with a warning: files have it by mistake,
+                         and no result depends on it */
 } tlpi_gguf_rule_kind;
 
 typedef struct tlpi_gguf_rule {

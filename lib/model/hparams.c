@@ -109,6 +109,27 @@ static tlp_status read_arch(tlpi_hparams *hp, const tlpi_gguf *g)
                      g->path, (int)TLPI_MIN(s.n, 64), s.s);
 }
 
+/* A value for each layer counts as one value if all are equal. */
+static tlp_status read_equal(const tlpi_hparams *hp, const tlpi_gguf *g,
+                             const tlpi_gguf_kv *kv, uint32_t *value)
+{
+    bool is_equal = kv->n == (uint64_t)hp->n_layer &&
+                    kv->type != TLPI_GGUF_STRING &&
+                    kv->type != TLPI_GGUF_BOOL && kv->type != TLPI_GGUF_F32 &&
+                    kv->type != TLPI_GGUF_F64;
+
+    for (uint64_t i = 0; is_equal && i < kv->n; i++)
+        is_equal = tlpi_gguf_elem_i64(kv, i) == tlpi_gguf_elem_i64(kv, 0);
+    int64_t first = is_equal ? tlpi_gguf_elem_i64(kv, 0) : -1;
+    if (first < 0 || first > UINT32_MAX)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "%s: key %s: a value for each layer is not supported "
+                         "unless all are equal",
+                         g->path, kv->key);
+    *value = (uint32_t)first;
+    return TLP_OK;
+}
+
 /* An integer in [lo, hi]; *out keeps its value when the key is missing. */
 static tlp_status read_int(const tlpi_hparams *hp, const tlpi_gguf *g,
                            const char *suffix, bool need, int lo, int hi,
@@ -118,11 +139,9 @@ static tlp_status read_int(const tlpi_hparams *hp, const tlpi_gguf *g,
     const tlpi_gguf_kv *kv = tlpi_gguf_find(g, key.name);
     uint32_t value = 0;
 
-    if (kv && kv->is_array)
-        return tlpi_fail(TLP_ENOTSUP,
-                         "%s: key %s: a value for each layer is not supported",
-                         g->path, key.name);
-    tlp_status st = tlpi_gguf_get_u32(g, key.name, need, &value);
+    tlp_status st = kv && kv->is_array
+                        ? read_equal(hp, g, kv, &value)
+                        : tlpi_gguf_get_u32(g, key.name, need, &value);
     if (st != TLP_OK || !kv)
         return st;
     if (value < (uint32_t)lo || value > (uint32_t)hi)
@@ -236,8 +255,15 @@ static tlp_status read_rope_scaling(tlpi_hparams *hp, const tlpi_gguf *g)
                          g->path, key.name, (int)TLPI_MIN(type.n, 32), type.s);
     TLP_TRY(read_float(hp, g, "rope.scale_linear", false, 0.0, 1e6,
                        &hp->rope_scale));
+    float older = hp->rope_scale;
     TLP_TRY(read_float(hp, g, "rope.scaling.factor", false, 0.0, 1e6,
                        &hp->rope_scale));
+    if (hp->rope_scale != older &&
+        tlpi_gguf_find(g, key_of(hp, "rope.scale_linear").name))
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key %s: %g, but rope.scaling.factor is %g",
+                         g->path, key_of(hp, "rope.scale_linear").name,
+                         (double)older, (double)hp->rope_scale);
 done:
     return st;
 }

@@ -69,6 +69,12 @@ static const tlpi_gguf_rule arch_rules[] = {
     NUMBER("rope.scaling.yarn_log_multiplier", 0),
     BOOL("attention.causal", 1),
     BOOL("use_parallel_residual", 0),
+    /* old converters wrote true, although no such model was trained */
+    { .name = "use_parallel_residual",
+      .kind = TLPI_RULE_NOTE,
+      .only = BIT(QWEN2) },
+    /* hybrids without experts; their tensors would be refused */
+    { .name = "expert_shared_feed_forward_length", .only = BIT(GRANITE) },
     TEXT("hidden_activation", "silu", 0),
     /* the order of rows of attn_q and attn_k, as arch.c knows it */
     TEXT("tensor_data_layout", "Meta AI original pth",
