@@ -333,13 +333,17 @@ typedef struct tlp_tensor_info {
  * (name-00001-of-0000N.gguf).  The library checks the whole structure of the
  * file.  With mmap, the default, it copies no weights.
  *
+ * The library refuses a metadata key or a tensor that it does not know, unless
+ * it is known to change no result.  It tells `log` what it had to guess or left
+ * out, with TLP_LOG_WARN; docs/errors.md lists both.
+ *
  * @param[out] out  the model; the caller frees it with tlp_model_free
  * @param path      UTF-8
  * @param opts      NULL = defaults
  * @return TLP_OK; TLP_EIO if the file cannot be read; TLP_EFORMAT if it is
  *         malformed (the text names the key or the tensor); TLP_ENOTSUP for an
- *         unknown architecture, tensor type or tokenizer; TLP_ECANCELED by
- *         progress
+ *         unknown architecture, tensor type, tokenizer, key or tensor;
+ *         TLP_ECANCELED by progress
  * @since 0.1
  */
 TLP_API tlp_status tlp_model_open(tlp_model **out, const char *path,

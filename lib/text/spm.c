@@ -104,7 +104,8 @@ static void mend_bytes(tlpi_vocab *v)
     if (n > 0 && tlpi_gguf_find(v->g, "tokenizer.ggml.token_type"))
         tlpi_log(v->env, TLP_LOG_WARN,
                  "%s: key tokenizer.ggml.token_type[%d]: %d, but \"%.*s\" is "
-                 "the text of a byte; taken as byte tokens: %d tokens",
+                 "the text of a byte and is taken as a byte token; such "
+                 "tokens: %d",
                  v->g->path, first, type, TLPI_STR(v->text[first]), n);
 }
 

@@ -115,10 +115,12 @@ static bool is_named(const tlpi_vocab *v, int32_t id)
 static bool looks_special(const tlpi_vocab *v, int32_t id, bool typed)
 {
     tlpi_str text = v->text[id];
-    const end_text *end = end_of(text);
 
-    if (text.n < 3 || (v->made && v->made[id]))
+    /* The texts that are looked for begin with one of these bytes. */
+    if (text.n < 3 || !strchr("<[_" BLANK, text.s[0]) ||
+        (v->made && v->made[id]))
         return false;
+    const end_text *end = end_of(text);
     if (is_named(v, id))
         return true;
     if (end)
@@ -142,8 +144,8 @@ static void warn_types(const tlpi_vocab *v, bool typed, int n, int32_t first,
 
     if (typed && n > 0)
         tlpi_log(v->env, TLP_LOG_WARN,
-                 "%s: key %s[%d]: %d, but \"%.*s\" looks like a control token; "
-                 "taken as control tokens: %d tokens",
+                 "%s: key %s[%d]: %d, but \"%.*s\" looks like a control token "
+                 "and is taken as one; such tokens: %d",
                  v->g->path, key, first, type, TLPI_STR(text), n);
     else if (!typed && n > 0)
         tlpi_log(v->env, TLP_LOG_WARN,
@@ -163,9 +165,7 @@ void tlpi_vocab_mend_types(tlpi_vocab *v)
     int n = 0, type = 0;
 
     for (int32_t id = 0; id < v->n_token; id++) {
-        if (v->type[id] == TLPI_TOKEN_CONTROL ||
-            v->type[id] == TLPI_TOKEN_UNKNOWN ||
-            v->type[id] == TLPI_TOKEN_BYTE || !looks_special(v, id, typed))
+        if (v->type[id] == TLPI_TOKEN_CONTROL || !looks_special(v, id, typed))
             continue;
         if (n++ == 0) {
             first = id;
