@@ -98,7 +98,7 @@ Test(api, model_without_arguments)
     CHECK_FAILS(TLP_EINVAL, tlp_tokenize(&id, 1, &n, NULL, "a", 1, 0));
     CHECK_FAILS(TLP_EINVAL, tlp_tokenize(&id, 1, &n, r.model, NULL, 1, 0));
     CHECK_FAILS(TLP_EINVAL, tlp_tokenize(&id, 1, NULL, r.model, "a", 1, 0));
-    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(&id, 1, &n, r.model, "a", 1, 4));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(&id, 1, &n, r.model, "a", 1, 8));
     CHECK_FAILS(TLP_EINVAL, tlp_detokenize(buf, 8, &n, NULL, &id, 1, 0));
     CHECK_FAILS(TLP_EINVAL, tlp_detokenize(buf, 8, &n, r.model, NULL, 1, 0));
     CHECK_FAILS(TLP_EINVAL, tlp_detokenize(buf, 8, &n, r.model, &id, 1, 2));

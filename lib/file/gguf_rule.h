@@ -22,8 +22,7 @@ typedef enum tlpi_gguf_rule_kind {
 } tlpi_gguf_rule_kind;
 
 typedef struct tlpi_gguf_rule {
-    const char
-        *name; /* behind the prefix; '*' at the end stands for any text */
+    const char *name; /* behind the prefix; a last '*' stands for any text */
     tlpi_gguf_rule_kind kind;
     double number;
     const char *text;

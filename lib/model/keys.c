@@ -87,9 +87,9 @@ static const struct {
     const char *name;
     bool harmless;
 } spaces[] = {
-    { "general", true }, { "split", true },        { "quantize", true },
-    { "imatrix", true }, { "mradermacher", true }, { "adapter", false },
-    { "clip", false },   { "diffusion", false },   { "xielu", false },
+    { "split", true },        { "quantize", true }, { "imatrix", true },
+    { "mradermacher", true }, { "adapter", false }, { "clip", false },
+    { "diffusion", false },   { "xielu", false },
 };
 
 /* ==== keys that this file's architecture gives a meaning ================= */
@@ -114,7 +114,8 @@ static bool has_blocks(const tlp_model *m)
     return false;
 }
 
-/* The layout of blocks that tensor/ decodes. */
+/* The file must be a model.  If it has blocks, they must be of the layout that
+ * tensor/ decodes. */
 static tlp_status check_general_key(const tlp_model *m, const tlpi_gguf_kv *kv,
                                     const char *name)
 {

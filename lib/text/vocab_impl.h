@@ -159,7 +159,7 @@ struct tlpi_vocab {
     /* SPM */
     uint32_t *rank;    /* [n_token] lower joins first: scores, turned round */
     bool space_prefix; /* a blank is put before a text */
-    bool legacy;       /* ... and behind each special token */
+    bool legacy;       /* a blank is also put behind special tokens */
     bool by_words;     /* no token reaches over the start of a blank run */
 };
 
