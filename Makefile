@@ -353,6 +353,12 @@ $(BUILD)/test/jinja/render: $(BUILD)/test/jinja/render.o $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
 	    $(LDLIBS)
 
+# A host that loads the library itself, and links nothing that it needs.
+$(BUILD)/test/host/%: test/host/%.c $(HEADERS) $(SHARED)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) -std=gnu11 $(USER_CFLAGS) -pthread $(CPPFLAGS) \
+	    $(CFLAGS) $(LDFLAGS) -o $@ $< -ldl
+
 # Plug-ins that must be refused, or that only list devices.
 $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
@@ -374,6 +380,7 @@ $(filter $(BUILD)/test/test_cuda%,$(TESTS)): | $(EMU_PLUGIN)
 $(BUILD)/test/test_cuda_nccl: | $(BUILD)/test/cuda/libnccl_stub.so
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
 $(BUILD)/test/test_abi_client: | $(ABI_CLIENTS)
+$(BUILD)/test/test_unload: | $(BUILD)/test/host/unload
 $(BUILD)/test/test_hosts: | $(TOOL) $(PLUGIN) $(HOSTS)
 $(BUILD)/test/test_mpi_cut: | $(HOSTS)
 

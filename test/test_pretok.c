@@ -105,3 +105,75 @@ Test(pretok, unknown_is_named)
                   strstr(tlp_last_error(), "tekken"),
               "%s", tlp_last_error());
 }
+
+/* ==== long texts ========================================================= */
+
+#define LONG_TEXT 100000
+
+static tlp_status add_length(void *arg, const char *s, size_t n)
+{
+    (void)s;
+    *(size_t *)arg += n;
+    return TLP_OK;
+}
+
+static void expect_cut(const char *pre, const char *text, size_t n)
+{
+    tlpi_env env;
+    tlpi_pretok *p = NULL;
+    tlpi_pretok_rules rules;
+    size_t total = 0;
+
+    CHECK_OK(tlpi_env_init(&env, NULL, NULL, NULL));
+    CHECK_OK(tlpi_pretok_create(&p, &env, "file",
+                                (tlpi_str){ pre, strlen(pre) }, &rules));
+    CHECK_OK(tlpi_pretok_split(p, text, n, add_length, &total));
+    cr_assert_eq(total, n, "%s: %zu bytes of %zu", pre, total, n);
+    tlpi_pretok_free(p);
+}
+
+/* PCRE2's limits fail a split: no pattern may meet them, on any text. */
+Test(pretok, long_runs_meet_no_limit, .timeout = 300)
+{
+    static const char *const sets[] = { "gpt-2", "smollm", "llama-bpe", "qwen2",
+                                        "default" };
+    static const char *const units[] = { " ",
+                                         "\n",
+                                         "\r\n",
+                                         " \n",
+                                         "\t\n \r",
+                                         "a",
+                                         "1",
+                                         "!",
+                                         "'",
+                                         "'s",
+                                         " a",
+                                         " 1",
+                                         " !",
+                                         "!\n",
+                                         "\xc2\xa0",
+                                         "\xe3\x80\x80\n",
+                                         "e\xcc\x81",
+                                         "\xcc\x81",
+                                         "\xf0\x9f\x98\x80",
+                                         "$1,",
+                                         "'\n ",
+                                         "1a!",
+                                         "\xff" };
+    /* what a run of blanks ends with decides where its match goes back to */
+    static const char *const ends[] = { "", "x", "1", "\n", " !" };
+    static char text[LONG_TEXT + 64];
+
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
+        for (size_t e = 0; e < sizeof ends / sizeof *ends; e++) {
+            size_t n = 0, len = strlen(units[u]);
+
+            for (; n + len <= LONG_TEXT; n += len)
+                memcpy(text + n, units[u], len);
+            memcpy(text + n, ends[e], strlen(ends[e]));
+            n += strlen(ends[e]);
+            for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+                expect_cut(sets[i], text, n);
+        }
+    }
+}

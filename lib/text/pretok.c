@@ -10,8 +10,11 @@
  *
  * All patterns take time proportional to the text: repeats are possessive, and
  * where the original goes back over blanks ("\s*[\r\n]+", "\s+(?!\S)") a
- * pattern here does so once a run.  If PCRE2 still reaches a limit, the rest of
- * the piece is one word.
+ * pattern here does so once a run.  PCRE2's limits are above what they need.
+ *
+ * PCRE2 interprets the patterns.  Its JIT would need pages that are writable
+ * and executable, which it keeps for the process's lifetime: also after the
+ * library is unloaded.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -109,9 +112,6 @@ static tlp_status compile(tlpi_pretok *p, const char *pattern,
                                "pattern \"%s\": PCRE2 error %d at %zu", pattern,
                                error, at);
     p->code[p->n_code++] = code;
-    /* Without JIT, or without executable memory, PCRE2 interprets the
-     * pattern: it is slower, and the result is equal. */
-    (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
     return TLP_OK;
 }
 
@@ -191,6 +191,9 @@ static tlp_status find(const splitter *sp, int level, const char *s, size_t n,
     *begin = *end = n;
     if (rc == PCRE2_ERROR_NOMEMORY)
         return tlpi_fail_nomem();
+    if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
+        return tlpi_fail(TLP_ERROR, "text at byte %zu of %zu: PCRE2 error %d",
+                         from, n, rc);
     if (rc > 0) {
         const size_t *span = pcre2_get_ovector_pointer(sp->match);
         *begin = span[0];
