@@ -359,6 +359,13 @@ $(BUILD)/test/host/%: test/host/%.c $(HEADERS) $(SHARED)
 	$(call say,CC,$<)$(CC) -std=gnu11 $(USER_CFLAGS) -pthread $(CPPFLAGS) \
 	    $(CFLAGS) $(LDFLAGS) -o $@ $< -ldl
 
+# A C++ host that links the library as a user's program does.
+$(BUILD)/test/host/%: test/host/%.cc $(HEADERS) $(SHARED)
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) -std=c++11 $(USER_CFLAGS) $(CPPFLAGS) $(CXXFLAGS) \
+	    $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/../..' \
+	    -Wl,--disable-new-dtags -o $@ $< -ltlp
+
 # Plug-ins that must be refused, or that only list devices.
 $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
@@ -381,6 +388,7 @@ $(BUILD)/test/test_cuda_nccl: | $(BUILD)/test/cuda/libnccl_stub.so
 $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
 $(BUILD)/test/test_abi_client: | $(ABI_CLIENTS)
 $(BUILD)/test/test_unload: | $(BUILD)/test/host/unload
+$(BUILD)/test/test_host: | $(BUILD)/test/host/throws
 $(BUILD)/test/test_hosts: | $(TOOL) $(PLUGIN) $(HOSTS)
 $(BUILD)/test/test_mpi_cut: | $(HOSTS)
 

@@ -11,6 +11,7 @@
  * events at a time.  From these a waiting host sees that operations still end.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <time.h>
 
 #include "nccl_api.h"
@@ -150,9 +151,14 @@ static void abort_only(tlpi_gpu_comm *c)
 }
 
 /* Abort each communicator in its own thread: the first abort would wait for a
- * running graph, and that for a peer in an exchange of another communicator. */
+ * running graph, and that for a peer in an exchange of another communicator.  The
+ * threads block the program's signals. */
 void tlpi_nccl_abort_all(tlpi_gpu_comm *list)
 {
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (tlpi_gpu_comm *c = list; c; c = c->next) {
         if (!c->nccl || !c->nccl->comm)
             continue;
@@ -160,6 +166,7 @@ void tlpi_nccl_abort_all(tlpi_gpu_comm *list)
         c->nccl->has_thread =
             pthread_create(&c->nccl->ending, NULL, abort_one, c->nccl) == 0;
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     for (tlpi_gpu_comm *c = list; c; c = c->next) {
         if (!c->nccl)
             continue;

@@ -4,13 +4,15 @@
  * The text is the library's only mutable state outside its handles: one line
  * of valid UTF-8 for each thread.
  */
+#include <stdalign.h>
 #include <string.h>
 
 #include "base/base.h"
 
 #define ERROR_CAP 512
 
-static _Thread_local char last_error[ERROR_CAP];
+/* Aligned: session_call.c uses bit 0 of its address. */
+static _Thread_local alignas(8) char last_error[ERROR_CAP];
 
 const char *tlp_status_name(tlp_status status)
 {

@@ -201,9 +201,9 @@ done:
     return st;
 }
 
-/* ==== public ============================================================= */
+/* ==== calls ============================================================== */
 
-tlp_status tlp_session_eval(tlp_session *s, const tlp_batch *batch)
+tlp_status tlpi_session_eval(tlp_session *s, const tlp_batch *batch)
 {
     tlp_batch b = { 0 };
     tlp_status st = tlpi_session_check(s);
@@ -215,17 +215,12 @@ tlp_status tlp_session_eval(tlp_session *s, const tlp_batch *batch)
     return st == TLP_OK ? eval(s, &b) : st;
 }
 
-tlp_status tlp_session_prefill(tlp_session *s, const int32_t *tokens, size_t n)
+tlp_status tlpi_session_prefill(tlp_session *s, const int32_t *tokens, size_t n)
 {
     tlp_batch b = { sizeof(b), n, tokens, NULL, NULL };
     tlp_status st = tlpi_session_check(s);
 
     return st == TLP_OK ? eval(s, &b) : st;
-}
-
-tlp_status tlp_session_decode(tlp_session *s, int32_t token)
-{
-    return tlp_session_prefill(s, &token, 1);
 }
 
 size_t tlp_session_n_logits(const tlp_session *s)

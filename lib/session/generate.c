@@ -19,7 +19,10 @@ static int emit(generation *g, const char *text, size_t len)
 {
     if (len == 0 || !g->o->text)
         return 0;
-    return g->o->text(text, len, g->o->text_data) != 0;
+    g->s->in_text = true;
+    int stop = g->o->text(text, len, g->o->text_data) != 0;
+    g->s->in_text = false;
+    return stop;
 }
 
 /* Sample one token and stream it; sets stop_reason when that ends it. */
@@ -30,7 +33,7 @@ static tlp_status next(generation *g)
     int stopped = 0;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlp_session_sample(&g->result.last_token, g->s, 0, g->sampler));
+    TLP_TRY(tlpi_session_sample(&g->result.last_token, g->s, 0, g->sampler));
     g->result.n_generated++;
     if (!g->o->ignore_end &&
         tlp_token_is_end(g->s->plan->model, g->result.last_token)) {
@@ -71,7 +74,7 @@ static tlp_status extend(generation *g)
     b.n = 1;
     b.tokens = &g->result.last_token;
     b.seqs = &g->o->seq;
-    return tlp_session_eval(g->s, &b);
+    return tlpi_session_eval(g->s, &b);
 }
 
 static tlp_status run(generation *g)
@@ -89,9 +92,9 @@ done:
     return st;
 }
 
-tlp_status tlp_session_generate(tlp_generate_result *result, tlp_session *s,
-                                tlp_sampler *sampler,
-                                const tlp_generate_options *opts)
+tlp_status tlpi_session_generate(tlp_generate_result *result, tlp_session *s,
+                                 tlp_sampler *sampler,
+                                 const tlp_generate_options *opts)
 {
     tlp_generate_options o = { 0 };
     tlp_sampler *greedy = NULL;

@@ -40,7 +40,7 @@ done:
     return st;
 }
 
-tlp_status tlp_session_logits(const float **logits, tlp_session *s, size_t row)
+tlp_status tlpi_session_logits(const float **logits, tlp_session *s, size_t row)
 {
     if (logits)
         *logits = NULL;
@@ -161,8 +161,8 @@ static tlp_status run_text(tlp_session *s, const text *x)
     return st;
 }
 
-tlp_status tlp_session_score(float *logprob, tlp_session *s, int32_t seq,
-                             const int32_t *tokens, size_t n)
+tlp_status tlpi_session_score(float *logprob, tlp_session *s, int32_t seq,
+                              const int32_t *tokens, size_t n)
 {
     tlp_status st = tlpi_session_check_seq(s, seq);
 

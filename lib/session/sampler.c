@@ -323,8 +323,8 @@ static tlp_status choose_from_row(tlp_sampler *s, const float *logits,
     return choose(s, s->all, n, token);
 }
 
-tlp_status tlp_session_sample(int32_t *token, tlp_session *session, size_t row,
-                              tlp_sampler *sampler)
+tlp_status tlpi_session_sample(int32_t *token, tlp_session *session, size_t row,
+                               tlp_sampler *sampler)
 {
     tlpi_candidate top[TLPI_MAX_TOP];
     const float *logits = NULL;

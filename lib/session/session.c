@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "group/handshake.h"
 
@@ -47,6 +48,7 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
     s = tlpi_calloc(&plan->model->env, 1, sizeof(*s));
     if (!s)
         return tlpi_fail_nomem();
+    s->pid = getpid();
     s->plan = tlpi_plan_retain(plan);
     s->env = &plan->model->env;
     TLP_TRY(tlpi_config_check(&o));
@@ -77,11 +79,11 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
     *out = s;
     s = NULL;
 done:
-    tlp_session_free(s);
+    tlpi_session_free(s);
     return st;
 }
 
-void tlp_session_free(tlp_session *s)
+void tlpi_session_free(tlp_session *s)
 {
     if (!s)
         return;
@@ -158,7 +160,7 @@ int32_t tlp_session_pos(const tlp_session *s, int32_t seq)
     return s->pos[seq];
 }
 
-tlp_status tlp_session_rewind(tlp_session *s, int32_t seq, int32_t pos)
+tlp_status tlpi_session_rewind(tlp_session *s, int32_t seq, int32_t pos)
 {
     tlp_status st = tlpi_session_check_seq(s, seq);
 
@@ -171,12 +173,7 @@ tlp_status tlp_session_rewind(tlp_session *s, int32_t seq, int32_t pos)
     return TLP_OK;
 }
 
-tlp_status tlp_session_clear(tlp_session *s, int32_t seq)
-{
-    return tlp_session_rewind(s, seq, 0);
-}
-
-tlp_status tlp_session_fork(tlp_session *s, int32_t dst, int32_t src)
+tlp_status tlpi_session_fork(tlp_session *s, int32_t dst, int32_t src)
 {
     tlpi_command cmd = { .op = TLPI_OP_FORK, .dst = dst, .src = src };
     tlp_status st = TLP_OK;

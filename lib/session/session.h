@@ -6,6 +6,7 @@
 #define TLPI_SESSION_H
 
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "group/command.h"
 #include "group/rank_threads.h"
@@ -42,6 +43,10 @@ struct tlp_session {
     tlpi_top_rows top;
     tlpi_row_score *score; /* [n_rank][n_batch] */
     tlp_session_stats stats;
+
+    _Atomic uintptr_t caller; /* of the running call: session_call.c */
+    pid_t pid;                /* of the process that created the session */
+    bool in_text;             /* the text callback runs: between steps */
 };
 
 /* Run a command; a failure of communication breaks the session. */
@@ -71,5 +76,27 @@ static inline void tlpi_session_expect(tlp_session *s, int k)
 int tlpi_sampler_candidates(const tlp_sampler *sampler);
 /* TLP_EINVAL without a session, TLP_ECOMM when it is broken. */
 tlp_status tlpi_session_check(const tlp_session *s);
+
+/*
+ * The calls of tlp.h and tlp_tune.h without the guard of session_call.c, which
+ * has the public functions.  The library's own calls on a session in a call use
+ * these.
+ */
+tlp_status tlpi_session_eval(tlp_session *s, const tlp_batch *batch);
+tlp_status tlpi_session_prefill(tlp_session *s, const int32_t *tokens,
+                                size_t n);
+tlp_status tlpi_session_logits(const float **logits, tlp_session *s,
+                               size_t row);
+tlp_status tlpi_session_score(float *logprob, tlp_session *s, int32_t seq,
+                              const int32_t *tokens, size_t n);
+tlp_status tlpi_session_rewind(tlp_session *s, int32_t seq, int32_t pos);
+tlp_status tlpi_session_fork(tlp_session *s, int32_t dst, int32_t src);
+tlp_status tlpi_session_sample(int32_t *token, tlp_session *s, size_t row,
+                               tlp_sampler *sampler);
+tlp_status tlpi_session_generate(tlp_generate_result *result, tlp_session *s,
+                                 tlp_sampler *sampler,
+                                 const tlp_generate_options *opts);
+tlp_status tlpi_session_measure(tlp_link *out, double *stage, tlp_session *s);
+void tlpi_session_free(tlp_session *s);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * session_measure.c - tlp_session_measure: the command by which all ranks
+ * session_measure.c - measuring: the command by which all ranks
  * measure themselves (cost/measure.h).
  */
 #include <stdio.h>
@@ -25,7 +25,7 @@ done:
     return st;
 }
 
-tlp_status tlp_session_measure(tlp_link *out, double *stage, tlp_session *s)
+tlp_status tlpi_session_measure(tlp_link *out, double *stage, tlp_session *s)
 {
     tlp_link probe = { 0 };
     tlp_status st = tlpi_session_check(s);

@@ -1,0 +1,159 @@
+/*
+ * session_call.c - the public functions that use a session: one call at a time,
+ * and only in the process that created the session.
+ *
+ * The word `caller` is 0 between calls.  In a call it holds an address that
+ * tells the calling thread from other threads: the address of its error text.
+ * Bit 0 says that the session is to be freed when the call ends.
+ */
+#include <unistd.h>
+
+#include "session/session.h"
+
+#define FREED 1u
+
+static uintptr_t this_thread(void)
+{
+    return (uintptr_t)tlp_last_error();
+}
+
+static bool inherited(const tlp_session *s)
+{
+    return s->pid != getpid();
+}
+
+/* Begin a call.  No session: the call itself says so. */
+static tlp_status enter(tlp_session *s)
+{
+    uintptr_t caller = 0;
+
+    if (!s)
+        return TLP_OK;
+    if (inherited(s))
+        return tlpi_fail(TLP_ESTATE,
+                         "the session belongs to process %ld, which forked "
+                         "this one",
+                         (long)s->pid);
+    if (atomic_compare_exchange_strong(&s->caller, &caller, this_thread()))
+        return TLP_OK;
+    if ((caller & ~(uintptr_t)FREED) == this_thread())
+        return tlpi_fail(TLP_ESTATE,
+                         "a callback made this call: the session is at work "
+                         "until the callback has returned");
+    return tlpi_fail(TLP_ESTATE, "another thread is in a call on this session");
+}
+
+static tlp_status leave(tlp_session *s, tlp_status st)
+{
+    if (s && (atomic_exchange(&s->caller, 0) & FREED))
+        tlpi_session_free(s);
+    return st;
+}
+
+void tlp_session_free(tlp_session *s)
+{
+    /* In a forked child the session's threads do not exist, and its peers are
+     * the parent's. */
+    if (!s || inherited(s))
+        return;
+    if (atomic_load(&s->caller))
+        atomic_store(&s->abort, 1);
+    if (atomic_fetch_or(&s->caller, FREED))
+        return;
+    atomic_store(&s->abort, 0);
+    tlpi_session_free(s);
+}
+
+tlp_status tlp_session_eval(tlp_session *s, const tlp_batch *batch)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK ? leave(s, tlpi_session_eval(s, batch)) : st;
+}
+
+tlp_status tlp_session_prefill(tlp_session *s, const int32_t *tokens, size_t n)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK ? leave(s, tlpi_session_prefill(s, tokens, n)) : st;
+}
+
+tlp_status tlp_session_decode(tlp_session *s, int32_t token)
+{
+    return tlp_session_prefill(s, &token, 1);
+}
+
+tlp_status tlp_session_logits(const float **logits, tlp_session *s, size_t row)
+{
+    /* A text callback may look at the row that its token was chosen from. */
+    if (s && !inherited(s) && atomic_load(&s->caller) == this_thread() &&
+        s->in_text)
+        return tlpi_session_logits(logits, s, row);
+
+    tlp_status st = enter(s);
+
+    if (st == TLP_OK)
+        return leave(s, tlpi_session_logits(logits, s, row));
+    if (logits)
+        *logits = NULL;
+    return st;
+}
+
+tlp_status tlp_session_score(float *logprob, tlp_session *s, int32_t seq,
+                             const int32_t *tokens, size_t n)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK
+               ? leave(s, tlpi_session_score(logprob, s, seq, tokens, n))
+               : st;
+}
+
+tlp_status tlp_session_rewind(tlp_session *s, int32_t seq, int32_t pos)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK ? leave(s, tlpi_session_rewind(s, seq, pos)) : st;
+}
+
+tlp_status tlp_session_clear(tlp_session *s, int32_t seq)
+{
+    return tlp_session_rewind(s, seq, 0);
+}
+
+tlp_status tlp_session_fork(tlp_session *s, int32_t dst, int32_t src)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK ? leave(s, tlpi_session_fork(s, dst, src)) : st;
+}
+
+tlp_status tlp_session_sample(int32_t *token, tlp_session *s, size_t row,
+                              tlp_sampler *sampler)
+{
+    tlp_status st = enter(s);
+
+    if (st == TLP_OK)
+        return leave(s, tlpi_session_sample(token, s, row, sampler));
+    if (token)
+        *token = -1;
+    return st;
+}
+
+tlp_status tlp_session_generate(tlp_generate_result *result, tlp_session *s,
+                                tlp_sampler *sampler,
+                                const tlp_generate_options *opts)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK
+               ? leave(s, tlpi_session_generate(result, s, sampler, opts))
+               : st;
+}
+
+tlp_status tlp_session_measure(tlp_link *out, double *stage, tlp_session *s)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK ? leave(s, tlpi_session_measure(out, stage, s)) : st;
+}
