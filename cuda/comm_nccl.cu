@@ -151,8 +151,8 @@ static void abort_only(tlpi_gpu_comm *c)
 }
 
 /* Abort each communicator in its own thread: the first abort would wait for a
- * running graph, and that for a peer in an exchange of another communicator.  The
- * threads block the program's signals. */
+ * running graph, and that for a peer in an exchange of another communicator.
+ * The threads block the program's signals. */
 void tlpi_nccl_abort_all(tlpi_gpu_comm *list)
 {
     sigset_t all, before;

@@ -204,6 +204,10 @@ TLP_API const char *tlp_last_error(void);
 /**
  * @defgroup tlp_hooks Hooks
  * Functions of the program that the library calls.
+ *
+ * Each of them must return: an exception, longjmp or the end of the thread must
+ * not leave it.  The library uses log, log_data and the allocator of a model
+ * until the model, all its plans and all its sessions are freed.
  * @par Threads
  * The library calls a progress function on the thread of the caller, and a log
  * function or an allocator on any thread.
@@ -877,7 +881,10 @@ TLP_API tlp_status tlp_device_get_info(tlp_device_info *out, int32_t backend,
  * these the program can only free the session.
  * @par Threads
  * One thread at a time may use a session.  tlp_session_abort is the exception.
- * Different threads may use different sessions at a time.
+ * Different threads may use different sessions at a time.  A call beside another
+ * call on the session, or in a child process that was forked after
+ * tlp_session_create, gets TLP_ESTATE.  docs/threads.md says what callbacks may
+ * call.
  * @{
  */
 
@@ -992,7 +999,11 @@ TLP_API tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
     TLP_NODISCARD;
 
 /**
- * Release a session.  No other call on the session may be running.
+ * Release a session.
+ *
+ * A call that is running on the session is stopped, as by tlp_session_abort, and
+ * the session is released when that call ends.  In a forked child the function
+ * does nothing.
  *
  * @param session  NULL is allowed
  * @since 0.1
@@ -1392,6 +1403,10 @@ enum tlp_stop_reason {
 
 /**
  * Receive generated text.
+ *
+ * The function may read the session (tlp_session_logits, tlp_session_pos,
+ * tlp_session_get_stats) and use any other session.  It must return: an
+ * exception or longjmp must not leave it.
  *
  * @param text       whole UTF-8 with a NUL, never empty, borrowed for this call
  * @param len        bytes in text without the NUL

@@ -13,7 +13,8 @@
 #include <exception>
 #include <stdexcept>
 
-namespace {
+namespace
+{
 
 struct host {
     std::exception_ptr error;
