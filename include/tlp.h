@@ -1158,8 +1158,9 @@ TLP_API tlp_status tlp_session_clear(tlp_session *session,
 /**
  * Stop the call that is running on a session.
  *
- * The call returns TLP_ECANCELED within one stage.  If no call is running, the
- * next call stops.  A decoding step on a GPU runs to its end; the call after
+ * The call returns TLP_ECANCELED.  On several ranks the next all-reduce that
+ * begins carries the request, so the running stage and the stage after it may
+ * still be computed.  If no call is running, the next call stops.  A decoding step on a GPU runs to its end; the call after
  * that step stops.
  *
  * @par Threads

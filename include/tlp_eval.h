@@ -122,7 +122,8 @@ typedef struct tlp_task_options {
  * library ignores further keys.
  *
  * Tokens follow the rules of lm-evaluation-harness: blanks at the end of the
- * query move to the choices; the tokens of a choice are the tokens of query +
+ * query (the white space of Python's str.rstrip, which is Unicode's and U+001C to
+ * U+001F) move to the choices; the tokens of a choice are the tokens of query +
  * delimiter + choice behind the number of tokens of the query alone.  An empty
  * query becomes BOS, or EOS if the model has no BOS.
  *

@@ -13,8 +13,10 @@ static int check_options(const eval *v)
     if (n != 1)
         return cli_usage("one of --text, --tokens, --task and --generate is "
                          "required");
-    if ((v->delimiter || v->bos) && !v->task_path)
-        return cli_usage("--delimiter and --bos need --task");
+    if (v->delimiter && !v->task_path)
+        return cli_usage("--delimiter needs --task");
+    if ((v->text.bos || v->text.no_bos) && v->n_drill)
+        return cli_usage("--bos and --no-bos need --text, --tokens or --task");
     if (corpus_is_cut(&v->text) && !v->text.text_path && !v->text.id_path)
         return cli_usage("--max-tokens, --from and --spread need --text or "
                          "--tokens");
@@ -39,7 +41,6 @@ int cmd_eval(int argc, char **argv)
           "score the first N tokens only (0: all)", 0, INT32_MAX },
         { CLI_TEXT, 0, "delimiter", &v.delimiter, "TEXT",
           "between query and choice (a blank)", 0, 0 },
-        { CLI_FLAG, 0, "bos", &v.bos, NULL, "begin each query with BOS", 0, 0 },
         { CLI_SEED, 0, "seed", &v.seed, "N",
           "seed of the intervals and of generated prompts (0)", 0, 0 },
         { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },

@@ -62,10 +62,10 @@ static void print_stats(const run_state *r, size_t n_prompt, double prefill,
     if (tlp_session_get_stats(&s, r->e.session))
         return;
     fprintf(stderr,
-            "prompt %zu tokens, %.1f tokens/s; generated %d, "
+            "prompt %zu token%s, %.1f tokens/s; generated %d, "
             "%.1f tokens/s\n",
-            n_prompt, (double)n_prompt / prefill, n_generated,
-            n_generated / decode);
+            n_prompt, n_prompt == 1 ? "" : "s", (double)n_prompt / prefill,
+            n_generated, n_generated / decode);
     fprintf(stderr,
             "%.0f all-reduces per token, %.0f%% of the time in "
             "communication; ranks %d, threads per rank %d, %s\n",
@@ -106,13 +106,22 @@ static int answer(run_state *r, const char *text, size_t n, uint32_t flags,
     tlp_session_reset_stats(r->e.session);
     if (st == TLP_OK)
         st = tlp_session_generate(&t->result, r->e.session, r->sampler, &opts);
-    putchar('\n');
+    if (st == TLP_OK || t->result.n_generated > 0) {
+        putchar('\n');
+        fflush(stdout);
+    }
     if (st != TLP_OK)
         return engine_fail(st);
     if (r->stats)
         print_stats(r, n_ids, middle - start, cli_now() - middle,
                     t->result.n_generated);
-    return r->lost ? cli_fail("the text could not be written") : CLI_OK;
+    if (r->lost)
+        return cli_fail("the text could not be written");
+    if (t->result.stop_reason == TLP_STOP_CONTEXT)
+        (void)cli_fail("warning: the context of %d positions is full: the text "
+                       "ends early (-c sets another size)",
+                       (int)tlp_session_pos(r->e.session, 0));
+    return CLI_OK;
 }
 
 /* ==== once =============================================================== */

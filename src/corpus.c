@@ -26,6 +26,50 @@ static int read_ids(corpus *c, const engine *e)
     return rc;
 }
 
+int corpus_bos(const corpus *c, const engine *e, bool text, int32_t *id)
+{
+    tlp_model_info info = { .struct_size = sizeof info };
+    tlp_status st = tlp_model_get_info(&info, e->model);
+    int32_t *ids = NULL;
+    size_t n = 0;
+    int rc = st == TLP_OK ? CLI_OK : engine_fail(st);
+
+    *id = -1;
+    if (rc == CLI_OK && c->bos && c->no_bos)
+        rc = cli_usage("--bos and --no-bos exclude each other");
+    if (rc != CLI_OK || c->no_bos || !(c->bos || text))
+        return rc;
+    if (c->bos && info.bos < 0)
+        return cli_fail("--bos: the model has no BOS");
+    /* an empty text begins with BOS if the file says so */
+    if (!c->bos)
+        rc = engine_tokenize(e, "", 0, TLP_TOKENIZE_BOS, &ids, &n);
+    if (rc == CLI_OK && (c->bos || (n > 0 && ids[0] == info.bos)))
+        *id = info.bos;
+    free(ids);
+    return rc;
+}
+
+/* Put BOS before every `length` ids. */
+static int insert_bos(corpus *c, int32_t bos, size_t length)
+{
+    size_t n_bos = (c->n + length - 1) / length, at = 0;
+    int32_t *all = malloc((c->n + n_bos) * sizeof *all);
+
+    if (!all)
+        return cli_fail("out of memory");
+    for (size_t i = 0; i < c->n; i++) {
+        if (i % length == 0)
+            all[at++] = bos;
+        all[at++] = c->ids[i];
+    }
+    free(c->ids);
+    c->ids = all;
+    c->n = at;
+    c->n_bos = n_bos;
+    return CLI_OK;
+}
+
 static void leave_out(corpus *c)
 {
     size_t from = (size_t)c->from;
@@ -36,10 +80,10 @@ static void leave_out(corpus *c)
     memmove(c->ids, c->ids + from, c->n * sizeof *c->ids);
 }
 
-/* Keep the first n ids, or n ids in windows at equal distances. */
-static void keep(corpus *c, size_t n)
+/* Keep the first n ids, or n ids in windows of ctx at equal distances. */
+static void keep(corpus *c, size_t n, size_t ctx)
 {
-    size_t ctx = (size_t)c->ctx, n_window = (n + ctx - 1) / ctx;
+    size_t n_window = (n + ctx - 1) / ctx;
     size_t n_gap = n_window - 1, space = c->n - n;
 
     for (size_t k = 1; c->spread && k < n_window; k++) {
@@ -53,28 +97,38 @@ static void keep(corpus *c, size_t n)
 
 int corpus_read(corpus *c, const engine *e)
 {
+    int32_t bos = -1;
     int rc = c->spread && !c->max_tokens
                  ? cli_usage("--spread needs --max-tokens")
                  : read_ids(c, e);
 
+    if (rc == CLI_OK)
+        rc = corpus_bos(c, e, c->text_path != NULL, &bos);
     if (rc != CLI_OK)
         return rc;
     leave_out(c);
 
-    size_t n = c->n;
+    size_t n = c->n, add = bos >= 0;
 
     if (c->max_tokens && (size_t)c->max_tokens < n)
         n = (size_t)c->max_tokens;
-    if (n < 2)
-        return cli_fail("%zu tokens%s, at least 2 expected", n,
-                        c->from ? " after those of --from" : "");
+    if (n + add < 2)
+        return cli_fail("%s: %zu token%s%s, at least %d expected",
+                        c->text_path ? c->text_path : c->id_path, n,
+                        n == 1 ? "" : "s",
+                        c->from ? " after those of --from" : "", add ? 1 : 2);
     if (c->ctx == 0)
         c->ctx = DEFAULT_CTX;
-    if ((size_t)c->ctx > n)
-        c->ctx = (int)n;
-    keep(c, n);
+    if ((size_t)c->ctx > n + add)
+        c->ctx = (int)(n + add);
 
     size_t ctx = (size_t)c->ctx;
+
+    keep(c, n, ctx - add);
+    if (add)
+        rc = insert_bos(c, bos, ctx - add);
+    if (rc != CLI_OK)
+        return rc;
 
     /* A last window of one token gives no prediction. */
     c->n_window = c->n / ctx + (c->n % ctx > 1);

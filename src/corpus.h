@@ -1,6 +1,7 @@
 /*
  * corpus.h - a text to score, as token ids in windows of ctx.  Each window
- * starts at position 0, so a window of n tokens gives n - 1 predictions.
+ * starts at position 0, so a window of n tokens gives n - 1 predictions.  Where
+ * the model wants BOS it is the first token of every window.
  */
 #ifndef CORPUS_H
 #define CORPUS_H
@@ -15,24 +16,27 @@ typedef struct corpus {
     const char *text_path, *id_path; /* exactly one is set */
     int ctx, max_tokens;             /* 0 = 512; 0 = all */
     int from;                        /* tokens to skip at the beginning */
-    bool spread; /* take max_tokens from windows all over the text */
+    bool spread;      /* take max_tokens from windows all over the text */
+    bool bos, no_bos; /* neither: as the model's file says, for a text */
     /* data that was read */
     int32_t *ids;
-    size_t n, n_window;
+    size_t n, n_window, n_bos; /* n counts the n_bos BOS too */
 } corpus;
 
 /* Rows of an option table. */
 /* clang-format off */
 #define CORPUS_FILE_OPTIONS(c)                                                 \
     { CLI_TEXT, 0, "text", &(c).text_path, "FILE",                             \
-      "text to score; no BOS is added", 0, 0 },                                \
+      "text to score", 0, 0 },                                                 \
     { CLI_TEXT, 0, "tokens", &(c).id_path, "FILE",                             \
       "token ids to score, little-endian int32", 0, 0 },                       \
     { CLI_INT, 0, "from", &(c).from, "N", "skip the first N tokens", 0,   \
       INT32_MAX },                                                             \
     { CLI_FLAG, 0, "spread", &(c).spread, NULL,                                \
-      "take the windows of --max-tokens from all over the text", 0,            \
-      0 }
+      "take the windows of --max-tokens from all over the text", 0, 0 },       \
+    { CLI_FLAG, 0, "bos", &(c).bos, NULL,                                      \
+      "begin each window with BOS (for texts: if the file says so)", 0, 0 },   \
+    { CLI_FLAG, 0, "no-bos", &(c).no_bos, NULL, "add no BOS", 0, 0 }
 /* clang-format on */
 
 /* Whether only a part of the text is used. */
@@ -40,6 +44,10 @@ static inline bool corpus_is_cut(const corpus *c)
 {
     return c->max_tokens || c->from || c->spread;
 }
+
+/* BOS, if it is to be added, else -1.  `text`: what is scored is a text, for
+ * which the file's word counts. */
+int corpus_bos(const corpus *c, const engine *e, bool text, int32_t *id);
 
 /* Read the ids, or read the text and tokenize it; limits ctx to n. */
 int corpus_read(corpus *c, const engine *e);

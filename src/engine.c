@@ -221,6 +221,17 @@ int engine_start(engine *e, int n_ctx)
 
 /* ==== a session ========================================================== */
 
+/* Say once that a session has more positions than the model knows. */
+static void warn_of_context(engine *e, int64_t n_ctx)
+{
+    if (e->warned || e->info.n_ctx_train <= 0 || n_ctx <= e->info.n_ctx_train)
+        return;
+    e->warned = true;
+    (void)cli_fail("warning: %lld positions, but the model was trained with "
+                   "%d: results beyond these may be of no use",
+                   (long long)n_ctx, e->info.n_ctx_train);
+}
+
 int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
                           tlp_session **session)
 {
@@ -239,7 +250,10 @@ int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
     tlp_status st = tlp_session_create(session, plan, &opts);
 
     cli_progress_end(&bar);
-    return st != TLP_OK ? engine_fail(st) : CLI_OK;
+    if (st != TLP_OK)
+        return engine_fail(st);
+    warn_of_context(e, n_ctx);
+    return CLI_OK;
 }
 
 int engine_open_session(engine *e, int64_t n_ctx)

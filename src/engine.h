@@ -30,6 +30,7 @@ typedef struct engine {
     int compute, kv, isa; /* TLP_COMPUTE_*, TLP_KV_*, TLP_ISA_* */
     bool pin;
     bool keep_serving; /* continue serving after a failed session */
+    bool warned;       /* of positions beyond those of training */
     /* meaning of the options, set by engine_start */
     int32_t backend; /* TLP_BACKEND_* */
     int32_t devices[ENGINE_MAX_DEVICE];

@@ -19,7 +19,7 @@ typedef struct eval {
     int n_drill;         /* number of drills of each kind; 0 = none */
     const char *against; /* the reference's plan; NULL = none */
     const char *delimiter;
-    bool bos, as_json;
+    bool as_json;
     uint64_t seed;
     /* the reference plan, in this process, on one rank */
     tlp_plan *reference_plan;

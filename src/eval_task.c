@@ -164,17 +164,23 @@ int eval_task(eval *v)
     tlp_task_options opts = TLP_TASK_OPTIONS_INIT;
     tlp_task *task = NULL;
     task_result r = { .info.struct_size = sizeof r.info };
+    int32_t bos = -1;
 
     opts.delimiter = v->delimiter;
     opts.n_ctx = v->text.ctx;
-    opts.bos = v->bos;
+
+    int rc = corpus_bos(&v->text, &v->e, true, &bos);
+
+    if (rc != CLI_OK)
+        return rc;
+    opts.bos = bos >= 0;
 
     tlp_status st = tlp_task_load(&task, v->e.model, v->task_path, &opts);
 
     if (st == TLP_OK)
         st = tlp_task_get_info(&r.info, task);
 
-    int rc = st == TLP_OK ? CLI_OK : engine_fail(st);
+    rc = st == TLP_OK ? CLI_OK : engine_fail(st);
 
     if (rc == CLI_OK)
         rc = eval_open_sessions(v, r.info.max_token);

@@ -180,8 +180,10 @@ static void print_text(const eval *v, size_t n, const windows *w,
 {
     estimate ppl = eval_exp(&r->nll);
 
-    printf("%zu tokens, %zu predictions in %zu window%s, %.2f s\n", n,
-           w->n_prediction, w->n, w->n == 1 ? "" : "s", r->seconds);
+    printf("%zu token%s, %zu prediction%s in %zu window%s%s, %.2f s\n", n,
+           n == 1 ? "" : "s", w->n_prediction, w->n_prediction == 1 ? "" : "s",
+           w->n, w->n == 1 ? "" : "s", v->text.n_bos ? ", BOS in each" : "",
+           r->seconds);
     eval_print("perplexity", &ppl, "");
     printf(", nll %.5f\n", r->nll.mean);
     printf("effective depth %d, %d all-reduces per token\n",
@@ -217,6 +219,7 @@ static void print_json(const eval *v, size_t n, const windows *w,
     json_int(&j, "tokens", (int64_t)n);
     json_int(&j, "predictions", (int64_t)w->n_prediction);
     json_int(&j, "windows", (int64_t)w->n);
+    json_int(&j, "bos", v->text.n_bos > 0);
     json_real(&j, "nll", r->nll.mean);
     eval_json(&j, "ppl", &ppl);
     json_int(&j, "effective_depth", r->cost.effective_depth);
@@ -243,7 +246,8 @@ static int measure(eval *v)
     if (rc == CLI_OK)
         rc = summarise(v, &w, &r);
     if (rc == CLI_OK)
-        (v->as_json ? print_json : print_text)(v, v->text.n, &w, &r);
+        (v->as_json ? print_json : print_text)(v, v->text.n - v->text.n_bos, &w,
+                                               &r);
     free(w.memory);
     return rc;
 }

@@ -71,7 +71,8 @@ int file_read_ids(const char *path, int32_t **ids, size_t *n)
         return rc;
     if (size % 4 != 0) {
         free(bytes);
-        return cli_fail("%s: %zu bytes, not a multiple of 4", path, size);
+        return cli_fail("%s: %zu byte%s, not a multiple of 4", path, size,
+                        size == 1 ? "" : "s");
     }
     *n = size / 4;
     *ids = malloc(size + 1);

@@ -245,7 +245,8 @@ static int diff_adjust(plans *v, bool *differ)
     return CLI_OK;
 }
 
-/* Exit status as of the command diff: 1 when there is a difference. */
+/* Exit status as of the command diff: 1 when there is a difference, 2 for
+ * trouble. */
 static int diff(plans *v)
 {
     bool differ = false;
@@ -255,8 +256,7 @@ static int diff(plans *v)
         rc = diff_adjust(v, &differ);
     if (rc != CLI_OK || !differ)
         return rc;
-    fflush(stdout);
-    return CLI_FAILURE;
+    return cli_close_stdout() == CLI_OK ? CLI_FAILURE : CLI_USAGE;
 }
 
 int plan_diff(int argc, char **argv)
@@ -275,5 +275,7 @@ int plan_diff(int argc, char **argv)
         rc = cli_usage("no other plan: --against PLAN is required");
     if (rc == CLI_OK && v.e.plan)
         rc = engine_parse_plan(&v.e, v.other_text, &v.other);
+    if (rc == CLI_FAILURE)
+        rc = CLI_USAGE;
     return finish(&v, rc == CLI_OK && v.e.plan ? diff(&v) : rc);
 }

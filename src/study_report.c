@@ -68,8 +68,8 @@ int study_print(const study *s)
     int rc = study_make_axes(s, &a);
 
     if (rc == CLI_OK) {
-        printf("%zu tokens in windows of %d, %zu of %zu cells\n", s->text.n,
-               s->text.ctx, s->n_done, s->n);
+        printf("%zu tokens in windows of %d, %zu of %zu cells\n",
+               s->text.n - s->text.n_bos, s->text.ctx, s->n_done, s->n);
         printf("serial: perplexity %.4f, nll %.5f\n", exp(s->cell[0].nll),
                s->cell[0].nll);
         printf("Below: perplexity / serial, rows by first layer, columns by "
@@ -113,7 +113,7 @@ int study_write_json(const study *s, const char *path)
         json_open(&j, NULL, '{');
         json_text(&j, "model", s->e.info.fingerprint);
         json_int(&j, "n_layer", s->e.info.n_layer);
-        json_int(&j, "tokens", (int64_t)s->text.n);
+        json_int(&j, "tokens", (int64_t)(s->text.n - s->text.n_bos));
         json_int(&j, "ctx", s->text.ctx);
         json_int(&j, "cells_wanted", (int64_t)s->n);
         json_open(&j, "cells", '[');

@@ -132,7 +132,7 @@ static void put_head(const picture *v)
             ": layers of a range changed</text>\n"
             "<text x=\"%d\" y=\"34\">%zu tokens in windows of %d; serial "
             "perplexity %.4g</text>\n",
-            LEFT, s->text.n, s->text.ctx, exp(s->cell[0].nll));
+            LEFT, s->text.n - s->text.n_bos, s->text.ctx, exp(s->cell[0].nll));
 }
 
 static void measure(picture *v)

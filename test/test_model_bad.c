@@ -161,7 +161,7 @@ static const char *write_model(const twist *t)
     if (!is(t->key, eps))
         gw_kv_f32(&w, eps, 1e-5f);
     put_twisted_key(&w, t);
-    tiny_vocab_write(&w, N_VOCAB);
+    tiny_vocab_write(&w, N_VOCAB, false);
     put(&w, t, "token_embd.weight", N_VOCAB, N_EMBD);
     put_layer(&w, t, 0);
     put_layer(&w, t, 1);

@@ -242,6 +242,10 @@ Test(task, answers_as_defined)
         { "the world is in", "the world is in", NULL },
         { "the world is in  ", "the world is in", NULL },
         { "the world is in\\n", "the world is in", "" },
+        { "the world is in\\u00a0\\u3000\\u2009", "the world is in", NULL },
+        { "the world is in\\u001f\\u0085", "the world is in", "" },
+        /* a blank of no width is no white space */
+        { "the world is in\\u200b", "the world is in\xe2\x80\x8b", NULL },
         { "hel", "hel", "" },
         { "the", "the", ": " },
     };

@@ -49,11 +49,16 @@ static double number(json_t *object, const char *key)
 
 /* ==== eval =============================================================== */
 
-static const char *const eval_keys[] = {
-    "tokens", "predictions", "windows",         "nll",
-    "ppl",    "ppl_ci",      "effective_depth", "allreduces_per_token",
-    "seconds"
-};
+static const char *const eval_keys[] = { "tokens",
+                                         "predictions",
+                                         "windows",
+                                         "bos",
+                                         "nll",
+                                         "ppl",
+                                         "ppl_ci",
+                                         "effective_depth",
+                                         "allreduces_per_token",
+                                         "seconds" };
 
 /* -log p of each id of a window but the first, from the logits of a window. */
 static double window_nll(const char *m, const char *ids_path, int n)
@@ -164,7 +169,8 @@ Test(tool_measure, eval_text_and_max_tokens)
 
     s = SPAWN("tlp", "eval", "-m", m, "--text", text, "--max-tokens", "1");
     tool_expect_status(&s, 1);
-    tool_expect_message(&s, "tlp eval: 1 tokens");
+    tool_expect_message(&s, "tlp eval: ");
+    cr_expect(strstr(s.err, ": 1 token, at least 2 expected"), "%s", s.err);
     spawn_free(&s);
 }
 
@@ -211,7 +217,8 @@ Test(tool_measure, eval_of_windows_all_over_a_text)
                       "--from", "19");
 
     tool_expect_status(&s, 1);
-    tool_expect_message(&s, "tlp eval: 1 tokens after those of --from");
+    tool_expect_message(&s, "tlp eval: ");
+    cr_expect(strstr(s.err, ": 1 token after those of --from"), "%s", s.err);
     spawn_free(&s);
     s = SPAWN("tlp", "eval", "-m", tool_model(), "--tokens", all, "--spread");
     tool_expect_status(&s, 2);

@@ -309,7 +309,7 @@ Test(tool_quality, usage)
     spawn_free(&s);
     s = SPAWN("tlp", "eval", "-m", m, "--generate", "2", "--bos");
     tool_expect_status(&s, 2);
-    tool_expect_message(&s, "tlp eval: --delimiter and --bos need --task");
+    tool_expect_message(&s, "tlp eval: --bos and --no-bos need");
     spawn_free(&s);
     s = SPAWN("tlp", "eval", "-m", m, "--task", "x", "--max-tokens", "2");
     tool_expect_status(&s, 2);

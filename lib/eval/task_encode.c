@@ -2,22 +2,62 @@
  * task_encode.c - items to tokens, by the rules of lm-evaluation-harness, so
  * that numbers can be compared.
  *
- * A delimiter stands between query and choice.  Blanks at the end of the query
- * move to the choice: "Q: why? " and "because" make "Q: why?" and "  because".
- * If the query alone has n tokens, the tokens of the choice are the tokens of
- * the whole text from n on.  An empty query stands for BOS.  A text that is too
- * long loses tokens at the beginning of the query.
+ * A delimiter stands between query and choice.  Blanks at the end of the query,
+ * which are the characters that Python's str.rstrip removes, move to the
+ * choice: "Q: why? " and "because" make "Q: why?" and "  because". If the query
+ * alone has n tokens, the tokens of the choice are the tokens of the whole text
+ * from n on.  An empty query stands for BOS.  A text that is too long loses
+ * tokens at the beginning of the query.
  */
 #include <string.h>
 
 #include "eval/task.h"
 
+/* What str.isspace of Python accepts. */
+static bool is_blank(uint32_t c)
+{
+    static const struct {
+        uint32_t first, last;
+    } blank[] = { { 0x09, 0x0d },     { 0x1c, 0x20 },     { 0x85, 0x85 },
+                  { 0xa0, 0xa0 },     { 0x1680, 0x1680 }, { 0x2000, 0x200a },
+                  { 0x2028, 0x2029 }, { 0x202f, 0x202f }, { 0x205f, 0x205f },
+                  { 0x3000, 0x3000 } };
+
+    for (size_t i = 0; i < TLPI_COUNT(blank); i++)
+        if (c >= blank[i].first && c <= blank[i].last)
+            return true;
+    return false;
+}
+
+/* The last character of valid UTF-8 of n bytes, at least 1; *len gets its
+ * bytes.  Characters of four bytes, none of which is blank, give 0. */
+static uint32_t last_character(const char *text, size_t n, size_t *len)
+{
+    const uint8_t *s = (const uint8_t *)text;
+    size_t i = n - 1;
+
+    while (i > 0 && (s[i] & 0xc0) == 0x80)
+        i--;
+    *len = n - i;
+    switch (*len) {
+    case 1:
+        return s[i];
+    case 2:
+        return (s[i] & 0x1fu) << 6 | (s[i + 1] & 0x3fu);
+    case 3:
+        return (s[i] & 0x0fu) << 12 | (s[i + 1] & 0x3fu) << 6 |
+               (s[i + 2] & 0x3fu);
+    default:
+        return 0;
+    }
+}
+
 static size_t trimmed(const char *text)
 {
-    size_t n = strlen(text);
+    size_t n = strlen(text), len;
 
-    while (n > 0 && strchr(" \t\n\v\f\r", text[n - 1]))
-        n--;
+    while (n > 0 && is_blank(last_character(text, n, &len)))
+        n -= len;
     return n;
 }
 

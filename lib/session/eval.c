@@ -189,10 +189,10 @@ static tlp_status eval(tlp_session *s, const tlp_batch *b)
         rows += wants_logits(s, b, i);
     s->n_row = 0; /* more room comes without the rows that were kept */
     TLP_TRY(tlpi_session_reserve(s, rows));
-    double start = tlpi_now();
+    tlpi_session_clock clock = tlpi_session_clock_start(s);
     memset(s->row_here, 0, s->row_cap);
     st = run_batch(s, b);
-    s->stats.seconds += tlpi_now() - start;
+    tlpi_session_clock_stop(s, &clock);
     if (st != TLP_OK)
         goto done;
     commit_positions(s);

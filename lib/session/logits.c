@@ -177,11 +177,11 @@ tlp_status tlpi_session_score(float *logprob, tlp_session *s, int32_t seq,
                          "n_ctx %d",
                          seq, n, s->pos[seq], s->cfg.n_ctx);
     text x = { seq, tokens, (int64_t)n, s->pos[seq] > 0 ? -1 : 0, logprob };
-    double start = tlpi_now();
+    tlpi_session_clock clock = tlpi_session_clock_start(s);
     logprob[0] = 0;
     s->n_row = 0;
     st = run_text(s, &x);
-    s->stats.seconds += tlpi_now() - start;
+    tlpi_session_clock_stop(s, &clock);
     if (st != TLP_OK)
         goto done;
     s->pos[seq] += (int32_t)n;

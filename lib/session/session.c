@@ -213,6 +213,28 @@ static tlpi_comm *comm_at(const tlpi_rank *r, int i)
                : r->comm;
 }
 
+/* Rank 0's time in communication, also outside evaluations. */
+static double comm_seconds(const tlp_session *s)
+{
+    double sum = 0;
+
+    for (int i = 0; i < n_comm(s->rank0); i++)
+        if (comm_at(s->rank0, i))
+            sum += comm_at(s->rank0, i)->stats.seconds;
+    return sum;
+}
+
+tlpi_session_clock tlpi_session_clock_start(const tlp_session *s)
+{
+    return (tlpi_session_clock){ tlpi_now(), comm_seconds(s) };
+}
+
+void tlpi_session_clock_stop(tlp_session *s, const tlpi_session_clock *clock)
+{
+    s->stats.comm_seconds += comm_seconds(s) - clock->comm;
+    s->stats.seconds += tlpi_now() - clock->start;
+}
+
 tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
 {
     if (!s || !out)
@@ -225,7 +247,6 @@ tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
             continue;
         stats.allreduces += c->stats.allreduces;
         stats.comm_bytes += c->stats.bytes;
-        stats.comm_seconds += c->stats.seconds;
     }
     const tlpi_rank_sizes *sizes = tlpi_rank_threads_sizes(s->threads);
     stats.weight_bytes = sizes->weights;

@@ -99,4 +99,12 @@ tlp_status tlpi_session_generate(tlp_generate_result *result, tlp_session *s,
 tlp_status tlpi_session_measure(tlp_link *out, double *stage, tlp_session *s);
 void tlpi_session_free(tlp_session *s);
 
+/* Times of an evaluation: what the counters seconds and comm_seconds get. */
+typedef struct tlpi_session_clock {
+    double start, comm;
+} tlpi_session_clock;
+
+tlpi_session_clock tlpi_session_clock_start(const tlp_session *s);
+void tlpi_session_clock_stop(tlp_session *s, const tlpi_session_clock *clock);
+
 #endif

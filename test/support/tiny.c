@@ -267,7 +267,7 @@ static void write_meta(gw_file *w, const tiny_spec *s)
 #undef KEY
     if (s->note)
         gw_kv_str(w, s->note, "a note");
-    tiny_vocab_write(w, s->n_vocab);
+    tiny_vocab_write(w, s->n_vocab, s->add_bos);
 }
 
 static void write_split_meta(gw_file *w, int no, int n_split, size_t n_tensor)

@@ -19,6 +19,7 @@ typedef struct tiny_spec {
     bool tied;        /* no output.weight */
     bool rope_freqs;  /* write rope_freqs.weight (llama3 scaling) */
     bool out_bias;    /* write attn_output.bias */
+    bool add_bos;     /* the file asks for BOS */
     bool fused;       /* write attn_qkv in place of attn_q, attn_k and attn_v;
                          not for split files */
     float rope_scale; /* linear rope scaling factor; 0 or 1 = none */

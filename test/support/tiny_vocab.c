@@ -126,7 +126,7 @@ static void write_lists(gw_file *w, token_text *token, merge_text *merge,
     free(list);
 }
 
-void tiny_vocab_write(gw_file *w, int n_vocab)
+void tiny_vocab_write(gw_file *w, int n_vocab, bool add_bos)
 {
     size_t n = (size_t)n_vocab, n_merge = n - 258;
     token_text *token = calloc(n, sizeof *token);
@@ -146,7 +146,7 @@ void tiny_vocab_write(gw_file *w, int n_vocab)
     write_lists(w, token, merge, n, n_merge);
     gw_kv_u32(w, "tokenizer.ggml.bos_token_id", (uint32_t)n - 2);
     gw_kv_u32(w, "tokenizer.ggml.eos_token_id", (uint32_t)n - 1);
-    gw_kv_bool(w, "tokenizer.ggml.add_bos_token", false);
+    gw_kv_bool(w, "tokenizer.ggml.add_bos_token", add_bos);
     gw_kv_str(w, "tokenizer.chat_template",
               "{% for message in messages %}"
               "{{ '<|im_start|>' + message['role'] + '\\n' + "

@@ -11,6 +11,6 @@
 #include "gguf_writer.h"
 
 bool tiny_vocab_fits(int n_vocab);
-void tiny_vocab_write(gw_file *w, int n_vocab);
+void tiny_vocab_write(gw_file *w, int n_vocab, bool add_bos);
 
 #endif
