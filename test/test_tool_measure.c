@@ -109,7 +109,7 @@ Test(tool_measure, eval_json)
         tool_write_file(part, all + 4 * at, 4 * n);
         nll += window_nll(m, part, (int)n);
     }
-    expect_keys(root, eval_keys, 9);
+    expect_keys(root, eval_keys, 10);
     cr_expect_eq(number(root, "windows"), 3);
     cr_expect_eq(number(root, "tokens"), 20);
     cr_expect_eq(number(root, "predictions"), 17);
