@@ -81,9 +81,9 @@ Test(tool_messages, communication_is_a_part_of_the_time)
     const char *m = tool_model();
 
     for (int i = 0; i < 5; i++) {
-        spawned s = SPAWN("tlp", "run", "-m", m, "--raw", "-p", "a", "-n",
-                          "3", "-t", "1", "--ranks", "2", "--link-delay-us",
-                          "2000", "--temp", "1", "--stats");
+        spawned s = SPAWN("tlp", "run", "-m", m, "--raw", "-p", "a", "-n", "3",
+                          "-t", "1", "--ranks", "2", "--link-delay-us", "2000",
+                          "--temp", "1", "--stats");
         const char *at = strstr(s.err, "all-reduces per token, ");
         int percent = -1;
 
