@@ -61,6 +61,17 @@ tlp_status tlpi_env_init(tlpi_env *env, const tlp_allocator *mem,
     return TLP_OK;
 }
 
+/* Bytes that this thread failed to get, for the text of the failure. */
+static _Thread_local size_t missing;
+
+size_t tlpi_alloc_take_missing(void)
+{
+    size_t n = missing;
+
+    missing = 0;
+    return n;
+}
+
 static header *header_of(void *p)
 {
     return (header *)(void *)((char *)p - ALIGN);
@@ -72,11 +83,15 @@ void *tlpi_alloc(const tlpi_env *env, size_t size)
 
     /* Pointer differences inside a block longer than PTRDIFF_MAX would
      * overflow. */
-    if (!tlpi_add(size, ALIGN, &total) || total > PTRDIFF_MAX)
+    if (!tlpi_add(size, ALIGN, &total) || total > PTRDIFF_MAX) {
+        missing = SIZE_MAX;
         return NULL;
+    }
     char *base = env->mem.alloc(total, ALIGN, env->mem.user_data);
-    if (!base)
+    if (!base) {
+        missing = total;
         return NULL;
+    }
     *(header *)(void *)base = (header){ total };
     return base + ALIGN;
 }
@@ -110,7 +125,7 @@ void *tlpi_alloc_array(const tlpi_env *env, size_t n, size_t size)
 {
     size_t total;
 
-    return tlpi_mul(n, size, &total) ? tlpi_alloc(env, total) : NULL;
+    return tlpi_alloc(env, tlpi_mul(n, size, &total) ? total : SIZE_MAX);
 }
 
 void *tlpi_realloc_array(const tlpi_env *env, void *p, size_t n, size_t size)

@@ -23,9 +23,10 @@
 /* Record the text of a failure on this thread and return its status. */
 tlp_status tlpi_fail(tlp_status status, const char *fmt, ...) TLPI_PRINTF(2, 3);
 
-/* Record "out of memory" and return TLP_ENOMEM; formats and allocates
- * nothing. */
+/* Record "out of memory", with the bytes that this thread failed to get and
+ * what they were for, and return TLP_ENOMEM; allocates nothing. */
 tlp_status tlpi_fail_nomem(void);
+tlp_status tlpi_fail_nomem_for(const char *fmt, ...) TLPI_PRINTF(1, 2);
 
 /* Put `text` before the recorded text ("model.gguf: " + ...); returns
  * status. */
@@ -70,6 +71,10 @@ void *tlpi_alloc_huge(const tlpi_env *env, size_t size);
 void *tlpi_realloc_array(const tlpi_env *env, void *p, size_t n, size_t size);
 char *tlpi_strndup(const tlpi_env *env, const char *s, size_t n);
 void tlpi_free(const tlpi_env *env, void *p); /* NULL is fine */
+/* Bytes of the last allocation of this thread that failed since the last call,
+ * SIZE_MAX for more than any memory, 0 if none failed.  A caller that goes on
+ * without the memory calls it too. */
+size_t tlpi_alloc_take_missing(void);
 
 void tlpi_log(const tlpi_env *env, int level, const char *fmt, ...)
     TLPI_PRINTF(3, 4);
@@ -85,6 +90,16 @@ void tlpi_log(const tlpi_env *env, int level, const char *fmt, ...)
  */
 tlp_status tlpi_options_read(void *dst, size_t size, const void *src,
                              const char *name);
+
+/*
+ * Check the struct_size of a struct that tlpi_struct_write will fill, before
+ * the work for it begins; `size` is the library's.
+ */
+tlp_status tlpi_struct_check(const void *dst, size_t size, const char *name);
+
+/* TLP_EINVAL unless the value of a flag is 0 or 1.  `name` is the whole name:
+ * "model option no_mmap". */
+tlp_status tlpi_flag_check(const char *name, int64_t value);
 
 /*
  * Write `src` (size bytes, struct_size first) to a caller's struct whose

@@ -47,6 +47,21 @@ tlp_status tlpi_options_read(void *dst, size_t size, const void *src,
     return TLP_OK;
 }
 
+tlp_status tlpi_struct_check(const void *dst, size_t size, const char *name)
+{
+    size_t given;
+
+    return struct_size(dst, size, name, &given);
+}
+
+tlp_status tlpi_flag_check(const char *name, int64_t value)
+{
+    if (value == 0 || value == 1)
+        return TLP_OK;
+    return tlpi_fail(TLP_EINVAL, "%s: %lld, 0 or 1 expected", name,
+                     (long long)value);
+}
+
 tlp_status tlpi_struct_write(void *dst, const void *src, size_t size,
                              const char *name)
 {

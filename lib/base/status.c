@@ -107,12 +107,35 @@ tlp_status tlpi_fail(tlp_status status, const char *fmt, ...)
     return status;
 }
 
+static tlp_status fail_nomem(const char *purpose)
+{
+    const char *link = purpose[0] ? " for " : "";
+    size_t n = tlpi_alloc_take_missing();
+
+    if (n == SIZE_MAX)
+        return tlpi_fail(TLP_ENOMEM,
+                         "out of memory: more bytes than can be addressed%s%s",
+                         link, purpose);
+    if (n > 0)
+        return tlpi_fail(TLP_ENOMEM, "out of memory: %zu bytes%s%s", n, link,
+                         purpose);
+    return tlpi_fail(TLP_ENOMEM, "out of memory%s%s", link, purpose);
+}
+
 tlp_status tlpi_fail_nomem(void)
 {
-    static const char text[] = "out of memory";
+    return fail_nomem("");
+}
 
-    memcpy(last_error, text, sizeof text);
-    return TLP_ENOMEM;
+tlp_status tlpi_fail_nomem_for(const char *fmt, ...)
+{
+    char purpose[ERROR_CAP];
+    va_list args;
+
+    va_start(args, fmt);
+    tlpi_format_line(purpose, sizeof purpose, fmt, args);
+    va_end(args);
+    return fail_nomem(purpose);
 }
 
 tlp_status tlpi_fail_prefix(tlp_status status, const char *fmt, ...)

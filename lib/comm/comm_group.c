@@ -30,7 +30,7 @@ tlp_status tlpi_group_create(tlpi_group **out, tlpi_comm_root *root, int first,
     *out = NULL;
     tlpi_group *g = tlpi_calloc(root->env, 1, sizeof *g);
     if (!g)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     g->root = root;
     g->first = first;
     g->size = size;
@@ -39,7 +39,7 @@ tlp_status tlpi_group_create(tlpi_group **out, tlpi_comm_root *root, int first,
     g->handle = tlpi_calloc(root->env, (size_t)size, sizeof *g->handle);
     if (!g->mailbox || !g->handle) {
         free_group(root->env, g);
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     }
     for (int r = 0; r < size; r++) {
         g->handle[r].group = g;
@@ -62,13 +62,13 @@ tlp_status tlpi_comm_root_create(tlpi_group **out, const tlpi_env *env,
     *out = NULL;
     tlpi_comm_root *root = tlpi_calloc(env, 1, sizeof *root);
     if (!root)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     root->env = env;
     root->timeout_ms = timeout_ms;
     root->spin_ns = tlpi_spin_ns(TLPI_MAX(size, n_machine));
     if (pthread_mutex_init(&root->lock, NULL) != 0) {
         tlpi_free(env, root);
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     }
     tlp_status st = tlpi_group_create(out, root, 0, size, ops);
     if (st != TLP_OK)

@@ -203,7 +203,7 @@ static tlp_status create_slots(tlpi_peer_root *root)
     root->memory = root->ops->alloc(root->t, slots * TLPI_EAGER_BYTES +
                                                  2 * TLPI_PEER_TEXT);
     if (!root->xfer || !root->memory)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     root->abort_in = root->memory + slots * TLPI_EAGER_BYTES;
     root->abort_out = root->abort_in + TLPI_PEER_TEXT;
     root->sends = root->xfer;
@@ -222,10 +222,10 @@ static tlp_status create_root(tlpi_peer_root **out, const tlpi_env *env,
 
     *out = NULL;
     if (!root)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     if (pthread_mutex_init(&root->lock, NULL) != 0) {
         tlpi_free(env, root);
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     }
     root->env = env;
     root->ops = setup->ops;
@@ -310,7 +310,7 @@ static tlp_status peer_split(tlpi_comm *base, int first, int count,
     uint32_t votes = inside && !sub;
     TLP_TRY(tlpi_peer_reduce(&call, NULL, 0, &votes));
     if (votes) {
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("a communicator");
         goto done;
     }
     *out = sub;
@@ -349,7 +349,7 @@ tlp_status tlpi_comm_peer_create(tlpi_comm **out, const tlpi_env *env,
     *out = create_group(root, &ops, 0, root->size, 0);
     if (!*out) {
         free_root(root);
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     }
     return TLP_OK;
 }

@@ -121,7 +121,7 @@ static tlp_status create(tlpi_comm **out, const record *like, int rank,
 
     *out = NULL;
     if (!r)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     *r = *like;
     r->base =
         (tlpi_comm){ .ops = &ops, .env = env, .rank = rank, .size = size };

@@ -86,7 +86,7 @@ tlp_status tlpi_comm_self_create(tlpi_comm **out, const tlpi_env *env)
     tlpi_comm *c = tlpi_calloc(env, 1, sizeof *c);
     *out = c;
     if (!c)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     c->ops = &ops;
     c->env = env;
     c->size = 1;

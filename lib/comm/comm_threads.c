@@ -399,7 +399,7 @@ static tlp_status threads_split(tlpi_comm *base, int first, int count,
         tlpi_phase_pass(c, 1);
     }
     if (!sub)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a communicator");
     if (base->rank >= first && base->rank < first + count)
         *out = tlpi_group_take(sub, base->rank - first);
 done:

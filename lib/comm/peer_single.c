@@ -25,7 +25,7 @@ static tlp_status open_single(single *s, const tlpi_transport_ops *ops,
                          "message of %zu bytes: at most %zu expected", bytes,
                          TLPI_EAGER_BYTES);
     s->memory = ops->alloc(t, TLPI_MAX(bytes, 1));
-    return s->memory ? TLP_OK : tlpi_fail_nomem();
+    return s->memory ? TLP_OK : tlpi_fail_nomem_for("a communicator");
 }
 
 static void close_single(single *s)

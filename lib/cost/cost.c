@@ -46,6 +46,7 @@ tlp_status tlp_plan_get_cost(tlp_plan_cost *out, const tlp_plan *plan,
 
     if (!plan || !out)
         return tlpi_fail(TLP_EINVAL, "plan and out are required");
+    TLP_TRY(tlpi_struct_check(out, sizeof cost, "tlp_plan_cost"));
     TLP_TRY(tlpi_dry_run_create(&run, plan, n_rank));
     cost.effective_depth = plan->n_stage;
     for (int i = 0; i < plan->n_stage; i++) {

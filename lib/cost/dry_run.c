@@ -25,7 +25,7 @@ static tlp_status push(recorder *r, tlpi_act act)
         tlpi_act *grown =
             tlpi_realloc_array(t->env, t->act, (size_t)cap, sizeof(*grown));
         if (!grown)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("a dry run");
         t->act = grown;
         t->cap = cap;
     }
@@ -125,7 +125,7 @@ tlp_status tlpi_dry_run_create(tlpi_dry_run *out, const tlp_plan *plan,
     TLP_TRY(tlpi_shards_create(&out->shards, plan, n_rank));
     out->rank = tlpi_calloc(env, (size_t)n_rank, sizeof(*out->rank));
     if (!out->rank)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a dry run"));
     out->n_rank = n_rank;
     for (int r = 0; r < n_rank; r++)
         TLP_TRY(tlpi_trace_create(&out->rank[r], plan, out->shards, r));

@@ -21,7 +21,7 @@ tlp_status tlpi_measure_meet(tlpi_rank *r, tlp_status st)
     if (comm != TLP_OK)
         return comm;
     if (vote & NO_MEMORY)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("measurements");
     if (vote & STOP)
         return tlpi_fail(TLP_ECANCELED, "measuring was aborted");
     return TLP_OK;

@@ -348,13 +348,13 @@ static tlp_status prepare(timing *b)
     b->stage = tlpi_calloc(env, n_stage, sizeof *b->stage);
     b->all = tlpi_calloc(env, n_rank * n_stage, sizeof *b->all);
     if (!b->piece || !b->span || !b->spans || !b->stage || !b->all)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("measurements");
     b->n_piece = list_pieces(&b->trace, b->piece);
     size_t n = (size_t)b->n_piece;
     b->seconds = tlpi_alloc_array(env, n, MAX_REPEAT * sizeof *b->seconds);
     b->diary.spent = tlpi_alloc_array(env, n, sizeof *b->diary.spent);
     if (!b->seconds || !b->diary.spent)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("measurements");
     b->diary.cap = b->n_piece;
     b->whole = watch_of(r->exchange.data, &b->diary);
     for (size_t i = 0; i < n_span; i++) {
@@ -394,7 +394,7 @@ tlp_status tlpi_measure_work(const tlpi_measure *m)
     tlp_status st = prepare(&b);
 
     if (!each)
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("measurements");
     TLP_TRY(tlpi_measure_meet(r, st));
     TLP_TRY(run_steps(&b, &mine));
     TLP_TRY(gather(r, &mine, sizeof mine, r->rank == 0 ? each : NULL));

@@ -331,6 +331,7 @@ tlp_status tlp_plan_predict(tlp_prediction *out, const tlp_plan *plan,
                          "%lld tokens after %lld: at most %d of either",
                          (long long)n_tok, (long long)pos, MAX_POS);
     TLP_TRY(tlpi_options_read(&l, sizeof l, link, "tlp_link"));
+    TLP_TRY(tlpi_struct_check(out, sizeof p, "tlp_prediction"));
     TLP_TRY(check_link(&l, plan, n_rank));
     TLP_TRY(tlpi_dry_run_create(&dry, plan, n_rank));
     run w = { .dry = &dry, .link = &l };

@@ -93,6 +93,7 @@ tlp_status tlp_device_get_info(tlp_device_info *out, int32_t backend,
 
     if (!out)
         return tlpi_fail(TLP_EINVAL, "out is required");
+    TLP_TRY(tlpi_struct_check(out, sizeof info, "tlp_device_info"));
     TLP_TRY(tlpi_device_load(&ops, backend));
     TLP_TRY(tlpi_device_count(ops, &n));
     if (device < 0 || device >= n)

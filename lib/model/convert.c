@@ -358,6 +358,7 @@ tlp_status tlp_model_quantize(tlp_quantize_result *result,
     converter c = { .m = model, .path = path, .out = { .file = { .fd = -1 } } };
     TLP_TRY(tlpi_options_read(&c.opts, sizeof c.opts, opts,
                               "tlp_quantize_options"));
+    TLP_TRY(tlpi_flag_check("quantize option pure", c.opts.pure));
     if (result)
         TLP_TRY(give(result, &c.result));
     TLP_TRY(find_recipe(&c, type));

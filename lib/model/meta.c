@@ -80,6 +80,9 @@ tlp_status tlp_model_get_info(tlp_model_info *out, const tlp_model *model)
 
     if (!model || !out)
         return tlpi_fail(TLP_EINVAL, "model and out are required");
+    tlp_status st = tlpi_struct_check(out, sizeof info, "tlp_model_info");
+    if (st != TLP_OK) /* before the fingerprint is computed */
+        return st;
     fill_info(model, &info);
     return tlpi_struct_write(out, &info, sizeof info, "tlp_model_info");
 }
@@ -137,8 +140,10 @@ const char *tlp_model_meta_key(const tlp_model *model, size_t index)
 tlp_status tlp_model_get_meta(char *buf, size_t cap, size_t *len,
                               const tlp_model *model, const char *key)
 {
-    if (!model || !key || !len)
-        return tlpi_fail(TLP_EINVAL, "model, key and len are required");
+    if (len)
+        *len = 0;
+    if (!model || !key || !len || (!buf && cap > 0))
+        return tlpi_fail(TLP_EINVAL, "model, key, len and buf are required");
     const tlpi_gguf_kv *kv = tlpi_gguf_find(model->file[0], key);
     if (!kv)
         return tlpi_fail(TLP_EINVAL, "%s: key %s: not in the file", model->path,

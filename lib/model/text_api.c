@@ -128,6 +128,12 @@ void tlp_stream_free(tlp_stream *stream)
 tlp_status tlp_stream_push(const char **text, size_t *len, int *stopped,
                            tlp_stream *stream, int32_t token)
 {
+    if (text)
+        *text = NULL;
+    if (len)
+        *len = 0;
+    if (stopped)
+        *stopped = 0;
     if (!stream || !text || !len || !stopped)
         return tlpi_fail(TLP_EINVAL,
                          "stream, text, len and stopped are required");
@@ -136,6 +142,10 @@ tlp_status tlp_stream_push(const char **text, size_t *len, int *stopped,
 
 tlp_status tlp_stream_flush(const char **text, size_t *len, tlp_stream *stream)
 {
+    if (text)
+        *text = NULL;
+    if (len)
+        *len = 0;
     if (!stream || !text || !len)
         return tlpi_fail(TLP_EINVAL, "stream, text and len are required");
     tlpi_stream_flush(&stream->s, text, len);
@@ -158,6 +168,7 @@ tlp_status tlp_chat_format(char *buf, size_t cap, size_t *len,
                          "model, messages, buf and len are required");
     const tlpi_chat c = { messages, n, add_assistant != 0 };
     tlpi_jinja_text out = { 0 };
+    TLP_TRY(tlpi_flag_check("add_assistant", add_assistant));
     TLP_TRY(tlpi_chat_format(&out, &model->env, &c, model->vocab, model->path));
     TLP_TRY(tlpi_copy_out(out.s, out.n, buf, cap, len));
 done:

@@ -44,7 +44,7 @@ static tlp_status path_beside(tlpi_text *out, const char *path,
 {
     tlpi_text_add(out, path, folder_length(path));
     tlpi_text_add(out, name, strlen(name));
-    return out->failed ? tlpi_fail_nomem() : TLP_OK;
+    return out->failed ? tlpi_fail_nomem_for("adjustments") : TLP_OK;
 }
 
 /* Three corrections of the highest rank as F32, norms and gains in every
@@ -92,7 +92,7 @@ tlp_status tlpi_adjust_write(tlpi_adjust_file *f, const tlp_plan *plan,
     tlpi_text_add(&made, base, n);
     tlpi_text_add(&made, ADJUST_SUFFIX, strlen(ADJUST_SUFFIX));
     if (made.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("adjustments"));
     if (!a->image)
         TLP_TRY(tlpi_fail(
             TLP_ESTATE, "%s: of the adjustments only the hash is known", path));

@@ -78,7 +78,7 @@ static tlp_status check_origin(const tlpi_adjust *a, const tlp_plan *p,
     TLP_TRY(check_meta(a, where, "model", tlpi_model_fingerprint(p->model)));
     tlpi_plan_write_text(p, &text);
     if (text.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("adjustments"));
     TLP_TRY(check_meta(a, where, "plan", text.data));
 done:
     tlpi_text_free(&text);
@@ -271,7 +271,7 @@ static tlp_status make_places(tlpi_adjust *a, const tlp_plan *p)
     a->stage = tlpi_calloc(env, (size_t)p->n_stage, sizeof *a->stage);
     a->member = tlpi_calloc(env, (size_t)n_member, sizeof *a->member);
     if (!a->stage || !a->member)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("adjustments");
     for (int i = 0; i < n_member; i++)
         a->member[i].attn_gain = a->member[i].ffn_gain = 1;
     return TLP_OK;
@@ -324,7 +324,7 @@ tlp_status tlpi_plan_with_adjust(tlp_plan **out, const tlp_plan *plan,
                             plan->made, where));
     p->adjust = tlpi_calloc(env, 1, sizeof *p->adjust);
     if (!p->adjust)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("adjustments"));
     memcpy(p->adjust->file, UNSAVED_FILE, sizeof UNSAVED_FILE);
     make_hash(image, n_image, p->adjust->sha256);
     void *taken = image;

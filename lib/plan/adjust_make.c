@@ -97,7 +97,7 @@ tlp_status tlpi_adjust_image(const tlp_plan *plan,
     m.from = tlpi_calloc(env, most, sizeof *m.from);
     tlpi_plan_write_text(plan, &text);
     if (!m.part || !m.from || text.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("adjustments"));
     add_stages(&m, plan, stage);
     const tlpi_safetensors_meta meta[] = {
         { "tlp_adjust", "1" },

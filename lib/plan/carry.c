@@ -62,7 +62,7 @@ static tlp_status check_vector(const tlpi_tensor *t, const tlp_model *a,
     x = tlpi_alloc_array(&a->env, (size_t)t->ne[0], sizeof(*x));
     y = tlpi_alloc_array(&a->env, (size_t)t->ne[0], sizeof(*y));
     if (!x || !y)
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("a plan");
     else if (!same_values(t, other, x, y))
         st = tlpi_fail(TLP_EMISMATCH,
                        "%s: tensor %s: other values than in %s, so that this "
@@ -106,7 +106,7 @@ static tlp_status rename_model(const tlp_plan *plan, const tlp_model *model,
                          "plan: of the adjustments only the hash is known");
     char *copy = tlpi_alloc(&model->env, a->n_image);
     if (!copy)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a plan");
     memcpy(copy, a->image, a->n_image);
     while (i < last && memcmp(copy + i, from, n) != 0)
         i++;

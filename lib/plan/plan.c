@@ -91,7 +91,7 @@ static tlp_status copy_stages(tlp_plan *p, const tlpi_stage *stage, int n_stage,
         tlpi_free(env, layers);
         tlpi_free(env, p->stage);
         p->stage = NULL;
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a plan");
     }
     p->n_stage = n_stage;
     for (int i = 0; i < n_stage; i++) {
@@ -125,14 +125,14 @@ tlp_status tlpi_plan_build(tlp_plan **out, tlp_model *model,
     if (!seen || !p) {
         tlpi_free(env, p);
         p = NULL;
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a plan"));
     }
     p->refs = 1;
     p->model = tlpi_model_retain(model);
     TLP_TRY(check_stages(model, stage, n_stage, where, seen, &n_member));
     TLP_TRY(copy_stages(p, stage, n_stage, n_member));
     if (made && !(p->made = tlpi_strndup(env, made, strlen(made))))
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a plan"));
     *out = p;
     p = NULL;
 done:
@@ -253,7 +253,7 @@ static tlp_status save_adjusted(const tlp_plan *plan, const char *path)
     TLP_TRY(tlpi_adjust_write(&adjust, plan, path));
     tlpi_plan_write_json_as(plan, adjust.name, &text);
     if (text.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a plan"));
     TLP_TRY(tlpi_replace_begin(&json, text.env, path, text.len));
     TLP_TRY(tlpi_replace_write(&json, text.data, text.len));
     TLP_TRY(tlpi_replace_sync(&json));
@@ -275,7 +275,7 @@ tlp_status tlp_plan_save(const tlp_plan *plan, const char *path)
     tlpi_text text = { .env = &plan->model->env };
     tlpi_plan_write_json(plan, &text);
     tlp_status st =
-        text.failed ? tlpi_fail_nomem()
+        text.failed ? tlpi_fail_nomem_for("a plan")
                     : tlpi_file_replace(text.env, path, text.data, text.len);
     tlpi_text_free(&text);
     return st;
@@ -284,8 +284,10 @@ tlp_status tlp_plan_save(const tlp_plan *plan, const char *path)
 tlp_status tlp_plan_format(char *buf, size_t cap, size_t *len,
                            const tlp_plan *plan, int form)
 {
-    if (!plan || !len)
-        return tlpi_fail(TLP_EINVAL, "plan and len are required");
+    if (len)
+        *len = 0;
+    if (!plan || !len || (!buf && cap > 0))
+        return tlpi_fail(TLP_EINVAL, "plan, len and buf are required");
     if (form != TLP_PLAN_TEXT && form != TLP_PLAN_JSON)
         return tlpi_fail(TLP_EINVAL,
                          "form %d: TLP_PLAN_TEXT or TLP_PLAN_JSON "
@@ -297,7 +299,7 @@ tlp_status tlp_plan_format(char *buf, size_t cap, size_t *len,
     else
         tlpi_plan_write_json(plan, &text);
     tlp_status st = text.failed
-                        ? tlpi_fail_nomem()
+                        ? tlpi_fail_nomem_for("a plan")
                         : tlpi_copy_out(text.data, text.len, buf, cap, len);
     tlpi_text_free(&text);
     return st;

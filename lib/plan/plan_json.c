@@ -252,7 +252,7 @@ static tlp_status keep_exactly(const tlpi_env *env, json_t *object, char **out)
 
     *out = text ? tlpi_strndup(env, text, strlen(text)) : NULL;
     free(text);
-    return *out ? TLP_OK : tlpi_fail_nomem();
+    return *out ? TLP_OK : tlpi_fail_nomem_for("a plan");
 }
 
 tlp_status tlpi_plan_record(const tlp_plan *p, const char *key,
@@ -266,7 +266,7 @@ tlp_status tlpi_plan_record(const tlp_plan *p, const char *key,
     if (all && added && json_object_set(all, key, added) == 0)
         st = keep_exactly(&p->model->env, all, made);
     else
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("a plan");
     json_decref(added);
     json_decref(all);
     return st;
@@ -316,7 +316,7 @@ static tlp_status read_adjust(const tlpi_sketch *s, json_t *root,
                          s->where);
     *out = tlpi_calloc(&s->model->env, 1, sizeof **out);
     if (!*out)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a plan");
     memcpy((*out)->file, file, strlen(file) + 1);
     memcpy((*out)->sha256, hash, strlen(hash) + 1);
 done:

@@ -24,7 +24,7 @@ tlp_status tlpi_sketch_init(tlpi_sketch *s, tlp_model *model, const char *where)
     s->group = tlpi_alloc_array(env, n + 1, sizeof *s->group);
     s->order = tlpi_alloc_array(env, n, sizeof *s->order);
     if (!s->pool || !s->owner || !s->seen || !s->group || !s->order)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a plan");
     for (size_t l = 0; l < n; l++)
         s->owner[l] = NO_GROUP;
     return TLP_OK;
@@ -253,7 +253,7 @@ tlp_status tlpi_sketch_build(tlpi_sketch *s, const char *made, tlp_plan **out)
     stage = tlpi_alloc_array(env, (size_t)s->n_layer, sizeof *stage);
     placed = tlpi_calloc(env, (size_t)s->n_group, sizeof *placed);
     if (!stage || !placed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a plan"));
     for (int i = 0; i < s->n_order; i++) {
         int g = s->owner[s->order[i]];
         if (g == NO_GROUP) {

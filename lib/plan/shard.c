@@ -238,7 +238,7 @@ static tlp_status alloc_stage(tlpi_shards *s, int stage, int n_member, int mode)
     if (is_cut_by_members(mode))
         s->span[stage] = tlpi_calloc(s->env, n, sizeof **s->span);
     if (!p->attn || !p->ffn || (is_cut_by_members(mode) && !s->span[stage]))
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("shards");
     return TLP_OK;
 }
 
@@ -279,7 +279,7 @@ static tlp_status cut_stages(tlpi_shards *s, const tlp_plan *plan)
     tlp_status st = TLP_OK;
 
     if (!member || !c.head || !c.ff || !c.want)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("shards"));
     for (int i = 0; i < s->n_stage; i++)
         TLP_TRY(cut_stage(s, &c, member, plan, i));
 done:
@@ -318,7 +318,7 @@ tlp_status tlpi_shards_create(tlpi_shards **out, const tlp_plan *plan,
                          MAX_SHARD);
     s = tlpi_calloc(env, 1, sizeof *s);
     if (!s)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("shards");
     s->env = env;
     s->n_rank = n_rank;
     s->n_stage = plan->n_stage;
@@ -327,7 +327,7 @@ tlp_status tlpi_shards_create(tlpi_shards **out, const tlp_plan *plan,
     s->vocab = tlpi_calloc(env, (size_t)n_rank + 1, sizeof *s->vocab);
     s->rank_bytes = tlpi_calloc(env, (size_t)n_rank, sizeof *s->rank_bytes);
     if (!s->part || !s->span || !s->vocab || !s->rank_bytes)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("shards"));
     TLP_TRY(cut_stages(s, plan));
     cut_vocab(s, plan->model);
     *out = s;

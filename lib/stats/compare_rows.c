@@ -39,5 +39,8 @@ tlp_status tlpi_rows_compare(tlpi_pool *pool, const tlpi_row_comparison *c)
 
     tlpi_pool_run(pool, compare_some, &j);
     /* The text of a failure belongs to a thread: fail again on this one. */
-    return j.failed < c->n ? compare_row(c, j.failed) : TLP_OK;
+    if (j.failed == c->n)
+        return TLP_OK;
+    (void)compare_row(c, j.failed);
+    return tlpi_fail_prefix(TLP_ERROR, "position %d: ", c->at + j.failed);
 }

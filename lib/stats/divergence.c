@@ -48,8 +48,10 @@ static tlp_status scan(row *r, const char *name)
         if (x <= bar && x >= MASKED)
             continue;
         if (!(x <= FLT_MAX))
-            return tlpi_fail(TLP_EINVAL, "%s: the logit of token %zu is %g",
-                             name, i, (double)x);
+            return tlpi_fail(TLP_EINVAL,
+                             "%s: the logit of token %zu is %s, a finite "
+                             "number or -inf expected",
+                             name, i, isnan(x) ? "NaN" : "+inf");
         r->masked |= x < MASKED;
         if (x > bar)
             insert(r, (int32_t)i);
@@ -156,6 +158,7 @@ tlp_status tlp_logits_compare(tlp_divergence *out, const float *reference,
                          "reference, logits, out and n_vocab from 1 to %d are "
                          "required",
                          INT32_MAX);
+    TLP_TRY(tlpi_struct_check(out, sizeof d, "tlp_divergence"));
     TLP_TRY(scan(&a, "reference"));
     TLP_TRY(scan(&b, "logits"));
     sums s = a.masked || b.masked ? masked_sums_of(&a, &b) : sums_of(&a, &b);

@@ -35,7 +35,7 @@ static tlp_status alloc_activations(tlpi_calibration *c)
         tlpi_alloc_array(c->env, (size_t)c->text.n_ctx, sizeof(*c->score));
     if (!c->stream || !c->next || !c->want || !c->seen || !c->weight ||
         !c->score)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a fit");
     return TLP_OK;
 }
 
@@ -46,7 +46,7 @@ static tlp_status alloc_stages(tlpi_calibration *c)
     c->fitted = tlpi_calloc(c->env, n, sizeof(*c->fitted));
     c->choice = tlpi_calloc(c->env, n, sizeof(*c->choice));
     if (!c->fitted || !c->choice)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a fit");
     for (size_t i = 0; i < n; i++) {
         tlpi_stage_choice *choice = &c->choice[i];
         size_t n_in = 2 * (size_t)c->plan->stage[i].n_member;
@@ -54,7 +54,7 @@ static tlp_status alloc_stages(tlpi_calibration *c)
         choice->norm = tlpi_calloc(c->env, n_in, sizeof(*choice->norm));
         choice->in = tlpi_calloc(c->env, n_in, sizeof(*choice->in));
         if (!choice->norm || !choice->in)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("a fit");
     }
     return TLP_OK;
 }

@@ -9,7 +9,7 @@ tlp_status tlpi_fitted_init(const tlpi_env *env, tlpi_fitted_stage *s,
     *s = (tlpi_fitted_stage){ 0 };
     s->member = tlpi_calloc(env, (size_t)n_member, sizeof(*s->member));
     if (!s->member)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a fit");
     for (int m = 0; m < n_member; m++)
         s->member[m].attn_gain = s->member[m].ffn_gain = 1;
     return TLP_OK;
@@ -60,7 +60,7 @@ tlp_status tlpi_fitted_apply(tlpi_calibration *c, int stage)
     tlp_status st = TLP_OK;
 
     if (!member || !norm) {
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("a fit");
         goto done;
     }
     for (int m = 0; m < n; m++) {

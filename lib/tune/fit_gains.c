@@ -54,7 +54,7 @@ static tlp_status solve(const tlpi_fitter *f, const tlpi_gain_moments *m,
     double *a = tlpi_alloc_array(f->env, n * n, sizeof(*a)), most = 0;
 
     if (!a)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a fit");
     for (int i = 0; i < m->n; i++)
         most = TLPI_MAX(most, m->s[i][i]);
     for (size_t i = 0; i < n; i++) {

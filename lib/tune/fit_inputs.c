@@ -51,7 +51,7 @@ static tlp_status scale_norm(const tlpi_calibration *c, const input *in,
 
     *in->norm = norm;
     if (!norm)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a fit");
     tlpi_dequantize(in->weight->type, in->weight->data, norm, (int64_t)c->d);
     for (size_t j = 0; j < c->d; j++)
         norm[j] *= scale[j];
@@ -64,7 +64,7 @@ static tlp_status fit_norm(tlpi_calibration *c, const input *in,
     tlpi_norm_moments m[2] = { 0 };
     float *scale = tlpi_alloc_array(c->env, c->d, sizeof(*scale));
     const float *feature[1];
-    tlp_status st = scale ? TLP_OK : tlpi_fail_nomem();
+    tlp_status st = scale ? TLP_OK : tlpi_fail_nomem_for("a fit");
 
     TLP_TRY(st);
     TLP_TRY(tlpi_norms_create(&m[0], c->env, (int)c->d));

@@ -53,7 +53,7 @@ static tlp_status create(work *w)
     w->tmp = array(w, w->r, TLPI_MAX(w->n, BLOCK));
     if (!w->a || !w->y || !w->turn || !w->m || !w->u || !w->next || !w->down ||
         !w->tmp)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a fit");
     for (size_t i = 0; i < (size_t)w->r * (size_t)w->d; i++)
         w->u[i] = tlpi_uniform(&seed) - 0.5;
     return TLP_OK;
@@ -208,7 +208,7 @@ static tlp_status choose(work *w, const tlpi_moments *m,
 {
     double least = TLPI_HELPS * held->missing;
     double *gain = array(w, w->r, 1);
-    tlp_status st = gain ? TLP_OK : tlpi_fail_nomem();
+    tlp_status st = gain ? TLP_OK : tlpi_fail_nomem_for("a fit");
 
     *choice = (tlpi_choice){ 0 };
     if (held->missing <= TLPI_NOISE * held->target)
@@ -243,7 +243,7 @@ static tlp_status hand_out(const work *w, tlpi_fitted_lowrank *out)
     out->down = tlpi_alloc_array(w->f->env, r * n, sizeof(float));
     out->up = tlpi_alloc_array(w->f->env, d * r, sizeof(float));
     if (!out->down || !out->up)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a fit");
     for (size_t i = 0; i < r * n; i++)
         out->down[i] = (float)w->down[i];
     for (size_t j = 0; j < d; j++)

@@ -18,13 +18,13 @@ tlp_status tlpi_moments_create(tlpi_moments *m, const tlpi_env *env, int d,
 
     *m = (tlpi_moments){ .env = env, .n = d * n_feature, .d = d };
     if (!tlpi_mul(n, n, &nn))
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a fit");
     m->s = tlpi_calloc(env, nn, sizeof(*m->s));
     m->c = tlpi_calloc(env, (size_t)d * n, sizeof(*m->c));
     if (m->s && m->c)
         return TLP_OK;
     tlpi_moments_free(m);
-    return tlpi_fail_nomem();
+    return tlpi_fail_nomem_for("a fit");
 }
 
 void tlpi_moments_free(tlpi_moments *m)
@@ -109,7 +109,7 @@ tlp_status tlpi_moments_add(tlpi_moments *m, tlpi_pool *pool,
     p.feature = tlpi_alloc_array(m->env, (size_t)m->n * PIECE, sizeof(float));
     p.missing = tlpi_alloc_array(m->env, (size_t)m->d * PIECE, sizeof(float));
     if (!p.feature || !p.missing) {
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("a fit");
         goto done;
     }
     for (p.at = 0; p.at < rows->n_tok; p.at += PIECE) {

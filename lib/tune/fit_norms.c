@@ -11,7 +11,7 @@ tlp_status tlpi_norms_create(tlpi_norm_moments *m, const tlpi_env *env, int d)
     if (m->s && m->c)
         return TLP_OK;
     tlpi_norms_free(m);
-    return tlpi_fail_nomem();
+    return tlpi_fail_nomem_for("a fit");
 }
 
 void tlpi_norms_free(tlpi_norm_moments *m)

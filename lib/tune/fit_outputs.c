@@ -82,7 +82,7 @@ static tlp_status solve_gains(tlpi_calibration *c, int stage, float *gain)
     const float *feature[TLPI_MAX_GAIN];
     int slot[TLPI_MAX_GAIN];
     tlpi_gain_moments *m = tlpi_calloc(c->env, 2, sizeof(*m));
-    tlp_status st = m ? TLP_OK : tlpi_fail_nomem();
+    tlp_status st = m ? TLP_OK : tlpi_fail_nomem_for("a fit");
 
     if (s->mode == TLP_MODE_ASYM)
         part_sums(c, s->n_member);
@@ -141,7 +141,7 @@ static tlp_status put_out(tlpi_calibration *c, int n_member,
         float *down = tlpi_alloc_array(c->env, r * c->d, sizeof(*down));
 
         if (!down)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("a fit");
         for (size_t k = 0; k < r; k++)
             memcpy(down + k * c->d, x->down + k * n + (size_t)m * c->d,
                    c->d * sizeof(*down));
@@ -161,7 +161,7 @@ static tlp_status fit_out(tlpi_calibration *c, int stage)
     int *slot = tlpi_calloc(c->env, (size_t)n, sizeof(*slot));
     tlpi_fitted_lowrank x = { 0 };
     tlpi_moments m[2] = { 0 };
-    tlp_status st = feature && slot ? TLP_OK : tlpi_fail_nomem();
+    tlp_status st = feature && slot ? TLP_OK : tlpi_fail_nomem_for("a fit");
 
     TLP_TRY(st);
     if (!c->choosing && choice->rank == 0)

@@ -58,9 +58,11 @@ static tlp_status check_options(const tlpi_calibration *c)
     const tlp_plan_adjust_options *o = &c->o;
     int d = c->model->hp.n_embd;
 
-    if (o->gains < 0 || o->gains > 1 || o->norms < 0 || o->norms > 1)
-        return tlpi_fail(TLP_EINVAL, "gains %d, norms %d: 0 or 1 expected",
-                         o->gains, o->norms);
+    tlp_status st = tlpi_flag_check("adjust option gains", o->gains);
+    if (st == TLP_OK)
+        st = tlpi_flag_check("adjust option norms", o->norms);
+    if (st != TLP_OK)
+        return st;
     if (o->rank < 0 || o->rank % 4 != 0 || o->rank > d / 2)
         return tlpi_fail(TLP_EINVAL,
                          "rank %d: a multiple of 4 from 0 to %d expected",
@@ -238,7 +240,7 @@ static tlp_status record(tlpi_calibration *c, const tlp_plan_adjust_report *r)
                      "\"ppl_before\": %.12g, \"ppl_after\": %.12g}",
                      r->kl_before, r->kl_after, r->ppl_before, r->ppl_after);
     if (text.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a fit"));
     TLP_TRY(tlpi_plan_record(c->plan, "adjusted", text.data, &made));
     tlpi_free(c->env, c->plan->made);
     c->plan->made = made;
@@ -288,9 +290,9 @@ tlp_status tlp_plan_adjust(tlp_plan **out, tlp_plan_adjust_report *out_report,
     c.env = &plan->model->env;
     c.model = plan->model;
     c.fitter = (tlpi_fitter){ .env = c.env, .tick = { tick, &c } };
-    if (out_report) /* show an error in it before the work starts */
-        TLP_TRY(tlpi_struct_write(out_report, &r, sizeof(r),
-                                  "tlp_plan_adjust_report"));
+    if (out_report) /* before the work begins */
+        TLP_TRY(
+            tlpi_struct_check(out_report, sizeof(r), "tlp_plan_adjust_report"));
     TLP_TRY(check_plan(plan));
     TLP_TRY(read_options(&c, opts));
     TLP_TRY(tlpi_windows_check(c.model, tokens, n, c.session.n_ctx));

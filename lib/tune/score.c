@@ -57,13 +57,13 @@ tlp_status tlpi_score_find(tlpi_scorer *s, const char *variant,
             tlpi_realloc_array(s->env, s->score, cap, sizeof(*grown));
 
         if (!grown)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("a search");
         s->score = grown;
         s->cap_score = cap;
     }
     *out = create(s, variant);
     if (!*out)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a search");
     s->score[s->n_score++] = *out;
     return TLP_OK;
 }

@@ -163,7 +163,7 @@ static tlp_status alloc(tlpi_scorer *s, size_t *budget)
     s->token =
         tlpi_alloc_array(s->env, (size_t)s->text->n_ctx, sizeof(*s->token));
     if (!s->base || !s->stream || !s->token)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a search");
     memset(s->base, TLPI_VARIANT_SERIAL, n_layer - 1);
     for (int i = 0; i < s->n_window; i++)
         s->stream[i] = tlpi_budget_alloc(
@@ -181,7 +181,7 @@ tlp_status tlpi_scorer_create(tlpi_scorer **out, tlpi_teacher *teacher,
 
     *out = NULL;
     if (!s)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a search");
     s->env = env;
     s->teacher = teacher;
     s->text = teacher->text;

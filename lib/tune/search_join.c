@@ -29,7 +29,7 @@ tlp_status tlpi_search_init(tlpi_search *q, tlpi_scorer *scorer, uint32_t modes,
     q->alone = tlpi_alloc_array(q->env, n, sizeof(double));
     q->touching = tlpi_alloc_array(q->env, n, sizeof(double));
     if (!q->alone || !q->touching)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a search");
     for (size_t i = 0; i < n; i++)
         q->alone[i] = q->touching[i] = NAN;
     return TLP_OK;
@@ -84,7 +84,7 @@ static tlp_status list_additions(tlpi_search *q, const char *variant,
                                  tlpi_candidate_list *f)
 {
     char *next = tlpi_strndup(q->env, variant, strlen(variant));
-    tlp_status st = next ? TLP_OK : tlpi_fail_nomem();
+    tlp_status st = next ? TLP_OK : tlpi_fail_nomem_for("a search");
 
     for (int i = 0; i < q->n_letter; i++)
         for (int p = 0; p < q->n_place && st == TLP_OK; p++) {

@@ -119,7 +119,7 @@ static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
     m->chosen = tlpi_strndup(m->env, m->scorer->base, n_layer - 1);
     m->front = tlpi_calloc(m->env, n_layer, sizeof(*m->front));
     if (!m->variant || !m->chosen || !m->front)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a search"));
     if (m->o.resume)
         TLP_TRY(tlpi_state_load(m->scorer, m->o.resume));
 done:
@@ -149,7 +149,7 @@ static tlp_status visit(maker *m)
     tlp_status st;
 
     if (!copy)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a search");
     m->front[tlpi_variant_depth(m->variant) - 1] = copy;
     TLP_TRY(tlpi_scorer_run(m->scorer, copy, m->scorer->n_window, &x));
     if (m->o.max_kl == 0 ||
@@ -196,7 +196,7 @@ static tlp_status build(maker *m, const char *variant, tlp_plan **plan,
     TLP_TRY(tlpi_scorer_run(m->scorer, variant, m->scorer->n_window, x));
     tlpi_target_record(&m->o, m->scorer, *x, &made);
     if (made.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a search"));
     TLP_TRY(tlpi_variant_build(plan, m->model, variant, made.data));
 done:
     tlpi_text_free(&made);
@@ -270,6 +270,7 @@ tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
     TLP_TRY(read_options(&m, opts, n));
     TLP_TRY(tlpi_windows_check(model, tokens, n, m.session.n_ctx));
     TLP_TRY(configure(&m));
+    TLP_TRY(tlpi_target_check_link(&m.o, model));
     TLP_TRY(set_up(&m, tokens, n));
     TLP_TRY(search(&m));
     TLP_TRY(hand_out(&m, out));

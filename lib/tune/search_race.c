@@ -19,13 +19,13 @@ tlp_status tlpi_candidate_list_add(tlpi_candidate_list *f, const char *variant,
             tlpi_realloc_array(f->env, f->item, (size_t)cap, sizeof(*grown));
 
         if (!grown)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("a search");
         f->item = grown;
         f->cap = cap;
     }
     char *copy = tlpi_strndup(f->env, variant, strlen(variant));
     if (!copy)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a search");
     f->item[f->n++] =
         (tlpi_search_candidate){ copy, estimate, NULL, place, letter };
     return TLP_OK;
@@ -86,7 +86,7 @@ tlp_status tlpi_race(tlpi_search *q, tlpi_candidate_list *f,
     tlp_status st = TLP_OK;
 
     if (!x)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a search");
     for (int i = 0; i < f->n; i++)
         if (f->item[i].score)
             n = add_once(x, n, f->item[i].score);

@@ -81,7 +81,7 @@ static tlp_status check_subject(const tlpi_scorer *s, const char *path,
                          STATE_VERSION);
     json_t *expected = subject(s);
     if (!expected)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a search");
     json_object_foreach(expected, key, value)
     {
         const json_t *there = json_object_get(found, key);
@@ -249,7 +249,7 @@ tlp_status tlpi_state_save(const tlpi_scorer *s, const char *path)
     }
     tlpi_text_printf(&text, "\n]}\n");
     if (!of_text || text.failed)
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("a search");
     else
         st = tlpi_file_replace(s->env, path, text.data, text.len);
     tlpi_text_free(&text);

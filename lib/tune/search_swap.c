@@ -78,7 +78,7 @@ static tlp_status list_swaps(tlpi_search *q, const char *variant, double cost,
     tlp_status st = TLP_OK;
 
     if (!opened || !scratch)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a search"));
     TLP_TRY(list_modes(q, variant, cost, scratch, f));
     for (int p = 0; p < q->n_place; p++) {
         if (variant[p] == TLPI_VARIANT_SERIAL)

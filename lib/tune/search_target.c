@@ -83,6 +83,15 @@ done:
     return st;
 }
 
+tlp_status tlpi_target_check_link(const tlp_plan_make_options *o,
+                                  tlp_model *model)
+{
+    double seconds;
+
+    return o->link && o->speedup != 0 ? predict(o, model, NULL, &seconds)
+                                      : TLP_OK;
+}
+
 tlp_status tlpi_target_reached(const tlp_plan_make_options *o, tlp_model *model,
                                const char *variant, bool *reached)
 {

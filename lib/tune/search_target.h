@@ -12,6 +12,10 @@
 tlp_status tlpi_target_check(const tlp_plan_make_options *o,
                              const tlp_model *model);
 
+/* Check the link of the options before the search needs it. */
+tlp_status tlpi_target_check_link(const tlp_plan_make_options *o,
+                                  tlp_model *model);
+
 /* Has a variant reached the target?  A budget of KL is never reached. */
 tlp_status tlpi_target_reached(const tlp_plan_make_options *o, tlp_model *model,
                                const char *variant, bool *reached);

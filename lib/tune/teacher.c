@@ -23,6 +23,8 @@ float *tlpi_budget_alloc(const tlpi_env *env, size_t *budget, size_t rows,
     float *x = tlpi_alloc(env, bytes);
     if (x)
         *budget -= bytes;
+    else
+        (void)tlpi_alloc_take_missing();
     return x;
 }
 
@@ -34,12 +36,14 @@ static tlp_status alloc(tlpi_teacher *t)
     size_t n_embd = (size_t)t->model->hp.n_embd, size;
 
     if (!tlpi_mul(t->text->n_tok, n_embd, &size))
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the windows of a text");
     t->stream = tlpi_alloc_array(env, size, sizeof(float));
     t->logits = tlpi_calloc(env, (size_t)t->text->n, sizeof(*t->logits));
     t->rows =
         tlpi_alloc_array(env, 2 * TLPI_LOGIT_CHUNK * n_vocab(t), sizeof(float));
-    return t->stream && t->logits && t->rows ? TLP_OK : tlpi_fail_nomem();
+    return t->stream && t->logits && t->rows
+               ? TLP_OK
+               : tlpi_fail_nomem_for("the windows of a text");
 }
 
 tlp_status tlpi_teacher_create(tlpi_teacher *t, tlp_model *model,
@@ -183,7 +187,7 @@ static tlp_status score_chunk(tlpi_teacher *t, const tlpi_runner *student,
     float *mine = t->rows + TLPI_LOGIT_CHUNK * n_vocab(t);
     tlp_divergence div[TLPI_LOGIT_CHUNK];
     tlpi_row_comparison c = {
-        .rows = mine, .n_vocab = n_vocab(t), .n = n, .div = div
+        .rows = mine, .n_vocab = n_vocab(t), .n = n, .at = at, .div = div
     };
 
     c.reference = kept ? kept + (size_t)at * n_vocab(t) : t->rows;
@@ -216,5 +220,8 @@ tlp_status tlpi_teacher_score(tlpi_teacher *t, const tlpi_runner *student,
     for (int at = 0; at < w->n - 1 && st == TLP_OK; at += TLPI_LOGIT_CHUNK)
         st = score_chunk(t, student, window, at,
                          TLPI_MIN(TLPI_LOGIT_CHUNK, w->n - 1 - at), out + at);
+    if (st != TLP_OK)
+        st = tlpi_fail_prefix(st, "window at token %td of the text, ",
+                              w->ids - t->text->ids);
     return st;
 }

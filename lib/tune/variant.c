@@ -108,7 +108,7 @@ tlp_status tlpi_variant_build(tlp_plan **out, tlp_model *model,
 
     *out = NULL;
     if (!layers || !stage) {
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("a search");
         goto done;
     }
     for (int l = 0; l < (int)n_layer; l++) {

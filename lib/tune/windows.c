@@ -49,7 +49,7 @@ tlp_status tlpi_windows_cut(tlpi_windows *out, const tlpi_env *env,
     t.pos = tlpi_calloc(env, ctx, sizeof(*t.pos));
     *out = t;
     if (!t.window || !t.seq || !t.pos)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the windows of a text");
     for (size_t i = 0; i < (size_t)t.n; i++)
         t.window[i] = (tlpi_window){ .ids = ids + i * ctx,
                                      .n = (int)(i < n_full ? ctx : rest) };
