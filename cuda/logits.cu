@@ -17,7 +17,8 @@ typedef struct targets {
     int32_t at[MAX_LSE]; /* column of the target; -1: none */
 } targets;
 
-/* out[i] = log sum exp of row i, out[n + i] = the logit of its target. */
+/* out[i] = log sum exp of row i, NaN if the row has NaN or +inf; out[n + i] =
+ * the logit of its target. */
 static __global__ void __launch_bounds__(THREADS)
     log_sum_exp(const float *x, int cols, targets t, float *out)
 {
@@ -26,7 +27,7 @@ static __global__ void __launch_bounds__(THREADS)
     float max = -INFINITY, sum = 0;
 
     for (int i = threadIdx.x; i < cols; i += THREADS)
-        max = fmaxf(max, row[i]);
+        max = row[i] != row[i] ? INFINITY : fmaxf(max, row[i]);
     max = tlpi_block_max(max, part);
     for (int i = threadIdx.x; i < cols && max > -INFINITY; i += THREADS)
         sum += expf(row[i] - max);
@@ -79,11 +80,10 @@ typedef unsigned long long key;
 
 static __device__ __forceinline__ key key_of(float x, int i)
 {
-    if (x != x)
-        x = -INFINITY;
     if (x == 0)
         x = 0; /* -0 equals 0 */
-    uint32_t bits = __float_as_uint(x);
+    /* NaN of either sign comes first. */
+    uint32_t bits = x != x ? 0x7fffffffu : __float_as_uint(x);
     bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
     return (key)bits << 32 | (uint32_t)~i;
 }

@@ -3,9 +3,11 @@
  * candidates along that the sampler before it asked for, and the tokens are the
  * same as without.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend.h"
 #include "support/messages.h"
 #include "support/rig.h"
 #include "support/tiny.h"
@@ -180,4 +182,20 @@ Test(candidates, scores_leave_none_behind)
     CHECK_OK(tlp_session_score(lp, r.session, 1, ids, 3));
     CHECK_FAILS(TLP_ESTATE, tlpi_session_top(r.session, 0, 1, &one));
     rig_close(&r);
+}
+
+/* NaN must not get lost between better candidates. */
+Test(candidates, nan_is_the_first_candidate)
+{
+    for (int at = 0; at < 4; at++)
+        for (int k = 1; k <= 4; k++) {
+            float x[4] = { 9, -3, 7, 2 };
+            tlpi_candidate top[4];
+
+            x[at] = NAN;
+            tlpi_top_k(x, 4, 10, top, k);
+            cr_assert(top[0].id == 10 + at && isnan(top[0].logit));
+            for (int i = 1; i < k; i++)
+                cr_assert_eq(top[i].id, -1);
+        }
 }

@@ -2,6 +2,7 @@
  * test_cuda_ops.c - operations of the CUDA backend on rows and on logits
  * against the scalar ones of the CPU; what is refused.
  */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -146,6 +147,38 @@ static void check_top(const float *x, int n, int cols, int k)
                   "GPU",
                   k, cols, i, top[0][i].id, (double)top[0][i].logit,
                   top[1][i].id, (double)top[1][i].logit);
+}
+
+/* A token with NaN comes first on both, and makes the sum NaN, as +inf does. */
+Test(cuda_ops, unsound_logits)
+{
+    enum { COLS = 3000 };
+    static const float bad[] = { NAN, -NAN, INFINITY };
+    float *x = random_floats(COLS);
+
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < 2; i++) {
+            tlpi_backend *b = each(i);
+            const int32_t none = -1;
+            float lse = 0, at = 0;
+            tlpi_candidate best;
+
+            x[1234] = bad[c];
+            float *dx = put(b, x, COLS);
+            for (int k = 1; k <= 40; k += 39) {
+                tlpi_candidate top[40];
+                CHECK_OK(b->ops->top(b, dx, 1, COLS, 100, k, top));
+                best = top[0];
+                cr_assert(best.id == 1334 && !(best.logit <= FLT_MAX),
+                          "backend %d, logit %g, %d candidates: %d (%g)", i,
+                          (double)bad[c], k, best.id, (double)best.logit);
+            }
+            CHECK_OK(b->ops->log_sum_exp(b, dx, 1, COLS, &none, &lse, &at));
+            cr_assert(isnan(lse), "backend %d, logit %g: lse %g", i,
+                      (double)bad[c], (double)lse);
+            b->ops->buffer_free(b, dx);
+        }
+    free(x);
 }
 
 Test(cuda_ops, candidates)

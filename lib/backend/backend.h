@@ -172,14 +172,16 @@ typedef struct tlpi_backend_ops {
     void (*attention)(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
                       const tlpi_attn *item, int n, int head_dim, float eps);
 
-    /* lse[i] = log sum exp x[i]; at[i] = x[i][index[i]], -inf for index -1.  x
-     * [n][cols]; lse and at are host memory, ready on return. */
+    /* lse[i] = log sum exp x[i], NaN if x[i] has NaN or +inf; at[i] =
+     * x[i][index[i]], -inf for index -1.  x [n][cols]; lse and at are host
+     * memory, ready on return. */
     tlp_status (*log_sum_exp)(tlpi_backend *b, const float *x, int n, int cols,
                               const int32_t *index, float *lse, float *at);
 
     /* The k best candidates of each row, best first, ties to the lower id.
-     * Ids start at base; unused places get id -1; NaN counts as -inf.  x
-     * [n][cols]; out [n][k] is host memory; n * k <= TLPI_MAX_TOP. */
+     * Ids start at base; unused places get id -1.  In a row with NaN, the
+     * first candidate is such a token.  x [n][cols]; out [n][k] is host
+     * memory; n * k <= TLPI_MAX_TOP. */
     tlp_status (*top)(tlpi_backend *b, const float *x, int n, int cols,
                       int base, int k, tlpi_candidate *out);
 
@@ -230,6 +232,10 @@ void tlpi_candidate_insert(tlpi_candidate *out, int *n, int k,
 /* The operation `top` for one row on the host. */
 void tlpi_top_k(const float *logits, int n, int base, tlpi_candidate *out,
                 int k);
+
+/* The first of n logits that is NaN or +inf, else n.  *possible: is one of the
+ * logits before it above -inf? */
+size_t tlpi_find_unsound(const float *logits, size_t n, bool *possible);
 
 /* The set that TLP_ISA_AUTO selects here: "amx", "avx512", "avx2" or
  * "scalar". */

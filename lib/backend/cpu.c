@@ -9,6 +9,7 @@
 
 #include "base/number.h"
 #include "backend/cpu_mm.h"
+#include "backend/dry.h"
 
 static const char *isa_name(const tlpi_backend *b)
 {
@@ -18,7 +19,7 @@ static const char *isa_name(const tlpi_backend *b)
 static tlp_status buffer_create(tlpi_backend *b, float **out, size_t n)
 {
     *out = tlpi_calloc(b->env, n, sizeof **out);
-    return *out ? TLP_OK : tlpi_fail_nomem();
+    return *out ? TLP_OK : tlpi_fail_nomem_for("activations of a CPU");
 }
 
 static void buffer_free(tlpi_backend *b, float *x)
@@ -111,6 +112,15 @@ static tlp_status enter(tlpi_cpu *c, bool any)
     return TLP_OK;
 }
 
+void tlpi_backend_cpu_sizes(tlpi_dry_options *o, int isa)
+{
+    int known = isa == TLP_ISA_AUTO ? tlpi_cpu_detect() : isa;
+
+    o->weight_size =
+        tlpi_cpu_mm_get(known)->packed ? tlpi_cpu_packed_size : NULL;
+    o->kv_size = tlpi_cpu_kv_size;
+}
+
 tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
                                    const tlpi_backend_options *opts)
 {
@@ -124,7 +134,7 @@ tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
                          opts->isa, tlpi_cpu_best_isa());
     c = tlpi_calloc(env, 1, sizeof *c);
     if (!c)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("activations of a CPU");
     c->base.ops = &cpu_ops;
     c->base.env = env;
     c->n_thread = TLPI_MAX(opts->n_thread, 1);
@@ -138,7 +148,9 @@ tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
     c->base.layout = c->mm->packed;
     tlpi_pool_options po = { c->n_thread, opts->n_machine, opts->first_core,
                              opts->pin };
-    TLP_TRY(tlpi_pool_create(&c->pool, env, &po));
+    st = tlpi_pool_create(&c->pool, env, &po);
+    if (st != TLP_OK)
+        TLP_TRY(tlpi_fail_prefix(st, "threads of a rank: "));
     TLP_TRY(tlpi_cpu_mm_scratch_create(c, opts));
     TLP_TRY(tlpi_cpu_attn_scratch_create(c, opts));
     *out = &c->base;

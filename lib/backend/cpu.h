@@ -57,6 +57,8 @@ tlp_status tlpi_cpu_weight_create(tlpi_backend *b, tlpi_weight **out,
                                   int64_t c0, int64_t c1, bool *copied);
 void tlpi_cpu_weight_free(void *weight);
 size_t tlpi_cpu_weight_bytes(const tlpi_weight *w);
+/* Bytes of a packed weight. */
+uint64_t tlpi_cpu_packed_size(tlpi_dtype type, int64_t rows, int64_t cols);
 void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
                     const tlpi_weight *w, float scale, float *x);
 void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
@@ -77,6 +79,9 @@ void tlpi_cpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
                       int n_pos);
 void tlpi_cpu_kv_free(tlpi_backend *b, tlpi_kv *kv);
 size_t tlpi_cpu_kv_bytes(const tlpi_kv *kv);
+/* Bytes of a cache; the type is not TLP_KV_DEFAULT. */
+uint64_t tlpi_cpu_kv_size(int n_seq, int n_ctx, int n_head_kv, int head_dim,
+                          int kv_type);
 tlp_status tlpi_cpu_rope_create(tlpi_backend *b, tlpi_rope **out,
                                 const double *inv_freq, int n_rot, int n_ctx,
                                 bool neox);

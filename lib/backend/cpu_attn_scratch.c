@@ -43,11 +43,11 @@ tlp_status tlpi_cpu_attn_scratch_create(tlpi_cpu *c,
     scratch *s = tlpi_calloc(c->base.env, 1, sizeof *s);
     c->attn_scratch = s;
     if (!s)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("attention");
     s->max_cols = (size_t)o->max_cols;
     s->blocks =
         tlpi_alloc_array(c->base.env, (size_t)o->max_tok, sizeof *s->blocks);
-    return s->blocks ? TLP_OK : tlpi_fail_nomem();
+    return s->blocks ? TLP_OK : tlpi_fail_nomem_for("attention");
 }
 
 void tlpi_cpu_attn_scratch_free(tlpi_cpu *c)
@@ -68,7 +68,7 @@ static tlp_status grow(const tlpi_env *env, float **p, size_t *cap, size_t n)
         return TLP_OK;
     float *bigger = tlpi_alloc_array(env, n, sizeof(float));
     if (!bigger)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("attention");
     tlpi_free(env, *p);
     *p = bigger;
     *cap = n;

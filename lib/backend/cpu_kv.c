@@ -15,6 +15,26 @@ static int resolve_type(const tlpi_cpu *c, int kv_type)
     return kv_type;
 }
 
+/* All that depends on the sizes alone; kv->type is resolved. */
+static void set_layout(tlpi_kv *kv, int n_seq, int n_ctx, int n_head_kv,
+                       int head_dim)
+{
+    size_t h = (size_t)head_dim, pos = tlpi_padded(n_ctx);
+
+    kv->n_seq = n_seq;
+    kv->n_ctx = n_ctx;
+    kv->n_head_kv = n_head_kv;
+    kv->head_dim = head_dim;
+    kv->size = tlpi_kv_size(kv->type);
+    kv->hp = tlpi_padded(head_dim);
+    kv->k_head = pos * h; /* both are ints: no overflow in 64 bits */
+    kv->v_head = pos * kv->hp;
+    if (kv->type == TLP_KV_Q8_0) {
+        kv->n_block = (h + TLPI_KV_BLOCK - 1) / TLPI_KV_BLOCK;
+        kv->n_pos = pos;
+    }
+}
+
 static size_t head_count(const tlpi_kv *kv)
 {
     return (size_t)kv->n_seq * (size_t)kv->n_head_kv;
@@ -26,18 +46,17 @@ static tlp_status alloc_heads(const tlpi_env *env, char **out,
     size_t n = 0;
     if (tlpi_mul(head_count(kv), head, &n))
         *out = tlpi_alloc_array(env, n, kv->size);
-    return *out ? TLP_OK : tlpi_fail_nomem();
+    return *out ? TLP_OK : tlpi_fail_nomem_for("the KV cache");
 }
 
 static tlp_status alloc_scales(const tlpi_env *env, tlpi_kv *kv)
 {
-    kv->n_block = ((size_t)kv->head_dim + TLPI_KV_BLOCK - 1) / TLPI_KV_BLOCK;
-    kv->n_pos = tlpi_padded(kv->n_ctx);
     /* There are fewer scales than integers, whose number did not overflow. */
     size_t n = head_count(kv) * kv->n_block * kv->n_pos;
     kv->k_scale = tlpi_alloc_array(env, n, sizeof(float));
     kv->v_scale = tlpi_alloc_array(env, n, sizeof(float));
-    return kv->k_scale && kv->v_scale ? TLP_OK : tlpi_fail_nomem();
+    return kv->k_scale && kv->v_scale ? TLP_OK
+                                      : tlpi_fail_nomem_for("the KV cache");
 }
 
 tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
@@ -58,19 +77,9 @@ tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
 
     tlpi_kv *kv = tlpi_calloc(b->env, 1, sizeof *kv);
     if (!kv)
-        return tlpi_fail_nomem();
-    kv->n_seq = n_seq;
-    kv->n_ctx = n_ctx;
-    kv->n_head_kv = n_head_kv;
-    kv->head_dim = head_dim;
+        return tlpi_fail_nomem_for("the KV cache");
     kv->type = resolve_type(c, kv_type);
-    kv->size = tlpi_kv_size(kv->type);
-
-    size_t h = (size_t)head_dim;
-    size_t pos = tlpi_padded(n_ctx);
-    kv->hp = tlpi_padded(head_dim);
-    kv->k_head = pos * h; /* both are ints: no overflow in 64 bits */
-    kv->v_head = pos * kv->hp;
+    set_layout(kv, n_seq, n_ctx, n_head_kv, head_dim);
     TLP_TRY(alloc_heads(b->env, &kv->k, kv, kv->k_head));
     TLP_TRY(alloc_heads(b->env, &kv->v, kv, kv->v_head));
     if (kv->type == TLP_KV_Q8_0)
@@ -98,6 +107,15 @@ size_t tlpi_cpu_kv_bytes(const tlpi_kv *kv)
 {
     size_t scales = 2 * kv->n_block * kv->n_pos * sizeof(float);
     return head_count(kv) * ((kv->k_head + kv->v_head) * kv->size + scales);
+}
+
+uint64_t tlpi_cpu_kv_size(int n_seq, int n_ctx, int n_head_kv, int head_dim,
+                          int kv_type)
+{
+    tlpi_kv kv = { .type = kv_type };
+
+    set_layout(&kv, n_seq, n_ctx, n_head_kv, head_dim);
+    return tlpi_cpu_kv_bytes(&kv);
 }
 
 static void copy_scales(const tlpi_kv *kv, int dst_seq, int src_seq, int head,

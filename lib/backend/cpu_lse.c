@@ -24,12 +24,16 @@ static float row_lse(const tlpi_cpu_vec *vec, const float *x, int cols)
 {
     float s[PIECE + TLPI_PANEL];
     double max = -INFINITY, sum = 0;
+    bool possible;
 
     for (int at = 0; at < cols; at += PIECE) {
         int n = TLPI_MIN(PIECE, cols - at);
         int padded = (n + TLPI_PANEL - 1) / TLPI_PANEL * TLPI_PANEL;
         float piece_max, piece_sum;
 
+        /* The kernel would turn NaN into a number. */
+        if (tlpi_find_unsound(x + at, (size_t)n, &possible) < (size_t)n)
+            return NAN;
         vec->scale(s, x + at, NULL, (float)LOG2E, (size_t)n);
         vec->softmax(s, PIECE, &n, 1, padded, &piece_max, &piece_sum);
         double top = fmax(max, (double)piece_max);

@@ -478,7 +478,7 @@ tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
     struct scratch *s = tlpi_calloc(c->base.env, 1, sizeof *s);
 
     if (!s)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("products");
     c->mm_scratch = s;
     s->max_input = (int)n_input;
     int n_own = TLPI_MIN(o->max_tok, (int)OWN);
@@ -492,7 +492,7 @@ tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
     s->input = tlpi_alloc_array(c->base.env, n_input, sizeof *s->input);
     s->ready = tlpi_calloc(c->base.env, n_thread * n_input, sizeof *s->ready);
     if (!s->own || !s->all || !s->level || !s->input || !s->ready) {
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("products");
         tlpi_cpu_mm_scratch_free(c);
     }
     return st;

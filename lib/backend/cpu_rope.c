@@ -21,7 +21,7 @@ tlp_status tlpi_cpu_rope_create(tlpi_backend *b, tlpi_rope **out,
 
     tlpi_rope *r = tlpi_calloc(b->env, 1, sizeof *r);
     if (!r)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("rotation tables");
     r->half = n_rot / 2;
     r->neox = neox;
 
@@ -29,7 +29,7 @@ tlp_status tlpi_cpu_rope_create(tlpi_backend *b, tlpi_rope **out,
     r->cos = tlpi_alloc_array(b->env, n, sizeof(float));
     r->sin = tlpi_alloc_array(b->env, n, sizeof(float));
     if (!r->cos || !r->sin)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("rotation tables"));
     for (size_t i = 0; i < n; i++) {
         double angle = (double)(i / half) * inv_freq[i % half];
         r->cos[i] = (float)cos(angle);

@@ -321,6 +321,13 @@ static size_t packed_group_bytes(tlpi_dtype type, int64_t n_col)
            n / TLPI_SUPER * (size_t)tlpi_mm_super_bytes(s);
 }
 
+uint64_t tlpi_cpu_packed_size(tlpi_dtype type, int64_t rows, int64_t cols)
+{
+    uint64_t n_group = (uint64_t)(rows + TLPI_GROUP - 1) / TLPI_GROUP;
+
+    return n_group * packed_group_bytes(type, cols);
+}
+
 /* Keep rows as in the file: in place if the slice has whole rows, else
  * copied. */
 static tlp_status keep_rows(tlpi_weight *w, tlpi_slab **slab,
@@ -335,7 +342,7 @@ static tlp_status keep_rows(tlpi_weight *w, tlpi_slab **slab,
         return TLP_OK;
     uint8_t *dst = tlpi_slab_take(w->env, slab, w->n_bytes, &w->home);
     if (!dst)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("packed weights");
     for (int64_t r = 0; r < w->n_row; r++)
         memcpy(dst + (size_t)r * row, src + (size_t)r * stride, row);
     w->data = dst;
@@ -349,10 +356,10 @@ static tlp_status pack_rows(tlpi_weight *w, tlpi_slab **slab, tlpi_pool *pool,
 
     w->group_bytes = packed_group_bytes(w->type, w->n_col);
     if (!tlpi_mul(n_group, w->group_bytes, &w->n_bytes))
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("packed weights");
     uint8_t *dst = tlpi_slab_take(w->env, slab, w->n_bytes, &w->home);
     if (!dst)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("packed weights");
     w->data = dst;
     struct packing p = { w, dst, src, stride };
     tlpi_pool_run(pool, pack, &p);
@@ -378,7 +385,7 @@ tlp_status tlpi_cpu_weight_create(tlpi_backend *b, tlpi_weight **out,
                          t->name, r0, r1, c0, c1);
     w = tlpi_calloc(b->env, 1, sizeof *w);
     if (!w)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("packed weights");
     w->env = b->env;
     w->type = t->type;
     w->n_row = r1 - r0;

@@ -87,7 +87,7 @@ static tlp_status dry_weight_create(tlpi_backend *b, tlpi_weight **out,
     *out = w;
     *copied = true;
     if (!w)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a dry run");
     w->bytes = 0;
     w->read = (double)t->n_bytes * (double)rows / (double)t->ne[1] *
               (double)cols / (double)t->ne[0];
@@ -116,7 +116,7 @@ static tlp_status dry_buffer_create(tlpi_backend *b, float **out, size_t n)
 {
     (void)b;
     *out = n > MAX_BUFFER ? NULL : NOWHERE;
-    return *out ? TLP_OK : tlpi_fail_nomem();
+    return *out ? TLP_OK : tlpi_fail_nomem_for("a dry run");
 }
 
 static void dry_buffer_free(tlpi_backend *b, float *x)
@@ -149,12 +149,14 @@ static tlp_status dry_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
                                 int kv_type)
 {
     uint64_t each = 2 * head_bytes(head_dim, kv_type) * (uint64_t)n_head_kv;
+    uint64_t (*size)(int, int, int, int, int) = dry_of(b)->o.kv_size;
     tlpi_kv *kv = tlpi_calloc(b->env, 1, sizeof(*kv));
 
     *out = kv;
     if (!kv)
-        return tlpi_fail_nomem();
-    kv->bytes = each * (uint64_t)n_seq * (uint64_t)n_ctx;
+        return tlpi_fail_nomem_for("a dry run");
+    kv->bytes = size ? size(n_seq, n_ctx, n_head_kv, head_dim, kv_type)
+                     : each * (uint64_t)n_seq * (uint64_t)n_ctx;
     return TLP_OK;
 }
 
@@ -403,7 +405,7 @@ tlp_status tlpi_backend_dry_create(tlpi_backend **out, const tlpi_env *env,
 
     *out = NULL;
     if (!d)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a dry run");
     d->base.ops = &dry_ops;
     d->base.env = env;
     d->base.layout = opts->layout;

@@ -14,6 +14,9 @@
 typedef struct tlpi_dry_options {
     /* Bytes of a weight in memory; NULL: the bytes of the file's type. */
     uint64_t (*weight_size)(tlpi_dtype type, int64_t rows, int64_t cols);
+    /* Bytes of a cache; NULL: without padding. */
+    uint64_t (*kv_size)(int n_seq, int n_ctx, int n_head_kv, int head_dim,
+                        int kv_type);
     /* Weights that stand in this cache in this layout take no memory.  NULL:
      * all weights take memory. */
     tlpi_weight_cache *cache;
@@ -35,6 +38,10 @@ typedef struct tlpi_dry_work {
 
 tlp_status tlpi_backend_dry_create(tlpi_backend **out, const tlpi_env *env,
                                    const tlpi_dry_options *opts);
+
+/* Set the sizes to those of the CPU backend with an instruction set, TLP_ISA_*
+ * (cpu.c). */
+void tlpi_backend_cpu_sizes(tlpi_dry_options *o, int isa);
 
 /* Bytes of the rotation tables. */
 uint64_t tlpi_dry_rope_bytes(const tlpi_backend *b);

@@ -56,16 +56,16 @@ tlp_status tlpi_weight_cache_create(tlpi_weight_cache **out,
     *out = NULL;
     tlpi_weight_cache *s = tlpi_calloc(env, 1, sizeof *s);
     if (!s)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the weight cache");
     s->env = env;
     if (pthread_mutex_init(&s->lock, NULL) != 0) {
         tlpi_free(env, s);
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the weight cache");
     }
     if (pthread_cond_init(&s->made, NULL) != 0) {
         pthread_mutex_destroy(&s->lock);
         tlpi_free(env, s);
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the weight cache");
     }
     *out = s;
     return TLP_OK;
@@ -136,7 +136,7 @@ tlp_status tlpi_weight_cache_take(tlpi_weight_cache *s,
     *object = NULL;
     entry *fresh = tlpi_calloc(s->env, 1, sizeof *fresh);
     if (!fresh)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the weight cache");
     fresh->key = *key;
     fresh->destroy = destroy;
 
