@@ -971,18 +971,28 @@ typedef struct tlp_session_options {
     int32_t link_delay_us; /**< with TLP_COMM_THREADS on CPUs: time from the
                              sending of a message between ranks to its arrival,
                              microseconds, as over a network; at most 1000000 */
+    size_t n_row;       /**< rows of logits that the session always has room
+                             for; 0 = n_seq; at most 2^20                     */
 } tlp_session_options;
 
 /** Initial value of a tlp_session_options: all defaults. */
 #define TLP_SESSION_OPTIONS_INIT                                               \
     { sizeof(tlp_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
-      NULL, 0, NULL, NULL, 0, 0 }
+      NULL, 0, NULL, NULL, 0, 0, 0 }
 
 /**
  * Create a session.
  *
- * The library distributes the weights among the ranks and allocates all memory
- * that later calls need.
+ * The library distributes the weights among the ranks and allocates the memory
+ * that later calls need, with room for n_row rows of logits.  Two kinds of calls
+ * allocate more: an evaluation that keeps more rows than there is room for (the
+ * next evaluation that keeps fewer gives that room back, unless it is 32 rows or
+ * less), and tlp_session_generate, which makes a stream, and a sampler if it
+ * gets none.  tlp_session_need tells the size beforehand.
+ *
+ * After a fork, only the parent may use a session of the parent: in the child
+ * every call on it returns TLP_ESTATE at once.  Models and plans work in the
+ * child too, and the child may create sessions of its own.
  *
  * @param[out] out  the session; the caller frees it with tlp_session_free
  * @param plan      plan; the session keeps it alive
@@ -998,12 +1008,46 @@ TLP_API tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
                                       const tlp_session_options *opts)
     TLP_NODISCARD;
 
+/** Memory that a session will need. */
+typedef struct tlp_need {
+    size_t struct_size;    /**< set by the caller                             */
+    uint64_t weight_bytes; /**< weights in the layout of the session, bytes.
+                                Sessions of one model share weights that they
+                                cut alike                                     */
+    uint64_t kv_bytes;     /**< caches, bytes                                 */
+    uint64_t buffer_bytes; /**< activations and logits, bytes                 */
+    int32_t n_rank;        /**< ranks of the session                          */
+} tlp_need;
+
+/**
+ * Compute the memory that a session would need, without creating it.
+ *
+ * The sizes are those that tlp_session_get_stats has for a new session with
+ * equal options.  Tables of sequences and of threads come on top: 4 bytes for
+ * each position of each sequence, and a few hundred kilobytes for each thread.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param plan      plan
+ * @param opts      NULL = defaults; with TLP_COMM_MPI, n_rank must be set,
+ *                  because the call does not connect the processes
+ * @param rank      0 to n_rank - 1, or -1 for the sum over all ranks
+ * @return TLP_OK; TLP_EINVAL for an option out of range; TLP_ENOTSUP for a
+ *         backend that is missing here
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_need(tlp_need *out, tlp_plan *plan,
+                                    const tlp_session_options *opts,
+                                    int32_t rank) TLP_NODISCARD;
+
 /**
  * Release a session.
  *
  * A call that is running on the session is stopped, as by tlp_session_abort, and
  * the session is released when that call ends.  In a forked child the function
  * does nothing.
+ *
+ * In a child of the process that created the session, the function returns
+ * without releasing anything.
  *
  * @param session  NULL is allowed
  * @since 0.1
@@ -1042,9 +1086,10 @@ typedef struct tlp_batch {
     size_t n;                   /**< tokens, at least 1                       */
     const int32_t *tokens;      /**< n ids, each from 0 to n_vocab - 1        */
     const int32_t *seqs;        /**< n sequence numbers; NULL = all 0         */
-    const uint8_t *want_logits; /**< n flags: 1 = keep the logits of the token.
-                                     Rows count from 0 in array order.  NULL =
-                                     keep the last token of each sequence     */
+    const uint8_t *want_logits; /**< n flags: 1 = keep the logits of the token,
+                                     0 = do not.  Rows count from 0 in array
+                                     order.  NULL = keep the last token of each
+                                     sequence                                 */
 } tlp_batch;
 
 /** Initial value of a tlp_batch: empty. */
@@ -1075,19 +1120,54 @@ TLP_API size_t tlp_session_n_logits(const tlp_session *session);
 /**
  * Get one row of logits.
  *
- * The first call after an evaluation collects the parts of all ranks.
+ * The first call after an evaluation collects the parts of all ranks.  A row can
+ * be read until the next evaluation, also if its sequence was rewound meanwhile.
  *
  * @param[out] logits  n_vocab values, borrowed until the next call that
  *                     evaluates
  * @param session      session
  * @param row          0 to tlp_session_n_logits - 1
  * @return TLP_OK; TLP_ESTATE before the first evaluation; TLP_EINVAL past the
- *         last row; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ *         last row; TLP_ERROR for a row that has NaN or +inf, or only -inf: the
+ *         text names row, sequence, position and token; TLP_ECOMM or
+ *         TLP_ETIMEDOUT if a rank failed
  * @since 0.1
  */
 TLP_API tlp_status tlp_session_logits(const float **logits,
                                       tlp_session *session,
                                       size_t row) TLP_NODISCARD;
+
+/**
+ * Tell which token a row of logits follows.
+ *
+ * @param[out] seq  sequence of the token
+ * @param[out] pos  position of the token in its sequence
+ * @param session   session
+ * @param row       0 to tlp_session_n_logits - 1
+ * @return TLP_OK; TLP_ESTATE without rows; TLP_EINVAL past the last row
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_get_place(int32_t *seq, int32_t *pos,
+                                         const tlp_session *session,
+                                         size_t row) TLP_NODISCARD;
+
+/**
+ * Find the row of logits that follows the last token of a sequence.
+ *
+ * Rows belong to the last evaluation.  A sequence that is rewound to a token
+ * whose logits were kept has the row of that token.  After tlp_session_fork the
+ * copy has the rows of its source.
+ *
+ * @param[out] row  row for tlp_session_sample; SIZE_MAX on failure
+ * @param session   session
+ * @param seq       0 to n_seq - 1
+ * @return TLP_OK; TLP_ESTATE if no such row is kept: the sequence is empty, the
+ *         last evaluation did not keep that row or was one of other sequences,
+ *         or the sequence was rewound to a token whose logits were not kept
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_find_row(size_t *row, const tlp_session *session,
+                                        int32_t seq) TLP_NODISCARD;
 
 /**
  * Compute the log-probabilities of a text.
@@ -1096,7 +1176,8 @@ TLP_API tlp_status tlp_session_logits(const float **logits,
  * of the probability of tokens[i] after all tokens before it.  The first token
  * of an empty sequence has no probability and gets 0.  For a sequence that is
  * not empty, the call evaluates its last token once more.  Ranks exchange no
- * full rows of logits, and the call keeps no rows.
+ * full rows of logits, and the call keeps no rows.  A row that has NaN or +inf, or
+ * only -inf, gives TLP_ERROR.
  *
  * @param[out] logprob  n values, nats
  * @param session       session
@@ -1304,14 +1385,17 @@ typedef struct tlp_sampler tlp_sampler;
 /** Change of one logit. */
 typedef struct tlp_logit_bias {
     int32_t token; /**< 0 to n_vocab - 1                                      */
-    float bias;    /**< added to the logit; -INFINITY forbids the token       */
+    float bias;    /**< added to the logit.  -INFINITY forbids the token;
+                        INFINITY makes it certain: of several such tokens each
+                        is equally probable, and greedy decoding takes the
+                        lowest                                                */
 } tlp_logit_bias;
 
 /**
  * Options of a sampler.  Zero in every field means greedy decoding.
  *
  * A sampler applies, in this order: bias, penalties, top-k, temperature, top-p,
- * min-p; then it draws a token.
+ * min-p; then it draws a token.  Of equal logits the lower token comes first.
  */
 typedef struct tlp_sampler_options {
     size_t struct_size;      /**< sizeof(tlp_sampler_options)                 */
@@ -1358,11 +1442,12 @@ TLP_API void tlp_sampler_free(tlp_sampler *sampler);
 /**
  * Add a token to the window of the penalties.
  *
- * tlp_session_sample adds the tokens that it chooses; a program adds tokens of
- * the prompt.
+ * tlp_session_sample adds the tokens that it chooses.  A program that calls
+ * tlp_session_sample adds the tokens of the prompt; tlp_session_generate does so
+ * itself (keep_window).
  *
  * @param sampler  sampler
- * @param token    token
+ * @param token    0 to n_vocab - 1; other values are ignored
  * @since 0.1
  */
 TLP_API void tlp_sampler_accept(tlp_sampler *sampler, int32_t token);
@@ -1385,8 +1470,10 @@ TLP_API void tlp_sampler_reset(tlp_sampler *sampler);
  * @param session     session
  * @param row         0 to tlp_session_n_logits - 1
  * @param sampler     sampler
- * @return TLP_OK; TLP_ESTATE before the first evaluation; TLP_EINVAL past the
- *         last row; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ * @return TLP_OK; TLP_ESTATE before the first evaluation, and for a row whose
+ *         position no sequence holds any more; TLP_EINVAL past the last row;
+ *         TLP_ERROR for a row that has NaN or +inf, or only -inf, and if the
+ *         biases forbid every token; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
  * @since 0.1
  */
 TLP_API tlp_status tlp_session_sample(int32_t *token, tlp_session *session,
@@ -1429,11 +1516,15 @@ typedef struct tlp_generate_options {
     tlp_text_fn text;         /**< receives text as it becomes certain; or
                                    NULL                                       */
     void *text_data;          /**< last argument of text                      */
+    int32_t keep_window;      /**< window of the penalties at the start: 0 = the
+                                   last tokens of the sequence, so that
+                                   penalties count the prompt; 1 = the tokens
+                                   that the sampler has accepted              */
 } tlp_generate_options;
 
 /** Initial value of a tlp_generate_options: all defaults. */
 #define TLP_GENERATE_OPTIONS_INIT                                              \
-    { sizeof(tlp_generate_options), 0, 0, NULL, 0, 0, 0, NULL, NULL }
+    { sizeof(tlp_generate_options), 0, 0, NULL, 0, 0, 0, NULL, NULL, 0 }
 
 /** Result of tlp_session_generate. */
 typedef struct tlp_generate_result {
@@ -1448,16 +1539,16 @@ typedef struct tlp_generate_result {
 /**
  * Generate text: choose a token, hand out its text, evaluate it, and repeat.
  *
- * The call extends sequence opts->seq, by default sequence 0.  Row 0 of the
- * logits must belong to the last token of that sequence; after
- * tlp_session_prefill it belongs to the last token of sequence 0.
+ * The call extends sequence opts->seq, by default sequence 0, and begins with
+ * the row of logits that tlp_session_find_row finds for it.
  *
  * @param[out] result  NULL is allowed; otherwise the caller sets struct_size
- * @param session      session with the logits of the last token as row 0
+ * @param session      session that keeps the logits of the last token
  * @param sampler      NULL = greedy decoding
  * @param opts         NULL = defaults
- * @return TLP_OK; TLP_ESTATE without logits; TLP_ECANCELED by
- *         tlp_session_abort; the statuses of tlp_session_prefill
+ * @return TLP_OK; TLP_ESTATE if the logits of the last token are not kept;
+ *         TLP_ECANCELED by tlp_session_abort; the statuses of
+ *         tlp_session_prefill and tlp_session_sample
  * @since 0.1
  */
 TLP_API tlp_status tlp_session_generate(tlp_generate_result *result,

@@ -190,9 +190,9 @@ TLP_API tlp_status tlp_task_get_item(tlp_task_item *out, const tlp_task *task,
 typedef struct tlp_answer {
     size_t struct_size; /**< set by the caller                                */
     int32_t best;       /**< choice with the highest log-probability, for the
-                             accuracy "acc"; -1 if all are NaN                */
+                             accuracy "acc"                                   */
     int32_t best_norm;  /**< choice with the highest log-probability per
-                             character, for "acc_norm"; -1 if all are NaN     */
+                             character, for "acc_norm"                        */
 } tlp_answer;
 
 /**
@@ -207,8 +207,9 @@ typedef struct tlp_answer {
  * @param task          task
  * @param index         0 to n_item - 1
  * @param session       session of the model of the task
- * @return TLP_OK; TLP_EINVAL past the last item; the statuses of
- *         tlp_session_score
+ * @return TLP_OK; TLP_EINVAL past the last item; TLP_EFULL if the session has
+ *         fewer positions than max_token of the task; TLP_EMISMATCH if the
+ *         session is one of another model; the statuses of tlp_session_score
  * @since 0.1
  */
 TLP_API tlp_status tlp_task_answer(tlp_answer *out, double *logprob,
@@ -270,8 +271,9 @@ TLP_API tlp_status tlp_drill_get(tlp_drill *out, int kind, uint64_t seed,
  * @param drill       drill
  * @param model       model of the session
  * @param session     session
- * @return TLP_OK; TLP_EFULL if the drill does not fit into n_ctx positions; the
- *         statuses of tlp_session_generate
+ * @return TLP_OK; TLP_EFULL if the drill does not fit into n_ctx positions;
+ *         TLP_EMISMATCH if the session is one of another model; the statuses of
+ *         tlp_session_generate
  * @since 0.1
  */
 TLP_API tlp_status tlp_drill_run(int32_t *exact, const tlp_drill *drill,

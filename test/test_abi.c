@@ -103,7 +103,7 @@ AT(tlp_device_info, memory_total, 152);
 AT(tlp_device_info, memory_free, 160);
 AT(tlp_device_info, peers, 168);
 
-SIZE(tlp_session_options, 112);
+SIZE(tlp_session_options, 120);
 AT(tlp_session_options, n_ctx, 8);
 AT(tlp_session_options, n_seq, 12);
 AT(tlp_session_options, n_batch, 16);
@@ -123,12 +123,19 @@ AT(tlp_session_options, comm_handle, 80);
 AT(tlp_session_options, devices, 88);
 AT(tlp_session_options, n_device, 96);
 AT(tlp_session_options, link_delay_us, 104);
+AT(tlp_session_options, n_row, 112);
 
 SIZE(tlp_batch, 40);
 AT(tlp_batch, n, 8);
 AT(tlp_batch, tokens, 16);
 AT(tlp_batch, seqs, 24);
 AT(tlp_batch, want_logits, 32);
+
+SIZE(tlp_need, 40);
+AT(tlp_need, weight_bytes, 8);
+AT(tlp_need, kv_bytes, 16);
+AT(tlp_need, buffer_bytes, 24);
+AT(tlp_need, n_rank, 32);
 
 SIZE(tlp_session_stats, 112);
 AT(tlp_session_stats, n_prefill, 8);
@@ -162,7 +169,7 @@ AT(tlp_sampler_options, seed, 40);
 AT(tlp_sampler_options, bias, 48);
 AT(tlp_sampler_options, n_bias, 56);
 
-SIZE(tlp_generate_options, 56);
+SIZE(tlp_generate_options, 64);
 AT(tlp_generate_options, n_predict, 8);
 AT(tlp_generate_options, ignore_end, 12);
 AT(tlp_generate_options, stop, 16);
@@ -171,6 +178,7 @@ AT(tlp_generate_options, flags, 32);
 AT(tlp_generate_options, seq, 36);
 AT(tlp_generate_options, text, 40);
 AT(tlp_generate_options, text_data, 48);
+AT(tlp_generate_options, keep_window, 56);
 
 SIZE(tlp_generate_result, 24);
 AT(tlp_generate_result, n_generated, 8);

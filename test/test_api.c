@@ -408,3 +408,39 @@ Test(api, threads_share_a_model)
         free((void *)(uintptr_t)w[i].want);
     }
 }
+
+/* ==== buffers that are missing =========================================== */
+
+Test(api, texts_without_a_buffer)
+{
+    const int32_t id = 1;
+    size_t n = 7;
+
+    CHECK_FAILS(TLP_EINVAL, tlp_model_get_meta(NULL, 5, &n, r.model,
+                                               "general.architecture"));
+    cr_assert_eq(n, 0);
+    CHECK_FAILS(TLP_EINVAL,
+                tlp_plan_format(NULL, 5, &n, r.plan, TLP_PLAN_TEXT));
+    CHECK_FAILS(TLP_EINVAL, tlp_detokenize(NULL, 5, &n, r.model, &id, 1, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_tokenize(NULL, 5, &n, r.model, "a", 1, 0));
+    CHECK_FAILS(TLP_EBUFS, tlp_plan_format(NULL, 0, &n, r.plan, TLP_PLAN_TEXT));
+    cr_assert_gt(n, 5);
+}
+
+Test(api, streams_without_arguments)
+{
+    tlp_stream *stream = NULL;
+    const char *text = "x";
+    size_t n = 5;
+    int stopped = 5;
+
+    CHECK_OK(tlp_stream_create(&stream, r.model, NULL, 0, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_push(&text, &n, &stopped, NULL, 1));
+    cr_assert(!text && n == 0 && stopped == 0);
+    n = 5;
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_flush(&text, &n, NULL));
+    cr_assert(!text && n == 0);
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_flush(NULL, &n, stream));
+    CHECK_FAILS(TLP_EINVAL, tlp_stream_push(&text, NULL, &stopped, stream, 1));
+    tlp_stream_free(stream);
+}

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/base.h"
 #include "base/random.h"
+#include "session/session.h"
 #include "tlp_eval.h"
 
 #define N_EXAMPLE 5
@@ -127,6 +127,23 @@ static bool is_answer(const line *l, const char *answer)
     return !l->full && n == strlen(answer) && memcmp(text, answer, n) == 0;
 }
 
+/* A drill that fits a session of the model. */
+static tlp_status check_run(const tlp_drill *d, const tlp_model *model,
+                            const tlp_session *s)
+{
+    tlp_status st = tlpi_session_check(s);
+
+    if (st != TLP_OK)
+        return st;
+    if (s->plan->model != model)
+        return tlpi_fail(TLP_EMISMATCH,
+                         "drill: the session is one of another model");
+    if (!memchr(d->prompt, 0, sizeof d->prompt) ||
+        !memchr(d->answer, 0, sizeof d->answer))
+        return tlpi_fail(TLP_EINVAL, "drill: prompt or answer has no end");
+    return TLP_OK;
+}
+
 tlp_status tlp_drill_run(int32_t *exact, const tlp_drill *drill,
                          tlp_model *model, tlp_session *session)
 {
@@ -143,11 +160,12 @@ tlp_status tlp_drill_run(int32_t *exact, const tlp_drill *drill,
         return tlpi_fail(TLP_EINVAL,
                          "drill, model, session and exact are required");
     TLP_TRY(tlpi_options_read(&d, sizeof d, drill, "tlp_drill"));
-    if (!memchr(d.prompt, 0, sizeof d.prompt) ||
-        !memchr(d.answer, 0, sizeof d.answer))
-        return tlpi_fail(TLP_EINVAL, "drill: prompt or answer has no end");
+    TLP_TRY(check_run(&d, model, session));
     TLP_TRY(tlp_tokenize(ids, TLPI_COUNT(ids), &n, model, d.prompt,
                          strlen(d.prompt), 0));
+    if (n > (size_t)session->cfg.n_ctx)
+        TLP_TRY(tlpi_fail(TLP_EFULL, "drill: %zu tokens do not fit in n_ctx %d",
+                          n, session->cfg.n_ctx));
     TLP_TRY(tlp_session_clear(session, 0));
     TLP_TRY(tlp_session_prefill(session, ids, n));
     /* A right line has at most a token for each byte, for a blank and for its

@@ -3,11 +3,11 @@
  */
 #include "eval/task.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "file/mapfile.h"
+#include "session/session.h"
 
 #define MAX_FILE_BYTES ((size_t)256 << 20)
 #define DEFAULT_CTX 4096
@@ -56,13 +56,13 @@ static tlp_status task_create(tlp_task **out, tlp_model *model,
                          o->n_ctx);
     tlp_task *t = tlpi_calloc(&model->env, 1, sizeof *t);
     if (!t)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a task");
     *out = t;
     t->model = tlpi_model_retain(model);
     t->n_ctx = o->n_ctx ? o->n_ctx : TLPI_MIN(trained, DEFAULT_CTX);
     t->bos = o->bos != 0;
     t->delimiter = tlpi_strndup(&model->env, delimiter, strlen(delimiter));
-    return t->delimiter ? TLP_OK : tlpi_fail_nomem();
+    return t->delimiter ? TLP_OK : tlpi_fail_nomem_for("a task");
 }
 
 /* ==== loading ============================================================ */
@@ -78,7 +78,7 @@ static tlp_status add_line(tlp_task *t, const char *where, const char *line,
             tlpi_realloc_array(env, t->item, cap, sizeof *t->item);
 
         if (!grown)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("a task");
         t->item = grown;
         t->cap = cap;
     }
@@ -124,6 +124,7 @@ tlp_status tlp_task_load(tlp_task **out, tlp_model *model, const char *path,
     if (!out || !model || !path)
         return tlpi_fail(TLP_EINVAL, "out, model and path are required");
     TLP_TRY(tlpi_options_read(&o, sizeof o, opts, "tlp_task_options"));
+    TLP_TRY(tlpi_flag_check("task option bos", o.bos));
     TLP_TRY(task_create(&task, model, &o));
     TLP_TRY(tlpi_file_read(&model->env, path, MAX_FILE_BYTES, &text, &n));
     TLP_TRY(add_lines(task, path, text, n));
@@ -207,8 +208,7 @@ done:
     return st;
 }
 
-/* The index of the largest score, the first if several are equal; -1 if all are
- * NaN. */
+/* The index of the largest score, the first if several are equal. */
 static int32_t best_of(const double *score, const int32_t *divisor, int n)
 {
     double top = 0;
@@ -217,12 +217,30 @@ static int32_t best_of(const double *score, const int32_t *divisor, int n)
     for (int i = 0; i < n; i++) {
         double x = score[i] / (divisor ? divisor[i] : 1);
 
-        if (!isnan(x) && (best < 0 || x > top)) {
+        if (best < 0 || x > top) {
             best = i;
             top = x;
         }
     }
     return best;
+}
+
+/* A session that can answer the item. */
+static tlp_status check_session(const tlp_task *t, const tlpi_item *item,
+                                const tlp_session *s)
+{
+    tlp_status st = tlpi_session_check(s);
+
+    if (st != TLP_OK)
+        return st;
+    if (s->plan->model != t->model)
+        return tlpi_fail(TLP_EMISMATCH,
+                         "task: the session is one of another model");
+    if (item->max_token > s->cfg.n_ctx)
+        return tlpi_fail(TLP_EFULL,
+                         "task: the item has %d tokens, the session n_ctx %d",
+                         item->max_token, s->cfg.n_ctx);
+    return TLP_OK;
 }
 
 tlp_status tlp_task_answer(tlp_answer *out, double *logprob,
@@ -239,14 +257,16 @@ tlp_status tlp_task_answer(tlp_answer *out, double *logprob,
     if (!task || !session || !out)
         return tlpi_fail(TLP_EINVAL, "task, session and out are required");
     const tlpi_env *env = &task->model->env;
+    TLP_TRY(tlpi_struct_check(out, sizeof a, "tlp_answer"));
     TLP_TRY(find_item(task, index, &item));
+    TLP_TRY(check_session(task, item, session));
     size_t n = (size_t)item->n_choice, longest = 0;
     for (size_t c = 0; c < n; c++)
         longest = TLPI_MAX(longest, item->answer[c].n);
     score = tlpi_alloc_array(env, n, sizeof *score);
     buf = tlpi_alloc_array(env, longest, sizeof *buf);
     if (!score || !buf)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a task"));
     for (int c = 0; c < item->n_choice; c++)
         TLP_TRY(score_choice(session, task, item, c, &held, buf, &score[c]));
     a.best = best_of(score, NULL, item->n_choice);

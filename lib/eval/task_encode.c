@@ -83,7 +83,7 @@ static tlp_status push_bos(tlpi_ids *ids, const tlp_task *task,
                          where);
     ids->data = tlpi_alloc_array(ids->env, 1, sizeof *ids->data);
     if (!ids->data)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a task");
     ids->data[0] = id;
     ids->n = ids->cap = 1;
     return TLP_OK;
@@ -119,7 +119,7 @@ static tlp_status encode_choice(tlpi_item *item, const tlp_task *task,
     tlpi_text_add(&text, task->delimiter, strlen(task->delimiter));
     tlpi_text_add(&text, item->choice[c], strlen(item->choice[c]));
     if (text.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a task"));
     TLP_TRY(tlpi_vocab_tokenize(task->model->vocab, text.data, text.len, 0,
                                 &whole));
     if (whole.n <= n_query)
@@ -136,7 +136,7 @@ static tlp_status encode_choice(tlpi_item *item, const tlp_task *task,
     answer->env = env;
     answer->data = tlpi_alloc_array(env, n, sizeof *answer->data);
     if (!answer->data)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a task"));
     memcpy(answer->data, whole.data + n_query, n * sizeof *answer->data);
     answer->n = answer->cap = n;
     item->n_char[c] = characters(item->choice[c]);
@@ -174,7 +174,7 @@ tlp_status tlpi_item_encode(tlpi_item *item, const tlp_task *task,
     item->answer = tlpi_calloc(env, n, sizeof *item->answer);
     item->n_char = tlpi_calloc(env, n, sizeof *item->n_char);
     if (!item->answer || !item->n_char)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a task");
     TLP_TRY(encode_query(item, task, where, &extra));
     for (int c = 0; c < item->n_choice; c++)
         TLP_TRY(encode_choice(item, task, where, c, item->context.n - extra));

@@ -17,7 +17,7 @@ static tlp_status copy_text(char **out, const tlpi_env *env, json_t *value)
 {
     *out =
         tlpi_strndup(env, json_string_value(value), json_string_length(value));
-    return *out ? TLP_OK : tlpi_fail_nomem();
+    return *out ? TLP_OK : tlpi_fail_nomem_for("a task");
 }
 
 static tlp_status read_query(tlpi_item *item, const tlpi_env *env,
@@ -45,7 +45,7 @@ static tlp_status read_choices(tlpi_item *item, const tlpi_env *env,
                          where, MAX_CHOICE);
     item->choice = tlpi_calloc(env, n, sizeof *item->choice);
     if (!item->choice)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a task");
     item->n_choice = (int32_t)n;
     for (size_t i = 0; i < n; i++) {
         json_t *choice = json_array_get(list, i);

@@ -47,6 +47,23 @@ static tlp_status do_step(tlpi_rank *r, const tlpi_command *cmd,
     return st;
 }
 
+/* The first token of a chunk's row whose logit is NaN or +inf. */
+static tlp_status find_bad(tlpi_rank *r, int row, tlpi_row_score *out)
+{
+    size_t n = (size_t)(r->store.vocab1 - r->store.vocab0);
+    bool possible;
+    tlp_status st =
+        r->b->ops->read(r->b, r->scratch.host, tlpi_rank_logits(r, row), n);
+
+    if (st != TLP_OK)
+        return st;
+    size_t i = tlpi_find_unsound(r->scratch.host, n, &possible);
+    if (i < n)
+        *out = (tlpi_row_score){ NAN, r->scratch.host[i],
+                                 r->store.vocab0 + (int32_t)i };
+    return TLP_OK;
+}
+
 static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
                            const tlpi_results *res)
 {
@@ -70,8 +87,11 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
         tlpi_forward_head(r, a->row + i, n, r->scratch.logits);
         st = r->b->ops->log_sum_exp(r->b, r->scratch.logits, n, n_vocab, target,
                                     lse, at);
-        for (int j = 0; j < n; j++)
-            mine[i + j] = (tlpi_row_score){ lse[j], at[j] };
+        for (int j = 0; j < n && st == TLP_OK; j++) {
+            mine[i + j] = (tlpi_row_score){ lse[j], at[j], -1 };
+            if (isnan(lse[j]))
+                st = find_bad(r, j, &mine[i + j]);
+        }
     }
     if (st != TLP_OK || cmd->n_row == 0)
         return st;
@@ -83,16 +103,22 @@ static tlp_status do_reserve(tlpi_rank *r, const tlpi_command *cmd)
     /* The memory of the logits may move on one rank alone; all ranks know. */
     for (int i = 0; i < r->n_program; i++)
         tlpi_program_renew(&r->program[i]);
-    tlp_status st =
-        tlpi_scratch_reserve_logits(&r->scratch, (size_t)cmd->n_row);
+    size_t before = r->scratch.logit_cap;
+    tlp_status st = tlpi_scratch_fit_logits(&r->scratch, (size_t)cmd->n_row);
+    if (st != TLP_OK && (size_t)cmd->n_row <= before)
+        st = TLP_OK; /* there is more room than is needed */
     uint32_t vote = st != TLP_OK;
     float none = 0;
     tlp_status comm = r->comm->ops->allreduce(r->comm, &none, 1, &vote);
 
     if (comm != TLP_OK)
         return comm;
-    if (vote && st == TLP_OK)
-        st = tlpi_fail(TLP_ENOMEM, "out of memory on another rank");
+    if (vote && st == TLP_OK) {
+        (void)tlpi_scratch_fit_logits(&r->scratch, before);
+        st = tlpi_fail(TLP_ENOMEM,
+                       "out of memory on another rank for %d rows of logits",
+                       cmd->n_row);
+    }
     return st;
 }
 

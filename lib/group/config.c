@@ -69,12 +69,14 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
     TLP_TRY(in_range("n_ctx", o->n_ctx, 0, TLPI_MAX_CTX));
     TLP_TRY(in_range("n_seq", o->n_seq, 0, TLPI_MAX_SEQ));
     TLP_TRY(in_range("n_batch", o->n_batch, 0, TLPI_MAX_BATCH));
+    TLP_TRY(in_range("n_row", (int64_t)TLPI_MIN(o->n_row, INT64_MAX), 0,
+                     TLPI_MAX_ROW));
     TLP_TRY(in_range("n_rank", o->n_rank, 0, TLPI_MAX_RANK));
     TLP_TRY(in_range("n_thread", o->n_thread, 0, 256));
     TLP_TRY(in_range("compute", o->compute, 0, TLP_COMPUTE_F32));
     TLP_TRY(in_range("kv_type", o->kv_type, 0, TLP_KV_Q8_0));
     TLP_TRY(in_range("isa", o->isa, 0, TLP_ISA_AMX));
-    TLP_TRY(in_range("pin", o->pin, 0, 1));
+    TLP_TRY(tlpi_flag_check("session option pin", o->pin));
     TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));
     TLP_TRY(in_range("wire", o->wire, 0, TLP_WIRE_Q8));
     TLP_TRY(check_link_delay(o));
@@ -134,6 +136,7 @@ void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
     c->n_ctx = or_default(o->n_ctx, train > 0 ? TLPI_MIN(train, 4096) : 4096);
     c->n_seq = or_default(o->n_seq, 1);
     c->n_batch = tlpi_config_batch(o->n_batch, c->n_ctx, c->n_seq);
+    c->n_row = or_default((int)o->n_row, c->n_seq);
     c->n_rank = w->n_rank;
     c->n_thread =
         or_default(o->n_thread, on_cpu ? TLPI_MAX(1, cores / n_local) : 1);

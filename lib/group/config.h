@@ -33,7 +33,8 @@ tlp_status tlpi_process_group_check(const tlpi_process_group *w,
 enum {
     TLPI_MAX_CTX = 1 << 20,
     TLPI_MAX_SEQ = 1 << 12,
-    TLPI_MAX_BATCH = 1 << 14
+    TLPI_MAX_BATCH = 1 << 14,
+    TLPI_MAX_ROW = 1 << 20
 };
 
 /* Ranges, and what is not built. */

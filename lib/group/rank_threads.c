@@ -127,7 +127,7 @@ static tlp_status create_comms(tlpi_rank_threads *c)
         return tlpi_comm_self_create(&c->m[0].comm, c->env);
     tlpi_comm **comm = tlpi_calloc(c->env, (size_t)n, sizeof(*comm));
     if (!comm)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("rank threads");
     tlp_status st = tlpi_comm_threads_create(comm, c->env, n, cfg->n_machine,
                                              cfg->timeout_ms);
     if (st == TLP_OK && cfg->link_delay_us > 0)
@@ -149,7 +149,7 @@ tlp_status tlpi_rank_threads_create(tlpi_rank_threads **out, tlpi_rank **rank0,
 
     *out = NULL;
     if (!c) {
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("rank threads");
         if (setup->comm)
             tlpi_rank_give_up(setup->cfg, setup->comm, st);
         tlpi_comm_free(setup->comm);

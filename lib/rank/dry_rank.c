@@ -57,7 +57,7 @@ tlp_status tlpi_rank_count_step(tlpi_rank *r, tlpi_program *p)
 
     p->step_stats = tlpi_calloc(r->env, (size_t)n, sizeof(*p->step_stats));
     if (!p->step_stats)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("counters of exchanges");
     TLP_TRY(tlpi_dry_rank_create(&dry, &setup));
     tlpi_step step = tlpi_dry_rank_step(&dry);
     TLP_TRY(tlpi_forward(dry.rank, dry.rank->program, &step));

@@ -79,7 +79,7 @@ static tlp_status add_span(tlpi_exchange *x, tlpi_span s)
         x->comm->env, x->span, (size_t)x->n_span + 1, sizeof(*x->span));
 
     if (!list)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("communicators");
     x->span = list;
     tlpi_span_comm *added = &x->span[x->n_span++];
     *added = (tlpi_span_comm){ .span = s };

@@ -131,6 +131,8 @@ tlp_status tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out)
     tlpi_dry_rank dry = { .rank = NULL };
     tlp_status st = TLP_OK;
 
+    if (!device)
+        tlpi_backend_cpu_sizes(&setup.dry, r->cfg->isa);
     for (int i = 1; i < r->n_program; i++)
         more[i - 1] =
             (tlpi_program_spec){ r->program[i].plan, r->program[i].shards };

@@ -9,8 +9,8 @@
 tlpi_needs tlpi_memory_needs(const tlpi_rank *r);
 
 /*
- * What rank r will hold: its parts of the weights, as a device lays them out or
- * in the file's types; its KV cache; its buffers.  Weights that the model's
+ * What rank r will hold: its parts of the weights and its KV cache, as its
+ * backend lays them out; its buffers.  Weights that the model's
  * cache has in the layout of r->b are not counted (r->b NULL: all weights are
  * counted).  Of r only plan, model, shards, cfg, rank and b are read.
  */

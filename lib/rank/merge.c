@@ -20,7 +20,7 @@ tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
     if (!sum || !row) {
         tlpi_free(&m->env, sum);
         tlpi_free(&m->env, row);
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a merged tensor");
     }
     for (int i = 0; i < stage->n_member; i++) {
         const tlpi_tensor *t = m->w.layer[stage->layers[i]].t[id];

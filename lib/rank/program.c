@@ -64,7 +64,7 @@ static tlp_status merged_weight(const source *src, tlpi_layer_id id,
     if (!list) {
         b->ops->weight_free(*out);
         *out = NULL;
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("the stages of a plan");
         goto done;
     }
     p->merged = list;
@@ -209,7 +209,7 @@ static tlp_status sum_biases(tlpi_program *p, tlpi_rank_stage *s)
             one = tlpi_calloc(store->env, d, sizeof(float));
         }
         if (!sum || !one) {
-            st = tlpi_fail_nomem();
+            st = tlpi_fail_nomem_for("the stages of a plan");
             goto done;
         }
         TLP_TRY(store->b->ops->read(store->b, one, bias, d));
@@ -236,7 +236,7 @@ static tlp_status load_norms(tlpi_program *p, const tlpi_stage *stage,
     s->attn_norm = tlpi_calloc(p->store->env, n, sizeof(float *));
     s->ffn_norm = tlpi_calloc(p->store->env, n, sizeof(float *));
     if (!s->attn_norm || !s->ffn_norm)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the stages of a plan");
     for (int i = 0; i < shard->n_attn; i++) {
         int m = shard->attn[i].member;
         source src = { p, stage, m };
@@ -262,7 +262,7 @@ static tlp_status load_gains(tlpi_program *p, tlpi_rank_stage *s)
     s->attn_gain = tlpi_alloc_array(env, n, sizeof(float));
     s->ffn_gain = tlpi_alloc_array(env, n, sizeof(float));
     if (!s->attn_gain || !s->ffn_gain)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the stages of a plan");
     for (size_t m = 0; m < n; m++)
         s->attn_gain[m] = s->ffn_gain[m] = p->store->model->hp.residual_scale;
     return TLP_OK;
@@ -288,7 +288,7 @@ static tlp_status load_stage(tlpi_program *p, int index)
     s->attn = tlpi_calloc(env, (size_t)shard->n_attn, sizeof(*s->attn));
     s->ffn = tlpi_calloc(env, (size_t)shard->n_ffn, sizeof(*s->ffn));
     if (!s->attn || !s->ffn)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the stages of a plan");
     TLP_TRY(load_norms(p, stage, shard, s));
     TLP_TRY(load_gains(p, s));
     TLP_TRY(load_parts(p, stage, shard, s));
@@ -314,7 +314,7 @@ tlp_status tlpi_program_load(tlpi_program *p, tlpi_loading *loading)
     tlpi_program_renew(p);
     p->stage = tlpi_calloc(p->store->env, n, sizeof(*p->stage));
     if (!p->stage)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the stages of a plan");
     for (int i = 0; i < p->plan->n_stage; i++) {
         TLP_TRY(tlpi_loading_say(loading));
         tlpi_store_busy(p->store);

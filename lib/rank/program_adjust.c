@@ -30,7 +30,7 @@ static tlp_status make_weight(tlpi_program *p, tlpi_rank_adjust *a,
     bool copied = false;
 
     if (!data)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("adjustments");
     if (!p->store->dry)
         memcpy(data, t->data, n);
     copy.data = data;
@@ -128,14 +128,14 @@ static tlp_status create_adjust(tlpi_program *p, const tlpi_rank_stage *s,
         return TLP_OK;
     tlpi_rank_adjust *a = tlpi_calloc(p->store->env, 1, sizeof(*a));
     if (!a)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("adjustments");
     a->attn_in = tlpi_calloc(p->store->env, n, sizeof(*a->attn_in));
     a->ffn_in = tlpi_calloc(p->store->env, n, sizeof(*a->ffn_in));
     a->out_down = tlpi_calloc(p->store->env, n, sizeof(*a->out_down));
     a->kept = tlpi_calloc(p->store->env, 5 * n + 1, sizeof(*a->kept));
     tlp_status st = a->attn_in && a->ffn_in && a->out_down && a->kept
                         ? fill_adjust(p, s, from, a)
-                        : tlpi_fail_nomem();
+                        : tlpi_fail_nomem_for("adjustments");
     if (st == TLP_OK)
         *out = a;
     else
@@ -275,7 +275,7 @@ tlp_status tlpi_program_adjust_stage(tlpi_program *p, int index,
         tlpi_alloc_array(p->store->env, 2 * (size_t)p->store->model->hp.n_embd,
                          sizeof(*scratch));
     if (!scratch)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("adjustments");
     TLP_TRY(create_adjust(p, s, from, &a));
     TLP_TRY(reserve_low(p, s, a));
     put_adjust(p, index, from ? from->member : NULL, a, scratch);

@@ -179,7 +179,7 @@ tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
 
     *out = NULL;
     if (!r) {
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("a rank");
         tlpi_rank_give_up(setup->cfg, setup->comm, st);
         tlpi_comm_free(setup->comm);
         if (setup->dry)

@@ -14,6 +14,7 @@ typedef struct tlpi_session_config {
     int n_machine; /* threads of the session's ranks on this machine */
     bool remote;   /* the other ranks are other processes */
     int backend, wire, compute, kv_type, isa, timeout_ms;
+    int n_row;         /* rows of logits that rank 0 reserves */
     int link_delay_us; /* between ranks of one process */
     bool pin;
     const tlpi_device_ops *device; /* NULL: ranks work on the CPU */

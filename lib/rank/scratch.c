@@ -49,7 +49,7 @@ static tlp_status create_lists(tlpi_scratch *s, const tlpi_needs *n)
     s->norms = tlpi_calloc(s->env, (size_t)n->members, sizeof(*s->norms));
     return s->term && s->mm && s->gate_up && s->attn && s->norms
                ? TLP_OK
-               : tlpi_fail_nomem();
+               : tlpi_fail_nomem_for("activations");
 }
 
 static tlp_status create_host(tlpi_scratch *s, int n_vocab, int n_rank)
@@ -62,7 +62,7 @@ static tlp_status create_host(tlpi_scratch *s, int n_vocab, int n_rank)
     s->score = tlpi_alloc_array(s->env, t, sizeof(*s->score));
     s->gather_bytes = tlpi_calloc(s->env, (size_t)n_rank, sizeof(size_t));
     if (!s->host || !s->step.id || !s->wire || !s->score || !s->gather_bytes)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("activations");
     s->step.seq = s->step.id + t;
     s->step.pos = s->step.id + 2 * t;
     s->step.row = s->step.id + 3 * t;
@@ -83,7 +83,7 @@ tlp_status tlpi_scratch_create(tlpi_scratch *s, const tlpi_scratch_setup *setup)
     TLP_TRY(create_activations(s, x, setup->needs));
     TLP_TRY(create_lists(s, setup->needs));
     TLP_TRY(create_host(s, setup->n_vocab, x->comm->size));
-    st = tlpi_scratch_reserve_logits(s, TLPI_LOGIT_CHUNK);
+    st = tlpi_scratch_fit_logits(s, TLPI_LOGIT_CHUNK);
 done:
     return st;
 }
@@ -111,33 +111,36 @@ void tlpi_scratch_free(tlpi_scratch *s)
     *s = (tlpi_scratch){ 0 };
 }
 
-/* ==== room that grows ==================================================== */
+/* ==== room that changes ================================================== */
 
 /* A buffer of n floats in the place of *old, which held n_old. */
-static tlp_status grow(tlpi_scratch *s, float **old, size_t n_old, size_t n)
+static tlp_status replace(tlpi_scratch *s, float **old, size_t n_old, size_t n)
 {
-    float *grown = NULL;
-    tlp_status st = buffer(s, &grown, n);
+    float *fresh = NULL;
+    tlp_status st = buffer(s, &fresh, n);
 
     if (st != TLP_OK)
         return st;
     s->b->ops->buffer_free(s->b, *old);
     s->n_bytes -= n_old * sizeof(float);
-    *old = grown;
+    *old = fresh;
     return TLP_OK;
 }
 
-tlp_status tlpi_scratch_reserve_logits(tlpi_scratch *s, size_t rows)
+tlp_status tlpi_scratch_fit_logits(tlpi_scratch *s, size_t rows)
 {
     size_t cols = (size_t)TLPI_MAX(1, s->logit_cols), n = 0;
 
-    if (rows <= s->logit_cap)
+    rows = TLPI_MAX(rows, TLPI_LOGIT_CHUNK);
+    if (rows == s->logit_cap)
         return TLP_OK;
-    if (!tlpi_mul(rows, cols, &n))
-        return tlpi_fail_nomem();
-    tlp_status st = grow(s, &s->logits, s->logit_cap * cols, n);
+    tlp_status st = tlpi_mul(rows, cols, &n)
+                        ? replace(s, &s->logits, s->logit_cap * cols, n)
+                        : tlpi_fail_nomem_for("activations");
     if (st == TLP_OK)
         s->logit_cap = rows;
+    else
+        st = tlpi_fail_prefix(st, "%zu rows of logits: ", rows);
     return st;
 }
 
@@ -147,7 +150,8 @@ tlp_status tlpi_scratch_reserve_low(tlpi_scratch *s, int cols)
 
     if (cols <= s->low_cols)
         return TLP_OK;
-    tlp_status st = grow(s, &s->low, t * (size_t)s->low_cols, t * (size_t)cols);
+    tlp_status st =
+        replace(s, &s->low, t * (size_t)s->low_cols, t * (size_t)cols);
     if (st == TLP_OK)
         s->low_cols = cols;
     return st;
@@ -158,5 +162,5 @@ tlp_status tlpi_scratch_reserve_seen(tlpi_scratch *s)
     if (!s->seen)
         s->seen = tlpi_alloc_array(
             s->env, (size_t)s->n_batch * (size_t)s->n_embd, sizeof(*s->seen));
-    return s->seen ? TLP_OK : tlpi_fail_nomem();
+    return s->seen ? TLP_OK : tlpi_fail_nomem_for("activations");
 }

@@ -23,9 +23,11 @@ typedef struct tlpi_step_arrays {
 } tlpi_step_arrays;
 
 /* Log sum exp of a rank's logits of a row, and the logit of the target if the
- * rank has it (else -inf). */
+ * rank has it (else -inf).  bad: -1, or the first token whose logit is NaN or
+ * +inf; that logit is then `target`, and lse is NaN. */
 typedef struct tlpi_row_score {
     float lse, target;
+    int32_t bad;
 } tlpi_row_score;
 
 /* Sizes that the widest stage of a rank needs. */
@@ -89,8 +91,10 @@ tlp_status tlpi_scratch_create(tlpi_scratch *s,
                                const tlpi_scratch_setup *setup);
 void tlpi_scratch_free(tlpi_scratch *s); /* zeroes are fine */
 
-/* Room for `rows` rows of logits, for `cols` columns of low, for a probe. */
-tlp_status tlpi_scratch_reserve_logits(tlpi_scratch *s, size_t rows);
+/* Room for exactly `rows` rows of logits, or for a chunk if that is more.  The
+ * rows that were there are lost; on failure they stay. */
+tlp_status tlpi_scratch_fit_logits(tlpi_scratch *s, size_t rows);
+/* Room for at least `cols` columns of low, for a probe. */
 tlp_status tlpi_scratch_reserve_low(tlpi_scratch *s, int cols);
 tlp_status tlpi_scratch_reserve_seen(tlpi_scratch *s);
 

@@ -61,7 +61,7 @@ tlp_status tlpi_store_elements(tlpi_store *s, const tlpi_tensor *t, int64_t i0,
         return tlpi_store_vector(s, NULL, n, out, bytes);
     float *host = tlpi_alloc_array(s->env, (size_t)t->ne[0], sizeof(float));
     if (!host)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the weights and caches of a layer");
     tlpi_dequantize(t->type, t->data, host, t->ne[0]);
     for (int64_t i = i0; i < i1; i++)
         host[i] *= scale;
@@ -146,7 +146,7 @@ tlp_status tlpi_store_take(tlpi_store *s, int layer, const tlpi_tensor *t,
     weight_entry *list = tlpi_realloc_array(
         s->env, l->weight, (size_t)l->n_weight + 1, sizeof(*list));
     if (!list)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the weights and caches of a layer");
     l->weight = list;
     TLP_TRY(load_weight(s, &e.key, t, slice, &e.w));
     l->weight[l->n_weight++] = e;
@@ -189,7 +189,7 @@ tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, int kv0, int kv1,
     kv_entry *list =
         tlpi_realloc_array(s->env, l->kv, (size_t)l->n_kv + 1, sizeof(*list));
     if (!list)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the weights and caches of a layer");
     l->kv = list;
     TLP_TRY(s->b->ops->kv_create(s->b, &e.kv, cfg->n_seq, cfg->n_ctx, kv1 - kv0,
                                  s->model->hp.head_dim, cfg->kv_type));
@@ -238,7 +238,7 @@ static tlp_status create_rope(tlpi_store *s)
     tlp_status st = TLP_OK;
 
     if (!inv || !divisor) {
-        st = tlpi_fail_nomem();
+        st = tlpi_fail_nomem_for("the weights and caches of a layer");
         goto done;
     }
     if (freqs)
@@ -261,7 +261,8 @@ tlp_status tlpi_store_create(tlpi_store *s)
 {
     s->layer =
         tlpi_calloc(s->env, (size_t)s->model->hp.n_layer, sizeof(*s->layer));
-    return s->layer ? create_rope(s) : tlpi_fail_nomem();
+    return s->layer ? create_rope(s)
+                    : tlpi_fail_nomem_for("the weights and caches of a layer");
 }
 
 /* The embeddings are the head itself where that is tied and whole. */

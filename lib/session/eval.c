@@ -17,29 +17,58 @@ static int32_t seq_of(const tlp_batch *b, size_t i)
     return b->seqs ? b->seqs[i] : 0;
 }
 
-/* Check ids, sequences and room; new_pos gets the positions after the batch. */
-static tlp_status check_batch(tlp_session *s, const tlp_batch *b)
+static tlp_status fail_full(const tlp_session *s, int32_t seq, size_t n)
 {
-    if (b->n == 0 || !b->tokens)
-        return tlpi_fail(TLP_EINVAL, "a batch needs at least one token");
-    tlp_status st = tlpi_session_check_ids(s, b->tokens, b->n);
-    if (st != TLP_OK)
-        return st;
+    return tlpi_fail(TLP_EFULL,
+                     "sequence %d: %zu tokens after %d do not fit in n_ctx %d",
+                     seq, n, s->pos[seq], s->cfg.n_ctx);
+}
+
+/* Sequences and room; new_pos gets the positions after the batch.  Of a batch
+ * that cannot fit, at most one array's worth of positions is read. */
+static tlp_status check_room(tlp_session *s, const tlp_batch *b)
+{
+    size_t room = (size_t)s->cfg.n_ctx * (size_t)s->cfg.n_seq;
+
     memcpy(s->new_pos, s->pos, (size_t)s->cfg.n_seq * sizeof(*s->pos));
+    if (!b->seqs) {
+        if (b->n > (size_t)(s->cfg.n_ctx - s->pos[0]))
+            return fail_full(s, 0, b->n);
+        s->new_pos[0] += (int32_t)b->n;
+        return TLP_OK;
+    }
+    if (b->n > room)
+        return tlpi_fail(TLP_EFULL,
+                         "%zu tokens do not fit in %d sequences of n_ctx %d",
+                         b->n, s->cfg.n_seq, s->cfg.n_ctx);
     for (size_t i = 0; i < b->n; i++) {
-        int32_t seq = seq_of(b, i);
+        int32_t seq = b->seqs[i];
 
         if (seq < 0 || seq >= s->cfg.n_seq)
             return tlpi_fail(TLP_EINVAL,
                              "token %zu: sequence %d is outside 0 to %d", i,
                              seq, s->cfg.n_seq - 1);
         if (s->new_pos[seq]++ >= s->cfg.n_ctx)
-            return tlpi_fail(TLP_EFULL,
-                             "sequence %d: %zu tokens after %d do not fit in "
-                             "n_ctx %d",
-                             seq, b->n, s->pos[seq], s->cfg.n_ctx);
+            return fail_full(s, seq, b->n);
     }
     return TLP_OK;
+}
+
+static tlp_status check_batch(tlp_session *s, const tlp_batch *b)
+{
+    tlp_status st = TLP_OK;
+
+    if (b->n == 0 || !b->tokens)
+        return tlpi_fail(TLP_EINVAL, "a batch needs at least one token");
+    TLP_TRY(check_room(s, b));
+    TLP_TRY(tlpi_session_check_ids(s, b->tokens, b->n));
+    for (size_t i = 0; b->want_logits && i < b->n; i++)
+        if (b->want_logits[i] > 1)
+            TLP_TRY(tlpi_fail(TLP_EINVAL,
+                              "batch want_logits[%zu]: %d, 0 or 1 expected", i,
+                              b->want_logits[i]));
+done:
+    return st;
 }
 
 /* mark[seq] = index + 1 of the last token of each sequence, for batches that do
@@ -68,33 +97,52 @@ static bool is_decode(const tlp_session *s, const tlp_batch *b)
 
 /* ==== rows of logits ===================================================== */
 
-tlp_status tlpi_session_reserve(tlp_session *s, size_t rows)
+/* Replace the room on rank 0 by room for `rows` rows, after all ranks have
+ * made theirs. */
+static tlp_status resize_rows(tlp_session *s, size_t rows)
 {
     size_t n_vocab = (size_t)s->plan->model->hp.n_vocab, n = 0;
     tlpi_command cmd = { .op = TLPI_OP_RESERVE, .n_row = (int32_t)rows };
+    float *row = NULL;
+    uint8_t *here = NULL;
+    tlpi_place *place = NULL;
     tlp_status st = TLP_OK;
 
-    if (rows <= s->row_cap)
-        return TLP_OK;
     if (rows > INT32_MAX || !tlpi_mul(rows, n_vocab, &n))
-        return tlpi_fail_nomem();
-    float *row = tlpi_alloc_array(s->env, n, sizeof(*row));
-    uint8_t *here = tlpi_calloc(s->env, rows, 1);
-    if (!row || !here)
-        st = tlpi_fail_nomem();
-    else
-        st = tlpi_session_command(s, &cmd, NULL);
-    if (st != TLP_OK) {
-        tlpi_free(s->env, row);
-        tlpi_free(s->env, here);
-        return st;
-    }
+        return tlpi_fail_nomem_for("%zu rows of logits", rows);
+    row = tlpi_alloc_array(s->env, n, sizeof(*row));
+    here = row ? tlpi_calloc(s->env, rows, 1) : NULL;
+    place = here ? tlpi_calloc(s->env, rows, sizeof(*place)) : NULL;
+    if (!place)
+        TLP_TRY(tlpi_fail_nomem_for("%zu rows of logits", rows));
+    TLP_TRY(tlpi_session_command(s, &cmd, NULL));
     tlpi_free(s->env, s->row);
     tlpi_free(s->env, s->row_here);
+    tlpi_free(s->env, s->place);
     s->row = row;
     s->row_here = here;
+    s->place = place;
     s->row_cap = rows;
     return TLP_OK;
+done:
+    tlpi_free(s->env, row);
+    tlpi_free(s->env, here);
+    tlpi_free(s->env, place);
+    return st;
+}
+
+tlp_status tlpi_session_fit_rows(tlp_session *s, size_t rows)
+{
+    size_t want = TLPI_MAX(rows, (size_t)s->cfg.n_row);
+
+    tlpi_session_drop_rows(s);
+    if (want > s->row_cap)
+        return resize_rows(s, want);
+    /* Ranks have room for a chunk at any time: less is not worth a message. */
+    if (s->row_cap <= TLPI_MAX(want, TLPI_LOGIT_CHUNK))
+        return TLP_OK;
+    tlp_status st = resize_rows(s, want);
+    return st == TLP_ENOMEM ? TLP_OK : st; /* the larger room does too */
 }
 
 /* ==== steps ============================================================== */
@@ -128,8 +176,10 @@ static void fill_step(tlp_session *s, const tlp_batch *b, size_t at, int n,
         a->seq[k] = seq;
         a->pos[k] = s->new_pos[seq]++;
         tlpi_session_history(s, seq)[a->pos[k]] = a->id[k];
-        if (wants_logits(s, b, t))
+        if (wants_logits(s, b, t)) {
+            s->place[cmd->row + cmd->n_row] = (tlpi_place){ seq, a->pos[k] };
             a->row[cmd->n_row++] = k;
+        }
     }
 }
 
@@ -187,8 +237,7 @@ static tlp_status eval(tlp_session *s, const tlp_batch *b)
     mark_last(s, b);
     for (size_t i = 0; i < b->n; i++)
         rows += wants_logits(s, b, i);
-    s->n_row = 0; /* more room comes without the rows that were kept */
-    TLP_TRY(tlpi_session_reserve(s, rows));
+    TLP_TRY(tlpi_session_fit_rows(s, rows));
     tlpi_session_clock clock = tlpi_session_clock_start(s);
     memset(s->row_here, 0, s->row_cap);
     st = run_batch(s, b);

@@ -29,11 +29,12 @@ static int emit(generation *g, const char *text, size_t len)
 static tlp_status next(generation *g)
 {
     const char *text = NULL;
-    size_t len = 0;
+    size_t len = 0, row = 0;
     int stopped = 0;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_session_sample(&g->result.last_token, g->s, 0, g->sampler));
+    TLP_TRY(tlp_session_find_row(&row, g->s, g->o->seq));
+    TLP_TRY(tlpi_session_sample(&g->result.last_token, g->s, row, g->sampler));
     g->result.n_generated++;
     if (!g->o->ignore_end &&
         tlp_token_is_end(g->s->plan->model, g->result.last_token)) {
@@ -92,40 +93,73 @@ done:
     return st;
 }
 
+/* What can be said before anything is made. */
+static tlp_status check(const generation *g, const tlp_generate_result *result)
+{
+    const tlp_generate_options *o = g->o;
+    const tlp_session *s = g->s;
+    size_t row = 0;
+    tlp_status st = TLP_OK;
+
+    if (result)
+        TLP_TRY(
+            tlpi_struct_check(result, sizeof(*result), "tlp_generate_result"));
+    if (o->n_predict < 0)
+        return tlpi_fail(TLP_EINVAL,
+                         "generate option n_predict: %d is negative",
+                         o->n_predict);
+    TLP_TRY(tlpi_flag_check("generate option ignore_end", o->ignore_end));
+    TLP_TRY(tlpi_flag_check("generate option keep_window", o->keep_window));
+    if (o->seq < 0 || o->seq >= s->cfg.n_seq)
+        return tlpi_fail(TLP_EINVAL,
+                         "generate option seq: %d is outside 0 to %d", o->seq,
+                         s->cfg.n_seq - 1);
+    TLP_TRY(tlpi_sampler_check(g->sampler, s->plan->model));
+    st = tlp_session_find_row(&row, s, o->seq);
+done:
+    return st;
+}
+
+static tlp_status generate(generation *g)
+{
+    tlp_session *s = g->s;
+    const tlp_generate_options *o = g->o;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlp_stream_create(&g->stream, s->plan->model, o->stop, o->n_stop,
+                              o->flags));
+    tlpi_session_expect(s, tlpi_sampler_candidates(g->sampler));
+    if (!o->keep_window)
+        tlpi_sampler_begin(g->sampler, tlpi_session_history(s, o->seq),
+                           (size_t)s->pos[o->seq]);
+    st = run(g);
+done:
+    tlp_stream_free(g->stream);
+    return st;
+}
+
 tlp_status tlpi_session_generate(tlp_generate_result *result, tlp_session *s,
                                  tlp_sampler *sampler,
                                  const tlp_generate_options *opts)
 {
     tlp_generate_options o = { 0 };
     tlp_sampler *greedy = NULL;
-    generation g = { .s = s, .o = &o, .result = { .last_token = -1 } };
+    generation g = {
+        .s = s, .o = &o, .sampler = sampler, .result = { .last_token = -1 }
+    };
     tlp_status st = TLP_OK;
 
     TLP_TRY(tlpi_session_check(s));
     TLP_TRY(tlpi_options_read(&o, sizeof(o), opts, "tlp_generate_options"));
-    if (o.n_predict < 0)
-        return tlpi_fail(TLP_EINVAL,
-                         "generate option n_predict: %d is negative",
-                         o.n_predict);
-    if (o.seq < 0 || o.seq >= s->cfg.n_seq)
-        return tlpi_fail(TLP_EINVAL,
-                         "generate option seq: %d is outside 0 to %d", o.seq,
-                         s->cfg.n_seq - 1);
+    TLP_TRY(check(&g, result));
     if (!sampler)
         TLP_TRY(tlp_sampler_create(&greedy, s->plan->model, NULL));
     g.sampler = sampler ? sampler : greedy;
-    tlpi_session_expect(s, tlpi_sampler_candidates(g.sampler));
-    TLP_TRY(tlp_stream_create(&g.stream, s->plan->model, o.stop, o.n_stop,
-                              o.flags));
-    st = run(&g);
-    if (result) {
-        tlp_status write = tlpi_struct_write(
-            result, &g.result, sizeof(g.result), "tlp_generate_result");
-        if (st == TLP_OK)
-            st = write;
-    }
+    st = generate(&g);
+    if (result) /* also what a failure left behind */
+        (void)tlpi_struct_write(result, &g.result, sizeof(g.result),
+                                "tlp_generate_result");
 done:
-    tlp_stream_free(g.stream);
     tlp_sampler_free(greedy);
     return st;
 }

@@ -2,6 +2,7 @@
  * logits.c - collect the results of a step from the ranks: rows of logits,
  * candidates, log-probabilities.
  */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -9,18 +10,19 @@
 
 /* ==== rows =============================================================== */
 
-static tlp_status check_row(const tlp_session *s, size_t row)
+/* A row that is wholly on rank 0. */
+static tlp_status check_logits(const tlp_session *s, size_t row, const float *x)
 {
-    tlp_status st = tlpi_session_check(s);
+    size_t n = (size_t)s->plan->model->hp.n_vocab;
+    bool possible = false;
+    size_t i = tlpi_find_unsound(x, n, &possible);
+    tlp_status st = TLP_OK;
 
-    if (st != TLP_OK)
-        return st;
-    if (s->n_row == 0)
-        return tlpi_fail(TLP_ESTATE, "nothing was evaluated that kept logits");
-    if (row >= s->n_row)
-        return tlpi_fail(TLP_EINVAL, "row %zu: the last evaluation kept %zu",
-                         row, s->n_row);
-    return TLP_OK;
+    if (i < n)
+        st = tlpi_fail_logit((int32_t)i, x[i]);
+    else if (!possible)
+        st = tlpi_fail(TLP_ERROR, "every logit is -inf");
+    return st == TLP_OK ? st : tlpi_session_fail_at(s, row, st);
 }
 
 tlp_status tlpi_session_row(tlp_session *s, size_t row, const float **logits)
@@ -28,12 +30,14 @@ tlp_status tlpi_session_row(tlp_session *s, size_t row, const float **logits)
     tlpi_command cmd = { .op = TLPI_OP_ROW, .row = (int32_t)row };
     tlp_status st = TLP_OK;
 
-    TLP_TRY(check_row(s, row));
+    TLP_TRY(tlpi_session_check_row(s, row));
     float *dst = s->row + row * (size_t)s->plan->model->hp.n_vocab;
     tlpi_results res = { .row = dst };
     tlpi_session_expect(s, 0);
-    if (!s->row_here[row])
+    if (!s->row_here[row]) {
         TLP_TRY(tlpi_session_command(s, &cmd, &res));
+        TLP_TRY(check_logits(s, row, dst));
+    }
     s->row_here[row] = 1;
     *logits = dst;
 done:
@@ -63,6 +67,22 @@ static bool is_of_rank(const tlp_session *s, int r, int32_t id)
     return id >= s->shards->vocab[r] && id < s->shards->vocab[r + 1];
 }
 
+/* The candidates that rank r has of a row. */
+static const tlpi_candidate *top_of_rank(const tlpi_top_rows *t, int r, int row)
+{
+    return t->all + (size_t)(r * t->n_row + row - t->row) * (size_t)t->k;
+}
+
+/* NaN and +inf come first on their ranks. */
+static bool is_sound(const tlp_session *s, int row)
+{
+    bool sound = true;
+
+    for (int r = 0; r < s->cfg.n_rank; r++)
+        sound = sound && top_of_rank(&s->top, r, row)->logit <= FLT_MAX;
+    return sound;
+}
+
 tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
                             tlpi_candidate *out)
 {
@@ -72,7 +92,7 @@ tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
     int have = 0;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(check_row(s, row));
+    TLP_TRY(tlpi_session_check_row(s, row));
     tlpi_session_expect(s, k);
     if (!have_top(t, cmd.row, k)) {
         t->n_row = 0;
@@ -81,12 +101,18 @@ tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
         t->n_row = 1;
         t->k = k;
     }
+    if (!is_sound(s, cmd.row)) {
+        const float *logits = NULL;
+
+        TLP_TRY(tlpi_session_row(s, row, &logits)); /* names the token */
+        TLP_TRY(tlpi_fail(TLP_ECOMM, "row %zu: ranks disagree", row));
+    }
     for (int r = 0; r < s->cfg.n_rank; r++) {
-        int at = (r * t->n_row + cmd.row - t->row) * t->k;
-        for (int i = at; i < at + k; i++)
-            if (is_of_rank(s, r, t->all[i].id) &&
-                (have < k || tlpi_candidate_better(t->all[i], out[k - 1])))
-                tlpi_candidate_insert(out, &have, k, t->all[i]);
+        const tlpi_candidate *c = top_of_rank(t, r, cmd.row);
+        for (int i = 0; i < k; i++)
+            if (is_of_rank(s, r, c[i].id) &&
+                (have < k || tlpi_candidate_better(c[i], out[k - 1])))
+                tlpi_candidate_insert(out, &have, k, c[i]);
     }
     for (; have < k; have++)
         out[have] = (tlpi_candidate){ -1, -INFINITY };
@@ -97,18 +123,23 @@ done:
 /* ==== scoring ============================================================ */
 
 /* log p of row i's target, from the partial results of all ranks. */
-static float combine(const tlp_session *s, int n_row, int i)
+static tlp_status combine(const tlp_session *s, int n_row, int i, float *out)
 {
     double max = -INFINITY, sum = 0, target = -INFINITY;
 
     for (int r = 0; r < s->cfg.n_rank; r++) {
         const tlpi_row_score *p = &s->score[r * n_row + i];
+        if (!(p->lse <= FLT_MAX)) /* ranks have the vocabulary in order */
+            return tlpi_fail_logit(p->bad, p->target);
         max = fmax(max, p->lse);
         target = fmax(target, p->target);
     }
+    if (max == -INFINITY)
+        return tlpi_fail(TLP_ERROR, "every logit is -inf");
     for (int r = 0; r < s->cfg.n_rank; r++)
         sum += exp(s->score[r * n_row + i].lse - max);
-    return (float)(target - max - log(sum));
+    *out = (float)(target - max - log(sum));
+    return TLP_OK;
 }
 
 /* A text to be scored.  A sequence that holds something begins again at its
@@ -144,8 +175,14 @@ static tlp_status score_step(tlp_session *s, const text *x, int64_t at, int n)
         }
     }
     tlp_status st = tlpi_session_command(s, &cmd, &res);
-    for (int i = 0; i < cmd.n_row && st == TLP_OK; i++)
-        x->logprob[at + i + 1] = combine(s, cmd.n_row, i);
+    if (st != TLP_OK)
+        return st;
+    for (int i = 0; i < cmd.n_row && st == TLP_OK; i++) {
+        st = combine(s, cmd.n_row, i, &x->logprob[at + i + 1]);
+        if (st != TLP_OK)
+            st = tlpi_fail_prefix(st, "sequence %d, position %d: ", x->seq,
+                                  a->pos[a->row[i]]);
+    }
     return st;
 }
 
@@ -170,16 +207,16 @@ tlp_status tlpi_session_score(float *logprob, tlp_session *s, int32_t seq,
         return st;
     if (n == 0 || !tokens || !logprob)
         return tlpi_fail(TLP_EINVAL, "tokens and logprob are required");
-    TLP_TRY(tlpi_session_check_ids(s, tokens, n));
     if (n > (size_t)(s->cfg.n_ctx - s->pos[seq]))
         return tlpi_fail(TLP_EFULL,
                          "sequence %d: %zu tokens after %d do not fit in "
                          "n_ctx %d",
                          seq, n, s->pos[seq], s->cfg.n_ctx);
+    TLP_TRY(tlpi_session_check_ids(s, tokens, n));
     text x = { seq, tokens, (int64_t)n, s->pos[seq] > 0 ? -1 : 0, logprob };
     tlpi_session_clock clock = tlpi_session_clock_start(s);
     logprob[0] = 0;
-    s->n_row = 0;
+    tlpi_session_drop_rows(s);
     st = run_text(s, &x);
     tlpi_session_clock_stop(s, &clock);
     if (st != TLP_OK)

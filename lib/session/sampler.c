@@ -4,10 +4,9 @@
  * every rank; all else needs the whole row.
  */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/random.h"
+#include "session/sampler_draw.h"
 #include "session/session.h"
 
 struct tlp_sampler {
@@ -17,8 +16,8 @@ struct tlp_sampler {
     int32_t *last;        /* [o.penalty_last_n] ring of accepted tokens */
     size_t n_last, at_last;
     uint64_t random;
-    tlpi_candidate *all; /* [n_vocab] */
-    float *p;            /* [n_vocab] changed logits, then probabilities */
+    int32_t *kept;  /* [n_vocab] ids of the candidates that top-k keeps */
+    tlpi_draw draw; /* its arrays are [n_vocab] */
 };
 
 /* ==== lifetime =========================================================== */
@@ -65,6 +64,37 @@ done:
     return st;
 }
 
+static tlp_status alloc_draw(tlp_sampler *s, size_t n_vocab)
+{
+    const tlpi_env *env = &s->model->env;
+    tlpi_draw *d = &s->draw;
+
+    s->kept = tlpi_alloc_array(env, n_vocab, sizeof(*s->kept));
+    d->logit = tlpi_alloc_array(env, n_vocab, sizeof(*d->logit));
+    d->weight = tlpi_alloc_array(env, n_vocab, sizeof(*d->weight));
+    d->list = tlpi_alloc_array(env, n_vocab, sizeof(*d->list));
+    return s->kept && d->logit && d->weight && d->list
+               ? TLP_OK
+               : tlpi_fail_nomem_for("a sampler");
+}
+
+/* A token that is both certain and forbidden. */
+static tlp_status check_opposites(const tlp_sampler *s, size_t n_vocab)
+{
+    float *sum = s->draw.logit;
+
+    memset(sum, 0, n_vocab * sizeof(*sum));
+    for (size_t i = 0; i < s->o.n_bias; i++) {
+        sum[s->bias[i].token] += s->bias[i].bias;
+        if (isnan(sum[s->bias[i].token]))
+            return tlpi_fail(TLP_EINVAL,
+                             "sampler option bias[%zu]: token %d has +inf and "
+                             "-inf, one of them expected",
+                             i, s->bias[i].token);
+    }
+    return TLP_OK;
+}
+
 tlp_status tlp_sampler_create(tlp_sampler **out, tlp_model *model,
                               const tlp_sampler_options *opts)
 {
@@ -82,22 +112,20 @@ tlp_status tlp_sampler_create(tlp_sampler **out, tlp_model *model,
         o.penalty_last_n = 64;
     s = tlpi_calloc(&model->env, 1, sizeof(*s));
     if (!s)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a sampler");
     s->model = tlpi_model_retain(model);
     s->o = o;
     size_t n_vocab = (size_t)model->hp.n_vocab;
     s->bias = tlpi_alloc_array(&model->env, o.n_bias, sizeof(*s->bias));
     s->last = tlpi_alloc_array(&model->env, (size_t)o.penalty_last_n,
                                sizeof(*s->last));
-    s->all = tlpi_alloc_array(&model->env, n_vocab, sizeof(*s->all));
-    s->p = tlpi_alloc_array(&model->env, n_vocab, sizeof(*s->p));
-    if (!s->bias || !s->last || !s->all || !s->p) {
-        st = tlpi_fail_nomem();
-        goto done;
-    }
+    if (!s->bias || !s->last)
+        TLP_TRY(tlpi_fail_nomem_for("a sampler"));
+    TLP_TRY(alloc_draw(s, n_vocab));
     if (o.n_bias)
         memcpy(s->bias, o.bias, o.n_bias * sizeof(*s->bias));
     s->o.bias = s->bias;
+    TLP_TRY(check_opposites(s, n_vocab));
     tlp_sampler_reset(s);
     *out = s;
     s = NULL;
@@ -114,8 +142,10 @@ void tlp_sampler_free(tlp_sampler *s)
 
     tlpi_free(&model->env, s->bias);
     tlpi_free(&model->env, s->last);
-    tlpi_free(&model->env, s->all);
-    tlpi_free(&model->env, s->p);
+    tlpi_free(&model->env, s->kept);
+    tlpi_free(&model->env, s->draw.logit);
+    tlpi_free(&model->env, s->draw.weight);
+    tlpi_free(&model->env, s->draw.list);
     tlpi_free(&model->env, s);
     tlp_model_free(model);
 }
@@ -130,13 +160,22 @@ void tlp_sampler_reset(tlp_sampler *s)
 
 void tlp_sampler_accept(tlp_sampler *s, int32_t token)
 {
-    if (!s)
+    if (!s || token < 0 || token >= s->model->hp.n_vocab)
         return;
     size_t cap = (size_t)s->o.penalty_last_n;
 
     s->last[s->at_last] = token;
     s->at_last = (s->at_last + 1) % cap;
     s->n_last = TLPI_MIN(s->n_last + 1, cap);
+}
+
+void tlpi_sampler_begin(tlp_sampler *s, const int32_t *ids, size_t n)
+{
+    size_t cap = (size_t)s->o.penalty_last_n, first = n > cap ? n - cap : 0;
+
+    s->n_last = s->at_last = 0;
+    for (size_t i = first; i < n; i++)
+        tlp_sampler_accept(s, ids[i]);
 }
 
 /* ==== changing logits ==================================================== */
@@ -147,145 +186,78 @@ static bool has_penalties(const tlp_sampler *s)
            s->o.frequency_penalty != 0 || s->o.presence_penalty != 0;
 }
 
-static int count_of(const tlp_sampler *s, int32_t token)
+/* Penalties of the tokens in the window; count[token] is scratch. */
+static void punish(const tlp_sampler *s, float *logits, int32_t *count)
 {
-    int n = 0;
+    float repeat = s->o.repeat_penalty != 0 ? s->o.repeat_penalty : 1;
 
     for (size_t i = 0; i < s->n_last; i++)
-        n += s->last[i] == token;
-    return n;
-}
+        count[s->last[i]] = 0;
+    for (size_t i = 0; i < s->n_last; i++)
+        count[s->last[i]]++;
+    for (size_t i = 0; i < s->n_last; i++) {
+        int32_t token = s->last[i];
+        float *x = &logits[token];
 
-static bool seen_before(const tlp_sampler *s, size_t i)
-{
-    for (size_t j = 0; j < i; j++)
-        if (s->last[j] == s->last[i])
-            return true;
-    return false;
+        if (count[token] == 0) /* done */
+            continue;
+        *x = *x > 0 ? *x / repeat : *x * repeat;
+        *x -= (float)count[token] * s->o.frequency_penalty;
+        *x -= s->o.presence_penalty;
+        count[token] = 0;
+    }
 }
 
 static void change_logits(const tlp_sampler *s, float *logits)
 {
-    float repeat = s->o.repeat_penalty != 0 ? s->o.repeat_penalty : 1;
+    for (size_t i = 0; i < s->o.n_bias; i++) {
+        float *x = &logits[s->bias[i].token];
 
-    for (size_t i = 0; i < s->o.n_bias; i++)
-        logits[s->bias[i].token] += s->bias[i].bias;
-    for (size_t i = 0; has_penalties(s) && i < s->n_last; i++) {
-        int32_t token = s->last[i];
-
-        if (token < 0 || token >= s->model->hp.n_vocab || seen_before(s, i))
-            continue;
-        float *x = &logits[token];
-        *x = *x > 0 ? *x / repeat : *x * repeat;
-        *x -= (float)count_of(s, token) * s->o.frequency_penalty;
-        *x -= s->o.presence_penalty;
+        /* Certain, also where the model's logit is -inf. */
+        *x = s->bias[i].bias == INFINITY ? INFINITY : *x + s->bias[i].bias;
     }
+    if (has_penalties(s))
+        punish(s, logits, s->draw.list);
 }
 
 /* ==== choosing =========================================================== */
 
-/* Best first; equal logits by id, so that the order is total. */
-static int by_logit(const void *a, const void *b)
+static tlp_status fail_impossible(void)
 {
-    const tlpi_candidate *x = a, *y = b;
-
-    if (x->logit != y->logit)
-        return x->logit > y->logit ? -1 : 1;
-    return x->id < y->id ? -1 : x->id > y->id;
+    return tlpi_fail(TLP_ERROR, "no token is possible: every logit is -inf");
 }
 
-/*
- * Unnormalised probabilities of n candidates, the best one's 1; their sum.  A
- * bias may make logits infinite: such candidates share all probability.
- */
-static double weigh(const tlp_sampler *s, const tlpi_candidate *c, int n,
-                    float best, float *p)
+/* Choose among candidates in s->draw. */
+static tlp_status choose(tlp_sampler *s, int32_t *token)
 {
-    double sum = 0;
+    const tlpi_draw_rule rule = { s->o.temperature, s->o.top_p, s->o.min_p };
+    tlpi_draw *d = &s->draw;
+    int best = d->n ? tlpi_draw_best(d) : 0;
 
-    for (int i = 0; i < n; i++) {
-        p[i] = c[i].logit == best
-                   ? 1.0f
-                   : expf((c[i].logit - best) / s->o.temperature);
-        sum += (double)p[i];
-    }
-    return sum;
-}
-
-/*
- * Drop what top-p and min-p cannot keep, before paying for a sort: candidates
- * below (1 - top_p) / n of all probability weigh less than 1 - top_p together.
- */
-static int prune(const tlp_sampler *s, tlpi_candidate *c, int n, double sum)
-{
-    bool top_p = s->o.top_p > 0 && s->o.top_p < 1;
-    double floor = top_p ? (1.0 - (double)s->o.top_p) / n * sum : 0;
-    int keep = 0;
-
-    floor = fmax(floor, (double)s->o.min_p);
-    for (int i = 0; i < n; i++)
-        if ((double)s->p[i] >= floor)
-            c[keep++] = c[i];
-    return keep;
-}
-
-/* How many of n sorted candidates top-p and min-p leave, at least one. */
-static int cut(const tlp_sampler *s, int n, double sum)
-{
-    int keep = n;
-
-    if (s->o.top_p > 0 && s->o.top_p < 1) {
-        double want = (double)s->o.top_p * sum, have = 0;
-        for (keep = 0; keep < n && have < want; keep++)
-            have += (double)s->p[keep];
-    }
-    while (keep > 1 && s->p[keep - 1] < s->o.min_p * s->p[0])
-        keep--;
-    return TLPI_MAX(keep, 1);
-}
-
-/* Draw from n candidates whose highest logit is `best`. */
-static int32_t draw(tlp_sampler *s, tlpi_candidate *c, int n, float best)
-{
-    double sum = weigh(s, c, n, best, s->p), kept = 0;
-    int last = 0;
-
-    if (s->o.min_p > 0 || (s->o.top_p > 0 && s->o.top_p < 1)) {
-        n = prune(s, c, n, sum);
-        qsort(c, (size_t)n, sizeof(*c), by_logit);
-        weigh(s, c, n, best, s->p);
-        n = cut(s, n, sum);
-    }
-    for (int i = 0; i < n; i++)
-        kept += (double)s->p[i];
-    double u = tlpi_uniform(&s->random) * kept;
-    for (int i = 0; i < n; i++) {
-        if (s->p[i] > 0)
-            last = i;
-        u -= (double)s->p[i];
-        if (u < 0)
-            return c[i].id;
-    }
-    return c[last].id; /* u fell into the rounding of the sum */
-}
-
-/* Choose among n candidates in any order; unused ones have id -1 at the end. */
-static tlp_status choose(tlp_sampler *s, tlpi_candidate *c, int n,
-                         int32_t *token)
-{
-    int best = 0;
-
-    while (n > 0 && c[n - 1].id < 0)
-        n--;
-    for (int i = 1; i < n; i++)
-        if (by_logit(&c[i], &c[best]) < 0)
-            best = i;
-    if (n == 0 || !(c[best].logit > -INFINITY))
-        return tlpi_fail(TLP_ERROR, "no token is possible: every logit is "
-                                    "-inf or NaN");
-    *token = s->o.temperature == 0 ? c[best].id : draw(s, c, n, c[best].logit);
+    if (d->n == 0 || !(d->logit[best] > -INFINITY))
+        return fail_impossible();
+    int place = rule.temperature == 0
+                    ? best
+                    : tlpi_draw_take(d, &rule, best, &s->random);
+    *token = d->id ? d->id[place] : place;
     tlp_sampler_accept(s, *token);
     return TLP_OK;
+}
+
+/* Choose from k sorted candidates; unused ones have id -1 at the end. */
+static tlp_status choose_from_top(tlp_sampler *s, const tlpi_candidate *c,
+                                  int k, int32_t *token)
+{
+    tlpi_draw *d = &s->draw;
+
+    d->n = 0;
+    d->id = s->kept;
+    d->ordered = false; /* places are the order */
+    for (int i = 0; i < k && c[i].id >= 0; i++) {
+        d->id[d->n] = c[i].id;
+        d->logit[d->n++] = c[i].logit;
+    }
+    return choose(s, token);
 }
 
 /* Candidates that decide: 1 for greedy, top_k if that is few, else 0: all. */
@@ -301,50 +273,71 @@ int tlpi_sampler_candidates(const tlp_sampler *s)
     return s->o.n_bias || has_penalties(s) ? 0 : few(s);
 }
 
+tlp_status tlpi_sampler_check(const tlp_sampler *s, const tlp_model *model)
+{
+    if (!s || s->model == model)
+        return TLP_OK;
+    return tlpi_fail(TLP_EMISMATCH, "the sampler was made for another model");
+}
+
 /* Choose from a whole row. */
 static tlp_status choose_from_row(tlp_sampler *s, const float *logits,
                                   int32_t *token)
 {
+    tlpi_draw *d = &s->draw;
     int n = s->model->hp.n_vocab, k = few(s);
 
-    for (int i = 0; i < n; i++)
-        s->p[i] = isnan(logits[i]) ? -INFINITY : logits[i];
-    change_logits(s, s->p);
+    memcpy(d->logit, logits, (size_t)n * sizeof(*logits));
+    change_logits(s, d->logit);
     if (k > 0) {
-        tlpi_top_k(s->p, n, 0, s->all, k);
-        return choose(s, s->all, k, token);
+        tlpi_candidate top[TLPI_MAX_TOP];
+
+        tlpi_top_k(d->logit, n, 0, top, k);
+        return choose_from_top(s, top, k, token);
     }
-    for (int i = 0; i < n; i++)
-        s->all[i] = (tlpi_candidate){ i, s->p[i] };
-    if (s->o.top_k > 0 && s->o.top_k < n) {
-        qsort(s->all, (size_t)n, sizeof(*s->all), by_logit);
-        n = s->o.top_k;
+    d->n = n;
+    d->id = NULL;
+    d->ordered = s->o.top_k > 0 && s->o.top_k < n;
+    if (d->ordered)
+        tlpi_draw_keep(d, s->o.top_k, s->kept);
+    return choose(s, token);
+}
+
+static tlp_status sample(int32_t *token, tlp_session *session, size_t row,
+                         tlp_sampler *sampler)
+{
+    tlpi_candidate top[TLPI_MAX_TOP];
+    const float *logits = NULL;
+    int k = tlpi_sampler_candidates(sampler);
+    tlp_status st = TLP_OK;
+
+    if (k > 0) {
+        TLP_TRY(tlpi_session_top(session, row, k, top));
+        st = choose_from_top(sampler, top, k, token);
+    } else {
+        TLP_TRY(tlpi_session_row(session, row, &logits));
+        st = choose_from_row(sampler, logits, token);
     }
-    return choose(s, s->all, n, token);
+    if (st != TLP_OK)
+        st = tlpi_session_fail_at(session, row, st);
+done:
+    return st;
 }
 
 tlp_status tlpi_session_sample(int32_t *token, tlp_session *session, size_t row,
                                tlp_sampler *sampler)
 {
-    tlpi_candidate top[TLPI_MAX_TOP];
-    const float *logits = NULL;
     tlp_status st = TLP_OK;
 
     if (token)
         *token = -1;
     if (!session || !sampler || !token)
         return tlpi_fail(TLP_EINVAL, "session, sampler and token are required");
-    if (sampler->model != session->plan->model)
-        return tlpi_fail(TLP_EMISMATCH,
-                         "the sampler was made for another model");
-    int k = tlpi_sampler_candidates(sampler);
-    if (k > 0) {
-        TLP_TRY(tlpi_session_top(session, row, k, top));
-        st = choose(sampler, top, k, token);
-    } else {
-        TLP_TRY(tlpi_session_row(session, row, &logits));
-        st = choose_from_row(sampler, logits, token);
-    }
+    TLP_TRY(tlpi_session_check(session));
+    TLP_TRY(tlpi_sampler_check(sampler, session->plan->model));
+    TLP_TRY(tlpi_session_check_row(session, row));
+    TLP_TRY(tlpi_session_check_held(session, row));
+    st = sample(token, session, row, sampler);
 done:
     return st;
 }

@@ -25,10 +25,11 @@ static tlp_status alloc_tables(tlp_session *s)
         tlpi_alloc_array(s->env, n_rank * TLPI_MAX_TOP, sizeof(*s->top.all));
     s->score = tlpi_alloc_array(s->env, n_rank * (size_t)s->cfg.n_batch,
                                 sizeof(*s->score));
+    s->kept_as = tlpi_calloc(s->env, n_seq, sizeof(*s->kept_as));
     if (!s->pos || !s->new_pos || !s->history || !s->mark || !s->next ||
-        !s->top.all || !s->score)
-        return tlpi_fail_nomem();
-    return tlpi_session_reserve(s, n_seq);
+        !s->kept_as || !s->top.all || !s->score)
+        return tlpi_fail_nomem_for("the tables of %zu sequences", n_seq);
+    return tlpi_session_fit_rows(s, 0);
 }
 
 tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
@@ -45,13 +46,13 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
     if (!out || !plan)
         return tlpi_fail(TLP_EINVAL, "out and plan are required");
     TLP_TRY(tlpi_options_read(&o, sizeof(o), opts, "tlp_session_options"));
+    TLP_TRY(tlpi_config_check(&o));
     s = tlpi_calloc(&plan->model->env, 1, sizeof(*s));
     if (!s)
-        return tlpi_fail_nomem();
-    s->pid = getpid();
+        return tlpi_fail_nomem_for("a session");
     s->plan = tlpi_plan_retain(plan);
     s->env = &plan->model->env;
-    TLP_TRY(tlpi_config_check(&o));
+    s->pid = getpid();
     TLP_TRY(tlpi_process_group_find(&group, &o));
     TLP_TRY(tlpi_process_group_check(&group, &o));
     if (group.rank != 0)
@@ -99,6 +100,8 @@ void tlpi_session_free(tlp_session *s)
     tlpi_free(env, s->next);
     tlpi_free(env, s->row);
     tlpi_free(env, s->row_here);
+    tlpi_free(env, s->place);
+    tlpi_free(env, s->kept_as);
     tlpi_free(env, s->top.all);
     tlpi_free(env, s->score);
     tlpi_free(env, s);
@@ -109,6 +112,12 @@ tlp_status tlpi_session_check(const tlp_session *s)
 {
     if (!s)
         return tlpi_fail(TLP_EINVAL, "session is required");
+    if (s->pid != getpid())
+        return tlpi_fail(TLP_ESTATE,
+                         "process %d created the session and forked process "
+                         "%d, which has none of its threads: create a session "
+                         "here",
+                         (int)s->pid, (int)getpid());
     if (s->broken)
         return tlpi_fail(TLP_ECOMM, "a rank of this session failed earlier");
     return TLP_OK;
@@ -187,6 +196,7 @@ tlp_status tlpi_session_fork(tlp_session *s, int32_t dst, int32_t src)
     memcpy(tlpi_session_history(s, dst), tlpi_session_history(s, src),
            (size_t)cmd.n_pos * sizeof(*s->history));
     s->pos[dst] = cmd.n_pos;
+    s->kept_as[dst] = s->kept_as[src];
 done:
     return st;
 }
@@ -239,6 +249,11 @@ tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
 {
     if (!s || !out)
         return tlpi_fail(TLP_EINVAL, "session and out are required");
+    tlp_status st = s->pid == getpid() ? TLP_OK : tlpi_session_check(s);
+    if (st == TLP_OK)
+        st = tlpi_struct_check(out, sizeof(*out), "tlp_session_stats");
+    if (st != TLP_OK)
+        return st;
     tlp_session_stats stats = s->stats;
 
     for (int i = 0; i < n_comm(s->rank0); i++) {
@@ -266,7 +281,7 @@ tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
 
 void tlp_session_reset_stats(tlp_session *s)
 {
-    if (!s)
+    if (!s || s->pid != getpid())
         return;
     s->stats = (tlp_session_stats){ 0 };
     for (int i = 0; i < n_comm(s->rank0); i++)

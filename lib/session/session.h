@@ -22,6 +22,11 @@ typedef struct tlpi_top_rows {
     tlpi_candidate *all; /* [n_rank][n_row][k], n_row * k <= TLPI_MAX_TOP */
 } tlpi_top_rows;
 
+/* What a row of logits belongs to: the token at a position of a sequence. */
+typedef struct tlpi_place {
+    int32_t seq, pos;
+} tlpi_place;
+
 struct tlp_session {
     tlp_plan *plan; /* retained */
     const tlpi_env *env;
@@ -36,7 +41,11 @@ struct tlp_session {
     int32_t *history;  /* [n_seq][n_ctx] ids of the tokens held */
     int32_t *mark;     /* [n_seq] scratch: last token of each */
     int32_t *next;     /* [n_seq] scratch: places in a step */
+    int32_t *kept_as;  /* [n_seq] the sequence in whose name the rows of a
+                          sequence are kept: its own, or after a fork the
+                          source's */
     size_t n_row;      /* rows of logits kept */
+    tlpi_place *place; /* [row_cap] of these rows */
     float *row;        /* [row_cap][n_vocab] collected on rank 0 */
     uint8_t *row_here; /* [row_cap] collected yet? */
     size_t row_cap;
@@ -60,9 +69,33 @@ static inline int32_t *tlpi_session_history(tlp_session *s, int32_t seq)
     return s->history + (size_t)seq * (size_t)s->cfg.n_ctx;
 }
 
-/* Allocate room for `rows` rows of logits on all ranks. */
-tlp_status tlpi_session_reserve(tlp_session *s, size_t rows);
-/* A row of the last evaluation, collected on rank 0. */
+/* Make room for `rows` rows of logits on all ranks, at least for the rows that
+ * the options reserve, and give back much more room than that.  The rows that
+ * were kept are lost. */
+tlp_status tlpi_session_fit_rows(tlp_session *s, size_t rows);
+
+/* ==== rows.c ============================================================= */
+
+/* No rows are kept any more. */
+static inline void tlpi_session_drop_rows(tlp_session *s)
+{
+    s->n_row = 0;
+    for (int32_t i = 0; i < s->cfg.n_seq; i++)
+        s->kept_as[i] = i;
+}
+
+/* TLP_ESTATE without rows, TLP_EINVAL past the last row. */
+tlp_status tlpi_session_check_row(const tlp_session *s, size_t row);
+/* TLP_ESTATE if no sequence holds the position of a row any more. */
+tlp_status tlpi_session_check_held(const tlp_session *s, size_t row);
+/* Put "row R (sequence S, position P): " before the text of a failure. */
+tlp_status tlpi_session_fail_at(const tlp_session *s, size_t row,
+                                tlp_status st);
+/* The failure that the logit of a token is NaN or +inf. */
+tlp_status tlpi_fail_logit(int32_t token, float logit);
+
+/* A row of the last evaluation, collected on rank 0.  TLP_ERROR, with a text
+ * that names the row, if it has NaN or +inf, or only -inf. */
 tlp_status tlpi_session_row(tlp_session *s, size_t row, const float **logits);
 /* The k best candidates of a row over all ranks, into out[k]. */
 tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
@@ -74,7 +107,12 @@ static inline void tlpi_session_expect(tlp_session *s, int k)
 }
 /* Number of candidates that the sampler chooses from; 0: the whole row. */
 int tlpi_sampler_candidates(const tlp_sampler *sampler);
-/* TLP_EINVAL without a session, TLP_ECOMM when it is broken. */
+/* TLP_EMISMATCH for another model; NULL is fine. */
+tlp_status tlpi_sampler_check(const tlp_sampler *s, const tlp_model *model);
+/* The window of the penalties becomes the last of n tokens. */
+void tlpi_sampler_begin(tlp_sampler *sampler, const int32_t *ids, size_t n);
+/* TLP_EINVAL without a session, TLP_ESTATE in another process than its own,
+ * TLP_ECOMM when it is broken. */
 tlp_status tlpi_session_check(const tlp_session *s);
 
 /*

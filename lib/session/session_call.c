@@ -30,10 +30,7 @@ static tlp_status enter(tlp_session *s)
     if (!s)
         return TLP_OK;
     if (inherited(s))
-        return tlpi_fail(TLP_ESTATE,
-                         "the session belongs to process %ld, which forked "
-                         "this one",
-                         (long)s->pid);
+        return tlpi_session_check(s);
     if (atomic_compare_exchange_strong(&s->caller, &caller, this_thread()))
         return TLP_OK;
     if ((caller & ~(uintptr_t)FREED) == this_thread())

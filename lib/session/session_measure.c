@@ -16,7 +16,7 @@ static tlp_status measure(tlp_session *s, tlp_link *out, double *stage)
     tlpi_command cmd = { .op = TLPI_OP_MEASURE };
     tlp_status st = TLP_OK;
 
-    s->n_row = 0; /* the ranks' rows are overwritten */
+    tlpi_session_drop_rows(s); /* the ranks overwrite them */
     snprintf(link.fingerprint, sizeof link.fingerprint, "%s",
              tlpi_model_fingerprint(s->plan->model));
     TLP_TRY(tlpi_session_command(s, &cmd, &res));
@@ -27,15 +27,13 @@ done:
 
 tlp_status tlpi_session_measure(tlp_link *out, double *stage, tlp_session *s)
 {
-    tlp_link probe = { 0 };
     tlp_status st = tlpi_session_check(s);
 
     if (st != TLP_OK)
         return st;
     if (!out)
         return tlpi_fail(TLP_EINVAL, "out is required");
-    /* Before the seconds are spent. */
-    TLP_TRY(tlpi_struct_write(out, &probe, sizeof probe, "tlp_link"));
+    TLP_TRY(tlpi_struct_check(out, sizeof(tlp_link), "tlp_link"));
     if (s->cfg.device)
         return tlpi_fail(TLP_ENOTSUP, "sessions on devices are not measured");
     if (s->pos[0] > 0)
