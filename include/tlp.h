@@ -984,11 +984,11 @@ typedef struct tlp_session_options {
  * Create a session.
  *
  * The library distributes the weights among the ranks and allocates the memory
- * that later calls need, with room for n_row rows of logits.  Two kinds of calls
- * allocate more: an evaluation that keeps more rows than there is room for (the
- * next evaluation that keeps fewer gives that room back, unless it is 32 rows or
- * less), and tlp_session_generate, which makes a stream, and a sampler if it
- * gets none.  tlp_session_need tells the size beforehand.
+ * that later calls need, with room for n_row rows of logits.  Two kinds of
+ * calls allocate more.  An evaluation that keeps more rows makes room for them;
+ * the next evaluation that keeps fewer rows gives the room back, unless it is
+ * for 32 rows or less.  tlp_session_generate makes a stream, and a sampler if
+ * it gets none.  tlp_session_need tells the size of a session beforehand.
  *
  * After a fork, only the parent may use a session of the parent: in the child
  * every call on it returns TLP_ESTATE at once.  Models and plans work in the
@@ -1120,8 +1120,9 @@ TLP_API size_t tlp_session_n_logits(const tlp_session *session);
 /**
  * Get one row of logits.
  *
- * The first call after an evaluation collects the parts of all ranks.  A row can
- * be read until the next evaluation, also if its sequence was rewound meanwhile.
+ * The first call after an evaluation collects the parts of all ranks.  A row
+ * can be read until the next evaluation, also if its sequence was rewound
+ * meanwhile.
  *
  * @param[out] logits  n_vocab values, borrowed until the next call that
  *                     evaluates
@@ -1154,9 +1155,10 @@ TLP_API tlp_status tlp_session_get_place(int32_t *seq, int32_t *pos,
 /**
  * Find the row of logits that follows the last token of a sequence.
  *
- * Rows belong to the last evaluation.  A sequence that is rewound to a token
- * whose logits were kept has the row of that token.  After tlp_session_fork the
- * copy has the rows of its source.
+ * Rows belong to the last evaluation; an evaluation that fails after it has
+ * begun keeps none.  A sequence that is rewound to a token whose logits were
+ * kept has the row of that token.  After tlp_session_fork the copy has the rows
+ * of its source.
  *
  * @param[out] row  row for tlp_session_sample; SIZE_MAX on failure
  * @param session   session
@@ -1176,8 +1178,8 @@ TLP_API tlp_status tlp_session_find_row(size_t *row, const tlp_session *session,
  * of the probability of tokens[i] after all tokens before it.  The first token
  * of an empty sequence has no probability and gets 0.  For a sequence that is
  * not empty, the call evaluates its last token once more.  Ranks exchange no
- * full rows of logits, and the call keeps no rows.  A row that has NaN or +inf, or
- * only -inf, gives TLP_ERROR.
+ * full rows of logits, and the call keeps no rows.  A row that has NaN or +inf,
+ * or only -inf, gives TLP_ERROR.
  *
  * @param[out] logprob  n values, nats
  * @param session       session
@@ -1443,8 +1445,8 @@ TLP_API void tlp_sampler_free(tlp_sampler *sampler);
  * Add a token to the window of the penalties.
  *
  * tlp_session_sample adds the tokens that it chooses.  A program that calls
- * tlp_session_sample adds the tokens of the prompt; tlp_session_generate does so
- * itself (keep_window).
+ * tlp_session_sample adds the tokens of the prompt; tlp_session_generate does
+ * so itself (keep_window).
  *
  * @param sampler  sampler
  * @param token    0 to n_vocab - 1; other values are ignored
@@ -1473,7 +1475,8 @@ TLP_API void tlp_sampler_reset(tlp_sampler *sampler);
  * @return TLP_OK; TLP_ESTATE before the first evaluation, and for a row whose
  *         position no sequence holds any more; TLP_EINVAL past the last row;
  *         TLP_ERROR for a row that has NaN or +inf, or only -inf, and if the
- *         biases forbid every token; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ *         biases forbid every token; TLP_ECOMM or TLP_ETIMEDOUT if a rank
+ *         failed
  * @since 0.1
  */
 TLP_API tlp_status tlp_session_sample(int32_t *token, tlp_session *session,

@@ -247,12 +247,19 @@ tlp_status tlpi_mpi_start(double deadline, char *err, size_t cap)
     int initialized, finalized;
     tlp_status st = TLP_OK;
 
+    if (tlpi_mpi.pid && tlpi_mpi.pid != getpid())
+        return tlpi_mpi_fail(err, cap, TLP_ESTATE,
+                             "MPI belongs to process %d, of which this is a "
+                             "child",
+                             (int)tlpi_mpi.pid);
     MPI_Finalized(&finalized);
     if (finalized || atomic_load(&tlpi_mpi.ended))
         return tlpi_mpi_fail(err, cap, TLP_ENOTSUP, "MPI has been finalized");
     MPI_Initialized(&initialized);
-    if (atomic_load(&tlpi_mpi.start) == START_NONE && initialized)
+    if (atomic_load(&tlpi_mpi.start) == START_NONE && initialized) {
+        tlpi_mpi.pid = getpid();
         atomic_store(&tlpi_mpi.start, START_READY);
+    }
     if (atomic_load(&tlpi_mpi.start) == START_NONE)
         TLP_TRY(launch(err, cap));
     TLP_TRY(await_start(deadline, err, cap));
