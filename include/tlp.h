@@ -528,18 +528,118 @@ typedef struct tlp_chat_message {
 } tlp_chat_message;
 
 /**
- * Format a conversation in the way of the model's chat template.
+ * Options of tlp_chat_render and tlp_chat_tokenize.
+ *
+ * Texts named _json hold JSON (RFC 8259) of at most 16 MiB, nested at most 64
+ * deep, without a key that occurs twice in one object.
+ */
+typedef struct tlp_chat_options {
+    size_t struct_size;        /**< sizeof(tlp_chat_options)                  */
+    int32_t add_generation_prompt; /**< 1 = end with the opening of the
+                                    assistant's turn                          */
+    int32_t continue_final_message; /**< 1 = end behind the text of the last
+                                    message, so that the model continues that
+                                    text; excludes add_generation_prompt      */
+    const char *messages_json; /**< the conversation as an array of objects, in
+                                    the form of OpenAI's chat API: role, content
+                                    (a string, null, or an array of parts),
+                                    tool_calls, reasoning_content, name, any
+                                    further key; in place of `messages`       */
+    const char *tools_json;    /**< array of objects, `tools` of the template;
+                                    NULL = none                               */
+    const char *documents_json; /**< array of objects, `documents` of the
+                                    template; NULL = none                     */
+    const char *kwargs_json;   /**< object; the template sees each key as a
+                                    name, such as enable_thinking; NULL = none*/
+    const char *chat_template; /**< template, instead of the file's; or NULL  */
+    const char *template_name; /**< name of a template in the file, such as
+                                    "tool_use"; "default" is the one in
+                                    tokenizer.chat_template; NULL = "tool_use"
+                                    with tools where the file has it, else
+                                    "default"                                 */
+    int64_t now;               /**< time of strftime_now in the template, in
+                                    seconds since 1970; 0 = the clock         */
+} tlp_chat_options;
+
+/** Initial value of a tlp_chat_options: all defaults. */
+#define TLP_CHAT_OPTIONS_INIT                                                  \
+    { sizeof(tlp_chat_options), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0 }
+
+/**
+ * Convert a conversation to token ids in the way of a chat template.
  *
  * An interpreter in the library runs the template, which is written in the
- * language of Jinja 2.  The template sees `messages`, `add_generation_prompt`,
- * `bos_token` and `eos_token`.  The interpreter bounds steps, memory and
- * nesting; a construct that it does not know is refused with its name, line
+ * language of Jinja 2, with the settings of Hugging Face's transformers.  The
+ * template sees `messages`, `tools` and `documents` (none where the caller
+ * gives none), `add_generation_prompt`, the keys of kwargs_json, `bos_token`
+ * and `eos_token` (empty where the model has none), and `unk_token` and
+ * `pad_token` where the model has them.  The interpreter bounds steps, memory
+ * and nesting; a construct that it does not know is refused with its name, line
  * and column.
  *
- * Tokenize the result with TLP_TOKENIZE_SPECIAL and without TLP_TOKENIZE_BOS,
- * because the text contains its own BOS.  Contents are not escaped: content
- * that spells a control token becomes that token.  A program that does not
- * trust its contents removes such spellings first.
+ * Control tokens come from the template alone: text of a message, a tool, a
+ * document or another value of the caller never becomes a control token or a
+ * token that ends a text, nor a part of one.  A role of letters, digits, '_'
+ * and '-' counts as the template's.  User-defined tokens are found everywhere,
+ * as in plain text.  Where no value spells a control token, the ids are those
+ * of the whole text from tlp_chat_render with TLP_TOKENIZE_SPECIAL.
+ *
+ * The ids begin with BOS where the template writes it, and never with two.  No
+ * BOS is added, whatever tokenizer.ggml.add_bos_token says: as transformers
+ * does, the library leaves that to the template.
+ *
+ * The library refuses what would be lost: tools, documents and tool calls that
+ * the template never reads.  It warns through the model's log of other keys
+ * that the template never reads.  Parts of content that are no text (images,
+ * sound) are refused.
+ *
+ * @param[out] ids    room for cap ids; NULL with cap 0
+ * @param cap         ids that fit into ids
+ * @param[out] count  number of ids, also with TLP_EBUFS
+ * @param model       model with the vocabulary and the template
+ * @param messages    n messages; NULL with messages_json
+ * @param n           number of messages
+ * @param opts        NULL = defaults
+ * @return TLP_OK; TLP_EBUFS; TLP_ENOTSUP if there is no template, the template
+ *         uses a construct that is not supported, passes a bound, never reads
+ *         what it must, or does not write the text to continue as it is;
+ *         TLP_EFORMAT if the template or a JSON text is malformed; TLP_EINVAL
+ *         if the template refuses the conversation, a value has another shape,
+ *         a text is not UTF-8, or the file has no template of that name
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_chat_tokenize(int32_t *ids, size_t cap, size_t *count,
+                                     const tlp_model *model,
+                                     const tlp_chat_message *messages, size_t n,
+                                     const tlp_chat_options *opts)
+    TLP_NODISCARD;
+
+/**
+ * Convert a conversation to text in the way of a chat template.
+ *
+ * The text is for people, logs and other tokenizers.  It does not say which
+ * bytes the template wrote: a program that tokenizes this text lets messages
+ * spell control tokens.  tlp_chat_tokenize does not.
+ *
+ * @param[out] buf  room for cap bytes; NULL with cap 0
+ * @param cap       bytes in buf
+ * @param[out] len  length of the text in bytes without the NUL, also with
+ *                  TLP_EBUFS
+ * @param model     model with the template
+ * @param messages  n messages; NULL with messages_json
+ * @param n         number of messages
+ * @param opts      NULL = defaults
+ * @return the statuses of tlp_chat_tokenize
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_chat_render(char *buf, size_t cap, size_t *len,
+                                   const tlp_model *model,
+                                   const tlp_chat_message *messages, size_t n,
+                                   const tlp_chat_options *opts) TLP_NODISCARD;
+
+/**
+ * Convert a conversation to text: tlp_chat_render with add_generation_prompt as
+ * its only option.
  *
  * @param[out] buf       room for cap bytes; NULL with cap 0
  * @param cap            bytes in buf
@@ -549,10 +649,7 @@ typedef struct tlp_chat_message {
  * @param messages       n messages
  * @param n              number of messages
  * @param add_assistant  1 = end with the opening of the assistant's turn
- * @return TLP_OK; TLP_EBUFS; TLP_ENOTSUP if the file has no template, or the
- *         template uses a construct that is not supported or passes a bound;
- *         TLP_EFORMAT if the template is malformed; TLP_EINVAL if it refuses
- *         the conversation, or a message is not UTF-8
+ * @return the statuses of tlp_chat_render
  * @since 0.1
  */
 TLP_API tlp_status tlp_chat_format(char *buf, size_t cap, size_t *len,

@@ -29,7 +29,7 @@ static tlp_status render(tlpi_jinja_text *out, const char *text,
     *out = (tlpi_jinja_text){ 0 };
     tlp_status st = tlpi_jinja_compile(&t, &env, "t", text, strlen(text));
     if (st == TLP_OK)
-        st = tlpi_jinja_render(out, t, &var, 1, 0);
+        st = tlpi_jinja_render(out, t, &var, 1, 0, NULL);
     tlpi_jinja_free(t);
     json_decref(value);
     return st;

@@ -74,13 +74,23 @@ void tlpi_jinja_free(tlpi_jinja *t)
     tlpi_free(env, t);
 }
 
-bool tlpi_jinja_reads(const tlpi_jinja *t, const char *name)
+static bool has_token(const tlpi_jinja *t, tlpi_jtoken_kind kind,
+                      const char *text)
 {
     for (size_t i = 0; i < t->n_token; i++)
-        if (t->token[i].kind == TLPI_JT_NAME &&
-            tlpi_j_is_text(t->token[i].value, name))
+        if (t->token[i].kind == kind && tlpi_j_is_text(t->token[i].value, text))
             return true;
     return false;
+}
+
+bool tlpi_jinja_reads(const tlpi_jinja *t, const char *name)
+{
+    return has_token(t, TLPI_JT_NAME, name);
+}
+
+bool tlpi_jinja_mentions(const tlpi_jinja *t, const char *key)
+{
+    return tlpi_jinja_reads(t, key) || has_token(t, TLPI_JT_STRING, key);
 }
 
 static void set_vars(tlpi_jinterp *in, const tlpi_jinja_var *vars, size_t n)
@@ -110,13 +120,14 @@ static tlp_status copy_out(tlpi_jinja_text *out, const tlpi_env *env,
 
 tlp_status tlpi_jinja_render(tlpi_jinja_text *out, const tlpi_jinja *t,
                              const tlpi_jinja_var *vars, size_t n_var,
-                             time_t now)
+                             time_t now, const json_t *tail)
 {
     tlpi_jinterp in = { .x = { .env = t->x.env,
                                .name = t->x.name,
                                .source = t->x.source,
                                .n_source = t->x.n_source,
-                               .now = now } };
+                               .now = now,
+                               .tail = tail } };
     tlpi_jbuf b = { .x = &in.x };
 
     *out = (tlpi_jinja_text){ 0 };

@@ -36,6 +36,8 @@ void tlpi_jinja_free(tlpi_jinja *t); /* NULL is fine */
 
 /* Does the template read this name anywhere? */
 bool tlpi_jinja_reads(const tlpi_jinja *t, const char *name);
+/* Does the template hold this key of a dict anywhere, as a name or a string? */
+bool tlpi_jinja_mentions(const tlpi_jinja *t, const char *key);
 
 /* A value that the template sees under a name.  Strings in it count as data,
  * unless the value is trusted.  A role (key "role") of letters, digits, '_' and
@@ -46,8 +48,14 @@ typedef struct tlpi_jinja_var {
     bool trusted;
 } tlpi_jinja_var;
 
-/* A rendered text.  data[i] tells whether byte i came from a value that is not
- * trusted; the template itself is trusted. */
+/* Where a byte of a rendered text came from. */
+typedef enum tlpi_jinja_mark {
+    TLPI_JINJA_TRUSTED = 0, /* the template, or a trusted value */
+    TLPI_JINJA_DATA = 1,    /* a value that is not trusted */
+    TLPI_JINJA_TAIL = 2 /* `tail` of tlpi_jinja_render: not trusted either */
+} tlpi_jinja_mark;
+
+/* A rendered text.  data[i] is the tlpi_jinja_mark of byte i. */
 typedef struct tlpi_jinja_text {
     char *s; /* NUL-terminated */
     uint8_t *data;
@@ -56,13 +64,14 @@ typedef struct tlpi_jinja_text {
 
 /*
  * The caller frees out with tlpi_jinja_text_free.  `now` is the time that
- * strftime_now shows.  TLP_EINVAL with the template's own words where it calls
- * raise_exception, and for operations that Python refuses; TLP_ENOTSUP, also
- * beyond a bound; TLP_ENOMEM.
+ * strftime_now shows.  `tail` is a string inside of a value, whose bytes get a
+ * mark of their own, or NULL.  TLP_EINVAL with the template's own words where
+ * it calls raise_exception, and for operations that Python refuses;
+ * TLP_ENOTSUP, also beyond a bound; TLP_ENOMEM.
  */
 tlp_status tlpi_jinja_render(tlpi_jinja_text *out, const tlpi_jinja *t,
                              const tlpi_jinja_var *vars, size_t n_var,
-                             time_t now);
+                             time_t now, const json_t *tail);
 void tlpi_jinja_text_free(const tlpi_env *env, tlpi_jinja_text *text);
 
 #endif

@@ -66,9 +66,9 @@ void tlpi_jbuf_add_str(tlpi_jbuf *b, const tlpi_jstr *s)
     tlpi_jbuf_add(b, s, 0, s->n);
 }
 
-void tlpi_jbuf_add_text(tlpi_jbuf *b, const char *s, size_t n, bool data)
+void tlpi_jbuf_add_text(tlpi_jbuf *b, const char *s, size_t n, uint8_t mark)
 {
-    add(b, s, NULL, data, n);
+    add(b, s, NULL, mark, n);
 }
 
 tlpi_jval tlpi_jbuf_value(const tlpi_jbuf *b)
@@ -201,9 +201,20 @@ static void add_items(tlpi_jbuf *b, const tlpi_jlist *l)
     }
 }
 
+/* Python writes such a value in its own notation, which no model knows. */
+static void fail_content(tlpi_jbuf *b, const char *what)
+{
+    tlpi_jx_fail(b->x, TLP_ENOTSUP,
+                 "a message's content is %s, and the template writes it as it "
+                 "is: it expects a string",
+                 what);
+}
+
 static void add_list(tlpi_jbuf *b, const tlpi_jlist *l)
 {
-    if (l->flavour == TLPI_J_PLAIN) {
+    if (l->parts)
+        fail_content(b, "a list of parts");
+    else if (l->flavour == TLPI_J_PLAIN) {
         add_text(b, "[");
         add_items(b, l);
         add_text(b, "]");
@@ -256,6 +267,8 @@ void tlpi_jbuf_add_value(tlpi_jbuf *b, tlpi_jval v)
     case TLPI_J_UNDEFINED:
         break;
     case TLPI_J_NONE:
+        if (v.b)
+            fail_content(b, "null");
         add_text(b, "None");
         break;
     case TLPI_J_BOOL:

@@ -18,12 +18,25 @@ static bool is_plain_word(const char *s, size_t n)
     return true;
 }
 
-static tlpi_jval copy_text(tlpi_jx *x, const char *s, size_t n, bool trusted)
+static tlpi_jval copy_text(tlpi_jx *x, const char *s, size_t n, uint8_t mark)
 {
     tlpi_jbuf b = { .x = x };
 
-    tlpi_jbuf_add_text(&b, s, n, !trusted);
+    tlpi_jbuf_add_text(&b, s, n, mark);
     return tlpi_jbuf_value(&b);
+}
+
+/* The value of a key; the content of a message is known as such. */
+static tlpi_jval from_member(tlpi_jx *x, const char *key, const json_t *v,
+                             bool trusted)
+{
+    tlpi_jval out = tlpi_j_from_json(x, v, trusted);
+
+    if (strcmp(key, "content") == 0 && out.kind == TLPI_J_NONE)
+        out.b = true;
+    if (strcmp(key, "content") == 0 && out.kind == TLPI_J_LIST)
+        out.l->parts = true;
+    return out;
 }
 
 static tlpi_jval from_object(tlpi_jx *x, const json_t *value, bool trusted)
@@ -38,8 +51,8 @@ static tlpi_jval from_object(tlpi_jx *x, const json_t *value, bool trusted)
         bool role = strcmp(key, "role") == 0 && json_is_string(v) &&
                     is_plain_word(json_string_value(v), json_string_length(v));
         if (x->st == TLP_OK)
-            tlpi_j_set(x, d.d, copy_text(x, key, strlen(key), trusted),
-                       tlpi_j_from_json(x, v, trusted || role));
+            tlpi_j_set(x, d.d, copy_text(x, key, strlen(key), !trusted),
+                       from_member(x, key, v, trusted || role));
     }
     return d;
 }
@@ -62,7 +75,7 @@ tlpi_jval tlpi_j_from_json(tlpi_jx *x, const json_t *value, bool trusted)
         break;
     case JSON_STRING:
         l = copy_text(x, json_string_value(value), json_string_length(value),
-                      trusted);
+                      value == x->tail ? TLPI_JINJA_TAIL : !trusted);
         break;
     case JSON_INTEGER:
         l = tlpi_j_int(json_integer_value(value));

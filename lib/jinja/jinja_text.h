@@ -11,13 +11,13 @@
 typedef struct tlpi_jbuf {
     tlpi_jx *x;
     char *s;
-    uint8_t *data; /* NULL until a byte is data */
+    uint8_t *data; /* marks; NULL until a byte is data */
     size_t n, cap;
 } tlpi_jbuf;
 
 void tlpi_jbuf_add(tlpi_jbuf *b, const tlpi_jstr *s, size_t from, size_t n);
 void tlpi_jbuf_add_str(tlpi_jbuf *b, const tlpi_jstr *s);
-void tlpi_jbuf_add_text(tlpi_jbuf *b, const char *s, size_t n, bool data);
+void tlpi_jbuf_add_text(tlpi_jbuf *b, const char *s, size_t n, uint8_t mark);
 /* Python's str(v), and repr(v) inside of lists. */
 void tlpi_jbuf_add_value(tlpi_jbuf *b, tlpi_jval v);
 void tlpi_jbuf_add_repr(tlpi_jbuf *b, tlpi_jval v);

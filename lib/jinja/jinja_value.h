@@ -27,6 +27,7 @@ typedef struct tlpi_jx {
     tlp_status st;
     size_t at; /* offset in source of what runs, for errors */
     time_t now;
+    const json_t *tail; /* string whose bytes get TLPI_JINJA_TAIL, or NULL */
 } tlpi_jx;
 
 void *tlpi_jx_alloc(tlpi_jx *x, size_t size); /* cleared; NULL: st is set */
@@ -68,7 +69,7 @@ typedef struct tlpi_jstr {
 typedef struct tlpi_jval {
     tlpi_jkind kind;
     union {
-        bool b;
+        bool b; /* NONE: a message's content is null */
         int64_t i;
         double f;
         const tlpi_jstr *s; /* UNDEFINED: its name for errors, or NULL */
@@ -91,6 +92,7 @@ typedef struct tlpi_jlist {
     tlpi_jflavour flavour;
     size_t n, cap;
     size_t taken; /* GENERATOR: items that were walked already */
+    bool parts;   /* a message's content in parts */
     tlpi_jval *item;
 } tlpi_jlist;
 

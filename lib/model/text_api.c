@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "model/model.h"
-#include "text/chat_format.h"
 #include "text/stream.h"
 
 tlp_status tlp_tokenize(int32_t *ids, size_t cap, size_t *count,
@@ -24,12 +23,7 @@ tlp_status tlp_tokenize(int32_t *ids, size_t cap, size_t *count,
         return tlpi_fail(TLP_EINVAL, "flags 0x%x: unknown bits", flags);
     tlpi_ids out = { .env = &model->env };
     TLP_TRY(tlpi_vocab_tokenize(model->vocab, text, n, flags, &out));
-    *count = out.n;
-    if (out.n > cap)
-        TLP_TRY(tlpi_fail(TLP_EBUFS, "room for %zu ids is needed, %zu given",
-                          out.n, cap));
-    if (out.n > 0)
-        memcpy(ids, out.data, out.n * sizeof *ids);
+    TLP_TRY(tlpi_ids_copy_out(&out, ids, cap, count));
 done:
     tlpi_free(out.env, out.data);
     return st;
@@ -150,28 +144,4 @@ tlp_status tlp_stream_flush(const char **text, size_t *len, tlp_stream *stream)
         return tlpi_fail(TLP_EINVAL, "stream, text and len are required");
     tlpi_stream_flush(&stream->s, text, len);
     return TLP_OK;
-}
-
-/* ==== chat =============================================================== */
-
-tlp_status tlp_chat_format(char *buf, size_t cap, size_t *len,
-                           const tlp_model *model,
-                           const tlp_chat_message *messages, size_t n,
-                           int add_assistant)
-{
-    tlp_status st = TLP_OK;
-
-    if (len)
-        *len = 0;
-    if (!model || (!messages && n > 0) || !len || (!buf && cap > 0))
-        return tlpi_fail(TLP_EINVAL,
-                         "model, messages, buf and len are required");
-    const tlpi_chat c = { messages, n, add_assistant != 0 };
-    tlpi_jinja_text out = { 0 };
-    TLP_TRY(tlpi_flag_check("add_assistant", add_assistant));
-    TLP_TRY(tlpi_chat_format(&out, &model->env, &c, model->vocab, model->path));
-    TLP_TRY(tlpi_copy_out(out.s, out.n, buf, cap, len));
-done:
-    tlpi_jinja_text_free(&model->env, &out);
-    return st;
 }

@@ -74,8 +74,18 @@ tlp_status tlpi_trie_create(tlpi_vocab *v)
     return TLP_OK;
 }
 
-/* The longest token at s, n bytes left; -1 if there is none. */
-static int32_t match(const tlpi_vocab *v, const char *s, size_t n, bool all)
+/* Is it found in plain text too?  Not if it ends a text or a turn, whatever
+ * the file says: data must not end a turn. */
+static bool is_plain(const tlpi_vocab *v, int32_t id, bool marked)
+{
+    return v->type[id] == TLPI_TOKEN_USER_DEFINED &&
+           !(marked && tlpi_vocab_is_end(v, id));
+}
+
+/* The longest token at s, n bytes left; -1 if there is none.  data: marks of
+ * these bytes, or NULL. */
+static int32_t match(const tlpi_vocab *v, const char *s, const uint8_t *data,
+                     size_t n, bool all)
 {
     const tlpi_trie_node *node = v->trie.node;
     uint32_t at = v->trie.root[(uint8_t)s[0]];
@@ -84,8 +94,9 @@ static int32_t match(const tlpi_vocab *v, const char *s, size_t n, bool all)
     for (size_t i = 0;;) {
         if (at == 0)
             return found;
+        all = all && !(data && data[i]);
         int32_t id = node[at].id;
-        if (id >= 0 && (all || v->type[id] == TLPI_TOKEN_USER_DEFINED))
+        if (id >= 0 && (all || is_plain(v, id, data)))
             found = id;
         if (++i == n)
             return found;
@@ -95,15 +106,16 @@ static int32_t match(const tlpi_vocab *v, const char *s, size_t n, bool all)
     }
 }
 
-int32_t tlpi_trie_find(const tlpi_vocab *v, const char *text, size_t from,
-                       size_t n, bool all, size_t *at)
+int32_t tlpi_trie_find(const tlpi_vocab *v, const char *text,
+                       const uint8_t *data, size_t from, size_t n, bool all,
+                       size_t *at)
 {
     if (!all && !v->trie.any_user)
         from = n;
     for (size_t i = from; i < n; i++) {
         if (v->trie.root[(uint8_t)text[i]] == 0)
             continue;
-        int32_t id = match(v, text + i, n - i, all);
+        int32_t id = match(v, text + i, data ? data + i : NULL, n - i, all);
         if (id >= 0) {
             *at = i;
             return id;

@@ -2,6 +2,8 @@
  * tokenize.c - text to ids: find the special tokens first, then tokenize the
  * text between them by BPE or SPM.
  */
+#include <string.h>
+
 #include "text/vocab_impl.h"
 
 /* A symbol's index has 32 bits, and U+2581 has three bytes for one blank. */
@@ -22,6 +24,18 @@ tlp_status tlpi_ids_push(tlpi_ids *ids, int32_t id)
     return TLP_OK;
 }
 
+tlp_status tlpi_ids_copy_out(const tlpi_ids *from, int32_t *ids, size_t cap,
+                             size_t *count)
+{
+    *count = from->n;
+    if (from->n > cap)
+        return tlpi_fail(TLP_EBUFS, "room for %zu ids is needed, %zu given",
+                         from->n, cap);
+    if (from->n > 0)
+        memcpy(ids, from->data, from->n * sizeof *ids);
+    return TLP_OK;
+}
+
 /* The text from `from` up to `to`, which has no special tokens. */
 static tlp_status encode(const tlpi_vocab *v, const char *text, size_t from,
                          size_t to, tlpi_ids *out)
@@ -35,8 +49,23 @@ static tlp_status encode(const tlpi_vocab *v, const char *text, size_t from,
                : tlpi_spm_encode(v, text + from, to - from, prefix, out);
 }
 
-tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
-                               uint32_t flags, tlpi_ids *out)
+/* Merges and byte tokens of an odd file could lead to a control token. */
+static tlp_status check_plain(const tlpi_vocab *v, const tlpi_ids *ids,
+                              size_t from)
+{
+    for (size_t i = from; i < ids->n; i++)
+        if (ids->data[i] < v->n_token &&
+            v->type[ids->data[i]] == TLPI_TOKEN_CONTROL)
+            return tlpi_fail(TLP_ENOTSUP,
+                             "%s: key tokenizer.ggml.tokens[%d]: a control "
+                             "token that plain text gives",
+                             v->g->path, ids->data[i]);
+    return TLP_OK;
+}
+
+tlp_status tlpi_vocab_tokenize_marked(const tlpi_vocab *v, const char *text,
+                                      const uint8_t *data, size_t n,
+                                      uint32_t flags, tlpi_ids *out)
 {
     tlp_status st = TLP_OK;
     bool all = flags & TLP_TOKENIZE_SPECIAL;
@@ -49,9 +78,11 @@ tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
     if (add_bos)
         TLP_TRY(tlpi_ids_push(out, v->special.bos));
     for (size_t from = 0; from < n;) {
-        size_t at;
-        int32_t id = tlpi_trie_find(v, text, from, n, all, &at);
+        size_t at, n_before = out->n;
+        int32_t id = tlpi_trie_find(v, text, data, from, n, all, &at);
         TLP_TRY(encode(v, text, from, at, out));
+        if (data)
+            TLP_TRY(check_plain(v, out, n_before));
         if (id < 0)
             break;
         /* A text that begins with BOS gets no second BOS. */
@@ -68,4 +99,10 @@ tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
                  v->g->path, out->n_lost - n_lost, n);
 done:
     return st;
+}
+
+tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
+                               uint32_t flags, tlpi_ids *out)
+{
+    return tlpi_vocab_tokenize_marked(v, text, NULL, n, flags, out);
 }

@@ -170,8 +170,6 @@ tlp_status tlpi_vocab_create(tlpi_vocab **out, const tlpi_env *env,
     TLP_TRY(v->kind == TLPI_BPE ? load_bpe(v) : load_spm(v));
     TLP_TRY(tlpi_vocab_load_special(v));
     TLP_TRY(tlpi_trie_create(v));
-    TLP_TRY(tlpi_gguf_get_str(g, "tokenizer.chat_template", false,
-                              &v->chat_template));
     for (int32_t id = 0; id < v->n_token; id++)
         v->max_piece = TLPI_MAX(v->max_piece, v->piece[id].n);
     *out = v;
@@ -246,7 +244,7 @@ tlpi_str tlpi_vocab_text(const tlpi_vocab *v, int32_t id)
     return id >= 0 && id < v->n_token ? v->text[id] : (tlpi_str){ "", 0 };
 }
 
-tlpi_str tlpi_vocab_chat_template(const tlpi_vocab *v)
+const tlpi_gguf *tlpi_vocab_file(const tlpi_vocab *v)
 {
-    return v->chat_template;
+    return v->g;
 }

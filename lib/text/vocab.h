@@ -54,9 +54,18 @@ typedef struct tlpi_ids {
     size_t n_lost; /* bytes of texts that have no token */
 } tlpi_ids;
 
+/* Copy all ids out, by the (ids, cap, count) convention of tlp.h. */
+tlp_status tlpi_ids_copy_out(const tlpi_ids *from, int32_t *ids, size_t cap,
+                             size_t *count);
+
 /* Bytes without a token are left out, with a warning. */
 tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
                                uint32_t flags, tlpi_ids *out);
+/* data: n marks, or NULL.  No byte with a mark other than 0 is part of a
+ * control token or of a token that ends a text, whatever the flags. */
+tlp_status tlpi_vocab_tokenize_marked(const tlpi_vocab *v, const char *text,
+                                      const uint8_t *data, size_t n,
+                                      uint32_t flags, tlpi_ids *out);
 
 /* Control, unknown and unused tokens: not part of the text. */
 bool tlpi_vocab_is_control(const tlpi_vocab *v, int32_t id);
@@ -75,7 +84,7 @@ size_t tlpi_vocab_max_piece(const tlpi_vocab *v);
 /* A token as the file spells it; empty for id -1 and padding. */
 tlpi_str tlpi_vocab_text(const tlpi_vocab *v, int32_t id);
 
-/* tokenizer.chat_template; empty if the file has none. */
-tlpi_str tlpi_vocab_chat_template(const tlpi_vocab *v);
+/* The file that the vocabulary points into. */
+const tlpi_gguf *tlpi_vocab_file(const tlpi_vocab *v);
 
 #endif

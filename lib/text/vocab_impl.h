@@ -66,9 +66,11 @@ typedef struct tlpi_trie {
 tlp_status tlpi_trie_create(tlpi_vocab *v);
 /* The first special token in text[from..n), and of the tokens that begin there
  * the longest; -1 if there is none.  all: find control tokens too, and not only
- * user-defined tokens. */
-int32_t tlpi_trie_find(const tlpi_vocab *v, const char *text, size_t from,
-                       size_t n, bool all, size_t *at);
+ * user-defined tokens.  A control token has no byte that data marks (data may
+ * be NULL). */
+int32_t tlpi_trie_find(const tlpi_vocab *v, const char *text,
+                       const uint8_t *data, size_t from, size_t n, bool all,
+                       size_t *at);
 
 /* ==== pre-tokens (pretok.c) ============================================== */
 
@@ -148,7 +150,6 @@ struct tlpi_vocab {
     tlpi_trie trie;
     tlpi_special special;
     uint8_t *is_end;        /* [n_vocab] tokens that end a generation */
-    tlpi_str chat_template; /* empty if the file has none */
     /* BPE */
     tlpi_pretok *pretok;
     tlpi_pretok_rules rules;

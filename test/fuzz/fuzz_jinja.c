@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tlp_status st = tlpi_jinja_compile(&t, &env, "t", (const char *)data, size);
     promise((st == TLP_OK) == (t != NULL));
     if (st == TLP_OK)
-        st = tlpi_jinja_render(&out, t, vars, 2, 0);
+        st = tlpi_jinja_render(&out, t, vars, 2, 0, NULL);
     if (st == TLP_OK)
         for (size_t i = 0; i < out.n; i++)
             promise(out.data[i] <= 1);

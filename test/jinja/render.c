@@ -27,7 +27,7 @@ static tlp_status render(tlpi_jinja_text *out, const tlpi_env *env,
     tlp_status st = tlpi_jinja_compile(
         &t, env, "template", json_string_value(text), json_string_length(text));
     if (st == TLP_OK)
-        st = tlpi_jinja_render(out, t, vars, n, 0);
+        st = tlpi_jinja_render(out, t, vars, n, 0, NULL);
     tlpi_jinja_free(t);
     return st;
 }
