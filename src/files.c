@@ -14,7 +14,9 @@
 
 /* ==== in ================================================================= */
 
-static int read_all(FILE *f, const char *name, char **data, size_t *n)
+/* More than max bytes are an error. */
+static int read_all(FILE *f, const char *name, size_t max, char **data,
+                    size_t *n)
 {
     size_t cap = 1 << 16, len = 0;
     char *buf = malloc(cap);
@@ -26,6 +28,10 @@ static int read_all(FILE *f, const char *name, char **data, size_t *n)
             if (cli_interrupted())
                 return CLI_INTERRUPTED;
             return cli_fail("%s: %s", name, strerror(errno));
+        }
+        if (len > max) {
+            free(buf);
+            return cli_fail("%s: more than %zu bytes", name, max);
         }
         if (len < cap - 1)
             break;
@@ -45,7 +51,7 @@ static int read_all(FILE *f, const char *name, char **data, size_t *n)
     return CLI_OK;
 }
 
-int file_read(const char *path, char **data, size_t *n)
+static int read_file(const char *path, size_t max, char **data, size_t *n)
 {
     FILE *f = path ? fopen(path, "rb") : stdin;
 
@@ -53,10 +59,31 @@ int file_read(const char *path, char **data, size_t *n)
     if (!f)
         return cli_fail("%s: %s", path, strerror(errno));
 
-    int rc = read_all(f, path ? path : "standard input", data, n);
+    int rc = read_all(f, path ? path : "standard input", max, data, n);
 
     if (path)
         fclose(f);
+    return rc;
+}
+
+int file_read(const char *path, char **data, size_t *n)
+{
+    return read_file(path, SIZE_MAX, data, n);
+}
+
+int file_read_text(const char *path, size_t max, char **text)
+{
+    size_t n = 0;
+    int rc = read_file(path, max, text, &n);
+
+    if (rc == CLI_OK && n == 0)
+        rc = cli_fail("%s: empty", path);
+    else if (rc == CLI_OK && strlen(*text) < n)
+        rc = cli_fail("%s: a zero byte at %zu", path, strlen(*text));
+    if (rc != CLI_OK) {
+        free(*text);
+        *text = NULL;
+    }
     return rc;
 }
 

@@ -14,6 +14,10 @@
  * an exit status. */
 int file_read(const char *path, char **data, size_t *n);
 
+/* Read a text of at most max bytes, none of them zero; an empty file is refused
+ * too. */
+int file_read_text(const char *path, size_t max, char **text);
+
 /* Little-endian int32 token ids. */
 int file_read_ids(const char *path, int32_t **ids, size_t *n);
 

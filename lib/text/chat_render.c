@@ -49,7 +49,7 @@ static tlp_status check_calls(const tlpi_jinja *t, const json_t *messages,
                      where, i);
 }
 
-/* Other keys of a message: one warning each. */
+/* Other keys of a message but its role: one warning each. */
 static void warn_message_keys(const tlpi_env *env, const tlpi_jinja *t,
                               const json_t *messages, size_t i,
                               const char *where)
@@ -59,7 +59,8 @@ static void warn_message_keys(const tlpi_env *env, const tlpi_jinja *t,
 
     json_object_foreach(message, key, value)
     {
-        if (!is_empty(value) && message_with(messages, key) == (ptrdiff_t)i &&
+        if (strcmp(key, "role") != 0 && !is_empty(value) &&
+            message_with(messages, key) == (ptrdiff_t)i &&
             !tlpi_jinja_mentions(t, key))
             tlpi_log(env, TLP_LOG_WARN,
                      "%s: the template never reads %s, which message %zu has",
@@ -185,7 +186,7 @@ static tlp_status cut_behind_tail(tlpi_jinja_text *text, const tlpi_env *env,
 
     while (end > 0 && text->data[end - 1] != TLPI_JINJA_TAIL)
         end--;
-    for (size_t i = end; i < text->n; i++)
+    for (size_t i = end; end > 0 && i < text->n; i++)
         if (text->data[i] == TLPI_JINJA_DATA)
             return tlpi_fail(TLP_ENOTSUP,
                              "%s: continue_final_message: the template writes "

@@ -1,0 +1,32 @@
+/*
+ * answer.h - evaluate tokens and print what the model says then.
+ */
+#ifndef ANSWER_H
+#define ANSWER_H
+
+#include "engine.h"
+
+typedef struct answerer {
+    tlp_model *model;
+    tlp_session *session;
+    tlp_sampler *sampler;
+    int n_predict; /* 0 = until the model ends */
+    cli_list stop;
+    bool stats;
+    bool keep; /* store the text of the answer */
+    /* state */
+    int32_t *held; /* ids that sequence 0 holds */
+    size_t n_held, cap_held;
+    char *text; /* of the last answer */
+    size_t n_text;
+} answerer;
+
+/*
+ * Bring sequence 0 to ids[0..n) and print the model's answer.  What the
+ * sequence holds of the beginning of ids is not evaluated again.
+ */
+int answer(answerer *a, const int32_t *ids, size_t n);
+
+void answer_free(answerer *a);
+
+#endif
