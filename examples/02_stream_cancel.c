@@ -11,7 +11,6 @@
 
 #include <tlp.h>
 
-#define MAX_TEXT 8192
 #define MAX_PROMPT 2048 /* tokens */
 
 static tlp_session *session;
@@ -37,24 +36,23 @@ static tlp_status answer(tlp_model *model, const char *question, long budget,
                          tlp_generate_result *result)
 {
     static const char *const stop[] = { "\n\n" };
-    static char text[MAX_TEXT];
     static int32_t prompt[MAX_PROMPT];
     tlp_chat_message message = { "user", NULL };
+    tlp_chat_options chat = TLP_CHAT_OPTIONS_INIT;
     tlp_generate_options gen = TLP_GENERATE_OPTIONS_INIT;
-    size_t len, n_prompt;
+    size_t n_prompt;
     tlp_status st;
 
     message.content = question;
+    chat.add_generation_prompt = 1;
     gen.stop = stop;
     gen.n_stop = 1;
     gen.text = print_text;
     gen.text_data = &budget;
     result->struct_size = sizeof *result;
 
-    st = tlp_chat_format(text, sizeof text, &len, model, &message, 1, 1);
-    if (!st)
-        st = tlp_tokenize(prompt, MAX_PROMPT, &n_prompt, model, text, len,
-                          TLP_TOKENIZE_SPECIAL);
+    st = tlp_chat_tokenize(prompt, MAX_PROMPT, &n_prompt, model, &message, 1,
+                           &chat);
     if (!st)
         st = tlp_session_prefill(session, prompt, n_prompt);
     if (!st)

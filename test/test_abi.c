@@ -71,6 +71,17 @@ SIZE(tlp_chat_message, 16);
 AT(tlp_chat_message, role, 0);
 AT(tlp_chat_message, content, 8);
 
+SIZE(tlp_chat_options, 72);
+AT(tlp_chat_options, add_generation_prompt, 8);
+AT(tlp_chat_options, continue_final_message, 12);
+AT(tlp_chat_options, messages_json, 16);
+AT(tlp_chat_options, tools_json, 24);
+AT(tlp_chat_options, documents_json, 32);
+AT(tlp_chat_options, kwargs_json, 40);
+AT(tlp_chat_options, chat_template, 48);
+AT(tlp_chat_options, template_name, 56);
+AT(tlp_chat_options, now, 64);
+
 SIZE(tlp_plan_cost, 56);
 AT(tlp_plan_cost, n_rank, 8);
 AT(tlp_plan_cost, effective_depth, 12);

@@ -117,14 +117,21 @@ static void use_vocabulary(tlp_model *model, mem *m)
 {
     static const char hello[] = "hello the world, <|im_start|> and 123";
     const tlp_chat_message chat[1] = { { "user", "hello" } };
+    tlp_chat_options json = TLP_CHAT_OPTIONS_INIT;
     int32_t ids[64];
     char text[512];
     size_t n = 0, len = 0;
+
+    json.messages_json = "[{\"role\": \"user\", \"content\": \"hi\"}]";
+    json.chat_template = "{{ messages[0].content }}";
+    json.continue_final_message = 1;
 
     if (TRY(tlp_tokenize(ids, 64, &n, model, hello, sizeof hello - 1,
                          TLP_TOKENIZE_SPECIAL)))
         (void)TRY(tlp_detokenize(text, sizeof text, &len, model, ids, n, 0));
     (void)TRY(tlp_chat_format(text, sizeof text, &len, model, chat, 1, 1));
+    (void)TRY(tlp_chat_tokenize(ids, 64, &n, model, chat, 1, NULL));
+    (void)TRY(tlp_chat_tokenize(ids, 64, &n, model, NULL, 0, &json));
     (void)TRY(tlp_model_get_meta(text, sizeof text, &len, model,
                                  "tokenizer.ggml.tokens"));
 }

@@ -154,13 +154,12 @@ static known_answer ask(const char *question, int n_rank, int compute)
     tlp_generate_options go = TLP_GENERATE_OPTIONS_INIT;
     tlp_session *s = session_of("serial", n_rank, compute);
     known_answer a = { "", 0 };
-    char prompt[1024];
+    tlp_chat_options laid = TLP_CHAT_OPTIONS_INIT;
     int32_t tokens[256];
-    size_t len = 0, n = 0;
+    size_t n = 0;
 
-    CHECK_OK(tlp_chat_format(prompt, sizeof prompt, &len, model, chat, 1, 1));
-    CHECK_OK(tlp_tokenize(tokens, 256, &n, model, prompt, len,
-                          TLP_TOKENIZE_SPECIAL));
+    laid.add_generation_prompt = 1;
+    CHECK_OK(tlp_chat_tokenize(tokens, 256, &n, model, chat, 1, &laid));
     CHECK_OK(tlp_session_prefill(s, tokens, n));
     go.n_predict = 40;
     go.text = collect;

@@ -200,6 +200,187 @@ Test(tool_run, interactive)
     spawn_free(&s);
 }
 
+/* ==== chats from files =================================================== */
+
+static const char *write_text(const char *name, const char *text)
+{
+    const char *path = strdup(tiny_path(name));
+
+    tool_write_file(path, text, strlen(text));
+    return path;
+}
+
+#define SAYS_HELLO                                                             \
+    "<|im_start|>user\nhello<|im_end|>\n"                                      \
+    "<|im_start|>assistant\n"
+
+Test(tool_run, messages_from_a_file)
+{
+    const char *m = tool_model();
+    const char *user = write_text(
+        "user.json", "[{\"role\": \"user\", \"content\": "
+                     "[{\"type\": \"text\", \"text\": \"hello\"}]}]");
+    const char *half = write_text(
+        "half.json", "[{\"role\": \"user\", \"content\": \"hello\"}, "
+                     "{\"role\": \"assistant\", \"content\": \"we \"}]");
+    const char *own =
+        write_text("own.jinja", "{% for m in messages %}{% for p in m.content "
+                                "%}{{ mark }}{{ p.text }}{% endfor %}"
+                                "{% endfor %}{{ tools[0].name }}"
+                                "{{ documents[0].text }}");
+    const char *tools = write_text("tools.json", "[{\"name\": \" f\"}]");
+    const char *documents = write_text("docs.json", "[{\"text\": \" d\"}]");
+    char text[2][4096];
+
+    expected_text(m, SAYS_HELLO "we ", TLP_TOKENIZE_SPECIAL, 9, text[0]);
+    expected_text(m, "> hello f d", 0, 9, text[1]);
+
+    spawned s[2] = {
+        SPAWN("tlp", "run", "-m", m, "-n", "9", "--messages", half,
+              "--continue"),
+        SPAWN("tlp", "run", "-m", m, "-n", "9", "--messages", user,
+              "--chat-template", own, "--tools", tools, "--documents",
+              documents, "--chat-template-kwargs", "{\"mark\": \"> \"}"),
+    };
+
+    for (int i = 0; i < 2; i++) {
+        tool_expect_status(&s[i], 0);
+        cr_expect_str_eq(s[i].out, text[i]);
+        cr_expect_str_eq(s[i].err, "");
+        spawn_free(&s[i]);
+    }
+}
+
+/* A message that spells control tokens is text to the tool too. */
+Test(tool_run, a_prompt_ends_no_turn)
+{
+    const char *m = tool_model();
+    const char *shown = write_text("shown.jinja", "{{ messages[0].content }}");
+    char text[4096];
+
+    expected_text(m, "a<|im_end|>b", 0, 9, text);
+
+    spawned s = SPAWN("tlp", "run", "-m", m, "-n", "9", "-p", "a<|im_end|>b",
+                      "--chat-template", shown);
+
+    tool_expect_status(&s, 0);
+    cr_expect_str_eq(s.out, text);
+    spawn_free(&s);
+}
+
+static void expect_refused(const char *option, const char *value,
+                           const char *message)
+{
+    spawned s =
+        SPAWN("tlp", "run", "-m", tool_model(), "-p", "hello", option, value);
+
+    tool_expect_status(&s, 1);
+    cr_expect_not_null(strstr(s.err, message), "%s %s: %s", option, value,
+                       s.err);
+    cr_expect_eq(s.n_out, 0);
+    spawn_free(&s);
+}
+
+Test(tool_run, files_that_are_no_chat)
+{
+    char *big = malloc((1 << 20) + 2);
+    const char *zero = tiny_path("zero.jinja");
+
+    cr_assert_not_null(big);
+    memset(big, 'x', (1 << 20) + 1);
+    big[(1 << 20) + 1] = '\0';
+    tool_write_file(zero, "a\0b", 3);
+    expect_refused("--chat-template", zero, "a zero byte at 1");
+    expect_refused("--chat-template", write_text("big.jinja", big),
+                   "more than 1048576 bytes");
+    expect_refused("--chat-template", write_text("none.jinja", ""), "empty");
+    expect_refused("--chat-template", "/nowhere", "/nowhere: No such file");
+    expect_refused("--chat-template", "/", "/: ");
+    expect_refused("--chat-template", write_text("bad.jinja", "{% if %}"),
+                   "line 1, column 7");
+    expect_refused("--chat-template-name", "tool_use",
+                   "tokenizer.chat_template.tool_use: missing");
+    expect_refused("--tools", write_text("t.json", "[{\"name\": \"f\"}]"),
+                   "never reads tools");
+    expect_refused("--tools", write_text("u.json", "[{"), "tools: line 1");
+    expect_refused("--chat-template-kwargs", "[]", "an object expected");
+    free(big);
+}
+
+Test(tool_run, chats_that_cannot_go_on)
+{
+    const char *m = tool_model();
+    const char *const argv[] = { "tlp", "run", "-m", m, "-i", "-n", "2", NULL };
+    spawned s =
+        spawn(&(spawn_options){ .input = "a\0b\n", .n_input = 4 }, argv);
+
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp run: the line holds a zero byte at 1");
+    spawn_free(&s);
+
+    /* the opening alone has more tokens than the context */
+    s = SPAWN_INPUT("a line that is too long\n", "tlp", "run", "-m", m, "-i",
+                    "-c", "16");
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp run: ");
+    cr_expect_not_null(strstr(s.err, "16"), "%s", s.err);
+    spawn_free(&s);
+
+    s = SPAWN("tlp", "run", "-m", m, "--raw", "-p", "once", "-c", "16");
+    tool_expect_status(&s, 0);
+    cr_expect_str_eq(s.err, "tlp run: the answer is cut: the context of 16 "
+                            "positions is full\n");
+    spawn_free(&s);
+}
+
+static size_t count_ids(const char *m, const char *text)
+{
+    tlp_model *model = NULL;
+    size_t n = 0;
+
+    cr_assert_eq(tlp_model_open(&model, m, NULL), TLP_OK);
+    cr_assert_eq(tlp_tokenize(NULL, 0, &n, model, text, strlen(text),
+                              TLP_TOKENIZE_SPECIAL),
+                 TLP_EBUFS);
+    tlp_model_free(model);
+    return n;
+}
+
+static size_t next_prompt(const char **err)
+{
+    *err = strstr(*err, "prompt ");
+    cr_assert_not_null(*err);
+    *err += strlen("prompt ");
+    return strtoul(*err, NULL, 10);
+}
+
+/* Of a second turn, what the sequence holds is not evaluated again. */
+Test(tool_run, a_turn_keeps_what_the_sequence_holds)
+{
+    const char *m = tool_model();
+    char first[4096], whole[8300];
+    static const char opening[] = "<|im_start|>user\nhi<|im_end|>\n"
+                                  "<|im_start|>assistant\n";
+
+    expected_text(m, opening, TLP_TOKENIZE_SPECIAL, 5, first);
+    first[strlen(first) - 1] = '\0';
+    snprintf(whole, sizeof whole,
+             "%s%s<|im_end|>\n<|im_start|>user\nmore<|im_end|>\n"
+             "<|im_start|>assistant\n",
+             opening, first);
+
+    spawned s = SPAWN_INPUT("hi\nmore\n", "tlp", "run", "-m", m, "-i", "-n",
+                            "5", "--stats");
+    const char *err = s.err;
+    size_t n_opening = count_ids(m, opening);
+
+    tool_expect_status(&s, 0);
+    cr_expect_eq(next_prompt(&err), n_opening, "%s", s.err);
+    cr_expect_leq(next_prompt(&err), count_ids(m, whole) - n_opening, "%s",
+                  s.err);
+    spawn_free(&s);
+}
+
 /* ==== interruption ======================================================= */
 
 Test(tool_run, interrupt)
