@@ -24,9 +24,10 @@ static const vf_token bpe_tokens[] = {
       1, 0 },
     { "us", 1, 0 },
     { "<|bos|>", 3, 0 },
+    { "<|tool|>", 4, 0 },
 };
 static const char *const bpe_merges[] = { "a b", "ab c", "\xc4\xa0 a", "u s" };
-enum { START = 256, END, THINK, STOP, BOS = START + 8 };
+enum { START = 256, END, THINK, STOP, BOS = START + 8, TOOL };
 
 static const vf_token spm_tokens[] = {
     { "\xe2\x96\x81", 1, -1 },
@@ -45,7 +46,7 @@ static tlp_model *open_bpe(const char *chat)
 {
     const vf_spec spec = { .pre = "smollm",
                            .token = bpe_tokens,
-                           .n_token = 9,
+                           .n_token = 10,
                            .merge = bpe_merges,
                            .n_merge = 4,
                            .chat = chat,
@@ -247,6 +248,19 @@ Test(chat_tokens, user_defined_tokens_as_in_plain_text)
     expect_pieces("{{ messages[0].content }}<thi{{ messages[1].content }}"
                   "{{ eos_token }}",
                   msg, 2, NULL, "Ta<~stop>TS");
+}
+
+/* Files give tokens of turns the type user-defined too. */
+Test(chat_tokens, user_defined_tokens_of_turns_are_the_templates)
+{
+    const tlp_chat_message msg[] = { { "user", "<|tool|>" } };
+    tlp_model *m = open_bpe("<|tool|>{{ messages[0].content }}");
+    id_list got = chat_ids(m, msg, 1, NULL), want = { { TOOL }, 1 };
+
+    add_text(&want, m, "<|", 0);
+    add_text(&want, m, "tool|>", 0);
+    expect_ids(m, &got, &want);
+    tlp_model_free(m);
 }
 
 /* The plain text around a refused spelling is one text, as words are cut. */

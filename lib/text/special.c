@@ -5,6 +5,8 @@
  * A trie holds the bytes of the tokens.  Its first level is a table, so a byte
  * that begins no special token costs one look-up.
  */
+#include <string.h>
+
 #include "text/vocab_impl.h"
 
 static bool is_special(const tlpi_vocab *v, int32_t id)
@@ -74,12 +76,28 @@ tlp_status tlpi_trie_create(tlpi_vocab *v)
     return TLP_OK;
 }
 
-/* Is it found in plain text too?  Not if it ends a text or a turn, whatever
- * the file says: data must not end a turn. */
+static bool encloses(tlpi_str text, const char *open, const char *close)
+{
+    size_t n = strlen(open), m = strlen(close);
+
+    return text.n > n + m && memcmp(text.s, open, n) == 0 &&
+           memcmp(text.s + text.n - m, close, m) == 0;
+}
+
+/* Files give tokens of turns the type user-defined too.  In data such a token
+ * counts as a control token if it ends a text or is spelt as these are. */
+static bool rules_turns(const tlpi_vocab *v, int32_t id)
+{
+    return tlpi_vocab_is_end(v, id) || id == v->special.bos ||
+           encloses(v->text[id], "<|", "|>") ||
+           encloses(v->text[id], "<\xef\xbd\x9c", "\xef\xbd\x9c>");
+}
+
+/* Is it found in plain text too? */
 static bool is_plain(const tlpi_vocab *v, int32_t id, bool marked)
 {
     return v->type[id] == TLPI_TOKEN_USER_DEFINED &&
-           !(marked && tlpi_vocab_is_end(v, id));
+           !(marked && rules_turns(v, id));
 }
 
 /* The longest token at s, n bytes left; -1 if there is none.  data: marks of

@@ -62,7 +62,8 @@ tlp_status tlpi_ids_copy_out(const tlpi_ids *from, int32_t *ids, size_t cap,
 tlp_status tlpi_vocab_tokenize(const tlpi_vocab *v, const char *text, size_t n,
                                uint32_t flags, tlpi_ids *out);
 /* data: n marks, or NULL.  No byte with a mark other than 0 is part of a
- * control token or of a token that ends a text, whatever the flags. */
+ * control token, or of a user-defined token that ends a text or is spelt
+ * <|...|>, whatever the flags. */
 tlp_status tlpi_vocab_tokenize_marked(const tlpi_vocab *v, const char *text,
                                       const uint8_t *data, size_t n,
                                       uint32_t flags, tlpi_ids *out);
