@@ -349,7 +349,8 @@ $(BUILD)/test/mpi/%: $(BUILD)/test/mpi/%.o \
 $(BUILD)/test/mpi/liveness_process: $(MPI_OBJ)
 
 # Renders templates for test/check-jinja.py.
-$(BUILD)/test/jinja/render: $(BUILD)/test/jinja/render.o $(STATIC)
+$(BUILD)/test/jinja/render: $(BUILD)/test/jinja/render.o \
+    $(BUILD)/test/support.a $(STATIC)
 	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
 	    $(LDLIBS)
 

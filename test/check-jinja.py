@@ -5,7 +5,10 @@ Python's jinja2, set up as Hugging Face's transformers does it.
 RENDER is the program of test/jinja/render.c.  Three sets of templates: short
 ones of test/jinja/templates.txt, chat templates composed in the manners of
 published ones with five conversations each, and random expressions.  The texts
-must be equal, or the template refused; how many are refused is bounded.
+must be equal, or the template refused; how many are refused is bounded.  A
+fourth set is conversations as callers give them, with parts of content, tools,
+documents and a message to continue, and what apply_chat_template of
+transformers makes of them.
 """
 import copy
 import itertools
@@ -68,8 +71,7 @@ def expected(template, values):
 
 
 def rendered(program, cases):
-    lines = ''.join(json.dumps({'template': t, 'vars': v}) + '\n'
-                    for t, v in cases)
+    lines = ''.join(json.dumps(dict(v, template=t)) + '\n' for t, v in cases)
     p = subprocess.run([program], input=lines.encode(), capture_output=True)
     answers = [json.loads(line) for line in p.stdout.decode().splitlines()]
     if p.returncode != 0 or len(answers) != len(cases):
@@ -81,7 +83,8 @@ def rendered(program, cases):
 def compare(program, name, cases, may_refuse):
     """may_refuse: the share of the templates that Python renders."""
     wrong = refused = texts = 0
-    for (template, values), got in zip(cases, rendered(program, cases)):
+    answers = rendered(program, [(t, {'vars': v}) for t, v in cases])
+    for (template, values), got in zip(cases, answers):
         want = expected(template, values)
         texts += want is not None
         if 'out' not in got:
@@ -183,6 +186,86 @@ def composed():
         yield opening + loop.replace('BODY', message) + ending
 
 
+# ==== conversations as callers give them ====================================
+
+PARTS = {'role': 'user', 'content': [{'type': 'text', 'text': ' a '},
+                                     {'type': 'text', 'text': 'b'}]}
+CHATS = [
+    dict(messages=[SYSTEM, PARTS], add_generation_prompt=True),
+    dict(messages=[USER, ANSWER, USER], tools=TOOLS,
+         kwargs={'enable_thinking': False}, add_generation_prompt=True),
+    dict(messages=[USER, CALL, RESULT], tools=TOOLS,
+         kwargs={'enable_thinking': True}),
+    dict(messages=[USER, dict(CALL, content=None), RESULT], tools=TOOLS),
+    dict(messages=[USER], documents=[{'title': 'T', 'text': 'w '}]),
+    dict(messages=[USER, dict(ANSWER, content='Yes', reasoning_content='r')]),
+    dict(messages=[USER, dict(ANSWER, content='Sure, ')],
+         continue_final_message=True),
+    dict(messages=[USER, dict(ANSWER, content='<think>\na')],
+         continue_final_message=True),
+    dict(messages=[USER, dict(PARTS, role='assistant')],
+         continue_final_message=True),
+]
+CHAT_OPENINGS = OPENINGS + [
+    "{% if documents %}{% for d in documents %}{{ d.title ~ ': ' ~ d.text }}"
+    '{% endfor %}{% endif %}',
+    '{% if tools is defined and tools is not none %}{{ tools | tojson }}'
+    '{% endif %}',
+]
+CHAT_MESSAGES = MESSAGES + [
+    '{% if m.content is string %}{{ m.content }}{% else %}{% for c in '
+    "m.content %}{% if c.type == 'text' %}{{ c.text }}{% endif %}{% endfor %}"
+    '{% endif %}{% if m.reasoning_content %}<think>{{ m.reasoning_content }}'
+    "</think>{% endif %}{{ eos_token }}",
+]
+# What the library refuses where Python renders a text that no model knows, or
+# loses a part of the conversation.
+REFUSALS = ['never reads', "a message's content is", 'continue_final_message']
+
+
+def apply_chat_template(template, chat):
+    """As transformers does it, without its tokenizer."""
+    values = dict(chat.get('kwargs', {}), messages=chat['messages'],
+                  tools=chat.get('tools'), documents=chat.get('documents'),
+                  add_generation_prompt=chat.get('add_generation_prompt', False),
+                  bos_token='<s>', eos_token='</s>', unk_token='<unk>')
+    text = expected(template, values)
+    if text is None or not chat.get('continue_final_message'):
+        return text
+    final = chat['messages'][-1]['content']
+    if isinstance(final, list):
+        final = next(c['text'] for c in reversed(final) if 'text' in c)
+    if final.strip() not in text:
+        return None
+    at = text.rindex(final.strip())
+    if text[at:at + len(final.lstrip())] == final:
+        return text[:at + len(final.lstrip())]
+    return text[:at + len(final.strip())]
+
+
+def compare_chats(program):
+    parts = itertools.product(CHAT_OPENINGS, LOOPS, CHAT_MESSAGES, ENDINGS)
+    cases = [(opening + loop.replace('BODY', message) + ending, {'chat': c})
+             for opening, loop, message, ending in parts for c in CHATS]
+    texts = wrong = refused = 0
+    for (template, request), got in zip(cases, rendered(program, cases)):
+        want = apply_chat_template(template, request['chat'])
+        if 'out' in got:
+            texts += 1
+            bad = got['out'] != want or not got['ids']
+        else:
+            refused += want is not None
+            bad = want is not None and not any(r in got['error']
+                                               for r in REFUSALS)
+        wrong += bad
+        if bad and wrong <= 5:
+            print(f'jinja: {template!r} {request}\n  wanted {want!r}\n'
+                  f'  got    {got}')
+    print(f'jinja: conversations: {len(cases)} renderings, {texts} texts, '
+          f'{refused} refused, {wrong} wrong')
+    return wrong == 0 and texts > len(cases) / 3
+
+
 # ==== random expressions ====================================================
 
 NAMES = ['messages', 'x', 'f', 's', 'l', 'd', 'n', 'e', 'u', 'tools']
@@ -210,7 +293,7 @@ TESTS = ['defined', 'undefined', 'none', 'string', 'number', 'mapping',
          'lower', 'callable']
 BINARY = ['+', '-', '*', '/', '//', '%', '~', '==', '!=', '<', '>', '<=', '>=',
           'in', 'not in', 'and', 'or']
-PARTS = ['0', '-1', '1:', '::-1', ':2', '1:-1', '::2']
+SLICES = ['0', '-1', '1:', '::-1', ':2', '1:-1', '::2']
 
 
 def expression(rng, depth):
@@ -229,7 +312,7 @@ def expression(rng, depth):
     if kind == 6:
         return f'({below()} if {below()} else {below()})'
     if kind == 7:
-        return f'{below()}[{rng.choice(PARTS + [below()])}]'
+        return f'{below()}[{rng.choice(SLICES + [below()])}]'
     if kind <= 9:
         return f'({below()}|{rng.choice(FILTERS)})'
     if kind == 10:
@@ -247,6 +330,7 @@ def main():
     ok &= compare(program, f'{len(chats)} chat templates',
                   [(t, conversation(c)) for t in chats for c in CONVERSATIONS],
                   0)
+    ok &= compare_chats(program)
     ok &= compare(program, f'random expressions, seed {seed}',
                   [('{{ ' + expression(rng, 4) + ' }}', VALUES)
                    for _ in range(3000)], 0.05)
