@@ -92,7 +92,15 @@ Test(tool, usage_errors)
     expect_usage(SPAWN("tlp", "run", "-m", "x", "--raw", "--chat"),
                  "tlp run: --raw excludes");
     expect_usage(SPAWN("tlp", "run", "-m", "x", "-p", "a", "-f", "b"),
-                 "tlp run: -p, -f and -i");
+                 "tlp run: -p, -f, -i and --messages");
+    expect_usage(SPAWN("tlp", "run", "-m", "x", "-p", "a", "--messages", "b"),
+                 "tlp run: -p, -f, -i and --messages");
+    expect_usage(SPAWN("tlp", "run", "-m", "x", "-s", "a", "--messages", "b"),
+                 "tlp run: --messages excludes");
+    expect_usage(SPAWN("tlp", "run", "-m", "x", "-p", "a", "--continue"),
+                 "tlp run: --continue needs");
+    expect_usage(SPAWN("tlp", "run", "-m", "x", "--raw", "--tools", "b"),
+                 "tlp run: --raw excludes");
     expect_usage(SPAWN("tlp", "eval", "-m", "x"), "tlp eval: one of --text");
     expect_usage(SPAWN("tlp", "logits", "-m", "x", "--ids", "1"),
                  "tlp logits: no output");
