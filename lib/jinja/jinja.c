@@ -135,8 +135,10 @@ tlp_status tlpi_jinja_render(tlpi_jinja_text *out, const tlpi_jinja *t,
     if (tlpi_jinja_push(&in, NULL)) {
         set_vars(&in, vars, n_var);
         /* The template's own names are set over the caller's. */
-        if (in.x.st == TLP_OK && tlpi_jinja_push(&in, in.scope))
+        if (in.x.st == TLP_OK && tlpi_jinja_push(&in, in.scope)) {
+            tlpi_jinja_claim_names(&in, t->body);
             tlpi_jinja_run(&in, t->body);
+        }
     }
     tlp_status st = in.x.st;
     if (st == TLP_OK)

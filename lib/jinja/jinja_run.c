@@ -170,8 +170,10 @@ static void bind_parameters(tlpi_jinterp *in, const tlpi_jnode *macro,
             v = args->pos[i];
         else if (named)
             v = *named;
-        else if (p->b)
+        else if (p->b) {
+            tlpi_jinja_assign(in, p, v); /* a default never sees its name */
             v = tlpi_jinja_eval(in, p->b);
+        }
         tlpi_jinja_assign(in, p, v);
         i++;
     }

@@ -28,6 +28,8 @@ tlpi_jval tlpi_jinja_capture(tlpi_jinterp *in, const tlpi_jnode *list);
 void tlpi_jinja_assign(tlpi_jinterp *in, const tlpi_jnode *target,
                        tlpi_jval value);
 bool tlpi_jinja_push(tlpi_jinterp *in, tlpi_jscope *parent);
+/* jinja_scope.c: names of the template hide the caller's from the start. */
+void tlpi_jinja_claim_names(tlpi_jinterp *in, const tlpi_jnode *body);
 tlpi_jval tlpi_jinja_call_macro(tlpi_jinterp *in, const tlpi_jcall *m,
                                 const tlpi_jargs *args);
 
