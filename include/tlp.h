@@ -1302,6 +1302,22 @@ TLP_API tlp_status tlp_session_score(float *logprob, tlp_session *session,
 TLP_API int32_t tlp_session_pos(const tlp_session *session, int32_t seq);
 
 /**
+ * Get the tokens that a sequence holds.
+ *
+ * @param[out] ids    room for cap tokens; may be NULL if cap is 0
+ * @param cap         ids that fit
+ * @param[out] count  tokens of the sequence, tlp_session_pos of them
+ * @param session     session
+ * @param seq         0 to n_seq - 1
+ * @return TLP_OK; TLP_EBUFS if cap is too small
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_get_tokens(int32_t *ids, size_t cap,
+                                          size_t *count,
+                                          const tlp_session *session,
+                                          int32_t seq) TLP_NODISCARD;
+
+/**
  * Forget all positions of a sequence from `pos` on.
  *
  * @param session  session

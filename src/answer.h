@@ -7,7 +7,6 @@
 #include "engine.h"
 
 typedef struct answerer {
-    tlp_model *model;
     tlp_session *session;
     tlp_sampler *sampler;
     int n_predict; /* 0 = until the model ends */
@@ -15,10 +14,9 @@ typedef struct answerer {
     bool stats;
     bool keep; /* store the text of the answer */
     /* state */
-    int32_t *held; /* ids that sequence 0 holds */
-    size_t n_held, cap_held;
     char *text; /* of the last answer */
     size_t n_text;
+    bool lost; /* a text could not be stored or printed */
 } answerer;
 
 /*

@@ -215,7 +215,6 @@ static int run_all(run_state *r)
         rc = engine_open_session(&r->e, r->n_ctx);
     if (rc == CLI_OK)
         rc = open_sampler(r);
-    r->a.model = r->e.model;
     r->a.session = r->e.session;
     if (rc == CLI_OK)
         rc = r->interactive ? run_interactive(r) : run_once(r);

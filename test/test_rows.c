@@ -412,3 +412,29 @@ Test(rows, room_is_given_back)
         }
     }
 }
+
+/* ==== tokens of a sequence =============================================== */
+
+Test(rows, sequences_tell_their_tokens)
+{
+    int32_t ids[8] = { 0 };
+    size_t n = 7;
+
+    CHECK_OK(tlp_session_get_tokens(NULL, 0, &n, r.session, 0));
+    cr_assert_eq(n, 0);
+    CHECK_OK(tlp_session_prefill(r.session, abc, 3));
+    CHECK_OK(tlp_session_fork(r.session, 1, 0));
+    CHECK_OK(tlp_session_rewind(r.session, 1, 2));
+    CHECK_FAILS(TLP_EBUFS, tlp_session_get_tokens(ids, 2, &n, r.session, 0));
+    cr_assert_eq(n, 3);
+    CHECK_OK(tlp_session_get_tokens(ids, 8, &n, r.session, 0));
+    cr_assert_eq(n, 3);
+    cr_assert_arr_eq(ids, abc, sizeof abc);
+    memset(ids, 0, sizeof ids);
+    CHECK_OK(tlp_session_get_tokens(ids, 8, &n, r.session, 1));
+    cr_assert_eq(n, 2);
+    cr_assert(ids[0] == 97 && ids[1] == 98 && ids[2] == 0);
+    CHECK_FAILS(TLP_EINVAL,
+                tlp_session_get_tokens(ids, 8, &n, r.session, N_SEQ));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_get_tokens(NULL, 8, &n, r.session, 0));
+}

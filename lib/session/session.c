@@ -245,6 +245,27 @@ void tlpi_session_clock_stop(tlp_session *s, const tlpi_session_clock *clock)
     s->stats.seconds += tlpi_now() - clock->start;
 }
 
+tlp_status tlp_session_get_tokens(int32_t *ids, size_t cap, size_t *count,
+                                  const tlp_session *s, int32_t seq)
+{
+    tlp_status st = TLP_OK;
+
+    if (count)
+        *count = 0;
+    if (!count || !s || (!ids && cap > 0))
+        return tlpi_fail(TLP_EINVAL, "ids, count and session are required");
+    TLP_TRY(tlpi_session_check_seq(s, seq));
+    *count = (size_t)s->pos[seq];
+    if (*count > cap)
+        return tlpi_fail(TLP_EBUFS, "room for %zu ids is needed, %zu given",
+                         *count, cap);
+    if (*count > 0)
+        memcpy(ids, s->history + (size_t)seq * (size_t)s->cfg.n_ctx,
+               *count * sizeof *ids);
+done:
+    return st;
+}
+
 tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
 {
     if (!s || !out)
