@@ -70,7 +70,7 @@ static void begin(gw_file *w, const char *arch)
         snprintf(key, sizeof key, "%s.%s", arch, usual[i].key);
         put_key(w, key, &usual[i]);
     }
-    tiny_vocab_write(w, 288);
+    tiny_vocab_write(w, 288, false);
 }
 
 static tlp_status open_file(tlp_model **m, const gw_file *w, log_lines *log)

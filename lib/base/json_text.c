@@ -5,10 +5,11 @@
 
 #include "base/number.h"
 
-json_t *tlpi_json_load(const char *text, size_t n, json_error_t *error)
+json_t *tlpi_json_load(const char *text, size_t n, size_t flags,
+                       json_error_t *error)
 {
     tlpi_locale l = tlpi_locale_begin();
-    json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES, error);
+    json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | flags, error);
 
     tlpi_locale_end(l);
     return value;

@@ -13,8 +13,10 @@
 
 #include "base/base.h"
 
-/* json_loadb without duplicate keys: NULL, and *error, on failure. */
-json_t *tlpi_json_load(const char *text, size_t n, json_error_t *error);
+/* json_loadb with more flags than JSON_REJECT_DUPLICATES, which is set: NULL,
+ * and *error, on failure. */
+json_t *tlpi_json_load(const char *text, size_t n, size_t flags,
+                       json_error_t *error);
 
 /* json_loads of a value of any type: NULL on failure. */
 json_t *tlpi_json_parse(const char *text);

@@ -85,7 +85,7 @@ tlp_status tlpi_item_read(tlpi_item *item, const tlpi_env *env,
     tlp_status st;
 
     TLP_TRY(tlpi_json_check_depth(where, line, n, MAX_DEPTH));
-    root = tlpi_json_load(line, n, &error);
+    root = tlpi_json_load(line, n, 0, &error);
     if (!root)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s, column %d: %s", where, error.column,
                           error.text));

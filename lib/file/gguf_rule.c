@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/number.h"
+
 #define MAX_VALUE 64 /* printed bytes of a value */
 
 /* ==== the texts ========================================================== */
@@ -82,7 +84,7 @@ static void expect(const tlpi_gguf_rule *rule, char *out, size_t cap)
 {
     switch (rule->kind) {
     case TLPI_RULE_NUMBER:
-        snprintf(out, cap, " is not supported, %g expected", rule->number);
+        tlpi_snprintf(out, cap, " is not supported, %g expected", rule->number);
         break;
     case TLPI_RULE_BOOL:
         snprintf(out, cap, " is not supported, %s expected",

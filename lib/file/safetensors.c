@@ -245,7 +245,7 @@ static tlp_status read_header(header_reader *r, const char *text, size_t n)
     tlp_status st;
 
     TLP_TRY(tlpi_json_check_depth(r->where, text, n, MAX_DEPTH));
-    root = tlpi_json_load(text, n, &error);
+    root = tlpi_json_load(text, n, 0, &error);
     if (!root)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: header: byte %d: %s", r->where,
                           error.position, error.text));

@@ -335,7 +335,7 @@ tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
     *made = NULL;
     *adjust = NULL;
     TLP_TRY(tlpi_json_check_depth(s->where, text, n, MAX_DEPTH));
-    root = tlpi_json_load(text, n, &error);
+    root = tlpi_json_load(text, n, 0, &error);
     if (!root)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: line %d, column %d: %s", s->where,
                           error.line, error.column, error.text));

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "base/json_text.h"
 #include "text/chat.h"
 
 /* ==== JSON texts ========================================================= */
@@ -30,9 +31,7 @@ static tlp_status read_json(json_t **out, const char *what, const char *text,
     tlp_status st = tlpi_json_check_depth(what, text, n, TLPI_CHAT_MAX_DEPTH);
     if (st != TLP_OK)
         return st;
-    *out = json_loadb(text, n,
-                      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
-                      &error);
+    *out = tlpi_json_load(text, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
     if (!*out)
         return fail_json(what, &error);
     if (json_typeof(*out) != type)

@@ -149,7 +149,7 @@ struct tlpi_vocab {
     tlpi_index index;
     tlpi_trie trie;
     tlpi_special special;
-    uint8_t *is_end;        /* [n_vocab] tokens that end a generation */
+    uint8_t *is_end; /* [n_vocab] tokens that end a generation */
     /* BPE */
     tlpi_pretok *pretok;
     tlpi_pretok_rules rules;

@@ -184,7 +184,7 @@ tlp_status tlpi_state_load(tlpi_scorer *s, const char *path)
         return TLP_OK;
     TLP_TRY(tlpi_file_read(s->env, path, MAX_FILE_BYTES, &text, &n));
     TLP_TRY(tlpi_json_check_depth(path, text, n, MAX_DEPTH));
-    root = tlpi_json_load(text, n, &error);
+    root = tlpi_json_load(text, n, 0, &error);
     if (!root)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: line %d, column %d: %s", path,
                           error.line, error.column, error.text));
