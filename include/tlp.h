@@ -1029,6 +1029,52 @@ enum tlp_isa {
 };
 
 /**
+ * Number of threads that a session of one rank has by default.
+ *
+ * The CPUs in the affinity mask of the calling thread, or fewer where the
+ * control groups of the thread (cgroups v1 and v2, and all groups above them)
+ * have a quota of CPU time: quota / period, rounded up.  At least 1 and at most
+ * 256.
+ *
+ * @return number of threads
+ * @par Threads
+ * Any thread; the result is that thread's.
+ * @since 0.1
+ */
+TLP_API int32_t tlp_default_threads(void);
+
+/**
+ * A piece of the library's work: call it with the arg of tlp_pool::run and an
+ * index.
+ */
+typedef void (*tlp_work_fn)(void *arg, int32_t i);
+
+/**
+ * Threads that a host program lends to sessions.
+ *
+ * run calls fn(arg, i) once for every i from 0 to n - 1, on any threads, in any
+ * order, together or one after the other, and returns when all these calls have
+ * returned.  n is at most the number of threads of the session.  fn does not
+ * wait for other calls of fn, so a run that makes all calls on the calling
+ * thread is right too.  A call that run leaves out costs time, and no result
+ * changes.
+ *
+ * @par Threads
+ * The library calls run on the thread that called the library and, if a session
+ * has several ranks, on the threads of the other ranks too, at the same time.
+ * fn must not be called after run has returned.  run must not call the session.
+ */
+typedef struct tlp_pool {
+    size_t struct_size; /**< sizeof(tlp_pool)                                 */
+    void (*run)(int32_t n, tlp_work_fn fn, void *arg,
+                void *user);    /**< required                                 */
+    void *user;                 /**< last argument of run                     */
+} tlp_pool;
+
+/** Initial value of a tlp_pool: no function. */
+#define TLP_POOL_INIT { sizeof(tlp_pool), NULL, NULL }
+
+/**
  * Options of a session.
  *
  * The largest values are n_ctx 2^20, n_seq 4096, n_batch 16384, n_rank 64 and
@@ -1042,8 +1088,8 @@ typedef struct tlp_session_options {
     int32_t n_batch;    /**< most tokens in one step; 0 = 512                 */
     int32_t n_rank;     /**< ranks; 0 = n_device with devices, all processes
                              with TLP_COMM_MPI, else 1                        */
-    int32_t n_thread;   /**< threads per rank; 0 = cores / ranks, at least 1,
-                             and 1 on a GPU                                   */
+    int32_t n_thread;   /**< threads per rank; 0 = tlp_default_threads / ranks of
+                             this host, at least 1, and 1 on a GPU            */
     int32_t backend;    /**< enum tlp_backend                                 */
     int32_t comm;       /**< enum tlp_comm                                    */
     int32_t compute;    /**< enum tlp_compute                                 */
@@ -1071,12 +1117,23 @@ typedef struct tlp_session_options {
                              microseconds, as over a network; at most 1000000 */
     size_t n_row;       /**< rows of logits that the session always has room
                              for; 0 = n_seq; at most 2^20                     */
+    const tlp_pool *pool; /**< threads of the host program that compute in place
+                             of threads of the library; NULL = none.  The
+                             library copies the struct.  CPUs only, and not
+                             with pin                                         */
+    int32_t n_thread_prefill; /**< threads per rank in steps with several tokens
+                             of a sequence; 0 = n_thread; at most 256         */
+    int32_t spin_us;    /**< how long a thread spins before it sleeps while it
+                             waits for another thread, microseconds: 0 = up to
+                             100, less while other programs or threads need the
+                             cores; -1 = not at all; else always this long, at
+                             most 1000000                                     */
 } tlp_session_options;
 
 /** Initial value of a tlp_session_options: all defaults. */
 #define TLP_SESSION_OPTIONS_INIT                                               \
     { sizeof(tlp_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
-      NULL, 0, NULL, NULL, 0, 0, 0 }
+      NULL, 0, NULL, NULL, 0, 0, 0, NULL, 0, 0 }
 
 /**
  * Create a session.
@@ -1369,6 +1426,28 @@ TLP_API tlp_status tlp_session_clear(tlp_session *session,
  */
 TLP_API void tlp_session_abort(tlp_session *session);
 
+/**
+ * Change the numbers of threads of a session, from the next step on.
+ *
+ * A step with at most one token of each sequence uses n_decode threads per
+ * rank, every other step n_prefill.  Results do not depend on the numbers.  The
+ * call applies to all ranks of this process; ranks in other processes keep
+ * their threads.  Numbers above those that the session had before need memory
+ * and, without a pool of the host, new threads, which inherit the affinity mask
+ * of the thread of their rank: for rank 0 the calling thread.
+ *
+ * @param session    session
+ * @param n_decode   1 to 256; 0 = as before
+ * @param n_prefill  1 to 256; 0 = as before
+ * @return TLP_OK; TLP_EINVAL for a number out of range; TLP_ENOMEM, after which
+ *         the session has the numbers that it had before; TLP_ENOTSUP for ranks
+ *         on devices; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_set_threads(tlp_session *session,
+                                           int32_t n_decode,
+                                           int32_t n_prefill) TLP_NODISCARD;
+
 /** Counters and sizes of a session. */
 typedef struct tlp_session_stats {
     size_t struct_size;    /**< set by the caller                             */
@@ -1384,8 +1463,9 @@ typedef struct tlp_session_stats {
     uint64_t weight_bytes; /**< weights in the layout of the session, bytes   */
     uint64_t buffer_bytes; /**< activations and logits of all ranks, bytes    */
     int32_t n_rank;        /**< ranks                                         */
-    int32_t n_thread;      /**< threads per rank                              */
+    int32_t n_thread;      /**< threads per rank in decode steps              */
     char isa[16];          /**< "amx", "avx512", "avx2", "scalar" or "cuda"   */
+    int32_t n_thread_prefill; /**< threads per rank in all other steps        */
 } tlp_session_stats;
 
 /**

@@ -171,9 +171,9 @@ typedef struct tlp_link {
  * Exactly one of depth, max_kl and speedup is the target.
  *
  * `session` describes the session that evaluates the windows of the text.  The
- * search reads six fields of it: n_ctx is the length of a window in tokens (0
- * means 512); n_thread, compute, kv_type and isa have their usual meaning;
- * n_rank is the number of ranks for which `speedup` is predicted with `link` (0
+ * search reads nine fields of it: n_ctx is the length of a window in tokens (0
+ * means 512); n_thread, n_thread_prefill, spin_us, pool, compute, kv_type and
+ * isa have their usual meaning; n_rank is the number of ranks for which `speedup` is predicted with `link` (0
  * means link->n_rank).  The search itself runs on one rank on the CPU.
  */
 typedef struct tlp_plan_make_options {
@@ -277,9 +277,9 @@ TLP_API tlp_status tlp_plan_get_adjust(tlp_plan_adjust_info *out,
  * At least one of gains, norms and rank is set.
  *
  * `session` describes the session that evaluates the windows of the text.  The
- * fit reads five fields of it: n_ctx is the length of a window in tokens (0
- * means 512); n_thread, compute, kv_type and isa have their usual meaning.  The
- * fit itself runs on one rank on the CPU.
+ * fit reads eight fields of it: n_ctx is the length of a window in tokens (0
+ * means 512); n_thread, n_thread_prefill, spin_us, pool, compute, kv_type and
+ * isa have their usual meaning.  The fit itself runs on one rank on the CPU.
  */
 typedef struct tlp_plan_adjust_options {
     size_t struct_size;       /**< sizeof(tlp_plan_adjust_options)            */

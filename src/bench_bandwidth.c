@@ -8,25 +8,9 @@
  * every repeat.  Weights count with their size in the file, so that a larger
  * layout in memory gains nothing.
  */
-#include <sched.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "bench.h"
-
-/* Number of cores that this process may use. */
-static int n_cores(void)
-{
-#ifdef __linux__
-    cpu_set_t set;
-
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        return CPU_COUNT(&set);
-#endif
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-
-    return n < 1 ? 1 : (int)n;
-}
 
 /* Number of threads of all ranks together. */
 static int count_threads(const bench *b, int *n)
@@ -36,7 +20,7 @@ static int count_threads(const bench *b, int *n)
     if (b->n == 0) {
         int n_rank = b->e.n_rank > 0 ? b->e.n_rank : 1;
 
-        *n = b->e.n_thread > 0 ? n_rank * b->e.n_thread : n_cores();
+        *n = b->e.n_thread > 0 ? n_rank * b->e.n_thread : tlp_default_threads();
         return CLI_OK;
     }
 

@@ -130,6 +130,8 @@ tlp_session_options engine_session_options(const engine *e, int n_ctx)
     opts.n_ctx = n_ctx;
     opts.n_rank = e->n_rank;
     opts.n_thread = e->n_thread;
+    opts.n_thread_prefill = e->n_thread_batch;
+    opts.spin_us = e->spin_us;
     opts.backend = e->backend;
     opts.devices = e->devices;
     opts.n_device = e->n_device;

@@ -21,7 +21,8 @@ typedef struct engine {
     const char *plan_text; /* NULL = serial */
     bool no_mmap, trust_sample;
     int n_rank; /* 0 = not given; set by engine_start */
-    int n_thread;
+    int n_thread, n_thread_batch;
+    int spin_us;
     const char *device;   /* "cuda:0,1"; NULL = cpu */
     int where;            /* ENGINE_AUTO, ... */
     int wire;             /* TLP_WIRE_* */
@@ -65,6 +66,10 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 #define ENGINE_THREAD_OPTIONS(e)                                               \
     { CLI_INT, 't', "threads", &(e).n_thread, "N",                             \
       "threads per rank (0: cores / ranks)", 0, 256 },                         \
+    { CLI_INT, 0, "threads-batch", &(e).n_thread_batch, "N",                   \
+      "threads per rank for prompts (0: as --threads)", 0, 256 },              \
+    { CLI_INT, 0, "spin-us", &(e).spin_us, "N",                                \
+      "spin so long in waits (0: adapts; -1: never)", -1, 1000000 },           \
     { CLI_CHOICE, 0, "isa", &(e).isa, "auto|scalar|avx2|avx512|amx",           \
       "instruction set (auto)", 0, 0 },                                        \
     { CLI_FLAG, 0, "pin", &(e).pin, NULL, "bind threads to cores", 0, 0 },     \

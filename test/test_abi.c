@@ -114,7 +114,7 @@ AT(tlp_device_info, memory_total, 152);
 AT(tlp_device_info, memory_free, 160);
 AT(tlp_device_info, peers, 168);
 
-SIZE(tlp_session_options, 120);
+SIZE(tlp_session_options, 136);
 AT(tlp_session_options, n_ctx, 8);
 AT(tlp_session_options, n_seq, 12);
 AT(tlp_session_options, n_batch, 16);
@@ -135,6 +135,13 @@ AT(tlp_session_options, devices, 88);
 AT(tlp_session_options, n_device, 96);
 AT(tlp_session_options, link_delay_us, 104);
 AT(tlp_session_options, n_row, 112);
+AT(tlp_session_options, pool, 120);
+AT(tlp_session_options, n_thread_prefill, 128);
+AT(tlp_session_options, spin_us, 132);
+
+SIZE(tlp_pool, 24);
+AT(tlp_pool, run, 8);
+AT(tlp_pool, user, 16);
 
 SIZE(tlp_batch, 40);
 AT(tlp_batch, n, 8);
@@ -148,7 +155,7 @@ AT(tlp_need, kv_bytes, 16);
 AT(tlp_need, buffer_bytes, 24);
 AT(tlp_need, n_rank, 32);
 
-SIZE(tlp_session_stats, 112);
+SIZE(tlp_session_stats, 120);
 AT(tlp_session_stats, n_prefill, 8);
 AT(tlp_session_stats, n_decode, 16);
 AT(tlp_session_stats, n_step, 24);
@@ -162,6 +169,7 @@ AT(tlp_session_stats, buffer_bytes, 80);
 AT(tlp_session_stats, n_rank, 88);
 AT(tlp_session_stats, n_thread, 92);
 AT(tlp_session_stats, isa, 96);
+AT(tlp_session_stats, n_thread_prefill, 112);
 
 SIZE(tlp_logit_bias, 8);
 AT(tlp_logit_bias, token, 0);

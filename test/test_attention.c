@@ -88,17 +88,15 @@ static attn_fixture *fixture_open(attn_shape s, int isa, int n_thread,
     tlp_allocator mem = { NULL, NULL, NULL };
     cr_assert_eq(tlpi_env_init(&w->env, &mem, NULL, NULL), TLP_OK);
     tlpi_pool_options po = { .n_thread = n_thread, .n_machine = n_thread };
-    tlpi_backend_options bo = { .n_thread = n_thread,
-                                .max_tok = MAX_TOK,
-                                .max_cols = s.n_head * s.h };
     w->c.base.env = &w->env;
-    w->c.n_thread = n_thread;
+    w->c.opts = (tlpi_backend_options){ .max_tok = MAX_TOK,
+                                        .max_cols = s.n_head * s.h };
     w->c.isa = isa;
     w->c.max_tok = MAX_TOK;
     w->c.vec = tlpi_cpu_vec_get(isa);
     w->c.mm = tlpi_cpu_mm_get(isa);
     cr_assert_eq(tlpi_pool_create(&w->c.pool, &w->env, &po), TLP_OK);
-    cr_assert_eq(tlpi_cpu_attn_scratch_create(&w->c, &bo), TLP_OK);
+    cr_assert_eq(tlpi_cpu_attn_scratch_create(&w->c), TLP_OK);
 
     double inv_freq[128];
     for (int i = 0; i < s.n_rot / 2; i++)

@@ -1,9 +1,10 @@
 /*
- * test_pool.c - waiting on words, regions and barriers of the thread pool.
+ * test_pool.c - waiting on words, and regions of the thread pool.
  */
 #include <criterion/criterion.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
 #include <stdio.h>
@@ -22,6 +23,14 @@
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define SANITIZED 1
+#endif
+#endif
+
+#ifdef __SANITIZE_THREAD__
+#define WITHOUT_SIGNALS 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WITHOUT_SIGNALS 1
 #endif
 #endif
 
@@ -48,9 +57,9 @@ Test(wait, reached_at_once)
     static tlpi_word w;
 
     tlpi_word_add(&w, 7);
-    cr_assert(tlpi_word_wait(&w, 7, 0, 0));
-    cr_assert(tlpi_word_wait(&w, 3, 0, 0));
-    cr_assert_not(tlpi_word_wait(&w, 8, 0, tlpi_now() + 1e-3));
+    cr_assert(tlpi_word_wait(&w, 7, NULL, 0));
+    cr_assert(tlpi_word_wait(&w, 3, NULL, 0));
+    cr_assert_not(tlpi_word_wait(&w, 8, NULL, tlpi_now() + 1e-3));
 }
 
 Test(wait, count_wraps)
@@ -58,20 +67,21 @@ Test(wait, count_wraps)
     static tlpi_word w;
 
     tlpi_word_add(&w, UINT32_MAX - 1);
-    cr_assert_not(tlpi_word_wait(&w, 2, 0, tlpi_now() + 1e-3));
+    cr_assert_not(tlpi_word_wait(&w, 2, NULL, tlpi_now() + 1e-3));
     tlpi_word_add(&w, 4); /* now 2, past the end */
-    cr_assert(tlpi_word_wait(&w, 2, 0, 0));
-    cr_assert(tlpi_word_wait(&w, UINT32_MAX, 0, 0));
+    cr_assert(tlpi_word_wait(&w, 2, NULL, 0));
+    cr_assert(tlpi_word_wait(&w, UINT32_MAX, NULL, 0));
 }
 
 Test(wait, deadline_is_kept)
 {
     static tlpi_word w;
-    const uint32_t all[] = { 0, 1000, 100000 };
+    const int all[] = { -1, 1, 100, 0 }; /* 0: adapts */
 
     for (size_t i = 0; i < TLPI_COUNT(all); i++) {
         double start = tlpi_now();
-        cr_assert_not(tlpi_word_wait(&w, 1, all[i], start + 0.05));
+        tlpi_spin spin = tlpi_spin_make(all[i], 1, 1);
+        cr_assert_not(tlpi_word_wait(&w, 1, &spin, start + 0.05));
         double took = tlpi_now() - start;
         cr_assert(took >= 0.05 && took < 5, "%g s", took);
         cr_assert_eq(w.sleepers, 0);
@@ -84,7 +94,7 @@ static void *answer(void *arg)
 {
     (void)arg;
     for (uint32_t i = 1; i <= 2000; i++) {
-        tlpi_word_wait(&ping, i, 0, 0);
+        tlpi_word_wait(&ping, i, NULL, 0);
         tlpi_word_add(&pong, 1);
     }
     return NULL;
@@ -99,7 +109,7 @@ Test(wait, no_wakeup_is_lost)
     cr_assert_eq(tlpi_thread_start(&t, answer, NULL), TLP_OK);
     for (uint32_t i = 1; i <= 2000; i++) {
         tlpi_word_add(&ping, 1);
-        tlpi_word_wait(&pong, i, 0, 0);
+        tlpi_word_wait(&pong, i, NULL, 0);
     }
     pthread_join(t, NULL);
     cr_assert_eq(ping.sleepers, 0);
@@ -108,146 +118,440 @@ Test(wait, no_wakeup_is_lost)
 
 Test(wait, crowded_machines_spin_less)
 {
-    int n = tlpi_n_cores();
+    cr_assert_gt(tlpi_spin_make(0, 4, 4).max_ns,
+                 tlpi_spin_make(0, 5, 4).max_ns);
+    cr_assert_gt(tlpi_spin_make(0, 5, 4).max_ns, 0);
+}
 
-    cr_assert_gt(n, 0);
-    cr_assert_gt(tlpi_spin_ns(n), tlpi_spin_ns(n + 1));
+Test(wait, spinning_as_asked)
+{
+    for (int n = 1; n <= 2; n++) {
+        cr_assert_eq(tlpi_spin_make(-1, n, 1).ns, 0);
+        cr_assert_eq(tlpi_spin_make(30, n, 1).ns, 30000);
+        cr_assert(tlpi_spin_make(30, n, 1).fixed);
+        cr_assert_eq(tlpi_spin_make(1000000, n, 1).ns, 1000000000);
+    }
+}
+
+/* Waits that end late make a thread spin less, waits that end soon make it
+ * spin longer, within limits; a fixed time stays. */
+Test(wait, spinning_adapts)
+{
+    static tlpi_word w;
+    tlpi_spin spin = tlpi_spin_make(0, 1, 1);
+    tlpi_spin fixed = tlpi_spin_make(7, 1, 1);
+    uint32_t most = spin.ns;
+
+    for (int i = 0; i < 20; i++) {
+        uint32_t before = spin.ns;
+        cr_assert_not(tlpi_word_wait(&w, 1, &spin, tlpi_now() + 2e-3));
+        cr_assert_not(tlpi_word_wait(&w, 1, &fixed, tlpi_now() + 2e-3));
+        cr_assert(spin.ns <= before);
+        cr_assert_eq(fixed.ns, 7000);
+    }
+    cr_assert(spin.ns > 0 && spin.ns < most, "%u of %u ns", spin.ns, most);
+    for (int i = 0; i < 1000 && spin.ns < most; i++) {
+        double at = tlpi_now();
+        cr_assert_not(tlpi_word_wait(&w, 1, &spin, at + 1e-6));
+    }
+    cr_assert_eq(spin.ns, most);
 }
 
 /* ==== regions ============================================================ */
 
 #define MAX_THREAD 9
+#define MAX_TASK 400
 
 typedef struct tally {
     tlpi_pool *pool;
+    int n_task;
     struct {
-        alignas(64) int calls;
-        long sum;
-    } by[MAX_THREAD]; /* no atomics: the pool must order all accesses */
-    int nth;
-    long total;
-    long seen[MAX_THREAD];
+        alignas(64) long calls;
+        atomic_int inside;
+    } slot[TLPI_MAX_THREAD];
+    int done[MAX_TASK]; /* no atomics: the pool must order all accesses */
+    atomic_int bad;
+    double nap; /* seconds of a task of slots above 0 */
 } tally;
 
-static tlpi_pool *make(int n, bool pin)
+static tlpi_pool *make(int n)
 {
     tlpi_pool *pool = NULL;
-    tlpi_pool_options o = { .n_thread = n, .n_machine = n, .pin = pin };
+    tlpi_pool_options o = { .n_thread = n, .n_machine = n };
     cr_assert_eq(tlpi_pool_create(&pool, &env, &o), TLP_OK, "%s",
                  tlp_last_error());
     cr_assert_eq(tlpi_pool_size(pool), n);
+    cr_assert_eq(tlpi_pool_in_use(pool), n);
     return pool;
 }
 
-static void count(void *arg, int ith, int nth)
+/* Counts every task, and that no slot is used twice at once. */
+static void count(void *arg, tlpi_turn *turn)
 {
     tally *t = arg;
-    t->by[ith].calls++;
-    if (ith == 0)
-        t->nth = nth;
+    int slot = turn->slot;
+
+    if (slot < 0 || slot >= tlpi_pool_size(t->pool) ||
+        atomic_exchange(&t->slot[slot].inside, 1))
+        atomic_store(&t->bad, 1);
+    do {
+        if (turn->task < 0 || turn->task >= t->n_task)
+            atomic_store(&t->bad, 2);
+        else
+            t->done[turn->task]++;
+        t->slot[slot].calls++;
+        if (slot > 0 && t->nap > 0)
+            nap_ms((long)(t->nap * 1000));
+    } while (tlpi_turn_next(turn));
+    if (!atomic_exchange(&t->slot[slot].inside, 0))
+        atomic_store(&t->bad, 3);
 }
 
-Test(pool, every_thread_runs_every_region)
+/* Run a region of n tasks; every task was done once, by a slot in use. */
+static void region(tally *t, int n)
 {
+    long before = 0, after = 0;
+
+    for (int i = 0; i < TLPI_MAX_THREAD; i++)
+        before += t->slot[i].calls;
+    t->n_task = n;
+    memset(t->done, 0, sizeof t->done);
+    tlpi_pool_run(t->pool, n, count, t);
+    for (int i = 0; i < MAX_TASK; i++)
+        cr_assert_eq(t->done[i], i < n, "task %d of %d", i, n);
+    for (int i = 0; i < TLPI_MAX_THREAD; i++)
+        after += t->slot[i].calls;
+    cr_assert_eq(after - before, n);
+    cr_assert_eq(t->bad, 0);
+}
+
+Test(pool, every_task_is_done_once)
+{
+    const int n_task[] = { 0, 1, 2, 3, 7, 64, 65, MAX_TASK };
+
     for (int n = 1; n <= MAX_THREAD; n++) {
-        tally t = { .pool = make(n, false) };
-        for (int i = 1; i <= 300; i++) {
-            tlpi_pool_run(t.pool, count, &t);
-            for (int k = 0; k < MAX_THREAD; k++)
-                cr_assert_eq(t.by[k].calls, k < n ? i : 0);
-        }
-        cr_assert_eq(t.nth, n);
+        tally t = { .pool = make(n) };
+        for (int i = 0; i < 300; i++)
+            region(&t, n_task[i % (int)TLPI_COUNT(n_task)]);
         tlpi_pool_free(t.pool);
     }
 }
 
-/* Three phases; each reads what all threads wrote in the one before. */
-static void phases(void *arg, int ith, int nth)
+/* Slots in more than one word of the set of open slots. */
+Test(pool, many_threads)
 {
-    tally *t = arg;
-
-    t->by[ith].sum = ith + 1;
-    tlpi_pool_barrier(t->pool, ith);
-    if (ith == nth - 1) {
-        t->total = 0;
-        for (int i = 0; i < nth; i++)
-            t->total += t->by[i].sum;
-    }
-    tlpi_pool_barrier(t->pool, ith);
-    t->seen[ith] = t->total;
-}
-
-Test(pool, barriers_order_phases)
-{
-    for (int n = 1; n <= 5; n++) {
-        tally t = { .pool = make(n, false) };
-        for (int i = 0; i < 500; i++) {
-            memset(t.seen, 0, sizeof t.seen);
-            tlpi_pool_run(t.pool, phases, &t);
-            for (int k = 0; k < n; k++)
-                cr_assert_eq(t.seen[k], (long)n * (n + 1) / 2);
-            tlpi_pool_run(t.pool, count, &t); /* a region without barriers */
-        }
+    for (int n = 63; n <= 130; n += 67) {
+        tally t = { .pool = make(n) };
+        for (int i = 0; i < 20; i++)
+            region(&t, MAX_TASK - i);
         tlpi_pool_free(t.pool);
     }
+}
+
+/* Far more threads than cores, so that the system pushes threads off their
+ * cores in the middle of tasks and of claims, and regions without a pause. */
+Test(pool, crowded)
+{
+    tally t = { .pool = make(16) };
+
+    for (int i = 0; i < 3000; i++)
+        region(&t, 1 + i % MAX_TASK);
+    tlpi_pool_free(t.pool);
+}
+
+static void sum_tasks(void *arg, int i, int n)
+{
+    long *at = arg;
+    at[i] = 1000L * n + i;
+}
+
+Test(pool, map)
+{
+    long at[100];
+    tlpi_pool *pool = make(3);
+
+    for (int n = 0; n <= 100; n++) {
+        memset(at, 0, sizeof at);
+        tlpi_pool_map(pool, n, sum_tasks, at);
+        for (int i = 0; i < 100; i++)
+            cr_assert_eq(at[i], i < n ? 1000L * n + i : 0);
+    }
+    tlpi_pool_free(pool);
+}
+
+/* Worker 1 stands still in its first task of the gate until the caller has
+ * done all other tasks: its own range too. */
+typedef struct gate {
+    atomic_int n_done, entered;
+    int n_task;
+} gate;
+
+static void wait_for_others(void *arg, tlpi_turn *turn)
+{
+    gate *g = arg;
+
+    do {
+        if (turn->slot == 1 && !atomic_exchange(&g->entered, 1))
+            while (atomic_load(&g->n_done) < g->n_task - 1)
+                nap_ms(1);
+        else if (turn->slot == 0 && !atomic_load(&g->entered) &&
+                 atomic_load(&g->n_done) == g->n_task - 2)
+            nap_ms(1); /* leave the worker its chance */
+        atomic_fetch_add(&g->n_done, 1);
+    } while (tlpi_turn_next(turn));
+}
+
+Test(pool, a_thread_that_stands_still_holds_one_task)
+{
+    tlpi_pool *pool = make(2);
+
+    for (int i = 0; i < 50; i++) {
+        gate g = { .n_task = 40 };
+        tlpi_pool_run(pool, g.n_task, wait_for_others, &g);
+        cr_assert_eq(g.n_done, g.n_task);
+    }
+    tlpi_pool_free(pool);
+}
+
+/* All workers are kept from arriving: the caller does the region alone, and
+ * does not wait for them. */
+static atomic_int held, let_go;
+
+static void hold_worker(int sig)
+{
+    (void)sig;
+    atomic_fetch_add(&held, 1);
+    while (!atomic_load(&let_go))
+        nap_ms(1);
+}
+
+static void remember(void *arg, tlpi_turn *turn)
+{
+    pthread_t *self = arg;
+
+    do
+        if (turn->slot > 0)
+            self[turn->slot] = pthread_self();
+        else
+            nap_ms(1);
+    while (tlpi_turn_next(turn));
+}
+
+Test(pool, a_region_does_not_wait_for_threads_that_never_arrive)
+{
+#ifdef WITHOUT_SIGNALS
+    cr_skip_test("TSan delivers no signal to a thread that waits");
+#endif
+    enum { N = 4 };
+    pthread_t self[N] = { 0 };
+    tally t = { .pool = make(N) };
+    struct sigaction act = { .sa_handler = hold_worker };
+
+    sigaction(SIGTRAP, &act, NULL); /* one of those that workers accept */
+    for (int n = 0; n < N - 1;) {
+        tlpi_pool_run(t.pool, 50, remember, self);
+        n = 0;
+        for (int i = 1; i < N; i++)
+            n += self[i] != 0;
+    }
+    for (int i = 1; i < N; i++)
+        pthread_kill(self[i], SIGTRAP);
+    while (atomic_load(&held) < N - 1)
+        nap_ms(1);
+    for (int i = 0; i < 20; i++)
+        region(&t, 1 + 13 * i);
+    for (int i = 1; i < N; i++)
+        cr_assert_eq(t.slot[i].calls, 0);
+    atomic_store(&let_go, 1);
+    for (int i = 0; i < 200; i++) /* the late threads find an open region */
+        region(&t, 100);
+    tlpi_pool_free(t.pool);
+}
+
+/* A worker that holds up a region is set aside, and comes back. */
+Test(pool, slow_workers_are_set_aside)
+{
+    tally t = { .pool = make(3), .nap = 0.002 };
+    long all = 0;
+
+    for (int i = 0; i < 200; i++)
+        region(&t, 30);
+    t.nap = 0;
+    for (long before = t.slot[1].calls + t.slot[2].calls; all == 0;) {
+        nap_ms(10);
+        region(&t, MAX_TASK);
+        all = t.slot[1].calls + t.slot[2].calls - before;
+    }
+    tlpi_pool_free(t.pool);
+}
+
+Test(pool, threads_in_use)
+{
+    tally t = { .pool = make(5) };
+
+    for (int round = 0; round < 200; round++) {
+        int n = 1 + round * 3 % 5;
+        tlpi_pool_use(t.pool, n);
+        cr_assert_eq(tlpi_pool_in_use(t.pool), n);
+        /* a late worker may still take part in the next region */
+        region(&t, 50);
+        region(&t, 7);
+    }
+    tlpi_pool_use(t.pool, 99);
+    cr_assert_eq(tlpi_pool_in_use(t.pool), 5);
+    tlpi_pool_use(t.pool, 1);
+    nap_ms(10);
+    long before = t.slot[0].calls;
+    region(&t, 50);
+    cr_assert_eq(t.slot[0].calls - before, 50, "the caller alone");
+    tlpi_pool_free(t.pool); /* the workers are parked */
 }
 
 Test(pool, sleeping_workers_wake)
 {
-    tally t = { .pool = make(3, false) };
-    for (int i = 1; i <= 5; i++) {
+    tally t = { .pool = make(3) };
+
+    for (int i = 0; i < 5; i++) {
         nap_ms(10); /* far beyond their patience */
-        tlpi_pool_run(t.pool, count, &t);
-        cr_assert_eq(t.by[2].calls, i);
+        region(&t, 50);
     }
     nap_ms(10);
     tlpi_pool_free(t.pool); /* asleep */
 }
 
-static void slow_worker(void *arg, int ith, int nth)
-{
-    (void)nth;
-    if (ith != 0)
-        nap_ms(5);
-    count(arg, ith, nth);
-}
-
 Test(pool, sleeping_caller_wakes)
 {
-    tally t = { .pool = make(2, false) };
-    for (int i = 1; i <= 5; i++) {
-        tlpi_pool_run(t.pool, slow_worker, &t);
-        cr_assert_eq(t.by[1].calls, i);
-    }
+    tally t = { .pool = make(2), .nap = 0.005 };
+
+    for (int i = 0; i < 5; i++)
+        region(&t, 4);
     tlpi_pool_free(t.pool);
 }
+
+/* ==== threads of the host ================================================ */
+
+enum { FORWARD, BACKWARD, TWICE, NONE, SOME, AT_ONCE, WILD, N_MANNER };
+
+typedef struct lent {
+    int manner;
+    int n_run;
+} lent;
+
+typedef struct one_call {
+    tlp_work_fn fn;
+    void *arg;
+    int32_t i;
+} one_call;
+
+static void *call_one(void *arg)
+{
+    const one_call *c = arg;
+    c->fn(c->arg, c->i);
+    return NULL;
+}
+
+static void run_at_once(int32_t n, tlp_work_fn fn, void *arg)
+{
+    pthread_t thread[MAX_THREAD];
+    one_call call[MAX_THREAD];
+
+    for (int32_t i = 0; i < n; i++) {
+        call[i] = (one_call){ fn, arg, i };
+        if (pthread_create(&thread[i], NULL, call_one, &call[i]) != 0)
+            abort();
+    }
+    for (int32_t i = 0; i < n; i++)
+        pthread_join(thread[i], NULL);
+}
+
+static void run_lent(int32_t n, tlp_work_fn fn, void *arg, void *user)
+{
+    lent *l = user;
+
+    l->n_run++;
+    for (int32_t i = 0; i < n; i++)
+        switch (l->manner) {
+        case TWICE:
+            fn(arg, i); /* fall through */
+        case FORWARD:
+            fn(arg, i);
+            break;
+        case BACKWARD:
+            fn(arg, n - 1 - i);
+            break;
+        case SOME:
+            if (i % 2)
+                fn(arg, i);
+            break;
+        case WILD:
+            fn(arg, -1 - i);
+            fn(arg, n + 1000 + i);
+            break;
+        default: /* NONE, AT_ONCE */
+            break;
+        }
+    if (l->manner == AT_ONCE)
+        run_at_once(n, fn, arg);
+}
+
+Test(pool, threads_of_the_host)
+{
+    for (lent l = { 0 }; l.manner < N_MANNER; l.manner++) {
+        tlpi_pool_options o = { .n_thread = 4,
+                                .host = { sizeof o.host, run_lent, &l } };
+        tally t = { 0 };
+        cr_assert_eq(tlpi_pool_create(&t.pool, &env, &o), TLP_OK);
+        for (int i = 0; i < 40; i++) {
+            int before = l.n_run;
+            region(&t, 2 + i);
+            cr_assert_eq(l.n_run, before + 1);
+        }
+        tlpi_pool_use(t.pool, 2);
+        region(&t, 30);
+        tlpi_pool_use(t.pool, 4);
+        region(&t, 1); /* one task needs no thread */
+        tlpi_pool_free(t.pool);
+    }
+}
+
+/* ==== what a thread inherits ============================================= */
 
 typedef struct thread_facts {
     pthread_t self[MAX_THREAD];
     sigset_t mask[MAX_THREAD];
-    int n_core[MAX_THREAD];
+    cpu_set_t cpus[MAX_THREAD];
+    atomic_int n;
 } thread_facts;
 
-static void look_around(void *arg, int ith, int nth)
+/* Every thread waits for the others, so each has one task. */
+static void look_around(void *arg, tlpi_turn *turn)
 {
     thread_facts *f = arg;
-    (void)nth;
-    f->self[ith] = pthread_self();
-    pthread_sigmask(SIG_BLOCK, NULL, &f->mask[ith]);
-    cpu_set_t set;
-    if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) == 0)
-        f->n_core[ith] = CPU_COUNT(&set);
+    int i = turn->slot, n = tlpi_pool_size(turn->pool);
+
+    f->self[i] = pthread_self();
+    pthread_sigmask(SIG_BLOCK, NULL, &f->mask[i]);
+    pthread_getaffinity_np(pthread_self(), sizeof f->cpus[i], &f->cpus[i]);
+    atomic_fetch_add(&f->n, 1);
+    while (atomic_load(&f->n) < n)
+        nap_ms(1);
+}
+
+static void look_at(tlpi_pool *pool, thread_facts *f)
+{
+    memset(f, 0, sizeof *f);
+    tlpi_pool_run(pool, tlpi_pool_size(pool), look_around, f);
 }
 
 Test(pool, signals_stay_with_the_host)
 {
-    thread_facts f = { 0 };
+    static thread_facts f;
     sigset_t before, after;
 
     pthread_sigmask(SIG_BLOCK, NULL, &before);
-    tlpi_pool *pool = make(2, false);
+    tlpi_pool *pool = make(2);
     pthread_sigmask(SIG_BLOCK, NULL, &after);
-    tlpi_pool_run(pool, look_around, &f);
+    look_at(pool, &f);
     tlpi_pool_free(pool);
 
     const int host[] = { SIGINT, SIGTERM, SIGUSR1, SIGALRM, SIGCHLD };
@@ -263,41 +567,30 @@ Test(pool, signals_stay_with_the_host)
 
 Test(pool, pinning_binds_workers_only)
 {
-    thread_facts f = { 0 };
-    int n_core = tlpi_n_cores();
-    tlpi_pool *pool = make(3, true);
+    static thread_facts f;
+    tlpi_pool *pool = NULL;
+    tlpi_cores *cores = NULL;
+    cpu_set_t mine, both;
 
-    tlpi_pool_run(pool, look_around, &f);
+    cr_assert_eq(sched_getaffinity(0, sizeof mine, &mine), 0);
+    cr_assert_eq(tlpi_cores_create(&cores, &env), TLP_OK);
+    if (!cores)
+        cr_skip_test("no topology");
+    tlpi_pool_options o = { .n_thread = 3, .n_machine = 3, .cores = cores };
+    cr_assert_eq(tlpi_pool_create(&pool, &env, &o), TLP_OK);
+    look_at(pool, &f);
     tlpi_pool_free(pool);
-    cr_assert_eq(f.n_core[0], n_core);
-    if (n_core < 2)
+    tlpi_cores_free(cores);
+    cr_assert(CPU_EQUAL(&f.cpus[0], &mine));
+    for (int i = 1; i < 3; i++) {
+        CPU_AND(&both, &f.cpus[i], &mine);
+        cr_assert(CPU_EQUAL(&both, &f.cpus[i]), "within the mask");
+    }
+    if (CPU_COUNT(&mine) < 2)
         cr_skip_test("one core: bound and unbound threads look alike");
-    cr_assert_lt(f.n_core[1], n_core);
-    cr_assert_lt(f.n_core[2], n_core);
-}
-
-static void *pin_me(void *arg)
-{
-    cpu_set_t set;
-    int *n = arg;
-    tlpi_pin_self(&env, 1000003); /* modulo the cores there are */
-    if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) == 0)
-        n[0] = CPU_COUNT(&set);
-    n[1] = tlpi_n_cores();
-    return NULL;
-}
-
-Test(pool, pinned_threads_still_see_all_cores)
-{
-    int n[2] = { 0, 0 }, n_core = tlpi_n_cores();
-    pthread_t t;
-
-    cr_assert_eq(tlpi_thread_start(&t, pin_me, n), TLP_OK);
-    pthread_join(t, NULL);
-    cr_assert_eq(n[1], n_core);
-    if (n_core < 2)
-        cr_skip_test("one core: bound and unbound threads look alike");
-    cr_assert_lt(n[0], n_core);
+    cr_assert_lt(CPU_COUNT(&f.cpus[1]), CPU_COUNT(&mine));
+    cr_assert_lt(CPU_COUNT(&f.cpus[2]), CPU_COUNT(&mine));
+    cr_assert(!CPU_EQUAL(&f.cpus[1], &f.cpus[2]));
 }
 
 /* ==== failing ============================================================ */
@@ -334,6 +627,9 @@ Test(pool, arguments)
     cr_assert_eq(tlpi_pool_create(&pool, &env, &o), TLP_EINVAL);
     cr_assert_null(pool);
     cr_assert(strstr(tlp_last_error(), "n_thread 0"));
+    o.n_thread = TLPI_MAX_THREAD + 1;
+    cr_assert_eq(tlpi_pool_create(&pool, &env, &o), TLP_EINVAL);
+    cr_assert(strstr(tlp_last_error(), "n_thread 257"));
     tlpi_pool_free(NULL);
 }
 
@@ -360,15 +656,15 @@ Test(pool, threads_run_out_half_way)
     struct rlimit old, low;
     cr_assert_eq(getrlimit(RLIMIT_AS, &old), 0);
     low = old;
-    low.rlim_cur = (rlim_t)now + ((rlim_t)256 << 20);
+    low.rlim_cur = (rlim_t)now + ((rlim_t)128 << 20);
     cr_assert_eq(setrlimit(RLIMIT_AS, &low), 0);
 
     tlpi_pool *pool = (tlpi_pool *)&low;
-    tlpi_pool_options o = { .n_thread = 400, .n_machine = 400 };
+    tlpi_pool_options o = { .n_thread = 256, .n_machine = 256 };
     tlp_status st = tlpi_pool_create(&pool, &env, &o);
     setrlimit(RLIMIT_AS, &old);
     cr_assert_eq(st, TLP_ENOMEM);
     cr_assert_null(pool);
     cr_assert(strstr(tlp_last_error(), "thread"));
-    tlpi_pool_free(make(4, false)); /* nothing was left behind */
+    tlpi_pool_free(make(4)); /* nothing was left behind */
 }

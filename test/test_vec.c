@@ -314,7 +314,6 @@ static void rows_open(vec_rows *r, const tlpi_cpu_vec *vec, int n_thread)
     cr_assert_eq(tlpi_env_init(&r->env, &mem, NULL, NULL), TLP_OK);
     cr_assert_eq(tlpi_pool_create(&r->c.pool, &r->env, &o), TLP_OK);
     r->c.base.env = &r->env;
-    r->c.n_thread = n_thread;
     r->c.vec = vec;
 }
 

@@ -14,6 +14,7 @@
 #define TLPI_BACKEND_H
 
 #include "base/base.h"
+#include "base/cores.h"
 #include "tensor/tensor.h"
 
 typedef struct tlpi_backend tlpi_backend;
@@ -186,6 +187,11 @@ typedef struct tlpi_backend_ops {
                       int base, int k, tlpi_candidate *out);
 
     void (*free)(tlpi_backend *b);
+
+    /* Use other numbers of threads from the next step on.  Nothing changes on a
+     * failure, and fewer threads never fail.  NULL: the backend has no threads.
+     */
+    tlp_status (*set_threads)(tlpi_backend *b, int n_decode, int n_prefill);
 } tlpi_backend_ops;
 
 /* Most candidates of one call of `top`. */
@@ -200,13 +206,18 @@ struct tlpi_backend { /* first member of every implementation's struct */
 };
 
 typedef struct tlpi_backend_options {
-    int n_thread;   /* threads of this rank, with the caller */
-    int n_machine;  /* threads of all ranks in this process */
-    int first_core; /* for pinning */
-    bool pin;
-    int isa;     /* TLP_ISA_* */
-    int compute; /* TLP_COMPUTE_* */
-    int max_tok; /* largest n_tok of a step */
+    int n_thread;  /* threads of this rank in decode steps, with the caller */
+    int n_prefill; /* in all other steps; 0 = n_thread */
+    int n_machine; /* threads of all ranks in this process */
+    int n_core;    /* cores for them; 0 = of the calling thread's mask */
+    int spin_us;   /* tlpi_spin_make */
+    const tlpi_cores *cores; /* bind threads to these; NULL = do not bind */
+    int first_core;          /* of this rank */
+    tlp_pool host; /* threads of the host program; run = NULL: threads of the
+                      library */
+    int isa;       /* TLP_ISA_* */
+    int compute;   /* TLP_COMPUTE_* */
+    int max_tok;   /* largest n_tok of a step */
     /* longest row of any x.  The terms of a group may need more in sum, but
      * only one term is processed at a time. */
     int max_cols;

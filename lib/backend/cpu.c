@@ -1,15 +1,16 @@
 /*
  * cpu.c - the CPU backend: creation, buffers, and the table of operations.
  *
- * Every operation has finished when it returns, so begin_step and end_step do
- * nothing.
+ * Every operation has finished when it returns, so begin_step only chooses the
+ * number of threads, and end_step does nothing.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "base/number.h"
+#include "backend/cpu_attn.h"
 #include "backend/cpu_mm.h"
 #include "backend/dry.h"
+#include "base/number.h"
 
 static const char *isa_name(const tlpi_backend *b)
 {
@@ -41,12 +42,22 @@ static tlp_status read_floats(tlpi_backend *b, float *host, const float *src,
     return TLP_OK;
 }
 
+/* At most one token of each sequence. */
+static bool is_decode(const tlpi_step *s)
+{
+    for (int i = 1; i < s->n_tok; i++)
+        if (s->seq[i] == s->seq[i - 1])
+            return false;
+    return true;
+}
+
 static bool begin_step(tlpi_backend *b, const tlpi_step *s,
                        const tlpi_want *want)
 {
-    (void)b;
-    (void)s;
+    tlpi_cpu *c = tlpi_cpu_of(b);
+
     (void)want;
+    tlpi_pool_use(c->pool, is_decode(s) ? c->n_decode : c->n_prefill);
     return false;
 }
 
@@ -68,6 +79,56 @@ static void backend_free(tlpi_backend *b)
     tlpi_free(b->env, c);
 }
 
+static tlp_status create_pool(tlpi_pool **out, const tlpi_cpu *c, int n)
+{
+    const tlpi_backend_options *o = &c->opts;
+    /* ranks on this machine, which have equal numbers of threads */
+    int n_local = TLPI_MAX(
+        1, o->n_machine / TLPI_MAX(1, TLPI_MAX(o->n_thread, o->n_prefill)));
+    const tlpi_pool_options po = { .n_thread = n,
+                                   .n_machine = n * n_local,
+                                   .n_core = o->n_core,
+                                   .spin_us = o->spin_us,
+                                   .cores = o->cores,
+                                   .first_core = o->first_core,
+                                   .host = o->host };
+
+    return tlpi_pool_create(out, c->base.env, &po);
+}
+
+/* A larger pool and its scratch replace the old ones, or nothing changes. */
+static tlp_status grow(tlpi_cpu *c, int n)
+{
+    tlpi_cpu old = *c, *unused = c;
+    tlp_status st = TLP_OK;
+
+    c->mm_scratch = NULL;
+    TLP_TRY(create_pool(&c->pool, c, n));
+    TLP_TRY(tlpi_cpu_mm_scratch_create(c));
+    TLP_TRY(tlpi_attn_scratch_share(c, n));
+    unused = &old;
+done:
+    tlpi_cpu_mm_scratch_free(unused);
+    tlpi_pool_free(unused->pool);
+    if (st != TLP_OK)
+        *c = old;
+    return st;
+}
+
+static tlp_status set_threads(tlpi_backend *b, int n_decode, int n_prefill)
+{
+    tlpi_cpu *c = tlpi_cpu_of(b);
+    int n = TLPI_MAX(n_decode, n_prefill);
+    tlp_status st = TLP_OK;
+
+    if (n > tlpi_pool_size(c->pool))
+        TLP_TRY(grow(c, n));
+    c->n_decode = n_decode;
+    c->n_prefill = n_prefill;
+done:
+    return st;
+}
+
 static const tlpi_backend_ops cpu_ops = {
     .isa = isa_name,
     .weight_create = tlpi_cpu_weight_create,
@@ -85,6 +146,7 @@ static const tlpi_backend_ops cpu_ops = {
     .read = read_floats,
     .begin_step = begin_step,
     .end_step = end_step,
+    .set_threads = set_threads,
     .embed = tlpi_cpu_embed,
     .gather = tlpi_cpu_gather,
     .add_norm = tlpi_cpu_add_norm,
@@ -137,7 +199,9 @@ tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
         return tlpi_fail_nomem_for("activations of a CPU");
     c->base.ops = &cpu_ops;
     c->base.env = env;
-    c->n_thread = TLPI_MAX(opts->n_thread, 1);
+    c->opts = *opts;
+    c->n_decode = TLPI_MAX(opts->n_thread, 1);
+    c->n_prefill = opts->n_prefill ? opts->n_prefill : c->n_decode;
     c->isa = opts->isa == TLP_ISA_AUTO ? here : opts->isa;
     TLP_TRY(enter(c, opts->isa == TLP_ISA_AUTO));
     c->f32 = opts->compute == TLP_COMPUTE_F32;
@@ -146,13 +210,11 @@ tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
     c->vec = tlpi_cpu_vec_get(c->isa);
     c->bf16 = !c->f32 && c->mm->dot_b && tlpi_cpu_has_bf16();
     c->base.layout = c->mm->packed;
-    tlpi_pool_options po = { c->n_thread, opts->n_machine, opts->first_core,
-                             opts->pin };
-    st = tlpi_pool_create(&c->pool, env, &po);
+    st = create_pool(&c->pool, c, TLPI_MAX(c->n_decode, c->n_prefill));
     if (st != TLP_OK)
         TLP_TRY(tlpi_fail_prefix(st, "threads of a rank: "));
-    TLP_TRY(tlpi_cpu_mm_scratch_create(c, opts));
-    TLP_TRY(tlpi_cpu_attn_scratch_create(c, opts));
+    TLP_TRY(tlpi_cpu_mm_scratch_create(c));
+    TLP_TRY(tlpi_cpu_attn_scratch_create(c));
     *out = &c->base;
     c = NULL;
 done:

@@ -19,11 +19,12 @@ struct tlpi_cpu_vec; /* cpu_vec.h: norm, softmax, product and rope kernels */
 
 typedef struct tlpi_cpu {
     tlpi_backend base;
+    tlpi_backend_options opts;
     tlpi_pool *pool;
-    int n_thread;
-    int isa;   /* TLP_ISA_*, resolved */
-    bool f32;  /* TLP_COMPUTE_F32 */
-    bool bf16; /* BF16 weights use bf16 activations */
+    int n_decode, n_prefill; /* threads of the pool that steps use */
+    int isa;                 /* TLP_ISA_*, resolved */
+    bool f32;                /* TLP_COMPUTE_F32 */
+    bool bf16;               /* BF16 weights use bf16 activations */
     int max_tok;
     const struct tlpi_cpu_mm *mm;
     const struct tlpi_cpu_vec *vec;
@@ -49,8 +50,7 @@ bool tlpi_cpu_ask_amx(void);
 /* ---- cpu_matmul.c, cpu_weight.c ---- */
 
 const struct tlpi_cpu_mm *tlpi_cpu_mm_get(int isa);
-tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
-                                      const tlpi_backend_options *o);
+tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c); /* for the pool's threads */
 void tlpi_cpu_mm_scratch_free(tlpi_cpu *c);
 tlp_status tlpi_cpu_weight_create(tlpi_backend *b, tlpi_weight **out,
                                   const tlpi_tensor *t, int64_t r0, int64_t r1,
@@ -69,8 +69,7 @@ void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
 /* ---- cpu_attn.c, cpu_kv.c, cpu_vec.c ---- */
 
 const struct tlpi_cpu_vec *tlpi_cpu_vec_get(int isa);
-tlp_status tlpi_cpu_attn_scratch_create(tlpi_cpu *c,
-                                        const tlpi_backend_options *o);
+tlp_status tlpi_cpu_attn_scratch_create(tlpi_cpu *c);
 void tlpi_cpu_attn_scratch_free(tlpi_cpu *c);
 tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
                               int n_ctx, int n_head_kv, int head_dim,

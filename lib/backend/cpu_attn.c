@@ -10,21 +10,21 @@
  * Chunks start at multiples of TLPI_ATTN_CHUNK positions in every step, and
  * rows never mix.  A token's result therefore has the same bits alone or in a
  * prompt, on any number of threads, and any thread may compute any chunk.
- * Threads take units from a common counter, or single chunks where units are
- * few and contexts long (a decode step).
+ * Threads claim units, or single chunks where units are few and contexts long
+ * (a decode step).
  */
 #include "backend/cpu_attn.h"
 
 #include <math.h>
-#include <stdatomic.h>
 
 #include "backend/cpu_kv.h"
 
-/* with fewer floats to prepare, a barrier costs more than it saves */
+/* with fewer floats to prepare, a region costs more than it saves */
 #define MIN_FLOATS 16384
 /* with fewer multiply-adds, a parallel region costs more than it saves */
 #define MIN_MACS 40000
-#define UNITS_PER_THREAD 8 /* with fewer units, each is cut into chunks */
+#define UNITS_PER_THREAD 8   /* with fewer units, each is cut into chunks */
+#define PREPARE_PER_THREAD 4 /* tasks of preparing */
 #define LOG2E 1.4426950408889634
 
 typedef struct tlpi_attn_scratch scratch;
@@ -46,7 +46,6 @@ typedef struct attn_job {
     bool prepared; /* q, k, v are ready and cached */
     int n_chunk;   /* > 0: units are cut into this many chunks */
     int n_row;     /* rows of the largest unit */
-    atomic_int next;
 } attn_job;
 
 /* The rows of a block for one kv head.  Row r is token tok + r / n_rep, query
@@ -341,33 +340,58 @@ static void merge_row(const attn_job *j, int i, int r)
 
 /* ==== a step ============================================================= */
 
-static void run_job(void *arg, int ith, int nth)
+static void prepare_some(void *arg, int i, int n)
 {
-    attn_job *j = arg;
+    const attn_job *j = arg;
+    int64_t n_tok = j->step->n_tok;
+
+    prepare(j, (int)(n_tok * i / n), (int)(n_tok * (i + 1) / n));
+}
+
+static void run_units(void *arg, tlpi_turn *turn)
+{
+    const attn_job *j = arg;
+    work w = tlpi_attn_work_of(j->c->attn_scratch, turn->slot, j->hp);
+
+    do {
+        unit u = unit_at(j, turn->task);
+        run_unit(j, &w, &u);
+    } while (tlpi_turn_next(turn));
+}
+
+static void run_chunks(void *arg, tlpi_turn *turn)
+{
+    const attn_job *j = arg;
+    work w = tlpi_attn_work_of(j->c->attn_scratch, turn->slot, j->hp);
+
+    do
+        run_chunk(j, &w, turn->task / j->n_chunk, turn->task % j->n_chunk);
+    while (tlpi_turn_next(turn));
+}
+
+static void merge_some(void *arg, int i, int n)
+{
+    const attn_job *j = arg;
+
+    (void)n;
+    merge_row(j, i / j->n_row, i % j->n_row);
+}
+
+static void run_parallel(attn_job *j)
+{
     tlpi_pool *pool = j->c->pool;
-    work w = tlpi_attn_work_of(j->c->attn_scratch, ith, j->hp);
     int n_unit = j->n_block * j->n_head_kv;
 
-    if (!j->prepared) {
-        int64_t n = j->step->n_tok;
-        prepare(j, (int)(n * ith / nth), (int)(n * (ith + 1) / nth));
-        tlpi_pool_barrier(pool, ith);
-    }
-
-    int n_task = j->n_chunk ? n_unit * j->n_chunk : n_unit;
-    for (int i; (i = atomic_fetch_add(&j->next, 1)) < n_task;) {
-        if (j->n_chunk) {
-            run_chunk(j, &w, i / j->n_chunk, i % j->n_chunk);
-        } else {
-            unit u = unit_at(j, i);
-            run_unit(j, &w, &u);
-        }
-    }
-
+    if (!j->prepared)
+        tlpi_pool_map(pool,
+                      TLPI_MIN(j->step->n_tok,
+                               PREPARE_PER_THREAD * tlpi_pool_in_use(pool)),
+                      prepare_some, j);
     if (j->n_chunk) {
-        tlpi_pool_barrier(pool, ith);
-        for (int i = ith; i < n_unit * j->n_row; i += nth)
-            merge_row(j, i / j->n_row, i % j->n_row);
+        tlpi_pool_run(pool, n_unit * j->n_chunk, run_chunks, j);
+        tlpi_pool_map(pool, n_unit * j->n_row, merge_some, j);
+    } else {
+        tlpi_pool_run(pool, n_unit, run_units, j);
     }
 }
 
@@ -412,13 +436,14 @@ static bool plan_job(attn_job *j)
 
     size_t width = (size_t)n_head * (size_t)j->h;
     j->prepared = (size_t)step->n_tok * width < MIN_FLOATS;
-    if (j->c->n_thread == 1 || (j->prepared && 2 * n_pos * width < MIN_MACS))
+    int n_thread = tlpi_pool_in_use(j->c->pool);
+    if (n_thread == 1 || (j->prepared && 2 * n_pos * width < MIN_MACS))
         return false;
 
     int n_unit = j->n_block * j->n_head_kv,
         n_chunk = last / TLPI_ATTN_CHUNK + 1;
     j->n_row = n_tok * n_rep;
-    if (n_chunk > 1 && n_unit < UNITS_PER_THREAD * j->c->n_thread &&
+    if (n_chunk > 1 && n_unit < UNITS_PER_THREAD * n_thread &&
         (size_t)n_unit * (size_t)n_chunk *
                 tlpi_attn_part_size((size_t)j->n_row, j->hp) <=
             s->part_cap)
@@ -437,17 +462,16 @@ void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
                    .h = head_dim,
                    .hp = tlpi_padded(head_dim),
                    .eps = eps };
-    atomic_init(&j.next, 0);
     if (s->n_tok < 1 || n < 1)
         return;
 
     bool parallel = plan_job(&j);
-    if (j.prepared || !parallel) {
+    if (j.prepared || !parallel)
         prepare(&j, 0, s->n_tok);
-        j.prepared = true;
+    if (parallel) {
+        run_parallel(&j);
+    } else {
+        tlpi_turn turn = { .n_alone = j.n_block * j.n_head_kv };
+        run_units(&j, &turn);
     }
-    if (parallel)
-        tlpi_pool_run(j.c->pool, run_job, &j);
-    else
-        run_job(&j, 0, 1);
 }

@@ -36,7 +36,7 @@ struct tlpi_attn_scratch {
     struct tlpi_attn_block *blocks; /* [max_tok] */
     size_t max_cols;
     float *work; /* [n_thread] shares */
-    size_t work_cap;
+    size_t work_cap, work_each;
     float *part; /* sums over chunks, written and read by different threads */
     size_t part_cap;
 };
@@ -44,6 +44,9 @@ struct tlpi_attn_scratch {
 /* Make the scratch large enough for contexts of n_ctx positions and heads of
  * head_dim.  Called for every cache before its first use. */
 tlp_status tlpi_attn_scratch_fit(tlpi_cpu *c, int n_ctx, int head_dim);
+
+/* Make it large enough for n_thread threads. */
+tlp_status tlpi_attn_scratch_share(tlpi_cpu *c, int n_thread);
 
 struct tlpi_attn_work tlpi_attn_work_of(const struct tlpi_attn_scratch *s,
                                         int ith, size_t hp);

@@ -37,16 +37,15 @@ work tlpi_attn_work_of(const scratch *s, int ith, size_t hp)
     return w;
 }
 
-tlp_status tlpi_cpu_attn_scratch_create(tlpi_cpu *c,
-                                        const tlpi_backend_options *o)
+tlp_status tlpi_cpu_attn_scratch_create(tlpi_cpu *c)
 {
     scratch *s = tlpi_calloc(c->base.env, 1, sizeof *s);
     c->attn_scratch = s;
     if (!s)
         return tlpi_fail_nomem_for("attention");
-    s->max_cols = (size_t)o->max_cols;
-    s->blocks =
-        tlpi_alloc_array(c->base.env, (size_t)o->max_tok, sizeof *s->blocks);
+    s->max_cols = (size_t)c->opts.max_cols;
+    s->blocks = tlpi_alloc_array(c->base.env, (size_t)c->opts.max_tok,
+                                 sizeof *s->blocks);
     return s->blocks ? TLP_OK : tlpi_fail_nomem_for("attention");
 }
 
@@ -75,14 +74,22 @@ static tlp_status grow(const tlpi_env *env, float **p, size_t *cap, size_t n)
     return TLP_OK;
 }
 
+tlp_status tlpi_attn_scratch_share(tlpi_cpu *c, int n_thread)
+{
+    scratch *s = c->attn_scratch;
+
+    return grow(c->base.env, &s->work, &s->work_cap,
+                (size_t)n_thread * s->work_each);
+}
+
 tlp_status tlpi_attn_scratch_fit(tlpi_cpu *c, int n_ctx, int head_dim)
 {
     tlp_status st = TLP_OK;
     scratch *s = c->attn_scratch;
     size_t hp = tlpi_padded(head_dim);
 
-    TLP_TRY(grow(c->base.env, &s->work, &s->work_cap,
-                 (size_t)c->n_thread * work_size(hp)));
+    s->work_each = TLPI_MAX(s->work_each, work_size(hp));
+    TLP_TRY(tlpi_attn_scratch_share(c, tlpi_pool_size(c->pool)));
     /* One token of four layers; with more tokens there are enough units. */
     size_t n_chunk = ((size_t)n_ctx + TLPI_ATTN_CHUNK - 1) / TLPI_ATTN_CHUNK;
     size_t n_row = 4 * (s->max_cols / (size_t)head_dim + 1);

@@ -16,7 +16,7 @@
 typedef struct lse_job {
     const tlpi_cpu_vec *vec;
     const float *x; /* [n][cols] */
-    int n, cols;
+    int cols;
     float *lse; /* [n] */
 } lse_job;
 
@@ -46,13 +46,12 @@ static float row_lse(const tlpi_cpu_vec *vec, const float *x, int cols)
     return (float)((max + log2(sum)) * LN2);
 }
 
-static void run(void *arg, int ith, int nth)
+static void run(void *arg, int i, int n)
 {
     const lse_job *j = arg;
 
-    for (int i = ith; i < j->n; i += nth)
-        j->lse[i] =
-            row_lse(j->vec, j->x + (size_t)i * (size_t)j->cols, j->cols);
+    (void)n;
+    j->lse[i] = row_lse(j->vec, j->x + (size_t)i * (size_t)j->cols, j->cols);
 }
 
 tlp_status tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
@@ -60,9 +59,9 @@ tlp_status tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
                                 float *at)
 {
     tlpi_cpu *c = tlpi_cpu_of(b);
-    lse_job j = { c->vec, x, n, cols, lse };
+    lse_job j = { c->vec, x, cols, lse };
 
-    tlpi_pool_run(c->pool, run, &j);
+    tlpi_pool_map(c->pool, n, run, &j);
     for (int i = 0; i < n; i++)
         at[i] = index[i] < 0 ? -INFINITY
                              : x[(size_t)i * (size_t)cols + (size_t)index[i]];

@@ -1,16 +1,18 @@
 /*
  * cpu_matmul.c - grouped matmuls: one parallel region for a list of items.
  *
- * The row groups of all items form one list, which is cut into a part for each
- * thread by the bytes to read.  A thread multiplies a group with all its
- * terms, for one chunk of tokens at a time: the group's weights then stay in
- * the L1 cache, and the chunk's activations in the L2 cache.
+ * The row groups of all items form one list, which is cut into blocks of nearly
+ * equal bytes.  Threads claim the blocks, so neighbouring blocks are read by
+ * one thread unless another thread is late.  A thread multiplies a group with
+ * all its terms, for one chunk of tokens at a time: the group's weights then
+ * stay in the L1 cache, and the chunk's activations in the L2 cache.
  *
  * Activations may have to be rounded, to 8 bits or bf16.  For a few tokens
- * every thread rounds them itself at first use.  For a longer chunk all
- * threads round them together, followed by a barrier.
+ * every thread rounds them itself at first use.  For a longer chunk the threads
+ * round them together, in a region of its own.
  */
 #include <assert.h>
+#include <limits.h>
 #include <stdalign.h>
 #include <string.h>
 
@@ -20,6 +22,10 @@ enum {
     CHUNK = 128, /* tokens at a time */
     OWN = 8,     /* up to this many tokens every thread rounds for itself */
     LINE = 64,   /* bytes of a cache line */
+    /* Blocks of a thread, and the bytes times tokens that a block should have:
+     * claiming a smaller one takes time. */
+    BLOCKS = 8,
+    BLOCK_BYTES = 8 * 1024,
     /* Bytes that kernels may read behind the rounded activations. */
     BEHIND = TLPI_WIDE_TILE * sizeof(tlpi_xb)
 };
@@ -43,16 +49,20 @@ struct scratch {
     uint8_t *all;               /* CHUNK tokens of all inputs */
     int8_t *level;              /* [n_thread][level_bytes] */
     struct matmul_input *input; /* [max_input] inputs of the call */
-    bool *ready;                /* [n_thread][max_input]: rounded in own */
+    /* [n_thread][max_input]: the call whose input was rounded in own */
+    uint64_t *ready;
+    uint64_t call; /* number of calls */
 };
 
 /* One call; exactly one of matmul and gate_up is set. */
 struct matmul_job {
     const tlpi_cpu *c;
-    const struct scratch *s;
+    struct scratch *s;
     const tlpi_matmul *matmul;
     const tlpi_gate_up *gate_up;
     int n, n_tok, n_input;
+    int t0, n_chunk; /* tokens of the chunk: [t0, t0 + n_chunk) */
+    int n_block;
     size_t input_bytes;
     bool own;
     bool set_up; /* the machine must be set up for tile registers */
@@ -62,11 +72,10 @@ struct matmul_job {
 struct matmul_worker {
     const struct matmul_job *job;
     const tlpi_cpu_mm *mm;
-    int ith;
     int t0, n_tok;    /* the chunk */
     uint8_t *rounded; /* the chunk's rounded inputs */
     int8_t *level;    /* an unpacked group */
-    bool *ready;
+    uint64_t *ready;
     alignas(64) float panel[TLPI_SUPER * TLPI_GROUP];
     alignas(64) float a[CHUNK * TLPI_GROUP]; /* [token][16], and b */
     alignas(64) float b[CHUNK * TLPI_GROUP];
@@ -142,28 +151,27 @@ static int next_rounded(const tlpi_cpu_mm *mm, enum activation_form form, int n)
                                         : mm->tile);
 }
 
-/* Round the tiles of the chunk with index % n_part == part, of one input. */
-static void round_input(const struct matmul_worker *w, int input, int part,
-                        int n_part)
+/* Round tiles [first, first + n) of the chunk, of one input. */
+static void round_tiles(const struct matmul_worker *w, int input, int first,
+                        int n)
 {
     const struct matmul_input *in = &w->job->s->input[input];
     int64_t n_block = blocks_of(in->n_col);
     const float *x = in->x + w->t0 * in->n_col;
     void *dst = w->rounded + in->at;
-    int index = input;
 
-    for (int t = 0, T; t < w->n_tok; t += T, index++) {
+    for (int t = 0, T, i = 0; t < w->n_tok; t += T, i++) {
         T = next_rounded(w->mm, in->form, w->n_tok - t);
-        if (index % n_part != part)
+        if (i < first || i - first >= n)
             continue;
-        for (int i = 0; i < T; i++) {
-            const float *row = x + (t + i) * in->n_col;
+        for (int k = 0; k < T; k++) {
+            const float *row = x + (t + k) * in->n_col;
             if (in->form == AS_XB)
-                w->mm->narrow(row, in->n_col, (tlpi_xb *)dst + t * n_block + i,
+                w->mm->narrow(row, in->n_col, (tlpi_xb *)dst + t * n_block + k,
                               T);
             else
                 w->mm->quantize(row, (int)n_block,
-                                (tlpi_xq *)dst + t * n_block + i, T);
+                                (tlpi_xq *)dst + t * n_block + k, T);
         }
     }
 }
@@ -173,9 +181,9 @@ static const void *rounded(struct matmul_worker *w, const tlpi_weight *weight,
 {
     int i = find_input(w->job, weight, x);
 
-    if (w->job->own && !w->ready[i]) {
-        round_input(w, i, 0, 1);
-        w->ready[i] = true;
+    if (w->job->own && w->ready[i] != w->job->s->call) {
+        round_tiles(w, i, 0, INT_MAX);
+        w->ready[i] = w->job->s->call;
     }
     return w->rounded + w->job->s->input[i].at;
 }
@@ -333,12 +341,13 @@ static int64_t groups_before(uint64_t end, uint64_t at, uint64_t size,
     return (int64_t)TLPI_MIN(n, (uint64_t)n_group);
 }
 
-/* Run the groups that start inside this thread's part of all bytes. */
-static void run_part(struct matmul_worker *w, int nth)
+/* Run the groups that start inside a block of all bytes. */
+static void run_block(struct matmul_worker *w, int block)
 {
     const struct matmul_job *job = w->job;
-    uint64_t lo = job->n_byte * (uint64_t)w->ith / (uint64_t)nth;
-    uint64_t hi = job->n_byte * (uint64_t)(w->ith + 1) / (uint64_t)nth;
+    uint64_t n = (uint64_t)job->n_block, i_block = (uint64_t)block;
+    uint64_t lo = job->n_byte * i_block / n;
+    uint64_t hi = job->n_byte * (i_block + 1) / n;
     uint64_t at = 0, size;
 
     for (int i = 0; i < job->n; i++) {
@@ -353,47 +362,99 @@ static void run_part(struct matmul_worker *w, int nth)
     }
 }
 
-static void run(void *arg, int ith, int nth)
+/* The members that every function of a region reads. */
+static void begin_worker(struct matmul_worker *w, const struct matmul_job *job,
+                         int slot)
+{
+    const struct scratch *s = job->s;
+    size_t i = (size_t)slot;
+
+    w->job = job;
+    w->mm = job->c->mm;
+    w->t0 = job->t0;
+    w->n_tok = job->n_chunk;
+    w->ready = s->ready + i * (size_t)s->max_input;
+    w->rounded = job->own ? s->own + i * s->own_bytes : s->all;
+    w->level = s->level + i * s->level_bytes;
+}
+
+static void run_blocks(void *arg, tlpi_turn *turn)
 {
     const struct matmul_job *job = arg;
-    const struct scratch *s = job->s;
-    tlpi_pool *pool = job->c->pool;
     struct matmul_worker w;
 
-    w.job = job;
-    w.mm = job->c->mm;
-    w.ith = ith;
-    w.ready = s->ready + (size_t)ith * (size_t)s->max_input;
-    w.rounded = job->own ? s->own + (size_t)ith * s->own_bytes : s->all;
-    w.level = s->level + (size_t)ith * s->level_bytes;
+    begin_worker(&w, job, turn->slot);
     if (job->set_up)
         w.mm->begin();
-    for (w.t0 = 0; w.t0 < job->n_tok; w.t0 += CHUNK) {
-        w.n_tok = TLPI_MIN(job->n_tok - w.t0, (int)CHUNK);
-        if (job->own) {
-            memset(w.ready, 0, (size_t)job->n_input);
-        } else if (job->n_input) {
-            if (w.t0) /* other threads still read the last chunk */
-                tlpi_pool_barrier(pool, ith);
-            for (int i = 0; i < job->n_input; i++)
-                round_input(&w, i, ith, nth);
-            tlpi_pool_barrier(pool, ith);
-        }
-        run_part(&w, nth);
-    }
+    do
+        run_block(&w, turn->task);
+    while (tlpi_turn_next(turn));
     if (job->set_up)
         w.mm->end();
 }
 
+/* A task is one tile of one input.  A task past the last tile of its input has
+ * nothing to do. */
+static void round_some(void *arg, tlpi_turn *turn)
+{
+    const struct matmul_job *job = arg;
+    struct matmul_worker w;
+
+    begin_worker(&w, job, turn->slot);
+    do
+        round_tiles(&w, turn->task % job->n_input, turn->task / job->n_input,
+                    1);
+    while (tlpi_turn_next(turn));
+}
+
+/* Tiles of the input that has the most. */
+static int most_tiles(const struct matmul_job *job)
+{
+    int most = 0;
+
+    for (int i = 0; i < job->n_input; i++) {
+        enum activation_form form = job->s->input[i].form;
+        int n = 0;
+
+        for (int t = 0; t < job->n_chunk; n++)
+            t += next_rounded(job->c->mm, form, job->n_chunk - t);
+        most = TLPI_MAX(most, n);
+    }
+    return most;
+}
+
+static void run_chunk(struct matmul_job *job)
+{
+    tlpi_pool *pool = job->c->pool;
+
+    job->s->call++;
+    if (!job->own && job->n_input)
+        tlpi_pool_run(pool, most_tiles(job) * job->n_input, round_some, job);
+    tlpi_pool_run(pool, job->n_block, run_blocks, job);
+}
+
 static void run_job(struct matmul_job *job)
 {
+    int n_thread = tlpi_pool_in_use(job->c->pool);
+    int64_t n_group = 0;
+
     for (int i = 0; i < job->n; i++) {
         uint64_t size;
-        int64_t n_group = item_groups(job, i, &size);
-        job->n_byte += size * (uint64_t)n_group;
+        int64_t n = item_groups(job, i, &size);
+        job->n_byte += size * (uint64_t)n;
+        n_group += n;
     }
+    if (n_group == 0)
+        return;
     job->own = job->n_tok <= OWN;
-    tlpi_pool_run(job->c->pool, run, job);
+    uint64_t n_block = job->n_byte * (uint64_t)job->n_tok / BLOCK_BYTES;
+    n_block = TLPI_MIN(n_block, (uint64_t)(n_thread * BLOCKS));
+    n_block = TLPI_MAX(n_block, (uint64_t)n_thread);
+    job->n_block = (int)TLPI_MIN(n_block, (uint64_t)n_group);
+    for (job->t0 = 0; job->t0 < job->n_tok; job->t0 += CHUNK) {
+        job->n_chunk = TLPI_MIN(job->n_tok - job->t0, (int)CHUNK);
+        run_chunk(job);
+    }
 }
 
 void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n)
@@ -467,11 +528,11 @@ static size_t level_bytes(int n_col)
     return (size_t)blocks_of(n_col) * TLPI_LEVEL_BYTES;
 }
 
-tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c,
-                                      const tlpi_backend_options *o)
+tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c)
 {
     tlp_status st = TLP_OK;
-    size_t n_thread = (size_t)c->n_thread;
+    const tlpi_backend_options *o = &c->opts;
+    size_t n_thread = (size_t)tlpi_pool_size(c->pool);
     size_t n_x = (size_t)TLPI_MAX(o->max_terms, 1);
     /* x may be needed in both formats */
     size_t n_input = c->bf16 ? 2 * n_x : n_x;

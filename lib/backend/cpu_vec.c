@@ -14,6 +14,7 @@
 
 /* With fewer floats a parallel region costs more than it saves. */
 #define MIN_PARALLEL 16384
+#define PARTS 4 /* of a parallel region, for each thread */
 
 const tlpi_cpu_vec *tlpi_cpu_vec_get(int isa)
 {
@@ -27,16 +28,18 @@ const tlpi_cpu_vec *tlpi_cpu_vec_get(int isa)
     return &tlpi_cpu_vec_scalar;
 }
 
-/* Run fn over all of arg: on the calling thread, or on every thread. */
-static void run(tlpi_cpu *c, size_t n_float, tlpi_pool_fn fn, void *arg)
+/* Run fn over all of arg: on the calling thread, or on the pool. */
+static void run(tlpi_cpu *c, size_t n_float, tlpi_task_fn fn, void *arg)
 {
-    if (c->n_thread == 1 || n_float < MIN_PARALLEL)
+    int n_thread = tlpi_pool_in_use(c->pool);
+
+    if (n_thread == 1 || n_float < MIN_PARALLEL)
         fn(arg, 0, 1);
     else
-        tlpi_pool_run(c->pool, fn, arg);
+        tlpi_pool_map(c->pool, PARTS * n_thread, fn, arg);
 }
 
-/* This thread's part of n. */
+/* Part ith of nth of n. */
 static void share(size_t n, int ith, int nth, size_t *i0, size_t *i1)
 {
     *i0 = n * (size_t)ith / (size_t)nth;

@@ -231,6 +231,8 @@ static void put_block(uint8_t *dst, int r, const struct levels *v,
 
 /* ==== weights ============================================================ */
 
+enum { PACKS = 8 }; /* tasks of packing, for each thread */
+
 struct packing {
     tlpi_weight *w;
     uint8_t *dst;
@@ -362,7 +364,9 @@ static tlp_status pack_rows(tlpi_weight *w, tlpi_slab **slab, tlpi_pool *pool,
         return tlpi_fail_nomem_for("packed weights");
     w->data = dst;
     struct packing p = { w, dst, src, stride };
-    tlpi_pool_run(pool, pack, &p);
+    int64_t n_task =
+        TLPI_MIN((int64_t)n_group, (int64_t)(PACKS * tlpi_pool_in_use(pool)));
+    tlpi_pool_map(pool, (int)n_task, pack, &p);
     return TLP_OK;
 }
 

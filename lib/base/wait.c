@@ -16,7 +16,6 @@
 #include <time.h>
 
 #include "base/base.h"
-#include "base/pool.h"
 
 #ifdef __linux__
 #include <linux/futex.h>
@@ -25,6 +24,16 @@
 #endif
 
 #define SPIN_ROUND 64 /* pauses between two readings of the clock */
+
+/* nanoseconds: the longest spinning, that with more threads than cores, and the
+ * least to which spinning adapts */
+#define SPIN_MOST (100 * 1000)
+#define SPIN_CROWDED 1000
+#define SPIN_LEAST 2000
+
+/* seconds between two readings of the clock: the spinning thread was off its
+ * core */
+#define LOST_CORE 100e-6
 
 /* seconds; longest single sleep, which every time_t can hold */
 #define NAP_MAX 3600.0
@@ -46,7 +55,7 @@ static bool has_reached(uint32_t count, uint32_t target)
     return (int32_t)(count - target) >= 0;
 }
 
-static bool look(tlpi_word *w, uint32_t target)
+bool tlpi_word_reached(const tlpi_word *w, uint32_t target)
 {
     return has_reached(atomic_load_explicit(&w->count, memory_order_acquire),
                        target);
@@ -91,9 +100,15 @@ static void wake(tlpi_word *w)
 
 #endif
 
-uint32_t tlpi_spin_ns(int n_thread)
+tlpi_spin tlpi_spin_make(int spin_us, int n_thread, int n_core)
 {
-    return n_thread > tlpi_n_cores() ? 1000 : 100 * 1000;
+    uint32_t ns = n_thread > n_core ? SPIN_CROWDED : SPIN_MOST;
+
+    if (spin_us != 0)
+        ns = spin_us < 0 ? 0 : (uint32_t)spin_us * 1000;
+    return (tlpi_spin){ .max_ns = ns,
+                        .ns = ns,
+                        .fixed = spin_us != 0 || n_thread > n_core };
 }
 
 void tlpi_word_add(tlpi_word *w, uint32_t n)
@@ -103,32 +118,50 @@ void tlpi_word_add(tlpi_word *w, uint32_t n)
         wake(w);
 }
 
-static bool spin(tlpi_word *w, uint32_t target, uint32_t spin_ns)
+static void lengthen(tlpi_spin *spin)
 {
-    double end = 0;
+    if (!spin->fixed)
+        spin->ns = TLPI_MIN(spin->max_ns, 2 * spin->ns);
+}
+
+static void shorten(tlpi_spin *spin, uint32_t ns)
+{
+    if (!spin->fixed)
+        spin->ns = TLPI_MAX(ns, SPIN_LEAST);
+}
+
+/* Spin; *start gets the time of the first reading of the clock. */
+static bool spin_on(const tlpi_word *w, uint32_t target, tlpi_spin *spin,
+                    double *start)
+{
+    double last = 0;
 
     for (;;) {
         for (int i = 0; i < SPIN_ROUND; i++) {
-            if (look(w, target))
+            if (tlpi_word_reached(w, target)) {
+                lengthen(spin);
                 return true;
+            }
             cpu_relax();
         }
         double now = tlpi_now();
-        if (end == 0)
-            end = now + spin_ns * 1e-9;
-        if (now >= end)
+        if (last == 0)
+            *start = now;
+        else if (now - last > LOST_CORE) {
+            shorten(spin, 0);
             return false;
+        }
+        if (now - *start >= spin->ns * 1e-9)
+            return false;
+        last = now;
     }
 }
 
-bool tlpi_word_wait(tlpi_word *w, uint32_t target, uint32_t spin_ns,
-                    double deadline)
+static bool sleep_until(tlpi_word *w, uint32_t target, double deadline)
 {
-    if (look(w, target) || (spin_ns > 0 && spin(w, target, spin_ns)))
-        return true;
+    bool there;
 
     atomic_fetch_add(&w->sleepers, 1);
-    bool there;
     for (;;) {
         uint32_t seen = atomic_load(&w->count);
         there = has_reached(seen, target);
@@ -146,6 +179,25 @@ bool tlpi_word_wait(tlpi_word *w, uint32_t target, uint32_t spin_ns,
     return there;
 }
 
+bool tlpi_word_wait(tlpi_word *w, uint32_t target, tlpi_spin *spin,
+                    double deadline)
+{
+    double start = 0;
+
+    if (tlpi_word_reached(w, target))
+        return true;
+    if (!spin || spin->ns == 0)
+        return sleep_until(w, target, deadline);
+    if (spin_on(w, target, spin, &start))
+        return true;
+    bool there = sleep_until(w, target, deadline);
+    if (tlpi_now() - start <= spin->max_ns * 1e-9)
+        lengthen(spin);
+    else
+        shorten(spin, spin->ns / 2);
+    return there;
+}
+
 /* The system wakes a sleeper some 60 us late, so the end of the wait is spun
  * where the caller allows that much spinning. */
 bool tlpi_word_wait_until(tlpi_word *w, uint32_t target, uint32_t spin_ns,
@@ -153,9 +205,9 @@ bool tlpi_word_wait_until(tlpi_word *w, uint32_t target, uint32_t spin_ns,
 {
     double sleep_end = due - spin_ns * 1e-9;
 
-    if (tlpi_now() < sleep_end && tlpi_word_wait(w, target, 0, sleep_end))
+    if (tlpi_now() < sleep_end && tlpi_word_wait(w, target, NULL, sleep_end))
         return true;
-    while (!look(w, target)) {
+    while (!tlpi_word_reached(w, target)) {
         if (tlpi_now() >= due)
             return false;
         for (int i = 0; i < SPIN_ROUND; i++)

@@ -20,20 +20,37 @@ typedef struct tlpi_word {
 } tlpi_word;
 
 /*
- * Nanoseconds to spin before sleeping, when n_thread threads of the library
- * run at once on this machine.  With more threads than cores, spinning only
- * takes time from the thread that is waited for.
+ * How long one thread spins before it sleeps.  The time adapts to the waits of
+ * the thread: it grows after a wait that spinning would have covered, and
+ * shrinks after a longer wait, or when the thread lost its core while it spun.
+ * A cleared struct never spins.
  */
-uint32_t tlpi_spin_ns(int n_thread);
+typedef struct tlpi_spin {
+    uint32_t max_ns; /* longest time */
+    uint32_t ns;     /* time of the next wait */
+    bool fixed;      /* ns stays max_ns */
+} tlpi_spin;
+
+/*
+ * The spinning of a thread when n_thread threads of the library run at once on
+ * n_core cores.  spin_us: 0 = adapts; -1 = never; else a fixed time.  With more
+ * threads than cores, spinning only takes time from the thread that is waited
+ * for, and the adapting time is 1 us at most.
+ */
+tlpi_spin tlpi_spin_make(int spin_us, int n_thread, int n_core);
 
 /* Add n and wake the threads whose target may be reached (release). */
 void tlpi_word_add(tlpi_word *w, uint32_t n);
 
+/* Whether w has reached `target`, which is less than 2^31 ahead (acquire). */
+bool tlpi_word_reached(const tlpi_word *w, uint32_t target);
+
 /*
- * Return true once w has reached `target` (less than 2^31 ahead), false if
- * `deadline` (tlpi_now() seconds; 0 = never) passes first.  Acquires.
+ * Return true once w has reached `target`, false if `deadline` (tlpi_now()
+ * seconds; 0 = never) passes first.  Acquires.  spin is the calling thread's
+ * own; NULL: sleep at once.
  */
-bool tlpi_word_wait(tlpi_word *w, uint32_t target, uint32_t spin_ns,
+bool tlpi_word_wait(tlpi_word *w, uint32_t target, tlpi_spin *spin,
                     double deadline);
 
 /*

@@ -85,6 +85,10 @@ tlp_status tlpi_comm_self_create(tlpi_comm **out, const tlpi_env *env);
 tlp_status tlpi_comm_threads_create(tlpi_comm **out, const tlpi_env *env, int n,
                                     int n_machine, int timeout_ms);
 
+/* Choose how the ranks' waits spin (tlpi_spin_make), in place of 0: adapting.
+ * Call it on one handle before the ranks start. */
+void tlpi_comm_threads_set_spin(tlpi_comm *c, int spin_us);
+
 /*
  * Give the link between the ranks of such a communicator, and of the groups
  * that are split from it, a delay: a message reaches other ranks `seconds`

@@ -2,6 +2,7 @@
  * comm_group.c - groups of ranks in threads and their roots: create, free,
  * abort.
  */
+#include "base/cores.h"
 #include "comm/comm_threads.h"
 
 static void free_group(const tlpi_env *env, tlpi_group *g)
@@ -43,6 +44,7 @@ tlp_status tlpi_group_create(tlpi_group **out, tlpi_comm_root *root, int first,
     }
     for (int r = 0; r < size; r++) {
         g->handle[r].group = g;
+        g->handle[r].spin = root->spin;
         g->handle[r].base = (tlpi_comm){
             .ops = ops, .env = root->env, .rank = r, .size = size
         };
@@ -65,7 +67,8 @@ tlp_status tlpi_comm_root_create(tlpi_group **out, const tlpi_env *env,
         return tlpi_fail_nomem_for("a communicator");
     root->env = env;
     root->timeout_ms = timeout_ms;
-    root->spin_ns = tlpi_spin_ns(TLPI_MAX(size, n_machine));
+    root->n_machine = TLPI_MAX(size, n_machine);
+    root->spin = tlpi_spin_make(0, root->n_machine, tlpi_n_cores());
     if (pthread_mutex_init(&root->lock, NULL) != 0) {
         tlpi_free(env, root);
         return tlpi_fail_nomem_for("a communicator");

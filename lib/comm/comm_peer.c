@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/pool.h"
+#include "base/cores.h"
 #include "comm/peer.h"
 #include "comm/wire.h"
 
@@ -236,7 +236,8 @@ static tlp_status create_root(tlpi_peer_root **out, const tlpi_env *env,
     root->timeout_ms = setup->timeout_ms;
     root->max_round = TLPI_MIN(setup->max_floats, MAX_ROUND);
     root->max_round = TLPI_MAX(root->max_round, TLPI_WIRE_BLOCK);
-    root->oversubscribed = is_oversubscribed(root->t, setup->n_thread);
+    root->oversubscribed =
+        setup->never_spin || is_oversubscribed(root->t, setup->n_thread);
     TLP_TRY(create_slots(root));
     st = root->ops->recv(root->t, root->abort_recv, TLPI_ANY_RANK,
                          root->tag + TLPI_PEER_TAG_ABORT, root->abort_in,

@@ -38,6 +38,7 @@ typedef struct tlpi_peer_setup {
     size_t max_floats; /* usual length of an all-reduce; longer vectors take
                           several rounds */
     int n_thread;      /* of this rank, for the waiting policy */
+    bool never_spin;   /* a wait yields its core at once */
     int timeout_ms;
 } tlpi_peer_setup;
 

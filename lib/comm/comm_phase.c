@@ -95,9 +95,7 @@ static tlp_status end_wait(tlpi_comm_threads *c, bool in_time, int rank)
 tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
                             int rank, double deadline)
 {
-    uint32_t spin_ns = c->group->root->spin_ns;
-
-    return end_wait(c, tlpi_word_wait(w, target, spin_ns, deadline), rank);
+    return end_wait(c, tlpi_word_wait(w, target, &c->spin, deadline), rank);
 }
 
 double tlpi_phase_due(const tlpi_comm_threads *c)
@@ -114,8 +112,7 @@ tlp_status tlpi_phase_await_link(tlpi_comm_threads *c,
     if (message->due == 0 || rank == c->base.rank)
         return TLP_OK;
     bool in_time = deadline == 0 || message->due <= deadline;
-    tlpi_word_wait_until(w, count + TLPI_ABORT_STEP / 2,
-                         c->group->root->spin_ns,
+    tlpi_word_wait_until(w, count + TLPI_ABORT_STEP / 2, c->spin.max_ns,
                          in_time ? message->due : deadline);
     return end_wait(c, in_time, rank);
 }

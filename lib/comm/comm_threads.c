@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "base/cores.h"
 #include "comm/comm_threads.h"
 #include "comm/sum.h"
 
@@ -440,6 +441,16 @@ tlp_status tlpi_comm_threads_create(tlpi_comm **out, const tlpi_env *env, int n,
     for (int r = 0; r < n; r++)
         out[r] = tlpi_group_take(root, r);
     return TLP_OK;
+}
+
+void tlpi_comm_threads_set_spin(tlpi_comm *base, int spin_us)
+{
+    tlpi_group *g = of(base)->group;
+    tlpi_comm_root *root = g->root;
+
+    root->spin = tlpi_spin_make(spin_us, root->n_machine, tlpi_n_cores());
+    for (int r = 0; r < g->size; r++)
+        g->handle[r].spin = root->spin;
 }
 
 void tlpi_comm_threads_set_delay(tlpi_comm *base, double seconds)

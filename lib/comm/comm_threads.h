@@ -56,11 +56,13 @@ typedef struct tlpi_comm_threads {
     uint32_t phase;    /* phases this rank has published */
     uint32_t sent;     /* to the next rank */
     uint32_t received; /* from the previous rank */
+    tlpi_spin spin;    /* of this rank's thread, in waits of this group */
 } tlpi_comm_threads;
 
 typedef struct tlpi_comm_root {
     const tlpi_env *env;
-    uint32_t spin_ns; /* spinning time of a wait */
+    int n_machine;  /* threads that run at once, for the waiting policy */
+    tlpi_spin spin; /* of a rank at its start */
     int timeout_ms;
     double link_delay;       /* seconds that a message takes; 0 = none */
     _Atomic int failed_rank; /* root rank that gave up + 1; 0 = none */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/pool.h"
 #include "cost/measure.h"
 #include "rank/forward.h"
 #include "group/command.h"
@@ -157,6 +158,29 @@ static tlp_status do_measure(tlpi_rank *r, const tlpi_command *cmd,
     return tlpi_measure_run(&m);
 }
 
+/* All ranks of this process change, or none. */
+static tlp_status do_threads(tlpi_rank *r, const tlpi_command *cmd)
+{
+    tlp_status st = r->b->ops->set_threads(r->b, cmd->n_tok, cmd->n_row);
+    uint32_t vote = st != TLP_OK;
+    float none = 0;
+    tlp_status comm = r->cfg->remote
+                          ? TLP_OK
+                          : r->comm->ops->allreduce(r->comm, &none, 1, &vote);
+
+    if (comm != TLP_OK)
+        return comm;
+    if (!vote) {
+        r->n_thread = cmd->n_tok;
+        r->n_prefill = cmd->n_row;
+    } else if (st == TLP_OK) {
+        /* back to numbers that the rank had: this does not fail */
+        (void)r->b->ops->set_threads(r->b, r->n_thread, r->n_prefill);
+        st = tlpi_fail(TLP_ENOMEM, "out of memory on another rank");
+    }
+    return st;
+}
+
 /* Carry out a command that every rank has. */
 static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
                           const tlpi_results *res)
@@ -177,6 +201,8 @@ static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
         return TLP_OK;
     case TLPI_OP_MEASURE:
         return do_measure(r, cmd, res);
+    case TLPI_OP_THREADS:
+        return do_threads(r, cmd);
     case TLPI_OP_QUIT:
         return TLP_OK;
     }
@@ -253,6 +279,9 @@ static bool is_sound(const tlpi_rank *r, const tlpi_command *c)
     case TLPI_OP_FORK:
         return within(c->dst, 0, cfg->n_seq) && within(c->src, 0, cfg->n_seq) &&
                c->dst != c->src && within(c->n_pos, 0, (int64_t)cfg->n_ctx + 1);
+    case TLPI_OP_THREADS: /* each process has threads of its own */
+        return !cfg->remote && within(c->n_tok, 1, TLPI_MAX_THREAD + 1) &&
+               within(c->n_row, 1, TLPI_MAX_THREAD + 1);
     case TLPI_OP_MEASURE:
     case TLPI_OP_QUIT:
         return true;
@@ -278,6 +307,12 @@ static bool step_is_sound(const tlpi_rank *r, const tlpi_command *c)
 
 /* ==== the two sides ====================================================== */
 
+/* Other processes do not take part. */
+static bool is_local(const tlpi_rank *r, const tlpi_command *cmd)
+{
+    return cmd->op == TLPI_OP_THREADS && r->cfg->remote;
+}
+
 tlp_status tlpi_command_run(tlpi_rank *r, tlpi_command *cmd,
                             const tlpi_results *res)
 {
@@ -286,7 +321,7 @@ tlp_status tlpi_command_run(tlpi_rank *r, tlpi_command *cmd,
 
     if (has_step(cmd))
         TLP_TRY(tlpi_exchange_check_abort(&r->exchange));
-    if (c->size > 1) {
+    if (c->size > 1 && !is_local(r, cmd)) {
         bool small = cmd->n_tok <= TLPI_INLINE_TOK;
 
         if (has_step(cmd) && small)

@@ -19,7 +19,8 @@ typedef enum tlpi_op {
     TLPI_OP_ROW,     /* gather one row of logits on rank 0 */
     TLPI_OP_TOP,     /* gather the k best candidates of one row on rank 0 */
     TLPI_OP_FORK,    /* copy a sequence's cache */
-    TLPI_OP_MEASURE  /* time this session's work and its link */
+    TLPI_OP_MEASURE, /* time this session's work and its link */
+    TLPI_OP_THREADS  /* other numbers of threads; ranks of one process alone */
 } tlpi_op;
 
 /* Steps of at most TLPI_INLINE_TOK tokens travel inside the command itself. */
@@ -27,8 +28,9 @@ typedef enum tlpi_op {
 
 typedef struct tlpi_command {
     int32_t op;
-    int32_t n_tok; /* STEP, SCORE */
-    int32_t n_row; /* STEP, SCORE: rows[] used; RESERVE: rows wanted */
+    int32_t n_tok; /* STEP, SCORE; THREADS: threads of decode steps */
+    int32_t n_row; /* STEP, SCORE: rows[] used; RESERVE: rows wanted; THREADS:
+                      threads of other steps */
     int32_t row;   /* STEP: first row to fill; ROW, TOP: which */
     int32_t k;     /* TOP; STEP: candidates of each row, or 0 */
     int32_t dst, src, n_pos;              /* FORK */

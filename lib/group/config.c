@@ -62,6 +62,26 @@ static tlp_status check_link_delay(const tlp_session_options *o)
     return in_range("link_delay_us", o->link_delay_us, 0, 1000 * 1000);
 }
 
+static tlp_status check_pool(const tlp_session_options *o)
+{
+    tlp_pool pool = { 0 };
+    tlp_status st = tlpi_options_read(&pool, sizeof(pool), o->pool, "tlp_pool");
+
+    if (st != TLP_OK || !o->pool)
+        return st;
+    if (!pool.run)
+        return tlpi_fail(TLP_EINVAL, "session option pool: run is required");
+    if (o->backend != TLP_BACKEND_CPU)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option pool: backend %s uses no threads",
+                         backend_names[o->backend]);
+    if (o->pin)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option pin: the host binds the threads of "
+                         "its pool");
+    return TLP_OK;
+}
+
 tlp_status tlpi_config_check(const tlp_session_options *o)
 {
     tlp_status st = TLP_OK;
@@ -72,7 +92,10 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
     TLP_TRY(in_range("n_row", (int64_t)TLPI_MIN(o->n_row, INT64_MAX), 0,
                      TLPI_MAX_ROW));
     TLP_TRY(in_range("n_rank", o->n_rank, 0, TLPI_MAX_RANK));
-    TLP_TRY(in_range("n_thread", o->n_thread, 0, 256));
+    TLP_TRY(in_range("n_thread", o->n_thread, 0, TLPI_MAX_THREAD));
+    TLP_TRY(
+        in_range("n_thread_prefill", o->n_thread_prefill, 0, TLPI_MAX_THREAD));
+    TLP_TRY(in_range("spin_us", o->spin_us, -1, 1000 * 1000));
     TLP_TRY(in_range("compute", o->compute, 0, TLP_COMPUTE_F32));
     TLP_TRY(in_range("kv_type", o->kv_type, 0, TLP_KV_Q8_0));
     TLP_TRY(in_range("isa", o->isa, 0, TLP_ISA_AMX));
@@ -80,6 +103,7 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
     TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));
     TLP_TRY(in_range("wire", o->wire, 0, TLP_WIRE_Q8));
     TLP_TRY(check_link_delay(o));
+    TLP_TRY(check_pool(o));
     TLP_TRY(check_devices(o));
     if (o->backend != TLP_BACKEND_CPU && o->backend != TLP_BACKEND_CUDA)
         return tlpi_fail(TLP_ENOTSUP, "session option backend: %d is not built",
@@ -126,10 +150,16 @@ int tlpi_config_batch(int n_batch, int n_ctx, int n_seq)
     return (int)TLPI_MIN(or_default(n_batch, 512), held);
 }
 
+/* The cores are divided among the ranks of this machine. */
+static int default_threads(int n_core, int n_local)
+{
+    return TLPI_MIN(TLPI_MAX(1, n_core / n_local), TLPI_MAX_THREAD);
+}
+
 void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
                       const tlp_model *model, const tlpi_process_group *w)
 {
-    int train = model->hp.n_ctx_train, cores = tlpi_n_cores();
+    int train = model->hp.n_ctx_train;
     int n_local = w->ops ? w->n_local : w->n_rank;
     bool on_cpu = o->backend == TLP_BACKEND_CPU;
 
@@ -138,9 +168,15 @@ void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
     c->n_batch = tlpi_config_batch(o->n_batch, c->n_ctx, c->n_seq);
     c->n_row = or_default((int)o->n_row, c->n_seq);
     c->n_rank = w->n_rank;
-    c->n_thread =
-        or_default(o->n_thread, on_cpu ? TLPI_MAX(1, cores / n_local) : 1);
-    c->n_machine = c->n_thread * n_local;
+    c->n_core = tlpi_n_cores();
+    c->n_thread = or_default(o->n_thread,
+                             on_cpu ? default_threads(c->n_core, n_local) : 1);
+    c->n_prefill = or_default(o->n_thread_prefill, c->n_thread);
+    c->n_machine = TLPI_MAX(c->n_thread, c->n_prefill) * n_local;
+    c->spin_us = o->spin_us;
+    c->host = (tlp_pool){ 0 };
+    /* the options were checked */
+    (void)tlpi_options_read(&c->host, sizeof(c->host), o->pool, "tlp_pool");
     c->remote = w->ops && w->n_rank > 1;
     c->backend = o->backend;
     c->device = NULL;

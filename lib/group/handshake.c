@@ -440,7 +440,8 @@ tlp_status tlpi_handshake_comm(tlpi_comm **out, const tlpi_process_group *w,
         .wire = cfg->wire,
         .max_floats = (size_t)cfg->n_batch * (size_t)plan->model->hp.n_embd *
                       (size_t)TLPI_MAX(1, tlpi_plan_max_members(plan)),
-        .n_thread = cfg->n_thread,
+        .n_thread = TLPI_MAX(cfg->n_thread, cfg->n_prefill),
+        .never_spin = cfg->spin_us < 0,
         .timeout_ms = cfg->timeout_ms,
     };
 

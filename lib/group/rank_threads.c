@@ -23,6 +23,7 @@ typedef struct rank_thread {
 struct tlpi_rank_threads {
     const tlpi_env *env;
     tlpi_rank_setup setup; /* of rank 0; other ranks do not use its hooks */
+    tlpi_cores *cores;     /* of the caller's thread; NULL = do not bind */
     tlpi_rank *rank0;
     tlpi_rank_sizes total; /* memory of all ranks */
     bool ended;      /* the other threads are joined: the text of a failure must
@@ -61,8 +62,9 @@ static void *rank_thread_main(void *arg)
     const tlpi_session_config *cfg = m->threads->setup.cfg;
     tlpi_rank *r = NULL;
 
-    if (cfg->pin)
-        tlpi_pin_self(m->threads->env, m->index * cfg->n_thread);
+    if (m->threads->cores)
+        tlpi_cores_bind(m->threads->cores, m->threads->env, pthread_self(),
+                        m->index * TLPI_MAX(cfg->n_thread, cfg->n_prefill));
     if (build(m, &r) == TLP_OK) {
         tlp_status st = tlpi_command_loop(r);
         if (st != TLP_OK) {
@@ -130,6 +132,8 @@ static tlp_status create_comms(tlpi_rank_threads *c)
         return tlpi_fail_nomem_for("rank threads");
     tlp_status st = tlpi_comm_threads_create(comm, c->env, n, cfg->n_machine,
                                              cfg->timeout_ms);
+    if (st == TLP_OK)
+        tlpi_comm_threads_set_spin(comm[0], cfg->spin_us);
     if (st == TLP_OK && cfg->link_delay_us > 0)
         tlpi_comm_threads_set_delay(comm[0], cfg->link_delay_us * 1e-6);
     for (int i = 0; i < n && st == TLP_OK; i++)
@@ -163,6 +167,9 @@ tlp_status tlpi_rank_threads_create(tlpi_rank_threads **out, tlpi_rank **rank0,
         c->m[i].index = i;
     }
     TLP_TRY(create_comms(c));
+    if (setup->cfg->pin)
+        TLP_TRY(tlpi_cores_create(&c->cores, env));
+    c->setup.cores = c->cores;
     for (int i = 1; i < c->n; i++)
         TLP_TRY(start(&c->m[i]));
     TLP_TRY(build(&c->m[0], &c->rank0));
@@ -196,6 +203,7 @@ void tlpi_rank_threads_free(tlpi_rank_threads *c)
         tlpi_comm_free(c->m[i].comm);
     }
     tlpi_rank_free(c->rank0);
+    tlpi_cores_free(c->cores);
     tlpi_free(c->env, c);
 }
 

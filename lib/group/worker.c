@@ -17,6 +17,7 @@ typedef struct worker {
     tlp_plan *plan;
     tlpi_shards *shards;
     tlpi_comm *comm; /* until the rank takes it over */
+    tlpi_cores *cores;
     tlpi_rank *rank;
 } worker;
 
@@ -62,6 +63,8 @@ static tlp_status prepare(worker *v, tlp_model *model, const tlp_plan *plan)
     tlpi_hello_adopt(&v->hello, &v->o);
     tlpi_config_init(&v->cfg, &v->o, model, &v->group);
     TLP_TRY(tlpi_config_devices(&v->cfg, &v->o, &v->group));
+    if (v->cfg.pin)
+        TLP_TRY(tlpi_cores_create(&v->cores, v->env));
     TLP_TRY(tlpi_shards_create(&v->shards, v->plan, v->cfg.n_rank));
     TLP_TRY(tlpi_handshake_comm(&v->comm, &v->group, v->plan, &v->cfg,
                                 v->hello.channel));
@@ -98,6 +101,7 @@ static tlp_status work(worker *v)
         .shards = v->shards,
         .cfg = &v->cfg,
         .comm = v->comm,
+        .cores = v->cores,
         .progress = v->o.progress,
         .progress_data = v->o.progress_data,
     };
@@ -141,6 +145,7 @@ done:
     tlpi_hash_ahead_end(&v.hash);
     tlpi_rank_free(v.rank);
     tlpi_comm_free(v.comm);
+    tlpi_cores_free(v.cores);
     tlpi_shards_free(v.shards);
     tlp_plan_free(v.plan);
     tlpi_free(v.env, v.message);

@@ -218,7 +218,7 @@ static tlp_status convert_tensor(converter *c, const tlpi_tensor *from,
 
     for (; r.first < rows_of(to); r.first += r.n) {
         r.n = TLPI_MIN(at_once, rows_of(to) - r.first);
-        tlpi_pool_run(c->pool, convert_rows, &r);
+        tlpi_pool_map(c->pool, tlpi_pool_size(c->pool), convert_rows, &r);
         TLP_TRY(check_rows(&r));
         TLP_TRY(
             tlpi_gguf_write_data(&c->out, c->piece, (size_t)r.n * row_bytes));

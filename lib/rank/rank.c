@@ -11,14 +11,19 @@
 
 /* ==== lifetime =========================================================== */
 
-static tlp_status create_backend(tlpi_rank *r, const tlpi_needs *n)
+static tlp_status create_backend(tlpi_rank *r, const tlpi_needs *n,
+                                 const tlpi_cores *cores)
 {
     const tlpi_session_config *cfg = r->cfg;
     tlpi_backend_options o = {
         .n_thread = cfg->n_thread,
+        .n_prefill = cfg->n_prefill,
         .n_machine = cfg->n_machine,
-        .first_core = r->rank * cfg->n_thread,
-        .pin = cfg->pin,
+        .n_core = cfg->n_core,
+        .spin_us = cfg->spin_us,
+        .cores = cores,
+        .first_core = r->rank * TLPI_MAX(cfg->n_thread, cfg->n_prefill),
+        .host = cfg->host,
         .isa = cfg->isa,
         .compute = cfg->compute,
         .max_tok = TLPI_MAX(cfg->n_batch, TLPI_LOGIT_CHUNK),
@@ -118,7 +123,7 @@ static tlp_status build(tlpi_rank *r, const tlpi_rank_setup *setup)
 
     tlpi_needs n = tlpi_memory_needs(r);
     if (!setup->dry)
-        TLP_TRY(create_backend(r, &n));
+        TLP_TRY(create_backend(r, &n, setup->cores));
     TLP_TRY(create_exchange(r));
     for (int i = 0; i < r->n_program && r->cfg->device; i++)
         TLP_TRY(tlpi_rank_count_step(r, &r->program[i]));
@@ -189,6 +194,8 @@ tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
     r->env = env;
     r->model = setup->plan->model;
     r->cfg = setup->cfg;
+    r->n_thread = r->cfg->n_thread;
+    r->n_prefill = r->cfg->n_prefill;
     r->abort = setup->abort;
     r->comm = setup->comm;
     r->b = setup->dry;

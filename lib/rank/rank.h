@@ -22,7 +22,8 @@ typedef struct tlpi_rank {
     const _Atomic int *abort; /* rank 0: the session's flag; else NULL */
     const tlpi_probe *probe;  /* or NULL; borrowed, the caller's to set */
     int rank;
-    tlpi_comm *comm; /* owned; commands and results, host memory */
+    int n_thread, n_prefill; /* as in cfg, or as a command changed them */
+    tlpi_comm *comm;         /* owned; commands and results, host memory */
     tlpi_backend *b;
     tlpi_exchange exchange;
     tlpi_scratch scratch;
@@ -48,6 +49,7 @@ typedef struct tlpi_rank_setup {
     tlpi_comm *comm;   /* taken over, also on failure */
     tlpi_backend *dry; /* NULL; of a dry rank (dry_rank.h): its backend, taken
                           over, also on failure */
+    const tlpi_cores *cores; /* bind threads to these; NULL = do not bind */
     const _Atomic int *abort;
     tlp_progress_fn progress; /* or NULL */
     void *progress_data;

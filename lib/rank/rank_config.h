@@ -6,12 +6,16 @@
 
 #include "device/device.h"
 
-/* Session options after defaults and checks.  device_of, n_thread, isa,
- * timeout_ms and pin belong to each process; all other fields are equal on all
- * ranks. */
+/* Session options after defaults and checks.  device_of, the fields of
+ * threads, isa, timeout_ms and pin belong to each process; all other fields are
+ * equal on all ranks. */
 typedef struct tlpi_session_config {
-    int n_ctx, n_seq, n_batch, n_rank, n_thread;
+    int n_ctx, n_seq, n_batch, n_rank;
+    int n_thread, n_prefill; /* threads of a rank: decode steps, other steps */
     int n_machine; /* threads of the session's ranks on this machine */
+    int n_core;    /* cores that the thread which made this may use */
+    int spin_us;
+    tlp_pool host; /* threads of the host program; run = NULL: none */
     bool remote;   /* the other ranks are other processes */
     int backend, wire, compute, kv_type, isa, timeout_ms;
     int n_row;         /* rows of logits that rank 0 reserves */

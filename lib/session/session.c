@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/pool.h"
 #include "group/handshake.h"
 
 /* ==== lifetime =========================================================== */
@@ -160,6 +161,30 @@ tlp_status tlpi_session_command(tlp_session *s, tlpi_command *cmd,
     return tlpi_rank_threads_fail(s->threads, st);
 }
 
+tlp_status tlp_session_set_threads(tlp_session *s, int32_t n_decode,
+                                   int32_t n_prefill)
+{
+    tlpi_command cmd = { .op = TLPI_OP_THREADS };
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_session_check(s));
+    if (n_decode < 0 || n_decode > TLPI_MAX_THREAD || n_prefill < 0 ||
+        n_prefill > TLPI_MAX_THREAD)
+        return tlpi_fail(TLP_EINVAL,
+                         "%d threads to decode, %d to prefill: 0 to %d "
+                         "expected",
+                         n_decode, n_prefill, TLPI_MAX_THREAD);
+    if (s->cfg.device)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "a rank on a device has one thread, whose number "
+                         "does not change");
+    cmd.n_tok = n_decode ? n_decode : s->rank0->n_thread;
+    cmd.n_row = n_prefill ? n_prefill : s->rank0->n_prefill;
+    st = tlpi_session_command(s, &cmd, NULL);
+done:
+    return st;
+}
+
 /* ==== sequences ========================================================== */
 
 int32_t tlp_session_pos(const tlp_session *s, int32_t seq)
@@ -294,7 +319,8 @@ tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
     if (s->row_cap > TLPI_LOGIT_CHUNK)
         stats.buffer_bytes += (s->row_cap - TLPI_LOGIT_CHUNK) * row_bytes;
     stats.n_rank = s->cfg.n_rank;
-    stats.n_thread = s->cfg.n_thread;
+    stats.n_thread = s->rank0->n_thread;
+    stats.n_thread_prefill = s->rank0->n_prefill;
     snprintf(stats.isa, sizeof(stats.isa), "%s",
              s->rank0->b->ops->isa(s->rank0->b));
     return tlpi_struct_write(out, &stats, sizeof(stats), "tlp_session_stats");

@@ -10,7 +10,7 @@ static tlp_status measure(tlp_session *s, tlp_link *out, double *stage)
 {
     tlp_link link = { .struct_size = sizeof link,
                       .n_rank = s->cfg.n_rank,
-                      .n_thread = s->cfg.n_thread,
+                      .n_thread = s->rank0->n_thread,
                       .n_batch = s->cfg.n_batch };
     tlpi_results res = { .link = &link, .stage = stage };
     tlpi_command cmd = { .op = TLPI_OP_MEASURE };

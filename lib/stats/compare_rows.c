@@ -19,25 +19,23 @@ static tlp_status compare_row(const tlpi_row_comparison *c, int i)
                               c->n_vocab);
 }
 
-static void compare_some(void *arg, int ith, int nth)
+static void compare_one(void *arg, int i, int n)
 {
     job *j = arg;
+    int first = atomic_load(&j->failed);
 
-    for (int i = ith; i < j->c->n; i += nth) {
-        int first = atomic_load(&j->failed);
-
-        if (i < first && compare_row(j->c, i) != TLP_OK)
-            while (i < first &&
-                   !atomic_compare_exchange_weak(&j->failed, &first, i))
-                ;
-    }
+    (void)n;
+    if (i < first && compare_row(j->c, i) != TLP_OK)
+        while (i < first &&
+               !atomic_compare_exchange_weak(&j->failed, &first, i))
+            ;
 }
 
 tlp_status tlpi_rows_compare(tlpi_pool *pool, const tlpi_row_comparison *c)
 {
     job j = { .c = c, .failed = c->n };
 
-    tlpi_pool_run(pool, compare_some, &j);
+    tlpi_pool_map(pool, c->n, compare_one, &j);
     /* The text of a failure belongs to a thread: fail again on this one. */
     if (j.failed == c->n)
         return TLP_OK;

@@ -90,10 +90,10 @@ bool tlpi_cholesky(tlpi_pool *pool, int n, double *a)
             n - end, n, at, end, a, a + (size_t)end * (size_t)n
         };
 
-        tlpi_pool_run(pool, update_some, &t);
+        tlpi_pool_map(pool, tlpi_pool_size(pool), update_some, &t);
         if (!factor_block(&t))
             return false;
-        tlpi_pool_run(pool, solve_block_some, &below);
+        tlpi_pool_map(pool, tlpi_pool_size(pool), solve_block_some, &below);
     }
     tlpi_mirror(n, a);
     return true;
@@ -123,7 +123,7 @@ void tlpi_solve_first(tlpi_pool *pool, int m, int n, const double *l, double *y)
 {
     triangle t = { m, n, 0, n, l, y };
 
-    tlpi_pool_run(pool, solve_first_some, &t);
+    tlpi_pool_map(pool, tlpi_pool_size(pool), solve_first_some, &t);
 }
 
 /* From the last column to the first: y_j = (y_j - sum_{p > j} y_p l_pj) / l_jj.
@@ -168,5 +168,5 @@ void tlpi_solve_second(tlpi_pool *pool, int m, int n, const double *l,
 {
     triangle t = { m, n, 0, n, l, y };
 
-    tlpi_pool_run(pool, solve_second_some, &t);
+    tlpi_pool_map(pool, tlpi_pool_size(pool), solve_second_some, &t);
 }

@@ -88,7 +88,7 @@ static void add_piece(tlpi_moments *m, tlpi_pool *pool, turning *p)
     tlpi_gemm s = { .m = m->n, .n = m->n, .k = p->n_tok, .c = m->s };
     tlpi_gemm c = { .m = m->d, .n = m->n, .k = p->n_tok, .c = m->c };
 
-    tlpi_pool_run(pool, turn_some, p);
+    tlpi_pool_map(pool, tlpi_pool_size(pool), turn_some, p);
     s.af = s.bf = c.bf = p->feature;
     c.af = p->missing;
     s.lower = true;

@@ -33,7 +33,7 @@ void tlpi_dots_f32(int m, int n, int k, const float *a, size_t lda,
     f32_all(m, n, k, a, lda, b, ldb, scale, c, ldc);
 }
 
-/* Threads take blocks of rows in turn, which divides a triangle evenly. */
+/* Tasks take blocks of rows in turn, which divides a triangle evenly. */
 static void multiply_some(void *arg, int ith, int nth)
 {
     const tlpi_gemm *p = arg;
@@ -57,7 +57,7 @@ void tlpi_gemm_run(tlpi_pool *pool, const tlpi_gemm *p)
 {
     tlpi_gemm copy = *p;
 
-    tlpi_pool_run(pool, multiply_some, &copy);
+    tlpi_pool_map(pool, tlpi_pool_size(pool), multiply_some, &copy);
 }
 
 void tlpi_axpy(int n, double scale, const double *x, double *y)

@@ -93,6 +93,9 @@ static tlp_status configure(maker *m)
     const tlp_session_options *o = &m->session;
     tlp_session_options session = { .n_ctx = o->n_ctx,
                                     .n_thread = o->n_thread,
+                                    .n_thread_prefill = o->n_thread_prefill,
+                                    .spin_us = o->spin_us,
+                                    .pool = o->pool,
                                     .compute = o->compute,
                                     .kv_type = o->kv_type,
                                     .isa = o->isa };

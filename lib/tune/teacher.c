@@ -51,7 +51,10 @@ tlp_status tlpi_teacher_create(tlpi_teacher *t, tlp_model *model,
                                const tlpi_windows *text, tlpi_tick tick)
 {
     const tlpi_pool_options threads = { .n_thread = cfg->n_thread,
-                                        .n_machine = cfg->n_machine };
+                                        .n_machine = cfg->n_machine,
+                                        .n_core = cfg->n_core,
+                                        .spin_us = cfg->spin_us,
+                                        .host = cfg->host };
     tlp_plan *serial = NULL;
     tlp_status st;
 

@@ -49,16 +49,14 @@ static void open_bench(attn_bench *b, int n_thread, int isa)
     tlp_allocator mem = { NULL, NULL, NULL };
     must(!tlpi_env_init(&b->env, &mem, NULL, NULL));
     tlpi_pool_options po = { .n_thread = n_thread, .n_machine = n_thread };
-    tlpi_backend_options bo = { .n_thread = n_thread,
-                                .max_tok = MAX_CTX,
-                                .max_cols = b->n_head * b->h };
     b->c.base.env = &b->env;
-    b->c.n_thread = n_thread;
+    b->c.opts = (tlpi_backend_options){ .max_tok = MAX_CTX,
+                                        .max_cols = b->n_head * b->h };
     b->c.isa = isa;
     b->c.vec = tlpi_cpu_vec_get(isa);
     b->c.mm = tlpi_cpu_mm_get(isa);
     must(!tlpi_pool_create(&b->c.pool, &b->env, &po));
-    must(!tlpi_cpu_attn_scratch_create(&b->c, &bo));
+    must(!tlpi_cpu_attn_scratch_create(&b->c));
 
     double inv_freq[256];
     for (int i = 0; i < b->h / 2; i++)

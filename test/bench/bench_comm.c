@@ -14,6 +14,7 @@
 
 static tlpi_env env;
 static double ns[N_ROUND];
+static tlpi_cores *cores;
 
 static int by_value(const void *a, const void *b)
 {
@@ -37,17 +38,11 @@ static void nothing(void *arg, int ith, int nth)
     (void)nth;
 }
 
-static void one_barrier(void *arg, int ith, int nth)
-{
-    (void)nth;
-    tlpi_pool_barrier(arg, ith);
-}
-
-static void bench_region(tlpi_pool *pool, tlpi_pool_fn fn, const char *name)
+static void bench_region(tlpi_pool *pool, int n_task, const char *name)
 {
     for (int i = -N_WARM; i < N_ROUND; i++) {
         double start = tlpi_now();
-        tlpi_pool_run(pool, fn, pool);
+        tlpi_pool_map(pool, n_task, nothing, pool);
         if (i >= 0)
             ns[i] = (tlpi_now() - start) * 1e9;
     }
@@ -56,13 +51,13 @@ static void bench_region(tlpi_pool *pool, tlpi_pool_fn fn, const char *name)
 
 static int bench_pool(void)
 {
-    tlpi_pool_options o = { .n_thread = 2, .n_machine = 2, .pin = true };
+    tlpi_pool_options o = { .n_thread = 2, .n_machine = 2, .cores = cores };
     tlpi_pool *pool = NULL;
 
     if (tlpi_pool_create(&pool, &env, &o) != TLP_OK)
         return 1;
-    bench_region(pool, nothing, "pool region");
-    bench_region(pool, one_barrier, "pool region, 1 barrier");
+    bench_region(pool, 2, "pool region, 2 tasks");
+    bench_region(pool, 16, "pool region, 16 tasks");
     tlpi_pool_free(pool);
     return 0;
 }
@@ -93,7 +88,7 @@ static void reduce_rounds(comm_rank *r, double *took)
 
 static void *second_rank(void *arg)
 {
-    tlpi_pin_self(&env, 1);
+    tlpi_cores_bind(cores, &env, pthread_self(), 1);
     reduce_rounds(arg, NULL);
     return NULL;
 }
@@ -118,31 +113,25 @@ static int bench_allreduce(size_t n)
     return 0;
 }
 
-static void *bench(void *failed)
+static int bench(void)
 {
     const size_t sizes[] = { 1, 576, 4096, 65536 };
-    int bad;
 
-    tlpi_pin_self(&env, 0);
-    bad = bench_pool();
+    if (tlpi_cores_create(&cores, &env) != TLP_OK || !cores)
+        return 1;
+    tlpi_cores_bind(cores, &env, pthread_self(), 0);
+    int bad = bench_pool();
     for (size_t i = 0; i < TLPI_COUNT(sizes) && !bad; i++)
         bad = bench_allreduce(sizes[i]);
-    if (bad)
-        fprintf(stderr, "%s\n", tlp_last_error());
-    *(int *)failed = bad;
-    return NULL;
+    tlpi_cores_free(cores);
+    return bad;
 }
 
-/* On a thread of its own: what the main thread may use is what pinning takes
- * for the machine. */
 int main(void)
 {
-    pthread_t thread;
-    int failed = 1;
+    int bad = tlpi_env_init(&env, NULL, NULL, NULL) != TLP_OK || bench();
 
-    if (tlpi_env_init(&env, NULL, NULL, NULL) != TLP_OK ||
-        tlpi_thread_start(&thread, bench, &failed) != TLP_OK)
-        return 1;
-    pthread_join(thread, NULL);
-    return failed;
+    if (bad)
+        fprintf(stderr, "%s\n", tlp_last_error());
+    return bad;
 }

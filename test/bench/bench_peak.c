@@ -137,7 +137,7 @@ static double seconds_of(tlpi_pool *pool, task *t)
 {
     double start = tlpi_now();
 
-    tlpi_pool_run(pool, run_task, t);
+    tlpi_pool_map(pool, tlpi_pool_size(pool), run_task, t);
     return tlpi_now() - start;
 }
 
