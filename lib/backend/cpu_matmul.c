@@ -25,7 +25,7 @@ enum {
     /* Blocks of a thread, and the bytes times tokens that a block should have:
      * claiming a smaller one takes time. */
     BLOCKS = 8,
-    BLOCK_BYTES = 8 * 1024,
+    BLOCK_BYTES = 16 * 1024,
     /* Bytes that kernels may read behind the rounded activations. */
     BEHIND = TLPI_WIDE_TILE * sizeof(tlpi_xb)
 };
@@ -450,7 +450,8 @@ static void run_job(struct matmul_job *job)
     uint64_t n_block = job->n_byte * (uint64_t)job->n_tok / BLOCK_BYTES;
     n_block = TLPI_MIN(n_block, (uint64_t)(n_thread * BLOCKS));
     n_block = TLPI_MAX(n_block, (uint64_t)n_thread);
-    job->n_block = (int)TLPI_MIN(n_block, (uint64_t)n_group);
+    n_block = TLPI_MIN(n_block, (uint64_t)n_group);
+    job->n_block = n_thread == 1 ? 1 : (int)n_block;
     for (job->t0 = 0; job->t0 < job->n_tok; job->t0 += CHUNK) {
         job->n_chunk = TLPI_MIN(job->n_tok - job->t0, (int)CHUNK);
         run_chunk(job);

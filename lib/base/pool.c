@@ -12,6 +12,7 @@
 #include "base/pool.h"
 
 #include <stdalign.h>
+#include <time.h>
 
 #include "base/wait.h"
 
@@ -19,8 +20,12 @@
  * longer than this, seconds, and longer than four of the caller's own tasks. */
 #define STALL 200e-6
 
-/* A worker that caused a stall is set aside for so many seconds; twice as long
- * when the next stall follows soon. */
+/* The caller watches its CPU time for so many seconds after a region that took
+ * longer than a stall: someone may use the caller's core. */
+#define WATCH 100e-3
+
+/* Seconds for which a worker is set aside when its stalls cost more than its
+ * work gains; twice as long when that happens again soon. */
 #define ASIDE_LEAST 10e-3
 #define ASIDE_MOST 160e-3
 
@@ -37,7 +42,9 @@ typedef struct pool_slot {
     int index;
     tlpi_pool *pool;
     /* the caller's notes */
-    bool aside;        /* parked because of a stall */
+    bool aside;        /* parked because of stalls */
+    bool late;         /* in the stall that is going on */
+    double ran;        /* CPU time until the end of its last stall */
     double aside_time; /* seconds, of the last time */
     double back_at;    /* end of that time */
 } pool_slot;
@@ -55,7 +62,8 @@ struct tlpi_pool {
     int n_thread;
     int n_used; /* slots that regions use */
     int n_aside;
-    int n_started; /* workers */
+    int n_started;      /* workers */
+    double watch_until; /* the caller's CPU time is watched until then */
     tlp_pool host;
     pool_slot *slot; /* [n_thread] */
 };
@@ -240,6 +248,47 @@ static void publish(tlpi_pool *pool, int n_task)
         atomic_store_explicit(&pool->open[i], open[i], memory_order_release);
 }
 
+static double seconds_of(clockid_t clock)
+{
+    struct timespec t = { 0 };
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/*
+ * All threads lost `lost` seconds because a worker was off its core, or because
+ * the caller was off its core while the worker had one.  The worker has done at
+ * most as much work for them as it has used CPU time since it was judged last.
+ */
+static void judge(tlpi_pool *pool, pool_slot *slot, double lost, double now)
+{
+    clockid_t clock;
+
+    if (pthread_getcpuclockid(slot->thread, &clock) != 0)
+        return;
+    double ran = seconds_of(clock);
+    if (lost * (pool->n_used - pool->n_aside) > ran - slot->ran)
+        set_aside(pool, slot, now);
+    slot->ran = ran;
+}
+
+/* The caller worked on a region from `start` to `now`, after `cpu` seconds of
+ * CPU time, 0 = unknown. */
+static void judge_caller(tlpi_pool *pool, double start, double now, double cpu)
+{
+    if (now - start < STALL)
+        return;
+    pool->watch_until = now + WATCH;
+    double lost =
+        cpu > 0 ? now - start - (seconds_of(CLOCK_THREAD_CPUTIME_ID) - cpu) : 0;
+    for (int i = pool->n_used - 1; i > 0 && lost > STALL; i--)
+        if (!pool->slot[i].aside) {
+            judge(pool, &pool->slot[i], lost, now);
+            return;
+        }
+}
+
 /* Wait until all tasks are done; `pace` is the time of one task of the
  * caller. */
 static void await_done(tlpi_pool *pool, uint32_t target, double now,
@@ -248,11 +297,16 @@ static void await_done(tlpi_pool *pool, uint32_t target, double now,
     if (tlpi_word_wait(&pool->done, target, &pool->slot[0].spin,
                        now + TLPI_MAX(STALL, 4 * pace)))
         return;
-    now = tlpi_now();
     for (int i = 1; i < pool->n_used; i++)
-        if (!pool->slot[i].aside && atomic_load(&pool->slot[i].busy))
-            set_aside(pool, &pool->slot[i], now);
+        pool->slot[i].late =
+            !pool->slot[i].aside && atomic_load(&pool->slot[i].busy);
     tlpi_word_wait(&pool->done, target, NULL, 0);
+    double end = tlpi_now();
+    for (int i = 1; i < pool->n_used; i++) {
+        if (pool->slot[i].late)
+            judge(pool, &pool->slot[i], end - now, end);
+        pool->slot[i].late = false;
+    }
 }
 
 /* The function that the host runs for every slot.  A second call for a slot
@@ -304,12 +358,14 @@ void tlpi_pool_run(tlpi_pool *pool, int n_task, tlpi_turn_fn fn, void *arg)
     }
     if (start == 0)
         start = tlpi_now();
+    double cpu =
+        start < pool->watch_until ? seconds_of(CLOCK_THREAD_CPUTIME_ID) : 0;
     tlpi_word_add(&pool->region, 1);
     int n = join(pool, 0);
-    if (tlpi_word_reached(&pool->done, target))
-        return;
     double now = tlpi_now();
-    await_done(pool, target, now, n ? (now - start) / n : now - start);
+    judge_caller(pool, start, now, cpu);
+    if (!tlpi_word_reached(&pool->done, target))
+        await_done(pool, target, now, n ? (now - start) / n : now - start);
 }
 
 typedef struct mapping {
