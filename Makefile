@@ -408,8 +408,8 @@ SLOW_TESTS := cuda_comm cuda_comm_norm cuda_models examples hosts invariance mpi
               tool_mpi
 # Measure time or bandwidth, or watch peers against a clock: run alone.
 ALONE_TESTS := comm_end examples hosts mpi_cut mpi_faults mpi_peer \
-               mpi_transport pool predict tool_bandwidth tool_interrupt \
-               tool_measure tool_mpi
+               mpi_transport predict tool_bandwidth tool_interrupt \
+               tool_measure tool_mpi wait
 tests_named = $(addprefix $(BUILD)/test/test_,$(1))
 FAST_TESTS := $(filter-out $(call tests_named,$(SLOW_TESTS)),$(TESTS))
 
@@ -517,6 +517,9 @@ bench-gpu: tool ## the CUDA backend on this machine's GPUs, checked and timed
 
 $(BUILD)/test/bench/bench_device: $(BUILD)/test/bench/bench_device.o
 	$(call say,LD,$@)$(NVCC) -cudart static -o $@ $^ -lcublasLt
+
+bench-busy: $(BUILD)/test/bench/bench_busy ## threads beside a busy host
+	@BUILD=$(BUILD) bench/bench-busy.sh
 
 bench-hosts: all $(HOSTS) ## plans on two hosts, over links of known delay
 	@BUILD=$(BUILD) bench/bench-hosts.sh
@@ -664,8 +667,8 @@ FORCE:
 .PHONY: all shared static tool plugin examples cuda cuda-emulated check \
     check-all check-programs run-tests check-asan check-tsan check-abi \
     check-docs check-jinja check-layers check-house check-compilers check-install fuzz \
-    run-fuzzers bench bench-cpu bench-gpu bench-hosts demo docs man format \
-    format-check dist install \
+    run-fuzzers bench bench-busy bench-cpu bench-gpu bench-hosts demo docs man \
+    format format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \
     install-tool install-man uninstall clean help FORCE
 .DELETE_ON_ERROR:
