@@ -27,7 +27,7 @@
 /* Seconds for which a worker is set aside when its stalls cost more than its
  * work gains; twice as long when that happens again soon. */
 #define ASIDE_LEAST 10e-3
-#define ASIDE_MOST 160e-3
+#define ASIDE_MOST 320e-3
 
 #define SLOTS_PER_WORD 64
 

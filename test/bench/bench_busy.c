@@ -17,7 +17,7 @@
 
 #include "tlp.h"
 
-enum { MOST = 8, MAX_ROUND = 101, PROMPT = 256, SETTLE_MS = 200 };
+enum { MOST = 8, MAX_ROUND = 101, PROMPT = 256, SETTLE_MS = 400 };
 
 static const double seconds = 0.8; /* of decoding in a round */
 
