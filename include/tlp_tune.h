@@ -173,8 +173,9 @@ typedef struct tlp_link {
  * `session` describes the session that evaluates the windows of the text.  The
  * search reads nine fields of it: n_ctx is the length of a window in tokens (0
  * means 512); n_thread, n_thread_prefill, spin_us, pool, compute, kv_type and
- * isa have their usual meaning; n_rank is the number of ranks for which `speedup` is predicted with `link` (0
- * means link->n_rank).  The search itself runs on one rank on the CPU.
+ * isa have their usual meaning; n_rank is the number of ranks for which
+ * `speedup` is predicted with `link` (0 means link->n_rank).  The search itself
+ * runs on one rank on the CPU.
  */
 typedef struct tlp_plan_make_options {
     size_t struct_size;      /**< sizeof(tlp_plan_make_options)               */
