@@ -77,6 +77,7 @@ static void expect_refused(tlp_session *s)
     CHECK_FAILS(TLP_ESTATE, tlp_session_rewind(s, 0, 1));
     CHECK_FAILS(TLP_ESTATE, tlp_session_clear(s, 0));
     CHECK_FAILS(TLP_ESTATE, tlp_session_fork(s, 1, 0));
+    CHECK_FAILS(TLP_ESTATE, tlp_session_set_threads(s, 1, 1));
     CHECK_FAILS(TLP_ESTATE, tlp_session_generate(NULL, s, NULL, NULL));
     CHECK_FAILS(TLP_ESTATE, tlp_session_measure(&link, NULL, s));
 }

@@ -100,7 +100,7 @@ static void hash_all(file_hasher *h)
         hash_some(h, 0, 1);
         return;
     }
-    tlpi_pool_run(pool, hash_some, h);
+    tlpi_pool_map(pool, n_thread, hash_some, h);
     tlpi_pool_free(pool);
 }
 

@@ -161,8 +161,8 @@ tlp_status tlpi_session_command(tlp_session *s, tlpi_command *cmd,
     return tlpi_rank_threads_fail(s->threads, st);
 }
 
-tlp_status tlp_session_set_threads(tlp_session *s, int32_t n_decode,
-                                   int32_t n_prefill)
+tlp_status tlpi_session_set_threads(tlp_session *s, int32_t n_decode,
+                                    int32_t n_prefill)
 {
     tlpi_command cmd = { .op = TLPI_OP_THREADS };
     tlp_status st = TLP_OK;

@@ -129,6 +129,8 @@ tlp_status tlpi_session_score(float *logprob, tlp_session *s, int32_t seq,
                               const int32_t *tokens, size_t n);
 tlp_status tlpi_session_rewind(tlp_session *s, int32_t seq, int32_t pos);
 tlp_status tlpi_session_fork(tlp_session *s, int32_t dst, int32_t src);
+tlp_status tlpi_session_set_threads(tlp_session *s, int32_t n_decode,
+                                    int32_t n_prefill);
 tlp_status tlpi_session_sample(int32_t *token, tlp_session *s, size_t row,
                                tlp_sampler *sampler);
 tlp_status tlpi_session_generate(tlp_generate_result *result, tlp_session *s,

@@ -125,6 +125,16 @@ tlp_status tlp_session_fork(tlp_session *s, int32_t dst, int32_t src)
     return st == TLP_OK ? leave(s, tlpi_session_fork(s, dst, src)) : st;
 }
 
+tlp_status tlp_session_set_threads(tlp_session *s, int32_t n_decode,
+                                   int32_t n_prefill)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK
+               ? leave(s, tlpi_session_set_threads(s, n_decode, n_prefill))
+               : st;
+}
+
 tlp_status tlp_session_sample(int32_t *token, tlp_session *s, size_t row,
                               tlp_sampler *sampler)
 {
