@@ -179,7 +179,7 @@ static void render(void)
     tlpi_jinja *t = NULL;
 
     CHECK_OK(tlpi_jinja_compile(&t, env(), "t", text, strlen(text)));
-    CHECK_OK(tlpi_jinja_render(&out, t, &var, 1, 86400 * 75));
+    CHECK_OK(tlpi_jinja_render(&out, t, &var, 1, 86400 * 75, NULL));
     note("template", out.s);
     cr_expect_not_null(strstr(out.s, "March Tuesday Mar"), "%s", out.s);
     cr_expect_not_null(strstr(out.s, "[0.1, 1234567.5, -2.5e-07] 0.35"), "%s",
