@@ -9,11 +9,19 @@ static tlp_status read_chat(tlpi_chat *c, const tlp_model *model,
                             const tlp_chat_message *messages, size_t n,
                             const tlp_chat_options *opts)
 {
+    tlp_chat_options *o = &c->opts;
+    tlp_status st = TLP_OK;
+
     *c = (tlpi_chat){ .message = messages, .n = n };
     if (!model || (!messages && n > 0))
         return tlpi_fail(TLP_EINVAL, "model and messages are required");
-    return tlpi_options_read(&c->opts, sizeof c->opts, opts,
-                             "tlp_chat_options");
+    TLP_TRY(tlpi_options_read(o, sizeof *o, opts, "tlp_chat_options"));
+    TLP_TRY(tlpi_flag_check("chat option add_generation_prompt",
+                            o->add_generation_prompt));
+    TLP_TRY(tlpi_flag_check("chat option continue_final_message",
+                            o->continue_final_message));
+done:
+    return st;
 }
 
 tlp_status tlp_chat_render(char *buf, size_t cap, size_t *len,
@@ -45,7 +53,7 @@ tlp_status tlp_chat_format(char *buf, size_t cap, size_t *len,
 {
     tlp_chat_options opts = TLP_CHAT_OPTIONS_INIT;
 
-    opts.add_generation_prompt = add_assistant != 0;
+    opts.add_generation_prompt = add_assistant;
     return tlp_chat_render(buf, cap, len, model, messages, n, &opts);
 }
 
