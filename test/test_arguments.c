@@ -250,6 +250,17 @@ Test(arguments, flags)
         mo.no_mmap = 0;
         mo.vocab_only = v;
         INVALID(tlp_model_open(&model, path, &mo));
+        mo.vocab_only = 0;
+        mo.trust_sample = v;
+        INVALID(tlp_model_open(&model, path, &mo));
+        INVALID(
+            tlp_chat_render(text, sizeof text, &n, r.model, &message, 1,
+                            &(tlp_chat_options){ sizeof(tlp_chat_options),
+                                                 .add_generation_prompt = v }));
+        INVALID(tlp_chat_render(
+            text, sizeof text, &n, r.model, &message, 1,
+            &(tlp_chat_options){ sizeof(tlp_chat_options),
+                                 .continue_final_message = v }));
         so.pin = v;
         INVALID(tlp_session_create(&session, r.plan, &so));
         cr_assert_null(session);

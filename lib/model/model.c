@@ -80,6 +80,7 @@ tlp_status tlp_model_open(tlp_model **out, const char *path,
     TLP_TRY(tlpi_options_read(&o, sizeof o, opts, "tlp_model_options"));
     TLP_TRY(tlpi_flag_check("model option no_mmap", o.no_mmap));
     TLP_TRY(tlpi_flag_check("model option vocab_only", o.vocab_only));
+    TLP_TRY(tlpi_flag_check("model option trust_sample", o.trust_sample));
     TLP_TRY(create(&m, path, &o));
     TLP_TRY(tlpi_model_open_files(m, &o));
     TLP_TRY(tlpi_hparams_read(&m->hp, m->file[0]));
