@@ -580,10 +580,11 @@ typedef struct tlp_chat_options {
  * Control tokens come from the template alone: text of a message, a tool, a
  * document or another value of the caller never becomes a control token or a
  * token that ends a text, nor a part of one.  A role of letters, digits, '_'
- * and '-' counts as the template's.  User-defined tokens, such as <think>, are
+ * and '-' counts as the template's.  User-defined tokens, such as \<think\>, are
  * found everywhere, as in plain text.  Those that end a text or are spelt
- * <|...|> count as control tokens.  Where no value spells a control token, the ids are those
- * of the whole text from tlp_chat_render with TLP_TOKENIZE_SPECIAL.
+ * \<|...|\> count as control tokens.  Where no value spells a control token, the
+ * ids are those of the whole text from tlp_chat_render with
+ * TLP_TOKENIZE_SPECIAL.
  *
  * The ids begin with BOS where the template writes it, and never with two.  No
  * BOS is added, whatever tokenizer.ggml.add_bos_token says: as transformers
