@@ -222,23 +222,6 @@ Test(arguments, no_result)
 /* ==== flags ============================================================== */
 
 /* Each field that is a flag, with the values that are none. */
-Test(arguments, flags_of_chats)
-{
-    static const int32_t values[] = { -1, 2, 7, INT32_MIN, INT32_MAX };
-    const tlp_chat_message message = { "user", "a" };
-    char text[64];
-    size_t n = 9;
-
-    for (int i = 0; i < COUNT(values); i++) {
-        int32_t v = values[i];
-
-        INVALID(tlp_chat_render(
-            text, sizeof text, &n, r.model, &message, 1,
-            &(tlp_chat_options){ sizeof(tlp_chat_options),
-                                 .continue_final_message = v }));
-    }
-}
-
 Test(arguments, flags)
 {
     static const int32_t values[] = { -1, 2, 3, 7, INT32_MIN, INT32_MAX };

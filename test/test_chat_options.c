@@ -424,3 +424,22 @@ Test(chat_continue, the_last_part_with_a_text)
     o.messages_json = "[{\"role\": \"assistant\", \"content\": []}]";
     refuse(TLP_EINVAL, loop, NULL, 0, &o, "no text to continue");
 }
+
+Test(chat_options, flags)
+{
+    static const int32_t values[] = { -1, 2, 7, INT32_MIN, INT32_MAX };
+    static const tlp_chat_message hello = { "user", "a" };
+    tlp_model *m = with_template("{{ messages }}");
+
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        refuse_of(TLP_EINVAL, m, &hello, 1,
+                  &(tlp_chat_options){ sizeof(tlp_chat_options),
+                                       .add_generation_prompt = values[i] },
+                  "add_generation_prompt");
+        refuse_of(TLP_EINVAL, m, &hello, 1,
+                  &(tlp_chat_options){ sizeof(tlp_chat_options),
+                                       .continue_final_message = values[i] },
+                  "continue_final_message");
+    }
+    tlp_model_free(m);
+}
