@@ -85,15 +85,17 @@ static const tlpi_jlist *choose_items(tlpi_jinterp *in, const tlpi_jnode *n,
     return in->x.st == TLP_OK ? chosen.l : NULL;
 }
 
-static void run_loop(tlpi_jinterp *in, const tlpi_jnode *n,
+/* Did a pass reach the end of the body? */
+static bool run_loop(tlpi_jinterp *in, const tlpi_jnode *n,
                      const tlpi_jlist *items)
 {
     tlpi_jscope *outside = in->scope;
     tlpi_jloop *loop = tlpi_jx_alloc(&in->x, sizeof *loop);
     tlpi_jval name = tlpi_j_text(&in->x, "loop");
+    bool any = false;
 
     if (!loop)
-        return;
+        return false;
     loop->items = items;
     for (; loop->i < items->n && tlpi_jx_step(&in->x, 1); loop->i++) {
         if (!tlpi_jinja_push(in, outside))
@@ -104,12 +106,16 @@ static void run_loop(tlpi_jinterp *in, const tlpi_jnode *n,
         tlpi_jinja_run(in, n->c);
         tlpi_jflow flow = in->flow;
         in->flow = TLPI_J_GO_ON;
+        any |= flow == TLPI_J_GO_ON;
         if (flow == TLPI_J_BROKEN)
             break;
     }
     in->scope = outside;
+    return any;
 }
 
+/* Jinja runs the else part unless a pass reached the end of the body: also
+ * where break or continue ended every pass. */
 static void run_for(tlpi_jinterp *in, const tlpi_jnode *n)
 {
     tlpi_jval v = tlpi_jinja_eval(in, n->b);
@@ -118,9 +124,9 @@ static void run_for(tlpi_jinterp *in, const tlpi_jnode *n)
     const tlpi_jlist *items = tlpi_j_iterate(&in->x, v);
     if (items && n->d)
         items = choose_items(in, n, items);
-    if (items && items->n > 0)
-        run_loop(in, n, items);
-    else if (items && n->e) {
+    if (!items || in->x.st != TLP_OK || run_loop(in, n, items))
+        return;
+    if (n->e) {
         tlpi_jscope *outside = in->scope;
         if (tlpi_jinja_push(in, outside))
             tlpi_jinja_run(in, n->e);
