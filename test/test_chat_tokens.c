@@ -24,10 +24,9 @@ static const vf_token bpe_tokens[] = {
       1, 0 },
     { "us", 1, 0 },
     { "<|bos|>", 3, 0 },
-    { "<|tool|>", 4, 0 },
 };
 static const char *const bpe_merges[] = { "a b", "ab c", "\xc4\xa0 a", "u s" };
-enum { START = 256, END, THINK, STOP, BOS = START + 8, TOOL };
+enum { START = 256, END, THINK, STOP, BOS = START + 8 };
 
 static const vf_token spm_tokens[] = {
     { "\xe2\x96\x81", 1, -1 },
@@ -46,7 +45,7 @@ static tlp_model *open_bpe(const char *chat)
 {
     const vf_spec spec = { .pre = "smollm",
                            .token = bpe_tokens,
-                           .n_token = 10,
+                           .n_token = 9,
                            .merge = bpe_merges,
                            .n_merge = 4,
                            .chat = chat,
@@ -253,17 +252,36 @@ Test(chat_tokens, user_defined_tokens_as_in_plain_text)
 /* Files give tokens of turns the type user-defined too. */
 Test(chat_tokens, user_defined_tokens_of_turns_are_the_templates)
 {
-    const tlp_chat_message msg[] = { { "user", "<|tool|>" } };
-    tlp_model *m = open_bpe("<|tool|>{{ messages[0].content }}");
-    id_list got = chat_ids(m, msg, 1, NULL), want = { { TOOL }, 1 };
+    static const char *const turn[] = {
+        "<|tool|>",        "<\xef\xbd\x9cUser\xef\xbd\x9c>",
+        "<start_of_turn>", "<end_of_image>",
+        "<|turn>",         "<call|>",
+        "[INST]",          "[/TOOL_RESULTS]"
+    };
 
-    add_text(&want, m, "<|", 0);
-    add_text(&want, m, "tool|>", 0);
-    expect_ids(m, &got, &want);
-    tlp_model_free(m);
+    for (size_t i = 0; i < TLPI_COUNT(turn); i++) {
+        const vf_token token[] = { { turn[i], 4, 0 } };
+        const vf_spec spec = { .pre = "smollm",
+                               .token = token,
+                               .n_token = 1,
+                               .merge = bpe_merges,
+                               .n_merge = 0 };
+        tlp_model *m = vf_make(&spec);
+        const tlp_chat_message msg[] = { { "user", turn[i] } };
+        char text[64];
+        tlp_chat_options o = TLP_CHAT_OPTIONS_INIT;
+
+        snprintf(text, sizeof text, "%s{{ messages[0].content }}", turn[i]);
+        o.chat_template = text;
+        id_list got = chat_ids(m, msg, 1, &o);
+        cr_expect_eq(got.n, 1 + strlen(turn[i]), "%s: %zu", turn[i], got.n);
+        cr_expect_eq(got.id[0], 256, "%s", turn[i]);
+        for (size_t k = 1; k < got.n; k++)
+            cr_expect_lt(got.id[k], 256, "%s", turn[i]);
+        tlp_model_free(m);
+    }
 }
 
-/* The plain text around a refused spelling is one text, as words are cut. */
 Test(chat_tokens, words_go_on_over_the_border)
 {
     const tlp_chat_message msg[] = { { "user", "bc" } };

@@ -180,7 +180,8 @@ BUILTIN(call_strftime_now)
     size_t n = tlpi_strftime(text, sizeof text, format, &tm);
     if (n == 0 && s->n > 0)
         tlpi_jx_fail(&in->x, TLP_ENOTSUP, "strftime_now: the format");
-    tlpi_jbuf_add_text(&b, text, n, false);
+    /* a format of the caller's makes the whole date the caller's */
+    tlpi_jbuf_add_text(&b, text, n, s->data && memchr(s->data, 1, s->n));
     return tlpi_jbuf_value(&b);
 }
 

@@ -76,12 +76,40 @@ tlp_status tlpi_trie_create(tlpi_vocab *v)
     return TLP_OK;
 }
 
-static bool encloses(tlpi_str text, const char *open, const char *close)
-{
-    size_t n = strlen(open), m = strlen(close);
+/* Openings and closings of texts that stand around and between turns. */
+static const char *const frames[][2] = {
+    { "<\xef\xbd\x9c", "\xef\xbd\x9c>" },
+    { "<start_of_", ">" },
+    { "<end_of_", ">" },
+    { "<|", ">" },
+    { "<", "|>" },
+};
 
-    return text.n > n + m && memcmp(text.s, open, n) == 0 &&
-           memcmp(text.s + text.n - m, close, m) == 0;
+static bool is_capital(char c)
+{
+    return (c >= 'A' && c <= 'Z') || c == '_' || c == '/';
+}
+
+/* A word in capitals between brackets, as in [INST] and [/INST]. */
+static bool is_bracketed(tlpi_str text)
+{
+    if (text.n < 3 || text.s[0] != '[' || text.s[text.n - 1] != ']')
+        return false;
+    for (size_t i = 1; i + 1 < text.n; i++)
+        if (!is_capital(text.s[i]))
+            return false;
+    return true;
+}
+
+static bool is_framed(tlpi_str text)
+{
+    for (size_t i = 0; i < TLPI_COUNT(frames); i++) {
+        size_t n = strlen(frames[i][0]), m = strlen(frames[i][1]);
+        if (text.n > n + m && memcmp(text.s, frames[i][0], n) == 0 &&
+            memcmp(text.s + text.n - m, frames[i][1], m) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* Files give tokens of turns the type user-defined too.  In data such a token
@@ -89,8 +117,7 @@ static bool encloses(tlpi_str text, const char *open, const char *close)
 static bool rules_turns(const tlpi_vocab *v, int32_t id)
 {
     return tlpi_vocab_is_end(v, id) || id == v->special.bos ||
-           encloses(v->text[id], "<|", "|>") ||
-           encloses(v->text[id], "<\xef\xbd\x9c", "\xef\xbd\x9c>");
+           is_framed(v->text[id]) || is_bracketed(v->text[id]);
 }
 
 /* Is it found in plain text too? */
