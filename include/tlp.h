@@ -581,10 +581,11 @@ typedef struct tlp_chat_options {
  * document or another value of the caller never becomes a control token or a
  * token that ends a text, nor a part of one.  A role of letters, digits, '_'
  * and '-' counts as the template's.  User-defined tokens, such as \<think\>, are
- * found everywhere, as in plain text.  Those that end a text or are spelt
- * \<|...|\> count as control tokens.  Where no value spells a control token, the
- * ids are those of the whole text from tlp_chat_render with
- * TLP_TOKENIZE_SPECIAL.
+ * found everywhere, as in plain text.  Those that end a text or are spelt as
+ * tokens of turns are count as control tokens: \<|NAME|\>, \<|NAME\>, \<NAME|\>,
+ * \<start_of_NAME\>, \<end_of_NAME\>, and capitals in brackets, [NAME].  Where no
+ * value spells a control token, the ids are those of the whole text from
+ * tlp_chat_render with TLP_TOKENIZE_SPECIAL.
  *
  * The ids begin with BOS where the template writes it, and never with two.  No
  * BOS is added, whatever tokenizer.ggml.add_bos_token says: as transformers

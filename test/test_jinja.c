@@ -73,6 +73,9 @@ Test(jinja, bytes_of_values_are_data)
     expect("{% macro m(a) %}[{{ a }}]{% endmacro %}{{ m(v) }}", "\"a\"", "[a]",
            ".d.");
     expect("{{ v.split(',') | join(';') }}", "\"a,b\"", "a;b", "d.d");
+    expect("{{ strftime_now(v) }}", "\"<s>\"", "<s>", "ddd");
+    expect("{{ strftime_now('%%' + v) }}", "\"s>\"", "%s>", "ddd");
+    expect("{{ strftime_now('<s>') }}", "\"a\"", "<s>", "...");
 }
 
 Test(jinja, plain_roles_are_trusted)

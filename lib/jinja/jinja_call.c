@@ -160,6 +160,15 @@ BUILTIN(call_dict)
     return make_dict(in, args, TLPI_J_DICT);
 }
 
+static bool has_data(const tlpi_jstr *s)
+{
+    for (size_t i = 0; s->data && i < s->n; i++)
+        if (s->data[i])
+            return true;
+    return false;
+}
+
+/* A format that holds data makes the whole date data. */
 BUILTIN(call_strftime_now)
 {
     tlpi_jbuf b = { .x = &in->x };
@@ -180,8 +189,7 @@ BUILTIN(call_strftime_now)
     size_t n = tlpi_strftime(text, sizeof text, format, &tm);
     if (n == 0 && s->n > 0)
         tlpi_jx_fail(&in->x, TLP_ENOTSUP, "strftime_now: the format");
-    /* a format of the caller's makes the whole date the caller's */
-    tlpi_jbuf_add_text(&b, text, n, s->data && memchr(s->data, 1, s->n));
+    tlpi_jbuf_add_text(&b, text, n, has_data(s) ? TLPI_JINJA_DATA : 0);
     return tlpi_jbuf_value(&b);
 }
 
