@@ -2,7 +2,10 @@
  * test_comm_end.c - how ranks in one process end: giving up, time-outs, lack
  * of memory, freeing.
  */
+#include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "support/ranks.h"
 
@@ -184,6 +187,56 @@ Test(comm_end, missing_peers_time_out)
         cr_assert_eq(allreduce(c[n - 1], x, 10, NULL), TLP_ECOMM);
         drop(c, n);
     }
+}
+
+/* Rank 1 waits for rank 0, which says so and then has work to do. */
+static void wait_while_stopped(member *m)
+{
+    float x[10] = { 0 };
+
+    if (m->rank == 0) {
+        CHECK(m, write(*(const int *)m->arg, "w", 1) == 1);
+        for (int i = 0; i < 50; i++)
+            nap_us(5000);
+    }
+    note(m, allreduce(m->c, x, 10, NULL));
+}
+
+static int run_until_stopped(int out)
+{
+    tlpi_comm *c[2];
+    member m[2];
+
+    make(c, 2, 2000);
+    start_ranks(m, c, 2, wait_while_stopped, &out);
+    join_ranks(m, 2);
+    int st = m[0].st != TLP_OK ? m[0].st : m[1].st;
+    drop(c, 2);
+    return -st;
+}
+
+/* The process is stopped for longer than the deadline. */
+Test(comm_end, a_stopped_process_blames_no_peer)
+{
+    int fds[2], state = 0;
+    char byte = 0;
+
+    cr_assert_eq(pipe(fds), 0);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0)
+        _exit(run_until_stopped(fds[1]));
+    cr_assert_eq(read(fds[0], &byte, 1), 1);
+    nap_us(50000);
+    cr_assert_eq(kill(child, SIGSTOP), 0);
+    cr_assert_eq(waitpid(child, &state, WUNTRACED), child);
+    cr_assert(WIFSTOPPED(state));
+    nap_us(2500000);
+    cr_assert_eq(kill(child, SIGCONT), 0);
+    cr_assert_eq(waitpid(child, &state, 0), child);
+    cr_assert(WIFEXITED(state) && WEXITSTATUS(state) == 0, "%#x", state);
+    close(fds[0]);
+    close(fds[1]);
 }
 
 /* Longer than the deadline, in all that waits. */

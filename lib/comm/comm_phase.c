@@ -20,6 +20,8 @@
 
 #include "comm/comm_threads.h"
 
+#define SLICE 0.1 /* seconds; longest part of a wait with a deadline */
+
 static const char *op_name(int op)
 {
     static const char *const names[] = {
@@ -92,10 +94,32 @@ static tlp_status end_wait(tlpi_comm_threads *c, bool in_time, int rank)
                      c->group->root->timeout_ms);
 }
 
+/*
+ * The time that this thread lost is not the peer's: a stopped process, or a
+ * machine without a core for the thread, stops the peer too.  So the wait is
+ * cut into slices, and the deadline moves by the time by which a slice ends
+ * late.
+ */
+static bool wait_in_time(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
+                         double deadline)
+{
+    if (deadline == 0 || tlpi_word_reached(w, target))
+        return tlpi_word_wait(w, target, &c->spin, deadline);
+    for (;;) {
+        double end = TLPI_MIN(tlpi_now() + SLICE, deadline + c->lost);
+        if (tlpi_word_wait(w, target, &c->spin, end))
+            return true;
+        double now = tlpi_now();
+        c->lost += now - end;
+        if (now >= deadline + c->lost)
+            return false;
+    }
+}
+
 tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
                             int rank, double deadline)
 {
-    return end_wait(c, tlpi_word_wait(w, target, &c->spin, deadline), rank);
+    return end_wait(c, wait_in_time(c, w, target, deadline), rank);
 }
 
 double tlpi_phase_due(const tlpi_comm_threads *c)
@@ -111,9 +135,9 @@ tlp_status tlpi_phase_await_link(tlpi_comm_threads *c,
 {
     if (message->due == 0 || rank == c->base.rank)
         return TLP_OK;
-    bool in_time = deadline == 0 || message->due <= deadline;
+    bool in_time = deadline == 0 || message->due <= deadline + c->lost;
     tlpi_word_wait_until(w, count + TLPI_ABORT_STEP / 2, c->spin.max_ns,
-                         in_time ? message->due : deadline);
+                         in_time ? message->due : deadline + c->lost);
     return end_wait(c, in_time, rank);
 }
 

@@ -17,10 +17,11 @@ static void give_up(tlpi_comm *c)
     tlpi_phase_give_up(of(c));
 }
 
-/* Returns 0 (no deadline) while ranks may be loading: they are threads of this
- * process, and a rank that fails aborts. */
-static double deadline_from(const tlpi_comm_threads *c, double start)
+/* Begins a call.  Returns 0 (no deadline) while ranks may be loading: they are
+ * threads of this process, and a rank that fails aborts. */
+static double deadline_from(tlpi_comm_threads *c, double start)
 {
+    c->lost = 0;
     if (c->base.patient)
         return 0;
     return start + c->group->root->timeout_ms * 1e-3;

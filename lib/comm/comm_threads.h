@@ -56,6 +56,8 @@ typedef struct tlpi_comm_threads {
     uint32_t phase;    /* phases this rank has published */
     uint32_t sent;     /* to the next rank */
     uint32_t received; /* from the previous rank */
+    double lost;       /* seconds by which the deadline of the running call
+                          moves: this thread could not run */
     tlpi_spin spin;    /* of this rank's thread, in waits of this group */
 } tlpi_comm_threads;
 
@@ -111,9 +113,10 @@ int tlpi_root_rank(const tlpi_comm_threads *c, int rank);
 tlp_status tlpi_phase_check(const tlpi_comm_threads *c);
 void tlpi_phase_give_up(tlpi_comm_threads *c);
 
-/* Wait for a word of `rank`; deadline 0 = none.  When this or a later function
- * here fails, no other rank accesses this rank's memory any more, and it may
- * be freed. */
+/* Wait for a word of `rank`; deadline 0 = none.  Time in which this thread
+ * could not run, as in a stopped process, does not count.  When this or a later
+ * function here fails, no other rank accesses this rank's memory any more, and
+ * it may be freed. */
 tlp_status tlpi_phase_await(tlpi_comm_threads *c, tlpi_word *w, uint32_t target,
                             int rank, double deadline);
 
