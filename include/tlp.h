@@ -1203,9 +1203,6 @@ TLP_API tlp_status tlp_session_need(tlp_need *out, tlp_plan *plan,
  * the session is released when that call ends.  In a forked child the function
  * does nothing.
  *
- * In a child of the process that created the session, the function returns
- * without releasing anything.
- *
  * @param session  NULL is allowed
  * @since 0.1
  */
@@ -1483,7 +1480,8 @@ TLP_API tlp_status tlp_session_get_stats(tlp_session_stats *out,
     TLP_NODISCARD;
 
 /**
- * Set the counters to zero.  The sizes keep their values.
+ * Set the counters to zero.  The sizes keep their values.  Beside another call
+ * on the session the function does nothing.
  *
  * @param session  session
  * @since 0.1

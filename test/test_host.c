@@ -82,13 +82,30 @@ static void expect_refused(tlp_session *s)
     CHECK_FAILS(TLP_ESTATE, tlp_session_measure(&link, NULL, s));
 }
 
+/* Calls that only read give this status. */
+static void expect_read(tlp_session *s, tlp_status want)
+{
+    tlp_session_stats stats = { .struct_size = sizeof stats };
+    int32_t seq = 0, pos = 0, ids[N_PROMPT + N_PREDICT];
+    size_t row = 0, count = 0;
+
+    cr_expect_eq(tlp_session_get_stats(&stats, s), want);
+    cr_expect_eq(tlp_session_find_row(&row, s, 0), want);
+    cr_expect_eq(row, want == TLP_OK ? 0 : SIZE_MAX);
+    cr_expect_eq(tlp_session_get_place(&seq, &pos, s, 0), want);
+    cr_expect_eq(seq, want == TLP_OK ? 0 : -1);
+    cr_expect_eq(pos, want == TLP_OK ? tlp_session_pos(s, 0) - 1 : -1);
+    cr_expect_eq(
+        tlp_session_get_tokens(ids, N_PROMPT + N_PREDICT, &count, s, 0), want);
+    cr_expect_eq(count, want == TLP_OK ? (size_t)tlp_session_pos(s, 0) : 0);
+}
+
 static int on_text(const char *text, size_t len, void *data)
 {
     from_text *f = data;
     const float *logits = NULL;
     tlp_sampler *sampler = NULL;
     int32_t id = 0;
-    tlp_session_stats stats = { .struct_size = sizeof stats };
 
     strncat(f->whole, text, len);
     f->calls++;
@@ -99,7 +116,7 @@ static int on_text(const char *text, size_t len, void *data)
     tlp_sampler_free(sampler);
     /* reading is allowed */
     CHECK_OK(tlp_session_logits(&logits, f->r->session, 0));
-    CHECK_OK(tlp_session_get_stats(&stats, f->r->session));
+    expect_read(f->r->session, TLP_OK);
     cr_expect_geq(tlp_session_pos(f->r->session, 0), N_PROMPT);
     cr_expect_eq(tlp_session_n_logits(f->r->session), 1);
     prefill(f->other);
@@ -201,6 +218,7 @@ Test(host, a_call_beside_another_threads_call_is_refused)
 {
     rig r = open_rig(2, 1);
     generation_job j = { .s = r.session };
+    tlp_session_stats stats = { .struct_size = sizeof stats };
     const float *logits = NULL;
     pthread_t thread;
 
@@ -211,9 +229,13 @@ Test(host, a_call_beside_another_threads_call_is_refused)
     sem_wait(&j.h.inside);
     expect_refused(r.session);
     CHECK_FAILS(TLP_ESTATE, tlp_session_logits(&logits, r.session, 0));
+    expect_read(r.session, TLP_ESTATE);
+    tlp_session_reset_stats(r.session); /* does nothing */
     sem_post(&j.h.go_on);
     pthread_join(thread, NULL);
     cr_expect_eq(j.st, TLP_OK);
+    CHECK_OK(tlp_session_get_stats(&stats, r.session));
+    cr_expect_eq(stats.n_prefill, N_PROMPT);
     prefill(&r);
     rig_close(&r);
 }

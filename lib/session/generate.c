@@ -33,7 +33,7 @@ static tlp_status next(generation *g)
     int stopped = 0;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlp_session_find_row(&row, g->s, g->o->seq));
+    TLP_TRY(tlpi_session_find_row(&row, g->s, g->o->seq));
     TLP_TRY(tlpi_session_sample(&g->result.last_token, g->s, row, g->sampler));
     g->result.n_generated++;
     if (!g->o->ignore_end &&
@@ -115,7 +115,7 @@ static tlp_status check(const generation *g, const tlp_generate_result *result)
                          "generate option seq: %d is outside 0 to %d", o->seq,
                          s->cfg.n_seq - 1);
     TLP_TRY(tlpi_sampler_check(g->sampler, s->plan->model));
-    st = tlp_session_find_row(&row, s, o->seq);
+    st = tlpi_session_find_row(&row, s, o->seq);
 done:
     return st;
 }

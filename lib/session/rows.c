@@ -69,8 +69,8 @@ tlp_status tlpi_fail_logit(int32_t token, float logit)
 
 /* ==== public ============================================================= */
 
-tlp_status tlp_session_get_place(int32_t *seq, int32_t *pos,
-                                 const tlp_session *s, size_t row)
+tlp_status tlpi_session_get_place(int32_t *seq, int32_t *pos,
+                                  const tlp_session *s, size_t row)
 {
     tlp_status st = TLP_OK;
 
@@ -87,7 +87,7 @@ done:
     return st;
 }
 
-tlp_status tlp_session_find_row(size_t *row, const tlp_session *s, int32_t seq)
+tlp_status tlpi_session_find_row(size_t *row, const tlp_session *s, int32_t seq)
 {
     tlp_status st = TLP_OK;
 

@@ -77,7 +77,7 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
     };
     TLP_TRY(tlpi_rank_threads_create(&s->threads, &s->rank0, &setup));
     TLP_TRY(alloc_tables(s));
-    tlp_session_reset_stats(s); /* setting up used the communicator too */
+    tlpi_session_reset_stats(s); /* setting up used the communicator too */
     *out = s;
     s = NULL;
 done:
@@ -154,7 +154,7 @@ tlp_status tlpi_session_command(tlp_session *s, tlpi_command *cmd,
     if (st == TLP_OK || st == TLP_ENOMEM)
         return st;
     if (st == TLP_ECANCELED) {
-        atomic_store(&s->abort, 0);
+        atomic_fetch_and(&s->abort, ~TLPI_ABORT_CALL);
         return st;
     }
     s->broken = true;
@@ -229,7 +229,7 @@ done:
 void tlp_session_abort(tlp_session *s)
 {
     if (s)
-        atomic_store(&s->abort, 1);
+        atomic_fetch_or(&s->abort, TLPI_ABORT_CALL);
 }
 
 /* ==== counters =========================================================== */
@@ -270,8 +270,8 @@ void tlpi_session_clock_stop(tlp_session *s, const tlpi_session_clock *clock)
     s->stats.seconds += tlpi_now() - clock->start;
 }
 
-tlp_status tlp_session_get_tokens(int32_t *ids, size_t cap, size_t *count,
-                                  const tlp_session *s, int32_t seq)
+tlp_status tlpi_session_get_tokens(int32_t *ids, size_t cap, size_t *count,
+                                   const tlp_session *s, int32_t seq)
 {
     tlp_status st = TLP_OK;
 
@@ -291,13 +291,11 @@ done:
     return st;
 }
 
-tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
+tlp_status tlpi_session_get_stats(tlp_session_stats *out, const tlp_session *s)
 {
     if (!s || !out)
         return tlpi_fail(TLP_EINVAL, "session and out are required");
-    tlp_status st = s->pid == getpid() ? TLP_OK : tlpi_session_check(s);
-    if (st == TLP_OK)
-        st = tlpi_struct_check(out, sizeof(*out), "tlp_session_stats");
+    tlp_status st = tlpi_struct_check(out, sizeof(*out), "tlp_session_stats");
     if (st != TLP_OK)
         return st;
     tlp_session_stats stats = s->stats;
@@ -326,10 +324,8 @@ tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
     return tlpi_struct_write(out, &stats, sizeof(stats), "tlp_session_stats");
 }
 
-void tlp_session_reset_stats(tlp_session *s)
+void tlpi_session_reset_stats(tlp_session *s)
 {
-    if (!s || s->pid != getpid())
-        return;
     s->stats = (tlp_session_stats){ 0 };
     for (int i = 0; i < n_comm(s->rank0); i++)
         if (comm_at(s->rank0, i))

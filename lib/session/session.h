@@ -27,14 +27,20 @@ typedef struct tlpi_place {
     int32_t seq, pos;
 } tlpi_place;
 
+/* What ends the running call, or the next one. */
+enum {
+    TLPI_ABORT_CALL = 1, /* tlp_session_abort; one call */
+    TLPI_ABORT_FREE = 2  /* tlp_session_free; for good */
+};
+
 struct tlp_session {
     tlp_plan *plan; /* retained */
     const tlpi_env *env;
     tlpi_session_config cfg;
     tlpi_shards *shards;
     tlpi_rank_threads *threads;
-    tlpi_rank *rank0; /* owned by threads */
-    _Atomic int abort;
+    tlpi_rank *rank0;  /* owned by threads */
+    _Atomic int abort; /* TLPI_ABORT_* */
     bool broken;       /* a rank failed: only freeing is left */
     int32_t *pos;      /* [n_seq] positions held */
     int32_t *new_pos;  /* [n_seq] positions after the running call */
@@ -136,6 +142,14 @@ tlp_status tlpi_session_sample(int32_t *token, tlp_session *s, size_t row,
 tlp_status tlpi_session_generate(tlp_generate_result *result, tlp_session *s,
                                  tlp_sampler *sampler,
                                  const tlp_generate_options *opts);
+tlp_status tlpi_session_get_place(int32_t *seq, int32_t *pos,
+                                  const tlp_session *s, size_t row);
+tlp_status tlpi_session_find_row(size_t *row, const tlp_session *s,
+                                 int32_t seq);
+tlp_status tlpi_session_get_tokens(int32_t *ids, size_t cap, size_t *count,
+                                   const tlp_session *s, int32_t seq);
+tlp_status tlpi_session_get_stats(tlp_session_stats *out, const tlp_session *s);
+void tlpi_session_reset_stats(tlp_session *s);
 tlp_status tlpi_session_measure(tlp_link *out, double *stage, tlp_session *s);
 void tlpi_session_free(tlp_session *s);
 

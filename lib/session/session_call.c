@@ -22,6 +22,15 @@ static bool inherited(const tlp_session *s)
     return s->pid != getpid();
 }
 
+static tlp_status fail_busy(uintptr_t caller)
+{
+    if ((caller & ~(uintptr_t)FREED) == this_thread())
+        return tlpi_fail(TLP_ESTATE,
+                         "a callback made this call: the session is at work "
+                         "until the callback has returned");
+    return tlpi_fail(TLP_ESTATE, "another thread is in a call on this session");
+}
+
 /* Begin a call.  No session: the call itself says so. */
 static tlp_status enter(tlp_session *s)
 {
@@ -33,11 +42,19 @@ static tlp_status enter(tlp_session *s)
         return tlpi_session_check(s);
     if (atomic_compare_exchange_strong(&s->caller, &caller, this_thread()))
         return TLP_OK;
-    if ((caller & ~(uintptr_t)FREED) == this_thread())
-        return tlpi_fail(TLP_ESTATE,
-                         "a callback made this call: the session is at work "
-                         "until the callback has returned");
-    return tlpi_fail(TLP_ESTATE, "another thread is in a call on this session");
+    return fail_busy(caller);
+}
+
+/* A call that reads the state between steps: a text callback may make it too.
+ * It does not keep other calls out. */
+static tlp_status look(const tlp_session *s)
+{
+    if (!s || inherited(s))
+        return s ? tlpi_session_check(s) : TLP_OK;
+    uintptr_t caller = atomic_load(&s->caller) & ~(uintptr_t)FREED;
+    if (caller == 0 || (caller == this_thread() && s->in_text))
+        return TLP_OK;
+    return fail_busy(caller);
 }
 
 static tlp_status leave(tlp_session *s, tlp_status st)
@@ -53,8 +70,9 @@ void tlp_session_free(tlp_session *s)
      * the parent's. */
     if (!s || inherited(s))
         return;
-    if (atomic_load(&s->caller))
-        atomic_store(&s->abort, 1);
+    /* First, because a running call may release the session from the next line
+     * on.  A call that begins in between ends by it too. */
+    atomic_fetch_or(&s->abort, TLPI_ABORT_FREE);
     if (atomic_fetch_or(&s->caller, FREED))
         return;
     atomic_store(&s->abort, 0);
@@ -163,4 +181,56 @@ tlp_status tlp_session_measure(tlp_link *out, double *stage, tlp_session *s)
     tlp_status st = enter(s);
 
     return st == TLP_OK ? leave(s, tlpi_session_measure(out, stage, s)) : st;
+}
+
+/* ==== calls that only read =============================================== */
+
+tlp_status tlp_session_get_place(int32_t *seq, int32_t *pos,
+                                 const tlp_session *s, size_t row)
+{
+    tlp_status st = look(s);
+
+    if (st == TLP_OK)
+        return tlpi_session_get_place(seq, pos, s, row);
+    if (seq)
+        *seq = -1;
+    if (pos)
+        *pos = -1;
+    return st;
+}
+
+tlp_status tlp_session_find_row(size_t *row, const tlp_session *s, int32_t seq)
+{
+    tlp_status st = look(s);
+
+    if (st == TLP_OK)
+        return tlpi_session_find_row(row, s, seq);
+    if (row)
+        *row = SIZE_MAX;
+    return st;
+}
+
+tlp_status tlp_session_get_tokens(int32_t *ids, size_t cap, size_t *count,
+                                  const tlp_session *s, int32_t seq)
+{
+    tlp_status st = look(s);
+
+    if (st == TLP_OK)
+        return tlpi_session_get_tokens(ids, cap, count, s, seq);
+    if (count)
+        *count = 0;
+    return st;
+}
+
+tlp_status tlp_session_get_stats(tlp_session_stats *out, const tlp_session *s)
+{
+    tlp_status st = look(s);
+
+    return st == TLP_OK ? tlpi_session_get_stats(out, s) : st;
+}
+
+void tlp_session_reset_stats(tlp_session *s)
+{
+    if (s && look(s) == TLP_OK)
+        tlpi_session_reset_stats(s);
 }
