@@ -3,9 +3,11 @@
  * they are stored, and when they are used.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -239,4 +241,22 @@ Test(digest_cache, without_a_folder_nothing_is_cached)
     cr_assert_eq(mkdir(home, 0700), 0);
     setenv("HOME", home, 1);
     cr_expect(!is_cached(path, want) && is_cached(path, want), "~/.cache");
+}
+
+/* The signal would end this process, as it would end a host. */
+Test(digest_cache, a_limit_of_file_sizes_ends_no_host)
+{
+    tiny_spec spec = tiny_default();
+    const char *path = tiny_make(&spec), *want = digest_of_file(path);
+    struct rlimit old, none;
+
+    settle();
+    signal(SIGXFSZ, SIG_DFL);
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+    none = (struct rlimit){ 0, old.rlim_max };
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+    bool first = is_cached(path, want), second = is_cached(path, want);
+    setrlimit(RLIMIT_FSIZE, &old);
+    cr_expect(!first && !second);
+    cr_expect(!is_cached(path, want) && is_cached(path, want));
 }

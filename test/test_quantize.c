@@ -702,7 +702,7 @@ Test(quantize, no_room)
     int before = n_in_folder_of(out);
     struct rlimit limit;
 
-    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGXFSZ, SIG_DFL);
     cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
     for (size_t k = 0; k < TLPI_COUNT(rooms); k++) {
         struct rlimit low = { rooms[k], limit.rlim_max };

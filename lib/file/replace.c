@@ -17,6 +17,7 @@
 
 #include "file/fail_io.h"
 #include "file/mapfile.h"
+#include "file/quiet_write.h"
 
 #define MAX_TRIES 100
 #define FD_FOLDER "/proc/self/fd"
@@ -44,7 +45,7 @@ static tlp_status take_name(tlpi_replace *r)
         tlpi_text_printf(&r->temp, "%s.%lx%lx", r->path,
                          (unsigned long)getpid(), (unsigned long)t.tv_nsec);
         if (r->temp.failed)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("the name of a file");
         if (r->fd >= 0) {
             r->created = linkat(AT_FDCWD, link, AT_FDCWD, r->temp.data,
                                 AT_SYMLINK_FOLLOW) == 0;
@@ -64,7 +65,7 @@ static tlp_status create(tlpi_replace *r)
 #ifdef O_TMPFILE
     tlpi_text_printf(&r->temp, "%s", r->path);
     if (r->temp.failed)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the name of a file");
     /* /proc is needed to name the file later */
     if (access(FD_FOLDER, X_OK) == 0)
         r->fd =
@@ -104,7 +105,8 @@ done:
 tlp_status tlpi_replace_write(tlpi_replace *r, const void *data, size_t n)
 {
     for (size_t done = 0; done < n;) {
-        ssize_t put = write(r->fd, (const char *)data + done, n - done);
+        ssize_t put =
+            tlpi_quiet_write(r->fd, (const char *)data + done, n - done);
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)

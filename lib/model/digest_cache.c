@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "file/mapfile.h"
+#include "file/quiet_write.h"
 #include "model/digest.h"
 
 #define MAGIC "libtlp digests 1\n"
@@ -199,7 +200,7 @@ static void write_own(const char *path, const tlpi_env *env,
         ssize_t put = 1;
 
         while (done < n && put > 0) {
-            put = write(fd, data + done, n - done);
+            put = tlpi_quiet_write(fd, data + done, n - done);
             done += put > 0 ? (size_t)put : 0;
         }
         if (close(fd) != 0 || done < n || rename(temp.data, path) != 0)
