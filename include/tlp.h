@@ -1180,8 +1180,10 @@ typedef struct tlp_need {
  * Compute the memory that a session would need, without creating it.
  *
  * The sizes are those that tlp_session_get_stats has for a new session with
- * equal options.  Tables of sequences and of threads come on top: 4 bytes for
- * each position of each sequence, and a few hundred kilobytes for each thread.
+ * equal options.  On top come tables of sequences and of threads, 4 bytes for
+ * each position of each sequence and a few hundred kilobytes for each thread, and
+ * what rounding takes: a rank on CPUs keeps packed weights in blocks of 8 MB, of
+ * which the last one is seldom full.
  *
  * @param[out] out  the caller sets struct_size
  * @param plan      plan

@@ -44,8 +44,8 @@ Test(status, last_error)
     cr_assert_str_eq(tlp_last_error(), "b: a 5");
     cr_assert_eq(tlpi_fail_prefix(TLP_EFORMAT, "%s: ", "c"), TLP_EFORMAT);
     cr_assert_str_eq(tlp_last_error(), "c: b: a 5");
-    cr_assert_eq(tlpi_fail_nomem(), TLP_ENOMEM);
-    cr_assert_str_eq(tlp_last_error(), "out of memory");
+    cr_assert_eq(tlpi_fail_nomem_for("%d tests", 3), TLP_ENOMEM);
+    cr_assert_str_eq(tlp_last_error(), "out of memory for 3 tests");
 }
 
 static void *fail_elsewhere(void *arg)

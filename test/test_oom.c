@@ -31,11 +31,17 @@ static const char *small_model(int n_split)
     return tiny_make(&s);
 }
 
-/* OK or out of memory; true when the call succeeded. */
+/* OK or out of memory, with a text that says for what; true when the call
+ * succeeded. */
 static bool ok(tlp_status st, const char *call, long n)
 {
+    const char *text = tlp_last_error();
+
     cr_assert(st == TLP_OK || st == TLP_ENOMEM, "allocation %ld: %s: %s: %s", n,
-              call, tlp_status_name(st), tlp_last_error());
+              call, tlp_status_name(st), text);
+    if (st == TLP_ENOMEM)
+        cr_assert(strstr(text, "out of memory") && strstr(text, " for "),
+                  "allocation %ld: %s: %s", n, call, text);
     return st == TLP_OK;
 }
 

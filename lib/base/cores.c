@@ -96,7 +96,7 @@ tlp_status tlpi_cores_create(tlpi_cores **out, const tlpi_env *env)
 
     *out = NULL;
     if (!c)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the cores of threads");
     c->env = env;
     if (!load(&c->topology)) {
         tlpi_log(env, TLP_LOG_WARN, "threads not bound: no topology");

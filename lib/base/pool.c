@@ -420,13 +420,13 @@ tlp_status tlpi_pool_create(tlpi_pool **out, const tlpi_env *env,
                          TLPI_MAX_THREAD);
     pool = tlpi_calloc(env, 1, sizeof *pool);
     if (!pool)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("threads");
     pool->env = env;
     pool->n_thread = pool->n_used = n;
     pool->host = opts->host;
     pool->slot = tlpi_calloc(env, (size_t)n, sizeof *pool->slot);
     if (!pool->slot)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("threads"));
     for (int i = 0; i < n; i++) {
         pool->slot[i].index = i;
         pool->slot[i].pool = pool;

@@ -109,22 +109,16 @@ tlp_status tlpi_fail(tlp_status status, const char *fmt, ...)
 
 static tlp_status fail_nomem(const char *purpose)
 {
-    const char *link = purpose[0] ? " for " : "";
     size_t n = tlpi_alloc_take_missing();
 
     if (n == SIZE_MAX)
-        return tlpi_fail(TLP_ENOMEM,
-                         "out of memory: more bytes than can be addressed%s%s",
-                         link, purpose);
+        return tlpi_fail(
+            TLP_ENOMEM,
+            "out of memory: more bytes than can be addressed for %s", purpose);
     if (n > 0)
-        return tlpi_fail(TLP_ENOMEM, "out of memory: %zu bytes%s%s", n, link,
+        return tlpi_fail(TLP_ENOMEM, "out of memory: %zu bytes for %s", n,
                          purpose);
-    return tlpi_fail(TLP_ENOMEM, "out of memory%s%s", link, purpose);
-}
-
-tlp_status tlpi_fail_nomem(void)
-{
-    return fail_nomem("");
+    return tlpi_fail(TLP_ENOMEM, "out of memory for %s", purpose);
 }
 
 tlp_status tlpi_fail_nomem_for(const char *fmt, ...)

@@ -122,7 +122,7 @@ static tlp_status parse(tlpi_gguf *g, const uint8_t *data, size_t n,
     TLP_TRY(check_count(&c, n_tensor, MIN_TENSOR, "tensors"));
     offset = tlpi_alloc_array(g->env, (size_t)n_tensor, sizeof *offset);
     if (!offset)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a model file"));
     TLP_TRY(tlpi_gguf_parse_tensors(g, &c, n_tensor, offset));
     TLP_TRY(tlpi_gguf_index(g));
     TLP_TRY(read_alignment(g));
@@ -139,10 +139,10 @@ static tlp_status create(tlpi_gguf **out, const tlpi_env *env, const char *path)
 
     *out = g;
     if (!g)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a model file");
     g->env = env;
     g->path = tlpi_strndup(env, path, strlen(path));
-    return g->path ? TLP_OK : tlpi_fail_nomem();
+    return g->path ? TLP_OK : tlpi_fail_nomem_for("a model file");
 }
 
 tlp_status tlpi_gguf_open(tlpi_gguf **out, const tlpi_env *env,

@@ -96,7 +96,7 @@ static tlp_status keep_names(tlpi_gguf *g)
         total += length_before(g->tensor[i].name) + 1;
     g->names = tlpi_alloc(g->env, total);
     if (!g->names)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the index of a model file");
 
     char *to = g->names;
     for (size_t i = 0; i < g->n_kv; i++)
@@ -113,7 +113,7 @@ static tlp_status order(const tlpi_gguf *g, uint32_t **out, size_t n,
     uint32_t *index = *out = tlpi_alloc_array(g->env, n, sizeof *index);
 
     if (!index)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the index of a model file");
     for (size_t i = 0; i < n; i++)
         index[i] = (uint32_t)i;
     tlpi_sort(index, n, less, g);

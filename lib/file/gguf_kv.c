@@ -114,7 +114,7 @@ tlp_status tlpi_gguf_parse_kv(tlpi_gguf *g, tlpi_cursor *c, uint64_t n)
 {
     g->kv = tlpi_calloc(g->env, (size_t)n, sizeof *g->kv);
     if (!g->kv)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the metadata of a model file");
     for (; g->n_kv < n; g->n_kv++) {
         tlp_status st = parse_one(c, &g->kv[g->n_kv]);
         if (st != TLP_OK)

@@ -79,7 +79,7 @@ tlp_status tlpi_gguf_parse_tensors(tlpi_gguf *g, tlpi_cursor *c, uint64_t n,
 
     g->tensor = tlpi_calloc(g->env, (size_t)n, sizeof *g->tensor);
     if (!g->tensor)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the tensors of a model file");
     for (; g->n_tensor < n; g->n_tensor++) {
         tlpi_tensor *t = &g->tensor[g->n_tensor];
         TLP_TRY(tlpi_cursor_name(c, &name, MAX_NAME, "a tensor name"));
@@ -107,7 +107,7 @@ static tlp_status check_overlap(const tlpi_gguf *g, const uint64_t *offset)
     uint32_t *order = tlpi_alloc_array(g->env, g->n_tensor, sizeof *order);
 
     if (!order)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the tensors of a model file");
     for (size_t i = 0; i < g->n_tensor; i++)
         order[i] = (uint32_t)i;
     tlpi_sort(order, g->n_tensor, offset_less, offset);

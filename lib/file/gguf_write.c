@@ -72,7 +72,7 @@ tlp_status tlpi_gguf_write_begin(tlpi_gguf_writer *w, const tlpi_env *env,
         put_kv(&head, &kv[i]);
     uint64_t n_data = put_tensors(&head, tensor, n_tensor, alignment);
     if (head.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("writing a model file"));
 
     TLP_TRY(tlpi_replace_begin(&w->file, env, path,
                                align_up(head.len, alignment) + n_data));

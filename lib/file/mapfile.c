@@ -53,7 +53,7 @@ static tlp_status fill(tlpi_map *map, const char *path, int fd, bool no_mmap)
     if (no_mmap) {
         uint8_t *data = tlpi_alloc(map->env, map->size);
         if (!data)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("a file");
         map->data = data;
         return read_whole(path, fd, data, map->size);
     }
@@ -81,7 +81,7 @@ tlp_status tlpi_map_open(tlpi_map **out, const tlpi_env *env, const char *path,
     *out = NULL;
     tlpi_map *map = tlpi_calloc(env, 1, sizeof *map);
     if (!map)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a file");
     map->env = env;
     clock_gettime(CLOCK_REALTIME, &now);
     map->opened_ns = to_ns(&now);
@@ -156,7 +156,7 @@ tlp_status tlpi_file_read(const tlpi_env *env, const char *path, size_t max,
                           path, size, max));
     text = tlpi_alloc(env, size + 1);
     if (!text)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a file"));
     TLP_TRY(read_whole(path, fd, text, size));
     text[size] = '\0';
     if (len)

@@ -169,7 +169,7 @@ static tlp_status read_meta(header_reader *r, json_t *meta)
                          "%s: key " META_KEY ": an object expected", r->where);
     s->meta = tlpi_alloc_array(s->env, n, sizeof *s->meta);
     if (!s->meta)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("an adjustment file");
     json_object_foreach(meta, key, value)
     {
         if (!json_is_string(value))
@@ -226,7 +226,7 @@ static tlp_status read_entries(header_reader *r, json_t *root)
 
     s->tensor = tlpi_calloc(s->env, n, sizeof *s->tensor);
     if (!s->tensor)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("an adjustment file");
     TLP_TRY(read_meta(r, meta));
     json_object_foreach(root, name, entry)
     {
@@ -254,7 +254,7 @@ static tlp_status read_header(header_reader *r, const char *text, size_t n)
                           r->where));
     r->s->text = tlpi_alloc(r->s->env, n);
     if (!r->s->text)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("an adjustment file"));
     TLP_TRY(read_entries(r, root));
 done:
     json_decref(root);
@@ -281,7 +281,7 @@ tlp_status tlpi_safetensors_open(tlpi_safetensors **out, const tlpi_env *env,
                          where, n_header, n - 8, TLPI_SAFETENSORS_MAX_HEADER);
     s = tlpi_calloc(env, 1, sizeof *s);
     if (!s)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("an adjustment file");
     s->env = env;
     header_reader r = { s, where, bytes + 8 + n_header,
                         n - 8 - (size_t)n_header, 0 };
@@ -334,11 +334,11 @@ static tlp_status add_parts(tlpi_text *header, tlpi_safetensors_part *part,
         p->n_bytes = (size_t)size;
         for (int j = 0; j < p->n_dim; j++) {
             if (!tlpi_mul(p->n_bytes, (size_t)p->ne[j], &p->n_bytes))
-                return tlpi_fail_nomem();
+                return tlpi_fail_nomem_for("an adjustment file");
         }
         size_t end;
         if (!tlpi_add(*n_data, p->n_bytes, &end))
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("an adjustment file");
         tlpi_text_printf(header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[",
                          header->len > 1 ? "," : "", p->name,
                          type_name(p->type));
@@ -398,10 +398,10 @@ tlp_status tlpi_safetensors_lay_out(const tlpi_env *env,
     tlpi_text_printf(&header, "}");
     pad(&header);
     if (header.failed || !tlpi_add(8 + header.len, n_data, &total))
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("an adjustment file"));
     uint8_t *bytes = tlpi_alloc(env, total);
     if (!bytes)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("an adjustment file"));
     for (int i = 0; i < 8; i++)
         bytes[i] = (uint8_t)((uint64_t)header.len >> (8 * i));
     memcpy(bytes + 8, header.data, header.len);

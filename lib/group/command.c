@@ -176,7 +176,9 @@ static tlp_status do_threads(tlpi_rank *r, const tlpi_command *cmd)
     } else if (st == TLP_OK) {
         /* back to numbers that the rank had: this does not fail */
         (void)r->b->ops->set_threads(r->b, r->n_thread, r->n_prefill);
-        st = tlpi_fail(TLP_ENOMEM, "out of memory on another rank");
+        st = tlpi_fail(TLP_ENOMEM,
+                       "out of memory on another rank for %d and %d threads",
+                       cmd->n_tok, cmd->n_row);
     }
     return st;
 }

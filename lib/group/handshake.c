@@ -165,7 +165,7 @@ static tlp_status recv_manifest(const tlpi_process_group *w, int from,
                           (unsigned long long)MANIFEST_MOST));
     theirs = tlpi_alloc(&model->env, (size_t)n + 1);
     if (!theirs)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("the handshake of ranks"));
     for (size_t at = 0, got = 0; at < n; at += got) {
         TLP_TRY(tlpi_peer_recv(
             w->ops, w->transport, from, tag_of(channel), theirs + at,
@@ -228,7 +228,7 @@ tlp_status tlpi_handshake_take_adjust(tlpi_comm *c, tlp_plan *plan)
                           (unsigned long long)n, most));
     image = tlpi_alloc(c->env, (size_t)n);
     if (!image)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("the handshake of ranks"));
     TLP_TRY(share_image(c, image, (size_t)n));
     st =
         tlpi_plan_supply_adjust(plan, image, (size_t)n, "rank 0's adjustments");
@@ -348,11 +348,11 @@ tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_process_group *w,
     int channel = w->ops->new_channel(w->transport);
     tlpi_plan_write_json(plan, &json);
     if (json.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("the handshake of ranks"));
     tlpi_hello_init(&hello, plan->model, digest, json.data, cfg, channel);
     tlpi_hello_write(&hello, &text);
     if (text.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("the handshake of ranks"));
     if (text.len > TLPI_HELLO_BYTES)
         TLP_TRY(tlpi_fail(TLP_ENOTSUP,
                           "plan: %zu bytes, %zu can be sent to other processes",

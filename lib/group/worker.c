@@ -135,7 +135,7 @@ tlp_status tlp_worker_run(tlp_model *model, tlp_plan *plan,
     TLP_TRY(find_place(&v, model, plan));
     v.message = tlpi_alloc(v.env, TLPI_HELLO_BYTES + 1);
     if (!v.message)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a worker"));
     tlpi_hash_ahead_begin(&v.hash, model);
     TLP_TRY(tlpi_handshake_await(&v.group, v.message, &n));
     TLP_TRY(tlpi_hello_read(&v.hello, v.message, n));

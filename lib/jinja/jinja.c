@@ -41,12 +41,12 @@ tlp_status tlpi_jinja_compile(tlpi_jinja **out, const tlpi_env *env,
                          name, n, TLPI_JINJA_MAX_SOURCE);
     t = tlpi_calloc(env, 1, sizeof *t);
     if (!t)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a chat template");
     t->x.env = env;
     t->name = tlpi_strndup(env, name, strlen(name));
     t->source = tlpi_alloc(env, n + 1);
     if (!t->name || !t->source)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a chat template"));
     if (n > 0)
         memcpy(t->source, text, n);
     t->x.name = t->name;
@@ -108,7 +108,7 @@ static tlp_status copy_out(tlpi_jinja_text *out, const tlpi_env *env,
     out->data = tlpi_calloc(env, b->n + 1, 1);
     if (!out->s || !out->data) {
         tlpi_jinja_text_free(env, out);
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a chat template");
     }
     if (b->n > 0)
         memcpy(out->s, b->s, b->n);

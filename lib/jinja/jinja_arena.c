@@ -26,7 +26,8 @@ static tlpi_jinja_chunk *add_chunk(tlpi_jx *x, size_t size)
     }
     tlpi_jinja_chunk *c = tlpi_alloc(x->env, sizeof *c + want);
     if (!c) {
-        x->st = x->st == TLP_OK ? tlpi_fail_nomem() : x->st;
+        x->st =
+            x->st == TLP_OK ? tlpi_fail_nomem_for("a chat template") : x->st;
         return NULL;
     }
     c->used = 0;

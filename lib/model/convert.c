@@ -52,7 +52,7 @@ static tlp_status list_tensors(converter *c)
     c->from = tlpi_alloc_array(&m->env, c->n, sizeof(const tlpi_tensor *));
     c->to = tlpi_alloc_array(&m->env, c->n, sizeof *c->to);
     if (!c->from || !c->to)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a quantized model");
     size_t n = 0;
     for (size_t f = 0; f < m->n_file; f++)
         for (size_t i = 0; i < m->file[f]->n_tensor; i++)
@@ -76,7 +76,7 @@ static tlp_status choose_type(converter *c, size_t i)
         tlpi_recipe_type(c->recipe, c->m, from, c->opts.pure != 0, &wanted);
     if (!tlpi_mul(tlpi_row_bytes(to->type, to->ne[0]), (size_t)rows_of(to),
                   &to->n_bytes))
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a quantized model");
     if (to->type != wanted)
         tlpi_log(&c->m->env, TLP_LOG_INFO,
                  "%s: tensor %s: rows of %lld do not fit %s, %s is used",
@@ -114,7 +114,7 @@ static tlp_status list_keys(converter *c)
 
     c->kv = tlpi_alloc_array(&c->m->env, g->n_kv + 2, sizeof *c->kv);
     if (!c->kv)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a quantized model");
     for (size_t i = 0; i < g->n_kv; i++)
         if (strncmp(g->kv[i].key, "split.", 6) != 0)
             c->kv[c->n_kv++] = g->kv[i];
@@ -272,7 +272,7 @@ static tlp_status start_work(converter *c)
         tlpi_alloc_array(env, (size_t)n * (size_t)c->max_cols, sizeof *c->row);
     c->piece = tlpi_alloc_array(env, most, sizeof(float));
     if (!c->row || !c->piece)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a quantized model");
     return tlpi_pool_create(&c->pool, env, &pool);
 }
 
@@ -318,7 +318,7 @@ static tlp_status find_recipe(converter *c, const char *type)
         return TLP_OK;
     tlpi_recipe_list(&names);
     tlp_status st = names.failed
-                        ? tlpi_fail_nomem()
+                        ? tlpi_fail_nomem_for("a quantized model")
                         : tlpi_fail(TLP_EINVAL, "type %s: one of %s expected",
                                     type, names.data);
     tlpi_text_free(&names);

@@ -126,7 +126,7 @@ static tlp_status hash_file(const tlp_model *m, const tlpi_gguf *g,
 
     h.first = tlpi_alloc_array(&m->env, g->n_tensor + 1, sizeof *h.first);
     if (!h.first)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("the digest of a model"));
     for (size_t i = 0; i <= g->n_tensor; i++) {
         h.first[i] = n;
         if (i < g->n_tensor)
@@ -135,7 +135,7 @@ static tlp_status hash_file(const tlp_model *m, const tlpi_gguf *g,
     }
     h.chunk = tlpi_alloc_array(&m->env, n, sizeof *h.chunk);
     if (!h.chunk)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("the digest of a model"));
     hash_all(&h);
     if (stopped(&h))
         TLP_TRY(tlpi_fail(TLP_ECANCELED, "%s: hashing was canceled", g->path));
@@ -160,7 +160,7 @@ static tlp_status compute(const tlp_model *m, const atomic_bool *stop)
         n += m->file[f]->n_tensor;
     digest = tlpi_alloc_array(&m->env, n, sizeof *digest);
     if (!digest)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("the digest of a model"));
     for (size_t f = 0; f < m->n_file; f++) {
         const tlpi_gguf *g = m->file[f];
 
@@ -174,7 +174,7 @@ static tlp_status compute(const tlp_model *m, const atomic_bool *stop)
     d->manifest = (tlpi_text){ .env = &m->env };
     tlpi_manifest_write(&d->manifest, m, digest);
     if (d->manifest.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("the digest of a model"));
     tlpi_sha256_init(&s);
     tlpi_sha256_add(&s, d->manifest.data, d->manifest.len);
     tlpi_sha256_text(&s, d->text);
@@ -230,10 +230,10 @@ tlp_status tlpi_digest_create(struct tlpi_digest **out, const tlpi_env *env)
 
     *out = NULL;
     if (!d)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the digest of a model");
     if (pthread_mutex_init(&d->lock, NULL) != 0) {
         tlpi_free(env, d);
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the digest of a model");
     }
     d->manifest.env = env;
     *out = d;

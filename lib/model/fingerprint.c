@@ -111,10 +111,10 @@ tlp_status tlpi_fingerprint_create(struct tlpi_fingerprint **out,
 
     *out = NULL;
     if (!f)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the fingerprint of a model");
     if (pthread_mutex_init(&f->lock, NULL) != 0) {
         tlpi_free(env, f);
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the fingerprint of a model");
     }
     *out = f;
     return TLP_OK;

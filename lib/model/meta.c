@@ -150,7 +150,7 @@ tlp_status tlp_model_get_meta(char *buf, size_t cap, size_t *len,
                          key);
     tlpi_text text = { .env = &model->env };
     tlpi_gguf_format(kv, &text);
-    tlp_status st = text.failed ? tlpi_fail_nomem()
+    tlp_status st = text.failed ? tlpi_fail_nomem_for("the metadata of a model")
                                 : tlpi_copy_out(text.data ? text.data : "",
                                                 text.len, buf, cap, len);
     tlpi_text_free(&text);

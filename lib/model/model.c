@@ -38,14 +38,14 @@ static tlp_status create(tlp_model **out, const char *path,
         return st;
     tlp_model *m = tlpi_calloc(&env, 1, sizeof *m);
     if (!m)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a model");
     m->env = env;
     m->refs = 1;
     m->vocab_only = opts->vocab_only != 0;
     m->trust_sample = opts->trust_sample != 0;
     *out = m;
     m->path = tlpi_strndup(&m->env, path, strlen(path));
-    return m->path ? TLP_OK : tlpi_fail_nomem();
+    return m->path ? TLP_OK : tlpi_fail_nomem_for("a model");
 }
 
 static tlp_status create_vocab(tlp_model *m)

@@ -52,7 +52,7 @@ static tlp_status part_path(const tlp_model *m, const part_name *name, int no,
     out->len = 0;
     tlpi_text_printf(out, "%.*s-%05d-of-%05d.gguf", name->prefix, m->path, no,
                      name->count);
-    return out->failed ? tlpi_fail_nomem() : TLP_OK;
+    return out->failed ? tlpi_fail_nomem_for("the files of a model") : TLP_OK;
 }
 
 /* The part's own numbering must agree with its name. */
@@ -85,7 +85,7 @@ static tlp_status add_file(tlp_model *m, const char *path,
     tlpi_gguf *g = NULL;
 
     if (!grown)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the files of a model");
     m->file = grown;
     tlp_status st = tlpi_gguf_open(&g, &m->env, path, &o);
     if (st != TLP_OK)

@@ -64,7 +64,7 @@ tlp_status tlp_detokenize(char *buf, size_t cap, size_t *len,
         tlpi_text_add(&out, piece.s + skip, piece.n - skip);
     }
     if (out.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("the text of tokens"));
     TLP_TRY(tlpi_copy_out(out.data, out.len, buf, cap, len));
 done:
     tlpi_text_free(&out);
@@ -97,7 +97,7 @@ tlp_status tlp_stream_create(tlp_stream **out, tlp_model *model,
         return tlpi_fail(TLP_EINVAL, "flags 0x%x: unknown bits", flags);
     tlp_stream *stream = tlpi_calloc(&model->env, 1, sizeof *stream);
     if (!stream)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the text of tokens");
     stream->model = tlpi_model_retain(model);
     stream->s.env = &model->env;
     stream->s.vocab = model->vocab;

@@ -116,7 +116,7 @@ static tlp_status make_views(tlp_model *m)
 
     if (!m->w.view)
         m->w.view = tlpi_calloc(&m->env, n, sizeof *m->w.view);
-    return m->w.view ? TLP_OK : tlpi_fail_nomem();
+    return m->w.view ? TLP_OK : tlpi_fail_nomem_for("the tensors of a model");
 }
 
 /* Bind each part of a fused tensor to the place of its own row. */
@@ -275,7 +275,7 @@ tlp_status tlpi_weights_bind(tlp_model *m)
     m->w.layer =
         tlpi_calloc(&m->env, (size_t)m->hp.n_layer, sizeof *m->w.layer);
     if (!m->w.layer)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("the tensors of a model");
     for (size_t f = 0; f < m->n_file; f++) {
         const tlpi_gguf *g = m->file[f];
         for (size_t i = 0; i < g->n_tensor; i++)

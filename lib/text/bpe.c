@@ -159,7 +159,7 @@ static tlp_status load_merges(tlpi_vocab *v)
     v->pair = tlpi_alloc_array(v->env, n_slot, sizeof *v->pair);
     v->made = tlpi_calloc(v->env, (size_t)v->n_token, sizeof *v->made);
     if (!v->pair || !v->made)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a tokenizer");
     memset(v->pair, 0xff, n_slot * sizeof *v->pair);
     v->pair_mask = n_slot - 1;
     const uint8_t *at = kv->data;

@@ -141,7 +141,7 @@ static tlp_status make_vars(chat_vars *vars, const tlpi_env *env,
     vars->var = tlpi_alloc_array(env, 8 + json_object_size(values->kwargs),
                                  sizeof *vars->var);
     if (!vars->var)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a conversation");
     add_var(vars, "messages", values->messages, false);
     add_var(vars, "tools", values->tools, false);
     add_var(vars, "documents", values->documents, false);

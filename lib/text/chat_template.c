@@ -18,7 +18,7 @@ static tlp_status make_key(tlpi_text *key, const char *name)
     tlpi_text_add(key, TEMPLATE_KEY, strlen(TEMPLATE_KEY));
     if (strcmp(name, "default") != 0)
         tlpi_text_printf(key, ".%s", name);
-    return key->failed ? tlpi_fail_nomem() : TLP_OK;
+    return key->failed ? tlpi_fail_nomem_for("a chat template") : TLP_OK;
 }
 
 /* text->n is 0 where the file lacks the key. */
@@ -33,7 +33,7 @@ static tlp_status read_key(tlpi_str *text, char **where, const tlpi_env *env,
     TLP_TRY(make_key(&key, name));
     tlpi_text_printf(&both, "%s: key %s", path, key.data);
     if (both.failed)
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a chat template"));
     TLP_TRY(tlpi_gguf_get_str(tlpi_vocab_file(v), key.data, false, text));
     tlpi_free(env, *where);
     *where = both.data;
@@ -111,7 +111,7 @@ tlp_status tlpi_chat_template_find(tlpi_str *text, char **where,
         return find_in_file(text, where, env, c, v, path);
     *where = tlpi_strndup(env, own, strlen(own));
     if (!*where)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a chat template");
     *text = (tlpi_str){ given, strlen(given) };
     return TLP_OK;
 }

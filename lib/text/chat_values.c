@@ -11,7 +11,7 @@
 static tlp_status fail_json(const char *what, const json_error_t *error)
 {
     if (json_error_code(error) == json_error_out_of_memory)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a conversation");
     return tlpi_fail(TLP_EFORMAT, "%s: line %d, column %d: %s", what,
                      error->line, error->column, error->text);
 }
@@ -74,7 +74,7 @@ static tlp_status add_message(json_t *list, const tlp_chat_message *msg,
     if (!object && json_error_code(&error) == json_error_invalid_utf8)
         return tlpi_fail(TLP_EINVAL, "message %zu: not UTF-8", i);
     if (!object || json_array_append_new(list, object))
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a conversation");
     return TLP_OK;
 }
 
@@ -84,7 +84,7 @@ static tlp_status make_messages(json_t **out, const tlpi_chat *c)
 
     *out = json_array();
     if (!*out)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a conversation");
     for (size_t i = 0; i < c->n && st == TLP_OK; i++)
         st = add_message(*out, &c->message[i], i);
     return st;

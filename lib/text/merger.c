@@ -20,7 +20,7 @@ tlp_status tlpi_merger_begin(tlpi_merger *m, size_t n)
         m->cap_sym = 0;
         m->sym = tlpi_alloc_array(m->env, cap, sizeof *m->sym);
         if (!m->sym)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("the tokens of a text");
         m->cap_sym = cap;
     }
     m->n = (uint32_t)n;
@@ -50,7 +50,7 @@ static tlp_status heap_push(tlpi_merger *m, uint64_t key)
         uint64_t *heap =
             tlpi_realloc_array(m->env, m->heap, cap, sizeof *m->heap);
         if (!heap)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("the tokens of a text");
         m->heap = heap;
         m->cap_heap = cap;
     }

@@ -107,7 +107,7 @@ static tlp_status compile(tlpi_pretok *p, const char *pattern,
 
     if (!code)
         return error == PCRE2_ERROR_HEAP_FAILED
-                   ? tlpi_fail_nomem()
+                   ? tlpi_fail_nomem_for("a tokenizer")
                    : tlpi_fail(TLP_ERROR,
                                "pattern \"%s\": PCRE2 error %d at %zu", pattern,
                                error, at);
@@ -121,7 +121,7 @@ static tlp_status compile_set(tlpi_pretok *p, const struct pattern_set *set)
     pcre2_compile_context *context = pcre2_compile_context_create(p->general);
 
     if (!context)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a tokenizer");
     for (int i = 0; i < MAX_PATTERN && set->pattern[i] && st == TLP_OK; i++)
         st = compile(p, set->pattern[i], context);
     pcre2_compile_context_free(context);
@@ -147,11 +147,11 @@ tlp_status tlpi_pretok_create(tlpi_pretok **out, const tlpi_env *env,
                          path, TLPI_STR(pre));
     tlpi_pretok *p = tlpi_calloc(env, 1, sizeof *p);
     if (!p)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a tokenizer");
     p->env = env;
     p->general = pcre2_general_context_create(pcre_alloc, pcre_free,
                                               (void *)(uintptr_t)env);
-    TLP_TRY(p->general ? TLP_OK : tlpi_fail_nomem());
+    TLP_TRY(p->general ? TLP_OK : tlpi_fail_nomem_for("a tokenizer"));
     TLP_TRY(compile_set(p, set));
     *rules = set->rules;
     *out = p;
@@ -190,7 +190,7 @@ static tlp_status find(const splitter *sp, int level, const char *s, size_t n,
 
     *begin = *end = n;
     if (rc == PCRE2_ERROR_NOMEMORY)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a tokenizer");
     if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
         return tlpi_fail(TLP_ERROR, "text at byte %zu of %zu: PCRE2 error %d",
                          from, n, rc);
@@ -245,7 +245,8 @@ tlp_status tlpi_pretok_split(const tlpi_pretok *p, const char *text, size_t n,
 
     sp.match = pcre2_match_data_create(1, p->general);
     sp.context = pcre2_match_context_create(p->general);
-    TLP_TRY(sp.match && sp.context ? TLP_OK : tlpi_fail_nomem());
+    TLP_TRY(sp.match && sp.context ? TLP_OK
+                                   : tlpi_fail_nomem_for("a tokenizer"));
     /* A step or two for each character; nothing is kept for later steps. */
     pcre2_set_match_limit(sp.context, (uint32_t)TLPI_MIN(n, 1u << 28) * 4 + 64);
     pcre2_set_heap_limit(sp.context, 256);

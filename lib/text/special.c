@@ -65,7 +65,7 @@ tlp_status tlpi_trie_create(tlpi_vocab *v)
                          v->g->path, bytes);
     t->node = tlpi_alloc_array(v->env, bytes, sizeof *t->node);
     if (!t->node)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("control tokens");
     t->n_node = 1;
     for (int32_t id = 0; id < v->n_token; id++) {
         if (!is_special(v, id) || v->text[id].n == 0)

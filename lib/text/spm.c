@@ -50,7 +50,7 @@ static tlp_status load_scores(tlpi_vocab *v)
         return st;
     v->rank = tlpi_alloc_array(v->env, (size_t)v->n_token, sizeof *v->rank);
     if (!v->rank)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a tokenizer");
     for (int32_t id = 0; id < v->n_token; id++) {
         double score = tlpi_gguf_elem_f64(kv, (uint64_t)id);
         if (isnan(score))
@@ -242,7 +242,7 @@ static tlp_status flush(encoder *e)
     size_t n = e->word.len, n_symbol = 0;
 
     if (e->word.failed)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a tokenizer");
     if (n == 0)
         return TLP_OK;
     tlpi_utf8 what;

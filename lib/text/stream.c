@@ -72,7 +72,7 @@ static tlp_status copy_stops(tlpi_stream *s, const char *const *texts, size_t n,
     s->stop_text = tlpi_alloc(s->env, total);
     s->fallback = tlpi_alloc_array(s->env, total, sizeof *s->fallback);
     if (!s->stop || !s->stop_text || !s->fallback)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a stream of text");
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
         tlpi_stream_stop *p = &s->stop[i];
@@ -103,9 +103,9 @@ tlp_status tlpi_stream_init(tlpi_stream *s, const char *const *stops,
     if (!tlpi_add(tlpi_vocab_max_piece(s->vocab), sizeof s->cut, &need) ||
         !tlpi_mul(need, REPLACEMENT_LEN, &need) ||
         !tlpi_add(need, longest + 1, &need))
-        TLP_TRY(tlpi_fail_nomem());
+        TLP_TRY(tlpi_fail_nomem_for("a stream of text"));
     s->text = tlpi_alloc(s->env, need);
-    TLP_TRY(s->text ? TLP_OK : tlpi_fail_nomem());
+    TLP_TRY(s->text ? TLP_OK : tlpi_fail_nomem_for("a stream of text"));
     s->text[0] = '\0';
 done:
     return st;

@@ -16,7 +16,7 @@ tlp_status tlpi_ids_push(tlpi_ids *ids, int32_t id)
         int32_t *data =
             tlpi_realloc_array(ids->env, ids->data, cap, sizeof *data);
         if (!data)
-            return tlpi_fail_nomem();
+            return tlpi_fail_nomem_for("the tokens of a text");
         ids->data = data;
         ids->cap = cap;
     }

@@ -56,7 +56,7 @@ static tlp_status load_tokens(tlpi_vocab *v)
     v->type = tlpi_alloc_array(v->env, n, sizeof *v->type);
     v->bytes = tlpi_alloc(v->env, kv->n_bytes);
     if (!v->text || !v->piece || !v->type || !v->bytes)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a vocabulary");
     const uint8_t *at = kv->data;
     for (size_t i = 0; i < n; i++)
         v->text[i] = tlpi_gguf_next_str(&at);
@@ -159,7 +159,7 @@ tlp_status tlpi_vocab_create(tlpi_vocab **out, const tlpi_env *env,
 
     *out = NULL;
     if (!v)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a vocabulary");
     v->env = env;
     v->g = g;
     v->n_vocab = n_vocab;

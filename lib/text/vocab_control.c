@@ -264,7 +264,7 @@ tlp_status tlpi_vocab_find_ends(tlpi_vocab *v)
 
     v->is_end = tlpi_calloc(v->env, (size_t)v->n_vocab, sizeof *v->is_end);
     if (!v->is_end)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a vocabulary");
     bool known = add_ends_by_text(v);
     if (s->eom < 0)
         s->eom = find(v, "<|eom_id|>");

@@ -53,7 +53,7 @@ tlp_status tlpi_index_create(tlpi_vocab *v)
         n_slot *= 2;
     v->index.slot = tlpi_alloc_array(v->env, n_slot, sizeof *v->index.slot);
     if (!v->index.slot)
-        return tlpi_fail_nomem();
+        return tlpi_fail_nomem_for("a vocabulary");
     memset(v->index.slot, 0xff, n_slot * sizeof *v->index.slot);
     v->index.mask = n_slot - 1;
     v->index.seed = (uint64_t)(uintptr_t)v->index.slot;
