@@ -154,17 +154,17 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
         out[i] = vf_cvt(sum[i]);
 }
 
-ALWAYS_INLINE vf abs_of(vf a)
+ALWAYS_INLINE vi abs_bits(const float *x)
 {
-    return _mm256_andnot_ps(vf_set1(-0.0f), a);
+    return _mm256_and_si256(vi_load(x), vi_set1(INT32_MAX));
 }
 
-ALWAYS_INLINE float max_of(vf a)
+ALWAYS_INLINE int32_t max_of(vi a)
 {
-    __m128 m =
-        _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
-    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(a),
+                              _mm256_extracti128_si256(a, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
 /* Convert 16 floats to 8 bits; returns their sum. */
@@ -187,9 +187,12 @@ ALWAYS_INLINE int quantize_16(const float *x, vf inv, int8_t *out)
 static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
 {
     for (int b = 0; b < n_block; b++, x += TLPI_MM_BLOCK, out += step) {
-        vf m0 = vf_max(abs_of(vf_load(x)), abs_of(vf_load(x + 8)));
-        vf m1 = vf_max(abs_of(vf_load(x + 16)), abs_of(vf_load(x + 24)));
-        float max = max_of(vf_max(m0, m1));
+        vi m0 = _mm256_max_epi32(abs_bits(x), abs_bits(x + 8));
+        vi m1 = _mm256_max_epi32(abs_bits(x + 16), abs_bits(x + 24));
+        int32_t bits = max_of(_mm256_max_epi32(m0, m1));
+        if (spoil_block(out, bits))
+            continue;
+        float max = float_of(bits);
         vf inv = vf_set1(inverse_step(max));
         int low = quantize_16(x, inv, out->q);
         int high = quantize_16(x + 16, inv, out->q + 16);

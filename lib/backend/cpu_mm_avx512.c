@@ -72,16 +72,18 @@ static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
 {
     for (int b = 0; b < n_block; b++, x += TLPI_MM_BLOCK, out += step) {
         vf x0 = vf_load(x), x1 = vf_load(x + 16);
-        vf max = _mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1));
-        float amax = _mm512_reduce_max_ps(max);
-        vf inv = vf_set1(inverse_step(amax));
-        /* NaN converts to INT_MIN; the sum of two INT_MIN would overflow. */
-        vi q0 = _mm512_max_epi32(vi_cvt(vf_mul(x0, inv)), vi_set1(-128));
-        vi q1 = _mm512_max_epi32(vi_cvt(vf_mul(x1, inv)), vi_set1(-128));
+        vi a0 = _mm512_castps_si512(_mm512_abs_ps(x0));
+        vi a1 = _mm512_castps_si512(_mm512_abs_ps(x1));
+        int32_t bits = _mm512_reduce_max_epi32(_mm512_max_epi32(a0, a1));
+        if (spoil_block(out, bits))
+            continue;
+        float max = float_of(bits);
+        vf inv = vf_set1(inverse_step(max));
+        vi q0 = vi_cvt(vf_mul(x0, inv)), q1 = vi_cvt(vf_mul(x1, inv));
         _mm_storeu_si128((__m128i *)(void *)out->q, _mm512_cvtsepi32_epi8(q0));
         _mm_storeu_si128((__m128i *)(void *)(out->q + 16),
                          _mm512_cvtsepi32_epi8(q1));
-        finish_block(out, amax, _mm512_reduce_add_epi32(q0),
+        finish_block(out, max, _mm512_reduce_add_epi32(q0),
                      _mm512_reduce_add_epi32(q1));
     }
 }

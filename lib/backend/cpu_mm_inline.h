@@ -4,6 +4,7 @@
 #ifndef TLPI_CPU_MM_INLINE_H
 #define TLPI_CPU_MM_INLINE_H
 
+#include <math.h>
 #include <string.h>
 
 #include "backend/cpu_mm.h"
@@ -28,6 +29,24 @@ ALWAYS_INLINE int32_t load_quad(const tlpi_xq *x, int j)
     int32_t v;
     memcpy(&v, x->q + 4 * j, sizeof v);
     return v;
+}
+
+ALWAYS_INLINE float float_of(int32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* A block with a value that is not finite becomes NaN, so that the fault
+ * shows in the logits.  bits: the largest |x|, compared as integers, where
+ * infinity is larger than all finite values, and NaN than infinity. */
+ALWAYS_INLINE bool spoil_block(tlpi_xq *out, int32_t bits)
+{
+    if (bits < 0x7f800000)
+        return false;
+    *out = (tlpi_xq){ .d = NAN, .s = NAN };
+    return true;
 }
 
 /* 127 / max; 0 for a block that is too small for a scale. */

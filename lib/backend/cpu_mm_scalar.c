@@ -12,8 +12,15 @@ static void quantize(const float *x, int n_block, tlpi_xq *out, int step)
 {
     for (int b = 0; b < n_block; b++, x += TLPI_MM_BLOCK, out += step) {
         float max = 0.0f;
-        for (int i = 0; i < TLPI_MM_BLOCK; i++)
+        bool finite = true;
+        for (int i = 0; i < TLPI_MM_BLOCK; i++) {
             max = fabsf(x[i]) > max ? fabsf(x[i]) : max;
+            finite &= isfinite(x[i]) != 0;
+        }
+        if (!finite) {
+            *out = (tlpi_xq){ .d = NAN, .s = NAN };
+            continue;
+        }
         /* Below this the inverse overflows; the block becomes zero. */
         float inv = max > 1e-36f ? 127.0f / max : 0.0f;
         int sum = 0, high = 0;
