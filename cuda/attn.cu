@@ -22,7 +22,7 @@ static __device__ void norm_row(float *row, const float *w, int h, float eps)
 
     for (int i = lane; i < h; i += 32)
         square += row[i] * row[i];
-    float s = 1.0f / sqrtf(tlpi_lane_sum(square, 32) / (float)h + eps);
+    float s = tlpi_gpu_norm_scale(tlpi_lane_sum(square, 32) / (float)h, eps);
     for (int i = lane; i < h; i += 32)
         row[i] = s * row[i] * w[i];
     __syncwarp();

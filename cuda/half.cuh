@@ -33,15 +33,18 @@ static __device__ __forceinline__ float tlpi_bf16(uint32_t bits)
     return __uint_as_float(bits << 16);
 }
 
-/* Round to nearest, ties to even; values beyond f16 become its largest
- * value. */
+/* Round to nearest, ties to even; finite values beyond f16 become its largest
+ * value.  Infinity and NaN stay, so that a fault shows in the logits. */
 static __device__ __forceinline__ uint32_t tlpi_to_f16(float x)
 {
-    x = fminf(fmaxf(x, -65504.0f), 65504.0f);
+    if (fabsf(x) < INFINITY)
+        x = fminf(fmaxf(x, -65504.0f), 65504.0f);
 #ifdef TLPI_EMULATED
     float a = fabsf(x);
     uint32_t sign = signbit(x) ? 0x8000 : 0, u;
     memcpy(&u, &a, sizeof u);
+    if (!(a < INFINITY))
+        return sign | (a != a ? 0x7e00 : 0x7c00);
     if (a < 6.103515625e-05f) /* subnormal: multiples of 2^-24 */
         return sign | (uint32_t)lrintf(a * 16777216.0f);
     u += 0xfff + (u >> 13 & 1);

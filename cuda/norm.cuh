@@ -43,7 +43,7 @@ static __device__ __forceinline__ void tlpi_norm_row(const tlpi_gpu_norms &a,
                                                      float square, float *part)
 {
     float mean = tlpi_block_sum(square, part) / (float)cols;
-    float s = 1.0f / sqrtf(mean + eps);
+    float s = tlpi_gpu_norm_scale(mean, eps);
 
     for (int i = threadIdx.x; i < cols; i += TLPI_NORM_THREADS) {
         float v = z[i];

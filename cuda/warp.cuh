@@ -4,7 +4,17 @@
 #ifndef TLPI_WARP_CUH
 #define TLPI_WARP_CUH
 
+#include <math.h>
+
 #include "launch.cuh"
+
+/* 1 / RMS; NaN for a mean of squares that overflowed, because 0 would hide the
+ * fault. */
+static __device__ __forceinline__ float tlpi_gpu_norm_scale(float mean,
+                                                            float eps)
+{
+    return mean < INFINITY ? 1.0f / sqrtf(mean + eps) : NAN;
+}
 
 /* Sum over the n neighbouring lanes that include this lane; n is a power of
  * two.  All lanes of the warp call. */

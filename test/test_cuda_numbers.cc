@@ -6,7 +6,11 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <float.h>
+#include <math.h>
+
 #include "cuda/on_device.h"
+#include "half.cuh"
 
 extern "C" {
 #include "tensor/tensor.h"
@@ -66,6 +70,16 @@ Test(cuda_numbers, rounding_to_16_bits)
         check_rounding(nextafterf(tie, 0));
         check_rounding(nextafterf(tie, INFINITY));
     }
+}
+
+/* Finite values stay finite; what is no number stays none. */
+Test(cuda_numbers, halves_of_activations)
+{
+    cr_assert_eq(tlpi_to_f16(INFINITY), 0x7c00);
+    cr_assert_eq(tlpi_to_f16(-INFINITY), 0xfc00);
+    cr_assert_eq(tlpi_to_f16(FLT_MAX), 0x7bff);
+    cr_assert_eq(tlpi_to_f16(-FLT_MAX), 0xfbff);
+    cr_assert(isnan(tlpi_f16_to_f32((uint16_t)tlpi_to_f16(NAN))));
 }
 
 /* ==== packed integers ==================================================== */

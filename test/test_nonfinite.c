@@ -268,6 +268,67 @@ Test(nonfinite, bias)
     rig_close(&r);
 }
 
+/* ==== faults inside the layers ============================================ */
+
+typedef struct layer_fault {
+    tlpi_layer_id tensor;
+    float value;
+} layer_fault;
+
+/* Rounding to 8 or 16 bits must not turn a fault into a number. */
+static void expect_fault(const layer_fault *x, tlpi_dtype type,
+                         const tlp_session_options *o)
+{
+    tiny_spec spec = tiny_default();
+    tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
+    tlp_plan *plan = NULL;
+    tlp_session *s = NULL;
+    tlp_model *m = NULL;
+    const float *row = NULL;
+
+    spec.arch = "qwen2";
+    spec.type = type;
+    mo.no_mmap = 1;
+    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), &mo));
+    const tlpi_tensor *t = m->w.layer[1].t[x->tensor];
+    ((float *)(uintptr_t)t->data)[2] = x->value;
+    CHECK_OK(tlp_plan_parse(&plan, m, "serial"));
+    CHECK_OK(tlp_session_create(&s, plan, o));
+    CHECK_OK(tlp_session_prefill(s, prompt, 4));
+    cr_assert_eq(tlp_session_logits(&row, s, 0), TLP_ERROR,
+                 "tensor %d with %g, type %d, isa %d, cache %d, compute %d",
+                 x->tensor, (double)x->value, type, o->isa, o->kv_type,
+                 o->compute);
+    tlp_session_free(s);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+Test(nonfinite, layers)
+{
+    static const tlpi_dtype types[] = { TLPI_F32, TLPI_BF16, TLPI_Q8_0,
+                                        TLPI_Q4_0 };
+    static const int caches[] = { TLP_KV_F32, TLP_KV_F16, TLP_KV_BF16,
+                                  TLP_KV_Q8_0 };
+    static const layer_fault faults[] = {
+        { TLPI_ATTN_K_BIAS, NAN },       { TLPI_ATTN_K_BIAS, INFINITY },
+        { TLPI_ATTN_V_BIAS, NAN },       { TLPI_ATTN_V_BIAS, INFINITY },
+        { TLPI_ATTN_V_BIAS, -INFINITY }, { TLPI_FFN_NORM, NAN },
+        { TLPI_FFN_NORM, INFINITY },
+    };
+
+    for (size_t i = 0; i < TLPI_COUNT(types); i++)
+        for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AMX; isa++)
+            for (size_t k = 0; rig_has_isa(isa) && k < TLPI_COUNT(caches); k++)
+                for (size_t n = 0; n < TLPI_COUNT(faults); n++) {
+                    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+                    o.n_thread = 1;
+                    o.isa = isa;
+                    o.kv_type = caches[k];
+                    expect_fault(&faults[n], types[i], &o);
+                }
+}
+
 /* ==== all that stands on sessions ======================================== */
 
 Test(nonfinite, plans_and_drills)

@@ -145,7 +145,10 @@ Test(vec, narrow)
                 continue;
             }
             float most = 65504;
-            float f = x[i] > most ? most : x[i] < -most ? -most : x[i];
+            float f = isinf(x[i])    ? x[i]
+                      : x[i] > most  ? most
+                      : x[i] < -most ? -most
+                                     : x[i];
             cr_assert_eq(half[i], tlpi_f32_to_f16(f), "%a", (double)x[i]);
         }
         vec->narrow[TLP_KV_BF16](half, x, COUNT);
@@ -368,6 +371,31 @@ Test(vec, add_norm)
     free(z);
     free(y0);
     free(y1);
+}
+
+/* Squares that overflow, and values that are no numbers, end as NaN and not as
+ * zeros. */
+Test(vec, norm_of_an_overflow)
+{
+    enum { D = 75 };
+    static const float bad[] = { 1e30f, -1e30f, INFINITY, -INFINITY, NAN };
+    float x[D], w[D], y[D];
+    tlpi_norm norm = { w, y };
+
+    fill(w, D);
+    EACH_TABLE (vec)
+        for (size_t i = 0; i < TLPI_COUNT(bad); i++)
+            for (int at = 0; at < D; at++) {
+                vec_rows r;
+                rows_open(&r, vec, 1);
+                fill(x, D);
+                x[at] = bad[i];
+                tlpi_cpu_add_norm(&r.c.base, 1, D, x, NULL, NULL, &norm, 1,
+                                  1e-5f);
+                for (int k = 0; k < D; k++)
+                    cr_assert(isnan(y[k]), "%g at %d", (double)bad[i], at);
+                tlpi_pool_free(r.c.pool);
+            }
 }
 
 Test(vec, gather_add_zero)

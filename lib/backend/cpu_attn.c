@@ -68,7 +68,7 @@ static void prepare_heads(const attn_job *j, float *x, int n_head,
     for (int i = 0; i < n_head; i++, x += h) {
         if (w) {
             float mean = vec->sum_sq(x, h) / (float)h;
-            vec->scale(x, x, w, 1.0f / sqrtf(mean + j->eps), h);
+            vec->scale(x, x, w, tlpi_norm_scale(mean, j->eps), h);
         }
         if (rotate)
             vec->rope(x, r->cos + at, r->sin + at, r->half, r->neox);

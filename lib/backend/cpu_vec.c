@@ -102,7 +102,7 @@ static void norm_row(const norm_job *j, size_t t)
         return;
 
     float mean = j->vec->sum_sq(z, j->cols) / (float)j->cols;
-    float s = 1.0f / sqrtf(mean + j->eps);
+    float s = tlpi_norm_scale(mean, j->eps);
     for (int i = 0; i < j->n_norm; i++)
         j->vec->scale(j->norm[i].y + at, z, j->norm[i].w, s, j->cols);
 }

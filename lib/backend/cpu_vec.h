@@ -11,6 +11,8 @@
 #ifndef TLPI_CPU_VEC_H
 #define TLPI_CPU_VEC_H
 
+#include <math.h>
+
 #include "base/base.h"
 
 /* Width of a panel: the columns that run fastest in the second operand of mul.
@@ -20,6 +22,13 @@
 static inline size_t tlpi_padded(int n)
 {
     return ((size_t)n + TLPI_PANEL - 1) / TLPI_PANEL * TLPI_PANEL;
+}
+
+/* 1 / RMS of a row with this mean of squares.  A mean that overflowed gives
+ * NaN, because 0 would hide the fault. */
+static inline float tlpi_norm_scale(float mean, float eps)
+{
+    return mean < INFINITY ? 1.0f / sqrtf(mean + eps) : NAN;
 }
 
 #define TLPI_N_KV_TYPE 5 /* TLP_KV_* index arrays of this size */
@@ -62,8 +71,9 @@ typedef struct tlpi_cpu_vec {
     void (*rope)(float *x, const float *cos, const float *sin, int half,
                  bool neox);
 
-    /* Convert f32 to the types of a cache; values beyond f16 saturate.  NULL
-     * for Q8_0, which uses tlpi_cpu_mm's quantize. */
+    /* Convert f32 to the types of a cache; finite values beyond f16
+     * saturate, infinity and NaN stay.  NULL for Q8_0, which uses tlpi_cpu_mm's
+     * quantize. */
     tlpi_narrow_fn narrow[TLPI_N_KV_TYPE];
 
     tlpi_panel_product_fn mul[TLPI_N_KV_TYPE]; /* by the type of B */

@@ -4,6 +4,7 @@
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 
 #include <immintrin.h>
+#include <math.h>
 #include <stdint.h>
 
 typedef __m256 vf;
@@ -73,8 +74,10 @@ static inline vf load_bf16(const uint16_t *p)
 static inline void store_f16(uint16_t *p, vf x)
 {
     const vf most = SET1(65504.0f);
-    /* This order of operands keeps a NaN. */
-    x = _mm256_max_ps(SUB(ZERO, most), _mm256_min_ps(most, x));
+    vf size = _mm256_andnot_ps(SET1(-0.0f), x);
+    vf finite = _mm256_cmp_ps(size, SET1(INFINITY), _CMP_LT_OQ);
+    vf near = _mm256_max_ps(SUB(ZERO, most), _mm256_min_ps(most, x));
+    x = _mm256_blendv_ps(x, near, finite);
     _mm_storeu_si128((__m128i *)(void *)p,
                      _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }

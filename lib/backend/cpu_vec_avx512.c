@@ -5,6 +5,7 @@
     defined(__AVX512VL__)
 
 #include <immintrin.h>
+#include <math.h>
 #include <stdint.h>
 
 /* Without optimisation GCC's intrinsics are macros, and so are clang's shifts:
@@ -49,8 +50,10 @@ static inline vf load_bf16(const uint16_t *p)
 static inline void store_f16(uint16_t *p, vf x)
 {
     const vf most = SET1(65504.0f);
-    /* This order of operands keeps a NaN. */
-    x = _mm512_max_ps(SUB(ZERO, most), _mm512_min_ps(most, x));
+    __mmask16 finite =
+        _mm512_cmp_ps_mask(_mm512_abs_ps(x), SET1(INFINITY), _CMP_LT_OQ);
+    vf near = _mm512_max_ps(SUB(ZERO, most), _mm512_min_ps(most, x));
+    x = _mm512_mask_mov_ps(x, finite, near);
     _mm256_storeu_si256((__m256i *)(void *)p,
                         _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }

@@ -53,7 +53,8 @@ static void narrow_f16(void *dst, const float *src, size_t n)
     uint16_t *d = dst;
     for (size_t i = 0; i < n; i++) {
         float x = src[i];
-        x = x > F16_MAX ? F16_MAX : x < -F16_MAX ? -F16_MAX : x;
+        if (isfinite(x))
+            x = x > F16_MAX ? F16_MAX : x < -F16_MAX ? -F16_MAX : x;
         d[i] = tlpi_f32_to_f16(x);
     }
 }

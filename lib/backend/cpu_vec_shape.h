@@ -7,7 +7,8 @@
  *   LOAD STORE SET1 ZERO   unaligned f32
  *   LOAD_F16 LOAD_BF16     W 16-bit floats to f32
  *   LOAD_I8                W bytes to f32
- *   STORE_F16 STORE_BF16   rounding to nearest even; f16 saturates, NaN stays
+ *   STORE_F16 STORE_BF16   rounding to nearest even; finite values beyond f16
+ *                          saturate, infinity and NaN stay
  *   ADD SUB MUL MAX FMA    FMA(a, b, c) = a * b + c
  *   KEEP(x, n, y)          lanes below n from x, the remaining lanes from y
  *   SUM TOP                sum and maximum over the lanes
