@@ -34,6 +34,9 @@ static const char *const end_texts[] = {
     "[EOS]",
     "[EOT]",
     "<|endofturn|>",
+    "[|endofturn|]",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|end_of_sentence|>",
 };
 #define N_END (sizeof end_texts / sizeof end_texts[0])
 
