@@ -385,7 +385,7 @@ Test(fingerprint, a_plan_is_refused_by_a_damaged_copy)
                        tlp_last_error());
     CHECK_OK(load_plan(bad, file, 1)); /* by its fingerprint, as told to */
 
-    /* A plan of the first edition has the fingerprint alone. */
+    /* An older plan has the fingerprint alone. */
     char *text = tool_read_file(file, &n), *key = strstr(text, ",\n            "
                                                                "\"digest\"");
     cr_assert_not_null(key);
@@ -470,7 +470,7 @@ Test(fingerprint, scores_of_a_damaged_copy_are_refused)
     cr_expect_not_null(strstr(tlp_last_error(), "of.digest"), "%s",
                        tlp_last_error());
 
-    /* Scores of the first edition have no digest. */
+    /* Older scores have no digest. */
     char *text = tool_read_file(scores, &n), *key = strstr(text, "\"digest\"");
     cr_assert_not_null(key);
     char *next = strchr(key, ',') + 2;

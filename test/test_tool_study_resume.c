@@ -234,7 +234,7 @@ Test(tool_study_resume, foreign_state)
     free(text);
 }
 
-/* Cells of a damaged copy; a CSV of the first edition has no digest. */
+/* Cells of a damaged copy; an older CSV has no digest. */
 Test(tool_study_resume, a_damaged_copy)
 {
     const char *m = tool_model(), *ids = ids_of(20);
