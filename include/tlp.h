@@ -764,6 +764,19 @@ enum tlp_mode {
 };
 
 /**
+ * Exchanges that a stage of mode TLP_MODE_SERIAL leaves out.
+ *
+ * The layers around a left-out exchange are cut into tracks.  Track r goes on
+ * with a residual stream of its own, x + the track's part of everything that
+ * was added since the last exchange; the next exchange adds the parts of all
+ * tracks, and the streams are equal again.  docs/design.md has the equations.
+ */
+enum tlp_nosync {
+    TLP_NOSYNC_ATTN = 1, /**< the exchange after the attention                */
+    TLP_NOSYNC_FFN = 2   /**< the exchange after the feed-forward             */
+};
+
+/**
  * Make a plan from text.
  *
  * The text form is one clause, or several joined by ';':
@@ -777,6 +790,14 @@ enum tlp_mode {
  *     depth:25@par       pairs that the library chooses, to 25 stages
  *     drop:12,20         layers that do not run
  *     order:0,2,1,3,...  all layers, in the order in which they run
+ *     nosync@2:7f,25a,26 exchanges that are left out: after the feed-forward of
+ *                        layer 7, the attention of layer 25, both halves of
+ *                        layer 26; @ and the number of tracks may be left out
+ *                        for 2 tracks
+ *
+ * The layers of nosync, and the layer after a left-out exchange, run alone; the
+ * exchange after the last half-layer stays.  Such a plan runs on 1 rank or on a
+ * multiple of its number of tracks.
  *
  * The JSON form (docs/design.md) begins with '{'.  Layers count from 0.  A
  * group runs at the place of its first member.
@@ -899,6 +920,8 @@ typedef struct tlp_stage_info {
     int32_t n_member;      /**< layers in the stage                           */
     const int32_t *layers; /**< n_member layer numbers, borrowed from the
                                 plan                                          */
+    int32_t nosync;        /**< exchanges that are left out, enum tlp_nosync  */
+    int32_t n_track;       /**< tracks into which the layer is cut; 0 = none  */
 } tlp_stage_info;
 
 /**

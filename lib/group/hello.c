@@ -341,6 +341,7 @@ static void show_plan(const tlp_plan *p, char *out, size_t cap)
     for (int i = 0; i < p->n_stage; i++) {
         const tlpi_stage *s = &p->stage[i];
         tlpi_sha256_add(&hash, &s->mode, sizeof(s->mode));
+        tlpi_sha256_add(&hash, &s->nosync, sizeof(s->nosync));
         tlpi_sha256_add(&hash, s->layers,
                         (size_t)s->n_member * sizeof(*s->layers));
     }
@@ -351,11 +352,12 @@ static void show_plan(const tlp_plan *p, char *out, size_t cap)
 
 static bool same_plan(const tlp_plan *a, const tlp_plan *b)
 {
-    if (a->n_stage != b->n_stage)
+    if (a->n_stage != b->n_stage || a->n_track != b->n_track)
         return false;
     for (int i = 0; i < a->n_stage; i++) {
         const tlpi_stage *s = &a->stage[i], *t = &b->stage[i];
-        if (s->mode != t->mode || s->n_member != t->n_member ||
+        if (s->mode != t->mode || s->nosync != t->nosync ||
+            s->n_member != t->n_member ||
             memcmp(s->layers, t->layers,
                    (size_t)s->n_member * sizeof(*s->layers)) != 0)
             return false;

@@ -320,8 +320,7 @@ tlp_status tlpi_plan_with_adjust(tlp_plan **out, const tlp_plan *plan,
     tlp_status st;
 
     *out = NULL;
-    TLP_TRY(tlpi_plan_build(&p, plan->model, plan->stage, plan->n_stage,
-                            plan->made, where));
+    TLP_TRY(tlpi_plan_rebuild(&p, plan->model, plan, plan->made));
     p->adjust = tlpi_calloc(env, 1, sizeof *p->adjust);
     if (!p->adjust)
         TLP_TRY(tlpi_fail_nomem_for("adjustments"));

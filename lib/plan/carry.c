@@ -145,8 +145,7 @@ tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
                          (model->vocab_only ? model : plan->model)->path);
     TLP_TRY(check_same(plan->model, model));
     TLP_TRY(record(plan, &made));
-    TLP_TRY(
-        tlpi_plan_build(&p, model, plan->stage, plan->n_stage, made, "plan"));
+    TLP_TRY(tlpi_plan_rebuild(&p, model, plan, made));
     if (plan->adjust) {
         TLP_TRY(rename_model(plan, model, &image));
         TLP_TRY(tlpi_plan_with_adjust(out, p, image, plan->adjust->n_image,

@@ -80,6 +80,63 @@ static tlp_status check_stages(const tlp_model *m, const tlpi_stage *stage,
     return TLP_OK;
 }
 
+/* The text form of a half-layer: "7a", "7f". */
+#define HALF_FORMAT "%d%s"
+#define HALF_ARGS(layer, half) (layer), (half) == TLP_NOSYNC_ATTN ? "a" : "f"
+
+/* An exchange can be left out only between two half-layers of serial stages. */
+static tlp_status check_nosync(const tlp_model *m, const tlpi_stage *stage,
+                               int n_stage, int n_track, const char *where)
+{
+    const int known = TLP_NOSYNC_ATTN | TLP_NOSYNC_FFN;
+    int most = TLPI_MIN(TLPI_MAX_TRACK, m->hp.n_head);
+
+    if (n_track < 2 || n_track > most)
+        return tlpi_fail(TLP_EINVAL, "%s: nosync: %d tracks, 2 to %d expected",
+                         where, n_track, most);
+    for (int i = 0; i < n_stage; i++) {
+        const tlpi_stage *s = &stage[i];
+        int half =
+            s->nosync & TLP_NOSYNC_ATTN ? TLP_NOSYNC_ATTN : TLP_NOSYNC_FFN;
+
+        if (!s->nosync)
+            continue;
+        if (s->nosync & ~known)
+            return tlpi_fail(TLP_EINVAL,
+                             "%s: stage %d: nosync is %d, 0 to %d "
+                             "expected",
+                             where, i, s->nosync, known);
+        if (s->mode != TLP_MODE_SERIAL)
+            return tlpi_fail(TLP_EINVAL,
+                             "%s: nosync: " HALF_FORMAT ": layer %d is in a "
+                             "group of mode %s, a layer that runs alone "
+                             "expected",
+                             where, HALF_ARGS(s->layers[0], half), s->layers[0],
+                             mode_names[s->mode]);
+        if (!(s->nosync & TLP_NOSYNC_FFN))
+            continue;
+        if (i + 1 == n_stage)
+            return tlpi_fail(TLP_EINVAL,
+                             "%s: nosync: %df: the exchange after the last "
+                             "half-layer cannot be left out",
+                             where, s->layers[0]);
+        if (s[1].mode != TLP_MODE_SERIAL)
+            return tlpi_fail(TLP_EINVAL,
+                             "%s: nosync: %df: the next stage is a group of "
+                             "mode %s, a layer that runs alone expected",
+                             where, s->layers[0], mode_names[s[1].mode]);
+    }
+    return TLP_OK;
+}
+
+static bool leaves_out(const tlpi_stage *stage, int n_stage)
+{
+    for (int i = 0; i < n_stage; i++)
+        if (stage[i].nosync)
+            return true;
+    return false;
+}
+
 static tlp_status copy_stages(tlp_plan *p, const tlpi_stage *stage, int n_stage,
                               int n_member)
 {
@@ -105,7 +162,7 @@ static tlp_status copy_stages(tlp_plan *p, const tlpi_stage *stage, int n_stage,
 }
 
 tlp_status tlpi_plan_build(tlp_plan **out, tlp_model *model,
-                           const tlpi_stage *stage, int n_stage,
+                           const tlpi_stage *stage, int n_stage, int n_track,
                            const char *made, const char *where)
 {
     const tlpi_env *env = &model->env;
@@ -130,6 +187,10 @@ tlp_status tlpi_plan_build(tlp_plan **out, tlp_model *model,
     p->refs = 1;
     p->model = tlpi_model_retain(model);
     TLP_TRY(check_stages(model, stage, n_stage, where, seen, &n_member));
+    if (leaves_out(stage, n_stage)) {
+        TLP_TRY(check_nosync(model, stage, n_stage, n_track, where));
+        p->n_track = n_track;
+    }
     TLP_TRY(copy_stages(p, stage, n_stage, n_member));
     if (made && !(p->made = tlpi_strndup(env, made, strlen(made))))
         TLP_TRY(tlpi_fail_nomem_for("a plan"));
@@ -139,6 +200,13 @@ done:
     tlp_plan_free(p);
     tlpi_free(env, seen);
     return st;
+}
+
+tlp_status tlpi_plan_rebuild(tlp_plan **out, tlp_model *model,
+                             const tlp_plan *p, const char *made)
+{
+    return tlpi_plan_build(out, model, p->stage, p->n_stage, p->n_track, made,
+                           "plan");
 }
 
 tlp_plan *tlpi_plan_retain(tlp_plan *p)
@@ -158,10 +226,8 @@ int tlpi_plan_max_members(const tlp_plan *p)
 {
     int most = 1;
 
-    for (int i = 0; i < p->n_stage; i++) {
-        if (p->stage[i].mode != TLP_MODE_MERGE)
-            most = TLPI_MAX(most, p->stage[i].n_member);
-    }
+    for (int i = 0; i < p->n_stage; i++)
+        most = TLPI_MAX(most, tlpi_plan_n_member(p, i));
     return most;
 }
 
@@ -319,6 +385,8 @@ tlp_status tlp_plan_get_stage(tlp_stage_info *out, const tlp_plan *plan,
         .mode = s->mode,
         .n_member = s->n_member,
         .layers = s->layers,
+        .nosync = s->nosync,
+        .n_track = tlpi_plan_has_tracks(plan, (int)index) ? plan->n_track : 0,
     };
     return tlpi_struct_write(out, &info, sizeof info, "tlp_stage_info");
 }

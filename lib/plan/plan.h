@@ -10,10 +10,14 @@
 #include "base/base.h"
 #include "model/model.h"
 
+/* Tracks of a plan: at least 2; 0 for a plan that leaves out no exchange. */
+enum { TLPI_MAX_TRACK = 64 };
+
 typedef struct tlpi_stage {
     int mode;     /* TLP_MODE_*; a stage of one member is SERIAL */
     int n_member; /* >= 1 */
     int *layers;  /* [n_member], in running order */
+    int nosync;   /* TLP_NOSYNC_* of exchanges left out; SERIAL stages only */
 } tlpi_stage;
 
 typedef struct tlpi_adjust tlpi_adjust; /* plan/adjust.h */
@@ -23,11 +27,41 @@ struct tlp_plan {
     tlp_model *model; /* retained */
     int n_stage;
     tlpi_stage *stage; /* [n_stage], in running order */
+    int n_track;       /* 0 = every exchange is made */
     /* Layers are numbered 0..n_layer-1.  A layer in no stage is dropped; no
      * layer is in two stages. */
     char *made; /* JSON text of the file's "made" object, kept; or NULL */
     tlpi_adjust *adjust; /* or NULL; owned */
 };
+
+/* Does the residual stream differ between tracks when stage i begins?  True if
+ * the plan leaves out the exchange before; i = n_stage is the end. */
+static inline bool tlpi_plan_is_open(const tlp_plan *p, int i)
+{
+    return i > 0 && (p->stage[i - 1].nosync & TLP_NOSYNC_FFN);
+}
+
+/* Is the layer of stage i cut into tracks?  It is if the stream differs between
+ * tracks anywhere in the stage. */
+static inline bool tlpi_plan_has_tracks(const tlp_plan *p, int i)
+{
+    return p->stage[i].nosync || tlpi_plan_is_open(p, i);
+}
+
+/* The layer of a member as ranks hold it: all tracks are of one layer. */
+static inline int tlpi_stage_layer(const tlpi_stage *s, int member)
+{
+    return s->layers[s->n_member > 1 ? member : 0];
+}
+
+/* Members of stage i as ranks hold it: layers, or the tracks of one layer.  A
+ * merged stage has one. */
+static inline int tlpi_plan_n_member(const tlp_plan *p, int i)
+{
+    if (tlpi_plan_has_tracks(p, i))
+        return p->n_track;
+    return p->stage[i].mode == TLP_MODE_MERGE ? 1 : p->stage[i].n_member;
+}
 
 tlp_plan *tlpi_plan_retain(tlp_plan *p);
 
@@ -36,7 +70,7 @@ tlp_plan *tlpi_plan_retain(tlp_plan *p);
 const char *tlpi_mode_name(int mode);
 int tlpi_mode_parse(const char *text, size_t n);
 
-/* Largest n_member of all stages; a merged stage counts as one member. */
+/* Largest tlpi_plan_n_member of all stages. */
 int tlpi_plan_max_members(const tlp_plan *p);
 
 /*
@@ -48,11 +82,17 @@ tlp_status tlpi_plan_record(const tlp_plan *p, const char *key,
 
 /*
  * Build a plan from stages in running order.  The function checks that every
- * layer is in range and is used once, and that modes fit; it copies the stages.
- * `where` names the plan in error texts.
+ * layer is in range and is used once, and that modes and exchanges fit; it
+ * copies the
+ * stages.  n_track counts only if a stage leaves out an exchange.  `where`
+ * names the plan in error texts.
  */
 tlp_status tlpi_plan_build(tlp_plan **out, tlp_model *model,
-                           const tlpi_stage *stage, int n_stage,
+                           const tlpi_stage *stage, int n_stage, int n_track,
                            const char *made, const char *where);
+
+/* tlpi_plan_build with the stages of p, for `model`. */
+tlp_status tlpi_plan_rebuild(tlp_plan **out, tlp_model *model,
+                             const tlp_plan *p, const char *made);
 
 #endif

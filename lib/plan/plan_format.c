@@ -159,9 +159,36 @@ static void add_groups(tlpi_text *out, const tlp_plan *p)
     }
 }
 
+/* Add the half-layers whose exchanges are left out, each between quotes. */
+static void add_nosync(tlpi_text *out, const tlp_plan *p, const char *separator,
+                       const char *quote)
+{
+    static const char *const half[] = {
+        [TLP_NOSYNC_ATTN] = "a",
+        [TLP_NOSYNC_FFN] = "f",
+        [TLP_NOSYNC_ATTN | TLP_NOSYNC_FFN] = "",
+    };
+    bool any = false;
+
+    for (int i = 0; i < p->n_stage; i++) {
+        const tlpi_stage *s = &p->stage[i];
+
+        if (!s->nosync)
+            continue;
+        tlpi_text_printf(out, "%s%s%d%s%s", any ? separator : "", quote,
+                         s->layers[0], half[s->nosync], quote);
+        any = true;
+    }
+}
+
 void tlpi_plan_write_text(const tlp_plan *p, tlpi_text *out)
 {
     add_groups(out, p);
+    if (p->n_track) {
+        tlpi_text_printf(out, "%snosync@%d:", out->len > 0 ? ";" : "",
+                         p->n_track);
+        add_nosync(out, p, ",", "");
+    }
     add_dropped(out, p, out->len > 0 ? ";drop:" : "drop:", ",", true, "");
     if (!is_natural(p)) {
         tlpi_text_printf(out, "%s", out->len > 0 ? ";order:" : "order:");
@@ -210,6 +237,14 @@ void tlpi_plan_write_json_as(const tlp_plan *p, const char *file,
         tlpi_text_printf(out, ",\n  \"order\": [");
         add_order(out, p, ", ", false);
         tlpi_text_printf(out, "]");
+    }
+    if (p->n_track) {
+        tlpi_text_printf(out,
+                         ",\n  \"nosync\": {\"tracks\": %d, \"cut\": "
+                         "\"even\", \"after\": [",
+                         p->n_track);
+        add_nosync(out, p, ", ", "\"");
+        tlpi_text_printf(out, "]}");
     }
     if (p->adjust)
         tlpi_text_printf(out,

@@ -8,6 +8,8 @@
  *               {"layers": [3, 4], "mode": "par"}, ...],
  *    "drop": [12],                                layers that do not run
  *    "order": [0, 2, 1, ...],                     as the text form's "order:"
+ *    "nosync": {"tracks": 2, "cut": "even",       exchanges that are left out
+ *               "after": ["7f", "23f", "26"]},
  *    "adjust": {"file": "p.adjust.safetensors", "sha256": "sha256:..."},
  *    "made": {...}}                               free; kept unchanged
  *
@@ -228,6 +230,53 @@ done:
     return st;
 }
 
+static tlp_status read_cut(const tlpi_sketch *s, json_t *nosync)
+{
+    json_t *cut = json_object_get(nosync, "cut");
+
+    if (!cut ||
+        (json_is_string(cut) && strcmp(json_string_value(cut), "even") == 0))
+        return TLP_OK;
+    return tlpi_fail(json_is_string(cut) ? TLP_ENOTSUP : TLP_EFORMAT,
+                     "%s: key \"nosync.cut\": \"even\" expected, not "
+                     "\"%.40s\"",
+                     s->where,
+                     json_is_string(cut) ? json_string_value(cut) : "");
+}
+
+static tlp_status read_nosync(tlpi_sketch *s, json_t *root)
+{
+    static const char *const known[] = { "tracks", "cut", "after" };
+    json_t *nosync = json_object_get(root, "nosync");
+    json_t *tracks = json_object_get(nosync, "tracks");
+    json_t *after = json_object_get(nosync, "after");
+    tlp_status st = TLP_OK;
+
+    if (!nosync)
+        return TLP_OK;
+    if (!json_is_object(nosync) || !json_is_integer(tracks) ||
+        !json_is_array(after))
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: key \"nosync\": an object with a number "
+                         "\"tracks\" and a list \"after\" expected",
+                         s->where);
+    TLP_TRY(check_keys(s->where, "nosync: ", nosync, known, TLPI_COUNT(known)));
+    TLP_TRY(read_cut(s, nosync));
+    TLP_TRY(tlpi_sketch_begin_nosync(s, json_integer_value(tracks)));
+    for (size_t i = 0; i < json_array_size(after); i++) {
+        const char *half = json_string_value(json_array_get(after, i));
+
+        if (!half)
+            return tlpi_fail(TLP_EFORMAT,
+                             "%s: key \"nosync.after\", element %zu: a text "
+                             "such as \"7a\" expected",
+                             s->where, i);
+        TLP_TRY(tlpi_plan_read_half(s, half));
+    }
+done:
+    return st;
+}
+
 /*
  * The object as text, which the caller releases with free().  Fifteen digits
  * write 0.41 as 0.41, but do not always give back the bits of a double.  The
@@ -326,8 +375,9 @@ done:
 tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
                                char **made, tlpi_adjust **adjust)
 {
-    static const char *const known[] = { "tlp_plan", "model", "stages", "order",
-                                         "drop",     "made",  "adjust" };
+    static const char *const known[] = { "tlp_plan", "model", "stages",
+                                         "order",    "drop",  "nosync",
+                                         "made",     "adjust" };
     json_error_t error;
     json_t *root = NULL;
     tlp_status st;
@@ -346,6 +396,7 @@ tlp_status tlpi_plan_read_json(tlpi_sketch *s, const char *text, size_t n,
     TLP_TRY(check_model(s, root));
     TLP_TRY(read_stages(s, root));
     TLP_TRY(read_study(s, root));
+    TLP_TRY(read_nosync(s, root));
     TLP_TRY(read_made(s, root, made));
     TLP_TRY(read_adjust(s, root, adjust));
 done:

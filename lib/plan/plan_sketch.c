@@ -21,9 +21,11 @@ tlp_status tlpi_sketch_init(tlpi_sketch *s, tlp_model *model, const char *where)
     s->pool = tlpi_alloc_array(env, 2 * n, sizeof *s->pool);
     s->owner = tlpi_alloc_array(env, n, sizeof *s->owner);
     s->seen = tlpi_calloc(env, n, sizeof *s->seen);
+    s->nosync = tlpi_calloc(env, n, sizeof *s->nosync);
     s->group = tlpi_alloc_array(env, n + 1, sizeof *s->group);
     s->order = tlpi_alloc_array(env, n, sizeof *s->order);
-    if (!s->pool || !s->owner || !s->seen || !s->group || !s->order)
+    if (!s->pool || !s->owner || !s->seen || !s->nosync || !s->group ||
+        !s->order)
         return tlpi_fail_nomem_for("a plan");
     for (size_t l = 0; l < n; l++)
         s->owner[l] = NO_GROUP;
@@ -37,6 +39,7 @@ void tlpi_sketch_free(tlpi_sketch *s)
     tlpi_free(env, s->pool);
     tlpi_free(env, s->owner);
     tlpi_free(env, s->seen);
+    tlpi_free(env, s->nosync);
     tlpi_free(env, s->group);
     tlpi_free(env, s->order);
 }
@@ -80,6 +83,7 @@ void tlpi_sketch_begin(tlpi_sketch *s, int mode)
      * most n_layer members. */
     g->mode = mode;
     g->n_member = 0;
+    g->nosync = 0;
     g->layers = last ? last->layers + last->n_member : s->pool;
     s->n_list++;
 }
@@ -181,6 +185,33 @@ tlp_status tlpi_sketch_order(tlpi_sketch *s, int64_t layer)
     return TLP_OK;
 }
 
+tlp_status tlpi_sketch_begin_nosync(tlpi_sketch *s, int64_t n_track)
+{
+    if (s->n_track)
+        return tlpi_fail(TLP_EINVAL, "%s: nosync is given twice", s->where);
+    if (n_track < 2 || n_track > TLPI_MAX_TRACK)
+        return tlpi_fail(TLP_EINVAL,
+                         "%s: nosync: %lld tracks, 2 to %d expected", s->where,
+                         (long long)n_track, TLPI_MAX_TRACK);
+    s->n_track = (int)n_track;
+    return TLP_OK;
+}
+
+tlp_status tlpi_sketch_nosync(tlpi_sketch *s, int64_t layer, int halves)
+{
+    tlp_status st = check_range(s, layer);
+
+    if (st != TLP_OK)
+        return st;
+    if (s->nosync[layer] & halves)
+        return tlpi_fail(TLP_EINVAL, "%s: nosync: %d%s is listed twice",
+                         s->where, (int)layer,
+                         s->nosync[layer] & halves & TLP_NOSYNC_ATTN ? "a"
+                                                                     : "f");
+    s->nosync[layer] |= halves;
+    return TLP_OK;
+}
+
 static int first_layer(const tlpi_stage *g)
 {
     int first = g->layers[0];
@@ -238,6 +269,24 @@ static void use_natural_order(tlpi_sketch *s)
     }
 }
 
+static tlp_status check_nosync(const tlpi_sketch *s)
+{
+    for (int l = 0; l < s->n_layer; l++)
+        if (s->nosync[l] && s->owner[l] == DROPPED)
+            return tlpi_fail(TLP_EINVAL, "%s: nosync: layer %d is dropped",
+                             s->where, l);
+    return TLP_OK;
+}
+
+/* Each stage gets the exchanges of all its layers; tlpi_plan_build refuses
+ * those of a group. */
+static void set_nosync(const tlpi_sketch *s, tlpi_stage *stage, int n_stage)
+{
+    for (int i = 0; i < n_stage; i++)
+        for (int j = 0; j < stage[i].n_member; j++)
+            stage[i].nosync |= s->nosync[stage[i].layers[j]];
+}
+
 tlp_status tlpi_sketch_build(tlpi_sketch *s, const char *made, tlp_plan **out)
 {
     const tlpi_env *env = &s->model->env;
@@ -250,6 +299,7 @@ tlp_status tlpi_sketch_build(tlpi_sketch *s, const char *made, tlp_plan **out)
         TLP_TRY(check_order(s));
     else
         use_natural_order(s);
+    TLP_TRY(check_nosync(s));
     stage = tlpi_alloc_array(env, (size_t)s->n_layer, sizeof *stage);
     placed = tlpi_calloc(env, (size_t)s->n_group, sizeof *placed);
     if (!stage || !placed)
@@ -257,13 +307,16 @@ tlp_status tlpi_sketch_build(tlpi_sketch *s, const char *made, tlp_plan **out)
     for (int i = 0; i < s->n_order; i++) {
         int g = s->owner[s->order[i]];
         if (g == NO_GROUP) {
-            stage[n_stage++] = (tlpi_stage){ TLP_MODE_SERIAL, 1, &s->order[i] };
+            stage[n_stage++] =
+                (tlpi_stage){ TLP_MODE_SERIAL, 1, &s->order[i], 0 };
         } else if (!placed[g]) {
             placed[g] = true;
             stage[n_stage++] = s->group[g];
         }
     }
-    TLP_TRY(tlpi_plan_build(out, s->model, stage, n_stage, made, s->where));
+    set_nosync(s, stage, n_stage);
+    TLP_TRY(tlpi_plan_build(out, s->model, stage, n_stage, s->n_track, made,
+                            s->where));
 done:
     tlpi_free(env, placed);
     tlpi_free(env, stage);

@@ -13,9 +13,11 @@ typedef struct tlpi_sketch {
     tlp_model *model;
     const char *where; /* beginning of every error text */
     int n_layer;
-    int *pool;  /* [2*n_layer] members of all groups */
-    int *owner; /* [n_layer] group of a layer; -1 none, -2 dropped */
-    int *seen;  /* [n_layer] number of the last list that named the layer */
+    int *pool;   /* [2*n_layer] members of all groups */
+    int *owner;  /* [n_layer] group of a layer; -1 none, -2 dropped */
+    int *seen;   /* [n_layer] number of the last list that named the layer */
+    int *nosync; /* [n_layer] exchanges left out, TLP_NOSYNC_* */
+    int n_track; /* of these; 0 = none was given */
     int n_list;
     tlpi_stage *group; /* [n_layer+1]; the last entry is for a group that will
                           be refused */
@@ -41,6 +43,11 @@ tlp_status tlpi_sketch_drop(tlpi_sketch *s, int64_t layer);
 tlp_status tlpi_sketch_begin_order(tlpi_sketch *s);
 tlp_status tlpi_sketch_order(tlpi_sketch *s, int64_t layer);
 
+/* Leave out exchanges: begin with the number of tracks, then add half-layers
+ * (halves: TLP_NOSYNC_*). */
+tlp_status tlpi_sketch_begin_nosync(tlpi_sketch *s, int64_t n_track);
+tlp_status tlpi_sketch_nosync(tlpi_sketch *s, int64_t layer, int halves);
+
 /* Check for the JSON form, which lists all layers: every layer is in a group
  * or dropped, and without an order the groups are sorted by their lowest
  * layers. */
@@ -59,6 +66,8 @@ void tlpi_group_format(const int *layers, int n, char *buf, size_t cap);
 
 /* plan_text.c: the text form. */
 tlp_status tlpi_plan_read_text(tlpi_sketch *s, const char *text);
+/* Leave out the exchanges of a half-layer, "7a", "7f" or "7". */
+tlp_status tlpi_plan_read_half(tlpi_sketch *s, const char *text);
 
 /* plan_json.c: the JSON form; *made gets the "made" object (free it with
  * tlpi_free), *adjust file and hash of the "adjust" object (free it with

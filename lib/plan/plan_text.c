@@ -9,7 +9,10 @@
  *          | "depth:" number "@" mode              alone
  *          | "drop:" range { "," range }
  *          | "order:" range { "," range }          every layer not dropped
+ *          | "nosync" [ "@" number ] ":" half { "," half }
+ *                                                  @: tracks, 2 if left out
  *   group  = range { "+" range }
+ *   half   = range [ "a" | "f" ]                   both halves if left out
  *   range  = number [ "-" number ]
  *
  * Blanks may stand between any two of these.
@@ -221,26 +224,70 @@ static tlp_status read_drop(reader *r)
     return read_list(r, tlpi_sketch_drop);
 }
 
-typedef tlp_status (*read_body_fn)(reader *r);
-
-/* The function that reads the body of a clause, such as the text after
- * "pairs:"; NULL for an unknown name. */
-static read_body_fn find_clause(const char *name, size_t n)
+static tlp_status read_half(reader *r)
 {
-    static const struct {
-        const char *name;
-        read_body_fn read;
-    } clauses[] = {
-        { "pairs", read_pairs },
-        { "depth", read_depth },
-        { "drop", read_drop },
-        { "order", read_order },
+    int halves = TLP_NOSYNC_ATTN | TLP_NOSYNC_FFN;
+    range a;
+    tlp_status st;
+
+    TLP_TRY(read_range(r, &a));
+    if (accept(r, 'a'))
+        halves = TLP_NOSYNC_ATTN;
+    else if (accept(r, 'f'))
+        halves = TLP_NOSYNC_FFN;
+    for (int64_t l = a.first; st == TLP_OK && l <= a.last; l++)
+        st = tlpi_sketch_nosync(r->s, l, halves);
+done:
+    return st;
+}
+
+/* The number of tracks, before the colon. */
+static tlp_status read_tracks(reader *r)
+{
+    int64_t n_track = 2;
+    tlp_status st = TLP_OK;
+
+    if (accept(r, '@'))
+        TLP_TRY(read_number(r, &n_track));
+    st = tlpi_sketch_begin_nosync(r->s, n_track);
+done:
+    return st;
+}
+
+static tlp_status read_nosync(reader *r)
+{
+    tlp_status st;
+
+    do
+        TLP_TRY(read_half(r));
+    while (accept(r, ','));
+done:
+    return st;
+}
+
+/* A clause that is no list of groups: `head` reads what stands before its
+ * colon, `body` what stands behind. */
+typedef struct clause {
+    const char *name;
+    tlp_status (*head)(reader *r); /* or NULL */
+    tlp_status (*body)(reader *r);
+} clause;
+
+/* NULL for an unknown name. */
+static const clause *find_clause(const char *name, size_t n)
+{
+    static const clause clauses[] = {
+        { "pairs", NULL, read_pairs },
+        { "depth", NULL, read_depth },
+        { "drop", NULL, read_drop },
+        { "order", NULL, read_order },
+        { "nosync", read_tracks, read_nosync },
     };
 
     for (size_t i = 0; i < TLPI_COUNT(clauses); i++) {
         if (strlen(clauses[i].name) == n &&
             memcmp(clauses[i].name, name, n) == 0)
-            return clauses[i].read;
+            return &clauses[i];
     }
     return NULL;
 }
@@ -254,19 +301,29 @@ static tlp_status read_clause(reader *r)
     r->n_clause++;
     size_t n = strspn(r->at, "abcdefghijklmnopqrstuvwxyz-");
     int mode = tlpi_mode_parse(r->at, n);
-    read_body_fn read_body = find_clause(r->at, n);
-    if (mode < 0 && !read_body)
+    const clause *c = find_clause(r->at, n);
+    if (mode < 0 && !c)
         return fail_syntax(r, "serial, lp, par, asym, lp-code, merge, pairs, "
-                              "depth, drop or order");
+                              "depth, drop, order or nosync");
     r->at += n;
     if (mode == TLP_MODE_SERIAL) {
         r->alone = true;
         return TLP_OK;
     }
+    if (c && c->head)
+        TLP_TRY(c->head(r));
     TLP_TRY(expect(r, ':'));
-    TLP_TRY(read_body ? read_body(r) : read_groups(r, mode));
+    TLP_TRY(c ? c->body(r) : read_groups(r, mode));
 done:
     return st;
+}
+
+tlp_status tlpi_plan_read_half(tlpi_sketch *s, const char *text)
+{
+    reader r = { .s = s, .at = text, .clause = text };
+    tlp_status st = read_half(&r);
+
+    return st == TLP_OK && *r.at != '\0' ? fail_syntax(&r, "the end") : st;
 }
 
 tlp_status tlpi_plan_read_text(tlpi_sketch *s, const char *text)

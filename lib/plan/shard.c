@@ -167,28 +167,58 @@ static uint64_t attn_bytes(const tlpi_member *m, const tlpi_attn_part *p)
            m->kv_bytes * (uint64_t)(p->kv1 - p->kv0);
 }
 
-static void emit_parts(tlpi_shards *s, const tlpi_cut *c, int stage, int mode,
-                       int group)
+/* How a stage is cut. */
+typedef struct layout {
+    int mode;
+    int n_member; /* layers, or tracks of one layer */
+    int n_track;  /* 0 if the members are layers */
+    int n_part;   /* the list is cut into: ranks, or the tracks of one rank */
+} layout;
+
+static void count_bytes(tlpi_shards *s, const tlpi_cut *c, int rank,
+                        const tlpi_stage_shard *p)
+{
+    for (int i = 0; i < p->n_attn; i++)
+        s->rank_bytes[rank] +=
+            attn_bytes(&c->member[p->attn[i].member], &p->attn[i]);
+    for (int i = 0; i < p->n_ffn; i++)
+        s->rank_bytes[rank] += c->member[p->ffn[i].member].ffn_bytes *
+                               (uint64_t)(p->ffn[i].ff1 - p->ffn[i].ff0) /
+                               (uint64_t)c->n_ff;
+}
+
+/* The parts of the only member become the track's. */
+static void set_track(tlpi_stage_shard *p, int track)
+{
+    for (int i = 0; i < p->n_attn; i++)
+        p->attn[i].member = track;
+    for (int i = 0; i < p->n_ffn; i++)
+        p->ffn[i].member = p->ffn[i].norm = track;
+}
+
+static void emit_parts(tlpi_shards *s, const tlpi_cut *c, int stage,
+                       const layout *l, int group)
 {
     size_t base = (size_t)stage * (size_t)s->n_rank;
     tlpi_attn_part *attn = s->part[base].attn;
     tlpi_ffn_part *ffn = s->part[base].ffn;
 
-    for (int r = 0; r < s->n_rank; r++) {
-        tlpi_stage_shard *p = &s->part[base + (size_t)r];
-        p->attn = attn;
-        p->ffn = ffn;
-        p->n_attn = emit_attn(c, r, group, attn);
-        p->n_ffn = emit_ffn(c, r, mode == TLP_MODE_LP_CODE, ffn);
-        attn += p->n_attn;
-        ffn += p->n_ffn;
-        for (int i = 0; i < p->n_attn; i++)
-            s->rank_bytes[r] +=
-                attn_bytes(&c->member[p->attn[i].member], &p->attn[i]);
-        for (int i = 0; i < p->n_ffn; i++)
-            s->rank_bytes[r] += c->member[p->ffn[i].member].ffn_bytes *
-                                (uint64_t)(p->ffn[i].ff1 - p->ffn[i].ff0) /
-                                (uint64_t)c->n_ff;
+    for (int i = 0; i < l->n_part; i++) {
+        int rank = s->n_rank > 1 ? i : 0;
+        tlpi_stage_shard *p = &s->part[base + (size_t)rank];
+        tlpi_stage_shard part = { .attn = attn, .ffn = ffn };
+
+        part.n_attn = emit_attn(c, i, group, attn);
+        part.n_ffn = emit_ffn(c, i, l->mode == TLP_MODE_LP_CODE, ffn);
+        count_bytes(s, c, rank, &part);
+        if (l->n_track)
+            set_track(&part, i * l->n_track / l->n_part);
+        if (i == rank)
+            *p = (tlpi_stage_shard){ .attn = attn, .ffn = ffn };
+        p->n_attn += part.n_attn;
+        p->n_ffn += part.n_ffn;
+        attn += part.n_attn;
+        ffn += part.n_ffn;
     }
 }
 
@@ -224,20 +254,30 @@ static bool is_cut_by_members(int mode)
     return mode == TLP_MODE_PAR || mode == TLP_MODE_ASYM;
 }
 
-/* Allocate room for the parts.  The list is cut at n_rank-1 borders and between
+/* Track t is on n_rank / n_track ranks, or on the only rank. */
+static void set_track_spans(tlpi_shards *s, int stage, int n_track)
+{
+    int n = TLPI_MAX(1, s->n_rank / n_track);
+
+    for (int t = 0; t < n_track; t++)
+        s->span[stage][t] = (tlpi_span){ s->n_rank > 1 ? t * n : 0, n };
+}
+
+/* Allocate room for the parts.  The list is cut at n_part-1 borders and between
  * members, and a border inside a kv group adds a part on both sides.  In
  * lp-code the norms cut the ff columns too. */
-static tlp_status alloc_stage(tlpi_shards *s, int stage, int n_member, int mode)
+static tlp_status alloc_stage(tlpi_shards *s, int stage, const layout *l)
 {
-    size_t n = (size_t)n_member, n_rank = (size_t)s->n_rank;
-    size_t n_ffn = n_rank + (mode == TLP_MODE_LP_CODE ? n * n : n);
-    tlpi_stage_shard *p = &s->part[(size_t)stage * n_rank];
+    size_t n = (size_t)l->n_member, n_part = (size_t)l->n_part;
+    size_t n_ffn = n_part + (l->mode == TLP_MODE_LP_CODE ? n * n : n);
+    tlpi_stage_shard *p = &s->part[(size_t)stage * (size_t)s->n_rank];
+    bool spans = is_cut_by_members(l->mode) || l->n_track;
 
-    p->attn = tlpi_alloc_array(s->env, 3 * (n_rank + n), sizeof *p->attn);
+    p->attn = tlpi_alloc_array(s->env, 3 * (n_part + n), sizeof *p->attn);
     p->ffn = tlpi_alloc_array(s->env, n_ffn, sizeof *p->ffn);
-    if (is_cut_by_members(mode))
+    if (spans)
         s->span[stage] = tlpi_calloc(s->env, n, sizeof **s->span);
-    if (!p->attn || !p->ffn || (is_cut_by_members(mode) && !s->span[stage]))
+    if (!p->attn || !p->ffn || (spans && !s->span[stage]))
         return tlpi_fail_nomem_for("shards");
     return TLP_OK;
 }
@@ -246,35 +286,46 @@ static tlp_status cut_stage(tlpi_shards *s, tlpi_cut *c, tlpi_member *member,
                             const tlp_plan *plan, int stage)
 {
     const tlpi_stage *st = &plan->stage[stage];
+    layout l = { .mode = st->mode,
+                 .n_member = tlpi_plan_n_member(plan, stage),
+                 .n_part = s->n_rank };
 
+    if (tlpi_plan_has_tracks(plan, stage)) {
+        l.n_track = plan->n_track;
+        l.n_part = TLPI_MAX(s->n_rank, plan->n_track);
+    }
     c->n_member = list_members(plan->model, st, member);
-    tlp_status status = alloc_stage(s, stage, c->n_member, st->mode);
+    c->n_rank = l.n_part;
+    tlp_status status = alloc_stage(s, stage, &l);
     if (status != TLP_OK)
         return status;
-    if (is_cut_by_members(st->mode))
+    if (l.n_track)
+        tlpi_cut_tracks(c, l.n_track);
+    else if (is_cut_by_members(l.mode))
         tlpi_cut_members(c);
     else
         tlpi_cut_wide(c);
-    emit_parts(s, c, stage, st->mode, c->n_head / plan->model->hp.n_head_kv);
-    if (is_cut_by_members(st->mode))
-        find_spans(s, stage, c->n_member);
+    emit_parts(s, c, stage, &l, c->n_head / plan->model->hp.n_head_kv);
+    if (l.n_track)
+        set_track_spans(s, stage, l.n_track);
+    else if (is_cut_by_members(l.mode))
+        find_spans(s, stage, l.n_member);
     return TLP_OK;
 }
 
 static tlp_status cut_stages(tlpi_shards *s, const tlp_plan *plan)
 {
     const tlpi_env *env = s->env;
-    size_t n_rank = (size_t)s->n_rank;
+    size_t n_part = (size_t)TLPI_MAX(s->n_rank, plan->n_track);
     tlpi_member *member =
         tlpi_alloc_array(env, (size_t)plan->model->hp.n_layer, sizeof *member);
     tlpi_cut c = {
         .member = member,
-        .n_rank = s->n_rank,
         .n_head = plan->model->hp.n_head,
         .n_ff = plan->model->hp.n_ff,
-        .head = tlpi_alloc_array(env, n_rank + 1, sizeof *c.head),
-        .ff = tlpi_alloc_array(env, n_rank + 1, sizeof *c.ff),
-        .want = tlpi_alloc_array(env, n_rank, sizeof *c.want),
+        .head = tlpi_alloc_array(env, n_part + 1, sizeof *c.head),
+        .ff = tlpi_alloc_array(env, n_part + 1, sizeof *c.ff),
+        .want = tlpi_alloc_array(env, n_part, sizeof *c.want),
     };
     tlp_status st = TLP_OK;
 
@@ -316,6 +367,11 @@ tlp_status tlpi_shards_create(tlpi_shards **out, const tlp_plan *plan,
     if (n_rank < 1 || n_rank > MAX_SHARD)
         return tlpi_fail(TLP_EINVAL, "n_rank is %d, 1 to %d expected", n_rank,
                          MAX_SHARD);
+    if (plan->n_track && n_rank > 1 && n_rank % plan->n_track)
+        return tlpi_fail(TLP_EINVAL,
+                         "n_rank is %d, the plan has %d tracks: 1 or a "
+                         "multiple of %d expected",
+                         n_rank, plan->n_track, plan->n_track);
     s = tlpi_calloc(env, 1, sizeof *s);
     if (!s)
         return tlpi_fail_nomem_for("shards");

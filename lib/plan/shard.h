@@ -21,6 +21,12 @@
  *               the `span` of the member; each of them holds a part of it.
  *   merge       cut as a serial layer.
  *   lp-code     as lp, with the FFN slices also cut where the norm changes.
+ *   tracks      a layer beside an exchange that the plan leaves out is cut into
+ *               the plan's T tracks, which are its members.  Of n units track t
+ *               begins at unit n t / T, rounded up to a legal position; the cut
+ *               is a part of what the plan computes and does not depend on R.
+ *               Each of R / T neighbouring ranks holds a part of its track; one
+ *               rank holds all tracks; no other R is possible.
  */
 #ifndef TLPI_SHARD_H
 #define TLPI_SHARD_H
@@ -28,7 +34,7 @@
 #include "plan/plan.h"
 
 typedef struct tlpi_attn_part {
-    int member;   /* index in the stage; 0 for merge */
+    int member;   /* index in the stage; 0 for merge; the track */
     int kv0, kv1; /* kv heads [kv0, kv1) */
     int q0, q1;   /* query heads: all heads of these kv heads, or some heads of
                      one kv head */
@@ -48,6 +54,11 @@ typedef struct tlpi_span {
     int first, count; /* ranks that hold parts of a member */
 } tlpi_span;
 
+static inline bool tlpi_span_has(tlpi_span s, int rank)
+{
+    return rank >= s.first && rank < s.first + s.count;
+}
+
 /* One rank's parts of one stage, ordered by member. */
 typedef struct tlpi_stage_shard {
     tlpi_attn_part *attn;
@@ -60,7 +71,8 @@ typedef struct tlpi_shards {
     const tlpi_env *env;
     int n_rank, n_stage;
     tlpi_stage_shard *part; /* [n_stage][n_rank] */
-    tlpi_span **span;       /* [n_stage][n_member]; par and asym, else NULL */
+    tlpi_span **span;       /* [n_stage][n_member]; par, asym and tracks, else
+                               NULL */
     int *vocab;             /* [n_rank+1] row borders of the output head,
                                multiples of 16, except the last */
     uint64_t *rank_bytes;   /* [n_rank] weight bytes read per token */

@@ -203,3 +203,41 @@ void tlpi_cut_members(tlpi_cut *c)
     else
         cut_by_bytes(c);
 }
+
+/* First unit of track t of T in n units. */
+static int64_t track_begin(int n, int step, int t, int n_track)
+{
+    int64_t n_block = ((int64_t)n * t + (int64_t)n_track * step - 1) /
+                      ((int64_t)n_track * step);
+
+    return TLPI_MIN(n_block * step, n);
+}
+
+/* The legal position between begin and end that is nearest to `share` of the
+ * way. */
+static int64_t cut_between(int64_t begin, int64_t end, int step, double share)
+{
+    return TLPI_MIN(begin + tlpi_cut_snap(end - begin, step, share), end);
+}
+
+void tlpi_cut_tracks(tlpi_cut *c, int n_track)
+{
+    const tlpi_member *m = &c->member[0];
+    int n = c->n_rank / n_track;
+
+    for (int t = 0; t <= n_track; t++) {
+        c->head[t * n] = track_begin(c->n_head, m->head_step, t, n_track);
+        c->ff[t * n] = track_begin(c->n_ff, m->ff_step, t, n_track);
+    }
+    for (int t = 0; t < n_track; t++) {
+        int first = t * n, end = first + n;
+
+        for (int r = first + 1; r < end; r++) {
+            double share = (double)(r - first) / n;
+
+            c->head[r] =
+                cut_between(c->head[first], c->head[end], m->head_step, share);
+            c->ff[r] = cut_between(c->ff[first], c->ff[end], m->ff_step, share);
+        }
+    }
+}

@@ -19,11 +19,11 @@ typedef struct tlpi_member {
 
 typedef struct tlpi_cut {
     const tlpi_member *member; /* [n_member] */
-    int n_member, n_rank;
-    int n_head, n_ff; /* of one member */
-    int64_t *head;    /* [n_rank+1] borders */
-    int64_t *ff;      /* [n_rank+1] borders */
-    double *want;     /* [n_rank] scratch: bytes a rank should hold */
+    int n_member, n_rank;      /* n_rank: parts that the list is cut into */
+    int n_head, n_ff;          /* of one member */
+    int64_t *head;             /* [n_rank+1] borders */
+    int64_t *ff;               /* [n_rank+1] borders */
+    double *want;              /* [n_rank] scratch: bytes a rank should hold */
 } tlpi_cut;
 
 /* Cut all members as one wide layer. */
@@ -31,6 +31,10 @@ void tlpi_cut_wide(tlpi_cut *c);
 
 /* Cut member by member.  The ranks that share a member are neighbours. */
 void tlpi_cut_members(tlpi_cut *c);
+
+/* Cut the only member into tracks, and each track into n_rank / n_track parts
+ * of nearly equal bytes. */
+void tlpi_cut_tracks(tlpi_cut *c, int n_track);
 
 /* The legal position in the n units of a member that is nearest to n *
  * share. */

@@ -94,7 +94,7 @@ tlp_status tlpi_exchange_add_spans(tlpi_exchange *x, const tlp_plan *plan,
     for (int i = 0; i < plan->n_stage; i++) {
         const tlpi_span *span = shards->span[i];
 
-        for (int m = 0; span && m < plan->stage[i].n_member; m++)
+        for (int m = 0; span && m < tlpi_plan_n_member(plan, i); m++)
             if (span[m].count > 1 && !find_span(x, span[m]))
                 TLP_TRY(add_span(x, span[m]));
     }

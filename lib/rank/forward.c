@@ -4,7 +4,7 @@
  * Between stages the residual stream is held as x + delta.  A stage puts the
  * sum over its members on this rank into delta.  The sum over the ranks is
  * owed: the next RMS norm makes it when it takes delta in, and the last stage's
- * is made after that stage.  docs/design.md derives the modes.
+ * is made after that stage (forward_step.c).  docs/design.md derives the modes.
  *
  * A plan may adjust a stage (plan/adjust.h).  Norms and gains are other numbers
  * in these equations.  Low-rank corrections belong to taps (tap.h): at its taps
@@ -14,9 +14,6 @@
  *
  * Shapes: x, delta [T][d]; acc, norm [member][T][d].
  */
-#include "rank/forward.h"
-
-#include "rank/dry_rank.h"
 #include "rank/pass.h"
 
 /* ==== norms ============================================================== */
@@ -239,22 +236,30 @@ done:
 
 /* ==== par and asym: members that finish on their own ===================== */
 
-static bool in_span(tlpi_span span, int rank)
+static bool has_attn(const tlpi_rank_stage *s, int member)
 {
-    return rank >= span.first && rank < span.first + span.count;
+    bool have = false;
+
+    for (int i = 0; i < s->n_attn; i++)
+        have |= s->attn[i].member == member;
+    return have;
 }
 
-/* Members this rank holds no attention of, but takes part in the sum of. */
-static void zero_missing(const tlpi_pass *p, const tlpi_rank_stage *s, int m0,
-                         int m1)
+static bool has_ffn(const tlpi_rank_stage *s, int member)
 {
-    for (int m = m0; m < m1; m++) {
-        bool have = false;
-        for (int i = 0; i < s->n_attn; i++)
-            have |= s->attn[i].member == m;
-        if (!have)
+    bool have = false;
+
+    for (int i = 0; i < s->n_ffn; i++)
+        have |= s->ffn[i].member == member;
+    return have;
+}
+
+/* Zero for the members that this rank holds no attention of. */
+static void zero_missing(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    for (int m = 0; m < s->n_member; m++)
+        if (!has_attn(s, m))
             p->b->ops->zero(p->b, tlpi_attn_sum(p, s, m), p->n);
-    }
 }
 
 /* delta += the attention sums of members [m0, n_member) that this rank hands
@@ -285,16 +290,15 @@ done:
     return st;
 }
 
-/* A member that is spread over several ranks sums its attention inside its
- * span. */
+/* A member that is spread over several ranks sums what it has in tlpi_attn_sum
+ * inside its span. */
 static tlp_status sum_spans(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
     tlp_status st = TLP_OK;
 
     for (int m = 0; m < s->n_member && st == TLP_OK; m++) {
-        if (s->span[m].count < 2 || !in_span(s->span[m], p->rank))
+        if (s->span[m].count < 2 || !tlpi_span_has(s->span[m], p->rank))
             continue;
-        zero_missing(p, s, m, m + 1);
         st = tlpi_exchange_sum_span(p->exchange, s->span[m],
                                     tlpi_attn_sum(p, s, m), p->n);
     }
@@ -313,6 +317,8 @@ static tlp_status stage_par(const tlpi_pass *p, const tlpi_rank_stage *s,
 
     TLP_TRY(begin_stage(p, s, owed));
     project_each(p, s);
+    if (s->shared_members)
+        zero_missing(p, s);
     TLP_TRY(sum_spans(p, s));
     TLP_TRY(finish_members(p, s, 0));
 done:
@@ -337,7 +343,7 @@ static tlp_status pass_running_sum(const tlpi_pass *p, const tlpi_rank_stage *s)
     for (int m = 0; m < s->n_member; m++) {
         float *a = tlpi_attn_sum(p, s, m);
 
-        if (!in_span(s->span[m], p->rank))
+        if (!tlpi_span_has(s->span[m], p->rank))
             continue;
         if (sum)
             p->b->ops->add(p->b, a, sum, p->n);
@@ -357,7 +363,7 @@ static tlp_status share_running_sums(const tlpi_pass *p,
     float *acc = p->buf->acc;
     tlp_status st = TLP_OK;
 
-    zero_missing(p, s, 0, s->n_member);
+    zero_missing(p, s);
     TLP_TRY(tlpi_exchange_sum(p->exchange, acc, p->n * (size_t)s->n_member));
     for (int m = 1; m < s->n_member; m++)
         p->b->ops->add(p->b, tlpi_slot(p, acc, m), tlpi_slot(p, acc, m - 1),
@@ -387,11 +393,123 @@ done:
     return st;
 }
 
-/* ==== a step ============================================================= */
+/* ==== tracks ============================================================= */
 
-static tlp_status run_stage(const tlpi_pass *p, const tlpi_rank_stage *s,
-                            bool owed)
+/*
+ * A layer beside an exchange that is left out.  Its members are its tracks, t;
+ * A_t and F_t are a track's parts of the layer, x_t = x + D_t a track's stream,
+ * D_t what the track has added since the last exchange.  The exchange after a
+ * half-layer makes x = x + sum D_t and all D_t = 0:
+ *
+ *   D_t = D_t + A_t(Na x_t);  exchange, or not;
+ *   D_t = D_t + F_t(Nf x_t);  exchange, or not
+ *
+ * par is this with whole layers as members and no exchange in the middle.  The
+ * half that a track added last is in tlpi_attn_sum(t), what it added before in
+ * track[t]; several ranks of a track hold shares of the former and copies of
+ * the latter.
+ */
+
+/* norm[t] = rms_norm(x_t) * weight; x stays. */
+static void enter_tracks(const tlpi_pass *p, const tlpi_rank_stage *s,
+                         float *const *weight)
 {
+    for (int t = 0; t < s->n_member; t++) {
+        tlpi_norm norm = { weight[t], tlpi_input(p, t) };
+
+        if (weight[t])
+            p->b->ops->add_norm(p->b, p->n_tok, p->hp->n_embd, p->buf->x,
+                                tlpi_slot(p, p->buf->track, t), NULL, &norm, 1,
+                                p->hp->norm_eps);
+    }
+}
+
+/* tlpi_attn_sum(t) = this rank's share of F_t */
+static void contract_each(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    for (int t = 0; t < s->n_member; t++)
+        if (tlpi_span_has(s->span[t], p->rank) && !has_ffn(s, t))
+            p->b->ops->zero(p->b, tlpi_attn_sum(p, s, t), p->n);
+    tlpi_project_ffns(p, s, s->carried < 0 ? p->buf->acc : p->buf->delta,
+                      TLPI_MAX(s->carried, 0));
+}
+
+/* No exchange: D_t = D_t + the half of each track. */
+static tlp_status keep_tracks(const tlpi_pass *p, const tlpi_rank_stage *s,
+                              bool open)
+{
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(sum_spans(p, s));
+    for (int t = 0; t < s->n_member; t++) {
+        float *track = tlpi_slot(p, p->buf->track, t);
+
+        if (!tlpi_span_has(s->span[t], p->rank))
+            continue;
+        if (!open)
+            p->b->ops->zero(p->b, track, p->n);
+        p->b->ops->add(p->b, track, tlpi_attn_sum(p, s, t), p->n);
+    }
+done:
+    return st;
+}
+
+/* delta = this rank's share of sum D_t, which the next norm exchanges. */
+static void join_tracks(const tlpi_pass *p, const tlpi_rank_stage *s, bool open)
+{
+    if (s->carried < 0)
+        p->b->ops->zero(p->b, p->buf->delta, p->n);
+    for (int t = 0; t < s->n_member; t++) {
+        float *sum = tlpi_attn_sum(p, s, t);
+
+        if (!tlpi_span_has(s->span[t], p->rank))
+            continue;
+        if (open && tlpi_rank_counts(p->rank, s, t))
+            p->b->ops->add(p->b, sum, tlpi_slot(p, p->buf->track, t), p->n);
+        if (t != s->carried)
+            p->b->ops->add(p->b, p->buf->delta, sum, p->n);
+    }
+}
+
+static tlp_status stage_tracks(const tlpi_pass *p, const tlpi_rank_stage *s,
+                               bool owed)
+{
+    bool open = s->open;
+    tlp_status st = TLP_OK;
+
+    if (open)
+        enter_tracks(p, s, s->attn_norm);
+    else
+        TLP_TRY(enter(p, s->attn_norm, s->n_member, owed));
+    attend(p, s);
+    zero_missing(p, s);
+    project_each(p, s);
+    if (s->nosync & TLP_NOSYNC_ATTN) {
+        TLP_TRY(keep_tracks(p, s, open));
+        enter_tracks(p, s, s->ffn_norm);
+        open = true;
+    } else {
+        join_tracks(p, s, open);
+        TLP_TRY(enter(p, s->ffn_norm, s->n_member, true));
+        open = false;
+    }
+    expand(p, s);
+    contract_each(p, s);
+    if (s->nosync & TLP_NOSYNC_FFN)
+        TLP_TRY(keep_tracks(p, s, open));
+    else
+        join_tracks(p, s, open);
+done:
+    return st;
+}
+
+/* ==== a stage ============================================================ */
+
+tlp_status tlpi_forward_stage(const tlpi_pass *p, const tlpi_rank_stage *s,
+                              bool owed)
+{
+    if (tlpi_stage_has_tracks(s))
+        return stage_tracks(p, s, owed);
     switch (s->mode) {
     case TLP_MODE_PAR:
         return stage_par(p, s, owed);
@@ -400,83 +518,4 @@ static tlp_status run_stage(const tlpi_pass *p, const tlpi_rank_stage *s,
     default:
         return stage_lp(p, s, owed);
     }
-}
-
-static tlp_status run_stages(tlpi_rank *r, const tlpi_program *program,
-                             const tlpi_step *step, int first, int end)
-{
-    const tlpi_hparams *hp = &r->model->hp;
-    const tlpi_pass p = { .rank = r->rank,
-                          .hp = hp,
-                          .b = r->b,
-                          .exchange = &r->exchange,
-                          .buf = &r->scratch,
-                          .rope = r->store.rope,
-                          .probe = r->probe,
-                          .step = step,
-                          .n_tok = step->n_tok,
-                          .n = tlpi_n_stream(r, step) };
-    tlp_status st = TLP_OK;
-
-    for (int i = first; i < end && st == TLP_OK; i++)
-        st = run_stage(&p, &program->stage[i], i > first);
-    if (first < end && st == TLP_OK)
-        st = tlpi_exchange_sum(p.exchange, p.buf->delta, p.n);
-    return st;
-}
-
-static void embed(tlpi_rank *r, const tlpi_step *step)
-{
-    r->b->ops->embed(r->b, step, r->model->w.t[TLPI_TOKEN_EMBD], r->store.embd,
-                     r->model->hp.embedding_scale, r->scratch.x);
-    r->b->ops->zero(r->b, r->scratch.delta, tlpi_n_stream(r, step));
-}
-
-tlp_status tlpi_forward(tlpi_rank *r, const tlpi_program *program,
-                        const tlpi_step *step)
-{
-    r->b->ops->begin_step(r->b, step, NULL);
-    embed(r, step);
-    tlp_status st = run_stages(r, program, step, 0, program->plan->n_stage);
-    return r->b->ops->end_step(r->b, st);
-}
-
-tlp_status tlpi_forward_logits(tlpi_rank *r, const tlpi_program *program,
-                               const tlpi_step *step, const int32_t *row,
-                               int n_row, int at)
-{
-    tlpi_want want = { row, n_row, at, program->version };
-    tlp_status st = TLP_OK;
-
-    if (r->b->ops->begin_step(r->b, step, &want)) {
-        tlpi_rank_count_replayed(r, program, step->n_tok);
-    } else {
-        embed(r, step);
-        st = run_stages(r, program, step, 0, program->plan->n_stage);
-        for (int i = 0; i < n_row && st == TLP_OK; i += TLPI_LOGIT_CHUNK)
-            tlpi_forward_head(r, row + i, TLPI_MIN(TLPI_LOGIT_CHUNK, n_row - i),
-                              tlpi_rank_logits(r, at + i));
-    }
-    return r->b->ops->end_step(r->b, st);
-}
-
-/* ==== in pieces ========================================================== */
-
-void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x)
-{
-    if (!x) {
-        r->b->ops->begin_step(r->b, step, NULL);
-        embed(r, step);
-        return;
-    }
-    r->b->ops->write(r->b, r->scratch.x, x, tlpi_n_stream(r, step));
-    r->b->ops->zero(r->b, r->scratch.delta, tlpi_n_stream(r, step));
-}
-
-tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_program *program,
-                               const tlpi_step *step, int first, int end)
-{
-    r->b->ops->begin_step(r->b, step, NULL);
-    tlp_status st = run_stages(r, program, step, first, end);
-    return r->b->ops->end_step(r->b, st);
 }

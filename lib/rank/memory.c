@@ -48,6 +48,7 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r)
     tlpi_needs n = {
         .parts = 1, .members = 1, .cols = hp->n_embd, .qkv = 1, .hidden = 1
     };
+    int n_track = 0;
 
     for (int i = 0; i < r->n_program; i++) {
         const tlpi_program *p = &r->program[i];
@@ -55,11 +56,13 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r)
         for (int j = 0; j < p->plan->n_stage; j++)
             widen(&n, tlpi_shard_at(p->shards, j, r->rank), hp->head_dim);
         n.members = TLPI_MAX(n.members, tlpi_plan_max_members(p->plan));
+        n_track = TLPI_MAX(n_track, p->plan->n_track);
     }
     /* projections of all parts; corrections, which are two for a member */
     n.terms = TLPI_MAX(3 * n.parts, 2 * n.members);
     n.x = times(t, d);
     n.acc = times(n.x, (size_t)n.members + 1);
+    n.track = times(n.x, (size_t)n_track);
     n.norm = times(n.x, (size_t)n.members);
     n.qkv = times(t, n.qkv);
     n.hidden = times(t, n.hidden);

@@ -21,7 +21,7 @@ static bool is_merged(const source *src)
 
 static int layer_of(const source *src)
 {
-    return src->stage->layers[src->member];
+    return tlpi_stage_layer(src->stage, src->member);
 }
 
 static const tlpi_tensor *tensor_of(const source *src, tlpi_layer_id id)
@@ -145,8 +145,10 @@ static tlp_status load_attn(const source *src, const tlpi_attn_part *part,
     a->n_head = part->q1 - part->q0;
     a->has_rope = store->model->w.layer[layer_of(src)].has_rope;
     TLP_TRY(load_part(src, TLPI_HALF_ATTN, &units, part->q0 == 0, &a->t));
-    st = tlpi_store_take_kv(store, layer_of(src), part->kv0, part->kv1,
-                            is_merged(src), &a->kv);
+    const tlpi_kv_key key = { part->kv0, part->kv1,
+                              src->stage->n_member > 1 ? 0 : part->member,
+                              is_merged(src) };
+    st = tlpi_store_take_kv(store, layer_of(src), &key, &a->kv);
 done:
     return st;
 }
@@ -216,7 +218,7 @@ static tlp_status sum_biases(tlpi_program *p, tlpi_rank_stage *s)
         for (size_t j = 0; j < d; j++)
             sum[j] += one[j];
     }
-    if (sum && s->mode != TLP_MODE_PAR && s->mode != TLP_MODE_ASYM)
+    if (sum && !s->span)
         TLP_TRY(
             tlpi_store_vector(store, sum, d, &s->o_bias, &p->bytes.buffers));
 done:
@@ -280,7 +282,9 @@ static tlp_status load_stage(tlpi_program *p, int index)
     tlp_status st = TLP_OK;
 
     s->mode = stage->mode;
-    s->n_member = stage->mode == TLP_MODE_MERGE ? 1 : stage->n_member;
+    s->n_member = tlpi_plan_n_member(p->plan, index);
+    s->nosync = stage->nosync;
+    s->open = tlpi_plan_is_open(p->plan, index);
     s->span = p->shards->span[index];
     for (int m = 0; s->span && m < s->n_member; m++)
         s->shared_members |= s->span[m].count > 1;
@@ -336,7 +340,7 @@ static void unload_part(tlpi_program *p, const tlpi_stage *stage, int member,
         if (stage->mode == TLP_MODE_MERGE)
             store->b->ops->weight_free(t->w[i]);
         else
-            tlpi_store_put(store, stage->layers[member], t->w[i]);
+            tlpi_store_put(store, tlpi_stage_layer(stage, member), t->w[i]);
         store->b->ops->buffer_free(store->b, t->v[i]);
     }
 }
@@ -352,7 +356,7 @@ static void unload_stage(tlpi_program *p, int index)
         const tlpi_rank_attn *a = &s->attn[i];
 
         unload_part(p, stage, a->member, &a->t);
-        tlpi_store_put_kv(p->store, stage->layers[a->member], a->kv);
+        tlpi_store_put_kv(p->store, tlpi_stage_layer(stage, a->member), a->kv);
     }
     for (int i = 0; i < s->n_ffn; i++)
         unload_part(p, stage, s->ffn[i].member, &s->ffn[i].t);

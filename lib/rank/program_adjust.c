@@ -202,15 +202,31 @@ static void put_biases(tlpi_program *p, const tlpi_stage *stage,
 
 /* ==== a stage ============================================================ */
 
+/* The only track of a rank. */
+static int only_track(int rank, const tlpi_rank_stage *s)
+{
+    int n = 0, found = -1;
+
+    for (int m = 0; m < s->n_member; m++)
+        if (tlpi_span_has(s->span[m], rank)) {
+            found = m;
+            n++;
+        }
+    return n == 1 ? found : -1;
+}
+
 /* par: the first of the members that this rank hands on; asym: the last
- * member, unless all sums are needed side by side.  None where a correction of
- * the output has to read the sums first. */
+ * member, unless all sums are needed side by side; tracks: the only track of
+ * the rank.  None where a correction of the output has to read the sums
+ * first. */
 int tlpi_rank_carried(int rank, const tlpi_rank_stage *s)
 {
     int last = s->n_member - 1;
 
     if (s->adjust && s->adjust->out_rank)
         return -1;
+    if (tlpi_stage_has_tracks(s))
+        return only_track(rank, s);
     if (s->mode == TLP_MODE_ASYM)
         return !s->shared_members && tlpi_rank_counts(rank, s, last) ? last
                                                                      : -1;
@@ -238,7 +254,8 @@ static void put_adjust(tlpi_program *p, int index,
     float scale = p->store->model->hp.residual_scale;
 
     for (int m = 0; m < s->n_member; m++) {
-        const tlpi_layer *l = &p->store->model->w.layer[stage->layers[m]];
+        const tlpi_layer *l =
+            &p->store->model->w.layer[tlpi_stage_layer(stage, m)];
         const tlpi_member_adjust *f = from ? &from[m] : NULL;
 
         put_norm(p, l->t[TLPI_ATTN_NORM], f ? f->attn_norm : NULL, scratch,
@@ -266,10 +283,11 @@ tlp_status tlpi_program_adjust_stage(tlpi_program *p, int index,
     float *scratch = NULL;
     tlp_status st = TLP_OK;
 
-    if (s->mode == TLP_MODE_MERGE)
-        return from ? tlpi_fail(TLP_ENOTSUP,
-                                "stage %d: a merged stage cannot be adjusted",
-                                index)
+    if (s->mode == TLP_MODE_MERGE || tlpi_plan_has_tracks(p->plan, index))
+        return from ? tlpi_fail(TLP_ENOTSUP, "stage %d: %s cannot be adjusted",
+                                index,
+                                s->mode == TLP_MODE_MERGE ? "a merged stage"
+                                                          : "tracks")
                     : TLP_OK;
     scratch =
         tlpi_alloc_array(p->store->env, 2 * (size_t)p->store->model->hp.n_embd,

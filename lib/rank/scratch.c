@@ -30,6 +30,8 @@ static tlp_status create_activations(tlpi_scratch *s, tlpi_exchange *x,
     TLP_TRY(buffer(s, &s->x, n->x));
     TLP_TRY(exchanged_buffer(s, x, &s->delta, n->x));
     TLP_TRY(exchanged_buffer(s, x, &s->acc, n->acc));
+    if (n->track)
+        TLP_TRY(buffer(s, &s->track, n->track));
     TLP_TRY(buffer(s, &s->norm, n->norm));
     TLP_TRY(buffer(s, &s->qkv, n->qkv));
     TLP_TRY(buffer(s, &s->hidden, n->hidden));
@@ -90,8 +92,8 @@ done:
 
 void tlpi_scratch_free(tlpi_scratch *s)
 {
-    float *all[] = { s->x,      s->delta, s->acc,  s->norm,  s->qkv,
-                     s->hidden, s->low,   s->rows, s->logits };
+    float *all[] = { s->x,   s->delta,  s->acc, s->track, s->norm,
+                     s->qkv, s->hidden, s->low, s->rows,  s->logits };
 
     for (size_t i = 0; s->b && i < TLPI_COUNT(all); i++)
         s->b->ops->buffer_free(s->b, all[i]);

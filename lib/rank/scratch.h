@@ -37,7 +37,7 @@ typedef struct tlpi_needs {
     int terms; /* matrices that one call multiplies by */
     int cols;  /* longest input row of any matmul */
     /* Floats of each of its buffers, SIZE_MAX beyond all memory. */
-    size_t x, acc, norm, qkv, hidden, rows, logits;
+    size_t x, acc, track, norm, qkv, hidden, rows, logits;
 } tlpi_needs;
 
 typedef struct tlpi_scratch {
@@ -50,8 +50,10 @@ typedef struct tlpi_scratch {
     /* Activations, in memory of the backend. */
     float *x;      /* [T][d] residual stream */
     float *delta;  /* [T][d] what a stage adds to it */
-    float *acc;    /* [n_member+1][T][d] attention outputs of par and asym;
-                      the last slot receives a running sum */
+    float *acc;    /* [n_member+1][T][d] attention outputs of par and asym,
+                      halves of tracks; the last slot receives a running sum */
+    float *track;  /* [n_track][T][d] what a track has added to the stream
+                      since the last exchange; NULL without tracks */
     float *norm;   /* [n_member][T][d] normalised inputs */
     float *qkv;    /* queries, keys, values and outputs of all parts */
     float *hidden; /* feed-forward hidden units of all parts, [T][n_ff] each */

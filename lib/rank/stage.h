@@ -56,9 +56,9 @@ typedef struct tlpi_rank_adjust {
 } tlpi_rank_adjust;
 
 typedef struct tlpi_rank_stage {
-    int mode, n_member;
-    float **attn_norm; /* [n_member]; NULL where not needed here */
-    float **ffn_norm;  /* [n_member]; NULL where not needed here */
+    int mode, n_member; /* members: layers, or tracks of a layer */
+    float **attn_norm;  /* [n_member]; NULL where not needed here */
+    float **ffn_norm;   /* [n_member]; NULL where not needed here */
     tlpi_rank_attn *attn;
     int n_attn;
     tlpi_rank_ffn *ffn;
@@ -67,11 +67,21 @@ typedef struct tlpi_rank_stage {
                                     model's residual_scale */
     tlpi_rank_adjust *adjust;    /* or NULL: nothing of low rank */
     float *o_bias;               /* [d] sum over the parts', or NULL */
-    const tlpi_span *span;       /* [n_member] for par and asym, or NULL */
+    const tlpi_span *span;       /* [n_member] for par, asym and tracks, or
+                                    NULL */
+    int nosync;                  /* TLP_NOSYNC_* */
+    bool open;                   /* the stream differs between tracks when the
+                                    stage begins */
     bool shared_members;         /* some member's span has several ranks */
     int carried; /* par, asym: the member whose attention sum this rank forms
                     in delta; -1 for none */
 } tlpi_rank_stage;
+
+/* Are the members tracks of one layer? */
+static inline bool tlpi_stage_has_tracks(const tlpi_rank_stage *s)
+{
+    return s->open || s->nosync;
+}
 
 /* Does `rank` add a member's attention sum to what the stage hands on? */
 static inline bool tlpi_rank_counts(int rank, const tlpi_rank_stage *s,

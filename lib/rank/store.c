@@ -18,7 +18,7 @@ typedef struct weight_entry {
 } weight_entry;
 
 typedef struct kv_entry {
-    int kv0, kv1; /* -1 for the cache of a merged layer */
+    tlpi_kv_key key;
     tlpi_kv *kv;
     int n_ref;
 } kv_entry;
@@ -172,16 +172,22 @@ void tlpi_store_put(tlpi_store *s, int layer, tlpi_weight *w)
 
 /* ==== caches ============================================================= */
 
-tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, int kv0, int kv1,
-                              bool merged, tlpi_kv **out)
+static bool shares(const tlpi_kv_key *a, const tlpi_kv_key *b)
+{
+    return !a->merged && !b->merged && a->kv0 == b->kv0 && a->kv1 == b->kv1 &&
+           a->track == b->track;
+}
+
+tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, const tlpi_kv_key *key,
+                              tlpi_kv **out)
 {
     const tlpi_session_config *cfg = s->cfg;
     tlpi_store_layer *l = &s->layer[layer];
-    kv_entry e = { merged ? -1 : kv0, merged ? -1 : kv1, NULL, 1 };
+    kv_entry e = { *key, NULL, 1 };
     tlp_status st = TLP_OK;
 
-    for (int i = 0; !merged && i < l->n_kv; i++)
-        if (l->kv[i].kv0 == kv0 && l->kv[i].kv1 == kv1) {
+    for (int i = 0; i < l->n_kv; i++)
+        if (shares(&l->kv[i].key, key)) {
             l->kv[i].n_ref++;
             *out = l->kv[i].kv;
             return TLP_OK;
@@ -191,8 +197,9 @@ tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, int kv0, int kv1,
     if (!list)
         return tlpi_fail_nomem_for("the weights and caches of a layer");
     l->kv = list;
-    TLP_TRY(s->b->ops->kv_create(s->b, &e.kv, cfg->n_seq, cfg->n_ctx, kv1 - kv0,
-                                 s->model->hp.head_dim, cfg->kv_type));
+    TLP_TRY(s->b->ops->kv_create(s->b, &e.kv, cfg->n_seq, cfg->n_ctx,
+                                 key->kv1 - key->kv0, s->model->hp.head_dim,
+                                 cfg->kv_type));
     s->bytes.kv += s->b->ops->kv_bytes(e.kv);
     l->kv[l->n_kv++] = e;
     *out = e.kv;

@@ -58,10 +58,16 @@ tlp_status tlpi_store_take(tlpi_store *s, int layer, const tlpi_tensor *t,
 void tlpi_store_put(tlpi_store *s, int layer,
                     tlpi_weight *w); /* NULL is fine */
 
-/* The cache of a layer's kv heads [kv0, kv1); `merged`: of a merged layer,
- * whose keys and values are no layer's, so that the cache is not shared. */
-tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, int kv0, int kv1,
-                              bool merged, tlpi_kv **out);
+/* Whose keys and values a cache holds. */
+typedef struct tlpi_kv_key {
+    int kv0, kv1; /* kv heads of the layer */
+    int track;    /* whose stream they come from; 0 for layers in no track */
+    bool merged;  /* a merged layer's, which are no layer's: not shared */
+} tlpi_kv_key;
+
+/* A layer's cache. */
+tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, const tlpi_kv_key *key,
+                              tlpi_kv **out);
 void tlpi_store_put_kv(tlpi_store *s, int layer, tlpi_kv *kv);
 
 /* Copy the first n_pos positions of a sequence in all caches. */

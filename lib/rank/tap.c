@@ -42,8 +42,8 @@ static bool begins_member(const tlpi_rank_stage *s, int part)
     return part == 0 || s->ffn[part - 1].member != s->ffn[part].member;
 }
 
-/* norm[m] = this rank's share of F_m.  The normalised inputs have been read. */
-static void project_ffns(const tlpi_pass *p, const tlpi_rank_stage *s)
+void tlpi_project_ffns(const tlpi_pass *p, const tlpi_rank_stage *s,
+                       float *base, int first)
 {
     tlpi_matmul *mm = p->buf->mm;
     int n = 0;
@@ -53,8 +53,9 @@ static void project_ffns(const tlpi_pass *p, const tlpi_rank_stage *s)
 
         *term = tlpi_down_term(p, s, &s->ffn[i]);
         if (begins_member(s, i))
-            mm[n++] = (tlpi_matmul){ term, 1, NULL, false,
-                                     tlpi_input(p, s->ffn[i].member) };
+            mm[n++] =
+                (tlpi_matmul){ term, 1, NULL, false,
+                               tlpi_slot(p, base, s->ffn[i].member - first) };
         else
             mm[n - 1].n_term++;
     }
@@ -94,7 +95,7 @@ static void correct_delta(const tlpi_pass *p, const tlpi_rank_stage *s)
 
 void tlpi_correct_output(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
-    project_ffns(p, s);
+    tlpi_project_ffns(p, s, p->buf->norm, 0);
     correct_delta(p, s);
     for (int i = 0; i < s->n_ffn; i++)
         if (begins_member(s, i))
@@ -124,7 +125,7 @@ static tlp_status show(const tlpi_pass *p, const tlpi_rank_stage *s,
     if (at == TLPI_PROBE_ATTN && !s->span)
         return show_one(p, at, 0, p->buf->delta);
     if (at == TLPI_PROBE_FFN)
-        project_ffns(p, s);
+        tlpi_project_ffns(p, s, p->buf->norm, 0);
     for (int m = 0; m < s->n_member && st == TLP_OK; m++)
         st = show_one(p, at, m,
                       at == TLPI_PROBE_ATTN ? tlpi_attn_sum(p, s, m)

@@ -67,8 +67,7 @@ tlp_status tlpi_calibration_create(tlpi_calibration *c, const tlp_plan *plan,
     TLP_TRY(tlpi_windows_cut(&c->text, c->env, tokens, n, c->session.n_ctx,
                              c->o.seed));
     TLP_TRY(tlpi_windows_hold_out(&c->text, c->o.held_out));
-    TLP_TRY(tlpi_plan_build(&c->plan, plan->model, plan->stage, plan->n_stage,
-                            plan->made, "plan"));
+    TLP_TRY(tlpi_plan_rebuild(&c->plan, plan->model, plan, plan->made));
     c->d = (size_t)c->model->hp.n_embd;
     for (int i = 0; i < plan->n_stage; i++)
         c->max_member = TLPI_MAX(c->max_member, plan->stage[i].n_member);

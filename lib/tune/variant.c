@@ -116,13 +116,13 @@ tlp_status tlpi_variant_build(tlp_plan **out, tlp_model *model,
 
         layers[l] = l;
         if (before == TLPI_VARIANT_SERIAL) {
-            stage[n++] = (tlpi_stage){ TLP_MODE_SERIAL, 1, &layers[l] };
+            stage[n++] = (tlpi_stage){ TLP_MODE_SERIAL, 1, &layers[l], 0 };
             continue;
         }
         stage[n - 1].mode = tlpi_variant_mode(before);
         stage[n - 1].n_member++;
     }
-    st = tlpi_plan_build(out, model, stage, n, made, "plan");
+    st = tlpi_plan_build(out, model, stage, n, 0, made, "plan");
 done:
     tlpi_free(&model->env, stage);
     tlpi_free(&model->env, layers);
