@@ -4,7 +4,12 @@
 #ifndef TLPI_FORWARD_H
 #define TLPI_FORWARD_H
 
+#include "rank/pass.h"
 #include "rank/rank.h"
+
+/* forward.c: one stage; `owed`: delta still has to be summed over the ranks. */
+tlp_status tlpi_forward_stage(const tlpi_pass *p, const tlpi_rank_stage *s,
+                              bool owed);
 
 /*
  * Run all stages of one of the rank's programs over a step; afterwards x +

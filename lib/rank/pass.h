@@ -60,22 +60,11 @@ static inline tlpi_term tlpi_down_term(const tlpi_pass *p,
                         s->ffn_gain[f->member] };
 }
 
-/* ==== forward.c ========================================================== */
-
-/* One stage; `owed`: delta still has to be summed over the ranks. */
-tlp_status tlpi_forward_stage(const tlpi_pass *p, const tlpi_rank_stage *s,
-                              bool owed);
-
 /* ==== tap.c ============================================================== */
 
 /* At a place of a stage: correct the values there, then show them. */
 tlp_status tlpi_tap(const tlpi_pass *p, const tlpi_rank_stage *s,
                     tlpi_probe_at at);
-
-/* This rank's share of F_m of each member into slot m - first of `base`; the
- * normalised inputs have been read. */
-void tlpi_project_ffns(const tlpi_pass *p, const tlpi_rank_stage *s,
-                       float *base, int first);
 
 /* Is the output of the stage corrected? */
 static inline bool tlpi_corrects_output(const tlpi_rank_stage *s)

@@ -4,7 +4,7 @@
  *
  * A correction is two calls of the backend: down, all members at once, and up.
  */
-#include "rank/pass.h"
+#include "rank/half.h"
 
 /* ==== corrections ======================================================== */
 
@@ -35,34 +35,6 @@ static void correct_inputs(const tlpi_pass *p, const tlpi_rank_stage *s,
     }
 }
 
-/* Is this the first of a member's feed-forward parts?  The parts of a member
- * are neighbours. */
-static bool begins_member(const tlpi_rank_stage *s, int part)
-{
-    return part == 0 || s->ffn[part - 1].member != s->ffn[part].member;
-}
-
-void tlpi_project_ffns(const tlpi_pass *p, const tlpi_rank_stage *s,
-                       float *base, int first)
-{
-    tlpi_matmul *mm = p->buf->mm;
-    int n = 0;
-
-    for (int i = 0; i < s->n_ffn; i++) {
-        tlpi_term *term = &p->buf->term[i];
-
-        *term = tlpi_down_term(p, s, &s->ffn[i]);
-        if (begins_member(s, i))
-            mm[n++] =
-                (tlpi_matmul){ term, 1, NULL, false,
-                               tlpi_slot(p, base, s->ffn[i].member - first) };
-        else
-            mm[n - 1].n_term++;
-    }
-    if (n)
-        p->b->ops->matmul(p->b, p->n_tok, mm, n);
-}
-
 /* delta = up (sum of down_m times this rank's share of delta_m) */
 static void correct_delta(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
@@ -73,7 +45,7 @@ static void correct_delta(const tlpi_pass *p, const tlpi_rank_stage *s)
 
     for (int i = 0; i < s->n_ffn; i++) {
         int m = s->ffn[i].member;
-        if (begins_member(s, i))
+        if (tlpi_begins_member(s, i))
             term[n++] = (tlpi_term){ a->out_down[m], tlpi_input(p, m), 1 };
     }
     for (int m = 0; m < s->n_member; m++)
@@ -98,7 +70,7 @@ void tlpi_correct_output(const tlpi_pass *p, const tlpi_rank_stage *s)
     tlpi_project_ffns(p, s, p->buf->norm, 0);
     correct_delta(p, s);
     for (int i = 0; i < s->n_ffn; i++)
-        if (begins_member(s, i))
+        if (tlpi_begins_member(s, i))
             p->b->ops->add(p->b, p->buf->delta, tlpi_input(p, s->ffn[i].member),
                            p->n);
 }

@@ -1,0 +1,244 @@
+/*
+ * half.c - the halves of a stage from the parts that this rank holds:
+ * attention, feed-forward, and the norms before them.
+ *
+ * Shapes: x, delta [T][d]; acc, norm [member][T][d].
+ */
+#include "rank/half.h"
+
+/* ==== norms ============================================================== */
+
+/* norms[i] = the norms of members that have a weight here; returns how many. */
+static int list_norms(const tlpi_pass *p, float *const *weight, int n_member)
+{
+    int n = 0;
+
+    for (int i = 0; i < n_member; i++)
+        if (weight[i])
+            p->buf->norms[n++] = (tlpi_norm){ weight[i], tlpi_input(p, i) };
+    return n;
+}
+
+/* x += delta, after the sum over the ranks if that is `owed`; norm[i] =
+ * rms_norm(x) * weight[i] for members that have one. */
+tlp_status tlpi_enter(const tlpi_pass *p, float *const *weight, int n_member,
+                      bool owed)
+{
+    const tlpi_hparams *hp = p->hp;
+    tlpi_scratch *buf = p->buf;
+    int n = list_norms(p, weight, n_member);
+
+    if (owed)
+        return tlpi_exchange_sum_norm(p->exchange, p->n_tok, hp->n_embd, buf->x,
+                                      buf->delta, buf->norms, n, hp->norm_eps);
+    p->b->ops->add_norm(p->b, p->n_tok, hp->n_embd, buf->x, buf->delta, buf->x,
+                        buf->norms, n, hp->norm_eps);
+    return TLP_OK;
+}
+
+void tlpi_enter_own(const tlpi_pass *p, float *const *weight, int member,
+                    const float *sum)
+{
+    tlpi_norm norm = { weight[member], tlpi_input(p, member) };
+
+    if (weight[member])
+        p->b->ops->add_norm(p->b, p->n_tok, p->hp->n_embd, p->buf->x, sum, NULL,
+                            &norm, 1, p->hp->norm_eps);
+}
+
+/* ==== attention ========================================================== */
+
+/* The places of a part's activations in the qkv buffer. */
+static tlpi_attn attn_args(const tlpi_pass *p, const tlpi_rank_attn *a)
+{
+    size_t h = (size_t)p->hp->head_dim, t = (size_t)p->n_tok;
+    size_t nq = t * (size_t)a->n_head * h, nk = t * (size_t)a->n_head_kv * h;
+    float *q = p->buf->qkv + t * a->at;
+
+    return (tlpi_attn){ .q = q,
+                        .k = q + 2 * nq,
+                        .v = q + 2 * nq + nk,
+                        .q_norm = a->t.v[TLPI_ATTN_Q_NORM],
+                        .k_norm = a->t.v[TLPI_ATTN_K_NORM],
+                        .kv = a->kv,
+                        .n_head = a->n_head,
+                        .n_head_kv = a->n_head_kv,
+                        .y = q + nq,
+                        .no_rope = !a->has_rope,
+                        .scale = p->hp->attention_scale };
+}
+
+/* Queries, keys and values of all parts from norm[member], in one call for the
+ * whole group; then attention proper, in one call. */
+void tlpi_attend(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    tlpi_scratch *buf = p->buf;
+
+    for (int i = 0; i < s->n_attn; i++) {
+        const tlpi_rank_attn *a = &s->attn[i];
+        const float *x = tlpi_input(p, a->member);
+        tlpi_attn y = attn_args(p, a);
+        tlpi_term *t = &buf->term[3 * i];
+        tlpi_matmul *m = &buf->mm[3 * i];
+
+        t[0] = (tlpi_term){ a->t.w[TLPI_ATTN_Q], x, 1 };
+        t[1] = (tlpi_term){ a->t.w[TLPI_ATTN_K], x, 1 };
+        t[2] = (tlpi_term){ a->t.w[TLPI_ATTN_V], x, 1 };
+        m[0] = (tlpi_matmul){ &t[0], 1, a->t.v[TLPI_ATTN_Q_BIAS], false, y.q };
+        m[1] = (tlpi_matmul){ &t[1], 1, a->t.v[TLPI_ATTN_K_BIAS], false, y.k };
+        m[2] = (tlpi_matmul){ &t[2], 1, a->t.v[TLPI_ATTN_V_BIAS], false,
+                              (float *)y.v };
+        buf->attn[i] = y;
+    }
+    if (s->n_attn) {
+        p->b->ops->matmul(p->b, p->n_tok, buf->mm, 3 * s->n_attn);
+        p->b->ops->attention(p->b, p->step, p->rope, buf->attn, s->n_attn,
+                             p->hp->head_dim, p->hp->norm_eps);
+    }
+}
+
+static tlpi_term out_term(const tlpi_pass *p, const tlpi_rank_stage *s,
+                          const tlpi_rank_attn *a)
+{
+    return (tlpi_term){ a->t.w[TLPI_ATTN_OUTPUT], attn_args(p, a).y,
+                        s->attn_gain[a->member] };
+}
+
+/* y = sum over the parts of their output projections. */
+void tlpi_project_sum(const tlpi_pass *p, const tlpi_rank_stage *s, float *y)
+{
+    tlpi_matmul m = { p->buf->term, s->n_attn, s->o_bias, false, y };
+
+    for (int i = 0; i < s->n_attn; i++)
+        p->buf->term[i] = out_term(p, s, &s->attn[i]);
+    if (s->n_attn)
+        p->b->ops->matmul(p->b, p->n_tok, &m, 1);
+    else
+        p->b->ops->zero(p->b, y, p->n);
+}
+
+/* attn_sum[member] = this rank's share of that member's output projection: a
+ * term for each of its parts, which are neighbours in the list. */
+void tlpi_project_each(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    tlpi_matmul *mm = p->buf->mm;
+    int n = 0;
+
+    for (int i = 0; i < s->n_attn; i++) {
+        const tlpi_rank_attn *a = &s->attn[i];
+        tlpi_term *term = &p->buf->term[i];
+
+        *term = out_term(p, s, a);
+        if (i > 0 && s->attn[i - 1].member == a->member)
+            mm[n - 1].n_term++;
+        else
+            mm[n++] = (tlpi_matmul){ term, 1, a->t.v[TLPI_ATTN_OUTPUT_BIAS],
+                                     false, tlpi_attn_sum(p, s, a->member) };
+    }
+    if (n)
+        p->b->ops->matmul(p->b, p->n_tok, mm, n);
+}
+
+/* ==== feed-forward ======================================================= */
+
+/* hidden = silu(gate x) * (up x) of all parts, x = norm[part.norm] */
+void tlpi_expand(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    for (int i = 0; i < s->n_ffn; i++) {
+        const tlpi_rank_ffn *f = &s->ffn[i];
+
+        p->buf->gate_up[i] =
+            (tlpi_gate_up){ f->t.w[TLPI_FFN_GATE], f->t.w[TLPI_FFN_UP],
+                            tlpi_input(p, f->norm), tlpi_hidden(p, f) };
+    }
+    if (s->n_ffn)
+        p->b->ops->gate_up(p->b, p->n_tok, p->buf->gate_up, s->n_ffn);
+}
+
+/* delta (+)= sum over the parts of their down projections */
+static void contract(const tlpi_pass *p, const tlpi_rank_stage *s, bool add)
+{
+    tlpi_matmul m = { p->buf->term, s->n_ffn, NULL, add, p->buf->delta };
+
+    for (int i = 0; i < s->n_ffn; i++)
+        p->buf->term[i] = tlpi_down_term(p, s, &s->ffn[i]);
+    if (s->n_ffn)
+        p->b->ops->matmul(p->b, p->n_tok, &m, 1);
+    else if (!add)
+        p->b->ops->zero(p->b, p->buf->delta, p->n);
+}
+
+/* delta (+)= sum over the parts of their feed-forward, from norm.  A correction
+ * of the stage's output also puts what it reads of the attention into delta. */
+tlp_status tlpi_feed_forward(const tlpi_pass *p, const tlpi_rank_stage *s,
+                             bool add)
+{
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_FFN_IN));
+    tlpi_expand(p, s);
+    TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_FFN));
+    if (tlpi_corrects_output(s))
+        tlpi_correct_output(p, s);
+    else
+        contract(p, s, add);
+done:
+    return st;
+}
+
+/* ==== each member on its own ============================================= */
+
+static bool has_attn(const tlpi_rank_stage *s, int member)
+{
+    bool have = false;
+
+    for (int i = 0; i < s->n_attn; i++)
+        have |= s->attn[i].member == member;
+    return have;
+}
+
+static bool has_ffn(const tlpi_rank_stage *s, int member)
+{
+    bool have = false;
+
+    for (int i = 0; i < s->n_ffn; i++)
+        have |= s->ffn[i].member == member;
+    return have;
+}
+
+void tlpi_zero_missing(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    for (int m = 0; m < s->n_member; m++)
+        if (!has_attn(s, m))
+            p->b->ops->zero(p->b, tlpi_attn_sum(p, s, m), p->n);
+}
+
+void tlpi_project_ffns(const tlpi_pass *p, const tlpi_rank_stage *s,
+                       float *base, int first)
+{
+    tlpi_matmul *mm = p->buf->mm;
+    int n = 0;
+
+    for (int i = 0; i < s->n_ffn; i++) {
+        tlpi_term *term = &p->buf->term[i];
+
+        *term = tlpi_down_term(p, s, &s->ffn[i]);
+        if (tlpi_begins_member(s, i))
+            mm[n++] =
+                (tlpi_matmul){ term, 1, NULL, false,
+                               tlpi_slot(p, base, s->ffn[i].member - first) };
+        else
+            mm[n - 1].n_term++;
+    }
+    if (n)
+        p->b->ops->matmul(p->b, p->n_tok, mm, n);
+}
+
+void tlpi_contract_each(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    for (int m = 0; m < s->n_member; m++)
+        if (tlpi_span_has(s->span[m], p->rank) && !has_ffn(s, m))
+            p->b->ops->zero(p->b, tlpi_attn_sum(p, s, m), p->n);
+    tlpi_project_ffns(p, s, s->carried < 0 ? p->buf->acc : p->buf->delta,
+                      TLPI_MAX(s->carried, 0));
+}
