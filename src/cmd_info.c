@@ -66,6 +66,14 @@ static void print_model(const engine *e)
     printf("fingerprint  %s\n", i->fingerprint);
 }
 
+/* The half-layers of TLP_NOSYNC_*, as in the text form of plans. */
+static const char *half_name(int nosync)
+{
+    return nosync == TLP_NOSYNC_ATTN  ? "a"
+           : nosync == TLP_NOSYNC_FFN ? "f"
+                                      : "";
+}
+
 static void print_plan(const engine *e, const tlp_plan_cost *c)
 {
     tlp_stage_info s;
@@ -74,11 +82,12 @@ static void print_plan(const engine *e, const tlp_plan_cost *c)
     cli_print_clean(stdout, e->plan_text ? e->plan_text : "serial");
     printf("\nstages       %d for %d layers\n", c->effective_depth, c->n_layer);
     for (size_t i = 0; get_stage(e, i, &s); i++) {
-        if (s.n_member < 2)
+        if (s.n_member < 2 && !s.nosync)
             continue;
-        printf("             %s", mode_name(s.mode));
+        printf("             %s",
+               s.nosync ? "no exchange after" : mode_name(s.mode));
         for (int32_t k = 0; k < s.n_member; k++)
-            printf(" %d", s.layers[k]);
+            printf(" %d%s", s.layers[k], half_name(s.nosync));
         putchar('\n');
     }
     printf("on %d rank%s    per token: %d all-reduces, %d inner, %d sends, "
@@ -176,6 +185,10 @@ static void json_plan(json *j, const engine *e, const tlp_plan_cost *c)
         for (int32_t k = 0; k < s.n_member; k++)
             json_int(j, NULL, s.layers[k]);
         json_close(j, ']');
+        if (s.n_track) {
+            json_int(j, "nosync", s.nosync);
+            json_int(j, "n_track", s.n_track);
+        }
         json_close(j, '}');
     }
     json_close(j, ']');

@@ -53,11 +53,21 @@ static int format(const tlp_plan *plan, int form, char **text)
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
 
+/* The exchanges of a layer in tracks, "|" for one and "." for none. */
+static void print_tracks(const tlp_stage_info *s)
+{
+    printf("  attention %c feed-forward %c  %d tracks",
+           s->nosync & TLP_NOSYNC_ATTN ? '.' : '|',
+           s->nosync & TLP_NOSYNC_FFN ? '.' : '|', s->n_track);
+}
+
 static void print_stage(const tlp_stage_info *s)
 {
-    printf("  %-7s", mode_names[s->mode]);
+    printf("  %-7s", s->n_track ? "nosync" : mode_names[s->mode]);
     for (int i = 0; i < s->n_member; i++)
         printf(" %d", s->layers[i]);
+    if (s->n_track)
+        print_tracks(s);
     putchar('\n');
 }
 
@@ -69,7 +79,7 @@ static int print_groups(const tlp_plan *plan, int depth)
 
         if (st != TLP_OK)
             return engine_fail(st);
-        if (s.n_member > 1)
+        if (s.n_member > 1 || s.n_track)
             print_stage(&s);
     }
     return CLI_OK;
@@ -178,6 +188,7 @@ int plan_check(int argc, char **argv)
 static bool same_stage(const tlp_stage_info *a, const tlp_stage_info *b)
 {
     return a->mode == b->mode && a->n_member == b->n_member &&
+           a->nosync == b->nosync && a->n_track == b->n_track &&
            !memcmp(a->layers, b->layers,
                    (size_t)a->n_member * sizeof *a->layers);
 }

@@ -24,8 +24,8 @@
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 static const char *const plans[] = {
-    "serial",  "lp:1-2",       "lp:0-2,3-4",  "par:1-2,3-4",
-    "par:0-4", "asym:0-1,3-4", "lp-code:1-2", "merge:2-3",
+    "serial",       "lp:1-2",      "lp:0-2,3-4", "par:1-2,3-4",    "par:0-4",
+    "asym:0-1,3-4", "lp-code:1-2", "merge:2-3",  "nosync:0f,2,3a",
 };
 
 TestSuite(cuda_models, .timeout = 300);

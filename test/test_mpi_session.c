@@ -63,7 +63,8 @@ Test(mpi_session, two_ranks_give_the_bits_of_two_threads)
     MPIRUN_OR_SKIP();
     play(2, "exact",
          MORE("serial", "lp:1-2,3-4", "par:1-2,3-4", "asym:0-1,2-4",
-              "asym:0-1;lp:3-4", "par:0-1;merge:2-3", "drop:2"));
+              "asym:0-1;lp:3-4", "par:0-1;merge:2-3", "drop:2",
+              "nosync:0f,1,3a", "par:0-1;nosync:3"));
 }
 
 /* Three ranks share the members of a pair. */
@@ -73,6 +74,13 @@ Test(mpi_session, three_ranks_give_the_bits_of_three_threads)
     play(3, "exact",
          MORE("serial", "lp:1-2,3-4", "par:1-2,3-4", "par:0-2", "asym:0-1,2-3",
               "asym:0-2", "par:0-1;lp:2-3"));
+}
+
+/* Two ranks share a track. */
+Test(mpi_session, four_ranks_give_the_bits_of_four_threads)
+{
+    MPIRUN_OR_SKIP();
+    play(4, "exact", MORE("nosync:0f,1,3a", "nosync@4:0f,1,3a"));
 }
 
 /* Workers have no plan of their own: adjustments come from rank 0. */

@@ -56,10 +56,12 @@ static const char *format(const tlp_plan *p, int form)
 static void check_same(const tlp_plan *a, const tlp_plan *b, const char *text)
 {
     cr_assert_eq(a->n_stage, b->n_stage, "%s", text);
+    cr_assert_eq(a->n_track, b->n_track, "%s", text);
     for (int i = 0; i < a->n_stage; i++) {
         const tlpi_stage *x = &a->stage[i], *y = &b->stage[i];
         cr_assert_eq(x->mode, y->mode, "%s", text);
         cr_assert_eq(x->n_member, y->n_member, "%s", text);
+        cr_assert_eq(x->nosync, y->nosync, "%s", text);
         cr_assert_arr_eq(x->layers, y->layers,
                          (size_t)x->n_member * sizeof *x->layers, "%s", text);
     }
@@ -307,9 +309,13 @@ static tlp_plan *random_plan(void)
         size = TLPI_MIN(size, n - at);
         stage[n_stage] =
             (tlpi_stage){ size == 1 ? TLP_MODE_SERIAL : 1 + below(5), size,
-                          layers + at };
+                          layers + at, 0 };
     }
-    cr_assert_eq(tlpi_plan_build(&p, model, stage, n_stage,
+    for (int i = 0; i + 1 < n_stage && n % 2; i++)
+        if (stage[i].n_member == 1)
+            stage[i].nosync =
+                below(stage[i + 1].n_member == 1 ? 4 : 2); /* a, f or both */
+    cr_assert_eq(tlpi_plan_build(&p, model, stage, n_stage, 2 + below(5),
                                  below(2) ? "{\"n\": 1}" : NULL, "test"),
                  TLP_OK, "%s", tlp_last_error());
     return p;

@@ -219,11 +219,11 @@ static tlp_plan *random_plan(tlp_model *m)
         int most = TLPI_MIN(5, n - at);
         int size = 1 + below(most);
         int mode = size == 1 ? TLP_MODE_SERIAL : 1 + below(5);
-        stage[n_stage] = (tlpi_stage){ mode, size, layers + at };
+        stage[n_stage] = (tlpi_stage){ mode, size, layers + at, 0 };
         at += size;
     }
-    cr_assert_eq(tlpi_plan_build(&p, m, stage, n_stage, NULL, "test"), TLP_OK,
-                 "%s", tlp_last_error());
+    cr_assert_eq(tlpi_plan_build(&p, m, stage, n_stage, 0, NULL, "test"),
+                 TLP_OK, "%s", tlp_last_error());
     return p;
 }
 

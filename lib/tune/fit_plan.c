@@ -142,6 +142,10 @@ static tlp_status check_plan(const tlp_plan *p)
                          "%s was opened with vocab_only, adjustments need its "
                          "layers",
                          p->model->path);
+    if (p->n_track)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "plan: it leaves out exchanges (nosync), and such a "
+                         "plan cannot be adjusted");
     for (int i = 0; i < p->n_stage; i++)
         n_group += tlpi_stage_is_group(&p->stage[i]);
     if (n_group == 0)

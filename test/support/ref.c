@@ -130,10 +130,13 @@ static void scale(double *x, size_t n, double gain)
         x[i] *= gain;
 }
 
-/* A(Na x): [n][d]; the caller frees it */
-static double *attention(const ref_model *m, const ref_layer *l,
-                         const ref_member *a, const double *x, int n)
+/* The part of heads [h0, h1) in A(Na x): [n][d]; the caller frees it.  The
+ * output's bias belongs to head 0. */
+static double *some_heads(const ref_model *m, const ref_layer *l,
+                          const ref_member *a, const double *x, int n, int h0,
+                          int h1)
 {
+    static const ref_array none = { 0 };
     size_t hd = (size_t)m->hd, nq = (size_t)(n * m->n_head);
     size_t nk = (size_t)(n * m->n_head_kv);
     double *in = ref_zeros((size_t)(n * m->d)), *p = ref_zeros((size_t)n);
@@ -154,13 +157,21 @@ static double *attention(const ref_model *m, const ref_layer *l,
         rope(m, k, n, m->n_head_kv);
     }
     for (int t = 0; t < n; t++)
-        for (int h = 0; h < m->n_head; h++)
+        for (int h = h0; h < h1; h++)
             attend(m, q, k, v, t, h, p,
                    o + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd);
-    linear(&l->t[ATTN_OUT], &l->t[BIAS_OUT], o, n, m->n_head * m->hd, y);
+    linear(&l->t[ATTN_OUT], h0 == 0 ? &l->t[BIAS_OUT] : &none, o, n,
+           m->n_head * m->hd, y);
     scale(y, (size_t)(n * m->d), m->residual_scale * a->attn_gain);
     free(in), free(p), free(q), free(k), free(v), free(o);
     return y;
+}
+
+/* A(Na x): [n][d]; the caller frees it */
+static double *attention(const ref_model *m, const ref_layer *l,
+                         const ref_member *a, const double *x, int n)
+{
+    return some_heads(m, l, a, x, n, 0, m->n_head);
 }
 
 /* Hidden units [u0, u1) of F(Nf x), with the input of member `by`. */
@@ -321,6 +332,75 @@ static void run_stage(const ref_model *m, const ref_stage *s, double *x, int n)
     }
 }
 
+/* ==== tracks ============================================================= */
+
+/* Heads are cut at single heads, hidden units at multiples of 16: where rows of
+ * F32 can be cut. */
+static int track_begin(int n, int step, int t, int n_track)
+{
+    int at = (n * t + n_track - 1) / n_track;
+    int up = (at + step - 1) / step * step;
+
+    return up < n ? up : n;
+}
+
+/* x += all deltas, which become 0 */
+static void exchange(double *x, double **delta, int n_track, size_t nd)
+{
+    for (int t = 0; t < n_track; t++) {
+        add(x, copy(delta[t], nd), nd);
+        memset(delta[t], 0, nd * sizeof *x);
+    }
+}
+
+/* D_t += A_t(Na (x + D_t));  exchange, or not;  D_t += F_t(Nf (x + D_t));
+ * exchange, or not */
+static void run_tracks(const ref_model *m, const ref_stage *s, int n_track,
+                       double *x, double **delta, int n)
+{
+    const ref_layer *l = &m->layer[s->layers[0]];
+    size_t nd = (size_t)(n * m->d);
+
+    for (int half = 0; half < 2; half++) {
+        for (int t = 0; t < n_track; t++) {
+            double *y = copy(x, nd);
+            int h0 = track_begin(m->n_head, 1, t, n_track);
+            int h1 = track_begin(m->n_head, 1, t + 1, n_track);
+            int u0 = track_begin(m->n_ff, 16, t, n_track);
+            int u1 = track_begin(m->n_ff, 16, t + 1, n_track);
+
+            add(y, copy(delta[t], nd), nd);
+            add(delta[t],
+                half ? ffn(m, &l, s->adjust, 0, 0, y, n, u0, u1)
+                     : some_heads(m, l, s->adjust, y, n, h0, h1),
+                nd);
+            free(y);
+        }
+        if (!(half ? s->open_ffn : s->open_attn))
+            exchange(x, delta, n_track, nd);
+    }
+}
+
+static void run_plan(const ref_model *m, const ref_plan *plan, double *x, int n)
+{
+    double *delta[REF_MAX_TRACK];
+    bool open = false;
+
+    for (int t = 0; t < plan->n_track; t++)
+        delta[t] = ref_zeros((size_t)(n * m->d));
+    for (int i = 0; i < plan->n_stage; i++) {
+        const ref_stage *s = &plan->stage[i];
+
+        if (open || s->open_attn || s->open_ffn)
+            run_tracks(m, s, plan->n_track, x, delta, n);
+        else
+            run_stage(m, s, x, n);
+        open = s->open_ffn;
+    }
+    for (int t = 0; t < plan->n_track; t++)
+        free(delta[t]);
+}
+
 double *ref_logits(const ref_model *m, const ref_plan *plan,
                    const int32_t *tokens, int n)
 {
@@ -332,8 +412,7 @@ double *ref_logits(const ref_model *m, const ref_plan *plan,
         memcpy(x + (size_t)t * d, m->embd.x + (size_t)tokens[t] * d,
                d * sizeof *x);
     scale(x, (size_t)n * d, m->embedding_scale);
-    for (int s = 0; s < plan->n_stage; s++)
-        run_stage(m, &plan->stage[s], x, n);
+    run_plan(m, plan, x, n);
     rms_norm(m, &m->output_norm, x, n, m->d, x);
     linear(m->output.x ? &m->output : &m->embd, NULL, x, n, m->d, out);
     scale(out, (size_t)n * (size_t)m->n_vocab, 1 / m->logit_scale);

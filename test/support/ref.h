@@ -8,9 +8,11 @@
 #ifndef REF_H
 #define REF_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define REF_MAX_MEMBER 6
+#define REF_MAX_TRACK 4
 #define REF_MAX_STAGE 32
 
 typedef enum ref_mode {
@@ -38,18 +40,22 @@ typedef struct ref_stage {
     ref_mode mode;
     int n_member;
     int layers[REF_MAX_MEMBER];
+    bool open_attn, open_ffn; /* no exchange after this half */
     ref_member adjust[REF_MAX_MEMBER];
 } ref_stage;
 
 typedef struct ref_plan {
+    int n_track; /* 0: every exchange is made */
     int n_stage;
     ref_stage stage[REF_MAX_STAGE];
 } ref_plan;
 
 /*
  * Parse a plan: every stage in running order, "0 par:1,2 3" (modes lp, par,
- * asym, lp-code, merge).  Unlisted layers do not run.  Other input ends the
- * program, because plans of tests are constants.
+ * asym, lp-code, merge).  Unlisted layers do not run.  "@3 0 1f 2af 3" has 3
+ * tracks, and no exchange after the feed-forward of layer 1 and after both
+ * halves of layer 2.  Other input ends the program, because plans of tests are
+ * constants.
  */
 ref_plan ref_parse(const char *text);
 

@@ -192,6 +192,10 @@ ref_plan ref_parse(const char *text)
     ref_plan p = { 0 };
     const char *s = text;
 
+    if (*s == '@') {
+        p.n_track = s[1] - '0';
+        s += strlen("@2 ");
+    }
     while (*s) {
         ref_stage *st = &p.stage[p.n_stage];
 
@@ -215,6 +219,8 @@ ref_plan ref_parse(const char *text)
                 ref_die("layer expected", text);
             s = end;
         } while (*s == ',' && *s++);
+        st->open_attn = *s == 'a' && *s++;
+        st->open_ffn = *s == 'f' && *s++;
         if (*s && *s++ != ' ')
             ref_die("blank expected", text);
         p.n_stage++;
