@@ -897,6 +897,8 @@ typedef struct tlp_plan_cost {
                                    with the largest share reads               */
     uint64_t sum_rank_bytes;  /**< bytes of weights per token that all ranks
                                    read                                       */
+    int32_t exchanges;        /**< all-reduces and messages that one token
+                                   waits for, one after another               */
 } tlp_plan_cost;
 
 /**

@@ -28,12 +28,10 @@ speed() {
     grep -o '"decode":{"median":[-0-9.e+]*' <<<"$1" | sed -n "$2s/.*://p"
 }
 
-# exchanges PLAN: all-reduces and sends of a token.
+# exchanges PLAN: all-reduces and messages that a token waits for.
 exchanges() {
-    local info
-    info=$("$tlp" info -m "$model" --plan "$1" --ranks 2 --json)
-    echo $(($(field allreduces_per_token <<<"$info") + \
-        $(field sends <<<"$info")))
+    "$tlp" info -m "$model" --plan "$1" --ranks 2 --json |
+        field exchanges_per_token
 }
 
 # kl PLAN: mean KL divergence from serial, on text that the planner did not see.

@@ -44,16 +44,15 @@ static void print_plans(const bench *b)
         printf("%s, wire %s, ", comm_name(b), wire_name(b));
     printf("prompt %d, gen %d, median of %d\n", b->n_prompt, b->n_gen,
            b->n_repeat);
-    printf("%5s %11s %9s %7s %9s %7s %9s  %s\n", "depth", "all-reduces",
+    printf("%5s %11s %9s %7s %9s %7s %9s  %s\n", "depth", "exchanges",
            "prefill/s", "ratio", "decode/s", "ratio", "comm s", "plan");
     for (size_t i = 0; i < b->n; i++) {
         const contender *c = &b->contender[i];
 
         printf("%5d %11d %9.1f %7.3f %9.1f %7.3f %9.4f  ",
-               c->cost.effective_depth, engine_allreduces(&c->cost),
-               c->prefill.median, c->prefill.median / first->prefill.median,
-               c->decode.median, c->decode.median / first->decode.median,
-               c->comm.median);
+               c->cost.effective_depth, c->cost.exchanges, c->prefill.median,
+               c->prefill.median / first->prefill.median, c->decode.median,
+               c->decode.median / first->decode.median, c->comm.median);
         cli_print_clean(stdout, c->text);
         putchar('\n');
     }
@@ -92,6 +91,7 @@ static void json_plans(const bench *b, json *j)
         json_text(j, "plan", c->text);
         json_int(j, "effective_depth", c->cost.effective_depth);
         json_int(j, "allreduces_per_token", engine_allreduces(&c->cost));
+        json_int(j, "exchanges_per_token", c->cost.exchanges);
         bench_json_series(j, "prefill", &c->prefill);
         bench_json_series(j, "decode", &c->decode);
         json_real(j, "comm_seconds", c->comm.median);

@@ -90,10 +90,11 @@ static void print_plan(const engine *e, const tlp_plan_cost *c)
             printf(" %d%s", s.layers[k], half_name(s.nosync));
         putchar('\n');
     }
-    printf("on %d rank%s    per token: %d all-reduces, %d inner, %d sends, "
-           "%.1f kB\n",
-           c->n_rank, c->n_rank == 1 ? " " : "s", c->allreduces,
-           c->inner_allreduces, c->sends, (double)c->comm_bytes / 1e3);
+    printf("on %d rank%s    per token: %d exchange%s in a row; %d all-reduces, "
+           "%d inner, %d sends, %.1f kB\n",
+           c->n_rank, c->n_rank == 1 ? " " : "s", c->exchanges,
+           c->exchanges == 1 ? "" : "s", c->allreduces, c->inner_allreduces,
+           c->sends, (double)c->comm_bytes / 1e3);
     printf("weights      %.1f MB read per token, %.1f MB by the widest rank\n",
            (double)c->sum_rank_bytes / 1e6, (double)c->max_rank_bytes / 1e6);
 }
@@ -171,6 +172,7 @@ static void json_plan(json *j, const engine *e, const tlp_plan_cost *c)
     json_int(j, "effective_depth", c->effective_depth);
     json_int(j, "n_layer", c->n_layer);
     json_int(j, "allreduces_per_token", engine_allreduces(c));
+    json_int(j, "exchanges_per_token", c->exchanges);
     json_int(j, "allreduces", c->allreduces);
     json_int(j, "inner_allreduces", c->inner_allreduces);
     json_int(j, "sends", c->sends);

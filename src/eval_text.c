@@ -186,8 +186,8 @@ static void print_text(const eval *v, size_t n, const windows *w,
            r->seconds);
     eval_print("perplexity", &ppl, "");
     printf(", nll %.5f\n", r->nll.mean);
-    printf("effective depth %d, %d all-reduces per token\n",
-           r->cost.effective_depth, engine_allreduces(&r->cost));
+    printf("effective depth %d, %d exchanges per token on %d ranks\n",
+           r->cost.effective_depth, r->cost.exchanges, r->cost.n_rank);
     if (v->reference)
         print_reference(v, r);
     eval_print_unit(&ppl, "windows");
@@ -224,6 +224,7 @@ static void print_json(const eval *v, size_t n, const windows *w,
     eval_json(&j, "ppl", &ppl);
     json_int(&j, "effective_depth", r->cost.effective_depth);
     json_int(&j, "allreduces_per_token", engine_allreduces(&r->cost));
+    json_int(&j, "exchanges_per_token", r->cost.exchanges);
     if (v->reference)
         json_reference(&j, v, r);
     json_real(&j, "seconds", r->seconds);

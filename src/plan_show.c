@@ -134,10 +134,11 @@ static int show(plans *v)
         rc = engine_plan_cost(&v->e, v->e.plan, &cost);
     if (rc == CLI_OK) {
         printf("plan %s\n", text);
-        printf("effective depth %d of %d layers, %d all-reduces and %d sends "
-               "per token on %d ranks\n",
-               cost.effective_depth, v->e.info.n_layer,
-               engine_allreduces(&cost), cost.sends, cost.n_rank);
+        printf("effective depth %d of %d layers; %d exchanges per token on %d "
+               "rank%s: %d all-reduces, %d sends\n",
+               cost.effective_depth, v->e.info.n_layer, cost.exchanges,
+               cost.n_rank, cost.n_rank == 1 ? "" : "s",
+               engine_allreduces(&cost), cost.sends);
         rc = print_groups(v->e.plan, cost.effective_depth);
     }
     if (rc == CLI_OK)

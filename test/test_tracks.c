@@ -204,9 +204,11 @@ Test(tracks, exchanges_are_counted)
     CHECK_OK(tlp_plan_get_cost(&c, p, 2));
     cr_expect_eq(c.allreduces, 2 * spec.n_layer - 4);
     cr_expect_eq(c.inner_allreduces, 0);
+    cr_expect_eq(c.exchanges, 2 * spec.n_layer - 4);
     CHECK_OK(tlp_plan_get_cost(&c, p, 4));
     cr_expect_eq(c.allreduces, 2 * spec.n_layer - 4);
     cr_expect_eq(c.inner_allreduces, 2 * 4);
+    cr_expect_eq(c.exchanges, 2 * spec.n_layer - 4 + 4); /* two at a time */
     CHECK_FAILS(TLP_EINVAL, tlp_plan_get_cost(&c, p, 3));
     cr_expect(strstr(tlp_last_error(), "2 tracks"), "%s", tlp_last_error());
     tlp_plan_free(p);

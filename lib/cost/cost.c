@@ -54,6 +54,7 @@ tlp_status tlp_plan_get_cost(tlp_plan_cost *out, const tlp_plan *plan,
         cost.n_layer += s->mode == TLP_MODE_MERGE ? 1 : s->n_member;
     }
     count_run(&cost, &run);
+    TLP_TRY(tlpi_dry_run_exchanges(&run, &cost.exchanges));
     TLP_TRY(tlpi_struct_write(out, &cost, sizeof cost, "tlp_plan_cost"));
 done:
     tlpi_dry_run_free(&run);

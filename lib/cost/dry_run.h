@@ -48,6 +48,11 @@ tlp_status tlpi_dry_run_create(tlpi_dry_run *out, const tlp_plan *plan,
                                int n_rank);
 void tlpi_dry_run_free(tlpi_dry_run *run); /* zeroes are fine */
 
+/* Exchanges on the longest chain of a step in which each waits for the exchange
+ * before (predict.c): the time of the step if an exchange takes 1 and work
+ * nothing. */
+tlp_status tlpi_dry_run_exchanges(const tlpi_dry_run *run, int *out);
+
 /* Does the act take place between ranks? */
 static inline bool tlpi_act_is_exchange(const tlpi_act *a)
 {

@@ -312,6 +312,23 @@ done:
     return st;
 }
 
+tlp_status tlpi_dry_run_exchanges(const tlpi_dry_run *dry, int *out)
+{
+    static const tlp_link unit = { .n_rank = 2,
+                                   .n_batch = 1,
+                                   .n_size = 2,
+                                   .size = { 1, 2 },
+                                   .allreduce = { 1, 1 },
+                                   .late = { 1, 1 },
+                                   .send = { 1, 1 } };
+    run w = { .dry = dry, .link = &unit };
+    double n = 0;
+    tlp_status st = run_call(&w, 1, 0, SENDS | SUMS, &n);
+
+    *out = (int)n;
+    return st;
+}
+
 tlp_status tlp_plan_predict(tlp_prediction *out, const tlp_plan *plan,
                             const tlp_link *link, int n_rank, int64_t n_tok,
                             int64_t pos)
