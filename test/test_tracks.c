@@ -325,16 +325,6 @@ Test(tracks, bad_forms_are_refused)
         { "serial;nosync:1a", TLP_EINVAL, "alone" },
         { "{\"tlp_plan\": 1, \"stages\": [], \"nosync\": 3}", TLP_EFORMAT, "" },
     };
-    static const char *const json[] = {
-        "{\"tracks\": 2, \"after\": [\"1\"], \"more\": 1}",
-        "{\"tracks\": \"2\", \"after\": [\"1\"]}",
-        "{\"tracks\": 2, \"after\": [1]}",
-        "{\"tracks\": 2, \"after\": [\"1x\"]}",
-        "{\"tracks\": 2, \"after\": [\"1,2\"]}",
-        "{\"tracks\": 2, \"cut\": \"other\", \"after\": [\"1\"]}",
-        "{\"tracks\": 2}",
-        "[]",
-    };
     tiny_spec spec = tiny_default();
     tlp_model *m = NULL;
     tlp_plan *p = NULL;
@@ -349,15 +339,36 @@ Test(tracks, bad_forms_are_refused)
         cr_expect(strstr(tlp_last_error(), bad[i].word), "%s: %s", bad[i].text,
                   tlp_last_error());
     }
-    for (int i = 0; i < COUNT(json); i++) {
+    tlp_model_free(m);
+}
+
+static const char *const bad_json[] = {
+    "{\"tracks\": 2, \"after\": [\"1\"], \"more\": 1}",
+    "{\"tracks\": \"2\", \"after\": [\"1\"]}",
+    "{\"tracks\": 2, \"after\": [1]}",
+    "{\"tracks\": 2, \"after\": [\"1x\"]}",
+    "{\"tracks\": 2, \"after\": [\"1,2\"]}",
+    "{\"tracks\": 2, \"cut\": \"other\", \"after\": [\"1\"]}",
+    "{\"tracks\": 2}",
+    "[]",
+};
+
+Test(tracks, bad_json_is_refused)
+{
+    tiny_spec spec = tiny_default();
+    tlp_model *m = NULL;
+    tlp_plan *p = NULL;
+
+    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
+    for (int i = 0; i < COUNT(bad_json); i++) {
         char text[512];
 
         snprintf(text, sizeof text,
                  "{\"tlp_plan\": 1, \"stages\": [{\"layers\": [0]}, "
                  "{\"layers\": [1]}, {\"layers\": [2]}, {\"layers\": [3]}, "
                  "{\"layers\": [4]}], \"nosync\": %s}",
-                 json[i]);
-        cr_expect_lt(tlp_plan_parse(&p, m, text), 0, "%s", json[i]);
+                 bad_json[i]);
+        cr_expect_lt(tlp_plan_parse(&p, m, text), 0, "%s", bad_json[i]);
         cr_expect(strstr(tlp_last_error(), "nosync") ||
                       strstr(tlp_last_error(), "1"),
                   "%s", tlp_last_error());

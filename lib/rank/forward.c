@@ -16,7 +16,7 @@
  */
 #include "rank/forward.h"
 
-#include "rank/half.h"
+#include "rank/stage_half.h"
 
 /* ==== a stage begins ====================================================== */
 

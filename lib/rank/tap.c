@@ -4,7 +4,7 @@
  *
  * A correction is two calls of the backend: down, all members at once, and up.
  */
-#include "rank/half.h"
+#include "rank/stage_half.h"
 
 /* ==== corrections ======================================================== */
 

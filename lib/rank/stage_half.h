@@ -1,10 +1,11 @@
 /*
- * half.h - the halves of a stage: what the equations of forward.c are made of.
+ * stage_half.h - the halves of a stage: what the equations of forward.c are
+ * made of.
  *
  * Each function works on the parts of the stage that this rank holds.
  */
-#ifndef TLPI_HALF_H
-#define TLPI_HALF_H
+#ifndef TLPI_STAGE_HALF_H
+#define TLPI_STAGE_HALF_H
 
 #include "rank/pass.h"
 

@@ -1,10 +1,10 @@
 /*
- * half.c - the halves of a stage from the parts that this rank holds:
+ * stage_half.c - the halves of a stage from the parts that this rank holds:
  * attention, feed-forward, and the norms before them.
  *
  * Shapes: x, delta [T][d]; acc, norm [member][T][d].
  */
-#include "rank/half.h"
+#include "rank/stage_half.h"
 
 /* ==== norms ============================================================== */
 
