@@ -107,7 +107,13 @@ enum tlp_objective {
     TLP_OBJECTIVE_NLL = 2   /**< -log p of the text                           */
 };
 
-/** The best plan of one depth that a search has found. */
+/** Bits of tlp_plan_make_options.modes beside 1 << TLP_MODE_... */
+enum tlp_make_modes {
+    TLP_MAKE_NOSYNC = 65536 /**< leave out exchanges                          */
+};
+
+/** The best plan of one depth, or of one number of exchanges, that a search has
+    found. */
 typedef struct tlp_plan_point {
     size_t struct_size;    /**< set by the library                            */
     int32_t depth;         /**< stages                                        */
@@ -117,10 +123,14 @@ typedef struct tlp_plan_point {
     double top1_agreement; /**< share of predictions with the top token of the
                                 serial model, 0 to 1                          */
     double ppl;            /**< perplexity of the text                        */
+    int32_t exchanges;     /**< exchanges that a token waits for, on n_rank
+                                ranks                                         */
+    int32_t n_rank;        /**< 2; with TLP_MAKE_NOSYNC, n_track of the
+                                options                                       */
 } tlp_plan_point;
 
 /**
- * Receive one point of the curve of quality over depth.
+ * Receive one point of the curve of quality over depth or exchanges.
  *
  * @param point      point, borrowed for this call
  * @param user_data  pointer from the options
@@ -168,7 +178,11 @@ typedef struct tlp_link {
 /**
  * Options of tlp_plan_make.
  *
- * Exactly one of depth, max_kl and speedup is the target.
+ * Exactly one of depth, max_kl, speedup and exchanges is the target.
+ *
+ * The search either joins layers into groups or leaves out exchanges, by
+ * `modes`.  Only a search that leaves out exchanges reaches a target of
+ * `exchanges`, and it does not reach a `depth`.
  *
  * `session` describes the session that evaluates the windows of the text.  The
  * search reads nine fields of it: n_ctx is the length of a window in tokens (0
@@ -182,41 +196,51 @@ typedef struct tlp_plan_make_options {
     const tlp_session_options *session; /**< NULL = defaults                  */
     int32_t depth;           /**< target: number of stages                    */
     int32_t max_group;       /**< most layers in a group; 0 = 4               */
-    double max_kl;           /**< target: least depth with at most this mean KL
-                                  divergence, nats                            */
+    double max_kl;           /**< target: least depth, or fewest exchanges,
+                                  with at most this mean KL divergence, nats  */
     double speedup;          /**< target: serial / plan; of the predicted
                                   seconds per decoded token with `link`, of the
-                                  number of stages without                    */
+                                  number of stages without, which
+                                  TLP_MAKE_NOSYNC does not change             */
     const tlp_link *link;    /**< from tlp_session_measure, for speedup; or
                                   NULL                                        */
     uint32_t modes;          /**< allowed modes: bits 1 << TLP_MODE_LP,
-                                  1 << TLP_MODE_PAR, 1 << TLP_MODE_ASYM; 0 =
-                                  all three                                   */
+                                  1 << TLP_MODE_PAR, 1 << TLP_MODE_ASYM; or
+                                  TLP_MAKE_NOSYNC alone.  0 = TLP_MAKE_NOSYNC
+                                  for a target of `exchanges`, all three modes
+                                  for other targets                           */
     int32_t objective;       /**< enum tlp_objective                          */
     uint64_t seed;           /**< order of the windows                        */
     uint64_t max_bytes;      /**< most memory for intermediate results that
                                   save time, bytes; 0 = 768 MiB               */
     const char *resume;      /**< file of scores: read if it exists, and
                                   replaced from time to time; NULL = none     */
-    tlp_plan_point_fn point; /**< receives one point per depth, the serial plan
-                                  first; or NULL                              */
+    tlp_plan_point_fn point; /**< receives one point per depth or number of
+                                  exchanges, the serial plan first; or NULL   */
     void *point_data;        /**< last argument of point                      */
     tlp_progress_fn progress; /**< or NULL                                    */
     void *progress_data;     /**< last argument of progress                   */
+    int32_t exchanges;       /**< target: at most this number of exchanges that
+                                  a token waits for, on n_track ranks; 1 to
+                                  2 n_layer                                   */
+    int32_t n_track;         /**< tracks of plans that leave out exchanges: 2 to
+                                  64, at most the query heads; 0 = 2          */
 } tlp_plan_make_options;
 
 /** Initial value of a tlp_plan_make_options: all defaults. */
 #define TLP_PLAN_MAKE_OPTIONS_INIT                                             \
     { sizeof(tlp_plan_make_options), NULL, 0, 0, 0, 0, NULL, 0, 0, 0, 0, NULL, \
-      NULL, NULL, NULL, NULL }
+      NULL, NULL, NULL, NULL, 0, 0 }
 
 /**
- * Choose which layers run side by side, and in which mode.
+ * Choose which layers run side by side, and in which mode; or choose which
+ * exchanges are left out.
  *
  * The plan keeps the model close to the serial model on a text: it minimises
  * the objective over windows of the text, each evaluated from position 0.  The
- * search joins neighbouring layers one by one.  At each depth it exchanges
- * groups for other groups as long as an exchange helps.  Equal arguments give
+ * search joins neighbouring layers, or leaves out exchanges, one by one.  At
+ * each depth or number of exchanges it swaps groups for other groups, or a
+ * left-out exchange for another, as long as a swap helps.  Equal arguments give
  * equal plans on machines with equal instruction sets.  The plan records how it
  * was made in its key "made".
  *

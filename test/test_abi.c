@@ -82,7 +82,7 @@ AT(tlp_chat_options, chat_template, 48);
 AT(tlp_chat_options, template_name, 56);
 AT(tlp_chat_options, now, 64);
 
-SIZE(tlp_plan_cost, 56);
+SIZE(tlp_plan_cost, 64);
 AT(tlp_plan_cost, n_rank, 8);
 AT(tlp_plan_cost, effective_depth, 12);
 AT(tlp_plan_cost, n_layer, 16);
@@ -92,11 +92,14 @@ AT(tlp_plan_cost, sends, 28);
 AT(tlp_plan_cost, comm_bytes, 32);
 AT(tlp_plan_cost, max_rank_bytes, 40);
 AT(tlp_plan_cost, sum_rank_bytes, 48);
+AT(tlp_plan_cost, exchanges, 56);
 
-SIZE(tlp_stage_info, 24);
+SIZE(tlp_stage_info, 32);
 AT(tlp_stage_info, mode, 8);
 AT(tlp_stage_info, n_member, 12);
 AT(tlp_stage_info, layers, 16);
+AT(tlp_stage_info, nosync, 24);
+AT(tlp_stage_info, n_track, 28);
 
 SIZE(tlp_plan_adjust_info, 40);
 AT(tlp_plan_adjust_info, n_gain, 8);
@@ -243,7 +246,7 @@ AT(tlp_quantize_options, pure, 12);
 AT(tlp_quantize_options, progress, 16);
 AT(tlp_quantize_options, progress_data, 24);
 
-SIZE(tlp_plan_make_options, 112);
+SIZE(tlp_plan_make_options, 120);
 AT(tlp_plan_make_options, session, 8);
 AT(tlp_plan_make_options, depth, 16);
 AT(tlp_plan_make_options, max_group, 20);
@@ -259,6 +262,8 @@ AT(tlp_plan_make_options, point, 80);
 AT(tlp_plan_make_options, point_data, 88);
 AT(tlp_plan_make_options, progress, 96);
 AT(tlp_plan_make_options, progress_data, 104);
+AT(tlp_plan_make_options, exchanges, 112);
+AT(tlp_plan_make_options, n_track, 116);
 
 SIZE(tlp_plan_adjust_options, 64);
 AT(tlp_plan_adjust_options, session, 8);
@@ -284,13 +289,15 @@ AT(tlp_plan_adjust_report, n_norm, 68);
 AT(tlp_plan_adjust_report, n_low_rank, 72);
 AT(tlp_plan_adjust_report, n_bytes, 80);
 
-SIZE(tlp_plan_point, 48);
+SIZE(tlp_plan_point, 56);
 AT(tlp_plan_point, depth, 8);
 AT(tlp_plan_point, chosen, 12);
 AT(tlp_plan_point, plan, 16);
 AT(tlp_plan_point, kl, 24);
 AT(tlp_plan_point, top1_agreement, 32);
 AT(tlp_plan_point, ppl, 40);
+AT(tlp_plan_point, exchanges, 48);
+AT(tlp_plan_point, n_rank, 52);
 
 SIZE(tlp_link_rates, 32);
 SIZE(tlp_link, 688);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "support/rig.h"
+#include "support/text_kl.h"
 #include "support/tiny.h"
 #include "support/tool.h"
 #include "tlp_eval.h"
@@ -17,6 +18,7 @@
 enum { N_LAYER = 7, N_CTX = 32, N_TOKEN = 4 * N_CTX + 9 };
 
 static int32_t ids[N_TOKEN];
+static const text_windows whole = { ids, N_TOKEN, N_CTX };
 
 static tlp_model *open_tiny(uint64_t seed)
 {
@@ -70,89 +72,6 @@ static char *make(tlp_model *m, const tlp_plan_make_options *o)
 
 TestSuite(plan_make, .timeout = 300);
 
-/* ==== KL by sessions ===================================================== */
-
-typedef struct measured {
-    double kl, top1, ppl;
-} measured;
-
-/* Logits of all tokens, window by window; free() them. */
-static float *logits(tlp_plan *plan, size_t n_vocab)
-{
-    tlp_session_options o = rig_f32(1, 1);
-    tlp_session *s = NULL;
-    float *all = malloc(N_TOKEN * n_vocab * sizeof *all), *to = all;
-    uint8_t want[N_CTX];
-
-    CHECK_OK(tlp_session_create(&s, plan, &o));
-    memset(want, 1, sizeof want);
-    for (int at = 0; at < N_TOKEN; at += N_CTX) {
-        tlp_batch b = TLP_BATCH_INIT;
-
-        b.n = (size_t)(N_TOKEN - at < N_CTX ? N_TOKEN - at : N_CTX);
-        b.tokens = ids + at;
-        b.want_logits = want;
-        CHECK_OK(tlp_session_clear(s, 0));
-        CHECK_OK(tlp_session_eval(s, &b));
-        for (size_t i = 0; i < b.n; i++, to += n_vocab) {
-            const float *row;
-
-            CHECK_OK(tlp_session_logits(&row, s, i));
-            memcpy(to, row, n_vocab * sizeof *to);
-        }
-    }
-    tlp_session_free(s);
-    return all;
-}
-
-static measured compare(tlp_model *m, tlp_plan *plan, const float *reference)
-{
-    tlp_model_info info = { .struct_size = sizeof info };
-    measured r = { 0 };
-    int n = 0;
-
-    CHECK_OK(tlp_model_get_info(&info, m));
-    size_t v = (size_t)info.n_vocab;
-    float *mine = logits(plan, v);
-
-    for (int i = 0; i + 1 < N_TOKEN; i++) {
-        tlp_divergence d = { .struct_size = sizeof d };
-        const float *row = mine + (size_t)i * v;
-
-        if (i % N_CTX == N_CTX - 1)
-            continue;
-        CHECK_OK(tlp_logits_compare(&d, reference + (size_t)i * v, row, v));
-        r.kl += d.kl;
-        r.top1 += d.top1 == d.reference_top1;
-        r.ppl += d.lse - (double)row[ids[i + 1]];
-        n++;
-    }
-    free(mine);
-    return (measured){ r.kl / n, r.top1 / n, exp(r.ppl / n) };
-}
-
-static float *serial_logits(tlp_model *m)
-{
-    tlp_model_info info = { .struct_size = sizeof info };
-    tlp_plan *serial = NULL;
-
-    CHECK_OK(tlp_model_get_info(&info, m));
-    CHECK_OK(tlp_plan_parse(&serial, m, "serial"));
-    float *all = logits(serial, (size_t)info.n_vocab);
-    tlp_plan_free(serial);
-    return all;
-}
-
-static double kl_of(tlp_model *m, const char *text, const float *reference)
-{
-    tlp_plan *plan = NULL;
-
-    CHECK_OK(tlp_plan_parse(&plan, m, text));
-    double kl = compare(m, plan, reference).kl;
-    tlp_plan_free(plan);
-    return kl;
-}
-
 /* ==== points ============================================================= */
 
 typedef struct front {
@@ -187,7 +106,7 @@ Test(plan_make, points_equal_sessions)
     tlp_model *m = open_tiny(3);
     front f = { 0 };
     tlp_plan_make_options o = options(4);
-    float *reference = serial_logits(m);
+    float *reference = text_serial_logits(m, &whole);
 
     o.point = keep_point;
     o.point_data = &f;
@@ -198,7 +117,7 @@ Test(plan_make, points_equal_sessions)
         tlp_plan *plan = NULL;
 
         CHECK_OK(tlp_plan_parse(&plan, m, f.text[depth]));
-        measured want = compare(m, plan, reference);
+        text_figures want = text_compare(m, plan, &whole, reference);
         cr_expect_float_eq(f.kl[depth], want.kl, 1e-9 + 1e-6 * want.kl,
                            "%s: %.9f, %.9f by sessions", f.text[depth],
                            f.kl[depth], want.kl);
@@ -232,7 +151,7 @@ static least enumerate(tlp_model *m, const float *reference)
     for (int a = 0; a < N_LAYER - 1; a++)
         for (int i = 0; i < 3; i++) {
             snprintf(text, sizeof text, "%s:%d-%d", mode_name[i], a, a + 1);
-            double kl = kl_of(m, text, reference);
+            double kl = text_kl(m, text, &whole, reference);
             if (kl < r.one) {
                 r.one = kl;
                 best_place = a;
@@ -247,7 +166,7 @@ static least enumerate(tlp_model *m, const float *reference)
             continue;
         snprintf(text, sizeof text, "%s:%d-%d;%s:%d-%d", mode_name[i], a, a + 1,
                  mode_name[j], b, b + 1);
-        double kl = kl_of(m, text, reference);
+        double kl = text_kl(m, text, &whole, reference);
         r.two = fmin(r.two, kl);
         if ((a == best_place && i == best_mode) ||
             (b == best_place && j == best_mode))
@@ -263,7 +182,7 @@ Test(plan_make, finds_the_best_pairs)
 
     for (int k = 0; k < N_MODEL; k++) {
         tlp_model *m = open_tiny((uint64_t)k + 1);
-        float *reference = serial_logits(m);
+        float *reference = text_serial_logits(m, &whole);
         least want = enumerate(m, reference);
         front f = { 0 };
         tlp_plan_make_options o = options(N_LAYER - 2);
@@ -607,8 +526,8 @@ Test(plan_make, refuses_foreign_scores)
     tlp_model_free(other);
 
     refuse_state(m, &o, "", TLP_EFORMAT, "bad.json");
-    refuse_state(m, &o, "{\"tlp_search\": 2}", TLP_EMISMATCH, "of.");
-    refuse_state(m, &o, "{\"tlp_search\": 3}", TLP_EFORMAT, "tlp_search");
+    refuse_state(m, &o, "{\"tlp_search\": 3}", TLP_EMISMATCH, "of.");
+    refuse_state(m, &o, "{\"tlp_search\": 2}", TLP_EFORMAT, "tlp_search");
     refuse_state(m, &o, "[[[[[[[[[[[[[[", TLP_EFORMAT, "bad.json");
     for (int i = 0; i < 3; i++) {
         static const char *const cut[] = { "\"kl\": [[", "\"top1\": [",

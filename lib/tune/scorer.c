@@ -24,7 +24,8 @@ static tlp_status create_runner(const tlpi_scorer *s, const char *variant,
     tlp_plan *plan = NULL;
     tlp_status st;
 
-    TLP_TRY(tlpi_variant_build(&plan, s->teacher->model, variant, NULL));
+    TLP_TRY(tlpi_variant_build(&plan, s->teacher->model, variant, s->n_track,
+                               NULL));
     st = tlpi_runner_create(out, plan, s->teacher->cfg);
 done:
     tlp_plan_free(plan);
@@ -61,7 +62,8 @@ static tlp_status fill_serial(tlpi_scorer *s)
                                 &hook);
 }
 
-/* The stream before each stage after `first`, and at the end. */
+/* The stream before each stage after `first` that all tracks begin with one
+ * stream, and at the end. */
 static tlp_status fill_stream(tlpi_scorer *s, const tlpi_runner *r, int window,
                               int first)
 {
@@ -71,9 +73,13 @@ static tlp_status fill_stream(tlpi_scorer *s, const tlpi_runner *r, int window,
     if (!s->stream[window])
         return TLP_OK;
     tlpi_forward_begin(r->rank, &step, stream_at(s, window, first));
-    for (int i = first; i < r->plan->n_stage && st == TLP_OK; i++) {
-        st = tlpi_forward_stages(r->rank, r->rank->program, &step, i, i + 1);
-        tlpi_forward_stream(r->rank, &step, stream_at(s, window, i + 1));
+    for (int end = first; end < r->plan->n_stage && st == TLP_OK;) {
+        int begin = end++;
+
+        while (tlpi_plan_is_open(r->plan, end))
+            end++;
+        st = tlpi_forward_stages(r->rank, r->rank->program, &step, begin, end);
+        tlpi_forward_stream(r->rank, &step, stream_at(s, window, end));
     }
     return st;
 }
@@ -154,27 +160,29 @@ done:
 
 /* ==== lifetime =========================================================== */
 
-static tlp_status alloc(tlpi_scorer *s, size_t *budget)
+static tlp_status alloc(tlpi_scorer *s, int n_stream, size_t *budget)
 {
     size_t n_layer = (size_t)s->teacher->model->hp.n_layer;
+    size_t n_place = tlpi_variant_length((int)n_layer);
 
-    s->base = tlpi_calloc(s->env, n_layer, 1);
+    s->base = tlpi_calloc(s->env, n_place + 1, 1);
     s->stream = tlpi_calloc(s->env, (size_t)s->n_window, sizeof(*s->stream));
     s->token =
         tlpi_alloc_array(s->env, (size_t)s->text->n_ctx, sizeof(*s->token));
     if (!s->base || !s->stream || !s->token)
         return tlpi_fail_nomem_for("a search");
-    memset(s->base, TLPI_VARIANT_SERIAL, n_layer - 1);
-    for (int i = 0; i < s->n_window; i++)
+    memset(s->base, TLPI_VARIANT_SERIAL, n_place);
+    for (int i = 0; i < n_stream; i++)
         s->stream[i] = tlpi_budget_alloc(
             s->env, budget, (n_layer + 1) * (size_t)s->text->window[i].n,
             n_embd(s));
     return TLP_OK;
 }
 
-tlp_status tlpi_scorer_create(tlpi_scorer **out, tlpi_teacher *teacher,
-                              int objective, size_t budget)
+tlp_status tlpi_scorer_create(tlpi_scorer **out, const tlpi_scorer_setup *setup)
 {
+    tlpi_teacher *teacher = setup->teacher;
+    size_t budget = setup->budget;
     const tlpi_env *env = &teacher->model->env;
     tlpi_scorer *s = tlpi_calloc(env, 1, sizeof(*s));
     tlp_status st;
@@ -185,11 +193,12 @@ tlp_status tlpi_scorer_create(tlpi_scorer **out, tlpi_teacher *teacher,
     s->env = env;
     s->teacher = teacher;
     s->text = teacher->text;
-    s->objective = objective;
+    s->objective = setup->objective;
+    s->n_track = setup->n_track;
     s->n_window = s->text->n;
     s->n_block = (s->text->n_ctx - 1 + TLPI_SCORE_BLOCK - 1) / TLPI_SCORE_BLOCK;
     /* Streams come first: for equal memory they save more time than logits. */
-    TLP_TRY(alloc(s, &budget));
+    TLP_TRY(alloc(s, TLPI_MIN(setup->n_stream, s->n_window), &budget));
     TLP_TRY(fill_serial(s));
     TLP_TRY(tlpi_teacher_keep_logits(teacher, &budget));
     *out = s;

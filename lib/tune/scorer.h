@@ -8,7 +8,9 @@
  * A search moves from a variant to variants near it.  For one of them, the
  * base, the scorer keeps the residual stream before each stage as far as the
  * memory budget reaches.  A variant that shares its first stages with the base
- * is evaluated from the first stage that differs.
+ * is evaluated from the first stage that differs.  Where the tracks begin that
+ * stage with streams of their own, the evaluation starts at an earlier stage,
+ * the last that all tracks begin with one stream.
  */
 #ifndef TLPI_SCORER_H
 #define TLPI_SCORER_H
@@ -31,20 +33,28 @@ typedef struct tlpi_scorer {
     tlpi_teacher *teacher;    /* borrowed, at the end of its layers */
     const tlpi_windows *text; /* the teacher's */
     int objective;            /* TLP_OBJECTIVE_* */
+    int n_track;              /* of variants that leave out exchanges */
     int n_window, n_block;
     char *base;
     float **stream;     /* [n_window] of [n_layer+1][n][n_embd]: the stream
                            before each stage of the base, and at the end;
-                           NULL: variants start at the embeddings */
+                           NULL: variants start at the embeddings.  Unused
+                           where the base leaves out the exchange before */
     tlpi_score **score; /* [n_score] in the order of creation */
     size_t n_score, cap_score;
     tlpi_token_score *token; /* [n_ctx] of the window that was run last */
 } tlpi_scorer;
 
 /* Takes the teacher, which is at its embeddings, to its end; the base is the
- * serial model.  budget: bytes for streams and for the teacher's logits. */
-tlp_status tlpi_scorer_create(tlpi_scorer **out, tlpi_teacher *teacher,
-                              int objective, size_t budget);
+ * serial model. */
+typedef struct tlpi_scorer_setup {
+    tlpi_teacher *teacher;
+    int objective, n_track;
+    int n_stream;  /* windows, from the first, that keep streams if they can */
+    size_t budget; /* bytes for streams and for the teacher's logits */
+} tlpi_scorer_setup;
+tlp_status tlpi_scorer_create(tlpi_scorer **out,
+                              const tlpi_scorer_setup *setup);
 void tlpi_scorer_free(tlpi_scorer *s); /* NULL is fine */
 
 /* Make a variant the base. */

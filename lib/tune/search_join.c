@@ -1,10 +1,12 @@
 /*
- * search_join.c - find the best place to join next.
+ * search_join.c - find the best place to join, or exchange to leave out, next.
  */
 #include "tune/search.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "tlp_tune.h"
 
 /* At one place, an untried mode adds at least this share of the cost that the
  * first mode added. */
@@ -19,10 +21,15 @@ tlp_status tlpi_search_init(tlpi_search *q, tlpi_scorer *scorer, uint32_t modes,
     *q = (tlpi_search){ .env = scorer->env,
                         .scorer = scorer,
                         .max_group = max_group,
-                        .n_place = scorer->teacher->model->hp.n_layer - 1 };
+                        .n_place = (int)strlen(scorer->base),
+                        .n_race = scorer->n_window };
     for (int i = 0; i < TLPI_N_LETTER; i++)
         if (modes >> by_promise[i] & 1)
             q->letter[q->n_letter++] = tlpi_variant_letter(by_promise[i]);
+    if (modes & TLP_MAKE_NOSYNC) {
+        q->letter[q->n_letter++] = TLPI_VARIANT_NOSYNC;
+        q->n_race = TLPI_MIN(TLPI_RACE_WINDOWS, scorer->n_window);
+    }
 
     size_t n = (size_t)q->n_place * (size_t)q->n_letter;
 
@@ -65,16 +72,21 @@ double tlpi_search_estimate(const tlpi_search *q, const char *variant,
                       : -INFINITY;
 }
 
-bool tlpi_search_may_join(const tlpi_search *q, const char *variant, int place)
+bool tlpi_search_may_set(const tlpi_search *q, const char *variant, int place,
+                         int letter)
 {
     int n = 2;
 
     if (variant[place] != TLPI_VARIANT_SERIAL)
         return false;
-    if (place > 0 && variant[place - 1] != TLPI_VARIANT_SERIAL)
-        n += tlpi_variant_group(variant, place - 1) - 1;
-    if (place + 1 < q->n_place && variant[place + 1] != TLPI_VARIANT_SERIAL)
-        n += tlpi_variant_group(variant, place + 1) - 1;
+    if (q->letter[letter] == TLPI_VARIANT_NOSYNC)
+        return true;
+    if (!tlpi_variant_is_between(place))
+        return false;
+    if (tlpi_variant_is_joined(variant, place - 2))
+        n += tlpi_variant_group(variant, place - 2) - 1;
+    if (tlpi_variant_is_joined(variant, place + 2))
+        n += tlpi_variant_group(variant, place + 2) - 1;
     return n <= q->max_group;
 }
 
@@ -88,10 +100,10 @@ static tlp_status list_additions(tlpi_search *q, const char *variant,
 
     for (int i = 0; i < q->n_letter; i++)
         for (int p = 0; p < q->n_place && st == TLP_OK; p++) {
-            if (!tlpi_search_may_join(q, variant, p))
+            if (!tlpi_search_may_set(q, variant, p, i))
                 continue;
             memcpy(next, variant, (size_t)q->n_place);
-            tlpi_variant_join(next, p, q->letter[i]);
+            tlpi_variant_set(next, p, q->letter[i]);
             st = tlpi_candidate_list_add(f, next, 0, p, i);
         }
     tlpi_free(q->env, next);
@@ -142,6 +154,16 @@ done:
     return st;
 }
 
+static tlp_status fail_at_end(const tlpi_search *q, const char *variant)
+{
+    if (q->letter[0] == TLPI_VARIANT_NOSYNC)
+        return tlpi_fail(TLP_EUNREACHED, "no exchange is left to leave out");
+    return tlpi_fail(TLP_EUNREACHED,
+                     "no layer is left to join at depth %d, with groups of at "
+                     "most %d",
+                     tlpi_variant_depth(variant), q->max_group);
+}
+
 tlp_status tlpi_search_deepen(tlpi_search *q, char *variant)
 {
     tlpi_candidate_list f = { .env = q->env };
@@ -151,10 +173,7 @@ tlp_status tlpi_search_deepen(tlpi_search *q, char *variant)
     TLP_TRY(tlpi_scorer_rebase(q->scorer, variant));
     TLP_TRY(list_additions(q, variant, &f));
     if (f.n == 0)
-        TLP_TRY(tlpi_fail(TLP_EUNREACHED,
-                          "no layer is left to join at depth %d, with groups "
-                          "of at most %d",
-                          tlpi_variant_depth(variant), q->max_group));
+        TLP_TRY(fail_at_end(q, variant));
     TLP_TRY(try_additions(q, variant, &f));
     TLP_TRY(tlpi_race(q, &f, &winner));
     memcpy(variant, winner, (size_t)q->n_place);

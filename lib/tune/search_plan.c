@@ -2,12 +2,14 @@
  * search_plan.c - tlp_plan_make: options, the steps from the serial plan to the
  * target, and the plans for the caller.
  */
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
 #include "tune/search_target.h"
 
 #define DEFAULT_GROUP 4
+#define DEFAULT_TRACK 2
 #define DEFAULT_BYTES ((uint64_t)768 << 20)
 
 /* Seconds between two writes of the state file. */
@@ -27,8 +29,9 @@ typedef struct maker {
     tlpi_scorer *scorer;
     tlpi_search search;
     char *variant; /* of the current step */
-    char *chosen;  /* the deepest variant within the target */
-    char **front;  /* [n_layer] best variant of depth i + 1, or NULL */
+    char *chosen;  /* the last variant within the target */
+    char **front;  /* [n_front] the best variant after each step */
+    int n_front;
     int step, n_step, tick;
     double saved; /* time of the last write */
 } maker;
@@ -78,7 +81,11 @@ static tlp_status read_options(maker *m, const tlp_plan_make_options *opts,
         m->session.n_ctx = (int32_t)TLPI_MIN(TLPI_DEFAULT_WINDOW, n);
     if (o->max_group == 0)
         o->max_group = DEFAULT_GROUP;
-    if (o->modes == 0)
+    if (o->n_track == 0)
+        o->n_track = DEFAULT_TRACK;
+    if (o->modes == 0 && o->exchanges != 0)
+        o->modes = TLP_MAKE_NOSYNC;
+    else if (o->modes == 0)
         o->modes = 1u << TLP_MODE_LP | 1u << TLP_MODE_PAR | 1u << TLP_MODE_ASYM;
     if (o->max_bytes == 0)
         o->max_bytes = DEFAULT_BYTES;
@@ -106,7 +113,15 @@ static tlp_status configure(maker *m)
 static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
 {
     const tlpi_tick after_work = { tick, m };
-    size_t n_layer = (size_t)m->model->hp.n_layer;
+    size_t n_place = tlpi_variant_length(m->model->hp.n_layer);
+    bool nosync = m->o.modes & TLP_MAKE_NOSYNC;
+    const tlpi_scorer_setup scorer = {
+        .teacher = &m->teacher,
+        .objective = m->o.objective,
+        .n_track = m->o.n_track,
+        .n_stream = nosync ? TLPI_RACE_WINDOWS : INT_MAX,
+        .budget = (size_t)TLPI_MIN(m->o.max_bytes, SIZE_MAX),
+    };
     tlp_status st;
 
     m->saved = tlpi_now();
@@ -114,13 +129,13 @@ static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
                              m->o.seed));
     TLP_TRY(tlpi_teacher_create(&m->teacher, m->model, &m->cfg, &m->text,
                                 after_work));
-    TLP_TRY(tlpi_scorer_create(&m->scorer, &m->teacher, m->o.objective,
-                               (size_t)TLPI_MIN(m->o.max_bytes, SIZE_MAX)));
+    TLP_TRY(tlpi_scorer_create(&m->scorer, &scorer));
     TLP_TRY(
         tlpi_search_init(&m->search, m->scorer, m->o.modes, m->o.max_group));
-    m->variant = tlpi_strndup(m->env, m->scorer->base, n_layer - 1);
-    m->chosen = tlpi_strndup(m->env, m->scorer->base, n_layer - 1);
-    m->front = tlpi_calloc(m->env, n_layer, sizeof(*m->front));
+    m->variant = tlpi_strndup(m->env, m->scorer->base, n_place);
+    m->chosen = tlpi_strndup(m->env, m->scorer->base, n_place);
+    /* The serial plan, and a plan for each place that changes. */
+    m->front = tlpi_calloc(m->env, n_place + 1, sizeof(*m->front));
     if (!m->variant || !m->chosen || !m->front)
         TLP_TRY(tlpi_fail_nomem_for("a search"));
     if (m->o.resume)
@@ -131,7 +146,7 @@ done:
 
 static void clear(maker *m)
 {
-    for (int i = 0; m->front && i < m->model->hp.n_layer; i++)
+    for (int i = 0; i < m->n_front; i++)
         tlpi_free(m->env, m->front[i]);
     tlpi_free(m->env, m->front);
     tlpi_free(m->env, m->chosen);
@@ -153,7 +168,7 @@ static tlp_status visit(maker *m)
 
     if (!copy)
         return tlpi_fail_nomem_for("a search");
-    m->front[tlpi_variant_depth(m->variant) - 1] = copy;
+    m->front[m->n_front++] = copy;
     TLP_TRY(tlpi_scorer_run(m->scorer, copy, m->scorer->n_window, &x));
     if (m->o.max_kl == 0 ||
         tlpi_score_kl(m->scorer, x, m->scorer->n_window) <= m->o.max_kl)
@@ -179,7 +194,7 @@ static tlp_status descend(maker *m)
             break;
         st = tlpi_search_deepen(&m->search, m->variant);
         if (st == TLP_EUNREACHED && m->o.max_kl != 0)
-            return TLP_OK; /* nothing is left to join within the budget */
+            return TLP_OK; /* nothing is left to change within the budget */
         TLP_TRY(st);
         TLP_TRY(tlpi_search_swap(&m->search, m->variant));
     }
@@ -200,7 +215,8 @@ static tlp_status build(maker *m, const char *variant, tlp_plan **plan,
     tlpi_target_record(&m->o, m->scorer, *x, &made);
     if (made.failed)
         TLP_TRY(tlpi_fail_nomem_for("a search"));
-    TLP_TRY(tlpi_variant_build(plan, m->model, variant, made.data));
+    TLP_TRY(
+        tlpi_variant_build(plan, m->model, variant, m->o.n_track, made.data));
 done:
     tlpi_text_free(&made);
     return st;
@@ -210,11 +226,13 @@ static tlp_status show_point(maker *m, const char *variant)
 {
     const tlpi_scorer *s = m->scorer;
     const tlpi_score *x;
+    int n_rank = m->o.modes & TLP_MAKE_NOSYNC ? m->o.n_track : 2;
+    tlp_plan_cost cost = { .struct_size = sizeof(cost) };
     tlp_plan *plan = NULL;
-    tlp_status st = build(m, variant, &plan, &x);
+    tlp_status st;
 
-    if (st != TLP_OK)
-        return st;
+    TLP_TRY(build(m, variant, &plan, &x));
+    TLP_TRY(tlp_plan_get_cost(&cost, plan, n_rank));
     tlp_plan_point point = {
         .struct_size = sizeof(point),
         .depth = plan->n_stage,
@@ -223,10 +241,13 @@ static tlp_status show_point(maker *m, const char *variant)
         .kl = tlpi_score_kl(s, x, s->n_window),
         .top1_agreement = tlpi_score_top1(s, x, s->n_window),
         .ppl = exp(tlpi_score_nll(s, x, s->n_window)),
+        .exchanges = cost.exchanges,
+        .n_rank = n_rank,
     };
     m->o.point(&point, m->o.point_data);
+done:
     tlp_plan_free(plan);
-    return TLP_OK;
+    return st;
 }
 
 static tlp_status hand_out(maker *m, tlp_plan **out)
@@ -234,9 +255,8 @@ static tlp_status hand_out(maker *m, tlp_plan **out)
     const tlpi_score *x;
     tlp_status st = TLP_OK;
 
-    for (int i = m->model->hp.n_layer; m->o.point && i > 0; i--)
-        if (m->front[i - 1])
-            TLP_TRY(show_point(m, m->front[i - 1]));
+    for (int i = 0; m->o.point && i < m->n_front; i++)
+        TLP_TRY(show_point(m, m->front[i]));
     TLP_TRY(report(m, 1));
     TLP_TRY(build(m, m->chosen, out, &x));
 done:

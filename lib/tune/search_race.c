@@ -90,7 +90,7 @@ tlp_status tlpi_race(tlpi_search *q, tlpi_candidate_list *f,
     for (int i = 0; i < f->n; i++)
         if (f->item[i].score)
             n = add_once(x, n, f->item[i].score);
-    for (int w = 1; w <= s->n_window; w++) {
+    for (int w = 1; w <= q->n_race; w++) {
         for (int i = 0; i < n; i++)
             TLP_TRY(tlpi_scorer_run(s, x[i]->variant, w, &x[i]));
         n = drop(s, x, n, w);

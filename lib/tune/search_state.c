@@ -3,8 +3,8 @@
  *
  *   {"tlp_search": 1,
  *    "of": {"model": "sha256:...", "digest": "sha256:...",
- *           "tokens": "sha256:...", "n_ctx": 512, ...},
- *    "scores": [{"draft": "--p--",
+ *           "tokens": "sha256:...", "n_ctx": 512, "n_track": 2, ...},
+ *    "scores": [{"draft": "---p-----",
  *                "kl": [[sum of a block, ...], ...],       by window
  *                "nll": [[sum of a block, ...], ...],
  *                "top1": [sum, ...]}]}
@@ -24,7 +24,7 @@
 #include "base/sha256.h"
 #include "model/digest.h"
 
-#define STATE_VERSION 2
+#define STATE_VERSION 3
 #define MAX_FILE_BYTES ((size_t)1 << 28)
 #define MAX_DEPTH 8
 
@@ -41,11 +41,12 @@ static json_t *subject(const tlpi_scorer *s)
     tlpi_sha256_ids(s->text->ids, s->text->n_id, tokens);
     snprintf(seed, sizeof seed, "%" PRIu64, s->text->seed);
     /* s*: left out without a value */
-    return json_pack("{s:s, s:s*, s:s, s:i, s:s, s:i, s:i, s:s}", "model",
+    return json_pack("{s:s, s:s*, s:s, s:i, s:i, s:s, s:i, s:i, s:s}", "model",
                      tlpi_model_fingerprint(s->teacher->model), "digest",
                      *digest ? digest : NULL, "tokens", tokens, "n_ctx",
-                     s->text->n_ctx, "seed", seed, "compute", cfg->compute,
-                     "kv_type", cfg->kv_type, "isa", b->ops->isa(b));
+                     s->text->n_ctx, "n_track", s->n_track, "seed", seed,
+                     "compute", cfg->compute, "kv_type", cfg->kv_type, "isa",
+                     b->ops->isa(b));
 }
 
 /* ==== reading ============================================================ */

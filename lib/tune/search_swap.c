@@ -1,6 +1,6 @@
 /*
- * search_swap.c - find better variants of equal depth: a group gets another
- * mode, or one join is opened and another place is joined.
+ * search_swap.c - find better variants with an equal number of changes: a group
+ * gets another mode, or one place is changed back and another place is changed.
  */
 #include "tune/search.h"
 
@@ -19,8 +19,8 @@ static tlp_status list_modes(tlpi_search *q, const char *variant, double cost,
     tlp_status st = TLP_OK;
 
     for (int p = 0; p < q->n_place && st == TLP_OK; p++) {
-        if (variant[p] == TLPI_VARIANT_SERIAL ||
-            (p > 0 && variant[p - 1] != TLPI_VARIANT_SERIAL))
+        if (!tlpi_variant_is_joined(variant, p) ||
+            tlpi_variant_is_joined(variant, p - 2))
             continue;
         int group = tlpi_variant_group(variant, p);
         double change[TLPI_N_LETTER], now = 0;
@@ -36,7 +36,7 @@ static tlp_status list_modes(tlpi_search *q, const char *variant, double cost,
             if (q->letter[i] == variant[p])
                 continue;
             memcpy(scratch, variant, (size_t)q->n_place);
-            memset(scratch + p, q->letter[i], (size_t)group - 1);
+            tlpi_variant_set(scratch, p, q->letter[i]);
             st = tlpi_candidate_list_add(
                 f, scratch, isnan(diff) ? cost : cost + diff, -1, -1);
         }
@@ -52,18 +52,38 @@ static tlp_status list_joins(tlpi_search *q, const char *opened, int place,
     tlp_status st = TLP_OK;
 
     for (int p = 0; p < q->n_place; p++) {
-        if (p == place || !tlpi_search_may_join(q, opened, p))
+        if (p == place)
             continue;
         for (int i = 0; i < q->n_letter; i++) {
             double added = tlpi_search_estimate(q, opened, p, i);
 
-            if (isinf(added) || cost + TLPI_TRUST * added >= bar)
+            if (!tlpi_search_may_set(q, opened, p, i) || isinf(added) ||
+                cost + TLPI_TRUST * added >= bar)
                 continue;
             memcpy(scratch, opened, (size_t)q->n_place);
-            tlpi_variant_join(scratch, p, q->letter[i]);
+            tlpi_variant_set(scratch, p, q->letter[i]);
             TLP_TRY(tlpi_candidate_list_add(f, scratch, cost + added, p, i));
         }
     }
+done:
+    return st;
+}
+
+/* The cost on the first window of a variant without the change at a place.
+ * cost: with it.  Many exchanges are left out, and what each of them added is
+ * known from its trial. */
+static tlp_status cost_of_opened(tlpi_search *q, const char *opened, int place,
+                                 double cost, double *less)
+{
+    const tlpi_score *score;
+    tlp_status st = TLP_OK;
+
+    if (q->letter[0] == TLPI_VARIANT_NOSYNC) {
+        *less = cost - tlpi_search_estimate(q, opened, place, 0);
+        return TLP_OK;
+    }
+    TLP_TRY(tlpi_scorer_run(q->scorer, opened, 1, &score));
+    *less = tlpi_score_cost(q->scorer, score, 1);
 done:
     return st;
 }
@@ -74,7 +94,7 @@ static tlp_status list_swaps(tlpi_search *q, const char *variant, double cost,
     size_t n = (size_t)q->n_place;
     char *opened = tlpi_strndup(q->env, variant, n);
     char *scratch = tlpi_strndup(q->env, variant, n);
-    const tlpi_score *score;
+    double less;
     tlp_status st = TLP_OK;
 
     if (!opened || !scratch)
@@ -85,9 +105,8 @@ static tlp_status list_swaps(tlpi_search *q, const char *variant, double cost,
             continue;
         memcpy(opened, variant, n);
         opened[p] = TLPI_VARIANT_SERIAL;
-        TLP_TRY(tlpi_scorer_run(q->scorer, opened, 1, &score));
-        TLP_TRY(list_joins(q, opened, p, tlpi_score_cost(q->scorer, score, 1),
-                           cost, scratch, f));
+        TLP_TRY(cost_of_opened(q, opened, p, cost, &less));
+        TLP_TRY(list_joins(q, opened, p, less, cost, scratch, f));
     }
 done:
     tlpi_free(q->env, scratch);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/sha256.h"
 
@@ -17,9 +18,12 @@ static int least_depth(const tlp_plan_make_options *o, const tlp_model *m)
 static tlp_status check_target(const tlp_plan_make_options *o,
                                const tlp_model *m)
 {
-    if ((o->depth != 0) + (o->max_kl != 0) + (o->speedup != 0) != 1)
+    if ((o->depth != 0) + (o->max_kl != 0) + (o->speedup != 0) +
+            (o->exchanges != 0) !=
+        1)
         return tlpi_fail(TLP_EINVAL,
-                         "one of depth, max_kl and speedup is required");
+                         "one of depth, max_kl, speedup and exchanges is "
+                         "required");
     if (o->depth < 0 || o->depth > m->hp.n_layer)
         return tlpi_fail(TLP_EINVAL, "depth %d: the model has %d layers",
                          o->depth, m->hp.n_layer);
@@ -34,6 +38,40 @@ static tlp_status check_target(const tlp_plan_make_options *o,
     if (!isfinite(o->speedup) || (o->speedup != 0 && o->speedup < 1))
         return tlpi_fail(TLP_EINVAL, "speedup %g: 1 or more expected",
                          o->speedup);
+    if (o->exchanges < 0 || o->exchanges > 2 * m->hp.n_layer)
+        return tlpi_fail(TLP_EINVAL,
+                         "exchanges %d: 1 to %d expected, the model has %d "
+                         "layers",
+                         o->exchanges, 2 * m->hp.n_layer, m->hp.n_layer);
+    return TLP_OK;
+}
+
+/* Do the modes lead to the target? */
+static tlp_status check_nosync(const tlp_plan_make_options *o,
+                               const tlp_model *m)
+{
+    int most = TLPI_MIN(TLPI_MAX_TRACK, m->hp.n_head);
+
+    if (!(o->modes & TLP_MAKE_NOSYNC))
+        return o->exchanges == 0
+                   ? TLP_OK
+                   : tlpi_fail(TLP_EINVAL,
+                               "modes 0x%x: nosync expected for a number of "
+                               "exchanges",
+                               o->modes);
+    if (o->modes != TLP_MAKE_NOSYNC)
+        return tlpi_fail(TLP_EINVAL,
+                         "modes 0x%x: nosync with other modes, nosync alone "
+                         "expected",
+                         o->modes);
+    if (o->n_track < 2 || o->n_track > most)
+        return tlpi_fail(TLP_EINVAL, "n_track %d: 2 to %d expected", o->n_track,
+                         most);
+    if (o->depth != 0 || (o->speedup != 0 && !o->link))
+        return tlpi_fail(TLP_EINVAL,
+                         "modes: nosync changes the number of exchanges, not "
+                         "of stages: exchanges, max_kl, or speedup with a link "
+                         "expected as the target");
     return TLP_OK;
 }
 
@@ -47,9 +85,9 @@ tlp_status tlpi_target_check(const tlp_plan_make_options *o, const tlp_model *m)
                          "%s was opened with vocab_only, a plan needs its "
                          "layers",
                          m->path);
-    if (o->modes & ~known)
+    if (o->modes & ~(known | TLP_MAKE_NOSYNC))
         return tlpi_fail(TLP_EINVAL,
-                         "modes 0x%x: bits of lp, par and asym "
+                         "modes 0x%x: bits of lp, par and asym, or nosync, "
                          "expected",
                          o->modes);
     if (o->objective < 0 || o->objective > TLP_OBJECTIVE_NLL)
@@ -59,7 +97,8 @@ tlp_status tlpi_target_check(const tlp_plan_make_options *o, const tlp_model *m)
     if (o->max_group < 2)
         return tlpi_fail(TLP_EINVAL, "max_group %d: 2 or more expected",
                          o->max_group);
-    return check_target(o, m);
+    tlp_status st = check_target(o, m);
+    return st == TLP_OK ? check_nosync(o, m) : st;
 }
 
 /* Predicted seconds of a token in the middle of a window. */
@@ -72,7 +111,7 @@ static tlp_status predict(const tlp_plan_make_options *o, tlp_model *model,
     tlp_status st;
 
     if (variant)
-        TLP_TRY(tlpi_variant_build(&plan, model, variant, NULL));
+        TLP_TRY(tlpi_variant_build(&plan, model, variant, o->n_track, NULL));
     else
         TLP_TRY(tlp_plan_parse(&plan, model, "serial"));
     TLP_TRY(
@@ -83,25 +122,63 @@ done:
     return st;
 }
 
+/* The ranks must be able to run the serial plan, and the tracks of a plan that
+ * leaves out an exchange. */
 tlp_status tlpi_target_check_link(const tlp_plan_make_options *o,
                                   tlp_model *model)
 {
+    size_t n_place = tlpi_variant_length(model->hp.n_layer);
+    char *variant = NULL;
     double seconds;
+    tlp_status st = TLP_OK;
 
-    return o->link && o->speedup != 0 ? predict(o, model, NULL, &seconds)
-                                      : TLP_OK;
+    if (!o->link || o->speedup == 0)
+        return TLP_OK;
+    if (o->modes & TLP_MAKE_NOSYNC) {
+        variant = tlpi_calloc(&model->env, n_place + 1, 1);
+        if (!variant)
+            return tlpi_fail_nomem_for("a search");
+        memset(variant, TLPI_VARIANT_SERIAL, n_place);
+        variant[0] = TLPI_VARIANT_NOSYNC;
+    }
+    TLP_TRY(predict(o, model, NULL, &seconds));
+    if (variant)
+        TLP_TRY(predict(o, model, variant, &seconds));
+done:
+    tlpi_free(&model->env, variant);
+    return st;
+}
+
+/* Exchanges that a token waits for. */
+static tlp_status count_exchanges(const tlp_plan_make_options *o,
+                                  tlp_model *model, const char *variant, int *n)
+{
+    tlp_plan_cost cost = { .struct_size = sizeof cost };
+    tlp_plan *plan = NULL;
+    tlp_status st;
+
+    TLP_TRY(tlpi_variant_build(&plan, model, variant, o->n_track, NULL));
+    TLP_TRY(tlp_plan_get_cost(&cost, plan, o->n_track));
+    *n = cost.exchanges;
+done:
+    tlp_plan_free(plan);
+    return st;
 }
 
 tlp_status tlpi_target_reached(const tlp_plan_make_options *o, tlp_model *model,
                                const char *variant, bool *reached)
 {
     int depth = tlpi_variant_depth(variant);
+    int exchanges = 0;
     double serial, now;
     tlp_status st = TLP_OK;
 
     *reached = false;
     if (o->depth) {
         *reached = depth <= o->depth;
+    } else if (o->exchanges) {
+        TLP_TRY(count_exchanges(o, model, variant, &exchanges));
+        *reached = exchanges <= o->exchanges;
     } else if (o->speedup != 0 && !o->link) {
         *reached = model->hp.n_layer >= o->speedup * depth;
     } else if (o->speedup != 0) {
@@ -117,6 +194,8 @@ int tlpi_target_steps(const tlp_plan_make_options *o, const tlp_model *m)
 {
     int n_layer = m->hp.n_layer, depth = least_depth(o, m);
 
+    if (o->modes & TLP_MAKE_NOSYNC)
+        return TLPI_MAX(1, 2 * n_layer - TLPI_MAX(1, o->exchanges));
     if (o->depth)
         depth = o->depth;
     else if (o->speedup != 0 && !o->link)
@@ -136,6 +215,8 @@ static void add_target(const tlp_plan_make_options *o, tlpi_text *out)
 {
     if (o->depth)
         tlpi_text_printf(out, "{\"depth\": %d}", o->depth);
+    else if (o->exchanges)
+        tlpi_text_printf(out, "{\"exchanges\": %d}", o->exchanges);
     else if (o->max_kl != 0)
         tlpi_text_printf(out, "{\"max_kl\": %.15g}", o->max_kl);
     else
@@ -147,6 +228,10 @@ static void add_modes(uint32_t modes, tlpi_text *out)
 {
     const char *comma = "";
 
+    if (modes & TLP_MAKE_NOSYNC) {
+        tlpi_text_printf(out, "[\"nosync\"]");
+        return;
+    }
     tlpi_text_printf(out, "[");
     for (int mode = 0; mode < 32; mode++) {
         if (!(modes >> mode & 1))

@@ -30,17 +30,32 @@ int tlpi_variant_mode(char letter)
     return -1;
 }
 
+bool tlpi_variant_is_joined(const char *variant, int at)
+{
+    return at >= 0 && (size_t)at < strlen(variant) &&
+           tlpi_variant_mode(variant[at]) >= 0;
+}
+
+/* All places inside a group have one mode.  No exchange is left out beside a
+ * half-layer of a group. */
+static bool is_group_valid(const char *text, int at)
+{
+    if (!tlpi_variant_is_between(at))
+        return false;
+    for (int i = TLPI_MAX(0, at - 2); i <= at + 2 && text[i]; i++)
+        if (text[i] == TLPI_VARIANT_NOSYNC)
+            return false;
+    return !tlpi_variant_is_joined(text, at - 2) || text[at - 2] == text[at];
+}
+
 bool tlpi_variant_valid(const char *text, int n_layer)
 {
-    if (strlen(text) != (size_t)n_layer - 1)
+    if (strlen(text) != tlpi_variant_length(n_layer))
         return false;
-    for (const char *p = text; *p; p++) {
-        bool joined = *p != TLPI_VARIANT_SERIAL;
-
-        if (joined && tlpi_variant_mode(*p) < 0)
-            return false;
-        /* All places inside a group have one mode. */
-        if (joined && p > text && p[-1] != TLPI_VARIANT_SERIAL && p[-1] != *p)
+    for (int i = 0; text[i]; i++) {
+        if (text[i] == TLPI_VARIANT_SERIAL || text[i] == TLPI_VARIANT_NOSYNC)
+            continue;
+        if (!tlpi_variant_is_joined(text, i) || !is_group_valid(text, i))
             return false;
     }
     return true;
@@ -48,20 +63,20 @@ bool tlpi_variant_valid(const char *text, int n_layer)
 
 int tlpi_variant_depth(const char *variant)
 {
-    int depth = 1;
+    int n_place = (int)strlen(variant), depth = 1;
 
-    for (; *variant; variant++)
-        depth += *variant == TLPI_VARIANT_SERIAL;
+    for (int i = 1; i < n_place; i += 2)
+        depth += !tlpi_variant_is_joined(variant, i);
     return depth;
 }
 
-/* The joined places around place `at`: [*first, *end). */
+/* The joined places around place `at`: *first, *first + 2, ... before *end. */
 static void run_around(const char *variant, int at, int *first, int *end)
 {
-    for (*first = at; *first > 0 && variant[*first - 1] != TLPI_VARIANT_SERIAL;)
-        (*first)--;
-    for (*end = at + 1; variant[*end] && variant[*end] != TLPI_VARIANT_SERIAL;)
-        (*end)++;
+    for (*first = at; tlpi_variant_is_joined(variant, *first - 2);)
+        *first -= 2;
+    for (*end = at + 2; tlpi_variant_is_joined(variant, *end);)
+        *end += 2;
 }
 
 int tlpi_variant_group(const char *variant, int at)
@@ -69,36 +84,63 @@ int tlpi_variant_group(const char *variant, int at)
     int first, end;
 
     run_around(variant, at, &first, &end);
-    return end - first + 1;
+    return (end - first) / 2 + 1;
 }
 
 bool tlpi_variant_touches(const char *variant, int at)
 {
-    return (at > 0 && variant[at - 1] != TLPI_VARIANT_SERIAL) ||
-           (variant[at + 1] && variant[at + 1] != TLPI_VARIANT_SERIAL);
+    return tlpi_variant_is_joined(variant, at - 2) ||
+           tlpi_variant_is_joined(variant, at + 2) ||
+           (at > 0 && variant[at - 1] == TLPI_VARIANT_NOSYNC) ||
+           variant[at + 1] == TLPI_VARIANT_NOSYNC;
 }
 
-void tlpi_variant_join(char *variant, int at, char letter)
+void tlpi_variant_set(char *variant, int at, char letter)
 {
-    int first, end;
+    int first = at, end = at + 2;
 
-    run_around(variant, at, &first, &end);
-    memset(variant + first, letter, (size_t)(end - first));
+    if (tlpi_variant_mode(letter) >= 0)
+        run_around(variant, at, &first, &end);
+    for (int i = first; i < end; i += 2)
+        variant[i] = letter;
 }
 
 int tlpi_variant_first_change(const char *a, const char *b)
 {
-    int stage = 0;
+    int stage = 0, closed = 0;
 
-    /* The strings are equal before the place, so the layer before it has one
-     * stage index in both plans. */
-    for (; *a && *a == *b; a++, b++)
-        stage += *a == TLPI_VARIANT_SERIAL;
-    return *a ? stage : stage + 1;
+    /* The strings are equal before place i.  Each stage that ends before it has
+     * one index in both plans. */
+    for (int i = 0; a[i] && a[i] == b[i]; i++) {
+        if (!tlpi_variant_is_between(i) || tlpi_variant_is_joined(a, i))
+            continue;
+        stage++;
+        if (a[i] == TLPI_VARIANT_SERIAL)
+            closed = stage;
+    }
+    return strcmp(a, b) == 0 ? stage + 1 : closed;
+}
+
+static void add_layer(tlpi_stage *stage, int *n, const char *variant, int *l)
+{
+    int before = 2 * *l - 1, n_place = (int)strlen(variant);
+
+    if (tlpi_variant_is_joined(variant, before)) {
+        stage[*n - 1].mode = tlpi_variant_mode(variant[before]);
+        stage[*n - 1].n_member++;
+        return;
+    }
+    stage[*n] = (tlpi_stage){ TLP_MODE_SERIAL, 1, l, 0 };
+    if (before + 1 < n_place && variant[before + 1] == TLPI_VARIANT_NOSYNC)
+        stage[*n].nosync |= TLP_NOSYNC_ATTN;
+    if (before + 2 < n_place && variant[before + 2] == TLPI_VARIANT_NOSYNC)
+        stage[*n].nosync |= TLP_NOSYNC_FFN;
+    ++*n;
 }
 
 tlp_status tlpi_variant_build(tlp_plan **out, tlp_model *model,
-                              const char *variant, const char *made)
+                              const char *variant, int n_track,
+                              const char *made)
 {
     size_t n_layer = (size_t)model->hp.n_layer;
     int *layers = tlpi_alloc_array(&model->env, n_layer, sizeof(*layers));
@@ -112,17 +154,10 @@ tlp_status tlpi_variant_build(tlp_plan **out, tlp_model *model,
         goto done;
     }
     for (int l = 0; l < (int)n_layer; l++) {
-        char before = l > 0 ? variant[l - 1] : TLPI_VARIANT_SERIAL;
-
         layers[l] = l;
-        if (before == TLPI_VARIANT_SERIAL) {
-            stage[n++] = (tlpi_stage){ TLP_MODE_SERIAL, 1, &layers[l], 0 };
-            continue;
-        }
-        stage[n - 1].mode = tlpi_variant_mode(before);
-        stage[n - 1].n_member++;
+        add_layer(stage, &n, variant, &layers[l]);
     }
-    st = tlpi_plan_build(out, model, stage, n, 0, made, "plan");
+    st = tlpi_plan_build(out, model, stage, n, n_track, made, "plan");
 done:
     tlpi_free(&model->env, stage);
     tlpi_free(&model->env, layers);
