@@ -1,6 +1,6 @@
 /*
  * plan_make.c - tlp plan make: find a plan by its quality on a text, and the
- * best plan of every depth on the way.
+ * best plan of every depth or number of exchanges on the way.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@ typedef struct make {
     engine e;
     corpus text;
     const char *out_path, *resume, *csv_path, *svg_path, *modes;
-    int depth, max_group;
+    int depth, exchanges, max_group, n_track;
     int objective; /* TLP_OBJECTIVE_* */
     float max_kl, speedup, memory;
     uint64_t seed;
@@ -30,22 +30,25 @@ static int read_modes(const char *text, uint32_t *modes)
 {
     static const struct {
         const char *name;
-        int mode;
-    } known[] = { { "lp", TLP_MODE_LP },
-                  { "par", TLP_MODE_PAR },
-                  { "asym", TLP_MODE_ASYM } };
+        uint32_t bit;
+    } known[] = { { "lp", 1u << TLP_MODE_LP },
+                  { "par", 1u << TLP_MODE_PAR },
+                  { "asym", 1u << TLP_MODE_ASYM },
+                  { "nosync", TLP_MAKE_NOSYNC } };
+    const size_t n_known = sizeof known / sizeof *known;
 
     *modes = 0;
     while (text) {
         size_t n = strcspn(text, ","), i = 0;
 
-        while (i < 3 && (strlen(known[i].name) != n ||
-                         memcmp(known[i].name, text, n) != 0))
+        while (i < n_known && (strlen(known[i].name) != n ||
+                               memcmp(known[i].name, text, n) != 0))
             i++;
-        if (i == 3)
-            return cli_usage("--modes %s: a list of lp, par and asym expected",
+        if (i == n_known)
+            return cli_usage("--modes %s: a list of lp, par and asym, or "
+                             "nosync, expected",
                              text);
-        *modes |= 1u << known[i].mode;
+        *modes |= known[i].bit;
         text = text[n] ? text + n + 1 : NULL;
     }
     return CLI_OK;
@@ -55,8 +58,11 @@ static int check_options(const make *v)
 {
     if (!v->text.text_path == !v->text.id_path)
         return cli_usage("one of --text and --tokens is required");
-    if ((v->depth > 0) + (v->max_kl > 0) + (v->speedup > 0) != 1)
-        return cli_usage("one of --depth, --max-kl and --speedup is required");
+    if ((v->depth > 0) + (v->exchanges > 0) + (v->max_kl > 0) +
+            (v->speedup > 0) !=
+        1)
+        return cli_usage("one of --depth, --max-kl, --speedup and --exchanges "
+                         "is required");
     if (!v->out_path)
         return cli_usage("no output file: -o FILE is required");
     if (out_is_stdout(v->csv_path) && out_is_stdout(v->svg_path))
@@ -101,6 +107,8 @@ static tlp_plan_make_options make_options(make *v, uint32_t modes,
     tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;
 
     o.depth = v->depth;
+    o.exchanges = v->exchanges;
+    o.n_track = v->n_track;
     o.max_kl = (double)v->max_kl;
     o.speedup = (double)v->speedup;
     o.link = v->link.struct_size ? &v->link : NULL;
@@ -192,12 +200,16 @@ int plan_make(int argc, char **argv)
           "use the first N tokens only (0: all)", 0, INT32_MAX },
         { CLI_INT, 0, "depth", &v.depth, "N", "target: N stages", 1,
           INT32_MAX },
+        { CLI_INT, 0, "exchanges", &v.exchanges, "N",
+          "target: N exchanges that a token waits for", 1, INT32_MAX },
         { CLI_FLOAT, 0, "max-kl", &v.max_kl, "X",
           "target: the deepest cut within X nats", 1e-6, 100 },
         { CLI_FLOAT, 0, "speedup", &v.speedup, "S",
           "target: layers / stages, or time with --ranks", 1, 1000 },
-        { CLI_TEXT, 0, "modes", &v.modes, "LIST", "of lp, par, asym (all)", 0,
-          0 },
+        { CLI_TEXT, 0, "modes", &v.modes, "LIST",
+          "of lp, par, asym (all); or nosync", 0, 0 },
+        { CLI_INT, 0, "tracks", &v.n_track, "N",
+          "tracks of plans that leave out exchanges (2)", 2, 64 },
         { CLI_CHOICE, 0, "objective", &v.objective, "both|kl|nll",
           "minimise KL, -log p, or their mean", 0, 0 },
         { CLI_INT, 0, "max-group", &v.max_group, "N",
@@ -208,9 +220,9 @@ int plan_make(int argc, char **argv)
         { CLI_TEXT, 0, "resume", &v.resume, "FILE",
           "keep scores in this file, and start from them", 0, 0 },
         { CLI_TEXT, 0, "pareto", &v.csv_path, "FILE",
-          "write the best plan of each depth as CSV", 0, 0 },
+          "write the best plan of each step as CSV", 0, 0 },
         { CLI_TEXT, 0, "svg", &v.svg_path, "FILE",
-          "draw the best plan of each depth", 0, 0 },
+          "draw the best plan of each step", 0, 0 },
         { CLI_FLOAT, 0, "memory", &v.memory, "MIB",
           "memory for saving time (768)", 1, 1e9 },
         { CLI_TEXT, 'o', "output", &v.out_path, "FILE", "the plan, JSON", 0,

@@ -1,6 +1,7 @@
 /*
- * plan_svg.c - the best plan of every depth as a picture: a panel for the KL
- * divergence and one for perplexity, both against depth.
+ * plan_svg.c - the best plans of a search as a picture: a panel for the KL
+ * divergence and one for perplexity, both against depth, or against exchanges
+ * if all plans have one depth.
  */
 #include <math.h>
 
@@ -81,9 +82,21 @@ static scale make_y(const plan_front *front, value_fn *value)
     return s;
 }
 
+/* A search that leaves out exchanges keeps the depth. */
+static bool is_by_exchanges(const plan_front *front)
+{
+    return front->n > 1 && front->point[0].depth == front->point[1].depth;
+}
+
+static int x_of(const plan_front *front, const front_point *p)
+{
+    return is_by_exchanges(front) ? p->exchanges : p->depth;
+}
+
 static scale make_x(const plan_front *front)
 {
-    int hi = front->point[0].depth, lo = front->point[front->n - 1].depth;
+    int hi = x_of(front, &front->point[0]);
+    int lo = x_of(front, &front->point[front->n - 1]);
 
     return (scale){ lo, hi > lo ? hi : lo + 1,
                     hi - lo < 12 ? 1 : choose_step(lo, hi, 8) };
@@ -119,10 +132,12 @@ static void put_axes(const plan_panel *v)
         fprintf(v->f, "<text x=\"%.1f\" y=\"%d\" class=\"m\">%g</text>\n",
                 x_at(v, d), PLOT_HEIGHT + 15, d);
     fprintf(v->f,
-            "<text x=\"%d\" y=\"%d\" class=\"m\">depth, stages</text>\n"
+            "<text x=\"%d\" y=\"%d\" class=\"m\">%s</text>\n"
             "<rect width=\"%d\" height=\"%d\" fill=\"none\" "
             "stroke=\"#999\"/>\n",
-            PLOT_WIDTH / 2, PLOT_HEIGHT + 31, PLOT_WIDTH, PLOT_HEIGHT);
+            PLOT_WIDTH / 2, PLOT_HEIGHT + 31,
+            is_by_exchanges(v->front) ? "exchanges per token" : "depth, stages",
+            PLOT_WIDTH, PLOT_HEIGHT);
 }
 
 static void put_line(const plan_panel *v)
@@ -132,23 +147,23 @@ static void put_line(const plan_panel *v)
         const front_point *p = &v->front->point[i];
 
         if (isfinite(v->value(p)))
-            fprintf(v->f, "%s%.1f,%.1f", i ? " " : "", x_at(v, p->depth),
-                    y_at(v, v->value(p)));
+            fprintf(v->f, "%s%.1f,%.1f", i ? " " : "",
+                    x_at(v, x_of(v->front, p)), y_at(v, v->value(p)));
     }
     fputs("\"/>\n", v->f);
 }
 
 static void put_point(const plan_panel *v, const front_point *p)
 {
-    double x = x_at(v, p->depth), y = y_at(v, v->value(p));
+    double x = x_at(v, x_of(v->front, p)), y = y_at(v, v->value(p));
     bool is_left = x < PLOT_WIDTH / 2.0;
 
     fprintf(v->f,
             "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%d\" class=\"%s\">"
             "<title>depth %d: KL %.4f, perplexity %.4g, top-1 %.1f%%, %d "
-            "all-reduces per token on 2 ranks; ",
+            "all-reduces per token on %d ranks; ",
             x, y, p->chosen ? 6 : 4, p->chosen ? "c" : "p", p->depth, p->kl,
-            p->ppl, 100 * p->top1_agreement, p->allreduces);
+            p->ppl, 100 * p->top1_agreement, p->allreduces, p->n_rank);
     svg_text(v->f, p->plan);
     fputs("</title></circle>\n", v->f);
     if (p->chosen)
@@ -186,9 +201,10 @@ void front_put_svg(const plan_front *front, const engine *e, const corpus *text,
     fprintf(f, "<text x=\"%d\" y=\"18\" class=\"t\">", LEFT);
     svg_text(f, e->info.name[0] ? e->info.name : e->info.arch);
     fprintf(f,
-            ": the best plan of each depth</text>\n"
+            ": the best plan of each %s</text>\n"
             "<text x=\"%d\" y=\"34\">%zu tokens in windows of %d</text>\n",
-            LEFT, text->n, text->ctx);
+            is_by_exchanges(front) ? "number of exchanges" : "depth", LEFT,
+            text->n, text->ctx);
     for (int i = 0; i < N_PANEL; i++) {
         plan_panel v = { .f = f,
                          .front = front,

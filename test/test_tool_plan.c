@@ -57,7 +57,7 @@ static void expect_picture(const char *svg, const char *csv, int chosen)
                         &top1, &ppl);
         cr_assert_eq(parsed, 5, "%s", row);
         char *plan = strchr(row, '"') + 1;
-        plan[strlen(plan) - 1] = '\0';
+        *strchr(plan, '"') = '\0';
         snprintf(title, sizeof title,
                  " class=\"%c\"><title>depth %d: KL %.4f, perplexity %.4g, "
                  "top-1 %.1f%%, %d all-reduces per token on 2 ranks; %s<",
@@ -252,6 +252,44 @@ Test(tool_plan, names_adjustments)
     tool_expect_status(&s, 1);
     snprintf(want, sizeof want, "+  adjusted %s\n", hash_b);
     cr_expect_str_eq(s.out, want);
+    spawn_free(&s);
+}
+
+/* The front and the picture of a search that leaves out exchanges are by their
+ * number. */
+Test(tool_plan, makes_exchanges)
+{
+    const char *m = tool_model(), *ids = tiny_path("ids.i32");
+    const char *out = tiny_path("plan.json"), *csv = tiny_path("front.csv");
+    const char *svg = tiny_path("front.svg");
+    size_t n;
+
+    tool_write_ids(ids, 100);
+    spawned s = MAKE(m, ids, out, "--exchanges", "7", "--tracks", "3",
+                     "--pareto", csv, "--svg", svg);
+
+    tool_expect_status(&s, 0);
+    expect_out(&s, "\n>     5           7         7 ");
+    expect_out(&s, "  nosync@3:");
+    spawn_free(&s);
+    char *rows = tool_read_file(csv, &n), *picture = tool_read_file(svg, &n);
+    cr_expect_not_null(strstr(rows, ",plan,exchanges_3_ranks\n"));
+    cr_expect_not_null(strstr(rows, "\"serial\",10\n"));
+    cr_expect_eq(count(rows, "\n"), 5, "a head, 10, 9, 8 and 7: %s", rows);
+    cr_expect(tool_is_xml(picture));
+    cr_expect_eq(count(picture, "exchanges per token</text>"), 2);
+    cr_expect_eq(count(picture, "7 all-reduces per token on 3 ranks; nosync"),
+                 2);
+    free(picture);
+    free(rows);
+
+    s = MAKE(m, ids, out, "--exchanges", "7", "--modes", "par");
+    tool_expect_status(&s, 1);
+    cr_expect_not_null(strstr(s.err, "nosync expected"), "%s", s.err);
+    spawn_free(&s);
+    s = MAKE(m, ids, out, "--exchanges", "11");
+    tool_expect_status(&s, 1);
+    cr_expect_not_null(strstr(s.err, "exchanges 11: 1 to 10"), "%s", s.err);
     spawn_free(&s);
 }
 
