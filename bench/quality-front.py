@@ -12,6 +12,9 @@ as it is and adjusted (fitted on the calibration text).  Rows that the CSV has
 are kept, so that an interrupted run goes on.  --results appends the figures to
 the history, from which quality-report.py writes the page of results.  --svg
 needs matplotlib.
+
+With --exchanges the plans are those of a search that left out exchanges
+(tlp plan make --exchanges); they cannot be adjusted.
 """
 import argparse
 import csv
@@ -24,8 +27,8 @@ import tempfile
 import bench_plot
 import bench_record
 
-FIELDS = ["depth", "allreduces", "adjusted", "ppl", "ratio", "ratio_lo",
-          "ratio_hi", "kl", "kl_p99", "top1", "plan"]
+FIELDS = ["depth", "allreduces", "exchanges", "adjusted", "ppl", "ratio",
+          "ratio_lo", "ratio_hi", "kl", "kl_p99", "top1", "plan"]
 
 
 def arguments():
@@ -42,6 +45,8 @@ def arguments():
     p.add_argument("--spread", action="store_true",
                    help="tokens from all over both texts")
     p.add_argument("--depths", help="some of them, with commas")
+    p.add_argument("--exchanges",
+                   help="some numbers of exchanges, with commas")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--compute", default="default")
     p.add_argument("--csv", required=True)
@@ -71,6 +76,7 @@ def measure(a, point, plan, adjusted):
     lo, hi = e["ppl_ratio_ci"] or (e["ppl_ratio"], e["ppl_ratio"])
     return dict(depth=e["effective_depth"],
                 allreduces=point["allreduces_2_ranks"],
+                exchanges=point.get("exchanges_2_ranks", ""),
                 adjusted=int(adjusted), ppl=e["ppl"], ratio=e["ppl_ratio"],
                 ratio_lo=lo, ratio_hi=hi, kl=e["kl_mean"], kl_p99=e["kl_p99"],
                 top1=e["top1_agreement"], plan=point["plan"])
@@ -96,7 +102,8 @@ def read_rows(path):
 
 
 def write_rows(path, rows):
-    rows.sort(key=lambda r: (-int(r["depth"]), int(r["adjusted"])))
+    rows.sort(key=lambda r: (-int(r["depth"]), -int(r.get("exchanges") or 0),
+                             int(r["adjusted"])))
     with open(path, "w", newline="", encoding="utf-8") as f:
         out = csv.DictWriter(f, FIELDS)
         out.writeheader()
@@ -119,11 +126,14 @@ def fill(a, rows, points):
                 write_rows(a.csv, rows)
 
 
-def record(rows, path):
+def record(rows, path, by_exchanges):
     figures = []
     for r in rows:
-        keys = dict(depth=r["depth"], allreduces=r["allreduces"],
-                    adjusted=r["adjusted"], plan=r["plan"])
+        if by_exchanges:
+            keys = dict(exchanges=r["exchanges"], plan=r["plan"])
+        else:
+            keys = dict(depth=r["depth"], allreduces=r["allreduces"],
+                        adjusted=r["adjusted"], plan=r["plan"])
         case = bench_record.case_of(**keys)
         figures += [
             (f"{case}; measure=ratio", float(r["ratio"]),
@@ -131,7 +141,7 @@ def record(rows, path):
             (f"{case}; measure=kl", float(r["kl"]), None, None, "nats"),
             (f"{case}; measure=top1", 100 * float(r["top1"]), None, None, "%"),
         ]
-    bench_record.append(path, "front", figures)
+    bench_record.append(path, "exchanges" if by_exchanges else "front", figures)
 
 
 def main():
@@ -141,13 +151,16 @@ def main():
     if a.depths:
         some = a.depths.split(",")
         points = [p for p in points if p["depth"] in some]
+    if a.exchanges:
+        some = a.exchanges.split(",")
+        points = [p for p in points if p["exchanges_2_ranks"] in some]
     rows = read_rows(a.csv)
     try:
         fill(a, rows, points)
     except RuntimeError as e:
         sys.exit(f"quality-front: {e}")
     if a.results:
-        record(rows, a.results)
+        record(rows, a.results, bool(a.exchanges))
     if a.svg:
         bench_plot.front(rows, a.svg)
 
