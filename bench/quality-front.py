@@ -47,6 +47,8 @@ def arguments():
     p.add_argument("--depths", help="some of them, with commas")
     p.add_argument("--exchanges",
                    help="some numbers of exchanges, with commas")
+    p.add_argument("--objective", default="both",
+                   help="of plan make, for the history of --exchanges")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--compute", default="default")
     p.add_argument("--csv", required=True)
@@ -126,11 +128,12 @@ def fill(a, rows, points):
                 write_rows(a.csv, rows)
 
 
-def record(rows, path, by_exchanges):
+def record(rows, path, by_exchanges, objective):
     figures = []
     for r in rows:
         if by_exchanges:
-            keys = dict(exchanges=r["exchanges"], plan=r["plan"])
+            keys = dict(exchanges=r["exchanges"], objective=objective,
+                        plan=r["plan"])
         else:
             keys = dict(depth=r["depth"], allreduces=r["allreduces"],
                         adjusted=r["adjusted"], plan=r["plan"])
@@ -160,7 +163,7 @@ def main():
     except RuntimeError as e:
         sys.exit(f"quality-front: {e}")
     if a.results:
-        record(rows, a.results, bool(a.exchanges))
+        record(rows, a.results, bool(a.exchanges), a.objective)
     if a.svg:
         bench_plot.front(rows, a.svg)
 

@@ -25,7 +25,7 @@ TABLES = {
     "drill adjusted": ("quality-drill-adjusted", ["task"], "plan"),
     "study": ("quality-study", ["kind"], "length"),
     "front": ("front", ["depth", "allreduces", "plan"], "measure"),
-    "exchanges": ("exchanges", ["exchanges", "plan"], "measure"),
+    "exchanges": ("exchanges", ["exchanges", "objective", "plan"], "measure"),
     "objective": ("quality-objective", ["chosen", "on"], "measure"),
     "text": ("quality-text", ["text"], "measure"),
     "file": ("quality-file", ["file"], "measure"),

@@ -9,8 +9,10 @@
 
 static const cli_command parts[] = {
     { "plan make",
-      "-m FILE --text FILE (--depth N | --max-kl X | --speedup S) -o PLAN.json",
-      "Choose the layers that run together by their cost in quality",
+      "-m FILE --text FILE (--depth N | --max-kl X | --speedup S | "
+      "--exchanges N) -o PLAN.json",
+      "Choose layers to join, or exchanges to leave out, by their cost in "
+      "quality",
       plan_make },
     { "plan adjust",
       "-m FILE --plan PLAN --text FILE [--gains] [--norms] [--rank R] "
