@@ -45,14 +45,15 @@ typedef struct tlpi_scorer {
     tlpi_token_score *token; /* [n_ctx] of the window that was run last */
 } tlpi_scorer;
 
-/* Takes the teacher, which is at its embeddings, to its end; the base is the
- * serial model. */
 typedef struct tlpi_scorer_setup {
     tlpi_teacher *teacher;
     int objective, n_track;
     int n_stream;  /* windows, from the first, that keep streams if they can */
     size_t budget; /* bytes for streams and for the teacher's logits */
 } tlpi_scorer_setup;
+
+/* Takes the teacher, which is at its embeddings, to its end; the base is the
+ * serial model. */
 tlp_status tlpi_scorer_create(tlpi_scorer **out,
                               const tlpi_scorer_setup *setup);
 void tlpi_scorer_free(tlpi_scorer *s); /* NULL is fine */
