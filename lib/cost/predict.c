@@ -31,7 +31,7 @@ typedef struct run {
     int with;      /* COMMANDS | ... */
     int64_t n_tok; /* of the step */
     int64_t pos;   /* before it */
-    place at[TLPI_MAX_RANK];
+    place *at;     /* [n_rank] */
 } run;
 
 /* ==== the link =========================================================== */
@@ -321,11 +321,19 @@ tlp_status tlpi_dry_run_exchanges(const tlpi_dry_run *dry, int *out)
                                    .allreduce = { 1, 1 },
                                    .late = { 1, 1 },
                                    .send = { 1, 1 } };
+    size_t n_rank = (size_t)dry->n_rank;
     run w = { .dry = dry, .link = &unit };
     double n = 0;
-    tlp_status st = run_call(&w, 1, 0, SENDS | SUMS, &n);
+    tlp_status st = TLP_OK;
 
+    *out = 0;
+    w.at = tlpi_alloc_array(dry->env, n_rank, sizeof(*w.at));
+    if (!w.at)
+        return tlpi_fail_nomem_for("the clocks of ranks");
+    TLP_TRY(run_call(&w, 1, 0, SENDS | SUMS, &n));
     *out = (int)n;
+done:
+    tlpi_free(dry->env, w.at);
     return st;
 }
 
@@ -333,6 +341,7 @@ tlp_status tlp_plan_predict(tlp_prediction *out, const tlp_plan *plan,
                             const tlp_link *link, int n_rank, int64_t n_tok,
                             int64_t pos)
 {
+    place at[TLPI_MAX_RANK];
     tlp_link l = { 0 };
     tlp_prediction p = { 0 };
     tlpi_dry_run dry = { 0 };
@@ -351,7 +360,7 @@ tlp_status tlp_plan_predict(tlp_prediction *out, const tlp_plan *plan,
     TLP_TRY(tlpi_struct_check(out, sizeof p, "tlp_prediction"));
     TLP_TRY(check_link(&l, plan, n_rank));
     TLP_TRY(tlpi_dry_run_create(&dry, plan, n_rank));
-    run w = { .dry = &dry, .link = &l };
+    run w = { .dry = &dry, .link = &l, .at = at };
     TLP_TRY(predict(&w, n_tok, pos, &p));
     TLP_TRY(tlpi_struct_write(out, &p, sizeof p, "tlp_prediction"));
 done:
