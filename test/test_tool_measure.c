@@ -58,6 +58,7 @@ static const char *const eval_keys[] = { "tokens",
                                          "ppl_ci",
                                          "effective_depth",
                                          "allreduces_per_token",
+                                         "exchanges_per_token",
                                          "seconds" };
 
 /* -log p of each id of a window but the first, from the logits of a window. */
@@ -109,7 +110,7 @@ Test(tool_measure, eval_json)
         tool_write_file(part, all + 4 * at, 4 * n);
         nll += window_nll(m, part, (int)n);
     }
-    expect_keys(root, eval_keys, 10);
+    expect_keys(root, eval_keys, 11);
     cr_expect_eq(number(root, "windows"), 3);
     cr_expect_eq(number(root, "tokens"), 20);
     cr_expect_eq(number(root, "predictions"), 17);
@@ -140,6 +141,7 @@ Test(tool_measure, eval_of_a_plan_on_two_ranks)
     cr_expect_eq(number(root, "predictions"), 14);
     cr_expect_eq(number(root, "effective_depth"), 4);
     cr_expect_eq(number(root, "allreduces_per_token"), 7);
+    cr_expect_eq(number(root, "exchanges_per_token"), 7);
     json_decref(root);
     spawn_free(&s);
 }
@@ -228,17 +230,22 @@ Test(tool_measure, eval_of_windows_all_over_a_text)
 
 /* ==== bench, info ======================================================== */
 
-static const char *const bench_keys[] = {
-    "plan",   "effective_depth", "allreduces_per_token", "prefill",
-    "decode", "comm_seconds",    "decode_ratio",         "prefill_ratio"
-};
+static const char *const bench_keys[] = { "plan",
+                                          "effective_depth",
+                                          "allreduces_per_token",
+                                          "exchanges_per_token",
+                                          "prefill",
+                                          "decode",
+                                          "comm_seconds",
+                                          "decode_ratio",
+                                          "prefill_ratio" };
 
 static void check_contender(json_t *plan, json_t *first)
 {
     static const char *const keys[] = { "median", "min", "max" };
     static const char *const speeds[] = { "prefill", "decode" };
 
-    expect_keys(plan, bench_keys, 8);
+    expect_keys(plan, bench_keys, 9);
     for (size_t i = 0; i < 2; i++) {
         json_t *s = json_object_get(plan, speeds[i]);
         json_t *base = json_object_get(first, speeds[i]);
