@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "support/ref.h"
 #include "support/rig.h"
 #include "support/tiny.h"
@@ -177,7 +178,8 @@ Test(parity, reference_agrees_with_golden_numbers)
         const double *last = got + (N_TOKEN - 1) * ref_n_vocab(s.ref);
         char *p = line + at, *end;
         int id = 0;
-        for (double want = strtod(p, &end); end != p; want = strtod(p, &end)) {
+        for (double want = tlpi_strtod(p, &end); end != p;
+             want = tlpi_strtod(p, &end)) {
             cr_assert_float_eq(last[id], want, 2e-5, "%s, %s: logit %d is %.6f",
                                name, stages, id, last[id]);
             id += 24;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "support/check.h"
 #include "support/random_adjust.h"
 #include "support/copies.h"
@@ -53,6 +54,7 @@ static void expect_picture(const char *svg, const char *csv, int chosen)
         double kl, top1, ppl;
         char title[256];
 
+        tlpi_locale locale = tlpi_locale_begin();
         parsed = sscanf(row, "%d,%d,%lf,%lf,%lf,", &depth, &allreduces, &kl,
                         &top1, &ppl);
         cr_assert_eq(parsed, 5, "%s", row);
@@ -63,6 +65,7 @@ static void expect_picture(const char *svg, const char *csv, int chosen)
                  "top-1 %.1f%%, %d all-reduces per token on 2 ranks; %s<",
                  depth == chosen ? 'c' : 'p', depth, kl, ppl, 100 * top1,
                  allreduces, plan);
+        tlpi_locale_end(locale);
         cr_expect_eq(count(picture, title), 2, "%s\n%s", title, picture);
         n_row++;
     }
