@@ -132,10 +132,12 @@ Test(fork, one_thread)
 
 Test(fork, threads_of_a_rank)
 {
+    CHECK_SKIP_FORK();
     fork_with(1, 3);
 }
 
 Test(fork, ranks)
 {
+    CHECK_SKIP_FORK();
     fork_with(3, 2);
 }

@@ -305,6 +305,7 @@ static int in_child(rig *r, const tlp_session_options *o, const float *want)
 
 Test(host, a_forked_child_cannot_use_the_session_and_can_make_its_own)
 {
+    CHECK_SKIP_FORK();
     tlp_session_options o = rig_f32(2, 2);
     rig r = open_rig(2, 2);
     const float *want = NULL;
@@ -413,8 +414,8 @@ Test(host, threads_of_the_library_block_the_hosts_signals)
 
 typedef struct owned {
     mem m;
-    bool dead; /* the last object was freed: no call may come */
-    int late;
+    _Atomic bool dead; /* the last object was freed: no call may come */
+    _Atomic int late;
 } owned;
 
 static void *owned_alloc(size_t size, size_t align, void *data)

@@ -28,6 +28,13 @@
         cr_assert(tlp_last_error()[0], "%s left no error text", #expr);        \
     } while (0)
 
+/* TSan ends a child of fork() that starts threads. */
+#if defined(__SANITIZE_THREAD__)
+#define CHECK_SKIP_FORK() cr_skip_test("TSan ends a child that starts threads")
+#else
+#define CHECK_SKIP_FORK() (void)0
+#endif
+
 /* Sanitizers slow the tests down: counts are divided by this. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define CHECK_SLOWDOWN 8
