@@ -33,6 +33,17 @@ int tlpi_mode_parse(const char *text, size_t n)
     return -1;
 }
 
+const char *tlpi_nosync_name(int nosync)
+{
+    static const char *const names[] = {
+        [TLP_NOSYNC_ATTN] = "a",
+        [TLP_NOSYNC_FFN] = "f",
+        [TLP_NOSYNC_ATTN | TLP_NOSYNC_FFN] = "",
+    };
+
+    return names[nosync];
+}
+
 static void destroy(tlp_plan *p)
 {
     tlp_model *model = p->model;
@@ -80,24 +91,19 @@ static tlp_status check_stages(const tlp_model *m, const tlpi_stage *stage,
     return TLP_OK;
 }
 
-/* The text form of a half-layer: "7a", "7f". */
-#define HALF_FORMAT "%d%s"
-#define HALF_ARGS(layer, half) (layer), (half) == TLP_NOSYNC_ATTN ? "a" : "f"
-
 /* An exchange can be left out only between two half-layers of serial stages. */
 static tlp_status check_nosync(const tlp_model *m, const tlpi_stage *stage,
                                int n_stage, int n_track, const char *where)
 {
     const int known = TLP_NOSYNC_ATTN | TLP_NOSYNC_FFN;
-    int most = TLPI_MIN(TLPI_MAX_TRACK, m->hp.n_head);
+    int most = tlpi_plan_max_track(m);
 
     if (n_track < 2 || n_track > most)
         return tlpi_fail(TLP_EINVAL, "%s: nosync: %d tracks, 2 to %d expected",
                          where, n_track, most);
     for (int i = 0; i < n_stage; i++) {
         const tlpi_stage *s = &stage[i];
-        int half =
-            s->nosync & TLP_NOSYNC_ATTN ? TLP_NOSYNC_ATTN : TLP_NOSYNC_FFN;
+        int half = s->nosync & -s->nosync; /* the first of both */
 
         if (!s->nosync)
             continue;
@@ -108,11 +114,10 @@ static tlp_status check_nosync(const tlp_model *m, const tlpi_stage *stage,
                              where, i, s->nosync, known);
         if (s->mode != TLP_MODE_SERIAL)
             return tlpi_fail(TLP_EINVAL,
-                             "%s: nosync: " HALF_FORMAT ": layer %d is in a "
-                             "group of mode %s, a layer that runs alone "
-                             "expected",
-                             where, HALF_ARGS(s->layers[0], half), s->layers[0],
-                             mode_names[s->mode]);
+                             "%s: nosync: %d%s: layer %d is in a group of mode "
+                             "%s, a layer that runs alone expected",
+                             where, s->layers[0], tlpi_nosync_name(half),
+                             s->layers[0], mode_names[s->mode]);
         if (!(s->nosync & TLP_NOSYNC_FFN))
             continue;
         if (i + 1 == n_stage)

@@ -48,6 +48,16 @@ static inline bool tlpi_plan_has_tracks(const tlp_plan *p, int i)
     return p->stage[i].nosync || tlpi_plan_is_open(p, i);
 }
 
+/* The half-layers of TLP_NOSYNC_* in the text form, behind the number of their
+ * layer: "a", "f", or "" for both. */
+const char *tlpi_nosync_name(int nosync);
+
+/* The largest number of tracks that a model's layers can be cut into. */
+static inline int tlpi_plan_max_track(const tlp_model *m)
+{
+    return TLPI_MIN(TLPI_MAX_TRACK, m->hp.n_head);
+}
+
 /* The layer of a member as ranks hold it: all tracks are of one layer. */
 static inline int tlpi_stage_layer(const tlpi_stage *s, int member)
 {

@@ -163,11 +163,6 @@ static void add_groups(tlpi_text *out, const tlp_plan *p)
 static void add_nosync(tlpi_text *out, const tlp_plan *p, const char *separator,
                        const char *quote)
 {
-    static const char *const half[] = {
-        [TLP_NOSYNC_ATTN] = "a",
-        [TLP_NOSYNC_FFN] = "f",
-        [TLP_NOSYNC_ATTN | TLP_NOSYNC_FFN] = "",
-    };
     bool any = false;
 
     for (int i = 0; i < p->n_stage; i++) {
@@ -176,7 +171,7 @@ static void add_nosync(tlpi_text *out, const tlp_plan *p, const char *separator,
         if (!s->nosync)
             continue;
         tlpi_text_printf(out, "%s%s%d%s%s", any ? separator : "", quote,
-                         s->layers[0], half[s->nosync], quote);
+                         s->layers[0], tlpi_nosync_name(s->nosync), quote);
         any = true;
     }
 }

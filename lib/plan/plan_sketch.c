@@ -203,11 +203,11 @@ tlp_status tlpi_sketch_nosync(tlpi_sketch *s, int64_t layer, int halves)
 
     if (st != TLP_OK)
         return st;
-    if (s->nosync[layer] & halves)
+    int twice = s->nosync[layer] & halves;
+    if (twice)
         return tlpi_fail(TLP_EINVAL, "%s: nosync: %d%s is listed twice",
                          s->where, (int)layer,
-                         s->nosync[layer] & halves & TLP_NOSYNC_ATTN ? "a"
-                                                                     : "f");
+                         tlpi_nosync_name(twice & -twice));
     s->nosync[layer] |= halves;
     return TLP_OK;
 }

@@ -50,7 +50,7 @@ static tlp_status check_target(const tlp_plan_make_options *o,
 static tlp_status check_nosync(const tlp_plan_make_options *o,
                                const tlp_model *m)
 {
-    int most = TLPI_MIN(TLPI_MAX_TRACK, m->hp.n_head);
+    int most = tlpi_plan_max_track(m);
 
     if (!(o->modes & TLP_MAKE_NOSYNC))
         return o->exchanges == 0
