@@ -16,51 +16,11 @@
 #include "model/digest.h"
 #include "support/check.h"
 #include "support/copies.h"
+#include "support/digests.h"
 #include "support/tiny.h"
 #include "support/tool.h"
 
-/* No test uses the cache of whoever runs the tests. */
-static char cache[512];
-
-static void own_cache(void)
-{
-    snprintf(cache, sizeof cache, "%s", tiny_path("cache"));
-    setenv("XDG_CACHE_HOME", cache, 1);
-}
-
 TestSuite(digest_cache, .init = own_cache, .timeout = 120);
-
-static tlp_model *open_file(const char *path, int no_mmap, int trust)
-{
-    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
-    tlp_model *m = NULL;
-
-    o.no_mmap = no_mmap;
-    o.trust_sample = trust;
-    CHECK_OK(tlp_model_open(&m, path, &o));
-    return m;
-}
-
-static const char *digest_of(const tlp_model *m)
-{
-    const char *digest = NULL;
-
-    CHECK_OK(tlpi_model_digest(m, &digest, NULL, NULL));
-    return digest;
-}
-
-/* The digest of a file, in a copy that is valid until four calls later. */
-static const char *digest_of_file(const char *path)
-{
-    static char text[4][TLPI_HASH_TEXT];
-    static int n;
-    tlp_model *m = open_file(path, 0, 0);
-    char *copy = text[n++ % 4];
-
-    memcpy(copy, digest_of(m), TLPI_HASH_TEXT);
-    tlp_model_free(m);
-    return copy;
-}
 
 /* The one file in the cache, or "" if there is none. */
 static const char *cache_file(const char *model)
@@ -69,8 +29,9 @@ static const char *cache_file(const char *model)
     struct stat s;
 
     cr_assert_eq(stat(model, &s), 0);
-    snprintf(path, sizeof path, "%s/libtlp/%llx-%llx.digests", cache,
-             (unsigned long long)s.st_dev, (unsigned long long)s.st_ino);
+    snprintf(path, sizeof path, "%s/libtlp/%llx-%llx.digests",
+             own_cache_folder(), (unsigned long long)s.st_dev,
+             (unsigned long long)s.st_ino);
     return access(path, F_OK) == 0 ? path : "";
 }
 
@@ -119,7 +80,7 @@ Test(digest_cache, a_second_look_reads_no_tensor)
     cr_expect_eq(s.st_mode & 0777, 0600);
     cr_expect(is_cached(path, want));
     char folder[600];
-    snprintf(folder, sizeof folder, "%s/libtlp", cache);
+    snprintf(folder, sizeof folder, "%s/libtlp", own_cache_folder());
     cr_assert_eq(stat(folder, &s), 0);
     cr_expect_eq(s.st_mode & 0777, 0700);
 

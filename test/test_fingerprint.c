@@ -12,54 +12,14 @@
 #include "model/digest.h"
 #include "support/check.h"
 #include "support/copies.h"
+#include "support/digests.h"
 #include "support/mem.h"
 #include "support/rig.h"
 #include "support/tiny.h"
 #include "support/tool.h"
 #include "tlp_tune.h"
 
-/* No test uses the cache of whoever runs the tests. */
-static char cache[512];
-
-static void own_cache(void)
-{
-    snprintf(cache, sizeof cache, "%s", tiny_path("cache"));
-    setenv("XDG_CACHE_HOME", cache, 1);
-}
-
 TestSuite(fingerprint, .init = own_cache, .timeout = 120);
-
-static tlp_model *open_file(const char *path, int no_mmap, int trust)
-{
-    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
-    tlp_model *m = NULL;
-
-    o.no_mmap = no_mmap;
-    o.trust_sample = trust;
-    CHECK_OK(tlp_model_open(&m, path, &o));
-    return m;
-}
-
-static const char *digest_of(const tlp_model *m)
-{
-    const char *digest = NULL;
-
-    CHECK_OK(tlpi_model_digest(m, &digest, NULL, NULL));
-    return digest;
-}
-
-/* The digest of a file, in a copy that is valid until four calls later. */
-static const char *digest_of_file(const char *path)
-{
-    static char text[4][TLPI_HASH_TEXT];
-    static int n;
-    tlp_model *m = open_file(path, 0, 0);
-    char *copy = text[n++ % 4];
-
-    memcpy(copy, digest_of(m), TLPI_HASH_TEXT);
-    tlp_model_free(m);
-    return copy;
-}
 
 /* A place where no folder can be made. */
 static void no_cache(void)
