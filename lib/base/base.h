@@ -23,8 +23,9 @@
 /* Record the text of a failure on this thread and return its status. */
 tlp_status tlpi_fail(tlp_status status, const char *fmt, ...) TLPI_PRINTF(2, 3);
 
-/* Record "out of memory for ...", with the bytes that this thread failed to get
- * and what they were for, and return TLP_ENOMEM; allocates nothing. */
+/* Record "out of memory for ...", with the purpose from fmt and the number of
+ * bytes that this thread failed to get, and return TLP_ENOMEM.  Allocates
+ * nothing. */
 tlp_status tlpi_fail_nomem_for(const char *fmt, ...) TLPI_PRINTF(1, 2);
 
 /* Put `text` before the recorded text ("model.gguf: " + ...); returns

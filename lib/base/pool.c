@@ -20,8 +20,8 @@
  * longer than this, seconds, and longer than four of the caller's own tasks. */
 #define STALL 200e-6
 
-/* The caller watches its CPU time for so many seconds after a region that took
- * longer than a stall: someone may use the caller's core. */
+/* Seconds for which the caller watches its CPU time after a region that took
+ * longer than a stall, because another thread may use the caller's core. */
 #define WATCH 100e-3
 
 /* Seconds for which a worker is set aside when its stalls cost more than its

@@ -3,9 +3,9 @@
  *
  * The caller is one of n threads.  A region is a list of tasks.  Every thread
  * begins with a range of its own, and then claims tasks from the ranges of
- * other threads.  A region ends when all tasks are done, whoever did them: a
- * thread that the system keeps off its core holds up nothing that it has not
- * claimed.  A region costs about a microsecond while the workers are awake.
+ * other threads.  A region ends when all tasks are done by any of the threads,
+ * so a thread that the system keeps off its core delays only the tasks that it
+ * has claimed.  A region costs about a microsecond while the workers are awake.
  *
  * A worker that keeps a claimed task for long, while the caller has nothing
  * left to do, is set aside for some milliseconds: its core is needed elsewhere.

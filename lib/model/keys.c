@@ -1,6 +1,6 @@
 /*
- * keys.c - every metadata key of a file is one that the library reads, or one
- * that is known to change no result.
+ * keys.c - refuse metadata keys that may change results.  The library must read
+ * a key, or know that the key changes no result.
  *
  *   ARCH.*        allow list, in this file; hparams.c reads the values
  *   tokenizer.*   allow list in text/vocab_keys.c

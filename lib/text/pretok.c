@@ -10,7 +10,8 @@
  *
  * All patterns take time proportional to the text: repeats are possessive, and
  * where the original goes back over blanks ("\s*[\r\n]+", "\s+(?!\S)") a
- * pattern here does so once a run.  PCRE2's limits are above what they need.
+ * pattern here goes back once in a run of blanks.  The patterns stay below
+ * PCRE2's limits.
  *
  * PCRE2 interprets the patterns.  Its JIT would need pages that are writable
  * and executable, which it keeps for the process's lifetime: also after the

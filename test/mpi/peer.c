@@ -526,8 +526,9 @@ static void abort_self(void)
     work_again();
 }
 
-/* How late a rank comes.  The deadline of the others is a quarter of it: on a
- * busy machine a rank that is not late can need a second for its turn. */
+/* Milliseconds by which a rank comes late.  The deadline of every other rank is
+ * a quarter of LATE_MS: on a busy machine a punctual rank can need a second for
+ * its turn. */
 #define LATE_MS 8000
 
 /* One rank does not come until long after the others' deadline.  Of those, who

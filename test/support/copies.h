@@ -10,7 +10,7 @@
  * (SIZE_MAX: none).  The name is static storage, as tiny_path's. */
 const char *copy_flipped(const char *path, size_t at);
 
-/* Change one bit of a file in place, and set its mtime to what it was. */
+/* Change one bit of a file in place, and restore its mtime. */
 void flip_in_place(const char *path, size_t at);
 
 /* Where byte i of a tensor is in the file. */
