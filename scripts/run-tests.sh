@@ -53,13 +53,15 @@ run() {
     fi
     {
         flock 9
-        echo "== $name"
-        grep -av -e '^\[RUN \]' -e '^\[PASS\]' -e '^\[----\] Criterion v' \
-            -e '^\[====\] Running ' "$log"
-        [ -z "$why" ] || echo "$why"
+        {
+            echo "== $name"
+            grep -av -e '^\[RUN \]' -e '^\[PASS\]' \
+                -e '^\[----\] Criterion v' -e '^\[====\] Running ' "$log"
+            [ -z "$why" ] || echo "$why"
+        } | tee "$work/said"
         grep -ac '^\[SKIP\]' "$log" >>"$work/skipped"
-        grep -a -A3 -e '^\[FAIL\]' -e '^\[CRASH\]' -e '^\[ERR' "$log" \
-            >>"$work/failures"
+        [ $status -eq 0 ] && [ -z "$why" ] ||
+            cat "$work/said" >>"$work/failures"
     } 9>"$work/lock"
 }
 

@@ -7,7 +7,7 @@
  */
 #include "tiny.h"
 
-#include <dirent.h>
+#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -351,26 +351,44 @@ static char temp_dir[256];
 static pid_t temp_owner; /* a forked test creates its own folder */
 static path_node *paths; /* kept until exit: callers hold the texts */
 
+static int remove_one(const char *path, const struct stat *st, int type,
+                      struct FTW *at)
+{
+    (void)st, (void)type, (void)at;
+    remove(path);
+    return 0;
+}
+
 static void remove_temp_dir(void)
 {
-    char file[1024];
-    struct dirent *e;
-
     if (temp_owner != getpid())
         return;
-    DIR *dir = opendir(temp_dir);
-    while (dir && (e = readdir(dir)) != NULL) {
-        snprintf(file, sizeof file, "%s/%s", temp_dir, e->d_name);
-        unlink(file); /* fails for "." and ".." */
-    }
-    if (dir)
-        closedir(dir);
-    rmdir(temp_dir);
+    nftw(temp_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     while (paths) {
         path_node *node = paths;
         paths = node->next;
         free(node);
     }
+}
+
+const char *tiny_temp_dir(void)
+{
+    const char *base = getenv("TMPDIR");
+
+    if (temp_owner == getpid())
+        return temp_dir;
+    snprintf(temp_dir, sizeof temp_dir, "%s/tlp-test-XXXXXX",
+             base && *base ? base : "/tmp");
+    if (!mkdtemp(temp_dir)) {
+        perror(temp_dir);
+        abort();
+    }
+    temp_owner = getpid();
+    atexit(remove_temp_dir);
+    /* In a folder of all users' jobs, a job that ends removes what another has
+     * just made and is about to fill. */
+    setenv("OMPI_MCA_orte_tmpdir_base", temp_dir, 1);
+    return temp_dir;
 }
 
 static path_node *new_path(void)
@@ -379,17 +397,6 @@ static path_node *new_path(void)
 
     if (!node)
         abort();
-    if (temp_owner != getpid()) {
-        const char *base = getenv("TMPDIR");
-        snprintf(temp_dir, sizeof temp_dir, "%s/tlp-test-XXXXXX",
-                 base && *base ? base : "/tmp");
-        if (!mkdtemp(temp_dir)) {
-            perror(temp_dir);
-            abort();
-        }
-        temp_owner = getpid();
-        atexit(remove_temp_dir);
-    }
     node->next = paths;
     paths = node;
     return node;
@@ -400,8 +407,8 @@ const char *tiny_path(const char *name)
     static int serial;
     path_node *node = new_path();
 
-    snprintf(node->path, sizeof node->path, "%s/%d-%s", temp_dir, ++serial,
-             name);
+    snprintf(node->path, sizeof node->path, "%s/%d-%s", tiny_temp_dir(),
+             ++serial, name);
     return node->path;
 }
 

@@ -41,7 +41,11 @@ tiny_spec tiny_default(void);
  * after a message on stderr. */
 bool tiny_write(const char *path, const tiny_spec *spec);
 
-/* A fresh path in a temporary directory that is removed at exit. */
+/* This process's temporary folder, removed at exit; jobs of Open MPI that it
+ * starts from here on keep their own in it. */
+const char *tiny_temp_dir(void);
+
+/* A fresh path in that folder. */
 const char *tiny_path(const char *name);
 
 /* tiny_write to a fresh path; returns the path (static storage). */
