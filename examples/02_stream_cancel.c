@@ -60,8 +60,16 @@ static tlp_status answer(tlp_model *model, const char *question, long budget,
     return st;
 }
 
+static void print_warning(int level, const char *text, void *user_data)
+{
+    (void)user_data;
+    if (level == TLP_LOG_WARN)
+        fprintf(stderr, "warning: %s\n", text);
+}
+
 int main(int argc, char **argv)
 {
+    tlp_model_options open = TLP_MODEL_OPTIONS_INIT;
     static const char *const reasons[] = {
         "?", "length", "end of turn", "stop string", "context full", "callback"
     };
@@ -74,7 +82,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s MODEL QUESTION [BYTES]\n", argv[0]);
         return 2;
     }
-    st = tlp_model_open(&model, argv[1], NULL);
+    open.log = print_warning;
+    st = tlp_model_open(&model, argv[1], &open);
     if (!st)
         st = tlp_plan_parse(&plan, model, "serial");
     if (!st)

@@ -63,8 +63,16 @@ static tlp_status run_plan(tlp_model *model, const char *text,
     return st;
 }
 
+static void print_warning(int level, const char *text, void *user_data)
+{
+    (void)user_data;
+    if (level == TLP_LOG_WARN)
+        fprintf(stderr, "warning: %s\n", text);
+}
+
 int main(int argc, char **argv)
 {
+    tlp_model_options open = TLP_MODEL_OPTIONS_INIT;
     tlp_model *model = NULL;
     int32_t prompt[MAX_PROMPT];
     size_t n_prompt;
@@ -74,7 +82,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s MODEL PROMPT PLAN\n", argv[0]);
         return 2;
     }
-    st = tlp_model_open(&model, argv[1], NULL);
+    open.log = print_warning;
+    st = tlp_model_open(&model, argv[1], &open);
     if (!st)
         st = tlp_tokenize(prompt, MAX_PROMPT, &n_prompt, model, argv[2],
                           strlen(argv[2]), TLP_TOKENIZE_BOS);

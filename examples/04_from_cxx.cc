@@ -72,10 +72,18 @@ int append(const char *text, size_t len, void *user_data) noexcept
     }
 }
 
+void print_warning(int level, const char *text, void *) noexcept
+{
+    if (level == TLP_LOG_WARN)
+        std::fprintf(stderr, "warning: %s\n", text);
+}
+
 std::string generate(const char *path, const char *prompt)
 {
     // Freed in any order: a session keeps its plan, a plan its model.
-    Handle<tlp_model> model = make<tlp_model>(tlp_model_open, path, nullptr);
+    tlp_model_options open = TLP_MODEL_OPTIONS_INIT;
+    open.log = print_warning;
+    Handle<tlp_model> model = make<tlp_model>(tlp_model_open, path, &open);
     Handle<tlp_plan> plan =
         make<tlp_plan>(tlp_plan_parse, model.get(), "serial");
     Handle<tlp_session> session =

@@ -118,8 +118,16 @@ static tlp_status run_plan(tlp_model *model, const char *name,
     return st;
 }
 
+static void print_warning(int level, const char *text, void *user_data)
+{
+    (void)user_data;
+    if (level == TLP_LOG_WARN)
+        fprintf(stderr, "warning: %s\n", text);
+}
+
 int main(int argc, char **argv)
 {
+    tlp_model_options open = TLP_MODEL_OPTIONS_INIT;
     tlp_session_options opts = TLP_SESSION_OPTIONS_INIT;
     tlp_model_info info;
     tlp_model *model = NULL;
@@ -134,7 +142,8 @@ int main(int argc, char **argv)
         return 2;
     }
     info.struct_size = sizeof info;
-    st = tlp_model_open(&model, argv[1], NULL);
+    open.log = print_warning;
+    st = tlp_model_open(&model, argv[1], &open);
     if (!st)
         st = tlp_model_get_info(&info, model);
     if (!st)

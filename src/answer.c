@@ -125,9 +125,9 @@ int answer(answerer *a, const int32_t *ids, size_t n)
         print_stats(a, n_new, middle - start, cli_now() - middle,
                     result.n_generated);
     if (rc == CLI_OK && result.stop_reason == TLP_STOP_CONTEXT)
-        (void)cli_fail("warning: the context of %d positions is full: the text "
-                       "ends early (-c sets another size)",
-                       (int)tlp_session_pos(a->session, 0));
+        cli_warn("the context of %d positions is full: the text ends early (-c "
+                 "sets another size)",
+                 (int)tlp_session_pos(a->session, 0));
     return rc;
 }
 

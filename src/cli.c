@@ -77,12 +77,17 @@ int cli_usage(const char *fmt, ...)
     return CLI_USAGE;
 }
 
-void cli_warn(const char *text)
+void cli_warn(const char *fmt, ...)
 {
     static char *shown[MAX_SHOWN];
     static size_t n_shown;
+    char text[1024];
     size_t i = 0;
+    va_list ap;
 
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
     flockfile(stderr); /* also the lock of `shown` */
     while (i < n_shown && strcmp(shown[i], text) != 0)
         i++;

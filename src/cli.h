@@ -79,7 +79,7 @@ int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Print "tlp: warning: text" on stderr, once for each text; on any thread. */
-void cli_warn(const char *text);
+void cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Print text from a file: '?' replaces control characters. */
 void cli_print_clean(FILE *f, const char *text);

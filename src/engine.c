@@ -35,7 +35,7 @@ static void show_warning(int level, const char *text, void *user_data)
 {
     (void)user_data;
     if (level == TLP_LOG_WARN)
-        cli_warn(text);
+        cli_warn("%s", text);
 }
 
 int engine_open_model(engine *e, bool vocab_only)
@@ -229,9 +229,10 @@ static void warn_of_context(engine *e, int64_t n_ctx)
     if (e->warned || e->info.n_ctx_train <= 0 || n_ctx <= e->info.n_ctx_train)
         return;
     e->warned = true;
-    (void)cli_fail("warning: %lld positions, but the model was trained with "
-                   "%d: results beyond these may be of no use",
-                   (long long)n_ctx, e->info.n_ctx_train);
+    cli_warn(
+        "%lld positions, but the model was trained with %d: results beyond "
+        "these may be of no use",
+        (long long)n_ctx, e->info.n_ctx_train);
 }
 
 int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,

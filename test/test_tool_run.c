@@ -328,7 +328,7 @@ Test(tool_run, chats_that_cannot_go_on)
 
     s = SPAWN("tlp", "run", "-m", m, "--raw", "-p", "once", "-c", "16");
     tool_expect_status(&s, 0);
-    cr_expect_str_eq(s.err, "tlp run: warning: the context of 16 positions is "
+    cr_expect_str_eq(s.err, "tlp: warning: the context of 16 positions is "
                             "full: the text ends early (-c sets another "
                             "size)\n");
     spawn_free(&s);

@@ -263,6 +263,7 @@ static tlpi_jval bind_method(tlpi_jx *x, const tlpi_jnamed *m, tlpi_jval self)
     c->name = m->name;
     c->fn = m->fn;
     c->self = self;
+    c->is_method = true;
     return (tlpi_jval){ .kind = TLPI_J_CALLABLE, .call = c };
 }
 
@@ -329,7 +330,10 @@ static bool get_attribute(tlpi_jx *x, tlpi_jval v, const tlpi_jstr *name,
             *out = *value;
         return value != NULL;
     }
-    if (v.kind == TLPI_J_CALLABLE || is_number_attribute(v, name)) {
+    /* All attributes of a method of a value begin with __. */
+    bool is_method = v.kind == TLPI_J_CALLABLE && v.call->is_method;
+    if ((v.kind == TLPI_J_CALLABLE && !is_method) ||
+        is_number_attribute(v, name)) {
         tlpi_jx_fail(x, TLP_ENOTSUP, "attributes of a value of type %s",
                      tlpi_j_type(v));
         return true;
