@@ -28,11 +28,14 @@
         cr_assert(tlp_last_error()[0], "%s left no error text", #expr);        \
     } while (0)
 
-/* TSan ends a child of fork() that starts threads. */
+/* TSan ends a child of fork() that starts threads, and has a thread of its own
+ * once a program has two. */
 #if defined(__SANITIZE_THREAD__)
 #define CHECK_SKIP_FORK() cr_skip_test("TSan ends a child that starts threads")
+#define CHECK_OWN_THREADS 1
 #else
 #define CHECK_SKIP_FORK() (void)0
+#define CHECK_OWN_THREADS 0
 #endif
 
 /* Sanitizers slow the tests down: counts are divided by this. */
