@@ -273,6 +273,7 @@ static tlpi_gpu_comm *new_comm(tlpi_comm *host, tlpi_gpu *g, int timeout_ms)
     c->base.env = g->base.env;
     c->base.rank = host->rank;
     c->base.size = host->size;
+    c->base.link = "none";
     c->host = host;
     c->g = g;
     c->timeout_ms = timeout_ms;
@@ -294,6 +295,13 @@ tlp_status tlpi_gpu_agree(tlpi_comm *host, tlp_status st)
                      : tlpi_gpu_fail(TLP_ECOMM, "another rank could not join");
 }
 
+static const char *link_name(int ways)
+{
+    if (!(ways & TLPI_BY_NCCL))
+        return "peer memory";
+    return ways & TLPI_ONE_SHOT ? "peer memory, nccl" : "nccl";
+}
+
 tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,
                                 tlpi_backend *b, int timeout_ms)
 {
@@ -312,6 +320,7 @@ tlp_status tlpi_gpu_comm_create(tlpi_comm **out, tlpi_comm *host,
             st = tlpi_oneshot_create(c);
         if (st == TLP_OK && (d.ways & TLPI_BY_NCCL))
             st = tlpi_nccl_create(c, &d.id);
+        c->base.link = link_name(d.ways);
         c->windows = (d.ways & TLPI_WINDOWS) != 0;
         TLP_TRY(tlpi_gpu_agree(host, st));
     } else {

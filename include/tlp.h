@@ -1492,6 +1492,10 @@ typedef struct tlp_session_stats {
     int32_t n_thread;      /**< threads per rank in decode steps              */
     char isa[16];          /**< "amx", "avx512", "avx2", "scalar" or "cuda"   */
     int32_t n_thread_prefill; /**< threads per rank in all other steps        */
+    char link[32];         /**< what carries activations between the ranks:
+                                "none" (one rank), "threads", "processes of one
+                                machine", "processes of several machines",
+                                "peer memory", "nccl" or both of these        */
 } tlp_session_stats;
 
 /**

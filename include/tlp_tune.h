@@ -433,6 +433,23 @@ TLP_API tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
 TLP_API tlp_status tlp_session_measure(tlp_link *out, double *stage,
                                        tlp_session *session) TLP_NODISCARD;
 
+/**
+ * Measure the link between the ranks for the message that decoding waits for.
+ *
+ * The message is the sum over all ranks of a token's activations, n_embd
+ * floats.  The call takes about a tenth of a second, or eight messages on a
+ * slow link; it changes neither sequences nor counters.
+ * tlp_session_stats.link names what carries the messages.
+ *
+ * @param[out] seconds  median time of an all-reduce; 0 with one rank
+ * @param session       session on CPU ranks
+ * @return TLP_OK; TLP_ENOTSUP on devices; TLP_ECANCELED by tlp_session_abort;
+ *         TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_measure_link(double *seconds,
+                                            tlp_session *session) TLP_NODISCARD;
+
 /** Predicted time of an evaluation. */
 typedef struct tlp_prediction {
     size_t struct_size;       /**< set by the caller                          */

@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "link.h"
+
+#define MIN_STEPS 16 /* of an answer that judges the ranks' speed */
+
 /* ==== the prompt ========================================================= */
 
 /* Number of ids with which the sequence begins; at least one of ids is left to
@@ -85,13 +89,9 @@ static int speak(answerer *a, tlp_generate_result *result)
     return a->lost ? cli_fail("the text could not be written") : CLI_OK;
 }
 
-static void print_stats(const answerer *a, size_t n_prompt, double prefill,
-                        double decode, int n_generated)
+static void print_stats(const tlp_session_stats *s, size_t n_prompt,
+                        double prefill, double decode, int n_generated)
 {
-    tlp_session_stats s = { .struct_size = sizeof s };
-
-    if (tlp_session_get_stats(&s, a->session))
-        return;
     fprintf(stderr,
             "prompt %zu token%s, %.1f tokens/s; generated %d, "
             "%.1f tokens/s\n",
@@ -100,13 +100,37 @@ static void print_stats(const answerer *a, size_t n_prompt, double prefill,
     fprintf(stderr,
             "%.0f all-reduces per token, %.0f%% of the time in "
             "communication; ranks %d, threads per rank %d, %s\n",
-            s.n_step ? (double)s.allreduces / (double)s.n_step : 0.0,
-            s.seconds > 0 ? 100 * s.comm_seconds / s.seconds : 0.0, s.n_rank,
-            s.n_thread, s.isa);
+            s->n_step ? (double)s->allreduces / (double)s->n_step : 0.0,
+            s->seconds > 0 ? 100 * s->comm_seconds / s->seconds : 0.0,
+            s->n_rank, s->n_thread, s->isa);
+}
+
+/* Several ranks: say with --stats what their link costs, and warn where one
+ * rank would do better.  s counts the steps of the answer. */
+static int report_link(const answerer *a, const tlp_session_stats *s)
+{
+    link_time link;
+    bool judged = s->n_step >= MIN_STEPS;
+    int rc = CLI_OK;
+
+    if (s->n_rank == 1 || (!a->stats && !judged))
+        return CLI_OK;
+    rc = link_measure(&link, a->session);
+    if (rc != CLI_OK)
+        return rc;
+    if (a->stats) {
+        link_print(stderr, &link);
+        putc('\n', stderr);
+    }
+    if (judged)
+        link_warn(&link, s->n_rank, s->seconds / (double)s->n_step,
+                  s->comm_seconds / (double)s->n_step);
+    return rc;
 }
 
 int answer(answerer *a, const int32_t *ids, size_t n)
 {
+    tlp_session_stats stats = { .struct_size = sizeof stats };
     tlp_generate_result result;
     size_t n_new = 0;
 
@@ -121,9 +145,14 @@ int answer(answerer *a, const int32_t *ids, size_t n)
         return rc;
     tlp_session_reset_stats(a->session);
     rc = speak(a, &result);
-    if (rc == CLI_OK && a->stats)
-        print_stats(a, n_new, middle - start, cli_now() - middle,
-                    result.n_generated);
+    double end = cli_now();
+
+    if (rc == CLI_OK && tlp_session_get_stats(&stats, a->session) == TLP_OK) {
+        if (a->stats)
+            print_stats(&stats, n_new, middle - start, end - middle,
+                        result.n_generated);
+        rc = report_link(a, &stats);
+    }
     if (rc == CLI_OK && result.stop_reason == TLP_STOP_CONTEXT)
         cli_warn("the context of %d positions is full: the text ends early (-c "
                  "sets another size)",

@@ -9,6 +9,7 @@
 #include "bandwidth.h"
 #include "engine.h"
 #include "json.h"
+#include "link.h"
 #include "tlp_tune.h"
 
 typedef struct series {
@@ -75,6 +76,7 @@ typedef struct bench {
     tlp_sampler *greedy;
     contender *contender; /* [n] */
     size_t n;
+    link_time between; /* the ranks; path "" until it is measured */
 } bench;
 
 /* Open or close the session of a contender. */

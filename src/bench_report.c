@@ -44,6 +44,10 @@ static void print_plans(const bench *b)
         printf("%s, wire %s, ", comm_name(b), wire_name(b));
     printf("prompt %d, gen %d, median of %d\n", b->n_prompt, b->n_gen,
            b->n_repeat);
+    if (b->e.n_rank > 1) {
+        link_print(stdout, &b->between);
+        putchar('\n');
+    }
     printf("%5s %11s %9s %7s %9s %7s %9s  %s\n", "depth", "exchanges",
            "prefill/s", "ratio", "decode/s", "ratio", "comm s", "plan");
     for (size_t i = 0; i < b->n; i++) {
@@ -83,6 +87,7 @@ static void json_plans(const bench *b, json *j)
     json_text(j, "comm", comm_name(b));
     json_text(j, "wire", wire_name(b));
     json_int(j, "n_rank", b->e.n_rank);
+    link_json(&b->between, j);
     json_open(j, "plans", '[');
     for (size_t i = 0; i < b->n; i++) {
         const contender *c = &b->contender[i];
@@ -117,6 +122,19 @@ static void print_json(const bench *b)
     putchar('\n');
 }
 
+/* Where one rank would be faster than the fastest plan. */
+static void warn_of_link(const bench *b)
+{
+    const contender *best = NULL;
+
+    for (size_t i = 0; i < b->n; i++)
+        if (!best || b->contender[i].decode.median > best->decode.median)
+            best = &b->contender[i];
+    if (best)
+        link_warn(&b->between, b->e.n_rank, 1 / best->decode.median,
+                  best->comm.median / b->n_gen);
+}
+
 int bench_report(bench *b, bool as_json)
 {
     for (size_t i = 0; i < b->n; i++) {
@@ -130,6 +148,7 @@ int bench_report(bench *b, bool as_json)
 
     if (rc != CLI_OK)
         return rc;
+    warn_of_link(b);
     if (as_json)
         print_json(b);
     else

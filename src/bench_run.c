@@ -77,7 +77,9 @@ static int warm_up(bench *b, contender *c)
 
     tlp_status st = run_once(b, c->session, n_prompt, n_gen, &unused, &unused);
 
-    return st == TLP_OK ? CLI_OK : engine_fail(st);
+    if (st != TLP_OK)
+        return engine_fail(st);
+    return b->between.path[0] ? CLI_OK : link_measure(&b->between, c->session);
 }
 
 /* Run with a session of its own. */

@@ -158,7 +158,7 @@ AT(tlp_need, kv_bytes, 16);
 AT(tlp_need, buffer_bytes, 24);
 AT(tlp_need, n_rank, 32);
 
-SIZE(tlp_session_stats, 120);
+SIZE(tlp_session_stats, 152);
 AT(tlp_session_stats, n_prefill, 8);
 AT(tlp_session_stats, n_decode, 16);
 AT(tlp_session_stats, n_step, 24);
@@ -173,6 +173,7 @@ AT(tlp_session_stats, n_rank, 88);
 AT(tlp_session_stats, n_thread, 92);
 AT(tlp_session_stats, isa, 96);
 AT(tlp_session_stats, n_thread_prefill, 112);
+AT(tlp_session_stats, link, 116);
 
 SIZE(tlp_logit_bias, 8);
 AT(tlp_logit_bias, token, 0);

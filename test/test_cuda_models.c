@@ -434,6 +434,8 @@ Test(cuda_models, measuring_is_for_cpus)
     tlp_link link = { .struct_size = sizeof link };
     rig r = rig_open(tiny_make(&spec), "serial", &o);
 
+    double seconds;
     CHECK_FAILS(TLP_ENOTSUP, tlp_session_measure(&link, NULL, r.session));
+    CHECK_FAILS(TLP_ENOTSUP, tlp_session_measure_link(&seconds, r.session));
     rig_close(&r);
 }

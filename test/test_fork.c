@@ -71,6 +71,7 @@ static void use_session(rig *r)
     EXPECT(TLP_ESTATE, tlp_session_fork(s, 1, 0));
     EXPECT(TLP_ESTATE, tlp_session_get_stats(&stats, s));
     EXPECT(TLP_ESTATE, tlp_session_measure(&link, NULL, s));
+    EXPECT(TLP_ESTATE, tlp_session_measure_link(&link.command, s));
     EXPECT(TLP_ESTATE, tlp_drill_run(&exact, &d, r->model, s));
     if (!strstr(tlp_last_error(), "create a session here"))
         _exit(255);

@@ -80,6 +80,7 @@ static void expect_refused(tlp_session *s)
     CHECK_FAILS(TLP_ESTATE, tlp_session_set_threads(s, 1, 1));
     CHECK_FAILS(TLP_ESTATE, tlp_session_generate(NULL, s, NULL, NULL));
     CHECK_FAILS(TLP_ESTATE, tlp_session_measure(&link, NULL, s));
+    CHECK_FAILS(TLP_ESTATE, tlp_session_measure_link(&link.command, s));
 }
 
 /* Calls that only read give this status. */
@@ -385,7 +386,6 @@ Test(host, threads_of_the_library_block_the_hosts_signals)
     sigset_t one;
     int others = count_threads(0);
     rig r = open_rig(2, 2);
-
     for (int i = 1; i < 32; i++)
         want |= i == SIGKILL || i == SIGSTOP ? 0 : 1ull << (i - 1);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)

@@ -247,6 +247,9 @@ Test(link_delay, is_measured_and_predicted)
     o.link_delay_us = DELAY_US;
     o.n_batch = 8;
     rig r = rig_open(tiny_make(&spec), "serial", &o);
+    double seconds = 0;
+    CHECK_OK(tlp_session_measure_link(&seconds, r.session));
+    cr_assert_geq(seconds, DELAY);
     CHECK_OK(tlp_session_measure(&l, NULL, r.session));
     for (int i = 0; i < l.n_size; i++)
         cr_assert_geq(l.allreduce[i], DELAY, "%lld floats: %g s",
@@ -255,6 +258,40 @@ Test(link_delay, is_measured_and_predicted)
     CHECK_OK(tlp_plan_predict(&p, r.plan, &l, 2, 1, 0));
     cr_assert_geq(p.seconds, 10 * DELAY);
     rig_close(&r);
+}
+
+/* One all-reduce is measured at any time, and leaves all as it was. */
+Test(link_delay, the_link_alone_is_measured_within_a_session)
+{
+    tiny_spec spec = tiny_default();
+    const char *path = tiny_make(&spec);
+
+    for (int ranks = 1; ranks <= 3; ranks++) {
+        tlp_session_options o = rig_f32(ranks, 1);
+        rig r = rig_open(path, "par:2-3", &o);
+        tlp_session_stats before = { .struct_size = sizeof before };
+        tlp_session_stats after = before;
+        const float *row;
+        double seconds = -1;
+        int32_t ids[4] = { 1, 2, 3, 4 };
+
+        CHECK_OK(tlp_session_prefill(r.session, ids, 4));
+        CHECK_OK(tlp_session_logits(&row, r.session, 0));
+        float first = row[0];
+        CHECK_OK(tlp_session_get_stats(&before, r.session));
+        CHECK_OK(tlp_session_measure_link(&seconds, r.session));
+        CHECK_OK(tlp_session_get_stats(&after, r.session));
+        cr_assert_eq(before.allreduces, after.allreduces);
+        cr_assert_eq(before.comm_bytes, after.comm_bytes);
+        cr_assert_str_eq(after.link, ranks > 1 ? "threads" : "none");
+        cr_assert(ranks > 1 ? seconds > 0 : seconds == 0, "%g s", seconds);
+        CHECK_OK(tlp_session_logits(&row, r.session, 0));
+        cr_assert_eq(row[0], first);
+        cr_assert_eq(tlp_session_pos(r.session, 0), 4);
+        CHECK_FAILS(TLP_EINVAL, tlp_session_measure_link(NULL, r.session));
+        CHECK_FAILS(TLP_EINVAL, tlp_session_measure_link(&seconds, NULL));
+        rig_close(&r);
+    }
 }
 
 Test(link_delay, misuse_is_refused)

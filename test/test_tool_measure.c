@@ -289,8 +289,12 @@ Test(tool_measure, bench_json)
     json_t *plans = json_object_get(root, "plans");
 
     expect_keys(root,
-                (const char *[]){ "device", "comm", "wire", "n_rank", "plans" },
-                5);
+                (const char *[]){ "device", "comm", "wire", "n_rank",
+                                  "link_path", "link_seconds", "plans" },
+                7);
+    cr_expect_str_eq(json_string_value(json_object_get(root, "link_path")),
+                     "threads");
+    cr_expect_gt(number(root, "link_seconds"), 0);
     cr_expect_str_eq(json_string_value(json_object_get(root, "device")), "cpu");
     cr_expect_str_eq(json_string_value(json_object_get(root, "comm")),
                      "threads");

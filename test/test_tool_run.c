@@ -334,6 +334,34 @@ Test(tool_run, chats_that_cannot_go_on)
     spawn_free(&s);
 }
 
+/* A link that costs more than the second rank saves. */
+Test(tool_run, warns_where_one_rank_would_be_faster)
+{
+    const char *m = tool_model();
+    spawned s = SPAWN("tlp", "run", "-m", m, "--raw", "-p", "once", "-n", "17",
+                      "--ranks", "2", "--link-delay-us", "5000", "--stats");
+
+    tool_expect_status(&s, 0);
+    cr_expect_not_null(strstr(s.err, "\nlink: threads, "), "%s", s.err);
+    cr_expect_not_null(strstr(s.err, "tlp: warning: 2 ranks take "), "%s",
+                       s.err);
+    cr_expect_not_null(strstr(s.err, "one rank alone would take about "), "%s",
+                       s.err);
+    spawn_free(&s);
+
+    /* too few steps to judge, and one rank */
+    s = SPAWN("tlp", "run", "-m", m, "--raw", "-p", "once", "-n", "4",
+              "--ranks", "2", "--link-delay-us", "5000");
+    tool_expect_status(&s, 0);
+    cr_expect_str_eq(s.err, "");
+    spawn_free(&s);
+    s = SPAWN("tlp", "run", "-m", m, "--raw", "-p", "once", "-n", "17",
+              "--stats");
+    tool_expect_status(&s, 0);
+    cr_expect_null(strstr(s.err, "link"), "%s", s.err);
+    spawn_free(&s);
+}
+
 static size_t count_ids(const char *m, const char *text)
 {
     tlp_model *model = NULL;

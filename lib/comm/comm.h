@@ -64,6 +64,7 @@ struct tlpi_comm { /* first member of every implementation's struct */
     const tlpi_comm_ops *ops;
     const tlpi_env *env;
     int rank, size;
+    const char *link; /* what carries the messages; lives as long as the code */
     /* Set by the user of the communicator while ranks may be loading.  A
      * wait then ends by a failure, or when no peer has called busy for the
      * timeout. */

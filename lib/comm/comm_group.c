@@ -45,9 +45,11 @@ tlp_status tlpi_group_create(tlpi_group **out, tlpi_comm_root *root, int first,
     for (int r = 0; r < size; r++) {
         g->handle[r].group = g;
         g->handle[r].spin = root->spin;
-        g->handle[r].base = (tlpi_comm){
-            .ops = ops, .env = root->env, .rank = r, .size = size
-        };
+        g->handle[r].base = (tlpi_comm){ .ops = ops,
+                                         .env = root->env,
+                                         .rank = r,
+                                         .size = size,
+                                         .link = "threads" };
     }
     pthread_mutex_lock(&root->lock);
     g->next = root->groups;

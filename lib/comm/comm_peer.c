@@ -265,7 +265,10 @@ static tlpi_comm *create_group(tlpi_peer_root *root, const tlpi_comm_ops *ops,
     c->base = (tlpi_comm){ .ops = ops,
                            .env = root->env,
                            .rank = root->t->rank - first,
-                           .size = size };
+                           .size = size,
+                           .link = root->t->n_local == root->t->size
+                                       ? "processes of one machine"
+                                       : "processes of several machines" };
     c->root = root;
     c->first = first;
     c->id = id;

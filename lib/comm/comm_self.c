@@ -88,6 +88,7 @@ tlp_status tlpi_comm_self_create(tlpi_comm **out, const tlpi_env *env)
     if (!c)
         return tlpi_fail_nomem_for("a communicator");
     c->ops = &ops;
+    c->link = "none";
     c->env = env;
     c->size = 1;
     return TLP_OK;

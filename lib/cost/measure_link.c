@@ -131,6 +131,14 @@ done:
     return st;
 }
 
+tlp_status tlpi_measure_sum(const tlpi_measure *m, size_t n)
+{
+    if (m->rank->comm->size == 1)
+        return TLP_OK;
+    m->rank->b->ops->zero(m->rank->b, m->rank->scratch.x, n);
+    return time_calls(m, sum, n, BUDGET_DECODE, &m->link->allreduce[0]);
+}
+
 /* A longer message cannot take less time: where it does, something disturbed
  * the shorter message. */
 static void smooth(double *table, int n)

@@ -155,7 +155,8 @@ static tlp_status do_measure(tlpi_rank *r, const tlpi_command *cmd,
                        .link = res->link ? res->link : &scratch,
                        .stage = res->stage };
 
-    return tlpi_measure_run(&m);
+    return cmd->op == TLPI_OP_MEASURE ? tlpi_measure_run(&m)
+                                      : tlpi_measure_token(&m);
 }
 
 /* All ranks of this process change, or none. */
@@ -202,6 +203,7 @@ static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
         do_fork(r, cmd);
         return TLP_OK;
     case TLPI_OP_MEASURE:
+    case TLPI_OP_MEASURE_LINK:
         return do_measure(r, cmd, res);
     case TLPI_OP_THREADS:
         return do_threads(r, cmd);
@@ -285,6 +287,7 @@ static bool is_sound(const tlpi_rank *r, const tlpi_command *c)
         return !cfg->remote && within(c->n_tok, 1, TLPI_MAX_THREAD + 1) &&
                within(c->n_row, 1, TLPI_MAX_THREAD + 1);
     case TLPI_OP_MEASURE:
+    case TLPI_OP_MEASURE_LINK:
     case TLPI_OP_QUIT:
         return true;
     }

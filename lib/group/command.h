@@ -20,7 +20,8 @@ typedef enum tlpi_op {
     TLPI_OP_TOP,     /* gather the k best candidates of one row on rank 0 */
     TLPI_OP_FORK,    /* copy a sequence's cache */
     TLPI_OP_MEASURE, /* time this session's work and its link */
-    TLPI_OP_THREADS  /* other numbers of threads; ranks of one process alone */
+    TLPI_OP_MEASURE_LINK, /* time a sum of one token's activations */
+    TLPI_OP_THREADS /* other numbers of threads; ranks of one process alone */
 } tlpi_op;
 
 /* Steps of at most TLPI_INLINE_TOK tokens travel inside the command itself. */
@@ -42,7 +43,7 @@ typedef struct tlpi_results {
     float *row;            /* ROW: [n_vocab] */
     tlpi_candidate *top;   /* TOP: [n_rank][k]; STEP: [n_rank][n_row][k] */
     tlpi_row_score *score; /* SCORE: [n_rank][n_row] */
-    tlp_link *link;        /* MEASURE */
+    tlp_link *link;        /* MEASURE; MEASURE_LINK: allreduce[0] */
     double *stage;         /* MEASURE: [n_stage] or NULL */
 } tlpi_results;
 

@@ -321,6 +321,8 @@ tlp_status tlpi_session_get_stats(tlp_session_stats *out, const tlp_session *s)
     stats.n_thread_prefill = s->rank0->n_prefill;
     snprintf(stats.isa, sizeof(stats.isa), "%s",
              s->rank0->b->ops->isa(s->rank0->b));
+    snprintf(stats.link, sizeof(stats.link), "%s",
+             s->rank0->exchange.data->link);
     return tlpi_struct_write(out, &stats, sizeof(stats), "tlp_session_stats");
 }
 

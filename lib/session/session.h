@@ -151,6 +151,7 @@ tlp_status tlpi_session_get_tokens(int32_t *ids, size_t cap, size_t *count,
 tlp_status tlpi_session_get_stats(tlp_session_stats *out, const tlp_session *s);
 void tlpi_session_reset_stats(tlp_session *s);
 tlp_status tlpi_session_measure(tlp_link *out, double *stage, tlp_session *s);
+tlp_status tlpi_session_measure_link(double *seconds, tlp_session *s);
 void tlpi_session_free(tlp_session *s);
 
 /* Times of an evaluation: what the counters seconds and comm_seconds get. */

@@ -183,6 +183,15 @@ tlp_status tlp_session_measure(tlp_link *out, double *stage, tlp_session *s)
     return st == TLP_OK ? leave(s, tlpi_session_measure(out, stage, s)) : st;
 }
 
+tlp_status tlp_session_measure_link(double *seconds, tlp_session *s)
+{
+    tlp_status st = enter(s);
+
+    if (seconds)
+        *seconds = 0;
+    return st == TLP_OK ? leave(s, tlpi_session_measure_link(seconds, s)) : st;
+}
+
 /* ==== calls that only read =============================================== */
 
 tlp_status tlp_session_get_place(int32_t *seq, int32_t *pos,

@@ -44,3 +44,22 @@ tlp_status tlpi_session_measure(tlp_link *out, double *stage, tlp_session *s)
 done:
     return st;
 }
+
+tlp_status tlpi_session_measure_link(double *seconds, tlp_session *s)
+{
+    tlp_link link = { 0 };
+    tlpi_results res = { .link = &link };
+    tlpi_command cmd = { .op = TLPI_OP_MEASURE_LINK };
+    tlp_status st = tlpi_session_check(s);
+
+    if (st != TLP_OK)
+        return st;
+    if (!seconds)
+        return tlpi_fail(TLP_EINVAL, "seconds is required");
+    if (s->cfg.device)
+        return tlpi_fail(TLP_ENOTSUP, "sessions on devices are not measured");
+    TLP_TRY(tlpi_session_command(s, &cmd, &res));
+    *seconds = link.allreduce[0];
+done:
+    return st;
+}
