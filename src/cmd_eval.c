@@ -7,12 +7,15 @@
 
 static int check_options(const eval *v)
 {
-    int n =
-        !!v->text.text_path + !!v->text.id_path + !!v->task_path + !!v->n_drill;
+    const corpus *text = &v->text;
+    bool any = text->text_path || text->id_path || text->own.n;
 
-    if (n != 1)
-        return cli_usage("one of --text, --tokens, --task and --generate is "
-                         "required");
+    if (any + !!v->task_path + !!v->n_drill != 1)
+        return cli_usage("one of --text, --tokens, --self, --task and "
+                         "--generate is required");
+    if (any)
+        return v->delimiter ? cli_usage("--delimiter needs --task")
+                            : corpus_check(text);
     if (v->delimiter && !v->task_path)
         return cli_usage("--delimiter needs --task");
     if ((v->text.bos || v->text.no_bos) && v->n_drill)

@@ -88,8 +88,10 @@ static int check_options(const study *s)
     int n_stdout =
         out_is_stdout(s->csv) + out_is_stdout(s->json) + out_is_stdout(s->svg);
 
-    if (!s->text.text_path == !s->text.id_path)
-        return cli_usage("one of --text and --tokens is required");
+    int rc = corpus_check(&s->text);
+
+    if (rc != CLI_OK)
+        return rc;
     if (n_stdout > 1)
         return cli_usage("only one of --csv, --json and --svg can go to "
                          "standard output");

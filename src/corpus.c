@@ -95,37 +95,106 @@ static void keep(corpus *c, size_t n, size_t ctx)
     c->n = n;
 }
 
+/* Put windows of the model's own text evenly between those of the file, which
+ * is cut to whole windows. */
+static int mix(corpus *c, const engine *e, size_t length)
+{
+    size_t n_own = (size_t)c->own.n, n_file = c->n / length * length;
+    size_t n = n_file + n_own, from_own = 0, from_file = 0;
+    int32_t *own = malloc(n_own * sizeof *own);
+    int32_t *all = malloc(n * sizeof *all);
+    int rc = own && all ? own_text_write(&c->own, e, length, own)
+                        : cli_fail("out of memory");
+
+    if (rc == CLI_OK && c->n > 0 && n_file == 0)
+        rc =
+            cli_fail("%s: %zu tokens, at least a window of %zu expected beside "
+                     "--self",
+                     c->text_path ? c->text_path : c->id_path, c->n, length);
+    for (size_t at = 0; rc == CLI_OK && at < n;) {
+        /* the source whose share lags behind; a short window comes last */
+        bool is_file =
+            from_file < n_file &&
+            (from_own + length > n_own || (double)from_file / (double)n_file <=
+                                              (double)from_own / (double)n_own);
+        size_t left = n - at, k = left < length ? left : length;
+        size_t *from = is_file ? &from_file : &from_own;
+
+        memcpy(all + at, (is_file ? c->ids : own) + *from, k * sizeof *all);
+        *from += k;
+        at += k;
+    }
+    free(own);
+    if (rc == CLI_OK) {
+        free(c->ids);
+        c->ids = all;
+        c->n = n;
+    } else {
+        free(all);
+    }
+    return rc;
+}
+
+int corpus_check(const corpus *c)
+{
+    bool file = c->text_path || c->id_path;
+
+    if ((c->text_path && c->id_path) || (!file && !c->own.n))
+        return cli_usage("one of --text and --tokens is required, or --self");
+    if (!c->own.n && (c->own.prompt_path || c->own.seed))
+        return cli_usage("--self-seed and --self-prompts need --self");
+    if (!file && corpus_is_cut(c))
+        return cli_usage("--max-tokens, --from and --spread need --text or "
+                         "--tokens");
+    return CLI_OK;
+}
+
+/* Read what --text or --tokens names, without BOS; set ctx.  add: BOS a window.
+ */
+static int read_file(corpus *c, const engine *e, size_t add)
+{
+    int rc = c->text_path || c->id_path ? read_ids(c, e) : CLI_OK;
+
+    if (rc != CLI_OK)
+        return rc;
+    leave_out(c);
+
+    size_t n = c->n, room;
+
+    if (c->max_tokens && (size_t)c->max_tokens < n)
+        n = (size_t)c->max_tokens;
+    if (n + add < 2 && !(c->own.n && n == 0 && !c->text_path && !c->id_path))
+        return cli_fail("%s: %zu token%s%s, at least %d expected",
+                        c->text_path ? c->text_path : c->id_path, n,
+                        n == 1 ? "" : "s",
+                        c->from ? " after those of --from" : "", add ? 1 : 2);
+    room = n + (size_t)c->own.n + add;
+    if (c->ctx == 0)
+        c->ctx = DEFAULT_CTX;
+    if ((size_t)c->ctx > room)
+        c->ctx = (int)room;
+    keep(c, n, (size_t)c->ctx - add);
+    return CLI_OK;
+}
+
 int corpus_read(corpus *c, const engine *e)
 {
     int32_t bos = -1;
     int rc = c->spread && !c->max_tokens
                  ? cli_usage("--spread needs --max-tokens")
-                 : read_ids(c, e);
+                 : corpus_bos(c, e, c->id_path == NULL, &bos);
+    size_t add = bos >= 0;
 
     if (rc == CLI_OK)
-        rc = corpus_bos(c, e, c->text_path != NULL, &bos);
+        rc = read_file(c, e, add);
     if (rc != CLI_OK)
         return rc;
-    leave_out(c);
-
-    size_t n = c->n, add = bos >= 0;
-
-    if (c->max_tokens && (size_t)c->max_tokens < n)
-        n = (size_t)c->max_tokens;
-    if (n + add < 2)
-        return cli_fail("%s: %zu token%s%s, at least %d expected",
-                        c->text_path ? c->text_path : c->id_path, n,
-                        n == 1 ? "" : "s",
-                        c->from ? " after those of --from" : "", add ? 1 : 2);
-    if (c->ctx == 0)
-        c->ctx = DEFAULT_CTX;
-    if ((size_t)c->ctx > n + add)
-        c->ctx = (int)(n + add);
 
     size_t ctx = (size_t)c->ctx;
 
-    keep(c, n, ctx - add);
-    if (add)
+    if (c->own.n)
+        rc = mix(c, e, ctx - add);
+    if (rc == CLI_OK && add)
         rc = insert_bos(c, bos, ctx - add);
     if (rc != CLI_OK)
         return rc;

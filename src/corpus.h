@@ -7,17 +7,19 @@
 #define CORPUS_H
 
 #include "engine.h"
+#include "own_text.h"
 
 /* Most tokens of corpus_rows; bounds the logits in memory. */
 #define CORPUS_CHUNK 64
 
 typedef struct corpus {
     /* options */
-    const char *text_path, *id_path; /* exactly one is set */
+    const char *text_path, *id_path; /* one is set, or neither with own.n */
     int ctx, max_tokens;             /* 0 = 512; 0 = all */
     int from;                        /* tokens to skip at the beginning */
     bool spread;      /* take max_tokens from windows all over the text */
     bool bos, no_bos; /* neither: as the model's file says, for a text */
+    own_text own;     /* windows between those of the file, or alone */
     /* data that was read */
     int32_t *ids;
     size_t n, n_window, n_bos; /* n counts the n_bos BOS too */
@@ -36,7 +38,8 @@ typedef struct corpus {
       "take the windows of --max-tokens from all over the text", 0, 0 },       \
     { CLI_FLAG, 0, "bos", &(c).bos, NULL,                                      \
       "begin each window with BOS (for texts: if the file says so)", 0, 0 },   \
-    { CLI_FLAG, 0, "no-bos", &(c).no_bos, NULL, "add no BOS", 0, 0 }
+    { CLI_FLAG, 0, "no-bos", &(c).no_bos, NULL, "add no BOS", 0, 0 },          \
+    OWN_TEXT_OPTIONS((c).own)
 /* clang-format on */
 
 /* Whether only a part of the text is used. */
@@ -44,6 +47,10 @@ static inline bool corpus_is_cut(const corpus *c)
 {
     return c->max_tokens || c->from || c->spread;
 }
+
+/* Whether the options name a text: one of --text and --tokens, --self, or both;
+ * else a message. */
+int corpus_check(const corpus *c);
 
 /* BOS, if it is to be added, else -1.  `text`: what is scored is a text, for
  * which the file's word counts. */

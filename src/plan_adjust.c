@@ -23,8 +23,10 @@ typedef struct adjust {
 
 static int check_options(const adjust *v)
 {
-    if (!v->text.text_path == !v->text.id_path)
-        return cli_usage("one of --text and --tokens is required");
+    int rc = corpus_check(&v->text);
+
+    if (rc != CLI_OK)
+        return rc;
     if (!v->e.plan_text)
         return cli_usage("no plan: --plan PLAN is required");
     if (!v->out_path)

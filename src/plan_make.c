@@ -56,8 +56,10 @@ static int read_modes(const char *text, uint32_t *modes)
 
 static int check_options(const make *v)
 {
-    if (!v->text.text_path == !v->text.id_path)
-        return cli_usage("one of --text and --tokens is required");
+    int rc = corpus_check(&v->text);
+
+    if (rc != CLI_OK)
+        return rc;
     if ((v->depth > 0) + (v->exchanges > 0) + (v->max_kl > 0) +
             (v->speedup > 0) !=
         1)

@@ -1,0 +1,202 @@
+/*
+ * test_tool_self.c - text that the serial model writes itself: --self of eval,
+ * alone and between the windows of a file.
+ */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "support/check.h"
+#include "support/spawn.h"
+#include "support/tiny.h"
+#include "support/tool.h"
+#include "tlp.h"
+
+enum { CTX = 16 };
+
+static tlp_model *model;
+static tlp_plan *plan;
+static tlp_session *session;
+static const char *path;
+
+static void open_session(void)
+{
+    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+
+    path = tool_model();
+    o.n_ctx = CTX + 1;
+    CHECK_OK(tlp_model_open(&model, path, NULL));
+    CHECK_OK(tlp_plan_parse(&plan, model, "serial"));
+    CHECK_OK(tlp_session_create(&session, plan, &o));
+}
+
+static void close_session(void)
+{
+    tlp_session_free(session);
+    tlp_plan_free(plan);
+    tlp_model_free(model);
+}
+
+TestSuite(tool_self, .init = open_session, .fini = close_session,
+          .timeout = 60);
+
+/* ==== what the tool should do, made without it =========================== */
+
+/* A window of n ids after BOS or an opening, drawn with a seed. */
+static void write_window(int32_t *ids, size_t n, const char *opening,
+                         uint64_t seed)
+{
+    tlp_sampler_options so = TLP_SAMPLER_OPTIONS_INIT;
+    tlp_model_info info = { .struct_size = sizeof info };
+    tlp_sampler *sampler = NULL;
+    size_t at = 0, row;
+
+    so.temperature = 1;
+    so.seed = seed;
+    CHECK_OK(tlp_sampler_create(&sampler, model, &so));
+    CHECK_OK(tlp_model_get_info(&info, model));
+    CHECK_OK(tlp_session_clear(session, 0));
+    if (opening) {
+        CHECK_OK(tlp_tokenize(ids, n, &at, model, opening, strlen(opening), 0));
+        CHECK_OK(tlp_session_prefill(session, ids, at));
+    } else {
+        CHECK_OK(tlp_session_prefill(session, &info.bos, 1));
+    }
+    while (at < n) {
+        CHECK_OK(tlp_session_find_row(&row, session, 0));
+        CHECK_OK(tlp_session_sample(&ids[at], session, row, sampler));
+        CHECK_OK(tlp_session_decode(session, ids[at++]));
+    }
+    tlp_sampler_free(sampler);
+}
+
+/* Sum of -log p of a window; *n grows by its predictions. */
+static double nll_of(const int32_t *ids, size_t n_id, int *n)
+{
+    float logprob[CTX];
+    double sum = 0;
+
+    CHECK_OK(tlp_session_clear(session, 0));
+    CHECK_OK(tlp_session_score(logprob, session, 0, ids, n_id));
+    for (size_t i = 1; i < n_id; i++)
+        sum -= (double)logprob[i];
+    *n += (int)n_id - 1;
+    return sum;
+}
+
+static double nll_in(const spawned *s)
+{
+    json_error_t error;
+
+    tool_expect_status(s, 0);
+    json_t *root = json_loads(s->out, 0, &error);
+    cr_assert_not_null(root, "%s: %s", error.text, s->out);
+    double nll = json_real_value(json_object_get(root, "nll"));
+    json_decref(root);
+    return nll;
+}
+
+#define EVAL(...)                                                              \
+    SPAWN("tlp", "eval", "-m", path, "-c", "16", "--json", __VA_ARGS__)
+
+/* ========================================================================= */
+
+/* More windows than are written at once, and a short one at the end. */
+Test(tool_self, each_window_is_drawn_from_the_model)
+{
+    double sum = 0;
+    int n = 0;
+    spawned s = EVAL("--self", "150", "--self-seed", "40");
+    spawned other = EVAL("--self", "150", "--self-seed", "41");
+
+    for (int k = 0; k < 10; k++) {
+        int32_t ids[CTX];
+        size_t length = k < 9 ? CTX : 6;
+
+        write_window(ids, length, NULL, 40 + (uint64_t)k);
+        sum += nll_of(ids, length, &n);
+    }
+    cr_expect_float_eq(nll_in(&s), sum / n, 1e-6);
+    cr_expect_neq(nll_in(&other), nll_in(&s));
+    spawn_free(&s);
+    spawn_free(&other);
+}
+
+Test(tool_self, windows_begin_with_prompts_in_turn)
+{
+    static const char *const opening[] = { "once", "hello and a" };
+    const char *file = tiny_path("prompts.txt"), *text = "once\n\nhello and a";
+    double sum = 0;
+    int n = 0;
+
+    tool_write_file(file, text, strlen(text));
+    spawned s = EVAL("--self", "48", "--self-prompts", file);
+    for (int k = 0; k < 3; k++) {
+        int32_t ids[CTX];
+
+        write_window(ids, CTX, opening[k % 2], (uint64_t)k);
+        sum += nll_of(ids, CTX, &n);
+    }
+    cr_expect_float_eq(nll_in(&s), sum / n, 1e-6);
+    spawn_free(&s);
+}
+
+/* The windows of a file are whole, and all of them are there. */
+Test(tool_self, own_windows_stand_between_those_of_a_file)
+{
+    const char *file = tiny_path("ids");
+    int32_t ids[40], own[CTX];
+    double sum = 0;
+    int n = 0;
+
+    tool_write_ids(file, 40);
+    for (int i = 0; i < 40; i++)
+        ids[i] = (37 * i + 11) % 256;
+    spawned s = EVAL("--tokens", file, "--self", "48");
+    for (int k = 0; k < 2; k++)
+        sum += nll_of(ids + CTX * k, CTX, &n);
+    for (int k = 0; k < 3; k++) {
+        write_window(own, CTX, NULL, (uint64_t)k);
+        sum += nll_of(own, CTX, &n);
+    }
+    cr_expect_float_eq(nll_in(&s), sum / n, 1e-6);
+    spawn_free(&s);
+}
+
+Test(tool_self, misuse_is_refused)
+{
+    const char *empty = tiny_path("empty"), *zero = tiny_path("zero");
+    const char *ids = tiny_path("ids");
+
+    tool_write_file(empty, "\n\n", 2);
+    tool_write_file(zero, "a\0b", 3);
+    tool_write_ids(ids, 10);
+
+    const struct {
+        spawned s;
+        int status;
+        const char *text;
+    } runs[] = {
+        { EVAL("--self-seed", "3", "--tokens", ids), 2, "need --self" },
+        { EVAL("--self", "32", "--self-prompts", empty), 1, "no line" },
+        { EVAL("--self", "32", "--self-prompts", zero), 1, "a zero byte" },
+        { EVAL("--self", "32", "--self-prompts", "/none"), 1, "/none" },
+        { EVAL("--self", "32", "--from", "3"), 2, "--from" },
+        { EVAL("--self", "32", "--tokens", ids), 1, "at least a window of 16" },
+        { SPAWN("tlp", "plan", "make", "-m", path, "--depth", "3", "-o", "x"),
+          2, "or --self" },
+    };
+
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        spawned s = runs[i].s;
+
+        tool_expect_status(&s, runs[i].status);
+        tool_expect_message(&s, "tlp ");
+        cr_expect_not_null(strstr(s.err, runs[i].text), "%s", s.err);
+        spawn_free(&s);
+    }
+}
