@@ -124,6 +124,13 @@ void tlpi_map_drop(const tlpi_map *map, const void *at, size_t n)
         (void)madvise((void *)first, last - first, MADV_DONTNEED);
 }
 
+void tlpi_map_scatter(const tlpi_map *map, bool scatter)
+{
+    if (map && map->mapped)
+        (void)madvise((void *)(uintptr_t)map->data, map->size,
+                      scatter ? MADV_RANDOM : MADV_NORMAL);
+}
+
 bool tlpi_map_is_state(const tlpi_map *map, const struct stat *now)
 {
     return now->st_dev == map->device && now->st_ino == map->inode &&

@@ -27,6 +27,11 @@ void tlpi_map_close(tlpi_map *map); /* NULL is allowed */
  * pages leave this process's resident set. */
 void tlpi_map_drop(const tlpi_map *map, const void *at, size_t n);
 
+/* Tell the system that the next reads go to few places all over the file, or
+ * that they go on in order again.  Otherwise it reads ahead at each of them.
+ * map: NULL is allowed. */
+void tlpi_map_scatter(const tlpi_map *map, bool scatter);
+
 /* Whether the file of this map still has the state that it was opened in. */
 struct stat;
 bool tlpi_map_is_state(const tlpi_map *map, const struct stat *now);

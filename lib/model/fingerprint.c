@@ -9,6 +9,7 @@
 
 #include "model/model.h"
 #include "base/sha256.h"
+#include "file/mapfile.h"
 
 #define END_BYTES 256 /* hashed at either end of a tensor */
 #define SPOT_BYTES 64 /* and at each of N_SPOT places between */
@@ -98,8 +99,10 @@ static void make_text(const tlp_model *m, char out[TLPI_HASH_TEXT])
     tlpi_sha256_init(&s);
     add_hparams(&s, &m->hp);
     for (size_t f = 0; f < m->n_file; f++) {
+        tlpi_map_scatter(m->file[f]->map, true);
         for (size_t i = 0; i < m->file[f]->n_tensor; i++)
             add_tensor(&s, &m->file[f]->tensor[i]);
+        tlpi_map_scatter(m->file[f]->map, false);
     }
     tlpi_sha256_text(&s, out);
 }
