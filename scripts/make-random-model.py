@@ -30,6 +30,10 @@ SHAPES = {
                      1e-5, 1),
     "llama-2-7b": ("llama", 32, 4096, 11008, 32, 32, 128, 32000, 4096, 1e4,
                    1e-5, 0),
+    "llama-3.1-8b": ("llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5,
+                     1e-5, 0),
+    "llama-3.1-70b": ("llama", 80, 8192, 28672, 64, 8, 128, 128256, 131072,
+                      5e5, 1e-5, 0),
     "qwen3-4b": ("qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, 1e6, 1e-6,
                  1),
     "granite-3.1-2b": ("granite", 40, 2048, 8192, 32, 8, 64, 49155, 131072, 5e6,
@@ -179,21 +183,26 @@ class Pool:
 
 
 class Matrix:
-    """What GGUFWriter asks of an array, without the memory."""
+    """What GGUFWriter asks of an array, without the memory.  pool None: a hole
+    in the file."""
 
-    def __init__(self, pool, shape, deviation):
+    def __init__(self, pool, qtype, shape, deviation):
         self.pool, self.deviation = pool, deviation
-        self.nbytes = n_bytes(shape, pool.qtype)
+        self.nbytes = n_bytes(shape, qtype)
 
     def tofile(self, f):
+        if self.pool is None:
+            f.seek(self.nbytes - 1, 1)
+            f.write(b"\0")
+            return
         for piece in self.pool.pieces(self.deviation, self.nbytes):
             piece.tofile(f)
 
 
-def write_model(path, shape_name, s, dtype, seed):
+def write_model(path, shape_name, s, dtype, seed, holes):
     matrix = gguf.GGMLQuantizationType[dtype]
     norm = gguf.GGMLQuantizationType.F32
-    pool = Pool(np.random.default_rng(seed), matrix)
+    pool = None if holes else Pool(np.random.default_rng(seed), matrix)
     w = gguf.GGUFWriter(path, s["arch"])
 
     add_hparams(w, shape_name, s, dtype)
@@ -207,7 +216,7 @@ def write_model(path, shape_name, s, dtype, seed):
     w.write_ti_data_to_file()
     for _, shape, deviation in tensors_of(s):
         w.write_tensor_data(np.ones(shape, np.float32) if len(shape) == 1
-                            else Matrix(pool, shape, deviation))
+                            else Matrix(pool, matrix, shape, deviation))
     w.close()
 
 
@@ -231,9 +240,14 @@ def main():
                     metavar="KEY=VALUE",
                     help=f"change the shape: {', '.join(KEYS)}")
     ap.add_argument("--seed", type=int, default=1)
+    ap.add_argument("--holes", action="store_true",
+                    help="write no weights: a file that takes no disk, for "
+                         "what asks for shapes alone (build/test/bench/"
+                         "bench_predict)")
     a = ap.parse_args()
     load_packages()
-    write_model(a.out, a.shape, shape_of(a.shape, a.set), a.type, a.seed)
+    write_model(a.out, a.shape, shape_of(a.shape, a.set), a.type, a.seed,
+                a.holes)
 
 
 if __name__ == "__main__":
