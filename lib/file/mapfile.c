@@ -120,7 +120,10 @@ void tlpi_map_drop(const tlpi_map *map, const void *at, size_t n)
     uintptr_t first = ((uintptr_t)at + page - 1) & ~(page - 1);
     uintptr_t last = ((uintptr_t)at + n) & ~(page - 1);
 
-    if (map->mapped && first < last)
+    bool inside = (uintptr_t)at >= (uintptr_t)map->data &&
+                  (uintptr_t)at + n <= (uintptr_t)map->data + map->size;
+
+    if (map->mapped && inside && first < last)
         (void)madvise((void *)first, last - first, MADV_DONTNEED);
 }
 

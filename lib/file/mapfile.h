@@ -24,7 +24,8 @@ tlp_status tlpi_map_open(tlpi_map **out, const tlpi_env *env, const char *path,
 void tlpi_map_close(tlpi_map *map); /* NULL is allowed */
 
 /* Tell the system that part of the mapping is not needed soon.  Its whole
- * pages leave this process's resident set. */
+ * pages leave this process's resident set.  Memory outside the mapping stays as
+ * it is. */
 void tlpi_map_drop(const tlpi_map *map, const void *at, size_t n);
 
 /* Tell the system that the next reads go to few places all over the file, or
