@@ -273,6 +273,7 @@ static tlp_status stage_tracks(const tlpi_pass *p, const tlpi_rank_stage *s,
         TLP_TRY(tlpi_enter(p, s->ffn_norm, s->n_member, true));
         open = false;
     }
+    TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_FFN_IN));
     tlpi_expand(p, s);
     tlpi_contract_each(p, s);
     if (s->nosync & TLP_NOSYNC_FFN)
