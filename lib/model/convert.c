@@ -1,5 +1,6 @@
 /*
- * convert.c - write a model to a file with its matrices in another type.
+ * convert.c - write a model to a file with its matrices in another type, or
+ * with its hidden units in another order.
  *
  * Threads convert rows through floats into a piece, one thread for each row;
  * then the piece is written.  Memory stays small for a model of any size, and
@@ -13,6 +14,7 @@
 #include "file/gguf_write.h"
 #include "file/mapfile.h"
 #include "model/recipe.h"
+#include "model/unit_order.h"
 #include "tlp_tune.h"
 
 #define PIECE (1 << 20) /* elements converted, or bytes copied, at once */
@@ -23,7 +25,8 @@
 
 typedef struct converter {
     const tlp_model *m;
-    const tlpi_recipe *recipe;
+    const tlpi_recipe *recipe;    /* NULL: types stay */
+    const tlpi_unit_order *order; /* NULL: units stay */
     const char *path;
     tlp_quantize_options opts;
     tlp_quantize_result result;
@@ -69,11 +72,12 @@ static tlp_status choose_type(converter *c, size_t i)
 {
     const tlpi_tensor *from = c->from[i];
     tlpi_tensor *to = &c->to[i];
-    tlpi_dtype wanted;
+    tlpi_dtype wanted = from->type;
 
     *to = *from;
-    to->type =
-        tlpi_recipe_type(c->recipe, c->m, from, c->opts.pure != 0, &wanted);
+    if (c->recipe)
+        to->type =
+            tlpi_recipe_type(c->recipe, c->m, from, c->opts.pure != 0, &wanted);
     if (!tlpi_mul(tlpi_row_bytes(to->type, to->ne[0]), (size_t)rows_of(to),
                   &to->n_bytes))
         return tlpi_fail_nomem_for("a quantized model");
@@ -118,6 +122,8 @@ static tlp_status list_keys(converter *c)
     for (size_t i = 0; i < g->n_kv; i++)
         if (strncmp(g->kv[i].key, "split.", 6) != 0)
             c->kv[c->n_kv++] = g->kv[i];
+    if (!c->recipe)
+        return TLP_OK;
     c->version = LAYOUT_VERSION;
     set_u32(c, "general.file_type", &c->recipe->file_type);
     set_u32(c, "general.quantization_version", &c->version);
@@ -228,6 +234,26 @@ done:
     return st;
 }
 
+/* Write a tensor with its hidden units in another order. */
+static tlp_status move_units(converter *c, const tlpi_tensor *t,
+                             const tlpi_unit_moves *units)
+{
+    tlp_status st = TLP_OK;
+    size_t row_bytes = tlpi_row_bytes(t->type, t->ne[0]);
+    int64_t at_once = TLPI_MAX(PIECE / t->ne[0], 1);
+
+    for (int64_t first = 0, n; first < rows_of(t); first += n) {
+        n = TLPI_MIN(at_once, rows_of(t) - first);
+        for (int64_t i = 0; i < n; i++)
+            tlpi_unit_row(units, t, first + i,
+                          c->piece + (size_t)i * row_bytes);
+        TLP_TRY(tlpi_gguf_write_data(&c->out, c->piece, (size_t)n * row_bytes));
+        TLP_TRY(report(c, (uint64_t)(n * t->ne[0])));
+    }
+done:
+    return st;
+}
+
 static tlp_status copy_tensor(converter *c, const tlpi_tensor *t)
 {
     tlp_status st = TLP_OK;
@@ -248,7 +274,13 @@ static tlp_status write_tensors(converter *c)
     tlp_status st = TLP_OK;
 
     for (size_t i = 0; i < c->n; i++) {
-        if (c->to[i].type == c->from[i]->type)
+        tlpi_unit_moves units = { .unit = NULL };
+
+        if (c->order)
+            units = tlpi_unit_find(c->m, c->order, c->from[i]);
+        if (units.unit)
+            TLP_TRY(move_units(c, c->from[i], &units));
+        else if (c->to[i].type == c->from[i]->type)
             TLP_TRY(copy_tensor(c, c->from[i]));
         else
             TLP_TRY(convert_tensor(c, c->from[i], &c->to[i]));
@@ -325,6 +357,15 @@ static tlp_status find_recipe(converter *c, const char *type)
     return st;
 }
 
+tlp_status tlpi_model_check_path(const tlp_model *m, const char *path)
+{
+    for (size_t f = 0; f < m->n_file; f++)
+        if (tlpi_map_is_file(m->file[f]->map, path))
+            return tlpi_fail(TLP_EINVAL, "%s: is the model's own file %s", path,
+                             m->file[f]->path);
+    return TLP_OK;
+}
+
 static tlp_status check(const converter *c)
 {
     const tlp_model *m = c->m;
@@ -334,11 +375,7 @@ static tlp_status check(const converter *c)
                          c->opts.n_thread, MAX_THREADS);
     if (m->vocab_only)
         return tlpi_fail(TLP_EINVAL, "%s was opened with vocab_only", m->path);
-    for (size_t f = 0; f < m->n_file; f++)
-        if (tlpi_map_is_file(m->file[f]->map, c->path))
-            return tlpi_fail(TLP_EINVAL, "%s: is the model's own file %s",
-                             c->path, m->file[f]->path);
-    return TLP_OK;
+    return tlpi_model_check_path(m, c->path);
 }
 
 static tlp_status give(tlp_quantize_result *out, const tlp_quantize_result *r)
@@ -366,6 +403,24 @@ tlp_status tlp_model_quantize(tlp_quantize_result *result,
     TLP_TRY(convert(&c));
     if (result)
         TLP_TRY(give(result, &c.result));
+done:
+    tear_down(&c);
+    return st;
+}
+
+tlp_status tlpi_model_reorder(const tlpi_reorder *r)
+{
+    converter c = { .m = r->model,
+                    .order = r->order,
+                    .path = r->path,
+                    .opts = { .n_thread = r->n_thread,
+                              .progress = r->progress,
+                              .progress_data = r->progress_data },
+                    .out = { .file = { .fd = -1 } } };
+    tlp_status st;
+
+    TLP_TRY(check(&c));
+    TLP_TRY(convert(&c));
 done:
     tear_down(&c);
     return st;
