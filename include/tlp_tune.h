@@ -1,6 +1,7 @@
 /**
  * @file tlp_tune.h
- * Make plans: search, adjust, carry, measure and predict; quantize models.
+ * Make plans: search, adjust, carry, bake, measure and predict; quantize
+ * models.
  */
 #ifndef TLP_TUNE_H
 #define TLP_TUNE_H
@@ -398,6 +399,88 @@ TLP_API tlp_status tlp_plan_adjust(tlp_plan **out,
  */
 TLP_API tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
                                   tlp_model *model) TLP_NODISCARD;
+
+/**
+ * Options of tlp_plan_bake.
+ *
+ * `session` describes the session that evaluates the windows of the text, as in
+ * tlp_plan_adjust_options.
+ */
+typedef struct tlp_plan_bake_options {
+    size_t struct_size;       /**< sizeof(tlp_plan_bake_options)              */
+    const tlp_session_options *session; /**< NULL = defaults                  */
+    double held_out;          /**< share of the windows for validation, above 0
+                                   and below 1; 0 = 0.25                      */
+    uint64_t seed;            /**< choice of the windows for validation       */
+    tlp_progress_fn progress; /**< or NULL                                    */
+    void *progress_data;      /**< last argument of progress                  */
+} tlp_plan_bake_options;
+
+/** Initial value of a tlp_plan_bake_options: all defaults. */
+#define TLP_PLAN_BAKE_OPTIONS_INIT                                             \
+    { sizeof(tlp_plan_bake_options), NULL, 0, 0, NULL, NULL }
+
+/** Quality before and after tlp_plan_bake, on the windows for validation. */
+typedef struct tlp_plan_bake_report {
+    size_t struct_size;  /**< set by the caller                               */
+    int32_t n_window;    /**< windows of the text                             */
+    int32_t n_held_out;  /**< windows for validation                          */
+    double kl_before;    /**< mean KL divergence from the serial model, nats  */
+    double kl_after;     /**< mean KL divergence from the serial model, nats  */
+    double ppl_before;   /**< perplexity                                      */
+    double ppl_after;    /**< perplexity                                      */
+    double top1_before;  /**< agreement with the serial model, 0 to 1         */
+    double top1_after;   /**< agreement with the serial model, 0 to 1         */
+    int32_t n_site;      /**< layers whose units can be dealt out: those with
+                              a left-out exchange after attention             */
+    int32_t n_layer;     /**< layers that got another order of units          */
+    int32_t n_unit;      /**< units of all layers that changed their track    */
+} tlp_plan_bake_report;
+
+/**
+ * Write the model of a plan to a file in which each track has the hidden units
+ * that it serves best.
+ *
+ * A plan that leaves out exchanges cuts a layer into tracks.  Where the exchange
+ * after the attention is left out, each track computes its hidden units from a
+ * stream of its own, and the cut decides which units it has.  The order of the
+ * hidden units of a layer is free: when rows of ffn_gate and ffn_up and columns
+ * of ffn_down move alike, the serial model stays the same function.  The call
+ * orders the units of such layers so that the plan's cut gives each unit to the
+ * track on which its value has the smallest error.  Units move one by one where
+ * ffn_down has a type of single elements (F32, F16, BF16), and in whole blocks
+ * of ffn_down's type where it is quantised, so that no weight is rounded again.
+ *
+ * Windows for validation decide which layers get their new order: a layer keeps
+ * its order if the KL divergence from the serial model would not fall.
+ *
+ * The file has the types, the metadata and all other tensors of the model, byte
+ * for byte; a split model becomes one file without the split.* keys.  It gets
+ * its name when it is complete.  The call needs memory for a second copy of the
+ * feed-forward matrices of the layers in question.
+ *
+ * @param[out] out     the plan for the new file, with the key "baked" in its
+ *                     record; it keeps the new file's model open; the caller
+ *                     frees it with tlp_plan_free
+ * @param[out] report  NULL is allowed; otherwise the caller sets struct_size;
+ *                     also filled in with TLP_ENOGAIN
+ * @param plan         plan without adjustments that leaves out the exchange
+ *                     after at least one attention
+ * @param path         file to write; none of the files of the plan's model
+ * @param tokens       n ids of a calibration text, such as 8192 tokens
+ * @param n            number of tokens, at least two windows
+ * @param opts         options
+ * @return TLP_OK; TLP_ENOGAIN if no other order lowers the divergence, and then
+ *         no file is written; TLP_ENOTSUP for a plan that changes the order of
+ *         layers; TLP_EIO if the file cannot be written; TLP_ECANCELED by
+ *         progress
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_bake(tlp_plan **out, tlp_plan_bake_report *report,
+                                 const tlp_plan *plan, const char *path,
+                                 const int32_t *tokens, size_t n,
+                                 const tlp_plan_bake_options *opts)
+    TLP_NODISCARD;
 
 /** @} */
 

@@ -1,0 +1,391 @@
+/*
+ * bake_plan.c - tlp_plan_bake: options, the steps, the new file and its plan.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/sha256.h"
+#include "file/mapfile.h"
+#include "plan/shard.h"
+#include "tune/bake.h"
+
+#define DEFAULT_HELD_OUT 0.25
+
+/* The share of the progress that is left for writing the file. */
+#define WRITE_SHARE 0.05
+
+/* ==== progress =========================================================== */
+
+static tlp_status say(const tlpi_bake *b, double done)
+{
+    if (b->o.progress && b->o.progress(fmin(1, done), b->o.progress_data))
+        return tlpi_fail(TLP_ECANCELED, "baking was canceled");
+    return TLP_OK;
+}
+
+static tlp_status tick(void *arg)
+{
+    tlpi_bake *b = arg;
+
+    b->done++;
+    return say(b, (1 - WRITE_SHARE) * fmin(1, b->done / b->total));
+}
+
+static int see_writing(double done, void *arg)
+{
+    const tlpi_bake *b = arg;
+
+    return say(b, 1 - WRITE_SHARE + WRITE_SHARE * done) != TLP_OK;
+}
+
+/* ==== arguments ========================================================== */
+
+static tlp_status read_options(tlpi_bake *b, const tlp_plan_bake_options *opts)
+{
+    tlp_plan_bake_options *o = &b->o;
+    tlp_status st;
+
+    TLP_TRY(tlpi_options_read(o, sizeof *o, opts, "tlp_plan_bake_options"));
+    TLP_TRY(tlpi_options_read(&b->session, sizeof b->session, o->session,
+                              "tlp_session_options"));
+    o->session = &b->session;
+    if (b->session.n_ctx == 0)
+        b->session.n_ctx = TLPI_DEFAULT_WINDOW;
+    if (o->held_out == 0)
+        o->held_out = DEFAULT_HELD_OUT;
+    if (!(o->held_out > 0 && o->held_out < 1))
+        st = tlpi_fail(TLP_EINVAL, "held_out %g: above 0, below 1 expected",
+                       o->held_out);
+done:
+    return st;
+}
+
+static tlp_status configure(tlpi_bake *b)
+{
+    const tlp_session_options *o = &b->session;
+    const tlp_session_options session = { .n_ctx = o->n_ctx,
+                                          .n_thread = o->n_thread,
+                                          .n_thread_prefill =
+                                              o->n_thread_prefill,
+                                          .spin_us = o->spin_us,
+                                          .pool = o->pool,
+                                          .compute = o->compute,
+                                          .kv_type = o->kv_type,
+                                          .isa = o->isa };
+
+    return tlpi_runner_config(&b->cfg, b->model, &session);
+}
+
+/* The serial model goes through its layers beside the plan. */
+static tlp_status check_order(const tlp_plan *p)
+{
+    int last = -1;
+
+    for (int i = 0; i < p->n_stage; i++)
+        for (int m = 0; m < p->stage[i].n_member; m++) {
+            int layer = p->stage[i].layers[m];
+
+            if (layer < last)
+                return tlpi_fail(TLP_ENOTSUP,
+                                 "plan: layer %d behind layer %d: units are "
+                                 "dealt out for layers in their order",
+                                 layer, last);
+            last = layer;
+        }
+    return TLP_OK;
+}
+
+static int count_sites(const tlp_plan *p)
+{
+    int n = 0;
+
+    for (int i = 0; i < p->n_stage; i++)
+        n += (p->stage[i].nosync & TLP_NOSYNC_ATTN) != 0;
+    return n;
+}
+
+static tlp_status check_plan(const tlp_plan *p)
+{
+    if (p->model->vocab_only)
+        return tlpi_fail(TLP_EINVAL,
+                         "%s was opened with vocab_only, baking needs its "
+                         "layers",
+                         p->model->path);
+    if (p->adjust)
+        return tlpi_fail(TLP_EINVAL,
+                         "plan: it has adjustments, which were fitted to the "
+                         "order of units that the file has");
+    if (p->n_track == 0)
+        return tlpi_fail(TLP_EINVAL,
+                         "plan: it leaves out no exchange (nosync), so no "
+                         "order of units changes what it computes");
+    if (count_sites(p) == 0)
+        return tlpi_fail(TLP_EINVAL,
+                         "plan: nosync: no exchange after an attention is left "
+                         "out, so the tracks of a layer read equal inputs");
+    return check_order(p);
+}
+
+/* ==== sites ============================================================== */
+
+static tlp_status open_site(tlpi_bake *b, tlpi_bake_site *s, int stage,
+                            const tlpi_shards *shards)
+{
+    const tlpi_stage_shard *part = tlpi_shard_at(shards, stage, 0);
+    size_t n = (size_t)b->model->hp.n_ff;
+
+    s->stage = stage;
+    s->layer = b->plan->stage[stage].layers[0];
+    s->block = tlpi_unit_block(b->model, s->layer);
+    s->track = tlpi_calloc(b->env, n, sizeof *s->track);
+    s->cost =
+        tlpi_calloc(b->env, n * (size_t)b->plan->n_track, sizeof *s->cost);
+    s->unit = tlpi_calloc(b->env, n, sizeof *s->unit);
+    if (!s->track || !s->cost || !s->unit)
+        return tlpi_fail_nomem_for("the hidden units of a layer");
+    for (int i = 0; i < part->n_ffn; i++)
+        for (int j = part->ffn[i].ff0; j < part->ffn[i].ff1; j++)
+            s->track[j] = part->ffn[i].member;
+    return TLP_OK;
+}
+
+static tlp_status open_sites(tlpi_bake *b)
+{
+    tlpi_shards *shards = NULL;
+    int n_site = count_sites(b->plan);
+    tlp_status st;
+
+    TLP_TRY(tlpi_shards_create(&shards, b->plan, 1));
+    b->site = tlpi_calloc(b->env, (size_t)n_site, sizeof *b->site);
+    if (!b->site)
+        TLP_TRY(tlpi_fail_nomem_for("the hidden units of a layer"));
+    for (int i = 0; i < b->plan->n_stage; i++)
+        if (b->plan->stage[i].nosync & TLP_NOSYNC_ATTN)
+            TLP_TRY(open_site(b, &b->site[b->n_site++], i, shards));
+done:
+    tlpi_shards_free(shards);
+    return st;
+}
+
+static tlp_status order_site(tlpi_bake *b, tlpi_bake_site *s)
+{
+    int n = b->model->hp.n_ff;
+    tlp_status st = tlpi_bake_order(b->env, n, s->block, b->plan->n_track,
+                                    s->track, s->cost, s->unit);
+
+    for (int i = 0; i < n && st == TLP_OK; i++)
+        s->moves |= s->unit[i] != i;
+    return st;
+}
+
+static void free_sites(tlpi_bake *b)
+{
+    for (int i = 0; b->site && i < b->n_site; i++) {
+        tlpi_bake_site *s = &b->site[i];
+
+        for (int k = 0; k < TLPI_N_UNIT_TENSOR; k++)
+            tlpi_free(b->env, (void *)(uintptr_t)s->twin[k].data);
+        tlpi_free(b->env, s->unit);
+        tlpi_free(b->env, s->cost);
+        tlpi_free(b->env, s->track);
+    }
+    tlpi_free(b->env, b->site);
+}
+
+/* Units of chosen sites that are on another track than in the file. */
+static void count(const tlpi_bake *b, tlp_plan_bake_report *r)
+{
+    r->n_site = b->n_site;
+    r->n_layer = r->n_unit = 0;
+    for (int i = 0; i < b->n_site; i++) {
+        const tlpi_bake_site *s = &b->site[i];
+
+        if (!s->chosen)
+            continue;
+        r->n_layer++;
+        for (int j = 0; j < b->model->hp.n_ff; j++)
+            r->n_unit += s->track[j] != s->track[s->unit[j]];
+    }
+}
+
+/* ==== steps ============================================================== */
+
+static tlp_status prepare(tlpi_bake *b, const int32_t *tokens, size_t n)
+{
+    tlp_status st;
+
+    TLP_TRY(tlpi_windows_check(b->model, tokens, n, b->session.n_ctx));
+    TLP_TRY(configure(b));
+    TLP_TRY(tlpi_windows_cut(&b->text, b->env, tokens, n, b->session.n_ctx,
+                             b->o.seed));
+    TLP_TRY(tlpi_windows_hold_out(&b->text, b->o.held_out));
+    TLP_TRY(open_sites(b));
+    /* Measuring takes a window once; choosing takes the held-out windows for
+     * the serial model, its logits, two plans, and each site. */
+    b->total =
+        b->text.n - b->text.n_held + b->text.n_held * (4.0 + (double)b->n_site);
+    TLP_TRY(
+        tlpi_teacher_create(&b->teacher, b->model, &b->cfg, &b->text, b->tick));
+done:
+    return st;
+}
+
+static tlp_status choose(tlpi_bake *b, tlp_plan_bake_report *r)
+{
+    tlpi_bake_score before, after;
+    tlp_status st;
+
+    r->n_window = b->text.n;
+    r->n_held_out = b->text.n_held;
+    TLP_TRY(tlpi_bake_measure(b));
+    for (int i = 0; i < b->n_site; i++)
+        TLP_TRY(order_site(b, &b->site[i]));
+    TLP_TRY(tlpi_bake_choose(b, &before, &after));
+    count(b, r);
+    r->kl_before = before.kl;
+    r->kl_after = after.kl;
+    r->ppl_before = exp(before.nll);
+    r->ppl_after = exp(after.nll);
+    r->top1_before = before.top1;
+    r->top1_after = after.top1;
+    if (r->n_layer == 0)
+        st = tlpi_fail(TLP_ENOGAIN,
+                       "no other order of units lowers the KL divergence on "
+                       "the held-out windows, which is %.6g",
+                       before.kl);
+done:
+    return st;
+}
+
+static tlp_status write_file(tlpi_bake *b, const char *path)
+{
+    size_t n = (size_t)b->model->hp.n_layer;
+    tlpi_unit_order order = { tlpi_calloc(b->env, n, sizeof *order.unit) };
+    const tlpi_reorder r = { .model = b->model,
+                             .path = path,
+                             .order = &order,
+                             .n_thread = 1,
+                             .progress = see_writing,
+                             .progress_data = b };
+
+    if (!order.unit)
+        return tlpi_fail_nomem_for("a model file");
+    for (int i = 0; i < b->n_site; i++)
+        if (b->site[i].chosen)
+            order.unit[b->site[i].layer] = b->site[i].unit;
+    tlp_status st = tlpi_model_reorder(&r);
+    tlpi_free(b->env, order.unit);
+    return st;
+}
+
+static tlp_status open_file(const tlpi_bake *b, const char *path,
+                            tlp_model **out)
+{
+    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
+
+    o.allocator = b->env->mem;
+    o.log = b->env->log;
+    o.log_data = b->env->log_data;
+    o.no_mmap = !b->model->file[0]->map->mapped;
+    o.trust_sample = b->model->trust_sample;
+    return tlp_model_open(out, path, &o);
+}
+
+/* Add to the plan's record how its file was made. */
+static tlp_status record(const tlpi_bake *b, const tlp_plan_bake_report *r,
+                         char **made)
+{
+    tlpi_text text = { .env = b->env };
+    char hash[TLPI_HASH_TEXT];
+    tlp_status st = TLP_OK;
+
+    tlpi_sha256_ids(b->text.ids, b->text.n_id, hash);
+    tlpi_text_printf(&text,
+                     "{\"tool\": \"tlp_plan_bake\", \"version\": \"%s\", "
+                     "\"from\": \"%s\", \"tokens\": %zu, \"text\": \"%s\", "
+                     "\"n_ctx\": %d, \"windows\": %d, \"held_out\": %d, "
+                     "\"seed\": \"%" PRIu64 "\", ",
+                     tlp_version_string(), tlpi_model_fingerprint(b->model),
+                     b->text.n_tok, hash, b->text.n_ctx, b->text.n,
+                     b->text.n_held, b->o.seed);
+    tlpi_text_printf(&text, "\"layers\": [");
+    for (int i = 0, n = 0; i < b->n_site; i++)
+        if (b->site[i].chosen)
+            tlpi_text_printf(&text, "%s%d", n++ ? ", " : "", b->site[i].layer);
+    tlpi_text_printf(&text,
+                     "], \"units\": %d, \"kl_before\": %.12g, \"kl_after\": "
+                     "%.12g, \"ppl_before\": %.12g, \"ppl_after\": %.12g}",
+                     r->n_unit, r->kl_before, r->kl_after, r->ppl_before,
+                     r->ppl_after);
+    if (text.failed)
+        TLP_TRY(tlpi_fail_nomem_for("a plan"));
+    TLP_TRY(tlpi_plan_record(b->plan, "baked", text.data, made));
+done:
+    tlpi_text_free(&text);
+    return st;
+}
+
+static tlp_status hand_out(tlpi_bake *b, tlp_plan **out, const char *path,
+                           const tlp_plan_bake_report *r)
+{
+    tlp_model *model = NULL;
+    char *made = NULL;
+    tlp_status st;
+
+    TLP_TRY(record(b, r, &made));
+    TLP_TRY(write_file(b, path));
+    TLP_TRY(open_file(b, path, &model));
+    TLP_TRY(tlpi_plan_rebuild(out, model, b->plan, made));
+done:
+    tlp_model_free(model);
+    tlpi_free(b->env, made);
+    return st;
+}
+
+static void tear_down(tlpi_bake *b)
+{
+    if (!b->env)
+        return;
+    tlpi_teacher_free(&b->teacher);
+    free_sites(b);
+    tlpi_windows_free(&b->text);
+}
+
+/* ==== the call =========================================================== */
+
+tlp_status tlp_plan_bake(tlp_plan **out, tlp_plan_bake_report *out_report,
+                         const tlp_plan *plan, const char *path,
+                         const int32_t *tokens, size_t n,
+                         const tlp_plan_bake_options *opts)
+{
+    tlpi_bake b = { .tick = { tick, &b } };
+    tlp_plan_bake_report r = { .struct_size = sizeof r };
+    tlp_plan *copy = NULL;
+    tlp_status st;
+
+    if (out)
+        *out = NULL;
+    if (!out || !plan || !path || !tokens)
+        return tlpi_fail(TLP_EINVAL, "out, plan, path and tokens are required");
+    b.env = &plan->model->env;
+    b.model = plan->model;
+    if (out_report) /* before the work begins */
+        TLP_TRY(
+            tlpi_struct_check(out_report, sizeof r, "tlp_plan_bake_report"));
+    TLP_TRY(check_plan(plan));
+    TLP_TRY(tlpi_model_check_path(b.model, path));
+    TLP_TRY(read_options(&b, opts));
+    TLP_TRY(tlpi_plan_rebuild(&copy, plan->model, plan, plan->made));
+    b.plan = copy;
+    TLP_TRY(prepare(&b, tokens, n));
+    st = choose(&b, &r);
+    if (st == TLP_OK)
+        TLP_TRY(hand_out(&b, out, path, &r));
+done:
+    if (out_report && (st == TLP_OK || st == TLP_ENOGAIN))
+        (void)tlpi_struct_write(out_report, &r, sizeof r, "");
+    tear_down(&b);
+    tlp_plan_free(copy);
+    return st;
+}

@@ -1,0 +1,248 @@
+/*
+ * test_unit_order.c - hidden units in another order: orders for tracks, and
+ * files of models.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/reordered.h"
+#include "support/rig.h"
+#include "support/tiny.h"
+#include "tune/bake.h"
+
+TestSuite(unit_order, .timeout = 300);
+
+enum { N_CTX = 32, N_TOKEN = 4 * N_CTX };
+
+static int32_t ids[N_TOKEN];
+static const text_windows whole = { ids, N_TOKEN, N_CTX };
+
+static tlp_model *open_file(const char *path)
+{
+    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
+    tlp_model *m = NULL;
+
+    o.no_mmap = 1; /* weights can be changed in place */
+    CHECK_OK(tlp_model_open(&m, path, &o));
+    return m;
+}
+
+static tlp_model *open_tiny(const tiny_spec *spec)
+{
+    tlp_model *m = open_file(tiny_make(spec));
+
+    rig_tokens(ids, N_TOKEN, (size_t)spec->n_vocab, 11);
+    return m;
+}
+
+/* ==== the order of units ================================================= */
+
+/* A cheap generator of numbers in [0, 1). */
+static double draw(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (double)(*state >> 40) / (double)(1 << 24);
+}
+
+static const tlpi_env *env_of_tests(void)
+{
+    static tlpi_env env;
+
+    CHECK_OK(tlpi_env_init(&env, NULL, NULL, NULL));
+    return &env;
+}
+
+/* Each unit once, blocks whole. */
+static void expect_order(const int32_t *unit, int n, int block)
+{
+    bool seen[256] = { false };
+
+    for (int i = 0; i < n; i++) {
+        cr_assert(unit[i] >= 0 && unit[i] < n && !seen[unit[i]]);
+        seen[unit[i]] = true;
+        cr_expect_eq(unit[i] % block, i % block);
+        cr_expect_eq(unit[i] / block, unit[i - i % block] / block);
+    }
+}
+
+static double cost_of_order(const int32_t *unit, const int *track,
+                            const double *cost, int n)
+{
+    double sum = 0;
+
+    for (int i = 0; i < n; i++)
+        sum += cost[track[i] * n + unit[i]];
+    return sum;
+}
+
+/* Least cost of two tracks over all choices of blocks, by trying them. */
+static double least_cost(const double *cost, int n, int block, int first)
+{
+    int n_block = n / block;
+    double least = INFINITY;
+
+    for (unsigned set = 0; set < 1u << n_block; set++) {
+        double sum = 0;
+
+        if (__builtin_popcount(set) != first / block)
+            continue;
+        for (int i = 0; i < n; i++)
+            sum += cost[(set >> i / block & 1 ? 0 : n) + i];
+        least = fmin(least, sum);
+    }
+    return least;
+}
+
+Test(unit_order, two_tracks_get_the_cheapest_order)
+{
+    static const int shape[][3] = { { 12, 1, 6 },  { 12, 1, 4 }, { 40, 4, 20 },
+                                    { 40, 4, 16 }, { 9, 3, 3 },  { 7, 1, 7 } };
+    uint64_t state = 5;
+
+    for (size_t k = 0; k < TLPI_COUNT(shape); k++) {
+        int n = shape[k][0], block = shape[k][1], first = shape[k][2];
+        int track[40];
+        int32_t unit[40];
+        double cost[80];
+
+        for (int i = 0; i < 2 * n; i++)
+            cost[i] = draw(&state);
+        for (int i = 0; i < n; i++)
+            track[i] = i >= first;
+        CHECK_OK(
+            tlpi_bake_order(env_of_tests(), n, block, 2, track, cost, unit));
+        expect_order(unit, n, block);
+        cr_expect_float_eq(cost_of_order(unit, track, cost, n),
+                           least_cost(cost, n, block, first), 1e-9, "%zu", k);
+    }
+}
+
+/* No exchange of two units between any two tracks lowers the cost. */
+Test(unit_order, many_tracks_cannot_gain_by_exchanges)
+{
+    enum { N = 60, T = 5 };
+    uint64_t state = 9;
+    int track[N];
+    int32_t unit[N];
+    double cost[T * N];
+
+    for (int i = 0; i < T * N; i++)
+        cost[i] = draw(&state);
+    for (int i = 0; i < N; i++)
+        track[i] = i * T / N;
+    CHECK_OK(tlpi_bake_order(env_of_tests(), N, 1, T, track, cost, unit));
+    expect_order(unit, N, 1);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < i; j++) {
+            double now =
+                cost[track[i] * N + unit[i]] + cost[track[j] * N + unit[j]];
+            double then =
+                cost[track[i] * N + unit[j]] + cost[track[j] * N + unit[i]];
+            cr_expect_geq(then, now - 1e-12);
+        }
+}
+
+/* Equal costs move nothing. */
+Test(unit_order, equal_costs_keep_the_order)
+{
+    enum { N = 32 };
+    int track[N];
+    int32_t unit[N];
+    double cost[3 * N];
+
+    for (int i = 0; i < 3 * N; i++)
+        cost[i] = 1 + i % N;
+    for (int i = 0; i < N; i++)
+        track[i] = i * 3 / N;
+    CHECK_OK(tlpi_bake_order(env_of_tests(), N, 1, 3, track, cost, unit));
+    for (int i = 0; i < N; i++)
+        cr_expect_eq(unit[i], i);
+}
+
+/* ==== files in another order ============================================= */
+
+/* A random order of a layer's units in whole blocks. */
+static int32_t *random_order(const tlp_model *m, int layer, uint64_t *state)
+{
+    int n = m->hp.n_ff, block = tlpi_unit_block(m, layer);
+    int32_t *unit = malloc((size_t)n * sizeof *unit);
+
+    for (int i = 0; i < n / block; i++)
+        unit[i * block] = i;
+    for (int i = n / block - 1; i > 0; i--) {
+        int j = (int)(draw(state) * (i + 1));
+        int32_t x = unit[i * block];
+
+        unit[i * block] = unit[j * block];
+        unit[j * block] = x;
+    }
+    for (int i = n - 1; i >= 0; i--)
+        unit[i] = unit[i / block * block] * block + i % block;
+    return unit;
+}
+
+static void expect_moved(const tlp_model *a, const tlp_model *b,
+                         const tlpi_unit_order *order)
+{
+    for (int l = 0; l < a->hp.n_layer; l++)
+        for (int i = 0; i < a->hp.n_ff; i++) {
+            int from = order->unit[l] ? order->unit[l][i] : i;
+            const tlpi_layer *x = &a->w.layer[l], *y = &b->w.layer[l];
+
+            for (int j = 0; j < a->hp.n_embd; j += 7) {
+                cr_assert_eq(reordered_element(y->t[TLPI_FFN_GATE], i, j),
+                             reordered_element(x->t[TLPI_FFN_GATE], from, j));
+                cr_assert_eq(reordered_element(y->t[TLPI_FFN_UP], i, j),
+                             reordered_element(x->t[TLPI_FFN_UP], from, j));
+                cr_assert_eq(reordered_element(y->t[TLPI_FFN_DOWN], j, i),
+                             reordered_element(x->t[TLPI_FFN_DOWN], j, from));
+            }
+        }
+}
+
+static void expect_reordered(const tiny_spec *spec)
+{
+    tlp_model *a = open_tiny(spec);
+    const char *path = tiny_path("moved.gguf");
+    int32_t *unit[16] = { NULL };
+    tlpi_unit_order order = { unit };
+    uint64_t state = 3;
+
+    for (int l = 1; l < spec->n_layer; l++) /* layer 0 keeps its order */
+        unit[l] = random_order(a, l, &state);
+    CHECK_OK(tlpi_model_reorder(
+        &(tlpi_reorder){ .model = a, .path = path, .order = &order }));
+    tlp_model *b = open_file(path);
+
+    expect_moved(a, b, &order);
+    reordered_keeps_rest(a, b);
+    reordered_is_same(a, b, &whole);
+    for (int l = 0; l < spec->n_layer; l++)
+        free(unit[l]);
+    tlp_model_free(b);
+    tlp_model_free(a);
+}
+
+Test(unit_order, reordered_files_are_the_same_function)
+{
+    static const tlpi_dtype types[] = { TLPI_F32,  TLPI_F16,  TLPI_BF16,
+                                        TLPI_Q8_0, TLPI_Q4_1, TLPI_Q4_K };
+    tiny_spec spec = tiny_default();
+
+    for (size_t i = 0; i < TLPI_COUNT(types); i++) {
+        spec.type = types[i];
+        spec.n_ff = types[i] == TLPI_Q4_K ? 512 : 160;
+        expect_reordered(&spec);
+    }
+}
+
+Test(unit_order, reordered_split_files_become_one)
+{
+    tiny_spec spec = tiny_default();
+
+    spec.n_split = 3;
+    spec.arch = "qwen2";
+    spec.fused = false;
+    expect_reordered(&spec);
+}
