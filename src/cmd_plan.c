@@ -20,6 +20,9 @@ static const cli_command parts[] = {
       "Fit a plan's groups to the serial model", plan_adjust },
     { "plan carry", "-m FILE --from FILE --plan PLAN -o PLAN2.json",
       "Make a plan for another file of its model", plan_carry },
+    { "plan bake",
+      "-m FILE --plan PLAN --text FILE -o OUT.gguf [--plan-out PLAN2.json]",
+      "Write a model whose order of hidden units suits a plan", plan_bake },
     { "plan show", "-m FILE --plan PLAN", "Show a plan's groups and its record",
       plan_show },
     { "plan check", "-m FILE --plan PLAN", "Does a plan fit a model?",
@@ -51,7 +54,7 @@ int cmd_plan(int argc, char **argv)
         cli_set_command(&parts[i]);
         return parts[i].run(argc - 1, argv + 1);
     }
-    return cli_usage("%s: one of make, adjust, carry, show, check and "
-                     "diff expected",
+    return cli_usage("%s: one of make, adjust, carry, bake, show, check "
+                     "and diff expected",
                      argv[1]);
 }
