@@ -26,6 +26,7 @@ TABLES = {
     "study": ("quality-study", ["kind"], "length"),
     "front": ("front", ["depth", "allreduces", "plan"], "measure"),
     "exchanges": ("exchanges", ["exchanges", "objective", "plan"], "measure"),
+    "baked": ("baked", ["file", "units"], "measure"),
     "objective": ("quality-objective", ["chosen", "on"], "measure"),
     "text": ("quality-text", ["text"], "measure"),
     "file": ("quality-file", ["file"], "measure"),
