@@ -19,8 +19,10 @@ typedef struct bake {
 
 static int check_options(const bake *v)
 {
-    if (!v->text.text_path == !v->text.id_path)
-        return cli_usage("one of --text and --tokens is required");
+    int rc = corpus_check(&v->text);
+
+    if (rc != CLI_OK)
+        return rc;
     if (!v->e.plan_text)
         return cli_usage("no plan: --plan PLAN is required");
     if (!v->out_path)
