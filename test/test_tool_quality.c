@@ -302,7 +302,8 @@ Test(tool_quality, usage)
     spawned s = SPAWN("tlp", "eval", "-m", m);
 
     tool_expect_status(&s, 2);
-    tool_expect_message(&s, "tlp eval: one of --text, --tokens, --task");
+    tool_expect_message(&s,
+                        "tlp eval: one of --text, --tokens, --self, --task");
     spawn_free(&s);
     s = SPAWN("tlp", "eval", "-m", m, "--task", "x", "--generate", "2");
     tool_expect_status(&s, 2);
