@@ -10,8 +10,6 @@
 #include "plan/shard.h"
 #include "tune/bake.h"
 
-#define DEFAULT_HELD_OUT 0.25
-
 /* The share of the progress that is left for writing the file. */
 #define WRITE_SHARE 0.05
 
@@ -47,53 +45,11 @@ static tlp_status read_options(tlpi_bake *b, const tlp_plan_bake_options *opts)
     tlp_status st;
 
     TLP_TRY(tlpi_options_read(o, sizeof *o, opts, "tlp_plan_bake_options"));
-    TLP_TRY(tlpi_options_read(&b->session, sizeof b->session, o->session,
-                              "tlp_session_options"));
+    TLP_TRY(tlpi_windows_options(&b->session, &o->held_out, o->session));
     o->session = &b->session;
-    if (b->session.n_ctx == 0)
-        b->session.n_ctx = TLPI_DEFAULT_WINDOW;
-    if (o->held_out == 0)
-        o->held_out = DEFAULT_HELD_OUT;
-    if (!(o->held_out > 0 && o->held_out < 1))
-        st = tlpi_fail(TLP_EINVAL, "held_out %g: above 0, below 1 expected",
-                       o->held_out);
+    st = tlpi_windows_check_share(o->held_out);
 done:
     return st;
-}
-
-static tlp_status configure(tlpi_bake *b)
-{
-    const tlp_session_options *o = &b->session;
-    const tlp_session_options session = { .n_ctx = o->n_ctx,
-                                          .n_thread = o->n_thread,
-                                          .n_thread_prefill =
-                                              o->n_thread_prefill,
-                                          .spin_us = o->spin_us,
-                                          .pool = o->pool,
-                                          .compute = o->compute,
-                                          .kv_type = o->kv_type,
-                                          .isa = o->isa };
-
-    return tlpi_runner_config(&b->cfg, b->model, &session);
-}
-
-/* The serial model goes through its layers beside the plan. */
-static tlp_status check_order(const tlp_plan *p)
-{
-    int last = -1;
-
-    for (int i = 0; i < p->n_stage; i++)
-        for (int m = 0; m < p->stage[i].n_member; m++) {
-            int layer = p->stage[i].layers[m];
-
-            if (layer < last)
-                return tlpi_fail(TLP_ENOTSUP,
-                                 "plan: layer %d behind layer %d: units are "
-                                 "dealt out for layers in their order",
-                                 layer, last);
-            last = layer;
-        }
-    return TLP_OK;
 }
 
 static int count_sites(const tlp_plan *p)
@@ -124,7 +80,7 @@ static tlp_status check_plan(const tlp_plan *p)
         return tlpi_fail(TLP_EINVAL,
                          "plan: nosync: no exchange after an attention is left "
                          "out, so the tracks of a layer read equal inputs");
-    return check_order(p);
+    return tlpi_teacher_check_order(p, "units are dealt out");
 }
 
 /* ==== sites ============================================================== */
@@ -216,7 +172,7 @@ static tlp_status prepare(tlpi_bake *b, const int32_t *tokens, size_t n)
     tlp_status st;
 
     TLP_TRY(tlpi_windows_check(b->model, tokens, n, b->session.n_ctx));
-    TLP_TRY(configure(b));
+    TLP_TRY(tlpi_runner_config(&b->cfg, b->model, &b->session));
     TLP_TRY(tlpi_windows_cut(&b->text, b->env, tokens, n, b->session.n_ctx,
                              b->o.seed));
     TLP_TRY(tlpi_windows_hold_out(&b->text, b->o.held_out));

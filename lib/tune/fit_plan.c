@@ -8,8 +8,6 @@
 #include "base/sha256.h"
 #include "tune/calibration.h"
 
-#define DEFAULT_HELD_OUT 0.25
-
 /* Cost of parts of the work; the unit is one stage without a fit. */
 #define GROUP_COST 12.0
 #define SCORE_COST 3.0
@@ -70,10 +68,7 @@ static tlp_status check_options(const tlpi_calibration *c)
     if (!o->gains && !o->norms && !o->rank)
         return tlpi_fail(TLP_EINVAL,
                          "one of gains, norms and rank is required");
-    if (!(o->held_out > 0 && o->held_out < 1))
-        return tlpi_fail(TLP_EINVAL, "held_out %g: above 0, below 1 expected",
-                         o->held_out);
-    return TLP_OK;
+    return tlpi_windows_check_share(o->held_out);
 }
 
 static tlp_status read_options(tlpi_calibration *c,
@@ -83,52 +78,11 @@ static tlp_status read_options(tlpi_calibration *c,
     tlp_status st;
 
     TLP_TRY(tlpi_options_read(o, sizeof(*o), opts, "tlp_plan_adjust_options"));
-    TLP_TRY(tlpi_options_read(&c->session, sizeof(c->session), o->session,
-                              "tlp_session_options"));
+    TLP_TRY(tlpi_windows_options(&c->session, &o->held_out, o->session));
     o->session = &c->session;
-    if (c->session.n_ctx == 0)
-        c->session.n_ctx = TLPI_DEFAULT_WINDOW;
-    if (o->held_out == 0)
-        o->held_out = DEFAULT_HELD_OUT;
     st = check_options(c);
 done:
     return st;
-}
-
-static tlp_status configure(tlpi_calibration *c)
-{
-    const tlp_session_options *o = &c->session;
-    const tlp_session_options session = { .n_ctx = o->n_ctx,
-                                          .n_thread = o->n_thread,
-                                          .n_thread_prefill =
-                                              o->n_thread_prefill,
-                                          .spin_us = o->spin_us,
-                                          .pool = o->pool,
-                                          .compute = o->compute,
-                                          .kv_type = o->kv_type,
-                                          .isa = o->isa };
-
-    return tlpi_runner_config(&c->cfg, c->model, &session);
-}
-
-/* The teacher's stream behind a group is a target for the student only if the
- * plan keeps the order of layers. */
-static tlp_status check_order(const tlp_plan *p)
-{
-    int last = -1;
-
-    for (int i = 0; i < p->n_stage; i++)
-        for (int m = 0; m < p->stage[i].n_member; m++) {
-            int layer = p->stage[i].layers[m];
-
-            if (layer < last)
-                return tlpi_fail(TLP_ENOTSUP,
-                                 "plan: layer %d behind layer %d: adjustments "
-                                 "are for layers in their order",
-                                 layer, last);
-            last = layer;
-        }
-    return TLP_OK;
 }
 
 static tlp_status check_plan(const tlp_plan *p)
@@ -151,7 +105,7 @@ static tlp_status check_plan(const tlp_plan *p)
     if (n_group == 0)
         return tlpi_fail(TLP_EINVAL,
                          "plan: no group in lp, par or asym to adjust");
-    return check_order(p);
+    return tlpi_teacher_check_order(p, "adjustments are");
 }
 
 /* ==== passes ============================================================= */
@@ -304,7 +258,7 @@ tlp_status tlp_plan_adjust(tlp_plan **out, tlp_plan_adjust_report *out_report,
     TLP_TRY(check_plan(plan));
     TLP_TRY(read_options(&c, opts));
     TLP_TRY(tlpi_windows_check(c.model, tokens, n, c.session.n_ctx));
-    TLP_TRY(configure(&c));
+    TLP_TRY(tlpi_runner_config(&c.cfg, c.model, &c.session));
     TLP_TRY(tlpi_calibration_create(&c, plan, tokens, n));
     st = choose(&c, &r);
     if (st == TLP_OK) {

@@ -10,12 +10,20 @@ tlp_status tlpi_runner_config(tlpi_session_config *out, const tlp_model *model,
                               const tlp_session_options *o)
 {
     tlpi_process_group group = { .n_rank = 1, .n_local = 1 };
-    tlp_session_options all = *o;
+    const tlp_session_options window = { .n_ctx = o->n_ctx,
+                                         .n_batch = o->n_ctx,
+                                         .n_thread = o->n_thread,
+                                         .n_thread_prefill =
+                                             o->n_thread_prefill,
+                                         .spin_us = o->spin_us,
+                                         .pool = o->pool,
+                                         .compute = o->compute,
+                                         .kv_type = o->kv_type,
+                                         .isa = o->isa };
     tlp_status st;
 
-    all.n_batch = all.n_ctx;
-    TLP_TRY(tlpi_config_check(&all));
-    tlpi_config_init(out, &all, model, &group);
+    TLP_TRY(tlpi_config_check(&window));
+    tlpi_config_init(out, &window, model, &group);
 done:
     return st;
 }

@@ -7,7 +7,9 @@
 
 #include "rank/rank.h"
 
-/* Options of one rank that takes a window of n_ctx tokens in one step. */
+/* Options of one rank that takes a window of n_ctx tokens in one step.  Of *o
+ * it reads n_ctx, n_thread, n_thread_prefill, spin_us, pool, compute, kv_type
+ * and isa. */
 tlp_status tlpi_runner_config(tlpi_session_config *out, const tlp_model *model,
                               const tlp_session_options *o);
 

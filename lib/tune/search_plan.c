@@ -95,21 +95,6 @@ done:
     return st;
 }
 
-static tlp_status configure(maker *m)
-{
-    const tlp_session_options *o = &m->session;
-    tlp_session_options session = { .n_ctx = o->n_ctx,
-                                    .n_thread = o->n_thread,
-                                    .n_thread_prefill = o->n_thread_prefill,
-                                    .spin_us = o->spin_us,
-                                    .pool = o->pool,
-                                    .compute = o->compute,
-                                    .kv_type = o->kv_type,
-                                    .isa = o->isa };
-
-    return tlpi_runner_config(&m->cfg, m->model, &session);
-}
-
 static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
 {
     const tlpi_tick after_work = { tick, m };
@@ -292,7 +277,7 @@ tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
     m.env = &model->env;
     TLP_TRY(read_options(&m, opts, n));
     TLP_TRY(tlpi_windows_check(model, tokens, n, m.session.n_ctx));
-    TLP_TRY(configure(&m));
+    TLP_TRY(tlpi_runner_config(&m.cfg, m.model, &m.session));
     TLP_TRY(tlpi_target_check_link(&m.o, model));
     TLP_TRY(set_up(&m, tokens, n));
     TLP_TRY(search(&m));

@@ -87,6 +87,24 @@ void tlpi_teacher_free(tlpi_teacher *t)
 
 /* ==== layers ============================================================= */
 
+tlp_status tlpi_teacher_check_order(const tlp_plan *p, const char *what)
+{
+    int last = -1;
+
+    for (int i = 0; i < p->n_stage; i++)
+        for (int m = 0; m < p->stage[i].n_member; m++) {
+            int layer = p->stage[i].layers[m];
+
+            if (layer < last)
+                return tlpi_fail(TLP_ENOTSUP,
+                                 "plan: layer %d behind layer %d: %s for "
+                                 "layers in their order",
+                                 layer, last, what);
+            last = layer;
+        }
+    return TLP_OK;
+}
+
 void tlpi_teacher_begin(tlpi_teacher *t, int n_window)
 {
     for (int i = 0; i < n_window; i++) {

@@ -55,6 +55,11 @@ tlp_status tlpi_teacher_create(tlpi_teacher *t, tlp_model *model,
                                const tlpi_windows *text, tlpi_tick tick);
 void tlpi_teacher_free(tlpi_teacher *t); /* zeroes are fine */
 
+/* TLP_ENOTSUP for a plan that runs layers in another order than the model: the
+ * teacher's stream behind a layer is no target for such a student.  what: the
+ * beginning of the error's last clause, "adjustments are". */
+tlp_status tlpi_teacher_check_order(const tlp_plan *p, const char *what);
+
 /* Return to the embeddings, with the first n_window windows only. */
 void tlpi_teacher_begin(tlpi_teacher *t, int n_window);
 

@@ -7,6 +7,8 @@
 
 #include "base/random.h"
 
+#define DEFAULT_HELD_OUT 0.25
+
 tlp_status tlpi_windows_check(const tlp_model *m, const int32_t *ids, size_t n,
                               int n_ctx)
 {
@@ -71,6 +73,29 @@ void tlpi_windows_free(tlpi_windows *t)
     tlpi_free(t->env, t->seq);
     tlpi_free(t->env, t->pos);
     *t = (tlpi_windows){ 0 };
+}
+
+tlp_status tlpi_windows_options(tlp_session_options *session, double *share,
+                                const tlp_session_options *given)
+{
+    tlp_status st;
+
+    TLP_TRY(tlpi_options_read(session, sizeof *session, given,
+                              "tlp_session_options"));
+    if (session->n_ctx == 0)
+        session->n_ctx = TLPI_DEFAULT_WINDOW;
+    if (*share == 0)
+        *share = DEFAULT_HELD_OUT;
+done:
+    return st;
+}
+
+tlp_status tlpi_windows_check_share(double share)
+{
+    if (share > 0 && share < 1)
+        return TLP_OK;
+    return tlpi_fail(TLP_EINVAL, "held_out %g: above 0, below 1 expected",
+                     share);
 }
 
 tlp_status tlpi_windows_hold_out(tlpi_windows *t, double share)

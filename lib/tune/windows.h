@@ -37,6 +37,14 @@ typedef struct tlpi_windows {
 tlp_status tlpi_windows_check(const tlp_model *m, const int32_t *ids, size_t n,
                               int n_ctx);
 
+/* Read the session of a fit's options, in which n_ctx 0 becomes the default,
+ * and make *share, of the windows to hold out, the default if it is 0. */
+tlp_status tlpi_windows_options(tlp_session_options *session, double *share,
+                                const tlp_session_options *given);
+
+/* TLP_EINVAL for a share that is not above 0 and below 1. */
+tlp_status tlpi_windows_check_share(double share);
+
 tlp_status tlpi_windows_cut(tlpi_windows *out, const tlpi_env *env,
                             const int32_t *ids, size_t n, int n_ctx,
                             uint64_t seed);
