@@ -79,22 +79,17 @@ double tlpi_median(double *x, int n)
 
 /* ==== all ranks ========================================================== */
 
-tlp_status tlpi_measure_token(const tlpi_measure *m)
-{
-    tlpi_comm_stats stats = m->rank->comm->stats;
-    tlp_status st = tlpi_measure_sum(m, (size_t)m->rank->model->hp.n_embd);
-
-    m->rank->comm->stats = stats;
-    return st;
-}
-
 tlp_status tlpi_measure_run(const tlpi_measure *m)
 {
     tlpi_comm_stats stats = m->rank->comm->stats;
     tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_measure_link(m));
-    TLP_TRY(tlpi_measure_work(m));
+    if (m->token_only) {
+        TLP_TRY(tlpi_measure_token(m));
+    } else {
+        TLP_TRY(tlpi_measure_link(m));
+        TLP_TRY(tlpi_measure_work(m));
+    }
 done:
     m->rank->comm->stats = stats;
     return st;

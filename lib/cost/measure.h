@@ -12,23 +12,21 @@ typedef struct tlpi_measure {
     tlpi_rank *rank;
     void *command; /* a command as ranks receive it, to be sent again */
     size_t command_bytes;
-    tlp_link *link; /* the result on rank 0; scratch on the other ranks */
-    double *stage;  /* [n_stage] the result on rank 0, or NULL */
+    tlp_link *link;  /* the result on rank 0; scratch on the other ranks */
+    double *stage;   /* [n_stage] the result on rank 0, or NULL */
+    bool token_only; /* time the all-reduce of one token's activations alone */
 } tlpi_measure;
 
 /* measure.c: every rank calls. */
 tlp_status tlpi_measure_run(const tlpi_measure *m);
 
-/* The time of an all-reduce of one token's activations, in
- * link->allreduce[0]. */
-tlp_status tlpi_measure_token(const tlpi_measure *m);
-
 /* measure_link.c: the tables and link->command.  Nothing is done for one rank.
  */
 tlp_status tlpi_measure_link(const tlpi_measure *m);
 
-/* The time of one size, alone, in link->allreduce[0]. */
-tlp_status tlpi_measure_sum(const tlpi_measure *m, size_t n);
+/* The time of an all-reduce of one token's activations, in link->allreduce[0].
+ */
+tlp_status tlpi_measure_token(const tlpi_measure *m);
 
 /* measure_work.c: the rates and stage; the tables are there already. */
 tlp_status tlpi_measure_work(const tlpi_measure *m);

@@ -131,8 +131,10 @@ done:
     return st;
 }
 
-tlp_status tlpi_measure_sum(const tlpi_measure *m, size_t n)
+tlp_status tlpi_measure_token(const tlpi_measure *m)
 {
+    size_t n = (size_t)m->rank->model->hp.n_embd;
+
     if (m->rank->comm->size == 1)
         return TLP_OK;
     m->rank->b->ops->zero(m->rank->b, m->rank->scratch.x, n);

@@ -153,10 +153,10 @@ static tlp_status do_measure(tlpi_rank *r, const tlpi_command *cmd,
                        .command = &again,
                        .command_bytes = sizeof(again),
                        .link = res->link ? res->link : &scratch,
-                       .stage = res->stage };
+                       .stage = res->stage,
+                       .token_only = cmd->op == TLPI_OP_MEASURE_LINK };
 
-    return cmd->op == TLPI_OP_MEASURE ? tlpi_measure_run(&m)
-                                      : tlpi_measure_token(&m);
+    return tlpi_measure_run(&m);
 }
 
 /* All ranks of this process change, or none. */
