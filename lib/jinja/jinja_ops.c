@@ -263,7 +263,6 @@ static tlpi_jval bind_method(tlpi_jx *x, const tlpi_jnamed *m, tlpi_jval self)
     c->name = m->name;
     c->fn = m->fn;
     c->self = self;
-    c->is_method = true;
     return (tlpi_jval){ .kind = TLPI_J_CALLABLE, .call = c };
 }
 
@@ -306,6 +305,13 @@ static bool is_number_attribute(tlpi_jval v, const tlpi_jstr *name)
     return false;
 }
 
+/* Is it a method of a string, list or dict?  All attributes of such a method
+ * begin with __. */
+static bool is_value_method(const tlpi_jcall *c)
+{
+    return c->self.kind != TLPI_J_UNDEFINED && c->self.kind != TLPI_J_LOOP;
+}
+
 /* What Python's getattr gives; false where it finds nothing. */
 static bool get_attribute(tlpi_jx *x, tlpi_jval v, const tlpi_jstr *name,
                           tlpi_jval *out)
@@ -330,9 +336,7 @@ static bool get_attribute(tlpi_jx *x, tlpi_jval v, const tlpi_jstr *name,
             *out = *value;
         return value != NULL;
     }
-    /* All attributes of a method of a value begin with __. */
-    bool is_method = v.kind == TLPI_J_CALLABLE && v.call->is_method;
-    if ((v.kind == TLPI_J_CALLABLE && !is_method) ||
+    if ((v.kind == TLPI_J_CALLABLE && !is_value_method(v.call)) ||
         is_number_attribute(v, name)) {
         tlpi_jx_fail(x, TLP_ENOTSUP, "attributes of a value of type %s",
                      tlpi_j_type(v));

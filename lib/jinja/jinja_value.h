@@ -132,8 +132,7 @@ typedef tlpi_jval (*tlpi_jbuiltin)(struct tlpi_jinterp *in, tlpi_jval self,
 typedef struct tlpi_jcall {
     const char *name;
     tlpi_jbuiltin fn; /* NULL for macros */
-    tlpi_jval self;   /* of a method */
-    bool is_method;
+    tlpi_jval self;   /* of a method; undefined for other callables */
     const struct tlpi_jnode *macro;
     tlpi_jscope *scope; /* in which the macro was defined */
 } tlpi_jcall;
