@@ -20,7 +20,7 @@ static int check_options(const eval *v)
         return cli_usage("--delimiter needs --task");
     if ((v->text.bos || v->text.no_bos) && v->n_drill)
         return cli_usage("--bos and --no-bos need --text, --tokens or --task");
-    if (corpus_is_cut(&v->text) && !v->text.text_path && !v->text.id_path)
+    if (corpus_is_cut(text))
         return cli_usage("--max-tokens, --from and --spread need --text or "
                          "--tokens");
     return CLI_OK;

@@ -10,6 +10,12 @@
 
 #define DEFAULT_CTX 512
 
+/* NULL: the options name no file. */
+static const char *file_of(const corpus *c)
+{
+    return c->text_path ? c->text_path : c->id_path;
+}
+
 static int read_ids(corpus *c, const engine *e)
 {
     char *text = NULL;
@@ -110,7 +116,7 @@ static int mix(corpus *c, const engine *e, size_t length)
         rc =
             cli_fail("%s: %zu tokens, at least a window of %zu expected beside "
                      "--self",
-                     c->text_path ? c->text_path : c->id_path, c->n, length);
+                     file_of(c), c->n, length);
     for (size_t at = 0; rc == CLI_OK && at < n;) {
         /* the source whose share lags behind; a short window comes last */
         bool is_file =
@@ -137,38 +143,37 @@ static int mix(corpus *c, const engine *e, size_t length)
 
 int corpus_check(const corpus *c)
 {
-    bool file = c->text_path || c->id_path;
-
-    if ((c->text_path && c->id_path) || (!file && !c->own.n))
+    if ((c->text_path && c->id_path) || (!file_of(c) && !c->own.n))
         return cli_usage("one of --text and --tokens is required, or --self");
     if (!c->own.n && (c->own.prompt_path || c->own.seed))
         return cli_usage("--self-seed and --self-prompts need --self");
-    if (!file && corpus_is_cut(c))
+    if (!file_of(c) && corpus_is_cut(c))
         return cli_usage("--max-tokens, --from and --spread need --text or "
                          "--tokens");
     return CLI_OK;
 }
 
-/* Read what --text or --tokens names, without BOS; set ctx.  add: BOS a window.
+/* Read the file, if there is one, without BOS; set ctx.  add: BOS in a window.
  */
 static int read_file(corpus *c, const engine *e, size_t add)
 {
-    int rc = c->text_path || c->id_path ? read_ids(c, e) : CLI_OK;
+    int rc = file_of(c) ? read_ids(c, e) : CLI_OK;
 
     if (rc != CLI_OK)
         return rc;
     leave_out(c);
 
-    size_t n = c->n, room;
+    size_t n = c->n;
 
     if (c->max_tokens && (size_t)c->max_tokens < n)
         n = (size_t)c->max_tokens;
-    if (n + add < 2 && !(c->own.n && n == 0 && !c->text_path && !c->id_path))
-        return cli_fail("%s: %zu token%s%s, at least %d expected",
-                        c->text_path ? c->text_path : c->id_path, n,
-                        n == 1 ? "" : "s",
+    if (file_of(c) && n + add < 2)
+        return cli_fail("%s: %zu token%s%s, at least %d expected", file_of(c),
+                        n, n == 1 ? "" : "s",
                         c->from ? " after those of --from" : "", add ? 1 : 2);
-    room = n + (size_t)c->own.n + add;
+
+    size_t room = n + (size_t)c->own.n + add;
+
     if (c->ctx == 0)
         c->ctx = DEFAULT_CTX;
     if ((size_t)c->ctx > room)

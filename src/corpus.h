@@ -40,6 +40,11 @@ typedef struct corpus {
       "begin each window with BOS (for texts: if the file says so)", 0, 0 },   \
     { CLI_FLAG, 0, "no-bos", &(c).no_bos, NULL, "add no BOS", 0, 0 },          \
     OWN_TEXT_OPTIONS((c).own)
+#define CORPUS_MAX_OPTION(c)                                                   \
+    { CLI_INT, 0, "max-tokens", &(c).max_tokens, "N",                          \
+      "use the first N tokens only (0: all)", 0, INT32_MAX }
+#define CORPUS_CTX_OPTION(c)                                                   \
+    { CLI_INT, 'c', "ctx", &(c).ctx, "N", "tokens in a window (512)", 2, 4096 }
 /* clang-format on */
 
 /* Whether only a part of the text is used. */

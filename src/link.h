@@ -16,7 +16,7 @@ typedef struct link_time {
 /* Time the link; for one rank and for devices only the path is known. */
 int link_measure(link_time *out, tlp_session *session);
 
-/* "threads, 3.1 us for a token's activations", without a line's end. */
+/* "link: threads, 3.1 us for a token's activations", without a line's end. */
 void link_print(FILE *f, const link_time *l);
 /* Keys link_path and link_seconds. */
 void link_json(const link_time *l, json *j);

@@ -55,40 +55,45 @@ static int read_prompts(writer *w)
 
 static int find_first(writer *w)
 {
-    tlp_model_info info = { .struct_size = sizeof info };
-    tlp_status st = tlp_model_get_info(&info, w->e->model);
+    const tlp_model_info *info = &w->e->info;
 
-    if (st != TLP_OK)
-        return engine_fail(st);
-    w->first = info.bos >= 0 ? info.bos : info.eos;
+    w->first = info->bos >= 0 ? info->bos : info->eos;
     return w->first >= 0 ? CLI_OK
                          : cli_fail("--self: the model has neither BOS nor "
                                     "EOS: --self-prompts is required");
 }
 
-/* Add an opening to the batch, of which *n ids are used. */
+/* Begin window k with its prompt. */
+static int put_prompt(const writer *w, window *at, size_t k)
+{
+    const char *line = w->line[k % w->n_line];
+    size_t n = 0;
+    int32_t *ids = NULL;
+    int rc = engine_tokenize(w->e, line, strlen(line), 0, &ids, &n);
+
+    if (rc == CLI_OK && n == 0)
+        rc = cli_fail("%s: line %zu has no token", w->o->prompt_path,
+                      k % w->n_line + 1);
+    if (rc == CLI_OK) {
+        at->n = n < at->cap ? n : at->cap;
+        memcpy(at->ids, ids, at->n * sizeof *ids);
+    }
+    free(ids);
+    return rc;
+}
+
+/* Add the opening of window k, in sequence s, to the batch of *n ids. */
 static int begin(writer *w, int s, size_t k, size_t *n)
 {
     window *at = &w->window[s];
-    size_t n_id = 0;
-    int32_t *ids = NULL;
-    int rc = CLI_OK;
+    int rc = w->n_line ? put_prompt(w, at, k) : CLI_OK;
+    const int32_t *ids = w->n_line ? at->ids : &w->first;
+    size_t n_id = w->n_line ? at->n : 1;
 
-    if (w->n_line) {
-        const char *line = w->line[k % w->n_line];
-
-        rc = engine_tokenize(w->e, line, strlen(line), 0, &ids, &n_id);
-        at->n = n_id < at->cap ? n_id : at->cap;
-        memcpy(at->ids, ids, at->n * sizeof *ids);
-        free(ids);
-        if (rc == CLI_OK && n_id == 0)
-            rc = cli_fail("%s: line %zu has no token", w->o->prompt_path,
-                          k % w->n_line + 1);
-    }
-    memcpy(w->batch + *n, w->n_line ? at->ids : &w->first,
-           (w->n_line ? at->n : 1) * sizeof *w->batch);
-    for (size_t i = 0; rc == CLI_OK && i < (w->n_line ? at->n : 1); i++)
+    for (size_t i = 0; rc == CLI_OK && i < n_id; i++) {
+        w->batch[*n] = ids[i];
         w->seq[(*n)++] = s;
+    }
     return rc;
 }
 

@@ -3,10 +3,9 @@
  */
 #include <inttypes.h>
 
-#include "corpus.h"
 #include "files.h"
-#include "json.h"
 #include "plan_commands.h"
+#include "plan_fit.h"
 #include "tlp_tune.h"
 
 typedef struct adjust {
@@ -21,19 +20,6 @@ typedef struct adjust {
 
 #define DEFAULT_RANK 32
 
-static int check_options(const adjust *v)
-{
-    int rc = corpus_check(&v->text);
-
-    if (rc != CLI_OK)
-        return rc;
-    if (!v->e.plan_text)
-        return cli_usage("no plan: --plan PLAN is required");
-    if (!v->out_path)
-        return cli_usage("no output file: -o FILE is required");
-    return CLI_OK;
-}
-
 /* ==== report ============================================================= */
 
 static void print_json(const tlp_plan_adjust_report *r)
@@ -41,14 +27,7 @@ static void print_json(const tlp_plan_adjust_report *r)
     json j = { .file = stdout };
 
     json_open(&j, NULL, '{');
-    json_int(&j, "windows", r->n_window);
-    json_int(&j, "held_out", r->n_held_out);
-    json_real(&j, "kl_before", r->kl_before);
-    json_real(&j, "kl_after", r->kl_after);
-    json_real(&j, "ppl_before", r->ppl_before);
-    json_real(&j, "ppl_after", r->ppl_after);
-    json_real(&j, "top1_before", r->top1_before);
-    json_real(&j, "top1_after", r->top1_after);
+    fit_json(&FIT_QUALITY(r), &j);
     json_int(&j, "gains", r->n_gain);
     json_int(&j, "norms", r->n_norm);
     json_int(&j, "low_rank", r->n_low_rank);
@@ -59,14 +38,7 @@ static void print_json(const tlp_plan_adjust_report *r)
 
 static void print_table(const tlp_plan_adjust_report *r)
 {
-    printf("%d of %d windows held out         before       after\n",
-           r->n_held_out, r->n_window);
-    printf("  KL divergence, nats         %10.4f  %10.4f\n", r->kl_before,
-           r->kl_after);
-    printf("  perplexity                  %10.4f  %10.4f\n", r->ppl_before,
-           r->ppl_after);
-    printf("  top-1 agreement, %%          %10.2f  %10.2f\n",
-           100 * r->top1_before, 100 * r->top1_after);
+    fit_print(&FIT_QUALITY(r));
     printf("kept: %d gains, %d norms, %d low-rank corrections, %.2f MB\n",
            r->n_gain, r->n_norm, r->n_low_rank, 1e-6 * (double)r->n_bytes);
 }
@@ -146,8 +118,7 @@ int plan_adjust(int argc, char **argv)
         ENGINE_MODEL_OPTION(v.e),
         ENGINE_PLAN_OPTION(v.e),
         CORPUS_FILE_OPTIONS(v.text),
-        { CLI_INT, 0, "max-tokens", &v.text.max_tokens, "N",
-          "use the first N tokens only (0: all)", 0, INT32_MAX },
+        CORPUS_MAX_OPTION(v.text),
         { CLI_FLAG, 0, "gains", &v.gains, NULL,
           "fit gains of attention and feed-forward", 0, 0 },
         { CLI_FLAG, 0, "norms", &v.norms, NULL, "fit weights of the norms", 0,
@@ -156,12 +127,7 @@ int plan_adjust(int argc, char **argv)
           "fit low-rank corrections up to rank R (32, if none of these is "
           "given)",
           0, 4096 },
-        { CLI_FLOAT, 0, "held-out", &v.held_out, "SHARE",
-          "windows kept for validation (0.25)", 0, 0.9 },
-        { CLI_INT, 'c', "ctx", &v.text.ctx, "N", "tokens in a window (512)", 2,
-          4096 },
-        { CLI_SEED, 0, "seed", &v.seed, "N",
-          "seed of the choice of held-out windows (0)", 0, 0 },
+        FIT_WINDOW_OPTIONS(v),
         { CLI_TEXT, 'o', "output", &v.out_path, "FILE",
           "the adjusted plan, JSON; its numbers go to a file beside it", 0, 0 },
         { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },
@@ -173,7 +139,7 @@ int plan_adjust(int argc, char **argv)
 
     if (rc != CLI_GO)
         return rc;
-    rc = check_options(&v);
+    rc = fit_check_options(&v.text, v.e.plan_text, v.out_path);
     if (rc == CLI_OK)
         rc = out_check(v.out_path);
     if (rc == CLI_OK)

@@ -2,10 +2,9 @@
  * plan_bake.c - tlp plan bake: write a model in which each track of a plan has
  * the hidden units that it serves best.
  */
-#include "corpus.h"
 #include "files.h"
-#include "json.h"
 #include "plan_commands.h"
+#include "plan_fit.h"
 #include "tlp_tune.h"
 
 typedef struct bake {
@@ -17,19 +16,6 @@ typedef struct bake {
     uint64_t seed;
 } bake;
 
-static int check_options(const bake *v)
-{
-    int rc = corpus_check(&v->text);
-
-    if (rc != CLI_OK)
-        return rc;
-    if (!v->e.plan_text)
-        return cli_usage("no plan: --plan PLAN is required");
-    if (!v->out_path)
-        return cli_usage("no output file: -o FILE is required");
-    return CLI_OK;
-}
-
 /* ==== report ============================================================= */
 
 static void print_json(const tlp_plan_bake_report *r)
@@ -37,14 +23,7 @@ static void print_json(const tlp_plan_bake_report *r)
     json j = { .file = stdout };
 
     json_open(&j, NULL, '{');
-    json_int(&j, "windows", r->n_window);
-    json_int(&j, "held_out", r->n_held_out);
-    json_real(&j, "kl_before", r->kl_before);
-    json_real(&j, "kl_after", r->kl_after);
-    json_real(&j, "ppl_before", r->ppl_before);
-    json_real(&j, "ppl_after", r->ppl_after);
-    json_real(&j, "top1_before", r->top1_before);
-    json_real(&j, "top1_after", r->top1_after);
+    fit_json(&FIT_QUALITY(r), &j);
     json_int(&j, "sites", r->n_site);
     json_int(&j, "layers", r->n_layer);
     json_int(&j, "units", r->n_unit);
@@ -54,14 +33,7 @@ static void print_json(const tlp_plan_bake_report *r)
 
 static void print_table(const bake *v, const tlp_plan_bake_report *r)
 {
-    printf("%d of %d windows held out         before       after\n",
-           r->n_held_out, r->n_window);
-    printf("  KL divergence, nats         %10.4f  %10.4f\n", r->kl_before,
-           r->kl_after);
-    printf("  perplexity                  %10.4f  %10.4f\n", r->ppl_before,
-           r->ppl_after);
-    printf("  top-1 agreement, %%          %10.2f  %10.2f\n",
-           100 * r->top1_before, 100 * r->top1_after);
+    fit_print(&FIT_QUALITY(r));
     printf("%s: %d hidden units changed their track, in %d of %d layers\n",
            v->out_path, r->n_unit, r->n_layer, r->n_site);
 }
@@ -126,14 +98,8 @@ int plan_bake(int argc, char **argv)
         ENGINE_MODEL_OPTION(v.e),
         ENGINE_PLAN_OPTION(v.e),
         CORPUS_FILE_OPTIONS(v.text),
-        { CLI_INT, 0, "max-tokens", &v.text.max_tokens, "N",
-          "use the first N tokens only (0: all)", 0, INT32_MAX },
-        { CLI_FLOAT, 0, "held-out", &v.held_out, "SHARE",
-          "windows kept for validation (0.25)", 0, 0.9 },
-        { CLI_INT, 'c', "ctx", &v.text.ctx, "N", "tokens in a window (512)", 2,
-          4096 },
-        { CLI_SEED, 0, "seed", &v.seed, "N",
-          "seed of the choice of held-out windows (0)", 0, 0 },
+        CORPUS_MAX_OPTION(v.text),
+        FIT_WINDOW_OPTIONS(v),
         { CLI_TEXT, 'o', "output", &v.out_path, "FILE",
           "the model with its hidden units in the new order, GGUF", 0, 0 },
         { CLI_TEXT, 0, "plan-out", &v.plan_path, "FILE",
@@ -147,7 +113,7 @@ int plan_bake(int argc, char **argv)
 
     if (rc != CLI_GO)
         return rc;
-    rc = check_options(&v);
+    rc = fit_check_options(&v.text, v.e.plan_text, v.out_path);
     if (rc == CLI_OK)
         rc = out_check(v.out_path);
     if (rc == CLI_OK && v.plan_path)
