@@ -83,6 +83,14 @@ static int run(study *s)
 
 /* ========================================================================= */
 
+/* A study of a file is short unless --max-tokens says otherwise; --self has its
+ * own number. */
+static void set_defaults(study *s)
+{
+    if (s->text.max_tokens < 0)
+        s->text.max_tokens = s->text.text_path || s->text.id_path ? 1024 : 0;
+}
+
 static int check_options(const study *s)
 {
     int n_stdout =
@@ -118,7 +126,7 @@ static int start(study *s)
 int cmd_study(int argc, char **argv)
 {
     study s = { .e = ENGINE_INIT,
-                .text.max_tokens = 1024,
+                .text.max_tokens = -1,
                 .kinds = ~0u,
                 .modes = 1,
                 .n_draw = 3 };
@@ -158,6 +166,7 @@ int cmd_study(int argc, char **argv)
 
     if (rc != CLI_GO)
         return rc;
+    set_defaults(&s);
     rc = check_options(&s);
     s.e.where = ENGINE_THREADS;
     if (s.step == 0)

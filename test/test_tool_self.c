@@ -8,12 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "support/check.h"
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "support/tool_json.h"
 #include "tlp.h"
 
 enum { CTX = 16 };
@@ -90,12 +89,10 @@ static double nll_of(const int32_t *ids, size_t n_id, int *n)
 
 static double nll_in(const spawned *s)
 {
-    json_error_t error;
-
     tool_expect_status(s, 0);
-    json_t *root = json_loads(s->out, 0, &error);
-    cr_assert_not_null(root, "%s: %s", error.text, s->out);
-    double nll = json_real_value(json_object_get(root, "nll"));
+    json_t *root = tool_json(s);
+    double nll = tool_number(root, "nll");
+
     json_decref(root);
     return nll;
 }
@@ -164,6 +161,28 @@ Test(tool_self, own_windows_stand_between_those_of_a_file)
         sum += nll_of(own, CTX, &n);
     }
     cr_expect_float_eq(nll_in(&s), sum / n, 1e-6);
+    spawn_free(&s);
+}
+
+/* A study has a default for --max-tokens, which is of a file. */
+Test(tool_self, a_study_needs_no_file)
+{
+    spawned s = SPAWN("tlp", "study", "-m", path, "-c", "16", "--self", "48",
+                      "--kind", "prune", "--ranges", "1-2", "--json");
+    double sum = 0;
+    int n = 0;
+
+    tool_expect_status(&s, 0);
+    json_t *root = tool_json(&s);
+    for (int k = 0; k < 3; k++) {
+        int32_t ids[CTX];
+
+        write_window(ids, CTX, NULL, (uint64_t)k);
+        sum += nll_of(ids, CTX, &n);
+    }
+    json_t *serial = json_array_get(json_object_get(root, "cells"), 0);
+    cr_expect_float_eq(tool_number(serial, "nll"), sum / n, 1e-6);
+    json_decref(root);
     spawn_free(&s);
 }
 
