@@ -3,7 +3,6 @@
  * serial model wherever a plan is taken; files that do not belong together.
  */
 #include <criterion/criterion.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "support/tool_json.h"
 
 TestSuite(tool_adjust, .timeout = 120);
 
@@ -42,20 +42,10 @@ static void set_up(void)
     name_file(job.file, job.out);
 }
 
-static double number(json_t *root, const char *key)
-{
-    json_t *value = json_object_get(root, key);
-
-    cr_assert(json_is_number(value), "%s", key);
-    return json_number_value(value);
-}
-
 static json_t *printed(spawned *s)
 {
     tool_expect_status(s, 0);
-    json_t *root = json_loadb(s->out, s->n_out, 0, NULL);
-
-    cr_assert_not_null(root, "%s", s->out);
+    json_t *root = tool_json(s);
     spawn_free(s);
     return root;
 }
@@ -66,7 +56,7 @@ static double kl_of(const char *plan, const char *ranks)
                       "64", "--compute", "f32", "--plan", plan, "--against",
                       "serial", "--ranks", ranks, "--json");
     json_t *root = printed(&s);
-    double kl = number(root, "kl_mean");
+    double kl = tool_number(root, "kl_mean");
 
     json_decref(root);
     return kl;
@@ -79,10 +69,12 @@ Test(tool_adjust, brings_a_plan_closer)
                        "--json");
     json_t *report = printed(&s);
 
-    cr_expect_eq(number(report, "windows"), 32);
-    cr_expect_eq(number(report, "held_out"), 8);
-    cr_expect_lt(number(report, "kl_after"), number(report, "kl_before"));
-    cr_expect_gt(number(report, "low_rank") + number(report, "gains"), 0);
+    cr_expect_eq(tool_number(report, "windows"), 32);
+    cr_expect_eq(tool_number(report, "held_out"), 8);
+    cr_expect_lt(tool_number(report, "kl_after"),
+                 tool_number(report, "kl_before"));
+    cr_expect_gt(tool_number(report, "low_rank") + tool_number(report, "gains"),
+                 0);
     json_decref(report);
     cr_assert(tool_exists(job.file));
 
@@ -121,7 +113,7 @@ Test(tool_adjust, fits_everything)
     json_t *report = printed(&s);
     size_t n, n_named;
 
-    cr_expect_gt(number(report, "low_rank"), 0);
+    cr_expect_gt(tool_number(report, "low_rank"), 0);
     json_decref(report);
     s = ADJUST("--plan", PLAN, "--gains", "--norms", "--rank", "32", "-o",
                named, "--json");

@@ -3,7 +3,6 @@
  * that file.
  */
 #include <criterion/criterion.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "support/tool_json.h"
 
 TestSuite(tool_bake, .timeout = 120);
 
@@ -35,20 +35,10 @@ static void set_up(void)
     job.plan = tiny_path("p2.json");
 }
 
-static double number(json_t *root, const char *key)
-{
-    json_t *value = json_object_get(root, key);
-
-    cr_assert(json_is_number(value), "%s", key);
-    return json_number_value(value);
-}
-
 static json_t *printed(spawned *s)
 {
     tool_expect_status(s, 0);
-    json_t *root = json_loadb(s->out, s->n_out, 0, NULL);
-
-    cr_assert_not_null(root, "%s", s->out);
+    json_t *root = tool_json(s);
     spawn_free(s);
     return root;
 }
@@ -60,9 +50,9 @@ static double kl_of(const char *model, const char *plan, double *nll)
                       "64", "--compute", "f32", "--plan", plan, "--against",
                       "serial", "--json");
     json_t *root = printed(&s);
-    double kl = number(root, "kl_mean");
+    double kl = tool_number(root, "kl_mean");
 
-    *nll = number(root, "reference_nll");
+    *nll = tool_number(root, "reference_nll");
     json_decref(root);
     return kl;
 }
@@ -82,12 +72,13 @@ Test(tool_bake, writes_a_model_and_its_plan)
         BAKE("--plan", PLAN, "-o", job.out, "--plan-out", job.plan, "--json");
     json_t *report = printed(&s);
 
-    cr_expect_eq(number(report, "windows"), 16);
-    cr_expect_eq(number(report, "held_out"), 4);
-    cr_expect_eq(number(report, "sites"), 3);
-    cr_expect_geq(number(report, "layers"), 1);
-    cr_expect_gt(number(report, "units"), 0);
-    cr_expect_lt(number(report, "kl_after"), number(report, "kl_before"));
+    cr_expect_eq(tool_number(report, "windows"), 16);
+    cr_expect_eq(tool_number(report, "held_out"), 4);
+    cr_expect_eq(tool_number(report, "sites"), 3);
+    cr_expect_geq(tool_number(report, "layers"), 1);
+    cr_expect_gt(tool_number(report, "units"), 0);
+    cr_expect_lt(tool_number(report, "kl_after"),
+                 tool_number(report, "kl_before"));
     json_decref(report);
 
     /* The plan is closer to a serial model that is as good as before. */

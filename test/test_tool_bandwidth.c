@@ -3,7 +3,6 @@
  * and the share that decode has of it, worked out from the tensors.
  */
 #include <criterion/criterion.h>
-#include <jansson.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,26 +11,16 @@
 #include "support/check.h"
 #include "support/spawn.h"
 #include "support/tool.h"
+#include "support/tool_json.h"
 
 TestSuite(tool_bandwidth, .timeout = 120);
 
 static json_t *parse(spawned s)
 {
-    json_error_t error;
-
     tool_expect_status(&s, 0);
-    json_t *root = json_loadb(s.out, s.n_out, JSON_REJECT_DUPLICATES, &error);
-    cr_assert_not_null(root, "%s: %s", error.text, s.out);
+    json_t *root = tool_json(&s);
     spawn_free(&s);
     return root;
-}
-
-static double number(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-
-    cr_assert(json_is_number(value), "%s is no number", key);
-    return json_number_value(value);
 }
 
 static double now(void)
@@ -71,20 +60,21 @@ Test(tool_bandwidth, without_a_model)
     double copied = copy_rate();
 
     cr_expect_eq(json_object_size(root), 1);
-    cr_expect_gt(number(b, "buffer_bytes"), 32e6);
+    cr_expect_gt(tool_number(b, "buffer_bytes"), 32e6);
     cr_assert_eq(json_array_size(reads), 3);
     for (size_t i = 0; i < 3; i++) {
         json_t *read = json_array_get(reads, i);
         json_t *rate = json_object_get(read, "rate");
 
-        cr_expect_eq(number(read, "n_thread"), (double)(i + 1));
-        cr_expect_leq(number(rate, "min"), number(rate, "median"));
-        cr_expect_leq(number(rate, "median"), number(rate, "max"));
+        cr_expect_eq(tool_number(read, "n_thread"), (double)(i + 1));
+        cr_expect_leq(tool_number(rate, "min"), tool_number(rate, "median"));
+        cr_expect_leq(tool_number(rate, "median"), tool_number(rate, "max"));
         /* both are rates of memory; a wrong unit would be off by 1000.  Other
          * processes may have had most of it, and sanitizers slow reads down,
          * but not copies. */
-        cr_expect_gt(number(rate, "median"), copied / (50 * CHECK_SLOWDOWN));
-        cr_expect_lt(number(rate, "median"), copied * 50);
+        cr_expect_gt(tool_number(rate, "median"),
+                     copied / (50 * CHECK_SLOWDOWN));
+        cr_expect_lt(tool_number(rate, "median"), copied * 50);
     }
     json_decref(root);
 }
@@ -104,7 +94,7 @@ static double weight_bytes(const char *m, const char *without)
         if (json_array_size(json_object_get(tensor, "ne")) == 2 &&
             strcmp(name, "token_embd.weight") != 0 &&
             strncmp(name, without, strlen(without)) != 0)
-            sum += number(tensor, "n_bytes");
+            sum += tool_number(tensor, "n_bytes");
     }
     json_decref(root);
     return sum;
@@ -116,17 +106,18 @@ static void check_plan(json_t *root, size_t i, double weights, int n_layer)
     json_t *reads =
         json_object_get(json_object_get(root, "bandwidth"), "reads");
     json_t *last = json_array_get(reads, json_array_size(reads) - 1);
-    double rate = number(json_object_get(last, "rate"), "median");
-    double speed = number(json_object_get(plan, "decode"), "median");
+    double rate = tool_number(json_object_get(last, "rate"), "median");
+    double speed = tool_number(json_object_get(plan, "decode"), "median");
 
-    cr_expect_eq(number(last, "n_thread"), 2);
-    cr_expect_eq(number(plan, "weight_bytes"), weights);
+    cr_expect_eq(tool_number(last, "n_thread"), 2);
+    cr_expect_eq(tool_number(plan, "weight_bytes"), weights);
     /* keys and values of 3 heads of 16, in 2 bytes; the tokens decoded see 12
      * to 16 positions, themselves included */
-    cr_expect_eq(number(plan, "kv_bytes"), n_layer * 2.0 * 3 * 16 * 2 * 14);
-    cr_expect_float_eq(number(plan, "bandwidth_share"),
-                       (weights + number(plan, "kv_bytes")) * speed / rate,
-                       1e-6 * number(plan, "bandwidth_share"));
+    cr_expect_eq(tool_number(plan, "kv_bytes"),
+                 n_layer * 2.0 * 3 * 16 * 2 * 14);
+    cr_expect_float_eq(tool_number(plan, "bandwidth_share"),
+                       (weights + tool_number(plan, "kv_bytes")) * speed / rate,
+                       1e-6 * tool_number(plan, "bandwidth_share"));
 }
 
 Test(tool_bandwidth, what_decode_makes_of_it)

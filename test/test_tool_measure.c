@@ -3,7 +3,6 @@
  * the keys that other programs read.
  */
 #include <criterion/criterion.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,16 +11,8 @@
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "support/tool_json.h"
 #include "tlp.h"
-
-static json_t *parse(const spawned *s)
-{
-    json_error_t error;
-    json_t *root = json_loadb(s->out, s->n_out, JSON_REJECT_DUPLICATES, &error);
-
-    cr_assert_not_null(root, "%s: %s", error.text, s->out);
-    return root;
-}
 
 /* Keys in the order of the text; jansson keeps the order of insertion. */
 static void expect_keys(json_t *object, const char *const *keys, size_t n)
@@ -37,14 +28,6 @@ static void expect_keys(json_t *object, const char *const *keys, size_t n)
         i++;
     }
     cr_expect_eq(i, n);
-}
-
-static double number(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-
-    cr_assert(json_is_number(value), "%s is no number", key);
-    return json_number_value(value);
 }
 
 /* ==== eval =============================================================== */
@@ -101,7 +84,7 @@ Test(tool_measure, eval_json)
 
     tool_expect_status(&s, 0);
 
-    json_t *root = parse(&s);
+    json_t *root = tool_json(&s);
     char *all = tool_read_file(ids, &size);
 
     for (size_t at = 0; at < 20; at += 8) {
@@ -111,14 +94,14 @@ Test(tool_measure, eval_json)
         nll += window_nll(m, part, (int)n);
     }
     expect_keys(root, eval_keys, 11);
-    cr_expect_eq(number(root, "windows"), 3);
-    cr_expect_eq(number(root, "tokens"), 20);
-    cr_expect_eq(number(root, "predictions"), 17);
-    cr_expect_float_eq(number(root, "nll"), nll / 17, 1e-4);
-    cr_expect_float_eq(number(root, "ppl"), exp(nll / 17), 0.1);
-    cr_expect_eq(number(root, "effective_depth"), 5);
-    cr_expect_eq(number(root, "allreduces_per_token"), 0);
-    cr_expect_geq(number(root, "seconds"), 0);
+    cr_expect_eq(tool_number(root, "windows"), 3);
+    cr_expect_eq(tool_number(root, "tokens"), 20);
+    cr_expect_eq(tool_number(root, "predictions"), 17);
+    cr_expect_float_eq(tool_number(root, "nll"), nll / 17, 1e-4);
+    cr_expect_float_eq(tool_number(root, "ppl"), exp(nll / 17), 0.1);
+    cr_expect_eq(tool_number(root, "effective_depth"), 5);
+    cr_expect_eq(tool_number(root, "allreduces_per_token"), 0);
+    cr_expect_geq(tool_number(root, "seconds"), 0);
     json_decref(root);
     free(all);
     spawn_free(&s);
@@ -136,12 +119,12 @@ Test(tool_measure, eval_of_a_plan_on_two_ranks)
 
     tool_expect_status(&s, 0);
 
-    json_t *root = parse(&s);
+    json_t *root = tool_json(&s);
 
-    cr_expect_eq(number(root, "predictions"), 14);
-    cr_expect_eq(number(root, "effective_depth"), 4);
-    cr_expect_eq(number(root, "allreduces_per_token"), 7);
-    cr_expect_eq(number(root, "exchanges_per_token"), 7);
+    cr_expect_eq(tool_number(root, "predictions"), 14);
+    cr_expect_eq(tool_number(root, "effective_depth"), 4);
+    cr_expect_eq(tool_number(root, "allreduces_per_token"), 7);
+    cr_expect_eq(tool_number(root, "exchanges_per_token"), 7);
     json_decref(root);
     spawn_free(&s);
 }
@@ -157,10 +140,10 @@ Test(tool_measure, eval_text_and_max_tokens)
 
     tool_expect_status(&s, 0);
 
-    json_t *root = parse(&s);
+    json_t *root = tool_json(&s);
 
-    cr_expect_eq(number(root, "tokens"), 5);
-    cr_expect_eq(number(root, "predictions"), 4);
+    cr_expect_eq(tool_number(root, "tokens"), 5);
+    cr_expect_eq(tool_number(root, "predictions"), 4);
     json_decref(root);
     spawn_free(&s);
 
@@ -185,8 +168,8 @@ static double eval_nll(const char *ids, const char *ctx, const char *from,
 
     tool_expect_status(&s, 0);
 
-    json_t *root = parse(&s);
-    double nll = number(root, "nll");
+    json_t *root = tool_json(&s);
+    double nll = tool_number(root, "nll");
 
     json_decref(root);
     spawn_free(&s);
@@ -252,12 +235,13 @@ static void check_contender(json_t *plan, json_t *first)
         char ratio[32];
 
         expect_keys(s, keys, 3);
-        cr_expect_gt(number(s, "min"), 0);
-        cr_expect_leq(number(s, "min"), number(s, "median"));
-        cr_expect_leq(number(s, "median"), number(s, "max"));
+        cr_expect_gt(tool_number(s, "min"), 0);
+        cr_expect_leq(tool_number(s, "min"), tool_number(s, "median"));
+        cr_expect_leq(tool_number(s, "median"), tool_number(s, "max"));
         snprintf(ratio, sizeof ratio, "%s_ratio", speeds[i]);
-        cr_expect_float_eq(number(plan, ratio),
-                           number(s, "median") / number(base, "median"), 1e-6);
+        cr_expect_float_eq(
+            tool_number(plan, ratio),
+            tool_number(s, "median") / tool_number(base, "median"), 1e-6);
     }
 }
 
@@ -285,7 +269,7 @@ Test(tool_measure, bench_json)
 
     tool_expect_status(&s, 0);
 
-    json_t *root = parse(&s);
+    json_t *root = tool_json(&s);
     json_t *plans = json_object_get(root, "plans");
 
     expect_keys(root,
@@ -294,12 +278,12 @@ Test(tool_measure, bench_json)
                 7);
     cr_expect_str_eq(json_string_value(json_object_get(root, "link_path")),
                      "threads");
-    cr_expect_gt(number(root, "link_seconds"), 0);
+    cr_expect_gt(tool_number(root, "link_seconds"), 0);
     cr_expect_str_eq(json_string_value(json_object_get(root, "device")), "cpu");
     cr_expect_str_eq(json_string_value(json_object_get(root, "comm")),
                      "threads");
     cr_expect_str_eq(json_string_value(json_object_get(root, "wire")), "f32");
-    cr_expect_eq(number(root, "n_rank"), 2);
+    cr_expect_eq(tool_number(root, "n_rank"), 2);
     cr_assert_eq(json_array_size(plans), 2);
     for (size_t i = 0; i < 2; i++)
         check_contender(json_array_get(plans, i), json_array_get(plans, 0));
@@ -308,8 +292,9 @@ Test(tool_measure, bench_json)
     const char *name = json_string_value(json_object_get(second, "plan"));
 
     cr_expect_not_null(strstr(name, "a \"\\\n\xef\xbf\xbd plan.json"));
-    cr_expect_eq(number(second, "effective_depth"), 3);
-    cr_expect_eq(number(json_array_get(plans, 0), "allreduces_per_token"), 10);
+    cr_expect_eq(tool_number(second, "effective_depth"), 3);
+    cr_expect_eq(tool_number(json_array_get(plans, 0), "allreduces_per_token"),
+                 10);
     json_decref(root);
     spawn_free(&s);
 }
@@ -349,8 +334,10 @@ static void check_error(json_t *forecast, json_t *plan, const char *speed)
 
     snprintf(key, sizeof key, "%s_error_percent", speed);
     cr_expect_float_eq(
-        number(forecast, key),
-        100 * (number(forecast, speed) / number(measured, "median") - 1), 1e-3);
+        tool_number(forecast, key),
+        100 * (tool_number(forecast, speed) / tool_number(measured, "median") -
+               1),
+        1e-3);
 }
 
 static void check_sizes(json_t *sizes)
@@ -361,9 +348,9 @@ static void check_sizes(json_t *sizes)
     for (size_t i = 0; i < json_array_size(sizes); i++) {
         json_t *size = json_array_get(sizes, i);
 
-        cr_expect_gt(number(size, "floats"), before);
-        cr_expect_gt(number(size, "allreduce"), 0);
-        before = number(size, "floats");
+        cr_expect_gt(tool_number(size, "floats"), before);
+        cr_expect_gt(tool_number(size, "allreduce"), 0);
+        before = tool_number(size, "floats");
     }
 }
 
@@ -377,7 +364,7 @@ Test(tool_measure, bench_link_json)
 
     tool_expect_status(&s, 0);
 
-    json_t *root = parse(&s);
+    json_t *root = tool_json(&s);
     json_t *link = json_object_get(root, "link");
     json_t *rows = json_object_get(root, "predictions");
 
@@ -389,7 +376,7 @@ Test(tool_measure, bench_link_json)
     json_t *ran = json_array_get(rows, 0);
 
     expect_keys(ran, forecast_keys, 12);
-    cr_expect_eq(number(ran, "n_rank"), 2);
+    cr_expect_eq(tool_number(ran, "n_rank"), 2);
     check_error(ran, json_array_get(json_object_get(root, "plans"), 0),
                 "decode");
     check_error(ran, json_array_get(json_object_get(root, "plans"), 0),
@@ -397,12 +384,12 @@ Test(tool_measure, bench_link_json)
     for (size_t i = 0; i < json_array_size(rows); i++) {
         json_t *row = json_array_get(rows, i);
 
-        cr_expect_float_eq(number(row, "decode") * number(row, "seconds"), 1,
-                           1e-6);
-        cr_expect_gt(number(row, "allreduce_seconds"), 0);
-        cr_expect_eq(number(row, "n_rank"), i < 2 ? 2 : 3);
+        cr_expect_float_eq(
+            tool_number(row, "decode") * tool_number(row, "seconds"), 1, 1e-6);
+        cr_expect_gt(tool_number(row, "allreduce_seconds"), 0);
+        cr_expect_eq(tool_number(row, "n_rank"), i < 2 ? 2 : 3);
     }
-    cr_expect_eq(number(json_array_get(rows, 2), "decode_ratio"), 1);
+    cr_expect_eq(tool_number(json_array_get(rows, 2), "decode_ratio"), 1);
     cr_expect_not_null(
         strstr(json_string_value(json_object_get(root, "verdict")),
                "% of a token here"));
@@ -437,19 +424,19 @@ Test(tool_measure, info)
 
     tool_expect_status(&s, 0);
 
-    json_t *root = parse(&s);
+    json_t *root = tool_json(&s);
     json_t *facts = json_object_get(root, "model");
     json_t *plan = json_object_get(root, "plan");
 
     cr_expect_str_eq(json_string_value(json_object_get(facts, "arch")),
                      "llama");
-    cr_expect_eq(number(facts, "n_layer"), 5);
-    cr_expect_eq(number(facts, "n_vocab"), TOOL_N_VOCAB);
-    cr_expect_eq(number(plan, "effective_depth"), 3);
-    cr_expect_eq(number(plan, "allreduces_per_token"), 4);
+    cr_expect_eq(tool_number(facts, "n_layer"), 5);
+    cr_expect_eq(tool_number(facts, "n_vocab"), TOOL_N_VOCAB);
+    cr_expect_eq(tool_number(plan, "effective_depth"), 3);
+    cr_expect_eq(tool_number(plan, "allreduces_per_token"), 4);
     cr_expect_eq(json_array_size(json_object_get(plan, "stages")), 3);
     cr_expect_eq((double)json_array_size(json_object_get(root, "tensors")),
-                 number(facts, "n_tensor"));
+                 tool_number(facts, "n_tensor"));
     cr_expect_gt(json_object_size(json_object_get(root, "meta")), 10);
     json_decref(root);
     spawn_free(&s);

@@ -3,7 +3,6 @@
  * from ranks in several; workers; refusals.
  */
 #include <criterion/criterion.h>
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "support/tool_json.h"
 
 /* A busy machine takes its time to start processes. */
 #define PATIENT "--timeout", "25"
@@ -166,15 +166,6 @@ Test(tool_mpi, threads_under_mpirun)
     spawn_free(&t);
 }
 
-static json_t *parse(const spawned *s)
-{
-    json_error_t error;
-    json_t *root = json_loadb(s->out, s->n_out, JSON_REJECT_DUPLICATES, &error);
-
-    cr_assert_not_null(root, "%s: %s", error.text, s->out);
-    return root;
-}
-
 Test(tool_mpi, eval_as_with_threads)
 {
     MPIRUN_OR_SKIP();
@@ -194,7 +185,7 @@ Test(tool_mpi, eval_as_with_threads)
 
         tool_expect_status(&s, 0);
 
-        json_t *a = parse(&s), *b = parse(&t);
+        json_t *a = tool_json(&s), *b = tool_json(&t);
 
         for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
             cr_expect(json_equal(json_object_get(a, keys[i]),
@@ -240,14 +231,6 @@ Test(tool_mpi, logits_as_with_threads)
 
 /* ==== bench ============================================================== */
 
-static double number(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-
-    cr_assert(json_is_number(value), "%s is no number", key);
-    return json_number_value(value);
-}
-
 static void expect_text(json_t *object, const char *key, const char *text)
 {
     const char *value = json_string_value(json_object_get(object, key));
@@ -268,21 +251,22 @@ Test(tool_mpi, bench)
 
     tool_expect_status(&s, 0);
 
-    json_t *root = parse(&s);
+    json_t *root = tool_json(&s);
     json_t *plans = json_object_get(root, "plans");
 
     expect_text(root, "comm", "mpi");
     expect_text(root, "wire", "bf16");
-    cr_expect_eq(number(root, "n_rank"), 2);
+    cr_expect_eq(tool_number(root, "n_rank"), 2);
     cr_assert_eq(json_array_size(plans), 2);
     for (size_t i = 0; i < 2; i++) {
         json_t *speed = json_object_get(json_array_get(plans, i), "decode");
 
-        cr_expect_gt(number(speed, "min"), 0);
-        cr_expect_leq(number(speed, "min"), number(speed, "median"));
-        cr_expect_leq(number(speed, "median"), number(speed, "max"));
+        cr_expect_gt(tool_number(speed, "min"), 0);
+        cr_expect_leq(tool_number(speed, "min"), tool_number(speed, "median"));
+        cr_expect_leq(tool_number(speed, "median"), tool_number(speed, "max"));
     }
-    cr_expect_eq(number(json_array_get(plans, 1), "allreduces_per_token"), 7);
+    cr_expect_eq(tool_number(json_array_get(plans, 1), "allreduces_per_token"),
+                 7);
     json_decref(root);
     spawn_free(&s);
 }
@@ -298,14 +282,14 @@ Test(tool_mpi, bench_link)
 
     tool_expect_status(&s, 0);
 
-    json_t *root = parse(&s);
+    json_t *root = tool_json(&s);
     json_t *rows = json_object_get(root, "predictions");
     json_t *link = json_object_get(root, "link");
 
     cr_assert_eq(json_array_size(rows), 1);
-    cr_expect_gt(number(json_array_get(rows, 0), "decode"), 0);
-    cr_expect_gt(number(json_array_get(rows, 0), "allreduce_seconds"), 0);
-    cr_expect_gt(number(link, "command"), 0);
+    cr_expect_gt(tool_number(json_array_get(rows, 0), "decode"), 0);
+    cr_expect_gt(tool_number(json_array_get(rows, 0), "allreduce_seconds"), 0);
+    cr_expect_gt(tool_number(link, "command"), 0);
     cr_expect_gt(json_array_size(json_object_get(link, "sizes")), 2);
     json_decref(root);
     spawn_free(&s);

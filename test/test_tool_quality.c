@@ -4,7 +4,6 @@
  * what is refused.
  */
 #include <criterion/criterion.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,25 +12,9 @@
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "support/tool_json.h"
 
 #define V TOOL_N_VOCAB
-
-static json_t *parse(const spawned *s)
-{
-    json_error_t error;
-    json_t *root = json_loadb(s->out, s->n_out, JSON_REJECT_DUPLICATES, &error);
-
-    cr_assert_not_null(root, "%s: %s", error.text, s->out);
-    return root;
-}
-
-static double number(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-
-    cr_assert(json_is_number(value), "%s is no number", key);
-    return json_number_value(value);
-}
 
 /* An interval around the mean that it belongs to. */
 static void expect_interval(json_t *root, const char *key, double mean)
@@ -129,27 +112,28 @@ Test(tool_quality, against_serial)
                       "serial", "--ranks", "2", "--json");
 
     tool_expect_status(&s, 0);
-    json_t *j = parse(&s);
+    json_t *j = tool_json(&s);
 
-    cr_expect_eq(number(j, "predictions"), want.n);
-    cr_expect_float_eq(number(j, "nll"), want.nll / want.n, 1e-4);
-    cr_expect_float_eq(number(j, "reference_nll"), want.reference_nll / want.n,
-                       1e-4);
-    cr_expect_float_eq(number(j, "reference_ppl"),
+    cr_expect_eq(tool_number(j, "predictions"), want.n);
+    cr_expect_float_eq(tool_number(j, "nll"), want.nll / want.n, 1e-4);
+    cr_expect_float_eq(tool_number(j, "reference_nll"),
+                       want.reference_nll / want.n, 1e-4);
+    cr_expect_float_eq(tool_number(j, "reference_ppl"),
                        exp(want.reference_nll / want.n), 0.1);
-    cr_expect_float_eq(number(j, "ppl_ratio"),
+    cr_expect_float_eq(tool_number(j, "ppl_ratio"),
                        exp((want.nll - want.reference_nll) / want.n), 1e-4);
-    cr_expect_float_eq(number(j, "kl_mean"), want.kl / want.n, 1e-5);
-    cr_expect_float_eq(number(j, "top1_agreement"), want.top1 / want.n, 0.02);
-    cr_expect_float_eq(number(j, "same_top5"), want.top5 / want.n, 0.03);
-    cr_expect_gt(number(j, "kl_mean"), 1e-4, "the plan changes nothing");
-    cr_expect_gt(number(j, "kl_p99"), number(j, "kl_median"));
-    expect_interval(j, "ppl_ci", number(j, "ppl"));
-    expect_interval(j, "reference_ppl_ci", number(j, "reference_ppl"));
-    expect_interval(j, "ppl_ratio_ci", number(j, "ppl_ratio"));
-    expect_interval(j, "kl_ci", number(j, "kl_mean"));
-    expect_interval(j, "top1_agreement_ci", number(j, "top1_agreement"));
-    expect_interval(j, "same_top5_ci", number(j, "same_top5"));
+    cr_expect_float_eq(tool_number(j, "kl_mean"), want.kl / want.n, 1e-5);
+    cr_expect_float_eq(tool_number(j, "top1_agreement"), want.top1 / want.n,
+                       0.02);
+    cr_expect_float_eq(tool_number(j, "same_top5"), want.top5 / want.n, 0.03);
+    cr_expect_gt(tool_number(j, "kl_mean"), 1e-4, "the plan changes nothing");
+    cr_expect_gt(tool_number(j, "kl_p99"), tool_number(j, "kl_median"));
+    expect_interval(j, "ppl_ci", tool_number(j, "ppl"));
+    expect_interval(j, "reference_ppl_ci", tool_number(j, "reference_ppl"));
+    expect_interval(j, "ppl_ratio_ci", tool_number(j, "ppl_ratio"));
+    expect_interval(j, "kl_ci", tool_number(j, "kl_mean"));
+    expect_interval(j, "top1_agreement_ci", tool_number(j, "top1_agreement"));
+    expect_interval(j, "same_top5_ci", tool_number(j, "same_top5"));
     json_decref(j);
     free(all);
     spawn_free(&s);
@@ -165,13 +149,13 @@ Test(tool_quality, against_itself)
                       "par:1-2", "--against", "par:1-2", "--json");
 
     tool_expect_status(&s, 0);
-    json_t *j = parse(&s);
+    json_t *j = tool_json(&s);
 
-    cr_expect_eq(number(j, "kl_mean"), 0);
-    cr_expect_eq(number(j, "kl_p99"), 0);
-    cr_expect_eq(number(j, "top1_agreement"), 1);
-    cr_expect_eq(number(j, "same_top5"), 1);
-    cr_expect_eq(number(j, "ppl_ratio"), 1);
+    cr_expect_eq(tool_number(j, "kl_mean"), 0);
+    cr_expect_eq(tool_number(j, "kl_p99"), 0);
+    cr_expect_eq(tool_number(j, "top1_agreement"), 1);
+    cr_expect_eq(tool_number(j, "same_top5"), 1);
+    cr_expect_eq(tool_number(j, "ppl_ratio"), 1);
     cr_expect(json_is_null(json_object_get(j, "kl_ci")));
     cr_expect(json_is_null(json_object_get(j, "ppl_ci")));
     json_decref(j);
@@ -219,16 +203,17 @@ Test(tool_quality, task)
                       "par:1-2", "--against", "serial", "--json");
 
     tool_expect_status(&s, 0);
-    json_t *j = parse(&s);
+    json_t *j = tool_json(&s);
 
-    cr_expect_eq(number(j, "items"), 3);
-    cr_expect_eq(number(j, "truncated"), 0);
-    expect_interval(j, "acc_ci", number(j, "acc"));
-    expect_interval(j, "acc_norm_ci", number(j, "acc_norm"));
-    expect_interval(j, "reference_acc_ci", number(j, "reference_acc"));
-    expect_interval(j, "agreement_ci", number(j, "agreement"));
-    cr_expect_float_eq(number(j, "acc_difference"),
-                       number(j, "acc") - number(j, "reference_acc"), 1e-8);
+    cr_expect_eq(tool_number(j, "items"), 3);
+    cr_expect_eq(tool_number(j, "truncated"), 0);
+    expect_interval(j, "acc_ci", tool_number(j, "acc"));
+    expect_interval(j, "acc_norm_ci", tool_number(j, "acc_norm"));
+    expect_interval(j, "reference_acc_ci", tool_number(j, "reference_acc"));
+    expect_interval(j, "agreement_ci", tool_number(j, "agreement"));
+    cr_expect_float_eq(tool_number(j, "acc_difference"),
+                       tool_number(j, "acc") - tool_number(j, "reference_acc"),
+                       1e-8);
     json_decref(j);
     spawn_free(&s);
 
@@ -236,10 +221,10 @@ Test(tool_quality, task)
     s = SPAWN("tlp", "eval", "-m", m, "--task", task, "--against", "serial",
               "--ctx", "6", "--json");
     tool_expect_status(&s, 0);
-    j = parse(&s);
-    cr_expect_eq(number(j, "agreement"), 1);
-    cr_expect_eq(number(j, "acc_norm_difference"), 0);
-    cr_expect_eq(number(j, "truncated"), 1);
+    j = tool_json(&s);
+    cr_expect_eq(tool_number(j, "agreement"), 1);
+    cr_expect_eq(tool_number(j, "acc_norm_difference"), 0);
+    cr_expect_eq(tool_number(j, "truncated"), 1);
     json_decref(j);
     spawn_free(&s);
 
@@ -273,16 +258,16 @@ Test(tool_quality, generate)
                       "par:1-2", "--against", "serial", "--json");
 
     tool_expect_status(&s, 0);
-    json_t *j = parse(&s), *kinds = json_object_get(j, "kinds");
+    json_t *j = tool_json(&s), *kinds = json_object_get(j, "kinds");
 
-    cr_expect_eq(number(j, "items"), 2);
+    cr_expect_eq(tool_number(j, "items"), 2);
     cr_assert_eq(json_array_size(kinds), 4);
     for (size_t i = 0; i < 4; i++) {
         json_t *kind = json_array_get(kinds, i);
 
         /* A random model cannot add. */
-        cr_expect_eq(number(kind, "exact_match"), 0);
-        cr_expect_eq(number(kind, "reference_exact_match"), 0);
+        cr_expect_eq(tool_number(kind, "exact_match"), 0);
+        cr_expect_eq(tool_number(kind, "reference_exact_match"), 0);
         expect_interval(kind, "exact_match_ci", 0);
     }
     cr_expect_str_eq(

@@ -5,7 +5,6 @@
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,6 +16,7 @@
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "support/tool_json.h"
 
 /* Lines of a CSV before the rows: comments and names. */
 enum { N_HEADER = 12 };
@@ -29,23 +29,6 @@ static const char *ids_of(int n)
 
     tool_write_ids(path, n);
     return path;
-}
-
-static json_t *parse(const spawned *s)
-{
-    json_error_t error;
-    json_t *root = json_loadb(s->out, s->n_out, JSON_REJECT_DUPLICATES, &error);
-
-    cr_assert_not_null(root, "%s: %s %s", error.text, s->out, s->err);
-    return root;
-}
-
-static double number(json_t *object, const char *key)
-{
-    json_t *value = json_object_get(object, key);
-
-    cr_assert(json_is_number(value), "%s is no number", key);
-    return json_number_value(value);
 }
 
 static const char *text_of(json_t *object, const char *key)
@@ -70,7 +53,7 @@ static int count(const char *text, const char *part)
 static void plan_of(json_t *cell, char *out, size_t cap)
 {
     const char *kind = text_of(cell, "kind"), *mode = text_of(cell, "mode");
-    int a = (int)number(cell, "start"), b = (int)number(cell, "end");
+    int a = (int)tool_number(cell, "start"), b = (int)tool_number(cell, "end");
 
     if (!strcmp(kind, "serial"))
         snprintf(out, cap, "serial");
@@ -105,14 +88,17 @@ static void expect_as_eval(json_t *cell, const char *m, const char *ids,
                         "--json", "--plan", plan);
 
     tool_expect_status(&s, 0);
-    json_t *j = parse(&s);
+    json_t *j = tool_json(&s);
 
-    expect_near(number(cell, "nll"), number(j, "nll"), plan);
-    expect_near(number(cell, "ppl"), number(j, "ppl"), plan);
-    cr_expect_eq(number(cell, "effective_depth"), number(j, "effective_depth"));
+    expect_near(tool_number(cell, "nll"), tool_number(j, "nll"), plan);
+    expect_near(tool_number(cell, "ppl"), tool_number(j, "ppl"), plan);
+    cr_expect_eq(tool_number(cell, "effective_depth"),
+                 tool_number(j, "effective_depth"));
     if (with_kl) {
-        expect_near(number(cell, "kl_mean"), number(j, "kl_mean"), plan);
-        expect_near(number(cell, "ppl_ratio"), number(j, "ppl_ratio"), plan);
+        expect_near(tool_number(cell, "kl_mean"), tool_number(j, "kl_mean"),
+                    plan);
+        expect_near(tool_number(cell, "ppl_ratio"), tool_number(j, "ppl_ratio"),
+                    plan);
     }
     json_decref(j);
     spawn_free(&s);
@@ -129,9 +115,9 @@ Test(tool_study, as_eval)
                           "--json", with_kl ? "--kl" : "--no-mmap");
 
         tool_expect_status(&s, 0);
-        json_t *j = parse(&s), *cells = json_object_get(j, "cells");
+        json_t *j = tool_json(&s), *cells = json_object_get(j, "cells");
 
-        cr_expect_eq(number(j, "tokens"), 75);
+        cr_expect_eq(tool_number(j, "tokens"), 75);
         /* serial, shuffle, prune, merge, and two kinds in three modes */
         cr_assert_eq(json_array_size(cells), 10);
         for (size_t i = 0; i < 10; i++)
@@ -150,7 +136,7 @@ Test(tool_study, ranges)
                       "3-3,0-3,0-4,0-3", "--json");
 
     tool_expect_status(&s, 0);
-    json_t *j = parse(&s), *cells = json_object_get(j, "cells");
+    json_t *j = tool_json(&s), *cells = json_object_get(j, "cells");
 
     /* prune cannot take all layers, the others need two */
     cr_assert_eq(json_array_size(cells), 1 + 2 + 2 + 2 + 2);
@@ -169,11 +155,11 @@ static double shuffled(const char *m, const char *ids, const char *seed,
               "--kind", "shuffle", "--seed", seed, "--draws", draws, "--json");
 
     tool_expect_status(&s, 0);
-    json_t *j = parse(&s);
+    json_t *j = tool_json(&s);
     json_t *cell = json_array_get(json_object_get(j, "cells"), 1);
-    double nll = number(cell, "nll");
+    double nll = tool_number(cell, "nll");
 
-    cr_expect_eq(number(cell, "draws"), atoi(draws));
+    cr_expect_eq(tool_number(cell, "draws"), atoi(draws));
     json_decref(j);
     spawn_free(&s);
     return nll;
@@ -214,7 +200,7 @@ Test(tool_study, files)
     json_t *j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     cr_assert_not_null(j, "%s", text);
     cr_expect_eq(json_array_size(json_object_get(j, "cells")), n_cell);
-    cr_expect_eq(number(j, "cells_wanted"), n_cell);
+    cr_expect_eq(tool_number(j, "cells_wanted"), n_cell);
     json_decref(j);
     free(text);
 
