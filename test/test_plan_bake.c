@@ -2,7 +2,6 @@
  * test_plan_bake.c - tlp_plan_bake: a model that is known to need one order of
  * its hidden units, the plan for the new file, refusals.
  */
-#include <dirent.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include "support/rig.h"
 #include "support/text_kl.h"
 #include "support/tiny.h"
+#include "support/written.h"
 #include "tlp_tune.h"
 
 TestSuite(plan_bake, .timeout = 300);
@@ -28,19 +28,9 @@ static int32_t ids[N_TOKEN];
 static const text_windows whole = { ids, N_TOKEN, N_CTX };
 static tlp_session_options session;
 
-static tlp_model *open_file(const char *path)
-{
-    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
-    tlp_model *m = NULL;
-
-    o.no_mmap = 1; /* weights can be changed in place */
-    CHECK_OK(tlp_model_open(&m, path, &o));
-    return m;
-}
-
 static tlp_model *open_tiny(const tiny_spec *spec)
 {
-    tlp_model *m = open_file(tiny_make(spec));
+    tlp_model *m = rig_open_changeable(tiny_make(spec));
 
     rig_tokens(ids, N_TOKEN, (size_t)spec->n_vocab, 11);
     return m;
@@ -166,7 +156,7 @@ static void expect_repaired(int n_track, const char *form)
     cr_expect_lt(r.kl_after, 1e-2 * r.kl_before, "%g, %g before", r.kl_after,
                  r.kl_before);
 
-    tlp_model *b = open_file(path);
+    tlp_model *b = rig_open_changeable(path);
     expect_track_reads(b, 1, n_track);
     expect_track_reads(b, 3, n_track);
     reordered_keeps_rest(m, b);
@@ -229,7 +219,7 @@ Test(plan_bake, plan_is_for_the_new_file)
     cr_expect(strstr(record, info.fingerprint), "%s", text);
     cr_expect(strstr(record, "kl_after"), "%s", text);
 
-    tlp_model *b = open_file(path);
+    tlp_model *b = rig_open_changeable(path);
     CHECK_OK(tlp_plan_parse(&back, b, text));
     tlp_plan_free(back);
     CHECK_FAILS(TLP_EMISMATCH, tlp_plan_parse(&back, m, text));
@@ -283,21 +273,6 @@ Test(plan_bake, is_deterministic_and_never_worse)
 
 /* ==== refusals =========================================================== */
 
-static int n_in_folder_of(const char *path)
-{
-    char folder[512];
-    int n = 0;
-
-    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path),
-             path);
-    DIR *d = opendir(folder);
-    cr_assert_not_null(d);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
 static void refuse(tlp_status want, const char *words, tlp_model *m,
                    const char *form, const char *path,
                    const tlp_plan_bake_options *o)
@@ -318,7 +293,7 @@ Test(plan_bake, refuses)
     const char *path = tiny_path("baked.gguf");
     tlp_plan_bake_options o = options();
     tlp_plan *plan = NULL, *baked = NULL;
-    int before = n_in_folder_of(path);
+    int before = written_n_beside(path);
 
     refuse(TLP_EINVAL, "leaves out no exchange", m, "par:1-2", path, &o);
     refuse(TLP_EINVAL, "after an attention", m, "nosync@2:1f,3f", path, &o);
@@ -342,7 +317,7 @@ Test(plan_bake, refuses)
     CHECK_FAILS(TLP_EINVAL,
                 tlp_plan_bake(&baked, NULL, plan, NULL, ids, N_TOKEN, &o));
     tlp_plan_free(plan);
-    cr_expect_eq(n_in_folder_of(path), before);
+    cr_expect_eq(written_n_beside(path), before);
     tlp_model_free(m);
 }
 
@@ -379,7 +354,7 @@ Test(plan_bake, full_disk_leaves_nothing)
     tlp_model *m = open_tiny(&spec);
     const char *path = tiny_path("baked.gguf");
     tlp_plan_bake_options o = options();
-    int before = n_in_folder_of(path);
+    int before = written_n_beside(path);
     struct rlimit limit;
 
     signal(SIGXFSZ, SIG_DFL);
@@ -390,24 +365,9 @@ Test(plan_bake, full_disk_leaves_nothing)
         cr_assert_eq(setrlimit(RLIMIT_FSIZE, &low), 0);
         refuse(TLP_EIO, "File too large", m, PLAN, path, &o);
         cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-        cr_expect_eq(n_in_folder_of(path), before);
+        cr_expect_eq(written_n_beside(path), before);
     }
     tlp_model_free(m);
-}
-
-typedef struct bake_meter {
-    int calls, cancel_at;
-    double last;
-    bool backwards;
-} bake_meter;
-
-static int count_progress(double done, void *arg)
-{
-    bake_meter *p = arg;
-
-    p->backwards |= done < p->last || done > 1;
-    p->last = done;
-    return ++p->calls == p->cancel_at;
 }
 
 Test(plan_bake, canceled_anywhere)
@@ -416,20 +376,20 @@ Test(plan_bake, canceled_anywhere)
     tlp_model *m = open_tiny(&spec);
     const char *path = tiny_path("baked.gguf");
     tlp_plan_bake_options o = options();
-    int before = n_in_folder_of(path), n = 1;
+    int before = written_n_beside(path), n = 1;
     tlp_plan *plan = NULL, *baked = NULL;
     tlp_status st = TLP_ECANCELED;
 
-    o.progress = count_progress;
+    o.progress = written_count;
     CHECK_OK(tlp_plan_parse(&plan, m, PLAN));
     for (; st == TLP_ECANCELED; n += CHECK_SLOWDOWN) {
-        bake_meter p = { .cancel_at = n };
+        written_meter p = { .cancel_at = n };
 
         o.progress_data = &p;
         st = tlp_plan_bake(&baked, NULL, plan, path, ids, N_TOKEN, &o);
         cr_expect(!p.backwards);
         cr_assert(st == TLP_ECANCELED || st == TLP_OK, "%s", tlp_last_error());
-        cr_expect_eq(n_in_folder_of(path), before + (st == TLP_OK));
+        cr_expect_eq(written_n_beside(path), before + (st == TLP_OK));
         if (st == TLP_OK)
             cr_expect_eq(p.last, 1);
     }

@@ -16,16 +16,6 @@ TestSuite(plan_carry, .timeout = 60);
 
 #define PLAN "par:1-2;lp:3-4"
 
-static tlp_model *open_file(const char *path)
-{
-    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
-    tlp_model *m = NULL;
-
-    o.no_mmap = 1; /* weights can be changed in place */
-    CHECK_OK(tlp_model_open(&m, path, &o));
-    return m;
-}
-
 /* A model and the same one with other types; names of files are reused. */
 typedef struct files {
     tlp_model *from, *to;
@@ -39,10 +29,10 @@ static files two_files(void)
 
     snprintf(path, sizeof path, "%s", tiny_path("from.gguf"));
     cr_assert(tiny_write(path, &spec));
-    f.from = open_file(path);
+    f.from = rig_open_changeable(path);
     snprintf(path, sizeof path, "%s", tiny_path("to.gguf"));
     CHECK_OK(tlp_model_quantize(NULL, f.from, path, "Q8_0", NULL));
-    f.to = open_file(path);
+    f.to = rig_open_changeable(path);
     return f;
 }
 
@@ -240,12 +230,12 @@ Test(plan_carry, another_shape_and_arch)
 
     CHECK_OK(tlp_plan_parse(&plan, f.from, PLAN));
     spec.n_ff += 32;
-    tlp_model *m = open_file(tiny_make(&spec));
+    tlp_model *m = rig_open_changeable(tiny_make(&spec));
     refuse(plan, m, "n_ff");
     tlp_model_free(m);
     spec = tiny_default();
     spec.arch = "qwen3";
-    m = open_file(tiny_make(&spec));
+    m = rig_open_changeable(tiny_make(&spec));
     refuse(plan, m, "arch qwen3");
     tlp_model_free(m);
     tlp_plan_free(plan);

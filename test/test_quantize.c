@@ -2,7 +2,6 @@
  * test_quantize.c - tlp_model_quantize: types and errors of what is written,
  * what is kept, what is refused, and that a run that fails leaves no trace.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <float.h>
 #include <math.h>
@@ -19,6 +18,7 @@
 #include "support/check.h"
 #include "support/mem.h"
 #include "support/tiny.h"
+#include "support/written.h"
 #include "tlp_tune.h"
 
 TestSuite(quantize, .timeout = 120);
@@ -504,21 +504,6 @@ Test(quantize, threads_change_nothing)
 
 /* ==== what is refused ==================================================== */
 
-static int n_in_folder_of(const char *path)
-{
-    char folder[512];
-    int n = 0;
-
-    snprintf(folder, sizeof folder, "%s", path);
-    *strrchr(folder, '/') = '\0';
-    DIR *dir = opendir(folder);
-    cr_assert_not_null(dir);
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
 /* An old file that a failing run must leave as it is. */
 static const char *old_file(void)
 {
@@ -540,7 +525,7 @@ static void expect_old(const char *path, int n_before)
     cr_expect_eq(fread(text, 1, sizeof text, f), 3);
     cr_expect_eq(memcmp(text, "old", 3), 0);
     fclose(f);
-    cr_expect_eq(n_in_folder_of(path), n_before, "something is left behind");
+    cr_expect_eq(written_n_beside(path), n_before, "something is left behind");
 }
 
 static void refuse(const tlp_model *m, const char *path, const char *type,
@@ -569,7 +554,7 @@ Test(quantize, values_without_place)
         { NAN, "F32", NULL }, /* copied as it is */
     };
     const char *path = make(TLPI_F32), *out = old_file();
-    int before = n_in_folder_of(out);
+    int before = written_n_beside(out);
 
     for (size_t k = 0; k < TLPI_COUNT(cases); k++) {
         poke(path, "blk.1.ffn_up.weight", 3 * 256 + 5, &cases[k].x, 1);
@@ -621,7 +606,7 @@ Test(quantize, bad_arguments)
 
     vocab_only.vocab_only = 1;
     CHECK_OK(tlp_model_open(&v, path, &vocab_only));
-    int before = n_in_folder_of(out);
+    int before = written_n_beside(out);
     refuse(NULL, out, "Q8_0", TLP_EINVAL, "required");
     refuse(m, NULL, "Q8_0", TLP_EINVAL, "required");
     refuse(m, out, NULL, TLP_EINVAL, "required");
@@ -650,31 +635,16 @@ Test(quantize, bad_arguments)
 
 /* ==== runs that fail ===================================================== */
 
-typedef struct meter {
-    int calls, cancel_at; /* 0 = never */
-    double last;
-    bool backwards;
-} meter;
-
-static int count_progress(double done, void *user_data)
-{
-    meter *p = user_data;
-
-    p->backwards |= done < p->last || done > 1;
-    p->last = done;
-    return ++p->calls == p->cancel_at;
-}
-
 Test(quantize, canceled_anywhere)
 {
     tlp_model *m = open_model(make(TLPI_F16));
     const char *out = old_file();
     tlp_quantize_options o = TLP_QUANTIZE_OPTIONS_INIT;
-    int before = n_in_folder_of(out), n = 1;
+    int before = written_n_beside(out), n = 1;
 
-    o.progress = count_progress;
+    o.progress = written_count;
     for (bool ended = false; !ended; n++) {
-        meter p = { .cancel_at = n };
+        written_meter p = { .cancel_at = n };
         tlp_status st;
 
         o.progress_data = &p;
@@ -699,7 +669,7 @@ Test(quantize, no_room)
     static const rlim_t rooms[] = { 0, 100, 40000, 200000 };
     tlp_model *m = open_model(make(TLPI_F16));
     const char *out = old_file();
-    int before = n_in_folder_of(out);
+    int before = written_n_beside(out);
     struct rlimit limit;
 
     signal(SIGXFSZ, SIG_DFL);
@@ -732,7 +702,7 @@ Test(quantize, memory_runs_out_anywhere)
     o.n_thread = 2;
     CHECK_OK(tlp_model_open(&m, make(TLPI_Q8_0), &mo));
     live = hooks.live;
-    int before = n_in_folder_of(out);
+    int before = written_n_beside(out);
     for (; st == TLP_ENOMEM; n++) {
         hooks.calls = 0;
         hooks.fail_at = n;

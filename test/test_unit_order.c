@@ -18,19 +18,9 @@ enum { N_CTX = 32, N_TOKEN = 4 * N_CTX };
 static int32_t ids[N_TOKEN];
 static const text_windows whole = { ids, N_TOKEN, N_CTX };
 
-static tlp_model *open_file(const char *path)
-{
-    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
-    tlp_model *m = NULL;
-
-    o.no_mmap = 1; /* weights can be changed in place */
-    CHECK_OK(tlp_model_open(&m, path, &o));
-    return m;
-}
-
 static tlp_model *open_tiny(const tiny_spec *spec)
 {
-    tlp_model *m = open_file(tiny_make(spec));
+    tlp_model *m = rig_open_changeable(tiny_make(spec));
 
     rig_tokens(ids, N_TOKEN, (size_t)spec->n_vocab, 11);
     return m;
@@ -213,7 +203,7 @@ static void expect_reordered(const tiny_spec *spec)
         unit[l] = random_order(a, l, &state);
     CHECK_OK(tlpi_model_reorder(
         &(tlpi_reorder){ .model = a, .path = path, .order = &order }));
-    tlp_model *b = open_file(path);
+    tlp_model *b = rig_open_changeable(path);
 
     expect_moved(a, b, &order);
     reordered_keeps_rest(a, b);

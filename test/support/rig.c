@@ -42,6 +42,16 @@ void rig_close(rig *r)
     memset(r, 0, sizeof *r);
 }
 
+tlp_model *rig_open_changeable(const char *path)
+{
+    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
+    tlp_model *m = NULL;
+
+    o.no_mmap = 1;
+    CHECK_OK(tlp_model_open(&m, path, &o));
+    return m;
+}
+
 void rig_tokens(int32_t *ids, int n, size_t n_vocab, uint64_t seed)
 {
     uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;

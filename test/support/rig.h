@@ -24,6 +24,9 @@ rig rig_open(const char *path, const char *plan,
              const tlp_session_options *opts);
 void rig_close(rig *r);
 
+/* A model whose weights can be changed in place. */
+tlp_model *rig_open_changeable(const char *path);
+
 /* n token ids; equal for equal seeds. */
 void rig_tokens(int32_t *ids, int n, size_t n_vocab, uint64_t seed);
 
