@@ -520,7 +520,7 @@ TLP_API tlp_status tlp_session_measure(tlp_link *out, double *stage,
  * Measure the link between the ranks for the message that decoding waits for.
  *
  * The message is the sum over all ranks of a token's activations, n_embd
- * floats.  The call takes about a tenth of a second, or eight messages on a
+ * floats.  The call takes about a tenth of a second, or a dozen messages on a
  * slow link; it changes neither sequences nor counters.
  * tlp_session_stats.link names what carries the messages.
  *

@@ -241,9 +241,9 @@ def main():
                     help=f"change the shape: {', '.join(KEYS)}")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--holes", action="store_true",
-                    help="write no weights: a file that takes no disk, for "
-                         "what asks for shapes alone (build/test/bench/"
-                         "bench_predict)")
+                    help="write no weights: the file takes no disk, and "
+                         "serves programs that read the shapes alone "
+                         "(build/test/bench/bench_predict)")
     a = ap.parse_args()
     load_packages()
     write_model(a.out, a.shape, shape_of(a.shape, a.set), a.type, a.seed,

@@ -9,7 +9,7 @@
 #include "engine.h"
 #include "tlp_tune.h"
 
-/* Ranks that are slower by less may be so because the machine is busy. */
+/* A smaller difference may come from other work on the machine. */
 #define MARGIN 1.25
 
 int link_measure(link_time *out, tlp_session *session)

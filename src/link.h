@@ -22,9 +22,9 @@ void link_print(FILE *f, const link_time *l);
 void link_json(const link_time *l, json *j);
 
 /*
- * Warn if n_rank ranks take longer for a token than one rank would that does
- * the work of all.  seconds: of a token; comm_seconds: the part that rank 0
- * spends in communication and in waiting.
+ * Warn if n_rank ranks take at least a quarter longer for a token than one rank
+ * would take for the work of all of them.  seconds: of a token; comm_seconds:
+ * the part that rank 0 spends in communication and in waiting.
  */
 void link_warn(const link_time *l, int n_rank, double seconds,
                double comm_seconds);

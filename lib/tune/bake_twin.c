@@ -1,8 +1,8 @@
 /*
- * bake_twin.c - a model whose sites have twins: layers behind the model's own,
- * with the same tensors except those with hidden units, which are in the new
- * order.  A plan over this model takes a site's layer or its twin, so that any
- * choice of sites can be run without writing a file.
+ * bake_twin.c - a model whose sites have twins: layers behind the model's own.
+ * A twin has the tensors of its site, except that those with hidden units are
+ * in the new order.  A plan over this model takes a site's layer or its twin,
+ * so that any choice of sites can be run without writing a file.
  *
  * The twin model is a copy of the struct.  It shares files, tensors and packed
  * weights with the model.

@@ -174,8 +174,7 @@ spawned mpirun(const mpirun_options *o, const char *const argv[])
     double limit = o->limit_s ? o->limit_s : 60;
     int status;
 
-    tiny_temp_dir(); /* Open MPI's, too */
-
+    tiny_temp_dir(); /* in which jobs of Open MPI keep their files */
     if (!out || !err || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
         abort();
     pid_t pid = fork();
