@@ -100,10 +100,35 @@ Test(adjust_image, every_kind_arrives_where_it_belongs)
         tlp_plan *p = with(kinds);
         for (int i = 0; i < plan->n_stage; i++)
             check_stage(&p->adjust->stage[i], &want[i],
-                        plan->stage[i].n_member);
+                        tlpi_plan_n_member(plan, i));
         tlp_plan_free(p);
         free(want);
     }
+}
+
+/* "nosync@3:1a,5f" has tracks in layers 1, 5 and 6. */
+static void use_tracks(void)
+{
+    tlp_plan_free(plan);
+    CHECK_OK(tlp_plan_parse(&plan, model, "nosync@3:1a,5f"));
+}
+
+Test(adjust_image, every_track_has_its_own)
+{
+    use_tracks();
+    tlpi_fitted_stage *want = fitted_make(plan, FITTED_ALL, RANK, 7);
+    tlp_plan *p = with(FITTED_ALL);
+    tlp_plan_adjust_info info = { .struct_size = sizeof info };
+
+    cr_assert(want[1].member && want[5].member && want[6].member);
+    for (int i = 0; i < plan->n_stage; i++)
+        check_stage(&p->adjust->stage[i], &want[i], 3);
+    CHECK_OK(tlp_plan_get_adjust(&info, p));
+    cr_expect_eq(info.n_gain, 18);
+    cr_expect_eq(info.n_norm, 18);
+    cr_expect_eq(info.n_low_rank, 18);
+    tlp_plan_free(p);
+    free(want);
 }
 
 Test(adjust_image, numbers_too_large_for_f16_stay_f32)
@@ -297,8 +322,8 @@ Test(adjust_image, tensors_that_do_not_fit_are_refused)
           "[d][rank] with" },
         { F32("blk.1.attn_in.down", "1,2,16", 0, 128), 128, TLP_EFORMAT,
           "3 dims" },
-        { F32("blk.1.attn_in.down", "9,16", 0, 576), 576, TLP_EFORMAT,
-          "rank 9, at most 8" },
+        { F32("blk.1.attn_in.down", "17,16", 0, 1088), 1088, TLP_EFORMAT,
+          "rank 17, at most 16" },
         { "\"blk.1.attn_in.down\":{\"dtype\":\"BF16\",\"shape\":[1,16],"
           "\"data_offsets\":[0,32]}",
           32, TLP_ENOTSUP, "type BF16, F32 or F16" },
@@ -320,6 +345,42 @@ Test(adjust_image, tensors_that_do_not_fit_are_refused)
 
     for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
         image_spec s = good;
+        s.entries = cases[i].entries;
+        s.n_data = cases[i].n_data;
+        refuse(&s, cases[i].status, cases[i].text);
+    }
+}
+
+Test(adjust_image, tensors_of_tracks_that_do_not_fit_are_refused)
+{
+    static const tensor_case cases[] = {
+        { F32("blk.1.attn_gain", "1", 0, 4), 4, TLP_EMISMATCH,
+          "the layer runs in tracks, blk.1.track.T expected" },
+        { F32("blk.2.track.0.attn_gain", "1", 0, 4), 4, TLP_EMISMATCH,
+          "the layer does not run in tracks" },
+        { F32("blk.1.track.3.attn_gain", "1", 0, 4), 4, TLP_EMISMATCH,
+          "the plan has 3 tracks" },
+        { F32("blk.1.track.01.attn_gain", "1", 0, 4), 4, TLP_EFORMAT,
+          "not known" },
+        { F32("blk.1.track.-1.attn_gain", "1", 0, 4), 4, TLP_EFORMAT,
+          "not known" },
+        { F32("blk.1.track.attn_gain", "1", 0, 4), 4, TLP_EFORMAT,
+          "not known" },
+        { F32("blk.1.track.99999999999999999999.attn_gain", "1", 0, 4), 4,
+          TLP_EMISMATCH, "the plan has 3 tracks" },
+        { F32("blk.5.track.0.out.up", "16,1", 0, 64), 64, TLP_ENOTSUP,
+          "the output of tracks has no correction" },
+        { F32("blk.5.track.0.out.down", "1,16", 0, 64), 64, TLP_ENOTSUP,
+          "the output of tracks has no correction" },
+        { F32("blk.5.track.1.ffn_in.up", "16,1", 0, 64), 64, TLP_EFORMAT,
+          "blk.5.ffn_in: down has rank 0, up has 1" },
+    };
+
+    use_tracks();
+    for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
+        image_spec s = good;
+
+        s.plan = "nosync@3:1a,5f";
         s.entries = cases[i].entries;
         s.n_data = cases[i].n_data;
         refuse(&s, cases[i].status, cases[i].text);

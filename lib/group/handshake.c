@@ -213,7 +213,7 @@ done:
 
 tlp_status tlpi_handshake_take_adjust(tlpi_comm *c, tlp_plan *plan)
 {
-    size_t most = tlpi_adjust_max_bytes(plan->model);
+    size_t most = tlpi_adjust_max_bytes(plan);
     char *image = NULL;
     uint64_t n = 0;
     tlp_status st = TLP_OK;

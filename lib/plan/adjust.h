@@ -1,7 +1,7 @@
 /*
  * adjust.h - adjustments of a plan: changes inside its stages, fitted so that
  * the output of a group of layers comes closer to the output of these layers
- * run one after the other.
+ * run one after the other, and the inputs of tracks closer to the layer's.
  *
  * For a stage with input x, members i, and d = n_embd:
  *
@@ -17,6 +17,8 @@
  * 0, and zero for later members.  The corrections are linear in the shares of
  * the ranks, so the all-reduces of the stage sum them too.
  *
+ * The members of a layer in tracks are its tracks.  They have no `out`.
+ *
  * All numbers live in one image, a safetensors file; the objects below are
  * views of the image.
  *
@@ -26,9 +28,10 @@
  *   blk.N.ffn_in.down  [r][d]      blk.N.ffn_in.up  [d][r]       F32 or F16
  *   blk.N.out.down     [r][d]      blk.N.out.up     [d][r]
  *
- * N is the layer; out.up is the group's and stands at its first layer.  The
- * file's metadata has "tlp_adjust": "1", the model's fingerprint ("model") and
- * the plan in its text form ("plan").
+ * N is the layer; out.up is the group's and stands at its first layer.  Names
+ * of track T of layer N begin with blk.N.track.T in place of blk.N.  The file's
+ * metadata has "tlp_adjust": "1", the model's fingerprint ("model") and the
+ * plan in its text form ("plan").
  */
 #ifndef TLPI_ADJUST_H
 #define TLPI_ADJUST_H
@@ -98,8 +101,8 @@ tlp_status tlpi_plan_parse_bare(tlp_plan **out, tlp_model *model,
  * the folder of the plan. */
 tlp_status tlpi_adjust_check_name(const char *where, const char *name);
 
-/* Upper bound of the bytes of an image for this model. */
-size_t tlpi_adjust_max_bytes(const tlp_model *m);
+/* Upper bound of the bytes of an image for this plan. */
+size_t tlpi_adjust_max_bytes(const tlp_plan *p);
 
 /* Load the file that a plan names; `path` is the path that the plan was read
  * from. */

@@ -48,13 +48,14 @@ static tlp_status path_beside(tlpi_text *out, const char *path,
 }
 
 /* Three corrections of the highest rank as F32, norms and gains in every
- * layer. */
-size_t tlpi_adjust_max_bytes(const tlp_model *m)
+ * layer, or in every track of every layer. */
+size_t tlpi_adjust_max_bytes(const tlp_plan *p)
 {
-    uint64_t d = (uint64_t)m->hp.n_embd;
-    uint64_t layer = 3 * 2 * (d / 2) * d * 4 + 2 * d * 4 + 2 * 4;
-    uint64_t all = layer * (uint64_t)m->hp.n_layer +
-                   TLPI_SAFETENSORS_MAX_HEADER + sizeof(uint64_t);
+    uint64_t d = (uint64_t)p->model->hp.n_embd;
+    uint64_t member = 3 * 2 * d * d * 4 + 2 * d * 4 + 2 * 4;
+    uint64_t n =
+        (uint64_t)p->model->hp.n_layer * (uint64_t)TLPI_MAX(1, p->n_track);
+    uint64_t all = member * n + TLPI_SAFETENSORS_MAX_HEADER + sizeof(uint64_t);
 
     return (size_t)TLPI_MIN(all, (uint64_t)PTRDIFF_MAX);
 }
@@ -68,7 +69,7 @@ tlp_status tlpi_adjust_load(tlp_plan *plan, const char *path)
     tlp_status st;
 
     TLP_TRY(path_beside(&beside, path, plan->adjust->file));
-    TLP_TRY(tlpi_file_read(env, beside.data, tlpi_adjust_max_bytes(plan->model),
+    TLP_TRY(tlpi_file_read(env, beside.data, tlpi_adjust_max_bytes(plan),
                            &image, &n));
     TLP_TRY(tlpi_plan_supply_adjust(plan, image, n, beside.data));
 done:

@@ -87,41 +87,94 @@ done:
 
 /* ==== tensors ============================================================ */
 
-/* "blk.N.KIND"; NULL for any other name. */
-static const tensor_kind *read_name(const char *name, long *layer)
+/* What a tensor's name says: "blk.N.KIND", or "blk.N.track.T.KIND" for a layer
+ * in tracks. */
+typedef struct tensor_name {
+    long layer;
+    long track; /* -1: none is named */
+    const tensor_kind *kind;
+} tensor_name;
+
+/* PREFIX, a number without leading zeros, and a dot: *number, and the text
+ * behind them.  NULL if the text is another. */
+static const char *read_index(const char *text, const char *prefix,
+                              long *number)
 {
+    size_t n = strlen(prefix);
     char *end;
 
-    if (strncmp(name, "blk.", 4) != 0 || name[4] < '0' || name[4] > '9')
+    if (strncmp(text, prefix, n) != 0 || text[n] < '0' || text[n] > '9')
         return NULL;
-    *layer = strtol(name + 4, &end, 10);
-    if (*end != '.' || (name[4] == '0' && end > name + 5))
+    *number = strtol(text + n, &end, 10);
+    if (*end != '.' || (text[n] == '0' && end > text + n + 1))
         return NULL;
-    for (size_t i = 0; i < TLPI_COUNT(kinds); i++) {
-        if (strcmp(kinds[i].name, end + 1) == 0)
-            return &kinds[i];
-    }
-    return NULL;
+    return end + 1;
 }
 
-/* The adjustments of a layer; *stage gets its stage.  NULL if the plan drops
- * the layer. */
-static tlpi_member_adjust *find_member(tlpi_adjust *a, const tlp_plan *p,
-                                       long layer, int *stage)
+static bool read_name(const char *text, tensor_name *out)
+{
+    const char *behind;
+
+    text = read_index(text, "blk.", &out->layer);
+    if (!text)
+        return false;
+    out->track = -1;
+    behind = read_index(text, "track.", &out->track);
+    if (behind)
+        text = behind;
+    for (size_t i = 0; i < TLPI_COUNT(kinds); i++)
+        if (strcmp(kinds[i].name, text) == 0) {
+            out->kind = &kinds[i];
+            return true;
+        }
+    return false;
+}
+
+/* Places of a stage's members in an image: its layers, or its tracks. */
+static int n_place(const tlp_plan *p, int stage)
+{
+    return tlpi_plan_has_tracks(p, stage) ? p->n_track
+                                          : p->stage[stage].n_member;
+}
+
+static bool runs_layer(const tlpi_stage *s, long layer, int *member)
+{
+    for (int j = 0; j < s->n_member; j++)
+        if (s->layers[j] == layer) {
+            *member = j;
+            return true;
+        }
+    return false;
+}
+
+/* The adjustments of a stage's layer, or of a track of it; *stage gets the
+ * stage. */
+static tlp_status find_member(tlpi_adjust *a, const tlp_plan *p,
+                              const tensor_name *name, int *stage,
+                              tlpi_member_adjust **out)
 {
     tlpi_member_adjust *m = a->member;
+    int member = 0, i = 0;
 
-    for (int i = 0; i < p->n_stage; i++) {
-        for (int j = 0; j < p->stage[i].n_member; j++) {
-            if (p->stage[i].layers[j] != layer)
-                continue;
-            a->stage[i].member = m;
-            *stage = i;
-            return m + j;
-        }
-        m += p->stage[i].n_member;
-    }
-    return NULL;
+    for (; i < p->n_stage && !runs_layer(&p->stage[i], name->layer, &member);
+         i++)
+        m += n_place(p, i);
+    if (i == p->n_stage)
+        return tlpi_fail(TLP_EMISMATCH, "the layer does not run in this plan");
+    if (tlpi_plan_has_tracks(p, i) != (name->track >= 0))
+        return name->track >= 0
+                   ? tlpi_fail(TLP_EMISMATCH,
+                               "the layer does not run in tracks")
+                   : tlpi_fail(TLP_EMISMATCH,
+                               "the layer runs in tracks, blk.%ld.track.T "
+                               "expected",
+                               name->layer);
+    if (name->track >= p->n_track && name->track >= 0)
+        return tlpi_fail(TLP_EMISMATCH, "the plan has %d tracks", p->n_track);
+    *stage = i;
+    *out = m + TLPI_MAX(name->track, 0) + (name->track < 0 ? member : 0);
+    a->stage[i].member = m;
+    return TLP_OK;
 }
 
 static tlp_status check_shape(const tlpi_tensor *t, tensor_form f, int64_t d,
@@ -140,10 +193,10 @@ static tlp_status check_shape(const tlpi_tensor *t, tensor_form f, int64_t d,
                          "%lld expected",
                          where, t->name, t->n_dim, (long long)t->ne[1],
                          (long long)t->ne[0], shapes[f], (long long)d);
-    if (pair && r > d / 2)
+    if (pair && r > d)
         return tlpi_fail(TLP_EFORMAT,
                          "%s: tensor %s: rank %lld, at most %lld expected",
-                         where, t->name, (long long)r, (long long)(d / 2));
+                         where, t->name, (long long)r, (long long)d);
     if (t->type != TLPI_F32 && !(pair && t->type == TLPI_F16))
         return tlpi_fail(TLP_ENOTSUP, "%s: tensor %s: type %s, F32%s expected",
                          where, t->name, tlpi_dtype_name(t->type),
@@ -168,29 +221,48 @@ static tlp_status check_finite(const tlpi_tensor *t, const char *where)
     return TLP_OK;
 }
 
-static tlp_status place(tlpi_adjust *a, const tlp_plan *p, const tlpi_tensor *t,
-                        const char *where)
+/* The name of the tensor fits the plan; *stage and *m get its place. */
+static tlp_status find_place(tlpi_adjust *a, const tlp_plan *p,
+                             const tlpi_tensor *t, const char *where,
+                             int *stage, tlpi_member_adjust **m,
+                             const tensor_kind **kind)
 {
+    tensor_name name;
     tlp_status st;
-    long layer;
-    int stage;
-    const tensor_kind *k = read_name(t->name, &layer);
 
-    if (!k)
+    if (!read_name(t->name, &name))
         return tlpi_fail(TLP_EFORMAT, "%s: tensor %.80s is not known", where,
                          t->name);
-    tlpi_member_adjust *m = find_member(a, p, layer, &stage);
-    if (!m)
-        return tlpi_fail(TLP_EMISMATCH,
-                         "%s: tensor %s: the layer does not run in this plan",
+    st = find_member(a, p, &name, stage, m);
+    if (st != TLP_OK)
+        return tlpi_fail_prefix(st, "%s: tensor %s: ", where, t->name);
+    *kind = name.kind;
+    bool is_out = name.kind->at == OUT_UP ||
+                  name.kind->at == offsetof(tlpi_member_adjust, out_down);
+    if (is_out && name.track >= 0)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "%s: tensor %s: the output of tracks has no "
+                         "correction",
                          where, t->name);
-    TLP_TRY(check_shape(t, k->form, p->model->hp.n_embd, where));
-    TLP_TRY(check_finite(t, where));
-    if (k->at == OUT_UP && m != a->stage[stage].member)
+    if (name.kind->at == OUT_UP && *m != a->stage[*stage].member)
         return tlpi_fail(TLP_EMISMATCH,
                          "%s: tensor %s: blk.%d expected, the first of its "
                          "group",
-                         where, t->name, p->stage[stage].layers[0]);
+                         where, t->name, p->stage[*stage].layers[0]);
+    return TLP_OK;
+}
+
+static tlp_status place(tlpi_adjust *a, const tlp_plan *p, const tlpi_tensor *t,
+                        const char *where)
+{
+    const tensor_kind *k = NULL;
+    tlpi_member_adjust *m = NULL;
+    int stage = 0;
+    tlp_status st;
+
+    TLP_TRY(find_place(a, p, t, where, &stage, &m, &k));
+    TLP_TRY(check_shape(t, k->form, p->model->hp.n_embd, where));
+    TLP_TRY(check_finite(t, where));
     void *to =
         k->at == OUT_UP ? (void *)&a->stage[stage].out_up : (char *)m + k->at;
     if (k->form == VECTOR)
@@ -219,14 +291,16 @@ static tlp_status check_pair(const tlpi_tensor *down, const tlpi_tensor *up,
     return TLP_OK;
 }
 
-static tlp_status check_pairs(tlpi_stage_adjust *s, const tlpi_stage *stage,
+static tlp_status check_pairs(tlpi_adjust *a, const tlp_plan *p, int stage,
                               const char *where)
 {
+    tlpi_stage_adjust *s = &a->stage[stage];
     tlp_status st = TLP_OK;
 
-    for (int i = 0; i < stage->n_member; i++) {
+    for (int i = 0; i < n_place(p, stage); i++) {
         tlpi_member_adjust *m = &s->member[i];
-        int l = stage->layers[i];
+        int l = tlpi_stage_layer(&p->stage[stage], i);
+
         TLP_TRY(check_pair(&m->attn_in.down, &m->attn_in.up, l, "attn_in",
                            where, &m->attn_in.rank));
         TLP_TRY(check_pair(&m->ffn_in.down, &m->ffn_in.up, l, "ffn_in", where,
@@ -267,7 +341,7 @@ static tlp_status make_places(tlpi_adjust *a, const tlp_plan *p)
     int n_member = 0;
 
     for (int i = 0; i < p->n_stage; i++)
-        n_member += p->stage[i].n_member;
+        n_member += n_place(p, i);
     a->stage = tlpi_calloc(env, (size_t)p->n_stage, sizeof *a->stage);
     a->member = tlpi_calloc(env, (size_t)n_member, sizeof *a->member);
     if (!a->stage || !a->member)
@@ -295,7 +369,7 @@ static tlp_status read_image(tlpi_adjust *a, const tlp_plan *p, void *image,
         TLP_TRY(place(a, p, &a->index->tensor[i], where));
     for (int i = 0; i < p->n_stage; i++) {
         if (a->stage[i].member)
-            TLP_TRY(check_pairs(&a->stage[i], &p->stage[i], where));
+            TLP_TRY(check_pairs(a, p, i, where));
     }
 done:
     if (st != TLP_OK)
@@ -373,7 +447,7 @@ tlp_status tlp_plan_get_adjust(tlp_plan_adjust_info *out, const tlp_plan *plan)
     for (int i = 0; a && a->stage && i < plan->n_stage; i++) {
         const tlpi_stage_adjust *s = &a->stage[i];
         info.n_low_rank += s->out_rank > 0;
-        for (int j = 0; s->member && j < plan->stage[i].n_member; j++)
+        for (int j = 0; s->member && j < n_place(plan, i); j++)
             count_member(&s->member[j], &info);
     }
     if (a) {
