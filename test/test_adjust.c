@@ -37,6 +37,13 @@ static const adjusted_case plans[] = {
     { "lp-code:1-2", "0 lp-code:1,2 3 4" },
 };
 
+/* Tracks have no correction of their output. */
+static const adjusted_case tracks[] = {
+    { "nosync@2:1,2a", "@2 0 1af 2a 3 4" },
+    { "nosync@2:0f;par:2-3", "@2 0f 1 par:2,3 4" },
+    { "nosync@3:0a,2f,3", "@3 0a 1 2f 3af 4" },
+};
+
 static const int kinds[] = { FITTED_GAINS,  FITTED_NORMS, FITTED_ATTN_IN,
                              FITTED_FFN_IN, FITTED_OUT,   FITTED_ALL };
 
@@ -105,7 +112,9 @@ static ref_plan with_adjust(const char *stages, const tlp_plan *plan)
     for (int i = 0; i < p.n_stage; i++) {
         const tlpi_stage_adjust *s = &plan->adjust->stage[i];
 
-        for (int j = 0; s->member && j < p.stage[i].n_member; j++) {
+        int n = tlpi_plan_n_member(plan, i);
+
+        for (int j = 0; s->member && j < n; j++) {
             const tlpi_member_adjust *m = &s->member[j];
             ref_member *to = &p.stage[i].adjust[j];
             tlpi_lowrank out = { s->out_rank, m->out_down, s->out_up };
@@ -127,7 +136,7 @@ static ref_plan with_adjust(const char *stages, const tlp_plan *plan)
 static void free_adjust(ref_plan *p)
 {
     for (int i = 0; i < p->n_stage; i++)
-        for (int j = 0; j < p->stage[i].n_member; j++) {
+        for (int j = 0; j < REF_MAX_MEMBER; j++) {
             ref_member *m = &p->stage[i].adjust[j];
             void *all[] = { m->attn_norm,  m->ffn_norm,    m->attn_in.down,
                             m->attn_in.up, m->ffn_in.down, m->ffn_in.up,
@@ -248,6 +257,51 @@ static tiny_spec spec_of(const char *arch)
     spec.arch = arch;
     spec.type = TLPI_F32;
     return spec;
+}
+
+/* On one rank, a rank for each track, and two. */
+static void expect_tracks(const adjusted_model *s, const adjusted_case *c,
+                          int kind)
+{
+    tlp_plan *plan = adjusted(s->model, c->plan, kind, 5);
+    double *want = expected(s, c->stages, plan);
+
+    expect_effect(s, c, want);
+    for (int i = 0; i < 3; i++) {
+        tlp_session_options o = rig_f32(i ? i * plan->n_track : 1, 1 + i % 2);
+
+        expect_close(s, plan, want, &o, c->plan);
+    }
+    free(want);
+    tlp_plan_free(plan);
+}
+
+static void every_kind_of_tracks(const tiny_spec *spec)
+{
+    static const int track_kinds[] = { FITTED_GAINS, FITTED_NORMS,
+                                       FITTED_ATTN_IN, FITTED_FFN_IN,
+                                       FITTED_ALL };
+    adjusted_model s = subject_open(spec);
+
+    for (int c = 0; c < COUNT(tracks); c++)
+        for (int k = 0; k < COUNT(track_kinds); k++)
+            expect_tracks(&s, &tracks[c], track_kinds[k]);
+    subject_close(&s);
+}
+
+Test(adjust, tracks)
+{
+    tiny_spec spec = spec_of("llama");
+
+    every_kind_of_tracks(&spec);
+}
+
+Test(adjust, tracks_with_output_biases)
+{
+    tiny_spec spec = spec_of("qwen2");
+
+    spec.out_bias = true;
+    every_kind_of_tracks(&spec);
 }
 
 Test(adjust, every_kind_in_every_mode)
@@ -382,42 +436,50 @@ static void put_stages(tlpi_rank *r, const tlp_plan *from)
 
 /* A plan's adjustments on a rank that was built without, and back; the memory
  * they stood in may go. */
+static void change_and_back(const adjusted_model *s, const char *text,
+                            const int kind[2], int isa)
+{
+    tlp_session_options o = rig_f32(1, 1);
+    tlp_plan *plain = NULL;
+
+    o.isa = isa;
+    CHECK_OK(tlp_plan_parse(&plain, s->model, text));
+    tlp_plan *one = adjusted(s->model, text, kind[0], 5);
+    tlp_plan *two = adjusted(s->model, text, kind[1], 9);
+    float *bits0 = plain_logits(s, text, &o);
+    float *bits1 = run(s, one, &o), *bits2 = run(s, two, &o);
+    rig r = session_of(s, plain, &o);
+    tlpi_rank_sizes before = tlpi_rank_bytes(r.session->rank0);
+
+    put_stages(r.session->rank0, one);
+    tlp_plan_free(one);
+    again(&r, s, bits1, text);
+    put_stages(r.session->rank0, two);
+    tlp_plan_free(two);
+    again(&r, s, bits2, text);
+    for (int i = 0; i < plain->n_stage; i++)
+        CHECK_OK(tlpi_program_adjust_stage(r.session->rank0->program, i, NULL));
+    again(&r, s, bits0, text);
+    cr_assert_eq(tlpi_rank_bytes(r.session->rank0).weights, before.weights);
+    tlp_session_free(r.session);
+    tlp_plan_free(plain);
+    free(bits0), free(bits1), free(bits2);
+}
+
 Test(adjust, stages_change_and_change_back)
 {
+    static const int of_groups[] = { FITTED_ALL, FITTED_OUT };
+    static const int of_tracks[] = { FITTED_ALL, FITTED_ATTN_IN };
     tiny_spec spec = spec_of("qwen2");
 
     spec.out_bias = true;
     adjusted_model s = subject_open(&spec);
-    for (int isa = TLP_ISA_AUTO; isa <= TLP_ISA_SCALAR; isa++)
-        for (int c = 0; c < COUNT(plans); c++) {
-            tlp_session_options o = rig_f32(1, 1);
-            tlp_plan *plain = NULL;
-
-            o.isa = isa;
-            CHECK_OK(tlp_plan_parse(&plain, s.model, plans[c].plan));
-            tlp_plan *one = adjusted(s.model, plans[c].plan, FITTED_ALL, 5);
-            tlp_plan *two = adjusted(s.model, plans[c].plan, FITTED_OUT, 9);
-            float *bits0 = plain_logits(&s, plans[c].plan, &o);
-            float *bits1 = run(&s, one, &o), *bits2 = run(&s, two, &o);
-            rig r = session_of(&s, plain, &o);
-            tlpi_rank_sizes before = tlpi_rank_bytes(r.session->rank0);
-
-            put_stages(r.session->rank0, one);
-            tlp_plan_free(one);
-            again(&r, &s, bits1, plans[c].plan);
-            put_stages(r.session->rank0, two);
-            tlp_plan_free(two);
-            again(&r, &s, bits2, plans[c].plan);
-            for (int i = 0; i < plain->n_stage; i++)
-                CHECK_OK(tlpi_program_adjust_stage(r.session->rank0->program, i,
-                                                   NULL));
-            again(&r, &s, bits0, plans[c].plan);
-            cr_assert_eq(tlpi_rank_bytes(r.session->rank0).weights,
-                         before.weights);
-            tlp_session_free(r.session);
-            tlp_plan_free(plain);
-            free(bits0), free(bits1), free(bits2);
-        }
+    for (int isa = TLP_ISA_AUTO; isa <= TLP_ISA_SCALAR; isa++) {
+        for (int c = 0; c < COUNT(plans); c++)
+            change_and_back(&s, plans[c].plan, of_groups, isa);
+        for (int c = 0; c < COUNT(tracks); c++)
+            change_and_back(&s, tracks[c].plan, of_tracks, isa);
+    }
     subject_close(&s);
 }
 

@@ -381,7 +381,7 @@ Test(cuda_models, exchanges_are_counted)
 Test(cuda_models, adjustments)
 {
     static const char *const texts[] = { "lp:1-2", "par:1-2,3-4",
-                                         "asym:0-1,3-4" };
+                                         "asym:0-1,3-4", "nosync:0f,2,3a" };
     tiny_spec spec = tiny_default();
     const char *path = tiny_make(&spec);
     int32_t ids[N_TOKEN];

@@ -173,8 +173,12 @@ Test(memory, as_built)
 {
     static const char *const archs[] = { "llama", "qwen2", "qwen3", "granite",
                                          "smollm3" };
-    static const char *const plans[] = { "serial", "lp:1-2", "par:0-1,2-4",
-                                         "asym:1-3", "merge:1-2;par:3-4" };
+    static const char *const plans[] = { "serial",
+                                         "lp:1-2",
+                                         "par:0-1,2-4",
+                                         "asym:1-3",
+                                         "merge:1-2;par:3-4",
+                                         "nosync@2:0f,2,3a" };
 
     for (size_t a = 0; a < TLPI_COUNT(archs); a++) {
         tiny_spec spec = tiny_default();
@@ -188,7 +192,7 @@ Test(memory, as_built)
 
             CHECK_OK(tlp_plan_parse(&plan, m, plans[i]));
             check_buffers(plan, plans[i]);
-            if (i > 0 && !strstr(plans[i], "merge")) { /* groups alone */
+            if (i > 0 && !strstr(plans[i], "merge")) { /* has no members */
                 CHECK_OK(fitted_plan(&adjusted, plan, FITTED_ALL, 8, 1));
                 check_buffers(adjusted, "adjusted");
             }

@@ -96,6 +96,13 @@ Test(mpi_session, adjustments_travel)
     play(3, "exact", MORE(plans[0], plans[1], plans[2], plans[3]));
 }
 
+Test(mpi_session, adjustments_of_tracks_travel)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "exact", MORE(adjusted("nosync:0f,1,3a", 8)));
+    play(4, "exact", MORE(adjusted("nosync:0f,1,3a", 16)));
+}
+
 Test(mpi_session, other_adjustments_are_refused)
 {
     MPIRUN_OR_SKIP();

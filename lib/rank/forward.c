@@ -261,6 +261,7 @@ static tlp_status stage_tracks(const tlpi_pass *p, const tlpi_rank_stage *s,
         enter_tracks(p, s, s->attn_norm);
     else
         TLP_TRY(tlpi_enter(p, s->attn_norm, s->n_member, owed));
+    TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_ATTN_IN));
     tlpi_attend(p, s);
     tlpi_zero_missing(p, s);
     tlpi_project_each(p, s);

@@ -37,6 +37,14 @@ tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_program *program,
                                const tlpi_step *step, int first, int end);
 void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host);
 
+/* Where the exchange is left out, on the only rank: begin with, and read, the
+ * stream x [T][d] of the last exchange and what each track has added since,
+ * track[t] [T][d]. */
+void tlpi_forward_begin_tracks(tlpi_rank *r, const tlpi_step *step, int n_track,
+                               const float *x, const float *const *track);
+void tlpi_forward_stream_tracks(tlpi_rank *r, const tlpi_step *step,
+                                int n_track, float *x, float *const *track);
+
 /* Logits of n rows (token indices of the last step) into y [n][vocab shard];
  * n <= TLPI_LOGIT_CHUNK. */
 void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y);

@@ -13,6 +13,17 @@ void tlpi_forward_stream(tlpi_rank *r, const tlpi_step *step, float *host)
                           n); /* runners': the CPU's */
 }
 
+void tlpi_forward_stream_tracks(tlpi_rank *r, const tlpi_step *step,
+                                int n_track, float *x, float *const *track)
+{
+    size_t n = tlpi_n_stream(r, step);
+
+    (void)r->b->ops->read(r->b, x, r->scratch.x, n); /* runners': the CPU's */
+    for (int t = 0; t < n_track; t++)
+        (void)r->b->ops->read(r->b, track[t], r->scratch.track + (size_t)t * n,
+                              n);
+}
+
 void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)
 {
     const tlpi_hparams *hp = &r->model->hp;

@@ -77,6 +77,16 @@ void tlpi_forward_begin(tlpi_rank *r, const tlpi_step *step, const float *x)
     r->b->ops->zero(r->b, r->scratch.delta, tlpi_n_stream(r, step));
 }
 
+void tlpi_forward_begin_tracks(tlpi_rank *r, const tlpi_step *step, int n_track,
+                               const float *x, const float *const *track)
+{
+    size_t n = tlpi_n_stream(r, step);
+
+    tlpi_forward_begin(r, step, x);
+    for (int t = 0; t < n_track; t++)
+        r->b->ops->write(r->b, r->scratch.track + (size_t)t * n, track[t], n);
+}
+
 tlp_status tlpi_forward_stages(tlpi_rank *r, const tlpi_program *program,
                                const tlpi_step *step, int first, int end)
 {

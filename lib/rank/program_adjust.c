@@ -183,7 +183,7 @@ static void put_biases(tlpi_program *p, const tlpi_stage *stage,
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
         const tlpi_tensor *t =
-            p->store->model->w.layer[stage->layers[a->member]]
+            p->store->model->w.layer[tlpi_stage_layer(stage, a->member)]
                 .t[TLPI_ATTN_OUTPUT_BIAS];
 
         if (!a->t.v[TLPI_ATTN_OUTPUT_BIAS])
@@ -283,11 +283,10 @@ tlp_status tlpi_program_adjust_stage(tlpi_program *p, int index,
     float *scratch = NULL;
     tlp_status st = TLP_OK;
 
-    if (s->mode == TLP_MODE_MERGE || tlpi_plan_has_tracks(p->plan, index))
-        return from ? tlpi_fail(TLP_ENOTSUP, "stage %d: %s cannot be adjusted",
-                                index,
-                                s->mode == TLP_MODE_MERGE ? "a merged stage"
-                                                          : "tracks")
+    if (s->mode == TLP_MODE_MERGE)
+        return from ? tlpi_fail(TLP_ENOTSUP,
+                                "stage %d: a merged stage cannot be adjusted",
+                                index)
                     : TLP_OK;
     scratch =
         tlpi_alloc_array(p->store->env, 2 * (size_t)p->store->model->hp.n_embd,

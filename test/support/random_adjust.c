@@ -60,19 +60,25 @@ static tlpi_fitted_member member(random_source *s, int kinds, int rank)
     return m;
 }
 
-static size_t count_members(const tlp_plan *plan)
+static int count_members(const tlp_plan *plan, int stage)
+{
+    return tlpi_plan_has_tracks(plan, stage) ? plan->n_track
+                                             : plan->stage[stage].n_member;
+}
+
+static size_t count_all(const tlp_plan *plan)
 {
     size_t n = 0;
 
     for (int i = 0; i < plan->n_stage; i++)
-        n += (size_t)plan->stage[i].n_member;
+        n += (size_t)count_members(plan, i);
     return n;
 }
 
 tlpi_fitted_stage *fitted_make(const tlp_plan *plan, int kinds, int rank,
                                uint64_t seed)
 {
-    size_t n_stage = (size_t)plan->n_stage, n_member = count_members(plan);
+    size_t n_stage = (size_t)plan->n_stage, n_member = count_all(plan);
     size_t d = (size_t)plan->model->hp.n_embd;
     size_t n_float = n_member * (2 + 6 * (size_t)rank) * d;
     char *block = calloc(1, n_stage * sizeof(tlpi_fitted_stage) +
@@ -85,13 +91,15 @@ tlpi_fitted_stage *fitted_make(const tlp_plan *plan, int kinds, int rank,
     tlpi_fitted_member *m = (void *)(stage + n_stage);
     random_source s = { (void *)(m + n_member), seed, (int64_t)d };
     for (int i = 0; i < plan->n_stage; i++) {
-        int n = plan->stage[i].n_member;
+        int n = count_members(plan, i);
+        bool out = kinds & FITTED_OUT && !tlpi_plan_has_tracks(plan, i);
+
         if (n < 2)
             continue;
         stage[i].member = m;
         for (int j = 0; j < n; j++)
-            *m++ = member(&s, kinds, rank);
-        if (kinds & FITTED_OUT) {
+            *m++ = member(&s, out ? kinds : kinds & ~FITTED_OUT, rank);
+        if (out) {
             stage[i].out_rank = rank;
             stage[i].out_up = take(&s, rank * s.d, 0, 0.1);
         }

@@ -371,8 +371,8 @@ static void run_tracks(const ref_model *m, const ref_stage *s, int n_track,
 
             add(y, copy(delta[t], nd), nd);
             add(delta[t],
-                half ? ffn(m, &l, s->adjust, 0, 0, y, n, u0, u1)
-                     : some_heads(m, l, s->adjust, y, n, h0, h1),
+                half ? ffn(m, &l, &s->adjust[t], 0, 0, y, n, u0, u1)
+                     : some_heads(m, l, &s->adjust[t], y, n, h0, h1),
                 nd);
             free(y);
         }

@@ -40,8 +40,8 @@ typedef struct ref_stage {
     ref_mode mode;
     int n_member;
     int layers[REF_MAX_MEMBER];
-    bool open_attn, open_ffn; /* no exchange after this half */
-    ref_member adjust[REF_MAX_MEMBER];
+    bool open_attn, open_ffn;          /* no exchange after this half */
+    ref_member adjust[REF_MAX_MEMBER]; /* of members, or of tracks */
 } ref_stage;
 
 typedef struct ref_plan {

@@ -207,13 +207,13 @@ ref_plan ref_parse(const char *text)
                 s += strlen(names[i]);
                 break;
             }
+        for (int i = 0; i < REF_MAX_MEMBER; i++)
+            st->adjust[i].attn_gain = st->adjust[i].ffn_gain = 1;
         do {
             char *end;
 
             if (st->n_member == REF_MAX_MEMBER)
                 ref_die("too many members", text);
-            st->adjust[st->n_member].attn_gain = 1;
-            st->adjust[st->n_member].ffn_gain = 1;
             st->layers[st->n_member++] = (int)strtol(s, &end, 10);
             if (end == s)
                 ref_die("layer expected", text);
