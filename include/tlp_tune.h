@@ -265,11 +265,13 @@ TLP_API tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
 
 /**
  * @defgroup tlp_adjust Adjustments
- * Corrections that bring the groups of a plan closer to the serial model.
+ * Corrections that bring the groups of a plan, and its layers in tracks
+ * (nosync), closer to the serial model.
  *
  * Adjustments are gains of attention and feed-forward, weights of norms, and
- * low-rank corrections of the inputs of members and of the output of a stage.
- * None of them needs a further all-reduce.
+ * low-rank corrections of the inputs of members and of the output of a group.
+ * The members of a layer in tracks are its tracks.  No adjustment needs a
+ * further all-reduce.
  * @par Threads
  * Any number of threads may use a plan at a time.
  * @{
@@ -310,11 +312,11 @@ TLP_API tlp_status tlp_plan_get_adjust(tlp_plan_adjust_info *out,
 typedef struct tlp_plan_adjust_options {
     size_t struct_size;       /**< sizeof(tlp_plan_adjust_options)            */
     const tlp_session_options *session; /**< NULL = defaults                  */
-    int32_t gains;            /**< 1 = fit gains                              */
+    int32_t gains;            /**< 1 = fit gains of groups                    */
     int32_t norms;            /**< 1 = fit weights of norms                   */
     int32_t rank;             /**< largest rank of low-rank corrections: a
-                                   multiple of 4, at most n_embd / 2; 0 = no
-                                   such corrections                           */
+                                   multiple of 4, at most n_embd; 0 = no such
+                                   corrections                                */
     double held_out;          /**< share of the windows for validation, above 0
                                    and below 1; 0 = 0.25                      */
     uint64_t seed;            /**< choice of the windows for validation       */
@@ -345,7 +347,7 @@ typedef struct tlp_plan_adjust_report {
 } tlp_plan_adjust_report;
 
 /**
- * Fit adjustments of the groups of a plan.
+ * Fit adjustments of the groups and tracks of a plan.
  *
  * The fit is a regression in closed form, stage by stage, with the activations
  * of the adjusted plan itself.  Windows for validation decide three questions:
@@ -355,13 +357,18 @@ typedef struct tlp_plan_adjust_report {
  * on these windows, the library fits everything that stays once more, on all
  * windows.
  *
+ * The work keeps activations of all windows: 4 n_embd n bytes for each of the
+ * stream, the stream behind a stage, the serial model's stream and its inputs
+ * of the two halves of each layer of a stage, and for each of T tracks twice.
+ *
  * tlp_plan_save writes the adjustments to a second file.
  *
  * @param[out] out     the adjusted plan; the caller frees it with tlp_plan_free
  * @param[out] report  NULL is allowed; otherwise the caller sets struct_size;
  *                     also filled in with TLP_ENOGAIN
  * @param plan         plan without adjustments and with at least one group in
- *                     mode lp, par or asym
+ *                     mode lp, par or asym, or one half-layer that reads streams
+ *                     which differ between tracks
  * @param tokens       n ids of a calibration text, such as 8192 tokens
  * @param n            number of tokens, at least two windows
  * @param opts         options

@@ -65,7 +65,7 @@ adjust_options(const adjust *v, const tlp_session_options *session,
 /* Without options fit everything. */
 static void set_defaults(adjust *v)
 {
-    int largest = v->e.info.n_embd / 2 / 4 * 4;
+    int largest = v->e.info.n_embd / 4 * 4;
 
     if (v->gains || v->norms || v->rank)
         return;

@@ -119,7 +119,7 @@ Test(plan_carry, record_is_added_to)
 
 /* ==== adjustments ======================================================== */
 
-static tlp_plan *adjusted(tlp_model *m)
+static tlp_plan *adjusted(tlp_model *m, const char *text)
 {
     int32_t ids[512];
     tlp_session_options session = TLP_SESSION_OPTIONS_INIT;
@@ -132,16 +132,16 @@ static tlp_plan *adjusted(tlp_model *m)
     session.n_ctx = 32;
     session.n_thread = 1;
     o.session = &session;
-    CHECK_OK(tlp_plan_parse(&plan, m, PLAN));
+    CHECK_OK(tlp_plan_parse(&plan, m, text));
     CHECK_OK(tlp_plan_adjust(&out, NULL, plan, ids, 512, &o));
     tlp_plan_free(plan);
     return out;
 }
 
-Test(plan_carry, adjustments_come_along)
+static void carry_adjusted(const char *text)
 {
     files f = two_files();
-    tlp_plan *plan = adjusted(f.from), *carried = NULL, *loaded = NULL;
+    tlp_plan *plan = adjusted(f.from, text), *carried = NULL, *loaded = NULL;
     char path[512];
 
     CHECK_OK(tlp_plan_carry(&carried, plan, f.to));
@@ -165,6 +165,12 @@ Test(plan_carry, adjustments_come_along)
     tlp_plan_free(carried);
     tlp_plan_free(plan);
     close_files(f);
+}
+
+Test(plan_carry, adjustments_come_along)
+{
+    carry_adjusted(PLAN);
+    carry_adjusted("nosync@3:0a;par:2-3");
 }
 
 /* ==== refusals =========================================================== */

@@ -52,7 +52,7 @@ static tlpi_lowrank view_lowrank(const tlpi_fitted_lowrank *x, int d)
 tlp_status tlpi_fitted_apply(tlpi_calibration *c, int stage)
 {
     const tlpi_fitted_stage *s = &c->fitted[stage];
-    int n = c->plan->stage[stage].n_member, d = (int)c->d;
+    int n = tlpi_plan_n_member(c->plan, stage), d = (int)c->d;
     tlpi_member_adjust *member =
         tlpi_calloc(c->env, (size_t)n, sizeof(*member));
     tlpi_tensor *norm = tlpi_calloc(c->env, 2 * (size_t)n, sizeof(*norm));

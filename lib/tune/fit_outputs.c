@@ -6,53 +6,64 @@
 
 #include "tune/fit_stage.h"
 
-/* The slots are features of the part that is missing behind the stage. */
-static tlpi_rows output_rows(const tlpi_calibration *c, const int *slot, int n,
-                             int window, const float **feature)
+/* Most parts of the outputs of a group, and a part's rows of a window. */
+typedef struct outputs {
+    tlpi_calibration *c;
+    int stage, n_member;
+    const float **part; /* [n_part] */
+    int n_part;
+    tlpi_gain_moments *gain; /* [2] of fitted and of held-out windows */
+    tlpi_moments low[2];
+} outputs;
+
+/* The parts are features of what is missing behind the stage. */
+static tlpi_rows output_rows(const outputs *o, int window)
 {
+    const tlpi_calibration *c = o->c;
     const tlpi_window *w = &c->text.window[window];
     size_t at = w->at * c->d;
 
-    for (int i = 0; i < n; i++)
-        feature[i] = tlpi_cal_slot(c, c->seen, slot[i]) + at;
     return (tlpi_rows){ .n_tok = w->n,
                         .d = (int)c->d,
-                        .n_feature = n,
-                        .feature = feature,
+                        .n_feature = o->n_part,
+                        .feature = o->part,
                         .target = c->teacher.stream + at,
-                        .present = c->next + at,
+                        .present = c->next.x + at,
                         .weight = c->weight + w->at };
 }
 
-/* slot[to] += sign * slot[from] */
-static void add_slot(const tlpi_calibration *c, int to, int from, float sign)
+/* to += sign * from, of a window */
+static void add_part(const tlpi_calibration *c, int window, float *to,
+                     const float *from, float sign)
 {
-    const float *x = tlpi_cal_slot(c, c->seen, from);
-    float *y = tlpi_cal_slot(c, c->seen, to);
-
-    for (size_t i = 0; i < c->text.n_tok * c->d; i++)
-        y[i] += sign * x[i];
+    for (size_t i = 0; i < (size_t)c->text.window[window].n * c->d; i++)
+        to[i] += sign * from[i];
 }
 
 /* ==== gains ============================================================== */
 
 /* The parts that have a gain, attention first.  In lp the attention of all
  * members has one gain. */
-static int gain_slots(const tlpi_calibration *c, const tlpi_stage *s, int *slot)
+static int n_attn_gain(const tlpi_stage *s)
 {
-    int n = 0, n_attn = s->mode == TLP_MODE_LP ? 1 : s->n_member;
+    return s->mode == TLP_MODE_LP ? 1 : s->n_member;
+}
 
+static void list_gain_parts(outputs *o)
+{
+    int n_attn = n_attn_gain(&o->c->plan->stage[o->stage]);
+
+    o->n_part = n_attn + o->n_member;
     for (int m = 0; m < n_attn; m++)
-        slot[n++] = tlpi_fit_slot(c, TLPI_HALF_ATTN, m);
-    for (int m = 0; m < s->n_member; m++)
-        slot[n++] = tlpi_fit_slot(c, TLPI_HALF_FFN, m);
-    return n;
+        o->part[m] = tlpi_cal_seen(o->c, TLPI_HALF_ATTN, m);
+    for (int m = 0; m < o->n_member; m++)
+        o->part[n_attn + m] = tlpi_cal_seen(o->c, TLPI_HALF_FFN, m);
 }
 
 static void put_gains(const tlpi_stage *s, const float *gain,
                       tlpi_fitted_stage *out)
 {
-    int n_attn = s->mode == TLP_MODE_LP ? 1 : s->n_member;
+    int n_attn = n_attn_gain(s);
 
     for (int m = 0; m < s->n_member; m++) {
         out->member[m].attn_gain = gain[TLPI_MIN(m, n_attn - 1)];
@@ -60,71 +71,71 @@ static void put_gains(const tlpi_stage *s, const float *gain,
     }
 }
 
-/* In asym a slot of attention holds the sum over the members so far:
- * part_sums makes it the member's own output, join_sums undoes that. */
-static void part_sums(const tlpi_calibration *c, int n_member)
+/* In asym the attention of a member was kept as the sum over the members so
+ * far: make it the member's own. */
+static void part_sums(const outputs *o, int window)
 {
-    for (int i = n_member - 1; i > 0; i--)
-        add_slot(c, tlpi_fit_slot(c, TLPI_HALF_ATTN, i),
-                 tlpi_fit_slot(c, TLPI_HALF_ATTN, i - 1), -1);
+    for (int i = o->n_member - 1; i > 0; i--)
+        add_part(o->c, window, tlpi_cal_seen(o->c, TLPI_HALF_ATTN, i),
+                 tlpi_cal_seen(o->c, TLPI_HALF_ATTN, i - 1), -1);
 }
 
-static void join_sums(const tlpi_calibration *c, int n_member)
+static tlp_status take_gains(void *arg, int window)
 {
-    for (int i = 1; i < n_member; i++)
-        add_slot(c, tlpi_fit_slot(c, TLPI_HALF_ATTN, i),
-                 tlpi_fit_slot(c, TLPI_HALF_ATTN, i - 1), 1);
+    outputs *o = arg;
+
+    if (o->c->plan->stage[o->stage].mode == TLP_MODE_ASYM)
+        part_sums(o, window);
+    const tlpi_rows rows = output_rows(o, window);
+    tlpi_gains_add(&o->gain[tlpi_fit_is_held(o->c, window)], &rows);
+    return TLP_OK;
 }
 
-static tlp_status solve_gains(tlpi_calibration *c, int stage, float *gain)
+static tlp_status solve_gains(outputs *o, float *gain)
 {
-    const tlpi_stage *s = &c->plan->stage[stage];
-    const float *feature[TLPI_MAX_GAIN];
-    int slot[TLPI_MAX_GAIN];
-    tlpi_gain_moments *m = tlpi_calloc(c->env, 2, sizeof(*m));
-    tlp_status st = m ? TLP_OK : tlpi_fail_nomem_for("a fit");
+    tlpi_calibration *c = o->c;
+    const tlpi_cal_sink sink = { TLPI_KEEP_OUTPUTS, take_gains, o };
+    tlp_status st;
 
-    if (s->mode == TLP_MODE_ASYM)
-        part_sums(c, s->n_member);
-    int n = gain_slots(c, s, slot);
-    for (int i = 0; i < c->text.n && st == TLP_OK; i++) {
-        tlpi_rows rows = output_rows(c, slot, n, i, feature);
-        tlpi_gains_add(&m[tlpi_fit_is_held(c, i)], &rows);
-    }
-    if (st == TLP_OK)
-        st = tlpi_fit_gains(&c->fitter, &m[0], c->choosing ? &m[1] : NULL,
-                            &c->choice[stage].gains, gain);
-    if (s->mode == TLP_MODE_ASYM)
-        join_sums(c, s->n_member);
-    tlpi_free(c->env, m);
+    o->gain = tlpi_calloc(c->env, 2, sizeof(*o->gain));
+    if (!o->gain)
+        return tlpi_fail_nomem_for("a fit");
+    list_gain_parts(o);
+    TLP_TRY(tlpi_calibration_run(c, o->stage, &sink));
+    st = tlpi_fit_gains(&c->fitter, &o->gain[0],
+                        c->choosing ? &o->gain[1] : NULL,
+                        &c->choice[o->stage].gains, gain);
+done:
+    tlpi_free(c->env, o->gain);
+    o->gain = NULL;
     return st;
 }
 
 /* A gain of attention also changes the input of feed-forward.  The regression
  * does not know that, so the result is checked. */
-static tlp_status fit_gains(tlpi_calibration *c, int stage)
+static tlp_status fit_gains(outputs *o)
 {
-    const tlpi_stage *s = &c->plan->stage[stage];
-    tlpi_choice *choice = &c->choice[stage].gains;
+    tlpi_calibration *c = o->c;
+    const tlpi_stage *s = &c->plan->stage[o->stage];
+    tlpi_choice *choice = &c->choice[o->stage].gains;
     float gain[TLPI_MAX_GAIN];
     bool better;
     tlp_status st;
 
     if (2 * s->n_member > TLPI_MAX_GAIN || !(c->choosing || choice->rank))
         return TLP_OK;
-    TLP_TRY(solve_gains(c, stage, gain));
+    TLP_TRY(solve_gains(o, gain));
     if (choice->rank == 0)
         return TLP_OK;
-    put_gains(s, gain, &c->fitted[stage]);
-    TLP_TRY(tlpi_fit_check(c, stage, TLPI_KEEP_OUTPUTS, &better));
+    put_gains(s, gain, &c->fitted[o->stage]);
+    TLP_TRY(tlpi_fit_check(c, o->stage, &better));
     if (better)
         goto done;
     *choice = (tlpi_choice){ 0 };
     for (size_t i = 0; i < TLPI_COUNT(gain); i++)
         gain[i] = 1;
-    put_gains(s, gain, &c->fitted[stage]);
-    TLP_TRY(tlpi_fitted_apply(c, stage));
-    st = tlpi_calibration_run(c, stage, TLPI_KEEP_OUTPUTS);
+    put_gains(s, gain, &c->fitted[o->stage]);
+    st = tlpi_fitted_apply(c, o->stage);
 done:
     return st;
 }
@@ -153,55 +164,65 @@ static tlp_status put_out(tlpi_calibration *c, int n_member,
     return TLP_OK;
 }
 
-static tlp_status fit_out(tlpi_calibration *c, int stage)
+/* A member's part is its feed-forward and the attention that this read. */
+static tlp_status take_out(void *arg, int window)
 {
-    int n = c->plan->stage[stage].n_member;
-    tlpi_choice *choice = &c->choice[stage].out;
-    const float **feature = tlpi_calloc(c->env, (size_t)n, sizeof(*feature));
-    int *slot = tlpi_calloc(c->env, (size_t)n, sizeof(*slot));
-    tlpi_fitted_lowrank x = { 0 };
-    tlpi_moments m[2] = { 0 };
-    tlp_status st = feature && slot ? TLP_OK : tlpi_fail_nomem_for("a fit");
+    outputs *o = arg;
 
-    TLP_TRY(st);
+    for (int m = 0; m < o->n_member; m++)
+        add_part(o->c, window, tlpi_cal_seen(o->c, TLPI_HALF_ATTN, m),
+                 tlpi_cal_seen(o->c, TLPI_HALF_FFN, m), 1);
+    const tlpi_rows rows = output_rows(o, window);
+    return tlpi_moments_add(&o->low[tlpi_fit_is_held(o->c, window)],
+                            o->c->fitter.pool, &rows);
+}
+
+static tlp_status fit_out(outputs *o)
+{
+    tlpi_calibration *c = o->c;
+    const tlpi_cal_sink sink = { TLPI_KEEP_OUTPUTS, take_out, o };
+    tlpi_choice *choice = &c->choice[o->stage].out;
+    tlpi_fitted_lowrank x = { 0 };
+    tlp_status st = TLP_OK;
+
     if (!c->choosing && choice->rank == 0)
-        goto done;
-    for (int i = 0; i < n; i++) {
-        slot[i] = tlpi_fit_slot(c, TLPI_HALF_ATTN, i);
-        add_slot(c, slot[i], tlpi_fit_slot(c, TLPI_HALF_FFN, i), 1);
-    }
-    TLP_TRY(tlpi_moments_create(&m[0], c->env, (int)c->d, n));
-    if (c->choosing)
-        TLP_TRY(tlpi_moments_create(&m[1], c->env, (int)c->d, n));
-    for (int i = 0; i < c->text.n; i++) {
-        tlpi_rows rows = output_rows(c, slot, n, i, feature);
-        TLP_TRY(tlpi_moments_add(&m[tlpi_fit_is_held(c, i)], c->fitter.pool,
-                                 &rows));
-    }
-    TLP_TRY(tlpi_fit_lowrank(&c->fitter, &m[0], c->choosing ? &m[1] : NULL,
-                             c->o.rank, choice, &x));
+        return TLP_OK;
+    o->n_part = o->n_member;
+    for (int m = 0; m < o->n_member; m++)
+        o->part[m] = tlpi_cal_seen(c, TLPI_HALF_ATTN, m);
+    for (int i = 0; i < (c->choosing ? 2 : 1); i++)
+        TLP_TRY(
+            tlpi_moments_create(&o->low[i], c->env, (int)c->d, o->n_member));
+    TLP_TRY(tlpi_calibration_run(c, o->stage, &sink));
+    TLP_TRY(tlpi_fit_lowrank(&c->fitter, &o->low[0],
+                             c->choosing ? &o->low[1] : NULL, c->o.rank, choice,
+                             &x));
     if (x.rank) {
-        TLP_TRY(put_out(c, n, &x, &c->fitted[stage]));
-        TLP_TRY(tlpi_fitted_apply(c, stage));
-        TLP_TRY(tlpi_calibration_run(c, stage, 0));
+        TLP_TRY(put_out(c, o->n_member, &x, &c->fitted[o->stage]));
+        st = tlpi_fitted_apply(c, o->stage);
     }
 done:
-    tlpi_moments_free(&m[0]);
-    tlpi_moments_free(&m[1]);
+    tlpi_moments_free(&o->low[0]);
+    tlpi_moments_free(&o->low[1]);
     tlpi_fitted_lowrank_free(c->env, &x);
-    tlpi_free(c->env, slot);
-    tlpi_free(c->env, feature);
     return st;
 }
 
 tlp_status tlpi_fit_outputs(tlpi_calibration *c, int stage)
 {
+    outputs o = { .c = c,
+                  .stage = stage,
+                  .n_member = c->plan->stage[stage].n_member };
     tlp_status st = TLP_OK;
 
+    o.part = tlpi_calloc(c->env, 2 * (size_t)o.n_member, sizeof(*o.part));
+    if (!o.part)
+        return tlpi_fail_nomem_for("a fit");
     if (c->o.gains)
-        TLP_TRY(fit_gains(c, stage));
+        TLP_TRY(fit_gains(&o));
     if (c->o.rank)
-        TLP_TRY(fit_out(c, stage));
+        st = fit_out(&o);
 done:
+    tlpi_free(c->env, (void *)o.part);
     return st;
 }

@@ -9,7 +9,7 @@
 #include "tune/calibration.h"
 
 /* Cost of parts of the work; the unit is one stage without a fit. */
-#define GROUP_COST 12.0
+#define FIT_COST 12.0
 #define SCORE_COST 3.0
 
 /* Progress inside a part: PART_TICKS calls of tick cover about two thirds
@@ -18,12 +18,17 @@
 
 /* ==== progress =========================================================== */
 
+static double stage_cost(const tlp_plan *p, int stage)
+{
+    return tlpi_fit_has(p, stage) ? FIT_COST : 1;
+}
+
 static double total_cost(const tlpi_calibration *c)
 {
     double sum = SCORE_COST;
 
     for (int i = 0; i < c->plan->n_stage; i++)
-        sum += tlpi_stage_is_group(&c->plan->stage[i]) ? GROUP_COST : 1;
+        sum += stage_cost(c->plan, i);
     return 2 * sum;
 }
 
@@ -61,10 +66,10 @@ static tlp_status check_options(const tlpi_calibration *c)
         st = tlpi_flag_check("adjust option norms", o->norms);
     if (st != TLP_OK)
         return st;
-    if (o->rank < 0 || o->rank % 4 != 0 || o->rank > d / 2)
+    if (o->rank < 0 || o->rank % 4 != 0 || o->rank > d)
         return tlpi_fail(TLP_EINVAL,
                          "rank %d: a multiple of 4 from 0 to %d expected",
-                         o->rank, d / 2);
+                         o->rank, d);
     if (!o->gains && !o->norms && !o->rank)
         return tlpi_fail(TLP_EINVAL,
                          "one of gains, norms and rank is required");
@@ -87,7 +92,7 @@ done:
 
 static tlp_status check_plan(const tlp_plan *p)
 {
-    int n_group = 0;
+    bool any = false;
 
     if (p->adjust)
         return tlpi_fail(TLP_EINVAL, "plan: it has adjustments already");
@@ -96,15 +101,12 @@ static tlp_status check_plan(const tlp_plan *p)
                          "%s was opened with vocab_only, adjustments need its "
                          "layers",
                          p->model->path);
-    if (p->n_track)
-        return tlpi_fail(TLP_ENOTSUP,
-                         "plan: it leaves out exchanges (nosync), and such a "
-                         "plan cannot be adjusted");
     for (int i = 0; i < p->n_stage; i++)
-        n_group += tlpi_stage_is_group(&p->stage[i]);
-    if (n_group == 0)
+        any |= tlpi_fit_has(p, i);
+    if (!any)
         return tlpi_fail(TLP_EINVAL,
-                         "plan: no group in lp, par or asym to adjust");
+                         "plan: no group in lp, par or asym and no nosync to "
+                         "adjust");
     return tlpi_teacher_check_order(p, "adjustments are");
 }
 
@@ -118,12 +120,12 @@ static tlp_status pass(tlpi_calibration *c, bool choosing)
     tlpi_calibration_begin(c);
     for (int i = 0; i < c->plan->n_stage; i++) {
         const tlpi_stage *s = &c->plan->stage[i];
-        bool group = tlpi_stage_is_group(s);
+        bool fits = tlpi_fit_has(c->plan, i);
         int end = s->layers[s->n_member - 1] + 1;
 
-        begin_part(c, group ? GROUP_COST : 1);
-        TLP_TRY(tlpi_calibration_advance(c, end, group ? s : NULL));
-        TLP_TRY(group ? tlpi_fit_stage(c, i) : tlpi_calibration_run(c, i, 0));
+        begin_part(c, stage_cost(c->plan, i));
+        TLP_TRY(tlpi_calibration_advance(c, end, fits ? s : NULL));
+        TLP_TRY(fits ? tlpi_fit_stage(c, i) : tlpi_calibration_run(c, i, NULL));
         tlpi_calibration_take(c);
     }
     st = tlpi_calibration_advance(c, c->model->hp.n_layer, NULL);
@@ -137,7 +139,7 @@ static void count(const tlpi_calibration *c, tlp_plan_adjust_report *r)
         const tlpi_fitted_stage *s = &c->fitted[i];
 
         r->n_low_rank += s->out_rank > 0;
-        for (int m = 0; s->member && m < c->plan->stage[i].n_member; m++) {
+        for (int m = 0; s->member && m < tlpi_plan_n_member(c->plan, i); m++) {
             const tlpi_fitted_member *x = &s->member[m];
 
             r->n_gain += (x->attn_gain != 1) + (x->ffn_gain != 1);

@@ -1,20 +1,14 @@
 /*
- * fit_stage.h - the fits of one group of layers.  Each fit sees the effect of
- * the fits before it.
+ * fit_stage.h - the fits of one stage: a group of layers, or the tracks of a
+ * layer.  Each fit sees the effect of the fits before it.
  */
 #ifndef TLPI_FIT_STAGE_H
 #define TLPI_FIT_STAGE_H
 
 #include "tune/calibration.h"
 
-/* Bits for tlpi_calibration_run: the outputs of the members. */
+/* What a sink of the members' outputs keeps. */
 #define TLPI_KEEP_OUTPUTS (1u << TLPI_PROBE_ATTN | 1u << TLPI_PROBE_FFN)
-
-/* Index of a member's half in want and seen. */
-static inline int tlpi_fit_slot(const tlpi_calibration *c, int half, int member)
-{
-    return half * c->max_member + member;
-}
 
 /* Is this window held out?  Only the choosing pass holds out windows. */
 static inline bool tlpi_fit_is_held(const tlpi_calibration *c, int window)
@@ -23,20 +17,18 @@ static inline bool tlpi_fit_is_held(const tlpi_calibration *c, int window)
 }
 
 /*
- * Run the stage with its fits so far; keep: see tlpi_calibration_run.  In the
+ * Run the stage with its fits so far.  In the
  * choosing pass *better says whether the output of the stage came closer to
  * the teacher's.  A fit can bring an input closer and still make the output
  * worse: ridge regression shrinks uncertain directions, and layers are
  * sensitive to that.
  */
-tlp_status tlpi_fit_check(tlpi_calibration *c, int stage, uint32_t keep,
-                          bool *better);
+tlp_status tlpi_fit_check(tlpi_calibration *c, int stage, bool *better);
 
 /* fit_inputs.c: norms and low-rank corrections of the inputs of a half. */
 tlp_status tlpi_fit_inputs(tlpi_calibration *c, int stage, int half);
 
-/* fit_outputs.c: gains, then a low-rank correction of the sum.  The outputs of
- * the members are kept. */
+/* fit_outputs.c: gains of a group, then a low-rank correction of its sum. */
 tlp_status tlpi_fit_outputs(tlpi_calibration *c, int stage);
 
 #endif
