@@ -15,12 +15,23 @@ import bench_record
 LINKS = ["process", "veth", "tun"]
 
 
+def name_of(plan):
+    """"par 8": eight pairs; "nosync 36": 36 exchanges a token; "file 36": so
+    many of a plan from a file, such as an adjusted one."""
+    text = plan["plan"]
+    mode, _, groups = text.partition(":")
+    if text.endswith(".json"):
+        return f"file {plan['exchanges_per_token']}"
+    if mode.startswith("nosync"):
+        return f"nosync {plan['exchanges_per_token']}"
+    return f"{mode} {len(groups.split(','))}" if groups else mode
+
+
 def figures_of(path):
     with open(path, encoding="utf-8") as f:
         result = json.load(f)
     for plan in result["bench"]["plans"]:
-        mode, _, groups = plan["plan"].partition(":")
-        name = f"{mode} {len(groups.split(','))}" if groups else mode
+        name = name_of(plan)
         keys = dict(link=result["link"],
                     one_way_us=f"{result['one_way_us']:.0f}", plan=name,
                     allreduces=plan["allreduces_per_token"])
@@ -72,7 +83,7 @@ def plot(points, path):
     if not plt:
         return
     colours = {"serial": "black", "lp": "tab:blue", "asym": "tab:green",
-               "par": "tab:red"}
+               "par": "tab:red", "nosync": "tab:purple", "file": "tab:orange"}
     figure, axes = plt.subplots(2, 2, figsize=(10, 7), sharex=True)
     links = {us: rows for (link, us), rows in points.items() if link == "tun"}
     times = sorted(links)

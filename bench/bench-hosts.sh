@@ -7,8 +7,9 @@
 # RESULTS (BUILD/bench-hosts) and, with matplotlib, draws hosts.svg in
 # BUILD/bench-hosts.  Without root or MPI the script says so and ends.
 #
-# In the environment: MODEL, PROMPT, GEN, REPEAT, DELAYS, WIRE, RESULTS; PYTHON,
-# one that has matplotlib.
+# In the environment: MODEL, PROMPT, GEN, REPEAT, DELAYS, WIRE, RESULTS; PLANS,
+# instead of the plans below (serial is always one); PYTHON, one that has
+# matplotlib.
 set -euo pipefail
 
 here=$(dirname "$0")
@@ -22,10 +23,15 @@ python=${PYTHON:-python3}
 eight=3-4,7-8,12-13,14-15,17-18,20-21,23-24,26-27
 four=7-8,14-15,20-21,26-27
 
+pairs=
+for mode in lp asym par; do
+    pairs+=" $mode:$four $mode:$eight"
+done
+
 options=(--threads 1 --prompt "${PROMPT:-256}" --gen "${GEN:-64}"
     --repeat "${REPEAT:-5}" --json --plan serial)
-for mode in lp asym par; do
-    options+=(--plan "$mode:$four" --plan "$mode:$eight")
+for plan in ${PLANS-$pairs}; do
+    options+=(--plan "$plan")
 done
 
 # One-way time in us of a message like that of a decode's all-reduce.
