@@ -14,7 +14,7 @@ the history, from which quality-report.py writes the page of results.  --svg
 needs matplotlib.
 
 With --exchanges the plans are those of a search that left out exchanges
-(tlp plan make --exchanges); they cannot be adjusted.
+(tlp plan make --exchanges); their adjustments are low-rank corrections alone.
 """
 import argparse
 import csv
@@ -88,7 +88,8 @@ def adjust(a, plan, out):
     """False where the tool refuses: nothing helps."""
     try:
         tlp(a, "plan", "adjust", "--plan", plan,
-            *text(a, a.calibration, a.calibration_tokens), "--gains", "--norms",
+            *text(a, a.calibration, a.calibration_tokens),
+            *([] if a.exchanges else ["--gains", "--norms"]),
             "--rank", str(a.rank), "-o", out)
     except RuntimeError as e:
         print(f"not adjusted: {e}", file=sys.stderr)
@@ -133,7 +134,7 @@ def record(rows, path, by_exchanges, objective):
     for r in rows:
         if by_exchanges:
             keys = dict(exchanges=r["exchanges"], objective=objective,
-                        plan=r["plan"])
+                        adjusted=r["adjusted"], plan=r["plan"])
         else:
             keys = dict(depth=r["depth"], allreduces=r["allreduces"],
                         adjusted=r["adjusted"], plan=r["plan"])
