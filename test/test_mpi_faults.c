@@ -210,11 +210,15 @@ Test(faults, five_seconds_unless_told)
 
 /* ==== a process does not come ============================================ */
 
-static void waits_for(const fault *f, const char *const more[])
+/* `missing`: a part of the error text, which says where ranks are missing. */
+static void waits_for(const fault *f, const char *const more[],
+                      const char *missing)
 {
     spawned s = fault_play(f, more);
 
     fault_expect_failed(0, "TLP_ETIMEDOUT", 0, 1);
+    cr_expect_not_null(strstr(fault_find(0, "failed").text, missing), "%s",
+                       fault_find(0, "failed").text);
     fault_expect_well(0, &s);
     fault_clean();
     spawn_free(&s);
@@ -222,12 +226,13 @@ static void waits_for(const fault *f, const char *const more[])
 
 static void waits_for_a_stranger(const fault *f)
 {
-    waits_for(f, (const char *const[]){ ":", "-np", "1", "sleep", "3", NULL });
+    waits_for(f, (const char *const[]){ ":", "-np", "1", "sleep", "3", NULL },
+              "MPI has not started: not all 2 processes");
 }
 
 static void waits_for_rank_1(const fault *f)
 {
-    waits_for(f, NULL);
+    waits_for(f, NULL, "not all 2 processes of the communicator have come");
 }
 
 Test(faults, a_process_that_never_starts_mpi)

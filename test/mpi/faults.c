@@ -391,17 +391,29 @@ static tlp_status serve(bool again)
     return st;
 }
 
+/* Whether this rank gave up before MPI had started.  If it left, the victim
+ * would wait in MPI_Init for ever. */
+static bool gave_up_early(tlp_status st)
+{
+    return st == TLP_ETIMEDOUT && job.how == HOW_MPI &&
+           strstr(tlp_last_error(), "MPI has not started");
+}
+
 static tlp_status meet(void)
 {
     tlp_session_options o = options(TLP_COMM_MPI, 0);
+    double end = log_now() + WORK_SECONDS;
     int32_t rank = -1, n_rank = -1;
+    tlp_status st;
 
     if (job.phase != PHASE_START) /* as long as it takes */
         o.timeout_ms = 20000;
     if (is_at(PHASE_START))
         strike();
-    say("call", TLP_OK);
-    tlp_status st = tlp_comm_rank(&rank, &n_rank, &o);
+    do {
+        say("call", TLP_OK);
+        st = tlp_comm_rank(&rank, &n_rank, &o);
+    } while (gave_up_early(st) && log_now() < end);
     require(st || (rank == job.rank && n_rank == job.n_rank), "ranks");
     say(st ? "failed" : "met", st);
     if (st == TLP_OK && is_at(PHASE_MET))
