@@ -25,6 +25,7 @@ BUDGETS = {
     'commit subject': 0,
     'private name': 0,
     'locale': 0,
+    'test timeouts': 0,
 }
 
 # Vague connectives in 100 words of comment.
@@ -279,6 +280,15 @@ def check_locale(path, text, code):
              f'{m.group()}) depends on the locale: base/number.h or json_text.h')
 
 
+# Criterion 2.4.1 forgets the timeout of a running test, and leaks its record,
+# when a test with an earlier deadline starts beside it.
+def check_timeouts(path, code):
+    found = sorted(set(re.findall(r'\.timeout\s*=\s*([^,)\s]+)', code)))
+    if path.startswith('test/test_') and len(found) > 1:
+        find('test timeouts', path, 1,
+             f'timeouts {", ".join(found)}: Criterion needs one per program')
+
+
 def main():
     show_all = '--all' in sys.argv[1:]
     paths = list(tree(*CODE))
@@ -288,6 +298,7 @@ def main():
         check_lengths(path, texts[path])
         check_functions(path, codes[path])
         check_locale(path, texts[path], codes[path])
+        check_timeouts(path, codes[path])
     check_names(paths, codes)
     check_private(paths, codes)
     check_format()

@@ -12,8 +12,8 @@
 #include "support/rig.h"
 #include "support/tiny.h"
 
-TestSuite(predict, .timeout = 60);
-TestSuite(measure, .timeout = 120);
+TestSuite(predict, .timeout = 400);
+TestSuite(measure, .timeout = 400);
 
 /* ==== predictions ======================================================== */
 
