@@ -3,7 +3,8 @@
 # core unless it is given); those that ALONE lists run one after the other.
 #
 # Shows failures, skips with their reasons and each program's closing line,
-# then a summary, with the failures once more.  Fails if any program does.
+# then a summary, with the failures once more.  Fails if any program does, or if
+# a sanitizer reports anything: Criterion lets a test pass that leaks.
 set -uo pipefail
 
 here=$(dirname "$0")
@@ -50,6 +51,9 @@ run() {
     elif ! grep -aq '^\[====\] Synthesis' "$log"; then
         echo "$name" >>"$work/failed"
         why="$name ended without a closing line"
+    elif grep -aq '^SUMMARY: [A-Za-z]*Sanitizer' "$log"; then
+        echo "$name" >>"$work/failed"
+        why="a sanitizer reported a fault of $name"
     fi
     {
         flock 9
