@@ -14,7 +14,7 @@
 #include "support/tool.h"
 #include "support/tool_json.h"
 
-TestSuite(tool_adjust, .timeout = 120);
+TestSuite(tool_adjust, .timeout = 400);
 
 #define PLAN "par:1-2,3-4"
 #define ADJUST(...)                                                            \
