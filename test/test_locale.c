@@ -17,10 +17,10 @@
 #include "jinja/jinja.h"
 #include "support/check.h"
 #include "support/host_locale.h"
+#include "support/plan_rig.h"
 #include "support/rig.h"
 #include "support/tiny.h"
 #include "support/tool.h"
-#include "tlp_tune.h"
 
 enum { N_CTX = 32, N_TOKEN = 512 };
 
@@ -76,20 +76,10 @@ static void note_file(const char *path)
     free(text);
 }
 
-static tlp_session_options session(void)
-{
-    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
-
-    o.n_ctx = N_CTX;
-    o.n_thread = 1;
-    o.compute = TLP_COMPUTE_F32;
-    return o;
-}
-
 /* A plan is made, with its scores in a file, twice; saved and read again. */
 static void make_plan(tlp_model *m, const char *scores)
 {
-    tlp_session_options so = session();
+    tlp_session_options so = plan_rig_session(N_CTX);
     tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;
 
     o.session = &so;
@@ -115,7 +105,7 @@ static void make_plan(tlp_model *m, const char *scores)
 
 static void adjust_plan(tlp_model *m)
 {
-    tlp_session_options so = session();
+    tlp_session_options so = plan_rig_session(N_CTX);
     tlp_plan_adjust_options o = TLP_PLAN_ADJUST_OPTIONS_INIT;
     tlp_plan *plan = NULL, *adjusted = NULL, *again = NULL;
 

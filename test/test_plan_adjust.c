@@ -8,10 +8,10 @@
 
 #include "plan/adjust.h"
 #include "support/mem.h"
+#include "support/plan_rig.h"
 #include "support/rig.h"
 #include "support/tiny.h"
 #include "tlp_eval.h"
-#include "tlp_tune.h"
 
 enum { N_CTX = 32, N_TOKEN = 1024, N_UNSEEN = 256 };
 
@@ -29,10 +29,7 @@ static tlp_plan_adjust_options options(int gains, int norms, int rank)
     o.gains = gains;
     o.norms = norms;
     o.rank = rank;
-    session = (tlp_session_options)TLP_SESSION_OPTIONS_INIT;
-    session.n_ctx = N_CTX;
-    session.n_thread = 1;
-    session.compute = TLP_COMPUTE_F32;
+    session = plan_rig_session(N_CTX);
     o.session = &session;
     return o;
 }

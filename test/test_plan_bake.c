@@ -11,12 +11,11 @@
 #include <unistd.h>
 
 #include "support/mem.h"
+#include "support/plan_rig.h"
 #include "support/reordered.h"
 #include "support/rig.h"
-#include "support/text_kl.h"
 #include "support/tiny.h"
 #include "support/written.h"
-#include "tlp_tune.h"
 
 TestSuite(plan_bake, .timeout = 300);
 
@@ -40,10 +39,7 @@ static tlp_plan_bake_options options(void)
 {
     tlp_plan_bake_options o = TLP_PLAN_BAKE_OPTIONS_INIT;
 
-    session = (tlp_session_options)TLP_SESSION_OPTIONS_INIT;
-    session.n_ctx = N_CTX;
-    session.n_thread = 1;
-    session.compute = TLP_COMPUTE_F32;
+    session = plan_rig_session(N_CTX);
     o.session = &session;
     return o;
 }
@@ -183,16 +179,6 @@ Test(plan_bake, puts_a_constructed_model_right)
 
 /* ==== the plan for the new file ========================================== */
 
-static char *json(const tlp_plan *plan)
-{
-    size_t n = 0;
-
-    CHECK_FAILS(TLP_EBUFS, tlp_plan_format(NULL, 0, &n, plan, TLP_PLAN_JSON));
-    char *text = malloc(n + 1);
-    CHECK_OK(tlp_plan_format(text, n + 1, &n, plan, TLP_PLAN_JSON));
-    return text;
-}
-
 Test(plan_bake, plan_is_for_the_new_file)
 {
     static const char form[] =
@@ -210,7 +196,8 @@ Test(plan_bake, plan_is_for_the_new_file)
     const char *path = tiny_path("baked.gguf");
     CHECK_OK(tlp_plan_parse(&plan, m, form));
     CHECK_OK(tlp_plan_bake(&baked, NULL, plan, path, ids, N_TOKEN, &o));
-    char *text = json(baked), *old = json(plan);
+    char *text = plan_rig_format(baked, TLP_PLAN_JSON),
+         *old = plan_rig_format(plan, TLP_PLAN_JSON);
     CHECK_OK(tlp_model_get_info(&info, m));
 
     cr_expect(strstr(text, "\"by\": \"hand\""), "%s", text);
@@ -257,7 +244,7 @@ Test(plan_bake, is_deterministic_and_never_worse)
             CHECK_OK(tlp_plan_bake(&baked, &r, plan, tiny_path("baked.gguf"),
                                    ids, N_TOKEN, &o));
             cr_expect_lt(r.kl_after, r.kl_before);
-            text = json(baked);
+            text = plan_rig_format(baked, TLP_PLAN_JSON);
             const char *print = strstr(text, "\"fingerprint\"");
             cr_assert_not_null(print);
             if (n == 2)

@@ -8,9 +8,9 @@
 
 #include "plan/adjust.h"
 #include "support/mem.h"
+#include "support/plan_rig.h"
 #include "support/rig.h"
 #include "support/tiny.h"
-#include "tlp_tune.h"
 
 TestSuite(plan_carry, .timeout = 60);
 
@@ -42,17 +42,6 @@ static void close_files(files f)
     tlp_model_free(f.to);
 }
 
-static char *json(const tlp_plan *plan)
-{
-    size_t n = 0;
-    char *text = NULL;
-
-    cr_assert_eq(tlp_plan_format(NULL, 0, &n, plan, TLP_PLAN_JSON), TLP_EBUFS);
-    text = malloc(n + 1);
-    CHECK_OK(tlp_plan_format(text, n + 1, &n, plan, TLP_PLAN_JSON));
-    return text;
-}
-
 static char *fingerprint(const tlp_model *m)
 {
     tlp_model_info info = { .struct_size = sizeof info };
@@ -69,12 +58,12 @@ Test(plan_carry, stages_and_record)
 
     cr_assert_str_neq(old, new);
     CHECK_OK(tlp_plan_parse(&plan, f.from, PLAN));
-    char *text = json(plan);
+    char *text = plan_rig_format(plan, TLP_PLAN_JSON);
     cr_expect_eq(tlp_plan_parse(&carried, f.to, text), TLP_EMISMATCH);
     free(text);
 
     CHECK_OK(tlp_plan_carry(&carried, plan, f.to));
-    text = json(carried);
+    text = plan_rig_format(carried, TLP_PLAN_JSON);
     cr_expect(strstr(text, new), "%s", text);
     const char *made = strstr(text, "\"carried_from\"");
     cr_assert_not_null(made, "%s", text);
@@ -108,7 +97,7 @@ Test(plan_carry, record_is_added_to)
                             "{\"layers\": [3, 4], \"mode\": \"par\"}], "
                             "\"made\": {\"by\": \"hand\", \"kl\": 0.41}}"));
     CHECK_OK(tlp_plan_carry(&carried, plan, f.to));
-    char *text = json(carried);
+    char *text = plan_rig_format(carried, TLP_PLAN_JSON);
     cr_expect(strstr(text, "\"by\": \"hand\", \"kl\": 0.41, \"carried_from\""),
               "%s", text);
     free(text);

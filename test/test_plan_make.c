@@ -8,12 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/plan_rig.h"
 #include "support/rig.h"
-#include "support/text_kl.h"
 #include "support/tiny.h"
 #include "support/tool.h"
 #include "tlp_eval.h"
-#include "tlp_tune.h"
 
 enum { N_LAYER = 7, N_CTX = 32, N_TOKEN = 4 * N_CTX + 9 };
 
@@ -40,34 +39,9 @@ static tlp_plan_make_options options(int depth)
     tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;
 
     o.depth = depth;
-    session = (tlp_session_options)TLP_SESSION_OPTIONS_INIT;
-    session.n_ctx = N_CTX;
-    session.n_thread = 1;
-    session.compute = TLP_COMPUTE_F32;
+    session = plan_rig_session(N_CTX);
     o.session = &session;
     return o;
-}
-
-static char *format(const tlp_plan *plan, int form)
-{
-    size_t n = 0;
-    char *text;
-
-    CHECK_FAILS(TLP_EBUFS, tlp_plan_format(NULL, 0, &n, plan, form));
-    text = malloc(n + 1);
-    CHECK_OK(tlp_plan_format(text, n + 1, &n, plan, form));
-    return text;
-}
-
-/* The plan's JSON form; free() it. */
-static char *make(tlp_model *m, const tlp_plan_make_options *o)
-{
-    tlp_plan *plan = NULL;
-
-    CHECK_OK(tlp_plan_make(&plan, m, ids, N_TOKEN, o));
-    char *text = format(plan, TLP_PLAN_JSON);
-    tlp_plan_free(plan);
-    return text;
 }
 
 TestSuite(plan_make, .timeout = 300);
@@ -91,7 +65,7 @@ static void keep_point(const tlp_plan_point *p, void *data)
     f->kl[p->depth] = p->kl;
     f->ppl[p->depth] = p->ppl;
     f->top1[p->depth] = p->top1_agreement;
-    f->text[p->depth] = format(p->plan, TLP_PLAN_TEXT);
+    f->text[p->depth] = plan_rig_format(p->plan, TLP_PLAN_TEXT);
 }
 
 static void free_front(front *f)
@@ -110,7 +84,7 @@ Test(plan_make, points_equal_sessions)
 
     o.point = keep_point;
     o.point_data = &f;
-    free(make(m, &o));
+    free(plan_rig_make(m, &whole, &o));
     cr_expect_eq(f.n, 4);
     cr_expect_eq(f.n_chosen, 1);
     for (int depth = 4; depth <= N_LAYER; depth++) {
@@ -191,7 +165,7 @@ Test(plan_make, finds_the_best_pairs)
         o.objective = TLP_OBJECTIVE_KL;
         o.point = keep_point;
         o.point_data = &f;
-        free(make(m, &o));
+        free(plan_rig_make(m, &whole, &o));
         cr_expect_float_eq(f.kl[N_LAYER - 1], want.one, 1e-6,
                            "model %d: %s has %.6f, the best pair %.6f", k,
                            f.text[N_LAYER - 1], f.kl[N_LAYER - 1], want.one);
@@ -223,7 +197,7 @@ Test(plan_make, objectives)
             o.objective = objective;
             o.point = keep_point;
             o.point_data = &f;
-            free(make(m, &o));
+            free(plan_rig_make(m, &whole, &o));
             double kl = f.kl[N_LAYER - 1], nll = log(f.ppl[N_LAYER - 1]);
             cost[TLP_OBJECTIVE_BOTH][objective] += kl + nll;
             cost[TLP_OBJECTIVE_KL][objective] += kl;
@@ -246,14 +220,14 @@ Test(plan_make, memory_and_threads_change_nothing)
 {
     tlp_model *m = open_tiny(5);
     tlp_plan_make_options o = options(3);
-    char *want = make(m, &o);
+    char *want = plan_rig_make(m, &whole, &o);
 
     for (int i = 0; i < 4; i++) {
         static const uint64_t bytes[] = { 1, 200000, 600000, 0 };
 
         o.max_bytes = bytes[i];
         session.n_thread = i == 3 ? 3 : 1;
-        char *found = make(m, &o);
+        char *found = plan_rig_make(m, &whole, &o);
         cr_expect_str_eq(found, want, "%llu bytes",
                          (unsigned long long)bytes[i]);
         free(found);
@@ -288,7 +262,7 @@ Test(plan_make, resumes)
 
     o.progress = step;
     o.progress_data = &b;
-    char *want = make(m, &o);
+    char *want = plan_rig_make(m, &whole, &o);
     int n_whole = b.n;
 
     o.resume = tiny_path("state.json");
@@ -298,7 +272,7 @@ Test(plan_make, resumes)
     }
     CHECK_OK(st);
     cr_expect_gt(n_run, 2, "%d steps", n_whole);
-    char *found = format(plan, TLP_PLAN_JSON);
+    char *found = plan_rig_format(plan, TLP_PLAN_JSON);
     cr_expect_str_eq(found, want);
     tlp_plan_free(plan);
     free(found);
@@ -306,16 +280,16 @@ Test(plan_make, resumes)
 
     /* All scores are there: nothing but the streams is made again. */
     b = (make_brake){ 0 };
-    free(make(m, &o));
+    free(plan_rig_make(m, &whole, &o));
     cr_expect_lt(b.n, n_whole / 2, "%d of %d", b.n, n_whole);
 
     /* They serve another target. */
     o.depth = 5;
     o.resume = NULL;
     o.progress = NULL;
-    want = make(m, &o);
+    want = plan_rig_make(m, &whole, &o);
     o.resume = tiny_path("state.json");
-    found = make(m, &o);
+    found = plan_rig_make(m, &whole, &o);
     cr_expect_str_eq(found, want);
     free(found);
     free(want);
@@ -332,7 +306,7 @@ Test(plan_make, stays_within_a_budget)
 
     o.point = keep_point;
     o.point_data = &all;
-    free(make(m, &o));
+    free(plan_rig_make(m, &whole, &o));
     o.depth = 0;
     o.point_data = &f;
     for (int depth = 3; depth < N_LAYER; depth++) {
@@ -343,7 +317,7 @@ Test(plan_make, stays_within_a_budget)
         f = (front){ 0 };
         o.max_kl = (all.kl[depth] + all.kl[depth - 1]) / 2;
         CHECK_OK(tlp_plan_make(&plan, m, ids, N_TOKEN, &o));
-        char *text = format(plan, TLP_PLAN_TEXT);
+        char *text = plan_rig_format(plan, TLP_PLAN_TEXT);
         cr_expect_str_eq(text, all.text[depth], "within %g", o.max_kl);
         cr_expect_eq(f.n_chosen, 1);
         free(text);
@@ -354,14 +328,14 @@ Test(plan_make, stays_within_a_budget)
     /* Nothing fits: the serial plan.  Everything fits: all that can be. */
     f = (front){ 0 };
     o.max_kl = 1e-9;
-    char *text = make(m, &o);
+    char *text = plan_rig_make(m, &whole, &o);
     cr_expect_eq(f.n, 2);
     cr_expect_null(strstr(text, "\"mode\""), "%s", text);
     free(text);
     free_front(&f);
     f = (front){ 0 };
     o.max_kl = 1e9;
-    free(make(m, &o));
+    free(plan_rig_make(m, &whole, &o));
     cr_expect_leq(N_LAYER + 1 - f.n, 3);
     free_front(&f);
     free_front(&all);
@@ -507,7 +481,7 @@ Test(plan_make, refuses_foreign_scores)
     size_t n;
 
     o.resume = path;
-    free(make(m, &o));
+    free(plan_rig_make(m, &whole, &o));
     char *good = tool_read_file(path, &n);
 
     o.seed = 1;

@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/plan_rig.h"
 #include "support/rig.h"
-#include "support/text_kl.h"
 #include "support/tiny.h"
-#include "tlp_tune.h"
 
 enum {
     N_LAYER = 5,
@@ -41,34 +40,9 @@ static tlp_plan_make_options options(int exchanges)
     tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;
 
     o.exchanges = exchanges;
-    session = (tlp_session_options)TLP_SESSION_OPTIONS_INIT;
-    session.n_ctx = N_CTX;
-    session.n_thread = 1;
-    session.compute = TLP_COMPUTE_F32;
+    session = plan_rig_session(N_CTX);
     o.session = &session;
     return o;
-}
-
-/* free() it. */
-static char *format(const tlp_plan *plan, int form)
-{
-    size_t n = 0;
-
-    CHECK_FAILS(TLP_EBUFS, tlp_plan_format(NULL, 0, &n, plan, form));
-    char *text = malloc(n + 1);
-    CHECK_OK(tlp_plan_format(text, n + 1, &n, plan, form));
-    return text;
-}
-
-/* The plan's JSON form; free() it. */
-static char *make(tlp_model *m, const tlp_plan_make_options *o)
-{
-    tlp_plan *plan = NULL;
-
-    CHECK_OK(tlp_plan_make(&plan, m, ids, N_TOKEN, o));
-    char *text = format(plan, TLP_PLAN_JSON);
-    tlp_plan_free(plan);
-    return text;
 }
 
 TestSuite(plan_nosync, .timeout = 300);
@@ -91,7 +65,7 @@ static void keep_point(const tlp_plan_point *p, void *data)
     f->n++;
     f->n_chosen += p->chosen;
     f->kl[p->exchanges] = p->kl;
-    f->text[p->exchanges] = format(p->plan, TLP_PLAN_TEXT);
+    f->text[p->exchanges] = plan_rig_format(p->plan, TLP_PLAN_TEXT);
 }
 
 static void free_front(nosync_front *f)
@@ -112,7 +86,7 @@ static void expect_points(tlp_model *m, int n_track)
     o.n_track = n_track;
     o.point = keep_point;
     o.point_data = &f;
-    free(make(m, &o));
+    free(plan_rig_make(m, &whole, &o));
     cr_expect_eq(f.n, N_EXCHANGE, "down to the last exchange");
     cr_expect_eq(f.n_chosen, 1);
     cr_expect_str_eq(f.text[N_EXCHANGE], "serial");
@@ -174,7 +148,7 @@ Test(plan_nosync, finds_the_best_exchanges)
         o.objective = TLP_OBJECTIVE_KL;
         o.point = keep_point;
         o.point_data = &f;
-        free(make(m, &o));
+        free(plan_rig_make(m, &whole, &o));
         cr_expect_float_eq(f.kl[N_EXCHANGE - 1], one, 1e-6, "model %d: %s", k,
                            f.text[N_EXCHANGE - 1]);
         n_two += f.kl[N_EXCHANGE - 2] < two + 1e-6;
@@ -193,14 +167,14 @@ Test(plan_nosync, memory_and_threads_change_nothing)
 {
     tlp_model *m = open_tiny(5);
     tlp_plan_make_options o = options(3);
-    char *want = make(m, &o);
+    char *want = plan_rig_make(m, &whole, &o);
 
     for (int i = 0; i < 4; i++) {
         static const uint64_t bytes[] = { 1, 100000, 300000, 0 };
 
         o.max_bytes = bytes[i];
         session.n_thread = i == 3 ? 3 : 1;
-        char *found = make(m, &o);
+        char *found = plan_rig_make(m, &whole, &o);
         cr_expect_str_eq(found, want, "%llu bytes",
                          (unsigned long long)bytes[i]);
         free(found);
@@ -224,7 +198,7 @@ Test(plan_nosync, resumes)
     tlp_plan *plan = NULL;
     tlp_status st = TLP_ECANCELED;
     int n_run = 0, left;
-    char *want = make(m, &o);
+    char *want = plan_rig_make(m, &whole, &o);
 
     o.progress = brake;
     o.progress_data = &left;
@@ -235,7 +209,7 @@ Test(plan_nosync, resumes)
     }
     CHECK_OK(st);
     cr_expect_gt(n_run, 2);
-    char *found = format(plan, TLP_PLAN_JSON);
+    char *found = plan_rig_format(plan, TLP_PLAN_JSON);
     cr_expect_str_eq(found, want);
     tlp_plan_free(plan);
     free(found);
@@ -278,7 +252,7 @@ Test(plan_nosync, reaches_targets)
     o.modes = TLP_MAKE_NOSYNC;
     o.max_kl = (all.kl[7] + all.kl[6]) / 2;
     CHECK_OK(tlp_plan_make(&plan, m, ids, N_TOKEN, &o));
-    char *text = format(plan, TLP_PLAN_TEXT);
+    char *text = plan_rig_format(plan, TLP_PLAN_TEXT);
     cr_expect_str_eq(text, all.text[7]);
     free(text);
     tlp_plan_free(plan);
