@@ -20,6 +20,8 @@ static int check_options(const eval *v)
         return cli_usage("--delimiter needs --task");
     if ((v->text.bos || v->text.no_bos) && v->n_drill)
         return cli_usage("--bos and --no-bos need --text, --tokens or --task");
+    if (own_text_is_shaped(&text->own))
+        return cli_usage("--self-seed and --self-prompts need --self");
     if (corpus_is_cut(text))
         return cli_usage("--max-tokens, --from and --spread need --text or "
                          "--tokens");

@@ -326,6 +326,9 @@ int cmd_info(int argc, char **argv)
 
     if (rc != CLI_GO)
         return rc;
+    if (o.devices && !e.model_path &&
+        (o.meta || o.tensors || o.with_digest || e.plan_text))
+        return cli_usage("no model: -m FILE is required");
     rc = o.devices ? devices_find(&found) : CLI_OK;
     if (rc == CLI_OK && (e.model_path || !o.devices))
         rc = open_model(&e, &cost);

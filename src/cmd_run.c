@@ -178,6 +178,8 @@ static int check_options(const run_state *r)
         return cli_usage("-p, -f, -i and --messages exclude each other");
     if (f->messages_file && r->system)
         return cli_usage("--messages excludes --system");
+    if (r->temperature == 0 && (r->top_k || r->top_p > 0 || r->min_p > 0))
+        return cli_usage("--top-k, --top-p and --min-p need --temp");
     if (f->continue_message && !f->messages_file)
         return cli_usage("--continue needs --messages");
     if (!r->prompt && !r->file && !r->interactive && !f->messages_file &&
@@ -253,7 +255,7 @@ int cmd_run(int argc, char **argv)
         CHAT_OPTIONS(r.files),
         { CLI_HEADING, .help = "Sampling:" },
         { CLI_FLOAT, 0, "temp", &r.temperature, "X", "temperature (0: greedy)",
-          0, 1e6 },
+          0, 1000 },
         { CLI_INT, 0, "top-k", &r.top_k, "N", "best N tokens (0: all)", 0,
           INT32_MAX },
         { CLI_FLOAT, 0, "top-p", &r.top_p, "X",
@@ -262,11 +264,11 @@ int cmd_run(int argc, char **argv)
           "least share of the best probability (0: off)", 0, 1 },
         { CLI_FLOAT, 0, "repeat-penalty", &r.repeat_penalty, "X",
           "divides the logits of the last 64 tokens, prompt included (0: off)",
-          0, 1e6 },
+          0, 1000 },
         { CLI_FLOAT, 0, "frequency-penalty", &r.frequency_penalty, "X",
-          "subtracted once per recent occurrence (0: off)", -1e6, 1e6 },
+          "subtracted once per recent occurrence (0: off)", -1000, 1000 },
         { CLI_FLOAT, 0, "presence-penalty", &r.presence_penalty, "X",
-          "subtracted from recent tokens (0: off)", -1e6, 1e6 },
+          "subtracted from recent tokens (0: off)", -1000, 1000 },
         { CLI_SEED, 0, "seed", &r.seed, "N",
           "seed of the sampler; equal seeds give equal text (0)", 0, 0 },
         { CLI_HEADING, .help = "Engine:" },

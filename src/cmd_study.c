@@ -87,8 +87,27 @@ static int run(study *s)
  * own number. */
 static void set_defaults(study *s)
 {
+    s->kinds = s->kinds ? s->kinds : ~0u;
+    s->modes = s->modes ? s->modes : 1;
+    s->n_draw = s->n_draw ? s->n_draw : 3;
     if (s->text.max_tokens < 0)
         s->text.max_tokens = s->text.text_path || s->text.id_path ? 1024 : 0;
+}
+
+/* kinds 0: all. */
+static bool has_kind(const study *s, int kind)
+{
+    return s->kinds == 0 || (s->kinds & 1u << (kind - SHUFFLE));
+}
+
+/* Options of a kind that is not studied. */
+static int check_kinds(const study *s)
+{
+    if (s->modes && !has_kind(s, PARALLEL) && !has_kind(s, PAIRS))
+        return cli_usage("--mode needs --kind parallel or pairs");
+    if ((s->n_draw || s->seed) && !has_kind(s, SHUFFLE))
+        return cli_usage("--draws and --seed need --kind shuffle");
+    return CLI_OK;
 }
 
 static int check_options(const study *s)
@@ -125,11 +144,7 @@ static int start(study *s)
 
 int cmd_study(int argc, char **argv)
 {
-    study s = { .e = ENGINE_INIT,
-                .text.max_tokens = -1,
-                .kinds = ~0u,
-                .modes = 1,
-                .n_draw = 3 };
+    study s = { .e = ENGINE_INIT, .text.max_tokens = -1 };
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(s.e),
         ENGINE_TRUST_OPTION(s.e),
@@ -166,8 +181,10 @@ int cmd_study(int argc, char **argv)
 
     if (rc != CLI_GO)
         return rc;
+    rc = check_kinds(&s);
     set_defaults(&s);
-    rc = check_options(&s);
+    if (rc == CLI_OK)
+        rc = check_options(&s);
     s.e.where = ENGINE_THREADS;
     if (s.step == 0)
         s.step = 1;

@@ -25,6 +25,12 @@ typedef struct own_text {
       "lines with which the windows of --self begin, in turn", 0, 0 }
 /* clang-format on */
 
+/* Whether options say how the text is written. */
+static inline bool own_text_is_shaped(const own_text *o)
+{
+    return o->prompt_path || o->seed;
+}
+
 /*
  * Fill o->n ids in windows of `length`, the last of which may be shorter.
  * Every window is a text of its own, drawn at temperature 1 with a seed of its

@@ -54,6 +54,22 @@ static int read_modes(const char *text, uint32_t *modes)
     return CLI_OK;
 }
 
+/* Options that belong to another kind of search. */
+static int check_search(const make *v)
+{
+    bool nosync = v->modes ? strcmp(v->modes, "nosync") == 0 : v->exchanges > 0;
+
+    if (v->n_track && !nosync)
+        return cli_usage("--tracks needs --exchanges, or --modes nosync");
+    if (v->max_group && nosync)
+        return cli_usage("--max-group is for plans with groups");
+    if (v->e.n_rank > 1 && v->speedup <= 0)
+        return cli_usage("--ranks goes with --speedup only");
+    if (v->e.link_delay_us && v->e.n_rank < 2)
+        return cli_usage("--link-delay-us needs --ranks");
+    return CLI_OK;
+}
+
 static int check_options(const make *v)
 {
     int rc = corpus_check(&v->text);
@@ -70,9 +86,7 @@ static int check_options(const make *v)
     if (out_is_stdout(v->csv_path) && out_is_stdout(v->svg_path))
         return cli_usage("only one of --pareto and --svg can go to standard "
                          "output");
-    if (v->e.n_rank > 1 && v->speedup <= 0)
-        return cli_usage("--ranks goes with --speedup only");
-    return CLI_OK;
+    return check_search(v);
 }
 
 /* ========================================================================= */

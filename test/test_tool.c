@@ -82,6 +82,10 @@ Test(tool, usage_errors)
     expect_usage(SPAWN("tlp", "run", "--top-p", "2"), "tlp run: --top-p 2");
     expect_usage(SPAWN("tlp", "run", "--temp", "nan"), "tlp run: --temp nan");
     expect_usage(SPAWN("tlp", "run", "--seed", "-1"), "tlp run: --seed -1");
+    expect_usage(SPAWN("tlp", "run", "-m", "x", "-p", "a", "--top-k", "3"),
+                 "tlp run: --top-k, --top-p and --min-p need --temp");
+    expect_usage(SPAWN("tlp", "info", "--devices", "--meta"),
+                 "tlp info: no model");
     expect_usage(SPAWN("tlp", "run", "--isa", "mmx"), "tlp run: --isa mmx");
     expect_usage(SPAWN("tlp", "run", "--ranks", "65"), "tlp run: --ranks 65");
     expect_usage(SPAWN("tlp", "run", "--comm", "ib"), "tlp run: --comm ib");

@@ -376,6 +376,14 @@ Test(tool_plan, refuses)
     refuse(MAKE(m, ids, out, "--depth", "4", "--svg", "-", "--pareto", "-"), 2,
            "only one of --pareto and --svg");
     refuse(MAKE(m, ids, out, "--depth", "3", "--ranks", "2"), 2, "--speedup");
+    refuse(MAKE(m, ids, out, "--depth", "3", "--tracks", "2"), 2, "--tracks");
+    refuse(MAKE(m, ids, out, "--exchanges", "7", "--max-group", "2"), 2,
+           "--max-group");
+    refuse(MAKE(m, ids, out, "--max-kl", "1", "--modes", "nosync",
+                "--max-group", "2"),
+           2, "--max-group");
+    refuse(MAKE(m, ids, out, "--speedup", "1.25", "--link-delay-us", "9"), 2,
+           "--link-delay-us");
     refuse(
         SPAWN("tlp", "plan", "make", "-m", m, "--tokens", ids, "--depth", "3"),
         2, "-o FILE");

@@ -201,6 +201,8 @@ Test(tool_self, misuse_is_refused)
         const char *text;
     } runs[] = {
         { EVAL("--self-seed", "3", "--tokens", ids), 2, "need --self" },
+        { EVAL("--self-seed", "3", "--task", "x"), 2, "need --self" },
+        { EVAL("--self-prompts", "x", "--generate", "3"), 2, "need --self" },
         { EVAL("--self", "32", "--self-prompts", empty), 1, "no line" },
         { EVAL("--self", "32", "--self-prompts", zero), 1, "a zero byte" },
         { EVAL("--self", "32", "--self-prompts", "/none"), 1, "/none" },

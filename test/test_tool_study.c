@@ -323,6 +323,20 @@ Test(tool_study, usage)
     expect_usage("--resume", "/nonexistent/a.csv", 1, "/nonexistent/a.csv: ");
 
     const char *m = tool_model(), *ids = ids_of(20);
+    static const char *const idle[][3] = {
+        { "prune", "--mode", "par" },
+        { "merge,pairs", "--draws", "2" },
+        { "prune", "--seed", "2" },
+    };
+    for (size_t i = 0; i < sizeof idle / sizeof *idle; i++) {
+        spawned t = SPAWN("tlp", "study", "-m", m, "--tokens", ids, "--kind",
+                          idle[i][0], idle[i][1], idle[i][2]);
+
+        tool_expect_status(&t, 2);
+        tool_expect_message(&t, "tlp study: --");
+        spawn_free(&t);
+    }
+
     spawned s = SPAWN("tlp", "study", "-m", m);
 
     tool_expect_status(&s, 2);
