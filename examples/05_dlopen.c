@@ -44,14 +44,24 @@ static int load_all(void *library, tlp_functions *f)
            load(library, "tlp_model_free", &f->model_free);
 }
 
+static void print_warning(int level, const char *text, void *user_data)
+{
+    (void)user_data;
+    if (level == TLP_LOG_WARN)
+        fprintf(stderr, "warning: %s\n", text);
+}
+
 static int show_model(const tlp_functions *f, const char *path)
 {
+    tlp_model_options open = TLP_MODEL_OPTIONS_INIT;
     tlp_model *model = NULL;
     tlp_model_info info;
     int ok;
 
     info.struct_size = sizeof info; /* of the header this was compiled with */
-    ok = !f->model_open(&model, path, NULL) && !f->model_get_info(&info, model);
+    open.log = print_warning;
+    ok =
+        !f->model_open(&model, path, &open) && !f->model_get_info(&info, model);
     if (ok)
         printf("%s: %s, %d layers, %lld parameters\n", path, info.arch,
                (int)info.n_layer, (long long)info.n_param);

@@ -9,6 +9,7 @@
 #include "support/mpirun.h"
 #include "support/plugins.h"
 #include "support/spawn.h"
+#include "support/tiny.h"
 #include "support/tool.h"
 
 static void expect_success(const spawned *s)
@@ -146,6 +147,32 @@ Test(examples, two_gpu_pair)
                     " 10 all-reduces per token, depth 5\n");
         expect_line(s.out, "layer parallelism (lp:1-2,3-4): ",
                     " 6 all-reduces per token, depth 3\n");
+        spawn_free(&s);
+    }
+}
+
+/* What the library warns of is shown. */
+Test(examples, warnings)
+{
+    static const char *const programs[] = {
+        "examples/01_generate",    "examples/02_stream_cancel",
+        "examples/03_two_ranks",   "examples/04_from_cxx",
+        "examples/05_dlopen",      "examples/06_processes",
+        "examples/07_two_gpu_pair"
+    };
+    char library[4096];
+    tiny_spec spec = tiny_default();
+
+    snprintf(library, sizeof library, "%s/libtlp.so", spawn_build_dir());
+    spec.note = "acme.note";
+    const char *m = tiny_make(&spec);
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
+        bool loads = strstr(programs[i], "dlopen");
+        spawned s = loads ? SPAWN(programs[i], library, m)
+                          : SPAWN(programs[i], m, "hello", "serial");
+
+        cr_expect_not_null(strstr(s.err, "acme.note"), "%s: %s", programs[i],
+                           s.err);
         spawn_free(&s);
     }
 }
