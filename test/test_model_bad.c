@@ -291,7 +291,10 @@ Test(model_bad, keys_are_checked)
           "key llama.attention.sliding_window: 48 is not supported, 0 "
           "expected" },
         { KEY_F("logit_scale", 0.5), TLP_ENOTSUP, "logit_scale: 0.5" },
-        { KEY_F("attention.scale", 0.5), TLP_ENOTSUP, "scale: 0.5" },
+        { KEY_F("attention.scale", 0.5), TLP_ENOTSUP,
+          "scale: 0.5 is not supported, 0.353553 expected" },
+        { KEY_F("attention.scale", 0.353554), TLP_ENOTSUP, "scale: 0.35355" },
+        { KEY_F("attention.scale", NAN), TLP_ENOTSUP, "scale: nan" },
         { GRANITE("residual_scale", -1), TLP_EFORMAT, "residual_scale: -1" },
         { GRANITE("logit_scale", 0), TLP_EFORMAT, "logit_scale: 0" },
         { GRANITE("embedding_scale", NAN), TLP_EFORMAT, "embedding_scale" },
@@ -398,6 +401,7 @@ Test(model_bad, harmless_keys_and_tensors_are_accepted)
         KEY_A("feed_forward_length", N_FF),
         KEY_A("attention.head_count_kv", N_KV),
         KEY_F("logit_scale", 1),
+        KEY_F("attention.scale", 0.35355339), /* 1 / sqrt(HEAD_DIM) */
         { .key = L "attention.causal", .kind = 'b', .number = 1 },
         KEY_U("rope.dimension_count", 4),
         KEY_S("rope.scaling.type", "none"),

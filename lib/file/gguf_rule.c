@@ -58,6 +58,15 @@ static bool has_name(const tlpi_gguf_rule *rule, const char *name)
     return strcmp(rule->name, name) == 0;
 }
 
+/* One number, or one for each layer. */
+static bool is_all(const tlpi_gguf_kv *kv, double number)
+{
+    for (uint64_t i = 0; i < kv->n; i++)
+        if (tlpi_gguf_elem_f64(kv, i) != number)
+            return false;
+    return kv->n > 0;
+}
+
 static bool allows(const tlpi_gguf_rule *rule, const tlpi_gguf_kv *kv)
 {
     bool is_bool = kv->type == TLPI_GGUF_BOOL;
@@ -67,13 +76,11 @@ static bool allows(const tlpi_gguf_rule *rule, const tlpi_gguf_kv *kv)
         return true;
     if (rule->kind == TLPI_RULE_EMPTY)
         return kv->is_array && kv->n == 0;
-    if (kv->is_array)
-        return false;
     if (rule->kind != TLPI_RULE_TEXT)
         return kv->type != TLPI_GGUF_STRING &&
                is_bool == (rule->kind == TLPI_RULE_BOOL) &&
-               tlpi_gguf_elem_f64(kv, 0) == rule->number;
-    if (kv->type != TLPI_GGUF_STRING)
+               is_all(kv, rule->number);
+    if (kv->is_array || kv->type != TLPI_GGUF_STRING)
         return false;
     tlpi_str s = tlpi_gguf_next_str(&at);
     return s.n == strlen(rule->text) && memcmp(s.s, rule->text, s.n) == 0;

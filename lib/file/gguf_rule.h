@@ -13,8 +13,8 @@
 typedef enum tlpi_gguf_rule_kind {
     TLPI_RULE_ANY,    /* other code reads and checks the value, or no value
                          changes a result */
-    TLPI_RULE_NUMBER, /* `number` alone */
-    TLPI_RULE_BOOL,   /* `number` alone: 0 or 1 */
+    TLPI_RULE_NUMBER, /* `number` alone, or an array of it */
+    TLPI_RULE_BOOL,   /* `number` alone, 0 or 1, or an array of it */
     TLPI_RULE_TEXT,   /* `text` alone */
     TLPI_RULE_EMPTY,  /* an array without elements alone */
     TLPI_RULE_NOTE    /* any value, with a warning: files have it by mistake,

@@ -32,6 +32,11 @@ static int whole_head(const tlpi_hparams *hp)
     return hp->head_dim;
 }
 
+static double root_of_head(const tlpi_hparams *hp)
+{
+    return 1 / sqrt(hp->head_dim);
+}
+
 #define FIELD(x) .name = #x, .at = offsetof(tlpi_hparams, x)
 #define INT(x, LO, HI) FIELD(x), .lo = LO, .hi = HI
 #define FLOAT(x, LO, HI) FIELD(x), .is_float = true, .lo = LO, .hi = HI
@@ -68,7 +73,7 @@ const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM] = {
     { NULL, INT(no_rope_step, 1, MAX_LAYER), .identity = TLPI_OTHER_IF_USED },
     { "embedding_scale", SCALE(embedding_scale, 1) },
     { "residual_scale", SCALE(residual_scale, 1) },
-    { "attention.scale", SCALE(attention_scale, 0) },
+    { "attention.scale", SCALE(attention_scale, 0), .same = root_of_head },
     { "logit_scale", SCALE(logit_scale, 1) },
 };
 
@@ -194,6 +199,20 @@ static tlp_status read_int_row(tlpi_hparams *hp, const tlpi_gguf *g,
                     (int)row->lo, hi, field);
 }
 
+/* Refuse a scale that the architecture's equations do not have.  Converters
+ * round 1/sqrt to f32 in more than one way. */
+static tlp_status check_no_scale(const tlpi_hparams *hp, const tlpi_gguf *g,
+                                 const tlpi_hparam *row, float value)
+{
+    double want = row->same ? row->same(hp) : row->neutral;
+
+    if (row->same && fabs((double)value - want) <= 2e-7 * want)
+        return TLP_OK;
+    return tlpi_fail(TLP_ENOTSUP,
+                     "%s: key %s: %g is not supported, %g expected", g->path,
+                     key_of(hp, row->key).name, (double)value, want);
+}
+
 static tlp_status read_float_row(tlpi_hparams *hp, const tlpi_gguf *g,
                                  const tlpi_hparam *row)
 {
@@ -208,8 +227,7 @@ static tlp_status read_float_row(tlpi_hparams *hp, const tlpi_gguf *g,
     if (st != TLP_OK || (value == neutral && !row->need))
         return st;
     if (row->is_scale && !tlpi_arch_get(hp)->scales)
-        return tlpi_fail(TLP_ENOTSUP, "%s: key %s: %g is not supported",
-                         g->path, key.name, (double)value);
+        return check_no_scale(hp, g, row, value);
     return read_float(hp, g, row->key, row->need, row->lo, row->hi, field);
 }
 

@@ -67,13 +67,16 @@ typedef struct tlpi_hparam {
     bool is_float;
     bool need;       /* the file must have the key */
     bool is_bounded; /* `usual` is also the largest value */
-    bool is_scale;   /* architectures without scales keep the neutral value */
+    bool is_scale;   /* architectures without scales keep the neutral value, and
+                        accept a key with this value or that of `same` */
     tlpi_identity identity;
     double lo, hi;  /* ints: [lo, hi], floats: (lo, hi] */
     double neutral; /* value without the key; allowed outside the range too */
     /* The value without the key, computed from earlier rows.  If it is 0, the
      * file must have the key. */
     int (*usual)(const tlpi_hparams *hp);
+    /* The value that means what `neutral` means; NULL: `neutral` alone. */
+    double (*same)(const tlpi_hparams *hp);
 } tlpi_hparam;
 
 enum { TLPI_N_HPARAM = 17 };
