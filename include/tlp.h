@@ -1632,7 +1632,8 @@ typedef struct tlp_sampler_options {
     float min_p;             /**< least probability, as a share of the highest
                                   one; 0 = off                                */
     float repeat_penalty;    /**< divides positive logits of tokens in the
-                                  window, multiplies negative ones; 0 = off   */
+                                  window, multiplies negative ones; 0.001 to
+                                  1000; 0 = off                               */
     float frequency_penalty; /**< subtracted per occurrence in the window     */
     float presence_penalty;  /**< subtracted once for a token in the window   */
     int32_t penalty_last_n;  /**< tokens in the window; 0 = 64                */

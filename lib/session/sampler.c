@@ -37,7 +37,9 @@ static tlp_status check_options(const tlp_sampler_options *o, int n_vocab)
     TLP_TRY(check_share("temperature", o->temperature, 0, 1000));
     TLP_TRY(check_share("top_p", o->top_p, 0, 1));
     TLP_TRY(check_share("min_p", o->min_p, 0, 1));
-    TLP_TRY(check_share("repeat_penalty", o->repeat_penalty, 0, 1000));
+    /* smaller ones would make finite logits infinite */
+    if (o->repeat_penalty != 0)
+        TLP_TRY(check_share("repeat_penalty", o->repeat_penalty, 0.001f, 1000));
     TLP_TRY(
         check_share("frequency_penalty", o->frequency_penalty, -1000, 1000));
     TLP_TRY(check_share("presence_penalty", o->presence_penalty, -1000, 1000));
