@@ -107,6 +107,13 @@ Test(jinja, errors_name_line_and_column)
     refuse(TLP_ENOTSUP, "{{ v|xmlattr }}", "the filter xmlattr");
     refuse(TLP_ENOTSUP, "{{ v is escaped }}", "the test escaped");
     refuse(TLP_ENOTSUP, "{% extends 'a' %}", "the statement extends");
+    refuse(TLP_ENOTSUP, "{% call f() %}{% endcall %}", "the statement call");
+    refuse(TLP_ENOTSUP, "{{ joiner(',') }}", "the name joiner");
+    refuse(TLP_ENOTSUP, "{{ self }}", "the name self");
+    refuse(TLP_ENOTSUP, "{% macro f() %}{{ varargs }}{% endmacro %}{{ f() }}",
+           "the name varargs");
+    refuse(TLP_ENOTSUP, "{% macro f() %}{{ kwargs }}{% endmacro %}{{ f() }}",
+           "the name kwargs");
     refuse(TLP_ENOTSUP, "{{ v.append(1) }}", "list.append");
     refuse(TLP_ENOTSUP, "{{ v.__class__ }}", "__");
     refuse(TLP_ENOTSUP, "{{ v | select }}", "generator");

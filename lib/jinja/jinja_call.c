@@ -202,6 +202,10 @@ static const tlpi_jnamed globals[] = {
     { "cycler", NULL },
     { "joiner", NULL },
     { "lipsum", NULL },
+    /* the template itself, and the further arguments of a macro */
+    { "self", NULL },
+    { "varargs", NULL },
+    { "kwargs", NULL },
 };
 
 const tlpi_jnamed *tlpi_jinja_global(const tlpi_jstr *name)

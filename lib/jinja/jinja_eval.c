@@ -20,7 +20,7 @@ static tlpi_jval look_up(tlpi_jinterp *in, const tlpi_jstr *name)
     if (!global)
         return tlpi_j_undefined(name);
     if (!global->fn) {
-        tlpi_jx_fail(&in->x, TLP_ENOTSUP, "the function %s is not supported",
+        tlpi_jx_fail(&in->x, TLP_ENOTSUP, "the name %s is not supported",
                      global->name);
         return tlpi_j_undefined(name);
     }
