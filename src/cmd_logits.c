@@ -69,8 +69,8 @@ int cmd_logits(int argc, char **argv)
     const char *id_text = NULL, *id_file = NULL, *out_path = NULL;
     const cli_option table[] = {
         ENGINE_MODEL_OPTION(e),
-        { CLI_TEXT, 0, "ids", &id_text, "IDS", "token ids, separated by blanks",
-          0, 0 },
+        { CLI_TEXT, 0, "ids", &id_text, "IDS",
+          "token ids, separated by blanks; no BOS is added", 0, 0 },
         { CLI_TEXT, 0, "tokens", &id_file, "FILE",
           "token ids, little-endian int32; no BOS is added", 0, 0 },
         { CLI_TEXT, 'o', "output", &out_path, "FILE",
