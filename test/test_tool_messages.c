@@ -1,13 +1,16 @@
 /*
  * test_tool_messages.c - what tlp says, and its exit status: a context that is
- * full or too long, output that is lost, BOS, counts.
+ * full or too long, logits that are no numbers, output that is lost, BOS,
+ * counts.
  */
 #include <criterion/criterion.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/copies.h"
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
@@ -116,6 +119,53 @@ Test(tool_messages, too_short_a_text)
     cr_expect(strstr(s.out, "1 token, 1 prediction in 1 window, BOS in each, "),
               "%s", s.out);
     spawn_free(&s);
+}
+
+/* ==== logits that are no numbers ========================================= */
+
+/* A weight of the last norm is infinite. */
+static const char *infinite_model(void)
+{
+    const char *good = tool_model(), *path = tiny_path("infinite.gguf");
+    const float weight = INFINITY;
+    size_t n, at = place_of(good, "output_norm.weight", 3 * sizeof weight);
+    char *file = tool_read_file(good, &n);
+
+    memcpy(file + at, &weight, sizeof weight);
+    tool_write_file(path, file, n);
+    free(file);
+    return path;
+}
+
+Test(tool_messages, infinite_logits_are_failures)
+{
+    const char *m = infinite_model(), *text = text_file(TEXT);
+    const char *out = tiny_path("out");
+    const char *const runs[][20] = {
+        { "tlp", "run", "-m", m, "--raw", "-p", "the", "-n", "3" },
+        { "tlp", "run", "-m", m, "--raw", "-p", "the", "-n", "3", "--temp",
+          "1" },
+        { "tlp", "run", "-m", m, "-p", "the", "-n", "3" },
+        { "tlp", "logits", "-m", m, "--ids", "1 2", "-o", out },
+        { "tlp", "eval", "-m", m, "--text", text },
+        { "tlp", "eval", "-m", m, "--text", text, "--against", "par:1-2" },
+        { "tlp", "eval", "-m", m, "--self", "20" },
+        { "tlp", "eval", "-m", m, "--generate", "2" },
+        { "tlp", "study", "-m", m, "--text", text, "--kind", "prune" },
+        { "tlp", "plan", "make", "-m", m, "--text", text, "--depth", "4", "-o",
+          out },
+    };
+
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        spawned s = spawn(&(spawn_options){ .input = "" }, runs[i]);
+
+        tool_expect_status(&s, 1);
+        cr_expect_not_null(strstr(s.err, "the logit of token"), "%s %s: %s",
+                           runs[i][1], runs[i][5], s.err);
+        cr_expect_null(strstr(s.out, "nan"), "%s", s.out);
+        cr_expect_not(tool_exists(out));
+        spawn_free(&s);
+    }
 }
 
 /* ==== lost output ======================================================== */

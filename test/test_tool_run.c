@@ -102,6 +102,31 @@ Test(tool_run, chat_by_default)
     spawn_free(&t);
 }
 
+/* A template that cannot be used is no reason to complete the bare text. */
+Test(tool_run, a_template_that_cannot_be_used)
+{
+    const char *path = tiny_path("fox.gguf");
+    size_t n;
+    char *file = tool_read_file(tool_model(), &n);
+    char *statement = memmem(file, n, "{% for", 6);
+
+    cr_assert_not_null(statement);
+    memcpy(statement, "{% fox", 6);
+    tool_write_file(path, file, n);
+    free(file);
+
+    spawned s = SPAWN("tlp", "run", "-m", path, "-n", "2", "-p", "hello");
+
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp run: ");
+    cr_expect_not_null(strstr(s.err, "the statement fox is not supported"),
+                       "%s", s.err);
+    spawn_free(&s);
+    s = SPAWN("tlp", "run", "-m", path, "-n", "2", "-p", "hello", "--raw");
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+}
+
 /* A chat message is a C string: nothing behind a zero byte is lost unsaid. */
 Test(tool_run, zero_byte_in_a_chat)
 {
