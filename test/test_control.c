@@ -160,6 +160,14 @@ Test(control, ends_by_id)
     CHECK_FAILS(TLP_EFORMAT, seen_try(&m));
     cr_expect(strstr(tlp_last_error(), "eos_token_ids[1]: 257"), "%s",
               tlp_last_error());
+
+    const float halves[] = { 1.5f, 2.5f };
+
+    seen_write("smollm", &one, 1);
+    gw_kv_array(&seen.file, keys[3].key, TLPI_GGUF_F32, 2, halves, 8);
+    CHECK_FAILS(TLP_EFORMAT, seen_try(&m));
+    cr_expect(strstr(tlp_last_error(), "array of integers"), "%s",
+              tlp_last_error());
 }
 
 Test(control, contradictions_give_a_warning)

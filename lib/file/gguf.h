@@ -103,6 +103,8 @@ tlp_status tlpi_gguf_get_str(const tlpi_gguf *g, const char *key, bool need,
  * checked the lengths.
  */
 tlpi_str tlpi_gguf_next_str(const uint8_t **at);
+/* Neither float nor bool nor string. */
+bool tlpi_gguf_is_integer(tlpi_gguf_type type);
 /* Element i of a numeric array (any integer, bool or float type). */
 double tlpi_gguf_elem_f64(const tlpi_gguf_kv *kv, uint64_t i);
 int64_t tlpi_gguf_elem_i64(const tlpi_gguf_kv *kv, uint64_t i);

@@ -26,6 +26,11 @@ static bool is_unsigned(tlpi_gguf_type type)
            type == TLPI_GGUF_BOOL;
 }
 
+bool tlpi_gguf_is_integer(tlpi_gguf_type type)
+{
+    return is_signed(type) || (is_unsigned(type) && type != TLPI_GGUF_BOOL);
+}
+
 /* The bytes of a scalar in the low end of a word. */
 static uint64_t raw(const tlpi_gguf_kv *kv, uint64_t i)
 {
@@ -119,8 +124,7 @@ tlp_status tlpi_gguf_get_u32(const tlpi_gguf *g, const char *key, bool need,
 
     if (!kv)
         return st;
-    if (kv->type == TLPI_GGUF_BOOL ||
-        !(is_signed(kv->type) || is_unsigned(kv->type)))
+    if (!tlpi_gguf_is_integer(kv->type))
         return wrong_type(g, kv, "an integer");
     int64_t x = tlpi_gguf_elem_i64(kv, 0);
     if (x < 0 || x > UINT32_MAX)

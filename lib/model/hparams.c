@@ -118,10 +118,8 @@ static tlp_status read_arch(tlpi_hparams *hp, const tlpi_gguf *g)
 static tlp_status read_equal(const tlpi_hparams *hp, const tlpi_gguf *g,
                              const tlpi_gguf_kv *kv, uint32_t *value)
 {
-    bool is_equal = kv->n == (uint64_t)hp->n_layer &&
-                    kv->type != TLPI_GGUF_STRING &&
-                    kv->type != TLPI_GGUF_BOOL && kv->type != TLPI_GGUF_F32 &&
-                    kv->type != TLPI_GGUF_F64;
+    bool is_equal =
+        kv->n == (uint64_t)hp->n_layer && tlpi_gguf_is_integer(kv->type);
 
     for (uint64_t i = 0; is_equal && i < kv->n; i++)
         is_equal = tlpi_gguf_elem_i64(kv, i) == tlpi_gguf_elem_i64(kv, 0);

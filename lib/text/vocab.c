@@ -7,12 +7,6 @@
 
 /* ==== token list ========================================================= */
 
-static bool is_integer(tlpi_gguf_type type)
-{
-    return type != TLPI_GGUF_STRING && type != TLPI_GGUF_F32 &&
-           type != TLPI_GGUF_F64;
-}
-
 tlp_status tlpi_vocab_array(const tlpi_vocab *v, const char *key, bool strings,
                             uint64_t n, bool need, const tlpi_gguf_kv **kv)
 {
@@ -74,7 +68,7 @@ static tlp_status load_types(tlpi_vocab *v)
     memset(v->type, TLPI_TOKEN_NORMAL, (size_t)v->n_token);
     if (!kv)
         return TLP_OK;
-    if (!is_integer(kv->type))
+    if (!tlpi_gguf_is_integer(kv->type))
         return tlpi_fail(TLP_EFORMAT, "%s: key %s: array of integers expected",
                          v->g->path, kv->key);
     for (int32_t id = 0; id < v->n_token; id++) {

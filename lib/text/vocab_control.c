@@ -225,6 +225,9 @@ static tlp_status add_listed_ends(tlpi_vocab *v)
     tlp_status st = tlpi_vocab_array(v, "tokenizer.ggml.eos_token_ids", false,
                                      0, false, &kv);
 
+    if (st == TLP_OK && kv && !tlpi_gguf_is_integer(kv->type))
+        return tlpi_fail(TLP_EFORMAT, "%s: key %s: array of integers expected",
+                         v->g->path, kv->key);
     for (uint64_t i = 0; st == TLP_OK && kv && i < kv->n; i++) {
         int64_t id = tlpi_gguf_elem_i64(kv, i);
         if (id < 0 || id >= v->n_vocab)
