@@ -270,6 +270,9 @@ Test(chat_template, of_the_caller)
     expect(ALL, hi, 1, &o, "own Hi");
     o.chat_template = "{% if %}";
     refuse(TLP_EFORMAT, ALL, hi, 1, &o, "the caller's template");
+    o.chat_template = "caf\xe9";
+    refuse(TLP_EFORMAT, ALL, hi, 1, &o,
+           "the caller's template: byte 3 is not UTF-8");
     o.chat_template = "";
     expect(ALL, hi, 1, &o, "");
     o.template_name = "x";

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "text/chat.h"
+#include "text/utf8.h"
 
 #define TEMPLATE_KEY "tokenizer.chat_template"
 #define NAMES_KEY "tokenizer.chat_templates"
@@ -95,9 +96,24 @@ done:
     return st;
 }
 
-tlp_status tlpi_chat_template_find(tlpi_str *text, char **where,
-                                   const tlpi_env *env, const tlpi_chat *c,
-                                   const tlpi_vocab *v, const char *path)
+static tlp_status check_utf8(tlpi_str text, const char *where)
+{
+    tlpi_utf8 what = TLPI_UTF8_CHAR;
+
+    for (size_t i = 0; i < text.n;) {
+        size_t n = tlpi_utf8_next(text.s + i, text.n - i, &what);
+
+        if (what != TLPI_UTF8_CHAR)
+            return tlpi_fail(TLP_EFORMAT, "%s: byte %zu is not UTF-8", where,
+                             i);
+        i += n;
+    }
+    return TLP_OK;
+}
+
+static tlp_status find(tlpi_str *text, char **where, const tlpi_env *env,
+                       const tlpi_chat *c, const tlpi_vocab *v,
+                       const char *path)
 {
     static const char own[] = "the caller's template";
     const char *given = c->opts.chat_template;
@@ -114,4 +130,13 @@ tlp_status tlpi_chat_template_find(tlpi_str *text, char **where,
         return tlpi_fail_nomem_for("a chat template");
     *text = (tlpi_str){ given, strlen(given) };
     return TLP_OK;
+}
+
+tlp_status tlpi_chat_template_find(tlpi_str *text, char **where,
+                                   const tlpi_env *env, const tlpi_chat *c,
+                                   const tlpi_vocab *v, const char *path)
+{
+    tlp_status st = find(text, where, env, c, v, path);
+
+    return st == TLP_OK ? check_utf8(*text, *where) : st;
 }
