@@ -842,7 +842,8 @@ TLP_API tlp_status tlp_plan_load(tlp_plan **out, tlp_model *model,
  * @param plan  plan
  * @param path  UTF-8; for a plan with adjustments, the file name has no
  *              controls, quotes or backslashes and does not begin with '.'
- * @return TLP_OK; TLP_EINVAL for such a file name; TLP_EIO
+ * @return TLP_OK; TLP_EINVAL for such a file name, and for a file of the
+ *         plan's model; TLP_EIO
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_save(const tlp_plan *plan,

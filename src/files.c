@@ -163,14 +163,22 @@ bool out_is_replaced(const char *path)
            (stat(path, &st) != 0 || S_ISREG(st.st_mode));
 }
 
-int out_open(out_file *out, const char *path)
+static bool is_model(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    char magic[4];
+    bool is = f && fread(magic, 1, sizeof magic, f) == sizeof magic &&
+              memcmp(magic, "GGUF", sizeof magic) == 0;
+
+    if (f)
+        fclose(f);
+    return is;
+}
+
+static int open_replacement(out_file *out, const char *path)
 {
     static const char suffix[] = ".XXXXXX";
     size_t n = strlen(path);
-
-    *out = (out_file){ .path = path };
-    if (!out_is_replaced(path))
-        return open_direct(out);
 
     out->tmp = malloc(n + sizeof suffix);
     if (!out->tmp)
@@ -192,6 +200,16 @@ int out_open(out_file *out, const char *path)
     fchmod(fd, 0666 & ~mask);
     out->file = fdopen(fd, "wb");
     return out->file ? CLI_OK : cli_fail("%s: %s", path, strerror(errno));
+}
+
+int out_open(out_file *out, const char *path)
+{
+    *out = (out_file){ .path = path };
+    if (!out_is_replaced(path))
+        return open_direct(out);
+    if (is_model(path))
+        return cli_fail("%s: is a GGUF file: another name expected", path);
+    return open_replacement(out, path);
 }
 
 int out_commit(out_file *out)
@@ -224,12 +242,18 @@ void out_discard(out_file *out)
 
 int out_check(const char *path)
 {
-    out_file out;
-    int rc = CLI_OK;
+    out_file out = { 0 };
+    int rc = out_is_replaced(path) ? out_open(&out, path) : CLI_OK;
 
-    if (out_is_replaced(path)) {
-        rc = out_open(&out, path);
-        out_discard(&out);
-    }
+    out_discard(&out);
+    return rc;
+}
+
+int out_check_model(const char *path)
+{
+    out_file out = { .path = path };
+    int rc = out_is_replaced(path) ? open_replacement(&out, path) : CLI_OK;
+
+    out_discard(&out);
     return rc;
 }

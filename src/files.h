@@ -38,11 +38,14 @@ bool out_is_stdout(const char *path); /* true for "-"; false for NULL */
 /* False for "-" and files that are not regular. */
 bool out_is_replaced(const char *path);
 
+/* A model is not replaced. */
 int out_open(out_file *out, const char *path);
 int out_commit(out_file *out);
 void out_discard(out_file *out); /* also allowed after out_commit */
 
-/* Whether a file can be written there; call it before hours of work. */
+/* Whether a file, or a model, can be written there; call it before hours of
+ * work. */
 int out_check(const char *path);
+int out_check_model(const char *path);
 
 #endif

@@ -115,7 +115,7 @@ int plan_bake(int argc, char **argv)
         return rc;
     rc = fit_check_options(&v.text, v.e.plan_text, v.out_path);
     if (rc == CLI_OK)
-        rc = out_check(v.out_path);
+        rc = out_check_model(v.out_path);
     if (rc == CLI_OK && v.plan_path)
         rc = out_check(v.plan_path);
     if (rc == CLI_OK)

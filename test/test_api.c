@@ -124,6 +124,7 @@ Test(api, plan_without_arguments)
     CHECK_FAILS(TLP_EINVAL, tlp_plan_save(NULL, "x"));
     CHECK_FAILS(TLP_EINVAL, tlp_plan_save(r.plan, NULL));
     CHECK_FAILS(TLP_EIO, tlp_plan_save(r.plan, "/no/such/folder/plan.json"));
+    CHECK_FAILS(TLP_EINVAL, tlp_plan_save(r.plan, path));
     CHECK_FAILS(TLP_EINVAL, tlp_plan_format(buf, 8, &n, NULL, 0));
     CHECK_FAILS(TLP_EINVAL, tlp_plan_format(buf, 8, &n, r.plan, 2));
     CHECK_FAILS(TLP_EINVAL, tlp_plan_format(buf, 8, &n, r.plan, -1));

@@ -373,3 +373,19 @@ Test(tool, failed_logits_keep_the_old_file)
     free(data);
     spawn_free(&s);
 }
+
+Test(tool, results_do_not_replace_a_model)
+{
+    const char *m = tool_model();
+    size_t n, n_after;
+    char *model = tool_read_file(m, &n);
+    spawned s = SPAWN("tlp", "logits", "-m", m, "--ids", "1 2", "-o", m);
+    char *after = tool_read_file(m, &n_after);
+
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp logits: ");
+    cr_expect(n == n_after && memcmp(model, after, n) == 0);
+    free(model);
+    free(after);
+    spawn_free(&s);
+}

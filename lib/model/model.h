@@ -67,6 +67,9 @@ tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts);
 
 tlp_model *tlpi_model_retain(tlp_model *m);
 
+/* convert.c: a path to write to must not be one of the model's own files. */
+tlp_status tlpi_model_check_path(const tlp_model *m, const char *path);
+
 /* Tell the system that the pages of a tensor's data will not be read soon. */
 void tlpi_model_drop_pages(const tlp_model *m, const tlpi_tensor *t);
 

@@ -45,9 +45,6 @@ typedef struct tlpi_reorder {
     void *progress_data;
 } tlpi_reorder;
 
-/* convert.c: the path must not be one of the model's own files. */
-tlp_status tlpi_model_check_path(const tlp_model *m, const char *path);
-
 /* convert.c: write the model to one file.  Types, metadata and all other
  * tensors are kept; of a split model the split.* keys go. */
 tlp_status tlpi_model_reorder(const tlpi_reorder *r);

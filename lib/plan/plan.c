@@ -341,13 +341,16 @@ tlp_status tlp_plan_save(const tlp_plan *plan, const char *path)
 {
     if (!plan || !path)
         return tlpi_fail(TLP_EINVAL, "plan and path are required");
+    tlp_status st = tlpi_model_check_path(plan->model, path);
+
+    if (st != TLP_OK)
+        return st;
     if (plan->adjust)
         return save_adjusted(plan, path);
     tlpi_text text = { .env = &plan->model->env };
     tlpi_plan_write_json(plan, &text);
-    tlp_status st =
-        text.failed ? tlpi_fail_nomem_for("a plan")
-                    : tlpi_file_replace(text.env, path, text.data, text.len);
+    st = text.failed ? tlpi_fail_nomem_for("a plan")
+                     : tlpi_file_replace(text.env, path, text.data, text.len);
     tlpi_text_free(&text);
     return st;
 }
