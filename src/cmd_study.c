@@ -124,7 +124,10 @@ static int check_options(const study *s)
                          "standard output");
     if (s->ranges && s->step > 0)
         return cli_usage("--step and --ranges exclude each other");
-    return CLI_OK;
+
+    const char *const written[] = { s->csv, s->json, s->svg };
+
+    return out_check_distinct(written, sizeof written / sizeof *written);
 }
 
 static int start(study *s)

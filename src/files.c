@@ -240,6 +240,16 @@ void out_discard(out_file *out)
     *out = (out_file){ 0 };
 }
 
+int out_check_distinct(const char *const *path, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; path[i] && k < i; k++)
+            if (path[k] && !out_is_stdout(path[i]) &&
+                strcmp(path[i], path[k]) == 0)
+                return cli_usage("%s: two results in one file", path[i]);
+    return CLI_OK;
+}
+
 int out_check(const char *path)
 {
     out_file out = { 0 };

@@ -43,6 +43,9 @@ int out_open(out_file *out, const char *path);
 int out_commit(out_file *out);
 void out_discard(out_file *out); /* also allowed after out_commit */
 
+/* Usage error if two of the paths are equal; NULL and "-" are no paths. */
+int out_check_distinct(const char *const *path, size_t n);
+
 /* Whether a file, or a model, can be written there; call it before hours of
  * work. */
 int out_check(const char *path);

@@ -114,6 +114,11 @@ int plan_bake(int argc, char **argv)
     if (rc != CLI_GO)
         return rc;
     rc = fit_check_options(&v.text, v.e.plan_text, v.out_path);
+
+    const char *const written[] = { v.out_path, v.plan_path };
+
+    if (rc == CLI_OK)
+        rc = out_check_distinct(written, sizeof written / sizeof *written);
     if (rc == CLI_OK)
         rc = out_check_model(v.out_path);
     if (rc == CLI_OK && v.plan_path)

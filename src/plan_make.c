@@ -86,7 +86,10 @@ static int check_options(const make *v)
     if (out_is_stdout(v->csv_path) && out_is_stdout(v->svg_path))
         return cli_usage("only one of --pareto and --svg can go to standard "
                          "output");
-    return check_search(v);
+    const char *const written[] = { v->out_path, v->resume, v->csv_path,
+                                    v->svg_path };
+    rc = out_check_distinct(written, sizeof written / sizeof *written);
+    return rc == CLI_OK ? check_search(v) : rc;
 }
 
 /* ========================================================================= */

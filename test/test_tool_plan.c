@@ -382,6 +382,8 @@ Test(tool_plan, refuses)
     refuse(MAKE(m, ids, out, "--max-kl", "1", "--modes", "nosync",
                 "--max-group", "2"),
            2, "--max-group");
+    refuse(MAKE(m, ids, out, "--depth", "3", "--resume", out), 2,
+           "two results in one file");
     refuse(MAKE(m, ids, m, "--depth", "3"), 1, "is a GGUF file");
     refuse(MAKE(m, ids, "/nonexistent/p.json", "--depth", "3"), 1,
            "/nonexistent/p.json");

@@ -345,6 +345,11 @@ Test(tool_study, usage)
     tool_expect_status(&s, 2);
     tool_expect_message(&s, "tlp study: only one of");
     spawn_free(&s);
+    s = SPAWN("tlp", "study", "-m", m, "--tokens", ids, "--csv", "x", "--svg",
+              "x");
+    tool_expect_status(&s, 2);
+    tool_expect_message(&s, "tlp study: x: two results in one file");
+    spawn_free(&s);
     s = SPAWN("tlp", "study", "-m", m, "--tokens", ids, "--step", "2",
               "--ranges", "0-1");
     tool_expect_status(&s, 2);
