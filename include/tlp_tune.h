@@ -1,6 +1,6 @@
 /**
  * @file tlp_tune.h
- * Make plans: search, adjust, carry, bake, measure and predict; quantize
+ * Make plans: search, adjust, carry, bake, study, measure and predict; quantize
  * models.
  */
 #ifndef TLP_TUNE_H
@@ -487,6 +487,111 @@ TLP_API tlp_status tlp_plan_bake(tlp_plan **out, tlp_plan_bake_report *report,
                                  const tlp_plan *plan, const char *path,
                                  const int32_t *tokens, size_t n,
                                  const tlp_plan_bake_options *opts)
+    TLP_NODISCARD;
+
+/** @} */
+
+/**
+ * @defgroup tlp_study Study
+ * What each place of a model pays for a change, and why.
+ * @par Threads
+ * Any number of threads may use a model at a time.
+ * @{
+ */
+
+/** Change of a plan that tlp_model_study measures. */
+enum tlp_place_kind {
+    TLP_PLACE_EXCHANGE = 0, /**< the exchange after a half-layer is left out  */
+    TLP_PLACE_PAIR = 1      /**< a layer and the next run as a pair in `par`  */
+};
+
+/**
+ * One change at one place of the serial plan, and its price.
+ *
+ * An exchange is that after the half-layer f, and g is the next half-layer.  A
+ * pair is the layers f and g.  x is the stream before f, and f also stands for
+ * what f adds to it, so that the serial model computes g(x + f).  Sizes are
+ * Euclidean.  Each ratio is a root mean square over the tokens of the text,
+ * except the first token of each window.
+ */
+typedef struct tlp_study_place {
+    size_t struct_size;    /**< set by the library                            */
+    int32_t kind;          /**< enum tlp_place_kind                           */
+    int32_t layer;         /**< layer of f                                    */
+    int32_t half;          /**< exchange: enum tlp_nosync, the half-layer f;
+                                pair: 0                                       */
+    int32_t n_track;       /**< exchange: tracks of the plan; pair: 0         */
+    const tlp_plan *plan;  /**< the serial plan with this change alone;
+                                borrowed for this call                        */
+    double step;           /**< |f| / |x + f|                                 */
+    double own;            /**< what one rank has of f, over |f|; root mean
+                                square over the tracks.  Pair: what one layer
+                                adds, over what both add                      */
+    double change;         /**< |g(x + f) - g(x)| / |g(x + f)|, the
+                                first-order error |J_g f| up to higher orders */
+    double error;          /**< |difference that the plan makes in the stream
+                                behind g| / |stream behind g|                 */
+    double sensitivity;    /**< KL divergence that noise on the stream behind g
+                                costs, nats, over the square of |noise| /
+                                |stream|.  sensitivity * error * error is an
+                                estimate of kl                                */
+    double kl;             /**< mean KL divergence of the plan from the serial
+                                model, nats                                   */
+} tlp_study_place;
+
+/**
+ * Receive one place.
+ *
+ * @param place      place, borrowed for this call
+ * @param user_data  pointer from the options
+ */
+typedef void (*tlp_study_place_fn)(const tlp_study_place *place,
+                                   void *user_data);
+
+/**
+ * Options of tlp_model_study.
+ *
+ * `session` describes the session that evaluates the windows of the text, as in
+ * tlp_plan_make_options, except that no n_rank is read.
+ */
+typedef struct tlp_study_options {
+    size_t struct_size;       /**< sizeof(tlp_study_options)                  */
+    const tlp_session_options *session; /**< NULL = defaults                  */
+    int32_t n_track;          /**< tracks where an exchange is left out: 2 to
+                                   64, at most the query heads; 0 = 2         */
+    uint64_t seed;            /**< order of the windows, and the noise        */
+    uint64_t max_bytes;       /**< most memory for intermediate results that
+                                   save time, bytes; 0 = 768 MiB              */
+    tlp_study_place_fn place; /**< receives every place; required             */
+    void *place_data;         /**< last argument of place                     */
+    tlp_progress_fn progress; /**< or NULL                                    */
+    void *progress_data;      /**< last argument of progress                  */
+} tlp_study_options;
+
+/** Initial value of a tlp_study_options: all defaults. */
+#define TLP_STUDY_OPTIONS_INIT                                                 \
+    { sizeof(tlp_study_options), NULL, 0, 0, 0, NULL, NULL, NULL, NULL }
+
+/**
+ * Measure what each exchange and each pair of neighbouring layers costs alone,
+ * and the errors from which the cost comes.
+ *
+ * The call shows each exchange that a plan can leave out, then each pair of
+ * neighbouring layers, in the order of layers.  Most of its time goes into the
+ * KL divergences: about 5 evaluations of the text for each layer.  Equal
+ * arguments give equal numbers on machines with equal instruction sets.
+ * docs/theory.md explains the measures.
+ *
+ * @param model   model
+ * @param tokens  n ids of a text; 2048 tokens are a good number
+ * @param n       number of tokens; a last window of one token is left out
+ * @param opts    options with `place`
+ * @return TLP_OK; TLP_EINVAL for a model that was opened with vocab_only;
+ *         TLP_ECANCELED by progress, after some places were shown
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_study(tlp_model *model, const int32_t *tokens,
+                                   size_t n, const tlp_study_options *opts)
     TLP_NODISCARD;
 
 /** @} */

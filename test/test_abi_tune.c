@@ -32,6 +32,31 @@ AT(tlp_plan_bake_report, top1_after, 56);
 AT(tlp_plan_bake_report, n_site, 64);
 AT(tlp_plan_bake_report, n_layer, 68);
 AT(tlp_plan_bake_report, n_unit, 72);
+
+SIZE(tlp_study_options, 72);
+AT(tlp_study_options, session, 8);
+AT(tlp_study_options, n_track, 16);
+AT(tlp_study_options, seed, 24);
+AT(tlp_study_options, max_bytes, 32);
+AT(tlp_study_options, place, 40);
+AT(tlp_study_options, place_data, 48);
+AT(tlp_study_options, progress, 56);
+AT(tlp_study_options, progress_data, 64);
+
+SIZE(tlp_study_place, 80);
+AT(tlp_study_place, kind, 8);
+AT(tlp_study_place, layer, 12);
+AT(tlp_study_place, half, 16);
+AT(tlp_study_place, n_track, 20);
+AT(tlp_study_place, plan, 24);
+AT(tlp_study_place, step, 32);
+AT(tlp_study_place, own, 40);
+AT(tlp_study_place, change, 48);
+AT(tlp_study_place, error, 56);
+AT(tlp_study_place, sensitivity, 64);
+AT(tlp_study_place, kl, 72);
+
+_Static_assert(TLP_PLACE_EXCHANGE == 0 && TLP_PLACE_PAIR == 1, "places");
 #endif
 
 Test(abi_tune, initialisers)
@@ -41,4 +66,11 @@ Test(abi_tune, initialisers)
     cr_expect_eq(o.struct_size, sizeof o);
     cr_expect(!o.session && !o.progress && !o.progress_data);
     cr_expect(o.held_out == 0 && o.seed == 0);
+
+    tlp_study_options w = TLP_STUDY_OPTIONS_INIT;
+
+    cr_expect_eq(w.struct_size, sizeof w);
+    cr_expect(!w.session && !w.place && !w.place_data && !w.progress &&
+              !w.progress_data);
+    cr_expect(w.n_track == 0 && w.seed == 0 && w.max_bytes == 0);
 }

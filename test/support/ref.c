@@ -401,21 +401,52 @@ static void run_plan(const ref_model *m, const ref_plan *plan, double *x, int n)
         free(delta[t]);
 }
 
-double *ref_logits(const ref_model *m, const ref_plan *plan,
-                   const int32_t *tokens, int n)
+/* ==== pieces ============================================================= */
+
+double *ref_half(const ref_model *m, int layer, bool feed_forward, int track,
+                 int n_track, const double *x, int n)
+{
+    static const ref_member plain = { .attn_gain = 1, .ffn_gain = 1 };
+    const ref_layer *l = &m->layer[layer];
+
+    if (feed_forward)
+        return ffn(m, &l, &plain, 0, 0, x, n,
+                   track_begin(m->n_ff, 16, track, n_track),
+                   track_begin(m->n_ff, 16, track + 1, n_track));
+    return some_heads(m, l, &plain, x, n,
+                      track_begin(m->n_head, 1, track, n_track),
+                      track_begin(m->n_head, 1, track + 1, n_track));
+}
+
+double *ref_embed(const ref_model *m, const int32_t *tokens, int n)
 {
     size_t d = (size_t)m->d;
     double *x = ref_zeros((size_t)n * d);
-    double *out = ref_zeros((size_t)n * (size_t)m->n_vocab);
 
     for (int t = 0; t < n; t++)
         memcpy(x + (size_t)t * d, m->embd.x + (size_t)tokens[t] * d,
                d * sizeof *x);
     scale(x, (size_t)n * d, m->embedding_scale);
-    run_plan(m, plan, x, n);
+    return x;
+}
+
+double *ref_head(const ref_model *m, double *x, int n)
+{
+    size_t n_logit = (size_t)n * (size_t)m->n_vocab;
+    double *out = ref_zeros(n_logit);
+
     rms_norm(m, &m->output_norm, x, n, m->d, x);
     linear(m->output.x ? &m->output : &m->embd, NULL, x, n, m->d, out);
-    scale(out, (size_t)n * (size_t)m->n_vocab, 1 / m->logit_scale);
+    scale(out, n_logit, 1 / m->logit_scale);
     free(x);
     return out;
+}
+
+double *ref_logits(const ref_model *m, const ref_plan *plan,
+                   const int32_t *tokens, int n)
+{
+    double *x = ref_embed(m, tokens, n);
+
+    run_plan(m, plan, x, n);
+    return ref_head(m, x, n);
 }

@@ -67,9 +67,24 @@ void ref_close(ref_model *m);
 
 int ref_n_vocab(const ref_model *m);
 int ref_n_layer(const ref_model *m);
+int ref_n_embd(const ref_model *m);
 
 /* Logits [n][n_vocab] of n tokens from position 0; the caller frees them. */
 double *ref_logits(const ref_model *m, const ref_plan *plan,
                    const int32_t *tokens, int n);
+
+/* ==== pieces ============================================================= */
+
+/* The stream [n][d] before layer 0; the caller frees it. */
+double *ref_embed(const ref_model *m, const int32_t *tokens, int n);
+
+/* What a track adds to the stream x [n][d] in the attention or the feed-forward
+ * part of a layer; the caller frees it.  Track 0 of 1 is the whole half. */
+double *ref_half(const ref_model *m, int layer, bool feed_forward, int track,
+                 int n_track, const double *x, int n);
+
+/* Logits [n][n_vocab] from the stream behind the last layer, which is freed;
+ * the caller frees the logits. */
+double *ref_head(const ref_model *m, double *x, int n);
 
 #endif

@@ -183,6 +183,11 @@ int ref_n_layer(const ref_model *m)
     return m->n_layer;
 }
 
+int ref_n_embd(const ref_model *m)
+{
+    return m->d;
+}
+
 /* ==== plans ============================================================== */
 
 ref_plan ref_parse(const char *text)
