@@ -1,10 +1,11 @@
 /*
  * cmd_study.c - tlp study: for all ranges of layers, measure the model with
- * the layers shuffled, pruned, averaged, or run side by side.
+ * the layers shuffled, pruned, averaged, or run side by side; or (--why) for
+ * single exchanges and pairs, what they cost and from which errors.
  */
 #include "commands.h"
 #include "files.h"
-#include "study.h"
+#include "study_why.h"
 
 /* Seconds between two writes of the state. */
 #define SAVE_EVERY 0.5
@@ -89,7 +90,9 @@ static void set_defaults(study *s)
 {
     s->kinds = s->kinds ? s->kinds : ~0u;
     s->modes = s->modes ? s->modes : 1;
+    s->step = s->step ? s->step : 1;
     s->n_draw = s->n_draw ? s->n_draw : 3;
+    s->n_track = s->n_track ? s->n_track : 2;
     if (s->text.max_tokens < 0)
         s->text.max_tokens = s->text.text_path || s->text.id_path ? 1024 : 0;
 }
@@ -103,11 +106,46 @@ static bool has_kind(const study *s, int kind)
 /* Options of a kind that is not studied. */
 static int check_kinds(const study *s)
 {
+    if (s->why)
+        return CLI_OK;
     if (s->modes && !has_kind(s, PARALLEL) && !has_kind(s, PAIRS))
         return cli_usage("--mode needs --kind parallel or pairs");
     if ((s->n_draw || s->seed) && !has_kind(s, SHUFFLE))
         return cli_usage("--draws and --seed need --kind shuffle");
     return CLI_OK;
+}
+
+/* Options of studies of ranges do not go with --why, nor its options with
+ * ranges. */
+static int check_why(const study *s)
+{
+    const struct {
+        const char *name;
+        bool given;
+    } of_ranges[] = { { "--kind", s->kinds },   { "--mode", s->modes },
+                      { "--step", s->step },    { "--ranges", s->ranges },
+                      { "--draws", s->n_draw }, { "--kl", s->with_kl },
+                      { "--resume", s->resume } };
+
+    if (!s->why)
+        return s->n_track ? cli_usage("--tracks goes with --why only") : CLI_OK;
+    for (size_t i = 0; i < sizeof of_ranges / sizeof *of_ranges; i++)
+        if (of_ranges[i].given)
+            return cli_usage("--why and %s exclude each other",
+                             of_ranges[i].name);
+    return CLI_OK;
+}
+
+/* What was given, before the defaults are there. */
+static int check_given(const study *s)
+{
+    int rc = check_kinds(s);
+
+    if (rc == CLI_OK)
+        rc = check_why(s);
+    if (rc == CLI_OK && s->ranges && s->step > 0)
+        rc = cli_usage("--step and --ranges exclude each other");
+    return rc;
 }
 
 static int check_options(const study *s)
@@ -122,8 +160,6 @@ static int check_options(const study *s)
     if (n_stdout > 1)
         return cli_usage("only one of --csv, --json and --svg can go to "
                          "standard output");
-    if (s->ranges && s->step > 0)
-        return cli_usage("--step and --ranges exclude each other");
 
     const char *const written[] = { s->csv, s->json, s->svg };
 
@@ -136,8 +172,9 @@ static int start(study *s)
 
     if (rc == CLI_OK)
         rc = corpus_read(&s->text, &s->e);
-    if (rc == CLI_OK)
-        rc = study_make_cells(s);
+    if (rc != CLI_OK || s->why)
+        return rc;
+    rc = study_make_cells(s);
     if (rc == CLI_OK && s->resume)
         rc = study_read_csv(s, s->resume);
     if (!s->csv)
@@ -166,9 +203,14 @@ int cmd_study(int argc, char **argv)
           "only these ranges of layers", 0, 0 },
         { CLI_INT, 0, "draws", &s.n_draw, "N",
           "number of shuffles to average (3)", 1, 1000 },
-        { CLI_SEED, 0, "seed", &s.seed, "N", "seed of the shuffles (0)", 0, 0 },
+        { CLI_SEED, 0, "seed", &s.seed, "N",
+          "seed of the shuffles, or of the noise of --why (0)", 0, 0 },
         { CLI_FLAG, 0, "kl", &s.with_kl, NULL,
           "KL divergence from serial too; keeps its logits", 0, 0 },
+        { CLI_FLAG, 0, "why", &s.why, NULL,
+          "what single exchanges and pairs cost, and why", 0, 0 },
+        { CLI_INT, 0, "tracks", &s.n_track, "N",
+          "with --why: tracks where an exchange is left out (2)", 2, 64 },
         { CLI_TEXT, 0, "csv", &s.csv, "FILE",
           "write the cells to this file as they finish", 0, 0 },
         { CLI_OPTIONAL, 0, "json", &s.json, "[FILE]",
@@ -184,17 +226,15 @@ int cmd_study(int argc, char **argv)
 
     if (rc != CLI_GO)
         return rc;
-    rc = check_kinds(&s);
+    rc = check_given(&s);
     set_defaults(&s);
     if (rc == CLI_OK)
         rc = check_options(&s);
     s.e.where = ENGINE_THREADS;
-    if (s.step == 0)
-        s.step = 1;
     if (rc == CLI_OK)
         rc = start(&s);
     if (rc == CLI_OK)
-        rc = run(&s);
+        rc = s.why ? why_run(&s) : run(&s);
     study_close(&s);
     return rc;
 }

@@ -2,7 +2,8 @@
  * study.h - tlp study, in parts: cmd_study.c reads options and runs the cells;
  * study_cells.c lists the cells and makes their plans; study_score.c scores
  * them; study_csv.c writes cells to a file and reads them; study_report.c
- * prints them; study_svg.c draws them; study_heatmap.c helps both.
+ * prints them; study_svg.c draws them; study_heatmap.c helps both.  With --why,
+ * cmd_study.c hands over to study_why.c.
  */
 #ifndef STUDY_H
 #define STUDY_H
@@ -36,6 +37,8 @@ typedef struct study {
     int n_draw;
     uint64_t seed;
     bool with_kl;
+    bool why;    /* measure places in place of ranges (study_why.h) */
+    int n_track; /* of places; 0 = not given */
     const char *csv, *json, *svg, *resume; /* paths; NULL = none */
     /* cells; the serial model's cell is the first */
     cell *cell;
@@ -75,6 +78,8 @@ void study_close(study *s);
 /* Read finished cells from a file, which must be of this study. */
 int study_read_csv(study *s, const char *path);
 int study_write_csv(const study *s, const char *path);
+/* Write comments that name the model, the text and the types of its numbers. */
+int study_put_identity(const study *s, FILE *f);
 int study_write_json(const study *s, const char *path);
 int study_write_svg(const study *s, const char *path);
 int study_print(const study *s);

@@ -32,37 +32,50 @@ static uint64_t hash_ids(const corpus *text)
     return hash;
 }
 
-/* Text of all settings on which a cell's numbers depend, except its own
- * columns.  The number of threads does not change them. */
-static char *make_header(const study *s)
+int study_put_identity(const study *s, FILE *f)
 {
     static const char *const compute[] = { "default", "f32" };
     static const char *const kv[] = { "default", "f32", "f16", "bf16", "q8_0" };
     static const char *const isa[] = { "auto", "scalar", "avx2", "avx512",
                                        "amx" };
-    char *text = NULL, digest[72] = "";
+    char digest[72];
     size_t n;
 
-    if (!s->e.trust_sample &&
-        tlp_model_get_digest(digest, sizeof digest, &n, s->e.model) != TLP_OK)
-        return NULL;
-    FILE *f = open_memstream(&text, &n);
-    if (!f)
-        return NULL;
-    fprintf(f, "# tlp study 1\n# model %s\n", s->e.info.fingerprint);
-    if (digest[0])
+    fprintf(f, "# model %s\n", s->e.info.fingerprint);
+    if (!s->e.trust_sample) {
+        tlp_status st =
+            tlp_model_get_digest(digest, sizeof digest, &n, s->e.model);
+
+        if (st != TLP_OK)
+            return engine_fail(st);
         fprintf(f, DIGEST "%s\n", digest);
+    }
     fprintf(f, "# tokens %zu fnv1a:%016" PRIx64 "\n# ctx %d\n", s->text.n,
             hash_ids(&s->text), s->text.ctx);
     fprintf(f, "# compute %s\n# kv %s\n# isa %s\n", compute[s->e.compute],
             kv[s->e.kv], isa[s->e.isa]);
+    return CLI_OK;
+}
+
+/* Text of all settings on which a cell's numbers depend, except its own
+ * columns; the caller frees it.  The number of threads does not change them. */
+static int make_header(const study *s, char **text)
+{
+    size_t n;
+    FILE *f;
+    int rc;
+
+    *text = NULL;
+    f = open_memstream(text, &n);
+    if (!f)
+        return cli_fail("out of memory");
+    fputs("# tlp study 1\n", f);
+    rc = study_put_identity(s, f);
     fprintf(f, "# kl %s\n# seed %" PRIu64 "\n# draws %d\n%s\n",
             s->with_kl ? "yes" : "no", s->seed, s->n_draw, columns);
-    if (fclose(f) != 0) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    if (fclose(f) != 0 && rc == CLI_OK)
+        rc = cli_fail("out of memory");
+    return rc;
 }
 
 /* ==== out ================================================================ */
@@ -80,9 +93,11 @@ static void put_cell(FILE *f, const study *s, const cell *c)
 int study_write_csv(const study *s, const char *path)
 {
     out_file out = { 0 };
-    char *header = make_header(s);
-    int rc = header ? out_open(&out, path) : cli_fail("out of memory");
+    char *header;
+    int rc = make_header(s, &header);
 
+    if (rc == CLI_OK)
+        rc = out_open(&out, path);
     if (rc == CLI_OK) {
         fputs(header, out.file);
         for (size_t i = 0; i < s->n; i++)
@@ -209,10 +224,12 @@ static int read_rows(study *s, const char *path, char *at, char *header)
 
 int study_read_csv(study *s, const char *path)
 {
-    char *text = NULL, *header = make_header(s);
+    char *text = NULL, *header;
     size_t n;
-    int rc = header ? file_read(path, &text, &n) : cli_fail("out of memory");
+    int rc = make_header(s, &header);
 
+    if (rc == CLI_OK)
+        rc = file_read(path, &text, &n);
     if (rc == CLI_OK && strlen(text) != n)
         rc = cli_fail("%s: not the CSV of a study", path);
     /* A truncated number would still be a valid number. */
