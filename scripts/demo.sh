@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # demo.sh - two ranks over a slow link: every layer split over both ranks,
-# against a plan that `tlp plan make` chooses on the first part of a text.  The
-# table has speed, exchanges and, on the rest of that text, the loss of quality.
+# against a plan that leaves out exchanges.  `tlp plan make` chooses it and `tlp
+# plan adjust` fits it, both on text that the model writes itself.  The table
+# has speed, exchanges and, on another text, the loss of quality.
 set -euo pipefail
 
 here=$(dirname "$0")
@@ -10,11 +11,13 @@ tlp=$build/tlp
 model=$("$here/fetch-model.sh")
 text=$here/../examples/data/alice.txt
 work=$build/demo
+bare=$work/bare.json
 plan=$work/plan.json
 
 delay_us=200     # one way; a common figure inside a data centre
-plan_tokens=512  # of the text, for the planner; the rest judges the plan
-depth=24         # stages that the planner leaves of 30 layers
+plan_tokens=512  # of the model's own text, for the planner
+fit_tokens=3072  # likewise, for the adjustments
+exchanges=42     # that the planner leaves of 60
 question='Give me three tips for staying healthy.'
 ranks=(--ranks 2 --threads 1)
 
@@ -34,28 +37,34 @@ exchanges() {
         field exchanges_per_token
 }
 
-# kl PLAN: mean KL divergence from serial, on text that the planner did not see.
+# kl PLAN: mean KL divergence from serial, on text that neither command saw.
 kl() {
-    "$tlp" eval -m "$model" --text "$text" --from "$plan_tokens" \
-        --plan "$1" --against serial "${ranks[@]}" --json | field kl_mean
+    "$tlp" eval -m "$model" --text "$text" --plan "$1" --against serial \
+        --json | field kl_mean
 }
 
 row() {
     printf '%-10s%10.1f%8.2fx%18d%20.3f\n' "$@"
 }
 
+# plan_row NAME TOKENS_A_SECOND_OF_SERIAL TOKENS_A_SECOND PLAN
+plan_row() {
+    row "$1" "$3" "$(awk "BEGIN { print $3 / $2 }")" "$(exchanges "$4")" \
+        "$(kl "$4")"
+}
+
 table() {
-    local bench base fast
-    bench=$("$tlp" bench -m "$model" --plan serial --plan "$plan" \
+    local bench base
+    bench=$("$tlp" bench -m "$model" --plan serial --plan "$bare" \
+        --plan "$plan" \
         "${ranks[@]}" --link-delay-us "$delay_us" --prompt 32 --gen 64 \
         --repeat 3 --json)
     base=$(speed "$bench" 1)
-    fast=$(speed "$bench" 2)
     printf '%-10s%10s%9s%18s%20s\n' plan tokens/s speed-up \
         exchanges/token 'KL from serial'
     row serial "$base" 1 "$(exchanges serial)" 0
-    row planned "$fast" "$(awk "BEGIN { print $fast / $base }")" \
-        "$(exchanges "$plan")" "$(kl "$plan")"
+    plan_row planned "$base" "$(speed "$bench" 2)" "$bare"
+    plan_row adjusted "$base" "$(speed "$bench" 3)" "$plan"
 }
 
 # answer PLAN: the first tokens of an answer, as they come.
@@ -70,9 +79,13 @@ echo
 echo "SmolLM2-135M-Instruct, two CPU ranks of one thread,"
 echo "$delay_us us one way between them"
 echo
-echo "planning on $plan_tokens tokens of ${text##*/} (about a minute)"
-"$tlp" plan make -m "$model" --text "$text" --max-tokens "$plan_tokens" \
-    --depth "$depth" --modes par,asym --max-group 2 -o "$plan" >/dev/null
+echo "planning on $plan_tokens tokens that the model writes (about a minute)"
+"$tlp" plan make -m "$model" --self "$plan_tokens" --ctx 256 \
+    --exchanges "$exchanges" -o "$bare" >/dev/null
+echo "adjusting the plan on $fit_tokens such tokens (about a minute)"
+"$tlp" plan adjust -m "$model" --plan "$bare" --self "$fit_tokens" --rank 32 \
+    -o "$plan" >/dev/null
+echo
 "$tlp" plan show -m "$model" --plan "$plan" | sed -n '1,2p'
 echo
 table
@@ -80,13 +93,13 @@ echo
 echo "> $question"
 for p in serial "$plan"; do
     echo
-    echo "--- $([ "$p" = serial ] && echo serial || echo planned)"
+    echo "--- $([ "$p" = serial ] && echo serial || echo adjusted)"
     answer "$p"
 done
 cat <<EOF
 
 serial is the baseline: libtlp's own tensor parallelism, measured in this run.
 tokens/s: decoding, median of 3 runs that alternate.  exchanges: all-reduces
-and sends that a token waits for.  KL: mean over the text that the planner did
-not see, in nats; 0 means the plan computes what the serial model computes.
+and sends that a token waits for.  KL: mean over ${text##*/}, which neither
+command saw, in nats; 0 means the plan computes what the serial model computes.
 EOF
