@@ -30,6 +30,8 @@ def name_of(plan):
 def figures_of(path):
     with open(path, encoding="utf-8") as f:
         result = json.load(f)
+    errors = {p["plan"]: p for p in result["bench"].get("predictions", [])
+              if "decode_error_percent" in p}
     for plan in result["bench"]["plans"]:
         name = name_of(plan)
         keys = dict(link=result["link"],
@@ -39,8 +41,11 @@ def figures_of(path):
             keys["wire"] = result["wire"]
         for phase in ("decode", "prefill"):
             r = plan[phase]
-            yield (bench_record.case_of(**keys, phase=phase), r["median"],
-                   r["min"], r["max"], "tokens/s")
+            case = bench_record.case_of(**keys, phase=phase)
+            yield case, r["median"], r["min"], r["max"], "tokens/s"
+            if plan["plan"] in errors:
+                yield (case, errors[plan["plan"]][f"{phase}_error_percent"],
+                       None, None, "% predicted above measured")
 
 
 def points_of(path):

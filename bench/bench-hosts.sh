@@ -3,7 +3,8 @@
 #
 # The hosts are network namespaces of this machine; each runs one rank of one
 # thread.  Links: a veth pair, and one that delays each packet by DELAYS us.
-# Two ranks in one process come first, for comparison.  Appends to hosts.csv in
+# Two ranks in one process come first, for comparison.  The predictions of the
+# cost model, from times measured on the link, go beside the figures.  Appends to hosts.csv in
 # RESULTS (BUILD/bench-hosts) and, with matplotlib, draws hosts.svg in
 # BUILD/bench-hosts.  Without root or MPI the script says so and ends.
 #
@@ -29,7 +30,7 @@ for mode in lp asym par; do
 done
 
 options=(--threads 1 --prompt "${PROMPT:-256}" --gen "${GEN:-64}"
-    --repeat "${REPEAT:-5}" --json --plan serial)
+    --repeat "${REPEAT:-5}" --json --measure-link --plan serial)
 for plan in ${PLANS-$pairs}; do
     options+=(--plan "$plan")
 done

@@ -129,6 +129,10 @@ def fill(a, rows, points):
                 write_rows(a.csv, rows)
 
 
+def rounded(x):
+    return float(f"{float(x):.4g}")
+
+
 def record(rows, path, by_exchanges, objective):
     figures = []
     for r in rows:
@@ -140,10 +144,11 @@ def record(rows, path, by_exchanges, objective):
                         adjusted=r["adjusted"], plan=r["plan"])
         case = bench_record.case_of(**keys)
         figures += [
-            (f"{case}; measure=ratio", float(r["ratio"]),
-             float(r["ratio_lo"]), float(r["ratio_hi"]), "ratio"),
-            (f"{case}; measure=kl", float(r["kl"]), None, None, "nats"),
-            (f"{case}; measure=top1", 100 * float(r["top1"]), None, None, "%"),
+            (f"{case}; measure=ratio", rounded(r["ratio"]),
+             rounded(r["ratio_lo"]), rounded(r["ratio_hi"]), "ratio"),
+            (f"{case}; measure=kl", rounded(r["kl"]), None, None, "nats"),
+            (f"{case}; measure=top1", rounded(100 * float(r["top1"])), None,
+             None, "%"),
         ]
     bench_record.append(path, "exchanges" if by_exchanges else "front", figures)
 
