@@ -17,7 +17,7 @@ static const cli_command parts[] = {
     { "plan adjust",
       "-m FILE --plan PLAN --text FILE [--gains] [--norms] [--rank R] "
       "-o PLAN2.json",
-      "Fit a plan's groups to the serial model", plan_adjust },
+      "Fit a plan's groups or tracks to the serial model", plan_adjust },
     { "plan carry", "-m FILE --from FILE --plan PLAN -o PLAN2.json",
       "Make a plan for another file of its model", plan_carry },
     { "plan bake",
