@@ -2,6 +2,7 @@
  * test_tool_run.c - tlp run: prompts from three places, chat, and Ctrl-C.
  */
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -227,10 +228,15 @@ Test(tool_run, interactive)
 
 /* ==== chats from files =================================================== */
 
+/* The paths of the files of one test stay. */
 static const char *write_text(const char *name, const char *text)
 {
-    const char *path = strdup(tiny_path(name));
+    static char paths[8][PATH_MAX];
+    static int n;
+    char *path = paths[n++];
 
+    cr_assert_leq(n, 8);
+    snprintf(path, PATH_MAX, "%s", tiny_path(name));
     tool_write_file(path, text, strlen(text));
     return path;
 }

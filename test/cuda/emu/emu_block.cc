@@ -74,26 +74,28 @@ void emu_note_fault(const char *text)
     last_fault = text;
 }
 
-std::string emu_place_text(const emu_place &at)
+emu_text emu_place_text(const emu_place &at)
 {
     const char *slash = strrchr(at.file, '/');
+    emu_text text;
 
-    return std::string(at.what) + " at " + (slash ? slash + 1 : at.file) + ":" +
-           std::to_string(at.line);
+    snprintf(text.s, sizeof text.s, "%s at %s:%d", at.what,
+             slash ? slash + 1 : at.file, at.line);
+    return text;
 }
 
 void emu_fault(emu_place at, const char *fmt, ...)
 {
     emu_runner *r = emu_running;
-    char text[512], why[256];
+    char text[1024], why[256];
     va_list args;
 
     va_start(args, fmt);
     vsnprintf(why, sizeof why, fmt, args);
     va_end(args);
     snprintf(text, sizeof text, "block (%u, %u, %u), thread %d: %s: %s",
-             blockIdx.x, blockIdx.y, blockIdx.z, r->now,
-             emu_place_text(at).c_str(), why);
+             blockIdx.x, blockIdx.y, blockIdx.z, r->now, emu_place_text(at).s,
+             why);
     emu_note_fault(text);
     r->faulted = true;
     emu_fiber_switch(&r->fibers[(size_t)r->fiber_now]->fiber, &r->host);
@@ -137,17 +139,19 @@ void emu_make_ready(emu_runner *r, int t)
     r->ready[r->ready_tail++ % MAX_THREADS] = t;
 }
 
-static std::string waiting_text(const emu_runner *r)
+static emu_text waiting_text(const emu_runner *r)
 {
-    std::string text;
+    emu_text text = { "" };
+    size_t n = 0;
     int shown = 0;
 
     for (int t = 0; t < r->n && shown < 4; t++) {
         const emu_thread *th = &r->thread[t];
         if (th->state != AT_BARRIER && th->state != IN_WARP)
             continue;
-        text += (shown++ ? ", thread " : "thread ") + std::to_string(t) +
-                " in " + emu_place_text(th->at);
+        snprintf(text.s + n, sizeof text.s - n, "%sthread %d in %s",
+                 shown++ ? ", " : "", t, emu_place_text(th->at).s);
+        n = strlen(text.s);
     }
     return text;
 }
@@ -165,8 +169,7 @@ void emu_run_others(emu_runner *r)
     } else if (r->next < r->n) {
         go_to(r, take_fiber(r));
     } else {
-        emu_fault(r->thread[me].at, "waits for ever: %s",
-                  waiting_text(r).c_str());
+        emu_fault(r->thread[me].at, "waits for ever: %s", waiting_text(r).s);
     }
 }
 
@@ -220,7 +223,7 @@ static void fiber_main()
                     r->thread[t].state == IN_WARP) {
                     r->now = t;
                     emu_fault(r->thread[t].at, "waits for ever: %s",
-                              waiting_text(r).c_str());
+                              waiting_text(r).s);
                 }
         }
     }

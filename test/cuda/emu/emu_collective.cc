@@ -29,8 +29,7 @@ int emu_barrier(bool predicate, emu_place at)
         const emu_thread *other = &r->thread[i];
         if (other->at.line != at.line ||
             (other->at.file != at.file && strcmp(other->at.file, at.file) != 0))
-            emu_fault(at, "thread %d is in %s", i,
-                      emu_place_text(other->at).c_str());
+            emu_fault(at, "thread %d is in %s", i, emu_place_text(other->at).s);
     }
     for (int i = 0; i < r->n; i++) {
         if (i == me)
@@ -123,7 +122,7 @@ static bool all_lanes_wait(emu_runner *r)
         if (lane[i].state == IN_WARP && (lane[i].mask >> (me & 31) & 1) &&
             (lane[i].mask != mask || lane[i].kind != t->kind))
             emu_fault(t->at, "mask %08x, lane %d is in %s with mask %08x", mask,
-                      i, emu_place_text(lane[i].at).c_str(), lane[i].mask);
+                      i, emu_place_text(lane[i].at).s, lane[i].mask);
     }
     for (int i = 0; i < 32; i++)
         if ((mask >> i & 1) &&

@@ -75,6 +75,12 @@ void emu_run_others(emu_runner *r);
 /* Thread t can go on. */
 void emu_make_ready(emu_runner *r, int t);
 
-std::string emu_place_text(const emu_place &at);
+/* Text of a fault.  It has no destructor, because the frames of a fiber that
+ * faults are abandoned. */
+struct emu_text {
+    char s[512];
+};
+
+emu_text emu_place_text(const emu_place &at);
 
 #endif
