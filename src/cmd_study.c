@@ -1,7 +1,7 @@
 /*
  * cmd_study.c - tlp study: for all ranges of layers, measure the model with
- * the layers shuffled, pruned, averaged, or run side by side; or (--why) for
- * single exchanges and pairs, what they cost and from which errors.
+ * the layers shuffled, pruned, averaged, or run side by side; or (--why)
+ * measure the price of single exchanges and pairs, and the errors behind it.
  */
 #include "commands.h"
 #include "files.h"
@@ -48,7 +48,6 @@ static int run_cells(study *s)
 
 /* ==== results ============================================================ */
 
-/* The table goes to standard output unless another result does. */
 static int report(const study *s)
 {
     int rc = s->csv ? study_write_csv(s, s->csv) : CLI_OK;
@@ -57,8 +56,7 @@ static int report(const study *s)
         rc = study_write_svg(s, s->svg);
     if (rc == CLI_OK && s->json)
         rc = study_write_json(s, s->json);
-    if (rc == CLI_OK && !out_is_stdout(s->csv) && !out_is_stdout(s->json) &&
-        !out_is_stdout(s->svg))
+    if (rc == CLI_OK && study_n_stdout(s) == 0)
         rc = study_print(s);
     return rc;
 }
@@ -150,14 +148,11 @@ static int check_given(const study *s)
 
 static int check_options(const study *s)
 {
-    int n_stdout =
-        out_is_stdout(s->csv) + out_is_stdout(s->json) + out_is_stdout(s->svg);
-
     int rc = corpus_check(&s->text);
 
     if (rc != CLI_OK)
         return rc;
-    if (n_stdout > 1)
+    if (study_n_stdout(s) > 1)
         return cli_usage("only one of --csv, --json and --svg can go to "
                          "standard output");
 

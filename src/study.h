@@ -10,6 +10,7 @@
 
 #include "corpus.h"
 #include "engine.h"
+#include "json.h"
 
 /* Changes to a range of layers, in the order of a study's cells. */
 enum { STUDY_SERIAL, SHUFFLE, PRUNE, MERGE, PARALLEL, PAIRS, N_STUDY_KIND };
@@ -75,11 +76,16 @@ void study_close(study *s);
 
 /* ==== reports ============================================================ */
 
+/* How many results go to standard output; the table goes there if none does. */
+int study_n_stdout(const study *s);
+
 /* Read finished cells from a file, which must be of this study. */
 int study_read_csv(study *s, const char *path);
 int study_write_csv(const study *s, const char *path);
 /* Write comments that name the model, the text and the types of its numbers. */
 int study_put_identity(const study *s, FILE *f);
+/* Write the members with which the JSON of a study begins. */
+void study_put_head(json *j, const study *s);
 int study_write_json(const study *s, const char *path);
 int study_write_svg(const study *s, const char *path);
 int study_print(const study *s);

@@ -102,6 +102,20 @@ static void json_cell(json *j, const study *s, const cell *c)
     json_close(j, '}');
 }
 
+int study_n_stdout(const study *s)
+{
+    return out_is_stdout(s->csv) + out_is_stdout(s->json) +
+           out_is_stdout(s->svg);
+}
+
+void study_put_head(json *j, const study *s)
+{
+    json_text(j, "model", s->e.info.fingerprint);
+    json_int(j, "n_layer", s->e.info.n_layer);
+    json_int(j, "tokens", (int64_t)(s->text.n - s->text.n_bos));
+    json_int(j, "ctx", s->text.ctx);
+}
+
 int study_write_json(const study *s, const char *path)
 {
     out_file out = { 0 };
@@ -111,10 +125,7 @@ int study_write_json(const study *s, const char *path)
         json j = { .file = out.file };
 
         json_open(&j, NULL, '{');
-        json_text(&j, "model", s->e.info.fingerprint);
-        json_int(&j, "n_layer", s->e.info.n_layer);
-        json_int(&j, "tokens", (int64_t)(s->text.n - s->text.n_bos));
-        json_int(&j, "ctx", s->text.ctx);
+        study_put_head(&j, s);
         json_int(&j, "cells_wanted", (int64_t)s->n);
         json_open(&j, "cells", '[');
         for (size_t i = 0; i < s->n; i++)

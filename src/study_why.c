@@ -56,7 +56,6 @@ static tlp_status measure(why *w)
 
 /* ==== results ============================================================ */
 
-/* The table goes to standard output unless another result does. */
 static int report(const why *w)
 {
     const study *s = w->s;
@@ -66,8 +65,7 @@ static int report(const why *w)
         rc = why_write_svg(w, s->svg);
     if (rc == CLI_OK && s->json)
         rc = why_write_json(w, s->json);
-    if (rc == CLI_OK && !out_is_stdout(s->csv) && !out_is_stdout(s->json) &&
-        !out_is_stdout(s->svg))
+    if (rc == CLI_OK && study_n_stdout(s) == 0)
         rc = why_print(w);
     return rc;
 }

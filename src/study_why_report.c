@@ -199,10 +199,7 @@ int why_write_json(const why *w, const char *path)
         json j = { .file = out.file };
 
         json_open(&j, NULL, '{');
-        json_text(&j, "model", s->e.info.fingerprint);
-        json_int(&j, "n_layer", s->e.info.n_layer);
-        json_int(&j, "tokens", (int64_t)(s->text.n - s->text.n_bos));
-        json_int(&j, "ctx", s->text.ctx);
+        study_put_head(&j, s);
         json_int(&j, "tracks", s->n_track);
         json_int(&j, "places_wanted", (int64_t)w->n_wanted);
         json_open(&j, "places", '[');

@@ -72,15 +72,6 @@ static void turn_some(void *arg, int ith, int nth)
     }
 }
 
-static double squares(const float *x, size_t n)
-{
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sum;
-}
-
 static void add_piece(tlpi_moments *m, tlpi_pool *pool, turning *p)
 {
     const tlpi_rows *rows = p->rows;
@@ -94,10 +85,10 @@ static void add_piece(tlpi_moments *m, tlpi_pool *pool, turning *p)
     s.lower = true;
     tlpi_gemm_run(pool, &s);
     tlpi_gemm_run(pool, &c);
-    m->missing += squares(p->missing, d * (size_t)p->n_tok);
+    m->missing += tlpi_squares(p->missing, d * (size_t)p->n_tok);
     for (int t = p->at; t < p->at + p->n_tok; t++)
         m->target += (rows->weight ? (double)rows->weight[t] : 1) *
-                     squares(rows->target + (size_t)t * d, d);
+                     tlpi_squares(rows->target + (size_t)t * d, d);
 }
 
 tlp_status tlpi_moments_add(tlpi_moments *m, tlpi_pool *pool,

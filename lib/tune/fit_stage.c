@@ -42,12 +42,8 @@ static tlp_status weigh(tlpi_calibration *c)
     if (!x)
         return tlpi_fail_nomem_for("a fit");
     for (size_t t = 0; t < c->text.n_tok; t++) {
-        double sum = 0;
-
         tlpi_calibration_join(c, &c->stream, t, x);
-        for (size_t j = 0; j < c->d; j++)
-            sum += (double)x[j] * (double)x[j];
-        c->weight[t] = (float)(1 / (sum + 1e-30));
+        c->weight[t] = (float)(1 / (tlpi_squares(x, c->d) + 1e-30));
     }
     tlpi_free(c->env, x);
     return TLP_OK;

@@ -81,6 +81,15 @@ double tlpi_dot(int n, const double *x, const double *y)
     return sum;
 }
 
+double tlpi_squares(const float *x, size_t n)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
 void tlpi_mirror(int n, double *a)
 {
     for (size_t i = 0; i < (size_t)n; i++)

@@ -36,6 +36,9 @@ void tlpi_axpy(int n, double scale, const double *x, double *y);
 double tlpi_dot(int n, const double *x, const double *y);
 void tlpi_mirror(int n, double *a);
 
+/* Sum of the squares of n floats, one after another. */
+double tlpi_squares(const float *x, size_t n);
+
 /* a = L L': the lower half of a [n][n] becomes L, the upper half L'.  False if
  * a is not positive definite. */
 bool tlpi_cholesky(tlpi_pool *pool, int n, double *a);

@@ -6,6 +6,7 @@
 
 #include "rank/forward.h"
 #include "rank/half_layer.h"
+#include "tune/linear.h"
 #include "tune/place.h"
 
 /* Streams that are kept: a pair needs those before both of its layers. */
@@ -48,21 +49,12 @@ static void sum_two(float *y, const float *a, const float *b, size_t n)
         y[i] = a[i] + b[i];
 }
 
-static double square(const float *x, size_t n)
-{
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sum;
-}
-
 /* *sum += |a|² / |b|² of each token but the first. */
 static void add_ratios(const place_meter *m, double *sum, const float *a,
                        const float *b)
 {
     for (size_t t = m->d; t < m->n; t += m->d)
-        *sum += square(a + t, m->d) / (square(b + t, m->d) + 1e-30);
+        *sum += tlpi_squares(a + t, m->d) / (tlpi_squares(b + t, m->d) + 1e-30);
 }
 
 /* *sum += |a - b|² / |c|² of each token; a is lost. */

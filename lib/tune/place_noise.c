@@ -11,15 +11,12 @@
 
 #include "base/random.h"
 #include "rank/forward.h"
+#include "tune/linear.h"
 #include "tune/place.h"
 
 static double length(const float *x, size_t n)
 {
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sqrt(sum);
+    return sqrt(tlpi_squares(x, n));
 }
 
 /* x [n_tok][d] += noise along g [n_tok][d], except for the first token */

@@ -60,11 +60,8 @@ static tlp_status read_options(tlpi_place_study *s,
     tlp_status st;
 
     TLP_TRY(tlpi_options_read(o, sizeof *o, opts, "tlp_study_options"));
-    TLP_TRY(tlpi_options_read(&s->session, sizeof s->session, o->session,
-                              "tlp_session_options"));
+    TLP_TRY(tlpi_windows_session(&s->session, o->session, n));
     o->session = &s->session;
-    if (s->session.n_ctx == 0)
-        s->session.n_ctx = (int32_t)TLPI_MIN(TLPI_DEFAULT_WINDOW, n);
     if (o->n_track == 0)
         o->n_track = DEFAULT_TRACK;
     if (o->max_bytes == 0)

@@ -74,11 +74,8 @@ static tlp_status read_options(maker *m, const tlp_plan_make_options *opts,
     tlp_status st;
 
     TLP_TRY(tlpi_options_read(o, sizeof(*o), opts, "tlp_plan_make_options"));
-    TLP_TRY(tlpi_options_read(&m->session, sizeof(m->session), o->session,
-                              "tlp_session_options"));
+    TLP_TRY(tlpi_windows_session(&m->session, o->session, n));
     o->session = &m->session;
-    if (m->session.n_ctx == 0)
-        m->session.n_ctx = (int32_t)TLPI_MIN(TLPI_DEFAULT_WINDOW, n);
     if (o->max_group == 0)
         o->max_group = DEFAULT_GROUP;
     if (o->n_track == 0)

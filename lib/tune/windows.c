@@ -75,15 +75,23 @@ void tlpi_windows_free(tlpi_windows *t)
     *t = (tlpi_windows){ 0 };
 }
 
+tlp_status tlpi_windows_session(tlp_session_options *session,
+                                const tlp_session_options *given, size_t n)
+{
+    tlp_status st = tlpi_options_read(session, sizeof(*session), given,
+                                      "tlp_session_options");
+
+    if (st == TLP_OK && session->n_ctx == 0)
+        session->n_ctx = (int32_t)TLPI_MIN(TLPI_DEFAULT_WINDOW, n);
+    return st;
+}
+
 tlp_status tlpi_windows_options(tlp_session_options *session, double *share,
                                 const tlp_session_options *given)
 {
     tlp_status st;
 
-    TLP_TRY(tlpi_options_read(session, sizeof *session, given,
-                              "tlp_session_options"));
-    if (session->n_ctx == 0)
-        session->n_ctx = TLPI_DEFAULT_WINDOW;
+    TLP_TRY(tlpi_windows_session(session, given, SIZE_MAX));
     if (*share == 0)
         *share = DEFAULT_HELD_OUT;
 done:

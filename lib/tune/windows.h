@@ -37,6 +37,11 @@ typedef struct tlpi_windows {
 tlp_status tlpi_windows_check(const tlp_model *m, const int32_t *ids, size_t n,
                               int n_ctx);
 
+/* Read the session of options for a text of n tokens, in which n_ctx 0 becomes
+ * the default, or n if that is less. */
+tlp_status tlpi_windows_session(tlp_session_options *session,
+                                const tlp_session_options *given, size_t n);
+
 /* Read the session of a fit's options, in which n_ctx 0 becomes the default,
  * and make *share, of the windows to hold out, the default if it is 0. */
 tlp_status tlpi_windows_options(tlp_session_options *session, double *share,
