@@ -16,8 +16,8 @@ LINKS = ["process", "veth", "tun"]
 
 
 def name_of(plan):
-    """"par 8": eight pairs; "nosync 36": 36 exchanges a token; "file 36": so
-    many of a plan from a file, such as an adjusted one."""
+    """"par 8": eight pairs; "nosync 36": 36 exchanges a token; "file 36": 36
+    exchanges a token of a plan from a file, such as an adjusted plan."""
     text = plan["plan"]
     mode, _, groups = text.partition(":")
     if text.endswith(".json"):

@@ -4,9 +4,9 @@
 # The hosts are network namespaces of this machine; each runs one rank of one
 # thread.  Links: a veth pair, and one that delays each packet by DELAYS us.
 # Two ranks in one process come first, for comparison.  The predictions of the
-# cost model, from times measured on the link, go beside the figures.  Appends to hosts.csv in
-# RESULTS (BUILD/bench-hosts) and, with matplotlib, draws hosts.svg in
-# BUILD/bench-hosts.  Without root or MPI the script says so and ends.
+# cost model, from times measured on the link, go beside the figures.  Appends to
+# hosts.csv in RESULTS (BUILD/bench-hosts) and, with matplotlib, draws hosts.svg
+# in BUILD/bench-hosts.  Without root or MPI the script says so and ends.
 #
 # In the environment: MODEL, PROMPT, GEN, REPEAT, DELAYS, WIRE, RESULTS; PLANS,
 # instead of the plans below (serial is always one); PYTHON, one that has

@@ -493,7 +493,7 @@ TLP_API tlp_status tlp_plan_bake(tlp_plan **out, tlp_plan_bake_report *report,
 
 /**
  * @defgroup tlp_study Study
- * What each place of a model pays for a change, and why.
+ * The price of a change at each place of a model, and its causes.
  * @par Threads
  * Any number of threads may use a model at a time.
  * @{
@@ -508,9 +508,9 @@ enum tlp_place_kind {
 /**
  * One change at one place of the serial plan, and its price.
  *
- * An exchange is that after the half-layer f, and g is the next half-layer.  A
- * pair is the layers f and g.  x is the stream before f, and f also stands for
- * what f adds to it, so that the serial model computes g(x + f).  Sizes are
+ * For an exchange, f is the half-layer before it and g the half-layer behind it.
+ * For a pair, f and g are its two layers.  x is the stream before f, and f also
+ * names the vector that f adds to it, so that the serial model computes g(x + f).  Sizes are
  * Euclidean.  Each ratio is a root mean square over the tokens of the text,
  * except the first token of each window.
  */

@@ -191,7 +191,7 @@ static tlp_status see_student(void *arg, tlpi_probe_at at, int member,
     return v->keep >> at == 1 && member == v->last ? TLP_ECANCELED : TLP_OK;
 }
 
-/* Its tracks from a window on: to [n_track]. */
+/* to[t] = the rows of a window in what track t of the stream has added. */
 static void track_rows(const tlpi_calibration *c, const tlpi_cal_stream *s,
                        const tlpi_window *w, float *to[TLPI_MAX_TRACK])
 {

@@ -19,7 +19,7 @@ typedef struct tlpi_stage_choice {
 } tlpi_stage_choice;
 
 /* A residual stream.  In front of a stage whose tracks go on without an
- * exchange, track t has x + track[t]; everywhere else all have x. */
+ * exchange, track t has x + track[t]; everywhere else every track has x. */
 typedef struct tlpi_cal_stream {
     float *x;      /* [n_tok][d] */
     float **track; /* [n_track] of [n_tok][d], or NULL: no such stage */

@@ -6,7 +6,8 @@
 
 #include "tune/fit_stage.h"
 
-/* Most parts of the outputs of a group, and a part's rows of a window. */
+/* The outputs of a group while one fit sums over the windows: the parts that
+ * the fit reads, each [n_ctx][d] of one window, and the sums. */
 typedef struct outputs {
     tlpi_calibration *c;
     int stage, n_member;
