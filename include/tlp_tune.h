@@ -594,6 +594,74 @@ TLP_API tlp_status tlp_model_study(tlp_model *model, const int32_t *tokens,
                                    size_t n, const tlp_study_options *opts)
     TLP_NODISCARD;
 
+/**
+ * Options of tlp_plan_bridge.
+ *
+ * `session` describes the session that evaluates the windows of both texts, as
+ * in tlp_plan_adjust_options.
+ */
+typedef struct tlp_bridge_options {
+    size_t struct_size;       /**< sizeof(tlp_bridge_options)                 */
+    const tlp_session_options *session; /**< NULL = defaults                  */
+    int32_t rank;             /**< largest rank of a map: a multiple of 4, at
+                                   most n_embd; 0 = n_embd, rounded down to a
+                                   multiple of 4                              */
+    double held_out;          /**< share of the windows of the first text that
+                                   choose the ridge and the rank of each map,
+                                   above 0 and below 1; 0 = 0.25              */
+    uint64_t seed;            /**< choice of these windows                    */
+    tlp_progress_fn progress; /**< or NULL                                    */
+    void *progress_data;      /**< last argument of progress                  */
+} tlp_bridge_options;
+
+/** Initial value of a tlp_bridge_options: all defaults. */
+#define TLP_BRIDGE_OPTIONS_INIT                                                \
+    { sizeof(tlp_bridge_options), NULL, 0, 0, 0, NULL, NULL }
+
+/** Quality of a plan with dropped layers, before and after maps take their
+    place. */
+typedef struct tlp_bridge_report {
+    size_t struct_size;  /**< set by the caller                               */
+    int32_t n_gap;       /**< runs of dropped layers                          */
+    int32_t n_map;       /**< gaps with a map; in other gaps none helped      */
+    int32_t n_window;    /**< windows of the second text                      */
+    double kl_before;    /**< mean KL divergence from the serial model, nats  */
+    double kl_after;     /**< mean KL divergence from the serial model, nats  */
+    double ppl_before;   /**< perplexity                                      */
+    double ppl_after;    /**< perplexity                                      */
+    double top1_before;  /**< agreement with the serial model, 0 to 1         */
+    double top1_after;   /**< agreement with the serial model, 0 to 1         */
+} tlp_bridge_report;
+
+/**
+ * Measure what pruning costs when a linear map takes the place of each run of
+ * dropped layers: the rival of plans that keep all layers.
+ *
+ * The map of a gap adds W x to the stream x.  W is a ridge regression of what
+ * the serial model's stream behind the gap has more than x, of full rank where
+ * that helps (arXiv 2605.15491).  Maps are fitted on the first text and judged
+ * on the second.  They are no part of a plan: a session runs plans without
+ * them.
+ *
+ * @param[out] report   the caller sets struct_size
+ * @param plan          plan that drops layers, without adjustments, with all
+ *                      exchanges, and with layers in their order
+ * @param tokens        n ids of a text to fit on, such as 32768 tokens
+ * @param n             number of tokens, at least two windows
+ * @param judge_tokens  n_judge ids of another text
+ * @param n_judge       number of tokens, at least two windows
+ * @param opts          NULL = defaults
+ * @return TLP_OK; TLP_EINVAL for a plan without dropped layers; TLP_ENOTSUP for
+ *         other plans that it does not know; TLP_ECANCELED by progress
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_bridge(tlp_bridge_report *report,
+                                   const tlp_plan *plan, const int32_t *tokens,
+                                   size_t n, const int32_t *judge_tokens,
+                                   size_t n_judge,
+                                   const tlp_bridge_options *opts)
+    TLP_NODISCARD;
+
 /** @} */
 
 /**

@@ -1,10 +1,12 @@
 /*
  * cmd_study.c - tlp study: for all ranges of layers, measure the model with
  * the layers shuffled, pruned, averaged, or run side by side; or (--why)
- * measure the price of single exchanges and pairs, and the errors behind it.
+ * measure the price of single exchanges and pairs, and the errors behind it; or
+ * (--bridge) the price of dropped layers with a linear map in their place.
  */
 #include "commands.h"
 #include "files.h"
+#include "study_bridge.h"
 #include "study_why.h"
 
 /* Seconds between two writes of the state. */
@@ -104,7 +106,7 @@ static bool has_kind(const study *s, int kind)
 /* Options of a kind that is not studied. */
 static int check_kinds(const study *s)
 {
-    if (s->why)
+    if (s->why || s->bridge)
         return CLI_OK;
     if (s->modes && !has_kind(s, PARALLEL) && !has_kind(s, PAIRS))
         return cli_usage("--mode needs --kind parallel or pairs");
@@ -113,25 +115,58 @@ static int check_kinds(const study *s)
     return CLI_OK;
 }
 
-/* Options of studies of ranges do not go with --why, nor its options with
- * ranges. */
+/* An option that was given though another one excludes it. */
+typedef struct excluded {
+    const char *name;
+    bool given;
+} excluded;
+
+static int check_excluded(const char *by, const excluded *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i].given)
+            return cli_usage("%s and %s exclude each other", by, list[i].name);
+    return CLI_OK;
+}
+
+/* Options of studies of ranges go neither with --why nor with --bridge. */
+static int check_ranges(const study *s, const char *by)
+{
+    const excluded of_ranges[] = {
+        { "--kind", s->kinds },   { "--mode", s->modes },
+        { "--step", s->step },    { "--ranges", s->ranges },
+        { "--draws", s->n_draw }, { "--kl", s->with_kl },
+        { "--resume", s->resume }
+    };
+
+    return check_excluded(by, of_ranges, sizeof of_ranges / sizeof *of_ranges);
+}
+
 static int check_why(const study *s)
 {
-    const struct {
-        const char *name;
-        bool given;
-    } of_ranges[] = { { "--kind", s->kinds },   { "--mode", s->modes },
-                      { "--step", s->step },    { "--ranges", s->ranges },
-                      { "--draws", s->n_draw }, { "--kl", s->with_kl },
-                      { "--resume", s->resume } };
-
     if (!s->why)
         return s->n_track ? cli_usage("--tracks goes with --why only") : CLI_OK;
-    for (size_t i = 0; i < sizeof of_ranges / sizeof *of_ranges; i++)
-        if (of_ranges[i].given)
-            return cli_usage("--why and %s exclude each other",
-                             of_ranges[i].name);
-    return CLI_OK;
+    return check_ranges(s, "--why");
+}
+
+static int check_bridge(const study *s)
+{
+    const excluded others[] = { { "--why", s->why },
+                                { "--csv", s->csv },
+                                { "--svg", s->svg } };
+    int rc;
+
+    if (!s->bridge)
+        return s->judge || s->judge_tokens || s->bridge_rank
+                   ? cli_usage("--judge, --judge-tokens and --rank go with "
+                               "--bridge only")
+                   : CLI_OK;
+    if (!s->judge)
+        return cli_usage("no text to judge on: --judge FILE is required");
+    rc = check_ranges(s, "--bridge");
+    return rc == CLI_OK ? check_excluded("--bridge", others,
+                                         sizeof others / sizeof *others)
+                        : rc;
 }
 
 /* What was given, before the defaults are there. */
@@ -141,6 +176,8 @@ static int check_given(const study *s)
 
     if (rc == CLI_OK)
         rc = check_why(s);
+    if (rc == CLI_OK)
+        rc = check_bridge(s);
     if (rc == CLI_OK && s->ranges && s->step > 0)
         rc = cli_usage("--step and --ranges exclude each other");
     return rc;
@@ -167,7 +204,7 @@ static int start(study *s)
 
     if (rc == CLI_OK)
         rc = corpus_read(&s->text, &s->e);
-    if (rc != CLI_OK || s->why)
+    if (rc != CLI_OK || s->why || s->bridge)
         return rc;
     rc = study_make_cells(s);
     if (rc == CLI_OK && s->resume)
@@ -175,6 +212,22 @@ static int start(study *s)
     if (!s->csv)
         s->csv = s->resume;
     return rc == CLI_OK && s->n_done < s->n ? study_open(s) : rc;
+}
+
+static int carry_out(study *s)
+{
+    int rc = check_given(s);
+
+    set_defaults(s);
+    if (rc == CLI_OK)
+        rc = check_options(s);
+    s->e.where = ENGINE_THREADS;
+    if (rc == CLI_OK)
+        rc = start(s);
+    if (rc == CLI_OK)
+        rc = s->bridge ? bridge_run(s) : s->why ? why_run(s) : run(s);
+    study_close(s);
+    return rc;
 }
 
 int cmd_study(int argc, char **argv)
@@ -206,6 +259,17 @@ int cmd_study(int argc, char **argv)
           "what single exchanges and pairs cost, and why", 0, 0 },
         { CLI_INT, 0, "tracks", &s.n_track, "N",
           "with --why: tracks where an exchange is left out (2)", 2, 64 },
+        { CLI_TEXT, 0, "bridge", &s.bridge, "PLAN",
+          "what the plan's dropped layers cost with a linear map in place of "
+          "each gap, fitted on the text",
+          0, 0 },
+        { CLI_TEXT, 0, "judge", &s.judge, "FILE",
+          "with --bridge: text on which the plan is judged", 0, 0 },
+        { CLI_INT, 0, "judge-tokens", &s.judge_tokens, "N",
+          "with --bridge: take N tokens from all over that text (all)", 0,
+          INT32_MAX },
+        { CLI_INT, 0, "rank", &s.bridge_rank, "R",
+          "with --bridge: largest rank of a map (n_embd)", 4, 65536 },
         { CLI_TEXT, 0, "csv", &s.csv, "FILE",
           "write the cells to this file as they finish", 0, 0 },
         { CLI_OPTIONAL, 0, "json", &s.json, "[FILE]",
@@ -219,17 +283,5 @@ int cmd_study(int argc, char **argv)
     };
     int rc = cli_parse(argc, argv, table);
 
-    if (rc != CLI_GO)
-        return rc;
-    rc = check_given(&s);
-    set_defaults(&s);
-    if (rc == CLI_OK)
-        rc = check_options(&s);
-    s.e.where = ENGINE_THREADS;
-    if (rc == CLI_OK)
-        rc = start(&s);
-    if (rc == CLI_OK)
-        rc = s.why ? why_run(&s) : run(&s);
-    study_close(&s);
-    return rc;
+    return rc == CLI_GO ? carry_out(&s) : rc;
 }

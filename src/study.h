@@ -2,8 +2,8 @@
  * study.h - tlp study, in parts: cmd_study.c reads options and runs the cells;
  * study_cells.c lists the cells and makes their plans; study_score.c scores
  * them; study_csv.c writes cells to a file and reads them; study_report.c
- * prints them; study_svg.c draws them; study_heatmap.c helps both.  With --why,
- * cmd_study.c hands over to study_why.c.
+ * prints them; study_svg.c draws them; study_heatmap.c helps both.  With --why
+ * or --bridge, cmd_study.c hands over to study_why.c or study_bridge.c.
  */
 #ifndef STUDY_H
 #define STUDY_H
@@ -38,8 +38,11 @@ typedef struct study {
     int n_draw;
     uint64_t seed;
     bool with_kl;
-    bool why;    /* measure places in place of ranges (study_why.h) */
-    int n_track; /* of places; 0 = not given */
+    bool why;           /* measure places in place of ranges (study_why.h) */
+    int n_track;        /* of places; 0 = not given */
+    const char *bridge; /* a plan with dropped layers (study_bridge.h) */
+    const char *judge;  /* text on which it is judged */
+    int judge_tokens, bridge_rank;
     const char *csv, *json, *svg, *resume; /* paths; NULL = none */
     /* cells; the serial model's cell is the first */
     cell *cell;

@@ -33,6 +33,25 @@ AT(tlp_plan_bake_report, n_site, 64);
 AT(tlp_plan_bake_report, n_layer, 68);
 AT(tlp_plan_bake_report, n_unit, 72);
 
+SIZE(tlp_bridge_options, 56);
+AT(tlp_bridge_options, session, 8);
+AT(tlp_bridge_options, rank, 16);
+AT(tlp_bridge_options, held_out, 24);
+AT(tlp_bridge_options, seed, 32);
+AT(tlp_bridge_options, progress, 40);
+AT(tlp_bridge_options, progress_data, 48);
+
+SIZE(tlp_bridge_report, 72);
+AT(tlp_bridge_report, n_gap, 8);
+AT(tlp_bridge_report, n_map, 12);
+AT(tlp_bridge_report, n_window, 16);
+AT(tlp_bridge_report, kl_before, 24);
+AT(tlp_bridge_report, kl_after, 32);
+AT(tlp_bridge_report, ppl_before, 40);
+AT(tlp_bridge_report, ppl_after, 48);
+AT(tlp_bridge_report, top1_before, 56);
+AT(tlp_bridge_report, top1_after, 64);
+
 SIZE(tlp_study_options, 72);
 AT(tlp_study_options, session, 8);
 AT(tlp_study_options, n_track, 16);
