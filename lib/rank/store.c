@@ -170,6 +170,50 @@ void tlpi_store_put(tlpi_store *s, int layer, tlpi_weight *w)
     }
 }
 
+static size_t layer_bytes(const tlpi_store *s, const tlpi_store_layer *l)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < l->n_weight; i++)
+        bytes += (size_t)s->b->ops->weight_bytes(l->weight[i].w);
+    return bytes;
+}
+
+tlp_status tlpi_store_keep(const tlpi_store *s, int layer,
+                           tlpi_kept_weights *kept, size_t *budget)
+{
+    const tlpi_store_layer *l = &s->layer[layer];
+    size_t bytes = layer_bytes(s, l);
+    tlp_status st = TLP_OK;
+
+    if (bytes > *budget)
+        return TLP_OK;
+    void **list =
+        tlpi_realloc_array(s->env, kept->w, (size_t)(kept->n + l->n_weight),
+                           sizeof(*list));
+    if (!list)
+        return tlpi_fail_nomem_for("the weights and caches of a layer");
+    kept->w = list;
+    /* The objects are there, so that the cache makes none. */
+    for (int i = 0; i < l->n_weight; i++) {
+        TLP_TRY(tlpi_weight_cache_take(s->model->weight_cache,
+                                       &l->weight[i].key, NULL, NULL, NULL,
+                                       &kept->w[kept->n]));
+        kept->n++;
+    }
+    *budget -= bytes;
+done:
+    return st;
+}
+
+void tlpi_kept_weights_free(const tlp_model *m, tlpi_kept_weights *kept)
+{
+    for (int i = 0; i < kept->n; i++)
+        tlpi_weight_cache_put(m->weight_cache, kept->w[i]);
+    tlpi_free(&m->env, kept->w);
+    *kept = (tlpi_kept_weights){ 0 };
+}
+
 /* ==== caches ============================================================= */
 
 static bool shares(const tlpi_kv_key *a, const tlpi_kv_key *b)

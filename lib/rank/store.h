@@ -58,6 +58,19 @@ tlp_status tlpi_store_take(tlpi_store *s, int layer, const tlpi_tensor *t,
 void tlpi_store_put(tlpi_store *s, int layer,
                     tlpi_weight *w); /* NULL is fine */
 
+/* Packed weights of layers that stay in the model's weight cache after the
+ * store has put them back.  Zeroes hold none. */
+typedef struct tlpi_kept_weights {
+    void **w; /* [n] */
+    int n;
+} tlpi_kept_weights;
+
+/* Keep the matrices of a layer that the store holds now, if they take at most
+ * *budget bytes; *budget is lowered by their bytes. */
+tlp_status tlpi_store_keep(const tlpi_store *s, int layer,
+                           tlpi_kept_weights *kept, size_t *budget);
+void tlpi_kept_weights_free(const tlp_model *m, tlpi_kept_weights *kept);
+
 /* Whose keys and values a cache holds. */
 typedef struct tlpi_kv_key {
     int kv0, kv1; /* kv heads of the layer */

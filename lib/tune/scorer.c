@@ -18,7 +18,23 @@ static float *stream_at(const tlpi_scorer *s, int window, int stage)
            (size_t)stage * (size_t)s->text->window[window].n * n_embd(s);
 }
 
-static tlp_status create_runner(const tlpi_scorer *s, const char *variant,
+/* A plan cuts each layer into tracks in one way only. */
+static tlp_status keep_weights(tlpi_scorer *s, const tlpi_runner *r)
+{
+    tlp_status st = TLP_OK;
+
+    for (int i = 0; i < r->plan->n_stage && st == TLP_OK; i++) {
+        int layer = r->plan->stage[i].layers[0];
+
+        if (!tlpi_plan_has_tracks(r->plan, i) || s->is_kept[layer])
+            continue;
+        s->is_kept[layer] = true; /* or there is no memory for it */
+        st = tlpi_store_keep(&r->rank->store, layer, &s->kept, &s->kept_budget);
+    }
+    return st;
+}
+
+static tlp_status create_runner(tlpi_scorer *s, const char *variant,
                                 tlpi_runner *out)
 {
     tlp_plan *plan = NULL;
@@ -26,7 +42,8 @@ static tlp_status create_runner(const tlpi_scorer *s, const char *variant,
 
     TLP_TRY(tlpi_variant_build(&plan, s->teacher->model, variant, s->n_track,
                                NULL));
-    st = tlpi_runner_create(out, plan, s->teacher->cfg);
+    TLP_TRY(tlpi_runner_create(out, plan, s->teacher->cfg));
+    st = keep_weights(s, out);
 done:
     tlp_plan_free(plan);
     return st;
@@ -160,6 +177,15 @@ done:
 
 /* ==== lifetime =========================================================== */
 
+/* Bytes of the packed weights of all layers. */
+static size_t layer_bytes(const tlpi_teacher *t)
+{
+    const tlpi_store *store = &t->serial.rank->store;
+
+    return (size_t)(store->bytes.weights -
+                    store->b->ops->weight_bytes(store->head));
+}
+
 static tlp_status alloc(tlpi_scorer *s, int n_stream, size_t *budget)
 {
     size_t n_layer = (size_t)s->teacher->model->hp.n_layer;
@@ -169,7 +195,8 @@ static tlp_status alloc(tlpi_scorer *s, int n_stream, size_t *budget)
     s->stream = tlpi_calloc(s->env, (size_t)s->n_window, sizeof(*s->stream));
     s->token =
         tlpi_alloc_array(s->env, (size_t)s->text->n_ctx, sizeof(*s->token));
-    if (!s->base || !s->stream || !s->token)
+    s->is_kept = tlpi_calloc(s->env, n_layer, sizeof(*s->is_kept));
+    if (!s->base || !s->stream || !s->token || !s->is_kept)
         return tlpi_fail_nomem_for("a search");
     memset(s->base, TLPI_VARIANT_SERIAL, n_place);
     for (int i = 0; i < n_stream; i++)
@@ -197,7 +224,12 @@ tlp_status tlpi_scorer_create(tlpi_scorer **out, const tlpi_scorer_setup *setup)
     s->n_track = setup->n_track;
     s->n_window = s->text->n;
     s->n_block = (s->text->n_ctx - 1 + TLPI_SCORE_BLOCK - 1) / TLPI_SCORE_BLOCK;
-    /* Streams come first: for equal memory they save more time than logits. */
+    /* Weights come first, then streams: for equal memory they save more time
+     * than logits.  Packed parts of layers take the bytes of whole layers. */
+    if (setup->nosync) {
+        s->kept_budget = TLPI_MIN(budget, layer_bytes(teacher));
+        budget -= s->kept_budget;
+    }
     TLP_TRY(alloc(s, TLPI_MIN(setup->n_stream, s->n_window), &budget));
     TLP_TRY(fill_serial(s));
     TLP_TRY(tlpi_teacher_keep_logits(teacher, &budget));
@@ -216,6 +248,8 @@ void tlpi_scorer_free(tlpi_scorer *s)
         tlpi_free(s->env, s->stream[i]);
     for (size_t i = 0; i < s->n_score; i++)
         tlpi_score_free(s->env, s->score[i]);
+    tlpi_kept_weights_free(s->teacher->model, &s->kept);
+    tlpi_free(s->env, s->is_kept);
     tlpi_free(s->env, s->score);
     tlpi_free(s->env, s->stream);
     tlpi_free(s->env, s->token);

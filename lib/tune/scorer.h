@@ -11,6 +11,9 @@
  * is evaluated from the first stage that differs.  Where the tracks begin that
  * stage with streams of their own, the evaluation starts at an earlier stage,
  * the last that all tracks begin with one stream.
+ *
+ * The scorer also keeps the packed weights of each layer that a variant has cut
+ * into tracks, so that no layer is packed again for a later variant.
  */
 #ifndef TLPI_SCORER_H
 #define TLPI_SCORER_H
@@ -40,7 +43,10 @@ typedef struct tlpi_scorer {
                            before each stage of the base, and at the end;
                            NULL: variants start at the embeddings.  Unused
                            where the base leaves out the exchange before */
-    tlpi_score **score; /* [n_score] in the order of creation */
+    tlpi_kept_weights kept; /* packed weights of layers in tracks */
+    bool *is_kept;          /* [n_layer] */
+    size_t kept_budget;     /* bytes left for them */
+    tlpi_score **score;     /* [n_score] in the order of creation */
     size_t n_score, cap_score;
     tlpi_token_score *token; /* [n_ctx] of the window that was run last */
 } tlpi_scorer;
@@ -48,8 +54,9 @@ typedef struct tlpi_scorer {
 typedef struct tlpi_scorer_setup {
     tlpi_teacher *teacher;
     int objective, n_track;
+    bool nosync;   /* variants leave out exchanges */
     int n_stream;  /* windows, from the first, that keep streams if they can */
-    size_t budget; /* bytes for streams and for the teacher's logits */
+    size_t budget; /* bytes for weights, streams and the teacher's logits */
 } tlpi_scorer_setup;
 
 /* Takes the teacher, which is at its embeddings, to its end; the base is the

@@ -101,6 +101,7 @@ static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
         .teacher = &m->teacher,
         .objective = m->o.objective,
         .n_track = m->o.n_track,
+        .nosync = nosync,
         .n_stream = nosync ? TLPI_RACE_WINDOWS : INT_MAX,
         .budget = (size_t)TLPI_MIN(m->o.max_bytes, SIZE_MAX),
     };
