@@ -181,8 +181,8 @@ typedef struct tlp_link {
  *
  * Exactly one of depth, max_kl, speedup and exchanges is the target.
  *
- * The search either joins layers into groups or leaves out exchanges, by
- * `modes`.  Only a search that leaves out exchanges reaches a target of
+ * The search joins layers into groups, or leaves out exchanges, or does both,
+ * by `modes`.  Only a search that may leave out exchanges reaches a target of
  * `exchanges`, and it does not reach a `depth`.
  *
  * `session` describes the session that evaluates the windows of the text.  The
@@ -206,10 +206,10 @@ typedef struct tlp_plan_make_options {
     const tlp_link *link;    /**< from tlp_session_measure, for speedup; or
                                   NULL                                        */
     uint32_t modes;          /**< allowed modes: bits 1 << TLP_MODE_LP,
-                                  1 << TLP_MODE_PAR, 1 << TLP_MODE_ASYM; or
-                                  TLP_MAKE_NOSYNC alone.  0 = TLP_MAKE_NOSYNC
-                                  for a target of `exchanges`, all three modes
-                                  for other targets                           */
+                                  1 << TLP_MODE_PAR, 1 << TLP_MODE_ASYM,
+                                  TLP_MAKE_NOSYNC.  0 = TLP_MAKE_NOSYNC for a
+                                  target of `exchanges`, the three modes for
+                                  other targets                               */
     int32_t objective;       /**< enum tlp_objective                          */
     uint64_t seed;           /**< order of the windows                        */
     uint64_t max_bytes;      /**< most memory for intermediate results that
@@ -239,9 +239,12 @@ typedef struct tlp_plan_make_options {
  *
  * The plan keeps the model close to the serial model on a text: it minimises
  * the objective over windows of the text, each evaluated from position 0.  The
- * search joins neighbouring layers, or leaves out exchanges, one by one.  At
- * each depth or number of exchanges it swaps groups for other groups, or a
- * left-out exchange for another, as long as a swap helps.  Equal arguments give
+ * search joins neighbouring layers, or leaves out exchanges, one by one.  A
+ * search that may do both takes the change that costs least for each exchange
+ * that it saves; a group saves several at once, so that the search passes over
+ * numbers of exchanges.  At each depth or number of exchanges it swaps groups
+ * for other groups, or a left-out exchange for another, or a group for left-out
+ * exchanges, as long as a swap helps.  Equal arguments give
  * equal plans on machines with equal instruction sets.  The plan records how it
  * was made in its key "made".
  *

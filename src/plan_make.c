@@ -15,7 +15,8 @@ typedef struct make {
     corpus text;
     const char *out_path, *resume, *csv_path, *svg_path, *modes;
     int depth, exchanges, max_group, n_track;
-    int objective; /* TLP_OBJECTIVE_* */
+    uint32_t mode_bits; /* of modes; 0: not given */
+    int objective;      /* TLP_OBJECTIVE_* */
     float max_kl, speedup, memory;
     uint64_t seed;
     plan_front front;
@@ -26,7 +27,7 @@ typedef struct make {
 
 /* ==== options ============================================================ */
 
-static int read_modes(const char *text, uint32_t *modes)
+static int read_modes(make *v)
 {
     static const struct {
         const char *name;
@@ -36,8 +37,8 @@ static int read_modes(const char *text, uint32_t *modes)
                   { "asym", 1u << TLP_MODE_ASYM },
                   { "nosync", TLP_MAKE_NOSYNC } };
     const size_t n_known = sizeof known / sizeof *known;
+    const char *text = v->modes;
 
-    *modes = 0;
     while (text) {
         size_t n = strcspn(text, ","), i = 0;
 
@@ -45,10 +46,10 @@ static int read_modes(const char *text, uint32_t *modes)
                                memcmp(known[i].name, text, n) != 0))
             i++;
         if (i == n_known)
-            return cli_usage("--modes %s: a list of lp, par and asym, or "
-                             "nosync, expected",
+            return cli_usage("--modes %s: a list of lp, par, asym and nosync "
+                             "expected",
                              text);
-        *modes |= known[i].bit;
+        v->mode_bits |= known[i].bit;
         text = text[n] ? text + n + 1 : NULL;
     }
     return CLI_OK;
@@ -57,11 +58,13 @@ static int read_modes(const char *text, uint32_t *modes)
 /* Options that belong to another kind of search. */
 static int check_search(const make *v)
 {
-    bool nosync = v->modes ? strcmp(v->modes, "nosync") == 0 : v->exchanges > 0;
+    bool nosync = v->modes ? v->mode_bits & TLP_MAKE_NOSYNC : v->exchanges > 0;
+    bool groups = v->modes ? v->mode_bits & ~(uint32_t)TLP_MAKE_NOSYNC
+                           : v->exchanges == 0;
 
     if (v->n_track && !nosync)
-        return cli_usage("--tracks needs --exchanges, or --modes nosync");
-    if (v->max_group && nosync)
+        return cli_usage("--tracks needs --exchanges, or --modes with nosync");
+    if (v->max_group && !groups)
         return cli_usage("--max-group is for plans with groups");
     if (v->e.n_rank > 1 && v->speedup <= 0)
         return cli_usage("--ranks goes with --speedup only");
@@ -70,7 +73,7 @@ static int check_search(const make *v)
     return CLI_OK;
 }
 
-static int check_options(const make *v)
+static int check_options(make *v)
 {
     int rc = corpus_check(&v->text);
 
@@ -89,6 +92,8 @@ static int check_options(const make *v)
     const char *const written[] = { v->out_path, v->resume, v->csv_path,
                                     v->svg_path };
     rc = out_check_distinct(written, sizeof written / sizeof *written);
+    if (rc == CLI_OK)
+        rc = read_modes(v);
     return rc == CLI_OK ? check_search(v) : rc;
 }
 
@@ -119,7 +124,7 @@ static int measure(make *v)
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
 
-static tlp_plan_make_options make_options(make *v, uint32_t modes,
+static tlp_plan_make_options make_options(make *v,
                                           const tlp_session_options *session,
                                           cli_progress *bar)
 {
@@ -131,7 +136,7 @@ static tlp_plan_make_options make_options(make *v, uint32_t modes,
     o.max_kl = (double)v->max_kl;
     o.speedup = (double)v->speedup;
     o.link = v->link.struct_size ? &v->link : NULL;
-    o.modes = modes;
+    o.modes = v->mode_bits;
     o.max_group = v->max_group;
     o.session = session;
     o.objective = v->objective;
@@ -148,11 +153,8 @@ static tlp_plan_make_options make_options(make *v, uint32_t modes,
 static int run(make *v, tlp_plan **plan)
 {
     cli_progress bar;
-    uint32_t modes;
-    int rc = read_modes(v->modes, &modes);
+    int rc = v->e.n_rank > 1 ? measure(v) : CLI_OK;
 
-    if (rc == CLI_OK && v->e.n_rank > 1)
-        rc = measure(v);
     if (rc == CLI_OK && v->csv_path)
         rc = out_open(&v->csv, v->csv_path);
     if (rc == CLI_OK && v->svg_path)
@@ -161,7 +163,7 @@ static int run(make *v, tlp_plan **plan)
         return rc;
 
     tlp_session_options session = engine_session_options(&v->e, v->text.ctx);
-    tlp_plan_make_options o = make_options(v, modes, &session, &bar);
+    tlp_plan_make_options o = make_options(v, &session, &bar);
 
     cli_progress_start(&bar, "planning");
     tlp_status st = tlp_plan_make(plan, v->e.model, v->text.ids, v->text.n, &o);
@@ -225,7 +227,7 @@ int plan_make(int argc, char **argv)
         { CLI_FLOAT, 0, "speedup", &v.speedup, "S",
           "target: layers / stages, or time with --ranks", 1, 1000 },
         { CLI_TEXT, 0, "modes", &v.modes, "LIST",
-          "of lp, par, asym (all); or nosync", 0, 0 },
+          "of lp, par, asym, nosync", 0, 0 },
         { CLI_INT, 0, "tracks", &v.n_track, "N",
           "tracks of plans that leave out exchanges (2)", 2, 64 },
         { CLI_CHOICE, 0, "objective", &v.objective, "both|kl|nll",

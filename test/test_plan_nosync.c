@@ -278,6 +278,65 @@ Test(plan_nosync, reaches_targets)
     tlp_model_free(m);
 }
 
+/* ==== with groups ========================================================= */
+
+static void keep_mixed(const tlp_plan_point *p, void *data)
+{
+    nosync_front *f = data;
+
+    cr_assert_eq(count_exchanges(p->plan, 2), p->exchanges);
+    for (int i = 1; i <= p->exchanges; i++)
+        cr_assert_null(f->text[i], "%d exchanges after %d", p->exchanges, i);
+    f->n++;
+    f->n_chosen += p->chosen;
+    f->kl[p->exchanges] = p->kl;
+    f->text[p->exchanges] = plan_rig_format(p->plan, TLP_PLAN_TEXT);
+}
+
+/* Every plan on the way is the plan that sessions run, whatever memory there
+ * is, and a resumed search finds it again. */
+static void expect_mixed(tlp_model *m, tlp_plan_make_options *o,
+                         const char *word)
+{
+    nosync_front f = { .n_rank = 2 };
+    float *reference = text_serial_logits(m, &whole);
+
+    o->point = keep_mixed;
+    o->point_data = &f;
+    char *want = plan_rig_make(m, &whole, o);
+    cr_expect_not_null(strstr(want, word), "%s", want);
+    cr_expect_eq(f.n_chosen, 1);
+    for (int i = 1; i < N_EXCHANGE; i++) {
+        if (!f.text[i])
+            continue;
+        double kl = text_kl(m, f.text[i], &whole, reference);
+        cr_expect_float_eq(f.kl[i], kl, 1e-9 + 1e-6 * kl, "%s", f.text[i]);
+    }
+    free_front(&f);
+    free(reference);
+
+    o->point = NULL;
+    o->max_bytes = 1;
+    o->resume = tiny_path("mixed.json");
+    for (int i = 0; i < 2; i++) {
+        char *found = plan_rig_make(m, &whole, o);
+        cr_expect_str_eq(found, want);
+        free(found);
+    }
+    free(want);
+}
+
+Test(plan_nosync, leaves_out_exchanges_and_joins_layers)
+{
+    tlp_model *m = open_tiny(4);
+    tlp_plan_make_options o = options(1);
+
+    o.modes = TLP_MAKE_NOSYNC | 1u << TLP_MODE_LP | 1u << TLP_MODE_PAR |
+              1u << TLP_MODE_ASYM;
+    expect_mixed(m, &o, "\"modes\": [\"lp\", \"par\", \"asym\", \"nosync\"]");
+    tlp_model_free(m);
+}
+
 /* ==== refusals =========================================================== */
 
 static void refuse(tlp_model *m, const tlp_plan_make_options *o, tlp_status st,
@@ -305,8 +364,12 @@ Test(plan_nosync, refuses_options)
     o = options(5);
     o.modes = 1u << TLP_MODE_PAR;
     refuse(m, &o, TLP_EINVAL, "nosync expected");
+    o.modes = TLP_MAKE_NOSYNC | 1u << TLP_MODE_MERGE;
+    refuse(m, &o, TLP_EINVAL, "bits of lp, par, asym and nosync");
+    o = options(0);
     o.modes = TLP_MAKE_NOSYNC | 1u << TLP_MODE_PAR;
-    refuse(m, &o, TLP_EINVAL, "nosync alone expected");
+    o.depth = 4;
+    refuse(m, &o, TLP_EINVAL, "expected as the target");
     o = options(5);
     o.n_track = 7; /* the model has six heads */
     refuse(m, &o, TLP_EINVAL, "n_track 7: 2 to 6 expected");

@@ -286,6 +286,11 @@ Test(tool_plan, makes_exchanges)
     free(picture);
     free(rows);
 
+    s = MAKE(m, ids, out, "--exchanges", "7", "--modes", "nosync,par",
+             "--max-group", "2", "--tracks", "2");
+    tool_expect_status(&s, 0);
+    expect_out(&s, "         7 ");
+    spawn_free(&s);
     s = MAKE(m, ids, out, "--exchanges", "7", "--modes", "par");
     tool_expect_status(&s, 1);
     cr_expect_not_null(strstr(s.err, "nosync expected"), "%s", s.err);

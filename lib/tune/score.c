@@ -129,8 +129,21 @@ double tlpi_score_cost(const tlpi_scorer *s, const tlpi_score *x, int n_window)
            weights[s->objective].nll * tlpi_score_nll(s, x, n_window);
 }
 
-bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
-                         const tlpi_score *b, int n_window)
+double tlpi_price_mean(const tlpi_scorer *s, const tlpi_price *p, int n_window)
+{
+    return (tlpi_score_cost(s, p->score, n_window) -
+            tlpi_score_cost(s, p->base, n_window)) /
+           p->saved;
+}
+
+static double block_price(const tlpi_scorer *s, const tlpi_price *p, int block)
+{
+    return (block_cost(s, p->score, block) - block_cost(s, p->base, block)) /
+           p->saved;
+}
+
+bool tlpi_price_is_worse(const tlpi_scorer *s, const tlpi_price *a,
+                         const tlpi_price *b, int n_window)
 {
     double sum = 0, squares = 0;
     int n = 0;
@@ -139,7 +152,7 @@ bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
         int blocks = tlpi_score_blocks(&s->text->window[w]);
 
         for (int i = w * s->n_block; i < w * s->n_block + blocks; i++, n++) {
-            double d = block_cost(s, a, i) - block_cost(s, b, i);
+            double d = block_price(s, a, i) - block_price(s, b, i);
 
             sum += d;
             squares += d * d;

@@ -90,9 +90,16 @@ double tlpi_score_top1(const tlpi_scorer *s, const tlpi_score *x, int n_window);
  * do. */
 double tlpi_score_cost(const tlpi_scorer *s, const tlpi_score *x, int n_window);
 
-/* Is the cost of a greater than the cost of b on these windows, by more than
- * chance explains? */
-bool tlpi_score_is_worse(const tlpi_scorer *s, const tlpi_score *a,
-                         const tlpi_score *b, int n_window);
+/* What each unit of size that a variant saves adds to the cost of a base. */
+typedef struct tlpi_price {
+    const tlpi_score *score, *base;
+    int saved;
+} tlpi_price;
+
+double tlpi_price_mean(const tlpi_scorer *s, const tlpi_price *p, int n_window);
+
+/* Is price a above price b on these windows, by more than chance explains? */
+bool tlpi_price_is_worse(const tlpi_scorer *s, const tlpi_price *a,
+                         const tlpi_price *b, int n_window);
 
 #endif

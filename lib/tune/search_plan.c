@@ -87,6 +87,7 @@ static tlp_status read_options(maker *m, const tlp_plan_make_options *opts,
     if (o->max_bytes == 0)
         o->max_bytes = DEFAULT_BYTES;
     TLP_TRY(tlpi_target_check(o, m->model));
+    o->max_group = TLPI_MIN(o->max_group, m->model->hp.n_layer);
     m->n_step = tlpi_target_steps(o, m->model);
 done:
     return st;
@@ -115,6 +116,7 @@ static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
     TLP_TRY(tlpi_scorer_create(&m->scorer, &scorer));
     TLP_TRY(
         tlpi_search_init(&m->search, m->scorer, m->o.modes, m->o.max_group));
+    m->search.target = m->o.exchanges;
     m->variant = tlpi_strndup(m->env, m->scorer->base, n_place);
     m->chosen = tlpi_strndup(m->env, m->scorer->base, n_place);
     /* The serial plan, and a plan for each place that changes. */
@@ -142,22 +144,28 @@ static void clear(maker *m)
 
 /* ==== steps ============================================================== */
 
-static tlp_status visit(maker *m)
+/* Choose the variant if its KL is within the budget. */
+static tlp_status judge(maker *m)
 {
-    size_t n = strlen(m->variant);
-    char *copy = tlpi_strndup(m->env, m->variant, n);
     const tlpi_score *x;
     tlp_status st;
+
+    TLP_TRY(tlpi_scorer_run(m->scorer, m->variant, m->scorer->n_window, &x));
+    if (m->o.max_kl == 0 ||
+        tlpi_score_kl(m->scorer, x, m->scorer->n_window) <= m->o.max_kl)
+        memcpy(m->chosen, m->variant, strlen(m->variant));
+done:
+    return st;
+}
+
+static tlp_status visit(maker *m)
+{
+    char *copy = tlpi_strndup(m->env, m->variant, strlen(m->variant));
 
     if (!copy)
         return tlpi_fail_nomem_for("a search");
     m->front[m->n_front++] = copy;
-    TLP_TRY(tlpi_scorer_run(m->scorer, copy, m->scorer->n_window, &x));
-    if (m->o.max_kl == 0 ||
-        tlpi_score_kl(m->scorer, x, m->scorer->n_window) <= m->o.max_kl)
-        memcpy(m->chosen, copy, n);
-done:
-    return st;
+    return judge(m);
 }
 
 static bool over_budget(const maker *m)

@@ -1,180 +1,288 @@
 /*
- * search_swap.c - find better variants with an equal number of changes: a group
- * gets another mode, or one place is changed back and another place is changed.
+ * search_swap.c - find better variants of equal or smaller size: a group gets
+ * another mode, or one place is changed back and another place is changed.
+ * Where changes save different numbers of exchanges, more places are changed or
+ * changed back until the size fits.
  */
 #include "tune/search.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Swaps that a round tries on the first window, and rounds. */
-#define MAX_TRIES 12
-#define MAX_ROUNDS 4
+#include "tlp_tune.h"
+
+/* What one search for swaps works on. */
+typedef struct swapping {
+    tlpi_search *q;
+    const char *variant; /* and its size, and its cost on the first windows */
+    int size;
+    double cost;
+    int n_seen; /* first windows */
+    char *opened, *scratch;
+    tlpi_candidate_list list;
+} swapping;
+
+static tlp_status add(swapping *w, const char *variant, double estimate)
+{
+    const tlpi_search_candidate c = { .estimate = estimate, .saved = 1 };
+
+    return tlpi_candidate_list_add(&w->list, variant, &c);
+}
 
 /* A change of mode without an estimate gets the cost of the variant, which puts
  * it among the first trials. */
-static tlp_status list_modes(tlpi_search *q, const char *variant, double cost,
-                             char *scratch, tlpi_candidate_list *f)
+static tlp_status list_modes(swapping *w)
 {
+    const tlpi_search *q = w->q;
     tlp_status st = TLP_OK;
 
     for (int p = 0; p < q->n_place && st == TLP_OK; p++) {
-        if (!tlpi_variant_is_joined(variant, p) ||
-            tlpi_variant_is_joined(variant, p - 2))
+        if (!tlpi_variant_is_joined(w->variant, p) ||
+            tlpi_variant_is_joined(w->variant, p - 2))
             continue;
-        int group = tlpi_variant_group(variant, p);
-        double change[TLPI_N_LETTER], now = 0;
+        int group = tlpi_variant_group(w->variant, p);
+        const double *change = q->alone + p * q->n_letter;
+        double now = NAN;
 
-        for (int i = 0; i < q->n_letter; i++) {
-            change[i] = q->alone[p * q->n_letter + i];
-            if (q->letter[i] == variant[p])
+        for (int i = 0; i < q->n_letter; i++)
+            if (q->letter[i] == w->variant[p])
                 now = change[i];
-        }
         for (int i = 0; i < q->n_letter && st == TLP_OK; i++) {
             double diff = group == 2 ? change[i] - now : NAN;
 
-            if (q->letter[i] == variant[p])
+            if (q->letter[i] == w->variant[p] ||
+                q->letter[i] == TLPI_VARIANT_NOSYNC)
                 continue;
-            memcpy(scratch, variant, (size_t)q->n_place);
-            tlpi_variant_set(scratch, p, q->letter[i]);
-            st = tlpi_candidate_list_add(
-                f, scratch, isnan(diff) ? cost : cost + diff, -1, -1);
+            memcpy(w->scratch, w->variant, (size_t)q->n_place);
+            tlpi_variant_set(w->scratch, p, q->letter[i]);
+            if (tlpi_search_size(q, w->scratch) <= w->size)
+                st = add(w, w->scratch, isnan(diff) ? w->cost : w->cost + diff);
         }
     }
     return st;
 }
 
-/* opened: the variant without the join at `place`; cost: of opened. */
-static tlp_status list_joins(tlpi_search *q, const char *opened, int place,
-                             double cost, double bar, char *scratch,
-                             tlpi_candidate_list *f)
+/* Leave out the exchange that is estimated to add least to the cost; false if
+ * there is none. */
+static bool leave_out_one(const swapping *w, double *cost)
 {
-    tlp_status st = TLP_OK;
+    const tlpi_search *q = w->q;
+    int nosync = q->n_letter - 1, best = -1;
+    double least = INFINITY;
 
     for (int p = 0; p < q->n_place; p++) {
-        if (p == place)
+        if (!tlpi_search_may_set(q, w->scratch, p, nosync))
             continue;
-        for (int i = 0; i < q->n_letter; i++) {
-            double added = tlpi_search_estimate(q, opened, p, i);
+        double added = tlpi_search_estimate(q, w->scratch, p, nosync);
 
-            if (!tlpi_search_may_set(q, opened, p, i) || isinf(added) ||
-                cost + TLPI_TRUST * added >= bar)
-                continue;
-            memcpy(scratch, opened, (size_t)q->n_place);
-            tlpi_variant_set(scratch, p, q->letter[i]);
-            TLP_TRY(tlpi_candidate_list_add(f, scratch, cost + added, p, i));
+        if (!isinf(added) && added < least) {
+            least = added;
+            best = p;
         }
     }
+    if (best < 0)
+        return false;
+    w->scratch[best] = TLPI_VARIANT_NOSYNC;
+    *cost += least;
+    return true;
+}
+
+/* Make the exchange again that is estimated to take most off the cost. */
+static bool make_one(const swapping *w, double *cost)
+{
+    const tlpi_search *q = w->q;
+    int best = -1;
+    double most = -INFINITY;
+
+    for (int p = 0; p < q->n_place; p++) {
+        if (w->scratch[p] != TLPI_VARIANT_NOSYNC)
+            continue;
+        double added =
+            tlpi_search_estimate(q, w->scratch, p, q->n_letter - 1);
+
+        if (added > most) {
+            most = added;
+            best = p;
+        }
+    }
+    if (best < 0)
+        return false;
+    w->scratch[best] = TLPI_VARIANT_SERIAL;
+    *cost -= most;
+    return true;
+}
+
+/* Bring scratch to the size of the variant, as far as estimates are known.
+ * cost: an estimate of its cost, which changes. */
+static bool fit_size(const swapping *w, double *cost)
+{
+    if (!w->q->nosync)
+        return true;
+    while (tlpi_search_size(w->q, w->scratch) > w->size)
+        if (!leave_out_one(w, cost))
+            return false;
+    while (tlpi_search_size(w->q, w->scratch) < w->size)
+        if (!make_one(w, cost))
+            break;
+    return strcmp(w->scratch, w->variant) != 0;
+}
+
+/* opened: the variant without the change at `place`; cost: of opened. */
+static tlp_status list_joins(swapping *w, int place, double cost)
+{
+    const tlpi_search *q = w->q;
+    tlp_status st = TLP_OK;
+
+    for (int p = 0; p < q->n_place; p++)
+        for (int i = 0; i < q->n_letter; i++) {
+            double added = tlpi_search_estimate(q, w->opened, p, i);
+            double swapped = cost + added;
+
+            if ((p == place &&
+                 (!q->nosync || q->letter[i] == w->variant[place])) ||
+                !tlpi_search_may_set(q, w->opened, p, i) || isinf(added))
+                continue;
+            memcpy(w->scratch, w->opened, (size_t)q->n_place);
+            tlpi_variant_set(w->scratch, p, q->letter[i]);
+            if (fit_size(w, &swapped) &&
+                swapped - (1 - TLPI_TRUST) * added < w->cost)
+                TLP_TRY(add(w, w->scratch, swapped));
+        }
 done:
     return st;
 }
 
-/* The cost on the first window of a variant without the change at a place.
- * cost: with it.  Many exchanges are left out, and what each of them added is
- * known from its trial. */
-static tlp_status cost_of_opened(tlpi_search *q, const char *opened, int place,
-                                 double cost, double *less)
+/* The cost on the first windows of opened, which is the variant without the
+ * change at a place.  Many exchanges are left out, and what each of them added
+ * is known from its trial. */
+static tlp_status cost_of_opened(const swapping *w, int place, double *less)
 {
+    tlpi_search *q = w->q;
     const tlpi_score *score;
     tlp_status st = TLP_OK;
 
-    if (q->letter[0] == TLPI_VARIANT_NOSYNC) {
-        *less = cost - tlpi_search_estimate(q, opened, place, 0);
+    if (w->variant[place] == TLPI_VARIANT_NOSYNC) {
+        *less = w->cost -
+                tlpi_search_estimate(q, w->opened, place, q->n_letter - 1);
         return TLP_OK;
     }
-    TLP_TRY(tlpi_scorer_run(q->scorer, opened, 1, &score));
-    *less = tlpi_score_cost(q->scorer, score, 1);
+    TLP_TRY(tlpi_scorer_run(q->scorer, w->opened, w->n_seen, &score));
+    *less = tlpi_score_cost(q->scorer, score, w->n_seen);
 done:
     return st;
 }
 
-static tlp_status list_swaps(tlpi_search *q, const char *variant, double cost,
-                             tlpi_candidate_list *f)
+static tlp_status list_swaps(swapping *w)
 {
-    size_t n = (size_t)q->n_place;
-    char *opened = tlpi_strndup(q->env, variant, n);
-    char *scratch = tlpi_strndup(q->env, variant, n);
+    const tlpi_search *q = w->q;
     double less;
-    tlp_status st = TLP_OK;
+    tlp_status st;
 
-    if (!opened || !scratch)
-        TLP_TRY(tlpi_fail_nomem_for("a search"));
-    TLP_TRY(list_modes(q, variant, cost, scratch, f));
+    TLP_TRY(list_modes(w));
     for (int p = 0; p < q->n_place; p++) {
-        if (variant[p] == TLPI_VARIANT_SERIAL)
+        if (w->variant[p] == TLPI_VARIANT_SERIAL)
             continue;
-        memcpy(opened, variant, n);
-        opened[p] = TLPI_VARIANT_SERIAL;
-        TLP_TRY(cost_of_opened(q, opened, p, cost, &less));
-        TLP_TRY(list_joins(q, opened, p, less, cost, scratch, f));
+        memcpy(w->opened, w->variant, (size_t)q->n_place);
+        w->opened[p] = TLPI_VARIANT_SERIAL;
+        TLP_TRY(cost_of_opened(w, p, &less));
+        TLP_TRY(list_joins(w, p, less));
     }
 done:
-    tlpi_free(q->env, scratch);
-    tlpi_free(q->env, opened);
     return st;
 }
 
-/* Run the swaps with the lowest estimates on the first window.  A swap that is
+/* The untried swap with the lowest estimate, or NULL.  Swaps with an equal
+ * variant count as tried too. */
+static tlpi_search_candidate *take_best(tlpi_candidate_list *f)
+{
+    tlpi_search_candidate *best = NULL;
+
+    for (int i = 0; i < f->n; i++)
+        if (!isnan(f->item[i].estimate) &&
+            (!best || f->item[i].estimate < best->estimate))
+            best = &f->item[i];
+    for (int i = 0; best && i < f->n; i++)
+        if (strcmp(f->item[i].variant, best->variant) == 0)
+            f->item[i].estimate = NAN;
+    return best;
+}
+
+/* Run the swaps with the lowest estimates on the first windows.  A swap that is
  * worse than the variant by more than chance explains gets no score and does
  * not take part in the race. */
-static tlp_status try_swaps(tlpi_search *q, const tlpi_score *now,
-                            tlpi_candidate_list *f)
+static tlp_status try_swaps(swapping *w, const tlpi_score *now, int n_try)
 {
+    tlpi_scorer *s = w->q->scorer;
+    const tlpi_price zero = { now, now, 1 };
+    tlpi_search_candidate *c;
     tlp_status st = TLP_OK;
 
-    for (int tries = 0; tries < MAX_TRIES; tries++) {
-        int best = -1;
+    for (int tries = 0; tries < n_try && (c = take_best(&w->list)); tries++) {
+        tlpi_price price = { .base = now, .saved = 1 };
 
-        for (int i = 0; i < f->n; i++)
-            if (!isnan(f->item[i].estimate) &&
-                (best < 0 || f->item[i].estimate < f->item[best].estimate))
-                best = i;
-        if (best < 0)
-            break;
-        tlpi_search_candidate *c = &f->item[best];
-        const tlpi_score *score;
-
-        c->estimate = NAN; /* tried */
-        TLP_TRY(tlpi_scorer_run(q->scorer, c->variant, 1, &score));
-        if (!tlpi_score_is_worse(q->scorer, score, now, 1))
-            c->score = score;
+        TLP_TRY(tlpi_scorer_run(s, c->variant, w->n_seen, &price.score));
+        if (!tlpi_price_is_worse(s, &price, &zero, w->n_seen))
+            c->score = price.score;
     }
 done:
     return st;
 }
 
-static tlp_status swap_once(tlpi_search *q, char *variant, bool *better)
+static tlp_status swap_once(tlpi_search *q, const tlpi_swap_effort *effort,
+                            char *variant, bool *better)
 {
-    tlpi_candidate_list f = { .env = q->env };
-    const tlpi_score *now;
+    size_t n = (size_t)q->n_place;
+    tlpi_scorer *s = q->scorer;
+    swapping w = { .q = q,
+                   .variant = variant,
+                   .size = tlpi_search_size(q, variant),
+                   .n_seen = effort->n_seen,
+                   .opened = tlpi_strndup(q->env, variant, n),
+                   .scratch = tlpi_strndup(q->env, variant, n),
+                   .list = { .env = q->env } };
+    tlpi_search_candidate stay = { .saved = 1 };
+    const tlpi_score *best;
     const char *winner = NULL;
     tlp_status st;
 
     *better = false;
-    TLP_TRY(tlpi_scorer_rebase(q->scorer, variant));
-    TLP_TRY(tlpi_scorer_run(q->scorer, variant, q->scorer->n_window, &now));
-    TLP_TRY(list_swaps(q, variant, tlpi_score_cost(q->scorer, now, 1), &f));
-    TLP_TRY(try_swaps(q, now, &f));
-    TLP_TRY(tlpi_candidate_list_add(&f, variant, 0, -1, -1));
-    f.item[f.n - 1].score = now;
-    TLP_TRY(tlpi_race(q, &f, &winner));
-    const tlpi_score *best = now;
-    TLP_TRY(tlpi_scorer_run(q->scorer, winner, q->scorer->n_window, &best));
-    *better = tlpi_score_cost(q->scorer, best, q->scorer->n_window) <
-              tlpi_score_cost(q->scorer, now, q->scorer->n_window);
+    if (!w.opened || !w.scratch)
+        TLP_TRY(tlpi_fail_nomem_for("a search"));
+    TLP_TRY(tlpi_scorer_rebase(s, variant));
+    TLP_TRY(tlpi_scorer_run(s, variant, s->n_window, &stay.score));
+    w.cost = tlpi_score_cost(s, stay.score, w.n_seen);
+    TLP_TRY(list_swaps(&w));
+    TLP_TRY(try_swaps(&w, stay.score, effort->n_try));
+    TLP_TRY(tlpi_candidate_list_add(&w.list, variant, &stay));
+    TLP_TRY(tlpi_race(q, &w.list, stay.score, effort->n_race, &winner));
+    TLP_TRY(tlpi_scorer_run(s, winner, s->n_window, &best));
+    *better = tlpi_score_cost(s, best, s->n_window) <
+              tlpi_score_cost(s, stay.score, s->n_window);
     if (*better)
-        memcpy(variant, winner, (size_t)q->n_place);
+        memcpy(variant, winner, n);
 done:
-    tlpi_candidate_list_clear(&f);
+    tlpi_candidate_list_clear(&w.list);
+    tlpi_free(q->env, w.scratch);
+    tlpi_free(q->env, w.opened);
+    return st;
+}
+
+tlp_status tlpi_search_swap_with(tlpi_search *q, const tlpi_swap_effort *effort,
+                                 char *variant)
+{
+    bool better = true;
+    tlp_status st = TLP_OK;
+
+    for (int i = 0; i < effort->n_round && better && st == TLP_OK; i++)
+        st = swap_once(q, effort, variant, &better);
     return st;
 }
 
 tlp_status tlpi_search_swap(tlpi_search *q, char *variant)
 {
-    bool better = true;
-    tlp_status st = TLP_OK;
+    const tlpi_swap_effort effort = {
+        .n_try = 12, .n_seen = 1, .n_race = q->n_race, .n_round = 4
+    };
 
-    for (int i = 0; i < MAX_ROUNDS && better && st == TLP_OK; i++)
-        st = swap_once(q, variant, &better);
-    return st;
+    return tlpi_search_swap_with(q, &effort, variant);
 }

@@ -59,11 +59,6 @@ static tlp_status check_nosync(const tlp_plan_make_options *o,
                                "modes 0x%x: nosync expected for a number of "
                                "exchanges",
                                o->modes);
-    if (o->modes != TLP_MAKE_NOSYNC)
-        return tlpi_fail(TLP_EINVAL,
-                         "modes 0x%x: nosync with other modes, nosync alone "
-                         "expected",
-                         o->modes);
     if (o->n_track < 2 || o->n_track > most)
         return tlpi_fail(TLP_EINVAL, "n_track %d: 2 to %d expected", o->n_track,
                          most);
@@ -87,7 +82,7 @@ tlp_status tlpi_target_check(const tlp_plan_make_options *o, const tlp_model *m)
                          m->path);
     if (o->modes & ~(known | TLP_MAKE_NOSYNC))
         return tlpi_fail(TLP_EINVAL,
-                         "modes 0x%x: bits of lp, par and asym, or nosync, "
+                         "modes 0x%x: bits of lp, par, asym and nosync "
                          "expected",
                          o->modes);
     if (o->objective < 0 || o->objective > TLP_OBJECTIVE_NLL)
@@ -228,17 +223,15 @@ static void add_modes(uint32_t modes, tlpi_text *out)
 {
     const char *comma = "";
 
-    if (modes & TLP_MAKE_NOSYNC) {
-        tlpi_text_printf(out, "[\"nosync\"]");
-        return;
-    }
     tlpi_text_printf(out, "[");
-    for (int mode = 0; mode < 32; mode++) {
+    for (int mode = 0; mode <= TLP_MODE_ASYM; mode++) {
         if (!(modes >> mode & 1))
             continue;
         tlpi_text_printf(out, "%s\"%s\"", comma, tlpi_mode_name(mode));
         comma = ", ";
     }
+    if (modes & TLP_MAKE_NOSYNC)
+        tlpi_text_printf(out, "%s\"nosync\"", comma);
     tlpi_text_printf(out, "]");
 }
 

@@ -99,8 +99,12 @@ void tlpi_variant_set(char *variant, int at, char letter)
 {
     int first = at, end = at + 2;
 
-    if (tlpi_variant_mode(letter) >= 0)
+    if (tlpi_variant_mode(letter) >= 0) {
         run_around(variant, at, &first, &end);
+        for (int i = TLPI_MAX(0, first - 2); i <= end && variant[i]; i++)
+            if (variant[i] == TLPI_VARIANT_NOSYNC)
+                variant[i] = TLPI_VARIANT_SERIAL;
+    }
     for (int i = first; i < end; i += 2)
         variant[i] = letter;
 }

@@ -49,7 +49,8 @@ int tlpi_variant_group(const char *variant, int at);
 bool tlpi_variant_touches(const char *variant, int at);
 
 /* Put a letter at a place.  If the letter is a mode, the group around the
- * place, all of it, takes the letter. */
+ * place, all of it, takes the letter, and the exchanges beside the half-layers
+ * of the group are made. */
 void tlpi_variant_set(char *variant, int at, char letter);
 
 /* The index of the last stage up to which both plans are equal and before which
