@@ -244,7 +244,8 @@ typedef struct tlp_plan_make_options {
  * that it saves; a group saves several at once, so that the search passes over
  * numbers of exchanges.  At each depth or number of exchanges it swaps groups
  * for other groups, or a left-out exchange for another, or a group for left-out
- * exchanges, as long as a swap helps.  Equal arguments give
+ * exchanges, as long as a swap helps.  Where exchanges may be left out, it
+ * tries swaps once more at the target, on more windows.  Equal arguments give
  * equal plans on machines with equal instruction sets.  The plan records how it
  * was made in its key "made".
  *

@@ -216,7 +216,7 @@ static void learn(search_bench *b)
 
 Test(search, three_exchanges_are_swapped_for_a_pair)
 {
-    char swapped[] = "--...--";
+    char swapped[] = "--...--", polished[] = "--...--";
     search_bench b;
 
     set_up(&b, two_modes, 2);
@@ -224,6 +224,8 @@ Test(search, three_exchanges_are_swapped_for_a_pair)
     learn(&b);
     CHECK_OK(tlpi_search_swap(&b.search, swapped));
     expect_variant(&b, swapped, "---p---", 5);
+    CHECK_OK(tlpi_search_polish(&b.search, polished));
+    expect_variant(&b, polished, "---p---", 5);
     tear_down(&b);
 }
 
@@ -240,5 +242,29 @@ Test(search, a_pair_is_swapped_for_three_exchanges)
     learn(&b);
     CHECK_OK(tlpi_search_swap(&b.search, variant));
     expect_variant(&b, variant, ".-...--", 4);
+    tear_down(&b);
+}
+
+/* Alone each of the places 2 and 4 is the best; together they are the worst.
+ * The search learned their costs alone. */
+Test(search, polishing_forgets_what_no_longer_holds)
+{
+    price_list list = {
+        .nosync = { 0.3, 0.3, 0.1, 0.21, 0.1, 0.3, 0.2 },
+        .a = 2,
+        .b = 4,
+        .both = 0.4,
+    };
+    char variant[] = "--.-.--";
+    search_bench b;
+
+    set_up(&b, TLP_MAKE_NOSYNC, 2);
+    fill_scores(&b, &list);
+    learn(&b);
+    CHECK_OK(tlpi_search_swap(&b.search, variant));
+    expect_variant(&b, variant, "--.-.--", 6);
+    CHECK_OK(tlpi_search_polish(&b.search, variant));
+    cr_expect_float_eq(cost_of(&list, variant), 0.3, 1e-12, "%s", variant);
+    expect_variant(&b, variant, variant, 6);
     tear_down(&b);
 }

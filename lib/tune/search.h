@@ -3,6 +3,8 @@
  * step changes one more place, the best one (search_join.c): it joins the
  * layers around the place, or leaves out the exchange there.  Then the search
  * swaps changed places for other places until no swap helps (search_swap.c).
+ * At the target, it swaps again with fresh estimates on more windows
+ * (search_polish.c).
  *
  * The size of a variant is its depth or, where exchanges may be left out, the
  * exchanges that a token waits for (search_size.c).  Changes save different
@@ -73,6 +75,10 @@ tlp_status tlpi_search_deepen(tlpi_search *q, char *variant);
  * better one.
  * Afterwards all windows of variant have scores. */
 tlp_status tlpi_search_swap(tlpi_search *q, char *variant);
+
+/* As tlpi_search_swap, with more effort, for variants that may leave out
+ * exchanges. */
+tlp_status tlpi_search_polish(tlpi_search *q, char *variant);
 
 /* The last cost that a change of the place added, with or without something
  * that touches the place. */

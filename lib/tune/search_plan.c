@@ -168,6 +168,20 @@ static tlp_status visit(maker *m)
     return judge(m);
 }
 
+/* Swap with more effort in the last variant. */
+static tlp_status polish(maker *m)
+{
+    tlp_status st = TLP_OK;
+
+    if (m->n_front == 1 || !(m->o.modes & TLP_MAKE_NOSYNC))
+        return TLP_OK; /* the serial plan has no changes to swap */
+    TLP_TRY(tlpi_search_polish(&m->search, m->variant));
+    memcpy(m->front[m->n_front - 1], m->variant, strlen(m->variant));
+    TLP_TRY(judge(m));
+done:
+    return st;
+}
+
 static bool over_budget(const maker *m)
 {
     return m->o.max_kl != 0 && strcmp(m->chosen, m->variant) != 0;
@@ -181,8 +195,11 @@ static tlp_status descend(maker *m)
     for (;; m->step++, m->tick = 0) {
         TLP_TRY(visit(m));
         TLP_TRY(tlpi_target_reached(&m->o, m->model, m->variant, &reached));
-        if (reached || over_budget(m))
-            break;
+        if (reached || over_budget(m)) {
+            TLP_TRY(polish(m));
+            if (reached || over_budget(m))
+                break;
+        }
         st = tlpi_search_deepen(&m->search, m->variant);
         if (st == TLP_EUNREACHED && m->o.max_kl != 0)
             return TLP_OK; /* nothing is left to change within the budget */
