@@ -254,7 +254,8 @@ typedef struct tlp_plan_make_options {
  * @param tokens    n ids of a calibration text; 2048 tokens are a good number
  * @param n         number of tokens; a last window of one token is left out
  * @param opts      options with one target
- * @return TLP_OK; TLP_EUNREACHED if no plan reaches the target; TLP_EIO,
+ * @return TLP_OK; TLP_EUNREACHED if the search finds no plan that reaches the
+ *         target (few exchanges are out of reach beside a group); TLP_EIO,
  *         TLP_EFORMAT or TLP_EMISMATCH for the file of scores (TLP_EMISMATCH if
  *         it belongs to another model, text or other options); TLP_ECANCELED by
  *         progress, after the scores are saved

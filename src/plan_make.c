@@ -124,9 +124,8 @@ static int measure(make *v)
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
 
-static tlp_plan_make_options make_options(make *v,
-                                          const tlp_session_options *session,
-                                          cli_progress *bar)
+static tlp_plan_make_options
+make_options(make *v, const tlp_session_options *session, cli_progress *bar)
 {
     tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;
 
@@ -226,8 +225,8 @@ int plan_make(int argc, char **argv)
           "target: the deepest cut within X nats", 1e-6, 100 },
         { CLI_FLOAT, 0, "speedup", &v.speedup, "S",
           "target: layers / stages, or time with --ranks", 1, 1000 },
-        { CLI_TEXT, 0, "modes", &v.modes, "LIST",
-          "of lp, par, asym, nosync", 0, 0 },
+        { CLI_TEXT, 0, "modes", &v.modes, "LIST", "of lp, par, asym, nosync", 0,
+          0 },
         { CLI_INT, 0, "tracks", &v.n_track, "N",
           "tracks of plans that leave out exchanges (2)", 2, 64 },
         { CLI_CHOICE, 0, "objective", &v.objective, "both|kl|nll",

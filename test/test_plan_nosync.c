@@ -329,7 +329,7 @@ static void expect_mixed(tlp_model *m, tlp_plan_make_options *o,
 Test(plan_nosync, leaves_out_exchanges_and_joins_layers)
 {
     tlp_model *m = open_tiny(4);
-    tlp_plan_make_options o = options(1);
+    tlp_plan_make_options o = options(3);
 
     o.modes = TLP_MAKE_NOSYNC | 1u << TLP_MODE_LP | 1u << TLP_MODE_PAR |
               1u << TLP_MODE_ASYM;

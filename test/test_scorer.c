@@ -64,9 +64,8 @@ static void tear_down(scorer_bench *b)
 static bool is_packed(const scorer_bench *b, int layer)
 {
     const tlpi_tensor *t = b->model->w.layer[layer].t[TLPI_FFN_UP];
-    tlpi_weight_cache_key key =
-        tlpi_weight_key(b->teacher.serial.rank->b->layout, t, 0, t->ne[1] / 2,
-                        0, t->ne[0]);
+    tlpi_weight_cache_key key = tlpi_weight_key(
+        b->teacher.serial.rank->b->layout, t, 0, t->ne[1] / 2, 0, t->ne[0]);
 
     return tlpi_weight_cache_has(b->model->weight_cache, &key);
 }

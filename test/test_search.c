@@ -70,8 +70,8 @@ static int count_exchanges(const search_bench *b, const char *variant)
     tlp_plan_cost cost = { .struct_size = sizeof cost };
     tlp_plan *plan = NULL;
 
-    CHECK_OK(tlpi_variant_build(&plan, b->model, variant, b->scorer->n_track,
-                                NULL));
+    CHECK_OK(
+        tlpi_variant_build(&plan, b->model, variant, b->scorer->n_track, NULL));
     CHECK_OK(tlp_plan_get_cost(&cost, plan, b->scorer->n_track));
     tlp_plan_free(plan);
     return cost.exchanges;
@@ -94,7 +94,8 @@ static void expect_sizes(int n_track)
 
         for (int i = 0; i < 8; i++) {
             int p = (int)(tlpi_random(&seed) % N_PLACE);
-            int letter = (int)(tlpi_random(&seed) % (uint64_t)b.search.n_letter);
+            int letter =
+                (int)(tlpi_random(&seed) % (uint64_t)b.search.n_letter);
 
             if (tlpi_search_may_set(&b.search, variant, p, letter))
                 tlpi_variant_set(variant, p, b.search.letter[letter]);
@@ -266,5 +267,24 @@ Test(search, polishing_forgets_what_no_longer_holds)
     CHECK_OK(tlpi_search_polish(&b.search, variant));
     cr_expect_float_eq(cost_of(&list, variant), 0.3, 1e-12, "%s", variant);
     expect_variant(&b, variant, variant, 6);
+    tear_down(&b);
+}
+
+/* An estimate of the pair is far too high, from a variant without the three
+ * exchanges. */
+Test(search, polishing_tries_groups_for_what_they_replace)
+{
+    char variant[] = "--...--";
+    search_bench b;
+
+    set_up(&b, two_modes, 2);
+    fill_scores(&b, &pair);
+    learn(&b);
+    cr_assert_eq(b.search.letter[0], 'p');
+    b.search.alone[3 * b.search.n_letter] = 5;
+    CHECK_OK(tlpi_search_swap(&b.search, variant));
+    expect_variant(&b, variant, "--...--", 5);
+    CHECK_OK(tlpi_search_polish(&b.search, variant));
+    expect_variant(&b, variant, "---p---", 5);
     tear_down(&b);
 }

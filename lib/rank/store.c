@@ -188,9 +188,8 @@ tlp_status tlpi_store_keep(const tlpi_store *s, int layer,
 
     if (bytes > *budget)
         return TLP_OK;
-    void **list =
-        tlpi_realloc_array(s->env, kept->w, (size_t)(kept->n + l->n_weight),
-                           sizeof(*list));
+    void **list = tlpi_realloc_array(
+        s->env, kept->w, (size_t)(kept->n + l->n_weight), sizeof(*list));
     if (!list)
         return tlpi_fail_nomem_for("the weights and caches of a layer");
     kept->w = list;

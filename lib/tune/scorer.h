@@ -39,10 +39,10 @@ typedef struct tlpi_scorer {
     int n_track;              /* of variants that leave out exchanges */
     int n_window, n_block;
     char *base;
-    float **stream;     /* [n_window] of [n_layer+1][n][n_embd]: the stream
-                           before each stage of the base, and at the end;
-                           NULL: variants start at the embeddings.  Unused
-                           where the base leaves out the exchange before */
+    float **stream;         /* [n_window] of [n_layer+1][n][n_embd]: the stream
+                               before each stage of the base, and at the end;
+                               NULL: variants start at the embeddings.  Unused
+                               where the base leaves out the exchange before */
     tlpi_kept_weights kept; /* packed weights of layers in tracks */
     bool *is_kept;          /* [n_layer] */
     size_t kept_budget;     /* bytes left for them */

@@ -41,9 +41,8 @@ typedef struct tlpi_search {
     int n_place;      /* the length of variants */
     int n_race;       /* windows on which candidates race, at most */
     double *alone;    /* [n_place][n_letter] cost that a change added where
-                         nothing touched the place; NaN: unknown */
-    double *touching; /* [n_place][n_letter] where something touched the place:
-                         tlpi_variant_touches */
+                         nothing touched or was replaced; NaN: unknown */
+    double *touching; /* [n_place][n_letter] elsewhere: tlpi_variant_touches */
 } tlpi_search;
 
 typedef struct tlpi_search_candidate {
@@ -80,8 +79,8 @@ tlp_status tlpi_search_swap(tlpi_search *q, char *variant);
  * exchanges. */
 tlp_status tlpi_search_polish(tlpi_search *q, char *variant);
 
-/* The last cost that a change of the place added, with or without something
- * that touches the place. */
+/* The last cost that a change of the place added: where something touched the
+ * place or a group replaces a left-out exchange there, or elsewhere. */
 double *tlpi_search_known(const tlpi_search *q, const char *variant, int place,
                           int letter);
 /* An estimate of the cost that a change adds; -inf: unknown. */

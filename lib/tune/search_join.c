@@ -16,7 +16,7 @@ tlp_status tlpi_search_init(tlpi_search *q, tlpi_scorer *scorer, uint32_t modes,
                             int max_group)
 {
     static const int by_promise[] = { TLP_MODE_PAR, TLP_MODE_ASYM,
-                                                   TLP_MODE_LP };
+                                      TLP_MODE_LP };
     tlp_status st = TLP_OK;
 
     *q = (tlpi_search){ .env = scorer->env,
@@ -58,10 +58,11 @@ void tlpi_search_clear(tlpi_search *q)
 double *tlpi_search_known(const tlpi_search *q, const char *variant, int place,
                           int letter)
 {
-    double *table =
-        tlpi_variant_touches(variant, place) ? q->touching : q->alone;
+    bool is_replaced = q->letter[letter] != TLPI_VARIANT_NOSYNC &&
+                       variant[place] == TLPI_VARIANT_NOSYNC;
+    bool touches = is_replaced || tlpi_variant_touches(variant, place);
 
-    return &table[place * q->n_letter + letter];
+    return (touches ? q->touching : q->alone) + place * q->n_letter + letter;
 }
 
 /* What the exchanges that a group at the place makes again take off the cost.
@@ -111,11 +112,11 @@ bool tlpi_search_may_set(const tlpi_search *q, const char *variant, int place,
 {
     int n = 2;
 
-    if (variant[place] != TLPI_VARIANT_SERIAL)
-        return false;
     if (q->letter[letter] == TLPI_VARIANT_NOSYNC)
-        return !is_beside_group(variant, place);
-    if (!tlpi_variant_is_between(place))
+        return variant[place] == TLPI_VARIANT_SERIAL &&
+               !is_beside_group(variant, place);
+    if (!tlpi_variant_is_between(place) ||
+        tlpi_variant_is_joined(variant, place))
         return false;
     if (tlpi_variant_is_joined(variant, place - 2))
         n += tlpi_variant_group(variant, place - 2) - 1;
@@ -198,8 +199,13 @@ done:
 
 static tlp_status fail_at_end(const tlpi_search *q, const char *variant)
 {
-    if (q->nosync)
+    if (q->nosync && q->n_letter == 1)
         return tlpi_fail(TLP_EUNREACHED, "no exchange is left to leave out");
+    if (q->nosync)
+        return tlpi_fail(TLP_EUNREACHED,
+                         "no exchange is left to leave out and no layer to "
+                         "join at %d exchanges, with groups of at most %d",
+                         tlpi_search_size(q, variant), q->max_group);
     return tlpi_fail(TLP_EUNREACHED,
                      "no layer is left to join at depth %d, with groups of at "
                      "most %d",

@@ -94,8 +94,7 @@ tlp_status tlpi_race(tlpi_search *q, const tlpi_candidate_list *f,
     }
     for (int w = 1; w <= n_window; w++) {
         for (int i = 0; i < n; i++)
-            TLP_TRY(
-                tlpi_scorer_run(s, x[i].score->variant, w, &x[i].score));
+            TLP_TRY(tlpi_scorer_run(s, x[i].score->variant, w, &x[i].score));
         n = drop(s, x, n, w);
     }
     *winner = x[0].score->variant;

@@ -97,8 +97,7 @@ static bool make_one(const swapping *w, double *cost)
     for (int p = 0; p < q->n_place; p++) {
         if (w->scratch[p] != TLPI_VARIANT_NOSYNC)
             continue;
-        double added =
-            tlpi_search_estimate(q, w->scratch, p, q->n_letter - 1);
+        double added = tlpi_search_estimate(q, w->scratch, p, q->n_letter - 1);
 
         if (added > most) {
             most = added;
@@ -127,7 +126,8 @@ static bool fit_size(const swapping *w, double *cost)
     return strcmp(w->scratch, w->variant) != 0;
 }
 
-/* opened: the variant without the change at `place`; cost: of opened. */
+/* opened: the variant without the change at `place`, or the variant itself
+ * (place -1); cost: of opened. */
 static tlp_status list_joins(swapping *w, int place, double cost)
 {
     const tlpi_search *q = w->q;
@@ -179,6 +179,9 @@ static tlp_status list_swaps(swapping *w)
     tlp_status st;
 
     TLP_TRY(list_modes(w));
+    /* A group may take the places of all exchanges that it makes again. */
+    if (q->nosync && q->n_letter > 1)
+        TLP_TRY(list_joins(w, -1, w->cost));
     for (int p = 0; p < q->n_place; p++) {
         if (w->variant[p] == TLPI_VARIANT_SERIAL)
             continue;
