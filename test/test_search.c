@@ -10,7 +10,12 @@
 #include "tlp_tune.h"
 #include "tune/search.h"
 
-enum { N_LAYER = 4, N_PLACE = 2 * N_LAYER - 1, N_CTX = 16, N_TOKEN = 64 };
+enum {
+    N_LAYER = 4,
+    N_PLACE = 2 * N_LAYER - 1,
+    N_CTX = 16,
+    N_TOKEN = 8 * N_CTX
+};
 
 static int32_t ids[N_TOKEN];
 
@@ -286,5 +291,27 @@ Test(search, polishing_tries_groups_for_what_they_replace)
     expect_variant(&b, variant, "--...--", 5);
     CHECK_OK(tlpi_search_polish(&b.search, variant));
     expect_variant(&b, variant, "---p---", 5);
+    tear_down(&b);
+}
+
+/* A gain on one window and a loss on another, which are a small gain together.
+ */
+Test(search, polishing_leaves_what_chance_explains)
+{
+    char variant[] = "--.----", swapped[] = "--.----";
+    price_list list = { .nosync = { 9, 9, 0.2, 9, 0.19, 9, 9 } };
+    search_bench b;
+    tlpi_score *x;
+
+    set_up(&b, TLP_MAKE_NOSYNC, 2);
+    fill_scores(&b, &list);
+    learn(&b);
+    CHECK_OK(tlpi_score_find(b.scorer, "----.--", &x));
+    for (int w = 0; w < b.text.n; w++)
+        x->kl[w * b.scorer->n_block] *= w % 2 ? 1.5 : 0.5;
+    CHECK_OK(tlpi_search_polish(&b.search, variant));
+    expect_variant(&b, variant, "--.----", 7);
+    CHECK_OK(tlpi_search_swap(&b.search, swapped));
+    expect_variant(&b, swapped, "----.--", 7);
     tear_down(&b);
 }

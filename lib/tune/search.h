@@ -104,6 +104,7 @@ typedef struct tlpi_swap_effort {
     int n_seen; /* these windows, of which estimates are too */
     int n_race; /* windows on which those that are not worse race */
     int n_round;
+    bool sure; /* a swap counts only if chance does not explain its gain */
 } tlpi_swap_effort;
 tlp_status tlpi_search_swap_with(tlpi_search *q, const tlpi_swap_effort *effort,
                                  char *variant);

@@ -2,6 +2,9 @@
  * search_polish.c - swaps at the target.  The estimates of a search come from
  * one window and from earlier variants.  Here every exchange is tried again in
  * the variant, made and left out, and swaps are judged on more windows.
+ *
+ * The best of many trials is partly luck, so a swap counts only if its gain on
+ * all windows is more than chance explains.
  */
 #include "tune/search.h"
 
@@ -98,7 +101,8 @@ tlp_status tlpi_search_polish(tlpi_search *q, char *variant)
     const tlpi_swap_effort effort = { .n_try = 24,
                                       .n_seen = TLPI_MIN(2, n_window),
                                       .n_race = TLPI_MIN(8, n_window),
-                                      .n_round = 8 };
+                                      .n_round = 8,
+                                      .sure = true };
     tlp_status st;
 
     TLP_TRY(tlpi_scorer_rebase(q->scorer, variant));

@@ -231,6 +231,16 @@ done:
     return st;
 }
 
+/* Is the winner better on all windows? */
+static bool is_better(const tlpi_scorer *s, const tlpi_score *winner,
+                      const tlpi_score *now, bool sure)
+{
+    const tlpi_price a = { winner, now, 1 }, b = { now, now, 1 };
+
+    return sure ? tlpi_price_is_worse(s, &b, &a, s->n_window)
+                : tlpi_price_mean(s, &a, s->n_window) < 0;
+}
+
 static tlp_status swap_once(tlpi_search *q, const tlpi_swap_effort *effort,
                             char *variant, bool *better)
 {
@@ -259,8 +269,7 @@ static tlp_status swap_once(tlpi_search *q, const tlpi_swap_effort *effort,
     TLP_TRY(tlpi_candidate_list_add(&w.list, variant, &stay));
     TLP_TRY(tlpi_race(q, &w.list, stay.score, effort->n_race, &winner));
     TLP_TRY(tlpi_scorer_run(s, winner, s->n_window, &best));
-    *better = tlpi_score_cost(s, best, s->n_window) <
-              tlpi_score_cost(s, stay.score, s->n_window);
+    *better = is_better(s, best, stay.score, effort->sure);
     if (*better)
         memcpy(variant, winner, n);
 done:
