@@ -29,6 +29,8 @@ TABLES = {
     "amount": ("adjust-tracks", ["exchanges", "text", "tokens", "rank",
                                  "norms"],
                "measure"),
+    "polished": ("polished", ["exchanges", "gain in standard errors", "plan"],
+                 "measure"),
     "baked": ("baked", ["file", "units"], "measure"),
     "objective": ("quality-objective", ["chosen", "on"], "measure"),
     "text": ("quality-text", ["text"], "measure"),
