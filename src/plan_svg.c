@@ -1,7 +1,7 @@
 /*
  * plan_svg.c - the best plans of a search as a picture: a panel for the KL
  * divergence and one for perplexity, both against depth, or against exchanges
- * if all plans have one depth.
+ * if two neighbouring plans have one depth.
  */
 #include <math.h>
 
@@ -82,10 +82,13 @@ static scale make_y(const plan_front *front, value_fn *value)
     return s;
 }
 
-/* A search that leaves out exchanges keeps the depth. */
+/* A step that leaves out an exchange keeps the depth. */
 static bool is_by_exchanges(const plan_front *front)
 {
-    return front->n > 1 && front->point[0].depth == front->point[1].depth;
+    for (size_t i = 1; i < front->n; i++)
+        if (front->point[i - 1].depth == front->point[i].depth)
+            return true;
+    return false;
 }
 
 static int x_of(const plan_front *front, const front_point *p)
