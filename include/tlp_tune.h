@@ -413,6 +413,33 @@ TLP_API tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
                                   tlp_model *model) TLP_NODISCARD;
 
 /**
+ * Write the model of a plan to a file with its matrices in another type, and
+ * the plan for that file: tlp_model_quantize and tlp_plan_carry in one call.
+ *
+ * The model's file gets its name after the plan is complete: if the call fails
+ * or is canceled, both old files stay as they were.
+ *
+ * @param[out] out     the plan for the new file, with the adjustments of
+ *                     `plan`; it keeps the new file's model open; the caller
+ *                     frees it with tlp_plan_free
+ * @param[out] result  NULL is allowed; otherwise the caller sets struct_size
+ * @param plan         plan
+ * @param path         file to write; none of the files of the plan's model
+ * @param plan_path    file for the new plan, JSON, as tlp_plan_save writes it;
+ *                     NULL = none
+ * @param type         as in tlp_model_quantize
+ * @param opts         NULL = defaults
+ * @return as tlp_model_quantize
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_quantize(tlp_plan **out,
+                                     tlp_quantize_result *result,
+                                     const tlp_plan *plan, const char *path,
+                                     const char *plan_path, const char *type,
+                                     const tlp_quantize_options *opts)
+    TLP_NODISCARD;
+
+/**
  * Options of tlp_plan_bake.
  *
  * `session` describes the session that evaluates the windows of the text, as in
@@ -426,11 +453,15 @@ typedef struct tlp_plan_bake_options {
     uint64_t seed;            /**< choice of the windows for validation       */
     tlp_progress_fn progress; /**< or NULL                                    */
     void *progress_data;      /**< last argument of progress                  */
+    const char *plan_path;    /**< file for the new plan, JSON; NULL = none   */
+    const char *type;         /**< type of the new file's matrices, as in
+                                   tlp_model_quantize; NULL = types stay      */
+    int32_t pure;             /**< 1 = every matrix gets exactly `type`       */
 } tlp_plan_bake_options;
 
 /** Initial value of a tlp_plan_bake_options: all defaults. */
 #define TLP_PLAN_BAKE_OPTIONS_INIT                                             \
-    { sizeof(tlp_plan_bake_options), NULL, 0, 0, NULL, NULL }
+    { sizeof(tlp_plan_bake_options), NULL, 0, 0, NULL, NULL, NULL, NULL, 0 }
 
 /** Quality before and after tlp_plan_bake, on the windows for validation. */
 typedef struct tlp_plan_bake_report {
@@ -447,6 +478,10 @@ typedef struct tlp_plan_bake_report {
                               a left-out exchange after attention             */
     int32_t n_layer;     /**< layers that got another order of units          */
     int32_t n_unit;      /**< units of all layers that changed their track    */
+    int32_t n_tensor;    /**< as in tlp_quantize_result                       */
+    int32_t n_converted; /**< as in tlp_quantize_result                       */
+    int32_t n_fallback;  /**< as in tlp_quantize_result                       */
+    int64_t n_bytes;     /**< as in tlp_quantize_result                       */
 } tlp_plan_bake_report;
 
 /**
@@ -463,13 +498,19 @@ typedef struct tlp_plan_bake_report {
  * ffn_down has a type of single elements (F32, F16, BF16), and in whole blocks
  * of ffn_down's type where it is quantised, so that no weight is rounded again.
  *
+ * With `type` the new file is quantised too, after its units were ordered, so
+ * that units of an F16 file move one by one in a quantised file.  The report
+ * is of the plan before that.
+ *
  * Windows for validation decide which layers get their new order: a layer keeps
  * its order if the KL divergence from the serial model would not fall.
  *
- * The file has the types, the metadata and all other tensors of the model, byte
- * for byte; a split model becomes one file without the split.* keys.  It gets
- * its name when it is complete.  The call needs memory for a second copy of the
- * feed-forward matrices of the layers in question.
+ * Without `type` the file has the types, the metadata and all other tensors of
+ * the model, byte for byte; a split model becomes one file without the split.*
+ * keys.  It gets its name when it and the plan in `plan_path` are complete: if
+ * the call fails or is canceled, both old files stay as they were.  The call
+ * needs memory for a second copy of the feed-forward matrices of the layers in
+ * question.
  *
  * @param[out] out     the plan for the new file, with the key "baked" in its
  *                     record; it keeps the new file's model open; the caller
@@ -484,8 +525,9 @@ typedef struct tlp_plan_bake_report {
  * @param opts         options
  * @return TLP_OK; TLP_ENOGAIN if no other order lowers the divergence, and then
  *         no file is written; TLP_ENOTSUP for a plan that changes the order of
- *         layers; TLP_EIO if the file cannot be written; TLP_ECANCELED by
- *         progress
+ *         layers; TLP_EINVAL for an unknown type; TLP_EFORMAT for a value that
+ *         the type cannot hold; TLP_EIO if a file cannot be written;
+ *         TLP_ECANCELED by progress
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_bake(tlp_plan **out, tlp_plan_bake_report *report,

@@ -13,14 +13,17 @@
 #define AT(type, field, offset)                                                \
     _Static_assert(offsetof(type, field) == (offset), #type "." #field)
 
-SIZE(tlp_plan_bake_options, 48);
+SIZE(tlp_plan_bake_options, 72);
 AT(tlp_plan_bake_options, session, 8);
 AT(tlp_plan_bake_options, held_out, 16);
 AT(tlp_plan_bake_options, seed, 24);
 AT(tlp_plan_bake_options, progress, 32);
 AT(tlp_plan_bake_options, progress_data, 40);
+AT(tlp_plan_bake_options, plan_path, 48);
+AT(tlp_plan_bake_options, type, 56);
+AT(tlp_plan_bake_options, pure, 64);
 
-SIZE(tlp_plan_bake_report, 80);
+SIZE(tlp_plan_bake_report, 96);
 AT(tlp_plan_bake_report, n_window, 8);
 AT(tlp_plan_bake_report, n_held_out, 12);
 AT(tlp_plan_bake_report, kl_before, 16);
@@ -32,6 +35,10 @@ AT(tlp_plan_bake_report, top1_after, 56);
 AT(tlp_plan_bake_report, n_site, 64);
 AT(tlp_plan_bake_report, n_layer, 68);
 AT(tlp_plan_bake_report, n_unit, 72);
+AT(tlp_plan_bake_report, n_tensor, 76);
+AT(tlp_plan_bake_report, n_converted, 80);
+AT(tlp_plan_bake_report, n_fallback, 84);
+AT(tlp_plan_bake_report, n_bytes, 88);
 
 SIZE(tlp_bridge_options, 56);
 AT(tlp_bridge_options, session, 8);
@@ -85,6 +92,7 @@ Test(abi_tune, initialisers)
     cr_expect_eq(o.struct_size, sizeof o);
     cr_expect(!o.session && !o.progress && !o.progress_data);
     cr_expect(o.held_out == 0 && o.seed == 0);
+    cr_expect(!o.plan_path && !o.type && o.pure == 0);
 
     tlp_study_options w = TLP_STUDY_OPTIONS_INIT;
 

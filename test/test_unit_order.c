@@ -201,8 +201,8 @@ static void expect_reordered(const tiny_spec *spec)
 
     for (int l = 1; l < spec->n_layer; l++) /* layer 0 keeps its order */
         unit[l] = random_order(a, l, &state);
-    CHECK_OK(tlpi_model_reorder(
-        &(tlpi_reorder){ .model = a, .path = path, .order = &order }));
+    CHECK_OK(tlpi_model_convert(
+        &(tlpi_convert){ .model = a, .path = path, .order = &order }, NULL));
     tlp_model *b = rig_open_changeable(path);
 
     expect_moved(a, b, &order);

@@ -102,6 +102,11 @@ tlp_status tlpi_gguf_write_next(tlpi_gguf_writer *w)
     return st;
 }
 
+tlp_status tlpi_gguf_write_sync(tlpi_gguf_writer *w)
+{
+    return tlpi_replace_sync(&w->file);
+}
+
 tlp_status tlpi_gguf_write_commit(tlpi_gguf_writer *w)
 {
     return tlpi_replace_commit(&w->file);

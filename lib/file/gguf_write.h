@@ -29,6 +29,9 @@ tlp_status tlpi_gguf_write_data(tlpi_gguf_writer *w, const void *data,
                                 size_t n);
 /* The current tensor is complete; continue with the next. */
 tlp_status tlpi_gguf_write_next(tlpi_gguf_writer *w);
+/* After the last tensor: the file is on the disk under a temporary name,
+ * w->file.temp.  tlpi_gguf_write_commit alone does this too. */
+tlp_status tlpi_gguf_write_sync(tlpi_gguf_writer *w);
 tlp_status tlpi_gguf_write_commit(tlpi_gguf_writer *w);
 void tlpi_gguf_write_end(tlpi_gguf_writer *w);
 

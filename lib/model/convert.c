@@ -1,6 +1,6 @@
 /*
- * convert.c - write a model to a file with its matrices in another type, or
- * with its hidden units in another order.
+ * convert.c - write a model to a file with its matrices in another type, with
+ * its hidden units in another order, or both.
  *
  * Threads convert rows through floats into a piece, one thread for each row;
  * then the piece is written.  Memory stays small for a model of any size, and
@@ -13,9 +13,8 @@
 #include "base/pool.h"
 #include "file/gguf_write.h"
 #include "file/mapfile.h"
+#include "model/convert.h"
 #include "model/recipe.h"
-#include "model/unit_order.h"
-#include "tlp_tune.h"
 
 #define PIECE (1 << 20) /* elements converted, or bytes copied, at once */
 #define MAX_THREADS 256
@@ -24,11 +23,11 @@
 #define LAYOUT_VERSION 2
 
 typedef struct converter {
-    const tlp_model *m;
-    const tlpi_recipe *recipe;    /* NULL: types stay */
-    const tlpi_unit_order *order; /* NULL: units stay */
+    const tlpi_convert *job;
+    const tlp_model *m; /* of the job, as the next two are */
     const char *path;
     tlp_quantize_options opts;
+    const tlpi_recipe *recipe; /* NULL: types stay */
     tlp_quantize_result result;
     const tlpi_tensor **from; /* [n] tensors of all files */
     tlpi_tensor *to;          /* [n] these tensors in their new types */
@@ -38,7 +37,7 @@ typedef struct converter {
     uint32_t version;
     tlpi_pool *pool;
     tlpi_gguf_writer out;
-    float *row; /* [n_thread][max_cols] */
+    float *row; /* [n_thread][2][max_cols]: a row as floats, and as bytes */
     int64_t max_cols;
     uint8_t *piece;
     uint64_t done, total; /* elements */
@@ -135,9 +134,9 @@ static tlp_status list_keys(converter *c)
 typedef struct rows {
     converter *c;
     const tlpi_tensor *from, *to;
+    const tlpi_unit_moves *units;
     int64_t first, n;
-    int64_t bad[MAX_THREADS]; /* a row with a value that the type cannot hold,
-                                 or -1 */
+    bool bad[MAX_THREADS]; /* it met a value that the type cannot hold */
 } rows;
 
 /* The largest magnitude that a type can hold. */
@@ -157,49 +156,63 @@ static const float *find_bad(const float *x, int64_t n, float limit)
     return NULL;
 }
 
-static void read_row(const tlpi_tensor *t, int64_t row, float *x)
+/* A row of the new order.  x: room for two rows of floats; the first gets the
+ * row. */
+static void read_row(const rows *r, int64_t row, float *x)
 {
-    const uint8_t *data = t->data;
-    size_t bytes = tlpi_row_bytes(t->type, t->ne[0]);
+    const tlpi_tensor *t = r->from;
+    void *bytes = x + r->c->max_cols;
 
-    tlpi_dequantize(t->type, data + (size_t)row * bytes, x, t->ne[0]);
+    tlpi_unit_row(r->units, t, row, bytes);
+    tlpi_dequantize(t->type, bytes, x, t->ne[0]);
 }
 
 static void convert_rows(void *arg, int ith, int nth)
 {
     rows *r = arg;
-    float *x = r->c->row + ith * r->c->max_cols;
+    float *x = r->c->row + 2 * ith * r->c->max_cols;
     int64_t cols = r->to->ne[0];
     size_t bytes = tlpi_row_bytes(r->to->type, cols);
 
-    r->bad[ith] = -1;
+    r->bad[ith] = false;
     for (int64_t i = r->n * ith / nth; i < r->n * (ith + 1) / nth; i++) {
-        read_row(r->from, r->first + i, x);
+        read_row(r, r->first + i, x);
         if (find_bad(x, cols, limit_of(r->to->type))) {
-            r->bad[ith] = r->first + i;
+            r->bad[ith] = true;
             return;
         }
         tlpi_quantize(r->to->type, x, r->c->piece + (size_t)i * bytes, cols);
     }
 }
 
-static tlp_status check_rows(const rows *r)
+/* Name the first value of the tensor, in its own order, that the type cannot
+ * hold. */
+static tlp_status refuse_value(const rows *r)
 {
     const converter *c = r->c;
     const tlpi_tensor *t = r->from;
+    const tlpi_unit_moves stay = { .unit = NULL };
+    const rows own = { .c = r->c, .from = t, .units = &stay };
+    const float *x = NULL;
+    int64_t row = 0;
 
-    for (int i = 0; i < tlpi_pool_size(c->pool); i++) {
-        if (r->bad[i] < 0)
-            continue;
-        read_row(t, r->bad[i], c->row);
-        const float *x = find_bad(c->row, t->ne[0], limit_of(r->to->type));
-        return tlpi_fail(TLP_EFORMAT,
-                         "%s: tensor %s: row %lld, column %lld: %g has no "
-                         "place in %s",
-                         c->m->file[t->file]->path, t->name,
-                         (long long)r->bad[i], (long long)(x - c->row),
-                         (double)*x, tlpi_dtype_name(r->to->type));
+    for (; row < rows_of(t) && !x; row++) {
+        read_row(&own, row, c->row);
+        x = find_bad(c->row, t->ne[0], limit_of(r->to->type));
     }
+    return tlpi_fail(TLP_EFORMAT,
+                     "%s: tensor %s: row %lld, column %lld: %g has no place "
+                     "in %s",
+                     c->m->file[t->file]->path, t->name, (long long)(row - 1),
+                     x ? (long long)(x - c->row) : 0, x ? (double)*x : 0,
+                     tlpi_dtype_name(r->to->type));
+}
+
+static tlp_status check_rows(const rows *r)
+{
+    for (int i = 0; i < tlpi_pool_size(r->c->pool); i++)
+        if (r->bad[i])
+            return refuse_value(r);
     return TLP_OK;
 }
 
@@ -215,10 +228,11 @@ static tlp_status report(converter *c, uint64_t elements)
 }
 
 static tlp_status convert_tensor(converter *c, const tlpi_tensor *from,
-                                 const tlpi_tensor *to)
+                                 const tlpi_tensor *to,
+                                 const tlpi_unit_moves *units)
 {
     tlp_status st = TLP_OK;
-    rows r = { .c = c, .from = from, .to = to };
+    rows r = { .c = c, .from = from, .to = to, .units = units };
     size_t row_bytes = tlpi_row_bytes(to->type, to->ne[0]);
     int64_t at_once = TLPI_MAX(PIECE / to->ne[0], 1);
 
@@ -276,14 +290,14 @@ static tlp_status write_tensors(converter *c)
     for (size_t i = 0; i < c->n; i++) {
         tlpi_unit_moves units = { .unit = NULL };
 
-        if (c->order)
-            units = tlpi_unit_find(c->m, c->order, c->from[i]);
-        if (units.unit)
+        if (c->job->order)
+            units = tlpi_unit_find(c->m, c->job->order, c->from[i]);
+        if (c->to[i].type != c->from[i]->type)
+            TLP_TRY(convert_tensor(c, c->from[i], &c->to[i], &units));
+        else if (units.unit)
             TLP_TRY(move_units(c, c->from[i], &units));
-        else if (c->to[i].type == c->from[i]->type)
-            TLP_TRY(copy_tensor(c, c->from[i]));
         else
-            TLP_TRY(convert_tensor(c, c->from[i], &c->to[i]));
+            TLP_TRY(copy_tensor(c, c->from[i]));
         TLP_TRY(tlpi_gguf_write_next(&c->out));
         tlpi_model_drop_pages(c->m, c->from[i]);
     }
@@ -300,8 +314,8 @@ static tlp_status start_work(converter *c)
     tlpi_pool_options pool = { .n_thread = n, .n_machine = n };
     size_t most = (size_t)TLPI_MAX(c->max_cols, PIECE);
 
-    c->row =
-        tlpi_alloc_array(env, (size_t)n * (size_t)c->max_cols, sizeof *c->row);
+    c->row = tlpi_alloc_array(env, 2 * (size_t)n * (size_t)c->max_cols,
+                              sizeof *c->row);
     c->piece = tlpi_alloc_array(env, most, sizeof(float));
     if (!c->row || !c->piece)
         return tlpi_fail_nomem_for("a quantized model");
@@ -321,6 +335,10 @@ static tlp_status convert(converter *c)
                                   c->m->file[0]->alignment, c->kv, c->n_kv,
                                   c->to, c->n));
     TLP_TRY(write_tensors(c));
+    if (c->job->ready) {
+        TLP_TRY(tlpi_gguf_write_sync(&c->out));
+        TLP_TRY(c->job->ready(c->job->ready_arg, c->out.file.temp.data));
+    }
     TLP_TRY(tlpi_gguf_write_commit(&c->out));
 done:
     return st;
@@ -341,12 +359,25 @@ static void tear_down(converter *c)
 
 /* ==== the call =========================================================== */
 
-static tlp_status find_recipe(converter *c, const char *type)
+tlp_status tlpi_quantize_options(tlp_quantize_options *out,
+                                 const tlp_quantize_options *opts)
 {
-    tlpi_text names = { .env = &c->m->env };
+    tlp_status st;
 
-    c->recipe = tlpi_recipe_find(type);
-    if (c->recipe)
+    TLP_TRY(tlpi_options_read(out, sizeof *out, opts, "tlp_quantize_options"));
+    if (out->n_thread < 0 || out->n_thread > MAX_THREADS)
+        TLP_TRY(tlpi_fail(TLP_EINVAL, "n_thread %d: 0 to %d expected",
+                          out->n_thread, MAX_THREADS));
+    st = tlpi_flag_check("quantize option pure", out->pure);
+done:
+    return st;
+}
+
+tlp_status tlpi_convert_check_type(const tlp_model *m, const char *type)
+{
+    tlpi_text names = { .env = &m->env };
+
+    if (tlpi_recipe_find(type))
         return TLP_OK;
     tlpi_recipe_list(&names);
     tlp_status st = names.failed
@@ -370,12 +401,32 @@ static tlp_status check(const converter *c)
 {
     const tlp_model *m = c->m;
 
-    if (c->opts.n_thread < 0 || c->opts.n_thread > MAX_THREADS)
-        return tlpi_fail(TLP_EINVAL, "n_thread %d: 0 to %d expected",
-                         c->opts.n_thread, MAX_THREADS);
     if (m->vocab_only)
         return tlpi_fail(TLP_EINVAL, "%s was opened with vocab_only", m->path);
     return tlpi_model_check_path(m, c->path);
+}
+
+tlp_status tlpi_model_convert(const tlpi_convert *job,
+                              tlp_quantize_result *result)
+{
+    converter c = { .job = job,
+                    .m = job->model,
+                    .path = job->path,
+                    .opts = job->opts,
+                    .out = { .file = { .fd = -1 } } };
+    tlp_status st;
+
+    if (job->type) {
+        TLP_TRY(tlpi_convert_check_type(job->model, job->type));
+        c.recipe = tlpi_recipe_find(job->type);
+    }
+    TLP_TRY(check(&c));
+    TLP_TRY(convert(&c));
+    if (result)
+        *result = c.result;
+done:
+    tear_down(&c);
+    return st;
 }
 
 static tlp_status give(tlp_quantize_result *out, const tlp_quantize_result *r)
@@ -388,40 +439,18 @@ tlp_status tlp_model_quantize(tlp_quantize_result *result,
                               const char *type,
                               const tlp_quantize_options *opts)
 {
+    tlpi_convert job = { .model = model, .path = path, .type = type };
+    tlp_quantize_result r = { 0 };
     tlp_status st;
 
     if (!model || !path || !type)
         return tlpi_fail(TLP_EINVAL, "model, path and type are required");
-    converter c = { .m = model, .path = path, .out = { .file = { .fd = -1 } } };
-    TLP_TRY(tlpi_options_read(&c.opts, sizeof c.opts, opts,
-                              "tlp_quantize_options"));
-    TLP_TRY(tlpi_flag_check("quantize option pure", c.opts.pure));
+    TLP_TRY(tlpi_quantize_options(&job.opts, opts));
     if (result)
-        TLP_TRY(give(result, &c.result));
-    TLP_TRY(find_recipe(&c, type));
-    TLP_TRY(check(&c));
-    TLP_TRY(convert(&c));
+        TLP_TRY(give(result, &r));
+    TLP_TRY(tlpi_model_convert(&job, &r));
     if (result)
-        TLP_TRY(give(result, &c.result));
+        TLP_TRY(give(result, &r));
 done:
-    tear_down(&c);
-    return st;
-}
-
-tlp_status tlpi_model_reorder(const tlpi_reorder *r)
-{
-    converter c = { .m = r->model,
-                    .order = r->order,
-                    .path = r->path,
-                    .opts = { .n_thread = r->n_thread,
-                              .progress = r->progress,
-                              .progress_data = r->progress_data },
-                    .out = { .file = { .fd = -1 } } };
-    tlp_status st;
-
-    TLP_TRY(check(&c));
-    TLP_TRY(convert(&c));
-done:
-    tear_down(&c);
     return st;
 }

@@ -100,6 +100,19 @@ done:
     return st;
 }
 
+tlp_status tlpi_model_open_like(tlp_model **out, const tlp_model *m,
+                                const char *path, bool quiet)
+{
+    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
+
+    o.allocator = m->env.mem;
+    o.log = quiet ? NULL : m->env.log;
+    o.log_data = m->env.log_data;
+    o.no_mmap = !m->file[0]->map->mapped;
+    o.trust_sample = m->trust_sample;
+    return tlp_model_open(out, path, &o);
+}
+
 tlp_model *tlpi_model_retain(tlp_model *m)
 {
     atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);

@@ -67,6 +67,10 @@ tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts);
 
 tlp_model *tlpi_model_retain(tlp_model *m);
 
+/* Open a file with the options of `m`.  quiet: without warnings. */
+tlp_status tlpi_model_open_like(tlp_model **out, const tlp_model *m,
+                                const char *path, bool quiet);
+
 /* convert.c: a path to write to must not be one of the model's own files. */
 tlp_status tlpi_model_check_path(const tlp_model *m, const char *path);
 

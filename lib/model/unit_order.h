@@ -35,18 +35,4 @@ tlpi_unit_moves tlpi_unit_find(const tlp_model *m, const tlpi_unit_order *order,
 void tlpi_unit_row(const tlpi_unit_moves *u, const tlpi_tensor *t, int64_t row,
                    uint8_t *out);
 
-/* Writing a model with its units in another order. */
-typedef struct tlpi_reorder {
-    const tlp_model *model;
-    const char *path;
-    const tlpi_unit_order *order;
-    int n_thread; /* 0 = all cores */
-    tlp_progress_fn progress;
-    void *progress_data;
-} tlpi_reorder;
-
-/* convert.c: write the model to one file.  Types, metadata and all other
- * tensors are kept; of a split model the split.* keys go. */
-tlp_status tlpi_model_reorder(const tlpi_reorder *r);
-
 #endif

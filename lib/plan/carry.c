@@ -4,12 +4,14 @@
  * Two files of one model can store the matrices in different types.  Their
  * hyper-parameters and their vectors (norms and biases) are equal, because
  * quantising keeps vectors in full precision.  Files of different models differ
- * in these values.
+ * in these values.  A baked file has hidden units in another order; a plan with
+ * tracks is refused for it.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "plan/adjust.h"
+#include "plan/plan_convert.h"
 #include "tlp_tune.h"
 
 /* ==== is it one model? =================================================== */
@@ -115,9 +117,30 @@ static tlp_status rename_model(const tlp_plan *plan, const tlp_model *model,
     return TLP_OK;
 }
 
+tlp_status tlpi_plan_move(tlp_plan **out, const tlp_plan *plan,
+                          tlp_model *model, const char *made)
+{
+    void *image = NULL;
+    tlp_plan *p = NULL;
+    tlp_status st;
+
+    TLP_TRY(tlpi_plan_rebuild(&p, model, plan, made));
+    if (plan->adjust) {
+        TLP_TRY(rename_model(plan, model, &image));
+        TLP_TRY(tlpi_plan_with_adjust(out, p, image, plan->adjust->n_image,
+                                      "adjustments"));
+    } else {
+        *out = p;
+        p = NULL;
+    }
+done:
+    tlp_plan_free(p);
+    return st;
+}
+
 /* ========================================================================= */
 
-static tlp_status record(const tlp_plan *plan, char **made)
+tlp_status tlpi_plan_record_carried(const tlp_plan *plan, char **made)
 {
     char value[80];
 
@@ -130,8 +153,6 @@ tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
                           tlp_model *model)
 {
     char *made = NULL;
-    void *image = NULL;
-    tlp_plan *p = NULL;
     tlp_status st;
 
     if (out)
@@ -144,18 +165,9 @@ tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
                          "between layers",
                          (model->vocab_only ? model : plan->model)->path);
     TLP_TRY(check_same(plan->model, model));
-    TLP_TRY(record(plan, &made));
-    TLP_TRY(tlpi_plan_rebuild(&p, model, plan, made));
-    if (plan->adjust) {
-        TLP_TRY(rename_model(plan, model, &image));
-        TLP_TRY(tlpi_plan_with_adjust(out, p, image, plan->adjust->n_image,
-                                      "adjustments"));
-    } else {
-        *out = p;
-        p = NULL;
-    }
+    TLP_TRY(tlpi_plan_record_carried(plan, &made));
+    st = tlpi_plan_move(out, plan, model, made);
 done:
-    tlp_plan_free(p);
     tlpi_free(&plan->model->env, made);
     return st;
 }

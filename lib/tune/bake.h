@@ -9,7 +9,7 @@
 #ifndef TLPI_BAKE_H
 #define TLPI_BAKE_H
 
-#include "model/unit_order.h"
+#include "model/convert.h"
 #include "tlp_tune.h"
 #include "tune/teacher.h"
 
@@ -31,6 +31,7 @@ typedef struct tlpi_bake {
     const tlpi_env *env;
     tlp_plan_bake_options o;     /* o.session points at the next field */
     tlp_session_options session; /* of the windows */
+    tlp_quantize_options file;   /* of writing */
     tlpi_session_config cfg;
     tlp_model *model;
     tlp_plan *plan;    /* owned copy */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/sha256.h"
-#include "file/mapfile.h"
+#include "plan/plan_convert.h"
 #include "plan/shard.h"
 #include "tune/bake.h"
 
@@ -47,7 +47,15 @@ static tlp_status read_options(tlpi_bake *b, const tlp_plan_bake_options *opts)
     TLP_TRY(tlpi_options_read(o, sizeof *o, opts, "tlp_plan_bake_options"));
     TLP_TRY(tlpi_windows_options(&b->session, &o->held_out, o->session));
     o->session = &b->session;
-    st = tlpi_windows_check_share(o->held_out);
+    TLP_TRY(tlpi_windows_check_share(o->held_out));
+    if (o->type)
+        TLP_TRY(tlpi_convert_check_type(b->model, o->type));
+    else if (o->pure)
+        TLP_TRY(tlpi_fail(TLP_EINVAL, "bake option pure: without a type"));
+    st = tlpi_quantize_options(
+        &b->file, &(tlp_quantize_options){ sizeof(tlp_quantize_options),
+                                           b->session.n_thread, o->pure,
+                                           see_writing, b });
 done:
     return st;
 }
@@ -214,40 +222,6 @@ done:
     return st;
 }
 
-static tlp_status write_file(tlpi_bake *b, const char *path)
-{
-    size_t n = (size_t)b->model->hp.n_layer;
-    tlpi_unit_order order = { tlpi_calloc(b->env, n, sizeof *order.unit) };
-    const tlpi_reorder r = { .model = b->model,
-                             .path = path,
-                             .order = &order,
-                             .n_thread = 1,
-                             .progress = see_writing,
-                             .progress_data = b };
-
-    if (!order.unit)
-        return tlpi_fail_nomem_for("a model file");
-    for (int i = 0; i < b->n_site; i++)
-        if (b->site[i].chosen)
-            order.unit[b->site[i].layer] = b->site[i].unit;
-    tlp_status st = tlpi_model_reorder(&r);
-    tlpi_free(b->env, order.unit);
-    return st;
-}
-
-static tlp_status open_file(const tlpi_bake *b, const char *path,
-                            tlp_model **out)
-{
-    tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
-
-    o.allocator = b->env->mem;
-    o.log = b->env->log;
-    o.log_data = b->env->log_data;
-    o.no_mmap = !b->model->file[0]->map->mapped;
-    o.trust_sample = b->model->trust_sample;
-    return tlp_model_open(out, path, &o);
-}
-
 /* Add to the plan's record how its file was made. */
 static tlp_status record(const tlpi_bake *b, const tlp_plan_bake_report *r,
                          char **made)
@@ -261,10 +235,10 @@ static tlp_status record(const tlpi_bake *b, const tlp_plan_bake_report *r,
                      "{\"tool\": \"tlp_plan_bake\", \"version\": \"%s\", "
                      "\"from\": \"%s\", \"tokens\": %zu, \"text\": \"%s\", "
                      "\"n_ctx\": %d, \"windows\": %d, \"held_out\": %d, "
-                     "\"seed\": \"%" PRIu64 "\", ",
+                     "\"seed\": \"%" PRIu64 "\", \"type\": \"%s\", ",
                      tlp_version_string(), tlpi_model_fingerprint(b->model),
                      b->text.n_tok, hash, b->text.n_ctx, b->text.n,
-                     b->text.n_held, b->o.seed);
+                     b->text.n_held, b->o.seed, b->o.type ? b->o.type : "");
     tlpi_text_printf(&text, "\"layers\": [");
     for (int i = 0, n = 0; i < b->n_site; i++)
         if (b->site[i].chosen)
@@ -282,20 +256,36 @@ done:
     return st;
 }
 
-static tlp_status hand_out(tlpi_bake *b, tlp_plan **out, const char *path,
-                           const tlp_plan_bake_report *r)
+static tlp_status write_file(tlpi_bake *b, tlp_plan **out, const char *path,
+                             tlp_plan_bake_report *r)
 {
-    tlp_model *model = NULL;
+    size_t n = (size_t)b->model->hp.n_layer;
+    tlpi_unit_order order = { tlpi_calloc(b->env, n, sizeof *order.unit) };
+    tlpi_plan_convert c = { .plan = b->plan, .plan_path = b->o.plan_path };
+    tlp_quantize_result file = { 0 };
     char *made = NULL;
     tlp_status st;
 
+    if (!order.unit)
+        return tlpi_fail_nomem_for("a model file");
+    for (int i = 0; i < b->n_site; i++)
+        if (b->site[i].chosen)
+            order.unit[b->site[i].layer] = b->site[i].unit;
+    c.file = (tlpi_convert){ .model = b->model,
+                             .path = path,
+                             .type = b->o.type,
+                             .order = &order,
+                             .opts = b->file };
     TLP_TRY(record(b, r, &made));
-    TLP_TRY(write_file(b, path));
-    TLP_TRY(open_file(b, path, &model));
-    TLP_TRY(tlpi_plan_rebuild(out, model, b->plan, made));
+    c.made = made;
+    TLP_TRY(tlpi_plan_convert_write(out, &file, &c));
+    r->n_tensor = file.n_tensor;
+    r->n_converted = file.n_converted;
+    r->n_fallback = file.n_fallback;
+    r->n_bytes = file.n_bytes;
 done:
-    tlp_model_free(model);
     tlpi_free(b->env, made);
+    tlpi_free(b->env, order.unit);
     return st;
 }
 
@@ -330,14 +320,14 @@ tlp_status tlp_plan_bake(tlp_plan **out, tlp_plan_bake_report *out_report,
         TLP_TRY(
             tlpi_struct_check(out_report, sizeof r, "tlp_plan_bake_report"));
     TLP_TRY(check_plan(plan));
-    TLP_TRY(tlpi_model_check_path(b.model, path));
     TLP_TRY(read_options(&b, opts));
+    TLP_TRY(tlpi_plan_convert_check(b.model, path, b.o.plan_path));
     TLP_TRY(tlpi_plan_rebuild(&copy, plan->model, plan, plan->made));
     b.plan = copy;
     TLP_TRY(prepare(&b, tokens, n));
     st = choose(&b, &r);
     if (st == TLP_OK)
-        TLP_TRY(hand_out(&b, out, path, &r));
+        TLP_TRY(write_file(&b, out, path, &r));
 done:
     if (out_report && (st == TLP_OK || st == TLP_ENOGAIN))
         (void)tlpi_struct_write(out_report, &r, sizeof r, "");

@@ -1,0 +1,33 @@
+/*
+ * convert.h - write a model to one file, with its matrices in other types, its
+ * hidden units in another order, or both.
+ */
+#ifndef TLPI_CONVERT_H
+#define TLPI_CONVERT_H
+
+#include "model/unit_order.h"
+#include "tlp_tune.h"
+
+typedef struct tlpi_convert {
+    const tlp_model *model;
+    const char *path;
+    const char *type;             /* as of tlp_model_quantize; NULL: stays */
+    const tlpi_unit_order *order; /* NULL: units stay */
+    tlp_quantize_options opts;
+    /* Sees the complete file under a temporary name, before the file gets its
+     * own; a failure removes the file.  NULL: nobody asks. */
+    tlp_status (*ready)(void *arg, const char *path);
+    void *ready_arg;
+} tlpi_convert;
+
+/* Metadata and tensors without hidden units are kept, types apart; of a split
+ * model the split.* keys go.  result: NULL is allowed. */
+tlp_status tlpi_model_convert(const tlpi_convert *c,
+                              tlp_quantize_result *result);
+
+/* Read the options of tlp_model_quantize and check them. */
+tlp_status tlpi_quantize_options(tlp_quantize_options *out,
+                                 const tlp_quantize_options *opts);
+tlp_status tlpi_convert_check_type(const tlp_model *m, const char *type);
+
+#endif
