@@ -400,7 +400,9 @@ TLP_API tlp_status tlp_plan_adjust(tlp_plan **out,
  * Both files must be of one model: hyper-parameters and the values of all norms
  * and biases, which the type of the matrices does not change, must be equal.  A
  * model that was trained further differs in these values, unless the training
- * left them unchanged.
+ * left them unchanged.  Where the plan leaves out exchanges, hidden units and
+ * heads must have one order in both files, because their order decides what the
+ * plan computes (tlp_plan_bake).
  *
  * @param[out] out  the new plan; the caller frees it with tlp_plan_free
  * @param plan      plan for the first file

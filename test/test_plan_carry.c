@@ -190,6 +190,52 @@ Test(plan_carry, another_model)
     close_files(f);
 }
 
+static void swap_rows(const tlpi_tensor *t, size_t i, size_t j)
+{
+    size_t n = tlpi_row_bytes(t->type, t->ne[0]);
+    uint8_t *data = (uint8_t *)(uintptr_t)t->data;
+
+    for (size_t k = 0; k < n; k++) {
+        uint8_t x = data[i * n + k];
+
+        data[i * n + k] = data[j * n + k];
+        data[j * n + k] = x;
+    }
+}
+
+/* A file with its units in another order is the same serial model, but a plan
+ * with tracks would compute something else. */
+Test(plan_carry, another_order_of_units)
+{
+    static const struct {
+        tlpi_layer_id id;
+        const char *words;
+    } cut[] = { { TLPI_FFN_GATE, "row 8: not as in" },
+                { TLPI_ATTN_Q, "heads" } };
+    static const char *const free_plan[] = { PLAN, "nosync@2:1a" };
+    files f = two_files();
+    tlp_plan *plan = NULL, *other = NULL, *carried = NULL;
+
+    CHECK_OK(tlp_plan_parse(&plan, f.from, "nosync@2:2f"));
+    for (size_t i = 0; i < TLPI_COUNT(cut); i++) {
+        const tlpi_tensor *t = f.to->w.layer[3].t[cut[i].id];
+
+        swap_rows(t, 8, 11);
+        refuse(plan, f.to, cut[i].words);
+        for (size_t k = 0; k < TLPI_COUNT(free_plan); k++) {
+            CHECK_OK(tlp_plan_parse(&other, f.from, free_plan[k]));
+            CHECK_OK(tlp_plan_carry(&carried, other, f.to));
+            tlp_plan_free(carried);
+            tlp_plan_free(other);
+        }
+        swap_rows(t, 8, 11);
+        CHECK_OK(tlp_plan_carry(&carried, plan, f.to));
+        tlp_plan_free(carried);
+    }
+    tlp_plan_free(plan);
+    close_files(f);
+}
+
 Test(plan_carry, every_hyper_parameter_that_makes_another_model)
 {
     files f = two_files();

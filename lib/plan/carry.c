@@ -91,6 +91,68 @@ done:
     return st;
 }
 
+/* ==== are its tracks the same? =========================================== */
+
+enum { N_SEEN = 256 }; /* columns of a row that are compared: whole blocks */
+
+/* Quantising changes a row by a few percent.  Two different rows are about as
+ * far apart as they are long. */
+static bool are_near(const tlpi_tensor *a, const tlpi_tensor *b, int64_t row)
+{
+    float x[N_SEEN], y[N_SEEN];
+    int64_t n = TLPI_MIN(a->ne[0], N_SEEN);
+    size_t r = (size_t)row;
+    double apart = 0, size = 0;
+
+    tlpi_dequantize(
+        a->type,
+        (const uint8_t *)a->data + r * tlpi_row_bytes(a->type, a->ne[0]), x, n);
+    tlpi_dequantize(
+        b->type,
+        (const uint8_t *)b->data + r * tlpi_row_bytes(b->type, b->ne[0]), y, n);
+    for (int64_t i = 0; i < n; i++) {
+        apart += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+        size += (double)x[i] * (double)x[i] + (double)y[i] * (double)y[i];
+    }
+    return !(apart > 0.25 * size);
+}
+
+/* Are the hidden units and the query heads of a layer in one order? */
+static tlp_status check_order(const tlp_model *a, const tlp_model *b, int l)
+{
+    static const struct {
+        tlpi_layer_id id;
+        const char *what;
+    } cut[] = { { TLPI_FFN_GATE, "hidden units" }, { TLPI_ATTN_Q, "heads" } };
+
+    for (size_t i = 0; i < TLPI_COUNT(cut); i++) {
+        const tlpi_tensor *x = a->w.layer[l].t[cut[i].id];
+        const tlpi_tensor *y = b->w.layer[l].t[cut[i].id];
+
+        for (int64_t row = 0; row < x->ne[1]; row++)
+            if (!are_near(x, y, row))
+                return tlpi_fail(TLP_EMISMATCH,
+                                 "%s: tensor %s: row %lld: not as in %s; the "
+                                 "tracks of the plan would have other %s",
+                                 b->path, y->name, (long long)row, a->path,
+                                 cut[i].what);
+    }
+    return TLP_OK;
+}
+
+/* A plan with tracks is another function where the units of a layer have
+ * another order, although the serial model is the same. */
+static tlp_status check_tracks(const tlp_plan *plan, const tlp_model *b)
+{
+    tlp_status st = TLP_OK;
+
+    for (int i = 0; i < plan->n_stage; i++)
+        if (tlpi_plan_has_tracks(plan, i))
+            TLP_TRY(check_order(plan->model, b, plan->stage[i].layers[0]));
+done:
+    return st;
+}
+
 /* ==== adjustments ======================================================== */
 
 /* Copy the image, and replace the fingerprint of the old model by the
@@ -165,6 +227,7 @@ tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
                          "between layers",
                          (model->vocab_only ? model : plan->model)->path);
     TLP_TRY(check_same(plan->model, model));
+    TLP_TRY(check_tracks(plan, model));
     TLP_TRY(tlpi_plan_record_carried(plan, &made));
     st = tlpi_plan_move(out, plan, model, made);
 done:
