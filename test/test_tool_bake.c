@@ -57,6 +57,15 @@ static double kl_of(const char *model, const char *plan, double *nll)
     return kl;
 }
 
+/* The plan that is written beside OUT.gguf. */
+static const char *beside(const char *out)
+{
+    static char path[512];
+
+    snprintf(path, sizeof path, "%.*s.plan.json", (int)strlen(out) - 5, out);
+    return path;
+}
+
 static void expect_status(spawned s, int status)
 {
     tool_expect_status(&s, status);
@@ -118,6 +127,62 @@ Test(tool_bake, prints_a_table)
     cr_expect(strstr(s.out, "hidden units changed their track"), "%s", s.out);
     cr_expect(!tool_exists(job.plan));
     spawn_free(&s);
+    expect_status(
+        SPAWN("tlp", "plan", "check", "-m", job.out, "--plan", beside(job.out)),
+        0); /* no --plan-out: beside the model */
+}
+
+/* ==== the cut and adjustments ============================================ */
+
+static void adjust(const char *model, const char *plan, const char *out)
+{
+    expect_status(SPAWN("tlp", "plan", "adjust", "-m", model, "--plan", plan,
+                        "--tokens", job.ids, "-c", "64", "--compute", "f32",
+                        "--rank", "8", "-o", out),
+                  0);
+}
+
+/* The plan for the baked file can be adjusted, and gains. */
+Test(tool_bake, a_baked_plan_is_adjusted)
+{
+    const char *adjusted = tiny_path("p4.json");
+    double nll;
+
+    set_up();
+    expect_status(BAKE("--plan", PLAN, "-o", job.out, "--plan-out", job.plan),
+                  0);
+    adjust(job.out, job.plan, adjusted);
+    cr_expect_lt(kl_of(job.out, adjusted, &nll),
+                 kl_of(job.out, job.plan, &nll));
+    spawned s = SPAWN("tlp", "plan", "show", "-m", job.out, "--plan", adjusted);
+    tool_expect_status(&s, 0);
+    cr_expect(strstr(s.out, "\"baked\": {"), "%s", s.out);
+    cr_expect(strstr(s.out, "\"adjusted\": {"), "%s", s.out);
+    spawn_free(&s);
+}
+
+/* Adjustments belong to the order that they were fitted to: an adjusted plan
+ * is neither baked nor carried to a file in another order. */
+Test(tool_bake, an_adjusted_plan_keeps_its_order)
+{
+    const char *adjusted = tiny_path("p4.json"),
+               *carried = tiny_path("p5.json");
+
+    set_up();
+    adjust(job.model, PLAN, adjusted);
+    spawned s = BAKE("--plan", adjusted, "-o", job.out);
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp plan bake: plan: it has adjustments");
+    cr_expect(!tool_exists(job.out) && !tool_exists(beside(job.out)));
+    spawn_free(&s);
+
+    expect_status(BAKE("--plan", PLAN, "-o", job.out), 0);
+    s = SPAWN("tlp", "plan", "carry", "-m", job.out, "--from", job.model,
+              "--plan", adjusted, "-o", carried);
+    tool_expect_status(&s, 1);
+    cr_expect(strstr(s.err, "would have other hidden units"), "%s", s.err);
+    cr_expect(!tool_exists(carried));
+    spawn_free(&s);
 }
 
 static void expect_refused(spawned s, int status, const char *words)
@@ -126,7 +191,7 @@ static void expect_refused(spawned s, int status, const char *words)
     if (status == 1)
         tool_expect_message(&s, "tlp plan bake: ");
     cr_expect(strstr(s.err, words), "%s", s.err);
-    cr_expect(!tool_exists(job.out));
+    cr_expect(!tool_exists(job.out) && !tool_exists(beside(job.out)));
     spawn_free(&s);
 }
 
