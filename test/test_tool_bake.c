@@ -205,8 +205,6 @@ Test(tool_bake, refuses)
                    2, "--text");
     expect_refused(BAKE("--plan", "serial", "-o", job.out), 1,
                    "leaves out no exchange");
-    expect_refused(BAKE("--plan", "nosync:2f", "-o", job.out), 1,
-                   "after an attention");
     expect_refused(BAKE("--plan", PLAN, "-o", job.model), 1, "own file");
     expect_refused(BAKE("--plan", PLAN, "-o", "/nowhere/x.gguf"), 1, "nowhere");
     expect_refused(

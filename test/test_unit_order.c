@@ -100,8 +100,8 @@ Test(unit_order, two_tracks_get_the_cheapest_order)
             cost[i] = draw(&state);
         for (int i = 0; i < n; i++)
             track[i] = i >= first;
-        CHECK_OK(
-            tlpi_bake_order(env_of_tests(), n, block, 2, track, cost, unit));
+        const tlpi_deal deal = { n, block, 2, track, cost, NULL };
+        CHECK_OK(tlpi_bake_order(env_of_tests(), &deal, unit));
         expect_order(unit, n, block);
         cr_expect_float_eq(cost_of_order(unit, track, cost, n),
                            least_cost(cost, n, block, first), 1e-9, "%zu", k);
@@ -121,7 +121,8 @@ Test(unit_order, many_tracks_cannot_gain_by_exchanges)
         cost[i] = draw(&state);
     for (int i = 0; i < N; i++)
         track[i] = i * T / N;
-    CHECK_OK(tlpi_bake_order(env_of_tests(), N, 1, T, track, cost, unit));
+    const tlpi_deal deal = { N, 1, T, track, cost, NULL };
+    CHECK_OK(tlpi_bake_order(env_of_tests(), &deal, unit));
     expect_order(unit, N, 1);
     for (int i = 0; i < N; i++)
         for (int j = 0; j < i; j++) {
@@ -131,6 +132,101 @@ Test(unit_order, many_tracks_cannot_gain_by_exchanges)
                 cost[track[i] * N + unit[j]] + cost[track[j] * N + unit[i]];
             cr_expect_geq(then, now - 1e-12);
         }
+}
+
+/* The cost of lots that tracks lack, and of lots on tracks. */
+static double cost_with_pairs(const int *owner, const tlpi_deal *d, int n)
+{
+    double sum = 0;
+
+    for (int t = 0; t < d->n_track; t++)
+        for (int i = 0; i < n; i++) {
+            sum += owner[i] == t ? d->cost[t * n + i] : 0;
+            for (int j = 0; j < n; j++)
+                if (owner[i] != t && owner[j] != t)
+                    sum += d->pair[(t * n + i) * n + j];
+        }
+    return sum;
+}
+
+/* With costs of pairs no exchange of two lots lowers the cost, and the order is
+ * better than the one before. */
+static void expect_no_better_swap(int n_track, int block, bool both)
+{
+    enum { N = 24, UNITS = 4 * N };
+    static double cost[4 * UNITS], of_lot[4 * N], pair[4 * N * N];
+    uint64_t state = 17;
+    int track[UNITS], own[N], before[N];
+    int32_t unit[UNITS];
+    tlpi_deal d = { N * block, block, n_track, track, cost, pair };
+    double single = 0, pairs;
+
+    for (int i = 0; i < N * block; i++)
+        track[i] = i / block * n_track / N;
+    for (int i = 0; i < n_track * N * block; i++)
+        cost[i] = both ? draw(&state) : 0;
+    for (int t = 0; t < n_track; t++)
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j <= i; j++)
+                pair[(t * N + i) * N + j] = pair[(t * N + j) * N + i] =
+                    i == j ? 3 * draw(&state) : draw(&state) - 0.5;
+    cr_assert_eq(tlpi_deal_lot(&d), block);
+    CHECK_OK(tlpi_bake_order(env_of_tests(), &d, unit));
+    expect_order(unit, N * block, block);
+
+    for (int i = 0; i < N; i++)
+        before[i] = track[i * block];
+    for (int i = 0; i < N; i++)
+        own[unit[i * block] / block] = track[i * block];
+    memset(of_lot, 0, sizeof of_lot);
+    for (int t = 0; t < n_track; t++)
+        for (int i = 0; i < N * block; i++)
+            of_lot[t * N + i / block] += cost[t * N * block + i];
+    for (int i = 0; i < N; i++)
+        single += of_lot[before[i] * N + i];
+    d.cost = of_lot;
+    pairs = cost_with_pairs(before, &d, N) - single;
+    for (int i = 0; both && i < n_track * N; i++) /* equally large */
+        of_lot[i] *= pairs / single;
+    double now = cost_with_pairs(own, &d, N);
+    cr_expect_lt(now, cost_with_pairs(before, &d, N));
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < i; j++) {
+            int x = own[i];
+
+            own[i] = own[j];
+            own[j] = x;
+            cr_expect_geq(cost_with_pairs(own, &d, N), now - 1e-6);
+            own[j] = own[i];
+            own[i] = x;
+        }
+}
+
+Test(unit_order, pairs_of_lots_cannot_gain_by_exchanges)
+{
+    for (int n_track = 2; n_track <= 4; n_track++)
+        for (int block = 1; block <= 4; block += 3) {
+            expect_no_better_swap(n_track, block, false);
+            expect_no_better_swap(n_track, block, true);
+        }
+}
+
+/* A lot is whole blocks, ends where tracks end, and bounds their number. */
+Test(unit_order, lots_fit_tracks)
+{
+    static int track[24576];
+    tlpi_deal d = { .n = 24576, .block = 1, .n_track = 2, .track = track };
+
+    for (int i = 0; i < d.n; i++)
+        track[i] = i >= d.n / 2;
+    cr_expect_eq(tlpi_deal_lot(&d), 6);
+    d.block = 32;
+    cr_expect_eq(tlpi_deal_lot(&d), 32);
+    d.block = 4;
+    cr_expect_eq(tlpi_deal_lot(&d), 8);
+    d.block = 1;
+    track[d.n / 2] = 0; /* no lot of several units fits */
+    cr_expect_eq(tlpi_deal_lot(&d), 1);
 }
 
 /* Equal costs move nothing. */
@@ -145,7 +241,8 @@ Test(unit_order, equal_costs_keep_the_order)
         cost[i] = 1 + i % N;
     for (int i = 0; i < N; i++)
         track[i] = i * 3 / N;
-    CHECK_OK(tlpi_bake_order(env_of_tests(), N, 1, 3, track, cost, unit));
+    const tlpi_deal deal = { N, 1, 3, track, cost, NULL };
+    CHECK_OK(tlpi_bake_order(env_of_tests(), &deal, unit));
     for (int i = 0; i < N; i++)
         cr_expect_eq(unit[i], i);
 }

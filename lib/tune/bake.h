@@ -2,9 +2,11 @@
  * bake.h - which hidden units each track of a plan gets.
  *
  * A plan that leaves out the exchange after an attention lets each track's
- * feed-forward part read a stream of its own.  The sites of a plan are the
- * layers with such a feed-forward part.  The units of a site can be dealt out
- * to the tracks freely: the serial model does not change.
+ * feed-forward part read a stream of its own.  A plan that leaves out the
+ * exchange after a feed-forward part lets each track's next attention read the
+ * units of that track alone.  The sites of a plan are the layers with either.
+ * The units of a site can be dealt out to the tracks freely: the serial model
+ * does not change.
  */
 #ifndef TLPI_BAKE_H
 #define TLPI_BAKE_H
@@ -18,9 +20,11 @@ enum { TLPI_N_UNIT_TENSOR = 3 };
 
 typedef struct tlpi_bake_site {
     int stage, layer;
+    int half;      /* TLP_NOSYNC_* of the exchanges that are left out */
     int block;     /* units that move together */
     int *track;    /* [n_ff] the track of each place */
-    double *cost;  /* [n_track][n_ff] a unit's error on each track */
+    double *cost;  /* [n_track][n_ff] a unit's error on each track, where the
+                      exchange after the attention is left out */
     int32_t *unit; /* [n_ff] the unit that each place gets */
     bool moves;    /* `unit` is not the order that the layer has */
     bool chosen;   /* the file gets the order `unit` */
@@ -40,7 +44,9 @@ typedef struct tlpi_bake {
     tlpi_tick tick;
     tlpi_bake_site *site; /* [n_site], in the order of layers */
     int n_site;
-    double done, total; /* progress, in windows run */
+    int n_attn_site, n_ffn_site; /* sites with each half */
+    double done, total;          /* progress, in windows run */
+    double tick_size;            /* windows run between two ticks */
 } tlpi_bake;
 
 /* Means over the predictions of the held-out windows. */
@@ -48,14 +54,42 @@ typedef struct tlpi_bake_score {
     double kl, nll, top1;
 } tlpi_bake_score;
 
-/* bake_cost.c: the costs of all sites, on the windows that are not held out. */
+/* bake_cost.c: the costs of sites with a left-out exchange after attention, on
+ * the windows that are not held out. */
 tlp_status tlpi_bake_measure(tlpi_bake *b);
 
-/* bake_order.c: the cheapest order of a site's units in which each track has as
- * many as the even cut gives it.  n: units; block: units that move together;
- * track [n]: of each place; cost [n_track][n].  Sets unit [n]. */
-tlp_status tlpi_bake_order(const tlpi_env *env, int n, int block, int n_track,
-                           const int *track, const double *cost, int32_t *unit);
+/* bake_pairs.c: the new order of every site, on those windows. */
+tlp_status tlpi_bake_order_sites(tlpi_bake *b);
+
+/* The units of a layer, and what they cost on each track. */
+typedef struct tlpi_deal {
+    int n, block, n_track; /* units; units that move together; tracks */
+    const int *track;      /* [n] of each place */
+    const double *cost;    /* [n_track][n] of a unit on a track */
+    double *pair; /* [n_track][n_lot][n_lot] of two lots that the track lacks,
+                     symmetric; NULL: none */
+} tlpi_deal;
+
+/* Units of a lot: whole blocks that end where tracks end. */
+int tlpi_deal_lot(const tlpi_deal *d);
+
+/* bake_order.c: a cheap order in which each track has as many units as the even
+ * cut gives it.  Without costs of pairs, two tracks get the cheapest order.  Sets
+ * unit [n]. */
+tlp_status tlpi_bake_order(const tlpi_env *env, const tlpi_deal *d,
+                           int32_t *unit);
+
+/* Lots of units on tracks. */
+typedef struct tlpi_lots {
+    int n, n_track;
+    double *cost;       /* [n_track][n] of a lot on a track */
+    const double *pair; /* as in tlpi_deal */
+    int *owner;         /* [n] the track that has it */
+} tlpi_lots;
+
+/* bake_swap.c: swap lots between tracks while that lowers the cost.  Both kinds
+ * of cost become equally large first. */
+tlp_status tlpi_bake_swap(const tlpi_env *env, tlpi_lots *l);
 
 /* bake_choose.c: the sites whose new order lowers the KL divergence of the plan
  * on the held-out windows. */

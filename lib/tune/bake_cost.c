@@ -23,7 +23,7 @@
 typedef struct meter {
     tlpi_bake *b;
     tlpi_rank *serial, *plan; /* the ranks that run them */
-    tlpi_bake_site *site;     /* whose inputs are seen */
+    tlpi_bake_site *site;     /* whose inputs are seen, or the next */
     int n_tok;
     float *x;           /* [n_ctx][n_embd] the serial model's stream */
     float *u;           /* [n_ctx][n_embd] the serial model's input */
@@ -131,12 +131,12 @@ static tlp_status run_stage(meter *m, const tlpi_step *step, int i, int *layer)
     }
     if (s->nosync & TLP_NOSYNC_ATTN) {
         TLP_TRY(run_site(m, step));
-        m->site++;
     } else {
         TLP_TRY(tlpi_forward_stages(m->serial, m->serial->program, step, first,
                                     end));
         TLP_TRY(tlpi_forward_stages(m->plan, m->plan->program, step, i, i + 1));
     }
+    m->site += s->nosync != 0;
     *layer = end;
 done:
     return st;

@@ -1,27 +1,28 @@
 /*
- * bake_order.c - deal the hidden units of a layer out to tracks.
+ * bake_order.c - deal the hidden units of a layer out to tracks, lot by lot.
  *
  * For two tracks the least sum of costs is found by sorting: the units with the
  * largest difference of costs go to the track that needs them.  More tracks
  * take turns in pairs: two tracks deal the units that they hold out between
- * them, until no pair gains.  The sum falls in every turn, so this ends.
+ * them, until no pair gains.  The sum falls in every turn, so this ends.  Costs
+ * of pairs of units come last (bake_swap.c).
  */
 #include <math.h>
 #include <stdlib.h>
 
 #include "tune/bake.h"
 
-/* A block of units, as two tracks see it. */
+/* The most lots for which costs of pairs are kept. */
+enum { MOST_LOTS = 4096 };
+
+/* A lot, as two tracks see it. */
 typedef struct unit_lot {
     double gain; /* cost on the second track less cost on the first */
-    int block;
+    int lot;
 } unit_lot;
 
 typedef struct dealer {
-    int n; /* blocks */
-    int n_track;
-    double *cost;  /* [n_track][n] */
-    int *owner;    /* [n] */
+    tlpi_lots lots;
     unit_lot *lot; /* [n] of one pair */
 } dealer;
 
@@ -32,26 +33,27 @@ static int compare_lots(const void *x, const void *y)
 
     if (a->gain != b->gain)
         return a->gain > b->gain ? -1 : 1;
-    return a->block - b->block;
+    return a->lot - b->lot;
 }
 
-/* Deal the blocks of tracks s and t out between them.  Returns whether the sum
- * of costs fell; a fall within rounding does not count. */
+/* Deal the lots of tracks s and t out between them.  Returns whether the sum of
+ * costs fell; a fall within rounding does not count. */
 static bool deal_pair(dealer *d, int s, int t)
 {
-    const double *cost_s = d->cost + (size_t)s * (size_t)d->n;
-    const double *cost_t = d->cost + (size_t)t * (size_t)d->n;
+    const tlpi_lots *l = &d->lots;
+    const double *cost_s = l->cost + (size_t)s * (size_t)l->n;
+    const double *cost_t = l->cost + (size_t)t * (size_t)l->n;
     double now = 0, then = 0, scale = 0;
     int n = 0, n_s = 0;
 
-    for (int i = 0; i < d->n; i++) {
+    for (int i = 0; i < l->n; i++) {
         double gain = cost_t[i] - cost_s[i];
 
-        if (d->owner[i] != s && d->owner[i] != t)
+        if (l->owner[i] != s && l->owner[i] != t)
             continue;
         d->lot[n++] = (unit_lot){ gain, i };
-        n_s += d->owner[i] == s;
-        now += d->owner[i] == s ? gain : 0;
+        n_s += l->owner[i] == s;
+        now += l->owner[i] == s ? gain : 0;
         scale += fabs(gain);
     }
     qsort(d->lot, (size_t)n, sizeof *d->lot, compare_lots);
@@ -60,7 +62,7 @@ static bool deal_pair(dealer *d, int s, int t)
     if (!(then - now > 1e-12 * scale))
         return false;
     for (int i = 0; i < n; i++)
-        d->owner[d->lot[i].block] = i < n_s ? s : t;
+        l->owner[d->lot[i].lot] = i < n_s ? s : t;
     return true;
 }
 
@@ -68,55 +70,89 @@ static void deal(dealer *d)
 {
     for (bool fell = true; fell;) {
         fell = false;
-        for (int s = 0; s < d->n_track; s++)
-            for (int t = s + 1; t < d->n_track; t++)
+        for (int s = 0; s < d->lots.n_track; s++)
+            for (int t = s + 1; t < d->lots.n_track; t++)
                 fell |= deal_pair(d, s, t);
     }
 }
 
-/* The places of each track get its blocks, in the order that the layer has. */
-static void place_blocks(const dealer *d, int block, const int *track,
-                         int32_t *unit)
+/* The places of each track get its lots, in the order that the layer has. */
+static void place_lots(const tlpi_lots *l, int size, const int *track,
+                       int32_t *unit)
 {
-    for (int t = 0; t < d->n_track; t++) {
+    for (int t = 0; t < l->n_track; t++) {
         int place = 0;
 
-        for (int i = 0; i < d->n; i++) {
-            if (d->owner[i] != t)
+        for (int i = 0; i < l->n; i++) {
+            if (l->owner[i] != t)
                 continue;
-            while (track[place * block] != t)
+            while (track[place * size] != t)
                 place++;
-            for (int j = 0; j < block; j++)
-                unit[place * block + j] = i * block + j;
+            for (int j = 0; j < size; j++)
+                unit[place * size + j] = i * size + j;
             place++;
         }
     }
 }
 
-tlp_status tlpi_bake_order(const tlpi_env *env, int n, int block, int n_track,
-                           const int *track, const double *cost, int32_t *unit)
+/* Do lots of that size end where tracks end? */
+static bool fits(const tlpi_deal *d, int size)
 {
-    dealer d = { .n = n / block, .n_track = n_track };
-    tlp_status st = TLP_OK;
+    if (d->n % size)
+        return false;
+    for (int i = 0; i < d->n; i++)
+        if (d->track[i] != d->track[i - i % size])
+            return false;
+    return true;
+}
 
-    d.cost = tlpi_calloc(env, (size_t)n_track * (size_t)d.n, sizeof *d.cost);
-    d.owner = tlpi_alloc_array(env, (size_t)d.n, sizeof *d.owner);
-    d.lot = tlpi_alloc_array(env, (size_t)d.n, sizeof *d.lot);
-    if (!d.cost || !d.owner || !d.lot) {
-        st = tlpi_fail_nomem_for("an order of hidden units");
-        goto done;
-    }
-    for (int i = 0; i < d.n; i++)
-        d.owner[i] = track[i * block];
-    for (int t = 0; t < n_track; t++)
-        for (int i = 0; i < n; i++)
-            d.cost[t * d.n + i / block] +=
-                cost[(size_t)t * (size_t)n + (size_t)i];
-    deal(&d);
-    place_blocks(&d, block, track, unit);
+int tlpi_deal_lot(const tlpi_deal *d)
+{
+    int size = d->block;
+
+    while (size <= d->n && (d->n / size > MOST_LOTS || !fits(d, size)))
+        size += d->block;
+    return size <= d->n ? size : d->block;
+}
+
+static tlp_status alloc_dealer(const tlpi_env *env, dealer *d)
+{
+    size_t n = (size_t)d->lots.n;
+
+    d->lots.cost =
+        tlpi_calloc(env, (size_t)d->lots.n_track * n, sizeof *d->lots.cost);
+    d->lots.owner = tlpi_alloc_array(env, n, sizeof *d->lots.owner);
+    d->lot = tlpi_alloc_array(env, n, sizeof *d->lot);
+    return d->lots.cost && d->lots.owner && d->lot
+               ? TLP_OK
+               : tlpi_fail_nomem_for("an order of hidden units");
+}
+
+tlp_status tlpi_bake_order(const tlpi_env *env, const tlpi_deal *by,
+                           int32_t *unit)
+{
+    int size = by->pair ? tlpi_deal_lot(by) : by->block;
+    dealer d = { .lots = { .n = by->n / size,
+                           .n_track = by->n_track,
+                           .pair = by->pair } };
+    size_t n = (size_t)by->n;
+    tlp_status st;
+
+    TLP_TRY(alloc_dealer(env, &d));
+    for (int i = 0; i < d.lots.n; i++)
+        d.lots.owner[i] = by->track[i * size];
+    for (int t = 0; t < by->n_track; t++)
+        for (int i = 0; i < by->n; i++)
+            d.lots.cost[t * d.lots.n + i / size] +=
+                by->cost[(size_t)t * n + (size_t)i];
+    if (by->pair)
+        TLP_TRY(tlpi_bake_swap(env, &d.lots));
+    else
+        deal(&d);
+    place_lots(&d.lots, size, by->track, unit);
 done:
     tlpi_free(env, d.lot);
-    tlpi_free(env, d.owner);
-    tlpi_free(env, d.cost);
+    tlpi_free(env, d.lots.owner);
+    tlpi_free(env, d.lots.cost);
     return st;
 }

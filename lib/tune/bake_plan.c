@@ -26,7 +26,7 @@ static tlp_status tick(void *arg)
 {
     tlpi_bake *b = arg;
 
-    b->done++;
+    b->done += b->tick_size;
     return say(b, (1 - WRITE_SHARE) * fmin(1, b->done / b->total));
 }
 
@@ -60,12 +60,13 @@ done:
     return st;
 }
 
-static int count_sites(const tlp_plan *p)
+/* Stages with a left-out exchange after one of these halves. */
+static int count_sites(const tlp_plan *p, int halves)
 {
     int n = 0;
 
     for (int i = 0; i < p->n_stage; i++)
-        n += (p->stage[i].nosync & TLP_NOSYNC_ATTN) != 0;
+        n += (p->stage[i].nosync & halves) != 0;
     return n;
 }
 
@@ -84,10 +85,6 @@ static tlp_status check_plan(const tlp_plan *p)
         return tlpi_fail(TLP_EINVAL,
                          "plan: it leaves out no exchange (nosync), so no "
                          "order of units changes what it computes");
-    if (count_sites(p) == 0)
-        return tlpi_fail(TLP_EINVAL,
-                         "plan: nosync: no exchange after an attention is left "
-                         "out, so the tracks of a layer read equal inputs");
     return tlpi_teacher_check_order(p, "units are dealt out");
 }
 
@@ -101,6 +98,7 @@ static tlp_status open_site(tlpi_bake *b, tlpi_bake_site *s, int stage,
 
     s->stage = stage;
     s->layer = b->plan->stage[stage].layers[0];
+    s->half = b->plan->stage[stage].nosync;
     s->block = tlpi_unit_block(b->model, s->layer);
     s->track = tlpi_calloc(b->env, n, sizeof *s->track);
     s->cost =
@@ -117,29 +115,20 @@ static tlp_status open_site(tlpi_bake *b, tlpi_bake_site *s, int stage,
 static tlp_status open_sites(tlpi_bake *b)
 {
     tlpi_shards *shards = NULL;
-    int n_site = count_sites(b->plan);
+    int n_site = count_sites(b->plan, TLP_NOSYNC_ATTN | TLP_NOSYNC_FFN);
     tlp_status st;
 
+    b->n_attn_site = count_sites(b->plan, TLP_NOSYNC_ATTN);
+    b->n_ffn_site = count_sites(b->plan, TLP_NOSYNC_FFN);
     TLP_TRY(tlpi_shards_create(&shards, b->plan, 1));
     b->site = tlpi_calloc(b->env, (size_t)n_site, sizeof *b->site);
     if (!b->site)
         TLP_TRY(tlpi_fail_nomem_for("the hidden units of a layer"));
     for (int i = 0; i < b->plan->n_stage; i++)
-        if (b->plan->stage[i].nosync & TLP_NOSYNC_ATTN)
+        if (b->plan->stage[i].nosync)
             TLP_TRY(open_site(b, &b->site[b->n_site++], i, shards));
 done:
     tlpi_shards_free(shards);
-    return st;
-}
-
-static tlp_status order_site(tlpi_bake *b, tlpi_bake_site *s)
-{
-    int n = b->model->hp.n_ff;
-    tlp_status st = tlpi_bake_order(b->env, n, s->block, b->plan->n_track,
-                                    s->track, s->cost, s->unit);
-
-    for (int i = 0; i < n && st == TLP_OK; i++)
-        s->moves |= s->unit[i] != i;
     return st;
 }
 
@@ -185,10 +174,13 @@ static tlp_status prepare(tlpi_bake *b, const int32_t *tokens, size_t n)
                              b->o.seed));
     TLP_TRY(tlpi_windows_hold_out(&b->text, b->o.held_out));
     TLP_TRY(open_sites(b));
-    /* Measuring takes a window once; choosing takes the held-out windows for
-     * the serial model, its logits, two plans, and each site. */
-    b->total =
-        b->text.n - b->text.n_held + b->text.n_held * (4.0 + (double)b->n_site);
+    /* Measuring takes a window once for each half; choosing takes the held-out
+     * windows for the serial model, its logits, two plans, and each site. */
+    b->total = b->text.n_held * (4.0 + (double)b->n_site);
+    if (b->n_attn_site > 0)
+        b->total += b->text.n - b->text.n_held;
+    if (b->n_ffn_site > 0)
+        b->total += b->text.n;
     TLP_TRY(
         tlpi_teacher_create(&b->teacher, b->model, &b->cfg, &b->text, b->tick));
 done:
@@ -202,9 +194,9 @@ static tlp_status choose(tlpi_bake *b, tlp_plan_bake_report *r)
 
     r->n_window = b->text.n;
     r->n_held_out = b->text.n_held;
-    TLP_TRY(tlpi_bake_measure(b));
-    for (int i = 0; i < b->n_site; i++)
-        TLP_TRY(order_site(b, &b->site[i]));
+    if (b->n_attn_site > 0)
+        TLP_TRY(tlpi_bake_measure(b));
+    TLP_TRY(tlpi_bake_order_sites(b));
     TLP_TRY(tlpi_bake_choose(b, &before, &after));
     count(b, r);
     r->kl_before = before.kl;
@@ -305,7 +297,7 @@ tlp_status tlp_plan_bake(tlp_plan **out, tlp_plan_bake_report *out_report,
                          const int32_t *tokens, size_t n,
                          const tlp_plan_bake_options *opts)
 {
-    tlpi_bake b = { .tick = { tick, &b } };
+    tlpi_bake b = { .tick = { tick, &b }, .tick_size = 1 };
     tlp_plan_bake_report r = { .struct_size = sizeof r };
     tlp_plan *copy = NULL;
     tlp_status st;
