@@ -477,7 +477,7 @@ typedef struct tlp_plan_bake_report {
     double top1_before;  /**< agreement with the serial model, 0 to 1         */
     double top1_after;   /**< agreement with the serial model, 0 to 1         */
     int32_t n_site;      /**< layers whose units can be dealt out: those with
-                              a left-out exchange after attention             */
+                              a left-out exchange                             */
     int32_t n_layer;     /**< layers that got another order of units          */
     int32_t n_unit;      /**< units of all layers that changed their track    */
     int32_t n_tensor;    /**< as in tlp_quantize_result                       */
@@ -490,13 +490,15 @@ typedef struct tlp_plan_bake_report {
  * Write the model of a plan to a file in which each track has the hidden units
  * that it serves best.
  *
- * A plan that leaves out exchanges cuts a layer into tracks.  Where the exchange
- * after the attention is left out, each track computes its hidden units from a
- * stream of its own, and the cut decides which units it has.  The order of the
- * hidden units of a layer is free: when rows of ffn_gate and ffn_up and columns
- * of ffn_down move alike, the serial model stays the same function.  The call
- * orders the units of such layers so that the plan's cut gives each unit to the
- * track on which its value has the smallest error.  Units move one by one where
+ * A plan that leaves out exchanges cuts a layer into tracks, and the cut decides
+ * which hidden units a track has.  The order of the hidden units of a layer is
+ * free: when rows of ffn_gate and ffn_up and columns of ffn_down move alike, the
+ * serial model stays the same function.  Where the exchange after an attention
+ * is left out, each track computes its units from a stream of its own, and the
+ * call gives a unit to the track on which its value has the smallest error.
+ * Where the exchange after a feed-forward part is left out, a track's next
+ * attention lacks the units of other tracks, and the call deals them out so that
+ * the heads miss little.  Units move one by one where
  * ffn_down has a type of single elements (F32, F16, BF16), and in whole blocks
  * of ffn_down's type where it is quantised, so that no weight is rounded again.
  *
@@ -512,15 +514,16 @@ typedef struct tlp_plan_bake_report {
  * keys.  It gets its name when it and the plan in `plan_path` are complete: if
  * the call fails or is canceled, both old files stay as they were.  The call
  * needs memory for a second copy of the feed-forward matrices of the layers in
- * question.
+ * question, and 8 n_ff^2 bytes for a layer and for each track (the latter for
+ * at most 4096 units).
  *
  * @param[out] out     the plan for the new file, with the key "baked" in its
  *                     record; it keeps the new file's model open; the caller
  *                     frees it with tlp_plan_free
  * @param[out] report  NULL is allowed; otherwise the caller sets struct_size;
  *                     also filled in with TLP_ENOGAIN
- * @param plan         plan without adjustments that leaves out the exchange
- *                     after at least one attention
+ * @param plan         plan without adjustments that leaves out at least one
+ *                     exchange
  * @param path         file to write; none of the files of the plan's model
  * @param tokens       n ids of a calibration text, such as 8192 tokens
  * @param n            number of tokens, at least two windows

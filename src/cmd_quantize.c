@@ -3,7 +3,7 @@
  * with a plan also write the plan for the new file, and put its cut into that
  * file if there is a text.
  */
-#include "bake.h"
+#include "bake_files.h"
 #include "commands.h"
 
 static void print_result(const bake *q, const tlp_quantize_result *r,

@@ -2,7 +2,7 @@
  * plan_bake.c - tlp plan bake: write a model in which each track of a plan has
  * the hidden units that it serves best.
  */
-#include "bake.h"
+#include "bake_files.h"
 #include "plan_commands.h"
 
 static void print_json(const tlp_plan_bake_report *r)

@@ -101,7 +101,7 @@ Test(unit_order, two_tracks_get_the_cheapest_order)
         for (int i = 0; i < n; i++)
             track[i] = i >= first;
         const tlpi_deal deal = { n, block, 2, track, cost, NULL };
-        CHECK_OK(tlpi_bake_order(env_of_tests(), &deal, unit));
+        CHECK_OK(tlpi_deal_out(env_of_tests(), &deal, unit));
         expect_order(unit, n, block);
         cr_expect_float_eq(cost_of_order(unit, track, cost, n),
                            least_cost(cost, n, block, first), 1e-9, "%zu", k);
@@ -122,7 +122,7 @@ Test(unit_order, many_tracks_cannot_gain_by_exchanges)
     for (int i = 0; i < N; i++)
         track[i] = i * T / N;
     const tlpi_deal deal = { N, 1, T, track, cost, NULL };
-    CHECK_OK(tlpi_bake_order(env_of_tests(), &deal, unit));
+    CHECK_OK(tlpi_deal_out(env_of_tests(), &deal, unit));
     expect_order(unit, N, 1);
     for (int i = 0; i < N; i++)
         for (int j = 0; j < i; j++) {
@@ -171,7 +171,7 @@ static void expect_no_better_swap(int n_track, int block, bool both)
                 pair[(t * N + i) * N + j] = pair[(t * N + j) * N + i] =
                     i == j ? 3 * draw(&state) : draw(&state) - 0.5;
     cr_assert_eq(tlpi_deal_lot(&d), block);
-    CHECK_OK(tlpi_bake_order(env_of_tests(), &d, unit));
+    CHECK_OK(tlpi_deal_out(env_of_tests(), &d, unit));
     expect_order(unit, N * block, block);
 
     for (int i = 0; i < N; i++)
@@ -242,7 +242,7 @@ Test(unit_order, equal_costs_keep_the_order)
     for (int i = 0; i < N; i++)
         track[i] = i * 3 / N;
     const tlpi_deal deal = { N, 1, 3, track, cost, NULL };
-    CHECK_OK(tlpi_bake_order(env_of_tests(), &deal, unit));
+    CHECK_OK(tlpi_deal_out(env_of_tests(), &deal, unit));
     for (int i = 0; i < N; i++)
         cr_expect_eq(unit[i], i);
 }

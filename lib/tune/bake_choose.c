@@ -1,11 +1,11 @@
 /*
- * bake_choose.c - the sites whose new order helps on held-out text.
+ * bake_choose.c - the orders of sites that help on held-out text.
  *
  * The start is the better of two plans: every site in its new order, or none.
- * Then each site is turned over in turn, and stays turned if the divergence
- * falls.  So the result is never worse on these windows than the plan was.
- * Sites are turned in the order of layers, and a plan with a turned site starts
- * from the kept stream before that site.
+ * Then each site in turn tries its other orders, and keeps the one with the
+ * least divergence.  So the result is never worse on these windows than the
+ * plan was.  Sites come in the order of layers, and a plan that tries an order
+ * starts from the kept stream before that site.
  */
 #include <math.h>
 
@@ -18,14 +18,14 @@ typedef struct chooser {
     tlpi_bake *b;
     tlp_model *twins;
     /* All layers and all twins, so that their packed weights stay. */
-    tlpi_runner kept[2];
+    tlpi_runner kept[TLPI_N_ORDER];
     tlpi_token_score *score; /* [n_ctx] */
     float *stream; /* [tokens of the held-out windows][n_embd] of the chosen
-                      sites, before stage `from` */
+                      orders, before stage `from` */
     int from;      /* a stage before which all tracks have one stream */
 } chooser;
 
-/* The plan with the twins of the chosen sites. */
+/* The plan with the twins of the chosen orders. */
 static tlp_status build_variant(const chooser *c, tlp_plan **out)
 {
     const tlpi_bake *b = c->b;
@@ -33,9 +33,8 @@ static tlp_status build_variant(const chooser *c, tlp_plan **out)
 
     TLP_TRY(tlpi_plan_rebuild(out, c->twins, b->plan, NULL));
     for (int i = 0; i < b->n_site; i++)
-        if (b->site[i].chosen)
-            (*out)->stage[b->site[i].stage].layers[0] =
-                b->model->hp.n_layer + i;
+        (*out)->stage[b->site[i].stage].layers[0] =
+            tlpi_bake_twin(b, i, b->site[i].chosen);
 done:
     return st;
 }
@@ -108,7 +107,7 @@ done:
     return st;
 }
 
-/* Score the chosen sites. */
+/* Score the chosen orders. */
 static tlp_status score(chooser *c, tlpi_bake_score *out)
 {
     const tlpi_windows *text = &c->b->text;
@@ -128,10 +127,15 @@ done:
     return st;
 }
 
-static void choose_all(tlpi_bake *b, bool chosen)
+/* Choose an order wherever a unit moves in it. */
+static void choose_all(tlpi_bake *b, int order)
 {
-    for (int i = 0; i < b->n_site; i++)
-        b->site[i].chosen = chosen && b->site[i].moves;
+    for (int i = 0; i < b->n_site; i++) {
+        tlpi_bake_site *s = &b->site[i];
+        int k = order & s->half;
+
+        s->chosen = s->order[k].unit ? k : TLPI_ORDER_OLD;
+    }
 }
 
 static tlp_status alloc_chooser(chooser *c)
@@ -153,9 +157,9 @@ static tlp_status keep_weights(chooser *c)
 {
     tlp_status st;
 
-    for (int all = 0; all < 2; all++) {
-        choose_all(c->b, all);
-        TLP_TRY(create_variant(c, &c->kept[all]));
+    for (int k = 0; k < TLPI_N_ORDER; k++) {
+        choose_all(c->b, k);
+        TLP_TRY(create_variant(c, &c->kept[k]));
     }
 done:
     return st;
@@ -173,26 +177,30 @@ done:
     return st;
 }
 
-/* Turn site i over if the divergence falls. */
-static tlp_status turn(chooser *c, int i, tlpi_bake_score *best)
+/* Try the other orders of site i. */
+static tlp_status try_orders(chooser *c, int i, tlpi_bake_score *best)
 {
     tlpi_bake_site *s = &c->b->site[i];
-    tlpi_bake_score now;
-    int begin = s->stage;
-    tlp_status st;
+    int begin = s->stage, start = s->chosen, kept = s->chosen;
+    tlp_status st = TLP_OK;
 
-    if (!s->moves)
-        return TLP_OK;
     while (tlpi_plan_is_open(c->b->plan, begin))
         begin--;
-    TLP_TRY(advance(c, begin));
-    s->chosen = !s->chosen;
-    TLP_TRY(score(c, &now));
-    if (now.kl < best->kl)
-        *best = now;
-    else
-        s->chosen = !s->chosen;
+    for (int k = 0; k < TLPI_N_ORDER; k++) {
+        tlpi_bake_score now;
+
+        if (k == start || (k != TLPI_ORDER_OLD && !s->order[k].unit))
+            continue;
+        TLP_TRY(advance(c, begin));
+        s->chosen = k;
+        TLP_TRY(score(c, &now));
+        if (now.kl < best->kl) {
+            *best = now;
+            kept = k;
+        }
+    }
 done:
+    s->chosen = kept;
     return st;
 }
 
@@ -206,19 +214,19 @@ tlp_status tlpi_bake_choose(tlpi_bake *b, tlpi_bake_score *before,
     TLP_TRY(tlpi_bake_twins_create(&c.twins, b));
     TLP_TRY(keep_weights(&c));
     TLP_TRY(run_teacher(b));
-    choose_all(b, false);
+    choose_all(b, TLPI_ORDER_OLD);
     TLP_TRY(score(&c, before));
-    choose_all(b, true);
+    choose_all(b, TLPI_ORDER_BOTH);
     TLP_TRY(score(&c, after));
     if (!(after->kl < before->kl)) {
-        choose_all(b, false);
+        choose_all(b, TLPI_ORDER_OLD);
         *after = *before;
     }
     for (int i = 0; i < b->n_site; i++)
-        TLP_TRY(turn(&c, i, after));
+        TLP_TRY(try_orders(&c, i, after));
 done:
-    tlpi_runner_free(&c.kept[0]);
-    tlpi_runner_free(&c.kept[1]);
+    for (int k = 0; k < TLPI_N_ORDER; k++)
+        tlpi_runner_free(&c.kept[k]);
     tlpi_bake_twins_free(c.twins);
     tlpi_free(b->env, c.stream);
     tlpi_free(b->env, c.score);

@@ -1,5 +1,6 @@
 /*
- * bake_pairs.c - what it costs that a track's next attention lacks hidden units.
+ * bake_pairs.c - what it costs that a track's next attention lacks hidden
+ * units.
  *
  * Where the exchange after a feed-forward part is left out, the next attention
  * of track t lacks m_t = sum of h_i w_i over the units i of other tracks.  The
@@ -255,8 +256,8 @@ static tlp_status weigh(const pair_meter *m, const tlpi_shards *shards, int lot,
     read_row(layer->t[TLPI_ATTN_NORM], 0, v.norm);
     read_columns(m, &v);
     for (int t = 0; t < plan->n_track; t++) {
-        int n = read_heads(m, tlpi_shard_at(shards, next, 0), t, v.norm,
-                           v.heads);
+        int n =
+            read_heads(m, tlpi_shard_at(shards, next, 0), t, v.norm, v.heads);
 
         see_units(m, &v, n);
         multiply(m, &v, n, lot, q + (size_t)t * n_lot * n_lot);
@@ -286,32 +287,59 @@ static tlp_status alloc_meter(pair_meter *m)
                : tlpi_fail_nomem_for("the costs of hidden units");
 }
 
+/* Deal out the units of the site, and keep the order if a unit moves. */
+static tlp_status deal_out(const tlpi_bake *b, const tlpi_deal *deal,
+                           tlpi_bake_order *out)
+{
+    size_t n = (size_t)deal->n;
+    int32_t *unit = tlpi_alloc_array(b->env, n, sizeof *unit);
+    tlp_status st;
+    bool moves = false;
+
+    if (!unit)
+        return tlpi_fail_nomem_for("an order of hidden units");
+    TLP_TRY(tlpi_deal_out(b->env, deal, unit));
+    for (int i = 0; i < deal->n; i++)
+        moves |= unit[i] != i;
+    if (moves) {
+        out->unit = unit;
+        unit = NULL;
+    }
+done:
+    tlpi_free(b->env, unit);
+    return st;
+}
+
 static tlp_status order_site(pair_meter *m, tlpi_bake_site *s,
                              const tlpi_shards *shards)
 {
+    const tlpi_bake *b = m->b;
     tlpi_deal deal = { .n = (int)m->n,
                        .block = s->block,
-                       .n_track = m->b->plan->n_track,
-                       .track = s->track,
-                       .cost = s->cost };
+                       .n_track = b->plan->n_track,
+                       .track = s->track };
     int lot = tlpi_deal_lot(&deal);
     size_t n_lot = m->n / (size_t)lot;
+    double *pair = NULL;
     tlp_status st = TLP_OK;
 
     if (s->half & TLP_NOSYNC_FFN) {
         m->site = s;
-        deal.pair = tlpi_calloc(m->b->env, (size_t)deal.n_track * n_lot,
-                                n_lot * sizeof *deal.pair);
-        if (!deal.pair)
+        pair = tlpi_calloc(b->env, (size_t)deal.n_track * n_lot,
+                           n_lot * sizeof *pair);
+        if (!pair)
             return tlpi_fail_nomem_for("the costs of hidden units");
         TLP_TRY(measure_h(m));
-        TLP_TRY(weigh(m, shards, lot, deal.pair));
+        TLP_TRY(weigh(m, shards, lot, pair));
     }
-    TLP_TRY(tlpi_bake_order(m->b->env, &deal, s->unit));
-    for (int i = 0; i < deal.n; i++)
-        s->moves |= s->unit[i] != i;
+    for (int k = TLPI_ORDER_ATTN; k <= s->half; k++) {
+        deal.cost = k & TLP_NOSYNC_ATTN ? s->cost : NULL;
+        deal.pair = k & TLP_NOSYNC_FFN ? pair : NULL;
+        if ((k & s->half) == k)
+            TLP_TRY(deal_out(b, &deal, &s->order[k]));
+    }
 done:
-    tlpi_free(m->b->env, deal.pair);
+    tlpi_free(b->env, pair);
     return st;
 }
 

@@ -103,8 +103,7 @@ static tlp_status open_site(tlpi_bake *b, tlpi_bake_site *s, int stage,
     s->track = tlpi_calloc(b->env, n, sizeof *s->track);
     s->cost =
         tlpi_calloc(b->env, n * (size_t)b->plan->n_track, sizeof *s->cost);
-    s->unit = tlpi_calloc(b->env, n, sizeof *s->unit);
-    if (!s->track || !s->cost || !s->unit)
+    if (!s->track || !s->cost)
         return tlpi_fail_nomem_for("the hidden units of a layer");
     for (int i = 0; i < part->n_ffn; i++)
         for (int j = part->ffn[i].ff0; j < part->ffn[i].ff1; j++)
@@ -137,9 +136,11 @@ static void free_sites(tlpi_bake *b)
     for (int i = 0; b->site && i < b->n_site; i++) {
         tlpi_bake_site *s = &b->site[i];
 
-        for (int k = 0; k < TLPI_N_UNIT_TENSOR; k++)
-            tlpi_free(b->env, (void *)(uintptr_t)s->twin[k].data);
-        tlpi_free(b->env, s->unit);
+        for (int k = 0; k < TLPI_N_ORDER; k++) {
+            for (int j = 0; j < TLPI_N_UNIT_TENSOR; j++)
+                tlpi_free(b->env, (void *)(uintptr_t)s->order[k].twin[j].data);
+            tlpi_free(b->env, s->order[k].unit);
+        }
         tlpi_free(b->env, s->cost);
         tlpi_free(b->env, s->track);
     }
@@ -153,12 +154,13 @@ static void count(const tlpi_bake *b, tlp_plan_bake_report *r)
     r->n_layer = r->n_unit = 0;
     for (int i = 0; i < b->n_site; i++) {
         const tlpi_bake_site *s = &b->site[i];
+        const int32_t *unit = s->order[s->chosen].unit;
 
-        if (!s->chosen)
+        if (!unit)
             continue;
         r->n_layer++;
         for (int j = 0; j < b->model->hp.n_ff; j++)
-            r->n_unit += s->track[j] != s->track[s->unit[j]];
+            r->n_unit += s->track[j] != s->track[unit[j]];
     }
 }
 
@@ -175,8 +177,10 @@ static tlp_status prepare(tlpi_bake *b, const int32_t *tokens, size_t n)
     TLP_TRY(tlpi_windows_hold_out(&b->text, b->o.held_out));
     TLP_TRY(open_sites(b));
     /* Measuring takes a window once for each half; choosing takes the held-out
-     * windows for the serial model, its logits, two plans, and each site. */
-    b->total = b->text.n_held * (4.0 + (double)b->n_site);
+     * windows for the serial model, its logits, two plans, and the sites. */
+    b->total = 4 * b->text.n_held;
+    for (int i = 0; i < b->n_site; i++)
+        b->total += b->text.n_held * tlpi_bake_n_trial(&b->site[i]);
     if (b->n_attn_site > 0)
         b->total += b->text.n - b->text.n_held;
     if (b->n_ffn_site > 0)
@@ -262,7 +266,8 @@ static tlp_status write_file(tlpi_bake *b, tlp_plan **out, const char *path,
         return tlpi_fail_nomem_for("a model file");
     for (int i = 0; i < b->n_site; i++)
         if (b->site[i].chosen)
-            order.unit[b->site[i].layer] = b->site[i].unit;
+            order.unit[b->site[i].layer] =
+                b->site[i].order[b->site[i].chosen].unit;
     c.file = (tlpi_convert){ .model = b->model,
                              .path = path,
                              .type = b->o.type,

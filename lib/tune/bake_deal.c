@@ -1,5 +1,5 @@
 /*
- * bake_order.c - deal the hidden units of a layer out to tracks, lot by lot.
+ * bake_deal.c - deal the hidden units of a layer out to tracks, lot by lot.
  *
  * For two tracks the least sum of costs is found by sorting: the units with the
  * largest difference of costs go to the track that needs them.  More tracks
@@ -128,20 +128,20 @@ static tlp_status alloc_dealer(const tlpi_env *env, dealer *d)
                : tlpi_fail_nomem_for("an order of hidden units");
 }
 
-tlp_status tlpi_bake_order(const tlpi_env *env, const tlpi_deal *by,
-                           int32_t *unit)
+tlp_status tlpi_deal_out(const tlpi_env *env, const tlpi_deal *by,
+                         int32_t *unit)
 {
     int size = by->pair ? tlpi_deal_lot(by) : by->block;
-    dealer d = { .lots = { .n = by->n / size,
-                           .n_track = by->n_track,
-                           .pair = by->pair } };
+    dealer d = {
+        .lots = { .n = by->n / size, .n_track = by->n_track, .pair = by->pair }
+    };
     size_t n = (size_t)by->n;
     tlp_status st;
 
     TLP_TRY(alloc_dealer(env, &d));
     for (int i = 0; i < d.lots.n; i++)
         d.lots.owner[i] = by->track[i * size];
-    for (int t = 0; t < by->n_track; t++)
+    for (int t = 0; t < by->n_track && by->cost; t++)
         for (int i = 0; i < by->n; i++)
             d.lots.cost[t * d.lots.n + i / size] +=
                 by->cost[(size_t)t * n + (size_t)i];

@@ -1,7 +1,7 @@
 /*
- * bake.c - see bake.h.
+ * bake_files.c - see bake_files.h.
  */
-#include "bake.h"
+#include "bake_files.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /*
- * bake.h - what plan bake and quantize share: the model in the order of units
+ * bake_files.h - what plan bake and quantize share: the model in the order of units
  * that suits a plan, and the plan for that file.
  */
-#ifndef BAKE_H
-#define BAKE_H
+#ifndef BAKE_FILES_H
+#define BAKE_FILES_H
 
 #include "plan_fit.h"
 #include "tlp_tune.h"
