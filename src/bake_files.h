@@ -1,6 +1,6 @@
 /*
- * bake_files.h - what plan bake and quantize share: the model in the order of units
- * that suits a plan, and the plan for that file.
+ * bake_files.h - what plan bake and quantize share: the model in the order of
+ * units that suits a plan, and the plan for that file.
  */
 #ifndef BAKE_FILES_H
 #define BAKE_FILES_H
