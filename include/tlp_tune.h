@@ -506,16 +506,16 @@ typedef struct tlp_plan_bake_report {
  * that units of an F16 file move one by one in a quantised file.  The report
  * is of the plan before that.
  *
- * Windows for validation decide which layers get their new order: a layer keeps
- * its order if the KL divergence from the serial model would not fall.
+ * Windows for validation decide which order a layer gets, by the KL divergence
+ * from the serial model; a layer keeps its order if no other is better.
  *
  * Without `type` the file has the types, the metadata and all other tensors of
  * the model, byte for byte; a split model becomes one file without the split.*
  * keys.  It gets its name when it and the plan in `plan_path` are complete: if
  * the call fails or is canceled, both old files stay as they were.  The call
- * needs memory for a second copy of the feed-forward matrices of the layers in
- * question, and 8 n_ff^2 bytes for a layer and for each track (the latter for
- * at most 4096 units).
+ * needs memory for another copy of the feed-forward matrices of the layers in
+ * question (three where both exchanges of a layer are left out), and 8 n_ff^2
+ * bytes for a layer and for each track (the latter for at most 4096 units).
  *
  * @param[out] out     the plan for the new file, with the key "baked" in its
  *                     record; it keeps the new file's model open; the caller

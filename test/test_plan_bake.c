@@ -478,7 +478,7 @@ Test(plan_bake, memory_runs_out_anywhere)
     mo.allocator = mem_hooks(&hooks);
     rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 11);
     CHECK_OK(tlp_model_open(&m, tiny_make(&spec), &mo));
-    CHECK_OK(tlp_plan_parse(&plan, m, "nosync:2a"));
+    CHECK_OK(tlp_plan_parse(&plan, m, "nosync:2"));
     const char *path = tiny_path("baked.gguf");
     session.n_ctx = 8;
     long live = hooks.live;

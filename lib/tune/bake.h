@@ -40,8 +40,8 @@ typedef struct tlpi_bake_site {
     int half;     /* TLP_NOSYNC_* of the exchanges that are left out */
     int block;    /* units that move together */
     int *track;   /* [n_ff] the track of each place */
-    double *cost; /* [n_track][n_ff] a unit's error on each track, where the
-                     exchange after the attention is left out */
+    double *cost; /* [n_track][n_ff] a unit's error on each track; NULL: the
+                     exchange after the attention is not left out */
     tlpi_bake_order order[TLPI_N_ORDER];
     int chosen; /* the order that the file gets */
 } tlpi_bake_site;

@@ -227,7 +227,8 @@ tlp_status tlpi_bake_measure(tlpi_bake *b)
     for (int i = b->text.n_held; i < b->text.n; i++)
         TLP_TRY(measure_window(&m, &b->text.window[i]));
     for (int i = 0; i < b->n_site; i++)
-        TLP_TRY(scale_costs(b, &b->site[i]));
+        if (b->site[i].half & TLP_NOSYNC_ATTN)
+            TLP_TRY(scale_costs(b, &b->site[i]));
 done:
     tlpi_runner_free(&plan);
     free_meter(&m);

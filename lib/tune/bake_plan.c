@@ -101,9 +101,10 @@ static tlp_status open_site(tlpi_bake *b, tlpi_bake_site *s, int stage,
     s->half = b->plan->stage[stage].nosync;
     s->block = tlpi_unit_block(b->model, s->layer);
     s->track = tlpi_calloc(b->env, n, sizeof *s->track);
-    s->cost =
-        tlpi_calloc(b->env, n * (size_t)b->plan->n_track, sizeof *s->cost);
-    if (!s->track || !s->cost)
+    if (s->half & TLP_NOSYNC_ATTN)
+        s->cost =
+            tlpi_calloc(b->env, n * (size_t)b->plan->n_track, sizeof *s->cost);
+    if (!s->track || (!s->cost && (s->half & TLP_NOSYNC_ATTN)))
         return tlpi_fail_nomem_for("the hidden units of a layer");
     for (int i = 0; i < part->n_ffn; i++)
         for (int j = part->ffn[i].ff0; j < part->ffn[i].ff1; j++)
@@ -231,10 +232,12 @@ static tlp_status record(const tlpi_bake *b, const tlp_plan_bake_report *r,
                      "{\"tool\": \"tlp_plan_bake\", \"version\": \"%s\", "
                      "\"from\": \"%s\", \"tokens\": %zu, \"text\": \"%s\", "
                      "\"n_ctx\": %d, \"windows\": %d, \"held_out\": %d, "
-                     "\"seed\": \"%" PRIu64 "\", \"type\": \"%s\", ",
+                     "\"seed\": \"%" PRIu64 "\", ",
                      tlp_version_string(), tlpi_model_fingerprint(b->model),
                      b->text.n_tok, hash, b->text.n_ctx, b->text.n,
-                     b->text.n_held, b->o.seed, b->o.type ? b->o.type : "");
+                     b->text.n_held, b->o.seed);
+    if (b->o.type)
+        tlpi_text_printf(&text, "\"type\": \"%s\", ", b->o.type);
     tlpi_text_printf(&text, "\"layers\": [");
     for (int i = 0, n = 0; i < b->n_site; i++)
         if (b->site[i].chosen)
