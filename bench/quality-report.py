@@ -32,6 +32,7 @@ TABLES = {
     "polished": ("polished", ["exchanges", "gain in standard errors", "plan"],
                  "measure"),
     "baked": ("baked", ["file", "units"], "measure"),
+    "cut": ("cut", ["exchanges", "file", "units"], "measure"),
     "objective": ("quality-objective", ["chosen", "on"], "measure"),
     "text": ("quality-text", ["text"], "measure"),
     "file": ("quality-file", ["file"], "measure"),
