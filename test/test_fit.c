@@ -87,9 +87,9 @@ Test(fit, products)
         double *c = calloc((size_t)(m * n), sizeof *c);
         float *af = malloc((size_t)(m * k + 1) * sizeof *af);
         float *bf = malloc((size_t)(n * k + 1) * sizeof *bf);
-        tlpi_gemm p = { .m = m, .n = n, .k = k, .a = a, .b = b, .c = c };
+        tlpi_dgemm p = { .m = m, .n = n, .k = k, .a = a, .b = b, .c = c };
 
-        tlpi_gemm_run(f.pool, &p);
+        tlpi_dgemm_run(f.pool, &p);
         for (int i = 0; i < m; i++)
             for (int j = 0; j < n; j++)
                 cr_assert_float_eq(c[i * n + j],
@@ -101,7 +101,7 @@ Test(fit, products)
         p.a = p.b = NULL;
         p.af = af;
         p.bf = bf;
-        tlpi_gemm_run(f.pool, &p); /* adds the same once more */
+        tlpi_dgemm_run(f.pool, &p); /* adds the same once more */
         for (int i = 0; i < m; i++)
             for (int j = 0; j < n; j++)
                 cr_assert_float_eq(

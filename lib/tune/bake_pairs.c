@@ -73,16 +73,16 @@ static void see_input(void *arg, int layer, tlpi_probe_at at,
     r->b->ops->gate_up(r->b, w->n, &item, 1);
     for (int t = 0; t < w->n; t += PIECE) {
         int n_tok = TLPI_MIN(PIECE, w->n - t);
-        const tlpi_gemm g = { .m = (int)m->n,
-                              .n = (int)m->n,
-                              .k = n_tok,
-                              .af = m->turned,
-                              .bf = m->turned,
-                              .lower = true,
-                              .c = m->h };
+        const tlpi_dgemm g = { .m = (int)m->n,
+                               .n = (int)m->n,
+                               .k = n_tok,
+                               .af = m->turned,
+                               .bf = m->turned,
+                               .lower = true,
+                               .c = m->h };
 
         turn(m, tlpi_teacher_stream(teacher, window), t, n_tok);
-        tlpi_gemm_run(teacher->pool, &g);
+        tlpi_dgemm_run(teacher->pool, &g);
     }
 }
 
@@ -177,15 +177,15 @@ static void read_columns(const pair_meter *m, pair_view *v)
 static void see_units(const pair_meter *m, pair_view *v, int n_row)
 {
     size_t n = m->n * (size_t)n_row;
-    const tlpi_gemm g = { .m = (int)m->n,
-                          .n = n_row,
-                          .k = (int)m->d,
-                          .af = v->down,
-                          .bf = v->heads,
-                          .c = v->sum };
+    const tlpi_dgemm g = { .m = (int)m->n,
+                           .n = n_row,
+                           .k = (int)m->d,
+                           .af = v->down,
+                           .bf = v->heads,
+                           .c = v->sum };
 
     memset(v->sum, 0, n * sizeof *v->sum);
-    tlpi_gemm_run(m->b->teacher.pool, &g);
+    tlpi_dgemm_run(m->b->teacher.pool, &g);
     for (size_t i = 0; i < n; i++)
         v->seen[i] = (float)v->sum[i];
 }
@@ -198,15 +198,15 @@ static void multiply(const pair_meter *m, pair_view *v, int n_row, int lot,
 
     for (size_t i0 = 0; i0 < m->n; i0 += STRIP) {
         size_t n_i = TLPI_MIN((size_t)STRIP, m->n - i0);
-        const tlpi_gemm g = { .m = (int)n_i,
-                              .n = (int)m->n,
-                              .k = n_row,
-                              .af = v->seen + i0 * rows,
-                              .bf = v->seen,
-                              .c = v->sum };
+        const tlpi_dgemm g = { .m = (int)n_i,
+                               .n = (int)m->n,
+                               .k = n_row,
+                               .af = v->seen + i0 * rows,
+                               .bf = v->seen,
+                               .c = v->sum };
 
         memset(v->sum, 0, n_i * m->n * sizeof *v->sum);
-        tlpi_gemm_run(m->b->teacher.pool, &g);
+        tlpi_dgemm_run(m->b->teacher.pool, &g);
         for (size_t i = i0; i < i0 + n_i; i++)
             for (size_t j = 0; j < m->n; j++)
                 q[i / (size_t)lot * n_lot + j / (size_t)lot] +=

@@ -73,10 +73,10 @@ static void clear(work *w)
 static void product(const work *w, int m, int n, int k, const double *a,
                     const double *b, double *c)
 {
-    tlpi_gemm p = { .m = m, .n = n, .k = k, .a = a, .b = b, .c = c };
+    tlpi_dgemm p = { .m = m, .n = n, .k = k, .a = a, .b = b, .c = c };
 
     memset(c, 0, (size_t)m * (size_t)n * sizeof(*c));
-    tlpi_gemm_run(w->f->pool, &p);
+    tlpi_dgemm_run(w->f->pool, &p);
 }
 
 /* ==== eigenvectors ======================================================= */
@@ -163,7 +163,7 @@ static void transpose(int m, int n, const double *x, double *y)
 static bool solve(work *w, const tlpi_moments *m, double ridge)
 {
     size_t n = (size_t)w->n;
-    tlpi_gemm yy = { .m = w->d, .n = w->d, .k = w->n, .lower = true };
+    tlpi_dgemm yy = { .m = w->d, .n = w->d, .k = w->n, .lower = true };
     double most = 0;
 
     memcpy(w->a, m->s, n * n * sizeof(*w->a));
@@ -179,7 +179,7 @@ static bool solve(work *w, const tlpi_moments *m, double ridge)
     memset(w->m, 0, (size_t)w->d * (size_t)w->d * sizeof(*w->m));
     yy.a = yy.b = w->y;
     yy.c = w->m;
-    tlpi_gemm_run(w->f->pool, &yy);
+    tlpi_dgemm_run(w->f->pool, &yy);
     tlpi_mirror(w->d, w->m);
     iterate(w);
     product(w, w->r, w->n, w->d, w->u, w->turn, w->down);

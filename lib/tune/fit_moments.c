@@ -76,15 +76,15 @@ static void add_piece(tlpi_moments *m, tlpi_pool *pool, turning *p)
 {
     const tlpi_rows *rows = p->rows;
     size_t d = (size_t)m->d;
-    tlpi_gemm s = { .m = m->n, .n = m->n, .k = p->n_tok, .c = m->s };
-    tlpi_gemm c = { .m = m->d, .n = m->n, .k = p->n_tok, .c = m->c };
+    tlpi_dgemm s = { .m = m->n, .n = m->n, .k = p->n_tok, .c = m->s };
+    tlpi_dgemm c = { .m = m->d, .n = m->n, .k = p->n_tok, .c = m->c };
 
     tlpi_pool_map(pool, tlpi_pool_size(pool), turn_some, p);
     s.af = s.bf = c.bf = p->feature;
     c.af = p->missing;
     s.lower = true;
-    tlpi_gemm_run(pool, &s);
-    tlpi_gemm_run(pool, &c);
+    tlpi_dgemm_run(pool, &s);
+    tlpi_dgemm_run(pool, &c);
     m->missing += tlpi_squares(p->missing, d * (size_t)p->n_tok);
     for (int t = p->at; t < p->at + p->n_tok; t++)
         m->target += (rows->weight ? (double)rows->weight[t] : 1) *

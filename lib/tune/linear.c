@@ -36,7 +36,7 @@ void tlpi_dots_f32(int m, int n, int k, const float *a, size_t lda,
 /* Tasks take blocks of rows in turn, which divides a triangle evenly. */
 static void multiply_some(void *arg, int ith, int nth)
 {
-    const tlpi_gemm *p = arg;
+    const tlpi_dgemm *p = arg;
     size_t n = (size_t)p->n, k = (size_t)p->k;
 
     for (int i = ith * PIECE_M; i < p->m; i += nth * PIECE_M) {
@@ -53,9 +53,9 @@ static void multiply_some(void *arg, int ith, int nth)
     }
 }
 
-void tlpi_gemm_run(tlpi_pool *pool, const tlpi_gemm *p)
+void tlpi_dgemm_run(tlpi_pool *pool, const tlpi_dgemm *p)
 {
-    tlpi_gemm copy = *p;
+    tlpi_dgemm copy = *p;
 
     tlpi_pool_map(pool, tlpi_pool_size(pool), multiply_some, &copy);
 }

@@ -21,15 +21,15 @@ void tlpi_dots_f32(int m, int n, int k, const float *a, size_t lda,
                    size_t ldc);
 
 /* c [m][n] += a [m][k] b [n][k]', on all threads; all matrices are packed. */
-typedef struct tlpi_gemm {
+typedef struct tlpi_dgemm {
     int m, n, k;
     const double *a, *b;  /* doubles, or */
     const float *af, *bf; /* floats */
     bool lower;           /* leave c above the diagonal unset */
     double *c;
-} tlpi_gemm;
+} tlpi_dgemm;
 
-void tlpi_gemm_run(tlpi_pool *pool, const tlpi_gemm *p);
+void tlpi_dgemm_run(tlpi_pool *pool, const tlpi_dgemm *p);
 
 /* y += scale * x; x . y; copy the lower half of a [n][n] to the upper half. */
 void tlpi_axpy(int n, double scale, const double *x, double *y);
