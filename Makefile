@@ -265,6 +265,8 @@ $(BUILD)/test/mpi/%.o: private TLP_CFLAGS += $(MPI_CFLAGS)
 $(BUILD)/lib/backend/%_avx2.o: private TLP_CFLAGS += $(AVX2_FLAGS) $(no_probe)
 $(BUILD)/lib/backend/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS) \
                                                        $(no_probe)
+$(BUILD)/lib/train/%_avx2.o: private TLP_CFLAGS += $(AVX2_FLAGS) $(no_probe)
+$(BUILD)/lib/train/%_avx512.o: private TLP_CFLAGS += $(AVX512_FLAGS) $(no_probe)
 $(BUILD)/lib/backend/%_amx.o: private TLP_CFLAGS += $(AMX_FLAGS) $(no_probe)
 $(BUILD)/lib/base/%_shani.o: private TLP_CFLAGS += $(SHANI_FLAGS) $(no_probe)
 # No parser reaches the kernels, and clang takes minutes to instrument them.

@@ -20,6 +20,7 @@ MAY_USE = {
     'text': 'base tensor file jinja',
     'backend': 'base tensor',
     'stats': 'base backend',
+    'train': 'base tensor backend',
     'model': 'base tensor file jinja text backend',
     'plan': 'base tensor file model',
     'comm': 'base tensor',

@@ -272,6 +272,30 @@ Test(vec, softmax)
             }
 }
 
+Test(vec, softmax_grad)
+{
+    enum { LD = 64 };
+    EACH_TABLE (vec)
+        for (int from = 0; from < LD; from++)
+            for (int to = from + 1; to <= LD; to += 3) {
+                float s[LD], d[LD], p[LD], g[LD];
+                fill(s, LD);
+                fill(d, LD);
+                memcpy(p, s, sizeof p);
+                memcpy(g, d, sizeof g);
+                if (from > 0 || to < LD)
+                    p[from > 0 ? 0 : to] = 1e6f; /* must not matter */
+                vec->softmax_grad(p, g, from, to, LD, 2.5f, 0.75f, -0.5f);
+                for (int i = 0; i < LD; i++) {
+                    bool seen = i >= from && i < to;
+                    double x = seen ? exp2((double)s[i] - 2.5) : 0;
+                    double y = -0.5 * x * ((double)d[i] - 0.75);
+                    cr_assert_float_eq(p[i], x, 3e-7 * x);
+                    cr_assert_float_eq(g[i], y, 6e-7 * fabs(y));
+                }
+            }
+}
+
 Test(vec, merge)
 {
     static const float tops[][2] = {

@@ -87,6 +87,15 @@ typedef struct tlpi_cpu_vec {
                     float *max, float *sum);
 
     /*
+     * One row of a softmax and of its gradient, from the log-sum-exp of the
+     * row in base 2: for j in [from, to) s[j] = 2^(s[j] - lse), at most about
+     * 1, and then d[j] = f * s[j] * (d[j] - mean).  The remaining elements of
+     * both rows up to n (a multiple of 16) become 0.
+     */
+    void (*softmax_grad)(float *s, float *d, int from, int to, int n, float lse,
+                         float mean, float f);
+
+    /*
      * Merge softmax-weighted sums over two sets of positions.  x [m][n] with
      * (max, sum) from softmax receives y with (y_max, y_sum).
      */

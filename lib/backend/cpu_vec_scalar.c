@@ -137,6 +137,16 @@ static void softmax(float *s, size_t ld, const int *limit, int m, int n,
     }
 }
 
+static void softmax_grad(float *s, float *d, int from, int to, int n, float lse,
+                         float mean, float f)
+{
+    for (int j = 0; j < n; j++) {
+        bool seen = j >= from && j < to;
+        s[j] = seen ? exp2f(s[j] - lse) : 0;
+        d[j] = seen ? f * s[j] * (d[j] - mean) : 0;
+    }
+}
+
 static void merge(float *x, float *max, float *sum, const float *y,
                   const float *y_max, const float *y_sum, int m, int n)
 {
@@ -158,5 +168,6 @@ const tlpi_cpu_vec tlpi_cpu_vec_scalar = {
     .narrow = { NULL, narrow_f32, narrow_f16, narrow_bf16, NULL },
     .mul = { NULL, product_f32, product_f16, product_bf16, product_q8 },
     .softmax = softmax,
+    .softmax_grad = softmax_grad,
     .merge = merge,
 };

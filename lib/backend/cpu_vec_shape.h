@@ -342,6 +342,22 @@ static void softmax(float *s, size_t ld, const int *limit, int m, int n,
         softmax_row(s + (size_t)i * ld, limit[i], n, max + i, sum + i);
 }
 
+static void softmax_grad(float *s, float *d, int from, int to, int n, float lse,
+                         float mean, float f)
+{
+    vf vl = SET1(lse), vm = SET1(mean), vs = SET1(f);
+
+    for (int i = from / W * W; i < to; i += W) {
+        vf p = exp2_of(SUB(LOAD(s + i), vl));
+        STORE(s + i, p);
+        STORE(d + i, MUL(MUL(vs, p), SUB(LOAD(d + i), vm)));
+    }
+    memset(s, 0, (size_t)from * sizeof *s);
+    memset(d, 0, (size_t)from * sizeof *d);
+    memset(s + to, 0, (size_t)(n - to) * sizeof *s);
+    memset(d + to, 0, (size_t)(n - to) * sizeof *d);
+}
+
 static void merge(float *x, float *max, float *sum, const float *y,
                   const float *y_max, const float *y_sum, int m, int n)
 {
@@ -363,5 +379,5 @@ static void merge(float *x, float *max, float *sum, const float *y,
         .add = add, .sum_sq = sum_sq, .scale = scale, .rope = rope,            \
         .narrow = { NULL, copy_f32, narrow_f16, narrow_bf16, NULL },           \
         .mul = { NULL, product_f32, product_f16, product_bf16, product_q8 },   \
-        .softmax = softmax, .merge = merge,                                    \
+        .softmax = softmax, .softmax_grad = softmax_grad, .merge = merge,      \
     }
