@@ -3,6 +3,10 @@
 
     python3 -m venv v && v/bin/pip install numpy torch transformers
     v/bin/python scripts/make-golden.py
+    v/bin/python scripts/make-golden.py --train
+
+With --train it prints test/data/train.txt: the loss of each of 20 steps in which
+PyTorch trains the layers of a plan's groups.
 
 The models are those of test/support/tiny.c with F32 weights: the values follow
 from the seed and the names of the tensors, and are made here a second time, so
@@ -53,6 +57,13 @@ CASES = [
     ("smollm3-F32", "0 par:1,2 par:3,4"),
     ("smollm3-F32-tied", "0 1 2 3 4"),
     ("smollm3-F32-tied", "0 3 2 1 4"),
+]
+TRAINED = [
+    ("llama-F32", "0 lp:1,2 3 4"),
+    ("llama-F32", "0 par:1,2 par:3,4"),
+    ("llama-F32-tied", "asym:0,1 2 asym:3,4"),
+    ("granite-F32", "0 par:1,2 asym:3,4"),
+    ("smollm3-F32", "0 1 par:2,3 4"),
 ]
 
 
@@ -116,10 +127,10 @@ def weights(tied):
     return w
 
 
-def tokens():
-    """rig_tokens(ids, N_TOKEN, VOCAB, SEED) of test/support/rig.c."""
-    x, ids = (SEED * 0x9E3779B97F4A7C15 + 1) & MASK, []
-    for _ in range(N_TOKEN):
+def tokens(n=N_TOKEN, seed=SEED):
+    """rig_tokens(ids, n, VOCAB, seed) of test/support/rig.c."""
+    x, ids = (seed * 0x9E3779B97F4A7C15 + 1) & MASK, []
+    for _ in range(n):
         x = (x * 6364136223846793005 + 1442695040888963407) & MASK
         ids.append((x >> 33) % VOCAB)
     return torch.tensor([ids])
@@ -180,7 +191,50 @@ class Stages:
         return self.head(self.m.norm(x)) / self.logits
 
 
+def trained(model, stages):
+    """Matrices and norms of the layers in groups."""
+    layers = [int(i) for text in stages.split() if "," in text
+              for i in text.rpartition(":")[2].split(",")]
+    named = [p for i in layers for p in model.model.layers[i].named_parameters()]
+    return [{"params": [p for n, p in named if "norm" not in n],
+             "weight_decay": 0.1},
+            {"params": [p for n, p in named if "norm" in n],
+             "weight_decay": 0.0}]
+
+
+def loss_of(logits, serial):
+    """Mean KL of the serial model's 64 likeliest tokens and of the rest."""
+    p, top = torch.softmax(serial, -1).topk(64, -1)
+    q = torch.softmax(logits, -1).gather(-1, top)
+    rest, other = 1 - p.sum(-1), 1 - q.sum(-1)
+    kl = (p * (p / q).log()).sum(-1) + rest * (rest / other).log()
+    return kl.mean()
+
+
+def train(name, stages):
+    model, serial = open_model(name), open_model(name)
+    params = trained(model, stages)
+    adam = torch.optim.AdamW(params, lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
+    losses = []
+    for step in range(20):
+        ids = tokens(N_TOKEN, step + 1)
+        with torch.no_grad():
+            want = Stages(serial).run(ids, "0 1 2 3 4")
+        loss = loss_of(Stages(model).run(ids, stages), want)
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(
+            [p for group in params for p in group["params"]], 1.0)
+        adam.step()
+        losses.append(loss.item())
+    print(f"{name} | {stages} |", " ".join(f"{x:.7f}" for x in losses))
+
+
 def main():
+    if sys.argv[1:] == ["--train"]:
+        for case in TRAINED:
+            train(*case)
+        return
     ids = tokens()
     for name, stages in CASES if len(sys.argv) < 2 else [tuple(sys.argv[1:3])]:
         model = open_model(name)

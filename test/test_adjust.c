@@ -1,9 +1,6 @@
 /*
  * test_adjust.c - adjusted stages against the equations, and what a probe sees
  * of them.
- *
- * The reference gets the numbers that the plan holds, so that what the rounding
- * of corrections to F16 costs is no part of any difference.
  */
 #include <math.h>
 #include <stdio.h>
@@ -14,7 +11,7 @@
 #include "session/session.h"
 #include "support/random_adjust.h"
 #include "support/mem.h"
-#include "support/ref.h"
+#include "support/ref_adjust.h"
 #include "support/rig.h"
 #include "support/tiny.h"
 
@@ -82,71 +79,6 @@ static tlp_plan *adjusted(tlp_model *model, const char *text, int kind,
     return plan;
 }
 
-static double *doubles(const tlpi_tensor *t)
-{
-    size_t n = t ? (size_t)(t->ne[0] * t->ne[1]) : 0;
-    float *x = malloc((n + 1) * sizeof *x);
-    double *y = malloc((n + 1) * sizeof *y);
-
-    cr_assert(x && y, "out of memory");
-    if (t)
-        tlpi_dequantize(t->type, t->data, x, (int64_t)n);
-    for (size_t i = 0; i < n; i++)
-        y[i] = (double)x[i];
-    free(x);
-    return y;
-}
-
-static ref_lowrank lowrank(const tlpi_lowrank *l)
-{
-    return (ref_lowrank){ l->rank, doubles(l->rank ? &l->down : NULL),
-                          doubles(l->rank ? &l->up : NULL) };
-}
-
-/* The reference's stages with what the plan's change. */
-static ref_plan with_adjust(const char *stages, const tlp_plan *plan)
-{
-    ref_plan p = ref_parse(stages);
-
-    cr_assert_eq(p.n_stage, plan->n_stage);
-    for (int i = 0; i < p.n_stage; i++) {
-        const tlpi_stage_adjust *s = &plan->adjust->stage[i];
-
-        int n = tlpi_plan_n_member(plan, i);
-
-        for (int j = 0; s->member && j < n; j++) {
-            const tlpi_member_adjust *m = &s->member[j];
-            ref_member *to = &p.stage[i].adjust[j];
-            tlpi_lowrank out = { s->out_rank, m->out_down, s->out_up };
-
-            *to = (ref_member){
-                .attn_norm = m->attn_norm ? doubles(m->attn_norm) : NULL,
-                .ffn_norm = m->ffn_norm ? doubles(m->ffn_norm) : NULL,
-                .attn_gain = (double)m->attn_gain,
-                .ffn_gain = (double)m->ffn_gain,
-                .attn_in = lowrank(&m->attn_in),
-                .ffn_in = lowrank(&m->ffn_in),
-                .out = lowrank(&out),
-            };
-        }
-    }
-    return p;
-}
-
-static void free_adjust(ref_plan *p)
-{
-    for (int i = 0; i < p->n_stage; i++)
-        for (int j = 0; j < REF_MAX_MEMBER; j++) {
-            ref_member *m = &p->stage[i].adjust[j];
-            void *all[] = { m->attn_norm,  m->ffn_norm,    m->attn_in.down,
-                            m->attn_in.up, m->ffn_in.down, m->ffn_in.up,
-                            m->out.down,   m->out.up };
-
-            for (int k = 0; k < COUNT(all); k++)
-                free(all[k]);
-        }
-}
-
 /* ==== a model, its reference, tokens ===================================== */
 
 typedef struct adjusted_model {
@@ -177,10 +109,10 @@ static void subject_close(adjusted_model *s)
 static double *expected(const adjusted_model *s, const char *stages,
                         const tlp_plan *plan)
 {
-    ref_plan p = with_adjust(stages, plan);
+    ref_plan p = ref_adjusted(stages, plan);
     double *want = ref_logits(s->ref, &p, s->ids, N_TOKEN);
 
-    free_adjust(&p);
+    ref_adjust_free(&p);
     return want;
 }
 
@@ -641,7 +573,7 @@ static tlp_status run_stage(tlpi_rank *r, const tlpi_step *step, int stage,
 static void correct(const tlpi_tensor *down, const tlpi_tensor *up,
                     const double *x, double *y)
 {
-    double *a = doubles(down), *b = doubles(up);
+    double *a = ref_doubles(down), *b = ref_doubles(up);
     int64_t d = down->ne[0], rank = down->ne[1];
 
     for (int64_t k = 0; k < rank; k++) {

@@ -1,0 +1,106 @@
+/*
+ * train_matrix.c - products with a matrix of a layer, with its LoRA or its
+ * trained copy, and with low-rank corrections.
+ */
+#include "train/train_pass.h"
+
+static tlpi_gemm_source source(const tlpi_train_matrix *w, tlpi_slice s)
+{
+    if (!w->full)
+        return tlpi_gemm_weight(w->tensor, s.r0, s.c0);
+    return tlpi_gemm_floats(w->full->value +
+                                (size_t)s.r0 * (size_t)w->full->cols + s.c0,
+                            (size_t)w->full->cols);
+}
+
+/* Rows from r0 on, columns from c0 on. */
+static float *at(float *x, const tlpi_train_param *p, int64_t r0, int64_t c0)
+{
+    return x + (size_t)r0 * (size_t)p->cols + (size_t)c0;
+}
+
+static tlpi_gemm_source values(const tlpi_train_param *p, int64_t r0,
+                               int64_t c0)
+{
+    return tlpi_gemm_floats(at(p->value, p, r0, c0), (size_t)p->cols);
+}
+
+void tlpi_train_multiply(tlpi_train_pass *p, const tlpi_train_matrix *w,
+                         tlpi_slice s, const float *x, float *y)
+{
+    int64_t rows = s.r1 - s.r0, cols = s.c1 - s.c0;
+
+    tlpi_gemm_forward(p->gemm, p->n_tok, cols, rows, x, (size_t)cols,
+                      source(w, s), 0, y, (size_t)rows);
+    if (!w->down)
+        return;
+    int64_t rank = w->down->rows;
+
+    tlpi_gemm_forward(p->gemm, p->n_tok, cols, rank, x, (size_t)cols,
+                      values(w->down, 0, s.c0), 0, p->low, (size_t)rank);
+    tlpi_gemm_forward(p->gemm, p->n_tok, rank, rows, p->low, (size_t)rank,
+                      values(w->up, s.r0, 0), 1, y, (size_t)rows);
+}
+
+/* The gradients of a pair of thin matrices, up [rows][rank] and down
+ * [rank][cols], from r0 and c0 on; gx += what goes through them. */
+static void thin_back(tlpi_train_pass *p, const tlpi_train_param *down,
+                      const tlpi_train_param *up, tlpi_slice s, const float *x,
+                      const float *gy, float *gx)
+{
+    int64_t rows = s.r1 - s.r0, cols = s.c1 - s.c0, rank = down->rows;
+
+    tlpi_gemm_input_grad(p->gemm, p->n_tok, rank, rows, gy, (size_t)rows,
+                         values(up, s.r0, 0), 0, p->low_back, (size_t)rank);
+    if (up->grad) {
+        tlpi_gemm_forward(p->gemm, p->n_tok, cols, rank, x, (size_t)cols,
+                          values(down, 0, s.c0), 0, p->low, (size_t)rank);
+        tlpi_gemm_weight_grad(p->gemm, p->n_tok, rank, rows, gy, (size_t)rows,
+                              p->low, (size_t)rank, 1,
+                              at(up->grad, up, s.r0, 0), (size_t)rank);
+        tlpi_gemm_weight_grad(
+            p->gemm, p->n_tok, cols, rank, p->low_back, (size_t)rank, x,
+            (size_t)cols, 1, at(down->grad, down, 0, s.c0), (size_t)down->cols);
+    }
+    tlpi_gemm_input_grad(p->gemm, p->n_tok, cols, rank, p->low_back,
+                         (size_t)rank, values(down, 0, s.c0), 1, gx,
+                         (size_t)cols);
+}
+
+void tlpi_train_multiply_back(tlpi_train_pass *p, const tlpi_train_matrix *w,
+                              tlpi_slice s, const float *x, const float *gy,
+                              bool add, float *gx)
+{
+    int64_t rows = s.r1 - s.r0, cols = s.c1 - s.c0;
+
+    tlpi_gemm_input_grad(p->gemm, p->n_tok, cols, rows, gy, (size_t)rows,
+                         source(w, s), add ? 1 : 0, gx, (size_t)cols);
+    if (w->full && w->full->grad)
+        tlpi_gemm_weight_grad(
+            p->gemm, p->n_tok, cols, rows, gy, (size_t)rows, x, (size_t)cols, 1,
+            at(w->full->grad, w->full, s.r0, s.c0), (size_t)w->full->cols);
+    if (w->down)
+        thin_back(p, w->down, w->up, s, x, gy, gx);
+}
+
+static tlpi_slice whole(const tlpi_train_lowrank *c)
+{
+    return (tlpi_slice){ 0, c->up->rows, 0, c->down->cols };
+}
+
+void tlpi_train_correct(tlpi_train_pass *p, const tlpi_train_lowrank *c,
+                        const float *x, float *y)
+{
+    size_t d = (size_t)c->down->cols, rank = (size_t)c->rank;
+
+    tlpi_gemm_forward(p->gemm, p->n_tok, (int64_t)d, c->rank, x, d,
+                      values(c->down, 0, 0), 0, p->low, rank);
+    tlpi_gemm_forward(p->gemm, p->n_tok, c->rank, (int64_t)d, p->low, rank,
+                      values(c->up, 0, 0), 1, y, d);
+}
+
+void tlpi_train_correct_back(tlpi_train_pass *p, const tlpi_train_lowrank *c,
+                             const float *x, const float *gy, float *gx)
+{
+    thin_back(p, c->down, c->up, whole(c), x, gy, gx);
+}

@@ -1,0 +1,381 @@
+/*
+ * train_net.c - build what training sees of a plan, and the parameters.
+ */
+#include "train/train_net.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/random.h"
+
+static const char purpose[] = "a plan in training";
+
+typedef struct builder {
+    tlpi_train_net *net;
+    const tlpi_train_choice *choice;
+    uint64_t random;
+} builder;
+
+bool tlpi_train_touches(const tlp_plan *plan, int stage)
+{
+    return plan->stage[stage].n_member > 1 || tlpi_plan_has_tracks(plan, stage);
+}
+
+/* ==== numbers of the model =============================================== */
+
+static tlp_status load_layer(builder *b, int l, float **at)
+{
+    const tlpi_layer *from = &b->net->model->w.layer[l];
+    tlpi_train_layer *to = &b->net->layer[l];
+
+    for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+        const tlpi_tensor *t = from->t[i];
+
+        if (!t)
+            continue;
+        if (tlpi_row_is_matrix(&tlpi_layer_table[i])) {
+            to->w[i].tensor = t;
+            continue;
+        }
+        to->v[i] = *at;
+        tlpi_dequantize(t->type, t->data, to->v[i], t->ne[0]);
+        *at += t->ne[0];
+    }
+    return TLP_OK;
+}
+
+static tlp_status load_vectors(builder *b)
+{
+    tlpi_train_net *net = b->net;
+    const tlpi_weights *w = &net->model->w;
+    size_t n = (size_t)net->model->hp.n_embd;
+    tlp_status st = TLP_OK;
+
+    for (int l = 0; l < net->model->hp.n_layer; l++)
+        for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++)
+            if (w->layer[l].t[i] && !tlpi_row_is_matrix(&tlpi_layer_table[i]))
+                n += (size_t)w->layer[l].t[i]->ne[0];
+    net->vector = tlpi_alloc_array(net->env, n, sizeof(float));
+    if (!net->vector)
+        return tlpi_fail_nomem_for(purpose);
+    float *at = net->vector;
+
+    net->output_norm = at;
+    tlpi_dequantize(w->t[TLPI_OUTPUT_NORM]->type, w->t[TLPI_OUTPUT_NORM]->data,
+                    at, net->model->hp.n_embd);
+    at += net->model->hp.n_embd;
+    for (int l = 0; l < net->model->hp.n_layer; l++)
+        TLP_TRY(load_layer(b, l, &at));
+done:
+    return st;
+}
+
+static tlp_status load_angles(builder *b)
+{
+    const tlpi_hparams *hp = &b->net->model->hp;
+    const tlpi_tensor *freqs = b->net->model->w.t[TLPI_ROPE_FREQS];
+    size_t n = (size_t)hp->n_rot / 2;
+    float *divisor = tlpi_calloc(b->net->env, n + 1, sizeof(float));
+
+    b->net->inv_freq = tlpi_alloc_array(b->net->env, n + 1, sizeof(double));
+    if (!divisor || !b->net->inv_freq) {
+        tlpi_free(b->net->env, divisor);
+        return tlpi_fail_nomem_for(purpose);
+    }
+    if (freqs)
+        tlpi_dequantize(freqs->type, freqs->data, divisor, (int64_t)n);
+    for (size_t i = 0; i < n; i++) {
+        double inv = pow((double)hp->rope_theta, -2.0 * (double)i / hp->n_rot);
+
+        b->net->inv_freq[i] =
+            inv / (double)hp->rope_scale / (freqs ? (double)divisor[i] : 1);
+    }
+    tlpi_free(b->net->env, divisor);
+    return TLP_OK;
+}
+
+/* ==== parameters ========================================================= */
+
+static void fill(tlpi_train_param *p, const tlpi_tensor *t)
+{
+    tlpi_dequantize(t->type, t->data, p->value,
+                    (int64_t)tlpi_train_param_size(p));
+}
+
+/* A parameter "PREFIX.NAME" with the numbers of a tensor, or `value`. */
+static tlp_status add(builder *b, const char *prefix, const char *name,
+                      const tlpi_tensor *from, float value, int64_t rows,
+                      int64_t cols, bool trained, tlpi_train_param **out)
+{
+    char text[TLPI_TRAIN_NAME];
+    tlp_status st;
+
+    snprintf(text, sizeof(text), "%s.%s", prefix, name);
+    TLP_TRY(
+        tlpi_train_param_add(&b->net->param, text, rows, cols, trained, out));
+    if (from)
+        fill(*out, from);
+    else
+        for (size_t i = 0; i < tlpi_train_param_size(*out); i++)
+            (*out)->value[i] = value;
+done:
+    return st;
+}
+
+static tlp_status add_lowrank(builder *b, const char *prefix, const char *name,
+                              const tlpi_lowrank *from, tlpi_train_lowrank *to)
+{
+    bool trained = b->choice->corrections;
+    int64_t d = b->net->model->hp.n_embd;
+    char text[TLPI_TRAIN_NAME];
+    tlp_status st = TLP_OK;
+
+    if (!from || from->rank == 0)
+        return TLP_OK;
+    to->rank = from->rank;
+    b->net->max_rank = TLPI_MAX(b->net->max_rank, to->rank);
+    snprintf(text, sizeof(text), "%s.down", name);
+    TLP_TRY(add(b, prefix, text, &from->down, 0, from->rank, d, trained,
+                &to->down));
+    snprintf(text, sizeof(text), "%s.up", name);
+    TLP_TRY(
+        add(b, prefix, text, &from->up, 0, d, from->rank, trained, &to->up));
+done:
+    return st;
+}
+
+static tlp_status add_member(builder *b, const char *prefix, bool touched,
+                             const tlpi_member_adjust *a, tlpi_train_member *m)
+{
+    const tlpi_layer *l = &b->net->model->w.layer[m->layer];
+    bool norms = touched && b->choice->norms;
+    bool gains = touched && b->choice->gains;
+    int64_t d = b->net->model->hp.n_embd;
+    tlp_status st;
+
+    TLP_TRY(add(b, prefix, "attn_norm.weight",
+                a && a->attn_norm ? a->attn_norm : l->t[TLPI_ATTN_NORM], 0, 1,
+                d, norms, &m->attn_norm));
+    TLP_TRY(add(b, prefix, "ffn_norm.weight",
+                a && a->ffn_norm ? a->ffn_norm : l->t[TLPI_FFN_NORM], 0, 1, d,
+                norms, &m->ffn_norm));
+    TLP_TRY(add(b, prefix, "attn_gain", NULL, a ? a->attn_gain : 1, 1, 1, gains,
+                &m->attn_gain));
+    TLP_TRY(add(b, prefix, "ffn_gain", NULL, a ? a->ffn_gain : 1, 1, 1, gains,
+                &m->ffn_gain));
+    TLP_TRY(
+        add_lowrank(b, prefix, "attn_in", a ? &a->attn_in : NULL, &m->attn_in));
+    TLP_TRY(
+        add_lowrank(b, prefix, "ffn_in", a ? &a->ffn_in : NULL, &m->ffn_in));
+done:
+    return st;
+}
+
+/* Small random numbers in `down` and zeros in `up`, so that the matrix begins
+ * as it was (Hu et al., arXiv 2106.09685). */
+static tlp_status add_lora(builder *b, const char *prefix, const char *name,
+                           tlpi_train_matrix *w)
+{
+    int64_t cols = w->tensor->ne[0], rows = w->tensor->ne[1];
+    double range = sqrt(3.0 / (double)cols);
+    char text[TLPI_TRAIN_NAME];
+    tlp_status st;
+
+    b->net->max_rank = TLPI_MAX(b->net->max_rank, b->choice->rank);
+
+    snprintf(text, sizeof(text), "%s.lora_a", name);
+    TLP_TRY(
+        add(b, prefix, text, NULL, 0, b->choice->rank, cols, true, &w->down));
+    for (size_t i = 0; i < tlpi_train_param_size(w->down); i++)
+        w->down->value[i] = (float)(range * (2 * tlpi_uniform(&b->random) - 1));
+    snprintf(text, sizeof(text), "%s.lora_b", name);
+    TLP_TRY(add(b, prefix, text, NULL, 0, rows, b->choice->rank, true, &w->up));
+    w->down->decay = w->up->decay = true;
+done:
+    return st;
+}
+
+static tlp_status add_matrices(builder *b, int layer)
+{
+    char prefix[TLPI_TRAIN_NAME];
+    tlp_status st = TLP_OK;
+
+    snprintf(prefix, sizeof(prefix), "blk.%d", layer);
+    for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+        tlpi_train_matrix *w = &b->net->layer[layer].w[i];
+
+        if (!w->tensor)
+            continue;
+        if (b->choice->rank > 0) {
+            TLP_TRY(add_lora(b, prefix, tlpi_layer_table[i].name, w));
+            continue;
+        }
+        TLP_TRY(add(b, prefix, tlpi_layer_table[i].name, w->tensor, 0,
+                    w->tensor->ne[1], w->tensor->ne[0], true, &w->full));
+        w->full->decay = true;
+    }
+done:
+    return st;
+}
+
+/* ==== stages ============================================================= */
+
+static void widen(int *begin, int *end, int from, int to)
+{
+    if (*begin == *end)
+        *begin = from;
+    *end = to;
+}
+
+/* The parts of a member are neighbours: together they are a range of heads and
+ * a range of hidden units. */
+static void give_parts(tlpi_train_stage *s, const tlpi_stage_shard *shard)
+{
+    for (int i = 0; i < shard->n_attn; i++) {
+        const tlpi_attn_part *part = &shard->attn[i];
+        tlpi_train_member *m = &s->member[part->member];
+
+        widen(&m->q0, &m->q1, part->q0, part->q1);
+        widen(&m->kv0, &m->kv1, part->kv0, part->kv1);
+    }
+    for (int i = 0; i < shard->n_ffn; i++) {
+        const tlpi_ffn_part *part = &shard->ffn[i];
+        tlpi_train_member *m = &s->member[part->member];
+
+        widen(&m->ff0, &m->ff1, part->ff0, part->ff1);
+    }
+}
+
+static tlp_status add_out(builder *b, const char *prefix,
+                          const tlpi_stage_adjust *a, tlpi_train_stage *s)
+{
+    int64_t d = b->net->model->hp.n_embd;
+    char text[TLPI_TRAIN_NAME];
+    tlp_status st = TLP_OK;
+
+    s->out_rank = a->out_rank;
+    b->net->max_rank = TLPI_MAX(b->net->max_rank, s->out_rank);
+    TLP_TRY(add(b, prefix, "out.up", &a->out_up, 0, d, a->out_rank,
+                b->choice->corrections, &s->out_up));
+    for (int i = 0; i < s->n_member; i++) {
+        snprintf(text, sizeof(text), "blk.%d", s->member[i].layer);
+        TLP_TRY(add(b, text, "out.down", &a->member[i].out_down, 0, a->out_rank,
+                    d, b->choice->corrections, &s->member[i].out_down));
+    }
+done:
+    return st;
+}
+
+static tlp_status build_stage(builder *b, const tlpi_shards *shards, int index)
+{
+    const tlp_plan *plan = b->net->plan;
+    const tlpi_stage *from = &plan->stage[index];
+    const tlpi_stage_adjust *a =
+        plan->adjust ? &plan->adjust->stage[index] : NULL;
+    tlpi_train_stage *s = &b->net->stage[index];
+    bool tracks = tlpi_plan_has_tracks(plan, index);
+    bool touched = tlpi_train_touches(plan, index);
+    char prefix[TLPI_TRAIN_NAME];
+    tlp_status st = TLP_OK;
+
+    s->mode = from->mode;
+    s->nosync = from->nosync;
+    s->open = tlpi_plan_is_open(plan, index);
+    give_parts(s, tlpi_shard_at(shards, index, 0));
+    for (int i = 0; i < s->n_member; i++) {
+        tlpi_train_member *m = &s->member[i];
+
+        m->layer = tlpi_stage_layer(from, i);
+        if (tracks)
+            snprintf(prefix, sizeof(prefix), "blk.%d.track.%d", m->layer, i);
+        else
+            snprintf(prefix, sizeof(prefix), "blk.%d", m->layer);
+        TLP_TRY(add_member(b, prefix, touched,
+                           a && a->member ? &a->member[i] : NULL, m));
+        if (touched && b->choice->matrices && (i == 0 || !tracks))
+            TLP_TRY(add_matrices(b, m->layer));
+    }
+    snprintf(prefix, sizeof(prefix), "blk.%d", from->layers[0]);
+    if (a && a->out_rank > 0)
+        TLP_TRY(add_out(b, prefix, a, s));
+done:
+    return st;
+}
+
+static tlp_status build(builder *b)
+{
+    tlpi_train_net *net = b->net;
+    tlpi_shards *shards = NULL;
+    const tlp_plan *plan = net->plan;
+    size_t n_member = 0;
+    tlp_status st = TLP_OK;
+
+    for (int i = 0; i < plan->n_stage; i++)
+        n_member += (size_t)tlpi_plan_n_member(plan, i);
+    net->layer = tlpi_calloc(net->env, (size_t)net->model->hp.n_layer,
+                             sizeof(*net->layer));
+    net->stage =
+        tlpi_calloc(net->env, (size_t)plan->n_stage, sizeof(*net->stage));
+    net->member = tlpi_calloc(net->env, n_member, sizeof(*net->member));
+    if (!net->layer || !net->stage || !net->member)
+        return tlpi_fail_nomem_for(purpose);
+    TLP_TRY(load_vectors(b));
+    TLP_TRY(load_angles(b));
+    TLP_TRY(tlpi_shards_create(&shards, plan, 1));
+    net->first = plan->n_stage;
+    n_member = 0;
+    for (int i = 0; i < plan->n_stage; i++) {
+        uint64_t before = net->param.n_trained;
+
+        net->stage[i].n_member = tlpi_plan_n_member(plan, i);
+        net->stage[i].member = net->member + n_member;
+        n_member += (size_t)net->stage[i].n_member;
+        TLP_TRY(build_stage(b, shards, i));
+        if (net->param.n_trained > before)
+            net->first = TLPI_MIN(net->first, i);
+    }
+done:
+    tlpi_shards_free(shards);
+    return st;
+}
+
+tlp_status tlpi_train_net_create(tlpi_train_net *net, tlp_plan *plan,
+                                 const tlpi_train_choice *choice)
+{
+    const tlpi_env *env = &plan->model->env;
+    builder b = { net, choice, choice->seed };
+
+    for (int i = 0; i < plan->n_stage; i++) {
+        int mode = plan->stage[i].mode;
+
+        if (mode == TLP_MODE_LP_CODE || mode == TLP_MODE_MERGE)
+            return tlpi_fail(TLP_ENOTSUP,
+                             "a plan with a stage in mode %s: training knows "
+                             "serial, lp, par, asym and nosync",
+                             tlpi_mode_name(mode));
+    }
+    *net = (tlpi_train_net){ .env = env,
+                             .plan = tlpi_plan_retain(plan),
+                             .model = plan->model,
+                             .param.env = env };
+    tlp_status st = build(&b);
+
+    if (st != TLP_OK)
+        tlpi_train_net_free(net);
+    return st;
+}
+
+void tlpi_train_net_free(tlpi_train_net *net)
+{
+    if (!net->env)
+        return;
+    tlpi_train_params_free(&net->param);
+    tlpi_free(net->env, net->inv_freq);
+    tlpi_free(net->env, net->vector);
+    tlpi_free(net->env, net->layer);
+    tlpi_free(net->env, net->member);
+    tlpi_free(net->env, net->stage);
+    tlp_plan_free((tlp_plan *)(uintptr_t)net->plan);
+    *net = (tlpi_train_net){ 0 };
+}

@@ -1,0 +1,59 @@
+/*
+ * train_ops.h - the small operations of a layer and their derivatives, on all
+ * threads of a pool: RMS norm, rotation, gated hidden units, sums.
+ *
+ * The products are train_gemm.h's, attention is train_attn.h's.  A function
+ * *_back takes the gradient of its result and adds to the gradients of its
+ * arguments, unless its comment says otherwise.  Equal arguments give equal
+ * bits for any number of threads.
+ */
+#ifndef TLPI_TRAIN_OPS_H
+#define TLPI_TRAIN_OPS_H
+
+#include "base/pool.h"
+
+/* n rows of d numbers, ld floats apart: y = x / rms(x) * w; y may be x. */
+typedef struct tlpi_train_norm {
+    int n, d;
+    size_t ld;
+    const float *x, *w; /* w [d] */
+    float eps;
+} tlpi_train_norm;
+
+void tlpi_train_norm_run(tlpi_pool *pool, const tlpi_train_norm *o, float *y);
+
+/* gx += the gradient by x, or = if `set`; gw [d] += that by w, or NULL.  Rows
+ * of gy and gx are ld floats apart; gx may be gy if `set`. */
+void tlpi_train_norm_back(tlpi_pool *pool, const tlpi_train_norm *o,
+                          const float *gy, float *gx, bool set, float *gw);
+
+/* Rotate n_head heads of h numbers of each of n tokens from position 0, in
+ * place, by the angles of token t: cos and sin [n][half].  back: by the
+ * negative angles, which is the derivative. */
+typedef struct tlpi_train_rope {
+    int n, n_head, h, half;
+    bool neox;
+    const float *cos, *sin;
+} tlpi_train_rope;
+
+void tlpi_train_rope_run(tlpi_pool *pool, const tlpi_train_rope *o, float *x,
+                         bool back);
+
+/* y = silu(gate) * up */
+void tlpi_train_gate(tlpi_pool *pool, const float *gate, const float *up,
+                     float *y, size_t n);
+/* gy becomes the gradient by up; gate becomes the gradient by gate. */
+void tlpi_train_gate_back(tlpi_pool *pool, float *gate, const float *up,
+                          float *gy, size_t n);
+
+/* y += s x; y = x; x . y, in a fixed order */
+void tlpi_train_add(tlpi_pool *pool, float s, const float *x, float *y,
+                    size_t n);
+double tlpi_train_dot(tlpi_pool *pool, const float *x, const float *y,
+                      size_t n);
+
+/* y [n][d] += b [d]; b += the sum of the rows of y. */
+void tlpi_train_add_bias(tlpi_pool *pool, const float *b, float s, float *y,
+                         int n, int d);
+
+#endif

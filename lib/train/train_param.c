@@ -1,0 +1,196 @@
+/*
+ * train_param.c - the list of parameters, and AdamW over all of it.
+ */
+#include "train/train_param.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Numbers of a task; sums over tasks are added in the order of tasks. */
+#define CHUNK 16384
+
+tlp_status tlpi_train_param_add(tlpi_train_params *list, const char *name,
+                                int64_t rows, int64_t cols, bool trained,
+                                tlpi_train_param **out)
+{
+    const tlpi_env *env = list->env;
+    size_t n = (size_t)rows * (size_t)cols;
+    tlpi_train_param *p;
+
+    *out = NULL;
+    if (list->n == list->cap) {
+        size_t cap = 2 * list->cap + 64;
+        tlpi_train_param **grown =
+            tlpi_realloc_array(env, list->item, cap, sizeof(*grown));
+
+        if (!grown)
+            return tlpi_fail_nomem_for("what is trained");
+        list->item = grown;
+        list->cap = cap;
+    }
+    p = tlpi_calloc(env, 1, sizeof(*p));
+    if (!p)
+        return tlpi_fail_nomem_for("what is trained");
+    list->item[list->n++] = p;
+    snprintf(p->name, sizeof(p->name), "%s", name);
+    p->rows = rows;
+    p->cols = cols;
+    p->value = tlpi_calloc(env, n, sizeof(float));
+    if (trained) {
+        p->grad = tlpi_calloc(env, n, sizeof(float));
+        p->first = tlpi_calloc(env, n, sizeof(float));
+        p->second = tlpi_calloc(env, n, sizeof(float));
+        list->n_trained += n;
+    }
+    if (!p->value || (trained && (!p->grad || !p->first || !p->second)))
+        return tlpi_fail_nomem_for("what is trained");
+    list->n_bytes += n * sizeof(float) * (trained ? 4 : 1);
+    *out = p;
+    return TLP_OK;
+}
+
+void tlpi_train_params_free(tlpi_train_params *list)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        tlpi_train_param *p = list->item[i];
+
+        tlpi_free(list->env, p->second);
+        tlpi_free(list->env, p->first);
+        tlpi_free(list->env, p->grad);
+        tlpi_free(list->env, p->value);
+        tlpi_free(list->env, p);
+    }
+    if (list->env)
+        tlpi_free(list->env, list->item);
+    *list = (tlpi_train_params){ 0 };
+}
+
+/* ==== work on all numbers ================================================ */
+
+/* A task is a chunk of one parameter. */
+typedef struct sweep {
+    tlpi_train_params *list;
+    const tlpi_adam *adam;
+    double scale, first_fix, second_fix;
+    double *sum; /* [n_task] squares of gradients */
+} sweep;
+
+static size_t n_chunk(const tlpi_train_param *p)
+{
+    return p->grad ? (tlpi_train_param_size(p) + CHUNK - 1) / CHUNK : 0;
+}
+
+static tlpi_train_param *find(const sweep *s, int task, size_t *begin,
+                              size_t *end)
+{
+    size_t at = (size_t)task;
+
+    for (size_t i = 0;; i++) {
+        tlpi_train_param *p = s->list->item[i];
+        size_t n = n_chunk(p);
+
+        if (at < n) {
+            *begin = at * CHUNK;
+            *end = TLPI_MIN(*begin + CHUNK, tlpi_train_param_size(p));
+            return p;
+        }
+        at -= n;
+    }
+}
+
+static int n_task(const tlpi_train_params *list)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < list->n; i++)
+        n += n_chunk(list->item[i]);
+    return (int)n;
+}
+
+static void clear_chunk(void *arg, int task, int n)
+{
+    size_t begin, end;
+    tlpi_train_param *p = find(arg, task, &begin, &end);
+
+    (void)n;
+    memset(p->grad + begin, 0, (end - begin) * sizeof(float));
+}
+
+void tlpi_train_params_clear_grad(tlpi_train_params *list, tlpi_pool *pool)
+{
+    sweep s = { .list = list };
+
+    tlpi_pool_map(pool, n_task(list), clear_chunk, &s);
+}
+
+static void square_chunk(void *arg, int task, int n)
+{
+    sweep *s = arg;
+    size_t begin, end;
+    const tlpi_train_param *p = find(s, task, &begin, &end);
+    double lane[8] = { 0 }, sum = 0;
+    size_t i = begin;
+
+    (void)n;
+    for (; i + 8 <= end; i += 8)
+        for (size_t k = 0; k < 8; k++)
+            lane[k] += (double)p->grad[i + k] * (double)p->grad[i + k];
+    for (; i < end; i++)
+        sum += (double)p->grad[i] * (double)p->grad[i];
+    for (size_t k = 0; k < 8; k++)
+        sum += lane[k];
+    s->sum[task] = sum;
+}
+
+static void step_chunk(void *arg, int task, int n)
+{
+    const sweep *s = arg;
+    const tlpi_adam *a = s->adam;
+    size_t begin, end;
+    tlpi_train_param *p = find(s, task, &begin, &end);
+    float scale = (float)s->scale, eps = (float)a->eps;
+    float b1 = (float)a->beta1, b2 = (float)a->beta2;
+    float keep = p->decay ? (float)(1 - a->rate * a->decay) : 1.0f;
+    float rate = (float)(a->rate * s->first_fix);
+    float fix = (float)s->second_fix;
+    float *restrict x = p->value, *restrict m = p->first;
+    float *restrict v = p->second;
+    const float *restrict g = p->grad;
+
+    (void)n;
+    for (size_t i = begin; i < end; i++) {
+        float gi = g[i] * scale;
+
+        m[i] = b1 * m[i] + (1 - b1) * gi;
+        v[i] = b2 * v[i] + (1 - b2) * gi * gi;
+        x[i] = keep * x[i] - rate * m[i] / (sqrtf(v[i] * fix) + eps);
+    }
+}
+
+tlp_status tlpi_adam_step(tlpi_adam *a, tlpi_train_params *list,
+                          tlpi_pool *pool, double scale, double *norm)
+{
+    int n = n_task(list);
+    sweep s = { .list = list, .adam = a, .scale = scale };
+    double sum = 0;
+
+    s.sum = tlpi_calloc(list->env, (size_t)n + 1, sizeof(double));
+    if (!s.sum)
+        return tlpi_fail_nomem_for("a step of training");
+    tlpi_pool_map(pool, n, square_chunk, &s);
+    for (int i = 0; i < n; i++)
+        sum += s.sum[i];
+    tlpi_free(list->env, s.sum);
+    *norm = sqrt(sum) * scale;
+    if (!isfinite(*norm))
+        return tlpi_fail(TLP_ERROR, "the gradient of step %lld is not finite",
+                         (long long)a->step + 1);
+    if (a->clip > 0 && *norm > a->clip)
+        s.scale *= a->clip / *norm;
+    a->step++;
+    s.first_fix = 1 / (1 - pow(a->beta1, (double)a->step));
+    s.second_fix = 1 / (1 - pow(a->beta2, (double)a->step));
+    tlpi_pool_map(pool, n, step_chunk, &s);
+    return TLP_OK;
+}

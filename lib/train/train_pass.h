@@ -1,0 +1,140 @@
+/*
+ * train_pass.h - a window of tokens through a plan, forward and backward.
+ *
+ * The forward pass keeps the residual stream at the border of every stage.  The
+ * backward pass runs each stage again from its border, keeps what that run
+ * computes in a tape, and goes back through it.  While memory lasts, a stage
+ * has a tape of its own and is not run again.
+ *
+ * Shapes: T tokens of the window, d = n_embd; activations are [T][columns]
+ * without gaps.
+ */
+#ifndef TLPI_TRAIN_PASS_H
+#define TLPI_TRAIN_PASS_H
+
+#include "train/train_attn.h"
+#include "train/train_gemm.h"
+#include "train/train_net.h"
+#include "train/train_ops.h"
+
+/* What a member's run computes.  An input of a half is `raw` before and `in`
+ * after its correction; without one both are one array. */
+typedef struct tlpi_train_trace {
+    float *stream, *mid;        /* [T][d] what the two halves normalise */
+    float *attn_raw, *attn_in;  /* [T][d] */
+    float *q, *k, *v, *o, *lse; /* normalised and rotated */
+    float *q_raw, *k_raw;       /* before the norm of heads, or NULL */
+    float *attn;                /* [T][d] A, without gain */
+    float *ffn_raw, *ffn_in;    /* [T][d] */
+    float *gate, *up;           /* [T][ff] */
+    float *ffn;                 /* [T][d] F, without gain */
+} tlpi_train_trace;
+
+/* The memory of a stage's run: [max_member] traces in a block that is wide
+ * enough for every stage. */
+typedef struct tlpi_train_tape {
+    float *block;
+    tlpi_train_trace *trace;
+} tlpi_train_tape;
+
+/* The residual stream at a border: x, and what each track has added since the
+ * last exchange where the stream differs between tracks. */
+typedef struct tlpi_train_stream {
+    float *x;      /* [T][d] */
+    float **track; /* [n_track] of [T][d]; NULL at other borders */
+} tlpi_train_stream;
+
+typedef struct tlpi_train_pass {
+    const tlpi_env *env;
+    const tlpi_train_net *net;
+    tlpi_pool *pool; /* borrowed */
+    tlpi_gemm *gemm;
+    tlpi_train_attn *attention;
+    int max_tok, max_member;
+    int n_tok;                 /* of this window */
+    float *cos, *sin;          /* [max_tok][n_rot / 2] */
+    tlpi_train_stream *border; /* [n_stage + 1] */
+    tlpi_train_stream slope;   /* the gradient at a border */
+    tlpi_train_tape *tape;     /* [n_tape] */
+    int n_tape; /* stage i has tape i - first if that is below n_tape -
+                   1; all further stages share the last */
+    float **feed, **attn; /* [max_member] of [T][d] gradients by a member's
+                             feed-forward part, and by D and its attention */
+    float *mid, *part;    /* [T][d] */
+    float *slope_in;      /* [T][d] gradient by a normalised input */
+    float *hidden;        /* [T][ff] */
+    float *wide;          /* [T][ff] */
+    float *dq, *dk, *dv, *d_o;
+    float *low, *low_back; /* [T][max_rank] */
+    float *block;          /* memory of the arrays above */
+    size_t tape_size;      /* floats of a block */
+    uint64_t n_bytes;
+} tlpi_train_pass;
+
+/* tapes: bytes for tapes beyond the one that is needed. */
+tlp_status tlpi_train_pass_create(tlpi_train_pass *p, const tlpi_train_net *net,
+                                  tlpi_pool *pool, int isa, int max_tok,
+                                  uint64_t tapes);
+void tlpi_train_pass_free(tlpi_train_pass *p); /* zeroes are fine */
+
+/* ==== train_half.c: the two halves of a member =========================== */
+
+/* trace->attn = A(Na stream); trace->ffn = F(Nf mid) */
+void tlpi_train_attend(tlpi_train_pass *p, const tlpi_train_member *m,
+                       tlpi_train_trace *t);
+void tlpi_train_feed(tlpi_train_pass *p, const tlpi_train_member *m,
+                     tlpi_train_trace *t);
+
+/* g: the gradient by A times its gain.  gx += the gradient by the stream. */
+void tlpi_train_attend_back(tlpi_train_pass *p, const tlpi_train_member *m,
+                            tlpi_train_trace *t, const float *g, float *gx);
+void tlpi_train_feed_back(tlpi_train_pass *p, const tlpi_train_member *m,
+                          tlpi_train_trace *t, const float *g, float *gx);
+
+/* ==== train_matrix.c: products with a matrix of a layer ================== */
+
+/* y [T][rows] = W x, of the rows and columns in s */
+void tlpi_train_multiply(tlpi_train_pass *p, const tlpi_train_matrix *w,
+                         tlpi_slice s, const float *x, float *y);
+
+/* gx (+)= W' gy, and the gradients of what is trained of W. */
+void tlpi_train_multiply_back(tlpi_train_pass *p, const tlpi_train_matrix *w,
+                              tlpi_slice s, const float *x, const float *gy,
+                              bool add, float *gx);
+
+/* y += up (down x); y may be x, after `low` = down x. */
+void tlpi_train_correct(tlpi_train_pass *p, const tlpi_train_lowrank *c,
+                        const float *x, float *y);
+/* gx += down' (up' gy), and the gradients of up and down. */
+void tlpi_train_correct_back(tlpi_train_pass *p, const tlpi_train_lowrank *c,
+                             const float *x, const float *gy, float *gx);
+
+/* ==== train_stage.c: the equations ======================================= */
+
+/* From the border before stage i to the border behind it. */
+void tlpi_train_stage_forward(tlpi_train_pass *p, int i);
+
+/* The slope behind stage i becomes the slope before it.  The borders are those
+ * of the forward pass. */
+void tlpi_train_stage_back(tlpi_train_pass *p, int i);
+
+/* ==== train_window.c ===================================================== */
+
+/* The tape of a stage, laid out for it; *shared: other stages use it too. */
+tlpi_train_trace *tlpi_train_trace_of(tlpi_train_pass *p, int stage,
+                                      bool *shared);
+
+/* The stages [first, end) from border `first` on. */
+void tlpi_train_forward(tlpi_train_pass *p, int first, int end);
+/* The stages from the last down to the first that has a parameter; slope.x
+ * begins as the gradient by the stream behind the last stage. */
+void tlpi_train_back(tlpi_train_pass *p);
+/* Border 0: the embeddings of a window. */
+void tlpi_train_embed(tlpi_train_pass *p, const int32_t *ids, int n);
+
+static inline size_t tlpi_train_n_stream(const tlpi_train_pass *p)
+{
+    return (size_t)p->n_tok * (size_t)p->net->model->hp.n_embd;
+}
+
+#endif
