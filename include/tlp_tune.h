@@ -414,6 +414,7 @@ TLP_API tlp_status tlp_plan_adjust(tlp_plan **out,
 TLP_API tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
                                   tlp_model *model) TLP_NODISCARD;
 
+
 /**
  * Write the model of a plan to a file with its matrices in another type, and
  * the plan for that file: tlp_model_quantize and tlp_plan_carry in one call.
@@ -539,6 +540,159 @@ TLP_API tlp_status tlp_plan_bake(tlp_plan **out, tlp_plan_bake_report *report,
                                  const tlp_plan *plan, const char *path,
                                  const int32_t *tokens, size_t n,
                                  const tlp_plan_bake_options *opts)
+    TLP_NODISCARD;
+
+/** @} */
+
+/**
+ * @defgroup tlp_train Training
+ * The layers that a plan changes, trained to act like the serial model.
+ * @par Threads
+ * Any number of threads may use a plan at a time.
+ * @{
+ */
+
+/** A validation in the course of tlp_plan_train. */
+typedef struct tlp_train_point {
+    size_t struct_size;    /**< set by the library                            */
+    int64_t n_token;       /**< tokens trained on so far                      */
+    int64_t step;          /**< steps so far                                  */
+    int64_t n_step;        /**< steps of the whole training                   */
+    double loss;           /**< mean loss of the steps since the last point;
+                                NaN at the first point                        */
+    double kl;             /**< mean KL divergence from the serial model on the
+                                windows for validation, nats                  */
+    double ppl;            /**< perplexity of these windows                   */
+    double top1_agreement; /**< share of predictions with the top token of the
+                                serial model, 0 to 1                          */
+    double seconds;        /**< since the first step                          */
+    double rate;           /**< learning rate of the last step                */
+} tlp_train_point;
+
+/**
+ * Receive a validation of tlp_plan_train.
+ *
+ * @param point      point, borrowed for this call
+ * @param user_data  pointer from the options
+ */
+typedef void (*tlp_train_point_fn)(const tlp_train_point *point,
+                                   void *user_data);
+
+/**
+ * Options of tlp_plan_train.
+ *
+ * `session` describes the windows of the text, as in tlp_plan_adjust_options.
+ */
+typedef struct tlp_plan_train_options {
+    size_t struct_size;       /**< sizeof(tlp_plan_train_options)             */
+    const tlp_session_options *session; /**< NULL = defaults                  */
+    int64_t n_token;          /**< tokens to train on; the text is repeated as
+                                   often as it takes; 0 = the text once       */
+    int32_t n_accum;          /**< windows in a step; 0 = 1                   */
+    int32_t full;             /**< 1 = train all matrices of the layers that the
+                                   plan changes                               */
+    int32_t rank;             /**< rank of LoRA for these matrices; 0 = none  */
+    int32_t norms;            /**< 1 = train weights of norms                 */
+    int32_t gains;            /**< 1 = train gains of attention and
+                                   feed-forward                               */
+    int32_t corrections;      /**< 1 = train the low-rank corrections that the
+                                   plan has                                   */
+    double rate;              /**< learning rate; 0 = 1e-4, with LoRA 1e-3    */
+    double warm_up;           /**< share of the steps in which the rate rises;
+                                   0 = 0.03                                   */
+    double weight_decay;      /**< of matrices, for each unit of the rate     */
+    double clip;              /**< largest norm of a gradient; 0 = 1          */
+    double text_share;        /**< share of -log p of the text in the loss, 0 to
+                                   1; the rest is the KL divergence from the
+                                   serial model                               */
+    double held_out;          /**< share of the windows for validation, above 0
+                                   and below 1; 0 = 0.1                       */
+    uint64_t seed;            /**< order of the windows, first values of LoRA */
+    tlp_train_point_fn point; /**< or NULL                                    */
+    void *point_data;         /**< last argument of point                     */
+    tlp_progress_fn progress; /**< or NULL                                    */
+    void *progress_data;      /**< last argument of progress                  */
+    const char *plan_path;    /**< file for the new plan, JSON; NULL = none   */
+    const char *type;         /**< type of the new file's matrices, as in
+                                   tlp_model_quantize; NULL = types stay      */
+    double seconds;           /**< train for about this time, where n_token is
+                                   0; the speed of the first steps decides how
+                                   many tokens that is; 0 = no such limit     */
+    uint64_t max_bytes;       /**< most memory for results of the forward pass,
+                                   which the backward pass computes again where
+                                   memory ends, bytes; 0 = 1 GiB              */
+    int32_t keep;             /**< 1 = when progress cancels the training after
+                                   a state that is better than the plan, go on
+                                   as if it had ended                         */
+} tlp_plan_train_options;
+
+/** Initial value of a tlp_plan_train_options: all defaults. */
+#define TLP_PLAN_TRAIN_OPTIONS_INIT                                            \
+    { sizeof(tlp_plan_train_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
+      0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0 }
+
+/** Quality before and after tlp_plan_train, on the windows for validation. */
+typedef struct tlp_plan_train_report {
+    size_t struct_size;  /**< set by the caller                               */
+    int32_t n_window;    /**< windows of the text                             */
+    int32_t n_held_out;  /**< windows for validation                          */
+    int64_t n_token;     /**< tokens that the best state was trained on       */
+    int64_t n_number;    /**< numbers that were trained                       */
+    double kl_before;    /**< mean KL divergence from the serial model, nats  */
+    double kl_after;     /**< mean KL divergence from the serial model, nats  */
+    double ppl_before;   /**< perplexity                                      */
+    double ppl_after;    /**< perplexity                                      */
+    double top1_before;  /**< agreement with the serial model, 0 to 1         */
+    double top1_after;   /**< agreement with the serial model, 0 to 1         */
+    double seconds;      /**< of the whole training                           */
+    int32_t canceled;    /**< 1 = progress canceled it, and `keep` kept it    */
+} tlp_plan_train_report;
+
+/**
+ * Train the layers that a plan changes, so that the plan acts like the serial
+ * model (arXiv 2502.02790, section on fine-tuning).
+ *
+ * The loss of a token is the KL divergence from the serial model's prediction,
+ * of which the 64 likeliest tokens and the probability of all other tokens are
+ * kept; `text_share` mixes in -log p of the text.  AdamW with a linear warm-up
+ * and a cosine down to a tenth of the rate takes a step after every `n_accum`
+ * windows.  All arithmetic is f32.  Equal arguments give equal bits for any
+ * number of threads on machines with equal instruction sets.
+ *
+ * About twenty times in the course of the training the windows for validation
+ * are scored.  The state with the least loss there is kept.
+ *
+ * Matrices go to a new file at `path`: with `rank`, the low-rank products are
+ * added to the matrices.  The serial model of that file is another model, and
+ * is worse than the plan there.  Norms, gains and corrections are adjustments
+ * of the new plan (tlp_plan_save writes them beside it).
+ *
+ * Memory: four times 4 bytes for each number that is trained and 4 more for the
+ * best state, max_bytes, the residual stream of a window before every stage,
+ * 4 n_vocab bytes for each token of a window, and 512 bytes for each token of
+ * the text.
+ *
+ * @param[out] out     the plan, for the new file where there is one; the caller
+ *                     frees it with tlp_plan_free
+ * @param[out] report  NULL is allowed; otherwise the caller sets struct_size;
+ *                     also filled in with TLP_ENOGAIN
+ * @param plan         plan with a group in mode lp, par or asym, or that leaves
+ *                     out exchanges; its adjustments stay, or are trained
+ * @param path         file to write, GGUF; none of the files of the plan's
+ *                     model; not used without `full` and `rank`
+ * @param tokens       n ids of a text
+ * @param n            number of tokens, at least two windows
+ * @param opts         options
+ * @return TLP_OK; TLP_ENOGAIN if no state is better than the plan; TLP_ENOTSUP
+ *         for a plan in mode lp-code or merge; TLP_ERROR if a loss or a
+ *         gradient is not finite; TLP_EIO if a file cannot be written;
+ *         TLP_ECANCELED by progress
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *report,
+                                  const tlp_plan *plan, const char *path,
+                                  const int32_t *tokens, size_t n,
+                                  const tlp_plan_train_options *opts)
     TLP_NODISCARD;
 
 /** @} */

@@ -129,6 +129,34 @@ static tlp_status list_keys(converter *c)
     return TLP_OK;
 }
 
+/* The types of the new file are chosen: from here on other numbers are read. */
+static tlp_status replace_tensors(converter *c)
+{
+    size_t n_found = 0;
+
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t j = 0; j < c->job->n_replace; j++) {
+            const tlpi_tensor *t = &c->job->replace[j];
+
+            if (strcmp(t->name, c->from[i]->name) != 0)
+                continue;
+            c->from[i] = t;
+            n_found++;
+            break;
+        }
+    if (n_found == c->job->n_replace)
+        return TLP_OK;
+    return tlpi_fail(TLP_ENOTSUP,
+                     "%s: its layers have fused tensors, which "
+                     "cannot be replaced",
+                     c->m->path);
+}
+
+static bool is_replaced(const converter *c, const tlpi_tensor *t)
+{
+    return t >= c->job->replace && t < c->job->replace + c->job->n_replace;
+}
+
 /* ==== rows =============================================================== */
 
 typedef struct rows {
@@ -299,7 +327,8 @@ static tlp_status write_tensors(converter *c)
         else
             TLP_TRY(copy_tensor(c, c->from[i]));
         TLP_TRY(tlpi_gguf_write_next(&c->out));
-        tlpi_model_drop_pages(c->m, c->from[i]);
+        if (!is_replaced(c, c->from[i]))
+            tlpi_model_drop_pages(c->m, c->from[i]);
     }
 done:
     return st;
@@ -329,6 +358,7 @@ static tlp_status convert(converter *c)
     TLP_TRY(list_tensors(c));
     for (size_t i = 0; i < c->n; i++)
         TLP_TRY(choose_type(c, i));
+    TLP_TRY(replace_tensors(c));
     TLP_TRY(list_keys(c));
     TLP_TRY(start_work(c));
     TLP_TRY(tlpi_gguf_write_begin(&c->out, &c->m->env, c->path,

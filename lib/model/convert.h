@@ -13,6 +13,10 @@ typedef struct tlpi_convert {
     const char *path;
     const char *type;             /* as of tlp_model_quantize; NULL: stays */
     const tlpi_unit_order *order; /* NULL: units stay */
+    /* Tensors that take the place of the files' tensors of their names and
+     * shapes; the new file has them in the types of these. */
+    const tlpi_tensor *replace;
+    size_t n_replace;
     tlp_quantize_options opts;
     /* Sees the complete file under a temporary name, before the file gets its
      * own; a failure removes the file.  NULL: nobody asks. */

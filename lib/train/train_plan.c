@@ -1,0 +1,389 @@
+/*
+ * train_plan.c - tlp_plan_train: options, training, the new file and its plan.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/sha256.h"
+#include "model/convert.h"
+#include "plan/plan_convert.h"
+#include "train/trainer.h"
+
+/* Shares of windows, tokens and steps where an option says nothing. */
+#define HELD_OUT 0.1
+#define RATE_FULL 1e-4
+#define RATE_LORA 1e-3
+#define WARM_UP 0.03
+#define CLIP 1.0
+#define MAX_BYTES ((uint64_t)1 << 30)
+
+/* ==== options ============================================================ */
+
+static tlp_status check_number(const char *name, double x, double lo, double hi)
+{
+    if (x >= lo && x <= hi)
+        return TLP_OK;
+    return tlpi_fail(TLP_EINVAL, "train option %s %g: %g to %g expected", name,
+                     x, lo, hi);
+}
+
+static tlp_status check_options(const tlp_plan_train_options *o)
+{
+    tlp_status st;
+
+    TLP_TRY(tlpi_flag_check("train option full", o->full));
+    TLP_TRY(tlpi_flag_check("train option norms", o->norms));
+    TLP_TRY(tlpi_flag_check("train option gains", o->gains));
+    TLP_TRY(tlpi_flag_check("train option corrections", o->corrections));
+    TLP_TRY(tlpi_flag_check("train option keep", o->keep));
+    TLP_TRY(check_number("n_token", (double)o->n_token, 0, 1e15));
+    TLP_TRY(check_number("n_accum", o->n_accum, 1, 4096));
+    TLP_TRY(check_number("rank", o->rank, 0, 4096));
+    TLP_TRY(check_number("rate", o->rate, 0, 1));
+    TLP_TRY(check_number("warm_up", o->warm_up, 0, 1));
+    TLP_TRY(check_number("weight_decay", o->weight_decay, 0, 100));
+    TLP_TRY(check_number("clip", o->clip, 0, 1e9));
+    TLP_TRY(check_number("text_share", o->text_share, 0, 1));
+    TLP_TRY(tlpi_windows_check_share(o->held_out));
+    if (o->full && o->rank)
+        return tlpi_fail(TLP_EINVAL,
+                         "train options full and rank: one of them expected");
+    if (!o->full && !o->rank && !o->norms && !o->gains && !o->corrections)
+        return tlpi_fail(TLP_EINVAL, "train options: one of full, rank, norms, "
+                                     "gains and corrections expected");
+done:
+    return st;
+}
+
+static tlp_status read_options(tlpi_trainer *t,
+                               const tlp_plan_train_options *opts)
+{
+    tlp_plan_train_options *o = &t->o;
+    tlp_status st;
+
+    TLP_TRY(tlpi_options_read(o, sizeof(*o), opts, "tlp_plan_train_options"));
+    if (o->held_out == 0)
+        o->held_out = HELD_OUT;
+    if (o->n_accum == 0)
+        o->n_accum = 1;
+    if (o->rate == 0)
+        o->rate = o->rank ? RATE_LORA : RATE_FULL;
+    if (o->warm_up == 0)
+        o->warm_up = WARM_UP;
+    if (o->clip == 0)
+        o->clip = CLIP;
+    if (o->max_bytes == 0)
+        o->max_bytes = MAX_BYTES;
+    TLP_TRY(check_options(o));
+    TLP_TRY(tlpi_windows_options(&t->session, &o->held_out, o->session));
+    o->session = &t->session;
+done:
+    return st;
+}
+
+/* ==== results ============================================================ */
+
+static tlpi_fitted_lowrank fitted_pair(const tlpi_train_lowrank *c)
+{
+    return c->rank
+               ? (tlpi_fitted_lowrank){ c->rank, c->down->value, c->up->value }
+               : (tlpi_fitted_lowrank){ 0 };
+}
+
+/* Borrowed numbers: a norm that is the model's own is left out. */
+static void fit_member(const tlpi_trainer *t, int stage, int member,
+                       tlpi_fitted_member *f)
+{
+    const tlpi_train_member *m = &t->net.stage[stage].member[member];
+    const tlpi_adjust *a = t->plan->adjust;
+    const tlpi_member_adjust *old =
+        a && a->stage[stage].member ? &a->stage[stage].member[member] : NULL;
+    bool attn = m->attn_norm->grad || (old && old->attn_norm);
+    bool ffn = m->ffn_norm->grad || (old && old->ffn_norm);
+
+    *f = (tlpi_fitted_member){
+        .attn_norm = attn ? m->attn_norm->value : NULL,
+        .ffn_norm = ffn ? m->ffn_norm->value : NULL,
+        .attn_gain = m->attn_gain->value[0],
+        .ffn_gain = m->ffn_gain->value[0],
+        .attn_in = fitted_pair(&m->attn_in),
+        .ffn_in = fitted_pair(&m->ffn_in),
+        .out_down = m->out_down ? m->out_down->value : NULL,
+    };
+}
+
+static bool has_adjustments(const tlpi_trainer *t)
+{
+    return t->o.norms || t->o.gains || t->plan->adjust;
+}
+
+/* The plan with the norms, gains and corrections that were trained, still for
+ * the old file. */
+static tlp_status adjusted_plan(const tlpi_trainer *t, tlp_plan **out)
+{
+    size_t n_stage = (size_t)t->plan->n_stage;
+    tlpi_fitted_stage *f = tlpi_calloc(t->env, n_stage, sizeof(*f));
+    tlpi_fitted_member *all = NULL;
+    size_t n = 0;
+    void *image;
+    size_t n_image;
+    tlp_status st = TLP_OK;
+
+    for (size_t i = 0; i < n_stage; i++)
+        n += (size_t)t->net.stage[i].n_member;
+    all = tlpi_calloc(t->env, n, sizeof(*all));
+    if (!f || !all)
+        TLP_TRY(tlpi_fail_nomem_for("a trained plan"));
+    n = 0;
+    for (int i = 0; i < t->plan->n_stage; i++) {
+        const tlpi_train_stage *s = &t->net.stage[i];
+
+        if (!tlpi_train_touches(t->plan, i))
+            continue;
+        f[i] = (tlpi_fitted_stage){ &all[n], s->out_rank,
+                                    s->out_up ? s->out_up->value : NULL };
+        for (int j = 0; j < s->n_member; j++)
+            fit_member(t, i, j, &all[n++]);
+    }
+    TLP_TRY(tlpi_adjust_image(t->plan, f, &image, &n_image));
+    st = tlpi_plan_with_adjust(out, t->plan, image, n_image, "training");
+done:
+    tlpi_free(t->env, all);
+    tlpi_free(t->env, f);
+    return st;
+}
+
+/* ==== the file =========================================================== */
+
+/* W + up down, in floats. */
+static void merge_lora(const tlpi_trainer *t, const tlpi_train_matrix *w,
+                       float *x)
+{
+    int64_t rows = w->tensor->ne[1], cols = w->tensor->ne[0];
+    const tlpi_gemm_args product = { .m = rows,
+                                     .n = cols,
+                                     .k = w->down->rows,
+                                     .alpha = 1,
+                                     .beta = 1,
+                                     .a = w->up->value,
+                                     .lda = (size_t)w->up->cols,
+                                     .b = tlpi_gemm_floats(w->down->value,
+                                                           (size_t)cols),
+                                     .c = x,
+                                     .ldc = (size_t)cols };
+
+    tlpi_dequantize(w->tensor->type, w->tensor->data, x, rows * cols);
+    tlpi_gemm_run(t->pass.gemm, &product);
+}
+
+/* The trained matrices as tensors of floats; LoRA needs memory for each. */
+static tlp_status list_matrices(tlpi_trainer *t, tlpi_tensor *list, size_t *n)
+{
+    for (int l = 0; l < t->model->hp.n_layer; l++)
+        for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+            const tlpi_train_matrix *w = &t->net.layer[l].w[i];
+            float *x = w->full ? w->full->value : NULL;
+
+            if (!w->full && !w->down)
+                continue;
+            tlpi_tensor *to = &list[*n];
+
+            *to = *w->tensor;
+            if (!x) {
+                x = tlpi_alloc_array(t->env, (size_t)to->ne[0],
+                                     (size_t)to->ne[1] * sizeof(float));
+                if (!x)
+                    return tlpi_fail_nomem_for("a trained model");
+                merge_lora(t, w, x);
+            }
+            to->type = TLPI_F32;
+            to->data = x;
+            to->n_bytes = (size_t)to->ne[0] * (size_t)to->ne[1] * sizeof(float);
+            ++*n;
+        }
+    return TLP_OK;
+}
+
+static void free_matrices(const tlpi_trainer *t, tlpi_tensor *list, size_t n)
+{
+    for (size_t i = 0; i < n && t->o.rank; i++)
+        tlpi_free(t->env, (void *)(uintptr_t)list[i].data);
+    tlpi_free(t->env, list);
+}
+
+static tlp_status write_file(tlpi_trainer *t, const tlp_plan *plan,
+                             const char *made, const char *path, tlp_plan **out)
+{
+    size_t most = (size_t)t->model->hp.n_layer * TLPI_N_LAYER_TENSOR, n = 0;
+    tlpi_tensor *list = tlpi_calloc(t->env, most, sizeof(*list));
+    tlp_status st = TLP_OK;
+
+    if (!list)
+        return tlpi_fail_nomem_for("a trained model");
+    TLP_TRY(list_matrices(t, list, &n));
+    const tlpi_plan_convert c = { .plan = plan,
+                                  .made = made,
+                                  .plan_path = t->o.plan_path,
+                                  .file = { .model = t->model,
+                                            .path = path,
+                                            .type = t->o.type,
+                                            .replace = list,
+                                            .n_replace = n } };
+
+    st = tlpi_plan_convert_write(out, NULL, &c);
+done:
+    free_matrices(t, list, n);
+    return st;
+}
+
+/* ==== the record ========================================================= */
+
+static tlp_status record(const tlpi_trainer *t, const tlp_plan *plan,
+                         const tlp_plan_train_report *r, char **made)
+{
+    const tlp_plan_train_options *o = &t->o;
+    tlpi_text text = { .env = t->env };
+    char hash[TLPI_HASH_TEXT];
+    tlp_status st;
+
+    tlpi_sha256_ids(t->text.ids, t->text.n_id, hash);
+    tlpi_text_printf(
+        &text,
+        "{\"tool\": \"tlp_plan_train\", \"version\": \"%s\", \"from\": "
+        "\"%s\", \"text\": \"%s\", \"text_tokens\": %zu, \"n_ctx\": %d, "
+        "\"windows\": %d, \"held_out\": %d, \"seed\": \"%" PRIu64 "\", "
+        "\"tokens\": %" PRId64 ", \"of_tokens\": %" PRId64 ", ",
+        tlp_version_string(), tlpi_model_fingerprint(t->model), hash,
+        t->text.n_tok, t->text.n_ctx, t->text.n, t->text.n_held, o->seed,
+        r->n_token, t->token);
+    tlpi_text_printf(
+        &text,
+        "\"full\": %d, \"lora\": %d, \"norms\": %d, \"gains\": %d, "
+        "\"corrections\": %d, \"n_accum\": %d, \"rate\": %.12g, "
+        "\"text_share\": %.12g, ",
+        o->full, o->rank, o->norms, o->gains, o->corrections, o->n_accum,
+        o->rate, o->text_share);
+    tlpi_text_printf(
+        &text,
+        "\"kl_before\": %.12g, \"kl_after\": %.12g, \"ppl_before\": %.12g, "
+        "\"ppl_after\": %.12g}",
+        r->kl_before, r->kl_after, r->ppl_before, r->ppl_after);
+    if (text.failed)
+        TLP_TRY(tlpi_fail_nomem_for("a trained plan"));
+    st = tlpi_plan_record(plan, "trained", text.data, made);
+done:
+    tlpi_text_free(&text);
+    return st;
+}
+
+static void fill_report(const tlpi_trainer *t, tlp_plan_train_report *r)
+{
+    const tlpi_train_loss *a = &t->first_score, *b = &t->best_score;
+    double n = (double)a->n;
+
+    r->n_window = t->text.n;
+    r->n_held_out = t->text.n_held;
+    r->n_token = t->best_token;
+    r->n_number = (int64_t)t->net.param.n_trained;
+    r->kl_before = a->kl / n;
+    r->kl_after = b->kl / n;
+    r->ppl_before = exp(a->nll / n);
+    r->ppl_after = exp(b->nll / n);
+    r->top1_before = (double)a->top1 / n;
+    r->top1_after = (double)b->top1 / n;
+    r->seconds = tlpi_now() - t->begin;
+    r->canceled = t->canceled;
+}
+
+/* ==== the call =========================================================== */
+
+static tlp_status hand_out(tlpi_trainer *t, const tlp_plan_train_report *r,
+                           const char *path, tlp_plan **out)
+{
+    tlp_plan *plan = NULL;
+    char *made = NULL;
+    tlp_status st;
+
+    if (has_adjustments(t))
+        TLP_TRY(adjusted_plan(t, &plan));
+    else
+        plan = tlpi_plan_retain(t->plan);
+    TLP_TRY(record(t, plan, r, &made));
+    if (t->o.full || t->o.rank)
+        TLP_TRY(write_file(t, plan, made, path, out));
+    else
+        TLP_TRY(tlpi_plan_move(out, plan, t->model, made));
+done:
+    tlpi_free(t->env, made);
+    tlp_plan_free(plan);
+    return st;
+}
+
+static tlp_status check_paths(const tlpi_trainer *t, const char *path)
+{
+    bool writes = t->o.full || t->o.rank;
+
+    if (writes && !path)
+        return tlpi_fail(TLP_EINVAL, "path is required for a training of "
+                                     "matrices");
+    return writes ? tlpi_plan_convert_check(t->model, path, t->o.plan_path)
+                  : TLP_OK;
+}
+
+static tlp_status check_plan(const tlp_plan *plan,
+                             const tlp_plan_train_options *o)
+{
+    if (plan->model->vocab_only)
+        return tlpi_fail(TLP_EINVAL,
+                         "%s was opened with vocab_only, training needs its "
+                         "layers",
+                         plan->model->path);
+    if (plan->model->w.view && (o->full || o->rank))
+        return tlpi_fail(TLP_ENOTSUP,
+                         "%s: its layers have fused tensors (attn_qkv), whose "
+                         "parts cannot be trained",
+                         plan->model->path);
+    return o->type ? tlpi_convert_check_type(plan->model, o->type) : TLP_OK;
+}
+
+tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *out_report,
+                          const tlp_plan *plan, const char *path,
+                          const int32_t *tokens, size_t n,
+                          const tlp_plan_train_options *opts)
+{
+    tlpi_trainer t = { 0 };
+    tlp_plan_train_report r = { .struct_size = sizeof(r) };
+    bool trained = false;
+    tlp_status st;
+
+    if (out)
+        *out = NULL;
+    if (!out || !plan || !tokens)
+        return tlpi_fail(TLP_EINVAL, "out, plan and tokens are required");
+    t.env = &plan->model->env;
+    t.model = plan->model;
+    if (out_report) /* before the work begins */
+        TLP_TRY(
+            tlpi_struct_check(out_report, sizeof(r), "tlp_plan_train_report"));
+    TLP_TRY(read_options(&t, opts));
+    TLP_TRY(check_plan(plan, &t.o));
+    TLP_TRY(check_paths(&t, path));
+    TLP_TRY(tlpi_plan_move(&t.plan, plan, t.model, plan->made));
+    TLP_TRY(tlpi_trainer_create(&t, tokens, n));
+    TLP_TRY(tlpi_trainer_run(&t));
+    fill_report(&t, &r);
+    trained = true;
+    if (t.best_token == 0)
+        TLP_TRY(tlpi_fail(TLP_ENOGAIN,
+                          "training does not help: no state is better on the "
+                          "held-out windows than the plan, KL %.6g",
+                          r.kl_before));
+    st = hand_out(&t, &r, path, out);
+done:
+    if (out_report && trained)
+        (void)tlpi_struct_write(out_report, &r, sizeof(r), "");
+    tlpi_trainer_free(&t);
+    tlp_plan_free(t.plan);
+    return st;
+}

@@ -1,0 +1,324 @@
+/*
+ * trainer.c - the steps of training, and validation on held-out windows.
+ */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/random.h"
+
+#define LAST_RATE 0.1 /* of the first, at the end */
+#define N_POINT 20    /* validations in a training */
+#define SPEED_STEPS 4 /* whose time says how fast steps are */
+
+static const char purpose[] = "training";
+
+/* ==== setting up ========================================================= */
+
+static tlp_status create_pool(tlpi_trainer *t)
+{
+    const tlpi_pool_options threads = { .n_thread = t->cfg.n_prefill,
+                                        .n_machine = t->cfg.n_machine,
+                                        .n_core = t->cfg.n_core,
+                                        .spin_us = t->cfg.spin_us,
+                                        .host = t->cfg.host };
+
+    return tlpi_pool_create(&t->pool, t->env, &threads);
+}
+
+static void plan_steps(tlpi_trainer *t)
+{
+    int64_t n_window = t->text.n - t->text.n_held;
+    int64_t in_step = (int64_t)t->text.n_ctx * t->o.n_accum;
+    int64_t all = n_window * t->text.n_ctx;
+
+    t->n_step = ((t->o.n_token ? t->o.n_token : all) + in_step / 2) / in_step;
+    t->n_step = TLPI_MAX(1, t->n_step);
+    if (t->o.seconds > 0)
+        t->n_step = TLPI_MAX(t->n_step, 2 * SPEED_STEPS);
+    t->random = t->o.seed;
+    t->next = (int)n_window; /* an epoch begins */
+    t->adam = (tlpi_adam){ .beta1 = 0.9,
+                           .beta2 = 0.95,
+                           .eps = 1e-8,
+                           .decay = t->o.weight_decay,
+                           .clip = t->o.clip };
+}
+
+static tlp_status keep_best(tlpi_trainer *t)
+{
+    const tlpi_train_params *list = &t->net.param;
+
+    for (size_t i = 0; i < list->n; i++)
+        if (list->item[i]->grad)
+            memcpy(t->best[i], list->item[i]->value,
+                   tlpi_train_param_size(list->item[i]) * sizeof(float));
+    t->best_token = t->token;
+    return TLP_OK;
+}
+
+static tlp_status create_best(tlpi_trainer *t)
+{
+    const tlpi_train_params *list = &t->net.param;
+
+    t->best = tlpi_calloc(t->env, list->n, sizeof(*t->best));
+    if (!t->best)
+        return tlpi_fail_nomem_for(purpose);
+    for (size_t i = 0; i < list->n; i++) {
+        if (!list->item[i]->grad)
+            continue;
+        t->best[i] = tlpi_alloc_array(
+            t->env, tlpi_train_param_size(list->item[i]), sizeof(float));
+        if (!t->best[i])
+            return tlpi_fail_nomem_for(purpose);
+    }
+    return TLP_OK;
+}
+
+tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
+{
+    const tlpi_train_choice choice = { .norms = t->o.norms,
+                                       .gains = t->o.gains,
+                                       .corrections = t->o.corrections,
+                                       .matrices = t->o.full || t->o.rank,
+                                       .rank = t->o.rank,
+                                       .seed = t->o.seed };
+    tlp_status st;
+
+    TLP_TRY(tlpi_windows_check(t->model, tokens, n, t->session.n_ctx));
+    TLP_TRY(tlpi_runner_config(&t->cfg, t->model, &t->session));
+    TLP_TRY(tlpi_windows_cut(&t->text, t->env, tokens, n, t->session.n_ctx,
+                             t->o.seed));
+    TLP_TRY(tlpi_windows_hold_out(&t->text, t->o.held_out));
+    t->order = tlpi_calloc(t->env, (size_t)t->text.n, sizeof(*t->order));
+    if (!t->order)
+        TLP_TRY(tlpi_fail_nomem_for(purpose));
+    TLP_TRY(create_pool(t));
+    TLP_TRY(tlpi_train_net_create(&t->net, t->plan, &choice));
+    if (t->net.param.n_trained == 0)
+        TLP_TRY(tlpi_fail(TLP_EINVAL,
+                          "plan: it has no group and leaves out no exchange, "
+                          "so nothing of it can be trained"));
+    TLP_TRY(tlpi_train_pass_create(&t->pass, &t->net, t->pool, t->cfg.isa,
+                                   t->text.n_ctx, t->o.max_bytes));
+    TLP_TRY(tlpi_train_head_create(&t->head, &t->pass));
+    TLP_TRY(tlpi_train_targets_create(&t->targets, t->model, &t->cfg, &t->text,
+                                      t->pool));
+    TLP_TRY(create_best(t));
+    plan_steps(t);
+done:
+    return st;
+}
+
+void tlpi_trainer_free(tlpi_trainer *t)
+{
+    for (size_t i = 0; t->best && i < t->net.param.n; i++)
+        tlpi_free(t->env, t->best[i]);
+    tlpi_free(t->env, t->best);
+    tlpi_train_targets_free(&t->targets);
+    tlpi_train_head_free(&t->head);
+    tlpi_train_pass_free(&t->pass);
+    tlpi_train_net_free(&t->net);
+    tlpi_pool_free(t->pool);
+    tlpi_free(t->env, t->order);
+    tlpi_windows_free(&t->text);
+}
+
+/* ==== a step ============================================================= */
+
+/* The windows that are not held out, in an order of their own in each epoch. */
+static int next_window(tlpi_trainer *t)
+{
+    int n = t->text.n - t->text.n_held;
+
+    if (t->next >= n) {
+        for (int i = 0; i < n; i++)
+            t->order[i] = t->text.n_held + i;
+        for (int i = n; i > 1; i--) {
+            int j = (int)(tlpi_random(&t->random) % (uint64_t)i);
+            int last = t->order[i - 1];
+
+            t->order[i - 1] = t->order[j];
+            t->order[j] = last;
+        }
+        t->next = 0;
+        t->epoch++;
+    }
+    return t->order[t->next++];
+}
+
+static void run_window(tlpi_trainer *t, int window)
+{
+    const tlpi_window *w = &t->text.window[window];
+
+    tlpi_train_embed(&t->pass, w->ids, w->n);
+    tlpi_train_forward(&t->pass, 0, t->plan->n_stage);
+}
+
+static tlp_status add_window(tlpi_trainer *t, int64_t *n)
+{
+    int window = next_window(t);
+    int n_row = t->text.window[window].n - 1;
+    tlpi_train_target target;
+    tlp_status st;
+
+    TLP_TRY(tlpi_train_targets_get(&t->targets, window, &target));
+    run_window(t, window);
+    TLP_TRY(tlpi_train_head_loss(&t->head, &target, n_row, 1 - t->o.text_share,
+                                 true, &t->running));
+    tlpi_train_back(&t->pass);
+    *n += n_row;
+    t->token += t->text.window[window].n;
+done:
+    return st;
+}
+
+/* A linear warm-up, and half a wave of cosine down to LAST_RATE. */
+static double rate_of(const tlpi_trainer *t, int64_t step)
+{
+    double warm = fmax(1, t->o.warm_up * (double)t->n_step);
+    double at = (double)step + 1;
+
+    if (at < warm)
+        return t->o.rate * at / warm;
+    double part = (at - warm) / fmax(1, (double)t->n_step - warm);
+
+    return t->o.rate * (LAST_RATE + (1 - LAST_RATE) * 0.5 *
+                                        (1 + cos(3.14159265358979 * part)));
+}
+
+static tlp_status take_step(tlpi_trainer *t)
+{
+    int64_t n = 0;
+    double norm;
+    tlp_status st = TLP_OK;
+
+    tlpi_train_params_clear_grad(&t->net.param, t->pool);
+    for (int i = 0; i < t->o.n_accum; i++)
+        TLP_TRY(add_window(t, &n));
+    t->adam.rate = rate_of(t, t->step);
+    TLP_TRY(tlpi_adam_step(&t->adam, &t->net.param, t->pool, 1.0 / (double)n,
+                           &norm));
+    t->step++;
+done:
+    return st;
+}
+
+/* ==== validation ========================================================= */
+
+static tlp_status validate(tlpi_trainer *t, tlpi_train_loss *score)
+{
+    tlp_status st = TLP_OK;
+
+    *score = (tlpi_train_loss){ 0 };
+    for (int i = 0; i < t->text.n_held; i++) {
+        run_window(t, i);
+        tlpi_train_logits(&t->head, t->text.window[i].n - 1);
+        TLP_TRY(
+            tlpi_train_targets_compare(&t->targets, i, t->head.logits, score));
+    }
+done:
+    return st;
+}
+
+static double cost(const tlpi_trainer *t, const tlpi_train_loss *x)
+{
+    double share = t->o.text_share;
+
+    return ((1 - share) * x->kl + share * x->nll) / (double)x->n;
+}
+
+static tlp_status tell(tlpi_trainer *t, const tlpi_train_loss *score)
+{
+    double n = (double)score->n;
+    const tlp_train_point point = {
+        .struct_size = sizeof(point),
+        .n_token = t->token,
+        .step = t->step,
+        .n_step = t->n_step,
+        .loss = t->running.n ? cost(t, &t->running) : NAN,
+        .kl = score->kl / n,
+        .ppl = exp(score->nll / n),
+        .top1_agreement = (double)score->top1 / n,
+        .seconds = tlpi_now() - t->begin,
+        .rate = t->adam.rate,
+    };
+
+    t->running = (tlpi_train_loss){ 0 };
+    if (t->o.point)
+        t->o.point(&point, t->o.point_data);
+    return TLP_OK;
+}
+
+static tlp_status check_point(tlpi_trainer *t)
+{
+    tlpi_train_loss score;
+    tlp_status st;
+
+    TLP_TRY(validate(t, &score));
+    if (t->step == 0)
+        t->first_score = t->best_score = score;
+    if (t->step == 0 || cost(t, &score) < cost(t, &t->best_score)) {
+        t->best_score = score;
+        TLP_TRY(keep_best(t));
+    }
+    st = tell(t, &score);
+done:
+    return st;
+}
+
+static void take_best(tlpi_trainer *t)
+{
+    const tlpi_train_params *list = &t->net.param;
+
+    for (size_t i = 0; i < list->n; i++)
+        if (list->item[i]->grad)
+            memcpy(list->item[i]->value, t->best[i],
+                   tlpi_train_param_size(list->item[i]) * sizeof(float));
+}
+
+static tlp_status report(const tlpi_trainer *t)
+{
+    double done = (double)t->step / (double)t->n_step;
+
+    if (t->o.progress && t->o.progress(done, t->o.progress_data))
+        return tlpi_fail(TLP_ECANCELED, "training was canceled");
+    return TLP_OK;
+}
+
+/* How many steps the time allows, with a validation after each part. */
+static void fit_time(tlpi_trainer *t)
+{
+    double now = tlpi_now(), step = (now - t->first_step) / SPEED_STEPS;
+    double left = t->o.seconds - (now - t->begin) - N_POINT * t->score_time;
+
+    t->n_step = t->step + (int64_t)fmax(0, left / step);
+}
+
+tlp_status tlpi_trainer_run(tlpi_trainer *t)
+{
+    tlp_status st;
+
+    t->begin = tlpi_now();
+    TLP_TRY(check_point(t));
+    t->first_step = tlpi_now();
+    t->score_time = t->first_step - t->begin;
+    while (t->step < t->n_step) {
+        TLP_TRY(take_step(t));
+        if (t->o.seconds > 0 && t->step == SPEED_STEPS)
+            fit_time(t);
+        if (t->step % TLPI_MAX(1, t->n_step / N_POINT) == 0 ||
+            t->step == t->n_step)
+            TLP_TRY(check_point(t));
+        TLP_TRY(report(t));
+    }
+done:
+    if (st == TLP_ECANCELED && t->o.keep && t->best_token > 0) {
+        t->canceled = true;
+        st = TLP_OK;
+    }
+    if (st == TLP_OK)
+        take_best(t);
+    return st;
+}

@@ -1,0 +1,47 @@
+/*
+ * trainer.h - training of a plan: the text, the net, steps, and validation.
+ */
+#ifndef TLPI_TRAINER_H
+#define TLPI_TRAINER_H
+
+#include "tlp_tune.h"
+#include "train/train_target.h"
+
+typedef struct tlpi_trainer {
+    const tlpi_env *env;
+    tlp_plan_train_options o;    /* o.session points at the next field */
+    tlp_session_options session; /* of the windows */
+    tlpi_session_config cfg;
+    tlp_plan *plan; /* retained */
+    tlp_model *model;
+    tlpi_windows text; /* with held-out windows */
+    tlpi_pool *pool;
+    tlpi_train_net net;
+    tlpi_train_pass pass;
+    tlpi_train_head head;
+    tlpi_train_targets targets;
+    tlpi_adam adam;
+
+    int64_t n_step;      /* of the whole training */
+    int64_t step, token; /* done */
+    int *order;          /* [text.n - n_held] windows of this epoch */
+    int next, epoch;     /* the next place in it */
+    uint64_t random;
+    double begin, first_step; /* tlpi_now() of the start, of the first step */
+    double score_time;        /* seconds of a validation */
+    tlpi_train_loss running;  /* since the last point */
+    float **best;             /* [net.param.n] values of the best state */
+    tlpi_train_loss first_score, best_score; /* on the held-out windows */
+    int64_t best_token;
+    bool canceled; /* and the best state is kept */
+} tlpi_trainer;
+
+/* env, o, session, plan and model are set. */
+tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens,
+                               size_t n);
+void tlpi_trainer_free(tlpi_trainer *t); /* half-built is fine */
+
+/* Train to the end, and put the best state's numbers into the parameters. */
+tlp_status tlpi_trainer_run(tlpi_trainer *t);
+
+#endif

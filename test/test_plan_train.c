@@ -1,0 +1,372 @@
+/*
+ * test_plan_train.c - tlp_plan_train: what it gains, what it writes, equal bits
+ * for any number of threads, refusals.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "plan/plan.h"
+#include "support/plan_rig.h"
+#include "support/random_adjust.h"
+#include "support/rig.h"
+#include "support/tiny.h"
+#include "support/written.h"
+
+TestSuite(plan_train, .timeout = 300);
+
+enum { N_CTX = 32, N_TOKEN = 20 * N_CTX };
+
+static int32_t ids[N_TOKEN];
+static const text_windows whole = { ids, N_TOKEN, N_CTX };
+static tlp_session_options session;
+
+static tlp_model *open_tiny(tlpi_dtype type)
+{
+    tiny_spec spec = tiny_default();
+    tlp_model *m = NULL;
+
+    spec.type = type;
+    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
+    rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 11);
+    return m;
+}
+
+static tlp_plan_train_options options(void)
+{
+    tlp_plan_train_options o = TLP_PLAN_TRAIN_OPTIONS_INIT;
+
+    session = plan_rig_session(N_CTX);
+    o.session = &session;
+    o.n_token = 3 * N_TOKEN;
+    o.rate = 1e-3;
+    o.held_out = 0.2;
+    return o;
+}
+
+static tlp_plan *parse(tlp_model *m, const char *text)
+{
+    tlp_plan *p = NULL;
+
+    CHECK_OK(tlp_plan_parse(&p, m, text));
+    return p;
+}
+
+/* ==== what training gains ================================================ */
+
+/* The trained plan, in its file, has less KL divergence from the old serial
+ * model, by sessions that know nothing of training. */
+static void expect_gain(tlpi_dtype type, const char *text,
+                        const tlp_plan_train_options *o, double share)
+{
+    tlp_model *m = open_tiny(type);
+    tlp_plan *plan = parse(m, text), *trained = NULL;
+    tlp_plan_train_report r = { .struct_size = sizeof r };
+    bool writes = o->full || o->rank;
+    const char *path = writes ? tiny_path("trained.gguf") : NULL;
+    float *reference = text_serial_logits(m, &whole);
+    double before = text_compare(m, plan, &whole, reference).kl, after;
+
+    CHECK_OK(tlp_plan_train(&trained, &r, plan, path, ids, N_TOKEN, o));
+    after = text_compare(trained->model, trained, &whole, reference).kl;
+    cr_expect_lt(after, share * before, "%s: KL %g, %g before", text, after,
+                 before);
+    cr_expect_lt(r.kl_after, r.kl_before, "%s", text);
+    cr_expect(r.n_token > 0 && r.n_number > 0 && r.n_window == 20 &&
+              r.n_held_out == 4);
+    free(reference);
+    tlp_plan_free(trained);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+Test(plan_train, matrices)
+{
+    tlp_plan_train_options o = options();
+
+    o.full = 1;
+    expect_gain(TLPI_F32, "par:1-2", &o, 0.6);
+    expect_gain(TLPI_F32, "nosync@2:1,2a", &o, 0.6);
+    expect_gain(TLPI_Q8_0, "asym:1-2;lp:3-4", &o, 0.6);
+}
+
+Test(plan_train, lora)
+{
+    tlp_plan_train_options o = options();
+
+    o.rank = 8;
+    o.rate = 3e-3;
+    expect_gain(TLPI_F16, "par:1-2,3-4", &o, 0.7);
+    expect_gain(TLPI_F16, "nosync@2:1f,3", &o, 0.7);
+}
+
+Test(plan_train, norms_and_gains)
+{
+    tlp_plan_train_options o = options();
+
+    o.norms = o.gains = 1;
+    o.rate = 1e-2;
+    expect_gain(TLPI_F16, "par:1-2,3-4", &o, 0.98);
+    expect_gain(TLPI_F16, "nosync@2:1f,3", &o, 0.98);
+}
+
+Test(plan_train, matrices_and_norms_together)
+{
+    tlp_plan_train_options o = options();
+
+    o.full = o.norms = 1;
+    expect_gain(TLPI_F16, "nosync@2:1,2a", &o, 0.6);
+}
+
+/* Corrections that a plan has, here random ones, go on to be trained. */
+Test(plan_train, an_adjusted_plan)
+{
+    tlp_model *m = open_tiny(TLPI_F16);
+    tlp_plan *plan = parse(m, "par:1-2"), *adjusted = NULL, *trained = NULL;
+    tlp_plan_train_options o = options();
+    tlp_plan_train_report r = { .struct_size = sizeof r };
+    tlp_plan_adjust_info info = { .struct_size = sizeof info };
+    float *reference = text_serial_logits(m, &whole);
+
+    CHECK_OK(fitted_plan(&adjusted, plan, FITTED_ATTN_IN | FITTED_OUT, 8, 3));
+    o.corrections = 1;
+    CHECK_OK(tlp_plan_train(&trained, &r, adjusted, NULL, ids, N_TOKEN, &o));
+    double before = text_compare(m, adjusted, &whole, reference).kl;
+    double after = text_compare(m, trained, &whole, reference).kl;
+
+    cr_expect_lt(after, 0.98 * before, "KL %g, %g before", after, before);
+    CHECK_OK(tlp_plan_get_adjust(&info, trained));
+    cr_expect_gt(info.n_low_rank, 0);
+    cr_expect_eq(info.n_norm, 0);
+    free(reference);
+    tlp_plan_free(trained);
+    tlp_plan_free(adjusted);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+/* ==== equal bits ========================================================= */
+
+/* The bytes of the trained file. */
+static char *trained_bytes(const tlp_plan_train_options *o, size_t *n)
+{
+    tlp_model *m = open_tiny(TLPI_F16);
+    tlp_plan *plan = parse(m, "nosync@2:1,2a"), *trained = NULL;
+    const char *path = tiny_path("trained.gguf");
+    FILE *f;
+    char *data;
+
+    CHECK_OK(tlp_plan_train(&trained, NULL, plan, path, ids, N_TOKEN, o));
+    tlp_plan_free(trained);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+    f = fopen(path, "rb");
+    cr_assert(f && fseek(f, 0, SEEK_END) == 0);
+    *n = (size_t)ftell(f);
+    rewind(f);
+    data = malloc(*n);
+    cr_assert(data && fread(data, 1, *n, f) == *n);
+    fclose(f);
+    return data;
+}
+
+Test(plan_train, equal_bits_for_any_number_of_threads)
+{
+    tlp_plan_train_options o = options();
+    size_t n[3];
+    char *bytes[3];
+
+    o.full = 1;
+    o.n_token = 0;
+    for (int i = 0; i < 3; i++) {
+        o.seed = i == 2;
+        session.n_thread = session.n_thread_prefill = i == 1 ? 3 : 1;
+        o.max_bytes = i == 1 ? 1 : 0; /* no tape of its own for any stage */
+        bytes[i] = trained_bytes(&o, &n[i]);
+    }
+    cr_assert(n[0] == n[1] && n[0] == n[2]);
+    cr_expect(memcmp(bytes[0], bytes[1], n[0]) == 0,
+              "another number of threads gives other bits");
+    cr_expect(memcmp(bytes[0], bytes[2], n[0]) != 0,
+              "another seed gives equal bits");
+    for (int i = 0; i < 3; i++)
+        free(bytes[i]);
+}
+
+/* ==== points, cancelling ================================================= */
+
+typedef struct seen {
+    int n;
+    int64_t token;
+    bool wrong;
+} seen;
+
+static void see(const tlp_train_point *p, void *arg)
+{
+    seen *s = arg;
+
+    s->wrong |= s->n == 0 ? p->n_token != 0 || !isnan(p->loss)
+                          : p->n_token <= s->token || !(p->loss > 0);
+    s->wrong |= !(p->kl > 0) || !(p->ppl > 1) || !(p->top1_agreement <= 1);
+    s->token = p->n_token;
+    s->n++;
+}
+
+Test(plan_train, points_and_progress)
+{
+    tlp_model *m = open_tiny(TLPI_F16);
+    tlp_plan *plan = parse(m, "par:1-2"), *trained = NULL;
+    tlp_plan_train_options o = options();
+    written_meter meter = { .calls = 0 };
+    seen s = { .n = 0 };
+
+    o.norms = 1;
+    o.point = see;
+    o.point_data = &s;
+    o.progress = written_count;
+    o.progress_data = &meter;
+    CHECK_OK(tlp_plan_train(&trained, NULL, plan, NULL, ids, N_TOKEN, &o));
+    cr_expect(s.n >= 20 && !s.wrong, "%d points", s.n);
+    cr_expect_eq(s.token, o.n_token);
+    cr_expect(!meter.backwards && meter.last == 1, "progress ends at %g",
+              meter.last);
+    tlp_plan_free(trained);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+Test(plan_train, cancelled_training_leaves_nothing)
+{
+    tlp_model *m = open_tiny(TLPI_F16);
+    tlp_plan *plan = parse(m, "par:1-2"), *trained = NULL;
+    tlp_plan_train_options o = options();
+    const char *path = tiny_path("cancelled.gguf");
+    int n_beside = written_n_beside(path);
+
+    o.full = 1;
+    o.progress = written_count;
+    for (int at = 1; at < 60; at += 19) {
+        written_meter meter = { .cancel_at = at };
+
+        o.progress_data = &meter;
+        CHECK_FAILS(TLP_ECANCELED, tlp_plan_train(&trained, NULL, plan, path,
+                                                  ids, N_TOKEN, &o));
+        cr_expect_eq(meter.calls, at);
+        cr_expect_null(trained);
+        cr_expect_eq(written_n_beside(path), n_beside);
+    }
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+/* With `keep`, cancelling after some progress hands out the best state. */
+Test(plan_train, a_cancelled_training_can_be_kept)
+{
+    tlp_model *m = open_tiny(TLPI_F16);
+    tlp_plan *plan = parse(m, "par:1-2"), *trained = NULL;
+    tlp_plan_train_options o = options();
+    tlp_plan_train_report r = { .struct_size = sizeof r };
+    written_meter meter = { .cancel_at = 30 };
+    float *reference = text_serial_logits(m, &whole);
+
+    o.full = o.keep = 1;
+    o.progress = written_count;
+    o.progress_data = &meter;
+    CHECK_OK(tlp_plan_train(&trained, &r, plan, tiny_path("kept.gguf"), ids,
+                            N_TOKEN, &o));
+    cr_expect_eq(r.canceled, 1);
+    cr_expect(r.n_token > 0 && r.n_token <= 30 * N_CTX);
+    cr_expect_lt(text_compare(trained->model, trained, &whole, reference).kl,
+                 text_compare(m, plan, &whole, reference).kl);
+    free(reference);
+    tlp_plan_free(trained);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+/* ==== refusals =========================================================== */
+
+static void refuse(tlp_model *m, const char *text, const char *path,
+                   const tlp_plan_train_options *o, tlp_status want,
+                   const char *says)
+{
+    tlp_plan *plan = parse(m, text), *trained = NULL;
+
+    CHECK_FAILS(want,
+                tlp_plan_train(&trained, NULL, plan, path, ids, N_TOKEN, o));
+    cr_expect(strstr(tlp_last_error(), says), "\"%s\" expected: %s", says,
+              tlp_last_error());
+    cr_expect_null(trained);
+    tlp_plan_free(plan);
+}
+
+Test(plan_train, plans_and_options_are_checked)
+{
+    tlp_model *m = open_tiny(TLPI_F16);
+    const char *path = tiny_path("never.gguf");
+    tlp_plan_train_options o = options(), full = options();
+
+    full.full = 1;
+    refuse(m, "serial", path, &full, TLP_EINVAL, "no group");
+    refuse(m, "lp-code:1-2", path, &full, TLP_ENOTSUP, "lp-code");
+    refuse(m, "merge:1-2", path, &full, TLP_ENOTSUP, "merge");
+    refuse(m, "par:1-2", NULL, &full, TLP_EINVAL, "path");
+    refuse(m, "par:1-2", m->path, &full, TLP_EINVAL, "own file");
+    refuse(m, "par:1-2", path, &o, TLP_EINVAL, "one of full");
+    full.rank = 4;
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "full and rank");
+    full.rank = 0;
+    full.rate = -1;
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "rate -1");
+    full.rate = NAN;
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "rate");
+    full.rate = 0;
+    full.text_share = 1.5;
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "text_share 1.5");
+    full.text_share = 0;
+    full.type = "Q9_9";
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "Q9_9");
+    full.type = NULL;
+    full.n_token = -1;
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "n_token -1");
+    cr_expect(access(path, F_OK) != 0);
+    tlp_model_free(m);
+}
+
+/* Steps that are far too long lead away from the serial model. */
+Test(plan_train, a_training_that_does_not_help)
+{
+    tlp_model *m = open_tiny(TLPI_F16);
+    tlp_plan *plan = parse(m, "par:1-2"), *trained = NULL;
+    tlp_plan_train_options o = options();
+    tlp_plan_train_report r = { .struct_size = sizeof r };
+    const char *path = tiny_path("never.gguf");
+
+    o.full = 1;
+    o.rate = 0.5;
+    o.clip = 1e9;
+    o.warm_up = 1e-9;
+    CHECK_FAILS(TLP_ENOGAIN,
+                tlp_plan_train(&trained, &r, plan, path, ids, N_TOKEN, &o));
+    cr_expect_eq(r.kl_after, r.kl_before);
+    cr_expect_eq(r.n_token, 0);
+    cr_expect(access(path, F_OK) != 0);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
+Test(plan_train, fused_tensors_are_refused_before_the_work)
+{
+    tiny_spec spec = tiny_default();
+    tlp_plan_train_options o = options();
+    tlp_model *m = NULL;
+
+    spec.fused = true;
+    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
+    rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 11);
+    o.rank = 4;
+    refuse(m, "par:1-2", tiny_path("never.gguf"), &o, TLP_ENOTSUP, "fused");
+    tlp_model_free(m);
+}
