@@ -1,0 +1,239 @@
+/*
+ * plan_train.c - tlp plan train: train the layers that a plan changes.
+ */
+#include "files.h"
+#include "plan_commands.h"
+#include "plan_fit.h"
+#include "train_curve.h"
+
+typedef struct train {
+    engine e;
+    corpus text;
+    const char *out_path, *model_path, *type, *csv;
+    bool full, norms, gains, corrections, as_json;
+    int lora, n_accum, n_token, memory;
+    float minutes, held_out, rate, text_share, weight_decay;
+    uint64_t seed;
+    train_curve curve;
+    cli_progress bar;
+    char what[64]; /* of the bar */
+} train;
+
+/* ==== reports ============================================================ */
+
+static void print_json(const train *v, const tlp_plan_train_report *r)
+{
+    json j = { .file = stdout };
+
+    json_open(&j, NULL, '{');
+    fit_json(&FIT_QUALITY(r), &j);
+    json_int(&j, "tokens", r->n_token);
+    json_int(&j, "numbers", r->n_number);
+    json_real(&j, "seconds", r->seconds);
+    json_int(&j, "interrupted", r->canceled);
+    train_curve_json(&v->curve, &j);
+    json_close(&j, '}');
+    printf("\n");
+}
+
+static void print_table(const train *v, const tlp_plan_train_report *r)
+{
+    train_curve_print(&v->curve);
+    fit_print(&FIT_QUALITY(r));
+    if (r->canceled)
+        printf("interrupted: the best state so far is kept\n");
+    printf("trained: %lld numbers; the best state has seen %lld tokens; "
+           "%.0f s\n",
+           (long long)r->n_number, (long long)r->n_token, r->seconds);
+}
+
+static void see_point(const tlp_train_point *p, void *arg)
+{
+    train *v = arg;
+
+    train_curve_add(&v->curve, p);
+    snprintf(v->what, sizeof v->what, "training, KL %.4f, %.0f tokens/s", p->kl,
+             p->seconds > 0 ? (double)p->n_token / p->seconds : 0);
+    v->bar.what = v->what;
+}
+
+static int write_csv(const train *v)
+{
+    out_file out;
+    int rc = v->csv ? out_open(&out, v->csv) : CLI_OK;
+
+    if (!v->csv || rc != CLI_OK)
+        return rc;
+    train_curve_put_csv(&v->curve, out.file);
+    return out_commit(&out);
+}
+
+/* ========================================================================= */
+
+static tlp_plan_train_options train_options(train *v,
+                                            const tlp_session_options *session)
+{
+    tlp_plan_train_options o = TLP_PLAN_TRAIN_OPTIONS_INIT;
+
+    o.session = session;
+    o.n_token = v->n_token;
+    o.seconds = 60 * (double)v->minutes;
+    o.n_accum = v->n_accum;
+    o.full = v->full;
+    o.rank = v->lora;
+    o.norms = v->norms;
+    o.gains = v->gains;
+    o.corrections = v->corrections;
+    o.rate = (double)v->rate;
+    o.weight_decay = (double)v->weight_decay;
+    o.text_share = (double)v->text_share;
+    o.held_out = (double)v->held_out;
+    o.seed = v->seed;
+    o.point = see_point;
+    o.point_data = v;
+    o.progress = cli_progress_step;
+    o.progress_data = &v->bar;
+    o.type = v->type;
+    o.plan_path = v->model_path ? v->out_path : NULL;
+    o.max_bytes = (uint64_t)v->memory << 20;
+    o.keep = 1;
+    return o;
+}
+
+static int run(train *v, const tlp_plan *plan, tlp_plan **trained)
+{
+    tlp_plan_train_report report = { .struct_size = sizeof report };
+    tlp_session_options session = engine_session_options(&v->e, v->text.ctx);
+    tlp_plan_train_options o = train_options(v, &session);
+
+    cli_progress_start(&v->bar, "training");
+    tlp_status st = tlp_plan_train(trained, &report, plan, v->model_path,
+                                   v->text.ids, v->text.n, &o);
+    cli_progress_end(&v->bar);
+    if (st == TLP_OK && !v->model_path)
+        st = tlp_plan_save(*trained, v->out_path);
+    if (st != TLP_OK)
+        return engine_fail(st);
+    int rc = write_csv(v);
+    if (rc != CLI_OK)
+        return rc;
+    if (v->as_json)
+        print_json(v, &report);
+    else
+        print_table(v, &report);
+    return cli_close_stdout();
+}
+
+static int train_plan(train *v)
+{
+    tlp_plan *plan = NULL, *trained = NULL;
+    int rc = engine_parse_plan(&v->e, v->e.plan_text, &plan);
+
+    if (rc == CLI_OK)
+        rc = corpus_read(&v->text, &v->e);
+    if (rc == CLI_OK)
+        rc = run(v, plan, &trained);
+    tlp_plan_free(trained);
+    tlp_plan_free(plan);
+    return rc;
+}
+
+static int check_options(const train *v)
+{
+    const char *const out[] = { v->out_path, v->model_path, v->csv };
+    int rc = fit_check_options(&v->text, v->e.plan_text, v->out_path);
+
+    if (rc != CLI_OK)
+        return rc;
+    if (v->full && v->lora)
+        return cli_usage("--full and --lora: give one of them");
+    if (v->n_token && v->minutes > 0)
+        return cli_usage("--train-tokens and --minutes: give one of them");
+    if (!v->full && !v->lora && !v->norms && !v->gains && !v->corrections)
+        return cli_usage("nothing to train: --full, --lora R, --norms, --gains "
+                         "or --corrections is required");
+    if ((v->full || v->lora) && !v->model_path)
+        return cli_usage("--full and --lora write a model: --model-out FILE is "
+                         "required");
+    if (!v->full && !v->lora && (v->model_path || v->type))
+        return cli_usage("--model-out and --type are for --full and --lora");
+    rc = out_check_distinct(out, sizeof out / sizeof out[0]);
+    if (rc == CLI_OK)
+        rc = out_check(v->out_path);
+    if (rc == CLI_OK && v->model_path)
+        rc = out_check_model(v->model_path);
+    return rc == CLI_OK && v->csv ? out_check(v->csv) : rc;
+}
+
+static int carry_out(train *v)
+{
+    int rc = check_options(v);
+
+    if (rc == CLI_OK)
+        rc = engine_open_model(&v->e, false);
+    if (rc == CLI_OK)
+        rc = train_plan(v);
+    train_curve_free(&v->curve);
+    corpus_free(&v->text);
+    engine_close(&v->e);
+    return rc;
+}
+
+int plan_train(int argc, char **argv)
+{
+    train v = { .e = ENGINE_INIT };
+    const cli_option table[] = {
+        ENGINE_MODEL_OPTION(v.e),
+        ENGINE_PLAN_OPTION(v.e),
+        CORPUS_FILE_OPTIONS(v.text),
+        CORPUS_MAX_OPTION(v.text),
+        { CLI_FLAG, 0, "full", &v.full, NULL,
+          "train all matrices of the layers that the plan changes", 0, 0 },
+        { CLI_INT, 0, "lora", &v.lora, "R",
+          "train products of rank R that are added to these matrices", 0,
+          4096 },
+        { CLI_FLAG, 0, "norms", &v.norms, NULL, "train weights of the norms", 0,
+          0 },
+        { CLI_FLAG, 0, "gains", &v.gains, NULL,
+          "train gains of attention and feed-forward", 0, 0 },
+        { CLI_FLAG, 0, "corrections", &v.corrections, NULL,
+          "train the low-rank corrections that the plan has", 0, 0 },
+        { CLI_INT, 0, "train-tokens", &v.n_token, "N",
+          "train on N tokens, the text again and again (0: the text once)", 0,
+          INT32_MAX },
+        { CLI_FLOAT, 0, "minutes", &v.minutes, "M", "train for about M minutes",
+          0, 100000 },
+        { CLI_INT, 0, "accum", &v.n_accum, "N", "windows in a step (1)", 0,
+          4096 },
+        { CLI_FLOAT, 0, "rate", &v.rate, "X",
+          "learning rate (1e-4, with --lora 1e-3)", 0, 1 },
+        { CLI_FLOAT, 0, "weight-decay", &v.weight_decay, "X",
+          "decay of matrices (0)", 0, 100 },
+        { CLI_FLOAT, 0, "text-share", &v.text_share, "X",
+          "share of -log p of the text in the loss (0)", 0, 1 },
+        { CLI_INT, 0, "memory", &v.memory, "MIB",
+          "memory that saves work in the backward pass (1024)", 0, 1 << 20 },
+        { CLI_FLOAT, 0, "held-out", &v.held_out, "SHARE",
+          "windows kept for validation (0.1)", 0, 0.9 },
+        CORPUS_CTX_OPTION(v.text),
+        { CLI_SEED, 0, "seed", &v.seed, "N",
+          "seed of the order of windows and of LoRA (0)", 0, 0 },
+        { CLI_TEXT, 'o', "output", &v.out_path, "FILE",
+          "the trained plan, JSON; norms, gains and corrections go to a file "
+          "beside it",
+          0, 0 },
+        { CLI_TEXT, 0, "model-out", &v.model_path, "FILE",
+          "the model with the trained matrices, GGUF", 0, 0 },
+        { CLI_TEXT, 0, "type", &v.type, "TYPE",
+          "type of its matrices, as in tlp quantize (they stay)", 0, 0 },
+        { CLI_TEXT, 0, "csv", &v.csv, "FILE", "write the validations as CSV", 0,
+          0 },
+        { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },
+        ENGINE_TYPE_OPTIONS(v.e),
+        ENGINE_THREAD_OPTIONS(v.e),
+        { .kind = CLI_END },
+    };
+    int rc = cli_parse(argc, argv, table);
+
+    return rc == CLI_GO ? carry_out(&v) : rc;
+}

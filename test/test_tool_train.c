@@ -1,0 +1,113 @@
+/*
+ * test_tool_train.c - tlp plan train: the files it writes, its numbers beside
+ * those of tlp eval, and what it refuses.
+ */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "support/spawn.h"
+#include "support/tiny.h"
+#include "support/tool.h"
+#include "support/tool_json.h"
+
+TestSuite(tool_train, .timeout = 120);
+
+static const char *ids_of(int n)
+{
+    const char *path = tiny_path("ids.i32");
+
+    tool_write_ids(path, n);
+    return path;
+}
+
+/* KL of a plan in its file, and its perplexity. */
+static json_t *eval(const char *m, const char *plan, const char *ids)
+{
+    spawned s = SPAWN("tlp", "eval", "-m", m, "--plan", plan, "--tokens", ids,
+                      "--ctx", "32", "--json");
+
+    tool_expect_status(&s, 0);
+    json_t *j = tool_json(&s);
+
+    spawn_free(&s);
+    return j;
+}
+
+Test(tool_train, writes_model_plan_and_curve)
+{
+    const char *m = tool_model(), *ids = ids_of(640);
+    char model[256], plan[256], csv[256];
+    size_t n;
+
+    strcpy(model, tiny_path("trained.gguf"));
+    strcpy(plan, tiny_path("trained.json"));
+    strcpy(csv, tiny_path("curve.csv"));
+    spawned s =
+        SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2", "--tokens",
+              ids, "--ctx", "32", "--full", "--norms", "--rate", "1e-3",
+              "--text-share", "1", "--train-tokens", "1280", "--model-out",
+              model, "-o", plan, "--csv", csv, "--json");
+
+    tool_expect_status(&s, 0);
+    json_t *j = tool_json(&s), *before = eval(m, "par:1-2", ids),
+           *after = eval(model, plan, ids);
+    json_t *curve = json_object_get(j, "curve");
+
+    cr_expect_geq(json_array_size(curve), 20);
+    cr_expect_eq(tool_number(json_array_get(curve, 0), "tokens"), 0);
+    cr_expect_lt(tool_number(j, "ppl_after"), tool_number(j, "ppl_before"));
+    cr_expect_lt(tool_number(after, "ppl"), 0.8 * tool_number(before, "ppl"));
+    char *text = tool_read_file(csv, &n);
+
+    cr_expect_eq(strncmp(text, "tokens,step,loss,kl,ppl,", 24), 0, "%s", text);
+    free(text);
+    json_decref(after);
+    json_decref(before);
+    json_decref(j);
+    spawn_free(&s);
+}
+
+Test(tool_train, norms_need_no_model)
+{
+    const char *m = tool_model(), *ids = ids_of(640);
+    char plan[256];
+
+    strcpy(plan, tiny_path("norms.json"));
+    spawned s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "nosync:1,2a",
+                      "--tokens", ids, "--ctx", "32", "--norms", "--gains",
+                      "--rate", "1e-2", "--text-share", "1", "-o", plan);
+
+    tool_expect_status(&s, 0);
+    cr_expect_not_null(strstr(s.out, "KL divergence"));
+    json_decref(eval(m, plan, ids));
+    spawn_free(&s);
+}
+
+Test(tool_train, messages)
+{
+    static const struct {
+        const char *args[6], *message;
+    } cases[] = {
+        { { "--norms", "--full" }, "--full and --lora write a model" },
+        { { "--full", "--lora", "4", "--model-out", "m.gguf" },
+          "--full and --lora: give one" },
+        { { "--train-tokens", "9", "--minutes", "1", "--norms" },
+          "--train-tokens and --minutes" },
+        { { "--seed", "1" }, "nothing to train" },
+        { { "--norms", "--type", "Q8_0" }, "--model-out and --type are for" },
+    };
+    const char *m = tool_model(), *ids = ids_of(64);
+    char want[128];
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *const *a = cases[i].args;
+        spawned s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2",
+                          "--tokens", ids, "-o", tiny_path("p.json"), a[0],
+                          a[1], a[2], a[3], a[4], a[5]);
+
+        snprintf(want, sizeof want, "tlp plan train: %s", cases[i].message);
+        tool_expect_status(&s, 2);
+        tool_expect_message(&s, want);
+        spawn_free(&s);
+    }
+}
