@@ -614,7 +614,9 @@ typedef struct tlp_plan_train_options {
     void *progress_data;      /**< last argument of progress                  */
     const char *plan_path;    /**< file for the new plan, JSON; NULL = none   */
     const char *type;         /**< type of the new file's matrices, as in
-                                   tlp_model_quantize; NULL = types stay      */
+                                   tlp_model_quantize; NULL = types stay, but
+                                   trained matrices of fewer than eight bits
+                                   become Q8_0 (F16 if rows do not fit)       */
     double seconds;           /**< train for about this time, where n_token is
                                    0; the speed of the first steps decides how
                                    many tokens that is; 0 = no such limit     */
@@ -663,7 +665,8 @@ typedef struct tlp_plan_train_report {
  * are scored.  The state with the least loss there is kept.
  *
  * Matrices go to a new file at `path`: with `rank`, the low-rank products are
- * added to the matrices.  The serial model of that file is another model, and
+ * added to the matrices.  A `type` of few bits undoes much of what training
+ * changed, because the steps of its grid are larger than the changes.  The serial model of that file is another model, and
  * is worse than the plan there.  Norms, gains and corrections are adjustments
  * of the new plan (tlp_plan_save writes them beside it).
  *

@@ -225,7 +225,10 @@ int plan_train(int argc, char **argv)
         { CLI_TEXT, 0, "model-out", &v.model_path, "FILE",
           "the model with the trained matrices, GGUF", 0, 0 },
         { CLI_TEXT, 0, "type", &v.type, "TYPE",
-          "type of its matrices, as in tlp quantize (they stay)", 0, 0 },
+          "type of its matrices, as in tlp quantize (they stay, but trained "
+          "ones "
+          "get Q8_0 instead of fewer bits)",
+          0, 0 },
         { CLI_TEXT, 0, "csv", &v.csv, "FILE", "write the validations as CSV", 0,
           0 },
         { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },

@@ -147,6 +147,30 @@ Test(plan_train, an_adjusted_plan)
     tlp_model_free(m);
 }
 
+/* Rounding to four bits would undo what training changed: trained matrices get
+ * eight, all other matrices stay. */
+Test(plan_train, few_bits_become_eight)
+{
+    tlp_plan_train_options o = options();
+    tlp_model *m = open_tiny(TLPI_Q4_1);
+    tlp_plan *plan = parse(m, "par:1-2"), *trained = NULL;
+    float *reference = text_serial_logits(m, &whole);
+
+    o.full = 1;
+    CHECK_OK(tlp_plan_train(&trained, NULL, plan, tiny_path("eight.gguf"), ids,
+                            N_TOKEN, &o));
+    const tlpi_layer *l = trained->model->w.layer;
+
+    cr_expect_eq(l[1].t[TLPI_FFN_UP]->type, TLPI_Q8_0);
+    cr_expect_eq(l[3].t[TLPI_FFN_UP]->type, m->w.layer[3].t[TLPI_FFN_UP]->type);
+    cr_expect_lt(text_compare(trained->model, trained, &whole, reference).kl,
+                 0.8 * text_compare(m, plan, &whole, reference).kl);
+    free(reference);
+    tlp_plan_free(trained);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
 /* ==== equal bits ========================================================= */
 
 /* The bytes of the trained file. */

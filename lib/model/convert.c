@@ -67,6 +67,27 @@ static int64_t rows_of(const tlpi_tensor *t)
     return t->ne[1] * t->ne[2] * t->ne[3];
 }
 
+/* The tensor of the job that takes the place of one of the files', or NULL. */
+static const tlpi_tensor *replacement_of(const converter *c,
+                                         const tlpi_tensor *t)
+{
+    for (size_t i = 0; i < c->job->n_replace; i++)
+        if (strcmp(c->job->replace[i].name, t->name) == 0)
+            return &c->job->replace[i];
+    return NULL;
+}
+
+/* A type with eight bits an element at least. */
+static tlpi_dtype widened(const tlpi_tensor *t)
+{
+    const tlpi_dtype_info *type = tlpi_dtype_get(t->type);
+    const tlpi_dtype_info *q8 = tlpi_dtype_get(TLPI_Q8_0);
+
+    if (type->size >= type->block)
+        return t->type;
+    return t->ne[0] % q8->block ? TLPI_F16 : TLPI_Q8_0;
+}
+
 static tlp_status choose_type(converter *c, size_t i)
 {
     const tlpi_tensor *from = c->from[i];
@@ -77,6 +98,8 @@ static tlp_status choose_type(converter *c, size_t i)
     if (c->recipe)
         to->type =
             tlpi_recipe_type(c->recipe, c->m, from, c->opts.pure != 0, &wanted);
+    else if (replacement_of(c, from))
+        to->type = wanted = widened(from);
     if (!tlpi_mul(tlpi_row_bytes(to->type, to->ne[0]), (size_t)rows_of(to),
                   &to->n_bytes))
         return tlpi_fail_nomem_for("a quantized model");
@@ -134,27 +157,18 @@ static tlp_status replace_tensors(converter *c)
 {
     size_t n_found = 0;
 
-    for (size_t i = 0; i < c->n; i++)
-        for (size_t j = 0; j < c->job->n_replace; j++) {
-            const tlpi_tensor *t = &c->job->replace[j];
+    for (size_t i = 0; i < c->n; i++) {
+        const tlpi_tensor *t = replacement_of(c, c->from[i]);
 
-            if (strcmp(t->name, c->from[i]->name) != 0)
-                continue;
-            c->from[i] = t;
-            n_found++;
-            break;
-        }
+        c->from[i] = t ? t : c->from[i];
+        n_found += t != NULL;
+    }
     if (n_found == c->job->n_replace)
         return TLP_OK;
     return tlpi_fail(TLP_ENOTSUP,
                      "%s: its layers have fused tensors, which "
                      "cannot be replaced",
                      c->m->path);
-}
-
-static bool is_replaced(const converter *c, const tlpi_tensor *t)
-{
-    return t >= c->job->replace && t < c->job->replace + c->job->n_replace;
 }
 
 /* ==== rows =============================================================== */
@@ -327,7 +341,7 @@ static tlp_status write_tensors(converter *c)
         else
             TLP_TRY(copy_tensor(c, c->from[i]));
         TLP_TRY(tlpi_gguf_write_next(&c->out));
-        if (!is_replaced(c, c->from[i]))
+        if (!replacement_of(c, c->from[i]))
             tlpi_model_drop_pages(c->m, c->from[i]);
     }
 done:

@@ -14,7 +14,9 @@ typedef struct tlpi_convert {
     const char *type;             /* as of tlp_model_quantize; NULL: stays */
     const tlpi_unit_order *order; /* NULL: units stay */
     /* Tensors that take the place of the files' tensors of their names and
-     * shapes; the new file has them in the types of these. */
+     * shapes.  Without `type` the new file has them in the types of these, or
+     * in Q8_0 or F16 where that type has less than eight bits: rounding to a
+     * coarse grid would undo small changes. */
     const tlpi_tensor *replace;
     size_t n_replace;
     tlp_quantize_options opts;
