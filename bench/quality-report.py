@@ -33,6 +33,8 @@ TABLES = {
                  "measure"),
     "baked": ("baked", ["file", "units"], "measure"),
     "cut": ("cut", ["exchanges", "file", "units"], "measure"),
+    "trained": ("trained", ["state", "text"], "measure"),
+    "rival": ("rival", ["exchanges", "maps", "plan"], "measure"),
     "objective": ("quality-objective", ["chosen", "on"], "measure"),
     "text": ("quality-text", ["text"], "measure"),
     "file": ("quality-file", ["file"], "measure"),

@@ -93,8 +93,9 @@ def measure(a, dropped, n_layer, serial):
 def record(rows, path):
     figures = []
     for r in rows:
-        case = bench_record.case_of(exchanges=r["exchanges"],
-                                    mapped=r["mapped"], plan=r["plan"])
+        maps = "yes" if r["mapped"] else "no"
+        case = bench_record.case_of(exchanges=r["exchanges"], maps=maps,
+                                    plan=r["plan"])
         for name, value, unit in (("ratio", r["ratio"], "ratio"),
                                   ("kl", r["kl"], "nats"),
                                   ("top1", 100 * r["top1"], "%")):
