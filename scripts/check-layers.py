@@ -20,7 +20,6 @@ MAY_USE = {
     'text': 'base tensor file jinja',
     'backend': 'base tensor',
     'stats': 'base backend',
-    'train': 'base tensor backend',
     'model': 'base tensor file jinja text backend',
     'plan': 'base tensor file model',
     'comm': 'base tensor',
@@ -33,6 +32,7 @@ MAY_USE = {
                'group',
     'eval': 'base file text model session',
     'tune': 'base tensor file model plan comm cost stats rank group',
+    'train': 'base tensor model plan backend stats rank tune',
 }
 
 # FOLDER: SYMBOL of another folder that it uses, against the table.  Each line is
