@@ -19,16 +19,7 @@
 #include <string.h>
 
 #include "backend/cpu_vec.h"
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* Put before a short loop over registers that must be unrolled completely. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
-#define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
+#include "base/unroll.h"
 
 #define VPP (TLPI_PANEL / W) /* vectors in a panel */
 #define ROWS 6               /* rows of a tile: ROWS * NP * VPP accumulators */

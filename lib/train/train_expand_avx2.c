@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "train/train_kernel.h"
-#include "train/train_unroll.h"
+#include "base/unroll.h"
 
 /* What a unit needs: its integers, and a factor and an addend for each half. */
 typedef struct unit_levels {

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "train/train_kernel.h"
-#include "train/train_unroll.h"
+#include "base/unroll.h"
 
 #define NR (NV * W)
 

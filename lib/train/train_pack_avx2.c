@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "train/train_kernel.h"
-#include "train/train_unroll.h"
+#include "base/unroll.h"
 
 #define ROWS_AHEAD 24 /* prefetched while rows are packed */
 
