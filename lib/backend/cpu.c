@@ -188,12 +188,10 @@ tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
 {
     tlp_status st = TLP_OK;
     tlpi_cpu *c = NULL;
-    int here = tlpi_cpu_detect();
+    int isa;
 
     *out = NULL;
-    if (opts->isa > here)
-        return tlpi_fail(TLP_ENOTSUP, "isa %d asked for, this machine has %s",
-                         opts->isa, tlpi_cpu_best_isa());
+    TLP_TRY(tlpi_cpu_choose_isa(opts->isa, &isa));
     c = tlpi_calloc(env, 1, sizeof *c);
     if (!c)
         return tlpi_fail_nomem_for("activations of a CPU");
@@ -202,7 +200,7 @@ tlp_status tlpi_backend_cpu_create(tlpi_backend **out, const tlpi_env *env,
     c->opts = *opts;
     c->n_decode = TLPI_MAX(opts->n_thread, 1);
     c->n_prefill = opts->n_prefill ? opts->n_prefill : c->n_decode;
-    c->isa = opts->isa == TLP_ISA_AUTO ? here : opts->isa;
+    c->isa = isa;
     TLP_TRY(enter(c, opts->isa == TLP_ISA_AUTO));
     c->f32 = opts->compute == TLP_COMPUTE_F32;
     c->max_tok = opts->max_tok;

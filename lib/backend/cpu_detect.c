@@ -105,6 +105,17 @@ int tlpi_cpu_detect(void)
                           : TLP_ISA_SCALAR;
 }
 
+tlp_status tlpi_cpu_choose_isa(int asked, int *isa)
+{
+    int here = tlpi_cpu_detect();
+
+    if (asked > here)
+        return tlpi_fail(TLP_ENOTSUP, "isa %d asked for, this machine has %s",
+                         asked, tlpi_cpu_best_isa());
+    *isa = asked == TLP_ISA_AUTO ? here : asked;
+    return TLP_OK;
+}
+
 const char *tlpi_cpu_best_isa(void)
 {
     switch (tlpi_cpu_detect()) {

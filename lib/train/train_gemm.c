@@ -296,16 +296,10 @@ const tlpi_gemm_kernel *tlpi_gemm_kernel_of(int isa)
 
 tlp_status tlpi_train_isa(int asked, int *isa)
 {
-    int here = tlpi_cpu_detect();
-
     if (asked < TLP_ISA_AUTO || asked > TLP_ISA_AMX)
         return tlpi_fail(TLP_EINVAL, "isa %d: %d to %d expected", asked,
                          TLP_ISA_AUTO, TLP_ISA_AMX);
-    if (asked > here)
-        return tlpi_fail(TLP_ENOTSUP, "isa %d asked for, this machine has %s",
-                         asked, tlpi_cpu_best_isa());
-    *isa = asked == TLP_ISA_AUTO ? here : asked;
-    return TLP_OK;
+    return tlpi_cpu_choose_isa(asked, isa);
 }
 
 tlp_status tlpi_gemm_create(tlpi_gemm **out, const tlpi_env *env,
