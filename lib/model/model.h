@@ -65,6 +65,13 @@ void tlpi_fingerprint_free(const tlpi_env *env, struct tlpi_fingerprint *f);
  */
 tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts);
 
+/* rope.c: radians that each pair of a head turns from a position to the next,
+ * [n_rot / 2], the caller's to free.  Linear scaling divides all of them, and
+ * `divisors`, the file's rope_freqs (Llama 3) or NULL, each. */
+tlp_status tlpi_rope_inv_freq(double **out, const tlpi_env *env,
+                              const tlpi_hparams *hp,
+                              const tlpi_tensor *divisors);
+
 tlp_model *tlpi_model_retain(tlp_model *m);
 
 /* Open a file with the options of `m`.  quiet: without warnings. */

@@ -6,7 +6,6 @@
  */
 #include "rank/store.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "backend/weight_key.h"
@@ -276,33 +275,17 @@ void tlpi_store_copy_seq(tlpi_store *s, int dst_seq, int src_seq, int n_pos)
 
 /* ==== lifetime =========================================================== */
 
-/* Angles per position: theta^(-2i/n_rot), slowed by linear scaling and by the
- * file's rope_freqs (Llama 3). */
 static tlp_status create_rope(tlpi_store *s)
 {
     const tlpi_hparams *hp = &s->model->hp;
     const tlpi_tensor *freqs = s->dry ? NULL : s->model->w.t[TLPI_ROPE_FREQS];
-    size_t n = (size_t)hp->n_rot / 2;
-    double *inv = tlpi_alloc_array(s->env, n, sizeof(*inv));
-    float *divisor = tlpi_calloc(s->env, n, sizeof(*divisor));
-    tlp_status st = TLP_OK;
+    double *inv = NULL;
+    tlp_status st;
 
-    if (!inv || !divisor) {
-        st = tlpi_fail_nomem_for("the weights and caches of a layer");
-        goto done;
-    }
-    if (freqs)
-        tlpi_dequantize(freqs->type, freqs->data, divisor, (int64_t)n);
-    for (size_t i = 0; i < n; i++) {
-        inv[i] = pow((double)hp->rope_theta, -2.0 * (double)i / hp->n_rot);
-        inv[i] /= (double)hp->rope_scale;
-        if (freqs)
-            inv[i] /= (double)divisor[i];
-    }
+    TLP_TRY(tlpi_rope_inv_freq(&inv, s->env, hp, freqs));
     st = s->b->ops->rope_create(s->b, &s->rope, inv, hp->n_rot, s->cfg->n_ctx,
                                 tlpi_arch_get(hp)->rope_neox);
 done:
-    tlpi_free(s->env, divisor);
     tlpi_free(s->env, inv);
     return st;
 }

@@ -24,7 +24,7 @@ bool tlpi_train_touches(const tlp_plan *plan, int stage)
 
 /* ==== numbers of the model =============================================== */
 
-static tlp_status load_layer(builder *b, int l, float **at)
+static void load_layer(builder *b, int l, float **at)
 {
     const tlpi_layer *from = &b->net->model->w.layer[l];
     tlpi_train_layer *to = &b->net->layer[l];
@@ -42,7 +42,6 @@ static tlp_status load_layer(builder *b, int l, float **at)
         tlpi_dequantize(t->type, t->data, to->v[i], t->ne[0]);
         *at += t->ne[0];
     }
-    return TLP_OK;
 }
 
 static tlp_status load_vectors(builder *b)
@@ -50,7 +49,6 @@ static tlp_status load_vectors(builder *b)
     tlpi_train_net *net = b->net;
     const tlpi_weights *w = &net->model->w;
     size_t n = (size_t)net->model->hp.n_embd;
-    tlp_status st = TLP_OK;
 
     for (int l = 0; l < net->model->hp.n_layer; l++)
         for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++)
@@ -66,32 +64,7 @@ static tlp_status load_vectors(builder *b)
                     at, net->model->hp.n_embd);
     at += net->model->hp.n_embd;
     for (int l = 0; l < net->model->hp.n_layer; l++)
-        TLP_TRY(load_layer(b, l, &at));
-done:
-    return st;
-}
-
-static tlp_status load_angles(builder *b)
-{
-    const tlpi_hparams *hp = &b->net->model->hp;
-    const tlpi_tensor *freqs = b->net->model->w.t[TLPI_ROPE_FREQS];
-    size_t n = (size_t)hp->n_rot / 2;
-    float *divisor = tlpi_calloc(b->net->env, n + 1, sizeof(float));
-
-    b->net->inv_freq = tlpi_alloc_array(b->net->env, n + 1, sizeof(double));
-    if (!divisor || !b->net->inv_freq) {
-        tlpi_free(b->net->env, divisor);
-        return tlpi_fail_nomem_for(purpose);
-    }
-    if (freqs)
-        tlpi_dequantize(freqs->type, freqs->data, divisor, (int64_t)n);
-    for (size_t i = 0; i < n; i++) {
-        double inv = pow((double)hp->rope_theta, -2.0 * (double)i / hp->n_rot);
-
-        b->net->inv_freq[i] =
-            inv / (double)hp->rope_scale / (freqs ? (double)divisor[i] : 1);
-    }
-    tlpi_free(b->net->env, divisor);
+        load_layer(b, l, &at);
     return TLP_OK;
 }
 
@@ -321,7 +294,8 @@ static tlp_status build(builder *b)
     if (!net->layer || !net->stage || !net->member)
         return tlpi_fail_nomem_for(purpose);
     TLP_TRY(load_vectors(b));
-    TLP_TRY(load_angles(b));
+    TLP_TRY(tlpi_rope_inv_freq(&net->inv_freq, net->env, &net->model->hp,
+                               net->model->w.t[TLPI_ROPE_FREQS]));
     TLP_TRY(tlpi_shards_create(&shards, plan, 1));
     net->first = plan->n_stage;
     n_member = 0;
