@@ -60,7 +60,7 @@ static void gain_back(tlpi_train_pass *p, tlpi_train_param *gain,
     size_t n = tlpi_train_n_stream(p);
 
     if (gain->grad)
-        gain->grad[0] += residual * (float)tlpi_train_dot(p->pool, g, half, n);
+        gain->grad[0] += residual * (float)tlpi_train_dot(g, half, n);
     memset(out, 0, n * sizeof(*out));
     tlpi_train_add(p->pool, scale, g, out, n);
 }

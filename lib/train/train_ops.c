@@ -175,7 +175,6 @@ typedef struct flat_sweep {
     float s;
     size_t n;
     int d;
-    double *sum;
 } flat_sweep;
 
 static size_t chunk_end(const flat_sweep *j, int task)
@@ -240,12 +239,11 @@ void tlpi_train_add(tlpi_pool *pool, float s, const float *x, float *y,
     tlpi_pool_map(pool, n_block(n, CHUNK), add_chunk, &j);
 }
 
-double tlpi_train_dot(tlpi_pool *pool, const float *x, const float *y, size_t n)
+double tlpi_train_dot(const float *x, const float *y, size_t n)
 {
     double lane[8] = { 0 }, sum = 0;
     size_t i = 0;
 
-    (void)pool;
     for (; i + 8 <= n; i += 8)
         for (size_t k = 0; k < 8; k++)
             lane[k] += (double)x[i + k] * (double)y[i + k];

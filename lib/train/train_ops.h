@@ -46,13 +46,13 @@ void tlpi_train_gate(tlpi_pool *pool, const float *gate, const float *up,
 void tlpi_train_gate_back(tlpi_pool *pool, float *gate, const float *up,
                           float *gy, size_t n);
 
-/* y += s x; y = x; x . y, in a fixed order */
+/* y += s x */
 void tlpi_train_add(tlpi_pool *pool, float s, const float *x, float *y,
                     size_t n);
-double tlpi_train_dot(tlpi_pool *pool, const float *x, const float *y,
-                      size_t n);
+/* x . y, on the calling thread alone. */
+double tlpi_train_dot(const float *x, const float *y, size_t n);
 
-/* y [n][d] += b [d]; b += the sum of the rows of y. */
+/* y [n][d] += s b [d] */
 void tlpi_train_add_bias(tlpi_pool *pool, const float *b, float s, float *y,
                          int n, int d);
 

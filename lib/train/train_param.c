@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "train/train_ops.h"
+
 /* Numbers of a task; sums over tasks are added in the order of tasks. */
 #define CHUNK 16384
 
@@ -129,18 +131,10 @@ static void square_chunk(void *arg, int task, int n)
     sweep *s = arg;
     size_t begin, end;
     const tlpi_train_param *p = find(s, task, &begin, &end);
-    double lane[8] = { 0 }, sum = 0;
-    size_t i = begin;
 
     (void)n;
-    for (; i + 8 <= end; i += 8)
-        for (size_t k = 0; k < 8; k++)
-            lane[k] += (double)p->grad[i + k] * (double)p->grad[i + k];
-    for (; i < end; i++)
-        sum += (double)p->grad[i] * (double)p->grad[i];
-    for (size_t k = 0; k < 8; k++)
-        sum += lane[k];
-    s->sum[task] = sum;
+    s->sum[task] =
+        tlpi_train_dot(p->grad + begin, p->grad + begin, end - begin);
 }
 
 static void step_chunk(void *arg, int task, int n)

@@ -16,17 +16,6 @@ static const char purpose[] = "training";
 
 /* ==== setting up ========================================================= */
 
-static tlp_status create_pool(tlpi_trainer *t)
-{
-    const tlpi_pool_options threads = { .n_thread = t->cfg.n_prefill,
-                                        .n_machine = t->cfg.n_machine,
-                                        .n_core = t->cfg.n_core,
-                                        .spin_us = t->cfg.spin_us,
-                                        .host = t->cfg.host };
-
-    return tlpi_pool_create(&t->pool, t->env, &threads);
-}
-
 static void plan_steps(tlpi_trainer *t)
 {
     int64_t n_window = t->text.n - t->text.n_held;
@@ -46,16 +35,18 @@ static void plan_steps(tlpi_trainer *t)
                            .clip = t->o.clip };
 }
 
-static tlp_status keep_best(tlpi_trainer *t)
+/* From the parameters to the best state, or back. */
+static void copy_best(const tlpi_trainer *t, bool back)
 {
     const tlpi_train_params *list = &t->net.param;
 
-    for (size_t i = 0; i < list->n; i++)
-        if (list->item[i]->grad)
-            memcpy(t->best[i], list->item[i]->value,
-                   tlpi_train_param_size(list->item[i]) * sizeof(float));
-    t->best_token = t->token;
-    return TLP_OK;
+    for (size_t i = 0; i < list->n; i++) {
+        tlpi_train_param *p = list->item[i];
+
+        if (p->grad)
+            memcpy(back ? p->value : t->best[i], back ? t->best[i] : p->value,
+                   tlpi_train_param_size(p) * sizeof(float));
+    }
 }
 
 static tlp_status create_best(tlpi_trainer *t)
@@ -94,7 +85,7 @@ tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
     t->order = tlpi_calloc(t->env, (size_t)t->text.n, sizeof(*t->order));
     if (!t->order)
         TLP_TRY(tlpi_fail_nomem_for(purpose));
-    TLP_TRY(create_pool(t));
+    TLP_TRY(tlpi_runner_pool(&t->pool, t->env, &t->cfg, t->cfg.n_prefill));
     TLP_TRY(tlpi_train_net_create(&t->net, t->plan, &choice));
     if (t->net.param.n_trained == 0)
         TLP_TRY(tlpi_fail(TLP_EINVAL,
@@ -229,7 +220,7 @@ static double cost(const tlpi_trainer *t, const tlpi_train_loss *x)
     return ((1 - share) * x->kl + share * x->nll) / (double)x->n;
 }
 
-static tlp_status tell(tlpi_trainer *t, const tlpi_train_loss *score)
+static void tell(tlpi_trainer *t, const tlpi_train_loss *score)
 {
     double n = (double)score->n;
     const tlp_train_point point = {
@@ -248,7 +239,6 @@ static tlp_status tell(tlpi_trainer *t, const tlpi_train_loss *score)
     t->running = (tlpi_train_loss){ 0 };
     if (t->o.point)
         t->o.point(&point, t->o.point_data);
-    return TLP_OK;
 }
 
 static tlp_status check_point(tlpi_trainer *t)
@@ -261,21 +251,12 @@ static tlp_status check_point(tlpi_trainer *t)
         t->first_score = t->best_score = score;
     if (t->step == 0 || cost(t, &score) < cost(t, &t->best_score)) {
         t->best_score = score;
-        TLP_TRY(keep_best(t));
+        t->best_token = t->token;
+        copy_best(t, false);
     }
-    st = tell(t, &score);
+    tell(t, &score);
 done:
     return st;
-}
-
-static void take_best(tlpi_trainer *t)
-{
-    const tlpi_train_params *list = &t->net.param;
-
-    for (size_t i = 0; i < list->n; i++)
-        if (list->item[i]->grad)
-            memcpy(list->item[i]->value, t->best[i],
-                   tlpi_train_param_size(list->item[i]) * sizeof(float));
 }
 
 static tlp_status report(const tlpi_trainer *t)
@@ -319,6 +300,6 @@ done:
         st = TLP_OK;
     }
     if (st == TLP_OK)
-        take_best(t);
+        copy_best(t, true);
     return st;
 }

@@ -55,6 +55,18 @@ void tlpi_runner_free(tlpi_runner *r)
     *r = (tlpi_runner){ 0 };
 }
 
+tlp_status tlpi_runner_pool(tlpi_pool **out, const tlpi_env *env,
+                            const tlpi_session_config *cfg, int n_thread)
+{
+    const tlpi_pool_options threads = { .n_thread = n_thread,
+                                        .n_machine = cfg->n_machine,
+                                        .n_core = cfg->n_core,
+                                        .spin_us = cfg->spin_us,
+                                        .host = cfg->host };
+
+    return tlpi_pool_create(out, env, &threads);
+}
+
 void tlpi_runner_rows(const tlpi_runner *r, int at, int n, float *host)
 {
     tlpi_rank *rank = r->rank;

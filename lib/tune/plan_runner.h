@@ -5,6 +5,7 @@
 #ifndef TLPI_PLAN_RUNNER_H
 #define TLPI_PLAN_RUNNER_H
 
+#include "base/pool.h"
 #include "rank/rank.h"
 
 /* Options of one rank that takes a window of n_ctx tokens in one step.  Of *o
@@ -24,6 +25,10 @@ typedef struct tlpi_runner {
 tlp_status tlpi_runner_create(tlpi_runner *out, tlp_plan *plan,
                               const tlpi_session_config *cfg);
 void tlpi_runner_free(tlpi_runner *r); /* zeroes are fine */
+
+/* A pool of n_thread threads for work beside the runners of cfg. */
+tlp_status tlpi_runner_pool(tlpi_pool **out, const tlpi_env *env,
+                            const tlpi_session_config *cfg, int n_thread);
 
 /* Logits of tokens [at, at + n) of the step that the runner began or ran last;
  * n <= TLPI_LOGIT_CHUNK. */

@@ -50,11 +50,6 @@ tlp_status tlpi_teacher_create(tlpi_teacher *t, tlp_model *model,
                                const tlpi_session_config *cfg,
                                const tlpi_windows *text, tlpi_tick tick)
 {
-    const tlpi_pool_options threads = { .n_thread = cfg->n_thread,
-                                        .n_machine = cfg->n_machine,
-                                        .n_core = cfg->n_core,
-                                        .spin_us = cfg->spin_us,
-                                        .host = cfg->host };
     tlp_plan *serial = NULL;
     tlp_status st;
 
@@ -62,7 +57,7 @@ tlp_status tlpi_teacher_create(tlpi_teacher *t, tlp_model *model,
         .text = text, .cfg = cfg, .model = model, .tick = tick
     };
     TLP_TRY(alloc(t));
-    TLP_TRY(tlpi_pool_create(&t->pool, &model->env, &threads));
+    TLP_TRY(tlpi_runner_pool(&t->pool, &model->env, cfg, cfg->n_thread));
     TLP_TRY(tlp_plan_parse(&serial, model, "serial"));
     TLP_TRY(tlpi_runner_create(&t->serial, serial, cfg));
     tlpi_teacher_begin(t, text->n);
