@@ -247,6 +247,7 @@ Test(plan_train, points_and_progress)
     seen s = { .n = 0 };
 
     o.norms = 1;
+    o.seconds = 1000; /* n_token goes before it */
     o.point = see;
     o.point_data = &s;
     o.progress = written_count;
@@ -355,6 +356,9 @@ Test(plan_train, plans_and_options_are_checked)
     full.type = NULL;
     full.n_token = -1;
     refuse(m, "par:1-2", path, &full, TLP_EINVAL, "n_token -1");
+    full.seconds = -1; /* though n_token would go before it */
+    full.n_token = 1;
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "seconds -1");
     cr_expect(access(path, F_OK) != 0);
     tlp_model_free(m);
 }

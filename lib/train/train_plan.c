@@ -38,6 +38,7 @@ static tlp_status check_options(const tlp_plan_train_options *o)
     TLP_TRY(tlpi_flag_check("train option corrections", o->corrections));
     TLP_TRY(tlpi_flag_check("train option keep", o->keep));
     TLP_TRY(check_number("n_token", (double)o->n_token, 0, 1e15));
+    TLP_TRY(check_number("seconds", o->seconds, 0, 1e9));
     TLP_TRY(check_number("n_accum", o->n_accum, 1, 4096));
     TLP_TRY(check_number("rank", o->rank, 0, 4096));
     TLP_TRY(check_number("rate", o->rate, 0, 1));
@@ -76,6 +77,8 @@ static tlp_status read_options(tlpi_trainer *t,
     if (o->max_bytes == 0)
         o->max_bytes = MAX_BYTES;
     TLP_TRY(check_options(o));
+    if (o->n_token != 0)
+        o->seconds = 0; /* a limit for trainings without n_token */
     TLP_TRY(tlpi_windows_options(&t->session, &o->held_out, o->session));
     o->session = &t->session;
 done:
