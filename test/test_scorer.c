@@ -6,8 +6,7 @@
 
 #include "backend/weight_key.h"
 #include "rank/forward.h"
-#include "support/rig.h"
-#include "support/tiny.h"
+#include "support/teacher_rig.h"
 #include "tune/scorer.h"
 
 enum { N_LAYER = 4, N_CTX = 16, N_TOKEN = 3 * N_CTX };
@@ -16,66 +15,45 @@ static int32_t ids[N_TOKEN];
 
 TestSuite(scorer, .timeout = 60);
 
-static tlp_status go_on(void *arg)
-{
-    (void)arg;
-    return TLP_OK;
-}
-
 typedef struct scorer_bench {
-    tlp_model *model;
-    tlpi_session_config cfg;
-    tlpi_windows text;
-    tlpi_teacher teacher;
+    teacher_rig rig;
     tlpi_scorer *scorer;
 } scorer_bench;
 
 static void set_up(scorer_bench *b, size_t budget)
 {
-    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
-    tiny_spec spec = tiny_default();
+    const teacher_shape shape = { N_LAYER, N_TOKEN, N_CTX, 1 };
+    const tlpi_scorer_setup setup = { .teacher = &b->rig.teacher,
+                                      .n_track = 2,
+                                      .nosync = true,
+                                      .budget = budget };
 
-    spec.n_layer = N_LAYER;
-    *b = (scorer_bench){ 0 };
-    o.n_ctx = N_CTX;
-    o.n_thread = 1;
-    CHECK_OK(tlp_model_open(&b->model, tiny_make(&spec), NULL));
-    rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 3);
-    CHECK_OK(tlpi_runner_config(&b->cfg, b->model, &o));
-    CHECK_OK(
-        tlpi_windows_cut(&b->text, &b->model->env, ids, N_TOKEN, N_CTX, 7));
-    CHECK_OK(tlpi_teacher_create(&b->teacher, b->model, &b->cfg, &b->text,
-                                 (tlpi_tick){ go_on, NULL }));
-    const tlpi_scorer_setup setup = {
-        .teacher = &b->teacher, .n_track = 2, .nosync = true, .budget = budget
-    };
+    teacher_rig_open(&b->rig, ids, &shape, (tlpi_tick){ NULL, NULL });
     CHECK_OK(tlpi_scorer_create(&b->scorer, &setup));
 }
 
 static void tear_down(scorer_bench *b)
 {
     tlpi_scorer_free(b->scorer);
-    tlpi_teacher_free(&b->teacher);
-    tlpi_windows_free(&b->text);
-    tlp_model_free(b->model);
+    teacher_rig_close(&b->rig);
 }
 
 /* Is the first half of a layer's ffn_up packed? */
 static bool is_packed(const scorer_bench *b, int layer)
 {
-    const tlpi_tensor *t = b->model->w.layer[layer].t[TLPI_FFN_UP];
+    const tlpi_tensor *t = b->rig.model->w.layer[layer].t[TLPI_FFN_UP];
     tlpi_weight_cache_key key = tlpi_weight_key(
-        b->teacher.serial.rank->b->layout, t, 0, t->ne[1] / 2, 0, t->ne[0]);
+        b->rig.teacher.serial.rank->b->layout, t, 0, t->ne[1] / 2, 0, t->ne[0]);
 
-    return tlpi_weight_cache_has(b->model->weight_cache, &key);
+    return tlpi_weight_cache_has(b->rig.model->weight_cache, &key);
 }
 
 static double score(scorer_bench *b, const char *variant)
 {
     const tlpi_score *x;
 
-    CHECK_OK(tlpi_scorer_run(b->scorer, variant, b->text.n, &x));
-    return tlpi_score_kl(b->scorer, x, b->text.n);
+    CHECK_OK(tlpi_scorer_run(b->scorer, variant, b->rig.text.n, &x));
+    return tlpi_score_kl(b->scorer, x, b->rig.text.n);
 }
 
 /* Layers 1 and 2 are cut into tracks; later variants cut one of them again. */

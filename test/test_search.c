@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "support/rig.h"
-#include "support/tiny.h"
+#include "support/teacher_rig.h"
 #include "tlp_tune.h"
 #include "tune/search.h"
 
@@ -21,42 +20,22 @@ static int32_t ids[N_TOKEN];
 
 TestSuite(search, .timeout = 120);
 
-static tlp_status go_on(void *arg)
-{
-    (void)arg;
-    return TLP_OK;
-}
-
 typedef struct search_bench {
-    tlp_model *model;
-    tlpi_session_config cfg;
-    tlpi_windows text;
-    tlpi_teacher teacher;
+    teacher_rig rig;
     tlpi_scorer *scorer;
     tlpi_search search;
 } search_bench;
 
 static void set_up(search_bench *b, uint32_t modes, int n_track)
 {
-    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
-    tiny_spec spec = tiny_default();
-
-    *b = (search_bench){ 0 };
-    spec.n_layer = N_LAYER;
-    o.n_ctx = N_CTX;
-    o.n_thread = 1;
-    CHECK_OK(tlp_model_open(&b->model, tiny_make(&spec), NULL));
-    rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 3);
-    CHECK_OK(tlpi_runner_config(&b->cfg, b->model, &o));
-    CHECK_OK(
-        tlpi_windows_cut(&b->text, &b->model->env, ids, N_TOKEN, N_CTX, 7));
-    CHECK_OK(tlpi_teacher_create(&b->teacher, b->model, &b->cfg, &b->text,
-                                 (tlpi_tick){ go_on, NULL }));
-    const tlpi_scorer_setup setup = { .teacher = &b->teacher,
+    const teacher_shape shape = { N_LAYER, N_TOKEN, N_CTX, 1 };
+    const tlpi_scorer_setup setup = { .teacher = &b->rig.teacher,
                                       .objective = TLP_OBJECTIVE_KL,
                                       .n_track = n_track,
                                       .nosync = true,
                                       .budget = (size_t)1 << 26 };
+
+    teacher_rig_open(&b->rig, ids, &shape, (tlpi_tick){ NULL, NULL });
     CHECK_OK(tlpi_scorer_create(&b->scorer, &setup));
     CHECK_OK(tlpi_search_init(&b->search, b->scorer, modes, N_LAYER));
 }
@@ -65,9 +44,7 @@ static void tear_down(search_bench *b)
 {
     tlpi_search_clear(&b->search);
     tlpi_scorer_free(b->scorer);
-    tlpi_teacher_free(&b->teacher);
-    tlpi_windows_free(&b->text);
-    tlp_model_free(b->model);
+    teacher_rig_close(&b->rig);
 }
 
 static int count_exchanges(const search_bench *b, const char *variant)
@@ -75,8 +52,8 @@ static int count_exchanges(const search_bench *b, const char *variant)
     tlp_plan_cost cost = { .struct_size = sizeof cost };
     tlp_plan *plan = NULL;
 
-    CHECK_OK(
-        tlpi_variant_build(&plan, b->model, variant, b->scorer->n_track, NULL));
+    CHECK_OK(tlpi_variant_build(&plan, b->rig.model, variant,
+                                b->scorer->n_track, NULL));
     CHECK_OK(tlp_plan_get_cost(&cost, plan, b->scorer->n_track));
     tlp_plan_free(plan);
     return cost.exchanges;
@@ -174,10 +151,10 @@ static void fill_scores(search_bench *b, const price_list *list)
         if (!tlpi_variant_valid(variant, N_LAYER))
             continue;
         CHECK_OK(tlpi_score_find(b->scorer, variant, &x));
-        x->n_done = b->text.n;
-        for (int w = 0; w < b->text.n; w++)
+        x->n_done = b->rig.text.n;
+        for (int w = 0; w < b->rig.text.n; w++)
             x->kl[w * b->scorer->n_block] =
-                cost_of(list, variant) * (b->text.window[w].n - 1);
+                cost_of(list, variant) * (b->rig.text.window[w].n - 1);
     }
 }
 
@@ -307,7 +284,7 @@ Test(search, polishing_leaves_what_chance_explains)
     fill_scores(&b, &list);
     learn(&b);
     CHECK_OK(tlpi_score_find(b.scorer, "----.--", &x));
-    for (int w = 0; w < b.text.n; w++)
+    for (int w = 0; w < b.rig.text.n; w++)
         x->kl[w * b.scorer->n_block] *= w % 2 ? 1.5 : 0.5;
     CHECK_OK(tlpi_search_polish(&b.search, variant));
     expect_variant(&b, variant, "--.----", 7);
