@@ -91,7 +91,7 @@ done:
     return st;
 }
 
-/* ==== are its tracks the same? =========================================== */
+/* ==== do its tracks have equal units? ==================================== */
 
 enum { N_SEEN = 256 }; /* columns of a row that are compared: whole blocks */
 

@@ -62,9 +62,9 @@ typedef struct tlpi_train_attn_sizes {
 } tlpi_train_attn_sizes;
 
 /*
- * `isa` is a TLP_ISA_*; one that the machine lacks gives TLP_ENOTSUP.  All
- * memory is allocated here: (6 n_head_kv + 24) T h floats, and 48 (4 h + 3 T)
- * for each thread of the pool.  The pool is borrowed.
+ * `isa` is a TLP_ISA_*; an instruction set that the machine lacks gives
+ * TLP_ENOTSUP.  All memory is allocated here: (6 n_head_kv + 24) T h floats,
+ * and 48 (4 h + 3 T) for each thread of the pool.  The pool is borrowed.
  */
 tlp_status tlpi_train_attn_create(tlpi_train_attn **out, const tlpi_env *env,
                                   tlpi_pool *pool, int isa,

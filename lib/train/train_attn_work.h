@@ -58,7 +58,7 @@ typedef struct tlpi_train_block {
     int lo, hi; /* positions, lo is a multiple of 16 */
 } tlpi_train_block;
 
-/* Memory of a thread, rounded as above. */
+/* Memory of a thread; the head of this file has the shapes. */
 typedef struct tlpi_train_work {
     float *q, *q_scaled, *o, *d_o; /* [R][hp] */
     float *s, *ds;                 /* [R][Tp] */

@@ -68,9 +68,9 @@ typedef struct tlpi_gemm_args {
 } tlpi_gemm_args;
 
 /*
- * `isa` is a TLP_ISA_*; one that the machine lacks gives TLP_ENOTSUP.  The
- * memory (tlpi_gemm_bytes) is allocated here, and a product allocates none.
- * The pool is borrowed.
+ * `isa` is a TLP_ISA_*; an instruction set that the machine lacks gives
+ * TLP_ENOTSUP.  The memory (tlpi_gemm_bytes) is allocated here, and a product
+ * allocates none.  The pool is borrowed.
  */
 tlp_status tlpi_gemm_create(tlpi_gemm **out, const tlpi_env *env,
                             tlpi_pool *pool, int isa);

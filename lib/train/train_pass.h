@@ -2,9 +2,9 @@
  * train_pass.h - a window of tokens through a plan, forward and backward.
  *
  * The forward pass keeps the residual stream at the border of every stage.  The
- * backward pass runs each stage again from its border, keeps what that run
- * computes in a tape, and goes back through it.  While memory lasts, a stage
- * has a tape of its own and is not run again.
+ * backward pass runs each stage again from its border, keeps the values of that
+ * run in a tape, and computes the stage's gradients from them.  While memory
+ * lasts, a stage has a tape of its own and is not run again.
  *
  * Shapes: T tokens of the window, d = n_embd; activations are [T][columns]
  * without gaps.
@@ -71,7 +71,8 @@ typedef struct tlpi_train_pass {
     uint64_t n_bytes;
 } tlpi_train_pass;
 
-/* tapes: bytes for tapes beyond the one that is needed. */
+/* tapes: bytes for the tapes of single stages; the tape that stages share is
+ * made in any case. */
 tlp_status tlpi_train_pass_create(tlpi_train_pass *p, const tlpi_train_net *net,
                                   tlpi_pool *pool, int isa, int max_tok,
                                   uint64_t tapes);

@@ -82,7 +82,7 @@ static inline int tlpi_bake_n_trial(const tlpi_bake_site *s)
     return s->half == TLPI_ORDER_BOTH ? 3 : 1;
 }
 
-/* The units of a layer, and what they cost on each track. */
+/* The units of a layer, and the cost of each unit on each track. */
 typedef struct tlpi_deal {
     int n, block, n_track; /* units; units that move together; tracks */
     const int *track;      /* [n] of each place */
