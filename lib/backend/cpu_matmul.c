@@ -489,14 +489,10 @@ void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
 void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
                     const tlpi_weight *w, float scale, float *x)
 {
-    size_t row = tlpi_row_bytes(t->type, t->ne[0]);
-
     (void)b;
     (void)w;
     for (int i = 0; i < s->n_tok; i++)
-        tlpi_dequantize(t->type,
-                        (const uint8_t *)t->data + (size_t)s->id[i] * row,
-                        x + i * t->ne[0], t->ne[0]);
+        tlpi_read_row(t, s->id[i], x + i * t->ne[0], t->ne[0]);
     for (int64_t i = 0; scale != 1.0f && i < s->n_tok * t->ne[0]; i++)
         x[i] *= scale;
 }

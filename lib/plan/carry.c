@@ -101,15 +101,10 @@ static bool are_near(const tlpi_tensor *a, const tlpi_tensor *b, int64_t row)
 {
     float x[N_SEEN], y[N_SEEN];
     int64_t n = TLPI_MIN(a->ne[0], N_SEEN);
-    size_t r = (size_t)row;
     double apart = 0, size = 0;
 
-    tlpi_dequantize(
-        a->type,
-        (const uint8_t *)a->data + r * tlpi_row_bytes(a->type, a->ne[0]), x, n);
-    tlpi_dequantize(
-        b->type,
-        (const uint8_t *)b->data + r * tlpi_row_bytes(b->type, b->ne[0]), y, n);
+    tlpi_read_row(a, row, x, n);
+    tlpi_read_row(b, row, y, n);
     for (int64_t i = 0; i < n; i++) {
         apart += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
         size += (double)x[i] * (double)x[i] + (double)y[i] * (double)y[i];

@@ -24,13 +24,10 @@ tlp_status tlpi_merge_tensor(const tlp_model *m, const tlpi_stage *stage,
     }
     for (int i = 0; i < stage->n_member; i++) {
         const tlpi_tensor *t = m->w.layer[stage->layers[i]].t[id];
-        size_t row_bytes = tlpi_row_bytes(t->type, cols);
 
         for (int64_t j = 0; j < rows; j++) {
             float *dst = sum + j * cols;
-            tlpi_dequantize(t->type,
-                            (const char *)t->data + (size_t)j * row_bytes, row,
-                            cols);
+            tlpi_read_row(t, j, row, cols);
             for (int64_t k = 0; k < cols; k++)
                 dst[k] += share * row[k];
         }

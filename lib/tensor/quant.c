@@ -175,3 +175,11 @@ void tlpi_dequantize(tlpi_dtype type, const void *src, float *dst, int64_t n)
     for (int64_t i = 0; i < n; i += info->block, b += info->size)
         blocks[type](b, dst + i);
 }
+
+void tlpi_read_row(const tlpi_tensor *t, int64_t row, float *dst, int64_t n)
+{
+    const uint8_t *data = t->data;
+    size_t bytes = tlpi_row_bytes(t->type, t->ne[0]);
+
+    tlpi_dequantize(t->type, data + (size_t)row * bytes, dst, n);
+}

@@ -63,6 +63,9 @@ uint16_t tlpi_f32_to_bf16(float f); /* round to nearest even, NaN kept */
 /* n elements (a multiple of the block) of any type to f32. */
 void tlpi_dequantize(tlpi_dtype type, const void *src, float *dst, int64_t n);
 
+/* The first n elements of a row of a matrix. */
+void tlpi_read_row(const tlpi_tensor *t, int64_t row, float *dst, int64_t n);
+
 /* f32 to any type: blocks of 32 by plain rounding, K types by search. */
 void tlpi_quantize(tlpi_dtype type, const float *src, void *dst, int64_t n);
 

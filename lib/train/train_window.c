@@ -274,14 +274,12 @@ void tlpi_train_embed(tlpi_train_pass *p, const int32_t *ids, int n)
 {
     const tlpi_tensor *t = p->net->model->w.t[TLPI_TOKEN_EMBD];
     size_t d = (size_t)p->net->model->hp.n_embd;
-    size_t row = tlpi_row_bytes(t->type, t->ne[0]);
 
     p->n_tok = n;
     for (int i = 0; i < n; i++) {
         float *x = p->border[0].x + (size_t)i * d;
 
-        tlpi_dequantize(t->type, (const char *)t->data + (size_t)ids[i] * row,
-                        x, (int64_t)d);
+        tlpi_read_row(t, ids[i], x, (int64_t)d);
         for (size_t j = 0; j < d; j++)
             x[j] *= p->net->model->hp.embedding_scale;
     }

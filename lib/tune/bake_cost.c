@@ -165,7 +165,6 @@ static tlp_status scale_costs(const tlpi_bake *b, const tlpi_bake_site *site)
 {
     const tlpi_tensor *down = b->model->w.layer[site->layer].t[TLPI_FFN_DOWN];
     size_t n = (size_t)b->model->hp.n_ff;
-    size_t row_bytes = tlpi_row_bytes(down->type, down->ne[0]);
     float *row = tlpi_alloc_array(b->env, n, sizeof *row);
     double *square = tlpi_calloc(b->env, n, sizeof *square);
     tlp_status st = TLP_OK;
@@ -175,9 +174,7 @@ static tlp_status scale_costs(const tlpi_bake *b, const tlpi_bake_site *site)
         goto done;
     }
     for (int64_t r = 0; r < down->ne[1]; r++) {
-        tlpi_dequantize(down->type,
-                        (const uint8_t *)down->data + (size_t)r * row_bytes,
-                        row, down->ne[0]);
+        tlpi_read_row(down, r, row, down->ne[0]);
         for (size_t i = 0; i < n; i++)
             square[i] += (double)row[i] * (double)row[i];
     }

@@ -106,14 +106,6 @@ done:
 
 /* ==== V ================================================================== */
 
-static void read_row(const tlpi_tensor *t, int64_t row, float *x)
-{
-    size_t bytes = tlpi_row_bytes(t->type, t->ne[0]);
-
-    tlpi_dequantize(t->type, (const uint8_t *)t->data + (size_t)row * bytes, x,
-                    t->ne[0]);
-}
-
 /* Append rows [r0, r1) of t, times the norm's weights, to `to` with n rows. */
 static void add_rows(const tlpi_tensor *t, int r0, int r1, const float *norm,
                      float *to, int *n)
@@ -123,7 +115,7 @@ static void add_rows(const tlpi_tensor *t, int r0, int r1, const float *norm,
     for (int r = r0; r < r1; r++) {
         float *x = to + (size_t)*n * d;
 
-        read_row(t, r, x);
+        tlpi_read_row(t, r, x, t->ne[0]);
         for (size_t j = 0; j < d; j++)
             x[j] *= norm[j];
         ++*n;
@@ -168,7 +160,7 @@ static void read_columns(const pair_meter *m, pair_view *v)
     float *row = m->hidden;
 
     for (size_t j = 0; j < m->d; j++) {
-        read_row(down, (int64_t)j, row);
+        tlpi_read_row(down, (int64_t)j, row, down->ne[0]);
         for (size_t i = 0; i < m->n; i++)
             v->down[i * m->d + j] = row[i];
     }
@@ -253,7 +245,7 @@ static tlp_status weigh(const pair_meter *m, const tlpi_shards *shards, int lot,
 
     m->b->tick_size = 0;
     TLP_TRY(alloc_view(m, &v));
-    read_row(layer->t[TLPI_ATTN_NORM], 0, v.norm);
+    tlpi_read_row(layer->t[TLPI_ATTN_NORM], 0, v.norm, (int64_t)m->d);
     read_columns(m, &v);
     for (int t = 0; t < plan->n_track; t++) {
         int n =
