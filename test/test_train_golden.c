@@ -107,14 +107,14 @@ static double step(pupil *student, pupil *serial, tlpi_adam *adam,
 
     run(serial, ids);
     tlpi_train_logits(&serial->head, N_TOKEN);
-    tlpi_train_take_top(serial->pass.pool, serial->head.logits, N_TOKEN,
+    tlpi_train_take_top(&serial->pass.ops, serial->head.logits, N_TOKEN,
                         serial->net.model->hp.n_vocab, N_TOP, top, prob);
     run(student, ids);
-    tlpi_train_params_clear_grad(&student->net.param, student->pass.pool);
+    tlpi_train_params_clear_grad(&student->net.param);
     CHECK_OK(
         tlpi_train_head_loss(&student->head, &target, N_TOKEN, 1, true, &loss));
     tlpi_train_back(&student->pass);
-    CHECK_OK(tlpi_adam_step(adam, &student->net.param, student->pass.pool,
+    CHECK_OK(tlpi_adam_step(adam, &student->net.param, &student->pass.ops,
                             1.0 / N_TOKEN, &norm));
     return loss.kl / N_TOKEN;
 }

@@ -18,6 +18,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend/cpu_exp2.h"
 #include "backend/cpu_vec.h"
 #include "base/unroll.h"
 
@@ -282,22 +283,12 @@ PRODUCT(product_q8, TLP_KV_Q8_0)
 /* Small enough that 2^x does not matter, and 2^x is still a normal number. */
 #define LOWEST -125.0f
 
-/*
- * 2^x for x <= 0, relative error below 2e-7.  2^n times a polynomial for 2^f,
- * f in [-1/2, 1/2]: the best approximation among polynomials that give 1 at 0.
- */
+/* 2^x for x <= 0, relative error below 2e-7. */
 INLINE vf exp2_of(vf x)
 {
     x = MAX(SET1(LOWEST), x); /* this order of operands keeps a NaN */
     vf n = ROUND(x);
-    vf f = SUB(x, n);
-    vf p = SET1(0x1.5bba14p-10f);
-    p = FMA(p, f, SET1(0x1.3cea88p-7f));
-    p = FMA(p, f, SET1(0x1.c6b752p-5f));
-    p = FMA(p, f, SET1(0x1.ebf9bcp-3f));
-    p = FMA(p, f, SET1(0x1.62e42ap-1f));
-    p = FMA(p, f, SET1(1.0f));
-    return LDEXP(p, n);
+    return LDEXP(exp2_fraction(SUB(x, n)), n);
 }
 
 INLINE void softmax_row(float *s, int limit, int n, float *max, float *sum)

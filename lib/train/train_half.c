@@ -27,7 +27,7 @@ static void enter(tlpi_train_pass *p, const tlpi_train_param *w,
 {
     tlpi_train_norm norm = norm_of(p, w, x);
 
-    tlpi_train_norm_run(p->pool, &norm, raw);
+    tlpi_train_norm_run(&p->ops, &norm, raw);
     if (c->rank == 0)
         return; /* in is raw */
     memcpy(in, raw, tlpi_train_n_stream(p) * sizeof(*in));
@@ -36,7 +36,7 @@ static void enter(tlpi_train_pass *p, const tlpi_train_param *w,
 
 /* g, the gradient by a corrected input, is overwritten; gx += the gradient by
  * the stream. */
-static void enter_back(tlpi_train_pass *p, const tlpi_train_param *w,
+static void enter_back(tlpi_train_pass *p, tlpi_train_param *w,
                        const tlpi_train_lowrank *c, const float *x,
                        const float *raw, float *g, float *gx)
 {
@@ -48,21 +48,29 @@ static void enter_back(tlpi_train_pass *p, const tlpi_train_param *w,
         memcpy(p->part, g, n * sizeof(*g));
         tlpi_train_correct_back(p, c, raw, p->part, g);
     }
-    tlpi_train_norm_back(p->pool, &norm, g, gx, false, w->grad);
+    if (w->grad)
+        tlpi_train_param_open(w, false);
+    tlpi_train_norm_back(&p->ops, &norm, g, gx, false, w->grad);
 }
 
-/* g = the gain times what comes in; the gain's gradient. */
-static void gain_back(tlpi_train_pass *p, tlpi_train_param *gain,
-                      const float *half, const float *g, float *out)
+/* The gradient by a half without its gain: g, or p->part.  Adds to the gain's
+ * gradient. */
+static const float *gain_back(tlpi_train_pass *p, tlpi_train_param *gain,
+                              const float *half, const float *g)
 {
     float residual = p->net->model->hp.residual_scale;
     float scale = gain->value[0] * residual;
     size_t n = tlpi_train_n_stream(p);
 
-    if (gain->grad)
-        gain->grad[0] += residual * (float)tlpi_train_dot(g, half, n);
-    memset(out, 0, n * sizeof(*out));
-    tlpi_train_add(p->pool, scale, g, out, n);
+    if (gain->grad) {
+        tlpi_train_param_open(gain, false);
+        gain->grad[0] += residual * (float)p->ops.vec->dot(g, half, n);
+    }
+    if (scale == 1)
+        return g;
+    memset(p->part, 0, n * sizeof(*g));
+    tlpi_train_add(&p->ops, scale, g, p->part, n);
+    return p->part;
 }
 
 /* ==== attention ========================================================== */
@@ -90,7 +98,7 @@ static void project(tlpi_train_pass *p, const tlpi_train_member *m,
 
     tlpi_train_multiply(p, &l->w[id], s, x, y);
     if (l->v[bias])
-        tlpi_train_add_bias(p->pool, l->v[bias] + s.r0, 1, y, p->n_tok,
+        tlpi_train_add_bias(&p->ops, l->v[bias] + s.r0, 1, y, p->n_tok,
                             (int)(s.r1 - s.r0));
 }
 
@@ -107,7 +115,7 @@ static tlpi_train_norm head_norm(const tlpi_train_pass *p, const float *x,
                               .eps = hp->norm_eps };
 }
 
-static tlpi_train_rope rope_of(const tlpi_train_pass *p, int n_head)
+static tlpi_train_rope rope_of(const tlpi_train_pass *p, int n_head, bool back)
 {
     const tlpi_hparams *hp = &p->net->model->hp;
 
@@ -117,7 +125,7 @@ static tlpi_train_rope rope_of(const tlpi_train_pass *p, int n_head)
                               .half = hp->n_rot / 2,
                               .neox = tlpi_arch_get(hp)->rope_neox,
                               .cos = p->cos,
-                              .sin = p->sin };
+                              .sin = back ? p->sin_back : p->sin };
 }
 
 static bool rotates(const tlpi_train_pass *p, const tlpi_train_member *m)
@@ -129,30 +137,30 @@ static bool rotates(const tlpi_train_pass *p, const tlpi_train_member *m)
 static void place_heads(tlpi_train_pass *p, const tlpi_train_member *m,
                         const float *w, int n_head, float *x, float *raw)
 {
-    tlpi_train_rope rope = rope_of(p, n_head);
+    tlpi_train_rope rope = rope_of(p, n_head, false);
     size_t n =
         (size_t)p->n_tok * (size_t)n_head * (size_t)p->net->model->hp.head_dim;
 
     if (raw) {
         memcpy(raw, x, n * sizeof(*x));
         tlpi_train_norm norm = head_norm(p, raw, w, n_head);
-        tlpi_train_norm_run(p->pool, &norm, x);
+        tlpi_train_norm_run(&p->ops, &norm, x);
     }
     if (rotates(p, m))
-        tlpi_train_rope_run(p->pool, &rope, x, false);
+        tlpi_train_rope_run(&p->ops, &rope, x);
 }
 
 static void place_heads_back(tlpi_train_pass *p, const tlpi_train_member *m,
                              const float *w, int n_head, const float *raw,
                              float *g)
 {
-    tlpi_train_rope rope = rope_of(p, n_head);
+    tlpi_train_rope rope = rope_of(p, n_head, true);
 
     if (rotates(p, m))
-        tlpi_train_rope_run(p->pool, &rope, g, true);
+        tlpi_train_rope_run(&p->ops, &rope, g);
     if (raw) {
         tlpi_train_norm norm = head_norm(p, raw, w, n_head);
-        tlpi_train_norm_back(p->pool, &norm, g, g, true, NULL);
+        tlpi_train_norm_back(&p->ops, &norm, g, g, true, NULL);
     }
 }
 
@@ -208,7 +216,7 @@ void tlpi_train_attend(tlpi_train_pass *p, const tlpi_train_member *m,
     tlpi_train_multiply(p, &l->w[TLPI_ATTN_OUTPUT],
                         slice(p, TLPI_ATTN_OUTPUT, &part), t->o, t->attn);
     if (bias)
-        tlpi_train_add_bias(p->pool, bias, 1, t->attn, p->n_tok, d);
+        tlpi_train_add_bias(&p->ops, bias, 1, t->attn, p->n_tok, d);
 }
 
 void tlpi_train_attend_back(tlpi_train_pass *p, const tlpi_train_member *m,
@@ -226,10 +234,10 @@ void tlpi_train_attend_back(tlpi_train_pass *p, const tlpi_train_member *m,
                           { p->dk, x.k.ld },
                           { p->dv, x.v.ld } };
 
-    gain_back(p, m->attn_gain, t->attn, g, p->part);
+    g = gain_back(p, m->attn_gain, t->attn, g);
     tlpi_train_multiply_back(p, &l->w[TLPI_ATTN_OUTPUT],
-                             slice(p, TLPI_ATTN_OUTPUT, &part), t->o, p->part,
-                             false, p->d_o);
+                             slice(p, TLPI_ATTN_OUTPUT, &part), t->o, g, false,
+                             p->d_o);
     tlpi_train_attn_backward(p->attention, &heads, &x, &d);
     place_heads_back(p, m, l->v[TLPI_ATTN_Q_NORM], heads.n_head, t->q_raw,
                      p->dq);
@@ -273,7 +281,7 @@ void tlpi_train_feed(tlpi_train_pass *p, const tlpi_train_member *m,
                         t->ffn_in, t->gate);
     tlpi_train_multiply(p, &l->w[TLPI_FFN_UP], slice(p, TLPI_FFN_UP, &part),
                         t->ffn_in, t->up);
-    tlpi_train_gate(p->pool, t->gate, t->up, p->hidden, n);
+    tlpi_train_gate(&p->ops, t->gate, t->up, p->hidden, n);
     tlpi_train_multiply(p, &l->w[TLPI_FFN_DOWN], slice(p, TLPI_FFN_DOWN, &part),
                         p->hidden, t->ffn);
 }
@@ -288,12 +296,12 @@ void tlpi_train_feed_back(tlpi_train_pass *p, const tlpi_train_member *m,
 
     if (m->ff0 == m->ff1)
         return;
-    gain_back(p, m->ffn_gain, t->ffn, g, p->part);
-    tlpi_train_gate(p->pool, t->gate, t->up, p->hidden, n);
+    g = gain_back(p, m->ffn_gain, t->ffn, g);
+    tlpi_train_gate(&p->ops, t->gate, t->up, p->hidden, n);
     tlpi_train_multiply_back(p, &l->w[TLPI_FFN_DOWN],
-                             slice(p, TLPI_FFN_DOWN, &part), p->hidden, p->part,
+                             slice(p, TLPI_FFN_DOWN, &part), p->hidden, g,
                              false, p->wide);
-    tlpi_train_gate_back(p->pool, t->gate, t->up, p->wide, n);
+    tlpi_train_gate_back(&p->ops, t->gate, t->up, p->wide, n);
     tlpi_train_multiply_back(p, &l->w[TLPI_FFN_GATE],
                              slice(p, TLPI_FFN_GATE, &part), t->ffn_in, t->gate,
                              false, p->slope_in);

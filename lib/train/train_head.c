@@ -66,13 +66,14 @@ void tlpi_train_logits(tlpi_train_head *h, int n)
     tlpi_gemm_args product = args;
 
     product.b.trans = true;
-    tlpi_train_norm_run(h->pass->pool, &norm, h->norm);
+    tlpi_train_norm_run(&h->pass->ops, &norm, h->norm);
     tlpi_gemm_run(h->pass->gemm, &product);
 }
 
 /* ==== rows of logits ===================================================== */
 
 typedef struct top_sweep {
+    const tlpi_train_vec *vec;
     float *logits;
     int n_vocab, k;
     int32_t *id;
@@ -92,58 +93,39 @@ static float *logits_of(const tlpi_train_head *h, int t)
     return h->logits + (size_t)t * (size_t)h->pass->net->model->hp.n_vocab;
 }
 
-static float top_of(const float *x, int n)
-{
-    float top = x[0];
-
-    for (int i = 1; i < n; i++)
-        top = x[i] > top ? x[i] : top;
-    return top;
-}
-
-/* x becomes e^(x - top); gives the sum. */
-static double exponentials(float *x, int n, float top)
-{
-    double sum = 0;
-
-    for (int i = 0; i < n; i++) {
-        x[i] = expf(x[i] - top);
-        sum += (double)x[i];
-    }
-    return sum;
-}
-
 /* The k largest of x, largest first; of equal ones the lower index. */
 static void take_row(void *arg, int t, int n_row)
 {
     const top_sweep *j = arg;
-    int n = j->n_vocab, got = 0;
-    float *x = j->logits + (size_t)t * (size_t)n;
-    int32_t *id = j->id + (size_t)t * (size_t)j->k;
-    float *p = j->p + (size_t)t * (size_t)j->k;
+    size_t n = (size_t)j->n_vocab, k = (size_t)j->k, got = 0;
+    float *x = j->logits + (size_t)t * n;
+    int32_t *id = j->id + (size_t)t * k;
+    float *p = j->p + (size_t)t * k;
 
     (void)n_row;
-    for (int i = 0; i < n; i++) {
-        if (got == j->k && x[i] <= x[id[got - 1]])
-            continue;
-        int at = got < j->k ? got++ : got - 1;
+    for (size_t i = 0; i < n; i++) {
+        if (got == k)
+            i = j->vec->find_above(x, i, n, x[id[k - 1]]);
+        if (i == n)
+            break;
+        size_t at = got < k ? got++ : k - 1;
 
         for (; at > 0 && x[i] > x[id[at - 1]]; at--)
             id[at] = id[at - 1];
-        id[at] = i;
+        id[at] = (int32_t)i;
     }
-    double sum = exponentials(x, n, x[id[0]]);
+    double sum = j->vec->exponentials(x, x[id[0]], n);
 
-    for (int i = 0; i < got; i++)
+    for (size_t i = 0; i < got; i++)
         p[i] = (float)((double)x[id[i]] / sum);
 }
 
-void tlpi_train_take_top(tlpi_pool *pool, float *logits, int n, int n_vocab,
-                         int k, int32_t *id, float *p)
+void tlpi_train_take_top(const tlpi_train_ops *ops, float *logits, int n,
+                         int n_vocab, int k, int32_t *id, float *p)
 {
-    top_sweep j = { logits, n_vocab, k, id, p };
+    top_sweep j = { ops->vec, logits, n_vocab, k, id, p };
 
-    tlpi_pool_map(pool, n, take_row, &j);
+    tlpi_pool_map(ops->pool, n, take_row, &j);
 }
 
 /*
@@ -155,19 +137,20 @@ static void loss_row(void *arg, int t, int n_row)
 {
     const row_sweep *j = arg;
     const tlpi_train_target *want = j->target;
+    const tlpi_train_ops *ops = &j->h->pass->ops;
     int n = j->h->pass->net->model->hp.n_vocab, k = want->k;
     const int32_t *id = want->id + (size_t)t * (size_t)k;
     const float *p = want->p + (size_t)t * (size_t)k;
     int32_t next = want->next[t];
     float *x = logits_of(j->h, t);
-    float top = top_of(x, n);
+    float top = ops->vec->top(x, (size_t)n);
     tlpi_train_loss *loss = &j->loss[t];
     double w = j->kl_share, rest = 1, kept = 0;
 
     (void)n_row;
     *loss = (tlpi_train_loss){ .n = 1, .top1 = x[id[0]] == top };
     double next_logit = (double)x[next] - (double)top;
-    double sum = exponentials(x, n, top);
+    double sum = ops->vec->exponentials(x, top, (size_t)n);
 
     loss->nll = log(sum) - next_logit;
     for (int i = 0; i < k; i++) {
@@ -193,8 +176,7 @@ static void loss_row(void *arg, int t, int n_row)
 
     for (int i = 0; i < k; i++)
         saved[i] = x[id[i]];
-    for (int i = 0; i < n; i++)
-        x[i] *= other_scale;
+    ops->row->scale(x, x, NULL, other_scale, (size_t)n);
     for (int i = 0; i < k; i++)
         x[id[i]] = saved[i] * q_scale - (float)w * p[i];
     x[next] -= (float)(1 - w);
@@ -235,7 +217,7 @@ static void slope_of_stream(tlpi_train_head *h, int n)
 
     tlpi_gemm_run(p->gemm, &product);
     memset(p->slope.x, 0, tlpi_train_n_stream(p) * sizeof(float));
-    tlpi_train_norm_back(p->pool, &norm, h->norm, p->slope.x, true, NULL);
+    tlpi_train_norm_back(&p->ops, &norm, h->norm, p->slope.x, true, NULL);
 }
 
 tlp_status tlpi_train_head_loss(tlpi_train_head *h,
@@ -252,7 +234,7 @@ tlp_status tlpi_train_head_loss(tlpi_train_head *h,
     if (!j.loss)
         return tlpi_fail_nomem_for("a step of training");
     tlpi_train_logits(h, n);
-    tlpi_pool_map(h->pass->pool, n, loss_row, &j);
+    tlpi_pool_map(h->pass->ops.pool, n, loss_row, &j);
     TLP_TRY(sum_rows(j.loss, n, loss));
     if (slope)
         slope_of_stream(h, n);

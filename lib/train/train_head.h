@@ -48,8 +48,8 @@ void tlpi_train_logits(tlpi_train_head *h, int n);
 
 /* The k likeliest tokens of each of n rows of logits, [n][n_vocab], which are
  * overwritten: ids and probabilities, likeliest first. */
-void tlpi_train_take_top(tlpi_pool *pool, float *logits, int n, int n_vocab,
-                         int k, int32_t *id, float *p);
+void tlpi_train_take_top(const tlpi_train_ops *ops, float *logits, int n,
+                         int n_vocab, int k, int32_t *id, float *p);
 
 /*
  * Loss of the first n tokens of the window, after the forward pass, added to

@@ -42,10 +42,22 @@ void tlpi_train_multiply(tlpi_train_pass *p, const tlpi_train_matrix *w,
                       values(w->up, s.r0, 0), 1, y, (size_t)rows);
 }
 
+/* The gradient of the rows and columns in s += gy' x. */
+static void add_grad(tlpi_train_pass *p, tlpi_train_param *w, tlpi_slice s,
+                     const float *gy, const float *x)
+{
+    int64_t rows = s.r1 - s.r0, cols = s.c1 - s.c0;
+    float old = tlpi_train_param_open(w, rows == w->rows && cols == w->cols);
+
+    tlpi_gemm_weight_grad(p->gemm, p->n_tok, cols, rows, gy, (size_t)rows, x,
+                          (size_t)cols, old, at(w->grad, w, s.r0, s.c0),
+                          (size_t)w->cols);
+}
+
 /* The gradients of a pair of thin matrices, up [rows][rank] and down
  * [rank][cols], from r0 and c0 on; gx += what goes through them. */
-static void thin_back(tlpi_train_pass *p, const tlpi_train_param *down,
-                      const tlpi_train_param *up, tlpi_slice s, const float *x,
+static void thin_back(tlpi_train_pass *p, tlpi_train_param *down,
+                      tlpi_train_param *up, tlpi_slice s, const float *x,
                       const float *gy, float *gx)
 {
     int64_t rows = s.r1 - s.r0, cols = s.c1 - s.c0, rank = down->rows;
@@ -55,12 +67,8 @@ static void thin_back(tlpi_train_pass *p, const tlpi_train_param *down,
     if (up->grad) {
         tlpi_gemm_forward(p->gemm, p->n_tok, cols, rank, x, (size_t)cols,
                           values(down, 0, s.c0), 0, p->low, (size_t)rank);
-        tlpi_gemm_weight_grad(p->gemm, p->n_tok, rank, rows, gy, (size_t)rows,
-                              p->low, (size_t)rank, 1,
-                              at(up->grad, up, s.r0, 0), (size_t)rank);
-        tlpi_gemm_weight_grad(
-            p->gemm, p->n_tok, cols, rank, p->low_back, (size_t)rank, x,
-            (size_t)cols, 1, at(down->grad, down, 0, s.c0), (size_t)down->cols);
+        add_grad(p, up, (tlpi_slice){ s.r0, s.r1, 0, rank }, gy, p->low);
+        add_grad(p, down, (tlpi_slice){ 0, rank, s.c0, s.c1 }, p->low_back, x);
     }
     tlpi_gemm_input_grad(p->gemm, p->n_tok, cols, rank, p->low_back,
                          (size_t)rank, values(down, 0, s.c0), 1, gx,
@@ -76,9 +84,7 @@ void tlpi_train_multiply_back(tlpi_train_pass *p, const tlpi_train_matrix *w,
     tlpi_gemm_input_grad(p->gemm, p->n_tok, cols, rows, gy, (size_t)rows,
                          source(w, s), add ? 1 : 0, gx, (size_t)cols);
     if (w->full && w->full->grad)
-        tlpi_gemm_weight_grad(
-            p->gemm, p->n_tok, cols, rows, gy, (size_t)rows, x, (size_t)cols, 1,
-            at(w->full->grad, w->full, s.r0, s.c0), (size_t)w->full->cols);
+        add_grad(p, w->full, s, gy, x);
     if (w->down)
         thin_back(p, w->down, w->up, s, x, gy, gx);
 }

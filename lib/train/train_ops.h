@@ -10,7 +10,20 @@
 #ifndef TLPI_TRAIN_OPS_H
 #define TLPI_TRAIN_OPS_H
 
+#include "backend/cpu_vec.h"
 #include "base/pool.h"
+#include "train/train_vec.h"
+
+/* What the operations run on; all of it is borrowed. */
+typedef struct tlpi_train_ops {
+    tlpi_pool *pool;
+    const tlpi_cpu_vec *row;
+    const tlpi_train_vec *vec;
+} tlpi_train_ops;
+
+/* `isa` is a TLP_ISA_*; an instruction set that the machine lacks gives
+ * TLP_ENOTSUP. */
+tlp_status tlpi_train_ops_init(tlpi_train_ops *ops, tlpi_pool *pool, int isa);
 
 /* n rows of d numbers, ld floats apart: y = x / rms(x) * w; y may be x. */
 typedef struct tlpi_train_norm {
@@ -20,40 +33,38 @@ typedef struct tlpi_train_norm {
     float eps;
 } tlpi_train_norm;
 
-void tlpi_train_norm_run(tlpi_pool *pool, const tlpi_train_norm *o, float *y);
+void tlpi_train_norm_run(const tlpi_train_ops *ops, const tlpi_train_norm *o,
+                         float *y);
 
 /* gx += the gradient by x, or = if `set`; gw [d] += that by w, or NULL.  Rows
  * of gy and gx are ld floats apart; gx may be gy if `set`. */
-void tlpi_train_norm_back(tlpi_pool *pool, const tlpi_train_norm *o,
+void tlpi_train_norm_back(const tlpi_train_ops *ops, const tlpi_train_norm *o,
                           const float *gy, float *gx, bool set, float *gw);
 
-/* Rotate n_head heads of h numbers of each of n tokens from position 0, in
- * place, by the angles of token t: cos and sin [n][half].  back: by the
- * negative angles, which is the derivative. */
+/* Rotate n_head heads of h numbers each of n tokens from position 0, in place,
+ * by the angles of token t: cos and sin [n][half].  Negative sines rotate back,
+ * which is the derivative. */
 typedef struct tlpi_train_rope {
     int n, n_head, h, half;
     bool neox;
     const float *cos, *sin;
 } tlpi_train_rope;
 
-void tlpi_train_rope_run(tlpi_pool *pool, const tlpi_train_rope *o, float *x,
-                         bool back);
+void tlpi_train_rope_run(const tlpi_train_ops *ops, const tlpi_train_rope *o,
+                         float *x);
 
 /* y = silu(gate) * up */
-void tlpi_train_gate(tlpi_pool *pool, const float *gate, const float *up,
-                     float *y, size_t n);
+void tlpi_train_gate(const tlpi_train_ops *ops, const float *gate,
+                     const float *up, float *y, size_t n);
 /* gy becomes the gradient by up; gate becomes the gradient by gate. */
-void tlpi_train_gate_back(tlpi_pool *pool, float *gate, const float *up,
-                          float *gy, size_t n);
+void tlpi_train_gate_back(const tlpi_train_ops *ops, float *gate,
+                          const float *up, float *gy, size_t n);
 
 /* y += s x */
-void tlpi_train_add(tlpi_pool *pool, float s, const float *x, float *y,
-                    size_t n);
-/* x . y, on the calling thread alone. */
-double tlpi_train_dot(const float *x, const float *y, size_t n);
-
+void tlpi_train_add(const tlpi_train_ops *ops, float s, const float *x,
+                    float *y, size_t n);
 /* y [n][d] += s b [d] */
-void tlpi_train_add_bias(tlpi_pool *pool, const float *b, float s, float *y,
-                         int n, int d);
+void tlpi_train_add_bias(const tlpi_train_ops *ops, const float *b, float s,
+                         float *y, int n, int d);
 
 #endif

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "train/train_ops.h"
-
 /* Numbers of a task; sums over tasks are added in the order of tasks. */
 #define CHUNK 16384
 
@@ -73,9 +71,10 @@ void tlpi_train_params_free(tlpi_train_params *list)
 /* A task is a chunk of one parameter. */
 typedef struct sweep {
     tlpi_train_params *list;
-    const tlpi_adam *adam;
-    double scale, first_fix, second_fix;
-    double *sum; /* [n_task] squares of gradients */
+    const tlpi_train_vec *vec;
+    tlpi_adam_rule rule;
+    float decayed; /* what the decay leaves of a number */
+    double *sum;   /* [n_task] squares of gradients */
 } sweep;
 
 static size_t n_chunk(const tlpi_train_param *p)
@@ -110,20 +109,21 @@ static int n_task(const tlpi_train_params *list)
     return (int)n;
 }
 
-static void clear_chunk(void *arg, int task, int n)
+void tlpi_train_params_clear_grad(tlpi_train_params *list)
 {
-    size_t begin, end;
-    tlpi_train_param *p = find(arg, task, &begin, &end);
-
-    (void)n;
-    memset(p->grad + begin, 0, (end - begin) * sizeof(float));
+    for (size_t i = 0; i < list->n; i++)
+        list->item[i]->fresh = true;
 }
 
-void tlpi_train_params_clear_grad(tlpi_train_params *list, tlpi_pool *pool)
+float tlpi_train_param_open(tlpi_train_param *p, bool whole)
 {
-    sweep s = { .list = list };
-
-    tlpi_pool_map(pool, n_task(list), clear_chunk, &s);
+    if (!p->fresh)
+        return 1;
+    p->fresh = false;
+    if (whole)
+        return 0;
+    memset(p->grad, 0, tlpi_train_param_size(p) * sizeof(*p->grad));
+    return 1;
 }
 
 static void square_chunk(void *arg, int task, int n)
@@ -133,58 +133,65 @@ static void square_chunk(void *arg, int task, int n)
     const tlpi_train_param *p = find(s, task, &begin, &end);
 
     (void)n;
-    s->sum[task] =
-        tlpi_train_dot(p->grad + begin, p->grad + begin, end - begin);
+    s->sum[task] = s->vec->dot(p->grad + begin, p->grad + begin, end - begin);
 }
 
 static void step_chunk(void *arg, int task, int n)
 {
     const sweep *s = arg;
-    const tlpi_adam *a = s->adam;
     size_t begin, end;
     tlpi_train_param *p = find(s, task, &begin, &end);
-    float scale = (float)s->scale, eps = (float)a->eps;
-    float b1 = (float)a->beta1, b2 = (float)a->beta2;
-    float keep = p->decay ? (float)(1 - a->rate * a->decay) : 1.0f;
-    float rate = (float)(a->rate * s->first_fix);
-    float fix = (float)s->second_fix;
-    float *restrict x = p->value, *restrict m = p->first;
-    float *restrict v = p->second;
-    const float *restrict g = p->grad;
+    tlpi_adam_rule rule = s->rule;
 
     (void)n;
-    for (size_t i = begin; i < end; i++) {
-        float gi = g[i] * scale;
+    rule.keep = p->decay ? s->decayed : 1;
+    s->vec->adam(&rule, p->value + begin, p->first + begin, p->second + begin,
+                 p->grad + begin, end - begin);
+}
 
-        m[i] = b1 * m[i] + (1 - b1) * gi;
-        v[i] = b2 * v[i] + (1 - b2) * gi * gi;
-        x[i] = keep * x[i] - rate * m[i] / (sqrtf(v[i] * fix) + eps);
-    }
+static tlp_status find_norm(sweep *s, tlpi_pool *pool, int n, double *norm)
+{
+    double sum = 0;
+
+    s->sum = tlpi_calloc(s->list->env, (size_t)n + 1, sizeof(double));
+    if (!s->sum)
+        return tlpi_fail_nomem_for("a step of training");
+    tlpi_pool_map(pool, n, square_chunk, s);
+    for (int i = 0; i < n; i++)
+        sum += s->sum[i];
+    tlpi_free(s->list->env, s->sum);
+    *norm = sqrt(sum);
+    return TLP_OK;
 }
 
 tlp_status tlpi_adam_step(tlpi_adam *a, tlpi_train_params *list,
-                          tlpi_pool *pool, double scale, double *norm)
+                          const tlpi_train_ops *ops, double scale, double *norm)
 {
     int n = n_task(list);
-    sweep s = { .list = list, .adam = a, .scale = scale };
-    double sum = 0;
+    sweep s = { .list = list, .vec = ops->vec };
+    tlp_status st;
 
-    s.sum = tlpi_calloc(list->env, (size_t)n + 1, sizeof(double));
-    if (!s.sum)
-        return tlpi_fail_nomem_for("a step of training");
-    tlpi_pool_map(pool, n, square_chunk, &s);
-    for (int i = 0; i < n; i++)
-        sum += s.sum[i];
-    tlpi_free(list->env, s.sum);
-    *norm = sqrt(sum) * scale;
+    for (size_t i = 0; i < list->n; i++)
+        if (list->item[i]->grad)
+            tlpi_train_param_open(list->item[i], false);
+    TLP_TRY(find_norm(&s, ops->pool, n, norm));
+    *norm *= scale;
     if (!isfinite(*norm))
         return tlpi_fail(TLP_ERROR, "the gradient of step %lld is not finite",
                          (long long)a->step + 1);
     if (a->clip > 0 && *norm > a->clip)
-        s.scale *= a->clip / *norm;
+        scale *= a->clip / *norm;
     a->step++;
-    s.first_fix = 1 / (1 - pow(a->beta1, (double)a->step));
-    s.second_fix = 1 / (1 - pow(a->beta2, (double)a->step));
-    tlpi_pool_map(pool, n, step_chunk, &s);
-    return TLP_OK;
+    s.rule = (tlpi_adam_rule){
+        .scale = (float)scale,
+        .beta1 = (float)a->beta1,
+        .beta2 = (float)a->beta2,
+        .fix = (float)(1 / (1 - pow(a->beta2, (double)a->step))),
+        .eps = (float)a->eps,
+        .rate = (float)(a->rate / (1 - pow(a->beta1, (double)a->step))),
+    };
+    s.decayed = (float)(1 - a->rate * a->decay);
+    tlpi_pool_map(ops->pool, n, step_chunk, &s);
+done:
+    return st;
 }

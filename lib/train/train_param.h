@@ -5,7 +5,7 @@
 #ifndef TLPI_TRAIN_PARAM_H
 #define TLPI_TRAIN_PARAM_H
 
-#include "base/pool.h"
+#include "train/train_ops.h"
 
 enum { TLPI_TRAIN_NAME = 48 };
 
@@ -15,6 +15,7 @@ typedef struct tlpi_train_param {
     int64_t rows, cols;
     float *value;
     float *grad;           /* or NULL */
+    bool fresh;            /* the gradient is zero, whatever grad holds */
     float *first, *second; /* moments of the gradient; NULL without one */
     bool decay;            /* weight decay pulls the value towards zero */
 } tlpi_train_param;
@@ -38,7 +39,11 @@ static inline size_t tlpi_train_param_size(const tlpi_train_param *p)
     return (size_t)p->rows * (size_t)p->cols;
 }
 
-void tlpi_train_params_clear_grad(tlpi_train_params *list, tlpi_pool *pool);
+/* All gradients become zero; no memory is written. */
+void tlpi_train_params_clear_grad(tlpi_train_params *list);
+/* Call this before anything is added to the gradient.  `whole`: what follows
+ * writes every number of it.  Gives the factor of the old numbers, 0 or 1. */
+float tlpi_train_param_open(tlpi_train_param *p, bool whole);
 
 /* AdamW (Loshchilov and Hutter, arXiv 1711.05101). */
 typedef struct tlpi_adam {
@@ -51,6 +56,7 @@ typedef struct tlpi_adam {
  * scaled gradient before it is clipped.  A gradient that is not finite changes
  * nothing, and is TLP_ERROR. */
 tlp_status tlpi_adam_step(tlpi_adam *a, tlpi_train_params *list,
-                          tlpi_pool *pool, double scale, double *norm);
+                          const tlpi_train_ops *ops, double scale,
+                          double *norm);
 
 #endif

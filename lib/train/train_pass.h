@@ -47,12 +47,13 @@ typedef struct tlpi_train_stream {
 typedef struct tlpi_train_pass {
     const tlpi_env *env;
     const tlpi_train_net *net;
-    tlpi_pool *pool; /* borrowed */
+    tlpi_train_ops ops; /* with the pool, which is borrowed */
     tlpi_gemm *gemm;
     tlpi_train_attn *attention;
     int max_tok, max_member;
     int n_tok;                 /* of this window */
     float *cos, *sin;          /* [max_tok][n_rot / 2] */
+    float *sin_back;           /* -sin */
     tlpi_train_stream *border; /* [n_stage + 1] */
     tlpi_train_stream slope;   /* the gradient at a border */
     tlpi_train_tape *tape;     /* [n_tape] */
@@ -77,6 +78,11 @@ tlp_status tlpi_train_pass_create(tlpi_train_pass *p, const tlpi_train_net *net,
                                   tlpi_pool *pool, int isa, int max_tok,
                                   uint64_t tapes);
 void tlpi_train_pass_free(tlpi_train_pass *p); /* zeroes are fine */
+/* Bytes of the tapes of single stages. */
+static inline uint64_t tlpi_train_tapes(const tlpi_train_pass *p)
+{
+    return (uint64_t)(p->n_tape - 1) * p->tape_size * sizeof(float);
+}
 
 /* ==== train_half.c: the two halves of a member =========================== */
 

@@ -33,7 +33,7 @@ static void copy(const tlpi_train_pass *p, float *to, const float *from)
 
 static void add(const tlpi_train_pass *p, float s, const float *x, float *y)
 {
-    tlpi_train_add(p->pool, s, x, y, tlpi_train_n_stream(p));
+    tlpi_train_add(&p->ops, s, x, y, tlpi_train_n_stream(p));
 }
 
 /* y += D_j + a_j */
@@ -161,7 +161,8 @@ static void correct_out_back(tlpi_train_pass *p, const tlpi_train_stage *s,
     if (up->grad) {
         read_out(p, s, t);
         tlpi_gemm_weight_grad(p->gemm, p->n_tok, (int64_t)r, (int64_t)d, g, d,
-                              p->low, r, 1, up->grad, r);
+                              p->low, r, tlpi_train_param_open(up, true),
+                              up->grad, r);
     }
     tlpi_gemm_input_grad(p->gemm, p->n_tok, (int64_t)r, (int64_t)d, g, d,
                          values(up), 0, p->low_back, r);
@@ -170,8 +171,9 @@ static void correct_out_back(tlpi_train_pass *p, const tlpi_train_stage *s,
 
         if (down->grad) {
             contribution(p, s, t, i, p->part);
-            tlpi_gemm_weight_grad(p->gemm, p->n_tok, (int64_t)d, (int64_t)r,
-                                  p->low_back, r, p->part, d, 1, down->grad, d);
+            tlpi_gemm_weight_grad(
+                p->gemm, p->n_tok, (int64_t)d, (int64_t)r, p->low_back, r,
+                p->part, d, tlpi_train_param_open(down, true), down->grad, d);
         }
         tlpi_gemm_input_grad(p->gemm, p->n_tok, (int64_t)d, (int64_t)r,
                              p->low_back, r, values(down), 0, p->part, d);

@@ -15,7 +15,8 @@ static size_t n_vocab(const tlpi_train_targets *t)
 
 tlp_status tlpi_train_targets_create(tlpi_train_targets *t, tlp_model *model,
                                      const tlpi_session_config *cfg,
-                                     const tlpi_windows *text, tlpi_pool *pool)
+                                     const tlpi_windows *text,
+                                     const tlpi_train_ops *ops)
 {
     const tlpi_env *env = &model->env;
     tlp_plan *serial = NULL;
@@ -23,7 +24,7 @@ tlp_status tlpi_train_targets_create(tlpi_train_targets *t, tlp_model *model,
 
     *t = (tlpi_train_targets){ .env = env,
                                .text = text,
-                               .pool = pool,
+                               .ops = ops,
                                .k = TLPI_MIN(TLPI_TRAIN_TOP,
                                              model->hp.n_vocab) };
     t->id = tlpi_calloc(env, (size_t)text->n, sizeof(*t->id));
@@ -81,7 +82,7 @@ static tlp_status compute(tlpi_train_targets *t, int window)
         int rows = TLPI_MIN(TLPI_LOGIT_CHUNK, n - at);
 
         tlpi_runner_rows(&t->serial, at, rows, t->rows);
-        tlpi_train_take_top(t->pool, t->rows, rows, (int)n_vocab(t), t->k,
+        tlpi_train_take_top(t->ops, t->rows, rows, (int)n_vocab(t), t->k,
                             id + (size_t)at * k, p + (size_t)at * k);
     }
     t->id[window] = id;
@@ -128,7 +129,7 @@ tlp_status tlpi_train_targets_compare(tlpi_train_targets *t, int window,
                                         .div = div };
 
         tlpi_runner_rows(&t->serial, at, n, t->rows);
-        TLP_TRY(tlpi_rows_compare(t->pool, &c));
+        TLP_TRY(tlpi_rows_compare(t->ops->pool, &c));
         for (int i = 0; i < n; i++) {
             const float *row = mine + (size_t)i * n_vocab(t);
 

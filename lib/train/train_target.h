@@ -15,8 +15,8 @@
 
 typedef struct tlpi_train_targets {
     const tlpi_env *env;
-    const tlpi_windows *text; /* borrowed */
-    tlpi_pool *pool;          /* borrowed */
+    const tlpi_windows *text;  /* borrowed */
+    const tlpi_train_ops *ops; /* borrowed */
     tlpi_runner serial;
     int k;        /* tokens of a prediction */
     int32_t **id; /* [text->n] of [n][k], or NULL: not computed */
@@ -27,7 +27,8 @@ typedef struct tlpi_train_targets {
 /* cfg: of one rank, borrowed. */
 tlp_status tlpi_train_targets_create(tlpi_train_targets *t, tlp_model *model,
                                      const tlpi_session_config *cfg,
-                                     const tlpi_windows *text, tlpi_pool *pool);
+                                     const tlpi_windows *text,
+                                     const tlpi_train_ops *ops);
 void tlpi_train_targets_free(tlpi_train_targets *t); /* zeroes are fine */
 
 /* Predictions of the first n - 1 tokens of a window. */

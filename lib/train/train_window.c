@@ -104,6 +104,7 @@ static void lay_scratch(tlpi_train_pass *p, carver *c)
     p->low_back = carve(c, n, rank);
     p->cos = carve(c, n, (size_t)hp->n_rot / 2);
     p->sin = carve(c, n, (size_t)hp->n_rot / 2);
+    p->sin_back = carve(c, n, (size_t)hp->n_rot / 2);
 }
 
 /* Does the stream differ between tracks before stage i? */
@@ -207,21 +208,24 @@ static void fill_angles(tlpi_train_pass *p)
 
             p->cos[t * half + i] = (float)cos(angle);
             p->sin[t * half + i] = (float)sin(angle);
+            p->sin_back[t * half + i] = -p->sin[t * half + i];
         }
 }
 
-static tlp_status create(tlpi_train_pass *p, int isa, uint64_t tapes)
+static tlp_status create(tlpi_train_pass *p, tlpi_pool *pool, int isa,
+                         uint64_t tapes)
 {
     const tlpi_hparams *hp = &p->net->model->hp;
     const tlpi_train_attn_sizes most = { p->max_tok, hp->n_head, hp->n_head_kv,
                                          hp->head_dim };
     tlp_status st;
 
+    TLP_TRY(tlpi_train_ops_init(&p->ops, pool, isa));
     TLP_TRY(create_lists(p));
     TLP_TRY(create_scratch(p));
     TLP_TRY(create_tapes(p, tapes));
-    TLP_TRY(tlpi_gemm_create(&p->gemm, p->env, p->pool, isa));
-    TLP_TRY(tlpi_train_attn_create(&p->attention, p->env, p->pool, isa, &most));
+    TLP_TRY(tlpi_gemm_create(&p->gemm, p->env, pool, isa));
+    TLP_TRY(tlpi_train_attn_create(&p->attention, p->env, pool, isa, &most));
     p->n_bytes +=
         tlpi_gemm_bytes(p->gemm) + tlpi_train_attn_bytes(p->attention);
     fill_angles(p);
@@ -235,10 +239,9 @@ tlp_status tlpi_train_pass_create(tlpi_train_pass *p, const tlpi_train_net *net,
 {
     *p = (tlpi_train_pass){ .env = net->env,
                             .net = net,
-                            .pool = pool,
                             .max_tok = max_tok,
                             .max_member = tlpi_plan_max_members(net->plan) };
-    tlp_status st = create(p, isa, tapes);
+    tlp_status st = create(p, pool, isa, tapes);
 
     if (st != TLP_OK)
         tlpi_train_pass_free(p);

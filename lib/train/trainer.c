@@ -93,9 +93,12 @@ tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
                           "so nothing of it can be trained"));
     TLP_TRY(tlpi_train_pass_create(&t->pass, &t->net, t->pool, t->cfg.isa,
                                    t->text.n_ctx, t->o.max_bytes));
+    TLP_TRY(tlpi_train_cache_create(&t->cache, &t->pass, t->text.n,
+                                    t->o.max_bytes -
+                                        tlpi_train_tapes(&t->pass)));
     TLP_TRY(tlpi_train_head_create(&t->head, &t->pass));
     TLP_TRY(tlpi_train_targets_create(&t->targets, t->model, &t->cfg, &t->text,
-                                      t->pool));
+                                      &t->pass.ops));
     TLP_TRY(create_best(t));
     plan_steps(t);
 done:
@@ -109,6 +112,7 @@ void tlpi_trainer_free(tlpi_trainer *t)
     tlpi_free(t->env, t->best);
     tlpi_train_targets_free(&t->targets);
     tlpi_train_head_free(&t->head);
+    tlpi_train_cache_free(&t->cache);
     tlpi_train_pass_free(&t->pass);
     tlpi_train_net_free(&t->net);
     tlpi_pool_free(t->pool);
@@ -139,12 +143,11 @@ static int next_window(tlpi_trainer *t)
     return t->order[t->next++];
 }
 
-static void run_window(tlpi_trainer *t, int window)
+static tlp_status run_window(tlpi_trainer *t, int window)
 {
     const tlpi_window *w = &t->text.window[window];
 
-    tlpi_train_embed(&t->pass, w->ids, w->n);
-    tlpi_train_forward(&t->pass, 0, t->plan->n_stage);
+    return tlpi_train_cache_run(&t->cache, window, w->ids, w->n);
 }
 
 static tlp_status add_window(tlpi_trainer *t, int64_t *n)
@@ -155,7 +158,7 @@ static tlp_status add_window(tlpi_trainer *t, int64_t *n)
     tlp_status st;
 
     TLP_TRY(tlpi_train_targets_get(&t->targets, window, &target));
-    run_window(t, window);
+    TLP_TRY(run_window(t, window));
     TLP_TRY(tlpi_train_head_loss(&t->head, &target, n_row, 1 - t->o.text_share,
                                  true, &t->running));
     tlpi_train_back(&t->pass);
@@ -185,12 +188,12 @@ static tlp_status take_step(tlpi_trainer *t)
     double norm;
     tlp_status st = TLP_OK;
 
-    tlpi_train_params_clear_grad(&t->net.param, t->pool);
+    tlpi_train_params_clear_grad(&t->net.param);
     for (int i = 0; i < t->o.n_accum; i++)
         TLP_TRY(add_window(t, &n));
     t->adam.rate = rate_of(t, t->step);
-    TLP_TRY(tlpi_adam_step(&t->adam, &t->net.param, t->pool, 1.0 / (double)n,
-                           &norm));
+    TLP_TRY(tlpi_adam_step(&t->adam, &t->net.param, &t->pass.ops,
+                           1.0 / (double)n, &norm));
     t->step++;
 done:
     return st;
@@ -204,7 +207,7 @@ static tlp_status validate(tlpi_trainer *t, tlpi_train_loss *score)
 
     *score = (tlpi_train_loss){ 0 };
     for (int i = 0; i < t->text.n_held; i++) {
-        run_window(t, i);
+        TLP_TRY(run_window(t, i));
         tlpi_train_logits(&t->head, t->text.window[i].n - 1);
         TLP_TRY(
             tlpi_train_targets_compare(&t->targets, i, t->head.logits, score));

@@ -5,6 +5,7 @@
 #define TLPI_TRAINER_H
 
 #include "tlp_tune.h"
+#include "train/train_cache.h"
 #include "train/train_target.h"
 
 typedef struct tlpi_trainer {
@@ -18,6 +19,7 @@ typedef struct tlpi_trainer {
     tlpi_pool *pool;
     tlpi_train_net net;
     tlpi_train_pass pass;
+    tlpi_train_cache cache;
     tlpi_train_head head;
     tlpi_train_targets targets;
     tlpi_adam adam;

@@ -1,0 +1,131 @@
+/*
+ * train_vec_scalar.c - operations of training on rows in plain C, and the
+ * choice of a table.
+ */
+#include "train/train_vec.h"
+
+#include <math.h>
+
+static void add(float *y, const float *x, float s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += s * x[i];
+}
+
+static double dot(const float *x, const float *y, size_t n)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)y[i];
+    return sum;
+}
+
+static float top(const float *x, size_t n)
+{
+    float most = -INFINITY;
+
+    for (size_t i = 0; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    return most;
+}
+
+static size_t find_above(const float *x, size_t i, size_t n, float limit)
+{
+    while (i < n && !(x[i] > limit))
+        i++;
+    return i;
+}
+
+static double exponentials(float *x, float most, size_t n)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        x[i] = expf(x[i] - most < -86.0f ? -86.0f : x[i] - most);
+        sum += (double)x[i];
+    }
+    return sum;
+}
+
+static void gate(float *y, const float *gates, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = gates[i] / (1 + expf(-gates[i])) * up[i];
+}
+
+/* silu' = p + g p (1 - p), p = 1 / (1 + e^-g) */
+static void gate_back(float *gates, const float *up, float *gy, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float g = gates[i], p = 1 / (1 + expf(-g)), gp = g * p;
+
+        gates[i] = gy[i] * up[i] * (p + gp * (1 - p));
+        gy[i] *= gp;
+    }
+}
+
+static float dot3(const float *x, const float *y, const float *z, size_t n)
+{
+    float part[4] = { 0 };
+
+    for (size_t i = 0; i < n; i++)
+        part[i % 4] += x[i] * y[i] * z[i];
+    return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
+static void norm_back(float *gx, const float *gy, const float *w,
+                      const float *x, float s, float pull, bool adds, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float g = s * gy[i] * w[i] - pull * x[i];
+
+        gx[i] = adds ? gx[i] + g : g;
+    }
+}
+
+static void add_product(float *y, const float *x, const float *z, float s,
+                        size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += s * x[i] * z[i];
+}
+
+static void adam(const tlpi_adam_rule *r, float *x, float *m, float *v,
+                 const float *g, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float gi = r->scale * g[i];
+
+        m[i] = r->beta1 * m[i] + (1 - r->beta1) * gi;
+        v[i] = r->beta2 * v[i] + (1 - r->beta2) * gi * gi;
+        x[i] =
+            r->keep * x[i] - r->rate * m[i] / (sqrtf(v[i] * r->fix) + r->eps);
+    }
+}
+
+const tlpi_train_vec tlpi_train_vec_scalar = {
+    .add = add,
+    .dot = dot,
+    .top = top,
+    .find_above = find_above,
+    .exponentials = exponentials,
+    .gate = gate,
+    .gate_back = gate_back,
+    .dot3 = dot3,
+    .norm_back = norm_back,
+    .add_product = add_product,
+    .adam = adam,
+};
+
+const tlpi_train_vec *tlpi_train_vec_of(int isa)
+{
+#if defined(__x86_64__)
+    if (isa >= TLP_ISA_AVX512)
+        return &tlpi_train_vec_avx512;
+    if (isa == TLP_ISA_AVX2)
+        return &tlpi_train_vec_avx2;
+#endif
+    (void)isa;
+    return &tlpi_train_vec_scalar;
+}
