@@ -5,27 +5,6 @@
 
 #include <string.h>
 
-tlp_status tlpi_train_cache_create(tlpi_train_cache *c, tlpi_train_pass *pass,
-                                   int n_window, uint64_t budget)
-{
-    *c = (tlpi_train_cache){
-        .env = pass->env, .pass = pass, .n_window = n_window, .budget = budget
-    };
-    c->border = tlpi_calloc(c->env, (size_t)n_window, sizeof(*c->border));
-    return c->border ? TLP_OK
-                     : tlpi_fail_nomem_for("the windows of a training");
-}
-
-void tlpi_train_cache_free(tlpi_train_cache *c)
-{
-    if (!c->env)
-        return;
-    for (int i = 0; c->border && i < c->n_window; i++)
-        tlpi_free(c->env, c->border[i]);
-    tlpi_free(c->env, c->border);
-    *c = (tlpi_train_cache){ 0 };
-}
-
 /* Array i of the border before the first trained stage: x, then the tracks. */
 static float *part(const tlpi_train_cache *c, int i)
 {
@@ -42,10 +21,42 @@ static int n_part(const tlpi_train_cache *c)
     return p->border[p->net->first].track ? 1 + p->net->plan->n_track : 1;
 }
 
+static uint64_t window_bytes(const tlpi_train_cache *c, int n_tok)
+{
+    return (uint64_t)n_tok * (uint64_t)c->pass->net->model->hp.n_embd *
+           (uint64_t)n_part(c) * sizeof(float);
+}
+
+tlp_status tlpi_train_cache_create(tlpi_train_cache *c, tlpi_train_pass *pass,
+                                   int n_window, uint64_t budget,
+                                   uint64_t *rest)
+{
+    *c = (tlpi_train_cache){ .env = pass->env,
+                             .pass = pass,
+                             .n_window = n_window };
+    if (pass->net->first > 0)
+        c->budget = TLPI_MIN(budget, (uint64_t)n_window *
+                                         window_bytes(c, pass->max_tok));
+    *rest = budget - c->budget;
+    c->border = tlpi_calloc(c->env, (size_t)n_window, sizeof(*c->border));
+    return c->border ? TLP_OK
+                     : tlpi_fail_nomem_for("the windows of a training");
+}
+
+void tlpi_train_cache_free(tlpi_train_cache *c)
+{
+    if (!c->env)
+        return;
+    for (int i = 0; c->border && i < c->n_window; i++)
+        tlpi_free(c->env, c->border[i]);
+    tlpi_free(c->env, c->border);
+    *c = (tlpi_train_cache){ 0 };
+}
+
 static tlp_status keep(tlpi_train_cache *c, int window)
 {
     size_t n = tlpi_train_n_stream(c->pass);
-    size_t n_byte = n * (size_t)n_part(c) * sizeof(float);
+    uint64_t n_byte = window_bytes(c, c->pass->n_tok);
 
     if (n_byte > c->budget)
         return TLP_OK; /* the window is run again */

@@ -20,8 +20,10 @@ typedef struct tlpi_train_cache {
     uint64_t budget; /* bytes that are left */
 } tlpi_train_cache;
 
+/* Of the budget, what the windows do not need stays in *rest. */
 tlp_status tlpi_train_cache_create(tlpi_train_cache *c, tlpi_train_pass *pass,
-                                   int n_window, uint64_t budget);
+                                   int n_window, uint64_t budget,
+                                   uint64_t *rest);
 void tlpi_train_cache_free(tlpi_train_cache *c); /* zeroes are fine */
 
 /* Run a window of n tokens to the border behind the last stage. */

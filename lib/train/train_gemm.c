@@ -21,7 +21,8 @@ enum {
     FEW_TASKS = 12,     /* fewer blocks are cut by rows too */
     LEAST_ROWS = 96,    /* of a block of a cut by rows */
     COLS_UNIT = 32,     /* blocks of columns are whole units */
-    ALONE = 1 << 16     /* multiply-adds that are not worth waking a thread */
+    ALONE = 1 << 16,    /* multiply-adds that are not worth waking a thread */
+    LINE = 16           /* floats of a cache line */
 };
 
 struct tlpi_gemm {
@@ -32,6 +33,8 @@ struct tlpi_gemm {
     float *a; /* [A_FLOATS] */
     float *b; /* [n_thread][b_floats] */
     size_t b_floats;
+    tlpi_gemm_args last; /* whose whole A is packed; a NULL: none */
+    bool again;          /* the promise of tlpi_gemm_again */
 };
 
 /* The part of a product between two packings of A. */
@@ -43,6 +46,7 @@ typedef struct gemm_part {
     float beta;           /* of the first piece */
     int nb;               /* columns of a block */
     int n_part;           /* cuts of the rows */
+    bool has_a;           /* A is packed already */
 } gemm_part;
 
 static int64_t ceil_div(int64_t a, int64_t b)
@@ -101,6 +105,17 @@ typedef struct gemm_block {
     int n_col;
 } gemm_block;
 
+/* Begin to load part i of n of the panel behind `panel`, which has `size`
+ * floats. */
+static void prefetch_next(const float *panel, size_t size, int64_t i, int64_t n)
+{
+    const float *next = panel + size;
+
+    for (size_t at = size * (size_t)i / (size_t)n / LINE * LINE;
+         at < size * (size_t)(i + 1) / (size_t)n; at += LINE)
+        __builtin_prefetch(next + at, 0, 2);
+}
+
 /* The packed columns with rows [row, row + n) of one piece. */
 static void multiply_rows(const gemm_part *p, const gemm_block *b,
                           const float *packed, int64_t k, int64_t row,
@@ -114,11 +129,17 @@ static void multiply_rows(const gemm_part *p, const gemm_block *b,
                          .beta = k == 0 ? p->beta : 1,
                          .ldc = p->x->ldc };
 
+    /* Panels that many products share come from memory. */
+    bool far = p->x->b.panels && row == b->row;
+
     for (int j = 0; j < b->n_col; j += nr) {
         t.b = packed + (size_t)j * (size_t)here;
         t.a = panel_of(p, row / mr, k);
         t.c = p->x->c + (size_t)(p->m0 + row) * t.ldc + b->col + j;
         for (int64_t i = 0; i < n; i += mr) {
+            if (far)
+                prefetch_next(t.b, (size_t)nr * (size_t)here, i / mr,
+                              ceil_div(n, mr));
             kernel->tile(&t, (int)TLPI_MIN(n - i, mr),
                          TLPI_MIN(b->n_col - j, nr));
             t.a += (size_t)mr * (size_t)here;
@@ -127,16 +148,38 @@ static void multiply_rows(const gemm_part *p, const gemm_block *b,
     }
 }
 
+/* Columns of B from `col` on, of the piece that begins at row k; the panels of
+ * all columns of a piece are together. */
+static size_t panels_at(const tlpi_gemm *g, int64_t n, int64_t k, int piece,
+                        int64_t col)
+{
+    int64_t width = ceil_div(n, g->kernel->nr) * g->kernel->nr;
+
+    return (size_t)(k * width + col * piece);
+}
+
+static const float *panels_of(const gemm_part *p, const gemm_block *b,
+                              int64_t k, float *memory)
+{
+    const tlpi_gemm_source *from = &p->x->b;
+    int piece = (int)TLPI_MIN(p->k - k, p->kc);
+
+    if (from->panels)
+        return from->panels +
+               panels_at(p->g, p->x->n, p->k0 + k, piece, b->col);
+    tlpi_pack_source(p->g->kernel, from, p->k0 + k, piece, b->col, b->n_col,
+                     memory, memory + TLPI_PACK_ROWS);
+    return memory + TLPI_PACK_ROWS;
+}
+
 static void multiply_block(const gemm_part *p, const gemm_block *b,
                            float *memory)
 {
-    float *packed = memory + TLPI_PACK_ROWS;
     int64_t near = NEAR_ROWS / p->g->kernel->mr * p->g->kernel->mr;
 
     for (int64_t k = 0; k < p->k; k += p->kc) {
-        tlpi_pack_source(p->g->kernel, &p->x->b, p->k0 + k,
-                         (int)TLPI_MIN(p->k - k, p->kc), b->col, b->n_col,
-                         memory, packed);
+        const float *packed = panels_of(p, b, k, memory);
+
         for (int64_t i = 0; i < b->n_row; i += near)
             multiply_rows(p, b, packed, k, b->row + i,
                           TLPI_MIN(b->n_row - i, near));
@@ -187,7 +230,8 @@ static void run_part(gemm_part *p)
     p->n_part = n_block >= FEW_TASKS
                     ? 1
                     : (int)TLPI_MIN(ceil_div(FEW_TASKS, n_block), most);
-    run_region(p, ceil_div(n_panel, PACK_PANELS), pack_a);
+    if (!p->has_a)
+        run_region(p, ceil_div(n_panel, PACK_PANELS), pack_a);
     run_region(p, n_block * p->n_part, multiply);
 }
 
@@ -198,6 +242,35 @@ static void scale_c(const tlpi_gemm_args *x)
             float *c = x->c + (size_t)i * x->ldc + j;
             *c = x->beta != 0 ? x->beta * *c : 0;
         }
+}
+
+/* Length of the pieces of k. */
+static int piece_of(const tlpi_gemm *g, int64_t k)
+{
+    int64_t piece = ceil_div(k, ceil_div(k, g->kernel->kc));
+
+    return (int)(ceil_div(piece, TLPI_GEMM_UNIT) * TLPI_GEMM_UNIT);
+}
+
+void tlpi_gemm_again(tlpi_gemm *g)
+{
+    g->again = true;
+}
+
+/* Is A packed already?  Remembers A if all of it will be. */
+static bool take_promise(tlpi_gemm *g, const tlpi_gemm_args *x, int64_t most_k)
+{
+    const tlpi_gemm_args *y = &g->last;
+    bool whole = x->k <= most_k && x->m <= A_FLOATS / x->k / g->kernel->mr *
+                                               g->kernel->mr;
+    bool has = g->again && y->a == x->a && y->lda == x->lda && y->m == x->m &&
+               y->k == x->k && y->a_trans == x->a_trans;
+
+    g->again = false;
+    g->last = *x;
+    if (!whole)
+        g->last.a = NULL;
+    return whole && has;
 }
 
 void tlpi_gemm_run(tlpi_gemm *g, const tlpi_gemm_args *x)
@@ -212,12 +285,11 @@ void tlpi_gemm_run(tlpi_gemm *g, const tlpi_gemm_args *x)
         return;
     }
 
-    gemm_part p = { .g = g, .x = x };
-    int64_t piece = ceil_div(x->k, ceil_div(x->k, g->kernel->kc));
-    p.kc = (int)(ceil_div(piece, TLPI_GEMM_UNIT) * TLPI_GEMM_UNIT);
+    gemm_part p = { .g = g, .x = x, .kc = piece_of(g, x->k) };
     p.nb = (int)TLPI_MIN(x->n / WANTED_TASKS, TLPI_PACK_COLS) / unit * unit;
     p.nb = TLPI_MAX(p.nb, unit);
     int64_t most_k = MOST_K / p.kc * p.kc;
+    p.has_a = take_promise(g, x, most_k);
     for (p.k0 = 0; p.k0 < x->k; p.k0 += p.k) {
         p.k = TLPI_MIN(x->k - p.k0, most_k);
         p.beta = p.k0 == 0 ? x->beta : 1;
@@ -228,6 +300,53 @@ void tlpi_gemm_run(tlpi_gemm *g, const tlpi_gemm_args *x)
         }
     }
 }
+
+/* ==== panels for many products =========================================== */
+
+size_t tlpi_gemm_panel_floats(const tlpi_gemm *g, int64_t k, int64_t n)
+{
+    return panels_at(g, n, k, 0, 0);
+}
+
+typedef struct gemm_packing {
+    const tlpi_gemm *g;
+    const tlpi_gemm_source *b;
+    int64_t k, n;
+    int kc, n_block; /* blocks of TLPI_PACK_COLS columns */
+    float *panels;
+} gemm_packing;
+
+static void pack_b(void *arg, tlpi_turn *t)
+{
+    const gemm_packing *p = arg;
+    float *memory = p->g->b + (size_t)t->slot * p->g->b_floats;
+
+    do {
+        int64_t k = (int64_t)(t->task / p->n_block) * p->kc;
+        int64_t col = (int64_t)(t->task % p->n_block) * TLPI_PACK_COLS;
+        int piece = (int)TLPI_MIN(p->k - k, p->kc);
+
+        tlpi_pack_source(p->g->kernel, p->b, k, piece, col,
+                         (int)TLPI_MIN(p->n - col, TLPI_PACK_COLS), memory,
+                         p->panels + panels_at(p->g, p->n, k, piece, col));
+    } while (tlpi_turn_next(t));
+}
+
+void tlpi_gemm_pack(tlpi_gemm *g, const tlpi_gemm_source *b, int64_t k,
+                    int64_t n, float *panels)
+{
+    gemm_packing p = { .g = g,
+                       .b = b,
+                       .k = k,
+                       .n = n,
+                       .kc = piece_of(g, k),
+                       .n_block = (int)ceil_div(n, TLPI_PACK_COLS),
+                       .panels = panels };
+
+    tlpi_pool_run(g->pool, (int)(ceil_div(k, p.kc) * p.n_block), pack_b, &p);
+}
+
+/* ==== the products of a layer ============================================ */
 
 void tlpi_gemm_forward(tlpi_gemm *g, int64_t t, int64_t in, int64_t out,
                        const float *x, size_t ldx, tlpi_gemm_source w,

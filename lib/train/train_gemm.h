@@ -33,6 +33,8 @@ typedef struct tlpi_gemm_source {
     size_t stride;    /* bytes from a row to the next */
     int64_t row, col;
     bool trans;
+    const float *panels; /* the whole B of the product by tlpi_gemm_pack, or
+                            NULL; gives equal bits in less time */
 } tlpi_gemm_source;
 
 /* Rows of floats, ld floats apart. */
@@ -79,6 +81,16 @@ void tlpi_gemm_free(tlpi_gemm *g); /* NULL is allowed */
 size_t tlpi_gemm_bytes(const tlpi_gemm *g);
 
 void tlpi_gemm_run(tlpi_gemm *g, const tlpi_gemm_args *args);
+
+/* A promise for the next product: if its A is where the last product's A was,
+ * A has not changed.  It need not be packed again. */
+void tlpi_gemm_again(tlpi_gemm *g);
+
+/* Convert a B [k][n] once for many products: floats of the memory, and its
+ * contents. */
+size_t tlpi_gemm_panel_floats(const tlpi_gemm *g, int64_t k, int64_t n);
+void tlpi_gemm_pack(tlpi_gemm *g, const tlpi_gemm_source *b, int64_t k,
+                    int64_t n, float *panels);
 
 /* ==== the products of a layer ============================================ */
 /* W is [out][in] as in a model file, and w.trans is not set. */

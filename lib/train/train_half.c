@@ -208,7 +208,9 @@ void tlpi_train_attend(tlpi_train_pass *p, const tlpi_train_member *m,
 
     enter(p, m->attn_norm, &m->attn_in, t->stream, t->attn_raw, t->attn_in);
     project(p, m, TLPI_ATTN_Q, TLPI_ATTN_Q_BIAS, t->attn_in, t->q);
+    tlpi_gemm_again(p->gemm);
     project(p, m, TLPI_ATTN_K, TLPI_ATTN_K_BIAS, t->attn_in, t->k);
+    tlpi_gemm_again(p->gemm);
     project(p, m, TLPI_ATTN_V, TLPI_ATTN_V_BIAS, t->attn_in, t->v);
     place_heads(p, m, l->v[TLPI_ATTN_Q_NORM], heads.n_head, t->q, t->q_raw);
     place_heads(p, m, l->v[TLPI_ATTN_K_NORM], heads.n_head_kv, t->k, t->k_raw);
@@ -279,6 +281,7 @@ void tlpi_train_feed(tlpi_train_pass *p, const tlpi_train_member *m,
     enter(p, m->ffn_norm, &m->ffn_in, t->mid, t->ffn_raw, t->ffn_in);
     tlpi_train_multiply(p, &l->w[TLPI_FFN_GATE], slice(p, TLPI_FFN_GATE, &part),
                         t->ffn_in, t->gate);
+    tlpi_gemm_again(p->gemm);
     tlpi_train_multiply(p, &l->w[TLPI_FFN_UP], slice(p, TLPI_FFN_UP, &part),
                         t->ffn_in, t->up);
     tlpi_train_gate(&p->ops, t->gate, t->up, p->hidden, n);

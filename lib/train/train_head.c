@@ -44,9 +44,14 @@ static tlpi_train_norm output_norm(const tlpi_train_head *h, int n)
                               .eps = hp->norm_eps };
 }
 
-static tlpi_gemm_source output_weight(const tlpi_train_head *h)
+static tlpi_gemm_source output_weight(const tlpi_train_head *h, bool back)
 {
-    return tlpi_gemm_weight(h->pass->net->model->w.t[TLPI_OUTPUT], 0, 0);
+    const tlpi_train_matrix *w = &h->pass->net->output;
+    tlpi_gemm_source x = tlpi_gemm_weight(w->tensor, 0, 0);
+
+    x.trans = !back;
+    x.panels = back ? w->panels_back : w->panels;
+    return x;
 }
 
 void tlpi_train_logits(tlpi_train_head *h, int n)
@@ -54,18 +59,16 @@ void tlpi_train_logits(tlpi_train_head *h, int n)
     const tlpi_hparams *hp = &h->pass->net->model->hp;
     tlpi_train_norm norm = output_norm(h, n);
     int64_t d = hp->n_embd, v = hp->n_vocab;
-    const tlpi_gemm_args args = { .m = n,
-                                  .n = v,
-                                  .k = d,
-                                  .alpha = 1 / hp->logit_scale,
-                                  .a = h->norm,
-                                  .lda = (size_t)d,
-                                  .b = output_weight(h),
-                                  .c = h->logits,
-                                  .ldc = (size_t)v };
-    tlpi_gemm_args product = args;
+    const tlpi_gemm_args product = { .m = n,
+                                     .n = v,
+                                     .k = d,
+                                     .alpha = 1 / hp->logit_scale,
+                                     .a = h->norm,
+                                     .lda = (size_t)d,
+                                     .b = output_weight(h, false),
+                                     .c = h->logits,
+                                     .ldc = (size_t)v };
 
-    product.b.trans = true;
     tlpi_train_norm_run(&h->pass->ops, &norm, h->norm);
     tlpi_gemm_run(h->pass->gemm, &product);
 }
@@ -210,7 +213,7 @@ static void slope_of_stream(tlpi_train_head *h, int n)
                                      .alpha = 1 / hp->logit_scale,
                                      .a = h->logits,
                                      .lda = (size_t)v,
-                                     .b = output_weight(h),
+                                     .b = output_weight(h, true),
                                      .c = h->norm,
                                      .ldc = (size_t)d };
     tlpi_train_norm norm = output_norm(h, n);

@@ -4,10 +4,17 @@
  */
 #include "train/train_pass.h"
 
-static tlpi_gemm_source source(const tlpi_train_matrix *w, tlpi_slice s)
+/* For a product with W', or with W if `back`. */
+static tlpi_gemm_source source(const tlpi_train_matrix *w, tlpi_slice s,
+                               bool back)
 {
-    if (!w->full)
-        return tlpi_gemm_weight(w->tensor, s.r0, s.c0);
+    if (!w->full) {
+        tlpi_gemm_source x = tlpi_gemm_weight(w->tensor, s.r0, s.c0);
+
+        if (s.r1 - s.r0 == w->tensor->ne[1] && s.c1 - s.c0 == w->tensor->ne[0])
+            x.panels = back ? w->panels_back : w->panels;
+        return x;
+    }
     return tlpi_gemm_floats(w->full->value +
                                 (size_t)s.r0 * (size_t)w->full->cols + s.c0,
                             (size_t)w->full->cols);
@@ -31,11 +38,12 @@ void tlpi_train_multiply(tlpi_train_pass *p, const tlpi_train_matrix *w,
     int64_t rows = s.r1 - s.r0, cols = s.c1 - s.c0;
 
     tlpi_gemm_forward(p->gemm, p->n_tok, cols, rows, x, (size_t)cols,
-                      source(w, s), 0, y, (size_t)rows);
+                      source(w, s, false), 0, y, (size_t)rows);
     if (!w->down)
         return;
     int64_t rank = w->down->rows;
 
+    tlpi_gemm_again(p->gemm);
     tlpi_gemm_forward(p->gemm, p->n_tok, cols, rank, x, (size_t)cols,
                       values(w->down, 0, s.c0), 0, p->low, (size_t)rank);
     tlpi_gemm_forward(p->gemm, p->n_tok, rank, rows, p->low, (size_t)rank,
@@ -82,7 +90,7 @@ void tlpi_train_multiply_back(tlpi_train_pass *p, const tlpi_train_matrix *w,
     int64_t rows = s.r1 - s.r0, cols = s.c1 - s.c0;
 
     tlpi_gemm_input_grad(p->gemm, p->n_tok, cols, rows, gy, (size_t)rows,
-                         source(w, s), add ? 1 : 0, gx, (size_t)cols);
+                         source(w, s, true), add ? 1 : 0, gx, (size_t)cols);
     if (w->full && w->full->grad)
         add_grad(p, w->full, s, gy, x);
     if (w->down)

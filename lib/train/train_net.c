@@ -59,6 +59,7 @@ static tlp_status load_vectors(builder *b)
         return tlpi_fail_nomem_for(purpose);
     float *at = net->vector;
 
+    net->output.tensor = w->t[TLPI_OUTPUT];
     net->output_norm = at;
     tlpi_dequantize(w->t[TLPI_OUTPUT_NORM]->type, w->t[TLPI_OUTPUT_NORM]->data,
                     at, net->model->hp.n_embd);

@@ -19,6 +19,8 @@
  * W + up down. */
 typedef struct tlpi_train_matrix {
     const tlpi_tensor *tensor; /* [rows][cols] */
+    const float *panels, *panels_back; /* of the tensor, for products with W'
+                                          and with W, or NULL */
     tlpi_train_param *full;    /* the copy, or NULL */
     tlpi_train_param *down;    /* [rank][cols], or NULL */
     tlpi_train_param *up;      /* [rows][rank], with down */
@@ -64,6 +66,7 @@ typedef struct tlpi_train_net {
     tlpi_train_stage *stage; /* [plan->n_stage] */
     tlpi_train_member *member;
     tlpi_train_layer *layer; /* [n_layer] */
+    tlpi_train_matrix output;
     float *vector;           /* of all layers */
     float *output_norm;      /* [d] */
     double *inv_freq;        /* [n_rot / 2] */

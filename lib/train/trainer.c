@@ -75,6 +75,7 @@ tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
                                        .matrices = t->o.full || t->o.rank,
                                        .rank = t->o.rank,
                                        .seed = t->o.seed };
+    uint64_t left;
     tlp_status st;
 
     TLP_TRY(tlpi_windows_check(t->model, tokens, n, t->session.n_ctx));
@@ -93,9 +94,10 @@ tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
                           "so nothing of it can be trained"));
     TLP_TRY(tlpi_train_pass_create(&t->pass, &t->net, t->pool, t->cfg.isa,
                                    t->text.n_ctx, t->o.max_bytes));
-    TLP_TRY(tlpi_train_cache_create(&t->cache, &t->pass, t->text.n,
-                                    t->o.max_bytes -
-                                        tlpi_train_tapes(&t->pass)));
+    TLP_TRY(tlpi_train_cache_create(
+        &t->cache, &t->pass, t->text.n,
+        t->o.max_bytes - tlpi_train_tapes(&t->pass), &left));
+    TLP_TRY(tlpi_train_panels_create(&t->panels, &t->net, &t->pass, left));
     TLP_TRY(tlpi_train_head_create(&t->head, &t->pass));
     TLP_TRY(tlpi_train_targets_create(&t->targets, t->model, &t->cfg, &t->text,
                                       &t->pass.ops));
@@ -112,6 +114,7 @@ void tlpi_trainer_free(tlpi_trainer *t)
     tlpi_free(t->env, t->best);
     tlpi_train_targets_free(&t->targets);
     tlpi_train_head_free(&t->head);
+    tlpi_train_panels_free(&t->panels);
     tlpi_train_cache_free(&t->cache);
     tlpi_train_pass_free(&t->pass);
     tlpi_train_net_free(&t->net);

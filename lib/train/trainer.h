@@ -6,6 +6,7 @@
 
 #include "tlp_tune.h"
 #include "train/train_cache.h"
+#include "train/train_panel.h"
 #include "train/train_target.h"
 
 typedef struct tlpi_trainer {
@@ -20,6 +21,7 @@ typedef struct tlpi_trainer {
     tlpi_train_net net;
     tlpi_train_pass pass;
     tlpi_train_cache cache;
+    tlpi_train_panels panels;
     tlpi_train_head head;
     tlpi_train_targets targets;
     tlpi_adam adam;
