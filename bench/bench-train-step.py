@@ -10,9 +10,11 @@ tokens, one window a step, with equal maths: f32 on dequantised weights, the KL
 divergence from the serial model's 64 likeliest tokens and one event for all
 other tokens, gradients from the first trained layer on, a clipped norm, AdamW.
 
-Both know the window's targets and its residual stream before the first trained
-layer, as in all epochs but the first.  With --first each step has a new window,
-and both also run the serial model in f32 and the layers before the trained ones.
+Both know the window's targets, as in all epochs but the first.  libtlp also has
+the window's residual stream before the first trained layer, and PyTorch runs the
+frozen layers before it without gradients, unless --kept gives it the stream too.
+With --first each step has a new window, and both also run the serial model in
+f32 for its targets.
 
 PyTorch has its fused kernels: rms_norm, scaled_dot_product_attention and AdamW
 with fused=True; --compile puts the stages through torch.compile.
@@ -172,18 +174,22 @@ class Torch:
                                      betas=(0.9, 0.95), eps=1e-8,
                                      weight_decay=0, fused=True)
         self.windows = torch.tensor(ids).view(-1, a.window)
-        self.n_step, self.losses, self.kept = 0, [], {}
+        self.n_step, self.losses, self.targets = 0, [], {}
+        self.border = None
+        self.keeps_border = a.kept
 
     @torch.no_grad()
-    def prepare(self, window):
-        ids = self.windows[window]
-        x = self.teacher.run(self.net.embed(ids), self.teacher.stages)
-        logits = self.teacher.logits(x[:-1])
+    def target(self, window):
+        x = self.net.embed(self.windows[window])
+        logits = self.teacher.logits(self.teacher.run(
+            x, self.teacher.stages)[:-1])
         top, at = logits.topk(N_TOP, -1)
-        p = (top - logits.logsumexp(-1, True)).exp()
-        border = self.net.run(self.net.embed(ids),
-                              self.net.stages[:self.net.first])
-        return border, at, p
+        return at, (top - logits.logsumexp(-1, True)).exp()
+
+    @torch.no_grad()
+    def before(self, window):
+        return self.net.run(self.net.embed(self.windows[window]),
+                            self.net.stages[:self.net.first])
 
     def loss(self, x, at, p):
         log_q = self.net.logits(x[:-1]).log_softmax(-1).gather(-1, at)
@@ -194,11 +200,13 @@ class Torch:
 
     def step(self):
         window = self.n_step % len(self.windows)
-        known = self.kept.get(window) or self.prepare(window)
+        if self.keeps_border and self.border is None:
+            self.border = self.before(window)
+        at, p = self.targets.get(window) or self.target(window)
         if len(self.windows) == 1:
-            self.kept[window] = known
-        border, at, p = known
-        x = self.net.run(border, self.net.stages[self.net.first:])
+            self.targets[window] = at, p
+        x = self.border if self.keeps_border else self.before(window)
+        x = self.net.run(x, self.net.stages[self.net.first:])
         loss = self.loss(x, at, p)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.param, 1.0)
@@ -223,7 +231,7 @@ class Tlp:
         self.run = subprocess.Popen(
             [f"{a.build}/test/bench/bench_train_step", a.model, PLAN, a.text,
              str(a.window), str(n_window), str(n_thread), str(rank),
-             str(a.memory)],
+             str(a.memory), str(a.spin)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.ids = list(map(int, self.line().removeprefix("ids").split()))
         self.losses = []
@@ -286,13 +294,17 @@ def main():
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--steps", type=int, default=3, help="in a round")
     p.add_argument("--memory", type=int, default=0, help="MiB of max_bytes")
+    p.add_argument("--spin", type=int, default=0, help="spin_us of libtlp")
     p.add_argument("--first", type=int, metavar="N",
                    help="the first epoch of N windows")
+    p.add_argument("--kept", action="store_true")
     p.add_argument("--compile", action="store_true")
     p.add_argument("--build", default="build")
     p.add_argument("--csv")
     p.add_argument("--machine")
     a = p.parse_args()
+    if a.kept and a.first:
+        p.error("--kept and --first: give one of them")
     model, rows = Model(a.model), []
     for n_thread in map(int, a.threads.split(",")):
         for rank in map(int, a.lora.split(",")):
@@ -310,9 +322,9 @@ def main():
                       flush=True)
                 key = bench_record.case_of(
                     train=what, epoch="first" if a.first else "later",
-                    engine=name + (" compiled" * (a.compile
-                                                  and name == "torch")),
-                    threads=n_thread, load=f"{os.getloadavg()[0]:.1f}")
+                    engine=name + (f"{' kept' * a.kept}{' compiled' * a.compile}"
+                                   if name == "torch" else ""),
+                    threads=n_thread, spin_us=a.spin, load=f"{os.getloadavg()[0]:.1f}")
                 rows.append((key, speed[name], min(rate), max(rate),
                              "tokens/s"))
                 rows.append((f"{key}; clock=cpu", statistics.median(cpu),

@@ -620,9 +620,8 @@ typedef struct tlp_plan_train_options {
     double seconds;           /**< train for about this time, where n_token is
                                    0; the speed of the first steps decides how
                                    many tokens that is; 0 = no such limit     */
-    uint64_t max_bytes;       /**< most memory for results of the forward pass,
-                                   which the backward pass computes again where
-                                   memory ends, bytes; 0 = 1 GiB              */
+    uint64_t max_bytes;       /**< most memory for results that are computed
+                                   again where memory ends, bytes; 0 = 1 GiB  */
     int32_t keep;             /**< 1 = when progress cancels the training after
                                    a state that is better than the plan, go on
                                    as if it had ended                         */
@@ -669,6 +668,12 @@ typedef struct tlp_plan_train_report {
  * changed, because the steps of its grid are larger than the changes.  The serial model of that file is another model, and
  * is worse than the plan there.  Norms, gains and corrections are adjustments
  * of the new plan (tlp_plan_save writes them beside it).
+ *
+ * Within max_bytes a training keeps, in this order, the forward pass of each
+ * stage for the backward pass, the residual stream of every window before the
+ * first trained layer (4 n_embd bytes for each token of the text), and frozen
+ * matrices as floats in the order of their products (8 bytes for each number).
+ * The bits do not depend on it.
  *
  * Memory: four times 4 bytes for each number that is trained and 4 more for the
  * best state, max_bytes, the residual stream of a window before every stage,

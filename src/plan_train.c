@@ -212,7 +212,7 @@ int plan_train(int argc, char **argv)
         { CLI_FLOAT, 0, "text-share", &v.text_share, "X",
           "share of -log p of the text in the loss (0)", 0, 1 },
         { CLI_INT, 0, "memory", &v.memory, "MIB",
-          "memory that saves work in the backward pass (1024)", 0, 1 << 20 },
+          "memory for results that save work (1024)", 0, 1 << 20 },
         { CLI_FLOAT, 0, "held-out", &v.held_out, "SHARE",
           "windows kept for validation (0.1)", 0, 0.9 },
         CORPUS_CTX_OPTION(v.text),

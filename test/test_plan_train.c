@@ -174,10 +174,11 @@ Test(plan_train, few_bits_become_eight)
 /* ==== equal bits ========================================================= */
 
 /* The bytes of the trained file. */
-static char *trained_bytes(const tlp_plan_train_options *o, size_t *n)
+static char *trained_bytes(const char *text, const tlp_plan_train_options *o,
+                           size_t *n)
 {
     tlp_model *m = open_tiny(TLPI_F16);
-    tlp_plan *plan = parse(m, "nosync@2:1,2a"), *trained = NULL;
+    tlp_plan *plan = parse(m, text), *trained = NULL;
     const char *path = tiny_path("trained.gguf");
     FILE *f;
     char *data;
@@ -208,7 +209,7 @@ Test(plan_train, equal_bits_for_any_number_of_threads)
         o.seed = i == 2;
         session.n_thread = session.n_thread_prefill = i == 1 ? 3 : 1;
         o.max_bytes = i == 1 ? 1 : 0; /* no tape of its own for any stage */
-        bytes[i] = trained_bytes(&o, &n[i]);
+        bytes[i] = trained_bytes("nosync@2:1,2a", &o, &n[i]);
     }
     cr_assert(n[0] == n[1] && n[0] == n[2]);
     cr_expect(memcmp(bytes[0], bytes[1], n[0]) == 0,
@@ -217,6 +218,33 @@ Test(plan_train, equal_bits_for_any_number_of_threads)
               "another seed gives equal bits");
     for (int i = 0; i < 3; i++)
         free(bytes[i]);
+}
+
+/* Without memory every window and stage is run again in every step, and every
+ * product converts its matrix.  The plan's first trained stage has layers
+ * before it; in the second plan the stream differs between tracks there. */
+Test(plan_train, equal_bits_for_any_memory)
+{
+    static const char *const text[] = { "par:2-3", "nosync@2:1f,2" };
+    static const uint64_t memory[] = { 1, 100000, 300000, 0 };
+    tlp_plan_train_options o = options();
+
+    o.rank = 4;
+    for (size_t i = 0; i < TLPI_COUNT(text); i++) {
+        size_t n, n_more;
+        o.max_bytes = memory[0];
+        char *bytes = trained_bytes(text[i], &o, &n);
+
+        for (size_t k = 1; k < TLPI_COUNT(memory); k++) {
+            o.max_bytes = memory[k];
+            char *more = trained_bytes(text[i], &o, &n_more);
+
+            cr_expect(n == n_more && memcmp(bytes, more, n) == 0,
+                      "%s: %d bytes", text[i], (int)memory[k]);
+            free(more);
+        }
+        free(bytes);
+    }
 }
 
 /* ==== points, cancelling ================================================= */

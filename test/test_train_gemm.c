@@ -182,7 +182,18 @@ Test(train_gemm, larger_than_the_memory)
 
 /* ==== types ============================================================== */
 
-/* A range of a weight, as W and as W', with the bits of its floats. */
+/* The product with B packed before. */
+static void run_with_panels(tlpi_gemm *g, tlpi_gemm_args x)
+{
+    float *p = malloc(tlpi_gemm_panel_floats(g, x.k, x.n) * sizeof *p);
+
+    tlpi_gemm_pack(g, &x.b, x.k, x.n, p);
+    x.b.panels = p;
+    tlpi_gemm_run(g, &x);
+    free(p);
+}
+
+/* A range of a weight, as W and W', with the bits of its floats; panels too. */
 static void check_range(gemm_rig *r, const tlpi_tensor *t, const float *w,
                         const int64_t cut[4])
 {
@@ -194,7 +205,7 @@ static void check_range(gemm_rig *r, const tlpi_tensor *t, const float *w,
         float *a = random_floats((size_t)(M * k));
         float *old = random_floats((size_t)(M * n));
         float *c = malloc((size_t)(M * n) * sizeof *c);
-        float *same = malloc((size_t)(M * n) * sizeof *same);
+        float *same = malloc((size_t)(M * n) * sizeof *c);
         tlpi_gemm_args x = {
             M,         n,        k,
             1,         1,        a,
@@ -214,6 +225,13 @@ static void check_range(gemm_rig *r, const tlpi_tensor *t, const float *w,
         tlpi_gemm_run(r->gemm, &x);
         cr_assert(!memcmp(c, same, (size_t)(M * n) * sizeof *c),
                   "%s: other bits than its floats", tlpi_dtype_name(t->type));
+
+        x.b = tlpi_gemm_weight(t, cut[0], cut[2]);
+        x.b.trans = trans;
+        memcpy(same, old, (size_t)(M * n) * sizeof *c);
+        run_with_panels(r->gemm, x);
+        cr_assert(!memcmp(c, same, (size_t)(M * n) * sizeof *c),
+                  "%s: panels give other bits", tlpi_dtype_name(t->type));
         free(a);
         free(old);
         free(c);

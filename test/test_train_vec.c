@@ -219,17 +219,21 @@ Test(train_vec, additions)
             fill(x, n, 1);
             fill(y, n, 1);
             fill(z, n, 1);
+            float c[N + 1];
             memcpy(a, y, sizeof a);
             memcpy(b, y, sizeof b);
+            c[n] = 7;
+            vec->sum(c, y, x, 0.7f, n);
             vec->add(a, x, 0.7f, n);
             vec->add_product(b, x, z, 0.7f, n);
             for (size_t i = 0; i < n; i++) {
                 double s = 0.7f;
 
                 near(a[i], y[i] + s * x[i], 2e-7, 1, "add", i);
+                near(c[i], y[i] + s * x[i], 2e-7, 1, "sum", i);
                 near(b[i], y[i] + s * x[i] * z[i], 2e-7, 1, "add_product", i);
             }
-            cr_assert(a[n] == 7 && b[n] == 7, "wrote past %zu", n);
+            cr_assert(a[n] == 7 && b[n] == 7 && c[n] == 7, "wrote past %zu", n);
         }
 }
 

@@ -2,10 +2,9 @@
  * train_cache.h - the residual stream of windows before the first trained
  * stage.
  *
- * What comes before that stage is the model's own, so that a window has equal
- * numbers there in every epoch.  They are kept while memory lasts:
- * 4 n_embd bytes for each token, times one more than the tracks where the
- * stream differs between tracks.
+ * The layers before that stage are frozen, so that a window has equal numbers
+ * there in every epoch.  They are kept while memory lasts: 4 n_embd bytes for
+ * each token.
  */
 #ifndef TLPI_TRAIN_CACHE_H
 #define TLPI_TRAIN_CACHE_H

@@ -261,8 +261,8 @@ void tlpi_gemm_again(tlpi_gemm *g)
 static bool take_promise(tlpi_gemm *g, const tlpi_gemm_args *x, int64_t most_k)
 {
     const tlpi_gemm_args *y = &g->last;
-    bool whole = x->k <= most_k && x->m <= A_FLOATS / x->k / g->kernel->mr *
-                                               g->kernel->mr;
+    bool whole = x->k <= most_k &&
+                 x->m <= A_FLOATS / x->k / g->kernel->mr * g->kernel->mr;
     bool has = g->again && y->a == x->a && y->lda == x->lda && y->m == x->m &&
                y->k == x->k && y->a_trans == x->a_trans;
 

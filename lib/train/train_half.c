@@ -34,8 +34,8 @@ static void enter(tlpi_train_pass *p, const tlpi_train_param *w,
     tlpi_train_correct(p, c, raw, in);
 }
 
-/* g, the gradient by a corrected input, is overwritten; gx += the gradient by
- * the stream. */
+/* g, the gradient by a corrected input, is overwritten; gx becomes the gradient
+ * by the stream. */
 static void enter_back(tlpi_train_pass *p, tlpi_train_param *w,
                        const tlpi_train_lowrank *c, const float *x,
                        const float *raw, float *g, float *gx)
@@ -50,7 +50,7 @@ static void enter_back(tlpi_train_pass *p, tlpi_train_param *w,
     }
     if (w->grad)
         tlpi_train_param_open(w, false);
-    tlpi_train_norm_back(&p->ops, &norm, g, gx, false, w->grad);
+    tlpi_train_norm_back(&p->ops, &norm, g, gx, true, w->grad);
 }
 
 /* The gradient by a half without its gain: g, or p->part.  Adds to the gain's
@@ -226,9 +226,14 @@ void tlpi_train_attend_back(tlpi_train_pass *p, const tlpi_train_member *m,
 {
     const tlpi_train_layer *l = &p->net->layer[m->layer];
     tlpi_part part = heads_of(m);
+    /* Without it nobody needs the gradient by the input. */
+    bool goes_on = !p->lowest || m->attn_norm->grad || m->attn_in.rank > 0;
+    float *in = goes_on ? p->slope_in : NULL;
 
-    if (m->q0 == m->q1)
+    if (m->q0 == m->q1) {
+        memset(gx, 0, tlpi_train_n_stream(p) * sizeof(*gx));
         return;
+    }
     tlpi_train_heads heads = kernel_heads(p, m);
     tlpi_train_qkv x = kernel_args(p, m, t);
     tlpi_train_dqkv d = { { p->d_o, x.o.ld },
@@ -247,13 +252,17 @@ void tlpi_train_attend_back(tlpi_train_pass *p, const tlpi_train_member *m,
                      p->dk);
     tlpi_train_multiply_back(p, &l->w[TLPI_ATTN_Q],
                              slice(p, TLPI_ATTN_Q, &part), t->attn_in, p->dq,
-                             false, p->slope_in);
+                             false, in);
     tlpi_train_multiply_back(p, &l->w[TLPI_ATTN_K],
                              slice(p, TLPI_ATTN_K, &part), t->attn_in, p->dk,
-                             true, p->slope_in);
+                             true, in);
     tlpi_train_multiply_back(p, &l->w[TLPI_ATTN_V],
                              slice(p, TLPI_ATTN_V, &part), t->attn_in, p->dv,
-                             true, p->slope_in);
+                             true, in);
+    if (!goes_on) {
+        memset(gx, 0, tlpi_train_n_stream(p) * sizeof(*gx));
+        return;
+    }
     enter_back(p, m->attn_norm, &m->attn_in, t->stream, t->attn_raw,
                p->slope_in, gx);
 }
@@ -297,8 +306,10 @@ void tlpi_train_feed_back(tlpi_train_pass *p, const tlpi_train_member *m,
     size_t n = (size_t)p->n_tok * (size_t)(m->ff1 - m->ff0);
     tlpi_part part = units_of(m);
 
-    if (m->ff0 == m->ff1)
+    if (m->ff0 == m->ff1) {
+        memset(gx, 0, tlpi_train_n_stream(p) * sizeof(*gx));
         return;
+    }
     g = gain_back(p, m->ffn_gain, t->ffn, g);
     tlpi_train_gate(&p->ops, t->gate, t->up, p->hidden, n);
     tlpi_train_multiply_back(p, &l->w[TLPI_FFN_DOWN],

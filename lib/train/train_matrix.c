@@ -63,7 +63,8 @@ static void add_grad(tlpi_train_pass *p, tlpi_train_param *w, tlpi_slice s,
 }
 
 /* The gradients of a pair of thin matrices, up [rows][rank] and down
- * [rank][cols], from r0 and c0 on; gx += what goes through them. */
+ * [rank][cols], from r0 and c0 on; gx += what goes through them, if not NULL.
+ */
 static void thin_back(tlpi_train_pass *p, tlpi_train_param *down,
                       tlpi_train_param *up, tlpi_slice s, const float *x,
                       const float *gy, float *gx)
@@ -78,6 +79,8 @@ static void thin_back(tlpi_train_pass *p, tlpi_train_param *down,
         add_grad(p, up, (tlpi_slice){ s.r0, s.r1, 0, rank }, gy, p->low);
         add_grad(p, down, (tlpi_slice){ 0, rank, s.c0, s.c1 }, p->low_back, x);
     }
+    if (!gx)
+        return;
     tlpi_gemm_input_grad(p->gemm, p->n_tok, cols, rank, p->low_back,
                          (size_t)rank, values(down, 0, s.c0), 1, gx,
                          (size_t)cols);
@@ -89,12 +92,16 @@ void tlpi_train_multiply_back(tlpi_train_pass *p, const tlpi_train_matrix *w,
 {
     int64_t rows = s.r1 - s.r0, cols = s.c1 - s.c0;
 
-    tlpi_gemm_input_grad(p->gemm, p->n_tok, cols, rows, gy, (size_t)rows,
-                         source(w, s, true), add ? 1 : 0, gx, (size_t)cols);
+    if (gx)
+        tlpi_gemm_input_grad(p->gemm, p->n_tok, cols, rows, gy, (size_t)rows,
+                             source(w, s, true), add ? 1 : 0, gx, (size_t)cols);
     if (w->full && w->full->grad)
         add_grad(p, w->full, s, gy, x);
-    if (w->down)
-        thin_back(p, w->down, w->up, s, x, gy, gx);
+    if (!w->down)
+        return;
+    if (gx)
+        tlpi_gemm_again(p->gemm);
+    thin_back(p, w->down, w->up, s, x, gy, gx);
 }
 
 static tlpi_slice whole(const tlpi_train_lowrank *c)

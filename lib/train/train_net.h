@@ -18,12 +18,12 @@
 /* A matrix of a layer: the file's, or a copy that is trained; and LoRA:
  * W + up down. */
 typedef struct tlpi_train_matrix {
-    const tlpi_tensor *tensor; /* [rows][cols] */
+    const tlpi_tensor *tensor;         /* [rows][cols] */
     const float *panels, *panels_back; /* of the tensor, for products with W'
                                           and with W, or NULL */
-    tlpi_train_param *full;    /* the copy, or NULL */
-    tlpi_train_param *down;    /* [rank][cols], or NULL */
-    tlpi_train_param *up;      /* [rows][rank], with down */
+    tlpi_train_param *full;            /* the copy, or NULL */
+    tlpi_train_param *down;            /* [rank][cols], or NULL */
+    tlpi_train_param *up;              /* [rows][rank], with down */
 } tlpi_train_matrix;
 
 /* x += up (down x); rank 0: none.  The numbers are parameters that are
@@ -67,9 +67,9 @@ typedef struct tlpi_train_net {
     tlpi_train_member *member;
     tlpi_train_layer *layer; /* [n_layer] */
     tlpi_train_matrix output;
-    float *vector;           /* of all layers */
-    float *output_norm;      /* [d] */
-    double *inv_freq;        /* [n_rot / 2] */
+    float *vector;      /* of all layers */
+    float *output_norm; /* [d] */
+    double *inv_freq;   /* [n_rot / 2] */
     tlpi_train_params param;
     int first;    /* the first stage with anything that is trained */
     int max_rank; /* of LoRA and of corrections */

@@ -5,6 +5,8 @@
  */
 #include "train/train_ops.h"
 
+#include <string.h>
+
 #include "backend/cpu.h"
 #include "train/train_kernel.h"
 
@@ -197,6 +199,40 @@ void tlpi_train_gate_back(const tlpi_train_ops *ops, float *gate,
     flat_sweep j = { .vec = ops->vec, .a = gate, .up = up, .b = gy, .n = n };
 
     tlpi_pool_map(ops->pool, n_block(n, CHUNK), gate_chunk_back, &j);
+}
+
+static void copy_chunk(void *arg, int task, int n)
+{
+    const flat_sweep *j = arg;
+    size_t at = (size_t)task * CHUNK;
+
+    (void)n;
+    memcpy(j->a + at, j->x + at, chunk_size(j, at) * sizeof(float));
+}
+
+void tlpi_train_copy(const tlpi_train_ops *ops, const float *x, float *y,
+                     size_t n)
+{
+    flat_sweep j = { .x = x, .a = y, .n = n };
+
+    tlpi_pool_map(ops->pool, n_block(n, CHUNK), copy_chunk, &j);
+}
+
+static void sum_chunk(void *arg, int task, int n)
+{
+    const flat_sweep *j = arg;
+    size_t at = (size_t)task * CHUNK;
+
+    (void)n;
+    j->vec->sum(j->a + at, j->x + at, j->up + at, j->s, chunk_size(j, at));
+}
+
+void tlpi_train_sum(const tlpi_train_ops *ops, const float *x, float s,
+                    const float *z, float *y, size_t n)
+{
+    flat_sweep j = { .vec = ops->vec, .x = x, .up = z, .a = y, .s = s, .n = n };
+
+    tlpi_pool_map(ops->pool, n_block(n, CHUNK), sum_chunk, &j);
 }
 
 static void add_chunk(void *arg, int task, int n)

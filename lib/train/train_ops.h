@@ -60,6 +60,12 @@ void tlpi_train_gate(const tlpi_train_ops *ops, const float *gate,
 void tlpi_train_gate_back(const tlpi_train_ops *ops, float *gate,
                           const float *up, float *gy, size_t n);
 
+/* y = x */
+void tlpi_train_copy(const tlpi_train_ops *ops, const float *x, float *y,
+                     size_t n);
+/* y = x + s z */
+void tlpi_train_sum(const tlpi_train_ops *ops, const float *x, float s,
+                    const float *z, float *y, size_t n);
 /* y += s x */
 void tlpi_train_add(const tlpi_train_ops *ops, float s, const float *x,
                     float *y, size_t n);

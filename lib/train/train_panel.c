@@ -33,8 +33,7 @@ static tlp_status add_matrix(tlpi_train_panels *p, tlpi_gemm *gemm,
 {
     if (!w->tensor || w->full)
         return TLP_OK;
-    return add(p, gemm, w->tensor, back,
-               back ? &w->panels_back : &w->panels);
+    return add(p, gemm, w->tensor, back, back ? &w->panels_back : &w->panels);
 }
 
 /* Members of a stage with tracks have parts of matrices, which are not kept. */

@@ -9,6 +9,9 @@
 
 /* Numbers of a task; sums over tasks are added in the order of tasks. */
 #define CHUNK 16384
+/* Floats between the arrays of a parameter, so that equal elements do not meet
+ * in one set of a cache. */
+#define APART 272
 
 tlp_status tlpi_train_param_add(tlpi_train_params *list, const char *name,
                                 int64_t rows, int64_t cols, bool trained,
@@ -36,16 +39,20 @@ tlp_status tlpi_train_param_add(tlpi_train_params *list, const char *name,
     snprintf(p->name, sizeof(p->name), "%s", name);
     p->rows = rows;
     p->cols = cols;
-    p->value = tlpi_calloc(env, n, sizeof(float));
+    size_t step = (n + 15) / 16 * 16 + APART, n_array = trained ? 4 : 1;
+    float *x = tlpi_alloc_huge(env, n_array * step * sizeof(float));
+
+    if (!x)
+        return tlpi_fail_nomem_for("what is trained");
+    memset(x, 0, n_array * step * sizeof(float));
+    p->value = x;
     if (trained) {
-        p->grad = tlpi_calloc(env, n, sizeof(float));
-        p->first = tlpi_calloc(env, n, sizeof(float));
-        p->second = tlpi_calloc(env, n, sizeof(float));
+        p->grad = x + step;
+        p->first = x + 2 * step;
+        p->second = x + 3 * step;
         list->n_trained += n;
     }
-    if (!p->value || (trained && (!p->grad || !p->first || !p->second)))
-        return tlpi_fail_nomem_for("what is trained");
-    list->n_bytes += n * sizeof(float) * (trained ? 4 : 1);
+    list->n_bytes += n_array * step * sizeof(float);
     *out = p;
     return TLP_OK;
 }
@@ -55,9 +62,6 @@ void tlpi_train_params_free(tlpi_train_params *list)
     for (size_t i = 0; i < list->n; i++) {
         tlpi_train_param *p = list->item[i];
 
-        tlpi_free(list->env, p->second);
-        tlpi_free(list->env, p->first);
-        tlpi_free(list->env, p->grad);
         tlpi_free(list->env, p->value);
         tlpi_free(list->env, p);
     }

@@ -13,7 +13,7 @@ enum { TLPI_TRAIN_NAME = 48 };
 typedef struct tlpi_train_param {
     char name[TLPI_TRAIN_NAME];
     int64_t rows, cols;
-    float *value;
+    float *value;          /* the memory of all four arrays begins here */
     float *grad;           /* or NULL */
     bool fresh;            /* the gradient is zero, whatever grad holds */
     float *first, *second; /* moments of the gradient; NULL without one */

@@ -20,7 +20,9 @@
 /* What a member's run computes.  An input of a half is `raw` before and `in`
  * after its correction; without one both are one array. */
 typedef struct tlpi_train_trace {
-    float *stream, *mid;        /* [T][d] what the two halves normalise */
+    float *stream, *mid;        /* [T][d] what the two halves normalise; the
+                                   first is the border's x where all tracks
+                                   have it */
     float *attn_raw, *attn_in;  /* [T][d] */
     float *q, *k, *v, *o, *lse; /* normalised and rotated */
     float *q_raw, *k_raw;       /* before the norm of heads, or NULL */
@@ -51,7 +53,8 @@ typedef struct tlpi_train_pass {
     tlpi_gemm *gemm;
     tlpi_train_attn *attention;
     int max_tok, max_member;
-    int n_tok;                 /* of this window */
+    int n_tok;   /* of this window */
+    bool lowest; /* this stage is the first that the backward pass reaches */
     float *cos, *sin;          /* [max_tok][n_rot / 2] */
     float *sin_back;           /* -sin */
     tlpi_train_stream *border; /* [n_stage + 1] */
@@ -92,7 +95,8 @@ void tlpi_train_attend(tlpi_train_pass *p, const tlpi_train_member *m,
 void tlpi_train_feed(tlpi_train_pass *p, const tlpi_train_member *m,
                      tlpi_train_trace *t);
 
-/* g: the gradient by A times its gain.  gx += the gradient by the stream. */
+/* g: the gradient by A times its gain.  gx becomes the gradient by the stream.
+ */
 void tlpi_train_attend_back(tlpi_train_pass *p, const tlpi_train_member *m,
                             tlpi_train_trace *t, const float *g, float *gx);
 void tlpi_train_feed_back(tlpi_train_pass *p, const tlpi_train_member *m,
@@ -104,7 +108,8 @@ void tlpi_train_feed_back(tlpi_train_pass *p, const tlpi_train_member *m,
 void tlpi_train_multiply(tlpi_train_pass *p, const tlpi_train_matrix *w,
                          tlpi_slice s, const float *x, float *y);
 
-/* gx (+)= W' gy, and the gradients of what is trained of W. */
+/* gx (+)= W' gy if gx is not NULL, and the gradients of what is trained of W.
+ */
 void tlpi_train_multiply_back(tlpi_train_pass *p, const tlpi_train_matrix *w,
                               tlpi_slice s, const float *x, const float *gy,
                               bool add, float *gx);

@@ -28,7 +28,7 @@ static float gain(const tlpi_train_pass *p, const tlpi_train_param *g)
 
 static void copy(const tlpi_train_pass *p, float *to, const float *from)
 {
-    memcpy(to, from, tlpi_train_n_stream(p) * sizeof(*to));
+    tlpi_train_copy(&p->ops, from, to, tlpi_train_n_stream(p));
 }
 
 static void add(const tlpi_train_pass *p, float s, const float *x, float *y)
@@ -36,14 +36,18 @@ static void add(const tlpi_train_pass *p, float s, const float *x, float *y)
     tlpi_train_add(&p->ops, s, x, y, tlpi_train_n_stream(p));
 }
 
-/* y += D_j + a_j */
+/* y = x + D_j + a_j; x may be y */
 static void add_attention(const tlpi_train_pass *p, const tlpi_train_stage *s,
                           const tlpi_train_stream *in,
-                          const tlpi_train_trace *t, int j, float *y)
+                          const tlpi_train_trace *t, int j, const float *x,
+                          float *y)
 {
+    size_t n = tlpi_train_n_stream(p);
+
+    tlpi_train_sum(&p->ops, x, gain(p, s->member[j].attn_gain), t[j].attn, y,
+                   n);
     if (s->open)
         add(p, 1, in->track[j], y);
-    add(p, gain(p, s->member[j].attn_gain), t[j].attn, y);
 }
 
 static void add_feed(const tlpi_train_pass *p, const tlpi_train_stage *s,
@@ -58,16 +62,19 @@ static void run_members(tlpi_train_pass *p, const tlpi_train_stage *s,
                         const tlpi_train_stream *in, tlpi_train_trace *t)
 {
     for (int j = 0; j < s->n_member; j++) {
-        copy(p, t[j].stream, in->x);
         if (s->open)
-            add(p, 1, in->track[j], t[j].stream);
+            tlpi_train_sum(&p->ops, in->x, 1, in->track[j], t[j].stream,
+                           tlpi_train_n_stream(p));
         tlpi_train_attend(p, &s->member[j], &t[j]);
     }
     for (int i = 0; i < s->n_member; i++) {
-        copy(p, t[i].mid, in->x);
+        const float *x = in->x;
+
         for (int j = 0; j < s->n_member; j++)
-            if (tlpi_train_hears(s, i, j))
-                add_attention(p, s, in, t, j, t[i].mid);
+            if (tlpi_train_hears(s, i, j)) {
+                add_attention(p, s, in, t, j, x, t[i].mid);
+                x = t[i].mid;
+            }
         tlpi_train_feed(p, &s->member[i], &t[i]);
     }
 }
@@ -119,9 +126,8 @@ static void leave(tlpi_train_pass *p, const tlpi_train_stage *s,
     bool together = !(s->nosync & TLP_NOSYNC_ATTN);
 
     if (!(s->nosync & TLP_NOSYNC_FFN)) {
-        copy(p, out->x, in->x);
         for (int j = 0; j < s->n_member; j++) {
-            add_attention(p, s, in, t, j, out->x);
+            add_attention(p, s, in, t, j, j == 0 ? in->x : out->x, out->x);
             add_feed(p, s, t, j, out->x);
         }
         if (s->out_rank > 0)
@@ -132,7 +138,7 @@ static void leave(tlpi_train_pass *p, const tlpi_train_stage *s,
     for (int j = 0; j < s->n_member; j++) {
         memset(out->track[j], 0, tlpi_train_n_stream(p) * sizeof(float));
         if (!together)
-            add_attention(p, s, in, t, j, out->track[j]);
+            add_attention(p, s, in, t, j, out->track[j], out->track[j]);
         add_feed(p, s, t, j, out->track[j]);
     }
 }
@@ -204,15 +210,14 @@ static void leave_back(tlpi_train_pass *p, const tlpi_train_stage *s,
 void tlpi_train_stage_back(tlpi_train_pass *p, int index)
 {
     const tlpi_train_stage *s = &p->net->stage[index];
-    size_t n = tlpi_train_n_stream(p);
     bool shared;
     tlpi_train_trace *t = tlpi_train_trace_of(p, index, &shared);
 
+    p->lowest = index == p->net->first;
     if (shared)
         run_members(p, s, &p->border[index], t);
     leave_back(p, s, t);
     for (int i = 0; i < s->n_member; i++) {
-        memset(p->mid, 0, n * sizeof(float));
         tlpi_train_feed_back(p, &s->member[i], &t[i], p->feed[i], p->mid);
         add(p, 1, p->mid, p->slope.x);
         for (int j = 0; j < s->n_member; j++)
@@ -220,7 +225,6 @@ void tlpi_train_stage_back(tlpi_train_pass *p, int index)
                 add(p, 1, p->mid, p->attn[j]);
     }
     for (int j = 0; j < s->n_member; j++) {
-        memset(p->mid, 0, n * sizeof(float));
         tlpi_train_attend_back(p, &s->member[j], &t[j], p->attn[j], p->mid);
         add(p, 1, p->mid, p->slope.x);
         if (!s->open)

@@ -25,6 +25,8 @@ typedef struct tlpi_adam_rule {
 typedef struct tlpi_train_vec {
     /* y += s x */
     void (*add)(float *y, const float *x, float s, size_t n);
+    /* y = x + s z */
+    void (*sum)(float *y, const float *x, const float *z, float s, size_t n);
     /* x . y, in double */
     double (*dot)(const float *x, const float *y, size_t n);
 

@@ -12,13 +12,19 @@ static void add(float *y, const float *x, float s, size_t n)
         y[i] += s * x[i];
 }
 
+static void sum(float *y, const float *x, const float *z, float s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] + s * z[i];
+}
+
 static double dot(const float *x, const float *y, size_t n)
 {
-    double sum = 0;
+    double all = 0;
 
     for (size_t i = 0; i < n; i++)
-        sum += (double)x[i] * (double)y[i];
-    return sum;
+        all += (double)x[i] * (double)y[i];
+    return all;
 }
 
 static float top(const float *x, size_t n)
@@ -39,13 +45,13 @@ static size_t find_above(const float *x, size_t i, size_t n, float limit)
 
 static double exponentials(float *x, float most, size_t n)
 {
-    double sum = 0;
+    double all = 0;
 
     for (size_t i = 0; i < n; i++) {
         x[i] = expf(x[i] - most < -86.0f ? -86.0f : x[i] - most);
-        sum += (double)x[i];
+        all += (double)x[i];
     }
-    return sum;
+    return all;
 }
 
 static void gate(float *y, const float *gates, const float *up, size_t n)
@@ -106,6 +112,7 @@ static void adam(const tlpi_adam_rule *r, float *x, float *m, float *v,
 
 const tlpi_train_vec tlpi_train_vec_scalar = {
     .add = add,
+    .sum = sum,
     .dot = dot,
     .top = top,
     .find_above = find_above,

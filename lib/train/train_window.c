@@ -25,7 +25,8 @@ static float *carve(carver *c, size_t rows, size_t cols)
 }
 
 static void lay_trace(carver *c, const tlpi_train_pass *p,
-                      const tlpi_train_member *m, tlpi_train_trace *t)
+                      const tlpi_train_member *m, bool open,
+                      tlpi_train_trace *t)
 {
     const tlpi_hparams *hp = &p->net->model->hp;
     size_t n = (size_t)p->max_tok, d = (size_t)hp->n_embd;
@@ -33,7 +34,7 @@ static void lay_trace(carver *c, const tlpi_train_pass *p,
     size_t kv = (size_t)(m->kv1 - m->kv0) * (size_t)hp->head_dim;
     size_t ff = (size_t)(m->ff1 - m->ff0);
 
-    t->stream = carve(c, n, d);
+    t->stream = open ? carve(c, n, d) : NULL;
     t->mid = carve(c, n, d);
     t->attn_raw = carve(c, n, d);
     t->ffn_raw = carve(c, n, d);
@@ -63,7 +64,7 @@ static size_t lay_stage(const tlpi_train_pass *p, int stage, float *block,
     carver c = { block, 0 };
 
     for (int j = 0; j < s->n_member; j++)
-        lay_trace(&c, p, &s->member[j], t ? &t[j] : &unused);
+        lay_trace(&c, p, &s->member[j], s->open, t ? &t[j] : &unused);
     return c.n;
 }
 
@@ -76,6 +77,9 @@ tlpi_train_trace *tlpi_train_trace_of(tlpi_train_pass *p, int stage,
     const tlpi_train_tape *tape = &p->tape[*shared ? p->n_tape - 1 : i];
 
     lay_stage(p, stage, tape->block, tape->trace);
+    for (int j = 0; j < p->net->stage[stage].n_member; j++)
+        if (!p->net->stage[stage].open)
+            tape->trace[j].stream = p->border[stage].x;
     return tape->trace;
 }
 

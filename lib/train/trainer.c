@@ -94,9 +94,9 @@ tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
                           "so nothing of it can be trained"));
     TLP_TRY(tlpi_train_pass_create(&t->pass, &t->net, t->pool, t->cfg.isa,
                                    t->text.n_ctx, t->o.max_bytes));
-    TLP_TRY(tlpi_train_cache_create(
-        &t->cache, &t->pass, t->text.n,
-        t->o.max_bytes - tlpi_train_tapes(&t->pass), &left));
+    TLP_TRY(tlpi_train_cache_create(&t->cache, &t->pass, t->text.n,
+                                    t->o.max_bytes - tlpi_train_tapes(&t->pass),
+                                    &left));
     TLP_TRY(tlpi_train_panels_create(&t->panels, &t->net, &t->pass, left));
     TLP_TRY(tlpi_train_head_create(&t->head, &t->pass));
     TLP_TRY(tlpi_train_targets_create(&t->targets, t->model, &t->cfg, &t->text,

@@ -1,11 +1,12 @@
 /*
  * bench_train_step.c - time of the steps of tlp_plan_train.
  *
- *   bench_train_step MODEL PLAN TEXT WINDOW WINDOWS THREADS RANK MIB
+ *   bench_train_step MODEL PLAN TEXT WINDOW WINDOWS THREADS RANK MIB SPIN
  *
  * The text's first tokens are cut into windows.  With one window the text has
  * it twice, to validate and to train on.  RANK is that of LoRA, or 0 to train
- * the matrices; MIB is max_bytes.  The serial model computes in f32.
+ * the matrices; MIB is max_bytes, and SPIN the session's spin_us.  The serial
+ * model computes in f32.
  *
  * The program prints the ids, and then waits for a line on standard input
  * before each step.  After the step it prints `step N wall MS cpu MS scored S`,
@@ -124,7 +125,8 @@ int main(int argc, char **argv)
     tlp_model *model = NULL;
     tlp_plan *plan = NULL, *trained = NULL;
 
-    must(argc == 9, "MODEL PLAN TEXT WINDOW WINDOWS THREADS RANK MIB expected");
+    must(argc == 10,
+         "MODEL PLAN TEXT WINDOW WINDOWS THREADS RANK MIB SPIN expected");
     int window = atoi(argv[4]), n_window = atoi(argv[5]);
 
     must(!tlp_model_open(&model, argv[1], NULL), argv[1]);
@@ -135,6 +137,7 @@ int main(int argc, char **argv)
     session.n_ctx = window;
     session.n_thread = atoi(argv[6]);
     session.compute = TLP_COMPUTE_F32;
+    session.spin_us = atoi(argv[9]);
     o.session = &session;
     o.n_token = (int64_t)window * N_STEP;
     o.rank = atoi(argv[7]);
