@@ -258,15 +258,15 @@ void tlpi_gemm_again(tlpi_gemm *g)
 }
 
 /* Is A packed already?  Remembers A if all of it will be. */
-static bool take_promise(tlpi_gemm *g, const tlpi_gemm_args *x, int64_t most_k)
+static bool take_promise(tlpi_gemm *g, const tlpi_gemm_args *x, bool again,
+                         int64_t most_k)
 {
     const tlpi_gemm_args *y = &g->last;
     bool whole = x->k <= most_k &&
                  x->m <= A_FLOATS / x->k / g->kernel->mr * g->kernel->mr;
-    bool has = g->again && y->a == x->a && y->lda == x->lda && y->m == x->m &&
+    bool has = again && y->a == x->a && y->lda == x->lda && y->m == x->m &&
                y->k == x->k && y->a_trans == x->a_trans;
 
-    g->again = false;
     g->last = *x;
     if (!whole)
         g->last.a = NULL;
@@ -277,7 +277,9 @@ void tlpi_gemm_run(tlpi_gemm *g, const tlpi_gemm_args *x)
 {
     int mr = g->kernel->mr, nr = g->kernel->nr;
     int unit = TLPI_MAX(COLS_UNIT, nr);
+    bool again = g->again;
 
+    g->again = false;
     if (x->m < 1 || x->n < 1)
         return;
     if (x->k < 1 || x->alpha == 0) {
@@ -289,7 +291,7 @@ void tlpi_gemm_run(tlpi_gemm *g, const tlpi_gemm_args *x)
     p.nb = (int)TLPI_MIN(x->n / WANTED_TASKS, TLPI_PACK_COLS) / unit * unit;
     p.nb = TLPI_MAX(p.nb, unit);
     int64_t most_k = MOST_K / p.kc * p.kc;
-    p.has_a = take_promise(g, x, most_k);
+    p.has_a = take_promise(g, x, again, most_k);
     for (p.k0 = 0; p.k0 < x->k; p.k0 += p.k) {
         p.k = TLPI_MIN(x->k - p.k0, most_k);
         p.beta = p.k0 == 0 ? x->beta : 1;
