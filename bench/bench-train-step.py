@@ -10,9 +10,10 @@ tokens, one window a step, with equal maths: f32 on dequantised weights, the KL
 divergence from the serial model's 64 likeliest tokens and one event for all
 other tokens, gradients from the first trained layer on, a clipped norm, AdamW.
 
-Both know the window's targets, as in all epochs but the first.  libtlp also has
-the window's residual stream before the first trained layer, and PyTorch runs the
-frozen layers before it without gradients, unless --kept gives it the stream too.
+Both know the window's targets, as in all epochs but the first.  libtlp also
+has the window's residual stream before the first trained layer, and PyTorch
+runs the frozen layers before it without gradients, unless --kept gives it the
+stream too.
 With --first each step has a new window, and both also run the serial model in
 f32 for its targets.
 
@@ -20,8 +21,8 @@ PyTorch has its fused kernels: rms_norm, scaled_dot_product_attention and AdamW
 with fused=True; --compile puts the stages through torch.compile.
 
 A figure is the median over the steps of all rounds, with the fastest and the
-slowest step; `cpu` is the processor time of all threads.  The losses of both are
-compared before anything is printed.
+slowest step; `cpu` is the processor time of all threads.  The losses of both
+are compared before anything is printed.
 """
 import argparse
 import copy
@@ -320,17 +321,19 @@ def main():
                       f"{max(rate):7.1f}  cpu ms: median "
                       f"{statistics.median(cpu):8.1f}  min {min(cpu):8.1f}",
                       flush=True)
+                engine = name
+                if name == "torch":
+                    engine += " kept" * a.kept + " compiled" * a.compile
                 key = bench_record.case_of(
                     train=what, epoch="first" if a.first else "later",
-                    engine=name + (f"{' kept' * a.kept}{' compiled' * a.compile}"
-                                   if name == "torch" else ""),
-                    threads=n_thread, spin_us=a.spin, load=f"{os.getloadavg()[0]:.1f}")
+                    engine=engine, threads=n_thread, spin_us=a.spin,
+                    load=f"{os.getloadavg()[0]:.1f}")
                 rows.append((key, speed[name], min(rate), max(rate),
                              "tokens/s"))
                 rows.append((f"{key}; clock=cpu", statistics.median(cpu),
                              min(cpu), max(cpu), "ms"))
-            print(f"{n_thread} {what:8} ratio {speed['libtlp'] / speed['torch']:.2f}"
-                  f"  (load {os.getloadavg()[0]:.1f})", flush=True)
+            ratio = speed["libtlp"] / speed["torch"]
+            print(f"{n_thread} {what:8} ratio {ratio:.2f}  (load {os.getloadavg()[0]:.1f})", flush=True)
     if a.csv:
         bench_record.append(os.path.abspath(a.csv), "train-step", rows,
                             a.machine)
