@@ -333,7 +333,8 @@ def main():
                 rows.append((f"{key}; clock=cpu", statistics.median(cpu),
                              min(cpu), max(cpu), "ms"))
             ratio = speed["libtlp"] / speed["torch"]
-            print(f"{n_thread} {what:8} ratio {ratio:.2f}  (load {os.getloadavg()[0]:.1f})", flush=True)
+            print(f"{n_thread} {what:8} ratio {ratio:.2f}  "
+                  f"(load {os.getloadavg()[0]:.1f})", flush=True)
     if a.csv:
         bench_record.append(os.path.abspath(a.csv), "train-step", rows,
                             a.machine)
