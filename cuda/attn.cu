@@ -7,13 +7,6 @@
 
 static constexpr int WARPS = 4, MAX_HEAD = 256;
 
-typedef struct rotation {
-    const float *cos, *sin; /* [n_ctx][half] */
-    int half;
-    bool neox;
-    float eps;
-} rotation;
-
 /* Normalise one head's row in shared memory, by one warp. */
 static __device__ void norm_row(float *row, const float *w, int h, float eps)
 {
@@ -28,7 +21,7 @@ static __device__ void norm_row(float *row, const float *w, int h, float eps)
     __syncwarp();
 }
 
-static __device__ void rotate_row(float *row, const rotation &r, int pos)
+static __device__ void rotate_row(float *row, const tlpi_gpu_heads &r, int pos)
 {
     size_t at = (size_t)pos * r.half;
 
@@ -54,8 +47,7 @@ static __device__ void cache_row(uint8_t *cache, size_t at, const float *row,
  * A warp does one task for one token. */
 template <int KV>
 static __global__ void __launch_bounds__(WARPS * 32)
-    prepare(const __grid_constant__ tlpi_gpu_attn a,
-            const __grid_constant__ rotation r)
+    prepare(const __grid_constant__ tlpi_gpu_attn a, float eps)
 {
     __shared__ float rows[WARPS][MAX_HEAD];
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, tok = blockIdx.y;
@@ -88,9 +80,9 @@ static __global__ void __launch_bounds__(WARPS * 32)
     if (is_q || is_k) {
         float *y = is_q ? it.q : it.k;
         if (w)
-            norm_row(row, w, h, r.eps);
-        if (!it.no_rope)
-            rotate_row(row, r, pos);
+            norm_row(row, w, h, eps);
+        if (it.cos)
+            rotate_row(row, it, pos);
         for (int k = lane; k < h; k += 32)
             y[at + k] = row[k];
     }
@@ -120,7 +112,13 @@ static void add_item(tlpi_gpu_attn *a, const tlpi_attn *from)
     it->n_head_kv = from->n_head_kv;
     it->scale = (float)(from->scale != 0 ? LOG2E * (double)from->scale
                                          : LOG2E / sqrt((double)a->h));
-    it->no_rope = from->no_rope;
+    it->window = from->window;
+    if (from->rope) {
+        it->cos = from->rope->cos;
+        it->sin = from->rope->sin;
+        it->half = from->rope->half;
+        it->neox = from->rope->neox;
+    }
     it->first_q = a->n_head;
     it->first_kv = a->n_head_kv;
     a->n_head += from->n_head;
@@ -128,15 +126,14 @@ static void add_item(tlpi_gpu_attn *a, const tlpi_attn *from)
     a->n_rep = a->n_rep > n_rep ? a->n_rep : n_rep;
 }
 
-static void run(tlpi_gpu *g, const tlpi_gpu_attn *a, const rotation &r,
-                int kv_type)
+static void run(tlpi_gpu *g, const tlpi_gpu_attn *a, float eps, int kv_type)
 {
     dim3 grid((unsigned)tlpi_ceil_div(a->n_head + 2 * a->n_head_kv, WARPS),
               (unsigned)a->n_tok);
 
 #define RUN(KV)                                                                \
     tlpi_gpu_run(g, "keys and values", prepare<KV>, grid, dim3(WARPS * 32), 0, \
-                 *a, r)
+                 *a, eps)
     TLPI_EACH_KV(kv_type, RUN)
 #undef RUN
     if (g->decodes)
@@ -145,11 +142,10 @@ static void run(tlpi_gpu *g, const tlpi_gpu_attn *a, const rotation &r,
         tlpi_gpu_attn_prefill(g, a, kv_type);
 }
 
-void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
+void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s,
                         const tlpi_attn *item, int n, int head_dim, float eps)
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
-    rotation rot = { r->cos, r->sin, r->half, r->neox, eps };
 
     for (int i = 0; i < n; i += TLPI_GPU_ITEMS) {
         const tlpi_kv *kv = item[i].kv; /* all caches have one shape and type */
@@ -165,7 +161,7 @@ void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
         a.part = g->part;
         for (int k = i; k < n && k < i + TLPI_GPU_ITEMS; k++)
             add_item(&a, &item[k]);
-        run(g, &a, rot, kv->type);
+        run(g, &a, eps, kv->type);
     }
 }
 

@@ -2,13 +2,13 @@
  * attn_decode.cu - attention of a few tokens, or of single tokens of many
  * sequences, over long caches.
  *
- * A cache is cut into n_split parts, so that all multiprocessors have work.  A
- * block handles one part for one token and the query heads of one kv head.  In
- * the block, groups of lanes take positions in turn.  A lane holds eight
- * dimensions of query and result; a group holds the whole head, with the
- * running maximum and sum of its softmax.  The block merges its groups in
- * shared memory; a second kernel merges the parts.  Weights are powers of two:
- * queries are scaled by log2(e) times the item's scale.
+ * What a token sees of a cache is cut into n_split parts, so that all
+ * multiprocessors have work.  A block handles one part for one token and the
+ * query heads of one kv head.  In the block, groups of lanes take positions in
+ * turn.  A lane holds eight dimensions of query and result; a group holds the
+ * whole head, with the running maximum and sum of its softmax.  The block
+ * merges its groups in shared memory; a second kernel merges the parts. Weights
+ * are powers of two: queries are scaled by log2(e) times the item's scale.
  */
 #include <math.h>
 
@@ -101,8 +101,9 @@ static __global__ void __launch_bounds__(THREADS)
     int n_group = THREADS / n_lane, d0 = 8 * lane;
     bool mine = d0 < a.hp;
     int seq = a.seq[tok], len = a.pos[tok] + 1;
-    int per = (len + a.n_split - 1) / a.n_split;
-    int begin = blockIdx.x * per, end = min(len, begin + per);
+    int first = tlpi_first_seen(it, a.pos[tok]);
+    int per = (len - first + a.n_split - 1) / a.n_split;
+    int begin = first + blockIdx.x * per, end = min(len, begin + per);
     int q_head = head * n_rep + rep0;
     float scale = it.scale;
     float q[REP][8];

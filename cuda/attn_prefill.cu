@@ -30,9 +30,9 @@ static __device__ size_t row_at(const tile_rows &u, int r, int h)
     return (tok * u.it->n_head + head) * h;
 }
 
-static __device__ int row_limit(const tile_rows &u, int r)
+static __device__ int row_pos(const tile_rows &u, int r)
 {
-    return u.pos + min(u.row0 + r, u.n_row - 1) / u.n_rep + 1;
+    return u.pos + min(u.row0 + r, u.n_row - 1) / u.n_rep;
 }
 
 /* Load KEYS positions from key0 on of one head's K or V; zeros from `end`
@@ -76,24 +76,26 @@ static __device__ void score(const float *q, const float *k, int ld, int hp,
     }
 }
 
-/* Four threads for a row turn scores into weights; returns the factor for
- * earlier sums. */
-static __device__ float weigh(float *s, int limit, float *max, float *sum)
+/* Four threads for a row turn the scores of keys [first, limit) into weights;
+ * returns the factor for earlier sums. */
+static __device__ float weigh(float *s, int first, int limit, float *max,
+                              float *sum)
 {
     int part = threadIdx.x % 4;
     float *row = s + threadIdx.x / 4 * (KEYS + 1);
     float top = *max, total = 0;
 
     for (int j = part; j < KEYS; j += 4)
-        if (j < limit)
+        if (j >= first && j < limit)
             top = fmaxf(top, row[j]);
     for (int bit = 2; bit > 0; bit /= 2)
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, bit));
     for (int j = part; j < KEYS; j += 4) {
-        row[j] = j < limit ? exp2f(row[j] - top) : 0;
+        row[j] = j >= first && j < limit ? exp2f(row[j] - top) : 0;
         total += row[j];
     }
-    float old = exp2f(*max - top);
+    /* A row whose window begins behind these keys has seen none yet. */
+    float old = top > -INFINITY ? exp2f(*max - top) : 1;
     *sum = *sum * old + tlpi_lane_sum(total, 4);
     *max = top;
     return old;
@@ -127,19 +129,21 @@ static __global__ void __launch_bounds__(THREADS)
     }
 
     int row = threadIdx.x / 4, part = threadIdx.x % 4;
-    int limit = row_limit(u, row), end = row_limit(u, ROWS - 1);
+    int limit = row_pos(u, row) + 1, end = row_pos(u, ROWS - 1) + 1;
+    int first = tlpi_first_seen(*u.it, limit - 1);
+    int begin = tlpi_first_seen(*u.it, row_pos(u, 0)) / KEYS * KEYS;
     size_t at = tlpi_cache_at(a, *u.it, tile.seq, u.head, 0);
     float max = -INFINITY, sum = 0;
     float4 x[NI] = {};
 
-    for (int key0 = 0; key0 < end; key0 += KEYS) {
+    for (int key0 = begin; key0 < end; key0 += KEYS) {
         __syncthreads();
         stage_keys<KV>(k, ld, u.it->cache_k, at, a.hp, key0, end);
         stage_keys<KV>(v, ld, u.it->cache_v, at, a.hp, key0, end);
         __syncthreads();
         score(q, k, ld, a.hp, s);
         __syncthreads();
-        float old = weigh(s, limit - key0, &max, &sum);
+        float old = weigh(s, first - key0, limit - key0, &max, &sum);
         __syncwarp(); /* one warp holds all weights of a row */
 #pragma unroll
         for (int i = 0; i < NI; i++) {

@@ -28,6 +28,7 @@ typedef struct item {
     int first_block;
     int term, n_term;
     bool add;
+    tlpi_gate gate_fn; /* of gate and up */
 } item;
 
 typedef struct term {
@@ -184,7 +185,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
         float *y = it.y + (size_t)t * it.n_row;
         if constexpr (GATED) {
             if (row0 < it.n_row)
-                y[row0] = tlpi_silu(acc[t]) * acc[NT + t];
+                y[row0] = tlpi_gate_of(it.gate_fn, acc[t]) * acc[NT + t];
         } else {
 #pragma unroll
             for (int r = 0; r < ROWS; r++) {
@@ -283,7 +284,8 @@ static void run_type(tlpi_gpu *g, table &a, const tlpi_matmul *mm, int n,
                             0,
                             a.n_term,
                             0,
-                            mm[i].add || !first };
+                            mm[i].add || !first,
+                            TLPI_GATE_SILU };
                 a.items[a.n_item++] = it;
                 begun = true;
             }
@@ -327,8 +329,8 @@ void tlpi_gpu_gemv_gate_up(tlpi_gpu *g, int n_tok, const tlpi_gate_up *gu,
                 continue;
             if (a.n_term + 2 > N_TERM)
                 flush(g, a, type, true);
-            item it = { gu[k].y, NULL, (int)gu[k].gate->n_row, 0, a.n_term,
-                        2,       false };
+            item it = { gu[k].y, NULL,  (int)gu[k].gate->n_row, 0, a.n_term,
+                        2,       false, gu[k].gate_fn };
             a.items[a.n_item++] = it;
             a.terms[a.n_term++] = term_of(gu[k].gate, gu[k].x, 1);
             a.terms[a.n_term++] = term_of(gu[k].up, gu[k].x, 1);

@@ -311,9 +311,13 @@ void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
 void tlpi_gpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
 void tlpi_gpu_zero(tlpi_backend *b, float *y, size_t n);
 
-static __device__ __forceinline__ float tlpi_silu(float x)
+static __device__ __forceinline__ float tlpi_gate_of(tlpi_gate fn, float x)
 {
-    return x / (1.0f + expf(-x));
+    float u = fn == TLPI_GATE_GELU
+                  ? (float)TLPI_GELU_1 * x * (1 + (float)TLPI_GELU_3 * x * x)
+                  : x;
+
+    return x / (1.0f + expf(-u));
 }
 
 /* matmul.cu: chooses between gemv.cu and gemm.cu */
@@ -333,7 +337,7 @@ void tlpi_gpu_gemm_free(tlpi_gpu *g);
 void tlpi_gpu_gemm_run(tlpi_gpu *g, int n_tok, const tlpi_matmul *item, int n);
 
 /* attn.cu, attn_decode.cu, attn_prefill.cu */
-void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
+void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s,
                         const tlpi_attn *item, int n, int head_dim, float eps);
 
 /* Heads of one item, for kernels. */
@@ -343,10 +347,20 @@ typedef struct tlpi_gpu_heads {
     uint8_t *cache_k, *cache_v;
     float *y;
     int n_head, n_head_kv;
-    int first_q, first_kv; /* number of heads of the items before */
-    float scale;           /* of queries: scores are base 2 logarithms */
-    bool no_rope;
+    int first_q, first_kv;  /* number of heads of the items before */
+    float scale;            /* of queries: scores are base 2 logarithms */
+    const float *cos, *sin; /* [n_ctx][half]; NULL: no rotation */
+    int half;
+    bool neox;
+    int window; /* as in tlpi_attn */
 } tlpi_gpu_heads;
+
+/* The first position that a token at pos sees. */
+static __device__ __forceinline__ int tlpi_first_seen(const tlpi_gpu_heads &it,
+                                                      int pos)
+{
+    return it.window && pos >= it.window ? pos + 1 - it.window : 0;
+}
 
 /* Most items of a launch; more items take several launches. */
 static constexpr int TLPI_GPU_ITEMS = 16;

@@ -4,12 +4,13 @@
  */
 #include "gpu.h"
 
-static __global__ void silu_mul(float *y, const float *gate, size_t n)
+static __global__ void gate_mul(float *y, const float *gate, tlpi_gate fn,
+                                size_t n)
 {
     size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
 
     if (i < n)
-        y[i] *= tlpi_silu(gate[i]);
+        y[i] *= tlpi_gate_of(fn, gate[i]);
 }
 
 void tlpi_gpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n)
@@ -20,7 +21,7 @@ void tlpi_gpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n)
         tlpi_gpu_gemm_run(tlpi_gpu_of(b), n_tok, item, n);
 }
 
-/* gate into the scratch, up into y, then silu(gate) * up into y. */
+/* gate into the scratch, up into y, then fn(gate) * up into y. */
 static void gate_up_apart(tlpi_gpu *g, int n_tok, const tlpi_gate_up *x)
 {
     tlpi_term term[2] = { { x->gate, x->x, 1 }, { x->up, x->x, 1 } };
@@ -29,9 +30,9 @@ static void gate_up_apart(tlpi_gpu *g, int n_tok, const tlpi_gate_up *x)
     size_t n = (size_t)n_tok * (size_t)x->gate->n_row;
 
     tlpi_gpu_matmul(&g->base, n_tok, mm, 2);
-    tlpi_gpu_run(g, "gate and up", silu_mul,
+    tlpi_gpu_run(g, "gate and up", gate_mul,
                  dim3((unsigned)tlpi_ceil_div((int64_t)n, 256)), dim3(256), 0,
-                 x->y, g->scratch, n);
+                 x->y, g->scratch, x->gate_fn, n);
 }
 
 void tlpi_gpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
@@ -50,5 +51,5 @@ void tlpi_gpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
 
 void tlpi_gpu_load_matmul(tlpi_gpu *g)
 {
-    tlpi_gpu_load(g, silu_mul);
+    tlpi_gpu_load(g, gate_mul);
 }

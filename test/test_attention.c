@@ -20,7 +20,8 @@
 typedef struct attn_shape {
     int n_head, n_head_kv, h, n_rot;
     bool neox, norm;
-    int type; /* TLP_KV_* */
+    int type;   /* TLP_KV_* */
+    int window; /* 0: none */
 } attn_shape;
 
 /* A CPU backend with nothing but attention, and what the cache should hold. */
@@ -146,6 +147,12 @@ static float scale_of(int item)
     return item == 2 ? 0.3f : 0;
 }
 
+/* The first position that a token at pos sees. */
+static int begin_of(const attn_fixture *w, int pos)
+{
+    return w->s.window ? TLPI_MAX(0, pos + 1 - w->s.window) : 0;
+}
+
 /* ==== the equations ====================================================== */
 
 /* x [h] -> y [h], normalised (norm not NULL) and rotated */
@@ -184,23 +191,23 @@ static float rounded(const attn_fixture *w, const float *head, int i)
     return x;
 }
 
-/* softmax(scale q k) v of one head over positions [0, pos] */
+/* softmax(scale q k) v of one head over the positions that pos sees */
 static void attend(const attn_fixture *w, int item, int seq, int pos,
                    int kv_head, const float *q, double *y)
 {
     int h = w->s.h;
     double scale = scale_of(item) != 0 ? (double)scale_of(item) : 1 / sqrt(h);
     double *p = get((size_t)pos + 1, sizeof *p), top = -INFINITY, sum = 0;
-    for (int t = 0; t <= pos; t++) {
+    for (int t = begin_of(w, pos); t <= pos; t++) {
         const float *k = w->k[item] + ref_at(w, seq, t) + kv_head * h;
         for (int i = 0; i < h; i++)
             p[t] += (double)q[i] * k[i] * scale;
         top = fmax(top, p[t]);
     }
     memset(y, 0, (size_t)h * sizeof *y);
-    for (int t = 0; t <= pos; t++)
+    for (int t = begin_of(w, pos); t <= pos; t++)
         sum += exp(p[t] - top);
-    for (int t = 0; t <= pos; t++) {
+    for (int t = begin_of(w, pos); t <= pos; t++) {
         const float *v = w->v[item] + ref_at(w, seq, t) + kv_head * h;
         for (int i = 0; i < h; i++)
             y[i] += exp(p[t] - top) / sum * v[i];
@@ -255,10 +262,11 @@ static void run_filled(attn_fixture *w, const tlpi_step *st, const lanes *l)
                                w->s.n_head,
                                w->s.n_head_kv,
                                l[i].y,
-                               !rotates(i),
+                               rotates(i) ? w->rope : NULL,
+                               w->s.window,
                                scale_of(i) };
     }
-    tlpi_cpu_attention(&w->c.base, st, w->rope, item, w->n_item, w->s.h, EPS);
+    tlpi_cpu_attention(&w->c.base, st, item, w->n_item, w->s.h, EPS);
 }
 
 static void run(attn_fixture *w, const tlpi_step *st, lanes *l)
@@ -359,20 +367,25 @@ static void two_steps(attn_fixture *w, double tolerance)
 }
 
 static const attn_shape shapes[] = {
-    { 3, 3, 16, 16, false, false, TLP_KV_F32 },
-    { 4, 2, 64, 64, true, false, TLP_KV_F32 },
-    { 9, 3, 64, 64, false, false, TLP_KV_F16 },
-    { 9, 3, 64, 64, false, false, TLP_KV_BF16 },
-    { 8, 1, 80, 32, true, false, TLP_KV_F16 },
-    { 3, 1, 96, 48, false, true, TLP_KV_F32 },
-    { 2, 1, 128, 128, true, true, TLP_KV_F16 },
-    { 4, 2, 24, 12, true, true, TLP_KV_BF16 },
-    { 5, 5, 10, 6, false, true, TLP_KV_F16 },
-    { 50, 1, 8, 8, true, false, TLP_KV_F32 },
-    { 2, 2, 256, 0, false, false, TLP_KV_F16 },
-    { 9, 3, 64, 64, false, false, TLP_KV_Q8_0 },
-    { 4, 1, 80, 32, true, true, TLP_KV_Q8_0 },
-    { 5, 5, 10, 6, false, true, TLP_KV_Q8_0 },
+    { 3, 3, 16, 16, false, false, TLP_KV_F32, 0 },
+    { 4, 2, 64, 64, true, false, TLP_KV_F32, 0 },
+    { 9, 3, 64, 64, false, false, TLP_KV_F16, 0 },
+    { 9, 3, 64, 64, false, false, TLP_KV_BF16, 0 },
+    { 8, 1, 80, 32, true, false, TLP_KV_F16, 0 },
+    { 3, 1, 96, 48, false, true, TLP_KV_F32, 0 },
+    { 2, 1, 128, 128, true, true, TLP_KV_F16, 0 },
+    { 4, 2, 24, 12, true, true, TLP_KV_BF16, 0 },
+    { 5, 5, 10, 6, false, true, TLP_KV_F16, 0 },
+    { 50, 1, 8, 8, true, false, TLP_KV_F32, 0 },
+    { 2, 2, 256, 0, false, false, TLP_KV_F16, 0 },
+    { 9, 3, 64, 64, false, false, TLP_KV_Q8_0, 0 },
+    { 4, 1, 80, 32, true, true, TLP_KV_Q8_0, 0 },
+    { 5, 5, 10, 6, false, true, TLP_KV_Q8_0, 0 },
+    { 3, 3, 16, 16, false, false, TLP_KV_F32, 1 },
+    { 4, 2, 64, 64, true, false, TLP_KV_F32, 20 },
+    { 9, 3, 64, 64, false, false, TLP_KV_F16, 261 },
+    { 4, 1, 80, 32, true, true, TLP_KV_Q8_0, 100 },
+    { 4, 1, 256, 256, true, true, TLP_KV_F16, 256 },
 };
 
 Test(attention, equations)
@@ -426,7 +439,7 @@ Test(attention, large_scores)
 static float *hard_blocks(int isa, int n)
 {
     static const float scale[] = { 1, 0, 1e-44f, 1e-37f, 1e-30f, 1e20f, -3 };
-    attn_shape s = { 4, 2, 80, 80, false, false, TLP_KV_Q8_0 };
+    attn_shape s = { 4, 2, 80, 80, false, false, TLP_KV_Q8_0, 0 };
     attn_fixture *w = fixture_open(s, isa, 2, 1, 1, n);
     tokens t = { 0 };
     add_run(&t, 0, 0, n);
@@ -499,8 +512,9 @@ Test(attention, same_bits_in_any_steps_on_any_threads)
     };
     static const struct {
         int shape, n_pos;
-    } picks[] = { { 0, 600 }, { 2, 280 },  { 4, 280 }, { 5, 280 },
-                  { 7, 280 }, { 11, 280 }, { 12, 280 } };
+    } picks[] = { { 0, 600 },  { 2, 280 },  { 4, 280 },  { 5, 280 },
+                  { 7, 280 },  { 11, 280 }, { 12, 280 }, { 14, 600 },
+                  { 15, 600 }, { 16, 600 } };
 
     for (size_t k = 0; k < TLPI_COUNT(isas); k++)
         for (size_t p = 0; have(isas[k]) && p < TLPI_COUNT(picks); p++) {
@@ -527,7 +541,7 @@ Test(attention, same_bits_in_any_steps_on_any_threads)
 Test(attention, cache_copy)
 {
     for (int type = TLP_KV_F32; type <= TLP_KV_Q8_0; type++) {
-        attn_shape s = { 4, 2, 24, 24, false, false, type };
+        attn_shape s = { 4, 2, 24, 24, false, false, type, 0 };
         attn_fixture *w = fixture_open(s, TLP_ISA_SCALAR, 1, 1, 3, 100);
         tokens t = { 0 }, u = { 0 };
         lanes l;

@@ -17,6 +17,7 @@ typedef struct heads {
     int n_head, n_head_kv, h, n_rot;
     bool neox, norm;
     int kv_type;
+    int window; /* of the second item */
 } heads;
 
 enum { N_SEQ = 20, N_CTX = 400, N_ITEM = 2 };
@@ -55,7 +56,8 @@ static void side_close(side *x)
     x->b->ops->rope_free(x->b, x->rope);
 }
 
-/* The second item has a kv head more, no rotation, and a scale of its own. */
+/* The second item has a kv head more, no rotation, and a window and a scale of
+ * its own. */
 static size_t n_q(const heads *s, int i)
 {
     return (size_t)(s->n_head / s->n_head_kv * (s->n_head_kv + i) * s->h);
@@ -86,11 +88,12 @@ static void attend(side *x, const heads *s, const tlpi_step *step,
                             .n_head = s->n_head / s->n_head_kv * kv,
                             .n_head_kv = kv,
                             .y = put(b, q[i], n * n_q(s, i)),
-                            .no_rope = i == 1,
+                            .rope = i == 1 ? NULL : x->rope,
+                            .window = i == 1 ? s->window : 0,
                             .scale = i == 1 ? 0.3f : 0 };
     }
     b->ops->begin_step(b, step, NULL);
-    b->ops->attention(b, step, x->rope, a, N_ITEM, s->h, 1e-5f);
+    b->ops->attention(b, step, a, N_ITEM, s->h, 1e-5f);
     CHECK_OK(b->ops->end_step(b, TLP_OK));
     for (int i = 0; i < N_ITEM; i++) {
         out[i] = take(b, a[i].y, n * n_q(s, i));
@@ -169,22 +172,22 @@ static void check_attention(heads s, int n_long)
 
 Test(cuda_attention, of_equal_heads)
 {
-    check_attention((heads){ 2, 2, 64, 64, true, false, TLP_KV_F32 }, 50);
-    check_attention((heads){ 3, 3, 20, 12, false, false, TLP_KV_F16 }, 50);
+    check_attention((heads){ 2, 2, 64, 64, true, false, TLP_KV_F32, 0 }, 50);
+    check_attention((heads){ 3, 3, 20, 12, false, false, TLP_KV_F16, 7 }, 50);
 }
 
 Test(cuda_attention, of_grouped_heads)
 {
-    check_attention((heads){ 4, 2, 16, 16, false, true, TLP_KV_F32 }, 50);
-    check_attention((heads){ 7, 1, 64, 64, true, true, TLP_KV_BF16 }, 50);
-    check_attention((heads){ 6, 2, 128, 64, true, false, TLP_KV_F16 }, 0);
-    check_attention((heads){ 2, 1, 256, 256, true, false, TLP_KV_F32 }, 0);
+    check_attention((heads){ 4, 2, 16, 16, false, true, TLP_KV_F32, 30 }, 50);
+    check_attention((heads){ 7, 1, 64, 64, true, true, TLP_KV_BF16, 0 }, 50);
+    check_attention((heads){ 6, 2, 128, 64, true, false, TLP_KV_F16, 33 }, 0);
+    check_attention((heads){ 2, 1, 256, 256, true, false, TLP_KV_F32, 5 }, 0);
 }
 
 /* More positions than one block takes. */
 Test(cuda_attention, over_long_caches)
 {
-    check_attention((heads){ 3, 1, 32, 32, true, false, TLP_KV_F32 }, 350);
+    check_attention((heads){ 3, 1, 32, 32, true, false, TLP_KV_F32, 100 }, 350);
 }
 
 /* Single tokens of many sequences go through the kernels of a few: their bits
@@ -192,7 +195,7 @@ Test(cuda_attention, over_long_caches)
 Test(cuda_attention, of_many_sequences_at_once)
 {
     enum { N = 12, HALF = N / 2, N_PROMPT = 40 };
-    heads s = { 4, 2, 64, 64, true, false, TLP_KV_F16 };
+    heads s = { 4, 2, 64, 64, true, false, TLP_KV_F16, 0 };
     side x = side_open(gpu, &s);
     int32_t id[N_PROMPT] = { 0 }, seq[N_PROMPT] = { 0 }, pos[N_PROMPT];
     float *in[3][N_ITEM], *out[3][N_ITEM];

@@ -144,6 +144,11 @@ Test(cuda_models, smollm3)
     expect_plans("smollm3", 2, 4);
 }
 
+Test(cuda_models, gemma3)
+{
+    expect_plans("gemma3", 0, 1);
+}
+
 Test(cuda_models, types)
 {
     static const tlpi_dtype types[] = { TLPI_F32,  TLPI_BF16, TLPI_Q8_0,

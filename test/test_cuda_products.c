@@ -195,8 +195,8 @@ static void check_gate_up(tlpi_dtype gate, tlpi_dtype up, int n_tok)
     size_t n_x = (size_t)(n_tok * s.cols), n_y = (size_t)(n_tok * ROWS);
     float *x = random_floats(n_x), *dx = put(gpu, x, n_x);
     float *y[2] = { put(gpu, x, n_y), put(gpu, x, n_y) };
-    tlpi_gate_up item[2] = { { p[0].w, p[1].w, dx, y[0] },
-                             { p[2].w, p[3].w, dx, y[1] } };
+    tlpi_gate_up item[2] = { { p[0].w, p[1].w, dx, y[0], TLPI_GATE_SILU },
+                             { p[2].w, p[3].w, dx, y[1], TLPI_GATE_GELU } };
 
     gpu->ops->gate_up(gpu, n_tok, item, 2);
     for (int i = 0; i < 2; i++) {
@@ -206,7 +206,9 @@ static void check_gate_up(tlpi_dtype gate, tlpi_dtype up, int n_tok)
             double a = 1, b = 1;
             double g = product(row_of(&p[2 * i], k % ROWS), in, s.cols, &a);
             double u = product(row_of(&p[2 * i + 1], k % ROWS), in, s.cols, &b);
-            double want = g / (1 + exp(-g)) * u;
+            double gelu =
+                g / 2 * (1 + tanh(sqrt(2 / M_PI) * (g + 0.044715 * g * g * g)));
+            double want = (i ? gelu : g / (1 + exp(-g))) * u;
             cr_assert(fabs((double)out[k] - want) <= 4e-6 * a * b,
                       "%s, %d tokens, element %d: %g, not %g",
                       tlpi_dtype_name(gate), n_tok, k, (double)out[k], want);

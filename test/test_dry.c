@@ -99,11 +99,11 @@ Test(dry, work_is_counted_by_halves)
 
     tlpi_term term[] = { { w[0], NULL, 1 }, { w[1], NULL, 1 } };
     tlpi_matmul two = { term, 2, NULL, false, NULL };
-    tlpi_gate_up gate_up = { w[1], w[2], NULL, NULL };
+    tlpi_gate_up gate_up = { w[1], w[2], NULL, NULL, TLPI_GATE_SILU };
     tlpi_attn attn[] = { { .n_head = 3 }, { .n_head = 2 } };
 
     b->ops->matmul(b, 1, &two, 1);
-    b->ops->attention(b, &step, NULL, attn, 2, 16, 0);
+    b->ops->attention(b, &step, attn, 2, 16, 0);
     b->ops->matmul(b, 1, &two, 1);
     b->ops->gate_up(b, 1, &gate_up, 1);
     b->ops->matmul(b, 1, &two, 1);

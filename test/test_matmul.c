@@ -425,8 +425,9 @@ Test(matmul, gate_up_is_silu_times_up)
         if (!b)
             continue;
         tlpi_weight *gw = weigh_all(b, &g), *uw = weigh_all(b, &u);
-        tlpi_gate_up item[] = { { gw, uw, x, y },
-                                { uw, gw, x, y + TOKENS * ROWS } };
+        tlpi_gate_up item[] = { { gw, uw, x, y, TLPI_GATE_SILU },
+                                { uw, gw, x, y + TOKENS * ROWS,
+                                  TLPI_GATE_SILU } };
         b->ops->gate_up(b, TOKENS, item, 2);
         for (int k = 0; k < 2 * TOKENS * ROWS; k++) {
             int at = k % (TOKENS * ROWS), r = at % ROWS * COLS;
@@ -453,8 +454,15 @@ Test(matmul, gate_up_is_silu_times_up)
     tensor_free(&u);
 }
 
-/* silu alone: gate = G x with one weight that is 1, so G x is x itself. */
-Test(matmul, silu_is_accurate)
+static double gate_of(tlpi_gate fn, double x)
+{
+    double u = sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+
+    return x / (1 + exp(fn == TLPI_GATE_GELU ? -2 * u : -x));
+}
+
+/* Gates alone: gate = G x with one weight that is 1, so G x is x itself. */
+Test(matmul, gates_are_accurate)
 {
     enum { TOKENS = 256 };
     float one[16 * 32] = { 0 }, x[TOKENS * 32] = { 0 }, y[TOKENS * 16];
@@ -475,14 +483,18 @@ Test(matmul, silu_is_accurate)
         if (!b)
             continue;
         tlpi_weight *w = weigh_all(b, &t);
-        tlpi_gate_up item = { w, w, x, y };
-        b->ops->gate_up(b, TOKENS, &item, 1);
-        for (int k = 0; k < TOKENS * 16; k++) {
-            double v = (double)x[k / 16 * 32 + k % 16];
-            double want = v * (v / (1.0 + exp(-v)));
-            cr_assert(fabs((double)y[k] - want) <= 1e-6 * want + 1e-34,
-                      "%s silu(%g) * x = %.9g, not %.9g", weights_isa_name[i],
-                      v, (double)y[k], want);
+        for (int fn = 0; fn < TLPI_N_GATE; fn++) {
+            tlpi_gate_up item = { w, w, x, y, (tlpi_gate)fn };
+            b->ops->gate_up(b, TOKENS, &item, 1);
+            for (int k = 0; k < TOKENS * 16; k++) {
+                double v = (double)x[k / 16 * 32 + k % 16];
+                double want = v * gate_of((tlpi_gate)fn, v);
+                /* far out, e^-2u has the rounding of u times u */
+                double tol = fn == TLPI_GATE_GELU ? 3e-5 : 1e-6;
+                cr_assert(fabs((double)y[k] - want) <= tol * want + 1e-34,
+                          "%s gate %d of %g, times x = %.9g, not %.9g",
+                          weights_isa_name[i], fn, v, (double)y[k], want);
+            }
         }
         b->ops->weight_free(w);
         b->ops->free(b);

@@ -72,18 +72,19 @@ Test(model, facts_are_those_of_the_file)
 }
 
 /* One row for each architecture: what its layers have and how they rotate. */
-Test(model, architectures_differ_in_rope_biases_and_qk_norms)
+Test(model, architectures_differ_in_rope_biases_and_norms)
 {
     static const struct {
         const char *name;
-        bool neox, biases, qk_norm;
-        int rotating; /* of layers 0 to 4, as bits */
+        bool neox, biases, qk_norm, post_norm;
+        int rotating, windows; /* of layers 0 to 4, as bits */
     } archs[TLPI_N_ARCH] = {
-        { "llama", false, false, false, 0x1f },
-        { "qwen2", true, true, false, 0x1f },
-        { "qwen3", true, false, true, 0x1f },
-        { "granite", false, false, false, 0x1f },
-        { "smollm3", false, false, false, 0x17 },
+        { "llama", false, false, false, false, 0x1f, 0 },
+        { "qwen2", true, true, false, false, 0x1f, 0 },
+        { "qwen3", true, false, true, false, 0x1f, 0 },
+        { "granite", false, false, false, false, 0x1f, 0 },
+        { "smollm3", false, false, false, false, 0x17, 0 },
+        { "gemma3", true, false, true, true, 0x1f, 0x1b },
     };
 
     for (int a = 0; a < TLPI_N_ARCH; a++) {
@@ -99,13 +100,19 @@ Test(model, architectures_differ_in_rope_biases_and_qk_norms)
         cr_expect_float_eq(m->hp.norm_eps, 1e-5f, 0.0f);
         for (int l = 0; l < 5; l++) {
             const tlpi_layer *w = &m->w.layer[l];
-            cr_expect_eq(w->has_rope, (archs[a].rotating >> l & 1) != 0,
-                         "%s, layer %d", archs[a].name, l);
+            cr_expect_eq(w->rope != TLPI_ROPE_NONE,
+                         (archs[a].rotating >> l & 1) != 0, "%s, layer %d",
+                         archs[a].name, l);
             for (int i = TLPI_ATTN_Q_BIAS; i <= TLPI_ATTN_V_BIAS; i++)
                 cr_expect_eq(w->t[i] != NULL, archs[a].biases);
             cr_expect_null(w->t[TLPI_ATTN_OUTPUT_BIAS]);
             cr_expect_eq(w->t[TLPI_ATTN_Q_NORM] != NULL, archs[a].qk_norm);
             cr_expect_eq(w->t[TLPI_ATTN_K_NORM] != NULL, archs[a].qk_norm);
+            cr_expect_eq(w->t[TLPI_ATTN_POST_NORM] != NULL, archs[a].post_norm);
+            cr_expect_eq(w->t[TLPI_FFN_POST_NORM] != NULL, archs[a].post_norm);
+            cr_expect_eq(w->window, archs[a].windows >> l & 1 ? 5 : 0);
+            cr_expect_eq(w->rope == TLPI_ROPE_WINDOW,
+                         (archs[a].windows >> l & 1) != 0);
         }
         tlp_model_free(m);
     }

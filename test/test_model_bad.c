@@ -456,7 +456,7 @@ Test(model_bad, granite_without_rotation)
                                   .kind = 'b',
                                   .number = on });
         for (int l = 0; l < m->hp.n_layer; l++)
-            cr_expect_eq(m->w.layer[l].has_rope, on == 1);
+            cr_expect_eq(m->w.layer[l].rope != TLPI_ROPE_NONE, on == 1);
         tlp_model_free(m);
     }
 }

@@ -57,8 +57,8 @@ static const plan_case main_plans[] = {
     { "asym:0-2", "asym:0,1,2" },
 };
 
-static const char *const archs[] = { "llama", "qwen2", "qwen3", "granite",
-                                     "smollm3" };
+static const char *const archs[] = { "llama",   "qwen2",   "qwen3",
+                                     "granite", "smollm3", "gemma3" };
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -238,6 +238,10 @@ Test(parity, granite)
 Test(parity, smollm3)
 {
     all_plans("smollm3");
+}
+Test(parity, gemma3)
+{
+    all_plans("gemma3");
 }
 
 /* Every plan must differ from every other: else the table above proves less

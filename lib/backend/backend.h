@@ -15,6 +15,7 @@
 
 #include "base/base.h"
 #include "base/cores.h"
+#include "tensor/gate.h"
 #include "tensor/tensor.h"
 
 typedef struct tlpi_backend tlpi_backend;
@@ -43,12 +44,14 @@ typedef struct tlpi_matmul {
     float *y;
 } tlpi_matmul;
 
-/* y = silu(G x) * (U x);  G, U [rows][cols], x [n_tok][cols], y [n_tok][rows]
+/* y = gate_fn(G x) * (U x);  G, U [rows][cols], x [n_tok][cols], y
+ * [n_tok][rows]
  */
 typedef struct tlpi_gate_up {
     const tlpi_weight *gate, *up;
     const float *x;
     float *y;
+    tlpi_gate gate_fn;
 } tlpi_gate_up;
 
 /* y = rms_norm(x) * w */
@@ -67,14 +70,17 @@ typedef struct tlpi_attn {
     const float *k_norm; /* [h] or NULL */
     tlpi_kv *kv;
     int n_head, n_head_kv;
-    float *y;     /* [n_tok][n_head*h] */
-    bool no_rope; /* queries and keys are not rotated */
-    float scale;  /* of q k; 0: 1/sqrt(h) */
+    float *y;              /* [n_tok][n_head*h] */
+    const tlpi_rope *rope; /* NULL: queries and keys are not rotated */
+    int window;            /* the latest positions that a token sees, its own
+                              among them; 0: all */
+    float scale;           /* of q k; 0: 1/sqrt(h) */
 } tlpi_attn;
 
 /* The tokens of a step.  Token t has position pos[t] in sequence seq[t].
  * Tokens of one sequence are neighbours with consecutive positions.  They
- * attend to all earlier positions in the cache. */
+ * attend to the earlier positions in the cache: to all of them, or to those in
+ * the window of the attention. */
 typedef struct tlpi_step {
     int n_tok;
     const int32_t *id, *seq, *pos; /* [n_tok], host */
@@ -170,7 +176,7 @@ typedef struct tlpi_backend_ops {
     void (*gate_up)(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
                     int n);
     /* QK norm, rope, cache write and causal softmax(scale q k) v. */
-    void (*attention)(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
+    void (*attention)(tlpi_backend *b, const tlpi_step *s,
                       const tlpi_attn *item, int n, int head_dim, float eps);
 
     /* lse[i] = log sum exp x[i], NaN if x[i] has NaN or +inf; at[i] =

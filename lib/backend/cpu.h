@@ -100,7 +100,7 @@ tlp_status tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n,
                                 float *at);
 tlp_status tlpi_cpu_top(tlpi_backend *b, const float *x, int n, int cols,
                         int base, int k, tlpi_candidate *out);
-void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
+void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s,
                         const tlpi_attn *item, int n, int head_dim, float eps);
 
 #endif

@@ -13,9 +13,10 @@
  * Threads claim units, or single chunks where units are few and contexts long
  * (a decode step).
  */
-#include "backend/cpu_attn.h"
+#include "backend/cpu_attn_unit.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "backend/cpu_kv.h"
 
@@ -32,45 +33,23 @@ typedef struct tlpi_attn_block block;
 typedef struct tlpi_attn_sums sums;
 typedef struct tlpi_attn_work work;
 
-typedef struct attn_job {
-    tlpi_cpu *c;
-    const tlpi_step *step;
-    const tlpi_rope *rope;
-    const tlpi_attn *item;
-    int n_item;
-    int n_head_kv; /* over all items */
-    int h;
-    size_t hp;
-    float eps;
-    int n_block;
-    bool prepared; /* q, k, v are ready and cached */
-    int n_chunk;   /* > 0: units are cut into this many chunks */
-    int n_row;     /* rows of the largest unit */
-} attn_job;
-
-/* The rows of a block for one kv head.  Row r is token tok + r / n_rep, query
- * head r % n_rep of the kv head's query heads. */
-typedef struct unit {
-    const tlpi_attn *a;
-    int head, n_rep; /* kv head; query heads on it */
-    int tok, n_row;
-    int seq, pos; /* of the first token */
-} unit;
+typedef struct tlpi_attn_job attn_job;
+typedef struct tlpi_attn_unit unit;
+typedef struct tlpi_row_range row_range;
 
 /* ==== queries, keys and values =========================================== */
 
 static void prepare_heads(const attn_job *j, float *x, int n_head,
-                          const float *w, bool rotate, int pos)
+                          const float *w, const tlpi_rope *r, int pos)
 {
     const tlpi_cpu_vec *vec = j->c->vec;
-    const tlpi_rope *r = j->rope;
-    size_t h = (size_t)j->h, at = (size_t)pos * (size_t)r->half;
+    size_t h = (size_t)j->h, at = r ? (size_t)pos * (size_t)r->half : 0;
     for (int i = 0; i < n_head; i++, x += h) {
         if (w) {
             float mean = vec->sum_sq(x, h) / (float)h;
             vec->scale(x, x, w, tlpi_norm_scale(mean, j->eps), h);
         }
-        if (rotate)
+        if (r)
             vec->rope(x, r->cos + at, r->sin + at, r->half, r->neox);
     }
 }
@@ -86,8 +65,8 @@ static void prepare(const attn_job *j, int t0, int t1)
             float *k = a->k + (size_t)t * n_kv;
             const float *v = a->v + (size_t)t * n_kv;
             prepare_heads(j, a->q + (size_t)t * n_q, a->n_head, a->q_norm,
-                          !a->no_rope, pos);
-            prepare_heads(j, k, a->n_head_kv, a->k_norm, !a->no_rope, pos);
+                          a->rope, pos);
+            prepare_heads(j, k, a->n_head_kv, a->k_norm, a->rope, pos);
             for (int g = 0; g < a->n_head_kv; g++)
                 tlpi_kv_store(a->kv, j->c, seq, g, pos, k + (size_t)g * h,
                               v + (size_t)g * h);
@@ -115,18 +94,6 @@ static unit unit_at(const attn_job *j, int i)
     return u;
 }
 
-static int row_pos(const unit *u, int r)
-{
-    return u->pos + r / u->n_rep;
-}
-
-static size_t row_at(const attn_job *j, const unit *u, int r)
-{
-    size_t t = (size_t)(u->tok + r / u->n_rep);
-    size_t head = (size_t)(u->head * u->n_rep + r % u->n_rep);
-    return (t * (size_t)u->a->n_head + head) * (size_t)j->h;
-}
-
 /* Load queries of n rows from r0, times log2(e) and the item's scale: weights
  * are 2^score. */
 static void load_q(const attn_job *j, const work *w, const unit *u, int r0,
@@ -136,162 +103,43 @@ static void load_q(const attn_job *j, const work *w, const unit *u, int r0,
                                            : LOG2E / sqrt(j->h));
     size_t h = (size_t)j->h;
     for (int i = 0; i < n; i++)
-        j->c->vec->scale(w->q + (size_t)i * h, u->a->q + row_at(j, u, r0 + i),
-                         NULL, scale, h);
-}
-
-/* Common arguments of the two products: m rows over chunk c of the cache. */
-typedef struct group {
-    const unit *u;
-    int m, c, n_pos, n_panel;
-} group;
-
-/* Scores s of queries q [m][h]: the product over columns [d, d + n). */
-static void dot_keys(const attn_job *j, const group *g, const float *q, int d,
-                     int n, float *s)
-{
-    const tlpi_kv *kv = g->u->a->kv;
-    size_t h = (size_t)j->h, at = (size_t)d * TLPI_PANEL * kv->size;
-
-    tlpi_panel_product p = { .m = g->m, .k = n, .n_panel = g->n_panel };
-    p.a = q + d;
-    p.lda = h;
-    p.b = tlpi_kv_k(kv, g->u->seq, g->u->head, g->c * TLPI_ATTN_CHUNK) + at;
-    p.ldk = TLPI_PANEL;
-    p.ldp = TLPI_PANEL * h;
-    p.c = s;
-    p.ldc = TLPI_ATTN_CHUNK;
-    j->c->vec->mul[kv->type](&p);
-}
-
-/* Columns [d, d + n) of x [m][hp]: the values summed with weights s. */
-static void sum_values(const attn_job *j, const group *g, const float *s, int d,
-                       int n, float *x)
-{
-    const tlpi_kv *kv = g->u->a->kv;
-    size_t at = (size_t)d * kv->size;
-
-    tlpi_panel_product p = { .m = g->m,
-                             .k = g->n_pos,
-                             .n_panel = n / TLPI_PANEL };
-    p.a = s;
-    p.lda = TLPI_ATTN_CHUNK;
-    p.b = tlpi_kv_v(kv, g->u->seq, g->u->head, g->c * TLPI_ATTN_CHUNK) + at;
-    p.ldk = kv->hp;
-    p.ldp = TLPI_PANEL;
-    p.c = x + d;
-    p.ldc = kv->hp;
-    j->c->vec->mul[kv->type](&p);
-}
-
-/* y = x times the scales of block b, row by row. */
-static void times_scales(const attn_job *j, const group *g, const float *scale,
-                         int b, const float *x, float *y)
-{
-    size_t at = tlpi_kv_scale(g->u->a->kv, g->u->seq, g->u->head, (size_t)b,
-                              g->c * TLPI_ATTN_CHUNK);
-    size_t n = (size_t)g->n_panel * TLPI_PANEL;
-
-    for (int r = 0; r < g->m; r++)
-        j->c->vec->scale(y + r * TLPI_ATTN_CHUNK, x + r * TLPI_ATTN_CHUNK,
-                         scale + at, 1.0f, n);
-}
-
-/* Scores and sums for a Q8_0 cache, block by block of columns: the scales of
- * keys multiply the scores, the scales of values multiply the weights. */
-static void dot_keys_q8(const attn_job *j, const work *w, const group *g,
-                        const float *q)
-{
-    const tlpi_kv *kv = g->u->a->kv;
-    size_t n = (size_t)g->n_panel * TLPI_PANEL;
-
-    for (int d = 0; d < j->h; d += TLPI_KV_BLOCK) {
-        float *s = d ? w->t : w->s;
-        dot_keys(j, g, q, d, TLPI_MIN(j->h - d, (int)TLPI_KV_BLOCK), s);
-        times_scales(j, g, kv->k_scale, d / TLPI_KV_BLOCK, s, s);
-        for (int r = 0; d && r < g->m; r++)
-            j->c->vec->add(w->s + r * TLPI_ATTN_CHUNK,
-                           w->s + r * TLPI_ATTN_CHUNK,
-                           w->t + r * TLPI_ATTN_CHUNK, n);
-    }
-}
-
-static void sum_values_q8(const attn_job *j, const work *w, const group *g,
-                          float *x)
-{
-    const tlpi_kv *kv = g->u->a->kv;
-
-    for (int d = 0; d < (int)kv->hp; d += TLPI_KV_BLOCK) {
-        times_scales(j, g, kv->v_scale, d / TLPI_KV_BLOCK, w->s, w->t);
-        sum_values(j, g, w->t, d, TLPI_MIN((int)kv->hp - d, (int)TLPI_KV_BLOCK),
-                   x);
-    }
-}
-
-/* Sums of the rows [i, i + m) of q over chunk c.  limit has the number of
- * valid positions of each row; the last row has the most. */
-static void sum_group(const attn_job *j, const work *w, const unit *u, int c,
-                      const int *limit, int i, int m, sums out)
-{
-    const tlpi_kv *kv = u->a->kv;
-    int n_pos = limit[i + m - 1];
-    int n_panel = (n_pos + TLPI_PANEL - 1) / TLPI_PANEL;
-    group g = { u, m, c, n_pos, n_panel };
-    const float *q = w->q + (size_t)i * (size_t)j->h;
-    float *x = out.x + (size_t)i * kv->hp;
-
-    if (kv->type == TLP_KV_Q8_0)
-        dot_keys_q8(j, w, &g, q);
-    else
-        dot_keys(j, &g, q, 0, j->h, w->s);
-    j->c->vec->softmax(w->s, TLPI_ATTN_CHUNK, limit + i, m,
-                       n_panel * TLPI_PANEL, out.max + i, out.sum + i);
-    if (kv->type == TLP_KV_Q8_0)
-        sum_values_q8(j, w, &g, x);
-    else
-        sum_values(j, &g, w->s, 0, (int)kv->hp, x);
-}
-
-/*
- * Write the sums of n rows from r0 over chunk c to out.  Returns the first row
- * whose token reaches the chunk; earlier rows have no position in it.
- */
-static int sum_chunk(const attn_job *j, const work *w, const unit *u, int r0,
-                     int n, int c, sums out)
-{
-    int limit[TLPI_ATTN_ROWS];
-    int first = 0;
-    for (int i = 0; i < n; i++) {
-        limit[i] = TLPI_MIN(row_pos(u, r0 + i) + 1 - c * TLPI_ATTN_CHUNK,
-                            TLPI_ATTN_CHUNK);
-        if (limit[i] <= 0)
-            first = i + 1;
-    }
-    for (int i = first; i < n; i += TLPI_ATTN_GROUP)
-        sum_group(j, w, u, c, limit, i, TLPI_MIN(n - i, TLPI_ATTN_GROUP), out);
-    return first;
+        j->c->vec->scale(w->q + (size_t)i * h,
+                         u->a->q + tlpi_row_at(j, u, r0 + i), NULL, scale, h);
 }
 
 static void finish_row(const attn_job *j, const unit *u, int r, const float *x,
                        float sum)
 {
-    j->c->vec->scale(u->a->y + row_at(j, u, r), x, NULL, 1.0f / sum,
+    j->c->vec->scale(u->a->y + tlpi_row_at(j, u, r), x, NULL, 1.0f / sum,
                      (size_t)j->h);
+}
+
+/* Rows [first, end) have seen nothing yet. */
+static void begin_rows(const attn_job *j, sums all, int first, int end)
+{
+    for (int i = first; i < end; i++) {
+        memset(all.x + (size_t)i * j->hp, 0, j->hp * sizeof(*all.x));
+        all.max[i] = -INFINITY;
+        all.sum[i] = 0;
+    }
 }
 
 static void run_unit(const attn_job *j, const work *w, const unit *u)
 {
     for (int r0 = 0; r0 < u->n_row; r0 += TLPI_ATTN_ROWS) {
         int n = TLPI_MIN(u->n_row - r0, TLPI_ATTN_ROWS);
-        int last = row_pos(u, r0 + n - 1) / TLPI_ATTN_CHUNK;
+        int first = tlpi_first_chunk(u, r0);
+        int last = tlpi_row_pos(u, r0 + n - 1) / TLPI_ATTN_CHUNK;
         load_q(j, w, u, r0, n);
-        sum_chunk(j, w, u, r0, n, 0, w->all);
-        for (int c = 1; c <= last; c++) {
-            int i = sum_chunk(j, w, u, r0, n, c, w->one);
+        row_range rows = tlpi_attn_sum_chunk(j, w, u, r0, n, first, w->all);
+        begin_rows(j, w->all, rows.end, n);
+        for (int c = first + 1; c <= last; c++) {
+            rows = tlpi_attn_sum_chunk(j, w, u, r0, n, c, w->one);
+            int i = rows.first;
             size_t at = (size_t)i * j->hp;
             j->c->vec->merge(w->all.x + at, w->all.max + i, w->all.sum + i,
                              w->one.x + at, w->one.max + i, w->one.sum + i,
-                             n - i, (int)j->hp);
+                             rows.end - i, (int)j->hp);
         }
         for (int i = 0; i < n; i++)
             finish_row(j, u, r0 + i, w->all.x + (size_t)i * j->hp,
@@ -319,7 +167,7 @@ static void run_chunk(const attn_job *j, const work *w, int i, int c)
     for (int r0 = 0; r0 < u.n_row; r0 += TLPI_ATTN_ROWS) {
         int n = TLPI_MIN(u.n_row - r0, TLPI_ATTN_ROWS);
         load_q(j, w, &u, r0, n);
-        sum_chunk(j, w, &u, r0, n, c, part_at(j, i, c, r0));
+        tlpi_attn_sum_chunk(j, w, &u, r0, n, c, part_at(j, i, c, r0));
     }
 }
 
@@ -328,9 +176,10 @@ static void merge_row(const attn_job *j, int i, int r)
     unit u = unit_at(j, i);
     if (r >= u.n_row)
         return;
-    int last = row_pos(&u, r) / TLPI_ATTN_CHUNK;
-    sums all = part_at(j, i, 0, r);
-    for (int c = 1; c <= last; c++) {
+    int first = tlpi_first_chunk(&u, r),
+        last = tlpi_row_pos(&u, r) / TLPI_ATTN_CHUNK;
+    sums all = part_at(j, i, first, r);
+    for (int c = first + 1; c <= last; c++) {
         sums one = part_at(j, i, c, r);
         j->c->vec->merge(all.x, all.max, all.sum, one.x, one.max, one.sum, 1,
                          (int)j->hp);
@@ -451,12 +300,11 @@ static bool plan_job(attn_job *j)
     return true;
 }
 
-void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s, const tlpi_rope *r,
+void tlpi_cpu_attention(tlpi_backend *b, const tlpi_step *s,
                         const tlpi_attn *item, int n, int head_dim, float eps)
 {
     attn_job j = { .c = tlpi_cpu_of(b),
                    .step = s,
-                   .rope = r,
                    .item = item,
                    .n_item = n,
                    .h = head_dim,

@@ -308,7 +308,7 @@ static void gate_up_group(struct matmul_worker *w, const tlpi_gate_up *m,
 {
     sum_group(w, m->gate, group, m->x, w->a);
     sum_group(w, m->up, group, m->x, w->b);
-    w->mm->silu_mul(w->a, w->b, w->a, w->n_tok * TLPI_GROUP);
+    w->mm->gate_mul[m->gate_fn](w->a, w->b, w->a, w->n_tok * TLPI_GROUP);
     put_group(w, m->y, m->gate->n_row, group, NULL, false);
 }
 

@@ -176,8 +176,9 @@ typedef struct tlpi_cpu_mm {
     void (*dot_f)(tlpi_panel panel, int n, const float *x, int64_t stride,
                   int T, float *sum);
 
-    /* y = silu(gate) * up over n floats, a multiple of 16; y may be gate */
-    void (*silu_mul)(const float *gate, const float *up, float *y, int n);
+    /* y = fn(gate) * up over n floats, a multiple of 16; y may be gate */
+    void (*gate_mul[TLPI_N_GATE])(const float *gate, const float *up, float *y,
+                                  int n);
 } tlpi_cpu_mm;
 
 extern const tlpi_cpu_mm tlpi_cpu_mm_scalar;

@@ -311,7 +311,12 @@ static void dot_f(tlpi_panel p, int n, const float *x, int64_t stride, int T,
 
 static void silu_mul(const float *gate, const float *up, float *y, int n)
 {
-    BASE.silu_mul(gate, up, y, n);
+    BASE.gate_mul[TLPI_GATE_SILU](gate, up, y, n);
+}
+
+static void gelu_mul(const float *gate, const float *up, float *y, int n)
+{
+    BASE.gate_mul[TLPI_GATE_GELU](gate, up, y, n);
 }
 
 const tlpi_cpu_mm tlpi_cpu_mm_amx = {
@@ -331,6 +336,6 @@ const tlpi_cpu_mm tlpi_cpu_mm_amx = {
     .dot_b = dot_b,
     .panel = panel,
     .dot_f = dot_f,
-    .silu_mul = silu_mul,
+    .gate_mul = { silu_mul, gelu_mul },
 };
 #endif

@@ -209,6 +209,6 @@ const tlpi_cpu_mm tlpi_cpu_mm_avx2 = {
     .dot_q = dot_q,
     .panel = panel,
     .dot_f = dot_f,
-    .silu_mul = silu_mul,
+    .gate_mul = { silu_mul, gelu_mul },
 };
 #endif

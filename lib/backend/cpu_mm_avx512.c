@@ -158,6 +158,6 @@ const tlpi_cpu_mm tlpi_cpu_mm_avx512 = {
     .dot_b = dot_b,
     .panel = panel,
     .dot_f = dot_f,
-    .silu_mul = silu_mul,
+    .gate_mul = { silu_mul, gelu_mul },
 };
 #endif

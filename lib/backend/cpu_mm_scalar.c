@@ -104,6 +104,15 @@ static void silu_mul(const float *gate, const float *up, float *y, int n)
         y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
 }
 
+static void gelu_mul(const float *gate, const float *up, float *y, int n)
+{
+    for (int i = 0; i < n; i++) {
+        double g = (double)gate[i];
+        double u = TLPI_GELU_1 * g * (1 + TLPI_GELU_3 * g * g);
+        y[i] = (float)(g / (1 + exp(-u))) * up[i];
+    }
+}
+
 const tlpi_cpu_mm tlpi_cpu_mm_scalar = {
     .isa = "scalar",
     .packed = false,
@@ -113,5 +122,5 @@ const tlpi_cpu_mm tlpi_cpu_mm_scalar = {
     .dot_q = dot_q,
     .panel = panel,
     .dot_f = dot_f,
-    .silu_mul = silu_mul,
+    .gate_mul = { silu_mul, gelu_mul },
 };

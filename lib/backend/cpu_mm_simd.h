@@ -356,7 +356,7 @@ static void dot_f(tlpi_panel panel, int n, const float *x, int64_t stride,
     }
 }
 
-/* ==== silu =============================================================== */
+/* ==== gates ============================================================== */
 
 /* e^x to 2 units in the last place; x is clamped so that the result is
  * normal. */
@@ -377,13 +377,29 @@ ALWAYS_INLINE vf exp_of(vf x)
     return vf_bits(vi_add32(vi_bits(e), vi_shl32(vi_cvt(n), 23)));
 }
 
+/* g / (1 + e^-u) * up */
+ALWAYS_INLINE vf gate_mul(vf g, vf u, vf up)
+{
+    vf e = exp_of(vf_sub(vf_set1(0.0f), u));
+
+    return vf_mul(vf_div(g, vf_add(vf_set1(1.0f), e)), up);
+}
+
 static void silu_mul(const float *gate, const float *up, float *y, int n)
 {
     for (int i = 0; i < n; i += LANES) {
         vf g = vf_load(gate + i);
-        vf e = exp_of(vf_sub(vf_set1(0.0f), g));
-        g = vf_div(g, vf_add(vf_set1(1.0f), e));
-        vf_store(y + i, vf_mul(g, vf_load(up + i)));
+        vf_store(y + i, gate_mul(g, g, vf_load(up + i)));
+    }
+}
+
+static void gelu_mul(const float *gate, const float *up, float *y, int n)
+{
+    for (int i = 0; i < n; i += LANES) {
+        vf g = vf_load(gate + i);
+        vf u = vf_fma(vf_mul(g, g), vf_set1((float)TLPI_GELU_3), vf_set1(1.0f));
+        u = vf_mul(vf_mul(g, vf_set1((float)TLPI_GELU_1)), u);
+        vf_store(y + i, gate_mul(g, u, vf_load(up + i)));
     }
 }
 

@@ -188,7 +188,7 @@ static tlp_status dry_rope_create(tlpi_backend *b, tlpi_rope **out,
     (void)inv_freq;
     (void)neox;
     *out = NOWHERE;
-    dry_of(b)->rope_bytes = (uint64_t)n_ctx * (uint64_t)n_rot * sizeof(float);
+    dry_of(b)->rope_bytes += (uint64_t)n_ctx * (uint64_t)n_rot * sizeof(float);
     return TLP_OK;
 }
 
@@ -312,13 +312,11 @@ static void dry_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
 }
 
 static void dry_attention(tlpi_backend *b, const tlpi_step *s,
-                          const tlpi_rope *r, const tlpi_attn *item, int n,
-                          int head_dim, float eps)
+                          const tlpi_attn *item, int n, int head_dim, float eps)
 {
     tlpi_dry_work *w = &dry_of(b)->work;
 
     (void)s;
-    (void)r;
     (void)head_dim;
     (void)eps;
     w->n_attn++;

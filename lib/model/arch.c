@@ -15,4 +15,13 @@ const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
                             .scales = true,
                             .rope_switch = true },
     [TLPI_ARCH_SMOLLM3] = { .name = "smollm3", .no_rope_step = 4 },
+    [TLPI_ARCH_GEMMA3] = { .name = "gemma3",
+                           .rope_neox = true,
+                           .qk_norm = true,
+                           .post_norm = true,
+                           .gate = TLPI_GATE_GELU,
+                           .embd_root = true,
+                           .window_step = 6,
+                           .window_theta = 10000,
+                           .n_layer_even = 62 },
 };

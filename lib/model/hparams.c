@@ -71,6 +71,9 @@ const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM] = {
     { "context_length", INT(n_ctx_train, 1, MAX_CTX), .need = true,
       .identity = TLPI_SAME_MODEL },
     { NULL, INT(no_rope_step, 1, MAX_LAYER), .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(n_window, 1, MAX_CTX), .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(window_step, 1, MAX_LAYER), .identity = TLPI_OTHER_IF_USED },
+    { NULL, FLOAT(window_theta, 0, 1e15), .identity = TLPI_OTHER_IF_USED },
     { "embedding_scale", SCALE(embedding_scale, 1) },
     { "residual_scale", SCALE(residual_scale, 1) },
     { "attention.scale", SCALE(attention_scale, 0), .same = root_of_head },
@@ -306,6 +309,42 @@ done:
     return st;
 }
 
+/* Which layers have a window, and the angles there. */
+static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
+{
+    const tlpi_arch_info *arch = tlpi_arch_get(hp);
+    tlp_status st = TLP_OK;
+
+    if (arch->window_step == 0)
+        return TLP_OK;
+    hp->window_step = arch->window_step;
+    hp->window_theta = arch->window_theta;
+    TLP_TRY(read_int(hp, g, "attention.sliding_window", false, 0, MAX_CTX,
+                     &hp->n_window));
+    TLP_TRY(read_int(hp, g, "attention.sliding_window_pattern", false, 1,
+                     MAX_LAYER, &hp->window_step));
+    TLP_TRY(read_float(hp, g, "rope.freq_base_swa", false, 0, 1e15,
+                       &hp->window_theta));
+    if (hp->n_window == 0) {
+        hp->window_step = 0;
+        hp->window_theta = 0;
+    }
+done:
+    return st;
+}
+
+/* Scales that follow from the shape. */
+static void set_scales(tlpi_hparams *hp)
+{
+    const tlpi_arch_info *arch = tlpi_arch_get(hp);
+    float head = (float)hp->n_embd / (float)hp->n_head;
+
+    if (arch->embd_root)
+        hp->embedding_scale = sqrtf((float)hp->n_embd);
+    if (arch->n_layer_even && hp->n_layer == arch->n_layer_even)
+        hp->attention_scale = 1 / sqrtf(head);
+}
+
 tlp_status tlpi_hparams_read(tlpi_hparams *hp, const tlpi_gguf *g)
 {
     tlp_status st;
@@ -320,6 +359,8 @@ tlp_status tlpi_hparams_read(tlpi_hparams *hp, const tlpi_gguf *g)
     }
     TLP_TRY(check_heads(hp, g));
     TLP_TRY(read_rope(hp, g));
+    TLP_TRY(read_window(hp, g));
+    set_scales(hp);
 done:
     return st;
 }

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "file/gguf.h"
+#include "tensor/gate.h"
 
 typedef enum tlpi_arch {
     TLPI_ARCH_LLAMA,
@@ -18,6 +19,7 @@ typedef enum tlpi_arch {
     TLPI_ARCH_QWEN3,
     TLPI_ARCH_GRANITE,
     TLPI_ARCH_SMOLLM3,
+    TLPI_ARCH_GEMMA3,
     TLPI_N_ARCH
 } tlpi_arch;
 
@@ -28,6 +30,13 @@ typedef struct tlpi_arch_info {
     bool scales;      /* the file may give the four scales of tlpi_hparams */
     bool rope_switch; /* rope.scaling.finetuned false means no rotation */
     int no_rope_step; /* as in tlpi_hparams */
+    bool post_norm;   /* outputs of attention and feed-forward have RMS norms */
+    tlpi_gate gate;   /* of the feed-forward part's gate */
+    bool embd_root;   /* embeddings are multiplied by sqrt(n_embd) */
+    int window_step;  /* as in tlpi_hparams; 0: windows are refused */
+    float window_theta; /* as in tlpi_hparams, without the key */
+    int n_layer_even;   /* number of layers of the size whose scores are scaled
+                           by 1/sqrt(n_embd / n_head); 0: no such size */
 } tlpi_arch_info;
 
 typedef struct tlpi_hparams {
@@ -37,7 +46,13 @@ typedef struct tlpi_hparams {
     int n_rot;        /* dimensions of a head that rotate, even, <= head_dim */
     int no_rope_step; /* layer l does not rotate if it divides l + 1; 0: all
                          layers rotate */
+    int n_window;     /* latest positions that a token sees in layers with a
+                         window, its own among them; 0: no layer has one */
+    int window_step;  /* with n_window: layer l has no window if it divides
+                         l + 1 */
     float rope_theta; /* rope.freq_base */
+    float window_theta; /* base in layers with a window, whose positions are not
+                           scaled; 0: rope_theta and rope_scale there too */
     float rope_scale; /* factor of linear scaling: positions are divided by it;
                          1 for none.  llama3's scaling comes as the tensor
                          rope_freqs.weight */
@@ -79,7 +94,7 @@ typedef struct tlpi_hparam {
     double (*same)(const tlpi_hparams *hp);
 } tlpi_hparam;
 
-enum { TLPI_N_HPARAM = 17 };
+enum { TLPI_N_HPARAM = 20 };
 extern const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM];
 
 /* arch.c */

@@ -33,11 +33,17 @@ const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR] = {
     [TLPI_ATTN_OUTPUT_BIAS] = { VECTOR("attn_output.bias", ATTN, EMBD),
                                 .need = TLPI_OPTIONAL,
                                 .owner = TLPI_OWNER_FIRST },
+    [TLPI_ATTN_POST_NORM] = { VECTOR("post_attention_norm.weight", ATTN, EMBD),
+                              .need = TLPI_NEED_POST_NORM,
+                              .owner = TLPI_OWNER_MEMBER },
     [TLPI_FFN_NORM] = { VECTOR("ffn_norm.weight", FFN, EMBD),
                         .owner = TLPI_OWNER_MEMBER },
     [TLPI_FFN_GATE] = { MATRIX("ffn_gate", FFN, FF, EMBD) },
     [TLPI_FFN_UP] = { MATRIX("ffn_up", FFN, FF, EMBD) },
     [TLPI_FFN_DOWN] = { MATRIX("ffn_down", FFN, EMBD, FF), .more_bits = true },
+    [TLPI_FFN_POST_NORM] = { VECTOR("post_ffw_norm.weight", FFN, EMBD),
+                             .need = TLPI_NEED_POST_NORM,
+                             .owner = TLPI_OWNER_MEMBER },
 };
 
 const tlpi_tensor_row tlpi_model_table[TLPI_N_MODEL_TENSOR] = {
@@ -72,8 +78,16 @@ const tlpi_fused_row *tlpi_fused_find(const char *name)
 
 bool tlpi_row_is_needed(const tlpi_tensor_row *row, const tlpi_hparams *hp)
 {
-    return row->need == TLPI_NEED ||
-           (row->need == TLPI_NEED_QK_NORM && tlpi_arch_get(hp)->qk_norm);
+    const tlpi_arch_info *arch = tlpi_arch_get(hp);
+
+    switch (row->need) {
+    case TLPI_NEED_QK_NORM:
+        return arch->qk_norm;
+    case TLPI_NEED_POST_NORM:
+        return arch->post_norm;
+    default:
+        return row->need == TLPI_NEED;
+    }
 }
 
 const tlpi_tensor_row *tlpi_row_find(const tlpi_tensor_row *table, size_t n,

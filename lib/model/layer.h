@@ -25,10 +25,12 @@ typedef enum tlpi_layer_id {
     TLPI_ATTN_Q_NORM,
     TLPI_ATTN_K_NORM,
     TLPI_ATTN_OUTPUT_BIAS,
+    TLPI_ATTN_POST_NORM,
     TLPI_FFN_NORM,
     TLPI_FFN_GATE,
     TLPI_FFN_UP,
     TLPI_FFN_DOWN,
+    TLPI_FFN_POST_NORM,
     TLPI_N_LAYER_TENSOR
 } tlpi_layer_id;
 
@@ -64,8 +66,9 @@ typedef enum tlpi_extent {
 typedef enum tlpi_half { TLPI_HALF_ATTN, TLPI_HALF_FFN } tlpi_half;
 
 typedef enum tlpi_need {
-    TLPI_NEED,         /* every model has it */
-    TLPI_NEED_QK_NORM, /* only architectures with QK norms have it */
+    TLPI_NEED,           /* every model has it */
+    TLPI_NEED_QK_NORM,   /* only architectures with QK norms have it */
+    TLPI_NEED_POST_NORM, /* only those with norms of outputs have it */
     TLPI_OPTIONAL
 } tlpi_need;
 
@@ -73,8 +76,8 @@ typedef enum tlpi_need {
 typedef enum tlpi_owner {
     TLPI_OWNER_PART,  /* every part has its slice */
     TLPI_OWNER_FIRST, /* the part with query head 0 has all of it */
-    TLPI_OWNER_MEMBER /* a norm of the half's input: once for all parts that a
-                         rank has of the layer */
+    TLPI_OWNER_MEMBER /* a norm of the half's input or output: once for all
+                         parts that a rank has of the layer */
 } tlpi_owner;
 
 typedef struct tlpi_tensor_row {
@@ -102,10 +105,20 @@ typedef struct tlpi_fused_row {
 
 extern const tlpi_fused_row tlpi_fused_table[TLPI_N_FUSED];
 
+/* The angles by which a layer rotates queries and keys. */
+typedef enum tlpi_rope_kind {
+    TLPI_ROPE_NONE, /* the layer does not rotate them */
+    TLPI_ROPE_MODEL,
+    TLPI_ROPE_WINDOW, /* of layers with a window, where they have their own */
+    TLPI_N_ROPE
+} tlpi_rope_kind;
+
 /* Tensors of one layer, NULL where the file has none, and facts about it. */
 typedef struct tlpi_layer {
     const tlpi_tensor *t[TLPI_N_LAYER_TENSOR];
-    bool has_rope; /* queries and keys are rotated */
+    tlpi_rope_kind rope;
+    int window; /* the latest positions that a token sees, its own among them;
+                   0: all */
 } tlpi_layer;
 
 static inline bool tlpi_row_is_matrix(const tlpi_tensor_row *row)

@@ -156,3 +156,15 @@ tlp_status tlp_model_get_meta(char *buf, size_t cap, size_t *len,
     tlpi_text_free(&text);
     return st;
 }
+
+tlp_status tlpi_model_check_post(const tlp_model *m, const char *where,
+                                 const char *what)
+{
+    const tlpi_arch_info *arch = tlpi_arch_get(&m->hp);
+
+    if (!arch->post_norm)
+        return TLP_OK;
+    return tlpi_fail(TLP_ENOTSUP,
+                     "%s: %s %s models, whose layers normalise what they give",
+                     where, what, arch->name);
+}

@@ -67,10 +67,16 @@ tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts);
 
 /* rope.c: radians that each pair of a head turns from a position to the next,
  * [n_rot / 2], the caller's to free.  Linear scaling divides all of them, and
- * `divisors`, the file's rope_freqs (Llama 3) or NULL, each. */
+ * `divisors`, the file's rope_freqs (Llama 3) or NULL, each; neither changes
+ * TLPI_ROPE_WINDOW. */
 tlp_status tlpi_rope_inv_freq(double **out, const tlpi_env *env,
-                              const tlpi_hparams *hp,
+                              const tlpi_hparams *hp, tlpi_rope_kind kind,
                               const tlpi_tensor *divisors);
+
+/* meta.c: TLP_ENOTSUP, "WHERE: WHAT NAME models", for models whose layers have
+ * norms of their outputs. */
+tlp_status tlpi_model_check_post(const tlp_model *m, const char *where,
+                                 const char *what);
 
 tlp_model *tlpi_model_retain(tlp_model *m);
 

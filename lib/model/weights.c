@@ -240,10 +240,20 @@ static size_t count_tensors(const tlp_model *m)
 
 static void set_layer_facts(tlp_model *m)
 {
-    int step = m->hp.no_rope_step;
+    const tlpi_hparams *hp = &m->hp;
 
-    for (int l = 0; l < m->hp.n_layer; l++)
-        m->w.layer[l].has_rope = step == 0 || (l + 1) % step != 0;
+    for (int l = 0; l < hp->n_layer; l++) {
+        tlpi_layer *layer = &m->w.layer[l];
+
+        layer->rope = TLPI_ROPE_MODEL;
+        if (hp->no_rope_step && (l + 1) % hp->no_rope_step == 0)
+            layer->rope = TLPI_ROPE_NONE;
+        if (!hp->n_window || (l + 1) % hp->window_step == 0)
+            continue;
+        layer->window = hp->n_window;
+        if (layer->rope == TLPI_ROPE_MODEL && hp->window_theta > 0)
+            layer->rope = TLPI_ROPE_WINDOW;
+    }
 }
 
 /* The rows of token_embd are the vocabulary; the key may give fewer, where the

@@ -71,6 +71,9 @@ struct tlpi_adjust {
     tlpi_safetensors *index;    /* the image's tensors */
 };
 
+/* TLP_ENOTSUP where stages of the plan cannot be adjusted in its model. */
+tlp_status tlpi_adjust_check_model(const tlp_plan *p, const char *where);
+
 void tlpi_adjust_free(const tlpi_env *env, tlpi_adjust *a); /* NULL is fine */
 
 /*

@@ -352,6 +352,18 @@ static tlp_status make_places(tlpi_adjust *a, const tlp_plan *p)
 }
 
 /* Read an image.  The function takes over its memory, also on failure. */
+/* What is fitted to a group assumes that outputs are added as they are. */
+tlp_status tlpi_adjust_check_model(const tlp_plan *p, const char *where)
+{
+    tlp_status st = TLP_OK;
+
+    for (int i = 0; i < p->n_stage && st == TLP_OK; i++)
+        if (p->stage[i].n_member > 1)
+            st = tlpi_model_check_post(p->model, where,
+                                       "groups are not adjusted in");
+    return st;
+}
+
 static tlp_status read_image(tlpi_adjust *a, const tlp_plan *p, void *image,
                              size_t n_image, const char *where)
 {
@@ -360,6 +372,7 @@ static tlp_status read_image(tlpi_adjust *a, const tlp_plan *p, void *image,
 
     a->image = image;
     a->n_image = n_image;
+    TLP_TRY(tlpi_adjust_check_model(p, where));
     TLP_TRY(tlpi_safetensors_open(&a->index, env, image, n_image, where));
     TLP_TRY(check_origin(a, p, where));
     if (a->index->n_tensor == 0)

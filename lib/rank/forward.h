@@ -4,12 +4,15 @@
 #ifndef TLPI_FORWARD_H
 #define TLPI_FORWARD_H
 
-#include "rank/pass.h"
 #include "rank/rank.h"
+#include "rank/stage_half.h"
 
-/* forward.c: one stage; `owed`: delta still has to be summed over the ranks. */
+/* forward.c: one stage, behind the stage `before`; NULL: nothing is owed but
+ * delta. */
 tlp_status tlpi_forward_stage(const tlpi_pass *p, const tlpi_rank_stage *s,
-                              bool owed);
+                              const tlpi_rank_stage *before);
+/* What a stage leaves owed. */
+tlpi_owed tlpi_forward_owed(const tlpi_rank_stage *s);
 
 /*
  * Run all stages of one of the rank's programs over a step; afterwards x +

@@ -15,7 +15,6 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_program *program,
                           .b = r->b,
                           .exchange = &r->exchange,
                           .buf = &r->scratch,
-                          .rope = r->store.rope,
                           .probe = r->probe,
                           .step = step,
                           .n_tok = step->n_tok,
@@ -23,9 +22,10 @@ static tlp_status run_stages(tlpi_rank *r, const tlpi_program *program,
     tlp_status st = TLP_OK;
 
     for (int i = first; i < end && st == TLP_OK; i++)
-        st = tlpi_forward_stage(&p, &program->stage[i], i > first);
+        st = tlpi_forward_stage(&p, &program->stage[i],
+                                i > first ? &program->stage[i - 1] : NULL);
     if (first < end && st == TLP_OK && !tlpi_plan_is_open(program->plan, end))
-        st = tlpi_exchange_sum(p.exchange, p.buf->delta, p.n);
+        st = tlpi_settle(&p, tlpi_forward_owed(&program->stage[end - 1]));
     return st;
 }
 

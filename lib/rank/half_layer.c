@@ -41,7 +41,6 @@ tlp_status tlpi_half_layer(tlpi_rank *r, const tlpi_program *program, int index,
                           .b = r->b,
                           .exchange = &r->exchange,
                           .buf = &r->scratch,
-                          .rope = r->store.rope,
                           .step = step,
                           .n_tok = step->n_tok,
                           .n = tlpi_n_stream(r, step) };

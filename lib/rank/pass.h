@@ -16,7 +16,6 @@ typedef struct tlpi_pass {
     tlpi_backend *b;
     tlpi_exchange *exchange;
     tlpi_scratch *buf;
-    const tlpi_rope *rope;
     const tlpi_probe *probe; /* or NULL */
     const tlpi_step *step;
     int n_tok; /* of the step */

@@ -4,6 +4,8 @@
  */
 #include "rank/program.h"
 
+#include <math.h>
+
 /* The tensors of one stage member: a layer's own, or the mean of a merged
  * group. */
 typedef struct source {
@@ -83,16 +85,13 @@ static tlp_status load_matrix(const source *src, tlpi_layer_id id, tlpi_slice s,
                                             tensor_of(src, id), s, out);
 }
 
-/* Elements [i0, i1) of a vector, if the layer has it.  A bias of what goes to
- * the residual stream is scaled as the terms that it is added to. */
-static tlp_status load_elements(const source *src, tlpi_layer_id id, int64_t i0,
-                                int64_t i1, float **out)
+/* Elements [i0, i1) of a vector times scale, if the layer has it. */
+static tlp_status load_scaled(const source *src, tlpi_layer_id id, int64_t i0,
+                              int64_t i1, float scale, float **out)
 {
     tlpi_store *store = src->p->store;
     uint64_t *bytes = &src->p->bytes.buffers;
     const tlpi_tensor *t = tensor_of(src, id);
-    float scale =
-        id == TLPI_ATTN_OUTPUT_BIAS ? store->model->hp.residual_scale : 1.0f;
     tlpi_tensor mean;
     tlp_status st = TLP_OK;
 
@@ -105,6 +104,18 @@ static tlp_status load_elements(const source *src, tlpi_layer_id id, int64_t i0,
     tlpi_free(store->env, (void *)(uintptr_t)mean.data);
 done:
     return st;
+}
+
+/* A bias of what goes to the residual stream is scaled as the terms that it is
+ * added to. */
+static tlp_status load_elements(const source *src, tlpi_layer_id id, int64_t i0,
+                                int64_t i1, float **out)
+{
+    float scale = id == TLPI_ATTN_OUTPUT_BIAS
+                      ? src->p->store->model->hp.residual_scale
+                      : 1.0f;
+
+    return load_scaled(src, id, i0, i1, scale, out);
 }
 
 /* ==== parts ============================================================== */
@@ -137,13 +148,15 @@ static tlp_status load_attn(const source *src, const tlpi_attn_part *part,
                             tlpi_rank_attn *a)
 {
     tlpi_store *store = src->p->store;
+    const tlpi_layer *layer = &store->model->w.layer[layer_of(src)];
     tlpi_part units = tlpi_attn_units(part);
     tlp_status st = TLP_OK;
 
     a->member = part->member;
     a->n_head_kv = part->kv1 - part->kv0;
     a->n_head = part->q1 - part->q0;
-    a->has_rope = store->model->w.layer[layer_of(src)].has_rope;
+    a->rope = store->rope[layer->rope];
+    a->window = layer->window;
     TLP_TRY(load_part(src, TLPI_HALF_ATTN, &units, part->q0 == 0, &a->t));
     const tlpi_kv_key key = { part->kv0, part->kv1,
                               src->stage->n_member > 1 ? 0 : part->member,
@@ -227,7 +240,51 @@ done:
     return st;
 }
 
-/* A rank normalises for the members it holds parts of, no others. */
+static int n_post(const tlpi_rank_stage *s)
+{
+    return tlpi_stage_has_tracks(s) ? TLPI_N_POST : s->n_member;
+}
+
+/* The norms of the outputs of one half: of all members, because every rank may
+ * normalise any member's.  T tracks' parts of an output are about as long as
+ * the output divided by the root of T. */
+static tlp_status load_post(tlpi_program *p, const tlpi_stage *stage,
+                            const tlpi_rank_stage *s, tlpi_layer_id id,
+                            float ***out)
+{
+    int64_t d = p->store->model->hp.n_embd;
+    source src = { p, stage, 0 };
+    tlp_status st = TLP_OK;
+
+    *out = tlpi_calloc(p->store->env, (size_t)n_post(s), sizeof(float *));
+    if (!*out)
+        return tlpi_fail_nomem_for("the stages of a plan");
+    if (tlpi_stage_has_tracks(s)) {
+        float root = sqrtf((float)s->n_member);
+        TLP_TRY(load_scaled(&src, id, 0, d, 1, &(*out)[TLPI_POST_SUM]));
+        TLP_TRY(load_scaled(&src, id, 0, d, 1 / root, &(*out)[TLPI_POST_OWN]));
+        return TLP_OK;
+    }
+    for (; src.member < s->n_member; src.member++)
+        TLP_TRY(load_scaled(&src, id, 0, d, 1, &(*out)[src.member]));
+done:
+    return st;
+}
+
+static tlp_status load_posts(tlpi_program *p, const tlpi_stage *stage,
+                             tlpi_rank_stage *s)
+{
+    tlp_status st = TLP_OK;
+
+    if (!tlpi_arch_get(&p->store->model->hp)->post_norm)
+        return TLP_OK;
+    TLP_TRY(load_post(p, stage, s, TLPI_ATTN_POST_NORM, &s->attn_post));
+    st = load_post(p, stage, s, TLPI_FFN_POST_NORM, &s->ffn_post);
+done:
+    return st;
+}
+
+/* A rank normalises inputs for the members it holds parts of, no others. */
 static tlp_status load_norms(tlpi_program *p, const tlpi_stage *stage,
                              const tlpi_stage_shard *shard, tlpi_rank_stage *s)
 {
@@ -288,12 +345,13 @@ static tlp_status load_stage(tlpi_program *p, int index)
     s->span = p->shards->span[index];
     for (int m = 0; s->span && m < s->n_member; m++)
         s->shared_members |= s->span[m].count > 1;
-    s->carried = tlpi_rank_carried(p->rank, s);
     s->attn = tlpi_calloc(env, (size_t)shard->n_attn, sizeof(*s->attn));
     s->ffn = tlpi_calloc(env, (size_t)shard->n_ffn, sizeof(*s->ffn));
     if (!s->attn || !s->ffn)
         return tlpi_fail_nomem_for("the stages of a plan");
     TLP_TRY(load_norms(p, stage, shard, s));
+    TLP_TRY(load_posts(p, stage, s));
+    s->carried = tlpi_rank_carried(p->rank, s);
     TLP_TRY(load_gains(p, s));
     TLP_TRY(load_parts(p, stage, shard, s));
     TLP_TRY(sum_biases(p, s));
@@ -345,6 +403,15 @@ static void unload_part(tlpi_program *p, const tlpi_stage *stage, int member,
     }
 }
 
+static void free_norms(tlpi_program *p, float **norm, int n)
+{
+    tlpi_backend *b = p->store->b;
+
+    for (int m = 0; norm && m < n; m++)
+        b->ops->buffer_free(b, norm[m]);
+    tlpi_free(p->store->env, norm);
+}
+
 static void unload_stage(tlpi_program *p, int index)
 {
     const tlpi_stage *stage = &p->plan->stage[index];
@@ -360,16 +427,12 @@ static void unload_stage(tlpi_program *p, int index)
     }
     for (int i = 0; i < s->n_ffn; i++)
         unload_part(p, stage, s->ffn[i].member, &s->ffn[i].t);
-    for (int m = 0; m < s->n_member; m++) {
-        if (s->attn_norm)
-            b->ops->buffer_free(b, s->attn_norm[m]);
-        if (s->ffn_norm)
-            b->ops->buffer_free(b, s->ffn_norm[m]);
-    }
+    free_norms(p, s->attn_norm, s->n_member);
+    free_norms(p, s->ffn_norm, s->n_member);
+    free_norms(p, s->attn_post, n_post(s));
+    free_norms(p, s->ffn_post, n_post(s));
     b->ops->buffer_free(b, s->o_bias);
     tlpi_program_adjust_free(p, s);
-    tlpi_free(env, s->attn_norm);
-    tlpi_free(env, s->ffn_norm);
     tlpi_free(env, s->attn_gain);
     tlpi_free(env, s->ffn_gain);
     tlpi_free(env, s->attn);

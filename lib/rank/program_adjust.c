@@ -223,7 +223,7 @@ int tlpi_rank_carried(int rank, const tlpi_rank_stage *s)
 {
     int last = s->n_member - 1;
 
-    if (s->adjust && s->adjust->out_rank)
+    if (s->attn_post || (s->adjust && s->adjust->out_rank))
         return -1;
     if (tlpi_stage_has_tracks(s))
         return only_track(rank, s);

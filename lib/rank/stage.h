@@ -22,7 +22,8 @@ typedef struct tlpi_rank_tensors {
 typedef struct tlpi_rank_attn {
     int member;
     int n_head, n_head_kv;
-    bool has_rope;
+    const tlpi_rope *rope; /* NULL: no rotation */
+    int window;            /* as in tlpi_layer */
     tlpi_rank_tensors t;
     tlpi_kv *kv;
     size_t at; /* floats a token into tlpi_scratch.qkv: q, o, k, v */
@@ -43,6 +44,10 @@ typedef struct tlpi_rank_lowrank {
     tlpi_weight *down, *up;
 } tlpi_rank_lowrank;
 
+/* Norms of the outputs of a layer in tracks: of the sum over the tracks; none,
+ * for what the tracks have added before; of a track's own part. */
+enum { TLPI_POST_SUM, TLPI_POST_REST, TLPI_POST_OWN, TLPI_N_POST };
+
 /* A stage's low-rank corrections (plan/adjust.h), for the members of which the
  * rank holds something. */
 typedef struct tlpi_rank_adjust {
@@ -59,6 +64,9 @@ typedef struct tlpi_rank_stage {
     int mode, n_member; /* members: layers, or tracks of a layer */
     float **attn_norm;  /* [n_member]; NULL where not needed here */
     float **ffn_norm;   /* [n_member]; NULL where not needed here */
+    float **attn_post;  /* norms of the members' attention and feed-forward: */
+    float **ffn_post;   /* [n_member], of tracks [TLPI_N_POST]; NULL: the model
+                           has none */
     tlpi_rank_attn *attn;
     int n_attn;
     tlpi_rank_ffn *ffn;

@@ -19,21 +19,62 @@ static int list_norms(const tlpi_pass *p, float *const *weight, int n_member)
     return n;
 }
 
-/* x += delta, after the sum over the ranks if that is `owed`; norm[i] =
- * rms_norm(x) * weight[i] for members that have one. */
+void tlpi_post(const tlpi_pass *p, const float *weight, float *v)
+{
+    const tlpi_norm norm = { weight, v };
+
+    if (weight)
+        p->b->ops->add_norm(p->b, p->n_tok, p->hp->n_embd, v, NULL, NULL, &norm,
+                            1, p->hp->norm_eps);
+}
+
+/* delta = sum_i P_i(acc_i), after the sums over the ranks. */
+static tlp_status settle_apart(const tlpi_pass *p, tlpi_owed owed)
+{
+    tlpi_scratch *buf = p->buf;
+    tlp_status st = TLP_OK;
+
+    if (owed.shares)
+        TLP_TRY(
+            tlpi_exchange_sum(p->exchange, buf->acc, p->n * (size_t)owed.n));
+    p->b->ops->zero(p->b, buf->delta, p->n);
+    for (int i = 0; i < owed.n; i++) {
+        float *v = tlpi_slot(p, buf->acc, i);
+
+        tlpi_post(p, owed.post[i], v);
+        p->b->ops->add(p->b, buf->delta, v, p->n);
+    }
+done:
+    return st;
+}
+
+tlp_status tlpi_settle(const tlpi_pass *p, tlpi_owed owed)
+{
+    if (owed.n)
+        return settle_apart(p, owed);
+    return owed.shares ? tlpi_exchange_sum(p->exchange, p->buf->delta, p->n)
+                       : TLP_OK;
+}
+
 tlp_status tlpi_enter(const tlpi_pass *p, float *const *weight, int n_member,
-                      bool owed)
+                      tlpi_owed owed)
 {
     const tlpi_hparams *hp = p->hp;
     tlpi_scratch *buf = p->buf;
     int n = list_norms(p, weight, n_member);
+    tlp_status st = TLP_OK;
 
-    if (owed)
+    if (owed.n) {
+        TLP_TRY(settle_apart(p, owed));
+        owed.shares = false;
+    }
+    if (owed.shares)
         return tlpi_exchange_sum_norm(p->exchange, p->n_tok, hp->n_embd, buf->x,
                                       buf->delta, buf->norms, n, hp->norm_eps);
     p->b->ops->add_norm(p->b, p->n_tok, hp->n_embd, buf->x, buf->delta, buf->x,
                         buf->norms, n, hp->norm_eps);
-    return TLP_OK;
+done:
+    return st;
 }
 
 void tlpi_enter_own(const tlpi_pass *p, float *const *weight, int member,
@@ -64,7 +105,8 @@ static tlpi_attn attn_args(const tlpi_pass *p, const tlpi_rank_attn *a)
                         .n_head = a->n_head,
                         .n_head_kv = a->n_head_kv,
                         .y = q + nq,
-                        .no_rope = !a->has_rope,
+                        .rope = a->rope,
+                        .window = a->window,
                         .scale = p->hp->attention_scale };
 }
 
@@ -92,7 +134,7 @@ void tlpi_attend(const tlpi_pass *p, const tlpi_rank_stage *s)
     }
     if (s->n_attn) {
         p->b->ops->matmul(p->b, p->n_tok, buf->mm, 3 * s->n_attn);
-        p->b->ops->attention(p->b, p->step, p->rope, buf->attn, s->n_attn,
+        p->b->ops->attention(p->b, p->step, buf->attn, s->n_attn,
                              p->hp->head_dim, p->hp->norm_eps);
     }
 }
@@ -141,7 +183,7 @@ void tlpi_project_each(const tlpi_pass *p, const tlpi_rank_stage *s)
 
 /* ==== feed-forward ======================================================= */
 
-/* hidden = silu(gate x) * (up x) of all parts, x = norm[part.norm] */
+/* hidden = fn(gate x) * (up x) of all parts, x = norm[part.norm] */
 void tlpi_expand(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
     for (int i = 0; i < s->n_ffn; i++) {
@@ -149,7 +191,8 @@ void tlpi_expand(const tlpi_pass *p, const tlpi_rank_stage *s)
 
         p->buf->gate_up[i] =
             (tlpi_gate_up){ f->t.w[TLPI_FFN_GATE], f->t.w[TLPI_FFN_UP],
-                            tlpi_input(p, f->norm), tlpi_hidden(p, f) };
+                            tlpi_input(p, f->norm), tlpi_hidden(p, f),
+                            tlpi_arch_get(p->hp)->gate };
     }
     if (s->n_ffn)
         p->b->ops->gate_up(p->b, p->n_tok, p->buf->gate_up, s->n_ffn);
@@ -237,7 +280,7 @@ void tlpi_project_ffns(const tlpi_pass *p, const tlpi_rank_stage *s,
 void tlpi_contract_each(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
     for (int m = 0; m < s->n_member; m++)
-        if (tlpi_span_has(s->span[m], p->rank) && !has_ffn(s, m))
+        if ((!s->span || tlpi_span_has(s->span[m], p->rank)) && !has_ffn(s, m))
             p->b->ops->zero(p->b, tlpi_attn_sum(p, s, m), p->n);
     tlpi_project_ffns(p, s, s->carried < 0 ? p->buf->acc : p->buf->delta,
                       TLPI_MAX(s->carried, 0));

@@ -9,10 +9,25 @@
 
 #include "rank/pass.h"
 
-/* x += delta, after the sum over the ranks if that is `owed`; norm[i] =
- * rms_norm(x) * weight[i] for members that have one. */
+/* What the stream x is owed: delta, which may still be shares of the ranks.  An
+ * output with a norm, P_i, needs the sum of all shares before that, so that the
+ * members' outputs stand apart, in the slots of acc. */
+typedef struct tlpi_owed {
+    bool shares; /* delta, or each slot, is to be summed over the ranks */
+    int n;       /* slots; 0: delta holds the sum over the members */
+    float *const *post; /* [n] weights of P_i */
+} tlpi_owed;
+
+/* delta = what is owed, summed and normalised. */
+tlp_status tlpi_settle(const tlpi_pass *p, tlpi_owed owed);
+
+/* x += what is owed; norm[i] = rms_norm(x) * weight[i] for members that have
+ * one. */
 tlp_status tlpi_enter(const tlpi_pass *p, float *const *weight, int n_member,
-                      bool owed);
+                      tlpi_owed owed);
+
+/* v = P(v); weight NULL: v stays. */
+void tlpi_post(const tlpi_pass *p, const float *weight, float *v);
 
 /* norm[member] = rms_norm(x + sum) * weight[member], if the member has a
  * weight; x stays. */
@@ -34,7 +49,7 @@ void tlpi_project_each(const tlpi_pass *p, const tlpi_rank_stage *s);
  * of. */
 void tlpi_zero_missing(const tlpi_pass *p, const tlpi_rank_stage *s);
 
-/* hidden = silu(gate x) * (up x) of all parts, x = norm[part.norm] */
+/* hidden = fn(gate x) * (up x) of all parts, x = norm[part.norm] */
 void tlpi_expand(const tlpi_pass *p, const tlpi_rank_stage *s);
 
 /* delta (+)= sum over the parts of their feed-forward, from norm.  A correction
@@ -48,7 +63,7 @@ void tlpi_project_ffns(const tlpi_pass *p, const tlpi_rank_stage *s,
                        float *base, int first);
 
 /* tlpi_attn_sum(m) = this rank's share of F_m, for the members whose span has
- * this rank. */
+ * this rank, or for all members of a stage without spans. */
 void tlpi_contract_each(const tlpi_pass *p, const tlpi_rank_stage *s);
 
 /* Is this the first of a member's feed-forward parts?  The parts of a member

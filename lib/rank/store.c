@@ -275,18 +275,32 @@ void tlpi_store_copy_seq(tlpi_store *s, int dst_seq, int src_seq, int n_pos)
 
 /* ==== lifetime =========================================================== */
 
-static tlp_status create_rope(tlpi_store *s)
+static tlp_status create_rope(tlpi_store *s, tlpi_rope_kind kind)
 {
     const tlpi_hparams *hp = &s->model->hp;
     const tlpi_tensor *freqs = s->dry ? NULL : s->model->w.t[TLPI_ROPE_FREQS];
     double *inv = NULL;
     tlp_status st;
 
-    TLP_TRY(tlpi_rope_inv_freq(&inv, s->env, hp, freqs));
-    st = s->b->ops->rope_create(s->b, &s->rope, inv, hp->n_rot, s->cfg->n_ctx,
-                                tlpi_arch_get(hp)->rope_neox);
+    TLP_TRY(tlpi_rope_inv_freq(&inv, s->env, hp, kind, freqs));
+    st = s->b->ops->rope_create(s->b, &s->rope[kind], inv, hp->n_rot,
+                                s->cfg->n_ctx, tlpi_arch_get(hp)->rope_neox);
 done:
     tlpi_free(s->env, inv);
+    return st;
+}
+
+static tlp_status create_ropes(tlpi_store *s)
+{
+    tlp_status st = TLP_OK;
+
+    for (int i = 0; i < s->model->hp.n_layer; i++) {
+        tlpi_rope_kind kind = s->model->w.layer[i].rope;
+
+        if (kind != TLPI_ROPE_NONE && !s->rope[kind])
+            TLP_TRY(create_rope(s, kind));
+    }
+done:
     return st;
 }
 
@@ -294,7 +308,7 @@ tlp_status tlpi_store_create(tlpi_store *s)
 {
     s->layer =
         tlpi_calloc(s->env, (size_t)s->model->hp.n_layer, sizeof(*s->layer));
-    return s->layer ? create_rope(s)
+    return s->layer ? create_ropes(s)
                     : tlpi_fail_nomem_for("the weights and caches of a layer");
 }
 
@@ -330,7 +344,8 @@ void tlpi_store_free(tlpi_store *s)
     unload_weight(s, s->head);
     unload_weight(s, s->embd);
     s->b->ops->buffer_free(s->b, s->output_norm);
-    s->b->ops->rope_free(s->b, s->rope);
+    for (int i = 0; i < TLPI_N_ROPE; i++)
+        s->b->ops->rope_free(s->b, s->rope[i]);
     for (int i = 0; s->layer && i < s->model->hp.n_layer; i++) {
         tlpi_free(s->env, s->layer[i].weight);
         tlpi_free(s->env, s->layer[i].kv);

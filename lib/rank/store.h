@@ -31,8 +31,8 @@ typedef struct tlpi_store {
     tlpi_comm *comm; /* of commands: ranks that wait learn of the loading */
     bool dry;        /* no tensor's data is read */
 
-    tlpi_store_layer *layer; /* [n_layer] */
-    tlpi_rope *rope;
+    tlpi_store_layer *layer;      /* [n_layer] */
+    tlpi_rope *rope[TLPI_N_ROPE]; /* NULL: no layer rotates so */
     float *output_norm;
     tlpi_weight *embd; /* [n_vocab][d] of devices, else NULL */
     tlpi_weight *head; /* [vocab1 - vocab0][d], NULL if that is empty */

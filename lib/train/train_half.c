@@ -130,7 +130,7 @@ static tlpi_train_rope rope_of(const tlpi_train_pass *p, int n_head, bool back)
 
 static bool rotates(const tlpi_train_pass *p, const tlpi_train_member *m)
 {
-    return p->net->model->w.layer[m->layer].has_rope;
+    return p->net->model->w.layer[m->layer].rope != TLPI_ROPE_NONE;
 }
 
 /* Queries or keys: x becomes normalised and rotated; raw: before, or NULL. */

@@ -296,6 +296,7 @@ static tlp_status build(builder *b)
         return tlpi_fail_nomem_for(purpose);
     TLP_TRY(load_vectors(b));
     TLP_TRY(tlpi_rope_inv_freq(&net->inv_freq, net->env, &net->model->hp,
+                               TLPI_ROPE_MODEL,
                                net->model->w.t[TLPI_ROPE_FREQS]));
     TLP_TRY(tlpi_shards_create(&shards, plan, 1));
     net->first = plan->n_stage;

@@ -337,6 +337,11 @@ static tlp_status check_paths(const tlpi_trainer *t, const char *path)
 static tlp_status check_plan(const tlp_plan *plan,
                              const tlp_plan_train_options *o)
 {
+    tlp_status st = tlpi_model_check_post(plan->model, "plan",
+                                          "training is not supported for");
+
+    if (st != TLP_OK)
+        return st;
     if (plan->model->vocab_only)
         return tlpi_fail(TLP_EINVAL,
                          "%s was opened with vocab_only, training needs its "

@@ -65,7 +65,7 @@ static void see_input(void *arg, int layer, tlpi_probe_at at,
     tlpi_rank *r = teacher->serial.rank;
     const tlpi_rank_ffn *f = &r->program->stage[layer].ffn[0];
     const tlpi_gate_up item = { f->t.w[TLPI_FFN_GATE], f->t.w[TLPI_FFN_UP], u,
-                                m->hidden };
+                                m->hidden, TLPI_GATE_SILU };
     int window = (int)(w - teacher->text->window);
 
     if (at != TLPI_PROBE_FFN_IN || window < teacher->text->n_held)

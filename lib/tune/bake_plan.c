@@ -72,6 +72,11 @@ static int count_sites(const tlp_plan *p, int halves)
 
 static tlp_status check_plan(const tlp_plan *p)
 {
+    tlp_status st = tlpi_model_check_post(p->model, "plan",
+                                          "baking is not supported for");
+
+    if (st != TLP_OK)
+        return st;
     if (p->model->vocab_only)
         return tlpi_fail(TLP_EINVAL,
                          "%s was opened with vocab_only, baking needs its "

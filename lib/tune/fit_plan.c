@@ -93,7 +93,10 @@ done:
 static tlp_status check_plan(const tlp_plan *p)
 {
     bool any = false;
+    tlp_status st = tlpi_adjust_check_model(p, "plan");
 
+    if (st != TLP_OK)
+        return st;
     if (p->adjust)
         return tlpi_fail(TLP_EINVAL, "plan: it has adjustments already");
     if (p->model->vocab_only)

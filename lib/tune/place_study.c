@@ -112,6 +112,8 @@ static tlp_status set_up(tlpi_place_study *s, const int32_t *tokens, size_t n)
     };
     tlp_status st;
 
+    TLP_TRY(tlpi_model_check_post(s->model, "study",
+                                  "its places are not studied for"));
     TLP_TRY(tlpi_windows_cut(&s->text, s->env, tokens, n, s->session.n_ctx,
                              s->o.seed));
     s->total = count_runs(s);

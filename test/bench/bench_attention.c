@@ -107,8 +107,9 @@ static void all_layers(attn_bench *b, int pos, int n)
                         .kv = b->kv[l],
                         .n_head = b->n_head,
                         .n_head_kv = b->n_head_kv,
-                        .y = b->y };
-        tlpi_cpu_attention(&b->c.base, &s, b->rope, &a, 1, b->h, 1e-5f);
+                        .y = b->y,
+                        .rope = b->rope };
+        tlpi_cpu_attention(&b->c.base, &s, &a, 1, b->h, 1e-5f);
     }
 }
 

@@ -77,7 +77,7 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
                 layer[l].t[i] = matrix(&k, tlpi_extent_size(row->rows, &m->hp),
                                        tlpi_extent_size(row->cols, &m->hp));
         }
-        layer[l].has_rope = true;
+        layer[l].rope = TLPI_ROPE_MODEL;
     }
     m->w.t[TLPI_TOKEN_EMBD] = m->w.t[TLPI_OUTPUT] =
         matrix(&k, s->n_vocab, s->n_embd);

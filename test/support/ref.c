@@ -45,7 +45,8 @@ static void rms_norm(const ref_model *m, const ref_array *w, const double *x,
 }
 
 /* x [n][n_head][hd], position t = row t */
-static void rope(const ref_model *m, double *x, int n, int n_head)
+static void rope(const ref_model *m, const double *inv_freq, double *x, int n,
+                 int n_head)
 {
     int half = m->n_rot / 2;
 
@@ -55,8 +56,8 @@ static void rope(const ref_model *m, double *x, int n, int n_head)
                 x + ((size_t)t * (size_t)n_head + (size_t)h) * (size_t)m->hd;
 
             for (int i = 0; i < half; i++) {
-                double c = cos(t * m->inv_freq[i]);
-                double s = sin(t * m->inv_freq[i]);
+                double c = cos(t * inv_freq[i]);
+                double s = sin(t * inv_freq[i]);
                 double *a = m->neighbours ? &v[2 * i] : &v[i];
                 double *b = m->neighbours ? &v[2 * i + 1] : &v[i + half];
                 double a0 = *a, b0 = *b;
@@ -67,15 +68,15 @@ static void rope(const ref_model *m, double *x, int n, int n_head)
         }
 }
 
-/* Head h of position t: softmax over all positions up to t. */
+/* Head h of position t: softmax over positions j0 to t. */
 static void attend(const ref_model *m, const double *q, const double *k,
-                   const double *v, int t, int h, double *p, double *o)
+                   const double *v, int j0, int t, int h, double *p, double *o)
 {
     size_t hd = (size_t)m->hd, kv = (size_t)(h / (m->n_head / m->n_head_kv));
     const double *qt = q + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd;
     double best = -INFINITY, sum = 0;
 
-    for (int j = 0; j <= t; j++) {
+    for (int j = j0; j <= t; j++) {
         const double *kj = k + ((size_t)j * (size_t)m->n_head_kv + kv) * hd;
 
         p[j] = 0;
@@ -84,11 +85,11 @@ static void attend(const ref_model *m, const double *q, const double *k,
         p[j] *= m->attention_scale;
         best = fmax(best, p[j]);
     }
-    for (int j = 0; j <= t; j++)
+    for (int j = j0; j <= t; j++)
         sum += p[j] = exp(p[j] - best);
     for (size_t i = 0; i < hd; i++)
         o[i] = 0;
-    for (int j = 0; j <= t; j++) {
+    for (int j = j0; j <= t; j++) {
         const double *vj = v + ((size_t)j * (size_t)m->n_head_kv + kv) * hd;
 
         for (size_t i = 0; i < hd; i++)
@@ -124,10 +125,27 @@ static void input(const ref_model *m, const ref_array *norm, double *other,
     correct(m, c, in, n, in);
 }
 
+static double gate(const ref_model *m, double x)
+{
+    return m->gelu
+               ? x / 2 * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)))
+               : x / (1 + exp(-x));
+}
+
 static void scale(double *x, size_t n, double gain)
 {
     for (size_t i = 0; i < n; i++)
         x[i] *= gain;
+}
+
+/* The norm of an output, where the model has one; it undoes earlier gains. */
+static void post(const ref_model *m, const ref_array *w, double gain, double *y,
+                 int n)
+{
+    if (!w->x)
+        return;
+    rms_norm(m, w, y, n, m->d, y);
+    scale(y, (size_t)(n * m->d), gain);
 }
 
 /* The part of heads [h0, h1) in A(Na x): [n][d]; the caller frees it.  The
@@ -152,13 +170,14 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
         rms_norm(m, &l->t[Q_NORM], q, (int)nq, m->hd, q);
     if (l->t[K_NORM].x)
         rms_norm(m, &l->t[K_NORM], k, (int)nk, m->hd, k);
-    if (!l->no_rope) {
-        rope(m, q, n, m->n_head);
-        rope(m, k, n, m->n_head_kv);
+    if (l->inv_freq) {
+        rope(m, l->inv_freq, q, n, m->n_head);
+        rope(m, l->inv_freq, k, n, m->n_head_kv);
     }
     for (int t = 0; t < n; t++)
         for (int h = h0; h < h1; h++)
-            attend(m, q, k, v, t, h, p,
+            attend(m, q, k, v,
+                   l->window && t >= l->window ? t + 1 - l->window : 0, t, h, p,
                    o + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd);
     linear(&l->t[ATTN_OUT], h0 == 0 ? &l->t[BIAS_OUT] : &none, o, n,
            m->n_head * m->hd, y);
@@ -167,11 +186,15 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
     return y;
 }
 
-/* A(Na x): [n][d]; the caller frees it */
+/* P(A(Na x)), P the norm of the output where the model has one; the gain
+ * follows it.  [n][d]; the caller frees it */
 static double *attention(const ref_model *m, const ref_layer *l,
                          const ref_member *a, const double *x, int n)
 {
-    return some_heads(m, l, a, x, n, 0, m->n_head);
+    double *y = some_heads(m, l, a, x, n, 0, m->n_head);
+
+    post(m, &l->t[ATTN_POST], a->attn_gain, y, n);
+    return y;
 }
 
 /* Hidden units [u0, u1) of F(Nf x), with the input of member `by`. */
@@ -189,7 +212,7 @@ static double *ffn(const ref_model *m, const ref_layer *const *l,
     for (size_t j = 0; j < (size_t)n * ff; j++) {
         int unit = (int)(j % ff);
 
-        g[j] = unit >= u0 && unit < u1 ? g[j] / (1 + exp(-g[j])) * u[j] : 0;
+        g[j] = unit >= u0 && unit < u1 ? gate(m, g[j]) * u[j] : 0;
     }
     linear(&l[i]->t[FFN_DOWN], NULL, g, n, m->n_ff, y);
     scale(y, (size_t)n * d, m->residual_scale * a[i].ffn_gain);
@@ -214,7 +237,27 @@ static double *copy(const double *x, size_t n)
 static double *whole_ffn(const ref_model *m, const ref_layer *const *l,
                          const ref_member *a, int i, const double *y, int n)
 {
-    return ffn(m, l, a, i, i, y, n, 0, m->n_ff);
+    double *f = ffn(m, l, a, i, i, y, n, 0, m->n_ff);
+
+    post(m, &l[i]->t[FFN_POST], a[i].ffn_gain, f, n);
+    return f;
+}
+
+/* F_i of lp-code with k members: slice r reads y through the norm of member r.
+ */
+static double *sliced_ffn(const ref_model *m, const ref_layer *const *l,
+                          const ref_member *a, int i, int k, const double *y,
+                          int n)
+{
+    size_t nd = (size_t)(n * m->d);
+    double *sum = ref_zeros(nd);
+
+    for (int r = 0; r < k; r++)
+        add(sum,
+            ffn(m, l, a, i, r, y, n, m->n_ff * r / k, m->n_ff * (r + 1) / k),
+            nd);
+    post(m, &l[i]->t[FFN_POST], a[i].ffn_gain, sum, n);
+    return sum;
 }
 
 /* y = x + sum A_i(Na_i x);  z = y + sum F_i(Nf_i y)
@@ -230,14 +273,12 @@ static void run_lp(const ref_model *m, const ref_layer *const *l,
     add(y, copy(sum, nd), nd);
     memcpy(x, y, nd * sizeof *x);
     correct(m, &a[0].out, sum, n, x);
-    for (int i = 0; i < k; i++)
-        for (int r = 0; r < (code ? k : 1); r++) {
-            double *f = code ? ffn(m, l, a, i, r, y, n, m->n_ff * r / k,
-                                   m->n_ff * (r + 1) / k)
-                             : whole_ffn(m, l, a, i, y, n);
-            correct(m, &a[i].out, f, n, x);
-            add(x, f, nd);
-        }
+    for (int i = 0; i < k; i++) {
+        double *f = code ? sliced_ffn(m, l, a, i, k, y, n)
+                         : whole_ffn(m, l, a, i, y, n);
+        correct(m, &a[i].out, f, n, x);
+        add(x, f, nd);
+    }
     free(sum), free(y);
 }
 
@@ -285,7 +326,7 @@ static void run_asym(const ref_model *m, const ref_layer *const *l,
 static void run_merge(const ref_model *m, const ref_layer *const *l,
                       const ref_member *a, int k, double *x, int n)
 {
-    ref_layer mean = { .no_rope = l[0]->no_rope };
+    ref_layer mean = { .inv_freq = l[0]->inv_freq, .window = l[0]->window };
     const ref_layer *one = &mean;
 
     for (int i = 0; i < N_TENSOR; i++) {
@@ -353,6 +394,24 @@ static void exchange(double *x, double **delta, int n_track, size_t nd)
     }
 }
 
+/* With norms of outputs: the tracks' parts of a half become their deltas, after
+ * the norm of their sum if it is exchanged, else divided by the root of their
+ * number after the norm of each. */
+static void post_parts(const ref_model *m, const ref_array *w, bool sum,
+                       double **part, int n_track, int n)
+{
+    size_t nd = (size_t)(n * m->d);
+
+    for (int t = 0; !sum && t < n_track; t++)
+        post(m, w, 1 / sqrt(n_track), part[t], n);
+    for (int t = 1; sum && w->x && t < n_track; t++) {
+        add(part[0], part[t], nd);
+        part[t] = ref_zeros(nd);
+    }
+    if (sum)
+        post(m, w, 1, part[0], n);
+}
+
 /* D_t += A_t(Na (x + D_t));  exchange, or not;  D_t += F_t(Nf (x + D_t));
  * exchange, or not */
 static void run_tracks(const ref_model *m, const ref_stage *s, int n_track,
@@ -362,6 +421,9 @@ static void run_tracks(const ref_model *m, const ref_stage *s, int n_track,
     size_t nd = (size_t)(n * m->d);
 
     for (int half = 0; half < 2; half++) {
+        bool open = half ? s->open_ffn : s->open_attn;
+        double *part[REF_MAX_TRACK];
+
         for (int t = 0; t < n_track; t++) {
             double *y = copy(x, nd);
             int h0 = track_begin(m->n_head, 1, t, n_track);
@@ -370,13 +432,15 @@ static void run_tracks(const ref_model *m, const ref_stage *s, int n_track,
             int u1 = track_begin(m->n_ff, 16, t + 1, n_track);
 
             add(y, copy(delta[t], nd), nd);
-            add(delta[t],
-                half ? ffn(m, &l, &s->adjust[t], 0, 0, y, n, u0, u1)
-                     : some_heads(m, l, &s->adjust[t], y, n, h0, h1),
-                nd);
+            part[t] = half ? ffn(m, &l, &s->adjust[t], 0, 0, y, n, u0, u1)
+                           : some_heads(m, l, &s->adjust[t], y, n, h0, h1);
             free(y);
         }
-        if (!(half ? s->open_ffn : s->open_attn))
+        post_parts(m, &l->t[half ? FFN_POST : ATTN_POST], !open, part, n_track,
+                   n);
+        for (int t = 0; t < n_track; t++)
+            add(delta[t], part[t], nd);
+        if (!open)
             exchange(x, delta, n_track, nd);
     }
 }

@@ -22,10 +22,12 @@ enum {
     BIAS_OUT,
     Q_NORM,
     K_NORM,
+    ATTN_POST,
     FFN_NORM,
     FFN_GATE,
     FFN_UP,
     FFN_DOWN,
+    FFN_POST,
     N_TENSOR
 };
 
@@ -36,15 +38,18 @@ typedef struct ref_array {
 
 typedef struct ref_layer {
     ref_array t[N_TENSOR];
-    bool no_rope;
+    const double *inv_freq; /* [n_rot/2] the model's; NULL: no rotation */
+    int window;             /* latest positions that are seen; 0: all */
 } ref_layer;
 
 struct ref_model {
     int n_layer, d, n_ff, n_head, n_head_kv, hd, n_vocab, n_rot;
     bool neighbours; /* rotation pairs (2i, 2i+1), else (i, i + n_rot/2) */
+    bool gelu;       /* of gates, else SiLU */
     double eps;
     double embedding_scale, residual_scale, attention_scale, logit_scale;
-    double *inv_freq; /* [n_rot/2] */
+    double *inv_freq;        /* [n_rot/2] */
+    double *inv_freq_window; /* of layers with a window; NULL: no others */
     ref_array embd, output_norm, output;
     ref_layer *layer;
 };

@@ -10,11 +10,12 @@
 #include "ref_impl.h"
 
 static const char *const tensor_names[N_TENSOR] = {
-    "attn_norm.weight",   "attn_q.weight",      "attn_k.weight",
-    "attn_v.weight",      "attn_output.weight", "attn_q.bias",
-    "attn_k.bias",        "attn_v.bias",        "attn_output.bias",
-    "attn_q_norm.weight", "attn_k_norm.weight", "ffn_norm.weight",
-    "ffn_gate.weight",    "ffn_up.weight",      "ffn_down.weight"
+    "attn_norm.weight",   "attn_q.weight",       "attn_k.weight",
+    "attn_v.weight",      "attn_output.weight",  "attn_q.bias",
+    "attn_k.bias",        "attn_v.bias",         "attn_output.bias",
+    "attn_q_norm.weight", "attn_k_norm.weight",  "post_attention_norm.weight",
+    "ffn_norm.weight",    "ffn_gate.weight",     "ffn_up.weight",
+    "ffn_down.weight",    "post_ffw_norm.weight"
 };
 
 _Noreturn void ref_die(const char *what, const char *which)
@@ -84,34 +85,60 @@ static double get_float(const tlpi_gguf *g, const char *arch, const char *key,
     return (double)v;
 }
 
-static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
+static double *angles(const ref_model *m, double theta, double scale)
 {
-    double theta = get_float(g, arch, "rope.freq_base", 10000);
-    double scale = get_float(g, arch, "rope.scaling.factor", 1);
-    ref_array div = load(g, "rope_freqs.weight", false);
+    double *inv = ref_zeros((size_t)m->n_rot / 2);
 
-    m->inv_freq = ref_zeros((size_t)m->n_rot / 2);
-    for (int i = 0; i < m->n_rot / 2; i++) {
-        m->inv_freq[i] = pow(theta, -2.0 * i / m->n_rot) / scale;
-        if (div.x)
-            m->inv_freq[i] /= div.x[i];
-    }
-    free(div.x);
+    for (int i = 0; i < m->n_rot / 2; i++)
+        inv[i] = pow(theta, -2.0 * i / m->n_rot) / scale;
+    return inv;
 }
 
-static void load_layers(ref_model *m, const tlpi_gguf *g, bool smollm3)
+static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
 {
+    ref_array div = load(g, "rope_freqs.weight", false);
+
+    m->inv_freq = angles(m, get_float(g, arch, "rope.freq_base", 10000),
+                         get_float(g, arch, "rope.scaling.factor", 1));
+    for (int i = 0; div.x && i < m->n_rot / 2; i++)
+        m->inv_freq[i] /= div.x[i];
+    free(div.x);
+    if (strcmp(arch, "gemma3") == 0)
+        m->inv_freq_window =
+            angles(m, get_float(g, arch, "rope.freq_base_swa", 10000), 1);
+}
+
+static bool is_always(int tensor)
+{
+    return (tensor >= ATTN_NORM && tensor <= ATTN_OUT) ||
+           (tensor >= FFN_NORM && tensor <= FFN_DOWN);
+}
+
+static void load_layers(ref_model *m, const tlpi_gguf *g, const char *arch)
+{
+    bool smollm3 = strcmp(arch, "smollm3") == 0;
+    bool gemma3 = strcmp(arch, "gemma3") == 0;
+    int window = get_int(g, arch, "attention.sliding_window", 0);
+    int step = get_int(g, arch, "attention.sliding_window_pattern", 6);
+
     m->layer = calloc((size_t)m->n_layer, sizeof *m->layer);
     if (!m->layer)
         ref_die("out of memory", "layers");
-    for (int l = 0; l < m->n_layer; l++)
-        m->layer[l].no_rope = smollm3 && l % 4 == 3;
+    for (int l = 0; l < m->n_layer; l++) {
+        ref_layer *layer = &m->layer[l];
+
+        layer->inv_freq = smollm3 && l % 4 == 3 ? NULL : m->inv_freq;
+        if (!gemma3 || (l + 1) % step == 0)
+            continue;
+        layer->window = window;
+        layer->inv_freq = m->inv_freq_window;
+    }
     for (int l = 0; l < m->n_layer; l++)
         for (int i = 0; i < N_TENSOR; i++) {
             char name[64];
 
             snprintf(name, sizeof name, "blk.%d.%s", l, tensor_names[i]);
-            m->layer[l].t[i] = load(g, name, i < BIAS_Q || i >= FFN_NORM);
+            m->layer[l].t[i] = load(g, name, is_always(i));
         }
 }
 
@@ -136,19 +163,22 @@ ref_model *ref_open(const char *path)
     m->hd = get_int(g, arch, "attention.key_length", m->d / m->n_head);
     m->n_rot = get_int(g, arch, "rope.dimension_count", m->hd);
     m->eps = get_float(g, arch, "attention.layer_norm_rms_epsilon", 0);
-    m->neighbours = strncmp(arch, "qwen", 4) != 0;
+    m->gelu = strcmp(arch, "gemma3") == 0;
+    m->neighbours = strncmp(arch, "qwen", 4) != 0 && !m->gelu;
     m->embedding_scale = get_float(g, arch, "embedding_scale", 1);
     m->residual_scale = get_float(g, arch, "residual_scale", 1);
     m->attention_scale = get_float(g, arch, "attention.scale", 0);
     m->logit_scale = get_float(g, arch, "logit_scale", 1);
     if (m->attention_scale == 0)
         m->attention_scale = 1 / sqrt(m->hd);
+    if (strcmp(arch, "gemma3") == 0)
+        m->embedding_scale = sqrt(m->d);
     load_rope(m, g, arch);
     m->embd = load(g, "token_embd.weight", true);
     m->n_vocab = (int)(m->embd.n / (size_t)m->d);
     m->output_norm = load(g, "output_norm.weight", true);
     m->output = load(g, "output.weight", false);
-    load_layers(m, g, strcmp(arch, "smollm3") == 0);
+    load_layers(m, g, arch);
     tlpi_gguf_close(g);
     return m;
 }
@@ -167,6 +197,7 @@ void ref_close(ref_model *m)
         ref_layer_clear(&m->layer[l]);
     free(m->layer);
     free(m->inv_freq);
+    free(m->inv_freq_window);
     free(m->embd.x);
     free(m->output_norm.x);
     free(m->output.x);

@@ -47,6 +47,7 @@ tiny_spec tiny_default(void)
                         .residual_scale = 0.375f,
                         .attention_scale = 0.125f,
                         .logit_scale = 1.5f,
+                        .window = 5,
                         .seed = 1 };
 }
 
@@ -115,6 +116,7 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
 {
     int64_t d = s->n_embd, q = (int64_t)s->n_head * s->head_dim,
             kv = (int64_t)s->n_head_kv * s->head_dim;
+    bool gemma3 = strcmp(s->arch, "gemma3") == 0;
     char name[64];
 #define NAME(suffix) (snprintf(name, sizeof name, "blk.%d." suffix, l), name)
 
@@ -130,14 +132,18 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
     }
     if (s->out_bias)
         add(list, NAME("attn_output.bias"), 0, d, 0, 0.3f);
-    if (strcmp(s->arch, "qwen3") == 0) {
+    if (strcmp(s->arch, "qwen3") == 0 || gemma3) {
         add_norm(list, NAME("attn_q_norm.weight"), s->head_dim);
         add_norm(list, NAME("attn_k_norm.weight"), s->head_dim);
     }
+    if (gemma3)
+        add_norm(list, NAME("post_attention_norm.weight"), d);
     add_norm(list, NAME("ffn_norm.weight"), d);
     add_matrix(list, NAME("ffn_gate.weight"), s->n_ff, d);
     add_matrix(list, NAME("ffn_up.weight"), s->n_ff, d);
     add_matrix(list, NAME("ffn_down.weight"), d, s->n_ff);
+    if (gemma3)
+        add_norm(list, NAME("post_ffw_norm.weight"), d);
 #undef NAME
 }
 
@@ -260,6 +266,10 @@ static void write_meta(gw_file *w, const tiny_spec *s)
     gw_kv_u32(w, KEY("vocab_size"), (uint32_t)s->n_vocab);
     if (strcmp(s->arch, "granite") == 0)
         write_scales(w, s);
+    if (strcmp(s->arch, "gemma3") == 0) {
+        gw_kv_u32(w, KEY("attention.sliding_window"), (uint32_t)s->window);
+        gw_kv_u32(w, KEY("attention.sliding_window_pattern"), 3);
+    }
     if (s->rope_scale != 0 && s->rope_scale != 1) {
         gw_kv_str(w, KEY("rope.scaling.type"), "linear");
         gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);

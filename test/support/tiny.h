@@ -11,7 +11,8 @@
 #include "tensor/tensor.h"
 
 typedef struct tiny_spec {
-    const char *arch; /* "llama", "qwen2", "qwen3", "granite", "smollm3" */
+    const char *arch; /* "llama", "qwen2", "qwen3", "granite", "smollm3",
+                         "gemma3" */
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab;
     int n_ctx;
     tlpi_dtype type;  /* of the matrices; a matrix whose row length is not a
@@ -25,6 +26,8 @@ typedef struct tiny_spec {
     float rope_scale; /* linear rope scaling factor; 0 or 1 = none */
     float embedding_scale, residual_scale, attention_scale,
         logit_scale;  /* written for granite alone; 0: not written */
+    int window;       /* positions that layers of gemma3 see, but every third;
+                         0: all */
     uint32_t version; /* GGUF version; 0 = 3 */
     const char *note; /* name of one more key, with a text; NULL: none */
     int n_split;      /* files; 0 or 1 = single */
