@@ -15,9 +15,9 @@ attention, feed-forward, norms, rotations and the head; this script only adds up
 the stages.  Serial stages are also checked against the model's own forward
 pass.
 
-GGUF keeps the rows of attn_q and attn_k of these architectures in an order in
+GGUF keeps the rows of attn_q and attn_k of most architectures in an order in
 which the two numbers of a rotation pair are neighbours; transformers keeps the
-halves of a head apart.
+halves of a head apart.  Norms of Gemma 3 hold 1 less in transformers.
 """
 import sys
 
@@ -37,6 +37,9 @@ SIZES = dict(hidden_size=D, intermediate_size=FF, num_hidden_layers=LAYERS,
              vocab_size=VOCAB, max_position_embeddings=256, rms_norm_eps=1e-5,
              attn_implementation="eager", pad_token_id=None)
 THETA = {"rope_type": "default", "rope_theta": 10000.0}
+WINDOW, WINDOW_STEP = 5, 3
+LAYER_TYPES = ["sliding_attention" if (i + 1) % WINDOW_STEP else
+               "full_attention" for i in range(LAYERS)]
 ARCHS = {
     "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM,
               dict(head_dim=HEAD_DIM)),
@@ -45,6 +48,12 @@ ARCHS = {
                      attention_multiplier=0.125, logits_scaling=1.5)),
     "smollm3": (transformers.SmolLM3Config, transformers.SmolLM3ForCausalLM,
                 dict(no_rope_layer_interval=4)),
+    "gemma3": (transformers.Gemma3TextConfig, transformers.Gemma3ForCausalLM,
+               dict(head_dim=HEAD_DIM, query_pre_attn_scalar=HEAD_DIM,
+                    sliding_window=WINDOW, layer_types=LAYER_TYPES,
+                    rope_parameters={
+                        "sliding_attention": THETA,
+                        "full_attention": dict(THETA, rope_theta=1e6)})),
 }
 CASES = [
     ("granite-F32", "0 1 2 3 4"),
@@ -57,6 +66,11 @@ CASES = [
     ("smollm3-F32", "0 par:1,2 par:3,4"),
     ("smollm3-F32-tied", "0 1 2 3 4"),
     ("smollm3-F32-tied", "0 3 2 1 4"),
+    ("gemma3-F32", "0 1 2 3 4"),
+    ("gemma3-F32", "0 lp:1,2 3 4"),
+    ("gemma3-F32", "0 par:1,2 par:3,4"),
+    ("gemma3-F32", "asym:0,1 2 asym:3,4"),
+    ("gemma3-F32-tied", "0 1 2 3 4"),
 ]
 TRAINED = [
     ("llama-F32", "0 lp:1,2 3 4"),
@@ -127,6 +141,23 @@ def weights(tied):
     return w
 
 
+def gemma3_weights(tied):
+    q, kv = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
+    w = weights(tied)
+    for i in range(LAYERS):
+        to, of = f"model.layers.{i}.", f"blk.{i}."
+        w[to + "self_attn.q_proj.weight"] = matrix(of + "attn_q.weight", q, D)
+        w[to + "self_attn.k_proj.weight"] = matrix(of + "attn_k.weight", kv, D)
+        for name, n, gguf in [
+                ("self_attn.q_norm", HEAD_DIM, "attn_q_norm"),
+                ("self_attn.k_norm", HEAD_DIM, "attn_k_norm"),
+                ("post_attention_layernorm", D, "post_attention_norm"),
+                ("pre_feedforward_layernorm", D, "ffn_norm"),
+                ("post_feedforward_layernorm", D, "post_ffw_norm")]:
+            w[f"{to}{name}.weight"] = norm(f"{of}{gguf}.weight", n)
+    return {k: v - 1 if v.dim() == 1 else v for k, v in w.items()}
+
+
 def tokens(n=N_TOKEN, seed=SEED):
     """rig_tokens(ids, n, VOCAB, seed) of test/support/rig.c."""
     x, ids = (seed * 0x9E3779B97F4A7C15 + 1) & MASK, []
@@ -139,10 +170,11 @@ def tokens(n=N_TOKEN, seed=SEED):
 def open_model(name):
     config_type, model_type, extra = ARCHS[name.split("-")[0]]
     tied = name.endswith("-tied")
-    config = config_type(**SIZES, **extra, rope_parameters=dict(THETA),
-                         tie_word_embeddings=tied)
+    extra = dict(rope_parameters=dict(THETA)) | extra
+    config = config_type(**SIZES, **extra, tie_word_embeddings=tied)
     model = model_type(config).eval()
-    model.load_state_dict(weights(tied))
+    model.load_state_dict(gemma3_weights(tied) if name.startswith("gemma3")
+                          else weights(tied))
     return model
 
 
@@ -182,13 +214,50 @@ class Stages:
         return z + sum(self.ffn(i, x + sum(a[:k + 1]))
                        for k, i in enumerate(members))
 
-    def run(self, ids, stages):
+    def begin(self, ids):
         x = self.m.embed_tokens(ids) * self.embedding
         self.angles = self.m.rotary_emb(x, torch.arange(N_TOKEN)[None])
+        return x
+
+    def run(self, ids, stages):
+        x = self.begin(ids)
         for text in stages.split():
             mode, _, layers = text.rpartition(":")
             x = self.stage(mode or "lp", [int(l) for l in layers.split(",")], x)
         return self.head(self.m.norm(x)) / self.logits
+
+
+class Gemma3Stages(Stages):
+    """Norms of outputs, and windows with angles of their own."""
+
+    def begin(self, ids):
+        x = self.m.embed_tokens(ids)  # scales them
+        at = torch.arange(N_TOKEN)
+        far = at[:, None] - at[None] >= WINDOW
+        self.types = {}
+        for kind in set(LAYER_TYPES):
+            mask = self.mask.clone()
+            if kind == "sliding_attention":
+                mask[:, :, far] = float("-inf")
+            self.types[kind] = (self.m.rotary_emb(x, at[None], kind), mask)
+        return x
+
+    def attn(self, i, x):
+        layer = self.m.layers[i]
+        angles, mask = self.types[LAYER_TYPES[i]]
+        y = layer.self_attn(hidden_states=layer.input_layernorm(x),
+                            position_embeddings=angles, attention_mask=mask)
+        return layer.post_attention_layernorm(y[0])
+
+    def ffn(self, i, y):
+        layer = self.m.layers[i]
+        return layer.post_feedforward_layernorm(
+            layer.mlp(layer.pre_feedforward_layernorm(y)))
+
+
+def stages_of(model):
+    gemma3 = isinstance(model, transformers.Gemma3ForCausalLM)
+    return Gemma3Stages(model) if gemma3 else Stages(model)
 
 
 def trained(model, stages):
@@ -239,7 +308,7 @@ def main():
     for name, stages in CASES if len(sys.argv) < 2 else [tuple(sys.argv[1:3])]:
         model = open_model(name)
         with torch.no_grad():
-            logits = Stages(model).run(ids, stages)
+            logits = stages_of(model).run(ids, stages)
             if stages == "0 1 2 3 4":
                 off = (model(ids).logits - logits).abs().max().item()
                 if off > 1e-5:

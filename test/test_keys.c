@@ -270,7 +270,8 @@ Test(keys, of_the_architecture_that_change_nothing)
 
     for (int a = 0; a < TLPI_N_ARCH; a++)
         for (size_t i = 0; i < TLPI_COUNT(keys); i++)
-            expect_accepted(tlpi_arch_table[a].name, &keys[i]);
+            if (tlpi_arch_table[a].window_step == 0 || !is_of_windows(&keys[i]))
+                expect_accepted(tlpi_arch_table[a].name, &keys[i]);
 }
 
 /* What one architecture has may be unknown in another. */

@@ -96,7 +96,8 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
         cr_expect_eq(tlpi_arch_get(&m->hp)->rope_neox, archs[a].neox);
         cr_expect_eq(m->hp.n_rot, 16);
         cr_expect_float_eq(m->hp.rope_scale, 1.0f, 0.0f);
-        cr_expect_float_eq(m->hp.rope_theta, 10000.0f, 0.0f);
+        cr_expect_float_eq(m->hp.rope_theta, archs[a].windows ? 1e6f : 1e4f,
+                           0.0f);
         cr_expect_float_eq(m->hp.norm_eps, 1e-5f, 0.0f);
         for (int l = 0; l < 5; l++) {
             const tlpi_layer *w = &m->w.layer[l];

@@ -277,8 +277,8 @@ done:
  *   D_t = D_t + A_t(Na x_t);  exchange, or not;
  *   D_t = D_t + F_t(Nf x_t);  exchange, or not
  *
- * With norms of outputs, P is the norm of the layer's half, and P' = P / sqrt(T)
- * that of a track's own part:
+ * With norms of outputs, P is the norm of the layer's half, and P' = P /
+ * sqrt(T) that of a track's own part:
  *
  *   no exchange:  D_t = D_t + P'(A_t(Na x_t))
  *   exchange:     x = x + P(sum A_t(Na x_t)) + sum D_t,  D_t = 0

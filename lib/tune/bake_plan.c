@@ -72,8 +72,8 @@ static int count_sites(const tlp_plan *p, int halves)
 
 static tlp_status check_plan(const tlp_plan *p)
 {
-    tlp_status st = tlpi_model_check_post(p->model, "plan",
-                                          "baking is not supported for");
+    tlp_status st =
+        tlpi_model_check_post(p->model, "plan", "baking is not supported for");
 
     if (st != TLP_OK)
         return st;

@@ -247,6 +247,7 @@ static void write_scales(gw_file *w, const tiny_spec *s)
 
 static void write_meta(gw_file *w, const tiny_spec *s)
 {
+    bool gemma3 = strcmp(s->arch, "gemma3") == 0;
     char key[96];
 #define KEY(suffix) (snprintf(key, sizeof key, "%s." suffix, s->arch), key)
 
@@ -262,11 +263,11 @@ static void write_meta(gw_file *w, const tiny_spec *s)
     gw_kv_u32(w, KEY("attention.value_length"), (uint32_t)s->head_dim);
     gw_kv_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-5f);
     gw_kv_u32(w, KEY("rope.dimension_count"), (uint32_t)s->head_dim);
-    gw_kv_f32(w, KEY("rope.freq_base"), 10000.0f);
+    gw_kv_f32(w, KEY("rope.freq_base"), gemma3 ? 1e6f : 1e4f);
     gw_kv_u32(w, KEY("vocab_size"), (uint32_t)s->n_vocab);
     if (strcmp(s->arch, "granite") == 0)
         write_scales(w, s);
-    if (strcmp(s->arch, "gemma3") == 0) {
+    if (gemma3) {
         gw_kv_u32(w, KEY("attention.sliding_window"), (uint32_t)s->window);
         gw_kv_u32(w, KEY("attention.sliding_window_pattern"), 3);
     }
