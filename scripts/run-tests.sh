@@ -25,6 +25,17 @@ else
 END
 fi
 
+# 238 MB under terms of their own: only if the file is there, or if
+# FETCH_GEMMA3=1 asks for it.
+gemma3=${XDG_CACHE_HOME:-$HOME/.cache}/libtlp/gemma-3-270m-Q4_K_M.gguf
+if [ -n "${WITHOUT_MODEL-}" ]; then
+    unset TLP_TEST_GEMMA3
+elif [ -n "${FETCH_GEMMA3-}" ] || [ -f "${TLP_TEST_GEMMA3-$gemma3}" ]; then
+    if gemma3=$("$here/fetch-model.sh" gemma3); then
+        export TLP_TEST_GEMMA3=$gemma3
+    fi
+fi
+
 jobs=${JOBS:-$(nproc 2>/dev/null || echo 1)}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
