@@ -291,6 +291,7 @@ typedef struct tlp_plan_adjust_info {
     uint64_t n_bytes;   /**< bytes of their file; 0 = no adjustments          */
     const char *sha256; /**< checksum of their file, borrowed from the plan; or
                              NULL                                             */
+    int32_t n_lora;     /**< matrices with LoRA                               */
 } tlp_plan_adjust_info;
 
 /**
@@ -664,8 +665,10 @@ typedef struct tlp_plan_train_report {
  * About twenty times in the course of the training the windows for validation
  * are scored.  The state with the least loss there is kept.
  *
- * Matrices go to a new file at `path`: with `rank`, the low-rank products are
- * added to the matrices.  A `type` of few bits undoes much of what training
+ * Matrices go to a new file at `path`.  LoRA is added to the matrices of that
+ * file, or, where `path` is NULL, is one of the new plan's adjustments.  LoRA
+ * that the plan has is trained on with `rank`, which must be its rank, and is
+ * kept without.  A `type` of few bits undoes much of what training
  * changed, because the steps of its grid are larger than the changes.  The serial model of that file is another model, and
  * is worse than the plan there.  Norms, gains and corrections are adjustments
  * of the new plan (tlp_plan_save writes them beside it).
@@ -682,7 +685,8 @@ typedef struct tlp_plan_train_report {
  * @param plan         plan with a group in mode lp, par or asym, or that leaves
  *                     out exchanges; its adjustments stay, or are trained
  * @param path         file to write, GGUF; none of the files of the plan's
- *                     model; not used without `full` and `rank`
+ *                     model; required with `full`, not used without `full`
+ *                     and `rank`
  * @param tokens       n ids of a text
  * @param n            number of tokens, at least two windows
  * @param opts         options

@@ -24,8 +24,8 @@ static const cli_command parts[] = {
       "-m FILE --plan PLAN --text FILE -o OUT.gguf [--plan-out PLAN2.json]",
       "Write a model whose order of hidden units suits a plan", plan_bake },
     { "plan train",
-      "-m FILE --plan PLAN --text FILE (--full | --lora R) --model-out "
-      "OUT.gguf -o PLAN2.json",
+      "-m FILE --plan PLAN --text FILE (--full | --lora R) "
+      "[--model-out OUT.gguf] -o PLAN2.json",
       "Train the layers that a plan changes", plan_train },
     { "plan show", "-m FILE --plan PLAN", "Show a plan's groups and its record",
       plan_show },

@@ -101,12 +101,13 @@ AT(tlp_stage_info, layers, 16);
 AT(tlp_stage_info, nosync, 24);
 AT(tlp_stage_info, n_track, 28);
 
-SIZE(tlp_plan_adjust_info, 40);
+SIZE(tlp_plan_adjust_info, 48);
 AT(tlp_plan_adjust_info, n_gain, 8);
 AT(tlp_plan_adjust_info, n_norm, 12);
 AT(tlp_plan_adjust_info, n_low_rank, 16);
 AT(tlp_plan_adjust_info, n_bytes, 24);
 AT(tlp_plan_adjust_info, sha256, 32);
+AT(tlp_plan_adjust_info, n_lora, 40);
 
 SIZE(tlp_device_info, 176);
 AT(tlp_device_info, name, 8);

@@ -425,8 +425,10 @@ Test(matmul, gate_up_is_silu_times_up)
         if (!b)
             continue;
         tlpi_weight *gw = weigh_all(b, &g), *uw = weigh_all(b, &u);
-        tlpi_gate_up item[] = { { gw, uw, x, y },
-                                { uw, gw, x, y + TOKENS * ROWS } };
+        tlpi_gate_up item[] = {
+            { .gate = gw, .up = uw, .x = x, .y = y },
+            { .gate = uw, .up = gw, .x = x, .y = y + TOKENS * ROWS },
+        };
         b->ops->gate_up(b, TOKENS, item, 2);
         for (int k = 0; k < 2 * TOKENS * ROWS; k++) {
             int at = k % (TOKENS * ROWS), r = at % ROWS * COLS;
@@ -475,7 +477,7 @@ Test(matmul, silu_is_accurate)
         if (!b)
             continue;
         tlpi_weight *w = weigh_all(b, &t);
-        tlpi_gate_up item = { w, w, x, y };
+        tlpi_gate_up item = { .gate = w, .up = w, .x = x, .y = y };
         b->ops->gate_up(b, TOKENS, &item, 1);
         for (int k = 0; k < TOKENS * 16; k++) {
             double v = (double)x[k / 16 * 32 + k % 16];

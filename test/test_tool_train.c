@@ -83,18 +83,43 @@ Test(tool_train, norms_need_no_model)
     spawn_free(&s);
 }
 
+/* LoRA beside the plan, and what the other parts of tlp plan say of it. */
+Test(tool_train, lora_beside_the_plan)
+{
+    const char *m = tool_model(), *ids = ids_of(1280);
+    const char *plan = tiny_path("lora.json");
+    spawned s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2",
+                      "--tokens", ids, "--lora", "2", "--text-share", "1",
+                      "--rate", "3e-3", "--ctx", "64", "-o", plan);
+
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    json_decref(eval(m, plan, ids));
+    s = SPAWN("tlp", "plan", "show", "-m", m, "--plan", plan);
+    tool_expect_status(&s, 0);
+    cr_expect(strstr(s.out, "0 gains, 0 norms, 0 low-rank corrections, LoRA of "
+                            "14 matrices"),
+              "%s", s.out);
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", plan, "--tokens", ids,
+              "--lora", "3", "--ctx", "64", "-o", tiny_path("no.json"));
+    tool_expect_message(&s, "tlp plan train: plan: the LoRA of blk.1.");
+    spawn_free(&s);
+}
+
 Test(tool_train, messages)
 {
     static const struct {
         const char *args[6], *message;
     } cases[] = {
-        { { "--norms", "--full" }, "--full and --lora write a model" },
+        { { "--norms", "--full" }, "--full writes a model" },
         { { "--full", "--lora", "4", "--model-out", "m.gguf" },
           "--full and --lora: give one" },
         { { "--train-tokens", "9", "--minutes", "1", "--norms" },
           "--train-tokens and --minutes" },
         { { "--seed", "1" }, "nothing to train" },
         { { "--norms", "--type", "Q8_0" }, "--model-out and --type are for" },
+        { { "--lora", "2", "--type", "Q8_0" }, "--type is for the model" },
     };
     const char *m = tool_model(), *ids = ids_of(64);
     char want[128];

@@ -116,17 +116,47 @@ static void fit_member(const tlpi_trainer *t, int stage, int member,
     };
 }
 
-static bool has_adjustments(const tlpi_trainer *t)
+/* Does the training write a new file?  LoRA is part of its matrices then, and
+ * one of the plan's adjustments otherwise. */
+static bool writes(const tlpi_trainer *t, const char *path)
 {
-    return t->o.norms || t->o.gains || t->plan->adjust;
+    return path && (t->o.full || t->o.rank);
 }
 
-/* The plan with the norms, gains and corrections that were trained, still for
- * the old file. */
-static tlp_status adjusted_plan(const tlpi_trainer *t, tlp_plan **out)
+/* Borrowed numbers of the LoRA of all layers. */
+static void fit_lora(const tlpi_trainer *t, tlpi_fitted_lora *lora)
+{
+    for (int l = 0; l < t->model->hp.n_layer; l++)
+        for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+            const tlpi_train_matrix *w = &t->net.layer[l].w[i];
+
+            if (w->down)
+                lora[l].pair[i] =
+                    (tlpi_fitted_lowrank){ (int)w->down->rows, w->down->value,
+                                           w->up->value };
+        }
+}
+
+/* Do the adjustments hold a single number? */
+static bool has_any(const tlpi_trainer *t, bool lora)
+{
+    const tlpi_adjust *a = t->plan->adjust;
+    bool any = t->o.norms || t->o.gains || (lora && t->o.rank > 0);
+
+    for (int i = 0; a && i < t->plan->n_stage; i++)
+        any |= a->stage[i].member != NULL;
+    return any || (lora && a && a->lora);
+}
+
+/* The plan with the norms, gains and corrections that were trained, and with
+ * `lora` the LoRA, still for the old file. */
+static tlp_status adjusted_plan(const tlpi_trainer *t, bool with_lora,
+                                tlp_plan **out)
 {
     size_t n_stage = (size_t)t->plan->n_stage;
+    size_t n_layer = (size_t)t->model->hp.n_layer;
     tlpi_fitted_stage *f = tlpi_calloc(t->env, n_stage, sizeof(*f));
+    tlpi_fitted_lora *lora = tlpi_calloc(t->env, n_layer, sizeof(*lora));
     tlpi_fitted_member *all = NULL;
     size_t n = 0;
     void *image;
@@ -136,8 +166,10 @@ static tlp_status adjusted_plan(const tlpi_trainer *t, tlp_plan **out)
     for (size_t i = 0; i < n_stage; i++)
         n += (size_t)t->net.stage[i].n_member;
     all = tlpi_calloc(t->env, n, sizeof(*all));
-    if (!f || !all)
+    if (!f || !all || !lora)
         TLP_TRY(tlpi_fail_nomem_for("a trained plan"));
+    if (with_lora)
+        fit_lora(t, lora);
     n = 0;
     for (int i = 0; i < t->plan->n_stage; i++) {
         const tlpi_train_stage *s = &t->net.stage[i];
@@ -149,10 +181,11 @@ static tlp_status adjusted_plan(const tlpi_trainer *t, tlp_plan **out)
         for (int j = 0; j < s->n_member; j++)
             fit_member(t, i, j, &all[n++]);
     }
-    TLP_TRY(tlpi_adjust_image(t->plan, f, &image, &n_image));
+    TLP_TRY(tlpi_adjust_image(t->plan, f, lora, &image, &n_image));
     st = tlpi_plan_with_adjust(out, t->plan, image, n_image, "training");
 done:
     tlpi_free(t->env, all);
+    tlpi_free(t->env, lora);
     tlpi_free(t->env, f);
     return st;
 }
@@ -188,7 +221,7 @@ static tlp_status list_matrices(tlpi_trainer *t, tlpi_tensor *list, size_t *n)
             const tlpi_train_matrix *w = &t->net.layer[l].w[i];
             float *x = w->full ? w->full->value : NULL;
 
-            if (!w->full && !w->down)
+            if (t->o.full ? !w->full : !w->down)
                 continue;
             tlpi_tensor *to = &list[*n];
 
@@ -306,14 +339,15 @@ static tlp_status hand_out(tlpi_trainer *t, const tlp_plan_train_report *r,
 {
     tlp_plan *plan = NULL;
     char *made = NULL;
+    bool lora = !(t->o.rank && writes(t, path));
     tlp_status st;
 
-    if (has_adjustments(t))
-        TLP_TRY(adjusted_plan(t, &plan));
+    if (has_any(t, lora))
+        TLP_TRY(adjusted_plan(t, lora, &plan));
     else
-        plan = tlpi_plan_retain(t->plan);
+        TLP_TRY(tlpi_plan_rebuild(&plan, t->model, t->plan, t->plan->made));
     TLP_TRY(record(t, plan, r, &made));
-    if (t->o.full || t->o.rank)
+    if (writes(t, path))
         TLP_TRY(write_file(t, plan, made, path, out));
     else
         TLP_TRY(tlpi_plan_move(out, plan, t->model, made));
@@ -325,16 +359,15 @@ done:
 
 static tlp_status check_paths(const tlpi_trainer *t, const char *path)
 {
-    bool writes = t->o.full || t->o.rank;
-
-    if (writes && !path)
+    if (t->o.full && !path)
         return tlpi_fail(TLP_EINVAL, "path is required for a training of "
-                                     "matrices");
-    return writes ? tlpi_plan_convert_check(t->model, path, t->o.plan_path)
-                  : TLP_OK;
+                                     "whole matrices");
+    return writes(t, path)
+               ? tlpi_plan_convert_check(t->model, path, t->o.plan_path)
+               : TLP_OK;
 }
 
-static tlp_status check_plan(const tlp_plan *plan,
+static tlp_status check_plan(const tlp_plan *plan, const char *path,
                              const tlp_plan_train_options *o)
 {
     if (plan->model->vocab_only)
@@ -342,7 +375,7 @@ static tlp_status check_plan(const tlp_plan *plan,
                          "%s was opened with vocab_only, training needs its "
                          "layers",
                          plan->model->path);
-    if (plan->model->w.view && (o->full || o->rank))
+    if (plan->model->w.view && (o->full || (o->rank && path)))
         return tlpi_fail(TLP_ENOTSUP,
                          "%s: its layers have fused tensors (attn_qkv), whose "
                          "parts cannot be trained",
@@ -370,7 +403,7 @@ tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *out_report,
         TLP_TRY(
             tlpi_struct_check(out_report, sizeof(r), "tlp_plan_train_report"));
     TLP_TRY(read_options(&t, opts));
-    TLP_TRY(check_plan(plan, &t.o));
+    TLP_TRY(check_plan(plan, path, &t.o));
     TLP_TRY(check_paths(&t, path));
     TLP_TRY(tlpi_plan_move(&t.plan, plan, t.model, plan->made));
     TLP_TRY(tlpi_trainer_create(&t, tokens, n));
