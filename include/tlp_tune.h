@@ -444,6 +444,34 @@ TLP_API tlp_status tlp_plan_quantize(tlp_plan **out,
     TLP_NODISCARD;
 
 /**
+ * Write the model of a plan to a file with the plan's LoRA added to its
+ * matrices, and the plan for that file, which has all adjustments but LoRA.
+ *
+ * The plan then computes the function that it computed with LoRA beside it, but
+ * for rounding.  The model's file gets its name after the
+ * plan is complete.
+ *
+ * @param[out] out     the plan for the new file; it keeps the new file's model
+ *                     open; the caller frees it with tlp_plan_free
+ * @param[out] result  NULL is allowed; otherwise the caller sets struct_size
+ * @param plan         plan with LoRA (tlp_plan_train)
+ * @param path         file to write; none of the files of the plan's model
+ * @param plan_path    file for the new plan, JSON, as tlp_plan_save writes it;
+ *                     NULL = none
+ * @param type         as in tlp_model_quantize; NULL = types stay, but matrices
+ *                     with LoRA of fewer than eight bits become Q8_0 (F16 if
+ *                     rows do not fit)
+ * @param opts         NULL = defaults
+ * @return TLP_EINVAL for a plan without LoRA; else as tlp_model_quantize
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_merge(tlp_plan **out, tlp_quantize_result *result,
+                                  const tlp_plan *plan, const char *path,
+                                  const char *plan_path, const char *type,
+                                  const tlp_quantize_options *opts)
+    TLP_NODISCARD;
+
+/**
  * Options of tlp_plan_bake.
  *
  * `session` describes the session that evaluates the windows of the text, as in

@@ -27,6 +27,8 @@ static const cli_command parts[] = {
       "-m FILE --plan PLAN --text FILE (--full | --lora R) "
       "[--model-out OUT.gguf] -o PLAN2.json",
       "Train the layers that a plan changes", plan_train },
+    { "plan merge", "-m FILE --plan PLAN -o OUT.gguf [--plan-out PLAN2.json]",
+      "Write a model with a plan's LoRA in its matrices", plan_merge },
     { "plan show", "-m FILE --plan PLAN", "Show a plan's groups and its record",
       plan_show },
     { "plan check", "-m FILE --plan PLAN", "Does a plan fit a model?",
@@ -58,7 +60,7 @@ int cmd_plan(int argc, char **argv)
         cli_set_command(&parts[i]);
         return parts[i].run(argc - 1, argv + 1);
     }
-    return cli_usage("%s: one of make, adjust, carry, bake, train, show, "
-                     "check and diff expected",
+    return cli_usage("%s: one of make, adjust, carry, bake, train, merge, "
+                     "show, check and diff expected",
                      argv[1]);
 }

@@ -87,19 +87,36 @@ Test(tool_train, norms_need_no_model)
 Test(tool_train, lora_beside_the_plan)
 {
     const char *m = tool_model(), *ids = ids_of(1280);
-    const char *plan = tiny_path("lora.json");
+    char plan[256], merged[256], merged_plan[256];
+
+    strcpy(plan, tiny_path("lora.json"));
+    strcpy(merged, tiny_path("merged.gguf"));
+    strcpy(merged_plan, tiny_path("merged.json"));
     spawned s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2",
                       "--tokens", ids, "--lora", "2", "--text-share", "1",
                       "--rate", "3e-3", "--ctx", "64", "-o", plan);
 
     tool_expect_status(&s, 0);
     spawn_free(&s);
-    json_decref(eval(m, plan, ids));
+    json_t *before = eval(m, plan, ids);
     s = SPAWN("tlp", "plan", "show", "-m", m, "--plan", plan);
     tool_expect_status(&s, 0);
     cr_expect(strstr(s.out, "0 gains, 0 norms, 0 low-rank corrections, LoRA of "
                             "14 matrices"),
               "%s", s.out);
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "merge", "-m", m, "--plan", plan, "-o", merged,
+              "--plan-out", merged_plan, "--type", "F32");
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    json_t *after = eval(merged, merged_plan, ids);
+    cr_expect_float_eq(tool_number(after, "ppl"), tool_number(before, "ppl"),
+                       0.01 * tool_number(before, "ppl"));
+    json_decref(after);
+    json_decref(before);
+    s = SPAWN("tlp", "plan", "merge", "-m", m, "--plan", "par:1-2", "-o",
+              tiny_path("no.gguf"));
+    tool_expect_message(&s, "tlp plan merge: plan: it has no LoRA to merge");
     spawn_free(&s);
     s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", plan, "--tokens", ids,
               "--lora", "3", "--ctx", "64", "-o", tiny_path("no.json"));

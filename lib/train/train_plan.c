@@ -137,21 +137,14 @@ static void fit_lora(const tlpi_trainer *t, tlpi_fitted_lora *lora)
         }
 }
 
-/* Do the adjustments hold a single number? */
-static bool has_any(const tlpi_trainer *t, bool lora)
+static bool has_adjustments(const tlpi_trainer *t)
 {
-    const tlpi_adjust *a = t->plan->adjust;
-    bool any = t->o.norms || t->o.gains || (lora && t->o.rank > 0);
-
-    for (int i = 0; a && i < t->plan->n_stage; i++)
-        any |= a->stage[i].member != NULL;
-    return any || (lora && a && a->lora);
+    return t->o.norms || t->o.gains || t->o.rank || t->plan->adjust;
 }
 
-/* The plan with the norms, gains and corrections that were trained, and with
- * `lora` the LoRA, still for the old file. */
-static tlp_status adjusted_plan(const tlpi_trainer *t, bool with_lora,
-                                tlp_plan **out)
+/* The plan with the norms, gains, corrections and LoRA that were trained, still
+ * for the old file. */
+static tlp_status adjusted_plan(const tlpi_trainer *t, tlp_plan **out)
 {
     size_t n_stage = (size_t)t->plan->n_stage;
     size_t n_layer = (size_t)t->model->hp.n_layer;
@@ -168,8 +161,7 @@ static tlp_status adjusted_plan(const tlpi_trainer *t, bool with_lora,
     all = tlpi_calloc(t->env, n, sizeof(*all));
     if (!f || !all || !lora)
         TLP_TRY(tlpi_fail_nomem_for("a trained plan"));
-    if (with_lora)
-        fit_lora(t, lora);
+    fit_lora(t, lora);
     n = 0;
     for (int i = 0; i < t->plan->n_stage; i++) {
         const tlpi_train_stage *s = &t->net.stage[i];
@@ -192,72 +184,35 @@ done:
 
 /* ==== the file =========================================================== */
 
-/* W + up down, in floats. */
-static void merge_lora(const tlpi_trainer *t, const tlpi_train_matrix *w,
-                       float *x)
+/* The matrices that were trained, as tensors of floats; borrowed numbers. */
+static size_t list_matrices(const tlpi_trainer *t, tlpi_tensor *list)
 {
-    int64_t rows = w->tensor->ne[1], cols = w->tensor->ne[0];
-    const tlpi_gemm_args product = { .m = rows,
-                                     .n = cols,
-                                     .k = w->down->rows,
-                                     .alpha = 1,
-                                     .beta = 1,
-                                     .a = w->up->value,
-                                     .lda = (size_t)w->up->cols,
-                                     .b = tlpi_gemm_floats(w->down->value,
-                                                           (size_t)cols),
-                                     .c = x,
-                                     .ldc = (size_t)cols };
+    size_t n = 0;
 
-    tlpi_dequantize(w->tensor->type, w->tensor->data, x, rows * cols);
-    tlpi_gemm_run(t->pass.gemm, &product);
-}
-
-/* The trained matrices as tensors of floats; LoRA needs memory for each. */
-static tlp_status list_matrices(tlpi_trainer *t, tlpi_tensor *list, size_t *n)
-{
     for (int l = 0; l < t->model->hp.n_layer; l++)
         for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
             const tlpi_train_matrix *w = &t->net.layer[l].w[i];
-            float *x = w->full ? w->full->value : NULL;
 
-            if (t->o.full ? !w->full : !w->down)
+            if (!w->full)
                 continue;
-            tlpi_tensor *to = &list[*n];
-
-            *to = *w->tensor;
-            if (!x) {
-                x = tlpi_alloc_array(t->env, (size_t)to->ne[0],
-                                     (size_t)to->ne[1] * sizeof(float));
-                if (!x)
-                    return tlpi_fail_nomem_for("a trained model");
-                merge_lora(t, w, x);
-            }
-            to->type = TLPI_F32;
-            to->data = x;
-            to->n_bytes = (size_t)to->ne[0] * (size_t)to->ne[1] * sizeof(float);
-            ++*n;
+            list[n] = *w->tensor;
+            list[n].type = TLPI_F32;
+            list[n].data = w->full->value;
+            list[n++].n_bytes = tlpi_train_param_size(w->full) * sizeof(float);
         }
-    return TLP_OK;
+    return n;
 }
 
-static void free_matrices(const tlpi_trainer *t, tlpi_tensor *list, size_t n)
-{
-    for (size_t i = 0; i < n && t->o.rank; i++)
-        tlpi_free(t->env, (void *)(uintptr_t)list[i].data);
-    tlpi_free(t->env, list);
-}
-
+/* Write whole matrices that were trained, or the matrices with the plan's
+ * LoRA. */
 static tlp_status write_file(tlpi_trainer *t, const tlp_plan *plan,
                              const char *made, const char *path, tlp_plan **out)
 {
-    size_t most = (size_t)t->model->hp.n_layer * TLPI_N_LAYER_TENSOR, n = 0;
+    size_t most = (size_t)t->model->hp.n_layer * TLPI_N_LAYER_TENSOR;
     tlpi_tensor *list = tlpi_calloc(t->env, most, sizeof(*list));
-    tlp_status st = TLP_OK;
 
     if (!list)
         return tlpi_fail_nomem_for("a trained model");
-    TLP_TRY(list_matrices(t, list, &n));
     const tlpi_plan_convert c = { .plan = plan,
                                   .made = made,
                                   .plan_path = t->o.plan_path,
@@ -265,11 +220,12 @@ static tlp_status write_file(tlpi_trainer *t, const tlp_plan *plan,
                                             .path = path,
                                             .type = t->o.type,
                                             .replace = list,
-                                            .n_replace = n } };
+                                            .n_replace =
+                                                list_matrices(t, list) } };
+    tlp_status st = t->o.rank ? tlpi_plan_merge_write(out, NULL, &c)
+                              : tlpi_plan_convert_write(out, NULL, &c);
 
-    st = tlpi_plan_convert_write(out, NULL, &c);
-done:
-    free_matrices(t, list, n);
+    tlpi_free(t->env, list);
     return st;
 }
 
@@ -339,13 +295,12 @@ static tlp_status hand_out(tlpi_trainer *t, const tlp_plan_train_report *r,
 {
     tlp_plan *plan = NULL;
     char *made = NULL;
-    bool lora = !(t->o.rank && writes(t, path));
     tlp_status st;
 
-    if (has_any(t, lora))
-        TLP_TRY(adjusted_plan(t, lora, &plan));
+    if (has_adjustments(t))
+        TLP_TRY(adjusted_plan(t, &plan));
     else
-        TLP_TRY(tlpi_plan_rebuild(&plan, t->model, t->plan, t->plan->made));
+        plan = tlpi_plan_retain(t->plan);
     TLP_TRY(record(t, plan, r, &made));
     if (writes(t, path))
         TLP_TRY(write_file(t, plan, made, path, out));
@@ -367,7 +322,7 @@ static tlp_status check_paths(const tlpi_trainer *t, const char *path)
                : TLP_OK;
 }
 
-static tlp_status check_plan(const tlp_plan *plan, const char *path,
+static tlp_status check_plan(const tlp_plan *plan,
                              const tlp_plan_train_options *o)
 {
     if (plan->model->vocab_only)
@@ -375,7 +330,7 @@ static tlp_status check_plan(const tlp_plan *plan, const char *path,
                          "%s was opened with vocab_only, training needs its "
                          "layers",
                          plan->model->path);
-    if (plan->model->w.view && (o->full || (o->rank && path)))
+    if (plan->model->w.view && o->full)
         return tlpi_fail(TLP_ENOTSUP,
                          "%s: its layers have fused tensors (attn_qkv), whose "
                          "parts cannot be trained",
@@ -403,7 +358,7 @@ tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *out_report,
         TLP_TRY(
             tlpi_struct_check(out_report, sizeof(r), "tlp_plan_train_report"));
     TLP_TRY(read_options(&t, opts));
-    TLP_TRY(check_plan(plan, path, &t.o));
+    TLP_TRY(check_plan(plan, &t.o));
     TLP_TRY(check_paths(&t, path));
     TLP_TRY(tlpi_plan_move(&t.plan, plan, t.model, plan->made));
     TLP_TRY(tlpi_trainer_create(&t, tokens, n));
