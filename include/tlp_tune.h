@@ -472,6 +472,21 @@ TLP_API tlp_status tlp_plan_merge(tlp_plan **out, tlp_quantize_result *result,
     TLP_NODISCARD;
 
 /**
+ * Write the plan's LoRA to a file that tlp_adapter_open and llama.cpp read as an
+ * adapter.
+ *
+ * The file has the LoRA alone: its products were trained for the plan, with its
+ * other adjustments, and mean little without it.
+ *
+ * @param plan  plan with LoRA
+ * @param path  file to write, GGUF; none of the files of the plan's model
+ * @return TLP_OK; TLP_EINVAL for a plan without LoRA; TLP_EIO
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_save_adapter(const tlp_plan *plan,
+                                         const char *path) TLP_NODISCARD;
+
+/**
  * Options of tlp_plan_bake.
  *
  * `session` describes the session that evaluates the windows of the text, as in

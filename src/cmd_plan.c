@@ -27,8 +27,11 @@ static const cli_command parts[] = {
       "-m FILE --plan PLAN --text FILE (--full | --lora R) "
       "[--model-out OUT.gguf] -o PLAN2.json",
       "Train the layers that a plan changes", plan_train },
-    { "plan merge", "-m FILE --plan PLAN -o OUT.gguf [--plan-out PLAN2.json]",
-      "Write a model with a plan's LoRA in its matrices", plan_merge },
+    { "plan merge",
+      "-m FILE --plan PLAN (-o OUT.gguf [--plan-out PLAN2.json] | --lora-out "
+      "LORA.gguf)",
+      "Write a model with a plan's LoRA in its matrices, or an adapter",
+      plan_merge },
     { "plan show", "-m FILE --plan PLAN", "Show a plan's groups and its record",
       plan_show },
     { "plan check", "-m FILE --plan PLAN", "Does a plan fit a model?",

@@ -118,7 +118,7 @@ AT(tlp_device_info, memory_total, 152);
 AT(tlp_device_info, memory_free, 160);
 AT(tlp_device_info, peers, 168);
 
-SIZE(tlp_session_options, 136);
+SIZE(tlp_session_options, 152);
 AT(tlp_session_options, n_ctx, 8);
 AT(tlp_session_options, n_seq, 12);
 AT(tlp_session_options, n_batch, 16);
@@ -142,6 +142,8 @@ AT(tlp_session_options, n_row, 112);
 AT(tlp_session_options, pool, 120);
 AT(tlp_session_options, n_thread_prefill, 128);
 AT(tlp_session_options, spin_us, 132);
+AT(tlp_session_options, adapter, 136);
+AT(tlp_session_options, adapter_scale, 144);
 
 SIZE(tlp_pool, 24);
 AT(tlp_pool, run, 8);

@@ -124,6 +124,46 @@ Test(tool_train, lora_beside_the_plan)
     spawn_free(&s);
 }
 
+/* A plan's LoRA as an adapter: with the plan's stages it is the plan. */
+Test(tool_train, lora_as_an_adapter)
+{
+    const char *m = tool_model(), *ids = ids_of(1280);
+    char plan[256], adapter[256];
+
+    strcpy(plan, tiny_path("lora.json"));
+    strcpy(adapter, tiny_path("lora.gguf"));
+    spawned s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2",
+                      "--tokens", ids, "--lora", "2", "--text-share", "1",
+                      "--rate", "3e-3", "--ctx", "64", "-o", plan);
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "merge", "-m", m, "--plan", plan, "--lora-out",
+              adapter);
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    json_t *beside = eval(m, plan, ids);
+    s = SPAWN("tlp", "eval", "-m", m, "--plan", "par:1-2", "--tokens", ids,
+              "--ctx", "32", "--lora", adapter, "--json");
+    tool_expect_status(&s, 0);
+    json_t *added = tool_json(&s);
+    cr_expect_eq(tool_number(added, "ppl"), tool_number(beside, "ppl"));
+    json_decref(added);
+    json_decref(beside);
+    spawn_free(&s);
+    s = SPAWN("tlp", "run", "-m", m, "-p", "a", "-n", "4", "--lora", adapter,
+              "--lora-scale", "-0.5", "--ranks", "2");
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    s = SPAWN("tlp", "run", "-m", m, "-p", "a", "--lora", m);
+    tool_expect_status(&s, 1);
+    cr_expect(strstr(s.err, "key general.type"), "%s", s.err);
+    spawn_free(&s);
+    s = SPAWN("tlp", "run", "-m", m, "-p", "a", "--lora-scale", "2");
+    tool_expect_status(&s, 2);
+    tool_expect_message(&s, "tlp run: --lora-scale is for --lora");
+    spawn_free(&s);
+}
+
 Test(tool_train, messages)
 {
     static const struct {

@@ -6,15 +6,20 @@
  * the product is then what it adds to its share of W x, and the exchange that
  * sums the shares of W x sums both.
  */
+#include "plan/adapter.h"
 #include "rank/program.h"
 
-/* The plan's LoRA; out: room for TLPI_MAX_LORA_SOURCE.  Returns how many. */
-static int list_sources(const tlp_plan *plan, tlpi_lora_source *out)
+/* The plan's LoRA and the adapter; out: room for TLPI_MAX_LORA_SOURCE.  Returns
+ * how many. */
+static int list_sources(const tlp_plan *plan, const tlpi_session_config *cfg,
+                        tlpi_lora_source *out)
 {
     int n = 0;
 
     if (plan->adjust && plan->adjust->lora)
         out[n++] = (tlpi_lora_source){ plan->adjust->lora, 1 };
+    if (cfg->adapter)
+        out[n++] = (tlpi_lora_source){ cfg->adapter->lora, cfg->adapter_scale };
     return n;
 }
 
@@ -41,7 +46,7 @@ tlp_status tlpi_program_load_lora(tlpi_program *p, int layer, tlpi_half half,
 {
     const tlpi_hparams *hp = &p->store->model->hp;
     tlpi_lora_source source[TLPI_MAX_LORA_SOURCE];
-    int n = list_sources(p->plan, source);
+    int n = list_sources(p->plan, p->store->cfg, source);
     tlp_status st = TLP_OK;
 
     for (int i = 0; n > 0 && i < TLPI_N_LAYER_TENSOR; i++) {
@@ -98,9 +103,8 @@ int tlpi_program_lora_cols(const tlpi_rank_stage *s)
 int tlpi_program_lora_rank(const tlp_plan *plan, const tlpi_session_config *cfg)
 {
     tlpi_lora_source source[TLPI_MAX_LORA_SOURCE];
-    int n = list_sources(plan, source), most = 0;
+    int n = list_sources(plan, cfg, source), most = 0;
 
-    (void)cfg;
     for (int l = 0; n > 0 && l < plan->model->hp.n_layer; l++)
         for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++)
             most =
