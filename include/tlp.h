@@ -1106,21 +1106,22 @@ typedef struct tlp_pool {
 typedef struct tlp_adapter tlp_adapter;
 
 /**
- * Open a LoRA adapter, a GGUF file as llama.cpp reads and writes it.
+ * Open a LoRA adapter, a GGUF file in the form that llama.cpp reads.
  *
  * The tensors are lora_a and lora_b of attn_q, attn_k, attn_v, attn_output,
  * ffn_gate, ffn_up and ffn_down, of any type that models can have; rows of
  * attn_q and attn_k are in the order of the model's file.  A session with
  * `adapter` adds the products to its matrices in all layers that run, also to
- * the LoRA of its plan.  An adapter may be used by any number of sessions.
+ * the LoRA of its plan.  Any number of threads and sessions may use an adapter
+ * at a time.
  *
  * @param[out] out  the adapter; the caller frees it with tlp_adapter_free
  * @param model     model; the adapter keeps it alive
  * @param path      UTF-8
  * @return TLP_OK; TLP_EIO; TLP_EFORMAT for a file that is malformed or does not
- *         fit the model; TLP_ENOTSUP for a key or a tensor that the library
- *         does not know, of which LoRA of token_embd and output are two;
- *         TLP_EINVAL for a model that was opened with vocab_only
+ *         fit the model; TLP_ENOTSUP for keys and tensors that the library
+ *         cannot use, LoRA of token_embd and output among them; TLP_EINVAL for
+ *         a model that was opened with vocab_only
  * @since 0.1
  */
 TLP_API tlp_status tlp_adapter_open(tlp_adapter **out, tlp_model *model,
