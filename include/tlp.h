@@ -1112,8 +1112,7 @@ typedef struct tlp_adapter tlp_adapter;
  * ffn_gate, ffn_up and ffn_down, of any type that models can have; rows of
  * attn_q and attn_k are in the order of the model's file.  A session with
  * `adapter` adds the products to its matrices in all layers that run, also to
- * the LoRA of its plan.  Any number of threads and sessions may use an adapter
- * at a time.
+ * the LoRA of its plan.  Any number of threads and sessions may use it.
  *
  * @param[out] out  the adapter; the caller frees it with tlp_adapter_free
  * @param model     model; the adapter keeps it alive
