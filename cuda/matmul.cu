@@ -24,9 +24,11 @@ void tlpi_gpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n)
 /* gate into the scratch, up into y, then fn(gate) * up into y. */
 static void gate_up_apart(tlpi_gpu *g, int n_tok, const tlpi_gate_up *x)
 {
-    tlpi_term term[2] = { { x->gate, x->x, 1 }, { x->up, x->x, 1 } };
-    tlpi_matmul mm[2] = { { &term[0], 1, NULL, false, g->scratch },
-                          { &term[1], 1, NULL, false, x->y } };
+    tlpi_term gate[2] = { { x->gate, x->x, 1 }, x->gate_more };
+    tlpi_term up[2] = { { x->up, x->x, 1 }, x->up_more };
+    tlpi_matmul mm[2] = { { gate, x->gate_more.w ? 2 : 1, NULL, false,
+                            g->scratch },
+                          { up, x->up_more.w ? 2 : 1, NULL, false, x->y } };
     size_t n = (size_t)n_tok * (size_t)x->gate->n_row;
 
     tlpi_gpu_matmul(&g->base, n_tok, mm, 2);
@@ -42,7 +44,8 @@ void tlpi_gpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
     bool together = n_tok <= TLPI_GPU_DECODE;
 
     for (int i = 0; i < n; i++)
-        together = together && item[i].gate->type == item[i].up->type;
+        together = together && item[i].gate->type == item[i].up->type &&
+                   !item[i].gate_more.w && !item[i].up_more.w;
     if (together)
         tlpi_gpu_gemv_gate_up(g, n_tok, item, n);
     for (int i = 0; i < n && !together; i++)

@@ -1102,6 +1102,38 @@ typedef struct tlp_pool {
 /** Initial value of a tlp_pool: no function. */
 #define TLP_POOL_INIT { sizeof(tlp_pool), NULL, NULL }
 
+/** A LoRA adapter: products of low rank for the matrices of a model. */
+typedef struct tlp_adapter tlp_adapter;
+
+/**
+ * Open a LoRA adapter, a GGUF file in the form that llama.cpp reads.
+ *
+ * The tensors are lora_a and lora_b of attn_q, attn_k, attn_v, attn_output,
+ * ffn_gate, ffn_up and ffn_down, of any type that models can have; rows of
+ * attn_q and attn_k are in the order of the model's file.  A session with
+ * `adapter` adds the products to its matrices in all layers that run, also to
+ * the LoRA of its plan.  Any number of threads and sessions may use it.
+ *
+ * @param[out] out  the adapter; the caller frees it with tlp_adapter_free
+ * @param model     model; the adapter keeps it alive
+ * @param path      UTF-8
+ * @return TLP_OK; TLP_EIO; TLP_EFORMAT for a file that is malformed or does not
+ *         fit the model; TLP_ENOTSUP for keys and tensors that the library
+ *         cannot use, LoRA of token_embd and output among them; TLP_EINVAL for
+ *         a model that was opened with vocab_only
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_adapter_open(tlp_adapter **out, tlp_model *model,
+                                    const char *path) TLP_NODISCARD;
+
+/**
+ * Release an adapter.  Sessions that use it stay valid.
+ *
+ * @param adapter  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_adapter_free(tlp_adapter *adapter);
+
 /**
  * Options of a session.
  *
@@ -1156,12 +1188,18 @@ typedef struct tlp_session_options {
                              100, less while other programs or threads need the
                              cores; -1 = not at all; else always this long, at
                              most 1000000                                     */
+    const tlp_adapter *adapter; /**< LoRA that is added to the matrices, opened
+                             for the model of the plan; NULL = none.  The
+                             session keeps it alive; not for plans in mode
+                             lp-code or merge, and not where plans are made,
+                             fitted or trained                                */
+    double adapter_scale; /**< what its products are multiplied with; 0 = 1   */
 } tlp_session_options;
 
 /** Initial value of a tlp_session_options: all defaults. */
 #define TLP_SESSION_OPTIONS_INIT                                               \
     { sizeof(tlp_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
-      NULL, 0, NULL, NULL, 0, 0, 0, NULL, 0, 0 }
+      NULL, 0, NULL, NULL, 0, 0, 0, NULL, 0, 0, NULL, 0 }
 
 /**
  * Create a session.

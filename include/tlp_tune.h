@@ -291,6 +291,7 @@ typedef struct tlp_plan_adjust_info {
     uint64_t n_bytes;   /**< bytes of their file; 0 = no adjustments          */
     const char *sha256; /**< checksum of their file, borrowed from the plan; or
                              NULL                                             */
+    int32_t n_lora;     /**< matrices with LoRA                               */
 } tlp_plan_adjust_info;
 
 /**
@@ -441,6 +442,49 @@ TLP_API tlp_status tlp_plan_quantize(tlp_plan **out,
                                      const char *plan_path, const char *type,
                                      const tlp_quantize_options *opts)
     TLP_NODISCARD;
+
+/**
+ * Write the model of a plan to a file with the plan's LoRA added to its
+ * matrices, and the plan for that file, which has all adjustments but LoRA.
+ *
+ * The plan then computes the function that it computed with LoRA beside it, but
+ * for rounding.  The model's file gets its name after the
+ * plan is complete.
+ *
+ * @param[out] out     the plan for the new file; it keeps the new file's model
+ *                     open; the caller frees it with tlp_plan_free
+ * @param[out] result  NULL is allowed; otherwise the caller sets struct_size
+ * @param plan         plan with LoRA (tlp_plan_train)
+ * @param path         file to write; none of the files of the plan's model
+ * @param plan_path    file for the new plan, JSON, as tlp_plan_save writes it;
+ *                     NULL = none
+ * @param type         as in tlp_model_quantize; NULL = types stay, but matrices
+ *                     with LoRA of fewer than eight bits become Q8_0 (F16 if
+ *                     rows do not fit)
+ * @param opts         NULL = defaults
+ * @return TLP_EINVAL for a plan without LoRA; else as tlp_model_quantize
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_merge(tlp_plan **out, tlp_quantize_result *result,
+                                  const tlp_plan *plan, const char *path,
+                                  const char *plan_path, const char *type,
+                                  const tlp_quantize_options *opts)
+    TLP_NODISCARD;
+
+/**
+ * Write the plan's LoRA to a file that tlp_adapter_open and llama.cpp read as an
+ * adapter.
+ *
+ * The file has the LoRA alone: its products were trained for the plan, with its
+ * other adjustments, and mean little without it.
+ *
+ * @param plan  plan with LoRA
+ * @param path  file to write, GGUF; none of the files of the plan's model
+ * @return TLP_OK; TLP_EINVAL for a plan without LoRA; TLP_EIO
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_plan_save_adapter(const tlp_plan *plan,
+                                         const char *path) TLP_NODISCARD;
 
 /**
  * Options of tlp_plan_bake.
@@ -663,8 +707,10 @@ typedef struct tlp_plan_train_report {
  * About twenty times in the course of the training the windows for validation
  * are scored.  The state with the least loss there is kept.
  *
- * Matrices go to a new file at `path`: with `rank`, the low-rank products are
- * added to the matrices.  A `type` of few bits undoes much of what training
+ * Matrices go to a new file at `path`.  LoRA is added to the matrices of that
+ * file, or, where `path` is NULL, is one of the new plan's adjustments.  LoRA
+ * that the plan has is trained on with `rank`, which must be its rank, and is
+ * kept without.  A `type` of few bits undoes much of what training
  * changed, because the steps of its grid are larger than the changes.  The serial model of that file is another model, and
  * is worse than the plan there.  Norms, gains and corrections are adjustments
  * of the new plan (tlp_plan_save writes them beside it).
@@ -687,7 +733,8 @@ typedef struct tlp_plan_train_report {
  * @param plan         plan with a group in mode lp, par or asym, or that leaves
  *                     out exchanges; its adjustments stay, or are trained
  * @param path         file to write, GGUF; none of the files of the plan's
- *                     model; not used without `full` and `rank`
+ *                     model; required with `full`, not used without `full`
+ *                     and `rank`
  * @param tokens       n ids of a text
  * @param n            number of tokens, at least two windows
  * @param opts         options

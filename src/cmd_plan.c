@@ -24,9 +24,14 @@ static const cli_command parts[] = {
       "-m FILE --plan PLAN --text FILE -o OUT.gguf [--plan-out PLAN2.json]",
       "Write a model whose order of hidden units suits a plan", plan_bake },
     { "plan train",
-      "-m FILE --plan PLAN --text FILE (--full | --lora R) --model-out "
-      "OUT.gguf -o PLAN2.json",
+      "-m FILE --plan PLAN --text FILE (--full | --lora R) "
+      "[--model-out OUT.gguf] -o PLAN2.json",
       "Train the layers that a plan changes", plan_train },
+    { "plan merge",
+      "-m FILE --plan PLAN (-o OUT.gguf [--plan-out PLAN2.json] | --lora-out "
+      "LORA.gguf)",
+      "Write a model with a plan's LoRA in its matrices, or an adapter",
+      plan_merge },
     { "plan show", "-m FILE --plan PLAN", "Show a plan's groups and its record",
       plan_show },
     { "plan check", "-m FILE --plan PLAN", "Does a plan fit a model?",
@@ -58,7 +63,7 @@ int cmd_plan(int argc, char **argv)
         cli_set_command(&parts[i]);
         return parts[i].run(argc - 1, argv + 1);
     }
-    return cli_usage("%s: one of make, adjust, carry, bake, train, show, "
-                     "check and diff expected",
+    return cli_usage("%s: one of make, adjust, carry, bake, train, merge, "
+                     "show, check and diff expected",
                      argv[1]);
 }

@@ -25,8 +25,10 @@ void engine_watch(tlp_session *session)
     cli_on_interrupt(session ? abort_session : NULL, session);
 }
 
-static int check_model_path(const engine *e)
+static int check_paths(const engine *e)
 {
+    if (!e->lora_path && e->lora_scale != 1)
+        return cli_usage("--lora-scale is for --lora");
     return e->model_path ? CLI_OK : cli_usage("no model: -m FILE is required");
 }
 
@@ -42,7 +44,7 @@ int engine_open_model(engine *e, bool vocab_only)
 {
     cli_progress bar;
     tlp_model_options opts = TLP_MODEL_OPTIONS_INIT;
-    int rc = check_model_path(e);
+    int rc = check_paths(e);
 
     if (rc != CLI_OK)
         return rc;
@@ -61,6 +63,8 @@ int engine_open_model(engine *e, bool vocab_only)
         return engine_fail(st);
     e->info.struct_size = sizeof e->info;
     st = tlp_model_get_info(&e->info, e->model);
+    if (st == TLP_OK && e->lora_path)
+        st = tlp_adapter_open(&e->adapter, e->model, e->lora_path);
     return st != TLP_OK ? engine_fail(st) : CLI_OK;
 }
 
@@ -143,6 +147,10 @@ tlp_session_options engine_session_options(const engine *e, int n_ctx)
     opts.timeout_ms = (int32_t)lround(1000.0 * (double)e->timeout);
     opts.wire = e->wire;
     opts.link_delay_us = e->link_delay_us;
+    if (e->adapter && e->lora_scale != 0) { /* 0: it adds nothing */
+        opts.adapter = e->adapter;
+        opts.adapter_scale = (double)e->lora_scale;
+    }
     return opts;
 }
 
@@ -210,7 +218,7 @@ static int serve(engine *e, int n_ctx)
 int engine_start(engine *e, int n_ctx)
 {
     int32_t rank = 0;
-    int rc = check_model_path(e);
+    int rc = check_paths(e);
 
     if (rc == CLI_OK)
         rc = read_device(e);
@@ -275,9 +283,11 @@ void engine_close(engine *e)
     engine_watch(NULL);
     tlp_session_free(e->session);
     tlp_plan_free(e->plan);
+    tlp_adapter_free(e->adapter);
     tlp_model_free(e->model);
     e->session = NULL;
     e->plan = NULL;
+    e->adapter = NULL;
     e->model = NULL;
 }
 

@@ -19,6 +19,8 @@ typedef struct engine {
     /* options */
     const char *model_path;
     const char *plan_text; /* NULL = serial */
+    const char *lora_path; /* adapter; NULL = none */
+    float lora_scale;
     bool no_mmap, trust_sample;
     int n_rank; /* 0 = not given; set by engine_start */
     int n_thread, n_thread_batch;
@@ -40,6 +42,7 @@ typedef struct engine {
     /* opened objects */
     tlp_model *model;
     tlp_model_info info;
+    tlp_adapter *adapter;
     tlp_plan *plan;
     tlp_session *session;
 } engine;
@@ -49,7 +52,7 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 
 #define ENGINE_INIT                                                            \
     {                                                                          \
-        .timeout = 5                                                           \
+        .timeout = 5, .lora_scale = 1                                          \
     }
 
 /* Rows of an option table. */
@@ -91,7 +94,13 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
       "f32 keeps activations exact (default: 8 bits)", 0, 0 },                 \
     { CLI_CHOICE, 0, "kv", &(e).kv, "default|f32|f16|bf16|q8_0",               \
       "type of the KV cache (f16; f32 with --compute f32)", 0, 0 }
+#define ENGINE_LORA_OPTIONS(e)                                                 \
+    { CLI_TEXT, 0, "lora", &(e).lora_path, "FILE",                             \
+      "add a LoRA adapter to the model, GGUF", 0, 0 },                         \
+    { CLI_FLOAT, 0, "lora-scale", &(e).lora_scale, "X",                        \
+      "multiply the adapter (1)", -1000, 1000 }
 #define ENGINE_SESSION_OPTIONS(e)                                              \
+    ENGINE_LORA_OPTIONS(e),                                                    \
     { CLI_INT, 0, "ranks", &(e).n_rank, "N",                                   \
       "ranks (0: with mpi all processes, else 1)", 0, 64 },                    \
     ENGINE_DEVICE_OPTION(e),                                                   \

@@ -117,9 +117,10 @@ static int print_adjust(const tlp_plan *plan)
     int rc = get_adjust(plan, &a);
 
     if (rc == CLI_OK && a.n_bytes > 0)
-        printf("adjusted: %d gains, %d norms, %d low-rank corrections, %llu "
-               "bytes\n",
-               a.n_gain, a.n_norm, a.n_low_rank, (unsigned long long)a.n_bytes);
+        printf("adjusted: %d gains, %d norms, %d low-rank corrections, LoRA of "
+               "%d matrices, %llu bytes\n",
+               a.n_gain, a.n_norm, a.n_low_rank, a.n_lora,
+               (unsigned long long)a.n_bytes);
     return rc;
 }
 

@@ -152,11 +152,12 @@ static int check_options(const train *v)
     if (!v->full && !v->lora && !v->norms && !v->gains && !v->corrections)
         return cli_usage("nothing to train: --full, --lora R, --norms, --gains "
                          "or --corrections is required");
-    if ((v->full || v->lora) && !v->model_path)
-        return cli_usage("--full and --lora write a model: --model-out FILE is "
-                         "required");
+    if (v->full && !v->model_path)
+        return cli_usage("--full writes a model: --model-out FILE is required");
     if (!v->full && !v->lora && (v->model_path || v->type))
         return cli_usage("--model-out and --type are for --full and --lora");
+    if (v->type && !v->model_path)
+        return cli_usage("--type is for the model of --model-out");
     rc = out_check_distinct(out, sizeof out / sizeof out[0]);
     if (rc == CLI_OK)
         rc = out_check(v->out_path);
@@ -190,8 +191,9 @@ int plan_train(int argc, char **argv)
         { CLI_FLAG, 0, "full", &v.full, NULL,
           "train all matrices of the layers that the plan changes", 0, 0 },
         { CLI_INT, 0, "lora", &v.lora, "R",
-          "train products of rank R that are added to these matrices", 0,
-          4096 },
+          "train products of rank R that are added to these matrices; they "
+          "stay beside the plan, or go into the model of --model-out",
+          0, 4096 },
         { CLI_FLAG, 0, "norms", &v.norms, NULL, "train weights of the norms", 0,
           0 },
         { CLI_FLAG, 0, "gains", &v.gains, NULL,
@@ -219,8 +221,8 @@ int plan_train(int argc, char **argv)
         { CLI_SEED, 0, "seed", &v.seed, "N",
           "seed of the order of windows and of LoRA (0)", 0, 0 },
         { CLI_TEXT, 'o', "output", &v.out_path, "FILE",
-          "the trained plan, JSON; norms, gains and corrections go to a file "
-          "beside it",
+          "the trained plan, JSON; norms, gains, corrections and LoRA go to a "
+          "file beside it",
           0, 0 },
         { CLI_TEXT, 0, "model-out", &v.model_path, "FILE",
           "the model with the trained matrices, GGUF", 0, 0 },

@@ -101,12 +101,13 @@ AT(tlp_stage_info, layers, 16);
 AT(tlp_stage_info, nosync, 24);
 AT(tlp_stage_info, n_track, 28);
 
-SIZE(tlp_plan_adjust_info, 40);
+SIZE(tlp_plan_adjust_info, 48);
 AT(tlp_plan_adjust_info, n_gain, 8);
 AT(tlp_plan_adjust_info, n_norm, 12);
 AT(tlp_plan_adjust_info, n_low_rank, 16);
 AT(tlp_plan_adjust_info, n_bytes, 24);
 AT(tlp_plan_adjust_info, sha256, 32);
+AT(tlp_plan_adjust_info, n_lora, 40);
 
 SIZE(tlp_device_info, 176);
 AT(tlp_device_info, name, 8);
@@ -117,7 +118,7 @@ AT(tlp_device_info, memory_total, 152);
 AT(tlp_device_info, memory_free, 160);
 AT(tlp_device_info, peers, 168);
 
-SIZE(tlp_session_options, 136);
+SIZE(tlp_session_options, 152);
 AT(tlp_session_options, n_ctx, 8);
 AT(tlp_session_options, n_seq, 12);
 AT(tlp_session_options, n_batch, 16);
@@ -141,6 +142,8 @@ AT(tlp_session_options, n_row, 112);
 AT(tlp_session_options, pool, 120);
 AT(tlp_session_options, n_thread_prefill, 128);
 AT(tlp_session_options, spin_us, 132);
+AT(tlp_session_options, adapter, 136);
+AT(tlp_session_options, adapter_scale, 144);
 
 SIZE(tlp_pool, 24);
 AT(tlp_pool, run, 8);

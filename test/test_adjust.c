@@ -72,7 +72,7 @@ static tlp_plan *adjusted(tlp_model *model, const char *text, int kind,
     tlpi_fitted_stage *f = fitted_make(plain, kind, rank, 7);
     cr_assert(f != NULL, "out of memory");
     make_uneven(plain, f);
-    CHECK_OK(tlpi_adjust_image(plain, f, &image, &n_image));
+    CHECK_OK(tlpi_adjust_image(plain, f, NULL, &image, &n_image));
     CHECK_OK(tlpi_plan_with_adjust(&plan, plain, image, n_image, "test"));
     free(f);
     tlp_plan_free(plain);

@@ -139,7 +139,7 @@ Test(adjust_image, numbers_too_large_for_f16_stay_f32)
     size_t n;
 
     want[1].out_up[3] = -1e5f;
-    CHECK_OK(tlpi_adjust_image(plan, want, &image, &n));
+    CHECK_OK(tlpi_adjust_image(plan, want, NULL, &image, &n));
     CHECK_OK(tlpi_plan_with_adjust(&p, plan, image, n, "x"));
     check_numbers(&p->adjust->stage[1].out_up, want[1].out_up, RANK, D,
                   TLPI_F32);

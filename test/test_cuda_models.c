@@ -9,6 +9,7 @@
 
 #include "session/session.h"
 #include "support/random_adjust.h"
+#include "support/random_lora.h"
 #include "support/gpu_plugin.h"
 #include "support/rig.h"
 #include "support/tiny.h"
@@ -383,37 +384,54 @@ Test(cuda_models, exchanges_are_counted)
 
 /* ==== adjusted plans ===================================================== */
 
+/* A plan with adjustments, or with LoRA of this rank beside them. */
+static void expect_adjusted(const char *text, int n_rank, int lora)
+{
+    tiny_spec spec = tiny_default();
+    tlp_session_options o[2] = { on_cpu(n_rank), on_gpu(n_rank) };
+    tlp_plan *plain = NULL, *plan = NULL;
+    int32_t ids[N_TOKEN];
+    float *out[2];
+    rig r = rig_open(tiny_make(&spec), text, &o[0]);
+
+    rig_tokens(ids, N_TOKEN, r.n_vocab, 5);
+    CHECK_OK(tlp_plan_parse(&plain, r.model, text));
+    if (lora)
+        plan = lora_plan(plain, FITTED_GAINS | FITTED_FFN_IN, lora, 7);
+    else
+        CHECK_OK(fitted_plan(&plan, plain, FITTED_ALL, 4, 7));
+    for (int k = 0; k < 2; k++) {
+        tlp_session_free(r.session);
+        r.session = NULL;
+        CHECK_OK(tlp_session_create(&r.session, plan, &o[k]));
+        out[k] = run(&r, ids);
+    }
+    double d = rig_diff_f(out[0], out[1], N_TOKEN * r.n_vocab);
+    cr_assert_leq(d, TOLERANCE, "%s, LoRA %d: off by %g", text, lora, d);
+    free(out[0]);
+    free(out[1]);
+    tlp_plan_free(plan);
+    tlp_plan_free(plain);
+    rig_close(&r);
+}
+
 Test(cuda_models, adjustments)
 {
     static const char *const texts[] = { "lp:1-2", "par:1-2,3-4",
                                          "asym:0-1,3-4", "nosync:0f,2,3a" };
-    tiny_spec spec = tiny_default();
-    const char *path = tiny_make(&spec);
-    int32_t ids[N_TOKEN];
 
-    for (int i = 0; i < COUNT(texts); i++) {
-        tlp_session_options o[2] = { on_cpu(1), on_gpu(1) };
-        tlp_plan *plain = NULL, *plan = NULL;
-        float *out[2];
-        rig r = rig_open(path, texts[i], &o[0]);
+    for (int i = 0; i < COUNT(texts); i++)
+        expect_adjusted(texts[i], 1, 0);
+}
 
-        rig_tokens(ids, N_TOKEN, r.n_vocab, 5);
-        CHECK_OK(tlp_plan_parse(&plain, r.model, texts[i]));
-        CHECK_OK(fitted_plan(&plan, plain, FITTED_ALL, 4, 7));
-        for (int k = 0; k < 2; k++) {
-            tlp_session_free(r.session);
-            r.session = NULL;
-            CHECK_OK(tlp_session_create(&r.session, plan, &o[k]));
-            out[k] = run(&r, ids);
-        }
-        double d = rig_diff_f(out[0], out[1], N_TOKEN * r.n_vocab);
-        cr_assert_leq(d, TOLERANCE, "%s: off by %g", texts[i], d);
-        free(out[0]);
-        free(out[1]);
-        tlp_plan_free(plan);
-        tlp_plan_free(plain);
-        rig_close(&r);
-    }
+Test(cuda_models, lora)
+{
+    static const char *const texts[] = { "serial", "lp:1-2", "par:1-2,3-4",
+                                         "asym:0-1,3-4", "nosync:0f,2,3a" };
+
+    for (int i = 0; i < COUNT(texts); i++)
+        expect_adjusted(texts[i], 1 + i % 2, 1 + i);
+    expect_adjusted("nosync:0f,2,3a", 2, 3);
 }
 
 /* ==== what cannot be done ================================================ */

@@ -195,8 +195,14 @@ static void check_gate_up(tlpi_dtype gate, tlpi_dtype up, int n_tok)
     size_t n_x = (size_t)(n_tok * s.cols), n_y = (size_t)(n_tok * ROWS);
     float *x = random_floats(n_x), *dx = put(gpu, x, n_x);
     float *y[2] = { put(gpu, x, n_y), put(gpu, x, n_y) };
-    tlpi_gate_up item[2] = { { p[0].w, p[1].w, dx, y[0], TLPI_GATE_SILU },
-                             { p[2].w, p[3].w, dx, y[1], TLPI_GATE_GELU } };
+    tlpi_gate_up item[2] = {
+        { .gate = p[0].w, .up = p[1].w, .x = dx, .y = y[0] },
+        { .gate = p[2].w,
+          .up = p[3].w,
+          .x = dx,
+          .y = y[1],
+          .gate_fn = TLPI_GATE_GELU },
+    };
 
     gpu->ops->gate_up(gpu, n_tok, item, 2);
     for (int i = 0; i < 2; i++) {

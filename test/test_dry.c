@@ -99,7 +99,7 @@ Test(dry, work_is_counted_by_halves)
 
     tlpi_term term[] = { { w[0], NULL, 1 }, { w[1], NULL, 1 } };
     tlpi_matmul two = { term, 2, NULL, false, NULL };
-    tlpi_gate_up gate_up = { w[1], w[2], NULL, NULL, TLPI_GATE_SILU };
+    tlpi_gate_up gate_up = { .gate = w[1], .up = w[2] };
     tlpi_attn attn[] = { { .n_head = 3 }, { .n_head = 2 } };
 
     b->ops->matmul(b, 1, &two, 1);

@@ -183,7 +183,7 @@ Test(hello, the_field_and_both_values_are_named)
 
     CHECK_OK(read_copy(&hello, copy, wire_text, n_text));
     snprintf(types, sizeof types, "types is %s, rank 0 has F32:1", hello.types);
-    expect_mismatch("protocol", "1", &o, "protocol is 4, rank 0 has 1");
+    expect_mismatch("protocol", "1", &o, "protocol is 5, rank 0 has 1");
     snprintf(text, sizeof text, "version is %s, rank 0 has 9.9.9",
              tlp_version_string());
     expect_mismatch("version", "9.9.9", &o, text);
@@ -250,7 +250,7 @@ Test(hello, another_protocol_is_refused_before_all_else)
     CHECK_OK(read_copy(&hello, copy, text, strlen(text)));
     cr_assert_eq(hello.channel, 5);
     CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, model, digest, &o));
-    cr_assert_str_eq(tlp_last_error(), "protocol is 4, rank 0 has 7");
+    cr_assert_str_eq(tlp_last_error(), "protocol is 5, rank 0 has 7");
 }
 
 Test(hello, another_plan_is_named)
@@ -380,6 +380,25 @@ Test(hello, names_that_are_not_known_are_refused)
         CHECK_FAILS(TLP_ECOMM, tlpi_hello_check(&hello, model, digest, &o));
         cr_assert_not_null(strstr(tlp_last_error(), keys[k]));
     }
+}
+
+/* The scale of an adapter is a text of its own, and a number. */
+Test(hello, scales_of_adapters)
+{
+    static const char *const bad[] = { "", "x", "1x", "inf", "nan" };
+    static char changed[CAP], copy[CAP];
+    tlpi_hello hello;
+    float scale = 0;
+
+    for (size_t i = 0; i < TLPI_COUNT(bad); i++) {
+        size_t n = change(changed, "adapter_scale", bad[i]);
+
+        CHECK_FAILS(TLP_ECOMM, read_copy(&hello, copy, changed, n));
+        cr_assert_not_null(strstr(tlp_last_error(), "adapter_scale"));
+    }
+    size_t n = change(changed, "adapter_scale", "-0.25");
+    CHECK_OK(read_copy(&hello, copy, changed, n));
+    cr_assert(tlpi_hello_scale(&hello, &scale) && scale == -0.25f);
 }
 
 /* A hello cut anywhere before its plan is none; one cut in its plan has none.

@@ -425,9 +425,10 @@ Test(matmul, gate_up_is_silu_times_up)
         if (!b)
             continue;
         tlpi_weight *gw = weigh_all(b, &g), *uw = weigh_all(b, &u);
-        tlpi_gate_up item[] = { { gw, uw, x, y, TLPI_GATE_SILU },
-                                { uw, gw, x, y + TOKENS * ROWS,
-                                  TLPI_GATE_SILU } };
+        tlpi_gate_up item[] = {
+            { .gate = gw, .up = uw, .x = x, .y = y },
+            { .gate = uw, .up = gw, .x = x, .y = y + TOKENS * ROWS },
+        };
         b->ops->gate_up(b, TOKENS, item, 2);
         for (int k = 0; k < 2 * TOKENS * ROWS; k++) {
             int at = k % (TOKENS * ROWS), r = at % ROWS * COLS;
@@ -484,7 +485,11 @@ Test(matmul, gates_are_accurate)
             continue;
         tlpi_weight *w = weigh_all(b, &t);
         for (int fn = 0; fn < TLPI_N_GATE; fn++) {
-            tlpi_gate_up item = { w, w, x, y, (tlpi_gate)fn };
+            tlpi_gate_up item = { .gate = w,
+                                  .up = w,
+                                  .x = x,
+                                  .y = y,
+                                  .gate_fn = (tlpi_gate)fn };
             b->ops->gate_up(b, TOKENS, &item, 1);
             for (int k = 0; k < TOKENS * 16; k++) {
                 double v = (double)x[k / 16 * 32 + k % 16];

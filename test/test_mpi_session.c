@@ -10,8 +10,10 @@
 #include "support/check.h"
 #include "support/copies.h"
 #include "support/random_adjust.h"
+#include "support/random_lora.h"
 #include "support/mpirun.h"
 #include "support/tiny.h"
+#include "tlp_tune.h"
 
 TestSuite(mpi_session, .timeout = 200);
 
@@ -38,6 +40,22 @@ static const char *adjusted(const char *text, int rank)
     CHECK_OK(tlp_plan_save(plan, file));
     tlp_plan_free(plan);
     tlp_plan_free(plain);
+    tlp_model_free(m);
+    return file;
+}
+
+/* The file of a plan with LoRA and adjustments of all kinds. */
+static const char *with_lora(const char *text, int rank)
+{
+    char name[64];
+    tlp_model *m = NULL;
+
+    CHECK_OK(tlp_model_open(&m, model_of_seed(1), NULL));
+    tlp_plan *plan = lora_parse(m, text, FITTED_ALL, rank);
+    snprintf(name, sizeof name, "lora-%d.json", rank);
+    const char *file = tiny_path(name);
+    CHECK_OK(tlp_plan_save(plan, file));
+    tlp_plan_free(plan);
     tlp_model_free(m);
     return file;
 }
@@ -101,6 +119,36 @@ Test(mpi_session, adjustments_of_tracks_travel)
     MPIRUN_OR_SKIP();
     play(2, "exact", MORE(adjusted("nosync:0f,1,3a", 8)));
     play(4, "exact", MORE(adjusted("nosync:0f,1,3a", 16)));
+}
+
+Test(mpi_session, lora_travels)
+{
+    MPIRUN_OR_SKIP();
+    play(2, "exact",
+         MORE(with_lora("nosync:0f,1,3a", 3), with_lora("asym:0-1;lp:3-4", 2)));
+    play(3, "exact", MORE(with_lora("par:1-2", 5), with_lora("serial", 1)));
+}
+
+static const char *adapter(const char *name, int rank)
+{
+    tlp_model *m = NULL;
+
+    CHECK_OK(tlp_model_open(&m, model_of_seed(1), NULL));
+    tlp_plan *plan = lora_parse(m, "serial", 0, rank);
+    const char *file = tiny_path(name);
+    CHECK_OK(tlp_plan_save_adapter(plan, file));
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+    return file;
+}
+
+Test(mpi_session, adapters_travel)
+{
+    MPIRUN_OR_SKIP();
+    const char *a = adapter("a.gguf", 3), *b = adapter("b.gguf", 2);
+
+    play(2, "adapts", MORE(a, b, "par:1-2"));
+    play(3, "adapts", MORE(a, b, with_lora("asym:0-1;lp:3-4", 2)));
 }
 
 Test(mpi_session, other_adjustments_are_refused)

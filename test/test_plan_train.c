@@ -422,7 +422,7 @@ Test(plan_train, fused_tensors_are_refused_before_the_work)
     spec.fused = true;
     CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
     rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 11);
-    o.rank = 4;
+    o.full = 1;
     refuse(m, "par:1-2", tiny_path("never.gguf"), &o, TLP_ENOTSUP, "fused");
     tlp_model_free(m);
 }

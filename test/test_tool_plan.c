@@ -371,7 +371,7 @@ Test(tool_plan, refuses)
     tool_write_ids(ids, 40);
     refuse(SPAWN("tlp", "plan"), 2, "plan make");
     refuse(SPAWN("tlp", "plan", "fix"), 2,
-           "make, adjust, carry, bake, train, show, check and diff");
+           "make, adjust, carry, bake, train, merge, show, check and diff");
     refuse(MAKE(m, ids, out, "--seed", "1"), 2, "--depth, --max-kl");
     refuse(MAKE(m, ids, out, "--depth", "3", "--max-kl", "1"), 2, "--depth");
     refuse(MAKE(m, ids, out, "--depth", "3", "--modes", "par,pear"), 2, "pear");

@@ -83,18 +83,100 @@ Test(tool_train, norms_need_no_model)
     spawn_free(&s);
 }
 
+/* LoRA beside the plan, and what the other parts of tlp plan say of it. */
+Test(tool_train, lora_beside_the_plan)
+{
+    const char *m = tool_model(), *ids = ids_of(1280);
+    char plan[256], merged[256], merged_plan[256];
+
+    strcpy(plan, tiny_path("lora.json"));
+    strcpy(merged, tiny_path("merged.gguf"));
+    strcpy(merged_plan, tiny_path("merged.json"));
+    spawned s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2",
+                      "--tokens", ids, "--lora", "2", "--text-share", "1",
+                      "--rate", "3e-3", "--ctx", "64", "-o", plan);
+
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    json_t *before = eval(m, plan, ids);
+    s = SPAWN("tlp", "plan", "show", "-m", m, "--plan", plan);
+    tool_expect_status(&s, 0);
+    cr_expect(strstr(s.out, "0 gains, 0 norms, 0 low-rank corrections, LoRA of "
+                            "14 matrices"),
+              "%s", s.out);
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "merge", "-m", m, "--plan", plan, "-o", merged,
+              "--plan-out", merged_plan, "--type", "F32");
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    json_t *after = eval(merged, merged_plan, ids);
+    cr_expect_float_eq(tool_number(after, "ppl"), tool_number(before, "ppl"),
+                       0.01 * tool_number(before, "ppl"));
+    json_decref(after);
+    json_decref(before);
+    s = SPAWN("tlp", "plan", "merge", "-m", m, "--plan", "par:1-2", "-o",
+              tiny_path("no.gguf"));
+    tool_expect_message(&s, "tlp plan merge: plan: it has no LoRA to merge");
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", plan, "--tokens", ids,
+              "--lora", "3", "--ctx", "64", "-o", tiny_path("no.json"));
+    tool_expect_message(&s, "tlp plan train: plan: the LoRA of blk.1.");
+    spawn_free(&s);
+}
+
+/* A plan's LoRA as an adapter: with the plan's stages it is the plan. */
+Test(tool_train, lora_as_an_adapter)
+{
+    const char *m = tool_model(), *ids = ids_of(1280);
+    char plan[256], adapter[256];
+
+    strcpy(plan, tiny_path("lora.json"));
+    strcpy(adapter, tiny_path("lora.gguf"));
+    spawned s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2",
+                      "--tokens", ids, "--lora", "2", "--text-share", "1",
+                      "--rate", "3e-3", "--ctx", "64", "-o", plan);
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "merge", "-m", m, "--plan", plan, "--lora-out",
+              adapter);
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    json_t *beside = eval(m, plan, ids);
+    s = SPAWN("tlp", "eval", "-m", m, "--plan", "par:1-2", "--tokens", ids,
+              "--ctx", "32", "--lora", adapter, "--json");
+    tool_expect_status(&s, 0);
+    json_t *added = tool_json(&s);
+    cr_expect_eq(tool_number(added, "ppl"), tool_number(beside, "ppl"));
+    json_decref(added);
+    json_decref(beside);
+    spawn_free(&s);
+    s = SPAWN("tlp", "run", "-m", m, "-p", "a", "-n", "4", "--lora", adapter,
+              "--lora-scale", "-0.5", "--ranks", "2");
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    s = SPAWN("tlp", "run", "-m", m, "-p", "a", "--lora", m);
+    tool_expect_status(&s, 1);
+    cr_expect(strstr(s.err, "key general.type"), "%s", s.err);
+    spawn_free(&s);
+    s = SPAWN("tlp", "run", "-m", m, "-p", "a", "--lora-scale", "2");
+    tool_expect_status(&s, 2);
+    tool_expect_message(&s, "tlp run: --lora-scale is for --lora");
+    spawn_free(&s);
+}
+
 Test(tool_train, messages)
 {
     static const struct {
         const char *args[6], *message;
     } cases[] = {
-        { { "--norms", "--full" }, "--full and --lora write a model" },
+        { { "--norms", "--full" }, "--full writes a model" },
         { { "--full", "--lora", "4", "--model-out", "m.gguf" },
           "--full and --lora: give one" },
         { { "--train-tokens", "9", "--minutes", "1", "--norms" },
           "--train-tokens and --minutes" },
         { { "--seed", "1" }, "nothing to train" },
         { { "--norms", "--type", "Q8_0" }, "--model-out and --type are for" },
+        { { "--lora", "2", "--type", "Q8_0" }, "--type is for the model" },
     };
     const char *m = tool_model(), *ids = ids_of(64);
     char want[128];

@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "support/random_adjust.h"
+#include "support/random_lora.h"
 #include "support/ref_adjust.h"
 #include "support/ref_impl.h"
 #include "support/rig.h"
@@ -58,12 +59,17 @@ typedef struct subject {
     tlpi_train_head head;
 } subject;
 
-static tlp_plan *plan_of(tlp_model *model, const char *text, bool adjusted)
+/* What the plan has besides its stages. */
+typedef enum extras { PLAIN, ADJUSTED, WITH_LORA } extras;
+
+static tlp_plan *plan_of(tlp_model *model, const char *text, extras more)
 {
     tlp_plan *plain = NULL, *plan = NULL;
 
+    if (more == WITH_LORA)
+        return lora_parse(model, text, FITTED_ALL, 3);
     CHECK_OK(tlp_plan_parse(&plain, model, text));
-    if (!adjusted)
+    if (more == PLAIN)
         return plain;
     CHECK_OK(fitted_plan(&plan, plain, FITTED_ALL, 5, 7));
     tlp_plan_free(plain);
@@ -121,7 +127,7 @@ static void take_target(subject *s)
 }
 
 static subject subject_open(const tiny_spec *spec, const grad_case *c,
-                            bool adjusted, const tlpi_train_choice *choice,
+                            extras more, const tlpi_train_choice *choice,
                             int n_thread)
 {
     const tlpi_pool_options threads = { .n_thread = n_thread,
@@ -132,11 +138,13 @@ static subject subject_open(const tiny_spec *spec, const grad_case *c,
     CHECK_OK(tlp_model_open(&s.model, path, NULL));
     s.n_vocab = (size_t)ref_n_vocab(s.ref);
     rig_tokens(s.ids, N_TOKEN + 1, s.n_vocab, spec->seed);
-    s.plan = plan_of(s.model, c->plan, adjusted);
+    s.plan = plan_of(s.model, c->plan, more);
     s.ref_plan =
-        adjusted ? ref_adjusted(c->stages, s.plan) : ref_parse(c->stages);
+        more == PLAIN ? ref_parse(c->stages) : ref_adjusted(c->stages, s.plan);
     separate_norms(&s);
     take_target(&s);
+    if (more == WITH_LORA)
+        ref_add_lora(s.ref, s.plan->adjust->lora, 1);
     CHECK_OK(tlpi_pool_create(&s.pool, &s.model->env, &threads));
     CHECK_OK(tlpi_train_net_create(&s.net, s.plan, choice));
     return s;
@@ -348,18 +356,20 @@ static void check_gradient(subject *s, const tlpi_train_param *p,
     }
 }
 
-static void check_case(const tiny_spec *spec, const grad_case *c, bool adjusted)
+static void check_case(const tiny_spec *spec, const grad_case *c, extras more)
 {
     const tlpi_train_choice choice = {
         .norms = true, .gains = true, .corrections = true, .matrices = true
     };
     char what[128];
-    subject s = subject_open(spec, c, adjusted, &choice, 2);
+    subject s = subject_open(spec, c, more, &choice, 2);
     double kl, nll;
 
     subject_begin(&s, 0);
     snprintf(what, sizeof(what), "%s \"%s\"%s", spec->arch, c->plan,
-             adjusted ? " adjusted" : "");
+             more == PLAIN      ? ""
+             : more == ADJUSTED ? " adjusted"
+                                : " with LoRA");
     tlpi_train_loss loss = run(&s, true);
     ref_loss(&s, &kl, &nll);
     cr_expect_float_eq(loss.kl, kl, 1e-4 * fmax(1, kl), "%s: KL %g, not %g",
@@ -385,7 +395,7 @@ Test(train_stage, gradients)
 
     for (int i = 0; i < COUNT(plans); i++) {
         spec.type = type_for(&plans[i]);
-        check_case(&spec, &plans[i], false);
+        check_case(&spec, &plans[i], PLAIN);
     }
 }
 
@@ -395,6 +405,18 @@ Test(train_stage, gradients_of_adjusted_plans)
 
     for (int i = 0; i < COUNT(plans); i++) {
         spec.type = type_for(&plans[i]);
-        check_case(&spec, &plans[i], true);
+        check_case(&spec, &plans[i], ADJUSTED);
+    }
+}
+
+/* LoRA that is not trained is a part of the function whose gradients these
+ * are. */
+Test(train_stage, gradients_beside_lora)
+{
+    tiny_spec spec = tiny_default();
+
+    for (int i = 0; i < COUNT(plans); i++) {
+        spec.type = type_for(&plans[i]);
+        check_case(&spec, &plans[i], WITH_LORA);
     }
 }

@@ -45,13 +45,13 @@ typedef struct tlpi_matmul {
 } tlpi_matmul;
 
 /* y = gate_fn(G x) * (U x);  G, U [rows][cols], x [n_tok][cols], y
- * [n_tok][rows]
- */
+ * [n_tok][rows].  A term with a weight is added to G x or U x. */
 typedef struct tlpi_gate_up {
     const tlpi_weight *gate, *up;
     const float *x;
     float *y;
     tlpi_gate gate_fn;
+    tlpi_term gate_more, up_more; /* w NULL: none */
 } tlpi_gate_up;
 
 /* y = rms_norm(x) * w */
@@ -227,8 +227,9 @@ typedef struct tlpi_backend_options {
     /* longest row of any x.  The terms of a group may need more in sum, but
      * only one term is processed at a time. */
     int max_cols;
-    int max_terms; /* distinct x in one matmul or gate_up call */
-    int max_attn;  /* items of one attention call */
+    /* distinct x in one matmul or gate_up call that a product rounds */
+    int max_terms;
+    int max_attn; /* items of one attention call */
 } tlpi_backend_options;
 
 /* Create the CPU backend; TLP_ENOTSUP if the machine lacks the instruction

@@ -79,6 +79,7 @@ struct matmul_worker {
     alignas(64) float panel[TLPI_SUPER * TLPI_GROUP];
     alignas(64) float a[CHUNK * TLPI_GROUP]; /* [token][16], and b */
     alignas(64) float b[CHUNK * TLPI_GROUP];
+    alignas(64) float c[CHUNK * TLPI_GROUP];
 };
 
 /* ==== activations ======================================================== */
@@ -248,6 +249,17 @@ static void sum_group(struct matmul_worker *w, const tlpi_weight *weight,
         sum_rounded(w, weight, group, x, sum);
 }
 
+/* sum[t][16] += scale times the rows of the group times the term's x; part:
+ * room for such a sum. */
+static void add_term(struct matmul_worker *w, const tlpi_term *t, int64_t group,
+                     float *part, float *sum)
+{
+    sum_group(w, t->w, group, t->x, part);
+    for (int i = 0; i < w->n_tok; i++)
+        for (int r = i * TLPI_GROUP; r < (i + 1) * TLPI_GROUP; r++)
+            sum[r] += t->scale * part[r];
+}
+
 /* w->a = sum of the item's terms; the scale of the first term is usually 1. */
 static void sum_terms(struct matmul_worker *w, const tlpi_matmul *m,
                       int64_t group)
@@ -259,12 +271,8 @@ static void sum_terms(struct matmul_worker *w, const tlpi_matmul *m,
         sum_group(w, term->w, group, term->x, w->a);
     else
         memset(w->a, 0, (size_t)w->n_tok * TLPI_GROUP * sizeof *w->a);
-    for (int j = first; j < m->n_term; j++) {
-        sum_group(w, term[j].w, group, term[j].x, w->b);
-        for (int t = 0; t < w->n_tok; t++)
-            for (int r = t * TLPI_GROUP; r < (t + 1) * TLPI_GROUP; r++)
-                w->a[r] += term[j].scale * w->b[r];
-    }
+    for (int j = first; j < m->n_term; j++)
+        add_term(w, &term[j], group, w->b, w->a);
 }
 
 static inline void put_row(float *y, const float *v, const float *bias,
@@ -308,11 +316,21 @@ static void gate_up_group(struct matmul_worker *w, const tlpi_gate_up *m,
 {
     sum_group(w, m->gate, group, m->x, w->a);
     sum_group(w, m->up, group, m->x, w->b);
+    if (m->gate_more.w)
+        add_term(w, &m->gate_more, group, w->c, w->a);
+    if (m->up_more.w)
+        add_term(w, &m->up_more, group, w->c, w->b);
     w->mm->gate_mul[m->gate_fn](w->a, w->b, w->a, w->n_tok * TLPI_GROUP);
     put_group(w, m->y, m->gate->n_row, group, NULL, false);
 }
 
 /* ==== one call =========================================================== */
+
+/* Bytes of a group of a term that may be none. */
+static uint64_t more_bytes(const tlpi_term *t)
+{
+    return t->w ? t->w->group_bytes : 0;
+}
 
 /* Row groups of an item, and the bytes that one group reads. */
 static int64_t item_groups(const struct matmul_job *job, int i,
@@ -324,6 +342,8 @@ static int64_t item_groups(const struct matmul_job *job, int i,
     if (job->gate_up) {
         first = job->gate_up[i].gate;
         *n_byte += first->group_bytes + job->gate_up[i].up->group_bytes;
+        *n_byte += more_bytes(&job->gate_up[i].gate_more);
+        *n_byte += more_bytes(&job->gate_up[i].up_more);
     }
     for (int j = 0; job->matmul && j < job->matmul[i].n_term; j++) {
         first = job->matmul[i].term[0].w;
@@ -482,6 +502,10 @@ void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
     for (int i = 0; i < n; i++) {
         add_input(&job, item[i].gate, item[i].x);
         add_input(&job, item[i].up, item[i].x);
+        if (item[i].gate_more.w)
+            add_input(&job, item[i].gate_more.w, item[i].gate_more.x);
+        if (item[i].up_more.w)
+            add_input(&job, item[i].up_more.w, item[i].up_more.x);
     }
     run_job(&job);
 }

@@ -307,8 +307,13 @@ static void dry_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
     w->n_ffn++;
     w->ffn_bytes += w->other_bytes;
     w->other_bytes = 0;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        const tlpi_weight *more[] = { item[i].gate_more.w, item[i].up_more.w };
+
         w->ffn_bytes += item[i].gate->read + item[i].up->read;
+        for (size_t j = 0; j < TLPI_COUNT(more); j++)
+            w->ffn_bytes += more[j] ? more[j]->read : 0;
+    }
 }
 
 static void dry_attention(tlpi_backend *b, const tlpi_step *s,

@@ -4,6 +4,7 @@
 #include "file/safetensors.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -310,6 +311,24 @@ const char *tlpi_safetensors_get(const tlpi_safetensors *s, const char *key)
             return s->meta[i].value;
     }
     return NULL;
+}
+
+tlp_status tlpi_safetensors_check_finite(const tlpi_tensor *t,
+                                         const char *where)
+{
+    size_t n = t->n_bytes / (size_t)tlpi_dtype_get(t->type)->size;
+    const uint16_t *half = t->data;
+    const float *single = t->data;
+
+    for (size_t i = 0; i < n; i++) {
+        if (t->type == TLPI_F16 ? (half[i] & 0x7c00) == 0x7c00
+                                : !isfinite(single[i]))
+            return tlpi_fail(TLP_EFORMAT,
+                             "%s: tensor %s: element %zu is not a finite "
+                             "number",
+                             where, t->name, i);
+    }
+    return TLP_OK;
 }
 
 /* ==== laying out ========================================================= */

@@ -41,6 +41,11 @@ void tlpi_safetensors_close(tlpi_safetensors *s); /* NULL is allowed */
 /* The metadata text of a key, or NULL. */
 const char *tlpi_safetensors_get(const tlpi_safetensors *s, const char *key);
 
+/* TLP_EFORMAT for a tensor, F32 or F16, with a number that is not finite;
+ * `where` names the image. */
+tlp_status tlpi_safetensors_check_finite(const tlpi_tensor *t,
+                                         const char *where);
+
 /* A tensor of a new image. */
 typedef struct tlpi_safetensors_part {
     char name[64];

@@ -2,8 +2,12 @@
  * config.c - session options: their limits, their defaults, the names of their
  * values.
  */
+#include <math.h>
+
 #include "base/pool.h"
 #include "group/config.h"
+
+#define MAX_SCALE 1e6 /* of an adapter */
 
 static const char *const backend_names[] = { "cpu", "cuda" };
 static const char *const compute_names[] = { "default", "f32" };
@@ -82,6 +86,20 @@ static tlp_status check_pool(const tlp_session_options *o)
     return TLP_OK;
 }
 
+static tlp_status check_adapter_scale(const tlp_session_options *o)
+{
+    if (!o->adapter && o->adapter_scale != 0)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option adapter_scale: %g, but no adapter",
+                         o->adapter_scale);
+    if (!(fabs(o->adapter_scale) <= MAX_SCALE))
+        return tlpi_fail(TLP_EINVAL,
+                         "session option adapter_scale: %g is outside -%g to "
+                         "%g",
+                         o->adapter_scale, MAX_SCALE, MAX_SCALE);
+    return TLP_OK;
+}
+
 tlp_status tlpi_config_check(const tlp_session_options *o)
 {
     tlp_status st = TLP_OK;
@@ -102,6 +120,7 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
     TLP_TRY(tlpi_flag_check("session option pin", o->pin));
     TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));
     TLP_TRY(in_range("wire", o->wire, 0, TLP_WIRE_Q8));
+    TLP_TRY(check_adapter_scale(o));
     TLP_TRY(check_link_delay(o));
     TLP_TRY(check_pool(o));
     TLP_TRY(check_devices(o));
@@ -188,6 +207,8 @@ void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
     c->pin = o->pin;
     c->timeout_ms = tlpi_config_timeout(o);
     c->link_delay_us = o->link_delay_us;
+    c->adapter = o->adapter;
+    c->adapter_scale = o->adapter_scale != 0 ? (float)o->adapter_scale : 1;
 }
 
 tlp_status tlpi_config_devices(tlpi_session_config *c,

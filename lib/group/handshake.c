@@ -1,6 +1,6 @@
 /*
  * handshake.c - a session of several processes begins: hello, verdicts,
- * decision, adjustments.
+ * decision, adjustments, adapter.
  */
 #include "group/handshake.h"
 
@@ -11,6 +11,7 @@
 
 #include "comm/comm_peer.h"
 #include "model/digest.h"
+#include "plan/adapter.h"
 #include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
@@ -183,7 +184,7 @@ done:
     return st;
 }
 
-/* ==== adjustments ======================================================== */
+/* ==== adjustments and adapter ============================================ */
 
 /* At a time: each piece has the session's deadline. */
 #define PIECE ((size_t)1 << 20)
@@ -198,43 +199,91 @@ static tlp_status share_image(tlpi_comm *c, char *image, size_t n)
     return st;
 }
 
-static tlp_status send_adjust(tlpi_comm *c, const tlpi_adjust *a)
+static tlp_status send_image(tlpi_comm *c, void *image, size_t n_image)
 {
-    uint64_t n = a ? a->n_image : 0;
+    uint64_t n = n_image;
+    tlp_status st = c->ops->bcast(c, &n, sizeof(n), false);
+
+    return st == TLP_OK ? share_image(c, image, n_image) : st;
+}
+
+static tlp_status send_images(tlpi_comm *c, const tlpi_adjust *adjust,
+                              const tlp_adapter *adapter)
+{
     tlp_status st = TLP_OK;
 
-    if (!a)
-        return TLP_OK;
-    TLP_TRY(c->ops->bcast(c, &n, sizeof(n), false));
-    st = share_image(c, a->image, a->n_image);
+    if (adjust)
+        TLP_TRY(send_image(c, adjust->image, adjust->n_image));
+    if (adapter)
+        TLP_TRY(send_image(c, adapter->image, adapter->n_image));
 done:
+    return st;
+}
+
+/* Receive an image of at most `most` bytes, which the caller frees. */
+static tlp_status take_image(tlpi_comm *c, size_t most, const char *what,
+                             char **out, size_t *n_image)
+{
+    char *image = NULL;
+    uint64_t n = 0;
+    tlp_status st;
+
+    TLP_TRY(c->ops->bcast(c, &n, sizeof(n), false));
+    if (n == 0 || n > most)
+        TLP_TRY(tlpi_fail(TLP_ECOMM,
+                          "rank 0 has %s of %llu bytes, 1 to %zu expected",
+                          what, (unsigned long long)n, most));
+    image = tlpi_alloc(c->env, (size_t)n);
+    if (!image)
+        TLP_TRY(tlpi_fail_nomem_for("the handshake of ranks"));
+    TLP_TRY(share_image(c, image, (size_t)n));
+    *out = image;
+    *n_image = (size_t)n;
+    image = NULL;
+done:
+    tlpi_free(c->env, image);
     return st;
 }
 
 tlp_status tlpi_handshake_take_adjust(tlpi_comm *c, tlp_plan *plan)
 {
-    size_t most = tlpi_adjust_max_bytes(plan);
     char *image = NULL;
-    uint64_t n = 0;
+    size_t n = 0;
     tlp_status st = TLP_OK;
 
     if (!plan->adjust)
         return TLP_OK;
-    TLP_TRY(c->ops->bcast(c, &n, sizeof(n), false));
-    if (n == 0 || n > most)
-        TLP_TRY(tlpi_fail(TLP_ECOMM,
-                          "rank 0 has adjustments of %llu bytes, 1 to %zu "
-                          "expected",
-                          (unsigned long long)n, most));
-    image = tlpi_alloc(c->env, (size_t)n);
-    if (!image)
-        TLP_TRY(tlpi_fail_nomem_for("the handshake of ranks"));
-    TLP_TRY(share_image(c, image, (size_t)n));
-    st =
-        tlpi_plan_supply_adjust(plan, image, (size_t)n, "rank 0's adjustments");
-    image = NULL;
+    TLP_TRY(
+        take_image(c, tlpi_adjust_max_bytes(plan), "adjustments", &image, &n));
+    st = tlpi_plan_supply_adjust(plan, image, n, "rank 0's adjustments");
 done:
-    tlpi_free(c->env, image);
+    return st;
+}
+
+tlp_status tlpi_handshake_take_adapter(tlpi_comm *c, const tlpi_hello *hello,
+                                       tlp_model *model, tlp_adapter **out,
+                                       float *scale)
+{
+    char *image = NULL;
+    size_t n = 0;
+    tlp_status st = TLP_OK;
+
+    *out = NULL;
+    if (strcmp(hello->adapter, TLPI_NO_ADAPTER) == 0)
+        return TLP_OK;
+    TLP_TRY(
+        take_image(c, tlpi_adapter_max_bytes(model), "an adapter", &image, &n));
+    TLP_TRY(tlpi_adapter_from_image(out, model, image, n, "rank 0's adapter"));
+    if (strcmp((*out)->sha256, hello->adapter) != 0)
+        TLP_TRY(tlpi_fail(TLP_EMISMATCH,
+                          "rank 0's adapter: it has %s, the hello says %s",
+                          (*out)->sha256, hello->adapter));
+    (void)tlpi_hello_scale(hello, scale); /* checked when it was read */
+done:
+    if (st != TLP_OK) {
+        tlp_adapter_free(*out);
+        *out = NULL;
+    }
     return st;
 }
 
@@ -362,7 +411,7 @@ tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_process_group *w,
     if (v.status != TLP_OK)
         st = tlpi_fail(v.status, "%s", v.text);
     else
-        st = send_adjust(*out, plan->adjust);
+        st = send_images(*out, plan->adjust, cfg->adapter);
     if (st != TLP_OK && v.go_on)
         tlpi_rank_give_up(cfg, *out, st);
 done:

@@ -11,15 +11,16 @@
  *   busy: another rank hashes      --->
  *   decision: the first failure,   --->  goes on, or returns the decision
  *     by rank, or "go on"
- *   the plan's adjustments, if     --->  checks their hash
- *     it has any
+ *   the plan's adjustments and     --->  checks their hashes
+ *     the adapter, if there are any
  *
  * All but the hello travels on a tag of the session's channel, as texts, so
  * that ranks of any byte order understand why they do not fit.  Every rank
  * hashes its own file before it answers (model/digest.h).  That takes as long
  * as its disk needs; a word of progress moves the deadline of every wait.
  * Rank 0 compares the manifest with its own and names the tensor that differs.
- * Adjustments are the first broadcast of the session's communicator.
+ * Adjustments and the adapter are the first broadcasts of the session's
+ * communicator.
  */
 #ifndef TLPI_HANDSHAKE_H
 #define TLPI_HANDSHAKE_H
@@ -35,7 +36,7 @@
 
 /* Version of the protocol, which must be equal on all ranks.  Raise it when
  * messages of ranks, or the order of their collectives, change. */
-#define TLPI_PROTOCOL 4
+#define TLPI_PROTOCOL 5
 
 typedef struct tlpi_hello {
     int protocol;
@@ -48,11 +49,15 @@ typedef struct tlpi_hello {
     int n_rank, n_ctx, n_seq, n_batch;
     int backend, compute, kv_type, wire; /* TLP_*; unknown names become -1 */
     int timeout_ms;                      /* rank 0's */
-    const char *plan;                    /* JSON; borrowed */
+    char adapter[TLPI_HASH_TEXT];        /* or TLPI_NO_ADAPTER */
+    char adapter_scale[24];
+    const char *plan; /* JSON; borrowed */
 } tlpi_hello;
 
 /* Digest of a rank that trusts the fingerprint. */
 #define TLPI_NO_DIGEST "none"
+/* Hash of an adapter that is not there. */
+#define TLPI_NO_ADAPTER "none"
 
 /* Rank 0's hello; digest is the model's, "" if it trusts the fingerprint; plan
  * is JSON text. */
@@ -78,6 +83,9 @@ tlp_status tlpi_hello_read(tlpi_hello *hello, char *text, size_t n);
 tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
                             const char *digest, const tlp_session_options *o);
 
+/* The scale of the hello's adapter; false if the text is no number. */
+bool tlpi_hello_scale(const tlpi_hello *hello, float *scale);
+
 /* Of one protocol, and both with digests, which differ? */
 bool tlpi_hello_other_bytes(const tlpi_hello *hello, const char *digest);
 
@@ -92,7 +100,7 @@ void tlpi_hello_adopt(const tlpi_hello *hello, tlp_session_options *o);
 /* ==== the exchange (handshake.c) ========================================= */
 
 /* Rank 0: agree with all other ranks on a session; *out is its communicator.
- * The plan's adjustments have been sent. */
+ * The plan's adjustments and the adapter have been sent. */
 tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_process_group *w,
                                const tlp_plan *plan,
                                const tlpi_session_config *cfg);
@@ -136,6 +144,12 @@ tlp_status tlpi_handshake_comm(tlpi_comm **out, const tlpi_process_group *w,
 /* Another rank, when its session's communicator has been used for nothing yet:
  * what a plan of the hello lacks, from rank 0. */
 tlp_status tlpi_handshake_take_adjust(tlpi_comm *c, tlp_plan *plan);
+
+/* Then: the adapter of the hello, or NULL, which the caller frees; *scale gets
+ * its scale. */
+tlp_status tlpi_handshake_take_adapter(tlpi_comm *c, const tlpi_hello *hello,
+                                       tlp_model *model, tlp_adapter **out,
+                                       float *scale);
 
 /* ==== hashing beside it (hash_ahead.c) =================================== */
 

@@ -3,7 +3,7 @@
  * in a fixed order, the plan last.
  *
  *   tlp-hello 1
- *   protocol 4
+ *   protocol 5
  *   version 0.1.0
  *   ...
  *   plan {"tlp_plan": 1, ...
@@ -11,11 +11,14 @@
  * The lines up to the channel do not change between protocols, so that a rank
  * of any version can read them and answer.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "base/sha256.h"
+#include "plan/adapter.h"
 #include "plan/adjust.h"
 #include "group/handshake.h"
 
@@ -72,6 +75,10 @@ void tlpi_hello_init(tlpi_hello *c, const tlp_model *model, const char *digest,
     snprintf(c->digest, sizeof(c->digest), "%s",
              *digest ? digest : TLPI_NO_DIGEST);
     describe_types(model, c->types, sizeof(c->types));
+    snprintf(c->adapter, sizeof(c->adapter), "%s",
+             cfg->adapter ? cfg->adapter->sha256 : TLPI_NO_ADAPTER);
+    tlpi_snprintf(c->adapter_scale, sizeof(c->adapter_scale), "%.9g",
+                  (double)cfg->adapter_scale);
 }
 
 /* ==== fields ============================================================= */
@@ -122,6 +129,8 @@ static const field body[] = {
     ENUM(kv_type, &tlpi_kv_names),
     ENUM(wire, &tlpi_wire_names),
     NUM(timeout_ms, 1, INT32_MAX),
+    STR(adapter),
+    STR(adapter_scale),
 };
 
 static int *number_at(tlpi_hello *c, const field *f)
@@ -233,6 +242,15 @@ static tlp_status read_fields(tlpi_hello *c, const field *f, size_t n,
     return TLP_OK;
 }
 
+bool tlpi_hello_scale(const tlpi_hello *c, float *scale)
+{
+    char *end = NULL;
+    double x = tlpi_strtod(c->adapter_scale, &end);
+
+    *scale = (float)x;
+    return end != c->adapter_scale && *end == '\0' && isfinite(*scale);
+}
+
 tlp_status tlpi_hello_read(tlpi_hello *c, char *text, size_t n)
 {
     static const char plan[] = "plan ";
@@ -251,6 +269,9 @@ tlp_status tlpi_hello_read(tlpi_hello *c, char *text, size_t n)
         memcmp(at, plan, strlen(plan)) != 0 ||
         memchr(at, '\0', (size_t)(end - at)))
         return malformed("plan");
+    float scale;
+    if (!tlpi_hello_scale(c, &scale))
+        return malformed("adapter_scale");
     *end = '\0';
     c->plan = at + strlen(plan);
 done:
@@ -258,6 +279,11 @@ done:
 }
 
 /* ==== agreeing =========================================================== */
+
+static bool has_adapter(const tlpi_hello *c)
+{
+    return strcmp(c->adapter, TLPI_NO_ADAPTER) != 0;
+}
 
 static bool has_digest(const tlpi_hello *c)
 {
@@ -274,6 +300,8 @@ static bool is_open(const tlpi_hello *hello, const tlpi_hello *own,
         return !digests;
     if (f->at == AT(fingerprint))
         return digests;
+    if (f->at == AT(adapter) || f->at == AT(adapter_scale))
+        return !has_adapter(own);
     return f->kind != TEXT && number_of(own, f) == 0;
 }
 
@@ -311,6 +339,8 @@ tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
         .compute = o->compute,
         .kv_type = o->kv_type,
         .wire = o->wire,
+        .adapter = o->adapter,
+        .adapter_scale = o->adapter_scale != 0 ? (float)o->adapter_scale : 1,
     };
     tlpi_hello own;
     tlp_status st = TLP_OK;

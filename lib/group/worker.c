@@ -4,6 +4,7 @@
  */
 #include "group/handshake.h"
 #include "group/command.h"
+#include "plan/adapter.h"
 
 /* The parts of a worker; they are freed in reverse order. */
 typedef struct worker {
@@ -15,6 +16,7 @@ typedef struct worker {
     tlpi_hello hello;
     tlpi_hash_ahead hash;
     tlp_plan *plan;
+    tlp_adapter *adapter; /* rank 0's */
     tlpi_shards *shards;
     tlpi_comm *comm; /* until the rank takes it over */
     tlpi_cores *cores;
@@ -28,6 +30,9 @@ static tlp_status find_place(worker *v, const tlp_model *model,
 
     if (plan && plan->model != model)
         return tlpi_fail(TLP_EMISMATCH, "the plan was made for another model");
+    if (v->o.adapter && v->o.adapter->model != model)
+        return tlpi_fail(TLP_EMISMATCH,
+                         "the adapter was opened for another model");
     if (model->vocab_only)
         return tlpi_fail(TLP_EINVAL, "%s was opened with vocab_only",
                          model->path);
@@ -94,6 +99,15 @@ done:
     return st == TLP_OK ? decision : st;
 }
 
+static tlp_status take_adapter(worker *v)
+{
+    tlp_status st = tlpi_handshake_take_adapter(
+        v->comm, &v->hello, v->plan->model, &v->adapter, &v->cfg.adapter_scale);
+
+    v->cfg.adapter = v->adapter;
+    return st == TLP_OK ? tlpi_adapter_check(v->adapter, v->plan) : st;
+}
+
 static tlp_status work(worker *v)
 {
     tlpi_rank_setup setup = {
@@ -108,6 +122,8 @@ static tlp_status work(worker *v)
     tlp_status st = TLP_OK;
 
     st = tlpi_handshake_take_adjust(v->comm, v->plan);
+    if (st == TLP_OK)
+        st = take_adapter(v);
     if (st != TLP_OK) {
         tlpi_rank_give_up(&v->cfg, v->comm, st);
         return st;
@@ -148,6 +164,7 @@ done:
     tlpi_cores_free(v.cores);
     tlpi_shards_free(v.shards);
     tlp_plan_free(v.plan);
+    tlp_adapter_free(v.adapter);
     tlpi_free(v.env, v.message);
     return st;
 }

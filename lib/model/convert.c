@@ -17,7 +17,6 @@
 #include "model/recipe.h"
 
 #define PIECE (1 << 20) /* elements converted, or bytes copied, at once */
-#define MAX_THREADS 256
 
 /* Version of the block layouts, for general.quantization_version. */
 #define LAYOUT_VERSION 2
@@ -77,6 +76,13 @@ static const tlpi_tensor *replacement_of(const converter *c,
     return NULL;
 }
 
+static bool is_summed(const converter *c, const tlpi_tensor *t)
+{
+    const tlpi_convert_sum *sum = c->job->sum;
+
+    return sum && sum->has(sum->arg, t);
+}
+
 /* A type with eight bits an element at least. */
 static tlpi_dtype widened(const tlpi_tensor *t)
 {
@@ -98,7 +104,7 @@ static tlp_status choose_type(converter *c, size_t i)
     if (c->recipe)
         to->type =
             tlpi_recipe_type(c->recipe, c->m, from, c->opts.pure != 0, &wanted);
-    else if (replacement_of(c, from))
+    else if (replacement_of(c, from) || is_summed(c, from))
         to->type = wanted = widened(from);
     if (!tlpi_mul(tlpi_row_bytes(to->type, to->ne[0]), (size_t)rows_of(to),
                   &to->n_bytes))
@@ -177,8 +183,10 @@ typedef struct rows {
     converter *c;
     const tlpi_tensor *from, *to;
     const tlpi_unit_moves *units;
+    const tlpi_convert_sum *sum; /* or NULL */
     int64_t first, n;
-    bool bad[MAX_THREADS]; /* it met a value that the type cannot hold */
+    bool bad[TLPI_CONVERT_THREADS]; /* it met a value that the type cannot hold
+                                     */
 } rows;
 
 /* The largest magnitude that a type can hold. */
@@ -207,6 +215,8 @@ static void read_row(const rows *r, int64_t row, float *x)
 
     tlpi_unit_row(r->units, t, row, bytes);
     tlpi_dequantize(t->type, bytes, x, t->ne[0]);
+    if (r->sum)
+        r->sum->add(r->sum->arg, t, row, x);
 }
 
 static void convert_rows(void *arg, int ith, int nth)
@@ -234,7 +244,7 @@ static tlp_status refuse_value(const rows *r)
     const converter *c = r->c;
     const tlpi_tensor *t = r->from;
     const tlpi_unit_moves stay = { .unit = NULL };
-    const rows own = { .c = r->c, .from = t, .units = &stay };
+    const rows own = { .c = r->c, .from = t, .units = &stay, .sum = r->sum };
     const float *x = NULL;
     int64_t row = 0;
 
@@ -274,7 +284,11 @@ static tlp_status convert_tensor(converter *c, const tlpi_tensor *from,
                                  const tlpi_unit_moves *units)
 {
     tlp_status st = TLP_OK;
-    rows r = { .c = c, .from = from, .to = to, .units = units };
+    rows r = { .c = c,
+               .from = from,
+               .to = to,
+               .units = units,
+               .sum = is_summed(c, from) ? c->job->sum : NULL };
     size_t row_bytes = tlpi_row_bytes(to->type, to->ne[0]);
     int64_t at_once = TLPI_MAX(PIECE / to->ne[0], 1);
 
@@ -334,7 +348,7 @@ static tlp_status write_tensors(converter *c)
 
         if (c->job->order)
             units = tlpi_unit_find(c->m, c->job->order, c->from[i]);
-        if (c->to[i].type != c->from[i]->type)
+        if (c->to[i].type != c->from[i]->type || is_summed(c, c->from[i]))
             TLP_TRY(convert_tensor(c, c->from[i], &c->to[i], &units));
         else if (units.unit)
             TLP_TRY(move_units(c, c->from[i], &units));
@@ -353,7 +367,7 @@ static tlp_status start_work(converter *c)
 {
     const tlpi_env *env = &c->m->env;
     int n = c->opts.n_thread ? c->opts.n_thread
-                             : TLPI_MIN(tlpi_n_cores(), MAX_THREADS);
+                             : TLPI_MIN(tlpi_n_cores(), TLPI_CONVERT_THREADS);
     tlpi_pool_options pool = { .n_thread = n, .n_machine = n };
     size_t most = (size_t)TLPI_MAX(c->max_cols, PIECE);
 
@@ -403,35 +417,6 @@ static void tear_down(converter *c)
 
 /* ==== the call =========================================================== */
 
-tlp_status tlpi_quantize_options(tlp_quantize_options *out,
-                                 const tlp_quantize_options *opts)
-{
-    tlp_status st;
-
-    TLP_TRY(tlpi_options_read(out, sizeof *out, opts, "tlp_quantize_options"));
-    if (out->n_thread < 0 || out->n_thread > MAX_THREADS)
-        TLP_TRY(tlpi_fail(TLP_EINVAL, "n_thread %d: 0 to %d expected",
-                          out->n_thread, MAX_THREADS));
-    st = tlpi_flag_check("quantize option pure", out->pure);
-done:
-    return st;
-}
-
-tlp_status tlpi_convert_check_type(const tlp_model *m, const char *type)
-{
-    tlpi_text names = { .env = &m->env };
-
-    if (tlpi_recipe_find(type))
-        return TLP_OK;
-    tlpi_recipe_list(&names);
-    tlp_status st = names.failed
-                        ? tlpi_fail_nomem_for("a quantized model")
-                        : tlpi_fail(TLP_EINVAL, "type %s: one of %s expected",
-                                    type, names.data);
-    tlpi_text_free(&names);
-    return st;
-}
-
 tlp_status tlpi_model_check_path(const tlp_model *m, const char *path)
 {
     for (size_t f = 0; f < m->n_file; f++)
@@ -470,31 +455,5 @@ tlp_status tlpi_model_convert(const tlpi_convert *job,
         *result = c.result;
 done:
     tear_down(&c);
-    return st;
-}
-
-static tlp_status give(tlp_quantize_result *out, const tlp_quantize_result *r)
-{
-    return tlpi_struct_write(out, r, sizeof *r, "tlp_quantize_result");
-}
-
-tlp_status tlp_model_quantize(tlp_quantize_result *result,
-                              const tlp_model *model, const char *path,
-                              const char *type,
-                              const tlp_quantize_options *opts)
-{
-    tlpi_convert job = { .model = model, .path = path, .type = type };
-    tlp_quantize_result r = { 0 };
-    tlp_status st;
-
-    if (!model || !path || !type)
-        return tlpi_fail(TLP_EINVAL, "model, path and type are required");
-    TLP_TRY(tlpi_quantize_options(&job.opts, opts));
-    if (result)
-        TLP_TRY(give(result, &r));
-    TLP_TRY(tlpi_model_convert(&job, &r));
-    if (result)
-        TLP_TRY(give(result, &r));
-done:
     return st;
 }

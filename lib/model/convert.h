@@ -8,6 +8,16 @@
 #include "model/unit_order.h"
 #include "tlp_tune.h"
 
+enum { TLPI_CONVERT_THREADS = 256 }; /* at most */
+
+/* Numbers that are added to matrices of the files on the way. */
+typedef struct tlpi_convert_sum {
+    bool (*has)(const void *arg, const tlpi_tensor *t);
+    /* x [cols] += what belongs to a row of t; called by several threads */
+    void (*add)(const void *arg, const tlpi_tensor *t, int64_t row, float *x);
+    const void *arg;
+} tlpi_convert_sum;
+
 typedef struct tlpi_convert {
     const tlp_model *model;
     const char *path;
@@ -19,6 +29,8 @@ typedef struct tlpi_convert {
      * coarse grid would undo small changes. */
     const tlpi_tensor *replace;
     size_t n_replace;
+    /* NULL: nothing is added; not with `order`.  Types are as for `replace`. */
+    const tlpi_convert_sum *sum;
     tlp_quantize_options opts;
     /* Sees the complete file under a temporary name, before the file gets its
      * own; a failure removes the file.  NULL: nobody asks. */

@@ -10,6 +10,7 @@
  *   attn_in    Na_i(x) += up (down Na_i(x)), before the projections
  *   ffn_in     Nf_i(y) += up (down Nf_i(y)), before gate and up
  *   out        z += up (sum_i down_i delta_i)
+ *   lora       W x += b (a x), for matrices W of any layer (plan/lora.h)
  *
  * delta_i is the contribution of member i: its feed-forward part plus the
  * attention sum that this part read, gains included.  The attention sum is A_i
@@ -29,7 +30,8 @@
  *   blk.N.out.down     [r][d]      blk.N.out.up     [d][r]
  *
  * N is the layer; out.up is the group's and stands at its first layer.  Names
- * of track T of layer N begin with blk.N.track.T in place of blk.N.  The file's
+ * of track T of layer N begin with blk.N.track.T in place of blk.N, those of
+ * LoRA with blk.N also where the layer runs in tracks.  The file's
  * metadata has "tlp_adjust": "1", the model's fingerprint ("model") and the
  * plan in its text form ("plan").
  */
@@ -39,14 +41,8 @@
 #include "file/replace.h"
 #include "file/safetensors.h"
 #include "base/sha256.h"
+#include "plan/lora.h"
 #include "plan/plan.h"
-
-/* up (down x); rank 0: none.  down and up are tensors, views of the image,
- * because backends take tensors. */
-typedef struct tlpi_lowrank {
-    int rank;
-    tlpi_tensor down, up; /* [rank][d], [d][rank] */
-} tlpi_lowrank;
 
 typedef struct tlpi_member_adjust {
     const tlpi_tensor *attn_norm, *ffn_norm; /* [d] F32; NULL: the model's */
@@ -68,6 +64,7 @@ struct tlpi_adjust {
     char file[256];             /* name of the file, without a folder */
     tlpi_stage_adjust *stage;   /* [n_stage] of the plan; NULL without image */
     tlpi_member_adjust *member; /* members of all stages */
+    tlpi_layer_lora *lora;      /* [n_layer], or NULL */
     tlpi_safetensors *index;    /* the image's tensors */
 };
 
@@ -130,7 +127,7 @@ void tlpi_adjust_file_end(tlpi_adjust_file *f);
 /* Result of the fits of a stage; NULL and 0 stand for no adjustment. */
 typedef struct tlpi_fitted_lowrank {
     int rank;
-    float *down, *up; /* [rank][d], [d][rank] */
+    float *down, *up; /* [rank][d], [d][rank]; of LoRA a and b */
 } tlpi_fitted_lowrank;
 
 typedef struct tlpi_fitted_member {
@@ -146,10 +143,17 @@ typedef struct tlpi_fitted_stage {
     float *out_up; /* [d][out_rank] */
 } tlpi_fitted_stage;
 
-/* Make the image of fitted stages, [n_stage] of the plan.  Low-rank parts are
- * F16, or F32 if a number is beyond the range of F16. */
+/* LoRA of a layer, by matrix. */
+typedef struct tlpi_fitted_lora {
+    tlpi_fitted_lowrank pair[TLPI_N_LAYER_TENSOR];
+} tlpi_fitted_lora;
+
+/* Make the image of fitted stages, [n_stage] of the plan, and of LoRA,
+ * [n_layer] or NULL.  Low-rank parts are F16, or F32 if a number is beyond the
+ * range of F16. */
 tlp_status tlpi_adjust_image(const tlp_plan *plan,
-                             const tlpi_fitted_stage *stage, void **image,
+                             const tlpi_fitted_stage *stage,
+                             const tlpi_fitted_lora *lora, void **image,
                              size_t *n_image);
 
 #endif

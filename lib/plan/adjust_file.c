@@ -48,14 +48,15 @@ static tlp_status path_beside(tlpi_text *out, const char *path,
 }
 
 /* Three corrections of the highest rank as F32, norms and gains in every
- * layer, or in every track of every layer. */
+ * layer, or in every track of every layer; LoRA of every matrix. */
 size_t tlpi_adjust_max_bytes(const tlp_plan *p)
 {
     uint64_t d = (uint64_t)p->model->hp.n_embd;
     uint64_t member = 3 * 2 * d * d * 4 + 2 * d * 4 + 2 * 4;
     uint64_t n =
         (uint64_t)p->model->hp.n_layer * (uint64_t)TLPI_MAX(1, p->n_track);
-    uint64_t all = member * n + TLPI_SAFETENSORS_MAX_HEADER + sizeof(uint64_t);
+    uint64_t all = member * n + tlpi_lora_max_bytes(p->model) +
+                   TLPI_SAFETENSORS_MAX_HEADER + sizeof(uint64_t);
 
     return (size_t)TLPI_MIN(all, (uint64_t)PTRDIFF_MAX);
 }

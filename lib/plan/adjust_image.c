@@ -5,7 +5,6 @@
  */
 #include "plan/adjust.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -204,23 +203,6 @@ static tlp_status check_shape(const tlpi_tensor *t, tensor_form f, int64_t d,
     return TLP_OK;
 }
 
-static tlp_status check_finite(const tlpi_tensor *t, const char *where)
-{
-    size_t n = t->n_bytes / (size_t)tlpi_dtype_get(t->type)->size;
-    const uint16_t *half = t->data;
-    const float *single = t->data;
-
-    for (size_t i = 0; i < n; i++) {
-        if (t->type == TLPI_F16 ? (half[i] & 0x7c00) == 0x7c00
-                                : !isfinite(single[i]))
-            return tlpi_fail(TLP_EFORMAT,
-                             "%s: tensor %s: element %zu is not a finite "
-                             "number",
-                             where, t->name, i);
-    }
-    return TLP_OK;
-}
-
 /* The name of the tensor fits the plan; *stage and *m get its place. */
 static tlp_status find_place(tlpi_adjust *a, const tlp_plan *p,
                              const tlpi_tensor *t, const char *where,
@@ -252,17 +234,43 @@ static tlp_status find_place(tlpi_adjust *a, const tlp_plan *p,
     return TLP_OK;
 }
 
+/* LoRA belongs to a layer, which must run in a stage that can have it. */
+static tlp_status place_lora(tlpi_adjust *a, const tlp_plan *p,
+                             const tlpi_lora_name *name, const tlpi_tensor *t,
+                             const char *where)
+{
+    const tlp_model *m = p->model;
+    int stage = 0, member;
+    tlp_status st;
+
+    while (stage < p->n_stage &&
+           !runs_layer(&p->stage[stage], name->layer, &member))
+        stage++;
+    st = stage == p->n_stage
+             ? tlpi_fail(TLP_EMISMATCH, "the layer does not run in this plan")
+             : tlpi_lora_check_mode(p->stage[stage].mode);
+    if (st != TLP_OK)
+        return tlpi_fail_prefix(st, "%s: tensor %s: ", where, t->name);
+    if (!a->lora)
+        a->lora = tlpi_calloc(&m->env, (size_t)m->hp.n_layer, sizeof *a->lora);
+    return a->lora ? tlpi_lora_place(a->lora, m, name, t, where)
+                   : tlpi_fail_nomem_for("adjustments");
+}
+
 static tlp_status place(tlpi_adjust *a, const tlp_plan *p, const tlpi_tensor *t,
                         const char *where)
 {
     const tensor_kind *k = NULL;
     tlpi_member_adjust *m = NULL;
+    tlpi_lora_name name;
     int stage = 0;
     tlp_status st;
 
+    if (tlpi_lora_read_name(t->name, &name))
+        return place_lora(a, p, &name, t, where);
     TLP_TRY(find_place(a, p, t, where, &stage, &m, &k));
     TLP_TRY(check_shape(t, k->form, p->model->hp.n_embd, where));
-    TLP_TRY(check_finite(t, where));
+    TLP_TRY(tlpi_safetensors_check_finite(t, where));
     void *to =
         k->at == OUT_UP ? (void *)&a->stage[stage].out_up : (char *)m + k->at;
     if (k->form == VECTOR)
@@ -320,10 +328,12 @@ static void drop_image(const tlpi_env *env, tlpi_adjust *a)
     tlpi_safetensors_close(a->index);
     tlpi_free(env, a->stage);
     tlpi_free(env, a->member);
+    tlpi_free(env, a->lora);
     tlpi_free(env, a->image);
     a->index = NULL;
     a->stage = NULL;
     a->member = NULL;
+    a->lora = NULL;
     a->image = NULL;
     a->n_image = 0;
 }
@@ -384,6 +394,8 @@ static tlp_status read_image(tlpi_adjust *a, const tlp_plan *p, void *image,
         if (a->stage[i].member)
             TLP_TRY(check_pairs(a, p, i, where));
     }
+    if (a->lora)
+        TLP_TRY(tlpi_lora_check_pairs(a->lora, p->model, where));
 done:
     if (st != TLP_OK)
         drop_image(env, a);
@@ -464,6 +476,7 @@ tlp_status tlp_plan_get_adjust(tlp_plan_adjust_info *out, const tlp_plan *plan)
             count_member(&s->member[j], &info);
     }
     if (a) {
+        info.n_lora = tlpi_lora_count(a->lora, plan->model);
         info.n_bytes = a->n_image;
         info.sha256 = a->sha256;
     }

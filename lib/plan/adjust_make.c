@@ -10,6 +10,7 @@
 
 /* Tensors of a member: two norms, two gains, three pairs. */
 #define MAX_PARTS 10
+#define MAX_LORA_PARTS (2 * (size_t)TLPI_N_LAYER_TENSOR) /* of a layer */
 
 /* "blk.N.track.T" */
 enum { MAX_MEMBER_NAME = 32 };
@@ -33,40 +34,50 @@ static bool fits_f16(const float *x, int64_t n)
 }
 
 /* Add a tensor to the list; rows 0: a vector. */
-static void add(image_maker *m, const char *member, const char *name,
-                const float *from, int64_t rows, int64_t cols)
+static void add(image_maker *m, const char *name, const float *from,
+                int64_t rows, int64_t cols)
 {
     tlpi_safetensors_part *p = &m->part[m->n];
 
-    if (!from)
-        return;
     m->from[m->n++] = from;
-    snprintf(p->name, sizeof p->name, "%s.%s", member, name);
+    snprintf(p->name, sizeof p->name, "%s", name);
     p->n_dim = rows ? 2 : 1;
     p->ne[0] = cols;
     p->ne[1] = rows ? rows : 1;
     p->type = rows && fits_f16(from, rows * cols) ? TLPI_F16 : TLPI_F32;
 }
 
+/* A tensor of a member; from NULL: it has none. */
+static void add_of(image_maker *m, const char *member, const char *name,
+                   const float *from, int64_t rows, int64_t cols)
+{
+    char text[64];
+
+    snprintf(text, sizeof text, "%s.%s", member, name);
+    if (from)
+        add(m, text, from, rows, cols);
+}
+
 static void add_member(image_maker *m, const char *member,
                        const tlpi_fitted_member *f, int out_rank)
 {
-    add(m, member, "attn_norm.weight", f->attn_norm, 0, m->d);
-    add(m, member, "ffn_norm.weight", f->ffn_norm, 0, m->d);
+    add_of(m, member, "attn_norm.weight", f->attn_norm, 0, m->d);
+    add_of(m, member, "ffn_norm.weight", f->ffn_norm, 0, m->d);
     if (f->attn_gain != 1)
-        add(m, member, "attn_gain", &f->attn_gain, 0, 1);
+        add_of(m, member, "attn_gain", &f->attn_gain, 0, 1);
     if (f->ffn_gain != 1)
-        add(m, member, "ffn_gain", &f->ffn_gain, 0, 1);
+        add_of(m, member, "ffn_gain", &f->ffn_gain, 0, 1);
     if (f->attn_in.rank > 0) {
-        add(m, member, "attn_in.down", f->attn_in.down, f->attn_in.rank, m->d);
-        add(m, member, "attn_in.up", f->attn_in.up, m->d, f->attn_in.rank);
+        add_of(m, member, "attn_in.down", f->attn_in.down, f->attn_in.rank,
+               m->d);
+        add_of(m, member, "attn_in.up", f->attn_in.up, m->d, f->attn_in.rank);
     }
     if (f->ffn_in.rank > 0) {
-        add(m, member, "ffn_in.down", f->ffn_in.down, f->ffn_in.rank, m->d);
-        add(m, member, "ffn_in.up", f->ffn_in.up, m->d, f->ffn_in.rank);
+        add_of(m, member, "ffn_in.down", f->ffn_in.down, f->ffn_in.rank, m->d);
+        add_of(m, member, "ffn_in.up", f->ffn_in.up, m->d, f->ffn_in.rank);
     }
     if (out_rank > 0)
-        add(m, member, "out.down", f->out_down, out_rank, m->d);
+        add_of(m, member, "out.down", f->out_down, out_rank, m->d);
 }
 
 /* "blk.N", or "blk.N.track.T" */
@@ -95,17 +106,37 @@ static void add_stages(image_maker *m, const tlp_plan *p,
         }
         name_member(p, i, 0, name);
         if (stage[i].out_rank > 0)
-            add(m, name, "out.up", stage[i].out_up, m->d, stage[i].out_rank);
+            add_of(m, name, "out.up", stage[i].out_up, m->d, stage[i].out_rank);
     }
 }
 
+static void add_lora(image_maker *m, const tlp_model *model,
+                     const tlpi_fitted_lora *lora)
+{
+    for (int l = 0; lora && l < model->hp.n_layer; l++)
+        for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+            const tlpi_fitted_lowrank *pair = &lora[l].pair[i];
+            const tlpi_tensor *w = model->w.layer[l].t[i];
+            char name[TLPI_LORA_NAME];
+
+            if (pair->rank == 0)
+                continue;
+            tlpi_lora_write_name(l, (tlpi_layer_id)i, false, name);
+            add(m, name, pair->down, pair->rank, w->ne[0]);
+            tlpi_lora_write_name(l, (tlpi_layer_id)i, true, name);
+            add(m, name, pair->up, w->ne[1], pair->rank);
+        }
+}
+
 tlp_status tlpi_adjust_image(const tlp_plan *plan,
-                             const tlpi_fitted_stage *stage, void **image,
+                             const tlpi_fitted_stage *stage,
+                             const tlpi_fitted_lora *lora, void **image,
                              size_t *n_image)
 {
     const tlpi_env *env = &plan->model->env;
-    size_t most = MAX_PARTS * (size_t)plan->model->hp.n_layer *
-                  (size_t)TLPI_MAX(1, plan->n_track);
+    size_t most =
+        (MAX_PARTS * (size_t)TLPI_MAX(1, plan->n_track) + MAX_LORA_PARTS) *
+        (size_t)plan->model->hp.n_layer;
     tlpi_text text = { .env = env };
     image_maker m = { .d = plan->model->hp.n_embd };
     tlp_status st;
@@ -118,6 +149,7 @@ tlp_status tlpi_adjust_image(const tlp_plan *plan,
     if (!m.part || !m.from || text.failed)
         TLP_TRY(tlpi_fail_nomem_for("adjustments"));
     add_stages(&m, plan, stage);
+    add_lora(&m, plan->model, lora);
     const tlpi_safetensors_meta meta[] = {
         { "tlp_adjust", "1" },
         { "model", tlpi_model_fingerprint(plan->model) },

@@ -5,7 +5,7 @@
  * hyper-parameters and their vectors (norms and biases) are equal, because
  * quantising keeps vectors in full precision.  Files of different models differ
  * in these values.  A baked file has hidden units in another order; a plan with
- * tracks is refused for it.
+ * tracks or LoRA is refused for it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -128,22 +128,37 @@ static tlp_status check_order(const tlp_model *a, const tlp_model *b, int l)
             if (!are_near(x, y, row))
                 return tlpi_fail(TLP_EMISMATCH,
                                  "%s: tensor %s: row %lld: not as in %s; the "
-                                 "tracks of the plan would have other %s",
+                                 "tracks or the LoRA of the plan would have "
+                                 "other %s",
                                  b->path, y->name, (long long)row, a->path,
                                  cut[i].what);
     }
     return TLP_OK;
 }
 
-/* A plan with tracks is another function where the units of a layer have
- * another order, although the serial model is the same. */
-static tlp_status check_tracks(const tlp_plan *plan, const tlp_model *b)
+static bool has_lora(const tlp_plan *plan, int layer)
+{
+    const tlpi_adjust *a = plan->adjust;
+
+    for (int i = 0; a && a->lora && i < TLPI_N_LAYER_TENSOR; i++)
+        if (a->lora[layer].pair[i].rank > 0)
+            return true;
+    return false;
+}
+
+/* A plan with tracks or LoRA is another function where the units of a layer
+ * have another order, although the serial model is the same. */
+static tlp_status check_orders(const tlp_plan *plan, const tlp_model *b)
 {
     tlp_status st = TLP_OK;
 
     for (int i = 0; i < plan->n_stage; i++)
-        if (tlpi_plan_has_tracks(plan, i))
-            TLP_TRY(check_order(plan->model, b, plan->stage[i].layers[0]));
+        for (int j = 0; j < plan->stage[i].n_member; j++) {
+            int l = plan->stage[i].layers[j];
+
+            if (tlpi_plan_has_tracks(plan, i) || has_lora(plan, l))
+                TLP_TRY(check_order(plan->model, b, l));
+        }
 done:
     return st;
 }
@@ -222,7 +237,7 @@ tlp_status tlp_plan_carry(tlp_plan **out, const tlp_plan *plan,
                          "between layers",
                          (model->vocab_only ? model : plan->model)->path);
     TLP_TRY(check_same(plan->model, model));
-    TLP_TRY(check_tracks(plan, model));
+    TLP_TRY(check_orders(plan, model));
     TLP_TRY(tlpi_plan_record_carried(plan, &made));
     st = tlpi_plan_move(out, plan, model, made);
 done:

@@ -30,6 +30,11 @@ typedef struct tlpi_plan_convert {
 tlp_status tlpi_plan_convert_write(tlp_plan **out, tlp_quantize_result *result,
                                    const tlpi_plan_convert *c);
 
+/* merge_lora.c: tlpi_plan_convert_write with the plan's LoRA in the matrices of
+ * the file.  The new plan has all adjustments but LoRA. */
+tlp_status tlpi_plan_merge_write(tlp_plan **out, tlp_quantize_result *result,
+                                 const tlpi_plan_convert *c);
+
 /* Refuse a plan_path that is a file of the model, or `path` itself. */
 tlp_status tlpi_plan_convert_check(const tlp_model *m, const char *path,
                                    const char *plan_path);

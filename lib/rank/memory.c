@@ -57,6 +57,7 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r)
             widen(&n, tlpi_shard_at(p->shards, j, r->rank), hp->head_dim);
         n.members = TLPI_MAX(n.members, tlpi_plan_max_members(p->plan));
         n_track = TLPI_MAX(n_track, p->plan->n_track);
+        n.cols = TLPI_MAX(n.cols, tlpi_program_lora_rank(p->plan, r->cfg));
     }
     /* projections of all parts; corrections, which are two for a member */
     n.terms = TLPI_MAX(3 * n.parts, 2 * n.members);

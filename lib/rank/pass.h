@@ -50,15 +50,6 @@ static inline float *tlpi_hidden(const tlpi_pass *p, const tlpi_rank_ffn *f)
     return p->buf->hidden + (size_t)p->n_tok * f->at;
 }
 
-/* A feed-forward part's term of the sum over parts. */
-static inline tlpi_term tlpi_down_term(const tlpi_pass *p,
-                                       const tlpi_rank_stage *s,
-                                       const tlpi_rank_ffn *f)
-{
-    return (tlpi_term){ f->t.w[TLPI_FFN_DOWN], tlpi_hidden(p, f),
-                        s->ffn_gain[f->member] };
-}
-
 /* ==== tap.c ============================================================== */
 
 /* At a place of a stage: correct the values there, then show them. */

@@ -44,37 +44,43 @@ static tlp_status merge_tensor(const source *src, tlpi_layer_id id,
     return TLP_OK;
 }
 
-/* A merged matrix belongs to this program alone: its source is no file's. */
-static tlp_status merged_weight(const source *src, tlpi_layer_id id,
-                                tlpi_slice s, tlpi_weight **out)
+tlp_status tlpi_program_own_weight(tlpi_program *p, const tlpi_tensor *t,
+                                   tlpi_slice s, tlpi_weight **out)
 {
-    tlpi_program *p = src->p;
     tlpi_backend *b = p->store->b;
-    tlpi_tensor t;
-    tlp_status st = merge_tensor(src, id, &t);
-    void *data = (void *)(uintptr_t)t.data;
+    void *data = (void *)(uintptr_t)t->data;
     void **list = NULL;
     bool copied = false;
+    tlp_status st;
 
-    TLP_TRY(st);
-    TLP_TRY(b->ops->weight_create(b, out, &t, s.r0, s.r1, s.c0, s.c1, &copied));
+    TLP_TRY(b->ops->weight_create(b, out, t, s.r0, s.r1, s.c0, s.c1, &copied));
     p->bytes.weights += b->ops->weight_bytes(*out);
     if (copied)
         goto done;
-    list = tlpi_realloc_array(p->store->env, p->merged, p->n_merged + 1,
-                              sizeof(*list));
+    list =
+        tlpi_realloc_array(p->store->env, p->own, p->n_own + 1, sizeof(*list));
     if (!list) {
         b->ops->weight_free(*out);
         *out = NULL;
         st = tlpi_fail_nomem_for("the stages of a plan");
         goto done;
     }
-    p->merged = list;
-    p->merged[p->n_merged++] = data;
+    p->own = list;
+    p->own[p->n_own++] = data;
     data = NULL;
 done:
     tlpi_free(p->store->env, data);
     return st;
+}
+
+/* A merged matrix belongs to this program alone: its source is no file's. */
+static tlp_status merged_weight(const source *src, tlpi_layer_id id,
+                                tlpi_slice s, tlpi_weight **out)
+{
+    tlpi_tensor t;
+    tlp_status st = merge_tensor(src, id, &t);
+
+    return st == TLP_OK ? tlpi_program_own_weight(src->p, &t, s, out) : st;
 }
 
 static tlp_status load_matrix(const source *src, tlpi_layer_id id, tlpi_slice s,
@@ -140,6 +146,7 @@ static tlp_status load_part(const source *src, tlpi_half half,
                     ? load_matrix(src, id, s, &out->w[i])
                     : load_elements(src, id, s.c0, s.c1, &out->v[i]));
     }
+    st = tlpi_program_load_lora(src->p, layer_of(src), half, part, out);
 done:
     return st;
 }
@@ -355,6 +362,7 @@ static tlp_status load_stage(tlpi_program *p, int index)
     TLP_TRY(load_gains(p, s));
     TLP_TRY(load_parts(p, stage, shard, s));
     TLP_TRY(sum_biases(p, s));
+    TLP_TRY(tlpi_scratch_reserve_low(p->scratch, tlpi_program_lora_cols(s)));
     if (adjust)
         TLP_TRY(tlpi_program_adjust_stage(p, index, &adjust->stage[index]));
 done:
@@ -390,10 +398,11 @@ done:
 /* ==== teardown =========================================================== */
 
 static void unload_part(tlpi_program *p, const tlpi_stage *stage, int member,
-                        const tlpi_rank_tensors *t)
+                        tlpi_rank_tensors *t)
 {
     tlpi_store *store = p->store;
 
+    tlpi_program_free_lora(p, t);
     for (size_t i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
         if (stage->mode == TLP_MODE_MERGE)
             store->b->ops->weight_free(t->w[i]);
@@ -420,7 +429,7 @@ static void unload_stage(tlpi_program *p, int index)
     tlpi_rank_stage *s = &p->stage[index];
 
     for (int i = 0; i < s->n_attn; i++) {
-        const tlpi_rank_attn *a = &s->attn[i];
+        tlpi_rank_attn *a = &s->attn[i];
 
         unload_part(p, stage, a->member, &a->t);
         tlpi_store_put_kv(p->store, tlpi_stage_layer(stage, a->member), a->kv);
@@ -446,9 +455,9 @@ void tlpi_program_free(tlpi_program *p)
     for (int i = 0; p->stage && i < p->plan->n_stage; i++)
         unload_stage(p, i);
     tlpi_free(p->store->env, p->stage);
-    for (size_t i = 0; i < p->n_merged; i++)
-        tlpi_free(p->store->env, p->merged[i]);
-    tlpi_free(p->store->env, p->merged);
+    for (size_t i = 0; i < p->n_own; i++)
+        tlpi_free(p->store->env, p->own[i]);
+    tlpi_free(p->store->env, p->own);
     tlpi_free(p->store->env, p->step_stats);
     *p = (tlpi_program){ 0 };
 }

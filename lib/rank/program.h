@@ -22,8 +22,10 @@ typedef struct tlpi_program {
     const tlpi_shards *shards;
     int rank;
     tlpi_rank_stage *stage; /* [plan->n_stage] */
-    void **merged; /* averaged weights that the backend reads in place, owned */
-    size_t n_merged;
+    /* Data of weights of this program alone that the backend reads in place;
+     * owned. */
+    void **own;
+    size_t n_own;
     uint32_t version; /* tlpi_want; no two programs have one version */
     /* Devices: exchanges of a step of one token, by communicator as in
      * tlpi_exchange_comm. */
@@ -51,6 +53,23 @@ static inline void tlpi_program_renew(tlpi_program *p)
 {
     p->version = ++p->store->version;
 }
+
+/* A weight of this program alone, from a tensor whose data the function takes
+ * over, also on failure. */
+tlp_status tlpi_program_own_weight(tlpi_program *p, const tlpi_tensor *t,
+                                   tlpi_slice s, tlpi_weight **out);
+
+/* program_lora.c: a part's slices of the LoRA of a layer's matrices; the plan's
+ * and the adapter's are one. */
+tlp_status tlpi_program_load_lora(tlpi_program *p, int layer, tlpi_half half,
+                                  const tlpi_part *part,
+                                  tlpi_rank_tensors *out);
+void tlpi_program_free_lora(tlpi_program *p, tlpi_rank_tensors *t);
+/* Columns of scratch.low that the LoRA of a stage needs. */
+int tlpi_program_lora_cols(const tlpi_rank_stage *s);
+/* The longest row of any x of LoRA: the largest rank. */
+int tlpi_program_lora_rank(const tlp_plan *plan,
+                           const tlpi_session_config *cfg);
 
 /* program_adjust.c: other adjustments for a stage than the plan's, from the
  * next step on; NULL: none.  All is copied.  On failure the stage is as before.

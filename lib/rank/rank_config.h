@@ -23,6 +23,8 @@ typedef struct tlpi_session_config {
     bool pin;
     const tlpi_device_ops *device; /* NULL: ranks work on the CPU */
     int device_of[TLPI_MAX_RANK];  /* the device of each rank of this process */
+    const tlp_adapter *adapter;    /* or NULL; borrowed */
+    float adapter_scale;
 } tlpi_session_config;
 
 #endif

@@ -44,12 +44,15 @@ static tlp_status create_lists(tlpi_scratch *s, const tlpi_needs *n)
 {
     size_t terms = (size_t)n->terms, parts = (size_t)n->parts;
 
-    s->term = tlpi_calloc(s->env, terms, sizeof(*s->term));
+    s->term = tlpi_calloc(s->env, 2 * terms, sizeof(*s->term));
     s->mm = tlpi_calloc(s->env, terms, sizeof(*s->mm));
+    s->low_term = tlpi_calloc(s->env, terms, sizeof(*s->low_term));
+    s->low_mm = tlpi_calloc(s->env, terms, sizeof(*s->low_mm));
     s->gate_up = tlpi_calloc(s->env, parts, sizeof(*s->gate_up));
     s->attn = tlpi_calloc(s->env, parts, sizeof(*s->attn));
     s->norms = tlpi_calloc(s->env, (size_t)n->members, sizeof(*s->norms));
-    return s->term && s->mm && s->gate_up && s->attn && s->norms
+    return s->term && s->mm && s->low_term && s->low_mm && s->gate_up &&
+                   s->attn && s->norms
                ? TLP_OK
                : tlpi_fail_nomem_for("activations");
 }
@@ -100,6 +103,8 @@ void tlpi_scratch_free(tlpi_scratch *s)
     if (s->env) {
         tlpi_free(s->env, s->term);
         tlpi_free(s->env, s->mm);
+        tlpi_free(s->env, s->low_term);
+        tlpi_free(s->env, s->low_mm);
         tlpi_free(s->env, s->gate_up);
         tlpi_free(s->env, s->attn);
         tlpi_free(s->env, s->norms);

@@ -34,7 +34,7 @@ typedef struct tlpi_row_score {
 typedef struct tlpi_needs {
     int parts; /* attention or feed-forward parts */
     int members;
-    int terms; /* matrices that one call multiplies by */
+    int terms; /* matrices that one call multiplies by, without LoRA */
     int cols;  /* longest input row of any matmul */
     /* Floats of each of its buffers, SIZE_MAX beyond all memory. */
     size_t x, acc, track, norm, qkv, hidden, rows, logits;
@@ -57,7 +57,8 @@ typedef struct tlpi_scratch {
     float *norm;   /* [n_member][T][d] normalised inputs */
     float *qkv;    /* queries, keys, values and outputs of all parts */
     float *hidden; /* feed-forward hidden units of all parts, [T][n_ff] each */
-    float *low;    /* [T][low_cols] down x of low-rank corrections */
+    float *low;    /* [T][low_cols] down x of low-rank corrections, a x of
+                      LoRA */
     float *rows;   /* [3][logit_chunk][d] rows of x, delta; normalised */
     float *logits; /* [logit_cap][logit_cols] */
     int low_cols;
@@ -66,6 +67,8 @@ typedef struct tlpi_scratch {
     /* Argument lists for one call, long enough for the widest stage. */
     tlpi_term *term;
     tlpi_matmul *mm;
+    tlpi_term *low_term; /* a x of LoRA, before a call with the lists above */
+    tlpi_matmul *low_mm;
     tlpi_gate_up *gate_up;
     tlpi_attn *attn;
     tlpi_norm *norms;

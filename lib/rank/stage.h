@@ -11,10 +11,17 @@
 #include "plan/plan.h"
 #include "plan/shard.h"
 
+/* up (down x), on one rank; rank 0: none. */
+typedef struct tlpi_rank_lowrank {
+    int rank;
+    tlpi_weight *down, *up;
+} tlpi_rank_lowrank;
+
 /* A part's tensors by tlpi_layer_id; NULL where the part has none. */
 typedef struct tlpi_rank_tensors {
-    tlpi_weight *w[TLPI_N_LAYER_TENSOR]; /* matrices */
-    float *v[TLPI_N_LAYER_TENSOR];       /* vectors */
+    tlpi_weight *w[TLPI_N_LAYER_TENSOR];         /* matrices */
+    float *v[TLPI_N_LAYER_TENSOR];               /* vectors */
+    tlpi_rank_lowrank lora[TLPI_N_LAYER_TENSOR]; /* of the matrices */
 } tlpi_rank_tensors;
 
 /* Attention of some heads of one member.  A member can have several such parts
@@ -37,12 +44,6 @@ typedef struct tlpi_rank_ffn {
     tlpi_rank_tensors t;
     size_t at; /* floats a token into tlpi_scratch.hidden */
 } tlpi_rank_ffn;
-
-/* up (down x), on one rank; rank 0: none. */
-typedef struct tlpi_rank_lowrank {
-    int rank;
-    tlpi_weight *down, *up;
-} tlpi_rank_lowrank;
 
 /* Norms of the outputs of a layer in tracks: of the sum over the tracks; none,
  * for what the tracks have added before; of a track's own part. */

@@ -6,6 +6,8 @@
  */
 #include "rank/stage_half.h"
 
+#include "rank/stage_lora.h"
+
 /* ==== norms ============================================================== */
 
 /* norms[i] = the norms of members that have a weight here; returns how many. */
@@ -114,24 +116,28 @@ static tlpi_attn attn_args(const tlpi_pass *p, const tlpi_rank_attn *a)
  * whole group; then attention proper, in one call. */
 void tlpi_attend(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
+    static const tlpi_layer_id w[] = { TLPI_ATTN_Q, TLPI_ATTN_K, TLPI_ATTN_V };
+    static const tlpi_layer_id bias[] = { TLPI_ATTN_Q_BIAS, TLPI_ATTN_K_BIAS,
+                                          TLPI_ATTN_V_BIAS };
     tlpi_scratch *buf = p->buf;
+    tlpi_lora_call lora = tlpi_lora_begin(p);
 
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
         const float *x = tlpi_input(p, a->member);
         tlpi_attn y = attn_args(p, a);
-        tlpi_term *t = &buf->term[3 * i];
-        tlpi_matmul *m = &buf->mm[3 * i];
+        float *const to[] = { y.q, y.k, (float *)y.v };
 
-        t[0] = (tlpi_term){ a->t.w[TLPI_ATTN_Q], x, 1 };
-        t[1] = (tlpi_term){ a->t.w[TLPI_ATTN_K], x, 1 };
-        t[2] = (tlpi_term){ a->t.w[TLPI_ATTN_V], x, 1 };
-        m[0] = (tlpi_matmul){ &t[0], 1, a->t.v[TLPI_ATTN_Q_BIAS], false, y.q };
-        m[1] = (tlpi_matmul){ &t[1], 1, a->t.v[TLPI_ATTN_K_BIAS], false, y.k };
-        m[2] = (tlpi_matmul){ &t[2], 1, a->t.v[TLPI_ATTN_V_BIAS], false,
-                              (float *)y.v };
+        for (int j = 0; j < 3; j++) {
+            tlpi_term *t = &buf->term[2 * (3 * i + j)];
+            int n = tlpi_lora_terms(&lora, &a->t, w[j], x, 1, t);
+
+            buf->mm[3 * i + j] =
+                (tlpi_matmul){ t, n, a->t.v[bias[j]], false, to[j] };
+        }
         buf->attn[i] = y;
     }
+    tlpi_lora_run(&lora);
     if (s->n_attn) {
         p->b->ops->matmul(p->b, p->n_tok, buf->mm, 3 * s->n_attn);
         p->b->ops->attention(p->b, p->step, buf->attn, s->n_attn,
@@ -139,20 +145,24 @@ void tlpi_attend(const tlpi_pass *p, const tlpi_rank_stage *s)
     }
 }
 
-static tlpi_term out_term(const tlpi_pass *p, const tlpi_rank_stage *s,
-                          const tlpi_rank_attn *a)
+/* The terms of a part's output projection; returns how many. */
+static int out_terms(tlpi_lora_call *lora, const tlpi_rank_stage *s,
+                     const tlpi_rank_attn *a, tlpi_term *term)
 {
-    return (tlpi_term){ a->t.w[TLPI_ATTN_OUTPUT], attn_args(p, a).y,
-                        s->attn_gain[a->member] };
+    return tlpi_lora_terms(lora, &a->t, TLPI_ATTN_OUTPUT,
+                           attn_args(lora->p, a).y, s->attn_gain[a->member],
+                           term);
 }
 
 /* y = sum over the parts of their output projections. */
 void tlpi_project_sum(const tlpi_pass *p, const tlpi_rank_stage *s, float *y)
 {
-    tlpi_matmul m = { p->buf->term, s->n_attn, s->o_bias, false, y };
+    tlpi_matmul m = { p->buf->term, 0, s->o_bias, false, y };
+    tlpi_lora_call lora = tlpi_lora_begin(p);
 
     for (int i = 0; i < s->n_attn; i++)
-        p->buf->term[i] = out_term(p, s, &s->attn[i]);
+        m.n_term += out_terms(&lora, s, &s->attn[i], &p->buf->term[m.n_term]);
+    tlpi_lora_run(&lora);
     if (s->n_attn)
         p->b->ops->matmul(p->b, p->n_tok, &m, 1);
     else
@@ -164,19 +174,23 @@ void tlpi_project_sum(const tlpi_pass *p, const tlpi_rank_stage *s, float *y)
 void tlpi_project_each(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
     tlpi_matmul *mm = p->buf->mm;
+    tlpi_term *term = p->buf->term;
+    tlpi_lora_call lora = tlpi_lora_begin(p);
     int n = 0;
 
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
-        tlpi_term *term = &p->buf->term[i];
+        int n_term = out_terms(&lora, s, a, term);
 
-        *term = out_term(p, s, a);
         if (i > 0 && s->attn[i - 1].member == a->member)
-            mm[n - 1].n_term++;
+            mm[n - 1].n_term += n_term;
         else
-            mm[n++] = (tlpi_matmul){ term, 1, a->t.v[TLPI_ATTN_OUTPUT_BIAS],
-                                     false, tlpi_attn_sum(p, s, a->member) };
+            mm[n++] =
+                (tlpi_matmul){ term, n_term, a->t.v[TLPI_ATTN_OUTPUT_BIAS],
+                               false, tlpi_attn_sum(p, s, a->member) };
+        term += n_term;
     }
+    tlpi_lora_run(&lora);
     if (n)
         p->b->ops->matmul(p->b, p->n_tok, mm, n);
 }
@@ -186,25 +200,44 @@ void tlpi_project_each(const tlpi_pass *p, const tlpi_rank_stage *s)
 /* hidden = fn(gate x) * (up x) of all parts, x = norm[part.norm] */
 void tlpi_expand(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
+    tlpi_lora_call lora = tlpi_lora_begin(p);
+
     for (int i = 0; i < s->n_ffn; i++) {
         const tlpi_rank_ffn *f = &s->ffn[i];
+        const float *x = tlpi_input(p, f->norm);
 
-        p->buf->gate_up[i] =
-            (tlpi_gate_up){ f->t.w[TLPI_FFN_GATE], f->t.w[TLPI_FFN_UP],
-                            tlpi_input(p, f->norm), tlpi_hidden(p, f),
-                            tlpi_arch_get(p->hp)->gate };
+        p->buf->gate_up[i] = (tlpi_gate_up){
+            .gate = f->t.w[TLPI_FFN_GATE],
+            .up = f->t.w[TLPI_FFN_UP],
+            .x = x,
+            .y = tlpi_hidden(p, f),
+            .gate_fn = tlpi_arch_get(p->hp)->gate,
+            .gate_more = tlpi_lora_term(&lora, &f->t, TLPI_FFN_GATE, x, 1),
+            .up_more = tlpi_lora_term(&lora, &f->t, TLPI_FFN_UP, x, 1),
+        };
     }
+    tlpi_lora_run(&lora);
     if (s->n_ffn)
         p->b->ops->gate_up(p->b, p->n_tok, p->buf->gate_up, s->n_ffn);
+}
+
+/* The terms of a part's down projection; returns how many. */
+static int down_terms(tlpi_lora_call *lora, const tlpi_rank_stage *s,
+                      const tlpi_rank_ffn *f, tlpi_term *term)
+{
+    return tlpi_lora_terms(lora, &f->t, TLPI_FFN_DOWN, tlpi_hidden(lora->p, f),
+                           s->ffn_gain[f->member], term);
 }
 
 /* delta (+)= sum over the parts of their down projections */
 static void contract(const tlpi_pass *p, const tlpi_rank_stage *s, bool add)
 {
-    tlpi_matmul m = { p->buf->term, s->n_ffn, NULL, add, p->buf->delta };
+    tlpi_matmul m = { p->buf->term, 0, NULL, add, p->buf->delta };
+    tlpi_lora_call lora = tlpi_lora_begin(p);
 
     for (int i = 0; i < s->n_ffn; i++)
-        p->buf->term[i] = tlpi_down_term(p, s, &s->ffn[i]);
+        m.n_term += down_terms(&lora, s, &s->ffn[i], &p->buf->term[m.n_term]);
+    tlpi_lora_run(&lora);
     if (s->n_ffn)
         p->b->ops->matmul(p->b, p->n_tok, &m, 1);
     else if (!add)
@@ -260,19 +293,22 @@ void tlpi_project_ffns(const tlpi_pass *p, const tlpi_rank_stage *s,
                        float *base, int first)
 {
     tlpi_matmul *mm = p->buf->mm;
+    tlpi_term *term = p->buf->term;
+    tlpi_lora_call lora = tlpi_lora_begin(p);
     int n = 0;
 
     for (int i = 0; i < s->n_ffn; i++) {
-        tlpi_term *term = &p->buf->term[i];
+        int n_term = down_terms(&lora, s, &s->ffn[i], term);
 
-        *term = tlpi_down_term(p, s, &s->ffn[i]);
         if (tlpi_begins_member(s, i))
             mm[n++] =
-                (tlpi_matmul){ term, 1, NULL, false,
+                (tlpi_matmul){ term, n_term, NULL, false,
                                tlpi_slot(p, base, s->ffn[i].member - first) };
         else
-            mm[n - 1].n_term++;
+            mm[n - 1].n_term += n_term;
+        term += n_term;
     }
+    tlpi_lora_run(&lora);
     if (n)
         p->b->ops->matmul(p->b, p->n_tok, mm, n);
 }

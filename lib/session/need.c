@@ -3,6 +3,7 @@
  * runs of their loading.
  */
 #include "group/config.h"
+#include "plan/adapter.h"
 #include "rank/memory.h"
 
 /* Rows of logits, which rank 0 collects and each rank has its columns of. */
@@ -64,6 +65,7 @@ tlp_status tlp_session_need(tlp_need *out, tlp_plan *plan,
     TLP_TRY(tlpi_struct_check(out, sizeof need, "tlp_need"));
     TLP_TRY(tlpi_options_read(&o, sizeof o, opts, "tlp_session_options"));
     TLP_TRY(tlpi_config_check(&o));
+    TLP_TRY(tlpi_adapter_check(o.adapter, plan));
     TLP_TRY(configure(&cfg, plan, &o));
     need.n_rank = cfg.n_rank;
     if (rank < -1 || rank >= cfg.n_rank)

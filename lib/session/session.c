@@ -9,6 +9,7 @@
 
 #include "base/pool.h"
 #include "group/handshake.h"
+#include "plan/adapter.h"
 
 /* ==== lifetime =========================================================== */
 
@@ -48,10 +49,12 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
         return tlpi_fail(TLP_EINVAL, "out and plan are required");
     TLP_TRY(tlpi_options_read(&o, sizeof(o), opts, "tlp_session_options"));
     TLP_TRY(tlpi_config_check(&o));
+    TLP_TRY(tlpi_adapter_check(o.adapter, plan));
     s = tlpi_calloc(&plan->model->env, 1, sizeof(*s));
     if (!s)
         return tlpi_fail_nomem_for("a session");
     s->plan = tlpi_plan_retain(plan);
+    s->adapter = tlpi_adapter_retain(o.adapter);
     s->env = &plan->model->env;
     s->pid = getpid();
     TLP_TRY(tlpi_process_group_find(&group, &o));
@@ -105,6 +108,7 @@ void tlpi_session_free(tlp_session *s)
     tlpi_free(env, s->kept_as);
     tlpi_free(env, s->top.all);
     tlpi_free(env, s->score);
+    tlp_adapter_free((tlp_adapter *)(uintptr_t)s->adapter);
     tlpi_free(env, s);
     tlp_plan_free(plan); /* last: env lives in its model */
 }

@@ -34,7 +34,8 @@ enum {
 };
 
 struct tlp_session {
-    tlp_plan *plan; /* retained */
+    tlp_plan *plan;             /* retained */
+    const tlp_adapter *adapter; /* retained, or NULL */
     const tlpi_env *env;
     tlpi_session_config cfg;
     tlpi_shards *shards;

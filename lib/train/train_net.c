@@ -146,48 +146,72 @@ done:
     return st;
 }
 
-/* Small random numbers in `down` and zeros in `up`, so that the matrix begins
- * as it was (Hu et al., arXiv 2106.09685). */
+/* The plan's LoRA of a matrix.  Where it has none: small random numbers in
+ * `down` and zeros in `up`, so that the matrix begins as it was (Hu et al.,
+ * arXiv 2106.09685). */
 static tlp_status add_lora(builder *b, const char *prefix, const char *name,
+                           const tlpi_lowrank *from, bool trained,
                            tlpi_train_matrix *w)
 {
     int64_t cols = w->tensor->ne[0], rows = w->tensor->ne[1];
+    int rank = from ? from->rank : b->choice->rank;
     double range = sqrt(3.0 / (double)cols);
     char text[TLPI_TRAIN_NAME];
     tlp_status st;
 
-    b->net->max_rank = TLPI_MAX(b->net->max_rank, b->choice->rank);
-
+    if (trained && rank != b->choice->rank)
+        return tlpi_fail(TLP_EINVAL,
+                         "plan: the LoRA of %s.%s has rank %d, %d expected",
+                         prefix, name, rank, b->choice->rank);
+    b->net->max_rank = TLPI_MAX(b->net->max_rank, rank);
     snprintf(text, sizeof(text), "%s.lora_a", name);
-    TLP_TRY(
-        add(b, prefix, text, NULL, 0, b->choice->rank, cols, true, &w->down));
-    for (size_t i = 0; i < tlpi_train_param_size(w->down); i++)
+    TLP_TRY(add(b, prefix, text, from ? &from->down : NULL, 0, rank, cols,
+                trained, &w->down));
+    for (size_t i = 0; !from && i < tlpi_train_param_size(w->down); i++)
         w->down->value[i] = (float)(range * (2 * tlpi_uniform(&b->random) - 1));
     snprintf(text, sizeof(text), "%s.lora_b", name);
-    TLP_TRY(add(b, prefix, text, NULL, 0, rows, b->choice->rank, true, &w->up));
-    w->down->decay = w->up->decay = true;
+    TLP_TRY(add(b, prefix, text, from ? &from->up : NULL, 0, rows, rank,
+                trained, &w->up));
+    w->down->decay = w->up->decay = trained;
 done:
     return st;
 }
 
-static tlp_status add_matrices(builder *b, int layer)
+static tlp_status add_full(builder *b, const char *prefix, const char *name,
+                           tlpi_train_matrix *w)
 {
+    tlp_status st = add(b, prefix, name, w->tensor, 0, w->tensor->ne[1],
+                        w->tensor->ne[0], true, &w->full);
+
+    if (st == TLP_OK)
+        w->full->decay = true;
+    return st;
+}
+
+/* A layer's matrices: those that are trained, and the plan's LoRA, trained or
+ * not. */
+static tlp_status add_matrices(builder *b, int layer, bool trained)
+{
+    const tlpi_adjust *a = b->net->plan->adjust;
+    bool lora = trained && b->choice->rank > 0;
     char prefix[TLPI_TRAIN_NAME];
     tlp_status st = TLP_OK;
 
     snprintf(prefix, sizeof(prefix), "blk.%d", layer);
     for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+        const char *name = tlpi_layer_table[i].name;
         tlpi_train_matrix *w = &b->net->layer[layer].w[i];
+        const tlpi_lowrank *from =
+            a && a->lora && a->lora[layer].pair[i].rank > 0
+                ? &a->lora[layer].pair[i]
+                : NULL;
 
         if (!w->tensor)
             continue;
-        if (b->choice->rank > 0) {
-            TLP_TRY(add_lora(b, prefix, tlpi_layer_table[i].name, w));
-            continue;
-        }
-        TLP_TRY(add(b, prefix, tlpi_layer_table[i].name, w->tensor, 0,
-                    w->tensor->ne[1], w->tensor->ne[0], true, &w->full));
-        w->full->decay = true;
+        if (trained && !lora)
+            TLP_TRY(add_full(b, prefix, name, w));
+        if (lora || from)
+            TLP_TRY(add_lora(b, prefix, name, from, lora, w));
     }
 done:
     return st;
@@ -267,8 +291,8 @@ static tlp_status build_stage(builder *b, const tlpi_shards *shards, int index)
             snprintf(prefix, sizeof(prefix), "blk.%d", m->layer);
         TLP_TRY(add_member(b, prefix, touched,
                            a && a->member ? &a->member[i] : NULL, m));
-        if (touched && b->choice->matrices && (i == 0 || !tracks))
-            TLP_TRY(add_matrices(b, m->layer));
+        if (i == 0 || !tracks)
+            TLP_TRY(add_matrices(b, m->layer, touched && b->choice->matrices));
     }
     snprintf(prefix, sizeof(prefix), "blk.%d", from->layers[0]);
     if (a && a->out_rank > 0)

@@ -116,17 +116,40 @@ static void fit_member(const tlpi_trainer *t, int stage, int member,
     };
 }
 
-static bool has_adjustments(const tlpi_trainer *t)
+/* Does the training write a new file?  LoRA is part of its matrices then, and
+ * one of the plan's adjustments otherwise. */
+static bool writes(const tlpi_trainer *t, const char *path)
 {
-    return t->o.norms || t->o.gains || t->plan->adjust;
+    return path && (t->o.full || t->o.rank);
 }
 
-/* The plan with the norms, gains and corrections that were trained, still for
- * the old file. */
+/* Borrowed numbers of the LoRA of all layers. */
+static void fit_lora(const tlpi_trainer *t, tlpi_fitted_lora *lora)
+{
+    for (int l = 0; l < t->model->hp.n_layer; l++)
+        for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+            const tlpi_train_matrix *w = &t->net.layer[l].w[i];
+
+            if (w->down)
+                lora[l].pair[i] =
+                    (tlpi_fitted_lowrank){ (int)w->down->rows, w->down->value,
+                                           w->up->value };
+        }
+}
+
+static bool has_adjustments(const tlpi_trainer *t)
+{
+    return t->o.norms || t->o.gains || t->o.rank || t->plan->adjust;
+}
+
+/* The plan with the norms, gains, corrections and LoRA that were trained, still
+ * for the old file. */
 static tlp_status adjusted_plan(const tlpi_trainer *t, tlp_plan **out)
 {
     size_t n_stage = (size_t)t->plan->n_stage;
+    size_t n_layer = (size_t)t->model->hp.n_layer;
     tlpi_fitted_stage *f = tlpi_calloc(t->env, n_stage, sizeof(*f));
+    tlpi_fitted_lora *lora = tlpi_calloc(t->env, n_layer, sizeof(*lora));
     tlpi_fitted_member *all = NULL;
     size_t n = 0;
     void *image;
@@ -136,8 +159,9 @@ static tlp_status adjusted_plan(const tlpi_trainer *t, tlp_plan **out)
     for (size_t i = 0; i < n_stage; i++)
         n += (size_t)t->net.stage[i].n_member;
     all = tlpi_calloc(t->env, n, sizeof(*all));
-    if (!f || !all)
+    if (!f || !all || !lora)
         TLP_TRY(tlpi_fail_nomem_for("a trained plan"));
+    fit_lora(t, lora);
     n = 0;
     for (int i = 0; i < t->plan->n_stage; i++) {
         const tlpi_train_stage *s = &t->net.stage[i];
@@ -149,82 +173,46 @@ static tlp_status adjusted_plan(const tlpi_trainer *t, tlp_plan **out)
         for (int j = 0; j < s->n_member; j++)
             fit_member(t, i, j, &all[n++]);
     }
-    TLP_TRY(tlpi_adjust_image(t->plan, f, &image, &n_image));
+    TLP_TRY(tlpi_adjust_image(t->plan, f, lora, &image, &n_image));
     st = tlpi_plan_with_adjust(out, t->plan, image, n_image, "training");
 done:
     tlpi_free(t->env, all);
+    tlpi_free(t->env, lora);
     tlpi_free(t->env, f);
     return st;
 }
 
 /* ==== the file =========================================================== */
 
-/* W + up down, in floats. */
-static void merge_lora(const tlpi_trainer *t, const tlpi_train_matrix *w,
-                       float *x)
+/* The matrices that were trained, as tensors of floats; borrowed numbers. */
+static size_t list_matrices(const tlpi_trainer *t, tlpi_tensor *list)
 {
-    int64_t rows = w->tensor->ne[1], cols = w->tensor->ne[0];
-    const tlpi_gemm_args product = { .m = rows,
-                                     .n = cols,
-                                     .k = w->down->rows,
-                                     .alpha = 1,
-                                     .beta = 1,
-                                     .a = w->up->value,
-                                     .lda = (size_t)w->up->cols,
-                                     .b = tlpi_gemm_floats(w->down->value,
-                                                           (size_t)cols),
-                                     .c = x,
-                                     .ldc = (size_t)cols };
+    size_t n = 0;
 
-    tlpi_dequantize(w->tensor->type, w->tensor->data, x, rows * cols);
-    tlpi_gemm_run(t->pass.gemm, &product);
-}
-
-/* The trained matrices as tensors of floats; LoRA needs memory for each. */
-static tlp_status list_matrices(tlpi_trainer *t, tlpi_tensor *list, size_t *n)
-{
     for (int l = 0; l < t->model->hp.n_layer; l++)
         for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
             const tlpi_train_matrix *w = &t->net.layer[l].w[i];
-            float *x = w->full ? w->full->value : NULL;
 
-            if (!w->full && !w->down)
+            if (!w->full)
                 continue;
-            tlpi_tensor *to = &list[*n];
-
-            *to = *w->tensor;
-            if (!x) {
-                x = tlpi_alloc_array(t->env, (size_t)to->ne[0],
-                                     (size_t)to->ne[1] * sizeof(float));
-                if (!x)
-                    return tlpi_fail_nomem_for("a trained model");
-                merge_lora(t, w, x);
-            }
-            to->type = TLPI_F32;
-            to->data = x;
-            to->n_bytes = (size_t)to->ne[0] * (size_t)to->ne[1] * sizeof(float);
-            ++*n;
+            list[n] = *w->tensor;
+            list[n].type = TLPI_F32;
+            list[n].data = w->full->value;
+            list[n++].n_bytes = tlpi_train_param_size(w->full) * sizeof(float);
         }
-    return TLP_OK;
+    return n;
 }
 
-static void free_matrices(const tlpi_trainer *t, tlpi_tensor *list, size_t n)
-{
-    for (size_t i = 0; i < n && t->o.rank; i++)
-        tlpi_free(t->env, (void *)(uintptr_t)list[i].data);
-    tlpi_free(t->env, list);
-}
-
+/* Write whole matrices that were trained, or the matrices with the plan's
+ * LoRA. */
 static tlp_status write_file(tlpi_trainer *t, const tlp_plan *plan,
                              const char *made, const char *path, tlp_plan **out)
 {
-    size_t most = (size_t)t->model->hp.n_layer * TLPI_N_LAYER_TENSOR, n = 0;
+    size_t most = (size_t)t->model->hp.n_layer * TLPI_N_LAYER_TENSOR;
     tlpi_tensor *list = tlpi_calloc(t->env, most, sizeof(*list));
-    tlp_status st = TLP_OK;
 
     if (!list)
         return tlpi_fail_nomem_for("a trained model");
-    TLP_TRY(list_matrices(t, list, &n));
     const tlpi_plan_convert c = { .plan = plan,
                                   .made = made,
                                   .plan_path = t->o.plan_path,
@@ -232,11 +220,12 @@ static tlp_status write_file(tlpi_trainer *t, const tlp_plan *plan,
                                             .path = path,
                                             .type = t->o.type,
                                             .replace = list,
-                                            .n_replace = n } };
+                                            .n_replace =
+                                                list_matrices(t, list) } };
+    tlp_status st = t->o.rank ? tlpi_plan_merge_write(out, NULL, &c)
+                              : tlpi_plan_convert_write(out, NULL, &c);
 
-    st = tlpi_plan_convert_write(out, NULL, &c);
-done:
-    free_matrices(t, list, n);
+    tlpi_free(t->env, list);
     return st;
 }
 
@@ -313,7 +302,7 @@ static tlp_status hand_out(tlpi_trainer *t, const tlp_plan_train_report *r,
     else
         plan = tlpi_plan_retain(t->plan);
     TLP_TRY(record(t, plan, r, &made));
-    if (t->o.full || t->o.rank)
+    if (writes(t, path))
         TLP_TRY(write_file(t, plan, made, path, out));
     else
         TLP_TRY(tlpi_plan_move(out, plan, t->model, made));
@@ -325,13 +314,12 @@ done:
 
 static tlp_status check_paths(const tlpi_trainer *t, const char *path)
 {
-    bool writes = t->o.full || t->o.rank;
-
-    if (writes && !path)
+    if (t->o.full && !path)
         return tlpi_fail(TLP_EINVAL, "path is required for a training of "
-                                     "matrices");
-    return writes ? tlpi_plan_convert_check(t->model, path, t->o.plan_path)
-                  : TLP_OK;
+                                     "whole matrices");
+    return writes(t, path)
+               ? tlpi_plan_convert_check(t->model, path, t->o.plan_path)
+               : TLP_OK;
 }
 
 static tlp_status check_plan(const tlp_plan *plan,
@@ -347,7 +335,7 @@ static tlp_status check_plan(const tlp_plan *plan,
                          "%s was opened with vocab_only, training needs its "
                          "layers",
                          plan->model->path);
-    if (plan->model->w.view && (o->full || o->rank))
+    if (plan->model->w.view && o->full)
         return tlpi_fail(TLP_ENOTSUP,
                          "%s: its layers have fused tensors (attn_qkv), whose "
                          "parts cannot be trained",

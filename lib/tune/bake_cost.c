@@ -35,8 +35,9 @@ typedef struct meter {
 static void expand(const meter *m, const float *x, float *y)
 {
     const tlpi_rank_ffn *f = &m->serial->program->stage[m->site->layer].ffn[0];
-    const tlpi_gate_up item = { f->t.w[TLPI_FFN_GATE], f->t.w[TLPI_FFN_UP], x,
-                                y, TLPI_GATE_SILU };
+    const tlpi_gate_up item = {
+        .gate = f->t.w[TLPI_FFN_GATE], .up = f->t.w[TLPI_FFN_UP], .x = x, .y = y
+    };
 
     m->serial->b->ops->gate_up(m->serial->b, m->n_tok, &item, 1);
 }

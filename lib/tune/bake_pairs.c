@@ -64,8 +64,10 @@ static void see_input(void *arg, int layer, tlpi_probe_at at,
     tlpi_teacher *teacher = &m->b->teacher;
     tlpi_rank *r = teacher->serial.rank;
     const tlpi_rank_ffn *f = &r->program->stage[layer].ffn[0];
-    const tlpi_gate_up item = { f->t.w[TLPI_FFN_GATE], f->t.w[TLPI_FFN_UP], u,
-                                m->hidden, TLPI_GATE_SILU };
+    const tlpi_gate_up item = { .gate = f->t.w[TLPI_FFN_GATE],
+                                .up = f->t.w[TLPI_FFN_UP],
+                                .x = u,
+                                .y = m->hidden };
     int window = (int)(w - teacher->text->window);
 
     if (at != TLPI_PROBE_FFN_IN || window < teacher->text->n_held)

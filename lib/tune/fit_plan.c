@@ -97,6 +97,10 @@ static tlp_status check_plan(const tlp_plan *p)
 
     if (st != TLP_OK)
         return st;
+    if (p->adjust && p->adjust->lora)
+        return tlpi_fail(TLP_EINVAL,
+                         "plan: it has LoRA, which was trained with the plan "
+                         "as it is: adjust a plan before its training");
     if (p->adjust)
         return tlpi_fail(TLP_EINVAL, "plan: it has adjustments already");
     if (p->model->vocab_only)
@@ -224,7 +228,7 @@ static tlp_status hand_out(tlpi_calibration *c, tlp_plan **out,
     tlp_status st;
 
     TLP_TRY(record(c, r));
-    TLP_TRY(tlpi_adjust_image(c->plan, c->fitted, &image, &n));
+    TLP_TRY(tlpi_adjust_image(c->plan, c->fitted, NULL, &image, &n));
     TLP_TRY(tlpi_plan_with_adjust(out, c->plan, image, n, "adjustments"));
     *r = (tlp_plan_adjust_report){ .struct_size = r->struct_size,
                                    .n_window = r->n_window,

@@ -81,6 +81,10 @@ tlp_status tlpi_windows_session(tlp_session_options *session,
     tlp_status st = tlpi_options_read(session, sizeof(*session), given,
                                       "tlp_session_options");
 
+    if (st == TLP_OK && session->adapter)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "session option adapter: plans are made, fitted and "
+                         "trained without an adapter");
     if (st == TLP_OK && session->n_ctx == 0)
         session->n_ctx = (int32_t)TLPI_MIN(TLPI_DEFAULT_WINDOW, n);
     return st;

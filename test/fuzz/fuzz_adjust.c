@@ -52,6 +52,23 @@ static void check_member(const tlpi_adjust *a, const tlpi_stage_adjust *s,
     check_pair(a, &m->out_down, &s->out_up, s->out_rank);
 }
 
+static void check_lora(const tlpi_adjust *a, const tlp_model *m)
+{
+    for (int l = 0; a->lora && l < m->hp.n_layer; l++)
+        for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+            const tlpi_lowrank *p = &a->lora[l].pair[i];
+            const tlpi_tensor *w = m->w.layer[l].t[i];
+
+            promise(p->rank >= 0 && p->rank <= D);
+            if (p->rank == 0)
+                continue;
+            promise(p->down.ne[0] == w->ne[0] && p->down.ne[1] == p->rank);
+            promise(p->up.ne[0] == p->rank && p->up.ne[1] == w->ne[1]);
+            check_tensor(a, &p->down);
+            check_tensor(a, &p->up);
+        }
+}
+
 /* Takes the image over. */
 static void try_image(void *image, size_t n)
 {
@@ -66,6 +83,7 @@ static void try_image(void *image, size_t n)
         for (int j = 0; s->member && j < p->stage[i].n_member; j++)
             check_member(p->adjust, s, &s->member[j]);
     }
+    check_lora(p->adjust, p->model);
     tlp_plan_free(p);
 }
 

@@ -505,6 +505,58 @@ static void counts_ranks(char **args)
           tlp_last_error());
 }
 
+/* The adapter of rank 0 comes to every other rank; a rank that was given one
+ * must have an equal one. */
+static void adapts(char **args)
+{
+    static const struct {
+        int adapter; /* of the other ranks; -1: none */
+        double scale;
+        const char *text; /* NULL: they agree */
+    } given[] = {
+        { -1, 0, NULL },
+        { 0, 0.5, NULL },
+        { 1, 0.5, "rank 1: adapter is sha256:" },
+        { 0, 2, "rank 1: adapter_scale is 2, rank 0 has 0.5" },
+    };
+    tlp_model *m = open_model(path, NULL);
+    tlp_plan *plan = parse(m, args[2]);
+    tlp_adapter *adapter[2] = { NULL, NULL };
+
+    for (int i = 0; i < 2; i++)
+        OK(tlp_adapter_open(&adapter[i], m, args[i]));
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        tlp_session_options o = options(TLP_COMM_MPI);
+        tlp_session_options threads = options(TLP_COMM_THREADS);
+        bool with = rank == 0 || given[i].adapter >= 0;
+        tlp_session *s = NULL;
+
+        o.adapter = with ? adapter[rank ? given[i].adapter : 0] : NULL;
+        o.adapter_scale = rank ? given[i].scale : 0.5;
+        threads.adapter = adapter[0];
+        threads.adapter_scale = 0.5;
+        if (given[i].text) {
+            FAILS(TLP_EMISMATCH, given[i].text,
+                  rank ? tlp_worker_run(m, NULL, &o)
+                       : tlp_session_create(&s, plan, &o));
+        } else if (rank) {
+            OK(tlp_worker_run(m, NULL, &o));
+        } else {
+            answers a = run(plan, m, &o, NULL);
+            answers b = run(plan, m, &threads, NULL);
+
+            expect_same(&a, &b, args[2]);
+            free(a.row);
+            free(b.row);
+        }
+    }
+    for (int i = 0; i < 2; i++)
+        tlp_adapter_free(adapter[i]);
+    tlp_plan_free(plan);
+    goes_on(m);
+    tlp_model_free(m);
+}
+
 /* Calls that no process can accept, and what they say. */
 /* Adjustments are the same if their files are: none, or args[0], args[1]. */
 static void compares(char **args)
@@ -860,6 +912,7 @@ static const struct {
     { "wires", wires, false },
     { "messages", messages, false },
     { "adopts", adopts, false },
+    { "adapts", adapts, false },
     { "refuses", refuses, false },
     { "copies", copies, false },
     { "hashes_slowly", hashes_slowly, false },

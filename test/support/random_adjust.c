@@ -117,7 +117,7 @@ tlp_status fitted_plan(tlp_plan **out, const tlp_plan *plan, int kinds,
     *out = NULL;
     if (!stage)
         return tlpi_fail_nomem_for("adjustments");
-    tlp_status st = tlpi_adjust_image(plan, stage, &image, &n);
+    tlp_status st = tlpi_adjust_image(plan, stage, NULL, &image, &n);
     free(stage);
     return st == TLP_OK ? tlpi_plan_with_adjust(out, plan, image, n, "fitted")
                         : st;
