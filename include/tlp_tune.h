@@ -565,8 +565,10 @@ typedef struct tlp_train_point {
     double ppl;            /**< perplexity of these windows                   */
     double top1_agreement; /**< share of predictions with the top token of the
                                 serial model, 0 to 1                          */
-    double seconds;        /**< since the first step                          */
+    double seconds;        /**< since the training began; earlier runs count  */
     double rate;           /**< learning rate of the last step                */
+    int32_t resumed;       /**< 1 = an earlier run made this point, and
+                                resume_path has kept it                       */
 } tlp_train_point;
 
 /**
@@ -626,12 +628,15 @@ typedef struct tlp_plan_train_options {
     int32_t keep;             /**< 1 = when progress cancels the training after
                                    a state that is better than the plan, go on
                                    as if it had ended                         */
+    const char *resume_path;  /**< file of the training's state: the training
+                                   goes on from it if it exists, and replaces
+                                   it from time to time; NULL = none          */
 } tlp_plan_train_options;
 
 /** Initial value of a tlp_plan_train_options: all defaults. */
 #define TLP_PLAN_TRAIN_OPTIONS_INIT                                            \
     { sizeof(tlp_plan_train_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-      0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0 }
+      0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL }
 
 /** Quality before and after tlp_plan_train, on the windows for validation. */
 typedef struct tlp_plan_train_report {
@@ -646,7 +651,7 @@ typedef struct tlp_plan_train_report {
     double ppl_after;    /**< perplexity                                      */
     double top1_before;  /**< agreement with the serial model, 0 to 1         */
     double top1_after;   /**< agreement with the serial model, 0 to 1         */
-    double seconds;      /**< of the whole training                           */
+    double seconds;      /**< of the whole training; earlier runs count       */
     int32_t canceled;    /**< 1 = progress canceled it, and `keep` kept it    */
 } tlp_plan_train_report;
 
@@ -663,6 +668,15 @@ typedef struct tlp_plan_train_report {
  *
  * About twenty times in the course of the training the windows for validation
  * are scored.  The state with the least loss there is kept.
+ *
+ * With `resume_path` the state of the training is written after every
+ * validation, when progress cancels the training, and otherwise once a minute.
+ * A call with equal arguments that finds the file goes on from it to the bits
+ * that a training in one piece gives; the number of threads, max_bytes, keep
+ * and what is written may differ.  The time of earlier runs counts, and their
+ * points are shown again first.  If the file cannot be written, the training
+ * ends with an error and the file stays as it was.  The file has 16 bytes for
+ * each number that is trained.  It stays when the training is complete.
  *
  * Matrices go to a new file at `path`: with `rank`, the low-rank products are
  * added to the matrices.  A `type` of few bits undoes much of what training
@@ -689,7 +703,10 @@ typedef struct tlp_plan_train_report {
  * @return TLP_OK; TLP_ENOGAIN if no state is better than the plan; TLP_ENOTSUP
  *         for a plan in mode lp-code or merge; TLP_ERROR if a loss or a
  *         gradient is not finite; TLP_EIO if a file cannot be written;
- *         TLP_ECANCELED by progress
+ *         TLP_EFORMAT or TLP_EMISMATCH for the file at resume_path
+ *         (TLP_EMISMATCH if it belongs to another training: the text names the
+ *         first difference); TLP_ECANCELED by progress, after the state is
+ *         written
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *report,

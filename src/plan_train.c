@@ -9,7 +9,7 @@
 typedef struct train {
     engine e;
     corpus text;
-    const char *out_path, *model_path, *type, *csv;
+    const char *out_path, *model_path, *type, *csv, *resume;
     bool full, norms, gains, corrections, as_json;
     int lora, n_accum, n_token, memory;
     float minutes, held_out, rate, text_share, weight_decay;
@@ -97,6 +97,7 @@ static tlp_plan_train_options train_options(train *v,
     o.plan_path = v->model_path ? v->out_path : NULL;
     o.max_bytes = (uint64_t)v->memory << 20;
     o.keep = 1;
+    o.resume_path = v->resume;
     return o;
 }
 
@@ -140,7 +141,7 @@ static int train_plan(train *v)
 
 static int check_options(const train *v)
 {
-    const char *const out[] = { v->out_path, v->model_path, v->csv };
+    const char *const out[] = { v->out_path, v->model_path, v->csv, v->resume };
     int rc = fit_check_options(&v->text, v->e.plan_text, v->out_path);
 
     if (rc != CLI_OK)
@@ -162,6 +163,8 @@ static int check_options(const train *v)
         rc = out_check(v->out_path);
     if (rc == CLI_OK && v->model_path)
         rc = out_check_model(v->model_path);
+    if (rc == CLI_OK && v->resume)
+        rc = out_check(v->resume);
     return rc == CLI_OK && v->csv ? out_check(v->csv) : rc;
 }
 
@@ -229,6 +232,9 @@ int plan_train(int argc, char **argv)
           "ones "
           "get Q8_0 instead of fewer bits)",
           0, 0 },
+        { CLI_TEXT, 0, "resume", &v.resume, "FILE",
+          "keep the state of the training in this file, and go on from it", 0,
+          0 },
         { CLI_TEXT, 0, "csv", &v.csv, "FILE", "write the validations as CSV", 0,
           0 },
         { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },

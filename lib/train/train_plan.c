@@ -326,12 +326,25 @@ done:
 static tlp_status check_paths(const tlpi_trainer *t, const char *path)
 {
     bool writes = t->o.full || t->o.rank;
+    const char *resume = t->o.resume_path;
+    tlp_status st = TLP_OK;
 
     if (writes && !path)
         return tlpi_fail(TLP_EINVAL, "path is required for a training of "
                                      "matrices");
-    return writes ? tlpi_plan_convert_check(t->model, path, t->o.plan_path)
-                  : TLP_OK;
+    if (writes)
+        TLP_TRY(tlpi_plan_convert_check(t->model, path, t->o.plan_path));
+    if (!resume)
+        return TLP_OK;
+    TLP_TRY(tlpi_model_check_path(t->model, resume));
+    if ((writes && strcmp(resume, path) == 0) ||
+        (t->o.plan_path && strcmp(resume, t->o.plan_path) == 0))
+        st = tlpi_fail(TLP_EINVAL,
+                       "%s: state of the training and its result "
+                       "in one file",
+                       resume);
+done:
+    return st;
 }
 
 static tlp_status check_plan(const tlp_plan *plan,

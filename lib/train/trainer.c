@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "train/train_state.h"
 
-#define LAST_RATE 0.1 /* of the first, at the end */
-#define N_POINT 20    /* validations in a training */
-#define SPEED_STEPS 4 /* whose time says how fast steps are */
+#define LAST_RATE 0.1   /* of the first, at the end */
+#define N_POINT 20      /* validations in a training */
+#define SPEED_STEPS 4   /* whose time says how fast steps are */
+#define SAVE_SECONDS 60 /* most time without saving the state */
 
 static const char purpose[] = "training";
 
@@ -98,6 +100,8 @@ tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
                                       t->pool));
     TLP_TRY(create_best(t));
     plan_steps(t);
+    if (t->o.resume_path)
+        TLP_TRY(tlpi_train_state_load(t));
 done:
     return st;
 }
@@ -112,27 +116,34 @@ void tlpi_trainer_free(tlpi_trainer *t)
     tlpi_train_pass_free(&t->pass);
     tlpi_train_net_free(&t->net);
     tlpi_pool_free(t->pool);
+    tlpi_free(t->env, t->point);
     tlpi_free(t->env, t->order);
     tlpi_windows_free(&t->text);
 }
 
 /* ==== a step ============================================================= */
 
-/* The windows that are not held out, in an order of their own in each epoch. */
-static int next_window(tlpi_trainer *t)
+void tlpi_trainer_shuffle(tlpi_trainer *t)
 {
     int n = t->text.n - t->text.n_held;
 
-    if (t->next >= n) {
-        for (int i = 0; i < n; i++)
-            t->order[i] = t->text.n_held + i;
-        for (int i = n; i > 1; i--) {
-            int j = (int)(tlpi_random(&t->random) % (uint64_t)i);
-            int last = t->order[i - 1];
+    t->epoch_random = t->random;
+    for (int i = 0; i < n; i++)
+        t->order[i] = t->text.n_held + i;
+    for (int i = n; i > 1; i--) {
+        int j = (int)(tlpi_random(&t->random) % (uint64_t)i);
+        int last = t->order[i - 1];
 
-            t->order[i - 1] = t->order[j];
-            t->order[j] = last;
-        }
+        t->order[i - 1] = t->order[j];
+        t->order[j] = last;
+    }
+}
+
+/* The windows that are not held out, in an order of their own in each epoch. */
+static int next_window(tlpi_trainer *t)
+{
+    if (t->next >= t->text.n - t->text.n_held) {
+        tlpi_trainer_shuffle(t);
         t->next = 0;
         t->epoch++;
     }
@@ -220,7 +231,19 @@ static double cost(const tlpi_trainer *t, const tlpi_train_loss *x)
     return ((1 - share) * x->kl + share * x->nll) / (double)x->n;
 }
 
-static void tell(tlpi_trainer *t, const tlpi_train_loss *score)
+tlp_status tlpi_trainer_add_point(tlpi_trainer *t, const tlp_train_point *p)
+{
+    tlp_train_point *grown =
+        tlpi_realloc_array(t->env, t->point, t->n_point + 1, sizeof(*t->point));
+
+    if (!grown)
+        return tlpi_fail_nomem_for(purpose);
+    t->point = grown;
+    t->point[t->n_point++] = *p;
+    return TLP_OK;
+}
+
+static tlp_status tell(tlpi_trainer *t, const tlpi_train_loss *score)
 {
     double n = (double)score->n;
     const tlp_train_point point = {
@@ -236,9 +259,19 @@ static void tell(tlpi_trainer *t, const tlpi_train_loss *score)
         .rate = t->adam.rate,
     };
 
+    tlp_status st = tlpi_trainer_add_point(t, &point);
+
     t->running = (tlpi_train_loss){ 0 };
-    if (t->o.point)
+    if (st == TLP_OK && t->o.point)
         t->o.point(&point, t->o.point_data);
+    return st;
+}
+
+/* The points of earlier runs. */
+static void tell_again(const tlpi_trainer *t)
+{
+    for (size_t i = 0; t->o.point && i < t->n_point; i++)
+        t->o.point(&t->point[i], t->o.point_data);
 }
 
 static tlp_status check_point(tlpi_trainer *t)
@@ -254,18 +287,23 @@ static tlp_status check_point(tlpi_trainer *t)
         t->best_token = t->token;
         copy_best(t, false);
     }
-    tell(t, &score);
+    TLP_TRY(tell(t, &score));
 done:
     return st;
 }
 
-static tlp_status report(const tlpi_trainer *t)
+/* The training is canceled after its state is saved. */
+static tlp_status report(tlpi_trainer *t)
 {
     double done = (double)t->step / (double)t->n_step;
+    tlp_status st = TLP_OK;
 
-    if (t->o.progress && t->o.progress(done, t->o.progress_data))
-        return tlpi_fail(TLP_ECANCELED, "training was canceled");
-    return TLP_OK;
+    if (!t->o.progress || !t->o.progress(done, t->o.progress_data))
+        return TLP_OK;
+    TLP_TRY(tlpi_train_state_save(t));
+    st = tlpi_fail(TLP_ECANCELED, "training was canceled");
+done:
+    return st;
 }
 
 /* How many steps the time allows, with a validation after each part. */
@@ -277,21 +315,42 @@ static void fit_time(tlpi_trainer *t)
     t->n_step = t->step + (int64_t)fmax(0, left / step);
 }
 
-tlp_status tlpi_trainer_run(tlpi_trainer *t)
+static tlp_status begin(tlpi_trainer *t)
 {
     tlp_status st;
 
+    if (t->resumed) {
+        tell_again(t);
+        return TLP_OK;
+    }
     t->begin = tlpi_now();
     TLP_TRY(check_point(t));
     t->first_step = tlpi_now();
     t->score_time = t->first_step - t->begin;
+    TLP_TRY(tlpi_train_state_save(t));
+done:
+    return st;
+}
+
+static bool is_due(const tlpi_trainer *t)
+{
+    return t->step % TLPI_MAX(1, t->n_step / N_POINT) == 0 ||
+           t->step == t->n_step;
+}
+
+tlp_status tlpi_trainer_run(tlpi_trainer *t)
+{
+    tlp_status st;
+
+    TLP_TRY(begin(t));
     while (t->step < t->n_step) {
         TLP_TRY(take_step(t));
         if (t->o.seconds > 0 && t->step == SPEED_STEPS)
             fit_time(t);
-        if (t->step % TLPI_MAX(1, t->n_step / N_POINT) == 0 ||
-            t->step == t->n_step)
+        if (is_due(t))
             TLP_TRY(check_point(t));
+        if (is_due(t) || tlpi_now() - t->saved > SAVE_SECONDS)
+            TLP_TRY(tlpi_train_state_save(t));
         TLP_TRY(report(t));
     }
 done:

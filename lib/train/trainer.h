@@ -22,24 +22,34 @@ typedef struct tlpi_trainer {
     tlpi_train_targets targets;
     tlpi_adam adam;
 
-    int64_t n_step;      /* of the whole training */
-    int64_t step, token; /* done */
-    int *order;          /* [text.n - n_held] windows of this epoch */
-    int next, epoch;     /* the next place in it */
-    uint64_t random;
-    double begin, first_step; /* tlpi_now() of the start, of the first step */
+    int64_t n_step;                /* of the whole training */
+    int64_t step, token;           /* done */
+    int *order;                    /* [text.n - n_held] windows of this epoch */
+    int next, epoch;               /* the next place in it */
+    uint64_t random, epoch_random; /* now, and when this epoch began */
+    double begin, first_step; /* tlpi_now() of the start, of the first step;
+                                 earlier runs count */
     double score_time;        /* seconds of a validation */
     tlpi_train_loss running;  /* since the last point */
-    float **best;             /* [net.param.n] values of the best state */
+    tlp_train_point *point;   /* [n_point] of the whole training */
+    size_t n_point;
+    float **best; /* [net.param.n] values of the best state */
     tlpi_train_loss first_score, best_score; /* on the held-out windows */
     int64_t best_token;
     bool canceled; /* and the best state is kept */
+    bool resumed;  /* an earlier run has done steps or validated */
+    double saved;  /* tlpi_now() when the state was last written */
+    int64_t saved_step;
 } tlpi_trainer;
 
 /* env, o, session, plan and model are set. */
 tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens,
                                size_t n);
 void tlpi_trainer_free(tlpi_trainer *t); /* half-built is fine */
+
+/* Draw the order of an epoch that begins with `random`. */
+void tlpi_trainer_shuffle(tlpi_trainer *t);
+tlp_status tlpi_trainer_add_point(tlpi_trainer *t, const tlp_train_point *p);
 
 /* Train to the end, and put the best state's numbers into the parameters. */
 tlp_status tlpi_trainer_run(tlpi_trainer *t);
