@@ -9,7 +9,7 @@
 typedef struct train {
     engine e;
     corpus text;
-    const char *out_path, *model_path, *type, *csv, *resume;
+    const char *out_path, *model_path, *type, *csv, *svg, *resume;
     bool full, norms, gains, corrections, as_json;
     int lora, n_accum, n_token, memory;
     float minutes, held_out, rate, text_share, weight_decay;
@@ -52,8 +52,14 @@ static void see_point(const tlp_train_point *p, void *arg)
     train *v = arg;
 
     train_curve_add(&v->curve, p);
-    snprintf(v->what, sizeof v->what, "training, KL %.4f, %.0f tokens/s", p->kl,
-             p->seconds > 0 ? (double)p->n_token / p->seconds : 0);
+    if (p->resumed)
+        v->bar.begin = (double)p->step / (double)p->n_step;
+    if (p->step == 0)
+        snprintf(v->what, sizeof v->what, "training, KL %.4f", p->kl);
+    else
+        snprintf(v->what, sizeof v->what,
+                 "training, loss %.4f, KL %.4f, %.0f tokens/s", p->loss, p->kl,
+                 train_curve_speed(&v->curve));
     v->bar.what = v->what;
 }
 
@@ -65,6 +71,19 @@ static int write_csv(const train *v)
     if (!v->csv || rc != CLI_OK)
         return rc;
     train_curve_put_csv(&v->curve, out.file);
+    return out_commit(&out);
+}
+
+static int write_svg(const train *v, const tlp_plan_train_report *r)
+{
+    const tlp_model_info *info = &v->e.info;
+    out_file out;
+    int rc = v->svg ? out_open(&out, v->svg) : CLI_OK;
+
+    if (!v->svg || rc != CLI_OK)
+        return rc;
+    train_curve_put_svg(&v->curve, info->name[0] ? info->name : info->arch,
+                        r->n_token, out.file);
     return out_commit(&out);
 }
 
@@ -116,6 +135,8 @@ static int run(train *v, const tlp_plan *plan, tlp_plan **trained)
     if (st != TLP_OK)
         return engine_fail(st);
     int rc = write_csv(v);
+    if (rc == CLI_OK)
+        rc = write_svg(v, &report);
     if (rc != CLI_OK)
         return rc;
     if (v->as_json)
@@ -141,7 +162,8 @@ static int train_plan(train *v)
 
 static int check_options(const train *v)
 {
-    const char *const out[] = { v->out_path, v->model_path, v->csv, v->resume };
+    const char *const out[] = { v->out_path, v->model_path, v->csv, v->svg,
+                                v->resume };
     int rc = fit_check_options(&v->text, v->e.plan_text, v->out_path);
 
     if (rc != CLI_OK)
@@ -165,6 +187,8 @@ static int check_options(const train *v)
         rc = out_check_model(v->model_path);
     if (rc == CLI_OK && v->resume)
         rc = out_check(v->resume);
+    if (rc == CLI_OK && v->svg)
+        rc = out_check(v->svg);
     return rc == CLI_OK && v->csv ? out_check(v->csv) : rc;
 }
 
@@ -182,6 +206,21 @@ static int carry_out(train *v)
     return rc;
 }
 
+/* Rows of the option table: what is trained. */
+/* clang-format off */
+#define TRAIN_WHAT_OPTIONS(v)                                                  \
+    { CLI_FLAG, 0, "full", &(v).full, NULL,                                    \
+      "train all matrices of the layers that the plan changes", 0, 0 },        \
+    { CLI_INT, 0, "lora", &(v).lora, "R",                                      \
+      "train products of rank R that are added to these matrices", 0, 4096 },  \
+    { CLI_FLAG, 0, "norms", &(v).norms, NULL,                                  \
+      "train weights of the norms", 0, 0 },                                    \
+    { CLI_FLAG, 0, "gains", &(v).gains, NULL,                                  \
+      "train gains of attention and feed-forward", 0, 0 },                     \
+    { CLI_FLAG, 0, "corrections", &(v).corrections, NULL,                      \
+      "train the low-rank corrections that the plan has", 0, 0 }
+/* clang-format on */
+
 int plan_train(int argc, char **argv)
 {
     train v = { .e = ENGINE_INIT };
@@ -190,17 +229,7 @@ int plan_train(int argc, char **argv)
         ENGINE_PLAN_OPTION(v.e),
         CORPUS_FILE_OPTIONS(v.text),
         CORPUS_MAX_OPTION(v.text),
-        { CLI_FLAG, 0, "full", &v.full, NULL,
-          "train all matrices of the layers that the plan changes", 0, 0 },
-        { CLI_INT, 0, "lora", &v.lora, "R",
-          "train products of rank R that are added to these matrices", 0,
-          4096 },
-        { CLI_FLAG, 0, "norms", &v.norms, NULL, "train weights of the norms", 0,
-          0 },
-        { CLI_FLAG, 0, "gains", &v.gains, NULL,
-          "train gains of attention and feed-forward", 0, 0 },
-        { CLI_FLAG, 0, "corrections", &v.corrections, NULL,
-          "train the low-rank corrections that the plan has", 0, 0 },
+        TRAIN_WHAT_OPTIONS(v),
         { CLI_INT, 0, "train-tokens", &v.n_token, "N",
           "train on N tokens, the text again and again (0: the text once)", 0,
           INT32_MAX },
@@ -237,6 +266,7 @@ int plan_train(int argc, char **argv)
           0 },
         { CLI_TEXT, 0, "csv", &v.csv, "FILE", "write the validations as CSV", 0,
           0 },
+        { CLI_TEXT, 0, "svg", &v.svg, "FILE", "draw the validations", 0, 0 },
         { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },
         ENGINE_TYPE_OPTIONS(v.e),
         ENGINE_THREAD_OPTIONS(v.e),

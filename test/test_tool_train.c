@@ -42,17 +42,18 @@ static json_t *eval(const char *m, const char *plan, const char *ids)
 Test(tool_train, writes_model_plan_and_curve)
 {
     const char *m = tool_model(), *ids = ids_of(640);
-    char model[256], plan[256], csv[256];
+    char model[256], plan[256], csv[256], svg[256];
     size_t n;
 
     strcpy(model, tiny_path("trained.gguf"));
     strcpy(plan, tiny_path("trained.json"));
     strcpy(csv, tiny_path("curve.csv"));
+    strcpy(svg, tiny_path("curve.svg"));
     spawned s =
         SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2", "--tokens",
               ids, "--ctx", "32", "--full", "--norms", "--rate", "1e-3",
               "--text-share", "1", "--train-tokens", "1280", "--model-out",
-              model, "-o", plan, "--csv", csv, "--json");
+              model, "-o", plan, "--csv", csv, "--svg", svg, "--json");
 
     tool_expect_status(&s, 0);
     json_t *j = tool_json(&s), *before = eval(m, "par:1-2", ids),
@@ -66,6 +67,13 @@ Test(tool_train, writes_model_plan_and_curve)
     char *text = tool_read_file(csv, &n);
 
     cr_expect_eq(strncmp(text, "tokens,step,loss,kl,ppl,", 24), 0, "%s", text);
+    free(text);
+    text = tool_read_file(svg, &n);
+    cr_expect(tool_is_xml(text), "%s", text);
+    cr_expect(strstr(text, "1280 tokens, step 40: loss ") &&
+                  strstr(text, "the state that is kept") &&
+                  strstr(text, "class=\"c\"><title>"),
+              "%s", text);
     free(text);
     json_decref(after);
     json_decref(before);
