@@ -569,6 +569,7 @@ typedef struct tlp_train_point {
     double rate;           /**< learning rate of the last step                */
     int32_t resumed;       /**< 1 = an earlier run made this point, and
                                 resume_path has kept it                       */
+    int32_t local;         /**< 1 = `loss` is the local loss                  */
 } tlp_train_point;
 
 /**
@@ -631,12 +632,15 @@ typedef struct tlp_plan_train_options {
     const char *resume_path;  /**< file of the training's state: the training
                                    goes on from it if it exists, and replaces
                                    it from time to time; NULL = none          */
+    int64_t n_local_token;    /**< tokens of a first phase, in which every
+                                   section of the plan is trained alone; at most
+                                   n_token; 0 = none                          */
 } tlp_plan_train_options;
 
 /** Initial value of a tlp_plan_train_options: all defaults. */
 #define TLP_PLAN_TRAIN_OPTIONS_INIT                                            \
     { sizeof(tlp_plan_train_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-      0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL }
+      0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL, 0 }
 
 /** Quality before and after tlp_plan_train, on the windows for validation. */
 typedef struct tlp_plan_train_report {
@@ -666,8 +670,19 @@ typedef struct tlp_plan_train_report {
  * windows.  All arithmetic is f32.  Equal arguments give equal bits for any
  * number of threads on machines with equal instruction sets.
  *
- * About twenty times in the course of the training the windows for validation
- * are scored.  The state with the least loss there is kept.
+ * With `n_local_token` the training begins with a phase of local losses.  A
+ * section of the plan is the stages between two exchanges behind which all
+ * tracks have one stream.  Each section that the plan changes begins with the
+ * serial model's stream x, and its output z is compared with the serial model's
+ * stream y behind it: the loss of a token is |z - y|^2 / |y - x|^2, as a mean
+ * over sections.  The phase has a rise and fall of the rate of its own, and
+ * AdamW begins anew behind it.  `seconds` then limits the whole training, but
+ * the phase is always complete.
+ *
+ * About twenty times in the course of the training, and ten times in the local
+ * phase, the windows for validation are scored.  The state with the least loss
+ * there is kept: the KL divergence mixed with `text_share` of -log p, also in
+ * the local phase.
  *
  * With `resume_path` the state of the training is written after every
  * validation, when progress cancels the training, and otherwise once a minute.
@@ -701,7 +716,8 @@ typedef struct tlp_plan_train_report {
  * @param n            number of tokens, at least two windows
  * @param opts         options
  * @return TLP_OK; TLP_ENOGAIN if no state is better than the plan; TLP_ENOTSUP
- *         for a plan in mode lp-code or merge; TLP_ERROR if a loss or a
+ *         for a plan in mode lp-code or merge, and with n_local_token for
+ *         layers in another order; TLP_ERROR if a loss or a
  *         gradient is not finite; TLP_EIO if a file cannot be written;
  *         TLP_EFORMAT or TLP_EMISMATCH for the file at resume_path
  *         (TLP_EMISMATCH if it belongs to another training: the text names the

@@ -11,7 +11,7 @@ typedef struct train {
     corpus text;
     const char *out_path, *model_path, *type, *csv, *svg, *resume;
     bool full, norms, gains, corrections, as_json;
-    int lora, n_accum, n_token, memory;
+    int lora, n_accum, n_token, n_local, memory;
     float minutes, held_out, rate, text_share, weight_decay;
     uint64_t seed;
     train_curve curve;
@@ -53,12 +53,14 @@ static void see_point(const tlp_train_point *p, void *arg)
 
     train_curve_add(&v->curve, p);
     if (p->resumed)
-        v->bar.begin = (double)p->step / (double)p->n_step;
+        v->bar.begin = v->minutes > 0 ? p->seconds / (60 * (double)v->minutes)
+                                      : (double)p->step / (double)p->n_step;
     if (p->step == 0)
         snprintf(v->what, sizeof v->what, "training, KL %.4f", p->kl);
     else
         snprintf(v->what, sizeof v->what,
-                 "training, loss %.4f, KL %.4f, %.0f tokens/s", p->loss, p->kl,
+                 "training, %sloss %.4f, KL %.4f, %.0f tokens/s",
+                 p->local ? "local " : "", p->loss, p->kl,
                  train_curve_speed(&v->curve));
     v->bar.what = v->what;
 }
@@ -96,6 +98,7 @@ static tlp_plan_train_options train_options(train *v,
 
     o.session = session;
     o.n_token = v->n_token;
+    o.n_local_token = v->n_local;
     o.seconds = 60 * (double)v->minutes;
     o.n_accum = v->n_accum;
     o.full = v->full;
@@ -168,6 +171,8 @@ static int check_options(const train *v)
 
     if (rc != CLI_OK)
         return rc;
+    if (v->n_token && v->n_local > v->n_token)
+        return cli_usage("--local-tokens: at most --train-tokens expected");
     if (v->full && v->lora)
         return cli_usage("--full and --lora: give one of them");
     if (v->n_token && v->minutes > 0)
@@ -232,6 +237,9 @@ int plan_train(int argc, char **argv)
         TRAIN_WHAT_OPTIONS(v),
         { CLI_INT, 0, "train-tokens", &v.n_token, "N",
           "train on N tokens, the text again and again (0: the text once)", 0,
+          INT32_MAX },
+        { CLI_INT, 0, "local-tokens", &v.n_local, "N",
+          "train sections of the plan alone on the first N of them (0)", 0,
           INT32_MAX },
         { CLI_FLOAT, 0, "minutes", &v.minutes, "M", "train for about M minutes",
           0, 100000 },

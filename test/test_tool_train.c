@@ -49,11 +49,11 @@ Test(tool_train, writes_model_plan_and_curve)
     strcpy(plan, tiny_path("trained.json"));
     strcpy(csv, tiny_path("curve.csv"));
     strcpy(svg, tiny_path("curve.svg"));
-    spawned s =
-        SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2", "--tokens",
-              ids, "--ctx", "32", "--full", "--norms", "--rate", "1e-3",
-              "--text-share", "1", "--train-tokens", "1280", "--model-out",
-              model, "-o", plan, "--csv", csv, "--svg", svg, "--json");
+    spawned s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2",
+                      "--tokens", ids, "--ctx", "32", "--full", "--norms",
+                      "--rate", "1e-3", "--text-share", "1", "--train-tokens",
+                      "1280", "--local-tokens", "640", "--model-out", model,
+                      "-o", plan, "--csv", csv, "--svg", svg, "--json");
 
     tool_expect_status(&s, 0);
     json_t *j = tool_json(&s), *before = eval(m, "par:1-2", ids),
@@ -202,6 +202,8 @@ Test(tool_train, messages)
           "--full and --lora: give one" },
         { { "--train-tokens", "9", "--minutes", "1", "--norms" },
           "--train-tokens and --minutes" },
+        { { "--train-tokens", "9", "--local-tokens", "10", "--norms" },
+          "--local-tokens: at most" },
         { { "--seed", "1" }, "nothing to train" },
         { { "--norms", "--type", "Q8_0" }, "--model-out and --type are for" },
     };

@@ -104,6 +104,8 @@ Test(train_resume, pieces_give_the_bits_of_the_whole)
     o.text_share = 0.3;
     o.seed = 5;
     expect_equal_bits(m, &o, 5);
+    o.n_local_token = 24 * COURSE_CTX; /* pieces end in both phases */
+    expect_equal_bits(m, &o, 4);
     tlp_model_free(m);
 }
 

@@ -54,6 +54,7 @@ Test(train_state, refuses_another_training)
     } while (0)
     REFUSE(seed, 1);
     REFUSE(n_token, 45 * COURSE_CTX);
+    REFUSE(n_local_token, COURSE_CTX);
     REFUSE(n_accum, 2);
     REFUSE(gains, 1);
     REFUSE(full, 1);

@@ -38,6 +38,7 @@ static tlp_status check_options(const tlp_plan_train_options *o)
     TLP_TRY(tlpi_flag_check("train option corrections", o->corrections));
     TLP_TRY(tlpi_flag_check("train option keep", o->keep));
     TLP_TRY(check_number("n_token", (double)o->n_token, 0, 1e15));
+    TLP_TRY(check_number("n_local_token", (double)o->n_local_token, 0, 1e15));
     TLP_TRY(check_number("seconds", o->seconds, 0, 1e9));
     TLP_TRY(check_number("n_accum", o->n_accum, 1, 4096));
     TLP_TRY(check_number("rank", o->rank, 0, 4096));
@@ -264,9 +265,9 @@ static tlp_status record(const tlpi_trainer *t, const tlp_plan *plan,
         &text,
         "\"full\": %d, \"lora\": %d, \"norms\": %d, \"gains\": %d, "
         "\"corrections\": %d, \"n_accum\": %d, \"rate\": %.12g, "
-        "\"text_share\": %.12g, ",
+        "\"text_share\": %.12g, \"local_tokens\": %" PRId64 ", ",
         o->full, o->rank, o->norms, o->gains, o->corrections, o->n_accum,
-        o->rate, o->text_share);
+        o->rate, o->text_share, o->n_local_token);
     tlpi_text_printf(
         &text,
         "\"kl_before\": %.12g, \"kl_after\": %.12g, \"ppl_before\": %.12g, "

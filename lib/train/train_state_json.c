@@ -27,14 +27,15 @@ static json_t *describe_options(const tlpi_trainer *t)
     char seed[24];
 
     snprintf(seed, sizeof(seed), "%" PRIu64, o->seed);
-    return json_pack("{s:I, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, "
-                     "s:f, s:f, s:s}",
-                     "n_token", (json_int_t)o->n_token, "seconds", o->seconds,
-                     "n_accum", o->n_accum, "full", o->full, "rank", o->rank,
-                     "norms", o->norms, "gains", o->gains, "corrections",
-                     o->corrections, "rate", o->rate, "warm_up", o->warm_up,
-                     "weight_decay", o->weight_decay, "clip", o->clip,
-                     "text_share", o->text_share, "seed", seed);
+    return json_pack(
+        "{s:I, s:I, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, "
+        "s:f, s:f, s:s}",
+        "n_token", (json_int_t)o->n_token, "n_local_token",
+        (json_int_t)o->n_local_token, "seconds", o->seconds, "n_accum",
+        o->n_accum, "full", o->full, "rank", o->rank, "norms", o->norms,
+        "gains", o->gains, "corrections", o->corrections, "rate", o->rate,
+        "warm_up", o->warm_up, "weight_decay", o->weight_decay, "clip", o->clip,
+        "text_share", o->text_share, "seed", seed);
 }
 
 json_t *tlpi_train_state_subject(const tlpi_trainer *t)
@@ -117,9 +118,9 @@ static json_t *pack_point(const tlp_train_point *p)
     /* The tool has a json_real of its own. */
     json_t *loss = isfinite(p->loss) ? json_pack("f", p->loss) : json_null();
 
-    return json_pack("[I, I, I, o, f, f, f, f, f]", (json_int_t)p->n_token,
+    return json_pack("[I, I, I, o, f, f, f, f, f, i]", (json_int_t)p->n_token,
                      (json_int_t)p->step, (json_int_t)p->n_step, loss, p->kl,
-                     p->ppl, p->top1_agreement, p->seconds, p->rate);
+                     p->ppl, p->top1_agreement, p->seconds, p->rate, p->local);
 }
 
 static json_t *pack_points(const tlpi_trainer *t)
@@ -233,7 +234,7 @@ static tlp_train_point take_point(state_reader *r, const json_t *list)
     const json_t *loss = json_array_get(list, 3);
     tlp_train_point p = { .struct_size = sizeof(p), .resumed = 1 };
 
-    if (json_array_size(list) != 9)
+    if (json_array_size(list) != 10)
         reject(r, key);
     p.n_token = take_int(r, json_array_get(list, 0), key, 0, MAX_COUNT);
     p.step = take_int(r, json_array_get(list, 1), key, 0, MAX_COUNT);
@@ -244,6 +245,7 @@ static tlp_train_point take_point(state_reader *r, const json_t *list)
     p.top1_agreement = take_real(r, json_array_get(list, 6), key);
     p.seconds = take_seconds(r, json_array_get(list, 7), key);
     p.rate = take_real(r, json_array_get(list, 8), key);
+    p.local = (int32_t)take_int(r, json_array_get(list, 9), key, 0, 1);
     return p;
 }
 
@@ -274,7 +276,7 @@ static void take_steps(tlpi_trainer *t, state_reader *r, const json_t *state)
     if (t->o.seconds == 0 && t->n_step != planned)
         reject(r, "n_step");
     t->step = take_int(r, json_object_get(state, "step"), "step", 0, t->n_step);
-    t->adam.step = t->step;
+    t->adam.step = t->step - (t->step > t->n_local ? t->n_local : 0);
     t->token =
         take_int(r, json_object_get(state, "token"), "token", 0, MAX_COUNT);
     t->best_token = take_int(r, json_object_get(state, "best_token"),

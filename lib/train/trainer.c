@@ -9,25 +9,39 @@
 #include "base/random.h"
 #include "train/train_state.h"
 
-#define LAST_RATE 0.1   /* of the first, at the end */
-#define N_POINT 20      /* validations in a training */
-#define SPEED_STEPS 4   /* whose time says how fast steps are */
-#define SAVE_SECONDS 60 /* most time without saving the state */
+#define LAST_RATE 0.1    /* of the first, at the end */
+#define N_POINT 20       /* validations in a training */
+#define N_LOCAL_POINT 10 /* and in its local phase */
+#define SPEED_STEPS 4    /* whose time says how fast steps are */
+#define SAVE_SECONDS 60  /* most time without saving the state */
 
 static const char purpose[] = "training";
 
 /* ==== setting up ========================================================= */
 
-static void plan_steps(tlpi_trainer *t)
+static int64_t steps_of(const tlpi_trainer *t, int64_t n_token)
+{
+    int64_t in_step = (int64_t)t->text.n_ctx * t->o.n_accum;
+
+    return (n_token + in_step / 2) / in_step;
+}
+
+static tlp_status plan_steps(tlpi_trainer *t)
 {
     int64_t n_window = t->text.n - t->text.n_held;
-    int64_t in_step = (int64_t)t->text.n_ctx * t->o.n_accum;
     int64_t all = n_window * t->text.n_ctx;
+    int64_t n_token = t->o.n_token ? t->o.n_token : all;
 
-    t->n_step = ((t->o.n_token ? t->o.n_token : all) + in_step / 2) / in_step;
-    t->n_step = TLPI_MAX(1, t->n_step);
+    if (t->o.seconds == 0 && t->o.n_local_token > n_token)
+        return tlpi_fail(TLP_EINVAL,
+                         "train option n_local_token %lld: at most the %lld "
+                         "tokens of the training expected",
+                         (long long)t->o.n_local_token, (long long)n_token);
+    t->n_step = TLPI_MAX(1, steps_of(t, n_token));
+    if (t->o.n_local_token > 0)
+        t->n_local = TLPI_MAX(1, steps_of(t, t->o.n_local_token));
     if (t->o.seconds > 0)
-        t->n_step = TLPI_MAX(t->n_step, 2 * SPEED_STEPS);
+        t->n_step = TLPI_MAX(t->n_step, t->n_local + 2 * SPEED_STEPS);
     t->random = t->o.seed;
     t->next = (int)n_window; /* an epoch begins */
     t->adam = (tlpi_adam){ .beta1 = 0.9,
@@ -35,6 +49,7 @@ static void plan_steps(tlpi_trainer *t)
                            .eps = 1e-8,
                            .decay = t->o.weight_decay,
                            .clip = t->o.clip };
+    return TLP_OK;
 }
 
 /* From the parameters to the best state, or back. */
@@ -99,7 +114,9 @@ tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
     TLP_TRY(tlpi_train_targets_create(&t->targets, t->model, &t->cfg, &t->text,
                                       t->pool));
     TLP_TRY(create_best(t));
-    plan_steps(t);
+    TLP_TRY(plan_steps(t));
+    if (t->n_local > 0)
+        TLP_TRY(tlpi_train_local_create(&t->local, &t->pass, t->cfg.isa));
     if (t->o.resume_path)
         TLP_TRY(tlpi_train_state_load(t));
 done:
@@ -111,6 +128,7 @@ void tlpi_trainer_free(tlpi_trainer *t)
     for (size_t i = 0; t->best && i < t->net.param.n; i++)
         tlpi_free(t->env, t->best[i]);
     tlpi_free(t->env, t->best);
+    tlpi_train_local_free(&t->local);
     tlpi_train_targets_free(&t->targets);
     tlpi_train_head_free(&t->head);
     tlpi_train_pass_free(&t->pass);
@@ -176,29 +194,81 @@ done:
     return st;
 }
 
+static tlp_status add_local_window(tlpi_trainer *t, int64_t *n)
+{
+    const tlpi_window *w = &t->text.window[next_window(t)];
+    double loss = 0;
+    tlp_status st;
+
+    TLP_TRY(tlpi_train_local_window(&t->local, w->ids, w->n, &loss));
+    t->running.kl += loss;
+    t->running.nll += loss;
+    t->running.n += w->n;
+    *n += w->n;
+    t->token += w->n;
+done:
+    return st;
+}
+
+/* ==== phases ============================================================= */
+
+/* Steps [begin, begin + n) of a training.  Each phase is a training of its own:
+ * the rate rises and falls, and the moments begin at zero. */
+typedef struct train_phase {
+    int64_t begin, n;
+    bool local;
+} train_phase;
+
+static train_phase phase_of(const tlpi_trainer *t, int64_t step)
+{
+    if (step < t->n_local)
+        return (train_phase){ 0, t->n_local, true };
+    return (train_phase){ t->n_local, t->n_step - t->n_local, false };
+}
+
 /* A linear warm-up, and half a wave of cosine down to LAST_RATE. */
 static double rate_of(const tlpi_trainer *t, int64_t step)
 {
-    double warm = fmax(1, t->o.warm_up * (double)t->n_step);
-    double at = (double)step + 1;
+    train_phase phase = phase_of(t, step);
+    double n_step = (double)phase.n;
+    double warm = fmax(1, t->o.warm_up * n_step);
+    double at = (double)(step - phase.begin) + 1;
 
     if (at < warm)
         return t->o.rate * at / warm;
-    double part = (at - warm) / fmax(1, (double)t->n_step - warm);
+    double part = (at - warm) / fmax(1, n_step - warm);
 
     return t->o.rate * (LAST_RATE + (1 - LAST_RATE) * 0.5 *
                                         (1 + cos(3.14159265358979 * part)));
 }
 
+static void leave_local(tlpi_trainer *t)
+{
+    for (size_t i = 0; i < t->net.param.n; i++) {
+        tlpi_train_param *p = t->net.param.item[i];
+        size_t n = tlpi_train_param_size(p) * sizeof(float);
+
+        if (p->grad) {
+            memset(p->first, 0, n);
+            memset(p->second, 0, n);
+        }
+    }
+    t->adam.step = 0;
+    t->first_step = tlpi_now();
+}
+
 static tlp_status take_step(tlpi_trainer *t)
 {
+    bool local = phase_of(t, t->step).local;
     int64_t n = 0;
     double norm;
     tlp_status st = TLP_OK;
 
+    if (t->n_local > 0 && t->step == t->n_local)
+        leave_local(t);
     tlpi_train_params_clear_grad(&t->net.param, t->pool);
     for (int i = 0; i < t->o.n_accum; i++)
-        TLP_TRY(add_window(t, &n));
+        TLP_TRY(local ? add_local_window(t, &n) : add_window(t, &n));
     t->adam.rate = rate_of(t, t->step);
     TLP_TRY(tlpi_adam_step(&t->adam, &t->net.param, t->pool, 1.0 / (double)n,
                            &norm));
@@ -257,6 +327,7 @@ static tlp_status tell(tlpi_trainer *t, const tlpi_train_loss *score)
         .top1_agreement = (double)score->top1 / n,
         .seconds = tlpi_now() - t->begin,
         .rate = t->adam.rate,
+        .local = t->step > 0 && phase_of(t, t->step - 1).local,
     };
 
     tlp_status st = tlpi_trainer_add_point(t, &point);
@@ -292,13 +363,21 @@ done:
     return st;
 }
 
+/* Of a training by time, the share of the time: its steps are not known at
+ * first. */
+static double share_done(const tlpi_trainer *t)
+{
+    if (t->o.seconds > 0 && t->step < t->n_step)
+        return fmin((tlpi_now() - t->begin) / t->o.seconds, 0.999);
+    return (double)t->step / (double)t->n_step;
+}
+
 /* The training is canceled after its state is saved. */
 static tlp_status report(tlpi_trainer *t)
 {
-    double done = (double)t->step / (double)t->n_step;
     tlp_status st = TLP_OK;
 
-    if (!t->o.progress || !t->o.progress(done, t->o.progress_data))
+    if (!t->o.progress || !t->o.progress(share_done(t), t->o.progress_data))
         return TLP_OK;
     TLP_TRY(tlpi_train_state_save(t));
     st = tlpi_fail(TLP_ECANCELED, "training was canceled");
@@ -332,10 +411,14 @@ done:
     return st;
 }
 
+/* After a part of a phase, and at its end. */
 static bool is_due(const tlpi_trainer *t)
 {
-    return t->step % TLPI_MAX(1, t->n_step / N_POINT) == 0 ||
-           t->step == t->n_step;
+    train_phase phase = phase_of(t, t->step - 1);
+    int64_t at = t->step - phase.begin;
+    int n_point = phase.local ? N_LOCAL_POINT : N_POINT;
+
+    return at % TLPI_MAX(1, phase.n / n_point) == 0 || at == phase.n;
 }
 
 tlp_status tlpi_trainer_run(tlpi_trainer *t)
@@ -345,7 +428,7 @@ tlp_status tlpi_trainer_run(tlpi_trainer *t)
     TLP_TRY(begin(t));
     while (t->step < t->n_step) {
         TLP_TRY(take_step(t));
-        if (t->o.seconds > 0 && t->step == SPEED_STEPS)
+        if (t->o.seconds > 0 && t->step == t->n_local + SPEED_STEPS)
             fit_time(t);
         if (is_due(t))
             TLP_TRY(check_point(t));

@@ -5,6 +5,7 @@
 #define TLPI_TRAINER_H
 
 #include "tlp_tune.h"
+#include "train/train_local.h"
 #include "train/train_target.h"
 
 typedef struct tlpi_trainer {
@@ -20,18 +21,21 @@ typedef struct tlpi_trainer {
     tlpi_train_pass pass;
     tlpi_train_head head;
     tlpi_train_targets targets;
+    tlpi_train_local local; /* where n_local > 0 */
     tlpi_adam adam;
 
     int64_t n_step;                /* of the whole training */
+    int64_t n_local;               /* the first of them: the loss is local */
     int64_t step, token;           /* done */
     int *order;                    /* [text.n - n_held] windows of this epoch */
     int next, epoch;               /* the next place in it */
     uint64_t random, epoch_random; /* now, and when this epoch began */
-    double begin, first_step; /* tlpi_now() of the start, of the first step;
-                                 earlier runs count */
-    double score_time;        /* seconds of a validation */
-    tlpi_train_loss running;  /* since the last point */
-    tlp_train_point *point;   /* [n_point] of the whole training */
+    double begin;            /* tlpi_now() of the start; earlier runs count */
+    double first_step;       /* and of the first step whose loss is not local */
+    double score_time;       /* seconds of a validation */
+    tlpi_train_loss running; /* since the last point; both sums are those of
+                                the local loss in its steps */
+    tlp_train_point *point;  /* [n_point] of the whole training */
     size_t n_point;
     float **best; /* [net.param.n] values of the best state */
     tlpi_train_loss first_score, best_score; /* on the held-out windows */
