@@ -584,14 +584,16 @@ typedef void (*tlp_train_point_fn)(const tlp_train_point *point,
 /**
  * Options of tlp_plan_train.
  *
- * `session` describes the windows of the text, as in tlp_plan_adjust_options.
+ * `session` describes the windows of the text, as in tlp_plan_adjust_options,
+ * and the ranks: n_rank, comm, comm_handle and timeout_ms have their usual
+ * meaning, except that ranks are processes.
  */
 typedef struct tlp_plan_train_options {
     size_t struct_size;       /**< sizeof(tlp_plan_train_options)             */
     const tlp_session_options *session; /**< NULL = defaults                  */
     int64_t n_token;          /**< tokens to train on; the text is repeated as
                                    often as it takes; 0 = the text once       */
-    int32_t n_accum;          /**< windows in a step; 0 = 1                   */
+    int32_t n_accum;          /**< windows of a rank in a step; 0 = 1         */
     int32_t full;             /**< 1 = train all matrices of the layers that the
                                    plan changes                               */
     int32_t rank;             /**< rank of LoRA for these matrices; 0 = none  */
@@ -626,9 +628,9 @@ typedef struct tlp_plan_train_options {
     uint64_t max_bytes;       /**< most memory for results of the forward pass,
                                    which the backward pass computes again where
                                    memory ends, bytes; 0 = 1 GiB              */
-    int32_t keep;             /**< 1 = when progress cancels the training after
-                                   a state that is better than the plan, go on
-                                   as if it had ended                         */
+    int32_t keep;             /**< 1 = when progress cancels the training or a
+                                   rank fails after a state that is better than
+                                   the plan, go on as if it had ended         */
     const char *resume_path;  /**< file of the training's state: the training
                                    goes on from it if it exists, and replaces
                                    it from time to time; NULL = none          */
@@ -656,7 +658,8 @@ typedef struct tlp_plan_train_report {
     double top1_before;  /**< agreement with the serial model, 0 to 1         */
     double top1_after;   /**< agreement with the serial model, 0 to 1         */
     double seconds;      /**< of the whole training; earlier runs count       */
-    int32_t canceled;    /**< 1 = progress canceled it, and `keep` kept it    */
+    int32_t canceled;    /**< 1 = progress canceled it, 2 = a rank failed, and
+                              `keep` kept it                                  */
 } tlp_plan_train_report;
 
 /**
@@ -683,6 +686,12 @@ typedef struct tlp_plan_train_report {
  * phase, the windows for validation are scored.  The state with the least loss
  * there is kept: the KL divergence mixed with `text_share` of -log p, also in
  * the local phase.
+ *
+ * With `comm` of the session options the training has one rank in each process
+ * (the other processes call tlp_worker_run): every rank takes n_accum windows
+ * of a step, and all ranks take the step with the sum of their gradients.  The
+ * windows for validation are shared out too.  Every rank needs the memory of a
+ * training alone.  A number of ranks gives its own bits.
  *
  * With `resume_path` the state of the training is written after every
  * validation, when progress cancels the training, and otherwise once a minute.
@@ -722,7 +731,8 @@ typedef struct tlp_plan_train_report {
  *         TLP_EFORMAT or TLP_EMISMATCH for the file at resume_path
  *         (TLP_EMISMATCH if it belongs to another training: the text names the
  *         first difference); TLP_ECANCELED by progress, after the state is
- *         written
+ *         written; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed; TLP_EMISMATCH
+ *         if processes disagree; TLP_ESTATE in a process other than rank 0's
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *report,

@@ -41,7 +41,8 @@ static void print_table(const train *v, const tlp_plan_train_report *r)
     train_curve_print(&v->curve);
     fit_print(&FIT_QUALITY(r));
     if (r->canceled)
-        printf("interrupted: the best state so far is kept\n");
+        printf("%s: the best state so far is kept\n",
+               r->canceled == 1 ? "interrupted" : "a rank failed");
     printf("trained: %lld numbers; the best state has seen %lld tokens; "
            "%.0f s\n",
            (long long)r->n_number, (long long)r->n_token, r->seconds);
@@ -146,7 +147,8 @@ static int run(train *v, const tlp_plan *plan, tlp_plan **trained)
         print_json(v, &report);
     else
         print_table(v, &report);
-    return cli_close_stdout();
+    rc = cli_close_stdout();
+    return rc == CLI_OK && report.canceled == 2 ? CLI_FAILURE : rc;
 }
 
 static int train_plan(train *v)
@@ -202,7 +204,7 @@ static int carry_out(train *v)
     int rc = check_options(v);
 
     if (rc == CLI_OK)
-        rc = engine_open_model(&v->e, false);
+        rc = engine_start(&v->e, 0);
     if (rc == CLI_OK)
         rc = train_plan(v);
     train_curve_free(&v->curve);
@@ -243,8 +245,8 @@ int plan_train(int argc, char **argv)
           INT32_MAX },
         { CLI_FLOAT, 0, "minutes", &v.minutes, "M", "train for about M minutes",
           0, 100000 },
-        { CLI_INT, 0, "accum", &v.n_accum, "N", "windows in a step (1)", 0,
-          4096 },
+        { CLI_INT, 0, "accum", &v.n_accum, "N",
+          "windows of a rank in a step (1)", 0, 4096 },
         { CLI_FLOAT, 0, "rate", &v.rate, "X",
           "learning rate (1e-4, with --lora 1e-3)", 0, 1 },
         { CLI_FLOAT, 0, "weight-decay", &v.weight_decay, "X",
@@ -276,8 +278,10 @@ int plan_train(int argc, char **argv)
           0 },
         { CLI_TEXT, 0, "svg", &v.svg, "FILE", "draw the validations", 0, 0 },
         { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },
+        { CLI_CHOICE, 0, "comm", &v.e.where, "auto|threads|mpi",
+          "one rank, or one in each process (auto)", 0, 0 },
         ENGINE_TYPE_OPTIONS(v.e),
-        ENGINE_THREAD_OPTIONS(v.e),
+        ENGINE_PROCESS_OPTIONS(v.e),
         { .kind = CLI_END },
     };
     int rc = cli_parse(argc, argv, table);

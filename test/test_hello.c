@@ -98,6 +98,7 @@ Test(hello, a_hello_is_read_as_it_was_written)
     cr_assert(tlpi_hello_other_bytes(&hello, "sha256:00"));
     cr_assert(!tlpi_hello_other_bytes(&hello, ""), "this rank trusts");
     cr_assert_eq(strncmp(hello.types, "F32:", 4), 0, "%s", hello.types);
+    cr_assert_eq(hello.task, TLPI_TASK_SESSION);
     cr_assert_eq(hello.n_rank, 3);
     cr_assert_eq(hello.n_ctx, 64);
     cr_assert_eq(hello.n_seq, 2);
@@ -183,7 +184,7 @@ Test(hello, the_field_and_both_values_are_named)
 
     CHECK_OK(read_copy(&hello, copy, wire_text, n_text));
     snprintf(types, sizeof types, "types is %s, rank 0 has F32:1", hello.types);
-    expect_mismatch("protocol", "1", &o, "protocol is 4, rank 0 has 1");
+    expect_mismatch("protocol", "1", &o, "protocol is 5, rank 0 has 1");
     snprintf(text, sizeof text, "version is %s, rank 0 has 9.9.9",
              tlp_version_string());
     expect_mismatch("version", "9.9.9", &o, text);
@@ -250,7 +251,7 @@ Test(hello, another_protocol_is_refused_before_all_else)
     CHECK_OK(read_copy(&hello, copy, text, strlen(text)));
     cr_assert_eq(hello.channel, 5);
     CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, model, digest, &o));
-    cr_assert_str_eq(tlp_last_error(), "protocol is 4, rank 0 has 7");
+    cr_assert_str_eq(tlp_last_error(), "protocol is 5, rank 0 has 7");
 }
 
 Test(hello, another_plan_is_named)

@@ -395,6 +395,9 @@ Test(plan_train, plans_and_options_are_checked)
     full.type = "Q9_9";
     refuse(m, "par:1-2", path, &full, TLP_EINVAL, "Q9_9");
     full.type = NULL;
+    session.n_rank = 2;
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "n_rank 2");
+    session.n_rank = 0;
     full.n_local_token = -1;
     refuse(m, "par:1-2", path, &full, TLP_EINVAL, "n_local_token -1");
     full.n_local_token = full.n_token + 1;

@@ -3,7 +3,7 @@
  * in a fixed order, the plan last.
  *
  *   tlp-hello 1
- *   protocol 4
+ *   protocol 5
  *   version 0.1.0
  *   ...
  *   plan {"tlp_plan": 1, ...
@@ -101,6 +101,9 @@ typedef struct field {
 #name, NAME, AT(name), 0, names, 0, 0                                  \
     }
 
+static const char *const tasks[] = { "session", "training" };
+static const tlpi_names task_names = { tasks, TLPI_COUNT(tasks) };
+
 /* Every protocol's. */
 static const field head[] = {
     NUM(protocol, 1, INT32_MAX),
@@ -113,6 +116,7 @@ static const field body[] = {
     STR(digest),
     STR(fingerprint),
     STR(types),
+    ENUM(task, &task_names),
     NUM(n_rank, 2, TLPI_MAX_RANK),
     NUM(n_ctx, 1, TLPI_MAX_CTX),
     NUM(n_seq, 1, TLPI_MAX_SEQ),

@@ -50,13 +50,14 @@ json_t *tlpi_train_state_subject(const tlpi_trainer *t)
     tlpi_sha256_ids(t->text.ids, t->text.n_id, tokens);
     if (!plan.failed && tlpi_model_checked_digest(t->model, &digest) == TLP_OK)
         rest = json_pack(
-            "{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:I}", "model",
-            tlpi_model_fingerprint(t->model), "digest",
+            "{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:I, s:i}",
+            "model", tlpi_model_fingerprint(t->model), "digest",
             *digest ? digest : "none", "plan", plan.data, "adjust",
             t->plan->adjust ? t->plan->adjust->sha256 : "none", "tokens",
             tokens, "n_ctx", t->text.n_ctx, "held_out", t->text.n_held,
             "compute", t->cfg.compute, "kv_type", t->cfg.kv_type, "isa",
-            b->ops->isa(b), "numbers", (json_int_t)t->net.param.n_trained);
+            b->ops->isa(b), "numbers", (json_int_t)t->net.param.n_trained,
+            "n_rank", tlpi_train_n_rank(&t->group));
     if (!of || !rest || json_object_update(of, rest) != 0) {
         json_decref(of);
         of = NULL;

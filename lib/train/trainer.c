@@ -21,7 +21,7 @@ static const char purpose[] = "training";
 
 static int64_t steps_of(const tlpi_trainer *t, int64_t n_token)
 {
-    int64_t in_step = (int64_t)t->text.n_ctx * t->o.n_accum;
+    int64_t in_step = (int64_t)t->text.n_ctx * t->n_list;
 
     return (n_token + in_step / 2) / in_step;
 }
@@ -99,8 +99,10 @@ tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
     TLP_TRY(tlpi_windows_cut(&t->text, t->env, tokens, n, t->session.n_ctx,
                              t->o.seed));
     TLP_TRY(tlpi_windows_hold_out(&t->text, t->o.held_out));
+    t->n_list = t->o.n_accum * tlpi_train_n_rank(&t->group);
+    t->list = tlpi_calloc(t->env, (size_t)t->n_list, sizeof(*t->list));
     t->order = tlpi_calloc(t->env, (size_t)t->text.n, sizeof(*t->order));
-    if (!t->order)
+    if (!t->order || !t->list)
         TLP_TRY(tlpi_fail_nomem_for(purpose));
     TLP_TRY(tlpi_runner_pool(&t->pool, t->env, &t->cfg, t->cfg.n_prefill));
     TLP_TRY(tlpi_train_net_create(&t->net, t->plan, &choice));
@@ -113,7 +115,8 @@ tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
     TLP_TRY(tlpi_train_head_create(&t->head, &t->pass));
     TLP_TRY(tlpi_train_targets_create(&t->targets, t->model, &t->cfg, &t->text,
                                       t->pool));
-    TLP_TRY(create_best(t));
+    if (tlpi_train_rank(&t->group) == 0)
+        TLP_TRY(create_best(t));
     TLP_TRY(plan_steps(t));
     if (t->n_local > 0)
         TLP_TRY(tlpi_train_local_create(&t->local, &t->pass, t->cfg.isa));
@@ -136,6 +139,7 @@ void tlpi_trainer_free(tlpi_trainer *t)
     tlpi_pool_free(t->pool);
     tlpi_free(t->env, t->point);
     tlpi_free(t->env, t->order);
+    tlpi_free(t->env, t->list);
     tlpi_windows_free(&t->text);
 }
 
@@ -166,48 +170,6 @@ static int next_window(tlpi_trainer *t)
         t->epoch++;
     }
     return t->order[t->next++];
-}
-
-static void run_window(tlpi_trainer *t, int window)
-{
-    const tlpi_window *w = &t->text.window[window];
-
-    tlpi_train_embed(&t->pass, w->ids, w->n);
-    tlpi_train_forward(&t->pass, 0, t->plan->n_stage);
-}
-
-static tlp_status add_window(tlpi_trainer *t, int64_t *n)
-{
-    int window = next_window(t);
-    int n_row = t->text.window[window].n - 1;
-    tlpi_train_target target;
-    tlp_status st;
-
-    TLP_TRY(tlpi_train_targets_get(&t->targets, window, &target));
-    run_window(t, window);
-    TLP_TRY(tlpi_train_head_loss(&t->head, &target, n_row, 1 - t->o.text_share,
-                                 true, &t->running));
-    tlpi_train_back(&t->pass);
-    *n += n_row;
-    t->token += t->text.window[window].n;
-done:
-    return st;
-}
-
-static tlp_status add_local_window(tlpi_trainer *t, int64_t *n)
-{
-    const tlpi_window *w = &t->text.window[next_window(t)];
-    double loss = 0;
-    tlp_status st;
-
-    TLP_TRY(tlpi_train_local_window(&t->local, w->ids, w->n, &loss));
-    t->running.kl += loss;
-    t->running.nll += loss;
-    t->running.n += w->n;
-    *n += w->n;
-    t->token += w->n;
-done:
-    return st;
 }
 
 /* ==== phases ============================================================= */
@@ -242,37 +204,23 @@ static double rate_of(const tlpi_trainer *t, int64_t step)
                                         (1 + cos(3.14159265358979 * part)));
 }
 
-static void leave_local(tlpi_trainer *t)
-{
-    for (size_t i = 0; i < t->net.param.n; i++) {
-        tlpi_train_param *p = t->net.param.item[i];
-        size_t n = tlpi_train_param_size(p) * sizeof(float);
-
-        if (p->grad) {
-            memset(p->first, 0, n);
-            memset(p->second, 0, n);
-        }
-    }
-    t->adam.step = 0;
-    t->first_step = tlpi_now();
-}
-
 static tlp_status take_step(tlpi_trainer *t)
 {
-    bool local = phase_of(t, t->step).local;
-    int64_t n = 0;
-    double norm;
-    tlp_status st = TLP_OK;
+    tlpi_train_order order = { .op = TLPI_TRAIN_STEP,
+                               .n = t->n_list,
+                               .local = phase_of(t, t->step).local,
+                               .fresh = t->n_local > 0 && t->step == t->n_local,
+                               .rate = rate_of(t, t->step) };
+    tlp_status st;
 
-    if (t->n_local > 0 && t->step == t->n_local)
-        leave_local(t);
-    tlpi_train_params_clear_grad(&t->net.param, t->pool);
-    for (int i = 0; i < t->o.n_accum; i++)
-        TLP_TRY(local ? add_local_window(t, &n) : add_window(t, &n));
-    t->adam.rate = rate_of(t, t->step);
-    TLP_TRY(tlpi_adam_step(&t->adam, &t->net.param, t->pool, 1.0 / (double)n,
-                           &norm));
-    t->step++;
+    for (int i = 0; i < t->n_list; i++)
+        t->list[i] = next_window(t);
+    if (order.fresh)
+        t->first_step = tlpi_now();
+    TLP_TRY(tlpi_train_share_order(&t->group, &order));
+    TLP_TRY(tlpi_train_share(&t->group, t->list,
+                             (size_t)t->n_list * sizeof(*t->list)));
+    st = tlpi_trainer_step(t, &order);
 done:
     return st;
 }
@@ -281,15 +229,12 @@ done:
 
 static tlp_status validate(tlpi_trainer *t, tlpi_train_loss *score)
 {
-    tlp_status st = TLP_OK;
+    tlpi_train_order order = { .op = TLPI_TRAIN_SCORE };
+    tlp_status st;
 
     *score = (tlpi_train_loss){ 0 };
-    for (int i = 0; i < t->text.n_held; i++) {
-        run_window(t, i);
-        tlpi_train_logits(&t->head, t->text.window[i].n - 1);
-        TLP_TRY(
-            tlpi_train_targets_compare(&t->targets, i, t->head.logits, score));
-    }
+    TLP_TRY(tlpi_train_share_order(&t->group, &order));
+    st = tlpi_trainer_score(t, score);
 done:
     return st;
 }
@@ -396,11 +341,13 @@ static void fit_time(tlpi_trainer *t)
 
 static tlp_status begin(tlpi_trainer *t)
 {
+    tlpi_train_order order = { .op = TLPI_TRAIN_STATE, .step = t->adam.step };
     tlp_status st;
 
     if (t->resumed) {
         tell_again(t);
-        return TLP_OK;
+        TLP_TRY(tlpi_train_share_order(&t->group, &order));
+        return tlpi_train_share_params(&t->group, &t->net.param);
     }
     t->begin = tlpi_now();
     TLP_TRY(check_point(t));
@@ -421,6 +368,22 @@ static bool is_due(const tlpi_trainer *t)
     return at % TLPI_MAX(1, phase.n / n_point) == 0 || at == phase.n;
 }
 
+/* The best state so far is worth keeping where the user or a rank ended the
+ * training. */
+static tlp_status keep(tlpi_trainer *t, tlp_status st)
+{
+    bool lost = st == TLP_ECOMM || st == TLP_ETIMEDOUT;
+
+    if (!t->o.keep || t->best_token == 0 || !(lost || st == TLP_ECANCELED))
+        return st;
+    if (lost)
+        tlpi_log(t->env, TLP_LOG_WARN,
+                 "the training ends early, and its best state is kept: %s",
+                 tlp_last_error());
+    t->canceled = lost ? 2 : 1;
+    return TLP_OK;
+}
+
 tlp_status tlpi_trainer_run(tlpi_trainer *t)
 {
     tlp_status st;
@@ -437,10 +400,7 @@ tlp_status tlpi_trainer_run(tlpi_trainer *t)
         TLP_TRY(report(t));
     }
 done:
-    if (st == TLP_ECANCELED && t->o.keep && t->best_token > 0) {
-        t->canceled = true;
-        st = TLP_OK;
-    }
+    st = keep(t, st);
     if (st == TLP_OK)
         copy_best(t, true);
     return st;
