@@ -693,8 +693,9 @@ typedef struct tlp_plan_train_report {
  * windows for validation are shared out too.  Every rank needs the memory of a
  * training alone.  A number of ranks gives its own bits.
  *
- * With `resume_path` the state of the training is written after every
- * validation, when progress cancels the training, and otherwise once a minute.
+ * With `resume_path` the state of the training is written at least once a
+ * minute, at the end, when progress cancels the training, and after a validation
+ * if this takes little time.
  * A call with equal arguments that finds the file goes on from it to the bits
  * that a training in one piece gives; the number of threads, max_bytes, keep
  * and what is written may differ.  The time of earlier runs counts, and their

@@ -284,6 +284,7 @@ done:
 tlp_status tlpi_train_state_save(tlpi_trainer *t)
 {
     state_writer w = { .t = t };
+    double begin = tlpi_now();
     tlp_status st;
 
     if (!t->o.resume_path || (t->saved > 0 && t->saved_step == t->step))
@@ -292,6 +293,7 @@ tlp_status tlpi_train_state_save(tlpi_trainer *t)
     TLP_TRY(list_parts(&w));
     TLP_TRY(write_file(&w));
     t->saved = tlpi_now();
+    t->save_time = t->saved - begin;
     t->saved_step = t->step;
 done:
     free(w.of);

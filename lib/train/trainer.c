@@ -14,6 +14,7 @@
 #define N_LOCAL_POINT 10 /* and in its local phase */
 #define SPEED_STEPS 4    /* whose time says how fast steps are */
 #define SAVE_SECONDS 60  /* most time without saving the state */
+#define SAVE_SHARE 0.05  /* most time for saving it after validations */
 
 static const char purpose[] = "training";
 
@@ -368,6 +369,15 @@ static bool is_due(const tlpi_trainer *t)
     return at % TLPI_MAX(1, phase.n / n_point) == 0 || at == phase.n;
 }
 
+/* A state of gigabytes is not saved after each of many short parts. */
+static bool must_save(const tlpi_trainer *t)
+{
+    double since = tlpi_now() - t->saved;
+
+    return since > SAVE_SECONDS || t->step == t->n_step ||
+           (is_due(t) && SAVE_SHARE * since > t->save_time);
+}
+
 /* The best state so far is worth keeping where the user or a rank ended the
  * training. */
 static tlp_status keep(tlpi_trainer *t, tlp_status st)
@@ -395,7 +405,7 @@ tlp_status tlpi_trainer_run(tlpi_trainer *t)
             fit_time(t);
         if (is_due(t))
             TLP_TRY(check_point(t));
-        if (is_due(t) || tlpi_now() - t->saved > SAVE_SECONDS)
+        if (must_save(t))
             TLP_TRY(tlpi_train_state_save(t));
         TLP_TRY(report(t));
     }

@@ -44,9 +44,10 @@ typedef struct tlpi_trainer {
     float **best; /* [net.param.n] values of the best state */
     tlpi_train_loss first_score, best_score; /* on the held-out windows */
     int64_t best_token;
-    int canceled; /* and the best state is kept: tlp_plan_train_report's */
-    bool resumed; /* an earlier run has done steps or validated */
-    double saved; /* tlpi_now() when the state was last written */
+    int canceled;     /* and the best state is kept: tlp_plan_train_report's */
+    bool resumed;     /* an earlier run has done steps or validated */
+    double saved;     /* tlpi_now() when the state was last written */
+    double save_time; /* seconds that this took */
     int64_t saved_step;
 } tlpi_trainer;
 
