@@ -187,16 +187,22 @@ static int check_options(const train *v)
                          "required");
     if (!v->full && !v->lora && (v->model_path || v->type))
         return cli_usage("--model-out and --type are for --full and --lora");
-    rc = out_check_distinct(out, sizeof out / sizeof out[0]);
-    if (rc == CLI_OK)
-        rc = out_check(v->out_path);
-    if (rc == CLI_OK && v->model_path)
-        rc = out_check_model(v->model_path);
-    if (rc == CLI_OK && v->resume)
-        rc = out_check(v->resume);
-    if (rc == CLI_OK && v->svg)
-        rc = out_check(v->svg);
-    return rc == CLI_OK && v->csv ? out_check(v->csv) : rc;
+    if (out_is_stdout(v->csv) && out_is_stdout(v->svg))
+        return cli_usage("only one of --csv and --svg can go to standard "
+                         "output");
+    return out_check_distinct(out, sizeof out / sizeof out[0]);
+}
+
+/* Rank 0 writes the results; other hosts may lack the folders. */
+static int check_files(const train *v)
+{
+    const char *const out[] = { v->out_path, v->csv, v->svg, v->resume };
+    int rc = v->model_path ? out_check_model(v->model_path) : CLI_OK;
+
+    for (size_t i = 0; rc == CLI_OK && i < sizeof out / sizeof *out; i++)
+        if (out[i])
+            rc = out_check(out[i]);
+    return rc;
 }
 
 static int carry_out(train *v)
@@ -205,6 +211,8 @@ static int carry_out(train *v)
 
     if (rc == CLI_OK)
         rc = engine_start(&v->e, 0);
+    if (rc == CLI_OK)
+        rc = check_files(v);
     if (rc == CLI_OK)
         rc = train_plan(v);
     train_curve_free(&v->curve);
