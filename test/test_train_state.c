@@ -9,6 +9,7 @@
 #include "base/sha256.h"
 #include "file/safetensors.h"
 #include "model/model.h"
+#include "support/log_lines.h"
 #include "support/tiny.h"
 #include "support/tool.h"
 #include "support/train_course.h"
@@ -186,6 +187,35 @@ Test(train_state, refuses_damaged_files)
     forge_number(m, &o, good, n, 2 * d + 1, -1);
     forge_number(m, &o, good, n, 4 * d - 1, -INFINITY);
     free(good);
+    tlp_model_free(m);
+}
+
+/* The bits of another version of the library may be others. */
+Test(train_state, warns_of_another_version)
+{
+    tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
+    log_lines seen = { .n = 0 };
+    course c;
+    tlp_model *m = course_model(1), *again = NULL;
+    tlp_plan_train_options o;
+    size_t n;
+
+    make_state(m, &o, &c);
+    CHECK_OK(course_train(m, &o, NULL));
+    char *data = tool_read_file(o.resume_path, &n);
+    char *at = strstr(data + 8, "\"version\":\"0");
+
+    cr_assert_not_null(at);
+    at[11] = '9';
+    tool_write_file(o.resume_path, data, n);
+    mo.log = log_lines_add;
+    mo.log_data = &seen;
+    CHECK_OK(tlp_model_open(&again, m->path, &mo));
+    CHECK_OK(course_train(again, &o, NULL));
+    cr_expect_eq(seen.n, 1, "%s", seen.text);
+    cr_expect(strstr(seen.text, "version 9"), "%s", seen.text);
+    free(data);
+    tlp_model_free(again);
     tlp_model_free(m);
 }
 

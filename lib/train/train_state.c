@@ -156,6 +156,19 @@ static tlp_status check_file(const char *path, const tlpi_map *map,
     return TLP_OK;
 }
 
+/* Kernels of another version may round otherwise. */
+static void warn_of_version(const tlpi_trainer *t, const tlpi_safetensors *s)
+{
+    const char *version = tlpi_safetensors_get(s, "version");
+
+    if (!version || strcmp(version, tlp_version_string()) != 0)
+        tlpi_log(t->env, TLP_LOG_WARN,
+                 "%s: written by version %.40s of the library, this is %s: the "
+                 "bits may differ from those of a training in one go",
+                 t->o.resume_path, version ? version : "?",
+                 tlp_version_string());
+}
+
 tlp_status tlpi_train_state_load(tlpi_trainer *t)
 {
     const char *path = t->o.resume_path;
@@ -174,6 +187,7 @@ tlp_status tlpi_train_state_load(tlpi_trainer *t)
     TLP_TRY(read_object(path, s, "state", &state));
     TLP_TRY(tlpi_train_state_take(t, state));
     TLP_TRY(take_params(t, s));
+    warn_of_version(t, s);
     t->resumed = true;
     t->saved = tlpi_now();
     t->saved_step = t->step;
@@ -260,6 +274,7 @@ done:
 static tlp_status write_file(state_writer *w)
 {
     const tlpi_safetensors_meta meta[] = { { "tlp_train", VERSION },
+                                           { "version", tlp_version_string() },
                                            { "sha256", w->sha256 },
                                            { "of", w->of },
                                            { "state", w->state } };

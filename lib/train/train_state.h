@@ -5,6 +5,7 @@
  * The file is in the safetensors format, with the metadata
  *
  *   tlp_train  version of the file
+ *   version    of the library
  *   sha256     checksum of the two texts below and of all data
  *   of         JSON: the model, the plan, the text and the options on which
  *              the bits depend
