@@ -91,7 +91,7 @@ static void put_point(const course_panel *v, const tlp_train_point *p,
             x_at(v, p), svg_plot_y(&v->plot, v->value(p)), chosen ? 6 : 3,
             chosen ? "c" : "p", (long long)p->n_token, (long long)p->step);
     if (isfinite(p->loss))
-        fprintf(v->plot.f, "loss %.4f, ", p->loss);
+        fprintf(v->plot.f, "%sloss %.4f, ", p->local ? "local " : "", p->loss);
     fprintf(v->plot.f,
             "KL %.4f, perplexity %.4g, top-1 %.1f%%</title></circle>\n", p->kl,
             p->ppl, 100 * p->top1_agreement);

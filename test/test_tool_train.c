@@ -71,6 +71,7 @@ Test(tool_train, writes_model_plan_and_curve)
     text = tool_read_file(svg, &n);
     cr_expect(tool_is_xml(text), "%s", text);
     cr_expect(strstr(text, "1280 tokens, step 40: loss ") &&
+                  strstr(text, "640 tokens, step 20: local loss ") &&
                   strstr(text, "the state that is kept") &&
                   strstr(text, "class=\"c\"><title>"),
               "%s", text);
