@@ -1606,11 +1606,12 @@ TLP_API tlp_status tlp_comm_rank(int32_t *rank, int32_t *n_rank,
     TLP_NODISCARD;
 
 /**
- * Work as a rank other than 0 for one session.
+ * Work as a rank other than 0 for one session, or one training.
  *
  * The call waits, without a deadline, until rank 0 creates a session; it then
  * checks that both sides agree, loads the weights of this rank, and works until
- * rank 0 frees the session.
+ * rank 0 frees the session.  If rank 0 calls tlp_plan_train, it takes the text
+ * and the options of the training from rank 0, and works until that call ends.
  *
  * A worker takes the plan from rank 0 if `plan` is NULL, and every option that
  * is 0.  Values that the worker sets must agree with rank 0; so must versions,
@@ -1624,7 +1625,7 @@ TLP_API tlp_status tlp_comm_rank(int32_t *rank, int32_t *n_rank,
  * @param model  copy of the model in this process
  * @param plan   plan of that model, or NULL
  * @param opts   options, with comm = TLP_COMM_MPI
- * @return TLP_OK when a session has ended; TLP_ECLOSED when rank 0 has left, so
+ * @return TLP_OK when a session or a training has ended; TLP_ECLOSED when rank 0 has left, so
  *         that no further session will come: the usual end of a worker;
  *         TLP_ECANCELED by progress; TLP_ESTATE if this is rank 0;
  *         TLP_EMISMATCH; TLP_ECOMM or TLP_ETIMEDOUT if another rank failed.

@@ -609,8 +609,11 @@ typedef struct tlp_train_point {
     double ppl;            /**< perplexity of these windows                   */
     double top1_agreement; /**< share of predictions with the top token of the
                                 serial model, 0 to 1                          */
-    double seconds;        /**< since the first step                          */
+    double seconds;        /**< since the training began; earlier runs count  */
     double rate;           /**< learning rate of the last step                */
+    int32_t resumed;       /**< 1 = an earlier run made this point, and
+                                resume_path has kept it                       */
+    int32_t local;         /**< 1 = `loss` is the local loss                  */
 } tlp_train_point;
 
 /**
@@ -625,14 +628,16 @@ typedef void (*tlp_train_point_fn)(const tlp_train_point *point,
 /**
  * Options of tlp_plan_train.
  *
- * `session` describes the windows of the text, as in tlp_plan_adjust_options.
+ * `session` describes the windows of the text, as in tlp_plan_adjust_options,
+ * and the ranks: n_rank, comm, comm_handle and timeout_ms have their usual
+ * meaning, except that ranks are processes.
  */
 typedef struct tlp_plan_train_options {
     size_t struct_size;       /**< sizeof(tlp_plan_train_options)             */
     const tlp_session_options *session; /**< NULL = defaults                  */
     int64_t n_token;          /**< tokens to train on; the text is repeated as
                                    often as it takes; 0 = the text once       */
-    int32_t n_accum;          /**< windows in a step; 0 = 1                   */
+    int32_t n_accum;          /**< windows of a rank in a step; 0 = 1         */
     int32_t full;             /**< 1 = train all matrices of the layers that the
                                    plan changes                               */
     int32_t rank;             /**< rank of LoRA for these matrices; 0 = none  */
@@ -666,15 +671,21 @@ typedef struct tlp_plan_train_options {
                                    many tokens that is; 0 = no such limit     */
     uint64_t max_bytes;       /**< most memory for results that are computed
                                    again where memory ends, bytes; 0 = 1 GiB  */
-    int32_t keep;             /**< 1 = when progress cancels the training after
-                                   a state that is better than the plan, go on
-                                   as if it had ended                         */
+    int32_t keep;             /**< 1 = when progress cancels the training or a
+                                   rank fails after a state that is better than
+                                   the plan, go on as if it had ended         */
+    const char *resume_path;  /**< file of the training's state: the training
+                                   goes on from it if it exists, and replaces
+                                   it from time to time; NULL = none          */
+    int64_t n_local_token;    /**< tokens of a first phase, in which every
+                                   section of the plan is trained alone; at most
+                                   n_token; 0 = none                          */
 } tlp_plan_train_options;
 
 /** Initial value of a tlp_plan_train_options: all defaults. */
 #define TLP_PLAN_TRAIN_OPTIONS_INIT                                            \
     { sizeof(tlp_plan_train_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-      0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0 }
+      0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL, 0 }
 
 /** Quality before and after tlp_plan_train, on the windows for validation. */
 typedef struct tlp_plan_train_report {
@@ -689,8 +700,9 @@ typedef struct tlp_plan_train_report {
     double ppl_after;    /**< perplexity                                      */
     double top1_before;  /**< agreement with the serial model, 0 to 1         */
     double top1_after;   /**< agreement with the serial model, 0 to 1         */
-    double seconds;      /**< of the whole training                           */
-    int32_t canceled;    /**< 1 = progress canceled it, and `keep` kept it    */
+    double seconds;      /**< of the whole training; earlier runs count       */
+    int32_t canceled;    /**< 1 = progress canceled it, 2 = a rank failed, and
+                              `keep` kept it                                  */
 } tlp_plan_train_report;
 
 /**
@@ -704,8 +716,35 @@ typedef struct tlp_plan_train_report {
  * windows.  All arithmetic is f32.  Equal arguments give equal bits for any
  * number of threads on machines with equal instruction sets.
  *
- * About twenty times in the course of the training the windows for validation
- * are scored.  The state with the least loss there is kept.
+ * With `n_local_token` the training begins with a phase of local losses.  A
+ * section of the plan is the stages between two exchanges behind which all
+ * tracks have one stream.  Each section that the plan changes begins with the
+ * serial model's stream x, and its output z is compared with the serial model's
+ * stream y behind it: the loss of a token is |z - y|^2 / |y - x|^2, as a mean
+ * over sections.  The phase has a rise and fall of the rate of its own, and
+ * AdamW begins anew behind it.  `seconds` then limits the whole training, but
+ * the phase is always complete.
+ *
+ * About twenty times in the course of the training, and ten times in the local
+ * phase, the windows for validation are scored.  The state with the least loss
+ * there is kept: the KL divergence mixed with `text_share` of -log p, also in
+ * the local phase.
+ *
+ * With `comm` of the session options the training has one rank in each process
+ * (the other processes call tlp_worker_run): every rank takes n_accum windows
+ * of a step, and all ranks take the step with the sum of their gradients.  The
+ * windows for validation are shared out too.  Every rank needs the memory of a
+ * training alone.  A number of ranks gives its own bits.
+ *
+ * With `resume_path` the state of the training is written at least once a
+ * minute, at the end, when progress cancels the training, and after a validation
+ * if this takes little time.
+ * A call with equal arguments that finds the file goes on from it to the bits
+ * that a training in one piece gives; the number of threads, max_bytes, keep
+ * and what is written may differ.  The time of earlier runs counts, and their
+ * points are shown again first.  If the file cannot be written, the training
+ * ends with an error and the file stays as it was.  The file has 16 bytes for
+ * each number that is trained.  It stays when the training is complete.
  *
  * Matrices go to a new file at `path`.  LoRA is added to the matrices of that
  * file, or, where `path` is NULL, is one of the new plan's adjustments.  LoRA
@@ -739,9 +778,14 @@ typedef struct tlp_plan_train_report {
  * @param n            number of tokens, at least two windows
  * @param opts         options
  * @return TLP_OK; TLP_ENOGAIN if no state is better than the plan; TLP_ENOTSUP
- *         for a plan in mode lp-code or merge; TLP_ERROR if a loss or a
+ *         for a plan in mode lp-code or merge, and with n_local_token for
+ *         layers in another order; TLP_ERROR if a loss or a
  *         gradient is not finite; TLP_EIO if a file cannot be written;
- *         TLP_ECANCELED by progress
+ *         TLP_EFORMAT or TLP_EMISMATCH for the file at resume_path
+ *         (TLP_EMISMATCH if it belongs to another training: the text names the
+ *         first difference); TLP_ECANCELED by progress, after the state is
+ *         written; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed; TLP_EMISMATCH
+ *         if processes disagree; TLP_ESTATE in a process other than rank 0's
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *report,

@@ -32,7 +32,7 @@ MAY_USE = {
                'group',
     'eval': 'base file text model session',
     'tune': 'base tensor file model plan comm cost stats rank group',
-    'train': 'base tensor model plan backend stats rank tune',
+    'train': 'base tensor file model plan backend comm stats rank group tune',
 }
 
 # FOLDER: SYMBOL of another folder that it uses, against the table.  Each line is

@@ -410,8 +410,8 @@ int cli_progress_step(double done, void *progress)
         fprintf(stderr, "\r%s [%.*s%*s] %3.0f%%", p->what, filled,
                 "########################################", BAR_WIDTH - filled,
                 "", 100 * done);
-        if (done > 0 && done <= 1)
-            print_left((now - p->start) * (1 - done) / done);
+        if (done > p->begin && done <= 1)
+            print_left((now - p->start) * (1 - done) / (done - p->begin));
         fputs("\033[K", stderr);
         fflush(stderr);
     }

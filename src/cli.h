@@ -107,6 +107,7 @@ bool cli_interrupted(void);
 typedef struct cli_progress {
     const char *what;
     double start, drawn; /* seconds; drawn 0 = nothing drawn yet */
+    double begin;        /* share of the work that was done before the start */
 } cli_progress;
 
 void cli_progress_start(cli_progress *p, const char *what);

@@ -9,9 +9,9 @@
 typedef struct train {
     engine e;
     corpus text;
-    const char *out_path, *model_path, *type, *csv;
+    const char *out_path, *model_path, *type, *csv, *svg, *resume;
     bool full, norms, gains, corrections, as_json;
-    int lora, n_accum, n_token, memory;
+    int lora, n_accum, n_token, n_local, memory;
     float minutes, held_out, rate, text_share, weight_decay;
     uint64_t seed;
     train_curve curve;
@@ -41,7 +41,8 @@ static void print_table(const train *v, const tlp_plan_train_report *r)
     train_curve_print(&v->curve);
     fit_print(&FIT_QUALITY(r));
     if (r->canceled)
-        printf("interrupted: the best state so far is kept\n");
+        printf("%s: the best state so far is kept\n",
+               r->canceled == 1 ? "interrupted" : "a rank failed");
     printf("trained: %lld numbers; the best state has seen %lld tokens; "
            "%.0f s\n",
            (long long)r->n_number, (long long)r->n_token, r->seconds);
@@ -52,8 +53,16 @@ static void see_point(const tlp_train_point *p, void *arg)
     train *v = arg;
 
     train_curve_add(&v->curve, p);
-    snprintf(v->what, sizeof v->what, "training, KL %.4f, %.0f tokens/s", p->kl,
-             p->seconds > 0 ? (double)p->n_token / p->seconds : 0);
+    if (p->resumed)
+        v->bar.begin = v->minutes > 0 ? p->seconds / (60 * (double)v->minutes)
+                                      : (double)p->step / (double)p->n_step;
+    if (p->step == 0)
+        snprintf(v->what, sizeof v->what, "training, KL %.4f", p->kl);
+    else
+        snprintf(v->what, sizeof v->what,
+                 "training, %sloss %.4f, KL %.4f, %.0f tokens/s",
+                 p->local ? "local " : "", p->loss, p->kl,
+                 train_curve_speed(&v->curve));
     v->bar.what = v->what;
 }
 
@@ -68,6 +77,19 @@ static int write_csv(const train *v)
     return out_commit(&out);
 }
 
+static int write_svg(const train *v, const tlp_plan_train_report *r)
+{
+    const tlp_model_info *info = &v->e.info;
+    out_file out;
+    int rc = v->svg ? out_open(&out, v->svg) : CLI_OK;
+
+    if (!v->svg || rc != CLI_OK)
+        return rc;
+    train_curve_put_svg(&v->curve, info->name[0] ? info->name : info->arch,
+                        r->n_token, out.file);
+    return out_commit(&out);
+}
+
 /* ========================================================================= */
 
 static tlp_plan_train_options train_options(train *v,
@@ -77,6 +99,7 @@ static tlp_plan_train_options train_options(train *v,
 
     o.session = session;
     o.n_token = v->n_token;
+    o.n_local_token = v->n_local;
     o.seconds = 60 * (double)v->minutes;
     o.n_accum = v->n_accum;
     o.full = v->full;
@@ -97,6 +120,7 @@ static tlp_plan_train_options train_options(train *v,
     o.plan_path = v->model_path ? v->out_path : NULL;
     o.max_bytes = (uint64_t)v->memory << 20;
     o.keep = 1;
+    o.resume_path = v->resume;
     return o;
 }
 
@@ -115,13 +139,16 @@ static int run(train *v, const tlp_plan *plan, tlp_plan **trained)
     if (st != TLP_OK)
         return engine_fail(st);
     int rc = write_csv(v);
+    if (rc == CLI_OK)
+        rc = write_svg(v, &report);
     if (rc != CLI_OK)
         return rc;
     if (v->as_json)
         print_json(v, &report);
     else
         print_table(v, &report);
-    return cli_close_stdout();
+    rc = cli_close_stdout();
+    return rc == CLI_OK && report.canceled == 2 ? CLI_FAILURE : rc;
 }
 
 static int train_plan(train *v)
@@ -140,11 +167,14 @@ static int train_plan(train *v)
 
 static int check_options(const train *v)
 {
-    const char *const out[] = { v->out_path, v->model_path, v->csv };
+    const char *const out[] = { v->out_path, v->model_path, v->csv, v->svg,
+                                v->resume };
     int rc = fit_check_options(&v->text, v->e.plan_text, v->out_path);
 
     if (rc != CLI_OK)
         return rc;
+    if (v->n_token && v->n_local > v->n_token)
+        return cli_usage("--local-tokens: at most --train-tokens expected");
     if (v->full && v->lora)
         return cli_usage("--full and --lora: give one of them");
     if (v->n_token && v->minutes > 0)
@@ -158,12 +188,22 @@ static int check_options(const train *v)
         return cli_usage("--model-out and --type are for --full and --lora");
     if (v->type && !v->model_path)
         return cli_usage("--type is for the model of --model-out");
-    rc = out_check_distinct(out, sizeof out / sizeof out[0]);
-    if (rc == CLI_OK)
-        rc = out_check(v->out_path);
-    if (rc == CLI_OK && v->model_path)
-        rc = out_check_model(v->model_path);
-    return rc == CLI_OK && v->csv ? out_check(v->csv) : rc;
+    if (out_is_stdout(v->csv) && out_is_stdout(v->svg))
+        return cli_usage("only one of --csv and --svg can go to standard "
+                         "output");
+    return out_check_distinct(out, sizeof out / sizeof out[0]);
+}
+
+/* Rank 0 writes the results; other hosts may lack the folders. */
+static int check_files(const train *v)
+{
+    const char *const out[] = { v->out_path, v->csv, v->svg, v->resume };
+    int rc = v->model_path ? out_check_model(v->model_path) : CLI_OK;
+
+    for (size_t i = 0; rc == CLI_OK && i < sizeof out / sizeof *out; i++)
+        if (out[i])
+            rc = out_check(out[i]);
+    return rc;
 }
 
 static int carry_out(train *v)
@@ -171,7 +211,9 @@ static int carry_out(train *v)
     int rc = check_options(v);
 
     if (rc == CLI_OK)
-        rc = engine_open_model(&v->e, false);
+        rc = engine_start(&v->e, 0);
+    if (rc == CLI_OK)
+        rc = check_files(v);
     if (rc == CLI_OK)
         rc = train_plan(v);
     train_curve_free(&v->curve);
@@ -179,6 +221,23 @@ static int carry_out(train *v)
     engine_close(&v->e);
     return rc;
 }
+
+/* Rows of the option table: what is trained. */
+/* clang-format off */
+#define TRAIN_WHAT_OPTIONS(v)                                                  \
+    { CLI_FLAG, 0, "full", &(v).full, NULL,                                    \
+      "train all matrices of the layers that the plan changes", 0, 0 },        \
+    { CLI_INT, 0, "lora", &(v).lora, "R",                                      \
+      "train products of rank R that are added to these matrices; they stay "  \
+      "beside the plan, or go into the model of --model-out",                  \
+      0, 4096 },                                                               \
+    { CLI_FLAG, 0, "norms", &(v).norms, NULL,                                  \
+      "train weights of the norms", 0, 0 },                                    \
+    { CLI_FLAG, 0, "gains", &(v).gains, NULL,                                  \
+      "train gains of attention and feed-forward", 0, 0 },                     \
+    { CLI_FLAG, 0, "corrections", &(v).corrections, NULL,                      \
+      "train the low-rank corrections that the plan has", 0, 0 }
+/* clang-format on */
 
 int plan_train(int argc, char **argv)
 {
@@ -188,25 +247,17 @@ int plan_train(int argc, char **argv)
         ENGINE_PLAN_OPTION(v.e),
         CORPUS_FILE_OPTIONS(v.text),
         CORPUS_MAX_OPTION(v.text),
-        { CLI_FLAG, 0, "full", &v.full, NULL,
-          "train all matrices of the layers that the plan changes", 0, 0 },
-        { CLI_INT, 0, "lora", &v.lora, "R",
-          "train products of rank R that are added to these matrices; they "
-          "stay beside the plan, or go into the model of --model-out",
-          0, 4096 },
-        { CLI_FLAG, 0, "norms", &v.norms, NULL, "train weights of the norms", 0,
-          0 },
-        { CLI_FLAG, 0, "gains", &v.gains, NULL,
-          "train gains of attention and feed-forward", 0, 0 },
-        { CLI_FLAG, 0, "corrections", &v.corrections, NULL,
-          "train the low-rank corrections that the plan has", 0, 0 },
+        TRAIN_WHAT_OPTIONS(v),
         { CLI_INT, 0, "train-tokens", &v.n_token, "N",
           "train on N tokens, the text again and again (0: the text once)", 0,
           INT32_MAX },
+        { CLI_INT, 0, "local-tokens", &v.n_local, "N",
+          "train sections of the plan alone on the first N of them (0)", 0,
+          INT32_MAX },
         { CLI_FLOAT, 0, "minutes", &v.minutes, "M", "train for about M minutes",
           0, 100000 },
-        { CLI_INT, 0, "accum", &v.n_accum, "N", "windows in a step (1)", 0,
-          4096 },
+        { CLI_INT, 0, "accum", &v.n_accum, "N",
+          "windows of a rank in a step (1)", 0, 4096 },
         { CLI_FLOAT, 0, "rate", &v.rate, "X",
           "learning rate (1e-4, with --lora 1e-3)", 0, 1 },
         { CLI_FLOAT, 0, "weight-decay", &v.weight_decay, "X",
@@ -231,11 +282,17 @@ int plan_train(int argc, char **argv)
           "ones "
           "get Q8_0 instead of fewer bits)",
           0, 0 },
+        { CLI_TEXT, 0, "resume", &v.resume, "FILE",
+          "keep the state of the training in this file, and go on from it", 0,
+          0 },
         { CLI_TEXT, 0, "csv", &v.csv, "FILE", "write the validations as CSV", 0,
           0 },
+        { CLI_TEXT, 0, "svg", &v.svg, "FILE", "draw the validations", 0, 0 },
         { CLI_FLAG, 0, "json", &v.as_json, NULL, "print JSON", 0, 0 },
+        { CLI_CHOICE, 0, "comm", &v.e.where, "auto|threads|mpi",
+          "one rank, or one in each process (auto)", 0, 0 },
         ENGINE_TYPE_OPTIONS(v.e),
-        ENGINE_THREAD_OPTIONS(v.e),
+        ENGINE_PROCESS_OPTIONS(v.e),
         { .kind = CLI_END },
     };
     int rc = cli_parse(argc, argv, table);

@@ -17,9 +17,20 @@ void train_curve_add(train_curve *c, const tlp_train_point *p)
     c->point[c->n++] = *p;
 }
 
-static double speed(const tlp_train_point *p)
+/* Tokens per second up to point i, from the point before it. */
+static double speed_at(const train_curve *c, size_t i)
 {
-    return p->seconds > 0 ? (double)p->n_token / p->seconds : 0;
+    const tlp_train_point none = { .seconds = 0 };
+    const tlp_train_point *a = i > 0 ? &c->point[i - 1] : &none;
+    const tlp_train_point *b = &c->point[i];
+    double seconds = b->seconds - a->seconds;
+
+    return seconds > 0 ? (double)(b->n_token - a->n_token) / seconds : 0;
+}
+
+double train_curve_speed(const train_curve *c)
+{
+    return c->n > 0 ? speed_at(c, c->n - 1) : 0;
 }
 
 void train_curve_print(const train_curve *c)
@@ -29,20 +40,22 @@ void train_curve_print(const train_curve *c)
     for (size_t i = 0; i < c->n; i++) {
         const tlp_train_point *p = &c->point[i];
 
-        printf("%10lld %9.4f %9.4f %11.4f %8.2f %9.0f\n", (long long)p->n_token,
-               p->loss, p->kl, p->ppl, 100 * p->top1_agreement, speed(p));
+        printf("%10lld %9.4f %9.4f %11.4f %8.2f %9.0f%s\n",
+               (long long)p->n_token, p->loss, p->kl, p->ppl,
+               100 * p->top1_agreement, speed_at(c, i),
+               p->local ? "  local loss" : "");
     }
 }
 
 void train_curve_put_csv(const train_curve *c, FILE *f)
 {
-    fputs("tokens,step,loss,kl,ppl,top1,seconds,rate\n", f);
+    fputs("tokens,step,loss,kl,ppl,top1,seconds,rate,local\n", f);
     for (size_t i = 0; i < c->n; i++) {
         const tlp_train_point *p = &c->point[i];
 
-        fprintf(f, "%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.3f,%.9g\n",
+        fprintf(f, "%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.3f,%.9g,%d\n",
                 (long long)p->n_token, (long long)p->step, p->loss, p->kl,
-                p->ppl, p->top1_agreement, p->seconds, p->rate);
+                p->ppl, p->top1_agreement, p->seconds, p->rate, p->local);
     }
 }
 
@@ -60,6 +73,7 @@ void train_curve_json(const train_curve *c, json *j)
         json_real(j, "ppl", p->ppl);
         json_real(j, "top1", p->top1_agreement);
         json_real(j, "seconds", p->seconds);
+        json_int(j, "local", p->local);
         json_close(j, '}');
     }
     json_close(j, ']');

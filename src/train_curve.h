@@ -1,5 +1,5 @@
 /*
- * train_curve.h - the validations of a training: table, CSV and JSON.
+ * train_curve.h - the validations of a training: table, CSV, JSON and picture.
  */
 #ifndef TRAIN_CURVE_H
 #define TRAIN_CURVE_H
@@ -18,7 +18,13 @@ typedef struct train_curve {
 void train_curve_add(train_curve *c, const tlp_train_point *p);
 void train_curve_print(const train_curve *c);
 void train_curve_put_csv(const train_curve *c, FILE *f);
+/* The loss of the steps and the KL divergence against tokens, for the model
+ * `name`; `best` tokens: the state that is kept. */
+void train_curve_put_svg(const train_curve *c, const char *name, int64_t best,
+                         FILE *f);
 void train_curve_json(const train_curve *c, json *j);
+/* Tokens per second since the point before the last; 0: unknown. */
+double train_curve_speed(const train_curve *c);
 void train_curve_free(train_curve *c);
 
 #endif

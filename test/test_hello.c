@@ -98,6 +98,7 @@ Test(hello, a_hello_is_read_as_it_was_written)
     cr_assert(tlpi_hello_other_bytes(&hello, "sha256:00"));
     cr_assert(!tlpi_hello_other_bytes(&hello, ""), "this rank trusts");
     cr_assert_eq(strncmp(hello.types, "F32:", 4), 0, "%s", hello.types);
+    cr_assert_eq(hello.task, TLPI_TASK_SESSION);
     cr_assert_eq(hello.n_rank, 3);
     cr_assert_eq(hello.n_ctx, 64);
     cr_assert_eq(hello.n_seq, 2);

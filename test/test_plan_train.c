@@ -112,6 +112,47 @@ Test(plan_train, norms_and_gains)
     expect_gain(TLPI_F16, "nosync@2:1f,3", &o, 0.98);
 }
 
+/* The points of a training whose first phase is local. */
+typedef struct phases {
+    int n[2]; /* not local, local */
+    int64_t last_local;
+    double first[2], last[2]; /* loss */
+    bool wrong;
+} phases;
+
+static void see_phase(const tlp_train_point *p, void *arg)
+{
+    phases *s = arg;
+
+    s->wrong |= p->local && s->n[0] > 1; /* the first point has no loss */
+    if (p->local)
+        s->last_local = p->n_token;
+    if (s->n[p->local]++ == (p->local ? 0 : 1))
+        s->first[p->local] = p->loss;
+    s->last[p->local] = p->loss;
+}
+
+Test(plan_train, local_losses_first)
+{
+    tlp_plan_train_options o = options();
+    phases s = { .last_local = 0 };
+
+    o.full = 1;
+    o.point = see_phase;
+    o.point_data = &s;
+    o.n_local_token = o.n_token; /* no other phase */
+    expect_gain(TLPI_F32, "par:1-2", &o, 0.8);
+    cr_expect(s.n[0] == 1 && s.n[1] >= 10 && !s.wrong);
+    cr_expect_lt(s.last[1], s.first[1]);
+    cr_expect_lt(s.last[1], 1, "a section is worse than none: %g", s.last[1]);
+
+    s = (phases){ .last_local = 0 };
+    o.n_local_token = o.n_token / 3;
+    expect_gain(TLPI_F32, "nosync@2:1,2a;par:3-4", &o, 0.8);
+    cr_expect(s.n[0] >= 20 && s.n[1] >= 10 && !s.wrong);
+    cr_expect_eq(s.last_local, o.n_local_token);
+}
+
 Test(plan_train, matrices_and_norms_together)
 {
     tlp_plan_train_options o = options();
@@ -382,6 +423,16 @@ Test(plan_train, plans_and_options_are_checked)
     full.type = "Q9_9";
     refuse(m, "par:1-2", path, &full, TLP_EINVAL, "Q9_9");
     full.type = NULL;
+    session.n_rank = 2;
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "n_rank 2");
+    session.n_rank = 0;
+    full.n_local_token = -1;
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "n_local_token -1");
+    full.n_local_token = full.n_token + 1;
+    refuse(m, "par:1-2", path, &full, TLP_EINVAL, "n_local_token");
+    full.n_local_token = 32;
+    refuse(m, "order:0,2,1,3,4;par:3-4", path, &full, TLP_ENOTSUP, "order");
+    full.n_local_token = 0;
     full.n_token = -1;
     refuse(m, "par:1-2", path, &full, TLP_EINVAL, "n_token -1");
     full.seconds = -1; /* though n_token would go before it */

@@ -28,7 +28,9 @@ static void check_leaks(void)
 
 TestSuite(safetensors, .init = set_up, .fini = check_leaks, .timeout = 60);
 
-static const tlpi_safetensors_meta meta[] = { { "k", "v" }, { "plan", "a;b" } };
+static const tlpi_safetensors_meta meta[] = { { "k", "v" },
+                                              { "plan", "a;b" },
+                                              { "json", "{\"a\": \"\\\"\"}" } };
 
 static void lay_out(void **image, size_t *n)
 {
@@ -76,8 +78,9 @@ Test(safetensors, what_is_laid_out_is_read_back)
     check_tensor(&s->tensor[2], "half", TLPI_F16, 2, 3, 5, 1);
     check_tensor(&s->tensor[3], "brain", TLPI_BF16, 1, 7, 1, 3);
     cr_assert_eq(((const char *)s->tensor[0].data - (char *)image) % 64, 0);
-    cr_expect_eq(s->n_meta, 2);
+    cr_expect_eq(s->n_meta, 3);
     cr_expect_str_eq(tlpi_safetensors_get(s, "k"), "v");
+    cr_expect_str_eq(tlpi_safetensors_get(s, "json"), meta[2].value);
     cr_expect_str_eq(tlpi_safetensors_get(s, "plan"), "a;b");
     cr_expect_null(tlpi_safetensors_get(s, "v"));
     tlpi_safetensors_close(s);

@@ -3,7 +3,13 @@
  * those of tlp eval, and what it refuses.
  */
 #include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "support/spawn.h"
 #include "support/tiny.h"
@@ -36,17 +42,18 @@ static json_t *eval(const char *m, const char *plan, const char *ids)
 Test(tool_train, writes_model_plan_and_curve)
 {
     const char *m = tool_model(), *ids = ids_of(640);
-    char model[256], plan[256], csv[256];
+    char model[256], plan[256], csv[256], svg[256];
     size_t n;
 
     strcpy(model, tiny_path("trained.gguf"));
     strcpy(plan, tiny_path("trained.json"));
     strcpy(csv, tiny_path("curve.csv"));
-    spawned s =
-        SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2", "--tokens",
-              ids, "--ctx", "32", "--full", "--norms", "--rate", "1e-3",
-              "--text-share", "1", "--train-tokens", "1280", "--model-out",
-              model, "-o", plan, "--csv", csv, "--json");
+    strcpy(svg, tiny_path("curve.svg"));
+    spawned s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2",
+                      "--tokens", ids, "--ctx", "32", "--full", "--norms",
+                      "--rate", "1e-3", "--text-share", "1", "--train-tokens",
+                      "1280", "--local-tokens", "640", "--model-out", model,
+                      "-o", plan, "--csv", csv, "--svg", svg, "--json");
 
     tool_expect_status(&s, 0);
     json_t *j = tool_json(&s), *before = eval(m, "par:1-2", ids),
@@ -60,6 +67,14 @@ Test(tool_train, writes_model_plan_and_curve)
     char *text = tool_read_file(csv, &n);
 
     cr_expect_eq(strncmp(text, "tokens,step,loss,kl,ppl,", 24), 0, "%s", text);
+    free(text);
+    text = tool_read_file(svg, &n);
+    cr_expect(tool_is_xml(text), "%s", text);
+    cr_expect(strstr(text, "1280 tokens, step 40: loss ") &&
+                  strstr(text, "640 tokens, step 20: local loss ") &&
+                  strstr(text, "the state that is kept") &&
+                  strstr(text, "class=\"c\"><title>"),
+              "%s", text);
     free(text);
     json_decref(after);
     json_decref(before);
@@ -162,6 +177,99 @@ Test(tool_train, lora_as_an_adapter)
     tool_expect_status(&s, 2);
     tool_expect_message(&s, "tlp run: --lora-scale is for --lora");
     spawn_free(&s);
+/* ==== cut short ========================================================== */
+
+/* Start a training, and send it a signal once its state is in the file. */
+static int cut(char *const argv[], const char *state, int sig)
+{
+    const struct timespec nap = { 0, 2000000 };
+    char tool[4096];
+    int status = 0;
+    pid_t pid;
+
+    snprintf(tool, sizeof tool, "%s/tlp", spawn_build_dir());
+    pid = fork();
+    if (pid == 0) {
+        signal(SIGINT, SIG_DFL);
+        if (!freopen("/dev/null", "w", stdout) ||
+            !freopen("/dev/null", "w", stderr))
+            _exit(127);
+        execv(tool, argv);
+        _exit(127);
+    }
+    cr_assert_gt(pid, 0);
+    while (!tool_exists(state)) {
+        cr_assert_neq(waitpid(pid, &status, WNOHANG), pid, "it ended: %d",
+                      status);
+        nanosleep(&nap, NULL);
+    }
+    kill(pid, sig);
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+/* Columns of seconds differ: "tokens,step,loss,kl,ppl,top1,seconds,rate". */
+static void drop_seconds(char *csv)
+{
+    char *to = csv;
+    int comma = 0;
+
+    for (const char *c = csv; *c; c++) {
+        comma = *c == '\n' ? 0 : comma + (*c == ',');
+        if (comma != 6)
+            *to++ = *c;
+    }
+    *to = '\0';
+}
+
+static void expect_equal_files(const char *a, const char *b, bool csv)
+{
+    size_t n, n_b;
+    char *x = tool_read_file(a, &n), *y = tool_read_file(b, &n_b);
+
+    if (csv) {
+        drop_seconds(x);
+        drop_seconds(y);
+        n = strlen(x);
+        n_b = strlen(y);
+    }
+    cr_expect(n == n_b && memcmp(x, y, n) == 0, "%s differs from %s", a, b);
+    free(x);
+    free(y);
+}
+
+Test(tool_train, a_killed_training_goes_on)
+{
+    const char *m = tool_model(), *ids = ids_of(640);
+    const char *whole = tiny_path("whole.gguf"), *got = tiny_path("got.gguf");
+    const char *whole_csv = tiny_path("whole.csv"), *csv = tiny_path("got.csv");
+    const char *state = tiny_path("state"), *plan = tiny_path("p.json");
+
+#define TRAIN(model, table, ...)                                               \
+    "tlp", "plan", "train", "-m", m, "--plan", "par:1-2", "--tokens", ids,     \
+        "--ctx", "32", "--full", "--rate", "1e-3", "--text-share", "1",        \
+        "--train-tokens", "9600", "-o", plan, "--model-out", model, "--csv",   \
+        table, "--resume", __VA_ARGS__
+    const char *const argv[] = { TRAIN(got, csv, state), NULL };
+    int status = cut((char *const *)(uintptr_t)argv, state, SIGKILL);
+
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    cr_expect(!tool_exists(got));
+    spawned s = SPAWN(TRAIN(got, csv, state, "-t", "2"));
+
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    s = SPAWN(TRAIN(whole, whole_csv, tiny_path("other"), "-t", "1"));
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    expect_equal_files(got, whole, false);
+    expect_equal_files(csv, whole_csv, true);
+    s = SPAWN(TRAIN(got, csv, state, "--seed", "7"));
+    tool_expect_status(&s, 1);
+    tool_expect_message(&s, "tlp plan train: ");
+    cr_expect(strstr(s.err, "of.seed"), "%s", s.err);
+    spawn_free(&s);
+#undef TRAIN
 }
 
 Test(tool_train, messages)
@@ -174,6 +282,8 @@ Test(tool_train, messages)
           "--full and --lora: give one" },
         { { "--train-tokens", "9", "--minutes", "1", "--norms" },
           "--train-tokens and --minutes" },
+        { { "--train-tokens", "9", "--local-tokens", "10", "--norms" },
+          "--local-tokens: at most" },
         { { "--seed", "1" }, "nothing to train" },
         { { "--norms", "--type", "Q8_0" }, "--model-out and --type are for" },
         { { "--lora", "2", "--type", "Q8_0" }, "--type is for the model" },

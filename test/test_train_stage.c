@@ -12,9 +12,11 @@
 #include "support/random_lora.h"
 #include "support/ref_adjust.h"
 #include "support/ref_impl.h"
+#include "support/ref_local.h"
 #include "support/rig.h"
 #include "support/tiny.h"
 #include "train/train_head.h"
+#include "train/train_local.h"
 
 #define N_TOKEN 13
 #define N_TOP 7
@@ -44,7 +46,10 @@ static const grad_case plans[] = {
 
 /* ==== a net and its reference ============================================ */
 
-typedef struct subject {
+typedef struct subject subject;
+struct subject {
+    double (*loss)(const subject *s); /* of the reference */
+    double **serial;                  /* ref_serial_streams */
     tlp_model *model;
     tlp_plan *plan;
     ref_model *ref;
@@ -57,7 +62,7 @@ typedef struct subject {
     tlpi_train_net net;
     tlpi_train_pass pass;
     tlpi_train_head head;
-} subject;
+};
 
 /* What the plan has besides its stages. */
 typedef enum extras { PLAIN, ADJUSTED, WITH_LORA } extras;
@@ -222,6 +227,11 @@ static double ref_loss(const subject *s, double *kl, double *nll)
     return KL_SHARE * all_kl + (1 - KL_SHARE) * all_nll;
 }
 
+static double ref_mixed_loss(const subject *s)
+{
+    return ref_loss(s, NULL, NULL);
+}
+
 /* ==== the reference's numbers of a parameter ============================= */
 
 static const struct {
@@ -297,7 +307,7 @@ static double slope(subject *s, double **x, int n_x, const double *way,
         for (int k = 0; k < n_x; k++)
             for (size_t i = 0; i < n; i++)
                 x[k][i] += (side ? -2 : 1) * STEP * way[i];
-        loss[side] = ref_loss(s, NULL, NULL);
+        loss[side] = s->loss(s);
     }
     for (int k = 0; k < n_x; k++)
         for (size_t i = 0; i < n; i++)
@@ -365,6 +375,7 @@ static void check_case(const tiny_spec *spec, const grad_case *c, extras more)
     subject s = subject_open(spec, c, more, &choice, 2);
     double kl, nll;
 
+    s.loss = ref_mixed_loss;
     subject_begin(&s, 0);
     snprintf(what, sizeof(what), "%s \"%s\"%s", spec->arch, c->plan,
              more == PLAIN      ? ""
@@ -419,4 +430,78 @@ Test(train_stage, gradients_beside_lora)
         spec.type = type_for(&plans[i]);
         check_case(&spec, &plans[i], WITH_LORA);
     }
+}
+
+/* ==== local losses ======================================================= */
+
+static double local_loss(const subject *s)
+{
+    return ref_local_loss(s->ref, &s->ref_plan, s->serial, N_TOKEN);
+}
+
+static void check_local(const grad_case *c, bool adjusted)
+{
+    const tlpi_train_choice choice = {
+        .norms = true, .gains = true, .corrections = true, .matrices = true
+    };
+    tiny_spec spec = tiny_default();
+    tlpi_train_local local;
+    double got = 0;
+    char what[128];
+
+    spec.type = type_for(c);
+    subject s = subject_open(&spec, c, adjusted, &choice, 2);
+
+    s.loss = local_loss;
+    s.serial = ref_serial_streams(s.ref, s.ids, N_TOKEN);
+    subject_begin(&s, 0);
+    snprintf(what, sizeof(what), "local \"%s\"%s", c->plan,
+             adjusted ? " adjusted" : "");
+    CHECK_OK(tlpi_train_local_create(&local, &s.pass, TLP_ISA_AUTO));
+    CHECK_OK(tlpi_train_local_window(&local, s.ids, N_TOKEN, &got));
+    double want = local_loss(&s);
+
+    cr_expect_float_eq(got, want, 1e-4 * want, "%s: loss %g, not %g", what, got,
+                       want);
+    for (size_t i = 0; i < s.net.param.n; i++)
+        if (s.net.param.item[i]->grad)
+            check_gradient(&s, s.net.param.item[i], what);
+    tlpi_train_local_free(&local);
+    ref_streams_free(s.ref, s.serial);
+    subject_close(&s);
+}
+
+Test(train_stage, local_gradients)
+{
+    for (int i = 0; i < COUNT(plans); i++)
+        check_local(&plans[i], i % 2);
+}
+
+/* The serial model's streams are those of the file, though the matrices that
+ * are trained have changed. */
+Test(train_stage, local_targets_stay)
+{
+    const tlpi_train_choice choice = { .matrices = true };
+    const tiny_spec spec = tiny_default();
+    subject s = subject_open(&spec, &plans[1], false, &choice, 1);
+    tlpi_train_local local;
+    double before = 0, after = 0;
+
+    subject_begin(&s, 0);
+    CHECK_OK(tlpi_train_local_create(&local, &s.pass, TLP_ISA_AUTO));
+    CHECK_OK(tlpi_train_local_window(&local, s.ids, N_TOKEN, &before));
+    size_t n = N_TOKEN * (size_t)s.model->hp.n_embd * sizeof(float);
+    float *old = malloc(n);
+
+    cr_assert(old != NULL);
+    memcpy(old, local.serial.border[3].x, n);
+    for (size_t i = 0; i < s.net.param.n; i++)
+        if (s.net.param.item[i]->grad)
+            s.net.param.item[i]->value[0] += 1;
+    CHECK_OK(tlpi_train_local_window(&local, s.ids, N_TOKEN, &after));
+    cr_expect(memcmp(old, local.serial.border[3].x, n) == 0);
+    cr_expect(before != after);
+    free(old);
+    tlpi_train_local_free(&local);
+    subject_close(&s);
 }

@@ -358,9 +358,9 @@ static tlp_status add_parts(tlpi_text *header, tlpi_safetensors_part *part,
         size_t end;
         if (!tlpi_add(*n_data, p->n_bytes, &end))
             return tlpi_fail_nomem_for("an adjustment file");
+        bool first = header->failed || header->data[header->len - 1] == '{';
         tlpi_text_printf(header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[",
-                         header->len > 1 ? "," : "", p->name,
-                         type_name(p->type));
+                         first ? "" : ",", p->name, type_name(p->type));
         for (int j = p->n_dim - 1; j >= 0; j--)
             tlpi_text_printf(header, "%" PRId64 "%s", p->ne[j], j ? "," : "");
         tlpi_text_printf(header, "],\"data_offsets\":[%zu,%zu]}", *n_data, end);
@@ -369,13 +369,25 @@ static tlp_status add_parts(tlpi_text *header, tlpi_safetensors_part *part,
     return TLP_OK;
 }
 
+static void add_value(tlpi_text *header, const char *value)
+{
+    tlpi_text_add(header, "\"", 1);
+    for (const char *c = value; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            tlpi_text_add(header, "\\", 1);
+        tlpi_text_add(header, c, 1);
+    }
+    tlpi_text_add(header, "\"", 1);
+}
+
 static void add_meta(tlpi_text *header, const tlpi_safetensors_meta *meta,
                      size_t n)
 {
     tlpi_text_printf(header, "\"" META_KEY "\":{");
-    for (size_t i = 0; i < n; i++)
-        tlpi_text_printf(header, "%s\"%s\":\"%s\"", i ? "," : "", meta[i].key,
-                         meta[i].value);
+    for (size_t i = 0; i < n; i++) {
+        tlpi_text_printf(header, "%s\"%s\":", i ? "," : "", meta[i].key);
+        add_value(header, meta[i].value);
+    }
     tlpi_text_printf(header, "}");
 }
 
@@ -393,8 +405,36 @@ static void set_data(tlpi_safetensors_part *part, size_t n, int size,
 /* Pad the header with spaces, as the format allows. */
 static void pad(tlpi_text *header)
 {
-    while (!header->failed && (8 + header->len) % DATA_ALIGNMENT != 0)
+    while (!header->failed && header->len % DATA_ALIGNMENT != 0)
         tlpi_text_add(header, " ", 1);
+}
+
+/* Element sizes in the order of the data. */
+static const int sizes[] = { 4, 2 };
+
+tlp_status tlpi_safetensors_header(tlpi_text *header,
+                                   tlpi_safetensors_part *part, size_t n,
+                                   const tlpi_safetensors_meta *meta,
+                                   size_t n_meta, size_t *n_data)
+{
+    static const char no_size[8] = { 0 };
+    tlp_status st = TLP_OK;
+
+    *n_data = 0;
+    tlpi_text_add(header, no_size, sizeof(no_size));
+    tlpi_text_printf(header, "{");
+    if (n_meta > 0)
+        add_meta(header, meta, n_meta);
+    for (size_t i = 0; i < TLPI_COUNT(sizes); i++)
+        TLP_TRY(add_parts(header, part, n, sizes[i], n_data));
+    tlpi_text_printf(header, "}");
+    pad(header);
+    if (header->failed)
+        TLP_TRY(tlpi_fail_nomem_for("the header of a file of tensors"));
+    for (int i = 0; i < 8; i++)
+        header->data[i] = (char)((uint64_t)(header->len - 8) >> (8 * i));
+done:
+    return st;
 }
 
 tlp_status tlpi_safetensors_lay_out(const tlpi_env *env,
@@ -403,28 +443,19 @@ tlp_status tlpi_safetensors_lay_out(const tlpi_env *env,
                                     size_t n_meta, void **image,
                                     size_t *n_image)
 {
-    static const int sizes[] = { 4, 2 };
     tlpi_text header = { .env = env };
     size_t n_data = 0, total = 0;
     tlp_status st;
 
     *image = NULL;
-    tlpi_text_printf(&header, "{");
-    if (n_meta > 0)
-        add_meta(&header, meta, n_meta);
-    for (size_t i = 0; i < TLPI_COUNT(sizes); i++)
-        TLP_TRY(add_parts(&header, part, n, sizes[i], &n_data));
-    tlpi_text_printf(&header, "}");
-    pad(&header);
-    if (header.failed || !tlpi_add(8 + header.len, n_data, &total))
+    TLP_TRY(tlpi_safetensors_header(&header, part, n, meta, n_meta, &n_data));
+    if (!tlpi_add(header.len, n_data, &total))
         TLP_TRY(tlpi_fail_nomem_for("an adjustment file"));
     uint8_t *bytes = tlpi_alloc(env, total);
     if (!bytes)
         TLP_TRY(tlpi_fail_nomem_for("an adjustment file"));
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t)((uint64_t)header.len >> (8 * i));
-    memcpy(bytes + 8, header.data, header.len);
-    uint8_t *at = bytes + 8 + header.len;
+    memcpy(bytes, header.data, header.len);
+    uint8_t *at = bytes + header.len;
     for (size_t i = 0; i < TLPI_COUNT(sizes); i++)
         set_data(part, n, sizes[i], &at);
     *image = bytes;

@@ -57,11 +57,18 @@ typedef struct tlpi_safetensors_part {
 } tlpi_safetensors_part;
 
 /*
- * Allocate an image for n parts and write its header; the caller writes the
- * data.  Wider types come before narrower ones; within a type the order is
- * kept.  Names, keys and values are printable ASCII without quotes or
- * backslashes.
+ * The first bytes of an image of n parts, up to the data, added to an empty
+ * text; *n_data: bytes of the data.  Wider types come before narrower ones;
+ * within a type the order is kept.  Texts are printable ASCII; names and keys
+ * have no quotes and no backslashes.
  */
+tlp_status tlpi_safetensors_header(tlpi_text *header,
+                                   tlpi_safetensors_part *part, size_t n,
+                                   const tlpi_safetensors_meta *meta,
+                                   size_t n_meta, size_t *n_data);
+
+/* Allocate an image for n parts and write its header; the caller writes the
+ * data. */
 tlp_status tlpi_safetensors_lay_out(const tlpi_env *env,
                                     tlpi_safetensors_part *part, size_t n,
                                     const tlpi_safetensors_meta *meta,

@@ -383,7 +383,7 @@ static void exchange(const tlpi_process_group *w, int channel,
 
 tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_process_group *w,
                                const tlp_plan *plan,
-                               const tlpi_session_config *cfg)
+                               const tlpi_session_config *cfg, int task)
 {
     const tlpi_env *env = &plan->model->env;
     tlpi_text json = { .env = env }, text = { .env = env };
@@ -399,6 +399,7 @@ tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_process_group *w,
     if (json.failed)
         TLP_TRY(tlpi_fail_nomem_for("the handshake of ranks"));
     tlpi_hello_init(&hello, plan->model, digest, json.data, cfg, channel);
+    hello.task = task;
     tlpi_hello_write(&hello, &text);
     if (text.failed)
         TLP_TRY(tlpi_fail_nomem_for("the handshake of ranks"));

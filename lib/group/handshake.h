@@ -38,6 +38,9 @@
  * messages of ranks, or the order of their collectives, change. */
 #define TLPI_PROTOCOL 5
 
+/* What the ranks will do together. */
+enum tlpi_task { TLPI_TASK_SESSION, TLPI_TASK_TRAINING };
+
 typedef struct tlpi_hello {
     int protocol;
     char version[32];
@@ -46,6 +49,7 @@ typedef struct tlpi_hello {
     char fingerprint[TLPI_HASH_TEXT];
     char digest[TLPI_HASH_TEXT]; /* or TLPI_NO_DIGEST */
     char types[256];             /* "F32:61,Q4_1:210" */
+    int task;                    /* enum tlpi_task */
     int n_rank, n_ctx, n_seq, n_batch;
     int backend, compute, kv_type, wire; /* TLP_*; unknown names become -1 */
     int timeout_ms;                      /* rank 0's */
@@ -99,11 +103,12 @@ void tlpi_hello_adopt(const tlpi_hello *hello, tlp_session_options *o);
 
 /* ==== the exchange (handshake.c) ========================================= */
 
-/* Rank 0: agree with all other ranks on a session; *out is its communicator.
- * The plan's adjustments and the adapter have been sent. */
+/* Rank 0: agree with all other ranks on a session or a training (enum
+ * tlpi_task); *out is its communicator.  The plan's adjustments and the adapter
+ * have been sent. */
 tlp_status tlpi_handshake_lead(tlpi_comm **out, const tlpi_process_group *w,
                                const tlp_plan *plan,
-                               const tlpi_session_config *cfg);
+                               const tlpi_session_config *cfg, int task);
 
 /* Bytes of the longest hello. */
 #define TLPI_HELLO_BYTES TLPI_EAGER_BYTES
@@ -150,6 +155,19 @@ tlp_status tlpi_handshake_take_adjust(tlpi_comm *c, tlp_plan *plan);
 tlp_status tlpi_handshake_take_adapter(tlpi_comm *c, const tlpi_hello *hello,
                                        tlp_model *model, tlp_adapter **out,
                                        float *scale);
+
+/* ==== a worker (worker.c) ================================================ */
+
+/* The part of another rank in a training.  It takes the communicator, also on
+ * failure; the session options have rank 0's values. */
+typedef tlp_status (*tlpi_train_fn)(tlpi_comm *comm, tlp_plan *plan,
+                                    const tlpi_session_config *cfg,
+                                    const tlp_session_options *session);
+
+/* tlp_worker_run for sessions, and for trainings by `train`. */
+tlp_status tlpi_worker_run(tlp_model *model, tlp_plan *plan,
+                           const tlp_session_options *opts,
+                           tlpi_train_fn train);
 
 /* ==== hashing beside it (hash_ahead.c) =================================== */
 

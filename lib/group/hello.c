@@ -108,6 +108,9 @@ typedef struct field {
 #name, NAME, AT(name), 0, names, 0, 0                                  \
     }
 
+static const char *const tasks[] = { "session", "training" };
+static const tlpi_names task_names = { tasks, TLPI_COUNT(tasks) };
+
 /* Every protocol's. */
 static const field head[] = {
     NUM(protocol, 1, INT32_MAX),
@@ -120,6 +123,7 @@ static const field body[] = {
     STR(digest),
     STR(fingerprint),
     STR(types),
+    ENUM(task, &task_names),
     NUM(n_rank, 2, TLPI_MAX_RANK),
     NUM(n_ctx, 1, TLPI_MAX_CTX),
     NUM(n_seq, 1, TLPI_MAX_SEQ),

@@ -21,6 +21,7 @@ typedef struct worker {
     tlpi_comm *comm; /* until the rank takes it over */
     tlpi_cores *cores;
     tlpi_rank *rank;
+    tlpi_train_fn train;
 } worker;
 
 static tlp_status find_place(worker *v, const tlp_model *model,
@@ -70,7 +71,8 @@ static tlp_status prepare(worker *v, tlp_model *model, const tlp_plan *plan)
     TLP_TRY(tlpi_config_devices(&v->cfg, &v->o, &v->group));
     if (v->cfg.pin)
         TLP_TRY(tlpi_cores_create(&v->cores, v->env));
-    TLP_TRY(tlpi_shards_create(&v->shards, v->plan, v->cfg.n_rank));
+    if (v->hello.task == TLPI_TASK_SESSION)
+        TLP_TRY(tlpi_shards_create(&v->shards, v->plan, v->cfg.n_rank));
     TLP_TRY(tlpi_handshake_comm(&v->comm, &v->group, v->plan, &v->cfg,
                                 v->hello.channel));
 done:
@@ -129,6 +131,8 @@ static tlp_status work(worker *v)
         return st;
     }
     v->comm = NULL;
+    if (v->hello.task == TLPI_TASK_TRAINING)
+        return v->train(setup.comm, v->plan, &v->cfg, &v->o);
     TLP_TRY(tlpi_rank_create(&v->rank, &setup, NULL));
     st = tlpi_command_loop(v->rank);
     if (st != TLP_OK)
@@ -137,10 +141,10 @@ done:
     return st;
 }
 
-tlp_status tlp_worker_run(tlp_model *model, tlp_plan *plan,
-                          const tlp_session_options *opts)
+tlp_status tlpi_worker_run(tlp_model *model, tlp_plan *plan,
+                           const tlp_session_options *opts, tlpi_train_fn train)
 {
-    worker v = { 0 };
+    worker v = { .train = train };
     size_t n = 0;
     tlp_status st = TLP_OK;
 

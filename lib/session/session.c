@@ -68,7 +68,8 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
     TLP_TRY(tlpi_config_devices(&s->cfg, &o, &group));
     TLP_TRY(tlpi_shards_create(&s->shards, plan, s->cfg.n_rank));
     if (s->cfg.remote)
-        TLP_TRY(tlpi_handshake_lead(&comm, &group, plan, &s->cfg));
+        TLP_TRY(tlpi_handshake_lead(&comm, &group, plan, &s->cfg,
+                                    TLPI_TASK_SESSION));
     tlpi_rank_setup setup = {
         .plan = plan,
         .shards = s->shards,

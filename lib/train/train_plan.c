@@ -38,6 +38,7 @@ static tlp_status check_options(const tlp_plan_train_options *o)
     TLP_TRY(tlpi_flag_check("train option corrections", o->corrections));
     TLP_TRY(tlpi_flag_check("train option keep", o->keep));
     TLP_TRY(check_number("n_token", (double)o->n_token, 0, 1e15));
+    TLP_TRY(check_number("n_local_token", (double)o->n_local_token, 0, 1e15));
     TLP_TRY(check_number("seconds", o->seconds, 0, 1e9));
     TLP_TRY(check_number("n_accum", o->n_accum, 1, 4096));
     TLP_TRY(check_number("rank", o->rank, 0, 4096));
@@ -76,8 +77,7 @@ static tlp_status read_options(tlpi_trainer *t,
         o->clip = CLIP;
     if (o->max_bytes == 0)
         o->max_bytes = MAX_BYTES;
-    TLP_TRY(check_options(o));
-    if (o->n_token != 0)
+    if (o->n_token != 0 && o->seconds >= 0)
         o->seconds = 0; /* a limit for trainings without n_token */
     TLP_TRY(tlpi_windows_options(&t->session, &o->held_out, o->session));
     o->session = &t->session;
@@ -253,9 +253,9 @@ static tlp_status record(const tlpi_trainer *t, const tlp_plan *plan,
         &text,
         "\"full\": %d, \"lora\": %d, \"norms\": %d, \"gains\": %d, "
         "\"corrections\": %d, \"n_accum\": %d, \"rate\": %.12g, "
-        "\"text_share\": %.12g, ",
+        "\"text_share\": %.12g, \"local_tokens\": %" PRId64 ", ",
         o->full, o->rank, o->norms, o->gains, o->corrections, o->n_accum,
-        o->rate, o->text_share);
+        o->rate, o->text_share, o->n_local_token);
     tlpi_text_printf(
         &text,
         "\"kl_before\": %.12g, \"kl_after\": %.12g, \"ppl_before\": %.12g, "
@@ -288,6 +288,46 @@ static void fill_report(const tlpi_trainer *t, tlp_plan_train_report *r)
     r->canceled = t->canceled;
 }
 
+/* ==== several ranks ====================================================== */
+
+/* Meet the processes of the session options, and say what is trained. */
+static tlp_status meet_ranks(tlpi_trainer *t, const int32_t *tokens, size_t n)
+{
+    const tlp_plan_train_options *o = &t->o;
+    tlpi_train_brief b = { .n_ctx = t->session.n_ctx,
+                           .n_accum = o->n_accum,
+                           .full = o->full,
+                           .rank = o->rank,
+                           .norms = o->norms,
+                           .gains = o->gains,
+                           .corrections = o->corrections,
+                           .n_id = (int64_t)n,
+                           .n_token = o->n_token,
+                           .n_local_token = o->n_local_token,
+                           .seed = o->seed,
+                           .max_bytes = o->max_bytes,
+                           .seconds = o->seconds,
+                           .rate = o->rate,
+                           .warm_up = o->warm_up,
+                           .weight_decay = o->weight_decay,
+                           .clip = o->clip,
+                           .text_share = o->text_share,
+                           .held_out = o->held_out };
+    tlp_status st;
+
+    TLP_TRY(tlpi_windows_check(t->model, tokens, n, b.n_ctx));
+    TLP_TRY(tlpi_train_group_lead(&t->group, t->plan, &t->session));
+    if (!t->group.comm)
+        return TLP_OK;
+    t->session.n_thread = t->group.cfg.n_thread;
+    t->session.n_thread_prefill = t->group.cfg.n_prefill;
+    TLP_TRY(tlpi_train_share(&t->group, &b, sizeof(b)));
+    st = tlpi_train_share(&t->group, (void *)(uintptr_t)tokens,
+                          n * sizeof(*tokens));
+done:
+    return st;
+}
+
 /* ==== the call =========================================================== */
 
 static tlp_status hand_out(tlpi_trainer *t, const tlp_plan_train_report *r,
@@ -314,22 +354,36 @@ done:
 
 static tlp_status check_paths(const tlpi_trainer *t, const char *path)
 {
+    const char *resume = t->o.resume_path;
+    tlp_status st = TLP_OK;
+
     if (t->o.full && !path)
         return tlpi_fail(TLP_EINVAL, "path is required for a training of "
                                      "whole matrices");
-    return writes(t, path)
-               ? tlpi_plan_convert_check(t->model, path, t->o.plan_path)
-               : TLP_OK;
+    if (writes(t, path))
+        TLP_TRY(tlpi_plan_convert_check(t->model, path, t->o.plan_path));
+    if (!resume)
+        return TLP_OK;
+    TLP_TRY(tlpi_model_check_path(t->model, resume));
+    if ((writes(t, path) && strcmp(resume, path) == 0) ||
+        (t->o.plan_path && strcmp(resume, t->o.plan_path) == 0))
+        st = tlpi_fail(TLP_EINVAL,
+                       "%s: state of the training and its result "
+                       "in one file",
+                       resume);
+done:
+    return st;
 }
 
-static tlp_status check_plan(const tlp_plan *plan,
-                             const tlp_plan_train_options *o)
+tlp_status tlpi_trainer_check(const tlpi_trainer *t)
 {
-    tlp_status st = tlpi_model_check_post(plan->model, "plan",
-                                          "training is not supported for");
+    const tlp_plan *plan = t->plan;
+    const tlp_plan_train_options *o = &t->o;
+    tlp_status st;
 
-    if (st != TLP_OK)
-        return st;
+    TLP_TRY(check_options(o));
+    TLP_TRY(tlpi_model_check_post(plan->model, "plan",
+                                  "training is not supported for"));
     if (plan->model->vocab_only)
         return tlpi_fail(TLP_EINVAL,
                          "%s was opened with vocab_only, training needs its "
@@ -340,7 +394,9 @@ static tlp_status check_plan(const tlp_plan *plan,
                          "%s: its layers have fused tensors (attn_qkv), whose "
                          "parts cannot be trained",
                          plan->model->path);
-    return o->type ? tlpi_convert_check_type(plan->model, o->type) : TLP_OK;
+    st = o->type ? tlpi_convert_check_type(plan->model, o->type) : TLP_OK;
+done:
+    return st;
 }
 
 tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *out_report,
@@ -363,11 +419,13 @@ tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *out_report,
         TLP_TRY(
             tlpi_struct_check(out_report, sizeof(r), "tlp_plan_train_report"));
     TLP_TRY(read_options(&t, opts));
-    TLP_TRY(check_plan(plan, &t.o));
-    TLP_TRY(check_paths(&t, path));
     TLP_TRY(tlpi_plan_move(&t.plan, plan, t.model, plan->made));
+    TLP_TRY(tlpi_trainer_check(&t));
+    TLP_TRY(check_paths(&t, path));
+    TLP_TRY(meet_ranks(&t, tokens, n));
     TLP_TRY(tlpi_trainer_create(&t, tokens, n));
     TLP_TRY(tlpi_trainer_run(&t));
+    tlpi_train_group_leave(&t.group, t.canceled == 2 ? TLP_ECOMM : TLP_OK);
     fill_report(&t, &r);
     trained = true;
     if (t.best_token == 0)
@@ -379,6 +437,7 @@ tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *out_report,
 done:
     if (out_report && trained)
         (void)tlpi_struct_write(out_report, &r, sizeof(r), "");
+    tlpi_train_group_leave(&t.group, st);
     tlpi_trainer_free(&t);
     tlp_plan_free(t.plan);
     return st;

@@ -8,6 +8,7 @@
  * then work with the other as if nothing had been.
  */
 #include <ctype.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #include "model/digest.h"
 #include "session/session.h"
 #include "support/mem.h"
+#include "train/train_group.h"
 
 #define SYNC_TAG (TLPI_TAG_END - 1)
 #define WORD_TAG 3 /* of a channel: verdicts and decisions */
@@ -507,6 +509,101 @@ static void commands(void)
     work();
 }
 
+/* ==== trainings ========================================================== */
+
+enum { N_TEXT = 8 * 32 };
+
+static const tlpi_train_brief good_brief = { .n_ctx = 32,
+                                             .n_accum = 1,
+                                             .norms = 1,
+                                             .n_id = N_TEXT,
+                                             .max_bytes = 1,
+                                             .rate = 1e-3,
+                                             .warm_up = 0.1,
+                                             .clip = 1,
+                                             .held_out = 0.3 };
+
+/* Two windows of the text are held out; there are two ranks. */
+static const tlpi_train_order good_step = { .op = TLPI_TRAIN_STEP,
+                                            .n = 2,
+                                            .rate = 1e-3 };
+
+static void attack_with_training(const tlpi_train_brief *brief, int32_t id,
+                                 const tlpi_train_order *order, int32_t window)
+{
+    static int32_t ids[N_TEXT];
+    tlp_session_options o = options();
+    tlpi_train_brief b = *brief;
+    tlpi_train_order copy = *order;
+    tlpi_train_group g = { .comm = NULL };
+    int32_t list[2] = { window, window };
+    tlp_plan *plan = NULL;
+
+    meet("training");
+    if (t->rank == 1) {
+        expect_refused(serve());
+        return;
+    }
+    for (int i = 0; i < N_TEXT; i++)
+        ids[i] = i == 100 ? id : i;
+    CHECK(tlp_plan_parse(&plan, model, "par:1-2") == TLP_OK);
+    CHECK(tlpi_train_group_lead(&g, plan, &o) == TLP_OK);
+    CHECK(tlpi_train_share(&g, &b, sizeof b) == TLP_OK);
+    /* the other may have given up */
+    (void)tlpi_train_share(&g, ids, sizeof ids);
+    (void)tlpi_train_share_order(&g, &copy);
+    (void)tlpi_train_share(&g, list, sizeof list);
+    tlpi_train_group_leave(&g, TLP_ECOMM);
+    tlp_plan_free(plan);
+    CHECK(heap.live == at_rest);
+}
+
+static void trainings(void)
+{
+#define BRIEF(field, value)                                                    \
+    do {                                                                       \
+        tlpi_train_brief b = good_brief;                                       \
+        b.field = (value);                                                     \
+        attack_with_training(&b, 1, &good_step, 5);                            \
+    } while (0)
+#define ORDER(field, value)                                                    \
+    do {                                                                       \
+        tlpi_train_order o = good_step;                                        \
+        o.field = (value);                                                     \
+        attack_with_training(&good_brief, 1, &o, 5);                           \
+    } while (0)
+    BRIEF(n_ctx, 1);
+    BRIEF(n_ctx, 1 << 30);
+    BRIEF(n_accum, 0);
+    BRIEF(n_accum, 1 << 30);
+    BRIEF(full, 2);
+    BRIEF(norms, 0);
+    BRIEF(rank, -1);
+    BRIEF(n_id, 0);
+    BRIEF(n_id, -1);
+    BRIEF(n_local_token, 1 << 20);
+    BRIEF(rate, NAN);
+    BRIEF(held_out, 2);
+    attack_with_training(&good_brief, -1, &good_step, 5);
+    attack_with_training(&good_brief, 1 << 20, &good_step, 5);
+    ORDER(op, -1);
+    ORDER(op, 99);
+    ORDER(n, 0);
+    ORDER(n, INT32_MAX);
+    ORDER(local, 1);
+    ORDER(local, -1);
+    ORDER(rate, INFINITY);
+    attack_with_training(
+        &good_brief, 1,
+        &(tlpi_train_order){ .op = TLPI_TRAIN_STATE, .step = -1 }, 5);
+    attack_with_training(&good_brief, 1, &good_step, -1);
+    attack_with_training(&good_brief, 1, &good_step, 1);
+    attack_with_training(&good_brief, 1, &good_step, 8);
+    work();
+#undef BRIEF
+#undef ORDER
+}
+
 int main(int argc, char **argv)
 {
     tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
@@ -535,6 +632,7 @@ int main(int argc, char **argv)
     each(0, "message", attack_with_mutant, N_MUTANT);
     each(0, "adjustments", attack_with_image, TLPI_COUNT(images));
     commands();
+    trainings();
     tlp_model_free(model);
     CHECK(heap.live == 0);
     printf("rank %d: %d attacks\n", t->rank, n_attack);

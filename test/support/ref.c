@@ -445,7 +445,7 @@ static void run_tracks(const ref_model *m, const ref_stage *s, int n_track,
     }
 }
 
-static void run_plan(const ref_model *m, const ref_plan *plan, double *x, int n)
+void ref_run(const ref_model *m, const ref_plan *plan, double *x, int n)
 {
     double *delta[REF_MAX_TRACK];
     bool open = false;
@@ -511,6 +511,6 @@ double *ref_logits(const ref_model *m, const ref_plan *plan,
 {
     double *x = ref_embed(m, tokens, n);
 
-    run_plan(m, plan, x, n);
+    ref_run(m, plan, x, n);
     return ref_head(m, x, n);
 }

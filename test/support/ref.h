@@ -78,6 +78,10 @@ double *ref_logits(const ref_model *m, const ref_plan *plan,
 /* The stream [n][d] before layer 0; the caller frees it. */
 double *ref_embed(const ref_model *m, const int32_t *tokens, int n);
 
+/* All stages of a plan, from the stream x [n][d] to the stream behind them, in
+ * place. */
+void ref_run(const ref_model *m, const ref_plan *plan, double *x, int n);
+
 /* What a track adds to the stream x [n][d] in the attention or the feed-forward
  * part of a layer; the caller frees it.  Track 0 of 1 is the whole half. */
 double *ref_half(const ref_model *m, int layer, bool feed_forward, int track,
