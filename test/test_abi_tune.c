@@ -40,7 +40,7 @@ AT(tlp_plan_bake_report, n_converted, 80);
 AT(tlp_plan_bake_report, n_fallback, 84);
 AT(tlp_plan_bake_report, n_bytes, 88);
 
-SIZE(tlp_plan_train_options, 176);
+SIZE(tlp_plan_train_options, 192);
 AT(tlp_plan_train_options, session, 8);
 AT(tlp_plan_train_options, n_token, 16);
 AT(tlp_plan_train_options, n_accum, 24);
@@ -65,6 +65,8 @@ AT(tlp_plan_train_options, type, 144);
 AT(tlp_plan_train_options, seconds, 152);
 AT(tlp_plan_train_options, max_bytes, 160);
 AT(tlp_plan_train_options, keep, 168);
+AT(tlp_plan_train_options, resume_path, 176);
+AT(tlp_plan_train_options, n_local_token, 184);
 
 SIZE(tlp_plan_train_report, 96);
 AT(tlp_plan_train_report, n_window, 8);
@@ -80,7 +82,7 @@ AT(tlp_plan_train_report, top1_after, 72);
 AT(tlp_plan_train_report, seconds, 80);
 AT(tlp_plan_train_report, canceled, 88);
 
-SIZE(tlp_train_point, 80);
+SIZE(tlp_train_point, 88);
 AT(tlp_train_point, n_token, 8);
 AT(tlp_train_point, step, 16);
 AT(tlp_train_point, n_step, 24);
@@ -90,6 +92,8 @@ AT(tlp_train_point, ppl, 48);
 AT(tlp_train_point, top1_agreement, 56);
 AT(tlp_train_point, seconds, 64);
 AT(tlp_train_point, rate, 72);
+AT(tlp_train_point, resumed, 80);
+AT(tlp_train_point, local, 84);
 
 SIZE(tlp_bridge_options, 56);
 AT(tlp_bridge_options, session, 8);

@@ -177,6 +177,8 @@ Test(tool_train, lora_as_an_adapter)
     tool_expect_status(&s, 2);
     tool_expect_message(&s, "tlp run: --lora-scale is for --lora");
     spawn_free(&s);
+}
+
 /* ==== cut short ========================================================== */
 
 /* Start a training, and send it a signal once its state is in the file. */

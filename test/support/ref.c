@@ -10,93 +10,6 @@
 
 /* ==== parts ============================================================== */
 
-/* y [n][rows] = x [n][cols] W' + b */
-static void linear(const ref_array *w, const ref_array *b, const double *x,
-                   int n, int cols, double *y)
-{
-    int rows = (int)(w->n / (size_t)cols);
-
-    for (int t = 0; t < n; t++)
-        for (int r = 0; r < rows; r++) {
-            const double *wr = w->x + (size_t)r * (size_t)cols;
-            const double *xt = x + (size_t)t * (size_t)cols;
-            double sum = b && b->x ? b->x[r] : 0;
-
-            for (int c = 0; c < cols; c++)
-                sum += wr[c] * xt[c];
-            y[(size_t)t * (size_t)rows + (size_t)r] = sum;
-        }
-}
-
-/* n vectors of length len, each normalised alone; y may be x */
-static void rms_norm(const ref_model *m, const ref_array *w, const double *x,
-                     int n, int len, double *y)
-{
-    for (int t = 0; t < n; t++) {
-        const double *xt = x + (size_t)t * (size_t)len;
-        double *yt = y + (size_t)t * (size_t)len, ss = 0;
-
-        for (int i = 0; i < len; i++)
-            ss += xt[i] * xt[i];
-        double f = 1 / sqrt(ss / len + m->eps);
-        for (int i = 0; i < len; i++)
-            yt[i] = xt[i] * f * w->x[i];
-    }
-}
-
-/* x [n][n_head][hd], position t = row t */
-static void rope(const ref_model *m, const double *inv_freq, double *x, int n,
-                 int n_head)
-{
-    int half = m->n_rot / 2;
-
-    for (int t = 0; t < n; t++)
-        for (int h = 0; h < n_head; h++) {
-            double *v =
-                x + ((size_t)t * (size_t)n_head + (size_t)h) * (size_t)m->hd;
-
-            for (int i = 0; i < half; i++) {
-                double c = cos(t * inv_freq[i]);
-                double s = sin(t * inv_freq[i]);
-                double *a = m->neighbours ? &v[2 * i] : &v[i];
-                double *b = m->neighbours ? &v[2 * i + 1] : &v[i + half];
-                double a0 = *a, b0 = *b;
-
-                *a = a0 * c - b0 * s;
-                *b = a0 * s + b0 * c;
-            }
-        }
-}
-
-/* Head h of position t: softmax over positions j0 to t. */
-static void attend(const ref_model *m, const double *q, const double *k,
-                   const double *v, int j0, int t, int h, double *p, double *o)
-{
-    size_t hd = (size_t)m->hd, kv = (size_t)(h / (m->n_head / m->n_head_kv));
-    const double *qt = q + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd;
-    double best = -INFINITY, sum = 0;
-
-    for (int j = j0; j <= t; j++) {
-        const double *kj = k + ((size_t)j * (size_t)m->n_head_kv + kv) * hd;
-
-        p[j] = 0;
-        for (size_t i = 0; i < hd; i++)
-            p[j] += qt[i] * kj[i];
-        p[j] *= m->attention_scale;
-        best = fmax(best, p[j]);
-    }
-    for (int j = j0; j <= t; j++)
-        sum += p[j] = exp(p[j] - best);
-    for (size_t i = 0; i < hd; i++)
-        o[i] = 0;
-    for (int j = j0; j <= t; j++) {
-        const double *vj = v + ((size_t)j * (size_t)m->n_head_kv + kv) * hd;
-
-        for (size_t i = 0; i < hd; i++)
-            o[i] += p[j] / sum * vj[i];
-    }
-}
-
 /* y += up (down x);  x, y [n][d]; y may be x */
 static void correct(const ref_model *m, const ref_lowrank *c, const double *x,
                     int n, double *y)
@@ -107,8 +20,8 @@ static void correct(const ref_model *m, const ref_lowrank *c, const double *x,
     double *z = ref_zeros((size_t)(n * m->d));
 
     if (c->rank) {
-        linear(&down, NULL, x, n, m->d, t);
-        linear(&up, NULL, t, n, c->rank, z);
+        ref_linear(&down, NULL, x, n, m->d, t);
+        ref_linear(&up, NULL, t, n, c->rank, z);
         for (int i = 0; i < n * m->d; i++)
             y[i] += z[i];
     }
@@ -121,7 +34,7 @@ static void input(const ref_model *m, const ref_array *norm, double *other,
 {
     ref_array w = { other, norm->n };
 
-    rms_norm(m, other ? &w : norm, x, n, m->d, in);
+    ref_rms_norm(m, other ? &w : norm, x, n, m->d, in);
     correct(m, c, in, n, in);
 }
 
@@ -144,7 +57,7 @@ static void post(const ref_model *m, const ref_array *w, double gain, double *y,
 {
     if (!w->x)
         return;
-    rms_norm(m, w, y, n, m->d, y);
+    ref_rms_norm(m, w, y, n, m->d, y);
     scale(y, (size_t)(n * m->d), gain);
 }
 
@@ -163,24 +76,24 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
     double *o = ref_zeros(nq * hd), *y = ref_zeros((size_t)(n * m->d));
 
     input(m, &l->t[ATTN_NORM], a->attn_norm, &a->attn_in, x, n, in);
-    linear(&l->t[ATTN_Q], &l->t[BIAS_Q], in, n, m->d, q);
-    linear(&l->t[ATTN_K], &l->t[BIAS_K], in, n, m->d, k);
-    linear(&l->t[ATTN_V], &l->t[BIAS_V], in, n, m->d, v);
+    ref_linear(&l->t[ATTN_Q], &l->t[BIAS_Q], in, n, m->d, q);
+    ref_linear(&l->t[ATTN_K], &l->t[BIAS_K], in, n, m->d, k);
+    ref_linear(&l->t[ATTN_V], &l->t[BIAS_V], in, n, m->d, v);
     if (l->t[Q_NORM].x)
-        rms_norm(m, &l->t[Q_NORM], q, (int)nq, m->hd, q);
+        ref_rms_norm(m, &l->t[Q_NORM], q, (int)nq, m->hd, q);
     if (l->t[K_NORM].x)
-        rms_norm(m, &l->t[K_NORM], k, (int)nk, m->hd, k);
+        ref_rms_norm(m, &l->t[K_NORM], k, (int)nk, m->hd, k);
     if (l->inv_freq) {
-        rope(m, l->inv_freq, q, n, m->n_head);
-        rope(m, l->inv_freq, k, n, m->n_head_kv);
+        ref_rope(m, l->inv_freq, q, n, m->n_head);
+        ref_rope(m, l->inv_freq, k, n, m->n_head_kv);
     }
     for (int t = 0; t < n; t++)
         for (int h = h0; h < h1; h++)
-            attend(m, q, k, v,
-                   l->window && t >= l->window ? t + 1 - l->window : 0, t, h, p,
-                   o + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd);
-    linear(&l->t[ATTN_OUT], h0 == 0 ? &l->t[BIAS_OUT] : &none, o, n,
-           m->n_head * m->hd, y);
+            ref_attend(
+                m, q, k, v, l->window && t >= l->window ? t + 1 - l->window : 0,
+                t, h, p, o + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd);
+    ref_linear(&l->t[ATTN_OUT], h0 == 0 ? &l->t[BIAS_OUT] : &none, o, n,
+               m->n_head * m->hd, y);
     scale(y, (size_t)(n * m->d), m->residual_scale * a->attn_gain);
     free(in), free(p), free(q), free(k), free(v), free(o);
     return y;
@@ -207,14 +120,14 @@ static double *ffn(const ref_model *m, const ref_layer *const *l,
     double *g = ref_zeros((size_t)n * ff), *u = ref_zeros((size_t)n * ff);
 
     input(m, &l[by]->t[FFN_NORM], a[by].ffn_norm, &a[by].ffn_in, x, n, in);
-    linear(&l[i]->t[FFN_GATE], NULL, in, n, m->d, g);
-    linear(&l[i]->t[FFN_UP], NULL, in, n, m->d, u);
+    ref_linear(&l[i]->t[FFN_GATE], NULL, in, n, m->d, g);
+    ref_linear(&l[i]->t[FFN_UP], NULL, in, n, m->d, u);
     for (size_t j = 0; j < (size_t)n * ff; j++) {
         int unit = (int)(j % ff);
 
         g[j] = unit >= u0 && unit < u1 ? gate(m, g[j]) * u[j] : 0;
     }
-    linear(&l[i]->t[FFN_DOWN], NULL, g, n, m->n_ff, y);
+    ref_linear(&l[i]->t[FFN_DOWN], NULL, g, n, m->n_ff, y);
     scale(y, (size_t)n * d, m->residual_scale * a[i].ffn_gain);
     free(in), free(g), free(u);
     return y;
@@ -499,8 +412,8 @@ double *ref_head(const ref_model *m, double *x, int n)
     size_t n_logit = (size_t)n * (size_t)m->n_vocab;
     double *out = ref_zeros(n_logit);
 
-    rms_norm(m, &m->output_norm, x, n, m->d, x);
-    linear(m->output.x ? &m->output : &m->embd, NULL, x, n, m->d, out);
+    ref_rms_norm(m, &m->output_norm, x, n, m->d, x);
+    ref_linear(m->output.x ? &m->output : &m->embd, NULL, x, n, m->d, out);
     scale(out, n_logit, 1 / m->logit_scale);
     free(x);
     return out;

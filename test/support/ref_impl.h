@@ -59,4 +59,23 @@ _Noreturn void ref_die(const char *what, const char *which);
 double *ref_zeros(size_t n);
 void ref_layer_clear(ref_layer *l);
 
+/* ==== ref_ops.c ========================================================== */
+
+/* y [n][rows] = x [n][cols] W' + b */
+void ref_linear(const ref_array *w, const ref_array *b, const double *x, int n,
+                int cols, double *y);
+
+/* n vectors of length len, each normalised alone; y may be x */
+void ref_rms_norm(const ref_model *m, const ref_array *w, const double *x,
+                  int n, int len, double *y);
+
+/* x [n][n_head][hd], position t = row t */
+void ref_rope(const ref_model *m, const double *inv_freq, double *x, int n,
+              int n_head);
+
+/* o [hd]: head h of position t, softmax over positions j0 to t; p [t + 1] is
+ * room for the weights. */
+void ref_attend(const ref_model *m, const double *q, const double *k,
+                const double *v, int j0, int t, int h, double *p, double *o);
+
 #endif
