@@ -9,50 +9,13 @@
 #include <unistd.h>
 
 #include "plan/plan.h"
-#include "support/plan_rig.h"
 #include "support/random_adjust.h"
 #include "support/rig.h"
 #include "support/tiny.h"
+#include "support/train_rig.h"
 #include "support/written.h"
 
 TestSuite(plan_train, .timeout = 300);
-
-enum { N_CTX = 32, N_TOKEN = 20 * N_CTX };
-
-static int32_t ids[N_TOKEN];
-static const text_windows whole = { ids, N_TOKEN, N_CTX };
-static tlp_session_options session;
-
-static tlp_model *open_tiny(tlpi_dtype type)
-{
-    tiny_spec spec = tiny_default();
-    tlp_model *m = NULL;
-
-    spec.type = type;
-    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
-    rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 11);
-    return m;
-}
-
-static tlp_plan_train_options options(void)
-{
-    tlp_plan_train_options o = TLP_PLAN_TRAIN_OPTIONS_INIT;
-
-    session = plan_rig_session(N_CTX);
-    o.session = &session;
-    o.n_token = 3 * N_TOKEN;
-    o.rate = 1e-3;
-    o.held_out = 0.2;
-    return o;
-}
-
-static tlp_plan *parse(tlp_model *m, const char *text)
-{
-    tlp_plan *p = NULL;
-
-    CHECK_OK(tlp_plan_parse(&p, m, text));
-    return p;
-}
 
 /* ==== what training gains ================================================ */
 
@@ -61,16 +24,17 @@ static tlp_plan *parse(tlp_model *m, const char *text)
 static void expect_gain(tlpi_dtype type, const char *text,
                         const tlp_plan_train_options *o, double share)
 {
-    tlp_model *m = open_tiny(type);
-    tlp_plan *plan = parse(m, text), *trained = NULL;
+    tlp_model *m = train_model(type);
+    tlp_plan *plan = train_plan(m, text), *trained = NULL;
     tlp_plan_train_report r = { .struct_size = sizeof r };
     bool writes = o->full || o->rank;
     const char *path = writes ? tiny_path("trained.gguf") : NULL;
-    float *reference = text_serial_logits(m, &whole);
-    double before = text_compare(m, plan, &whole, reference).kl, after;
+    float *reference = text_serial_logits(m, &train_text);
+    double before = text_compare(m, plan, &train_text, reference).kl, after;
 
-    CHECK_OK(tlp_plan_train(&trained, &r, plan, path, ids, N_TOKEN, o));
-    after = text_compare(trained->model, trained, &whole, reference).kl;
+    CHECK_OK(
+        tlp_plan_train(&trained, &r, plan, path, train_ids, TRAIN_TOKENS, o));
+    after = text_compare(trained->model, trained, &train_text, reference).kl;
     cr_expect_lt(after, share * before, "%s: KL %g, %g before", text, after,
                  before);
     cr_expect_lt(r.kl_after, r.kl_before, "%s", text);
@@ -84,7 +48,7 @@ static void expect_gain(tlpi_dtype type, const char *text,
 
 Test(plan_train, matrices)
 {
-    tlp_plan_train_options o = options();
+    tlp_plan_train_options o = train_options();
 
     o.full = 1;
     expect_gain(TLPI_F32, "par:1-2", &o, 0.6);
@@ -94,7 +58,7 @@ Test(plan_train, matrices)
 
 Test(plan_train, lora)
 {
-    tlp_plan_train_options o = options();
+    tlp_plan_train_options o = train_options();
 
     o.rank = 8;
     o.rate = 3e-3;
@@ -104,7 +68,7 @@ Test(plan_train, lora)
 
 Test(plan_train, norms_and_gains)
 {
-    tlp_plan_train_options o = options();
+    tlp_plan_train_options o = train_options();
 
     o.norms = o.gains = 1;
     o.rate = 1e-2;
@@ -134,7 +98,7 @@ static void see_phase(const tlp_train_point *p, void *arg)
 
 Test(plan_train, local_losses_first)
 {
-    tlp_plan_train_options o = options();
+    tlp_plan_train_options o = train_options();
     phases s = { .last_local = 0 };
 
     o.full = 1;
@@ -155,7 +119,7 @@ Test(plan_train, local_losses_first)
 
 Test(plan_train, matrices_and_norms_together)
 {
-    tlp_plan_train_options o = options();
+    tlp_plan_train_options o = train_options();
 
     o.full = o.norms = 1;
     expect_gain(TLPI_F16, "nosync@2:1,2a", &o, 0.6);
@@ -164,18 +128,20 @@ Test(plan_train, matrices_and_norms_together)
 /* Corrections that a plan has, here random ones, go on to be trained. */
 Test(plan_train, an_adjusted_plan)
 {
-    tlp_model *m = open_tiny(TLPI_F16);
-    tlp_plan *plan = parse(m, "par:1-2"), *adjusted = NULL, *trained = NULL;
-    tlp_plan_train_options o = options();
+    tlp_model *m = train_model(TLPI_F16);
+    tlp_plan *plan = train_plan(m, "par:1-2"), *adjusted = NULL,
+             *trained = NULL;
+    tlp_plan_train_options o = train_options();
     tlp_plan_train_report r = { .struct_size = sizeof r };
     tlp_plan_adjust_info info = { .struct_size = sizeof info };
-    float *reference = text_serial_logits(m, &whole);
+    float *reference = text_serial_logits(m, &train_text);
 
     CHECK_OK(fitted_plan(&adjusted, plan, FITTED_ATTN_IN | FITTED_OUT, 8, 3));
     o.corrections = 1;
-    CHECK_OK(tlp_plan_train(&trained, &r, adjusted, NULL, ids, N_TOKEN, &o));
-    double before = text_compare(m, adjusted, &whole, reference).kl;
-    double after = text_compare(m, trained, &whole, reference).kl;
+    CHECK_OK(tlp_plan_train(&trained, &r, adjusted, NULL, train_ids,
+                            TRAIN_TOKENS, &o));
+    double before = text_compare(m, adjusted, &train_text, reference).kl;
+    double after = text_compare(m, trained, &train_text, reference).kl;
 
     cr_expect_lt(after, 0.98 * before, "KL %g, %g before", after, before);
     CHECK_OK(tlp_plan_get_adjust(&info, trained));
@@ -192,20 +158,21 @@ Test(plan_train, an_adjusted_plan)
  * eight, all other matrices stay. */
 Test(plan_train, few_bits_become_eight)
 {
-    tlp_plan_train_options o = options();
-    tlp_model *m = open_tiny(TLPI_Q4_1);
-    tlp_plan *plan = parse(m, "par:1-2"), *trained = NULL;
-    float *reference = text_serial_logits(m, &whole);
+    tlp_plan_train_options o = train_options();
+    tlp_model *m = train_model(TLPI_Q4_1);
+    tlp_plan *plan = train_plan(m, "par:1-2"), *trained = NULL;
+    float *reference = text_serial_logits(m, &train_text);
 
     o.full = 1;
-    CHECK_OK(tlp_plan_train(&trained, NULL, plan, tiny_path("eight.gguf"), ids,
-                            N_TOKEN, &o));
+    CHECK_OK(tlp_plan_train(&trained, NULL, plan, tiny_path("eight.gguf"),
+                            train_ids, TRAIN_TOKENS, &o));
     const tlpi_layer *l = trained->model->w.layer;
 
     cr_expect_eq(l[1].t[TLPI_FFN_UP]->type, TLPI_Q8_0);
     cr_expect_eq(l[3].t[TLPI_FFN_UP]->type, m->w.layer[3].t[TLPI_FFN_UP]->type);
-    cr_expect_lt(text_compare(trained->model, trained, &whole, reference).kl,
-                 0.8 * text_compare(m, plan, &whole, reference).kl);
+    cr_expect_lt(
+        text_compare(trained->model, trained, &train_text, reference).kl,
+        0.8 * text_compare(m, plan, &train_text, reference).kl);
     free(reference);
     tlp_plan_free(trained);
     tlp_plan_free(plan);
@@ -218,13 +185,14 @@ Test(plan_train, few_bits_become_eight)
 static char *trained_bytes(const char *text, const tlp_plan_train_options *o,
                            size_t *n)
 {
-    tlp_model *m = open_tiny(TLPI_F16);
-    tlp_plan *plan = parse(m, text), *trained = NULL;
+    tlp_model *m = train_model(TLPI_F16);
+    tlp_plan *plan = train_plan(m, text), *trained = NULL;
     const char *path = tiny_path("trained.gguf");
     FILE *f;
     char *data;
 
-    CHECK_OK(tlp_plan_train(&trained, NULL, plan, path, ids, N_TOKEN, o));
+    CHECK_OK(
+        tlp_plan_train(&trained, NULL, plan, path, train_ids, TRAIN_TOKENS, o));
     tlp_plan_free(trained);
     tlp_plan_free(plan);
     tlp_model_free(m);
@@ -240,7 +208,7 @@ static char *trained_bytes(const char *text, const tlp_plan_train_options *o,
 
 Test(plan_train, equal_bits_for_any_number_of_threads)
 {
-    tlp_plan_train_options o = options();
+    tlp_plan_train_options o = train_options();
     size_t n[3];
     char *bytes[3];
 
@@ -248,7 +216,8 @@ Test(plan_train, equal_bits_for_any_number_of_threads)
     o.n_token = 0;
     for (int i = 0; i < 3; i++) {
         o.seed = i == 2;
-        session.n_thread = session.n_thread_prefill = i == 1 ? 3 : 1;
+        train_session.n_thread = train_session.n_thread_prefill =
+            i == 1 ? 3 : 1;
         o.max_bytes = i == 1 ? 1 : 0; /* no tape of its own for any stage */
         bytes[i] = trained_bytes("nosync@2:1,2a", &o, &n[i]);
     }
@@ -268,7 +237,7 @@ Test(plan_train, equal_bits_for_any_memory)
 {
     static const char *const text[] = { "par:2-3", "nosync@2:1f,2" };
     static const uint64_t memory[] = { 1, 100000, 300000, 0 };
-    tlp_plan_train_options o = options();
+    tlp_plan_train_options o = train_options();
 
     o.rank = 4;
     for (size_t i = 0; i < TLPI_COUNT(text); i++) {
@@ -309,9 +278,9 @@ static void see(const tlp_train_point *p, void *arg)
 
 Test(plan_train, points_and_progress)
 {
-    tlp_model *m = open_tiny(TLPI_F16);
-    tlp_plan *plan = parse(m, "par:1-2"), *trained = NULL;
-    tlp_plan_train_options o = options();
+    tlp_model *m = train_model(TLPI_F16);
+    tlp_plan *plan = train_plan(m, "par:1-2"), *trained = NULL;
+    tlp_plan_train_options o = train_options();
     written_meter meter = { .calls = 0 };
     seen s = { .n = 0 };
 
@@ -321,7 +290,8 @@ Test(plan_train, points_and_progress)
     o.point_data = &s;
     o.progress = written_count;
     o.progress_data = &meter;
-    CHECK_OK(tlp_plan_train(&trained, NULL, plan, NULL, ids, N_TOKEN, &o));
+    CHECK_OK(tlp_plan_train(&trained, NULL, plan, NULL, train_ids, TRAIN_TOKENS,
+                            &o));
     cr_expect(s.n >= 20 && !s.wrong, "%d points", s.n);
     cr_expect_eq(s.token, o.n_token);
     cr_expect(!meter.backwards && meter.last == 1, "progress ends at %g",
@@ -333,9 +303,9 @@ Test(plan_train, points_and_progress)
 
 Test(plan_train, cancelled_training_leaves_nothing)
 {
-    tlp_model *m = open_tiny(TLPI_F16);
-    tlp_plan *plan = parse(m, "par:1-2"), *trained = NULL;
-    tlp_plan_train_options o = options();
+    tlp_model *m = train_model(TLPI_F16);
+    tlp_plan *plan = train_plan(m, "par:1-2"), *trained = NULL;
+    tlp_plan_train_options o = train_options();
     const char *path = tiny_path("cancelled.gguf");
     int n_beside = written_n_beside(path);
 
@@ -346,7 +316,7 @@ Test(plan_train, cancelled_training_leaves_nothing)
 
         o.progress_data = &meter;
         CHECK_FAILS(TLP_ECANCELED, tlp_plan_train(&trained, NULL, plan, path,
-                                                  ids, N_TOKEN, &o));
+                                                  train_ids, TRAIN_TOKENS, &o));
         cr_expect_eq(meter.calls, at);
         cr_expect_null(trained);
         cr_expect_eq(written_n_beside(path), n_beside);
@@ -358,22 +328,23 @@ Test(plan_train, cancelled_training_leaves_nothing)
 /* With `keep`, cancelling after some progress hands out the best state. */
 Test(plan_train, a_cancelled_training_can_be_kept)
 {
-    tlp_model *m = open_tiny(TLPI_F16);
-    tlp_plan *plan = parse(m, "par:1-2"), *trained = NULL;
-    tlp_plan_train_options o = options();
+    tlp_model *m = train_model(TLPI_F16);
+    tlp_plan *plan = train_plan(m, "par:1-2"), *trained = NULL;
+    tlp_plan_train_options o = train_options();
     tlp_plan_train_report r = { .struct_size = sizeof r };
     written_meter meter = { .cancel_at = 30 };
-    float *reference = text_serial_logits(m, &whole);
+    float *reference = text_serial_logits(m, &train_text);
 
     o.full = o.keep = 1;
     o.progress = written_count;
     o.progress_data = &meter;
-    CHECK_OK(tlp_plan_train(&trained, &r, plan, tiny_path("kept.gguf"), ids,
-                            N_TOKEN, &o));
+    CHECK_OK(tlp_plan_train(&trained, &r, plan, tiny_path("kept.gguf"),
+                            train_ids, TRAIN_TOKENS, &o));
     cr_expect_eq(r.canceled, 1);
-    cr_expect(r.n_token > 0 && r.n_token <= 30 * N_CTX);
-    cr_expect_lt(text_compare(trained->model, trained, &whole, reference).kl,
-                 text_compare(m, plan, &whole, reference).kl);
+    cr_expect(r.n_token > 0 && r.n_token <= 30 * TRAIN_CTX);
+    cr_expect_lt(
+        text_compare(trained->model, trained, &train_text, reference).kl,
+        text_compare(m, plan, &train_text, reference).kl);
     free(reference);
     tlp_plan_free(trained);
     tlp_plan_free(plan);
@@ -386,10 +357,10 @@ static void refuse(tlp_model *m, const char *text, const char *path,
                    const tlp_plan_train_options *o, tlp_status want,
                    const char *says)
 {
-    tlp_plan *plan = parse(m, text), *trained = NULL;
+    tlp_plan *plan = train_plan(m, text), *trained = NULL;
 
-    CHECK_FAILS(want,
-                tlp_plan_train(&trained, NULL, plan, path, ids, N_TOKEN, o));
+    CHECK_FAILS(want, tlp_plan_train(&trained, NULL, plan, path, train_ids,
+                                     TRAIN_TOKENS, o));
     cr_expect(strstr(tlp_last_error(), says), "\"%s\" expected: %s", says,
               tlp_last_error());
     cr_expect_null(trained);
@@ -398,9 +369,9 @@ static void refuse(tlp_model *m, const char *text, const char *path,
 
 Test(plan_train, plans_and_options_are_checked)
 {
-    tlp_model *m = open_tiny(TLPI_F16);
+    tlp_model *m = train_model(TLPI_F16);
     const char *path = tiny_path("never.gguf");
-    tlp_plan_train_options o = options(), full = options();
+    tlp_plan_train_options o = train_options(), full = train_options();
 
     full.full = 1;
     refuse(m, "serial", path, &full, TLP_EINVAL, "no group");
@@ -423,9 +394,9 @@ Test(plan_train, plans_and_options_are_checked)
     full.type = "Q9_9";
     refuse(m, "par:1-2", path, &full, TLP_EINVAL, "Q9_9");
     full.type = NULL;
-    session.n_rank = 2;
+    train_session.n_rank = 2;
     refuse(m, "par:1-2", path, &full, TLP_EINVAL, "n_rank 2");
-    session.n_rank = 0;
+    train_session.n_rank = 0;
     full.n_local_token = -1;
     refuse(m, "par:1-2", path, &full, TLP_EINVAL, "n_local_token -1");
     full.n_local_token = full.n_token + 1;
@@ -445,9 +416,9 @@ Test(plan_train, plans_and_options_are_checked)
 /* Steps that are far too long lead away from the serial model. */
 Test(plan_train, a_training_that_does_not_help)
 {
-    tlp_model *m = open_tiny(TLPI_F16);
-    tlp_plan *plan = parse(m, "par:1-2"), *trained = NULL;
-    tlp_plan_train_options o = options();
+    tlp_model *m = train_model(TLPI_F16);
+    tlp_plan *plan = train_plan(m, "par:1-2"), *trained = NULL;
+    tlp_plan_train_options o = train_options();
     tlp_plan_train_report r = { .struct_size = sizeof r };
     const char *path = tiny_path("never.gguf");
 
@@ -455,8 +426,8 @@ Test(plan_train, a_training_that_does_not_help)
     o.rate = 0.5;
     o.clip = 1e9;
     o.warm_up = 1e-9;
-    CHECK_FAILS(TLP_ENOGAIN,
-                tlp_plan_train(&trained, &r, plan, path, ids, N_TOKEN, &o));
+    CHECK_FAILS(TLP_ENOGAIN, tlp_plan_train(&trained, &r, plan, path, train_ids,
+                                            TRAIN_TOKENS, &o));
     cr_expect_eq(r.kl_after, r.kl_before);
     cr_expect_eq(r.n_token, 0);
     cr_expect(access(path, F_OK) != 0);
@@ -467,12 +438,12 @@ Test(plan_train, a_training_that_does_not_help)
 Test(plan_train, fused_tensors_are_refused_before_the_work)
 {
     tiny_spec spec = tiny_default();
-    tlp_plan_train_options o = options();
+    tlp_plan_train_options o = train_options();
     tlp_model *m = NULL;
 
     spec.fused = true;
     CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
-    rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 11);
+    rig_tokens(train_ids, TRAIN_TOKENS, (size_t)spec.n_vocab, 11);
     o.full = 1;
     refuse(m, "par:1-2", tiny_path("never.gguf"), &o, TLP_ENOTSUP, "fused");
     tlp_model_free(m);
