@@ -52,7 +52,8 @@ void tlpi_lora_write_name(int layer, tlpi_layer_id id, bool is_b,
                           char out[TLPI_LORA_NAME])
 {
     snprintf(out, TLPI_LORA_NAME, "blk.%d.%.*s.lora_%c", layer,
-             (int)stem_length(id), tlpi_layer_table[id].name, is_b ? 'b' : 'a');
+             (int)stem_length((int)id), tlpi_layer_table[id].name,
+             is_b ? 'b' : 'a');
 }
 
 /* ==== tensors ============================================================ */
@@ -147,9 +148,12 @@ uint64_t tlpi_lora_max_bytes(const tlp_model *m)
 {
     uint64_t sum = 0, rank = (uint64_t)m->hp.n_embd;
 
-    for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++)
+    for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+        tlpi_layer_id id = (tlpi_layer_id)i;
+
         if (tlpi_row_is_matrix(&tlpi_layer_table[i]))
-            sum += rank * (uint64_t)(rows_of(m, i) + cols_of(m, i));
+            sum += rank * (uint64_t)(rows_of(m, id) + cols_of(m, id));
+    }
     return sum * sizeof(float) * (uint64_t)m->hp.n_layer;
 }
 
