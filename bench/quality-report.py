@@ -38,6 +38,9 @@ TABLES = {
     "objective": ("quality-objective", ["chosen", "on"], "measure"),
     "text": ("quality-text", ["text"], "measure"),
     "file": ("quality-file", ["file"], "measure"),
+    "gemma3 places": ("gemma3-places", ["layer"], "change"),
+    "gemma3 rounding": ("gemma3-rounding", ["activations", "cache"],
+                        "measure"),
     "oracle": ("oracle", ["plan"], "compute"),
 }
 
