@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "support/plan_rig.h"
 #include "support/tiny.h"
 #include "support/tool.h"
@@ -186,7 +187,7 @@ static double number_of(const char *key)
 
     at = at ? strstr(at, name) : NULL;
     cr_assert_not_null(at, "%s", key);
-    double value = strtod(at + strlen(name), NULL);
+    double value = tlpi_strtod(at + strlen(name), NULL);
 
     free(data);
     return value;
