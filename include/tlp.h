@@ -1479,8 +1479,8 @@ TLP_API tlp_status tlp_session_clear(tlp_session *session,
  *
  * The call returns TLP_ECANCELED.  On several ranks the next all-reduce that
  * begins carries the request, so the running stage and the stage after it may
- * still be computed.  If no call is running, the next call stops.  A decoding step on a GPU runs to its end; the call after
- * that step stops.
+ * still be computed.  If no call is running, the next call stops.  A decoding
+ * step on a GPU runs to its end; the call after that step stops.
  *
  * @par Threads
  * Any thread and any signal handler may call this function before
@@ -1625,9 +1625,9 @@ TLP_API tlp_status tlp_comm_rank(int32_t *rank, int32_t *n_rank,
  * @param model  copy of the model in this process
  * @param plan   plan of that model, or NULL
  * @param opts   options, with comm = TLP_COMM_MPI
- * @return TLP_OK when a session or a training has ended; TLP_ECLOSED when rank 0 has left, so
- *         that no further session will come: the usual end of a worker;
- *         TLP_ECANCELED by progress; TLP_ESTATE if this is rank 0;
+ * @return TLP_OK when a session or a training has ended; TLP_ECLOSED when rank
+ *         0 has left, so that neither will come again: the usual end of a
+ *         worker; TLP_ECANCELED by progress; TLP_ESTATE if this is rank 0;
  *         TLP_EMISMATCH; TLP_ECOMM or TLP_ETIMEDOUT if another rank failed.
  *         After each of these but TLP_ECLOSED the worker may call again
  * @since 0.1

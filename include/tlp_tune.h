@@ -448,8 +448,7 @@ TLP_API tlp_status tlp_plan_quantize(tlp_plan **out,
  * matrices, and the plan for that file, which has all adjustments but LoRA.
  *
  * The plan then computes the function that it computed with LoRA beside it, but
- * for rounding.  The model's file gets its name after the
- * plan is complete.
+ * for rounding.  The model's file gets its name after the plan is complete.
  *
  * @param[out] out     the plan for the new file; it keeps the new file's model
  *                     open; the caller frees it with tlp_plan_free
@@ -749,10 +748,11 @@ typedef struct tlp_plan_train_report {
  * Matrices go to a new file at `path`.  LoRA is added to the matrices of that
  * file, or, where `path` is NULL, is one of the new plan's adjustments.  LoRA
  * that the plan has is trained on with `rank`, which must be its rank, and is
- * kept without.  A `type` of few bits undoes much of what training
- * changed, because the steps of its grid are larger than the changes.  The serial model of that file is another model, and
- * is worse than the plan there.  Norms, gains and corrections are adjustments
- * of the new plan (tlp_plan_save writes them beside it).
+ * kept without.  A `type` of few bits undoes much of what training changed,
+ * because the steps of its grid are larger than the changes.  The serial model
+ * of that file is another model, and is worse than the plan there.  Norms,
+ * gains and corrections are adjustments of the new plan (tlp_plan_save writes
+ * them beside it).
  *
  * Within max_bytes a training keeps, in this order, the forward pass of each
  * stage for the backward pass, the residual stream of every window before the
@@ -815,9 +815,9 @@ enum tlp_place_kind {
  *
  * For an exchange, f is the half-layer before it and g the half-layer behind it.
  * For a pair, f and g are its two layers.  x is the stream before f, and f also
- * names the vector that f adds to it, so that the serial model computes g(x + f).  Sizes are
- * Euclidean.  Each ratio is a root mean square over the tokens of the text,
- * except the first token of each window.
+ * names the vector that f adds to it, so that the serial model computes
+ * g(x + f).  Sizes are Euclidean.  Each ratio is a root mean square over the
+ * tokens of the text, except the first token of each window.
  */
 typedef struct tlp_study_place {
     size_t struct_size;    /**< set by the library                            */

@@ -40,8 +40,9 @@ static inline tlpi_cpu *tlpi_cpu_of(tlpi_backend *b)
 
 /* The best TLP_ISA_* of this machine. */
 int tlpi_cpu_detect(void);
-/* The set for a TLP_ISA_*, which may be TLP_ISA_AUTO; TLP_ENOTSUP for one that
- * this machine lacks. */
+/* *isa = the instruction set that `asked`, a TLP_ISA_*, stands for; with
+ * TLP_ISA_AUTO the best of this machine.  TLP_ENOTSUP for an instruction set
+ * that this machine lacks. */
 tlp_status tlpi_cpu_choose_isa(int asked, int *isa);
 
 /* Whether the machine has AVX512_BF16, which is not part of TLP_ISA_AVX512. */

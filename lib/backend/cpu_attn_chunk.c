@@ -113,8 +113,8 @@ static void hide(float *s, const int *begin, int m, float x)
             s[r * TLPI_ATTN_CHUNK + k] = x;
 }
 
-/* Sums of the rows [i, i + m) of q over what they see of chunk c; the last row
- * sees the last position. */
+/* Attention of the rows [i, i + m) of q to the positions of chunk c that they
+ * see.  The last of these rows sees the most positions. */
 static void sum_group(const attn_job *j, const work *w, const unit *u, int c,
                       const visible *see, int i, int m, sums out)
 {

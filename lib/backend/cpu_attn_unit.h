@@ -37,7 +37,7 @@ static inline int tlpi_row_pos(const tlpi_attn_unit *u, int r)
     return u->pos + r / u->n_rep;
 }
 
-/* The first position that a row sees. */
+/* The first position that row r sees. */
 static inline int tlpi_row_begin(const tlpi_attn_unit *u, int r)
 {
     int window = u->a->window;
@@ -45,7 +45,7 @@ static inline int tlpi_row_begin(const tlpi_attn_unit *u, int r)
     return window ? TLPI_MAX(0, tlpi_row_pos(u, r) + 1 - window) : 0;
 }
 
-/* The chunk with that position. */
+/* The chunk that holds the first position that row r sees. */
 static inline int tlpi_first_chunk(const tlpi_attn_unit *u, int r)
 {
     return tlpi_row_begin(u, r) / TLPI_ATTN_CHUNK;

@@ -31,9 +31,11 @@
 
 /* ==== keys =============================================================== */
 
-/* A key that describes the file, one that must have a known value, or another
- * program's. */
-typedef enum adapter_key { NOTE, CHECKED, UNKNOWN } adapter_key;
+typedef enum adapter_key {
+    NOTE,    /* it describes the file */
+    CHECKED, /* its value may change results, so a rule must allow it */
+    UNKNOWN  /* another program wrote it */
+} adapter_key;
 
 static bool begins(const char *key, const char *prefix)
 {
@@ -146,7 +148,7 @@ static tlp_status check_tensor(const tlpi_gguf *g, const tlp_model *m,
     return TLP_OK;
 }
 
-/* What b is multiplied with. */
+/* The factor of a tensor: alpha / rank for b, 1 for a. */
 static float scale_of(const tlpi_lora_name *name, const tlpi_tensor *t,
                       float alpha)
 {

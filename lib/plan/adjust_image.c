@@ -361,7 +361,6 @@ static tlp_status make_places(tlpi_adjust *a, const tlp_plan *p)
     return TLP_OK;
 }
 
-/* Read an image.  The function takes over its memory, also on failure. */
 /* What is fitted to a group assumes that outputs are added as they are. */
 tlp_status tlpi_adjust_check_model(const tlp_plan *p, const char *where)
 {
@@ -374,6 +373,7 @@ tlp_status tlpi_adjust_check_model(const tlp_plan *p, const char *where)
     return st;
 }
 
+/* Read an image.  The function takes over its memory, also on failure. */
 static tlp_status read_image(tlpi_adjust *a, const tlp_plan *p, void *image,
                              size_t n_image, const char *where)
 {

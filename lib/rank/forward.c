@@ -277,10 +277,10 @@ done:
  *   D_t = D_t + A_t(Na x_t);  exchange, or not;
  *   D_t = D_t + F_t(Nf x_t);  exchange, or not
  *
- * With norms of outputs, P is the norm of the layer's half, and P' = P /
- * sqrt(T) that of a track's own part:
+ * With norms of outputs, P is the norm of the layer's half.  A track's own part
+ * has the norm P_t, which is P with its weights divided by sqrt(T):
  *
- *   no exchange:  D_t = D_t + P'(A_t(Na x_t))
+ *   no exchange:  D_t = D_t + P_t(A_t(Na x_t))
  *   exchange:     x = x + P(sum A_t(Na x_t)) + sum D_t,  D_t = 0
  *
  * par is this with whole layers as members and no exchange in the middle.  The
@@ -337,7 +337,8 @@ static void join_tracks(const tlpi_pass *p, const tlpi_rank_stage *s, bool open)
 }
 
 /* With norms of outputs: slot TLPI_POST_SUM of acc gets this rank's share of
- * the layer's half, slot TLPI_POST_REST its share of sum D_t. */
+ * the layer's half, slot TLPI_POST_REST, if the streams are open, its share of
+ * sum D_t. */
 static void join_tracks_post(const tlpi_pass *p, const tlpi_rank_stage *s,
                              bool open)
 {
@@ -350,8 +351,10 @@ static void join_tracks_post(const tlpi_pass *p, const tlpi_rank_stage *s,
     for (int t = 1; t < s->n_member; t++)
         if (tlpi_span_has(s->span[t], p->rank))
             p->b->ops->add(p->b, half, tlpi_attn_sum(p, s, t), p->n);
+    if (!open)
+        return;
     p->b->ops->zero(p->b, rest, p->n);
-    for (int t = 0; open && t < s->n_member; t++)
+    for (int t = 0; t < s->n_member; t++)
         if (tlpi_rank_counts(p->rank, s, t))
             p->b->ops->add(p->b, rest, tlpi_slot(p, p->buf->track, t), p->n);
 }
@@ -366,7 +369,7 @@ static void join(const tlpi_pass *p, const tlpi_rank_stage *s,
         join_tracks(p, s, open);
 }
 
-/* What the stream is owed then. */
+/* What the stream is owed after an exchange. */
 static tlpi_owed owed_by_tracks(float *const *post, bool open)
 {
     return post ? (tlpi_owed){ true, open ? 2 : 1, post } : shares;

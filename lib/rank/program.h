@@ -22,8 +22,8 @@ typedef struct tlpi_program {
     const tlpi_shards *shards;
     int rank;
     tlpi_rank_stage *stage; /* [plan->n_stage] */
-    /* Data of weights of this program alone that the backend reads in place;
-     * owned. */
+    /* Data that the backend reads in place, of weights that only this program
+     * has; owned. */
     void **own;
     size_t n_own;
     uint32_t version; /* tlpi_want; no two programs have one version */
