@@ -4,33 +4,14 @@
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) &&  \
     defined(__AVX512VL__)
 
-#include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
 
-/* Without optimisation GCC's intrinsics are macros, and so are clang's shifts:
- * the compiler then warns of conversions inside them. */
-#pragma GCC diagnostic ignored "-Wsign-conversion"
+#include "backend/cpu_avx512.h"
 
-typedef __m512 vf;
-
-#define W 16
 #define NP 4
 
-#define LOAD(p) _mm512_loadu_ps(p)
-#define STORE(p, x) _mm512_storeu_ps(p, x)
-#define SET1(x) _mm512_set1_ps(x)
-#define ZERO _mm512_setzero_ps()
-#define ADD(a, b) _mm512_add_ps(a, b)
-#define SUB(a, b) _mm512_sub_ps(a, b)
-#define MUL(a, b) _mm512_mul_ps(a, b)
-#define MAX(a, b) _mm512_max_ps(a, b)
-#define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define SUM(x) _mm512_reduce_add_ps(x)
-#define TOP(x) _mm512_reduce_max_ps(x)
 #define KEEP(x, n, y) _mm512_mask_mov_ps(y, (__mmask16)((1u << (n)) - 1), x)
-#define ROUND(x) _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT)
-#define LDEXP(x, n) _mm512_scalef_ps(x, n)
 #define LOAD_F16(p)                                                            \
     _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #define LOAD_BF16 load_bf16
