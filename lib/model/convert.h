@@ -48,4 +48,8 @@ tlp_status tlpi_quantize_options(tlp_quantize_options *out,
                                  const tlp_quantize_options *opts);
 tlp_status tlpi_convert_check_type(const tlp_model *m, const char *type);
 
+/* Write r to the caller's struct; out NULL: nobody asks. */
+tlp_status tlpi_quantize_give(tlp_quantize_result *out,
+                              const tlp_quantize_result *r);
+
 #endif

@@ -1,6 +1,6 @@
 /*
- * quantize_model.c - tlp_model_quantize, and the options of all calls that
- * write a model.
+ * quantize_model.c - tlp_model_quantize, and the options and results of all
+ * calls that write a model.
  */
 #include "model/convert.h"
 #include "model/model.h"
@@ -35,9 +35,11 @@ tlp_status tlpi_convert_check_type(const tlp_model *m, const char *type)
     return st;
 }
 
-static tlp_status give(tlp_quantize_result *out, const tlp_quantize_result *r)
+tlp_status tlpi_quantize_give(tlp_quantize_result *out,
+                              const tlp_quantize_result *r)
 {
-    return tlpi_struct_write(out, r, sizeof *r, "tlp_quantize_result");
+    return out ? tlpi_struct_write(out, r, sizeof *r, "tlp_quantize_result")
+               : TLP_OK;
 }
 
 tlp_status tlp_model_quantize(tlp_quantize_result *result,
@@ -52,11 +54,9 @@ tlp_status tlp_model_quantize(tlp_quantize_result *result,
     if (!model || !path || !type)
         return tlpi_fail(TLP_EINVAL, "model, path and type are required");
     TLP_TRY(tlpi_quantize_options(&job.opts, opts));
-    if (result)
-        TLP_TRY(give(result, &r));
+    TLP_TRY(tlpi_quantize_give(result, &r));
     TLP_TRY(tlpi_model_convert(&job, &r));
-    if (result)
-        TLP_TRY(give(result, &r));
+    st = tlpi_quantize_give(result, &r);
 done:
     return st;
 }

@@ -203,11 +203,6 @@ done:
     return st;
 }
 
-static tlp_status give(tlp_quantize_result *out, const tlp_quantize_result *r)
-{
-    return tlpi_struct_write(out, r, sizeof *r, "tlp_quantize_result");
-}
-
 static tlp_status record(const tlp_plan *plan, char **made)
 {
     char value[80];
@@ -223,7 +218,6 @@ tlp_status tlp_plan_merge(tlp_plan **out, tlp_quantize_result *result,
                           const tlp_quantize_options *opts)
 {
     tlpi_plan_convert c = { .plan = plan, .plan_path = plan_path };
-    tlp_quantize_result r = { 0 };
     char *made = NULL;
     tlp_status st;
 
@@ -241,14 +235,9 @@ tlp_status tlp_plan_merge(tlp_plan **out, tlp_quantize_result *result,
         TLP_TRY(tlpi_convert_check_type(plan->model, type));
     else if (c.file.opts.pure)
         TLP_TRY(tlpi_fail(TLP_EINVAL, "quantize option pure: without a type"));
-    if (result)
-        TLP_TRY(give(result, &r));
-    TLP_TRY(tlpi_plan_convert_check(plan->model, path, plan_path));
     TLP_TRY(record(plan, &made));
     c.made = made;
-    TLP_TRY(tlpi_plan_merge_write(out, &r, &c));
-    if (result)
-        TLP_TRY(give(result, &r));
+    st = tlpi_plan_convert_call(out, result, &c, tlpi_plan_merge_write);
 done:
     tlpi_free(&plan->model->env, made);
     return st;

@@ -67,11 +67,22 @@ tlp_status tlpi_plan_convert_check(const tlp_model *m, const char *path,
     return tlpi_model_check_path(m, plan_path);
 }
 
-/* ==== the call =========================================================== */
+/* ==== calls ============================================================== */
 
-static tlp_status give(tlp_quantize_result *out, const tlp_quantize_result *r)
+tlp_status tlpi_plan_convert_call(tlp_plan **out, tlp_quantize_result *result,
+                                  const tlpi_plan_convert *c,
+                                  tlpi_plan_writer *write)
 {
-    return tlpi_struct_write(out, r, sizeof *r, "tlp_quantize_result");
+    tlp_quantize_result r = { 0 };
+    tlp_status st;
+
+    TLP_TRY(tlpi_quantize_give(result, &r));
+    TLP_TRY(
+        tlpi_plan_convert_check(c->plan->model, c->file.path, c->plan_path));
+    TLP_TRY(write(out, &r, c));
+    st = tlpi_quantize_give(result, &r);
+done:
+    return st;
 }
 
 tlp_status tlp_plan_quantize(tlp_plan **out, tlp_quantize_result *result,
@@ -80,7 +91,6 @@ tlp_status tlp_plan_quantize(tlp_plan **out, tlp_quantize_result *result,
                              const tlp_quantize_options *opts)
 {
     tlpi_plan_convert c = { .plan = plan, .plan_path = plan_path };
-    tlp_quantize_result r = { 0 };
     char *made = NULL;
     tlp_status st;
 
@@ -92,14 +102,9 @@ tlp_status tlp_plan_quantize(tlp_plan **out, tlp_quantize_result *result,
     c.file.path = path;
     c.file.type = type;
     TLP_TRY(tlpi_quantize_options(&c.file.opts, opts));
-    if (result)
-        TLP_TRY(give(result, &r));
-    TLP_TRY(tlpi_plan_convert_check(plan->model, path, plan_path));
     TLP_TRY(tlpi_plan_record_carried(plan, &made));
     c.made = made;
-    TLP_TRY(tlpi_plan_convert_write(out, &r, &c));
-    if (result)
-        TLP_TRY(give(result, &r));
+    st = tlpi_plan_convert_call(out, result, &c, tlpi_plan_convert_write);
 done:
     tlpi_free(&plan->model->env, made);
     return st;

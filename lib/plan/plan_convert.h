@@ -22,6 +22,9 @@ typedef struct tlpi_plan_convert {
     tlpi_convert file;     /* without `ready` */
 } tlpi_plan_convert;
 
+typedef tlp_status tlpi_plan_writer(tlp_plan **out, tlp_quantize_result *result,
+                                    const tlpi_plan_convert *c);
+
 /*
  * Write the model's file, then the plan's, and hand out the plan.  The model's
  * file gets its name after the plan is complete, so that a failure leaves both
@@ -38,5 +41,11 @@ tlp_status tlpi_plan_merge_write(tlp_plan **out, tlp_quantize_result *result,
 /* Refuse a plan_path that is a file of the model, or `path` itself. */
 tlp_status tlpi_plan_convert_check(const tlp_model *m, const char *path,
                                    const char *plan_path);
+
+/* Check the caller's result and the paths of c, call `write`, and fill in the
+ * result; NULL: nobody asks. */
+tlp_status tlpi_plan_convert_call(tlp_plan **out, tlp_quantize_result *result,
+                                  const tlpi_plan_convert *c,
+                                  tlpi_plan_writer *write);
 
 #endif
