@@ -8,7 +8,8 @@
 
 #include "base/number.h"
 
-#define MAX_VALUE 64 /* printed bytes of a value */
+#define MAX_VALUE 64  /* printed bytes of a value */
+#define MAX_WARNING 8 /* unknown keys that are named; the rest is counted */
 
 /* ==== the texts ========================================================== */
 
@@ -45,6 +46,21 @@ void tlpi_gguf_warn(const tlpi_gguf *g, const tlpi_gguf_kv *kv,
 
     tlpi_log(g->env, TLP_LOG_WARN, "%s: key %.128s: %s%s", g->path, kv->key,
              value.s, what);
+}
+
+void tlpi_gguf_warn_unknown(const tlpi_gguf *g, const tlpi_gguf_kv *kv,
+                            size_t *n)
+{
+    if (++*n <= MAX_WARNING)
+        tlpi_gguf_warn(g, kv, ", not understood and left out");
+}
+
+void tlpi_gguf_warn_rest(const tlpi_gguf *g, size_t n)
+{
+    if (n > MAX_WARNING)
+        tlpi_log(g->env, TLP_LOG_WARN,
+                 "%s: %zu more keys are not understood and left out", g->path,
+                 n - MAX_WARNING);
 }
 
 /* ==== the rules ========================================================== */

@@ -46,4 +46,11 @@ tlp_status tlpi_gguf_refuse(const tlpi_gguf *g, const tlpi_gguf_kv *kv,
 void tlpi_gguf_warn(const tlpi_gguf *g, const tlpi_gguf_kv *kv,
                     const char *what);
 
+/* Warn of a key that is not understood and left out.  *n counts such keys of g:
+ * after a few of them no key is named, and tlpi_gguf_warn_rest tells their
+ * number. */
+void tlpi_gguf_warn_unknown(const tlpi_gguf *g, const tlpi_gguf_kv *kv,
+                            size_t *n);
+void tlpi_gguf_warn_rest(const tlpi_gguf *g, size_t n);
+
 #endif

@@ -14,8 +14,6 @@
 #include "model/model.h"
 #include "text/vocab.h"
 
-#define MAX_WARNING 8 /* keys that are named; the rest is counted */
-
 #define BIT(arch) (1u << TLPI_ARCH_##arch)
 #define NUMBER(NAME, X)                                                        \
     {                                                                          \
@@ -179,8 +177,7 @@ static tlp_status check_other_key(const tlp_model *m, const tlpi_gguf_kv *kv,
             return spaces[i].harmless
                        ? TLP_OK
                        : tlpi_gguf_refuse(m->file[0], kv, ", not understood");
-    if (++*n_unknown <= MAX_WARNING)
-        tlpi_gguf_warn(m->file[0], kv, ", not understood and left out");
+    tlpi_gguf_warn_unknown(m->file[0], kv, n_unknown);
     return TLP_OK;
 }
 
@@ -201,10 +198,7 @@ static tlp_status check_first_file(const tlp_model *m)
         else
             TLP_TRY(check_other_key(m, kv, &n_unknown));
     }
-    if (n_unknown > MAX_WARNING)
-        tlpi_log(g->env, TLP_LOG_WARN,
-                 "%s: %zu more keys are not understood and left out", g->path,
-                 n_unknown - MAX_WARNING);
+    tlpi_gguf_warn_rest(g, n_unknown);
 done:
     return st;
 }

@@ -27,7 +27,6 @@
 
 #define ALPHA "adapter.lora.alpha"
 #define ALIGNMENT 32
-#define MAX_WARNING 8 /* keys that are named; the rest is counted */
 
 /* ==== keys =============================================================== */
 
@@ -75,13 +74,10 @@ static tlp_status check_keys(const tlpi_gguf *g, const tlp_model *m)
         if (kind == CHECKED)
             st = tlpi_gguf_check_key(g, kv, kv->key, rules, TLPI_COUNT(rules),
                                      0);
-        else if (kind == UNKNOWN && ++n_unknown <= MAX_WARNING)
-            tlpi_gguf_warn(g, kv, ", not understood and left out");
+        else if (kind == UNKNOWN)
+            tlpi_gguf_warn_unknown(g, kv, &n_unknown);
     }
-    if (n_unknown > MAX_WARNING)
-        tlpi_log(g->env, TLP_LOG_WARN,
-                 "%s: %zu more keys are not understood and left out", g->path,
-                 n_unknown - MAX_WARNING);
+    tlpi_gguf_warn_rest(g, n_unknown);
     return st;
 }
 
