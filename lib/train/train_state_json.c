@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/sha256.h"
+#include "base/subject.h"
 #include "model/digest.h"
 #include "plan/plan_sketch.h"
 #include "train/train_state.h"
@@ -67,37 +68,14 @@ json_t *tlpi_train_state_subject(const tlpi_trainer *t)
     return of;
 }
 
-/* The error text shows both values in JSON. */
-static tlp_status fail_subject(const char *path, const char *key,
-                               const json_t *found, const json_t *expected)
-{
-    char *a = tlpi_json_dump(found, JSON_ENCODE_ANY);
-    char *b = tlpi_json_dump(expected, JSON_ENCODE_ANY);
-    tlp_status st = tlpi_fail(TLP_EMISMATCH,
-                              "%s: key \"of.%s\": the state is of a training "
-                              "with %.80s, %.80s expected",
-                              path, key, a ? a : "none", b ? b : "another");
-
-    free(b);
-    free(a);
-    return st;
-}
-
 tlp_status tlpi_train_state_check(const tlpi_trainer *t, const json_t *found)
 {
-    json_t *expected = tlpi_train_state_subject(t), *value;
-    const char *key;
-    tlp_status st = TLP_OK;
+    json_t *expected = tlpi_train_state_subject(t);
 
     if (!expected)
         return tlpi_fail_nomem_for(purpose);
-    json_object_foreach(expected, key, value)
-    {
-        const json_t *there = json_object_get(found, key);
-
-        if (st == TLP_OK && !json_equal(there, value))
-            st = fail_subject(t->o.resume_path, key, there, value);
-    }
+    tlp_status st = tlpi_subject_check(
+        t->o.resume_path, "the state is of a training with", found, expected);
     if (st == TLP_OK && json_object_size(found) != json_object_size(expected))
         st = tlpi_fail(TLP_EMISMATCH, "%s: key \"of\": %zu keys, %zu expected",
                        t->o.resume_path, json_object_size(found),
