@@ -169,6 +169,11 @@ int tlpi_config_batch(int n_batch, int n_ctx, int n_seq)
     return (int)TLPI_MIN(or_default(n_batch, 512), held);
 }
 
+float tlpi_config_adapter_scale(const tlp_session_options *o)
+{
+    return o->adapter_scale != 0 ? (float)o->adapter_scale : 1;
+}
+
 /* The cores are divided among the ranks of this machine. */
 static int default_threads(int n_core, int n_local)
 {
@@ -208,7 +213,7 @@ void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
     c->timeout_ms = tlpi_config_timeout(o);
     c->link_delay_us = o->link_delay_us;
     c->adapter = o->adapter;
-    c->adapter_scale = o->adapter_scale != 0 ? (float)o->adapter_scale : 1;
+    c->adapter_scale = tlpi_config_adapter_scale(o);
 }
 
 tlp_status tlpi_config_devices(tlpi_session_config *c,

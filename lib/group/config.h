@@ -55,6 +55,7 @@ int tlpi_config_ranks(const tlp_session_options *o);
 int tlpi_config_timeout(const tlp_session_options *o);
 /* The option, 0 for its default, cut to what a session holds. */
 int tlpi_config_batch(int n_batch, int n_ctx, int n_seq);
+float tlpi_config_adapter_scale(const tlp_session_options *o);
 
 /* Values 0, 1, ... of an option by name. */
 typedef struct tlpi_names {

@@ -344,7 +344,7 @@ tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
         .kv_type = o->kv_type,
         .wire = o->wire,
         .adapter = o->adapter,
-        .adapter_scale = o->adapter_scale != 0 ? (float)o->adapter_scale : 1,
+        .adapter_scale = tlpi_config_adapter_scale(o),
     };
     tlpi_hello own;
     tlp_status st = TLP_OK;
