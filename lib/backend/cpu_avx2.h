@@ -1,7 +1,7 @@
 /*
  * cpu_avx2.h - vectors of 8 floats, by the names in cpu_vec_shape.h and in
- * the shapes of ../train, whose kernels are written once for all widths.  A file
- * that includes this header is compiled for these instructions.
+ * the shapes of ../train, whose kernels are written once for all widths.  A
+ * file that includes this header is compiled for these instructions.
  */
 #ifndef TLPI_CPU_AVX2_H
 #define TLPI_CPU_AVX2_H

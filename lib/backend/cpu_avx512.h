@@ -1,7 +1,7 @@
 /*
  * cpu_avx512.h - vectors of 16 floats, by the names in cpu_vec_shape.h and in
- * the shapes of ../train, whose kernels are written once for all widths.  A file
- * that includes this header is compiled for these instructions.
+ * the shapes of ../train, whose kernels are written once for all widths.  A
+ * file that includes this header is compiled for these instructions.
  */
 #ifndef TLPI_CPU_AVX512_H
 #define TLPI_CPU_AVX512_H

@@ -14,10 +14,9 @@ static tlp_status fail(const char *path, const char *what, const char *key,
 {
     char *a = tlpi_json_dump(found, JSON_ENCODE_ANY);
     char *b = tlpi_json_dump(expected, JSON_ENCODE_ANY);
-    tlp_status st = tlpi_fail(TLP_EMISMATCH,
-                              "%s: key \"of.%s\": %s %.80s, %.80s expected",
-                              path, key, what, a ? a : "none",
-                              b ? b : "another");
+    tlp_status st =
+        tlpi_fail(TLP_EMISMATCH, "%s: key \"of.%s\": %s %.80s, %.80s expected",
+                  path, key, what, a ? a : "none", b ? b : "another");
 
     free(b);
     free(a);

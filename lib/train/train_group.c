@@ -20,7 +20,8 @@ static const char purpose[] = "a training on several ranks";
 
 /* ==== joining and leaving ================================================ */
 
-/* A step takes as long as it takes: a rank that computes says so. */
+/* A step may take longer than the timeout, so a rank that computes tells the
+ * other ranks that it works. */
 static void *beat(void *arg)
 {
     tlpi_train_group *g = arg;

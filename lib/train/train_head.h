@@ -32,6 +32,15 @@ typedef struct tlpi_train_loss {
     int64_t n;
 } tlpi_train_loss;
 
+static inline void tlpi_train_loss_add(tlpi_train_loss *sum,
+                                       const tlpi_train_loss *x)
+{
+    sum->kl += x->kl;
+    sum->nll += x->nll;
+    sum->top1 += x->top1;
+    sum->n += x->n;
+}
+
 typedef struct tlpi_train_head {
     tlpi_train_pass *pass; /* borrowed */
     int max_tok;

@@ -55,12 +55,8 @@ static tlp_status add_losses(tlpi_trainer *t, const tlpi_train_loss *own)
     tlp_status st;
 
     TLP_TRY(tlpi_train_collect(&t->group, n, own, leads ? all : NULL));
-    for (int r = 0; leads && r < n; r++) {
-        t->running.kl += all[r].kl;
-        t->running.nll += all[r].nll;
-        t->running.top1 += all[r].top1;
-        t->running.n += all[r].n;
-    }
+    for (int r = 0; leads && r < n; r++)
+        tlpi_train_loss_add(&t->running, &all[r]);
 done:
     return st;
 }
@@ -129,12 +125,8 @@ tlp_status tlpi_trainer_score(tlpi_trainer *t, tlpi_train_loss *sum)
             tlpi_train_targets_compare(&t->targets, i, t->head.logits, at++));
     }
     TLP_TRY(tlpi_train_collect(&t->group, (int)n, own, sum ? all : NULL));
-    for (size_t i = 0; sum && i < n; i++) {
-        sum->kl += all[i].kl;
-        sum->nll += all[i].nll;
-        sum->top1 += all[i].top1;
-        sum->n += all[i].n;
-    }
+    for (size_t i = 0; sum && i < n; i++)
+        tlpi_train_loss_add(sum, &all[i]);
 done:
     tlpi_free(t->env, own);
     return st;
