@@ -21,7 +21,8 @@ static int check_options(const eval *v)
     if ((v->text.bos || v->text.no_bos) && v->n_drill)
         return cli_usage("--bos and --no-bos need --text, --tokens or --task");
     if (own_text_is_shaped(&text->own))
-        return cli_usage("--self-seed and --self-prompts need --self");
+        return cli_usage(
+            "--self-plan, --self-prompts and --self-seed need --self");
     if (corpus_is_cut(text))
         return cli_usage("--max-tokens, --from and --spread need --text or "
                          "--tokens");

@@ -146,7 +146,8 @@ int corpus_check(const corpus *c)
     if ((c->text_path && c->id_path) || (!file_of(c) && !c->own.n))
         return cli_usage("one of --text and --tokens is required, or --self");
     if (!c->own.n && own_text_is_shaped(&c->own))
-        return cli_usage("--self-seed and --self-prompts need --self");
+        return cli_usage(
+            "--self-plan, --self-prompts and --self-seed need --self");
     if (!file_of(c) && corpus_is_cut(c))
         return cli_usage("--max-tokens, --from and --spread need --text or "
                          "--tokens");

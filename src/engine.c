@@ -82,7 +82,7 @@ static bool is_plan_file(const char *text)
            (stat(text, &st) == 0 && S_ISREG(st.st_mode));
 }
 
-int engine_parse_plan(engine *e, const char *text, tlp_plan **plan)
+int engine_parse_plan(const engine *e, const char *text, tlp_plan **plan)
 {
     if (!text)
         text = "serial";

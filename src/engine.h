@@ -129,7 +129,7 @@ int engine_start(engine *e, int n_ctx);
 /* Session options from the command line; n_ctx in positions, 0 = default. */
 tlp_session_options engine_session_options(const engine *e, int n_ctx);
 
-int engine_parse_plan(engine *e, const char *text, tlp_plan **plan);
+int engine_parse_plan(const engine *e, const char *text, tlp_plan **plan);
 int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
                           tlp_session **session);
 /* Open plan and session by the options. */

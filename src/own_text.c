@@ -196,11 +196,13 @@ static int open_session(writer *w)
 {
     tlp_session_options o = engine_session_options(w->e, (int)w->length + 1);
     size_t n = N_SEQ * (w->length + 1);
-    tlp_status st = tlp_plan_parse(&w->plan, w->e->model, "serial");
+    int rc = engine_parse_plan(w->e, w->o->plan_text, &w->plan);
 
+    if (rc != CLI_OK)
+        return rc;
     o.n_seq = N_SEQ;
-    if (st == TLP_OK)
-        st = tlp_session_create(&w->session, w->plan, &o);
+    tlp_status st = tlp_session_create(&w->session, w->plan, &o);
+
     if (st != TLP_OK)
         return engine_fail(st);
     w->batch = malloc(n * sizeof *w->batch);

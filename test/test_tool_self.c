@@ -1,6 +1,6 @@
 /*
- * test_tool_self.c - text that the serial model writes itself: --self of eval,
- * alone and between the windows of a file.
+ * test_tool_self.c - text that the model writes itself: --self of eval, alone
+ * and between the windows of a file, serial and under a plan.
  */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -18,25 +18,33 @@
 enum { CTX = 16 };
 
 static tlp_model *model;
-static tlp_plan *plan;
 static tlp_session *session;
 static const char *path;
 
-static void open_session(void)
+/* A session under a plan, which the session keeps. */
+static tlp_session *session_of(const char *text)
 {
     tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+    tlp_session *out = NULL;
+    tlp_plan *plan = NULL;
 
-    path = tool_model();
     o.n_ctx = CTX + 1;
+    CHECK_OK(tlp_plan_parse(&plan, model, text));
+    CHECK_OK(tlp_session_create(&out, plan, &o));
+    tlp_plan_free(plan);
+    return out;
+}
+
+static void open_session(void)
+{
+    path = tool_model();
     CHECK_OK(tlp_model_open(&model, path, NULL));
-    CHECK_OK(tlp_plan_parse(&plan, model, "serial"));
-    CHECK_OK(tlp_session_create(&session, plan, &o));
+    session = session_of("serial");
 }
 
 static void close_session(void)
 {
     tlp_session_free(session);
-    tlp_plan_free(plan);
     tlp_model_free(model);
 }
 
@@ -45,9 +53,10 @@ TestSuite(tool_self, .init = open_session, .fini = close_session,
 
 /* ==== what the tool should do, made without it =========================== */
 
-/* A window of n ids after BOS or an opening, drawn with a seed. */
-static void write_window(int32_t *ids, size_t n, const char *opening,
-                         uint64_t seed)
+/* A window of n ids after BOS or an opening, drawn in session `by` with a
+ * seed. */
+static void write_window_in(tlp_session *by, int32_t *ids, size_t n,
+                            const char *opening, uint64_t seed)
 {
     tlp_sampler_options so = TLP_SAMPLER_OPTIONS_INIT;
     tlp_model_info info = { .struct_size = sizeof info };
@@ -58,19 +67,25 @@ static void write_window(int32_t *ids, size_t n, const char *opening,
     so.seed = seed;
     CHECK_OK(tlp_sampler_create(&sampler, model, &so));
     CHECK_OK(tlp_model_get_info(&info, model));
-    CHECK_OK(tlp_session_clear(session, 0));
+    CHECK_OK(tlp_session_clear(by, 0));
     if (opening) {
         CHECK_OK(tlp_tokenize(ids, n, &at, model, opening, strlen(opening), 0));
-        CHECK_OK(tlp_session_prefill(session, ids, at));
+        CHECK_OK(tlp_session_prefill(by, ids, at));
     } else {
-        CHECK_OK(tlp_session_prefill(session, &info.bos, 1));
+        CHECK_OK(tlp_session_prefill(by, &info.bos, 1));
     }
     while (at < n) {
-        CHECK_OK(tlp_session_find_row(&row, session, 0));
-        CHECK_OK(tlp_session_sample(&ids[at], session, row, sampler));
-        CHECK_OK(tlp_session_decode(session, ids[at++]));
+        CHECK_OK(tlp_session_find_row(&row, by, 0));
+        CHECK_OK(tlp_session_sample(&ids[at], by, row, sampler));
+        CHECK_OK(tlp_session_decode(by, ids[at++]));
     }
     tlp_sampler_free(sampler);
+}
+
+static void write_window(int32_t *ids, size_t n, const char *opening,
+                         uint64_t seed)
+{
+    write_window_in(session, ids, n, opening, seed);
 }
 
 /* Sum of -log p of a window; *n grows by its predictions. */
@@ -142,6 +157,27 @@ Test(tool_self, windows_begin_with_prompts_in_turn)
     spawn_free(&s);
 }
 
+Test(tool_self, a_plan_writes_the_windows)
+{
+    double sum = 0;
+    int n = 0;
+    spawned s = EVAL("--self", "48", "--self-plan", "par:1-2");
+    spawned serial = EVAL("--self", "48");
+    tlp_session *by = session_of("par:1-2");
+
+    for (int k = 0; k < 3; k++) {
+        int32_t ids[CTX];
+
+        write_window_in(by, ids, CTX, NULL, (uint64_t)k);
+        sum += nll_of(ids, CTX, &n);
+    }
+    cr_expect_float_eq(nll_in(&s), sum / n, 1e-6);
+    cr_expect_neq(nll_in(&serial), nll_in(&s));
+    tlp_session_free(by);
+    spawn_free(&serial);
+    spawn_free(&s);
+}
+
 /* The windows of a file are whole, and all of them are there. */
 Test(tool_self, own_windows_stand_between_those_of_a_file)
 {
@@ -206,6 +242,9 @@ Test(tool_self, misuse_is_refused)
         { EVAL("--self", "32", "--self-prompts", empty), 1, "no line" },
         { EVAL("--self", "32", "--self-prompts", zero), 1, "a zero byte" },
         { EVAL("--self", "32", "--self-prompts", "/none"), 1, "/none" },
+        { EVAL("--self-plan", "serial", "--tokens", ids), 2, "need --self" },
+        { EVAL("--self", "32", "--self-plan", "par:1-"), 1, "par:1-" },
+        { EVAL("--self", "32", "--self-plan", "no.json"), 1, "no.json" },
         { EVAL("--self", "32", "--from", "3"), 2, "--from" },
         { EVAL("--self", "32", "--tokens", ids), 1, "at least a window of 16" },
         { SPAWN("tlp", "plan", "make", "-m", path, "--depth", "3", "-o", "x"),
