@@ -41,6 +41,9 @@ int cmd_eval(int argc, char **argv)
           "copying and adding, N prompts of each kind", 1, 1000000 },
         { CLI_TEXT, 0, "against", &v.against, "PLAN",
           "compare with this plan, usually serial", 0, 0 },
+        { CLI_TEXT, 0, "against-model", &v.against_model, "FILE",
+          "compare with this file of the model (serial without --against)", 0,
+          0 },
         { CLI_INT, 'c', "ctx", &v.text.ctx, "N",
           "tokens in a window (512), or in an item at most", 2, INT32_MAX },
         { CLI_INT, 0, "max-tokens", &v.text.max_tokens, "N",
@@ -58,9 +61,13 @@ int cmd_eval(int argc, char **argv)
 
     if (rc != CLI_GO)
         return rc;
+    if (v.against_model && !v.against)
+        v.against = "serial";
     rc = check_options(&v);
     if (rc == CLI_OK)
         rc = engine_start(&v.e, 0);
+    if (rc == CLI_OK && v.against_model)
+        rc = eval_open_other(&v);
     if (rc == CLI_OK)
         rc = v.task_path ? eval_task(&v)
              : v.n_drill ? eval_drills(&v)

@@ -315,6 +315,46 @@ int engine_tokenize(const engine *e, const char *text, size_t n, uint32_t flags,
     return engine_fail(st);
 }
 
+/* The text of a token in grown memory; NULL without memory. */
+static char *token_text(const engine *e, int32_t id, size_t *n)
+{
+    char *text = NULL;
+    tlp_status st =
+        tlp_detokenize(NULL, 0, n, e->model, &id, 1, TLP_DETOKENIZE_SPECIAL);
+
+    if (st == TLP_OK || st == TLP_EBUFS)
+        text = malloc(*n + 1);
+    if (text && tlp_detokenize(text, *n + 1, n, e->model, &id, 1,
+                               TLP_DETOKENIZE_SPECIAL) == TLP_OK)
+        return text;
+    free(text);
+    return NULL;
+}
+
+int engine_check_vocab(const engine *a, const engine *b)
+{
+    if (a->info.n_vocab != b->info.n_vocab)
+        return cli_fail("%s has %d tokens and %s %d, one vocabulary expected",
+                        a->model_path, a->info.n_vocab, b->model_path,
+                        b->info.n_vocab);
+    for (int32_t id = 0; id < a->info.n_vocab; id++) {
+        size_t n_a = 0, n_b = 0;
+        char *of_a = token_text(a, id, &n_a), *of_b = token_text(b, id, &n_b);
+        bool known = of_a && of_b;
+        bool equal = known && n_a == n_b && memcmp(of_a, of_b, n_a) == 0;
+
+        free(of_a);
+        free(of_b);
+        if (!known)
+            return cli_fail("out of memory");
+        if (!equal)
+            return cli_fail("token %d: %s and %s have different texts, one "
+                            "vocabulary expected",
+                            id, a->model_path, b->model_path);
+    }
+    return CLI_OK;
+}
+
 int engine_plan_cost(const engine *e, const tlp_plan *plan, tlp_plan_cost *cost)
 {
     *cost = (tlp_plan_cost){ .struct_size = sizeof *cost };

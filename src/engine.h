@@ -139,6 +139,9 @@ void engine_close(engine *e);
 /* SIGINT aborts this session from now on; NULL: no session. */
 void engine_watch(tlp_session *session);
 
+/* Fail unless the models of both have one vocabulary. */
+int engine_check_vocab(const engine *a, const engine *b);
+
 /* All ids of a text; the caller frees them. */
 int engine_tokenize(const engine *e, const char *text, size_t n, uint32_t flags,
                     int32_t **ids, size_t *n_ids);

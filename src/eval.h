@@ -16,15 +16,26 @@ typedef struct eval {
     /* its ctx is also used for tasks and drills; 0 = their default */
     corpus text;
     const char *task_path;
-    int n_drill;         /* number of drills of each kind; 0 = none */
-    const char *against; /* the reference's plan; NULL = none */
+    int n_drill;               /* number of drills of each kind; 0 = none */
+    const char *against;       /* the reference's plan; NULL = none */
+    const char *against_model; /* the reference's file; NULL = the plan's */
     const char *delimiter;
     bool as_json;
     uint64_t seed;
-    /* the reference plan, in this process, on one rank */
+    /* the reference, in this process, on one rank */
+    engine other; /* of against_model, if there is one */
     tlp_plan *reference_plan;
     tlp_session *reference; /* NULL = none */
 } eval;
+
+/* The model of the reference's session. */
+static inline tlp_model *eval_reference_model(const eval *v)
+{
+    return v->against_model ? v->other.model : v->e.model;
+}
+
+/* Open the file of --against-model; v->e has its model. */
+int eval_open_other(eval *v);
 
 /* Open sessions of the plan and, with --against, of the reference; SIGINT
  * stops both. */
@@ -54,6 +65,7 @@ estimate eval_exp(const estimate *x); /* e^x */
 void eval_print(const char *label, const estimate *x, const char *unit);
 void eval_print_share(const char *label, const estimate *x);
 void eval_print_against(const eval *v);
+void eval_json_against(json *j, const eval *v);
 /* Explain the brackets, if there were any. */
 void eval_print_unit(const estimate *x, const char *units);
 /* Write "KEY": mean, "KEY_ci": [lo, hi] or null; json_interval: only the

@@ -27,7 +27,8 @@ static tlp_status run_kind(const eval *v, int kind, size_t n, double *value,
         if (st == TLP_OK)
             st = tlp_drill_run(&exact, d, v->e.model, v->e.session);
         if (st == TLP_OK && v->reference)
-            st = tlp_drill_run(&reference, d, v->e.model, v->reference);
+            st = tlp_drill_run(&reference, d, eval_reference_model(v),
+                               v->reference);
         value[i] = exact;
         value[n + i] = reference;
         value[2 * n + i] = exact - reference;
@@ -79,7 +80,7 @@ static void print_json(const eval *v, const score *s, double seconds)
     json_open(&j, NULL, '{');
     json_int(&j, "items", v->n_drill);
     if (v->reference)
-        json_text(&j, "against", v->against);
+        eval_json_against(&j, v);
     json_open(&j, "kinds", '[');
     for (int i = 0; i < TLP_N_DRILL; i++) {
         json_open(&j, NULL, '{');

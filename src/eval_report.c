@@ -57,7 +57,18 @@ void eval_print_against(const eval *v)
 {
     fputs("against ", stdout);
     cli_print_clean(stdout, v->against);
+    if (v->against_model) {
+        fputs(" of ", stdout);
+        cli_print_clean(stdout, v->against_model);
+    }
     putchar('\n');
+}
+
+void eval_json_against(json *j, const eval *v)
+{
+    json_text(j, "against", v->against);
+    if (v->against_model)
+        json_text(j, "against_model", v->against_model);
 }
 
 void eval_print_unit(const estimate *x, const char *units)

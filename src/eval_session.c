@@ -13,10 +13,24 @@ static void stop_sessions(void *arg)
         tlp_session_abort(v->reference);
 }
 
-/* Use the model and the arithmetic of the plan's session. */
+int eval_open_other(eval *v)
+{
+    engine *e = &v->other;
+
+    *e = v->e;
+    e->model_path = v->against_model;
+    e->model = NULL;
+    e->adapter = NULL;
+
+    int rc = engine_open_model(e, false);
+
+    return rc == CLI_OK ? engine_check_vocab(&v->e, e) : rc;
+}
+
+/* Use the arithmetic of the plan's session. */
 static int open_reference(eval *v, int64_t n_ctx)
 {
-    engine e = v->e;
+    engine e = v->against_model ? v->other : v->e;
     int rc = engine_parse_plan(&e, v->against, &v->reference_plan);
 
     e.comm = TLP_COMM_THREADS;
@@ -43,6 +57,8 @@ void eval_close(eval *v)
     engine_watch(NULL);
     tlp_session_free(v->reference);
     tlp_plan_free(v->reference_plan);
+    if (v->against_model)
+        engine_close(&v->other);
     corpus_free(&v->text);
     engine_close(&v->e);
 }

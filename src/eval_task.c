@@ -20,6 +20,11 @@ typedef struct marks {
 
 #define N_MARK 8
 
+/* The questions as tokens; a reference of another file has its own. */
+typedef struct questions {
+    tlp_task *task, *other;
+} questions;
+
 typedef struct task_result {
     estimate acc, norm, reference_acc, reference_norm;
     estimate gap, norm_gap, same, same_norm;
@@ -42,8 +47,10 @@ static int alloc_marks(marks *m, size_t n)
     return CLI_OK;
 }
 
-static tlp_status mark(const eval *v, const tlp_task *task, size_t i, marks *m)
+static tlp_status mark(const eval *v, const questions *q, size_t i, marks *m)
 {
+    const tlp_task *task = q->task, *other = q->other ? q->other : task;
+
     tlp_task_item item = { .struct_size = sizeof item };
     tlp_answer a = { .struct_size = sizeof a };
     tlp_answer ref = { .struct_size = sizeof ref };
@@ -52,7 +59,7 @@ static tlp_status mark(const eval *v, const tlp_task *task, size_t i, marks *m)
     if (st == TLP_OK)
         st = tlp_task_answer(&a, NULL, task, i, v->e.session);
     if (st == TLP_OK && v->reference)
-        st = tlp_task_answer(&ref, NULL, task, i, v->reference);
+        st = tlp_task_answer(&ref, NULL, other, i, v->reference);
     m->acc[i] = a.best == item.gold;
     m->norm[i] = a.best_norm == item.gold;
     m->reference_acc[i] = ref.best == item.gold;
@@ -64,14 +71,14 @@ static tlp_status mark(const eval *v, const tlp_task *task, size_t i, marks *m)
     return st;
 }
 
-static int answer_all(const eval *v, const tlp_task *task, size_t n, marks *m)
+static int answer_all(const eval *v, const questions *q, size_t n, marks *m)
 {
     cli_progress bar;
     tlp_status st = TLP_OK;
 
     cli_progress_start(&bar, "answering");
     for (size_t i = 0; st == TLP_OK && i < n; i++) {
-        st = mark(v, task, i, m);
+        st = mark(v, q, i, m);
         cli_progress_step((double)(i + 1) / (double)n, &bar);
     }
     cli_progress_end(&bar);
@@ -128,7 +135,7 @@ static void print_json(const eval *v, const task_result *r)
     eval_json(&j, "acc", &r->acc);
     eval_json(&j, "acc_norm", &r->norm);
     if (v->reference) {
-        json_text(&j, "against", v->against);
+        eval_json_against(&j, v);
         eval_json(&j, "reference_acc", &r->reference_acc);
         eval_json(&j, "reference_acc_norm", &r->reference_norm);
         eval_json(&j, "acc_difference", &r->gap);
@@ -141,7 +148,7 @@ static void print_json(const eval *v, const task_result *r)
     putchar('\n');
 }
 
-static int measure(eval *v, const tlp_task *task, task_result *r)
+static int measure(eval *v, const questions *q, task_result *r)
 {
     marks m = { 0 };
     size_t n = (size_t)r->info.n_item;
@@ -149,7 +156,7 @@ static int measure(eval *v, const tlp_task *task, task_result *r)
     double start = cli_now();
 
     if (rc == CLI_OK)
-        rc = answer_all(v, task, n, &m);
+        rc = answer_all(v, q, n, &m);
     r->seconds = cli_now() - start;
     if (rc == CLI_OK)
         rc = summarise(v, &m, n, r);
@@ -162,7 +169,7 @@ static int measure(eval *v, const tlp_task *task, task_result *r)
 int eval_task(eval *v)
 {
     tlp_task_options opts = TLP_TASK_OPTIONS_INIT;
-    tlp_task *task = NULL;
+    questions q = { 0 };
     task_result r = { .info.struct_size = sizeof r.info };
     int32_t bos = -1;
 
@@ -175,17 +182,20 @@ int eval_task(eval *v)
         return rc;
     opts.bos = bos >= 0;
 
-    tlp_status st = tlp_task_load(&task, v->e.model, v->task_path, &opts);
+    tlp_status st = tlp_task_load(&q.task, v->e.model, v->task_path, &opts);
 
+    if (st == TLP_OK && v->against_model)
+        st = tlp_task_load(&q.other, v->other.model, v->task_path, &opts);
     if (st == TLP_OK)
-        st = tlp_task_get_info(&r.info, task);
+        st = tlp_task_get_info(&r.info, q.task);
 
     rc = st == TLP_OK ? CLI_OK : engine_fail(st);
 
     if (rc == CLI_OK)
         rc = eval_open_sessions(v, r.info.max_token);
     if (rc == CLI_OK)
-        rc = measure(v, task, &r);
-    tlp_task_free(task);
+        rc = measure(v, &q, &r);
+    tlp_task_free(q.other);
+    tlp_task_free(q.task);
     return rc;
 }

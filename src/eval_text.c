@@ -197,7 +197,7 @@ static void json_reference(json *j, const eval *v, const text_result *r)
 {
     estimate ppl = eval_exp(&r->reference_nll), ratio = eval_exp(&r->gap);
 
-    json_text(j, "against", v->against);
+    eval_json_against(j, v);
     json_real(j, "reference_nll", r->reference_nll.mean);
     eval_json(j, "reference_ppl", &ppl);
     eval_json(j, "ppl_ratio", &ratio);

@@ -162,6 +162,100 @@ Test(tool_quality, against_itself)
     spawn_free(&s);
 }
 
+/* The reference is the serial model of another file. */
+Test(tool_quality, against_another_file)
+{
+    const char *ids = tiny_path("ids.i32"), *q = tiny_path("q4.gguf");
+    char *m = strdup(tool_model());
+    quality_sums want = { 0 };
+    size_t size;
+
+    spawned s = SPAWN("tlp", "quantize", m, q, "Q4_0");
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    tool_write_ids(ids, 30);
+    char *all = tool_read_file(ids, &size);
+    float *a = logits(m, ids, "serial"), *b = logits(q, ids, "par:1-2");
+    add_window(&want, a, b, (unsigned char *)all, 30);
+    s = SPAWN("tlp", "eval", "-m", q, "--tokens", ids, "--compute", "f32",
+              "--plan", "par:1-2", "--against-model", m, "--json");
+    tool_expect_status(&s, 0);
+    json_t *j = tool_json(&s);
+    cr_expect_float_eq(tool_number(j, "nll"), want.nll / want.n, 1e-4);
+    cr_expect_float_eq(tool_number(j, "reference_nll"),
+                       want.reference_nll / want.n, 1e-4);
+    cr_expect_float_eq(tool_number(j, "kl_mean"), want.kl / want.n, 1e-5);
+    cr_expect_str_eq(json_string_value(json_object_get(j, "against")),
+                     "serial");
+    cr_expect_str_eq(json_string_value(json_object_get(j, "against_model")), m);
+    json_decref(j);
+    spawn_free(&s);
+    free(b);
+    free(a);
+    free(all);
+    free(m);
+}
+
+/* Tasks and prompts of their own run with the other file's model. */
+Test(tool_quality, tasks_against_another_file)
+{
+    static const char line[] = "{\"query\": \"hello\", \"choices\": "
+                               "[\"in\", \"on\"], \"gold\": 1}\n";
+    const char *task = tiny_path("task.jsonl");
+    char *m = strdup(tool_model()), *other = strdup(tool_model());
+
+    tool_write_file(task, line, sizeof line - 1);
+    spawned s = SPAWN("tlp", "eval", "-m", m, "--task", task, "--against-model",
+                      other, "--json");
+    tool_expect_status(&s, 0);
+    json_t *j = tool_json(&s);
+    cr_expect_eq(tool_number(j, "agreement"), 1);
+    json_decref(j);
+    spawn_free(&s);
+    s = SPAWN("tlp", "eval", "-m", m, "--generate", "1", "--against-model",
+              other);
+    tool_expect_status(&s, 0);
+    cr_expect(strstr(s.out, "against serial of ") && strstr(s.out, other), "%s",
+              s.out);
+    spawn_free(&s);
+    free(other);
+    free(m);
+}
+
+Test(tool_quality, another_vocabulary_is_refused)
+{
+    tiny_spec spec = tiny_default();
+    const char *ids = tiny_path("ids.i32"), *patched = tiny_path("word.gguf");
+    char *m = strdup(tool_model());
+    size_t n;
+
+    spec.n_vocab += 4;
+    char *large = strdup(tiny_make(&spec)), *bytes = tool_read_file(m, &n);
+    char *end = memmem(bytes, n, "<|im_end|>", 10);
+    cr_assert_not_null(end);
+    memcpy(end, "<|im_ond|>", 10);
+    tool_write_file(patched, bytes, n);
+    tool_write_ids(ids, 10);
+
+    const struct {
+        const char *path, *text;
+    } runs[] = { { large, "tokens" },
+                 { patched, "different texts" },
+                 { "/none.gguf", "/none.gguf" } };
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        spawned s = SPAWN("tlp", "eval", "-m", m, "--tokens", ids,
+                          "--against-model", runs[i].path);
+
+        tool_expect_status(&s, 1);
+        tool_expect_message(&s, "tlp eval: ");
+        cr_expect_not_null(strstr(s.err, runs[i].text), "%s", s.err);
+        spawn_free(&s);
+    }
+    free(bytes);
+    free(large);
+    free(m);
+}
+
 Test(tool_quality, table)
 {
     static const char *const words[] = { "perplexity",      "against serial",
