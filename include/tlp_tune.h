@@ -217,7 +217,8 @@ typedef struct tlp_plan_make_options {
     const char *resume;      /**< file of scores: read if it exists, and
                                   replaced from time to time; NULL = none     */
     tlp_plan_point_fn point; /**< receives one point per depth or number of
-                                  exchanges, the serial plan first; or NULL   */
+                                  exchanges, the serial plan first, then
+                                  `start`; or NULL                            */
     void *point_data;        /**< last argument of point                      */
     tlp_progress_fn progress; /**< or NULL                                    */
     void *progress_data;     /**< last argument of progress                   */
@@ -226,12 +227,14 @@ typedef struct tlp_plan_make_options {
                                   2 n_layer                                   */
     int32_t n_track;         /**< tracks of plans that leave out exchanges: 2 to
                                   64, at most the query heads; 0 = 2          */
+    const tlp_plan *start;   /**< plan of the model from which the search sets
+                                  out; NULL = the serial plan                 */
 } tlp_plan_make_options;
 
 /** Initial value of a tlp_plan_make_options: all defaults. */
 #define TLP_PLAN_MAKE_OPTIONS_INIT                                             \
     { sizeof(tlp_plan_make_options), NULL, 0, 0, 0, 0, NULL, 0, 0, 0, 0, NULL, \
-      NULL, NULL, NULL, NULL, 0, 0 }
+      NULL, NULL, NULL, NULL, 0, 0, NULL }
 
 /**
  * Choose which layers run side by side, and in which mode; or choose which
@@ -249,13 +252,20 @@ typedef struct tlp_plan_make_options {
  * equal plans on machines with equal instruction sets.  The plan records how it
  * was made in its key "made".
  *
+ * With `start` the search sets out from that plan instead of the serial plan,
+ * after it has tried swaps in it: for fewer exchanges than a known plan has, or
+ * for the plan's number once more, on another text or on a file whose units
+ * tlp_plan_bake has moved.
+ *
  * @param[out] out  the plan; the caller frees it with tlp_plan_free
  * @param model     model
  * @param tokens    n ids of a calibration text; 2048 tokens are a good number
  * @param n         number of tokens; a last window of one token is left out
  * @param opts      options with one target
  * @return TLP_OK; TLP_EUNREACHED if the search finds no plan that reaches the
- *         target (few exchanges are out of reach beside a group); TLP_EIO,
+ *         target (few exchanges are out of reach beside a group); TLP_ENOTSUP
+ *         for a start with adjustments, with other modes or tracks than the
+ *         options allow, or without all layers in their order; TLP_EIO,
  *         TLP_EFORMAT or TLP_EMISMATCH for the file of scores (TLP_EMISMATCH if
  *         it belongs to another model, text or other options); TLP_ECANCELED by
  *         progress, after the scores are saved

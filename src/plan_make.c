@@ -13,12 +13,13 @@
 typedef struct make {
     engine e;
     corpus text;
-    const char *out_path, *resume, *csv_path, *svg_path, *modes;
+    const char *out_path, *resume, *csv_path, *svg_path, *modes, *start_text;
     int depth, exchanges, max_group, n_track;
     uint32_t mode_bits; /* of modes; 0: not given */
     int objective;      /* TLP_OBJECTIVE_* */
     float max_kl, speedup, memory;
     uint64_t seed;
+    tlp_plan *start; /* of start_text; or NULL */
     plan_front front;
     int rc;            /* failure while points are collected */
     out_file csv, svg; /* opened before the search, which takes long */
@@ -142,6 +143,7 @@ make_options(make *v, const tlp_session_options *session, cli_progress *bar)
     o.seed = v->seed;
     o.max_bytes = (uint64_t)((double)v->memory * 1048576);
     o.resume = v->resume;
+    o.start = v->start;
     o.point = add_point;
     o.point_data = v;
     o.progress = cli_progress_step;
@@ -191,8 +193,11 @@ static int report(make *v)
 static int make_plan(make *v)
 {
     tlp_plan *plan = NULL;
-    int rc = corpus_read(&v->text, &v->e);
+    int rc = v->start_text ? engine_parse_plan(&v->e, v->start_text, &v->start)
+                           : CLI_OK;
 
+    if (rc == CLI_OK)
+        rc = corpus_read(&v->text, &v->e);
     if (rc == CLI_OK)
         rc = run(v, &plan);
     if (rc == CLI_OK)
@@ -204,6 +209,7 @@ static int make_plan(make *v)
     out_discard(&v->csv);
     out_discard(&v->svg);
     front_free(&v->front);
+    tlp_plan_free(v->start);
     tlp_plan_free(plan);
     corpus_free(&v->text);
     return rc;
@@ -233,6 +239,8 @@ int plan_make(int argc, char **argv)
           "minimise KL, -log p, or their mean", 0, 0 },
         { CLI_INT, 0, "max-group", &v.max_group, "N",
           "layers that may run together (4)", 2, 64 },
+        { CLI_TEXT, 0, "start", &v.start_text, "PLAN",
+          "plan from which the search sets out (serial)", 0, 0 },
         CORPUS_CTX_OPTION(v.text),
         { CLI_SEED, 0, "seed", &v.seed, "N", "order of the windows (0)", 0, 0 },
         { CLI_TEXT, 0, "resume", &v.resume, "FILE",

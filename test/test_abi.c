@@ -250,7 +250,7 @@ AT(tlp_quantize_options, pure, 12);
 AT(tlp_quantize_options, progress, 16);
 AT(tlp_quantize_options, progress_data, 24);
 
-SIZE(tlp_plan_make_options, 120);
+SIZE(tlp_plan_make_options, 128);
 AT(tlp_plan_make_options, session, 8);
 AT(tlp_plan_make_options, depth, 16);
 AT(tlp_plan_make_options, max_group, 20);
@@ -268,6 +268,7 @@ AT(tlp_plan_make_options, progress, 96);
 AT(tlp_plan_make_options, progress_data, 104);
 AT(tlp_plan_make_options, exchanges, 112);
 AT(tlp_plan_make_options, n_track, 116);
+AT(tlp_plan_make_options, start, 120);
 
 SIZE(tlp_plan_adjust_options, 64);
 AT(tlp_plan_adjust_options, session, 8);

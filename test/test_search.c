@@ -47,13 +47,17 @@ static void tear_down(search_bench *b)
     teacher_rig_close(&b->rig);
 }
 
+/* And expect that the plan gives back the variant. */
 static int count_exchanges(const search_bench *b, const char *variant)
 {
     tlp_plan_cost cost = { .struct_size = sizeof cost };
+    char back[N_PLACE + 1] = "";
     tlp_plan *plan = NULL;
 
     CHECK_OK(tlpi_variant_build(&plan, b->rig.model, variant,
                                 b->scorer->n_track, NULL));
+    CHECK_OK(tlpi_variant_read(back, plan));
+    cr_expect_str_eq(back, variant);
     CHECK_OK(tlp_plan_get_cost(&cost, plan, b->scorer->n_track));
     tlp_plan_free(plan);
     return cost.exchanges;

@@ -286,6 +286,16 @@ Test(tool_plan, makes_exchanges)
     free(picture);
     free(rows);
 
+    const char *next = tiny_path("next.json");
+    s = MAKE(m, ids, next, "--exchanges", "6", "--tracks", "3", "--start", out);
+    tool_expect_status(&s, 0);
+    expect_out(&s, "         6 ");
+    spawn_free(&s);
+    s = MAKE(m, ids, next, "--exchanges", "6", "--start", out);
+    tool_expect_status(&s, 1);
+    cr_expect_not_null(strstr(s.err, "between 3 tracks"), "%s", s.err);
+    spawn_free(&s);
+
     s = MAKE(m, ids, out, "--exchanges", "7", "--modes", "nosync,par",
              "--max-group", "2", "--tracks", "2");
     tool_expect_status(&s, 0);

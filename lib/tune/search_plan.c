@@ -28,6 +28,7 @@ typedef struct maker {
     tlpi_teacher teacher;
     tlpi_scorer *scorer;
     tlpi_search search;
+    char *start;   /* variant of o.start; or NULL */
     char *variant; /* of the current step */
     char *chosen;  /* the last variant within the target */
     char **front;  /* [n_front] the best variant after each step */
@@ -93,6 +94,15 @@ done:
     return st;
 }
 
+static tlp_status read_start(maker *m, size_t n_place)
+{
+    if (!m->o.start)
+        return TLP_OK;
+    m->start = tlpi_calloc(m->env, n_place + 1, 1);
+    return m->start ? tlpi_variant_read(m->start, m->o.start)
+                    : tlpi_fail_nomem_for("a search");
+}
+
 static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
 {
     const tlpi_tick after_work = { tick, m };
@@ -109,6 +119,7 @@ static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
     tlp_status st;
 
     m->saved = tlpi_now();
+    TLP_TRY(read_start(m, n_place));
     TLP_TRY(tlpi_windows_cut(&m->text, m->env, tokens, n, m->session.n_ctx,
                              m->o.seed));
     TLP_TRY(tlpi_teacher_create(&m->teacher, m->model, &m->cfg, &m->text,
@@ -119,8 +130,9 @@ static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
     m->search.target = m->o.exchanges;
     m->variant = tlpi_strndup(m->env, m->scorer->base, n_place);
     m->chosen = tlpi_strndup(m->env, m->scorer->base, n_place);
-    /* The serial plan, and a plan for each place that changes. */
-    m->front = tlpi_calloc(m->env, n_place + 1, sizeof(*m->front));
+    /* The serial plan, the start before and after swaps, and a plan for each
+     * place that changes. */
+    m->front = tlpi_calloc(m->env, n_place + 3, sizeof(*m->front));
     if (!m->variant || !m->chosen || !m->front)
         TLP_TRY(tlpi_fail_nomem_for("a search"));
     if (m->o.resume)
@@ -136,6 +148,7 @@ static void clear(maker *m)
     tlpi_free(m->env, m->front);
     tlpi_free(m->env, m->chosen);
     tlpi_free(m->env, m->variant);
+    tlpi_free(m->env, m->start);
     tlpi_search_clear(&m->search);
     tlpi_scorer_free(m->scorer);
     tlpi_teacher_free(&m->teacher);
@@ -187,13 +200,37 @@ static bool over_budget(const maker *m)
     return m->o.max_kl != 0 && strcmp(m->chosen, m->variant) != 0;
 }
 
+/* Set out from the plan of the options.  A step from the serial plan tells what
+ * changes cost alone.  Swaps in the plan tell what its own changes cost. */
+static tlp_status begin(maker *m)
+{
+    tlp_status st;
+
+    TLP_TRY(visit(m));
+    if (!m->start || strcmp(m->start, m->variant) == 0)
+        goto done;
+    m->step = tlpi_search_size(&m->search, m->variant) -
+              tlpi_search_size(&m->search, m->start);
+    TLP_TRY(tlpi_search_deepen(&m->search, m->variant));
+    memcpy(m->variant, m->start, strlen(m->start));
+    TLP_TRY(visit(m));
+    if (m->o.modes & TLP_MAKE_NOSYNC)
+        TLP_TRY(tlpi_search_polish(&m->search, m->variant));
+    else
+        TLP_TRY(tlpi_search_swap(&m->search, m->variant));
+    if (strcmp(m->variant, m->start) != 0)
+        TLP_TRY(visit(m));
+done:
+    return st;
+}
+
 static tlp_status descend(maker *m)
 {
     bool reached = false;
     tlp_status st = TLP_OK;
 
+    TLP_TRY(begin(m));
     for (;; m->step++, m->tick = 0) {
-        TLP_TRY(visit(m));
         TLP_TRY(tlpi_target_reached(&m->o, m->model, m->variant, &reached));
         if (reached || over_budget(m)) {
             TLP_TRY(polish(m));
@@ -205,6 +242,7 @@ static tlp_status descend(maker *m)
             return TLP_OK; /* nothing is left to change within the budget */
         TLP_TRY(st);
         TLP_TRY(tlpi_search_swap(&m->search, m->variant));
+        TLP_TRY(visit(m));
     }
 done:
     return st;

@@ -70,6 +70,30 @@ static tlp_status check_nosync(const tlp_plan_make_options *o,
     return TLP_OK;
 }
 
+/* Does the start use only what the search may use? */
+static tlp_status check_start(const tlp_plan_make_options *o,
+                              const tlp_model *m)
+{
+    const tlp_plan *p = o->start;
+
+    if (p->model != m)
+        return tlpi_fail(TLP_EMISMATCH,
+                         "start: the plan was made for another model");
+    for (int i = 0; i < p->n_stage; i++)
+        if (p->stage[i].n_member > 1 && !(o->modes >> p->stage[i].mode & 1))
+            return tlpi_fail(TLP_ENOTSUP,
+                             "start: stage %d: mode %s is none of the modes of "
+                             "the search",
+                             i, tlpi_mode_name(p->stage[i].mode));
+    if (p->n_track == 0 ||
+        (o->modes & TLP_MAKE_NOSYNC && p->n_track == o->n_track))
+        return TLP_OK;
+    return tlpi_fail(TLP_ENOTSUP,
+                     "start: the plan leaves out exchanges between %d tracks, "
+                     "the search between %d",
+                     p->n_track, o->modes & TLP_MAKE_NOSYNC ? o->n_track : 0);
+}
+
 tlp_status tlpi_target_check(const tlp_plan_make_options *o, const tlp_model *m)
 {
     const uint32_t known =
@@ -93,7 +117,9 @@ tlp_status tlpi_target_check(const tlp_plan_make_options *o, const tlp_model *m)
         return tlpi_fail(TLP_EINVAL, "max_group %d: 2 or more expected",
                          o->max_group);
     tlp_status st = check_target(o, m);
-    return st == TLP_OK ? check_nosync(o, m) : st;
+    if (st == TLP_OK)
+        st = check_nosync(o, m);
+    return st == TLP_OK && o->start ? check_start(o, m) : st;
 }
 
 /* Predicted seconds of a token in the middle of a window. */
@@ -235,6 +261,24 @@ static void add_modes(uint32_t modes, tlpi_text *out)
     tlpi_text_printf(out, "]");
 }
 
+/* The text form holds no character that JSON escapes. */
+static void add_start(const tlp_plan_make_options *o, tlpi_text *out)
+{
+    size_t n = 0;
+    char *text = NULL;
+
+    if (!o->start)
+        return;
+    if (tlp_plan_format(NULL, 0, &n, o->start, TLP_PLAN_TEXT) == TLP_EBUFS)
+        text = tlpi_calloc(&o->start->model->env, n + 1, 1);
+    if (text &&
+        tlp_plan_format(text, n + 1, &n, o->start, TLP_PLAN_TEXT) == TLP_OK)
+        tlpi_text_printf(out, ", \"start\": \"%s\"", text);
+    else
+        out->failed = true;
+    tlpi_free(&o->start->model->env, text);
+}
+
 void tlpi_target_record(const tlp_plan_make_options *o, const tlpi_scorer *s,
                         const tlpi_score *x, tlpi_text *out)
 {
@@ -249,6 +293,7 @@ void tlpi_target_record(const tlp_plan_make_options *o, const tlpi_scorer *s,
     add_target(o, out);
     tlpi_text_printf(out, ", \"modes\": ");
     add_modes(o->modes, out);
+    add_start(o, out);
     tlpi_text_printf(out,
                      ", \"max_group\": %d, \"tokens\": %zu, \"text\": \"%s\", "
                      "\"n_ctx\": %d, \"seed\": \"%" PRIu64 "\"",

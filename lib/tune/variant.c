@@ -125,6 +125,54 @@ int tlpi_variant_first_change(const char *a, const char *b)
     return strcmp(a, b) == 0 ? stage + 1 : closed;
 }
 
+/* Write the letters of stage i, whose first layer is `layer`, and of the place
+ * behind it. */
+static void read_stage(char *variant, const tlp_plan *plan, int i, int layer)
+{
+    const tlpi_stage *s = &plan->stage[i];
+
+    for (int j = 1; j < s->n_member; j++)
+        variant[2 * (layer + j) - 1] = tlpi_variant_letter(s->mode);
+    if (s->nosync & TLP_NOSYNC_ATTN)
+        variant[2 * layer] = TLPI_VARIANT_NOSYNC;
+    if (s->nosync & TLP_NOSYNC_FFN)
+        variant[2 * layer + 1] = TLPI_VARIANT_NOSYNC;
+}
+
+tlp_status tlpi_variant_read(char *variant, const tlp_plan *plan)
+{
+    int n_layer = plan->model->hp.n_layer, layer = 0;
+
+    if (plan->adjust)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "start: the plan has adjustments, which a search does "
+                         "not know");
+    memset(variant, TLPI_VARIANT_SERIAL, tlpi_variant_length(n_layer));
+    for (int i = 0; i < plan->n_stage; i++) {
+        const tlpi_stage *s = &plan->stage[i];
+
+        if (s->n_member > 1 && !tlpi_variant_letter(s->mode))
+            return tlpi_fail(TLP_ENOTSUP,
+                             "start: stage %d: mode %s: lp, par or asym "
+                             "expected",
+                             i, tlpi_mode_name(s->mode));
+        for (int j = 0; j < s->n_member; j++)
+            if (s->layers[j] != layer + j)
+                return tlpi_fail(TLP_ENOTSUP,
+                                 "start: stage %d: layer %d: %d expected, "
+                                 "because a search keeps the order of layers",
+                                 i, s->layers[j], layer + j);
+        read_stage(variant, plan, i, layer);
+        layer += s->n_member;
+    }
+    if (layer < n_layer)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "start: layer %d is dropped, a search keeps all "
+                         "layers",
+                         layer);
+    return TLP_OK;
+}
+
 static void add_layer(tlpi_stage *stage, int *n, const char *variant, int *l)
 {
     int before = 2 * *l - 1, n_place = (int)strlen(variant);
