@@ -39,6 +39,8 @@ def figures_of(path):
                     allreduces=plan["allreduces_per_token"])
         if result["wire"] != "f32":
             keys["wire"] = result["wire"]
+        if result["bench"]["n_rank"] != 2:
+            keys["ranks"] = result["bench"]["n_rank"]
         for phase in ("decode", "prefill"):
             r = plan[phase]
             case = bench_record.case_of(**keys, phase=phase)
@@ -54,10 +56,11 @@ def points_of(path):
             for row in bench_record.read(path)
             if row["benchmark"] == "hosts" and row["unit"] == "tokens/s"]
     rows = [(row, keys) for row, keys in rows if "wire" not in keys]
-    last = rows[-1][0]
+    last, last_keys = rows[-1]
     points = {}
     for row, keys in rows:
-        if any(row[k] != last[k] for k in ("commit", "date", "machine")):
+        if (any(row[k] != last[k] for k in ("commit", "date", "machine"))
+                or keys.get("ranks") != last_keys.get("ranks")):
             continue
         where = keys["link"], float(keys["one_way_us"])
         row = {k: float(row[k]) for k in ("median", "min", "max")}

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # bench-hosts.sh - tokens/s of plans on two hosts, over links of known delay.
 #
-# The hosts are network namespaces of this machine; each runs one rank of one
-# thread.  Links: a veth pair, and one that delays each packet by DELAYS us.
-# Two ranks in one process come first, for comparison.  The predictions of the
-# cost model, from times measured on the link, go beside the figures.  Appends to
-# hosts.csv in RESULTS (BUILD/bench-hosts) and, with matplotlib, draws hosts.svg
-# in BUILD/bench-hosts.  Without root or MPI the script says so and ends.
+# The hosts are network namespaces of this machine; they run RANKS ranks of one
+# thread, in turn.  Links: a veth pair, and one that delays each packet by DELAYS
+# us.  RANKS ranks in one process come first, for comparison.  The predictions of
+# the cost model, from times measured on the link, go beside the figures.
+# Appends to hosts.csv in RESULTS (BUILD/bench-hosts) and, with matplotlib, draws
+# hosts.svg in BUILD/bench-hosts.  Without root or MPI the script says so and
+# ends.
 #
-# In the environment: MODEL, PROMPT, GEN, REPEAT, DELAYS, WIRE, RESULTS; PLANS,
-# instead of the plans below (serial is always one); PYTHON, one that has
-# matplotlib.
+# In the environment: MODEL, PROMPT, GEN, REPEAT, DELAYS, RANKS (2), WIRE,
+# RESULTS; PLANS, instead of the plans below (serial is always one); PYTHON, one
+# that has matplotlib.
 set -euo pipefail
 
 here=$(dirname "$0")
@@ -18,6 +19,7 @@ build=${BUILD:-build}
 hosts=$build/test/hosts/hosts.sh
 out=$build/bench-hosts
 delays=${DELAYS:-0 50 200 1000}
+ranks=${RANKS:-2}
 wire=${WIRE:-f32}
 python=${PYTHON:-python3}
 
@@ -54,7 +56,7 @@ measure() {
     local address=${HOSTS_TUN_B-$HOSTS_VETH_B}
     local time
     time=$(one_way "$address")
-    "$hosts" mpirun -np 2 "$build/tlp" bench -m "$MODEL" --comm mpi \
+    "$hosts" mpirun -np "$ranks" "$build/tlp" bench -m "$MODEL" --comm mpi \
         --wire "$wire" "${options[@]}" | result "$1" "$2" "$time" "$wire"
 }
 
@@ -84,8 +86,8 @@ read -r load _ </proc/loadavg
 [ "${load%.*}" -eq 0 ] ||
     echo "bench-hosts: others use this machine: load average $load" >&2
 
-echo 'bench-hosts: two ranks in one process' >&2
-"$build/tlp" bench -m "$MODEL" --ranks 2 "${options[@]}" |
+echo "bench-hosts: $ranks ranks in one process" >&2
+"$build/tlp" bench -m "$MODEL" --ranks "$ranks" "${options[@]}" |
     result process 0 0 f32
 echo 'bench-hosts: veth' >&2
 "$hosts" with -- "$0" measure veth 0

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""What training gives back of what a plan costs, on several texts.
+
+    python3 bench/quality-train.py M.gguf --plan nosync@2:7f,25a --name 58 \\
+        --fit CAL.txt --train-tokens 300000 --judge WikiText-2=UNSEEN.txt \\
+        --judge Python=python.txt --folder out --results bench/results/quality.csv
+
+Adjusts the plan (tlp plan adjust), trains all matrices, norms and corrections
+of the layers that it changes (tlp plan train), and judges the plan, the
+adjusted plan and the trained plan against the serial model of M.gguf: on the
+texts, and with --generate on copying and adding.  The folder keeps files and
+figures, so that an interrupted run goes on.  --results appends the figures to
+the history, from which quality-report.py writes the page of results.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+import bench_record
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("model")
+    p.add_argument("--plan", required=True)
+    p.add_argument("--name", required=True,
+                   help="of the plan, for files and for the history")
+    p.add_argument("--tlp", default="build/tlp")
+    p.add_argument("--fit", required=True, metavar="FILE",
+                   help="text to adjust and to train on")
+    p.add_argument("--adjust-tokens", type=int, default=32768)
+    p.add_argument("--rank", type=int, default=128)
+    p.add_argument("--groups", action="store_true",
+                   help="also adjust gains and norms, as groups need")
+    p.add_argument("--self", type=int, default=49152, metavar="N",
+                   help="also train on N tokens of the model's own text")
+    p.add_argument("--self-plan", default="serial",
+                   help="plan under which it is written")
+    p.add_argument("--train-tokens", type=int, required=True)
+    p.add_argument("--rate", default="1e-4")
+    p.add_argument("--judge", action="append", required=True,
+                   metavar="NAME=FILE", help="text to judge on")
+    p.add_argument("--judge-tokens", type=int, default=8192,
+                   help="spread over the text, or all of it")
+    p.add_argument("--generate", type=int, default=0, metavar="N",
+                   help="also N prompts of each kind of copying and adding")
+    p.add_argument("--folder", required=True)
+    p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--results", help="append to this history of results")
+    return p.parse_args()
+
+
+def kept(a, path, *words):
+    """What the tool prints with --json, from the file if it is there."""
+    if not os.path.exists(path):
+        done = subprocess.run([a.tlp, *words, "--json", "--threads",
+                               str(a.threads)], stdout=subprocess.PIPE,
+                              text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"tlp {' '.join(words[:2])} failed")
+        with open(path + ".new", "w", encoding="utf-8") as f:
+            f.write(done.stdout)
+        os.replace(path + ".new", path)
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)
+
+
+def fit(a, base):
+    """The states of the plan: name, model, plan; and the trainings report."""
+    groups = ["--gains", "--norms"] if a.groups else []
+    kept(a, f"{base}-adj.out", "plan", "adjust", "-m", a.model, "--plan",
+         a.plan, "--text", a.fit, "--spread", "--max-tokens",
+         str(a.adjust_tokens), "--rank", str(a.rank), *groups, "-o",
+         f"{base}-adj.json")
+    own = ["--self", str(a.self), "--self-plan", a.self_plan] if a.self else []
+    report = kept(a, f"{base}-tr.out", "plan", "train", "-m", a.model,
+                  "--plan", f"{base}-adj.json", "--text", a.fit, *own,
+                  "--full", "--norms", "--corrections", "--ctx", "256",
+                  "--held-out", "0.05", "--rate", a.rate, "--memory", "3000",
+                  "--train-tokens", str(a.train_tokens),
+                  "--resume", f"{base}.state", "--csv", f"{base}.csv",
+                  "--svg", f"{base}.svg", "-o", f"{base}-tr.json",
+                  "--model-out", f"{base}-tr.gguf")
+    return [("the plan", a.model, a.plan),
+            ("adjusted", a.model, f"{base}-adj.json"),
+            ("trained", f"{base}-tr.gguf", f"{base}-tr.json")], report
+
+
+def judge(a, base, state, model, plan):
+    """Rows of both kinds, of texts and of prompts."""
+    against = ["eval", "-m", model, "--plan", plan, "--against-model", a.model]
+    tag = f"{base}-{state.replace(' ', '-')}"
+    texts, drills = [], []
+    for item in a.judge:
+        name, _, path = item.partition("=")
+        e = kept(a, f"{tag}-{name}.eval", *against, "--text", path, "--spread",
+                 "--max-tokens", str(a.judge_tokens))
+        case = bench_record.case_of(plan=a.name, state=state, text=name)
+        ci = e["ppl_ratio_ci"] or (None, None)
+        texts += [(f"{case}; measure=ratio", e["ppl_ratio"], *ci, "ratio"),
+                  (f"{case}; measure=kl", e["kl_mean"], None, None, "nats"),
+                  (f"{case}; measure=top1", 100 * e["top1_agreement"], None,
+                   None, "%")]
+    if a.generate:
+        e = kept(a, f"{tag}-drill.eval", *against, "--generate",
+                 str(a.generate))
+        for kind in e["kinds"]:
+            case = bench_record.case_of(task=kind["kind"], plan=a.name,
+                                        state=state)
+            drills.append((case, 100 * kind["exact_match"], None, None, "%"))
+            if state == "the plan":
+                case = bench_record.case_of(task=kind["kind"], plan="serial",
+                                            state="")
+                drills.append((case, 100 * kind["reference_exact_match"], None,
+                               None, "%"))
+    return texts, drills
+
+
+def main():
+    a = arguments()
+    os.makedirs(a.folder, exist_ok=True)
+    base = os.path.join(a.folder, a.name)
+    texts, drills = [], []
+    try:
+        states, report = fit(a, base)
+        for state, model, plan in states:
+            more = judge(a, base, state, model, plan)
+            texts += more[0]
+            drills += more[1]
+    except RuntimeError as e:
+        sys.exit(f"quality-train: {e}")
+    case = bench_record.case_of(plan=a.name, state="trained", text="")
+    texts.append((f"{case}; measure=tokens", report["tokens"], None, None,
+                  "tokens"))
+    for name, value, *_ in texts + drills:
+        print(f"{value:9.4f}  {name}")
+    if a.results:
+        for benchmark, rows in (("recovery", texts), ("drill-recovery", drills)):
+            bench_record.append(a.results, benchmark, [
+                (name, *(v if v is None else float(f"{v:.4g}") for v in values),
+                 unit) for name, *values, unit in rows])
+
+
+if __name__ == "__main__":
+    main()
