@@ -464,8 +464,8 @@ check-abi: $(SHARED) $(PLUGIN) $(cuda_plugin) ## exported names, imports, header
 check-jinja: $(BUILD)/test/jinja/render ## chat templates beside Python's jinja2
 	@$(PYTHON) test/check-jinja.py $<
 
-check-docs: man ## manual pages and HTML reference of every function
-	@test/check-docs.sh $(MAN_PAGES) $(DOXYGEN)
+check-docs: man tool ## manual pages and HTML reference of every function
+	@test/check-docs.sh $(MAN_PAGES) $(BUILD)/tlp $(DOXYGEN)
 
 check-layers: all ## what each folder may include and call
 	@$(PYTHON) scripts/check-layers.py $(BUILD)

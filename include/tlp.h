@@ -129,6 +129,25 @@ TLP_API const char *tlp_version_string(void);
  */
 TLP_API const char *tlp_build_info(void);
 
+/**
+ * List the architectures that the library loads.
+ *
+ * @param index  0 for the first one
+ * @return a value of the key general.architecture, such as "llama"; NULL past
+ *         the last one; static
+ * @since 0.1
+ */
+TLP_API const char *tlp_arch_name(size_t index);
+
+/**
+ * List the types of tensors that the library loads.
+ *
+ * @param index  0 for the first one
+ * @return the name of a type, such as "Q4_1"; NULL past the last one; static
+ * @since 0.1
+ */
+TLP_API const char *tlp_type_name(size_t index);
+
 /** @} */
 
 /**

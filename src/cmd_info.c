@@ -1,6 +1,6 @@
 /*
- * cmd_info.c - tlp info: properties of a model, cost of a plan, and the GPUs
- * of this machine.
+ * cmd_info.c - tlp info: properties of a model, cost of a plan, the GPUs of
+ * this machine, and what the library loads.
  */
 #include <stdlib.h>
 
@@ -46,6 +46,20 @@ static char *get_meta(const engine *e, const char *key)
 }
 
 /* ==== for people ========================================================= */
+
+static void print_names(const char *head, const char *(*name)(size_t))
+{
+    printf("%s", head);
+    for (size_t i = 0; name(i); i++)
+        printf(" %s", name(i));
+    putchar('\n');
+}
+
+static void print_supported(void)
+{
+    print_names("models      ", tlp_arch_name);
+    print_names("tensors     ", tlp_type_name);
+}
 
 static void print_model(const engine *e)
 {
@@ -132,6 +146,20 @@ static void print_tensors(const engine *e)
 }
 
 /* ==== for programs ======================================================= */
+
+static void json_names(json *j, const char *key, const char *(*name)(size_t))
+{
+    json_open(j, key, '[');
+    for (size_t i = 0; name(i); i++)
+        json_text(j, NULL, name(i));
+    json_close(j, ']');
+}
+
+static void json_supported(json *j)
+{
+    json_names(j, "archs", tlp_arch_name);
+    json_names(j, "types", tlp_type_name);
+}
 
 static void json_model(json *j, const engine *e, const char *digest)
 {
@@ -240,15 +268,24 @@ typedef struct info_options {
     char digest[72]; /* "" if it is not wanted */
     bool with_digest;
     bool devices; /* list GPUs; without a model list only these */
+    bool arch;    /* list what the library loads; without a model only this */
 } info_options;
+
+/* Is there something to show without a model? */
+static bool needs_no_model(const info_options *o)
+{
+    return o->devices || o->arch;
+}
 
 static void print_all(const engine *e, const tlp_plan_cost *cost,
                       const devices *d, const info_options *o)
 {
+    if (o->arch)
+        print_supported();
     if (o->devices)
         devices_print(d);
     if (e->model) {
-        if (o->devices)
+        if (needs_no_model(o))
             putchar('\n');
         print_model(e);
         if (o->digest[0])
@@ -267,6 +304,8 @@ static void json_all(const engine *e, const tlp_plan_cost *cost,
     json j = { .file = stdout };
 
     json_open(&j, NULL, '{');
+    if (o->arch)
+        json_supported(&j);
     if (o->devices)
         devices_json(d, &j);
     if (e->model) {
@@ -314,6 +353,10 @@ int cmd_info(int argc, char **argv)
           "hash every byte of every tensor", 0, 0 },
         { CLI_FLAG, 0, "devices", &o.devices, NULL,
           "list the GPUs; needs no model", 0, 0 },
+        { CLI_FLAG, 0, "arch", &o.arch, NULL,
+          "list the architectures and the types of tensors that tlp loads; "
+          "needs no model",
+          0, 0 },
         { CLI_FLAG, 0, "json", &o.json, NULL, "print JSON", 0, 0 },
         { .kind = CLI_END },
     };
@@ -326,11 +369,11 @@ int cmd_info(int argc, char **argv)
 
     if (rc != CLI_GO)
         return rc;
-    if (o.devices && !e.model_path &&
+    if (needs_no_model(&o) && !e.model_path &&
         (o.meta || o.tensors || o.with_digest || e.plan_text))
         return cli_usage("no model: -m FILE is required");
     rc = o.devices ? devices_find(&found) : CLI_OK;
-    if (rc == CLI_OK && (e.model_path || !o.devices))
+    if (rc == CLI_OK && (e.model_path || !needs_no_model(&o)))
         rc = open_model(&e, &cost);
     if (rc == CLI_OK && e.model && o.with_digest)
         rc = find_digest(&e, &o);
