@@ -26,6 +26,7 @@ TABLES = {
     "study": ("quality-study", ["kind"], "length"),
     "front": ("front", ["depth", "allreduces", "plan"], "measure"),
     "exchanges": ("exchanges", ["exchanges", "objective", "plan"], "measure"),
+    "tracks": ("track-number", ["exchanges", "tracks"], "measure"),
     "amount": ("adjust-tracks", ["exchanges", "text", "tokens", "rank",
                                  "norms"],
                "measure"),
