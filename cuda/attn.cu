@@ -7,16 +7,29 @@
 
 static constexpr int WARPS = 4, MAX_HEAD = 256;
 
-/* Normalise one head's row in shared memory, by one warp. */
-static __device__ void norm_row(float *row, const float *w, int h, float eps)
+/* The mean of the squares of one head's row, by one warp. */
+static __device__ float mean_square(const float *row, int h)
 {
-    int lane = threadIdx.x % 32;
     float square = 0;
 
-    for (int i = lane; i < h; i += 32)
+    for (int i = threadIdx.x % 32; i < h; i += 32)
         square += row[i] * row[i];
-    float s = tlpi_gpu_norm_scale(tlpi_lane_sum(square, 32) / (float)h, eps);
-    for (int i = lane; i < h; i += 32)
+    return tlpi_lane_sum(square, 32) / (float)h;
+}
+
+/* Normalise one head's row in shared memory, by one warp: on its own, or as a
+ * part of a token's row whose squares are summed already. */
+static __device__ void norm_row(float *row, const float *w, int head, int h,
+                                const tlpi_row_square &whole, int tok,
+                                float eps)
+{
+    float mean =
+        whole.sum ? whole.sum[tok] / (float)whole.cols : mean_square(row, h);
+    float s = tlpi_gpu_norm_scale(mean, eps);
+
+    if (whole.sum)
+        w += head * h;
+    for (int i = threadIdx.x % 32; i < h; i += 32)
         row[i] = s * row[i] * w[i];
     __syncwarp();
 }
@@ -80,7 +93,7 @@ static __global__ void __launch_bounds__(WARPS * 32)
     if (is_q || is_k) {
         float *y = is_q ? it.q : it.k;
         if (w)
-            norm_row(row, w, h, eps);
+            norm_row(row, w, head, h, is_q ? it.q_row : it.k_row, tok, eps);
         if (it.cos)
             rotate_row(row, it, pos);
         for (int k = lane; k < h; k += 32)
@@ -105,6 +118,8 @@ static void add_item(tlpi_gpu_attn *a, const tlpi_attn *from)
     it->v = from->v;
     it->q_norm = from->q_norm;
     it->k_norm = from->k_norm;
+    it->q_row = from->q_row;
+    it->k_row = from->k_row;
     it->cache_k = from->kv->k;
     it->cache_v = from->kv->v;
     it->y = from->y;

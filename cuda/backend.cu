@@ -199,6 +199,7 @@ static const tlpi_backend_ops *ops()
         o.embed = tlpi_gpu_embed;
         o.gather = tlpi_gpu_gather;
         o.add_norm = tlpi_gpu_add_norm;
+        o.sum_squares = tlpi_gpu_sum_squares;
         o.add = tlpi_gpu_add;
         o.zero = tlpi_gpu_zero;
         o.matmul = tlpi_gpu_matmul;

@@ -308,6 +308,8 @@ void tlpi_gpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
 void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
                        const float *delta, float *sum, const tlpi_norm *norm,
                        int n_norm, float eps);
+void tlpi_gpu_sum_squares(tlpi_backend *b, int n_tok, const tlpi_square *item,
+                          int n);
 void tlpi_gpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
 void tlpi_gpu_zero(tlpi_backend *b, float *y, size_t n);
 
@@ -353,6 +355,7 @@ typedef struct tlpi_gpu_heads {
     int half;
     bool neox;
     int window; /* as in tlpi_attn */
+    tlpi_row_square q_row, k_row;
 } tlpi_gpu_heads;
 
 /* The first position that a token at pos sees. */

@@ -34,9 +34,9 @@ static __device__ __forceinline__ float tlpi_norm_add(float square, float v)
     return fmaf(v, v, square);
 }
 
-/* norm[k].y = rms_norm(z) * norm[k].w, from `at` on.  The calling thread has
- * written its elements of z, which may be the last norm's row.  part: see
- * tlpi_block_sum. */
+/* norm[k].y = rms_norm(z) * norm[k].w, or z without w, from `at` on.  The
+ * calling thread has written its elements of z, which may be the last norm's
+ * row.  part: see tlpi_block_sum. */
 static __device__ __forceinline__ void tlpi_norm_row(const tlpi_gpu_norms &a,
                                                      size_t at, int cols,
                                                      float eps, const float *z,
@@ -47,8 +47,10 @@ static __device__ __forceinline__ void tlpi_norm_row(const tlpi_gpu_norms &a,
 
     for (int i = threadIdx.x; i < cols; i += TLPI_NORM_THREADS) {
         float v = z[i];
-        for (int k = 0; k < a.n; k++)
-            a.norm[k].y[at + i] = s * v * a.norm[k].w[i];
+        for (int k = 0; k < a.n; k++) {
+            const float *w = a.norm[k].w;
+            a.norm[k].y[at + i] = w ? s * v * w[i] : v;
+        }
     }
 }
 

@@ -151,6 +151,49 @@ void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
     }
 }
 
+/* ==== sum_squares ======================================================== */
+
+/* Most items of a launch. */
+static constexpr int SQUARES = 64;
+
+typedef struct squares {
+    tlpi_square item[SQUARES];
+    int n;
+} squares;
+
+/* A block handles a token, and its items one after another, because several may
+ * have one sum. */
+static __global__ void __launch_bounds__(TLPI_NORM_THREADS)
+    sum_squares(const __grid_constant__ squares a)
+{
+    __shared__ float part[32];
+    int t = blockIdx.x;
+
+    for (int k = 0; k < a.n; k++) {
+        const float *x = a.item[k].x + (size_t)t * a.item[k].cols;
+        float square = 0;
+
+        for (int i = threadIdx.x; i < a.item[k].cols; i += TLPI_NORM_THREADS)
+            square = tlpi_norm_add(square, x[i]);
+        square = tlpi_block_sum(square, part);
+        if (threadIdx.x == 0)
+            a.item[k].y[t] += square;
+    }
+}
+
+void tlpi_gpu_sum_squares(tlpi_backend *b, int n_tok, const tlpi_square *item,
+                          int n)
+{
+    for (int i = 0; i < n; i += SQUARES) {
+        squares a = {};
+
+        for (; a.n < SQUARES && i + a.n < n; a.n++)
+            a.item[a.n] = item[i + a.n];
+        tlpi_gpu_run(tlpi_gpu_of(b), "squares", sum_squares,
+                     dim3((unsigned)n_tok), dim3(TLPI_NORM_THREADS), 0, a);
+    }
+}
+
 /* ==== add, zero ========================================================== */
 
 static __global__ void add(float *y, const float *x, size_t n)
@@ -193,6 +236,7 @@ void tlpi_gpu_load_rows(tlpi_gpu *g)
     tlpi_gpu_load(g, gather);
     tlpi_gpu_load(g, gather_listed);
     tlpi_gpu_load(g, add_norm);
+    tlpi_gpu_load(g, sum_squares);
     tlpi_gpu_load(g, add);
     tlpi_gpu_load(g, zero);
 }

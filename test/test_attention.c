@@ -253,18 +253,18 @@ static void run_filled(attn_fixture *w, const tlpi_step *st, const lanes *l)
 {
     tlpi_attn item[MAX_ITEM] = { 0 };
     for (int i = 0; i < w->n_item; i++) {
-        item[i] = (tlpi_attn){ l[i].q,
-                               l[i].k,
-                               l[i].v,
-                               w->s.norm ? w->q_norm : NULL,
-                               w->s.norm ? w->k_norm : NULL,
-                               w->kv[i],
-                               w->s.n_head,
-                               w->s.n_head_kv,
-                               l[i].y,
-                               rotates(i) ? w->rope : NULL,
-                               w->s.window,
-                               scale_of(i) };
+        item[i] = (tlpi_attn){ .q = l[i].q,
+                               .k = l[i].k,
+                               .v = l[i].v,
+                               .q_norm = w->s.norm ? w->q_norm : NULL,
+                               .k_norm = w->s.norm ? w->k_norm : NULL,
+                               .kv = w->kv[i],
+                               .n_head = w->s.n_head,
+                               .n_head_kv = w->s.n_head_kv,
+                               .y = l[i].y,
+                               .rope = rotates(i) ? w->rope : NULL,
+                               .window = w->s.window,
+                               .scale = scale_of(i) };
     }
     tlpi_cpu_attention(&w->c.base, st, item, w->n_item, w->s.h, EPS);
 }
@@ -410,6 +410,54 @@ Test(attention, several_items)
 }
 
 /* Scores in the thousands: all weight on one position, and no NaN. */
+/* Heads that are parts of longer rows: the squares of the rows come from
+ * outside. */
+static void check_rows(int isa)
+{
+    enum { T = 3, H = 20, HEADS = 4, KV = 2 };
+    attn_shape s = { .n_head = HEADS, .n_head_kv = KV, .h = H, .n_rot = H };
+    attn_fixture *w = fixture_open(s, isa, 2, 1, 1, T);
+    int32_t id[T] = { 0 }, seq[T] = { 0 }, pos[T] = { 0, 1, 2 };
+    const float squares[2][T] = { { 3, 50, 7 }, { 9, 2, 80 } };
+    tlpi_step step = { T, id, seq, pos };
+    float weight[HEADS * H];
+    lanes in = fill(w, 0, &step), l = fill(w, 0, &step);
+
+    for (int i = 0; i < HEADS * H; i++)
+        weight[i] = 1 + value(12, 0, 0, 0, i) / 2;
+    tlpi_attn a = { .q = l.q,
+                    .k = l.k,
+                    .v = l.v,
+                    .q_norm = weight,
+                    .k_norm = weight + 5,
+                    .kv = w->kv[0],
+                    .n_head = HEADS,
+                    .n_head_kv = KV,
+                    .y = l.y,
+                    .q_row = { squares[0], 200 },
+                    .k_row = { squares[1], 90 } };
+    tlpi_cpu_attention(&w->c.base, &step, &a, 1, H, EPS);
+    for (int t = 0; t < T; t++) {
+        double q = 1 / sqrt(squares[0][t] / 200 + EPS);
+        double k = 1 / sqrt(squares[1][t] / 90 + EPS);
+        for (int i = 0, at = t * HEADS * H; i < HEADS * H; i++)
+            cr_assert_float_eq(l.q[at + i], in.q[at + i] * q * weight[i], 1e-5);
+        for (int i = 0, at = t * KV * H; i < KV * H; i++)
+            cr_assert_float_eq(l.k[at + i], in.k[at + i] * k * weight[i + 5],
+                               1e-5);
+    }
+    drop(in);
+    drop(l);
+    fixture_close(w);
+}
+
+Test(attention, norms_of_rows)
+{
+    for (size_t k = 0; k < TLPI_COUNT(isas); k++)
+        if (have(isas[k]))
+            check_rows(isas[k]);
+}
+
 Test(attention, large_scores)
 {
     for (size_t k = 0; k < TLPI_COUNT(isas); k++) {

@@ -15,7 +15,8 @@ TestSuite(cuda_attention, .init = both_open, .fini = both_close,
 
 typedef struct heads {
     int n_head, n_head_kv, h, n_rot;
-    bool neox, norm;
+    bool neox;
+    int norm; /* 0: none; 1: of each head; 2: of rows that are longer */
     int kv_type;
     int window; /* of the second item */
 } heads;
@@ -27,30 +28,35 @@ typedef struct side {
     tlpi_backend *b;
     tlpi_rope *rope;
     tlpi_kv *kv[N_ITEM];
-    float *norm;
+    float *norm;   /* long enough for a row */
+    float *square; /* [N_CTX] of the rows, which are longer */
 } side;
 
 static side side_open(tlpi_backend *b, const heads *s)
 {
     side x = { .b = b };
     double inv[128];
-    float w[256];
+    float w[1024], square[N_CTX];
 
     for (int i = 0; i < s->n_rot / 2; i++)
         inv[i] = pow(10000, -2.0 * i / s->n_rot);
-    for (int i = 0; i < s->h; i++)
+    for (int i = 0; i < 1024; i++)
         w[i] = 0.5f + (float)(i % 7) / 4;
+    for (int i = 0; i < N_CTX; i++)
+        square[i] = 100 + (float)(i % 5) * 50;
     CHECK_OK(b->ops->rope_create(b, &x.rope, inv, s->n_rot, N_CTX, s->neox));
     for (int i = 0; i < N_ITEM; i++)
         CHECK_OK(b->ops->kv_create(b, &x.kv[i], N_SEQ, N_CTX, s->n_head_kv + i,
                                    s->h, s->kv_type));
-    x.norm = put(b, w, (size_t)s->h);
+    x.norm = put(b, w, 1024);
+    x.square = put(b, square, N_CTX);
     return x;
 }
 
 static void side_close(side *x)
 {
     x->b->ops->buffer_free(x->b, x->norm);
+    x->b->ops->buffer_free(x->b, x->square);
     for (int i = 0; i < N_ITEM; i++)
         x->b->ops->kv_free(x->b, x->kv[i]);
     x->b->ops->rope_free(x->b, x->rope);
@@ -91,6 +97,10 @@ static void attend(side *x, const heads *s, const tlpi_step *step,
                             .rope = i == 1 ? NULL : x->rope,
                             .window = i == 1 ? s->window : 0,
                             .scale = i == 1 ? 0.3f : 0 };
+        if (s->norm == 2) {
+            a[i].q_row = (tlpi_row_square){ x->square, 700 };
+            a[i].k_row = (tlpi_row_square){ x->square + 1, 300 };
+        }
     }
     b->ops->begin_step(b, step, NULL);
     b->ops->attention(b, step, a, N_ITEM, s->h, 1e-5f);
@@ -172,22 +182,28 @@ static void check_attention(heads s, int n_long)
 
 Test(cuda_attention, of_equal_heads)
 {
-    check_attention((heads){ 2, 2, 64, 64, true, false, TLP_KV_F32, 0 }, 50);
-    check_attention((heads){ 3, 3, 20, 12, false, false, TLP_KV_F16, 7 }, 50);
+    check_attention((heads){ 2, 2, 64, 64, true, 0, TLP_KV_F32, 0 }, 50);
+    check_attention((heads){ 3, 3, 20, 12, false, 0, TLP_KV_F16, 7 }, 50);
 }
 
 Test(cuda_attention, of_grouped_heads)
 {
-    check_attention((heads){ 4, 2, 16, 16, false, true, TLP_KV_F32, 30 }, 50);
-    check_attention((heads){ 7, 1, 64, 64, true, true, TLP_KV_BF16, 0 }, 50);
-    check_attention((heads){ 6, 2, 128, 64, true, false, TLP_KV_F16, 33 }, 0);
-    check_attention((heads){ 2, 1, 256, 256, true, false, TLP_KV_F32, 5 }, 0);
+    check_attention((heads){ 4, 2, 16, 16, false, 1, TLP_KV_F32, 30 }, 50);
+    check_attention((heads){ 7, 1, 64, 64, true, 1, TLP_KV_BF16, 0 }, 50);
+    check_attention((heads){ 6, 2, 128, 64, true, 0, TLP_KV_F16, 33 }, 0);
+    check_attention((heads){ 2, 1, 256, 256, true, 0, TLP_KV_F32, 5 }, 0);
+}
+
+Test(cuda_attention, with_norms_of_rows)
+{
+    check_attention((heads){ 6, 2, 20, 20, true, 2, TLP_KV_F32, 0 }, 50);
+    check_attention((heads){ 5, 5, 64, 64, true, 2, TLP_KV_F16, 7 }, 0);
 }
 
 /* More positions than one block takes. */
 Test(cuda_attention, over_long_caches)
 {
-    check_attention((heads){ 3, 1, 32, 32, true, false, TLP_KV_F32, 100 }, 350);
+    check_attention((heads){ 3, 1, 32, 32, true, 0, TLP_KV_F32, 100 }, 350);
 }
 
 /* Single tokens of many sequences go through the kernels of a few: their bits
@@ -195,7 +211,7 @@ Test(cuda_attention, over_long_caches)
 Test(cuda_attention, of_many_sequences_at_once)
 {
     enum { N = 12, HALF = N / 2, N_PROMPT = 40 };
-    heads s = { 4, 2, 64, 64, true, false, TLP_KV_F16, 0 };
+    heads s = { 4, 2, 64, 64, true, 0, TLP_KV_F16, 0 };
     side x = side_open(gpu, &s);
     int32_t id[N_PROMPT] = { 0 }, seq[N_PROMPT] = { 0 }, pos[N_PROMPT];
     float *in[3][N_ITEM], *out[3][N_ITEM];

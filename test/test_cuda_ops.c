@@ -42,9 +42,9 @@ Test(cuda_ops, embedding)
     }
 }
 
-/* sum: 0 none, 1 in place, 2 elsewhere */
+/* sum: 0 none, 1 in place, 2 elsewhere.  bare: the last norm has no weights. */
 static void check_norm(int n_tok, int cols, bool with_delta, int sum,
-                       int n_norm)
+                       int n_norm, bool bare)
 {
     size_t n = (size_t)(n_tok * cols);
     float *x = random_floats(n), *d = random_floats(n);
@@ -57,7 +57,7 @@ static void check_norm(int n_tok, int cols, bool with_delta, int sum,
         tlpi_norm norm[2];
         for (int k = 0; k < 2; k++) {
             y[k] = put(b, d, n);
-            norm[k] = (tlpi_norm){ dw, y[k] };
+            norm[k] = (tlpi_norm){ bare && k == n_norm - 1 ? NULL : dw, y[k] };
         }
         b->ops->add_norm(b, n_tok, cols, dx, with_delta ? dd : NULL,
                          sum == 1   ? dx
@@ -82,9 +82,34 @@ Test(cuda_ops, norms)
 {
     for (int sum = 0; sum < 3; sum++)
         for (int n_norm = sum ? 0 : 1; n_norm <= 2; n_norm++) {
-            check_norm(1, 96, true, sum, n_norm);
-            check_norm(3, 1001, sum == 1, sum, n_norm);
+            check_norm(1, 96, true, sum, n_norm, false);
+            check_norm(3, 1001, sum == 1, sum, n_norm, false);
+            check_norm(3, 1001, sum == 1, sum, n_norm, true);
         }
+}
+
+/* Items of one sum, more than a launch takes. */
+Test(cuda_ops, squares)
+{
+    enum { T = 3, COLS = 37, N = 70 };
+    float *x = random_floats(T * COLS * N), *start = random_floats(2 * T);
+    float *out[2];
+
+    for (int i = 0; i < 2; i++) {
+        tlpi_backend *b = each(i);
+        float *dx = put(b, x, T * COLS * N), *y = put(b, start, 2 * T);
+        tlpi_square item[N];
+
+        for (int k = 0; k < N; k++)
+            item[k] = (tlpi_square){ dx + k * T * COLS, k % 5 ? COLS : 7,
+                                     y + k % 2 * T };
+        b->ops->sum_squares(b, T, item, N);
+        out[i] = take(b, y, 2 * T);
+        b->ops->buffer_free(b, dx);
+    }
+    expect_equal(out[0], out[1], 2 * T, 1e-3, "squares");
+    free(x);
+    free(start);
 }
 
 Test(cuda_ops, adding_and_gathering)

@@ -385,6 +385,15 @@ Test(vec, add_norm)
                 tlpi_cpu_add_norm(&r.c.base, 1, D, z1, d + t * D, z1, NULL, 0,
                                   1e-5f);
                 cr_assert(!memcmp(z1, z + t * D, sizeof z1));
+                /* without weights, beside a norm and alone */
+                tlpi_norm bare[2] = { { w1, y2 }, { NULL, z1 } };
+                tlpi_cpu_add_norm(&r.c.base, 1, D, x + t * D, d + t * D, NULL,
+                                  bare, 2, 1e-5f);
+                cr_assert(!memcmp(y2, y1 + t * D, sizeof y2));
+                cr_assert(!memcmp(z1, z + t * D, sizeof z1));
+                tlpi_cpu_add_norm(&r.c.base, 1, D, z + t * D, NULL, NULL,
+                                  &bare[1], 1, 1e-5f);
+                cr_assert(!memcmp(z1, z + t * D, sizeof z1));
             }
             tlpi_cpu_add_norm(&r.c.base, T, D, x, NULL, z, norm, 1, 1e-5f);
             cr_assert(!memcmp(z, x, T * D * 4));
@@ -395,6 +404,38 @@ Test(vec, add_norm)
     free(z);
     free(y0);
     free(y1);
+}
+
+/* Two rows of one sum, and one of another; enough of them for a parallel
+ * region. */
+Test(vec, sum_squares)
+{
+    enum { T = 300, D = 75 };
+    float *x = malloc(3 * T * D * 4), y[2][T];
+    fill(x, 3 * T * D);
+    EACH_TABLE (vec)
+        for (int n_thread = 1; n_thread <= 3; n_thread++) {
+            tlpi_square item[] = { { x, D, y[0] },
+                                   { x + T * D, D, y[1] },
+                                   { x + 2 * T * D, D - 5, y[0] } };
+            vec_rows r;
+            rows_open(&r, vec, n_thread);
+            for (int t = 0; t < T; t++)
+                y[0][t] = y[1][t] = (float)t;
+            tlpi_cpu_sum_squares(&r.c.base, T, item, 3);
+            for (int t = 0; t < T; t++) {
+                double want[2] = { t, t };
+                for (int k = 0; k < 3; k++)
+                    for (int i = 0; i < item[k].cols; i++) {
+                        double v = (double)item[k].x[t * item[k].cols + i];
+                        want[k % 2] += v * v;
+                    }
+                cr_assert_float_eq(y[0][t], want[0], 1e-4);
+                cr_assert_float_eq(y[1][t], want[1], 1e-4);
+            }
+            tlpi_pool_free(r.c.pool);
+        }
+    free(x);
 }
 
 /* Squares that overflow, and values that are no numbers, end as NaN and not as

@@ -54,20 +54,35 @@ typedef struct tlpi_gate_up {
     tlpi_term gate_more, up_more; /* w NULL: none */
 } tlpi_gate_up;
 
-/* y = rms_norm(x) * w */
+/* y = rms_norm(x) * w; without w, y = x */
 typedef struct tlpi_norm {
-    const float *w; /* [n_embd], device */
+    const float *w; /* [n_embd], device; or NULL */
     float *y;       /* [n_tok][n_embd] */
 } tlpi_norm;
+
+/* y[t] += sum of the squares of row t */
+typedef struct tlpi_square {
+    const float *x; /* [n_tok][cols] */
+    int cols;
+    float *y; /* [n_tok] */
+} tlpi_square;
+
+/* The sum of the squares of each token's row, of which the heads of an item are
+ * a part, and the length of that row. */
+typedef struct tlpi_row_square {
+    const float *sum; /* [n_tok]; NULL: every head has a norm of its own */
+    int cols;
+} tlpi_row_square;
 
 /* Attention of some kv heads of one layer; h = head_dim. */
 typedef struct tlpi_attn {
     float *q; /* [n_tok][n_head*h]; normalised and rotated in place */
     /* [n_tok][n_head_kv*h]; normalised and rotated in place, then cached */
     float *k;
-    const float *v;      /* [n_tok][n_head_kv*h]; cached */
-    const float *q_norm; /* [h] or NULL */
-    const float *k_norm; /* [h] or NULL */
+    const float *v; /* [n_tok][n_head_kv*h]; cached */
+    /* weights of RMS norms or NULL: [h], or one for each element of a token's
+     * heads where whole rows are normalised */
+    const float *q_norm, *k_norm;
     tlpi_kv *kv;
     int n_head, n_head_kv;
     float *y;              /* [n_tok][n_head*h] */
@@ -75,6 +90,7 @@ typedef struct tlpi_attn {
     int window;            /* the latest positions that a token sees, its own
                               among them; 0: all */
     float scale;           /* of q k; 0: 1/sqrt(h) */
+    tlpi_row_square q_row, k_row;
 } tlpi_attn;
 
 /* The tokens of a step.  Token t has position pos[t] in sequence seq[t].
@@ -163,7 +179,7 @@ typedef struct tlpi_backend_ops {
                    int cols, float *y);
 
     /* z = x + delta (delta may be NULL: z = x); if sum, sum = z (may be x);
-     * norm[i].y = rms_norm(z) * norm[i].w.  All [n_tok][cols]. */
+     * norm[i].y = rms_norm(z) * norm[i].w, or z.  All [n_tok][cols]. */
     void (*add_norm)(tlpi_backend *b, int n_tok, int cols, const float *x,
                      const float *delta, float *sum, const tlpi_norm *norm,
                      int n_norm, float eps);
@@ -175,6 +191,9 @@ typedef struct tlpi_backend_ops {
     void (*matmul)(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n);
     void (*gate_up)(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
                     int n);
+    /* Items with one y are added in their order. */
+    void (*sum_squares)(tlpi_backend *b, int n_tok, const tlpi_square *item,
+                        int n);
     /* QK norm, rope, cache write and causal softmax(scale q k) v. */
     void (*attention)(tlpi_backend *b, const tlpi_step *s,
                       const tlpi_attn *item, int n, int head_dim, float eps);

@@ -154,6 +154,7 @@ static const tlpi_backend_ops cpu_ops = {
     .zero = tlpi_cpu_zero,
     .matmul = tlpi_cpu_matmul,
     .gate_up = tlpi_cpu_gate_up,
+    .sum_squares = tlpi_cpu_sum_squares,
     .attention = tlpi_cpu_attention,
     .log_sum_exp = tlpi_cpu_log_sum_exp,
     .top = tlpi_cpu_top,

@@ -94,6 +94,8 @@ void tlpi_cpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
 void tlpi_cpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
                        const float *delta, float *sum, const tlpi_norm *norm,
                        int n_norm, float eps);
+void tlpi_cpu_sum_squares(tlpi_backend *b, int n_tok, const tlpi_square *item,
+                          int n);
 void tlpi_cpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
 void tlpi_cpu_zero(tlpi_backend *b, float *y, size_t n);
 tlp_status tlpi_cpu_log_sum_exp(tlpi_backend *b, const float *x, int n,

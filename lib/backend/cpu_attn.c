@@ -39,16 +39,34 @@ typedef struct tlpi_row_range row_range;
 
 /* ==== queries, keys and values =========================================== */
 
-static void prepare_heads(const attn_job *j, float *x, int n_head,
-                          const float *w, const tlpi_rope *r, int pos)
+/* Normalise the n_head heads of token t: each on its own, or as a part of a row
+ * whose squares are summed already. */
+static void norm_heads(const attn_job *j, float *x, int n_head, const float *w,
+                       const tlpi_row_square *row, int t)
 {
     const tlpi_cpu_vec *vec = j->c->vec;
-    size_t h = (size_t)j->h, at = r ? (size_t)pos * (size_t)r->half : 0;
+    size_t h = (size_t)j->h;
+    if (row->sum) {
+        float s = tlpi_norm_scale(row->sum[t] / (float)row->cols, j->eps);
+        vec->scale(x, x, w, s, (size_t)n_head * h);
+        return;
+    }
     for (int i = 0; i < n_head; i++, x += h) {
-        if (w) {
-            float mean = vec->sum_sq(x, h) / (float)h;
-            vec->scale(x, x, w, tlpi_norm_scale(mean, j->eps), h);
-        }
+        float mean = vec->sum_sq(x, h) / (float)h;
+        vec->scale(x, x, w, tlpi_norm_scale(mean, j->eps), h);
+    }
+}
+
+static void prepare_heads(const attn_job *j, float *x, int n_head,
+                          const float *w, const tlpi_row_square *row, int t,
+                          const tlpi_rope *r)
+{
+    const tlpi_cpu_vec *vec = j->c->vec;
+    size_t h = (size_t)j->h;
+    size_t at = r ? (size_t)j->step->pos[t] * (size_t)r->half : 0;
+    if (w)
+        norm_heads(j, x, n_head, w, row, t);
+    for (int i = 0; i < n_head; i++, x += h) {
         if (r)
             vec->rope(x, r->cos + at, r->sin + at, r->half, r->neox);
     }
@@ -65,8 +83,8 @@ static void prepare(const attn_job *j, int t0, int t1)
             float *k = a->k + (size_t)t * n_kv;
             const float *v = a->v + (size_t)t * n_kv;
             prepare_heads(j, a->q + (size_t)t * n_q, a->n_head, a->q_norm,
-                          a->rope, pos);
-            prepare_heads(j, k, a->n_head_kv, a->k_norm, a->rope, pos);
+                          &a->q_row, t, a->rope);
+            prepare_heads(j, k, a->n_head_kv, a->k_norm, &a->k_row, t, a->rope);
             for (int g = 0; g < a->n_head_kv; g++)
                 tlpi_kv_store(a->kv, j->c, seq, g, pos, k + (size_t)g * h,
                               v + (size_t)g * h);

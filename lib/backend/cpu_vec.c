@@ -103,8 +103,13 @@ static void norm_row(const norm_job *j, size_t t)
 
     float mean = j->vec->sum_sq(z, j->cols) / (float)j->cols;
     float s = tlpi_norm_scale(mean, j->eps);
-    for (int i = 0; i < j->n_norm; i++)
-        j->vec->scale(j->norm[i].y + at, z, j->norm[i].w, s, j->cols);
+    for (int i = 0; i < j->n_norm; i++) {
+        float *y = j->norm[i].y + at;
+        if (j->norm[i].w)
+            j->vec->scale(y, z, j->norm[i].w, s, j->cols);
+        else if (y != z)
+            memcpy(y, z, j->cols * sizeof(float));
+    }
 }
 
 static void norm_part(void *arg, int ith, int nth)
@@ -127,6 +132,39 @@ void tlpi_cpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
     norm_job j = { c->vec, (size_t)n_tok, (size_t)cols, x,  delta,
                    sum,    norm,          n_norm,       eps };
     run(c, j.n_tok * j.cols, norm_part, &j);
+}
+
+/* ==== sum_squares ======================================================== */
+
+typedef struct square_job {
+    const tlpi_cpu_vec *vec;
+    size_t n_tok;
+    const tlpi_square *item;
+    int n_item;
+} square_job;
+
+static void square_part(void *arg, int ith, int nth)
+{
+    const square_job *j = arg;
+    size_t t0, t1;
+    share(j->n_tok, ith, nth, &t0, &t1);
+    for (size_t t = t0; t < t1; t++)
+        for (int i = 0; i < j->n_item; i++) {
+            const tlpi_square *s = &j->item[i];
+            size_t cols = (size_t)s->cols;
+            s->y[t] += j->vec->sum_sq(s->x + t * cols, cols);
+        }
+}
+
+void tlpi_cpu_sum_squares(tlpi_backend *b, int n_tok, const tlpi_square *item,
+                          int n)
+{
+    tlpi_cpu *c = tlpi_cpu_of(b);
+    square_job j = { c->vec, (size_t)n_tok, item, n };
+    size_t cols = 0;
+    for (int i = 0; i < n; i++)
+        cols += (size_t)item[i].cols;
+    run(c, j.n_tok * cols, square_part, &j);
 }
 
 /* ==== add ================================================================ */

@@ -288,9 +288,9 @@ static void dry_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
                        int n)
 {
     tlpi_dry_work *w = &dry_of(b)->work;
-    double *bytes = w->n_ffn    ? &w->ffn_bytes
-                    : w->n_attn ? &w->attn_bytes
-                                : &w->other_bytes;
+    double *bytes = w->n_ffn                   ? &w->ffn_bytes
+                    : w->n_attn || w->n_square ? &w->attn_bytes
+                                               : &w->other_bytes;
 
     (void)n_tok;
     for (int i = 0; i < n; i++)
@@ -314,6 +314,19 @@ static void dry_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
         for (size_t j = 0; j < TLPI_COUNT(more); j++)
             w->ffn_bytes += more[j] ? more[j]->read : 0;
     }
+}
+
+static void dry_sum_squares(tlpi_backend *b, int n_tok, const tlpi_square *item,
+                            int n)
+{
+    tlpi_dry_work *w = &dry_of(b)->work;
+
+    (void)n_tok;
+    (void)item;
+    (void)n;
+    w->n_square++;
+    w->attn_bytes += w->other_bytes;
+    w->other_bytes = 0;
 }
 
 static void dry_attention(tlpi_backend *b, const tlpi_step *s,
@@ -395,6 +408,7 @@ static const tlpi_backend_ops dry_ops = {
     .zero = dry_zero,
     .matmul = dry_matmul,
     .gate_up = dry_gate_up,
+    .sum_squares = dry_sum_squares,
     .attention = dry_attention,
     .log_sum_exp = dry_log_sum_exp,
     .top = dry_top,

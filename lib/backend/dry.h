@@ -26,11 +26,12 @@ typedef struct tlpi_dry_options {
 /*
  * Work on a token.  Bytes are those of the multiplied weights, in the file's
  * types.  A product counts for the half of a stage whose main operation,
- * attention or gate_up, was called last; a product before both of them counts
- * for the operation that follows.
+ * attention (with sum_squares) or gate_up, was called last; a product before
+ * both of them counts for the operation that follows.
  */
 typedef struct tlpi_dry_work {
     int n_attn, n_ffn; /* calls of attention, of gate_up */
+    int n_square;      /* calls of sum_squares, which belong to attention */
     double attn_bytes, ffn_bytes;
     double other_bytes; /* no attention or gate_up was called */
     int n_head;         /* query heads */

@@ -42,7 +42,7 @@ static tlp_status push_work(recorder *r)
     double ffn = w.ffn_bytes + w.other_bytes;
     tlp_status st = TLP_OK;
 
-    if (w.n_attn)
+    if (w.n_attn || w.n_square)
         TLP_TRY(push(r, (tlpi_act){ .kind = TLPI_ACT_ATTN,
                                     .bytes = w.attn_bytes,
                                     .n_head = w.n_head }));
