@@ -265,7 +265,8 @@ typedef struct tlp_plan_make_options {
  * @return TLP_OK; TLP_EUNREACHED if the search finds no plan that reaches the
  *         target (few exchanges are out of reach beside a group); TLP_ENOTSUP
  *         for a start with adjustments, with other modes or tracks than the
- *         options allow, or without all layers in their order; TLP_EIO,
+ *         options allow, or without all layers in their order, and for nosync
+ *         with olmo2 models; TLP_EIO,
  *         TLP_EFORMAT or TLP_EMISMATCH for the file of scores (TLP_EMISMATCH if
  *         it belongs to another model, text or other options); TLP_ECANCELED by
  *         progress, after the scores are saved
@@ -389,8 +390,8 @@ typedef struct tlp_plan_adjust_report {
  * @param n            number of tokens, at least two windows
  * @param opts         options
  * @return TLP_OK; TLP_ENOGAIN if no adjustment improves the plan; TLP_ENOTSUP
- *         for a plan that changes the order of layers; TLP_ECANCELED by
- *         progress
+ *         for a plan that changes the order of layers, for groups of gemma3
+ *         models and for olmo2 models; TLP_ECANCELED by progress
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_adjust(tlp_plan **out,

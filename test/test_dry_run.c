@@ -132,16 +132,79 @@ Test(dry_run, traces_are_those_of_the_design)
     tlp_model_free(m);
 }
 
+/* Norms of rows of queries and keys, in models with norms of outputs: stage 1
+ * by rank, and the floats of its first exchange: of squares, or of outputs. */
+static const struct rows_case {
+    const char *plan;
+    int n_rank;
+    const char *stage[4];
+    size_t n;
+} rows_cases[] = {
+    { "serial", 1, { "af" }, 0 },
+    { "serial", 2, { "aSaSfS", "aSaSfS" }, 2 },
+    { "lp:1-2", 2, { "aSfS", "aSfS" }, 2 * 96 },
+    { "lp:1-3", 2, { "aSaSfS", "aSaSfS" }, 3 * 2 },
+    { "lp:1-2", 3, { "aSaSfS", "aSaSfS", "aSaSfS" }, 2 * 2 },
+    { "merge:1-2", 2, { "aSaSfS", "aSaSfS" }, 2 },
+    { "par:1-2", 2, { "afS", "afS" }, 96 },
+    { "par:1-2", 4, { "aiaifiS", "aiaifiS", "aiaifiS", "aiaifiS" }, 2 },
+    { "asym:1-2", 2, { "a>fS", "a<fS" }, 96 },
+    { "asym:1-2", 4, { "aiaSfiS", "aiaSfiS", "aiaSfiS", "aiaSfiS" }, 2 },
+    { "nosync:1a", 2, { "afS", "afS" }, 2 * 96 },
+    /* its feed-forward part is recorded before the next exchange */
+    { "nosync:1f", 2, { "aSaS", "aSaS" }, 2 },
+    { "nosync:1a", 4, { "aiaifS", "aiaifS", "aiaifS", "aiaifS" }, 2 },
+};
+
+static void check_rows(const struct rows_case *want, const tlpi_trace *t,
+                       int rank)
+{
+    char text[32];
+    size_t n = 0;
+
+    cr_expect_str_eq(spell(t, 1, text), want->stage[rank],
+                     "%s, rank %d of %d: %s", want->plan, rank, want->n_rank,
+                     text);
+    for (int i = t->n_act - 1; i >= 0; i--)
+        if (t->act[i].stage == 1 && tlpi_act_is_exchange(&t->act[i]))
+            n = t->act[i].exchange.n;
+    cr_expect_eq(n, want->n, "%s, rank %d of %d: %zu floats", want->plan, rank,
+                 want->n_rank, n);
+}
+
+Test(dry_run, squares_of_rows_are_exchanged)
+{
+    tiny_spec spec = tiny_default();
+    tlp_model *m = NULL;
+
+    spec.arch = "olmo2";
+    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
+    for (size_t i = 0; i < TLPI_COUNT(rows_cases); i++) {
+        tlpi_dry_run run = { 0 };
+        tlp_plan *plan = NULL;
+
+        CHECK_OK(tlp_plan_parse(&plan, m, rows_cases[i].plan));
+        CHECK_OK(tlpi_dry_run_create(&run, plan, rows_cases[i].n_rank));
+        for (int r = 0; r < run.n_rank; r++)
+            check_rows(&rows_cases[i], &run.rank[r], r);
+        tlpi_dry_run_free(&run);
+        tlp_plan_free(plan);
+    }
+    tlp_model_free(m);
+}
+
 static const char *const plans[] = { "serial",      "lp:1-2",    "lp-code:1-2",
                                      "par:1-2,3-4", "par:1-3",   "asym:1-2",
                                      "asym:0-2",    "merge:1-2", "drop:3" };
 
 /* A step of 7 tokens and one of a single token, on rank 0. */
-Test(dry_run, counters_of_a_session_are_those_of_the_dry_run)
+static void check_counters(const char *arch)
 {
     tiny_spec spec = tiny_default();
-    const char *path = tiny_make(&spec);
     int32_t ids[7];
+
+    spec.arch = arch;
+    const char *path = tiny_make(&spec);
 
     for (size_t i = 0; i < TLPI_COUNT(plans); i++)
         for (int n_rank = 1; n_rank <= 4; n_rank++) {
@@ -170,6 +233,12 @@ Test(dry_run, counters_of_a_session_are_those_of_the_dry_run)
             tlpi_dry_run_free(&run);
             rig_close(&r);
         }
+}
+
+Test(dry_run, counters_of_a_session_are_those_of_the_dry_run)
+{
+    check_counters("llama");
+    check_counters("olmo2");
 }
 
 typedef struct follower {

@@ -230,6 +230,21 @@ Test(invariance, every_cache_and_number_of_ranks)
                            plans[(kv + n_rank) % COUNT(plans)], n_rank);
 }
 
+Test(invariance, norms_of_rows)
+{
+    tiny_spec spec = tiny_default();
+
+    spec.arch = "olmo2";
+    spec.type = TLPI_F16;
+    spec.n_layer = 2;
+    const char *path = tiny_make(&spec);
+
+    for (int isa = FIRST_ISA; isa <= TLP_ISA_AMX; isa++)
+        for (int i = 0; rig_has_isa(isa) && i < COUNT(plans); i++)
+            check_case(path, "F16", SHORT_SCALAR, isa, TLP_COMPUTE_DEFAULT,
+                       kv_types[i], plans[i], 1 + (isa + i) % 3);
+}
+
 Test(invariance, contexts_of_several_chunks)
 {
     tiny_spec spec = tiny_default();

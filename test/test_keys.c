@@ -212,8 +212,10 @@ Test(keys, of_windows)
         { "%.rope.freq_base_swa", 'f', NAN, NULL },
     };
 
-    for (size_t i = 0; i < TLPI_COUNT(keys); i++)
+    for (size_t i = 0; i < TLPI_COUNT(keys); i++) {
         expect_accepted("gemma3", &keys[i]);
+        expect_accepted("olmo2", &keys[i]);
+    }
     for (size_t i = 0; i < TLPI_COUNT(bad); i++) {
         log_lines log;
         char key[128];

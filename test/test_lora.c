@@ -170,6 +170,18 @@ Test(lora, granite_and_smollm3)
     }
 }
 
+/* Norms of outputs, and of whole rows of queries and keys. */
+Test(lora, olmo2)
+{
+    tiny_spec spec = spec_of("olmo2");
+
+    open_model(&spec);
+    for (int c = 0; c < COUNT(cases); c++)
+        if (!strpbrk(cases[c].plan, "-")) /* groups */
+            expect_case(&cases[c], 0, 3, 2);
+    close_model();
+}
+
 Test(lora, fused_tensors)
 {
     tiny_spec spec = spec_of("llama");

@@ -171,8 +171,8 @@ static void check_buffers(tlp_plan *plan, const char *what)
  * backend lays out in its own way. */
 Test(memory, as_built)
 {
-    static const char *const archs[] = { "llama", "qwen2", "qwen3", "granite",
-                                         "smollm3" };
+    static const char *const archs[] = { "llama",   "qwen2",   "qwen3",
+                                         "granite", "smollm3", "olmo2" };
     static const char *const plans[] = { "serial",
                                          "lp:1-2",
                                          "par:0-1,2-4",
@@ -192,7 +192,8 @@ Test(memory, as_built)
 
             CHECK_OK(tlp_plan_parse(&plan, m, plans[i]));
             check_buffers(plan, plans[i]);
-            if (i > 0 && !strstr(plans[i], "merge")) { /* has no members */
+            /* merged stages have no members, and olmo2 no adjustments */
+            if (i > 0 && !strstr(plans[i], "merge") && a < 5) {
                 CHECK_OK(fitted_plan(&adjusted, plan, FITTED_ALL, 8, 1));
                 check_buffers(adjusted, "adjusted");
             }

@@ -76,15 +76,16 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
 {
     static const struct {
         const char *name;
-        bool neox, biases, qk_norm, post_norm;
+        bool neox, biases, raw, qk_norm, row_norm, post_norm;
         int rotating, windows; /* of layers 0 to 4, as bits */
     } archs[TLPI_N_ARCH] = {
-        { "llama", false, false, false, false, 0x1f, 0 },
-        { "qwen2", true, true, false, false, 0x1f, 0 },
-        { "qwen3", true, false, true, false, 0x1f, 0 },
-        { "granite", false, false, false, false, 0x1f, 0 },
-        { "smollm3", false, false, false, false, 0x17, 0 },
-        { "gemma3", true, false, true, true, 0x1f, 0x1b },
+        { "llama", false, false, false, false, false, false, 0x1f, 0 },
+        { "qwen2", true, true, false, false, false, false, 0x1f, 0 },
+        { "qwen3", true, false, false, true, false, false, 0x1f, 0 },
+        { "granite", false, false, false, false, false, false, 0x1f, 0 },
+        { "smollm3", false, false, false, false, false, false, 0x17, 0 },
+        { "gemma3", true, false, false, true, false, true, 0x1f, 0x1b },
+        { "olmo2", true, false, true, false, true, true, 0x1f, 0x17 },
     };
 
     for (int a = 0; a < TLPI_N_ARCH; a++) {
@@ -96,7 +97,9 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
         cr_expect_eq(tlpi_arch_get(&m->hp)->rope_neox, archs[a].neox);
         cr_expect_eq(m->hp.n_rot, 16);
         cr_expect_float_eq(m->hp.rope_scale, 1.0f, 0.0f);
-        cr_expect_float_eq(m->hp.rope_theta, archs[a].windows ? 1e6f : 1e4f,
+        cr_expect_float_eq(m->hp.rope_theta,
+                           a == TLPI_ARCH_GEMMA3 ? 1e6f : 1e4f, 0.0f);
+        cr_expect_float_eq(m->hp.window_theta, archs[a].windows ? 1e4f : 0,
                            0.0f);
         cr_expect_float_eq(m->hp.norm_eps, 1e-5f, 0.0f);
         for (int l = 0; l < 5; l++) {
@@ -109,12 +112,46 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
             cr_expect_null(w->t[TLPI_ATTN_OUTPUT_BIAS]);
             cr_expect_eq(w->t[TLPI_ATTN_Q_NORM] != NULL, archs[a].qk_norm);
             cr_expect_eq(w->t[TLPI_ATTN_K_NORM] != NULL, archs[a].qk_norm);
+            cr_expect_eq(w->t[TLPI_ATTN_Q_ROW_NORM] != NULL, archs[a].row_norm);
+            cr_expect_eq(w->t[TLPI_ATTN_K_ROW_NORM] != NULL, archs[a].row_norm);
+            cr_expect_eq(w->t[TLPI_ATTN_NORM] == NULL, archs[a].raw);
+            cr_expect_eq(w->t[TLPI_FFN_NORM] == NULL, archs[a].raw);
             cr_expect_eq(w->t[TLPI_ATTN_POST_NORM] != NULL, archs[a].post_norm);
             cr_expect_eq(w->t[TLPI_FFN_POST_NORM] != NULL, archs[a].post_norm);
             cr_expect_eq(w->window, archs[a].windows >> l & 1 ? 5 : 0);
             cr_expect_eq(w->rope == TLPI_ROPE_WINDOW,
                          (archs[a].windows >> l & 1) != 0);
         }
+        tlp_model_free(m);
+    }
+}
+
+/* A file may say of each layer whether it has a window, if the layers without
+ * one are as far apart as a step has them. */
+Test(model, windows_by_layer)
+{
+    static const struct {
+        const char *digits; /* 1: window */
+        tlp_status st;
+    } cases[] = {
+        { "11101", TLP_OK },      { "11111", TLP_OK },
+        { "10101", TLP_OK },      { "00000", TLP_OK },
+        { "01111", TLP_ENOTSUP }, { "11100", TLP_ENOTSUP },
+        { "1110", TLP_EFORMAT },  { "111011", TLP_EFORMAT },
+    };
+
+    for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
+        tiny_spec spec = tiny_default();
+        tlp_model *m = NULL;
+
+        spec.arch = "olmo2";
+        spec.windows = cases[i].digits;
+        tlp_status st = tlp_model_open(&m, tiny_make(&spec), NULL);
+        cr_expect_eq(st, cases[i].st, "%s: %s", cases[i].digits,
+                     tlp_status_name(st));
+        for (int l = 0; m && l < 5; l++)
+            cr_expect_eq(m->w.layer[l].window != 0, cases[i].digits[l] == '1',
+                         "%s, layer %d", cases[i].digits, l);
         tlp_model_free(m);
     }
 }

@@ -61,10 +61,10 @@ static const char *with_lora(const char *text, int rank)
 }
 
 /* A scenario in n processes: nothing to complain about, on any. */
-static void play(int n, const char *scenario, const char *const more[])
+static void play_with(int n, const char *scenario, const char *model,
+                      const char *const more[])
 {
-    const char *argv[16] = { "test/mpi/session_process", scenario,
-                             model_of_seed(1) };
+    const char *argv[16] = { "test/mpi/session_process", scenario, model };
 
     for (int i = 0; more && more[i]; i++)
         argv[3 + i] = more[i];
@@ -72,6 +72,11 @@ static void play(int n, const char *scenario, const char *const more[])
     cr_assert_eq(s.status, 0, "%s, %d processes: status %d: %s", scenario, n,
                  s.status, s.err);
     spawn_free(&s);
+}
+
+static void play(int n, const char *scenario, const char *const more[])
+{
+    play_with(n, scenario, model_of_seed(1), more);
 }
 
 #define MORE(...) ((const char *const[]){ __VA_ARGS__, NULL })
@@ -99,6 +104,22 @@ Test(mpi_session, four_ranks_give_the_bits_of_four_threads)
 {
     MPIRUN_OR_SKIP();
     play(4, "exact", MORE("nosync:0f,1,3a", "nosync@4:0f,1,3a"));
+}
+
+/* Norms of outputs, and of rows of queries and keys that ranks share. */
+Test(mpi_session, norms_over_ranks)
+{
+    tiny_spec spec = tiny_default();
+
+    MPIRUN_OR_SKIP();
+    spec.arch = "olmo2";
+    const char *model = tiny_make(&spec);
+    play_with(2, "exact", model,
+              MORE("serial", "lp:1-2,3-4", "par:1-2,3-4", "asym:0-1,2-4",
+                   "nosync:0f,1,3a"));
+    play_with(3, "exact", model,
+              MORE("serial", "lp:1-2,3-4", "par:1-2,3-4", "asym:0-1,2-3"));
+    play_with(4, "exact", model, MORE("nosync:0f,1,3a"));
 }
 
 /* Workers have no plan of their own: adjustments come from rank 0. */

@@ -16,10 +16,11 @@
 
 TestSuite(oom, .timeout = 300);
 
-static const char *small_model(int n_split)
+static const char *small_model_of(const char *arch, int n_split)
 {
     tiny_spec s = tiny_default();
 
+    s.arch = arch;
     s.n_layer = 2;
     s.n_embd = 32;
     s.n_ff = 64;
@@ -29,6 +30,11 @@ static const char *small_model(int n_split)
     s.type = TLPI_Q8_0;
     s.n_split = n_split;
     return tiny_make(&s);
+}
+
+static const char *small_model(int n_split)
+{
+    return small_model_of("llama", n_split);
 }
 
 /* OK or out of memory, with a text that says for what; true when the call
@@ -212,6 +218,12 @@ Test(oom, split_file_merged_layers_shared_member)
 {
     sweep(&(life){ small_model(2), "merge:0-1", 1 }, false, CHECK_SLOWDOWN);
     sweep(&(life){ small_model(1), "par:0-1", 3 }, false, CHECK_SLOWDOWN);
+}
+
+Test(oom, norms_of_rows_over_ranks)
+{
+    sweep(&(life){ small_model_of("olmo2", 1), "serial", 2 }, false,
+          CHECK_SLOWDOWN);
 }
 
 /* A session that exists goes on giving the same bits after failures. */

@@ -57,8 +57,8 @@ static const plan_case main_plans[] = {
     { "asym:0-2", "asym:0,1,2" },
 };
 
-static const char *const archs[] = { "llama",   "qwen2",   "qwen3",
-                                     "granite", "smollm3", "gemma3" };
+static const char *const archs[] = { "llama",   "qwen2",  "qwen3", "granite",
+                                     "smollm3", "gemma3", "olmo2" };
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -151,6 +151,8 @@ static tiny_spec golden_spec(const char *name)
     }
     s.rope_freqs = strstr(name, "-freqs");
     s.tied = strstr(name, "-tied");
+    if (strcmp(s.arch, "olmo2") == 0 && !strstr(name, "-window"))
+        s.window = 0;
     if (strstr(name, "-linear"))
         s.rope_scale = 4;
     if (strstr(name, "-head24"))
@@ -242,6 +244,10 @@ Test(parity, smollm3)
 Test(parity, gemma3)
 {
     all_plans("gemma3");
+}
+Test(parity, olmo2)
+{
+    all_plans("olmo2");
 }
 
 /* Every plan must differ from every other: else the table above proves less
@@ -344,6 +350,10 @@ Test(parity, rope_variants)
     main_plans_on(&s, "linear scaling", 2);
     s.arch = "qwen2";
     main_plans_on(&s, "linear scaling, qwen2", 2);
+    s.arch = "olmo2";
+    main_plans_on(&s, "linear scaling beside windows", 2);
+    s.window = 0;
+    main_plans_on(&s, "linear scaling, olmo2", 2);
 }
 
 /* A bias of attention's output is part of what residual_scale multiplies. */

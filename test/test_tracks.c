@@ -41,8 +41,8 @@ static const track_case cases[] = {
 
 static const int rank_counts[] = { 1, 2, 3, 4, 6 };
 
-static const char *const archs[] = { "llama",   "qwen2",   "qwen3",
-                                     "granite", "smollm3", "gemma3" };
+static const char *const archs[] = { "llama",   "qwen2",  "qwen3", "granite",
+                                     "smollm3", "gemma3", "olmo2" };
 
 /* ==== equations ========================================================== */
 
@@ -115,6 +115,8 @@ Test(tracks, uneven_cuts)
         s.n_head = shapes[i].n_head;
         s.n_head_kv = shapes[i].n_head_kv;
         s.head_dim = shapes[i].head_dim;
+        all_cases(&s);
+        s.arch = "olmo2"; /* counts a shared kv head once in a row */
         all_cases(&s);
     }
 }

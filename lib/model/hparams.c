@@ -309,6 +309,38 @@ done:
     return st;
 }
 
+/* Which layers have a window: a step, or an array that says so of each layer
+ * and repeats itself as a step does. */
+static tlp_status read_pattern(tlpi_hparams *hp, const tlpi_gguf *g)
+{
+    const char *name = "attention.sliding_window_pattern";
+    arch_key key = key_of(hp, name);
+    const tlpi_gguf_kv *kv = tlpi_gguf_find(g, key.name);
+    int step = 1;
+
+    if (!kv || !kv->is_array || kv->type != TLPI_GGUF_BOOL)
+        return read_int(hp, g, name, false, 1, MAX_LAYER, &hp->window_step);
+    if (kv->n != (uint64_t)hp->n_layer)
+        return tlpi_fail(TLP_EFORMAT, "%s: key %s: %llu elements, %d expected",
+                         g->path, key.name, (unsigned long long)kv->n,
+                         hp->n_layer);
+    while (step <= hp->n_layer && tlpi_gguf_elem_i64(kv, (uint64_t)step - 1))
+        step++;
+    for (int l = 0; l < hp->n_layer; l++) {
+        bool has = tlpi_gguf_elem_i64(kv, (uint64_t)l) != 0;
+
+        if (has != ((l + 1) % step != 0))
+            return tlpi_fail(TLP_ENOTSUP,
+                             "%s: key %s: element %d is %s, false at every "
+                             "element whose number from 1 is a multiple of %d, "
+                             "and true elsewhere, expected",
+                             g->path, key.name, l, has ? "true" : "false",
+                             step);
+    }
+    hp->window_step = step;
+    return TLP_OK;
+}
+
 /* Which layers have a window, and the angles there. */
 static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
 {
@@ -318,11 +350,11 @@ static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
     if (arch->window_step == 0)
         return TLP_OK;
     hp->window_step = arch->window_step;
-    hp->window_theta = arch->window_theta;
+    hp->window_theta =
+        arch->window_theta > 0 ? arch->window_theta : hp->rope_theta;
     TLP_TRY(read_int(hp, g, "attention.sliding_window", false, 0, MAX_CTX,
                      &hp->n_window));
-    TLP_TRY(read_int(hp, g, "attention.sliding_window_pattern", false, 1,
-                     MAX_LAYER, &hp->window_step));
+    TLP_TRY(read_pattern(hp, g));
     TLP_TRY(read_float(hp, g, "rope.freq_base_swa", false, 0, 1e15,
                        &hp->window_theta));
     if (hp->n_window == 0) {

@@ -20,13 +20,24 @@ typedef enum tlpi_arch {
     TLPI_ARCH_GRANITE,
     TLPI_ARCH_SMOLLM3,
     TLPI_ARCH_GEMMA3,
+    TLPI_ARCH_OLMO2,
     TLPI_N_ARCH
 } tlpi_arch;
+
+/* RMS norms of queries and keys. */
+typedef enum tlpi_qk_norm {
+    TLPI_QK_NORM_NONE,
+    TLPI_QK_NORM_HEADS, /* of each head */
+    TLPI_QK_NORM_ROWS   /* of all query heads of a token together, and of all kv
+                           heads */
+} tlpi_qk_norm;
 
 typedef struct tlpi_arch_info {
     const char *name; /* general.architecture */
     bool rope_neox;   /* rotation pairs (i, i + n_rot/2), else (2i, 2i+1) */
-    bool qk_norm;     /* queries and keys of a head have an RMS norm */
+    tlpi_qk_norm qk_norm;
+    bool raw_input;   /* attention and feed-forward read the residual stream
+                         without a norm */
     bool scales;      /* the file may give the four scales of tlpi_hparams */
     bool rope_switch; /* rope.scaling.finetuned false means no rotation */
     int no_rope_step; /* as in tlpi_hparams */
@@ -34,7 +45,8 @@ typedef struct tlpi_arch_info {
     tlpi_gate gate;   /* of the feed-forward part's gate */
     bool embd_root;   /* embeddings are multiplied by sqrt(n_embd) */
     int window_step;  /* as in tlpi_hparams; 0: windows are refused */
-    float window_theta; /* as in tlpi_hparams, without the key */
+    float window_theta; /* as in tlpi_hparams, without the key; 0: the model's
+                           rope_theta */
     int n_layer_even;   /* number of layers of the size whose scores are scaled
                            by 1/sqrt(n_embd / n_head); 0: no such size */
 } tlpi_arch_info;

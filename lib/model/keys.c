@@ -47,9 +47,10 @@ static const tlpi_gguf_rule arch_rules[] = {
     ANY("rope.scaling.yarn_beta_fast"),
     ANY("rope.scaling.yarn_beta_slow"),
     /* read there for models whose layers have windows */
-    { .name = "attention.sliding_window", .only = BIT(GEMMA3) },
-    { .name = "attention.sliding_window_pattern", .only = BIT(GEMMA3) },
-    { .name = "rope.freq_base_swa", .only = BIT(GEMMA3) },
+    { .name = "attention.sliding_window", .only = BIT(GEMMA3) | BIT(OLMO2) },
+    { .name = "attention.sliding_window_pattern",
+      .only = BIT(GEMMA3) | BIT(OLMO2) },
+    { .name = "rope.freq_base_swa", .only = BIT(GEMMA3) | BIT(OLMO2) },
     /* the value that changes nothing */
     NUMBER("attention.sliding_window", 0),
     NUMBER("attention.clamp_kqv", 0),

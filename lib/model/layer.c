@@ -14,6 +14,7 @@
 
 const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR] = {
     [TLPI_ATTN_NORM] = { VECTOR("attn_norm.weight", ATTN, EMBD),
+                         .need = TLPI_NEED_INPUT_NORM,
                          .owner = TLPI_OWNER_MEMBER },
     [TLPI_ATTN_Q] = { MATRIX("attn_q", ATTN, HEAD, EMBD) },
     [TLPI_ATTN_K] = { MATRIX("attn_k", ATTN, HEAD_KV, EMBD) },
@@ -27,9 +28,13 @@ const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR] = {
     [TLPI_ATTN_V_BIAS] = { VECTOR("attn_v.bias", ATTN, HEAD_KV),
                            .need = TLPI_OPTIONAL },
     [TLPI_ATTN_Q_NORM] = { VECTOR("attn_q_norm.weight", ATTN, HEAD_DIM),
-                           .need = TLPI_NEED_QK_NORM },
+                           .need = TLPI_NEED_HEAD_NORM },
     [TLPI_ATTN_K_NORM] = { VECTOR("attn_k_norm.weight", ATTN, HEAD_DIM),
-                           .need = TLPI_NEED_QK_NORM },
+                           .need = TLPI_NEED_HEAD_NORM },
+    [TLPI_ATTN_Q_ROW_NORM] = { VECTOR("attn_q_norm.weight", ATTN, HEAD),
+                               .need = TLPI_NEED_ROW_NORM },
+    [TLPI_ATTN_K_ROW_NORM] = { VECTOR("attn_k_norm.weight", ATTN, HEAD_KV),
+                               .need = TLPI_NEED_ROW_NORM },
     [TLPI_ATTN_OUTPUT_BIAS] = { VECTOR("attn_output.bias", ATTN, EMBD),
                                 .need = TLPI_OPTIONAL,
                                 .owner = TLPI_OWNER_FIRST },
@@ -37,6 +42,7 @@ const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR] = {
                               .need = TLPI_NEED_POST_NORM,
                               .owner = TLPI_OWNER_MEMBER },
     [TLPI_FFN_NORM] = { VECTOR("ffn_norm.weight", FFN, EMBD),
+                        .need = TLPI_NEED_INPUT_NORM,
                         .owner = TLPI_OWNER_MEMBER },
     [TLPI_FFN_GATE] = { MATRIX("ffn_gate", FFN, FF, EMBD) },
     [TLPI_FFN_UP] = { MATRIX("ffn_up", FFN, FF, EMBD) },
@@ -81,8 +87,12 @@ bool tlpi_row_is_needed(const tlpi_tensor_row *row, const tlpi_hparams *hp)
     const tlpi_arch_info *arch = tlpi_arch_get(hp);
 
     switch (row->need) {
-    case TLPI_NEED_QK_NORM:
-        return arch->qk_norm;
+    case TLPI_NEED_INPUT_NORM:
+        return !arch->raw_input;
+    case TLPI_NEED_HEAD_NORM:
+        return arch->qk_norm == TLPI_QK_NORM_HEADS;
+    case TLPI_NEED_ROW_NORM:
+        return arch->qk_norm == TLPI_QK_NORM_ROWS;
     case TLPI_NEED_POST_NORM:
         return arch->post_norm;
     default:
@@ -94,11 +104,10 @@ const tlpi_tensor_row *tlpi_row_find(const tlpi_tensor_row *table, size_t n,
                                      const char *name, const tlpi_hparams *hp)
 {
     for (size_t i = 0; i < n; i++)
-        if (strcmp(table[i].name, name) == 0)
-            return table[i].need == TLPI_OPTIONAL ||
-                           tlpi_row_is_needed(&table[i], hp)
-                       ? &table[i]
-                       : NULL;
+        if (strcmp(table[i].name, name) == 0 &&
+            (table[i].need == TLPI_OPTIONAL ||
+             tlpi_row_is_needed(&table[i], hp)))
+            return &table[i];
     return NULL;
 }
 

@@ -24,6 +24,8 @@ typedef enum tlpi_layer_id {
     TLPI_ATTN_V_BIAS,
     TLPI_ATTN_Q_NORM,
     TLPI_ATTN_K_NORM,
+    TLPI_ATTN_Q_ROW_NORM,
+    TLPI_ATTN_K_ROW_NORM,
     TLPI_ATTN_OUTPUT_BIAS,
     TLPI_ATTN_POST_NORM,
     TLPI_FFN_NORM,
@@ -66,9 +68,11 @@ typedef enum tlpi_extent {
 typedef enum tlpi_half { TLPI_HALF_ATTN, TLPI_HALF_FFN } tlpi_half;
 
 typedef enum tlpi_need {
-    TLPI_NEED,           /* every model has it */
-    TLPI_NEED_QK_NORM,   /* only architectures with QK norms have it */
-    TLPI_NEED_POST_NORM, /* only those with norms of outputs have it */
+    TLPI_NEED,            /* every model has it */
+    TLPI_NEED_INPUT_NORM, /* only architectures with norms of inputs have it */
+    TLPI_NEED_HEAD_NORM,  /* only those with norms of heads have it */
+    TLPI_NEED_ROW_NORM,   /* only those with norms of whole rows of heads */
+    TLPI_NEED_POST_NORM,  /* only those with norms of outputs have it */
     TLPI_OPTIONAL
 } tlpi_need;
 
@@ -127,7 +131,8 @@ static inline bool tlpi_row_is_matrix(const tlpi_tensor_row *row)
 }
 
 /* The row of that name, or NULL; also NULL for a tensor that models of this
- * architecture do not have. */
+ * architecture do not have.  Rows of one name belong to different
+ * architectures. */
 const tlpi_tensor_row *tlpi_row_find(const tlpi_tensor_row *table, size_t n,
                                      const char *name, const tlpi_hparams *hp);
 

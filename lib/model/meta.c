@@ -157,14 +157,35 @@ tlp_status tlp_model_get_meta(char *buf, size_t cap, size_t *len,
     return st;
 }
 
+static tlp_status refuse(const tlp_model *m, const char *where,
+                         const char *what, const char *why)
+{
+    return tlpi_fail(TLP_ENOTSUP, "%s: %s %s models, %s", where, what,
+                     tlpi_arch_get(&m->hp)->name, why);
+}
+
 tlp_status tlpi_model_check_post(const tlp_model *m, const char *where,
                                  const char *what)
 {
-    const tlpi_arch_info *arch = tlpi_arch_get(&m->hp);
+    return tlpi_arch_get(&m->hp)->post_norm
+               ? refuse(m, where, what, "whose layers normalise what they give")
+               : TLP_OK;
+}
 
-    if (!arch->post_norm)
-        return TLP_OK;
-    return tlpi_fail(TLP_ENOTSUP,
-                     "%s: %s %s models, whose layers normalise what they give",
-                     where, what, arch->name);
+tlp_status tlpi_model_check_inputs(const tlp_model *m, const char *where,
+                                   const char *what)
+{
+    return tlpi_arch_get(&m->hp)->raw_input
+               ? refuse(m, where, what,
+                        "whose layers do not normalise what they read")
+               : TLP_OK;
+}
+
+tlp_status tlpi_model_check_rows(const tlp_model *m, const char *where,
+                                 const char *what)
+{
+    return tlpi_arch_get(&m->hp)->qk_norm == TLPI_QK_NORM_ROWS
+               ? refuse(m, where, what,
+                        "whose ranks exchange squares of queries and keys")
+               : TLP_OK;
 }

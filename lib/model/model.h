@@ -74,8 +74,13 @@ tlp_status tlpi_rope_inv_freq(double **out, const tlpi_env *env,
                               const tlpi_tensor *divisors);
 
 /* meta.c: TLP_ENOTSUP, "WHERE: WHAT NAME models", for models whose layers have
- * norms of their outputs. */
+ * norms of their outputs; no norms of their inputs; norms of whole rows of
+ * queries and keys. */
 tlp_status tlpi_model_check_post(const tlp_model *m, const char *where,
+                                 const char *what);
+tlp_status tlpi_model_check_inputs(const tlp_model *m, const char *where,
+                                   const char *what);
+tlp_status tlpi_model_check_rows(const tlp_model *m, const char *where,
                                  const char *what);
 
 tlp_model *tlpi_model_retain(tlp_model *m);

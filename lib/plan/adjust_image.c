@@ -391,8 +391,11 @@ static tlp_status read_image(tlpi_adjust *a, const tlp_plan *p, void *image,
     for (size_t i = 0; i < a->index->n_tensor; i++)
         TLP_TRY(place(a, p, &a->index->tensor[i], where));
     for (int i = 0; i < p->n_stage; i++) {
-        if (a->stage[i].member)
-            TLP_TRY(check_pairs(a, p, i, where));
+        if (!a->stage[i].member)
+            continue;
+        TLP_TRY(tlpi_model_check_inputs(p->model, where,
+                                        "stages are not adjusted in"));
+        TLP_TRY(check_pairs(a, p, i, where));
     }
     if (a->lora)
         TLP_TRY(tlpi_lora_check_pairs(a->lora, p->model, where));

@@ -34,7 +34,7 @@ static tlp_status begin_stage(const tlpi_pass *p, const tlpi_rank_stage *s,
 
     TLP_TRY(tlpi_enter(p, s->attn_norm, s->n_member, owed));
     TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_ATTN_IN));
-    tlpi_attend(p, s);
+    st = tlpi_attend(p, s);
 done:
     return st;
 }
@@ -291,10 +291,10 @@ done:
 
 /* norm[t] = rms_norm(x_t) * weight; x stays. */
 static void enter_tracks(const tlpi_pass *p, const tlpi_rank_stage *s,
-                         float *const *weight)
+                         const tlpi_rank_input *input)
 {
     for (int t = 0; t < s->n_member; t++)
-        tlpi_enter_own(p, weight, t, tlpi_slot(p, p->buf->track, t));
+        tlpi_enter_own(p, input, t, tlpi_slot(p, p->buf->track, t));
 }
 
 /* No exchange: D_t = D_t + the half of each track. */
@@ -386,7 +386,7 @@ static tlp_status stage_tracks(const tlpi_pass *p, const tlpi_rank_stage *s,
     else
         TLP_TRY(tlpi_enter(p, s->attn_norm, s->n_member, owed));
     TLP_TRY(tlpi_tap(p, s, TLPI_PROBE_ATTN_IN));
-    tlpi_attend(p, s);
+    TLP_TRY(tlpi_attend(p, s));
     tlpi_zero_missing(p, s);
     tlpi_project_each(p, s);
     if (s->nosync & TLP_NOSYNC_ATTN) {

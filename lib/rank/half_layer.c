@@ -8,14 +8,14 @@
 /* norm[t] = rms_norm(x_t) * weight: the stream of a track stands in its slot of
  * `track`, beside a common stream of zeros. */
 static void enter(const tlpi_pass *p, const tlpi_rank_stage *s,
-                  float *const *weight, const float *const *x)
+                  const tlpi_rank_input *input, const float *const *x)
 {
     p->b->ops->zero(p->b, p->buf->x, p->n);
     for (int t = 0; t < s->n_member; t++) {
         float *own = tlpi_slot(p, p->buf->track, t);
 
         p->b->ops->write(p->b, own, x[t], p->n);
-        tlpi_enter_own(p, weight, t, own);
+        tlpi_enter_own(p, input, t, own);
     }
 }
 
@@ -44,11 +44,12 @@ tlp_status tlpi_half_layer(tlpi_rank *r, const tlpi_program *program, int index,
                           .step = step,
                           .n_tok = step->n_tok,
                           .n = tlpi_n_stream(r, step) };
+    tlp_status st = TLP_OK;
 
     r->b->ops->begin_step(r->b, step, NULL);
     if (half == TLP_NOSYNC_ATTN) {
         enter(&p, s, s->attn_norm, x);
-        tlpi_attend(&p, s);
+        st = tlpi_attend(&p, s);
         tlpi_zero_missing(&p, s);
         tlpi_project_each(&p, s);
     } else {
@@ -56,5 +57,7 @@ tlp_status tlpi_half_layer(tlpi_rank *r, const tlpi_program *program, int index,
         tlpi_expand(&p, s);
         tlpi_contract_each(&p, s);
     }
-    return r->b->ops->end_step(r->b, read_parts(&p, s, y));
+    if (st == TLP_OK)
+        st = read_parts(&p, s, y);
+    return r->b->ops->end_step(r->b, st);
 }

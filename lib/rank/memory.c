@@ -66,6 +66,8 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r)
     n.track = times(n.x, (size_t)n_track);
     n.norm = times(n.x, (size_t)n.members);
     n.qkv = times(t, n.qkv);
+    if (tlpi_arch_get(hp)->qk_norm == TLPI_QK_NORM_ROWS)
+        n.squares = times(t, 2 * (size_t)n.members);
     n.hidden = times(t, n.hidden);
     n.rows = times((size_t)3 * TLPI_LOGIT_CHUNK, d);
     n.logits =

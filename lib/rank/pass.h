@@ -28,7 +28,7 @@ static inline float *tlpi_slot(const tlpi_pass *p, float *base, int i)
     return base + (size_t)i * p->n;
 }
 
-/* Normalised input of a member. */
+/* Input of a member: normalised, if the model has norms of inputs. */
 static inline float *tlpi_input(const tlpi_pass *p, int member)
 {
     return tlpi_slot(p, p->buf->norm, member);
@@ -42,6 +42,13 @@ static inline float *tlpi_attn_sum(const tlpi_pass *p, const tlpi_rank_stage *s,
 {
     return member == s->carried ? p->buf->delta
                                 : tlpi_slot(p, p->buf->acc, member);
+}
+
+/* Sums of the squares of row `row` of the stage, of its queries and behind them
+ * of its keys: [2][T]. */
+static inline float *tlpi_row_squares(const tlpi_pass *p, int row)
+{
+    return p->buf->squares + 2 * (size_t)row * (size_t)p->n_tok;
 }
 
 /* Hidden units of a feed-forward part. */

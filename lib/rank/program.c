@@ -291,30 +291,36 @@ done:
     return st;
 }
 
-/* A rank normalises inputs for the members it holds parts of, no others. */
+/* The norm of a member's input, or a mark that the input has none. */
+static tlp_status load_input(const source *src, tlpi_layer_id id,
+                             tlpi_rank_input *out)
+{
+    if (out->used)
+        return TLP_OK;
+    out->used = true;
+    return load_elements(src, id, 0, src->p->store->model->hp.n_embd, &out->w);
+}
+
+/* A rank makes inputs for the members it holds parts of, no others. */
 static tlp_status load_norms(tlpi_program *p, const tlpi_stage *stage,
                              const tlpi_stage_shard *shard, tlpi_rank_stage *s)
 {
-    int64_t d = p->store->model->hp.n_embd;
     size_t n = (size_t)s->n_member;
     tlp_status st = TLP_OK;
 
-    s->attn_norm = tlpi_calloc(p->store->env, n, sizeof(float *));
-    s->ffn_norm = tlpi_calloc(p->store->env, n, sizeof(float *));
+    s->attn_norm = tlpi_calloc(p->store->env, n, sizeof(*s->attn_norm));
+    s->ffn_norm = tlpi_calloc(p->store->env, n, sizeof(*s->ffn_norm));
     if (!s->attn_norm || !s->ffn_norm)
         return tlpi_fail_nomem_for("the stages of a plan");
     for (int i = 0; i < shard->n_attn; i++) {
         int m = shard->attn[i].member;
         source src = { p, stage, m };
-        if (!s->attn_norm[m])
-            TLP_TRY(
-                load_elements(&src, TLPI_ATTN_NORM, 0, d, &s->attn_norm[m]));
+        TLP_TRY(load_input(&src, TLPI_ATTN_NORM, &s->attn_norm[m]));
     }
     for (int i = 0; i < shard->n_ffn; i++) {
         int m = shard->ffn[i].norm;
         source src = { p, stage, m };
-        if (!s->ffn_norm[m])
-            TLP_TRY(load_elements(&src, TLPI_FFN_NORM, 0, d, &s->ffn_norm[m]));
+        TLP_TRY(load_input(&src, TLPI_FFN_NORM, &s->ffn_norm[m]));
     }
 done:
     return st;
@@ -361,6 +367,7 @@ static tlp_status load_stage(tlpi_program *p, int index)
     s->carried = tlpi_rank_carried(p->rank, s);
     TLP_TRY(load_gains(p, s));
     TLP_TRY(load_parts(p, stage, shard, s));
+    tlpi_program_set_rows(p, index);
     TLP_TRY(sum_biases(p, s));
     TLP_TRY(tlpi_scratch_reserve_low(p->scratch, tlpi_program_lora_cols(s)));
     if (adjust)
@@ -421,6 +428,15 @@ static void free_norms(tlpi_program *p, float **norm, int n)
     tlpi_free(p->store->env, norm);
 }
 
+static void free_inputs(tlpi_program *p, tlpi_rank_input *input, int n)
+{
+    tlpi_backend *b = p->store->b;
+
+    for (int m = 0; input && m < n; m++)
+        b->ops->buffer_free(b, input[m].w);
+    tlpi_free(p->store->env, input);
+}
+
 static void unload_stage(tlpi_program *p, int index)
 {
     const tlpi_stage *stage = &p->plan->stage[index];
@@ -436,8 +452,8 @@ static void unload_stage(tlpi_program *p, int index)
     }
     for (int i = 0; i < s->n_ffn; i++)
         unload_part(p, stage, s->ffn[i].member, &s->ffn[i].t);
-    free_norms(p, s->attn_norm, s->n_member);
-    free_norms(p, s->ffn_norm, s->n_member);
+    free_inputs(p, s->attn_norm, s->n_member);
+    free_inputs(p, s->ffn_norm, s->n_member);
     free_norms(p, s->attn_post, n_post(s));
     free_norms(p, s->ffn_post, n_post(s));
     b->ops->buffer_free(b, s->o_bias);

@@ -71,6 +71,10 @@ int tlpi_program_lora_cols(const tlpi_rank_stage *s);
 int tlpi_program_lora_rank(const tlp_plan *plan,
                            const tlpi_session_config *cfg);
 
+/* program_rows.c: which rows the parts of a stage are parts of, in models that
+ * normalise whole rows of queries and keys. */
+void tlpi_program_set_rows(tlpi_program *p, int stage);
+
 /* program_adjust.c: other adjustments for a stage than the plan's, from the
  * next step on; NULL: none.  All is copied.  On failure the stage is as before.
  */

@@ -101,9 +101,9 @@ static tlp_status fill_adjust(tlpi_program *p, const tlpi_rank_stage *s,
     for (int m = 0; m < s->n_member; m++) {
         const tlpi_member_adjust *f = &from->member[m];
 
-        if (s->attn_norm[m])
+        if (s->attn_norm[m].used)
             TLP_TRY(make_lowrank(p, a, &f->attn_in, &a->attn_in[m]));
-        if (s->ffn_norm[m])
+        if (s->ffn_norm[m].used)
             TLP_TRY(make_lowrank(p, a, &f->ffn_in, &a->ffn_in[m]));
         if (from->out_rank &&
             (holds_ffn(s, m) || tlpi_rank_counts(p->rank, s, m)))
@@ -259,9 +259,9 @@ static void put_adjust(tlpi_program *p, int index,
         const tlpi_member_adjust *f = from ? &from[m] : NULL;
 
         put_norm(p, l->t[TLPI_ATTN_NORM], f ? f->attn_norm : NULL, scratch,
-                 s->attn_norm[m]);
+                 s->attn_norm[m].w);
         put_norm(p, l->t[TLPI_FFN_NORM], f ? f->ffn_norm : NULL, scratch,
-                 s->ffn_norm[m]);
+                 s->ffn_norm[m].w);
         s->attn_gain[m] = scale * (f ? f->attn_gain : 1);
         s->ffn_gain[m] = scale * (f ? f->ffn_gain : 1);
     }

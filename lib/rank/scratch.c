@@ -34,6 +34,8 @@ static tlp_status create_activations(tlpi_scratch *s, tlpi_exchange *x,
         TLP_TRY(buffer(s, &s->track, n->track));
     TLP_TRY(buffer(s, &s->norm, n->norm));
     TLP_TRY(buffer(s, &s->qkv, n->qkv));
+    if (n->squares)
+        TLP_TRY(exchanged_buffer(s, x, &s->squares, n->squares));
     TLP_TRY(buffer(s, &s->hidden, n->hidden));
     TLP_TRY(buffer(s, &s->rows, n->rows));
 done:
@@ -50,9 +52,10 @@ static tlp_status create_lists(tlpi_scratch *s, const tlpi_needs *n)
     s->low_mm = tlpi_calloc(s->env, terms, sizeof(*s->low_mm));
     s->gate_up = tlpi_calloc(s->env, parts, sizeof(*s->gate_up));
     s->attn = tlpi_calloc(s->env, parts, sizeof(*s->attn));
+    s->square = tlpi_calloc(s->env, 2 * parts, sizeof(*s->square));
     s->norms = tlpi_calloc(s->env, (size_t)n->members, sizeof(*s->norms));
     return s->term && s->mm && s->low_term && s->low_mm && s->gate_up &&
-                   s->attn && s->norms
+                   s->attn && s->square && s->norms
                ? TLP_OK
                : tlpi_fail_nomem_for("activations");
 }
@@ -95,8 +98,8 @@ done:
 
 void tlpi_scratch_free(tlpi_scratch *s)
 {
-    float *all[] = { s->x,   s->delta,  s->acc, s->track, s->norm,
-                     s->qkv, s->hidden, s->low, s->rows,  s->logits };
+    float *all[] = { s->x,       s->delta,  s->acc, s->track, s->norm,  s->qkv,
+                     s->squares, s->hidden, s->low, s->rows,  s->logits };
 
     for (size_t i = 0; s->b && i < TLPI_COUNT(all); i++)
         s->b->ops->buffer_free(s->b, all[i]);
@@ -107,6 +110,7 @@ void tlpi_scratch_free(tlpi_scratch *s)
         tlpi_free(s->env, s->low_mm);
         tlpi_free(s->env, s->gate_up);
         tlpi_free(s->env, s->attn);
+        tlpi_free(s->env, s->square);
         tlpi_free(s->env, s->norms);
         tlpi_free(s->env, s->seen);
         tlpi_free(s->env, s->host);

@@ -37,7 +37,7 @@ typedef struct tlpi_needs {
     int terms; /* matrices that one call multiplies by, without LoRA */
     int cols;  /* longest input row of any matmul */
     /* Floats of each of its buffers, SIZE_MAX beyond all memory. */
-    size_t x, acc, track, norm, qkv, hidden, rows, logits;
+    size_t x, acc, track, norm, qkv, squares, hidden, rows, logits;
 } tlpi_needs;
 
 typedef struct tlpi_scratch {
@@ -48,19 +48,21 @@ typedef struct tlpi_scratch {
     size_t n_bytes; /* of the activations */
 
     /* Activations, in memory of the backend. */
-    float *x;      /* [T][d] residual stream */
-    float *delta;  /* [T][d] what a stage adds to it */
-    float *acc;    /* [n_member+1][T][d] attention outputs of par and asym,
-                      halves of tracks; the last slot receives a running sum */
-    float *track;  /* [n_track][T][d] what a track has added to the stream
-                      since the last exchange; NULL without tracks */
-    float *norm;   /* [n_member][T][d] normalised inputs */
-    float *qkv;    /* queries, keys, values and outputs of all parts */
-    float *hidden; /* feed-forward hidden units of all parts, [T][n_ff] each */
-    float *low;    /* [T][low_cols] down x of low-rank corrections, a x of
-                      LoRA */
-    float *rows;   /* [3][logit_chunk][d] rows of x, delta; normalised */
-    float *logits; /* [logit_cap][logit_cols] */
+    float *x;       /* [T][d] residual stream */
+    float *delta;   /* [T][d] what a stage adds to it */
+    float *acc;     /* [n_member+1][T][d] attention outputs of par and asym,
+                       halves of tracks; the last slot receives a running sum */
+    float *track;   /* [n_track][T][d] what a track has added to the stream
+                       since the last exchange; NULL without tracks */
+    float *norm;    /* [n_member][T][d] normalised inputs */
+    float *qkv;     /* queries, keys, values and outputs of all parts */
+    float *squares; /* [n_row][2][T] of rows of queries and keys that are
+                       normalised as a whole; NULL: the model has none */
+    float *hidden;  /* feed-forward hidden units of all parts, [T][n_ff] each */
+    float *low;     /* [T][low_cols] down x of low-rank corrections, a x of
+                       LoRA */
+    float *rows;    /* [3][logit_chunk][d] rows of x, delta; normalised */
+    float *logits;  /* [logit_cap][logit_cols] */
     int low_cols;
     size_t logit_cap;
 
@@ -71,6 +73,7 @@ typedef struct tlpi_scratch {
     tlpi_matmul *low_mm;
     tlpi_gate_up *gate_up;
     tlpi_attn *attn;
+    tlpi_square *square;
     tlpi_norm *norms;
 
     /* Host memory. */

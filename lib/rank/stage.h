@@ -31,6 +31,10 @@ typedef struct tlpi_rank_attn {
     int n_head, n_head_kv;
     const tlpi_rope *rope; /* NULL: no rotation */
     int window;            /* as in tlpi_layer */
+    /* A part of rows of queries and keys that are normalised as a whole. */
+    int row;           /* of the stage's rows */
+    int row_q, row_kv; /* heads of the whole rows; 0: no such norm */
+    bool counts_kv;    /* no earlier part of the row has these kv heads */
     tlpi_rank_tensors t;
     tlpi_kv *kv;
     size_t at; /* floats a token into tlpi_scratch.qkv: q, o, k, v */
@@ -44,6 +48,22 @@ typedef struct tlpi_rank_ffn {
     tlpi_rank_tensors t;
     size_t at; /* floats a token into tlpi_scratch.hidden */
 } tlpi_rank_ffn;
+
+/* What a member's projections read: the RMS norm of its stream times w, or the
+ * stream itself where w is NULL. */
+typedef struct tlpi_rank_input {
+    bool used; /* the rank holds parts that read it */
+    float *w;
+} tlpi_rank_input;
+
+/* The ranks that hold parts of a row of queries which is normalised as a
+ * whole. */
+typedef enum tlpi_row_ranks {
+    TLPI_ROW_NONE, /* the model normalises no whole rows */
+    TLPI_ROW_HERE, /* one rank for each row */
+    TLPI_ROW_SPAN, /* the ranks of a member's span */
+    TLPI_ROW_ALL   /* perhaps all ranks */
+} tlpi_row_ranks;
 
 /* Norms of the outputs of a layer in tracks: of the sum over the tracks; none,
  * for what the tracks have added before; of a track's own part. */
@@ -63,11 +83,13 @@ typedef struct tlpi_rank_adjust {
 
 typedef struct tlpi_rank_stage {
     int mode, n_member; /* members: layers, or tracks of a layer */
-    float **attn_norm;  /* [n_member]; NULL where not needed here */
-    float **ffn_norm;   /* [n_member]; NULL where not needed here */
-    float **attn_post;  /* norms of the members' attention and feed-forward: */
-    float **ffn_post;   /* [n_member], of tracks [TLPI_N_POST]; NULL: the model
-                           has none */
+    tlpi_rank_input *attn_norm, *ffn_norm; /* [n_member] */
+    float **attn_post; /* norms of the members' attention and feed-forward: */
+    float **ffn_post;  /* [n_member], of tracks [TLPI_N_POST]; NULL: the model
+                          has none */
+    tlpi_row_ranks row_ranks;
+    int n_row; /* rows of queries a token: one for each member, or one for a
+                  layer in tracks */
     tlpi_rank_attn *attn;
     int n_attn;
     tlpi_rank_ffn *ffn;

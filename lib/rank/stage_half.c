@@ -10,14 +10,15 @@
 
 /* ==== norms ============================================================== */
 
-/* norms[i] = the norms of members that have a weight here; returns how many. */
-static int list_norms(const tlpi_pass *p, float *const *weight, int n_member)
+/* norms[i] = the norms of inputs that are used; returns how many. */
+static int list_norms(const tlpi_pass *p, const tlpi_rank_input *input,
+                      int n_member)
 {
     int n = 0;
 
     for (int i = 0; i < n_member; i++)
-        if (weight[i])
-            p->buf->norms[n++] = (tlpi_norm){ weight[i], tlpi_input(p, i) };
+        if (input[i].used)
+            p->buf->norms[n++] = (tlpi_norm){ input[i].w, tlpi_input(p, i) };
     return n;
 }
 
@@ -58,12 +59,12 @@ tlp_status tlpi_settle(const tlpi_pass *p, tlpi_owed owed)
                        : TLP_OK;
 }
 
-tlp_status tlpi_enter(const tlpi_pass *p, float *const *weight, int n_member,
-                      tlpi_owed owed)
+tlp_status tlpi_enter(const tlpi_pass *p, const tlpi_rank_input *input,
+                      int n_member, tlpi_owed owed)
 {
     const tlpi_hparams *hp = p->hp;
     tlpi_scratch *buf = p->buf;
-    int n = list_norms(p, weight, n_member);
+    int n = list_norms(p, input, n_member);
     tlp_status st = TLP_OK;
 
     if (owed.n) {
@@ -79,12 +80,12 @@ done:
     return st;
 }
 
-void tlpi_enter_own(const tlpi_pass *p, float *const *weight, int member,
-                    const float *sum)
+void tlpi_enter_own(const tlpi_pass *p, const tlpi_rank_input *input,
+                    int member, const float *sum)
 {
-    tlpi_norm norm = { weight[member], tlpi_input(p, member) };
+    tlpi_norm norm = { input[member].w, tlpi_input(p, member) };
 
-    if (weight[member])
+    if (input[member].used)
         p->b->ops->add_norm(p->b, p->n_tok, p->hp->n_embd, p->buf->x, sum, NULL,
                             &norm, 1, p->hp->norm_eps);
 }
@@ -97,30 +98,81 @@ static tlpi_attn attn_args(const tlpi_pass *p, const tlpi_rank_attn *a)
     size_t h = (size_t)p->hp->head_dim, t = (size_t)p->n_tok;
     size_t nq = t * (size_t)a->n_head * h, nk = t * (size_t)a->n_head_kv * h;
     float *q = p->buf->qkv + t * a->at;
+    tlpi_attn y = { .q = q,
+                    .k = q + 2 * nq,
+                    .v = q + 2 * nq + nk,
+                    .q_norm = a->t.v[TLPI_ATTN_Q_NORM],
+                    .k_norm = a->t.v[TLPI_ATTN_K_NORM],
+                    .kv = a->kv,
+                    .n_head = a->n_head,
+                    .n_head_kv = a->n_head_kv,
+                    .y = q + nq,
+                    .rope = a->rope,
+                    .window = a->window,
+                    .scale = p->hp->attention_scale };
 
-    return (tlpi_attn){ .q = q,
-                        .k = q + 2 * nq,
-                        .v = q + 2 * nq + nk,
-                        .q_norm = a->t.v[TLPI_ATTN_Q_NORM],
-                        .k_norm = a->t.v[TLPI_ATTN_K_NORM],
-                        .kv = a->kv,
-                        .n_head = a->n_head,
-                        .n_head_kv = a->n_head_kv,
-                        .y = q + nq,
-                        .rope = a->rope,
-                        .window = a->window,
-                        .scale = p->hp->attention_scale };
+    if (a->row_q) {
+        const float *sum = tlpi_row_squares(p, a->row);
+
+        y.q_norm = a->t.v[TLPI_ATTN_Q_ROW_NORM];
+        y.k_norm = a->t.v[TLPI_ATTN_K_ROW_NORM];
+        y.q_row = (tlpi_row_square){ sum, a->row_q * p->hp->head_dim };
+        y.k_row = (tlpi_row_square){ sum + t, a->row_kv * p->hp->head_dim };
+    }
+    return y;
+}
+
+/* The squares of this rank's parts of the rows. */
+static void square_parts(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    tlpi_square *item = p->buf->square;
+    int n = 0, h = p->hp->head_dim;
+
+    p->b->ops->zero(p->b, p->buf->squares,
+                    2 * (size_t)s->n_row * (size_t)p->n_tok);
+    for (int i = 0; i < s->n_attn; i++) {
+        const tlpi_rank_attn *a = &s->attn[i];
+        float *y = tlpi_row_squares(p, a->row);
+
+        item[n++] = (tlpi_square){ p->buf->attn[i].q, a->n_head * h, y };
+        if (a->counts_kv)
+            item[n++] = (tlpi_square){ p->buf->attn[i].k, a->n_head_kv * h,
+                                       y + p->n_tok };
+    }
+    if (n)
+        p->b->ops->sum_squares(p->b, p->n_tok, item, n);
+}
+
+/* The squares of whole rows, on all ranks that hold parts of them. */
+static tlp_status square_rows(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    size_t n = 2 * (size_t)p->n_tok;
+    tlp_status st = TLP_OK;
+
+    if (s->row_ranks == TLPI_ROW_NONE)
+        return TLP_OK;
+    square_parts(p, s);
+    if (s->row_ranks == TLPI_ROW_ALL)
+        return tlpi_exchange_sum(p->exchange, p->buf->squares,
+                                 n * (size_t)s->n_row);
+    for (int m = 0; s->row_ranks == TLPI_ROW_SPAN && m < s->n_row; m++)
+        if (s->span[m].count > 1 && tlpi_span_has(s->span[m], p->rank))
+            TLP_TRY(tlpi_exchange_sum_span(p->exchange, s->span[m],
+                                           tlpi_row_squares(p, m), n));
+done:
+    return st;
 }
 
 /* Queries, keys and values of all parts from norm[member], in one call for the
  * whole group; then attention proper, in one call. */
-void tlpi_attend(const tlpi_pass *p, const tlpi_rank_stage *s)
+tlp_status tlpi_attend(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
     static const tlpi_layer_id w[] = { TLPI_ATTN_Q, TLPI_ATTN_K, TLPI_ATTN_V };
     static const tlpi_layer_id bias[] = { TLPI_ATTN_Q_BIAS, TLPI_ATTN_K_BIAS,
                                           TLPI_ATTN_V_BIAS };
     tlpi_scratch *buf = p->buf;
     tlpi_lora_call lora = tlpi_lora_begin(p);
+    tlp_status st = TLP_OK;
 
     for (int i = 0; i < s->n_attn; i++) {
         const tlpi_rank_attn *a = &s->attn[i];
@@ -138,11 +190,14 @@ void tlpi_attend(const tlpi_pass *p, const tlpi_rank_stage *s)
         buf->attn[i] = y;
     }
     tlpi_lora_run(&lora);
-    if (s->n_attn) {
+    if (s->n_attn)
         p->b->ops->matmul(p->b, p->n_tok, buf->mm, 3 * s->n_attn);
+    TLP_TRY(square_rows(p, s));
+    if (s->n_attn)
         p->b->ops->attention(p->b, p->step, buf->attn, s->n_attn,
                              p->hp->head_dim, p->hp->norm_eps);
-    }
+done:
+    return st;
 }
 
 /* The terms of a part's output projection; returns how many. */

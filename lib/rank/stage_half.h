@@ -21,22 +21,23 @@ typedef struct tlpi_owed {
 /* delta = what is owed, summed and normalised. */
 tlp_status tlpi_settle(const tlpi_pass *p, tlpi_owed owed);
 
-/* x += what is owed; norm[i] = rms_norm(x) * weight[i] for members that have
- * one. */
-tlp_status tlpi_enter(const tlpi_pass *p, float *const *weight, int n_member,
-                      tlpi_owed owed);
+/* x += what is owed; norm[i] = rms_norm(x) * input[i].w, or x without w, for
+ * inputs that are used. */
+tlp_status tlpi_enter(const tlpi_pass *p, const tlpi_rank_input *input,
+                      int n_member, tlpi_owed owed);
 
 /* v = P(v); weight NULL: v stays. */
 void tlpi_post(const tlpi_pass *p, const float *weight, float *v);
 
-/* norm[member] = rms_norm(x + sum) * weight[member], if the member has a
- * weight; x stays. */
-void tlpi_enter_own(const tlpi_pass *p, float *const *weight, int member,
-                    const float *sum);
+/* norm[member] = rms_norm(x + sum) * input[member].w, or x + sum without w, if
+ * that input is used; x stays. */
+void tlpi_enter_own(const tlpi_pass *p, const tlpi_rank_input *input,
+                    int member, const float *sum);
 
 /* Queries, keys and values of all parts from norm[member], in one call for the
- * whole group; then attention proper, in one call. */
-void tlpi_attend(const tlpi_pass *p, const tlpi_rank_stage *s);
+ * whole group; then attention proper, in one call.  Between them the ranks sum
+ * the squares of rows that are normalised as a whole. */
+tlp_status tlpi_attend(const tlpi_pass *p, const tlpi_rank_stage *s);
 
 /* y = sum over the parts of their output projections. */
 void tlpi_project_sum(const tlpi_pass *p, const tlpi_rank_stage *s, float *y);

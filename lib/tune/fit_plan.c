@@ -93,8 +93,11 @@ done:
 static tlp_status check_plan(const tlp_plan *p)
 {
     bool any = false;
-    tlp_status st = tlpi_adjust_check_model(p, "plan");
+    tlp_status st =
+        tlpi_model_check_inputs(p->model, "plan", "stages are not adjusted in");
 
+    if (st == TLP_OK)
+        st = tlpi_adjust_check_model(p, "plan");
     if (st != TLP_OK)
         return st;
     if (p->adjust && p->adjust->lora)

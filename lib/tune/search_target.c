@@ -59,6 +59,10 @@ static tlp_status check_nosync(const tlp_plan_make_options *o,
                                "modes 0x%x: nosync expected for a number of "
                                "exchanges",
                                o->modes);
+    tlp_status st = tlpi_model_check_rows(
+        m, "modes", "exchanges to leave out are not searched in");
+    if (st != TLP_OK)
+        return st;
     if (o->n_track < 2 || o->n_track > most)
         return tlpi_fail(TLP_EINVAL, "n_track %d: 2 to %d expected", o->n_track,
                          most);

@@ -34,7 +34,10 @@ static void input(const ref_model *m, const ref_array *norm, double *other,
 {
     ref_array w = { other, norm->n };
 
-    ref_rms_norm(m, other ? &w : norm, x, n, m->d, in);
+    if (other || norm->x)
+        ref_rms_norm(m, other ? &w : norm, x, n, m->d, in);
+    else
+        memcpy(in, x, (size_t)(n * m->d) * sizeof *in);
     correct(m, c, in, n, in);
 }
 
@@ -61,11 +64,44 @@ static void post(const ref_model *m, const ref_array *w, double gain, double *y,
     scale(y, (size_t)(n * m->d), gain);
 }
 
+/* Heads [h0, h1) of the rows x [n][n_head * hd], normalised as one row. */
+static void norm_heads(const ref_model *m, const ref_array *w, double *x, int n,
+                       int n_head, int h0, int h1)
+{
+    ref_array some = { w->x + h0 * m->hd, w->n };
+
+    for (int t = 0; t < n; t++) {
+        double *row = x + (t * n_head + h0) * m->hd;
+
+        ref_rms_norm(m, &some, row, 1, (h1 - h0) * m->hd, row);
+    }
+}
+
+/* The norms of queries and keys: of each head, or of the rows that heads
+ * [h0, h1) and their kv heads make. */
+static void norm_qk(const ref_model *m, const ref_layer *l, double *q,
+                    double *k, int n, int h0, int h1)
+{
+    int group = m->n_head / m->n_head_kv;
+
+    if (!l->t[Q_NORM].x || h1 == h0)
+        return;
+    if (m->row_norms) {
+        norm_heads(m, &l->t[Q_NORM], q, n, m->n_head, h0, h1);
+        norm_heads(m, &l->t[K_NORM], k, n, m->n_head_kv, h0 / group,
+                   (h1 + group - 1) / group);
+        return;
+    }
+    ref_rms_norm(m, &l->t[Q_NORM], q, n * m->n_head, m->hd, q);
+    ref_rms_norm(m, &l->t[K_NORM], k, n * m->n_head_kv, m->hd, k);
+}
+
 /* The part of heads [h0, h1) in A(Na x): [n][d]; the caller frees it.  The
- * output's bias belongs to head 0. */
+ * output's bias belongs to head 0.  whole: norms of rows are those of all
+ * heads. */
 static double *some_heads(const ref_model *m, const ref_layer *l,
                           const ref_member *a, const double *x, int n, int h0,
-                          int h1)
+                          int h1, bool whole)
 {
     static const ref_array none = { 0 };
     size_t hd = (size_t)m->hd, nq = (size_t)(n * m->n_head);
@@ -79,10 +115,7 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
     ref_linear(&l->t[ATTN_Q], &l->t[BIAS_Q], in, n, m->d, q);
     ref_linear(&l->t[ATTN_K], &l->t[BIAS_K], in, n, m->d, k);
     ref_linear(&l->t[ATTN_V], &l->t[BIAS_V], in, n, m->d, v);
-    if (l->t[Q_NORM].x)
-        ref_rms_norm(m, &l->t[Q_NORM], q, (int)nq, m->hd, q);
-    if (l->t[K_NORM].x)
-        ref_rms_norm(m, &l->t[K_NORM], k, (int)nk, m->hd, k);
+    norm_qk(m, l, q, k, n, whole ? 0 : h0, whole ? m->n_head : h1);
     if (l->inv_freq) {
         ref_rope(m, l->inv_freq, q, n, m->n_head);
         ref_rope(m, l->inv_freq, k, n, m->n_head_kv);
@@ -104,7 +137,7 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
 static double *attention(const ref_model *m, const ref_layer *l,
                          const ref_member *a, const double *x, int n)
 {
-    double *y = some_heads(m, l, a, x, n, 0, m->n_head);
+    double *y = some_heads(m, l, a, x, n, 0, m->n_head, true);
 
     post(m, &l->t[ATTN_POST], a->attn_gain, y, n);
     return y;
@@ -326,9 +359,9 @@ static void post_parts(const ref_model *m, const ref_array *w, bool sum,
 }
 
 /* D_t += A_t(Na (x + D_t));  exchange, or not;  D_t += F_t(Nf (x + D_t));
- * exchange, or not */
+ * exchange, or not.  differ: the tracks' streams do, when the layer begins. */
 static void run_tracks(const ref_model *m, const ref_stage *s, int n_track,
-                       double *x, double **delta, int n)
+                       bool differ, double *x, double **delta, int n)
 {
     const ref_layer *l = &m->layer[s->layers[0]];
     size_t nd = (size_t)(n * m->d);
@@ -346,7 +379,8 @@ static void run_tracks(const ref_model *m, const ref_stage *s, int n_track,
 
             add(y, copy(delta[t], nd), nd);
             part[t] = half ? ffn(m, &l, &s->adjust[t], 0, 0, y, n, u0, u1)
-                           : some_heads(m, l, &s->adjust[t], y, n, h0, h1);
+                           : some_heads(m, l, &s->adjust[t], y, n, h0, h1,
+                                        !differ && !open);
             free(y);
         }
         post_parts(m, &l->t[half ? FFN_POST : ATTN_POST], !open, part, n_track,
@@ -369,7 +403,7 @@ void ref_run(const ref_model *m, const ref_plan *plan, double *x, int n)
         const ref_stage *s = &plan->stage[i];
 
         if (open || s->open_attn || s->open_ffn)
-            run_tracks(m, s, plan->n_track, x, delta, n);
+            run_tracks(m, s, plan->n_track, open, x, delta, n);
         else
             run_stage(m, s, x, n);
         open = s->open_ffn;
@@ -392,7 +426,7 @@ double *ref_half(const ref_model *m, int layer, bool feed_forward, int track,
                    track_begin(m->n_ff, 16, track + 1, n_track));
     return some_heads(m, l, &plain, x, n,
                       track_begin(m->n_head, 1, track, n_track),
-                      track_begin(m->n_head, 1, track + 1, n_track));
+                      track_begin(m->n_head, 1, track + 1, n_track), false);
 }
 
 double *ref_embed(const ref_model *m, const int32_t *tokens, int n)

@@ -46,6 +46,7 @@ struct ref_model {
     int n_layer, d, n_ff, n_head, n_head_kv, hd, n_vocab, n_rot;
     bool neighbours; /* rotation pairs (2i, 2i+1), else (i, i + n_rot/2) */
     bool gelu;       /* of gates, else SiLU */
+    bool row_norms;  /* Q_NORM and K_NORM are of whole rows, not of heads */
     double eps;
     double embedding_scale, residual_scale, attention_scale, logit_scale;
     double *inv_freq;        /* [n_rot/2] */

@@ -106,20 +106,29 @@ static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
     if (strcmp(arch, "gemma3") == 0)
         m->inv_freq_window =
             angles(m, get_float(g, arch, "rope.freq_base_swa", 10000), 1);
+    if (strcmp(arch, "olmo2") == 0)
+        m->inv_freq_window =
+            angles(m, get_float(g, arch, "rope.freq_base", 10000), 1);
 }
 
-static bool is_always(int tensor)
+static bool is_always(int tensor, bool olmo2)
 {
-    return (tensor >= ATTN_NORM && tensor <= ATTN_OUT) ||
-           (tensor >= FFN_NORM && tensor <= FFN_DOWN);
+    if (tensor == ATTN_NORM || tensor == FFN_NORM)
+        return !olmo2;
+    if (tensor == Q_NORM || tensor == K_NORM)
+        return olmo2;
+    return (tensor >= ATTN_Q && tensor <= ATTN_OUT) ||
+           (tensor >= FFN_GATE && tensor <= FFN_DOWN);
 }
 
 static void load_layers(ref_model *m, const tlpi_gguf *g, const char *arch)
 {
     bool smollm3 = strcmp(arch, "smollm3") == 0;
     bool gemma3 = strcmp(arch, "gemma3") == 0;
+    bool olmo2 = strcmp(arch, "olmo2") == 0;
     int window = get_int(g, arch, "attention.sliding_window", 0);
-    int step = get_int(g, arch, "attention.sliding_window_pattern", 6);
+    int step =
+        get_int(g, arch, "attention.sliding_window_pattern", olmo2 ? 4 : 6);
 
     m->layer = calloc((size_t)m->n_layer, sizeof *m->layer);
     if (!m->layer)
@@ -128,7 +137,7 @@ static void load_layers(ref_model *m, const tlpi_gguf *g, const char *arch)
         ref_layer *layer = &m->layer[l];
 
         layer->inv_freq = smollm3 && l % 4 == 3 ? NULL : m->inv_freq;
-        if (!gemma3 || (l + 1) % step == 0)
+        if (!(gemma3 || (olmo2 && window)) || (l + 1) % step == 0)
             continue;
         layer->window = window;
         layer->inv_freq = m->inv_freq_window;
@@ -138,7 +147,7 @@ static void load_layers(ref_model *m, const tlpi_gguf *g, const char *arch)
             char name[64];
 
             snprintf(name, sizeof name, "blk.%d.%s", l, tensor_names[i]);
-            m->layer[l].t[i] = load(g, name, is_always(i));
+            m->layer[l].t[i] = load(g, name, is_always(i, olmo2));
         }
 }
 
@@ -164,7 +173,8 @@ ref_model *ref_open(const char *path)
     m->n_rot = get_int(g, arch, "rope.dimension_count", m->hd);
     m->eps = get_float(g, arch, "attention.layer_norm_rms_epsilon", 0);
     m->gelu = strcmp(arch, "gemma3") == 0;
-    m->neighbours = strncmp(arch, "qwen", 4) != 0 && !m->gelu;
+    m->row_norms = strcmp(arch, "olmo2") == 0;
+    m->neighbours = strncmp(arch, "qwen", 4) != 0 && !m->gelu && !m->row_norms;
     m->embedding_scale = get_float(g, arch, "embedding_scale", 1);
     m->residual_scale = get_float(g, arch, "residual_scale", 1);
     m->attention_scale = get_float(g, arch, "attention.scale", 0);

@@ -117,10 +117,12 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
     int64_t d = s->n_embd, q = (int64_t)s->n_head * s->head_dim,
             kv = (int64_t)s->n_head_kv * s->head_dim;
     bool gemma3 = strcmp(s->arch, "gemma3") == 0;
+    bool olmo2 = strcmp(s->arch, "olmo2") == 0;
     char name[64];
 #define NAME(suffix) (snprintf(name, sizeof name, "blk.%d." suffix, l), name)
 
-    add_norm(list, NAME("attn_norm.weight"), d);
+    if (!olmo2)
+        add_norm(list, NAME("attn_norm.weight"), d);
     add_matrix(list, NAME("attn_q.weight"), q, d);
     add_matrix(list, NAME("attn_k.weight"), kv, d);
     add_matrix(list, NAME("attn_v.weight"), kv, d);
@@ -136,13 +138,18 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
         add_norm(list, NAME("attn_q_norm.weight"), s->head_dim);
         add_norm(list, NAME("attn_k_norm.weight"), s->head_dim);
     }
-    if (gemma3)
+    if (olmo2) {
+        add_norm(list, NAME("attn_q_norm.weight"), q);
+        add_norm(list, NAME("attn_k_norm.weight"), kv);
+    }
+    if (gemma3 || olmo2)
         add_norm(list, NAME("post_attention_norm.weight"), d);
-    add_norm(list, NAME("ffn_norm.weight"), d);
+    if (!olmo2)
+        add_norm(list, NAME("ffn_norm.weight"), d);
     add_matrix(list, NAME("ffn_gate.weight"), s->n_ff, d);
     add_matrix(list, NAME("ffn_up.weight"), s->n_ff, d);
     add_matrix(list, NAME("ffn_down.weight"), d, s->n_ff);
-    if (gemma3)
+    if (gemma3 || olmo2)
         add_norm(list, NAME("post_ffw_norm.weight"), d);
 #undef NAME
 }
@@ -245,6 +252,16 @@ static void write_scales(gw_file *w, const tiny_spec *s)
             gw_kv_f32(w, key[i], value[i]);
 }
 
+static void write_flags(gw_file *w, const char *key, const char *digits)
+{
+    size_t n = strlen(digits);
+    uint8_t flags[16] = { 0 };
+
+    for (size_t i = 0; i < n && i < sizeof flags; i++)
+        flags[i] = digits[i] == '1';
+    gw_kv_array(w, key, TLPI_GGUF_BOOL, n, flags, n);
+}
+
 static void write_meta(gw_file *w, const tiny_spec *s)
 {
     bool gemma3 = strcmp(s->arch, "gemma3") == 0;
@@ -271,6 +288,10 @@ static void write_meta(gw_file *w, const tiny_spec *s)
         gw_kv_u32(w, KEY("attention.sliding_window"), (uint32_t)s->window);
         gw_kv_u32(w, KEY("attention.sliding_window_pattern"), 3);
     }
+    if (strcmp(s->arch, "olmo2") == 0 && s->window)
+        gw_kv_u32(w, KEY("attention.sliding_window"), (uint32_t)s->window);
+    if (s->windows)
+        write_flags(w, KEY("attention.sliding_window_pattern"), s->windows);
     if (s->rope_scale != 0 && s->rope_scale != 1) {
         gw_kv_str(w, KEY("rope.scaling.type"), "linear");
         gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);

@@ -12,7 +12,7 @@
 
 typedef struct tiny_spec {
     const char *arch; /* "llama", "qwen2", "qwen3", "granite", "smollm3",
-                         "gemma3" */
+                         "gemma3", "olmo2" */
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab;
     int n_ctx;
     tlpi_dtype type;  /* of the matrices; a matrix whose row length is not a
@@ -25,12 +25,14 @@ typedef struct tiny_spec {
                          not for split files */
     float rope_scale; /* linear rope scaling factor; 0 or 1 = none */
     float embedding_scale, residual_scale, attention_scale,
-        logit_scale;  /* written for granite alone; 0: not written */
-    int window;       /* positions that layers of gemma3 see, but every third;
-                         0: all */
-    uint32_t version; /* GGUF version; 0 = 3 */
-    const char *note; /* name of one more key, with a text; NULL: none */
-    int n_split;      /* files; 0 or 1 = single */
+        logit_scale; /* written for granite alone; 0: not written */
+    int window; /* positions that layers see, of gemma3 all but every third,
+                   of olmo2 all but every fourth; 0: all */
+    const char *windows; /* of olmo2: a digit for each layer, 1 if it has a
+                            window; NULL: the key is not written */
+    uint32_t version;    /* GGUF version; 0 = 3 */
+    const char *note;    /* name of one more key, with a text; NULL: none */
+    int n_split;         /* files; 0 or 1 = single */
     uint64_t seed;
 } tiny_spec;
 

@@ -1,0 +1,135 @@
+/*
+ * test_arch_limits.c - what plans of some architectures cannot do yet is
+ * refused by name, and what they can do is done.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/plan_rig.h"
+#include "support/random_adjust.h"
+#include "support/random_lora.h"
+#include "support/rig.h"
+#include "support/tiny.h"
+
+enum { N_CTX = 16, N_TOKEN = 128 };
+
+static int32_t ids[N_TOKEN];
+static tlp_session_options session;
+
+TestSuite(arch_limits, .timeout = 120);
+
+static tlp_model *open_arch(const char *arch)
+{
+    tiny_spec spec = tiny_default();
+    tlp_model *m = NULL;
+
+    spec.arch = arch;
+    spec.type = TLPI_F32;
+    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
+    rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 5);
+    session = plan_rig_session(N_CTX);
+    return m;
+}
+
+static tlp_plan *parse(tlp_model *m, const char *text)
+{
+    tlp_plan *plan = NULL;
+
+    CHECK_OK(tlp_plan_parse(&plan, m, text));
+    return plan;
+}
+
+#define REFUSED(text, expr)                                                    \
+    do {                                                                       \
+        CHECK_FAILS(TLP_ENOTSUP, expr);                                        \
+        cr_expect(strstr(tlp_last_error(), text), "%s", tlp_last_error());     \
+    } while (0)
+
+static void see_place(const tlp_study_place *place, void *arg)
+{
+    (void)place;
+    (void)arg;
+}
+
+/* Norms of outputs. */
+static void expect_untuned(tlp_model *m, const char *why)
+{
+    tlp_plan_bake_options bake = TLP_PLAN_BAKE_OPTIONS_INIT;
+    tlp_plan_train_options train = TLP_PLAN_TRAIN_OPTIONS_INIT;
+    tlp_study_options study = TLP_STUDY_OPTIONS_INIT;
+    tlp_plan *out = NULL, *pair = parse(m, "par:1-2");
+    tlp_plan *tracks = parse(m, "nosync:1a");
+
+    bake.session = train.session = study.session = &session;
+    train.rank = 4;
+    study.place = see_place;
+    REFUSED(why, tlp_plan_bake(&out, NULL, tracks, tiny_path("baked.gguf"), ids,
+                               N_TOKEN, &bake));
+    REFUSED(why, tlp_plan_train(&out, NULL, pair, NULL, ids, N_TOKEN, &train));
+    REFUSED(why, tlp_model_study(m, ids, N_TOKEN, &study));
+    tlp_plan_free(tracks);
+    tlp_plan_free(pair);
+}
+
+static tlp_status adjust(tlp_model *m, const char *text)
+{
+    tlp_plan_adjust_options o = TLP_PLAN_ADJUST_OPTIONS_INIT;
+    tlp_plan *out = NULL, *plan = parse(m, text);
+
+    o.session = &session;
+    o.gains = 1;
+    tlp_status st = tlp_plan_adjust(&out, NULL, plan, ids, N_TOKEN, &o);
+    tlp_plan_free(out);
+    tlp_plan_free(plan);
+    return st;
+}
+
+static tlp_status make(tlp_model *m, uint32_t modes, int depth)
+{
+    tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;
+    tlp_plan *out = NULL;
+
+    o.session = &session;
+    o.modes = modes;
+    o.depth = depth;
+    o.exchanges = depth ? 0 : 6;
+    tlp_status st = tlp_plan_make(&out, m, ids, N_TOKEN, &o);
+    tlp_plan_free(out);
+    return st;
+}
+
+Test(arch_limits, gemma3)
+{
+    tlp_model *m = open_arch("gemma3");
+
+    expect_untuned(m, "gemma3 models, whose layers normalise what they give");
+    REFUSED("groups are not adjusted in gemma3 models", adjust(m, "par:1-2"));
+    CHECK_OK(make(m, TLP_MAKE_NOSYNC, 0));
+    tlp_model_free(m);
+}
+
+Test(arch_limits, olmo2)
+{
+    tlp_model *m = open_arch("olmo2");
+
+    expect_untuned(m, "olmo2 models, whose layers normalise what they give");
+    REFUSED("stages are not adjusted in olmo2 models", adjust(m, "par:1-2"));
+    REFUSED("stages are not adjusted in olmo2 models", adjust(m, "nosync:1a"));
+    REFUSED("exchanges to leave out are not searched in olmo2 models",
+            make(m, TLP_MAKE_NOSYNC, 0));
+    CHECK_OK(make(m, 1u << TLP_MODE_PAR | 1u << TLP_MODE_ASYM, 4));
+    tlp_model_free(m);
+}
+
+/* A file of adjustments is refused too, and one of LoRA alone is not. */
+Test(arch_limits, files_of_adjustments)
+{
+    tlp_model *m = open_arch("olmo2");
+    tlp_plan *plan = parse(m, "nosync:1a"), *fitted = NULL;
+
+    REFUSED("stages are not adjusted in olmo2 models",
+            fitted_plan(&fitted, plan, FITTED_GAINS, 4, 1));
+    tlp_plan_free(lora_plan(plan, 0, 4, 1));
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
