@@ -17,7 +17,8 @@ pass.
 
 GGUF keeps the rows of attn_q and attn_k of most architectures in an order in
 which the two numbers of a rotation pair are neighbours; transformers keeps the
-halves of a head apart.  Norms of Gemma 3 hold 1 less in transformers.
+halves of a head apart.  Norms of Gemma 3 hold 1 less in transformers.  OLMo 2
+and OLMo 3 are the architecture olmo2; OLMo 3 is the variant -window.
 """
 import sys
 
@@ -54,6 +55,10 @@ ARCHS = {
                     rope_parameters={
                         "sliding_attention": THETA,
                         "full_attention": dict(THETA, rope_theta=1e6)})),
+    "olmo2": (transformers.Olmo2Config, transformers.Olmo2ForCausalLM, {}),
+    "olmo3": (transformers.Olmo3Config, transformers.Olmo3ForCausalLM,
+              dict(sliding_window=WINDOW, rope_parameters={
+                  "sliding_attention": THETA, "full_attention": THETA})),
 }
 CASES = [
     ("granite-F32", "0 1 2 3 4"),
@@ -71,6 +76,12 @@ CASES = [
     ("gemma3-F32", "0 par:1,2 par:3,4"),
     ("gemma3-F32", "asym:0,1 2 asym:3,4"),
     ("gemma3-F32-tied", "0 1 2 3 4"),
+    ("olmo2-F32", "0 1 2 3 4"),
+    ("olmo2-F32", "0 lp:1,2 3 4"),
+    ("olmo2-F32", "0 par:1,2 par:3,4"),
+    ("olmo2-F32", "asym:0,1 2 asym:3,4"),
+    ("olmo2-F32-window", "0 1 2 3 4"),
+    ("olmo2-F32-window", "0 par:1,2 par:3,4"),
 ]
 TRAINED = [
     ("llama-F32", "0 lp:1,2 3 4"),
@@ -158,6 +169,22 @@ def gemma3_weights(tied):
     return {k: v - 1 if v.dim() == 1 else v for k, v in w.items()}
 
 
+def olmo2_weights(tied):
+    q, kv = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
+    w = {k: v for k, v in weights(tied).items() if "input_layernorm" not in k}
+    for i in range(LAYERS):
+        to, of = f"model.layers.{i}.", f"blk.{i}."
+        w[to + "self_attn.q_proj.weight"] = matrix(of + "attn_q.weight", q, D)
+        w[to + "self_attn.k_proj.weight"] = matrix(of + "attn_k.weight", kv, D)
+        for name, n, gguf in [
+                ("self_attn.q_norm", q, "attn_q_norm"),
+                ("self_attn.k_norm", kv, "attn_k_norm"),
+                ("post_attention_layernorm", D, "post_attention_norm"),
+                ("post_feedforward_layernorm", D, "post_ffw_norm")]:
+            w[f"{to}{name}.weight"] = norm(f"{of}{gguf}.weight", n)
+    return w
+
+
 def tokens(n=N_TOKEN, seed=SEED):
     """rig_tokens(ids, n, VOCAB, seed) of test/support/rig.c."""
     x, ids = (seed * 0x9E3779B97F4A7C15 + 1) & MASK, []
@@ -168,13 +195,15 @@ def tokens(n=N_TOKEN, seed=SEED):
 
 
 def open_model(name):
-    config_type, model_type, extra = ARCHS[name.split("-")[0]]
+    arch = name.split("-")[0]
+    olmo3 = arch == "olmo2" and name.endswith("-window")
+    config_type, model_type, extra = ARCHS["olmo3" if olmo3 else arch]
     tied = name.endswith("-tied")
     extra = dict(rope_parameters=dict(THETA)) | extra
     config = config_type(**SIZES, **extra, tie_word_embeddings=tied)
     model = model_type(config).eval()
-    model.load_state_dict(gemma3_weights(tied) if name.startswith("gemma3")
-                          else weights(tied))
+    make = {"gemma3": gemma3_weights, "olmo2": olmo2_weights}
+    model.load_state_dict(make.get(arch, weights)(tied))
     return model
 
 
@@ -235,7 +264,8 @@ class Gemma3Stages(Stages):
         at = torch.arange(N_TOKEN)
         far = at[:, None] - at[None] >= WINDOW
         self.types = {}
-        for kind in set(LAYER_TYPES):
+        self.kind = self.m.config.layer_types
+        for kind in set(self.kind):
             mask = self.mask.clone()
             if kind == "sliding_attention":
                 mask[:, :, far] = float("-inf")
@@ -244,7 +274,7 @@ class Gemma3Stages(Stages):
 
     def attn(self, i, x):
         layer = self.m.layers[i]
-        angles, mask = self.types[LAYER_TYPES[i]]
+        angles, mask = self.types[self.kind[i]]
         y = layer.self_attn(hidden_states=layer.input_layernorm(x),
                             position_embeddings=angles, attention_mask=mask)
         return layer.post_attention_layernorm(y[0])
@@ -255,9 +285,34 @@ class Gemma3Stages(Stages):
             layer.mlp(layer.pre_feedforward_layernorm(y)))
 
 
+class Olmo2Stages(Stages):
+    """Norms of outputs alone."""
+
+    def attn(self, i, x):
+        layer = self.m.layers[i]
+        y = layer.self_attn(hidden_states=x, position_embeddings=self.angles,
+                            attention_mask=self.mask)
+        return layer.post_attention_layernorm(y[0])
+
+    def ffn(self, i, y):
+        layer = self.m.layers[i]
+        return layer.post_feedforward_layernorm(layer.mlp(y))
+
+
+class Olmo3Stages(Olmo2Stages):
+    """And windows."""
+
+    begin = Gemma3Stages.begin
+
+    def attn(self, i, x):
+        self.angles, self.mask = self.types[self.kind[i]]
+        return super().attn(i, x)
+
+
 def stages_of(model):
-    gemma3 = isinstance(model, transformers.Gemma3ForCausalLM)
-    return Gemma3Stages(model) if gemma3 else Stages(model)
+    kinds = {"Gemma3ForCausalLM": Gemma3Stages, "Olmo2ForCausalLM": Olmo2Stages,
+             "Olmo3ForCausalLM": Olmo3Stages}
+    return kinds.get(type(model).__name__, Stages)(model)
 
 
 def trained(model, stages):
