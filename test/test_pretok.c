@@ -39,6 +39,8 @@ Test(pretok, words_numbers_and_contractions)
     expect_words("smollm", "I've 12 dogs", "I|'ve| |1|2| dogs");
     expect_words("refact", "I've 12 dogs", "I|'ve| |1|2| dogs");
     expect_words("llama-bpe", "I've 1234 dogs", "I|'ve| |123|4| dogs");
+    expect_words("dbrx", "I'VE 1234 dogs", "I|'VE| |123|4| dogs");
+    expect_words("olmo", "I've 1234 dogs", "I|'ve| 1234| dogs");
     expect_words("qwen2", "I've 12 dogs", "I|'ve| |1|2| dogs");
     expect_words("default", "b 1234.", "b| |123|4|.");
     expect_words("gpt-2", "I'VE it's", "I|'|VE| it|'s");

@@ -68,6 +68,8 @@ static const struct pattern_set {
     { "smollm", { false, false }, { SMOLLM } },
     { "refact", { false, false }, { SMOLLM } }, /* granite's */
     { "gpt-2", { false, false }, { GPT2 } },
+    { "olmo", { false, false }, { GPT2 } },
+    { "dbrx", { false, false }, { LLAMA3("\\p{N}{1,3}+") } }, /* OLMo 2's */
     { "llama-bpe", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
     { "llama3", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
     { "llama-v3", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
