@@ -268,8 +268,8 @@ void tlpi_gpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
 void tlpi_gpu_kv_free(tlpi_backend *b, tlpi_kv *kv);
 size_t tlpi_gpu_kv_bytes(const tlpi_kv *kv);
 tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
-                                const double *inv_freq, int n_rot, int n_ctx,
-                                bool neox);
+                                const double *inv_freq, double gain, int n_rot,
+                                int n_ctx, bool neox);
 void tlpi_gpu_rope_free(tlpi_backend *b, tlpi_rope *r);
 
 /* ==== a step ============================================================= */

@@ -96,8 +96,8 @@ void tlpi_gpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
 /* ==== angles ============================================================= */
 
 tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
-                                const double *inv_freq, int n_rot, int n_ctx,
-                                bool neox)
+                                const double *inv_freq, double gain, int n_rot,
+                                int n_ctx, bool neox)
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
 
@@ -120,8 +120,8 @@ tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
     r->neox = neox;
     for (size_t i = 0; i < n; i++) {
         double angle = (double)(i / half) * inv_freq[i % half];
-        host[i] = (float)cos(angle);
-        host[n + i] = (float)sin(angle);
+        host[i] = (float)(gain * cos(angle));
+        host[n + i] = (float)(gain * sin(angle));
     }
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&r->cos, bytes ? bytes : 16),
                             "rotation angles"));

@@ -18,7 +18,8 @@ pass.
 GGUF keeps the rows of attn_q and attn_k of most architectures in an order in
 which the two numbers of a rotation pair are neighbours; transformers keeps the
 halves of a head apart.  Norms of Gemma 3 hold 1 less in transformers.  OLMo 2
-and OLMo 3 are the architecture olmo2; OLMo 3 is the variant -window.
+and OLMo 3 are the architecture olmo2; OLMo 3 is the variants -window, and
+-window-yarn with scaled positions.
 """
 import sys
 
@@ -60,6 +61,8 @@ ARCHS = {
               dict(sliding_window=WINDOW, rope_parameters={
                   "sliding_attention": THETA, "full_attention": THETA})),
 }
+YARN = dict(THETA, rope_type="yarn", factor=4.0,
+            original_max_position_embeddings=64)
 CASES = [
     ("granite-F32", "0 1 2 3 4"),
     ("granite-F32", "0 lp:1,2 3 4"),
@@ -82,6 +85,7 @@ CASES = [
     ("olmo2-F32", "asym:0,1 2 asym:3,4"),
     ("olmo2-F32-window", "0 1 2 3 4"),
     ("olmo2-F32-window", "0 par:1,2 par:3,4"),
+    ("olmo2-F32-window-yarn", "0 1 2 3 4"),
 ]
 TRAINED = [
     ("llama-F32", "0 lp:1,2 3 4"),
@@ -196,10 +200,13 @@ def tokens(n=N_TOKEN, seed=SEED):
 
 def open_model(name):
     arch = name.split("-")[0]
-    olmo3 = arch == "olmo2" and name.endswith("-window")
+    olmo3 = arch == "olmo2" and "-window" in name
     config_type, model_type, extra = ARCHS["olmo3" if olmo3 else arch]
     tied = name.endswith("-tied")
     extra = dict(rope_parameters=dict(THETA)) | extra
+    if name.endswith("-yarn"):
+        extra["rope_parameters"] = dict(extra["rope_parameters"],
+                                        full_attention=YARN)
     config = config_type(**SIZES, **extra, tie_word_embeddings=tied)
     model = model_type(config).eval()
     make = {"gemma3": gemma3_weights, "olmo2": olmo2_weights}

@@ -102,8 +102,8 @@ static attn_fixture *fixture_open(attn_shape s, int isa, int n_thread,
     double inv_freq[128];
     for (int i = 0; i < s.n_rot / 2; i++)
         inv_freq[i] = pow(THETA, -2.0 * i / s.n_rot);
-    cr_assert_eq(tlpi_cpu_rope_create(&w->c.base, &w->rope, inv_freq, s.n_rot,
-                                      n_ctx, s.neox),
+    cr_assert_eq(tlpi_cpu_rope_create(&w->c.base, &w->rope, inv_freq, 1,
+                                      s.n_rot, n_ctx, s.neox),
                  TLP_OK);
     for (int i = 0; i < n_item; i++) {
         cr_assert_eq(tlpi_cpu_kv_create(&w->c.base, &w->kv[i], n_seq, n_ctx,

@@ -44,7 +44,7 @@ static side side_open(tlpi_backend *b, const heads *s)
         w[i] = 0.5f + (float)(i % 7) / 4;
     for (int i = 0; i < N_CTX; i++)
         square[i] = 100 + (float)(i % 5) * 50;
-    CHECK_OK(b->ops->rope_create(b, &x.rope, inv, s->n_rot, N_CTX, s->neox));
+    CHECK_OK(b->ops->rope_create(b, &x.rope, inv, 1, s->n_rot, N_CTX, s->neox));
     for (int i = 0; i < N_ITEM; i++)
         CHECK_OK(b->ops->kv_create(b, &x.kv[i], N_SEQ, N_CTX, s->n_head_kv + i,
                                    s->h, s->kv_type));

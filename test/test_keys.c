@@ -177,7 +177,6 @@ Test(keys, of_the_architecture_that_change_results)
         { "%.rope.scaling.yarn_ext_factor", 'f', 1, NULL },
         { "%.rope.scaling.yarn_log_multiplier", 'f', 0.1, NULL },
         { "%.rope.scaling.alpha", 'f', 1000, NULL },
-        { "%.rope.scaling.type", 's', 0, "yarn" },
         { "%.rope.scaling.type", 's', 0, "longrope" },
         { "%.rope.freq_base_swa", 'f', 1e4, NULL },
         { "%.rope.dimension_sections", 'a', 8, NULL },

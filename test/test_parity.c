@@ -153,6 +153,7 @@ static tiny_spec golden_spec(const char *name)
     s.tied = strstr(name, "-tied");
     if (strcmp(s.arch, "olmo2") == 0 && !strstr(name, "-window"))
         s.window = 0;
+    s.yarn = strstr(name, "-yarn") ? 4 : 0;
     if (strstr(name, "-linear"))
         s.rope_scale = 4;
     if (strstr(name, "-head24"))
@@ -354,6 +355,9 @@ Test(parity, rope_variants)
     main_plans_on(&s, "linear scaling beside windows", 2);
     s.window = 0;
     main_plans_on(&s, "linear scaling, olmo2", 2);
+    s.rope_scale = 1;
+    s.yarn = 8;
+    main_plans_on(&s, "YaRN", 2);
 }
 
 /* A bias of attention's output is part of what residual_scale multiplies. */

@@ -146,10 +146,11 @@ typedef struct tlpi_backend_ops {
     void (*kv_free)(tlpi_backend *b, tlpi_kv *kv);
     size_t (*kv_bytes)(const tlpi_kv *kv);
 
-    /* Angles pos * inv_freq[i], i < n_rot/2, for pos < n_ctx. */
+    /* Angles pos * inv_freq[i], i < n_rot/2, for pos < n_ctx; gain is a factor
+     * of what is rotated. */
     tlp_status (*rope_create)(tlpi_backend *b, tlpi_rope **out,
-                              const double *inv_freq, int n_rot, int n_ctx,
-                              bool neox);
+                              const double *inv_freq, double gain, int n_rot,
+                              int n_ctx, bool neox);
     void (*rope_free)(tlpi_backend *b, tlpi_rope *r);
 
     void (*write)(tlpi_backend *b, float *dst, const float *host, size_t n);

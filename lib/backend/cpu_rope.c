@@ -7,8 +7,8 @@
 #include "backend/cpu_kv.h"
 
 tlp_status tlpi_cpu_rope_create(tlpi_backend *b, tlpi_rope **out,
-                                const double *inv_freq, int n_rot, int n_ctx,
-                                bool neox)
+                                const double *inv_freq, double gain, int n_rot,
+                                int n_ctx, bool neox)
 {
     tlp_status st = TLP_OK;
 
@@ -32,8 +32,8 @@ tlp_status tlpi_cpu_rope_create(tlpi_backend *b, tlpi_rope **out,
         TLP_TRY(tlpi_fail_nomem_for("rotation tables"));
     for (size_t i = 0; i < n; i++) {
         double angle = (double)(i / half) * inv_freq[i % half];
-        r->cos[i] = (float)cos(angle);
-        r->sin[i] = (float)sin(angle);
+        r->cos[i] = (float)(gain * cos(angle));
+        r->sin[i] = (float)(gain * sin(angle));
     }
     *out = r;
     r = NULL;

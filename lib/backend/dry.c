@@ -182,10 +182,11 @@ static size_t dry_kv_bytes(const tlpi_kv *kv)
 
 /* Angles of a position are the cosines and sines of n_rot / 2 pairs. */
 static tlp_status dry_rope_create(tlpi_backend *b, tlpi_rope **out,
-                                  const double *inv_freq, int n_rot, int n_ctx,
-                                  bool neox)
+                                  const double *inv_freq, double gain,
+                                  int n_rot, int n_ctx, bool neox)
 {
     (void)inv_freq;
+    (void)gain;
     (void)neox;
     *out = NOWHERE;
     dry_of(b)->rope_bytes += (uint64_t)n_ctx * (uint64_t)n_rot * sizeof(float);

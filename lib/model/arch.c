@@ -31,5 +31,6 @@ const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
                           .qk_norm = TLPI_QK_NORM_ROWS,
                           .raw_input = true,
                           .post_norm = true,
+                          .yarn = true,
                           .window_step = 4 },
 };

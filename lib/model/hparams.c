@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/hparams.h"
+#include "model/model.h"
 
 #define MAX_LAYER 4096
 #define MAX_WIDTH (1 << 22)
@@ -74,6 +74,10 @@ const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM] = {
     { NULL, INT(n_window, 1, MAX_CTX), .identity = TLPI_OTHER_IF_USED },
     { NULL, INT(window_step, 1, MAX_LAYER), .identity = TLPI_OTHER_IF_USED },
     { NULL, FLOAT(window_theta, 0, 1e15), .identity = TLPI_OTHER_IF_USED },
+    { NULL, FLOAT(yarn_factor, 0, 1e6), .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(yarn_ctx, 1, MAX_CTX), .identity = TLPI_OTHER_IF_USED },
+    { NULL, FLOAT(yarn_beta_fast, 0, 1e6), .identity = TLPI_OTHER_IF_USED },
+    { NULL, FLOAT(yarn_beta_slow, 0, 1e6), .identity = TLPI_OTHER_IF_USED },
     { "embedding_scale", SCALE(embedding_scale, 1) },
     { "residual_scale", SCALE(residual_scale, 1) },
     { "attention.scale", SCALE(attention_scale, 0), .same = root_of_head },
@@ -255,6 +259,57 @@ done:
     return st;
 }
 
+/* A factor of YaRN's has no other value than `usual` or `neutral`: whether
+ * another value replaces the usual one or multiplies it, programs do not
+ * agree. */
+static tlp_status check_factor(const tlpi_hparams *hp, const tlpi_gguf *g,
+                               const char *suffix, double neutral, double usual)
+{
+    arch_key key = key_of(hp, suffix);
+    float value = (float)neutral;
+    tlp_status st = tlpi_gguf_get_f32(g, key.name, false, &value);
+
+    if (st != TLP_OK || (double)value == neutral ||
+        fabs((double)value - usual) <= 1e-4)
+        return st;
+    return tlpi_fail(TLP_ENOTSUP,
+                     "%s: key %s: %g is not supported, %g expected", g->path,
+                     key.name, (double)value, usual);
+}
+
+/* The factors, which the file may give without YaRN too. */
+static tlp_status check_factors(const tlpi_hparams *hp, const tlpi_gguf *g)
+{
+    double gain = tlpi_rope_gain(hp, TLPI_ROPE_MODEL);
+    double part = hp->yarn_factor > 0; /* of YaRN in the angles */
+    tlp_status st;
+
+    TLP_TRY(check_factor(hp, g, "rope.scaling.attn_factor", 1, gain));
+    TLP_TRY(check_factor(hp, g, "rope.scaling.yarn_attn_factor", 1, gain));
+    st = check_factor(hp, g, "rope.scaling.yarn_ext_factor", part, part);
+done:
+    return st;
+}
+
+static tlp_status read_yarn(tlpi_hparams *hp, const tlpi_gguf *g)
+{
+    tlp_status st;
+
+    hp->yarn_ctx = hp->n_ctx_train;
+    hp->yarn_beta_fast = 32;
+    hp->yarn_beta_slow = 1;
+    TLP_TRY(read_float(hp, g, "rope.scaling.factor", true, 0, 1e6,
+                       &hp->yarn_factor));
+    TLP_TRY(read_int(hp, g, "rope.scaling.original_context_length", false, 1,
+                     MAX_CTX, &hp->yarn_ctx));
+    TLP_TRY(read_float(hp, g, "rope.scaling.yarn_beta_fast", false, 0, 1e6,
+                       &hp->yarn_beta_fast));
+    st = read_float(hp, g, "rope.scaling.yarn_beta_slow", false, 0, 1e6,
+                    &hp->yarn_beta_slow);
+done:
+    return st;
+}
+
 /*
  * Linear scaling divides positions by a factor; a file that gives a factor,
  * under its present or its older name, and no type means linear scaling.
@@ -268,6 +323,8 @@ static tlp_status read_rope_scaling(tlpi_hparams *hp, const tlpi_gguf *g)
     TLP_TRY(tlpi_gguf_get_str(g, key.name, false, &type));
     if (str_is(type, "none"))
         return TLP_OK;
+    if (str_is(type, "yarn") && tlpi_arch_get(hp)->yarn)
+        return read_yarn(hp, g);
     if (!str_is(type, "linear"))
         return tlpi_fail(TLP_ENOTSUP,
                          "%s: key %s: scaling \"%.*s\" is not supported",
@@ -305,6 +362,8 @@ static tlp_status read_rope(tlpi_hparams *hp, const tlpi_gguf *g)
     if (!rotates)
         hp->no_rope_step = 1;
     TLP_TRY(read_rope_scaling(hp, g));
+    if (arch->yarn)
+        st = check_factors(hp, g);
 done:
     return st;
 }

@@ -40,6 +40,7 @@ typedef struct tlpi_arch_info {
                          without a norm */
     bool scales;      /* the file may give the four scales of tlpi_hparams */
     bool rope_switch; /* rope.scaling.finetuned false means no rotation */
+    bool yarn;        /* positions may be scaled by YaRN */
     int no_rope_step; /* as in tlpi_hparams */
     bool post_norm;   /* outputs of attention and feed-forward have RMS norms */
     tlpi_gate gate;   /* of the feed-forward part's gate */
@@ -65,9 +66,14 @@ typedef struct tlpi_hparams {
     float rope_theta; /* rope.freq_base */
     float window_theta; /* base in layers with a window, whose positions are not
                            scaled; 0: rope_theta and rope_scale there too */
-    float rope_scale; /* factor of linear scaling: positions are divided by it;
-                         1 for none.  llama3's scaling comes as the tensor
-                         rope_freqs.weight */
+    float rope_scale;  /* factor of linear scaling: positions are divided by it;
+                          1 for none.  llama3's scaling comes as the tensor
+                          rope_freqs.weight */
+    float yarn_factor; /* of YaRN, which scales positions by pairs; 0: none */
+    int yarn_ctx; /* with yarn_factor: positions of the training before YaRN */
+    /* with yarn_factor: turns in yarn_ctx positions of a pair that keeps its
+     * angle, and of one whose angle is divided by the factor */
+    float yarn_beta_fast, yarn_beta_slow;
     float norm_eps;
     float embedding_scale; /* factor of embeddings */
     float residual_scale;  /* factor of the outputs of attention and
@@ -106,7 +112,7 @@ typedef struct tlpi_hparam {
     double (*same)(const tlpi_hparams *hp);
 } tlpi_hparam;
 
-enum { TLPI_N_HPARAM = 20 };
+enum { TLPI_N_HPARAM = 24 };
 extern const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM];
 
 /* arch.c */

@@ -41,7 +41,11 @@ static const tlpi_gguf_rule arch_rules[] = {
     ANY("rope.scale_linear"),
     /* granite's switch of the rotation; elsewhere a note on training */
     ANY("rope.scaling.finetuned"),
-    /* without effect: norms are RMS norms, and YaRN is refused */
+    /* read in hparams.c for architectures with YaRN */
+    { .name = "rope.scaling.attn_factor", .only = BIT(OLMO2) },
+    { .name = "rope.scaling.yarn_attn_factor", .only = BIT(OLMO2) },
+    { .name = "rope.scaling.yarn_ext_factor", .only = BIT(OLMO2) },
+    /* without effect: norms are RMS norms, and YaRN is refused elsewhere */
     ANY("attention.layer_norm_epsilon"),
     ANY("rope.scaling.original_context_length"),
     ANY("rope.scaling.yarn_beta_fast"),

@@ -66,12 +66,15 @@ void tlpi_fingerprint_free(const tlpi_env *env, struct tlpi_fingerprint *f);
 tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts);
 
 /* rope.c: radians that each pair of a head turns from a position to the next,
- * [n_rot / 2], the caller's to free.  Linear scaling divides all of them, and
- * `divisors`, the file's rope_freqs (Llama 3) or NULL, each; neither changes
- * TLPI_ROPE_WINDOW. */
+ * [n_rot / 2], the caller's to free.  Linear scaling divides all of them, YaRN
+ * those of slow pairs, and `divisors`, the file's rope_freqs (Llama 3) or NULL,
+ * each; none changes TLPI_ROPE_WINDOW. */
 tlp_status tlpi_rope_inv_freq(double **out, const tlpi_env *env,
                               const tlpi_hparams *hp, tlpi_rope_kind kind,
                               const tlpi_tensor *divisors);
+
+/* The factor of what the rotation gives: YaRN's, or 1. */
+double tlpi_rope_gain(const tlpi_hparams *hp, tlpi_rope_kind kind);
 
 /* meta.c: TLP_ENOTSUP, "WHERE: WHAT NAME models", for models whose layers have
  * norms of their outputs; no norms of their inputs; norms of whole rows of

@@ -5,6 +5,40 @@
 
 #include "model/model.h"
 
+static bool has_yarn(const tlpi_hparams *hp, tlpi_rope_kind kind)
+{
+    return kind == TLPI_ROPE_MODEL && hp->yarn_factor > 0;
+}
+
+/* The pair, as a fraction, that makes so many turns in YaRN's positions. */
+static double pair_of(const tlpi_hparams *hp, double turns)
+{
+    return hp->n_rot * log(hp->yarn_ctx / (turns * 2 * M_PI)) /
+           (2 * log((double)hp->rope_theta));
+}
+
+/*
+ * YaRN (arXiv 2309.00071): pairs before `first` keep their angles, those behind
+ * `last` have them divided by the factor, and between them lies a ramp.
+ */
+static double yarn_scale(const tlpi_hparams *hp, int pair)
+{
+    double first = fmax(0, floor(pair_of(hp, (double)hp->yarn_beta_fast)));
+    double last =
+        fmin(hp->n_rot - 1, ceil(pair_of(hp, (double)hp->yarn_beta_slow)));
+    double ramp = (pair - first) / fmax(0.001, last - first);
+    double slow = fmin(1, fmax(0, ramp));
+
+    return slow / (double)hp->yarn_factor + 1 - slow;
+}
+
+double tlpi_rope_gain(const tlpi_hparams *hp, tlpi_rope_kind kind)
+{
+    return has_yarn(hp, kind) && hp->yarn_factor > 1
+               ? 1 + 0.1 * log((double)hp->yarn_factor)
+               : 1;
+}
+
 tlp_status tlpi_rope_inv_freq(double **out, const tlpi_env *env,
                               const tlpi_hparams *hp, tlpi_rope_kind kind,
                               const tlpi_tensor *divisors)
@@ -27,6 +61,8 @@ tlp_status tlpi_rope_inv_freq(double **out, const tlpi_env *env,
         inv[i] = pow(theta, -2.0 * (double)i / hp->n_rot);
         if (!window)
             inv[i] /= (double)hp->rope_scale;
+        if (has_yarn(hp, kind))
+            inv[i] *= yarn_scale(hp, (int)i);
         if (divisors)
             inv[i] /= (double)divisor[i];
     }

@@ -283,7 +283,8 @@ static tlp_status create_rope(tlpi_store *s, tlpi_rope_kind kind)
     tlp_status st;
 
     TLP_TRY(tlpi_rope_inv_freq(&inv, s->env, hp, kind, freqs));
-    st = s->b->ops->rope_create(s->b, &s->rope[kind], inv, hp->n_rot,
+    st = s->b->ops->rope_create(s->b, &s->rope[kind], inv,
+                                tlpi_rope_gain(hp, kind), hp->n_rot,
                                 s->cfg->n_ctx, tlpi_arch_get(hp)->rope_neox);
 done:
     tlpi_free(s->env, inv);

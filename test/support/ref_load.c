@@ -94,12 +94,37 @@ static double *angles(const ref_model *m, double theta, double scale)
     return inv;
 }
 
+/* YaRN: pairs that turn often keep their angles, slow ones have them divided.
+ */
+static void scale_by_pair(ref_model *m, double theta, double factor, double n)
+{
+    double edge[2];
+
+    for (int i = 0; i < 2; i++) {
+        double turns = i ? 1 : 32;
+        edge[i] = m->n_rot * log(n / (turns * 2 * M_PI)) / (2 * log(theta));
+    }
+    double first = fmax(0, floor(edge[0]));
+    double last = fmin(m->n_rot - 1, ceil(edge[1]));
+    for (int i = 0; i < m->n_rot / 2; i++) {
+        double slow = fmin(1, fmax(0, (i - first) / (last - first)));
+
+        m->inv_freq[i] *= 1 - slow + slow / factor;
+    }
+    m->rope_gain = 0.1 * log(factor) + 1;
+}
+
 static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
 {
     ref_array div = load(g, "rope_freqs.weight", false);
+    double theta = get_float(g, arch, "rope.freq_base", 10000);
+    double factor = get_float(g, arch, "rope.scaling.factor", 1);
+    int n = get_int(g, arch, "rope.scaling.original_context_length", 0);
 
-    m->inv_freq = angles(m, get_float(g, arch, "rope.freq_base", 10000),
-                         get_float(g, arch, "rope.scaling.factor", 1));
+    m->rope_gain = 1;
+    m->inv_freq = angles(m, theta, n ? 1 : factor);
+    if (n)
+        scale_by_pair(m, theta, factor, n);
     for (int i = 0; div.x && i < m->n_rot / 2; i++)
         m->inv_freq[i] /= div.x[i];
     free(div.x);
@@ -107,8 +132,7 @@ static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
         m->inv_freq_window =
             angles(m, get_float(g, arch, "rope.freq_base_swa", 10000), 1);
     if (strcmp(arch, "olmo2") == 0)
-        m->inv_freq_window =
-            angles(m, get_float(g, arch, "rope.freq_base", 10000), 1);
+        m->inv_freq_window = angles(m, theta, 1);
 }
 
 static bool is_always(int tensor, bool olmo2)

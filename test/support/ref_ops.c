@@ -41,6 +41,7 @@ void ref_rope(const ref_model *m, const double *inv_freq, double *x, int n,
               int n_head)
 {
     int half = m->n_rot / 2;
+    double gain = inv_freq == m->inv_freq ? m->rope_gain : 1;
 
     for (int t = 0; t < n; t++)
         for (int h = 0; h < n_head; h++) {
@@ -48,8 +49,8 @@ void ref_rope(const ref_model *m, const double *inv_freq, double *x, int n,
                 x + ((size_t)t * (size_t)n_head + (size_t)h) * (size_t)m->hd;
 
             for (int i = 0; i < half; i++) {
-                double c = cos(t * inv_freq[i]);
-                double s = sin(t * inv_freq[i]);
+                double c = gain * cos(t * inv_freq[i]);
+                double s = gain * sin(t * inv_freq[i]);
                 double *a = m->neighbours ? &v[2 * i] : &v[i];
                 double *b = m->neighbours ? &v[2 * i + 1] : &v[i + half];
                 double a0 = *a, b0 = *b;

@@ -292,6 +292,13 @@ static void write_meta(gw_file *w, const tiny_spec *s)
         gw_kv_u32(w, KEY("attention.sliding_window"), (uint32_t)s->window);
     if (s->windows)
         write_flags(w, KEY("attention.sliding_window_pattern"), s->windows);
+    if (s->yarn != 0) {
+        gw_kv_str(w, KEY("rope.scaling.type"), "yarn");
+        gw_kv_f32(w, KEY("rope.scaling.factor"), s->yarn);
+        gw_kv_u32(w, KEY("rope.scaling.original_context_length"), 64);
+        if (s->yarn_gain != 0)
+            gw_kv_f32(w, KEY("rope.scaling.attn_factor"), s->yarn_gain);
+    }
     if (s->rope_scale != 0 && s->rope_scale != 1) {
         gw_kv_str(w, KEY("rope.scaling.type"), "linear");
         gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);

@@ -24,6 +24,8 @@ typedef struct tiny_spec {
     bool fused;       /* write attn_qkv in place of attn_q, attn_k and attn_v;
                          not for split files */
     float rope_scale; /* linear rope scaling factor; 0 or 1 = none */
+    float yarn;       /* factor of YaRN's scaling, from 64 positions; 0: none */
+    float yarn_gain;  /* written with yarn; 0: not written */
     float embedding_scale, residual_scale, attention_scale,
         logit_scale; /* written for granite alone; 0: not written */
     int window; /* positions that layers see, of gemma3 all but every third,
