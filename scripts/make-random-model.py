@@ -38,6 +38,8 @@ SHAPES = {
                  1),
     "granite-3.1-2b": ("granite", 40, 2048, 8192, 32, 8, 64, 49155, 131072, 5e6,
                        1e-5, 1),
+    "olmo2-1b": ("olmo2", 16, 2048, 8192, 16, 16, 128, 100352, 4096, 5e5, 1e-6,
+                 0),
     "smollm3-3b": ("smollm3", 36, 2048, 11008, 16, 4, 128, 128256, 65536, 5e6,
                    1e-6, 1),
 }
@@ -83,7 +85,8 @@ def tensors_of(s):
     for layer in range(s["n_layer"]):
         block = f"blk.{layer}."
 
-        yield block + "attn_norm", (d,), 0
+        if s["arch"] != "olmo2":
+            yield block + "attn_norm", (d,), 0
         yield block + "attn_q", (q, d), d ** -0.5
         yield block + "attn_k", (kv, d), d ** -0.5
         yield block + "attn_v", (kv, d), d ** -0.5
@@ -91,7 +94,13 @@ def tensors_of(s):
         if s["arch"] == "qwen3":
             yield block + "attn_q_norm", (s["head_dim"],), 0
             yield block + "attn_k_norm", (s["head_dim"],), 0
-        yield block + "ffn_norm", (d,), 0
+        if s["arch"] == "olmo2":
+            yield block + "attn_q_norm", (q,), 0
+            yield block + "attn_k_norm", (kv,), 0
+            yield block + "post_attention_norm", (d,), 0
+            yield block + "post_ffw_norm", (d,), 0
+        else:
+            yield block + "ffn_norm", (d,), 0
         yield block + "ffn_gate", (ff, d), d ** -0.5
         yield block + "ffn_up", (ff, d), d ** -0.5
         yield block + "ffn_down", (d, ff), add * ff ** -0.5
