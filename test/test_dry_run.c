@@ -147,6 +147,7 @@ static const struct rows_case {
     { "lp:1-2", 3, { "aSaSfS", "aSaSfS", "aSaSfS" }, 2 * 2 },
     { "merge:1-2", 2, { "aSaSfS", "aSaSfS" }, 2 },
     { "par:1-2", 2, { "afS", "afS" }, 96 },
+    { "par:1-2", 3, { "aSaifiS", "aSaiifiiS", "aSaifiS" }, 2 * 2 },
     { "par:1-2", 4, { "aiaifiS", "aiaifiS", "aiaifiS", "aiaifiS" }, 2 },
     { "asym:1-2", 2, { "a>fS", "a<fS" }, 96 },
     { "asym:1-2", 4, { "aiaSfiS", "aiaSfiS", "aiaSfiS", "aiaSfiS" }, 2 },

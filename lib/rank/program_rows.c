@@ -47,15 +47,27 @@ static row_heads heads_of(const row_stage *r, int row)
     return h;
 }
 
-static tlpi_row_ranks ranks_of(const row_stage *r, int n_row, bool spans)
+/* A rank with parts of two members would wait for two inner all-reduces, so
+ * that one over all ranks is sooner done. */
+static bool spans_meet(const tlpi_span *span, int n)
+{
+    for (int m = 1; m < n; m++)
+        if (span[m].first < span[m - 1].first + span[m - 1].count)
+            return true;
+    return false;
+}
+
+static tlpi_row_ranks ranks_of(const row_stage *r, const tlpi_rank_stage *s)
 {
     int most = 0;
 
-    for (int i = 0; i < n_row; i++)
+    for (int i = 0; i < s->n_row; i++)
         most = TLPI_MAX(most, heads_of(r, i).n_rank);
     if (most < 2)
         return TLPI_ROW_HERE;
-    return spans && !r->whole ? TLPI_ROW_SPAN : TLPI_ROW_ALL;
+    return s->span && !r->whole && !spans_meet(s->span, s->n_member)
+               ? TLPI_ROW_SPAN
+               : TLPI_ROW_ALL;
 }
 
 /* A kv head that two parts of a row read is counted by the first of them. */
@@ -84,7 +96,7 @@ void tlpi_program_set_rows(tlpi_program *p, int stage)
         return;
     r.whole = tracks && !s->open && !(s->nosync & TLP_NOSYNC_ATTN);
     s->n_row = r.whole ? 1 : s->n_member;
-    s->row_ranks = ranks_of(&r, s->n_row, s->span != NULL);
+    s->row_ranks = ranks_of(&r, s);
     for (int i = 0; i < s->n_attn; i++)
         set_part(&r, &shard->attn[i], &s->attn[i]);
 }
