@@ -14,8 +14,8 @@
 /* Sizes of a type's units. */
 template <int TYPE>
 struct tlpi_unit_of {
-    static constexpr bool super =
-        TYPE == TLPI_Q4_K || TYPE == TLPI_Q5_K || TYPE == TLPI_Q6_K;
+    static constexpr bool super = TYPE == TLPI_Q4_K || TYPE == TLPI_Q5_K ||
+                                  TYPE == TLPI_Q6_K || TYPE == TLPI_IQ4_XS;
     static constexpr bool quantised =
         TYPE != TLPI_F32 && TYPE != TLPI_F16 && TYPE != TLPI_BF16;
     static constexpr int n = TYPE == TLPI_F32    ? 4
@@ -29,12 +29,22 @@ struct tlpi_unit_of {
             ? 4
             : 0; /* bytes of a block */
     static constexpr bool affine = TYPE == TLPI_Q4_1 || TYPE == TLPI_Q5_1;
-    static constexpr int scale = !quantised ? 0 : affine ? 4 : 2;
-    static constexpr int super_bytes = !super ? 0 : TYPE == TLPI_Q6_K ? 2 : 4;
+    static constexpr int scale = !quantised ? 0
+                                 : affine   ? 4
+                                 : TYPE == TLPI_IQ4_XS || TYPE == TLPI_MXFP4
+                                     ? 1
+                                     : 2;
+    static constexpr int super_bytes =
+        !super                                     ? 0
+        : TYPE == TLPI_Q6_K || TYPE == TLPI_IQ4_XS ? 2
+                                                   : 4;
     static constexpr int zero = TYPE == TLPI_Q4_0   ? 8
                                 : TYPE == TLPI_Q5_0 ? 16
                                 : TYPE == TLPI_Q6_K ? 32
                                                     : 0;
+    /* codes number the levels of a table (tensor/codebook.h) */
+    static constexpr bool table =
+        TYPE == TLPI_IQ4_NL || TYPE == TLPI_IQ4_XS || TYPE == TLPI_MXFP4;
 };
 
 typedef struct tlpi_unit {
@@ -60,7 +70,9 @@ tlpi_load_unit(const tlpi_gpu_matrix &m, int row, int u)
             x.high.x = __ldcs((const uint32_t *)m.high + at);
         if (type::high == 8)
             x.high = __ldcs((const uint2 *)m.high + at);
-        if (type::scale == 2)
+        if (type::scale == 1)
+            x.scale = __ldcs((const unsigned char *)m.scale + at);
+        else if (type::scale == 2)
             x.scale = __ldcs((const unsigned short *)m.scale + at);
         else
             x.scale = __ldcs((const uint32_t *)m.scale + at);
@@ -84,6 +96,11 @@ static __device__ __forceinline__ float2 tlpi_unit_scale(const tlpi_unit &x,
     if (TYPE == TLPI_Q6_K) {
         int s = (int)(int8_t)(x.scale >> (j / 2 * 8) & 255);
         r.x = tlpi_f16(x.super & 0xffff) * (float)s;
+    } else if (TYPE == TLPI_IQ4_XS) {
+        r.x = tlpi_f16(x.super & 0xffff) * (float)(int8_t)x.scale;
+    } else if (TYPE == TLPI_MXFP4) {
+        r.x = __uint_as_float(x.scale < 2 ? 0x200000u << x.scale
+                                          : (x.scale - 1) << 23);
     } else if (type::super) {
         r.x = tlpi_f16(x.super & 0xffff) * (float)(x.scale & 255);
         r.y = -(tlpi_f16(x.super >> 16) * (float)(x.scale >> 8 & 255));
@@ -93,6 +110,19 @@ static __device__ __forceinline__ float2 tlpi_unit_scale(const tlpi_unit &x,
     }
     r.y = type::affine ? tlpi_f16(x.scale >> 16) : -(float)type::zero * r.x;
     return r;
+}
+
+/* The level of a code: byte q of the table's 16, of which each constant has
+ * eight. */
+template <int TYPE>
+static __device__ __forceinline__ int tlpi_level(int q)
+{
+    constexpr uint64_t low =
+        TYPE == TLPI_MXFP4 ? 0x0c08060403020100 : 0xf6eaddcfbfad9881;
+    constexpr uint64_t high =
+        TYPE == TLPI_MXFP4 ? 0xf4f8fafcfdfeff00 : 0x7159453526190d01;
+
+    return (int)(int8_t)((q < 8 ? low : high) >> (q % 8 * 8) & 255);
 }
 
 static __device__ __forceinline__ uint32_t tlpi_word(const uint4 &v, int i)
@@ -129,6 +159,8 @@ static __device__ __forceinline__ void tlpi_decode(const tlpi_unit &x, int j,
                 q = (int)(int8_t)(word >> (i % 4 * 8) & 255);
             else
                 q = (int)(word >> (i % 4 * 8 + j / 2 * 4) & 15);
+            if (type::table)
+                q = tlpi_level<TYPE>(q);
             if (type::high == 4)
                 q |= (int)(x.high.x >> (8 * j + i) & 1) << 4;
             if (type::high == 8)
@@ -136,7 +168,8 @@ static __device__ __forceinline__ void tlpi_decode(const tlpi_unit &x, int j,
                                (j % 2 * 16 + 2 * i) &
                            3)
                      << 4;
-            w[i] = fmaf(s.x, (float)q, TYPE == TLPI_Q8_0 ? 0.0f : s.y);
+            w[i] = fmaf(s.x, (float)q,
+                        TYPE == TLPI_Q8_0 || type::table ? 0.0f : s.y);
         }
     }
 }
@@ -153,6 +186,9 @@ static __device__ __forceinline__ void tlpi_decode(const tlpi_unit &x, int j,
     X(TLPI_Q5_1)                                                               \
     X(TLPI_Q4_K)                                                               \
     X(TLPI_Q5_K)                                                               \
-    X(TLPI_Q6_K)
+    X(TLPI_Q6_K)                                                               \
+    X(TLPI_IQ4_NL)                                                             \
+    X(TLPI_IQ4_XS)                                                             \
+    X(TLPI_MXFP4)
 
 #endif

@@ -5,6 +5,7 @@
  * uploads them in one copy.
  */
 #include "gpu.h"
+#include "tensor/codebook.h"
 
 #include <inttypes.h>
 
@@ -48,6 +49,15 @@ static bool shape_of(tlpi_dtype type, weight_shape *out)
     case TLPI_Q6_K:
         *out = { 256, 210, 32, 8, 2, 2 };
         return true;
+    case TLPI_IQ4_NL:
+        *out = { 32, 18, 32, 0, 2, 0 };
+        return true;
+    case TLPI_IQ4_XS:
+        *out = { 256, 136, 32, 0, 1, 2 };
+        return true;
+    case TLPI_MXFP4:
+        *out = { 32, 17, 32, 0, 1, 0 };
+        return true;
     }
     return false;
 }
@@ -67,6 +77,7 @@ static void put_32(tlpi_dtype type, const uint8_t *b, weight_place p)
         memcpy(p.level, b + 2, 32);
         break;
     case TLPI_Q4_0:
+    case TLPI_IQ4_NL:
         memcpy(p.scale, b, 2);
         memcpy(p.level, b + 2, 16);
         break;
@@ -78,6 +89,10 @@ static void put_32(tlpi_dtype type, const uint8_t *b, weight_place p)
         memcpy(p.scale, b, 2);
         memcpy(p.high, b + 2, 4);
         memcpy(p.level, b + 6, 16);
+        break;
+    case TLPI_MXFP4:
+        p.scale[0] = b[0];
+        memcpy(p.level, b + 1, 16);
         break;
     default: /* Q5_1 */
         memcpy(p.scale, b, 4);
@@ -143,6 +158,17 @@ static void put_q6_k(const uint8_t *b, int s, weight_place p)
         memcpy(p.super, b + 208, 2);
 }
 
+static void put_iq4_xs(const uint8_t *b, int s, weight_place p)
+{
+    int8_t scale[8];
+
+    tlpi_iq4_xs_scales(b, scale);
+    memcpy(p.level, b + 8 + 16 * s, 16);
+    p.scale[0] = (uint8_t)scale[s];
+    if (s == 0)
+        memcpy(p.super, b, 2);
+}
+
 static void put_row(const tlpi_weight *w, weight_shape s, const uint8_t *src,
                     int64_t row, uint8_t *const base[4])
 {
@@ -157,6 +183,8 @@ static void put_row(const tlpi_weight *w, weight_shape s, const uint8_t *src,
             put_32(w->type, src + i * s.size, p);
         else if (w->type == TLPI_Q6_K)
             put_q6_k(src + i / 8 * s.size, (int)(i % 8), p);
+        else if (w->type == TLPI_IQ4_XS)
+            put_iq4_xs(src + i / 8 * s.size, (int)(i % 8), p);
         else
             put_k45(w->type, src + i / 8 * s.size, (int)(i % 8), p);
     }

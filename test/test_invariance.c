@@ -29,10 +29,13 @@ static const struct {
     tlpi_dtype type;
     const char *name;
 } types[] = {
-    { TLPI_F32, "F32" },   { TLPI_F16, "F16" },   { TLPI_BF16, "BF16" },
-    { TLPI_Q8_0, "Q8_0" }, { TLPI_Q4_0, "Q4_0" }, { TLPI_Q4_1, "Q4_1" },
-    { TLPI_Q5_0, "Q5_0" }, { TLPI_Q5_1, "Q5_1" }, { TLPI_Q4_K, "Q4_K" },
-    { TLPI_Q5_K, "Q5_K" }, { TLPI_Q6_K, "Q6_K" },
+    { TLPI_F32, "F32" },       { TLPI_F16, "F16" },
+    { TLPI_BF16, "BF16" },     { TLPI_Q8_0, "Q8_0" },
+    { TLPI_Q4_0, "Q4_0" },     { TLPI_Q4_1, "Q4_1" },
+    { TLPI_Q5_0, "Q5_0" },     { TLPI_Q5_1, "Q5_1" },
+    { TLPI_Q4_K, "Q4_K" },     { TLPI_Q5_K, "Q5_K" },
+    { TLPI_Q6_K, "Q6_K" },     { TLPI_IQ4_NL, "IQ4_NL" },
+    { TLPI_IQ4_XS, "IQ4_XS" }, { TLPI_MXFP4, "MXFP4" },
 };
 
 static const char *const plans[] = { "serial", "par:0-1", "lp:0-1",

@@ -186,10 +186,11 @@ Test(matmul, bf16_activations_are_rounded_or_not)
 
 /* ==== against the scalar table =========================================== */
 
-/* Scales are written as f16 at these places of a block; -1: none. */
+/* Scales are written as f16 at these places of a block; -1: none.  The scale of
+ * MXFP4 is one byte. */
 static void scale_places(tlpi_dtype type, int *d, int *m)
 {
-    *d = type == TLPI_Q6_K ? 208 : 0;
+    *d = type == TLPI_Q6_K ? 208 : type == TLPI_MXFP4 ? -1 : 0;
     *m = type == TLPI_Q4_1 || type == TLPI_Q5_1 || type == TLPI_Q4_K ||
                  type == TLPI_Q5_K
              ? 2
@@ -201,6 +202,7 @@ static tlpi_tensor hard_tensor(tlpi_dtype type, int64_t rows, int64_t cols)
 {
     static const uint16_t hard[] = { 0x0000, 0x8000, 0x0001, 0x83ff, 0x0400,
                                      0x3c00, 0xbc00, 0x7bff, 0xfbff, 0x2e66 };
+    static const uint8_t hard_e8m0[] = { 0, 1, 2, 96, 127, 128, 160, 177 };
     tlpi_tensor t = random_tensor(type, rows, cols);
     const tlpi_dtype_info *info = tlpi_dtype_get(type);
     uint8_t *block = (uint8_t *)t.data;
@@ -211,7 +213,10 @@ static tlpi_tensor hard_tensor(tlpi_dtype type, int64_t rows, int64_t cols)
         uint32_t kind = random_bits() % 4;
         for (int i = 0; i < info->size; i++)
             block[i] = kind == 0 ? 0 : kind == 1 ? 255 : (uint8_t)random_bits();
-        memcpy(block + at_d, &hard[random_bits() % TLPI_COUNT(hard)], 2);
+        if (at_d >= 0)
+            memcpy(block + at_d, &hard[random_bits() % TLPI_COUNT(hard)], 2);
+        else
+            block[0] = hard_e8m0[random_bits() % TLPI_COUNT(hard_e8m0)];
         if (at_m >= 0)
             memcpy(block + at_m, &hard[random_bits() % TLPI_COUNT(hard)], 2);
         block += info->size;

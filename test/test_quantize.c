@@ -24,8 +24,8 @@
 TestSuite(quantize, .timeout = 120);
 
 static const char *const type_names[] = {
-    "F32",  "F16",  "BF16", "Q8_0", "Q4_0",   "Q4_1",   "Q5_0",
-    "Q5_1", "Q4_K", "Q5_K", "Q6_K", "Q4_K_M", "Q5_K_M",
+    "F32",  "F16",  "BF16", "Q8_0",   "Q4_0",   "Q4_1",   "Q5_0",   "Q5_1",
+    "Q4_K", "Q5_K", "Q6_K", "Q4_K_M", "Q5_K_M", "IQ4_NL", "IQ4_XS", "MXFP4",
 };
 
 /* Rows of 256 in all matrices, so that every type fits. */
@@ -131,12 +131,17 @@ static float bound_of(tlpi_dtype type)
         return 1.0f / 15 + 0x1p-10f;
     case TLPI_Q5_1:
         return 1.0f / 31 + 0x1p-10f;
-    case TLPI_Q4_K:
-        return 1.0f / 15 + 2.0f / 63;
+    case TLPI_Q4_K: /* the search may clip an end */
+        return 1.0f / 8;
     case TLPI_Q5_K:
         return 1.0f / 31 + 2.0f / 63;
     case TLPI_Q6_K:
         return 1.0f / 32 + 1.0f / 127;
+    case TLPI_IQ4_NL:
+    case TLPI_IQ4_XS:
+        return 0.15f;
+    case TLPI_MXFP4:
+        return 0.25f;
     }
     return -1;
 }
@@ -224,8 +229,9 @@ Test(quantize, errors_are_bounded)
 Test(quantize, from_any_type_to_any)
 {
     static const tlpi_dtype types[] = {
-        TLPI_F16,  TLPI_BF16, TLPI_Q8_0, TLPI_Q4_0, TLPI_Q4_1,
-        TLPI_Q5_0, TLPI_Q5_1, TLPI_Q4_K, TLPI_Q5_K, TLPI_Q6_K,
+        TLPI_F16,    TLPI_BF16,   TLPI_Q8_0,  TLPI_Q4_0, TLPI_Q4_1,
+        TLPI_Q5_0,   TLPI_Q5_1,   TLPI_Q4_K,  TLPI_Q5_K, TLPI_Q6_K,
+        TLPI_IQ4_NL, TLPI_IQ4_XS, TLPI_MXFP4,
     };
     static const char *const to[] = { "F32", "Q8_0", "Q4_K" };
 
@@ -301,8 +307,10 @@ Test(quantize, a_tied_head)
         const char *name;
         tlpi_dtype head;
     } cases[] = {
-        { "Q4_0", TLPI_Q6_K }, { "Q5_1", TLPI_Q6_K }, { "Q6_K", TLPI_Q6_K },
-        { "Q8_0", TLPI_Q8_0 }, { "F16", TLPI_F16 },
+        { "Q4_0", TLPI_Q6_K },   { "Q5_1", TLPI_Q6_K },
+        { "Q6_K", TLPI_Q6_K },   { "IQ4_NL", TLPI_Q6_K },
+        { "IQ4_XS", TLPI_Q6_K }, { "MXFP4", TLPI_Q6_K },
+        { "Q8_0", TLPI_Q8_0 },   { "F16", TLPI_F16 },
     };
     tiny_spec s = spec_of(TLPI_F32);
 
@@ -341,6 +349,7 @@ Test(quantize, rows_that_do_not_fit)
     } cases[] = {
         { "Q4_K", TLPI_Q5_0, TLPI_F16, TLPI_Q8_0, false },
         { "Q5_K", TLPI_Q5_1, TLPI_F16, TLPI_Q8_0, false },
+        { "IQ4_XS", TLPI_IQ4_NL, TLPI_F16, TLPI_Q8_0, false },
         { "Q6_K", TLPI_Q8_0, TLPI_F16, TLPI_Q8_0, false },
         { "Q8_0", TLPI_Q8_0, TLPI_F16, TLPI_Q8_0, true },
         { "BF16", TLPI_BF16, TLPI_BF16, TLPI_BF16, true },

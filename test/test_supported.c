@@ -61,7 +61,7 @@ Test(supported, files_of_every_type_open)
         cr_expect_str_eq(type_of(q, "blk.0.attn_q.weight"), name);
         tlp_model_free(q);
     }
-    cr_expect_geq(n, 11);
+    cr_expect_geq(n, 14);
     cr_expect_null(tlp_type_name((size_t)-1));
     tlp_model_free(m);
 }

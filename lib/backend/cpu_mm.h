@@ -1,6 +1,6 @@
 /*
- * cpu_mm.h - matmul kernels of the CPU backend, and the layouts that they
- * read.
+ * cpu_mm.h - matmul kernels of the CPU backend.  cpu_mm_shape.h has the layouts
+ * of weights that they read.
  *
  * The unit of work is a group of 16 rows of W times a tile of a few tokens.
  * Each (row, token) is summed over the columns in one fixed order for every
@@ -14,30 +14,15 @@
  *          the L1 cache;
  *   dot_b  bf16 activations times BF16 weights, where the machine multiplies
  *          pairs of them in one instruction.
- *
- * Packed weights.  A group is stored in blocks of 32 columns, one after the
- * other, so that a kernel reads one stream.  A block of a quantised type has
- *   levels  64 * bits bytes.  The columns come as 8 quads of 4; a quad is 64
- *           bytes [16 rows][4 columns].  Four quads hold the low nibbles of
- *           columns 0..15 and, in the high half of the byte, 16..31.  The
- *           upper bits are in further quads: bit j of a byte for quad j, or
- *           bits 2(j%4).. of the byte of plane j/4.  8-bit levels: eight quads.
- *   scales  d[16], and for affine types m[16], in f16.  With super scales: one
- *           byte for each in place of f16, and before every 8th block d[16]
- *           and m[16] in f16 that multiply these bytes.
- * F32 and F16 are stored [columns][16 rows], BF16 [columns / 2][16 rows][2] in
- * whole blocks of 32 columns.  Rows and columns past the last are 0.
  */
 #ifndef TLPI_CPU_MM_H
 #define TLPI_CPU_MM_H
 
 #include "backend/cpu.h"
+#include "backend/cpu_mm_shape.h"
 #include "base/slab.h"
 
 enum {
-    TLPI_GROUP = 16,    /* rows of a group */
-    TLPI_MM_BLOCK = 32, /* columns of a block */
-    TLPI_SUPER = 256,   /* columns under one super scale */
     TLPI_LEVEL_BYTES = 2 * TLPI_GROUP * TLPI_MM_BLOCK, /* see unpack */
     TLPI_MAX_TILE = 8,  /* tokens of the largest tile of vector kernels */
     TLPI_WIDE_TILE = 16 /* tokens of a tile of AMX kernels */
@@ -52,62 +37,6 @@ struct tlpi_weight {
     const uint8_t *data; /* packed, or rows as in the file */
     tlpi_slab *home;     /* slab of data; NULL if data is the file's */
 };
-
-/*
- * Number format of a quantised type: value = d * (level - zero) or d * level +
- * m.  Kernels are generated from this by passing the type as a constant.
- */
-typedef struct tlpi_mm_shape {
-    int bits;    /* of a level: 4, 5, 6, 8; 0 for F32, F16, BF16 */
-    int zero;    /* log2 of the level that means 0; -1 for affine types */
-    int n_scale; /* scales of a block: 2 where 16 columns have one scale */
-    bool super;  /* scales are bytes under f16 super scales */
-} tlpi_mm_shape;
-
-static inline tlpi_mm_shape tlpi_mm_shape_of(tlpi_dtype type)
-{
-    switch (type) {
-    case TLPI_Q4_0:
-        return (tlpi_mm_shape){ 4, 3, 1, false };
-    case TLPI_Q4_1:
-        return (tlpi_mm_shape){ 4, -1, 1, false };
-    case TLPI_Q5_0:
-        return (tlpi_mm_shape){ 5, 4, 1, false };
-    case TLPI_Q5_1:
-        return (tlpi_mm_shape){ 5, -1, 1, false };
-    case TLPI_Q8_0:
-        return (tlpi_mm_shape){ 8, 7, 1, false };
-    case TLPI_Q4_K:
-        return (tlpi_mm_shape){ 4, -1, 1, true };
-    case TLPI_Q5_K:
-        return (tlpi_mm_shape){ 5, -1, 1, true };
-    case TLPI_Q6_K:
-        return (tlpi_mm_shape){ 6, 5, 2, true };
-    case TLPI_F32:
-    case TLPI_F16:
-    case TLPI_BF16:
-        break;
-    }
-    return (tlpi_mm_shape){ 0, 0, 0, false };
-}
-
-/* Bytes of the levels of a packed block; its scales follow. */
-static inline int tlpi_mm_level_bytes(tlpi_mm_shape s)
-{
-    return TLPI_GROUP * TLPI_MM_BLOCK / 8 * s.bits;
-}
-
-static inline int tlpi_mm_block_bytes(tlpi_mm_shape s)
-{
-    int n = s.n_scale + (s.zero < 0);
-    return tlpi_mm_level_bytes(s) + n * TLPI_GROUP * (s.super ? 1 : 2);
-}
-
-/* Bytes of the super scales, which stand before every 8 blocks. */
-static inline int tlpi_mm_super_bytes(tlpi_mm_shape s)
-{
-    return s.super ? TLPI_GROUP * (s.zero < 0 ? 4 : 2) : 0;
-}
 
 /*
  * 32 columns of one token in 8 bits: x = d * q.  A tile of T tokens is stored

@@ -52,9 +52,17 @@ enum {
 #define vi_shl32(a, n) _mm256_sll_epi32(a, _mm_cvtsi32_si128(n))
 #define vi_shr32(a, n) _mm256_srli_epi32(a, n)
 #define vi_add32(a, b) _mm256_add_epi32(a, b)
+#define vi_add8(a, b) _mm256_add_epi8(a, b)
 #define vi_sub32(a, b) _mm256_sub_epi32(a, b)
 #define vi_cvt(f) _mm256_cvtps_epi32(f)
 #define vi_bits(f) _mm256_castps_si256(f)
+/* 16 bytes, for vi_lookup */
+#define vi_table(p)                                                            \
+    _mm256_broadcastsi128_si256(                                               \
+        _mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define vi_lookup(table, code) _mm256_shuffle_epi8(table, code)
+#define vi_u8(p)                                                               \
+    _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
 #define vi_s8(p)                                                               \
     _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p)))
 
@@ -72,6 +80,16 @@ ALWAYS_INLINE vi madd(int bits, vi level, vi q)
         return _mm256_maddubs_epi16(level, q);
     return _mm256_maddubs_epi16(_mm256_abs_epi8(level),
                                 _mm256_sign_epi8(q, level));
+}
+
+/* Levels for madd: 8-bit levels minus their zero. */
+ALWAYS_INLINE vi load_factor(tlpi_mm_shape s, const uint8_t *p, int part, int j)
+{
+    if (tlpi_mm_level_bits(s) < 8)
+        return load_level(s, p, part, j);
+    if (s.table)
+        return vi_lookup(vi_table(s.table), load_code(s, p, part, j));
+    return _mm256_xor_si256(load_level(s, p, part, j), vi_set1_8((char)0x80));
 }
 
 /* A 16-bit scale twice, for the two halves of a sum. */
@@ -115,7 +133,8 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
     vi sum[STEP * PARTS];
     /* Number of quads that fit 16 bits: 8 * 2*127*15, 4 * 2*127*31, 2 *
      * 2*127*63. */
-    const int run = s.bits == 4 ? 8 : s.bits == 5 ? 4 : s.bits == 6 ? 2 : 1;
+    const int bits = tlpi_mm_level_bits(s);
+    const int run = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
 
     UNROLL
     for (int j = 0; j < 8; j += run) {
@@ -124,15 +143,11 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
         for (int k = j; k < j + run; k++) {
             vi level[PARTS];
             UNROLL
-            for (int i = 0; i < PARTS; i++) {
-                level[i] = load_level(s, p, i, k);
-                if (s.bits == 8)
-                    level[i] =
-                        _mm256_xor_si256(level[i], vi_set1_8((char)0x80));
-            }
+            for (int i = 0; i < PARTS; i++)
+                level[i] = load_factor(s, p, i, k);
             UNROLL
             for (int i = 0; i < T * PARTS; i++) {
-                vi v = madd(s.bits, level[i % PARTS],
+                vi v = madd(bits, level[i % PARTS],
                             vi_set1(load_quad(&x[i / PARTS], k)));
                 part[i] = k == j ? v : _mm256_add_epi16(part[i], v);
                 KEEP_ORDER(part[i]);
@@ -147,7 +162,7 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
             KEEP_ORDER(sum[i]);
         }
     }
-    if (s.zero >= 0 && s.bits < 8)
+    if (s.zero >= 0 && bits < 8)
         sub_zero(s, p, x, T, sum);
     UNROLL
     for (int i = 0; i < T * PARTS; i++)

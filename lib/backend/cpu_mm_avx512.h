@@ -45,9 +45,16 @@ enum { LANES = 16, PARTS = 1 };
 #define vi_shl32(a, n) _mm512_sll_epi32(a, _mm_cvtsi32_si128(n))
 #define vi_shr32(a, n) _mm512_srli_epi32(a, n)
 #define vi_add32(a, b) _mm512_add_epi32(a, b)
+#define vi_add8(a, b) _mm512_add_epi8(a, b)
 #define vi_sub32(a, b) _mm512_sub_epi32(a, b)
 #define vi_cvt(f) _mm512_cvtps_epi32(f)
 #define vi_bits(f) _mm512_castps_si512(f)
+/* 16 bytes, for vi_lookup */
+#define vi_table(p)                                                            \
+    _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define vi_lookup(table, code) _mm512_shuffle_epi8(table, code)
+#define vi_u8(p)                                                               \
+    _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 #define vi_s8(p)                                                               \
     _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 

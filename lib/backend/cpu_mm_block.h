@@ -1,6 +1,6 @@
 /*
- * cpu_mm_block.h - reading packed blocks (cpu_mm.h) into vectors: levels and
- * scales.
+ * cpu_mm_block.h - reading packed blocks (cpu_mm_shape.h) into vectors: levels
+ * and scales.
  *
  * Include this after the vectors of an instruction set, which cpu_mm_simd.h
  * names.
@@ -9,10 +9,12 @@
 #define TLPI_CPU_MM_BLOCK_H
 
 #define QUANTISED_TYPES(X)                                                     \
-    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+    X(Q4_0)                                                                    \
+    X(Q4_1)                                                                    \
+    X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(MXFP4)
 
-/* Quad j of a block's levels as bytes, for the rows from part * LANES on. */
-ALWAYS_INLINE vi load_level(tlpi_mm_shape s, const uint8_t *p, int part, int j)
+/* Quad j of a block's codes as bytes, for the rows from part * LANES on. */
+ALWAYS_INLINE vi load_code(tlpi_mm_shape s, const uint8_t *p, int part, int j)
 {
     p += 4 * LANES * part;
     if (s.bits == 8)
@@ -31,6 +33,18 @@ ALWAYS_INLINE vi load_level(tlpi_mm_shape s, const uint8_t *p, int part, int j)
         v = vi_or_and(v, high, vi_set1_8(48));
     }
     return v;
+}
+
+/* The levels of the codes. */
+ALWAYS_INLINE vi load_level(tlpi_mm_shape s, const uint8_t *p, int part, int j)
+{
+    vi code = load_code(s, p, part, j);
+
+    if (!s.table)
+        return code;
+    /* Loops keep this sum in a register. */
+    vi table = vi_add8(vi_table(s.table), vi_set1_8((char)(1 << s.zero)));
+    return vi_lookup(table, code);
 }
 
 /* Factor and offset of a block's levels. */
@@ -56,7 +70,16 @@ ALWAYS_INLINE void load_super(tlpi_mm_shape s, const uint8_t *p, int part,
 /* Scale i of a type with two scales: of columns 0..15, or of 16..31. */
 ALWAYS_INLINE vi load_scale(tlpi_mm_shape s, const uint8_t *p, int part, int i)
 {
-    return vi_s8(p + tlpi_mm_level_bytes(s) + TLPI_GROUP * i + LANES * part);
+    return vi_s8(p + tlpi_mm_code_bytes(s) + TLPI_GROUP * i + LANES * part);
+}
+
+/* 2^(e - 128), which may be subnormal, as the product of two normal floats. */
+ALWAYS_INLINE vf load_e8m0(const uint8_t *p)
+{
+    vi e = vi_u8(p), half = vi_shr32(e, 1), bias = vi_set1(63);
+    vi low = vi_add32(half, bias), high = vi_add32(vi_sub32(e, half), bias);
+
+    return vf_mul(vf_bits(vi_shl32(low, 23)), vf_bits(vi_shl32(high, 23)));
 }
 
 ALWAYS_INLINE void load_scales(tlpi_mm_shape s, const uint8_t *p, int part,
@@ -64,7 +87,11 @@ ALWAYS_INLINE void load_scales(tlpi_mm_shape s, const uint8_t *p, int part,
 {
     bool affine = s.zero < 0;
 
-    p += tlpi_mm_level_bytes(s);
+    p += tlpi_mm_code_bytes(s);
+    if (s.e8m0) {
+        v->d = load_e8m0(p + LANES * part);
+        return;
+    }
     if (!s.super) {
         v->d = vf_f16(p + 2 * LANES * part);
         if (affine)
@@ -76,7 +103,7 @@ ALWAYS_INLINE void load_scales(tlpi_mm_shape s, const uint8_t *p, int part,
         v->d = v->super_d;
         return;
     }
-    v->d = vf_mul(v->super_d, vf_cvt(vi_s8(p))); /* 6 bits: not negative */
+    v->d = vf_mul(v->super_d, vf_cvt(vi_s8(p))); /* 6 bits */
     if (affine)
         v->m = vf_mul(v->super_m, vf_cvt(vi_s8(p + TLPI_GROUP)));
 }

@@ -3,7 +3,8 @@
  * kernels.
  *
  * A rank packs only its slice: rows [r0, r1) and columns [c0, c1) of the
- * file's tensor.  All threads of the rank pack it into the layout of cpu_mm.h.
+ * file's tensor.  All threads of the rank pack it into the layout of
+ * cpu_mm_shape.h.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -12,8 +13,8 @@
 
 /* A decoded block of the file. */
 struct levels {
-    uint16_t d, m; /* f16 */
-    /* one level for each element of the type's block */
+    uint16_t d, m; /* f16; d of MXFP4: the exponent */
+    /* one level, or its code, for each element of the type's block */
     uint8_t level[TLPI_SUPER];
     uint8_t sub_d[16], sub_m[8]; /* for types with super scales */
 };
@@ -127,6 +128,16 @@ static void read_q6_k(const uint8_t *p, struct levels *v)
     v->d = load16(p + 208);
 }
 
+static void read_iq4_xs(const uint8_t *p, struct levels *v)
+{
+    int8_t scale[8];
+
+    tlpi_iq4_xs_scales(p, scale);
+    memcpy(v->sub_d, scale, sizeof scale);
+    for (int b = 0; b < 8; b++)
+        read_nibbles(p + 8 + 16 * b, 16, v->level + 32 * b);
+}
+
 static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
 {
     if (type == TLPI_Q6_K) {
@@ -137,6 +148,7 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
     v->m = load16(p + 2); /* affine types */
     switch (type) {
     case TLPI_Q4_0:
+    case TLPI_IQ4_NL:
         read_nibbles(p + 2, 16, v->level);
         break;
     case TLPI_Q4_1:
@@ -162,6 +174,13 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
         read_scales_k(p + 4, v);
         read_nibbles_k(p + 48, v->level);
         read_high_bits_k(p + 16, v->level);
+        break;
+    case TLPI_IQ4_XS:
+        read_iq4_xs(p, v);
+        break;
+    case TLPI_MXFP4:
+        v->d = p[0];
+        read_nibbles(p + 1, 16, v->level);
         break;
     default:
         break;
@@ -214,18 +233,20 @@ static void put_block(uint8_t *dst, int r, const struct levels *v,
         dst += tlpi_mm_super_bytes(s);
     }
     for (int b = 0; b < n_block; b++, dst += tlpi_mm_block_bytes(s)) {
-        uint8_t *scale = dst + tlpi_mm_level_bytes(s);
+        uint8_t *scale = dst + tlpi_mm_code_bytes(s);
         put_levels(dst, r, v->level + TLPI_MM_BLOCK * b, s.bits);
-        if (!s.super) {
+        if (s.e8m0) {
+            scale[r] = (uint8_t)v->d;
+        } else if (!s.super) {
             store16(scale + 2 * r, v->d);
             if (affine)
                 store16(scale + 2 * TLPI_GROUP + 2 * r, v->m);
-            continue;
+        } else {
+            for (int i = 0; i < s.n_scale; i++)
+                scale[TLPI_GROUP * i + r] = v->sub_d[s.n_scale * b + i];
+            if (affine)
+                scale[TLPI_GROUP + r] = v->sub_m[b];
         }
-        for (int i = 0; i < s.n_scale; i++)
-            scale[TLPI_GROUP * i + r] = v->sub_d[s.n_scale * b + i];
-        if (affine)
-            scale[TLPI_GROUP + r] = v->sub_m[b];
     }
 }
 

@@ -10,13 +10,14 @@
 #include <string.h>
 
 static const tlpi_recipe recipes[] = {
-    { "F32", TLPI_F32, false, 0 },     { "F16", TLPI_F16, false, 1 },
-    { "BF16", TLPI_BF16, false, 32 },  { "Q8_0", TLPI_Q8_0, false, 7 },
-    { "Q4_0", TLPI_Q4_0, false, 2 },   { "Q4_1", TLPI_Q4_1, false, 3 },
-    { "Q5_0", TLPI_Q5_0, false, 8 },   { "Q5_1", TLPI_Q5_1, false, 9 },
-    { "Q4_K", TLPI_Q4_K, false, 14 },  { "Q5_K", TLPI_Q5_K, false, 16 },
-    { "Q6_K", TLPI_Q6_K, false, 18 },  { "Q4_K_M", TLPI_Q4_K, true, 15 },
-    { "Q5_K_M", TLPI_Q5_K, true, 17 },
+    { "F32", TLPI_F32, false, 0 },        { "F16", TLPI_F16, false, 1 },
+    { "BF16", TLPI_BF16, false, 32 },     { "Q8_0", TLPI_Q8_0, false, 7 },
+    { "Q4_0", TLPI_Q4_0, false, 2 },      { "Q4_1", TLPI_Q4_1, false, 3 },
+    { "Q5_0", TLPI_Q5_0, false, 8 },      { "Q5_1", TLPI_Q5_1, false, 9 },
+    { "Q4_K", TLPI_Q4_K, false, 14 },     { "Q5_K", TLPI_Q5_K, false, 16 },
+    { "Q6_K", TLPI_Q6_K, false, 18 },     { "IQ4_NL", TLPI_IQ4_NL, false, 25 },
+    { "IQ4_XS", TLPI_IQ4_XS, false, 30 }, { "MXFP4", TLPI_MXFP4, false, 38 },
+    { "Q4_K_M", TLPI_Q4_K, true, 15 },    { "Q5_K_M", TLPI_Q5_K, true, 17 },
 };
 
 const tlpi_recipe *tlpi_recipe_find(const char *name)
@@ -72,6 +73,8 @@ static tlpi_dtype fallback(tlpi_dtype type)
         return TLPI_Q5_1;
     case TLPI_Q6_K:
         return TLPI_Q8_0;
+    case TLPI_IQ4_XS:
+        return TLPI_IQ4_NL;
     default:
         return TLPI_F16;
     }

@@ -1,5 +1,6 @@
 /*
- * block.h - helpers for writing blocks: f16 scales, rounding into a range.
+ * block.h - helpers for writing blocks: f16 scales, rounding into a range,
+ * sums.
  */
 #ifndef TLPI_BLOCK_H
 #define TLPI_BLOCK_H
@@ -68,6 +69,36 @@ static inline void tlpi_range(const float *x, int n, float *min, float *max)
         *min = fminf(*min, x[i]);
         *max = fmaxf(*max, x[i]);
     }
+}
+
+/* Sums go in TLPI_SUM_LANES parts, in an order that vector code can keep. */
+#define TLPI_SUM_LANES 8
+
+static inline float tlpi_add_lanes(const float part[TLPI_SUM_LANES])
+{
+    return ((part[0] + part[4]) + (part[2] + part[6])) +
+           ((part[1] + part[5]) + (part[3] + part[7]));
+}
+
+static inline float tlpi_sum3(const float *a, const float *b, const float *c,
+                              int n)
+{
+    float part[TLPI_SUM_LANES] = { 0 };
+
+    for (int i = 0; i < n; i += TLPI_SUM_LANES)
+        for (int l = 0; l < TLPI_SUM_LANES; l++)
+            part[l] += a[i + l] * b[i + l] * c[i + l];
+    return tlpi_add_lanes(part);
+}
+
+static inline float tlpi_sum2(const float *a, const float *b, int n)
+{
+    float part[TLPI_SUM_LANES] = { 0 };
+
+    for (int i = 0; i < n; i += TLPI_SUM_LANES)
+        for (int l = 0; l < TLPI_SUM_LANES; l++)
+            part[l] += a[i + l] * b[i + l];
+    return tlpi_add_lanes(part);
 }
 
 #endif

@@ -33,35 +33,6 @@ static inline float clamp(float x, float lo, float hi)
     return x < hi ? x : hi;
 }
 
-/* Sums go in LANES parts, in an order that vector code can keep. */
-#define LANES 8
-
-static inline float add_lanes(const float part[LANES])
-{
-    return ((part[0] + part[4]) + (part[2] + part[6])) +
-           ((part[1] + part[5]) + (part[3] + part[7]));
-}
-
-static inline float sum3(const float *a, const float *b, const float *c, int n)
-{
-    float part[LANES] = { 0 };
-
-    for (int i = 0; i < n; i += LANES)
-        for (int l = 0; l < LANES; l++)
-            part[l] += a[i + l] * b[i + l] * c[i + l];
-    return add_lanes(part);
-}
-
-static inline float sum2(const float *a, const float *b, int n)
-{
-    float part[LANES] = { 0 };
-
-    for (int i = 0; i < n; i += LANES)
-        for (int l = 0; l < LANES; l++)
-            part[l] += a[i + l] * b[i + l];
-    return add_lanes(part);
-}
-
 /* ==== Q4_K, Q5_K ========================================================= */
 
 #define SUB 32 /* elements with one step and one minimum */
@@ -80,7 +51,7 @@ typedef struct sub_block {
 
 static void weigh(sub_block *s, const float *x, int top)
 {
-    float rms = sqrtf(sum2(x, x, SUB) / SUB);
+    float rms = sqrtf(tlpi_sum2(x, x, SUB) / SUB);
 
     s->x = x;
     s->top = (float)top;
@@ -89,7 +60,7 @@ static void weigh(sub_block *s, const float *x, int top)
         s->w[i] = rms + fabsf(x[i]);
         s->sum_w += s->w[i];
     }
-    s->sum_wx = sum2(s->w, x, SUB);
+    s->sum_wx = tlpi_sum2(s->w, x, SUB);
 }
 
 /* The nearest codes for a. */
@@ -109,16 +80,16 @@ static float error_of(const sub_block *s, affine a, const float *q)
 
     for (int i = 0; i < SUB; i++)
         e[i] = x[i] - (a.step * q[i] - a.low);
-    return sum3(s->w, e, e, SUB);
+    return tlpi_sum3(s->w, e, e, SUB);
 }
 
 /* The least-squares step and minimum for these codes; false if singular. */
 static bool solve(const sub_block *s, const float q[SUB], affine *out)
 {
     double w = (double)s->sum_w, wx = (double)s->sum_wx;
-    double wq = (double)sum2(s->w, q, SUB);
-    double wqq = (double)sum3(s->w, q, q, SUB);
-    double wqx = (double)sum3(s->w, q, s->x, SUB);
+    double wq = (double)tlpi_sum2(s->w, q, SUB);
+    double wqq = (double)tlpi_sum3(s->w, q, q, SUB);
+    double wqx = (double)tlpi_sum3(s->w, q, s->x, SUB);
     double det = w * wqq - wq * wq;
 
     if (!(det > 0))
@@ -261,7 +232,7 @@ static float error_16(const float *x, float step, const float *q)
 
     for (int i = 0; i < SIXTEEN; i++)
         e[i] = x[i] * (x[i] - step * q[i]);
-    return sum2(e, e, SIXTEEN);
+    return tlpi_sum2(e, e, SIXTEEN);
 }
 
 /* The best step for these codes; the error is sum(w x^2) minus the returned
@@ -269,7 +240,7 @@ static float error_16(const float *x, float step, const float *q)
 static float gain_16(const float *wx, const float *w, const float *q,
                      float *step)
 {
-    float wqx = sum2(wx, q, SIXTEEN), wqq = sum3(w, q, q, SIXTEEN);
+    float wqx = tlpi_sum2(wx, q, SIXTEEN), wqq = tlpi_sum3(w, q, q, SIXTEEN);
 
     *step = wqx * tlpi_inverse(wqq);
     return wqx * *step;

@@ -12,13 +12,18 @@
  *   Q4_K  d, dmin, sm[12], nib[128]   x = (d s) q - dmin m
  *   Q5_K  d, dmin, sm[12], high[32], nib[128]   x = (d s) q - dmin m
  *   Q6_K  nib[128], high[64], int8 s[16], d     x = (d s) (q - 32)
+ *   IQ4_NL  d, nib[16]              x = d T[q]
+ *   IQ4_XS  d, s[6], nib[8][16]     x = (d s) T[q]
+ *   MXFP4   e, nib[16]              x = 2^(e - 128) T[q]
  *
  * In blocks of 32, byte i of nib holds the low four bits of q[i] in its low
  * half and the low four bits of q[i+16] in its high half; bit i of high
- * (little-endian) is the fifth bit of q[i].
+ * (little-endian) is the fifth bit of q[i].  IQ4_XS has a nib[16] for every 32
+ * elements.  codebook.h has the tables T.
  */
 #include <string.h>
 
+#include "tensor/codebook.h"
 #include "tensor/kquant.h"
 #include "tensor/tensor.h"
 
@@ -141,11 +146,44 @@ static void block_q6_k(const uint8_t *b, float *x)
     }
 }
 
+/* The levels of 32 codes, times d. */
+static void look_up(const int8_t *level, float d, const uint8_t *nib, float *x)
+{
+    int q[32];
+
+    unpack32(nib, NULL, q);
+    for (int i = 0; i < 32; i++)
+        x[i] = d * (float)level[q[i]];
+}
+
+static void block_iq4_nl(const uint8_t *b, float *x)
+{
+    look_up(tlpi_iq4_levels, load_f16(b), b + 2, x);
+}
+
+static void block_iq4_xs(const uint8_t *b, float *x)
+{
+    float d = load_f16(b);
+    int8_t scale[8];
+
+    tlpi_iq4_xs_scales(b, scale);
+    for (int j = 0; j < 8; j++)
+        look_up(tlpi_iq4_levels, d * (float)scale[j], b + 8 + 16 * j,
+                x + 32 * j);
+}
+
+static void block_mxfp4(const uint8_t *b, float *x)
+{
+    look_up(tlpi_mxfp4_levels, tlpi_mxfp4_scale(b[0]), b + 1, x);
+}
+
 static void (*const blocks[])(const uint8_t *b, float *x) = {
-    [TLPI_Q8_0] = block_q8_0, [TLPI_Q4_0] = block_q4_0,
-    [TLPI_Q4_1] = block_q4_1, [TLPI_Q5_0] = block_q5_0,
-    [TLPI_Q5_1] = block_q5_1, [TLPI_Q4_K] = block_q4_k,
-    [TLPI_Q5_K] = block_q5_k, [TLPI_Q6_K] = block_q6_k,
+    [TLPI_Q8_0] = block_q8_0,     [TLPI_Q4_0] = block_q4_0,
+    [TLPI_Q4_1] = block_q4_1,     [TLPI_Q5_0] = block_q5_0,
+    [TLPI_Q5_1] = block_q5_1,     [TLPI_Q4_K] = block_q4_k,
+    [TLPI_Q5_K] = block_q5_k,     [TLPI_Q6_K] = block_q6_k,
+    [TLPI_IQ4_NL] = block_iq4_nl, [TLPI_IQ4_XS] = block_iq4_xs,
+    [TLPI_MXFP4] = block_mxfp4,
 };
 
 void tlpi_dequantize(tlpi_dtype type, const void *src, float *dst, int64_t n)

@@ -1,13 +1,16 @@
 /*
- * quantize.c - floats to every tensor type; blocks of 32 by plain rounding.
+ * quantize.c - floats to every tensor type; Q8_0 and Q4_0 ... Q5_1 by plain
+ * rounding.
  *
  * The range of a block decides its scale, and values are rounded to the
- * nearest step. quant.c has the layouts, kquantize.c the K types.  Values that
+ * nearest step. quant.c has the layouts, kquantize.c the K types, codebook.c
+ * the types with a table of levels.  Values that
  * are not finite go to one end of the range, without undefined conversions.
  */
 #include <string.h>
 
 #include "tensor/block.h"
+#include "tensor/codebook.h"
 #include "tensor/kquant.h"
 
 static void pack32(const int q[32], uint8_t *nib, uint8_t *high)
@@ -84,10 +87,17 @@ static void block_q5_1(const float *x, uint8_t *b)
 }
 
 static void (*const blocks[])(const float *x, uint8_t *b) = {
-    [TLPI_Q8_0] = block_q8_0,         [TLPI_Q4_0] = block_q4_0,
-    [TLPI_Q4_1] = block_q4_1,         [TLPI_Q5_0] = block_q5_0,
-    [TLPI_Q5_1] = block_q5_1,         [TLPI_Q4_K] = tlpi_quantize_q4_k,
-    [TLPI_Q5_K] = tlpi_quantize_q5_k, [TLPI_Q6_K] = tlpi_quantize_q6_k,
+    [TLPI_Q8_0] = block_q8_0,
+    [TLPI_Q4_0] = block_q4_0,
+    [TLPI_Q4_1] = block_q4_1,
+    [TLPI_Q5_0] = block_q5_0,
+    [TLPI_Q5_1] = block_q5_1,
+    [TLPI_Q4_K] = tlpi_quantize_q4_k,
+    [TLPI_Q5_K] = tlpi_quantize_q5_k,
+    [TLPI_Q6_K] = tlpi_quantize_q6_k,
+    [TLPI_IQ4_NL] = tlpi_quantize_iq4_nl,
+    [TLPI_IQ4_XS] = tlpi_quantize_iq4_xs,
+    [TLPI_MXFP4] = tlpi_quantize_mxfp4,
 };
 
 void tlpi_quantize(tlpi_dtype type, const float *src, void *dst, int64_t n)

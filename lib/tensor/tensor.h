@@ -21,7 +21,10 @@ typedef enum tlpi_dtype {
     TLPI_Q4_K = 12,
     TLPI_Q5_K = 13,
     TLPI_Q6_K = 14,
-    TLPI_BF16 = 30
+    TLPI_IQ4_NL = 20,
+    TLPI_IQ4_XS = 23,
+    TLPI_BF16 = 30,
+    TLPI_MXFP4 = 39
 } tlpi_dtype;
 
 typedef struct tlpi_dtype_info {
@@ -66,7 +69,8 @@ void tlpi_dequantize(tlpi_dtype type, const void *src, float *dst, int64_t n);
 /* The first n elements of a row of a matrix. */
 void tlpi_read_row(const tlpi_tensor *t, int64_t row, float *dst, int64_t n);
 
-/* f32 to any type: blocks of 32 by plain rounding, K types by search. */
+/* f32 to any type: Q8_0 and Q4_0 ... Q5_1 by plain rounding, the other block
+ * types by search. */
 void tlpi_quantize(tlpi_dtype type, const float *src, void *dst, int64_t n);
 
 #endif

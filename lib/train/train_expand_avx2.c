@@ -11,6 +11,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "tensor/codebook.h"
 #include "train/train_kernel.h"
 #include "base/unroll.h"
 
@@ -137,6 +138,28 @@ INLINE void unit_q5_1(const uint8_t *b, int s, unit_levels *u)
     set_scale(u, half_at(b), half_at(b + 2));
 }
 
+/* Levels of 16 bytes of codes (tensor/codebook.h). */
+INLINE __m256i look_up(const int8_t *table, const uint8_t *p)
+{
+    __m128i t = load16((const uint8_t *)table);
+
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), nibbles(p));
+}
+
+INLINE void unit_iq4_nl(const uint8_t *b, int s, unit_levels *u)
+{
+    (void)s;
+    u->q = look_up(tlpi_iq4_levels, b + 2);
+    set_scale(u, half_at(b), NO_ADDEND);
+}
+
+INLINE void unit_mxfp4(const uint8_t *b, int s, unit_levels *u)
+{
+    (void)s;
+    u->q = look_up(tlpi_mxfp4_levels, b + 1);
+    set_scale(u, tlpi_mxfp4_scale(b[0]), NO_ADDEND);
+}
+
 /* ==== blocks of 256: unit s of eight ===================================== */
 
 /* Six-bit scale and minimum of unit s (tensor/kquant.h). */
@@ -184,6 +207,15 @@ INLINE void unit_q6_k(const uint8_t *b, int s, unit_levels *u)
         u->d[i] = half_at(b + 208) * (float)(int8_t)b[192 + 2 * s + i];
         u->m[i] = NO_ADDEND;
     }
+}
+
+INLINE void unit_iq4_xs(const uint8_t *b, int s, unit_levels *u)
+{
+    int8_t scale[8];
+
+    tlpi_iq4_xs_scales(b, scale);
+    u->q = look_up(tlpi_iq4_levels, b + 8 + 16 * s);
+    set_scale(u, half_at(b) * (float)scale[s], NO_ADDEND);
 }
 
 /* ==== rows =============================================================== */
@@ -261,6 +293,15 @@ void tlpi_gemm_expand_avx2(tlpi_dtype type, const void *row, int64_t col, int n,
         break;
     case TLPI_Q6_K:
         expand_units(unit_q6_k, 256, 210, p, col, n, dst);
+        break;
+    case TLPI_IQ4_NL:
+        expand_units(unit_iq4_nl, 32, 18, p, col, n, dst);
+        break;
+    case TLPI_IQ4_XS:
+        expand_units(unit_iq4_xs, 256, 136, p, col, n, dst);
+        break;
+    case TLPI_MXFP4:
+        expand_units(unit_mxfp4, 32, 17, p, col, n, dst);
         break;
     }
 }
