@@ -51,32 +51,35 @@ static inline float bound_of(const codebook *c, int k)
 static void encode(const codebook *c, const float *x, float step,
                    float *restrict q)
 {
-    float inv = tlpi_inverse(step);
+    float inv = tlpi_inverse(step), v[SUB];
 
-    for (int i = 0; i < SUB; i++)
+    for (int i = 0; i < SUB; i++) {
+        v[i] = x[i] * inv;
         q[i] = level_at(c, 0);
+    }
     for (int k = 1; k < c->n; k++) {
         float bound = bound_of(c, k);
         float gap = level_at(c, k) - level_at(c, k - 1);
         for (int i = 0; i < SUB; i++)
-            q[i] += x[i] * inv > bound ? gap : 0;
+            q[i] += v[i] > bound ? gap : 0;
     }
 }
 
 static void put_codes(const codebook *c, const float *x, float step,
                       uint8_t *nib)
 {
-    float inv = tlpi_inverse(step);
-    uint8_t code[SUB];
+    float inv = tlpi_inverse(step), v[SUB];
+    int rank[SUB] = { 0 };
 
-    for (int i = 0; i < SUB; i++) {
-        int k = 0;
-        while (k + 1 < c->n && x[i] * inv > bound_of(c, k + 1))
-            k++;
-        code[i] = c->code[k];
+    for (int i = 0; i < SUB; i++)
+        v[i] = x[i] * inv;
+    for (int k = 1; k < c->n; k++) {
+        float bound = bound_of(c, k);
+        for (int i = 0; i < SUB; i++)
+            rank[i] += v[i] > bound;
     }
     for (int i = 0; i < SUB / 2; i++)
-        nib[i] = (uint8_t)(code[i] | code[i + SUB / 2] << 4);
+        nib[i] = (uint8_t)(c->code[rank[i]] | c->code[rank[i + SUB / 2]] << 4);
 }
 
 /* ==== IQ4_NL, IQ4_XS ===================================================== */

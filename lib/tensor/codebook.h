@@ -13,14 +13,13 @@
 
 /* IQ4_NL and IQ4_XS: levels that are denser around zero, as weights are. */
 static const int8_t tlpi_iq4_levels[TLPI_N_CODE] = {
-    -127, -104, -83, -65, -49, -35, -22, -10,
-    1,    13,   25,  38,  53,  69,  89,  113
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
 };
 
 /* MXFP4: floats with two bits of exponent and one of mantissa, doubled. */
-static const int8_t tlpi_mxfp4_levels[TLPI_N_CODE] = {
-    0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
-};
+static const int8_t tlpi_mxfp4_levels[TLPI_N_CODE] = { 0,  1,  2,  3,  4,  6,
+                                                       8,  12, 0,  -1, -2, -3,
+                                                       -4, -6, -8, -12 };
 
 /* The scale of an MXFP4 block for its byte e: 2^(e - 128). */
 static inline float tlpi_mxfp4_scale(uint8_t e)
