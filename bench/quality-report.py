@@ -35,6 +35,8 @@ TABLES = {
     "baked": ("baked", ["file", "units"], "measure"),
     "cut": ("cut", ["exchanges", "file", "units"], "measure"),
     "trained": ("trained", ["state", "text"], "measure"),
+    "recovery": ("recovery", ["plan", "text", "state"], "measure"),
+    "drill recovery": ("drill-recovery", ["plan", "state"], "task"),
     "rival": ("rival", ["exchanges", "maps", "plan"], "measure"),
     "objective": ("quality-objective", ["chosen", "on"], "measure"),
     "text": ("quality-text", ["text"], "measure"),

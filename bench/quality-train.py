@@ -34,12 +34,12 @@ def arguments():
     p.add_argument("--rank", type=int, default=128)
     p.add_argument("--groups", action="store_true",
                    help="also adjust gains and norms, as groups need")
-    p.add_argument("--self", type=int, default=49152, metavar="N",
+    p.add_argument("--self", type=int, default=16384, metavar="N",
                    help="also train on N tokens of the model's own text")
     p.add_argument("--self-plan", default="serial",
                    help="plan under which it is written")
     p.add_argument("--train-tokens", type=int, required=True)
-    p.add_argument("--rate", default="1e-4")
+    p.add_argument("--rate", default="4e-5")
     p.add_argument("--judge", action="append", required=True,
                    metavar="NAME=FILE", help="text to judge on")
     p.add_argument("--judge-tokens", type=int, default=8192,
@@ -78,7 +78,7 @@ def fit(a, base):
     report = kept(a, f"{base}-tr.out", "plan", "train", "-m", a.model,
                   "--plan", f"{base}-adj.json", "--text", a.fit, *own,
                   "--full", "--norms", "--corrections", "--ctx", "256",
-                  "--held-out", "0.05", "--rate", a.rate, "--memory", "3000",
+                  "--held-out", "0.02", "--rate", a.rate, "--memory", "3000",
                   "--train-tokens", str(a.train_tokens),
                   "--resume", f"{base}.state", "--csv", f"{base}.csv",
                   "--svg", f"{base}.svg", "-o", f"{base}-tr.json",
