@@ -83,18 +83,12 @@ static int print_text(const engine *e, const int32_t *ids, size_t n,
 {
     size_t len = 0;
     char *text = NULL;
-    tlp_status st = tlp_detokenize(NULL, 0, &len, e->model, ids, n, flags);
+    int rc = engine_detokenize(e, ids, n, flags, &text, &len);
 
-    if (st == TLP_EBUFS) {
-        text = malloc(len + 1);
-        if (!text)
-            return cli_fail("out of memory");
-        st = tlp_detokenize(text, len + 1, &len, e->model, ids, n, flags);
-    }
-    if (st == TLP_OK && text)
+    if (rc == CLI_OK)
         fwrite(text, 1, len, stdout);
     free(text);
-    return st == TLP_OK ? CLI_OK : engine_fail(st);
+    return rc;
 }
 
 int cmd_detokenize(int argc, char **argv)

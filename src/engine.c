@@ -315,20 +315,28 @@ int engine_tokenize(const engine *e, const char *text, size_t n, uint32_t flags,
     return engine_fail(st);
 }
 
-/* The text of a token in grown memory; NULL without memory. */
-static char *token_text(const engine *e, int32_t id, size_t *n)
+int engine_detokenize(const engine *e, const int32_t *ids, size_t n,
+                      uint32_t flags, char **text, size_t *len)
 {
-    char *text = NULL;
-    tlp_status st =
-        tlp_detokenize(NULL, 0, n, e->model, &id, 1, TLP_DETOKENIZE_SPECIAL);
+    tlp_status st = tlp_detokenize(NULL, 0, len, e->model, ids, n, flags);
 
-    if (st == TLP_OK || st == TLP_EBUFS)
-        text = malloc(*n + 1);
-    if (text && tlp_detokenize(text, *n + 1, n, e->model, &id, 1,
-                               TLP_DETOKENIZE_SPECIAL) == TLP_OK)
-        return text;
-    free(text);
-    return NULL;
+    *text = NULL;
+    if (st == TLP_OK || st == TLP_EBUFS) {
+        *text = malloc(*len + 1);
+        if (!*text)
+            return cli_fail("out of memory");
+        st = tlp_detokenize(*text, *len + 1, len, e->model, ids, n, flags);
+    }
+    if (st == TLP_OK)
+        return CLI_OK;
+    free(*text);
+    *text = NULL;
+    return engine_fail(st);
+}
+
+static int token_text(const engine *e, int32_t id, char **text, size_t *len)
+{
+    return engine_detokenize(e, &id, 1, TLP_DETOKENIZE_SPECIAL, text, len);
 }
 
 int engine_check_vocab(const engine *a, const engine *b)
@@ -339,14 +347,17 @@ int engine_check_vocab(const engine *a, const engine *b)
                         b->info.n_vocab);
     for (int32_t id = 0; id < a->info.n_vocab; id++) {
         size_t n_a = 0, n_b = 0;
-        char *of_a = token_text(a, id, &n_a), *of_b = token_text(b, id, &n_b);
-        bool known = of_a && of_b;
-        bool equal = known && n_a == n_b && memcmp(of_a, of_b, n_a) == 0;
+        char *of_a = NULL, *of_b = NULL;
+        int rc = token_text(a, id, &of_a, &n_a);
+
+        if (rc == CLI_OK)
+            rc = token_text(b, id, &of_b, &n_b);
+        bool equal = rc == CLI_OK && n_a == n_b && memcmp(of_a, of_b, n_a) == 0;
 
         free(of_a);
         free(of_b);
-        if (!known)
-            return cli_fail("out of memory");
+        if (rc != CLI_OK)
+            return rc;
         if (!equal)
             return cli_fail("token %d: %s and %s have different texts, one "
                             "vocabulary expected",

@@ -146,6 +146,10 @@ int engine_check_vocab(const engine *a, const engine *b);
 int engine_tokenize(const engine *e, const char *text, size_t n, uint32_t flags,
                     int32_t **ids, size_t *n_ids);
 
+/* The text of ids, with a NUL behind its len bytes; the caller frees it. */
+int engine_detokenize(const engine *e, const int32_t *ids, size_t n,
+                      uint32_t flags, char **text, size_t *len);
+
 /* Depth, and the number of all-reduces that one token waits for on n_rank
  * ranks. */
 int engine_plan_cost(const engine *e, const tlp_plan *plan,

@@ -21,14 +21,8 @@ static const text_windows whole = { ids, N_TOKEN, N_CTX };
 
 static tlp_model *open_tiny(uint64_t seed)
 {
-    tiny_spec spec = tiny_default();
-    tlp_model *m = NULL;
-
-    spec.n_layer = N_LAYER;
-    spec.seed = seed;
-    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
-    rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 11);
-    return m;
+    rig_tokens(ids, N_TOKEN, (size_t)tiny_default().n_vocab, 11);
+    return plan_rig_open(N_LAYER, seed);
 }
 
 /* Where the options that a test makes point. */

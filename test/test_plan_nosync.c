@@ -25,14 +25,8 @@ static tlp_session_options session;
 
 static tlp_model *open_tiny(uint64_t seed)
 {
-    tiny_spec spec = tiny_default();
-    tlp_model *m = NULL;
-
-    spec.n_layer = N_LAYER;
-    spec.seed = seed;
-    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
-    rig_tokens(ids, N_TOKEN, (size_t)spec.n_vocab, 11);
-    return m;
+    rig_tokens(ids, N_TOKEN, (size_t)tiny_default().n_vocab, 11);
+    return plan_rig_open(N_LAYER, seed);
 }
 
 static tlp_plan_make_options options(int exchanges)

@@ -17,22 +17,11 @@ static const text_windows whole = { ids, N_TOKEN, N_CTX };
 static tlp_model *model;
 static tlp_session_options session; /* of the options */
 
-static tlp_model *open_tiny(uint64_t seed)
-{
-    tiny_spec spec = tiny_default();
-    tlp_model *m = NULL;
-
-    spec.n_layer = N_LAYER;
-    spec.seed = seed;
-    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
-    return m;
-}
-
 static void open_model(void)
 {
     rig_tokens(ids, N_TOKEN, (size_t)tiny_default().n_vocab, 11);
     session = plan_rig_session(N_CTX);
-    model = open_tiny(3);
+    model = plan_rig_open(N_LAYER, 3);
 }
 
 static void close_model(void)
@@ -225,7 +214,7 @@ Test(plan_start, refuses_plans_that_a_search_does_not_make)
 
 Test(plan_start, refuses_another_model_and_adjustments)
 {
-    tlp_model *other = open_tiny(4);
+    tlp_model *other = plan_rig_open(N_LAYER, 4);
     tlp_plan *plan = NULL, *adjusted = NULL;
     tlp_plan *start = parse(other, "par:1-2"), *pair = parse(model, "par:1-2");
     tlp_plan_make_options o = options(start);

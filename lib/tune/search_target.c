@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/sha256.h"
+#include "plan/plan_sketch.h"
 
 static int least_depth(const tlp_plan_make_options *o, const tlp_model *m)
 {
@@ -268,19 +269,14 @@ static void add_modes(uint32_t modes, tlpi_text *out)
 /* The text form holds no character that JSON escapes. */
 static void add_start(const tlp_plan_make_options *o, tlpi_text *out)
 {
-    size_t n = 0;
-    char *text = NULL;
+    tlpi_text plan = { .env = out->env };
 
     if (!o->start)
         return;
-    if (tlp_plan_format(NULL, 0, &n, o->start, TLP_PLAN_TEXT) == TLP_EBUFS)
-        text = tlpi_calloc(&o->start->model->env, n + 1, 1);
-    if (text &&
-        tlp_plan_format(text, n + 1, &n, o->start, TLP_PLAN_TEXT) == TLP_OK)
-        tlpi_text_printf(out, ", \"start\": \"%s\"", text);
-    else
-        out->failed = true;
-    tlpi_free(&o->start->model->env, text);
+    tlpi_plan_write_text(o->start, &plan);
+    tlpi_text_printf(out, ", \"start\": \"%s\"", plan.data ? plan.data : "");
+    out->failed |= plan.failed;
+    tlpi_text_free(&plan);
 }
 
 void tlpi_target_record(const tlp_plan_make_options *o, const tlpi_scorer *s,

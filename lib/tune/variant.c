@@ -151,11 +151,6 @@ tlp_status tlpi_variant_read(char *variant, const tlp_plan *plan)
     for (int i = 0; i < plan->n_stage; i++) {
         const tlpi_stage *s = &plan->stage[i];
 
-        if (s->n_member > 1 && !tlpi_variant_letter(s->mode))
-            return tlpi_fail(TLP_ENOTSUP,
-                             "start: stage %d: mode %s: lp, par or asym "
-                             "expected",
-                             i, tlpi_mode_name(s->mode));
         for (int j = 0; j < s->n_member; j++)
             if (s->layers[j] != layer + j)
                 return tlpi_fail(TLP_ENOTSUP,

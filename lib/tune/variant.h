@@ -57,8 +57,9 @@ void tlpi_variant_set(char *variant, int at, char letter);
  * all tracks hold one stream; n_stage if the variants are equal. */
 int tlpi_variant_first_change(const char *a, const char *b);
 
-/* Write the variant of a plan.  TLP_ENOTSUP if no variant is this plan: for
- * adjustments, dropped layers, layers in another order, and other modes. */
+/* Write the variant of a plan with groups in modes that have letters.
+ * TLP_ENOTSUP if no variant is this plan: for adjustments, dropped layers and
+ * layers in another order. */
 tlp_status tlpi_variant_read(char *variant, const tlp_plan *plan);
 
 /* n_track counts only if the variant leaves out an exchange. */

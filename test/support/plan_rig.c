@@ -5,6 +5,19 @@
 
 #include <stdlib.h>
 
+#include "tiny.h"
+
+tlp_model *plan_rig_open(int n_layer, uint64_t seed)
+{
+    tiny_spec spec = tiny_default();
+    tlp_model *m = NULL;
+
+    spec.n_layer = n_layer;
+    spec.seed = seed;
+    CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
+    return m;
+}
+
 tlp_session_options plan_rig_session(int n_ctx)
 {
     tlp_session_options o = TLP_SESSION_OPTIONS_INIT;

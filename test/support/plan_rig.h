@@ -7,6 +7,9 @@
 #include "text_kl.h"
 #include "tlp_tune.h"
 
+/* A small random model of n_layer layers. */
+tlp_model *plan_rig_open(int n_layer, uint64_t seed);
+
 /* For the evaluation of windows of n_ctx tokens: f32, one thread. */
 tlp_session_options plan_rig_session(int n_ctx);
 
