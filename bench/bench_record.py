@@ -73,6 +73,23 @@ def append(path, benchmark, rows, hardware=None):
                                           for v in values] + [unit])
 
 
+def eval_rows(e, **keys):
+    """Rows of what `tlp eval --against` printed with --json."""
+    case = case_of(**keys)
+    lo, hi = e["ppl_ratio_ci"] or (None, None)
+    return [(f"{case}; measure=ratio", e["ppl_ratio"], lo, hi, "ratio"),
+            (f"{case}; measure=kl", e["kl_mean"], None, None, "nats"),
+            (f"{case}; measure=top1", 100 * e["top1_agreement"], None, None,
+             "%")]
+
+
+def append_rounded(path, benchmark, rows):
+    """`append` with four significant digits."""
+    append(path, benchmark, [
+        (case, *(v if v is None else float(f"{v:.4g}") for v in values), unit)
+        for case, *values, unit in rows])
+
+
 def main():
     path, benchmark, case = sys.argv[1:]
     rows = []

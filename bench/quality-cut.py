@@ -86,15 +86,6 @@ def evaluate(a, model, plan, path):
         *text(a, a.text, a.max_tokens)))
 
 
-def rows_of(e, **keys):
-    case = bench_record.case_of(**keys)
-    lo, hi = e["ppl_ratio_ci"] or (None, None)
-    return [(f"{case}; measure=ratio", e["ppl_ratio"], lo, hi, "ratio"),
-            (f"{case}; measure=kl", e["kl_mean"], None, None, "nats"),
-            (f"{case}; measure=top1", 100 * e["top1_agreement"], None, None,
-             "%")]
-
-
 def measure(a):
     name = hashlib.sha256(f"{a.file} {a.plan}".encode()).hexdigest()[:8]
     base = os.path.join(a.folder, name)
@@ -103,20 +94,22 @@ def measure(a):
     rows = []
     if a.old:
         e = evaluate(a, a.model, a.plan, f"{base}-old.eval")
-        rows += rows_of(e, **keys, units="in the file's order", adjusted=0,
-                        plan=a.plan)
+        rows += bench_record.eval_rows(e, **keys, units="in the file's order",
+                                       adjusted=0, plan=a.plan)
     kept(f"{base}.bake", lambda: tlp(
         a, "plan", "bake", "-m", a.model, "--plan", a.plan, "-o", model,
         "--plan-out", plan, *text(a, a.calibration, a.calibration_tokens)))
     e = evaluate(a, model, plan, f"{base}.eval")
-    rows += rows_of(e, **keys, units="baked", adjusted=0, plan=a.plan)
+    rows += bench_record.eval_rows(e, **keys, units="baked", adjusted=0,
+                                   plan=a.plan)
     if a.rank:
         kept(f"{base}.fit", lambda: tlp(
             a, "plan", "adjust", "-m", model, "--plan", plan, "--rank",
             str(a.rank), "-o", fitted,
             *text(a, a.calibration, a.adjust_tokens)))
         e = evaluate(a, model, fitted, f"{base}-fit.eval")
-        rows += rows_of(e, **keys, units="baked", adjusted=1, plan=a.plan)
+        rows += bench_record.eval_rows(e, **keys, units="baked", adjusted=1,
+                                       plan=a.plan)
     return rows
 
 
@@ -130,9 +123,7 @@ def main():
     for case, value, *_ in rows:
         print(f"{value:8.4f}  {case}")
     if a.results:
-        bench_record.append(a.results, "cut", [
-            (case, *(v if v is None else float(f"{v:.4g}") for v in values),
-             unit) for case, *values, unit in rows])
+        bench_record.append_rounded(a.results, "cut", rows)
 
 
 if __name__ == "__main__":

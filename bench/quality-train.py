@@ -97,12 +97,7 @@ def judge(a, base, state, model, plan):
         name, _, path = item.partition("=")
         e = kept(a, f"{tag}-{name}.eval", *against, "--text", path, "--spread",
                  "--max-tokens", str(a.judge_tokens))
-        case = bench_record.case_of(plan=a.name, state=state, text=name)
-        ci = e["ppl_ratio_ci"] or (None, None)
-        texts += [(f"{case}; measure=ratio", e["ppl_ratio"], *ci, "ratio"),
-                  (f"{case}; measure=kl", e["kl_mean"], None, None, "nats"),
-                  (f"{case}; measure=top1", 100 * e["top1_agreement"], None,
-                   None, "%")]
+        texts += bench_record.eval_rows(e, plan=a.name, state=state, text=name)
     if a.generate:
         e = kept(a, f"{tag}-drill.eval", *against, "--generate",
                  str(a.generate))
@@ -131,16 +126,14 @@ def main():
             drills += more[1]
     except RuntimeError as e:
         sys.exit(f"quality-train: {e}")
-    case = bench_record.case_of(plan=a.name, state="trained", text="")
-    texts.append((f"{case}; measure=tokens", report["tokens"], None, None,
-                  "tokens"))
-    for name, value, *_ in texts + drills:
+    tokens = [(bench_record.case_of(plan=a.name), report["tokens"], None, None,
+               "tokens")]
+    for name, value, *_ in texts + drills + tokens:
         print(f"{value:9.4f}  {name}")
     if a.results:
-        for benchmark, rows in (("recovery", texts), ("drill-recovery", drills)):
-            bench_record.append(a.results, benchmark, [
-                (name, *(v if v is None else float(f"{v:.4g}") for v in values),
-                 unit) for name, *values, unit in rows])
+        bench_record.append_rounded(a.results, "recovery", texts)
+        bench_record.append_rounded(a.results, "drill-recovery", drills)
+        bench_record.append(a.results, "recovery-tokens", tokens)
 
 
 if __name__ == "__main__":
