@@ -62,8 +62,8 @@ typedef struct tlp_quantize_result {
  * fewer bits.  Q4_K_M and Q5_K_M are Q4_K and Q5_K with Q6_K for attn_v and
  * ffn_down in the first eighth and the last eighth of the layers and in every
  * third layer between.  If the row length is no multiple of 256, Q4_K becomes
- * Q5_0, Q5_K Q5_1, Q6_K Q8_0, and IQ4_XS IQ4_NL.  If it is no multiple of 32,
- * types with blocks of 32 become F16.
+ * Q5_0, Q5_K becomes Q5_1, Q6_K becomes Q8_0, and IQ4_XS becomes IQ4_NL.  If it
+ * is no multiple of 32, types with blocks of 32 become F16.
  *
  * The library refuses a value that is not finite or that lies beyond the range
  * of the type (65504; for BF16, the range of f32).  The new file appears under
@@ -266,10 +266,10 @@ typedef struct tlp_plan_make_options {
  *         target (few exchanges are out of reach beside a group); TLP_ENOTSUP
  *         for a start with adjustments, with other modes or tracks than the
  *         options allow, or without all layers in their order, and for nosync
- *         with olmo2 models; TLP_EIO,
- *         TLP_EFORMAT or TLP_EMISMATCH for the file of scores (TLP_EMISMATCH if
- *         it belongs to another model, text or other options); TLP_ECANCELED by
- *         progress, after the scores are saved
+ *         with olmo2 models; TLP_EIO, TLP_EFORMAT or TLP_EMISMATCH for the file
+ *         of scores (TLP_EMISMATCH if it belongs to another model, text or other
+ *         options); TLP_EMISMATCH for a start of another model; TLP_ECANCELED
+ *         by progress, after the scores are saved
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,

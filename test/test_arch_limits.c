@@ -1,6 +1,7 @@
 /*
- * test_arch_limits.c - what plans of some architectures cannot do yet is
- * refused by name, and what they can do is done.
+ * test_arch_limits.c - architectures with norms of outputs or without norms of
+ * inputs: adjusting, baking, training, studies and searches that they do not
+ * support are refused by name, and supported ones work.
  */
 #include <stdlib.h>
 #include <string.h>

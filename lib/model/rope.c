@@ -10,7 +10,8 @@ static bool has_yarn(const tlpi_hparams *hp, tlpi_rope_kind kind)
     return kind == TLPI_ROPE_MODEL && hp->yarn_factor > 0;
 }
 
-/* The pair, as a fraction, that makes so many turns in YaRN's positions. */
+/* The number of the pair that makes `turns` turns over yarn_ctx positions; it
+ * has a fraction. */
 static double pair_of(const tlpi_hparams *hp, double turns)
 {
     return hp->n_rot * log(hp->yarn_ctx / (turns * 2 * M_PI)) /
