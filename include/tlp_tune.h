@@ -656,7 +656,9 @@ typedef struct tlp_plan_train_options {
                                    feed-forward                               */
     int32_t corrections;      /**< 1 = train the low-rank corrections that the
                                    plan has                                   */
-    double rate;              /**< learning rate; 0 = 1e-4, with LoRA 1e-3    */
+    double rate;              /**< learning rate; 0 = 1e-4, 4e-5 for a plan with
+                                   gains, norms or corrections of its own,
+                                   1e-3 with LoRA                             */
     double warm_up;           /**< share of the steps in which the rate rises;
                                    0 = 0.03                                   */
     double weight_decay;      /**< of matrices, for each unit of the rate     */

@@ -154,6 +154,51 @@ Test(plan_train, an_adjusted_plan)
     tlp_model_free(m);
 }
 
+static void see_rate(const tlp_train_point *p, void *arg)
+{
+    double *highest = arg;
+
+    *highest = fmax(*highest, p->rate);
+}
+
+/* Train with the rate that stands for 0, whether that helps or not; return the
+ * highest rate of the points, the peak of a training is between two. */
+static double default_rate(const tlp_plan *plan, int lora)
+{
+    tlp_plan_train_options o = train_options();
+    tlp_plan *trained = NULL;
+    double highest = 0;
+
+    o.norms = !lora;
+    o.rank = lora;
+    o.rate = 0;
+    o.point = see_rate;
+    o.point_data = &highest;
+    tlp_status st =
+        tlp_plan_train(&trained, NULL, plan, NULL, train_ids, TRAIN_TOKENS, &o);
+    cr_expect(st == TLP_OK || st == TLP_ENOGAIN, "%s", tlp_last_error());
+    tlp_plan_free(trained);
+    return highest;
+}
+
+Test(plan_train, the_rate_depends_on_the_plan)
+{
+    tlp_model *m = train_model(TLPI_F16);
+    tlp_plan *plan = train_plan(m, "par:1-2"), *adjusted = NULL;
+
+    CHECK_OK(fitted_plan(&adjusted, plan, FITTED_ATTN_IN | FITTED_OUT, 8, 3));
+    const double got[] = { default_rate(plan, 0), default_rate(adjusted, 0),
+                           default_rate(adjusted, 4) };
+    const double expected[] = { 1e-4, 4e-5, 1e-3 };
+
+    for (size_t i = 0; i < TLPI_COUNT(got); i++)
+        cr_expect(got[i] > 0.9 * expected[i] && got[i] <= expected[i],
+                  "rate %g, %g expected", got[i], expected[i]);
+    tlp_plan_free(adjusted);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
+}
+
 /* Rounding to four bits would undo what training changed: trained matrices get
  * eight, all other matrices stay. */
 Test(plan_train, few_bits_become_eight)

@@ -13,6 +13,7 @@
 /* Shares of windows, tokens and steps where an option says nothing. */
 #define HELD_OUT 0.1
 #define RATE_FULL 1e-4
+#define RATE_ADJUSTED 4e-5 /* such a plan is close to its goal */
 #define RATE_LORA 1e-3
 #define WARM_UP 0.03
 #define CLIP 1.0
@@ -58,6 +59,17 @@ done:
     return st;
 }
 
+/* Is there more than LoRA among the plan's adjustments? */
+static bool is_adjusted(const tlp_plan *plan)
+{
+    const tlpi_adjust *a = plan->adjust;
+
+    for (int i = 0; a && a->stage && i < plan->n_stage; i++)
+        if (a->stage[i].member)
+            return true;
+    return false;
+}
+
 static tlp_status read_options(tlpi_trainer *t,
                                const tlp_plan_train_options *opts)
 {
@@ -70,7 +82,9 @@ static tlp_status read_options(tlpi_trainer *t,
     if (o->n_accum == 0)
         o->n_accum = 1;
     if (o->rate == 0)
-        o->rate = o->rank ? RATE_LORA : RATE_FULL;
+        o->rate = o->rank                ? RATE_LORA
+                  : is_adjusted(t->plan) ? RATE_ADJUSTED
+                                         : RATE_FULL;
     if (o->warm_up == 0)
         o->warm_up = WARM_UP;
     if (o->clip == 0)
@@ -418,8 +432,8 @@ tlp_status tlp_plan_train(tlp_plan **out, tlp_plan_train_report *out_report,
     if (out_report) /* before the work begins */
         TLP_TRY(
             tlpi_struct_check(out_report, sizeof(r), "tlp_plan_train_report"));
-    TLP_TRY(read_options(&t, opts));
     TLP_TRY(tlpi_plan_move(&t.plan, plan, t.model, plan->made));
+    TLP_TRY(read_options(&t, opts));
     TLP_TRY(tlpi_trainer_check(&t));
     TLP_TRY(check_paths(&t, path));
     TLP_TRY(meet_ranks(&t, tokens, n));
