@@ -49,3 +49,20 @@ def front(rows, path):
         axis.grid(color="#ddd")
         axis.legend(frameon=False)
     save(figure, path)
+
+
+def recovery(curves, path):
+    """KL divergence on the windows held out of trainings, over the KL before,
+    against the tokens trained on.  A curve is (name, tokens, KL)."""
+    plt = pyplot()
+    if not plt:
+        return
+    figure, axis = plt.subplots(figsize=(6.8, 4))
+    for name, tokens, kl in curves:
+        axis.plot([t / 1000 for t in tokens], [k / kl[0] for k in kl],
+                  label=name)
+    axis.set(xlabel="thousand tokens trained on", xscale="symlog",
+             ylabel="held-out KL over KL before")
+    axis.grid(color="#ddd")
+    axis.legend(frameon=False, fontsize=8)
+    save(figure, path)

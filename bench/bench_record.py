@@ -73,14 +73,20 @@ def append(path, benchmark, rows, hardware=None):
                                           for v in values] + [unit])
 
 
+def price_rows(ratio, kl, top1, **keys):
+    """Rows of the price of a plan.  `ratio` is a perplexity ratio with the ends
+    of its interval or None for each, `top1` a share."""
+    case = case_of(**keys)
+    return [(f"{case}; measure=ratio", *ratio, "ratio"),
+            (f"{case}; measure=kl", kl, None, None, "nats"),
+            (f"{case}; measure=top1", 100 * top1, None, None, "%")]
+
+
 def eval_rows(e, **keys):
     """Rows of what `tlp eval --against` printed with --json."""
-    case = case_of(**keys)
     lo, hi = e["ppl_ratio_ci"] or (None, None)
-    return [(f"{case}; measure=ratio", e["ppl_ratio"], lo, hi, "ratio"),
-            (f"{case}; measure=kl", e["kl_mean"], None, None, "nats"),
-            (f"{case}; measure=top1", 100 * e["top1_agreement"], None, None,
-             "%")]
+    return price_rows((e["ppl_ratio"], lo, hi), e["kl_mean"],
+                      e["top1_agreement"], **keys)
 
 
 def append_rounded(path, benchmark, rows):

@@ -129,10 +129,6 @@ def fill(a, rows, points):
                 write_rows(a.csv, rows)
 
 
-def rounded(x):
-    return float(f"{float(x):.4g}")
-
-
 def record(rows, path, by_exchanges, objective):
     figures = []
     for r in rows:
@@ -142,15 +138,11 @@ def record(rows, path, by_exchanges, objective):
         else:
             keys = dict(depth=r["depth"], allreduces=r["allreduces"],
                         adjusted=r["adjusted"], plan=r["plan"])
-        case = bench_record.case_of(**keys)
-        figures += [
-            (f"{case}; measure=ratio", rounded(r["ratio"]),
-             rounded(r["ratio_lo"]), rounded(r["ratio_hi"]), "ratio"),
-            (f"{case}; measure=kl", rounded(r["kl"]), None, None, "nats"),
-            (f"{case}; measure=top1", rounded(100 * float(r["top1"])), None,
-             None, "%"),
-        ]
-    bench_record.append(path, "exchanges" if by_exchanges else "front", figures)
+        ratio = [float(r[k]) for k in ("ratio", "ratio_lo", "ratio_hi")]
+        figures += bench_record.price_rows(ratio, float(r["kl"]),
+                                           float(r["top1"]), **keys)
+    bench_record.append_rounded(
+        path, "exchanges" if by_exchanges else "front", figures)
 
 
 def main():

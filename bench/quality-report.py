@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Write docs/quality-results.md, and draw its front of plans, from
-bench/results/quality.csv.
+"""Write docs/quality-results.md, and draw its front of plans and its curves
+of trainings, from bench/results/quality.csv.
 
     python3 bench/quality-report.py
 
 The prose is in quality-results.md.in; a line {{NAME}} there becomes a table.
-The picture needs matplotlib.
+The pictures need matplotlib.
 """
 import os
 
@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 HISTORY = os.path.join(HERE, "results", "quality.csv")
 TEMPLATE = os.path.join(HERE, "quality-results.md.in")
 PAGE = os.path.join(HERE, "..", "docs", "quality-results.md")
+RECOVERY = os.path.join(HERE, "..", "docs", "img", "recovery-smollm2.svg")
 FRONT = os.path.join(HERE, "..", "docs", "img", "front-smollm2.svg")
 
 # NAME: the benchmark, the keys that make a row, the key that makes a column
@@ -97,6 +98,18 @@ def draw_front():
     bench_plot.front(list(rows.values()), FRONT)
 
 
+def draw_recovery():
+    curves = {}
+    for row in bench_record.read(HISTORY):
+        if row["benchmark"] != "recovery-curve":
+            continue
+        keys = bench_record.keys_of(row["case"])
+        name = ", ".join(k for k in (keys["plan"], keys["recipe"]) if k)
+        curves.setdefault(name, {})[int(keys["tokens"])] = float(row["median"])
+    bench_plot.recovery([(name, list(points), list(points.values()))
+                         for name, points in curves.items()], RECOVERY)
+
+
 def main():
     with open(TEMPLATE, encoding="utf-8") as f:
         page = f.read()
@@ -105,6 +118,7 @@ def main():
     with open(PAGE, "w", encoding="utf-8") as f:
         f.write(page)
     draw_front()
+    draw_recovery()
 
 
 if __name__ == "__main__":

@@ -8,11 +8,17 @@
 Adjusts the plan (tlp plan adjust), trains all matrices, norms and corrections
 of the layers that it changes (tlp plan train), and judges the plan, the
 adjusted plan and the trained plan against the serial model of M.gguf: on the
-texts, and with --generate on copying and adding.  The folder keeps files and
-figures, so that an interrupted run goes on.  --results appends the figures to
-the history, from which quality-report.py writes the page of results.
+texts, and with --generate on copying and adding.  Options behind -- train in
+another way, and --recipe names it:
+
+    ... --recipe "own text" -- --full --self 65536
+
+The folder keeps files and figures, so that an interrupted run goes on.
+--results appends the figures and the validations of the training to the
+history, from which quality-report.py writes the page of results.
 """
 import argparse
+import csv
 import json
 import os
 import subprocess
@@ -34,10 +40,8 @@ def arguments():
     p.add_argument("--rank", type=int, default=128)
     p.add_argument("--groups", action="store_true",
                    help="also adjust gains and norms, as groups need")
-    p.add_argument("--self", type=int, default=16384, metavar="N",
-                   help="also train on N tokens of the model's own text")
-    p.add_argument("--self-plan", default="serial",
-                   help="plan under which it is written")
+    p.add_argument("--recipe", default="",
+                   help="name of the training, for a plan with several")
     p.add_argument("--train-tokens", type=int, required=True)
     p.add_argument("--rate", default="4e-5")
     p.add_argument("--judge", action="append", required=True,
@@ -49,7 +53,11 @@ def arguments():
     p.add_argument("--folder", required=True)
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--results", help="append to this history of results")
-    return p.parse_args()
+    p.add_argument("more", nargs="*", metavar="-- OPTION", help="of tlp plan "
+                   "train, in place of --full --text FIT --self 16384")
+    a = p.parse_args()
+    a.more = a.more or ["--full", "--text", a.fit, "--self", "16384"]
+    return a
 
 
 def kept(a, path, *words):
@@ -68,24 +76,34 @@ def kept(a, path, *words):
 
 
 def fit(a, base):
-    """The states of the plan: name, model, plan; and the trainings report."""
+    """The states of the plan: name, model, plan; and the training's report and
+    validations."""
     groups = ["--gains", "--norms"] if a.groups else []
     kept(a, f"{base}-adj.out", "plan", "adjust", "-m", a.model, "--plan",
          a.plan, "--text", a.fit, "--spread", "--max-tokens",
          str(a.adjust_tokens), "--rank", str(a.rank), *groups, "-o",
          f"{base}-adj.json")
-    own = ["--self", str(a.self), "--self-plan", a.self_plan] if a.self else []
-    report = kept(a, f"{base}-tr.out", "plan", "train", "-m", a.model,
-                  "--plan", f"{base}-adj.json", "--text", a.fit, *own,
-                  "--full", "--norms", "--corrections", "--ctx", "256",
-                  "--held-out", "0.02", "--rate", a.rate, "--memory", "3000",
-                  "--train-tokens", str(a.train_tokens),
-                  "--resume", f"{base}.state", "--csv", f"{base}.csv",
-                  "--svg", f"{base}.svg", "-o", f"{base}-tr.json",
-                  "--model-out", f"{base}-tr.gguf")
+    out = f"{base}-{a.recipe or 'tr'}"
+    report = kept(a, f"{out}.out", "plan", "train", "-m", a.model,
+                  "--plan", f"{base}-adj.json", "--norms", "--corrections",
+                  "--ctx", "256", "--held-out", "0.02", "--rate", a.rate,
+                  "--memory", "3000", "--train-tokens", str(a.train_tokens),
+                  "--resume", f"{out}.state", "--csv", f"{out}.csv",
+                  "--svg", f"{out}.svg", "-o", f"{out}.json",
+                  "--model-out", f"{out}.gguf", *a.more)
+    trained = f"trained, {a.recipe}" if a.recipe else "trained"
     return [("the plan", a.model, a.plan),
             ("adjusted", a.model, f"{base}-adj.json"),
-            ("trained", f"{base}-tr.gguf", f"{base}-tr.json")], report
+            (trained, f"{out}.gguf", f"{out}.json")], report, f"{out}.csv"
+
+
+def curve(a, path):
+    """Rows of the validations: KL against the tokens trained on."""
+    with open(path, newline="", encoding="utf-8") as f:
+        return [(bench_record.case_of(plan=a.name, recipe=a.recipe,
+                                      tokens=point["tokens"]),
+                 float(point["kl"]), None, None, "nats")
+                for point in csv.DictReader(f)]
 
 
 def judge(a, base, state, model, plan):
@@ -119,21 +137,23 @@ def main():
     base = os.path.join(a.folder, a.name)
     texts, drills = [], []
     try:
-        states, report = fit(a, base)
+        states, report, points = fit(a, base)
         for state, model, plan in states:
             more = judge(a, base, state, model, plan)
             texts += more[0]
             drills += more[1]
     except RuntimeError as e:
         sys.exit(f"quality-train: {e}")
-    tokens = [(bench_record.case_of(plan=a.name), report["tokens"], None, None,
-               "tokens")]
+    tokens = [(bench_record.case_of(plan=a.name, recipe=a.recipe),
+               report["tokens"], None, None, "tokens")]
     for name, value, *_ in texts + drills + tokens:
         print(f"{value:9.4f}  {name}")
     if a.results:
         bench_record.append_rounded(a.results, "recovery", texts)
         bench_record.append_rounded(a.results, "drill-recovery", drills)
         bench_record.append(a.results, "recovery-tokens", tokens)
+        bench_record.append_rounded(a.results, "recovery-curve",
+                                    curve(a, points))
 
 
 if __name__ == "__main__":

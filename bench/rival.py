@@ -93,15 +93,11 @@ def measure(a, dropped, n_layer, serial):
 def record(rows, path):
     figures = []
     for r in rows:
-        maps = "yes" if r["mapped"] else "no"
-        case = bench_record.case_of(exchanges=r["exchanges"], maps=maps,
-                                    plan=r["plan"])
-        for name, value, unit in (("ratio", r["ratio"], "ratio"),
-                                  ("kl", r["kl"], "nats"),
-                                  ("top1", 100 * r["top1"], "%")):
-            figures.append((f"{case}; measure={name}", float(f"{value:.4g}"),
-                            None, None, unit))
-    bench_record.append(path, "rival", figures)
+        figures += bench_record.price_rows(
+            (r["ratio"], None, None), r["kl"], r["top1"],
+            exchanges=r["exchanges"], maps="yes" if r["mapped"] else "no",
+            plan=r["plan"])
+    bench_record.append_rounded(path, "rival", figures)
 
 
 def main():
