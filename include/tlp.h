@@ -182,7 +182,9 @@ typedef enum tlp_status {
     TLP_EMISMATCH = -15,  /**< two things that must agree do not              */
     TLP_EUNREACHED = -16, /**< no plan reaches the target                     */
     TLP_ENOGAIN = -17,    /**< no adjustment improves the plan                */
-    TLP_ECLOSED = -18     /**< rank 0 has left; no further session will come  */
+    TLP_ECLOSED = -18,    /**< rank 0 has left, or the engine was stopped:
+                               nothing more will come                         */
+    TLP_EBUSY = -19       /**< no room at the moment                          */
 } tlp_status;
 
 /**
@@ -1774,7 +1776,11 @@ enum tlp_stop_reason {
     TLP_STOP_END = 2,     /**< the model ended its turn                       */
     TLP_STOP_STRING = 3,  /**< a stop string was complete                     */
     TLP_STOP_CONTEXT = 4, /**< the sequence holds n_ctx positions             */
-    TLP_STOP_CALLBACK = 5 /**< the text function asked for the end            */
+    TLP_STOP_CALLBACK = 5, /**< the text function asked for the end           */
+    TLP_STOP_TOKEN = 6,   /**< a stop token of the request was chosen         */
+    TLP_STOP_CANCEL = 7,  /**< tlp_engine_cancel or tlp_engine_stop           */
+    TLP_STOP_DEADLINE = 8, /**< the request's deadline passed                 */
+    TLP_STOP_ERROR = 9    /**< the choice failed                              */
 };
 
 /**
@@ -1844,6 +1850,295 @@ TLP_API tlp_status tlp_session_generate(tlp_generate_result *result,
                                         tlp_sampler *sampler,
                                         const tlp_generate_options *opts)
     TLP_NODISCARD;
+
+/** @} */
+
+/**
+ * @defgroup tlp_engine Engine
+ * Requests of many clients on one session.
+ *
+ * An engine has a session of its own.  A request is a prompt, options of its
+ * sampler, and conditions of its end; it runs as one or more choices, each a
+ * sequence of the session.  A step of the engine evaluates one token of every
+ * choice that writes text and a part of the prompts that have begun, chooses
+ * tokens, and makes events of them.  A prompt begins with the longest beginning
+ * that a sequence of the session holds already.  Tokens do not depend on the
+ * requests that run beside theirs.
+ *
+ *     tlp_engine_create(&engine, plan, NULL);
+ *     tlp_engine_start(engine);
+ *     request.tokens = ids; request.n_token = n;
+ *     tlp_engine_submit(&id, engine, &request);
+ *     while (tlp_engine_next(&event, engine, -1) == TLP_OK) {
+ *         fwrite(event->text, 1, event->n_text, stdout);
+ *         ended = event->kind == TLP_EVENT_END;
+ *         tlp_event_free(event);
+ *         if (ended)
+ *             break;
+ *     }
+ *     tlp_engine_free(engine);
+ *
+ * @par Threads
+ * Any thread may submit, cancel, take events and read counters at any time.
+ * Steps are taken by a thread of the engine (tlp_engine_start) or by one thread
+ * of the program at a time (tlp_engine_step).
+ * @{
+ */
+
+/** Requests, and the session that they run on. */
+typedef struct tlp_engine tlp_engine;
+
+/** Options of an engine. */
+typedef struct tlp_engine_options {
+    size_t struct_size; /**< sizeof(tlp_engine_options)                       */
+    const tlp_session_options *session; /**< of the session; NULL = defaults.
+                             n_seq is the number of choices that run at a time
+                             or are kept for later prompts, and is 8 where the
+                             session has 1; n_batch is the most tokens of a
+                             step                                             */
+    int32_t n_request;  /**< most requests that wait and run; 0 = 256, at most
+                             65536                                            */
+    int32_t n_chunk;    /**< most tokens of prompts in a step in which a choice
+                             writes text: bounds the time between two tokens;
+                             0 = 64, at most n_batch                          */
+} tlp_engine_options;
+
+/** Initial value of a tlp_engine_options: all defaults. */
+#define TLP_ENGINE_OPTIONS_INIT { sizeof(tlp_engine_options), NULL, 0, 0 }
+
+/**
+ * Create an engine.
+ *
+ * @param[out] out  the engine; the caller frees it with tlp_engine_free
+ * @param plan      plan; the engine keeps it alive
+ * @param opts      NULL = defaults
+ * @return TLP_OK; TLP_EINVAL for an option out of range; the statuses of
+ *         tlp_session_create
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_create(tlp_engine **out, tlp_plan *plan,
+                                     const tlp_engine_options *opts)
+    TLP_NODISCARD;
+
+/**
+ * Release an engine, with its requests and its events.
+ *
+ * The call waits for the end of a running step.  No other call on the engine may
+ * be running, except those on its own thread.
+ *
+ * @param engine  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_engine_free(tlp_engine *engine);
+
+/**
+ * A request.  The library copies it, and all that it points to, but not `user`.
+ *
+ * The prompt is tokens, or a conversation, as in tlp_chat_tokenize with
+ * add_generation_prompt = 1.
+ */
+typedef struct tlp_request {
+    size_t struct_size;       /**< sizeof(tlp_request)                        */
+    const int32_t *tokens;    /**< n_token ids of the prompt, or NULL         */
+    size_t n_token;           /**< at least 1 with tokens                     */
+    const tlp_chat_message *messages; /**< n_message messages, or NULL        */
+    size_t n_message;         /**< number of messages                         */
+    const tlp_chat_options *chat; /**< of a conversation; NULL = defaults     */
+    const tlp_sampler_options *sampler; /**< NULL = greedy decoding.  Choice i
+                                   draws with seed + i                        */
+    int32_t n_predict;        /**< most tokens of a choice; 0 = until the
+                                   context is full; -1 = none, the prompt alone
+                                   is evaluated                               */
+    int32_t n_choice;         /**< texts to write; 0 = 1, at most n_seq of the
+                                   session                                    */
+    const char *const *stop;  /**< n_stop stop strings, or NULL               */
+    size_t n_stop;            /**< at most 1024                               */
+    const int32_t *stop_tokens; /**< n_stop_token tokens that end a choice, or
+                                   NULL                                       */
+    size_t n_stop_token;      /**< at most 1024                               */
+    int32_t ignore_end;       /**< 1 = go on after an end token of the model  */
+    uint32_t flags;           /**< enum tlp_detokenize_flags                  */
+    int32_t logprobs;         /**< 1 = events have log-probabilities          */
+    int32_t prompt_logprobs;  /**< 1 = so have events of the prompt's tokens  */
+    int32_t n_top;            /**< likeliest tokens in such events, 0 to 64   */
+    int32_t priority;         /**< requests of higher priority begin first    */
+    uint64_t client;          /**< of waiting requests with equal priority,
+                                   those of the client with the fewest running
+                                   choices begin first                        */
+    double deadline;          /**< seconds from the call to the request's end;
+                                   0 = none                                   */
+    void *user;               /**< in all events of the request               */
+} tlp_request;
+
+/** Initial value of a tlp_request: no prompt. */
+#define TLP_REQUEST_INIT                                                       \
+    { sizeof(tlp_request), NULL, 0, NULL, 0, NULL, NULL, 0, 0, NULL, 0, NULL,  \
+      0, 0, 0, 0, 0, 0, 0, 0, 0, NULL }
+
+/**
+ * Submit a request.
+ *
+ * @param[out] id  number of the request, above 0 and never used again by the
+ *                 engine
+ * @param engine   engine
+ * @param request  prompt and options
+ * @return TLP_OK; TLP_EINVAL for a prompt or an option that is not valid;
+ *         TLP_EFULL for a prompt of more than n_ctx tokens; TLP_EBUSY while
+ *         n_request requests wait and run; TLP_ECLOSED after tlp_engine_stop;
+ *         TLP_ECOMM or TLP_ETIMEDOUT after a rank has failed; the statuses of
+ *         tlp_chat_tokenize and tlp_sampler_create
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_submit(uint64_t *id, tlp_engine *engine,
+                                     const tlp_request *request) TLP_NODISCARD;
+
+/**
+ * End a request.  Its choices get TLP_STOP_CANCEL at the next step.
+ *
+ * @par Threads
+ * Any thread and any signal handler may call this function before
+ * tlp_engine_free.
+ *
+ * @param engine  engine
+ * @param id      request; one that has ended is ignored
+ * @since 0.1
+ */
+TLP_API void tlp_engine_cancel(tlp_engine *engine, uint64_t id);
+
+/**
+ * Take one step on the calling thread.
+ *
+ * @param[out] n_left  requests that wait or run after the step; NULL is allowed
+ * @param engine       engine
+ * @return TLP_OK, also where there was nothing to do and where requests failed
+ *         alone; TLP_ESTATE while another thread steps; TLP_ECOMM or
+ *         TLP_ETIMEDOUT if a rank failed: every request has ended with that
+ *         text, and the engine can only be freed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_step(int32_t *n_left,
+                                   tlp_engine *engine) TLP_NODISCARD;
+
+/**
+ * Start a thread of the library that takes steps while there are requests.
+ *
+ * @param engine  engine
+ * @return TLP_OK; TLP_ESTATE if it was started before; TLP_ENOMEM
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_start(tlp_engine *engine) TLP_NODISCARD;
+
+/**
+ * End all requests, after the running step, and the engine's thread.
+ *
+ * Choices get TLP_STOP_CANCEL.  Their events can still be taken.
+ *
+ * @param engine  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_engine_stop(tlp_engine *engine);
+
+/** What an event tells. */
+enum tlp_event_kind {
+    TLP_EVENT_PROMPT = 1, /**< the prompt is evaluated: n_prompt, n_cached    */
+    TLP_EVENT_PROMPT_TOKEN = 2, /**< a token of the prompt, with
+                               prompt_logprobs                                */
+    TLP_EVENT_TOKEN = 3,  /**< a choice has chosen a token                    */
+    TLP_EVENT_STOP = 4,   /**< a choice has ended: stop_reason, and the text
+                               that was held back                             */
+    TLP_EVENT_END = 5     /**< all choices of the request have ended          */
+};
+
+/** A token and its log-probability. */
+typedef struct tlp_token_logprob {
+    int32_t token;  /**< id                                                   */
+    float logprob;  /**< natural logarithm of the probability that the model
+                         gives the token, before any option of the sampler    */
+} tlp_token_logprob;
+
+/** Something that happened to a request.  A new library may append fields. */
+typedef struct tlp_event {
+    size_t struct_size;    /**< set by the library                            */
+    uint64_t request;      /**< number of the request                         */
+    int32_t kind;          /**< enum tlp_event_kind                           */
+    int32_t choice;        /**< 0 to n_choice - 1; -1 for the prompt and the end
+                                of the request                                */
+    int32_t token;         /**< chosen token or token of the prompt; -1 = none*/
+    int32_t n_top;         /**< entries of top                                */
+    float logprob;         /**< of token; NaN without logprobs, and for the
+                                first token of a prompt                       */
+    int32_t stop_reason;   /**< enum tlp_stop_reason; 0 = not ended           */
+    size_t n_text;         /**< bytes in text                                 */
+    const char *text;      /**< text that became certain: whole UTF-8 with a
+                                NUL, often empty; the text of the failure with
+                                TLP_STOP_ERROR                                */
+    const tlp_token_logprob *top; /**< likeliest tokens, best first           */
+    tlp_status status;     /**< TLP_OK; the failure with TLP_STOP_ERROR       */
+    int32_t n_prompt;      /**< tokens of the prompt                          */
+    int32_t n_cached;      /**< of these, tokens that were not evaluated again*/
+    int32_t n_generated;   /**< tokens that the choice has chosen; of a request
+                                all choices                                   */
+    double seconds;        /**< since the request was submitted               */
+    void *user;            /**< of the request                                */
+} tlp_event;
+
+/**
+ * Take the oldest event.
+ *
+ * Events of a request come in the order in which they happened, the event of
+ * its end last.
+ *
+ * @param[out] event  the event; the caller frees it with tlp_event_free.  NULL
+ *                    if there was none in time, and on failure
+ * @param engine      engine
+ * @param timeout_ms  longest wait, milliseconds; 0 = do not wait; -1 = no limit
+ * @return TLP_OK; without further events TLP_ECLOSED after tlp_engine_stop, and
+ *         TLP_ECOMM or TLP_ETIMEDOUT after a rank has failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_next(tlp_event **event, tlp_engine *engine,
+                                   int32_t timeout_ms) TLP_NODISCARD;
+
+/**
+ * Release an event.
+ *
+ * @param event  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_event_free(tlp_event *event);
+
+/** Counters of an engine. */
+typedef struct tlp_engine_stats {
+    size_t struct_size;    /**< set by the caller                             */
+    int32_t n_waiting;     /**< requests that wait                            */
+    int32_t n_running;     /**< requests that run                             */
+    int32_t n_choice;      /**< choices that run                              */
+    int32_t n_event;       /**< events that nobody has taken                  */
+    uint64_t n_submitted;  /**< requests since the engine was created         */
+    uint64_t n_ended;      /**< of these, requests that have ended            */
+    uint64_t n_failed;     /**< of these, requests with a choice that ended by
+                                TLP_STOP_ERROR                                */
+    uint64_t n_canceled;   /**< of these, requests that were canceled or had
+                                passed their deadline                         */
+    uint64_t n_prompt;     /**< tokens of prompts                             */
+    uint64_t n_cached;     /**< of these, tokens that were not evaluated again*/
+    uint64_t n_generated;  /**< tokens that choices have chosen               */
+    uint64_t n_step;       /**< steps                                         */
+    double step_seconds;   /**< wall-clock time in steps                      */
+    double worst_gap;      /**< longest time between two tokens of a choice,
+                                seconds                                       */
+} tlp_engine_stats;
+
+/**
+ * Get the counters of an engine.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param engine    engine
+ * @return TLP_OK
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_get_stats(tlp_engine_stats *out,
+                                        tlp_engine *engine) TLP_NODISCARD;
 
 /** @} */
 

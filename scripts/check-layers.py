@@ -30,6 +30,7 @@ MAY_USE = {
     'group': 'base tensor model plan backend comm device rank cost',
     'session': 'base tensor file model plan backend comm device rank cost '
                'group',
+    'engine': 'base model plan backend session',
     'eval': 'base file text model session',
     'tune': 'base tensor file model plan comm cost stats rank group',
     'train': 'base tensor file model plan backend comm stats rank group tune',

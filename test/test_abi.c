@@ -195,22 +195,6 @@ AT(tlp_sampler_options, seed, 40);
 AT(tlp_sampler_options, bias, 48);
 AT(tlp_sampler_options, n_bias, 56);
 
-SIZE(tlp_generate_options, 64);
-AT(tlp_generate_options, n_predict, 8);
-AT(tlp_generate_options, ignore_end, 12);
-AT(tlp_generate_options, stop, 16);
-AT(tlp_generate_options, n_stop, 24);
-AT(tlp_generate_options, flags, 32);
-AT(tlp_generate_options, seq, 36);
-AT(tlp_generate_options, text, 40);
-AT(tlp_generate_options, text_data, 48);
-AT(tlp_generate_options, keep_window, 56);
-
-SIZE(tlp_generate_result, 24);
-AT(tlp_generate_result, n_generated, 8);
-AT(tlp_generate_result, stop_reason, 12);
-AT(tlp_generate_result, last_token, 16);
-
 SIZE(tlp_divergence, 48);
 AT(tlp_divergence, kl, 8);
 AT(tlp_divergence, reference_lse, 16);
@@ -361,6 +345,7 @@ Test(abi, constants)
         C(TLP_EUNREACHED, -16),
         C(TLP_ENOGAIN, -17),
         C(TLP_ECLOSED, -18),
+        C(TLP_EBUSY, -19),
         C(TLP_LOG_ERROR, 1),
         C(TLP_LOG_WARN, 2),
         C(TLP_LOG_INFO, 3),
@@ -401,6 +386,10 @@ Test(abi, constants)
         C(TLP_STOP_STRING, 3),
         C(TLP_STOP_CONTEXT, 4),
         C(TLP_STOP_CALLBACK, 5),
+        C(TLP_STOP_TOKEN, 6),
+        C(TLP_STOP_CANCEL, 7),
+        C(TLP_STOP_DEADLINE, 8),
+        C(TLP_STOP_ERROR, 9),
         C(TLP_DRILL_COPY_WORDS, 0),
         C(TLP_DRILL_COPY_DIGITS, 1),
         C(TLP_DRILL_ADD, 2),
@@ -441,7 +430,8 @@ Test(abi, every_status_has_name_and_text)
         { TLP_EMISMATCH, "TLP_EMISMATCH", "things that must agree do not" },
         { TLP_EUNREACHED, "TLP_EUNREACHED", "target out of reach" },
         { TLP_ENOGAIN, "TLP_ENOGAIN", "no adjustment helps" },
-        { TLP_ECLOSED, "TLP_ECLOSED", "rank 0 has left" },
+        { TLP_ECLOSED, "TLP_ECLOSED", "nothing more will come" },
+        { TLP_EBUSY, "TLP_EBUSY", "no room at the moment" },
     };
 
     for (size_t i = 0; i < sizeof s / sizeof s[0]; i++) {

@@ -151,14 +151,25 @@ Test(examples, two_gpu_pair)
     }
 }
 
+Test(examples, requests)
+{
+    const char *m = tool_model();
+    spawned s = SPAWN("examples/08_requests", m, "once", "twice", "once");
+
+    expect_success(&s);
+    cr_expect_not_null(strstr(s.out, "once\n  "), "%s", s.out);
+    cr_expect_not_null(strstr(s.out, "twice\n  "), "%s", s.out);
+    spawn_free(&s);
+}
+
 /* What the library warns of is shown. */
 Test(examples, warnings)
 {
     static const char *const programs[] = {
-        "examples/01_generate",    "examples/02_stream_cancel",
-        "examples/03_two_ranks",   "examples/04_from_cxx",
-        "examples/05_dlopen",      "examples/06_processes",
-        "examples/07_two_gpu_pair"
+        "examples/01_generate",     "examples/02_stream_cancel",
+        "examples/03_two_ranks",    "examples/04_from_cxx",
+        "examples/05_dlopen",       "examples/06_processes",
+        "examples/07_two_gpu_pair", "examples/08_requests"
     };
     char library[4096];
     tiny_spec spec = tiny_default();
@@ -183,7 +194,8 @@ Test(examples, failures)
     static const char *const programs[] = {
         "examples/01_generate",  "examples/02_stream_cancel",
         "examples/03_two_ranks", "examples/04_from_cxx",
-        "examples/06_processes", "examples/07_two_gpu_pair"
+        "examples/06_processes", "examples/07_two_gpu_pair",
+        "examples/08_requests"
     };
 
     for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {

@@ -39,6 +39,7 @@ const char *tlp_status_name(tlp_status status)
         CASE(TLP_EUNREACHED);
         CASE(TLP_ENOGAIN);
         CASE(TLP_ECLOSED);
+        CASE(TLP_EBUSY);
     }
 #undef CASE
     return "TLP_E?";
@@ -84,7 +85,9 @@ const char *tlp_status_text(tlp_status status)
     case TLP_ENOGAIN:
         return "no adjustment helps";
     case TLP_ECLOSED:
-        return "rank 0 has left";
+        return "nothing more will come";
+    case TLP_EBUSY:
+        return "no room at the moment";
     }
     return "unknown status";
 }

@@ -1,0 +1,183 @@
+/*
+ * engine_state.h - requests of many clients on one session: who waits, who runs
+ * on which sequence, and the events that nobody has taken yet.
+ *
+ * A step (step.c) ends requests that are not wanted any more, lets requests
+ * begin (admit.c), evaluates a batch, and chooses tokens (choice.c).  Only the
+ * thread that steps touches running requests and the session; it holds
+ * step_lock.  `lock` guards what every thread may touch, and is never held
+ * while the network runs.
+ */
+#ifndef TLPI_ENGINE_STATE_H
+#define TLPI_ENGINE_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "session/session.h"
+
+/* ==== events (event.c) =================================================== */
+
+typedef struct tlpi_event {
+    tlp_event event; /* first: what the program holds */
+    struct tlpi_event *next;
+    tlp_model *model; /* retained: it has the allocator */
+    char *more;       /* text in memory of its own, or NULL */
+} tlpi_event;
+
+/* An event with room for n_top log-probabilities and a text; NULL when out of
+ * memory.  The text is copied. */
+tlpi_event *tlpi_event_make(tlp_model *model, int n_top, const char *text,
+                            size_t n_text);
+/* Give an event a text; when out of memory it stays without. */
+void tlpi_event_set_text(tlpi_event *e, const char *text, size_t n);
+void tlpi_event_free(tlpi_event *e); /* NULL is fine */
+
+/* ==== requests (request.c) =============================================== */
+
+struct tlpi_request;
+
+/* One text of a request. */
+typedef struct tlpi_request_choice {
+    struct tlpi_request *request;
+    int index;
+    int32_t seq;   /* -1: has none yet, or no more */
+    int32_t token; /* chosen, not evaluated yet; -1: none */
+    int32_t n_generated;
+    bool ended;
+    tlp_sampler *sampler; /* from the beginning to the end */
+    tlp_stream *stream;
+    tlpi_event *stop; /* the event of its end, made beforehand */
+    double last;      /* time of the last token */
+} tlpi_request_choice;
+
+typedef struct tlpi_request {
+    uint64_t id;
+    tlp_request o; /* arrays are copies: prompt, stop_tokens, sampler, bias */
+    tlp_sampler_options sampler;
+    tlp_logit_bias *bias;
+    int32_t *prompt, *stop_tokens;
+    int32_t n_prompt, n_done, n_cached; /* tokens; evaluated; not again */
+    tlpi_request_choice *choice;        /* [o.n_choice] */
+    int n_left;                         /* choices that have not ended */
+    tlpi_event *end; /* the event of its end, made beforehand */
+    double submitted;
+    double deadline; /* time; 0: none */
+    bool failed, canceled;
+    int32_t given;             /* tokens of the prompt in this step */
+    struct tlpi_request *next; /* in the list of waiting or running requests */
+} tlpi_request;
+
+typedef struct tlpi_request_list {
+    tlpi_request *first, **end; /* end: where the next one is hung */
+    int n;
+} tlpi_request_list;
+
+/* Does a part of its prompt wait for evaluation? */
+static inline bool tlpi_request_has_prompt(const tlpi_request *r)
+{
+    return r->n_left && r->n_done < r->n_prompt;
+}
+
+void tlpi_request_push(tlpi_request_list *list, tlpi_request *r);
+/* Take out the request that hangs at `place`. */
+tlpi_request *tlpi_request_take(tlpi_request_list *list, tlpi_request **place);
+void tlpi_request_free(tlp_model *model, tlpi_request *r); /* NULL is fine */
+
+/* ==== the engine ========================================================= */
+
+/* A sequence of the session. */
+typedef struct tlpi_engine_seq {
+    tlpi_request_choice
+        *choice;   /* NULL: free; its tokens are kept for later prompts */
+    uint64_t used; /* greater: used later */
+} tlpi_engine_seq;
+
+/* What a row of logits of a step is for. */
+typedef struct tlpi_engine_row {
+    tlpi_request *request;
+    tlpi_request_choice *choice; /* NULL: a row of the prompt */
+    int32_t pos;                 /* of the prompt's token */
+} tlpi_engine_row;
+
+struct tlp_engine {
+    tlp_plan *plan; /* retained */
+    const tlpi_env *env;
+    tlp_session *session;
+    int32_t n_seq, n_ctx, n_batch, n_chunk, n_request;
+    pid_t pid; /* of the process that created the engine */
+
+    /* ---- of every thread ---- */
+    _Atomic uint64_t *cancel; /* [n_request] id of a request to cancel */
+    pthread_mutex_t lock;
+    pthread_cond_t work, news; /* a request or the end; an event or the end */
+    /* under lock */
+    tlpi_request_list waiting;
+    uint64_t n_id;
+    int32_t *free_slot; /* [n_request] numbers of requests that are free */
+    int32_t n_free;
+    tlpi_event *first_event, **event_end;
+    bool stopping;     /* no request and no step may begin */
+    bool stopped;      /* and every request has its last event */
+    tlp_status broken; /* TLP_OK; the status after a rank failed */
+    char broken_text[512];
+    tlp_engine_stats stats;
+    bool started;
+    pthread_t thread;
+
+    /* ---- of the thread that steps ---- */
+    pthread_mutex_t step_lock;
+    tlpi_request_list running;
+    tlpi_engine_seq *seq;       /* [n_seq] */
+    uint64_t clock;             /* counts uses of sequences */
+    int32_t *token, *token_seq; /* [n_seq + n_batch] the batch */
+    uint8_t *want;
+    tlpi_engine_row *row;
+    size_t n_token, n_row;
+};
+
+/* TLP_EINVAL without an engine, TLP_ESTATE in another process than its own. */
+tlp_status tlpi_engine_check(const tlp_engine *e);
+
+static inline int32_t tlpi_engine_slot(uint64_t id)
+{
+    return (int32_t)(id & 0xffff);
+}
+
+/* Append an event. */
+void tlpi_engine_post(tlp_engine *e, tlpi_event *event);
+
+/* ==== steps ============================================================== */
+
+/* admit.c: let waiting requests begin, as long as there are sequences.  Returns
+ * the failure of a rank. */
+tlp_status tlpi_engine_admit(tlp_engine *e);
+
+/* step.c: one step; the caller holds step_lock.  TLP_ECOMM and TLP_ETIMEDOUT
+ * have ended every request. */
+tlp_status tlpi_engine_step(tlp_engine *e);
+/* End all requests that wait or run. */
+void tlpi_engine_end_all(tlp_engine *e, int reason, tlp_status status,
+                         const char *text);
+bool tlpi_engine_is_fatal(tlp_status st);
+
+/* choice.c: choose a token from a row, and end the choice if that ends it.
+ * Returns the failure of a rank; another failure ends the choice alone. */
+tlp_status tlpi_engine_choose(tlp_engine *e, tlpi_request_choice *c,
+                              size_t row);
+/* The event of token n of the prompt, from the row before it. */
+tlp_status tlpi_engine_prompt_token(tlp_engine *e, tlpi_request *r, int32_t n,
+                                    size_t row);
+/* The event of the evaluated prompt. */
+void tlpi_engine_prompt_done(tlp_engine *e, tlpi_request *r);
+/* End a choice; the last one of a request ends the request, which the caller
+ * then finds with n_left = 0. */
+void tlpi_engine_end_choice(tlp_engine *e, tlpi_request_choice *c, int reason,
+                            tlp_status status, const char *text);
+void tlpi_engine_end_request(tlp_engine *e, tlpi_request *r, int reason,
+                             tlp_status status, const char *text);
+/* Post the event of the end, and release the request. */
+void tlpi_engine_close_request(tlp_engine *e, tlpi_request *r);
+
+#endif
