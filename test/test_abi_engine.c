@@ -1,6 +1,6 @@
 /*
- * test_abi_engine.c - the layout of the structs of generation and of engines; the
- * rules are those of test_abi.c.
+ * test_abi_engine.c - the layout of the structs of generation and of engines;
+ * the rules are those of test_abi.c.
  */
 #include <criterion/criterion.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /*
- * test_engine_queue.c - requests that wait: which begins next, what a step gives
- * to each, and how they leave before they have run.
+ * test_engine_queue.c - requests that wait: which begins next, what a step
+ * gives to each, and how they leave before they have run.
  */
 #include <stdlib.h>
 
