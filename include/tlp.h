@@ -1901,10 +1901,15 @@ typedef struct tlp_engine_options {
     int32_t n_chunk;    /**< most tokens of prompts in a step in which a choice
                              writes text: bounds the time between two tokens;
                              0 = 64, at most n_batch                          */
+    int32_t n_draft;    /**< most tokens behind a text that a step evaluates in
+                             advance: guesses from the prompt and the text.  As
+                             many are used as save time, by the times of earlier
+                             steps; texts do not depend on them.  0 = 8; -1 =
+                             none; at most 16                                 */
 } tlp_engine_options;
 
 /** Initial value of a tlp_engine_options: all defaults. */
-#define TLP_ENGINE_OPTIONS_INIT { sizeof(tlp_engine_options), NULL, 0, 0 }
+#define TLP_ENGINE_OPTIONS_INIT { sizeof(tlp_engine_options), NULL, 0, 0, 0 }
 
 /**
  * Create an engine.
@@ -2080,6 +2085,9 @@ typedef struct tlp_event {
                                 all choices                                   */
     double seconds;        /**< since the request was submitted               */
     void *user;            /**< of the request                                */
+    int32_t n_draft;       /**< at the end of the request: guessed tokens that
+                                were evaluated                                */
+    int32_t n_accepted;    /**< of these, tokens that the sampler chose       */
 } tlp_event;
 
 /**
@@ -2127,6 +2135,9 @@ typedef struct tlp_engine_stats {
     double step_seconds;   /**< wall-clock time in steps                      */
     double worst_gap;      /**< longest time between two tokens of a choice,
                                 seconds                                       */
+    uint64_t n_draft;      /**< guessed tokens that were evaluated            */
+    uint64_t n_accepted;   /**< of ended requests, guessed tokens that the
+                                sampler chose                                 */
 } tlp_engine_stats;
 
 /**

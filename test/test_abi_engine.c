@@ -29,10 +29,11 @@ AT(tlp_generate_result, n_generated, 8);
 AT(tlp_generate_result, stop_reason, 12);
 AT(tlp_generate_result, last_token, 16);
 
-SIZE(tlp_engine_options, 24);
+SIZE(tlp_engine_options, 32);
 AT(tlp_engine_options, session, 8);
 AT(tlp_engine_options, n_request, 16);
 AT(tlp_engine_options, n_chunk, 20);
+AT(tlp_engine_options, n_draft, 24);
 
 SIZE(tlp_request, 144);
 AT(tlp_request, tokens, 8);
@@ -61,7 +62,7 @@ SIZE(tlp_token_logprob, 8);
 AT(tlp_token_logprob, token, 0);
 AT(tlp_token_logprob, logprob, 4);
 
-SIZE(tlp_event, 96);
+SIZE(tlp_event, 104);
 AT(tlp_event, request, 8);
 AT(tlp_event, kind, 16);
 AT(tlp_event, choice, 20);
@@ -78,8 +79,10 @@ AT(tlp_event, n_cached, 72);
 AT(tlp_event, n_generated, 76);
 AT(tlp_event, seconds, 80);
 AT(tlp_event, user, 88);
+AT(tlp_event, n_draft, 96);
+AT(tlp_event, n_accepted, 100);
 
-SIZE(tlp_engine_stats, 104);
+SIZE(tlp_engine_stats, 120);
 AT(tlp_engine_stats, n_waiting, 8);
 AT(tlp_engine_stats, n_running, 12);
 AT(tlp_engine_stats, n_choice, 16);
@@ -94,6 +97,8 @@ AT(tlp_engine_stats, n_generated, 72);
 AT(tlp_engine_stats, n_step, 80);
 AT(tlp_engine_stats, step_seconds, 88);
 AT(tlp_engine_stats, worst_gap, 96);
+AT(tlp_engine_stats, n_draft, 104);
+AT(tlp_engine_stats, n_accepted, 112);
 
 _Static_assert(TLP_EVENT_PROMPT == 1 && TLP_EVENT_PROMPT_TOKEN == 2 &&
                    TLP_EVENT_TOKEN == 3 && TLP_EVENT_STOP == 4 &&
@@ -107,7 +112,8 @@ Test(abi_engine, initialisers)
     tlp_request r = TLP_REQUEST_INIT;
 
     cr_expect_eq(e.struct_size, sizeof e);
-    cr_expect(!e.session && e.n_request == 0 && e.n_chunk == 0);
+    cr_expect(!e.session && e.n_request == 0 && e.n_chunk == 0 &&
+              e.n_draft == 0);
     cr_expect_eq(r.struct_size, sizeof r);
     cr_expect(!r.tokens && !r.messages && !r.chat && !r.sampler && !r.stop &&
               !r.stop_tokens && !r.user);

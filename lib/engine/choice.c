@@ -181,9 +181,12 @@ void tlpi_engine_close_request(tlp_engine *e, tlpi_request *r)
     fill_event(end, r, TLP_EVENT_END, -1, tlpi_now());
     for (int32_t i = 0; i < r->o.n_choice; i++)
         end->event.n_generated += r->choice[i].n_generated;
+    end->event.n_draft = r->n_draft;
+    end->event.n_accepted = r->n_accepted;
     r->end = NULL;
     pthread_mutex_lock(&e->lock);
     e->stats.n_ended++;
+    e->stats.n_accepted += (uint64_t)r->n_accepted;
     e->stats.n_failed += r->failed;
     e->stats.n_canceled += r->canceled;
     e->free_slot[e->n_free++] = tlpi_engine_slot(r->id);
@@ -213,12 +216,17 @@ static int ends(const tlp_engine *e, const tlpi_request_choice *c,
     return is_stop_token(r, token) ? TLP_STOP_TOKEN : 0;
 }
 
+/* Tokens of a choice that its sequence holds: all but the last one. */
+static int32_t held(const tlpi_request_choice *c)
+{
+    return c->request->n_prompt + c->n_generated - 1;
+}
+
 static int is_full(const tlp_engine *e, const tlpi_request_choice *c)
 {
     if (c->n_generated == c->request->o.n_predict)
         return TLP_STOP_LENGTH;
-    return tlp_session_pos(e->session, c->seq) >= e->n_ctx ? TLP_STOP_CONTEXT
-                                                           : 0;
+    return held(c) >= e->n_ctx ? TLP_STOP_CONTEXT : 0;
 }
 
 static void count_token(tlp_engine *e, tlpi_request_choice *c, double now)
@@ -284,13 +292,13 @@ done:
     return st;
 }
 
-tlp_status tlpi_engine_choose(tlp_engine *e, tlpi_request_choice *c, size_t row)
+/* Choose from a row; a failure that is not a rank's ends the choice alone. */
+static tlp_status choose_or_end(tlp_engine *e, tlpi_request_choice *c,
+                                size_t row)
 {
     int reason = 0;
-
-    if (c->ended)
-        return TLP_OK;
     tlp_status st = choose(e, c, row, &reason);
+
     if (tlpi_engine_is_fatal(st))
         return st;
     if (st != TLP_OK)
@@ -298,4 +306,45 @@ tlp_status tlpi_engine_choose(tlp_engine *e, tlpi_request_choice *c, size_t row)
     else if (reason)
         tlpi_engine_end_choice(e, c, reason, TLP_OK, "");
     return TLP_OK;
+}
+
+/* Choose from the rows of guesses as long as they come true. */
+static tlp_status choose_guessed(tlp_engine *e, tlpi_request_choice *c,
+                                 size_t row)
+{
+    int32_t n = c->n_guess, i = 0;
+    tlp_status st = TLP_OK;
+
+    for (; st == TLP_OK && !c->ended && i < n; i++) {
+        bool hit = c->token == c->guess[i];
+
+        if (i > 0) /* the first one was seen */
+            tlpi_draft_see(c, hit);
+        if (!hit)
+            break;
+        c->request->n_accepted++;
+        st = choose_or_end(e, c, row + 1 + (size_t)i);
+    }
+    return st;
+}
+
+tlp_status tlpi_engine_choose(tlp_engine *e, tlpi_request_choice *c, size_t row)
+{
+    int32_t seq = c->seq, n_guess = c->n_guess;
+    tlp_status st;
+
+    if (c->ended)
+        return TLP_OK;
+    TLP_TRY(choose_or_end(e, c, row));
+    if (c->guessed >= 0 && !c->ended)
+        tlpi_draft_see(c, c->token == c->guessed);
+    TLP_TRY(choose_guessed(e, c, row));
+    c->request->n_draft += n_guess;
+    if (n_guess)
+        st = tlp_session_rewind(
+            e->session, seq,
+            TLPI_MIN(held(c), tlp_session_pos(e->session, seq)));
+    c->n_guess = 0;
+done:
+    return st;
 }

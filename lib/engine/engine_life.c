@@ -10,6 +10,7 @@
 #define DEFAULT_REQUESTS 256
 #define DEFAULT_CHUNK 64
 #define DEFAULT_SEQS 8
+#define DEFAULT_DRAFT 8
 
 /* Numbers of requests have 16 bits for a slot. */
 enum { MAX_REQUESTS = 1 << 16 };
@@ -25,6 +26,10 @@ static tlp_status check_options(const tlp_engine_options *o)
     if (o->n_chunk < 0)
         return tlpi_fail(TLP_EINVAL, "engine option n_chunk: %d is negative",
                          o->n_chunk);
+    if (o->n_draft < -1 || o->n_draft > TLPI_MAX_DRAFT)
+        return tlpi_fail(TLP_EINVAL,
+                         "engine option n_draft: %d is outside -1 to %d",
+                         o->n_draft, TLPI_MAX_DRAFT);
     return TLP_OK;
 }
 
@@ -42,6 +47,7 @@ static tlp_status create_session(tlp_engine *e, const tlp_engine_options *o)
     e->n_ctx = e->session->cfg.n_ctx;
     e->n_batch = e->session->cfg.n_batch;
     e->n_chunk = TLPI_MIN(o->n_chunk ? o->n_chunk : DEFAULT_CHUNK, e->n_batch);
+    e->n_draft = o->n_draft ? TLPI_MAX(o->n_draft, 0) : DEFAULT_DRAFT;
     e->n_request = o->n_request ? o->n_request : DEFAULT_REQUESTS;
 done:
     return st;
@@ -49,18 +55,20 @@ done:
 
 static tlp_status alloc_tables(tlp_engine *e)
 {
-    size_t n = (size_t)e->n_seq + (size_t)e->n_batch;
+    size_t n_seq = (size_t)e->n_seq;
+    size_t n = n_seq * (size_t)(1 + e->n_draft) + (size_t)e->n_batch;
     size_t n_request = (size_t)e->n_request;
 
-    e->seq = tlpi_calloc(e->env, (size_t)e->n_seq, sizeof(*e->seq));
+    e->seq = tlpi_calloc(e->env, n_seq, sizeof(*e->seq));
+    e->cost.plain = tlpi_calloc(e->env, n_seq + 1, sizeof(*e->cost.plain));
     e->token = tlpi_alloc_array(e->env, n, sizeof(*e->token));
     e->token_seq = tlpi_alloc_array(e->env, n, sizeof(*e->token_seq));
     e->want = tlpi_alloc_array(e->env, n, sizeof(*e->want));
     e->row = tlpi_alloc_array(e->env, n, sizeof(*e->row));
     e->free_slot = tlpi_alloc_array(e->env, n_request, sizeof(*e->free_slot));
     e->cancel = tlpi_calloc(e->env, n_request, sizeof(*e->cancel));
-    if (!e->seq || !e->token || !e->token_seq || !e->want || !e->row ||
-        !e->free_slot || !e->cancel)
+    if (!e->seq || !e->cost.plain || !e->token || !e->token_seq || !e->want ||
+        !e->row || !e->free_slot || !e->cancel)
         return tlpi_fail_nomem_for("an engine");
     while (e->n_free < e->n_request) {
         e->free_slot[e->n_free] = e->n_request - 1 - e->n_free;
@@ -99,6 +107,7 @@ static void release(tlp_engine *e)
     pthread_cond_destroy(&e->work);
     pthread_cond_destroy(&e->news);
     tlpi_free(env, e->seq);
+    tlpi_free(env, e->cost.plain);
     tlpi_free(env, e->token);
     tlpi_free(env, e->token_seq);
     tlpi_free(env, e->want);

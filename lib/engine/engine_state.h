@@ -15,75 +15,8 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "engine/draft.h"
 #include "session/session.h"
-
-/* ==== events (event.c) =================================================== */
-
-typedef struct tlpi_event {
-    tlp_event event; /* first: what the program holds */
-    struct tlpi_event *next;
-    tlp_model *model; /* retained: it has the allocator */
-    char *more;       /* text in memory of its own, or NULL */
-} tlpi_event;
-
-/* An event with room for n_top log-probabilities and a text; NULL when out of
- * memory.  The text is copied. */
-tlpi_event *tlpi_event_make(tlp_model *model, int n_top, const char *text,
-                            size_t n_text);
-/* Give an event a text; when out of memory it stays without. */
-void tlpi_event_set_text(tlpi_event *e, const char *text, size_t n);
-void tlpi_event_free(tlpi_event *e); /* NULL is fine */
-
-/* ==== requests (request.c) =============================================== */
-
-struct tlpi_request;
-
-/* One text of a request. */
-typedef struct tlpi_request_choice {
-    struct tlpi_request *request;
-    int index;
-    int32_t seq;   /* -1: has none yet, or no more */
-    int32_t token; /* chosen, not evaluated yet; -1: none */
-    int32_t n_generated;
-    bool ended;
-    tlp_sampler *sampler; /* from the beginning to the end */
-    tlp_stream *stream;
-    tlpi_event *stop; /* the event of its end, made beforehand */
-    double last;      /* time of the last token */
-} tlpi_request_choice;
-
-typedef struct tlpi_request {
-    uint64_t id;
-    tlp_request o; /* arrays are copies: prompt, stop_tokens, sampler, bias */
-    tlp_sampler_options sampler;
-    tlp_logit_bias *bias;
-    int32_t *prompt, *stop_tokens;
-    int32_t n_prompt, n_done, n_cached; /* tokens; evaluated; not again */
-    tlpi_request_choice *choice;        /* [o.n_choice] */
-    int n_left;                         /* choices that have not ended */
-    tlpi_event *end; /* the event of its end, made beforehand */
-    double submitted;
-    double deadline; /* time; 0: none */
-    bool failed, canceled;
-    int32_t given;             /* tokens of the prompt in this step */
-    struct tlpi_request *next; /* in the list of waiting or running requests */
-} tlpi_request;
-
-typedef struct tlpi_request_list {
-    tlpi_request *first, **end; /* end: where the next one is hung */
-    int n;
-} tlpi_request_list;
-
-/* Does a part of its prompt wait for evaluation? */
-static inline bool tlpi_request_has_prompt(const tlpi_request *r)
-{
-    return r->n_left && r->n_done < r->n_prompt;
-}
-
-void tlpi_request_push(tlpi_request_list *list, tlpi_request *r);
-/* Take out the request that hangs at `place`. */
-tlpi_request *tlpi_request_take(tlpi_request_list *list, tlpi_request **place);
-void tlpi_request_free(tlp_model *model, tlpi_request *r); /* NULL is fine */
 
 /* ==== the engine ========================================================= */
 
@@ -94,7 +27,8 @@ typedef struct tlpi_engine_seq {
     uint64_t used; /* greater: used later */
 } tlpi_engine_seq;
 
-/* What a row of logits of a step is for. */
+/* What a row of logits of a step is for.  Rows of a choice's guesses follow its
+ * first row and have none of these. */
 typedef struct tlpi_engine_row {
     tlpi_request *request;
     tlpi_request_choice *choice; /* NULL: a row of the prompt */
@@ -105,7 +39,7 @@ struct tlp_engine {
     tlp_plan *plan; /* retained */
     const tlpi_env *env;
     tlp_session *session;
-    int32_t n_seq, n_ctx, n_batch, n_chunk, n_request;
+    int32_t n_seq, n_ctx, n_batch, n_chunk, n_request, n_draft;
     pid_t pid; /* of the process that created the engine */
 
     /* ---- of every thread ---- */
@@ -131,10 +65,12 @@ struct tlp_engine {
     tlpi_request_list running;
     tlpi_engine_seq *seq;       /* [n_seq] */
     uint64_t clock;             /* counts uses of sequences */
-    int32_t *token, *token_seq; /* [n_seq + n_batch] the batch */
+    int32_t *token, *token_seq; /* the batch: texts, guesses, prompts */
     uint8_t *want;
     tlpi_engine_row *row;
     size_t n_token, n_row;
+    int32_t n_text, n_guess; /* tokens of the batch: chosen ones, guesses */
+    tlpi_draft_cost cost;
 };
 
 /* TLP_EINVAL without an engine, TLP_ESTATE in another process than its own. */

@@ -216,9 +216,12 @@ static tlp_status make_choices(const tlp_engine *e, const tlp_request *o,
     for (int32_t i = 0; i < o->n_choice; i++) {
         tlpi_request_choice *c = &r->choice[i];
 
-        *c = (tlpi_request_choice){
-            .request = r, .index = i, .seq = -1, .token = -1
-        };
+        *c = (tlpi_request_choice){ .request = r,
+                                    .index = i,
+                                    .seq = -1,
+                                    .token = -1,
+                                    .guessed = -1,
+                                    .hit = 0.5 };
         c->stop = tlpi_event_make(model, 0, NULL, 0);
         if (!c->stop)
             TLP_TRY(tlpi_fail_nomem_for("a request"));

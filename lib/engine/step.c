@@ -1,9 +1,10 @@
 /*
  * step.c - one step: what a batch holds, and what its rows are for.
  *
- * Every choice that writes text has one token in the batch.  Prompts share the
- * rest: half goes to the prompt that began first, so that it comes to its end
- * however many follow, and the other half to the prompts that lack least.
+ * Every choice that writes text has one token in the batch, and guesses at the
+ * next ones if no prompt is in it (draft.c).  Prompts share the rest: half goes
+ * to the prompt that began first, so that it comes to its end however many
+ * follow, and the other half to the prompts that lack least.
  */
 #include <stdio.h>
 #include <string.h>
@@ -17,11 +18,9 @@ bool tlpi_engine_is_fatal(tlp_status st)
 
 /* ==== the batch ========================================================== */
 
-static void add_token(tlp_engine *e, int32_t token, int32_t seq,
+static void add_token(tlp_engine *e, int32_t token, int32_t seq, bool want,
                       tlpi_engine_row row)
 {
-    bool want = row.request != NULL;
-
     e->token[e->n_token] = token;
     e->token_seq[e->n_token] = seq;
     e->want[e->n_token++] = want;
@@ -29,17 +28,36 @@ static void add_token(tlp_engine *e, int32_t token, int32_t seq,
         e->row[e->n_row++] = row;
 }
 
-/* The tokens that choices chose in earlier steps. */
-static void add_texts(tlp_engine *e)
+/* A token that a choice chose in an earlier step, and guesses behind it. */
+static void add_text(tlp_engine *e, tlpi_request_choice *c, bool guess)
+{
+    tlpi_engine_row row = { c->request, c, 0 };
+
+    if (c->ended || c->token < 0)
+        return;
+    add_token(e, c->token, c->seq, true, row);
+    tlpi_draft_make(e, c, guess);
+    for (int32_t i = 0; i < c->n_guess; i++)
+        add_token(e, c->guess[i], c->seq, true, (tlpi_engine_row){ 0 });
+    e->n_guess += c->n_guess;
+}
+
+static void add_texts(tlp_engine *e, bool guess)
 {
     for (tlpi_request *r = e->running.first; r; r = r->next)
-        for (int32_t i = 0; i < r->o.n_choice; i++) {
-            tlpi_request_choice *c = &r->choice[i];
+        for (int32_t i = 0; i < r->o.n_choice; i++)
+            add_text(e, &r->choice[i], guess);
+}
 
-            if (!c->ended && c->token >= 0)
-                add_token(e, c->token, c->seq,
-                          (tlpi_engine_row){ r, c, c->request->n_prompt });
-        }
+/* Choices that have a token to evaluate. */
+static int32_t count_texts(const tlp_engine *e)
+{
+    int32_t n = 0;
+
+    for (const tlpi_request *r = e->running.first; r; r = r->next)
+        for (int32_t i = 0; i < r->o.n_choice; i++)
+            n += !r->choice[i].ended && r->choice[i].token >= 0;
+    return n;
 }
 
 /* The prompt that lacks least and has got nothing yet. */
@@ -62,8 +80,8 @@ static int32_t give(tlpi_request *r, int32_t most)
     return n;
 }
 
-/* Share `room` tokens among the prompts. */
-static void share(tlp_engine *e, int32_t room)
+/* Share `room` tokens among the prompts; false if there is none. */
+static bool share(tlp_engine *e, int32_t room)
 {
     tlpi_request *oldest = NULL, *r;
 
@@ -73,11 +91,12 @@ static void share(tlp_engine *e, int32_t room)
             oldest = r;
     }
     if (!oldest)
-        return;
+        return false;
     room -= give(oldest, (room + 1) / 2);
     while (room > 0 && (r = shortest(e)))
         room -= give(r, room);
     give(oldest, room);
+    return true;
 }
 
 static void add_prompt(tlp_engine *e, tlpi_request *r)
@@ -89,15 +108,17 @@ static void add_prompt(tlp_engine *e, tlpi_request *r)
 
         if (r->o.prompt_logprobs || (last && r->o.n_predict >= 0))
             row = (tlpi_engine_row){ r, NULL, pos };
-        add_token(e, r->prompt[pos], r->choice[0].seq, row);
+        add_token(e, r->prompt[pos], r->choice[0].seq, row.request, row);
     }
 }
 
 static void fill_batch(tlp_engine *e)
 {
     e->n_token = e->n_row = 0;
-    add_texts(e);
-    share(e, e->n_token ? e->n_chunk : e->n_batch);
+    e->n_guess = 0;
+    e->n_text = count_texts(e);
+    bool prompts = share(e, e->n_text ? e->n_chunk : e->n_batch);
+    add_texts(e, !prompts);
     for (tlpi_request *r = e->running.first; r; r = r->next)
         add_prompt(e, r);
 }
@@ -123,6 +144,8 @@ static tlp_status take_row(tlp_engine *e, size_t row)
     tlpi_request *r = what->request;
     tlp_status st = TLP_OK;
 
+    if (!r)
+        return TLP_OK; /* of a guess */
     if (what->choice)
         return tlpi_engine_choose(e, what->choice, row);
     if (r->n_left && r->o.prompt_logprobs)
@@ -262,9 +285,14 @@ static tlp_status evaluate(tlp_engine *e)
 
 static void count_step(tlp_engine *e, double begin)
 {
+    double seconds = tlpi_now() - begin;
+
+    if (e->n_text && e->n_token == (size_t)(e->n_text + e->n_guess))
+        tlpi_draft_time(&e->cost, e->n_text, e->n_guess, seconds);
     pthread_mutex_lock(&e->lock);
     e->stats.n_step++;
-    e->stats.step_seconds += tlpi_now() - begin;
+    e->stats.n_draft += (uint64_t)e->n_guess;
+    e->stats.step_seconds += seconds;
     pthread_mutex_unlock(&e->lock);
 }
 
