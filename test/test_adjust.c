@@ -270,14 +270,44 @@ Test(adjust, granite)
     expect_gains("granite");
 }
 
-Test(adjust, smollm3)
+static void expect_all(const char *arch)
 {
-    tiny_spec spec = spec_of("smollm3");
+    tiny_spec spec = spec_of(arch);
     adjusted_model s = subject_open(&spec);
 
     for (int c = 0; c < COUNT(plans); c++)
         expect_kind(&s, &plans[c], FITTED_ALL, 2);
     subject_close(&s);
+}
+
+Test(adjust, smollm3)
+{
+    expect_all("smollm3");
+}
+
+/* Norms of outputs: gains follow them, or weigh tracks in front of the norm of
+ * their sum. */
+static void expect_posts(const char *arch)
+{
+    tiny_spec spec = spec_of(arch);
+    adjusted_model s = subject_open(&spec);
+
+    for (int c = 0; c < COUNT(plans); c++)
+        for (int k = 0; k < COUNT(kinds); k++)
+            if (kinds[k] != FITTED_OUT)
+                expect_kind(&s, &plans[c], kinds[k], 4);
+    subject_close(&s);
+    every_kind_of_tracks(&spec);
+}
+
+Test(adjust, gemma3)
+{
+    expect_posts("gemma3");
+}
+
+Test(adjust, olmo2)
+{
+    expect_posts("olmo2");
 }
 
 /* Ranks that are no multiple of anything, on every instruction set. */

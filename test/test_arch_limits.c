@@ -56,8 +56,8 @@ static void see_place(const tlp_study_place *place, void *arg)
 static void expect_untuned(tlp_model *m, const char *why)
 {
     tlp_plan_bake_options bake = TLP_PLAN_BAKE_OPTIONS_INIT;
-    tlp_plan_train_options train = TLP_PLAN_TRAIN_OPTIONS_INIT;
     tlp_study_options study = TLP_STUDY_OPTIONS_INIT;
+    tlp_plan_train_options train = TLP_PLAN_TRAIN_OPTIONS_INIT;
     tlp_plan *out = NULL, *pair = parse(m, "par:1-2");
     tlp_plan *tracks = parse(m, "nosync:1a");
 
@@ -122,15 +122,60 @@ Test(arch_limits, olmo2)
     tlp_model_free(m);
 }
 
-/* A file of adjustments is refused too, and one of LoRA alone is not. */
+/* ==== files of adjustments =============================================== */
+
+/* An image with these members for the first stage that the plan changes. */
+static tlp_status load(tlp_model *m, const char *text, tlpi_fitted_member *f,
+                       int out_rank, float *out_up)
+{
+    tlp_plan *plan = parse(m, text), *out = NULL;
+    tlpi_fitted_stage stage[16] = { { 0 } };
+    void *image = NULL;
+    size_t n = 0;
+    int i = 0;
+
+    while (tlpi_plan_n_member(plan, i) < 2)
+        i++;
+    stage[i] = (tlpi_fitted_stage){ f, out_rank, out_up };
+    CHECK_OK(tlpi_adjust_image(plan, stage, NULL, &image, &n));
+    tlp_status st = tlpi_plan_with_adjust(&out, plan, image, n, "test");
+    tlp_plan_free(out);
+    tlp_plan_free(plan);
+    return st;
+}
+
 Test(arch_limits, files_of_adjustments)
 {
-    tlp_model *m = open_arch("olmo2");
-    tlp_plan *plan = parse(m, "nosync:1a"), *fitted = NULL;
+    enum { D = 96 };
+    tlp_model *llama = open_arch("llama"), *gemma3 = open_arch("gemma3");
+    tlp_model *olmo2 = open_arch("olmo2");
+    float x[D] = { 0 };
+    tlpi_fitted_member plain = { .attn_gain = 1, .ffn_gain = 1 };
+    tlpi_fitted_member norm[] = { plain, plain }, post[] = { plain, plain };
+    tlpi_fitted_member sum[] = { plain, plain }, out[] = { plain, plain };
 
-    REFUSED("stages are not adjusted in olmo2 models",
-            fitted_plan(&fitted, plan, FITTED_GAINS, 4, 1));
-    tlp_plan_free(lora_plan(plan, 0, 4, 1));
-    tlp_plan_free(plan);
-    tlp_model_free(m);
+    norm[0].ffn_norm = norm[1].attn_norm = x;
+    post[0].attn_post = post[1].attn_post = x;
+    sum[0].attn_post = post[0].ffn_post = post[1].ffn_post = x;
+    out[0].out_down = out[1].out_down = x;
+    CHECK_OK(load(llama, "par:1-2", out, 1, x));
+    REFUSED("tensor blk.1.post_attention_norm.weight: llama models have no "
+            "such norm",
+            load(llama, "par:1-2", post, 0, NULL));
+    CHECK_OK(load(gemma3, "par:1-2", norm, 0, NULL));
+    CHECK_OK(load(gemma3, "par:1-2", post, 0, NULL));
+    CHECK_OK(load(gemma3, "nosync:1", post, 0, NULL));
+    CHECK_OK(load(gemma3, "nosync:1f", sum, 0, NULL));
+    CHECK_FAILS(TLP_EMISMATCH, load(gemma3, "nosync:1f", post, 0, NULL));
+    cr_expect(strstr(tlp_last_error(), "track.1.post_attention_norm.weight: "
+                                       "the outputs of all tracks are summed"),
+              "%s", tlp_last_error());
+    REFUSED("there is no correction in gemma3 models, whose layers normalise",
+            load(gemma3, "par:1-2", out, 1, x));
+    CHECK_OK(load(olmo2, "par:1-2", post, 0, NULL));
+    REFUSED("olmo2 models have no such norm",
+            load(olmo2, "par:1-2", norm, 0, NULL));
+    tlp_model_free(olmo2);
+    tlp_model_free(gemma3);
+    tlp_model_free(llama);
 }

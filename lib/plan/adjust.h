@@ -5,7 +5,8 @@
  *
  * For a stage with input x, members i, and d = n_embd:
  *
- *   norms      Na_i, Nf_i with other weights
+ *   norms      Na_i, Nf_i with other weights, and the norms of outputs of
+ *              models that have them
  *   gains      A_i and F_i times a number each
  *   attn_in    Na_i(x) += up (down Na_i(x)), before the projections
  *   ffn_in     Nf_i(y) += up (down Nf_i(y)), before gate and up
@@ -20,10 +21,15 @@
  *
  * The members of a layer in tracks are its tracks.  They have no `out`.
  *
+ * Where a model normalises outputs, A_i and F_i stand for the normalised ones,
+ * so that a gain follows the norm, and there is no `out`.  The norm of a sum
+ * over tracks is that of track 0, and gains weigh the tracks in front of it.
+ *
  * All numbers live in one image, a safetensors file; the objects below are
  * views of the image.
  *
  *   blk.N.attn_norm.weight [d]     blk.N.ffn_norm.weight [d]
+ *   blk.N.post_attention_norm.weight [d], blk.N.post_ffw_norm.weight [d]
  *   blk.N.attn_gain [1]            blk.N.ffn_gain [1]            F32
  *   blk.N.attn_in.down [r][d]      blk.N.attn_in.up [d][r]
  *   blk.N.ffn_in.down  [r][d]      blk.N.ffn_in.up  [d][r]       F32 or F16
@@ -46,6 +52,7 @@
 
 typedef struct tlpi_member_adjust {
     const tlpi_tensor *attn_norm, *ffn_norm; /* [d] F32; NULL: the model's */
+    const tlpi_tensor *attn_post, *ffn_post; /* as attn_norm, of outputs */
     float attn_gain, ffn_gain;               /* 1: no gain */
     tlpi_lowrank attn_in, ffn_in;
     tlpi_tensor out_down; /* [out_rank][d], if the stage has an out_rank */
@@ -67,9 +74,6 @@ struct tlpi_adjust {
     tlpi_layer_lora *lora;      /* [n_layer], or NULL */
     tlpi_safetensors *index;    /* the image's tensors */
 };
-
-/* TLP_ENOTSUP where stages of the plan cannot be adjusted in its model. */
-tlp_status tlpi_adjust_check_model(const tlp_plan *p, const char *where);
 
 void tlpi_adjust_free(const tlpi_env *env, tlpi_adjust *a); /* NULL is fine */
 
@@ -122,6 +126,19 @@ tlp_status tlpi_adjust_write(tlpi_adjust_file *f, const tlp_plan *plan,
                              const char *path);
 void tlpi_adjust_file_end(tlpi_adjust_file *f);
 
+/* ==== tensors of an image (adjust_place.c) ============================== */
+
+/* Places of a stage's members in an image: its layers, or its tracks. */
+int tlpi_adjust_n_place(const tlp_plan *p, int stage);
+
+/* Store a view of an image's tensor in its member or stage. */
+tlp_status tlpi_adjust_place(tlpi_adjust *a, const tlp_plan *p,
+                             const tlpi_tensor *t, const char *where);
+
+/* Both tensors of every pair of a stage are there; stores their ranks. */
+tlp_status tlpi_adjust_check_pairs(tlpi_adjust *a, const tlp_plan *p, int stage,
+                                   const char *where);
+
 /* ==== making an image (adjust_make.c) =================================== */
 
 /* Result of the fits of a stage; NULL and 0 stand for no adjustment. */
@@ -132,6 +149,7 @@ typedef struct tlpi_fitted_lowrank {
 
 typedef struct tlpi_fitted_member {
     float *attn_norm, *ffn_norm; /* [d] */
+    float *attn_post, *ffn_post; /* [d] */
     float attn_gain, ffn_gain;   /* 1: no gain */
     tlpi_fitted_lowrank attn_in, ffn_in;
     float *out_down; /* [out_rank][d] */

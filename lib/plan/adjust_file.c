@@ -52,7 +52,7 @@ static tlp_status path_beside(tlpi_text *out, const char *path,
 size_t tlpi_adjust_max_bytes(const tlp_plan *p)
 {
     uint64_t d = (uint64_t)p->model->hp.n_embd;
-    uint64_t member = 3 * 2 * d * d * 4 + 2 * d * 4 + 2 * 4;
+    uint64_t member = 3 * 2 * d * d * 4 + 4 * d * 4 + 2 * 4;
     uint64_t n =
         (uint64_t)p->model->hp.n_layer * (uint64_t)TLPI_MAX(1, p->n_track);
     uint64_t all = member * n + tlpi_lora_max_bytes(p->model) +

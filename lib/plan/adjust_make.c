@@ -8,8 +8,8 @@
 #include "plan/adjust.h"
 #include "plan/plan_sketch.h"
 
-/* Tensors of a member: two norms, two gains, three pairs. */
-#define MAX_PARTS 10
+/* Tensors of a member: four norms, two gains, three pairs. */
+#define MAX_PARTS 12
 #define MAX_LORA_PARTS (2 * (size_t)TLPI_N_LAYER_TENSOR) /* of a layer */
 
 /* "blk.N.track.T" */
@@ -63,6 +63,8 @@ static void add_member(image_maker *m, const char *member,
 {
     add_of(m, member, "attn_norm.weight", f->attn_norm, 0, m->d);
     add_of(m, member, "ffn_norm.weight", f->ffn_norm, 0, m->d);
+    add_of(m, member, "post_attention_norm.weight", f->attn_post, 0, m->d);
+    add_of(m, member, "post_ffw_norm.weight", f->ffn_post, 0, m->d);
     if (f->attn_gain != 1)
         add_of(m, member, "attn_gain", &f->attn_gain, 0, 1);
     if (f->ffn_gain != 1)

@@ -278,7 +278,8 @@ done:
  *   D_t = D_t + F_t(Nf x_t);  exchange, or not
  *
  * With norms of outputs, P is the norm of the layer's half.  A track's own part
- * has the norm P_t, which is P with its weights divided by sqrt(T):
+ * has the norm P_t, which is P with its weights divided by sqrt(T), unless the
+ * plan gives it weights of its own:
  *
  *   no exchange:  D_t = D_t + P_t(A_t(Na x_t))
  *   exchange:     x = x + P(sum A_t(Na x_t)) + sum D_t,  D_t = 0
@@ -310,7 +311,7 @@ static tlp_status keep_tracks(const tlpi_pass *p, const tlpi_rank_stage *s,
         if (!tlpi_span_has(s->span[t], p->rank))
             continue;
         if (post)
-            tlpi_post(p, post[TLPI_POST_OWN], tlpi_attn_sum(p, s, t));
+            tlpi_post(p, post[TLPI_POST_OWN + t], tlpi_attn_sum(p, s, t));
         if (!open)
             p->b->ops->zero(p->b, track, p->n);
         p->b->ops->add(p->b, track, tlpi_attn_sum(p, s, t), p->n);

@@ -249,7 +249,7 @@ done:
 
 static int n_post(const tlpi_rank_stage *s)
 {
-    return tlpi_stage_has_tracks(s) ? TLPI_N_POST : s->n_member;
+    return s->n_member + (tlpi_stage_has_tracks(s) ? TLPI_POST_OWN : 0);
 }
 
 /* The norms of the outputs of one half: of all members, because every rank may
@@ -269,7 +269,9 @@ static tlp_status load_post(tlpi_program *p, const tlpi_stage *stage,
     if (tlpi_stage_has_tracks(s)) {
         float root = sqrtf((float)s->n_member);
         TLP_TRY(load_scaled(&src, id, 0, d, 1, &(*out)[TLPI_POST_SUM]));
-        TLP_TRY(load_scaled(&src, id, 0, d, 1 / root, &(*out)[TLPI_POST_OWN]));
+        for (int t = 0; t < s->n_member; t++)
+            TLP_TRY(load_scaled(&src, id, 0, d, 1 / root,
+                                &(*out)[TLPI_POST_OWN + t]));
         return TLP_OK;
     }
     for (; src.member < s->n_member; src.member++)

@@ -6,6 +6,7 @@
  * Corrections are not cut between ranks: they are small, and a cut would cost
  * an all-reduce.
  */
+#include <math.h>
 #include <string.h>
 
 #include "rank/program.h"
@@ -159,15 +160,70 @@ static tlp_status reserve_low(tlpi_program *p, const tlpi_rank_stage *s,
 
 /* ==== norms and gains ==================================================== */
 
+/* norm = the weights of `other`, or of the model, times scale */
 static void put_norm(tlpi_program *p, const tlpi_tensor *model,
-                     const tlpi_tensor *other, float *host, float *norm)
+                     const tlpi_tensor *other, float scale, float *host,
+                     float *norm)
 {
     const tlpi_tensor *t = other ? other : model;
 
     if (!norm || p->store->dry)
         return;
     tlpi_dequantize(t->type, t->data, host, t->ne[0]);
+    for (int64_t i = 0; scale != 1 && i < t->ne[0]; i++)
+        host[i] *= scale;
     p->store->b->ops->write(p->store->b, norm, host, (size_t)t->ne[0]);
+}
+
+/* A half of a stage's members. */
+typedef struct adjusted_half {
+    tlpi_layer_id post;
+    bool apart;                /* of tracks: their outputs are not summed */
+    float *gain, *const *norm; /* of the stage */
+} adjusted_half;
+
+static const tlpi_tensor *post_of(const tlpi_member_adjust *f, tlpi_layer_id id)
+{
+    if (!f)
+        return NULL;
+    return id == TLPI_ATTN_POST_NORM ? f->attn_post : f->ffn_post;
+}
+
+static float gain_of(const tlpi_member_adjust *f, tlpi_layer_id id)
+{
+    if (!f)
+        return 1;
+    return id == TLPI_ATTN_POST_NORM ? f->attn_gain : f->ffn_gain;
+}
+
+/* A gain is in the norm of a member's output, or in front of the norm of a sum
+ * over tracks, which track 0 has.  Models without norms of outputs have it in
+ * the terms of the output alone. */
+static void put_outputs(tlpi_program *p, int index, const adjusted_half *h,
+                        const tlpi_member_adjust *from, float *scratch)
+{
+    const tlpi_rank_stage *s = &p->stage[index];
+    bool tracks = tlpi_stage_has_tracks(s);
+    float root = tracks ? sqrtf((float)s->n_member) : 1;
+
+    for (int m = 0; m < s->n_member; m++) {
+        const tlpi_member_adjust *f = from ? &from[m] : NULL;
+        const tlpi_tensor *model =
+            p->store->model->w
+                .layer[tlpi_stage_layer(&p->plan->stage[index], m)]
+                .t[h->post];
+        float gain = p->store->model->hp.residual_scale * gain_of(f, h->post);
+
+        h->gain[m] = gain;
+        if (h->norm && (!tracks || h->apart)) {
+            put_norm(p, model, post_of(f, h->post), gain / root, scratch,
+                     h->norm[tracks ? TLPI_POST_OWN + m : m]);
+            h->gain[m] = 1;
+        } else if (h->norm && m == 0) {
+            put_norm(p, model, post_of(f, h->post), 1, scratch,
+                     h->norm[TLPI_POST_SUM]);
+        }
+    }
 }
 
 /* A gain is a scale of the term whose weight is the output projection; its
@@ -251,20 +307,24 @@ static void put_adjust(tlpi_program *p, int index,
 {
     tlpi_rank_stage *s = &p->stage[index];
     const tlpi_stage *stage = &p->plan->stage[index];
-    float scale = p->store->model->hp.residual_scale;
+    const adjusted_half attn = { TLPI_ATTN_POST_NORM,
+                                 s->nosync & TLP_NOSYNC_ATTN, s->attn_gain,
+                                 s->attn_post };
+    const adjusted_half ffn = { TLPI_FFN_POST_NORM, s->nosync & TLP_NOSYNC_FFN,
+                                s->ffn_gain, s->ffn_post };
 
     for (int m = 0; m < s->n_member; m++) {
         const tlpi_layer *l =
             &p->store->model->w.layer[tlpi_stage_layer(stage, m)];
         const tlpi_member_adjust *f = from ? &from[m] : NULL;
 
-        put_norm(p, l->t[TLPI_ATTN_NORM], f ? f->attn_norm : NULL, scratch,
+        put_norm(p, l->t[TLPI_ATTN_NORM], f ? f->attn_norm : NULL, 1, scratch,
                  s->attn_norm[m].w);
-        put_norm(p, l->t[TLPI_FFN_NORM], f ? f->ffn_norm : NULL, scratch,
+        put_norm(p, l->t[TLPI_FFN_NORM], f ? f->ffn_norm : NULL, 1, scratch,
                  s->ffn_norm[m].w);
-        s->attn_gain[m] = scale * (f ? f->attn_gain : 1);
-        s->ffn_gain[m] = scale * (f ? f->ffn_gain : 1);
     }
+    put_outputs(p, index, &attn, from, scratch);
+    put_outputs(p, index, &ffn, from, scratch);
     put_biases(p, stage, s, scratch, scratch + p->store->model->hp.n_embd);
     tlpi_program_adjust_free(p, s);
     s->adjust = a;

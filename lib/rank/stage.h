@@ -66,8 +66,9 @@ typedef enum tlpi_row_ranks {
 } tlpi_row_ranks;
 
 /* Norms of the outputs of a layer in tracks: of the sum over the tracks; none,
- * for what the tracks have added before; of a track's own part. */
-enum { TLPI_POST_SUM, TLPI_POST_REST, TLPI_POST_OWN, TLPI_N_POST };
+ * for what the tracks have added before; from TLPI_POST_OWN on, of each track's
+ * own part. */
+enum { TLPI_POST_SUM, TLPI_POST_REST, TLPI_POST_OWN };
 
 /* A stage's low-rank corrections (plan/adjust.h), for the members of which the
  * rank holds something. */
@@ -84,9 +85,10 @@ typedef struct tlpi_rank_adjust {
 typedef struct tlpi_rank_stage {
     int mode, n_member; /* members: layers, or tracks of a layer */
     tlpi_rank_input *attn_norm, *ffn_norm; /* [n_member] */
-    float **attn_post; /* norms of the members' attention and feed-forward: */
-    float **ffn_post;  /* [n_member], of tracks [TLPI_N_POST]; NULL: the model
-                          has none */
+    float **attn_post; /* norms of the members' attention and feed-forward, */
+    float **ffn_post;  /* times their gains: [n_member], of tracks
+                          [TLPI_POST_OWN + n_member]; NULL: the model has none
+                        */
     tlpi_row_ranks row_ranks;
     int n_row; /* rows of queries a token: one for each member, or one for a
                   layer in tracks */
@@ -95,7 +97,8 @@ typedef struct tlpi_rank_stage {
     tlpi_rank_ffn *ffn;
     int n_ffn;
     float *attn_gain, *ffn_gain; /* [n_member] the plan's, or 1, times the
-                                    model's residual_scale */
+                                    model's residual_scale; 1 where a norm of
+                                    the output has both */
     tlpi_rank_adjust *adjust;    /* or NULL: nothing of low rank */
     float *o_bias;               /* [d] sum over the parts', or NULL */
     const tlpi_span *span;       /* [n_member] for par, asym and tracks, or

@@ -96,8 +96,10 @@ static tlp_status check_plan(const tlp_plan *p)
     tlp_status st =
         tlpi_model_check_inputs(p->model, "plan", "stages are not adjusted in");
 
-    if (st == TLP_OK)
-        st = tlpi_adjust_check_model(p, "plan");
+    for (int i = 0; i < p->n_stage && st == TLP_OK; i++)
+        if (p->stage[i].n_member > 1)
+            st = tlpi_model_check_post(p->model, "plan",
+                                       "groups are not adjusted in");
     if (st != TLP_OK)
         return st;
     if (p->adjust && p->adjust->lora)

@@ -39,14 +39,28 @@ static tlpi_fitted_lowrank lowrank(random_source *s, int rank)
     };
 }
 
-static tlpi_fitted_member member(random_source *s, int kinds, int rank)
+/* Does track t of the stage have the norm of its half's output? */
+static bool has_post(const tlp_plan *plan, int stage, int t, int apart)
+{
+    return tlpi_arch_get(&plan->model->hp)->post_norm &&
+           (t == 0 || !tlpi_plan_has_tracks(plan, stage) ||
+            plan->stage[stage].nosync & apart);
+}
+
+static tlpi_fitted_member member(random_source *s, const tlp_plan *plan,
+                                 int stage, int j, int kinds, int rank)
 {
     tlpi_fitted_member m = { .attn_gain = 1, .ffn_gain = 1 };
+    bool norms = kinds & FITTED_NORMS;
 
-    if (kinds & FITTED_NORMS) {
+    if (norms && !tlpi_arch_get(&plan->model->hp)->raw_input) {
         m.attn_norm = take(s, s->d, 1, 0.2);
         m.ffn_norm = take(s, s->d, 1, 0.2);
     }
+    if (norms && has_post(plan, stage, j, TLP_NOSYNC_ATTN))
+        m.attn_post = take(s, s->d, 1, 0.2);
+    if (norms && has_post(plan, stage, j, TLP_NOSYNC_FFN))
+        m.ffn_post = take(s, s->d, 1, 0.2);
     if (kinds & FITTED_GAINS) {
         m.attn_gain = gain(s);
         m.ffn_gain = gain(s);
@@ -80,7 +94,7 @@ tlpi_fitted_stage *fitted_make(const tlp_plan *plan, int kinds, int rank,
 {
     size_t n_stage = (size_t)plan->n_stage, n_member = count_all(plan);
     size_t d = (size_t)plan->model->hp.n_embd;
-    size_t n_float = n_member * (2 + 6 * (size_t)rank) * d;
+    size_t n_float = n_member * (4 + 6 * (size_t)rank) * d;
     char *block = calloc(1, n_stage * sizeof(tlpi_fitted_stage) +
                                 n_member * sizeof(tlpi_fitted_member) +
                                 n_float * sizeof(float));
@@ -92,13 +106,15 @@ tlpi_fitted_stage *fitted_make(const tlp_plan *plan, int kinds, int rank,
     random_source s = { (void *)(m + n_member), seed, (int64_t)d };
     for (int i = 0; i < plan->n_stage; i++) {
         int n = count_members(plan, i);
-        bool out = kinds & FITTED_OUT && !tlpi_plan_has_tracks(plan, i);
+        bool out = kinds & FITTED_OUT && !tlpi_plan_has_tracks(plan, i) &&
+                   !tlpi_arch_get(&plan->model->hp)->post_norm;
 
         if (n < 2)
             continue;
         stage[i].member = m;
         for (int j = 0; j < n; j++)
-            *m++ = member(&s, out ? kinds : kinds & ~FITTED_OUT, rank);
+            *m++ =
+                member(&s, plan, i, j, out ? kinds : kinds & ~FITTED_OUT, rank);
         if (out) {
             stage[i].out_rank = rank;
             stage[i].out_up = take(&s, rank * s.d, 0, 0.1);

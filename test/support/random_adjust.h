@@ -17,9 +17,10 @@ enum {
 
 /*
  * Random adjustments of these kinds for the stages with several members, layers
- * or tracks, with low-rank corrections of this rank (tracks: no FITTED_OUT);
- * single layers get none.  Returns one
- * block for free(), NULL without memory; equal for equal seeds.  Norm weights
+ * or tracks, with low-rank corrections of this rank (tracks, and models with
+ * norms of outputs: no FITTED_OUT); single layers get none.  FITTED_NORMS are
+ * the norms that the model has.  Returns one block for free(), NULL without
+ * memory; equal for equal seeds.  Norm weights
  * and gains are about 1, corrections are small compared with the corrected
  * values.
  */

@@ -29,8 +29,8 @@ static void correct(const ref_model *m, const ref_lowrank *c, const double *x,
 }
 
 /* Input of attention or of the feed-forward part: normalised and corrected. */
-static void input(const ref_model *m, const ref_array *norm, double *other,
-                  const ref_lowrank *c, const double *x, int n, double *in)
+void ref_input(const ref_model *m, const ref_array *norm, double *other,
+               const ref_lowrank *c, const double *x, int n, double *in)
 {
     ref_array w = { other, norm->n };
 
@@ -54,55 +54,26 @@ static void scale(double *x, size_t n, double gain)
         x[i] *= gain;
 }
 
-/* The norm of an output, where the model has one; it undoes earlier gains. */
-static void post(const ref_model *m, const ref_array *w, double gain, double *y,
-                 int n)
+/* The norm of an output, where the model has one, and then the gain.  other:
+ * its weights, or NULL for the model's. */
+static void give(const ref_model *m, const ref_array *w, double *other,
+                 double gain, double *y, int n)
 {
-    if (!w->x)
-        return;
-    ref_rms_norm(m, w, y, n, m->d, y);
+    ref_array own = { other, w->n };
+
+    if (w->x)
+        ref_rms_norm(m, other ? &own : w, y, n, m->d, y);
     scale(y, (size_t)(n * m->d), gain);
 }
 
-/* Heads [h0, h1) of the rows x [n][n_head * hd], normalised as one row. */
-static void norm_heads(const ref_model *m, const ref_array *w, double *x, int n,
-                       int n_head, int h0, int h1)
-{
-    ref_array some = { w->x + h0 * m->hd, w->n };
-
-    for (int t = 0; t < n; t++) {
-        double *row = x + (t * n_head + h0) * m->hd;
-
-        ref_rms_norm(m, &some, row, 1, (h1 - h0) * m->hd, row);
-    }
-}
-
-/* The norms of queries and keys: of each head, or of the rows that heads
- * [h0, h1) and their kv heads make. */
-static void norm_qk(const ref_model *m, const ref_layer *l, double *q,
-                    double *k, int n, int h0, int h1)
-{
-    int group = m->n_head / m->n_head_kv;
-
-    if (!l->t[Q_NORM].x || h1 == h0)
-        return;
-    if (m->row_norms) {
-        norm_heads(m, &l->t[Q_NORM], q, n, m->n_head, h0, h1);
-        norm_heads(m, &l->t[K_NORM], k, n, m->n_head_kv, h0 / group,
-                   (h1 + group - 1) / group);
-        return;
-    }
-    ref_rms_norm(m, &l->t[Q_NORM], q, n * m->n_head, m->hd, q);
-    ref_rms_norm(m, &l->t[K_NORM], k, n * m->n_head_kv, m->hd, k);
-}
-
-/* The part of heads [h0, h1) in A(Na x): [n][d]; the caller frees it.  The
- * output's bias belongs to head 0.  whole: norms of rows are those of all
- * heads. */
+/* The part of heads [h0, h1) in A(Na x), without gain: [n][d]; the caller frees
+ * it.  The output's bias belongs to head 0.  rows: for norms of rows; NULL:
+ * these heads make the rows. */
 static double *some_heads(const ref_model *m, const ref_layer *l,
                           const ref_member *a, const double *x, int n, int h0,
-                          int h1, bool whole)
+                          int h1, const ref_rows *rows)
 {
+    ref_rows own = ref_rows_create(n);
     static const ref_array none = { 0 };
     size_t hd = (size_t)m->hd, nq = (size_t)(n * m->n_head);
     size_t nk = (size_t)(n * m->n_head_kv);
@@ -111,11 +82,13 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
            *v = ref_zeros(nk * hd);
     double *o = ref_zeros(nq * hd), *y = ref_zeros((size_t)(n * m->d));
 
-    input(m, &l->t[ATTN_NORM], a->attn_norm, &a->attn_in, x, n, in);
+    ref_input(m, &l->t[ATTN_NORM], a->attn_norm, &a->attn_in, x, n, in);
     ref_linear(&l->t[ATTN_Q], &l->t[BIAS_Q], in, n, m->d, q);
     ref_linear(&l->t[ATTN_K], &l->t[BIAS_K], in, n, m->d, k);
     ref_linear(&l->t[ATTN_V], &l->t[BIAS_V], in, n, m->d, v);
-    norm_qk(m, l, q, k, n, whole ? 0 : h0, whole ? m->n_head : h1);
+    if (m->row_norms && !rows)
+        ref_rows_add(m, l, a, x, n, h0, h0, h1, &own);
+    ref_norm_qk(m, l, q, k, n, rows ? rows : &own);
     if (l->inv_freq) {
         ref_rope(m, l->inv_freq, q, n, m->n_head);
         ref_rope(m, l->inv_freq, k, n, m->n_head_kv);
@@ -127,8 +100,9 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
                 t, h, p, o + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd);
     ref_linear(&l->t[ATTN_OUT], h0 == 0 ? &l->t[BIAS_OUT] : &none, o, n,
                m->n_head * m->hd, y);
-    scale(y, (size_t)(n * m->d), m->residual_scale * a->attn_gain);
+    scale(y, (size_t)(n * m->d), m->residual_scale);
     free(in), free(p), free(q), free(k), free(v), free(o);
+    ref_rows_free(&own);
     return y;
 }
 
@@ -137,13 +111,14 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
 static double *attention(const ref_model *m, const ref_layer *l,
                          const ref_member *a, const double *x, int n)
 {
-    double *y = some_heads(m, l, a, x, n, 0, m->n_head, true);
+    double *y = some_heads(m, l, a, x, n, 0, m->n_head, NULL);
 
-    post(m, &l->t[ATTN_POST], a->attn_gain, y, n);
+    give(m, &l->t[ATTN_POST], a->attn_post, a->attn_gain, y, n);
     return y;
 }
 
-/* Hidden units [u0, u1) of F(Nf x), with the input of member `by`. */
+/* Hidden units [u0, u1) of F(Nf x), with the input of member `by`, without
+ * gain. */
 static double *ffn(const ref_model *m, const ref_layer *const *l,
                    const ref_member *a, int i, int by, const double *x, int n,
                    int u0, int u1)
@@ -152,7 +127,7 @@ static double *ffn(const ref_model *m, const ref_layer *const *l,
     double *in = ref_zeros((size_t)n * d), *y = ref_zeros((size_t)n * d);
     double *g = ref_zeros((size_t)n * ff), *u = ref_zeros((size_t)n * ff);
 
-    input(m, &l[by]->t[FFN_NORM], a[by].ffn_norm, &a[by].ffn_in, x, n, in);
+    ref_input(m, &l[by]->t[FFN_NORM], a[by].ffn_norm, &a[by].ffn_in, x, n, in);
     ref_linear(&l[i]->t[FFN_GATE], NULL, in, n, m->d, g);
     ref_linear(&l[i]->t[FFN_UP], NULL, in, n, m->d, u);
     for (size_t j = 0; j < (size_t)n * ff; j++) {
@@ -161,7 +136,7 @@ static double *ffn(const ref_model *m, const ref_layer *const *l,
         g[j] = unit >= u0 && unit < u1 ? gate(m, g[j]) * u[j] : 0;
     }
     ref_linear(&l[i]->t[FFN_DOWN], NULL, g, n, m->n_ff, y);
-    scale(y, (size_t)n * d, m->residual_scale * a[i].ffn_gain);
+    scale(y, (size_t)n * d, m->residual_scale);
     free(in), free(g), free(u);
     return y;
 }
@@ -185,7 +160,7 @@ static double *whole_ffn(const ref_model *m, const ref_layer *const *l,
 {
     double *f = ffn(m, l, a, i, i, y, n, 0, m->n_ff);
 
-    post(m, &l[i]->t[FFN_POST], a[i].ffn_gain, f, n);
+    give(m, &l[i]->t[FFN_POST], a[i].ffn_post, a[i].ffn_gain, f, n);
     return f;
 }
 
@@ -202,7 +177,7 @@ static double *sliced_ffn(const ref_model *m, const ref_layer *const *l,
         add(sum,
             ffn(m, l, a, i, r, y, n, m->n_ff * r / k, m->n_ff * (r + 1) / k),
             nd);
-    post(m, &l[i]->t[FFN_POST], a[i].ffn_gain, sum, n);
+    give(m, &l[i]->t[FFN_POST], a[i].ffn_post, a[i].ffn_gain, sum, n);
     return sum;
 }
 
@@ -340,22 +315,59 @@ static void exchange(double *x, double **delta, int n_track, size_t nd)
     }
 }
 
-/* With norms of outputs: the tracks' parts of a half become their deltas, after
- * the norm of their sum if it is exchanged, else divided by the root of their
- * number after the norm of each. */
-static void post_parts(const ref_model *m, const ref_array *w, bool sum,
-                       double **part, int n_track, int n)
+/* The tracks' parts of a half become what they add.  With norms of outputs: the
+ * norm of the sum if it is exchanged, which track 0 adds; else the norm of each
+ * divided by the root of their number. */
+static void give_parts(const ref_model *m, const ref_array *w, int half,
+                       bool sum, const ref_member *a, double **part,
+                       int n_track, int n)
 {
     size_t nd = (size_t)(n * m->d);
+    double root = w->x && !sum ? sqrt(n_track) : 1;
 
-    for (int t = 0; !sum && t < n_track; t++)
-        post(m, w, 1 / sqrt(n_track), part[t], n);
-    for (int t = 1; sum && w->x && t < n_track; t++) {
+    for (int t = 0; t < n_track; t++) {
+        double gain = half ? a[t].ffn_gain : a[t].attn_gain;
+
+        if (w->x && sum)
+            scale(part[t], nd, gain);
+        else
+            give(m, w, half ? a[t].ffn_post : a[t].attn_post, gain / root,
+                 part[t], n);
+    }
+    if (!w->x || !sum)
+        return;
+    for (int t = 1; t < n_track; t++) {
         add(part[0], part[t], nd);
         part[t] = ref_zeros(nd);
     }
-    if (sum)
-        post(m, w, 1, part[0], n);
+    give(m, w, half ? a[0].ffn_post : a[0].attn_post, 1, part[0], n);
+}
+
+/* x + delta */
+static double *stream_of(const double *x, const double *delta, size_t nd)
+{
+    double *y = copy(x, nd);
+
+    add(y, copy(delta, nd), nd);
+    return y;
+}
+
+/* The rows that the heads of all tracks make. */
+static ref_rows shared_rows(const ref_model *m, const ref_layer *l,
+                            const ref_member *a, int n_track, const double *x,
+                            double *const *delta, int n)
+{
+    ref_rows r = ref_rows_create(n);
+
+    for (int t = 0; m->row_norms && t < n_track; t++) {
+        double *y = stream_of(x, delta[t], (size_t)(n * m->d));
+
+        ref_rows_add(m, l, &a[t], y, n, 0,
+                     track_begin(m->n_head, 1, t, n_track),
+                     track_begin(m->n_head, 1, t + 1, n_track), &r);
+        free(y);
+    }
+    return r;
 }
 
 /* D_t += A_t(Na (x + D_t));  exchange, or not;  D_t += F_t(Nf (x + D_t));
@@ -365,31 +377,32 @@ static void run_tracks(const ref_model *m, const ref_stage *s, int n_track,
 {
     const ref_layer *l = &m->layer[s->layers[0]];
     size_t nd = (size_t)(n * m->d);
+    ref_rows rows = shared_rows(m, l, s->adjust, n_track, x, delta, n);
 
     for (int half = 0; half < 2; half++) {
         bool open = half ? s->open_ffn : s->open_attn;
-        double *part[REF_MAX_TRACK];
+        double *part[REF_MAX_TRACK] = { 0 };
 
         for (int t = 0; t < n_track; t++) {
-            double *y = copy(x, nd);
+            double *y = stream_of(x, delta[t], nd);
             int h0 = track_begin(m->n_head, 1, t, n_track);
             int h1 = track_begin(m->n_head, 1, t + 1, n_track);
             int u0 = track_begin(m->n_ff, 16, t, n_track);
             int u1 = track_begin(m->n_ff, 16, t + 1, n_track);
 
-            add(y, copy(delta[t], nd), nd);
             part[t] = half ? ffn(m, &l, &s->adjust[t], 0, 0, y, n, u0, u1)
                            : some_heads(m, l, &s->adjust[t], y, n, h0, h1,
-                                        !differ && !open);
+                                        differ || open ? NULL : &rows);
             free(y);
         }
-        post_parts(m, &l->t[half ? FFN_POST : ATTN_POST], !open, part, n_track,
-                   n);
+        give_parts(m, &l->t[half ? FFN_POST : ATTN_POST], half, !open,
+                   s->adjust, part, n_track, n);
         for (int t = 0; t < n_track; t++)
             add(delta[t], part[t], nd);
         if (!open)
             exchange(x, delta, n_track, nd);
     }
+    ref_rows_free(&rows);
 }
 
 void ref_run(const ref_model *m, const ref_plan *plan, double *x, int n)
@@ -426,7 +439,7 @@ double *ref_half(const ref_model *m, int layer, bool feed_forward, int track,
                    track_begin(m->n_ff, 16, track + 1, n_track));
     return some_heads(m, l, &plain, x, n,
                       track_begin(m->n_head, 1, track, n_track),
-                      track_begin(m->n_head, 1, track + 1, n_track), false);
+                      track_begin(m->n_head, 1, track + 1, n_track), NULL);
 }
 
 double *ref_embed(const ref_model *m, const int32_t *tokens, int n)

@@ -32,6 +32,8 @@ typedef struct ref_lowrank {
 
 typedef struct ref_member {
     double *attn_norm, *ffn_norm; /* [d]; borrowed */
+    double *attn_post, *ffn_post; /* as attn_norm, of outputs; where tracks are
+                                     summed, track 0 has the norm of the sum */
     double attn_gain, ffn_gain;
     ref_lowrank attn_in, ffn_in, out; /* out.up belongs to the stage */
 } ref_member;

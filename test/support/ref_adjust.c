@@ -46,6 +46,8 @@ ref_plan ref_adjusted(const char *stages, const tlp_plan *plan)
             *to = (ref_member){
                 .attn_norm = m->attn_norm ? ref_doubles(m->attn_norm) : NULL,
                 .ffn_norm = m->ffn_norm ? ref_doubles(m->ffn_norm) : NULL,
+                .attn_post = m->attn_post ? ref_doubles(m->attn_post) : NULL,
+                .ffn_post = m->ffn_post ? ref_doubles(m->ffn_post) : NULL,
                 .attn_gain = (double)m->attn_gain,
                 .ffn_gain = (double)m->ffn_gain,
                 .attn_in = lowrank(&m->attn_in),
@@ -62,9 +64,10 @@ void ref_adjust_free(ref_plan *p)
     for (int i = 0; i < p->n_stage; i++)
         for (int j = 0; j < REF_MAX_MEMBER; j++) {
             ref_member *m = &p->stage[i].adjust[j];
-            void *all[] = { m->attn_norm,  m->ffn_norm,    m->attn_in.down,
-                            m->attn_in.up, m->ffn_in.down, m->ffn_in.up,
-                            m->out.down,   m->out.up };
+            void *all[] = { m->attn_norm,   m->ffn_norm,     m->attn_post,
+                            m->ffn_post,    m->attn_in.down, m->attn_in.up,
+                            m->ffn_in.down, m->ffn_in.up,    m->out.down,
+                            m->out.up };
 
             for (size_t k = 0; k < TLPI_COUNT(all); k++)
                 free(all[k]);

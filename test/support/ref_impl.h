@@ -80,4 +80,33 @@ void ref_rope(const ref_model *m, const double *inv_freq, double *x, int n,
 void ref_attend(const ref_model *m, const double *q, const double *k,
                 const double *v, int j0, int t, int h, double *p, double *o);
 
+/* ==== ref.c ============================================================== */
+
+/* Input of attention or of the feed-forward part, [n][d]: normalised and
+ * corrected. */
+void ref_input(const ref_model *m, const ref_array *norm, double *other,
+               const ref_lowrank *c, const double *x, int n, double *in);
+
+/* ==== ref_rows.c ========================================================= */
+
+/* Sums of the squares of rows of queries and keys, [n] each, and the heads of a
+ * row. */
+typedef struct ref_rows {
+    double *q, *k;
+    int n_q, n_k;
+} ref_rows;
+
+ref_rows ref_rows_create(int n);
+void ref_rows_free(ref_rows *r);
+
+/* Add heads [h0, h1) and their kv heads to rows, but for a kv head that an
+ * earlier part of the row has.  from: the row's first query head. */
+void ref_rows_add(const ref_model *m, const ref_layer *l, const ref_member *a,
+                  const double *x, int n, int from, int h0, int h1,
+                  ref_rows *r);
+
+/* The norms of queries and keys: of each head, or of rows. */
+void ref_norm_qk(const ref_model *m, const ref_layer *l, double *q, double *k,
+                 int n, const ref_rows *rows);
+
 #endif
