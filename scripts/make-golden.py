@@ -93,6 +93,12 @@ TRAINED = [
     ("llama-F32-tied", "asym:0,1 2 asym:3,4"),
     ("granite-F32", "0 par:1,2 asym:3,4"),
     ("smollm3-F32", "0 1 par:2,3 4"),
+    ("gemma3-F32", "0 lp:1,2 3 4"),
+    ("gemma3-F32", "0 par:1,2 par:3,4"),
+    ("gemma3-F32-tied", "asym:0,1 2 asym:3,4"),
+    ("olmo2-F32", "0 lp:1,2 3 4"),
+    ("olmo2-F32", "0 par:1,2 asym:3,4"),
+    ("olmo2-F32-window-yarn", "0 par:1,2 par:3,4"),
 ]
 
 
@@ -323,10 +329,11 @@ def stages_of(model):
 
 
 def trained(model, stages):
-    """Matrices and norms of the layers in groups."""
+    """Matrices and norms of the layers in groups, but for those of heads."""
     layers = [int(i) for text in stages.split() if "," in text
               for i in text.rpartition(":")[2].split(",")]
-    named = [p for i in layers for p in model.model.layers[i].named_parameters()]
+    named = [p for i in layers for p in model.model.layers[i].named_parameters()
+             if "q_norm" not in p[0] and "k_norm" not in p[0]]
     return [{"params": [p for n, p in named if "norm" not in n],
              "weight_decay": 0.1},
             {"params": [p for n, p in named if "norm" in n],
@@ -350,8 +357,8 @@ def train(name, stages):
     for step in range(20):
         ids = tokens(N_TOKEN, step + 1)
         with torch.no_grad():
-            want = Stages(serial).run(ids, "0 1 2 3 4")
-        loss = loss_of(Stages(model).run(ids, stages), want)
+            want = stages_of(serial).run(ids, "0 1 2 3 4")
+        loss = loss_of(stages_of(model).run(ids, stages), want)
         adam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(

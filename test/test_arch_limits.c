@@ -1,7 +1,7 @@
 /*
  * test_arch_limits.c - architectures with norms of outputs or without norms of
- * inputs: adjusting, baking, training, studies and searches that they do not
- * support are refused by name, and supported ones work.
+ * inputs: adjusting, baking, studies and searches that they do not support are
+ * refused by name, and supported ones work.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -57,19 +57,14 @@ static void expect_untuned(tlp_model *m, const char *why)
 {
     tlp_plan_bake_options bake = TLP_PLAN_BAKE_OPTIONS_INIT;
     tlp_study_options study = TLP_STUDY_OPTIONS_INIT;
-    tlp_plan_train_options train = TLP_PLAN_TRAIN_OPTIONS_INIT;
-    tlp_plan *out = NULL, *pair = parse(m, "par:1-2");
-    tlp_plan *tracks = parse(m, "nosync:1a");
+    tlp_plan *out = NULL, *tracks = parse(m, "nosync:1a");
 
-    bake.session = train.session = study.session = &session;
-    train.rank = 4;
+    bake.session = study.session = &session;
     study.place = see_place;
     REFUSED(why, tlp_plan_bake(&out, NULL, tracks, tiny_path("baked.gguf"), ids,
                                N_TOKEN, &bake));
-    REFUSED(why, tlp_plan_train(&out, NULL, pair, NULL, ids, N_TOKEN, &train));
     REFUSED(why, tlp_model_study(m, ids, N_TOKEN, &study));
     tlp_plan_free(tracks);
-    tlp_plan_free(pair);
 }
 
 static tlp_status adjust(tlp_model *m, const char *text)

@@ -19,31 +19,10 @@ TestSuite(plan_train, .timeout = 300);
 
 /* ==== what training gains ================================================ */
 
-/* The trained plan, in its file, has less KL divergence from the old serial
- * model, by sessions that know nothing of training. */
 static void expect_gain(tlpi_dtype type, const char *text,
                         const tlp_plan_train_options *o, double share)
 {
-    tlp_model *m = train_model(type);
-    tlp_plan *plan = train_plan(m, text), *trained = NULL;
-    tlp_plan_train_report r = { .struct_size = sizeof r };
-    bool writes = o->full || o->rank;
-    const char *path = writes ? tiny_path("trained.gguf") : NULL;
-    float *reference = text_serial_logits(m, &train_text);
-    double before = text_compare(m, plan, &train_text, reference).kl, after;
-
-    CHECK_OK(
-        tlp_plan_train(&trained, &r, plan, path, train_ids, TRAIN_TOKENS, o));
-    after = text_compare(trained->model, trained, &train_text, reference).kl;
-    cr_expect_lt(after, share * before, "%s: KL %g, %g before", text, after,
-                 before);
-    cr_expect_lt(r.kl_after, r.kl_before, "%s", text);
-    cr_expect(r.n_token > 0 && r.n_number > 0 && r.n_window == 20 &&
-              r.n_held_out == 4);
-    free(reference);
-    tlp_plan_free(trained);
-    tlp_plan_free(plan);
-    tlp_model_free(m);
+    train_expect_gain("llama", type, text, o, share);
 }
 
 Test(plan_train, matrices)

@@ -110,6 +110,17 @@ Test(train_resume, pieces_give_the_bits_of_the_whole)
     tlp_model_free(m);
 }
 
+Test(train_resume, pieces_of_a_model_that_normalises_outputs)
+{
+    course c;
+    tlp_model *m = course_model_of("gemma3", 1);
+    tlp_plan_train_options o = course_options(&c);
+
+    o.full = o.norms = o.gains = 1;
+    expect_equal_bits(m, &o, 9);
+    tlp_model_free(m);
+}
+
 /* The child goes on from step 10, and is killed seventeen steps later. */
 Test(train_resume, a_killed_training_goes_on)
 {

@@ -147,48 +147,79 @@ Test(train_vec, top_and_find_above)
     }
 }
 
+/* fn(x) / x, and the derivative of fn. */
+static double share_of(int fn, double x, double *slope)
+{
+    double u = x, by_u = 1;
+
+    if (fn == TLPI_GATE_GELU) {
+        u = 2 * sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+        by_u = 2 * sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
+    }
+    double p = 1 / (1 + exp(-u));
+
+    *slope = p + x * p * (1 - p) * by_u;
+    return p;
+}
+
+/* Bound of relative errors of e^-u in f32: u is rounded before. */
+static double error_of(int fn, double x)
+{
+    return fn == TLPI_GATE_GELU ? 6e-7 + 2e-7 * fabs(x * (1 + 0.05 * x * x))
+                                : 6e-7;
+}
+
+static void check_gate(const tlpi_train_vec *vec, int fn)
+{
+    for (size_t n = 0; n < N; n++) {
+        float g[N + 1], u[N + 1], y[N + 1], a[N + 1], b[N + 1];
+
+        fill(g, n, n % 2 ? 4 : 100);
+        fill(u, n, 1);
+        fill(b, n, 1);
+        y[n] = 7;
+        memcpy(a, g, sizeof a);
+        vec->gate[fn](y, g, u, n);
+        float gy[N + 1];
+        memcpy(gy, b, sizeof gy);
+        vec->gate_back[fn](a, u, b, n);
+        for (size_t i = 0; i < n; i++) {
+            double x = g[i], slope, p = share_of(fn, x, &slope);
+            double size = fabs(x * p) + 1e-30, error = error_of(fn, x);
+
+            near(y[i], x * p * u[i], error, size, "gate", i);
+            near(b[i], x * p * gy[i], error, size, "gradient by up", i);
+            near(a[i], slope * gy[i] * u[i], error, p + size * (1 + x * x),
+                 "gradient by gate", i);
+        }
+        cr_assert(y[n] == 7 && a[n] == 7 && b[n] == 7, "wrote past %zu", n);
+    }
+}
+
 Test(train_vec, gate)
 {
     EACH_TABLE (vec)
-        for (size_t n = 0; n < N; n++) {
-            float g[N + 1], u[N + 1], y[N + 1], a[N + 1], b[N + 1];
-
-            fill(g, n, n % 2 ? 8 : 100);
-            fill(u, n, 1);
-            fill(b, n, 1);
-            y[n] = 7;
-            memcpy(a, g, sizeof a);
-            vec->gate(y, g, u, n);
-            float gy[N + 1];
-            memcpy(gy, b, sizeof gy);
-            vec->gate_back(a, u, b, n);
-            for (size_t i = 0; i < n; i++) {
-                double x = g[i], p = 1 / (1 + exp(-x));
-                double slope = p + x * p * (1 - p);
-                double size = fabs(x * p) + 1e-30;
-
-                near(y[i], x * p * u[i], 6e-7, size, "gate", i);
-                near(b[i], x * p * gy[i], 6e-7, size, "gradient by up", i);
-                near(a[i], slope * gy[i] * u[i], 6e-7, p + size,
-                     "gradient by gate", i);
-            }
-            cr_assert(y[n] == 7 && a[n] == 7 && b[n] == 7, "wrote past %zu", n);
-        }
+        for (int fn = 0; fn < TLPI_N_GATE; fn++)
+            check_gate(vec, fn);
 }
 
 /* A gate that overflows e^x gives 0 or itself, and no NaN. */
 Test(train_vec, gate_at_the_ends)
 {
-    EACH_TABLE (vec) {
-        float g[3] = { -1e4f, 1e4f, NAN }, u[3] = { 1, 1, 1 }, y[3];
+    EACH_TABLE (vec)
+        for (int fn = 0; fn < TLPI_N_GATE; fn++)
+            for (float far = 1e4f; far < 1e31f; far *= 1e13f) {
+                float g[3] = { -far, far, NAN }, u[3] = { 1, 1, 1 }, y[3];
 
-        vec->gate(y, g, u, 3);
-        cr_assert(fabsf(y[0]) < 1e-30f && y[1] == 1e4f && isnan(y[2]));
-        float gy[3] = { 1, 1, 1 };
-        vec->gate_back(g, u, gy, 3);
-        cr_assert(fabsf(g[0]) < 1e-30f && g[1] == 1 && isnan(g[2]));
-        cr_assert(fabsf(gy[0]) < 1e-30f && gy[1] == 1e4f && isnan(gy[2]));
-    }
+                vec->gate[fn](y, g, u, 3);
+                cr_assert(fabsf(y[0]) < 1e-36f * far && y[1] == far);
+                cr_assert(isnan(y[2]));
+                float gy[3] = { 1, 1, 1 };
+                vec->gate_back[fn](g, u, gy, 3);
+                cr_assert(fabsf(g[0]) < 1e-30f * far && g[1] == 1);
+                cr_assert(fabsf(gy[0]) < 1e-36f * far && gy[1] == far);
+                cr_assert(isnan(g[2]) && isnan(gy[2]));
+            }
 }
 
 Test(train_vec, sums)

@@ -1,7 +1,7 @@
 /*
- * train_exp_shape.h - e^x in vectors, and the operations that need it: rows of
- * logits, and hidden units.  train_vec_shape.h includes this, and names what
- * the file of an instruction set defines.
+ * train_exp_shape.h - e^x in vectors, and rows of logits, which need it.
+ * train_vec_shape.h includes this, and names what the file of an instruction
+ * set defines.
  */
 #include <math.h>
 #include <string.h>
@@ -107,49 +107,4 @@ static double exponentials(float *x, float most, size_t n)
             all += (double)x[j];
     }
     return all;
-}
-
-/* ==== hidden units ======================================================= */
-
-static void gate(float *y, const float *gates, const float *up, size_t n)
-{
-    size_t i = 0, tail = n % W;
-
-    for (; i + W <= n; i += W) {
-        vf g = LOAD(gates + i);
-        STORE(y + i, MUL(MUL(g, sigmoid_of(g)), LOAD(up + i)));
-    }
-    if (tail) {
-        vf g = load_tail(gates + i, tail), u = load_tail(up + i, tail);
-        store_tail(y + i, MUL(MUL(g, sigmoid_of(g)), u), tail);
-    }
-}
-
-/* silu' = p + g p (1 - p), p = 1 / (1 + e^-g); *gy becomes gy g p */
-INLINE vf gate_slope(vf g, vf up, vf *gy)
-{
-    vf p = sigmoid_of(g), gp = MUL(g, p);
-    vf slope = FMA(gp, SUB(SET1(1.0f), p), p);
-    vf by_gate = MUL(MUL(*gy, up), slope);
-
-    *gy = MUL(*gy, gp);
-    return by_gate;
-}
-
-static void gate_back(float *gates, const float *up, float *gy, size_t n)
-{
-    size_t i = 0, tail = n % W;
-
-    for (; i + W <= n; i += W) {
-        vf y = LOAD(gy + i);
-        STORE(gates + i, gate_slope(LOAD(gates + i), LOAD(up + i), &y));
-        STORE(gy + i, y);
-    }
-    if (tail) {
-        vf y = load_tail(gy + i, tail);
-        vf g =
-            gate_slope(load_tail(gates + i, tail), load_tail(up + i, tail), &y);
-        store_tail(gates + i, g, tail);
-        store_tail(gy + i, y, tail);
-    }
 }

@@ -119,21 +119,60 @@ done:
     return st;
 }
 
-static tlp_status add_member(builder *b, const char *prefix, bool touched,
-                             const tlpi_member_adjust *a, tlpi_train_member *m)
+/* A norm of the member's layer, with the plan's weights where it has its own.
+ */
+static tlp_status add_norm(builder *b, const char *prefix, int layer,
+                           tlpi_layer_id id, const tlpi_tensor *own,
+                           bool trained, tlpi_train_param **out)
 {
-    const tlpi_layer *l = &b->net->model->w.layer[m->layer];
-    bool norms = touched && b->choice->norms;
+    const tlpi_tensor *model = b->net->model->w.layer[layer].t[id];
+
+    if (!model)
+        return TLP_OK;
+    return add(b, prefix, tlpi_layer_table[id].name, own ? own : model, 0, 1,
+               b->net->model->hp.n_embd, trained, out);
+}
+
+/* Of the output of a sum over tracks there is one norm, that of track 0. */
+static bool lacks_norm(const tlpi_train_stage *s, const tlpi_train_member *m,
+                       tlpi_layer_id id)
+{
+    return (id == TLPI_ATTN_POST_NORM || id == TLPI_FFN_POST_NORM) &&
+           m != s->member && tlpi_train_joins(s, tlpi_layer_table[id].half);
+}
+
+static tlp_status add_norms(builder *b, const char *prefix, bool trained,
+                            const tlpi_member_adjust *a,
+                            const tlpi_train_stage *s, tlpi_train_member *m)
+{
+    const struct {
+        tlpi_layer_id id;
+        const tlpi_tensor *own;
+        tlpi_train_param **to;
+    } norm[] = {
+        { TLPI_ATTN_NORM, a ? a->attn_norm : NULL, &m->attn_norm },
+        { TLPI_ATTN_POST_NORM, a ? a->attn_post : NULL, &m->attn_post },
+        { TLPI_FFN_NORM, a ? a->ffn_norm : NULL, &m->ffn_norm },
+        { TLPI_FFN_POST_NORM, a ? a->ffn_post : NULL, &m->ffn_post },
+    };
+    tlp_status st = TLP_OK;
+
+    for (size_t i = 0; i < TLPI_COUNT(norm); i++)
+        if (!lacks_norm(s, m, norm[i].id))
+            TLP_TRY(add_norm(b, prefix, m->layer, norm[i].id, norm[i].own,
+                             trained, norm[i].to));
+done:
+    return st;
+}
+
+static tlp_status add_member(builder *b, const char *prefix, bool touched,
+                             const tlpi_member_adjust *a,
+                             const tlpi_train_stage *s, tlpi_train_member *m)
+{
     bool gains = touched && b->choice->gains;
-    int64_t d = b->net->model->hp.n_embd;
     tlp_status st;
 
-    TLP_TRY(add(b, prefix, "attn_norm.weight",
-                a && a->attn_norm ? a->attn_norm : l->t[TLPI_ATTN_NORM], 0, 1,
-                d, norms, &m->attn_norm));
-    TLP_TRY(add(b, prefix, "ffn_norm.weight",
-                a && a->ffn_norm ? a->ffn_norm : l->t[TLPI_FFN_NORM], 0, 1, d,
-                norms, &m->ffn_norm));
+    TLP_TRY(add_norms(b, prefix, touched && b->choice->norms, a, s, m));
     TLP_TRY(add(b, prefix, "attn_gain", NULL, a ? a->attn_gain : 1, 1, 1, gains,
                 &m->attn_gain));
     TLP_TRY(add(b, prefix, "ffn_gain", NULL, a ? a->ffn_gain : 1, 1, 1, gains,
@@ -290,13 +329,30 @@ static tlp_status build_stage(builder *b, const tlpi_shards *shards, int index)
         else
             snprintf(prefix, sizeof(prefix), "blk.%d", m->layer);
         TLP_TRY(add_member(b, prefix, touched,
-                           a && a->member ? &a->member[i] : NULL, m));
+                           a && a->member ? &a->member[i] : NULL, s, m));
         if (i == 0 || !tracks)
             TLP_TRY(add_matrices(b, m->layer, touched && b->choice->matrices));
     }
     snprintf(prefix, sizeof(prefix), "blk.%d", from->layers[0]);
     if (a && a->out_rank > 0)
         TLP_TRY(add_out(b, prefix, a, s));
+done:
+    return st;
+}
+
+static tlp_status load_angles(tlpi_train_net *net)
+{
+    const tlpi_weights *w = &net->model->w;
+    tlp_status st = TLP_OK;
+
+    for (int l = 0; l < net->model->hp.n_layer; l++) {
+        tlpi_rope_kind kind = w->layer[l].rope;
+
+        if (kind != TLPI_ROPE_NONE && !net->inv_freq[kind])
+            TLP_TRY(tlpi_rope_inv_freq(&net->inv_freq[kind], net->env,
+                                       &net->model->hp, kind,
+                                       w->t[TLPI_ROPE_FREQS]));
+    }
 done:
     return st;
 }
@@ -319,9 +375,7 @@ static tlp_status build(builder *b)
     if (!net->layer || !net->stage || !net->member)
         return tlpi_fail_nomem_for(purpose);
     TLP_TRY(load_vectors(b));
-    TLP_TRY(tlpi_rope_inv_freq(&net->inv_freq, net->env, &net->model->hp,
-                               TLPI_ROPE_MODEL,
-                               net->model->w.t[TLPI_ROPE_FREQS]));
+    TLP_TRY(load_angles(net));
     TLP_TRY(tlpi_shards_create(&shards, plan, 1));
     net->first = plan->n_stage;
     n_member = 0;
@@ -371,7 +425,8 @@ void tlpi_train_net_free(tlpi_train_net *net)
     if (!net->env)
         return;
     tlpi_train_params_free(&net->param);
-    tlpi_free(net->env, net->inv_freq);
+    for (int i = 0; i < TLPI_N_ROPE; i++)
+        tlpi_free(net->env, net->inv_freq[i]);
     tlpi_free(net->env, net->vector);
     tlpi_free(net->env, net->layer);
     tlpi_free(net->env, net->member);

@@ -38,7 +38,10 @@ typedef struct tlpi_train_member {
     int layer;
     int q0, q1, kv0, kv1; /* query heads and kv heads; none: q0 = q1 */
     int ff0, ff1;         /* hidden units */
-    tlpi_train_param *attn_norm, *ffn_norm; /* [d] */
+    tlpi_train_param *attn_norm, *ffn_norm; /* [d], or NULL */
+    tlpi_train_param *attn_post, *ffn_post; /* [d] norms of outputs, or NULL;
+                                               where a half of all tracks is
+                                               summed, track 0 has the norm */
     tlpi_train_param *attn_gain, *ffn_gain; /* [1] */
     tlpi_train_lowrank attn_in, ffn_in;
     tlpi_train_param *out_down; /* [out_rank][d], or NULL */
@@ -67,9 +70,9 @@ typedef struct tlpi_train_net {
     tlpi_train_member *member;
     tlpi_train_layer *layer; /* [n_layer] */
     tlpi_train_matrix output;
-    float *vector;      /* of all layers */
-    float *output_norm; /* [d] */
-    double *inv_freq;   /* [n_rot / 2] */
+    float *vector;                 /* of all layers */
+    float *output_norm;            /* [d] */
+    double *inv_freq[TLPI_N_ROPE]; /* [n_rot / 2] where layers use them */
     tlpi_train_params param;
     int first;    /* the first stage with anything that is trained */
     int max_rank; /* of LoRA and of corrections */
@@ -94,6 +97,23 @@ bool tlpi_train_touches(const tlp_plan *plan, int stage);
 static inline bool tlpi_train_has_tracks(const tlpi_train_stage *s)
 {
     return s->open || s->nosync;
+}
+
+/* Are the halves of all tracks summed before the norm of the output? */
+static inline bool tlpi_train_joins(const tlpi_train_stage *s, tlpi_half half)
+{
+    int apart = half == TLPI_HALF_ATTN ? TLP_NOSYNC_ATTN : TLP_NOSYNC_FFN;
+
+    return tlpi_train_has_tracks(s) && s->member->attn_post &&
+           !(s->nosync & apart);
+}
+
+/* Is a row of queries that is normalised as a whole made of the heads of all
+ * tracks?  It is where the attention is that of the layer. */
+static inline bool tlpi_train_shares_rows(const tlpi_train_stage *s)
+{
+    return tlpi_train_has_tracks(s) && !s->open &&
+           !(s->nosync & TLP_NOSYNC_ATTN);
 }
 
 /* Does the feed-forward part of member i read the attention of member j? */

@@ -40,12 +40,25 @@ typedef struct norm_sweep {
     bool set;
 } norm_sweep;
 
+static float square(const norm_sweep *j, int t)
+{
+    const tlpi_train_norm *o = j->o;
+
+    return j->ops->row->sum_sq(o->x + (size_t)t * o->ld, (size_t)o->d);
+}
+
+/* The numbers of the whole row. */
+static float row_length(const tlpi_train_norm *o)
+{
+    return (float)(o->row ? o->row->n : o->d);
+}
+
 static float norm_scale(const norm_sweep *j, int t)
 {
     const tlpi_train_norm *o = j->o;
-    float sum = j->ops->row->sum_sq(o->x + (size_t)t * o->ld, (size_t)o->d);
+    float sum = o->row ? o->row->square[t] : square(j, t);
 
-    return tlpi_norm_scale(sum / (float)o->d, o->eps);
+    return tlpi_norm_scale(sum / row_length(o), o->eps);
 }
 
 static void norm_rows(void *arg, int task, int n)
@@ -70,7 +83,26 @@ void tlpi_train_norm_run(const tlpi_train_ops *ops, const tlpi_train_norm *o,
     tlpi_pool_map(ops->pool, n_block((size_t)o->n, ROWS), norm_rows, &j);
 }
 
-/* With s = 1 / rms and h = gy w: gx = s h - x s^3 (h . x) / d. */
+static float norm_dot(const norm_sweep *j, int t)
+{
+    const tlpi_train_norm *o = j->o;
+    size_t at = (size_t)t * o->ld;
+
+    return j->ops->vec->dot3(j->gy + at, o->w, o->x + at, (size_t)o->d);
+}
+
+/* (h . x) of the whole row */
+static float row_dot(const norm_sweep *j, int t)
+{
+    const tlpi_train_row *row = j->o->row;
+
+    if (!row)
+        return norm_dot(j, t);
+    return row->dot ? row->dot[t] : 0;
+}
+
+/* With s = 1 / rms and h = gy w: gx = s h - x s^3 (h . x) / d, d and h . x of
+ * the whole row. */
 static void norm_rows_back(void *arg, int task, int n)
 {
     const norm_sweep *j = arg;
@@ -82,8 +114,7 @@ static void norm_rows_back(void *arg, int task, int n)
     for (int t = task * ROWS; t < TLPI_MIN(o->n, (task + 1) * ROWS); t++) {
         size_t at = (size_t)t * o->ld;
         float s = norm_scale(j, t);
-        float pull =
-            s * s * s * vec->dot3(j->gy + at, o->w, o->x + at, d) / (float)o->d;
+        float pull = s * s * s * row_dot(j, t) / row_length(o);
 
         vec->norm_back(j->gx + at, j->gy + at, o->w, o->x + at, s, pull,
                        !j->set, d);
@@ -116,6 +147,40 @@ void tlpi_train_norm_back(const tlpi_train_ops *ops, const tlpi_train_norm *o,
         tlpi_pool_map(ops->pool, n_block((size_t)o->d, COLS), norm_weight_back,
                       &j);
     tlpi_pool_map(ops->pool, n_block((size_t)o->n, ROWS), norm_rows_back, &j);
+}
+
+static void square_rows(void *arg, int task, int n)
+{
+    const norm_sweep *j = arg;
+
+    (void)n;
+    for (int t = task * ROWS; t < TLPI_MIN(j->o->n, (task + 1) * ROWS); t++)
+        j->y[t] += square(j, t);
+}
+
+void tlpi_train_norm_square(const tlpi_train_ops *ops, const tlpi_train_norm *o,
+                            float *square)
+{
+    norm_sweep j = { .ops = ops, .o = o, .y = square };
+
+    tlpi_pool_map(ops->pool, n_block((size_t)o->n, ROWS), square_rows, &j);
+}
+
+static void dot_rows(void *arg, int task, int n)
+{
+    const norm_sweep *j = arg;
+
+    (void)n;
+    for (int t = task * ROWS; t < TLPI_MIN(j->o->n, (task + 1) * ROWS); t++)
+        j->y[t] += norm_dot(j, t);
+}
+
+void tlpi_train_norm_dot(const tlpi_train_ops *ops, const tlpi_train_norm *o,
+                         const float *gy, float *dot)
+{
+    norm_sweep j = { .ops = ops, .o = o, .gy = gy, .y = dot };
+
+    tlpi_pool_map(ops->pool, n_block((size_t)o->n, ROWS), dot_rows, &j);
 }
 
 /* ==== rotation =========================================================== */
@@ -155,6 +220,7 @@ void tlpi_train_rope_run(const tlpi_train_ops *ops, const tlpi_train_rope *o,
 
 typedef struct flat_sweep {
     const tlpi_train_vec *vec;
+    tlpi_gate fn;
     const float *x, *up;
     float *a, *b;
     float s;
@@ -173,13 +239,15 @@ static void gate_chunk(void *arg, int task, int n)
     size_t at = (size_t)task * CHUNK;
 
     (void)n;
-    j->vec->gate(j->a + at, j->x + at, j->up + at, chunk_size(j, at));
+    j->vec->gate[j->fn](j->a + at, j->x + at, j->up + at, chunk_size(j, at));
 }
 
-void tlpi_train_gate(const tlpi_train_ops *ops, const float *gate,
+void tlpi_train_gate(const tlpi_train_ops *ops, tlpi_gate fn, const float *gate,
                      const float *up, float *y, size_t n)
 {
-    flat_sweep j = { .vec = ops->vec, .x = gate, .up = up, .a = y, .n = n };
+    flat_sweep j = {
+        .vec = ops->vec, .fn = fn, .x = gate, .up = up, .a = y, .n = n
+    };
 
     tlpi_pool_map(ops->pool, n_block(n, CHUNK), gate_chunk, &j);
 }
@@ -190,13 +258,16 @@ static void gate_chunk_back(void *arg, int task, int n)
     size_t at = (size_t)task * CHUNK;
 
     (void)n;
-    j->vec->gate_back(j->a + at, j->up + at, j->b + at, chunk_size(j, at));
+    j->vec->gate_back[j->fn](j->a + at, j->up + at, j->b + at,
+                             chunk_size(j, at));
 }
 
-void tlpi_train_gate_back(const tlpi_train_ops *ops, float *gate,
+void tlpi_train_gate_back(const tlpi_train_ops *ops, tlpi_gate fn, float *gate,
                           const float *up, float *gy, size_t n)
 {
-    flat_sweep j = { .vec = ops->vec, .a = gate, .up = up, .b = gy, .n = n };
+    flat_sweep j = {
+        .vec = ops->vec, .fn = fn, .a = gate, .up = up, .b = gy, .n = n
+    };
 
     tlpi_pool_map(ops->pool, n_block(n, CHUNK), gate_chunk_back, &j);
 }

@@ -25,12 +25,21 @@ typedef struct tlpi_train_ops {
  * TLP_ENOTSUP. */
 tlp_status tlpi_train_ops_init(tlpi_train_ops *ops, tlpi_pool *pool, int isa);
 
+/* Rows of which norms have parts: n numbers each. */
+typedef struct tlpi_train_row {
+    int n;
+    const float *square; /* [rows] sums of the squares of a row's numbers */
+    const float *dot;    /* [rows] sums of gy w x; NULL: of zeros */
+} tlpi_train_row;
+
 /* n rows of d numbers, ld floats apart: y = x / rms(x) * w; y may be x. */
 typedef struct tlpi_train_norm {
     int n, d;
     size_t ld;
     const float *x, *w; /* w [d] */
     float eps;
+    const tlpi_train_row *row; /* x has parts of these rows, whose RMS counts;
+                                  NULL: x has whole rows */
 } tlpi_train_norm;
 
 void tlpi_train_norm_run(const tlpi_train_ops *ops, const tlpi_train_norm *o,
@@ -40,6 +49,12 @@ void tlpi_train_norm_run(const tlpi_train_ops *ops, const tlpi_train_norm *o,
  * of gy and gx are ld floats apart; gx may be gy if `set`. */
 void tlpi_train_norm_back(const tlpi_train_ops *ops, const tlpi_train_norm *o,
                           const float *gy, float *gx, bool set, float *gw);
+
+/* square [n] += the squares of each row of x; dot [n] += gy w x. */
+void tlpi_train_norm_square(const tlpi_train_ops *ops, const tlpi_train_norm *o,
+                            float *square);
+void tlpi_train_norm_dot(const tlpi_train_ops *ops, const tlpi_train_norm *o,
+                         const float *gy, float *dot);
 
 /* Rotate n_head heads of h numbers each of n tokens from position 0, in place,
  * by the angles of token t: cos and sin [n][half].  Negative sines rotate back,
@@ -53,11 +68,11 @@ typedef struct tlpi_train_rope {
 void tlpi_train_rope_run(const tlpi_train_ops *ops, const tlpi_train_rope *o,
                          float *x);
 
-/* y = silu(gate) * up */
-void tlpi_train_gate(const tlpi_train_ops *ops, const float *gate,
+/* y = fn(gate) * up */
+void tlpi_train_gate(const tlpi_train_ops *ops, tlpi_gate fn, const float *gate,
                      const float *up, float *y, size_t n);
 /* gy becomes the gradient by up; gate becomes the gradient by gate. */
-void tlpi_train_gate_back(const tlpi_train_ops *ops, float *gate,
+void tlpi_train_gate_back(const tlpi_train_ops *ops, tlpi_gate fn, float *gate,
                           const float *up, float *gy, size_t n);
 
 /* y = x */

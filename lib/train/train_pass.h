@@ -17,19 +17,22 @@
 #include "train/train_net.h"
 #include "train/train_ops.h"
 
-/* What a member's run computes.  An input of a half is `raw` before and `in`
- * after its correction; without one both are one array. */
+/* What a member's run computes.  An input of a half is `raw` after its norm, or
+ * the stream where it has none, and `in` after its correction; without one both
+ * are one array.  What a half gives, without its gain, is `out` before the norm
+ * of the output and `attn` or `ffn` after it; without one both are one array.
+ */
 typedef struct tlpi_train_trace {
-    float *stream, *mid;        /* [T][d] what the two halves normalise; the
-                                   first is the border's x where all tracks
-                                   have it */
+    float *stream, *mid;        /* [T][d] what the two halves read; the first is
+                                   the border's x where all tracks have it */
     float *attn_raw, *attn_in;  /* [T][d] */
-    float *q, *k, *v, *o, *lse; /* normalised and rotated */
-    float *q_raw, *k_raw;       /* before the norm of heads, or NULL */
-    float *attn;                /* [T][d] A, without gain */
+    float *q, *k, *v, *o, *lse; /* q and k normalised and rotated */
+    float *q_raw, *k_raw;       /* before the norms of queries and keys, or
+                                   NULL */
+    float *attn_out, *attn;     /* [T][d] */
     float *ffn_raw, *ffn_in;    /* [T][d] */
     float *gate, *up;           /* [T][ff] */
-    float *ffn;                 /* [T][d] F, without gain */
+    float *ffn_out, *ffn;       /* [T][d] */
 } tlpi_train_trace;
 
 /* The memory of a stage's run: [max_member] traces in a block that is wide
@@ -46,6 +49,12 @@ typedef struct tlpi_train_stream {
     float **track; /* [n_track] of [T][d]; NULL at other borders */
 } tlpi_train_stream;
 
+/* Of token t and pair i of a head: [max_tok][n_rot / 2]. */
+typedef struct tlpi_train_angles {
+    float *cos, *sin;
+    float *sin_back; /* -sin */
+} tlpi_train_angles;
+
 typedef struct tlpi_train_pass {
     const tlpi_env *env;
     const tlpi_train_net *net;
@@ -55,17 +64,19 @@ typedef struct tlpi_train_pass {
     int max_tok, max_member;
     int n_tok;   /* of this window */
     bool lowest; /* this stage is the first that the backward pass reaches */
-    float *cos, *sin;          /* [max_tok][n_rot / 2] */
-    float *sin_back;           /* -sin */
-    tlpi_train_stream *border; /* [n_stage + 1] */
-    tlpi_train_stream slope;   /* the gradient at a border */
-    tlpi_train_tape *tape;     /* [n_tape] */
+    tlpi_train_angles angle[TLPI_N_ROPE]; /* of kinds that layers use */
+    tlpi_train_stream *border;            /* [n_stage + 1] */
+    tlpi_train_stream slope;              /* the gradient at a border */
+    tlpi_train_tape *tape;                /* [n_tape] */
     int n_tape; /* stage i has tape i - first if that is below n_tape -
                    1; all further stages share the last */
     float **feed, **attn; /* [max_member] of [T][d] gradients by a member's
                              feed-forward part, and by D and its attention */
     float *mid, *part;    /* [T][d] */
-    float *slope_in;      /* [T][d] gradient by a normalised input */
+    float *slope_in;      /* [T][d] gradient by a half's input */
+    float *joined;        /* [T][d] the sum of the tracks' halves, or the
+                             gradient by it */
+    float *square, *dot;  /* [T] of rows of queries or keys of all tracks */
     float *hidden;        /* [T][ff] */
     float *wide;          /* [T][ff] */
     float *dq, *dk, *dv, *d_o;
@@ -86,21 +97,6 @@ static inline uint64_t tlpi_train_tapes(const tlpi_train_pass *p)
 {
     return (uint64_t)(p->n_tape - 1) * p->tape_size * sizeof(float);
 }
-
-/* ==== train_half.c: the two halves of a member =========================== */
-
-/* trace->attn = A(Na stream); trace->ffn = F(Nf mid) */
-void tlpi_train_attend(tlpi_train_pass *p, const tlpi_train_member *m,
-                       tlpi_train_trace *t);
-void tlpi_train_feed(tlpi_train_pass *p, const tlpi_train_member *m,
-                     tlpi_train_trace *t);
-
-/* g: the gradient by A times its gain.  gx becomes the gradient by the stream.
- */
-void tlpi_train_attend_back(tlpi_train_pass *p, const tlpi_train_member *m,
-                            tlpi_train_trace *t, const float *g, float *gx);
-void tlpi_train_feed_back(tlpi_train_pass *p, const tlpi_train_member *m,
-                          tlpi_train_trace *t, const float *g, float *gx);
 
 /* ==== train_matrix.c: products with a matrix of a layer ================== */
 

@@ -108,7 +108,13 @@ static tlpi_fitted_lowrank fitted_pair(const tlpi_train_lowrank *c)
                : (tlpi_fitted_lowrank){ 0 };
 }
 
-/* Borrowed numbers: a norm that is the model's own is left out. */
+/* NULL where the model has none, or where it is the model's own. */
+static float *own_norm(const tlpi_train_param *w, const tlpi_tensor *old)
+{
+    return w && (w->grad || old) ? w->value : NULL;
+}
+
+/* Borrowed numbers. */
 static void fit_member(const tlpi_trainer *t, int stage, int member,
                        tlpi_fitted_member *f)
 {
@@ -116,12 +122,12 @@ static void fit_member(const tlpi_trainer *t, int stage, int member,
     const tlpi_adjust *a = t->plan->adjust;
     const tlpi_member_adjust *old =
         a && a->stage[stage].member ? &a->stage[stage].member[member] : NULL;
-    bool attn = m->attn_norm->grad || (old && old->attn_norm);
-    bool ffn = m->ffn_norm->grad || (old && old->ffn_norm);
 
     *f = (tlpi_fitted_member){
-        .attn_norm = attn ? m->attn_norm->value : NULL,
-        .ffn_norm = ffn ? m->ffn_norm->value : NULL,
+        .attn_norm = own_norm(m->attn_norm, old ? old->attn_norm : NULL),
+        .ffn_norm = own_norm(m->ffn_norm, old ? old->ffn_norm : NULL),
+        .attn_post = own_norm(m->attn_post, old ? old->attn_post : NULL),
+        .ffn_post = own_norm(m->ffn_post, old ? old->ffn_post : NULL),
         .attn_gain = m->attn_gain->value[0],
         .ffn_gain = m->ffn_gain->value[0],
         .attn_in = fitted_pair(&m->attn_in),
@@ -396,8 +402,6 @@ tlp_status tlpi_trainer_check(const tlpi_trainer *t)
     tlp_status st;
 
     TLP_TRY(check_options(o));
-    TLP_TRY(tlpi_model_check_post(plan->model, "plan",
-                                  "training is not supported for"));
     if (plan->model->vocab_only)
         return tlpi_fail(TLP_EINVAL,
                          "%s was opened with vocab_only, training needs its "

@@ -16,15 +16,14 @@
  * an exchange after attention with x' = y and D'_j = f_j, else with x' = x and
  * D'_j = D_j + a_j + f_j.  A corrected output adds up (sum_i down_i delta_i)
  * to z, with delta_i = f_i and the attention that counts as member i's.
+ *
+ * Na and Nf stand for nothing in models without norms of inputs.  Norms of
+ * outputs are in a_j and f_j (train_give.c); where they normalise a sum over
+ * tracks, a_0 or f_0 is all of it and those of other tracks are 0.
  */
 #include <string.h>
 
-#include "train/train_pass.h"
-
-static float gain(const tlpi_train_pass *p, const tlpi_train_param *g)
-{
-    return g->value[0] * p->net->model->hp.residual_scale;
-}
+#include "train/train_member.h"
 
 static void copy(const tlpi_train_pass *p, float *to, const float *from)
 {
@@ -44,8 +43,8 @@ static void add_attention(const tlpi_train_pass *p, const tlpi_train_stage *s,
 {
     size_t n = tlpi_train_n_stream(p);
 
-    tlpi_train_sum(&p->ops, x, gain(p, s->member[j].attn_gain), t[j].attn, y,
-                   n);
+    tlpi_train_sum(&p->ops, x, tlpi_train_factor(p, s, j, TLPI_HALF_ATTN),
+                   t[j].attn, y, n);
     if (s->open)
         add(p, 1, in->track[j], y);
 }
@@ -53,7 +52,7 @@ static void add_attention(const tlpi_train_pass *p, const tlpi_train_stage *s,
 static void add_feed(const tlpi_train_pass *p, const tlpi_train_stage *s,
                      const tlpi_train_trace *t, int j, float *y)
 {
-    add(p, gain(p, s->member[j].ffn_gain), t[j].ffn, y);
+    add(p, tlpi_train_factor(p, s, j, TLPI_HALF_FFN), t[j].ffn, y);
 }
 
 /* ==== forward ============================================================ */
@@ -65,8 +64,12 @@ static void run_members(tlpi_train_pass *p, const tlpi_train_stage *s,
         if (s->open)
             tlpi_train_sum(&p->ops, in->x, 1, in->track[j], t[j].stream,
                            tlpi_train_n_stream(p));
-        tlpi_train_attend(p, &s->member[j], &t[j]);
+        tlpi_train_project(p, &s->member[j], &t[j]);
     }
+    tlpi_train_place(p, s, t);
+    for (int j = 0; j < s->n_member; j++)
+        tlpi_train_attend(p, &s->member[j], &t[j]);
+    tlpi_train_give(p, s, t, TLPI_HALF_ATTN);
     for (int i = 0; i < s->n_member; i++) {
         const float *x = in->x;
 
@@ -77,6 +80,7 @@ static void run_members(tlpi_train_pass *p, const tlpi_train_stage *s,
             }
         tlpi_train_feed(p, &s->member[i], &t[i]);
     }
+    tlpi_train_give(p, s, t, TLPI_HALF_FFN);
 }
 
 /* y = delta_i: what member i itself added. */
@@ -87,7 +91,7 @@ static void contribution(const tlpi_train_pass *p, const tlpi_train_stage *s,
     add_feed(p, s, t, i, y);
     for (int j = 0; j < s->n_member; j++)
         if (tlpi_train_counts(s, i, j))
-            add(p, gain(p, s->member[j].attn_gain), t[j].attn, y);
+            add(p, tlpi_train_factor(p, s, j, TLPI_HALF_ATTN), t[j].attn, y);
 }
 
 static tlpi_gemm_source values(const tlpi_train_param *w)
@@ -207,6 +211,45 @@ static void leave_back(tlpi_train_pass *p, const tlpi_train_stage *s,
         correct_out_back(p, s, t, g->x, p->feed, p->attn);
 }
 
+/* Adds to attn[j] what feed-forward parts hear of it, and to the slope's x. */
+static void feed_back(tlpi_train_pass *p, const tlpi_train_stage *s,
+                      tlpi_train_trace *t)
+{
+    tlpi_train_join_back(p, s, t, TLPI_HALF_FFN, p->feed[0]);
+    for (int i = 0; i < s->n_member; i++) {
+        const float *g =
+            tlpi_train_give_back(p, s, t, i, TLPI_HALF_FFN, p->feed[i]);
+
+        tlpi_train_feed_back(p, &s->member[i], &t[i], g, p->mid);
+        add(p, 1, p->mid, p->slope.x);
+        for (int j = 0; j < s->n_member; j++)
+            if (tlpi_train_hears(s, i, j))
+                add(p, 1, p->mid, p->attn[j]);
+    }
+}
+
+/* Adds to the slope's x, and makes the slopes of the tracks. */
+static void attend_back(tlpi_train_pass *p, const tlpi_train_stage *s,
+                        tlpi_train_trace *t)
+{
+    tlpi_train_join_back(p, s, t, TLPI_HALF_ATTN, p->attn[0]);
+    for (int j = 0; j < s->n_member; j++) {
+        const float *g =
+            tlpi_train_give_back(p, s, t, j, TLPI_HALF_ATTN, p->attn[j]);
+
+        tlpi_train_attend_back(p, &s->member[j], &t[j], g);
+    }
+    tlpi_train_place_back(p, s, t);
+    for (int j = 0; j < s->n_member; j++) {
+        tlpi_train_project_back(p, &s->member[j], &t[j], p->mid);
+        add(p, 1, p->mid, p->slope.x);
+        if (!s->open)
+            continue;
+        copy(p, p->slope.track[j], p->attn[j]);
+        add(p, 1, p->mid, p->slope.track[j]);
+    }
+}
+
 void tlpi_train_stage_back(tlpi_train_pass *p, int index)
 {
     const tlpi_train_stage *s = &p->net->stage[index];
@@ -217,19 +260,6 @@ void tlpi_train_stage_back(tlpi_train_pass *p, int index)
     if (shared)
         run_members(p, s, &p->border[index], t);
     leave_back(p, s, t);
-    for (int i = 0; i < s->n_member; i++) {
-        tlpi_train_feed_back(p, &s->member[i], &t[i], p->feed[i], p->mid);
-        add(p, 1, p->mid, p->slope.x);
-        for (int j = 0; j < s->n_member; j++)
-            if (tlpi_train_hears(s, i, j))
-                add(p, 1, p->mid, p->attn[j]);
-    }
-    for (int j = 0; j < s->n_member; j++) {
-        tlpi_train_attend_back(p, &s->member[j], &t[j], p->attn[j], p->mid);
-        add(p, 1, p->mid, p->slope.x);
-        if (!s->open)
-            continue;
-        copy(p, p->slope.track[j], p->attn[j]);
-        add(p, 1, p->mid, p->slope.track[j]);
-    }
+    feed_back(p, s, t);
+    attend_back(p, s, t);
 }

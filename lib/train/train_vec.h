@@ -11,6 +11,7 @@
 #define TLPI_TRAIN_VEC_H
 
 #include "base/base.h"
+#include "tensor/gate.h"
 
 /* A step of AdamW for numbers with equal decay. */
 typedef struct tlpi_adam_rule {
@@ -39,10 +40,12 @@ typedef struct tlpi_train_vec {
      * which stays. */
     double (*exponentials)(float *x, float top, size_t n);
 
-    /* y = silu(gate) * up */
-    void (*gate)(float *y, const float *gate, const float *up, size_t n);
+    /* y = fn(gate) * up, by tlpi_gate */
+    void (*gate[TLPI_N_GATE])(float *y, const float *gate, const float *up,
+                              size_t n);
     /* gy becomes the gradient by up; gate becomes the gradient by gate. */
-    void (*gate_back)(float *gate, const float *up, float *gy, size_t n);
+    void (*gate_back[TLPI_N_GATE])(float *gate, const float *up, float *gy,
+                                   size_t n);
 
     /* sum x y z */
     float (*dot3)(const float *x, const float *y, const float *z, size_t n);

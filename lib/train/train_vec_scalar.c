@@ -54,20 +54,47 @@ static double exponentials(float *x, float most, size_t n)
     return all;
 }
 
-static void gate(float *y, const float *gates, const float *up, size_t n)
+static void silu(float *y, const float *gates, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         y[i] = gates[i] / (1 + expf(-gates[i])) * up[i];
 }
 
 /* silu' = p + g p (1 - p), p = 1 / (1 + e^-g) */
-static void gate_back(float *gates, const float *up, float *gy, size_t n)
+static void silu_back(float *gates, const float *up, float *gy, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         float g = gates[i], p = 1 / (1 + expf(-g)), gp = g * p;
 
         gates[i] = gy[i] * up[i] * (p + gp * (1 - p));
         gy[i] *= gp;
+    }
+}
+
+/* 1 / (1 + e^-u) with the u of GELU; *slope: the derivative of u. */
+static double gelu_share(double g, double *slope)
+{
+    *slope = TLPI_GELU_1 * (1 + 3 * TLPI_GELU_3 * g * g);
+    return 1 / (1 + exp(-TLPI_GELU_1 * g * (1 + TLPI_GELU_3 * g * g)));
+}
+
+static void gelu(float *y, const float *gates, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double slope, p = gelu_share((double)gates[i], &slope);
+
+        y[i] = gates[i] * (float)p * up[i];
+    }
+}
+
+/* gelu' = p + g p (1 - p) u' */
+static void gelu_back(float *gates, const float *up, float *gy, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double g = (double)gates[i], slope, p = gelu_share(g, &slope);
+
+        gates[i] = gy[i] * up[i] * (float)(p + g * p * (1 - p) * slope);
+        gy[i] *= (float)(g * p);
     }
 }
 
@@ -117,8 +144,8 @@ const tlpi_train_vec tlpi_train_vec_scalar = {
     .top = top,
     .find_above = find_above,
     .exponentials = exponentials,
-    .gate = gate,
-    .gate_back = gate_back,
+    .gate = { silu, gelu },
+    .gate_back = { silu_back, gelu_back },
     .dot3 = dot3,
     .norm_back = norm_back,
     .add_product = add_product,

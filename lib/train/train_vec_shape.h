@@ -15,7 +15,7 @@
  *   LOW HIGH               the halves of a vector as doubles
  *   DADD DFMA DSUM DZERO   in doubles
  */
-#include "train/train_exp_shape.h"
+#include "train/train_gate_shape.h"
 
 /* ==== sums =============================================================== */
 
@@ -139,7 +139,8 @@ static void adam(const tlpi_adam_rule *r, float *x, float *m, float *v,
 #define TRAIN_VEC_TABLE                                                        \
     {                                                                          \
         .add = add, .sum = sum, .dot = dot, .top = top,                        \
-        .find_above = find_above, .exponentials = exponentials, .gate = gate,  \
-        .gate_back = gate_back, .dot3 = dot3, .norm_back = norm_back,          \
-        .add_product = add_product, .adam = adam,                              \
+        .find_above = find_above, .exponentials = exponentials,                \
+        .gate = { silu, gelu }, .gate_back = { silu_back, gelu_back },         \
+        .dot3 = dot3, .norm_back = norm_back, .add_product = add_product,      \
+        .adam = adam,                                                          \
     }

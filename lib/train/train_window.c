@@ -24,6 +24,12 @@ static float *carve(carver *c, size_t rows, size_t cols)
     return x;
 }
 
+static bool has_qk_norm(const tlpi_train_layer *l)
+{
+    return l->v[TLPI_ATTN_Q_NORM] || l->v[TLPI_ATTN_Q_ROW_NORM];
+}
+
+/* What needs no memory of its own is left NULL. */
 static void lay_trace(carver *c, const tlpi_train_pass *p,
                       const tlpi_train_member *m, bool open,
                       tlpi_train_trace *t)
@@ -36,22 +42,24 @@ static void lay_trace(carver *c, const tlpi_train_pass *p,
 
     t->stream = open ? carve(c, n, d) : NULL;
     t->mid = carve(c, n, d);
-    t->attn_raw = carve(c, n, d);
-    t->ffn_raw = carve(c, n, d);
-    t->attn_in = m->attn_in.rank > 0 ? carve(c, n, d) : t->attn_raw;
-    t->ffn_in = m->ffn_in.rank > 0 ? carve(c, n, d) : t->ffn_raw;
+    t->attn_raw = m->attn_norm ? carve(c, n, d) : NULL;
+    t->ffn_raw = m->ffn_norm ? carve(c, n, d) : NULL;
+    t->attn_in = m->attn_in.rank > 0 ? carve(c, n, d) : NULL;
+    t->ffn_in = m->ffn_in.rank > 0 ? carve(c, n, d) : NULL;
     t->q = carve(c, n, q);
     t->o = carve(c, n, q);
     t->k = carve(c, n, kv);
     t->v = carve(c, n, kv);
     t->lse = carve(c, n, (size_t)(m->q1 - m->q0));
     t->q_raw = t->k_raw = NULL;
-    if (p->net->layer[m->layer].v[TLPI_ATTN_Q_NORM]) {
+    if (has_qk_norm(&p->net->layer[m->layer])) {
         t->q_raw = carve(c, n, q);
         t->k_raw = carve(c, n, kv);
     }
-    t->attn = carve(c, n, d);
-    t->ffn = carve(c, n, d);
+    t->attn_out = carve(c, n, d);
+    t->ffn_out = carve(c, n, d);
+    t->attn = m->attn_post ? carve(c, n, d) : NULL;
+    t->ffn = m->ffn_post ? carve(c, n, d) : NULL;
     t->gate = carve(c, n, ff);
     t->up = carve(c, n, ff);
 }
@@ -68,6 +76,12 @@ static size_t lay_stage(const tlpi_train_pass *p, int stage, float *block,
     return c.n;
 }
 
+static void share(float **x, float *with)
+{
+    if (!*x)
+        *x = with;
+}
+
 tlpi_train_trace *tlpi_train_trace_of(tlpi_train_pass *p, int stage,
                                       bool *shared)
 {
@@ -77,10 +91,25 @@ tlpi_train_trace *tlpi_train_trace_of(tlpi_train_pass *p, int stage,
     const tlpi_train_tape *tape = &p->tape[*shared ? p->n_tape - 1 : i];
 
     lay_stage(p, stage, tape->block, tape->trace);
-    for (int j = 0; j < p->net->stage[stage].n_member; j++)
-        if (!p->net->stage[stage].open)
-            tape->trace[j].stream = p->border[stage].x;
+    for (int j = 0; j < p->net->stage[stage].n_member; j++) {
+        tlpi_train_trace *t = &tape->trace[j];
+
+        share(&t->stream, p->border[stage].x);
+        share(&t->attn_raw, t->stream);
+        share(&t->attn_in, t->attn_raw);
+        share(&t->attn, t->attn_out);
+        share(&t->ffn_raw, t->mid);
+        share(&t->ffn_in, t->ffn_raw);
+        share(&t->ffn, t->ffn_out);
+    }
     return tape->trace;
+}
+
+static void lay_angles(carver *c, size_t n, tlpi_train_angles *a)
+{
+    a->cos = carve(c, n, 1);
+    a->sin = carve(c, n, 1);
+    a->sin_back = carve(c, n, 1);
 }
 
 static void lay_scratch(tlpi_train_pass *p, carver *c)
@@ -98,6 +127,9 @@ static void lay_scratch(tlpi_train_pass *p, carver *c)
     p->mid = carve(c, n, d);
     p->part = carve(c, n, d);
     p->slope_in = carve(c, n, d);
+    p->joined = carve(c, n, d);
+    p->square = carve(c, n, 1);
+    p->dot = carve(c, n, 1);
     p->hidden = carve(c, n, (size_t)hp->n_ff);
     p->wide = carve(c, n, (size_t)hp->n_ff);
     p->dq = carve(c, n, q);
@@ -106,9 +138,9 @@ static void lay_scratch(tlpi_train_pass *p, carver *c)
     p->dv = carve(c, n, kv);
     p->low = carve(c, n, rank);
     p->low_back = carve(c, n, rank);
-    p->cos = carve(c, n, (size_t)hp->n_rot / 2);
-    p->sin = carve(c, n, (size_t)hp->n_rot / 2);
-    p->sin_back = carve(c, n, (size_t)hp->n_rot / 2);
+    for (int i = 0; i < TLPI_N_ROPE; i++)
+        if (p->net->inv_freq[i])
+            lay_angles(c, n * (size_t)hp->n_rot / 2, &p->angle[i]);
 }
 
 /* Does the stream differ between tracks before stage i? */
@@ -202,17 +234,20 @@ done:
     return st;
 }
 
-static void fill_angles(tlpi_train_pass *p)
+static void fill_angles(const tlpi_train_pass *p, tlpi_rope_kind kind)
 {
-    int half = p->net->model->hp.n_rot / 2;
+    const tlpi_hparams *hp = &p->net->model->hp;
+    const tlpi_train_angles *a = &p->angle[kind];
+    double gain = tlpi_rope_gain(hp, kind);
+    int half = hp->n_rot / 2;
 
     for (int t = 0; t < p->max_tok; t++)
         for (int i = 0; i < half; i++) {
-            double angle = t * p->net->inv_freq[i];
+            double angle = t * p->net->inv_freq[kind][i];
 
-            p->cos[t * half + i] = (float)cos(angle);
-            p->sin[t * half + i] = (float)sin(angle);
-            p->sin_back[t * half + i] = -p->sin[t * half + i];
+            a->cos[t * half + i] = (float)(gain * cos(angle));
+            a->sin[t * half + i] = (float)(gain * sin(angle));
+            a->sin_back[t * half + i] = -a->sin[t * half + i];
         }
 }
 
@@ -232,7 +267,9 @@ static tlp_status create(tlpi_train_pass *p, tlpi_pool *pool, int isa,
     TLP_TRY(tlpi_train_attn_create(&p->attention, p->env, pool, isa, &most));
     p->n_bytes +=
         tlpi_gemm_bytes(p->gemm) + tlpi_train_attn_bytes(p->attention);
-    fill_angles(p);
+    for (int i = 0; i < TLPI_N_ROPE; i++)
+        if (p->net->inv_freq[i])
+            fill_angles(p, (tlpi_rope_kind)i);
 done:
     return st;
 }

@@ -16,9 +16,15 @@ const char *course_result, *course_state;
 
 tlp_model *course_model(uint64_t seed)
 {
+    return course_model_of("llama", seed);
+}
+
+tlp_model *course_model_of(const char *arch, uint64_t seed)
+{
     tiny_spec spec = tiny_default();
     tlp_model *m = NULL;
 
+    spec.arch = arch;
     spec.type = TLPI_F16;
     spec.seed = seed;
     CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));

@@ -21,8 +21,9 @@ extern tlp_session_options course_session;
 /* Files of this test; course_options makes fresh names. */
 extern const char *course_result, *course_state;
 
-/* An F16 model of random numbers; the text is set too. */
+/* An F16 model of random numbers, a llama or another; the text is set too. */
 tlp_model *course_model(uint64_t seed);
+tlp_model *course_model_of(const char *arch, uint64_t seed);
 
 /* Of a training of 44 windows that fills in *c; what is trained is open. */
 tlp_plan_train_options course_options(course *c);

@@ -3,7 +3,11 @@
  */
 #include "train_rig.h"
 
+#include <stdlib.h>
+
+#include "plan/plan.h"
 #include "rig.h"
+#include "text_kl.h"
 #include "tiny.h"
 
 int32_t train_ids[TRAIN_TOKENS];
@@ -12,9 +16,15 @@ tlp_session_options train_session;
 
 tlp_model *train_model(tlpi_dtype type)
 {
+    return train_model_of("llama", type);
+}
+
+tlp_model *train_model_of(const char *arch, tlpi_dtype type)
+{
     tiny_spec spec = tiny_default();
     tlp_model *m = NULL;
 
+    spec.arch = arch;
     spec.type = type;
     CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
     rig_tokens(train_ids, TRAIN_TOKENS, (size_t)spec.n_vocab, 11);
@@ -39,4 +49,29 @@ tlp_plan *train_plan(tlp_model *m, const char *text)
 
     CHECK_OK(tlp_plan_parse(&p, m, text));
     return p;
+}
+
+void train_expect_gain(const char *arch, tlpi_dtype type, const char *text,
+                       const tlp_plan_train_options *o, double share)
+{
+    tlp_model *m = train_model_of(arch, type);
+    tlp_plan *plan = train_plan(m, text), *trained = NULL;
+    tlp_plan_train_report r = { .struct_size = sizeof r };
+    bool writes = o->full || o->rank;
+    const char *path = writes ? tiny_path("trained.gguf") : NULL;
+    float *reference = text_serial_logits(m, &train_text);
+    double before = text_compare(m, plan, &train_text, reference).kl, after;
+
+    CHECK_OK(
+        tlp_plan_train(&trained, &r, plan, path, train_ids, TRAIN_TOKENS, o));
+    after = text_compare(trained->model, trained, &train_text, reference).kl;
+    cr_expect_lt(after, share * before, "%s, %s: KL %g, %g before", arch, text,
+                 after, before);
+    cr_expect_lt(r.kl_after, r.kl_before, "%s", text);
+    cr_expect(r.n_token > 0 && r.n_number > 0 && r.n_window == 20 &&
+              r.n_held_out == 4);
+    free(reference);
+    tlp_plan_free(trained);
+    tlp_plan_free(plan);
+    tlp_model_free(m);
 }
