@@ -265,11 +265,11 @@ typedef struct tlp_plan_make_options {
  * @return TLP_OK; TLP_EUNREACHED if the search finds no plan that reaches the
  *         target (few exchanges are out of reach beside a group); TLP_ENOTSUP
  *         for a start with adjustments, with other modes or tracks than the
- *         options allow, or without all layers in their order, and for nosync
- *         with olmo2 models; TLP_EIO, TLP_EFORMAT or TLP_EMISMATCH for the file
- *         of scores (TLP_EMISMATCH if it belongs to another model, text or other
- *         options); TLP_EMISMATCH for a start of another model; TLP_ECANCELED
- *         by progress, after the scores are saved
+ *         options allow, or without all layers in their order; TLP_EIO,
+ *         TLP_EFORMAT or TLP_EMISMATCH for the file of scores (TLP_EMISMATCH if
+ *         it belongs to another model, text or other options); TLP_EMISMATCH for
+ *         a start of another model; TLP_ECANCELED by progress, after the scores
+ *         are saved
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,

@@ -22,7 +22,7 @@ typedef struct scorer_bench {
 
 static void set_up(scorer_bench *b, size_t budget)
 {
-    const teacher_shape shape = { N_LAYER, N_TOKEN, N_CTX, 1 };
+    const teacher_shape shape = { N_LAYER, N_TOKEN, N_CTX, 1, NULL };
     const tlpi_scorer_setup setup = { .teacher = &b->rig.teacher,
                                       .n_track = 2,
                                       .nosync = true,

@@ -26,9 +26,10 @@ typedef struct search_bench {
     tlpi_search search;
 } search_bench;
 
-static void set_up(search_bench *b, uint32_t modes, int n_track)
+static void set_up_arch(search_bench *b, const char *arch, uint32_t modes,
+                        int n_track)
 {
-    const teacher_shape shape = { N_LAYER, N_TOKEN, N_CTX, 1 };
+    const teacher_shape shape = { N_LAYER, N_TOKEN, N_CTX, 1, arch };
     const tlpi_scorer_setup setup = { .teacher = &b->rig.teacher,
                                       .objective = TLP_OBJECTIVE_KL,
                                       .n_track = n_track,
@@ -38,6 +39,11 @@ static void set_up(search_bench *b, uint32_t modes, int n_track)
     teacher_rig_open(&b->rig, ids, &shape, (tlpi_tick){ NULL, NULL });
     CHECK_OK(tlpi_scorer_create(&b->scorer, &setup));
     CHECK_OK(tlpi_search_init(&b->search, b->scorer, modes, N_LAYER));
+}
+
+static void set_up(search_bench *b, uint32_t modes, int n_track)
+{
+    set_up_arch(b, NULL, modes, n_track);
 }
 
 static void tear_down(search_bench *b)
@@ -68,13 +74,13 @@ static const uint32_t all_modes = 1u << TLP_MODE_LP | 1u << TLP_MODE_PAR |
 
 /* Random letters at places where the search may set them give valid variants,
  * of the size that a dry run of the plan counts. */
-static void expect_sizes(int n_track)
+static void expect_sizes(const char *arch, int n_track)
 {
     search_bench b;
     uint64_t seed = 5;
     int n_group = 0, n_both = 0;
 
-    set_up(&b, all_modes, n_track);
+    set_up_arch(&b, arch, all_modes, n_track);
     for (int k = 0; k < 60; k++) {
         char variant[N_PLACE + 1] = "-------";
 
@@ -100,8 +106,16 @@ static void expect_sizes(int n_track)
 
 Test(search, sizes_are_the_exchanges_of_the_plan)
 {
-    expect_sizes(2);
-    expect_sizes(3);
+    expect_sizes(NULL, 2);
+    expect_sizes(NULL, 3);
+}
+
+/* A layer alone exchanges the squares of its queries and keys, unless it reads
+ * or gives streams of tracks. */
+Test(search, sizes_of_olmo2)
+{
+    expect_sizes("olmo2", 2);
+    expect_sizes("olmo2", 3);
 }
 
 Test(search, a_group_makes_the_exchanges_beside_it)

@@ -31,7 +31,7 @@ typedef struct bench {
 
 static void set_up(bench *b)
 {
-    const teacher_shape shape = { 0, N_TOKEN, N_CTX, 2 };
+    const teacher_shape shape = { 0, N_TOKEN, N_CTX, 2, NULL };
 
     b->left = INT32_MAX;
     teacher_rig_open(&b->rig, ids, &shape, (tlpi_tick){ count, &b->left });

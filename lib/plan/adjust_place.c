@@ -256,8 +256,8 @@ static tlp_status place_lora(tlpi_adjust *a, const tlp_plan *p,
                    : tlpi_fail_nomem_for("adjustments");
 }
 
-tlp_status tlpi_adjust_place(tlpi_adjust *a, const tlp_plan *p, const tlpi_tensor *t,
-                        const char *where)
+tlp_status tlpi_adjust_place(tlpi_adjust *a, const tlp_plan *p,
+                             const tlpi_tensor *t, const char *where)
 {
     const tensor_kind *k = NULL;
     tlpi_member_adjust *m = NULL;
@@ -299,7 +299,7 @@ static tlp_status check_pair(const tlpi_tensor *down, const tlpi_tensor *up,
 }
 
 tlp_status tlpi_adjust_check_pairs(tlpi_adjust *a, const tlp_plan *p, int stage,
-                              const char *where)
+                                   const char *where)
 {
     tlpi_stage_adjust *s = &a->stage[stage];
     tlp_status st = TLP_OK;

@@ -93,16 +93,15 @@ static tlpi_train_heads kernel_heads(const tlpi_train_pass *p,
     const tlpi_hparams *hp = &p->net->model->hp;
     float usual = 1.0f / sqrtf((float)hp->head_dim);
 
-    return (tlpi_train_heads){ .n_head = m->q1 - m->q0,
-                               .n_head_kv = m->kv1 - m->kv0,
-                               .head_dim = hp->head_dim,
-                               .group = hp->n_head / hp->n_head_kv,
-                               .first = m->q0,
-                               .scale = hp->attention_scale > 0
-                                            ? hp->attention_scale
-                                            : usual,
-                               .window =
-                                   p->net->model->w.layer[m->layer].window };
+    return (tlpi_train_heads){
+        .n_head = m->q1 - m->q0,
+        .n_head_kv = m->kv1 - m->kv0,
+        .head_dim = hp->head_dim,
+        .group = hp->n_head / hp->n_head_kv,
+        .first = m->q0,
+        .scale = hp->attention_scale > 0 ? hp->attention_scale : usual,
+        .window = p->net->model->w.layer[m->layer].window
+    };
 }
 
 static tlpi_train_qkv kernel_args(const tlpi_train_pass *p,

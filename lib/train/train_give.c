@@ -59,7 +59,7 @@ static float gain(const tlpi_train_pass *p, const tlpi_train_stage *s, int j,
 }
 
 float tlpi_train_factor(const tlpi_train_pass *p, const tlpi_train_stage *s,
-                       int j, tlpi_half half)
+                        int j, tlpi_half half)
 {
     if (tlpi_train_joins(s, half))
         return j == 0 ? 1 : 0;

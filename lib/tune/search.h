@@ -35,6 +35,9 @@ typedef struct tlpi_search {
     int n_letter;
     bool nosync;      /* TLPI_VARIANT_NOSYNC is allowed */
     int max_group;    /* layers */
+    int serial;       /* exchanges of the serial plan, if nosync */
+    bool rows;        /* a layer alone has an exchange for the norms of its
+                         queries and keys, which tracks do without */
     int *saved;       /* [n_letter][max_group + 1] exchanges that a group of n
                          layers saves, if nosync */
     int target;       /* size; savings beyond it have no worth; 0: none */

@@ -130,10 +130,14 @@ static tlp_status set_up(maker *m, const int32_t *tokens, size_t n)
     m->search.target = m->o.exchanges;
     m->variant = tlpi_strndup(m->env, m->scorer->base, n_place);
     m->chosen = tlpi_strndup(m->env, m->scorer->base, n_place);
+    if (!m->variant || !m->chosen)
+        TLP_TRY(tlpi_fail_nomem_for("a search"));
     /* The serial plan, the start before and after swaps, and a plan for each
-     * place that changes. */
-    m->front = tlpi_calloc(m->env, n_place + 3, sizeof(*m->front));
-    if (!m->variant || !m->chosen || !m->front)
+     * step, which makes the size less. */
+    size_t n_front = (size_t)tlpi_search_size(&m->search, m->variant) + 3;
+
+    m->front = tlpi_calloc(m->env, n_front, sizeof(*m->front));
+    if (!m->front)
         TLP_TRY(tlpi_fail_nomem_for("a search"));
     if (m->o.resume)
         TLP_TRY(tlpi_state_load(m->scorer, m->o.resume));

@@ -112,7 +112,8 @@ static bool make_one(const swapping *w, double *cost)
 }
 
 /* Bring scratch to the size of the variant, as far as estimates are known.
- * cost: an estimate of its cost, which changes. */
+ * cost: an estimate of its cost, which changes.  False if it stays larger, or
+ * is the variant. */
 static bool fit_size(const swapping *w, double *cost)
 {
     if (!w->q->nosync)
@@ -123,7 +124,8 @@ static bool fit_size(const swapping *w, double *cost)
     while (tlpi_search_size(w->q, w->scratch) < w->size)
         if (!make_one(w, cost))
             break;
-    return strcmp(w->scratch, w->variant) != 0;
+    return tlpi_search_size(w->q, w->scratch) <= w->size &&
+           strcmp(w->scratch, w->variant) != 0;
 }
 
 /* opened: the variant without the change at `place`, or the variant itself

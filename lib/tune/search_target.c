@@ -16,6 +16,14 @@ static int least_depth(const tlp_plan_make_options *o, const tlp_model *m)
     return (m->hp.n_layer + o->max_group - 1) / o->max_group;
 }
 
+/* All-reduces of the serial plan on several ranks. */
+static int serial_exchanges(const tlp_model *m)
+{
+    bool rows = tlpi_arch_get(&m->hp)->qk_norm == TLPI_QK_NORM_ROWS;
+
+    return (rows ? 3 : 2) * m->hp.n_layer;
+}
+
 static tlp_status check_target(const tlp_plan_make_options *o,
                                const tlp_model *m)
 {
@@ -39,11 +47,11 @@ static tlp_status check_target(const tlp_plan_make_options *o,
     if (!isfinite(o->speedup) || (o->speedup != 0 && o->speedup < 1))
         return tlpi_fail(TLP_EINVAL, "speedup %g: 1 or more expected",
                          o->speedup);
-    if (o->exchanges < 0 || o->exchanges > 2 * m->hp.n_layer)
+    if (o->exchanges < 0 || o->exchanges > serial_exchanges(m))
         return tlpi_fail(TLP_EINVAL,
                          "exchanges %d: 1 to %d expected, the model has %d "
                          "layers",
-                         o->exchanges, 2 * m->hp.n_layer, m->hp.n_layer);
+                         o->exchanges, serial_exchanges(m), m->hp.n_layer);
     return TLP_OK;
 }
 
@@ -60,10 +68,6 @@ static tlp_status check_nosync(const tlp_plan_make_options *o,
                                "modes 0x%x: nosync expected for a number of "
                                "exchanges",
                                o->modes);
-    tlp_status st = tlpi_model_check_rows(
-        m, "modes", "exchanges to leave out are not searched in");
-    if (st != TLP_OK)
-        return st;
     if (o->n_track < 2 || o->n_track > most)
         return tlpi_fail(TLP_EINVAL, "n_track %d: 2 to %d expected", o->n_track,
                          most);
@@ -221,7 +225,7 @@ int tlpi_target_steps(const tlp_plan_make_options *o, const tlp_model *m)
     int n_layer = m->hp.n_layer, depth = least_depth(o, m);
 
     if (o->modes & TLP_MAKE_NOSYNC)
-        return TLPI_MAX(1, 2 * n_layer - TLPI_MAX(1, o->exchanges));
+        return TLPI_MAX(1, serial_exchanges(m) - TLPI_MAX(1, o->exchanges));
     if (o->depth)
         depth = o->depth;
     else if (o->speedup != 0 && !o->link)

@@ -25,8 +25,8 @@ static void norm_rows(const ref_model *m, const ref_array *w, double *x, int n,
             w->x[i % len] / sqrt(square[i / len] / (n_square * m->hd) + m->eps);
 }
 
-void ref_norm_qk(const ref_model *m, const ref_layer *l, double *q,
-                    double *k, int n, const ref_rows *rows)
+void ref_norm_qk(const ref_model *m, const ref_layer *l, double *q, double *k,
+                 int n, const ref_rows *rows)
 {
     if (!l->t[Q_NORM].x)
         return;
@@ -49,9 +49,8 @@ void ref_rows_free(ref_rows *r)
     free(r->q), free(r->k);
 }
 
-void ref_rows_add(const ref_model *m, const ref_layer *l,
-                     const ref_member *a, const double *x, int n, int from,
-                     int h0, int h1, ref_rows *r)
+void ref_rows_add(const ref_model *m, const ref_layer *l, const ref_member *a,
+                  const double *x, int n, int from, int h0, int h1, ref_rows *r)
 {
     int group = m->n_head / m->n_head_kv;
     int k0 = h0 == from ? h0 / group : (h0 + group - 1) / group;
@@ -72,4 +71,3 @@ void ref_rows_add(const ref_model *m, const ref_layer *l,
     }
     free(in), free(q), free(k);
 }
-

@@ -20,6 +20,8 @@ void teacher_rig_open(teacher_rig *r, int32_t *ids, const teacher_shape *shape,
 
     if (shape->n_layer)
         spec.n_layer = shape->n_layer;
+    if (shape->arch)
+        spec.arch = shape->arch;
     if (!tick.fn)
         tick.fn = go_on;
     *r = (teacher_rig){ .model = NULL };

@@ -17,6 +17,7 @@ typedef struct teacher_rig {
 typedef struct teacher_shape {
     int n_layer; /* 0: tiny_default's */
     int n_token, n_ctx, n_thread;
+    const char *arch; /* NULL: llama */
 } teacher_shape;
 
 /* Fill ids [n_token] with the text, and *r, which must stay where it is, as

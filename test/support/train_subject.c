@@ -109,9 +109,8 @@ static void take_target(subject *s)
     free(logits);
 }
 
-subject subject_open(const tiny_spec *spec, const grad_case *c,
-                            extras more, const tlpi_train_choice *choice,
-                            int n_thread)
+subject subject_open(const tiny_spec *spec, const grad_case *c, extras more,
+                     const tlpi_train_choice *choice, int n_thread)
 {
     const tlpi_pool_options threads = { .n_thread = n_thread,
                                         .n_machine = n_thread };
@@ -154,13 +153,14 @@ void subject_close(subject *s)
 
 tlpi_train_loss subject_run(subject *s, bool slope)
 {
-    const tlpi_train_target target = { SUBJECT_TOP, s->top, s->prob, s->ids + 1 };
+    const tlpi_train_target target = { SUBJECT_TOP, s->top, s->prob,
+                                       s->ids + 1 };
     tlpi_train_loss loss = { 0 };
 
     tlpi_train_embed(&s->pass, s->ids, SUBJECT_TOKENS);
     tlpi_train_forward(&s->pass, 0, s->plan->n_stage);
-    CHECK_OK(tlpi_train_head_loss(&s->head, &target, SUBJECT_TOKENS, KL_SHARE, slope,
-                                  &loss));
+    CHECK_OK(tlpi_train_head_loss(&s->head, &target, SUBJECT_TOKENS, KL_SHARE,
+                                  slope, &loss));
     return loss;
 }
 
@@ -320,8 +320,7 @@ static double length(const float *x, size_t n)
 
 /* The way along the gradient is the one on which a gradient that is too short
  * or points elsewhere shows; a random way sees what is missing from it. */
-void check_gradient(subject *s, const tlpi_train_param *p,
-                           const char *what)
+void check_gradient(subject *s, const tlpi_train_param *p, const char *what)
 {
     size_t n = tlpi_train_param_size(p);
     double *x[REF_MAX_MEMBER], size = length(p->grad, n);

@@ -32,7 +32,8 @@ struct subject {
     ref_plan ref_plan;
     int32_t ids[SUBJECT_TOKENS + 1];
     size_t n_vocab;
-    int32_t top[SUBJECT_TOKENS * SUBJECT_TOP]; /* the serial model's predictions */
+    int32_t
+        top[SUBJECT_TOKENS * SUBJECT_TOP]; /* the serial model's predictions */
     float prob[SUBJECT_TOKENS * SUBJECT_TOP];
     tlpi_pool *pool;
     tlpi_train_net net;
