@@ -286,6 +286,8 @@ TLP_API tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
  *
  * Adjustments are gains of attention and feed-forward, weights of norms, and
  * low-rank corrections of the inputs of members and of the output of a group.
+ * Models that normalise outputs (gemma3, olmo2) have no correction of the
+ * output, and models without norms of inputs (olmo2) none of their weights.
  * The members of a layer in tracks are its tracks.  No adjustment needs a
  * further all-reduce.
  * @par Threads
@@ -390,8 +392,8 @@ typedef struct tlp_plan_adjust_report {
  * @param n            number of tokens, at least two windows
  * @param opts         options
  * @return TLP_OK; TLP_ENOGAIN if no adjustment improves the plan; TLP_ENOTSUP
- *         for a plan that changes the order of layers, for groups of gemma3
- *         models and for olmo2 models; TLP_ECANCELED by progress
+ *         for a plan that changes the order of layers, and for norms alone of
+ *         tracks of olmo2 models; TLP_ECANCELED by progress
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_adjust(tlp_plan **out,

@@ -736,9 +736,9 @@ static void probe_case(const adjusted_model *s, const char *text)
     tlp_plan_free(plan);
 }
 
-Test(adjust, a_probe_sees_what_a_stage_adds)
+static void probe_arch(const char *arch)
 {
-    tiny_spec spec = spec_of("llama");
+    tiny_spec spec = spec_of(arch);
     adjusted_model s = subject_open(&spec);
 
     probe_case(&s, "lp:1-2");
@@ -748,4 +748,11 @@ Test(adjust, a_probe_sees_what_a_stage_adds)
     probe_case(&s, "asym:1-3");
     probe_case(&s, "lp-code:1-2");
     subject_close(&s);
+}
+
+Test(adjust, a_probe_sees_what_a_stage_adds)
+{
+    probe_arch("llama");
+    probe_arch("gemma3");
+    probe_arch("olmo2");
 }

@@ -98,6 +98,8 @@ static tlp_status show(const tlpi_pass *p, const tlpi_rank_stage *s,
         return show_one(p, at, 0, p->buf->delta);
     if (at == TLPI_PROBE_FFN)
         tlpi_project_ffns(p, s, p->buf->norm, 0);
+    for (int m = 0; at == TLPI_PROBE_FFN && s->ffn_post && m < s->n_member; m++)
+        tlpi_post(p, s->ffn_post[m], tlpi_input(p, m));
     for (int m = 0; m < s->n_member && st == TLP_OK; m++)
         st = show_one(p, at, m,
                       at == TLPI_PROBE_ATTN ? tlpi_attn_sum(p, s, m)

@@ -13,11 +13,12 @@
 /* In a stage the places come in this order, each for all members. */
 typedef enum tlpi_probe_at {
     TLPI_PROBE_ATTN_IN, /* what a member's projections read */
-    TLPI_PROBE_ATTN,    /* the attention sum that counts as the member's delta;
+    TLPI_PROBE_ATTN,    /* the attention sum that counts as the member's delta,
+                           after norms of outputs;
                            stages without spans (stage_lp) have it for member
                            0 alone */
     TLPI_PROBE_FFN_IN,  /* what a member's gate and up read */
-    TLPI_PROBE_FFN      /* a member's feed-forward part */
+    TLPI_PROBE_FFN      /* a member's feed-forward part, after its norm */
 } tlpi_probe_at;
 
 /* Sees what a stage computes, on a single rank.  A status other than TLP_OK

@@ -15,7 +15,7 @@
  * Members are layers, or the tracks of a layer (tlpi_plan_n_member). */
 typedef struct tlpi_stage_choice {
     tlpi_choice *norm, *in; /* [2 * n_member] */
-    tlpi_choice gains, out;
+    tlpi_choice posts, gains, out;
 } tlpi_stage_choice;
 
 /* A residual stream.  In front of a stage whose tracks go on without an

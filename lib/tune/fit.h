@@ -88,6 +88,26 @@ tlp_status tlpi_fit_gains(const tlpi_fitter *f, const tlpi_gain_moments *m,
                           const tlpi_gain_moments *held, tlpi_choice *choice,
                           float *gain);
 
+/* ==== fit_columns.c ====================================================== */
+
+/* Factors of the columns of each feature; features are parts of `present`. */
+typedef struct tlpi_column_moments {
+    const tlpi_env *env;
+    int d, n;
+    double *s; /* [d][n][n] sum of w f_i f_j of a column */
+    double *c; /* [d][n] sum of w missing f_i */
+    double missing, target;
+} tlpi_column_moments;
+
+tlp_status tlpi_columns_create(tlpi_column_moments *m, const tlpi_env *env,
+                               int d, int n);
+void tlpi_columns_free(tlpi_column_moments *m); /* zeroes are fine */
+void tlpi_columns_add(tlpi_column_moments *m, const tlpi_rows *rows);
+/* factor [n][d] */
+tlp_status tlpi_fit_columns(const tlpi_fitter *f, const tlpi_column_moments *m,
+                            const tlpi_column_moments *held,
+                            tlpi_choice *choice, float *factor);
+
 /* ==== fit_norms.c ======================================================== */
 
 /* Factors of the columns of the one feature, which is `present`. */

@@ -22,6 +22,8 @@ void tlpi_fitted_clear(const tlpi_env *env, tlpi_fitted_stage *s, int n_member)
 
         tlpi_free(env, x->attn_norm);
         tlpi_free(env, x->ffn_norm);
+        tlpi_free(env, x->attn_post);
+        tlpi_free(env, x->ffn_post);
         tlpi_free(env, x->out_down);
         tlpi_fitted_lowrank_free(env, &x->attn_in);
         tlpi_fitted_lowrank_free(env, &x->ffn_in);
@@ -49,13 +51,30 @@ static tlpi_lowrank view_lowrank(const tlpi_fitted_lowrank *x, int d)
                            view(x->up, d, x->rank) };
 }
 
+enum { N_NORM = 4 };
+
+/* Views of a member's norms, in norm [N_NORM]. */
+static void view_norms(const tlpi_fitted_member *x, int d, tlpi_tensor *norm,
+                       tlpi_member_adjust *to)
+{
+    const float *from[N_NORM] = { x->attn_norm, x->ffn_norm, x->attn_post,
+                                  x->ffn_post };
+    const tlpi_tensor **at[N_NORM] = { &to->attn_norm, &to->ffn_norm,
+                                       &to->attn_post, &to->ffn_post };
+
+    for (int i = 0; i < N_NORM; i++) {
+        norm[i] = view(from[i], 1, d);
+        *at[i] = from[i] ? &norm[i] : NULL;
+    }
+}
+
 tlp_status tlpi_fitted_apply(tlpi_calibration *c, int stage)
 {
     const tlpi_fitted_stage *s = &c->fitted[stage];
     int n = tlpi_plan_n_member(c->plan, stage), d = (int)c->d;
     tlpi_member_adjust *member =
         tlpi_calloc(c->env, (size_t)n, sizeof(*member));
-    tlpi_tensor *norm = tlpi_calloc(c->env, 2 * (size_t)n, sizeof(*norm));
+    tlpi_tensor *norm = tlpi_calloc(c->env, N_NORM * (size_t)n, sizeof(*norm));
     tlpi_stage_adjust adjust = { .member = member, .out_rank = s->out_rank };
     tlp_status st = TLP_OK;
 
@@ -66,16 +85,13 @@ tlp_status tlpi_fitted_apply(tlpi_calibration *c, int stage)
     for (int m = 0; m < n; m++) {
         const tlpi_fitted_member *x = &s->member[m];
 
-        norm[2 * m] = view(x->attn_norm, 1, d);
-        norm[2 * m + 1] = view(x->ffn_norm, 1, d);
         member[m] = (tlpi_member_adjust){
-            .attn_norm = x->attn_norm ? &norm[2 * m] : NULL,
-            .ffn_norm = x->ffn_norm ? &norm[2 * m + 1] : NULL,
             .attn_gain = x->attn_gain,
             .ffn_gain = x->ffn_gain,
             .attn_in = view_lowrank(&x->attn_in, d),
             .ffn_in = view_lowrank(&x->ffn_in, d),
         };
+        view_norms(x, d, &norm[N_NORM * m], &member[m]);
         if (s->out_rank)
             member[m].out_down = view(x->out_down, s->out_rank, d);
     }

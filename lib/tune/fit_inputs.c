@@ -180,6 +180,7 @@ static tlp_status take_window(void *arg, int window)
 {
     inputs *x = arg;
     const tlpi_window *w = &x->c->text.window[window];
+    bool raw = tlpi_arch_get(&x->c->model->hp)->raw_input; /* not normalised */
     tlp_status st = TLP_OK;
 
     for (int m = 0; m < x->n && st == TLP_OK; m++) {
@@ -189,7 +190,8 @@ static tlp_status take_window(void *arg, int window)
                                  .n_feature = 1,
                                  .feature = &in->seen,
                                  .target = in->want + w->at * x->c->d,
-                                 .present = in->seen };
+                                 .present = in->seen,
+                                 .weight = raw ? x->c->weight + w->at : NULL };
 
         if (wants(x, in))
             st = x->kind->add(x->c, in, &rows, tlpi_fit_is_held(x->c, window));
@@ -256,7 +258,7 @@ tlp_status tlpi_fit_inputs(tlpi_calibration *c, int stage, int half)
     int first = half * tlpi_plan_n_member(c->plan, stage);
     tlp_status st = TLP_OK;
 
-    if (c->o.norms)
+    if (c->o.norms && !tlpi_arch_get(&c->model->hp)->raw_input)
         TLP_TRY(fit_members(c, stage, half, &norms, choice->norm + first));
     if (c->o.rank)
         TLP_TRY(fit_members(c, stage, half, &lowranks, choice->in + first));

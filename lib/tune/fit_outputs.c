@@ -1,6 +1,7 @@
 /*
  * fit_outputs.c - bring the sum of a group's outputs closer to the teacher's
- * stream behind the group: gains of the parts, and a low-rank map of the sum.
+ * stream behind the group: norms of outputs, gains of the parts, and a low-rank
+ * map of the sum.
  */
 #include <string.h>
 
@@ -14,6 +15,7 @@ typedef struct outputs {
     const float **part; /* [n_part] */
     int n_part;
     tlpi_gain_moments *gain; /* [2] of fitted and of held-out windows */
+    tlpi_column_moments post[2];
     tlpi_moments low[2];
 } outputs;
 
@@ -41,35 +43,24 @@ static void add_part(const tlpi_calibration *c, int window, float *to,
         to[i] += sign * from[i];
 }
 
-/* ==== gains ============================================================== */
+/* ==== parts ============================================================== */
 
-/* The parts that have a gain, attention first.  In lp the attention of all
- * members has one gain. */
-static int n_attn_gain(const tlpi_stage *s)
+/* The parts that have factors of their own, attention first.  In lp the
+ * attention of all members is one part. */
+static int n_attn_part(const tlpi_stage *s)
 {
     return s->mode == TLP_MODE_LP ? 1 : s->n_member;
 }
 
-static void list_gain_parts(outputs *o)
+static void list_parts(outputs *o)
 {
-    int n_attn = n_attn_gain(&o->c->plan->stage[o->stage]);
+    int n_attn = n_attn_part(&o->c->plan->stage[o->stage]);
 
     o->n_part = n_attn + o->n_member;
     for (int m = 0; m < n_attn; m++)
         o->part[m] = tlpi_cal_seen(o->c, TLPI_HALF_ATTN, m);
     for (int m = 0; m < o->n_member; m++)
         o->part[n_attn + m] = tlpi_cal_seen(o->c, TLPI_HALF_FFN, m);
-}
-
-static void put_gains(const tlpi_stage *s, const float *gain,
-                      tlpi_fitted_stage *out)
-{
-    int n_attn = n_attn_gain(s);
-
-    for (int m = 0; m < s->n_member; m++) {
-        out->member[m].attn_gain = gain[TLPI_MIN(m, n_attn - 1)];
-        out->member[m].ffn_gain = gain[n_attn + m];
-    }
 }
 
 /* In asym the attention of a member was kept as the sum over the members so
@@ -79,6 +70,122 @@ static void part_sums(const outputs *o, int window)
     for (int i = o->n_member - 1; i > 0; i--)
         add_part(o->c, window, tlpi_cal_seen(o->c, TLPI_HALF_ATTN, i),
                  tlpi_cal_seen(o->c, TLPI_HALF_ATTN, i - 1), -1);
+}
+
+/* ==== norms of outputs =================================================== */
+
+static tlp_status take_posts(void *arg, int window)
+{
+    outputs *o = arg;
+
+    if (o->c->plan->stage[o->stage].mode == TLP_MODE_ASYM)
+        part_sums(o, window);
+    const tlpi_rows rows = output_rows(o, window);
+    tlpi_columns_add(&o->post[tlpi_fit_is_held(o->c, window)], &rows);
+    return TLP_OK;
+}
+
+/* factor [n_part][d] */
+static tlp_status solve_posts(outputs *o, float *factor)
+{
+    tlpi_calibration *c = o->c;
+    const tlpi_cal_sink sink = { TLPI_KEEP_OUTPUTS, take_posts, o };
+    tlp_status st;
+
+    for (int i = 0; i < 2; i++)
+        TLP_TRY(tlpi_columns_create(&o->post[i], c->env, (int)c->d, o->n_part));
+    TLP_TRY(tlpi_calibration_run(c, o->stage, &sink));
+    st = tlpi_fit_columns(&c->fitter, &o->post[0],
+                          c->choosing ? &o->post[1] : NULL,
+                          &c->choice[o->stage].posts, factor);
+done:
+    tlpi_columns_free(&o->post[0]);
+    tlpi_columns_free(&o->post[1]);
+    return st;
+}
+
+/* *post = the layer's norm times the factors, or NULL without factors. */
+static tlp_status put_post(tlpi_calibration *c, const tlpi_tensor *model,
+                           const float *factor, float **post)
+{
+    tlpi_free(c->env, *post);
+    *post = NULL;
+    if (!factor)
+        return TLP_OK;
+    *post = tlpi_alloc_array(c->env, c->d, sizeof(**post));
+    if (!*post)
+        return tlpi_fail_nomem_for("a fit");
+    tlpi_dequantize(model->type, model->data, *post, (int64_t)c->d);
+    for (size_t j = 0; j < c->d; j++)
+        (*post)[j] *= factor[j];
+    return TLP_OK;
+}
+
+/* factor NULL: the model's norms. */
+static tlp_status put_posts(const outputs *o, const float *factor)
+{
+    tlpi_calibration *c = o->c;
+    const tlpi_stage *s = &c->plan->stage[o->stage];
+    int n_attn = n_attn_part(s);
+    tlp_status st = TLP_OK;
+
+    for (int m = 0; m < s->n_member; m++) {
+        const tlpi_layer *l = &c->model->w.layer[s->layers[m]];
+        tlpi_fitted_member *x = &c->fitted[o->stage].member[m];
+        size_t attn = (size_t)TLPI_MIN(m, n_attn - 1) * c->d;
+        size_t ffn = (size_t)(n_attn + m) * c->d;
+
+        TLP_TRY(put_post(c, l->t[TLPI_ATTN_POST_NORM],
+                         factor ? factor + attn : NULL, &x->attn_post));
+        TLP_TRY(put_post(c, l->t[TLPI_FFN_POST_NORM],
+                         factor ? factor + ffn : NULL, &x->ffn_post));
+    }
+done:
+    return st;
+}
+
+/* As with gains, the result is checked. */
+static tlp_status fit_posts(outputs *o)
+{
+    tlpi_calibration *c = o->c;
+    tlpi_choice *choice = &c->choice[o->stage].posts;
+    float *factor = NULL;
+    bool better;
+    tlp_status st = TLP_OK;
+
+    if (2 * o->n_member > TLPI_MAX_GAIN || !(c->choosing || choice->rank))
+        return TLP_OK;
+    list_parts(o);
+    factor =
+        tlpi_alloc_array(c->env, (size_t)o->n_part * c->d, sizeof(*factor));
+    if (!factor)
+        return tlpi_fail_nomem_for("a fit");
+    TLP_TRY(solve_posts(o, factor));
+    if (choice->rank == 0)
+        goto done;
+    TLP_TRY(put_posts(o, factor));
+    TLP_TRY(tlpi_fit_check(c, o->stage, &better));
+    if (better)
+        goto done;
+    *choice = (tlpi_choice){ 0 };
+    TLP_TRY(put_posts(o, NULL));
+    st = tlpi_fitted_apply(c, o->stage);
+done:
+    tlpi_free(c->env, factor);
+    return st;
+}
+
+/* ==== gains ============================================================== */
+
+static void put_gains(const tlpi_stage *s, const float *gain,
+                      tlpi_fitted_stage *out)
+{
+    int n_attn = n_attn_part(s);
+
+    for (int m = 0; m < s->n_member; m++) {
+        out->member[m].attn_gain = gain[TLPI_MIN(m, n_attn - 1)];
+        out->member[m].ffn_gain = gain[n_attn + m];
+    }
 }
 
 static tlp_status take_gains(void *arg, int window)
@@ -101,7 +208,7 @@ static tlp_status solve_gains(outputs *o, float *gain)
     o->gain = tlpi_calloc(c->env, 2, sizeof(*o->gain));
     if (!o->gain)
         return tlpi_fail_nomem_for("a fit");
-    list_gain_parts(o);
+    list_parts(o);
     TLP_TRY(tlpi_calibration_run(c, o->stage, &sink));
     st = tlpi_fit_gains(&c->fitter, &o->gain[0],
                         c->choosing ? &o->gain[1] : NULL,
@@ -214,14 +321,17 @@ tlp_status tlpi_fit_outputs(tlpi_calibration *c, int stage)
     outputs o = { .c = c,
                   .stage = stage,
                   .n_member = c->plan->stage[stage].n_member };
+    bool post = tlpi_arch_get(&c->model->hp)->post_norm;
     tlp_status st = TLP_OK;
 
     o.part = tlpi_calloc(c->env, 2 * (size_t)o.n_member, sizeof(*o.part));
     if (!o.part)
         return tlpi_fail_nomem_for("a fit");
+    if (c->o.norms && post)
+        TLP_TRY(fit_posts(&o));
     if (c->o.gains)
         TLP_TRY(fit_gains(&o));
-    if (c->o.rank)
+    if (c->o.rank && !post)
         st = fit_out(&o);
 done:
     tlpi_free(c->env, (void *)o.part);

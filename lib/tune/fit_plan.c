@@ -90,18 +90,23 @@ done:
     return st;
 }
 
+/* Norms alone are asked for, and tracks have none that could be fitted. */
+static tlp_status check_norms(const tlpi_calibration *c, const tlp_plan *p)
+{
+    bool groups = false;
+
+    for (int i = 0; i < p->n_stage; i++)
+        groups |= p->stage[i].n_member > 1;
+    return groups || c->o.gains || c->o.rank
+               ? TLP_OK
+               : tlpi_model_check_inputs(p->model, "plan",
+                                         "norms of tracks are not fitted in");
+}
+
 static tlp_status check_plan(const tlp_plan *p)
 {
     bool any = false;
-    tlp_status st =
-        tlpi_model_check_inputs(p->model, "plan", "stages are not adjusted in");
 
-    for (int i = 0; i < p->n_stage && st == TLP_OK; i++)
-        if (p->stage[i].n_member > 1)
-            st = tlpi_model_check_post(p->model, "plan",
-                                       "groups are not adjusted in");
-    if (st != TLP_OK)
-        return st;
     if (p->adjust && p->adjust->lora)
         return tlpi_fail(TLP_EINVAL,
                          "plan: it has LoRA, which was trained with the plan "
@@ -155,7 +160,8 @@ static void count(const tlpi_calibration *c, tlp_plan_adjust_report *r)
             const tlpi_fitted_member *x = &s->member[m];
 
             r->n_gain += (x->attn_gain != 1) + (x->ffn_gain != 1);
-            r->n_norm += (x->attn_norm != NULL) + (x->ffn_norm != NULL);
+            r->n_norm += (x->attn_norm != NULL) + (x->ffn_norm != NULL) +
+                         (x->attn_post != NULL) + (x->ffn_post != NULL);
             r->n_low_rank += (x->attn_in.rank > 0) + (x->ffn_in.rank > 0);
         }
     }
@@ -271,6 +277,7 @@ tlp_status tlp_plan_adjust(tlp_plan **out, tlp_plan_adjust_report *out_report,
             tlpi_struct_check(out_report, sizeof(r), "tlp_plan_adjust_report"));
     TLP_TRY(check_plan(plan));
     TLP_TRY(read_options(&c, opts));
+    TLP_TRY(check_norms(&c, plan));
     TLP_TRY(tlpi_windows_check(c.model, tokens, n, c.session.n_ctx));
     TLP_TRY(tlpi_runner_config(&c.cfg, c.model, &c.session));
     TLP_TRY(tlpi_calibration_create(&c, plan, tokens, n));

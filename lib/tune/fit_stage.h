@@ -28,7 +28,8 @@ tlp_status tlpi_fit_check(tlpi_calibration *c, int stage, bool *better);
 /* fit_inputs.c: norms and low-rank corrections of the inputs of a half. */
 tlp_status tlpi_fit_inputs(tlpi_calibration *c, int stage, int half);
 
-/* fit_outputs.c: gains of a group, then a low-rank correction of its sum. */
+/* fit_outputs.c: norms of a group's outputs, then gains, then a low-rank
+ * correction of the sum, which models with norms of outputs do not have. */
 tlp_status tlpi_fit_outputs(tlpi_calibration *c, int stage);
 
 #endif
