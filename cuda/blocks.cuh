@@ -14,8 +14,10 @@
 /* Sizes of a type's units. */
 template <int TYPE>
 struct tlpi_unit_of {
-    static constexpr bool super = TYPE == TLPI_Q4_K || TYPE == TLPI_Q5_K ||
-                                  TYPE == TLPI_Q6_K || TYPE == TLPI_IQ4_XS;
+    static constexpr bool two_scales = TYPE == TLPI_Q3_K || TYPE == TLPI_Q6_K;
+    static constexpr bool super = two_scales || TYPE == TLPI_Q2_K ||
+                                  TYPE == TLPI_Q4_K || TYPE == TLPI_Q5_K ||
+                                  TYPE == TLPI_IQ4_XS;
     static constexpr bool quantised =
         TYPE != TLPI_F32 && TYPE != TLPI_F16 && TYPE != TLPI_BF16;
     static constexpr int n = TYPE == TLPI_F32    ? 4
@@ -34,11 +36,11 @@ struct tlpi_unit_of {
                                  : TYPE == TLPI_IQ4_XS || TYPE == TLPI_MXFP4
                                      ? 1
                                      : 2;
-    static constexpr int super_bytes =
-        !super                                     ? 0
-        : TYPE == TLPI_Q6_K || TYPE == TLPI_IQ4_XS ? 2
-                                                   : 4;
-    static constexpr int zero = TYPE == TLPI_Q4_0   ? 8
+    static constexpr int super_bytes = !super                              ? 0
+                                       : two_scales || TYPE == TLPI_IQ4_XS ? 2
+                                                                           : 4;
+    static constexpr int zero = TYPE == TLPI_Q3_K   ? 4
+                                : TYPE == TLPI_Q4_0 ? 8
                                 : TYPE == TLPI_Q5_0 ? 16
                                 : TYPE == TLPI_Q6_K ? 32
                                                     : 0;
@@ -91,19 +93,22 @@ static __device__ __forceinline__ float2 tlpi_unit_scale(const tlpi_unit &x,
                                                          int j)
 {
     typedef tlpi_unit_of<TYPE> type;
+    uint32_t half = x.scale >> (j / 2 * 8) & 255; /* byte of 16 elements */
     float2 r;
 
-    if (TYPE == TLPI_Q6_K) {
-        int s = (int)(int8_t)(x.scale >> (j / 2 * 8) & 255);
-        r.x = tlpi_f16(x.super & 0xffff) * (float)s;
+    if (type::two_scales) {
+        r.x = tlpi_f16(x.super & 0xffff) * (float)(int8_t)half;
     } else if (TYPE == TLPI_IQ4_XS) {
         r.x = tlpi_f16(x.super & 0xffff) * (float)(int8_t)x.scale;
     } else if (TYPE == TLPI_MXFP4) {
         r.x = __uint_as_float(x.scale < 2 ? 0x200000u << x.scale
                                           : (x.scale - 1) << 23);
     } else if (type::super) {
-        r.x = tlpi_f16(x.super & 0xffff) * (float)(x.scale & 255);
-        r.y = -(tlpi_f16(x.super >> 16) * (float)(x.scale >> 8 & 255));
+        bool nibbles = TYPE == TLPI_Q2_K;
+        uint32_t s = nibbles ? half & 15 : x.scale & 255;
+        uint32_t m = nibbles ? half >> 4 : x.scale >> 8 & 255;
+        r.x = tlpi_f16(x.super & 0xffff) * (float)s;
+        r.y = -(tlpi_f16(x.super >> 16) * (float)m);
         return r;
     } else {
         r.x = tlpi_f16(x.scale & 0xffff);
@@ -184,11 +189,10 @@ static __device__ __forceinline__ void tlpi_decode(const tlpi_unit &x, int j,
     X(TLPI_Q4_1)                                                               \
     X(TLPI_Q5_0)                                                               \
     X(TLPI_Q5_1)                                                               \
+    X(TLPI_Q2_K)                                                               \
+    X(TLPI_Q3_K)                                                               \
     X(TLPI_Q4_K)                                                               \
     X(TLPI_Q5_K)                                                               \
-    X(TLPI_Q6_K)                                                               \
-    X(TLPI_IQ4_NL)                                                             \
-    X(TLPI_IQ4_XS)                                                             \
-    X(TLPI_MXFP4)
+    X(TLPI_Q6_K) X(TLPI_IQ4_NL) X(TLPI_IQ4_XS) X(TLPI_MXFP4)
 
 #endif

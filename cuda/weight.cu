@@ -6,6 +6,7 @@
  */
 #include "gpu.h"
 #include "tensor/codebook.h"
+#include "tensor/kquant.h"
 
 #include <inttypes.h>
 
@@ -39,6 +40,12 @@ static bool shape_of(tlpi_dtype type, weight_shape *out)
         return true;
     case TLPI_Q5_1:
         *out = { 32, 24, 32, 4, 4, 0 };
+        return true;
+    case TLPI_Q2_K: /* levels take four bits */
+        *out = { 256, 84, 32, 0, 2, 4 };
+        return true;
+    case TLPI_Q3_K:
+        *out = { 256, 110, 32, 0, 2, 2 };
         return true;
     case TLPI_Q4_K:
         *out = { 256, 144, 32, 0, 2, 4 };
@@ -118,6 +125,39 @@ static void put_levels(const uint8_t *q, int n_high, weight_place p)
         memcpy(p.high, high, (size_t)n_high);
 }
 
+/* Bits of levels 32s ... of a block of Q2_K or Q3_K (tensor/kquant.h). */
+static void get_low_bits(const uint8_t *two, int s, uint8_t *q)
+{
+    for (int i = 0; i < 32; i++)
+        q[i] = two[s / 4 * 32 + i] >> (2 * (s % 4)) & 3;
+}
+
+static void put_q2_k(const uint8_t *b, int s, weight_place p)
+{
+    uint8_t q[32];
+
+    get_low_bits(b + 16, s, q);
+    put_levels(q, 0, p);
+    memcpy(p.scale, b + 2 * s, 2);
+    if (s == 0)
+        memcpy(p.super, b + 80, 4);
+}
+
+static void put_q3_k(const uint8_t *b, int s, weight_place p)
+{
+    uint8_t q[32];
+    int8_t scale[16];
+
+    get_low_bits(b + 32, s, q);
+    for (int i = 0; i < 32; i++)
+        q[i] |= (uint8_t)((b[i] >> s & 1) << 2);
+    put_levels(q, 0, p);
+    tlpi_q3_k_unpack(b + 96, scale);
+    memcpy(p.scale, scale + 2 * s, 2);
+    if (s == 0)
+        memcpy(p.super, b + 108, 2);
+}
+
 /* Sub-block s of the eight in a Q4_K or Q5_K block (tensor/kquant.h). */
 static void put_k45(tlpi_dtype type, const uint8_t *b, int s, weight_place p)
 {
@@ -169,6 +209,28 @@ static void put_iq4_xs(const uint8_t *b, int s, weight_place p)
         memcpy(p.super, b, 2);
 }
 
+/* Sub-block s of a block of 256. */
+static void put_256(tlpi_dtype type, const uint8_t *b, int s, weight_place p)
+{
+    switch (type) {
+    case TLPI_Q2_K:
+        put_q2_k(b, s, p);
+        break;
+    case TLPI_Q3_K:
+        put_q3_k(b, s, p);
+        break;
+    case TLPI_Q6_K:
+        put_q6_k(b, s, p);
+        break;
+    case TLPI_IQ4_XS:
+        put_iq4_xs(b, s, p);
+        break;
+    default:
+        put_k45(type, b, s, p);
+        break;
+    }
+}
+
 static void put_row(const tlpi_weight *w, weight_shape s, const uint8_t *src,
                     int64_t row, uint8_t *const base[4])
 {
@@ -181,12 +243,8 @@ static void put_row(const tlpi_weight *w, weight_shape s, const uint8_t *src,
                            base[3] + s.super * (row * (n / 8) + i / 8) };
         if (s.block == 32)
             put_32(w->type, src + i * s.size, p);
-        else if (w->type == TLPI_Q6_K)
-            put_q6_k(src + i / 8 * s.size, (int)(i % 8), p);
-        else if (w->type == TLPI_IQ4_XS)
-            put_iq4_xs(src + i / 8 * s.size, (int)(i % 8), p);
         else
-            put_k45(w->type, src + i / 8 * s.size, (int)(i % 8), p);
+            put_256(w->type, src + i / 8 * s.size, (int)(i % 8), p);
     }
 }
 

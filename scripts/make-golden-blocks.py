@@ -27,6 +27,8 @@ SCALES = {
     "IQ4_NL": [0],
     "IQ4_XS": [0],
     "MXFP4": [],
+    "Q2_K": [80, 82],
+    "Q3_K": [108],
 }
 F16 = [0x3555, 0xB266, 0x0001, 0x7BFF]
 # Exponents of MXFP4 at both ends and in the middle.

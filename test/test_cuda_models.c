@@ -157,10 +157,10 @@ Test(cuda_models, olmo2)
 
 Test(cuda_models, types)
 {
-    static const tlpi_dtype types[] = { TLPI_F32,  TLPI_BF16,   TLPI_Q8_0,
-                                        TLPI_Q4_0, TLPI_Q5_1,   TLPI_Q4_K,
-                                        TLPI_Q6_K, TLPI_IQ4_NL, TLPI_IQ4_XS,
-                                        TLPI_MXFP4 };
+    static const tlpi_dtype types[] = { TLPI_F32,    TLPI_BF16,   TLPI_Q8_0,
+                                        TLPI_Q4_0,   TLPI_Q5_1,   TLPI_Q2_K,
+                                        TLPI_Q3_K,   TLPI_Q4_K,   TLPI_Q6_K,
+                                        TLPI_IQ4_NL, TLPI_IQ4_XS, TLPI_MXFP4 };
 
     for (int i = 0; i < COUNT(types); i++) {
         tiny_spec s = tiny_default();

@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -337,7 +338,21 @@ Test(gguf_bad, shapes)
 
 Test(gguf_bad, types)
 {
-    refuse_tensor(10, 1, ne32, 0, TLP_ENOTSUP, "tensor t: type Q2_K (10)");
+    static const struct {
+        uint32_t number;
+        const char *name;
+    } other[] = {
+        { 9, "Q8_1" },     { 15, "Q8_K" },  { 16, "IQ2_XXS" }, { 17, "IQ2_XS" },
+        { 18, "IQ3_XXS" }, { 19, "IQ1_S" }, { 21, "IQ3_S" },   { 22, "IQ2_S" },
+        { 29, "IQ1_M" },   { 34, "TQ1_0" }, { 35, "TQ2_0" },   { 40, "NVFP4" },
+    };
+
+    for (size_t i = 0; i < TLPI_COUNT(other); i++) {
+        char text[64];
+        snprintf(text, sizeof text, "tensor t: type %s (%u) is not supported",
+                 other[i].name, other[i].number);
+        refuse_tensor(other[i].number, 1, ne32, 0, TLP_ENOTSUP, text);
+    }
     refuse_tensor(4, 1, ne32, 0, TLP_ENOTSUP, "tensor t: type ? (4)");
     refuse_tensor(UINT32_MAX, 1, ne32, 0, TLP_ENOTSUP, "(4294967295)");
 }

@@ -33,6 +33,7 @@ static const struct {
     { TLPI_BF16, "BF16" },     { TLPI_Q8_0, "Q8_0" },
     { TLPI_Q4_0, "Q4_0" },     { TLPI_Q4_1, "Q4_1" },
     { TLPI_Q5_0, "Q5_0" },     { TLPI_Q5_1, "Q5_1" },
+    { TLPI_Q2_K, "Q2_K" },     { TLPI_Q3_K, "Q3_K" },
     { TLPI_Q4_K, "Q4_K" },     { TLPI_Q5_K, "Q5_K" },
     { TLPI_Q6_K, "Q6_K" },     { TLPI_IQ4_NL, "IQ4_NL" },
     { TLPI_IQ4_XS, "IQ4_XS" }, { TLPI_MXFP4, "MXFP4" },

@@ -190,8 +190,13 @@ Test(matmul, bf16_activations_are_rounded_or_not)
  * MXFP4 is one byte. */
 static void scale_places(tlpi_dtype type, int *d, int *m)
 {
-    *d = type == TLPI_Q6_K ? 208 : type == TLPI_MXFP4 ? -1 : 0;
-    *m = type == TLPI_Q4_1 || type == TLPI_Q5_1 || type == TLPI_Q4_K ||
+    *d = type == TLPI_Q2_K    ? 80
+         : type == TLPI_Q3_K  ? 108
+         : type == TLPI_Q6_K  ? 208
+         : type == TLPI_MXFP4 ? -1
+                              : 0;
+    *m = type == TLPI_Q2_K ? 82
+         : type == TLPI_Q4_1 || type == TLPI_Q5_1 || type == TLPI_Q4_K ||
                  type == TLPI_Q5_K
              ? 2
              : -1;

@@ -208,11 +208,11 @@ Test(memory, as_built)
  * each of two ranks on it. */
 Test(memory, as_built_on_a_device)
 {
-    static const tlpi_dtype types[] = { TLPI_F32,    TLPI_F16,  TLPI_BF16,
-                                        TLPI_Q8_0,   TLPI_Q4_0, TLPI_Q4_1,
-                                        TLPI_Q5_0,   TLPI_Q5_1, TLPI_Q4_K,
-                                        TLPI_Q5_K,   TLPI_Q6_K, TLPI_IQ4_NL,
-                                        TLPI_IQ4_XS, TLPI_MXFP4 };
+    static const tlpi_dtype types[] = {
+        TLPI_F32,  TLPI_F16,    TLPI_BF16,   TLPI_Q8_0, TLPI_Q4_0, TLPI_Q4_1,
+        TLPI_Q5_0, TLPI_Q5_1,   TLPI_Q2_K,   TLPI_Q3_K, TLPI_Q4_K, TLPI_Q5_K,
+        TLPI_Q6_K, TLPI_IQ4_NL, TLPI_IQ4_XS, TLPI_MXFP4
+    };
     const char *reason = plugin_use_emulated(1);
 
     if (reason)

@@ -63,8 +63,8 @@ static const char *const archs[] = { "llama",   "qwen2",  "qwen3", "granite",
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 static const tlpi_dtype types[] = {
-    TLPI_F32,  TLPI_F16,    TLPI_BF16,   TLPI_Q8_0,  TLPI_Q4_0,
-    TLPI_Q4_1, TLPI_Q5_0,   TLPI_Q5_1,   TLPI_Q4_K,  TLPI_Q5_K,
+    TLPI_F32,  TLPI_F16,    TLPI_BF16,   TLPI_Q8_0,  TLPI_Q4_0, TLPI_Q4_1,
+    TLPI_Q5_0, TLPI_Q5_1,   TLPI_Q2_K,   TLPI_Q3_K,  TLPI_Q4_K, TLPI_Q5_K,
     TLPI_Q6_K, TLPI_IQ4_NL, TLPI_IQ4_XS, TLPI_MXFP4,
 };
 

@@ -13,8 +13,8 @@
 #include "tensor/tensor.h"
 
 static const tlpi_dtype all_types[] = {
-    TLPI_F32,  TLPI_F16,    TLPI_BF16,   TLPI_Q8_0,  TLPI_Q4_0,
-    TLPI_Q4_1, TLPI_Q5_0,   TLPI_Q5_1,   TLPI_Q4_K,  TLPI_Q5_K,
+    TLPI_F32,  TLPI_F16,    TLPI_BF16,   TLPI_Q8_0,  TLPI_Q4_0, TLPI_Q4_1,
+    TLPI_Q5_0, TLPI_Q5_1,   TLPI_Q2_K,   TLPI_Q3_K,  TLPI_Q4_K, TLPI_Q5_K,
     TLPI_Q6_K, TLPI_IQ4_NL, TLPI_IQ4_XS, TLPI_MXFP4,
 };
 
@@ -144,6 +144,7 @@ Test(dtype, sizes)
         { TLPI_BF16, "BF16", 1024 },        { TLPI_Q8_0, "Q8_0", 16 * 34 },
         { TLPI_Q4_0, "Q4_0", 16 * 18 },     { TLPI_Q4_1, "Q4_1", 16 * 20 },
         { TLPI_Q5_0, "Q5_0", 16 * 22 },     { TLPI_Q5_1, "Q5_1", 16 * 24 },
+        { TLPI_Q2_K, "Q2_K", 2 * 84 },      { TLPI_Q3_K, "Q3_K", 2 * 110 },
         { TLPI_Q4_K, "Q4_K", 2 * 144 },     { TLPI_Q5_K, "Q5_K", 2 * 176 },
         { TLPI_Q6_K, "Q6_K", 2 * 210 },     { TLPI_IQ4_NL, "IQ4_NL", 16 * 18 },
         { TLPI_IQ4_XS, "IQ4_XS", 2 * 136 }, { TLPI_MXFP4, "MXFP4", 16 * 17 },
@@ -157,8 +158,8 @@ Test(dtype, sizes)
         cr_assert_str_eq(tlpi_dtype_name(want[i].type), want[i].name);
         cr_assert_eq(tlpi_row_bytes(want[i].type, 512), want[i].bytes_of_512);
     }
-    cr_assert_null(tlpi_dtype_get(10));
-    cr_assert_str_eq(tlpi_dtype_name(10), "Q2_K");
+    cr_assert_null(tlpi_dtype_get(15));
+    cr_assert_str_eq(tlpi_dtype_name(15), "Q8_K");
     cr_assert_null(tlpi_dtype_get(4));
     cr_assert_str_eq(tlpi_dtype_name(4), "?");
     cr_assert_null(tlpi_dtype_get(UINT32_MAX));
@@ -219,6 +220,65 @@ Test(quant, q8_0_block)
     tlpi_dequantize(TLPI_Q8_0, b, x, 32);
     for (int i = 0; i < 32; i++)
         cr_assert_eq(x[i], (float)(128 - i * 8));
+}
+
+/*
+ * Chosen elements of Q2_K and Q3_K: element e of 128-half h, quarter k, place i
+ * has its low bits at 2k of byte 32h + i of the 64 that follow; its third bit
+ * is bit 4h + k of byte i of Q3_K's first 32.
+ */
+Test(quant, q2_k_block)
+{
+    uint8_t b[84];
+    float x[256];
+    int q[256] = { 0 };
+
+    memset(b, 0, sizeof b);
+    for (int j = 0; j < 16; j++)
+        b[j] = (uint8_t)(j | (15 - j) << 4);
+    b[81] = 0x38;                   /* d = 0.5 */
+    b[83] = 0x40;                   /* dmin = 2 */
+    b[16 + 5] = 3 | 1 << 2;         /* elements 5 and 37 */
+    b[16 + 32 + 9] = 2 << 4 | 0xc0; /* elements 128+73 and 128+105 */
+    q[5] = 3;
+    q[37] = 1;
+    q[128 + 73] = 2;
+    q[128 + 105] = 3;
+    tlpi_dequantize(TLPI_Q2_K, b, x, 256);
+    for (int e = 0; e < 256; e++) {
+        int s = e / 16;
+        cr_assert_eq(x[e], 0.5f * (float)(s * q[e]) - 2.0f * (float)(15 - s),
+                     "%d", e);
+    }
+}
+
+/* Scales are -32 + 0, 17, 34, 51 and so on, modulo 64: all bits of all places
+ * occur. */
+Test(quant, q3_k_block)
+{
+    uint8_t b[110];
+    float x[256];
+    int q[256] = { 0 }, s[16];
+
+    memset(b, 0, sizeof b);
+    for (int j = 0; j < 16; j++) {
+        s[j] = j * 17 % 64;
+        b[96 + j % 8] |= (uint8_t)(s[j] % 16 << (j < 8 ? 0 : 4));
+        b[104 + j % 4] |= (uint8_t)(s[j] / 16 << j / 4 * 2);
+    }
+    b[109] = 0x38; /* d = 0.5 */
+    b[5] = 1 << 0 | 1 << 6;
+    b[32 + 5] = 3 | 1 << 2;         /* elements 5 and 37 */
+    b[32 + 32 + 9] = 2 << 4 | 0xc0; /* elements 128+73 and 128+105 */
+    q[5] = 3 + 4;
+    q[37] = 1;
+    q[128 + 64 + 5] = 4;
+    q[128 + 73] = 2;
+    q[128 + 105] = 3;
+    tlpi_dequantize(TLPI_Q3_K, b, x, 256);
+    for (int e = 0; e < 256; e++)
+        cr_assert_eq(x[e], 0.5f * (float)((s[e / 16] - 32) * (q[e] - 4)), "%d",
+                     e);
 }
 
 /*
@@ -441,6 +501,10 @@ static float bound(tlpi_dtype type)
         return 1.0f / 15 + 0x1p-10f;
     case TLPI_Q5_1:
         return 1.0f / 31 + 0x1p-10f;
+    case TLPI_Q2_K: /* the search may clip an end */
+        return 1.0f / 3 + 2.0f / 15;
+    case TLPI_Q3_K:
+        return 1.0f / 4 + 1.0f / 32;
     case TLPI_Q4_K:
         return 1.0f / 15 + 2.0f / 63;
     case TLPI_Q5_K:

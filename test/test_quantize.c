@@ -24,8 +24,9 @@
 TestSuite(quantize, .timeout = 120);
 
 static const char *const type_names[] = {
-    "F32",  "F16",  "BF16", "Q8_0",   "Q4_0",   "Q4_1",   "Q5_0",   "Q5_1",
-    "Q4_K", "Q5_K", "Q6_K", "Q4_K_M", "Q5_K_M", "IQ4_NL", "IQ4_XS", "MXFP4",
+    "F32",  "F16",    "BF16",   "Q8_0",   "Q4_0",   "Q4_1",
+    "Q5_0", "Q5_1",   "Q2_K",   "Q3_K",   "Q4_K",   "Q5_K",
+    "Q6_K", "Q4_K_M", "Q5_K_M", "IQ4_NL", "IQ4_XS", "MXFP4",
 };
 
 /* Rows of 256 in all matrices, so that every type fits. */
@@ -131,7 +132,11 @@ static float bound_of(tlpi_dtype type)
         return 1.0f / 15 + 0x1p-10f;
     case TLPI_Q5_1:
         return 1.0f / 31 + 0x1p-10f;
-    case TLPI_Q4_K: /* the search may clip an end */
+    case TLPI_Q2_K: /* the search may clip an end */
+        return 0.75f;
+    case TLPI_Q3_K:
+        return 0.4f;
+    case TLPI_Q4_K:
         return 1.0f / 8;
     case TLPI_Q5_K:
         return 1.0f / 31 + 2.0f / 63;
@@ -229,9 +234,9 @@ Test(quantize, errors_are_bounded)
 Test(quantize, from_any_type_to_any)
 {
     static const tlpi_dtype types[] = {
-        TLPI_F16,    TLPI_BF16,   TLPI_Q8_0,  TLPI_Q4_0, TLPI_Q4_1,
-        TLPI_Q5_0,   TLPI_Q5_1,   TLPI_Q4_K,  TLPI_Q5_K, TLPI_Q6_K,
-        TLPI_IQ4_NL, TLPI_IQ4_XS, TLPI_MXFP4,
+        TLPI_F16,  TLPI_BF16, TLPI_Q8_0,   TLPI_Q4_0,   TLPI_Q4_1,
+        TLPI_Q5_0, TLPI_Q5_1, TLPI_Q2_K,   TLPI_Q3_K,   TLPI_Q4_K,
+        TLPI_Q5_K, TLPI_Q6_K, TLPI_IQ4_NL, TLPI_IQ4_XS, TLPI_MXFP4,
     };
     static const char *const to[] = { "F32", "Q8_0", "Q4_K" };
 

@@ -551,10 +551,11 @@ static void check_vocab(const tlp_plan *p, const tlpi_shards *s)
 
 Test(shard, parts_cover_once_at_legal_cuts_in_balance, .timeout = 120)
 {
-    static const tlpi_dtype all[] = { TLPI_F32,   TLPI_Q4_0,  TLPI_Q6_K,
-                                      TLPI_Q8_0,  TLPI_Q4_K,  TLPI_F16,
-                                      TLPI_Q5_1,  TLPI_BF16,  TLPI_Q4_1,
-                                      TLPI_MXFP4, TLPI_IQ4_XS };
+    static const tlpi_dtype all[] = { TLPI_F32,   TLPI_Q4_0, TLPI_Q6_K,
+                                      TLPI_Q8_0,  TLPI_Q4_K, TLPI_Q2_K,
+                                      TLPI_Q3_K,  TLPI_F16,  TLPI_Q5_1,
+                                      TLPI_BF16,  TLPI_Q4_1, TLPI_MXFP4,
+                                      TLPI_IQ4_XS };
 
     for (int trial = 0; trial < N_TRIAL; trial++) {
         fake_shape shape = random_shape();

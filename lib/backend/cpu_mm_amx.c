@@ -125,7 +125,7 @@ ALWAYS_INLINE void add_sums(tlpi_mm_shape s, const uint8_t *p, scales *v,
                        vf_mul(q, d0));
         acc[t] = vf_fma(q, vf_mul(v->d, vf_set1(x[t].d)), acc[t]);
         if (s.zero < 0)
-            acc[t] = add_m(s, v->m, vf_set1(x[t].s), acc[t]);
+            acc[t] = add_offset(s, v, &x[t], acc[t]);
     }
 }
 

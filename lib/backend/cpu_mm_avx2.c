@@ -46,6 +46,7 @@ enum {
 #define vi_set1(i) _mm256_set1_epi32(i)
 #define vi_set1_8(i) _mm256_set1_epi8(i)
 #define vi_and(a, b) _mm256_and_si256(a, b)
+#define vi_or(a, b) _mm256_or_si256(a, b)
 #define vi_or_and(a, b, c) _mm256_or_si256(a, _mm256_and_si256(b, c))
 #define vi_shl16(a, n) _mm256_slli_epi16(a, n)
 #define vi_shr16(a, n) _mm256_srli_epi16(a, n)
@@ -54,6 +55,7 @@ enum {
 #define vi_add32(a, b) _mm256_add_epi32(a, b)
 #define vi_add8(a, b) _mm256_add_epi8(a, b)
 #define vi_sub32(a, b) _mm256_sub_epi32(a, b)
+#define vi_madd16(a, b) _mm256_madd_epi16(a, b)
 #define vi_cvt(f) _mm256_cvtps_epi32(f)
 #define vi_bits(f) _mm256_castps_si256(f)
 /* 16 bytes, for vi_lookup */
@@ -108,15 +110,10 @@ ALWAYS_INLINE void sub_zero(tlpi_mm_shape s, const uint8_t *p, const tlpi_xq *x,
         const tlpi_xq *xt = &x[i / PARTS];
         vi zero = vi_set1(xt->n);
         /* two scales: each multiplies the zero of its columns */
-        if (s.n_scale == 2) {
-            vi d =
-                _mm256_or_si256(_mm256_and_si256(load_scale(s, p, i % PARTS, 0),
-                                                 vi_set1(65535)),
-                                vi_shl32(load_scale(s, p, i % PARTS, 1), 16));
-            vi n = vi_set1((int)((uint32_t)(xt->n - xt->n_high) & 65535) |
-                           (int)((uint32_t)xt->n_high << 16));
-            zero = _mm256_madd_epi16(d, n);
-        }
+        if (s.n_scale == 2)
+            zero = vi_madd16(pair_of(load_scale(s, p, i % PARTS, 0),
+                                     load_scale(s, p, i % PARTS, 1)),
+                             sums_pair(xt));
         sum[i] = vi_add32(sum[i], vi_shl32(zero, s.zero));
     }
 }
@@ -132,9 +129,10 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
 {
     vi sum[STEP * PARTS];
     /* Number of quads that fit 16 bits: 8 * 2*127*15, 4 * 2*127*31, 2 *
-     * 2*127*63. */
+     * 2*127*63; four quads at most have one scale where there are two. */
     const int bits = tlpi_mm_level_bits(s);
-    const int run = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
+    const int fit = bits <= 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
+    const int run = TLPI_MIN(fit, 8 / s.n_scale);
 
     UNROLL
     for (int j = 0; j < 8; j += run) {

@@ -36,6 +36,12 @@ ALWAYS_INLINE void dot_quads(const vi *level, int j0, int j1, const tlpi_xq *x,
     }
 }
 
+/* n times the level that means 0; affine types have none. */
+ALWAYS_INLINE vi times_zero(tlpi_mm_shape s, int32_t n)
+{
+    return s.zero >= 0 ? vi_shl32(vi_set1(n), s.zero) : vi_set1(0);
+}
+
 ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
                               const tlpi_xq *x, int T, vf *sum)
 {
@@ -47,8 +53,7 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
     if (s.n_scale == 1) {
         UNROLL
         for (int t = 0; t < T; t++)
-            low[t] =
-                s.zero >= 0 ? vi_shl32(vi_set1(x[t].n), s.zero) : vi_set1(0);
+            low[t] = times_zero(s, x[t].n);
         dot_quads(level, 0, 8, x, T, low);
         UNROLL
         for (int t = 0; t < T; t++)
@@ -57,8 +62,8 @@ ALWAYS_INLINE void block_sums(tlpi_mm_shape s, const uint8_t *p,
     }
     UNROLL
     for (int t = 0; t < T; t++) {
-        low[t] = vi_shl32(vi_set1(x[t].n - x[t].n_high), s.zero);
-        high[t] = vi_shl32(vi_set1(x[t].n_high), s.zero);
+        low[t] = times_zero(s, x[t].n - x[t].n_high);
+        high[t] = times_zero(s, x[t].n_high);
     }
     dot_quads(level, 0, 4, x, T, low);
     dot_quads(level, 4, 8, x, T, high);

@@ -39,6 +39,7 @@ enum { LANES = 16, PARTS = 1 };
 #define vi_set1(i) _mm512_set1_epi32(i)
 #define vi_set1_8(i) _mm512_set1_epi8(i)
 #define vi_and(a, b) _mm512_and_si512(a, b)
+#define vi_or(a, b) _mm512_or_si512(a, b)
 #define vi_or_and(a, b, c) _mm512_ternarylogic_epi32(a, b, c, 0xf8)
 #define vi_shl16(a, n) _mm512_slli_epi16(a, n)
 #define vi_shr16(a, n) _mm512_srli_epi16(a, n)
@@ -47,6 +48,7 @@ enum { LANES = 16, PARTS = 1 };
 #define vi_add32(a, b) _mm512_add_epi32(a, b)
 #define vi_add8(a, b) _mm512_add_epi8(a, b)
 #define vi_sub32(a, b) _mm512_sub_epi32(a, b)
+#define vi_madd16(a, b) _mm512_madd_epi16(a, b)
 #define vi_cvt(f) _mm512_cvtps_epi32(f)
 #define vi_bits(f) _mm512_castps_si512(f)
 /* 16 bytes, for vi_lookup */

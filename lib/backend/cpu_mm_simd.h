@@ -55,7 +55,7 @@ ALWAYS_INLINE void add_block(tlpi_mm_shape s, const uint8_t *p, scales *v,
         vf a = spill ? vf_load(sum + LANES * i) : acc[i];
         a = vf_fma(bsum[i], vf_mul(u->d, vf_set1(xt->d)), a);
         if (s.zero < 0)
-            a = add_m(s, u->m, vf_set1(xt->s), a);
+            a = add_offset(s, u, xt, a);
         if (spill)
             vf_store(sum + LANES * i, a);
         else
@@ -184,10 +184,12 @@ ALWAYS_INLINE void panel_part(tlpi_dtype type, int part, const uint8_t *p,
         load_scales(s, p, part, &v);
         UNROLL
         for (int j = 0; j < 8; j++, out += 4 * TLPI_GROUP) {
-            vf d = v.d;
+            vf d = v.d, m = v.m;
             if (s.n_scale == 2)
                 d = vf_mul(d, vf_cvt(load_scale(s, p, part, j / 4)));
-            put_quad(s, load_level(s, p, part, j), d, v.m, out);
+            if (tlpi_mm_two_offsets(s))
+                m = vf_mul(v.super_m, vf_cvt(load_offset(s, p, part, j / 4)));
+            put_quad(s, load_level(s, p, part, j), d, m, out);
         }
         p += tlpi_mm_block_bytes(s);
     }

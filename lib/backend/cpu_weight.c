@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "backend/cpu_mm.h"
+#include "tensor/kquant.h"
 
 /* A decoded block of the file. */
 struct levels {
@@ -82,17 +83,6 @@ static void read_high_bits(uint32_t bits, uint8_t *level)
     }
 }
 
-/* The 6-bit scales and minima of Q4_K and Q5_K: 12 bytes for 8 of each. */
-static void read_scales_k(const uint8_t *s, struct levels *v)
-{
-    for (int i = 0; i < 4; i++) {
-        v->sub_d[i] = s[i] & 63;
-        v->sub_m[i] = s[i + 4] & 63;
-        v->sub_d[i + 4] = (uint8_t)((s[i + 8] & 15) | s[i] >> 6 << 4);
-        v->sub_m[i + 4] = (uint8_t)(s[i + 8] >> 4 | s[i + 4] >> 6 << 4);
-    }
-}
-
 /* Four runs of 32 bytes; each byte holds a column of two neighbouring
  * blocks. */
 static void read_nibbles_k(const uint8_t *q, uint8_t *level)
@@ -101,14 +91,46 @@ static void read_nibbles_k(const uint8_t *q, uint8_t *level)
         read_nibbles(q + 32 * c, 32, level + 64 * c);
 }
 
-/* Bit b of byte i is the fifth bit of level i of block b. */
-static void read_high_bits_k(const uint8_t *high, uint8_t *level)
+/* Bit b of byte i is bit `at` of level i of block b. */
+static void read_high_bits_k(const uint8_t *high, int at, uint8_t *level)
 {
     for (int b = 0; b < 8; b++)
         for (int i = 0; i < 32; i += 8) {
-            uint64_t v = (load64(high + i) >> b & EACH (1)) << 4;
+            uint64_t v = (load64(high + i) >> b & EACH (1)) << at;
             store64(level + 32 * b + i, load64(level + 32 * b + i) | v);
         }
+}
+
+/* Two halves of 128 levels, four quarters each: bits 2k, 2k+1 of 32 bytes are
+ * the low bits of quarter k. */
+static void read_low_bits_k(const uint8_t *q, uint8_t *level)
+{
+    for (int h = 0; h < 2; h++)
+        for (int i = 0; i < 32; i += 8) {
+            uint64_t v = load64(q + 32 * h + i);
+            for (int k = 0; k < 4; k++)
+                store64(level + 128 * h + 32 * k + i, v >> 2 * k & EACH (3));
+        }
+}
+
+/* Scales stay beside their minima in a byte. */
+static void read_q2_k(const uint8_t *p, struct levels *v)
+{
+    memcpy(v->sub_d, p, 16);
+    read_low_bits_k(p + 16, v->level);
+    v->d = load16(p + 80);
+    v->m = load16(p + 82);
+}
+
+static void read_q3_k(const uint8_t *p, struct levels *v)
+{
+    int8_t scale[16];
+
+    tlpi_q3_k_unpack(p + 96, scale);
+    memcpy(v->sub_d, scale, sizeof scale);
+    read_low_bits_k(p + 32, v->level);
+    read_high_bits_k(p, 2, v->level);
+    v->d = load16(p + 108);
 }
 
 static void read_q6_k(const uint8_t *p, struct levels *v)
@@ -140,13 +162,18 @@ static void read_iq4_xs(const uint8_t *p, struct levels *v)
 
 static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
 {
-    if (type == TLPI_Q6_K) {
-        read_q6_k(p, v);
-        return;
-    }
     v->d = load16(p);
     v->m = load16(p + 2); /* affine types */
     switch (type) {
+    case TLPI_Q2_K:
+        read_q2_k(p, v);
+        break;
+    case TLPI_Q3_K:
+        read_q3_k(p, v);
+        break;
+    case TLPI_Q6_K:
+        read_q6_k(p, v);
+        break;
     case TLPI_Q4_0:
     case TLPI_IQ4_NL:
         read_nibbles(p + 2, 16, v->level);
@@ -167,13 +194,13 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
             store64(v->level + i, load64(p + 2 + i) ^ EACH (128));
         break;
     case TLPI_Q4_K:
-        read_scales_k(p + 4, v);
+        tlpi_kquant_unpack(p + 4, v->sub_d, v->sub_m);
         read_nibbles_k(p + 16, v->level);
         break;
     case TLPI_Q5_K:
-        read_scales_k(p + 4, v);
+        tlpi_kquant_unpack(p + 4, v->sub_d, v->sub_m);
         read_nibbles_k(p + 48, v->level);
-        read_high_bits_k(p + 16, v->level);
+        read_high_bits_k(p + 16, 4, v->level);
         break;
     case TLPI_IQ4_XS:
         read_iq4_xs(p, v);
@@ -189,6 +216,27 @@ static void read_block(tlpi_dtype type, const uint8_t *p, struct levels *v)
 
 /* ==== writing packed blocks ============================================== */
 
+/* A plane of bit `at` of 32 levels. */
+static void put_one(uint8_t *dst, const uint32_t quad[8], int at)
+{
+    uint32_t bits = 0;
+
+    for (int j = 0; j < 8; j++)
+        bits |= (quad[j] >> at & 0x01010101) << j;
+    store32(dst, bits);
+}
+
+/* A plane of bits `at` and `at` + 1. */
+static void put_two(uint8_t *dst, const uint32_t quad[8], int at)
+{
+    for (int h = 0; h < 2; h++) {
+        uint32_t bits = 0;
+        for (int j = 0; j < 4; j++)
+            bits |= (quad[4 * h + j] >> at & 0x03030303) << 2 * j;
+        store32(dst + 64 * h, bits);
+    }
+}
+
 /* Write 32 levels of row r, four columns at a time. */
 static void put_levels(uint8_t *dst, int r, const uint8_t *level, int bits)
 {
@@ -197,26 +245,21 @@ static void put_levels(uint8_t *dst, int r, const uint8_t *level, int bits)
     for (int j = 0; j < 8; j++)
         quad[j] = load32(level + 4 * j);
     dst += 4 * r;
-    if (bits == 8) {
+    if (bits == 8)
         for (int j = 0; j < 8; j++)
             store32(dst + 64 * j, quad[j]);
-        return;
-    }
-    for (int j = 0; j < 4; j++)
-        store32(dst + 64 * j,
-                (quad[j] & 0x0f0f0f0f) | (quad[j + 4] & 0x0f0f0f0f) << 4);
-    if (bits == 5) {
-        uint32_t high = 0;
-        for (int j = 0; j < 8; j++)
-            high |= (quad[j] >> 4 & 0x01010101) << j;
-        store32(dst + 256, high);
-    }
-    for (int h = 0; bits == 6 && h < 2; h++) {
-        uint32_t high = 0;
+    else if (bits < 4)
+        put_two(dst, quad, 0);
+    else
         for (int j = 0; j < 4; j++)
-            high |= (quad[4 * h + j] >> 4 & 0x03030303) << 2 * j;
-        store32(dst + 256 + 64 * h, high);
-    }
+            store32(dst + 64 * j,
+                    (quad[j] & 0x0f0f0f0f) | (quad[j + 4] & 0x0f0f0f0f) << 4);
+    if (bits == 3)
+        put_one(dst + 128, quad, 2);
+    if (bits == 5)
+        put_one(dst + 256, quad, 4);
+    if (bits == 6)
+        put_two(dst + 256, quad, 4);
 }
 
 /* Write a block of the file as row r of 1 or 8 packed blocks at dst. */
@@ -244,7 +287,7 @@ static void put_block(uint8_t *dst, int r, const struct levels *v,
         } else {
             for (int i = 0; i < s.n_scale; i++)
                 scale[TLPI_GROUP * i + r] = v->sub_d[s.n_scale * b + i];
-            if (affine)
+            if (affine && s.n_scale == 1)
                 scale[TLPI_GROUP + r] = v->sub_m[b];
         }
     }

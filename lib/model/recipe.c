@@ -14,6 +14,7 @@ static const tlpi_recipe recipes[] = {
     { "BF16", TLPI_BF16, false, 32 },     { "Q8_0", TLPI_Q8_0, false, 7 },
     { "Q4_0", TLPI_Q4_0, false, 2 },      { "Q4_1", TLPI_Q4_1, false, 3 },
     { "Q5_0", TLPI_Q5_0, false, 8 },      { "Q5_1", TLPI_Q5_1, false, 9 },
+    { "Q2_K", TLPI_Q2_K, false, 10 },     { "Q3_K", TLPI_Q3_K, false, 11 },
     { "Q4_K", TLPI_Q4_K, false, 14 },     { "Q5_K", TLPI_Q5_K, false, 16 },
     { "Q6_K", TLPI_Q6_K, false, 18 },     { "IQ4_NL", TLPI_IQ4_NL, false, 25 },
     { "IQ4_XS", TLPI_IQ4_XS, false, 30 }, { "MXFP4", TLPI_MXFP4, false, 38 },
@@ -67,6 +68,9 @@ static bool gets_more(const tlp_model *m, const tlpi_tensor *t)
 static tlpi_dtype fallback(tlpi_dtype type)
 {
     switch (type) {
+    case TLPI_Q2_K:
+    case TLPI_Q3_K:
+        return TLPI_Q4_0;
     case TLPI_Q4_K:
         return TLPI_Q5_0;
     case TLPI_Q5_K:

@@ -71,8 +71,24 @@ static inline void tlpi_range(const float *x, int n, float *min, float *max)
     }
 }
 
+/* Nearest integer within [lo, hi] as a float, ties to even, for bounds below
+ * 2^22: a float of the sum's size has no fraction bits.  Compilers vectorise
+ * loops of this.  NaN gives lo. */
+static inline float tlpi_nearest(float x, float lo, float hi)
+{
+    x = x > lo ? x : lo;
+    x = x < hi ? x : hi;
+    return (x + 0x1.8p23f) - 0x1.8p23f;
+}
+
 /* Sums go in TLPI_SUM_LANES parts, in an order that vector code can keep. */
 #define TLPI_SUM_LANES 8
+
+/* A loop over n elements, a multiple of TLPI_SUM_LANES, that compilers
+ * vectorise. */
+#define TLPI_EACH_LANE(i, n)                                                   \
+    for (int i##_0 = 0; i##_0 < (n); i##_0 += TLPI_SUM_LANES)                  \
+        for (int i = i##_0; i < i##_0 + TLPI_SUM_LANES; i++)
 
 static inline float tlpi_add_lanes(const float part[TLPI_SUM_LANES])
 {

@@ -12,6 +12,7 @@ static const tlpi_dtype_info dtypes[] = {
     { TLPI_BF16, "BF16", 1, 2 },         { TLPI_Q8_0, "Q8_0", 32, 34 },
     { TLPI_Q4_0, "Q4_0", 32, 18 },       { TLPI_Q4_1, "Q4_1", 32, 20 },
     { TLPI_Q5_0, "Q5_0", 32, 22 },       { TLPI_Q5_1, "Q5_1", 32, 24 },
+    { TLPI_Q2_K, "Q2_K", 256, 84 },      { TLPI_Q3_K, "Q3_K", 256, 110 },
     { TLPI_Q4_K, "Q4_K", 256, 144 },     { TLPI_Q5_K, "Q5_K", 256, 176 },
     { TLPI_Q6_K, "Q6_K", 256, 210 },     { TLPI_IQ4_NL, "IQ4_NL", 32, 18 },
     { TLPI_IQ4_XS, "IQ4_XS", 256, 136 }, { TLPI_MXFP4, "MXFP4", 32, 17 },

@@ -1,18 +1,23 @@
 /*
- * kquantize.c - floats to Q4_K, Q5_K and Q6_K blocks; quant.c has the layouts.
+ * kquantize.c - floats to Q2_K, Q4_K and Q5_K blocks, whose sub-blocks have a
+ * step and a minimum; quant.c has the layouts.
  *
- * The step of a sub-block decides its codes; for given codes, one step has the
- * least squared error.  The search tries several steps around the plain step
- * that covers the range, replaces each by the best step for its codes, and
- * keeps the step with the least error.  The format stores a step as a small
- * multiple of the block's scale, so neighbouring multiples are tried too.
+ * The step and the minimum of a sub-block decide its codes; for given codes,
+ * one step and minimum have the least squared error.  The search tries several
+ * steps around the plain step that covers the range, replaces each by the best
+ * step for its codes, and keeps the step with the least error.  The format
+ * stores a step as a small multiple of the block's scale, so neighbouring
+ * multiples are tried too.
  *
  * Errors of large weights count more, as is usual for these types: the weight
- * is |x| plus the root mean square where sub-blocks have a minimum (Q4_K,
- * Q5_K), and x^2 where they have none (Q6_K).
+ * of an error is |x| plus the root mean square of the sub-block.
  */
 #include "tensor/block.h"
 #include "tensor/kquant.h"
+
+#define SUPER 256   /* elements of a block */
+#define MOST_SUB 32 /* elements with one step and one minimum */
+#define MOST_RUN 16 /* sub-blocks of a block */
 
 /* Steps to try: the range divided by top - 1 ... top + 0.8 intervals.  Twice
  * as many steps lower errors by 0.1%. */
@@ -20,22 +25,16 @@
 #define TRY_FROM (-1.0f)
 #define TRY_BY 0.2f
 
-/* Round to the nearest integer, ties to even, for |x| < 2^22: a float of the
- * sum's size has no fraction bits.  Compilers vectorise loops of this. */
-static inline float nearest(float x)
-{
-    return (x + 0x1.8p23f) - 0x1.8p23f;
-}
+/* What differs between types. */
+typedef struct affine_type {
+    int n;    /* elements of a sub-block: 16 or 32 */
+    int top;  /* codes reach from 0 to it */
+    int most; /* multiples of the block's scales reach from 0 to it */
+} affine_type;
 
-static inline float clamp(float x, float lo, float hi)
-{
-    x = x > lo ? x : lo; /* NaN gives lo */
-    return x < hi ? x : hi;
-}
-
-/* ==== Q4_K, Q5_K ========================================================= */
-
-#define SUB 32 /* elements with one step and one minimum */
+static const affine_type q2_k = { 16, 3, 15 };
+static const affine_type q4_k = { 32, 15, 63 };
+static const affine_type q5_k = { 32, 31, 63 };
 
 /* x = step q - low, q in [0, top], low >= 0 */
 typedef struct affine {
@@ -44,23 +43,25 @@ typedef struct affine {
 
 typedef struct sub_block {
     const float *x;
-    float w[SUB]; /* weights of squared errors */
+    int n;
+    float w[MOST_SUB]; /* weights of squared errors */
     float sum_w, sum_wx;
     float top;
 } sub_block;
 
-static void weigh(sub_block *s, const float *x, int top)
+static void weigh(sub_block *s, const float *x, const affine_type *type)
 {
-    float rms = sqrtf(tlpi_sum2(x, x, SUB) / SUB);
+    float rms = sqrtf(tlpi_sum2(x, x, type->n) / (float)type->n);
 
     s->x = x;
-    s->top = (float)top;
+    s->n = type->n;
+    s->top = (float)type->top;
     s->sum_w = 0;
-    for (int i = 0; i < SUB; i++) {
+    for (int i = 0; i < s->n; i++) {
         s->w[i] = rms + fabsf(x[i]);
         s->sum_w += s->w[i];
     }
-    s->sum_wx = tlpi_sum2(s->w, x, SUB);
+    s->sum_wx = tlpi_sum2(s->w, x, s->n);
 }
 
 /* The nearest codes for a. */
@@ -69,27 +70,27 @@ static void encode(const sub_block *s, affine a, float *restrict q)
     float inv = tlpi_inverse(a.step);
     const float *x = s->x;
 
-    for (int i = 0; i < SUB; i++)
-        q[i] = nearest(clamp((x[i] + a.low) * inv, 0, s->top));
+    TLPI_EACH_LANE (i, s->n)
+        q[i] = tlpi_nearest((x[i] + a.low) * inv, 0, s->top);
 }
 
 static float error_of(const sub_block *s, affine a, const float *q)
 {
     const float *x = s->x;
-    float e[SUB];
+    float e[MOST_SUB];
 
-    for (int i = 0; i < SUB; i++)
+    TLPI_EACH_LANE (i, s->n)
         e[i] = x[i] - (a.step * q[i] - a.low);
-    return tlpi_sum3(s->w, e, e, SUB);
+    return tlpi_sum3(s->w, e, e, s->n);
 }
 
 /* The least-squares step and minimum for these codes; false if singular. */
-static bool solve(const sub_block *s, const float q[SUB], affine *out)
+static bool solve(const sub_block *s, const float *q, affine *out)
 {
     double w = (double)s->sum_w, wx = (double)s->sum_wx;
-    double wq = (double)tlpi_sum2(s->w, q, SUB);
-    double wqq = (double)tlpi_sum3(s->w, q, q, SUB);
-    double wqx = (double)tlpi_sum3(s->w, q, s->x, SUB);
+    double wq = (double)tlpi_sum2(s->w, q, s->n);
+    double wqq = (double)tlpi_sum3(s->w, q, q, s->n);
+    double wqx = (double)tlpi_sum3(s->w, q, s->x, s->n);
     double det = w * wqq - wq * wq;
 
     if (!(det > 0))
@@ -109,7 +110,7 @@ static bool solve(const sub_block *s, const float q[SUB], affine *out)
 static void improve(const sub_block *s, affine tried, affine *best,
                     float *least)
 {
-    float q[SUB];
+    float q[MOST_SUB];
 
     encode(s, tried, q);
     if (!solve(s, q, &tried))
@@ -123,9 +124,9 @@ static void improve(const sub_block *s, affine tried, affine *best,
 
 static affine fit(const sub_block *s)
 {
-    float min, max, q[SUB];
+    float min, max, q[MOST_SUB];
 
-    tlpi_range(s->x, SUB, &min, &max);
+    tlpi_range(s->x, s->n, &min, &max);
     min = fminf(min, 0);
     float width = fmaxf(max, min) - min;
     affine best = { width / s->top, -min };
@@ -140,20 +141,31 @@ static affine fit(const sub_block *s)
     return best;
 }
 
+/* A block: its scales, and the multiples of them that its sub-blocks have. */
+typedef struct affine_block {
+    affine unit;
+    uint8_t s[MOST_RUN], m[MOST_RUN];
+} affine_block;
+
+static affine at_multiples(affine unit, int s, int m)
+{
+    return (affine){ unit.step * (float)s, unit.low * (float)m };
+}
+
 /* Step and minimum as multiples of the block's scales: the best multiples
  * around the nearest. */
-static void choose(const sub_block *sub, affine want, affine unit, uint8_t *s,
-                   uint8_t *m)
+static void choose(const sub_block *sub, affine want, affine unit, int most,
+                   uint8_t *s, uint8_t *m)
 {
-    int s0 = tlpi_round_in(want.step * tlpi_inverse(unit.step), 0, 63);
-    int m0 = tlpi_round_in(want.low * tlpi_inverse(unit.low), 0, 63);
-    float least = INFINITY, q[SUB];
+    int s0 = tlpi_round_in(want.step * tlpi_inverse(unit.step), 0, most);
+    int m0 = tlpi_round_in(want.low * tlpi_inverse(unit.low), 0, most);
+    float least = INFINITY, q[MOST_SUB];
 
     *s = (uint8_t)s0;
     *m = (uint8_t)m0;
-    for (int i = TLPI_MAX(s0 - 1, 0); i <= TLPI_MIN(s0 + 1, 63); i++) {
-        for (int j = TLPI_MAX(m0 - 1, 0); j <= TLPI_MIN(m0 + 1, 63); j++) {
-            affine a = { unit.step * (float)i, unit.low * (float)j };
+    for (int i = TLPI_MAX(s0 - 1, 0); i <= TLPI_MIN(s0 + 1, most); i++) {
+        for (int j = TLPI_MAX(m0 - 1, 0); j <= TLPI_MIN(m0 + 1, most); j++) {
+            affine a = at_multiples(unit, i, j);
             encode(sub, a, q);
             float error = error_of(sub, a, q);
             if (error < least) {
@@ -165,148 +177,76 @@ static void choose(const sub_block *sub, affine want, affine unit, uint8_t *s,
     }
 }
 
-static void block_q45_k(const float *x, int top, uint8_t *b, uint8_t *high,
-                        uint8_t *nib)
+/* Write the codes of the 256 elements to q. */
+static void quantize(const affine_type *type, const float *x, affine_block *b,
+                     uint8_t *q)
 {
-    sub_block sub[8];
-    affine want[8], unit = { 0, 0 };
-    uint8_t s[8], m[8];
+    int n_run = SUPER / type->n;
+    sub_block sub[MOST_RUN];
+    affine want[MOST_RUN], unit = { 0, 0 };
+    float code[MOST_SUB];
 
-    for (int j = 0; j < 8; j++) {
-        weigh(&sub[j], x + SUB * j, top);
+    for (int j = 0; j < n_run; j++) {
+        weigh(&sub[j], x + type->n * j, type);
         want[j] = fit(&sub[j]);
         unit.step = fmaxf(unit.step, want[j].step);
         unit.low = fmaxf(unit.low, want[j].low);
     }
-    unit.step = tlpi_as_f16(unit.step / 63);
-    unit.low = tlpi_as_f16(unit.low / 63);
-    for (int j = 0; j < 8; j++)
-        choose(&sub[j], want[j], unit, &s[j], &m[j]);
-    tlpi_store_f16(b, unit.step);
-    tlpi_store_f16(b + 2, unit.low);
-    tlpi_kquant_pack(s, m, b + 4);
+    b->unit.step = tlpi_as_f16(unit.step / (float)type->most);
+    b->unit.low = tlpi_as_f16(unit.low / (float)type->most);
+    for (int j = 0; j < n_run; j++) {
+        choose(&sub[j], want[j], b->unit, type->most, &b->s[j], &b->m[j]);
+        encode(&sub[j], at_multiples(b->unit, b->s[j], b->m[j]), code);
+        for (int i = 0; i < type->n; i++)
+            *q++ = (uint8_t)tlpi_round_in(code[i], 0, type->top);
+    }
+}
 
+static void put_unit(affine unit, uint8_t *at)
+{
+    tlpi_store_f16(at, unit.step);
+    tlpi_store_f16(at + 2, unit.low);
+}
+
+void tlpi_quantize_q2_k(const float *x, uint8_t *b)
+{
+    affine_block a;
+    uint8_t q[SUPER];
+
+    quantize(&q2_k, x, &a, q);
+    for (int j = 0; j < 16; j++)
+        b[j] = (uint8_t)(a.s[j] | a.m[j] << 4);
+    tlpi_k_put_low_bits(q, b + 16);
+    put_unit(a.unit, b + 80);
+}
+
+/* Q4_K and Q5_K, which has fifth bits. */
+static void block_q45_k(const affine_type *type, const float *x, uint8_t *b,
+                        uint8_t *high, uint8_t *nib)
+{
+    affine_block a;
+    uint8_t q[SUPER];
+
+    quantize(type, x, &a, q);
+    put_unit(a.unit, b);
+    tlpi_kquant_pack(a.s, a.m, b + 4);
     memset(nib, 0, 128);
     if (high)
         memset(high, 0, 32);
-    for (int j = 0; j < 8; j++) {
-        float q[SUB];
-        (void)encode(
-            &sub[j],
-            (affine){ unit.step * (float)s[j], unit.low * (float)m[j] }, q);
-        for (int i = 0; i < SUB; i++) {
-            int code = tlpi_round_in(q[i], 0, top);
-            nib[j / 2 * 32 + i] |= (uint8_t)((code & 0xf) << (j % 2 * 4));
-            if (high)
-                high[i] |= (uint8_t)((code >> 4) << j);
-        }
+    for (int e = 0; e < SUPER; e++) {
+        int j = e / 32, i = e % 32;
+        nib[j / 2 * 32 + i] |= (uint8_t)((q[e] & 0xf) << (j % 2 * 4));
+        if (high)
+            high[i] |= (uint8_t)((q[e] >> 4) << j);
     }
 }
 
 void tlpi_quantize_q4_k(const float *x, uint8_t *b)
 {
-    block_q45_k(x, 15, b, NULL, b + 16);
+    block_q45_k(&q4_k, x, b, NULL, b + 16);
 }
 
 void tlpi_quantize_q5_k(const float *x, uint8_t *b)
 {
-    block_q45_k(x, 31, b, b + 16, b + 48);
-}
-
-/* ==== Q6_K =============================================================== */
-
-#define SIXTEEN 16 /* elements with one step */
-
-/* The nearest codes in [-32, 31]; returns their error, weighted by x^2. */
-static void encode_16(const float *x, float step, float *restrict q)
-{
-    float inv = tlpi_inverse(step);
-
-    for (int i = 0; i < SIXTEEN; i++)
-        q[i] = nearest(clamp(x[i] * inv, -32, 31));
-}
-
-static float error_16(const float *x, float step, const float *q)
-{
-    float e[SIXTEEN];
-
-    for (int i = 0; i < SIXTEEN; i++)
-        e[i] = x[i] * (x[i] - step * q[i]);
-    return tlpi_sum2(e, e, SIXTEEN);
-}
-
-/* The best step for these codes; the error is sum(w x^2) minus the returned
- * gain. */
-static float gain_16(const float *wx, const float *w, const float *q,
-                     float *step)
-{
-    float wqx = tlpi_sum2(wx, q, SIXTEEN), wqq = tlpi_sum3(w, q, q, SIXTEEN);
-
-    *step = wqx * tlpi_inverse(wqq);
-    return wqx * *step;
-}
-
-/* A signed step: the extreme goes towards -32, where there is one more code. */
-static float fit_16(const float *x)
-{
-    float extreme = tlpi_extreme(x, SIXTEEN), best = extreme / -32, most = 0;
-    float q[SIXTEEN], w[SIXTEEN], wx[SIXTEEN];
-
-    for (int i = 0; i < SIXTEEN; i++) {
-        w[i] = x[i] * x[i];
-        wx[i] = w[i] * x[i];
-    }
-    for (int k = 0; k < N_TRY; k++) {
-        float codes = 32 + TRY_FROM + TRY_BY * (float)k, step;
-        encode_16(x, extreme / -codes, q);
-        float gain = gain_16(wx, w, q, &step);
-        if (gain > most) {
-            most = gain;
-            best = step;
-        }
-    }
-    return best;
-}
-
-static int choose_16(const float *x, float want, float unit)
-{
-    int s0 = tlpi_round_in(want * tlpi_inverse(unit), -128, 127), best = s0;
-    float least = INFINITY, q[SIXTEEN];
-
-    for (int s = TLPI_MAX(s0 - 1, -128); s <= TLPI_MIN(s0 + 1, 127); s++) {
-        encode_16(x, unit * (float)s, q);
-        float error = error_16(x, unit * (float)s, q);
-        if (error < least) {
-            least = error;
-            best = s;
-        }
-    }
-    return best;
-}
-
-/* The largest step is stored as -128, because int8 reaches -128 but only
- * +127. */
-void tlpi_quantize_q6_k(const float *x, uint8_t *b)
-{
-    uint8_t *nib = b, *high = b + 128, *scale = b + 192;
-    float step[SIXTEEN], q[SIXTEEN];
-
-    for (int j = 0; j < SIXTEEN; j++)
-        step[j] = fit_16(x + 16 * j);
-    float unit = tlpi_as_f16(tlpi_extreme(step, SIXTEEN) / -128);
-    tlpi_store_f16(b + 208, unit);
-
-    memset(b, 0, 192);
-    for (int j = 0; j < SIXTEEN; j++) {
-        int s = choose_16(x + 16 * j, step[j], unit);
-        scale[j] = (uint8_t)s;
-        encode_16(x + 16 * j, unit * (float)s, q);
-        for (int n = 0; n < 16; n++) {
-            int e = 16 * j + n, half = e / 128, k = e % 128 / 32, i = e % 32;
-            int code = tlpi_round_in(q[n], -32, 31) + 32;
-            nib[half * 64 + k % 2 * 32 + i] |=
-                (uint8_t)((code & 0xf) << (k / 2 * 4));
-            high[half * 32 + i] |= (uint8_t)((code >> 4) << (2 * k));
-        }
-    }
+    block_q45_k(&q5_k, x, b, b + 16, b + 48);
 }

@@ -9,6 +9,8 @@
  *   Q4_1  d, m, nib[16]               x = d q + m
  *   Q5_0  d, high[4], nib[16]         x = d (q - 16)
  *   Q5_1  d, m, high[4], nib[16]      x = d q + m
+ *   Q2_K  sm[16], two[64], d, dmin     x = (d s) q - dmin m
+ *   Q3_K  high[32], two[64], s[12], d  x = (d s) (q - 4)
  *   Q4_K  d, dmin, sm[12], nib[128]   x = (d s) q - dmin m
  *   Q5_K  d, dmin, sm[12], high[32], nib[128]   x = (d s) q - dmin m
  *   Q6_K  nib[128], high[64], int8 s[16], d     x = (d s) (q - 32)
@@ -20,6 +22,11 @@
  * half and the low four bits of q[i+16] in its high half; bit i of high
  * (little-endian) is the fifth bit of q[i].  IQ4_XS has a nib[16] for every 32
  * elements.  codebook.h has the tables T.
+ *
+ * Q2_K and Q3_K: two halves of 128, each four quarters of 32.  Bits 2k, 2k+1 of
+ * byte i of the half's 32 bytes of `two` are the low bits of element i of
+ * quarter k.  Each run of 16 elements has a scale: byte j of Q2_K's sm has s
+ * below and m on top; kquant.h has the packed scales of Q3_K.
  */
 #include <string.h>
 
@@ -127,6 +134,38 @@ static void block_q5_k(const uint8_t *b, float *x)
     block_q45_k(b, b + 16, b + 48, x);
 }
 
+/* Bits of element e in `two`. */
+static int low_bits(const uint8_t *two, int e)
+{
+    int half = e / 128, k = e % 128 / 32, i = e % 32;
+
+    return two[half * 32 + i] >> (2 * k) & 3;
+}
+
+static void block_q2_k(const uint8_t *b, float *x)
+{
+    float d = load_f16(b + 80), dmin = load_f16(b + 82);
+
+    for (int e = 0; e < 256; e++) {
+        float ds = d * (float)(b[e / 16] & 0xf);
+        float dm = dmin * (float)(b[e / 16] >> 4);
+        x[e] = ds * (float)low_bits(b + 16, e) - dm;
+    }
+}
+
+/* Bit s of high[i] is the third bit of element i of quarter s of eight. */
+static void block_q3_k(const uint8_t *b, float *x)
+{
+    float d = load_f16(b + 108);
+    int8_t scale[16];
+
+    tlpi_q3_k_unpack(b + 96, scale);
+    for (int e = 0; e < 256; e++) {
+        int q = low_bits(b + 32, e) | (b[e % 32] >> (e / 32) & 1) << 2;
+        x[e] = d * (float)scale[e / 16] * (float)(q - 4);
+    }
+}
+
 /*
  * Q6_K: two halves of 128, each four quarters of 32.  Quarters k and k+2 share
  * 32 bytes of nib; bits 2k, 2k+1 of high are the upper bits of quarter k.
@@ -180,7 +219,8 @@ static void block_mxfp4(const uint8_t *b, float *x)
 static void (*const blocks[])(const uint8_t *b, float *x) = {
     [TLPI_Q8_0] = block_q8_0,     [TLPI_Q4_0] = block_q4_0,
     [TLPI_Q4_1] = block_q4_1,     [TLPI_Q5_0] = block_q5_0,
-    [TLPI_Q5_1] = block_q5_1,     [TLPI_Q4_K] = block_q4_k,
+    [TLPI_Q5_1] = block_q5_1,     [TLPI_Q2_K] = block_q2_k,
+    [TLPI_Q3_K] = block_q3_k,     [TLPI_Q4_K] = block_q4_k,
     [TLPI_Q5_K] = block_q5_k,     [TLPI_Q6_K] = block_q6_k,
     [TLPI_IQ4_NL] = block_iq4_nl, [TLPI_IQ4_XS] = block_iq4_xs,
     [TLPI_MXFP4] = block_mxfp4,

@@ -3,8 +3,8 @@
  * rounding.
  *
  * The range of a block decides its scale, and values are rounded to the
- * nearest step. quant.c has the layouts, kquantize.c the K types, codebook.c
- * the types with a table of levels.  Values that
+ * nearest step. quant.c has the layouts; kquantize.c and kquantize_signed.c
+ * write the K types, codebook.c the types with a table of levels.  Values that
  * are not finite go to one end of the range, without undefined conversions.
  */
 #include <string.h>
@@ -92,6 +92,8 @@ static void (*const blocks[])(const float *x, uint8_t *b) = {
     [TLPI_Q4_1] = block_q4_1,
     [TLPI_Q5_0] = block_q5_0,
     [TLPI_Q5_1] = block_q5_1,
+    [TLPI_Q2_K] = tlpi_quantize_q2_k,
+    [TLPI_Q3_K] = tlpi_quantize_q3_k,
     [TLPI_Q4_K] = tlpi_quantize_q4_k,
     [TLPI_Q5_K] = tlpi_quantize_q5_k,
     [TLPI_Q6_K] = tlpi_quantize_q6_k,

@@ -18,6 +18,8 @@ typedef enum tlpi_dtype {
     TLPI_Q5_0 = 6,
     TLPI_Q5_1 = 7,
     TLPI_Q8_0 = 8,
+    TLPI_Q2_K = 10,
+    TLPI_Q3_K = 11,
     TLPI_Q4_K = 12,
     TLPI_Q5_K = 13,
     TLPI_Q6_K = 14,

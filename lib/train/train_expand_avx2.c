@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "tensor/codebook.h"
+#include "tensor/kquant.h"
 #include "train/train_kernel.h"
 #include "base/unroll.h"
 
@@ -178,6 +179,48 @@ INLINE void set_k_scale(unit_levels *u, const uint8_t *b, int s)
     set_scale(u, half_at(b) * (float)scale, -(half_at(b + 2) * (float)min));
 }
 
+/* Bits 2k, 2k+1 of the 32 bytes at p. */
+INLINE __m256i bit_pairs(const uint8_t *p, int k)
+{
+    __m256i x = _mm256_srl_epi16(load32(p), _mm_cvtsi32_si128(2 * k));
+
+    return _mm256_and_si256(x, bytes_of(3));
+}
+
+/* Bit s of the 32 bytes at p, moved to bit `at`. */
+INLINE __m256i one_bit(const uint8_t *p, int s, int at)
+{
+    __m256i x = _mm256_srl_epi16(load32(p), _mm_cvtsi32_si128(s));
+
+    x = _mm256_and_si256(x, bytes_of(1));
+    return _mm256_sll_epi16(x, _mm_cvtsi32_si128(at));
+}
+
+INLINE void unit_q2_k(const uint8_t *b, int s, unit_levels *u)
+{
+    float d = half_at(b + 80), dmin = half_at(b + 82);
+
+    u->q = bit_pairs(b + 16 + s / 4 * 32, s % 4);
+    for (int i = 0; i < 2; i++) {
+        int sm = b[2 * s + i];
+        u->d[i] = d * (float)(sm & 15);
+        u->m[i] = -(dmin * (float)(sm >> 4));
+    }
+}
+
+INLINE void unit_q3_k(const uint8_t *b, int s, unit_levels *u)
+{
+    __m256i low = bit_pairs(b + 32 + s / 4 * 32, s % 4);
+    int8_t scale[16];
+
+    tlpi_q3_k_unpack(b + 96, scale);
+    u->q = _mm256_sub_epi8(_mm256_or_si256(low, one_bit(b, s, 2)), bytes_of(4));
+    for (int i = 0; i < 2; i++) {
+        u->d[i] = half_at(b + 108) * (float)scale[2 * s + i];
+        u->m[i] = NO_ADDEND;
+    }
+}
+
 INLINE void unit_q4_k(const uint8_t *b, int s, unit_levels *u)
 {
     u->q = nibble_at(load32(b + 16 + s / 2 * 32), s % 2 * 4);
@@ -186,11 +229,8 @@ INLINE void unit_q4_k(const uint8_t *b, int s, unit_levels *u)
 
 INLINE void unit_q5_k(const uint8_t *b, int s, unit_levels *u)
 {
-    __m256i high = _mm256_srl_epi16(load32(b + 16), _mm_cvtsi32_si128(s));
-
-    high = _mm256_and_si256(high, bytes_of(1));
     u->q = _mm256_or_si256(nibble_at(load32(b + 48 + s / 2 * 32), s % 2 * 4),
-                           _mm256_slli_epi16(high, 4));
+                           one_bit(b + 16, s, 4));
     set_k_scale(u, b, s);
 }
 
@@ -198,10 +238,8 @@ INLINE void unit_q6_k(const uint8_t *b, int s, unit_levels *u)
 {
     int half = s / 4, k = s % 4;
     __m256i low = nibble_at(load32(b + half * 64 + k % 2 * 32), k / 2 * 4);
-    __m256i high =
-        _mm256_srl_epi16(load32(b + 128 + half * 32), _mm_cvtsi32_si128(2 * k));
+    __m256i high = _mm256_slli_epi16(bit_pairs(b + 128 + half * 32, k), 4);
 
-    high = _mm256_slli_epi16(_mm256_and_si256(high, bytes_of(3)), 4);
     u->q = _mm256_sub_epi8(_mm256_or_si256(low, high), bytes_of(32));
     for (int i = 0; i < 2; i++) {
         u->d[i] = half_at(b + 208) * (float)(int8_t)b[192 + 2 * s + i];
@@ -284,6 +322,12 @@ void tlpi_gemm_expand_avx2(tlpi_dtype type, const void *row, int64_t col, int n,
         break;
     case TLPI_Q5_1:
         expand_units(unit_q5_1, 32, 24, p, col, n, dst);
+        break;
+    case TLPI_Q2_K:
+        expand_units(unit_q2_k, 256, 84, p, col, n, dst);
+        break;
+    case TLPI_Q3_K:
+        expand_units(unit_q3_k, 256, 110, p, col, n, dst);
         break;
     case TLPI_Q4_K:
         expand_units(unit_q4_k, 256, 144, p, col, n, dst);

@@ -15,11 +15,11 @@
 
 enum { ROWS = 1536, COLS = 768, COPIES = 120, TOKENS = 512, RUNS = 7 };
 
-static const tlpi_dtype types[] = { TLPI_F32,    TLPI_F16,  TLPI_BF16,
-                                    TLPI_Q4_0,   TLPI_Q4_1, TLPI_Q5_0,
-                                    TLPI_Q5_1,   TLPI_Q8_0, TLPI_Q4_K,
-                                    TLPI_Q5_K,   TLPI_Q6_K, TLPI_IQ4_NL,
-                                    TLPI_IQ4_XS, TLPI_MXFP4 };
+static const tlpi_dtype types[] = {
+    TLPI_F32,  TLPI_F16,    TLPI_BF16,   TLPI_Q4_0, TLPI_Q4_1, TLPI_Q5_0,
+    TLPI_Q5_1, TLPI_Q8_0,   TLPI_Q2_K,   TLPI_Q3_K, TLPI_Q4_K, TLPI_Q5_K,
+    TLPI_Q6_K, TLPI_IQ4_NL, TLPI_IQ4_XS, TLPI_MXFP4
+};
 
 /* Seconds of the best run of n_tok tokens through n weights, one by one. */
 static double best_of(tlpi_backend *b, tlpi_weight **w, int n, const float *x,

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 const tlpi_dtype weights_type[WEIGHTS_N_TYPE] = {
-    TLPI_F32,  TLPI_F16,    TLPI_BF16,   TLPI_Q4_0, TLPI_Q4_1,
-    TLPI_Q5_0, TLPI_Q5_1,   TLPI_Q8_0,   TLPI_Q4_K, TLPI_Q5_K,
+    TLPI_F32,  TLPI_F16,    TLPI_BF16,   TLPI_Q4_0, TLPI_Q4_1, TLPI_Q5_0,
+    TLPI_Q5_1, TLPI_Q8_0,   TLPI_Q2_K,   TLPI_Q3_K, TLPI_Q4_K, TLPI_Q5_K,
     TLPI_Q6_K, TLPI_IQ4_NL, TLPI_IQ4_XS, TLPI_MXFP4
 };
 

@@ -10,7 +10,7 @@
 /* Limits of the backends that weights_backend makes. */
 enum { WEIGHTS_MAX_COLS = 1024, WEIGHTS_MAX_TOK = 300 };
 
-enum { WEIGHTS_N_TYPE = 14, WEIGHTS_N_ISA = 4 };
+enum { WEIGHTS_N_TYPE = 16, WEIGHTS_N_ISA = 4 };
 extern const tlpi_dtype weights_type[WEIGHTS_N_TYPE]; /* floats: 0..2 */
 extern const int weights_isa[WEIGHTS_N_ISA];          /* scalar first */
 extern const char *const weights_isa_name[WEIGHTS_N_ISA];
