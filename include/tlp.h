@@ -1164,7 +1164,7 @@ TLP_API void tlp_adapter_free(tlp_adapter *adapter);
 typedef struct tlp_session_options {
     size_t struct_size; /**< sizeof(tlp_session_options)                      */
     int32_t n_ctx;      /**< positions per sequence; 0 = n_ctx_train, but at
-                             most 4096                                        */
+                             most 4096.  Longrope turns by it.                */
     int32_t n_seq;      /**< sequences; 0 = 1                                 */
     int32_t n_batch;    /**< most tokens in one step; 0 = 512                 */
     int32_t n_rank;     /**< ranks; 0 = n_device with devices, all processes

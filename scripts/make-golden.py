@@ -20,6 +20,10 @@ which the two numbers of a rotation pair are neighbours; transformers keeps the
 halves of a head apart.  Norms of Gemma 3 hold 1 less in transformers.  OLMo 2
 and OLMo 3 are the architecture olmo2; OLMo 3 is the variants -window, and
 -window-yarn with scaled positions.
+
+Variants of scaled positions: -yarn, from 64 positions or (-beyond) 8, -yarnlog,
+with another factor of what is rotated; -long and -short, longrope beyond its
+original context and in it.
 """
 import sys
 
@@ -61,9 +65,13 @@ ARCHS = {
               dict(sliding_window=WINDOW, rope_parameters={
                   "sliding_attention": THETA, "full_attention": THETA})),
 }
-YARN = dict(THETA, rope_type="yarn", factor=4.0,
-            original_max_position_embeddings=64)
 CASES = [
+    ("llama-F32-yarn-beyond", "0 1 2 3 4"),
+    ("llama-F32-yarn-beyond", "0 par:1,2 par:3,4"),
+    ("llama-F32-yarnlog-beyond", "0 1 2 3 4"),
+    ("llama-F32-long", "0 1 2 3 4"),
+    ("llama-F32-long", "0 lp:1,2 3 4"),
+    ("llama-F32-short", "0 1 2 3 4"),
     ("granite-F32", "0 1 2 3 4"),
     ("granite-F32", "0 lp:1,2 3 4"),
     ("granite-F32", "0 par:1,2 par:3,4"),
@@ -99,6 +107,7 @@ TRAINED = [
     ("olmo2-F32", "0 lp:1,2 3 4"),
     ("olmo2-F32", "0 par:1,2 asym:3,4"),
     ("olmo2-F32-window-yarn", "0 par:1,2 par:3,4"),
+    ("llama-F32-long", "0 par:1,2 3 4"),
 ]
 
 
@@ -118,6 +127,28 @@ def noise(name, n):
         total += (z >> np.uint64(16 * i) & np.uint64(0xFFFF)).astype(np.int64)
     return total.astype(np.float32) * np.float32(np.float32(1.7320508) /
                                                  np.float32(65536))
+
+
+def divisors(name, mean, scale):
+    """A tensor that divides the angles of pairs."""
+    x = np.float32(mean) + np.float32(scale) * noise(name, HEAD_DIM // 2)
+    return [float(i) for i in x]
+
+
+def scaling(name):
+    """The scaled positions of a variant, for transformers."""
+    old = 8 if "-long" in name or "-beyond" in name else 64
+    if "-yarn" in name:
+        log = dict(mscale=1.0, mscale_all_dim=1.0) if "-yarnlog" in name else {}
+        return dict(THETA, rope_type="yarn", factor=4.0,
+                    original_max_position_embeddings=old) | log
+    if "-long" in name or "-short" in name:
+        return dict(THETA, rope_type="longrope", attention_factor=1.25,
+                    original_max_position_embeddings=old,
+                    long_factor=divisors("rope_factors_long.weight", 2, 0.25),
+                    short_factor=divisors("rope_factors_short.weight", 1.25,
+                                          0.1))
+    return THETA
 
 
 def matrix(name, rows, cols):
@@ -209,10 +240,10 @@ def open_model(name):
     olmo3 = arch == "olmo2" and "-window" in name
     config_type, model_type, extra = ARCHS["olmo3" if olmo3 else arch]
     tied = name.endswith("-tied")
-    extra = dict(rope_parameters=dict(THETA)) | extra
-    if name.endswith("-yarn"):
+    extra = dict(rope_parameters=scaling(name)) | extra
+    if olmo3:
         extra["rope_parameters"] = dict(extra["rope_parameters"],
-                                        full_attention=YARN)
+                                        full_attention=scaling(name))
     config = config_type(**SIZES, **extra, tie_word_embeddings=tied)
     model = model_type(config).eval()
     make = {"gemma3": gemma3_weights, "olmo2": olmo2_weights}

@@ -1,6 +1,6 @@
 /*
- * test_adjust_post.c - tlp_plan_adjust of models that normalise outputs: factors
- * of columns, text that the fit has not seen, what cannot be fitted.
+ * test_adjust_post.c - tlp_plan_adjust of models that normalise outputs:
+ * factors of columns, text that the fit has not seen, what cannot be fitted.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -187,8 +187,9 @@ Test(adjust_post, norms_of_tracks_are_refused)
 
     CHECK_FAILS(TLP_ENOTSUP,
                 adjust(&out, NULL, m, "nosync@2:1a", (fit_kind){ 0, 1, 0 }));
-    cr_expect(strstr(tlp_last_error(), "norms of tracks are not fitted in olmo2"
-                                       " models, whose layers do not normalise"),
+    cr_expect(strstr(tlp_last_error(),
+                     "norms of tracks are not fitted in olmo2"
+                     " models, whose layers do not normalise"),
               "%s", tlp_last_error());
     tlp_model_free(m);
 }

@@ -156,41 +156,6 @@ Test(model, windows_by_layer)
     }
 }
 
-/* YaRN's gain follows from its factor; files may repeat it, or give 1. */
-Test(model, yarn)
-{
-    static const struct {
-        const char *arch;
-        float gain;
-        tlp_status st;
-    } cases[] = {
-        { "olmo2", 0, TLP_OK },           { "olmo2", 1, TLP_OK },
-        { "olmo2", 1.2079442f, TLP_OK },  { "olmo2", 1.1f, TLP_ENOTSUP },
-        { "olmo2", 1.459f, TLP_ENOTSUP }, { "olmo2", NAN, TLP_ENOTSUP },
-        { "llama", 0, TLP_ENOTSUP },      { "qwen2", 0, TLP_ENOTSUP },
-        { "qwen3", 0, TLP_ENOTSUP },      { "gemma3", 0, TLP_ENOTSUP },
-    };
-
-    for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
-        tiny_spec spec = tiny_default();
-        tlp_model *m = NULL;
-
-        spec.arch = cases[i].arch;
-        spec.yarn = 8;
-        spec.yarn_gain = cases[i].gain;
-        cr_expect_eq(tlp_model_open(&m, tiny_make(&spec), NULL), cases[i].st,
-                     "%s, %g: %s", spec.arch, (double)cases[i].gain,
-                     tlp_last_error());
-        if (m) {
-            cr_expect_float_eq(tlpi_rope_gain(&m->hp, TLPI_ROPE_MODEL),
-                               1.2079442, 1e-6);
-            cr_expect_eq(tlpi_rope_gain(&m->hp, TLPI_ROPE_WINDOW), 1);
-            cr_expect_eq(m->hp.yarn_ctx, 64);
-        }
-        tlp_model_free(m);
-    }
-}
-
 Test(model, scales_are_read_or_neutral)
 {
     tiny_spec spec = tiny_default();

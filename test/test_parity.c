@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "support/golden.h"
 #include "support/ref.h"
 #include "support/rig.h"
 #include "support/tiny.h"
@@ -77,16 +78,12 @@ static tiny_spec three_layers(tlpi_dtype type)
     return s;
 }
 
-/* Rows of 256 and 512, so that no type falls back to another. */
+/* No type falls back to another. */
 static tiny_spec wide(tlpi_dtype type)
 {
-    tiny_spec s = three_layers(type);
+    tiny_spec s = golden_wide(type);
 
-    s.n_embd = 256;
-    s.n_ff = 512;
-    s.n_head = 8;
-    s.n_head_kv = 4;
-    s.head_dim = 32;
+    s.n_layer = 3;
     return s;
 }
 
@@ -132,35 +129,6 @@ static void expect_close(const subject *s, const plan_case *c,
 TestSuite(parity, .timeout = 300);
 
 /* ==== the reference itself =============================================== */
-
-/* "arch-type" or "arch-type-variant"; types in blocks of 256 get rows that
- * hold them. */
-static tiny_spec golden_spec(const char *name)
-{
-    tiny_spec s = tiny_default();
-
-    for (int i = 0; i < COUNT(archs); i++)
-        if (strncmp(name, archs[i], strlen(archs[i])) == 0)
-            s.arch = archs[i];
-    for (int i = 0; i < COUNT(types); i++)
-        if (strstr(name, tlpi_dtype_get(types[i])->name))
-            s.type = types[i];
-    if (tlpi_dtype_get(s.type)->block == 256) {
-        tiny_spec w = wide(s.type);
-        w.n_layer = s.n_layer;
-        s = w;
-    }
-    s.rope_freqs = strstr(name, "-freqs");
-    s.tied = strstr(name, "-tied");
-    if (strcmp(s.arch, "olmo2") == 0 && !strstr(name, "-window"))
-        s.window = 0;
-    s.yarn = strstr(name, "-yarn") ? 4 : 0;
-    if (strstr(name, "-linear"))
-        s.rope_scale = 4;
-    if (strstr(name, "-head24"))
-        s.head_dim = 24;
-    return s;
-}
 
 /* Lines "model | stages | logits of the last token: ids 0, 24, 48, ...". */
 Test(parity, reference_agrees_with_golden_numbers)
@@ -359,6 +327,16 @@ Test(parity, rope_variants)
     s.rope_scale = 1;
     s.yarn = 8;
     main_plans_on(&s, "YaRN", 2);
+    s.arch = "qwen3";
+    s.scale_ctx = 8;
+    main_plans_on(&s, "YaRN beyond the original context", 2);
+    s.yarn_log = 0.75f;
+    main_plans_on(&s, "YaRN with another gain", 2);
+    s.yarn = 0;
+    s.long_gain = 1.5f;
+    main_plans_on(&s, "longrope beyond the original context", 3);
+    s.scale_ctx = REF_N_CTX;
+    main_plans_on(&s, "longrope in the original context", 3);
 }
 
 /* A bias of attention's output is part of what residual_scale multiplies. */

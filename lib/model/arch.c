@@ -21,6 +21,7 @@ const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
                            .rope_neox = true,
                            .qk_norm = TLPI_QK_NORM_HEADS,
                            .post_norm = true,
+                           .linear_only = true,
                            .gate = TLPI_GATE_GELU,
                            .embd_root = true,
                            .window_step = 6,
@@ -31,6 +32,5 @@ const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
                           .qk_norm = TLPI_QK_NORM_ROWS,
                           .raw_input = true,
                           .post_norm = true,
-                          .yarn = true,
                           .window_step = 4 },
 };

@@ -8,13 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/model.h"
+#include "model/hparams_read.h"
 
 #define MAX_LAYER 4096
 #define MAX_WIDTH (1 << 22)
 #define MAX_HEAD 65536
 #define MAX_HEAD_DIM 4096
-#define MAX_CTX (1 << 30)
 #define MAX_SCALE 1e6
 
 static int all_heads(const tlpi_hparams *hp)
@@ -68,37 +67,35 @@ const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM] = {
     { "attention.layer_norm_rms_epsilon", FLOAT(norm_eps, 0, 0.999),
       .need = true, .identity = TLPI_OTHER_MODEL },
     /* The length that a file recommends does not change logits. */
-    { "context_length", INT(n_ctx_train, 1, MAX_CTX), .need = true,
+    { "context_length", INT(n_ctx_train, 1, TLPI_MAX_CTX), .need = true,
       .identity = TLPI_SAME_MODEL },
     { NULL, INT(no_rope_step, 1, MAX_LAYER), .identity = TLPI_OTHER_IF_USED },
-    { NULL, INT(n_window, 1, MAX_CTX), .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(n_window, 1, TLPI_MAX_CTX), .identity = TLPI_OTHER_IF_USED },
     { NULL, INT(window_step, 1, MAX_LAYER), .identity = TLPI_OTHER_IF_USED },
     { NULL, FLOAT(window_theta, 0, 1e15), .identity = TLPI_OTHER_IF_USED },
     { NULL, FLOAT(yarn_factor, 0, 1e6), .identity = TLPI_OTHER_IF_USED },
-    { NULL, INT(yarn_ctx, 1, MAX_CTX), .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(yarn_ctx, 1, TLPI_MAX_CTX), .identity = TLPI_OTHER_IF_USED },
     { NULL, FLOAT(yarn_beta_fast, 0, 1e6), .identity = TLPI_OTHER_IF_USED },
     { NULL, FLOAT(yarn_beta_slow, 0, 1e6), .identity = TLPI_OTHER_IF_USED },
+    { NULL, FLOAT(rope_gain, 0, 1e6), .neutral = 1,
+      .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(long_ctx, 1, TLPI_MAX_CTX), .identity = TLPI_OTHER_IF_USED },
     { "embedding_scale", SCALE(embedding_scale, 1) },
     { "residual_scale", SCALE(residual_scale, 1) },
     { "attention.scale", SCALE(attention_scale, 0), .same = root_of_head },
     { "logit_scale", SCALE(logit_scale, 1) },
 };
 
-/* A key of the architecture: "llama." + suffix. */
-typedef struct arch_key {
-    char name[64];
-} arch_key;
-
-static arch_key key_of(const tlpi_hparams *hp, const char *suffix)
+tlpi_arch_key tlpi_hparams_key(const tlpi_hparams *hp, const char *suffix)
 {
-    arch_key key;
+    tlpi_arch_key key;
 
     snprintf(key.name, sizeof key.name, "%s.%s", tlpi_arch_get(hp)->name,
              suffix);
     return key;
 }
 
-static bool str_is(tlpi_str s, const char *text)
+bool tlpi_str_is(tlpi_str s, const char *text)
 {
     return s.n == strlen(text) && memcmp(s.s, text, s.n) == 0;
 }
@@ -111,7 +108,7 @@ static tlp_status read_arch(tlpi_hparams *hp, const tlpi_gguf *g)
     if (st != TLP_OK)
         return st;
     for (int i = 0; i < TLPI_N_ARCH; i++) {
-        if (str_is(s, tlpi_arch_table[i].name)) {
+        if (tlpi_str_is(s, tlpi_arch_table[i].name)) {
             hp->arch = (tlpi_arch)i;
             return TLP_OK;
         }
@@ -140,12 +137,11 @@ static tlp_status read_equal(const tlpi_hparams *hp, const tlpi_gguf *g,
     return TLP_OK;
 }
 
-/* An integer in [lo, hi]; *out keeps its value when the key is missing. */
-static tlp_status read_int(const tlpi_hparams *hp, const tlpi_gguf *g,
-                           const char *suffix, bool need, int lo, int hi,
-                           int *out)
+tlp_status tlpi_hparams_int(const tlpi_hparams *hp, const tlpi_gguf *g,
+                            const char *suffix, bool need, int lo, int hi,
+                            int *out)
 {
-    arch_key key = key_of(hp, suffix);
+    tlpi_arch_key key = tlpi_hparams_key(hp, suffix);
     const tlpi_gguf_kv *kv = tlpi_gguf_find(g, key.name);
     uint32_t value = 0;
 
@@ -161,12 +157,11 @@ static tlp_status read_int(const tlpi_hparams *hp, const tlpi_gguf *g,
     return TLP_OK;
 }
 
-/* A number in [lo, hi], lo excluded; NaN is in no range. */
-static tlp_status read_float(const tlpi_hparams *hp, const tlpi_gguf *g,
-                             const char *suffix, bool need, double lo,
-                             double hi, float *out)
+tlp_status tlpi_hparams_float(const tlpi_hparams *hp, const tlpi_gguf *g,
+                              const char *suffix, bool need, double lo,
+                              double hi, float *out)
 {
-    arch_key key = key_of(hp, suffix);
+    tlpi_arch_key key = tlpi_hparams_key(hp, suffix);
     float value = *out;
     tlp_status st = tlpi_gguf_get_f32(g, key.name, need, &value);
 
@@ -200,8 +195,9 @@ static tlp_status read_int_row(tlpi_hparams *hp, const tlpi_gguf *g,
     *field = usual;
     if (!row->key)
         return TLP_OK;
-    return read_int(hp, g, row->key, row->need || (row->usual && usual == 0),
-                    (int)row->lo, hi, field);
+    return tlpi_hparams_int(hp, g, row->key,
+                            row->need || (row->usual && usual == 0),
+                            (int)row->lo, hi, field);
 }
 
 /* Refuse a scale that the architecture's equations do not have.  Converters
@@ -215,7 +211,7 @@ static tlp_status check_no_scale(const tlpi_hparams *hp, const tlpi_gguf *g,
         return TLP_OK;
     return tlpi_fail(TLP_ENOTSUP,
                      "%s: key %s: %g is not supported, %g expected", g->path,
-                     key_of(hp, row->key).name, (double)value, want);
+                     tlpi_hparams_key(hp, row->key).name, (double)value, want);
 }
 
 static tlp_status read_float_row(tlpi_hparams *hp, const tlpi_gguf *g,
@@ -227,13 +223,14 @@ static tlp_status read_float_row(tlpi_hparams *hp, const tlpi_gguf *g,
     *field = neutral;
     if (!row->key)
         return TLP_OK;
-    arch_key key = key_of(hp, row->key);
+    tlpi_arch_key key = tlpi_hparams_key(hp, row->key);
     tlp_status st = tlpi_gguf_get_f32(g, key.name, row->need, &value);
     if (st != TLP_OK || (value == neutral && !row->need))
         return st;
     if (row->is_scale && !tlpi_arch_get(hp)->scales)
         return check_no_scale(hp, g, row, value);
-    return read_float(hp, g, row->key, row->need, row->lo, row->hi, field);
+    return tlpi_hparams_float(hp, g, row->key, row->need, row->lo, row->hi,
+                              field);
 }
 
 /* ==== what several keys decide =========================================== */
@@ -244,126 +241,17 @@ static tlp_status check_heads(const tlpi_hparams *hp, const tlpi_gguf *g)
     tlp_status st;
 
     if (hp->n_head % hp->n_head_kv != 0)
-        return tlpi_fail(TLP_EFORMAT,
-                         "%s: key %s: %d kv heads do not divide %d heads",
-                         g->path, key_of(hp, "attention.head_count_kv").name,
-                         hp->n_head_kv, hp->n_head);
-    TLP_TRY(read_int(hp, g, "attention.value_length", false, 1, MAX_HEAD_DIM,
-                     &value_length));
-    if (value_length != hp->head_dim)
-        return tlpi_fail(TLP_ENOTSUP,
-                         "%s: key %s: %d differs from the key length %d",
-                         g->path, key_of(hp, "attention.value_length").name,
-                         value_length, hp->head_dim);
-done:
-    return st;
-}
-
-/* A factor of YaRN's has no other value than `usual` or `neutral`: whether
- * another value replaces the usual one or multiplies it, programs do not
- * agree. */
-static tlp_status check_factor(const tlpi_hparams *hp, const tlpi_gguf *g,
-                               const char *suffix, double neutral, double usual)
-{
-    arch_key key = key_of(hp, suffix);
-    float value = (float)neutral;
-    tlp_status st = tlpi_gguf_get_f32(g, key.name, false, &value);
-
-    if (st != TLP_OK || (double)value == neutral ||
-        fabs((double)value - usual) <= 1e-4)
-        return st;
-    return tlpi_fail(TLP_ENOTSUP,
-                     "%s: key %s: %g is not supported, %g expected", g->path,
-                     key.name, (double)value, usual);
-}
-
-/* The factors, which the file may give without YaRN too. */
-static tlp_status check_factors(const tlpi_hparams *hp, const tlpi_gguf *g)
-{
-    double gain = tlpi_rope_gain(hp, TLPI_ROPE_MODEL);
-    double part = hp->yarn_factor > 0; /* of YaRN in the angles */
-    tlp_status st;
-
-    TLP_TRY(check_factor(hp, g, "rope.scaling.attn_factor", 1, gain));
-    TLP_TRY(check_factor(hp, g, "rope.scaling.yarn_attn_factor", 1, gain));
-    st = check_factor(hp, g, "rope.scaling.yarn_ext_factor", part, part);
-done:
-    return st;
-}
-
-static tlp_status read_yarn(tlpi_hparams *hp, const tlpi_gguf *g)
-{
-    tlp_status st;
-
-    hp->yarn_ctx = hp->n_ctx_train;
-    hp->yarn_beta_fast = 32;
-    hp->yarn_beta_slow = 1;
-    TLP_TRY(read_float(hp, g, "rope.scaling.factor", true, 0, 1e6,
-                       &hp->yarn_factor));
-    TLP_TRY(read_int(hp, g, "rope.scaling.original_context_length", false, 1,
-                     MAX_CTX, &hp->yarn_ctx));
-    TLP_TRY(read_float(hp, g, "rope.scaling.yarn_beta_fast", false, 0, 1e6,
-                       &hp->yarn_beta_fast));
-    st = read_float(hp, g, "rope.scaling.yarn_beta_slow", false, 0, 1e6,
-                    &hp->yarn_beta_slow);
-done:
-    return st;
-}
-
-/*
- * Linear scaling divides positions by a factor; a file that gives a factor,
- * under its present or its older name, and no type means linear scaling.
- */
-static tlp_status read_rope_scaling(tlpi_hparams *hp, const tlpi_gguf *g)
-{
-    arch_key key = key_of(hp, "rope.scaling.type");
-    tlpi_str type = { "linear", 6 };
-    tlp_status st;
-
-    TLP_TRY(tlpi_gguf_get_str(g, key.name, false, &type));
-    if (str_is(type, "none"))
-        return TLP_OK;
-    if (str_is(type, "yarn") && tlpi_arch_get(hp)->yarn)
-        return read_yarn(hp, g);
-    if (!str_is(type, "linear"))
-        return tlpi_fail(TLP_ENOTSUP,
-                         "%s: key %s: scaling \"%.*s\" is not supported",
-                         g->path, key.name, (int)TLPI_MIN(type.n, 32), type.s);
-    TLP_TRY(read_float(hp, g, "rope.scale_linear", false, 0.0, 1e6,
-                       &hp->rope_scale));
-    float older = hp->rope_scale;
-    TLP_TRY(read_float(hp, g, "rope.scaling.factor", false, 0.0, 1e6,
-                       &hp->rope_scale));
-    if (hp->rope_scale != older &&
-        tlpi_gguf_find(g, key_of(hp, "rope.scale_linear").name))
-        return tlpi_fail(TLP_EFORMAT,
-                         "%s: key %s: %g, but rope.scaling.factor is %g",
-                         g->path, key_of(hp, "rope.scale_linear").name,
-                         (double)older, (double)hp->rope_scale);
-done:
-    return st;
-}
-
-/* Which layers rotate, and how far apart their positions are. */
-static tlp_status read_rope(tlpi_hparams *hp, const tlpi_gguf *g)
-{
-    const tlpi_arch_info *arch = tlpi_arch_get(hp);
-    arch_key key = key_of(hp, "rope.scaling.finetuned");
-    bool rotates = true;
-    tlp_status st;
-
-    if (hp->n_rot % 2 != 0)
         return tlpi_fail(
-            TLP_EFORMAT, "%s: key %s: %d dimensions, an even number expected",
-            g->path, key_of(hp, "rope.dimension_count").name, hp->n_rot);
-    hp->no_rope_step = arch->no_rope_step;
-    if (arch->rope_switch)
-        TLP_TRY(tlpi_gguf_get_bool(g, key.name, false, &rotates));
-    if (!rotates)
-        hp->no_rope_step = 1;
-    TLP_TRY(read_rope_scaling(hp, g));
-    if (arch->yarn)
-        st = check_factors(hp, g);
+            TLP_EFORMAT, "%s: key %s: %d kv heads do not divide %d heads",
+            g->path, tlpi_hparams_key(hp, "attention.head_count_kv").name,
+            hp->n_head_kv, hp->n_head);
+    TLP_TRY(tlpi_hparams_int(hp, g, "attention.value_length", false, 1,
+                             MAX_HEAD_DIM, &value_length));
+    if (value_length != hp->head_dim)
+        return tlpi_fail(
+            TLP_ENOTSUP, "%s: key %s: %d differs from the key length %d",
+            g->path, tlpi_hparams_key(hp, "attention.value_length").name,
+            value_length, hp->head_dim);
 done:
     return st;
 }
@@ -373,12 +261,13 @@ done:
 static tlp_status read_pattern(tlpi_hparams *hp, const tlpi_gguf *g)
 {
     const char *name = "attention.sliding_window_pattern";
-    arch_key key = key_of(hp, name);
+    tlpi_arch_key key = tlpi_hparams_key(hp, name);
     const tlpi_gguf_kv *kv = tlpi_gguf_find(g, key.name);
     int step = 1;
 
     if (!kv || !kv->is_array || kv->type != TLPI_GGUF_BOOL)
-        return read_int(hp, g, name, false, 1, MAX_LAYER, &hp->window_step);
+        return tlpi_hparams_int(hp, g, name, false, 1, MAX_LAYER,
+                                &hp->window_step);
     if (kv->n != (uint64_t)hp->n_layer)
         return tlpi_fail(TLP_EFORMAT, "%s: key %s: %llu elements, %d expected",
                          g->path, key.name, (unsigned long long)kv->n,
@@ -411,11 +300,11 @@ static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
     hp->window_step = arch->window_step;
     hp->window_theta =
         arch->window_theta > 0 ? arch->window_theta : hp->rope_theta;
-    TLP_TRY(read_int(hp, g, "attention.sliding_window", false, 0, MAX_CTX,
-                     &hp->n_window));
+    TLP_TRY(tlpi_hparams_int(hp, g, "attention.sliding_window", false, 0,
+                             TLPI_MAX_CTX, &hp->n_window));
     TLP_TRY(read_pattern(hp, g));
-    TLP_TRY(read_float(hp, g, "rope.freq_base_swa", false, 0, 1e15,
-                       &hp->window_theta));
+    TLP_TRY(tlpi_hparams_float(hp, g, "rope.freq_base_swa", false, 0, 1e15,
+                               &hp->window_theta));
     if (hp->n_window == 0) {
         hp->window_step = 0;
         hp->window_theta = 0;
@@ -449,7 +338,7 @@ tlp_status tlpi_hparams_read(tlpi_hparams *hp, const tlpi_gguf *g)
                               : read_int_row(hp, g, row));
     }
     TLP_TRY(check_heads(hp, g));
-    TLP_TRY(read_rope(hp, g));
+    TLP_TRY(tlpi_hparams_rope(hp, g));
     TLP_TRY(read_window(hp, g));
     set_scales(hp);
 done:

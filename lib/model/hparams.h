@@ -40,7 +40,7 @@ typedef struct tlpi_arch_info {
                          without a norm */
     bool scales;      /* the file may give the four scales of tlpi_hparams */
     bool rope_switch; /* rope.scaling.finetuned false means no rotation */
-    bool yarn;        /* positions may be scaled by YaRN */
+    bool linear_only; /* positions are scaled linearly or not at all */
     int no_rope_step; /* as in tlpi_hparams */
     bool post_norm;   /* outputs of attention and feed-forward have RMS norms */
     tlpi_gate gate;   /* of the feed-forward part's gate */
@@ -74,6 +74,10 @@ typedef struct tlpi_hparams {
     /* with yarn_factor: turns in yarn_ctx positions of a pair that keeps its
      * angle, and of one whose angle is divided by the factor */
     float yarn_beta_fast, yarn_beta_slow;
+    float rope_gain; /* factor of what is rotated, besides YaRN's own */
+    int long_ctx; /* of longrope: the longest session whose angles are divided
+                     by rope_factors_short, longer ones by rope_factors_long;
+                     0: no such tensors */
     float norm_eps;
     float embedding_scale; /* factor of embeddings */
     float residual_scale;  /* factor of the outputs of attention and
@@ -112,7 +116,7 @@ typedef struct tlpi_hparam {
     double (*same)(const tlpi_hparams *hp);
 } tlpi_hparam;
 
-enum { TLPI_N_HPARAM = 24 };
+enum { TLPI_N_HPARAM = 26 };
 extern const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM];
 
 /* arch.c */

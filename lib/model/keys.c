@@ -36,20 +36,21 @@
 static const tlpi_gguf_rule arch_rules[] = {
     /* read in hparams.c */
     ANY("attention.value_length"),
+    /* read in hparams_rope.c; without effect where the type has no use of it */
+    ANY("rope.scale_linear"),
     ANY("rope.scaling.type"),
     ANY("rope.scaling.factor"),
-    ANY("rope.scale_linear"),
-    /* granite's switch of the rotation; elsewhere a note on training */
-    ANY("rope.scaling.finetuned"),
-    /* read in hparams.c for architectures with YaRN */
-    { .name = "rope.scaling.attn_factor", .only = BIT(OLMO2) },
-    { .name = "rope.scaling.yarn_attn_factor", .only = BIT(OLMO2) },
-    { .name = "rope.scaling.yarn_ext_factor", .only = BIT(OLMO2) },
-    /* without effect: norms are RMS norms, and YaRN is refused elsewhere */
-    ANY("attention.layer_norm_epsilon"),
     ANY("rope.scaling.original_context_length"),
+    ANY("rope.scaling.attn_factor"),
+    ANY("rope.scaling.yarn_attn_factor"),
+    ANY("rope.scaling.yarn_ext_factor"),
     ANY("rope.scaling.yarn_beta_fast"),
     ANY("rope.scaling.yarn_beta_slow"),
+    ANY("rope.scaling.yarn_log_multiplier"),
+    /* granite's switch of the rotation; elsewhere a note on training */
+    ANY("rope.scaling.finetuned"),
+    /* without effect: norms are RMS norms */
+    ANY("attention.layer_norm_epsilon"),
     /* read there for models whose layers have windows */
     { .name = "attention.sliding_window", .only = BIT(GEMMA3) | BIT(OLMO2) },
     { .name = "attention.sliding_window_pattern",
@@ -89,10 +90,6 @@ static const tlpi_gguf_rule arch_rules[] = {
     NUMBER("nextn_predict_layers", 0),
     NUMBER("pooling_type", 0),
     NUMBER("rope.scaling.alpha", 0),
-    NUMBER("rope.scaling.attn_factor", 1),
-    NUMBER("rope.scaling.yarn_attn_factor", 1),
-    NUMBER("rope.scaling.yarn_ext_factor", 0),
-    NUMBER("rope.scaling.yarn_log_multiplier", 0),
     BOOL("attention.causal", 1),
     BOOL("use_parallel_residual", 0),
     BOOL("swin_norm", 0),

@@ -65,6 +65,12 @@ const tlpi_tensor_row tlpi_model_table[TLPI_N_MODEL_TENSOR] = {
     [TLPI_ROPE_FREQS] = { .name = "rope_freqs.weight",
                           .cols = TLPI_EXTENT_HALF_ROT,
                           .need = TLPI_OPTIONAL },
+    [TLPI_ROPE_LONG] = { .name = "rope_factors_long.weight",
+                         .cols = TLPI_EXTENT_HALF_ROT,
+                         .need = TLPI_OPTIONAL },
+    [TLPI_ROPE_SHORT] = { .name = "rope_factors_short.weight",
+                          .cols = TLPI_EXTENT_HALF_ROT,
+                          .need = TLPI_OPTIONAL },
 };
 
 const tlpi_fused_row tlpi_fused_table[TLPI_N_FUSED] = {

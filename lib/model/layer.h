@@ -41,6 +41,8 @@ typedef enum tlpi_model_id {
     TLPI_OUTPUT_NORM,
     TLPI_OUTPUT,
     TLPI_ROPE_FREQS,
+    TLPI_ROPE_LONG,
+    TLPI_ROPE_SHORT,
     TLPI_N_MODEL_TENSOR
 } tlpi_model_id;
 

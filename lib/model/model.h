@@ -18,7 +18,7 @@ struct tlpi_vocab;
 
 typedef struct tlpi_weights {
     /* Shapes stand in tlpi_model_table.  TLPI_OUTPUT is token_embd when tied;
-     * TLPI_ROPE_FREQS may be NULL. */
+     * TLPI_ROPE_FREQS may be NULL, or TLPI_ROPE_LONG and TLPI_ROPE_SHORT. */
     const tlpi_tensor *t[TLPI_N_MODEL_TENSOR];
     tlpi_layer *layer; /* [n_layer] */
     /* [n_layer][TLPI_N_LAYER_TENSOR] parts of fused tensors, at the places of
@@ -65,15 +65,19 @@ void tlpi_fingerprint_free(const tlpi_env *env, struct tlpi_fingerprint *f);
  */
 tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts);
 
-/* rope.c: radians that each pair of a head turns from a position to the next,
+/* rope.c: the tensor of the file that divides the angles of a session of n_ctx
+ * positions, or NULL. */
+const tlpi_tensor *tlpi_rope_divisors(const tlp_model *m, int n_ctx);
+
+/* Radians that each pair of a head turns from a position to the next,
  * [n_rot / 2], the caller's to free.  Linear scaling divides all of them, YaRN
- * those of slow pairs, and `divisors`, the file's rope_freqs (Llama 3) or NULL,
- * each; none changes TLPI_ROPE_WINDOW. */
+ * those of slow pairs, and `divisors` (or NULL) each; none changes
+ * TLPI_ROPE_WINDOW. */
 tlp_status tlpi_rope_inv_freq(double **out, const tlpi_env *env,
                               const tlpi_hparams *hp, tlpi_rope_kind kind,
                               const tlpi_tensor *divisors);
 
-/* The factor of what the rotation gives: YaRN's, or 1. */
+/* The factor of what the rotation gives. */
 double tlpi_rope_gain(const tlpi_hparams *hp, tlpi_rope_kind kind);
 
 /* meta.c: TLP_ENOTSUP, "WHERE: WHAT NAME models", for models whose layers have

@@ -35,9 +35,19 @@ static double yarn_scale(const tlpi_hparams *hp, int pair)
 
 double tlpi_rope_gain(const tlpi_hparams *hp, tlpi_rope_kind kind)
 {
-    return has_yarn(hp, kind) && hp->yarn_factor > 1
-               ? 1 + 0.1 * log((double)hp->yarn_factor)
-               : 1;
+    double yarn = has_yarn(hp, kind) && hp->yarn_factor > 1
+                      ? 1 + 0.1 * log((double)hp->yarn_factor)
+                      : 1;
+
+    return kind == TLPI_ROPE_MODEL ? yarn * (double)hp->rope_gain : 1;
+}
+
+const tlpi_tensor *tlpi_rope_divisors(const tlp_model *m, int n_ctx)
+{
+    tlpi_model_id factors =
+        n_ctx > m->hp.long_ctx ? TLPI_ROPE_LONG : TLPI_ROPE_SHORT;
+
+    return m->w.t[m->hp.long_ctx > 0 ? factors : TLPI_ROPE_FREQS];
 }
 
 tlp_status tlpi_rope_inv_freq(double **out, const tlpi_env *env,

@@ -256,6 +256,49 @@ static void set_layer_facts(tlp_model *m)
     }
 }
 
+/* The tensor divides angles. */
+static tlp_status check_divisors(const tlp_model *m, const tlpi_tensor *t)
+{
+    for (int i = 0; t && i < m->hp.n_rot / 2; i++) {
+        float x;
+        memcpy(&x, (const char *)t->data + (size_t)i * sizeof x, sizeof x);
+        if (!(x > 0 && isfinite(x)))
+            return tlpi_fail(TLP_EFORMAT,
+                             "%s: tensor %s: %g at %d, a finite number above 0 "
+                             "expected",
+                             file_of(m, t), t->name, (double)x, i);
+    }
+    return TLP_OK;
+}
+
+/* Tensors of longrope come in pairs, and without rope_freqs. */
+static tlp_status check_rope(tlp_model *m)
+{
+    const tlpi_tensor *const *t = m->w.t;
+    const tlpi_tensor *one =
+        t[TLPI_ROPE_LONG] ? t[TLPI_ROPE_LONG] : t[TLPI_ROPE_SHORT];
+    tlpi_model_id other = t[TLPI_ROPE_LONG] ? TLPI_ROPE_SHORT : TLPI_ROPE_LONG;
+    tlp_status st;
+
+    if (one && m->hp.long_ctx == 0)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "%s: tensor %s: key %s.rope.scaling.type \"longrope\" "
+                         "expected",
+                         file_of(m, one), one->name,
+                         tlpi_arch_get(&m->hp)->name);
+    if (one && t[TLPI_ROPE_FREQS])
+        return tlpi_fail(TLP_EFORMAT, "%s: tensor %s: also rope_freqs.weight",
+                         file_of(m, one), one->name);
+    if (m->hp.long_ctx > 0 && !t[other])
+        return tlpi_fail(TLP_EFORMAT, "%s: tensor %s: missing", m->path,
+                         tlpi_model_table[other].name);
+    TLP_TRY(check_divisors(m, t[TLPI_ROPE_FREQS]));
+    TLP_TRY(check_divisors(m, t[TLPI_ROPE_LONG]));
+    st = check_divisors(m, t[TLPI_ROPE_SHORT]);
+done:
+    return st;
+}
+
 /* The rows of token_embd are the vocabulary; the key may give fewer, where the
  * matrix was padded. */
 static tlp_status read_n_vocab(tlp_model *m)
@@ -292,6 +335,7 @@ tlp_status tlpi_weights_bind(tlp_model *m)
             TLP_TRY(bind_named(m, &g->tensor[i]));
     }
     TLP_TRY(check_complete(m));
+    TLP_TRY(check_rope(m));
     if (!m->w.t[TLPI_OUTPUT])
         m->w.t[TLPI_OUTPUT] = m->w.t[TLPI_TOKEN_EMBD];
     set_layer_facts(m);

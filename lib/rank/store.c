@@ -278,11 +278,12 @@ void tlpi_store_copy_seq(tlpi_store *s, int dst_seq, int src_seq, int n_pos)
 static tlp_status create_rope(tlpi_store *s, tlpi_rope_kind kind)
 {
     const tlpi_hparams *hp = &s->model->hp;
-    const tlpi_tensor *freqs = s->dry ? NULL : s->model->w.t[TLPI_ROPE_FREQS];
+    const tlpi_tensor *divisors =
+        s->dry ? NULL : tlpi_rope_divisors(s->model, s->cfg->n_ctx);
     double *inv = NULL;
     tlp_status st;
 
-    TLP_TRY(tlpi_rope_inv_freq(&inv, s->env, hp, kind, freqs));
+    TLP_TRY(tlpi_rope_inv_freq(&inv, s->env, hp, kind, divisors));
     st = s->b->ops->rope_create(s->b, &s->rope[kind], inv,
                                 tlpi_rope_gain(hp, kind), hp->n_rot,
                                 s->cfg->n_ctx, tlpi_arch_get(hp)->rope_neox);

@@ -340,21 +340,14 @@ done:
     return st;
 }
 
-static tlp_status load_angles(tlpi_train_net *net)
+static void find_angles(tlpi_train_net *net)
 {
-    const tlpi_weights *w = &net->model->w;
-    tlp_status st = TLP_OK;
-
     for (int l = 0; l < net->model->hp.n_layer; l++) {
-        tlpi_rope_kind kind = w->layer[l].rope;
+        tlpi_rope_kind kind = net->model->w.layer[l].rope;
 
-        if (kind != TLPI_ROPE_NONE && !net->inv_freq[kind])
-            TLP_TRY(tlpi_rope_inv_freq(&net->inv_freq[kind], net->env,
-                                       &net->model->hp, kind,
-                                       w->t[TLPI_ROPE_FREQS]));
+        if (kind != TLPI_ROPE_NONE)
+            net->has_angles[kind] = true;
     }
-done:
-    return st;
 }
 
 static tlp_status build(builder *b)
@@ -375,7 +368,7 @@ static tlp_status build(builder *b)
     if (!net->layer || !net->stage || !net->member)
         return tlpi_fail_nomem_for(purpose);
     TLP_TRY(load_vectors(b));
-    TLP_TRY(load_angles(net));
+    find_angles(net);
     TLP_TRY(tlpi_shards_create(&shards, plan, 1));
     net->first = plan->n_stage;
     n_member = 0;
@@ -425,8 +418,6 @@ void tlpi_train_net_free(tlpi_train_net *net)
     if (!net->env)
         return;
     tlpi_train_params_free(&net->param);
-    for (int i = 0; i < TLPI_N_ROPE; i++)
-        tlpi_free(net->env, net->inv_freq[i]);
     tlpi_free(net->env, net->vector);
     tlpi_free(net->env, net->layer);
     tlpi_free(net->env, net->member);

@@ -70,9 +70,9 @@ typedef struct tlpi_train_net {
     tlpi_train_member *member;
     tlpi_train_layer *layer; /* [n_layer] */
     tlpi_train_matrix output;
-    float *vector;                 /* of all layers */
-    float *output_norm;            /* [d] */
-    double *inv_freq[TLPI_N_ROPE]; /* [n_rot / 2] where layers use them */
+    float *vector;                /* of all layers */
+    float *output_norm;           /* [d] */
+    bool has_angles[TLPI_N_ROPE]; /* layers rotate by these angles */
     tlpi_train_params param;
     int first;    /* the first stage with anything that is trained */
     int max_rank; /* of LoRA and of corrections */

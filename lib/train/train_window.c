@@ -139,7 +139,7 @@ static void lay_scratch(tlpi_train_pass *p, carver *c)
     p->low = carve(c, n, rank);
     p->low_back = carve(c, n, rank);
     for (int i = 0; i < TLPI_N_ROPE; i++)
-        if (p->net->inv_freq[i])
+        if (p->net->has_angles[i])
             lay_angles(c, n * (size_t)hp->n_rot / 2, &p->angle[i]);
 }
 
@@ -234,21 +234,28 @@ done:
     return st;
 }
 
-static void fill_angles(const tlpi_train_pass *p, tlpi_rope_kind kind)
+/* As a session of max_tok positions rotates. */
+static tlp_status fill_angles(const tlpi_train_pass *p, tlpi_rope_kind kind)
 {
-    const tlpi_hparams *hp = &p->net->model->hp;
+    const tlp_model *m = p->net->model;
     const tlpi_train_angles *a = &p->angle[kind];
-    double gain = tlpi_rope_gain(hp, kind);
-    int half = hp->n_rot / 2;
+    double gain = tlpi_rope_gain(&m->hp, kind), *inv = NULL;
+    int half = m->hp.n_rot / 2;
+    tlp_status st;
 
+    TLP_TRY(tlpi_rope_inv_freq(&inv, p->env, &m->hp, kind,
+                               tlpi_rope_divisors(m, p->max_tok)));
     for (int t = 0; t < p->max_tok; t++)
         for (int i = 0; i < half; i++) {
-            double angle = t * p->net->inv_freq[kind][i];
+            double angle = t * inv[i];
 
             a->cos[t * half + i] = (float)(gain * cos(angle));
             a->sin[t * half + i] = (float)(gain * sin(angle));
             a->sin_back[t * half + i] = -a->sin[t * half + i];
         }
+done:
+    tlpi_free(p->env, inv);
+    return st;
 }
 
 static tlp_status create(tlpi_train_pass *p, tlpi_pool *pool, int isa,
@@ -268,8 +275,8 @@ static tlp_status create(tlpi_train_pass *p, tlpi_pool *pool, int isa,
     p->n_bytes +=
         tlpi_gemm_bytes(p->gemm) + tlpi_train_attn_bytes(p->attention);
     for (int i = 0; i < TLPI_N_ROPE; i++)
-        if (p->net->inv_freq[i])
-            fill_angles(p, (tlpi_rope_kind)i);
+        if (p->net->has_angles[i])
+            TLP_TRY(fill_angles(p, (tlpi_rope_kind)i));
 done:
     return st;
 }

@@ -14,6 +14,8 @@
 #define REF_MAX_MEMBER 6
 #define REF_MAX_TRACK 4
 #define REF_MAX_STAGE 32
+/* Longrope rotates as in a session of this many positions, as rig_f32 has. */
+#define REF_N_CTX 64
 
 typedef enum ref_mode {
     REF_SERIAL,

@@ -50,7 +50,7 @@ struct ref_model {
     double eps;
     double embedding_scale, residual_scale, attention_scale, logit_scale;
     double *inv_freq;        /* [n_rot/2] */
-    double rope_gain;        /* of what these angles rotate: YaRN's, or 1 */
+    double rope_gain;        /* of what these angles rotate */
     double *inv_freq_window; /* of layers with a window; NULL: no others */
     ref_array embd, output_norm, output;
     ref_layer *layer;

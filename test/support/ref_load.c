@@ -114,17 +114,29 @@ static void scale_by_pair(ref_model *m, double theta, double factor, double n)
     m->rope_gain = 0.1 * log(factor) + 1;
 }
 
+/* The tensor that divides the angles: rope_freqs, or longrope's. */
+static ref_array load_divisors(const tlpi_gguf *g, int n_old)
+{
+    const char *name = REF_N_CTX > n_old ? "rope_factors_long.weight"
+                                         : "rope_factors_short.weight";
+    ref_array div = load(g, name, false);
+
+    return div.x ? div : load(g, "rope_freqs.weight", false);
+}
+
 static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
 {
-    ref_array div = load(g, "rope_freqs.weight", false);
     double theta = get_float(g, arch, "rope.freq_base", 10000);
     double factor = get_float(g, arch, "rope.scaling.factor", 1);
+    double log_mul = get_float(g, arch, "rope.scaling.yarn_log_multiplier", 0);
     int n = get_int(g, arch, "rope.scaling.original_context_length", 0);
+    ref_array div = load_divisors(g, n);
 
-    m->rope_gain = 1;
+    m->rope_gain = get_float(g, arch, "rope.scaling.attn_factor", 1);
     m->inv_freq = angles(m, theta, n ? 1 : factor);
-    if (n)
+    if (n && factor != 1)
         scale_by_pair(m, theta, factor, n);
+    m->rope_gain /= 1 + 0.1 * log_mul * log(factor);
     for (int i = 0; div.x && i < m->n_rot / 2; i++)
         m->inv_freq[i] /= div.x[i];
     free(div.x);

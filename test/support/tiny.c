@@ -42,6 +42,7 @@ tiny_spec tiny_default(void)
                         .head_dim = 16,
                         .n_vocab = 288,
                         .n_ctx = 256,
+                        .scale_ctx = 64,
                         .type = TLPI_F32,
                         .embedding_scale = 3,
                         .residual_scale = 0.375f,
@@ -164,6 +165,10 @@ static void add_all(plan_list *list, const tiny_spec *s)
         add_matrix(list, "output.weight", s->n_vocab, s->n_embd);
     if (s->rope_freqs)
         add(list, "rope_freqs.weight", 0, s->head_dim / 2, 2, 0.25f);
+    if (s->long_gain != 0) {
+        add(list, "rope_factors_long.weight", 0, s->head_dim / 2, 2, 0.25f);
+        add(list, "rope_factors_short.weight", 0, s->head_dim / 2, 1.25f, 0.1f);
+    }
 }
 
 static tlpi_dtype type_of(const plan_tensor *t, tlpi_dtype wanted)
@@ -262,11 +267,38 @@ static void write_flags(gw_file *w, const char *key, const char *digits)
     gw_kv_array(w, key, TLPI_GGUF_BOOL, n, flags, n);
 }
 
+#define KEY(suffix) (snprintf(key, sizeof key, "%s." suffix, s->arch), key)
+
+/* Of several kinds of scaling, the last one. */
+static void write_scaling(gw_file *w, const tiny_spec *s)
+{
+    char key[96];
+
+    if (s->yarn != 0) {
+        gw_kv_str(w, KEY("rope.scaling.type"), "yarn");
+        gw_kv_f32(w, KEY("rope.scaling.factor"), s->yarn);
+        if (s->yarn_gain != 0)
+            gw_kv_f32(w, KEY("rope.scaling.attn_factor"), s->yarn_gain);
+        if (s->yarn_log != 0)
+            gw_kv_f32(w, KEY("rope.scaling.yarn_log_multiplier"), s->yarn_log);
+    }
+    if (s->long_gain != 0) {
+        gw_kv_str(w, KEY("rope.scaling.type"), "longrope");
+        gw_kv_f32(w, KEY("rope.scaling.attn_factor"), s->long_gain);
+    }
+    if (s->yarn != 0 || s->long_gain != 0)
+        gw_kv_u32(w, KEY("rope.scaling.original_context_length"),
+                  (uint32_t)s->scale_ctx);
+    if (s->rope_scale != 0 && s->rope_scale != 1) {
+        gw_kv_str(w, KEY("rope.scaling.type"), "linear");
+        gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);
+    }
+}
+
 static void write_meta(gw_file *w, const tiny_spec *s)
 {
     bool gemma3 = strcmp(s->arch, "gemma3") == 0;
     char key[96];
-#define KEY(suffix) (snprintf(key, sizeof key, "%s." suffix, s->arch), key)
 
     gw_kv_str(w, "general.architecture", s->arch);
     gw_kv_str(w, "general.name", "tiny");
@@ -292,22 +324,13 @@ static void write_meta(gw_file *w, const tiny_spec *s)
         gw_kv_u32(w, KEY("attention.sliding_window"), (uint32_t)s->window);
     if (s->windows)
         write_flags(w, KEY("attention.sliding_window_pattern"), s->windows);
-    if (s->yarn != 0) {
-        gw_kv_str(w, KEY("rope.scaling.type"), "yarn");
-        gw_kv_f32(w, KEY("rope.scaling.factor"), s->yarn);
-        gw_kv_u32(w, KEY("rope.scaling.original_context_length"), 64);
-        if (s->yarn_gain != 0)
-            gw_kv_f32(w, KEY("rope.scaling.attn_factor"), s->yarn_gain);
-    }
-    if (s->rope_scale != 0 && s->rope_scale != 1) {
-        gw_kv_str(w, KEY("rope.scaling.type"), "linear");
-        gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);
-    }
-#undef KEY
+    write_scaling(w, s);
     if (s->note)
         gw_kv_str(w, s->note, "a note");
     tiny_vocab_write(w, s->n_vocab, s->add_bos);
 }
+
+#undef KEY
 
 static void write_split_meta(gw_file *w, int no, int n_split, size_t n_tensor)
 {

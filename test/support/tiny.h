@@ -24,8 +24,12 @@ typedef struct tiny_spec {
     bool fused;       /* write attn_qkv in place of attn_q, attn_k and attn_v;
                          not for split files */
     float rope_scale; /* linear rope scaling factor; 0 or 1 = none */
-    float yarn;       /* factor of YaRN's scaling, from 64 positions; 0: none */
+    float yarn;       /* factor of YaRN's scaling; 0: none */
     float yarn_gain;  /* written with yarn; 0: not written */
+    float yarn_log;   /* written with yarn; 0: not written */
+    float long_gain;  /* factor of longrope's scaling, with its tensors; 0: none
+                       */
+    int scale_ctx;    /* original context of YaRN and longrope */
     float embedding_scale, residual_scale, attention_scale,
         logit_scale; /* written for granite alone; 0: not written */
     int window; /* positions that layers see, of gemma3 all but every third,
