@@ -845,7 +845,7 @@ typedef struct tlp_study_place {
     const tlp_plan *plan;  /**< the serial plan with this change alone;
                                 borrowed for this call                        */
     double step;           /**< |f| / |x + f|                                 */
-    double own;            /**< what one rank has of f, over |f|; root mean
+    double own;            /**< what one rank adds of f, over |f|; root mean
                                 square over the tracks.  Pair: what one layer
                                 adds, over what both add                      */
     double change;         /**< |g(x + f) - g(x)| / |g(x + f)|, the
@@ -908,7 +908,8 @@ typedef struct tlp_study_options {
  * @param n       number of tokens; a last window of one token is left out
  * @param opts    options with `place`
  * @return TLP_OK; TLP_EINVAL for a model that was opened with vocab_only;
- *         TLP_ECANCELED by progress, after some places were shown
+ *         TLP_ENOTSUP for olmo2 models; TLP_ECANCELED by progress, after some
+ *         places were shown
  * @since 0.1
  */
 TLP_API tlp_status tlp_model_study(tlp_model *model, const int32_t *tokens,

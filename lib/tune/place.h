@@ -8,7 +8,9 @@
  * layer k / 2.  The exchange of place k (tune/variant.h) comes after it; f is
  * what half-layer k adds to the stream x, f_t the part of track t, g the
  * half-layer k + 1.  A pair joins the layers i and i + 1; f is what layer i
- * adds to the stream x, g the layer i + 1.
+ * adds to the stream x, g the layer i + 1.  Where the model normalises outputs,
+ * f is the norm of the sum over the tracks, and f_t the norm of a track's own
+ * part, divided by the root of the number of tracks.
  *
  * The first token of a window is left out of all measures but the KL
  * divergence. Attention of later tokens rests on it, its stream is larger than
@@ -50,6 +52,8 @@ typedef struct tlpi_place_study {
     tlpi_place_sums *pair;     /* [n_layer - 1] by the first layer */
     double *noise; /* [2 n_layer] by half-layer: sums over predictions of the
                       KL divergence with noise on the stream behind it */
+    float *post;   /* [2 n_layer][n_embd] norms of the half-layers' outputs, or
+                      NULL */
     double done, total; /* progress, in windows run */
 } tlpi_place_study;
 
@@ -64,8 +68,8 @@ tlp_status tlpi_place_measure(tlpi_place_study *s);
 tlp_status tlpi_place_disturb(tlpi_place_study *s, int window, int half,
                               float *x, const float *g, float *parts);
 
-/* The parts of a half-layer from one stream: parts [n_track +
- * 1][n_tok][n_embd], those of the tracks and their sum. */
+/* What a half-layer adds to one stream: parts [n_track + 1][n_tok][n_embd], f_t
+ * of the tracks, and f. */
 tlp_status tlpi_place_half(const tlpi_place_study *s, int half,
                            const tlpi_step *step, const float *x, float *parts);
 

@@ -2,6 +2,7 @@
  * place_measure.c - run the serial model half-layer by half-layer, and compute
  * at each place what a plan would compute there.
  */
+#include <math.h>
 #include <string.h>
 
 #include "rank/forward.h"
@@ -83,7 +84,35 @@ static float *stream_before(const place_meter *m, int half)
     return m->stream[half % N_STREAM];
 }
 
-/* The parts of a half-layer from a stream for each track, and their sum. */
+/* x [n_tok][d] becomes its RMS norm times w and scale. */
+static void normalise(const tlpi_place_study *s, const float *w, float scale,
+                      int n_tok, float *x)
+{
+    size_t d = (size_t)s->model->hp.n_embd;
+
+    for (int t = 0; t < n_tok; t++, x += d) {
+        double mean = tlpi_squares(x, d) / (double)d;
+        double by = (double)scale / sqrt(mean + (double)s->model->hp.norm_eps);
+
+        for (size_t i = 0; i < d; i++)
+            x[i] = (float)(by * (double)w[i] * (double)x[i]);
+    }
+}
+
+/* What the tracks compute, and their sum, become what they give. */
+static void give(const tlpi_place_study *s, int half, int n_tok, float *parts)
+{
+    size_t d = (size_t)s->model->hp.n_embd;
+    const float *w = s->post + (size_t)half * d;
+    float root = sqrtf((float)s->o.n_track);
+
+    for (int t = 0; t <= s->o.n_track; t++)
+        normalise(s, w, t < s->o.n_track ? 1 / root : 1, n_tok,
+                  parts + (size_t)t * (size_t)n_tok * d);
+}
+
+/* What a half-layer gives from a stream for each track: of each track alone,
+ * and of the tracks' sum. */
 static tlp_status run_half(const tlpi_place_study *s, int half,
                            const tlpi_step *step, const float *const *x,
                            float *parts)
@@ -100,6 +129,8 @@ static tlp_status run_half(const tlpi_place_study *s, int half,
     memcpy(sum, parts, n * sizeof *sum);
     for (int t = 1; t < s->o.n_track; t++)
         add(sum, parts + (size_t)t * n, n);
+    if (s->post)
+        give(s, half, step->n_tok, parts);
     return TLP_OK;
 }
 
@@ -114,6 +145,16 @@ tlp_status tlpi_place_half(const tlpi_place_study *s, int half,
 }
 
 /* ==== an exchange ======================================================== */
+
+/* What the plan's stream has of half-layer m->half - 1, less what the serial
+ * model's has: without norms of outputs the parts add up to the whole. */
+static void add_first_error(const place_meter *m, float *error)
+{
+    for (int t = 0; m->s->post && t < m->n_track; t++)
+        add(error, part_of(m, m->f, t), m->n);
+    if (m->s->post)
+        subtract(error, error, total(m, m->f), m->n);
+}
 
 /* have = the parts of m->half, which track t computes from x + f_t. */
 static tlp_status run_tracks(const place_meter *m)
@@ -145,6 +186,7 @@ static tlp_status measure_exchange(const place_meter *m)
                             stream_before(m, m->half - 1), m->have));
     add_errors(m, &sums->change, total(m, m->have), g, g);
     TLP_TRY(run_tracks(m));
+    add_first_error(m, total(m, m->have));
     add_errors(m, &sums->error, total(m, m->have), g,
                stream_before(m, m->half + 1));
 done:

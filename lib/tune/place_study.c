@@ -101,6 +101,27 @@ static tlp_status alloc(tlpi_place_study *s)
                : tlpi_fail_nomem_for("a study");
 }
 
+/* The norms of outputs, if the model has them. */
+static tlp_status load_posts(tlpi_place_study *s)
+{
+    size_t d = (size_t)s->model->hp.n_embd;
+    int n_half = 2 * s->model->hp.n_layer;
+
+    if (!tlpi_arch_get(&s->model->hp)->post_norm)
+        return TLP_OK;
+    s->post = tlpi_alloc_array(s->env, (size_t)n_half * d, sizeof *s->post);
+    if (!s->post)
+        return tlpi_fail_nomem_for("a study");
+    for (int i = 0; i < n_half; i++) {
+        const tlpi_tensor *t =
+            s->model->w.layer[i / 2]
+                .t[i % 2 ? TLPI_FFN_POST_NORM : TLPI_ATTN_POST_NORM];
+
+        tlpi_dequantize(t->type, t->data, s->post + (size_t)i * d, t->ne[0]);
+    }
+    return TLP_OK;
+}
+
 static tlp_status set_up(tlpi_place_study *s, const int32_t *tokens, size_t n)
 {
     const tlpi_scorer_setup scorer = {
@@ -112,7 +133,7 @@ static tlp_status set_up(tlpi_place_study *s, const int32_t *tokens, size_t n)
     };
     tlp_status st;
 
-    TLP_TRY(tlpi_model_check_post(s->model, "study",
+    TLP_TRY(tlpi_model_check_rows(s->model, "study",
                                   "its places are not studied for"));
     TLP_TRY(tlpi_windows_cut(&s->text, s->env, tokens, n, s->session.n_ctx,
                              s->o.seed));
@@ -121,6 +142,7 @@ static tlp_status set_up(tlpi_place_study *s, const int32_t *tokens, size_t n)
                                 (tlpi_tick){ tick, s }));
     TLP_TRY(tlpi_scorer_create(&s->scorer, &scorer));
     TLP_TRY(alloc(s));
+    TLP_TRY(load_posts(s));
     TLP_TRY(tlpi_runner_create(&s->serial, s->teacher.serial.plan, &s->cfg));
     TLP_TRY(open_tracks(s));
 done:
@@ -135,6 +157,7 @@ static void clear(tlpi_place_study *s)
     tlpi_teacher_free(&s->teacher);
     tlpi_windows_free(&s->text);
     tlpi_free(s->env, s->variant);
+    tlpi_free(s->env, s->post);
     tlpi_free(s->env, s->exchange);
     tlpi_free(s->env, s->pair);
     tlpi_free(s->env, s->noise);

@@ -23,12 +23,25 @@ static double *plus(const naive *v, const double *a, const double *b)
 
 static double *whole(const naive *v, int half, const double *x)
 {
-    return ref_half(v->m, half / 2, half % 2, 0, 1, x, v->n_tok);
+    double *y = ref_half(v->m, half / 2, half % 2, 0, 1, x, v->n_tok);
+
+    ref_give(v->m, half / 2, half % 2, 1, y, v->n_tok);
+    return y;
+}
+
+/* What a track adds without an exchange. */
+static double *part(const naive *v, int half, int t, const double *x)
+{
+    double *y = ref_half(v->m, half / 2, half % 2, t, v->n_track, x, v->n_tok);
+
+    ref_give(v->m, half / 2, half % 2, v->posts ? 1 / sqrt(v->n_track) : 1, y,
+             v->n_tok);
+    return y;
 }
 
 naive run_naive(const ref_model *m, int n_track, const int32_t *ids, int n)
 {
-    naive v = { m, n_track, n, ref_n_embd(m), { NULL } };
+    naive v = { m, n_track, n, ref_n_embd(m), ref_has_posts(m), { NULL } };
 
     v.x[0] = ref_embed(m, ids, n);
     for (int k = 0; k < 2 * ref_n_layer(m); k++) {
@@ -66,26 +79,36 @@ static double ratios(const naive *v, const double *a, const double *b,
     return sum;
 }
 
-/* What the half-layer after `half` adds when its tracks did not exchange. */
+/* a = a + b; b is freed. */
+static void take(const naive *v, double *a, double *b)
+{
+    for (int i = 0; i < v->n_tok * v->d; i++)
+        a[i] += b[i];
+    free(b);
+}
+
+/* The stream behind the half-layer after `half` when the tracks did not
+ * exchange in front of it. */
 static double *without_exchange(const naive *v, int half, double *own)
 {
-    double *sum = NULL;
+    int next = half + 1;
+    size_t n = (size_t)(v->n_tok * v->d);
+    double *sum = calloc(n, sizeof *sum), *stream = calloc(n, sizeof *stream);
 
+    memcpy(stream, v->x[half], n * sizeof *stream);
     for (int t = 0; t < v->n_track; t++) {
-        double *f = ref_half(v->m, half / 2, half % 2, t, v->n_track,
-                             v->x[half], v->n_tok);
+        double *f = part(v, half, t, v->x[half]);
         double *x = plus(v, v->x[half], f);
-        double *g = ref_half(v->m, (half + 1) / 2, (half + 1) % 2, t,
-                             v->n_track, x, v->n_tok);
-        double *more = sum ? plus(v, sum, g) : NULL;
 
+        take(v, sum,
+             ref_half(v->m, next / 2, next % 2, t, v->n_track, x, v->n_tok));
         *own += ratios(v, f, NULL, v->x[half + 1], v->x[half]) / v->n_track;
-        free(f), free(x), free(sum);
-        if (more)
-            free(g);
-        sum = more ? more : g;
+        take(v, stream, f);
+        free(x);
     }
-    return sum;
+    ref_give(v->m, next / 2, next % 2, 1, sum, v->n_tok);
+    take(v, stream, sum);
+    return stream;
 }
 
 static void add_exchange(const naive *v, const tlp_study_place *p, double *sum)
@@ -97,7 +120,7 @@ static void add_exchange(const naive *v, const tlp_study_place *p, double *sum)
 
     sum[0] += ratios(v, x[1], x[0], x[1], NULL);
     sum[2] += ratios(v, high, low, high, NULL);
-    sum[3] += ratios(v, plan, high, x[2], NULL);
+    sum[3] += ratios(v, plan, x[2], x[2], NULL);
     free(low), free(high), free(plan);
 }
 

@@ -14,6 +14,7 @@ enum { NAIVE_MAX_LAYER = 8 };
 typedef struct naive {
     const ref_model *m;
     int n_track, n_tok, d;
+    bool posts; /* the model normalises outputs */
     double *x[2 * NAIVE_MAX_LAYER +
               1]; /* the stream before each half-layer, and at the end */
 } naive;

@@ -442,6 +442,13 @@ double *ref_half(const ref_model *m, int layer, bool feed_forward, int track,
                       track_begin(m->n_head, 1, track + 1, n_track), NULL);
 }
 
+void ref_give(const ref_model *m, int layer, bool feed_forward, double share,
+              double *y, int n)
+{
+    give(m, &m->layer[layer].t[feed_forward ? FFN_POST : ATTN_POST], NULL,
+         share, y, n);
+}
+
 double *ref_embed(const ref_model *m, const int32_t *tokens, int n)
 {
     size_t d = (size_t)m->d;

@@ -72,6 +72,7 @@ void ref_close(ref_model *m);
 int ref_n_vocab(const ref_model *m);
 int ref_n_layer(const ref_model *m);
 int ref_n_embd(const ref_model *m);
+bool ref_has_posts(const ref_model *m); /* norms of outputs */
 
 /* Logits [n][n_vocab] of n tokens from position 0; the caller frees them. */
 double *ref_logits(const ref_model *m, const ref_plan *plan,
@@ -86,10 +87,16 @@ double *ref_embed(const ref_model *m, const int32_t *tokens, int n);
  * place. */
 void ref_run(const ref_model *m, const ref_plan *plan, double *x, int n);
 
-/* What a track adds to the stream x [n][d] in the attention or the feed-forward
- * part of a layer; the caller frees it.  Track 0 of 1 is the whole half. */
+/* What a track computes from the stream x [n][d] in the attention or the
+ * feed-forward part of a layer, without the norm of the output; the caller
+ * frees it.  Track 0 of 1 is the whole half. */
 double *ref_half(const ref_model *m, int layer, bool feed_forward, int track,
                  int n_track, const double *x, int n);
+
+/* y [n][d], a half or a sum of its parts, becomes what it gives to the stream,
+ * times share: in models with norms of outputs its norm. */
+void ref_give(const ref_model *m, int layer, bool feed_forward, double share,
+              double *y, int n);
 
 /* Logits [n][n_vocab] from the stream behind the last layer, which is freed;
  * the caller frees the logits. */

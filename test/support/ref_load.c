@@ -260,6 +260,11 @@ int ref_n_layer(const ref_model *m)
     return m->n_layer;
 }
 
+bool ref_has_posts(const ref_model *m)
+{
+    return m->layer[0].t[ATTN_POST].x != NULL;
+}
+
 int ref_n_embd(const ref_model *m)
 {
     return m->d;
