@@ -391,13 +391,16 @@ Test(cuda_models, exchanges_are_counted)
 /* ==== adjusted plans ===================================================== */
 
 /* A plan with adjustments, or with LoRA of this rank beside them. */
-static void expect_adjusted(const char *text, int n_rank, int lora)
+static void expect_adjusted(const char *arch, const char *text, int n_rank,
+                            int lora)
 {
     tiny_spec spec = tiny_default();
     tlp_session_options o[2] = { on_cpu(n_rank), on_gpu(n_rank) };
     tlp_plan *plain = NULL, *plan = NULL;
     int32_t ids[N_TOKEN];
     float *out[2];
+
+    spec.arch = arch;
     rig r = rig_open(tiny_make(&spec), text, &o[0]);
 
     rig_tokens(ids, N_TOKEN, r.n_vocab, 5);
@@ -413,7 +416,8 @@ static void expect_adjusted(const char *text, int n_rank, int lora)
         out[k] = run(&r, ids);
     }
     double d = rig_diff_f(out[0], out[1], N_TOKEN * r.n_vocab);
-    cr_assert_leq(d, TOLERANCE, "%s, LoRA %d: off by %g", text, lora, d);
+    cr_assert_leq(d, TOLERANCE, "%s, %s, LoRA %d: off by %g", arch, text, lora,
+                  d);
     free(out[0]);
     free(out[1]);
     tlp_plan_free(plan);
@@ -426,8 +430,11 @@ Test(cuda_models, adjustments)
     static const char *const texts[] = { "lp:1-2", "par:1-2,3-4",
                                          "asym:0-1,3-4", "nosync:0f,2,3a" };
 
-    for (int i = 0; i < COUNT(texts); i++)
-        expect_adjusted(texts[i], 1, 0);
+    for (int i = 0; i < COUNT(texts); i++) {
+        expect_adjusted("llama", texts[i], 1, 0);
+        expect_adjusted("gemma3", texts[i], 1, 0);
+        expect_adjusted("olmo2", texts[i], 1, 0);
+    }
 }
 
 Test(cuda_models, lora)
@@ -436,8 +443,8 @@ Test(cuda_models, lora)
                                          "asym:0-1,3-4", "nosync:0f,2,3a" };
 
     for (int i = 0; i < COUNT(texts); i++)
-        expect_adjusted(texts[i], 1 + i % 2, 1 + i);
-    expect_adjusted("nosync:0f,2,3a", 2, 3);
+        expect_adjusted("llama", texts[i], 1 + i % 2, 1 + i);
+    expect_adjusted("llama", "nosync:0f,2,3a", 2, 3);
 }
 
 /* ==== what cannot be done ================================================ */

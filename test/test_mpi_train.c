@@ -80,6 +80,23 @@ Test(mpi_train, equal_bits_in_every_run_and_in_pieces)
     }
 }
 
+Test(mpi_train, a_model_that_normalises_outputs)
+{
+    MPIRUN_OR_SKIP();
+
+    tiny_spec spec = tiny_default();
+    const char *first = tiny_path("a.gguf"), *second = tiny_path("b.gguf");
+
+    spec.arch = "gemma3";
+    const char *m = tiny_make(&spec);
+    outcome r = play(2, m, first, "equal", NULL);
+
+    cr_expect_str_eq(r.status, "TLP_OK", "%s", r.text);
+    cr_expect_lt(r.after, r.before);
+    play(2, m, second, "equal", NULL);
+    expect_equal(first, second);
+}
+
 Test(mpi_train, a_rank_that_dies)
 {
     MPIRUN_OR_SKIP();

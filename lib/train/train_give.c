@@ -66,19 +66,6 @@ float tlpi_train_factor(const tlpi_train_pass *p, const tlpi_train_stage *s,
     return gain(p, s, j, half);
 }
 
-static tlpi_train_norm norm_of(const tlpi_train_pass *p,
-                               const tlpi_train_param *w, const float *x)
-{
-    const tlpi_hparams *hp = &p->net->model->hp;
-
-    return (tlpi_train_norm){ .n = p->n_tok,
-                              .d = hp->n_embd,
-                              .ld = (size_t)hp->n_embd,
-                              .x = x,
-                              .w = w->value,
-                              .eps = hp->norm_eps };
-}
-
 /* y = sum_j c_j A_j */
 static void sum_tracks(const tlpi_train_pass *p, const tlpi_train_stage *s,
                        const tlpi_train_trace *t, tlpi_half half, float *y)
@@ -101,7 +88,8 @@ void tlpi_train_give(tlpi_train_pass *p, const tlpi_train_stage *s,
 
         if (!h.post)
             continue;
-        tlpi_train_norm norm = norm_of(p, h.post, joins ? p->joined : h.out);
+        tlpi_train_norm norm =
+            tlpi_train_norm_of(p, h.post, joins ? p->joined : h.out);
         tlpi_train_norm_run(&p->ops, &norm, h.gives);
     }
 }
@@ -121,7 +109,7 @@ void tlpi_train_join_back(tlpi_train_pass *p, const tlpi_train_stage *s,
 
     if (!tlpi_train_joins(s, half))
         return;
-    tlpi_train_norm norm = norm_of(p, post, p->part);
+    tlpi_train_norm norm = tlpi_train_norm_of(p, post, p->part);
     sum_tracks(p, s, t, half, p->part);
     tlpi_train_norm_back(&p->ops, &norm, g, p->joined, true, open_grad(post));
 }
@@ -148,7 +136,7 @@ const float *tlpi_train_give_back(tlpi_train_pass *p, const tlpi_train_stage *s,
     }
     if (joins || !h.post)
         return g;
-    tlpi_train_norm norm = norm_of(p, h.post, h.out);
+    tlpi_train_norm norm = tlpi_train_norm_of(p, h.post, h.out);
     tlpi_train_norm_back(&p->ops, &norm, g, p->part, true, open_grad(h.post));
     return p->part;
 }

@@ -8,8 +8,8 @@
 
 /* ==== inputs ============================================================= */
 
-static tlpi_train_norm norm_of(const tlpi_train_pass *p,
-                               const tlpi_train_param *w, const float *x)
+tlpi_train_norm tlpi_train_norm_of(const tlpi_train_pass *p,
+                                   const tlpi_train_param *w, const float *x)
 {
     const tlpi_hparams *hp = &p->net->model->hp;
 
@@ -26,7 +26,7 @@ void tlpi_train_enter(tlpi_train_pass *p, const tlpi_train_param *w,
                       float *in)
 {
     if (w) { /* else raw is x */
-        tlpi_train_norm norm = norm_of(p, w, x);
+        tlpi_train_norm norm = tlpi_train_norm_of(p, w, x);
 
         tlpi_train_norm_run(&p->ops, &norm, raw);
     }
@@ -51,7 +51,7 @@ void tlpi_train_enter_back(tlpi_train_pass *p, tlpi_train_param *w,
         tlpi_train_copy(&p->ops, g, gx, n);
         return;
     }
-    tlpi_train_norm norm = norm_of(p, w, x);
+    tlpi_train_norm norm = tlpi_train_norm_of(p, w, x);
 
     if (w->grad)
         tlpi_train_param_open(w, false);

@@ -9,6 +9,10 @@
 
 /* ==== train_half.c: inputs of halves, and feed-forward ================== */
 
+/* The RMS norm of a stream x [T][d] times w. */
+tlpi_train_norm tlpi_train_norm_of(const tlpi_train_pass *p,
+                                   const tlpi_train_param *w, const float *x);
+
 /* raw = the RMS norm of x times w, or x without w; in = the corrected input. */
 void tlpi_train_enter(tlpi_train_pass *p, const tlpi_train_param *w,
                       const tlpi_train_lowrank *c, const float *x, float *raw,
