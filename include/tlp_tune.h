@@ -51,20 +51,20 @@ typedef struct tlp_quantize_result {
 /**
  * Write a model to a file with its matrices in another type.
  *
- * The types are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K,
- * Q5_K, Q6_K, IQ4_NL, IQ4_XS and MXFP4, and the mixtures Q4_K_M and Q5_K_M.
- * Vectors keep their type.  Metadata is kept, with these exceptions: general.file_type and
+ * The types are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q3_K, Q4_K, Q5_K,
+ * Q6_K and MXFP4, and the mixtures Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M,
+ * Q5_K_S, Q5_K_M, IQ4_NL and IQ4_XS, which give some matrices of some layers a
+ * better type, as llama.cpp does under these names.  Vectors keep their type.
+ * Metadata is kept, with these exceptions: general.file_type and
  * general.quantization_version describe the new type, and the split.* keys are
  * left out, because a split model becomes one file.
  *
  * Unless `pure` is set, the matrix that makes the logits (output.weight, or
  * token_embd.weight in a model without it) gets Q6_K instead of a type with
- * fewer bits.  Q4_K_M and Q5_K_M are Q4_K and Q5_K with Q6_K for attn_v and
- * ffn_down in the first eighth and the last eighth of the layers and in every
- * third layer between.  If the row length is no multiple of 256, Q2_K and Q3_K
- * become Q4_0, Q4_K becomes Q5_0, Q5_K becomes Q5_1, Q6_K becomes Q8_0, and
- * IQ4_XS becomes IQ4_NL.  If it is no multiple of 32, types with blocks of 32
- * become F16.
+ * fewer bits.  With `pure` a mixture is the type in its name.  If the row length
+ * is no multiple of 256, Q2_K and Q3_K become Q4_0, Q4_K becomes Q5_0, Q5_K
+ * becomes Q5_1, Q6_K becomes Q8_0, and IQ4_XS becomes IQ4_NL.  If it is no
+ * multiple of 32, types with blocks of 32 become F16.
  *
  * The library refuses a value that is not finite or that lies beyond the range
  * of the type (65504; for BF16, the range of f32).  The new file appears under

@@ -142,7 +142,8 @@ int cmd_quantize(int argc, char **argv)
           .value = &q.type,
           .arg = "TYPE",
           .help = "F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K "
-                  "Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 Q4_K_M Q5_K_M" },
+                  "Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 Q3_K_S Q3_K_M Q3_K_L "
+                  "Q4_K_S Q4_K_M Q5_K_S Q5_K_M" },
         { CLI_FLAG, 0, "pure", &q.pure, NULL,
           "no better type for the output matrix or others", 0, 0 },
         { CLI_TEXT, 0, "plan", &q.e.plan_text, "PLAN",

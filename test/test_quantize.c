@@ -271,40 +271,6 @@ static void expect_layer_type(const tlp_model *m, int layer, const char *name,
     expect_type(m, full, type);
 }
 
-/* Of nine layers the first, the last two, and every third one between. */
-Test(quantize, mixtures)
-{
-    static const bool more[9] = { 1, 0, 0, 1, 0, 0, 1, 1, 1 };
-    tiny_spec s = spec_of(TLPI_F32);
-    tlp_quantize_options pure = TLP_QUANTIZE_OPTIONS_INIT;
-
-    s.n_layer = 9;
-    pure.pure = 1;
-    tlp_model *m = open_model(tiny_make(&s));
-    tlp_model *q = quantized(m, "Q4_K_M", NULL);
-    tlp_model *q5 = quantized(m, "Q5_K_M", NULL);
-    tlp_model *p = quantized(m, "Q4_K_M", &pure);
-
-    for (int l = 0; l < 9; l++) {
-        tlpi_dtype better = more[l] ? TLPI_Q6_K : TLPI_Q4_K;
-        expect_layer_type(q, l, "attn_v", better);
-        expect_layer_type(q, l, "ffn_down", better);
-        expect_layer_type(q, l, "attn_q", TLPI_Q4_K);
-        expect_layer_type(q, l, "ffn_up", TLPI_Q4_K);
-        expect_layer_type(q, l, "attn_norm", TLPI_F32);
-        expect_layer_type(q5, l, "attn_v", more[l] ? TLPI_Q6_K : TLPI_Q5_K);
-        expect_layer_type(p, l, "attn_v", TLPI_Q4_K);
-    }
-    expect_type(q, "output.weight", TLPI_Q6_K);
-    expect_type(q, "token_embd.weight", TLPI_Q4_K);
-    expect_type(q5, "token_embd.weight", TLPI_Q5_K);
-    expect_type(p, "output.weight", TLPI_Q4_K);
-    tlp_model_free(p);
-    tlp_model_free(q5);
-    tlp_model_free(q);
-    tlp_model_free(m);
-}
-
 /* The matrix that makes the logits, where there is one for both ends. */
 Test(quantize, a_tied_head)
 {
@@ -352,6 +318,7 @@ Test(quantize, rows_that_do_not_fit)
         tlpi_dtype rows_of_96, rows_of_48, head_of_96;
         bool fits_96;
     } cases[] = {
+        { "Q2_K", TLPI_Q4_0, TLPI_F16, TLPI_Q8_0, false },
         { "Q4_K", TLPI_Q5_0, TLPI_F16, TLPI_Q8_0, false },
         { "Q5_K", TLPI_Q5_1, TLPI_F16, TLPI_Q8_0, false },
         { "IQ4_XS", TLPI_IQ4_NL, TLPI_F16, TLPI_Q8_0, false },

@@ -94,7 +94,8 @@ Test(tool_quantize, says_what_is_wrong)
     s = SPAWN("tlp", "quantize", "--help");
     tool_expect_status(&s, 0);
     expect_out(&s, "usage: tlp quantize IN.gguf OUT.gguf TYPE");
-    expect_out(&s, "Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4");
+    expect_out(&s,
+               "Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 Q3_K_S Q3_K_M");
     spawn_free(&s);
 }
 

@@ -92,7 +92,6 @@ typedef struct tlpi_tensor_row {
     tlpi_extent rows, cols;
     tlpi_need need;
     tlpi_owner owner;
-    bool more_bits; /* mixed quantisation recipes give it a finer type */
 } tlpi_tensor_row;
 
 extern const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR];

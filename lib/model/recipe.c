@@ -1,8 +1,10 @@
 /*
  * recipe.c - which type each tensor of a model gets when it is quantised.
  *
- * The head decides between all tokens, and errors of attn_v and ffn_down go
- * into the residual stream unchanged.  So these tensors get more bits.
+ * The head decides between all tokens, and errors of attn_v, attn_output and
+ * ffn_down go into the residual stream unchanged.  So these tensors get more
+ * bits.  Mixtures are those of llama.cpp: files of equal names have equal
+ * types.
  */
 #include "model/recipe.h"
 
@@ -10,15 +12,62 @@
 #include <string.h>
 
 static const tlpi_recipe recipes[] = {
-    { "F32", TLPI_F32, false, 0 },        { "F16", TLPI_F16, false, 1 },
-    { "BF16", TLPI_BF16, false, 32 },     { "Q8_0", TLPI_Q8_0, false, 7 },
-    { "Q4_0", TLPI_Q4_0, false, 2 },      { "Q4_1", TLPI_Q4_1, false, 3 },
-    { "Q5_0", TLPI_Q5_0, false, 8 },      { "Q5_1", TLPI_Q5_1, false, 9 },
-    { "Q2_K", TLPI_Q2_K, false, 10 },     { "Q3_K", TLPI_Q3_K, false, 11 },
-    { "Q4_K", TLPI_Q4_K, false, 14 },     { "Q5_K", TLPI_Q5_K, false, 16 },
-    { "Q6_K", TLPI_Q6_K, false, 18 },     { "IQ4_NL", TLPI_IQ4_NL, false, 25 },
-    { "IQ4_XS", TLPI_IQ4_XS, false, 30 }, { "MXFP4", TLPI_MXFP4, false, 38 },
-    { "Q4_K_M", TLPI_Q4_K, true, 15 },    { "Q5_K_M", TLPI_Q5_K, true, 17 },
+    { "F32", TLPI_F32, 0 },        { "F16", TLPI_F16, 1 },
+    { "BF16", TLPI_BF16, 32 },     { "Q8_0", TLPI_Q8_0, 7 },
+    { "Q4_0", TLPI_Q4_0, 2 },      { "Q4_1", TLPI_Q4_1, 3 },
+    { "Q5_0", TLPI_Q5_0, 8 },      { "Q5_1", TLPI_Q5_1, 9 },
+    { "Q2_K", TLPI_Q2_K, 10 },     { "Q3_K", TLPI_Q3_K, 11 },
+    { "Q4_K", TLPI_Q4_K, 14 },     { "Q5_K", TLPI_Q5_K, 16 },
+    { "Q6_K", TLPI_Q6_K, 18 },     { "IQ4_NL", TLPI_IQ4_NL, 25 },
+    { "IQ4_XS", TLPI_IQ4_XS, 30 }, { "MXFP4", TLPI_MXFP4, 38 },
+    { "Q3_K_S", TLPI_Q3_K, 11 },   { "Q3_K_M", TLPI_Q3_K, 12 },
+    { "Q3_K_L", TLPI_Q3_K, 13 },   { "Q4_K_S", TLPI_Q4_K, 14 },
+    { "Q4_K_M", TLPI_Q4_K, 15 },   { "Q5_K_S", TLPI_Q5_K, 16 },
+    { "Q5_K_M", TLPI_Q5_K, 17 },
+};
+
+/* Layers in which a tensor gets another type. */
+typedef enum layer_set {
+    ALL,
+    FIRST_2,
+    FIRST_4,
+    FIRST_16TH,
+    FIRST_8TH,
+    SPREAD, /* the first and last eighth, and every third one between */
+    GROUPED /* all, if four query heads or more share a kv head */
+} layer_set;
+
+typedef struct mixture_rule {
+    const char *recipe;
+    tlpi_layer_id tensor;
+    layer_set where;
+    tlpi_dtype type;
+} mixture_rule;
+
+/* The first rule that fits a tensor decides its type. */
+static const mixture_rule rules[] = {
+    { "Q2_K", TLPI_ATTN_V, GROUPED, TLPI_Q4_K },
+    { "Q2_K", TLPI_ATTN_V, ALL, TLPI_Q3_K },
+    { "Q2_K", TLPI_ATTN_OUTPUT, ALL, TLPI_Q3_K },
+    { "Q2_K", TLPI_FFN_DOWN, ALL, TLPI_Q3_K },
+    { "Q3_K_M", TLPI_ATTN_V, FIRST_2, TLPI_Q5_K },
+    { "Q3_K_M", TLPI_ATTN_V, ALL, TLPI_Q4_K },
+    { "Q3_K_M", TLPI_ATTN_OUTPUT, ALL, TLPI_Q4_K },
+    { "Q3_K_M", TLPI_FFN_DOWN, FIRST_16TH, TLPI_Q5_K },
+    { "Q3_K_M", TLPI_FFN_DOWN, ALL, TLPI_Q4_K },
+    { "Q3_K_L", TLPI_ATTN_V, ALL, TLPI_Q5_K },
+    { "Q3_K_L", TLPI_ATTN_OUTPUT, ALL, TLPI_Q5_K },
+    { "Q3_K_L", TLPI_FFN_DOWN, ALL, TLPI_Q5_K },
+    { "Q4_K_S", TLPI_ATTN_V, FIRST_4, TLPI_Q5_K },
+    { "Q4_K_S", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q5_K },
+    { "Q4_K_M", TLPI_ATTN_V, SPREAD, TLPI_Q6_K },
+    { "Q4_K_M", TLPI_FFN_DOWN, SPREAD, TLPI_Q6_K },
+    { "Q5_K_M", TLPI_ATTN_V, SPREAD, TLPI_Q6_K },
+    { "Q5_K_M", TLPI_FFN_DOWN, SPREAD, TLPI_Q6_K },
+    { "IQ4_NL", TLPI_ATTN_V, GROUPED, TLPI_Q5_K },
+    { "IQ4_NL", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q5_K },
+    { "IQ4_XS", TLPI_ATTN_V, GROUPED, TLPI_Q5_K },
+    { "IQ4_XS", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q5_K },
 };
 
 const tlpi_recipe *tlpi_recipe_find(const char *name)
@@ -42,27 +91,90 @@ static int bytes_of_256(tlpi_dtype type)
     return 256 / info->block * info->size;
 }
 
-/* The first and last eighth of the layers, and every third one between. */
-static bool is_in_mixture(int layer, int n_layer)
+static bool is_in(layer_set set, int layer, const tlpi_hparams *hp)
 {
-    int eighth = n_layer / 8;
+    int n = hp->n_layer, eighth = n / 8;
 
-    return layer < eighth || layer >= 7 * n_layer / 8 ||
-           (layer - eighth) % 3 == 2;
+    switch (set) {
+    case ALL:
+        return true;
+    case FIRST_2:
+        return layer < 2;
+    case FIRST_4:
+        return layer < 4;
+    case FIRST_16TH:
+        return layer < n / 16;
+    case FIRST_8TH:
+        return layer < eighth;
+    case SPREAD:
+        return layer < eighth || layer >= 7 * n / 8 ||
+               (layer - eighth) % 3 == 2;
+    case GROUPED:
+        return hp->n_head / hp->n_head_kv >= 4;
+    }
+    return false;
 }
 
-static bool gets_more(const tlp_model *m, const tlpi_tensor *t)
+/* A place of tlpi_layer_table for "blk.LAYER.NAME"; a fused tensor with attn_v
+ * in it is treated as attn_v. */
+static bool find_place(const tlp_model *m, const char *name, int *layer,
+                       tlpi_layer_id *id)
 {
-    if (strncmp(t->name, "blk.", 4) != 0)
+    char *end;
+
+    if (strncmp(name, "blk.", 4) != 0)
         return false;
-    long l = strtol(t->name + 4, NULL, 10);
-    if (l < 0 || l >= m->hp.n_layer)
+    long l = strtol(name + 4, &end, 10);
+    if (*end != '.' || l < 0 || l >= m->hp.n_layer)
         return false;
-    for (size_t i = 0; i < TLPI_N_LAYER_TENSOR; i++)
-        if (t == m->w.layer[l].t[i])
-            return tlpi_layer_table[i].more_bits &&
-                   is_in_mixture((int)l, m->hp.n_layer);
+    *layer = (int)l;
+    const tlpi_fused_row *fused = tlpi_fused_find(end + 1);
+    for (int i = 0; fused && i < fused->n; i++) {
+        *id = fused->part[i];
+        if (*id == TLPI_ATTN_V)
+            return true;
+    }
+    for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
+        *id = (tlpi_layer_id)i;
+        if (strcmp(tlpi_layer_table[i].name, end + 1) == 0)
+            return true;
+    }
     return false;
+}
+
+/* Models of 70 billion parameters: eight query heads share an attn_v, so that
+ * more bits for it cost little. */
+static bool is_70b(const tlpi_hparams *hp)
+{
+    const char *arch = tlpi_arch_get(hp)->name;
+
+    return hp->n_layer == 80 &&
+           ((strcmp(arch, "llama") == 0 && hp->n_head != hp->n_head_kv) ||
+            strcmp(arch, "qwen2") == 0);
+}
+
+/* The type of a tensor that is not the head. */
+static tlpi_dtype mixed_type(const tlpi_recipe *r, const tlp_model *m,
+                             const tlpi_tensor *t)
+{
+    tlpi_dtype type = r->type;
+    tlpi_layer_id id;
+    int layer;
+
+    if (!find_place(m, t->name, &layer, &id))
+        return type;
+    for (size_t i = 0; i < TLPI_COUNT(rules); i++) {
+        const mixture_rule *rule = &rules[i];
+        if (strcmp(rule->recipe, r->name) == 0 && rule->tensor == id &&
+            is_in(rule->where, layer, &m->hp)) {
+            type = rule->type;
+            break;
+        }
+    }
+    if (id == TLPI_ATTN_V && is_70b(&m->hp) &&
+        (type == TLPI_Q3_K || type == TLPI_Q4_K))
+        type = TLPI_Q5_K;
+    return type;
 }
 
 static tlpi_dtype fallback(tlpi_dtype type)
@@ -88,12 +200,14 @@ tlpi_dtype tlpi_recipe_type(const tlpi_recipe *r, const tlp_model *m,
                             const tlpi_tensor *t, bool pure, tlpi_dtype *wanted)
 {
     tlpi_dtype type = r->type;
-    bool more = t == m->w.t[TLPI_OUTPUT] || (r->mixed && gets_more(m, t));
+    bool head = t == m->w.t[TLPI_OUTPUT];
 
     *wanted = t->type;
     if (t->ne[1] == 1) /* a vector */
         return t->type;
-    if (more && !pure && bytes_of_256(type) < bytes_of_256(TLPI_Q6_K))
+    if (!pure && !head)
+        type = mixed_type(r, m, t);
+    else if (!pure && bytes_of_256(type) < bytes_of_256(TLPI_Q6_K))
         type = TLPI_Q6_K;
     *wanted = type;
     while (t->ne[0] % tlpi_dtype_get(type)->block != 0)

@@ -8,8 +8,7 @@
 
 typedef struct tlpi_recipe {
     const char *name;
-    tlpi_dtype type;
-    bool mixed;         /* Q6_K for some of attn_v and ffn_down */
+    tlpi_dtype type;    /* of most matrices */
     uint32_t file_type; /* value of general.file_type */
 } tlpi_recipe;
 
@@ -20,8 +19,8 @@ const tlpi_recipe *tlpi_recipe_find(const char *name);
 void tlpi_recipe_list(tlpi_text *out);
 
 /*
- * The type for a tensor of the model.  `pure`: every matrix gets the type of
- * the recipe.  *wanted is the type before the length of the rows was
+ * The type for a tensor of the model.  `pure`: every matrix gets r->type, else
+ * some get a better one.  *wanted is the type before the length of the rows was
  * considered.
  */
 tlpi_dtype tlpi_recipe_type(const tlpi_recipe *r, const tlp_model *m,
