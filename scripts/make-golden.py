@@ -21,6 +21,9 @@ halves of a head apart.  Norms of Gemma 3 hold 1 less in transformers.  OLMo 2
 and OLMo 3 are the architecture olmo2; OLMo 3 is the variants -window, and
 -window-yarn with scaled positions.
 
+phi3 rotates three quarters of a head; -window gives windows to all layers of
+phi3 and llama.
+
 Variants of scaled positions: -yarn, from 64 positions or (-beyond) 8, -yarnlog,
 with another factor of what is rotated; -long and -short, longrope beyond its
 original context and in it.
@@ -60,6 +63,9 @@ ARCHS = {
                     rope_parameters={
                         "sliding_attention": THETA,
                         "full_attention": dict(THETA, rope_theta=1e6)})),
+    "phi3": (transformers.Phi3Config, transformers.Phi3ForCausalLM, {}),
+    "mistral": (transformers.MistralConfig, transformers.MistralForCausalLM,
+                dict(head_dim=HEAD_DIM, sliding_window=WINDOW)),
     "olmo2": (transformers.Olmo2Config, transformers.Olmo2ForCausalLM, {}),
     "olmo3": (transformers.Olmo3Config, transformers.Olmo3ForCausalLM,
               dict(sliding_window=WINDOW, rope_parameters={
@@ -72,6 +78,15 @@ CASES = [
     ("llama-F32-long", "0 1 2 3 4"),
     ("llama-F32-long", "0 lp:1,2 3 4"),
     ("llama-F32-short", "0 1 2 3 4"),
+    ("llama-F32-window", "0 1 2 3 4"),
+    ("phi3-F32", "0 1 2 3 4"),
+    ("phi3-F32", "0 lp:1,2 3 4"),
+    ("phi3-F32", "0 par:1,2 par:3,4"),
+    ("phi3-F32", "asym:0,1 2 asym:3,4"),
+    ("phi3-F32-long-tied", "0 1 2 3 4"),
+    ("phi3-F32-short", "0 1 2 3 4"),
+    ("phi3-F32-window", "0 1 2 3 4"),
+    ("phi3-F32-window-long", "0 par:1,2 par:3,4"),
     ("granite-F32", "0 1 2 3 4"),
     ("granite-F32", "0 lp:1,2 3 4"),
     ("granite-F32", "0 par:1,2 par:3,4"),
@@ -108,6 +123,7 @@ TRAINED = [
     ("olmo2-F32", "0 par:1,2 asym:3,4"),
     ("olmo2-F32-window-yarn", "0 par:1,2 par:3,4"),
     ("llama-F32-long", "0 par:1,2 3 4"),
+    ("phi3-F32-window", "0 par:1,2 3 4"),
 ]
 
 
@@ -129,26 +145,34 @@ def noise(name, n):
                                                  np.float32(65536))
 
 
-def divisors(name, mean, scale):
-    """A tensor that divides the angles of pairs."""
-    x = np.float32(mean) + np.float32(scale) * noise(name, HEAD_DIM // 2)
+ROTATES = {"phi3": 0.75}
+
+
+def divisors(name, mean, scale, part):
+    """A tensor that divides the angles of pairs, of a part of a head."""
+    half = int(part * HEAD_DIM) // 2
+    x = np.float32(mean) + np.float32(scale) * noise(name, half)
     return [float(i) for i in x]
 
 
 def scaling(name):
     """The scaled positions of a variant, for transformers."""
+    part = ROTATES.get(name.split("-")[0], 1.0)
+    theta = dict(THETA) if part == 1 else dict(THETA,
+                                               partial_rotary_factor=part)
     old = 8 if "-long" in name or "-beyond" in name else 64
     if "-yarn" in name:
         log = dict(mscale=1.0, mscale_all_dim=1.0) if "-yarnlog" in name else {}
-        return dict(THETA, rope_type="yarn", factor=4.0,
+        return dict(theta, rope_type="yarn", factor=4.0,
                     original_max_position_embeddings=old) | log
     if "-long" in name or "-short" in name:
-        return dict(THETA, rope_type="longrope", attention_factor=1.25,
+        return dict(theta, rope_type="longrope", attention_factor=1.25,
                     original_max_position_embeddings=old,
-                    long_factor=divisors("rope_factors_long.weight", 2, 0.25),
+                    long_factor=divisors("rope_factors_long.weight", 2, 0.25,
+                                         part),
                     short_factor=divisors("rope_factors_short.weight", 1.25,
-                                          0.1))
-    return THETA
+                                          0.1, part))
+    return theta
 
 
 def matrix(name, rows, cols):
@@ -226,6 +250,23 @@ def olmo2_weights(tied):
     return w
 
 
+def phi3_weights(tied):
+    q, kv = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
+    w = weights(tied)
+    for i in range(LAYERS):
+        to, of = f"model.layers.{i}.", f"blk.{i}."
+        for part in ["q", "k", "v"]:
+            del w[f"{to}self_attn.{part}_proj.weight"]
+        w[to + "self_attn.qkv_proj.weight"] = torch.cat(
+            [matrix(of + "attn_q.weight", q, D),
+             matrix(of + "attn_k.weight", kv, D),
+             matrix(of + "attn_v.weight", kv, D)])
+        w[to + "mlp.gate_up_proj.weight"] = torch.cat(
+            [w.pop(to + "mlp.gate_proj.weight"),
+             w.pop(to + "mlp.up_proj.weight")])
+    return w
+
+
 def tokens(n=N_TOKEN, seed=SEED):
     """rig_tokens(ids, n, VOCAB, seed) of test/support/rig.c."""
     x, ids = (seed * 0x9E3779B97F4A7C15 + 1) & MASK, []
@@ -237,18 +278,30 @@ def tokens(n=N_TOKEN, seed=SEED):
 
 def open_model(name):
     arch = name.split("-")[0]
-    olmo3 = arch == "olmo2" and "-window" in name
-    config_type, model_type, extra = ARCHS["olmo3" if olmo3 else arch]
+    windows = {"olmo2": "olmo3", "llama": "mistral"} if "-window" in name else {}
+    olmo3 = arch in windows and arch == "olmo2"
+    config_type, model_type, extra = ARCHS[windows.get(arch, arch)]
     tied = name.endswith("-tied")
+    if arch == "phi3":
+        extra = dict(sliding_window=WINDOW if "-window" in name else None,
+                     original_max_position_embeddings=8 if "-long" in name
+                     else 64)
     extra = dict(rope_parameters=scaling(name)) | extra
     if olmo3:
         extra["rope_parameters"] = dict(extra["rope_parameters"],
                                         full_attention=scaling(name))
     config = config_type(**SIZES, **extra, tie_word_embeddings=tied)
     model = model_type(config).eval()
-    make = {"gemma3": gemma3_weights, "olmo2": olmo2_weights}
+    make = {"gemma3": gemma3_weights, "olmo2": olmo2_weights,
+            "phi3": phi3_weights}
     model.load_state_dict(make.get(arch, weights)(tied))
     return model
+
+
+def far():
+    """Positions that a window hides."""
+    at = torch.arange(N_TOKEN)
+    return at[:, None] - at[None] >= WINDOW
 
 
 class Stages:
@@ -263,6 +316,9 @@ class Stages:
         self.logits = getattr(c, "logits_scaling", 1.0)
         self.mask = torch.full((1, 1, N_TOKEN, N_TOKEN),
                                float("-inf")).triu(1)
+        if getattr(c, "sliding_window", None) and not getattr(
+                c, "layer_types", None):
+            self.mask[:, :, far()] = float("-inf")
 
     def attn(self, i, x):
         layer = self.m.layers[i]
@@ -306,13 +362,12 @@ class Gemma3Stages(Stages):
     def begin(self, ids):
         x = self.m.embed_tokens(ids)  # scales them
         at = torch.arange(N_TOKEN)
-        far = at[:, None] - at[None] >= WINDOW
         self.types = {}
         self.kind = self.m.config.layer_types
         for kind in set(self.kind):
             mask = self.mask.clone()
             if kind == "sliding_attention":
-                mask[:, :, far] = float("-inf")
+                mask[:, :, far()] = float("-inf")
             self.types[kind] = (self.m.rotary_emb(x, at[None], kind), mask)
         return x
 

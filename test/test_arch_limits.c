@@ -1,7 +1,8 @@
 /*
- * test_arch_limits.c - architectures with norms of outputs or without norms of
- * inputs: baking, studies, searches and adjustments that they do not support
- * are refused by name, and supported ones work.
+ * test_arch_limits.c - architectures with norms of outputs, without norms of
+ * inputs or with fused tensors: baking, training, studies, searches and
+ * adjustments that they do not support are refused by name, and supported ones
+ * work.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,44 @@ Test(arch_limits, olmo2)
             study(m));
     CHECK_OK(make(m, TLP_MAKE_NOSYNC, 0));
     CHECK_OK(make(m, 1u << TLP_MODE_PAR | 1u << TLP_MODE_ASYM, 4));
+    tlp_model_free(m);
+}
+
+/* A random model may gain nothing. */
+#define RUNS(expr)                                                             \
+    do {                                                                       \
+        tlp_status st_ = (expr);                                               \
+        cr_expect(st_ == TLP_OK || st_ == TLP_ENOGAIN, "%s: %s",               \
+                  tlp_status_name(st_), tlp_last_error());                     \
+    } while (0)
+
+/* The matrices of a fused tensor cannot be trained in full. */
+Test(arch_limits, phi3)
+{
+    tlp_model *m = open_arch("phi3");
+    tlp_plan_bake_options bake = TLP_PLAN_BAKE_OPTIONS_INIT;
+    tlp_plan_train_options train = TLP_PLAN_TRAIN_OPTIONS_INIT;
+    tlp_plan *pair = parse(m, "par:1-2"), *tracks = parse(m, "nosync:1a");
+    tlp_plan *baked = NULL, *trained = NULL, *full = NULL;
+
+    bake.session = train.session = &session;
+    train.rank = 4;
+    RUNS(adjust(m, "par:1-2"));
+    RUNS(adjust(m, "nosync:1a"));
+    CHECK_OK(make(m, TLP_MAKE_NOSYNC, 0));
+    CHECK_OK(make(m, 1u << TLP_MODE_PAR, 4));
+    RUNS(tlp_plan_bake(&baked, NULL, tracks, tiny_path("baked.gguf"), ids,
+                       N_TOKEN, &bake));
+    RUNS(tlp_plan_train(&trained, NULL, pair, NULL, ids, N_TOKEN, &train));
+    train.rank = 0;
+    train.full = 1;
+    REFUSED("fused tensors",
+            tlp_plan_train(&full, NULL, pair, tiny_path("full.gguf"), ids,
+                           N_TOKEN, &train));
+    tlp_plan_free(trained);
+    tlp_plan_free(baked);
+    tlp_plan_free(tracks);
+    tlp_plan_free(pair);
     tlp_model_free(m);
 }
 

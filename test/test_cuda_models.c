@@ -155,6 +155,11 @@ Test(cuda_models, olmo2)
     expect_plans("olmo2", 0, 1);
 }
 
+Test(cuda_models, phi3)
+{
+    expect_plans("phi3", 0, 1);
+}
+
 Test(cuda_models, types)
 {
     static const tlpi_dtype types[] = { TLPI_F32,    TLPI_BF16,   TLPI_Q8_0,

@@ -86,6 +86,7 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
         { "smollm3", false, false, false, false, false, false, 0x17, 0 },
         { "gemma3", true, false, false, true, false, true, 0x1f, 0x1b },
         { "olmo2", true, false, true, false, true, true, 0x1f, 0x17 },
+        { "phi3", true, false, false, false, false, false, 0x1f, 0x1f },
     };
 
     for (int a = 0; a < TLPI_N_ARCH; a++) {
@@ -95,12 +96,12 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
         cr_expect_eq((int)m->hp.arch, a);
         cr_expect_str_eq(tlpi_arch_get(&m->hp)->name, archs[a].name);
         cr_expect_eq(tlpi_arch_get(&m->hp)->rope_neox, archs[a].neox);
-        cr_expect_eq(m->hp.n_rot, 16);
+        cr_expect_eq(m->hp.n_rot, a == TLPI_ARCH_PHI3 ? 12 : 16);
         cr_expect_float_eq(m->hp.rope_scale, 1.0f, 0.0f);
         cr_expect_float_eq(m->hp.rope_theta,
                            a == TLPI_ARCH_GEMMA3 ? 1e6f : 1e4f, 0.0f);
-        cr_expect_float_eq(m->hp.window_theta, archs[a].windows ? 1e4f : 0,
-                           0.0f);
+        bool own_angles = a == TLPI_ARCH_GEMMA3 || a == TLPI_ARCH_OLMO2;
+        cr_expect_float_eq(m->hp.window_theta, own_angles ? 1e4f : 0, 0.0f);
         cr_expect_float_eq(m->hp.norm_eps, 1e-5f, 0.0f);
         for (int l = 0; l < 5; l++) {
             const tlpi_layer *w = &m->w.layer[l];
@@ -120,7 +121,7 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
             cr_expect_eq(w->t[TLPI_FFN_POST_NORM] != NULL, archs[a].post_norm);
             cr_expect_eq(w->window, archs[a].windows >> l & 1 ? 5 : 0);
             cr_expect_eq(w->rope == TLPI_ROPE_WINDOW,
-                         (archs[a].windows >> l & 1) != 0);
+                         own_angles && (archs[a].windows >> l & 1) != 0);
         }
         tlp_model_free(m);
     }

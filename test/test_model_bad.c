@@ -62,8 +62,8 @@ Test(model_bad, keys_are_checked)
         { KEY_U("expert_count", 8), TLP_ENOTSUP, "expert_count: 8" },
         { KEY_A("expert_count", 8), TLP_ENOTSUP, "expert_count" },
         { KEY_F("attn_logit_softcapping", 50), TLP_ENOTSUP, "softcapping" },
-        { KEY_U("attention.sliding_window", 48), TLP_ENOTSUP,
-          "key llama.attention.sliding_window: 48 is not supported, 0 "
+        { KEY_U("attention.sliding_window_pattern", 2), TLP_ENOTSUP,
+          "key llama.attention.sliding_window_pattern: 2 is not supported, 0 "
           "expected" },
         { KEY_F("logit_scale", 0.5), TLP_ENOTSUP, "logit_scale: 0.5" },
         { KEY_F("attention.scale", 0.5), TLP_ENOTSUP,
@@ -129,6 +129,9 @@ Test(model_bad, tensors_are_checked)
           "blk.0.attn_q.bias: type BF16" },
         { TENSOR("rope_freqs.weight", 1, HEAD_DIM, 1, TLPI_F32), TLP_EFORMAT,
           "rope_freqs.weight: shape 8" },
+        { { .arch = "phi3" },
+          TLP_EFORMAT,
+          "blk.0.ffn_up.weight: shape 32 x 48 x 1 x 1, 32 x 96 expected" },
         { TENSOR("blk.0.attn_sinks.weight", 1, N_HEAD, 1, TLPI_F32),
           TLP_ENOTSUP, "blk.0.attn_sinks.weight: not known for llama models" },
         { TENSOR("blk.0.ffn_up.bias", 1, N_FF, 1, TLPI_F32), TLP_ENOTSUP,

@@ -122,6 +122,17 @@ Test(mpi_session, norms_over_ranks)
     play_with(4, "exact", model, MORE("nosync:0f,1,3a"));
 }
 
+/* Heads and hidden units of fused tensors, and windows. */
+Test(mpi_session, fused_tensors)
+{
+    tiny_spec spec = tiny_default();
+
+    MPIRUN_OR_SKIP();
+    spec.arch = "phi3";
+    play_with(2, "exact", tiny_make(&spec),
+              MORE("serial", "par:1-2,3-4", "nosync:0f,1,3a"));
+}
+
 /* Workers have no plan of their own: adjustments come from rank 0. */
 Test(mpi_session, adjustments_travel)
 {

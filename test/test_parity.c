@@ -59,7 +59,7 @@ static const plan_case main_plans[] = {
 };
 
 static const char *const archs[] = { "llama",   "qwen2",  "qwen3", "granite",
-                                     "smollm3", "gemma3", "olmo2" };
+                                     "smollm3", "gemma3", "olmo2", "phi3" };
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -220,6 +220,11 @@ Test(parity, olmo2)
     all_plans("olmo2");
 }
 
+Test(parity, phi3)
+{
+    all_plans("phi3");
+}
+
 /* Every plan must differ from every other: else the table above proves less
  * than it seems to. */
 Test(parity, plans_differ)
@@ -337,6 +342,21 @@ Test(parity, rope_variants)
     main_plans_on(&s, "longrope beyond the original context", 3);
     s.scale_ctx = REF_N_CTX;
     main_plans_on(&s, "longrope in the original context", 3);
+}
+
+Test(parity, windows_in_every_layer)
+{
+    tiny_spec s = three_layers(TLPI_F16);
+
+    s.all_windows = true;
+    main_plans_on(&s, "llama with windows", 3);
+    s.arch = "phi3";
+    s.window = 0;
+    main_plans_on(&s, "phi3 without windows", 3);
+    s.window = 5;
+    s.long_gain = 1.25f;
+    s.scale_ctx = 8;
+    main_plans_on(&s, "phi3 with windows and longrope", 3);
 }
 
 /* A bias of attention's output is part of what residual_scale multiplies. */

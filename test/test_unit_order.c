@@ -324,6 +324,16 @@ Test(unit_order, reordered_files_are_the_same_function)
     }
 }
 
+/* Rows of both matrices that ffn_up holds. */
+Test(unit_order, a_fused_gate_is_reordered)
+{
+    tiny_spec spec = tiny_default();
+
+    spec.arch = "phi3";
+    spec.type = TLPI_Q8_0;
+    expect_reordered(&spec);
+}
+
 Test(unit_order, reordered_split_files_become_one)
 {
     tiny_spec spec = tiny_default();

@@ -2,13 +2,13 @@
  * arch.c - the architectures, one row each.
  *
  * Converters permute the rows of attn_q and attn_k of most architectures so
- * that the two numbers of a rotation pair are neighbours; qwen2, qwen3, gemma3
- * and olmo2 keep the order in which they were trained.
+ * that the two numbers of a rotation pair are neighbours; those with rope_neox
+ * keep the order in which they were trained.
  */
 #include "model/hparams.h"
 
 const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
-    [TLPI_ARCH_LLAMA] = { .name = "llama" },
+    [TLPI_ARCH_LLAMA] = { .name = "llama", .windows = true },
     [TLPI_ARCH_QWEN2] = { .name = "qwen2", .rope_neox = true },
     [TLPI_ARCH_QWEN3] = { .name = "qwen3",
                           .rope_neox = true,
@@ -24,6 +24,7 @@ const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
                            .linear_only = true,
                            .gate = TLPI_GATE_GELU,
                            .embd_root = true,
+                           .windows = true,
                            .window_step = 6,
                            .window_theta = 10000,
                            .n_layer_even = 62 },
@@ -32,5 +33,12 @@ const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
                           .qk_norm = TLPI_QK_NORM_ROWS,
                           .raw_input = true,
                           .post_norm = true,
-                          .window_step = 4 },
+                          .windows = true,
+                          .window_step = 4,
+                          .window_plain = true },
+    [TLPI_ARCH_PHI3] = { .name = "phi3",
+                         .rope_neox = true,
+                         .untyped_long = true,
+                         .gate_up = true,
+                         .windows = true },
 };

@@ -295,16 +295,17 @@ static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
     const tlpi_arch_info *arch = tlpi_arch_get(hp);
     tlp_status st = TLP_OK;
 
-    if (arch->window_step == 0)
+    if (!arch->windows)
         return TLP_OK;
     hp->window_step = arch->window_step;
-    hp->window_theta =
-        arch->window_theta > 0 ? arch->window_theta : hp->rope_theta;
+    hp->window_theta = arch->window_plain ? hp->rope_theta : arch->window_theta;
     TLP_TRY(tlpi_hparams_int(hp, g, "attention.sliding_window", false, 0,
                              TLPI_MAX_CTX, &hp->n_window));
-    TLP_TRY(read_pattern(hp, g));
-    TLP_TRY(tlpi_hparams_float(hp, g, "rope.freq_base_swa", false, 0, 1e15,
-                               &hp->window_theta));
+    if (arch->window_step) {
+        TLP_TRY(read_pattern(hp, g));
+        TLP_TRY(tlpi_hparams_float(hp, g, "rope.freq_base_swa", false, 0, 1e15,
+                                   &hp->window_theta));
+    }
     if (hp->n_window == 0) {
         hp->window_step = 0;
         hp->window_theta = 0;

@@ -21,6 +21,7 @@ typedef enum tlpi_arch {
     TLPI_ARCH_SMOLLM3,
     TLPI_ARCH_GEMMA3,
     TLPI_ARCH_OLMO2,
+    TLPI_ARCH_PHI3,
     TLPI_N_ARCH
 } tlpi_arch;
 
@@ -36,18 +37,21 @@ typedef struct tlpi_arch_info {
     const char *name; /* general.architecture */
     bool rope_neox;   /* rotation pairs (i, i + n_rot/2), else (2i, 2i+1) */
     tlpi_qk_norm qk_norm;
-    bool raw_input;   /* attention and feed-forward read the residual stream
-                         without a norm */
-    bool scales;      /* the file may give the four scales of tlpi_hparams */
-    bool rope_switch; /* rope.scaling.finetuned false means no rotation */
-    bool linear_only; /* positions are scaled linearly or not at all */
-    int no_rope_step; /* as in tlpi_hparams */
-    bool post_norm;   /* outputs of attention and feed-forward have RMS norms */
-    tlpi_gate gate;   /* of the feed-forward part's gate */
-    bool embd_root;   /* embeddings are multiplied by sqrt(n_embd) */
-    int window_step;  /* as in tlpi_hparams; 0: windows are refused */
-    float window_theta; /* as in tlpi_hparams, without the key; 0: the model's
-                           rope_theta */
+    bool raw_input;    /* attention and feed-forward read the residual stream
+                          without a norm */
+    bool scales;       /* the file may give the four scales of tlpi_hparams */
+    bool rope_switch;  /* rope.scaling.finetuned false means no rotation */
+    bool linear_only;  /* positions are scaled linearly or not at all */
+    bool untyped_long; /* files give longrope's tensors without its type */
+    bool gate_up;      /* ffn_up holds the rows of ffn_gate and of ffn_up */
+    int no_rope_step;  /* as in tlpi_hparams */
+    bool post_norm;  /* outputs of attention and feed-forward have RMS norms */
+    tlpi_gate gate;  /* of the feed-forward part's gate */
+    bool embd_root;  /* embeddings are multiplied by sqrt(n_embd) */
+    bool windows;    /* layers may have windows; without, they are refused */
+    int window_step; /* as in tlpi_hparams */
+    bool window_plain;  /* layers with a window do not scale positions */
+    float window_theta; /* as in tlpi_hparams, without the key */
     int n_layer_even;   /* number of layers of the size whose scores are scaled
                            by 1/sqrt(n_embd / n_head); 0: no such size */
 } tlpi_arch_info;
@@ -62,7 +66,7 @@ typedef struct tlpi_hparams {
     int n_window;     /* latest positions that a token sees in layers with a
                          window, its own among them; 0: no layer has one */
     int window_step;  /* with n_window: layer l has no window if it divides
-                         l + 1 */
+                         l + 1; 0: all layers have one */
     float rope_theta; /* rope.freq_base */
     float window_theta; /* base in layers with a window, whose positions are not
                            scaled; 0: rope_theta and rope_scale there too */

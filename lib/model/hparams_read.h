@@ -32,5 +32,7 @@ tlp_status tlpi_hparams_float(const tlpi_hparams *hp, const tlpi_gguf *g,
 
 /* hparams_rope.c: which layers rotate, and how their positions are scaled. */
 tlp_status tlpi_hparams_rope(tlpi_hparams *hp, const tlpi_gguf *g);
+/* The keys of longrope, of a file that has its tensors without its type. */
+tlp_status tlpi_hparams_long(tlpi_hparams *hp, const tlpi_gguf *g);
 
 #endif

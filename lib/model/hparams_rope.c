@@ -91,7 +91,7 @@ done:
     return st;
 }
 
-static tlp_status read_long(tlpi_hparams *hp, const tlpi_gguf *g)
+tlp_status tlpi_hparams_long(tlpi_hparams *hp, const tlpi_gguf *g)
 {
     hp->long_ctx = hp->n_ctx_train;
     return tlpi_hparams_int(hp, g, "rope.scaling.original_context_length",
@@ -136,7 +136,7 @@ static tlp_status read_scaling(tlpi_hparams *hp, const tlpi_gguf *g)
                          "%s: key %s: scaling \"%.*s\" is not supported",
                          g->path, key.name, (int)TLPI_MIN(type.n, 32), type.s);
     TLP_TRY(check_factor(hp, g, "rope.scaling.factor", 1, 1));
-    st = read_long(hp, g);
+    st = tlpi_hparams_long(hp, g);
 done:
     return st;
 }

@@ -52,7 +52,8 @@ static const tlpi_gguf_rule arch_rules[] = {
     /* without effect: norms are RMS norms */
     ANY("attention.layer_norm_epsilon"),
     /* read there for models whose layers have windows */
-    { .name = "attention.sliding_window", .only = BIT(GEMMA3) | BIT(OLMO2) },
+    { .name = "attention.sliding_window",
+      .only = BIT(GEMMA3) | BIT(OLMO2) | BIT(LLAMA) | BIT(PHI3) },
     { .name = "attention.sliding_window_pattern",
       .only = BIT(GEMMA3) | BIT(OLMO2) },
     { .name = "rope.freq_base_swa", .only = BIT(GEMMA3) | BIT(OLMO2) },

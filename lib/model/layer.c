@@ -73,16 +73,23 @@ const tlpi_tensor_row tlpi_model_table[TLPI_N_MODEL_TENSOR] = {
 };
 
 const tlpi_fused_row tlpi_fused_table[TLPI_N_FUSED] = {
-    { "attn_qkv.weight", 3, { TLPI_ATTN_Q, TLPI_ATTN_K, TLPI_ATTN_V } },
-    { "attn_qkv.bias",
-      3,
-      { TLPI_ATTN_Q_BIAS, TLPI_ATTN_K_BIAS, TLPI_ATTN_V_BIAS } },
+    { .name = "attn_qkv.weight",
+      .n = 3,
+      .part = { TLPI_ATTN_Q, TLPI_ATTN_K, TLPI_ATTN_V } },
+    { .name = "attn_qkv.bias",
+      .n = 3,
+      .part = { TLPI_ATTN_Q_BIAS, TLPI_ATTN_K_BIAS, TLPI_ATTN_V_BIAS } },
+    { .name = "ffn_up.weight",
+      .n = 2,
+      .part = { TLPI_FFN_GATE, TLPI_FFN_UP },
+      .gate_up = true },
 };
 
-const tlpi_fused_row *tlpi_fused_find(const char *name)
+const tlpi_fused_row *tlpi_fused_find(const char *name, const tlpi_hparams *hp)
 {
     for (size_t i = 0; i < TLPI_N_FUSED; i++)
-        if (strcmp(tlpi_fused_table[i].name, name) == 0)
+        if (strcmp(tlpi_fused_table[i].name, name) == 0 &&
+            (!tlpi_fused_table[i].gate_up || tlpi_arch_get(hp)->gate_up))
             return &tlpi_fused_table[i];
     return NULL;
 }

@@ -100,12 +100,13 @@ extern const tlpi_tensor_row tlpi_model_table[TLPI_N_MODEL_TENSOR];
 /* A tensor of a file that holds the tensors of several rows, one behind the
  * other: matrices by their rows, vectors by their elements.  Binding makes a
  * view of each. */
-enum { TLPI_MAX_FUSED = 3, TLPI_N_FUSED = 2 };
+enum { TLPI_MAX_FUSED = 3, TLPI_N_FUSED = 3 };
 
 typedef struct tlpi_fused_row {
     const char *name;
     int n;
     tlpi_layer_id part[TLPI_MAX_FUSED];
+    bool gate_up; /* only architectures with gate_up have it */
 } tlpi_fused_row;
 
 extern const tlpi_fused_row tlpi_fused_table[TLPI_N_FUSED];
@@ -140,8 +141,9 @@ const tlpi_tensor_row *tlpi_row_find(const tlpi_tensor_row *table, size_t n,
 /* Must a model of this architecture have the tensor? */
 bool tlpi_row_is_needed(const tlpi_tensor_row *row, const tlpi_hparams *hp);
 
-/* The row of that name, or NULL. */
-const tlpi_fused_row *tlpi_fused_find(const char *name);
+/* The row of that name, or NULL; also NULL for a tensor that models of this
+ * architecture do not have. */
+const tlpi_fused_row *tlpi_fused_find(const char *name, const tlpi_hparams *hp);
 
 int64_t tlpi_extent_size(tlpi_extent e, const tlpi_hparams *hp);
 

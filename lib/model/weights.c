@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model/model.h"
+#include "model/hparams_read.h"
 
 /* Split "blk.12.attn_q.weight" into 12 and the rest; false for other names. */
 static bool split_name(const char *name, int *layer, const char **rest)
@@ -163,14 +163,14 @@ static tlp_status bind_named(tlp_model *m, const tlpi_tensor *t)
             return tlpi_fail(
                 TLP_EFORMAT, "%s: tensor %s: the model has %d layers (0-%d)",
                 file_of(m, t), t->name, m->hp.n_layer, m->hp.n_layer - 1);
+        fused = tlpi_fused_find(rest, &m->hp);
+        if (fused)
+            return bind_fused(m, layer, fused, t);
         row =
             tlpi_row_find(tlpi_layer_table, TLPI_N_LAYER_TENSOR, rest, &m->hp);
         if (row)
             return bind(m, &m->w.layer[layer].t[row - tlpi_layer_table], row,
                         t);
-        fused = tlpi_fused_find(rest);
-        if (fused)
-            return bind_fused(m, layer, fused, t);
         if (is_frequencies(rest))
             return check_frequencies(m, t);
     } else {
@@ -232,7 +232,7 @@ static size_t count_tensors(const tlp_model *m)
             int layer;
 
             if (split_name(m->file[f]->tensor[i].name, &layer, &rest))
-                fused = tlpi_fused_find(rest);
+                fused = tlpi_fused_find(rest, &m->hp);
             n += fused ? (size_t)fused->n : 1;
         }
     return n;
@@ -248,7 +248,8 @@ static void set_layer_facts(tlp_model *m)
         layer->rope = TLPI_ROPE_MODEL;
         if (hp->no_rope_step && (l + 1) % hp->no_rope_step == 0)
             layer->rope = TLPI_ROPE_NONE;
-        if (!hp->n_window || (l + 1) % hp->window_step == 0)
+        if (!hp->n_window ||
+            (hp->window_step && (l + 1) % hp->window_step == 0))
             continue;
         layer->window = hp->n_window;
         if (layer->rope == TLPI_ROPE_MODEL && hp->window_theta > 0)
@@ -280,6 +281,8 @@ static tlp_status check_rope(tlp_model *m)
     tlpi_model_id other = t[TLPI_ROPE_LONG] ? TLPI_ROPE_SHORT : TLPI_ROPE_LONG;
     tlp_status st;
 
+    if (one && m->hp.long_ctx == 0 && tlpi_arch_get(&m->hp)->untyped_long)
+        TLP_TRY(tlpi_hparams_long(&m->hp, m->file[0]));
     if (one && m->hp.long_ctx == 0)
         return tlpi_fail(TLP_ENOTSUP,
                          "%s: tensor %s: key %s.rope.scaling.type \"longrope\" "

@@ -59,7 +59,8 @@ tiny_spec golden_spec(const char *name)
     s.arch = arch;
     s.type = type;
     s.tied = strstr(name, "-tied");
-    if (strcmp(arch, "olmo2") == 0 && !strstr(name, "-window"))
+    s.all_windows = strstr(name, "-window");
+    if (!s.all_windows && strcmp(arch, "gemma3") != 0)
         s.window = 0;
     if (strstr(name, "-head24"))
         s.head_dim = 24;

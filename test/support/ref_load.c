@@ -18,6 +18,35 @@ static const char *const tensor_names[N_TENSOR] = {
     "ffn_down.weight",    "post_ffw_norm.weight"
 };
 
+/* What the architecture's name says. */
+typedef struct ref_form {
+    const char *arch;
+    bool neighbours; /* rotation pairs (2i, 2i+1) */
+    bool gelu, row_norms, gate_up, embd_root;
+    int no_rope_step;    /* every such layer does not rotate; 0: all rotate */
+    int window_step;     /* every such layer has no window; 0: all have one */
+    double window_theta; /* of layers with a window, without scaling; -1: the
+                            model's, 0: no angles of their own */
+} ref_form;
+
+static const ref_form forms[] = {
+    { .arch = "llama", .neighbours = true },
+    { .arch = "qwen2" },
+    { .arch = "qwen3" },
+    { .arch = "granite", .neighbours = true },
+    { .arch = "smollm3", .neighbours = true, .no_rope_step = 4 },
+    { .arch = "gemma3",
+      .gelu = true,
+      .embd_root = true,
+      .window_step = 6,
+      .window_theta = 10000 },
+    { .arch = "olmo2",
+      .row_norms = true,
+      .window_step = 4,
+      .window_theta = -1 },
+    { .arch = "phi3", .gate_up = true },
+};
+
 _Noreturn void ref_die(const char *what, const char *which)
 {
     fprintf(stderr, "ref: %s: %s\n", what, which);
@@ -31,6 +60,14 @@ double *ref_zeros(size_t n)
     if (!x)
         ref_die("out of memory", "");
     return x;
+}
+
+static const ref_form *form_of(const char *arch)
+{
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (strcmp(forms[i].arch, arch) == 0)
+            return &forms[i];
+    ref_die("architecture", arch);
 }
 
 /* ==== loading ============================================================ */
@@ -126,6 +163,7 @@ static ref_array load_divisors(const tlpi_gguf *g, int n_old)
 
 static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
 {
+    const ref_form *form = form_of(arch);
     double theta = get_float(g, arch, "rope.freq_base", 10000);
     double factor = get_float(g, arch, "rope.scaling.factor", 1);
     double log_mul = get_float(g, arch, "rope.scaling.yarn_log_multiplier", 0);
@@ -140,51 +178,88 @@ static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
     for (int i = 0; div.x && i < m->n_rot / 2; i++)
         m->inv_freq[i] /= div.x[i];
     free(div.x);
-    if (strcmp(arch, "gemma3") == 0)
-        m->inv_freq_window =
-            angles(m, get_float(g, arch, "rope.freq_base_swa", 10000), 1);
-    if (strcmp(arch, "olmo2") == 0)
-        m->inv_freq_window = angles(m, theta, 1);
+    if (form->window_theta != 0)
+        m->inv_freq_window = angles(
+            m,
+            get_float(g, arch, "rope.freq_base_swa",
+                      form->window_theta > 0 ? form->window_theta : theta),
+            1);
 }
 
-static bool is_always(int tensor, bool olmo2)
+/* A part of a fused tensor: n of its numbers behind the first `at`. */
+static ref_array part_of(const ref_array *all, size_t at, size_t n)
 {
-    if (tensor == ATTN_NORM || tensor == FFN_NORM)
-        return !olmo2;
-    if (tensor == Q_NORM || tensor == K_NORM)
-        return olmo2;
-    return (tensor >= ATTN_Q && tensor <= ATTN_OUT) ||
-           (tensor >= FFN_GATE && tensor <= FFN_DOWN);
+    ref_array a = { ref_zeros(n), n };
+
+    if (at + n > all->n)
+        ref_die("fused tensor", "too small");
+    memcpy(a.x, all->x + at, n * sizeof *a.x);
+    return a;
+}
+
+/* Cut what attn_qkv and ffn_up of phi3 hold. */
+static void split_layer(const ref_model *m, const tlpi_gguf *g, int l,
+                        bool gate_up, ref_layer *layer)
+{
+    size_t d = (size_t)m->d, ff = (size_t)m->n_ff * d;
+    size_t q = (size_t)(m->n_head * m->hd) * d;
+    size_t kv = (size_t)(m->n_head_kv * m->hd) * d;
+    char name[64];
+
+    snprintf(name, sizeof name, "blk.%d.attn_qkv.weight", l);
+    ref_array qkv = load(g, name, false), up = layer->t[FFN_UP];
+    if (qkv.x) {
+        layer->t[ATTN_Q] = part_of(&qkv, 0, q);
+        layer->t[ATTN_K] = part_of(&qkv, q, kv);
+        layer->t[ATTN_V] = part_of(&qkv, q + kv, kv);
+    }
+    if (gate_up) {
+        layer->t[FFN_GATE] = part_of(&up, 0, ff);
+        layer->t[FFN_UP] = part_of(&up, ff, ff);
+        free(up.x);
+    }
+    free(qkv.x);
+}
+
+static void load_tensors(ref_model *m, const tlpi_gguf *g, int l, bool gate_up)
+{
+    ref_layer *layer = &m->layer[l];
+
+    for (int i = 0; i < N_TENSOR; i++) {
+        char name[64];
+
+        snprintf(name, sizeof name, "blk.%d.%s", l, tensor_names[i]);
+        layer->t[i] = load(g, name, false);
+    }
+    split_layer(m, g, l, gate_up, layer);
+    for (int i = 0; i < N_TENSOR; i++)
+        if (!layer->t[i].x && ((i >= ATTN_Q && i <= ATTN_OUT) ||
+                               (i >= FFN_GATE && i <= FFN_DOWN)))
+            ref_die("no tensor", tensor_names[i]);
 }
 
 static void load_layers(ref_model *m, const tlpi_gguf *g, const char *arch)
 {
-    bool smollm3 = strcmp(arch, "smollm3") == 0;
-    bool gemma3 = strcmp(arch, "gemma3") == 0;
-    bool olmo2 = strcmp(arch, "olmo2") == 0;
+    const ref_form *form = form_of(arch);
     int window = get_int(g, arch, "attention.sliding_window", 0);
     int step =
-        get_int(g, arch, "attention.sliding_window_pattern", olmo2 ? 4 : 6);
+        get_int(g, arch, "attention.sliding_window_pattern", form->window_step);
 
     m->layer = calloc((size_t)m->n_layer, sizeof *m->layer);
     if (!m->layer)
         ref_die("out of memory", "layers");
     for (int l = 0; l < m->n_layer; l++) {
         ref_layer *layer = &m->layer[l];
+        bool rotates = !form->no_rope_step || (l + 1) % form->no_rope_step != 0;
 
-        layer->inv_freq = smollm3 && l % 4 == 3 ? NULL : m->inv_freq;
-        if (!(gemma3 || (olmo2 && window)) || (l + 1) % step == 0)
+        load_tensors(m, g, l, form->gate_up);
+        layer->inv_freq = rotates ? m->inv_freq : NULL;
+        if (!window || (step && (l + 1) % step == 0))
             continue;
         layer->window = window;
-        layer->inv_freq = m->inv_freq_window;
+        if (m->inv_freq_window)
+            layer->inv_freq = m->inv_freq_window;
     }
-    for (int l = 0; l < m->n_layer; l++)
-        for (int i = 0; i < N_TENSOR; i++) {
-            char name[64];
-
-            snprintf(name, sizeof name, "blk.%d.%s", l, tensor_names[i]);
-            m->layer[l].t[i] = load(g, name, is_always(i, olmo2));
-        }
 }
 
 ref_model *ref_open(const char *path)
@@ -208,16 +283,16 @@ ref_model *ref_open(const char *path)
     m->hd = get_int(g, arch, "attention.key_length", m->d / m->n_head);
     m->n_rot = get_int(g, arch, "rope.dimension_count", m->hd);
     m->eps = get_float(g, arch, "attention.layer_norm_rms_epsilon", 0);
-    m->gelu = strcmp(arch, "gemma3") == 0;
-    m->row_norms = strcmp(arch, "olmo2") == 0;
-    m->neighbours = strncmp(arch, "qwen", 4) != 0 && !m->gelu && !m->row_norms;
+    m->gelu = form_of(arch)->gelu;
+    m->row_norms = form_of(arch)->row_norms;
+    m->neighbours = form_of(arch)->neighbours;
     m->embedding_scale = get_float(g, arch, "embedding_scale", 1);
     m->residual_scale = get_float(g, arch, "residual_scale", 1);
     m->attention_scale = get_float(g, arch, "attention.scale", 0);
     m->logit_scale = get_float(g, arch, "logit_scale", 1);
     if (m->attention_scale == 0)
         m->attention_scale = 1 / sqrt(m->hd);
-    if (strcmp(arch, "gemma3") == 0)
+    if (form_of(arch)->embd_root)
         m->embedding_scale = sqrt(m->d);
     load_rope(m, g, arch);
     m->embd = load(g, "token_embd.weight", true);

@@ -14,10 +14,63 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "gguf_writer.h"
 #include "tiny_vocab.h"
 
 #define MAX_SPLIT 64
+
+/* What an architecture has beside, or in place of, what llama has. */
+typedef struct tiny_form {
+    const char *arch;
+    bool raw; /* no norms of inputs */
+    bool biases, head_norms, row_norms, post_norms;
+    bool qkv, gate_up; /* fused tensors */
+    bool windows;
+    int window_step; /* written with a window; 0: the key is not written */
+    float theta;     /* 0: 1e4 */
+    float rotates;   /* part of a head that rotates; 0: all of it */
+    bool untyped;    /* longrope without its type */
+} tiny_form;
+
+static const tiny_form forms[] = {
+    { .arch = "llama" },
+    { .arch = "qwen2", .biases = true },
+    { .arch = "qwen3", .head_norms = true },
+    { .arch = "gemma3",
+      .head_norms = true,
+      .post_norms = true,
+      .windows = true,
+      .window_step = 3,
+      .theta = 1e6f },
+    { .arch = "olmo2",
+      .raw = true,
+      .row_norms = true,
+      .post_norms = true,
+      .windows = true },
+    { .arch = "phi3",
+      .qkv = true,
+      .gate_up = true,
+      .windows = true,
+      .rotates = 0.75f,
+      .untyped = true },
+};
+
+/* An architecture that is not listed has the form of the first. */
+static const tiny_form *form_of(const tiny_spec *s)
+{
+    for (size_t i = 0; i < TLPI_COUNT(forms); i++)
+        if (strcmp(forms[i].arch, s->arch) == 0)
+            return &forms[i];
+    return &forms[0];
+}
+
+static int rotating(const tiny_spec *s)
+{
+    float part = form_of(s)->rotates;
+
+    return part > 0 ? (int)(part * (float)s->head_dim) : s->head_dim;
+}
 
 typedef struct plan_tensor {
     char name[64];
@@ -117,46 +170,47 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
 {
     int64_t d = s->n_embd, q = (int64_t)s->n_head * s->head_dim,
             kv = (int64_t)s->n_head_kv * s->head_dim;
-    bool gemma3 = strcmp(s->arch, "gemma3") == 0;
-    bool olmo2 = strcmp(s->arch, "olmo2") == 0;
+    const tiny_form *form = form_of(s);
     char name[64];
 #define NAME(suffix) (snprintf(name, sizeof name, "blk.%d." suffix, l), name)
 
-    if (!olmo2)
+    if (!form->raw)
         add_norm(list, NAME("attn_norm.weight"), d);
     add_matrix(list, NAME("attn_q.weight"), q, d);
     add_matrix(list, NAME("attn_k.weight"), kv, d);
     add_matrix(list, NAME("attn_v.weight"), kv, d);
     add_matrix(list, NAME("attn_output.weight"), d, q);
-    if (strcmp(s->arch, "qwen2") == 0) {
+    if (form->biases) {
         add(list, NAME("attn_q.bias"), 0, q, 0, 0.3f);
         add(list, NAME("attn_k.bias"), 0, kv, 0, 0.3f);
         add(list, NAME("attn_v.bias"), 0, kv, 0, 0.3f);
     }
     if (s->out_bias)
         add(list, NAME("attn_output.bias"), 0, d, 0, 0.3f);
-    if (strcmp(s->arch, "qwen3") == 0 || gemma3) {
+    if (form->head_norms) {
         add_norm(list, NAME("attn_q_norm.weight"), s->head_dim);
         add_norm(list, NAME("attn_k_norm.weight"), s->head_dim);
     }
-    if (olmo2) {
+    if (form->row_norms) {
         add_norm(list, NAME("attn_q_norm.weight"), q);
         add_norm(list, NAME("attn_k_norm.weight"), kv);
     }
-    if (gemma3 || olmo2)
+    if (form->post_norms)
         add_norm(list, NAME("post_attention_norm.weight"), d);
-    if (!olmo2)
+    if (!form->raw)
         add_norm(list, NAME("ffn_norm.weight"), d);
     add_matrix(list, NAME("ffn_gate.weight"), s->n_ff, d);
     add_matrix(list, NAME("ffn_up.weight"), s->n_ff, d);
     add_matrix(list, NAME("ffn_down.weight"), d, s->n_ff);
-    if (gemma3 || olmo2)
+    if (form->post_norms)
         add_norm(list, NAME("post_ffw_norm.weight"), d);
 #undef NAME
 }
 
 static void add_all(plan_list *list, const tiny_spec *s)
 {
+    int half = rotating(s) / 2;
+
     add_matrix(list, "token_embd.weight", s->n_vocab, s->n_embd);
     for (int l = 0; l < s->n_layer; l++)
         add_layer(list, s, l);
@@ -164,10 +218,10 @@ static void add_all(plan_list *list, const tiny_spec *s)
     if (!s->tied)
         add_matrix(list, "output.weight", s->n_vocab, s->n_embd);
     if (s->rope_freqs)
-        add(list, "rope_freqs.weight", 0, s->head_dim / 2, 2, 0.25f);
+        add(list, "rope_freqs.weight", 0, half, 2, 0.25f);
     if (s->long_gain != 0) {
-        add(list, "rope_factors_long.weight", 0, s->head_dim / 2, 2, 0.25f);
-        add(list, "rope_factors_short.weight", 0, s->head_dim / 2, 1.25f, 0.1f);
+        add(list, "rope_factors_long.weight", 0, half, 2, 0.25f);
+        add(list, "rope_factors_short.weight", 0, half, 1.25f, 0.1f);
     }
 }
 
@@ -230,14 +284,20 @@ static void write_tensors(gw_file *w, const plan_tensor *t, int n,
 /* The tensors from t on that are written as one: their number, and its name. */
 static int join(const plan_tensor *t, const tiny_spec *s, char name[64])
 {
-    const char *at = strstr(t->name, ".attn_q.");
+    const tiny_form *form = form_of(s);
+    const char *q = strstr(t->name, ".attn_q.");
+    const char *gate = strstr(t->name, ".ffn_gate.");
 
     snprintf(name, 64, "%s", t->name);
-    if (!at || !s->fused)
+    if (q && (s->fused || form->qkv)) {
+        snprintf(name, 64, "%.*s.attn_qkv.%s", (int)(q - t->name), t->name,
+                 q + strlen(".attn_q."));
+        return 3;
+    }
+    if (!gate || !form->gate_up)
         return 1;
-    snprintf(name, 64, "%.*s.attn_qkv.%s", (int)(at - t->name), t->name,
-             at + strlen(".attn_q."));
-    return 3;
+    snprintf(name, 64, "%.*s.ffn_up.weight", (int)(gate - t->name), t->name);
+    return 2;
 }
 
 /* ==== metadata =========================================================== */
@@ -283,7 +343,8 @@ static void write_scaling(gw_file *w, const tiny_spec *s)
             gw_kv_f32(w, KEY("rope.scaling.yarn_log_multiplier"), s->yarn_log);
     }
     if (s->long_gain != 0) {
-        gw_kv_str(w, KEY("rope.scaling.type"), "longrope");
+        if (!form_of(s)->untyped)
+            gw_kv_str(w, KEY("rope.scaling.type"), "longrope");
         gw_kv_f32(w, KEY("rope.scaling.attn_factor"), s->long_gain);
     }
     if (s->yarn != 0 || s->long_gain != 0)
@@ -297,7 +358,7 @@ static void write_scaling(gw_file *w, const tiny_spec *s)
 
 static void write_meta(gw_file *w, const tiny_spec *s)
 {
-    bool gemma3 = strcmp(s->arch, "gemma3") == 0;
+    const tiny_form *form = form_of(s);
     char key[96];
 
     gw_kv_str(w, "general.architecture", s->arch);
@@ -311,17 +372,16 @@ static void write_meta(gw_file *w, const tiny_spec *s)
     gw_kv_u32(w, KEY("attention.key_length"), (uint32_t)s->head_dim);
     gw_kv_u32(w, KEY("attention.value_length"), (uint32_t)s->head_dim);
     gw_kv_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-5f);
-    gw_kv_u32(w, KEY("rope.dimension_count"), (uint32_t)s->head_dim);
-    gw_kv_f32(w, KEY("rope.freq_base"), gemma3 ? 1e6f : 1e4f);
+    gw_kv_u32(w, KEY("rope.dimension_count"), (uint32_t)rotating(s));
+    gw_kv_f32(w, KEY("rope.freq_base"), form->theta > 0 ? form->theta : 1e4f);
     gw_kv_u32(w, KEY("vocab_size"), (uint32_t)s->n_vocab);
     if (strcmp(s->arch, "granite") == 0)
         write_scales(w, s);
-    if (gemma3) {
+    if (s->window && (form->windows || s->all_windows))
         gw_kv_u32(w, KEY("attention.sliding_window"), (uint32_t)s->window);
-        gw_kv_u32(w, KEY("attention.sliding_window_pattern"), 3);
-    }
-    if (strcmp(s->arch, "olmo2") == 0 && s->window)
-        gw_kv_u32(w, KEY("attention.sliding_window"), (uint32_t)s->window);
+    if (form->window_step)
+        gw_kv_u32(w, KEY("attention.sliding_window_pattern"),
+                  (uint32_t)form->window_step);
     if (s->windows)
         write_flags(w, KEY("attention.sliding_window_pattern"), s->windows);
     write_scaling(w, s);

@@ -11,8 +11,7 @@
 #include "tensor/tensor.h"
 
 typedef struct tiny_spec {
-    const char *arch; /* "llama", "qwen2", "qwen3", "granite", "smollm3",
-                         "gemma3", "olmo2" */
+    const char *arch; /* one of those of the library */
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab;
     int n_ctx;
     tlpi_dtype type;  /* of the matrices; a matrix whose row length is not a
@@ -33,7 +32,8 @@ typedef struct tiny_spec {
     float embedding_scale, residual_scale, attention_scale,
         logit_scale; /* written for granite alone; 0: not written */
     int window; /* positions that layers see, of gemma3 all but every third,
-                   of olmo2 all but every fourth; 0: all */
+                   of olmo2 all but every fourth, of phi3 all layers; 0: all */
+    bool all_windows;    /* of llama: all layers have the window too */
     const char *windows; /* of olmo2: a digit for each layer, 1 if it has a
                             window; NULL: the key is not written */
     uint32_t version;    /* GGUF version; 0 = 3 */
