@@ -73,6 +73,19 @@ static tlp_status study(tlp_model *m)
     return tlp_model_study(m, ids, N_TOKEN, &o);
 }
 
+static tlp_status adjust(tlp_model *m, const char *text)
+{
+    tlp_plan_adjust_options o = TLP_PLAN_ADJUST_OPTIONS_INIT;
+    tlp_plan *out = NULL, *plan = parse(m, text);
+
+    o.session = &session;
+    o.gains = 1;
+    tlp_status st = tlp_plan_adjust(&out, NULL, plan, ids, N_TOKEN, &o);
+    tlp_plan_free(out);
+    tlp_plan_free(plan);
+    return st;
+}
+
 static tlp_status make(tlp_model *m, uint32_t modes, int depth)
 {
     tlp_plan_make_options o = TLP_PLAN_MAKE_OPTIONS_INIT;

@@ -128,7 +128,7 @@ static bool find_place(const tlp_model *m, const char *name, int *layer,
     if (*end != '.' || l < 0 || l >= m->hp.n_layer)
         return false;
     *layer = (int)l;
-    const tlpi_fused_row *fused = tlpi_fused_find(end + 1);
+    const tlpi_fused_row *fused = tlpi_fused_find(end + 1, &m->hp);
     for (int i = 0; fused && i < fused->n; i++) {
         *id = fused->part[i];
         if (*id == TLPI_ATTN_V)
