@@ -163,15 +163,16 @@ done:
     return st;
 }
 
-tlp_status tlpi_gguf_open_memory(tlpi_gguf **out, const tlpi_env *env,
-                                 const void *data, size_t n)
+static tlp_status open_bytes(tlpi_gguf **out, const tlpi_env *env,
+                             const char *path, const void *data, size_t n,
+                             bool vocab_only)
 {
     tlp_status st = TLP_OK;
     tlpi_gguf *g = NULL;
 
     *out = NULL;
-    TLP_TRY(create(&g, env, "(memory)"));
-    TLP_TRY(parse(g, data, n, false));
+    TLP_TRY(create(&g, env, path));
+    TLP_TRY(parse(g, data, n, vocab_only));
     *out = g;
     g = NULL;
 done:
@@ -179,10 +180,25 @@ done:
     return st;
 }
 
+tlp_status tlpi_gguf_open_memory(tlpi_gguf **out, const tlpi_env *env,
+                                 const void *data, size_t n)
+{
+    return open_bytes(out, env, "(memory)", data, n, false);
+}
+
+tlp_status tlpi_gguf_open_header(tlpi_gguf **out, const tlpi_env *env,
+                                 const char *path, const void *data, size_t n)
+{
+    return open_bytes(out, env, path, data, n, true);
+}
+
 void tlpi_gguf_close(tlpi_gguf *g)
 {
     if (!g)
         return;
+    tlpi_free(g->env, g->source);
+    tlpi_free(g->env, g->made);
+    tlpi_free(g->env, g->image);
     tlpi_free(g->env, g->names);
     tlpi_free(g->env, g->tensor_index);
     tlpi_free(g->env, g->kv_index);

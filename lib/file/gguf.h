@@ -49,10 +49,16 @@ typedef struct tlpi_gguf_kv {
     size_t n_bytes;
 } tlpi_gguf_kv;
 
+/* Where the data of a tensor come from that were made from the mapped file:
+ * the place in the file, and a number for what was done to the bytes there. */
+typedef struct tlpi_gguf_source {
+    uint64_t at, how;
+} tlpi_gguf_source;
+
 typedef struct tlpi_gguf {
     const tlpi_env *env;
     char *path;
-    struct tlpi_map *map;
+    struct tlpi_map *map; /* NULL: tables in memory, of no file */
     uint32_t version;
     uint64_t alignment;
     tlpi_gguf_kv *kv;
@@ -64,6 +70,10 @@ typedef struct tlpi_gguf {
     uint32_t *kv_index;
     uint32_t *tensor_index;
     char *names; /* all copied names, each NUL-terminated */
+    /* of a file that gguf_build.h made, else NULL */
+    void *image;              /* the tables */
+    void *made;               /* data of tensors, outside the mapping */
+    tlpi_gguf_source *source; /* [n_tensor] of data outside the mapping */
 } tlpi_gguf;
 
 typedef struct tlpi_gguf_options {

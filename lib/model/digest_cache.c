@@ -39,10 +39,21 @@ static uint8_t *put_u64(uint8_t *p, uint64_t x)
     return p;
 }
 
+/* The place of a tensor's data in the file.  Data that were made from the file
+ * are told apart by what was done to them. */
+static uint8_t *put_place(uint8_t *p, const tlpi_gguf *g, size_t i)
+{
+    if (!g->source)
+        return put_u64(
+            p, (uint64_t)((const uint8_t *)g->tensor[i].data - g->map->data));
+    p = put_u64(p, g->source[i].at);
+    return put_u64(p, g->source[i].how);
+}
+
 static void hash_layout(const tlpi_gguf *g, uint8_t out[TLPI_DIGEST_BYTES])
 {
     tlpi_sha256 s;
-    uint8_t b[8 * 6];
+    uint8_t b[8 * 7];
 
     tlpi_sha256_init(&s);
     for (size_t i = 0; i < g->n_tensor; i++) {
@@ -51,9 +62,9 @@ static void hash_layout(const tlpi_gguf *g, uint8_t out[TLPI_DIGEST_BYTES])
 
         for (int j = 0; j < 4; j++)
             p = put_u64(p, (uint64_t)t->ne[j]);
-        put_u64(p, (uint64_t)((const uint8_t *)t->data - g->map->data));
+        p = put_place(p, g, i);
         tlpi_sha256_add(&s, t->name, strlen(t->name) + 1);
-        tlpi_sha256_add(&s, b, sizeof b);
+        tlpi_sha256_add(&s, b, (size_t)(p - b));
     }
     tlpi_sha256_finish(&s, out);
 }
