@@ -344,19 +344,19 @@ typedef struct tlp_tensor_info {
     const char *name;        /**< borrowed from the model                     */
     const char *type;        /**< "F32", "Q4_1" and so on; static             */
     int32_t n_dim;           /**< dimensions, at most 4                       */
-    int32_t file;            /**< index of the split file that holds it       */
+    int32_t file;            /**< index of the model's file that holds it     */
     int64_t ne[4];           /**< elements per dimension, the fastest first
                                   (the order of GGUF)                         */
     uint64_t n_bytes;        /**< bytes in the file                           */
 } tlp_tensor_info;
 
 /**
- * Open a model file.
+ * Open a model: a file, or a folder of Hugging Face (docs/folders.md).
  *
- * The file is GGUF (version 2 or 3, little-endian; specification in the
- * repository ggml-org/ggml, docs/gguf.md), or the first file of a split set
- * (name-00001-of-0000N.gguf).  The library checks the whole structure of the
- * file.  With mmap, the default, it copies no weights.
+ * A file is GGUF, version 2 or 3, little-endian (ggml-org/ggml, docs/gguf.md),
+ * or the first of a split set (name-00001-of-0000N.gguf).  A folder is read as
+ * the file that llama.cpp's converter makes of it.  The library checks the whole
+ * structure.  With mmap, the default, it copies no weights whose order stays.
  *
  * The library refuses a metadata key or a tensor that it does not know, unless
  * it is known to change no result.  It tells `log` what it had to guess or left

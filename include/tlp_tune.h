@@ -49,7 +49,7 @@ typedef struct tlp_quantize_result {
 } tlp_quantize_result;
 
 /**
- * Write a model to a file with its matrices in another type.
+ * Write a model to a GGUF file, with its matrices in another type or unchanged.
  *
  * The types are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q3_K, Q4_K, Q5_K,
  * Q6_K and MXFP4, and the mixtures Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M,
@@ -57,7 +57,7 @@ typedef struct tlp_quantize_result {
  * better type, as llama.cpp does under these names.  Vectors keep their type.
  * Metadata is kept, with these exceptions: general.file_type and
  * general.quantization_version describe the new type, and the split.* keys are
- * left out, because a split model becomes one file.
+ * left out, because a split model or a folder becomes one file.
  *
  * Unless `pure` is set, the matrix that makes the logits (output.weight, or
  * token_embd.weight in a model without it) gets Q6_K instead of a type with
@@ -73,7 +73,7 @@ typedef struct tlp_quantize_result {
  * @param[out] result  NULL is allowed; otherwise the caller sets struct_size
  * @param model        model
  * @param path         file to write, UTF-8; not a file of the model
- * @param type         name of the type or the mixture
+ * @param type         name of the type or the mixture; NULL = types stay
  * @param opts         NULL = defaults
  * @return TLP_OK; TLP_EINVAL for an unknown type, for a file of the model, or
  *         for a model that was opened with vocab_only; TLP_EIO if the file

@@ -420,7 +420,7 @@ static void tear_down(converter *c)
 tlp_status tlpi_model_check_path(const tlp_model *m, const char *path)
 {
     for (size_t f = 0; f < m->n_file; f++)
-        if (tlpi_map_is_file(m->file[f]->map, path))
+        if (m->file[f]->map && tlpi_map_is_file(m->file[f]->map, path))
             return tlpi_fail(TLP_EINVAL, "%s: is the model's own file %s", path,
                              m->file[f]->path);
     return TLP_OK;

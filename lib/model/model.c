@@ -108,7 +108,7 @@ tlp_status tlpi_model_open_like(tlp_model **out, const tlp_model *m,
     o.allocator = m->env.mem;
     o.log = quiet ? NULL : m->env.log;
     o.log_data = m->env.log_data;
-    o.no_mmap = !m->file[0]->map->mapped;
+    o.no_mmap = !m->file[m->n_file - 1]->map->mapped;
     o.trust_sample = m->trust_sample;
     return tlp_model_open(out, path, &o);
 }
@@ -128,5 +128,6 @@ void tlp_model_free(tlp_model *model)
 
 void tlpi_model_drop_pages(const tlp_model *m, const tlpi_tensor *t)
 {
-    tlpi_map_drop(m->file[t->file]->map, t->data, t->n_bytes);
+    if (m->file[t->file]->map)
+        tlpi_map_drop(m->file[t->file]->map, t->data, t->n_bytes);
 }

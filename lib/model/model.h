@@ -29,8 +29,10 @@ typedef struct tlpi_weights {
 struct tlp_model {
     _Atomic int refs;
     tlpi_env env;
-    char *path;       /* as given to tlp_model_open */
-    tlpi_gguf **file; /* split files in order; metadata is in file[0] */
+    char *path; /* as given to tlp_model_open */
+    /* split files in order; metadata is in file[0].  Of a folder, file[0] has
+     * no map, and the files of tensors follow. */
+    tlpi_gguf **file;
     size_t n_file;
     tlpi_hparams hp;
     tlpi_weights w; /* all NULL with vocab_only */
@@ -59,8 +61,8 @@ tlp_status tlpi_fingerprint_create(struct tlpi_fingerprint **out,
 void tlpi_fingerprint_free(const tlpi_env *env, struct tlpi_fingerprint *f);
 
 /*
- * split.c: open the file at m->path, and the other parts of its set unless
- * m->vocab_only; fills m->file and m->n_file, which stay valid for
+ * split.c: open the file or folder at m->path, and the other parts of its set
+ * unless m->vocab_only; fills m->file and m->n_file, which stay valid for
  * tlp_model_free on failure.
  */
 tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts);

@@ -51,8 +51,8 @@ tlp_status tlp_model_quantize(tlp_quantize_result *result,
     tlp_quantize_result r = { 0 };
     tlp_status st;
 
-    if (!model || !path || !type)
-        return tlpi_fail(TLP_EINVAL, "model, path and type are required");
+    if (!model || !path)
+        return tlpi_fail(TLP_EINVAL, "model and path are required");
     TLP_TRY(tlpi_quantize_options(&job.opts, opts));
     TLP_TRY(tlpi_quantize_give(result, &r));
     TLP_TRY(tlpi_model_convert(&job, &r));

@@ -1,10 +1,12 @@
 /*
  * split.c - the files of a model: one, or a set of parts that are named
- * PREFIX-00001-of-0000N.gguf and numbered from 0 by the key split.no.
+ * PREFIX-00001-of-0000N.gguf and numbered from 0 by the key split.no, or those
+ * of a folder.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "hf/folder.h"
 #include "model/model.h"
 
 #define MAX_PARTS 99999
@@ -145,12 +147,37 @@ done:
     return st;
 }
 
+static tlp_status report_file(void *arg, int n, int n_all)
+{
+    return report(arg, n, n_all);
+}
+
+static tlp_status open_folder(tlp_model *m, const tlp_model_options *opts)
+{
+    tlp_model_options given = *opts;
+    tlpi_folder_options o = { .no_mmap = opts->no_mmap != 0,
+                              .vocab_only = opts->vocab_only != 0,
+                              .opened = report_file,
+                              .arg = &given };
+    tlpi_folder folder;
+    tlp_status st = tlpi_folder_open(&folder, &m->env, m->path, &o);
+
+    m->file = folder.file;
+    m->n_file = folder.n_file;
+    for (size_t f = 0; f < m->n_file && st == TLP_OK; f++)
+        for (size_t i = 0; i < m->file[f]->n_tensor; i++)
+            m->file[f]->tensor[i].file = (int)f;
+    return st;
+}
+
 tlp_status tlpi_model_open_files(tlp_model *m, const tlp_model_options *opts)
 {
     part_name name = parse_name(m->path);
     tlpi_text path = { 0 };
     tlp_status st;
 
+    if (tlpi_folder_is(m->path))
+        return open_folder(m, opts);
     if (name.no > 1) {
         TLP_TRY(part_path(m, &name, 1, &path));
         TLP_TRY(tlpi_fail(TLP_EINVAL,

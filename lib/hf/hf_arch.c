@@ -1,0 +1,150 @@
+/*
+ * hf_arch.c - the architectures, one row each.
+ *
+ * Defaults are those of the classes of configurations in transformers 5.
+ */
+#include <string.h>
+
+#include "hf/hf_model.h"
+
+static const tlpi_hf_arch table[] = {
+    { .architecture = "LlamaForCausalLM",
+      .model_type = "llama",
+      .arch = "llama",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .permute = true,
+      .theta = 10000 },
+    { .architecture = "MistralForCausalLM",
+      .model_type = "mistral",
+      .arch = "llama",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .bias = TLPI_HF_BIAS_NONE,
+      .windows = TLPI_HF_WINDOWS_ALL,
+      .permute = true,
+      .n_head_kv = 8,
+      .n_window = 4096,
+      .theta = 10000 },
+    { .architecture = "GraniteForCausalLM",
+      .model_type = "granite",
+      .arch = "granite",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .permute = true,
+      .scales = true,
+      .theta = 10000 },
+    { .architecture = "SmolLM3ForCausalLM",
+      .model_type = "smollm3",
+      .arch = "smollm3",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .windows = TLPI_HF_WINDOWS_SWITCH,
+      .permute = true,
+      .tied = true,
+      .no_rope = true,
+      .n_head_kv = 4,
+      .theta = 2000000 },
+    { .architecture = "Qwen2ForCausalLM",
+      .model_type = "qwen2",
+      .arch = "qwen2",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .bias = TLPI_HF_BIAS_QKV,
+      .windows = TLPI_HF_WINDOWS_SWITCH,
+      .n_head_kv = 32,
+      .theta = 10000 },
+    { .architecture = "Qwen3ForCausalLM",
+      .model_type = "qwen3",
+      .arch = "qwen3",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .windows = TLPI_HF_WINDOWS_SWITCH,
+      .n_head_kv = 32,
+      .head_dim = 128,
+      .theta = 10000 },
+    { .architecture = "Gemma3ForCausalLM",
+      .model_type = "gemma3_text",
+      .arch = "gemma3",
+      .act_key = "hidden_activation",
+      .act = "gelu_pytorch_tanh",
+      .norms = TLPI_HF_NORMS_BOTH,
+      .windows = TLPI_HF_WINDOWS_STEP,
+      .plus_one = true,
+      .tied = true,
+      .n_head_kv = 4,
+      .head_dim = 256,
+      .n_window = 4096,
+      .window_step = 6,
+      .theta = 1000000,
+      .window_theta = 10000,
+      .query_scalar = 256,
+      .n_layer_even = 62 },
+    { .architecture = "Olmo2ForCausalLM",
+      .model_type = "olmo2",
+      .arch = "olmo2",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .norms = TLPI_HF_NORMS_OUTPUT,
+      .theta = 10000 },
+    { .architecture = "Olmo3ForCausalLM",
+      .model_type = "olmo3",
+      .arch = "olmo2",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .norms = TLPI_HF_NORMS_OUTPUT,
+      .windows = TLPI_HF_WINDOWS_STEP,
+      .n_window = 4096,
+      .window_step = 4,
+      .theta = 500000,
+      .window_theta = 500000 },
+};
+
+static bool is(const char *a, const char *b)
+{
+    return a && strcmp(a, b) == 0;
+}
+
+/* The first name of "architectures"; NULL: missing or empty. */
+static tlp_status read_name(const char **name, const tlpi_hf_at *at)
+{
+    json_t *list;
+    tlp_status st = tlpi_hf_list(at, "architectures", &list);
+
+    *name = NULL;
+    if (st != TLP_OK || json_array_size(list) == 0)
+        return st;
+    *name = json_string_value(json_array_get(list, 0));
+    return *name && json_array_size(list) == 1
+               ? TLP_OK
+               : tlpi_hf_refuse(TLP_ENOTSUP, at, "architectures",
+                                "one name expected");
+}
+
+tlp_status tlpi_hf_arch_find(const tlpi_hf_arch **out, const tlpi_hf_at *at)
+{
+    const char *name = NULL, *type = NULL;
+    tlp_status st;
+
+    TLP_TRY(read_name(&name, at));
+    TLP_TRY(tlpi_hf_str(at, "model_type", name == NULL, &type));
+    for (size_t i = 0; i < TLPI_COUNT(table); i++) {
+        const tlpi_hf_arch *a = &table[i];
+
+        if (!(name ? is(name, a->architecture) : is(type, a->model_type)))
+            continue;
+        if (type && !is(type, a->model_type))
+            return tlpi_hf_refuse(TLP_EFORMAT, at, "model_type",
+                                  "\"%s\" expected of %s", a->model_type,
+                                  a->architecture);
+        *out = a;
+        return TLP_OK;
+    }
+    if (name)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "%s: key architectures: \"%.64s\" is not supported",
+                         at->file->path.data, name);
+    st = tlpi_hf_refuse(TLP_ENOTSUP, at, "model_type", "not supported");
+done:
+    return st;
+}

@@ -1,0 +1,172 @@
+/*
+ * hf_model.h - inside the reader of Hugging Face folders: how it maps a model
+ * to the keys and tensors of a GGUF file.
+ *
+ *   folder.c        the files of a folder, in order
+ *   hf_arch.c       the architectures, one row each
+ *   hf_config.c     config.json to general.* and ARCH.*
+ *   hf_rope.c       positions: their keys, and rope_freqs
+ *   hf_window.c     which layers have windows
+ *   hf_names.c      names of tensors, and what changes in their data
+ *   hf_shard.c      a file of tensors
+ *   hf_index.c      which files of tensors a folder has
+ *   hf_tokenizer.c  tokenizer.json: tokens, their types, and which tokenizer
+ *   hf_pretok.c     which pre-tokenizer
+ *   hf_merges.c     merges, and scores from merges
+ *   hf_special.c    ids of special tokens, and ends
+ *   hf_templates.c  chat templates
+ */
+#ifndef TLPI_HF_MODEL_H
+#define TLPI_HF_MODEL_H
+
+#include "file/gguf_build.h"
+#include "hf/hf_json.h"
+
+/* Names of the norms of a layer. */
+typedef enum tlpi_hf_norms {
+    TLPI_HF_NORMS_INPUT, /* of the inputs of both halves */
+    TLPI_HF_NORMS_BOTH,  /* of inputs and outputs */
+    TLPI_HF_NORMS_OUTPUT /* of the outputs of both halves */
+} tlpi_hf_norms;
+
+/* Which projections of attention have biases. */
+typedef enum tlpi_hf_bias {
+    TLPI_HF_BIAS_KEY, /* all four, if attention_bias says so */
+    TLPI_HF_BIAS_QKV, /* queries, keys and values */
+    TLPI_HF_BIAS_NONE
+} tlpi_hf_bias;
+
+/* What tells the layers with windows where layer_types is missing. */
+typedef enum tlpi_hf_windows {
+    TLPI_HF_WINDOWS_NONE,
+    TLPI_HF_WINDOWS_ALL,    /* all layers, if sliding_window is not null */
+    TLPI_HF_WINDOWS_SWITCH, /* none, unless use_sliding_window is true */
+    TLPI_HF_WINDOWS_STEP    /* all but every window_step-th */
+} tlpi_hf_windows;
+
+/* An architecture.  Defaults are those that transformers gives to keys that
+ * config.json lacks. */
+typedef struct tlpi_hf_arch {
+    const char *architecture, *model_type; /* in config.json */
+    const char *arch;                      /* general.architecture */
+    const char *act_key, *act;             /* the activation that it must be */
+    tlpi_hf_norms norms;
+    tlpi_hf_bias bias;
+    tlpi_hf_windows windows;
+    bool permute;  /* rotation pairs of attn_q and attn_k become neighbours */
+    bool plus_one; /* the weights of norms lack 1 */
+    bool tied;     /* default of tie_word_embeddings */
+    bool scales;   /* the four multipliers of granite */
+    bool no_rope;  /* layers that do not rotate, by no_rope_layers */
+    int n_head_kv; /* default of num_key_value_heads; 0: num_attention_heads */
+    int head_dim;  /* default; 0: hidden_size / num_attention_heads */
+    int n_window;  /* default of sliding_window */
+    int window_step;
+    double theta;
+    double window_theta; /* 0: layers with windows rotate as all layers do */
+    double query_scalar; /* default of query_pre_attn_scalar; 0: no such key */
+    int n_layer_even;    /* the number of layers of the size whose
+                            query_pre_attn_scalar is hidden_size /
+                            num_attention_heads; 0: no such size */
+} tlpi_hf_arch;
+
+typedef struct tlpi_hf_model {
+    const tlpi_env *env;
+    const char *folder;
+    tlpi_hf_file config;
+    const tlpi_hf_arch *arch;
+    tlpi_gguf_build keys;
+    int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab, n_ctx;
+    bool tied;
+    int n_bias;        /* projections of a layer with biases: 0, 3 or 4 */
+    float *rope_freqs; /* [head_dim / 2] divisors of angles, or NULL */
+} tlpi_hf_model;
+
+/* A key of the architecture: "llama." + suffix. */
+typedef struct tlpi_hf_key {
+    char name[64];
+} tlpi_hf_key;
+tlpi_hf_key tlpi_hf_key_of(const tlpi_hf_model *m, const char *suffix);
+
+/* hf_arch.c: the row that config.json names. */
+tlp_status tlpi_hf_arch_find(const tlpi_hf_arch **out, const tlpi_hf_at *at);
+
+/* hf_config.c: read config.json, and add its keys to m->keys. */
+tlp_status tlpi_hf_config_read(tlpi_hf_model *m);
+tlp_status tlpi_hf_rope_read(tlpi_hf_model *m, const tlpi_hf_at *at);
+tlp_status tlpi_hf_window_read(tlpi_hf_model *m, const tlpi_hf_at *at);
+
+/* ==== tensors ============================================================ */
+
+typedef enum tlpi_hf_change {
+    TLPI_HF_KEEP,
+    TLPI_HF_PERMUTE_Q, /* n_head heads */
+    TLPI_HF_PERMUTE_K, /* n_head_kv heads */
+    TLPI_HF_ADD_ONE
+} tlpi_hf_change;
+
+typedef struct tlpi_hf_tensor {
+    char name[TLPI_GGUF_MAX_NAME + 1]; /* in GGUF; "": left out */
+    tlpi_hf_change change;
+    bool is_bias;
+} tlpi_hf_tensor;
+
+/* hf_names.c: TLP_ENOTSUP for a tensor that no model of the architecture has;
+ * `where` names the file. */
+tlp_status tlpi_hf_name(tlpi_hf_tensor *out, const tlpi_hf_model *m,
+                        const char *name, const char *where);
+
+/* hf_index.c */
+typedef struct tlpi_hf_index {
+    const tlpi_env *env;
+    tlpi_hf_file file; /* root NULL: model.safetensors is the only file */
+    json_t *map;       /* tensor -> name of its file, of `file`; or NULL */
+    json_t *count;     /* name of each file -> number of its tensors; owned */
+    const char **name; /* [n_name] files, sorted */
+    size_t n_name;
+} tlpi_hf_index;
+
+tlp_status tlpi_hf_index_read(tlpi_hf_index *x, const tlpi_hf_model *m);
+void tlpi_hf_index_free(tlpi_hf_index *x);
+
+/* hf_shard.c: open one file of tensors.  *n_bias is raised by its biases. */
+tlp_status tlpi_hf_shard_open(tlpi_gguf **out, const tlpi_hf_model *m,
+                              const tlpi_hf_index *index, const char *name,
+                              bool no_mmap, int *n_bias);
+
+/* ==== text =============================================================== */
+
+/* hf_tokenizer.c: read the tokenizer, and add its keys to m->keys. */
+tlp_status tlpi_hf_tokenizer_read(tlpi_hf_model *m);
+
+typedef struct tlpi_hf_vocab {
+    tlpi_hf_model *m;
+    tlpi_hf_file file; /* tokenizer.json */
+    tlpi_hf_at model;  /* its "model" */
+    json_t *vocab;     /* text -> id, of the model; borrowed */
+    json_t *added;     /* added tokens: an array, or NULL; borrowed */
+    const char **text; /* [m->n_vocab] or NULL for a hole */
+    uint8_t *type;     /* [m->n_vocab] tokenizer.ggml.token_type */
+    bool is_bytes;     /* byte-level BPE; else blanks are U+2581 */
+    bool ignore_merges;
+    const char *unk; /* text of the unknown token, or NULL */
+    int n_skipped;   /* added tokens beyond the embedding */
+} tlpi_hf_vocab;
+
+/* hf_pretok.c: choose v->is_bytes, and add tokenizer.ggml.model, .pre and the
+ * keys of blanks. */
+tlp_status tlpi_hf_pretok_read(tlpi_hf_vocab *v);
+
+/* hf_merges.c: add tokenizer.ggml.merges or .scores. */
+tlp_status tlpi_hf_merges_read(tlpi_hf_vocab *v);
+
+/* hf_special.c: add ids of special tokens, ends and templates. */
+tlp_status tlpi_hf_special_read(tlpi_hf_vocab *v);
+
+/* hf_templates.c: add the chat templates; `config` is tokenizer_config.json. */
+tlp_status tlpi_hf_templates_read(tlpi_hf_vocab *v, const tlpi_hf_file *config);
+
+/* The id of an added token, or -1. */
+int tlpi_hf_added_id(const tlpi_hf_vocab *v, const char *text);
+
+#endif

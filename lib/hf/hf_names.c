@@ -1,0 +1,112 @@
+/*
+ * hf_names.c - names of tensors in transformers and in GGUF files.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "hf/hf_model.h"
+
+#define BIT(norms) (1u << TLPI_HF_NORMS_##norms)
+#define LAYER "model.layers."
+
+/* A tensor, or a tensor of a layer without "model.layers.N.". */
+typedef struct name_row {
+    const char *name, *gguf;
+    tlpi_hf_change change; /* PERMUTE of the architectures that permute, ADD_ONE
+                              of those whose norms lack 1 */
+    uint32_t only;         /* bits of tlpi_hf_norms; 0: all */
+} name_row;
+
+static const name_row model_rows[] = {
+    { "model.embed_tokens.weight", "token_embd.weight", TLPI_HF_KEEP, 0 },
+    { "model.norm.weight", "output_norm.weight", TLPI_HF_ADD_ONE, 0 },
+    { "lm_head.weight", "output.weight", TLPI_HF_KEEP, 0 },
+};
+
+static const name_row layer_rows[] = {
+    { "input_layernorm.weight", "attn_norm.weight", TLPI_HF_ADD_ONE,
+      BIT(INPUT) | BIT(BOTH) },
+    { "self_attn.q_proj.weight", "attn_q.weight", TLPI_HF_PERMUTE_Q, 0 },
+    { "self_attn.k_proj.weight", "attn_k.weight", TLPI_HF_PERMUTE_K, 0 },
+    { "self_attn.v_proj.weight", "attn_v.weight", TLPI_HF_KEEP, 0 },
+    { "self_attn.o_proj.weight", "attn_output.weight", TLPI_HF_KEEP, 0 },
+    { "self_attn.q_proj.bias", "attn_q.bias", TLPI_HF_PERMUTE_Q, 0 },
+    { "self_attn.k_proj.bias", "attn_k.bias", TLPI_HF_PERMUTE_K, 0 },
+    { "self_attn.v_proj.bias", "attn_v.bias", TLPI_HF_KEEP, 0 },
+    { "self_attn.o_proj.bias", "attn_output.bias", TLPI_HF_KEEP, 0 },
+    { "self_attn.q_norm.weight", "attn_q_norm.weight", TLPI_HF_ADD_ONE, 0 },
+    { "self_attn.k_norm.weight", "attn_k_norm.weight", TLPI_HF_ADD_ONE, 0 },
+    { "post_attention_layernorm.weight", "ffn_norm.weight", TLPI_HF_ADD_ONE,
+      BIT(INPUT) },
+    { "post_attention_layernorm.weight", "post_attention_norm.weight",
+      TLPI_HF_ADD_ONE, BIT(BOTH) | BIT(OUTPUT) },
+    { "pre_feedforward_layernorm.weight", "ffn_norm.weight", TLPI_HF_ADD_ONE,
+      BIT(BOTH) },
+    { "post_feedforward_layernorm.weight", "post_ffw_norm.weight",
+      TLPI_HF_ADD_ONE, BIT(BOTH) | BIT(OUTPUT) },
+    { "mlp.gate_proj.weight", "ffn_gate.weight", TLPI_HF_KEEP, 0 },
+    { "mlp.up_proj.weight", "ffn_up.weight", TLPI_HF_KEEP, 0 },
+    { "mlp.down_proj.weight", "ffn_down.weight", TLPI_HF_KEEP, 0 },
+    /* angles that follow from rope_theta, in files of older programs */
+    { "self_attn.rotary_emb.inv_freq", "", TLPI_HF_KEEP, 0 },
+};
+
+static const name_row *find(const name_row *rows, size_t n, const char *name,
+                            const tlpi_hf_model *m)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(rows[i].name, name) == 0 &&
+            (!rows[i].only || rows[i].only >> m->arch->norms & 1))
+            return &rows[i];
+    return NULL;
+}
+
+/* Split "model.layers.12.mlp.up_proj.weight" into 12 and the rest; NULL for
+ * another name. */
+static const char *layer_of(const char *name, int *layer)
+{
+    const char *p = name + strlen(LAYER);
+    int n = 0;
+
+    if (strncmp(name, LAYER, strlen(LAYER)) != 0 || *p < '0' || *p > '9' ||
+        (*p == '0' && p[1] != '.'))
+        return NULL;
+    for (; *p >= '0' && *p <= '9' && n < 1000000; p++)
+        n = n * 10 + (*p - '0');
+    *layer = n;
+    return *p == '.' ? p + 1 : NULL;
+}
+
+static tlpi_hf_change change_of(const tlpi_hf_model *m, const name_row *row)
+{
+    bool applies =
+        row->change == TLPI_HF_ADD_ONE ? m->arch->plus_one : m->arch->permute;
+
+    return applies ? row->change : TLPI_HF_KEEP;
+}
+
+tlp_status tlpi_hf_name(tlpi_hf_tensor *out, const tlpi_hf_model *m,
+                        const char *name, const char *where)
+{
+    int layer = -1;
+    const char *rest = layer_of(name, &layer);
+    const name_row *row =
+        rest ? find(layer_rows, TLPI_COUNT(layer_rows), rest, m)
+             : find(model_rows, TLPI_COUNT(model_rows), name, m);
+
+    *out = (tlpi_hf_tensor){ .name = "" };
+    if (!row)
+        return tlpi_fail(TLP_ENOTSUP, "%s: tensor %.128s: not known for %s",
+                         where, name, m->arch->architecture);
+    if (layer >= m->n_layer)
+        return tlpi_fail(TLP_EFORMAT,
+                         "%s: tensor %.128s: the model has %d layers (0-%d)",
+                         where, name, m->n_layer, m->n_layer - 1);
+    if (rest && row->gguf[0])
+        snprintf(out->name, sizeof out->name, "blk.%d.%s", layer, row->gguf);
+    else
+        snprintf(out->name, sizeof out->name, "%s", row->gguf);
+    out->change = change_of(m, row);
+    out->is_bias = rest && strstr(row->name, ".bias");
+    return TLP_OK;
+}

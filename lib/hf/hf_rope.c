@@ -1,0 +1,264 @@
+/*
+ * hf_rope.c - how positions become angles: rope_theta and rope_scaling, or
+ * rope_parameters, which replaces both since transformers 5.
+ *
+ * rope_parameters can be one object, or an object for each type of layer.
+ * rope_scaling is of layers without a window alone.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "hf/hf_model.h"
+
+static const tlpi_hf_rule rules[] = {
+    { .key = "rope_theta" },
+    { .key = "rope_type" },
+    { .key = "type" },
+    { .key = "factor" },
+    { .key = "low_freq_factor" },
+    { .key = "high_freq_factor" },
+    { .key = "original_max_position_embeddings" },
+    { .key = "attention_factor" },
+    { .key = "beta_fast" },
+    { .key = "beta_slow" },
+    { .key = "truncate" },
+    { "partial_rotary_factor", TLPI_HF_NOTHING, 1 },
+    { "extrapolation_factor", TLPI_HF_NOTHING, 1 },
+    { "mscale", TLPI_HF_NOTHING, 0 },
+    { "mscale_all_dim", TLPI_HF_NOTHING, 0 },
+    { "mrope_section", TLPI_HF_NOTHING, 0 },
+    { "short_factor", TLPI_HF_NOTHING, 0 },
+    { "long_factor", TLPI_HF_NOTHING, 0 },
+};
+
+static void add_f32(tlpi_hf_model *m, const char *suffix, double x)
+{
+    tlpi_build_f32(&m->keys, tlpi_hf_key_of(m, suffix).name, (float)x);
+}
+
+static void add_type(tlpi_hf_model *m, const char *type)
+{
+    tlpi_build_str(&m->keys, tlpi_hf_key_of(m, "rope.scaling.type").name, type,
+                   strlen(type));
+}
+
+/* A number above 0. */
+static tlp_status read_above(const tlpi_hf_at *at, const char *key, bool need,
+                             double *x)
+{
+    tlp_status st = tlpi_hf_num(at, key, need, x);
+
+    return st == TLP_OK && !(*x > 0)
+               ? tlpi_hf_refuse(TLP_EFORMAT, at, key,
+                                "a number above 0 expected")
+               : st;
+}
+
+/* ==== the types of scaling =============================================== */
+
+static tlp_status read_linear(tlpi_hf_model *m, const tlpi_hf_at *at)
+{
+    double factor = 0;
+    tlp_status st = read_above(at, "factor", true, &factor);
+
+    if (st != TLP_OK)
+        return st;
+    add_type(m, "linear");
+    add_f32(m, "rope.scaling.factor", factor);
+    return TLP_OK;
+}
+
+static tlp_status read_yarn(tlpi_hf_model *m, const tlpi_hf_at *at)
+{
+    double factor = 0, gain = 0, fast = 0, slow = 0;
+    int n_ctx = m->n_ctx;
+    bool truncate = true;
+    tlp_status st;
+
+    TLP_TRY(read_above(at, "factor", true, &factor));
+    TLP_TRY(tlpi_hf_int(at, "original_max_position_embeddings", false, 1,
+                        INT32_MAX, &n_ctx));
+    TLP_TRY(tlpi_hf_num(at, "attention_factor", false, &gain));
+    TLP_TRY(tlpi_hf_num(at, "beta_fast", false, &fast));
+    TLP_TRY(tlpi_hf_num(at, "beta_slow", false, &slow));
+    TLP_TRY(tlpi_hf_bool(at, "truncate", false, &truncate));
+    if (!truncate)
+        TLP_TRY(tlpi_hf_refuse(TLP_ENOTSUP, at, "truncate", "not supported"));
+    add_type(m, "yarn");
+    add_f32(m, "rope.scaling.factor", factor);
+    tlpi_build_u32(
+        &m->keys,
+        tlpi_hf_key_of(m, "rope.scaling.original_context_length").name,
+        (uint32_t)n_ctx);
+    if (gain != 0)
+        add_f32(m, "rope.scaling.yarn_attn_factor", gain);
+    if (fast != 0)
+        add_f32(m, "rope.scaling.yarn_beta_fast", fast);
+    if (slow != 0)
+        add_f32(m, "rope.scaling.yarn_beta_slow", slow);
+done:
+    return st;
+}
+
+/* The divisor of an angle that turns by `freq` radians from a position to the
+ * next: 1 for fast pairs, the factor for slow ones, and a mean between. */
+static double llama3_divisor(double freq, double factor, double low,
+                             double high, double n_ctx)
+{
+    double turns = n_ctx * freq / (2 * M_PI);
+    double smooth = (turns - low) / (high - low);
+
+    if (turns > high)
+        return 1;
+    return turns < low ? factor : 1 / ((1 - smooth) / factor + smooth);
+}
+
+/* Llama 3's scaling comes as the tensor rope_freqs. */
+static tlp_status read_llama3(tlpi_hf_model *m, const tlpi_hf_at *at,
+                              double theta)
+{
+    double factor = 0, low = 0, high = 0;
+    int n_ctx = 0, n = m->head_dim / 2;
+    tlp_status st;
+
+    TLP_TRY(read_above(at, "factor", true, &factor));
+    TLP_TRY(read_above(at, "low_freq_factor", true, &low));
+    TLP_TRY(read_above(at, "high_freq_factor", true, &high));
+    TLP_TRY(tlpi_hf_int(at, "original_max_position_embeddings", true, 1,
+                        INT32_MAX, &n_ctx));
+    if (high <= low)
+        TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, at, "high_freq_factor",
+                               "more than low_freq_factor expected"));
+    m->rope_freqs = tlpi_alloc_array(m->env, (size_t)n, sizeof *m->rope_freqs);
+    if (!m->rope_freqs)
+        return tlpi_fail_nomem_for("rotation tables");
+    for (int i = 0; i < n; i++)
+        m->rope_freqs[i] = (float)llama3_divisor(
+            pow(theta, -2.0 * i / m->head_dim), factor, low, high, n_ctx);
+done:
+    return st;
+}
+
+/* ==== one object ========================================================= */
+
+static tlp_status read_type(const tlpi_hf_at *at, const char **type)
+{
+    const char *older = NULL;
+    tlp_status st;
+
+    *type = NULL;
+    TLP_TRY(tlpi_hf_str(at, "type", false, &older));
+    TLP_TRY(tlpi_hf_str(at, "rope_type", false, type));
+    if (older && *type && strcmp(older, *type) != 0)
+        TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, at, "type",
+                               "but rope_type is \"%.32s\"", *type));
+    if (!*type)
+        *type = older;
+    if (at->object && !*type && json_object_get(at->object, "factor"))
+        st = tlpi_hf_refuse(TLP_ENOTSUP, at, "rope_type", "a text expected");
+done:
+    return st;
+}
+
+static tlp_status read_scaling(tlpi_hf_model *m, const tlpi_hf_at *at,
+                               double theta)
+{
+    const char *type;
+    tlp_status st;
+
+    TLP_TRY(tlpi_hf_check(at, rules, TLPI_COUNT(rules)));
+    TLP_TRY(read_type(at, &type));
+    if (!type || strcmp(type, "default") == 0)
+        return TLP_OK;
+    if (strcmp(type, "linear") == 0)
+        return read_linear(m, at);
+    if (strcmp(type, "yarn") == 0)
+        return read_yarn(m, at);
+    if (strcmp(type, "llama3") == 0)
+        return read_llama3(m, at, theta);
+    st = tlpi_fail(TLP_ENOTSUP,
+                   "%s: key %srope_type: \"%.32s\" is not "
+                   "supported",
+                   at->file->path.data, at->prefix, type);
+done:
+    return st;
+}
+
+/* The base in an object, or at the root of config.json. */
+static tlp_status read_theta(const tlpi_hf_at *root, const tlpi_hf_at *rope,
+                             const char *key, double usual, double *theta)
+{
+    double x = 0, y = 0;
+    tlp_status st;
+
+    TLP_TRY(tlpi_hf_num(root, key, false, &x));
+    if (rope->object)
+        TLP_TRY(tlpi_hf_num(rope, "rope_theta", false, &y));
+    if (x != 0 && y != 0 && x != y)
+        TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, rope, "rope_theta", "but %s is %g",
+                               key, x));
+    *theta = x != 0 ? x : y;
+    if (*theta == 0) {
+        *theta = usual;
+        tlpi_hf_warn(root, key, "%g is used", usual);
+    }
+    if (!(*theta > 0))
+        st = tlpi_hf_refuse(TLP_EFORMAT, rope->object && y != 0 ? rope : root,
+                            rope->object && y != 0 ? "rope_theta" : key,
+                            "a number above 0 expected");
+done:
+    return st;
+}
+
+/* Layers with windows rotate without scaling. */
+static tlp_status read_window_rope(tlpi_hf_model *m, const tlpi_hf_at *root,
+                                   const tlpi_hf_at *rope, bool shared)
+{
+    const char *type = NULL;
+    double theta = 0;
+    tlp_status st;
+
+    if (m->arch->window_theta == 0)
+        return TLP_OK;
+    if (rope->object) {
+        TLP_TRY(tlpi_hf_check(rope, rules, TLPI_COUNT(rules)));
+        TLP_TRY(read_type(rope, &type));
+    }
+    if (type && strcmp(type, "default") != 0)
+        TLP_TRY(tlpi_hf_refuse(TLP_ENOTSUP, rope, "rope_type",
+                               "\"default\" expected"));
+    if (shared) /* the base of all layers */
+        return TLP_OK;
+    TLP_TRY(read_theta(root, rope, "rope_local_base_freq",
+                       m->arch->window_theta, &theta));
+    add_f32(m, "rope.freq_base_swa", theta);
+done:
+    return st;
+}
+
+tlp_status tlpi_hf_rope_read(tlpi_hf_model *m, const tlpi_hf_at *at)
+{
+    tlpi_hf_at older, rope, full, window;
+    double theta = 0;
+    tlp_status st;
+
+    TLP_TRY(tlpi_hf_enter(&older, at, "rope_scaling"));
+    TLP_TRY(tlpi_hf_enter(&rope, at, "rope_parameters"));
+    if (older.object && rope.object)
+        TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, at, "rope_scaling",
+                               "but there is rope_parameters too"));
+    TLP_TRY(tlpi_hf_enter(&full, &rope, "full_attention"));
+    TLP_TRY(tlpi_hf_enter(&window, &rope, "sliding_attention"));
+
+    bool by_type = full.object || window.object;
+    if (!by_type)
+        full = rope.object ? rope : older;
+    TLP_TRY(read_theta(at, &full, "rope_theta", m->arch->theta, &theta));
+    add_f32(m, "rope.freq_base", theta);
+    if (full.object)
+        TLP_TRY(read_scaling(m, &full, theta));
+    st = read_window_rope(m, at, &window,
+                          !by_type && m->arch->window_theta == m->arch->theta);
+done:
+    return st;
+}
