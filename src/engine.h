@@ -58,7 +58,8 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 /* Rows of an option table. */
 /* clang-format off */
 #define ENGINE_MODEL_OPTION(e)                                                 \
-    { CLI_TEXT, 'm', "model", &(e).model_path, "FILE", "model, GGUF", 0, 0 }
+    { CLI_TEXT, 'm', "model", &(e).model_path, "FILE",                         \
+      "model, GGUF or a folder of Hugging Face", 0, 0 }
 #define ENGINE_TRUST_OPTION(e)                                                 \
     { CLI_FLAG, 0, "trust-sample", &(e).trust_sample, NULL,                    \
       "know the model by a sample of its bytes, not by all", 0, 0 }

@@ -31,6 +31,8 @@ static const cli_command commands[] = {
       "Make, adjust, show and compare plans", cmd_plan },
     { "quantize", "IN.gguf OUT.gguf TYPE [options]",
       "Write a model with its weights in another type", cmd_quantize },
+    { "convert", "FOLDER OUT.gguf [TYPE] [options]",
+      "Write a folder of Hugging Face as a GGUF file", cmd_convert },
     { "bench", "-m FILE [--plan PLAN]... | --bandwidth [-m FILE] [options]",
       "Compare the speed of plans in tokens per second", cmd_bench },
     { "worker", "-m FILE [options]",

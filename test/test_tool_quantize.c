@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "support/hf_folder.h"
 #include "support/spawn.h"
 #include "support/tiny.h"
 #include "support/tool.h"
@@ -215,4 +216,63 @@ Test(tool_quantize, is_killed)
 
     cr_expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%x",
               (unsigned)status);
+}
+
+/* ==== convert ============================================================ */
+
+Test(tool_quantize, convert_writes_a_folder)
+{
+    const hf_spec f = { .gguf = tool_model() };
+    const char *folder = hf_make(&f), *out = tiny_path("out.gguf");
+    const char *ids = tiny_path("ids.i32"), *a = tiny_path("a.f32");
+    const char *b = tiny_path("b.f32");
+    size_t na, nb;
+    spawned s = SPAWN("tlp", "convert", folder, out, "-t", "1");
+
+    tool_expect_status(&s, 0);
+    cr_expect_eq(s.n_err, 0, "%s", s.err);
+    expect_out(&s, "out.gguf: llama, F32, ");
+    spawn_free(&s);
+    tool_write_ids(ids, 9);
+    s = SPAWN("tlp", "logits", "-m", folder, "--tokens", ids, "-o", a);
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    s = SPAWN("tlp", "logits", "-m", out, "--tokens", ids, "-o", b);
+    tool_expect_status(&s, 0);
+    spawn_free(&s);
+    char *x = tool_read_file(a, &na), *y = tool_read_file(b, &nb);
+    cr_assert(na == nb && na == 9 * 288 * sizeof(float));
+    cr_expect_arr_eq(x, y, na);
+    free(y);
+    free(x);
+
+    s = SPAWN("tlp", "convert", folder, out, "Q4_K", "--pure", "--no-mmap");
+    tool_expect_status(&s, 0);
+    expect_out(&s, "out.gguf: llama, Q4_K, ");
+    expect_out(&s, "\ntensors whose rows do not fit the type's blocks: 37");
+    spawn_free(&s);
+}
+
+Test(tool_quantize, convert_says_what_is_wrong)
+{
+    const char *m = tool_model(), *out = tiny_path("out.gguf");
+    const char *none = tiny_temp_dir();
+    spawned s = SPAWN("tlp", "convert", m);
+
+    tool_expect_status(&s, 2);
+    tool_expect_message(&s, "tlp convert: FOLDER and OUT.gguf are required");
+    spawn_free(&s);
+    s = SPAWN("tlp", "convert", m, out, "--pure");
+    tool_expect_status(&s, 2);
+    tool_expect_message(&s, "tlp convert: --pure is of a type: TYPE is");
+    spawn_free(&s);
+    s = SPAWN("tlp", "convert", none, out);
+    tool_expect_status(&s, 1);
+    cr_expect(strstr(s.err, "/config.json: No such file"), "%s", s.err);
+    spawn_free(&s);
+    s = SPAWN("tlp", "convert", m, m);
+    tool_expect_status(&s, 1);
+    cr_expect(strstr(s.err, "is the model's own file"), "%s", s.err);
+    spawn_free(&s);
+    cr_expect_not(tool_exists(out));
 }
