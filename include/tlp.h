@@ -542,6 +542,48 @@ TLP_API tlp_status tlp_detokenize(char *buf, size_t cap, size_t *len,
  */
 TLP_API int tlp_token_is_end(const tlp_model *model, int32_t id);
 
+/** Kinds of tokens. */
+enum tlp_token_flags {
+    TLP_TOKEN_CONTROL = 1,   /**< no part of a text: tlp_detokenize leaves it
+                                  out unless the flags ask for it             */
+    TLP_TOKEN_END = 2,       /**< ends a generation (tlp_token_is_end)        */
+    TLP_TOKEN_BYTE = 4,      /**< one byte, for text without a token of its own;
+                                  SentencePiece only                          */
+    TLP_TOKEN_USER = 8,      /**< defined by the maker of the model, and found
+                                  in any text                                 */
+    TLP_TOKEN_PADDING = 16   /**< a row of the embedding without a token      */
+};
+
+/**
+ * Get the bytes of one token.
+ *
+ * They are the bytes inside a text: a leading blank of SentencePiece is kept,
+ * and the bytes may be a part of a character.  A control token gives the text
+ * by which it is found.
+ *
+ * @param[out] buf  room for cap bytes; NULL with cap 0
+ * @param cap       bytes in buf
+ * @param[out] len  number of bytes without the NUL, also with TLP_EBUFS
+ * @param model     model with the vocabulary
+ * @param id        token, 0 to n_vocab - 1
+ * @return TLP_OK; TLP_EBUFS
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_token_get_piece(char *buf, size_t cap, size_t *len,
+                                       const tlp_model *model,
+                                       int32_t id) TLP_NODISCARD;
+
+/**
+ * Tell the kind of a token.
+ *
+ * @param model  model with the vocabulary
+ * @param id     token
+ * @return enum tlp_token_flags, combined by OR; 0 for text, and for an id out
+ *         of range
+ * @since 0.1
+ */
+TLP_API uint32_t tlp_token_kind(const tlp_model *model, int32_t id);
+
 /** One message of a conversation. */
 typedef struct tlp_chat_message {
     const char *role;    /**< "system", "user" or "assistant"                 */
@@ -745,6 +787,215 @@ TLP_API tlp_status tlp_stream_flush(const char **text, size_t *len,
  * @since 0.1
  */
 TLP_API void tlp_stream_free(tlp_stream *stream);
+
+/** @} */
+
+/**
+ * @defgroup tlp_grammar Grammars
+ * Texts that follow a grammar: which tokens may come next.
+ *
+ * A program with a sampler of its own asks a matcher for them.
+ * @par Threads
+ * Any number of threads may use a grammar at a time; one thread at a time may
+ * use a matcher.
+ * @{
+ */
+
+/** A grammar for the tokens of one model.  Immutable. */
+typedef struct tlp_grammar tlp_grammar;
+
+/**
+ * Make a grammar from GBNF, the form of llama.cpp.
+ *
+ *     # the text must match the rule root
+ *     root ::= "answer: " (number | word) "\n"
+ *     number ::= "-"? [0-9]{1,9}
+ *     word ::= [^\x00-\x20]+
+ *
+ * Symbols are texts in quotes, classes of characters ([a-z], [^a-z]), any
+ * character (.), names of rules (letters, digits, - and _), groups, and tokens
+ * of the vocabulary by id or by text (\<[1000]\>, \<think\>; with ! in front,
+ * any other token).  Behind a symbol may stand *, +, ?, {m}, {m,} or {m,n}.  A
+ * rule ends with its line, except behind | and inside parentheses.
+ * docs/grammars.md has the escapes and the details.
+ *
+ * A grammar matches whole texts: the bytes of tokens, which may end inside a
+ * character.  Control tokens match only where the grammar names them.  A token
+ * that ends a text is allowed exactly where the grammar may end.
+ *
+ * Time and memory are bounded, also for ambiguous grammars.  Refused are rules
+ * that begin with themselves (left recursion) and rules that match no finite
+ * text; and beyond 16 MiB of text, 16384 rules, groups 200 deep, and 524288
+ * positions with repetitions written out.
+ *
+ * @param[out] out  the grammar; the caller frees it with tlp_grammar_free
+ * @param model     model with the vocabulary; the grammar keeps it alive
+ * @param text      n bytes of UTF-8 without a NUL
+ * @param n         bytes in text
+ * @return TLP_OK; TLP_EFORMAT for a text that is no grammar; TLP_ENOTSUP for
+ *         left recursion and beyond the bounds; TLP_EINVAL for a token that the
+ *         vocabulary lacks.  The text names line and rule
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_grammar_parse(tlp_grammar **out, tlp_model *model,
+                                     const char *text, size_t n) TLP_NODISCARD;
+
+/**
+ * Make a grammar from a JSON schema: every text that matches is JSON that the
+ * schema accepts.
+ *
+ * The keywords are those of JSON Schema 2020-12 (and of older drafts
+ * `definitions` and an array of `items`):
+ *
+ *     type, also a list     enum, const           anyOf, oneOf, allOf
+ *     properties, required  additionalProperties  $ref, $defs, definitions
+ *     prefixItems, items    minItems, maxItems    minLength, maxLength
+ *     minimum, maximum, exclusiveMinimum, exclusiveMaximum
+ *     pattern               format: date, time, date-time, uuid
+ *
+ * Properties come in the order of the schema, then others that
+ * additionalProperties allows; a schema without additionalProperties allows no
+ * others where it has properties.  Text of JSON is compact: one blank may stand
+ * behind ',' and ':', and nowhere else.  Numbers have at most 15 digits before
+ * and behind the point and two in the exponent.  docs/grammars.md has the
+ * details.
+ *
+ * A keyword that would change which values are accepted and is not in the list
+ * is refused by name, as are bounds of numbers that are no integers,
+ * alternatives of oneOf that may overlap, and parts of patterns that are no
+ * regular expression.  Notes (title, description, default, examples and the
+ * like) are left out.
+ *
+ * @param[out] out  the grammar; the caller frees it with tlp_grammar_free
+ * @param model     model with the vocabulary; the grammar keeps it alive
+ * @param json      n bytes: a schema, at most 16 MiB, nested at most 64 deep
+ * @param n         bytes in json
+ * @return TLP_OK; TLP_EFORMAT for a text that is no JSON, or a keyword whose
+ *         value has a wrong shape; TLP_ENOTSUP for a keyword that the library
+ *         lacks; TLP_EINVAL for a schema that no value matches.  The text names
+ *         the place in the schema
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_grammar_from_schema(tlp_grammar **out, tlp_model *model,
+                                           const char *json,
+                                           size_t n) TLP_NODISCARD;
+
+/**
+ * Get the text of a grammar, in GBNF.
+ *
+ * @param[out] buf  room for cap bytes; NULL with cap 0
+ * @param cap       bytes in buf
+ * @param[out] len  length of the text in bytes without the NUL, also with
+ *                  TLP_EBUFS
+ * @param grammar   grammar
+ * @return TLP_OK; TLP_EBUFS
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_grammar_get_text(char *buf, size_t cap, size_t *len,
+                                        const tlp_grammar *grammar)
+    TLP_NODISCARD;
+
+/**
+ * Release a grammar.  Matchers and samplers that use it stay valid.
+ *
+ * @param grammar  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_grammar_free(tlp_grammar *grammar);
+
+/** The place of one text in a grammar. */
+typedef struct tlp_matcher tlp_matcher;
+
+/** Whether the text of a matcher may end. */
+enum tlp_place {
+    TLP_PLACE_INSIDE = 0,   /**< more text must follow                        */
+    TLP_PLACE_MAY_END = 1,  /**< the text may end, or go on                   */
+    TLP_PLACE_COMPLETE = 2, /**< the text must end: only tokens that end a text
+                                 are allowed                                  */
+    TLP_PLACE_ENDED = 3     /**< a token ended the text                       */
+};
+
+/**
+ * Create a matcher, at the start of a text.
+ *
+ * @param[out] out  the matcher; the caller frees it with tlp_matcher_free
+ * @param grammar   grammar; the matcher keeps it alive
+ * @return TLP_OK; TLP_ENOTSUP for a grammar that needs more than its bounds
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_matcher_create(tlp_matcher **out, tlp_grammar *grammar)
+    TLP_NODISCARD;
+
+/**
+ * Add a token to the text.
+ *
+ * @param matcher  matcher
+ * @param token    0 to n_vocab - 1
+ * @return TLP_OK; TLP_EINVAL for a token that the grammar does not allow here,
+ *         after which the text is as before; TLP_ESTATE after the end of the
+ *         text; TLP_ENOTSUP for a grammar that needs more than its bounds
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_matcher_accept(tlp_matcher *matcher,
+                                      int32_t token) TLP_NODISCARD;
+
+/**
+ * Get the tokens that may come next: bit i % 32 of word i / 32 is token i.
+ *
+ * From each of them some text completes the grammar.  The library finds the
+ * tokens that a part of the grammar reads once, and shares them among the
+ * matchers of the grammar, so the first calls take longer than later calls.
+ *
+ * @param[out] bits   room for cap words; NULL with cap 0
+ * @param cap         words in bits
+ * @param[out] count  words that are needed, (n_vocab + 31) / 32, also with
+ *                    TLP_EBUFS
+ * @param matcher     matcher
+ * @return TLP_OK; TLP_EBUFS; TLP_ESTATE after the end of the text; TLP_ENOTSUP
+ *         for a grammar that needs more than its bounds
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_matcher_get_mask(uint32_t *bits, size_t cap,
+                                        size_t *count,
+                                        tlp_matcher *matcher) TLP_NODISCARD;
+
+/**
+ * Tell whether the text may end.
+ *
+ * @param matcher  matcher
+ * @return enum tlp_place
+ * @since 0.1
+ */
+TLP_API int tlp_matcher_place(const tlp_matcher *matcher);
+
+/**
+ * Go back to the start of a text.
+ *
+ * @param matcher  matcher
+ * @return TLP_OK; TLP_ENOMEM, after which the text is as before
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_matcher_reset(tlp_matcher *matcher) TLP_NODISCARD;
+
+/**
+ * Give a matcher the text of another matcher of the grammar.
+ *
+ * @param dst  matcher that becomes the copy
+ * @param src  matcher to copy
+ * @return TLP_OK; TLP_EMISMATCH for matchers of two grammars; TLP_ENOMEM, after
+ *         which dst is as before
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_matcher_copy(tlp_matcher *dst,
+                                    const tlp_matcher *src) TLP_NODISCARD;
+
+/**
+ * Release a matcher.
+ *
+ * @param matcher  NULL is allowed
+ * @since 0.1
+ */
+TLP_API void tlp_matcher_free(tlp_matcher *matcher);
 
 /** @} */
 

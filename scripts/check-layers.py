@@ -22,6 +22,7 @@ MAY_USE = {
     'backend': 'base tensor',
     'stats': 'base backend',
     'model': 'base tensor file hf jinja text backend',
+    'grammar': 'base file tensor text model',
     'plan': 'base tensor file model',
     'comm': 'base tensor',
     'mpi': 'base comm',

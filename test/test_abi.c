@@ -178,23 +178,6 @@ AT(tlp_session_stats, isa, 96);
 AT(tlp_session_stats, n_thread_prefill, 112);
 AT(tlp_session_stats, link, 116);
 
-SIZE(tlp_logit_bias, 8);
-AT(tlp_logit_bias, token, 0);
-AT(tlp_logit_bias, bias, 4);
-
-SIZE(tlp_sampler_options, 64);
-AT(tlp_sampler_options, temperature, 8);
-AT(tlp_sampler_options, top_k, 12);
-AT(tlp_sampler_options, top_p, 16);
-AT(tlp_sampler_options, min_p, 20);
-AT(tlp_sampler_options, repeat_penalty, 24);
-AT(tlp_sampler_options, frequency_penalty, 28);
-AT(tlp_sampler_options, presence_penalty, 32);
-AT(tlp_sampler_options, penalty_last_n, 36);
-AT(tlp_sampler_options, seed, 40);
-AT(tlp_sampler_options, bias, 48);
-AT(tlp_sampler_options, n_bias, 56);
-
 SIZE(tlp_divergence, 48);
 AT(tlp_divergence, kl, 8);
 AT(tlp_divergence, reference_lse, 16);

@@ -13,22 +13,6 @@
 #define AT(type, field, offset)                                                \
     _Static_assert(offsetof(type, field) == (offset), #type "." #field)
 
-SIZE(tlp_generate_options, 64);
-AT(tlp_generate_options, n_predict, 8);
-AT(tlp_generate_options, ignore_end, 12);
-AT(tlp_generate_options, stop, 16);
-AT(tlp_generate_options, n_stop, 24);
-AT(tlp_generate_options, flags, 32);
-AT(tlp_generate_options, seq, 36);
-AT(tlp_generate_options, text, 40);
-AT(tlp_generate_options, text_data, 48);
-AT(tlp_generate_options, keep_window, 56);
-
-SIZE(tlp_generate_result, 24);
-AT(tlp_generate_result, n_generated, 8);
-AT(tlp_generate_result, stop_reason, 12);
-AT(tlp_generate_result, last_token, 16);
-
 SIZE(tlp_engine_options, 32);
 AT(tlp_engine_options, session, 8);
 AT(tlp_engine_options, n_request, 16);

@@ -76,6 +76,42 @@ int tlp_token_is_end(const tlp_model *model, int32_t id)
     return model && tlpi_vocab_is_end(model->vocab, id);
 }
 
+tlp_status tlp_token_get_piece(char *buf, size_t cap, size_t *len,
+                               const tlp_model *model, int32_t id)
+{
+    tlp_status st = TLP_OK;
+
+    if (len)
+        *len = 0;
+    if (!model || !len || (!buf && cap > 0))
+        return tlpi_fail(TLP_EINVAL, "model, buf and len are required");
+    TLP_TRY(check_ids(model->vocab, &id, 1));
+    tlpi_str piece = tlpi_vocab_piece(model->vocab, id, TLP_DETOKENIZE_SPECIAL);
+    st = tlpi_copy_out(piece.s, piece.n, buf, cap, len);
+done:
+    return st;
+}
+
+uint32_t tlp_token_kind(const tlp_model *model, int32_t id)
+{
+    if (!model || id < 0 || id >= tlpi_vocab_size(model->vocab))
+        return 0;
+    uint32_t kind = tlpi_vocab_is_end(model->vocab, id) ? TLP_TOKEN_END : 0;
+
+    switch (tlpi_vocab_type(model->vocab, id)) {
+    case TLPI_TOKEN_NORMAL:
+        return kind;
+    case TLPI_TOKEN_USER_DEFINED:
+        return kind | TLP_TOKEN_USER;
+    case TLPI_TOKEN_BYTE:
+        return kind | TLP_TOKEN_BYTE;
+    case TLPI_TOKEN_PADDING:
+        return kind | TLP_TOKEN_PADDING;
+    default:
+        return kind | TLP_TOKEN_CONTROL;
+    }
+}
+
 /* ==== streams ============================================================ */
 
 struct tlp_stream {

@@ -164,6 +164,7 @@ tlp_status tlpi_vocab_create(tlpi_vocab **out, const tlpi_env *env,
     TLP_TRY(v->kind == TLPI_BPE ? load_bpe(v) : load_spm(v));
     TLP_TRY(tlpi_vocab_load_special(v));
     TLP_TRY(tlpi_trie_create(v));
+    TLP_TRY(tlpi_pieces_create(v));
     for (int32_t id = 0; id < v->n_token; id++)
         v->max_piece = TLPI_MAX(v->max_piece, v->piece[id].n);
     *out = v;
@@ -177,6 +178,7 @@ void tlpi_vocab_free(tlpi_vocab *v)
 {
     if (!v)
         return;
+    tlpi_pieces_free(v);
     tlpi_pretok_free(v->pretok);
     tlpi_free(v->env, v->trie.node);
     tlpi_free(v->env, v->pair);
@@ -206,6 +208,11 @@ const tlpi_special *tlpi_vocab_special(const tlpi_vocab *v)
 bool tlpi_vocab_is_end(const tlpi_vocab *v, int32_t id)
 {
     return id >= 0 && id < v->n_vocab && v->is_end[id];
+}
+
+tlpi_token_type tlpi_vocab_type(const tlpi_vocab *v, int32_t id)
+{
+    return id < v->n_token ? (tlpi_token_type)v->type[id] : TLPI_TOKEN_PADDING;
 }
 
 bool tlpi_vocab_is_control(const tlpi_vocab *v, int32_t id)

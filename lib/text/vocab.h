@@ -20,7 +20,8 @@ typedef enum tlpi_token_type {
     TLPI_TOKEN_CONTROL = 3,
     TLPI_TOKEN_USER_DEFINED = 4,
     TLPI_TOKEN_UNUSED = 5,
-    TLPI_TOKEN_BYTE = 6
+    TLPI_TOKEN_BYTE = 6,
+    TLPI_TOKEN_PADDING = 7 /* a row of the embedding without a token */
 } tlpi_token_type;
 
 typedef struct tlpi_vocab tlpi_vocab;
@@ -68,6 +69,7 @@ tlp_status tlpi_vocab_tokenize_marked(const tlpi_vocab *v, const char *text,
                                       const uint8_t *data, size_t n,
                                       uint32_t flags, tlpi_ids *out);
 
+tlpi_token_type tlpi_vocab_type(const tlpi_vocab *v, int32_t id);
 /* Control, unknown and unused tokens: not part of the text. */
 bool tlpi_vocab_is_control(const tlpi_vocab *v, int32_t id);
 

@@ -6,6 +6,7 @@
  *   vocab_special.c, vocab_control.c
  *                  special tokens by ids and texts, ends of generations
  *   vocab_index.c  token text -> id
+ *   piece_trie.c   the bytes of all tokens, for grammars
  *   special.c      find special tokens in a text
  *   pretok.c       cut a text into pre-tokens (BPE)
  *   bpe.c, spm.c   a stretch of text without special tokens -> ids
@@ -71,6 +72,14 @@ tlp_status tlpi_trie_create(tlpi_vocab *v);
 int32_t tlpi_trie_find(const tlpi_vocab *v, const char *text,
                        const uint8_t *data, size_t from, size_t n, bool all,
                        size_t *at);
+
+/* ==== bytes of all tokens (piece_trie.c) ================================= */
+
+typedef struct tlpi_pieces tlpi_pieces;
+
+/* Make and free v->pieces, which holds the trie once it was asked for. */
+tlp_status tlpi_pieces_create(tlpi_vocab *v);
+void tlpi_pieces_free(tlpi_vocab *v);
 
 /* ==== pre-tokens (pretok.c) ============================================== */
 
@@ -148,6 +157,7 @@ struct tlpi_vocab {
     int32_t byte_id[256]; /* token of a single byte, -1 = none */
     tlpi_index index;
     tlpi_trie trie;
+    tlpi_pieces *pieces;
     tlpi_special special;
     uint8_t *is_end; /* [n_vocab] tokens that end a generation */
     /* BPE */
