@@ -5,7 +5,7 @@
  * differ in type, version, splitting or tying hold one model.  Scales keep
  * activations and logits of order one.
  */
-#include "tiny.h"
+#include "tiny_meta.h"
 
 #include <ftw.h>
 #include <math.h>
@@ -14,63 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/base.h"
-#include "gguf_writer.h"
-#include "tiny_vocab.h"
-
 #define MAX_SPLIT 64
-
-/* What an architecture has beside, or in place of, what llama has. */
-typedef struct tiny_form {
-    const char *arch;
-    bool raw; /* no norms of inputs */
-    bool biases, head_norms, row_norms, post_norms;
-    bool qkv, gate_up; /* fused tensors */
-    bool windows;
-    int window_step; /* written with a window; 0: the key is not written */
-    float theta;     /* 0: 1e4 */
-    float rotates;   /* part of a head that rotates; 0: all of it */
-    bool untyped;    /* longrope without its type */
-} tiny_form;
-
-static const tiny_form forms[] = {
-    { .arch = "llama" },
-    { .arch = "qwen2", .biases = true },
-    { .arch = "qwen3", .head_norms = true },
-    { .arch = "gemma3",
-      .head_norms = true,
-      .post_norms = true,
-      .windows = true,
-      .window_step = 3,
-      .theta = 1e6f },
-    { .arch = "olmo2",
-      .raw = true,
-      .row_norms = true,
-      .post_norms = true,
-      .windows = true },
-    { .arch = "phi3",
-      .qkv = true,
-      .gate_up = true,
-      .windows = true,
-      .rotates = 0.75f,
-      .untyped = true },
-};
-
-/* An architecture that is not listed has the form of the first. */
-static const tiny_form *form_of(const tiny_spec *s)
-{
-    for (size_t i = 0; i < TLPI_COUNT(forms); i++)
-        if (strcmp(forms[i].arch, s->arch) == 0)
-            return &forms[i];
-    return &forms[0];
-}
-
-static int rotating(const tiny_spec *s)
-{
-    float part = form_of(s)->rotates;
-
-    return part > 0 ? (int)(part * (float)s->head_dim) : s->head_dim;
-}
 
 typedef struct plan_tensor {
     char name[64];
@@ -170,7 +114,7 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
 {
     int64_t d = s->n_embd, q = (int64_t)s->n_head * s->head_dim,
             kv = (int64_t)s->n_head_kv * s->head_dim;
-    const tiny_form *form = form_of(s);
+    const tiny_form *form = tiny_form_of(s);
     char name[64];
 #define NAME(suffix) (snprintf(name, sizeof name, "blk.%d." suffix, l), name)
 
@@ -209,7 +153,7 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
 
 static void add_all(plan_list *list, const tiny_spec *s)
 {
-    int half = rotating(s) / 2;
+    int half = tiny_rotating(s) / 2;
 
     add_matrix(list, "token_embd.weight", s->n_vocab, s->n_embd);
     for (int l = 0; l < s->n_layer; l++)
@@ -284,7 +228,7 @@ static void write_tensors(gw_file *w, const plan_tensor *t, int n,
 /* The tensors from t on that are written as one: their number, and its name. */
 static int join(const plan_tensor *t, const tiny_spec *s, char name[64])
 {
-    const tiny_form *form = form_of(s);
+    const tiny_form *form = tiny_form_of(s);
     const char *q = strstr(t->name, ".attn_q.");
     const char *gate = strstr(t->name, ".ffn_gate.");
 
@@ -300,97 +244,7 @@ static int join(const plan_tensor *t, const tiny_spec *s, char name[64])
     return 2;
 }
 
-/* ==== metadata =========================================================== */
-
-/* What is left out has a neutral value. */
-static void write_scales(gw_file *w, const tiny_spec *s)
-{
-    const float value[] = { s->embedding_scale, s->residual_scale,
-                            s->attention_scale, s->logit_scale };
-    static const char *const key[] = { "granite.embedding_scale",
-                                       "granite.residual_scale",
-                                       "granite.attention.scale",
-                                       "granite.logit_scale" };
-
-    for (int i = 0; i < 4; i++)
-        if (value[i] != 0)
-            gw_kv_f32(w, key[i], value[i]);
-}
-
-static void write_flags(gw_file *w, const char *key, const char *digits)
-{
-    size_t n = strlen(digits);
-    uint8_t flags[16] = { 0 };
-
-    for (size_t i = 0; i < n && i < sizeof flags; i++)
-        flags[i] = digits[i] == '1';
-    gw_kv_array(w, key, TLPI_GGUF_BOOL, n, flags, n);
-}
-
-#define KEY(suffix) (snprintf(key, sizeof key, "%s." suffix, s->arch), key)
-
-/* Of several kinds of scaling, the last one. */
-static void write_scaling(gw_file *w, const tiny_spec *s)
-{
-    char key[96];
-
-    if (s->yarn != 0) {
-        gw_kv_str(w, KEY("rope.scaling.type"), "yarn");
-        gw_kv_f32(w, KEY("rope.scaling.factor"), s->yarn);
-        if (s->yarn_gain != 0)
-            gw_kv_f32(w, KEY("rope.scaling.attn_factor"), s->yarn_gain);
-        if (s->yarn_log != 0)
-            gw_kv_f32(w, KEY("rope.scaling.yarn_log_multiplier"), s->yarn_log);
-    }
-    if (s->long_gain != 0) {
-        if (!form_of(s)->untyped)
-            gw_kv_str(w, KEY("rope.scaling.type"), "longrope");
-        gw_kv_f32(w, KEY("rope.scaling.attn_factor"), s->long_gain);
-    }
-    if (s->yarn != 0 || s->long_gain != 0)
-        gw_kv_u32(w, KEY("rope.scaling.original_context_length"),
-                  (uint32_t)s->scale_ctx);
-    if (s->rope_scale != 0 && s->rope_scale != 1) {
-        gw_kv_str(w, KEY("rope.scaling.type"), "linear");
-        gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);
-    }
-}
-
-static void write_meta(gw_file *w, const tiny_spec *s)
-{
-    const tiny_form *form = form_of(s);
-    char key[96];
-
-    gw_kv_str(w, "general.architecture", s->arch);
-    gw_kv_str(w, "general.name", "tiny");
-    gw_kv_u32(w, KEY("block_count"), (uint32_t)s->n_layer);
-    gw_kv_u32(w, KEY("context_length"), (uint32_t)s->n_ctx);
-    gw_kv_u32(w, KEY("embedding_length"), (uint32_t)s->n_embd);
-    gw_kv_u32(w, KEY("feed_forward_length"), (uint32_t)s->n_ff);
-    gw_kv_u32(w, KEY("attention.head_count"), (uint32_t)s->n_head);
-    gw_kv_u32(w, KEY("attention.head_count_kv"), (uint32_t)s->n_head_kv);
-    gw_kv_u32(w, KEY("attention.key_length"), (uint32_t)s->head_dim);
-    gw_kv_u32(w, KEY("attention.value_length"), (uint32_t)s->head_dim);
-    gw_kv_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-5f);
-    gw_kv_u32(w, KEY("rope.dimension_count"), (uint32_t)rotating(s));
-    gw_kv_f32(w, KEY("rope.freq_base"), form->theta > 0 ? form->theta : 1e4f);
-    gw_kv_u32(w, KEY("vocab_size"), (uint32_t)s->n_vocab);
-    if (strcmp(s->arch, "granite") == 0)
-        write_scales(w, s);
-    if (s->window && (form->windows || s->all_windows))
-        gw_kv_u32(w, KEY("attention.sliding_window"), (uint32_t)s->window);
-    if (form->window_step)
-        gw_kv_u32(w, KEY("attention.sliding_window_pattern"),
-                  (uint32_t)form->window_step);
-    if (s->windows)
-        write_flags(w, KEY("attention.sliding_window_pattern"), s->windows);
-    write_scaling(w, s);
-    if (s->note)
-        gw_kv_str(w, s->note, "a note");
-    tiny_vocab_write(w, s->n_vocab, s->add_bos);
-}
-
-#undef KEY
+/* ==== files ============================================================== */
 
 static void write_split_meta(gw_file *w, int no, int n_split, size_t n_tensor)
 {
@@ -401,8 +255,6 @@ static void write_split_meta(gw_file *w, int no, int n_split, size_t n_tensor)
     gw_kv(w, "split.count", TLPI_GGUF_U16, &count, sizeof count);
     gw_kv(w, "split.tensors.count", TLPI_GGUF_I32, &n, sizeof n);
 }
-
-/* ==== files ============================================================== */
 
 static void split_path(char *out, size_t cap, const char *path, int no,
                        int n_split)
@@ -428,7 +280,7 @@ static bool write_file(const char *path, const tiny_spec *s,
     gw_init(&w);
     w.version = s->version ? s->version : 3;
     if (no == 0)
-        write_meta(&w, s);
+        tiny_write_meta(&w, s);
     if (n_split > 1)
         write_split_meta(&w, no, n_split, list->n);
     for (size_t t = list->n * i / n; t < list->n * (i + 1) / n;) {
