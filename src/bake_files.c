@@ -63,6 +63,7 @@ tlp_status bake_write(const bake *v, const tlp_plan *plan,
     o.plan_path = v->plan_path;
     o.type = v->type;
     o.pure = v->pure;
+    o.imatrix = v->imatrix;
     cli_progress_start(&bar, "baking");
     tlp_status st = tlp_plan_bake(&baked, report, plan, v->out_path,
                                   v->text.ids, v->text.n, &o);

@@ -14,6 +14,7 @@ typedef struct bake {
     const char *out_path, *plan_path;
     char *own_plan_path; /* plan_path, if no option gave it */
     const char *type;    /* NULL: types stay */
+    const char *imatrix; /* or NULL */
     bool as_json, pure;
     float held_out;
     uint64_t seed;

@@ -30,6 +30,7 @@ static tlp_status convert(const bake *q, const tlp_plan *plan,
 
     opts.n_thread = q->e.n_thread;
     opts.pure = q->pure;
+    opts.imatrix = q->imatrix;
     opts.progress = cli_progress_step;
     opts.progress_data = &bar;
     cli_progress_start(&bar, "quantizing");
@@ -146,6 +147,8 @@ int cmd_quantize(int argc, char **argv)
                   "Q4_K_S Q4_K_M Q5_K_S Q5_K_M" },
         { CLI_FLAG, 0, "pure", &q.pure, NULL,
           "no better type for the output matrix or others", 0, 0 },
+        { CLI_TEXT, 0, "imatrix", &q.imatrix, "FILE",
+          "importance matrix of llama.cpp, for smaller errors", 0, 0 },
         { CLI_TEXT, 0, "plan", &q.e.plan_text, "PLAN",
           "also write this plan for the new file", 0, 0 },
         ENGINE_TRUST_OPTION(q.e),

@@ -211,12 +211,6 @@ AT(tlp_drill, name, 8);
 AT(tlp_drill, prompt, 32);
 AT(tlp_drill, answer, 456);
 
-SIZE(tlp_quantize_options, 32);
-AT(tlp_quantize_options, n_thread, 8);
-AT(tlp_quantize_options, pure, 12);
-AT(tlp_quantize_options, progress, 16);
-AT(tlp_quantize_options, progress_data, 24);
-
 SIZE(tlp_plan_make_options, 128);
 AT(tlp_plan_make_options, session, 8);
 AT(tlp_plan_make_options, depth, 16);

@@ -13,7 +13,14 @@
 #define AT(type, field, offset)                                                \
     _Static_assert(offsetof(type, field) == (offset), #type "." #field)
 
-SIZE(tlp_plan_bake_options, 72);
+SIZE(tlp_quantize_options, 40);
+AT(tlp_quantize_options, n_thread, 8);
+AT(tlp_quantize_options, pure, 12);
+AT(tlp_quantize_options, progress, 16);
+AT(tlp_quantize_options, progress_data, 24);
+AT(tlp_quantize_options, imatrix, 32);
+
+SIZE(tlp_plan_bake_options, 80);
 AT(tlp_plan_bake_options, session, 8);
 AT(tlp_plan_bake_options, held_out, 16);
 AT(tlp_plan_bake_options, seed, 24);
@@ -22,6 +29,7 @@ AT(tlp_plan_bake_options, progress_data, 40);
 AT(tlp_plan_bake_options, plan_path, 48);
 AT(tlp_plan_bake_options, type, 56);
 AT(tlp_plan_bake_options, pure, 64);
+AT(tlp_plan_bake_options, imatrix, 72);
 
 SIZE(tlp_plan_bake_report, 96);
 AT(tlp_plan_bake_report, n_window, 8);

@@ -27,21 +27,27 @@ static tlp_model *model_of(int n_layer, int n_head_kv)
 }
 
 /* The type that a recipe wants, whatever the length of the rows. */
-static tlpi_dtype wanted(const tlp_model *m, const char *recipe,
-                         const char *tensor, bool pure)
+static tlpi_dtype wanted_with(const tlp_model *m, const char *recipe,
+                              const char *tensor, bool pure, bool imatrix)
 {
     const tlpi_recipe *r = tlpi_recipe_find(recipe);
     const tlpi_tensor *t = tlpi_model_tensor(m, tensor);
     tlpi_dtype type = TLPI_F32;
 
     cr_assert(r && t, "%s, %s", recipe, tensor);
-    (void)tlpi_recipe_type(r, m, t, pure, &type);
+    (void)tlpi_recipe_type(r, m, t, pure, imatrix, &type);
     return type;
+}
+
+static tlpi_dtype wanted(const tlp_model *m, const char *recipe,
+                         const char *tensor, bool pure)
+{
+    return wanted_with(m, recipe, tensor, pure, false);
 }
 
 /* Types of a tensor of the model or, by layer, of all layers: one word if they
  * are equal. */
-static void expect_types(const tlp_model *m, const char *recipe,
+static void expect_types(const tlp_model *m, const char *recipe, bool imatrix,
                          const char *tensor, const char *types,
                          const char *line)
 {
@@ -54,12 +60,13 @@ static void expect_types(const tlp_model *m, const char *recipe,
             snprintf(full, sizeof full, "%s.weight", tensor);
         if (sscanf(types, "%7s%n", word, &n) != 1)
             n = 0; /* the last word is of the layers that follow, too */
-        tlpi_dtype type = wanted(m, recipe, full, false);
+        tlpi_dtype type = wanted_with(m, recipe, full, false, imatrix);
         cr_expect_str_eq(tlpi_dtype_name(type), word, "%s: %s", full, line);
     }
 }
 
-/* Lines "recipe | query heads for a kv head | tensor | types". */
+/* Lines "recipe | query heads for a kv head | tensor | types"; + behind a
+ * recipe: with an importance matrix. */
 Test(recipe, mixtures_of_llama_cpp)
 {
     static char line[1024];
@@ -75,13 +82,15 @@ Test(recipe, mixtures_of_llama_cpp)
         cr_assert_eq(sscanf(line, "%15[^ |] | %d | %15[^ |] | %n", recipe,
                             &shared, tensor, &at),
                      3, "%s", line);
-        if (strchr(recipe, '+'))
-            continue;
-        expect_types(m[shared == 4], recipe, tensor, line + at, line);
+        char *plus = strchr(recipe, '+');
+        if (plus)
+            *plus = '\0';
+        expect_types(m[shared == 4], recipe, plus != NULL, tensor, line + at,
+                     line);
         n_line++;
     }
     fclose(f);
-    cr_assert_eq(n_line, 2 * 16 * 9);
+    cr_assert_eq(n_line, 2 * 20 * 9);
     tlp_model_free(m[0]);
     tlp_model_free(m[1]);
 }

@@ -14,6 +14,7 @@
 #include "file/gguf_write.h"
 #include "file/mapfile.h"
 #include "model/convert.h"
+#include "model/imatrix.h"
 #include "model/recipe.h"
 
 #define PIECE (1 << 20) /* elements converted, or bytes copied, at once */
@@ -27,6 +28,7 @@ typedef struct converter {
     const char *path;
     tlp_quantize_options opts;
     const tlpi_recipe *recipe; /* NULL: types stay */
+    tlpi_imatrix *imatrix;     /* NULL: columns count alike */
     tlp_quantize_result result;
     const tlpi_tensor **from; /* [n] tensors of all files */
     tlpi_tensor *to;          /* [n] these tensors in their new types */
@@ -36,7 +38,8 @@ typedef struct converter {
     uint32_t version;
     tlpi_pool *pool;
     tlpi_gguf_writer out;
-    float *row; /* [n_thread][2][max_cols]: a row as floats, and as bytes */
+    float *row;   /* [n_thread][2][max_cols]: a row as floats, and as bytes */
+    float *moved; /* [max_cols] importances of columns in a new order */
     int64_t max_cols;
     uint8_t *piece;
     uint64_t done, total; /* elements */
@@ -102,8 +105,8 @@ static tlp_status choose_type(converter *c, size_t i)
 
     *to = *from;
     if (c->recipe)
-        to->type =
-            tlpi_recipe_type(c->recipe, c->m, from, c->opts.pure != 0, &wanted);
+        to->type = tlpi_recipe_type(c->recipe, c->m, from, c->opts.pure != 0,
+                                    c->imatrix != NULL, &wanted);
     else if (replacement_of(c, from) || is_summed(c, from))
         to->type = wanted = widened(from);
     if (!tlpi_mul(tlpi_row_bytes(to->type, to->ne[0]), (size_t)rows_of(to),
@@ -140,21 +143,32 @@ static void set_u32(converter *c, const char *key, const uint32_t *value)
     };
 }
 
+/* Keys of the old file that would be wrong in the new one. */
+static bool is_replaced(const converter *c, const char *key)
+{
+    return strncmp(key, "split.", 6) == 0 ||
+           (c->recipe && strncmp(key, "quantize.imatrix.", 17) == 0);
+}
+
 static tlp_status list_keys(converter *c)
 {
     const tlpi_gguf *g = c->m->file[0];
 
-    c->kv = tlpi_alloc_array(&c->m->env, g->n_kv + 2, sizeof *c->kv);
+    c->kv = tlpi_alloc_array(&c->m->env, g->n_kv + 4, sizeof *c->kv);
     if (!c->kv)
         return tlpi_fail_nomem_for("a quantized model");
     for (size_t i = 0; i < g->n_kv; i++)
-        if (strncmp(g->kv[i].key, "split.", 6) != 0)
+        if (!is_replaced(c, g->kv[i].key))
             c->kv[c->n_kv++] = g->kv[i];
     if (!c->recipe)
         return TLP_OK;
     c->version = LAYOUT_VERSION;
     set_u32(c, "general.file_type", &c->recipe->file_type);
     set_u32(c, "general.quantization_version", &c->version);
+    if (c->imatrix) {
+        set_u32(c, "quantize.imatrix.entries_count", &c->imatrix->n);
+        set_u32(c, "quantize.imatrix.chunks_count", &c->imatrix->n_chunk);
+    }
     return TLP_OK;
 }
 
@@ -184,6 +198,8 @@ typedef struct rows {
     const tlpi_tensor *from, *to;
     const tlpi_unit_moves *units;
     const tlpi_convert_sum *sum; /* or NULL */
+    const float *moved;          /* importances of columns in the new order, or
+                                    NULL: those of c->imatrix */
     int64_t first, n;
     bool bad[TLPI_CONVERT_THREADS]; /* it met a value that the type cannot hold
                                      */
@@ -233,7 +249,11 @@ static void convert_rows(void *arg, int ith, int nth)
             r->bad[ith] = true;
             return;
         }
-        tlpi_quantize(r->to->type, x, r->c->piece + (size_t)i * bytes, cols);
+        const float *w = r->moved;
+        if (!w)
+            w = tlpi_imatrix_row(r->c->imatrix, r->from, r->first + i);
+        tlpi_quantize_columns(r->to->type, x, w,
+                              r->c->piece + (size_t)i * bytes, cols);
     }
 }
 
@@ -291,6 +311,10 @@ static tlp_status convert_tensor(converter *c, const tlpi_tensor *from,
                .sum = is_summed(c, from) ? c->job->sum : NULL };
     size_t row_bytes = tlpi_row_bytes(to->type, to->ne[0]);
     int64_t at_once = TLPI_MAX(PIECE / to->ne[0], 1);
+    const float *w = tlpi_imatrix_row(c->imatrix, from, 0);
+
+    if (w && tlpi_unit_columns(units, w, c->moved))
+        r.moved = c->moved;
 
     for (; r.first < rows_of(to); r.first += r.n) {
         r.n = TLPI_MIN(at_once, rows_of(to) - r.first);
@@ -371,11 +395,12 @@ static tlp_status start_work(converter *c)
     tlpi_pool_options pool = { .n_thread = n, .n_machine = n };
     size_t most = (size_t)TLPI_MAX(c->max_cols, PIECE);
 
-    c->row = tlpi_alloc_array(env, 2 * (size_t)n * (size_t)c->max_cols,
+    c->row = tlpi_alloc_array(env, (2 * (size_t)n + 1) * (size_t)c->max_cols,
                               sizeof *c->row);
     c->piece = tlpi_alloc_array(env, most, sizeof(float));
     if (!c->row || !c->piece)
         return tlpi_fail_nomem_for("a quantized model");
+    c->moved = c->row + 2 * (int64_t)n * c->max_cols;
     return tlpi_pool_create(&c->pool, env, &pool);
 }
 
@@ -407,6 +432,7 @@ static void tear_down(converter *c)
     const tlpi_env *env = &c->m->env;
 
     tlpi_gguf_write_end(&c->out);
+    tlpi_imatrix_free(c->imatrix);
     tlpi_pool_free(c->pool);
     tlpi_free(env, c->piece);
     tlpi_free(env, c->row);
@@ -432,6 +458,10 @@ static tlp_status check(const converter *c)
 
     if (m->vocab_only)
         return tlpi_fail(TLP_EINVAL, "%s was opened with vocab_only", m->path);
+    if (c->opts.imatrix && !c->recipe)
+        return tlpi_fail(TLP_EINVAL,
+                         "%s: an importance matrix needs a type to quantize to",
+                         c->opts.imatrix);
     return tlpi_model_check_path(m, c->path);
 }
 
@@ -450,6 +480,10 @@ tlp_status tlpi_model_convert(const tlpi_convert *job,
         c.recipe = tlpi_recipe_find(job->type);
     }
     TLP_TRY(check(&c));
+    if (c.opts.imatrix) {
+        TLP_TRY(tlpi_imatrix_open(&c.imatrix, &c.m->env, c.opts.imatrix));
+        TLP_TRY(tlpi_imatrix_match(c.imatrix, c.m));
+    }
     TLP_TRY(convert(&c));
     if (result)
         *result = c.result;

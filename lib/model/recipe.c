@@ -37,37 +37,42 @@ typedef enum layer_set {
     GROUPED /* all, if four query heads or more share a kv head */
 } layer_set;
 
+typedef enum rule_scope { ALWAYS, WITHOUT_IMATRIX, WITH_IMATRIX } rule_scope;
+
 typedef struct mixture_rule {
     const char *recipe;
     tlpi_layer_id tensor;
     layer_set where;
     tlpi_dtype type;
+    rule_scope scope;
 } mixture_rule;
 
 /* The first rule that fits a tensor decides its type. */
 static const mixture_rule rules[] = {
-    { "Q2_K", TLPI_ATTN_V, GROUPED, TLPI_Q4_K },
-    { "Q2_K", TLPI_ATTN_V, ALL, TLPI_Q3_K },
-    { "Q2_K", TLPI_ATTN_OUTPUT, ALL, TLPI_Q3_K },
-    { "Q2_K", TLPI_FFN_DOWN, ALL, TLPI_Q3_K },
-    { "Q3_K_M", TLPI_ATTN_V, FIRST_2, TLPI_Q5_K },
-    { "Q3_K_M", TLPI_ATTN_V, ALL, TLPI_Q4_K },
-    { "Q3_K_M", TLPI_ATTN_OUTPUT, ALL, TLPI_Q4_K },
-    { "Q3_K_M", TLPI_FFN_DOWN, FIRST_16TH, TLPI_Q5_K },
-    { "Q3_K_M", TLPI_FFN_DOWN, ALL, TLPI_Q4_K },
-    { "Q3_K_L", TLPI_ATTN_V, ALL, TLPI_Q5_K },
-    { "Q3_K_L", TLPI_ATTN_OUTPUT, ALL, TLPI_Q5_K },
-    { "Q3_K_L", TLPI_FFN_DOWN, ALL, TLPI_Q5_K },
-    { "Q4_K_S", TLPI_ATTN_V, FIRST_4, TLPI_Q5_K },
-    { "Q4_K_S", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q5_K },
-    { "Q4_K_M", TLPI_ATTN_V, SPREAD, TLPI_Q6_K },
-    { "Q4_K_M", TLPI_FFN_DOWN, SPREAD, TLPI_Q6_K },
-    { "Q5_K_M", TLPI_ATTN_V, SPREAD, TLPI_Q6_K },
-    { "Q5_K_M", TLPI_FFN_DOWN, SPREAD, TLPI_Q6_K },
-    { "IQ4_NL", TLPI_ATTN_V, GROUPED, TLPI_Q5_K },
-    { "IQ4_NL", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q5_K },
-    { "IQ4_XS", TLPI_ATTN_V, GROUPED, TLPI_Q5_K },
-    { "IQ4_XS", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q5_K },
+    { "Q2_K", TLPI_ATTN_V, GROUPED, TLPI_Q4_K, ALWAYS },
+    { "Q2_K", TLPI_ATTN_V, ALL, TLPI_Q3_K, ALWAYS },
+    { "Q2_K", TLPI_ATTN_OUTPUT, ALL, TLPI_Q3_K, ALWAYS },
+    { "Q2_K", TLPI_FFN_DOWN, ALL, TLPI_Q3_K, ALWAYS },
+    { "Q3_K_M", TLPI_ATTN_V, FIRST_2, TLPI_Q5_K, ALWAYS },
+    { "Q3_K_M", TLPI_ATTN_V, ALL, TLPI_Q4_K, ALWAYS },
+    { "Q3_K_M", TLPI_ATTN_OUTPUT, ALL, TLPI_Q4_K, ALWAYS },
+    { "Q3_K_M", TLPI_FFN_DOWN, FIRST_16TH, TLPI_Q5_K, ALWAYS },
+    { "Q3_K_M", TLPI_FFN_DOWN, ALL, TLPI_Q4_K, ALWAYS },
+    { "Q3_K_L", TLPI_ATTN_V, ALL, TLPI_Q5_K, ALWAYS },
+    { "Q3_K_L", TLPI_ATTN_OUTPUT, ALL, TLPI_Q5_K, ALWAYS },
+    { "Q3_K_L", TLPI_FFN_DOWN, ALL, TLPI_Q5_K, ALWAYS },
+    { "Q4_K_S", TLPI_ATTN_V, FIRST_4, TLPI_Q5_K, ALWAYS },
+    { "Q4_K_S", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q5_K, ALWAYS },
+    { "Q4_K_M", TLPI_ATTN_V, SPREAD, TLPI_Q6_K, ALWAYS },
+    { "Q4_K_M", TLPI_FFN_DOWN, SPREAD, TLPI_Q6_K, ALWAYS },
+    { "Q5_K_M", TLPI_ATTN_V, SPREAD, TLPI_Q6_K, ALWAYS },
+    { "Q5_K_M", TLPI_FFN_DOWN, SPREAD, TLPI_Q6_K, ALWAYS },
+    { "IQ4_NL", TLPI_ATTN_V, GROUPED, TLPI_Q5_K, ALWAYS },
+    { "IQ4_NL", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q5_K, WITHOUT_IMATRIX },
+    { "IQ4_XS", TLPI_ATTN_V, GROUPED, TLPI_Q5_K, ALWAYS },
+    { "IQ4_XS", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q5_K, WITHOUT_IMATRIX },
+    { "Q4_0", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q4_1, WITH_IMATRIX },
+    { "Q5_0", TLPI_FFN_DOWN, FIRST_8TH, TLPI_Q5_1, WITH_IMATRIX },
 };
 
 const tlpi_recipe *tlpi_recipe_find(const char *name)
@@ -155,8 +160,9 @@ static bool is_70b(const tlpi_hparams *hp)
 
 /* The type of a tensor that is not the head. */
 static tlpi_dtype mixed_type(const tlpi_recipe *r, const tlp_model *m,
-                             const tlpi_tensor *t)
+                             const tlpi_tensor *t, bool imatrix)
 {
+    rule_scope other = imatrix ? WITHOUT_IMATRIX : WITH_IMATRIX;
     tlpi_dtype type = r->type;
     tlpi_layer_id id;
     int layer;
@@ -166,7 +172,7 @@ static tlpi_dtype mixed_type(const tlpi_recipe *r, const tlp_model *m,
     for (size_t i = 0; i < TLPI_COUNT(rules); i++) {
         const mixture_rule *rule = &rules[i];
         if (strcmp(rule->recipe, r->name) == 0 && rule->tensor == id &&
-            is_in(rule->where, layer, &m->hp)) {
+            rule->scope != other && is_in(rule->where, layer, &m->hp)) {
             type = rule->type;
             break;
         }
@@ -197,7 +203,8 @@ static tlpi_dtype fallback(tlpi_dtype type)
 }
 
 tlpi_dtype tlpi_recipe_type(const tlpi_recipe *r, const tlp_model *m,
-                            const tlpi_tensor *t, bool pure, tlpi_dtype *wanted)
+                            const tlpi_tensor *t, bool pure, bool imatrix,
+                            tlpi_dtype *wanted)
 {
     tlpi_dtype type = r->type;
     bool head = t == m->w.t[TLPI_OUTPUT];
@@ -206,7 +213,7 @@ tlpi_dtype tlpi_recipe_type(const tlpi_recipe *r, const tlp_model *m,
     if (t->ne[1] == 1) /* a vector */
         return t->type;
     if (!pure && !head)
-        type = mixed_type(r, m, t);
+        type = mixed_type(r, m, t, imatrix);
     else if (!pure && bytes_of_256(type) < bytes_of_256(TLPI_Q6_K))
         type = TLPI_Q6_K;
     *wanted = type;

@@ -20,11 +20,12 @@ void tlpi_recipe_list(tlpi_text *out);
 
 /*
  * The type for a tensor of the model.  `pure`: every matrix gets r->type, else
- * some get a better one.  *wanted is the type before the length of the rows was
+ * some get a better one; which, depends on whether there is an importance
+ * matrix.  *wanted is the type before the length of the rows was
  * considered.
  */
 tlpi_dtype tlpi_recipe_type(const tlpi_recipe *r, const tlp_model *m,
-                            const tlpi_tensor *t, bool pure,
+                            const tlpi_tensor *t, bool pure, bool imatrix,
                             tlpi_dtype *wanted);
 
 #endif

@@ -38,6 +38,15 @@ tlpi_unit_moves tlpi_unit_find(const tlp_model *m, const tlpi_unit_order *order,
     return u;
 }
 
+bool tlpi_unit_columns(const tlpi_unit_moves *u, const float *x, float *out)
+{
+    if (!u->unit || !u->columns)
+        return false;
+    for (int64_t i = 0; i < u->n_ff; i++)
+        out[i] = x[u->unit[i]];
+    return true;
+}
+
 void tlpi_unit_row(const tlpi_unit_moves *u, const tlpi_tensor *t, int64_t row,
                    uint8_t *out)
 {

@@ -31,6 +31,10 @@ typedef struct tlpi_unit_moves {
 tlpi_unit_moves tlpi_unit_find(const tlp_model *m, const tlpi_unit_order *order,
                                const tlpi_tensor *t);
 
+/* Put numbers of columns into the new order; false if columns stay, and out was
+ * not written. */
+bool tlpi_unit_columns(const tlpi_unit_moves *u, const float *x, float *out);
+
 /* Copy a row of the reordered tensor to `out`, in the tensor's type. */
 void tlpi_unit_row(const tlpi_unit_moves *u, const tlpi_tensor *t, int64_t row,
                    uint8_t *out);

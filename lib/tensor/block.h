@@ -117,4 +117,28 @@ static inline float tlpi_sum2(const float *a, const float *b, int n)
     return tlpi_add_lanes(part);
 }
 
+/* Weights of squared errors.  Errors of large elements count more, as is usual
+ * for blocks: |x| plus the root mean square, times the importance of the
+ * element's column if there are importances. */
+static inline void tlpi_weigh(const float *x, const float *importance, int n,
+                              float *w)
+{
+    float rms = sqrtf(tlpi_sum2(x, x, n) / (float)n);
+
+    for (int i = 0; i < n; i++)
+        w[i] = (rms + fabsf(x[i])) * (importance ? importance[i] : 1);
+}
+
+/* 32 codes as nibbles and, if `high` is not NULL, fifth bits (quant.c). */
+static inline void tlpi_pack32(const uint8_t q[32], uint8_t *nib, uint8_t *high)
+{
+    for (int i = 0; i < 16; i++)
+        nib[i] = (uint8_t)((q[i] & 0xf) | (q[i + 16] & 0xf) << 4);
+    if (!high)
+        return;
+    memset(high, 0, 4);
+    for (int i = 0; i < 32; i++)
+        high[i / 8] |= (uint8_t)((q[i] >> 4) << (i % 8));
+}
+
 #endif

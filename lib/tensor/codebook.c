@@ -7,8 +7,6 @@
  * extreme goes to either end of the table, and keeps the codes whose best step
  * has the least error.  IQ4_XS stores a step as a small multiple of the block's
  * scale, so neighbouring multiples are tried too.  MXFP4 stores a power of two.
- *
- * The squared errors of IQ4 are weighted by x^2, as those of Q6_K are.
  */
 #include "tensor/block.h"
 #include "tensor/codebook.h"
@@ -93,13 +91,12 @@ typedef struct weighed {
     float w[SUB], wx[SUB]; /* weights of squared errors; w x */
 } weighed;
 
-static void weigh(weighed *s, const float *x)
+static void weigh(weighed *s, const float *x, const float *importance)
 {
     s->x = x;
-    for (int i = 0; i < SUB; i++) {
-        s->w[i] = x[i] * x[i];
+    tlpi_weigh(x, importance, SUB, s->w);
+    for (int i = 0; i < SUB; i++)
         s->wx[i] = s->w[i] * x[i];
-    }
 }
 
 /* Replace the best step by the best for the codes of `tried`, if the error
@@ -132,11 +129,11 @@ static float fit(const weighed *s)
     return best;
 }
 
-void tlpi_quantize_iq4_nl(const float *x, uint8_t *b)
+void tlpi_quantize_iq4_nl(const float *x, const float *importance, uint8_t *b)
 {
     weighed s;
 
-    weigh(&s, x);
+    weigh(&s, x, importance);
     float step = tlpi_as_f16(fit(&s));
     tlpi_store_f16(b, step);
     put_codes(&iq4, x, step, b + 2);
@@ -163,13 +160,13 @@ static int choose(const weighed *sub, float want, float unit)
 }
 
 /* The largest step is stored as -32, because scales reach -32 but only +31. */
-void tlpi_quantize_iq4_xs(const float *x, uint8_t *b)
+void tlpi_quantize_iq4_xs(const float *x, const float *importance, uint8_t *b)
 {
     weighed sub[8];
     float step[8];
 
     for (int j = 0; j < 8; j++) {
-        weigh(&sub[j], x + SUB * j);
+        weigh(&sub[j], x + SUB * j, importance ? importance + SUB * j : NULL);
         step[j] = fit(&sub[j]);
     }
     float unit = tlpi_as_f16(tlpi_extreme(step, 8) / -32);
@@ -189,8 +186,9 @@ void tlpi_quantize_iq4_xs(const float *x, uint8_t *b)
 #define MXFP4_LEAST (-126)
 
 /* The extreme lies in [8, 16) steps of the first power of two that is tried,
- * and in [4, 8) of the second. */
-void tlpi_quantize_mxfp4(const float *x, uint8_t *b)
+ * and in [4, 8) of the second.  Without importances errors count alike, as is
+ * usual for this type. */
+void tlpi_quantize_mxfp4(const float *x, const float *importance, uint8_t *b)
 {
     float extreme = fabsf(tlpi_extreme(x, SUB)), least = INFINITY;
     float q[SUB], e[SUB];
@@ -204,7 +202,8 @@ void tlpi_quantize_mxfp4(const float *x, uint8_t *b)
         encode(&mxfp4, x, step, q);
         for (int i = 0; i < SUB; i++)
             e[i] = x[i] - step * q[i];
-        float error = tlpi_sum2(e, e, SUB);
+        float error = importance ? tlpi_sum3(importance, e, e, SUB)
+                                 : tlpi_sum2(e, e, SUB);
         if (error < least) {
             least = error;
             best = s;

@@ -42,10 +42,10 @@ static inline void tlpi_iq4_xs_scales(const uint8_t *b, int8_t s[8])
     }
 }
 
-/* Quantise the floats of a block, searching for the least error
- * (codebook.c). */
-void tlpi_quantize_iq4_nl(const float *x, uint8_t *b);
-void tlpi_quantize_iq4_xs(const float *x, uint8_t *b);
-void tlpi_quantize_mxfp4(const float *x, uint8_t *b);
+/* Quantise the floats of a block, searching for the least weighted error
+ * (codebook.c).  importance: of the columns, or NULL. */
+void tlpi_quantize_iq4_nl(const float *x, const float *importance, uint8_t *b);
+void tlpi_quantize_iq4_xs(const float *x, const float *importance, uint8_t *b);
+void tlpi_quantize_mxfp4(const float *x, const float *importance, uint8_t *b);
 
 #endif

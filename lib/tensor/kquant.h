@@ -1,5 +1,5 @@
 /*
- * kquant.h - the K types: writing their blocks, and the packed scales of some.
+ * kquant.h - writing blocks by search, and the packed scales of K types.
  *
  * Q4_K and Q5_K have eight six-bit scales s and eight six-bit minimums m in 12
  * bytes:
@@ -68,12 +68,20 @@ static inline void tlpi_k_put_low_bits(const uint8_t q[256], uint8_t two[64])
     }
 }
 
-/* Quantise 256 floats to a block, searching for the least error (kquantize.c,
- * kquantize_signed.c). */
-void tlpi_quantize_q2_k(const float *x, uint8_t *b);
-void tlpi_quantize_q3_k(const float *x, uint8_t *b);
-void tlpi_quantize_q4_k(const float *x, uint8_t *b);
-void tlpi_quantize_q5_k(const float *x, uint8_t *b);
-void tlpi_quantize_q6_k(const float *x, uint8_t *b);
+/* Quantise 256 floats to a block, searching for the least weighted error
+ * (quantize_affine.c, quantize_signed.c).  importance: of the columns, or
+ * NULL. */
+void tlpi_quantize_q2_k(const float *x, const float *importance, uint8_t *b);
+void tlpi_quantize_q3_k(const float *x, const float *importance, uint8_t *b);
+void tlpi_quantize_q4_k(const float *x, const float *importance, uint8_t *b);
+void tlpi_quantize_q5_k(const float *x, const float *importance, uint8_t *b);
+void tlpi_quantize_q6_k(const float *x, const float *importance, uint8_t *b);
+
+/* 32 floats to a block of a type that is written by plain rounding where
+ * columns have no importances. */
+void tlpi_search_q4_0(const float *x, const float *importance, uint8_t *b);
+void tlpi_search_q4_1(const float *x, const float *importance, uint8_t *b);
+void tlpi_search_q5_0(const float *x, const float *importance, uint8_t *b);
+void tlpi_search_q5_1(const float *x, const float *importance, uint8_t *b);
 
 #endif

@@ -1,11 +1,12 @@
 /*
- * quantize.c - floats to every tensor type; Q8_0 and Q4_0 ... Q5_1 by plain
- * rounding.
+ * quantize.c - floats to every tensor type; Q8_0 by plain rounding, and so are
+ * Q4_0 ... Q5_1 where columns have no importances.
  *
- * The range of a block decides its scale, and values are rounded to the
- * nearest step. quant.c has the layouts; kquantize.c and kquantize_signed.c
- * write the K types, codebook.c the types with a table of levels.  Values that
- * are not finite go to one end of the range, without undefined conversions.
+ * Under plain rounding the range of a block decides its scale, and values are
+ * rounded to the nearest step.  quant.c has the layouts; quantize_affine.c,
+ * quantize_signed.c and, for types with a table of levels, codebook.c write
+ * blocks by search.  Values that are not finite go to one end of the range,
+ * without undefined conversions.
  */
 #include <string.h>
 
@@ -13,22 +14,13 @@
 #include "tensor/codebook.h"
 #include "tensor/kquant.h"
 
-static void pack32(const int q[32], uint8_t *nib, uint8_t *high)
-{
-    for (int i = 0; i < 16; i++)
-        nib[i] = (uint8_t)((q[i] & 0xf) | (q[i + 16] & 0xf) << 4);
-    if (!high)
-        return;
-    memset(high, 0, 4);
-    for (int i = 0; i < 32; i++)
-        high[i / 8] |= (uint8_t)((q[i] >> 4) << (i % 8));
-}
-
-static void block_q8_0(const float *x, uint8_t *b)
+/* Eight bits leave nothing to win by a search. */
+static void block_q8_0(const float *x, const float *importance, uint8_t *b)
 {
     float d = fabsf(tlpi_extreme(x, 32)) / 127;
     float inv = tlpi_inverse(d);
 
+    (void)importance;
     tlpi_store_f16(b, d);
     for (int i = 0; i < 32; i++)
         b[2 + i] = (uint8_t)tlpi_round_in(x[i] * inv, -127, 127);
@@ -40,13 +32,13 @@ static void symmetric32(const float *x, int half, uint8_t *d_at, uint8_t *nib,
 {
     float d = tlpi_extreme(x, 32) / (float)-half;
     float inv = tlpi_inverse(d);
-    int q[32];
+    uint8_t q[32];
 
     tlpi_store_f16(d_at, d);
     for (int i = 0; i < 32; i++)
-        q[i] =
-            tlpi_floor_in(x[i] * inv + ((float)half + 0.5f), 0, 2 * half - 1);
-    pack32(q, nib, high);
+        q[i] = (uint8_t)tlpi_floor_in(x[i] * inv + ((float)half + 0.5f), 0,
+                                      2 * half - 1);
+    tlpi_pack32(q, nib, high);
 }
 
 /* Q4_1 (top = 15) and Q5_1 (top = 31): the range from minimum to maximum. */
@@ -54,7 +46,7 @@ static void affine32(const float *x, int top, uint8_t *dm_at, uint8_t *nib,
                      uint8_t *high)
 {
     float min, max;
-    int q[32];
+    uint8_t q[32];
 
     tlpi_range(x, 32, &min, &max);
     float d = (max - min) / (float)top;
@@ -62,31 +54,44 @@ static void affine32(const float *x, int top, uint8_t *dm_at, uint8_t *nib,
     tlpi_store_f16(dm_at, d);
     tlpi_store_f16(dm_at + 2, min);
     for (int i = 0; i < 32; i++)
-        q[i] = tlpi_floor_in((x[i] - min) * inv + 0.5f, 0, top);
-    pack32(q, nib, high);
+        q[i] = (uint8_t)tlpi_floor_in((x[i] - min) * inv + 0.5f, 0, top);
+    tlpi_pack32(q, nib, high);
 }
 
-static void block_q4_0(const float *x, uint8_t *b)
+static void block_q4_0(const float *x, const float *importance, uint8_t *b)
 {
-    symmetric32(x, 8, b, b + 2, NULL);
+    if (importance)
+        tlpi_search_q4_0(x, importance, b);
+    else
+        symmetric32(x, 8, b, b + 2, NULL);
 }
 
-static void block_q5_0(const float *x, uint8_t *b)
+static void block_q5_0(const float *x, const float *importance, uint8_t *b)
 {
-    symmetric32(x, 16, b, b + 6, b + 2);
+    if (importance)
+        tlpi_search_q5_0(x, importance, b);
+    else
+        symmetric32(x, 16, b, b + 6, b + 2);
 }
 
-static void block_q4_1(const float *x, uint8_t *b)
+static void block_q4_1(const float *x, const float *importance, uint8_t *b)
 {
-    affine32(x, 15, b, b + 4, NULL);
+    if (importance)
+        tlpi_search_q4_1(x, importance, b);
+    else
+        affine32(x, 15, b, b + 4, NULL);
 }
 
-static void block_q5_1(const float *x, uint8_t *b)
+static void block_q5_1(const float *x, const float *importance, uint8_t *b)
 {
-    affine32(x, 31, b, b + 8, b + 4);
+    if (importance)
+        tlpi_search_q5_1(x, importance, b);
+    else
+        affine32(x, 31, b, b + 8, b + 4);
 }
 
-static void (*const blocks[])(const float *x, uint8_t *b) = {
+static void (*const blocks[])(const float *x, const float *importance,
+                              uint8_t *b) = {
     [TLPI_Q8_0] = block_q8_0,
     [TLPI_Q4_0] = block_q4_0,
     [TLPI_Q4_1] = block_q4_1,
@@ -103,6 +108,12 @@ static void (*const blocks[])(const float *x, uint8_t *b) = {
 };
 
 void tlpi_quantize(tlpi_dtype type, const float *src, void *dst, int64_t n)
+{
+    tlpi_quantize_columns(type, src, NULL, dst, n);
+}
+
+void tlpi_quantize_columns(tlpi_dtype type, const float *src,
+                           const float *importance, void *dst, int64_t n)
 {
     uint8_t *b = dst;
 
@@ -126,5 +137,5 @@ void tlpi_quantize(tlpi_dtype type, const float *src, void *dst, int64_t n)
 
     const tlpi_dtype_info *info = tlpi_dtype_get(type);
     for (int64_t i = 0; i < n; i += info->block, b += info->size)
-        blocks[type](src + i, b);
+        blocks[type](src + i, importance ? importance + i : NULL, b);
 }

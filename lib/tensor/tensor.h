@@ -74,5 +74,10 @@ void tlpi_read_row(const tlpi_tensor *t, int64_t row, float *dst, int64_t n);
 /* f32 to any type: Q8_0 and Q4_0 ... Q5_1 by plain rounding, the other block
  * types by search. */
 void tlpi_quantize(tlpi_dtype type, const float *src, void *dst, int64_t n);
+/* With importances of the n columns, finite and not negative: weights of
+ * squared errors, with which Q4_0 ... Q5_1 are searched for, too.  NULL: as
+ * tlpi_quantize. */
+void tlpi_quantize_columns(tlpi_dtype type, const float *src,
+                           const float *importance, void *dst, int64_t n);
 
 #endif

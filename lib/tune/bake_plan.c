@@ -50,12 +50,13 @@ static tlp_status read_options(tlpi_bake *b, const tlp_plan_bake_options *opts)
     TLP_TRY(tlpi_windows_check_share(o->held_out));
     if (o->type)
         TLP_TRY(tlpi_convert_check_type(b->model, o->type));
-    else if (o->pure)
-        TLP_TRY(tlpi_fail(TLP_EINVAL, "bake option pure: without a type"));
+    else if (o->pure || o->imatrix)
+        TLP_TRY(tlpi_fail(TLP_EINVAL, "bake option %s: without a type",
+                          o->pure ? "pure" : "imatrix"));
     st = tlpi_quantize_options(
         &b->file, &(tlp_quantize_options){ sizeof(tlp_quantize_options),
                                            b->session.n_thread, o->pure,
-                                           see_writing, b });
+                                           see_writing, b, o->imatrix });
 done:
     return st;
 }

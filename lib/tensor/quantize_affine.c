@@ -1,21 +1,19 @@
 /*
- * kquantize.c - floats to Q2_K, Q4_K and Q5_K blocks, whose sub-blocks have a
- * step and a minimum; quant.c has the layouts.
+ * quantize_affine.c - floats to blocks whose sub-blocks have a step and a
+ * minimum, by search: Q2_K, Q4_K and Q5_K, and Q4_1 and Q5_1 where columns have
+ * importances; quant.c has the layouts.
  *
  * The step and the minimum of a sub-block decide its codes; for given codes,
  * one step and minimum have the least squared error.  The search tries several
  * steps around the plain step that covers the range, replaces each by the best
- * step for its codes, and keeps the step with the least error.  The format
- * stores a step as a small multiple of the block's scale, so neighbouring
- * multiples are tried too.
- *
- * Errors of large weights count more, as is usual for these types: the weight
- * of an error is |x| plus the root mean square of the sub-block.
+ * step for its codes, and keeps the step with the least error.  K types store a
+ * step as a small multiple of the block's scale, so neighbouring multiples are
+ * tried too.
  */
 #include "tensor/block.h"
 #include "tensor/kquant.h"
 
-#define SUPER 256   /* elements of a block */
+#define SUPER 256   /* elements of a block of a K type */
 #define MOST_SUB 32 /* elements with one step and one minimum */
 #define MOST_RUN 16 /* sub-blocks of a block */
 
@@ -29,14 +27,17 @@
 typedef struct affine_type {
     int n;    /* elements of a sub-block: 16 or 32 */
     int top;  /* codes reach from 0 to it */
-    int most; /* multiples of the block's scales reach from 0 to it */
+    int most; /* multiples of the block's scales reach from 0 to it; 0: the
+                 block is one sub-block, and its minimum has any sign */
 } affine_type;
 
 static const affine_type q2_k = { 16, 3, 15 };
 static const affine_type q4_k = { 32, 15, 63 };
 static const affine_type q5_k = { 32, 31, 63 };
+static const affine_type q4_1 = { 32, 15, 0 };
+static const affine_type q5_1 = { 32, 31, 0 };
 
-/* x = step q - low, q in [0, top], low >= 0 */
+/* x = step q - low, q in [0, top] */
 typedef struct affine {
     float step, low;
 } affine;
@@ -47,20 +48,20 @@ typedef struct sub_block {
     float w[MOST_SUB]; /* weights of squared errors */
     float sum_w, sum_wx;
     float top;
+    bool any_low; /* low may be negative */
 } sub_block;
 
-static void weigh(sub_block *s, const float *x, const affine_type *type)
+static void weigh(sub_block *s, const affine_type *type, const float *x,
+                  const float *importance)
 {
-    float rms = sqrtf(tlpi_sum2(x, x, type->n) / (float)type->n);
-
     s->x = x;
     s->n = type->n;
     s->top = (float)type->top;
+    s->any_low = type->most == 0;
+    tlpi_weigh(x, importance, s->n, s->w);
     s->sum_w = 0;
-    for (int i = 0; i < s->n; i++) {
-        s->w[i] = rms + fabsf(x[i]);
+    for (int i = 0; i < s->n; i++)
         s->sum_w += s->w[i];
-    }
     s->sum_wx = tlpi_sum2(s->w, x, s->n);
 }
 
@@ -97,7 +98,7 @@ static bool solve(const sub_block *s, const float *q, affine *out)
         return false;
     double step = (w * wqx - wq * wx) / det;
     double low = (step * wq - wx) / w;
-    if (low < 0) {
+    if (low < 0 && !s->any_low) {
         low = 0;
         step = wqx / wqq;
     }
@@ -127,7 +128,8 @@ static affine fit(const sub_block *s)
     float min, max, q[MOST_SUB];
 
     tlpi_range(s->x, s->n, &min, &max);
-    min = fminf(min, 0);
+    if (!s->any_low)
+        min = fminf(min, 0);
     float width = fmaxf(max, min) - min;
     affine best = { width / s->top, -min };
     encode(s, best, q);
@@ -140,6 +142,17 @@ static affine fit(const sub_block *s)
     improve(s, best, &best, &least);
     return best;
 }
+
+static void put_codes(const sub_block *s, affine a, uint8_t *q)
+{
+    float code[MOST_SUB];
+
+    encode(s, a, code);
+    for (int i = 0; i < s->n; i++)
+        q[i] = (uint8_t)tlpi_round_in(code[i], 0, (int)s->top);
+}
+
+/* ==== K types ============================================================ */
 
 /* A block: its scales, and the multiples of them that its sub-blocks have. */
 typedef struct affine_block {
@@ -178,16 +191,16 @@ static void choose(const sub_block *sub, affine want, affine unit, int most,
 }
 
 /* Write the codes of the 256 elements to q. */
-static void quantize(const affine_type *type, const float *x, affine_block *b,
-                     uint8_t *q)
+static void quantize(const affine_type *type, const float *x,
+                     const float *importance, affine_block *b, uint8_t *q)
 {
     int n_run = SUPER / type->n;
     sub_block sub[MOST_RUN];
     affine want[MOST_RUN], unit = { 0, 0 };
-    float code[MOST_SUB];
 
     for (int j = 0; j < n_run; j++) {
-        weigh(&sub[j], x + type->n * j, type);
+        int at = type->n * j;
+        weigh(&sub[j], type, x + at, importance ? importance + at : NULL);
         want[j] = fit(&sub[j]);
         unit.step = fmaxf(unit.step, want[j].step);
         unit.low = fmaxf(unit.low, want[j].low);
@@ -196,9 +209,8 @@ static void quantize(const affine_type *type, const float *x, affine_block *b,
     b->unit.low = tlpi_as_f16(unit.low / (float)type->most);
     for (int j = 0; j < n_run; j++) {
         choose(&sub[j], want[j], b->unit, type->most, &b->s[j], &b->m[j]);
-        encode(&sub[j], at_multiples(b->unit, b->s[j], b->m[j]), code);
-        for (int i = 0; i < type->n; i++)
-            *q++ = (uint8_t)tlpi_round_in(code[i], 0, type->top);
+        put_codes(&sub[j], at_multiples(b->unit, b->s[j], b->m[j]),
+                  q + type->n * j);
     }
 }
 
@@ -208,12 +220,12 @@ static void put_unit(affine unit, uint8_t *at)
     tlpi_store_f16(at + 2, unit.low);
 }
 
-void tlpi_quantize_q2_k(const float *x, uint8_t *b)
+void tlpi_quantize_q2_k(const float *x, const float *importance, uint8_t *b)
 {
     affine_block a;
     uint8_t q[SUPER];
 
-    quantize(&q2_k, x, &a, q);
+    quantize(&q2_k, x, importance, &a, q);
     for (int j = 0; j < 16; j++)
         b[j] = (uint8_t)(a.s[j] | a.m[j] << 4);
     tlpi_k_put_low_bits(q, b + 16);
@@ -221,13 +233,14 @@ void tlpi_quantize_q2_k(const float *x, uint8_t *b)
 }
 
 /* Q4_K and Q5_K, which has fifth bits. */
-static void block_q45_k(const affine_type *type, const float *x, uint8_t *b,
-                        uint8_t *high, uint8_t *nib)
+static void block_q45_k(const affine_type *type, const float *x,
+                        const float *importance, uint8_t *b, uint8_t *high,
+                        uint8_t *nib)
 {
     affine_block a;
     uint8_t q[SUPER];
 
-    quantize(type, x, &a, q);
+    quantize(type, x, importance, &a, q);
     put_unit(a.unit, b);
     tlpi_kquant_pack(a.s, a.m, b + 4);
     memset(nib, 0, 128);
@@ -241,12 +254,42 @@ static void block_q45_k(const affine_type *type, const float *x, uint8_t *b,
     }
 }
 
-void tlpi_quantize_q4_k(const float *x, uint8_t *b)
+void tlpi_quantize_q4_k(const float *x, const float *importance, uint8_t *b)
 {
-    block_q45_k(&q4_k, x, b, NULL, b + 16);
+    block_q45_k(&q4_k, x, importance, b, NULL, b + 16);
 }
 
-void tlpi_quantize_q5_k(const float *x, uint8_t *b)
+void tlpi_quantize_q5_k(const float *x, const float *importance, uint8_t *b)
 {
-    block_q45_k(&q5_k, x, b, b + 16, b + 48);
+    block_q45_k(&q5_k, x, importance, b, b + 16, b + 48);
+}
+
+/* ==== Q4_1, Q5_1 ========================================================= */
+
+static void block_q45_1(const affine_type *type, const float *x,
+                        const float *importance, uint8_t *dm, uint8_t q[32])
+{
+    sub_block s;
+
+    weigh(&s, type, x, importance);
+    affine a = fit(&s);
+    a = (affine){ tlpi_as_f16(a.step), tlpi_as_f16(a.low) };
+    put_codes(&s, a, q);
+    put_unit((affine){ a.step, -a.low }, dm);
+}
+
+void tlpi_search_q4_1(const float *x, const float *importance, uint8_t *b)
+{
+    uint8_t q[32];
+
+    block_q45_1(&q4_1, x, importance, b, q);
+    tlpi_pack32(q, b + 4, NULL);
+}
+
+void tlpi_search_q5_1(const float *x, const float *importance, uint8_t *b)
+{
+    uint8_t q[32];
+
+    block_q45_1(&q5_1, x, importance, b, q);
+    tlpi_pack32(q, b + 8, b + 4);
 }
