@@ -2278,6 +2278,9 @@ TLP_API tlp_status tlp_engine_step(int32_t *n_left,
 /**
  * Start a thread of the library that takes steps while there are requests.
  *
+ * With ranks in other processes an idle thread evaluates a token once a second,
+ * so that it notices ranks that have failed.
+ *
  * @param engine  engine
  * @return TLP_OK; TLP_ESTATE if it was started before; TLP_ENOMEM
  * @since 0.1
@@ -2389,6 +2392,10 @@ typedef struct tlp_engine_stats {
     uint64_t n_draft;      /**< guessed tokens that were evaluated            */
     uint64_t n_accepted;   /**< of ended requests, guessed tokens that the
                                 sampler chose                                 */
+    int32_t n_seq;         /**< sequences of the session                      */
+    int32_t n_ctx;         /**< positions of a sequence                       */
+    int64_t n_position;    /**< positions that sequences held after the last
+                                step                                          */
 } tlp_engine_stats;
 
 /**
@@ -2401,6 +2408,19 @@ typedef struct tlp_engine_stats {
  */
 TLP_API tlp_status tlp_engine_get_stats(tlp_engine_stats *out,
                                         tlp_engine *engine) TLP_NODISCARD;
+
+/**
+ * Get the counters and sizes of an engine's session, as they were after its last
+ * step.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param engine    engine
+ * @return TLP_OK
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_get_session_stats(tlp_session_stats *out,
+                                                tlp_engine *engine)
+    TLP_NODISCARD;
 
 /** @} */
 

@@ -66,7 +66,7 @@ AT(tlp_event, user, 88);
 AT(tlp_event, n_draft, 96);
 AT(tlp_event, n_accepted, 100);
 
-SIZE(tlp_engine_stats, 120);
+SIZE(tlp_engine_stats, 136);
 AT(tlp_engine_stats, n_waiting, 8);
 AT(tlp_engine_stats, n_running, 12);
 AT(tlp_engine_stats, n_choice, 16);
@@ -83,6 +83,9 @@ AT(tlp_engine_stats, step_seconds, 88);
 AT(tlp_engine_stats, worst_gap, 96);
 AT(tlp_engine_stats, n_draft, 104);
 AT(tlp_engine_stats, n_accepted, 112);
+AT(tlp_engine_stats, n_seq, 120);
+AT(tlp_engine_stats, n_ctx, 124);
+AT(tlp_engine_stats, n_position, 128);
 
 _Static_assert(TLP_EVENT_PROMPT == 1 && TLP_EVENT_PROMPT_TOKEN == 2 &&
                    TLP_EVENT_TOKEN == 3 && TLP_EVENT_STOP == 4 &&

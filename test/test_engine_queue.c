@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 
+#include "engine/engine_state.h"
 #include "support/engine_rig.h"
 
 #define N_VOCAB 288
@@ -162,5 +163,69 @@ Test(engine_queue, a_full_engine_takes_no_more)
     engine_finish(r.engine, list, 2, true);
     engine_submit(&rec[2], r.engine, &q);
     engine_finish(r.engine, list + 2, 1, true);
+    engine_rig_close(&r);
+}
+
+/* ==== ranks ============================================================== */
+
+Test(engine_queue, counters_of_the_session)
+{
+    engine_rig r = engine_rig_small("par:1-2", 2, 3, 0);
+    tlp_session_stats s = { .struct_size = sizeof s };
+    engine_record rec, *list = &rec;
+    int32_t ids[2] = { 9, 8 };
+    tlp_request q = engine_request(ids, 2, 3);
+
+    CHECK_OK(tlp_engine_get_session_stats(&s, r.engine));
+    cr_expect(s.n_rank == 2 && s.n_step == 0 && s.kv_bytes > 0);
+    engine_submit(&rec, r.engine, &q);
+    engine_finish(r.engine, &list, 1, true);
+    CHECK_OK(tlp_engine_get_session_stats(&s, r.engine));
+    /* The prompt, and two tokens that were chosen; a step has 2 all-reduces for
+     * each of three layers and 1 for the pair. */
+    cr_expect(s.n_step == 3 && s.n_prefill == 2 && s.n_decode == 2);
+    cr_expect_eq(s.allreduces, 3 * 7);
+    tlp_engine_stats e = engine_rig_stats(&r);
+    cr_expect(e.n_seq == 3 && e.n_ctx == 128 && e.n_position == 4);
+    s.struct_size = 4;
+    cr_expect_eq(tlp_engine_get_session_stats(&s, r.engine), TLP_EINVAL);
+    cr_expect_eq(tlp_engine_get_session_stats(NULL, r.engine), TLP_EINVAL);
+    cr_expect_eq(tlp_engine_get_stats(NULL, r.engine), TLP_EINVAL);
+    engine_rig_close(&r);
+}
+
+/* A look at idle ranks changes nothing that a sequence holds. */
+Test(engine_queue, idle_ranks_are_looked_at)
+{
+    engine_rig r = engine_rig_small("serial", 1, 2, 0);
+    engine_record rec[2], *list[2] = { &rec[0], &rec[1] };
+    int32_t ids[20];
+    tlp_request q = engine_request(ids, 20, 30);
+    tlp_event *v = NULL;
+
+    rig_tokens(ids, 20, 288, 1);
+    r.engine->session->cfg.remote = true; /* as with ranks in processes */
+    CHECK_OK(tlp_engine_start(r.engine));
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(tlp_engine_next(&v, r.engine, 1500)); /* idle */
+        cr_assert_null(v);
+        engine_submit(&rec[i], r.engine, &q);
+        engine_finish(r.engine, &list[i], 1, false);
+    }
+    cr_expect_eq(rec[1].n_cached, 19);
+    cr_expect_arr_eq(rec[1].choice[0].token, rec[0].choice[0].token,
+                     30 * sizeof(int32_t));
+    engine_rig_close(&r);
+}
+
+Test(engine_queue, a_rank_that_fails_while_idle_is_noticed)
+{
+    engine_rig r = engine_rig_small("serial", 1, 2, 0);
+    tlp_event *v = NULL;
+
+    r.engine->session->cfg.remote = true;
+    r.engine->session->broken = true; /* what a command does whose rank fails */
+    CHECK_OK(tlp_engine_start(r.engine));
+    cr_expect_eq(tlp_engine_next(&v, r.engine, 20000), TLP_ECOMM);
     engine_rig_close(&r);
 }

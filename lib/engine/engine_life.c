@@ -11,6 +11,7 @@
 #define DEFAULT_CHUNK 64
 #define DEFAULT_SEQS 8
 #define DEFAULT_DRAFT 8
+#define CHECK_MS 1000 /* between two looks at idle ranks */
 
 /* Numbers of requests have 16 bits for a slot. */
 enum { MAX_REQUESTS = 1 << 16 };
@@ -83,9 +84,9 @@ static void init_locks(tlp_engine *e)
 
     pthread_mutex_init(&e->lock, NULL);
     pthread_mutex_init(&e->step_lock, NULL);
-    pthread_cond_init(&e->work, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&e->work, &attr);
     pthread_cond_init(&e->news, &attr);
     pthread_condattr_destroy(&attr);
 }
@@ -143,6 +144,7 @@ tlp_status tlp_engine_create(tlp_engine **out, tlp_plan *plan,
     init_locks(e);
     TLP_TRY(create_session(e, &o));
     TLP_TRY(alloc_tables(e));
+    tlpi_engine_count_session(e);
     *out = e;
     e = NULL;
 done:
@@ -201,14 +203,35 @@ tlp_status tlp_engine_step(int32_t *n_left, tlp_engine *e)
     return st;
 }
 
+/* Wait under lock for a request or for the end, with ranks in other processes
+ * at most until they are to be looked at; false then. */
+static bool wait_for_work(tlp_engine *e)
+{
+    struct timespec end = tlpi_engine_in_ms(CHECK_MS);
+    int err = 0;
+
+    while (!e->stopping && e->waiting.n + e->running.n == 0 && err == 0) {
+        if (e->session->cfg.remote)
+            err = pthread_cond_timedwait(&e->work, &e->lock, &end);
+        else
+            pthread_cond_wait(&e->work, &e->lock);
+    }
+    return err == 0;
+}
+
 /* Wait for requests; false when the engine is to stop. */
 static bool has_work(tlp_engine *e)
 {
-    pthread_mutex_lock(&e->lock);
-    while (!e->stopping && e->waiting.n + e->running.n == 0)
-        pthread_cond_wait(&e->work, &e->lock);
-    bool more = !e->stopping;
-    pthread_mutex_unlock(&e->lock);
+    bool more, found;
+
+    do {
+        pthread_mutex_lock(&e->lock);
+        found = wait_for_work(e);
+        more = !e->stopping;
+        pthread_mutex_unlock(&e->lock);
+        if (!found && tlpi_engine_check_ranks(e) != TLP_OK)
+            return false;
+    } while (!found);
     return more;
 }
 
@@ -281,10 +304,29 @@ tlp_status tlp_engine_get_stats(tlp_engine_stats *out, tlp_engine *e)
 
     if (st != TLP_OK)
         return st;
+    if (!out)
+        return tlpi_fail(TLP_EINVAL, "out is required");
     pthread_mutex_lock(&e->lock);
     s = e->stats;
+    s.n_seq = e->n_seq;
+    s.n_ctx = e->n_ctx;
     s.n_waiting = e->waiting.n;
     s.n_running = e->running.n;
     pthread_mutex_unlock(&e->lock);
     return tlpi_struct_write(out, &s, sizeof(s), "tlp_engine_stats");
+}
+
+tlp_status tlp_engine_get_session_stats(tlp_session_stats *out, tlp_engine *e)
+{
+    tlp_session_stats s;
+    tlp_status st = tlpi_engine_check(e);
+
+    if (st != TLP_OK)
+        return st;
+    if (!out)
+        return tlpi_fail(TLP_EINVAL, "out is required");
+    pthread_mutex_lock(&e->lock);
+    s = e->session_stats;
+    pthread_mutex_unlock(&e->lock);
+    return tlpi_struct_write(out, &s, sizeof(s), "tlp_session_stats");
 }

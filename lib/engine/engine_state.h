@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "engine/draft.h"
 #include "session/session.h"
@@ -57,6 +58,7 @@ struct tlp_engine {
     tlp_status broken; /* TLP_OK; the status after a rank failed */
     char broken_text[512];
     tlp_engine_stats stats;
+    tlp_session_stats session_stats; /* after the last step */
     bool started;
     pthread_t thread;
 
@@ -81,6 +83,9 @@ static inline int32_t tlpi_engine_slot(uint64_t id)
     return (int32_t)(id & 0xffff);
 }
 
+/* The time of the clock of `work` and `news` in this many milliseconds. */
+struct timespec tlpi_engine_in_ms(int32_t ms);
+
 /* Append an event. */
 void tlpi_engine_post(tlp_engine *e, tlpi_event *event);
 
@@ -93,6 +98,11 @@ tlp_status tlpi_engine_admit(tlp_engine *e);
 /* step.c: one step; the caller holds step_lock.  TLP_ECOMM and TLP_ETIMEDOUT
  * have ended every request. */
 tlp_status tlpi_engine_step(tlp_engine *e);
+/* With nothing to do: notice ranks in other processes that have failed.  The
+ * caller holds step_lock. */
+tlp_status tlpi_engine_check_ranks(tlp_engine *e);
+/* Copy the counters of the session; on the thread that steps. */
+void tlpi_engine_count_session(tlp_engine *e);
 /* End all requests that wait or run. */
 void tlpi_engine_end_all(tlp_engine *e, int reason, tlp_status status,
                          const char *text);

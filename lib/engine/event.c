@@ -90,8 +90,7 @@ static tlpi_event *take(tlp_engine *e)
     return event;
 }
 
-/* The time of the clock of `news` in so many milliseconds. */
-static struct timespec in_ms(int32_t ms)
+struct timespec tlpi_engine_in_ms(int32_t ms)
 {
     struct timespec t;
 
@@ -109,7 +108,7 @@ static struct timespec in_ms(int32_t ms)
  * over. */
 static void wait_for_event(tlp_engine *e, int32_t timeout_ms)
 {
-    struct timespec end = in_ms(timeout_ms);
+    struct timespec end = tlpi_engine_in_ms(timeout_ms);
     int err = 0;
 
     while (!e->first_event && !e->stopped && !e->broken && err == 0) {

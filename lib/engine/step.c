@@ -283,6 +283,21 @@ static tlp_status evaluate(tlp_engine *e)
     return TLP_OK;
 }
 
+void tlpi_engine_count_session(tlp_engine *e)
+{
+    tlp_session_stats s = { .struct_size = sizeof(s) };
+    int64_t n = 0;
+
+    if (tlp_session_get_stats(&s, e->session) != TLP_OK)
+        return;
+    for (int32_t i = 0; i < e->n_seq; i++)
+        n += tlp_session_pos(e->session, i);
+    pthread_mutex_lock(&e->lock);
+    e->session_stats = s;
+    e->stats.n_position = n;
+    pthread_mutex_unlock(&e->lock);
+}
+
 static void count_step(tlp_engine *e, double begin)
 {
     double seconds = tlpi_now() - begin;
@@ -294,6 +309,7 @@ static void count_step(tlp_engine *e, double begin)
     e->stats.n_draft += (uint64_t)e->n_guess;
     e->stats.step_seconds += seconds;
     pthread_mutex_unlock(&e->lock);
+    tlpi_engine_count_session(e);
 }
 
 /* Every request ends with the text of the rank that failed. */
@@ -330,4 +346,29 @@ tlp_status tlpi_engine_step(tlp_engine *e)
     close_ended(e);
 done:
     return st == TLP_OK ? TLP_OK : break_engine(e, st);
+}
+
+/* Evaluate the last token of sequence 0 once more, or any token of an empty
+ * sequence: it then holds what it held before. */
+static tlp_status evaluate_again(tlp_engine *e)
+{
+    int32_t pos = tlp_session_pos(e->session, 0), keep = TLPI_MAX(pos - 1, 0);
+    int32_t token = pos > 0 ? tlpi_session_history(e->session, 0)[keep] : 0;
+    const int32_t seq = 0;
+    const uint8_t want = 0;
+    const tlp_batch b = { sizeof(b), 1, &token, &seq, &want };
+    tlp_status st = tlp_session_rewind(e->session, 0, keep);
+
+    if (st == TLP_OK)
+        st = tlp_session_eval(e->session, &b);
+    if (st == TLP_OK)
+        st = tlp_session_rewind(e->session, 0, pos);
+    return st;
+}
+
+tlp_status tlpi_engine_check_ranks(tlp_engine *e)
+{
+    tlp_status st = evaluate_again(e);
+
+    return tlpi_engine_is_fatal(st) ? break_engine(e, st) : TLP_OK;
 }
