@@ -590,7 +590,6 @@ Test(quantize, bad_arguments)
     int before = written_n_beside(out);
     refuse(NULL, out, "Q8_0", TLP_EINVAL, "required");
     refuse(m, NULL, "Q8_0", TLP_EINVAL, "required");
-    refuse(m, out, NULL, TLP_EINVAL, "required");
     refuse(m, out, "Q4", TLP_EINVAL, "Q5_K_M expected");
     refuse(m, out, "q4_0", TLP_EINVAL, "type q4_0");
     refuse(v, out, "Q4_0", TLP_EINVAL, "vocab_only");
