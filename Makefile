@@ -61,6 +61,10 @@ V      ?= 0 # show commands
 # asks whether there is an mpicc.
 MPI ?= auto
 
+# `tlp serve` needs libmicrohttpd: 1, 0 or auto, which asks pkg-config.  Without
+# it the tool says so.
+SERVE ?= auto
+
 FUZZ_SECONDS ?= 60
 
 on = $(filter 1,$(firstword $($(1))))
@@ -89,6 +93,13 @@ DEP_CFLAGS = $(if $(DEP_FOUND),$(call once,DEP_CFLAGS,$(PKG_CONFIG) --cflags \
              $(DEPS)))
 DEP_LIBS   = $(if $(DEP_FOUND),$(call once,DEP_LIBS,$(PKG_CONFIG) --libs \
              $(DEPS)))
+
+has_serve := $(if $(filter auto,$(SERVE)),$(shell $(PKG_CONFIG) --exists \
+             libmicrohttpd && echo yes),$(call on,SERVE))
+SERVE_CFLAGS = $(if $(has_serve),$(call once,SERVE_CFLAGS,$(PKG_CONFIG) \
+               --cflags libmicrohttpd))
+SERVE_LIBS   = $(if $(has_serve),$(call once,SERVE_LIBS,$(PKG_CONFIG) --libs \
+               libmicrohttpd))
 
 has_mpi := $(if $(filter auto,$(MPI)),$(shell command -v $(MPICC)),$(strip \
            $(call on,MPI)))
@@ -163,7 +174,9 @@ endif
 
 MPI_SRC     := $(wildcard lib/mpi/*.c)
 LIB_SRC     := $(filter-out $(MPI_SRC),$(wildcard lib/*/*.c))
-TOOL_SRC    := $(wildcard src/*.c)
+TOOL_SRC    := $(filter-out $(if $(has_serve),src/serve_absent.c, \
+               src/cmd_serve.c $(filter-out src/serve_absent.c, \
+               $(wildcard src/serve_*.c))),$(wildcard src/*.c))
 SUPPORT_SRC := $(wildcard test/support/*.c)
 TEST_SRC    := $(wildcard test/test_*.c)
 TEST_CXX_SRC := $(wildcard test/test_*.cc)
@@ -182,7 +195,8 @@ CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/%.o)
 EMU_OBJ  := $(patsubst %.cc,$(BUILD)/%.o,$(wildcard test/cuda/emu/*.cc))
 EMU_CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/emu/%.o)
 # TSan does not know the emulation's fibers.
-TESTS    := $(filter-out $(if $(call on,TSAN),$(BUILD)/test/test_cuda%), \
+TESTS    := $(filter-out $(if $(call on,TSAN),$(BUILD)/test/test_cuda%) \
+            $(if $(has_serve),,$(BUILD)/test/test_tool_serve%), \
             $(TEST_SRC:%.c=$(BUILD)/%) $(TEST_CXX_SRC:%.cc=$(BUILD)/%))
 HOSTS    := $(addprefix $(BUILD)/test/hosts/,delay probe hosts.sh rsh.sh)
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
@@ -254,9 +268,10 @@ $(EMU_PLUGIN): $(EMU_CUDA_OBJ) $(EMU_OBJ) cuda/libtlp_cuda.map
 # The tool carries the library in itself: it runs from any folder, before and
 # after installing, without a run path.
 $(TOOL): $(TOOL_OBJ) $(STATIC)
-	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TLP_LIBS) \
-	    $(LDLIBS)
+	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(SERVE_LIBS) \
+	    $(TLP_LIBS) $(LDLIBS)
 
+$(BUILD)/src/%.o: private TLP_CFLAGS += $(DEP_CFLAGS) $(SERVE_CFLAGS)
 $(BUILD)/lib/%.o $(BUILD)/test/%.o: private TLP_CFLAGS += $(LIB_CFLAGS)
 $(BUILD)/test/%.o: private TLP_CFLAGS += $(TEST_CFLAGS)
 $(BUILD)/lib/%.o: private TLP_CFLAGS += $(RELEASE_CFLAGS)
@@ -411,7 +426,7 @@ SLOW_TESTS := cuda_comm cuda_comm_norm cuda_models examples hosts invariance mpi
 # Measure time or bandwidth, or watch peers against a clock: run alone.
 ALONE_TESTS := comm_end examples hosts mpi_cut mpi_faults mpi_peer \
                mpi_transport predict tool_bandwidth tool_interrupt \
-               tool_measure tool_mpi wait
+               tool_measure tool_mpi tool_serve_life tool_serve_mpi wait
 tests_named = $(addprefix $(BUILD)/test/test_,$(1))
 FAST_TESTS := $(filter-out $(call tests_named,$(SLOW_TESTS)),$(TESTS))
 
@@ -659,7 +674,7 @@ help: ## this text
 	    awk -F': ' '{ printf "  %-22s%s\n", $$1, $$2 }'
 	@echo 'Variables:'
 	@echo '  CC CXX AR NVCC CFLAGS CXXFLAGS CPPFLAGS LDFLAGS LDLIBS NVCCFLAGS'
-	@echo '  MPI MPICC'
+	@echo '  MPI MPICC SERVE'
 	@echo '  BUILD PREFIX DESTDIR BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR'
 	@echo '  TOOL_NAME: the installed tool is called so; tlp unless told'
 	@echo '  PKG_CONFIG CLANG CLANG_FORMAT DOXYGEN INSTALL FUZZ_SECONDS PYTHON'

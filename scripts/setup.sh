@@ -7,7 +7,7 @@
 set -eu
 
 build='build-essential pkg-config libpcre2-dev libjansson-dev
-       libhwloc-dev python3-minimal python3-pip'
+       libhwloc-dev libmicrohttpd-dev python3-minimal python3-pip'
 check='libcriterion-dev openmpi-bin libopenmpi-dev iproute2 python3-pycparser
        python3-jinja2 locales'
 
@@ -42,6 +42,7 @@ present() {
     clang-format) command -v "${CLANG_FORMAT:-clang-format}" ;;
     libpcre2-dev) pkg-config --exists libpcre2-8 ;;
     libjansson-dev) pkg-config --exists jansson ;;
+    libmicrohttpd-dev) pkg-config --exists libmicrohttpd ;;
     libhwloc-dev) pkg-config --exists hwloc ;;
     esac >/dev/null 2>&1
 }

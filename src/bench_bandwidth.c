@@ -145,6 +145,6 @@ void bench_bandwidth_json_plan(const bench *b, const contender *c, json *j)
     if (!b->bandwidth.wanted)
         return;
     json_int(j, "weight_bytes", (int64_t)c->cost.sum_rank_bytes);
-    json_real(j, "kv_bytes", c->kv_bytes);
-    json_real(j, "bandwidth_share", share(&b->bandwidth, c));
+    json_number(j, "kv_bytes", c->kv_bytes);
+    json_number(j, "bandwidth_share", share(&b->bandwidth, c));
 }

@@ -128,11 +128,12 @@ static void json_rates(json *j, const char *key, const bench_link *l,
                        size_t base)
 {
     json_open(j, key, '{');
-    json_real(j, "half", median_at(l, base + offsetof(tlp_link_rates, half)));
-    json_real(j, "byte", median_at(l, base + offsetof(tlp_link_rates, byte)));
-    json_real(j, "attend",
-              median_at(l, base + offsetof(tlp_link_rates, attend)));
-    json_real(j, "stall", median_at(l, base + offsetof(tlp_link_rates, stall)));
+    json_number(j, "half", median_at(l, base + offsetof(tlp_link_rates, half)));
+    json_number(j, "byte", median_at(l, base + offsetof(tlp_link_rates, byte)));
+    json_number(j, "attend",
+                median_at(l, base + offsetof(tlp_link_rates, attend)));
+    json_number(j, "stall",
+                median_at(l, base + offsetof(tlp_link_rates, stall)));
     json_close(j, '}');
 }
 
@@ -142,10 +143,12 @@ static void json_sizes(json *j, const bench_link *l)
     for (int i = 0; i < l->link[0].n_size; i++) {
         json_open(j, NULL, '{');
         json_int(j, "floats", l->link[0].size[i]);
-        json_real(j, "allreduce",
-                  median_at(l, place(offsetof(tlp_link, allreduce), i)));
-        json_real(j, "late", median_at(l, place(offsetof(tlp_link, late), i)));
-        json_real(j, "send", median_at(l, place(offsetof(tlp_link, send), i)));
+        json_number(j, "allreduce",
+                    median_at(l, place(offsetof(tlp_link, allreduce), i)));
+        json_number(j, "late",
+                    median_at(l, place(offsetof(tlp_link, late), i)));
+        json_number(j, "send",
+                    median_at(l, place(offsetof(tlp_link, send), i)));
         json_close(j, '}');
     }
     json_close(j, ']');
@@ -158,20 +161,20 @@ static void json_forecast(json *j, const forecast *f)
     json_open(j, NULL, '{');
     json_text(j, "plan", f->text);
     json_int(j, "n_rank", f->n_rank);
-    json_real(j, "decode", f->decode);
-    json_real(j, "decode_ratio", f->ratio);
-    json_real(j, "prefill", f->prefill);
+    json_number(j, "decode", f->decode);
+    json_number(j, "decode_ratio", f->ratio);
+    json_number(j, "prefill", f->prefill);
     if (m) {
-        json_real(j, "decode_error_percent",
-                  error_of(f->decode, m->decode.median));
-        json_real(j, "prefill_error_percent",
-                  error_of(f->prefill, m->prefill.median));
+        json_number(j, "decode_error_percent",
+                    error_of(f->decode, m->decode.median));
+        json_number(j, "prefill_error_percent",
+                    error_of(f->prefill, m->prefill.median));
     }
-    json_real(j, "seconds", f->token.seconds);
-    json_real(j, "compute_seconds", f->token.compute_seconds);
-    json_real(j, "command_seconds", f->token.command_seconds);
-    json_real(j, "send_seconds", f->token.send_seconds);
-    json_real(j, "allreduce_seconds", f->token.allreduce_seconds);
+    json_number(j, "seconds", f->token.seconds);
+    json_number(j, "compute_seconds", f->token.compute_seconds);
+    json_number(j, "command_seconds", f->token.command_seconds);
+    json_number(j, "send_seconds", f->token.send_seconds);
+    json_number(j, "allreduce_seconds", f->token.allreduce_seconds);
     json_close(j, '}');
 }
 
@@ -184,13 +187,13 @@ void bench_link_json(const bench *b, json *j)
     if (!l->wanted)
         return;
     json_open(j, "link", '{');
-    json_real(j, "command", MEDIAN(l, command));
-    json_real(j, "head_byte", MEDIAN(l, head_byte));
+    json_number(j, "command", MEDIAN(l, command));
+    json_number(j, "head_byte", MEDIAN(l, head_byte));
     json_rates(j, "decode", l, offsetof(tlp_link, decode));
     json_rates(j, "prefill", l, offsetof(tlp_link, prefill));
     json_open(j, "stage", '[');
     for (int i = 0; i < b->e.info.n_layer; i++)
-        json_real(j, NULL, l->stage[i]);
+        json_number(j, NULL, l->stage[i]);
     json_close(j, ']');
     json_sizes(j, l);
     json_close(j, '}');
@@ -198,6 +201,6 @@ void bench_link_json(const bench *b, json *j)
     for (size_t i = 0; i < l->n_row; i++)
         json_forecast(j, &l->row[i]);
     json_close(j, ']');
-    json_real(j, "allreduce_share", t->allreduce_seconds / t->seconds);
+    json_number(j, "allreduce_share", t->allreduce_seconds / t->seconds);
     json_text(j, "verdict", l->verdict);
 }

@@ -73,9 +73,9 @@ static void print_table(const bench *b)
 void bench_json_series(json *j, const char *key, const series *s)
 {
     json_open(j, key, '{');
-    json_real(j, "median", s->median);
-    json_real(j, "min", s->min);
-    json_real(j, "max", s->max);
+    json_number(j, "median", s->median);
+    json_number(j, "min", s->min);
+    json_number(j, "max", s->max);
     json_close(j, '}');
 }
 
@@ -99,10 +99,10 @@ static void json_plans(const bench *b, json *j)
         json_int(j, "exchanges_per_token", c->cost.exchanges);
         bench_json_series(j, "prefill", &c->prefill);
         bench_json_series(j, "decode", &c->decode);
-        json_real(j, "comm_seconds", c->comm.median);
-        json_real(j, "decode_ratio", c->decode.median / first->decode.median);
-        json_real(j, "prefill_ratio",
-                  c->prefill.median / first->prefill.median);
+        json_number(j, "comm_seconds", c->comm.median);
+        json_number(j, "decode_ratio", c->decode.median / first->decode.median);
+        json_number(j, "prefill_ratio",
+                    c->prefill.median / first->prefill.median);
         bench_bandwidth_json_plan(b, c, j);
         json_close(j, '}');
     }

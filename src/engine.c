@@ -243,28 +243,55 @@ static void warn_of_context(engine *e, int64_t n_ctx)
         (long long)n_ctx, e->info.n_ctx_train);
 }
 
-int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
-                          tlp_session **session)
+/* Session options that show the progress of loading. */
+static int begin_loading(const engine *e, int64_t n_ctx, cli_progress *bar,
+                         tlp_session_options *opts)
 {
-    cli_progress bar;
-
     if (n_ctx > INT32_MAX)
         return cli_fail("%lld tokens are more than a context can hold",
                         (long long)n_ctx);
+    *opts = engine_session_options(e, (int)n_ctx);
+    opts->progress = cli_progress_step;
+    opts->progress_data = bar;
+    cli_progress_start(bar, "loading");
+    return CLI_OK;
+}
 
-    tlp_session_options opts = engine_session_options(e, (int)n_ctx);
-
-    opts.progress = cli_progress_step;
-    opts.progress_data = &bar;
-    cli_progress_start(&bar, "loading");
-
-    tlp_status st = tlp_session_create(session, plan, &opts);
-
-    cli_progress_end(&bar);
+static int end_loading(engine *e, int64_t n_ctx, cli_progress *bar,
+                       tlp_status st)
+{
+    cli_progress_end(bar);
     if (st != TLP_OK)
         return engine_fail(st);
     warn_of_context(e, n_ctx);
     return CLI_OK;
+}
+
+int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
+                          tlp_session **session)
+{
+    cli_progress bar;
+    tlp_session_options opts;
+    int rc = begin_loading(e, n_ctx, &bar, &opts);
+
+    return rc == CLI_OK ? end_loading(e, n_ctx, &bar,
+                                      tlp_session_create(session, plan, &opts))
+                        : rc;
+}
+
+int engine_create_requests(engine *e, tlp_plan *plan, int64_t n_ctx, int n_seq,
+                           const tlp_engine_options *opts, tlp_engine **out)
+{
+    cli_progress bar;
+    tlp_session_options session;
+    tlp_engine_options o = *opts;
+    int rc = begin_loading(e, n_ctx, &bar, &session);
+
+    if (rc != CLI_OK)
+        return rc;
+    session.n_seq = n_seq;
+    o.session = &session;
+    return end_loading(e, n_ctx, &bar, tlp_engine_create(out, plan, &o));
 }
 
 int engine_open_session(engine *e, int64_t n_ctx)

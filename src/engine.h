@@ -133,6 +133,9 @@ tlp_session_options engine_session_options(const engine *e, int n_ctx);
 int engine_parse_plan(const engine *e, const char *text, tlp_plan **plan);
 int engine_create_session(engine *e, tlp_plan *plan, int64_t n_ctx,
                           tlp_session **session);
+/* An engine of requests with n_seq sequences; opts->session is set here. */
+int engine_create_requests(engine *e, tlp_plan *plan, int64_t n_ctx, int n_seq,
+                           const tlp_engine_options *opts, tlp_engine **out);
 /* Open plan and session by the options. */
 int engine_open_session(engine *e, int64_t n_ctx);
 void engine_close(engine *e);

@@ -93,7 +93,7 @@ static void print_json(const eval *v, const score *s, double seconds)
         json_close(&j, '}');
     }
     json_close(&j, ']');
-    json_real(&j, "seconds", seconds);
+    json_number(&j, "seconds", seconds);
     json_close(&j, '}');
     putchar('\n');
 }

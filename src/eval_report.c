@@ -80,12 +80,12 @@ void eval_print_unit(const estimate *x, const char *units)
 void eval_json_interval(json *j, const char *key, const estimate *x)
 {
     if (!x->has_interval) {
-        json_real(j, key, NAN);
+        json_number(j, key, NAN);
         return;
     }
     json_open(j, key, '[');
-    json_real(j, NULL, x->lo);
-    json_real(j, NULL, x->hi);
+    json_number(j, NULL, x->lo);
+    json_number(j, NULL, x->hi);
     json_close(j, ']');
 }
 
@@ -94,6 +94,6 @@ void eval_json(json *j, const char *key, const estimate *x)
     char name[64];
 
     snprintf(name, sizeof name, "%s_ci", key);
-    json_real(j, key, x->mean);
+    json_number(j, key, x->mean);
     eval_json_interval(j, name, x);
 }

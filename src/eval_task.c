@@ -143,7 +143,7 @@ static void print_json(const eval *v, const task_result *r)
         eval_json(&j, "agreement", &r->same);
         eval_json(&j, "agreement_norm", &r->same_norm);
     }
-    json_real(&j, "seconds", r->seconds);
+    json_number(&j, "seconds", r->seconds);
     json_close(&j, '}');
     putchar('\n');
 }

@@ -198,13 +198,13 @@ static void json_reference(json *j, const eval *v, const text_result *r)
     estimate ppl = eval_exp(&r->reference_nll), ratio = eval_exp(&r->gap);
 
     eval_json_against(j, v);
-    json_real(j, "reference_nll", r->reference_nll.mean);
+    json_number(j, "reference_nll", r->reference_nll.mean);
     eval_json(j, "reference_ppl", &ppl);
     eval_json(j, "ppl_ratio", &ratio);
-    json_real(j, "kl_mean", r->kl.mean);
+    json_number(j, "kl_mean", r->kl.mean);
     eval_json_interval(j, "kl_ci", &r->kl);
-    json_real(j, "kl_median", r->kl_median);
-    json_real(j, "kl_p99", r->kl_p99);
+    json_number(j, "kl_median", r->kl_median);
+    json_number(j, "kl_p99", r->kl_p99);
     eval_json(j, "top1_agreement", &r->top1);
     eval_json(j, "same_top5", &r->top5);
 }
@@ -220,14 +220,14 @@ static void print_json(const eval *v, size_t n, const windows *w,
     json_int(&j, "predictions", (int64_t)w->n_prediction);
     json_int(&j, "windows", (int64_t)w->n);
     json_int(&j, "bos", v->text.n_bos > 0);
-    json_real(&j, "nll", r->nll.mean);
+    json_number(&j, "nll", r->nll.mean);
     eval_json(&j, "ppl", &ppl);
     json_int(&j, "effective_depth", r->cost.effective_depth);
     json_int(&j, "allreduces_per_token", engine_allreduces(&r->cost));
     json_int(&j, "exchanges_per_token", r->cost.exchanges);
     if (v->reference)
         json_reference(&j, v, r);
-    json_real(&j, "seconds", r->seconds);
+    json_number(&j, "seconds", r->seconds);
     json_close(&j, '}');
     putchar('\n');
 }

@@ -19,7 +19,15 @@ typedef struct json {
 void json_open(json *j, const char *key, char bracket); /* '{' or '[' */
 void json_close(json *j, char bracket);                 /* '}' or ']' */
 void json_text(json *j, const char *key, const char *value);
+/* Text of n bytes, which may be NULs. */
+void json_bytes(json *j, const char *key, const char *value, size_t n);
 void json_int(json *j, const char *key, int64_t value);
-void json_real(json *j, const char *key, double value);
+void json_number(json *j, const char *key, double value);
+/* A key of n bytes, for the value that comes next, which then has none. */
+void json_key(json *j, const char *key, size_t n);
+void json_flag(json *j, const char *key, bool value);
+void json_nothing(json *j, const char *key); /* null */
+
+bool json_is_utf8(const char *text, size_t n);
 
 #endif

@@ -34,7 +34,7 @@ void link_print(FILE *f, const link_time *l)
 void link_json(const link_time *l, json *j)
 {
     json_text(j, "link_path", l->path);
-    json_real(j, "link_seconds", l->seconds);
+    json_number(j, "link_seconds", l->seconds);
 }
 
 void link_warn(const link_time *l, int n_rank, double seconds,

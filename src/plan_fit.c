@@ -20,12 +20,12 @@ void fit_json(const fit_quality *q, json *j)
 {
     json_int(j, "windows", q->n_window);
     json_int(j, "held_out", q->n_held_out);
-    json_real(j, "kl_before", q->kl[0]);
-    json_real(j, "kl_after", q->kl[1]);
-    json_real(j, "ppl_before", q->ppl[0]);
-    json_real(j, "ppl_after", q->ppl[1]);
-    json_real(j, "top1_before", q->top1[0]);
-    json_real(j, "top1_after", q->top1[1]);
+    json_number(j, "kl_before", q->kl[0]);
+    json_number(j, "kl_after", q->kl[1]);
+    json_number(j, "ppl_before", q->ppl[0]);
+    json_number(j, "ppl_after", q->ppl[1]);
+    json_number(j, "top1_before", q->top1[0]);
+    json_number(j, "top1_after", q->top1[1]);
 }
 
 void fit_print(const fit_quality *q)

@@ -29,7 +29,7 @@ static void print_json(const train *v, const tlp_plan_train_report *r)
     fit_json(&FIT_QUALITY(r), &j);
     json_int(&j, "tokens", r->n_token);
     json_int(&j, "numbers", r->n_number);
-    json_real(&j, "seconds", r->seconds);
+    json_number(&j, "seconds", r->seconds);
     json_int(&j, "interrupted", r->canceled);
     train_curve_json(&v->curve, &j);
     json_close(&j, '}');

@@ -50,12 +50,12 @@ static int write_json(const study *s, const tlp_bridge_report *r)
     json_int(&j, "gaps", r->n_gap);
     json_int(&j, "maps", r->n_map);
     json_int(&j, "windows", r->n_window);
-    json_real(&j, "kl_before", r->kl_before);
-    json_real(&j, "kl_after", r->kl_after);
-    json_real(&j, "ppl_before", r->ppl_before);
-    json_real(&j, "ppl_after", r->ppl_after);
-    json_real(&j, "top1_before", r->top1_before);
-    json_real(&j, "top1_after", r->top1_after);
+    json_number(&j, "kl_before", r->kl_before);
+    json_number(&j, "kl_after", r->kl_after);
+    json_number(&j, "ppl_before", r->ppl_before);
+    json_number(&j, "ppl_after", r->ppl_after);
+    json_number(&j, "top1_before", r->top1_before);
+    json_number(&j, "top1_after", r->top1_after);
     json_close(&j, '}');
     fputs("\n", out.file);
     return out_commit(&out);

@@ -94,11 +94,11 @@ static void json_cell(json *j, const study *s, const cell *c)
     json_int(j, "end", c->end);
     json_int(j, "draws", study_n_draw(s, c));
     json_int(j, "effective_depth", c->depth);
-    json_real(j, "nll", c->nll);
-    json_real(j, "ppl", exp(c->nll));
-    json_real(j, "ppl_ratio", study_ratio(s, c));
+    json_number(j, "nll", c->nll);
+    json_number(j, "ppl", exp(c->nll));
+    json_number(j, "ppl_ratio", study_ratio(s, c));
     if (s->with_kl)
-        json_real(j, "kl_mean", c->kl);
+        json_number(j, "kl_mean", c->kl);
     json_close(j, '}');
 }
 

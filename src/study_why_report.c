@@ -170,7 +170,7 @@ static void json_place(json *j, const why_row *r)
         json_text(j, "half", half_name(r));
     json_text(j, "plan", r->plan);
     for (int v = 0; v < N_WHY; v++)
-        json_real(j, v == WHY_KL ? "kl_mean" : why_name(v), r->value[v]);
+        json_number(j, v == WHY_KL ? "kl_mean" : why_name(v), r->value[v]);
     json_close(j, '}');
 }
 
@@ -183,7 +183,7 @@ static void json_correlations(json *j, const why *w)
         json_open(j, kind_names[kind], '{');
         json_int(j, "n", (int64_t)why_rows_of(w, kind, &first));
         for (int v = 0; v < WHY_KL; v++)
-            json_real(j, why_name(v), why_correlation(w, kind, v));
+            json_number(j, why_name(v), why_correlation(w, kind, v));
         json_close(j, '}');
     }
     json_close(j, '}');

@@ -35,6 +35,8 @@ static const cli_command commands[] = {
       "Write a folder of Hugging Face as a GGUF file", cmd_convert },
     { "bench", "-m FILE [--plan PLAN]... | --bandwidth [-m FILE] [options]",
       "Compare the speed of plans in tokens per second", cmd_bench },
+    { "serve", "-m FILE [--host NAME] [--port N] [options]",
+      "Answer requests over HTTP, as OpenAI's API does", cmd_serve },
     { "worker", "-m FILE [options]",
       "Run as a worker rank for a command started on rank 0", cmd_worker },
 };

@@ -68,11 +68,11 @@ void train_curve_json(const train_curve *c, json *j)
         json_open(j, NULL, '{');
         json_int(j, "tokens", p->n_token);
         json_int(j, "step", p->step);
-        json_real(j, "loss", p->loss);
-        json_real(j, "kl", p->kl);
-        json_real(j, "ppl", p->ppl);
-        json_real(j, "top1", p->top1_agreement);
-        json_real(j, "seconds", p->seconds);
+        json_number(j, "loss", p->loss);
+        json_number(j, "kl", p->kl);
+        json_number(j, "ppl", p->ppl);
+        json_number(j, "top1", p->top1_agreement);
+        json_number(j, "seconds", p->seconds);
         json_int(j, "local", p->local);
         json_close(j, '}');
     }

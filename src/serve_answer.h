@@ -1,0 +1,78 @@
+/*
+ * serve_answer.h - the way from a request for text to its answer, at once or as
+ * a stream, for completions and chats.
+ *
+ * An answer has one or more prompts (parts), each of which is a request to the
+ * engine with `n` choices.  Choice k of part p is choice p * n + k of the
+ * answer.
+ */
+#ifndef SERVE_ANSWER_H
+#define SERVE_ANSWER_H
+
+#include "serve_generation.h"
+#include "serve_job.h"
+#include "serve_output.h"
+
+typedef struct answering answering;
+
+/* What an endpoint writes: JSON values of an open object or array. */
+typedef struct answer_style {
+    const char *prefix;       /* of ids */
+    const char *object;       /* "chat.completion" */
+    const char *chunk_object; /* of a stream */
+    /* The members of a choice that is complete. */
+    void (*whole)(json *j, const answering *a, const output *o, int part);
+    /* The members of a choice in a chunk: text that became certain, and the
+     * tokens that gave it. */
+    void (*piece)(json *j, answering *a, int choice, const char *text, size_t n,
+                  tlp_event *const *event, size_t n_event);
+    bool opens; /* a stream begins with an empty piece of each choice */
+} answer_style;
+
+/* A prompt, and what is known of it. */
+typedef struct answer_part {
+    event_list prompt; /* events of its tokens, with prompt_logprobs */
+    char *echo;        /* text in front of the choices, or NULL; owned */
+    size_t n_echo;
+} answer_part;
+
+struct answering {
+    call *call; /* valid until the answer is complete */
+    server *s;
+    int fd;
+    const answer_style *style;
+    generation_fields g;
+    serve_job *job;
+    answer_part *part;     /* [n_part] */
+    output *choice;        /* [n_part * n] */
+    int n_part, n, n_left; /* parts; choices of a part; parts that go on */
+    int64_t n_prompt, n_cached, n_generated;
+    char id[48];
+    int64_t created;
+    api_error error;
+    /* of a stream */
+    char *pending; /* text that the client has not got, or NULL */
+    size_t n_pending, sent;
+    bool over;
+};
+
+/* Room for n_part prompts with g->request.n_choice choices each; takes g.  NULL
+ * when out of memory. */
+answering *answering_make(call *c, const answer_style *style,
+                          generation_fields *g, int n_part);
+void answering_free(answering *a); /* NULL is allowed */
+
+/* The requests have been submitted, or one was refused with `st`: answer. */
+enum MHD_Result answering_reply(answering *a, tlp_status st);
+
+/* The members that every answer and chunk has. */
+void write_answer_head(json *j, const answering *a, const char *object);
+void write_usage(json *j, const answering *a);
+
+/* Take an event into the answer.  False: a->error says why it ends here. */
+bool answering_take(answering *a, tlp_event *event, int part);
+
+/* serve_stream.c: answer with chunks as events come. */
+enum MHD_Result answering_stream(answering *a);
+
+#endif

@@ -1,0 +1,254 @@
+/*
+ * serve_chat.c - /v1/chat/completions and /apply-template: conversations
+ * through the model's template.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "memo.h"
+#include "serve_answer.h"
+
+/* ==== the conversation =================================================== */
+
+/* JSON texts that the options point to. */
+typedef struct talk {
+    tlp_chat_options o;
+    char *messages, *tools, *documents, *kwargs;
+} talk;
+
+static void talk_free(talk *t)
+{
+    free(t->messages);
+    free(t->tools);
+    free(t->documents);
+    free(t->kwargs);
+}
+
+/* Without constraints nothing can make the model call a tool, or keep it from
+ * calling two. */
+static bool read_tool_choice(fields *f, bool *none)
+{
+    static const char why[] = "the server cannot constrain a text yet";
+    const json_t *choice = field(f, "tool_choice");
+    const char *word = json_string_value(choice);
+    bool parallel = true;
+
+    *none = word && !strcmp(word, "none");
+    if (choice && !*none && (!word || strcmp(word, "auto") != 0))
+        return field_refuse(f, "tool_choice", why);
+    if (!field_flag(f, "parallel_tool_calls", &parallel))
+        return false;
+    if (!parallel && field(f, "tools"))
+        return field_refuse(f, "parallel_tool_calls", why);
+    return field_refuse(f, "functions", "tools expected") &&
+           field_refuse(f, "function_call", "tool_choice expected");
+}
+
+static bool read_talk(talk *t, fields *f)
+{
+    bool no_tools = false, opens = true, goes_on = false;
+
+    *t = (talk){ .o = TLP_CHAT_OPTIONS_INIT };
+    if (!field_json(f, "messages", JSON_ARRAY, &t->messages) ||
+        !field_json(f, "tools", JSON_ARRAY, &t->tools) ||
+        !field_json(f, "documents", JSON_ARRAY, &t->documents) ||
+        !field_json(f, "chat_template_kwargs", JSON_OBJECT, &t->kwargs) ||
+        !read_tool_choice(f, &no_tools) ||
+        !field_flag(f, "continue_final_message", &goes_on))
+        return false;
+    opens = !goes_on;
+    if (!field_flag(f, "add_generation_prompt", &opens))
+        return false;
+    if (!t->messages)
+        return api_fail(f->error, MHD_HTTP_BAD_REQUEST, "messages", "missing",
+                        "messages: an array of messages expected");
+    if (no_tools || (t->tools && !strcmp(t->tools, "[]"))) {
+        free(t->tools);
+        t->tools = NULL;
+    }
+    t->o.messages_json = t->messages;
+    t->o.tools_json = t->tools;
+    t->o.documents_json = t->documents;
+    t->o.kwargs_json = t->kwargs;
+    t->o.add_generation_prompt = opens;
+    t->o.continue_final_message = goes_on;
+    return true;
+}
+
+/* ==== what is written ==================================================== */
+
+static void whole(json *j, const answering *a, const output *o, int part)
+{
+    (void)part;
+    json_open(j, "message", '{');
+    json_text(j, "role", "assistant");
+    json_bytes(j, "content", o->text ? o->text : "", o->n);
+    json_nothing(j, "refusal");
+    json_close(j, '}');
+    if (a->g.request.logprobs)
+        write_chat_logprobs(j, a->s->e.model, o->tokens.event, o->tokens.n);
+    else
+        json_nothing(j, "logprobs");
+}
+
+static void piece(json *j, answering *a, int choice, const char *text, size_t n,
+                  tlp_event *const *event, size_t n_event)
+{
+    output *o = &a->choice[choice];
+
+    json_open(j, "delta", '{');
+    if (!o->begun)
+        json_text(j, "role", "assistant");
+    if (!o->begun || n)
+        json_bytes(j, "content", text, n);
+    o->begun = true;
+    json_close(j, '}');
+    if (n_event)
+        write_chat_logprobs(j, a->s->e.model, event, n_event);
+    else
+        json_nothing(j, "logprobs");
+}
+
+static const answer_style style = {
+    .prefix = "chatcmpl",
+    .object = "chat.completion",
+    .chunk_object = "chat.completion.chunk",
+    .whole = whole,
+    .piece = piece,
+    .opens = true,
+};
+
+/* ==== the endpoint ======================================================= */
+
+static bool read_lengths(generation_fields *g, fields *f)
+{
+    bool given = false, newer = false;
+    int32_t n;
+
+    if (!generation_read_length(g, f, "max_tokens", 1, &given))
+        return false;
+    n = g->request.n_predict;
+    if (!generation_read_length(g, f, "max_completion_tokens", 1, &newer))
+        return false;
+    if (given && newer && n != g->request.n_predict)
+        return api_fail(f->error, MHD_HTTP_BAD_REQUEST, "max_tokens", NULL,
+                        "max_tokens: another number than "
+                        "max_completion_tokens");
+    return true;
+}
+
+static bool read_logprobs(generation_fields *g, fields *f)
+{
+    bool wanted = false;
+
+    if (!field_flag(f, "logprobs", &wanted) ||
+        !field_i32(f, "top_logprobs", 0, GENERATION_MAX_TOP, &g->request.n_top))
+        return false;
+    if (g->request.n_top && !wanted)
+        return api_fail(f->error, MHD_HTTP_BAD_REQUEST, "top_logprobs", NULL,
+                        "top_logprobs: logprobs with true expected");
+    g->request.logprobs = wanted;
+    return true;
+}
+
+/* Only text comes out. */
+static bool read_modalities(fields *f)
+{
+    const json_t *list = field(f, "modalities");
+    const char *word = json_string_value(json_array_get(list, 0));
+
+    if (list && (json_array_size(list) != 1 || !word || strcmp(word, "text")))
+        return field_refuse(f, "modalities", "[\"text\"] expected");
+    field_ignore(f, "prediction"); /* a hint for speed */
+    return true;
+}
+
+static enum MHD_Result run(call *c, fields *f, talk *t)
+{
+    generation_fields g;
+    tlp_status st;
+
+    if (!generation_read(&g, f, c) || !read_lengths(&g, f) ||
+        !read_logprobs(&g, f) || !read_modalities(f) || !read_talk(t, f) ||
+        !fields_done(f)) {
+        generation_free(&g);
+        return reply_error(c);
+    }
+    answering *a = answering_make(c, &style, &g, 1);
+
+    if (!a) {
+        api_fail_memory(&c->error);
+        return reply_error(c);
+    }
+    a->g.request.chat = &t->o;
+    st = job_submit(a->job, 0, &a->g.request);
+    return answering_reply(a, st);
+}
+
+enum MHD_Result serve_chat(call *c)
+{
+    fields f;
+    talk t = { 0 };
+    enum MHD_Result result;
+
+    if (!server_is_ready(c->s, &c->error))
+        return reply_error(c);
+    answer_begins(c);
+    if (fields_open(&f, c->body, c->n_body, &c->error))
+        result = run(c, &f, &t);
+    else
+        result = reply_error(c);
+    talk_free(&t);
+    fields_close(&f);
+    return result;
+}
+
+/* ==== /apply-template ==================================================== */
+
+static enum MHD_Result reply_prompt(call *c, const char *text, size_t n)
+{
+    memo m;
+    json j;
+
+    if (!reply_open(&m, &j))
+        return MHD_NO;
+    json_bytes(&j, "prompt", text, n);
+    return reply_close(c, &m, &j);
+}
+
+static enum MHD_Result render(call *c, const talk *t)
+{
+    const tlp_model *model = c->s->e.model;
+    size_t n = 0;
+    char *text = NULL;
+    tlp_status st = tlp_chat_render(NULL, 0, &n, model, NULL, 0, &t->o);
+    enum MHD_Result result;
+
+    if (st == TLP_EBUFS && (text = malloc(n + 1)) != NULL)
+        st = tlp_chat_render(text, n + 1, &n, model, NULL, 0, &t->o);
+    if (st == TLP_OK) {
+        result = reply_prompt(c, text ? text : "", text ? n : 0);
+    } else {
+        api_fail_library(&c->error, st);
+        result = reply_error(c);
+    }
+    free(text);
+    return result;
+}
+
+enum MHD_Result serve_template(call *c)
+{
+    fields f;
+    talk t = { 0 };
+    enum MHD_Result result;
+
+    if (fields_open(&f, c->body, c->n_body, &c->error) && read_talk(&t, &f)) {
+        field_ignore(&f, "model");
+        result = fields_done(&f) ? render(c, &t) : reply_error(c);
+    } else {
+        result = reply_error(c);
+    }
+    talk_free(&t);
+    fields_close(&f);
+    return result;
+}

@@ -1,0 +1,55 @@
+/*
+ * serve_output.h - the text of a choice, and its tokens with log-probabilities.
+ */
+#ifndef SERVE_OUTPUT_H
+#define SERVE_OUTPUT_H
+
+#include "json.h"
+#include "serve_error.h"
+
+/* Events that are kept for their log-probabilities. */
+typedef struct event_list {
+    tlp_event **event; /* owned */
+    size_t n, cap;
+} event_list;
+
+typedef struct output {
+    char *text; /* n bytes */
+    size_t n, cap;
+    event_list tokens;
+    int stop_reason; /* 0: goes on */
+    bool begun;      /* of a stream: the client knows of it */
+    size_t chars;    /* of a stream: characters of its tokens so far */
+} output;
+
+/* False when out of memory; the list owns the event then too. */
+bool event_list_add(event_list *l, tlp_event *event);
+void event_list_free(event_list *l);
+
+bool output_add(output *o, const char *text, size_t n);
+void output_free(output *o);
+
+/* "stop" or "length". */
+const char *output_reason(int stop_reason);
+
+/* All ids of a text, and the text of ids with a NUL behind it; the caller frees
+ * them, also after a failure. */
+bool api_tokenize(api_error *error, const tlp_model *model, const char *text,
+                  size_t n, uint32_t flags, int32_t **ids, size_t *n_ids);
+bool api_detokenize(api_error *error, const tlp_model *model,
+                    const int32_t *ids, size_t n, uint32_t flags, char **text,
+                    size_t *len);
+
+/* The bytes of one token, with the blank in front that some tokenizers hide at
+ * the begin of a text; NULL when out of memory. */
+char *token_bytes(const tlp_model *model, int32_t id, size_t *n);
+
+/* The events of tokens as the value of "logprobs". */
+void write_chat_logprobs(json *j, const tlp_model *model,
+                         tlp_event *const *event, size_t n);
+/* *offset: characters before the first token; then behind the last. */
+void write_completion_logprobs(json *j, const tlp_model *model,
+                               tlp_event *const *event, size_t n,
+                               size_t *offset);
+
+#endif
