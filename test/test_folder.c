@@ -214,6 +214,17 @@ Test(folder, in_several_files)
     expect_equal_logits(f.gguf, folder);
 }
 
+/* A single file wins over an index beside it, as in transformers. */
+Test(folder, single_file_wins)
+{
+    tiny_spec s = spec_of("llama");
+    hf_spec f = { .gguf = tiny_make(&s) };
+    const char *folder = hf_make(&f);
+
+    hf_write(folder, "model.safetensors.index.json", "{}", 2);
+    expect_equal(f.gguf, folder);
+}
+
 /* Read instead of mapped; opened through a link, with a slash behind it. */
 Test(folder, however_it_is_opened)
 {

@@ -27,11 +27,12 @@ static int compare_ranges(const void *pa, const void *pb)
 /* Sort the ranges from `first` on, and join those that touch. */
 static void sort_ranges(tlpi_tree *t, size_t first)
 {
-    tlpi_code_range *r = t->range + first;
     size_t n = t->n_range - first, kept = 0;
 
-    if (n > 0)
-        qsort(r, n, sizeof *r, compare_ranges);
+    if (n == 0)
+        return;
+    tlpi_code_range *r = t->range + first;
+    qsort(r, n, sizeof *r, compare_ranges);
     for (size_t i = 0; i < n; i++) {
         if (kept > 0 && r[i].lo <= r[kept - 1].hi + 1)
             r[kept - 1].hi = TLPI_MAX(r[kept - 1].hi, r[i].hi);

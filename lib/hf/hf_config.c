@@ -12,6 +12,7 @@
 #define MAX_BYTES ((size_t)16 << 20)
 #define MAX_LAYER 65536
 #define MAX_HEAD_DIM 65536
+#define MAX_VOCAB (1 << 22) /* each row gets a token, also without tensors */
 
 /* Keys of config.json.  Most of those without a kind are read here. */
 static const tlpi_hf_rule rules[] = {
@@ -143,7 +144,7 @@ static tlp_status read_shape(tlpi_hf_model *m, const tlpi_hf_at *at)
     m->n_head_kv = m->arch->n_head_kv ? m->arch->n_head_kv : m->n_head;
     TLP_TRY(
         tlpi_hf_int(at, "num_key_value_heads", false, 1, most, &m->n_head_kv));
-    TLP_TRY(tlpi_hf_int(at, "vocab_size", true, 1, 1 << 24, &m->n_vocab));
+    TLP_TRY(tlpi_hf_int(at, "vocab_size", true, 1, MAX_VOCAB, &m->n_vocab));
     add_int(m, "block_count", m->n_layer);
     add_int(m, "context_length", m->n_ctx);
     add_int(m, "embedding_length", m->n_embd);

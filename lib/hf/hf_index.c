@@ -79,17 +79,32 @@ static tlp_status read_map(tlpi_hf_index *x)
     return count(x);
 }
 
-/* The only file, or the index. */
+static tlp_status take_single(tlpi_hf_index *x, const tlpi_hf_model *m)
+{
+    tlpi_text index;
+    struct stat s;
+    tlp_status st = tlpi_hf_path(&index, m->env, m->folder, INDEX);
+
+    if (st == TLP_OK && stat(index.data, &s) == 0)
+        tlpi_log(m->env, TLP_LOG_WARN, "%s: left out for " SINGLE, index.data);
+    if (st == TLP_OK &&
+        json_object_set_new(x->count, SINGLE, json_integer(0)) != 0)
+        st = tlpi_fail_nomem_for("the files of a model");
+    tlpi_text_free(&index);
+    return st;
+}
+
+/* The only file, which transformers too takes where an index is beside it; or
+ * the index. */
 static tlp_status find_files(tlpi_hf_index *x, const tlpi_hf_model *m)
 {
-    tlpi_text single = { .env = m->env };
+    tlpi_text single;
     struct stat s;
     tlp_status st;
 
     TLP_TRY(tlpi_hf_path(&single, m->env, m->folder, SINGLE));
     if (stat(single.data, &s) == 0) {
-        if (json_object_set_new(x->count, SINGLE, json_integer(0)) != 0)
-            st = tlpi_fail_nomem_for("the files of a model");
+        st = take_single(x, m);
         goto done;
     }
     TLP_TRY(

@@ -156,8 +156,7 @@ static tlp_status read_one(tlpi_hf_vocab *v, const tlpi_hf_at *at, int *n_strip)
                                "but the vocabulary has \"%.64s\" elsewhere",
                                text));
     v->text[id] = text;
-    if (v->type[id] != UNKNOWN)
-        v->type[id] = special || looks_special(text) ? CONTROL : USER;
+    v->type[id] = special || looks_special(text) ? CONTROL : USER;
 done:
     return st;
 }
