@@ -794,7 +794,8 @@ TLP_API void tlp_stream_free(tlp_stream *stream);
  * @defgroup tlp_grammar Grammars
  * Texts that follow a grammar: which tokens may come next.
  *
- * A program with a sampler of its own asks a matcher for them.
+ * A sampler with a grammar (tlp_sampler_options) chooses from these tokens
+ * alone.  A program with a sampler of its own asks a matcher for them.
  * @par Threads
  * Any number of threads may use a grammar at a time; one thread at a time may
  * use a matcher.
@@ -1685,6 +1686,35 @@ TLP_API tlp_status tlp_session_score(float *logprob, tlp_session *session,
                                      int32_t seq, const int32_t *tokens,
                                      size_t n) TLP_NODISCARD;
 
+/** A token and its probability. */
+typedef struct tlp_logprob {
+    int32_t token; /**< 0 to n_vocab - 1; -1 past the last possible token     */
+    float logprob; /**< natural logarithm of its probability                  */
+} tlp_logprob;
+
+/**
+ * Get the most probable tokens of a row, and the probability of one token.
+ *
+ * The probabilities are the model's: before any option of a sampler.  Ranks
+ * exchange candidates and sums, not rows of logits.  A token of a text is the
+ * model's first choice if it is top[0].token.
+ *
+ * @param[out] top      n_top tokens, the most probable first; of equal ones the
+ *                      lower token first; NULL with n_top 0
+ * @param n_top         0 to 256
+ * @param[out] logprob  logarithm of the probability of `token`; NULL = not
+ *                      wanted
+ * @param session       session
+ * @param row           0 to tlp_session_n_logits - 1
+ * @param token         0 to n_vocab - 1; ignored if logprob is NULL
+ * @return the statuses of tlp_session_logits
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_logprobs(tlp_logprob *top, size_t n_top,
+                                        float *logprob, tlp_session *session,
+                                        size_t row,
+                                        int32_t token) TLP_NODISCARD;
+
 /**
  * Count the positions that a sequence holds.
  *
@@ -1931,10 +1961,26 @@ typedef struct tlp_logit_bias {
 } tlp_logit_bias;
 
 /**
+ * Change a row of logits before a sampler chooses from it.
+ *
+ * The function must return: an exception or longjmp must not leave it.  It may
+ * not use the sampler or the session.
+ *
+ * @param logits     n_vocab values, to be changed in place.  -INFINITY forbids
+ *                   a token, INFINITY makes it certain; NaN is an error
+ * @param n_vocab    number of logits
+ * @param user_data  pointer from the options
+ * @return 0 to go on; any other value cancels the call, which then returns
+ *         TLP_ECANCELED
+ */
+typedef int (*tlp_logits_fn)(float *logits, int32_t n_vocab, void *user_data);
+
+/**
  * Options of a sampler.  Zero in every field means greedy decoding.
  *
- * A sampler applies, in this order: bias, penalties, top-k, temperature, top-p,
- * min-p; then it draws a token.  Of equal logits the lower token comes first.
+ * A sampler applies, in this order: the logits function, bias, mask and
+ * grammar, penalties, top-k, temperature, top-p, min-p; then it draws a token.
+ * Of equal logits the lower token comes first.
  */
 typedef struct tlp_sampler_options {
     size_t struct_size;      /**< sizeof(tlp_sampler_options)                 */
@@ -1952,11 +1998,17 @@ typedef struct tlp_sampler_options {
     uint64_t seed;           /**< equal seeds and logits give equal tokens    */
     const tlp_logit_bias *bias; /**< n_bias changes, copied; or NULL          */
     size_t n_bias;           /**< number of changes                           */
+    tlp_grammar *grammar;    /**< what chosen tokens must match, of the
+                                  sampler's model; the sampler keeps it alive;
+                                  or NULL                                     */
+    tlp_logits_fn logits;    /**< changes logits; or NULL                     */
+    void *logits_data;       /**< last argument of logits                     */
 } tlp_sampler_options;
 
 /** Initial value of a tlp_sampler_options: all defaults. */
 #define TLP_SAMPLER_OPTIONS_INIT                                               \
-    { sizeof(tlp_sampler_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0 }
+    { sizeof(tlp_sampler_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL,   \
+      NULL, NULL }
 
 /**
  * Create a sampler.
@@ -1964,7 +2016,8 @@ typedef struct tlp_sampler_options {
  * @param[out] out  the sampler; the caller frees it with tlp_sampler_free
  * @param model     model with the vocabulary
  * @param opts      NULL = greedy decoding
- * @return TLP_OK; TLP_EINVAL for an option out of range
+ * @return TLP_OK; TLP_EINVAL for an option out of range; TLP_EMISMATCH for a
+ *         grammar of another model
  * @since 0.1
  */
 TLP_API tlp_status tlp_sampler_create(tlp_sampler **out, tlp_model *model,
@@ -1982,9 +2035,10 @@ TLP_API void tlp_sampler_free(tlp_sampler *sampler);
 /**
  * Add a token to the window of the penalties.
  *
- * tlp_session_sample adds the tokens that it chooses.  A program that calls
- * tlp_session_sample adds the tokens of the prompt; tlp_session_generate does
- * so itself (keep_window).
+ * tlp_session_sample and tlp_sampler_pick add the tokens that they choose.  A
+ * program that calls them adds the tokens of the prompt; tlp_session_generate
+ * does so itself (keep_window).  The token is no part of the text that the
+ * grammar follows (tlp_sampler_matcher).
  *
  * @param sampler  sampler
  * @param token    0 to n_vocab - 1; other values are ignored
@@ -1993,7 +2047,8 @@ TLP_API void tlp_sampler_free(tlp_sampler *sampler);
 TLP_API void tlp_sampler_accept(tlp_sampler *sampler, int32_t token);
 
 /**
- * Empty the window of the penalties and restart the random numbers.
+ * Empty the window of the penalties, restart the random numbers, and go back to
+ * the start of the grammar.
  *
  * @param sampler  sampler
  * @since 0.1
@@ -2001,10 +2056,51 @@ TLP_API void tlp_sampler_accept(tlp_sampler *sampler, int32_t token);
 TLP_API void tlp_sampler_reset(tlp_sampler *sampler);
 
 /**
+ * Allow some tokens alone, until the next call: bit i % 32 of word i / 32 is
+ * token i.  The mask applies beside the grammar.
+ *
+ * @param sampler  sampler
+ * @param bits     n_word words, copied; NULL = all tokens are allowed
+ * @param n_word   (n_vocab + 31) / 32; 0 with NULL
+ * @return TLP_OK; TLP_EINVAL for another number of words
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_sampler_set_mask(tlp_sampler *sampler,
+                                        const uint32_t *bits,
+                                        size_t n_word) TLP_NODISCARD;
+
+/**
+ * Get the matcher of a sampler's grammar.
+ *
+ * tlp_session_sample and tlp_sampler_pick add the tokens that they choose to
+ * its text.  A program that chooses a token itself adds it with
+ * tlp_matcher_accept.
+ *
+ * @param sampler  sampler
+ * @return matcher, borrowed from the sampler; NULL without a grammar
+ * @since 0.1
+ */
+TLP_API tlp_matcher *tlp_sampler_matcher(tlp_sampler *sampler);
+
+/**
+ * Choose a token from logits of the program.
+ *
+ * @param[out] token  the chosen token; -1 on failure
+ * @param sampler     sampler
+ * @param logits      n_vocab values, finite or -INFINITY
+ * @return TLP_OK; TLP_EINVAL for NaN or +inf; the statuses of
+ *         tlp_session_sample
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_sampler_pick(int32_t *token, tlp_sampler *sampler,
+                                    const float *logits) TLP_NODISCARD;
+
+/**
  * Choose the next token from a row of logits.
  *
  * For greedy and top-k sampling the ranks exchange candidates, not rows of
- * logits.
+ * logits.  With a mask or a grammar they do so where enough candidates are
+ * allowed; the choice is that of the whole row.
  *
  * @param[out] token  the chosen token
  * @param session     session
@@ -2012,9 +2108,11 @@ TLP_API void tlp_sampler_reset(tlp_sampler *sampler);
  * @param sampler     sampler
  * @return TLP_OK; TLP_ESTATE before the first evaluation, and for a row whose
  *         position no sequence holds any more; TLP_EINVAL past the last row;
- *         TLP_ERROR for a row that has NaN or +inf, or only -inf, and if the
- *         biases forbid every token; TLP_ECOMM or TLP_ETIMEDOUT if a rank
- *         failed
+ *         TLP_ERROR for a row that has NaN or +inf, or only -inf, and if
+ *         biases, mask and grammar forbid every token; TLP_ESTATE also after
+ *         the end of the grammar's text; TLP_ENOTSUP for a grammar that needs
+ *         more than its bounds; TLP_ECANCELED by the logits function; TLP_ECOMM
+ *         or TLP_ETIMEDOUT if a rank failed
  * @since 0.1
  */
 TLP_API tlp_status tlp_session_sample(int32_t *token, tlp_session *session,
@@ -2024,7 +2122,8 @@ TLP_API tlp_status tlp_session_sample(int32_t *token, tlp_session *session,
 /** Why a generation ended. */
 enum tlp_stop_reason {
     TLP_STOP_LENGTH = 1,  /**< n_predict tokens were generated                */
-    TLP_STOP_END = 2,     /**< the model ended its turn                       */
+    TLP_STOP_END = 2,     /**< the model ended its turn, or the grammar is
+                               complete and no token ends a text              */
     TLP_STOP_STRING = 3,  /**< a stop string was complete                     */
     TLP_STOP_CONTEXT = 4, /**< the sequence holds n_ctx positions             */
     TLP_STOP_CALLBACK = 5, /**< the text function asked for the end           */
@@ -2053,7 +2152,8 @@ typedef struct tlp_generate_options {
     size_t struct_size;       /**< sizeof(tlp_generate_options)               */
     int32_t n_predict;        /**< most tokens to generate; 0 = until the
                                    sequence is full                           */
-    int32_t ignore_end;       /**< 1 = go on after an end token               */
+    int32_t ignore_end;       /**< 1 = go on after an end token; not with a
+                                   grammar                                    */
     const char *const *stop;  /**< n_stop stop strings; or NULL               */
     size_t n_stop;            /**< number of stop strings                     */
     uint32_t flags;           /**< enum tlp_detokenize_flags                  */
@@ -2085,7 +2185,8 @@ typedef struct tlp_generate_result {
  * Generate text: choose a token, hand out its text, evaluate it, and repeat.
  *
  * The call extends sequence opts->seq, by default sequence 0, and begins with
- * the row of logits that tlp_session_find_row finds for it.
+ * the row of logits that tlp_session_find_row finds for it.  With a grammar the
+ * text goes on where the last call left it, and begins anew after its end.
  *
  * @param[out] result  NULL is allowed; otherwise the caller sets struct_size
  * @param session      session that keeps the logits of the last token

@@ -30,8 +30,8 @@ MAY_USE = {
     'rank': 'base tensor model plan backend comm device',
     'cost': 'base tensor model plan backend comm rank',
     'group': 'base tensor model plan backend comm device rank cost',
-    'session': 'base tensor file model plan backend comm device rank cost '
-               'group',
+    'session': 'base tensor file text model grammar plan backend comm device '
+               'rank cost group',
     'engine': 'base model plan backend session',
     'eval': 'base file text model session',
     'tune': 'base tensor file model plan comm cost stats rank group',

@@ -15,7 +15,7 @@ typedef struct run_state {
     engine e;
     answerer a;
     /* options */
-    const char *prompt, *file, *system;
+    const char *prompt, *file, *system, *grammar, *schema;
     bool chat, raw, interactive;
     chat_files files;
     int n_ctx;
@@ -178,6 +178,8 @@ static int check_options(const run_state *r)
         return cli_usage("-p, -f, -i and --messages exclude each other");
     if (f->messages_file && r->system)
         return cli_usage("--messages excludes --system");
+    if (r->grammar && r->schema)
+        return cli_usage("--grammar excludes --json-schema");
     if (r->temperature == 0 && (r->top_k || r->top_p > 0 || r->min_p > 0))
         return cli_usage("--top-k, --top-p and --min-p need --temp");
     if (f->continue_message && !f->messages_file)
@@ -189,10 +191,37 @@ static int check_options(const run_state *r)
     return CLI_OK;
 }
 
+/* Most bytes of a grammar or a schema. */
+enum { MAX_GRAMMAR = 16 << 20 };
+
+/* The grammar of --grammar or --json-schema; NULL without them. */
+static int open_grammar(const run_state *r, tlp_grammar **out)
+{
+    const char *path = r->grammar ? r->grammar : r->schema;
+    char *text = NULL;
+    tlp_status st = TLP_OK;
+
+    *out = NULL;
+    if (!path)
+        return CLI_OK;
+    int rc = file_read_text(path, MAX_GRAMMAR, &text);
+    if (rc == CLI_OK)
+        st = r->grammar
+                 ? tlp_grammar_parse(out, r->e.model, text, strlen(text))
+                 : tlp_grammar_from_schema(out, r->e.model, text, strlen(text));
+    free(text);
+    if (st != TLP_OK)
+        rc = cli_fail("%s: %s", path, tlp_last_error());
+    return rc;
+}
+
 static int open_sampler(run_state *r)
 {
     tlp_sampler_options opts = TLP_SAMPLER_OPTIONS_INIT;
+    int rc = open_grammar(r, &opts.grammar);
 
+    if (rc != CLI_OK)
+        return rc;
     opts.temperature = r->temperature;
     opts.top_k = r->top_k;
     opts.top_p = r->top_p;
@@ -204,6 +233,7 @@ static int open_sampler(run_state *r)
 
     tlp_status st = tlp_sampler_create(&r->a.sampler, r->e.model, &opts);
 
+    tlp_grammar_free(opts.grammar);
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
 
@@ -271,6 +301,10 @@ int cmd_run(int argc, char **argv)
           "subtracted from recent tokens (0: off)", -1000, 1000 },
         { CLI_SEED, 0, "seed", &r.seed, "N",
           "seed of the sampler; equal seeds give equal text (0)", 0, 0 },
+        { CLI_TEXT, 0, "grammar", &r.grammar, "FILE",
+          "text that matches this grammar (GBNF) alone", 0, 0 },
+        { CLI_TEXT, 0, "json-schema", &r.schema, "FILE",
+          "JSON that matches this schema alone", 0, 0 },
         { CLI_HEADING, .help = "Engine:" },
         ENGINE_PLAN_OPTION(r.e),
         ENGINE_SESSION_OPTIONS(r.e),

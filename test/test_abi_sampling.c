@@ -17,7 +17,7 @@ SIZE(tlp_logit_bias, 8);
 AT(tlp_logit_bias, token, 0);
 AT(tlp_logit_bias, bias, 4);
 
-SIZE(tlp_sampler_options, 64);
+SIZE(tlp_sampler_options, 88);
 AT(tlp_sampler_options, temperature, 8);
 AT(tlp_sampler_options, top_k, 12);
 AT(tlp_sampler_options, top_p, 16);
@@ -29,6 +29,13 @@ AT(tlp_sampler_options, penalty_last_n, 36);
 AT(tlp_sampler_options, seed, 40);
 AT(tlp_sampler_options, bias, 48);
 AT(tlp_sampler_options, n_bias, 56);
+AT(tlp_sampler_options, grammar, 64);
+AT(tlp_sampler_options, logits, 72);
+AT(tlp_sampler_options, logits_data, 80);
+
+SIZE(tlp_logprob, 8);
+AT(tlp_logprob, token, 0);
+AT(tlp_logprob, logprob, 4);
 
 SIZE(tlp_generate_options, 64);
 AT(tlp_generate_options, n_predict, 8);

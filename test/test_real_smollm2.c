@@ -6,11 +6,13 @@
  * (test/data/README.md); those of the plans tell right stages from wrong ones,
  * being 34 to 97 percent above the serial one.
  */
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/grammar_rig.h"
 #include "support/plugins.h"
 #include "support/rig.h"
 
@@ -184,6 +186,69 @@ Test(real, answers_sensibly)
                       strstr(text, "Yellow"),
                   "\"%s\"", text);
     }
+}
+
+/* ==== JSON by a schema =================================================== */
+
+static const char person[] =
+    "{\"type\": \"object\", \"properties\": {\"name\": {\"type\": "
+    "\"string\", \"minLength\": 1, \"maxLength\": 24}, \"age\": {\"type\": "
+    "\"integer\", \"minimum\": 0, \"maximum\": 120}, \"tags\": {\"items\": "
+    "{\"enum\": [\"red\", \"blue\", \"green\"]}, \"maxItems\": 3}}, "
+    "\"required\": [\"name\", \"age\"]}";
+
+static void expect_person(const char *text)
+{
+    json_t *v = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    json_t *age = json_object_get(v, "age"), *tags = json_object_get(v, "tags");
+    size_t n = json_object_size(v);
+
+    cr_assert(json_string_length(json_object_get(v, "name")) > 0, "%s", text);
+    cr_assert(json_is_integer(age) && json_integer_value(age) >= 0 &&
+                  json_integer_value(age) <= 120,
+              "%s", text);
+    cr_assert(n == 2 || (n == 3 && json_is_array(tags)), "%s", text);
+    cr_assert_leq(json_array_size(tags), 3, "%s", text);
+    for (size_t i = 0; i < json_array_size(tags); i++)
+        cr_assert(strstr(person, json_string_value(json_array_get(tags, i))),
+                  "%s", text);
+    json_decref(v);
+}
+
+/* However hot the sampler, every text is JSON by the schema. */
+Test(real, json_by_a_schema)
+{
+    const char *question = "Describe a person as JSON: name, age, tags.";
+    const tlp_chat_message chat[1] = { { "user", question } };
+    tlp_chat_options laid = TLP_CHAT_OPTIONS_INIT;
+    tlp_generate_options go = TLP_GENERATE_OPTIONS_INIT;
+    tlp_sampler_options so = TLP_SAMPLER_OPTIONS_INIT;
+    tlp_session *s = session_of("serial", 2, TLP_COMPUTE_DEFAULT);
+    tlp_generate_result res = { .struct_size = sizeof res };
+    int32_t tokens[256];
+    size_t n = 0;
+
+    laid.add_generation_prompt = 1;
+    CHECK_OK(tlp_chat_tokenize(tokens, 256, &n, model, chat, 1, &laid));
+    so.grammar = rig_schema(model, person);
+    go.text = collect;
+    for (int i = 0; i < 60 / CHECK_SLOWDOWN; i++) {
+        known_answer a = { "", 0 };
+        tlp_sampler *sampler = NULL;
+        so.temperature = 1 + (float)(i % 3) / 2;
+        so.top_k = i % 4 ? 0 : 40;
+        so.seed = (uint64_t)i;
+        go.text_data = &a;
+        CHECK_OK(tlp_sampler_create(&sampler, model, &so));
+        CHECK_OK(tlp_session_clear(s, 0));
+        CHECK_OK(tlp_session_prefill(s, tokens, n));
+        CHECK_OK(tlp_session_generate(&res, s, sampler, &go));
+        cr_assert_eq(res.stop_reason, TLP_STOP_END, "%s", a.text);
+        expect_person(a.text);
+        tlp_sampler_free(sampler);
+    }
+    tlp_grammar_free(so.grammar);
+    tlp_session_free(s);
 }
 
 /* ==== on an emulated GPU ================================================= */

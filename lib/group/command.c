@@ -65,6 +65,14 @@ static tlp_status find_bad(tlpi_rank *r, int row, tlpi_row_score *out)
     return TLP_OK;
 }
 
+/* The place of a token in this rank's part of the vocabulary, or -1. */
+static int32_t place_here(const tlpi_rank *r, int32_t token)
+{
+    return token >= r->store.vocab0 && token < r->store.vocab1
+               ? token - r->store.vocab0
+               : -1;
+}
+
 static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
                            const tlpi_results *res)
 {
@@ -79,12 +87,8 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
         float lse[TLPI_LOGIT_CHUNK], at[TLPI_LOGIT_CHUNK];
         int32_t target[TLPI_LOGIT_CHUNK];
 
-        for (int j = 0; j < n; j++) {
-            int32_t t = a->target[i + j];
-            target[j] = t >= r->store.vocab0 && t < r->store.vocab1
-                            ? t - r->store.vocab0
-                            : -1;
-        }
+        for (int j = 0; j < n; j++)
+            target[j] = place_here(r, a->target[i + j]);
         tlpi_forward_head(r, a->row + i, n, r->scratch.logits);
         st = r->b->ops->log_sum_exp(r->b, r->scratch.logits, n, n_vocab, target,
                                     lse, at);
@@ -97,6 +101,24 @@ static tlp_status do_score(tlpi_rank *r, const tlpi_command *cmd,
     if (st != TLP_OK || cmd->n_row == 0)
         return st;
     return gather(r, mine, (size_t)cmd->n_row * sizeof(*mine), res->score);
+}
+
+static tlp_status do_logprob(tlpi_rank *r, const tlpi_command *cmd,
+                             const tlpi_results *res)
+{
+    int32_t target = place_here(r, cmd->token);
+    tlpi_row_score mine = { 0, 0, -1 };
+    tlp_status st = r->b->ops->log_sum_exp(r->b, tlpi_rank_logits(r, cmd->row),
+                                           1, r->store.vocab1 - r->store.vocab0,
+                                           &target, &mine.lse, &mine.target);
+
+    if (st == TLP_OK && isnan(mine.lse))
+        st = find_bad(r, cmd->row, &mine);
+    if (st == TLP_OK)
+        st = gather(r, &mine, sizeof(mine), res->score);
+    if (st == TLP_OK && cmd->k > 0)
+        st = gather_top(r, cmd->row, 1, cmd->k, res->top);
+    return st;
 }
 
 static tlp_status do_reserve(tlpi_rank *r, const tlpi_command *cmd)
@@ -199,6 +221,8 @@ static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
         return do_row(r, cmd, res);
     case TLPI_OP_TOP:
         return gather_top(r, cmd->row, 1, cmd->k, res->top);
+    case TLPI_OP_LOGPROB:
+        return do_logprob(r, cmd, res);
     case TLPI_OP_FORK:
         do_fork(r, cmd);
         return TLP_OK;
@@ -277,6 +301,7 @@ static bool is_sound(const tlpi_rank *r, const tlpi_command *c)
     case TLPI_OP_ROW:
         return rows_fit(r, c->row, 1, 0);
     case TLPI_OP_TOP:
+    case TLPI_OP_LOGPROB:
         return rows_fit(r, c->row, 1, c->k);
     case TLPI_OP_RESERVE:
         return c->n_row >= 0;

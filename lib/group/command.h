@@ -18,6 +18,8 @@ typedef enum tlpi_op {
     TLPI_OP_RESERVE, /* room for n_row rows of logits */
     TLPI_OP_ROW,     /* gather one row of logits on rank 0 */
     TLPI_OP_TOP,     /* gather the k best candidates of one row on rank 0 */
+    TLPI_OP_LOGPROB, /* gather the k best candidates of one row, the sums of its
+                        exponentials, and the logit of one token on rank 0 */
     TLPI_OP_FORK,    /* copy a sequence's cache */
     TLPI_OP_MEASURE, /* time this session's work and its link */
     TLPI_OP_MEASURE_LINK, /* time a sum of one token's activations */
@@ -32,17 +34,19 @@ typedef struct tlpi_command {
     int32_t n_tok; /* STEP, SCORE; THREADS: threads of decode steps */
     int32_t n_row; /* STEP, SCORE: rows[] used; RESERVE: rows wanted; THREADS:
                       threads of other steps */
-    int32_t row;   /* STEP: first row to fill; ROW, TOP: which */
-    int32_t k;     /* TOP; STEP: candidates of each row, or 0 */
+    int32_t row;   /* STEP: first row to fill; ROW, TOP, LOGPROB: which */
+    int32_t k;     /* TOP; STEP, LOGPROB: candidates of each row, or 0 */
     int32_t dst, src, n_pos;              /* FORK */
+    int32_t token;                        /* LOGPROB; -1 = none */
     int32_t inlined[5 * TLPI_INLINE_TOK]; /* a small step's arrays */
 } tlpi_command;
 
 /* Results that only rank 0 receives; NULL elsewhere. */
 typedef struct tlpi_results {
     float *row;            /* ROW: [n_vocab] */
-    tlpi_candidate *top;   /* TOP: [n_rank][k]; STEP: [n_rank][n_row][k] */
-    tlpi_row_score *score; /* SCORE: [n_rank][n_row] */
+    tlpi_candidate *top;   /* TOP, LOGPROB: [n_rank][k]; STEP:
+                              [n_rank][n_row][k] */
+    tlpi_row_score *score; /* SCORE: [n_rank][n_row]; LOGPROB: [n_rank] */
     tlp_link *link;        /* MEASURE; MEASURE_LINK: allreduce[0] */
     double *stage;         /* MEASURE: [n_stage] or NULL */
 } tlpi_results;

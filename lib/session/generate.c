@@ -33,6 +33,10 @@ static tlp_status next(generation *g)
     int stopped = 0;
     tlp_status st = TLP_OK;
 
+    if (tlpi_sampler_is_over(g->sampler)) {
+        g->result.stop_reason = TLP_STOP_END;
+        goto done;
+    }
     TLP_TRY(tlpi_session_find_row(&row, g->s, g->o->seq));
     TLP_TRY(tlpi_session_sample(&g->result.last_token, g->s, row, g->sampler));
     g->result.n_generated++;
@@ -109,6 +113,10 @@ static tlp_status check(const generation *g, const tlp_generate_result *result)
                          "generate option n_predict: %d is negative",
                          o->n_predict);
     TLP_TRY(tlpi_flag_check("generate option ignore_end", o->ignore_end));
+    if (o->ignore_end && tlpi_sampler_has_grammar(g->sampler))
+        return tlpi_fail(TLP_EINVAL,
+                         "generate option ignore_end: 1 with a grammar, 0 "
+                         "expected");
     TLP_TRY(tlpi_flag_check("generate option keep_window", o->keep_window));
     if (o->seq < 0 || o->seq >= s->cfg.n_seq)
         return tlpi_fail(TLP_EINVAL,
@@ -128,6 +136,7 @@ static tlp_status generate(generation *g)
 
     TLP_TRY(tlp_stream_create(&g->stream, s->plan->model, o->stop, o->n_stop,
                               o->flags));
+    TLP_TRY(tlpi_sampler_begin_text(g->sampler));
     tlpi_session_expect(s, tlpi_sampler_candidates(g->sampler));
     if (!o->keep_window)
         tlpi_sampler_begin(g->sampler, tlpi_session_history(s, o->seq),

@@ -83,32 +83,13 @@ static bool is_sound(const tlp_session *s, int row)
     return sound;
 }
 
-tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
-                            tlpi_candidate *out)
+/* The k best candidates of all ranks, from those of each. */
+static void merge_top(const tlp_session *s, int row, int k, tlpi_candidate *out)
 {
-    tlpi_command cmd = { .op = TLPI_OP_TOP, .row = (int32_t)row, .k = k };
-    tlpi_top_rows *t = &s->top;
-    tlpi_results res = { .top = t->all };
     int have = 0;
-    tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_session_check_row(s, row));
-    tlpi_session_expect(s, k);
-    if (!have_top(t, cmd.row, k)) {
-        t->n_row = 0;
-        TLP_TRY(tlpi_session_command(s, &cmd, &res));
-        t->row = cmd.row;
-        t->n_row = 1;
-        t->k = k;
-    }
-    if (!is_sound(s, cmd.row)) {
-        const float *logits = NULL;
-
-        TLP_TRY(tlpi_session_row(s, row, &logits)); /* names the token */
-        TLP_TRY(tlpi_fail(TLP_ECOMM, "row %zu: ranks disagree", row));
-    }
     for (int r = 0; r < s->cfg.n_rank; r++) {
-        const tlpi_candidate *c = top_of_rank(t, r, cmd.row);
+        const tlpi_candidate *c = top_of_rank(&s->top, r, row);
         for (int i = 0; i < k; i++)
             if (is_of_rank(s, r, c[i].id) &&
                 (have < k || tlpi_candidate_better(c[i], out[k - 1])))
@@ -116,31 +97,118 @@ tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
     }
     for (; have < k; have++)
         out[have] = (tlpi_candidate){ -1, -INFINITY };
+}
+
+tlp_status tlpi_session_top(tlp_session *s, size_t row, int k,
+                            tlpi_candidate *out)
+{
+    tlpi_command cmd = { .op = TLPI_OP_TOP, .row = (int32_t)row, .k = k };
+    tlpi_top_rows *t = &s->top;
+    tlpi_results res = { .top = t->all };
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(tlpi_session_check_row(s, row));
+    tlpi_session_expect(s, k);
+    if (!have_top(t, cmd.row, k)) {
+        t->n_row = 0;
+        TLP_TRY(tlpi_session_command(s, &cmd, &res));
+        *t = (tlpi_top_rows){ t->hint, cmd.row, 1, k, t->all };
+    }
+    if (!is_sound(s, cmd.row)) {
+        const float *logits = NULL;
+
+        TLP_TRY(tlpi_session_row(s, row, &logits)); /* names the token */
+        TLP_TRY(tlpi_fail(TLP_ECOMM, "row %zu: ranks disagree", row));
+    }
+    merge_top(s, cmd.row, k, out);
 done:
     return st;
 }
 
 /* ==== scoring ============================================================ */
 
-/* log p of row i's target, from the partial results of all ranks. */
-static tlp_status combine(const tlp_session *s, int n_row, int i, float *out)
+/* The logarithm of the sum of a row's exponentials is max + log_sum; target is
+ * the logit of the token asked for. */
+typedef struct row_sum {
+    double max, log_sum;
+    float target;
+} row_sum;
+
+/* Of row i, from the partial results of all ranks. */
+static tlp_status combine(const tlp_session *s, int n_row, int i, row_sum *out)
 {
-    double max = -INFINITY, sum = 0, target = -INFINITY;
+    double max = -INFINITY, sum = 0;
+    float target = -INFINITY;
 
     for (int r = 0; r < s->cfg.n_rank; r++) {
         const tlpi_row_score *p = &s->score[r * n_row + i];
         if (!(p->lse <= FLT_MAX)) /* ranks have the vocabulary in order */
             return tlpi_fail_logit(p->bad, p->target);
         max = fmax(max, p->lse);
-        target = fmax(target, p->target);
+        target = fmaxf(target, p->target);
     }
     if (max == -INFINITY)
         return tlpi_fail(TLP_ERROR, "every logit is -inf");
     for (int r = 0; r < s->cfg.n_rank; r++)
         sum += exp(s->score[r * n_row + i].lse - max);
-    *out = (float)(target - max - log(sum));
+    *out = (row_sum){ max, log(sum), target };
     return TLP_OK;
 }
+
+static float logprob_of(float logit, const row_sum *sum)
+{
+    return (float)(logit - sum->max - sum->log_sum);
+}
+
+/* ==== probabilities of a row ============================================= */
+
+static tlp_status check_logprobs(const tlp_session *s, const tlp_logprob *top,
+                                 size_t n_top, const float *logprob,
+                                 int32_t token)
+{
+    if (!s || (!top && n_top > 0))
+        return tlpi_fail(TLP_EINVAL, "session and top are required");
+    if (n_top > TLPI_MAX_TOP)
+        return tlpi_fail(TLP_EINVAL, "n_top %zu: at most %d expected", n_top,
+                         TLPI_MAX_TOP);
+    return logprob ? tlpi_session_check_ids(s, &token, 1) : TLP_OK;
+}
+
+tlp_status tlpi_session_logprobs(tlp_logprob *top, size_t n_top, float *logprob,
+                                 tlp_session *s, size_t row, int32_t token)
+{
+    tlpi_candidate best[TLPI_MAX_TOP];
+    row_sum sum;
+    tlp_status st = TLP_OK;
+
+    TLP_TRY(check_logprobs(s, top, n_top, logprob, token));
+    TLP_TRY(tlpi_session_check_row(s, row));
+    tlpi_top_rows *t = &s->top;
+    tlpi_results res = { .top = t->all, .score = s->score };
+    tlpi_command cmd = { .op = TLPI_OP_LOGPROB,
+                         .row = (int32_t)row,
+                         .token = logprob ? token : -1 };
+    if (n_top > 0 && !have_top(t, cmd.row, (int)n_top)) {
+        cmd.k = (int32_t)n_top;
+        t->n_row = 0;
+    }
+    TLP_TRY(tlpi_session_command(s, &cmd, &res));
+    if (cmd.k > 0)
+        *t = (tlpi_top_rows){ t->hint, cmd.row, 1, cmd.k, t->all };
+    st = combine(s, 1, 0, &sum);
+    if (st != TLP_OK)
+        return tlpi_session_fail_at(s, row, st);
+    if (n_top > 0)
+        merge_top(s, cmd.row, (int)n_top, best);
+    for (size_t i = 0; i < n_top; i++)
+        top[i] = (tlp_logprob){ best[i].id, logprob_of(best[i].logit, &sum) };
+    if (logprob)
+        *logprob = logprob_of(sum.target, &sum);
+done:
+    return st;
+}
+
+/* ==== texts ============================================================== */
 
 /* A text to be scored.  A sequence that holds something begins again at its
  * last token, whose logits score the text's first. */
@@ -178,8 +246,11 @@ static tlp_status score_step(tlp_session *s, const text *x, int64_t at, int n)
     if (st != TLP_OK)
         return st;
     for (int i = 0; i < cmd.n_row && st == TLP_OK; i++) {
-        st = combine(s, cmd.n_row, i, &x->logprob[at + i + 1]);
-        if (st != TLP_OK)
+        row_sum sum;
+        st = combine(s, cmd.n_row, i, &sum);
+        if (st == TLP_OK)
+            x->logprob[at + i + 1] = logprob_of(sum.target, &sum);
+        else
             st = tlpi_fail_prefix(st, "sequence %d, position %d: ", x->seq,
                                   a->pos[a->row[i]]);
     }

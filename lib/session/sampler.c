@@ -1,24 +1,11 @@
 /*
- * sampler.c - from logits to a token: bias, penalties, top-k, temperature,
- * top-p, min-p, draw.  Greedy and small top-k look at the best candidates of
- * every rank; all else needs the whole row.
+ * sampler.c - options and state of a sampler: the window of the penalties, the
+ * mask, the matcher of the grammar.
  */
 #include <math.h>
 #include <string.h>
 
-#include "session/sampler_draw.h"
-#include "session/session.h"
-
-struct tlp_sampler {
-    tlp_model *model; /* retained; env and n_vocab */
-    tlp_sampler_options o;
-    tlp_logit_bias *bias; /* [o.n_bias] */
-    int32_t *last;        /* [o.penalty_last_n] ring of accepted tokens */
-    size_t n_last, at_last;
-    uint64_t random;
-    int32_t *kept;  /* [n_vocab] ids of the candidates that top-k keeps */
-    tlpi_draw draw; /* its arrays are [n_vocab] */
-};
+#include "session/sampler.h"
 
 /* ==== lifetime =========================================================== */
 
@@ -64,6 +51,17 @@ static tlp_status check_options(const tlp_sampler_options *o, int n_vocab)
                              o->bias[i].token, (double)o->bias[i].bias);
 done:
     return st;
+}
+
+/* The matcher of the options' grammar, if there is one. */
+static tlp_status make_matcher(tlp_sampler *s)
+{
+    if (!s->o.grammar)
+        return TLP_OK;
+    if (tlpi_grammar_model(s->o.grammar) != s->model)
+        return tlpi_fail(TLP_EMISMATCH,
+                         "sampler option grammar: made for another model");
+    return tlp_matcher_create(&s->matcher, s->o.grammar);
 }
 
 static tlp_status alloc_draw(tlp_sampler *s, size_t n_vocab)
@@ -124,6 +122,7 @@ tlp_status tlp_sampler_create(tlp_sampler **out, tlp_model *model,
     if (!s->bias || !s->last)
         TLP_TRY(tlpi_fail_nomem_for("a sampler"));
     TLP_TRY(alloc_draw(s, n_vocab));
+    TLP_TRY(make_matcher(s));
     if (o.n_bias)
         memcpy(s->bias, o.bias, o.n_bias * sizeof(*s->bias));
     s->o.bias = s->bias;
@@ -142,6 +141,8 @@ void tlp_sampler_free(tlp_sampler *s)
         return;
     tlp_model *model = s->model;
 
+    tlp_matcher_free(s->matcher);
+    tlpi_free(&model->env, s->mask);
     tlpi_free(&model->env, s->bias);
     tlpi_free(&model->env, s->last);
     tlpi_free(&model->env, s->kept);
@@ -158,6 +159,7 @@ void tlp_sampler_reset(tlp_sampler *s)
         return;
     s->n_last = s->at_last = 0;
     s->random = s->o.seed;
+    s->restart = true;
 }
 
 void tlp_sampler_accept(tlp_sampler *s, int32_t token)
@@ -180,166 +182,57 @@ void tlpi_sampler_begin(tlp_sampler *s, const int32_t *ids, size_t n)
         tlp_sampler_accept(s, ids[i]);
 }
 
-/* ==== changing logits ==================================================== */
+/* ==== which tokens are allowed =========================================== */
 
-static bool has_penalties(const tlp_sampler *s)
+tlp_status tlp_sampler_set_mask(tlp_sampler *s, const uint32_t *bits,
+                                size_t n_word)
 {
-    return (s->o.repeat_penalty != 0 && s->o.repeat_penalty != 1) ||
-           s->o.frequency_penalty != 0 || s->o.presence_penalty != 0;
-}
+    if (!s)
+        return tlpi_fail(TLP_EINVAL, "sampler is required");
+    size_t want = bits ? ((size_t)s->model->hp.n_vocab + 31) / 32 : 0;
 
-/* Penalties of the tokens in the window; count[token] is scratch. */
-static void punish(const tlp_sampler *s, float *logits, int32_t *count)
-{
-    float repeat = s->o.repeat_penalty != 0 ? s->o.repeat_penalty : 1;
-
-    for (size_t i = 0; i < s->n_last; i++)
-        count[s->last[i]] = 0;
-    for (size_t i = 0; i < s->n_last; i++)
-        count[s->last[i]]++;
-    for (size_t i = 0; i < s->n_last; i++) {
-        int32_t token = s->last[i];
-        float *x = &logits[token];
-
-        if (count[token] == 0) /* done */
-            continue;
-        *x = *x > 0 ? *x / repeat : *x * repeat;
-        *x -= (float)count[token] * s->o.frequency_penalty;
-        *x -= s->o.presence_penalty;
-        count[token] = 0;
-    }
-}
-
-static void change_logits(const tlp_sampler *s, float *logits)
-{
-    for (size_t i = 0; i < s->o.n_bias; i++) {
-        float *x = &logits[s->bias[i].token];
-
-        /* Certain, also where the model's logit is -inf. */
-        *x = s->bias[i].bias == INFINITY ? INFINITY : *x + s->bias[i].bias;
-    }
-    if (has_penalties(s))
-        punish(s, logits, s->draw.list);
-}
-
-/* ==== choosing =========================================================== */
-
-static tlp_status fail_impossible(void)
-{
-    return tlpi_fail(TLP_ERROR, "no token is possible: every logit is -inf");
-}
-
-/* Choose among candidates in s->draw. */
-static tlp_status choose(tlp_sampler *s, int32_t *token)
-{
-    const tlpi_draw_rule rule = { s->o.temperature, s->o.top_p, s->o.min_p };
-    tlpi_draw *d = &s->draw;
-    int best = d->n ? tlpi_draw_best(d) : 0;
-
-    if (d->n == 0 || !(d->logit[best] > -INFINITY))
-        return fail_impossible();
-    int place = rule.temperature == 0
-                    ? best
-                    : tlpi_draw_take(d, &rule, best, &s->random);
-    *token = d->id ? d->id[place] : place;
-    tlp_sampler_accept(s, *token);
+    if (n_word != want)
+        return tlpi_fail(TLP_EINVAL, "a mask of %zu words, %zu expected",
+                         n_word, want);
+    if (bits && !s->mask)
+        s->mask = tlpi_alloc_array(&s->model->env, want, sizeof(*s->mask));
+    if (bits && !s->mask)
+        return tlpi_fail_nomem_for("a mask of tokens");
+    if (bits)
+        memcpy(s->mask, bits, want * sizeof(*bits));
+    s->has_mask = bits != NULL;
     return TLP_OK;
 }
 
-/* Choose from k sorted candidates; unused ones have id -1 at the end. */
-static tlp_status choose_from_top(tlp_sampler *s, const tlpi_candidate *c,
-                                  int k, int32_t *token)
+tlp_status tlpi_sampler_restart(tlp_sampler *s)
 {
-    tlpi_draw *d = &s->draw;
+    tlp_status st =
+        s->restart && s->matcher ? tlp_matcher_reset(s->matcher) : TLP_OK;
 
-    d->n = 0;
-    d->id = s->kept;
-    d->ordered = false; /* places are the order */
-    for (int i = 0; i < k && c[i].id >= 0; i++) {
-        d->id[d->n] = c[i].id;
-        d->logit[d->n++] = c[i].logit;
-    }
-    return choose(s, token);
-}
-
-/* Candidates that decide: 1 for greedy, top_k if that is few, else 0: all. */
-static int few(const tlp_sampler *s)
-{
-    if (s->o.temperature == 0)
-        return 1;
-    return s->o.top_k <= TLPI_MAX_TOP ? s->o.top_k : 0;
-}
-
-int tlpi_sampler_candidates(const tlp_sampler *s)
-{
-    return s->o.n_bias || has_penalties(s) ? 0 : few(s);
-}
-
-tlp_status tlpi_sampler_check(const tlp_sampler *s, const tlp_model *model)
-{
-    if (!s || s->model == model)
-        return TLP_OK;
-    return tlpi_fail(TLP_EMISMATCH, "the sampler was made for another model");
-}
-
-/* Choose from a whole row. */
-static tlp_status choose_from_row(tlp_sampler *s, const float *logits,
-                                  int32_t *token)
-{
-    tlpi_draw *d = &s->draw;
-    int n = s->model->hp.n_vocab, k = few(s);
-
-    memcpy(d->logit, logits, (size_t)n * sizeof(*logits));
-    change_logits(s, d->logit);
-    if (k > 0) {
-        tlpi_candidate top[TLPI_MAX_TOP];
-
-        tlpi_top_k(d->logit, n, 0, top, k);
-        return choose_from_top(s, top, k, token);
-    }
-    d->n = n;
-    d->id = NULL;
-    d->ordered = s->o.top_k > 0 && s->o.top_k < n;
-    if (d->ordered)
-        tlpi_draw_keep(d, s->o.top_k, s->kept);
-    return choose(s, token);
-}
-
-static tlp_status sample(int32_t *token, tlp_session *session, size_t row,
-                         tlp_sampler *sampler)
-{
-    tlpi_candidate top[TLPI_MAX_TOP];
-    const float *logits = NULL;
-    int k = tlpi_sampler_candidates(sampler);
-    tlp_status st = TLP_OK;
-
-    if (k > 0) {
-        TLP_TRY(tlpi_session_top(session, row, k, top));
-        st = choose_from_top(sampler, top, k, token);
-    } else {
-        TLP_TRY(tlpi_session_row(session, row, &logits));
-        st = choose_from_row(sampler, logits, token);
-    }
-    if (st != TLP_OK)
-        st = tlpi_session_fail_at(session, row, st);
-done:
+    if (st == TLP_OK)
+        s->restart = false;
     return st;
 }
 
-tlp_status tlpi_session_sample(int32_t *token, tlp_session *session, size_t row,
-                               tlp_sampler *sampler)
+tlp_matcher *tlp_sampler_matcher(tlp_sampler *s)
 {
-    tlp_status st = TLP_OK;
+    return s && tlpi_sampler_restart(s) == TLP_OK ? s->matcher : NULL;
+}
 
-    if (token)
-        *token = -1;
-    if (!session || !sampler || !token)
-        return tlpi_fail(TLP_EINVAL, "session, sampler and token are required");
-    TLP_TRY(tlpi_session_check(session));
-    TLP_TRY(tlpi_sampler_check(sampler, session->plan->model));
-    TLP_TRY(tlpi_session_check_row(session, row));
-    TLP_TRY(tlpi_session_check_held(session, row));
-    st = sample(token, session, row, sampler);
-done:
-    return st;
+tlp_status tlpi_sampler_begin_text(tlp_sampler *s)
+{
+    if (s->matcher && tlp_matcher_place(s->matcher) == TLP_PLACE_ENDED)
+        s->restart = true;
+    return tlpi_sampler_restart(s);
+}
+
+bool tlpi_sampler_is_over(const tlp_sampler *s)
+{
+    return s->matcher && tlp_matcher_place(s->matcher) == TLP_PLACE_COMPLETE &&
+           !tlpi_grammar_has_end(s->o.grammar);
+}
+
+bool tlpi_sampler_has_grammar(const tlp_sampler *s)
+{
+    return s && s->matcher;
 }

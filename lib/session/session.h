@@ -116,6 +116,11 @@ static inline void tlpi_session_expect(tlp_session *s, int k)
 int tlpi_sampler_candidates(const tlp_sampler *sampler);
 /* TLP_EMISMATCH for another model; NULL is fine. */
 tlp_status tlpi_sampler_check(const tlp_sampler *s, const tlp_model *model);
+/* Begin a text: a grammar whose text has ended starts again. */
+tlp_status tlpi_sampler_begin_text(tlp_sampler *sampler);
+/* Is the grammar complete, and no token of the model ends a text? */
+bool tlpi_sampler_is_over(const tlp_sampler *sampler);
+bool tlpi_sampler_has_grammar(const tlp_sampler *sampler); /* NULL is fine */
 /* The window of the penalties becomes the last of n tokens. */
 void tlpi_sampler_begin(tlp_sampler *sampler, const int32_t *ids, size_t n);
 /* TLP_EINVAL without a session, TLP_ESTATE in another process than its own,
@@ -132,6 +137,8 @@ tlp_status tlpi_session_prefill(tlp_session *s, const int32_t *tokens,
                                 size_t n);
 tlp_status tlpi_session_logits(const float **logits, tlp_session *s,
                                size_t row);
+tlp_status tlpi_session_logprobs(tlp_logprob *top, size_t n_top, float *logprob,
+                                 tlp_session *s, size_t row, int32_t token);
 tlp_status tlpi_session_score(float *logprob, tlp_session *s, int32_t seq,
                               const int32_t *tokens, size_t n);
 tlp_status tlpi_session_rewind(tlp_session *s, int32_t seq, int32_t pos);

@@ -114,6 +114,16 @@ tlp_status tlp_session_logits(const float **logits, tlp_session *s, size_t row)
     return st;
 }
 
+tlp_status tlp_session_logprobs(tlp_logprob *top, size_t n_top, float *logprob,
+                                tlp_session *s, size_t row, int32_t token)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK ? leave(s, tlpi_session_logprobs(top, n_top, logprob, s,
+                                                         row, token))
+                        : st;
+}
+
 tlp_status tlp_session_score(float *logprob, tlp_session *s, int32_t seq,
                              const int32_t *tokens, size_t n)
 {
