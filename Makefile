@@ -538,6 +538,10 @@ $(BUILD)/test/bench/bench_device: $(BUILD)/test/bench/bench_device.o
 bench-busy: $(BUILD)/test/bench/bench_busy ## threads beside a busy host
 	@BUILD=$(BUILD) bench/bench-busy.sh
 
+# MODEL, GRAMMAR (GBNF, or a schema in a .json file), TEXT: files
+bench-grammar: $(BUILD)/test/bench/bench_grammar ## time of masks of tokens
+	@$< '$(MODEL)' '$(GRAMMAR)' '$(TEXT)'
+
 bench-hosts: all $(HOSTS) ## plans on two hosts, over links of known delay
 	@BUILD=$(BUILD) bench/bench-hosts.sh
 
@@ -684,8 +688,8 @@ FORCE:
 .PHONY: all shared static tool plugin examples cuda cuda-emulated check \
     check-all check-programs run-tests check-asan check-tsan check-abi \
     check-docs check-jinja check-layers check-house check-compilers check-install fuzz \
-    run-fuzzers bench bench-busy bench-cpu bench-gpu bench-hosts demo docs man \
-    format format-check dist install \
+    run-fuzzers bench bench-busy bench-cpu bench-gpu bench-grammar bench-hosts \
+    demo docs man format format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \
     install-tool install-man uninstall clean help FORCE
 .DELETE_ON_ERROR:
