@@ -103,12 +103,13 @@ done:
 tlp_status tlpi_model_open_like(tlp_model **out, const tlp_model *m,
                                 const char *path, bool quiet)
 {
+    const tlpi_map *map = m->file[m->n_file - 1]->map;
     tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
 
     o.allocator = m->env.mem;
     o.log = quiet ? NULL : m->env.log;
     o.log_data = m->env.log_data;
-    o.no_mmap = !m->file[m->n_file - 1]->map->mapped;
+    o.no_mmap = map && !map->mapped;
     o.trust_sample = m->trust_sample;
     return tlp_model_open(out, path, &o);
 }
