@@ -2289,7 +2289,9 @@ TLP_API tlp_status tlp_engine_create(tlp_engine **out, tlp_plan *plan,
 TLP_API void tlp_engine_free(tlp_engine *engine);
 
 /**
- * A request.  The library copies it, and all that it points to, but not `user`.
+ * A request.  The library copies it, and all that it points to, but neither
+ * `user` nor the data of the sampler's function, which is called on the thread
+ * that steps, and until the event of the request's end.
  *
  * The prompt is tokens, or a conversation, as in tlp_chat_tokenize with
  * add_generation_prompt = 1.
@@ -2313,7 +2315,8 @@ typedef struct tlp_request {
     const int32_t *stop_tokens; /**< n_stop_token tokens that end a choice, or
                                    NULL                                       */
     size_t n_stop_token;      /**< at most 1024                               */
-    int32_t ignore_end;       /**< 1 = go on after an end token of the model  */
+    int32_t ignore_end;       /**< 1 = go on after an end token of the model; 0
+                                   with a grammar                             */
     uint32_t flags;           /**< enum tlp_detokenize_flags                  */
     int32_t logprobs;         /**< 1 = events have log-probabilities          */
     int32_t prompt_logprobs;  /**< 1 = so have events of the prompt's tokens  */
@@ -2409,13 +2412,6 @@ enum tlp_event_kind {
     TLP_EVENT_END = 5     /**< all choices of the request have ended          */
 };
 
-/** A token and its log-probability. */
-typedef struct tlp_token_logprob {
-    int32_t token;  /**< id                                                   */
-    float logprob;  /**< natural logarithm of the probability that the model
-                         gives the token, before any option of the sampler    */
-} tlp_token_logprob;
-
 /** Something that happened to a request.  A new library may append fields. */
 typedef struct tlp_event {
     size_t struct_size;    /**< set by the library                            */
@@ -2432,7 +2428,7 @@ typedef struct tlp_event {
     const char *text;      /**< text that became certain: whole UTF-8 with a
                                 NUL, often empty; the text of the failure with
                                 TLP_STOP_ERROR                                */
-    const tlp_token_logprob *top; /**< likeliest tokens, best first           */
+    const tlp_logprob *top; /**< likeliest tokens, best first           */
     tlp_status status;     /**< TLP_OK; the failure with TLP_STOP_ERROR       */
     int32_t n_prompt;      /**< tokens of the prompt                          */
     int32_t n_cached;      /**< of these, tokens that were not evaluated again*/

@@ -32,7 +32,7 @@ MAY_USE = {
     'group': 'base tensor model plan backend comm device rank cost',
     'session': 'base tensor file text model grammar plan backend comm device '
                'rank cost group',
-    'engine': 'base model plan backend session',
+    'engine': 'base model grammar plan session',
     'eval': 'base file text model session',
     'tune': 'base tensor file model plan comm cost stats rank group',
     'train': 'base tensor file model plan backend comm stats rank group tune',

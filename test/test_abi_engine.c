@@ -42,10 +42,6 @@ AT(tlp_request, client, 120);
 AT(tlp_request, deadline, 128);
 AT(tlp_request, user, 136);
 
-SIZE(tlp_token_logprob, 8);
-AT(tlp_token_logprob, token, 0);
-AT(tlp_token_logprob, logprob, 4);
-
 SIZE(tlp_event, 104);
 AT(tlp_event, request, 8);
 AT(tlp_event, kind, 16);

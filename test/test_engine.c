@@ -310,6 +310,39 @@ Test(engine, logprobs)
     engine_rig_close(&r);
 }
 
+/* The grammar lives as long as the request.  Its end ends the text. */
+Test(engine, grammar)
+{
+    static const char text[] = "root ::= [0-9] [0-9]? \"!\"";
+    engine_rig r = engine_rig_small("par:1-2", 2, 3, 0);
+    engine_record rec[2], *list[2] = { &rec[0], &rec[1] };
+    tlp_sampler_options so = TLP_SAMPLER_OPTIONS_INIT;
+    int32_t ids[5] = { 1, 2, 3, 4, 5 };
+    tlp_request q = engine_request(ids, 5, 0);
+
+    so.temperature = 2;
+    q.sampler = &so;
+    q.ignore_end = 0;
+    q.n_choice = 2;
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(
+            tlp_grammar_parse(&so.grammar, r.model, text, sizeof text - 1));
+        engine_submit(&rec[i], r.engine, &q);
+        tlp_grammar_free(so.grammar);
+    }
+    engine_finish(r.engine, list, 2, true);
+    for (int i = 0; i < 4; i++) {
+        const engine_text *t = &rec[i / 2].choice[i % 2];
+
+        cr_expect_eq(t->stop_reason, TLP_STOP_END);
+        cr_expect(t->n_text >= 2 && t->n_text <= 3 &&
+                      t->text[t->n_text - 1] == '!' &&
+                      strspn(t->text, "0123456789") == t->n_text - 1,
+                  "%s", t->text);
+    }
+    engine_rig_close(&r);
+}
+
 /* The likeliest tokens, best first; the greedy token is the first. */
 Test(engine, top_logprobs)
 {

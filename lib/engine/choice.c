@@ -5,7 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "backend/backend.h"
 #include "engine/engine_state.h"
 
 /* ==== events ============================================================= */
@@ -24,36 +23,15 @@ static void fill_event(tlpi_event *event, const tlpi_request *r, int kind,
     e->user = r->o.user;
 }
 
-static double log_sum(const float *logits, int n, float max)
-{
-    double sum = 0;
-
-    for (int i = 0; i < n; i++)
-        sum += exp((double)logits[i] - (double)max);
-    return (double)max + log(sum);
-}
-
-/* The log-probabilities of a token and of the n_top likeliest. */
+/* The log-probabilities of a token and of the likeliest. */
 static tlp_status fill_logprobs(const tlp_engine *e, tlp_event *event,
                                 size_t row)
 {
-    tlpi_candidate best[TLPI_MAX_TOP];
-    int n = e->plan->model->hp.n_vocab, k = TLPI_MAX(event->n_top, 1);
-    tlp_token_logprob *top = (tlp_token_logprob *)(uintptr_t)event->top;
-    const float *logits = NULL;
-    tlp_status st = tlp_session_logits(&logits, e->session, row);
+    tlp_logprob *top = (tlp_logprob *)(uintptr_t)event->top;
 
-    if (st != TLP_OK)
-        return st;
-    tlpi_top_k(logits, n, 0, best, k);
-    double sum = log_sum(logits, n, best[0].logit);
-    if (event->token >= 0)
-        event->logprob = (float)((double)logits[event->token] - sum);
-    event->n_top = TLPI_MIN(event->n_top, n);
-    for (int i = 0; i < event->n_top; i++)
-        top[i] = (tlp_token_logprob){ best[i].id,
-                                      (float)((double)best[i].logit - sum) };
-    return TLP_OK;
+    event->n_top = TLPI_MIN(event->n_top, e->plan->model->hp.n_vocab);
+    return tlp_session_logprobs(top, (size_t)event->n_top, &event->logprob,
+                                e->session, row, event->token);
 }
 
 /* ==== the prompt ========================================================= */
@@ -283,7 +261,8 @@ static tlp_status choose(tlp_engine *e, tlpi_request_choice *c, size_t row,
     double now = tlpi_now();
     count_token(e, c, now);
     if (!*reason)
-        *reason = is_full(e, c);
+        *reason =
+            tlpi_sampler_is_over(c->sampler) ? TLP_STOP_END : is_full(e, c);
     c->token = token;
     fill_event(event, c->request, TLP_EVENT_TOKEN, c->index, now);
     event->event.n_generated = c->n_generated;

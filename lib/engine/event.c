@@ -13,12 +13,12 @@
 tlpi_event *tlpi_event_make(tlp_model *model, int n_top, const char *text,
                             size_t n_text)
 {
-    size_t n = (size_t)n_top * sizeof(tlp_token_logprob);
+    size_t n = (size_t)n_top * sizeof(tlp_logprob);
     tlpi_event *e = tlpi_alloc(&model->env, sizeof(*e) + n + n_text + 1);
 
     if (!e)
         return NULL;
-    tlp_token_logprob *top = (tlp_token_logprob *)(e + 1);
+    tlp_logprob *top = (tlp_logprob *)(e + 1);
     char *copy = (char *)top + n;
 
     if (n_text)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/engine_state.h"
+#include "grammar/grammar.h"
 
 #define MAX_STOP 1024
 #define MAX_TOP 64
@@ -58,6 +59,7 @@ void tlpi_request_free(tlp_model *model, tlpi_request *r)
     tlpi_free(env, r->prompt);
     tlpi_free(env, r->stop_tokens);
     tlpi_free(env, r->bias);
+    tlp_grammar_free(r->sampler.grammar);
     tlpi_free(env, r);
 }
 
@@ -187,13 +189,20 @@ done:
 static tlp_status copy_sampler(const tlp_engine *e, const tlp_request *o,
                                tlpi_request *r)
 {
+    tlp_sampler_options given = { 0 };
     tlp_sampler *sampler = NULL;
     tlp_status st;
 
-    TLP_TRY(tlpi_options_read(&r->sampler, sizeof(r->sampler), o->sampler,
+    TLP_TRY(tlpi_options_read(&given, sizeof(given), o->sampler,
                               "tlp_sampler_options"));
-    TLP_TRY(tlp_sampler_create(&sampler, e->plan->model, &r->sampler));
+    TLP_TRY(tlp_sampler_create(&sampler, e->plan->model, &given));
     tlp_sampler_free(sampler);
+    if (given.grammar && o->ignore_end)
+        return tlpi_fail(TLP_EINVAL, "request option ignore_end: 1 with a "
+                                     "grammar, 0 expected");
+    r->sampler = given;
+    if (given.grammar)
+        tlpi_grammar_retain(given.grammar);
     r->bias =
         copy_of(e->env, r->sampler.bias, r->sampler.n_bias, sizeof(*r->bias));
     r->sampler.bias = r->bias;
