@@ -34,6 +34,7 @@ try:
     import numpy as np
     import torch
     import transformers
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 except ImportError as e:
     sys.exit(f"make-golden: {e}: try pip install numpy torch transformers")
 
@@ -64,6 +65,11 @@ ARCHS = {
                         "sliding_attention": THETA,
                         "full_attention": dict(THETA, rope_theta=1e6)})),
     "phi3": (transformers.Phi3Config, transformers.Phi3ForCausalLM, {}),
+    "glm4": (transformers.Glm4Config, transformers.Glm4ForCausalLM,
+             dict(head_dim=HEAD_DIM, attention_bias=True)),
+    "exaone4": (transformers.Exaone4Config, transformers.Exaone4ForCausalLM,
+                dict(head_dim=HEAD_DIM, sliding_window=None,
+                     layer_types=["full_attention"] * LAYERS)),
     "mistral": (transformers.MistralConfig, transformers.MistralForCausalLM,
                 dict(head_dim=HEAD_DIM, sliding_window=WINDOW)),
     "olmo2": (transformers.Olmo2Config, transformers.Olmo2ForCausalLM, {}),
@@ -87,6 +93,16 @@ CASES = [
     ("phi3-F32-short", "0 1 2 3 4"),
     ("phi3-F32-window", "0 1 2 3 4"),
     ("phi3-F32-window-long", "0 par:1,2 par:3,4"),
+    ("glm4-F32", "0 1 2 3 4"),
+    ("glm4-F32", "0 lp:1,2 3 4"),
+    ("glm4-F32", "0 par:1,2 par:3,4"),
+    ("glm4-F32", "asym:0,1 2 asym:3,4"),
+    ("exaone4-F32", "0 1 2 3 4"),
+    ("exaone4-F32", "0 lp:1,2 3 4"),
+    ("exaone4-F32", "asym:0,1 2 asym:3,4"),
+    ("exaone4-F32-freqs-tied", "0 1 2 3 4"),
+    ("exaone4-F32-window", "0 1 2 3 4"),
+    ("exaone4-F32-window", "0 par:1,2 par:3,4"),
     ("granite-F32", "0 1 2 3 4"),
     ("granite-F32", "0 lp:1,2 3 4"),
     ("granite-F32", "0 par:1,2 par:3,4"),
@@ -145,7 +161,7 @@ def noise(name, n):
                                                  np.float32(65536))
 
 
-ROTATES = {"phi3": 0.75}
+ROTATES = {"phi3": 0.75, "glm4": 0.5}
 
 
 def divisors(name, mean, scale, part):
@@ -172,7 +188,20 @@ def scaling(name):
                                          part),
                     short_factor=divisors("rope_factors_short.weight", 1.25,
                                           0.1, part))
+    if "-freqs" in name:
+        return dict(theta, rope_type="divided")
     return theta
+
+
+def divided(config, device=None, **_):
+    """Angles divided by the tensor rope_freqs, whatever made it."""
+    i = torch.arange(0, HEAD_DIM, 2, dtype=torch.float32)
+    base = config.rope_parameters["rope_theta"]
+    by = torch.tensor(divisors("rope_freqs.weight", 2, 0.25, 1.0))
+    return base ** (-i / HEAD_DIM) / by, 1.0
+
+
+ROPE_INIT_FUNCTIONS["divided"] = divided
 
 
 def matrix(name, rows, cols):
@@ -267,6 +296,39 @@ def phi3_weights(tied):
     return w
 
 
+def bias(name, n):
+    return torch.from_numpy(np.float32(0.3) * noise(name, n))
+
+
+def glm4_weights(tied):
+    q, kv = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
+    w = weights(tied)
+    for i in range(LAYERS):
+        to, of = f"model.layers.{i}.", f"blk.{i}."
+        for part, n in [("q", q), ("k", kv), ("v", kv)]:
+            at = f"{to}self_attn.{part}_proj."
+            w[at + "weight"] = matrix(f"{of}attn_{part}.weight", n, D)
+            w[at + "bias"] = bias(f"{of}attn_{part}.bias", n)
+        w[to + "post_self_attn_layernorm.weight"] = norm(
+            of + "post_attention_norm.weight", D)
+        w[to + "post_mlp_layernorm.weight"] = norm(of + "post_ffw_norm.weight",
+                                                   D)
+        w[to + "mlp.gate_up_proj.weight"] = torch.cat(
+            [w.pop(to + "mlp.gate_proj.weight"),
+             w.pop(to + "mlp.up_proj.weight")])
+    return w
+
+
+def exaone4_weights(tied):
+    w = olmo2_weights(tied)
+    for i in range(LAYERS):
+        to, of = f"model.layers.{i}.", f"blk.{i}."
+        for part in ["q", "k"]:
+            w[f"{to}self_attn.{part}_norm.weight"] = norm(
+                f"{of}attn_{part}_norm.weight", HEAD_DIM)
+    return w
+
+
 def tokens(n=N_TOKEN, seed=SEED):
     """rig_tokens(ids, n, VOCAB, seed) of test/support/rig.c."""
     x, ids = (seed * 0x9E3779B97F4A7C15 + 1) & MASK, []
@@ -282,6 +344,9 @@ def open_model(name):
     olmo3 = arch in windows and arch == "olmo2"
     config_type, model_type, extra = ARCHS[windows.get(arch, arch)]
     tied = name.endswith("-tied")
+    if arch == "exaone4" and "-window" in name:
+        extra = dict(extra, sliding_window=WINDOW, sliding_window_pattern=4,
+                     layer_types=None)
     if arch == "phi3":
         extra = dict(sliding_window=WINDOW if "-window" in name else None,
                      original_max_position_embeddings=8 if "-long" in name
@@ -293,7 +358,8 @@ def open_model(name):
     config = config_type(**SIZES, **extra, tie_word_embeddings=tied)
     model = model_type(config).eval()
     make = {"gemma3": gemma3_weights, "olmo2": olmo2_weights,
-            "phi3": phi3_weights}
+            "phi3": phi3_weights, "glm4": glm4_weights,
+            "exaone4": exaone4_weights}
     model.load_state_dict(make.get(arch, weights)(tied))
     return model
 
@@ -398,6 +464,27 @@ class Olmo2Stages(Stages):
         return layer.post_feedforward_layernorm(layer.mlp(y))
 
 
+class Glm4Stages(Stages):
+    """Norms of inputs and of outputs."""
+
+    def attn(self, i, x):
+        return self.m.layers[i].post_self_attn_layernorm(super().attn(i, x))
+
+    def ffn(self, i, y):
+        return self.m.layers[i].post_mlp_layernorm(super().ffn(i, y))
+
+
+class Exaone4Stages(Olmo2Stages):
+    """Norms of outputs alone, and windows."""
+
+    def attn(self, i, x):
+        self.mask = torch.full((1, 1, N_TOKEN, N_TOKEN),
+                               float("-inf")).triu(1)
+        if self.m.layers[i].self_attn.is_sliding:
+            self.mask[:, :, far()] = float("-inf")
+        return super().attn(i, x)
+
+
 class Olmo3Stages(Olmo2Stages):
     """And windows."""
 
@@ -410,7 +497,8 @@ class Olmo3Stages(Olmo2Stages):
 
 def stages_of(model):
     kinds = {"Gemma3ForCausalLM": Gemma3Stages, "Olmo2ForCausalLM": Olmo2Stages,
-             "Olmo3ForCausalLM": Olmo3Stages}
+             "Olmo3ForCausalLM": Olmo3Stages, "Glm4ForCausalLM": Glm4Stages,
+             "Exaone4ForCausalLM": Exaone4Stages}
     return kinds.get(type(model).__name__, Stages)(model)
 
 

@@ -122,6 +122,27 @@ Test(arch_limits, olmo2)
     tlp_model_free(m);
 }
 
+Test(arch_limits, glm4)
+{
+    tlp_model *m = open_arch("glm4");
+
+    expect_untuned(m, "glm4 models, whose layers normalise what they give");
+    REFUSED("groups are not adjusted in glm4 models", adjust(m, "par:1-2"));
+    CHECK_OK(make(m, TLP_MAKE_NOSYNC, 0));
+    tlp_model_free(m);
+}
+
+Test(arch_limits, exaone4)
+{
+    tlp_model *m = open_arch("exaone4");
+
+    expect_untuned(m, "exaone4 models, whose layers normalise what they give");
+    REFUSED("stages are not adjusted in exaone4 models", adjust(m, "par:1-2"));
+    CHECK_OK(make(m, TLP_MAKE_NOSYNC, 0));
+    CHECK_OK(make(m, 1u << TLP_MODE_PAR, 4));
+    tlp_model_free(m);
+}
+
 /* A random model may gain nothing. */
 #define RUNS(expr)                                                             \
     do {                                                                       \

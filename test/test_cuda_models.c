@@ -160,6 +160,16 @@ Test(cuda_models, phi3)
     expect_plans("phi3", 0, 1);
 }
 
+Test(cuda_models, glm4)
+{
+    expect_plans("glm4", 0, 1);
+}
+
+Test(cuda_models, exaone4)
+{
+    expect_plans("exaone4", 0, 1);
+}
+
 Test(cuda_models, types)
 {
     static const tlpi_dtype types[] = { TLPI_F32,    TLPI_BF16,   TLPI_Q8_0,

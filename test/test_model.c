@@ -87,6 +87,8 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
         { "gemma3", true, false, false, true, false, true, 0x1f, 0x1b },
         { "olmo2", true, false, true, false, true, true, 0x1f, 0x17 },
         { "phi3", true, false, false, false, false, false, 0x1f, 0x1f },
+        { "glm4", false, true, false, false, false, true, 0x1f, 0 },
+        { "exaone4", true, false, true, true, false, true, 0x17, 0x17 },
     };
 
     for (int a = 0; a < TLPI_N_ARCH; a++) {
@@ -96,7 +98,9 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
         cr_expect_eq((int)m->hp.arch, a);
         cr_expect_str_eq(tlpi_arch_get(&m->hp)->name, archs[a].name);
         cr_expect_eq(tlpi_arch_get(&m->hp)->rope_neox, archs[a].neox);
-        cr_expect_eq(m->hp.n_rot, a == TLPI_ARCH_PHI3 ? 12 : 16);
+        cr_expect_eq(m->hp.n_rot, a == TLPI_ARCH_PHI3   ? 12
+                                  : a == TLPI_ARCH_GLM4 ? 8
+                                                        : 16);
         cr_expect_float_eq(m->hp.rope_scale, 1.0f, 0.0f);
         cr_expect_float_eq(m->hp.rope_theta,
                            a == TLPI_ARCH_GEMMA3 ? 1e6f : 1e4f, 0.0f);

@@ -59,7 +59,8 @@ static const plan_case main_plans[] = {
 };
 
 static const char *const archs[] = { "llama",   "qwen2",  "qwen3", "granite",
-                                     "smollm3", "gemma3", "olmo2", "phi3" };
+                                     "smollm3", "gemma3", "olmo2", "phi3",
+                                     "glm4",    "exaone4" };
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -223,6 +224,15 @@ Test(parity, olmo2)
 Test(parity, phi3)
 {
     all_plans("phi3");
+}
+
+Test(parity, glm4)
+{
+    all_plans("glm4");
+}
+Test(parity, exaone4)
+{
+    all_plans("exaone4");
 }
 
 /* Every plan must differ from every other: else the table above proves less

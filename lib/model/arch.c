@@ -41,4 +41,13 @@ const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
                          .untyped_long = true,
                          .gate_up = true,
                          .windows = true },
+    [TLPI_ARCH_GLM4] = { .name = "glm4", .post_norm = true, .gate_up = true },
+    [TLPI_ARCH_EXAONE4] = { .name = "exaone4",
+                            .rope_neox = true,
+                            .qk_norm = TLPI_QK_NORM_HEADS,
+                            .raw_input = true,
+                            .post_norm = true,
+                            .windows = true,
+                            .window_step = 4,
+                            .window_rope = true },
 };

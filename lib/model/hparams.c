@@ -165,7 +165,7 @@ tlp_status tlpi_hparams_float(const tlpi_hparams *hp, const tlpi_gguf *g,
     float value = *out;
     tlp_status st = tlpi_gguf_get_f32(g, key.name, need, &value);
 
-    if (st != TLP_OK)
+    if (st != TLP_OK || !tlpi_gguf_find(g, key.name))
         return st;
     if (!(value > lo && value <= hi))
         return tlpi_fail(TLP_EFORMAT,
@@ -306,6 +306,8 @@ static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
         TLP_TRY(tlpi_hparams_float(hp, g, "rope.freq_base_swa", false, 0, 1e15,
                                    &hp->window_theta));
     }
+    if (hp->n_window > 0 && arch->window_rope)
+        hp->no_rope_step = hp->window_step;
     if (hp->n_window == 0) {
         hp->window_step = 0;
         hp->window_theta = 0;

@@ -22,6 +22,8 @@ typedef enum tlpi_arch {
     TLPI_ARCH_GEMMA3,
     TLPI_ARCH_OLMO2,
     TLPI_ARCH_PHI3,
+    TLPI_ARCH_GLM4,
+    TLPI_ARCH_EXAONE4,
     TLPI_N_ARCH
 } tlpi_arch;
 
@@ -51,6 +53,8 @@ typedef struct tlpi_arch_info {
     bool windows;    /* layers may have windows; without, they are refused */
     int window_step; /* as in tlpi_hparams */
     bool window_plain;  /* layers with a window do not scale positions */
+    bool window_rope;   /* where layers have windows, layers without one do
+                           not rotate */
     float window_theta; /* as in tlpi_hparams, without the key */
     int n_layer_even;   /* number of layers of the size whose scores are scaled
                            by 1/sqrt(n_embd / n_head); 0: no such size */

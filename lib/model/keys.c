@@ -53,9 +53,10 @@ static const tlpi_gguf_rule arch_rules[] = {
     ANY("attention.layer_norm_epsilon"),
     /* read there for models whose layers have windows */
     { .name = "attention.sliding_window",
-      .only = BIT(GEMMA3) | BIT(OLMO2) | BIT(LLAMA) | BIT(PHI3) },
+      .only =
+          BIT(GEMMA3) | BIT(OLMO2) | BIT(LLAMA) | BIT(PHI3) | BIT(EXAONE4) },
     { .name = "attention.sliding_window_pattern",
-      .only = BIT(GEMMA3) | BIT(OLMO2) },
+      .only = BIT(GEMMA3) | BIT(OLMO2) | BIT(EXAONE4) },
     { .name = "rope.freq_base_swa", .only = BIT(GEMMA3) | BIT(OLMO2) },
     /* the value that changes nothing */
     NUMBER("attention.sliding_window", 0),

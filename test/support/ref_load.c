@@ -25,6 +25,7 @@ typedef struct ref_form {
     bool gelu, row_norms, gate_up, embd_root;
     int no_rope_step;    /* every such layer does not rotate; 0: all rotate */
     int window_step;     /* every such layer has no window; 0: all have one */
+    bool window_rope;    /* with windows, other layers do not rotate */
     double window_theta; /* of layers with a window, without scaling; -1: the
                             model's, 0: no angles of their own */
 } ref_form;
@@ -45,6 +46,8 @@ static const ref_form forms[] = {
       .window_step = 4,
       .window_theta = -1 },
     { .arch = "phi3", .gate_up = true },
+    { .arch = "glm4", .neighbours = true, .gate_up = true },
+    { .arch = "exaone4", .window_step = 4, .window_rope = true },
 };
 
 _Noreturn void ref_die(const char *what, const char *which)
@@ -254,6 +257,8 @@ static void load_layers(ref_model *m, const tlpi_gguf *g, const char *arch)
 
         load_tensors(m, g, l, form->gate_up);
         layer->inv_freq = rotates ? m->inv_freq : NULL;
+        if (window && step && (l + 1) % step == 0 && form->window_rope)
+            layer->inv_freq = NULL;
         if (!window || (step && (l + 1) % step == 0))
             continue;
         layer->window = window;

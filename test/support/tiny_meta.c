@@ -29,6 +29,16 @@ static const tiny_form forms[] = {
       .windows = true,
       .rotates = 0.75f,
       .untyped = true },
+    { .arch = "glm4",
+      .biases = true,
+      .post_norms = true,
+      .gate_up = true,
+      .rotates = 0.5f },
+    { .arch = "exaone4",
+      .raw = true,
+      .head_norms = true,
+      .post_norms = true,
+      .windows = true },
 };
 
 const tiny_form *tiny_form_of(const tiny_spec *s)
