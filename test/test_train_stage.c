@@ -84,3 +84,12 @@ Test(train_stage, gradients_of_olmo2)
     check_plans("olmo2", PLAIN);
     check_plans("olmo2", ADJUSTED);
 }
+
+/* Their equations are those of gemma3 and olmo2, with parts of others. */
+Test(train_stage, gradients_of_glm4_and_exaone4)
+{
+    check_plans("glm4", PLAIN);
+    check_plans("glm4", ADJUSTED);
+    check_plans("exaone4", PLAIN);
+    check_plans("exaone4", ADJUSTED);
+}
