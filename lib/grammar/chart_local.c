@@ -33,9 +33,10 @@ static void add_int(tlpi_chart *c, tlpi_ints *a, int32_t value)
 
 /* ==== interning ========================================================== */
 
+/* Room for what is remembered of one more local set. */
 static bool fit_locals(tlpi_chart *c)
 {
-    if (c->locals.n <= c->cap_local)
+    if (c->locals.n < c->cap_local)
         return true;
     size_t cap = TLPI_MAX(64, 2 * c->cap_local);
     tlpi_local *local =
@@ -49,12 +50,12 @@ static bool fit_locals(tlpi_chart *c)
 
 int32_t tlpi_local_intern(tlpi_chart *c, const int32_t *row, size_t n)
 {
-    size_t before = c->locals.n;
-    int32_t id = n > 0 ? tlpi_intern(&c->locals, row, n) : TLPI_DEAD;
-
     if (n == 0)
         return TLPI_DEAD;
-    if (id < 0 || !fit_locals(c)) {
+    size_t before = c->locals.n;
+    int32_t id = fit_locals(c) ? tlpi_intern(&c->locals, row, n) : -1;
+
+    if (id < 0) {
         tlpi_chart_fail(c, tlpi_fail_nomem_for("a matcher"));
         return TLPI_DEAD;
     }
