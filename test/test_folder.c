@@ -15,6 +15,7 @@
 
 #include "file/mapfile.h"
 #include "model/model.h"
+#include "support/hf_edit.h"
 #include "support/hf_folder.h"
 #include "support/rig.h"
 #include "support/tiny.h"
@@ -165,6 +166,26 @@ Test(folder, makes_the_table_of_llama3)
         cr_expect_float_eq(((const float *)t->data)[i], want[i], 1e-6, "%d: %g",
                            i, (double)((const float *)t->data)[i]);
     tlp_model_free(m);
+}
+
+/* The base of layers with windows, under its names in time. */
+Test(folder, reads_the_base_of_windows)
+{
+    for (int older = 0; older < 2; older++) {
+        tiny_spec s = spec_of("gemma3");
+        hf_spec f = { .gguf = tiny_make(&s), .older = older };
+        const char *folder = hf_make(&f);
+
+        if (older)
+            hf_edit(folder, "config.json", "rope_local_base_freq", "5000");
+        else
+            hf_edit(folder, "config.json",
+                    "rope_parameters/sliding_attention/rope_theta", "5000");
+        tlp_model *m = open_model(folder);
+        cr_expect_eq(m->hp.window_theta, 5000);
+        cr_expect_eq(m->hp.rope_theta, 1e6f);
+        tlp_model_free(m);
+    }
 }
 
 Test(folder, has_biases)

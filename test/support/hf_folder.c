@@ -119,15 +119,12 @@ static void add_names(const source *s, json_t *c)
 {
     bool olmo3 = is(s, "olmo2") && number(s, "attention.sliding_window", 0);
     const char *arch = olmo3 ? "olmo3" : s->arch;
+    size_t i = 0;
 
-    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++) {
-        if (strcmp(archs[i].arch, arch) != 0)
-            continue;
-        set(c, "architectures", json_pack("[s]", archs[i].architecture));
-        set(c, "model_type", json_string(archs[i].model_type));
-        return;
-    }
-    NEED(!"an architecture of the table");
+    while (strcmp(archs[i].arch, arch) != 0)
+        NEED(++i < sizeof archs / sizeof archs[0]);
+    set(c, "architectures", json_pack("[s]", archs[i].architecture));
+    set(c, "model_type", json_string(archs[i].model_type));
 }
 
 static void add_windows(const source *s, json_t *c, long n_layer)
