@@ -108,9 +108,10 @@ static __global__ void __launch_bounds__(WARPS * 32)
 
 static constexpr double LOG2E = 1.4426950408889634;
 
-static void add_item(tlpi_gpu_attn *a, const tlpi_attn *from)
+static void add_item(const tlpi_gpu *g, tlpi_gpu_attn *a, const tlpi_attn *from)
 {
     tlpi_gpu_heads *it = &a->item[a->n++];
+    const tlpi_pages *pages = from->kv->pages;
     int n_rep = from->n_head / from->n_head_kv;
 
     it->q = from->q;
@@ -120,8 +121,10 @@ static void add_item(tlpi_gpu_attn *a, const tlpi_attn *from)
     it->k_norm = from->k_norm;
     it->q_row = from->q_row;
     it->k_row = from->k_row;
-    it->cache_k = from->kv->k;
-    it->cache_v = from->kv->v;
+    it->cache_k = pages->memory + from->kv->k;
+    it->cache_v = pages->memory + from->kv->v;
+    it->page = pages->bytes / from->kv->size;
+    it->table = g->dev.table + pages->kind * g->n_index;
     it->y = from->y;
     it->n_head = from->n_head;
     it->n_head_kv = from->n_head_kv;
@@ -168,14 +171,15 @@ void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s,
 
         a.h = head_dim;
         a.hp = kv->hp;
-        a.n_ctx = kv->n_ctx;
+        a.n_pos = kv->pages->layout.n_pos;
+        a.n_entry = TLPI_GPU_KINDS * g->n_index;
         a.n_tok = s->n_tok;
         a.seq = g->dev.seq;
         a.pos = g->dev.pos;
         a.tile = g->dev.tile;
         a.part = g->part;
         for (int k = i; k < n && k < i + TLPI_GPU_ITEMS; k++)
-            add_item(&a, &item[k]);
+            add_item(g, &a, &item[k]);
         run(g, &a, eps, kv->type);
     }
 }

@@ -60,18 +60,19 @@ see_position(const tlpi_cached<KV> &k, const tlpi_cached<KV> &v, bool ok,
  * AHEAD of them before it uses the first. */
 template <int KV, int REP>
 static __device__ __forceinline__ void
-see_part(const tlpi_gpu_heads &it, size_t at, int hp, int begin, int end,
-         int group, int n_group, bool mine, int n_lane, const float (*q)[8],
-         part_sums<REP> &s)
+see_part(const tlpi_gpu_attn &a, const tlpi_gpu_heads &it, int seq, int head,
+         int d0, int begin, int end, int group, int n_group, int n_lane,
+         const float (*q)[8], part_sums<REP> &s)
 {
     for (int p0 = begin + group; p0 - group < end; p0 += AHEAD * n_group) {
         tlpi_cached<KV> k[AHEAD] = {}, v[AHEAD] = {};
 #pragma unroll
         for (int j = 0; j < AHEAD; j++) {
             int p = p0 + j * n_group;
-            if (p < end && mine) {
-                k[j] = tlpi_cache_load<KV>(it.cache_k, at + (size_t)p * hp);
-                v[j] = tlpi_cache_load<KV>(it.cache_v, at + (size_t)p * hp);
+            if (p < end && d0 < a.hp) {
+                size_t at = tlpi_cache_at(a, it, seq, head, p) + d0;
+                k[j] = tlpi_cache_load<KV>(it.cache_k, at);
+                v[j] = tlpi_cache_load<KV>(it.cache_v, at);
             }
         }
 #pragma unroll
@@ -99,7 +100,6 @@ static __global__ void __launch_bounds__(THREADS)
 
     int lane = threadIdx.x % n_lane, group = threadIdx.x / n_lane;
     int n_group = THREADS / n_lane, d0 = 8 * lane;
-    bool mine = d0 < a.hp;
     int seq = a.seq[tok], len = a.pos[tok] + 1;
     int first = tlpi_first_seen(it, a.pos[tok]);
     int per = (len - first + a.n_split - 1) / a.n_split;
@@ -120,9 +120,8 @@ static __global__ void __launch_bounds__(THREADS)
         s.max[r] = -INFINITY;
         s.sum[r] = 0;
     }
-    size_t at = tlpi_cache_at(a, it, seq, head, 0) + d0;
-    see_part<KV, REP>(it, at, a.hp, begin, end, group, n_group, mine, n_lane, q,
-                      s);
+    see_part<KV, REP>(a, it, seq, head, d0, begin, end, group, n_group, n_lane,
+                      q, s);
 
 #pragma unroll
     for (int r = 0; r < REP; r++) {

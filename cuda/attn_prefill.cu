@@ -13,6 +13,8 @@
 #include "warp.cuh"
 
 static constexpr int THREADS = 128, ROWS = 32, KEYS = 32;
+static_assert(TLPI_PAGE % KEYS == 0, "keys that are loaded at once are in one "
+                                     "page");
 
 typedef struct tile_rows {
     const tlpi_gpu_heads *it;
@@ -35,8 +37,8 @@ static __device__ int row_pos(const tile_rows &u, int r)
     return u.pos + min(u.row0 + r, u.n_row - 1) / u.n_rep;
 }
 
-/* Load KEYS positions from key0 on of one head's K or V; zeros from `end`
- * on. */
+/* Load KEYS positions from key0 on of one head's K or V, which begin at element
+ * `at` and are in one page; zeros from `end` on. */
 template <int KV>
 static __device__ void stage_keys(float *s, int ld, const uint8_t *cache,
                                   size_t at, int hp, int key0, int end)
@@ -47,7 +49,7 @@ static __device__ void stage_keys(float *s, int ld, const uint8_t *cache,
         int key = i / n, d = i % n * 8;
         float x[8] = {};
         if (key0 + key < end)
-            tlpi_cache_get<KV>(cache, at + (size_t)(key0 + key) * hp + d, x);
+            tlpi_cache_get<KV>(cache, at + (size_t)key * hp + d, x);
         for (int k = 0; k < 8; k++)
             s[key * ld + d + k] = x[k];
     }
@@ -132,11 +134,11 @@ static __global__ void __launch_bounds__(THREADS)
     int limit = row_pos(u, row) + 1, end = row_pos(u, ROWS - 1) + 1;
     int first = tlpi_first_seen(*u.it, limit - 1);
     int begin = tlpi_first_seen(*u.it, row_pos(u, 0)) / KEYS * KEYS;
-    size_t at = tlpi_cache_at(a, *u.it, tile.seq, u.head, 0);
     float max = -INFINITY, sum = 0;
     float4 x[NI] = {};
 
     for (int key0 = begin; key0 < end; key0 += KEYS) {
+        size_t at = tlpi_cache_at(a, *u.it, tile.seq, u.head, key0);
         __syncthreads();
         stage_keys<KV>(k, ld, u.it->cache_k, at, a.hp, key0, end);
         stage_keys<KV>(v, ld, u.it->cache_v, at, a.hp, key0, end);

@@ -186,10 +186,14 @@ static const tlpi_backend_ops *ops()
         o.weight_bytes = tlpi_gpu_weight_bytes;
         o.buffer_create = buffer_create;
         o.buffer_free = buffer_free;
+        o.pages_create = tlpi_gpu_pages_create;
+        o.pages_free = tlpi_gpu_pages_free;
+        o.pages_bytes = tlpi_gpu_pages_bytes;
+        o.pages_take = tlpi_gpu_pages_take;
+        o.pages_drop = tlpi_gpu_pages_drop;
+        o.pages_copy = tlpi_gpu_pages_copy;
         o.kv_create = tlpi_gpu_kv_create;
-        o.kv_copy = tlpi_gpu_kv_copy;
         o.kv_free = tlpi_gpu_kv_free;
-        o.kv_bytes = tlpi_gpu_kv_bytes;
         o.rope_create = tlpi_gpu_rope_create;
         o.rope_free = tlpi_gpu_rope_free;
         o.write = write_floats;
@@ -329,6 +333,8 @@ tlp_status tlpi_gpu_backend_create(tlpi_backend **out, const tlpi_env *env,
     g->max_tok = opts->max_tok;
     g->max_cols = opts->max_cols;
     g->max_attn = opts->max_attn;
+    g->max_seq = opts->n_seq < opts->max_tok ? opts->n_seq : opts->max_tok;
+    g->n_index = opts->n_index;
     g->bucket = 1;
     TLP_TRY(create_device(g));
     TLP_TRY(load_kernels(g));

@@ -18,15 +18,17 @@ static __device__ __forceinline__ int tlpi_item_of(const tlpi_gpu_attn &a,
     return i;
 }
 
-/* Element offset of a head's position in its cache. */
+/* Element offset of a head's position in its cache; rows of one page follow
+ * each other.  seq: as in tlpi_gpu_step. */
 static __device__ __forceinline__ size_t tlpi_cache_at(const tlpi_gpu_attn &a,
                                                        const tlpi_gpu_heads &it,
                                                        int seq, int head,
                                                        int pos)
 {
-    size_t row = ((size_t)seq * it.n_head_kv + head) * a.n_ctx + pos;
+    int page = it.table[(size_t)seq * a.n_entry + pos / TLPI_PAGE];
+    size_t row = (size_t)head * a.n_pos + pos % TLPI_PAGE;
 
-    return row * a.hp;
+    return (size_t)page * it.page + row * a.hp;
 }
 
 template <int KV>

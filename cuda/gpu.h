@@ -65,10 +65,18 @@ typedef struct tlpi_gpu_tile {
     int32_t tok, n_tok, seq, pos;
 } tlpi_gpu_tile;
 
-/* The arrays of a step, in one block on the host (pinned) and on the device:
- * id, seq, pos, row: [max_tok] each, then tiles [max_tok]. */
+/* Kinds of pages of a backend. */
+static constexpr int TLPI_GPU_KINDS = 2;
+
+/*
+ * The arrays of a step, in one block on the host (pinned) and on the device:
+ * id, seq, pos, row: [max_tok] each, then the pages of the step's sequences
+ * table [max_seq][TLPI_GPU_KINDS][n_index], then tiles [max_tok].  Here and in
+ * tiles, seq is the number of a token's sequence among those of the step.
+ */
 typedef struct tlpi_gpu_step {
     int32_t *id, *seq, *pos, *row;
+    int32_t *table;
     tlpi_gpu_tile *tile;
 } tlpi_gpu_step;
 
@@ -85,6 +93,8 @@ struct tlpi_gpu {
     size_t max_shared; /* most dynamic shared memory of a block, in bytes */
     bool f32;          /* TLP_COMPUTE_F32 */
     int max_tok, max_cols, max_attn;
+    int max_seq, n_index; /* sequences of a step; pages of a sequence */
+    tlpi_pages *pages[TLPI_GPU_KINDS]; /* NULL: no such kind */
     cudaStream_t stream;
     tlpi_device_stats stats;
 
@@ -245,13 +255,21 @@ uint64_t tlpi_gpu_weight_size(tlpi_dtype type, int64_t rows, int64_t cols);
 
 /* ==== the cache (kv.cu) ================================================== */
 
-/* [n_seq][n_head_kv][n_ctx][hp] of K, then of V; hp = head_dim rounded up to
- * 8, padded with zeros. */
+struct tlpi_pages {
+    tlpi_page_layout layout;
+    int kind;        /* in tlpi_gpu.pages and in the table of a step */
+    size_t bytes;    /* of a page, a multiple of 16 */
+    uint8_t *memory; /* [n_page][bytes], NULL until the first page is taken */
+};
+
+/* In a page: [n_head_kv][n_pos][hp] of K, then of V; hp = head_dim rounded up
+ * to 8, padded with zeros. */
 struct tlpi_kv {
-    int n_seq, n_ctx, n_head_kv, head_dim, hp;
+    tlpi_pages *pages; /* borrowed */
+    int n_head_kv, head_dim, hp;
     int type;    /* TLP_KV_*, resolved */
     size_t size; /* bytes of an element */
-    uint8_t *k, *v;
+    size_t k, v; /* where they begin in a page, bytes */
 };
 
 struct tlpi_rope {
@@ -260,13 +278,17 @@ struct tlpi_rope {
     bool neox;
 };
 
-tlp_status tlpi_gpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
-                              int n_ctx, int n_head_kv, int head_dim,
-                              int kv_type);
-void tlpi_gpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
-                      int n_pos);
+tlp_status tlpi_gpu_pages_create(tlpi_backend *b, tlpi_pages **out,
+                                 const tlpi_page_layout *layout);
+void tlpi_gpu_pages_free(tlpi_backend *b, tlpi_pages *pages);
+size_t tlpi_gpu_pages_bytes(const tlpi_pages *pages);
+tlp_status tlpi_gpu_pages_take(tlpi_backend *b, tlpi_pages *pages, int page);
+void tlpi_gpu_pages_drop(tlpi_backend *b, tlpi_pages *pages, int page);
+void tlpi_gpu_pages_copy(tlpi_backend *b, tlpi_pages *pages, int dst, int src);
+tlp_status tlpi_gpu_kv_create(tlpi_backend *b, tlpi_kv **out, tlpi_pages *pages,
+                              int n_head_kv, int head_dim, int kv_type);
 void tlpi_gpu_kv_free(tlpi_backend *b, tlpi_kv *kv);
-size_t tlpi_gpu_kv_bytes(const tlpi_kv *kv);
+uint64_t tlpi_gpu_kv_size(int n_pos, int n_head_kv, int head_dim, int kv_type);
 tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
                                 const double *inv_freq, double gain, int n_rot,
                                 int n_ctx, bool neox);
@@ -346,7 +368,9 @@ void tlpi_gpu_attention(tlpi_backend *b, const tlpi_step *s,
 typedef struct tlpi_gpu_heads {
     float *q, *k;
     const float *v, *q_norm, *k_norm;
-    uint8_t *cache_k, *cache_v;
+    uint8_t *cache_k, *cache_v; /* where they begin in page 0 */
+    size_t page;                /* elements of a page */
+    const int32_t *table;       /* pages of the step's first sequence */
     float *y;
     int n_head, n_head_kv;
     int first_q, first_kv;  /* number of heads of the items before */
@@ -372,7 +396,9 @@ typedef struct tlpi_gpu_attn {
     tlpi_gpu_heads item[TLPI_GPU_ITEMS];
     int n, n_head_kv, n_head; /* items; heads over all items */
     int n_rep;                /* most query heads of a kv head */
-    int h, hp, n_ctx;
+    int h, hp;
+    int n_pos;   /* positions of a page */
+    int n_entry; /* of the table for each sequence */
     int n_tok;
     const int32_t *seq, *pos;
     const tlpi_gpu_tile *tile;

@@ -5,34 +5,126 @@
 
 #include <math.h>
 
+/* ==== pages ============================================================== */
+
+tlp_status tlpi_gpu_pages_create(tlpi_backend *b, tlpi_pages **out,
+                                 const tlpi_page_layout *layout)
+{
+    tlpi_gpu *g = tlpi_gpu_of(b);
+    int kind = 0;
+
+    *out = NULL;
+    while (kind < TLPI_GPU_KINDS && g->pages[kind])
+        kind++;
+    if (kind == TLPI_GPU_KINDS || layout->n_index != g->n_index)
+        return tlpi_gpu_fail(TLP_EINVAL,
+                             "%d pages for each sequence, %d expected; at most "
+                             "%d kinds of pages",
+                             layout->n_index, g->n_index, TLPI_GPU_KINDS);
+    tlpi_pages *p = (tlpi_pages *)tlpi_gpu_alloc(b->env, sizeof *p);
+    if (!p)
+        return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
+    p->layout = *layout;
+    p->kind = kind;
+    g->pages[kind] = p;
+    *out = p;
+    return TLP_OK;
+}
+
+void tlpi_gpu_pages_free(tlpi_backend *b, tlpi_pages *pages)
+{
+    tlpi_gpu *g = tlpi_gpu_of(b);
+
+    if (!pages)
+        return;
+    tlpi_gpu_use(g);
+    (void)cudaFree(pages->memory);
+    g->pages[pages->kind] = NULL;
+    tlpi_gpu_free(b->env, pages, sizeof *pages);
+}
+
+size_t tlpi_gpu_pages_bytes(const tlpi_pages *pages)
+{
+    return pages->bytes;
+}
+
+/* The first call allocates all pages: an allocation waits for the device, so
+ * steps do without. */
+tlp_status tlpi_gpu_pages_take(tlpi_backend *b, tlpi_pages *pages, int page)
+{
+    tlpi_gpu *g = tlpi_gpu_of(b);
+    size_t n = (size_t)pages->layout.n_page * pages->bytes;
+
+    (void)page;
+    if (pages->memory || n == 0)
+        return TLP_OK;
+    tlpi_gpu_use(g);
+    return tlpi_gpu_status(cudaMalloc(&pages->memory, n), "KV cache");
+}
+
+void tlpi_gpu_pages_drop(tlpi_backend *b, tlpi_pages *pages, int page)
+{
+    (void)b;
+    (void)pages;
+    (void)page;
+}
+
+void tlpi_gpu_pages_copy(tlpi_backend *b, tlpi_pages *pages, int dst, int src)
+{
+    tlpi_gpu *g = tlpi_gpu_of(b);
+
+    if (dst == src)
+        return;
+    tlpi_gpu_use(g);
+    tlpi_gpu_keep_error(
+        g,
+        cudaMemcpyAsync(pages->memory + (size_t)dst * pages->bytes,
+                        pages->memory + (size_t)src * pages->bytes,
+                        pages->bytes, cudaMemcpyDeviceToDevice, g->stream),
+        "copying a page");
+}
+
 /* ==== cache ============================================================== */
 
-static size_t head_bytes(const tlpi_kv *kv)
+/* All that depends on the sizes alone; kv->type is resolved.  *end: bytes of a
+ * page that other caches have, then with this one's. */
+static void set_layout(tlpi_kv *kv, size_t *end, int n_pos, int n_head_kv,
+                       int head_dim)
 {
-    return (size_t)kv->n_ctx * (size_t)kv->hp * kv->size;
+    kv->n_head_kv = n_head_kv;
+    kv->head_dim = head_dim;
+    kv->hp = (head_dim + 7) / 8 * 8;
+    kv->size = kv->type == TLP_KV_F32 ? 4 : 2;
+    size_t n = (size_t)n_head_kv * (size_t)n_pos * (size_t)kv->hp * kv->size;
+    kv->k = *end;
+    kv->v = *end + n;
+    *end += 2 * n; /* rows are whole units of 16 bytes */
 }
 
-size_t tlpi_gpu_kv_bytes(const tlpi_kv *kv)
+uint64_t tlpi_gpu_kv_size(int n_pos, int n_head_kv, int head_dim, int kv_type)
 {
-    return 2 * (size_t)kv->n_seq * (size_t)kv->n_head_kv * head_bytes(kv);
+    tlpi_kv kv = {};
+    size_t bytes = 0;
+
+    kv.type = kv_type;
+    set_layout(&kv, &bytes, n_pos, n_head_kv, head_dim);
+    return bytes;
 }
 
-tlp_status tlpi_gpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
-                              int n_ctx, int n_head_kv, int head_dim,
-                              int kv_type)
+tlp_status tlpi_gpu_kv_create(tlpi_backend *b, tlpi_kv **out, tlpi_pages *pages,
+                              int n_head_kv, int head_dim, int kv_type)
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
 
     *out = NULL;
-    if (n_seq < 1 || n_ctx < 1 || n_head_kv < 1 || head_dim < 1 ||
-        head_dim > 256 || kv_type < TLP_KV_DEFAULT || kv_type > TLP_KV_BF16)
+    if (n_head_kv < 1 || head_dim < 1 || head_dim > 256 ||
+        kv_type < TLP_KV_DEFAULT || kv_type > TLP_KV_BF16)
         return tlpi_gpu_fail(TLP_EINVAL,
-                             "KV cache of %d sequences, %d positions, %d heads "
-                             "of %d, type %d: at least 1 of each, heads of at "
-                             "most 256 and a known type expected",
-                             n_seq, n_ctx, n_head_kv, head_dim, kv_type);
-    int hp = (head_dim + 7) / 8 * 8;
-    size_t shared = tlpi_gpu_prefill_shared(hp);
+                             "KV cache of %d heads of %d, type %d: at least 1 "
+                             "of each, heads of at most 256 and a known type "
+                             "expected",
+                             n_head_kv, head_dim, kv_type);
+    size_t shared = tlpi_gpu_prefill_shared((head_dim + 7) / 8 * 8);
     if (shared > g->max_shared)
         return tlpi_gpu_fail(TLP_ENOTSUP,
                              "heads of %d: attention needs %zu bytes of shared "
@@ -41,56 +133,18 @@ tlp_status tlpi_gpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
     tlpi_kv *kv = (tlpi_kv *)tlpi_gpu_alloc(b->env, sizeof *kv);
     if (!kv)
         return tlpi_gpu_fail(TLP_ENOMEM, "out of memory");
-    tlpi_gpu_use(g);
-    kv->n_seq = n_seq;
-    kv->n_ctx = n_ctx;
-    kv->n_head_kv = n_head_kv;
-    kv->head_dim = head_dim;
-    kv->hp = hp;
+    kv->pages = pages;
     kv->type = kv_type != TLP_KV_DEFAULT ? kv_type
                : g->f32                  ? TLP_KV_F32
                                          : TLP_KV_F16;
-    kv->size = kv->type == TLP_KV_F32 ? 4 : 2;
-    tlp_status st =
-        tlpi_gpu_status(cudaMalloc(&kv->k, tlpi_gpu_kv_bytes(kv)), "KV cache");
-    if (st != TLP_OK) {
-        tlpi_gpu_free(b->env, kv, sizeof *kv);
-        return st;
-    }
-    kv->v = kv->k + tlpi_gpu_kv_bytes(kv) / 2;
+    set_layout(kv, &pages->bytes, pages->layout.n_pos, n_head_kv, head_dim);
     *out = kv;
     return TLP_OK;
 }
 
 void tlpi_gpu_kv_free(tlpi_backend *b, tlpi_kv *kv)
 {
-    if (!kv)
-        return;
-    tlpi_gpu_use(tlpi_gpu_of(b));
-    (void)cudaFree(kv->k);
     tlpi_gpu_free(b->env, kv, sizeof *kv);
-}
-
-/* Copy the first n_pos positions of every head: a rectangle of bytes. */
-void tlpi_gpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
-                      int n_pos)
-{
-    tlpi_gpu *g = tlpi_gpu_of(b);
-    size_t head = head_bytes(kv), seq = (size_t)kv->n_head_kv * head;
-    size_t width = (size_t)n_pos * (size_t)kv->hp * kv->size;
-    uint8_t *half[2] = { kv->k, kv->v };
-
-    if (dst_seq == src_seq || n_pos <= 0)
-        return;
-    tlpi_gpu_use(g);
-    for (int i = 0; i < 2; i++)
-        tlpi_gpu_keep_error(
-            g,
-            cudaMemcpy2DAsync(half[i] + seq * (size_t)dst_seq, head,
-                              half[i] + seq * (size_t)src_seq, head, width,
-                              (size_t)kv->n_head_kv, cudaMemcpyDeviceToDevice,
-                              g->stream),
-            "copying a sequence");
 }
 
 /* ==== angles ============================================================= */

@@ -99,6 +99,7 @@ tlpi_device_v1(const tlpi_device_host *host)
                                            tlpi_gpu_backend_create,
                                            tlpi_gpu_get_stats,
                                            tlpi_gpu_weight_size,
+                                           tlpi_gpu_kv_size,
                                            tlpi_gpu_comm_create,
                                            tlpi_gpu_allreduce_add_norm,
                                            tlpi_gpu_exchange_buffer };

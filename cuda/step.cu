@@ -12,17 +12,32 @@ static constexpr int MIN_BUCKET = 128;
 
 /* ==== memory ============================================================= */
 
+/* Entries of the table for a sequence. */
+static size_t n_entry(const tlpi_gpu *g)
+{
+    return (size_t)TLPI_GPU_KINDS * (size_t)g->n_index;
+}
+
+/* Bytes of a step's arrays with the pages of n_seq sequences. */
+static size_t bytes_with(const tlpi_gpu *g, int n_seq)
+{
+    return (4 * (size_t)g->max_tok + (size_t)n_seq * n_entry(g)) *
+           sizeof(int32_t);
+}
+
 static size_t tiles_at(const tlpi_gpu *g)
 {
-    return (4 * (size_t)g->max_tok * sizeof(int32_t) + 15) / 16 * 16;
+    return (bytes_with(g, g->max_seq) + 15) / 16 * 16;
 }
 
 static tlpi_gpu_step view(const tlpi_gpu *g, void *base)
 {
     int32_t *p = (int32_t *)base;
     size_t n = (size_t)g->max_tok;
-    tlpi_gpu_step s = { p, p + n, p + 2 * n, p + 3 * n,
-                        (tlpi_gpu_tile *)((uint8_t *)base + tiles_at(g)) };
+    tlpi_gpu_step s = {
+        p,         p + n,     p + 2 * n,
+        p + 3 * n, p + 4 * n, (tlpi_gpu_tile *)((uint8_t *)base + tiles_at(g))
+    };
 
     return s;
 }
@@ -61,38 +76,76 @@ void tlpi_gpu_step_free(tlpi_gpu *g)
 
 /* ==== a step ============================================================= */
 
-/* Cut the step into tiles of neighbouring tokens of one sequence. */
-static int cut(tlpi_gpu_tile *tile, const tlpi_step *s)
+/* Cut the step into tiles of neighbouring tokens of one sequence; seq: as in
+ * tlpi_gpu_step. */
+static int cut(tlpi_gpu_tile *tile, const tlpi_step *s, const int32_t *seq)
 {
     int n = 0;
 
     for (int t = 0; t < s->n_tok; t++) {
         tlpi_gpu_tile *last = n > 0 ? &tile[n - 1] : NULL;
-        if (last && last->n_tok < TLPI_GPU_TILE && s->seq[t] == last->seq &&
+        if (last && last->n_tok < TLPI_GPU_TILE && seq[t] == last->seq &&
             s->pos[t] == last->pos + last->n_tok)
             last->n_tok++;
         else
-            tile[n++] = { t, 1, s->seq[t], s->pos[t] };
+            tile[n++] = { t, 1, seq[t], s->pos[t] };
     }
     return n;
 }
 
-static void upload(tlpi_gpu *g, const tlpi_step *s, const tlpi_want *want)
+/* The pages of a sequence, of every kind, as the n-th of the step. */
+static void put_pages(const tlpi_gpu *g, int32_t *table, int n, int seq)
+{
+    size_t index = (size_t)g->n_index;
+
+    for (size_t k = 0; k < TLPI_GPU_KINDS; k++)
+        if (g->pages[k])
+            memcpy(table + (size_t)n * n_entry(g) + k * index,
+                   g->pages[k]->layout.table + (size_t)seq * index,
+                   index * sizeof *table);
+}
+
+/* Number the step's sequences, and list their pages. */
+static int number_sequences(const tlpi_gpu *g, tlpi_gpu_step *h,
+                            const tlpi_step *s)
+{
+    int n = 0;
+
+    for (int t = 0; t < s->n_tok; t++) {
+        if (t == 0 || s->seq[t] != s->seq[t - 1])
+            put_pages(g, h->table, n++, s->seq[t]);
+        h->seq[t] = n - 1;
+    }
+    return n;
+}
+
+/* Fill the host's block; returns the number of sequences. */
+static int fill(tlpi_gpu *g, const tlpi_step *s, const tlpi_want *want)
 {
     tlpi_gpu_step *h = &g->host[g->staging];
     size_t tok = (size_t)s->n_tok * sizeof(int32_t);
 
     tlpi_gpu_wait_event(g, g->sent[g->staging]);
     memcpy(h->id, s->id, tok);
-    memcpy(h->seq, s->seq, tok);
     memcpy(h->pos, s->pos, tok);
     if (want && want->n_row > 0)
         memcpy(h->row, want->row, (size_t)want->n_row * sizeof(int32_t));
-    g->n_tile = cut(h->tile, s);
-    size_t bytes = tiles_at(g) + (size_t)g->n_tile * sizeof(tlpi_gpu_tile);
+    int n_seq = number_sequences(g, h, s);
+    g->n_tile = cut(h->tile, s, h->seq);
+    return n_seq;
+}
+
+/* Decode attention needs no tiles. */
+static void upload(tlpi_gpu *g, int n_seq)
+{
+    size_t bytes =
+        g->decodes ? bytes_with(g, n_seq)
+                   : tiles_at(g) + (size_t)g->n_tile * sizeof(tlpi_gpu_tile);
+
     tlpi_gpu_keep_error(g,
-                        cudaMemcpyAsync(g->dev.id, h->id, bytes,
-                                        cudaMemcpyHostToDevice, g->stream),
+                        cudaMemcpyAsync(g->dev.id, g->host[g->staging].id,
+                                        bytes, cudaMemcpyHostToDevice,
+                                        g->stream),
                         "a step's arrays");
     tlpi_gpu_keep_error(g, cudaEventRecord(g->sent[g->staging], g->stream),
                         "a step");
@@ -113,9 +166,10 @@ bool tlpi_gpu_begin_step(tlpi_backend *b, const tlpi_step *s,
         g->bucket *= 2;
     g->step = s;
     g->want = want;
-    upload(g, s, want);
+    int n_seq = fill(g, s, want);
     g->decodes = s->n_tok <= TLPI_GPU_DECODE ||
                  (s->n_tok <= TLPI_GPU_SINGLES && g->n_tile == s->n_tok);
+    upload(g, n_seq);
     return want && g->decodes && tlpi_gpu_graphs_begin(g);
 }
 

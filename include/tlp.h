@@ -171,7 +171,8 @@ typedef enum tlp_status {
     TLP_EIO = -4,         /**< the system failed to read or to write          */
     TLP_EFORMAT = -5,     /**< a file or a text is malformed                  */
     TLP_ENOTSUP = -6,     /**< the input is well-formed, but not supported    */
-    TLP_EFULL = -7,       /**< the tokens do not fit into n_ctx positions     */
+    TLP_EFULL = -7,       /**< the tokens do not fit into n_ctx positions, or
+                               the cache has too few free pages               */
     TLP_EBUFS = -8,       /**< the buffer of the caller is too small          */
     TLP_ESTATE = -9,      /**< the call is out of order                       */
     TLP_ECANCELED = -10,  /**< the program canceled the call                  */
@@ -1274,10 +1275,21 @@ TLP_API tlp_status tlp_device_get_info(tlp_device_info *out, int32_t backend,
  * @defgroup tlp_session Sessions
  * Evaluation of tokens on one or more ranks.
  *
- * A session has n_seq sequences, numbered from 0.  Each sequence has its own
- * cache of n_ctx positions.  A call that fails leaves all sequences in the
- * state before the call.  The exceptions are TLP_ECOMM and TLP_ETIMEDOUT: after
- * these the program can only free the session.
+ * A session has n_seq sequences, numbered from 0, of up to n_ctx positions.  A
+ * call that fails leaves all sequences in the state before the call.  The
+ * exceptions are TLP_ECOMM and TLP_ETIMEDOUT: after these the program can only
+ * free the session.
+ *
+ * The KV cache is in pages of 256 positions, or of n_ctx positions rounded up to
+ * 16 if that is less.  A sequence has pages for the positions that it holds.  A
+ * fork shares the pages of its source; a shared page is copied when a sequence
+ * writes to it.  A sequence that becomes shorter gives its pages back, and with
+ * TLP_KV_AS_USED their memory too.  In layers with a sliding window, sequences
+ * keep the pages of the latest window + n_batch positions alone.  The option
+ * kv_bytes limits the memory of all pages.  A call that needs more pages than
+ * are free returns TLP_EFULL, and has evaluated nothing.  With TLP_KV_AHEAD the
+ * session has the memory of all pages from its creation on; with TLP_KV_AS_USED
+ * a call that needs pages can fail with TLP_ENOMEM.
  * @par Threads
  * One thread at a time may use a session.  tlp_session_abort is the exception.
  * Different threads may use different sessions at a time.  A call beside another
@@ -1318,6 +1330,13 @@ enum tlp_kv_type {
     TLP_KV_F16 = 2,     /**< 16 bits, IEEE half                               */
     TLP_KV_BF16 = 3,    /**< 16 bits, bfloat                                  */
     TLP_KV_Q8_0 = 4     /**< 8 bits, in blocks of 32 with a scale; CPU only   */
+};
+
+/** When the pages of the KV cache get their memory. */
+enum tlp_kv_alloc {
+    TLP_KV_ALLOC_DEFAULT = 0, /**< as used on CPUs, ahead on GPUs             */
+    TLP_KV_AS_USED = 1,       /**< when a sequence needs them; CPUs only      */
+    TLP_KV_AHEAD = 2          /**< all with the session                       */
 };
 
 /** Instruction set of the kernels for CPUs. */
@@ -1467,22 +1486,26 @@ typedef struct tlp_session_options {
                              lp-code or merge, and not where plans are made,
                              fitted or trained                                */
     double adapter_scale; /**< what its products are multiplied with; 0 = 1   */
+    uint64_t kv_bytes;  /**< most memory of the caches of all ranks, bytes;
+                             0 = what n_seq sequences of n_ctx positions need */
+    int32_t kv_alloc;   /**< enum tlp_kv_alloc                                */
 } tlp_session_options;
 
 /** Initial value of a tlp_session_options: all defaults. */
 #define TLP_SESSION_OPTIONS_INIT                                               \
     { sizeof(tlp_session_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL,   \
-      NULL, 0, NULL, NULL, 0, 0, 0, NULL, 0, 0, NULL, 0 }
+      NULL, 0, NULL, NULL, 0, 0, 0, NULL, 0, 0, NULL, 0, 0, 0 }
 
 /**
  * Create a session.
  *
  * The library distributes the weights among the ranks and allocates the memory
- * that later calls need, with room for n_row rows of logits.  Two kinds of
+ * that later calls need, with room for n_row rows of logits.  Three kinds of
  * calls allocate more.  An evaluation that keeps more rows makes room for them;
  * the next evaluation that keeps fewer rows gives the room back, unless it is
- * for 32 rows or less.  tlp_session_generate makes a stream, and a sampler if
- * it gets none.  tlp_session_need tells the size of a session beforehand.
+ * for 32 rows or less.  An evaluation that needs pages of the cache makes them,
+ * unless the option kv_alloc says that they are made with the session.
+ * tlp_session_generate makes a stream, and a sampler if it gets none.  tlp_session_need tells the size of a session beforehand.
  *
  * After a fork, only the parent may use a session of the parent: in the child
  * every call on it returns TLP_ESTATE at once.  Models and plans work in the
@@ -1508,7 +1531,7 @@ typedef struct tlp_need {
     uint64_t weight_bytes; /**< weights in the layout of the session, bytes.
                                 Sessions of one model share weights that they
                                 cut alike                                     */
-    uint64_t kv_bytes;     /**< caches, bytes                                 */
+    uint64_t kv_bytes;     /**< caches when all pages are used, bytes         */
     uint64_t buffer_bytes; /**< activations and logits, bytes                 */
     int32_t n_rank;        /**< ranks of the session                          */
 } tlp_need;
@@ -1517,7 +1540,7 @@ typedef struct tlp_need {
  * Compute the memory that a session would need, without creating it.
  *
  * The sizes are those that tlp_session_get_stats has for a new session with
- * equal options.  On top come tables of sequences and of threads, 4 bytes for
+ * equal options; kv_bytes is kv_most_bytes there.  On top come tables of sequences and of threads, 4 bytes for
  * each position of each sequence and a few hundred kilobytes for each thread, and
  * what rounding takes: a rank on CPUs keeps packed weights in blocks of 8 MB, of
  * which the last one is seldom full.
@@ -1553,7 +1576,7 @@ TLP_API void tlp_session_free(tlp_session *session);
  * @param session  session
  * @param tokens   n ids, each from 0 to n_vocab - 1
  * @param n        number of tokens, at least 1
- * @return TLP_OK; TLP_EFULL if the tokens do not fit into n_ctx positions;
+ * @return TLP_OK; TLP_EFULL if the tokens do not fit;
  *         TLP_EINVAL for an id out of range; TLP_ECANCELED by
  *         tlp_session_abort; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
  * @since 0.1
@@ -1742,12 +1765,18 @@ TLP_API tlp_status tlp_session_get_tokens(int32_t *ids, size_t cap,
                                           int32_t seq) TLP_NODISCARD;
 
 /**
- * Forget all positions of a sequence from `pos` on.
+ * Forget all positions of a sequence from `pos` on, and free their pages.
+ *
+ * In a model with sliding windows a sequence that goes back by more than n_batch
+ * positions may lack the window of its next token.  The next call that extends
+ * the sequence then first evaluates its tokens again, from the first token on,
+ * and goes on with equal results.
  *
  * @param session  session
  * @param seq      0 to n_seq - 1
  * @param pos      positions to keep, 0 to tlp_session_pos
- * @return TLP_OK; TLP_EINVAL for a position that the sequence does not hold
+ * @return TLP_OK; TLP_EINVAL for a position that the sequence does not hold;
+ *         TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
  * @since 0.1
  */
 TLP_API tlp_status tlp_session_rewind(tlp_session *session, int32_t seq,
@@ -1755,6 +1784,9 @@ TLP_API tlp_status tlp_session_rewind(tlp_session *session, int32_t seq,
 
 /**
  * Copy one sequence to another.  The former content of `dst` is lost.
+ *
+ * The copy shares the pages of the cache: the call copies token ids alone.  The
+ * sequence that first writes to a shared last page copies that page then.
  *
  * @param session  session
  * @param dst      sequence that becomes the copy, 0 to n_seq - 1
@@ -1770,7 +1802,7 @@ TLP_API tlp_status tlp_session_fork(tlp_session *session, int32_t dst,
  *
  * @param session  session
  * @param seq      0 to n_seq - 1
- * @return TLP_OK
+ * @return TLP_OK; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
  * @since 0.1
  */
 TLP_API tlp_status tlp_session_clear(tlp_session *session,
@@ -1826,7 +1858,8 @@ typedef struct tlp_session_stats {
     double seconds;        /**< wall-clock time in evaluation                 */
     double comm_seconds;   /**< part of `seconds` that rank 0 spent in
                                 communication and in waiting                  */
-    uint64_t kv_bytes;     /**< caches of all ranks, bytes                    */
+    uint64_t kv_bytes;     /**< memory that the caches of all ranks have now,
+                                bytes                                         */
     uint64_t weight_bytes; /**< weights in the layout of the session, bytes   */
     uint64_t buffer_bytes; /**< activations and logits of all ranks, bytes    */
     int32_t n_rank;        /**< ranks                                         */
@@ -1837,6 +1870,7 @@ typedef struct tlp_session_stats {
                                 "none" (one rank), "threads", "processes of one
                                 machine", "processes of several machines",
                                 "peer memory", "nccl" or both of these        */
+    uint64_t kv_most_bytes; /**< what kv_bytes can grow to                    */
 } tlp_session_stats;
 
 /**

@@ -40,7 +40,8 @@ VAGUE = [
 ]
 
 # Vectors of each instruction set, and opaque types of each backend.
-SHARED_TYPES = {'vf', 'vi', 'tlpi_weight', 'tlpi_kv', 'tlpi_rope'}
+SHARED_TYPES = {'vf', 'vi', 'tlpi_weight', 'tlpi_pages', 'tlpi_kv',
+                'tlpi_rope'}
 
 LIMITS = {'source': 500, 'most': 800, 'header': 200, 'function': 60,
           'kernel': 120, 'subject': 60}

@@ -36,6 +36,14 @@ static tlp_status run_once(const bench *b, tlp_session *s, int n_prompt,
     return st;
 }
 
+/* Positions of the pages that a sequence of n positions can have (tlp.h). */
+static int paged(int n)
+{
+    int unit = n <= 256 ? 16 : 256;
+
+    return (n + unit - 1) / unit * unit;
+}
+
 /* The cache has room for the prompt and the decoded tokens.  A decoded token
  * reads the prompt's part, and half of the remaining part on average. */
 static double kv_bytes_of_a_token(const bench *b,
@@ -43,7 +51,8 @@ static double kv_bytes_of_a_token(const bench *b,
 {
     double n_read = b->n_prompt + (b->n_gen + 1) / 2.0;
 
-    return (double)stats->kv_bytes * n_read / (b->n_prompt + b->n_gen);
+    return (double)stats->kv_most_bytes * n_read /
+           paged(b->n_prompt + b->n_gen);
 }
 
 static int run_repeat(bench *b, contender *c, int repeat)

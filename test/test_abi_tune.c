@@ -146,6 +146,9 @@ AT(tlp_study_place, sensitivity, 64);
 AT(tlp_study_place, kl, 72);
 
 _Static_assert(TLP_PLACE_EXCHANGE == 0 && TLP_PLACE_PAIR == 1, "places");
+_Static_assert(TLP_OBJECTIVE_BOTH == 0 && TLP_OBJECTIVE_KL == 1 &&
+                   TLP_OBJECTIVE_NLL == 2,
+               "objectives");
 #endif
 
 Test(abi_tune, initialisers)

@@ -11,6 +11,7 @@
 
 #include "backend/cpu.h"
 #include "backend/cpu_vec.h"
+#include "support/page_layout.h"
 
 #define EPS 1e-5f
 #define THETA 10000.0
@@ -32,6 +33,8 @@ typedef struct attn_fixture {
     tlpi_env env;
     tlpi_cpu c;
     tlpi_rope *rope;
+    tlpi_page_layout layout;
+    tlpi_pages *pages;
     tlpi_kv *kv[MAX_ITEM];
     float *q_norm, *k_norm;
     float *k[MAX_ITEM], *v[MAX_ITEM]; /* [n_seq][n_ctx][n_head_kv][h] */
@@ -105,13 +108,18 @@ static attn_fixture *fixture_open(attn_shape s, int isa, int n_thread,
     cr_assert_eq(tlpi_cpu_rope_create(&w->c.base, &w->rope, inv_freq, 1,
                                       s.n_rot, n_ctx, s.neox),
                  TLP_OK);
+    w->layout = page_layout_make(n_seq, n_ctx);
+    cr_assert_eq(tlpi_cpu_pages_create(&w->c.base, &w->pages, &w->layout),
+                 TLP_OK);
     for (int i = 0; i < n_item; i++) {
-        cr_assert_eq(tlpi_cpu_kv_create(&w->c.base, &w->kv[i], n_seq, n_ctx,
+        cr_assert_eq(tlpi_cpu_kv_create(&w->c.base, &w->kv[i], w->pages,
                                         s.n_head_kv, s.h, s.type),
                      TLP_OK);
         w->k[i] = get(ref_at(w, n_seq, 0), sizeof(float));
         w->v[i] = get(ref_at(w, n_seq, 0), sizeof(float));
     }
+    for (int i = 0; i < w->layout.n_page; i++)
+        cr_assert_eq(tlpi_cpu_pages_take(&w->c.base, w->pages, i), TLP_OK);
     w->q_norm = get((size_t)s.h, sizeof(float));
     w->k_norm = get((size_t)s.h, sizeof(float));
     for (int i = 0; i < s.h; i++) {
@@ -128,6 +136,8 @@ static void fixture_close(attn_fixture *w)
         free(w->k[i]);
         free(w->v[i]);
     }
+    tlpi_cpu_pages_free(&w->c.base, w->pages);
+    page_layout_free(&w->layout);
     tlpi_cpu_rope_free(&w->c.base, w->rope);
     tlpi_cpu_attn_scratch_free(&w->c);
     tlpi_pool_free(w->c.pool);
@@ -584,30 +594,48 @@ Test(attention, same_bits_in_any_steps_on_any_threads)
 
 /* ==== the cache ========================================================== */
 
-/* A copied prefix goes on as the original would, and the copy's own later
- * positions are left alone. */
+/* A sequence goes on from a copied page as from its own, and the source of the
+ * copy stays as it is. */
 Test(attention, cache_copy)
 {
     for (int type = TLP_KV_F32; type <= TLP_KV_Q8_0; type++) {
         attn_shape s = { 4, 2, 24, 24, false, false, type, 0 };
-        attn_fixture *w = fixture_open(s, TLP_ISA_SCALAR, 1, 1, 3, 100);
+        attn_fixture *w = fixture_open(s, TLP_ISA_SCALAR, 1, 2, 3, 300);
         tokens t = { 0 }, u = { 0 };
-        lanes l;
-        add_run(&t, 0, 0, 40);
-        add_run(&t, 2, 0, 60);
-        run(w, &t.st, &l);
-        drop(l);
-
+        size_t n = (ref_at(w, 0, 290) - ref_at(w, 0, 0)) * sizeof(float);
+        add_run(&t, 0, 0, 290);
         step_and_check(w, &t.st, 3e-6);
-        tlpi_cpu_kv_copy(&w->c.base, w->kv[0], 2, 0, 21);
-        memcpy(w->k[0] + ref_at(w, 2, 0), w->k[0] + ref_at(w, 0, 0),
-               (ref_at(w, 0, 21) - ref_at(w, 0, 0)) * sizeof(float));
-        memcpy(w->v[0] + ref_at(w, 2, 0), w->v[0] + ref_at(w, 0, 0),
-               (ref_at(w, 0, 21) - ref_at(w, 0, 0)) * sizeof(float));
-        add_run(&u, 2, 60, 4);
+
+        for (int pos = 0; pos < 300; pos += TLPI_PAGE)
+            tlpi_cpu_pages_copy(&w->c.base, w->pages,
+                                page_layout_at(&w->layout, 2, pos),
+                                page_layout_at(&w->layout, 0, pos));
+        for (int i = 0; i < w->n_item; i++) {
+            memcpy(w->k[i] + ref_at(w, 2, 0), w->k[i], n);
+            memcpy(w->v[i] + ref_at(w, 2, 0), w->v[i], n);
+        }
+        add_run(&u, 2, 290, 4);
+        add_run(&u, 0, 290, 4);
         step_and_check(w, &u.st, 3e-6);
         fixture_close(w);
     }
+}
+
+/* Bytes of a page with one more cache. */
+static size_t added(attn_fixture *w, int n_ctx, int n_head_kv, int h, int type)
+{
+    tlpi_page_layout l = page_layout_make(1, n_ctx);
+    tlpi_pages *pages = NULL;
+    tlpi_kv *kv = NULL;
+    tlpi_backend *b = &w->c.base;
+
+    cr_assert_eq(tlpi_cpu_pages_create(b, &pages, &l), TLP_OK);
+    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, pages, n_head_kv, h, type), TLP_OK);
+    size_t n = tlpi_cpu_pages_bytes(pages);
+    tlpi_cpu_kv_free(b, kv);
+    tlpi_cpu_pages_free(b, pages);
+    page_layout_free(&l);
+    return n;
 }
 
 Test(attention, cache_limits)
@@ -615,27 +643,25 @@ Test(attention, cache_limits)
     attn_fixture *w = fixture_open(shapes[2], TLP_ISA_SCALAR, 1, 1, 2, 100);
     tlpi_backend *b = &w->c.base;
     tlpi_kv *kv = w->kv[0];
-    /* 2 sequences, 3 heads, 112 positions of 64 + 64 halves */
-    cr_assert_eq(tlpi_cpu_kv_bytes(kv), 2 * 3 * 112 * 128 * 2);
+    /* 3 heads, 112 positions of 64 + 64 halves */
+    cr_assert_eq(tlpi_cpu_pages_bytes(w->pages), 3 * 112 * 128 * 2);
+    cr_assert_eq(w->layout.n_page, 2);
 
-    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, 1, 0, 1, 64, TLP_KV_F16),
+    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, w->pages, 0, 64, TLP_KV_F16),
                  TLP_EINVAL);
     cr_assert_null(kv);
-    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, 1, 16, 1, 64, 9), TLP_EINVAL);
-    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, INT32_MAX, INT32_MAX, INT32_MAX,
-                                    INT32_MAX, TLP_KV_F16),
-                 TLP_ENOMEM);
+    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, w->pages, 1, 64, 9), TLP_EINVAL);
+    cr_assert_eq(
+        tlpi_cpu_kv_create(b, &kv, w->pages, INT32_MAX, INT32_MAX, TLP_KV_F16),
+        TLP_EINVAL);
     cr_assert_null(kv);
+    cr_assert_eq(tlpi_cpu_pages_bytes(w->pages), 3 * 112 * 128 * 2);
 
     /* 2 heads, 32 positions: 40 + 48 bytes, 2 scales for either */
-    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, 1, 20, 2, 40, TLP_KV_Q8_0), TLP_OK);
-    cr_assert_eq(tlpi_cpu_kv_bytes(kv), 2 * 32 * (40 + 48 + 4 * 4));
-    tlpi_cpu_kv_free(b, kv);
-
+    cr_assert_eq(added(w, 20, 2, 40, TLP_KV_Q8_0), 2 * 32 * (40 + 48 + 4 * 4));
+    /* no more than 256 positions in a page */
+    cr_assert_eq(added(w, 1000, 1, 16, TLP_KV_F32), 256 * 32 * 4);
     w->c.f32 = true;
-    cr_assert_eq(tlpi_cpu_kv_create(b, &kv, 1, 16, 1, 16, TLP_KV_DEFAULT),
-                 TLP_OK);
-    cr_assert_eq(tlpi_cpu_kv_bytes(kv), 16 * 32 * 4);
-    tlpi_cpu_kv_free(b, kv);
+    cr_assert_eq(added(w, 16, 1, 16, TLP_KV_DEFAULT), 16 * 32 * 4);
     fixture_close(w);
 }

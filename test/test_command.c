@@ -22,13 +22,16 @@ static rig open_rig(void)
     return rig_open(path, "serial", &o);
 }
 
-/* Rank 1 gets the command; does it end the session? */
-static bool is_refused(const tlpi_command *cmd)
+/* Rank 1 gets the command; does it end the session?  fresh: no sequence has a
+ * page, else sequence 0 has one. */
+static bool is_refused(const tlpi_command *cmd, bool fresh)
 {
     rig r = open_rig();
     tlpi_comm *c = r.session->rank0->comm;
     tlpi_command sent = *cmd;
 
+    if (!fresh)
+        CHECK_OK(tlp_session_decode(r.session, 1));
     CHECK_OK(c->ops->bcast(c, &sent, sizeof sent, true));
     tlp_status st = tlp_session_fork(r.session, 1, 0);
     if (st == TLP_OK) /* the next one waits for rank 1 */
@@ -42,6 +45,15 @@ typedef struct command_case {
     const char *name;
     tlpi_command cmd;
 } command_case;
+
+/* A command with one edit of pages, of which there are two of one kind. */
+#define EDIT(name, ...)                                                        \
+    {                                                                          \
+        name,                                                                  \
+        {                                                                      \
+            .op = TLPI_OP_PAGES, .n_tok = 1, .edit = { { __VA_ARGS__ } }       \
+        }                                                                      \
+    }
 
 Test(command, numbers_out_of_range_are_refused)
 {
@@ -64,10 +76,20 @@ Test(command, numbers_out_of_range_are_refused)
         { "most candidates", { .op = TLPI_OP_TOP, .k = 257 } },
         { "negative candidates", { .op = TLPI_OP_TOP, .k = -1 } },
         { "room", { .op = TLPI_OP_RESERVE, .n_row = -1 } },
-        { "copy to", { .op = TLPI_OP_FORK, .dst = 2 } },
-        { "copy from", { .op = TLPI_OP_FORK, .dst = 1, .src = -1 } },
-        { "copy onto itself", { .op = TLPI_OP_FORK, .n_pos = 1 } },
-        { "positions", { .op = TLPI_OP_FORK, .dst = 1, .n_pos = 65 } },
+        { "no edits", { .op = TLPI_OP_PAGES } },
+        { "edits", { .op = TLPI_OP_PAGES, .n_tok = TLPI_MAX_EDIT + 1 } },
+        EDIT("edit", .op = 4),
+        EDIT("negative edit", .op = -1),
+        EDIT("kind", .kind = 1),
+        EDIT("negative kind", .kind = -1),
+        EDIT("page taken", .page = 2),
+        EDIT("page dropped", .op = TLPI_PAGE_DROP, .page = -1),
+        EDIT("copy without memory", .op = TLPI_PAGE_COPY, .from = 1),
+        EDIT("page set", .op = TLPI_PAGE_SET, .page = 2),
+        EDIT("no page", .op = TLPI_PAGE_SET, .page = -2),
+        EDIT("page's sequence", .op = TLPI_PAGE_SET, .seq = 2),
+        EDIT("page's index", .op = TLPI_PAGE_SET, .index = 1),
+        EDIT("page's negative index", .op = TLPI_PAGE_SET, .index = -1),
         /* inlined: id, sequence, position, row, target */
         { "id", { .op = TLPI_OP_STEP, .n_tok = 1, .inlined = { 288 } } },
         { "negative id",
@@ -87,15 +109,32 @@ Test(command, numbers_out_of_range_are_refused)
 
     path = tiny_make(&spec);
     for (size_t i = 0; i < TLPI_COUNT(bad); i++)
-        cr_assert(is_refused(&bad[i].cmd), "%s", bad[i].name);
+        cr_assert(is_refused(&bad[i].cmd, false), "%s", bad[i].name);
+}
+
+Test(command, steps_without_pages_are_refused)
+{
+    static const tlpi_command bad[] = {
+        { .op = TLPI_OP_STEP, .n_tok = 1 },
+        { .op = TLPI_OP_SCORE, .n_tok = 1 },
+        { .op = TLPI_OP_MEASURE },
+    };
+    tiny_spec spec = tiny_default();
+
+    path = tiny_make(&spec);
+    for (size_t i = 0; i < TLPI_COUNT(bad); i++)
+        cr_assert(is_refused(&bad[i], true), "command %zu", i);
 }
 
 /* The same way of asking, for one that is in range. */
 Test(command, a_good_one_is_carried_out)
 {
-    tlpi_command fork = { .op = TLPI_OP_FORK, .dst = 1, .n_pos = 64 };
+    tlpi_command edit = { .op = TLPI_OP_PAGES,
+                          .n_tok = 1,
+                          .edit = {
+                              { .op = TLPI_PAGE_SET, .seq = 1, .page = -1 } } };
     tiny_spec spec = tiny_default();
 
     path = tiny_make(&spec);
-    cr_assert_not(is_refused(&fork));
+    cr_assert_not(is_refused(&edit, false));
 }

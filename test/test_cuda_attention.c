@@ -8,6 +8,8 @@
 
 #include "support/both.h"
 #include "support/check.h"
+#include "support/gpu_plugin.h"
+#include "support/page_layout.h"
 #include "support/random_weights.h"
 
 TestSuite(cuda_attention, .init = both_open, .fini = both_close,
@@ -21,12 +23,14 @@ typedef struct heads {
     int window; /* of the second item */
 } heads;
 
-enum { N_SEQ = 20, N_CTX = 400, N_ITEM = 2 };
+enum { N_SEQ = GPU_N_SEQ, N_CTX = 400, N_ITEM = 2 };
 
 /* One backend's caches and buffers. */
 typedef struct side {
     tlpi_backend *b;
     tlpi_rope *rope;
+    tlpi_page_layout layout;
+    tlpi_pages *pages;
     tlpi_kv *kv[N_ITEM];
     float *norm;   /* long enough for a row */
     float *square; /* [N_CTX] of the rows, which are longer */
@@ -45,9 +49,13 @@ static side side_open(tlpi_backend *b, const heads *s)
     for (int i = 0; i < N_CTX; i++)
         square[i] = 100 + (float)(i % 5) * 50;
     CHECK_OK(b->ops->rope_create(b, &x.rope, inv, 1, s->n_rot, N_CTX, s->neox));
+    x.layout = page_layout_make(N_SEQ, N_CTX);
+    CHECK_OK(b->ops->pages_create(b, &x.pages, &x.layout));
     for (int i = 0; i < N_ITEM; i++)
-        CHECK_OK(b->ops->kv_create(b, &x.kv[i], N_SEQ, N_CTX, s->n_head_kv + i,
-                                   s->h, s->kv_type));
+        CHECK_OK(b->ops->kv_create(b, &x.kv[i], x.pages, s->n_head_kv + i, s->h,
+                                   s->kv_type));
+    for (int i = 0; i < x.layout.n_page; i++)
+        CHECK_OK(b->ops->pages_take(b, x.pages, i));
     x.norm = put(b, w, 1024);
     x.square = put(b, square, N_CTX);
     return x;
@@ -59,6 +67,8 @@ static void side_close(side *x)
     x->b->ops->buffer_free(x->b, x->square);
     for (int i = 0; i < N_ITEM; i++)
         x->b->ops->kv_free(x->b, x->kv[i]);
+    x->b->ops->pages_free(x->b, x->pages);
+    page_layout_free(&x->layout);
     x->b->ops->rope_free(x->b, x->rope);
 }
 
@@ -136,6 +146,15 @@ static void step_both(side x[2], const heads *s, int n_tok, const int32_t *seq,
     }
 }
 
+/* The pages of n_pos positions of a sequence, to another one. */
+static void copy(side *x, int dst, int src, int n_pos)
+{
+    for (int pos = 0; pos < n_pos; pos += TLPI_PAGE)
+        x->b->ops->pages_copy(x->b, x->pages,
+                              page_layout_at(&x->layout, dst, pos),
+                              page_layout_at(&x->layout, src, pos));
+}
+
 /* A prompt in sequence 1, another behind it in both, single tokens; a copy of
  * a sequence goes on as the first does; a token more for every sequence. */
 static void check_attention(heads s, int n_long)
@@ -162,10 +181,8 @@ static void check_attention(heads s, int n_long)
         pos[t] = t < 2 ? 7 + t : at + t - 2;
     }
     step_both(x, &s, 5, seq, pos);
-    for (int i = 0; i < N_ITEM; i++) {
-        cpu->ops->kv_copy(cpu, x[0].kv[i], 0, 1, at);
-        gpu->ops->kv_copy(gpu, x[1].kv[i], 0, 1, at);
-    }
+    for (int i = 0; i < 2; i++)
+        copy(&x[i], 0, 1, at);
     seq[0] = 0;
     pos[0] = at;
     step_both(x, &s, 1, seq, pos);
@@ -225,9 +242,9 @@ Test(cuda_attention, of_many_sequences_at_once)
     attend(&x, &s, &step, in[0], in[1], in[2], out[0]);
     for (int i = 0; i < N_ITEM; i++) {
         free(out[0][i]);
-        for (int t = 1; t < N; t++)
-            gpu->ops->kv_copy(gpu, x.kv[i], t, 0, N_PROMPT);
     }
+    for (int t = 1; t < N; t++)
+        copy(&x, t, 0, N_PROMPT);
     for (int t = 0; t < N; t++) {
         seq[t] = t;
         pos[t] = N_PROMPT - t;

@@ -17,6 +17,7 @@ static tlp_status create(tlpi_backend **out)
     o.max_cols = 64;
     o.max_terms = 3;
     o.max_attn = 1;
+    o.n_seq = o.n_index = 1;
     return cuda()->backend_create(out, &env, &o, 0);
 }
 
@@ -40,18 +41,23 @@ Test(cuda_backend, devices_that_are_too_old)
 Test(cuda_backend, heads_that_are_too_large)
 {
     tlpi_backend *b = nullptr;
+    tlpi_pages *pages = nullptr;
     tlpi_kv *kv = nullptr;
+    int32_t table = 0;
+    tlpi_page_layout layout = { 1, 16, 1, &table };
 
     setenv("TLP_EMU_SHARED", "99", 1);
     cr_assert_eq(create(&b), TLP_OK, "%s", tlp_last_error());
-    cr_assert_eq(b->ops->kv_create(b, &kv, 1, 16, 1, 256, TLP_KV_F16),
+    cr_assert_eq(b->ops->pages_create(b, &pages, &layout), TLP_OK);
+    cr_assert_eq(b->ops->kv_create(b, &kv, pages, 1, 256, TLP_KV_F16),
                  TLP_ENOTSUP);
     cr_assert_null(kv);
     cr_assert_str_eq(tlp_last_error(),
                      "heads of 256: attention needs 104064 bytes of shared "
                      "memory, device 0 has 101376 for a block");
-    cr_assert_eq(b->ops->kv_create(b, &kv, 1, 16, 1, 128, TLP_KV_F16), TLP_OK);
+    cr_assert_eq(b->ops->kv_create(b, &kv, pages, 1, 128, TLP_KV_F16), TLP_OK);
     b->ops->kv_free(b, kv);
+    b->ops->pages_free(b, pages);
     b->ops->free(b);
 }
 

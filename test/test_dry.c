@@ -57,7 +57,7 @@ Test(dry, buffers_are_addresses)
     tlp_model_free(m);
 }
 
-/* Keys and values of 2 sequences, 10 positions, 3 heads of 40. */
+/* Keys and values of 10 positions, 3 heads of 40; a second cache of 1 head. */
 Test(dry, caches_are_sizes)
 {
     static const struct {
@@ -72,11 +72,18 @@ Test(dry, caches_are_sizes)
     for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
         tlpi_backend *b = make_backend(m, (tlpi_dry_options){ 0 });
         tlpi_kv *kv = NULL;
-        uint64_t want = 2 * cases[i].head * 2 * 10 * 3;
+        tlpi_pages *pages = NULL;
+        tlpi_page_layout layout = { .n_page = 2, .n_pos = 10, .n_index = 1 };
+        uint64_t want = 2 * cases[i].head * 10 * (3 + 1);
 
-        CHECK_OK(b->ops->kv_create(b, &kv, 2, 10, 3, 40, cases[i].type));
-        cr_expect_eq(b->ops->kv_bytes(kv), want, "type %d", cases[i].type);
-        b->ops->kv_free(b, kv);
+        CHECK_OK(b->ops->pages_create(b, &pages, &layout));
+        for (int n = 3; n > 0; n -= 2) {
+            CHECK_OK(b->ops->kv_create(b, &kv, pages, n, 40, cases[i].type));
+            b->ops->kv_free(b, kv);
+        }
+        cr_expect_eq(b->ops->pages_bytes(pages), want, "type %d",
+                     cases[i].type);
+        b->ops->pages_free(b, pages);
         b->ops->free(b);
     }
     tlp_model_free(m);

@@ -20,6 +20,8 @@ static const tlpi_session_config config = {
     .n_ctx = 64,
     .n_seq = 2,
     .n_batch = 32,
+    .n_page = 2,
+    .kv_ahead = true,
     .n_rank = 3,
     .wire = TLP_WIRE_BF16,
     .compute = TLP_COMPUTE_F32,
@@ -103,6 +105,8 @@ Test(hello, a_hello_is_read_as_it_was_written)
     cr_assert_eq(hello.n_ctx, 64);
     cr_assert_eq(hello.n_seq, 2);
     cr_assert_eq(hello.n_batch, 32);
+    cr_assert_eq(hello.n_page, 2);
+    cr_assert_eq(hello.kv_ahead, 1);
     cr_assert_eq(hello.backend, TLP_BACKEND_CPU);
     cr_assert_eq(hello.compute, TLP_COMPUTE_F32);
     cr_assert_eq(hello.kv_type, TLP_KV_F32);
@@ -184,7 +188,7 @@ Test(hello, the_field_and_both_values_are_named)
 
     CHECK_OK(read_copy(&hello, copy, wire_text, n_text));
     snprintf(types, sizeof types, "types is %s, rank 0 has F32:1", hello.types);
-    expect_mismatch("protocol", "1", &o, "protocol is 5, rank 0 has 1");
+    expect_mismatch("protocol", "1", &o, "protocol is 6, rank 0 has 1");
     snprintf(text, sizeof text, "version is %s, rank 0 has 9.9.9",
              tlp_version_string());
     expect_mismatch("version", "9.9.9", &o, text);
@@ -251,7 +255,7 @@ Test(hello, another_protocol_is_refused_before_all_else)
     CHECK_OK(read_copy(&hello, copy, text, strlen(text)));
     cr_assert_eq(hello.channel, 5);
     CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, model, digest, &o));
-    cr_assert_str_eq(tlp_last_error(), "protocol is 5, rank 0 has 7");
+    cr_assert_str_eq(tlp_last_error(), "protocol is 6, rank 0 has 7");
 }
 
 Test(hello, another_plan_is_named)
@@ -341,6 +345,8 @@ Test(hello, numbers_out_of_range_are_malformed)
     expect_malformed("n_ctx", "1048577");
     expect_malformed("n_seq", "4097");
     expect_malformed("n_batch", "16385");
+    expect_malformed("n_page", "2147483648");
+    expect_malformed("kv_ahead", "2");
     expect_malformed("channel", "8192"); /* its tags would not fit */
 }
 

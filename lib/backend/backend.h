@@ -20,6 +20,7 @@
 
 typedef struct tlpi_backend tlpi_backend;
 typedef struct tlpi_weight tlpi_weight; /* a matrix in the backend's layout */
+typedef struct tlpi_pages tlpi_pages;   /* memory of caches, page by page */
 typedef struct tlpi_kv tlpi_kv;         /* K and V of one layer's kv heads */
 typedef struct tlpi_rope tlpi_rope;     /* tables of rotation angles */
 
@@ -102,6 +103,25 @@ typedef struct tlpi_step {
     const int32_t *id, *seq, *pos; /* [n_tok], host */
 } tlpi_step;
 
+/* Positions of a page of the cache. */
+#define TLPI_PAGE 256
+
+/*
+ * Pages for a number of caches.  A page has memory for the keys and values of
+ * n_pos neighbouring positions of a sequence in every one of these caches.
+ * Position p of a sequence is in the page with the number
+ * table[seq * n_index + p / TLPI_PAGE].
+ */
+typedef struct tlpi_page_layout {
+    int n_page;
+    int n_pos;   /* TLPI_PAGE, or fewer where n_ctx is smaller */
+    int n_index; /* pages that n_ctx positions take */
+    /* [n_seq][n_index], host, borrowed; -1: no page.  It changes between steps
+     * alone.  The positions that a step writes or sees have pages with
+     * memory. */
+    const int32_t *table;
+} tlpi_page_layout;
+
 /* The results that a step must give, and a key to repeat it: a backend may
  * replay a recorded step that differs from this one only in its tokens. */
 typedef struct tlpi_want {
@@ -138,13 +158,25 @@ typedef struct tlpi_backend_ops {
     tlp_status (*buffer_create)(tlpi_backend *b, float **out, size_t n);
     void (*buffer_free)(tlpi_backend *b, float *x);
 
-    tlp_status (*kv_create)(tlpi_backend *b, tlpi_kv **out, int n_seq,
-                            int n_ctx, int n_head_kv, int head_dim,
-                            int kv_type);
-    void (*kv_copy)(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
-                    int n_pos);
+    tlp_status (*pages_create)(tlpi_backend *b, tlpi_pages **out,
+                               const tlpi_page_layout *layout);
+    /* The caches of the pages have been freed. */
+    void (*pages_free)(tlpi_backend *b, tlpi_pages *pages);
+    /* Bytes of a page over all caches. */
+    size_t (*pages_bytes)(const tlpi_pages *pages);
+    /* Give a page memory, which is not cleared.  A backend may allocate the
+     * memory of all pages at the first call.  A page that has memory is left as
+     * it is. */
+    tlp_status (*pages_take)(tlpi_backend *b, tlpi_pages *pages, int page);
+    /* The memory of a page is not needed any more; none is fine. */
+    void (*pages_drop)(tlpi_backend *b, tlpi_pages *pages, int page);
+    void (*pages_copy)(tlpi_backend *b, tlpi_pages *pages, int dst, int src);
+
+    /* A cache that has its share of every page; created before the first page
+     * is taken. */
+    tlp_status (*kv_create)(tlpi_backend *b, tlpi_kv **out, tlpi_pages *pages,
+                            int n_head_kv, int head_dim, int kv_type);
     void (*kv_free)(tlpi_backend *b, tlpi_kv *kv);
-    size_t (*kv_bytes)(const tlpi_kv *kv);
 
     /* Angles pos * inv_freq[i], i < n_rot/2, for pos < n_ctx; gain is a factor
      * of what is rotated. */
@@ -249,7 +281,8 @@ typedef struct tlpi_backend_options {
     int max_cols;
     /* distinct x in one matmul or gate_up call that a product rounds */
     int max_terms;
-    int max_attn; /* items of one attention call */
+    int max_attn;       /* items of one attention call */
+    int n_seq, n_index; /* sequences; pages of n_ctx positions */
 } tlpi_backend_options;
 
 /* Create the CPU backend; TLP_ENOTSUP if the machine lacks the instruction

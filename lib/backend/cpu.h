@@ -70,21 +70,24 @@ void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
 void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
                       int n);
 
-/* ---- cpu_attn.c, cpu_kv.c, cpu_vec.c ---- */
+/* ---- cpu_attn.c, cpu_pages.c, cpu_kv.c, cpu_vec.c ---- */
 
 const struct tlpi_cpu_vec *tlpi_cpu_vec_get(int isa);
 tlp_status tlpi_cpu_attn_scratch_create(tlpi_cpu *c);
 void tlpi_cpu_attn_scratch_free(tlpi_cpu *c);
-tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
-                              int n_ctx, int n_head_kv, int head_dim,
-                              int kv_type);
-void tlpi_cpu_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
-                      int n_pos);
+tlp_status tlpi_cpu_pages_create(tlpi_backend *b, tlpi_pages **out,
+                                 const tlpi_page_layout *layout);
+void tlpi_cpu_pages_free(tlpi_backend *b, tlpi_pages *pages);
+size_t tlpi_cpu_pages_bytes(const tlpi_pages *pages);
+tlp_status tlpi_cpu_pages_take(tlpi_backend *b, tlpi_pages *pages, int page);
+void tlpi_cpu_pages_drop(tlpi_backend *b, tlpi_pages *pages, int page);
+void tlpi_cpu_pages_copy(tlpi_backend *b, tlpi_pages *pages, int dst, int src);
+tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, tlpi_pages *pages,
+                              int n_head_kv, int head_dim, int kv_type);
 void tlpi_cpu_kv_free(tlpi_backend *b, tlpi_kv *kv);
-size_t tlpi_cpu_kv_bytes(const tlpi_kv *kv);
-/* Bytes of a cache; the type is not TLP_KV_DEFAULT. */
-uint64_t tlpi_cpu_kv_size(int n_seq, int n_ctx, int n_head_kv, int head_dim,
-                          int kv_type);
+/* Bytes of a cache in a page of n_pos positions; the type is not
+ * TLP_KV_DEFAULT. */
+uint64_t tlpi_cpu_kv_size(int n_pos, int n_head_kv, int head_dim, int kv_type);
 tlp_status tlpi_cpu_rope_create(tlpi_backend *b, tlpi_rope **out,
                                 const double *inv_freq, double gain, int n_rot,
                                 int n_ctx, bool neox);

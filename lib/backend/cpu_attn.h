@@ -6,8 +6,9 @@
 
 #include "backend/cpu.h"
 
-/* Positions whose scores are computed together.  A change changes results. */
-#define TLPI_ATTN_CHUNK 256
+/* Positions whose scores are computed together: a page.  A change changes
+ * results. */
+#define TLPI_ATTN_CHUNK TLPI_PAGE
 /* Query rows that use a chunk together, while it is in the L2 cache. */
 #define TLPI_ATTN_ROWS 96
 /* Rows among TLPI_ATTN_ROWS whose scores are in the L1 cache at once. */
@@ -41,9 +42,9 @@ struct tlpi_attn_scratch {
     size_t part_cap;
 };
 
-/* Make the scratch large enough for contexts of n_ctx positions and heads of
+/* Make the scratch large enough for contexts of n_chunk chunks and heads of
  * head_dim.  Called for every cache before its first use. */
-tlp_status tlpi_attn_scratch_fit(tlpi_cpu *c, int n_ctx, int head_dim);
+tlp_status tlpi_attn_scratch_fit(tlpi_cpu *c, int n_chunk, int head_dim);
 
 /* Make it large enough for n_thread threads. */
 tlp_status tlpi_attn_scratch_share(tlpi_cpu *c, int n_thread);

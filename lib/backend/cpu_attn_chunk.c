@@ -56,17 +56,17 @@ static void sum_values(const attn_job *j, const group *g, const float *s, int d,
     j->c->vec->mul[kv->type](&p);
 }
 
-/* y = x times the scales of block b, row by row. */
-static void times_scales(const attn_job *j, const group *g, const float *scale,
-                         int b, const float *x, float *y)
+/* y = x times the scales of block b, row by row; `at` as in tlpi_kv_scales. */
+static void times_scales(const attn_job *j, const group *g, size_t at, int b,
+                         const float *x, float *y)
 {
-    size_t at = tlpi_kv_scale(g->u->a->kv, g->u->seq, g->u->head, (size_t)b,
-                              g->c * TLPI_ATTN_CHUNK);
+    const float *scale = tlpi_kv_scales(g->u->a->kv, at, g->u->seq, g->u->head,
+                                        (size_t)b, g->c * TLPI_ATTN_CHUNK);
     size_t n = (size_t)g->n_panel * TLPI_PANEL;
 
     for (int r = 0; r < g->m; r++)
         j->c->vec->scale(y + r * TLPI_ATTN_CHUNK, x + r * TLPI_ATTN_CHUNK,
-                         scale + at, 1.0f, n);
+                         scale, 1.0f, n);
 }
 
 /* Scores and sums for a Q8_0 cache, block by block of columns: the scales of

@@ -82,7 +82,7 @@ tlp_status tlpi_attn_scratch_share(tlpi_cpu *c, int n_thread)
                 (size_t)n_thread * s->work_each);
 }
 
-tlp_status tlpi_attn_scratch_fit(tlpi_cpu *c, int n_ctx, int head_dim)
+tlp_status tlpi_attn_scratch_fit(tlpi_cpu *c, int n_chunk, int head_dim)
 {
     tlp_status st = TLP_OK;
     scratch *s = c->attn_scratch;
@@ -91,10 +91,9 @@ tlp_status tlpi_attn_scratch_fit(tlpi_cpu *c, int n_ctx, int head_dim)
     s->work_each = TLPI_MAX(s->work_each, work_size(hp));
     TLP_TRY(tlpi_attn_scratch_share(c, tlpi_pool_size(c->pool)));
     /* One token of four layers; with more tokens there are enough units. */
-    size_t n_chunk = ((size_t)n_ctx + TLPI_ATTN_CHUNK - 1) / TLPI_ATTN_CHUNK;
     size_t n_row = 4 * (s->max_cols / (size_t)head_dim + 1);
     TLP_TRY(grow(c->base.env, &s->part, &s->part_cap,
-                 n_chunk * tlpi_attn_part_size(n_row, hp)));
+                 (size_t)n_chunk * tlpi_attn_part_size(n_row, hp)));
 done:
     return st;
 }

@@ -140,44 +140,73 @@ static uint64_t head_bytes(int head_dim, int kv_type)
     }
 }
 
-struct tlpi_kv {
-    uint64_t bytes;
+struct tlpi_pages {
+    int n_pos;
+    uint64_t bytes; /* of a page */
 };
 
-static tlp_status dry_kv_create(tlpi_backend *b, tlpi_kv **out, int n_seq,
-                                int n_ctx, int n_head_kv, int head_dim,
-                                int kv_type)
+static tlp_status dry_pages_create(tlpi_backend *b, tlpi_pages **out,
+                                   const tlpi_page_layout *layout)
 {
-    uint64_t each = 2 * head_bytes(head_dim, kv_type) * (uint64_t)n_head_kv;
-    uint64_t (*size)(int, int, int, int, int) = dry_of(b)->o.kv_size;
-    tlpi_kv *kv = tlpi_calloc(b->env, 1, sizeof(*kv));
+    tlpi_pages *p = tlpi_calloc(b->env, 1, sizeof(*p));
 
-    *out = kv;
-    if (!kv)
+    *out = p;
+    if (!p)
         return tlpi_fail_nomem_for("a dry run");
-    kv->bytes = size ? size(n_seq, n_ctx, n_head_kv, head_dim, kv_type)
-                     : each * (uint64_t)n_seq * (uint64_t)n_ctx;
+    p->n_pos = layout->n_pos;
     return TLP_OK;
 }
 
-static void dry_kv_copy(tlpi_backend *b, tlpi_kv *kv, int dst_seq, int src_seq,
-                        int n_pos)
+static void dry_pages_free(tlpi_backend *b, tlpi_pages *pages)
+{
+    tlpi_free(b->env, pages);
+}
+
+static size_t dry_pages_bytes(const tlpi_pages *pages)
+{
+    return pages->bytes;
+}
+
+static tlp_status dry_pages_take(tlpi_backend *b, tlpi_pages *pages, int page)
 {
     (void)b;
-    (void)kv;
-    (void)dst_seq;
-    (void)src_seq;
-    (void)n_pos;
+    (void)pages;
+    (void)page;
+    return TLP_OK;
+}
+
+static void dry_pages_drop(tlpi_backend *b, tlpi_pages *pages, int page)
+{
+    (void)b;
+    (void)pages;
+    (void)page;
+}
+
+static void dry_pages_copy(tlpi_backend *b, tlpi_pages *pages, int dst, int src)
+{
+    (void)b;
+    (void)pages;
+    (void)dst;
+    (void)src;
+}
+
+static tlp_status dry_kv_create(tlpi_backend *b, tlpi_kv **out,
+                                tlpi_pages *pages, int n_head_kv, int head_dim,
+                                int kv_type)
+{
+    uint64_t (*size)(int, int, int, int) = dry_of(b)->o.kv_size;
+
+    *out = NOWHERE;
+    pages->bytes += size ? size(pages->n_pos, n_head_kv, head_dim, kv_type)
+                         : 2 * head_bytes(head_dim, kv_type) *
+                               (uint64_t)n_head_kv * (uint64_t)pages->n_pos;
+    return TLP_OK;
 }
 
 static void dry_kv_free(tlpi_backend *b, tlpi_kv *kv)
 {
-    tlpi_free(b->env, kv);
-}
-
-static size_t dry_kv_bytes(const tlpi_kv *kv)
-{
-    return kv->bytes;
+    (void)b;
+    (void)kv;
 }
 
 /* Angles of a position are the cosines and sines of n_rot / 2 pairs. */
@@ -392,10 +421,14 @@ static const tlpi_backend_ops dry_ops = {
     .weight_bytes = dry_weight_bytes,
     .buffer_create = dry_buffer_create,
     .buffer_free = dry_buffer_free,
+    .pages_create = dry_pages_create,
+    .pages_free = dry_pages_free,
+    .pages_bytes = dry_pages_bytes,
+    .pages_take = dry_pages_take,
+    .pages_drop = dry_pages_drop,
+    .pages_copy = dry_pages_copy,
     .kv_create = dry_kv_create,
-    .kv_copy = dry_kv_copy,
     .kv_free = dry_kv_free,
-    .kv_bytes = dry_kv_bytes,
     .rope_create = dry_rope_create,
     .rope_free = dry_rope_free,
     .write = dry_write,

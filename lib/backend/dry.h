@@ -14,9 +14,8 @@
 typedef struct tlpi_dry_options {
     /* Bytes of a weight in memory; NULL: the bytes of the file's type. */
     uint64_t (*weight_size)(tlpi_dtype type, int64_t rows, int64_t cols);
-    /* Bytes of a cache; NULL: without padding. */
-    uint64_t (*kv_size)(int n_seq, int n_ctx, int n_head_kv, int head_dim,
-                        int kv_type);
+    /* Bytes of a cache in a page; NULL: without padding. */
+    uint64_t (*kv_size)(int n_pos, int n_head_kv, int head_dim, int kv_type);
     /* Weights that stand in this cache in this layout take no memory.  NULL:
      * all weights take memory. */
     tlpi_weight_cache *cache;

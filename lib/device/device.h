@@ -22,7 +22,7 @@
 #include "backend/backend.h"
 #include "comm/comm.h"
 
-#define TLPI_DEVICE_ABI 5
+#define TLPI_DEVICE_ABI 6
 
 /* Counters of a backend. */
 typedef struct tlpi_device_stats {
@@ -68,6 +68,9 @@ typedef struct tlpi_device_ops {
     /* Bytes that a weight [rows][cols] of a type will take, in whole blocks.
      * Equal to the backend's weight_bytes after the weight is loaded. */
     uint64_t (*weight_size)(tlpi_dtype type, int64_t rows, int64_t cols);
+    /* Bytes that a cache will take in a page of n_pos positions; the type is
+     * not TLP_KV_DEFAULT. */
+    uint64_t (*kv_size)(int n_pos, int n_head_kv, int head_dim, int kv_type);
 
     /*
      * Create the communicator of activations for the ranks of `host`; this

@@ -161,9 +161,28 @@ static tlp_status do_row(tlpi_rank *r, const tlpi_command *cmd,
     return r->comm->ops->gather(r->comm, r->scratch.host, bytes, res->row);
 }
 
-static void do_fork(tlpi_rank *r, const tlpi_command *cmd)
+/* All ranks give pages memory, or none does. */
+static tlp_status do_pages(tlpi_rank *r, const tlpi_command *cmd)
 {
-    tlpi_store_copy_seq(&r->store, cmd->dst, cmd->src, cmd->n_pos);
+    const tlpi_page_edit *edit = cmd->edit;
+    tlp_status st = tlpi_store_edit_pages(&r->store, edit, cmd->n_tok);
+    tlpi_comm_stats before = r->comm->stats;
+    uint32_t vote = st != TLP_OK;
+    float none = 0;
+
+    if (edit->op != TLPI_PAGE_TAKE || st == TLP_ECOMM)
+        return st;
+    tlp_status comm = r->comm->ops->allreduce(r->comm, &none, 1, &vote);
+    r->comm->stats = before; /* which count the exchanges of steps */
+    if (comm != TLP_OK)
+        return comm;
+    if (vote && st == TLP_OK) {
+        tlpi_store_undo_take(&r->store, edit, cmd->n_tok);
+        st = tlpi_fail(TLP_ENOMEM,
+                       "out of memory on another rank for pages of the KV "
+                       "cache");
+    }
+    return st;
 }
 
 static tlp_status do_measure(tlpi_rank *r, const tlpi_command *cmd,
@@ -223,9 +242,8 @@ static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
         return gather_top(r, cmd->row, 1, cmd->k, res->top);
     case TLPI_OP_LOGPROB:
         return do_logprob(r, cmd, res);
-    case TLPI_OP_FORK:
-        do_fork(r, cmd);
-        return TLP_OK;
+    case TLPI_OP_PAGES:
+        return do_pages(r, cmd);
     case TLPI_OP_MEASURE:
     case TLPI_OP_MEASURE_LINK:
         return do_measure(r, cmd, res);
@@ -305,13 +323,13 @@ static bool is_sound(const tlpi_rank *r, const tlpi_command *c)
         return rows_fit(r, c->row, 1, c->k);
     case TLPI_OP_RESERVE:
         return c->n_row >= 0;
-    case TLPI_OP_FORK:
-        return within(c->dst, 0, cfg->n_seq) && within(c->src, 0, cfg->n_seq) &&
-               c->dst != c->src && within(c->n_pos, 0, (int64_t)cfg->n_ctx + 1);
+    case TLPI_OP_PAGES: /* each edit is checked where it is carried out */
+        return within(c->n_tok, 1, TLPI_MAX_EDIT + 1);
     case TLPI_OP_THREADS: /* each process has threads of its own */
         return !cfg->remote && within(c->n_tok, 1, TLPI_MAX_THREAD + 1) &&
                within(c->n_row, 1, TLPI_MAX_THREAD + 1);
     case TLPI_OP_MEASURE:
+        return tlpi_store_has_pages(&r->store, 0, tlpi_measure_tokens(r) - 1);
     case TLPI_OP_MEASURE_LINK:
     case TLPI_OP_QUIT:
         return true;
@@ -327,7 +345,8 @@ static bool step_is_sound(const tlpi_rank *r, const tlpi_command *c)
     for (int i = 0; i < c->n_tok; i++)
         if (!within(a->id[i], 0, n_vocab) ||
             !within(a->seq[i], 0, r->cfg->n_seq) ||
-            !within(a->pos[i], 0, r->cfg->n_ctx))
+            !within(a->pos[i], 0, r->cfg->n_ctx) ||
+            !tlpi_store_has_pages(&r->store, a->seq[i], a->pos[i]))
             return false;
     for (int i = 0; i < c->n_row; i++)
         if (!within(a->row[i], 0, c->n_tok))

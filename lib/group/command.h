@@ -20,7 +20,7 @@ typedef enum tlpi_op {
     TLPI_OP_TOP,     /* gather the k best candidates of one row on rank 0 */
     TLPI_OP_LOGPROB, /* gather the k best candidates of one row, the sums of its
                         exponentials, and the logit of one token on rank 0 */
-    TLPI_OP_FORK,    /* copy a sequence's cache */
+    TLPI_OP_PAGES,   /* change the pages of the caches */
     TLPI_OP_MEASURE, /* time this session's work and its link */
     TLPI_OP_MEASURE_LINK, /* time a sum of one token's activations */
     TLPI_OP_THREADS /* other numbers of threads; ranks of one process alone */
@@ -29,16 +29,23 @@ typedef enum tlpi_op {
 /* Steps of at most TLPI_INLINE_TOK tokens travel inside the command itself. */
 #define TLPI_INLINE_TOK 16
 
+/* Edits of pages in one command. */
+#define TLPI_MAX_EDIT 12
+
 typedef struct tlpi_command {
     int32_t op;
-    int32_t n_tok; /* STEP, SCORE; THREADS: threads of decode steps */
+    int32_t n_tok; /* STEP, SCORE; THREADS: threads of decode steps; PAGES:
+                      edits */
     int32_t n_row; /* STEP, SCORE: rows[] used; RESERVE: rows wanted; THREADS:
                       threads of other steps */
     int32_t row;   /* STEP: first row to fill; ROW, TOP, LOGPROB: which */
     int32_t k;     /* TOP; STEP, LOGPROB: candidates of each row, or 0 */
-    int32_t dst, src, n_pos;              /* FORK */
-    int32_t token;                        /* LOGPROB; -1 = none */
-    int32_t inlined[5 * TLPI_INLINE_TOK]; /* a small step's arrays */
+    int32_t token; /* LOGPROB; -1 = none */
+    union {
+        int32_t inlined[5 * TLPI_INLINE_TOK]; /* a small step's arrays */
+        tlpi_page_edit edit[TLPI_MAX_EDIT];   /* PAGES: either all are TAKE, or
+                                                 none is */
+    };
 } tlpi_command;
 
 /* Results that only rank 0 receives; NULL elsewhere. */

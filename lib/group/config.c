@@ -6,6 +6,7 @@
 
 #include "base/pool.h"
 #include "group/config.h"
+#include "rank/memory.h"
 
 #define MAX_SCALE 1e6 /* of an adapter */
 
@@ -116,6 +117,7 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
     TLP_TRY(in_range("spin_us", o->spin_us, -1, 1000 * 1000));
     TLP_TRY(in_range("compute", o->compute, 0, TLP_COMPUTE_F32));
     TLP_TRY(in_range("kv_type", o->kv_type, 0, TLP_KV_Q8_0));
+    TLP_TRY(in_range("kv_alloc", o->kv_alloc, 0, TLP_KV_AHEAD));
     TLP_TRY(in_range("isa", o->isa, 0, TLP_ISA_AMX));
     TLP_TRY(tlpi_flag_check("session option pin", o->pin));
     TLP_TRY(in_range("timeout_ms", o->timeout_ms, 0, INT32_MAX));
@@ -139,6 +141,10 @@ tlp_status tlpi_config_check(const tlp_session_options *o)
         return tlpi_fail(TLP_EINVAL,
                          "session option wire: %s is not for backend %s",
                          wire_names[o->wire], backend_names[o->backend]);
+    if (o->backend != TLP_BACKEND_CPU && o->kv_alloc == TLP_KV_AS_USED)
+        return tlpi_fail(TLP_EINVAL,
+                         "session option kv_alloc: %d is not for backend %s",
+                         o->kv_alloc, backend_names[o->backend]);
     if (o->backend != TLP_BACKEND_CPU && o->kv_type == TLP_KV_Q8_0)
         return tlpi_fail(TLP_EINVAL,
                          "session option kv_type: %s is not for backend %s",
@@ -208,12 +214,38 @@ void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
     c->compute = o->compute;
     c->kv_type = or_default(
         o->kv_type, o->compute == TLP_COMPUTE_F32 ? TLP_KV_F32 : TLP_KV_F16);
+    c->n_page = 0;
+    c->kv_ahead = !on_cpu || o->kv_alloc == TLP_KV_AHEAD;
     c->isa = o->isa;
     c->pin = o->pin;
     c->timeout_ms = tlpi_config_timeout(o);
     c->link_delay_us = o->link_delay_us;
     c->adapter = o->adapter;
     c->adapter_scale = tlpi_config_adapter_scale(o);
+}
+
+tlp_status tlpi_config_pages(tlpi_session_config *c,
+                             const tlp_session_options *o, const tlp_plan *plan,
+                             const tlpi_shards *shards)
+{
+    tlpi_rank_sizes sizes = { 0 };
+    tlp_status st = TLP_OK;
+
+    c->n_page = c->n_seq * tlpi_kv_n_index(c->n_ctx);
+    if (o->kv_bytes == 0)
+        return TLP_OK;
+    TLP_TRY(tlpi_memory_estimate_all(c, plan, shards, &sizes));
+    tlpi_kv_shape shape = tlpi_kv_shape_of(c, &plan->model->hp);
+    c->n_page = tlpi_kv_pages_within(&shape, sizes.page, o->kv_bytes);
+    if (c->n_page == 0)
+        st =
+            tlpi_fail(TLP_EINVAL,
+                      "session option kv_bytes: %llu, but a page of %d "
+                      "positions takes %llu",
+                      (unsigned long long)o->kv_bytes, shape.n_pos,
+                      (unsigned long long)tlpi_kv_bytes(&shape, sizes.page, 1));
+done:
+    return st;
 }
 
 tlp_status tlpi_config_devices(tlpi_session_config *c,

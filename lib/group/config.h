@@ -50,6 +50,12 @@ tlp_status tlpi_config_devices(tlpi_session_config *c,
                                const tlp_session_options *o,
                                const tlpi_process_group *w);
 
+/* Rank 0: the pages of the cache that the options allow.  TLP_EINVAL if that is
+ * not one. */
+tlp_status tlpi_config_pages(tlpi_session_config *c,
+                             const tlp_session_options *o, const tlp_plan *plan,
+                             const tlpi_shards *shards);
+
 /* Ranks in one process. */
 int tlpi_config_ranks(const tlp_session_options *o);
 int tlpi_config_timeout(const tlp_session_options *o);

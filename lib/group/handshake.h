@@ -36,7 +36,7 @@
 
 /* Version of the protocol, which must be equal on all ranks.  Raise it when
  * messages of ranks, or the order of their collectives, change. */
-#define TLPI_PROTOCOL 5
+#define TLPI_PROTOCOL 6
 
 /* What the ranks will do together. */
 enum tlpi_task { TLPI_TASK_SESSION, TLPI_TASK_TRAINING };
@@ -51,6 +51,7 @@ typedef struct tlpi_hello {
     char types[256];             /* "F32:61,Q4_1:210" */
     int task;                    /* enum tlpi_task */
     int n_rank, n_ctx, n_seq, n_batch;
+    int n_page, kv_ahead; /* as in tlpi_session_config; rank 0's */
     int backend, compute, kv_type, wire; /* TLP_*; unknown names become -1 */
     int timeout_ms;                      /* rank 0's */
     char adapter[TLPI_HASH_TEXT];        /* or TLPI_NO_ADAPTER */

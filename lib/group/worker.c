@@ -68,6 +68,8 @@ static tlp_status prepare(worker *v, tlp_model *model, const tlp_plan *plan)
     TLP_TRY(tlpi_hello_plan(&v->hello, model, plan, &v->plan));
     tlpi_hello_adopt(&v->hello, &v->o);
     tlpi_config_init(&v->cfg, &v->o, model, &v->group);
+    v->cfg.n_page = v->hello.n_page;
+    v->cfg.kv_ahead = v->hello.kv_ahead;
     TLP_TRY(tlpi_config_devices(&v->cfg, &v->o, &v->group));
     if (v->cfg.pin)
         TLP_TRY(tlpi_cores_create(&v->cores, v->env));

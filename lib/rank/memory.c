@@ -131,6 +131,7 @@ tlp_status tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out)
         .cfg = r->cfg,
         .rank = r->rank,
         .dry = { .weight_size = device ? device->weight_size : NULL,
+                 .kv_size = device ? device->kv_size : NULL,
                  .cache = r->b ? r->model->weight_cache : NULL,
                  .layout = r->b ? r->b->layout : 0 },
     };
@@ -148,6 +149,28 @@ tlp_status tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out)
         TLP_TRY(add_device(r, dry.rank->b, out));
 done:
     tlpi_dry_rank_free(&dry);
+    return st;
+}
+
+tlp_status tlpi_memory_estimate_all(const tlpi_session_config *cfg,
+                                    const tlp_plan *plan,
+                                    const tlpi_shards *shards,
+                                    tlpi_rank_sizes *out)
+{
+    tlp_status st = TLP_OK;
+
+    *out = (tlpi_rank_sizes){ 0 };
+    for (int i = 0; i < cfg->n_rank && st == TLP_OK; i++) {
+        const tlpi_rank r = { .program = { { .plan = plan, .shards = shards } },
+                              .n_program = 1,
+                              .model = plan->model,
+                              .cfg = cfg,
+                              .rank = i };
+        tlpi_rank_sizes one = { 0 };
+
+        st = tlpi_memory_estimate(&r, &one);
+        tlpi_rank_sizes_add(out, &one);
+    }
     return st;
 }
 

@@ -16,6 +16,12 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r);
  */
 tlp_status tlpi_memory_estimate(const tlpi_rank *r, tlpi_rank_sizes *out);
 
+/* The sum over all ranks, without looking at the model's cache. */
+tlp_status tlpi_memory_estimate_all(const tlpi_session_config *cfg,
+                                    const tlp_plan *plan,
+                                    const tlpi_shards *shards,
+                                    tlpi_rank_sizes *out);
+
 /* Facts of a rank before it loads. */
 typedef struct tlpi_memory_note {
     int device;

@@ -30,6 +30,8 @@ static tlp_status create_backend(tlpi_rank *r, const tlpi_needs *n,
         .max_cols = n->cols,
         .max_terms = n->terms,
         .max_attn = n->parts,
+        .n_seq = cfg->n_seq,
+        .n_index = tlpi_kv_n_index(cfg->n_ctx),
     };
 
     if (cfg->device)
@@ -111,6 +113,7 @@ static tlp_status load(tlpi_rank *r, const tlpi_rank_setup *setup)
     TLP_TRY(tlpi_loading_say(&loading));
     tlpi_store_busy(&r->store);
     TLP_TRY(tlpi_store_load_head(&r->store, vocab[0], vocab[1]));
+    TLP_TRY(tlpi_store_fill_pages(&r->store));
     loading.done++;
     st = tlpi_loading_say(&loading);
 done:
@@ -136,19 +139,25 @@ done:
     return st;
 }
 
-static void add_sizes(tlpi_rank_sizes *sum, const tlpi_rank_sizes *a)
+void tlpi_rank_sizes_add(tlpi_rank_sizes *sum, const tlpi_rank_sizes *a)
 {
     sum->weights += a->weights;
     sum->kv += a->kv;
     sum->buffers += a->buffers;
+    for (int k = 0; k < TLPI_N_KV_KIND; k++)
+        sum->page[k] += a->page[k];
 }
 
 tlpi_rank_sizes tlpi_rank_bytes(const tlpi_rank *r)
 {
-    tlpi_rank_sizes sum = r->store.bytes;
+    const tlpi_store *s = &r->store;
+    tlpi_rank_sizes sum = s->bytes;
 
+    for (int k = 0; k < s->shape.n_kind; k++)
+        sum.page[k] = r->b->ops->pages_bytes(s->pages[k]);
+    sum.kv = tlpi_kv_bytes(&s->shape, sum.page, s->shape.n_page[TLPI_KV_ALL]);
     for (int i = 0; i < r->n_program; i++)
-        add_sizes(&sum, &r->program[i].bytes);
+        tlpi_rank_sizes_add(&sum, &r->program[i].bytes);
     sum.buffers += r->scratch.n_bytes;
     return sum;
 }
@@ -168,7 +177,7 @@ static tlp_status agree(tlpi_rank *r, tlpi_rank_sizes *total)
     TLP_TRY(
         r->comm->ops->gather(r->comm, &mine, bytes, r->rank == 0 ? all : NULL));
     for (int i = 0; r->rank == 0 && i < r->cfg->n_rank; i++)
-        add_sizes(&sum, &all[i]);
+        tlpi_rank_sizes_add(&sum, &all[i]);
     if (total)
         *total = sum;
 done:

@@ -64,8 +64,10 @@ tlp_status tlpi_rank_create(tlpi_rank **out, const tlpi_rank_setup *setup,
                             tlpi_rank_sizes *total);
 void tlpi_rank_free(tlpi_rank *r); /* NULL and half-built are fine */
 
-/* Memory that the rank holds now. */
+/* Memory of the rank: weights and buffers that it holds now, and all pages. */
 tlpi_rank_sizes tlpi_rank_bytes(const tlpi_rank *r);
+
+void tlpi_rank_sizes_add(tlpi_rank_sizes *sum, const tlpi_rank_sizes *a);
 
 /* A rank failed with st, and tlp_last_error() says why: end the waits of all
  * ranks.  They get the text, unless it only says that a peer failed. */

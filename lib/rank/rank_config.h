@@ -18,6 +18,11 @@ typedef struct tlpi_session_config {
     tlp_pool host; /* threads of the host program; run = NULL: none */
     bool remote;   /* the other ranks are other processes */
     int backend, wire, compute, kv_type, isa, timeout_ms;
+    /* Pages of the cache that hold all positions (kv_shape.h), which rank 0
+     * gives to sequences; 0: every sequence has all its pages from the
+     * beginning, on ranks without a session. */
+    int n_page;
+    bool kv_ahead;     /* pages have memory from the beginning */
     int n_row;         /* rows of logits that rank 0 reserves */
     int link_delay_us; /* between ranks of one process */
     bool pin;

@@ -223,8 +223,9 @@ static bool shares(const tlpi_kv_key *a, const tlpi_kv_key *b)
 tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, const tlpi_kv_key *key,
                               tlpi_kv **out)
 {
-    const tlpi_session_config *cfg = s->cfg;
     tlpi_store_layer *l = &s->layer[layer];
+    tlpi_kv_kind kind =
+        tlpi_kv_kind_of(&s->shape, s->model->w.layer[layer].window);
     kv_entry e = { *key, NULL, 1 };
     tlp_status st = TLP_OK;
 
@@ -239,10 +240,9 @@ tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, const tlpi_kv_key *key,
     if (!list)
         return tlpi_fail_nomem_for("the weights and caches of a layer");
     l->kv = list;
-    TLP_TRY(s->b->ops->kv_create(s->b, &e.kv, cfg->n_seq, cfg->n_ctx,
+    TLP_TRY(s->b->ops->kv_create(s->b, &e.kv, s->pages[kind],
                                  key->kv1 - key->kv0, s->model->hp.head_dim,
-                                 cfg->kv_type));
-    s->bytes.kv += s->b->ops->kv_bytes(e.kv);
+                                 s->cfg->kv_type));
     l->kv[l->n_kv++] = e;
     *out = e.kv;
 done:
@@ -257,20 +257,11 @@ void tlpi_store_put_kv(tlpi_store *s, int layer, tlpi_kv *kv)
         if (l->kv[i].kv != kv)
             continue;
         if (--l->kv[i].n_ref == 0) {
-            s->bytes.kv -= s->b->ops->kv_bytes(kv);
             s->b->ops->kv_free(s->b, kv);
             l->kv[i] = l->kv[--l->n_kv];
         }
         return;
     }
-}
-
-void tlpi_store_copy_seq(tlpi_store *s, int dst_seq, int src_seq, int n_pos)
-{
-    for (int i = 0; i < s->model->hp.n_layer; i++)
-        for (int j = 0; j < s->layer[i].n_kv; j++)
-            s->b->ops->kv_copy(s->b, s->layer[i].kv[j].kv, dst_seq, src_seq,
-                               n_pos);
 }
 
 /* ==== lifetime =========================================================== */
@@ -308,10 +299,16 @@ done:
 
 tlp_status tlpi_store_create(tlpi_store *s)
 {
+    tlp_status st = TLP_OK;
+
     s->layer =
         tlpi_calloc(s->env, (size_t)s->model->hp.n_layer, sizeof(*s->layer));
-    return s->layer ? create_ropes(s)
-                    : tlpi_fail_nomem_for("the weights and caches of a layer");
+    if (!s->layer)
+        return tlpi_fail_nomem_for("the weights and caches of a layer");
+    TLP_TRY(tlpi_store_create_pages(s));
+    st = create_ropes(s);
+done:
+    return st;
 }
 
 /* The embeddings are the head itself where that is tied and whole. */
@@ -353,5 +350,6 @@ void tlpi_store_free(tlpi_store *s)
         tlpi_free(s->env, s->layer[i].kv);
     }
     tlpi_free(s->env, s->layer);
+    tlpi_store_free_pages(s);
     *s = (tlpi_store){ 0 };
 }

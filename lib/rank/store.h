@@ -13,11 +13,13 @@
 #include "backend/backend.h"
 #include "comm/comm.h"
 #include "model/model.h"
+#include "rank/kv_shape.h"
 #include "rank/rank_config.h"
 
 /* Memory that ranks hold. */
 typedef struct tlpi_rank_sizes {
-    uint64_t weights, kv, buffers;
+    uint64_t weights, kv, buffers; /* kv: all pages */
+    uint64_t page[TLPI_N_KV_KIND]; /* one page of each kind */
 } tlpi_rank_sizes;
 
 /* The weights and caches of a layer (store.c). */
@@ -31,8 +33,13 @@ typedef struct tlpi_store {
     tlpi_comm *comm; /* of commands: ranks that wait learn of the loading */
     bool dry;        /* no tensor's data is read */
 
-    tlpi_store_layer *layer;      /* [n_layer] */
-    tlpi_rope *rope[TLPI_N_ROPE]; /* NULL: no layer rotates so */
+    tlpi_store_layer *layer; /* [n_layer] */
+    /* The pages of the caches, of the kinds that are used. */
+    tlpi_kv_shape shape;
+    tlpi_pages *pages[TLPI_N_KV_KIND];
+    int32_t *table[TLPI_N_KV_KIND]; /* [n_seq][n_index], tlpi_page_layout */
+    uint8_t *has_memory[TLPI_N_KV_KIND]; /* [n_page] */
+    tlpi_rope *rope[TLPI_N_ROPE];        /* NULL: no layer rotates so */
     float *output_norm;
     tlpi_weight *embd; /* [n_vocab][d] of devices, else NULL */
     tlpi_weight *head; /* [vocab1 - vocab0][d], NULL if that is empty */
@@ -78,13 +85,45 @@ typedef struct tlpi_kv_key {
     bool merged;  /* a merged layer's, which are no layer's: not shared */
 } tlpi_kv_key;
 
-/* A layer's cache. */
+/* A layer's cache; before the first page has memory. */
 tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, const tlpi_kv_key *key,
                               tlpi_kv **out);
 void tlpi_store_put_kv(tlpi_store *s, int layer, tlpi_kv *kv);
 
-/* Copy the first n_pos positions of a sequence in all caches. */
-void tlpi_store_copy_seq(tlpi_store *s, int dst_seq, int src_seq, int n_pos);
+/* ==== pages (store_pages.c) ============================================== */
+
+typedef enum tlpi_page_op {
+    TLPI_PAGE_TAKE, /* give the page memory */
+    TLPI_PAGE_DROP, /* free its memory; no table has it any more */
+    TLPI_PAGE_COPY, /* page `from` to the page */
+    TLPI_PAGE_SET   /* the page at `index` of sequence `seq`; -1: none */
+} tlpi_page_op;
+
+/* One change of the pages of a kind. */
+typedef struct tlpi_page_edit {
+    int32_t op, kind, page;
+    int32_t seq, index; /* SET */
+    int32_t from;       /* COPY */
+} tlpi_page_edit;
+
+tlp_status tlpi_store_create_pages(tlpi_store *s);
+void tlpi_store_free_pages(tlpi_store *s);
+
+/* All caches are there: give pages their memory, where no session asks for
+ * it. */
+tlp_status tlpi_store_fill_pages(tlpi_store *s);
+
+/* Carry out n edits in their order, whose numbers are checked.  Only TAKE can
+ * fail, or a malformed edit (TLP_ECOMM); pages that were taken are dropped
+ * then. */
+tlp_status tlpi_store_edit_pages(tlpi_store *s, const tlpi_page_edit *edit,
+                                 int n);
+/* The opposite of the TAKE edits among these, which were carried out. */
+void tlpi_store_undo_take(tlpi_store *s, const tlpi_page_edit *edit, int n);
+
+/* Do a token at pos of a sequence, and all positions that it sees, have pages
+ * with memory? */
+bool tlpi_store_has_pages(const tlpi_store *s, int seq, int pos);
 
 /* A vector of n floats in memory of the backend, with its bytes added to
  * *bytes; host NULL, for dry stores, leaves it as it is. */

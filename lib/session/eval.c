@@ -4,7 +4,8 @@
  * A batch is checked whole before anything runs.  It is cut into steps of at
  * most n_batch tokens, ordered by sequence inside a step as the backends want
  * it.  Positions move only after the last step: keys and values that a failed
- * call wrote are past the end of their sequences and are never read.
+ * call wrote are past the end of their sequences and are never read.  Their
+ * pages go back.
  */
 #include <string.h>
 
@@ -183,6 +184,22 @@ static void fill_step(tlp_session *s, const tlp_batch *b, size_t at, int n,
     }
 }
 
+/* Pages for the positions of rank 0's step. */
+static tlp_status fit_step(tlp_session *s, int n_tok)
+{
+    const tlpi_step_arrays *a = &s->rank0->scratch.step;
+    int first = 0;
+
+    tlpi_cache_plan(s);
+    for (int i = 1; i <= n_tok; i++) {
+        if (i < n_tok && a->seq[i] == a->seq[first])
+            continue;
+        tlpi_cache_write(s, a->seq[first], a->pos[first], a->pos[i - 1] + 1);
+        first = i;
+    }
+    return tlpi_cache_fit(s);
+}
+
 /* Run a step.  It returns candidates of its rows if sampling is expected to ask
  * for them. */
 static tlp_status run_step(tlp_session *s, tlpi_command *cmd)
@@ -190,10 +207,13 @@ static tlp_status run_step(tlp_session *s, tlpi_command *cmd)
     tlpi_top_rows *t = &s->top;
     tlpi_results res = { .top = t->all };
 
+    tlp_status st = fit_step(s, cmd->n_tok);
+    if (st != TLP_OK)
+        return st;
     t->n_row = 0;
     if (cmd->n_row * t->hint <= TLPI_MAX_TOP && cmd->n_row > 0)
         cmd->k = t->hint;
-    tlp_status st = tlpi_session_command(s, cmd, &res);
+    st = tlpi_session_command(s, cmd, &res);
     if (st == TLP_OK && cmd->k) {
         t->row = cmd->row;
         t->n_row = cmd->n_row;
@@ -222,6 +242,29 @@ static tlp_status run_batch(tlp_session *s, const tlp_batch *b)
     return TLP_OK;
 }
 
+/* TLP_EFULL if there are too few pages for what the batch adds, and for what is
+ * lost. */
+static tlp_status check_pages(tlp_session *s)
+{
+    tlpi_cache_plan(s);
+    for (int32_t i = 0; i < s->cfg.n_seq; i++)
+        if (s->new_pos[i] > s->pos[i])
+            tlpi_cache_write(s, i, s->cache.seq[i].lost ? 0 : s->pos[i],
+                             s->new_pos[i]);
+    return tlpi_cache_check(s);
+}
+
+/* Before the batch, its sequences get back what they have lost. */
+static tlp_status recompute(tlp_session *s, const tlp_batch *b)
+{
+    tlp_status st = TLP_OK;
+
+    for (size_t i = 0; i < b->n && st == TLP_OK; i++)
+        if (s->cache.seq[seq_of(b, i)].lost)
+            st = tlpi_session_recompute(s, seq_of(b, i));
+    return st;
+}
+
 static void commit_positions(tlp_session *s)
 {
     memcpy(s->pos, s->new_pos, (size_t)s->cfg.n_seq * sizeof(*s->pos));
@@ -233,6 +276,7 @@ static tlp_status eval(tlp_session *s, const tlp_batch *b)
     tlp_status st = TLP_OK;
 
     TLP_TRY(check_batch(s, b));
+    TLP_TRY(check_pages(s));
     bool decode = is_decode(s, b);
     mark_last(s, b);
     for (size_t i = 0; i < b->n; i++)
@@ -240,10 +284,15 @@ static tlp_status eval(tlp_session *s, const tlp_batch *b)
     TLP_TRY(tlpi_session_fit_rows(s, rows));
     tlpi_session_clock clock = tlpi_session_clock_start(s);
     memset(s->row_here, 0, s->row_cap);
-    st = run_batch(s, b);
+    st = recompute(s, b);
+    if (st == TLP_OK)
+        st = run_batch(s, b);
     tlpi_session_clock_stop(s, &clock);
-    if (st != TLP_OK)
+    if (st != TLP_OK) {
+        if (!s->broken)
+            (void)tlpi_cache_settle(s);
         goto done;
+    }
     commit_positions(s);
     *(decode ? &s->stats.n_decode : &s->stats.n_prefill) += b->n;
 done:

@@ -242,7 +242,11 @@ static tlp_status score_step(tlp_session *s, const text *x, int64_t at, int n)
             a->target[cmd.n_row++] = x->tokens[t + 1];
         }
     }
-    tlp_status st = tlpi_session_command(s, &cmd, &res);
+    tlpi_cache_plan(s);
+    tlpi_cache_write(s, x->seq, a->pos[0], a->pos[n - 1] + 1);
+    tlp_status st = tlpi_cache_fit(s);
+    if (st == TLP_OK)
+        st = tlpi_session_command(s, &cmd, &res);
     if (st != TLP_OK)
         return st;
     for (int i = 0; i < cmd.n_row && st == TLP_OK; i++) {
@@ -257,10 +261,25 @@ static tlp_status score_step(tlp_session *s, const text *x, int64_t at, int n)
     return st;
 }
 
+/* TLP_EFULL if there are too few pages for the text. */
+static tlp_status check_pages(tlp_session *s, const text *x)
+{
+    int32_t pos = s->pos[x->seq];
+
+    tlpi_cache_plan(s);
+    tlpi_cache_write(s, x->seq,
+                     s->cache.seq[x->seq].lost ? 0 : pos + (int32_t)x->first,
+                     pos + (int32_t)x->n);
+    return tlpi_cache_check(s);
+}
+
 static tlp_status run_text(tlp_session *s, const text *x)
 {
     int n_batch = s->cfg.n_batch;
     tlp_status st = TLP_OK;
+
+    if (s->cache.seq[x->seq].lost)
+        st = tlpi_session_recompute(s, x->seq);
 
     for (int64_t at = x->first; at < x->n && st == TLP_OK; at += n_batch) {
         st = score_step(s, x, at, (int)TLPI_MIN(n_batch, x->n - at));
@@ -285,13 +304,17 @@ tlp_status tlpi_session_score(float *logprob, tlp_session *s, int32_t seq,
                          seq, n, s->pos[seq], s->cfg.n_ctx);
     TLP_TRY(tlpi_session_check_ids(s, tokens, n));
     text x = { seq, tokens, (int64_t)n, s->pos[seq] > 0 ? -1 : 0, logprob };
+    TLP_TRY(check_pages(s, &x));
     tlpi_session_clock clock = tlpi_session_clock_start(s);
     logprob[0] = 0;
     tlpi_session_drop_rows(s);
     st = run_text(s, &x);
     tlpi_session_clock_stop(s, &clock);
-    if (st != TLP_OK)
+    if (st != TLP_OK) {
+        if (!s->broken)
+            (void)tlpi_cache_settle(s);
         goto done;
+    }
     s->pos[seq] += (int32_t)n;
     s->stats.n_prefill += n;
 done:

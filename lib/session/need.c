@@ -72,6 +72,7 @@ tlp_status tlp_session_need(tlp_need *out, tlp_plan *plan,
         return tlpi_fail(TLP_EINVAL, "rank %d: -1 to %d expected", rank,
                          cfg.n_rank - 1);
     TLP_TRY(tlpi_shards_create(&shards, plan, cfg.n_rank));
+    TLP_TRY(tlpi_config_pages(&cfg, &o, plan, shards));
     for (int i = TLPI_MAX(rank, 0); i < cfg.n_rank; i++) {
         TLP_TRY(add_rank(&need, plan, shards, &cfg, i));
         if (rank >= 0)

@@ -31,7 +31,8 @@ static tlp_status alloc_tables(tlp_session *s)
     if (!s->pos || !s->new_pos || !s->history || !s->mark || !s->next ||
         !s->kept_as || !s->top.all || !s->score)
         return tlpi_fail_nomem_for("the tables of %zu sequences", n_seq);
-    return tlpi_session_fit_rows(s, 0);
+    tlp_status st = tlpi_cache_create(s);
+    return st == TLP_OK ? tlpi_session_fit_rows(s, 0) : st;
 }
 
 tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
@@ -67,6 +68,7 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
     tlpi_config_init(&s->cfg, &o, plan->model, &group);
     TLP_TRY(tlpi_config_devices(&s->cfg, &o, &group));
     TLP_TRY(tlpi_shards_create(&s->shards, plan, s->cfg.n_rank));
+    TLP_TRY(tlpi_config_pages(&s->cfg, &o, plan, s->shards));
     if (s->cfg.remote)
         TLP_TRY(tlpi_handshake_lead(&comm, &group, plan, &s->cfg,
                                     TLPI_TASK_SESSION));
@@ -97,6 +99,7 @@ void tlpi_session_free(tlp_session *s)
     const tlpi_env *env = s->env;
 
     tlpi_rank_threads_free(s->threads);
+    tlpi_cache_free(s);
     tlpi_shards_free(s->shards);
     tlpi_free(env, s->pos);
     tlpi_free(env, s->new_pos);
@@ -209,23 +212,21 @@ tlp_status tlpi_session_rewind(tlp_session *s, int32_t seq, int32_t pos)
         return tlpi_fail(TLP_EINVAL, "position %d: sequence %d holds 0 to %d",
                          pos, seq, s->pos[seq]);
     s->pos[seq] = pos;
-    return TLP_OK;
+    return tlpi_cache_rewind(s, seq, pos);
 }
 
 tlp_status tlpi_session_fork(tlp_session *s, int32_t dst, int32_t src)
 {
-    tlpi_command cmd = { .op = TLPI_OP_FORK, .dst = dst, .src = src };
     tlp_status st = TLP_OK;
 
     TLP_TRY(tlpi_session_check_seq(s, dst));
     TLP_TRY(tlpi_session_check_seq(s, src));
     if (dst == src)
         return TLP_OK;
-    cmd.n_pos = s->pos[src];
-    TLP_TRY(tlpi_session_command(s, &cmd, NULL));
+    TLP_TRY(tlpi_cache_fork(s, dst, src));
+    s->pos[dst] = s->pos[src];
     memcpy(tlpi_session_history(s, dst), tlpi_session_history(s, src),
-           (size_t)cmd.n_pos * sizeof(*s->history));
-    s->pos[dst] = cmd.n_pos;
+           (size_t)s->pos[src] * sizeof(*s->history));
     s->kept_as[dst] = s->kept_as[src];
 done:
     return st;
@@ -314,7 +315,8 @@ tlp_status tlpi_session_get_stats(tlp_session_stats *out, const tlp_session *s)
     }
     const tlpi_rank_sizes *sizes = tlpi_rank_threads_sizes(s->threads);
     stats.weight_bytes = sizes->weights;
-    stats.kv_bytes = sizes->kv;
+    stats.kv_bytes = tlpi_cache_bytes(s);
+    stats.kv_most_bytes = sizes->kv;
     stats.buffer_bytes = sizes->buffers;
     size_t row_bytes = (size_t)s->plan->model->hp.n_vocab * sizeof(float);
     stats.buffer_bytes += s->row_cap * row_bytes;

@@ -10,6 +10,7 @@
 
 #include "group/command.h"
 #include "group/rank_threads.h"
+#include "session/cache.h"
 
 /*
  * Candidates on rank 0, best first.  A step returns candidates of its rows if
@@ -45,6 +46,7 @@ struct tlp_session {
     bool broken;       /* a rank failed: only freeing is left */
     int32_t *pos;      /* [n_seq] positions held */
     int32_t *new_pos;  /* [n_seq] positions after the running call */
+    tlpi_cache cache;  /* the pages of the sequences */
     int32_t *history;  /* [n_seq][n_ctx] ids of the tokens held */
     int32_t *mark;     /* [n_seq] scratch: last token of each */
     int32_t *next;     /* [n_seq] scratch: places in a step */
@@ -80,6 +82,9 @@ static inline int32_t *tlpi_session_history(tlp_session *s, int32_t seq)
  * the options reserve, and give back much more room than that.  The rows that
  * were kept are lost. */
 tlp_status tlpi_session_fit_rows(tlp_session *s, size_t rows);
+
+/* recompute.c: evaluate again the tokens of a sequence whose pages are lost. */
+tlp_status tlpi_session_recompute(tlp_session *s, int32_t seq);
 
 /* ==== rows.c ============================================================= */
 

@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 
+#include "cost/measure.h"
 #include "session/session.h"
 
 static tlp_status measure(tlp_session *s, tlp_link *out, double *stage)
@@ -17,9 +18,18 @@ static tlp_status measure(tlp_session *s, tlp_link *out, double *stage)
     tlp_status st = TLP_OK;
 
     tlpi_session_drop_rows(s); /* the ranks overwrite them */
+    tlpi_cache_plan(s);
+    tlpi_cache_write(s, 0, 0, tlpi_measure_tokens(s->rank0));
+    TLP_TRY(tlpi_cache_check(s));
+    TLP_TRY(tlpi_cache_fit(s));
     snprintf(link.fingerprint, sizeof link.fingerprint, "%s",
              tlpi_model_fingerprint(s->plan->model));
-    TLP_TRY(tlpi_session_command(s, &cmd, &res));
+    st = tlpi_session_command(s, &cmd, &res);
+    if (!s->broken) { /* sequence 0 is empty again */
+        tlp_status settled = tlpi_cache_settle(s);
+        st = st != TLP_OK ? st : settled;
+    }
+    TLP_TRY(st);
     TLP_TRY(tlpi_struct_write(out, &link, sizeof link, "tlp_link"));
 done:
     return st;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "backend/cpu.h"
+#include "support/page_layout.h"
 
 #define MAX_CTX 8192
 
@@ -19,6 +20,8 @@ typedef struct attn_bench {
     tlpi_env env;
     tlpi_cpu c;
     tlpi_rope *rope;
+    tlpi_page_layout layout;
+    tlpi_pages *pages;
     tlpi_kv **kv; /* [n_layer] */
     float *q, *k, *v, *y;
     int32_t *seq, *pos;
@@ -65,9 +68,14 @@ static void open_bench(attn_bench *b, int n_thread, int isa)
                                false));
     b->kv = calloc((size_t)b->n_layer, sizeof(tlpi_kv *));
     must(b->kv != NULL);
+    b->layout = page_layout_make(1, MAX_CTX);
+    must(b->layout.table != NULL);
+    must(!tlpi_cpu_pages_create(&b->c.base, &b->pages, &b->layout));
     for (int l = 0; l < b->n_layer; l++)
-        must(!tlpi_cpu_kv_create(&b->c.base, &b->kv[l], 1, MAX_CTX,
-                                 b->n_head_kv, b->h, b->kv_type));
+        must(!tlpi_cpu_kv_create(&b->c.base, &b->kv[l], b->pages, b->n_head_kv,
+                                 b->h, b->kv_type));
+    for (int i = 0; i < b->layout.n_page; i++)
+        must(!tlpi_cpu_pages_take(&b->c.base, b->pages, i));
     size_t h = (size_t)b->h;
     b->q = random_floats(MAX_CTX * (size_t)b->n_head * h);
     b->k = random_floats(MAX_CTX * (size_t)b->n_head_kv * h);
@@ -84,6 +92,8 @@ static void close_bench(attn_bench *b)
 {
     for (int l = 0; l < b->n_layer; l++)
         tlpi_cpu_kv_free(&b->c.base, b->kv[l]);
+    tlpi_cpu_pages_free(&b->c.base, b->pages);
+    page_layout_free(&b->layout);
     free(b->kv);
     tlpi_cpu_rope_free(&b->c.base, b->rope);
     tlpi_cpu_attn_scratch_free(&b->c);

@@ -463,6 +463,7 @@ static void attack_with_command(const tlpi_command *cmd)
         return;
     }
     CHECK(create(&s) == TLP_OK);
+    CHECK(tlp_session_decode(s, 1) == TLP_OK); /* sequence 0 has a page */
 
     tlpi_comm *c = s->rank0->comm;
     tlpi_command copy = *cmd;
@@ -500,8 +501,15 @@ static void commands(void)
         { .op = TLPI_OP_ROW, .row = INT32_MAX },
         { .op = TLPI_OP_TOP, .k = 257 },
         { .op = TLPI_OP_RESERVE, .n_row = -1 },
-        { .op = TLPI_OP_FORK, .dst = 1, .src = 0 },
-        { .op = TLPI_OP_FORK, .dst = -1, .src = 0 },
+        { .op = TLPI_OP_PAGES, .n_tok = INT32_MAX },
+        { .op = TLPI_OP_PAGES, .n_tok = 1, .edit = { { .page = -1 } } },
+        { .op = TLPI_OP_PAGES,
+          .n_tok = 1,
+          .edit = { { .op = TLPI_PAGE_SET, .seq = 1 } } },
+        { .op = TLPI_OP_PAGES,
+          .n_tok = 2,
+          .edit = { { .op = TLPI_PAGE_DROP },
+                    { .op = TLPI_PAGE_COPY } } }, /* of a page without memory */
     };
 
     for (size_t i = 0; i < TLPI_COUNT(bad); i++)

@@ -50,7 +50,9 @@ tlpi_backend *gpu_backend(int compute)
                                .max_tok = WEIGHTS_MAX_TOK,
                                .max_cols = WEIGHTS_MAX_COLS,
                                .max_terms = 32,
-                               .max_attn = 11 };
+                               .max_attn = 11,
+                               .n_seq = GPU_N_SEQ,
+                               .n_index = GPU_N_INDEX };
 
     CHECK_OK(gpu_load()->backend_create(&b, host(), &o, 0));
     return b;

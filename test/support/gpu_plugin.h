@@ -11,6 +11,9 @@
  * one it is.  Ends the test if there is none. */
 const tlpi_device_ops *gpu_load(void);
 
+/* Sequences of its steps, and pages of a sequence. */
+enum { GPU_N_SEQ = 20, GPU_N_INDEX = 2 };
+
 /* A backend on device 0 with the limits of random_weights.h. */
 tlpi_backend *gpu_backend(int compute);
 
