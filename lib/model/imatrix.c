@@ -95,8 +95,8 @@ tlp_status tlpi_imatrix_add(tlpi_imatrix *im, tlpi_str name, const void *sums,
     if (!e.x)
         return tlpi_fail_nomem_for("an importance matrix");
     memcpy(e.x, sums, (size_t)(n * n_mat) * sizeof *e.x);
-    TLP_TRY(check_values(im, &e));
     TLP_TRY(divide(im, &e, count, n_count));
+    TLP_TRY(check_values(im, &e));
     normalise(&e);
     im->item[im->n++] = e;
     e.x = NULL;

@@ -38,6 +38,9 @@ typedef struct tlpi_imatrix {
 /* Every length, count and value is checked.  path must outlive *out. */
 tlp_status tlpi_imatrix_open(tlpi_imatrix **out, const tlpi_env *env,
                              const char *path);
+/* Open n bytes of memory (fuzzing). */
+tlp_status tlpi_imatrix_open_memory(tlpi_imatrix **out, const tlpi_env *env,
+                                    const void *data, size_t n);
 void tlpi_imatrix_free(tlpi_imatrix *im); /* NULL is allowed */
 
 /* Refuse importances of another model: none of its matrices, or rows of another

@@ -94,14 +94,12 @@ done:
     return st;
 }
 
-static tlp_status read_gguf(tlpi_imatrix **out, const tlpi_env *env,
+static tlp_status read_gguf(tlpi_imatrix **out, const tlpi_gguf *g,
                             const char *path)
 {
     tlp_status st = TLP_OK;
-    tlpi_gguf *g = NULL;
     size_t n = 0, name_bytes = 0;
 
-    TLP_TRY(tlpi_gguf_open(&g, env, path, NULL));
     TLP_TRY(check_type(g));
     for (size_t i = 0; i < g->n_tensor; i++) {
         tlpi_str matrix = matrix_of(&g->tensor[i]);
@@ -110,13 +108,12 @@ static tlp_status read_gguf(tlpi_imatrix **out, const tlpi_env *env,
     }
     if (n == 0)
         TLP_TRY(tlpi_fail(TLP_EFORMAT, "%s: no tensor NAME" SUMS, path));
-    TLP_TRY(tlpi_imatrix_create(out, env, path, n, name_bytes));
+    TLP_TRY(tlpi_imatrix_create(out, g->env, path, n, name_bytes));
     for (size_t i = 0; i < g->n_tensor; i++)
         if (matrix_of(&g->tensor[i]).n > 0)
             TLP_TRY(add_sums(*out, g, &g->tensor[i]));
     st = tlpi_gguf_get_u32(g, "imatrix.chunk_count", false, &(*out)->n_chunk);
 done:
-    tlpi_gguf_close(g);
     return st;
 }
 
@@ -200,19 +197,19 @@ done:
 }
 
 static tlp_status read_old(tlpi_imatrix **out, const tlpi_env *env,
-                           const tlpi_map *map, const char *path)
+                           const uint8_t *data, size_t size, const char *path)
 {
     tlp_status st = TLP_OK;
-    old_file f = { path, map->data, map->data + map->size };
+    old_file f = { path, data, data + size };
     int32_t n = 0;
 
     TLP_TRY(take_count(&f, "number of entries", &n));
     /* an entry takes 17 bytes at least: three numbers, a letter and a value */
-    if ((size_t)n > map->size / 17)
+    if ((size_t)n > size / 17)
         TLP_TRY(tlpi_fail(TLP_EFORMAT,
                           "%s: %d entries do not fit into %zu bytes", path, n,
-                          map->size));
-    TLP_TRY(tlpi_imatrix_create(out, env, path, (size_t)n, map->size));
+                          size));
+    TLP_TRY(tlpi_imatrix_create(out, env, path, (size_t)n, size));
     for (int32_t i = 0; i < n; i++) {
         old_entry e;
         TLP_TRY(take_entry(&f, &e));
@@ -224,24 +221,64 @@ done:
     return st;
 }
 
+/* ==== both =============================================================== */
+
+static bool is_gguf(const void *data, size_t n)
+{
+    return n >= 4 && memcmp(data, "GGUF", 4) == 0;
+}
+
+/* Ends what a reader began: the complete matrix goes to *out. */
+static tlp_status hand_over(tlpi_imatrix **out, tlpi_imatrix *im, tlp_status st)
+{
+    if (st == TLP_OK)
+        st = tlpi_imatrix_sort(im);
+    if (st == TLP_OK)
+        *out = im;
+    else
+        tlpi_imatrix_free(im);
+    return st;
+}
+
 tlp_status tlpi_imatrix_open(tlpi_imatrix **out, const tlpi_env *env,
                              const char *path)
 {
     tlp_status st = TLP_OK;
     tlpi_map *map = NULL;
+    tlpi_gguf *g = NULL;
     tlpi_imatrix *im = NULL;
 
     *out = NULL;
     TLP_TRY(tlpi_map_open(&map, env, path, true));
-    if (map->size >= 4 && memcmp(map->data, "GGUF", 4) == 0)
-        TLP_TRY(read_gguf(&im, env, path));
-    else
-        TLP_TRY(read_old(&im, env, map, path));
-    TLP_TRY(tlpi_imatrix_sort(im));
-    *out = im;
-    im = NULL;
+    if (is_gguf(map->data, map->size)) {
+        TLP_TRY(tlpi_gguf_open(&g, env, path, NULL));
+        st = read_gguf(&im, g, path);
+    } else {
+        st = read_old(&im, env, map->data, map->size, path);
+    }
+    st = hand_over(out, im, st);
 done:
-    tlpi_imatrix_free(im);
+    tlpi_gguf_close(g);
     tlpi_map_close(map);
+    return st;
+}
+
+tlp_status tlpi_imatrix_open_memory(tlpi_imatrix **out, const tlpi_env *env,
+                                    const void *data, size_t n)
+{
+    tlp_status st = TLP_OK;
+    tlpi_gguf *g = NULL;
+    tlpi_imatrix *im = NULL;
+
+    *out = NULL;
+    if (is_gguf(data, n)) {
+        TLP_TRY(tlpi_gguf_open_memory(&g, env, data, n));
+        st = read_gguf(&im, g, "(memory)");
+    } else {
+        st = read_old(&im, env, data, n, "(memory)");
+    }
+    st = hand_over(out, im, st);
+done:
+    tlpi_gguf_close(g);
     return st;
 }
