@@ -188,7 +188,8 @@ EXAMPLE_SRC := $(wildcard examples/*.c examples/*.cc)
 objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB_OBJ  := $(call objects,$(LIB_SRC))
 MPI_OBJ  := $(call objects,$(MPI_SRC))
-TOOL_OBJ := $(call objects,$(TOOL_SRC))
+TOOL_OBJ := $(call objects,$(TOOL_SRC)) \
+            $(if $(has_serve),$(BUILD)/src/page_text.o)
 SUPPORT_OBJ := $(call objects,$(SUPPORT_SRC))
 RUNNER      := $(if $(call on,TSAN),$(BUILD)/test/plain/plain_runner.o)
 CUDA_OBJ := $(CUDA_SRC:%.cu=$(BUILD)/%.o)
@@ -267,9 +268,15 @@ $(EMU_PLUGIN): $(EMU_CUDA_OBJ) $(EMU_OBJ) cuda/libtlp_cuda.map
 
 # The tool carries the library in itself: it runs from any folder, before and
 # after installing, without a run path.
-$(TOOL): $(TOOL_OBJ) $(STATIC)
-	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^ $(SERVE_LIBS) \
-	    $(TLP_LIBS) $(LDLIBS)
+$(TOOL): $(TOOL_OBJ) $(STATIC) $(BUILD)/with-serve
+	$(call say,LD,$@)$(CC) $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $(TOOL_OBJ) \
+	    $(STATIC) $(SERVE_LIBS) $(TLP_LIBS) $(LDLIBS)
+
+# The tool is linked anew when the server comes or goes.
+$(BUILD)/with-serve: FORCE
+	@mkdir -p $(@D)
+	@echo '$(has_serve)' >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(BUILD)/src/%.o: private TLP_CFLAGS += $(DEP_CFLAGS) $(SERVE_CFLAGS)
 $(BUILD)/lib/%.o $(BUILD)/test/%.o: private TLP_CFLAGS += $(LIB_CFLAGS)
@@ -292,6 +299,20 @@ compile_c = $(CC) $(TLP_CFLAGS) $(CPPFLAGS) $(CFLAGS) $(DEBUG_CFLAGS)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
+	$(call say,CC,$<)$(compile_c) -MMD -MP -c -o $@ $<
+
+# The server's page as an array of bytes.
+$(BUILD)/src/page_text.c: src/page.html
+	@mkdir -p $(@D)
+	$(Q){ echo '#include <stddef.h>'; \
+	    echo 'extern const unsigned char serve_page_text[];'; \
+	    echo 'extern const size_t serve_page_size;'; \
+	    echo 'const unsigned char serve_page_text[] = {'; \
+	    od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g'; \
+	    echo '};'; \
+	    echo 'const size_t serve_page_size = sizeof serve_page_text;'; } >$@
+
+$(BUILD)/src/page_text.o: $(BUILD)/src/page_text.c $(BUILD)/flags
 	$(call say,CC,$<)$(compile_c) -MMD -MP -c -o $@ $<
 
 $(BUILD)/%.o: %.cu $(BUILD)/flags

@@ -109,6 +109,23 @@ static void signals(sigset_t *set)
     sigaddset(set, SIGTERM);
 }
 
+static void end_now(int sig)
+{
+    (void)sig;
+    _exit(CLI_INTERRUPTED);
+}
+
+/* From now on a signal ends the process. */
+static void release_signals(void)
+{
+    sigset_t set;
+
+    signals(&set);
+    signal(SIGINT, end_now);
+    signal(SIGTERM, end_now);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 /* Serve until a signal comes and the answers have ended, or had their time. */
 static void serve_until_signal(server *s)
 {
@@ -165,6 +182,7 @@ static int serve_on(server *s, int fd, const char *where)
         rc = announce(s, where);
     if (rc == CLI_OK)
         serve_until_signal(s);
+    release_signals();
     tlp_engine_stop(s->requests);
     wait_for_answers(s);
     if (s->daemon)
@@ -200,7 +218,7 @@ static int run_all(server *s)
         rc = read_keys(s);
     /* before the model is loaded: a port in use is known at once */
     if (rc == CLI_OK)
-        rc = http_listen(&s->o, &fd, where, sizeof where);
+        rc = http_listen(&s->o, &fd, &s->local, where, sizeof where);
     if (rc == CLI_OK) {
         rc = open_requests(s);
         if (rc == CLI_OK && tlp_engine_start(s->requests) != TLP_OK)
@@ -228,6 +246,8 @@ static int run_all(server *s)
       "keys, one a line", 0, 0 },                                              \
     { CLI_LIST, 0, "cors", &(o).origins, "ORIGIN",                             \
       "pages that may read answers, * for all; may be repeated", 0, 0 },       \
+    { CLI_LIST, 0, "allow-host", &(o).names, "NAME",                           \
+      "name of the server besides localhost; may be repeated", 0, 0 },         \
     { CLI_INT, 0, "connections", &(o).n_connection, "N",                       \
       "connections at a time (256)", 1, 65536 },                               \
     { CLI_INT, 0, "max-body", &(o).max_body_mb, "MIB",                         \

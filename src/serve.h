@@ -21,12 +21,15 @@
 #include "serve_metrics.h"
 #include "serve_watch.h"
 
+/* How long a client may take no byte of its answer. */
+#define WRITE_SECONDS 60
+
 typedef struct serve_options {
     const char *host, *alias, *key_file;
     int port, n_ctx, n_parallel, n_queue, n_chunk;
     int max_body_mb, n_connection;
     float receive_seconds, request_seconds, drain_seconds;
-    cli_list keys, origins;
+    cli_list keys, origins, names;
     bool log;
 } serve_options;
 
@@ -37,6 +40,7 @@ typedef struct server {
     char **file_keys; /* [n_file_key], pointing into key_text */
     size_t n_file_key;
     tlp_engine *requests;
+    bool local;       /* it listens on a loopback address */
     const char *name; /* of the model, for clients */
     int64_t created;  /* seconds since 1970 */
     int32_t n_ctx, n_seq;
@@ -92,7 +96,10 @@ enum MHD_Result reply_text(call *c, int status, const char *type, char *text,
                            size_t n); /* takes the malloc'd text */
 enum MHD_Result reply_static(call *c, int status, const char *type,
                              const char *text);
-/* c->error as an error object. */
+/* HTML that lives for ever, under a Content-Security-Policy. */
+enum MHD_Result reply_page(call *c, const char *html, size_t n,
+                           const char *policy);
+/* c->error as an error object.  The path of the model is not shown. */
 enum MHD_Result reply_error(call *c);
 /* The callback is asked for text until it returns the end. */
 enum MHD_Result reply_stream(call *c, MHD_ContentReaderCallback read,
@@ -100,6 +107,8 @@ enum MHD_Result reply_stream(call *c, MHD_ContentReaderCallback read,
                              MHD_ContentReaderFreeCallback release);
 /* The members of {"error": ...}. */
 void write_error(json *j, const api_error *e);
+/* Put the model's name in the place of its path. */
+void hide_path(const server *s, api_error *e);
 /* c->error now, without waiting for the rest of the body; closes. */
 enum MHD_Result reply_at_once(call *c);
 void send_at_once(int fd, const api_error *e);
@@ -111,11 +120,14 @@ void call_set_patience(const call *c, bool endless);
 
 /* ==== the daemon (serve_http.c, serve_listen.c) ========================== */
 
-int http_listen(const serve_options *o, int *fd, char *where, size_t cap);
+/* *local: on a loopback address; `where` is its URL. */
+int http_listen(const serve_options *o, int *fd, bool *local, char *where,
+                size_t cap);
 int http_start(server *s, int fd);
 
 /* ==== endpoints ========================================================== */
 
+enum MHD_Result serve_page(call *c);
 enum MHD_Result serve_chat(call *c);
 enum MHD_Result serve_completion(call *c);
 enum MHD_Result serve_tokenize(call *c);

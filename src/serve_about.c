@@ -10,6 +10,7 @@
 /* ==== endpoints ========================================================== */
 
 static const endpoint endpoints[] = {
+    { "/", "GET", serve_page, true },
     { "/health", "GET", serve_health, true },
     { "/v1/models", "GET", serve_models, false },
     { "/v1/models/", "GET", serve_model, false },
@@ -168,7 +169,6 @@ enum MHD_Result serve_props(call *c)
     json_int(&j, "n_ctx", s->n_ctx);
     json_close(&j, '}');
     json_int(&j, "total_slots", s->n_seq);
-    json_text(&j, "model_path", s->e.model_path);
     json_text(&j, "model_alias", s->name);
     put_meta(&j, "chat_template", s->e.model, "tokenizer.chat_template");
     json_text(&j, "build_info", tlp_build_info());

@@ -94,7 +94,7 @@ static bool read_prompt(answering *a, int part, const json_t *value, bool echo,
                           TLP_TOKENIZE_BOS | TLP_TOKENIZE_SPECIAL, ids, n))
             return false;
     } else if (json_is_array(value)) {
-        if (!field_tokens(&f, "prompt", value, (size_t)c->s->n_ctx,
+        if (!field_tokens(&f, "prompt", value, SIZE_MAX / 8,
                           c->s->e.info.n_vocab, ids, n) ||
             (echo && !api_detokenize(&c->error, c->s->e.model, *ids, *n, 0,
                                      &p->echo, &p->n_echo)))

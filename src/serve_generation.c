@@ -87,6 +87,17 @@ static bool read_bias(generation_fields *g, fields *f, int32_t n_vocab)
     return true;
 }
 
+/* 0 is the likeliest token alone; to the library it is no limit. */
+static bool read_top_p(generation_fields *g, fields *f)
+{
+    float p = 1;
+
+    if (!field_real(f, "top_p", 0, 1, &p))
+        return false;
+    g->sampler.top_p = p > 1e-6f ? p : 1e-6f;
+    return true;
+}
+
 static bool read_sampler(generation_fields *g, fields *f, const call *c)
 {
     tlp_sampler_options *o = &g->sampler;
@@ -94,8 +105,7 @@ static bool read_sampler(generation_fields *g, fields *f, const call *c)
     *o = (tlp_sampler_options)TLP_SAMPLER_OPTIONS_INIT;
     o->temperature = 1;
     if (!field_real(f, "temperature", 0, 100, &o->temperature) ||
-        !field_real(f, "top_p", 0, 1, &o->top_p) ||
-        !field_real(f, "min_p", 0, 1, &o->min_p) ||
+        !read_top_p(g, f) || !field_real(f, "min_p", 0, 1, &o->min_p) ||
         !field_i32(f, "top_k", -1, INT32_MAX, &o->top_k) ||
         !read_penalties(g, f, c->s->n_ctx) || !read_seed(g, f) ||
         !read_bias(g, f, c->s->e.info.n_vocab))

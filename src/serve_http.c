@@ -2,13 +2,14 @@
  * serve_http.c - from a connection to the endpoint that answers: keys, limits,
  * bodies.
  */
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "serve.h"
 
 #define POOL_BYTES (64 << 10) /* for the headers of a request */
-#define STACK_BYTES ((size_t)8 << 20)
+#define STACK_BYTES (8 << 20)
 #define SPARE 16 /* connections above the limit, which are told so */
 
 /* ==== which endpoint ===================================================== */
@@ -80,6 +81,39 @@ static bool has_key(call *c)
                             "invalid_api_key",
                             "the request has no valid API key: "
                             "\"Authorization: Bearer KEY\" expected");
+}
+
+/* ==== names of the server ================================================= */
+
+/* A page of another site can have its name point to this machine, and then
+ * reads what it likes: so a server for this machine alone knows its own names.
+ */
+static bool is_own_name(const call *c, const char *host)
+{
+    unsigned char bytes[16];
+    char name[256];
+    size_t n = host[0] == '[' ? strcspn(host, "]") : strcspn(host, ":");
+    const cli_list *more = &c->s->o.names;
+
+    snprintf(name, sizeof name, "%.*s", (int)n, host);
+    for (size_t i = 0; i < more->n; i++)
+        if (!strcasecmp(more->item[i], name))
+            return true;
+    return !strcasecmp(name, "localhost") ||
+           (n > 10 && !strcasecmp(name + n - 10, ".localhost")) ||
+           inet_pton(AF_INET, name, bytes) == 1 || name[0] == '[';
+}
+
+static bool has_name(call *c)
+{
+    const char *host = header(c, MHD_HTTP_HEADER_HOST);
+
+    if (!c->s->local || !host || is_own_name(c, host))
+        return true;
+    return api_fail(&c->error, MHD_HTTP_FORBIDDEN, NULL, NULL,
+                    "Host %.100s: localhost or an address expected, or a name "
+                    "of --allow-host",
+                    host);
 }
 
 /* ==== limits ============================================================= */
@@ -160,8 +194,8 @@ static enum MHD_Result begin_call(call *c, const char *method)
     c->begun = true;
     if (!strcmp(method, MHD_HTTP_METHOD_OPTIONS) && c->s->o.origins.n)
         return preflight(c);
-    if (!has_room(c) || !find_endpoint(c, method) || !has_key(c) ||
-        (post && !is_json(c)))
+    if (!has_room(c) || !has_name(c) || !find_endpoint(c, method) ||
+        !has_key(c) || (post && !is_json(c)))
         return header(c, MHD_HTTP_HEADER_CONTENT_LENGTH) ||
                        header(c, MHD_HTTP_HEADER_TRANSFER_ENCODING)
                    ? reply_at_once(c)
@@ -294,27 +328,26 @@ static void on_connection(void *cls, struct MHD_Connection *connection,
     }
 }
 
-static void on_trouble(void *cls, const char *fmt, va_list ap)
-{
-    const server *s = cls;
-
-    if (s->o.log)
-        vfprintf(stderr, fmt, ap);
-}
-
 int http_start(server *s, int fd)
 {
-    s->daemon = MHD_start_daemon(
-        MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
-            MHD_USE_POLL | MHD_USE_ERROR_LOG,
-        0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_trouble, s,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)(s->o.n_connection + SPARE), MHD_OPTION_CONNECTION_TIMEOUT,
-        60u, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_BYTES,
-        MHD_OPTION_THREAD_STACK_SIZE, STACK_BYTES, MHD_OPTION_URI_LOG_CALLBACK,
-        on_line, s, MHD_OPTION_NOTIFY_COMPLETED, on_end, s,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_END);
+    const struct MHD_OptionItem options[] = {
+        { MHD_OPTION_LISTEN_SOCKET, fd, NULL },
+        { MHD_OPTION_CONNECTION_LIMIT, s->o.n_connection + SPARE, NULL },
+        { MHD_OPTION_CONNECTION_TIMEOUT, WRITE_SECONDS, NULL },
+        { MHD_OPTION_CONNECTION_MEMORY_LIMIT, POOL_BYTES, NULL },
+        { MHD_OPTION_THREAD_STACK_SIZE, STACK_BYTES, NULL },
+        { MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL },
+        { MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_line, s },
+        { MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_end, s },
+        { MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, s },
+        { MHD_OPTION_END, 0, NULL },
+    };
+
+    s->daemon =
+        MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION |
+                             MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL,
+                         0, NULL, NULL, on_request, s, MHD_OPTION_ARRAY,
+                         options, MHD_OPTION_END);
     return s->daemon ? CLI_OK
                      : cli_fail("the server could not start: too few files, "
                                 "threads or bytes of memory");

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -40,7 +41,19 @@ static void allow_files(int n_connection)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int http_listen(const serve_options *o, int *fd, char *where, size_t cap)
+static bool is_loopback(const struct sockaddr *at)
+{
+    const void *in = at;
+
+    if (at->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)in)->sin_addr.s_addr) >> 24 ==
+               127;
+    return at->sa_family == AF_INET6 &&
+           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)in)->sin6_addr);
+}
+
+int http_listen(const serve_options *o, int *fd, bool *local, char *where,
+                size_t cap)
 {
     const struct addrinfo want = { .ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_PASSIVE };
@@ -60,6 +73,7 @@ int http_listen(const serve_options *o, int *fd, char *where, size_t cap)
         listen(*fd, 128) == 0;
     int why = errno;
 
+    *local = is_loopback(found->ai_addr);
     freeaddrinfo(found);
     if (!listens) {
         if (*fd >= 0)

@@ -12,7 +12,6 @@
 #define JSON_TYPE "application/json"
 #define DRAIN_SECONDS 1
 #define STREAM_BLOCK 16384
-#define WRITE_SECONDS 60 /* without a byte that the client takes */
 
 /* Whether a page of this origin may read answers. */
 static const char *allowed_origin(const call *c)
@@ -92,6 +91,19 @@ enum MHD_Result reply_static(call *c, int status, const char *type,
                                                  MHD_RESPMEM_PERSISTENT));
 }
 
+enum MHD_Result reply_page(call *c, const char *html, size_t n,
+                           const char *policy)
+{
+    struct MHD_Response *r = MHD_create_response_from_buffer(
+        n, (void *)(uintptr_t)html, MHD_RESPMEM_PERSISTENT);
+
+    if (!r)
+        return MHD_NO;
+    MHD_add_response_header(r, "Content-Security-Policy", policy);
+    MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+    return queue(c, MHD_HTTP_OK, "text/html; charset=utf-8", r);
+}
+
 enum MHD_Result reply_stream(call *c, MHD_ContentReaderCallback read,
                              void *stream,
                              MHD_ContentReaderFreeCallback release)
@@ -142,6 +154,17 @@ void write_error(json *j, const api_error *e)
     json_close(j, '}');
 }
 
+void hide_path(const server *s, api_error *e)
+{
+    size_t n = strlen(s->e.model_path);
+    char rest[sizeof e->text];
+
+    if (strncmp(e->text, s->e.model_path, n) != 0)
+        return;
+    snprintf(rest, sizeof rest, "%s", e->text + n);
+    snprintf(e->text, sizeof e->text, "%.100s%.400s", s->name, rest);
+}
+
 static bool error_text(memo *m, const api_error *e)
 {
     if (!memo_open(m))
@@ -158,6 +181,7 @@ enum MHD_Result reply_error(call *c)
 {
     memo m;
 
+    hide_path(c->s, &c->error);
     if (!error_text(&m, &c->error))
         return MHD_NO;
     return reply_text(c, c->error.status, JSON_TYPE, m.text, m.n);

@@ -71,6 +71,7 @@ static void put_error(json *j, answering *a)
 {
     fputs("data: ", j->file);
     json_open(j, NULL, '{');
+    hide_path(a->s, &a->error);
     write_error(j, &a->error);
     close_chunk(j);
     a->over = true;

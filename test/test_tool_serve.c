@@ -91,6 +91,24 @@ Test(tool_serve, paths_and_methods)
     stop(&s);
 }
 
+Test(tool_serve, page)
+{
+    const char *m = tool_model();
+    web_server s = WEB_START(m, "--api-key", "k");
+    web_answer a = web_get(&s, "/");
+
+    cr_expect_eq(a.status, 200);
+    cr_expect(strstr(a.head, "Content-Type: text/html; charset=utf-8"));
+    cr_expect(strstr(a.head, "Content-Security-Policy: default-src 'none'"));
+    cr_expect(strstr(a.body, "<!DOCTYPE html>") == a.body);
+    cr_expect(strstr(a.body, "</html>"));
+    /* It works without a network. */
+    cr_expect_null(strstr(a.body, "http:"));
+    cr_expect_null(strstr(a.body, "https:"));
+    web_free(&a);
+    stop(&s);
+}
+
 Test(tool_serve, tokens_and_templates)
 {
     const char *m = tool_model();
@@ -298,6 +316,46 @@ Test(tool_serve, sampling_and_ends)
     stop(&s);
 }
 
+/* The model's end token, which a bias makes certain. */
+Test(tool_serve, end_tokens)
+{
+    const char *m = tool_model();
+    web_server s = start(m);
+    json_t *o = web_object(&s, "/v1/completions",
+                           "{\"prompt\":\"a\",\"logit_bias\":{\"287\":100}}");
+
+    cr_expect_str_eq(web_text(o, "choices.0.finish_reason"), "stop");
+    cr_expect_eq(web_number(o, "usage.completion_tokens"), 1);
+    json_decref(o);
+    o = web_object(&s, "/v1/completions",
+                   "{\"prompt\":\"a\",\"logit_bias\":{\"287\":100},"
+                   "\"ignore_eos\":true,\"max_tokens\":3,"
+                   "\"skip_special_tokens\":false}");
+    cr_expect_str_eq(web_text(o, "choices.0.finish_reason"), "length");
+    cr_expect_str_eq(web_text(o, "choices.0.text"),
+                     "<|im_end|><|im_end|><|im_end|>");
+    json_decref(o);
+    stop(&s);
+}
+
+/* The smallest set of tokens with no probability is the likeliest token. */
+Test(tool_serve, top_p_of_zero_is_greedy)
+{
+    const char *m = tool_model();
+    web_server s = start(m);
+    json_t *a = web_object(&s, "/v1/completions",
+                           "{\"prompt\":\"" PROMPT "\",\"temperature\":0}");
+    json_t *b = web_object(&s, "/v1/completions",
+                           "{\"prompt\":\"" PROMPT "\",\"temperature\":2,"
+                           "\"top_p\":0}");
+
+    cr_expect_str_eq(web_text(b, "choices.0.text"),
+                     web_text(a, "choices.0.text"));
+    json_decref(a);
+    json_decref(b);
+    stop(&s);
+}
+
 /* ==== streams ============================================================ */
 
 /* The text of choice `index` in all events; checks their form. */
@@ -406,6 +464,7 @@ Test(tool_serve, chats_with_log_probabilities)
         "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"tools\":[{"
         "\"type\":\"function\",\"function\":{\"name\":\"f\"}}]}");
     web_expect_error(&a, 400, "tools");
+    cr_expect_null(strstr(a.body, m), "the path of the model: %s", a.body);
     web_free(&a);
     stop(&s);
 }

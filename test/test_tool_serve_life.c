@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -108,6 +109,9 @@ Test(tool_serve_life, bodies_connections_and_time)
     web_server s =
         WEB_START(tool_model(), "--max-body", "1", "--connections", "3",
                   "--receive-seconds", "0.5", "--request-seconds", "30");
+    static const char part[] =
+        "POST /tokenize HTTP/1.1\r\nHost: [::1]\r\nContent-Type: "
+        "application/json\r\nContent-Length: 10\r\n\r\n{";
     size_t n = (size_t)20 << 20;
     char *big = calloc(n, 1);
     web_answer a;
@@ -118,8 +122,18 @@ Test(tool_serve_life, bodies_connections_and_time)
     web_free(&a);
     free(big);
 
+    /* What is too large is refused before it comes. */
+    static const char large[] =
+        "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+        "application/json\r\nContent-Length: 1048577\r\n\r\n";
+    int fd[4] = { web_connect(&s) };
+    web_send(fd[0], large, strlen(large));
+    a = web_read(fd[0]);
+    web_expect_error(&a, 413, "1 MiB");
+    web_free(&a);
+    close(fd[0]);
+
     /* A request that does not arrive. */
-    int fd[4];
     fd[0] = web_connect(&s);
     web_send(fd[0], "POST /v1/comp", 13);
     a = web_read(fd[0]);
@@ -127,10 +141,7 @@ Test(tool_serve_life, bodies_connections_and_time)
     web_free(&a);
     close(fd[0]);
     fd[0] = web_connect(&s);
-    web_send(fd[0],
-             "POST /tokenize HTTP/1.1\r\nHost: x\r\nContent-Type: "
-             "application/json\r\nContent-Length: 10\r\n\r\n{",
-             96);
+    web_send(fd[0], part, strlen(part));
     a = web_read(fd[0]);
     web_expect_error(&a, 408, "0.5 s");
     web_free(&a);
@@ -227,6 +238,37 @@ Test(tool_serve_life, pages_of_other_origins)
     cr_expect_null(strstr(a.head, "Access-Control"));
     web_free(&a);
     stop(&off);
+    stop(&s);
+}
+
+/* A name that another site has for this machine. */
+Test(tool_serve_life, names_of_the_server)
+{
+    web_server s = WEB_START(tool_model(), "--allow-host", "gpu.example");
+    static const struct {
+        const char *name;
+        int status;
+    } list[] = {
+        { "evil.example", 403 },   { "localhost.evil.example", 403 },
+        { "127.0.0.1.evil", 403 }, { "localhost:80", 200 },
+        { "a.localhost", 200 },    { "127.0.0.1:80", 200 },
+        { "[::1]:80", 200 },       { "GPU.example:9", 200 },
+    };
+
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
+        char ask[128];
+        int fd = web_connect(&s);
+        int n =
+            snprintf(ask, sizeof ask,
+                     "GET /health HTTP/1.1\r\nHost: %s\r\n\r\n", list[i].name);
+
+        web_send(fd, ask, (size_t)n);
+        web_answer a = web_read(fd);
+        cr_expect_eq(a.status, list[i].status, "%s: %d", list[i].name,
+                     a.status);
+        web_free(&a);
+        close(fd);
+    }
     stop(&s);
 }
 

@@ -163,8 +163,9 @@ static void send_request(int fd, const char *method, const char *path,
                          const char *headers, const char *body, size_t n)
 {
     char head[2048];
-    int k = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: x\r\n%s",
-                     method, path, headers);
+    int k =
+        snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s",
+                 method, path, headers);
 
     if (body)
         k += snprintf(head + k, sizeof head - (size_t)k,
