@@ -323,7 +323,7 @@ typedef struct tlp_model_info {
                                   has all bytes                               */
     int32_t n_layer;         /**< layers                                      */
     int32_t n_embd;          /**< width of the residual stream                */
-    int32_t n_ff;            /**< width of the feed-forward                   */
+    int32_t n_ff;            /**< width of the feed-forward, or of an expert  */
     int32_t n_head;          /**< query heads                                 */
     int32_t n_head_kv;       /**< key and value heads                         */
     int32_t head_dim;        /**< width of a head                             */
@@ -337,6 +337,9 @@ typedef struct tlp_model_info {
     int64_t n_bytes;         /**< bytes of all tensors                        */
     int32_t n_tensor;        /**< tensors                                     */
     int32_t n_meta;          /**< metadata keys                               */
+    int32_t n_expert;        /**< experts of each layer, of n_ff hidden units
+                                  each; 0: layers have no experts             */
+    int32_t n_expert_used;   /**< experts that a token reads                  */
 } tlp_model_info;
 
 /** Facts about a tensor. */

@@ -599,8 +599,8 @@ typedef struct tlp_plan_bake_report {
  * @param n            number of tokens, at least two windows
  * @param opts         options
  * @return TLP_OK; TLP_ENOGAIN if no other order lowers the divergence, and then
- *         no file is written; TLP_ENOTSUP for a plan that changes the order of
- *         layers; TLP_EINVAL for an unknown type; TLP_EFORMAT for a value that
+ *         no file is written; TLP_ENOTSUP for another order of layers, and for
+ *         models with experts; TLP_EINVAL for an unknown type; TLP_EFORMAT for a value that
  *         the type cannot hold; TLP_EIO if a file cannot be written;
  *         TLP_ECANCELED by progress
  * @since 0.1
@@ -806,9 +806,9 @@ typedef struct tlp_plan_train_report {
  * @param n            number of tokens, at least two windows
  * @param opts         options
  * @return TLP_OK; TLP_ENOGAIN if no state is better than the plan; TLP_ENOTSUP
- *         for a plan in mode lp-code or merge, and with n_local_token for
- *         layers in another order; TLP_ERROR if a loss or a
- *         gradient is not finite; TLP_EIO if a file cannot be written;
+ *         for a plan in mode lp-code or merge, for models with experts, and
+ *         with n_local_token for layers in another order; TLP_ERROR if a loss
+ *         or a gradient is not finite; TLP_EIO if a file cannot be written;
  *         TLP_EFORMAT or TLP_EMISMATCH for the file at resume_path
  *         (TLP_EMISMATCH if it belongs to another training: the text names the
  *         first difference); TLP_ECANCELED by progress, after the state is

@@ -41,7 +41,7 @@ VAGUE = [
 
 # Vectors of each instruction set, and opaque types of each backend.
 SHARED_TYPES = {'vf', 'vi', 'tlpi_weight', 'tlpi_pages', 'tlpi_kv',
-                'tlpi_rope'}
+                'tlpi_rope', 'tlpi_routes'}
 
 LIMITS = {'source': 500, 'most': 800, 'header': 200, 'function': 60,
           'kernel': 120, 'subject': 60}

@@ -26,7 +26,8 @@ phi3 and llama.
 
 Variants of scaled positions: -yarn, from 64 positions or (-beyond) 8, -yarnlog,
 with another factor of what is rotated; -long and -short, longrope beyond its
-original context and in it.
+original context and in it.  Mixtral is the
+architecture llama in the variant -experts.
 """
 import sys
 
@@ -77,6 +78,17 @@ ARCHS = {
               dict(sliding_window=WINDOW, rope_parameters={
                   "sliding_attention": THETA, "full_attention": THETA})),
 }
+EXPERTS = {"llama": (5, 2), "qwen3moe": (6, 3)}  # of a layer, of a token
+ARCHS.update({
+    "mixtral": (transformers.MixtralConfig, transformers.MixtralForCausalLM,
+                dict(head_dim=HEAD_DIM, num_local_experts=5,
+                     num_experts_per_tok=2)),
+    "qwen3moe": (transformers.Qwen3MoeConfig,
+                 transformers.Qwen3MoeForCausalLM,
+                 dict(head_dim=HEAD_DIM, moe_intermediate_size=FF,
+                      num_experts=6, num_experts_per_tok=3,
+                      norm_topk_prob=True)),
+})
 CASES = [
     ("llama-F32-yarn-beyond", "0 1 2 3 4"),
     ("llama-F32-yarn-beyond", "0 par:1,2 par:3,4"),
@@ -125,6 +137,14 @@ CASES = [
     ("olmo2-F32-window", "0 1 2 3 4"),
     ("olmo2-F32-window", "0 par:1,2 par:3,4"),
     ("olmo2-F32-window-yarn", "0 1 2 3 4"),
+    ("llama-F32-experts", "0 1 2 3 4"),
+    ("llama-F32-experts", "0 lp:1,2 3 4"),
+    ("llama-F32-experts", "0 par:1,2 par:3,4"),
+    ("qwen3moe-F32", "0 1 2 3 4"),
+    ("qwen3moe-F32", "0 lp:1,2 3 4"),
+    ("qwen3moe-F32", "0 par:1,2 par:3,4"),
+    ("qwen3moe-F32", "asym:0,1 2 asym:3,4"),
+    ("qwen3moe-F32-raw", "0 1 2 3 4"),
 ]
 TRAINED = [
     ("llama-F32", "0 lp:1,2 3 4"),
@@ -329,6 +349,40 @@ def exaone4_weights(tied):
     return w
 
 
+def stack(name, n, rows, cols):
+    return matrix(name, n * rows, cols).reshape(n, rows, cols)
+
+
+def expert_weights(tied, arch):
+    """Of a dense model, with experts in place of its feed-forward parts."""
+    n = EXPERTS[arch][0]
+    w = {k: v for k, v in weights(tied).items() if ".mlp." not in k}
+    for i in range(LAYERS):
+        to, of = f"model.layers.{i}.mlp.", f"blk.{i}.ffn_"
+        w[to + "gate.weight"] = matrix(of + "gate_inp.weight", n, D)
+        w[to + "experts.gate_up_proj"] = torch.cat(
+            [stack(of + "gate_exps.weight", n, FF, D),
+             stack(of + "up_exps.weight", n, FF, D)], 1)
+        w[to + "experts.down_proj"] = stack(of + "down_exps.weight", n, D, FF)
+    return w
+
+
+def mixtral_weights(tied):
+    return expert_weights(tied, "llama")
+
+
+def qwen3moe_weights(tied):
+    q, kv = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
+    w = expert_weights(tied, "qwen3moe")
+    for i in range(LAYERS):
+        to, of = f"model.layers.{i}.self_attn.", f"blk.{i}.attn_"
+        w[to + "q_proj.weight"] = matrix(of + "q.weight", q, D)
+        w[to + "k_proj.weight"] = matrix(of + "k.weight", kv, D)
+        w[to + "q_norm.weight"] = norm(of + "q_norm.weight", HEAD_DIM)
+        w[to + "k_norm.weight"] = norm(of + "k_norm.weight", HEAD_DIM)
+    return w
+
+
 def tokens(n=N_TOKEN, seed=SEED):
     """rig_tokens(ids, n, VOCAB, seed) of test/support/rig.c."""
     x, ids = (seed * 0x9E3779B97F4A7C15 + 1) & MASK, []
@@ -340,6 +394,8 @@ def tokens(n=N_TOKEN, seed=SEED):
 
 def open_model(name):
     arch = name.split("-")[0]
+    if name.endswith("-experts"):
+        arch = "mixtral"
     windows = {"olmo2": "olmo3", "llama": "mistral"} if "-window" in name else {}
     olmo3 = arch in windows and arch == "olmo2"
     config_type, model_type, extra = ARCHS[windows.get(arch, arch)]
@@ -355,11 +411,14 @@ def open_model(name):
     if olmo3:
         extra["rope_parameters"] = dict(extra["rope_parameters"],
                                         full_attention=scaling(name))
+    if name.endswith("-raw"):
+        extra["norm_topk_prob"] = False
     config = config_type(**SIZES, **extra, tie_word_embeddings=tied)
     model = model_type(config).eval()
     make = {"gemma3": gemma3_weights, "olmo2": olmo2_weights,
             "phi3": phi3_weights, "glm4": glm4_weights,
-            "exaone4": exaone4_weights}
+            "exaone4": exaone4_weights, "mixtral": mixtral_weights,
+            "qwen3moe": qwen3moe_weights}
     model.load_state_dict(make.get(arch, weights)(tied))
     return model
 

@@ -20,7 +20,7 @@ import math
 import sys
 
 KEYS = ("n_layer", "n_embd", "n_ff", "n_head", "n_head_kv", "head_dim",
-        "n_vocab", "n_ctx", "theta", "eps", "tied")
+        "n_vocab", "n_ctx", "theta", "eps", "tied", "n_expert", "n_used")
 SHAPES = {
     "smollm2-135m": ("llama", 30, 576, 1536, 9, 3, 64, 49152, 8192, 1e5, 1e-5,
                      1),
@@ -43,11 +43,20 @@ SHAPES = {
     "smollm3-3b": ("smollm3", 36, 2048, 11008, 16, 4, 128, 128256, 65536, 5e6,
                    1e-6, 1),
 }
+# With n_expert experts of n_ff hidden units, of which a token reads n_used.
+SHAPES.update({
+    "mixtral-8x7b": ("llama", 32, 4096, 14336, 32, 8, 128, 32000, 32768, 1e6,
+                     1e-5, 0, 8, 2),
+    "qwen3-30b-a3b": ("qwen3moe", 48, 2048, 768, 32, 4, 128, 151936, 40960,
+                      1e6, 1e-6, 0, 128, 8),
+})
 # Keys that an architecture has besides.
 SCALES = {
     "granite": {"embedding_scale": 12.0, "residual_scale": 0.22,
                 "attention.scale": 0.015625, "logit_scale": 8.0},
 }
+# Stays F32.
+ROUTER = "ffn_gate_inp"
 TYPES = ("F32", "F16", "BF16", "Q4_0", "Q8_0")
 
 # Blocks of 32 numbers that are made: a prime, so that rows of any shape begin
@@ -58,7 +67,7 @@ BLOCK = 32
 
 def shape_of(name, changes):
     """The shape as a dict, with KEY=VALUE changes."""
-    shape = dict(zip(("arch",) + KEYS, SHAPES[name]))
+    shape = dict(zip(("arch",) + KEYS, SHAPES[name] + (0, 0)))
     for change in changes:
         key, _, value = change.partition("=")
         if key not in KEYS:
@@ -67,15 +76,19 @@ def shape_of(name, changes):
             shape[key] = type(shape[key])(value)
         except ValueError:
             sys.exit(f"make-random-model: {change}: not a number")
-        if shape[key] <= 0 and key != "tied":
+        if shape[key] <= 0 and key not in ("tied", "n_expert", "n_used"):
             sys.exit(f"make-random-model: {change}: must be above 0")
+    if not 0 < shape["n_used"] <= shape["n_expert"] and (
+            shape["n_used"] or shape["n_expert"]):
+        sys.exit("make-random-model: n_used: 1 to n_expert")
     if shape["n_vocab"] < 260:
         sys.exit("make-random-model: n_vocab: at least 260 (bytes come first)")
     return shape
 
 
 def tensors_of(s):
-    """(name, shape, deviation) of each tensor; norms have one dimension."""
+    """(name, shape, deviation) of each tensor; norms have one dimension, stacks
+    of experts three."""
     q, kv = s["n_head"] * s["head_dim"], s["n_head_kv"] * s["head_dim"]
     d, ff = s["n_embd"], s["n_ff"]
     # What is added to the residual stream shrinks with the number of layers.
@@ -91,7 +104,7 @@ def tensors_of(s):
         yield block + "attn_k", (kv, d), d ** -0.5
         yield block + "attn_v", (kv, d), d ** -0.5
         yield block + "attn_output", (d, q), add * q ** -0.5
-        if s["arch"] == "qwen3":
+        if s["arch"] in ("qwen3", "qwen3moe"):
             yield block + "attn_q_norm", (s["head_dim"],), 0
             yield block + "attn_k_norm", (s["head_dim"],), 0
         if s["arch"] == "olmo2":
@@ -101,9 +114,13 @@ def tensors_of(s):
             yield block + "post_ffw_norm", (d,), 0
         else:
             yield block + "ffn_norm", (d,), 0
-        yield block + "ffn_gate", (ff, d), d ** -0.5
-        yield block + "ffn_up", (ff, d), d ** -0.5
-        yield block + "ffn_down", (d, ff), add * ff ** -0.5
+        n = (s["n_expert"],) if s["n_expert"] else ()
+        exps = "_exps" if n else ""
+        if n:
+            yield block + ROUTER, n + (d,), d ** -0.5
+        yield block + "ffn_gate" + exps, n + (ff, d), d ** -0.5
+        yield block + "ffn_up" + exps, n + (ff, d), d ** -0.5
+        yield block + "ffn_down" + exps, n + (d, ff), add * ff ** -0.5
     yield "output_norm", (d,), 0
     if not s["tied"]:
         yield "output", (s["n_vocab"], d), d ** -0.5
@@ -125,6 +142,11 @@ def add_hparams(w, shape_name, s, dtype):
     w.add_layer_norm_rms_eps(s["eps"])
     w.add_context_length(s["n_ctx"])
     w.add_vocab_size(s["n_vocab"])
+    if s["n_expert"]:
+        w.add_expert_count(s["n_expert"])
+        w.add_expert_used_count(s["n_used"])
+        if s["arch"] != "llama":
+            w.add_expert_feed_forward_length(s["n_ff"])
     for key, value in SCALES.get(s["arch"], {}).items():
         w.add_float32(f"{s['arch']}.{key}", value)
 
@@ -210,22 +232,32 @@ class Matrix:
 
 def write_model(path, shape_name, s, dtype, seed, holes):
     matrix = gguf.GGMLQuantizationType[dtype]
-    norm = gguf.GGMLQuantizationType.F32
-    pool = None if holes else Pool(np.random.default_rng(seed), matrix)
+    exact = gguf.GGMLQuantizationType.F32
+    rng = np.random.default_rng(seed)
+    kinds = {matrix, exact} if s["n_expert"] else {matrix}
+    pools = {t: None if holes else Pool(rng, t)
+             for t in sorted(kinds, key=lambda t: t != matrix)}
+
+    def type_of(name, shape):
+        plain = len(shape) == 1 or name.endswith(ROUTER)
+        return exact if plain else matrix
+
     w = gguf.GGUFWriter(path, s["arch"])
 
     add_hparams(w, shape_name, s, dtype)
     add_vocab(w, s["n_vocab"])
     for name, shape, _ in tensors_of(s):
-        qtype = norm if len(shape) == 1 else matrix
+        qtype = type_of(name, shape)
         w.add_tensor_info(f"{name}.weight", shape, np.dtype(np.float32),
                           n_bytes(shape, qtype), qtype)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_ti_data_to_file()
-    for _, shape, deviation in tensors_of(s):
+    for name, shape, deviation in tensors_of(s):
+        qtype = type_of(name, shape)
         w.write_tensor_data(np.ones(shape, np.float32) if len(shape) == 1
-                            else Matrix(pool, matrix, shape, deviation))
+                            else Matrix(pools[qtype], qtype, shape,
+                                        deviation))
     w.close()
 
 

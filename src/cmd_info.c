@@ -72,6 +72,9 @@ static void print_model(const engine *e)
            (long long)i->n_param, (double)i->n_bytes / 1e6, i->n_tensor);
     printf("layers       %d, n_embd %d, n_ff %d\n", i->n_layer, i->n_embd,
            i->n_ff);
+    if (i->n_expert)
+        printf("experts      %d in each layer, %d for a token\n", i->n_expert,
+               i->n_expert_used);
     printf("heads        %d of %d, %d kv\n", i->n_head, i->head_dim,
            i->n_head_kv);
     printf("vocabulary   %d tokens, bos %d, eos %d, end of turn %d\n",
@@ -178,6 +181,8 @@ static void json_model(json *j, const engine *e, const char *digest)
     json_int(j, "n_layer", i->n_layer);
     json_int(j, "n_embd", i->n_embd);
     json_int(j, "n_ff", i->n_ff);
+    json_int(j, "n_expert", i->n_expert);
+    json_int(j, "n_expert_used", i->n_expert_used);
     json_int(j, "n_head", i->n_head);
     json_int(j, "n_head_kv", i->n_head_kv);
     json_int(j, "head_dim", i->head_dim);

@@ -36,7 +36,7 @@ AT(tlp_model_options, log_data, 40);
 AT(tlp_model_options, allocator, 48);
 AT(tlp_model_options, trust_sample, 72);
 
-SIZE(tlp_model_info, 328);
+SIZE(tlp_model_info, 336);
 AT(tlp_model_info, arch, 8);
 AT(tlp_model_info, name, 40);
 AT(tlp_model_info, quant, 168);
@@ -57,6 +57,8 @@ AT(tlp_model_info, n_param, 304);
 AT(tlp_model_info, n_bytes, 312);
 AT(tlp_model_info, n_tensor, 320);
 AT(tlp_model_info, n_meta, 324);
+AT(tlp_model_info, n_expert, 328);
+AT(tlp_model_info, n_expert_used, 332);
 
 SIZE(tlp_tensor_info, 72);
 AT(tlp_tensor_info, name, 8);

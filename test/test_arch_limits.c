@@ -130,6 +130,18 @@ Test(arch_limits, olmo2)
     tlp_model_free(m);
 }
 
+/* Experts are adjusted and searched as a dense feed-forward part is. */
+Test(arch_limits, qwen3moe)
+{
+    tlp_model *m = open_arch("qwen3moe");
+
+    RUNS(adjust(m, "par:1-2"));
+    RUNS(adjust(m, "nosync:1a"));
+    CHECK_OK(make(m, TLP_MAKE_NOSYNC, 0));
+    CHECK_OK(make(m, 1u << TLP_MODE_PAR | 1u << TLP_MODE_ASYM, 4));
+    tlp_model_free(m);
+}
+
 Test(arch_limits, glm4)
 {
     tlp_model *m = open_arch("glm4");

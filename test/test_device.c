@@ -158,7 +158,7 @@ static void expect_places(const tlp_session_options *o,
         CHECK_OK(tlpi_process_group_find(&here, o));
     cr_expect_eq(here.n_rank, n_rank);
     tlpi_config_init(&cfg, o, model, &here);
-    CHECK_OK(tlpi_config_devices(&cfg, o, &here));
+    CHECK_OK(tlpi_config_devices(&cfg, o, model, &here));
     for (int r = 0; r < n_rank; r++)
         if (!w->ops || r == w->rank)
             cr_expect_eq(cfg.device_of[r], want[r], "rank %d: %d", r,
@@ -213,7 +213,7 @@ Test(device, ranks_of_several_processes)
     PLACES(&o, &w, -1, -1, -1, -1, 1, -1);
     o = cuda(none, 2);
     tlpi_config_init(&cfg, &o, model, &w);
-    CHECK_FAILS(TLP_EINVAL, tlpi_config_devices(&cfg, &o, &w));
+    CHECK_FAILS(TLP_EINVAL, tlpi_config_devices(&cfg, &o, model, &w));
     cr_expect_not_null(strstr(tlp_last_error(), "devices: 3 is outside 0 to 2"),
                        "%s", tlp_last_error());
 }

@@ -165,6 +165,35 @@ Test(hello, a_digest_stands_for_the_fingerprint)
     CHECK_OK(tlpi_hello_check(&hello, model, digest, &o));
 }
 
+/* Ranks choose experts alike only with equal kernels. */
+Test(hello, kernels_count_where_layers_have_experts)
+{
+    static char copy[CAP], text[CAP];
+    tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
+    tlpi_session_config cfg = { .n_rank = 2, .isa = TLP_ISA_SCALAR };
+    tiny_spec spec = tiny_default();
+    tlpi_hello sent, hello;
+    tlpi_text out = { 0 };
+    tlp_model *experts = NULL;
+
+    spec.arch = "qwen3moe";
+    CHECK_OK(tlp_model_open(&experts, tiny_make(&spec), NULL));
+    out.env = &experts->env;
+    cfg.n_ctx = cfg.n_seq = cfg.n_batch = cfg.timeout_ms = 64;
+    tlpi_hello_init(&sent, experts, "", "{}", &cfg, 17);
+    cr_expect_str_eq(sent.kernels, "scalar");
+    tlpi_hello_write(&sent, &out);
+    memcpy(text, out.data, out.len);
+    CHECK_OK(read_copy(&hello, copy, text, out.len));
+    tlpi_text_free(&out);
+    o.isa = TLP_ISA_SCALAR;
+    CHECK_OK(tlpi_hello_check(&hello, experts, "", &o));
+    o.isa = TLP_ISA_AVX2;
+    CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, experts, "", &o));
+    cr_expect_str_eq(tlp_last_error(), "kernels is avx2, rank 0 has scalar");
+    tlp_model_free(experts);
+}
+
 /* ==== what does not ====================================================== */
 
 static void expect_mismatch(const char *key, const char *theirs,

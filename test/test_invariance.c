@@ -249,6 +249,30 @@ Test(invariance, norms_of_rows)
                        kv_types[i], plans[i], 1 + (isa + i) % 3);
 }
 
+/* Steps of more than 128 pairs of a token and an expert, and of fewer. */
+Test(invariance, experts)
+{
+    static const tlpi_dtype some[] = { TLPI_F32, TLPI_F16, TLPI_BF16,
+                                       TLPI_Q4_K };
+
+    for (int i = 0; i < COUNT(some); i++) {
+        tiny_spec spec = tiny_default();
+
+        spec.arch = "qwen3moe";
+        spec.type = some[i];
+        spec.n_layer = 2;
+        spec.n_embd = spec.n_ff = 256;
+        const char *path = tiny_make(&spec);
+
+        for (int isa = FIRST_ISA; isa <= TLP_ISA_AMX; isa++)
+            for (int p = 0; rig_has_isa(isa) && p < COUNT(plans); p += EVERY)
+                check_case(path, "experts", short_of(isa), isa,
+                           (isa + p) % 2 ? TLP_COMPUTE_F32
+                                         : TLP_COMPUTE_DEFAULT,
+                           kv_types[p], plans[p], 1 + (isa + i + p) % 3);
+    }
+}
+
 Test(invariance, contexts_of_several_chunks)
 {
     tiny_spec spec = tiny_default();

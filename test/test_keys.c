@@ -51,6 +51,15 @@ static void put_key(gw_file *w, const char *key, const one_key *k)
     }
 }
 
+/* Do all models of the architecture have experts? */
+static bool has_experts(const char *arch)
+{
+    for (int a = 0; a < TLPI_N_ARCH; a++)
+        if (strcmp(tlpi_arch_table[a].name, arch) == 0)
+            return tlpi_arch_table[a].experts == TLPI_EXPERTS_ALWAYS;
+    return false;
+}
+
 /* The keys of a file without tensors. */
 static void begin(gw_file *w, const char *arch)
 {
@@ -64,11 +73,21 @@ static void begin(gw_file *w, const char *arch)
     };
     char key[96];
 
+    static const one_key of_experts[] = {
+        { "expert_count", 'u', 4, NULL },
+        { "expert_used_count", 'u', 2, NULL },
+        { "expert_feed_forward_length", 'u', 32, NULL },
+    };
+
     gw_init(w);
     gw_kv_str(w, "general.architecture", arch);
     for (size_t i = 0; i < TLPI_COUNT(usual); i++) {
         snprintf(key, sizeof key, "%s.%s", arch, usual[i].key);
         put_key(w, key, &usual[i]);
+    }
+    for (size_t i = 0; has_experts(arch) && i < TLPI_COUNT(of_experts); i++) {
+        snprintf(key, sizeof key, "%s.%s", arch, of_experts[i].key);
+        put_key(w, key, &of_experts[i]);
     }
     tiny_vocab_write(w, 288, false);
 }
@@ -139,6 +158,16 @@ static bool is_of_windows(const tlpi_arch_info *arch, const one_key *k)
             strcmp(k->key, "%.rope.freq_base_swa") == 0);
 }
 
+/* Does the architecture read the key? */
+static bool reads(const tlpi_arch_info *arch, const one_key *k)
+{
+    if (is_of_windows(arch, k))
+        return true;
+    if (arch->experts == TLPI_EXPERTS_MAYBE)
+        return strcmp(k->key, "%.expert_count") == 0 && k->number != 0;
+    return arch->experts && strncmp(k->key, "%.expert_", 9) == 0;
+}
+
 Test(keys, of_the_architecture_that_change_results)
 {
     static const one_key keys[] = {
@@ -191,7 +220,7 @@ Test(keys, of_the_architecture_that_change_results)
 
     for (int a = 0; a < TLPI_N_ARCH; a++)
         for (size_t i = 0; i < TLPI_COUNT(keys); i++)
-            if (!is_of_windows(&tlpi_arch_table[a], &keys[i]))
+            if (!reads(&tlpi_arch_table[a], &keys[i]))
                 expect_refused(tlpi_arch_table[a].name, &keys[i]);
 }
 
@@ -273,7 +302,7 @@ Test(keys, of_the_architecture_that_change_nothing)
 
     for (int a = 0; a < TLPI_N_ARCH; a++)
         for (size_t i = 0; i < TLPI_COUNT(keys); i++)
-            if (!is_of_windows(&tlpi_arch_table[a], &keys[i]))
+            if (!reads(&tlpi_arch_table[a], &keys[i]))
                 expect_accepted(tlpi_arch_table[a].name, &keys[i]);
 }
 

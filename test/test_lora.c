@@ -182,6 +182,17 @@ Test(lora, olmo2)
     close_model();
 }
 
+/* LoRA of attention, and all adjustments, where layers have experts. */
+Test(lora, experts)
+{
+    tiny_spec spec = spec_of("qwen3moe");
+
+    open_model(&spec);
+    for (int c = 0; c < COUNT(cases); c++)
+        expect_case(&cases[c], FITTED_ALL, 3, 2);
+    close_model();
+}
+
 Test(lora, fused_tensors)
 {
     tiny_spec spec = spec_of("llama");

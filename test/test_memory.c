@@ -171,8 +171,10 @@ static void check_buffers(tlp_plan *plan, const char *what)
  * backend lays out in its own way. */
 Test(memory, as_built)
 {
-    static const char *const archs[] = { "llama",   "qwen2", "qwen3", "granite",
-                                         "smollm3", "phi3",  "olmo2" };
+    static const char *const archs[] = {
+        "llama",   "qwen2", "qwen3", "granite",
+        "smollm3", "phi3",  "olmo2", "qwen3moe"
+    };
     static const char *const plans[] = { "serial",
                                          "lp:1-2",
                                          "par:0-1,2-4",
@@ -190,6 +192,8 @@ Test(memory, as_built)
         for (size_t i = 0; i < TLPI_COUNT(plans); i++) {
             tlp_plan *plan = NULL, *adjusted = NULL;
 
+            if (strstr(plans[i], "merge") && m->hp.n_expert)
+                continue;
             CHECK_OK(tlp_plan_parse(&plan, m, plans[i]));
             check_buffers(plan, plans[i]);
             if (i > 0 && !strstr(plans[i], "merge")) { /* no members there */
@@ -235,7 +239,7 @@ Test(memory, as_built_on_a_device)
         CHECK_OK(tlp_model_open(&m, tiny_make(&spec), NULL));
         CHECK_OK(tlpi_process_group_find(&here, &o));
         tlpi_config_init(&cfg, &o, m, &here);
-        CHECK_OK(tlpi_config_devices(&cfg, &o, &here));
+        CHECK_OK(tlpi_config_devices(&cfg, &o, m, &here));
 
         CHECK_OK(tlp_plan_parse(&bare, m, "par:1-2"));
         CHECK_OK(fitted_plan(&plan, bare, FITTED_ALL, 8, 1));

@@ -59,8 +59,8 @@ Test(model_bad, keys_are_checked)
         { NO_KEY("context_length"), TLP_EFORMAT, "context_length" },
         { KEY_U("context_length", 0), TLP_EFORMAT, "context_length: 0" },
         { KEY_U("vocab_size", 289), TLP_EFORMAT, "288 rows for 289 tokens" },
-        { KEY_U("expert_count", 8), TLP_ENOTSUP, "expert_count: 8" },
-        { KEY_A("expert_count", 8), TLP_ENOTSUP, "expert_count" },
+        { KEY_U("expert_count", 8), TLP_EFORMAT, "expert_used_count" },
+        { KEY_A("expert_count", 8), TLP_EFORMAT, "expert_used_count" },
         { KEY_F("attn_logit_softcapping", 50), TLP_ENOTSUP, "softcapping" },
         { KEY_U("attention.sliding_window_pattern", 2), TLP_ENOTSUP,
           "key llama.attention.sliding_window_pattern: 2 is not supported, 0 "

@@ -133,6 +133,20 @@ Test(mpi_session, fused_tensors)
               MORE("serial", "par:1-2,3-4", "nosync:0f,1,3a"));
 }
 
+/* Every rank chooses experts for itself. */
+Test(mpi_session, experts_over_ranks)
+{
+    tiny_spec spec = tiny_default();
+
+    MPIRUN_OR_SKIP();
+    spec.arch = "qwen3moe";
+    const char *model = tiny_make(&spec);
+    play_with(2, "exact", model,
+              MORE("serial", "lp:1-2,3-4", "par:1-2,3-4", "asym:0-1,2-4",
+                   "nosync:0f,1,3a"));
+    play_with(3, "exact", model, MORE("serial", "par:1-2,3-4"));
+}
+
 /* Workers have no plan of their own: adjustments come from rank 0. */
 Test(mpi_session, adjustments_travel)
 {

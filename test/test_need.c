@@ -20,6 +20,7 @@ typedef struct setting {
     tlpi_dtype type;
     int n_rank, n_seq, n_ctx, n_batch, kv_type, compute, isa;
     size_t n_row;
+    const char *arch; /* NULL: llama */
 } setting;
 
 static tlp_session_options options_of(const setting *s)
@@ -91,15 +92,18 @@ static void expect_need(const setting *s, tlp_plan *plan, mem *m, int number)
 Test(need, equals_what_a_session_reports)
 {
     static const setting settings[] = {
-        { "serial", TLPI_Q4_0, 1, 1, 64, 0, 0, 0, 0, 0 },
-        { "serial", TLPI_F32, 1, 2, 33, 7, TLP_KV_F32, 1, 0, 0 },
-        { "par:1-2", TLPI_Q8_0, 2, 3, 100, 16, TLP_KV_F16, 0, 0, 0 },
-        { "asym:0-2", TLPI_BF16, 2, 1, 64, 0, TLP_KV_BF16, 0, 0, 40 },
-        { "lp:1-2", TLPI_F16, 3, 1, 64, 0, TLP_KV_Q8_0, 0, 0, 200 },
-        { "par:1-2,3-4", TLPI_Q6_K, 2, 1, 17, 5, TLP_KV_Q8_0, 0, 0, 0 },
-        { "merge:1-2;drop:4", TLPI_Q4_1, 2, 1, 64, 0, 0, 0, 0, 0 },
-        { "serial", TLPI_Q4_K, 2, 1, 64, 0, 0, 0, TLP_ISA_SCALAR, 0 },
-        { "par:1-2", TLPI_F32, 3, 1, 64, 0, 0, 1, TLP_ISA_SCALAR, 33 },
+        { "serial", TLPI_Q4_0, 1, 1, 64, 0, 0, 0, 0, 0, NULL },
+        { "serial", TLPI_F32, 1, 2, 33, 7, TLP_KV_F32, 1, 0, 0, NULL },
+        { "par:1-2", TLPI_Q8_0, 2, 3, 100, 16, TLP_KV_F16, 0, 0, 0, NULL },
+        { "asym:0-2", TLPI_BF16, 2, 1, 64, 0, TLP_KV_BF16, 0, 0, 40, NULL },
+        { "lp:1-2", TLPI_F16, 3, 1, 64, 0, TLP_KV_Q8_0, 0, 0, 200, NULL },
+        { "par:1-2,3-4", TLPI_Q6_K, 2, 1, 17, 5, TLP_KV_Q8_0, 0, 0, 0, NULL },
+        { "merge:1-2;drop:4", TLPI_Q4_1, 2, 1, 64, 0, 0, 0, 0, 0, NULL },
+        { "serial", TLPI_Q4_K, 2, 1, 64, 0, 0, 0, TLP_ISA_SCALAR, 0, NULL },
+        { "par:1-2", TLPI_F32, 3, 1, 64, 0, 0, 1, TLP_ISA_SCALAR, 33, NULL },
+        { "par:1-2", TLPI_Q4_K, 3, 1, 64, 0, 0, 0, 0, 0, "qwen3moe" },
+        { "lp:1-2", TLPI_Q8_0, 2, 1, 64, 9, 0, 0, TLP_ISA_SCALAR, 0,
+          "qwen3moe" },
     };
 
     for (int i = 0; i < COUNT(settings); i++) {
@@ -110,6 +114,7 @@ Test(need, equals_what_a_session_reports)
         mem m = { 0 };
 
         spec.type = settings[i].type;
+        spec.arch = settings[i].arch ? settings[i].arch : spec.arch;
         if (spec.type == TLPI_Q6_K || spec.type == TLPI_Q4_K)
             spec.n_embd = spec.n_ff = 256;
         mo.allocator = mem_hooks(&m);

@@ -226,6 +226,12 @@ Test(oom, norms_of_rows_over_ranks)
           CHECK_SLOWDOWN);
 }
 
+Test(oom, experts)
+{
+    sweep(&(life){ small_model_of("qwen3moe", 1), "par:0-1", 2 }, false,
+          CHECK_SLOWDOWN);
+}
+
 /* A session that exists goes on giving the same bits after failures. */
 Test(oom, old_state_stays)
 {

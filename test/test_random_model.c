@@ -97,6 +97,7 @@ Test(random_model, shapes)
         { "qwen3-4b", "qwen3", 2560, 9728, 32, 8, 128 },
         { "granite-3.1-2b", "granite", 2048, 8192, 32, 8, 64 },
         { "olmo2-1b", "olmo2", 2048, 8192, 16, 16, 128 },
+        { "qwen3-30b-a3b", "qwen3moe", 2048, 768, 32, 4, 128 },
         { "smollm3-3b", "smollm3", 2048, 11008, 16, 4, 128 },
     };
 

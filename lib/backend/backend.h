@@ -19,20 +19,49 @@
 #include "tensor/tensor.h"
 
 typedef struct tlpi_backend tlpi_backend;
-typedef struct tlpi_weight tlpi_weight; /* a matrix in the backend's layout */
+typedef struct tlpi_weight tlpi_weight; /* a matrix in the backend's layout, or
+                                           a stack: one for each expert */
 typedef struct tlpi_pages tlpi_pages;   /* memory of caches, page by page */
 typedef struct tlpi_kv tlpi_kv;         /* K and V of one layer's kv heads */
 typedef struct tlpi_rope tlpi_rope;     /* tables of rotation angles */
+typedef struct tlpi_routes tlpi_routes; /* the experts that tokens read */
 
-/* scale * W x;  W [rows][cols], x [n_tok][cols] */
+/* How experts are chosen from the scores of a router. */
+typedef struct tlpi_route_rule {
+    int n_expert, n_used; /* n_used experts for each token */
+    bool norm;   /* a token's weights are the softmax over its own experts, else
+                    over all experts */
+    float scale; /* factor of the weights */
+} tlpi_route_rule;
+
+/*
+ * Each token gets the n_used experts with the best scores, of equal scores the
+ * expert with the lower index, and their weights.  A token whose scores have
+ * NaN or +inf gets the first n_used experts, with weights NaN.
+ */
+typedef struct tlpi_route {
+    const float *score; /* [n_tok][n_expert] */
+    tlpi_routes *routes;
+} tlpi_route;
+
+/*
+ * scale * W x;  W [rows][cols], x [n_tok][cols].
+ *
+ * With routes, w is a stack of matrices W_e.  A token has an entry for each
+ * expert e that it reads, with a weight p_e, and the term is scale * sum_e p_e
+ * W_e x_e.  x is [n_tok * n_used][cols], a row for each entry, in the order in
+ * which gate_up has left them.
+ */
 typedef struct tlpi_term {
     const tlpi_weight *w;
     const float *x;
     float scale;
+    const tlpi_routes *routes; /* NULL: a single matrix */
 } tlpi_term;
 
 /*
- * y = (add ? y : 0) + bias + sum_j scale_j W_j x_j;  y [n_tok][rows].
+ * y = (add ? y : 0) + bias + sum_j scale_j W_j x_j;  y [n_tok][rows].  All
+ * terms of an item have routes, or none has.  With routes there is no bias.
  *
  * Output projections of a group of layers are one item with a term for each
  * member.  Input projections are one item for each member.
@@ -46,13 +75,16 @@ typedef struct tlpi_matmul {
 } tlpi_matmul;
 
 /* y = gate_fn(G x) * (U x);  G, U [rows][cols], x [n_tok][cols], y
- * [n_tok][rows].  A term with a weight is added to G x or U x. */
+ * [n_tok][rows].  A term with a weight is added to G x or U x.  With routes, G
+ * and U are stacks, y is [n_tok * n_used][rows], a row for each entry, and no
+ * term is added. */
 typedef struct tlpi_gate_up {
     const tlpi_weight *gate, *up;
     const float *x;
     float *y;
     tlpi_gate gate_fn;
     tlpi_term gate_more, up_more; /* w NULL: none */
+    const tlpi_routes *routes;    /* NULL: single matrices */
 } tlpi_gate_up;
 
 /* y = rms_norm(x) * w; without w, y = x */
@@ -145,8 +177,8 @@ typedef struct tlpi_backend_ops {
     /* ---- resources ---- */
 
     /* Make a weight from rows [r0, r1) and columns [c0, c1) of t (whole
-     * blocks).  If *copied is set, the weight does not need t's data any
-     * more. */
+     * blocks), of each matrix if t is a stack of them.  If *copied is set, the
+     * weight does not need t's data any more. */
     tlp_status (*weight_create)(tlpi_backend *b, tlpi_weight **out,
                                 const tlpi_tensor *t, int64_t r0, int64_t r1,
                                 int64_t c0, int64_t c1, bool *copied);
@@ -185,6 +217,11 @@ typedef struct tlpi_backend_ops {
                               int n_ctx, bool neox);
     void (*rope_free)(tlpi_backend *b, tlpi_rope *r);
 
+    /* For steps of at most max_tok tokens of the backend's options. */
+    tlp_status (*routes_create)(tlpi_backend *b, tlpi_routes **out,
+                                const tlpi_route_rule *rule);
+    void (*routes_free)(tlpi_backend *b, tlpi_routes *routes);
+
     void (*write)(tlpi_backend *b, float *dst, const float *host, size_t n);
     tlp_status (*read)(tlpi_backend *b, float *host, const float *src,
                        size_t n);
@@ -221,6 +258,7 @@ typedef struct tlpi_backend_ops {
     void (*add)(tlpi_backend *b, float *y, const float *x, size_t n);
     void (*zero)(tlpi_backend *b, float *y, size_t n);
 
+    void (*route)(tlpi_backend *b, int n_tok, const tlpi_route *item, int n);
     void (*matmul)(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n);
     void (*gate_up)(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
                     int n);
@@ -282,6 +320,7 @@ typedef struct tlpi_backend_options {
     /* distinct x in one matmul or gate_up call that a product rounds */
     int max_terms;
     int max_attn;       /* items of one attention call */
+    int max_used;       /* experts that a token reads; 0: there are no routes */
     int n_seq, n_index; /* sequences; pages of n_ctx positions */
 } tlpi_backend_options;
 
@@ -311,5 +350,9 @@ size_t tlpi_find_unsound(const float *logits, size_t n, bool *possible);
 /* The set that TLP_ISA_AUTO selects here: "amx", "avx512", "avx2" or
  * "scalar". */
 const char *tlpi_cpu_best_isa(void);
+
+/* The kernels of norms and f32 products that a TLP_ISA_* has here: "avx512",
+ * "avx2" or "scalar".  Equal kernels give equal bits. */
+const char *tlpi_cpu_float_kernels(int isa);
 
 #endif

@@ -3,7 +3,8 @@
  * one rank.
  *
  * cpu.c fills the table of operations; cpu_matmul.c splits matmuls over the
- * threads; cpu_weight.c packs weights; cpu_attn.c does attention and the
+ * threads, and cpu_mm_round.c rounds what they read; cpu_route.c chooses
+ * experts; cpu_weight.c packs weights; cpu_attn.c does attention and the
  * cache; cpu_vec.c does row operations.  Code that depends on the instruction
  * set is in two tables of functions, with one file for each set:
  * cpu_mm_{scalar,avx2,avx512,amx}.c and cpu_vec_{scalar,avx2,avx512}.c.
@@ -29,7 +30,7 @@ typedef struct tlpi_cpu {
     const struct tlpi_cpu_mm *mm;
     const struct tlpi_cpu_vec *vec;
     struct tlpi_slab *slab; /* current slab for new weights */
-    void *mm_scratch;       /* owned by cpu_matmul.c */
+    void *mm_scratch;       /* owned by cpu_mm_round.c */
     void *attn_scratch;     /* owned by cpu_attn.c */
 } tlpi_cpu;
 
@@ -51,7 +52,7 @@ bool tlpi_cpu_has_bf16(void);
 /* Call before the first use of TLP_ISA_AMX; false if the kernel refuses. */
 bool tlpi_cpu_ask_amx(void);
 
-/* ---- cpu_matmul.c, cpu_weight.c ---- */
+/* ---- cpu_matmul.c, cpu_mm_round.c, cpu_route.c, cpu_weight.c ---- */
 
 const struct tlpi_cpu_mm *tlpi_cpu_mm_get(int isa);
 tlp_status tlpi_cpu_mm_scratch_create(tlpi_cpu *c); /* for the pool's threads */
@@ -65,6 +66,10 @@ size_t tlpi_cpu_weight_bytes(const tlpi_weight *w);
 uint64_t tlpi_cpu_packed_size(tlpi_dtype type, int64_t rows, int64_t cols);
 void tlpi_cpu_embed(tlpi_backend *b, const tlpi_step *s, const tlpi_tensor *t,
                     const tlpi_weight *w, float scale, float *x);
+tlp_status tlpi_cpu_routes_create(tlpi_backend *b, tlpi_routes **out,
+                                  const tlpi_route_rule *rule);
+void tlpi_cpu_routes_free(tlpi_backend *b, tlpi_routes *r); /* NULL is fine */
+void tlpi_cpu_route(tlpi_backend *b, int n_tok, const tlpi_route *item, int n);
 void tlpi_cpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
                      int n);
 void tlpi_cpu_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,

@@ -129,3 +129,16 @@ const char *tlpi_cpu_best_isa(void)
         return "scalar";
     }
 }
+
+const char *tlpi_cpu_float_kernels(int isa)
+{
+    switch (isa == TLP_ISA_AUTO ? tlpi_cpu_detect() : isa) {
+    case TLP_ISA_AMX: /* has those of AVX-512 */
+    case TLP_ISA_AVX512:
+        return "avx512";
+    case TLP_ISA_AVX2:
+        return "avx2";
+    default:
+        return "scalar";
+    }
+}

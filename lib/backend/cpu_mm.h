@@ -36,7 +36,16 @@ struct tlpi_weight {
     size_t n_bytes;
     const uint8_t *data; /* packed, or rows as in the file */
     tlpi_slab *home;     /* slab of data; NULL if data is the file's */
+    int n_expert;        /* of a stack; 0 for a single matrix */
+    tlpi_weight *expert; /* [n_expert] each matrix of a stack, whose data, sizes
+                            and home are the stack's */
 };
+
+/* Matrix e of a stack; a single matrix itself. */
+static inline const tlpi_weight *tlpi_cpu_expert(const tlpi_weight *w, int e)
+{
+    return w->n_expert ? &w->expert[e] : w;
+}
 
 /*
  * 32 columns of one token in 8 bits: x = d * q.  A tile of T tokens is stored

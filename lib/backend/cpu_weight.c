@@ -302,7 +302,13 @@ struct packing {
     uint8_t *dst;
     const uint8_t *src; /* first element of the slice */
     size_t stride;      /* bytes from row to row */
+    size_t matrix;      /* of a stack: bytes from matrix to matrix */
 };
+
+static int depth_of(const tlpi_weight *w)
+{
+    return TLPI_MAX(w->n_expert, 1);
+}
 
 static void pack_group(const struct packing *p, int64_t group)
 {
@@ -361,17 +367,30 @@ static void pack_group_float(const struct packing *p, int64_t group)
                 load16(src + (size_t)r * p->stride + 4 * n));
 }
 
+/* Groups of one matrix. */
+static int64_t groups_of(const tlpi_weight *w)
+{
+    return (w->n_row + TLPI_GROUP - 1) / TLPI_GROUP;
+}
+
+/* The groups of all matrices of a stack form one list. */
 static void pack(void *arg, int ith, int nth)
 {
     const struct packing *p = arg;
-    int64_t n = (p->w->n_row + TLPI_GROUP - 1) / TLPI_GROUP;
+    int64_t each = groups_of(p->w), n = each * depth_of(p->w);
     bool quantised = tlpi_mm_shape_of(p->w->type).bits > 0;
 
-    for (int64_t g = n * ith / nth; g < n * (ith + 1) / nth; g++)
+    for (int64_t g = n * ith / nth; g < n * (ith + 1) / nth; g++) {
+        size_t e = (size_t)(g / each);
+        struct packing one = *p;
+
+        one.src += e * p->matrix;
+        one.dst += e * (size_t)each * p->w->group_bytes;
         if (quantised)
-            pack_group(p, g);
+            pack_group(&one, g % each);
         else
-            pack_group_float(p, g);
+            pack_group_float(&one, g % each);
+    }
 }
 
 static size_t packed_group_bytes(tlpi_dtype type, int64_t n_col)
@@ -396,41 +415,64 @@ uint64_t tlpi_cpu_packed_size(tlpi_dtype type, int64_t rows, int64_t cols)
 
 /* Keep rows as in the file: in place if the slice has whole rows, else
  * copied. */
-static tlp_status keep_rows(tlpi_weight *w, tlpi_slab **slab,
-                            const uint8_t *src, size_t stride)
+static tlp_status keep_rows(struct packing *p, tlpi_slab **slab)
 {
+    tlpi_weight *w = p->w;
     size_t row = tlpi_row_bytes(w->type, w->n_col);
+    size_t matrix = (size_t)w->n_row * row;
 
     w->group_bytes = TLPI_GROUP * row;
-    w->n_bytes = (size_t)w->n_row * row;
-    w->data = src;
-    if (row == stride)
+    w->n_bytes = (size_t)depth_of(w) * matrix;
+    w->data = p->src;
+    if (row == p->stride)
         return TLP_OK;
     uint8_t *dst = tlpi_slab_take(w->env, slab, w->n_bytes, &w->home);
     if (!dst)
         return tlpi_fail_nomem_for("packed weights");
-    for (int64_t r = 0; r < w->n_row; r++)
-        memcpy(dst + (size_t)r * row, src + (size_t)r * stride, row);
+    for (int e = 0; e < depth_of(w); e++)
+        for (int64_t r = 0; r < w->n_row; r++)
+            memcpy(dst + (size_t)e * matrix + (size_t)r * row,
+                   p->src + (size_t)e * p->matrix + (size_t)r * p->stride, row);
     w->data = dst;
+    p->matrix = matrix;
     return TLP_OK;
 }
 
-static tlp_status pack_rows(tlpi_weight *w, tlpi_slab **slab, tlpi_pool *pool,
-                            const uint8_t *src, size_t stride)
+static tlp_status pack_rows(struct packing *p, tlpi_slab **slab,
+                            tlpi_pool *pool)
 {
-    size_t n_group = (size_t)(w->n_row + TLPI_GROUP - 1) / TLPI_GROUP;
+    tlpi_weight *w = p->w;
+    size_t n_group = (size_t)groups_of(w) * (size_t)depth_of(w);
 
     w->group_bytes = packed_group_bytes(w->type, w->n_col);
     if (!tlpi_mul(n_group, w->group_bytes, &w->n_bytes))
         return tlpi_fail_nomem_for("packed weights");
-    uint8_t *dst = tlpi_slab_take(w->env, slab, w->n_bytes, &w->home);
-    if (!dst)
+    p->dst = tlpi_slab_take(w->env, slab, w->n_bytes, &w->home);
+    if (!p->dst)
         return tlpi_fail_nomem_for("packed weights");
-    w->data = dst;
-    struct packing p = { w, dst, src, stride };
+    w->data = p->dst;
     int64_t n_task =
         TLPI_MIN((int64_t)n_group, (int64_t)(PACKS * tlpi_pool_in_use(pool)));
-    tlpi_pool_map(pool, (int)n_task, pack, &p);
+    tlpi_pool_map(pool, (int)n_task, pack, p);
+    p->matrix = (size_t)groups_of(w) * w->group_bytes;
+    return TLP_OK;
+}
+
+/* The matrices of a stack, `matrix` bytes apart. */
+static tlp_status list_experts(tlpi_weight *w, size_t matrix)
+{
+    size_t n = (size_t)w->n_expert;
+
+    if (n == 0)
+        return TLP_OK;
+    w->expert = tlpi_alloc_array(w->env, n, sizeof *w->expert);
+    if (!w->expert)
+        return tlpi_fail_nomem_for("packed weights");
+    for (size_t e = 0; e < n; e++) {
+        w->expert[e] = *w;
+        w->expert[e].n_expert = 0;
+        w->expert[e].data = w->data + e * matrix;
+    }
     return TLP_OK;
 }
 
@@ -458,13 +500,18 @@ tlp_status tlpi_cpu_weight_create(tlpi_backend *b, tlpi_weight **out,
     w->type = t->type;
     w->n_row = r1 - r0;
     w->n_col = c1 - c0;
+    w->n_expert = t->ne[2] > 1 ? (int)t->ne[2] : 0;
     size_t stride = tlpi_row_bytes(t->type, t->ne[0]);
-    const uint8_t *src = (const uint8_t *)t->data + (size_t)r0 * stride +
-                         tlpi_row_bytes(t->type, c0);
+    struct packing p = { .w = w,
+                         .src = (const uint8_t *)t->data + (size_t)r0 * stride +
+                                tlpi_row_bytes(t->type, c0),
+                         .stride = stride,
+                         .matrix = (size_t)t->ne[1] * stride };
     if (c->mm->packed)
-        TLP_TRY(pack_rows(w, &c->slab, c->pool, src, stride));
+        TLP_TRY(pack_rows(&p, &c->slab, c->pool));
     else
-        TLP_TRY(keep_rows(w, &c->slab, src, stride));
+        TLP_TRY(keep_rows(&p, &c->slab));
+    TLP_TRY(list_experts(w, p.matrix));
     *copied = w->home != NULL;
     *out = w;
     w = NULL;
@@ -480,6 +527,7 @@ void tlpi_cpu_weight_free(void *weight)
     if (!w)
         return;
     tlpi_slab_drop(w->home);
+    tlpi_free(w->env, w->expert);
     tlpi_free(w->env, w);
 }
 

@@ -97,6 +97,7 @@ static tlp_status dry_weight_create(tlpi_backend *b, tlpi_weight **out,
         w->bytes = d->o.weight_size(t->type, rows, cols);
     else
         w->bytes = (uint64_t)rows * tlpi_row_bytes(t->type, cols);
+    w->bytes *= (uint64_t)t->ne[2];
     return TLP_OK;
 }
 
@@ -228,6 +229,48 @@ static void dry_rope_free(tlpi_backend *b, tlpi_rope *r)
     (void)r;
 }
 
+/* ==== experts ============================================================ */
+
+struct tlpi_routes {
+    double share; /* of the experts that a token reads */
+};
+
+static tlp_status dry_routes_create(tlpi_backend *b, tlpi_routes **out,
+                                    const tlpi_route_rule *rule)
+{
+    tlpi_routes *r = tlpi_alloc(b->env, sizeof(*r));
+
+    *out = r;
+    if (!r)
+        return tlpi_fail_nomem_for("a dry run");
+    r->share = (double)rule->n_used / rule->n_expert;
+    return TLP_OK;
+}
+
+static void dry_routes_free(tlpi_backend *b, tlpi_routes *routes)
+{
+    tlpi_free(b->env, routes);
+}
+
+static void dry_route(tlpi_backend *b, int n_tok, const tlpi_route *item, int n)
+{
+    (void)b;
+    (void)n_tok;
+    (void)item;
+    (void)n;
+}
+
+/* Bytes that a product reads for one token. */
+static double read_of(tlpi_dry_work *work, const tlpi_weight *w,
+                      const tlpi_routes *routes)
+{
+    if (!routes)
+        return w->read;
+    work->expert_bytes += w->read;
+    work->expert_share = routes->share;
+    return routes->share * w->read;
+}
+
 static void dry_write(tlpi_backend *b, float *dst, const float *host, size_t n)
 {
     (void)b;
@@ -325,7 +368,7 @@ static void dry_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item,
     (void)n_tok;
     for (int i = 0; i < n; i++)
         for (int j = 0; j < item[i].n_term; j++)
-            *bytes += item[i].term[j].w->read;
+            *bytes += read_of(w, item[i].term[j].w, item[i].term[j].routes);
 }
 
 static void dry_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
@@ -340,7 +383,8 @@ static void dry_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
     for (int i = 0; i < n; i++) {
         const tlpi_weight *more[] = { item[i].gate_more.w, item[i].up_more.w };
 
-        w->ffn_bytes += item[i].gate->read + item[i].up->read;
+        w->ffn_bytes += read_of(w, item[i].gate, item[i].routes) +
+                        read_of(w, item[i].up, item[i].routes);
         for (size_t j = 0; j < TLPI_COUNT(more); j++)
             w->ffn_bytes += more[j] ? more[j]->read : 0;
     }
@@ -431,6 +475,8 @@ static const tlpi_backend_ops dry_ops = {
     .kv_free = dry_kv_free,
     .rope_create = dry_rope_create,
     .rope_free = dry_rope_free,
+    .routes_create = dry_routes_create,
+    .routes_free = dry_routes_free,
     .write = dry_write,
     .read = dry_read,
     .begin_step = dry_begin_step,
@@ -440,6 +486,7 @@ static const tlpi_backend_ops dry_ops = {
     .add_norm = dry_add_norm,
     .add = dry_add,
     .zero = dry_zero,
+    .route = dry_route,
     .matmul = dry_matmul,
     .gate_up = dry_gate_up,
     .sum_squares = dry_sum_squares,

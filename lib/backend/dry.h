@@ -32,8 +32,10 @@ typedef struct tlpi_dry_work {
     int n_attn, n_ffn; /* calls of attention, of gate_up */
     int n_square;      /* calls of sum_squares, which belong to attention */
     double attn_bytes, ffn_bytes;
-    double other_bytes; /* no attention or gate_up was called */
-    int n_head;         /* query heads */
+    double other_bytes;  /* no attention or gate_up was called */
+    double expert_bytes; /* of all experts; ffn_bytes has those of one token */
+    double expert_share; /* of the experts that a token reads */
+    int n_head;          /* query heads */
 } tlpi_dry_work;
 
 tlp_status tlpi_backend_dry_create(tlpi_backend **out, const tlpi_env *env,

@@ -7,6 +7,8 @@
  */
 #include "cost/dry_run.h"
 
+#include <math.h>
+
 #include "rank/dry_rank.h"
 #include "rank/forward.h"
 
@@ -47,7 +49,10 @@ static tlp_status push_work(recorder *r)
                                     .bytes = w.attn_bytes,
                                     .n_head = w.n_head }));
     if (w.n_ffn || w.other_bytes > 0)
-        TLP_TRY(push(r, (tlpi_act){ .kind = TLPI_ACT_FFN, .bytes = ffn }));
+        TLP_TRY(push(r, (tlpi_act){ .kind = TLPI_ACT_FFN,
+                                    .bytes = ffn,
+                                    .expert_bytes = w.expert_bytes,
+                                    .expert_share = w.expert_share }));
 done:
     return st;
 }
@@ -106,6 +111,13 @@ done:
     if (st != TLP_OK)
         tlpi_trace_free(out);
     return st;
+}
+
+double tlpi_act_bytes(const tlpi_act *a, double n_tok)
+{
+    double missed = 1 - a->expert_share; /* of the experts, by one token */
+
+    return a->bytes + a->expert_bytes * (missed - pow(missed, n_tok));
 }
 
 void tlpi_trace_free(tlpi_trace *t)

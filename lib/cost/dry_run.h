@@ -17,7 +17,10 @@ typedef enum tlpi_act_kind {
 typedef struct tlpi_act {
     tlpi_act_kind kind;
     int stage;
-    double bytes;             /* work: of the weights that are read */
+    double bytes;        /* work: of the weights that a token reads */
+    double expert_bytes; /* work: of all experts, of which `bytes` has the
+                            share that a token reads */
+    double expert_share;
     int n_head;               /* work: query heads */
     tlpi_comm_event exchange; /* EXCHANGE; floats of one token */
 } tlpi_act;
@@ -52,6 +55,10 @@ void tlpi_dry_run_free(tlpi_dry_run *run); /* zeroes are fine */
  * before (predict.c): the time of the step if an exchange takes 1 and work
  * nothing. */
 tlp_status tlpi_dry_run_exchanges(const tlpi_dry_run *run, int *out);
+
+/* Bytes of the weights that n tokens read, if each token chooses its experts at
+ * random. */
+double tlpi_act_bytes(const tlpi_act *a, double n_tok);
 
 /* Does the act take place between ranks? */
 static inline bool tlpi_act_is_exchange(const tlpi_act *a)

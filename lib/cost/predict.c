@@ -117,13 +117,13 @@ static tlp_status check_link(const tlp_link *l, const tlp_plan *plan,
 /* ==== acts =============================================================== */
 
 /* Seconds of a rank's half of a stage.  A step of several tokens takes at least
- * the time of one token. */
+ * the time in which one token would read the weights that they read. */
 static double work(const run *w, const tlpi_act *a)
 {
     const tlp_link_rates *one = &w->link->decode, *many = &w->link->prefill;
     double n = (double)w->n_tok, pos = (double)w->pos, n_head = a->n_head;
-    double first =
-        one->half + a->bytes * one->byte + n_head * (pos + 1) * one->attend;
+    double first = one->half + tlpi_act_bytes(a, n) * one->byte +
+                   n_head * (pos + 1) * one->attend;
     double seen = n * pos + n * (n + 1) / 2; /* positions, over all tokens */
 
     if (w->n_tok == 1)

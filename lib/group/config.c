@@ -250,6 +250,7 @@ done:
 
 tlp_status tlpi_config_devices(tlpi_session_config *c,
                                const tlp_session_options *o,
+                               const tlp_model *model,
                                const tlpi_process_group *w)
 {
     int n = 0;
@@ -260,6 +261,8 @@ tlp_status tlpi_config_devices(tlpi_session_config *c,
                    ? TLP_OK
                    : tlpi_fail(TLP_EINVAL,
                                "session option devices: backend cpu has none");
+    TLP_TRY(tlpi_model_check_experts(model, "session option backend",
+                                     "devices do not run"));
     TLP_TRY(tlpi_device_load(&c->device, c->backend));
     TLP_TRY(tlpi_device_count(c->device, &n));
     for (size_t i = 0; i < o->n_device; i++)

@@ -45,9 +45,11 @@ void tlpi_config_init(tlpi_session_config *c, const tlp_session_options *o,
                       const tlp_model *model, const tlpi_process_group *w);
 
 /* The plug-in of the backend, and the device of each rank of this process.
- * TLP_ENOTSUP where there is none, with the reason. */
+ * TLP_ENOTSUP where there is none, with the reason, and for models that devices
+ * do not run. */
 tlp_status tlpi_config_devices(tlpi_session_config *c,
                                const tlp_session_options *o,
+                               const tlp_model *model,
                                const tlpi_process_group *w);
 
 /* Rank 0: the pages of the cache that the options allow.  TLP_EINVAL if that is

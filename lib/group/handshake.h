@@ -56,6 +56,9 @@ typedef struct tlpi_hello {
     int timeout_ms;                      /* rank 0's */
     char adapter[TLPI_HASH_TEXT];        /* or TLPI_NO_ADAPTER */
     char adapter_scale[24];
+    /* by which routers are computed; "any" for models without experts, whose
+     * ranks need not have equal bits */
+    char kernels[16];
     const char *plan; /* JSON; borrowed */
 } tlpi_hello;
 

@@ -3,7 +3,7 @@
  * in a fixed order, the plan last.
  *
  *   tlp-hello 1
- *   protocol 5
+ *   protocol 6
  *   version 0.1.0
  *   ...
  *   plan {"tlp_plan": 1, ...
@@ -81,6 +81,8 @@ void tlpi_hello_init(tlpi_hello *c, const tlp_model *model, const char *digest,
              cfg->adapter ? cfg->adapter->sha256 : TLPI_NO_ADAPTER);
     tlpi_snprintf(c->adapter_scale, sizeof(c->adapter_scale), "%.9g",
                   (double)cfg->adapter_scale);
+    snprintf(c->kernels, sizeof(c->kernels), "%s",
+             model->hp.n_expert ? tlpi_cpu_float_kernels(cfg->isa) : "any");
 }
 
 /* ==== fields ============================================================= */
@@ -139,6 +141,7 @@ static const field body[] = {
     NUM(timeout_ms, 1, INT32_MAX),
     STR(adapter),
     STR(adapter_scale),
+    STR(kernels),
 };
 
 static int *number_at(tlpi_hello *c, const field *f)
@@ -347,6 +350,7 @@ tlp_status tlpi_hello_check(const tlpi_hello *hello, const tlp_model *model,
         .compute = o->compute,
         .kv_type = o->kv_type,
         .wire = o->wire,
+        .isa = o->isa,
         .adapter = o->adapter,
         .adapter_scale = tlpi_config_adapter_scale(o),
     };

@@ -70,7 +70,7 @@ static tlp_status prepare(worker *v, tlp_model *model, const tlp_plan *plan)
     tlpi_config_init(&v->cfg, &v->o, model, &v->group);
     v->cfg.n_page = v->hello.n_page;
     v->cfg.kv_ahead = v->hello.kv_ahead;
-    TLP_TRY(tlpi_config_devices(&v->cfg, &v->o, &v->group));
+    TLP_TRY(tlpi_config_devices(&v->cfg, &v->o, model, &v->group));
     if (v->cfg.pin)
         TLP_TRY(tlpi_cores_create(&v->cores, v->env));
     if (v->hello.task == TLPI_TASK_SESSION)

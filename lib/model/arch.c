@@ -8,7 +8,9 @@
 #include "model/hparams.h"
 
 const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
-    [TLPI_ARCH_LLAMA] = { .name = "llama", .windows = true },
+    [TLPI_ARCH_LLAMA] = { .name = "llama",
+                          .windows = true,
+                          .experts = TLPI_EXPERTS_MAYBE },
     [TLPI_ARCH_QWEN2] = { .name = "qwen2", .rope_neox = true },
     [TLPI_ARCH_QWEN3] = { .name = "qwen3",
                           .rope_neox = true,
@@ -50,4 +52,8 @@ const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
                             .windows = true,
                             .window_step = 4,
                             .window_rope = true },
+    [TLPI_ARCH_QWEN3MOE] = { .name = "qwen3moe",
+                             .rope_neox = true,
+                             .qk_norm = TLPI_QK_NORM_HEADS,
+                             .experts = TLPI_EXPERTS_ALWAYS },
 };

@@ -14,6 +14,7 @@
 #define MAX_WIDTH (1 << 22)
 #define MAX_HEAD 65536
 #define MAX_HEAD_DIM 4096
+#define MAX_EXPERT 1024
 #define MAX_SCALE 1e6
 
 static int all_heads(const tlpi_hparams *hp)
@@ -80,6 +81,10 @@ const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM] = {
     { NULL, FLOAT(rope_gain, 0, 1e6), .neutral = 1,
       .identity = TLPI_OTHER_IF_USED },
     { NULL, INT(long_ctx, 1, TLPI_MAX_CTX), .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(n_expert, 1, MAX_EXPERT), .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(n_expert_used, 1, MAX_EXPERT), .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(expert_norm, 0, 1), .identity = TLPI_OTHER_IF_USED },
+    { NULL, SCALE(expert_scale, 1) },
     { "embedding_scale", SCALE(embedding_scale, 1) },
     { "residual_scale", SCALE(residual_scale, 1) },
     { "attention.scale", SCALE(attention_scale, 0), .same = root_of_head },
@@ -316,16 +321,55 @@ done:
     return st;
 }
 
+/* How a token's experts are weighed; a factor of 0 is none. */
+static tlp_status read_weighing(tlpi_hparams *hp, const tlpi_gguf *g)
+{
+    static const char name[] = "expert_weights_scale";
+    tlpi_arch_key scale = tlpi_hparams_key(hp, name),
+                  norm = tlpi_hparams_key(hp, "expert_weights_norm");
+    bool is_norm = true;
+    float x = 0;
+    tlp_status st;
+
+    TLP_TRY(tlpi_gguf_get_bool(g, norm.name, false, &is_norm));
+    hp->expert_norm = is_norm;
+    TLP_TRY(tlpi_gguf_get_f32(g, scale.name, false, &x));
+    if (x != 0)
+        st = tlpi_hparams_float(hp, g, name, true, 0, MAX_SCALE,
+                                &hp->expert_scale);
+done:
+    return st;
+}
+
+/* A layer's hidden units are those of one expert. */
+static tlp_status read_experts(tlpi_hparams *hp, const tlpi_gguf *g)
+{
+    bool need = tlpi_arch_get(hp)->experts == TLPI_EXPERTS_ALWAYS;
+    tlp_status st = TLP_OK;
+
+    if (tlpi_arch_get(hp)->experts != TLPI_EXPERTS_NONE)
+        TLP_TRY(tlpi_hparams_int(hp, g, "expert_count", need, need, MAX_EXPERT,
+                                 &hp->n_expert));
+    if (hp->n_expert == 0)
+        return TLP_OK;
+    TLP_TRY(tlpi_hparams_int(hp, g, "expert_used_count", true, 1, hp->n_expert,
+                             &hp->n_expert_used));
+    TLP_TRY(tlpi_hparams_int(hp, g, "expert_feed_forward_length", need, 1,
+                             MAX_WIDTH, &hp->n_ff));
+    st = read_weighing(hp, g);
+done:
+    return st;
+}
+
 /* Scales that follow from the shape. */
 static void set_scales(tlpi_hparams *hp)
 {
     const tlpi_arch_info *arch = tlpi_arch_get(hp);
-    float head = (float)hp->n_embd / (float)hp->n_head;
 
     if (arch->embd_root)
         hp->embedding_scale = sqrtf((float)hp->n_embd);
     if (arch->n_layer_even && hp->n_layer == arch->n_layer_even)
-        hp->attention_scale = 1 / sqrtf(head);
+        hp->attention_scale = 1 / sqrtf((float)hp->n_embd / (float)hp->n_head);
 }
 
 tlp_status tlpi_hparams_read(tlpi_hparams *hp, const tlpi_gguf *g)
@@ -343,6 +387,7 @@ tlp_status tlpi_hparams_read(tlpi_hparams *hp, const tlpi_gguf *g)
     TLP_TRY(check_heads(hp, g));
     TLP_TRY(tlpi_hparams_rope(hp, g));
     TLP_TRY(read_window(hp, g));
+    TLP_TRY(read_experts(hp, g));
     set_scales(hp);
 done:
     return st;

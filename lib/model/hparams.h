@@ -24,6 +24,7 @@ typedef enum tlpi_arch {
     TLPI_ARCH_PHI3,
     TLPI_ARCH_GLM4,
     TLPI_ARCH_EXAONE4,
+    TLPI_ARCH_QWEN3MOE,
     TLPI_N_ARCH
 } tlpi_arch;
 
@@ -34,6 +35,13 @@ typedef enum tlpi_qk_norm {
     TLPI_QK_NORM_ROWS   /* of all query heads of a token together, and of all kv
                            heads */
 } tlpi_qk_norm;
+
+/* Feed-forward parts of several experts, of which each token reads a few. */
+typedef enum tlpi_expert_use {
+    TLPI_EXPERTS_NONE,
+    TLPI_EXPERTS_MAYBE, /* the file says whether layers have experts */
+    TLPI_EXPERTS_ALWAYS
+} tlpi_expert_use;
 
 typedef struct tlpi_arch_info {
     const char *name; /* general.architecture */
@@ -56,8 +64,9 @@ typedef struct tlpi_arch_info {
     bool window_rope;   /* where layers have windows, layers without one do
                            not rotate */
     float window_theta; /* as in tlpi_hparams, without the key */
-    int n_layer_even;   /* number of layers of the size whose scores are scaled
-                           by 1/sqrt(n_embd / n_head); 0: no such size */
+    tlpi_expert_use experts;
+    int n_layer_even; /* number of layers of the size whose scores are scaled
+                         by 1/sqrt(n_embd / n_head); 0: no such size */
 } tlpi_arch_info;
 
 typedef struct tlpi_hparams {
@@ -86,6 +95,12 @@ typedef struct tlpi_hparams {
     int long_ctx; /* of longrope: the longest session whose angles are divided
                      by rope_factors_short, longer ones by rope_factors_long;
                      0: no such tensors */
+    int n_expert; /* experts of each layer, of n_ff hidden units each; 0: a
+                     layer has one feed-forward part and no router */
+    int n_expert_used;  /* with n_expert: experts that a token reads */
+    int expert_norm;    /* with n_expert: 1 if the weights of a token's experts
+                           sum to 1, before expert_scale */
+    float expert_scale; /* factor of these weights */
     float norm_eps;
     float embedding_scale; /* factor of embeddings */
     float residual_scale;  /* factor of the outputs of attention and
@@ -124,7 +139,7 @@ typedef struct tlpi_hparam {
     double (*same)(const tlpi_hparams *hp);
 } tlpi_hparam;
 
-enum { TLPI_N_HPARAM = 26 };
+enum { TLPI_N_HPARAM = 30 };
 extern const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM];
 
 /* arch.c */
@@ -133,6 +148,13 @@ extern const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH];
 static inline const tlpi_arch_info *tlpi_arch_get(const tlpi_hparams *hp)
 {
     return &tlpi_arch_table[hp->arch];
+}
+
+/* Rows of hidden units that a token has in a feed-forward part: one for each
+ * expert that it reads. */
+static inline int tlpi_n_used(const tlpi_hparams *hp)
+{
+    return hp->n_expert ? hp->n_expert_used : 1;
 }
 
 /* The value of a row's field. */

@@ -15,6 +15,7 @@
 #include "text/vocab.h"
 
 #define BIT(arch) (1u << TLPI_ARCH_##arch)
+#define EXPERTS (1u << 31) /* a file of layers with experts */
 #define NUMBER(NAME, X)                                                        \
     {                                                                          \
         .name = NAME, .kind = TLPI_RULE_NUMBER, .number = (X)                  \
@@ -58,6 +59,17 @@ static const tlpi_gguf_rule arch_rules[] = {
     { .name = "attention.sliding_window_pattern",
       .only = BIT(GEMMA3) | BIT(OLMO2) | BIT(EXAONE4) },
     { .name = "rope.freq_base_swa", .only = BIT(GEMMA3) | BIT(OLMO2) },
+    /* read there for models whose layers have experts */
+    { .name = "expert_count", .only = EXPERTS },
+    { .name = "expert_used_count", .only = EXPERTS },
+    { .name = "expert_feed_forward_length", .only = EXPERTS },
+    { .name = "expert_weights_norm", .only = EXPERTS },
+    { .name = "expert_weights_scale", .only = EXPERTS },
+    /* 1: the weights of experts are a softmax */
+    { .name = "expert_gating_func",
+      .kind = TLPI_RULE_NUMBER,
+      .number = 1,
+      .only = EXPERTS },
     /* the value that changes nothing */
     NUMBER("attention.sliding_window", 0),
     NUMBER("attention.clamp_kqv", 0),
@@ -105,7 +117,8 @@ static const tlpi_gguf_rule arch_rules[] = {
     /* the order of rows of attn_q and attn_k, as arch.c knows it */
     TEXT("tensor_data_layout", "Meta AI original pth",
          BIT(LLAMA) | BIT(GRANITE) | BIT(SMOLLM3)),
-    TEXT("tensor_data_layout", "reference", BIT(QWEN2) | BIT(QWEN3)),
+    TEXT("tensor_data_layout", "reference",
+         BIT(QWEN2) | BIT(QWEN3) | BIT(QWEN3MOE)),
 };
 
 /* Names before the first dot, and whether such keys change no result. */
@@ -127,8 +140,9 @@ static tlp_status check_arch_key(const tlp_model *m, const tlpi_gguf_kv *kv,
         if (tlpi_hparam_table[i].key &&
             strcmp(tlpi_hparam_table[i].key, name) == 0)
             return TLP_OK;
-    return tlpi_gguf_check_key(m->file[0], kv, name, arch_rules,
-                               TLPI_COUNT(arch_rules), 1u << m->hp.arch);
+    return tlpi_gguf_check_key(
+        m->file[0], kv, name, arch_rules, TLPI_COUNT(arch_rules),
+        1u << m->hp.arch | (m->hp.n_expert ? EXPERTS : 0));
 }
 
 static bool has_blocks(const tlp_model *m)

@@ -8,6 +8,8 @@
 #define MATRIX(NAME, HALF, ROWS, COLS)                                         \
     .name = NAME ".weight", .half = TLPI_HALF_##HALF,                          \
     .rows = TLPI_EXTENT_##ROWS, .cols = TLPI_EXTENT_##COLS
+#define STACK(NAME, HALF, ROWS, COLS)                                          \
+    MATRIX(NAME, HALF, ROWS, COLS), .stack = NAME "_exps.weight"
 #define VECTOR(NAME, HALF, COLS)                                               \
     .name = NAME, .half = TLPI_HALF_##HALF, .rows = TLPI_EXTENT_ONE,           \
     .cols = TLPI_EXTENT_##COLS
@@ -43,9 +45,11 @@ const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR] = {
     [TLPI_FFN_NORM] = { VECTOR("ffn_norm.weight", FFN, EMBD),
                         .need = TLPI_NEED_INPUT_NORM,
                         .owner = TLPI_OWNER_MEMBER },
-    [TLPI_FFN_GATE] = { MATRIX("ffn_gate", FFN, FF, EMBD) },
-    [TLPI_FFN_UP] = { MATRIX("ffn_up", FFN, FF, EMBD) },
-    [TLPI_FFN_DOWN] = { MATRIX("ffn_down", FFN, EMBD, FF) },
+    [TLPI_FFN_ROUTER] = { MATRIX("ffn_gate_inp", FFN, EXPERT, EMBD),
+                          .need = TLPI_NEED_EXPERTS, .float_alone = true },
+    [TLPI_FFN_GATE] = { STACK("ffn_gate", FFN, FF, EMBD) },
+    [TLPI_FFN_UP] = { STACK("ffn_up", FFN, FF, EMBD) },
+    [TLPI_FFN_DOWN] = { STACK("ffn_down", FFN, EMBD, FF) },
     [TLPI_FFN_POST_NORM] = { VECTOR("post_ffw_norm.weight", FFN, EMBD),
                              .need = TLPI_NEED_POST_NORM,
                              .owner = TLPI_OWNER_MEMBER },
@@ -107,16 +111,28 @@ bool tlpi_row_is_needed(const tlpi_tensor_row *row, const tlpi_hparams *hp)
         return arch->qk_norm == TLPI_QK_NORM_ROWS;
     case TLPI_NEED_POST_NORM:
         return arch->post_norm;
+    case TLPI_NEED_EXPERTS:
+        return hp->n_expert > 0;
     default:
         return row->need == TLPI_NEED;
     }
+}
+
+const char *tlpi_row_name(const tlpi_tensor_row *row, const tlpi_hparams *hp)
+{
+    return row->stack && hp->n_expert ? row->stack : row->name;
+}
+
+int tlpi_row_depth(const tlpi_tensor_row *row, const tlpi_hparams *hp)
+{
+    return row->stack && hp->n_expert ? hp->n_expert : 1;
 }
 
 const tlpi_tensor_row *tlpi_row_find(const tlpi_tensor_row *table, size_t n,
                                      const char *name, const tlpi_hparams *hp)
 {
     for (size_t i = 0; i < n; i++)
-        if (strcmp(table[i].name, name) == 0 &&
+        if (strcmp(tlpi_row_name(&table[i], hp), name) == 0 &&
             (table[i].need == TLPI_OPTIONAL ||
              tlpi_row_is_needed(&table[i], hp)))
             return &table[i];
@@ -138,6 +154,8 @@ int64_t tlpi_extent_size(tlpi_extent e, const tlpi_hparams *hp)
         return (int64_t)hp->n_head_kv * hp->head_dim;
     case TLPI_EXTENT_FF:
         return hp->n_ff;
+    case TLPI_EXTENT_EXPERT:
+        return hp->n_expert;
     case TLPI_EXTENT_HEAD_DIM:
         return hp->head_dim;
     case TLPI_EXTENT_HALF_ROT:

@@ -29,6 +29,7 @@ typedef enum tlpi_layer_id {
     TLPI_ATTN_OUTPUT_BIAS,
     TLPI_ATTN_POST_NORM,
     TLPI_FFN_NORM,
+    TLPI_FFN_ROUTER,
     TLPI_FFN_GATE,
     TLPI_FFN_UP,
     TLPI_FFN_DOWN,
@@ -61,7 +62,8 @@ typedef enum tlpi_extent {
     TLPI_EXTENT_EMBD,
     TLPI_EXTENT_HEAD,    /* head_dim elements for each query head */
     TLPI_EXTENT_HEAD_KV, /* head_dim elements for each kv head */
-    TLPI_EXTENT_FF,
+    TLPI_EXTENT_FF,      /* hidden units; of one expert */
+    TLPI_EXTENT_EXPERT,
     TLPI_EXTENT_HEAD_DIM,
     TLPI_EXTENT_HALF_ROT,
     TLPI_EXTENT_VOCAB
@@ -75,6 +77,7 @@ typedef enum tlpi_need {
     TLPI_NEED_HEAD_NORM,  /* only those with norms of heads have it */
     TLPI_NEED_ROW_NORM,   /* only those with norms of whole rows of heads */
     TLPI_NEED_POST_NORM,  /* only those with norms of outputs have it */
+    TLPI_NEED_EXPERTS,    /* only models whose layers have experts have it */
     TLPI_OPTIONAL
 } tlpi_need;
 
@@ -87,11 +90,16 @@ typedef enum tlpi_owner {
 } tlpi_owner;
 
 typedef struct tlpi_tensor_row {
-    const char *name; /* behind "blk.N." for layers */
+    const char *name;  /* behind "blk.N." for layers */
+    const char *stack; /* its name in models whose layers have experts, where
+                          the tensor is a stack: a matrix for each expert; NULL:
+                          it is none */
     tlpi_half half;
     tlpi_extent rows, cols;
     tlpi_need need;
     tlpi_owner owner;
+    bool float_alone; /* it keeps its type when a model is quantised, which is
+                         F32 or F16 */
 } tlpi_tensor_row;
 
 extern const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR];
@@ -131,6 +139,12 @@ static inline bool tlpi_row_is_matrix(const tlpi_tensor_row *row)
 {
     return row->rows != TLPI_EXTENT_ONE;
 }
+
+/* The name of a row's tensor in a model. */
+const char *tlpi_row_name(const tlpi_tensor_row *row, const tlpi_hparams *hp);
+
+/* Matrices that the tensor of a row is made of: 1, or one for each expert. */
+int tlpi_row_depth(const tlpi_tensor_row *row, const tlpi_hparams *hp);
 
 /* The row of that name, or NULL; also NULL for a tensor that models of this
  * architecture do not have.  Rows of one name belong to different

@@ -27,7 +27,7 @@ static tlpi_str str_of(const char *text)
 /* Sum the sizes of all tensors, and find the type with most bytes. */
 static void count_tensors(const tlp_model *m, tlp_model_info *info)
 {
-    uint64_t bytes_of_type[TLPI_BF16 + 1] = { 0 };
+    uint64_t bytes_of_type[TLPI_MXFP4 + 1] = { 0 };
     const tlpi_dtype_info *top = NULL;
 
     for (size_t f = 0; f < m->n_file; f++) {
@@ -66,6 +66,8 @@ static void fill_info(const tlp_model *m, tlp_model_info *info)
     info->head_dim = hp->head_dim;
     info->n_vocab = hp->n_vocab;
     info->n_ctx_train = hp->n_ctx_train;
+    info->n_expert = hp->n_expert;
+    info->n_expert_used = hp->n_expert_used;
     info->bos = special->bos;
     info->eos = special->eos;
     info->eot = special->eot;
@@ -188,4 +190,11 @@ tlp_status tlpi_model_check_rows(const tlp_model *m, const char *where,
                ? refuse(m, where, what,
                         "whose ranks exchange squares of queries and keys")
                : TLP_OK;
+}
+
+tlp_status tlpi_model_check_experts(const tlp_model *m, const char *where,
+                                    const char *what)
+{
+    return m->hp.n_expert ? refuse(m, where, what, "whose layers have experts")
+                          : TLP_OK;
 }

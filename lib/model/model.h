@@ -84,13 +84,15 @@ double tlpi_rope_gain(const tlpi_hparams *hp, tlpi_rope_kind kind);
 
 /* meta.c: TLP_ENOTSUP, "WHERE: WHAT NAME models", for models whose layers have
  * norms of their outputs; no norms of their inputs; norms of whole rows of
- * queries and keys. */
+ * queries and keys; experts. */
 tlp_status tlpi_model_check_post(const tlp_model *m, const char *where,
                                  const char *what);
 tlp_status tlpi_model_check_inputs(const tlp_model *m, const char *where,
                                    const char *what);
 tlp_status tlpi_model_check_rows(const tlp_model *m, const char *where,
                                  const char *what);
+tlp_status tlpi_model_check_experts(const tlp_model *m, const char *where,
+                                    const char *what);
 
 tlp_model *tlpi_model_retain(tlp_model *m);
 

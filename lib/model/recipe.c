@@ -120,16 +120,16 @@ static bool is_in(layer_set set, int layer, const tlpi_hparams *hp)
     return false;
 }
 
-/* A place of tlpi_layer_table for "blk.LAYER.NAME"; a fused tensor with attn_v
- * in it is treated as attn_v. */
-static bool find_place(const tlp_model *m, const char *name, int *layer,
+/* The place of tlpi_layer_table for a tensor of a layer; a fused tensor with
+ * attn_v in it is treated as attn_v. */
+static bool find_place(const tlp_model *m, const tlpi_tensor *t, int *layer,
                        tlpi_layer_id *id)
 {
     char *end;
 
-    if (strncmp(name, "blk.", 4) != 0)
+    if (strncmp(t->name, "blk.", 4) != 0)
         return false;
-    long l = strtol(name + 4, &end, 10);
+    long l = strtol(t->name + 4, &end, 10);
     if (*end != '.' || l < 0 || l >= m->hp.n_layer)
         return false;
     *layer = (int)l;
@@ -141,7 +141,8 @@ static bool find_place(const tlp_model *m, const char *name, int *layer,
     }
     for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
         *id = (tlpi_layer_id)i;
-        if (strcmp(tlpi_layer_table[i].name, end + 1) == 0)
+        if (strcmp(tlpi_layer_table[i].name, end + 1) == 0 ||
+            t == m->w.layer[l].t[i]) /* a stack has another name */
             return true;
     }
     return false;
@@ -167,7 +168,7 @@ static tlpi_dtype mixed_type(const tlpi_recipe *r, const tlp_model *m,
     tlpi_layer_id id;
     int layer;
 
-    if (!find_place(m, t->name, &layer, &id))
+    if (!find_place(m, t, &layer, &id))
         return type;
     for (size_t i = 0; i < TLPI_COUNT(rules); i++) {
         const mixture_rule *rule = &rules[i];
@@ -208,9 +209,13 @@ tlpi_dtype tlpi_recipe_type(const tlpi_recipe *r, const tlp_model *m,
 {
     tlpi_dtype type = r->type;
     bool head = t == m->w.t[TLPI_OUTPUT];
+    tlpi_layer_id id;
+    int layer;
+    bool router =
+        find_place(m, t, &layer, &id) && tlpi_layer_table[id].float_alone;
 
     *wanted = t->type;
-    if (t->ne[1] == 1) /* a vector */
+    if (t->ne[1] == 1 || router) /* or a vector */
         return t->type;
     if (!pure && !head)
         type = mixed_type(r, m, t, imatrix);

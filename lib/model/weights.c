@@ -34,6 +34,21 @@ static bool is_frequencies(const char *rest)
            strcmp(rest, "attn_rot_embd") == 0;
 }
 
+/* "ffn_gate.7.weight": files of 2023 have a tensor for each expert. */
+static bool is_single_expert(const char *rest)
+{
+    static const char *const names[] = { "ffn_gate.", "ffn_up.", "ffn_down." };
+
+    for (size_t i = 0; i < TLPI_COUNT(names); i++) {
+        const char *digits = rest + strlen(names[i]);
+
+        if (strncmp(rest, names[i], strlen(names[i])) == 0 && *digits >= '0' &&
+            *digits <= '9')
+            return true;
+    }
+    return false;
+}
+
 static const char *file_of(const tlp_model *m, const tlpi_tensor *t)
 {
     return m->file[t->file]->path;
@@ -47,17 +62,43 @@ static tlp_status check_vector_type(const tlp_model *m, const tlpi_tensor *t)
     return TLP_OK;
 }
 
+/* depth: matrices of a stack, or 1. */
+static tlp_status check_stack(const tlp_model *m, const tlpi_tensor *t,
+                              int depth, int64_t rows, int64_t cols)
+{
+    char want[32] = "";
+
+    if (t->ne[0] == cols && t->ne[1] == rows && t->ne[2] == depth &&
+        t->ne[3] == 1)
+        return TLP_OK;
+    if (depth > 1)
+        snprintf(want, sizeof want, " x %d", depth);
+    return tlpi_fail(TLP_EFORMAT,
+                     "%s: tensor %s: shape %lld x %lld x %lld x %lld, "
+                     "%lld x %lld%s expected",
+                     file_of(m, t), t->name, (long long)t->ne[0],
+                     (long long)t->ne[1], (long long)t->ne[2],
+                     (long long)t->ne[3], (long long)cols, (long long)rows,
+                     want);
+}
+
 static tlp_status check_shape(const tlp_model *m, const tlpi_tensor *t,
                               int64_t rows, int64_t cols)
 {
-    if (t->ne[0] == cols && t->ne[1] == rows && t->ne[2] == 1 && t->ne[3] == 1)
-        return TLP_OK;
-    return tlpi_fail(TLP_EFORMAT,
-                     "%s: tensor %s: shape %lld x %lld x %lld x %lld, "
-                     "%lld x %lld expected",
-                     file_of(m, t), t->name, (long long)t->ne[0],
-                     (long long)t->ne[1], (long long)t->ne[2],
-                     (long long)t->ne[3], (long long)cols, (long long)rows);
+    return check_stack(m, t, 1, rows, cols);
+}
+
+/* Vectors, and matrices that decide between experts, are never rounded. */
+static tlp_status check_type(const tlp_model *m, const tlpi_tensor_row *row,
+                             const tlpi_tensor *t)
+{
+    if (!tlpi_row_is_matrix(row))
+        return check_vector_type(m, t);
+    if (row->float_alone && t->type != TLPI_F32 && t->type != TLPI_F16)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "%s: tensor %s: type %s, F32 or F16 expected",
+                         file_of(m, t), t->name, tlpi_dtype_name(t->type));
+    return TLP_OK;
 }
 
 /* The table may be left out if it has the values that the rotation uses. */
@@ -90,10 +131,10 @@ static tlp_status bind(const tlp_model *m, const tlpi_tensor **place,
         return tlpi_fail(TLP_EFORMAT, "%s: tensor %s: also in %s",
                          file_of(m, t), t->name, file_of(m, *place));
     *place = t;
-    tlp_status st = check_shape(m, t, tlpi_extent_size(row->rows, &m->hp),
+    tlp_status st = check_stack(m, t, tlpi_row_depth(row, &m->hp),
+                                tlpi_extent_size(row->rows, &m->hp),
                                 tlpi_extent_size(row->cols, &m->hp));
-    return st == TLP_OK && !tlpi_row_is_matrix(row) ? check_vector_type(m, t)
-                                                    : st;
+    return st == TLP_OK ? check_type(m, row, t) : st;
 }
 
 /* The n rows of a matrix, or elements of a vector, behind the first *done. */
@@ -173,6 +214,13 @@ static tlp_status bind_named(tlp_model *m, const tlpi_tensor *t)
                         t);
         if (is_frequencies(rest))
             return check_frequencies(m, t);
+        if (m->hp.n_expert && is_single_expert(rest))
+            return tlpi_fail(TLP_ENOTSUP,
+                             "%s: tensor %s: a tensor of one expert; one of "
+                             "all experts (ffn_gate_exps, ffn_up_exps, "
+                             "ffn_down_exps) expected, as newer converters "
+                             "write them",
+                             file_of(m, t), t->name);
     } else {
         row = tlpi_row_find(tlpi_model_table, TLPI_N_MODEL_TENSOR, t->name,
                             &m->hp);
@@ -191,7 +239,7 @@ static tlp_status check_places(const tlp_model *m,
     for (size_t i = 0; i < n; i++)
         if (tlpi_row_is_needed(&row[i], &m->hp) && !place[i])
             return tlpi_fail(TLP_EFORMAT, "%s: tensor %s%s: missing", m->path,
-                             prefix, row[i].name);
+                             prefix, tlpi_row_name(&row[i], &m->hp));
     return TLP_OK;
 }
 

@@ -124,7 +124,7 @@ static tlp_status check_order(const tlp_model *a, const tlp_model *b, int l)
         const tlpi_tensor *x = a->w.layer[l].t[cut[i].id];
         const tlpi_tensor *y = b->w.layer[l].t[cut[i].id];
 
-        for (int64_t row = 0; row < x->ne[1]; row++)
+        for (int64_t row = 0; row < x->ne[1] * x->ne[2]; row++)
             if (!are_near(x, y, row))
                 return tlpi_fail(TLP_EMISMATCH,
                                  "%s: tensor %s: row %lld: not as in %s; the "

@@ -13,12 +13,15 @@
 
 /* ==== names ============================================================== */
 
-/* Length of a matrix's name without ".weight"; 0 for a vector. */
+/* Length of a matrix's name without ".weight"; 0 for a tensor that no LoRA
+ * belongs to: a vector, a router. */
 static size_t stem_length(int id)
 {
     const tlpi_tensor_row *row = &tlpi_layer_table[id];
 
-    return tlpi_row_is_matrix(row) ? strlen(row->name) - strlen(".weight") : 0;
+    return tlpi_row_is_matrix(row) && !row->float_alone
+               ? strlen(row->name) - strlen(".weight")
+               : 0;
 }
 
 bool tlpi_lora_read_name(const char *text, tlpi_lora_name *out)
@@ -105,6 +108,10 @@ tlp_status tlpi_lora_place(tlpi_layer_lora *lora, const tlp_model *m,
         return tlpi_fail(TLP_EFORMAT,
                          "%s: tensor %s: the model has %d layers (0-%d)", where,
                          t->name, m->hp.n_layer, m->hp.n_layer - 1);
+    if (tlpi_row_depth(&tlpi_layer_table[name->id], &m->hp) > 1)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "%s: tensor %s: LoRA of experts is not supported",
+                         where, t->name);
     st = check_shape(m, name, t, where);
     if (st != TLP_OK)
         return st;
@@ -151,7 +158,7 @@ uint64_t tlpi_lora_max_bytes(const tlp_model *m)
     for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
         tlpi_layer_id id = (tlpi_layer_id)i;
 
-        if (tlpi_row_is_matrix(&tlpi_layer_table[i]))
+        if (stem_length(i))
             sum += rank * (uint64_t)(rows_of(m, id) + cols_of(m, id));
     }
     return sum * sizeof(float) * (uint64_t)m->hp.n_layer;

@@ -74,6 +74,11 @@ static tlp_status check_stages(const tlp_model *m, const tlpi_stage *stage,
             return tlpi_fail(TLP_EINVAL,
                              "%s: stage %d: mode %d does not fit %d layers",
                              where, i, s->mode, s->n_member);
+        if (s->mode == TLP_MODE_MERGE &&
+            tlpi_model_check_experts(m, where,
+                                     "mode merge is not supported "
+                                     "for") != TLP_OK)
+            return TLP_ENOTSUP;
         for (int j = 0; j < s->n_member; j++) {
             int l = s->layers[j];
             if (l < 0 || l >= m->hp.n_layer)

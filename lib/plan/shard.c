@@ -32,6 +32,16 @@ static int block_of(const tlpi_tensor *t)
     return tlpi_dtype_get((uint32_t)t->type)->block;
 }
 
+/* Bytes that a token reads: of a stack those of the experts that it chooses. */
+static uint64_t bytes_of(const tlpi_hparams *hp, const tlpi_tensor_row *row,
+                         const tlpi_tensor *t)
+{
+    uint64_t n_expert = (uint64_t)tlpi_row_depth(row, hp);
+
+    return n_expert > 1 ? t->n_bytes / n_expert * (uint64_t)hp->n_expert_used
+                        : t->n_bytes;
+}
+
 /* Add a matrix to a member: its bytes, and the distance between legal cuts of
  * its columns.  Quantised rows can be cut only between blocks. */
 static void add_matrix(tlpi_member *m, const tlpi_hparams *hp,
@@ -41,10 +51,10 @@ static void add_matrix(tlpi_member *m, const tlpi_hparams *hp,
     tlpi_axis cols = tlpi_extent_axis(row->cols);
     int block = block_of(t), unit = tlpi_axis_unit(cols, hp);
     int *step = cols == TLPI_AXIS_FF ? &m->ff_step : &m->head_step;
+    uint64_t n = bytes_of(hp, row, t);
 
-    *(row->half == TLPI_HALF_ATTN ? &m->attn_bytes : &m->ffn_bytes) +=
-        t->n_bytes;
-    bytes[tlpi_row_axis(row)] += t->n_bytes;
+    *(row->half == TLPI_HALF_ATTN ? &m->attn_bytes : &m->ffn_bytes) += n;
+    bytes[tlpi_row_axis(row)] += n;
     if (cols != TLPI_AXIS_WHOLE)
         *step = lcm(*step, block / gcd(block, unit));
 }
@@ -56,7 +66,7 @@ static tlpi_member member_of(const tlp_model *m, int layer)
     uint64_t bytes[TLPI_N_AXIS] = { 0 };
 
     for (size_t i = 0; i < TLPI_N_LAYER_TENSOR; i++)
-        if (tlpi_row_is_matrix(&tlpi_layer_table[i]))
+        if (l->t[i] && tlpi_row_is_matrix(&tlpi_layer_table[i]))
             add_matrix(&member, &m->hp, &tlpi_layer_table[i], l->t[i], bytes);
     member.head_bytes = bytes[TLPI_AXIS_HEAD] / (uint64_t)m->hp.n_head;
     member.kv_bytes = bytes[TLPI_AXIS_HEAD_KV] / (uint64_t)m->hp.n_head_kv;

@@ -11,7 +11,7 @@
 #include "base/base.h"
 
 typedef struct tlpi_member {
-    uint64_t attn_bytes, ffn_bytes; /* of the matrices */
+    uint64_t attn_bytes, ffn_bytes; /* of the matrices that a token reads */
     uint64_t head_bytes, kv_bytes;  /* rows and columns of a query head; rows of
                                        a  kv head */
     int head_step, ff_step; /* cuts are at multiples of these, and at the end */

@@ -20,9 +20,11 @@ static size_t times(size_t a, size_t b)
 }
 
 /* Widths of a stage; qkv and hidden are floats a token. */
-static void widen(tlpi_needs *max, const tlpi_stage_shard *s, int h)
+static void widen(tlpi_needs *max, const tlpi_stage_shard *s,
+                  const tlpi_hparams *hp)
 {
     size_t qkv = 0, hidden = 0;
+    int h = hp->head_dim;
 
     for (int j = 0; j < s->n_attn; j++) {
         int kv = s->attn[j].kv1 - s->attn[j].kv0;
@@ -32,7 +34,7 @@ static void widen(tlpi_needs *max, const tlpi_stage_shard *s, int h)
     }
     for (int j = 0; j < s->n_ffn; j++) {
         int ff = s->ffn[j].ff1 - s->ffn[j].ff0;
-        hidden += (size_t)ff;
+        hidden += (size_t)ff * (size_t)tlpi_n_used(hp);
         max->cols = TLPI_MAX(max->cols, ff);
     }
     max->qkv = TLPI_MAX(max->qkv, qkv);
@@ -54,7 +56,7 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r)
         const tlpi_program *p = &r->program[i];
 
         for (int j = 0; j < p->plan->n_stage; j++)
-            widen(&n, tlpi_shard_at(p->shards, j, r->rank), hp->head_dim);
+            widen(&n, tlpi_shard_at(p->shards, j, r->rank), hp);
         n.members = TLPI_MAX(n.members, tlpi_plan_max_members(p->plan));
         n_track = TLPI_MAX(n_track, p->plan->n_track);
         n.cols = TLPI_MAX(n.cols, tlpi_program_lora_rank(p->plan, r->cfg));
@@ -69,6 +71,7 @@ tlpi_needs tlpi_memory_needs(const tlpi_rank *r)
     if (tlpi_arch_get(hp)->qk_norm == TLPI_QK_NORM_ROWS)
         n.squares = times(t, 2 * (size_t)n.members);
     n.hidden = times(t, n.hidden);
+    n.scores = times(t, (size_t)hp->n_expert * (size_t)n.parts);
     n.rows = times((size_t)3 * TLPI_LOGIT_CHUNK, d);
     n.logits =
         times(TLPI_LOGIT_CHUNK, (size_t)TLPI_MAX(1, vocab[1] - vocab[0]));

@@ -57,6 +57,13 @@ static inline float *tlpi_hidden(const tlpi_pass *p, const tlpi_rank_ffn *f)
     return p->buf->hidden + (size_t)p->n_tok * f->at;
 }
 
+/* Scores of the router of feed-forward part i, [T][n_expert]. */
+static inline float *tlpi_scores(const tlpi_pass *p, int i)
+{
+    return p->buf->scores +
+           (size_t)i * (size_t)p->n_tok * (size_t)p->hp->n_expert;
+}
+
 /* ==== tap.c ============================================================== */
 
 /* At a place of a stage: correct the values there, then show them. */

@@ -140,7 +140,7 @@ static tlp_status load_part(const source *src, tlpi_half half,
         tlpi_slice s = tlpi_row_slice(row, &src->p->store->model->hp, part);
 
         if (row->half != half || row->owner == TLPI_OWNER_MEMBER ||
-            (row->owner == TLPI_OWNER_FIRST && !first))
+            (row->owner == TLPI_OWNER_FIRST && !first) || !tensor_of(src, id))
             continue;
         TLP_TRY(tlpi_row_is_matrix(row)
                     ? load_matrix(src, id, s, &out->w[i])
@@ -205,7 +205,7 @@ static tlp_status load_parts(tlpi_program *p, const tlpi_stage *stage,
 
         TLP_TRY(load_ffn(&src, &shard->ffn[i], f));
         f->at = at;
-        at += (size_t)f->n_ff;
+        at += (size_t)f->n_ff * (size_t)tlpi_n_used(&p->store->model->hp);
     }
 done:
     return st;

@@ -30,6 +30,7 @@ static tlp_status create_backend(tlpi_rank *r, const tlpi_needs *n,
         .max_cols = n->cols,
         .max_terms = n->terms,
         .max_attn = n->parts,
+        .max_used = r->model->hp.n_expert_used,
         .n_seq = cfg->n_seq,
         .n_index = tlpi_kv_n_index(cfg->n_ctx),
     };
@@ -59,9 +60,14 @@ static tlp_status create_scratch(tlpi_rank *r, const tlpi_needs *n)
 {
     const int *vocab = r->program->shards->vocab + r->rank;
     const tlpi_hparams *hp = &r->model->hp;
+    const tlpi_route_rule rule = { .n_expert = hp->n_expert,
+                                   .n_used = hp->n_expert_used,
+                                   .norm = hp->expert_norm,
+                                   .scale = hp->expert_scale };
     const tlpi_scratch_setup setup = { .env = r->env,
                                        .exchange = &r->exchange,
                                        .needs = n,
+                                       .rule = hp->n_expert ? &rule : NULL,
                                        .n_batch = r->cfg->n_batch,
                                        .n_embd = hp->n_embd,
                                        .n_vocab = hp->n_vocab,

@@ -36,6 +36,8 @@ static tlp_status create_activations(tlpi_scratch *s, tlpi_exchange *x,
     TLP_TRY(buffer(s, &s->qkv, n->qkv));
     if (n->squares)
         TLP_TRY(exchanged_buffer(s, x, &s->squares, n->squares));
+    if (n->scores)
+        TLP_TRY(buffer(s, &s->scores, n->scores));
     TLP_TRY(buffer(s, &s->hidden, n->hidden));
     TLP_TRY(buffer(s, &s->rows, n->rows));
 done:
@@ -58,6 +60,22 @@ static tlp_status create_lists(tlpi_scratch *s, const tlpi_needs *n)
                    s->attn && s->square && s->norms
                ? TLP_OK
                : tlpi_fail_nomem_for("activations");
+}
+
+/* A part of a stage chooses its own experts. */
+static tlp_status create_routes(tlpi_scratch *s, const tlpi_route_rule *rule,
+                                int n)
+{
+    tlp_status st = TLP_OK;
+
+    s->route = tlpi_calloc(s->env, (size_t)n, sizeof(*s->route));
+    if (!s->route)
+        return tlpi_fail_nomem_for("activations");
+    for (; s->n_route < n; s->n_route++)
+        TLP_TRY(
+            s->b->ops->routes_create(s->b, &s->route[s->n_route].routes, rule));
+done:
+    return st;
 }
 
 static tlp_status create_host(tlpi_scratch *s, int n_vocab, int n_rank)
@@ -90,6 +108,8 @@ tlp_status tlpi_scratch_create(tlpi_scratch *s, const tlpi_scratch_setup *setup)
                          .logit_cols = setup->logit_cols };
     TLP_TRY(create_activations(s, x, setup->needs));
     TLP_TRY(create_lists(s, setup->needs));
+    if (setup->rule)
+        TLP_TRY(create_routes(s, setup->rule, setup->needs->parts));
     TLP_TRY(create_host(s, setup->n_vocab, x->comm->size));
     st = tlpi_scratch_fit_logits(s, TLPI_LOGIT_CHUNK);
 done:
@@ -98,12 +118,16 @@ done:
 
 void tlpi_scratch_free(tlpi_scratch *s)
 {
-    float *all[] = { s->x,       s->delta,  s->acc, s->track, s->norm,  s->qkv,
-                     s->squares, s->hidden, s->low, s->rows,  s->logits };
+    float *all[] = { s->x,      s->delta, s->acc,     s->track,
+                     s->norm,   s->qkv,   s->squares, s->scores,
+                     s->hidden, s->low,   s->rows,    s->logits };
 
     for (size_t i = 0; s->b && i < TLPI_COUNT(all); i++)
         s->b->ops->buffer_free(s->b, all[i]);
+    for (int i = 0; i < s->n_route; i++)
+        s->b->ops->routes_free(s->b, s->route[i].routes);
     if (s->env) {
+        tlpi_free(s->env, s->route);
         tlpi_free(s->env, s->term);
         tlpi_free(s->env, s->mm);
         tlpi_free(s->env, s->low_term);

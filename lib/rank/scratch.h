@@ -37,7 +37,7 @@ typedef struct tlpi_needs {
     int terms; /* matrices that one call multiplies by, without LoRA */
     int cols;  /* longest input row of any matmul */
     /* Floats of each of its buffers, SIZE_MAX beyond all memory. */
-    size_t x, acc, track, norm, qkv, squares, hidden, rows, logits;
+    size_t x, acc, track, norm, qkv, squares, scores, hidden, rows, logits;
 } tlpi_needs;
 
 typedef struct tlpi_scratch {
@@ -58,7 +58,10 @@ typedef struct tlpi_scratch {
     float *qkv;     /* queries, keys, values and outputs of all parts */
     float *squares; /* [n_row][2][T] of rows of queries and keys that are
                        normalised as a whole; NULL: the model has none */
-    float *hidden;  /* feed-forward hidden units of all parts, [T][n_ff] each */
+    float *scores;  /* [part][T][n_expert] of routers; NULL: the model has none
+                     */
+    float *hidden;  /* feed-forward hidden units of all parts, [T][n_ff] each;
+                       of experts [T * n_used][n_ff] */
     float *low;     /* [T][low_cols] down x of low-rank corrections, a x of
                        LoRA */
     float *rows;    /* [3][logit_chunk][d] rows of x, delta; normalised */
@@ -75,6 +78,9 @@ typedef struct tlpi_scratch {
     tlpi_attn *attn;
     tlpi_square *square;
     tlpi_norm *norms;
+    tlpi_route *route; /* [n_route] whose routes are the scratch's */
+    int n_route;       /* parts of the widest stage; 0: the model has no experts
+                        */
 
     /* Host memory. */
     float *seen;           /* [n_batch][d] what a probe is shown, or NULL */
@@ -89,6 +95,7 @@ typedef struct tlpi_scratch_setup {
     const tlpi_env *env;
     tlpi_exchange *exchange;
     const tlpi_needs *needs;
+    const tlpi_route_rule *rule; /* of the model's routers, or NULL */
     int n_batch, n_embd, n_vocab;
     int logit_cols;
 } tlpi_scratch_setup;

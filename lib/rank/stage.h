@@ -40,7 +40,7 @@ typedef struct tlpi_rank_attn {
     size_t at; /* floats a token into tlpi_scratch.qkv: q, o, k, v */
 } tlpi_rank_attn;
 
-/* Feed-forward columns of one member. */
+/* Feed-forward columns of one member; of each of its experts. */
 typedef struct tlpi_rank_ffn {
     int member;
     int norm; /* member whose ffn_norm it reads through */

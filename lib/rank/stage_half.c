@@ -252,11 +252,39 @@ void tlpi_project_each(const tlpi_pass *p, const tlpi_rank_stage *s)
 
 /* ==== feed-forward ======================================================= */
 
+/* The experts that part i reads; NULL: it is none of experts. */
+static const tlpi_routes *routes_of(const tlpi_pass *p, int i)
+{
+    return p->buf->n_route ? p->buf->route[i].routes : NULL;
+}
+
+/* Each part's router chooses by what the part itself reads.  The ranks that
+ * hold parts of one member read equal bits, so that they choose alike. */
+static void route(const tlpi_pass *p, const tlpi_rank_stage *s)
+{
+    for (int i = 0; i < s->n_ffn; i++) {
+        const tlpi_rank_ffn *f = &s->ffn[i];
+        float *score = tlpi_scores(p, i);
+
+        p->buf->term[i] = (tlpi_term){ f->t.w[TLPI_FFN_ROUTER],
+                                       tlpi_input(p, f->norm), 1, NULL };
+        p->buf->mm[i] =
+            (tlpi_matmul){ &p->buf->term[i], 1, NULL, false, score };
+        p->buf->route[i].score = score;
+    }
+    if (s->n_ffn == 0)
+        return;
+    p->b->ops->matmul(p->b, p->n_tok, p->buf->mm, s->n_ffn);
+    p->b->ops->route(p->b, p->n_tok, p->buf->route, s->n_ffn);
+}
+
 /* hidden = fn(gate x) * (up x) of all parts, x = norm[part.norm] */
 void tlpi_expand(const tlpi_pass *p, const tlpi_rank_stage *s)
 {
     tlpi_lora_call lora = tlpi_lora_begin(p);
 
+    if (p->buf->n_route)
+        route(p, s);
     for (int i = 0; i < s->n_ffn; i++) {
         const tlpi_rank_ffn *f = &s->ffn[i];
         const float *x = tlpi_input(p, f->norm);
@@ -269,6 +297,7 @@ void tlpi_expand(const tlpi_pass *p, const tlpi_rank_stage *s)
             .gate_fn = tlpi_arch_get(p->hp)->gate,
             .gate_more = tlpi_lora_term(&lora, &f->t, TLPI_FFN_GATE, x, 1),
             .up_more = tlpi_lora_term(&lora, &f->t, TLPI_FFN_UP, x, 1),
+            .routes = routes_of(p, i),
         };
     }
     tlpi_lora_run(&lora);
@@ -276,12 +305,16 @@ void tlpi_expand(const tlpi_pass *p, const tlpi_rank_stage *s)
         p->b->ops->gate_up(p->b, p->n_tok, p->buf->gate_up, s->n_ffn);
 }
 
-/* The terms of a part's down projection; returns how many. */
-static int down_terms(tlpi_lora_call *lora, const tlpi_rank_stage *s,
-                      const tlpi_rank_ffn *f, tlpi_term *term)
+/* The terms of part i's down projection; returns how many. */
+static int down_terms(tlpi_lora_call *lora, const tlpi_rank_stage *s, int i,
+                      tlpi_term *term)
 {
-    return tlpi_lora_terms(lora, &f->t, TLPI_FFN_DOWN, tlpi_hidden(lora->p, f),
-                           s->ffn_gain[f->member], term);
+    const tlpi_rank_ffn *f = &s->ffn[i];
+    int n = tlpi_lora_terms(lora, &f->t, TLPI_FFN_DOWN, tlpi_hidden(lora->p, f),
+                            s->ffn_gain[f->member], term);
+
+    term->routes = routes_of(lora->p, i);
+    return n;
 }
 
 /* delta (+)= sum over the parts of their down projections */
@@ -291,7 +324,7 @@ static void contract(const tlpi_pass *p, const tlpi_rank_stage *s, bool add)
     tlpi_lora_call lora = tlpi_lora_begin(p);
 
     for (int i = 0; i < s->n_ffn; i++)
-        m.n_term += down_terms(&lora, s, &s->ffn[i], &p->buf->term[m.n_term]);
+        m.n_term += down_terms(&lora, s, i, &p->buf->term[m.n_term]);
     tlpi_lora_run(&lora);
     if (s->n_ffn)
         p->b->ops->matmul(p->b, p->n_tok, &m, 1);
@@ -353,7 +386,7 @@ void tlpi_project_ffns(const tlpi_pass *p, const tlpi_rank_stage *s,
     int n = 0;
 
     for (int i = 0; i < s->n_ffn; i++) {
-        int n_term = down_terms(&lora, s, &s->ffn[i], term);
+        int n_term = down_terms(&lora, s, i, term);
 
         if (tlpi_begins_member(s, i))
             mm[n++] =

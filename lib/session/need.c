@@ -48,7 +48,7 @@ static tlp_status configure(tlpi_session_config *cfg, const tlp_plan *plan,
                          "session option n_rank: 0, the number of processes "
                          "expected");
     tlpi_config_init(cfg, o, plan->model, &group);
-    return tlpi_config_devices(cfg, o, &group);
+    return tlpi_config_devices(cfg, o, plan->model, &group);
 }
 
 tlp_status tlp_session_need(tlp_need *out, tlp_plan *plan,

@@ -66,7 +66,7 @@ tlp_status tlp_session_create(tlp_session **out, tlp_plan *plan,
                           "rank 0",
                           group.rank, group.n_rank));
     tlpi_config_init(&s->cfg, &o, plan->model, &group);
-    TLP_TRY(tlpi_config_devices(&s->cfg, &o, &group));
+    TLP_TRY(tlpi_config_devices(&s->cfg, &o, plan->model, &group));
     TLP_TRY(tlpi_shards_create(&s->shards, plan, s->cfg.n_rank));
     TLP_TRY(tlpi_config_pages(&s->cfg, &o, plan, s->shards));
     if (s->cfg.remote)

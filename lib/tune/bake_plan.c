@@ -73,9 +73,11 @@ static int count_sites(const tlp_plan *p, int halves)
 
 static tlp_status check_plan(const tlp_plan *p)
 {
-    tlp_status st =
-        tlpi_model_check_post(p->model, "plan", "baking is not supported for");
+    static const char what[] = "baking is not supported for";
+    tlp_status st = tlpi_model_check_post(p->model, "plan", what);
 
+    if (st == TLP_OK)
+        st = tlpi_model_check_experts(p->model, "plan", what);
     if (st != TLP_OK)
         return st;
     if (p->model->vocab_only)

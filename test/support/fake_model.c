@@ -61,6 +61,7 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
                             .n_rot = s->head_dim,
                             .rope_theta = 10000,
                             .rope_scale = 1,
+                            .expert_scale = 1,
                             .norm_eps = 1e-5f,
                             .embedding_scale = 1,
                             .residual_scale = 1,
@@ -73,7 +74,7 @@ tlp_model *fake_model(const fake_shape *s, const tlpi_dtype *type,
     for (int l = 0; l < s->n_layer; l++) {
         for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
             const tlpi_tensor_row *row = &tlpi_layer_table[i];
-            if (tlpi_row_is_matrix(row))
+            if (tlpi_row_is_matrix(row) && tlpi_row_is_needed(row, &m->hp))
                 layer[l].t[i] = matrix(&k, tlpi_extent_size(row->rows, &m->hp),
                                        tlpi_extent_size(row->cols, &m->hp));
         }

@@ -64,6 +64,11 @@ tiny_spec golden_spec(const char *name)
         s.window = 0;
     if (strstr(name, "-head24"))
         s.head_dim = 24;
+    s.raw_weights = strstr(name, "-raw");
+    if (strstr(name, "-experts")) {
+        s.n_expert = 5;
+        s.n_used = 2;
+    }
     set_scaling(&s, name);
     return s;
 }

@@ -12,6 +12,15 @@
 #include "ref_adjust.h"
 #include "ref_impl.h"
 
+/* Matrices that are single. */
+static bool takes_lora(const tlp_model *m, int layer, int id)
+{
+    const tlpi_tensor_row *row = &tlpi_layer_table[id];
+
+    return m->w.layer[layer].t[id] && tlpi_row_is_matrix(row) &&
+           !row->float_alone && tlpi_row_depth(row, &m->hp) == 1;
+}
+
 float *lora_fill(tlpi_fitted_lora *lora, const tlp_model *m, int rank,
                  uint64_t seed)
 {
@@ -20,7 +29,7 @@ float *lora_fill(tlpi_fitted_lora *lora, const tlp_model *m, int rank,
 
     for (int l = 0; l < m->hp.n_layer; l++)
         for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++)
-            if (tlpi_row_is_matrix(&tlpi_layer_table[i]))
+            if (takes_lora(m, l, i))
                 n += (size_t)rank * (size_t)(m->w.layer[l].t[i]->ne[0] +
                                              m->w.layer[l].t[i]->ne[1]);
     all = at = malloc(n * sizeof *all);
@@ -32,7 +41,7 @@ float *lora_fill(tlpi_fitted_lora *lora, const tlp_model *m, int rank,
         for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
             const tlpi_tensor *w = m->w.layer[l].t[i];
 
-            if (!tlpi_row_is_matrix(&tlpi_layer_table[i]) || ++k % 3 == 0)
+            if (!takes_lora(m, l, i) || ++k % 3 == 0)
                 continue;
             lora[l].pair[i] =
                 (tlpi_fitted_lowrank){ rank, at, at + rank * w->ne[0] };

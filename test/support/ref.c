@@ -41,13 +41,6 @@ void ref_input(const ref_model *m, const ref_array *norm, double *other,
     correct(m, c, in, n, in);
 }
 
-static double gate(const ref_model *m, double x)
-{
-    return m->gelu
-               ? x / 2 * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)))
-               : x / (1 + exp(-x));
-}
-
 static void scale(double *x, size_t n, double gain)
 {
     for (size_t i = 0; i < n; i++)
@@ -123,21 +116,13 @@ static double *ffn(const ref_model *m, const ref_layer *const *l,
                    const ref_member *a, int i, int by, const double *x, int n,
                    int u0, int u1)
 {
-    size_t d = (size_t)m->d, ff = (size_t)m->n_ff;
+    size_t d = (size_t)m->d;
     double *in = ref_zeros((size_t)n * d), *y = ref_zeros((size_t)n * d);
-    double *g = ref_zeros((size_t)n * ff), *u = ref_zeros((size_t)n * ff);
 
     ref_input(m, &l[by]->t[FFN_NORM], a[by].ffn_norm, &a[by].ffn_in, x, n, in);
-    ref_linear(&l[i]->t[FFN_GATE], NULL, in, n, m->d, g);
-    ref_linear(&l[i]->t[FFN_UP], NULL, in, n, m->d, u);
-    for (size_t j = 0; j < (size_t)n * ff; j++) {
-        int unit = (int)(j % ff);
-
-        g[j] = unit >= u0 && unit < u1 ? gate(m, g[j]) * u[j] : 0;
-    }
-    ref_linear(&l[i]->t[FFN_DOWN], NULL, g, n, m->n_ff, y);
+    ref_units(m, l[i], in, n, u0, u1, y);
     scale(y, (size_t)n * d, m->residual_scale);
-    free(in), free(g), free(u);
+    free(in);
     return y;
 }
 

@@ -24,6 +24,7 @@ enum {
     K_NORM,
     ATTN_POST,
     FFN_NORM,
+    FFN_ROUTER,
     FFN_GATE,
     FFN_UP,
     FFN_DOWN,
@@ -46,7 +47,12 @@ struct ref_model {
     int n_layer, d, n_ff, n_head, n_head_kv, hd, n_vocab, n_rot;
     bool neighbours; /* rotation pairs (2i, 2i+1), else (i, i + n_rot/2) */
     bool gelu;       /* of gates, else SiLU */
-    bool row_norms;  /* Q_NORM and K_NORM are of whole rows, not of heads */
+    int n_expert;    /* FFN_GATE to FFN_DOWN hold a matrix for each; 0: none */
+    int n_used;
+    bool all_share; /* weights of experts are the softmax over all experts, and
+                       not over those that are used */
+    double expert_scale;
+    bool row_norms; /* Q_NORM and K_NORM are of whole rows, not of heads */
     double eps;
     double embedding_scale, residual_scale, attention_scale, logit_scale;
     double *inv_freq;        /* [n_rot/2] */
@@ -108,5 +114,11 @@ void ref_rows_add(const ref_model *m, const ref_layer *l, const ref_member *a,
 /* The norms of queries and keys: of each head, or of rows. */
 void ref_norm_qk(const ref_model *m, const ref_layer *l, double *q, double *k,
                  int n, const ref_rows *rows);
+/* ==== ref_ffn.c ========================================================== */
+
+/* y [n][d] = what hidden units [u0, u1) add, of every expert that a row uses;
+ * in [n][d]; y is zero before. */
+void ref_units(const ref_model *m, const ref_layer *l, const double *in, int n,
+               int u0, int u1, double *y);
 
 #endif

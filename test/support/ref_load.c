@@ -14,9 +14,14 @@ static const char *const tensor_names[N_TENSOR] = {
     "attn_v.weight",      "attn_output.weight",  "attn_q.bias",
     "attn_k.bias",        "attn_v.bias",         "attn_output.bias",
     "attn_q_norm.weight", "attn_k_norm.weight",  "post_attention_norm.weight",
-    "ffn_norm.weight",    "ffn_gate.weight",     "ffn_up.weight",
-    "ffn_down.weight",    "post_ffw_norm.weight"
+    "ffn_norm.weight",    "ffn_gate_inp.weight", "ffn_gate.weight",
+    "ffn_up.weight",      "ffn_down.weight",     "post_ffw_norm.weight"
 };
+
+/* Of experts. */
+static const char *const stack_names[] = { "ffn_gate_exps.weight",
+                                           "ffn_up_exps.weight",
+                                           "ffn_down_exps.weight" };
 
 /* What the architecture's name says. */
 typedef struct ref_form {
@@ -34,6 +39,7 @@ static const ref_form forms[] = {
     { .arch = "llama", .neighbours = true },
     { .arch = "qwen2" },
     { .arch = "qwen3" },
+    { .arch = "qwen3moe" },
     { .arch = "granite", .neighbours = true },
     { .arch = "smollm3", .neighbours = true, .no_rope_step = 4 },
     { .arch = "gemma3",
@@ -85,7 +91,7 @@ static ref_array load(const tlpi_gguf *g, const char *name, bool need)
             ref_die("no tensor", name);
         return a;
     }
-    a.n = (size_t)(t->ne[0] * t->ne[1]);
+    a.n = (size_t)(t->ne[0] * t->ne[1] * t->ne[2]);
     a.x = ref_zeros(a.n);
     float *f = malloc(a.n * sizeof *f);
     if (!f)
@@ -224,6 +230,13 @@ static void split_layer(const ref_model *m, const tlpi_gguf *g, int l,
     free(qkv.x);
 }
 
+static const char *name_of(const ref_model *m, int tensor)
+{
+    return m->n_expert && tensor >= FFN_GATE && tensor <= FFN_DOWN
+               ? stack_names[tensor - FFN_GATE]
+               : tensor_names[tensor];
+}
+
 static void load_tensors(ref_model *m, const tlpi_gguf *g, int l, bool gate_up)
 {
     ref_layer *layer = &m->layer[l];
@@ -231,7 +244,7 @@ static void load_tensors(ref_model *m, const tlpi_gguf *g, int l, bool gate_up)
     for (int i = 0; i < N_TENSOR; i++) {
         char name[64];
 
-        snprintf(name, sizeof name, "blk.%d.%s", l, tensor_names[i]);
+        snprintf(name, sizeof name, "blk.%d.%s", l, name_of(m, i));
         layer->t[i] = load(g, name, false);
     }
     split_layer(m, g, l, gate_up, layer);
@@ -239,6 +252,21 @@ static void load_tensors(ref_model *m, const tlpi_gguf *g, int l, bool gate_up)
         if (!layer->t[i].x && ((i >= ATTN_Q && i <= ATTN_OUT) ||
                                (i >= FFN_GATE && i <= FFN_DOWN)))
             ref_die("no tensor", tensor_names[i]);
+}
+
+static void load_experts(ref_model *m, const tlpi_gguf *g, const char *arch)
+{
+    bool norm = true;
+
+    m->n_expert = get_int(g, arch, "expert_count", 0);
+    m->n_used = get_int(g, arch, "expert_used_count", 0);
+    m->expert_scale = get_float(g, arch, "expert_weights_scale", 1);
+    if (tlpi_gguf_get_bool(g, key_of(arch, "expert_weights_norm"), false,
+                           &norm))
+        ref_die("key", "expert_weights_norm");
+    m->all_share = !norm;
+    if (m->n_expert)
+        m->n_ff = get_int(g, arch, "expert_feed_forward_length", m->n_ff);
 }
 
 static void load_layers(ref_model *m, const tlpi_gguf *g, const char *arch)
@@ -283,6 +311,7 @@ ref_model *ref_open(const char *path)
     m->n_layer = get_int(g, arch, "block_count", -1);
     m->d = get_int(g, arch, "embedding_length", -1);
     m->n_ff = get_int(g, arch, "feed_forward_length", -1);
+    load_experts(m, g, arch);
     m->n_head = get_int(g, arch, "attention.head_count", -1);
     m->n_head_kv = get_int(g, arch, "attention.head_count_kv", m->n_head);
     m->hd = get_int(g, arch, "attention.key_length", m->d / m->n_head);

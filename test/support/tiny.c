@@ -7,18 +7,18 @@
  */
 #include "tiny_meta.h"
 
-#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MAX_SPLIT 64
 
 typedef struct plan_tensor {
     char name[64];
     int64_t cols, rows; /* rows 0: a vector */
+    int64_t depth;      /* matrices of a stack, else 1 */
+    bool exact;         /* F32 whatever the type of matrices */
     float mean, scale;  /* values: mean + scale * noise of variance 1 */
 } plan_tensor;
 
@@ -94,7 +94,7 @@ static void add(plan_list *list, const char *name, int64_t rows, int64_t cols,
     }
     plan_tensor *t = &list->at[list->n++];
     *t = (plan_tensor){
-        .rows = rows, .cols = cols, .mean = mean, .scale = scale
+        .rows = rows, .cols = cols, .depth = 1, .mean = mean, .scale = scale
     };
     snprintf(t->name, sizeof t->name, "%s", name);
 }
@@ -103,6 +103,14 @@ static void add_matrix(plan_list *list, const char *name, int64_t rows,
                        int64_t cols)
 {
     add(list, name, rows, cols, 0, 1 / sqrtf((float)cols));
+}
+
+/* A matrix for each expert. */
+static void add_stack(plan_list *list, const char *name, int64_t depth,
+                      int64_t rows, int64_t cols)
+{
+    add_matrix(list, name, rows, cols);
+    list->at[list->n - 1].depth = depth;
 }
 
 static void add_norm(plan_list *list, const char *name, int64_t n)
@@ -143,9 +151,17 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
         add_norm(list, NAME("post_attention_norm.weight"), d);
     if (!form->raw)
         add_norm(list, NAME("ffn_norm.weight"), d);
-    add_matrix(list, NAME("ffn_gate.weight"), s->n_ff, d);
-    add_matrix(list, NAME("ffn_up.weight"), s->n_ff, d);
-    add_matrix(list, NAME("ffn_down.weight"), d, s->n_ff);
+    if (s->n_expert) {
+        add_matrix(list, NAME("ffn_gate_inp.weight"), s->n_expert, d);
+        list->at[list->n - 1].exact = true;
+        add_stack(list, NAME("ffn_gate_exps.weight"), s->n_expert, s->n_ff, d);
+        add_stack(list, NAME("ffn_up_exps.weight"), s->n_expert, s->n_ff, d);
+        add_stack(list, NAME("ffn_down_exps.weight"), s->n_expert, d, s->n_ff);
+    } else {
+        add_matrix(list, NAME("ffn_gate.weight"), s->n_ff, d);
+        add_matrix(list, NAME("ffn_up.weight"), s->n_ff, d);
+        add_matrix(list, NAME("ffn_down.weight"), d, s->n_ff);
+    }
     if (form->post_norms)
         add_norm(list, NAME("post_ffw_norm.weight"), d);
 #undef NAME
@@ -171,16 +187,22 @@ static void add_all(plan_list *list, const tiny_spec *s)
 
 static tlpi_dtype type_of(const plan_tensor *t, tlpi_dtype wanted)
 {
-    if (t->rows == 0)
+    if (t->rows == 0 || t->exact)
         return TLPI_F32;
     if (t->cols % tlpi_dtype_get(wanted)->block == 0)
         return wanted;
     return t->cols % 32 == 0 ? TLPI_Q8_0 : TLPI_F16;
 }
 
+/* Rows of all matrices; a vector is one. */
+static int64_t rows_of(const plan_tensor *t)
+{
+    return t->rows ? t->rows * t->depth : 1;
+}
+
 static size_t tensor_bytes(const plan_tensor *t, tlpi_dtype type)
 {
-    return (size_t)(t->rows ? t->rows : 1) * tlpi_row_bytes(type, t->cols);
+    return (size_t)rows_of(t) * tlpi_row_bytes(type, t->cols);
 }
 
 static void fill(const plan_tensor *t, const tiny_spec *s, uint8_t *data)
@@ -192,7 +214,7 @@ static void fill(const plan_tensor *t, const tiny_spec *s, uint8_t *data)
 
     if (!row)
         abort();
-    for (int64_t r = 0; r < (t->rows ? t->rows : 1); r++) {
+    for (int64_t r = 0; r < rows_of(t); r++) {
         for (int64_t c = 0; c < t->cols; c++)
             row[c] = t->mean + t->scale * noise(&state);
         tlpi_quantize(type, row, data + (size_t)r * row_bytes, t->cols);
@@ -205,8 +227,8 @@ static void write_tensors(gw_file *w, const plan_tensor *t, int n,
                           const char *name, const tiny_spec *s)
 {
     tlpi_dtype type = type_of(t, s->type);
-    int n_dim = t->rows ? 2 : 1;
-    uint64_t ne[2] = { (uint64_t)t->cols, 0 };
+    int n_dim = t->depth > 1 ? 3 : t->rows ? 2 : 1;
+    uint64_t ne[3] = { (uint64_t)t->cols, 0, (uint64_t)t->depth };
     size_t n_bytes = 0, at = 0;
 
     for (int i = 0; i < n; i++)
@@ -217,7 +239,7 @@ static void write_tensors(gw_file *w, const plan_tensor *t, int n,
     for (int i = 0; i < n; i++) {
         fill(&t[i], s, data + at);
         at += tensor_bytes(&t[i], type);
-        ne[n_dim - 1] += (uint64_t)(n_dim == 2 ? t[i].rows : t[i].cols);
+        ne[n_dim > 1] += (uint64_t)(n_dim > 1 ? t[i].rows : t[i].cols);
     }
     if (n_dim == 1)
         ne[0] -= (uint64_t)t->cols; /* counted twice */
@@ -296,8 +318,21 @@ static bool write_file(const char *path, const tiny_spec *s,
     return ok;
 }
 
-bool tiny_write(const char *path, const tiny_spec *spec)
+/* With the experts that the architecture has without a word. */
+static tiny_spec with_experts(const tiny_spec *spec)
 {
+    tiny_spec s = *spec;
+
+    if (strcmp(s.arch, "qwen3moe") == 0 && s.n_expert == 0) {
+        s.n_expert = 6;
+        s.n_used = 3;
+    }
+    return s;
+}
+
+bool tiny_write(const char *path, const tiny_spec *wanted)
+{
+    const tiny_spec full = with_experts(wanted), *spec = &full;
     plan_list list = { 0 };
     int n_split = spec->n_split > 1 ? spec->n_split : 1;
     bool ok = true;
@@ -314,85 +349,13 @@ bool tiny_write(const char *path, const tiny_spec *spec)
     return ok;
 }
 
-/* ==== temporary paths ==================================================== */
-
-typedef struct path_node {
-    struct path_node *next;
-    char path[512];
-} path_node;
-
-static char temp_dir[256];
-static pid_t temp_owner; /* a forked test creates its own folder */
-static path_node *paths; /* kept until exit: callers hold the texts */
-
-static int remove_one(const char *path, const struct stat *st, int type,
-                      struct FTW *at)
-{
-    (void)st, (void)type, (void)at;
-    remove(path);
-    return 0;
-}
-
-static void remove_temp_dir(void)
-{
-    if (temp_owner != getpid())
-        return;
-    nftw(temp_dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-    while (paths) {
-        path_node *node = paths;
-        paths = node->next;
-        free(node);
-    }
-}
-
-const char *tiny_temp_dir(void)
-{
-    const char *base = getenv("TMPDIR");
-
-    if (temp_owner == getpid())
-        return temp_dir;
-    snprintf(temp_dir, sizeof temp_dir, "%s/tlp-test-XXXXXX",
-             base && *base ? base : "/tmp");
-    if (!mkdtemp(temp_dir)) {
-        perror(temp_dir);
-        abort();
-    }
-    temp_owner = getpid();
-    atexit(remove_temp_dir);
-    /* In a folder of all users' jobs, a job that ends removes what another has
-     * just made and is about to fill. */
-    setenv("OMPI_MCA_orte_tmpdir_base", temp_dir, 1);
-    return temp_dir;
-}
-
-static path_node *new_path(void)
-{
-    path_node *node = calloc(1, sizeof *node);
-
-    if (!node)
-        abort();
-    node->next = paths;
-    paths = node;
-    return node;
-}
-
-const char *tiny_path(const char *name)
-{
-    static int serial;
-    path_node *node = new_path();
-
-    snprintf(node->path, sizeof node->path, "%s/%d-%s", tiny_temp_dir(),
-             ++serial, name);
-    return node->path;
-}
-
 const char *tiny_make(const tiny_spec *spec)
 {
     const char *path = tiny_path("tiny.gguf");
 
     if (!tiny_write(path, spec))
         abort();
-    path_node *first = new_path();
-    split_path(first->path, sizeof first->path, path, 0, spec->n_split);
-    return first->path;
+    char first[512];
+    split_path(first, sizeof first, path, 0, spec->n_split);
+    return tiny_keep_path(first);
 }

@@ -14,12 +14,16 @@ typedef struct tiny_spec {
     const char *arch; /* one of those of the library */
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab;
     int n_ctx;
-    tlpi_dtype type;  /* of the matrices; a matrix whose row length is not a
-                         multiple of the block falls back to Q8_0, then F16 */
-    bool tied;        /* no output.weight */
-    bool rope_freqs;  /* write rope_freqs.weight (llama3 scaling) */
-    bool out_bias;    /* write attn_output.bias */
-    bool add_bos;     /* the file asks for BOS */
+    int n_expert, n_used; /* experts of n_ff hidden units, for llama and
+                             qwen3moe; 0: none, and 6 and 3 for qwen3moe */
+    float expert_scale;   /* expert_weights_scale; 0: not written */
+    bool raw_weights;     /* expert_weights_norm is false */
+    tlpi_dtype type;      /* of the matrices; a matrix whose row length is not a
+                             multiple of the block falls back to Q8_0, then F16 */
+    bool tied;            /* no output.weight */
+    bool rope_freqs;      /* write rope_freqs.weight (llama3 scaling) */
+    bool out_bias;        /* write attn_output.bias */
+    bool add_bos;         /* the file asks for BOS */
     bool fused;       /* write attn_qkv in place of attn_q, attn_k and attn_v;
                          not for split files */
     float rope_scale; /* linear rope scaling factor; 0 or 1 = none */
@@ -58,6 +62,9 @@ const char *tiny_temp_dir(void);
 
 /* A fresh path in that folder. */
 const char *tiny_path(const char *name);
+
+/* A copy of a path that stays until the process ends. */
+const char *tiny_keep_path(const char *path);
 
 /* tiny_write to a fresh path; returns the path (static storage). */
 const char *tiny_make(const tiny_spec *spec);

@@ -12,6 +12,7 @@ static const tiny_form forms[] = {
     { .arch = "llama" },
     { .arch = "qwen2", .biases = true },
     { .arch = "qwen3", .head_norms = true },
+    { .arch = "qwen3moe", .head_norms = true },
     { .arch = "gemma3",
       .head_norms = true,
       .post_norms = true,
@@ -73,6 +74,25 @@ static void write_scales(gw_file *w, const tiny_spec *s)
             gw_kv_f32(w, key[i], value[i]);
 }
 
+/* The length that layers without experts would have is another one. */
+static void write_experts(gw_file *w, const tiny_spec *s)
+{
+    char key[96];
+#define KEY(suffix) (snprintf(key, sizeof key, "%s." suffix, s->arch), key)
+
+    gw_kv_u32(w, KEY("expert_count"), (uint32_t)s->n_expert);
+    gw_kv_u32(w, KEY("expert_used_count"), (uint32_t)s->n_used);
+    if (strcmp(s->arch, "llama") != 0)
+        gw_kv_u32(w, KEY("expert_feed_forward_length"), (uint32_t)s->n_ff);
+    if (s->expert_scale != 0)
+        gw_kv_f32(w, KEY("expert_weights_scale"), s->expert_scale);
+    if (s->raw_weights) {
+        uint8_t off = 0;
+        gw_kv(w, KEY("expert_weights_norm"), TLPI_GGUF_BOOL, &off, 1);
+    }
+#undef KEY
+}
+
 static void write_flags(gw_file *w, const char *key, const char *digits)
 {
     size_t n = strlen(digits);
@@ -115,6 +135,7 @@ static void write_scaling(gw_file *w, const tiny_spec *s)
 void tiny_write_meta(gw_file *w, const tiny_spec *s)
 {
     const tiny_form *form = tiny_form_of(s);
+    bool llama = strcmp(s->arch, "llama") == 0;
     char key[96];
 
     gw_kv_str(w, "general.architecture", s->arch);
@@ -122,7 +143,8 @@ void tiny_write_meta(gw_file *w, const tiny_spec *s)
     gw_kv_u32(w, KEY("block_count"), (uint32_t)s->n_layer);
     gw_kv_u32(w, KEY("context_length"), (uint32_t)s->n_ctx);
     gw_kv_u32(w, KEY("embedding_length"), (uint32_t)s->n_embd);
-    gw_kv_u32(w, KEY("feed_forward_length"), (uint32_t)s->n_ff);
+    gw_kv_u32(w, KEY("feed_forward_length"),
+              (uint32_t)(s->n_expert && !llama ? 3 * s->n_ff : s->n_ff));
     gw_kv_u32(w, KEY("attention.head_count"), (uint32_t)s->n_head);
     gw_kv_u32(w, KEY("attention.head_count_kv"), (uint32_t)s->n_head_kv);
     gw_kv_u32(w, KEY("attention.key_length"), (uint32_t)s->head_dim);
@@ -133,6 +155,8 @@ void tiny_write_meta(gw_file *w, const tiny_spec *s)
     gw_kv_u32(w, KEY("vocab_size"), (uint32_t)s->n_vocab);
     if (strcmp(s->arch, "granite") == 0)
         write_scales(w, s);
+    if (s->n_expert)
+        write_experts(w, s);
     if (s->window && (form->windows || s->all_windows))
         gw_kv_u32(w, KEY("attention.sliding_window"), (uint32_t)s->window);
     if (form->window_step)
