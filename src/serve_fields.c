@@ -204,11 +204,11 @@ bool fields_done(fields *f)
     const char *name;
     json_t *value;
 
-    json_object_foreach(f->root, name, value) if (
-        !json_is_null(value) &&
-        !was_seen(
-            f, name)) return api_fail(f->error, BAD, name, "unknown_field",
-                                      "%s: the server does not know this field",
-                                      name);
+    json_object_foreach(f->root, name, value)
+    {
+        if (!json_is_null(value) && !was_seen(f, name))
+            return api_fail(f->error, BAD, name, "unknown_field",
+                            "%s: the server does not know this field", name);
+    }
     return true;
 }

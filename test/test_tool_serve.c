@@ -206,9 +206,25 @@ static double greatest(json_t *top)
     json_t *value;
     double best = -INFINITY;
 
-    json_object_foreach(top, key, value) best =
-        fmax(best, json_number_value(value));
+    json_object_foreach(top, key, value)
+    {
+        best = fmax(best, json_number_value(value));
+    }
     return best;
+}
+
+/* Whether the token itself is among the named ones. */
+static bool has_value(json_t *top, double x)
+{
+    const char *key;
+    json_t *value;
+    bool found = false;
+
+    json_object_foreach(top, key, value)
+    {
+        found |= json_number_value(value) == x;
+    }
+    return found;
 }
 
 /* What lm-eval asks for: prompts of tokens, echo, and one token more. */
@@ -241,6 +257,7 @@ Test(tool_serve, log_probabilities_of_prompts)
 
             cr_expect_float_eq(json_number_value(x), expected[k], 1e-4);
             cr_expect(json_object_size(t) == 2 || json_object_size(t) == 3);
+            cr_expect(has_value(t, json_number_value(x)));
             cr_expect_leq(json_number_value(x), greatest(t));
         }
         /* greedy: the token that was written is the likeliest */

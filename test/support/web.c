@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -52,6 +53,7 @@ static void child(const char *const argv[], int out, const char *err)
 {
     int fd = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves none */
     signal(SIGINT, SIG_DFL);
     dup2(out, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
