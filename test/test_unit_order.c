@@ -3,9 +3,11 @@
  * files of models.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/convert.h"
 #include "support/reordered.h"
 #include "support/rig.h"
 #include "support/tiny.h"
@@ -342,4 +344,78 @@ Test(unit_order, reordered_split_files_become_one)
     spec.arch = "qwen2";
     spec.fused = false;
     expect_reordered(&spec);
+}
+
+/* ==== importances ======================================================== */
+
+enum { N_UNIT = 256 };
+
+/* Their mean is 1. */
+static float importance_of(int unit)
+{
+    return unit * 7 % N_UNIT < N_UNIT / 2 ? 0.25f : 1.75f;
+}
+
+/* An importance matrix with one entry, in the older format. */
+static const char *write_importances(const char *name)
+{
+    static char path[512];
+    int32_t head[2] = { 1, (int32_t)strlen(name) }, tail[2] = { 1, N_UNIT };
+
+    snprintf(path, sizeof path, "%s", tiny_path("imatrix.dat"));
+    FILE *f = fopen(path, "wb");
+    cr_assert_not_null(f);
+    fwrite(head, sizeof head, 1, f);
+    fputs(name, f);
+    fwrite(tail, sizeof tail, 1, f);
+    for (int i = 0; i < N_UNIT; i++) {
+        float x = importance_of(i);
+        fwrite(&x, sizeof x, 1, f);
+    }
+    cr_assert_eq(fclose(f), 0);
+    return path;
+}
+
+/* Importances of ffn_down go with its columns to the new order. */
+Test(unit_order, importances_move_with_units)
+{
+    static const char name[] = "blk.1.ffn_down.weight";
+    tiny_spec spec = tiny_default();
+    int32_t unit[N_UNIT];
+    const char *path = tiny_path("moved.gguf");
+    tlp_model *moved = NULL;
+
+    spec.n_layer = 2;
+    spec.n_ff = N_UNIT;
+    spec.type = TLPI_F32;
+    for (int i = 0; i < N_UNIT; i++)
+        unit[i] = (i * 37 + 5) % N_UNIT;
+    tlp_model *m = open_tiny(&spec);
+    tlpi_unit_order order = { (int32_t *[]){ NULL, unit } };
+    const tlpi_convert job = { .model = m,
+                               .path = path,
+                               .type = "Q4_0",
+                               .order = &order,
+                               .opts = { .imatrix = write_importances(name) } };
+    CHECK_OK(tlpi_model_convert(&job, NULL));
+    CHECK_OK(tlp_model_open(&moved, path, NULL));
+    const tlpi_tensor *from = tlpi_model_tensor(m, name);
+    const tlpi_tensor *to = tlpi_model_tensor(moved, name);
+    cr_assert_eq(to->type, TLPI_Q4_0);
+    for (int64_t r = 0; r < from->ne[1]; r++) {
+        float x[N_UNIT], y[N_UNIT], w[N_UNIT];
+        uint8_t want[N_UNIT / 32 * 18];
+
+        tlpi_read_row(from, r, x, N_UNIT);
+        for (int i = 0; i < N_UNIT; i++) {
+            y[i] = x[unit[i]];
+            w[i] = importance_of(unit[i]);
+        }
+        tlpi_quantize_columns(TLPI_Q4_0, y, w, want, N_UNIT);
+        cr_assert_eq(memcmp((const char *)to->data + r * (int)sizeof want, want,
+                            sizeof want),
+                     0, "row %d", (int)r);
+    }
+    tlp_model_free(moved);
+    tlp_model_free(m);
 }
