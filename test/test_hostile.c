@@ -337,7 +337,7 @@ static const lie lies[] = {
     { "blk.0.attn_q.weight", NE(0), 33, 8, TLP_EFORMAT, NULL },
     { "blk.0.attn_q.weight", NE(1), 0, 8, TLP_EFORMAT, NULL },
     { "blk.0.attn_q.weight", NE(1), HUGE_COUNT, 8, TLP_EFORMAT, NULL },
-    { "blk.0.attn_q.weight", TYPE2, 10, 4, TLP_ENOTSUP, NULL }, /* Q2_K */
+    { "blk.0.attn_q.weight", TYPE2, 16, 4, TLP_ENOTSUP, NULL }, /* IQ2_XXS */
     { "blk.0.attn_q.weight", TYPE2, 12345, 4, TLP_ENOTSUP, NULL },
     { "blk.0.attn_q.weight", OFFSET2, 1, 8, TLP_EFORMAT, NULL },
     { "blk.0.attn_q.weight", OFFSET2, 0, 8, TLP_EFORMAT, "overlap" },

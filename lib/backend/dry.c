@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend/dry_cache.h"
 #include "backend/weight_key.h"
 
 /* Buffers that are longer are beyond all memory, and their sums would wrap. */
@@ -13,9 +14,6 @@
 
 /* Weights that one allocation holds. */
 #define N_CHUNK 126
-
-/* The address of every buffer; nothing is there. */
-#define NOWHERE ((void *)(uintptr_t)64)
 
 struct tlpi_weight {
     uint64_t bytes; /* of memory; 0 for a weight that the cache has */
@@ -39,6 +37,11 @@ typedef struct dry {
 static dry *dry_of(tlpi_backend *b)
 {
     return (dry *)b;
+}
+
+const tlpi_dry_options *tlpi_dry_options_of(tlpi_backend *b)
+{
+    return &dry_of(b)->o;
 }
 
 static const char *dry_isa(const tlpi_backend *b)
@@ -111,12 +114,12 @@ static size_t dry_weight_bytes(const tlpi_weight *w)
     return w->bytes;
 }
 
-/* ==== buffers and caches ================================================= */
+/* ==== buffers and angles ================================================= */
 
 static tlp_status dry_buffer_create(tlpi_backend *b, float **out, size_t n)
 {
     (void)b;
-    *out = n > MAX_BUFFER ? NULL : NOWHERE;
+    *out = n > MAX_BUFFER ? NULL : TLPI_DRY_NOWHERE;
     return *out ? TLP_OK : tlpi_fail_nomem_for("a dry run");
 }
 
@@ -124,90 +127,6 @@ static void dry_buffer_free(tlpi_backend *b, float *x)
 {
     (void)b;
     (void)x;
-}
-
-/* Bytes of a head's keys, or values, of one position. */
-static uint64_t head_bytes(int head_dim, int kv_type)
-{
-    uint64_t n = (uint64_t)head_dim;
-
-    switch (kv_type) {
-    case TLP_KV_F32:
-        return 4 * n;
-    case TLP_KV_Q8_0: /* a scale for every 32 columns */
-        return n + (n + 31) / 32 * sizeof(float);
-    default:
-        return 2 * n;
-    }
-}
-
-struct tlpi_pages {
-    int n_pos;
-    uint64_t bytes; /* of a page */
-};
-
-static tlp_status dry_pages_create(tlpi_backend *b, tlpi_pages **out,
-                                   const tlpi_page_layout *layout)
-{
-    tlpi_pages *p = tlpi_calloc(b->env, 1, sizeof(*p));
-
-    *out = p;
-    if (!p)
-        return tlpi_fail_nomem_for("a dry run");
-    p->n_pos = layout->n_pos;
-    return TLP_OK;
-}
-
-static void dry_pages_free(tlpi_backend *b, tlpi_pages *pages)
-{
-    tlpi_free(b->env, pages);
-}
-
-static size_t dry_pages_bytes(const tlpi_pages *pages)
-{
-    return pages->bytes;
-}
-
-static tlp_status dry_pages_take(tlpi_backend *b, tlpi_pages *pages, int page)
-{
-    (void)b;
-    (void)pages;
-    (void)page;
-    return TLP_OK;
-}
-
-static void dry_pages_drop(tlpi_backend *b, tlpi_pages *pages, int page)
-{
-    (void)b;
-    (void)pages;
-    (void)page;
-}
-
-static void dry_pages_copy(tlpi_backend *b, tlpi_pages *pages, int dst, int src)
-{
-    (void)b;
-    (void)pages;
-    (void)dst;
-    (void)src;
-}
-
-static tlp_status dry_kv_create(tlpi_backend *b, tlpi_kv **out,
-                                tlpi_pages *pages, int n_head_kv, int head_dim,
-                                int kv_type)
-{
-    uint64_t (*size)(int, int, int, int) = dry_of(b)->o.kv_size;
-
-    *out = NOWHERE;
-    pages->bytes += size ? size(pages->n_pos, n_head_kv, head_dim, kv_type)
-                         : 2 * head_bytes(head_dim, kv_type) *
-                               (uint64_t)n_head_kv * (uint64_t)pages->n_pos;
-    return TLP_OK;
-}
-
-static void dry_kv_free(tlpi_backend *b, tlpi_kv *kv)
-{
-    (void)b;
-    (void)kv;
 }
 
 /* Angles of a position are the cosines and sines of n_rot / 2 pairs. */
@@ -218,7 +137,7 @@ static tlp_status dry_rope_create(tlpi_backend *b, tlpi_rope **out,
     (void)inv_freq;
     (void)gain;
     (void)neox;
-    *out = NOWHERE;
+    *out = TLPI_DRY_NOWHERE;
     dry_of(b)->rope_bytes += (uint64_t)n_ctx * (uint64_t)n_rot * sizeof(float);
     return TLP_OK;
 }
@@ -465,14 +384,14 @@ static const tlpi_backend_ops dry_ops = {
     .weight_bytes = dry_weight_bytes,
     .buffer_create = dry_buffer_create,
     .buffer_free = dry_buffer_free,
-    .pages_create = dry_pages_create,
-    .pages_free = dry_pages_free,
-    .pages_bytes = dry_pages_bytes,
-    .pages_take = dry_pages_take,
-    .pages_drop = dry_pages_drop,
-    .pages_copy = dry_pages_copy,
-    .kv_create = dry_kv_create,
-    .kv_free = dry_kv_free,
+    .pages_create = tlpi_dry_pages_create,
+    .pages_free = tlpi_dry_pages_free,
+    .pages_bytes = tlpi_dry_pages_bytes,
+    .pages_take = tlpi_dry_pages_take,
+    .pages_drop = tlpi_dry_pages_drop,
+    .pages_copy = tlpi_dry_pages_copy,
+    .kv_create = tlpi_dry_kv_create,
+    .kv_free = tlpi_dry_kv_free,
     .rope_create = dry_rope_create,
     .rope_free = dry_rope_free,
     .routes_create = dry_routes_create,
