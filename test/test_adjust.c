@@ -689,6 +689,9 @@ static void probe_case(const adjusted_model *s, const char *text)
     CHECK_OK(tlp_plan_parse(&plain, s->model, text));
     rig r = session_of(s, plan, &o), bare = session_of(s, plain, &o);
     tlpi_rank *rank = r.session->rank0;
+    /* The sequence gets the pages of its cache. */
+    CHECK_OK(tlp_session_prefill(r.session, s->ids, N_TOKEN));
+    CHECK_OK(tlp_session_prefill(bare.session, s->ids, N_TOKEN));
     tlpi_forward_begin(rank, &step, NULL);
     CHECK_OK(tlpi_forward_stages(rank, rank->program, &step, 0, 1));
     tlpi_forward_stream(rank, &step, x);
