@@ -61,7 +61,7 @@ def recovery(curves, path):
     for name, tokens, kl in curves:
         axis.plot([t / 1000 for t in tokens], [k / kl[0] for k in kl],
                   label=name)
-    axis.set(xlabel="thousand tokens trained on", xscale="symlog",
+    axis.set(xlabel="thousand tokens trained on",
              ylabel="held-out KL over KL before")
     axis.grid(color="#ddd")
     axis.legend(frameon=False, fontsize=8)
