@@ -209,7 +209,7 @@ static void free_windows(editor *e)
 static tlpi_page_edit edit_next(const tlp_session *s, tlpi_page_op op, int n,
                                 int j)
 {
-    return (tlpi_page_edit){ .op = op,
+    return (tlpi_page_edit){ .op = (int32_t)op,
                              .kind = j / n,
                              .page = tlpi_page_pool_next(&s->cache.pool[j / n],
                                                          j % n) };
