@@ -1508,7 +1508,8 @@ typedef struct tlp_session_options {
  * the next evaluation that keeps fewer rows gives the room back, unless it is
  * for 32 rows or less.  An evaluation that needs pages of the cache makes them,
  * unless the option kv_alloc says that they are made with the session.
- * tlp_session_generate makes a stream, and a sampler if it gets none.  tlp_session_need tells the size of a session beforehand.
+ * tlp_session_generate makes a stream, and a sampler if it gets none.
+ * tlp_session_need tells the size of a session beforehand.
  *
  * After a fork, only the parent may use a session of the parent: in the child
  * every call on it returns TLP_ESTATE at once.  Models and plans work in the
@@ -1543,10 +1544,10 @@ typedef struct tlp_need {
  * Compute the memory that a session would need, without creating it.
  *
  * The sizes are those that tlp_session_get_stats has for a new session with
- * equal options; kv_bytes is kv_most_bytes there.  On top come tables of sequences and of threads, 4 bytes for
- * each position of each sequence and a few hundred kilobytes for each thread, and
- * what rounding takes: a rank on CPUs keeps packed weights in blocks of 8 MB, of
- * which the last one is seldom full.
+ * equal options; kv_bytes is kv_most_bytes there.  On top come tables of
+ * sequences and of threads, 4 bytes for each position of each sequence and a few
+ * hundred kilobytes for each thread, and what rounding takes: a rank on CPUs
+ * keeps packed weights in blocks of 8 MB, of which the last one is seldom full.
  *
  * @param[out] out  the caller sets struct_size
  * @param plan      plan
