@@ -2282,10 +2282,10 @@ typedef struct tlp_engine tlp_engine;
 typedef struct tlp_engine_options {
     size_t struct_size; /**< sizeof(tlp_engine_options)                       */
     const tlp_session_options *session; /**< of the session; NULL = defaults.
-                             n_seq is the number of choices that run at a time
-                             or are kept for later prompts, and is 8 where the
-                             session has 1; n_batch is the most tokens of a
-                             step                                             */
+                             n_seq is the number of sequences, of which each
+                             choice that runs has one and the free ones are kept
+                             for later prompts; n_seq 0 = 8.  n_batch is the most
+                             tokens of prompts in a step                      */
     int32_t n_request;  /**< most requests that wait and run; 0 = 256, at most
                              65536                                            */
     int32_t n_chunk;    /**< most tokens of prompts in a step in which a choice
@@ -2398,7 +2398,7 @@ TLP_API tlp_status tlp_engine_submit(uint64_t *id, tlp_engine *engine,
  * tlp_engine_free.
  *
  * @param engine  engine
- * @param id      request; one that has ended is ignored
+ * @param id      number of the request; nothing happens if it has ended
  * @since 0.1
  */
 TLP_API void tlp_engine_cancel(tlp_engine *engine, uint64_t id);

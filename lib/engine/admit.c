@@ -80,15 +80,16 @@ static bool is_older(const tlp_engine *e, int32_t a, int32_t b)
 }
 
 /* The free sequence that was used longest ago, empty ones first; -1: none.
- * `not` is taken if there is no other. */
-static int32_t find_free(const tlp_engine *e, int32_t not )
+ * `spare` is taken only if no other one is free. */
+static int32_t find_free(const tlp_engine *e, int32_t spare)
 {
     int32_t best = -1;
 
     for (int32_t i = 0; i < e->n_seq; i++)
-        if (!e->seq[i].choice && i != not &&(best < 0 || is_older(e, i, best)))
+        if (!e->seq[i].choice && i != spare &&
+            (best < 0 || is_older(e, i, best)))
             best = i;
-    return best < 0 && not >= 0 && !e->seq[not ].choice ? not : best;
+    return best < 0 && spare >= 0 && !e->seq[spare].choice ? spare : best;
 }
 
 static void give(tlp_engine *e, int32_t seq, tlpi_request_choice *c)
@@ -99,7 +100,7 @@ static void give(tlp_engine *e, int32_t seq, tlpi_request_choice *c)
 }
 
 /* The sequence for a prompt of which `from` holds n tokens: `from` itself if
- * that loses nothing, else one that becomes a copy. */
+ * that loses nothing, else a free sequence, which becomes a copy of `from`. */
 static int32_t choose_seq(const tlp_engine *e, int32_t from, int32_t n)
 {
     if (n == 0)
@@ -164,16 +165,16 @@ static int n_free(const tlp_engine *e)
 static tlpi_request *take_next(tlp_engine *e)
 {
     tlpi_request *r = NULL;
+    int room = n_free(e);
 
+    if (room == 0)
+        return NULL;
     pthread_mutex_lock(&e->lock);
     if (e->waiting.first) {
         tlpi_request **place = next_request(e);
 
-        if ((*place)->o.n_choice <= n_free(e)) {
-            r = tlpi_request_take(&e->waiting, place);
-            tlpi_request_push(&e->running, r);
-            e->stats.n_choice += r->o.n_choice;
-        }
+        if ((*place)->o.n_choice <= room)
+            r = tlpi_engine_run(e, place);
     }
     pthread_mutex_unlock(&e->lock);
     return r;
@@ -183,13 +184,9 @@ tlp_status tlpi_engine_admit(tlp_engine *e)
 {
     tlpi_request *r;
 
-    while ((r = take_next(e))) {
-        tlp_status st = begin(e, r);
+    tlp_status st = TLP_OK;
 
-        if (tlpi_engine_is_fatal(st))
-            return st;
-        if (st != TLP_OK)
-            tlpi_engine_end_request(e, r, TLP_STOP_ERROR, st, tlp_last_error());
-    }
-    return TLP_OK;
+    while (st == TLP_OK && (r = take_next(e)))
+        st = tlpi_engine_fail_request(e, r, begin(e, r));
+    return st;
 }

@@ -36,14 +36,6 @@ static tlp_status fill_logprobs(const tlp_engine *e, tlp_event *event,
 
 /* ==== the prompt ========================================================= */
 
-/* Without memory for an event the request ends: no event is lost in silence. */
-static void fail_event(tlp_engine *e, tlpi_request *r)
-{
-    tlp_status st = tlpi_fail_nomem_for("an event");
-
-    tlpi_engine_end_request(e, r, TLP_STOP_ERROR, st, tlp_last_error());
-}
-
 static tlp_status post_prompt_token(tlp_engine *e, tlpi_request *r, int32_t n,
                                     const size_t *row)
 {
@@ -51,23 +43,17 @@ static tlp_status post_prompt_token(tlp_engine *e, tlpi_request *r, int32_t n,
         tlpi_event_make(e->plan->model, row ? r->o.n_top : 0, NULL, 0);
     tlp_status st = TLP_OK;
 
-    if (!event) {
-        fail_event(e, r);
-        return TLP_OK;
-    }
+    if (!event) /* no event is lost in silence: the request ends */
+        TLP_TRY(tlpi_fail_nomem_for("an event"));
     fill_event(event, r, TLP_EVENT_PROMPT_TOKEN, -1, tlpi_now());
     event->event.token = r->prompt[n];
     if (row)
-        st = fill_logprobs(e, &event->event, *row);
-    if (st == TLP_OK) {
-        tlpi_engine_post(e, event);
-        return TLP_OK;
-    }
+        TLP_TRY(fill_logprobs(e, &event->event, *row));
+    tlpi_engine_post(e, event);
+    event = NULL;
+done:
     tlpi_event_free(event);
-    if (tlpi_engine_is_fatal(st))
-        return st;
-    tlpi_engine_end_request(e, r, TLP_STOP_ERROR, st, tlp_last_error());
-    return TLP_OK;
+    return tlpi_engine_fail_request(e, r, st);
 }
 
 tlp_status tlpi_engine_prompt_token(tlp_engine *e, tlpi_request *r, int32_t n,
@@ -91,7 +77,7 @@ void tlpi_engine_prompt_done(tlp_engine *e, tlpi_request *r)
     e->stats.n_cached += (uint64_t)r->n_cached;
     pthread_mutex_unlock(&e->lock);
     if (!event) {
-        fail_event(e, r);
+        (void)tlpi_engine_fail_request(e, r, tlpi_fail_nomem_for("an event"));
         return;
     }
     fill_event(event, r, TLP_EVENT_PROMPT, -1, tlpi_now());
@@ -150,6 +136,16 @@ void tlpi_engine_end_request(tlp_engine *e, tlpi_request *r, int reason,
 {
     for (int32_t i = 0; i < r->o.n_choice; i++)
         tlpi_engine_end_choice(e, &r->choice[i], reason, status, text);
+}
+
+tlp_status tlpi_engine_fail_request(tlp_engine *e, tlpi_request *r,
+                                    tlp_status st)
+{
+    if (tlpi_engine_is_fatal(st))
+        return st;
+    if (st != TLP_OK)
+        tlpi_engine_end_request(e, r, TLP_STOP_ERROR, st, tlp_last_error());
+    return TLP_OK;
 }
 
 void tlpi_engine_close_request(tlp_engine *e, tlpi_request *r)

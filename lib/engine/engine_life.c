@@ -165,6 +165,15 @@ tlp_status tlpi_engine_check(const tlp_engine *e)
     return TLP_OK;
 }
 
+tlpi_request *tlpi_engine_run(tlp_engine *e, tlpi_request **place)
+{
+    tlpi_request *r = tlpi_request_take(&e->waiting, place);
+
+    tlpi_request_push(&e->running, r);
+    e->stats.n_choice += r->o.n_choice;
+    return r;
+}
+
 /* ==== stepping =========================================================== */
 
 /* One step, unless the engine was stopped; holds step_lock. */
@@ -203,8 +212,8 @@ tlp_status tlp_engine_step(int32_t *n_left, tlp_engine *e)
     return st;
 }
 
-/* Wait under lock for a request or for the end, with ranks in other processes
- * at most until they are to be looked at; false then. */
+/* Wait under lock for a request or for the end.  With ranks in other processes
+ * the wait ends after CHECK_MS, and the function returns false. */
 static bool wait_for_work(tlp_engine *e)
 {
     struct timespec end = tlpi_engine_in_ms(CHECK_MS);

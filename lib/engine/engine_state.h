@@ -28,10 +28,10 @@ typedef struct tlpi_engine_seq {
     uint64_t used; /* greater: used later */
 } tlpi_engine_seq;
 
-/* What a row of logits of a step is for.  Rows of a choice's guesses follow its
- * first row and have none of these. */
+/* Who uses a row of logits of a step. */
 typedef struct tlpi_engine_row {
-    tlpi_request *request;
+    tlpi_request *request;       /* NULL: a row of a guess, which the choice of
+                                    an earlier row uses */
     tlpi_request_choice *choice; /* NULL: a row of the prompt */
     int32_t pos;                 /* of the prompt's token */
 } tlpi_engine_row;
@@ -71,7 +71,7 @@ struct tlp_engine {
     uint8_t *want;
     tlpi_engine_row *row;
     size_t n_token, n_row;
-    int32_t n_text, n_guess; /* tokens of the batch: chosen ones, guesses */
+    int32_t n_text, n_guess; /* chosen and guessed tokens of the batch */
     tlpi_draft_cost cost;
 };
 
@@ -83,11 +83,16 @@ static inline int32_t tlpi_engine_slot(uint64_t id)
     return (int32_t)(id & 0xffff);
 }
 
-/* The time of the clock of `work` and `news` in this many milliseconds. */
+/* The time, on the clock of `work` and `news`, that is ms milliseconds ahead.
+ */
 struct timespec tlpi_engine_in_ms(int32_t ms);
 
 /* Append an event. */
 void tlpi_engine_post(tlp_engine *e, tlpi_event *event);
+
+/* Move the waiting request that hangs at `place` to the running ones; under
+ * lock. */
+tlpi_request *tlpi_engine_run(tlp_engine *e, tlpi_request **place);
 
 /* ==== steps ============================================================== */
 
@@ -107,6 +112,9 @@ void tlpi_engine_count_session(tlp_engine *e);
 void tlpi_engine_end_all(tlp_engine *e, int reason, tlp_status status,
                          const char *text);
 bool tlpi_engine_is_fatal(tlp_status st);
+/* Return the failure of a rank; another failure ends the request alone. */
+tlp_status tlpi_engine_fail_request(tlp_engine *e, tlpi_request *r,
+                                    tlp_status st);
 
 /* choice.c: choose a token from a row, and end the choice if that ends it.
  * Returns the failure of a rank; another failure ends the choice alone. */

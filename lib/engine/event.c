@@ -1,7 +1,6 @@
 /*
  * event.c - what happened to requests, and the queue of what nobody has taken.
  */
-#include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>

@@ -17,8 +17,6 @@ _Static_assert(MAX_TOP <= TLPI_MAX_TOP, "candidates of a row");
 
 void tlpi_request_push(tlpi_request_list *list, tlpi_request *r)
 {
-    if (!list->end)
-        list->end = &list->first;
     r->next = NULL;
     *list->end = r;
     list->end = &r->next;
@@ -284,8 +282,8 @@ static tlp_status check_room(const tlp_engine *e)
     return TLP_OK;
 }
 
-/* Hang a request into the list; also before the work of copying it, with NULL,
- * which only asks for room. */
+/* Hang a request into the list of waiting ones.  With NULL, only ask for room:
+ * the copying of a request that would be refused is saved. */
 static tlp_status enqueue(tlp_engine *e, tlpi_request *r, uint64_t *id)
 {
     pthread_mutex_lock(&e->lock);

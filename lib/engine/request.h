@@ -38,7 +38,7 @@ typedef struct tlpi_request_choice {
     int32_t token; /* chosen, not evaluated yet; -1: none */
     int32_t n_generated;
     int32_t guess[TLPI_MAX_DRAFT]; /* tokens that may follow `token` */
-    int32_t n_guess;               /* of these, tokens in the batch */
+    int32_t n_guess;               /* guesses that are in the batch */
     int32_t guessed;               /* the first one, also if it is not in the
                                       batch; -1: none */
     double hit;                    /* share of guesses that came true */
@@ -68,7 +68,8 @@ typedef struct tlpi_request {
 } tlpi_request;
 
 typedef struct tlpi_request_list {
-    tlpi_request *first, **end; /* end: where the next one is hung */
+    tlpi_request *first, **end; /* end: where the next request is hung; first
+                                   &first */
     int n;
 } tlpi_request_list;
 

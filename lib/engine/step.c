@@ -33,7 +33,7 @@ static void add_text(tlp_engine *e, tlpi_request_choice *c, bool guess)
 {
     tlpi_engine_row row = { c->request, c, 0 };
 
-    if (c->ended || c->token < 0)
+    if (c->token < 0)
         return;
     add_token(e, c->token, c->seq, true, row);
     tlpi_draft_make(e, c, guess);
@@ -56,7 +56,7 @@ static int32_t count_texts(const tlp_engine *e)
 
     for (const tlpi_request *r = e->running.first; r; r = r->next)
         for (int32_t i = 0; i < r->o.n_choice; i++)
-            n += !r->choice[i].ended && r->choice[i].token >= 0;
+            n += r->choice[i].token >= 0;
     return n;
 }
 
@@ -204,10 +204,7 @@ static void sweep_waiting(tlp_engine *e, double now)
             place = &(*place)->next;
             continue;
         }
-        tlpi_request *r = tlpi_request_take(&e->waiting, place);
-
-        tlpi_request_push(&e->running, r);
-        e->stats.n_choice += r->o.n_choice;
+        (void)tlpi_engine_run(e, place);
     }
     pthread_mutex_unlock(&e->lock);
 }
@@ -246,12 +243,8 @@ void tlpi_engine_end_all(tlp_engine *e, int reason, tlp_status status,
                          const char *text)
 {
     pthread_mutex_lock(&e->lock);
-    while (e->waiting.first) {
-        tlpi_request *r = tlpi_request_take(&e->waiting, &e->waiting.first);
-
-        tlpi_request_push(&e->running, r);
-        e->stats.n_choice += r->o.n_choice;
-    }
+    while (e->waiting.first)
+        (void)tlpi_engine_run(e, &e->waiting.first);
     pthread_mutex_unlock(&e->lock);
     for (tlpi_request *r = e->running.first; r; r = r->next) {
         r->canceled |= reason == TLP_STOP_CANCEL;
@@ -260,7 +253,7 @@ void tlpi_engine_end_all(tlp_engine *e, int reason, tlp_status status,
     close_ended(e);
 }
 
-/* The batch failed.  No token of it is to blame that the engine knows of. */
+/* The batch failed, and the engine does not know which token is to blame. */
 static void fail_batch(tlp_engine *e, tlp_status status, const char *text)
 {
     for (tlpi_request *r = e->running.first; r; r = r->next)
