@@ -163,9 +163,9 @@ done:
     return st;
 }
 
-static tlp_status open_bytes(tlpi_gguf **out, const tlpi_env *env,
-                             const char *path, const void *data, size_t n,
-                             bool vocab_only)
+tlp_status tlpi_gguf_open_bytes(tlpi_gguf **out, const tlpi_env *env,
+                                const char *path, const void *data, size_t n,
+                                bool vocab_only)
 {
     tlp_status st = TLP_OK;
     tlpi_gguf *g = NULL;
@@ -183,13 +183,7 @@ done:
 tlp_status tlpi_gguf_open_memory(tlpi_gguf **out, const tlpi_env *env,
                                  const void *data, size_t n)
 {
-    return open_bytes(out, env, "(memory)", data, n, false);
-}
-
-tlp_status tlpi_gguf_open_header(tlpi_gguf **out, const tlpi_env *env,
-                                 const char *path, const void *data, size_t n)
-{
-    return open_bytes(out, env, path, data, n, true);
+    return tlpi_gguf_open_bytes(out, env, "(memory)", data, n, false);
 }
 
 void tlpi_gguf_close(tlpi_gguf *g)

@@ -97,7 +97,7 @@ tlp_status tlpi_build_finish(tlpi_gguf **out, tlpi_gguf_build *b,
 
     *out = NULL;
     TLP_TRY(lay_out(&head, b));
-    TLP_TRY(tlpi_gguf_open_header(&g, b->env, path, head.data, head.len));
+    TLP_TRY(tlpi_gguf_open_bytes(&g, b->env, path, head.data, head.len, true));
     for (size_t i = 0; i < g->n_tensor; i++)
         g->tensor[i].data = b->tensor[i].data;
     g->image = head.data;

@@ -41,10 +41,11 @@ tlp_status tlpi_gguf_parse_kv(tlpi_gguf *g, tlpi_cursor *c, uint64_t n);
 tlp_status tlpi_gguf_parse_tensors(tlpi_gguf *g, tlpi_cursor *c, uint64_t n,
                                    uint64_t *offset);
 
-/* Open the tables at the start of a file that the caller keeps; the tensors get
- * no data. */
-tlp_status tlpi_gguf_open_header(tlpi_gguf **out, const tlpi_env *env,
-                                 const char *path, const void *data, size_t n);
+/* Open a file of which the caller keeps the bytes; errors name `path`.  With
+ * vocab_only the bytes may be the tables alone, and tensors get no data. */
+tlp_status tlpi_gguf_open_bytes(tlpi_gguf **out, const tlpi_env *env,
+                                const char *path, const void *data, size_t n,
+                                bool vocab_only);
 
 /* Copy all names, sort them, and refuse duplicates. */
 tlp_status tlpi_gguf_index(tlpi_gguf *g);

@@ -119,24 +119,19 @@ done:
 
 /* ==== the older format =================================================== */
 
-typedef struct old_file {
-    const char *path;
-    const uint8_t *at, *end;
-} old_file;
-
-static tlp_status take(old_file *f, size_t n, const char *what,
+static tlp_status take(tlpi_cursor *f, size_t n, const char *what,
                        const uint8_t **out)
 {
-    if ((size_t)(f->end - f->at) < n)
+    if (tlpi_cursor_left(f) < n)
         return tlpi_fail(TLP_EFORMAT, "%s: %zu bytes left, %zu expected for %s",
-                         f->path, (size_t)(f->end - f->at), n, what);
+                         f->path, tlpi_cursor_left(f), n, what);
     *out = f->at;
     f->at += n;
     return TLP_OK;
 }
 
 /* An i32 that is at least 1. */
-static tlp_status take_count(old_file *f, const char *what, int32_t *out)
+static tlp_status take_count(tlpi_cursor *f, const char *what, int32_t *out)
 {
     const uint8_t *p = NULL;
     tlp_status st = take(f, sizeof *out, what, &p);
@@ -156,7 +151,7 @@ typedef struct old_entry {
     const uint8_t *sums;
 } old_entry;
 
-static tlp_status take_entry(old_file *f, old_entry *e)
+static tlp_status take_entry(tlpi_cursor *f, old_entry *e)
 {
     tlp_status st = TLP_OK;
     const uint8_t *name = NULL;
@@ -175,7 +170,7 @@ done:
 }
 
 /* The number of chunks and the name of the text may be missing. */
-static tlp_status take_rest(old_file *f, uint32_t *n_chunk)
+static tlp_status take_rest(tlpi_cursor *f, uint32_t *n_chunk)
 {
     tlp_status st = TLP_OK;
     const uint8_t *p = NULL;
@@ -191,7 +186,7 @@ static tlp_status take_rest(old_file *f, uint32_t *n_chunk)
     if (length < 0 || f->end - f->at != length)
         st = tlpi_fail(TLP_EFORMAT,
                        "%s: %zu bytes left, %d expected for the text's name",
-                       f->path, (size_t)(f->end - f->at), length);
+                       f->path, tlpi_cursor_left(f), length);
 done:
     return st;
 }
@@ -200,7 +195,7 @@ static tlp_status read_old(tlpi_imatrix **out, const tlpi_env *env,
                            const uint8_t *data, size_t size, const char *path)
 {
     tlp_status st = TLP_OK;
-    old_file f = { path, data, data + size };
+    tlpi_cursor f = { path, data, data, data + size };
     int32_t n = 0;
 
     TLP_TRY(take_count(&f, "number of entries", &n));
@@ -240,31 +235,8 @@ static tlp_status hand_over(tlpi_imatrix **out, tlpi_imatrix *im, tlp_status st)
     return st;
 }
 
-tlp_status tlpi_imatrix_open(tlpi_imatrix **out, const tlpi_env *env,
-                             const char *path)
-{
-    tlp_status st = TLP_OK;
-    tlpi_map *map = NULL;
-    tlpi_gguf *g = NULL;
-    tlpi_imatrix *im = NULL;
-
-    *out = NULL;
-    TLP_TRY(tlpi_map_open(&map, env, path, true));
-    if (is_gguf(map->data, map->size)) {
-        TLP_TRY(tlpi_gguf_open(&g, env, path, NULL));
-        st = read_gguf(&im, g, path);
-    } else {
-        st = read_old(&im, env, map->data, map->size, path);
-    }
-    st = hand_over(out, im, st);
-done:
-    tlpi_gguf_close(g);
-    tlpi_map_close(map);
-    return st;
-}
-
-tlp_status tlpi_imatrix_open_memory(tlpi_imatrix **out, const tlpi_env *env,
-                                    const void *data, size_t n)
+static tlp_status open_bytes(tlpi_imatrix **out, const tlpi_env *env,
+                             const char *path, const void *data, size_t n)
 {
     tlp_status st = TLP_OK;
     tlpi_gguf *g = NULL;
@@ -272,13 +244,33 @@ tlp_status tlpi_imatrix_open_memory(tlpi_imatrix **out, const tlpi_env *env,
 
     *out = NULL;
     if (is_gguf(data, n)) {
-        TLP_TRY(tlpi_gguf_open_memory(&g, env, data, n));
-        st = read_gguf(&im, g, "(memory)");
+        TLP_TRY(tlpi_gguf_open_bytes(&g, env, path, data, n, false));
+        st = read_gguf(&im, g, path);
     } else {
-        st = read_old(&im, env, data, n, "(memory)");
+        st = read_old(&im, env, data, n, path);
     }
     st = hand_over(out, im, st);
 done:
     tlpi_gguf_close(g);
     return st;
+}
+
+tlp_status tlpi_imatrix_open(tlpi_imatrix **out, const tlpi_env *env,
+                             const char *path)
+{
+    tlpi_map *map = NULL;
+    tlp_status st;
+
+    *out = NULL;
+    TLP_TRY(tlpi_map_open(&map, env, path, true));
+    st = open_bytes(out, env, path, map->data, map->size);
+done:
+    tlpi_map_close(map);
+    return st;
+}
+
+tlp_status tlpi_imatrix_open_memory(tlpi_imatrix **out, const tlpi_env *env,
+                                    const void *data, size_t n)
+{
+    return open_bytes(out, env, "(memory)", data, n);
 }
