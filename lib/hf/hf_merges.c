@@ -96,7 +96,8 @@ typedef struct scorer {
     const tlpi_hf_vocab *v;
     json_t *merges;
     made_by *by;  /* [n_vocab] */
-    float *score; /* [n_vocab] */
+    float *score; /* [n_vocab] scores fall in the order of first merges */
+    int n_scored;
 } scorer;
 
 static json_int_t find(const tlpi_hf_vocab *v, const char *s, size_t n)
@@ -132,8 +133,10 @@ static tlp_status note_merge(scorer *s, size_t i)
                          "other merges before the one before it make too: no "
                          "scores mean this order",
                          s->v->file.path.data, i, s->v->text[id]);
-    if (by->n++ == 0)
+    if (by->n++ == 0) {
         by->first = (uint32_t)i;
+        s->score[id] = -(float)s->n_scored++;
+    }
     return TLP_OK;
 }
 
@@ -169,34 +172,17 @@ static tlp_status check_pairs(const scorer *s, int id)
                      (unsigned)n_pair);
 }
 
-/* Scores of made tokens fall in the order of their merges. */
-static void score_made(scorer *s, int *n)
-{
-    for (size_t i = 0; i < json_array_size(s->merges);) {
-        merge_pair p;
-        char text[MAX_TOKEN];
-
-        (void)read_pair(s->v, s->merges, i, &p); /* it was read before */
-        memcpy(text, p.left, p.n_left);
-        memcpy(text + p.n_left, p.right, p.n_right);
-        json_int_t id = find(s->v, text, p.n_left + p.n_right);
-        s->score[id] = -(float)(*n)++;
-        i += s->by[id].n;
-    }
-}
-
-static void score_rest(scorer *s, int n)
+static void score_rest(scorer *s)
 {
     for (int id = 0; id < s->v->m->n_vocab; id++)
         if (s->v->text[id] && s->v->type[id] == 1 && s->by[id].n == 0)
-            s->score[id] = -(float)n++;
+            s->score[id] = -(float)s->n_scored++;
 }
 
 static tlp_status add_scores(const tlpi_hf_vocab *v, json_t *merges)
 {
     const size_t n = (size_t)v->m->n_vocab;
     scorer s = { .v = v, .merges = merges };
-    int n_scored = 0;
     tlp_status st = TLP_OK;
 
     s.by = tlpi_calloc(v->m->env, n, sizeof *s.by);
@@ -208,8 +194,7 @@ static tlp_status add_scores(const tlpi_hf_vocab *v, json_t *merges)
     for (int id = 0; id < v->m->n_vocab; id++)
         if (v->text[id])
             TLP_TRY(check_pairs(&s, id));
-    score_made(&s, &n_scored);
-    score_rest(&s, n_scored);
+    score_rest(&s);
     tlpi_build_array(&v->m->keys, "tokenizer.ggml.scores", TLPI_GGUF_F32, n,
                      s.score, n * sizeof *s.score);
 done:
