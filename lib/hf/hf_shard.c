@@ -176,18 +176,19 @@ static size_t room_of(const shard *s, size_t i)
  * The two numbers of a rotation pair are half a head apart.  Converters make
  * them neighbours: row 2 i + j of a head is its old row j half + i.
  */
+static size_t old_row(int64_t row, int head_dim)
+{
+    int64_t i = row % head_dim;
+
+    return (size_t)(row - i + i % 2 * (head_dim / 2) + i / 2);
+}
+
 static void permute(uint8_t *out, const uint8_t *data, int64_t n, int head_dim,
                     size_t row_bytes)
 {
-    int64_t half = head_dim / 2;
-
-    for (int64_t r = 0; r < n; r++) {
-        int64_t head = r / head_dim * head_dim, i = r % head_dim;
-        int64_t from = head + i % 2 * half + i / 2;
-
-        memcpy(out + (size_t)r * row_bytes, data + (size_t)from * row_bytes,
-               row_bytes);
-    }
+    for (int64_t r = 0; r < n; r++)
+        memcpy(out + (size_t)r * row_bytes,
+               data + old_row(r, head_dim) * row_bytes, row_bytes);
 }
 
 static void make(const shard *s, size_t i, uint8_t *out)
@@ -208,15 +209,11 @@ static void make(const shard *s, size_t i, uint8_t *out)
             x[k] += 1;
         return;
     }
-    int64_t half = s->m->head_dim / 2;
+    const uint8_t *data = t->data;
     size_t size = (size_t)tlpi_dtype_get((uint32_t)t->type)->size;
-    for (int64_t k = 0; k < n; k++) {
-        int64_t at = k % s->m->head_dim;
-        int64_t from = k - at + at % 2 * half + at / 2;
-
-        tlpi_dequantize(t->type, (const uint8_t *)t->data + (size_t)from * size,
+    for (int64_t k = 0; k < n; k++)
+        tlpi_dequantize(t->type, data + old_row(k, s->m->head_dim) * size,
                         &x[k], 1);
-    }
 }
 
 /* Number for a cache of digests: all that the data depend on besides the bytes
