@@ -46,6 +46,8 @@ struct tlp_model {
 
 /* weights.c: bind tensors by name over all files; every shape is checked. */
 tlp_status tlpi_weights_bind(tlp_model *m);
+/* Split "blk.12.attn_q.weight" into 12 and the rest; false for other names. */
+bool tlpi_layer_name(const char *name, int *layer, const char **rest);
 /* The files' tensor of that name, or NULL. */
 const tlpi_tensor *tlpi_model_tensor(const tlp_model *m, const char *name);
 

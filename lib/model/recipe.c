@@ -8,7 +8,6 @@
  */
 #include "model/recipe.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const tlpi_recipe recipes[] = {
@@ -120,56 +119,40 @@ static bool is_in(layer_set set, int layer, const tlpi_hparams *hp)
     return false;
 }
 
-/* The place of tlpi_layer_table for a tensor of a layer; a fused tensor with
- * attn_v in it is treated as attn_v. */
-static bool find_place(const tlp_model *m, const tlpi_tensor *t, int *layer,
-                       tlpi_layer_id *id)
+/* The row of a layer's tensor, and the layer; a fused tensor with attn_v in it
+ * is treated as attn_v. */
+static const tlpi_tensor_row *find_row(const tlp_model *m, const tlpi_tensor *t,
+                                       int *layer)
 {
-    char *end;
+    const char *rest;
 
-    if (strncmp(t->name, "blk.", 4) != 0)
-        return false;
-    long l = strtol(t->name + 4, &end, 10);
-    if (*end != '.' || l < 0 || l >= m->hp.n_layer)
-        return false;
-    *layer = (int)l;
-    const tlpi_fused_row *fused = tlpi_fused_find(end + 1, &m->hp);
-    for (int i = 0; fused && i < fused->n; i++) {
-        *id = fused->part[i];
-        if (*id == TLPI_ATTN_V)
-            return true;
-    }
-    for (int i = 0; i < TLPI_N_LAYER_TENSOR; i++) {
-        *id = (tlpi_layer_id)i;
-        if (strcmp(tlpi_layer_table[i].name, end + 1) == 0 ||
-            t == m->w.layer[l].t[i]) /* a stack has another name */
-            return true;
-    }
-    return false;
+    if (!tlpi_layer_name(t->name, layer, &rest))
+        return NULL;
+    const tlpi_fused_row *fused = tlpi_fused_find(rest, &m->hp);
+    for (int i = 0; fused && i < fused->n; i++)
+        if (fused->part[i] == TLPI_ATTN_V)
+            return &tlpi_layer_table[TLPI_ATTN_V];
+    return tlpi_row_find(tlpi_layer_table, TLPI_N_LAYER_TENSOR, rest, &m->hp);
 }
 
 /* Models of 70 billion parameters: eight query heads share an attn_v, so that
  * more bits for it cost little. */
 static bool is_70b(const tlpi_hparams *hp)
 {
-    const char *arch = tlpi_arch_get(hp)->name;
-
     return hp->n_layer == 80 &&
-           ((strcmp(arch, "llama") == 0 && hp->n_head != hp->n_head_kv) ||
-            strcmp(arch, "qwen2") == 0);
+           ((hp->arch == TLPI_ARCH_LLAMA && hp->n_head != hp->n_head_kv) ||
+            hp->arch == TLPI_ARCH_QWEN2);
 }
 
-/* The type of a tensor that is not the head. */
+/* The type of a layer's tensor. */
 static tlpi_dtype mixed_type(const tlpi_recipe *r, const tlp_model *m,
-                             const tlpi_tensor *t, bool imatrix)
+                             const tlpi_tensor_row *row, int layer,
+                             bool imatrix)
 {
     rule_scope other = imatrix ? WITHOUT_IMATRIX : WITH_IMATRIX;
+    tlpi_layer_id id = (tlpi_layer_id)(row - tlpi_layer_table);
     tlpi_dtype type = r->type;
-    tlpi_layer_id id;
-    int layer;
 
-    if (!find_place(m, t, &layer, &id))
-        return type;
     for (size_t i = 0; i < TLPI_COUNT(rules); i++) {
         const mixture_rule *rule = &rules[i];
         if (strcmp(rule->recipe, r->name) == 0 && rule->tensor == id &&
@@ -209,17 +192,15 @@ tlpi_dtype tlpi_recipe_type(const tlpi_recipe *r, const tlp_model *m,
 {
     tlpi_dtype type = r->type;
     bool head = t == m->w.t[TLPI_OUTPUT];
-    tlpi_layer_id id;
-    int layer;
-    bool router =
-        find_place(m, t, &layer, &id) && tlpi_layer_table[id].float_alone;
+    int layer = 0;
+    const tlpi_tensor_row *row = find_row(m, t, &layer);
 
     *wanted = t->type;
-    if (t->ne[1] == 1 || router) /* or a vector */
+    if (t->ne[1] == 1 || (row && row->float_alone)) /* a vector, a router */
         return t->type;
-    if (!pure && !head)
-        type = mixed_type(r, m, t, imatrix);
-    else if (!pure && bytes_of_256(type) < bytes_of_256(TLPI_Q6_K))
+    if (!pure && row)
+        type = mixed_type(r, m, row, layer, imatrix);
+    else if (!pure && head && bytes_of_256(type) < bytes_of_256(TLPI_Q6_K))
         type = TLPI_Q6_K;
     *wanted = type;
     while (t->ne[0] % tlpi_dtype_get(type)->block != 0)

@@ -9,8 +9,7 @@
 
 #include "model/hparams_read.h"
 
-/* Split "blk.12.attn_q.weight" into 12 and the rest; false for other names. */
-static bool split_name(const char *name, int *layer, const char **rest)
+bool tlpi_layer_name(const char *name, int *layer, const char **rest)
 {
     int n = 0;
     const char *p = name + 4;
@@ -199,7 +198,7 @@ static tlp_status bind_named(tlp_model *m, const tlpi_tensor *t)
     const tlpi_tensor_row *row;
     const tlpi_fused_row *fused;
 
-    if (split_name(t->name, &layer, &rest)) {
+    if (tlpi_layer_name(t->name, &layer, &rest)) {
         if (layer >= m->hp.n_layer)
             return tlpi_fail(
                 TLP_EFORMAT, "%s: tensor %s: the model has %d layers (0-%d)",
@@ -279,7 +278,7 @@ static size_t count_tensors(const tlp_model *m)
             const char *rest;
             int layer;
 
-            if (split_name(m->file[f]->tensor[i].name, &layer, &rest))
+            if (tlpi_layer_name(m->file[f]->tensor[i].name, &layer, &rest))
                 fused = tlpi_fused_find(rest, &m->hp);
             n += fused ? (size_t)fused->n : 1;
         }
