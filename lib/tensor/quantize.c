@@ -15,12 +15,11 @@
 #include "tensor/kquant.h"
 
 /* Eight bits leave nothing to win by a search. */
-static void block_q8_0(const float *x, const float *importance, uint8_t *b)
+static void block_q8_0(const float *x, uint8_t *b)
 {
     float d = fabsf(tlpi_extreme(x, 32)) / 127;
     float inv = tlpi_inverse(d);
 
-    (void)importance;
     tlpi_store_f16(b, d);
     for (int i = 0; i < 32; i++)
         b[2 + i] = (uint8_t)tlpi_round_in(x[i] * inv, -127, 127);
@@ -58,53 +57,45 @@ static void affine32(const float *x, int top, uint8_t *dm_at, uint8_t *nib,
     tlpi_pack32(q, nib, high);
 }
 
-static void block_q4_0(const float *x, const float *importance, uint8_t *b)
+static void block_q4_0(const float *x, uint8_t *b)
 {
-    if (importance)
-        tlpi_search_q4_0(x, importance, b);
-    else
-        symmetric32(x, 8, b, b + 2, NULL);
+    symmetric32(x, 8, b, b + 2, NULL);
 }
 
-static void block_q5_0(const float *x, const float *importance, uint8_t *b)
+static void block_q5_0(const float *x, uint8_t *b)
 {
-    if (importance)
-        tlpi_search_q5_0(x, importance, b);
-    else
-        symmetric32(x, 16, b, b + 6, b + 2);
+    symmetric32(x, 16, b, b + 6, b + 2);
 }
 
-static void block_q4_1(const float *x, const float *importance, uint8_t *b)
+static void block_q4_1(const float *x, uint8_t *b)
 {
-    if (importance)
-        tlpi_search_q4_1(x, importance, b);
-    else
-        affine32(x, 15, b, b + 4, NULL);
+    affine32(x, 15, b, b + 4, NULL);
 }
 
-static void block_q5_1(const float *x, const float *importance, uint8_t *b)
+static void block_q5_1(const float *x, uint8_t *b)
 {
-    if (importance)
-        tlpi_search_q5_1(x, importance, b);
-    else
-        affine32(x, 31, b, b + 8, b + 4);
+    affine32(x, 31, b, b + 8, b + 4);
 }
 
-static void (*const blocks[])(const float *x, const float *importance,
-                              uint8_t *b) = {
-    [TLPI_Q8_0] = block_q8_0,
-    [TLPI_Q4_0] = block_q4_0,
-    [TLPI_Q4_1] = block_q4_1,
-    [TLPI_Q5_0] = block_q5_0,
-    [TLPI_Q5_1] = block_q5_1,
-    [TLPI_Q2_K] = tlpi_quantize_q2_k,
-    [TLPI_Q3_K] = tlpi_quantize_q3_k,
-    [TLPI_Q4_K] = tlpi_quantize_q4_k,
-    [TLPI_Q5_K] = tlpi_quantize_q5_k,
-    [TLPI_Q6_K] = tlpi_quantize_q6_k,
-    [TLPI_IQ4_NL] = tlpi_quantize_iq4_nl,
-    [TLPI_IQ4_XS] = tlpi_quantize_iq4_xs,
-    [TLPI_MXFP4] = tlpi_quantize_mxfp4,
+/* A type may have plain rounding, a search, or both: then the search is for
+ * columns with importances. */
+static const struct {
+    void (*round)(const float *x, uint8_t *b);
+    void (*search)(const float *x, const float *importance, uint8_t *b);
+} blocks[] = {
+    [TLPI_Q8_0] = { .round = block_q8_0 },
+    [TLPI_Q4_0] = { block_q4_0, tlpi_search_q4_0 },
+    [TLPI_Q4_1] = { block_q4_1, tlpi_search_q4_1 },
+    [TLPI_Q5_0] = { block_q5_0, tlpi_search_q5_0 },
+    [TLPI_Q5_1] = { block_q5_1, tlpi_search_q5_1 },
+    [TLPI_Q2_K] = { .search = tlpi_quantize_q2_k },
+    [TLPI_Q3_K] = { .search = tlpi_quantize_q3_k },
+    [TLPI_Q4_K] = { .search = tlpi_quantize_q4_k },
+    [TLPI_Q5_K] = { .search = tlpi_quantize_q5_k },
+    [TLPI_Q6_K] = { .search = tlpi_quantize_q6_k },
+    [TLPI_IQ4_NL] = { .search = tlpi_quantize_iq4_nl },
+    [TLPI_IQ4_XS] = { .search = tlpi_quantize_iq4_xs },
+    [TLPI_MXFP4] = { .search = tlpi_quantize_mxfp4 },
 };
 
 void tlpi_quantize(tlpi_dtype type, const float *src, void *dst, int64_t n)
@@ -136,6 +127,10 @@ void tlpi_quantize_columns(tlpi_dtype type, const float *src,
     }
 
     const tlpi_dtype_info *info = tlpi_dtype_get(type);
+    bool round = blocks[type].round && !(importance && blocks[type].search);
     for (int64_t i = 0; i < n; i += info->block, b += info->size)
-        blocks[type](src + i, importance ? importance + i : NULL, b);
+        if (round)
+            blocks[type].round(src + i, b);
+        else
+            blocks[type].search(src + i, importance ? importance + i : NULL, b);
 }
