@@ -72,15 +72,22 @@ static void part_sums(const outputs *o, int window)
                  tlpi_cal_seen(o->c, TLPI_HALF_ATTN, i - 1), -1);
 }
 
+/* The parts of a window, and what they should give. */
+static tlpi_rows part_rows(outputs *o, int window)
+{
+    if (o->c->plan->stage[o->stage].mode == TLP_MODE_ASYM)
+        part_sums(o, window);
+    return output_rows(o, window);
+}
+
 /* ==== norms of outputs =================================================== */
 
 static tlp_status take_posts(void *arg, int window)
 {
     outputs *o = arg;
 
-    if (o->c->plan->stage[o->stage].mode == TLP_MODE_ASYM)
-        part_sums(o, window);
-    const tlpi_rows rows = output_rows(o, window);
+    const tlpi_rows rows = part_rows(o, window);
+
     tlpi_columns_add(&o->post[tlpi_fit_is_held(o->c, window)], &rows);
     return TLP_OK;
 }
@@ -192,9 +199,8 @@ static tlp_status take_gains(void *arg, int window)
 {
     outputs *o = arg;
 
-    if (o->c->plan->stage[o->stage].mode == TLP_MODE_ASYM)
-        part_sums(o, window);
-    const tlpi_rows rows = output_rows(o, window);
+    const tlpi_rows rows = part_rows(o, window);
+
     tlpi_gains_add(&o->gain[tlpi_fit_is_held(o->c, window)], &rows);
     return TLP_OK;
 }
