@@ -23,15 +23,17 @@ static rig open_rig(void)
 }
 
 /* Rank 1 gets the command; does it end the session?  fresh: no sequence has a
- * page, else sequence 0 has one. */
+ * page, else both have one. */
 static bool is_refused(const tlpi_command *cmd, bool fresh)
 {
     rig r = open_rig();
     tlpi_comm *c = r.session->rank0->comm;
     tlpi_command sent = *cmd;
 
-    if (!fresh)
+    if (!fresh) {
         CHECK_OK(tlp_session_decode(r.session, 1));
+        CHECK_OK(tlp_session_fork(r.session, 1, 0));
+    }
     CHECK_OK(c->ops->bcast(c, &sent, sizeof sent, true));
     tlp_status st = tlp_session_fork(r.session, 1, 0);
     if (st == TLP_OK) /* the next one waits for rank 1 */
@@ -99,6 +101,20 @@ Test(command, numbers_out_of_range_are_refused)
           { .op = TLPI_OP_STEP, .n_tok = 1, .inlined = { 0, 0, 64 } } },
         { "negative position",
           { .op = TLPI_OP_SCORE, .n_tok = 1, .inlined = { 0, 0, -1 } } },
+        { "positions with a gap",
+          { .op = TLPI_OP_STEP, .n_tok = 2, .inlined = { 0, 0, 0, 0, 1, 3 } } },
+        { "a position twice",
+          { .op = TLPI_OP_STEP, .n_tok = 2, .inlined = { 0, 0, 0, 0, 1, 1 } } },
+        { "a sequence in two runs",
+          { .op = TLPI_OP_STEP,
+            .n_tok = 3,
+            .inlined = { 0, 0, 0, 0, 1, 0, 1, 0, 2 } } },
+        { "falling sequences",
+          { .op = TLPI_OP_STEP, .n_tok = 2, .inlined = { 0, 0, 1, 0, 0, 1 } } },
+        { "a run to the end",
+          { .op = TLPI_OP_STEP,
+            .n_tok = 2,
+            .inlined = { 0, 0, 0, 0, 63, 64 } } },
         { "row's token",
           { .op = TLPI_OP_STEP,
             .n_tok = 1,

@@ -329,7 +329,8 @@ static bool is_sound(const tlpi_rank *r, const tlpi_command *c)
         return !cfg->remote && within(c->n_tok, 1, TLPI_MAX_THREAD + 1) &&
                within(c->n_row, 1, TLPI_MAX_THREAD + 1);
     case TLPI_OP_MEASURE:
-        return tlpi_store_has_pages(&r->store, 0, tlpi_measure_tokens(r) - 1);
+        return tlpi_store_has_pages(&r->store, 0, 0,
+                                    tlpi_measure_tokens(r) - 1);
     case TLPI_OP_MEASURE_LINK:
     case TLPI_OP_QUIT:
         return true;
@@ -337,17 +338,35 @@ static bool is_sound(const tlpi_rank *r, const tlpi_command *c)
     return false;
 }
 
+/* The tokens from `first` on that are of one sequence, and their positions
+ * consecutive. */
+static int run_from(const tlpi_step_arrays *a, int first, int n_tok)
+{
+    int n = 1;
+
+    while (first + n < n_tok && a->seq[first + n] == a->seq[first] &&
+           a->pos[first + n] == a->pos[first] + n)
+        n++;
+    return n;
+}
+
+/* Sequences rise, so that each has one run. */
 static bool step_is_sound(const tlpi_rank *r, const tlpi_command *c)
 {
     const tlpi_step_arrays *a = &r->scratch.step;
-    int n_vocab = r->model->hp.n_vocab;
+    int n_vocab = r->model->hp.n_vocab, n, before = -1;
 
     for (int i = 0; i < c->n_tok; i++)
-        if (!within(a->id[i], 0, n_vocab) ||
-            !within(a->seq[i], 0, r->cfg->n_seq) ||
-            !within(a->pos[i], 0, r->cfg->n_ctx) ||
-            !tlpi_store_has_pages(&r->store, a->seq[i], a->pos[i]))
+        if (!within(a->id[i], 0, n_vocab))
             return false;
+    for (int i = 0; i < c->n_tok; i += n, before = a->seq[i - 1]) {
+        n = run_from(a, i, c->n_tok);
+        if (!within(a->seq[i], before + 1, r->cfg->n_seq) ||
+            !within(a->pos[i], 0, (int64_t)r->cfg->n_ctx - n + 1) ||
+            !tlpi_store_has_pages(&r->store, a->seq[i], a->pos[i],
+                                  a->pos[i] + n - 1))
+            return false;
+    }
     for (int i = 0; i < c->n_row; i++)
         if (!within(a->row[i], 0, c->n_tok))
             return false;

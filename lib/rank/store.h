@@ -121,9 +121,9 @@ tlp_status tlpi_store_edit_pages(tlpi_store *s, const tlpi_page_edit *edit,
 /* The opposite of the TAKE edits among these, which were carried out. */
 void tlpi_store_undo_take(tlpi_store *s, const tlpi_page_edit *edit, int n);
 
-/* Do a token at pos of a sequence, and all positions that it sees, have pages
- * with memory? */
-bool tlpi_store_has_pages(const tlpi_store *s, int seq, int pos);
+/* Do tokens at positions first to last of a sequence, and all positions that
+ * they see, have pages with memory? */
+bool tlpi_store_has_pages(const tlpi_store *s, int seq, int first, int last);
 
 /* A vector of n floats in memory of the backend, with its bytes added to
  * *bytes; host NULL, for dry stores, leaves it as it is. */

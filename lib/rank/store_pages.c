@@ -162,15 +162,15 @@ tlp_status tlpi_store_edit_pages(tlpi_store *s, const tlpi_page_edit *edit,
     return st;
 }
 
-bool tlpi_store_has_pages(const tlpi_store *s, int seq, int pos)
+bool tlpi_store_has_pages(const tlpi_store *s, int seq, int first, int last)
 {
     size_t at = (size_t)seq * (size_t)s->shape.n_index;
 
     for (int k = 0; k < s->shape.n_kind; k++) {
         int window = k == TLPI_KV_WINDOW ? s->shape.window : 0;
-        int first = window ? TLPI_MAX(0, pos + 1 - window) : 0;
+        int seen = window ? TLPI_MAX(0, first + 1 - window) : 0;
 
-        for (int i = first / TLPI_PAGE; i <= pos / TLPI_PAGE; i++) {
+        for (int i = seen / TLPI_PAGE; i <= last / TLPI_PAGE; i++) {
             int32_t page = s->table[k][at + (size_t)i];
 
             if (page < 0 || !s->has_memory[k][page])
