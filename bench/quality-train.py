@@ -53,10 +53,12 @@ def arguments():
     p.add_argument("--folder", required=True)
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--results", help="append to this history of results")
-    p.add_argument("more", nargs="*", metavar="-- OPTION", help="of tlp plan "
-                   "train, in place of --full --text FIT --self 16384")
-    a = p.parse_args()
-    a.more = a.more or ["--full", "--text", a.fit, "--self", "16384"]
+    p.epilog = ("Words behind -- are options of tlp plan train, in place of "
+                "--full --text FIT --self 16384.")
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    a = p.parse_args(words[:end])
+    a.more = words[end + 1:] or ["--full", "--text", a.fit, "--self", "16384"]
     return a
 
 
