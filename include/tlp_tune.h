@@ -298,8 +298,9 @@ TLP_API tlp_status tlp_plan_make(tlp_plan **out, tlp_model *model,
  *
  * Adjustments are gains of attention and feed-forward, weights of norms, and
  * low-rank corrections of the inputs of members and of the output of a group.
- * Models that normalise outputs (gemma3, olmo2) have no correction of the
- * output, and models without norms of inputs (olmo2) none of their weights.
+ * Models that normalise outputs (gemma3, olmo2, glm4, exaone4) have no
+ * correction of the output, and models without norms of inputs (olmo2, exaone4)
+ * none of their weights.
  * The members of a layer in tracks are its tracks.  No adjustment needs a
  * further all-reduce.
  * @par Threads
@@ -405,7 +406,7 @@ typedef struct tlp_plan_adjust_report {
  * @param opts         options
  * @return TLP_OK; TLP_ENOGAIN if no adjustment improves the plan; TLP_ENOTSUP
  *         for a plan that changes the order of layers, and for norms alone of
- *         tracks of olmo2 models; TLP_ECANCELED by progress
+ *         tracks of models without norms of inputs; TLP_ECANCELED by progress
  * @since 0.1
  */
 TLP_API tlp_status tlp_plan_adjust(tlp_plan **out,

@@ -411,8 +411,8 @@ tlp_status tlpi_trainer_check(const tlpi_trainer *t)
                          plan->model->path);
     if (plan->model->w.view && o->full)
         return tlpi_fail(TLP_ENOTSUP,
-                         "%s: its layers have fused tensors (attn_qkv), whose "
-                         "parts cannot be trained",
+                         "%s: its layers have fused tensors (attn_qkv, or "
+                         "ffn_up with ffn_gate), whose parts cannot be trained",
                          plan->model->path);
     st = o->type ? tlpi_convert_check_type(plan->model, o->type) : TLP_OK;
 done:
