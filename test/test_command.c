@@ -57,6 +57,15 @@ typedef struct command_case {
         }                                                                      \
     }
 
+static void expect_refused(const command_case *bad, size_t n)
+{
+    tiny_spec spec = tiny_default();
+
+    path = tiny_make(&spec);
+    for (size_t i = 0; i < n; i++)
+        cr_assert(is_refused(&bad[i].cmd, false), "%s", bad[i].name);
+}
+
 Test(command, numbers_out_of_range_are_refused)
 {
     static const command_case bad[] = {
@@ -92,7 +101,15 @@ Test(command, numbers_out_of_range_are_refused)
         EDIT("page's sequence", .op = TLPI_PAGE_SET, .seq = 2),
         EDIT("page's index", .op = TLPI_PAGE_SET, .index = 1),
         EDIT("page's negative index", .op = TLPI_PAGE_SET, .index = -1),
-        /* inlined: id, sequence, position, row, target */
+    };
+
+    expect_refused(bad, TLPI_COUNT(bad));
+}
+
+/* inlined: ids, sequences, positions, rows, targets */
+Test(command, arrays_of_steps_are_checked)
+{
+    static const command_case bad[] = {
         { "id", { .op = TLPI_OP_STEP, .n_tok = 1, .inlined = { 288 } } },
         { "negative id",
           { .op = TLPI_OP_STEP, .n_tok = 1, .inlined = { -1 } } },
@@ -121,11 +138,8 @@ Test(command, numbers_out_of_range_are_refused)
             .n_row = 1,
             .inlined = { 0, 0, 0, 1 } } },
     };
-    tiny_spec spec = tiny_default();
 
-    path = tiny_make(&spec);
-    for (size_t i = 0; i < TLPI_COUNT(bad); i++)
-        cr_assert(is_refused(&bad[i].cmd, false), "%s", bad[i].name);
+    expect_refused(bad, TLPI_COUNT(bad));
 }
 
 Test(command, steps_without_pages_are_refused)
