@@ -305,9 +305,11 @@ int cmd_serve(int argc, char **argv)
         return rc;
     metrics_init(&s.m);
     watch_init(&s.w);
+    shelf_init(&s.grammars);
     pthread_mutex_init(&s.lock, NULL);
     rc = run_all(&s);
     pthread_mutex_destroy(&s.lock);
+    shelf_free(&s.grammars);
     watch_free(&s.w);
     metrics_free(&s.m);
     return rc;

@@ -19,6 +19,7 @@
 #include "memo.h"
 #include "serve_error.h"
 #include "serve_metrics.h"
+#include "serve_shelf.h"
 #include "serve_watch.h"
 
 /* How long a client may take no byte of its answer. */
@@ -50,6 +51,7 @@ typedef struct server {
     pthread_t events;
     metrics m;
     watch_list w;
+    shelf grammars;
     atomic_int n_answer; /* answers that are being made or written */
     atomic_bool draining;
     pthread_mutex_t lock; /* of dead */

@@ -255,20 +255,14 @@ static void ignore_notes(fields *f)
         field_ignore(f, names[i]);
 }
 
-static bool refuse_constraints(fields *f)
+static bool read_constraint(generation_fields *g, fields *f, server *s)
 {
-    static const char why[] = "the server cannot constrain a text yet";
-    const json_t *format = field(f, "response_format");
-    const char *type = json_string_value(json_object_get(format, "type"));
-
-    if (format && (!type || strcmp(type, "text") != 0))
-        return field_refuse(f, "response_format", why);
-    return field_refuse(f, "grammar", why) &&
-           field_refuse(f, "json_schema", why) &&
-           field_refuse(f, "guided_json", why) &&
-           field_refuse(f, "guided_regex", why) &&
-           field_refuse(f, "guided_choice", why) &&
-           field_refuse(f, "guided_grammar", why);
+    g->shelf = &s->grammars;
+    if (!constraint_read(&g->grammar, f, g->shelf, s->e.model))
+        return false;
+    if (g->grammar)
+        g->sampler.grammar = shelf_open(g->grammar);
+    return true;
 }
 
 bool generation_read(generation_fields *g, fields *f, call *c)
@@ -284,7 +278,7 @@ bool generation_read(generation_fields *g, fields *f, call *c)
         !field_flag(f, "ignore_eos", &ignore_end) ||
         !field_flag(f, "skip_special_tokens", &hide_special) ||
         !field_text(f, "user", &user) || !field_flag(f, "store", &store) ||
-        !refuse_constraints(f))
+        !read_constraint(g, f, c->s))
         return false;
     if (store)
         return field_refuse(f, "store", "the server keeps no answers");
@@ -301,4 +295,6 @@ void generation_free(generation_fields *g)
 {
     free(g->bias);
     free(g->stop_tokens);
+    if (g->grammar)
+        shelf_give(g->shelf, g->grammar);
 }

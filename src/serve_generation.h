@@ -6,6 +6,7 @@
 #define SERVE_GENERATION_H
 
 #include "serve.h"
+#include "serve_constraint.h"
 #include "serve_fields.h"
 
 #define GENERATION_MAX_STOP 64
@@ -17,6 +18,8 @@ typedef struct generation_fields {
     tlp_logit_bias *bias;
     const char *stop[GENERATION_MAX_STOP]; /* borrowed from the fields */
     int32_t *stop_tokens;
+    shelf_grammar *grammar; /* of `shelf`; NULL: the text is free */
+    shelf *shelf;
     bool stream, usage; /* stream_options.include_usage */
 } generation_fields;
 

@@ -100,8 +100,6 @@ static const struct {
     { CHAT, MESSAGES "\"top_logprobs\":2}", "logprobs with true" },
     { CHAT, MESSAGES "\"tool_choice\":\"required\"}", "tool_choice" },
     { CHAT, MESSAGES "\"functions\":[]}", "functions" },
-    { CHAT, MESSAGES "\"response_format\":{\"type\":\"json_object\"}}",
-      "response_format" },
     { CHAT, MESSAGES "\"modalities\":[\"audio\"]}", "modalities" },
     { CHAT, MESSAGES "\"chat_template_kwargs\":[]}", "an array" },
     { CHAT, MESSAGES "\"store\":true}", "store" },
