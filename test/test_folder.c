@@ -6,11 +6,9 @@
  * with numbers of transformers, whose names, order of rows and norms the folder
  * has.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "file/mapfile.h"

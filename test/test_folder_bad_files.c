@@ -3,7 +3,6 @@
  * malformed or hostile, and memory that runs out.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -31,6 +31,13 @@ tlp_status tlpi_hf_path(tlpi_text *out, const tlpi_env *env, const char *folder,
     return out->failed ? tlpi_fail_nomem_for("the files of a model") : TLP_OK;
 }
 
+bool tlpi_hf_is_there(const char *path)
+{
+    struct stat s;
+
+    return stat(path, &s) == 0;
+}
+
 static tlp_status parse(tlpi_hf_file *f, const char *text, size_t n,
                         size_t flags)
 {
@@ -55,12 +62,11 @@ tlp_status tlpi_hf_open(tlpi_hf_file *f, const tlpi_env *env,
 {
     char *text = NULL;
     size_t n = 0;
-    struct stat s;
     tlp_status st;
 
     *f = (tlpi_hf_file){ .env = env, .path = { .env = env } };
     TLP_TRY(tlpi_hf_path(&f->path, env, folder, name));
-    if (!need && stat(f->path.data, &s) != 0)
+    if (!need && !tlpi_hf_is_there(f->path.data))
         return TLP_OK;
     TLP_TRY(tlpi_file_read(env, f->path.data, max, &text, &n));
     TLP_TRY(parse(f, text, n, flags));
