@@ -85,6 +85,10 @@ typedef struct tlpi_hf_rule {
     double number;
 } tlpi_hf_rule;
 
+/* TLP_ENOTSUP for a value that changes something; `number` changes nothing. */
+tlp_status tlpi_hf_nothing(const tlpi_hf_at *at, const char *key,
+                           double number);
+
 /* TLP_ENOTSUP for a value that a rule forbids; a warning for keys without a
  * rule. */
 tlp_status tlpi_hf_check(const tlpi_hf_at *at, const tlpi_hf_rule *rules,
