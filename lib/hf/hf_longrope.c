@@ -61,7 +61,7 @@ tlp_status tlpi_hf_partial_read(tlpi_hf_model *m, const tlpi_hf_at *root,
 
     if (st != TLP_OK)
         return st;
-    m->n_rot = m->arch->partial ? (int)(m->head_dim * part) : m->head_dim;
+    m->n_rot = m->arch->partial != 0 ? (int)(m->head_dim * part) : m->head_dim;
     /* Converters write the number for these and the family of Llama. */
     if (m->arch->partial != 0 || m->arch->permute)
         tlpi_build_u32(&m->keys, tlpi_hf_key_of(m, "rope.dimension_count").name,

@@ -47,20 +47,16 @@ static const name_pair names[] = {
 static void name_in_layer(const hf_source *s, const char *gguf, char *out,
                           size_t cap)
 {
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        size_t len = strlen(names[i].gguf);
+    const name_pair *p = names;
 
-        if (strncmp(gguf, names[i].gguf, len) != 0 ||
-            (names[i].only && !hf_is(s, names[i].only)))
-            continue;
-        if (hf_is_mixtral(s) && !s->spec->fused &&
-            strcmp(gguf, "ffn_gate_inp.weight") == 0)
-            snprintf(out, cap, "block_sparse_moe.gate.weight");
-        else
-            snprintf(out, cap, "%s%s", names[i].name, gguf + len);
-        return;
-    }
-    NEED(!"a name");
+    while (strncmp(gguf, p->gguf, strlen(p->gguf)) != 0 ||
+           (p->only && !hf_is(s, p->only)))
+        NEED(++p < names + sizeof names / sizeof names[0]);
+    if (hf_is_mixtral(s) && !s->spec->fused &&
+        strcmp(gguf, "ffn_gate_inp.weight") == 0)
+        snprintf(out, cap, "block_sparse_moe.gate.weight");
+    else
+        snprintf(out, cap, "%s%s", p->name, gguf + strlen(p->gguf));
 }
 
 static void name_expert(const hf_source *s, const char *gguf, int expert,
