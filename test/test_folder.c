@@ -177,7 +177,7 @@ Test(folder, layers_without_rotation)
     tlp_model_free(m);
 }
 
-/* Experts in a tensor each, over several files, or in one of all gates and
+/* Experts in a tensor each, over files of two tensors at most, or in one of all gates and
  * ups; weights that do not sum to 1. */
 Test(folder, stacks_experts)
 {
@@ -187,7 +187,7 @@ Test(folder, stacks_experts)
         s.raw_weights = !(i & 1) && (i & 4);
         hf_spec f = { .gguf = tiny_make(&s),
                       .fused = i & 2,
-                      .n_shard = i & 4 ? 7 : 0 };
+                      .n_shard = i & 4 ? 60 : 0 };
         const char *folder = hf_make(&f);
 
         expect_equal(f.gguf, folder);

@@ -270,6 +270,7 @@ void hf_write_tensors(const hf_source *s)
 
     NEED(list);
     size_t n_item = list_items(s, list);
+    n = TLPI_MIN(n, n_item);
     for (size_t i = 0; i < n; i++) {
         char name[64];
 
