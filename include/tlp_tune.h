@@ -30,8 +30,9 @@ typedef struct tlp_quantize_options {
     int32_t pure;             /**< 1 = every matrix gets exactly the type     */
     tlp_progress_fn progress; /**< or NULL                                    */
     void *progress_data;      /**< last argument of progress                  */
-    const char *imatrix;      /**< importance matrix of llama.cpp, GGUF or the
-                                   older format; NULL = columns count alike   */
+    const char *imatrix;      /**< importance matrix, of tlp_model_imatrix or of
+                                   llama.cpp, GGUF or the older format;
+                                   NULL = columns count alike                 */
 } tlp_quantize_options;
 
 /** Initial value of a tlp_quantize_options: all defaults. */
@@ -96,6 +97,63 @@ TLP_API tlp_status tlp_model_quantize(tlp_quantize_result *result,
                                       const tlp_model *model, const char *path,
                                       const char *type,
                                       const tlp_quantize_options *opts)
+    TLP_NODISCARD;
+
+/**
+ * Options of tlp_model_imatrix.
+ *
+ * `session` describes the session that evaluates the windows of the text: n_ctx
+ * (0 = 512, or all tokens if they are fewer), n_thread, compute, kv_type, isa.
+ */
+typedef struct tlp_imatrix_options {
+    size_t struct_size;       /**< sizeof(tlp_imatrix_options)                */
+    const tlp_session_options *session; /**< NULL = defaults                  */
+    const char *dataset;      /**< name of the text, UTF-8, for the file's
+                                   imatrix.datasets; NULL = none              */
+    tlp_progress_fn progress; /**< or NULL                                    */
+    void *progress_data;      /**< last argument of progress                  */
+} tlp_imatrix_options;
+
+/** Initial value of a tlp_imatrix_options: all defaults. */
+#define TLP_IMATRIX_OPTIONS_INIT                                               \
+    { sizeof(tlp_imatrix_options), NULL, NULL, NULL, NULL }
+
+/** Result of tlp_model_imatrix. */
+typedef struct tlp_imatrix_result {
+    size_t struct_size; /**< set by the caller                                */
+    int32_t n_entry;    /**< tensors with importances                         */
+    int32_t n_window;   /**< windows of the text                              */
+    int64_t n_token;    /**< tokens of the text                               */
+    int32_t n_unused;   /**< matrices of experts that no token has chosen; a
+                             warning says so if there are any                 */
+} tlp_imatrix_result;
+
+/**
+ * Run a model over a text, and write how much the columns of its matrices count:
+ * an importance matrix for tlp_quantize_options.imatrix.
+ *
+ * The file is GGUF and has the form of llama-imatrix: NAME.in_sum2 with the sums
+ * over all tokens of the squares of what each column multiplies, and
+ * NAME.counts with the number of tokens, for all matrices of the layers.  Of
+ * experts each one has sums and a count of its own.  The matrix that makes the
+ * logits has no entry.  Each window of the text begins at position 0.
+ *
+ * @param[out] result  NULL is allowed; otherwise the caller sets struct_size
+ * @param model        model, such as an F16 file that will be quantised
+ * @param path         file to write, UTF-8; not a file of the model
+ * @param tokens       n ids of a text, such as 8192 tokens
+ * @param n            number of tokens, at least 2
+ * @param opts         NULL = defaults
+ * @return TLP_OK; TLP_EINVAL for an id that the model does not have, for a file
+ *         of the model, or for a model that was opened with vocab_only;
+ *         TLP_EFORMAT for activations that are not finite; TLP_EIO if the file
+ *         cannot be written; TLP_ECANCELED by progress
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_model_imatrix(tlp_imatrix_result *result,
+                                     tlp_model *model, const char *path,
+                                     const int32_t *tokens, size_t n,
+                                     const tlp_imatrix_options *opts)
     TLP_NODISCARD;
 
 /** @} */

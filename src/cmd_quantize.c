@@ -148,7 +148,7 @@ int cmd_quantize(int argc, char **argv)
         { CLI_FLAG, 0, "pure", &q.pure, NULL,
           "no better type for the output matrix or others", 0, 0 },
         { CLI_TEXT, 0, "imatrix", &q.imatrix, "FILE",
-          "importance matrix of llama.cpp, for smaller errors", 0, 0 },
+          "importance matrix of tlp imatrix, for smaller errors", 0, 0 },
         { CLI_TEXT, 0, "plan", &q.e.plan_text, "PLAN",
           "also write this plan for the new file", 0, 0 },
         ENGINE_TRUST_OPTION(q.e),

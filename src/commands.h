@@ -12,6 +12,7 @@ int cmd_logits(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_study(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
+int cmd_imatrix(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_bench(int argc, char **argv);

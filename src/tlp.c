@@ -29,6 +29,8 @@ static const cli_command commands[] = {
       "Measure what changing each range of layers costs", cmd_study },
     { "plan", "(make | show | check | diff) [options]",
       "Make, adjust, show and compare plans", cmd_plan },
+    { "imatrix", "-m FILE (--text FILE | --tokens FILE) -o FILE [options]",
+      "Measure how much columns of matrices count, for quantize", cmd_imatrix },
     { "quantize", "IN.gguf OUT.gguf TYPE [options]",
       "Write a model with its weights in another type", cmd_quantize },
     { "convert", "FOLDER OUT.gguf [TYPE] [options]",

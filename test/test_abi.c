@@ -454,6 +454,7 @@ Test(abi, initialisers)
     static const tlp_generate_options generate = TLP_GENERATE_OPTIONS_INIT;
     static const tlp_task_options task = TLP_TASK_OPTIONS_INIT;
     static const tlp_quantize_options quantize = TLP_QUANTIZE_OPTIONS_INIT;
+    static const tlp_imatrix_options imatrix = TLP_IMATRIX_OPTIONS_INIT;
     static const tlp_plan_make_options make = TLP_PLAN_MAKE_OPTIONS_INIT;
     static const tlp_plan_adjust_options adjust = TLP_PLAN_ADJUST_OPTIONS_INIT;
 
@@ -464,6 +465,7 @@ Test(abi, initialisers)
     expect_zero_tail(&generate, sizeof generate, "generate");
     expect_zero_tail(&task, sizeof task, "task");
     expect_zero_tail(&quantize, sizeof quantize, "quantize");
+    expect_zero_tail(&imatrix, sizeof imatrix, "imatrix");
     expect_zero_tail(&make, sizeof make, "make");
     expect_zero_tail(&adjust, sizeof adjust, "adjust");
 }

@@ -20,6 +20,18 @@ AT(tlp_quantize_options, progress, 16);
 AT(tlp_quantize_options, progress_data, 24);
 AT(tlp_quantize_options, imatrix, 32);
 
+SIZE(tlp_imatrix_options, 40);
+AT(tlp_imatrix_options, session, 8);
+AT(tlp_imatrix_options, dataset, 16);
+AT(tlp_imatrix_options, progress, 24);
+AT(tlp_imatrix_options, progress_data, 32);
+
+SIZE(tlp_imatrix_result, 32);
+AT(tlp_imatrix_result, n_entry, 8);
+AT(tlp_imatrix_result, n_window, 12);
+AT(tlp_imatrix_result, n_token, 16);
+AT(tlp_imatrix_result, n_unused, 24);
+
 SIZE(tlp_plan_bake_options, 80);
 AT(tlp_plan_bake_options, session, 8);
 AT(tlp_plan_bake_options, held_out, 16);

@@ -99,6 +99,13 @@ static tlp_status call_quantize(const void *o)
     return tlp_model_quantize(NULL, r.model, tiny_path("out.gguf"), "Q8_0", o);
 }
 
+static tlp_status call_imatrix(const void *o)
+{
+    static const int32_t ids[] = { 1, 2, 3 };
+
+    return tlp_model_imatrix(NULL, r.model, tiny_path("im.gguf"), ids, 3, o);
+}
+
 static const option_case options[] = {
     { "model", sizeof(tlp_model_options), call_model },
     { "session", sizeof(tlp_session_options), call_session },
@@ -106,6 +113,7 @@ static const option_case options[] = {
     { "generate", sizeof(tlp_generate_options), call_generate },
     { "task", sizeof(tlp_task_options), call_task },
     { "quantize", sizeof(tlp_quantize_options), call_quantize },
+    { "imatrix", sizeof(tlp_imatrix_options), call_imatrix },
 };
 
 Test(api_sizes, of_options)
@@ -227,6 +235,13 @@ static tlp_status quantize(void *o)
     return tlp_model_quantize(o, r.model, tiny_path("out.gguf"), "Q8_0", NULL);
 }
 
+static tlp_status imatrix(void *o)
+{
+    static const int32_t ids[] = { 1, 2, 3 };
+
+    return tlp_model_imatrix(o, r.model, tiny_path("im.gguf"), ids, 3, NULL);
+}
+
 static const result_case results[] = {
     { "model_info", sizeof(tlp_model_info), get_info },
     { "tensor_info", sizeof(tlp_tensor_info), get_tensor },
@@ -239,6 +254,7 @@ static const result_case results[] = {
     { "divergence", sizeof(tlp_divergence), compare_rows },
     { "drill", sizeof(tlp_drill), get_drill },
     { "quantize_result", sizeof(tlp_quantize_result), quantize },
+    { "imatrix_result", sizeof(tlp_imatrix_result), imatrix },
 };
 
 static bool all_bytes(const char *p, size_t n, char value)

@@ -6,11 +6,9 @@
  * with numbers of transformers, whose names, order of rows and norms the folder
  * has.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "file/mapfile.h"
@@ -27,8 +25,10 @@ enum { N_TOKEN = 13 };
 
 TestSuite(folder, .timeout = 60);
 
-static const char *const archs[] = { "llama", "granite", "smollm3", "qwen2",
-                                     "qwen3", "gemma3",  "olmo2" };
+static const char *const archs[] = {
+    "llama", "granite", "smollm3", "qwen2",   "qwen3",    "gemma3",
+    "olmo2", "phi3",    "glm4",    "exaone4", "qwen3moe", "mixtral"
+};
 
 static tiny_spec spec_of(const char *arch)
 {
@@ -36,13 +36,18 @@ static tiny_spec spec_of(const char *arch)
 
     s.arch = arch;
     s.type = TLPI_F32;
+    if (strcmp(arch, "mixtral") == 0) {
+        s.arch = "llama";
+        s.n_expert = 5;
+        s.n_used = 2;
+    }
     if (strcmp(arch, "granite") == 0) {
         s.embedding_scale = 3;
         s.residual_scale = 0.375f;
         s.attention_scale = 0.125f;
         s.logit_scale = 1.5f;
     }
-    if (strcmp(arch, "gemma3") == 0)
+    if (strcmp(arch, "gemma3") == 0 || strcmp(arch, "exaone4") == 0)
         s.window = 5;
     return s;
 }
@@ -101,6 +106,88 @@ Test(folder, is_the_model_of_its_file)
 
         s.tied = i & 1;
         hf_spec f = { .gguf = tiny_make(&s), .older = i & 2 };
+        const char *folder = hf_make(&f);
+
+        expect_equal(f.gguf, folder);
+        expect_equal_logits(f.gguf, folder);
+    }
+}
+
+/* Positions of Phi-3, at both lengths of a context, as transformers 5 writes
+ * them and as older versions did. */
+Test(folder, divides_angles)
+{
+    for (int i = 0; i < 4; i++) {
+        tiny_spec s = spec_of("phi3");
+
+        s.long_gain = 1.25f;
+        s.scale_ctx = i & 1 ? 8 : 64;
+        s.window = i & 1 ? 5 : 0;
+        hf_spec f = { .gguf = tiny_make(&s), .older = i & 2 };
+        const char *folder = hf_make(&f);
+
+        expect_equal(f.gguf, folder);
+        expect_equal_logits(f.gguf, folder);
+    }
+}
+
+/* The factor of what is rotated follows from the growth of the context: the
+ * number that _compute_longrope_parameters of transformers gives for a growth
+ * of 8 from 64. */
+Test(folder, has_the_gain_of_longrope)
+{
+    tiny_spec s = spec_of("phi3");
+    json_t *c;
+
+    s.n_ctx = 512;
+    s.long_gain = 1.25f;
+    s.scale_ctx = 64;
+    hf_spec f = { .gguf = tiny_make(&s) };
+    const char *folder = hf_make(&f);
+    hf_edit(folder, "config.json", "rope_parameters/attention_factor", NULL);
+    c = hf_load(folder, "config.json");
+    cr_assert_eq(
+        json_integer_value(json_object_get(c, "max_position_embeddings")), 512);
+    json_decref(c);
+    tlp_model *m = open_model(folder);
+    cr_expect_float_eq(m->hp.rope_gain, 1.2247449f, 1e-6);
+    tlp_model_free(m);
+}
+
+/* With windows, layers of EXAONE 4 without one do not rotate, also where no
+ * layer has a window. */
+Test(folder, layers_without_rotation)
+{
+    tiny_spec s = spec_of("exaone4");
+    hf_spec f = { .gguf = tiny_make(&s) };
+    const char *folder = hf_make(&f);
+    tlp_model *m = open_model(folder);
+
+    cr_expect_eq(m->hp.no_rope_step, 4);
+    tlp_model_free(m);
+    hf_edit(folder, "config.json", "layer_types",
+            "[\"full_attention\", \"full_attention\", \"full_attention\", "
+            "\"full_attention\", \"full_attention\"]");
+    m = open_model(folder);
+    cr_expect_eq(m->hp.no_rope_step, 1);
+    tlp_model_free(m);
+    hf_edit(folder, "config.json", "sliding_window", "null");
+    m = open_model(folder);
+    cr_expect_eq(m->hp.no_rope_step, 0);
+    tlp_model_free(m);
+}
+
+/* Experts in a tensor each, over files of two tensors at most, or in one of all gates and
+ * ups; weights that do not sum to 1. */
+Test(folder, stacks_experts)
+{
+    for (int i = 0; i < 8; i++) {
+        tiny_spec s = spec_of(i & 1 ? "mixtral" : "qwen3moe");
+
+        s.raw_weights = !(i & 1) && (i & 4);
+        hf_spec f = { .gguf = tiny_make(&s),
+                      .fused = i & 2,
+                      .n_shard = i & 4 ? 60 : 0 };
         const char *folder = hf_make(&f);
 
         expect_equal(f.gguf, folder);
@@ -218,6 +305,22 @@ Test(folder, widens_vectors)
         tlp_model_free(file);
         tlp_model_free(m);
     }
+}
+
+/* Matrices that decide between experts become F32 too. */
+Test(folder, widens_routers)
+{
+    tiny_spec s = spec_of("mixtral");
+    hf_spec f = { .gguf = tiny_make(&s), .vector = TLPI_BF16 };
+    tlp_model *m = open_model(hf_make(&f)), *file = open_model(f.gguf);
+    const tlpi_tensor *t = m->w.layer[1].t[TLPI_FFN_ROUTER];
+    const float *x = t->data, *w = file->w.layer[1].t[TLPI_FFN_ROUTER]->data;
+
+    cr_assert_eq(t->type, TLPI_F32);
+    for (int k = 0; k < s.n_embd * s.n_expert; k++)
+        cr_expect_eq(x[k], tlpi_bf16_to_f32(tlpi_f32_to_bf16(w[k])));
+    tlp_model_free(file);
+    tlp_model_free(m);
 }
 
 Test(folder, in_several_files)

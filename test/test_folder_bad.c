@@ -2,8 +2,6 @@
  * test_folder_bad.c - folders of Hugging Face whose config.json is malformed,
  * hostile or not understood: a status, and one line with file, key and value.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

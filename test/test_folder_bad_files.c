@@ -3,7 +3,6 @@
  * malformed or hostile, and memory that runs out.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -165,9 +164,9 @@ Test(folder_bad_files, links_are_followed)
 /* ==== memory ============================================================= */
 
 /* The n-th allocation fails: TLP_ENOMEM, and nothing stays. */
-Test(folder_bad_files, out_of_memory)
+static void run_out_of_memory(const char *arch)
 {
-    const char *folder = hf_small("gemma3", 2, false);
+    const char *folder = hf_small(arch, 2, false);
     long n = 1;
 
     for (;; n += CHECK_SLOWDOWN) {
@@ -187,4 +186,11 @@ Test(folder_bad_files, out_of_memory)
                   tlp_last_error());
     }
     cr_expect(n > 50);
+}
+
+Test(folder_bad_files, out_of_memory)
+{
+    run_out_of_memory("gemma3");
+    run_out_of_memory("phi3");
+    run_out_of_memory("mixtral");
 }

@@ -2,10 +2,6 @@
  * test_folder_bad_text.c - folders of Hugging Face whose tokenizer is malformed
  * or not understood.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "support/check.h"

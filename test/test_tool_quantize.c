@@ -253,6 +253,38 @@ Test(tool_quantize, convert_writes_a_folder)
     spawn_free(&s);
 }
 
+/* tlp imatrix, and a file in a type that its matrix shapes. */
+Test(tool_quantize, imatrix_serves_quantize)
+{
+    const char *m = tool_model(), *out = tiny_path("out.gguf");
+    const char *ids = tiny_path("ids.i32"), *im = tiny_path("im.gguf");
+    spawned s;
+
+    tool_write_ids(ids, 40);
+    s = SPAWN("tlp", "imatrix", "-m", m, "--tokens", ids, "-o", im, "-c", "16",
+              "-t", "1");
+    tool_expect_status(&s, 0);
+    cr_expect_eq(s.n_err, 0, "%s", s.err);
+    expect_out(&s, "im.gguf: importances of 35 matrices from 40 tokens in 3 "
+                   "windows in ");
+    spawn_free(&s);
+    s = SPAWN("tlp", "quantize", m, out, "Q4_0", "--imatrix", im);
+    tool_expect_status(&s, 0);
+    cr_expect_eq(s.n_err, 0, "%s", s.err);
+    spawn_free(&s);
+    s = SPAWN("tlp", "imatrix", "-m", m, "--tokens", ids);
+    tool_expect_status(&s, 2);
+    tool_expect_message(&s, "tlp imatrix: no output file: -o FILE is required");
+    spawn_free(&s);
+    s = SPAWN("tlp", "imatrix", "-m", m, "-o", im);
+    tool_expect_status(&s, 2);
+    spawn_free(&s);
+    s = SPAWN("tlp", "imatrix", "-m", m, "--tokens", ids, "-o", m);
+    tool_expect_status(&s, 1);
+    cr_expect(strstr(s.err, "is the model's own file"), "%s", s.err);
+    spawn_free(&s);
+}
+
 Test(tool_quantize, convert_says_what_is_wrong)
 {
     const char *m = tool_model(), *out = tiny_path("out.gguf");

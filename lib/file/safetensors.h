@@ -51,7 +51,7 @@ typedef struct tlpi_safetensors_part {
     char name[64];
     tlpi_dtype type;
     int n_dim;
-    int64_t ne[2];  /* order of tlpi_tensor: columns first */
+    int64_t ne[3];  /* order of tlpi_tensor: columns first */
     uint8_t *data;  /* output: where to write the data */
     size_t n_bytes; /* output */
 } tlpi_safetensors_part;

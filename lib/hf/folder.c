@@ -3,11 +3,12 @@
  */
 #include "hf/folder.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/number.h"
-#include "hf/hf_model.h"
+#include "hf/hf_tensors.h"
 
 #define LAYOUT_VERSION 2 /* general.quantization_version */
 
@@ -52,23 +53,28 @@ static void format_size(char *out, size_t cap, double n)
 static void add_facts(tlpi_hf_model *m, const tlpi_folder *f)
 {
     tlpi_dtype type = TLPI_F16;
-    double n_param = 0;
-    char size[32];
+    double n_param = 0; /* of experts, those of one */
+    char size[32], label[48];
     bool found = false;
 
     for (size_t i = 1; i < f->n_file; i++) {
         for (size_t k = 0; k < f->file[i]->n_tensor; k++) {
             const tlpi_tensor *t = &f->file[i]->tensor[k];
 
-            n_param += (double)t->ne[0] * (double)t->ne[1];
-            if (t->n_dim > 1 && !found) {
+            double n = (double)tlpi_hf_count(t);
+            n_param += t->n_dim == 3 ? n / (double)t->ne[2] : n;
+            if (t->n_dim > 1 && !found && !strstr(t->name, "ffn_gate_inp.")) {
                 type = t->type;
                 found = true;
             }
         }
     }
     format_size(size, sizeof size, n_param);
-    tlpi_build_str(&m->keys, "general.size_label", size, strlen(size));
+    if (m->n_expert > 0)
+        snprintf(label, sizeof label, "%dx%s", m->n_expert, size);
+    else
+        snprintf(label, sizeof label, "%s", size);
+    tlpi_build_str(&m->keys, "general.size_label", label, strlen(label));
     tlpi_build_u32(&m->keys, "general.file_type",
                    type == TLPI_F32    ? 0
                    : type == TLPI_BF16 ? 32
@@ -94,10 +100,11 @@ static tlp_status check(const tlpi_hf_model *m, const tlpi_folder *f,
 
 /* ==== files ============================================================== */
 
-/* Room for the first file, which is made last, and n files of tensors. */
+/* Room for the first file, which is made last, n files of tensors, and one of
+ * stacks. */
 static tlp_status make_room(tlpi_folder *out, const tlpi_env *env, size_t n)
 {
-    out->file = tlpi_calloc(env, n + 1, sizeof *out->file);
+    out->file = tlpi_calloc(env, n + 2, sizeof *out->file);
     if (!out->file)
         return tlpi_fail_nomem_for("the files of a model");
     out->n_file = 1;
@@ -107,6 +114,7 @@ static tlp_status make_room(tlpi_folder *out, const tlpi_env *env, size_t n)
 static tlp_status open_shards(tlpi_folder *out, const tlpi_hf_model *m,
                               const tlpi_folder_options *opts, int *n_bias)
 {
+    tlpi_hf_stacks stacks = { .env = m->env };
     tlpi_hf_index index;
     tlp_status st;
 
@@ -114,29 +122,38 @@ static tlp_status open_shards(tlpi_folder *out, const tlpi_hf_model *m,
     TLP_TRY(make_room(out, m->env, index.n_name));
     for (size_t i = 0; i < index.n_name; i++) {
         TLP_TRY(tlpi_hf_shard_open(&out->file[out->n_file], m, &index,
-                                   index.name[i], opts->no_mmap, n_bias));
+                                   index.name[i], opts->no_mmap, n_bias,
+                                   &stacks));
         out->n_file++;
         if (opts->opened)
             TLP_TRY(opts->opened(opts->arg, (int)i + 1, (int)index.n_name));
     }
+    TLP_TRY(tlpi_hf_stacks_make(&out->file[out->n_file], &stacks, m));
+    out->n_file += out->file[out->n_file] != NULL;
 done:
+    tlpi_hf_stacks_free(&stacks);
     tlpi_hf_index_free(&index);
     return st;
 }
 
-static tlp_status add_rope_freqs(tlpi_hf_model *m)
+static tlp_status add_rope(tlpi_hf_model *m)
 {
-    const tlpi_tensor t = { .name = "rope_freqs.weight",
-                            .type = TLPI_F32,
-                            .n_dim = 1,
-                            .ne = { m->head_dim / 2, 1, 1, 1 },
-                            .data = m->rope_freqs,
-                            .n_bytes = (size_t)(m->head_dim / 2) *
-                                       sizeof *m->rope_freqs };
-    tlp_status st = tlpi_build_reserve(&m->keys, 1);
+    static const char *const names[] = { "rope_freqs.weight",
+                                         "rope_factors_long.weight",
+                                         "rope_factors_short.weight" };
+    const size_t n = (size_t)m->n_rot / 2;
+    tlp_status st = tlpi_build_reserve(&m->keys, (size_t)m->n_rope);
 
-    if (st == TLP_OK)
+    for (int i = 0; i < m->n_rope && st == TLP_OK; i++) {
+        const tlpi_tensor t = { .name = names[m->n_rope == 1 ? 0 : 1 + i],
+                                .type = TLPI_F32,
+                                .n_dim = 1,
+                                .ne = { (int64_t)n, 1, 1, 1 },
+                                .data = m->rope + (size_t)i * n,
+                                .n_bytes = n * sizeof *m->rope };
+
         tlpi_build_tensor(&m->keys, &t, (tlpi_gguf_source){ .at = 0 });
+    }
     return st;
 }
 
@@ -155,11 +172,11 @@ static tlp_status open_all(tlpi_folder *out, tlpi_hf_model *m,
         add_facts(m, out);
     }
     TLP_TRY(tlpi_hf_tokenizer_read(m));
-    if (m->rope_freqs && !opts->vocab_only)
-        TLP_TRY(add_rope_freqs(m));
-    TLP_TRY(tlpi_build_finish(&out->file[0], &m->keys, m->folder, NULL,
-                              m->rope_freqs));
-    m->rope_freqs = NULL;
+    if (!opts->vocab_only)
+        TLP_TRY(add_rope(m));
+    TLP_TRY(
+        tlpi_build_finish(&out->file[0], &m->keys, m->folder, NULL, m->rope));
+    m->rope = NULL;
 done:
     return st;
 }
@@ -174,7 +191,7 @@ tlp_status tlpi_folder_open(tlpi_folder *out, const tlpi_env *env,
 
     tlp_status st = open_all(out, &m, opts);
 
-    tlpi_free(env, m.rope_freqs);
+    tlpi_free(env, m.rope);
     tlpi_build_end(&m.keys);
     tlpi_hf_close(&m.config);
     return st;

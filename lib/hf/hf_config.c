@@ -47,6 +47,13 @@ static const tlpi_hf_rule rules[] = {
     { .key = "residual_multiplier" },
     { .key = "logits_scaling" },
     { .key = "query_pre_attn_scalar" },
+    { .key = "partial_rotary_factor" },
+    { .key = "original_max_position_embeddings" },
+    { .key = "num_experts" },
+    { .key = "num_local_experts" },
+    { .key = "num_experts_per_tok" },
+    { .key = "moe_intermediate_size" },
+    { .key = "norm_topk_prob" },
     { .key = "bos_token_id" },
     { .key = "eos_token_id" },
     { .key = "pad_token_id" },
@@ -60,6 +67,11 @@ static const tlpi_hf_rule rules[] = {
     { .key = "cache_implementation" },
     { .key = "initializer_range" },
     { .key = "attention_dropout" },
+    { .key = "resid_pdrop" },
+    { .key = "embd_pdrop" },
+    { .key = "output_router_logits" },
+    { .key = "router_aux_loss_coef" },
+    { .key = "router_jitter_noise" },
     { .key = "max_window_layers" },
     { .key = "pretraining_tp" },
     { .key = "is_llama_config" },
@@ -78,11 +90,12 @@ static const tlpi_hf_rule rules[] = {
     { "final_logit_softcapping", TLPI_HF_NOTHING, 0 },
     { "use_bidirectional_attention", TLPI_HF_NOTHING, 0 },
     { "rope_interleaved", TLPI_HF_NOTHING, 0 },
-    { "partial_rotary_factor", TLPI_HF_NOTHING, 1 },
     { "clip_qkv", TLPI_HF_NOTHING, 0 },
-    { "num_experts", TLPI_HF_NOTHING, 0 },
-    { "num_local_experts", TLPI_HF_NOTHING, 0 },
     { "n_routed_experts", TLPI_HF_NOTHING, 0 },
+    { "n_shared_experts", TLPI_HF_NOTHING, 0 },
+    { "shared_expert_intermediate_size", TLPI_HF_NOTHING, 0 },
+    { "decoder_sparse_step", TLPI_HF_NOTHING, 1 },
+    { "mlp_only_layers", TLPI_HF_NOTHING, 0 },
     { "is_encoder_decoder", TLPI_HF_NOTHING, 0 },
     { "add_cross_attention", TLPI_HF_NOTHING, 0 },
     { "chunk_size_feed_forward", TLPI_HF_NOTHING, 0 },
@@ -152,11 +165,9 @@ static tlp_status read_shape(tlpi_hf_model *m, const tlpi_hf_at *at)
     add_int(m, "attention.head_count", m->n_head);
     add_int(m, "attention.head_count_kv", m->n_head_kv);
     TLP_TRY(read_head_dim(m, at));
-    /* Converters write these two for the family of Llama. */
-    if (m->arch->permute) {
+    if (m->arch->permute || m->arch->has_size)
         add_int(m, "vocab_size", m->n_vocab);
-        add_int(m, "rope.dimension_count", m->head_dim);
-    }
+    st = tlpi_hf_experts_read(m, at);
 done:
     return st;
 }
@@ -176,12 +187,16 @@ static tlp_status read_act(const tlpi_hf_model *m, const tlpi_hf_at *at)
 
 static tlp_status read_bias(tlpi_hf_model *m, const tlpi_hf_at *at)
 {
-    bool has = false;
+    bool has = m->arch->has_bias;
     tlp_status st = TLP_OK;
 
-    if (m->arch->bias == TLPI_HF_BIAS_KEY)
+    if (m->arch->bias == TLPI_HF_BIAS_KEY ||
+        m->arch->bias == TLPI_HF_BIAS_KEY_QKV)
         st = tlpi_hf_bool(at, "attention_bias", false, &has);
-    m->n_bias = m->arch->bias == TLPI_HF_BIAS_QKV ? 3 : has ? 4 : 0;
+    m->n_bias = m->arch->bias == TLPI_HF_BIAS_QKV   ? 3
+                : !has                              ? 0
+                : m->arch->bias == TLPI_HF_BIAS_KEY ? 4
+                                                    : 3;
     return st;
 }
 

@@ -4,9 +4,8 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "hf/hf_model.h"
+#include "hf/hf_tensors.h"
 
 #define SINGLE "model.safetensors"
 #define INDEX "model.safetensors.index.json"
@@ -82,10 +81,9 @@ static tlp_status read_map(tlpi_hf_index *x)
 static tlp_status take_single(tlpi_hf_index *x, const tlpi_hf_model *m)
 {
     tlpi_text index;
-    struct stat s;
     tlp_status st = tlpi_hf_path(&index, m->env, m->folder, INDEX);
 
-    if (st == TLP_OK && stat(index.data, &s) == 0)
+    if (st == TLP_OK && tlpi_hf_is_there(index.data))
         tlpi_log(m->env, TLP_LOG_WARN, "%s: left out for " SINGLE, index.data);
     if (st == TLP_OK &&
         json_object_set_new(x->count, SINGLE, json_integer(0)) != 0)
@@ -99,11 +97,10 @@ static tlp_status take_single(tlpi_hf_index *x, const tlpi_hf_model *m)
 static tlp_status find_files(tlpi_hf_index *x, const tlpi_hf_model *m)
 {
     tlpi_text single;
-    struct stat s;
     tlp_status st;
 
     TLP_TRY(tlpi_hf_path(&single, m->env, m->folder, SINGLE));
-    if (stat(single.data, &s) == 0) {
+    if (tlpi_hf_is_there(single.data)) {
         st = take_single(x, m);
         goto done;
     }

@@ -31,6 +31,13 @@ tlp_status tlpi_hf_path(tlpi_text *out, const tlpi_env *env, const char *folder,
     return out->failed ? tlpi_fail_nomem_for("the files of a model") : TLP_OK;
 }
 
+bool tlpi_hf_is_there(const char *path)
+{
+    struct stat s;
+
+    return stat(path, &s) == 0;
+}
+
 static tlp_status parse(tlpi_hf_file *f, const char *text, size_t n,
                         size_t flags)
 {
@@ -55,12 +62,11 @@ tlp_status tlpi_hf_open(tlpi_hf_file *f, const tlpi_env *env,
 {
     char *text = NULL;
     size_t n = 0;
-    struct stat s;
     tlp_status st;
 
     *f = (tlpi_hf_file){ .env = env, .path = { .env = env } };
     TLP_TRY(tlpi_hf_path(&f->path, env, folder, name));
-    if (!need && stat(f->path.data, &s) != 0)
+    if (!need && !tlpi_hf_is_there(f->path.data))
         return TLP_OK;
     TLP_TRY(tlpi_file_read(env, f->path.data, max, &text, &n));
     TLP_TRY(parse(f, text, n, flags));
@@ -248,10 +254,17 @@ static bool is_nothing(const json_t *value, double number)
     if (json_is_number(value))
         return json_number_value(value) == 0 ||
                json_number_value(value) == number;
-    return json_is_null(value) || json_is_false(value) ||
+    return !value || json_is_null(value) || json_is_false(value) ||
            (json_is_string(value) && json_string_length(value) == 0) ||
            (json_is_array(value) && json_array_size(value) == 0) ||
            (json_is_object(value) && json_object_size(value) == 0);
+}
+
+tlp_status tlpi_hf_nothing(const tlpi_hf_at *at, const char *key, double number)
+{
+    return is_nothing(json_object_get(at->object, key), number)
+               ? TLP_OK
+               : tlpi_hf_refuse(TLP_ENOTSUP, at, key, "not supported");
 }
 
 static const tlpi_hf_rule *find_rule(const tlpi_hf_rule *rules, size_t n,
@@ -269,6 +282,7 @@ tlp_status tlpi_hf_check(const tlpi_hf_at *at, const tlpi_hf_rule *rules,
     const char *key;
     json_t *value;
     size_t n_unknown = 0;
+    tlp_status st = TLP_OK;
 
     json_object_foreach(at->object, key, value)
     {
@@ -276,13 +290,13 @@ tlp_status tlpi_hf_check(const tlpi_hf_at *at, const tlpi_hf_rule *rules,
 
         if (!rule && !is_nothing(value, 0) && ++n_unknown <= MAX_WARNING)
             tlpi_hf_warn(at, key, "not understood and left out");
-        if (rule && rule->kind == TLPI_HF_NOTHING &&
-            !is_nothing(value, rule->number))
-            return tlpi_hf_refuse(TLP_ENOTSUP, at, key, "not supported");
+        if (rule && rule->kind == TLPI_HF_NOTHING)
+            TLP_TRY(tlpi_hf_nothing(at, key, rule->number));
     }
     if (n_unknown > MAX_WARNING)
         tlpi_log(at->file->env, TLP_LOG_WARN,
                  "%s: %zu more keys are not understood and left out",
                  at->file->path.data, n_unknown - MAX_WARNING);
-    return TLP_OK;
+done:
+    return st;
 }

@@ -29,6 +29,8 @@ typedef struct tlpi_hf_at {
 /* The path of a file in a folder. */
 tlp_status tlpi_hf_path(tlpi_text *out, const tlpi_env *env, const char *folder,
                         const char *name);
+/* Is there a file or folder of that path? */
+bool tlpi_hf_is_there(const char *path);
 
 /* Read a file of at most max bytes, whose root is an object.  flags: Jansson's.
  * A missing file gives TLP_OK if `need` is false.  Close it also on failure. */
@@ -82,6 +84,10 @@ typedef struct tlpi_hf_rule {
     tlpi_hf_rule_kind kind;
     double number;
 } tlpi_hf_rule;
+
+/* TLP_ENOTSUP for a value that changes something; `number` changes nothing. */
+tlp_status tlpi_hf_nothing(const tlpi_hf_at *at, const char *key,
+                           double number);
 
 /* TLP_ENOTSUP for a value that a rule forbids; a warning for keys without a
  * rule. */

@@ -6,7 +6,9 @@
  *   hf_arch.c       the architectures, one row each
  *   hf_config.c     config.json to general.* and ARCH.*
  *   hf_rope.c       positions: their keys, and rope_freqs
+ *   hf_longrope.c   positions whose angles two tables divide
  *   hf_window.c     which layers have windows
+ *   hf_experts.c    experts: their keys, and tensors stacked from one of each
  *   hf_names.c      names of tensors, and what changes in their data
  *   hf_shard.c      a file of tensors
  *   hf_index.c      which files of tensors a folder has
@@ -24,16 +26,19 @@
 
 /* Names of the norms of a layer. */
 typedef enum tlpi_hf_norms {
-    TLPI_HF_NORMS_INPUT, /* of the inputs of both halves */
-    TLPI_HF_NORMS_BOTH,  /* of inputs and outputs */
-    TLPI_HF_NORMS_OUTPUT /* of the outputs of both halves */
+    TLPI_HF_NORMS_INPUT,  /* of the inputs of both halves */
+    TLPI_HF_NORMS_BOTH,   /* of inputs and outputs */
+    TLPI_HF_NORMS_OUTPUT, /* of the outputs of both halves */
+    TLPI_HF_NORMS_GLM     /* of inputs and outputs, by names of their own */
 } tlpi_hf_norms;
 
 /* Which projections of attention have biases. */
 typedef enum tlpi_hf_bias {
     TLPI_HF_BIAS_KEY, /* all four, if attention_bias says so */
     TLPI_HF_BIAS_QKV, /* queries, keys and values */
-    TLPI_HF_BIAS_NONE
+    TLPI_HF_BIAS_NONE,
+    TLPI_HF_BIAS_KEY_QKV /* queries, keys and values, if attention_bias says so
+                          */
 } tlpi_hf_bias;
 
 /* What tells the layers with windows where layer_types is missing. */
@@ -43,6 +48,13 @@ typedef enum tlpi_hf_windows {
     TLPI_HF_WINDOWS_SWITCH, /* none, unless use_sliding_window is true */
     TLPI_HF_WINDOWS_STEP    /* all but every window_step-th */
 } tlpi_hf_windows;
+
+/* Which names experts have.  A config.json of NONE has none of their keys. */
+typedef enum tlpi_hf_experts {
+    TLPI_HF_EXPERTS_NONE,
+    TLPI_HF_EXPERTS_QWEN,
+    TLPI_HF_EXPERTS_MIXTRAL
+} tlpi_hf_experts;
 
 /* An architecture.  Defaults are those that transformers gives to keys that
  * config.json lacks. */
@@ -68,6 +80,17 @@ typedef struct tlpi_hf_arch {
     int n_layer_even;    /* the number of layers of the size whose
                             query_pre_attn_scalar is hidden_size /
                             num_attention_heads; 0: no such size */
+    bool has_bias;       /* default of attention_bias */
+    bool fused;       /* tensors of several matrices: qkv_proj, gate_up_proj */
+    bool longrope;    /* the only type of scaling; config.json has
+                         original_max_position_embeddings */
+    bool has_size;    /* converters write vocab_size */
+    bool window_rope; /* with windows, layers without one do not rotate */
+    double partial;   /* default of partial_rotary_factor; 0: no such key */
+    tlpi_hf_experts experts;
+    int n_expert, n_used; /* defaults of their numbers */
+    int n_ff_expert; /* default of moe_intermediate_size; 0: intermediate_size
+                      */
 } tlpi_hf_arch;
 
 typedef struct tlpi_hf_model {
@@ -78,8 +101,13 @@ typedef struct tlpi_hf_model {
     tlpi_gguf_build keys;
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab, n_ctx;
     bool tied;
-    int n_bias;        /* projections of a layer with biases: 0, 3 or 4 */
-    float *rope_freqs; /* [head_dim / 2] divisors of angles, or NULL */
+    int n_bias;   /* projections of a layer with biases: 0, 3 or 4 */
+    int n_rot;    /* numbers of a head that rotate */
+    int n_expert; /* 0: none */
+    int n_ff_expert;
+    const char *expert_key; /* the key that gave n_expert */
+    float *rope; /* [n_rope][n_rot / 2] divisors of angles, or NULL */
+    int n_rope;  /* 1: rope_freqs; 2: rope_factors_long, rope_factors_short */
 } tlpi_hf_model;
 
 /* A key of the architecture: "llama." + suffix. */
@@ -95,44 +123,16 @@ tlp_status tlpi_hf_arch_find(const tlpi_hf_arch **out, const tlpi_hf_at *at);
 tlp_status tlpi_hf_config_read(tlpi_hf_model *m);
 tlp_status tlpi_hf_rope_read(tlpi_hf_model *m, const tlpi_hf_at *at);
 tlp_status tlpi_hf_window_read(tlpi_hf_model *m, const tlpi_hf_at *at);
+tlp_status tlpi_hf_experts_read(tlpi_hf_model *m, const tlpi_hf_at *at);
 
-/* ==== tensors ============================================================ */
-
-typedef enum tlpi_hf_change {
-    TLPI_HF_KEEP,
-    TLPI_HF_PERMUTE_Q, /* n_head heads */
-    TLPI_HF_PERMUTE_K, /* n_head_kv heads */
-    TLPI_HF_ADD_ONE
-} tlpi_hf_change;
-
-typedef struct tlpi_hf_tensor {
-    char name[TLPI_GGUF_MAX_NAME + 1]; /* in GGUF; "": left out */
-    tlpi_hf_change change;
-    bool is_bias;
-} tlpi_hf_tensor;
-
-/* hf_names.c: TLP_ENOTSUP for a tensor that no model of the architecture has;
- * `where` names the file. */
-tlp_status tlpi_hf_name(tlpi_hf_tensor *out, const tlpi_hf_model *m,
-                        const char *name, const char *where);
-
-/* hf_index.c */
-typedef struct tlpi_hf_index {
-    const tlpi_env *env;
-    tlpi_hf_file file; /* root NULL: model.safetensors is the only file */
-    json_t *map;       /* tensor -> name of its file, of `file`; or NULL */
-    json_t *count;     /* name of each file -> number of its tensors; owned */
-    const char **name; /* [n_name] files, sorted */
-    size_t n_name;
-} tlpi_hf_index;
-
-tlp_status tlpi_hf_index_read(tlpi_hf_index *x, const tlpi_hf_model *m);
-void tlpi_hf_index_free(tlpi_hf_index *x);
-
-/* hf_shard.c: open one file of tensors.  *n_bias is raised by its biases. */
-tlp_status tlpi_hf_shard_open(tlpi_gguf **out, const tlpi_hf_model *m,
-                              const tlpi_hf_index *index, const char *name,
-                              bool no_mmap, int *n_bias);
+/* Room for n tables of divisors in m->rope. */
+tlp_status tlpi_hf_rope_tables(tlpi_hf_model *m, int n);
+/* m->n_rot; `rope` is the object of scaling, or has no object. */
+tlp_status tlpi_hf_partial_read(tlpi_hf_model *m, const tlpi_hf_at *root,
+                                const tlpi_hf_at *rope);
+/* The scaling of an architecture with `longrope`. */
+tlp_status tlpi_hf_longrope_read(tlpi_hf_model *m, const tlpi_hf_at *root,
+                                 const tlpi_hf_at *rope, const char *type);
 
 /* ==== text =============================================================== */
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hf/hf_model.h"
+#include "hf/hf_tensors.h"
 
 #define BIT(norms) (1u << TLPI_HF_NORMS_##norms)
 #define LAYER "model.layers."
@@ -25,7 +25,7 @@ static const name_row model_rows[] = {
 
 static const name_row layer_rows[] = {
     { "input_layernorm.weight", "attn_norm.weight", TLPI_HF_ADD_ONE,
-      BIT(INPUT) | BIT(BOTH) },
+      BIT(INPUT) | BIT(BOTH) | BIT(GLM) },
     { "self_attn.q_proj.weight", "attn_q.weight", TLPI_HF_PERMUTE_Q, 0 },
     { "self_attn.k_proj.weight", "attn_k.weight", TLPI_HF_PERMUTE_K, 0 },
     { "self_attn.v_proj.weight", "attn_v.weight", TLPI_HF_KEEP, 0 },
@@ -37,18 +37,28 @@ static const name_row layer_rows[] = {
     { "self_attn.q_norm.weight", "attn_q_norm.weight", TLPI_HF_ADD_ONE, 0 },
     { "self_attn.k_norm.weight", "attn_k_norm.weight", TLPI_HF_ADD_ONE, 0 },
     { "post_attention_layernorm.weight", "ffn_norm.weight", TLPI_HF_ADD_ONE,
-      BIT(INPUT) },
+      BIT(INPUT) | BIT(GLM) },
     { "post_attention_layernorm.weight", "post_attention_norm.weight",
       TLPI_HF_ADD_ONE, BIT(BOTH) | BIT(OUTPUT) },
     { "pre_feedforward_layernorm.weight", "ffn_norm.weight", TLPI_HF_ADD_ONE,
       BIT(BOTH) },
     { "post_feedforward_layernorm.weight", "post_ffw_norm.weight",
       TLPI_HF_ADD_ONE, BIT(BOTH) | BIT(OUTPUT) },
+    { "post_self_attn_layernorm.weight", "post_attention_norm.weight",
+      TLPI_HF_ADD_ONE, BIT(GLM) },
+    { "post_mlp_layernorm.weight", "post_ffw_norm.weight", TLPI_HF_ADD_ONE,
+      BIT(GLM) },
     { "mlp.gate_proj.weight", "ffn_gate.weight", TLPI_HF_KEEP, 0 },
     { "mlp.up_proj.weight", "ffn_up.weight", TLPI_HF_KEEP, 0 },
     { "mlp.down_proj.weight", "ffn_down.weight", TLPI_HF_KEEP, 0 },
     /* angles that follow from rope_theta, in files of older programs */
     { "self_attn.rotary_emb.inv_freq", "", TLPI_HF_KEEP, 0 },
+};
+
+/* Of architectures with fused tensors. */
+static const name_row fused_rows[] = {
+    { "self_attn.qkv_proj.weight", "attn_qkv.weight", TLPI_HF_KEEP, 0 },
+    { "mlp.gate_up_proj.weight", "ffn_up.weight", TLPI_HF_KEEP, 0 },
 };
 
 static const name_row *find(const name_row *rows, size_t n, const char *name,
@@ -85,23 +95,37 @@ static tlpi_hf_change change_of(const tlpi_hf_model *m, const name_row *row)
     return applies ? row->change : TLPI_HF_KEEP;
 }
 
+static const name_row *find_row(const tlpi_hf_model *m, const char *rest,
+                                const char *name)
+{
+    const name_row *row;
+
+    if (!rest)
+        return find(model_rows, TLPI_COUNT(model_rows), name, m);
+    row = find(layer_rows, TLPI_COUNT(layer_rows), rest, m);
+    if (!row && m->arch->fused)
+        row = find(fused_rows, TLPI_COUNT(fused_rows), rest, m);
+    return row;
+}
+
 tlp_status tlpi_hf_name(tlpi_hf_tensor *out, const tlpi_hf_model *m,
                         const char *name, const char *where)
 {
     int layer = -1;
     const char *rest = layer_of(name, &layer);
-    const name_row *row =
-        rest ? find(layer_rows, TLPI_COUNT(layer_rows), rest, m)
-             : find(model_rows, TLPI_COUNT(model_rows), name, m);
+    const name_row *row = find_row(m, rest, name);
 
     *out = (tlpi_hf_tensor){ .name = "" };
-    if (!row)
+    bool is_expert = !row && rest && tlpi_hf_expert_name(out, m, layer, rest);
+    if (!row && !is_expert)
         return tlpi_fail(TLP_ENOTSUP, "%s: tensor %.128s: not known for %s",
                          where, name, m->arch->architecture);
     if (layer >= m->n_layer)
         return tlpi_fail(TLP_EFORMAT,
                          "%s: tensor %.128s: the model has %d layers (0-%d)",
                          where, name, m->n_layer, m->n_layer - 1);
+    if (is_expert)
+        return TLP_OK;
     if (rest && row->gguf[0])
         snprintf(out->name, sizeof out->name, "blk.%d.%s", layer, row->gguf);
     else

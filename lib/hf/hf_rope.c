@@ -22,13 +22,13 @@ static const tlpi_hf_rule rules[] = {
     { .key = "beta_fast" },
     { .key = "beta_slow" },
     { .key = "truncate" },
-    { "partial_rotary_factor", TLPI_HF_NOTHING, 1 },
+    { .key = "partial_rotary_factor" },
+    { .key = "short_factor" },
+    { .key = "long_factor" },
     { "extrapolation_factor", TLPI_HF_NOTHING, 1 },
     { "mscale", TLPI_HF_NOTHING, 0 },
     { "mscale_all_dim", TLPI_HF_NOTHING, 0 },
     { "mrope_section", TLPI_HF_NOTHING, 0 },
-    { "short_factor", TLPI_HF_NOTHING, 0 },
-    { "long_factor", TLPI_HF_NOTHING, 0 },
 };
 
 static void add_f32(tlpi_hf_model *m, const char *suffix, double x)
@@ -118,7 +118,7 @@ static tlp_status read_llama3(tlpi_hf_model *m, const tlpi_hf_at *at,
                               double theta)
 {
     double factor = 0, low = 0, high = 0;
-    int n_ctx = 0, n = m->head_dim / 2;
+    int n_ctx = 0;
     tlp_status st;
 
     TLP_TRY(read_above(at, "factor", true, &factor));
@@ -129,12 +129,10 @@ static tlp_status read_llama3(tlpi_hf_model *m, const tlpi_hf_at *at,
     if (high <= low)
         TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, at, "high_freq_factor",
                                "more than low_freq_factor expected"));
-    m->rope_freqs = tlpi_alloc_array(m->env, (size_t)n, sizeof *m->rope_freqs);
-    if (!m->rope_freqs)
-        return tlpi_fail_nomem_for("rotation tables");
-    for (int i = 0; i < n; i++)
-        m->rope_freqs[i] = (float)llama3_divisor(
-            pow(theta, -2.0 * i / m->head_dim), factor, low, high, n_ctx);
+    TLP_TRY(tlpi_hf_rope_tables(m, 1));
+    for (int i = 0; i < m->n_rot / 2; i++)
+        m->rope[i] = (float)llama3_divisor(pow(theta, -2.0 * i / m->n_rot),
+                                           factor, low, high, n_ctx);
 done:
     return st;
 }
@@ -160,14 +158,20 @@ done:
     return st;
 }
 
-static tlp_status read_scaling(tlpi_hf_model *m, const tlpi_hf_at *at,
-                               double theta)
+static tlp_status read_scaling(tlpi_hf_model *m, const tlpi_hf_at *root,
+                               const tlpi_hf_at *at, double theta)
 {
-    const char *type;
-    tlp_status st;
+    const char *type = NULL;
+    tlp_status st = TLP_OK;
 
-    TLP_TRY(tlpi_hf_check(at, rules, TLPI_COUNT(rules)));
-    TLP_TRY(read_type(at, &type));
+    if (at->object) {
+        TLP_TRY(tlpi_hf_check(at, rules, TLPI_COUNT(rules)));
+        TLP_TRY(read_type(at, &type));
+    }
+    if (m->arch->longrope)
+        return tlpi_hf_longrope_read(m, root, at, type);
+    TLP_TRY(tlpi_hf_nothing(at, "short_factor", 0));
+    TLP_TRY(tlpi_hf_nothing(at, "long_factor", 0));
     if (!type || strcmp(type, "default") == 0)
         return TLP_OK;
     if (strcmp(type, "linear") == 0)
@@ -218,10 +222,17 @@ static tlp_status read_window_rope(tlpi_hf_model *m, const tlpi_hf_at *root,
     double theta = 0;
     tlp_status st;
 
-    if (m->arch->window_theta == 0)
+    if (m->arch->window_theta == 0 && !rope->object)
         return TLP_OK;
+    if (m->arch->window_theta == 0)
+        return tlpi_fail(TLP_ENOTSUP,
+                         "%s: key %.*s: layers with windows rotate as all "
+                         "layers do in %s",
+                         root->file->path.data, (int)strlen(rope->prefix) - 1,
+                         rope->prefix, m->arch->architecture);
     if (rope->object) {
         TLP_TRY(tlpi_hf_check(rope, rules, TLPI_COUNT(rules)));
+        TLP_TRY(tlpi_hf_nothing(rope, "partial_rotary_factor", 1));
         TLP_TRY(read_type(rope, &type));
     }
     if (type && strcmp(type, "default") != 0)
@@ -255,8 +266,8 @@ tlp_status tlpi_hf_rope_read(tlpi_hf_model *m, const tlpi_hf_at *at)
         full = rope.object ? rope : older;
     TLP_TRY(read_theta(at, &full, "rope_theta", m->arch->theta, &theta));
     add_f32(m, "rope.freq_base", theta);
-    if (full.object)
-        TLP_TRY(read_scaling(m, &full, theta));
+    TLP_TRY(tlpi_hf_partial_read(m, at, &full));
+    TLP_TRY(read_scaling(m, at, &full, theta));
     st = read_window_rope(m, at, &window,
                           !by_type && m->arch->window_theta == m->arch->theta);
 done:

@@ -9,7 +9,7 @@
 
 #include "file/mapfile.h"
 #include "file/safetensors.h"
-#include "hf/hf_model.h"
+#include "hf/hf_tensors.h"
 
 #define ALIGNMENT 64 /* of tensors that change */
 
@@ -69,7 +69,7 @@ static tlp_status check_bias(const shard *s, const tlpi_tensor *t)
 }
 
 static tlp_status choose(shard *s, const tlpi_hf_index *index, const char *name,
-                         int *n_bias)
+                         int *n_bias, tlpi_hf_stacks *stacks)
 {
     tlp_status st = TLP_OK;
 
@@ -84,6 +84,9 @@ static tlp_status choose(shard *s, const tlpi_hf_index *index, const char *name,
         if (s->to[i].is_bias)
             TLP_TRY(check_bias(s, t));
         *n_bias += s->to[i].is_bias;
+        if (s->to[i].part != TLPI_HF_NO_PART)
+            TLP_TRY(tlpi_hf_stacks_add(stacks, s->m, &s->to[i], t, s->path.data,
+                                       s->map));
     }
     for (size_t i = 0; i < s->file->n_tensor; i++) {
         if (!s->m->tied || strcmp(s->to[i].name, "output.weight") != 0)
@@ -115,12 +118,18 @@ static bool is_permuted(tlpi_hf_change change)
     return change == TLPI_HF_PERMUTE_Q || change == TLPI_HF_PERMUTE_K;
 }
 
+/* Is the tensor F32 in the GGUF file? */
+static bool is_widened(const shard *s, size_t i)
+{
+    return s->file->tensor[i].n_dim == 1 || s->to[i].change == TLPI_HF_WIDEN;
+}
+
 static bool is_made(const shard *s, size_t i)
 {
     const tlpi_tensor *t = &s->file->tensor[i];
 
     return is_permuted(s->to[i].change) ||
-           (t->n_dim == 1 && t->type != TLPI_F32) ||
+           (is_widened(s, i) && t->type != TLPI_F32) ||
            s->to[i].change == TLPI_HF_ADD_ONE;
 }
 
@@ -159,9 +168,9 @@ static tlpi_tensor shape_of(const shard *s, size_t i)
     tlpi_tensor t = s->file->tensor[i];
 
     t.name = s->to[i].name;
-    if (t.n_dim == 1) {
+    if (is_widened(s, i)) {
         t.type = TLPI_F32;
-        t.n_bytes = (size_t)t.ne[0] * sizeof(float);
+        t.n_bytes = (size_t)tlpi_hf_count(&t) * sizeof(float);
     }
     return t;
 }
@@ -196,13 +205,13 @@ static void make(const shard *s, size_t i, uint8_t *out)
     const tlpi_tensor *t = &s->file->tensor[i];
     tlpi_hf_change change = s->to[i].change;
 
-    if (t->n_dim != 1) {
+    if (!is_widened(s, i)) {
         permute(out, t->data, t->ne[1], s->m->head_dim,
                 tlpi_row_bytes(t->type, t->ne[0]));
         return;
     }
     float *x = (float *)(void *)out;
-    int64_t n = t->ne[0];
+    int64_t n = tlpi_hf_count(t);
     if (!is_permuted(change)) {
         tlpi_dequantize(t->type, t->data, x, n);
         for (int64_t k = 0; k < n && change == TLPI_HF_ADD_ONE; k++)
@@ -268,7 +277,7 @@ static void fill(shard *s)
 
 tlp_status tlpi_hf_shard_open(tlpi_gguf **out, const tlpi_hf_model *m,
                               const tlpi_hf_index *index, const char *name,
-                              bool no_mmap, int *n_bias)
+                              bool no_mmap, int *n_bias, tlpi_hf_stacks *stacks)
 {
     shard s = { .m = m, .path = { .env = m->env }, .build = { .env = m->env } };
     tlp_status st;
@@ -278,7 +287,7 @@ tlp_status tlpi_hf_shard_open(tlpi_gguf **out, const tlpi_hf_model *m,
     TLP_TRY(tlpi_map_open(&s.map, m->env, s.path.data, no_mmap));
     TLP_TRY(tlpi_safetensors_open(&s.file, m->env, s.map->data, s.map->size,
                                   s.path.data));
-    TLP_TRY(choose(&s, index, name, n_bias));
+    TLP_TRY(choose(&s, index, name, n_bias, stacks));
     TLP_TRY(measure(&s));
     fill(&s);
     TLP_TRY(tlpi_build_finish(out, &s.build, s.path.data, s.map, s.made));

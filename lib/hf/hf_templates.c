@@ -5,7 +5,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "file/gguf_layout.h"
 #include "file/mapfile.h"
@@ -89,24 +88,12 @@ static tlp_status add_from_config(tlpi_hf_vocab *v, const tlpi_hf_at *at)
     return TLP_OK;
 }
 
-/* Is there such a file or folder?  *path gets its path. */
-static tlp_status look(const tlpi_hf_vocab *v, const char *name,
-                       tlpi_text *path, bool *found)
-{
-    struct stat s;
-    tlp_status st = tlpi_hf_path(path, v->m->env, v->m->folder, name);
-
-    *found = st == TLP_OK && stat(path->data, &s) == 0;
-    return st;
-}
-
 static tlp_status warn_more(const tlpi_hf_vocab *v)
 {
-    tlpi_text path = { .env = v->m->env };
-    bool found;
-    tlp_status st = look(v, MORE, &path, &found);
+    tlpi_text path;
+    tlp_status st = tlpi_hf_path(&path, v->m->env, v->m->folder, MORE);
 
-    if (found)
+    if (st == TLP_OK && tlpi_hf_is_there(path.data))
         tlpi_log(v->m->env, TLP_LOG_WARN, "%s: not read", path.data);
     tlpi_text_free(&path);
     return st;
@@ -118,12 +105,11 @@ tlp_status tlpi_hf_templates_read(tlpi_hf_vocab *v, const tlpi_hf_file *config)
     tlpi_text path = { .env = v->m->env };
     char *text = NULL;
     size_t n = 0;
-    bool found;
     tlp_status st;
 
     TLP_TRY(warn_more(v));
-    TLP_TRY(look(v, JINJA, &path, &found));
-    if (!found) {
+    TLP_TRY(tlpi_hf_path(&path, v->m->env, v->m->folder, JINJA));
+    if (!tlpi_hf_is_there(path.data)) {
         st = add_from_config(v, &at);
         goto done;
     }

@@ -67,7 +67,8 @@ static tlp_status read_by_arch(const tlpi_hf_model *m, const tlpi_hf_at *at,
     case TLPI_HF_WINDOWS_STEP:
         TLP_TRY(read_step(m, at, &step));
         for (int l = 0; l < m->n_layer; l++)
-            has[l] = (l + 1) % step != 0;
+            has[l] =
+                (l + 1) % step != 0 && !(m->arch->window_rope && n_window == 0);
         break;
     }
 done:
@@ -93,7 +94,8 @@ static tlp_status read_size(const tlpi_hf_model *m, const tlpi_hf_at *at,
     const char *key = "sliding_window";
 
     *n_window = json_object_get(at->object, key) ? 0 : m->arch->n_window;
-    return tlpi_hf_int(at, key, false, 0, INT32_MAX, n_window);
+    return tlpi_hf_int(at, key, false, m->arch->window_rope, INT32_MAX,
+                       n_window);
 }
 
 tlp_status tlpi_hf_window_read(tlpi_hf_model *m, const tlpi_hf_at *at)
@@ -112,14 +114,17 @@ tlp_status tlpi_hf_window_read(tlpi_hf_model *m, const tlpi_hf_at *at)
         TLP_TRY(read_layer_types(m, at, list, has));
     else
         TLP_TRY(read_by_arch(m, at, n_window, has));
-    if (!memchr(has, 1, n))
+    bool some = memchr(has, 1, n) != NULL;
+    if (!some && m->arch->longrope) /* converters tell Phi-4 by this 0 */
+        n_window = 0;
+    if (!some && !m->arch->longrope && !(m->arch->window_rope && n_window > 0))
         goto done;
-    if (n_window == 0)
+    if (some && n_window == 0)
         TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, at, "sliding_window",
                                "a size expected: some layers have windows"));
     tlpi_build_u32(&m->keys, tlpi_hf_key_of(m, "attention.sliding_window").name,
                    (uint32_t)n_window);
-    if (!is_usual(m, has))
+    if (n_window > 0 && !is_usual(m, has))
         tlpi_build_array(
             &m->keys,
             tlpi_hf_key_of(m, "attention.sliding_window_pattern").name,

@@ -18,6 +18,15 @@ const char *hf_small(const char *arch, int n_shard, bool tied)
 
     s.arch = arch;
     s.type = TLPI_F32;
+    if (strcmp(arch, "mixtral") == 0) {
+        s.arch = "llama";
+        s.n_expert = 5;
+        s.n_used = 2;
+    }
+    if (strcmp(arch, "phi3") == 0) {
+        s.long_gain = 1.25f;
+        s.scale_ctx = 64;
+    }
     s.n_layer = 2;
     s.tied = tied;
     hf_spec f = { .gguf = tiny_make(&s), .n_shard = n_shard };

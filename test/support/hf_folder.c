@@ -4,22 +4,11 @@
 #include "hf_folder.h"
 
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "file/gguf.h"
-#include "file/safetensors.h"
+#include "hf_source.h"
 #include "tiny.h"
-
-#define NEED(x)                                                                \
-    do {                                                                       \
-        if (!(x)) {                                                            \
-            fprintf(stderr, "hf_folder: %s\n", #x);                            \
-            abort();                                                           \
-        }                                                                      \
-    } while (0)
 
 /* ==== files ============================================================== */
 
@@ -56,14 +45,7 @@ void hf_save(const char *folder, const char *name, const json_t *root)
 
 /* ==== keys =============================================================== */
 
-typedef struct source {
-    const hf_spec *spec;
-    const char *folder;
-    tlpi_gguf *g;
-    char arch[32];
-} source;
-
-static const tlpi_gguf_kv *find(const source *s, const char *suffix)
+static const tlpi_gguf_kv *find(const hf_source *s, const char *suffix)
 {
     char key[128];
 
@@ -71,26 +53,21 @@ static const tlpi_gguf_kv *find(const source *s, const char *suffix)
     return tlpi_gguf_find(s->g, key);
 }
 
-static long number(const source *s, const char *suffix, long usual)
+long hf_number(const hf_source *s, const char *suffix, long usual)
 {
     const tlpi_gguf_kv *kv = find(s, suffix);
 
     return kv ? (long)tlpi_gguf_elem_i64(kv, 0) : usual;
 }
 
-static double real(const source *s, const char *suffix, double usual)
+static double real(const hf_source *s, const char *suffix, double usual)
 {
     const tlpi_gguf_kv *kv = find(s, suffix);
 
     return kv ? tlpi_gguf_elem_f64(kv, 0) : usual;
 }
 
-static bool is(const source *s, const char *arch)
-{
-    return strcmp(s->arch, arch) == 0;
-}
-
-static bool has_tensor(const source *s, const char *name)
+static bool has_tensor(const hf_source *s, const char *name)
 {
     return tlpi_gguf_tensor(s->g, name) != NULL;
 }
@@ -113,12 +90,18 @@ static const struct arch_names {
     { "gemma3", "Gemma3ForCausalLM", "gemma3_text" },
     { "olmo2", "Olmo2ForCausalLM", "olmo2" },
     { "olmo3", "Olmo3ForCausalLM", "olmo3" },
+    { "phi3", "Phi3ForCausalLM", "phi3" },
+    { "glm4", "Glm4ForCausalLM", "glm4" },
+    { "exaone4", "Exaone4ForCausalLM", "exaone4" },
+    { "mixtral", "MixtralForCausalLM", "mixtral" },
+    { "qwen3moe", "Qwen3MoeForCausalLM", "qwen3_moe" },
 };
 
-static void add_names(const source *s, json_t *c)
+static void add_names(const hf_source *s, json_t *c)
 {
-    bool olmo3 = is(s, "olmo2") && number(s, "attention.sliding_window", 0);
-    const char *arch = olmo3 ? "olmo3" : s->arch;
+    bool olmo3 =
+        hf_is(s, "olmo2") && hf_number(s, "attention.sliding_window", 0);
+    const char *arch = olmo3 ? "olmo3" : hf_is_mixtral(s) ? "mixtral" : s->arch;
     size_t i = 0;
 
     while (strcmp(archs[i].arch, arch) != 0)
@@ -127,11 +110,11 @@ static void add_names(const source *s, json_t *c)
     set(c, "model_type", json_string(archs[i].model_type));
 }
 
-static void add_windows(const source *s, json_t *c, long n_layer)
+static void add_windows(const hf_source *s, json_t *c, long n_layer)
 {
-    long window = number(s, "attention.sliding_window", 0);
-    long step =
-        number(s, "attention.sliding_window_pattern", is(s, "gemma3") ? 6 : 4);
+    long window = hf_number(s, "attention.sliding_window", 0);
+    long step = hf_number(s, "attention.sliding_window_pattern",
+                          hf_is(s, "gemma3") ? 6 : 4);
     const tlpi_gguf_kv *kv = find(s, "attention.sliding_window_pattern");
     json_t *types = json_array();
 
@@ -144,17 +127,73 @@ static void add_windows(const source *s, json_t *c, long n_layer)
     }
     if (window > 0) {
         set(c, "sliding_window", json_integer(window));
-        set(c, "layer_types", types);
-    } else {
-        json_decref(types);
+        if (!hf_is(s, "phi3") && !hf_is(s, "llama"))
+            set(c, "layer_types", json_incref(types));
+    } else if (hf_is(s, "exaone4")) {
+        set(c, "sliding_window", json_null());
     }
+    json_decref(types);
 }
 
-static json_t *scaling(const source *s)
+static void add_experts(const hf_source *s, json_t *c)
+{
+    long n = hf_number(s, "expert_count", 0);
+
+    if (n == 0)
+        return;
+    set(c, hf_is_mixtral(s) ? "num_local_experts" : "num_experts",
+        json_integer(n));
+    set(c, "num_experts_per_tok",
+        json_integer(hf_number(s, "expert_used_count", 0)));
+    if (hf_is_mixtral(s))
+        return;
+    set(c, "moe_intermediate_size",
+        json_integer(hf_number(s, "expert_feed_forward_length", 0)));
+    set(c, "norm_topk_prob",
+        json_boolean(hf_number(s, "expert_weights_norm", 1)));
+}
+
+/* What rotates of a head, and the context before it grew. */
+static void add_rotation(const hf_source *s, json_t *c)
+{
+    double head_dim = (double)hf_number(s, "attention.key_length", 0);
+    double n_rot = (double)hf_number(s, "rope.dimension_count", 0);
+    long n_ctx = hf_number(s, "rope.scaling.original_context_length", 4096);
+
+    if (hf_is(s, "phi3"))
+        set(c, "original_max_position_embeddings", json_integer(n_ctx));
+    if (hf_is(s, "phi3") || hf_is(s, "glm4"))
+        set(c, "partial_rotary_factor", json_real(n_rot / head_dim));
+}
+
+static json_t *table(const hf_source *s, const char *name)
+{
+    const tlpi_tensor *t = tlpi_gguf_tensor(s->g, name);
+    json_t *list = json_array();
+
+    for (int64_t i = 0; i < t->ne[0]; i++)
+        json_array_append_new(list,
+                              json_real((double)((const float *)t->data)[i]));
+    return list;
+}
+
+static json_t *longrope(const hf_source *s)
+{
+    return json_pack("{ss so so sf}", "rope_type", "longrope", "long_factor",
+                     table(s, "rope_factors_long.weight"), "short_factor",
+                     table(s, "rope_factors_short.weight"), "attention_factor",
+                     real(s, "rope.scaling.attn_factor", 0));
+}
+
+static json_t *scaling(const hf_source *s)
 {
     const tlpi_gguf_kv *kv = find(s, "rope.scaling.type");
     json_t *o = json_object();
 
+    if (has_tensor(s, "rope_factors_long.weight")) {
+        json_decref(o);
+        return longrope(s);
+    }
     if (!kv) {
         set(o, "rope_type", json_string("default"));
         return o;
@@ -165,24 +204,28 @@ static json_t *scaling(const source *s)
     set(o, "factor", json_real(real(s, "rope.scaling.factor", 1)));
     if (type.n == 4) /* yarn */
         set(o, "original_max_position_embeddings",
-            json_integer(number(s, "rope.scaling.original_context_length", 0)));
+            json_integer(
+                hf_number(s, "rope.scaling.original_context_length", 0)));
     return o;
 }
 
-static void add_rope(const source *s, json_t *c)
+static void add_rope(const hf_source *s, json_t *c)
 {
     double theta = real(s, "rope.freq_base", 10000);
-    bool by_type = number(s, "attention.sliding_window", 0) != 0;
-    double local = real(s, "rope.freq_base_swa", is(s, "gemma3") ? 1e4 : theta);
+    bool by_type = (hf_is(s, "gemma3") || hf_is(s, "olmo2")) &&
+                   hf_number(s, "attention.sliding_window", 0) != 0;
+    double local =
+        real(s, "rope.freq_base_swa", hf_is(s, "gemma3") ? 1e4 : theta);
     json_t *full = scaling(s);
 
     if (s->spec->older) {
         set(c, "rope_theta", json_real(theta));
-        set(c, "rope_scaling",
-            find(s, "rope.scaling.type") ? full : json_null());
-        if (!find(s, "rope.scaling.type"))
+        bool scales = find(s, "rope.scaling.type") ||
+                      has_tensor(s, "rope_factors_long.weight");
+        set(c, "rope_scaling", scales ? full : json_null());
+        if (!scales)
             json_decref(full);
-        if (is(s, "gemma3"))
+        if (hf_is(s, "gemma3"))
             set(c, "rope_local_base_freq", json_real(local));
         return;
     }
@@ -194,27 +237,28 @@ static void add_rope(const source *s, json_t *c)
                 : full);
 }
 
-static void write_config(const source *s)
+static void write_config(const hf_source *s)
 {
-    long n_layer = number(s, "block_count", 0);
-    long head_dim = number(s, "attention.key_length", 0);
-    bool granite = is(s, "granite");
+    long n_layer = hf_number(s, "block_count", 0);
+    long head_dim = hf_number(s, "attention.key_length", 0);
+    bool granite = hf_is(s, "granite");
     json_t *c = json_pack(
         "{si si si si si si si sf sb sb}", "num_hidden_layers", (int)n_layer,
-        "max_position_embeddings", (int)number(s, "context_length", 0),
-        "hidden_size", (int)number(s, "embedding_length", 0),
-        "intermediate_size", (int)number(s, "feed_forward_length", 0),
-        "num_attention_heads", (int)number(s, "attention.head_count", 0),
-        "num_key_value_heads", (int)number(s, "attention.head_count_kv", 0),
+        "max_position_embeddings", (int)hf_number(s, "context_length", 0),
+        "hidden_size", (int)hf_number(s, "embedding_length", 0),
+        "intermediate_size", (int)hf_number(s, "feed_forward_length", 0),
+        "num_attention_heads", (int)hf_number(s, "attention.head_count", 0),
+        "num_key_value_heads", (int)hf_number(s, "attention.head_count_kv", 0),
         "vocab_size", (int)tlpi_gguf_tensor(s->g, "token_embd.weight")->ne[1],
         "rms_norm_eps", real(s, "attention.layer_norm_rms_epsilon", 0),
         "tie_word_embeddings", !has_tensor(s, "output.weight"),
-        "attention_bias", has_tensor(s, "blk.0.attn_output.bias"));
+        "attention_bias",
+        has_tensor(s, "blk.0.attn_output.bias") || hf_is(s, "glm4"));
 
     add_names(s, c);
     if (head_dim > 0 && !granite)
         set(c, "head_dim", json_integer(head_dim));
-    if (is(s, "gemma3")) {
+    if (hf_is(s, "gemma3")) {
         set(c, "hidden_activation", json_string("gelu_pytorch_tanh"));
         set(c, "query_pre_attn_scalar", json_integer(head_dim));
     } else {
@@ -228,6 +272,8 @@ static void write_config(const source *s)
         set(c, "residual_multiplier", json_real(real(s, "residual_scale", 1)));
         set(c, "logits_scaling", json_real(real(s, "logit_scale", 1)));
     }
+    add_experts(s, c);
+    add_rotation(s, c);
     add_windows(s, c, n_layer);
     add_rope(s, c);
     hf_save(s->folder, "config.json", c);
@@ -244,7 +290,7 @@ static json_t *pre_tokenizer(void)
                      1, "use_regex", 1);
 }
 
-static json_t *merges_of(const source *s)
+static json_t *merges_of(const hf_source *s)
 {
     const tlpi_gguf_kv *kv = tlpi_gguf_find(s->g, "tokenizer.ggml.merges");
     const uint8_t *at = kv->data;
@@ -264,7 +310,7 @@ static json_t *merges_of(const source *s)
     return list;
 }
 
-static void write_tokenizer(const source *s)
+static void write_tokenizer(const hf_source *s)
 {
     const tlpi_gguf_kv *tokens = tlpi_gguf_find(s->g, "tokenizer.ggml.tokens");
     const tlpi_gguf_kv *types =
@@ -295,7 +341,7 @@ static void write_tokenizer(const source *s)
     json_decref(root);
 }
 
-static json_t *token(const source *s, const char *key)
+static json_t *token(const hf_source *s, const char *key)
 {
     const tlpi_gguf_kv *kv = tlpi_gguf_find(s->g, key);
     const tlpi_gguf_kv *tokens = tlpi_gguf_find(s->g, "tokenizer.ggml.tokens");
@@ -307,7 +353,7 @@ static json_t *token(const source *s, const char *key)
     return json_stringn(t.s, t.n);
 }
 
-static void write_tokenizer_config(const source *s)
+static void write_tokenizer_config(const hf_source *s)
 {
     const tlpi_gguf_kv *kv = tlpi_gguf_find(s->g, "tokenizer.chat_template");
     const tlpi_gguf_kv *bos =
@@ -329,146 +375,10 @@ static void write_tokenizer_config(const source *s)
     json_decref(c);
 }
 
-/* ==== tensors ============================================================ */
-
-static void name_of(const source *s, const char *gguf, char *out, size_t cap)
-{
-    bool post = is(s, "gemma3") || is(s, "olmo2");
-    const char *const names[][2] = {
-        { "attn_norm.", "input_layernorm." },
-        { "attn_q.", "self_attn.q_proj." },
-        { "attn_k.", "self_attn.k_proj." },
-        { "attn_v.", "self_attn.v_proj." },
-        { "attn_output.", "self_attn.o_proj." },
-        { "attn_q_norm.", "self_attn.q_norm." },
-        { "attn_k_norm.", "self_attn.k_norm." },
-        { "post_attention_norm.", "post_attention_layernorm." },
-        { "post_ffw_norm.", "post_feedforward_layernorm." },
-        { "ffn_norm.",
-          post ? "pre_feedforward_layernorm." : "post_attention_layernorm." },
-        { "ffn_gate.", "mlp.gate_proj." },
-        { "ffn_up.", "mlp.up_proj." },
-        { "ffn_down.", "mlp.down_proj." },
-    };
-    int layer = 0, n = 0;
-
-    if (strcmp(gguf, "token_embd.weight") == 0)
-        snprintf(out, cap, "model.embed_tokens.weight");
-    else if (strcmp(gguf, "output_norm.weight") == 0)
-        snprintf(out, cap, "model.norm.weight");
-    else if (strcmp(gguf, "output.weight") == 0)
-        snprintf(out, cap, "lm_head.weight");
-    else
-        NEED(sscanf(gguf, "blk.%d.%n", &layer, &n) == 1 && n > 0);
-    for (size_t i = 0; n > 0 && i < sizeof names / sizeof names[0]; i++) {
-        size_t len = strlen(names[i][0]);
-
-        if (strncmp(gguf + n, names[i][0], len) != 0)
-            continue;
-        snprintf(out, cap, "model.layers.%d.%s%s", layer, names[i][1],
-                 gguf + n + len);
-        return;
-    }
-    NEED(n == 0);
-}
-
-/* Row r of a head in the order of transformers stands in row 2 r, or behind the
- * first half in row 2 (r - half) + 1. */
-static int64_t row_in_gguf(const source *s, const tlpi_tensor *t, int64_t row)
-{
-    int64_t dim =
-        number(s, "attention.key_length", number(s, "rope.dimension_count", 0));
-    int64_t half = dim / 2, r = row % dim;
-    bool moved = (is(s, "llama") || is(s, "granite") || is(s, "smollm3")) &&
-                 (strstr(t->name, "attn_q.") || strstr(t->name, "attn_k."));
-
-    return moved ? row - r + (r < half ? 2 * r : 2 * (r - half) + 1) : row;
-}
-
-static bool is_float(tlpi_dtype type)
-{
-    return type == TLPI_F32 || type == TLPI_F16 || type == TLPI_BF16;
-}
-
-static void copy_data(const source *s, const tlpi_tensor *t,
-                      const tlpi_safetensors_part *p)
-{
-    int64_t cols = t->n_dim == 1 ? 1 : t->ne[0];
-    int64_t rows = t->n_dim == 1 ? t->ne[0] : t->ne[1];
-    float less = is(s, "gemma3") && strstr(t->name, "norm.weight") ? 1 : 0;
-    float *x = malloc((size_t)cols * sizeof *x);
-
-    NEED(x);
-    for (int64_t r = 0; r < rows; r++) {
-        const uint8_t *src =
-            (const uint8_t *)t->data +
-            (size_t)row_in_gguf(s, t, r) * tlpi_row_bytes(t->type, cols);
-
-        tlpi_dequantize(t->type, src, x, cols);
-        if (t->n_dim == 1)
-            x[0] -= less;
-        tlpi_quantize(p->type, x,
-                      p->data + (size_t)r * tlpi_row_bytes(p->type, cols),
-                      cols);
-    }
-    free(x);
-}
-
-/* Tensors first, first + step, ... of the file. */
-static void write_shard(const source *s, const char *name, size_t first,
-                        size_t step, json_t *index)
-{
-    size_t n = 0, n_image;
-    tlpi_safetensors_part *part = calloc(s->g->n_tensor, sizeof *part);
-    const tlpi_safetensors_meta meta = { "format", "pt" };
-    void *image;
-
-    for (size_t i = first; i < s->g->n_tensor; i += step) {
-        const tlpi_tensor *t = &s->g->tensor[i];
-        tlpi_safetensors_part *p = &part[n++];
-
-        name_of(s, t->name, p->name, sizeof p->name);
-        p->type = is_float(t->type) ? t->type : TLPI_F32;
-        if (t->n_dim == 1)
-            p->type = s->spec->vector;
-        p->n_dim = t->n_dim;
-        p->ne[0] = t->ne[0];
-        p->ne[1] = t->ne[1];
-        set(index, p->name, json_string(name));
-    }
-    NEED(tlpi_safetensors_lay_out(s->g->env, part, n, &meta, 1, &image,
-                                  &n_image) == TLP_OK);
-    n = 0;
-    for (size_t i = first; i < s->g->n_tensor; i += step)
-        copy_data(s, &s->g->tensor[i], &part[n++]);
-    hf_write(s->folder, name, image, n_image);
-    tlpi_free(s->g->env, image);
-    free(part);
-}
-
-static void write_tensors(const source *s)
-{
-    int n = s->spec->n_shard;
-    json_t *index = json_object();
-
-    for (int i = 0; i < (n ? n : 1); i++) {
-        char name[64];
-
-        snprintf(name, sizeof name, "model-%05d-of-%05d.safetensors", i + 1, n);
-        write_shard(s, n ? name : "model.safetensors", (size_t)i,
-                    n ? (size_t)n : 1, index);
-    }
-    json_t *root = json_pack("{s{si} so}", "metadata", "total_size", 1,
-                             "weight_map", index);
-    if (n)
-        hf_save(s->folder, "model.safetensors.index.json", root);
-    json_decref(root);
-}
-
 const char *hf_make(const hf_spec *spec)
 {
     const char *folder = tiny_path("folder");
-    source s = { .spec = spec, .folder = folder };
+    hf_source s = { .spec = spec, .folder = folder };
     tlpi_env env;
     tlpi_str arch;
 
@@ -480,7 +390,7 @@ const char *hf_make(const hf_spec *spec)
     write_config(&s);
     write_tokenizer(&s);
     write_tokenizer_config(&s);
-    write_tensors(&s);
+    hf_write_tensors(&s);
     tlpi_gguf_close(s.g);
     return folder;
 }

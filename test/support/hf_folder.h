@@ -16,7 +16,8 @@ typedef struct hf_spec {
     bool older;        /* as before transformers 5: rope_theta, rope_scaling,
                           merges as texts, the template in
                           tokenizer_config.json */
-    tlpi_dtype vector; /* of vectors */
+    tlpi_dtype vector; /* of vectors and routers */
+    bool fused;        /* tensors of all experts, as newer programs write */
     int n_shard;       /* files of tensors with an index; 0: one without */
 } hf_spec;
 
