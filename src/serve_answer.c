@@ -96,40 +96,41 @@ static bool take_stop(answering *a, const tlp_event *event, output *o)
            api_fail_memory(&a->error);
 }
 
-bool answering_take(answering *a, tlp_event *event, int part)
+bool answering_note(answering *a, const tlp_event *event, int part)
 {
     output *o =
         event->choice < 0 ? NULL : &a->choice[part * a->n + event->choice];
-    event_list *keep = NULL;
-    bool fine = true;
 
     switch (event->kind) {
     case TLP_EVENT_PROMPT:
         a->n_prompt += event->n_prompt;
         a->n_cached += event->n_cached;
-        break;
+        return true;
     case TLP_EVENT_PROMPT_TOKEN:
-        keep = &a->part[part].prompt;
-        break;
+        return true;
     case TLP_EVENT_TOKEN:
-        fine = output_add(o, event->text, event->n_text);
-        keep = a->g.request.logprobs ? &o->tokens : NULL;
-        break;
+        return output_add(o, event->text, event->n_text) ||
+               api_fail_memory(&a->error);
     case TLP_EVENT_STOP:
-        if (!take_stop(a, event, o)) {
-            tlp_event_free(event);
-            return false;
-        }
-        break;
+        return take_stop(a, event, o);
     default:
         a->n_left--;
-        break;
+        return true;
     }
+}
+
+bool answering_keep(answering *a, tlp_event *event, int part)
+{
+    event_list *keep = NULL;
+
+    if (event->kind == TLP_EVENT_PROMPT_TOKEN)
+        keep = &a->part[part].prompt;
+    if (event->kind == TLP_EVENT_TOKEN && a->g.request.logprobs)
+        keep = &a->choice[part * a->n + event->choice].tokens;
     if (keep)
-        fine &= event_list_add(keep, event);
-    else
-        tlp_event_free(event);
-    return fine ? true : api_fail_memory(&a->error);
+        return event_list_add(keep, event) || api_fail_memory(&a->error);
+    tlp_event_free(event);
+    return true;
 }
 
 /* ==== writing ============================================================ */
@@ -154,6 +155,12 @@ void write_usage(json *j, const answering *a)
     json_close(j, '}');
 }
 
+const char *answer_reason(const answering *a, const output *o)
+{
+    return a->style->reason ? a->style->reason(a, o)
+                            : output_reason(o->stop_reason);
+}
+
 static void write_choices(json *j, const answering *a)
 {
     json_open(j, "choices", '[');
@@ -163,7 +170,7 @@ static void write_choices(json *j, const answering *a)
         json_open(j, NULL, '{');
         json_int(j, "index", i);
         a->style->whole(j, a, o, i / a->n);
-        json_text(j, "finish_reason", output_reason(o->stop_reason));
+        json_text(j, "finish_reason", answer_reason(a, o));
         json_close(j, '}');
     }
     json_close(j, ']');
@@ -195,7 +202,11 @@ static enum MHD_Result reply_at_end(answering *a)
             return MHD_NO;
         if (news == JOB_LOST)
             api_fail_memory(&a->error);
-        if (news == JOB_LOST || !answering_take(a, event, part)) {
+        bool fine = news != JOB_LOST && answering_note(a, event, part);
+
+        if (news != JOB_LOST)
+            fine &= answering_keep(a, event, part);
+        if (!fine) {
             a->call->error = a->error;
             return reply_error(a->call);
         }

@@ -2,8 +2,10 @@
  * serve_chat.c - /v1/chat/completions and /apply-template: conversations
  * through the model's template.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "memo.h"
 #include "serve_answer.h"
@@ -14,6 +16,8 @@
 typedef struct talk {
     tlp_chat_options o;
     char *messages, *tools, *documents, *kwargs;
+    bool no_tools, must_call; /* tool_choice */
+    const char *name;         /* of the tool that must be called, or NULL */
 } talk;
 
 static void talk_free(talk *t)
@@ -24,36 +28,51 @@ static void talk_free(talk *t)
     free(t->kwargs);
 }
 
-/* Without constraints nothing can make the model call a tool, or keep it from
- * calling two. */
-static bool read_tool_choice(fields *f, bool *none)
+/* The name in {"type": "function", "function": {"name": ...}}, else NULL. */
+static const char *chosen_name(const json_t *choice)
 {
-    static const char why[] = "the server cannot constrain a text yet";
+    const char *type = json_string_value(json_object_get(choice, "type"));
+    const json_t *function = json_object_get(choice, "function");
+
+    return type && !strcmp(type, "function")
+               ? json_string_value(json_object_get(function, "name"))
+               : NULL;
+}
+
+static bool read_tool_choice(talk *t, fields *f)
+{
     const json_t *choice = field(f, "tool_choice");
     const char *word = json_string_value(choice);
     bool parallel = true;
 
-    *none = word && !strcmp(word, "none");
-    if (choice && !*none && (!word || strcmp(word, "auto") != 0))
-        return field_refuse(f, "tool_choice", why);
+    t->no_tools = word && !strcmp(word, "none");
+    t->name = chosen_name(choice);
+    t->must_call = t->name || (word && !strcmp(word, "required"));
+    if (choice && !t->no_tools && !t->must_call &&
+        (!word || strcmp(word, "auto") != 0))
+        return field_refuse(f, "tool_choice",
+                            "auto, none, required or a function with its name "
+                            "expected");
     if (!field_flag(f, "parallel_tool_calls", &parallel))
         return false;
-    if (!parallel && field(f, "tools"))
-        return field_refuse(f, "parallel_tool_calls", why);
+    if (!parallel && !t->must_call && field(f, "tools"))
+        return field_refuse(f, "parallel_tool_calls",
+                            "nothing keeps the model from two calls unless "
+                            "tool_choice asks for one");
     return field_refuse(f, "functions", "tools expected") &&
            field_refuse(f, "function_call", "tool_choice expected");
 }
 
 static bool read_talk(talk *t, fields *f)
 {
-    bool no_tools = false, opens = true, goes_on = false;
+    bool opens = true, goes_on = false;
 
     *t = (talk){ .o = TLP_CHAT_OPTIONS_INIT };
     if (!field_json(f, "messages", JSON_ARRAY, &t->messages) ||
         !field_json(f, "tools", JSON_ARRAY, &t->tools) ||
         !field_json(f, "documents", JSON_ARRAY, &t->documents) ||
         !field_json(f, "chat_template_kwargs", JSON_OBJECT, &t->kwargs) ||
-        !read_tool_choice(f, &no_tools) ||
+        !read_tool_choice(t, f) ||
         !field_flag(f, "continue_final_message", &goes_on))
         return false;
     opens = !goes_on;
@@ -62,7 +81,7 @@ static bool read_talk(talk *t, fields *f)
     if (!t->messages)
         return api_fail(f->error, MHD_HTTP_BAD_REQUEST, "messages", "missing",
                         "messages: an array of messages expected");
-    if (no_tools || (t->tools && !strcmp(t->tools, "[]"))) {
+    if (t->no_tools || (t->tools && !strcmp(t->tools, "[]"))) {
         free(t->tools);
         t->tools = NULL;
     }
@@ -77,24 +96,94 @@ static bool read_talk(talk *t, fields *f)
 
 /* ==== what is written ==================================================== */
 
-static void whole(json *j, const answering *a, const output *o, int part)
+static void put_call(json *j, const json_t *made, size_t index, bool numbered)
 {
-    (void)part;
-    json_open(j, "message", '{');
-    json_text(j, "role", "assistant");
-    json_bytes(j, "content", o->text ? o->text : "", o->n);
-    json_nothing(j, "refusal");
+    uint64_t id = 0;
+    char text[32];
+
+    (void)getrandom(&id, sizeof id, 0);
+    snprintf(text, sizeof text, "call_%016" PRIx64, id);
+    json_open(j, NULL, '{');
+    if (numbered)
+        json_int(j, "index", (int64_t)index);
+    json_text(j, "id", text);
+    json_text(j, "type", "function");
+    json_open(j, "function", '{');
+    json_text(j, "name", json_string_value(json_object_get(made, "name")));
+    json_text(j, "arguments",
+              json_string_value(json_object_get(made, "arguments")));
     json_close(j, '}');
-    if (a->g.request.logprobs)
-        write_chat_logprobs(j, a->s->e.model, o->tokens.event, o->tokens.n);
+    json_close(j, '}');
+}
+
+static void put_calls(json *j, const json_t *calls, bool numbered)
+{
+    json_open(j, "tool_calls", '[');
+    for (size_t i = 0; i < json_array_size(calls); i++)
+        put_call(j, json_array_get(calls, i), i, numbered);
+    json_close(j, ']');
+}
+
+static void put_logprobs(json *j, const answering *a, tlp_event *const *event,
+                         size_t n, bool wanted)
+{
+    if (wanted)
+        write_chat_logprobs(j, a->s->e.model, event, n);
     else
         json_nothing(j, "logprobs");
+}
+
+/* "stop" becomes "tool_calls" where there are some. */
+static const char *reason(const answering *a, const output *o)
+{
+    const char *word = output_reason(o->stop_reason);
+    tool_calls calls;
+
+    if (!tools_read(&calls, &a->g.tools, o->text, o->n) || !calls.call)
+        return word;
+    json_decref(calls.call);
+    return strcmp(word, "stop") == 0 ? "tool_calls" : word;
+}
+
+static void whole(json *j, const answering *a, const output *o, int part)
+{
+    tool_calls calls;
+
+    (void)part;
+    if (!tools_read(&calls, &a->g.tools, o->text, o->n))
+        calls = (tool_calls){ .n_content = o->n };
+    json_open(j, "message", '{');
+    json_text(j, "role", "assistant");
+    if (calls.call && calls.n_content == 0)
+        json_nothing(j, "content");
+    else
+        json_bytes(j, "content", o->text ? o->text : "", calls.n_content);
+    json_nothing(j, "refusal");
+    if (calls.call)
+        put_calls(j, calls.call, false);
+    json_close(j, '}');
+    put_logprobs(j, a, o->tokens.event, o->tokens.n, a->g.request.logprobs);
+    json_decref(calls.call);
+}
+
+/* At its end a text shows all but the calls that it then has. */
+static size_t certain(const answering *a, const output *o)
+{
+    tool_calls calls;
+
+    if (!o->stop_reason)
+        return tools_certain(&a->g.tools, o->text, o->n, o->shown);
+    if (!tools_read(&calls, &a->g.tools, o->text, o->n))
+        return o->n;
+    json_decref(calls.call);
+    return calls.n_content > o->shown ? calls.n_content : o->shown;
 }
 
 static void piece(json *j, answering *a, int choice, const char *text, size_t n,
                   tlp_event *const *event, size_t n_event)
 {
     output *o = &a->choice[choice];
+    tool_calls calls = { 0 };
 
     json_open(j, "delta", '{');
     if (!o->begun)
@@ -102,11 +191,12 @@ static void piece(json *j, answering *a, int choice, const char *text, size_t n,
     if (!o->begun || n)
         json_bytes(j, "content", text, n);
     o->begun = true;
+    if (o->stop_reason && tools_read(&calls, &a->g.tools, o->text, o->n) &&
+        calls.call)
+        put_calls(j, calls.call, true);
     json_close(j, '}');
-    if (n_event)
-        write_chat_logprobs(j, a->s->e.model, event, n_event);
-    else
-        json_nothing(j, "logprobs");
+    put_logprobs(j, a, event, n_event, n_event > 0);
+    json_decref(calls.call);
 }
 
 static const answer_style style = {
@@ -115,6 +205,8 @@ static const answer_style style = {
     .chunk_object = "chat.completion.chunk",
     .whole = whole,
     .piece = piece,
+    .certain = certain,
+    .reason = reason,
     .opens = true,
 };
 
@@ -163,6 +255,30 @@ static bool read_modalities(fields *f)
     return true;
 }
 
+/* The tools of the request, and the grammar of a call that it asks for. */
+static bool read_tools(generation_fields *g, fields *f, const talk *t, call *c)
+{
+    if (t->tools)
+        g->tools = (tools){ .form = tool_form_of(c->s->e.model),
+                            .list = json_incref(field(f, "tools")) };
+    if (!t->must_call)
+        return true;
+    if (!t->tools || g->tools.form == TOOL_FORM_NONE)
+        return field_refuse(f, "tool_choice",
+                            t->tools ? "how the model writes calls is unknown"
+                                     : "there are no tools");
+    if (g->grammar)
+        return field_refuse(f, "tool_choice",
+                            "another field constrains the text already");
+    if (t->name && !tools_has(&g->tools, t->name))
+        return field_refuse(f, "tool_choice", "no tool has this name");
+    g->grammar =
+        tools_grammar(&g->tools, t->name, g->shelf, c->s->e.model, &c->error);
+    if (g->grammar)
+        g->sampler.grammar = shelf_open(g->grammar);
+    return g->grammar != NULL;
+}
+
 static enum MHD_Result run(call *c, fields *f, talk *t)
 {
     generation_fields g;
@@ -170,7 +286,7 @@ static enum MHD_Result run(call *c, fields *f, talk *t)
 
     if (!generation_read(&g, f, c) || !read_lengths(&g, f) ||
         !read_logprobs(&g, f) || !read_modalities(f) || !read_talk(t, f) ||
-        !fields_done(f)) {
+        !read_tools(&g, f, t, c) || !fields_done(f)) {
         generation_free(&g);
         return reply_error(c);
     }

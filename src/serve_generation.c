@@ -295,6 +295,7 @@ void generation_free(generation_fields *g)
 {
     free(g->bias);
     free(g->stop_tokens);
+    json_decref(g->tools.list);
     if (g->grammar)
         shelf_give(g->shelf, g->grammar);
 }

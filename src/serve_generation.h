@@ -7,6 +7,7 @@
 
 #include "serve.h"
 #include "serve_constraint.h"
+#include "serve_tools.h"
 #include "serve_fields.h"
 
 #define GENERATION_MAX_STOP 64
@@ -20,6 +21,7 @@ typedef struct generation_fields {
     int32_t *stop_tokens;
     shelf_grammar *grammar; /* of `shelf`; NULL: the text is free */
     shelf *shelf;
+    tools tools;        /* of chats; the list is owned */
     bool stream, usage; /* stream_options.include_usage */
 } generation_fields;
 

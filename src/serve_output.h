@@ -19,6 +19,7 @@ typedef struct output {
     event_list tokens;
     int stop_reason; /* 0: goes on */
     bool begun;      /* of a stream: the client knows of it */
+    size_t shown;    /* of a stream: bytes of the text that the client has */
     size_t chars;    /* of a stream: characters of its tokens so far */
 } output;
 

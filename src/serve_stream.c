@@ -23,18 +23,19 @@ static void close_chunk(json *j)
     j->follows = false;
 }
 
-/* A chunk of one choice; reason NULL while it goes on. */
+/* A chunk of one choice. */
 static void put_piece(json *j, answering *a, int choice, const char *text,
-                      size_t n, tlp_event *const *event, size_t n_event,
-                      const char *reason)
+                      size_t n, tlp_event *const *event, size_t n_event)
 {
+    const output *o = &a->choice[choice];
+
     open_chunk(j, a);
     json_open(j, "choices", '[');
     json_open(j, NULL, '{');
     json_int(j, "index", choice);
     a->style->piece(j, a, choice, text, n, event, n_event);
-    if (reason)
-        json_text(j, "finish_reason", reason);
+    if (o->stop_reason)
+        json_text(j, "finish_reason", answer_reason(a, o));
     else
         json_nothing(j, "finish_reason");
     json_close(j, '}');
@@ -51,7 +52,7 @@ static void put_echo(json *j, answering *a, int part)
 
     for (int k = 0; p->echo && k < a->n; k++)
         put_piece(j, a, part * a->n + k, p->echo, p->n_echo, p->prompt.event,
-                  p->prompt.n, NULL);
+                  p->prompt.n);
 }
 
 static void put_end(json *j, answering *a)
@@ -79,21 +80,34 @@ static void put_error(json *j, answering *a)
 
 /* ==== events ============================================================= */
 
+/* What became certain of a choice's text, unless that is nothing at all. */
+static void put_text(json *j, answering *a, int choice, tlp_event *const *event,
+                     size_t n_event)
+{
+    output *o = &a->choice[choice];
+    size_t end = a->style->certain ? a->style->certain(a, o) : o->n;
+    const char *text = o->text ? o->text + o->shown : "";
+    size_t n = end - o->shown;
+
+    o->shown = end;
+    if (n || n_event || o->stop_reason)
+        put_piece(j, a, choice, text, n, event, n_event);
+}
+
 /* What an event adds to the stream; then the answer takes it. */
 static void put_event(json *j, answering *a, tlp_event *event, int part)
 {
     int choice = part * a->n + event->choice;
-    bool keep = a->g.request.logprobs;
+    bool fine = answering_note(a, event, part);
 
-    if (event->kind == TLP_EVENT_PROMPT)
+    if (fine && event->kind == TLP_EVENT_PROMPT)
         put_echo(j, a, part);
-    if (event->kind == TLP_EVENT_TOKEN && (keep || event->n_text))
-        put_piece(j, a, choice, event->text, event->n_text, &event, keep, NULL);
-    if (event->kind == TLP_EVENT_STOP && event->status == TLP_OK &&
-        event->stop_reason < TLP_STOP_CANCEL)
-        put_piece(j, a, choice, event->text, event->n_text, NULL, 0,
-                  output_reason(event->stop_reason));
-    if (!answering_take(a, event, part))
+    if (fine && event->kind == TLP_EVENT_TOKEN)
+        put_text(j, a, choice, &event, a->g.request.logprobs ? 1 : 0);
+    if (fine && event->kind == TLP_EVENT_STOP)
+        put_text(j, a, choice, NULL, 0);
+    fine &= answering_keep(a, event, part);
+    if (!fine)
         put_error(j, a);
     else if (a->n_left == 0)
         put_end(j, a);
@@ -172,7 +186,7 @@ enum MHD_Result answering_stream(answering *a)
         json j = { .file = m.file };
 
         for (int i = 0; i < a->n_part * a->n; i++)
-            put_piece(&j, a, i, "", 0, NULL, 0, NULL);
+            put_piece(&j, a, i, "", 0, NULL, 0);
         if (memo_close(&m)) {
             a->pending = m.text;
             a->n_pending = m.n;

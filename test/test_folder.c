@@ -177,8 +177,8 @@ Test(folder, layers_without_rotation)
     tlp_model_free(m);
 }
 
-/* Experts in a tensor each, over files of two tensors at most, or in one of all gates and
- * ups; weights that do not sum to 1. */
+/* Experts in a tensor each, over files of two tensors at most, or in one of all
+ * gates and ups; weights that do not sum to 1. */
 Test(folder, stacks_experts)
 {
     for (int i = 0; i < 8; i++) {

@@ -42,7 +42,8 @@ typedef struct tiny_spec {
                             window; NULL: the key is not written */
     uint32_t version;    /* GGUF version; 0 = 3 */
     const char *note;    /* name of one more key, with a text; NULL: none */
-    int n_split;         /* files; 0 or 1 = single */
+    const char *tool_template; /* chat template for tools; NULL: none */
+    int n_split;               /* files; 0 or 1 = single */
     uint64_t seed;
 } tiny_spec;
 

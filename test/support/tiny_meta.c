@@ -168,6 +168,8 @@ void tiny_write_meta(gw_file *w, const tiny_spec *s)
     if (s->note)
         gw_kv_str(w, s->note, "a note");
     tiny_vocab_write(w, s->n_vocab, s->add_bos);
+    if (s->tool_template)
+        gw_kv_str(w, "tokenizer.chat_template.tool_use", s->tool_template);
 }
 
 #undef KEY
