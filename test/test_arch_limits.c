@@ -142,6 +142,16 @@ Test(arch_limits, qwen3moe)
     tlp_model_free(m);
 }
 
+Test(arch_limits, gpt_oss)
+{
+    tlp_model *m = open_arch("gpt-oss");
+
+    RUNS(adjust(m, "par:1-2"));
+    RUNS(adjust(m, "nosync:1a"));
+    CHECK_OK(make(m, TLP_MAKE_NOSYNC, 0));
+    tlp_model_free(m);
+}
+
 Test(arch_limits, glm4)
 {
     tlp_model *m = open_arch("glm4");
