@@ -24,8 +24,8 @@ void tlpi_gpu_matmul(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n)
 /* gate into the scratch, up into y, then fn(gate) * up into y. */
 static void gate_up_apart(tlpi_gpu *g, int n_tok, const tlpi_gate_up *x)
 {
-    tlpi_term gate[2] = { { x->gate, x->x, 1, NULL }, x->gate_more };
-    tlpi_term up[2] = { { x->up, x->x, 1, NULL }, x->up_more };
+    tlpi_term gate[2] = { { x->gate, x->x, 1, NULL, NULL }, x->gate_more };
+    tlpi_term up[2] = { { x->up, x->x, 1, NULL, NULL }, x->up_more };
     tlpi_matmul mm[2] = { { gate, x->gate_more.w ? 2 : 1, NULL, false,
                             g->scratch },
                           { up, x->up_more.w ? 2 : 1, NULL, false, x->y } };

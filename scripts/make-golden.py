@@ -27,7 +27,8 @@ phi3 and llama.
 Variants of scaled positions: -yarn, from 64 positions or (-beyond) 8, -yarnlog,
 with another factor of what is rotated; -long and -short, longrope beyond its
 original context and in it.  Mixtral is the
-architecture llama in the variant -experts.
+architecture llama in the variant -experts.  The architecture gpt-oss has the name
+gpt_oss here, and every second of its layers has no window.
 """
 import sys
 
@@ -78,7 +79,7 @@ ARCHS = {
               dict(sliding_window=WINDOW, rope_parameters={
                   "sliding_attention": THETA, "full_attention": THETA})),
 }
-EXPERTS = {"llama": (5, 2), "qwen3moe": (6, 3)}  # of a layer, of a token
+EXPERTS = {"llama": (5, 2), "qwen3moe": (6, 3), "gpt_oss": (6, 3)}  # of a layer, of a token
 ARCHS.update({
     "mixtral": (transformers.MixtralConfig, transformers.MixtralForCausalLM,
                 dict(head_dim=HEAD_DIM, num_local_experts=5,
@@ -88,6 +89,9 @@ ARCHS.update({
                  dict(head_dim=HEAD_DIM, moe_intermediate_size=FF,
                       num_experts=6, num_experts_per_tok=3,
                       norm_topk_prob=True)),
+    "gpt_oss": (transformers.GptOssConfig, transformers.GptOssForCausalLM,
+                dict(head_dim=HEAD_DIM, sliding_window=WINDOW,
+                     num_local_experts=6, num_experts_per_tok=3)),
 })
 CASES = [
     ("llama-F32-yarn-beyond", "0 1 2 3 4"),
@@ -145,6 +149,11 @@ CASES = [
     ("qwen3moe-F32", "0 par:1,2 par:3,4"),
     ("qwen3moe-F32", "asym:0,1 2 asym:3,4"),
     ("qwen3moe-F32-raw", "0 1 2 3 4"),
+    ("gpt_oss-F32", "0 1 2 3 4"),
+    ("gpt_oss-F32", "0 lp:1,2 3 4"),
+    ("gpt_oss-F32", "0 par:1,2 par:3,4"),
+    ("gpt_oss-F32", "asym:0,1 2 asym:3,4"),
+    ("gpt_oss-F32-yarn", "0 1 2 3 4"),
 ]
 TRAINED = [
     ("llama-F32", "0 lp:1,2 3 4"),
@@ -199,6 +208,8 @@ def scaling(name):
     old = 8 if "-long" in name or "-beyond" in name else 64
     if "-yarn" in name:
         log = dict(mscale=1.0, mscale_all_dim=1.0) if "-yarnlog" in name else {}
+        if name.startswith("gpt_oss"):
+            log = dict(truncate=False)
         return dict(theta, rope_type="yarn", factor=4.0,
                     original_max_position_embeddings=old) | log
     if "-long" in name or "-short" in name:
@@ -383,6 +394,45 @@ def qwen3moe_weights(tied):
     return w
 
 
+def gpt_oss_weights(tied):
+    q, kv, n = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM, EXPERTS["gpt_oss"][0]
+    w = {k: v for k, v in weights(tied).items() if ".mlp." not in k}
+    for i in range(LAYERS):
+        to, of = f"model.layers.{i}.", f"blk.{i}."
+        for part, name, rows, cols in [
+                ("q", "attn_q", q, D), ("k", "attn_k", kv, D),
+                ("v", "attn_v", kv, D), ("o", "attn_output", D, q)]:
+            at = f"{to}self_attn.{part}_proj."
+            w[at + "weight"] = matrix(f"{of}{name}.weight", rows, cols)
+            w[at + "bias"] = bias(f"{of}{name}.bias", rows)
+        w[to + "self_attn.sinks"] = torch.from_numpy(
+            np.float32(0.5) + noise(of + "attn_sinks.weight", HEADS))
+        w[to + "post_attention_layernorm.weight"] = norm(
+            of + "post_attention_norm.weight", D)
+        of += "ffn_"
+        w[to + "mlp.router.weight"] = matrix(of + "gate_inp.weight", n, D)
+        w[to + "mlp.router.bias"] = torch.from_numpy(
+            noise(of + "gate_inp.bias", n))
+        experts = to + "mlp.experts."
+        pair = [stack(f"{of}{x}_exps.weight", n, FF, D) for x in ["gate", "up"]]
+        w[experts + "gate_up_proj"] = torch.stack(pair, 2).reshape(
+            n, 2 * FF, D).swapaxes(1, 2)
+        w[experts + "down_proj"] = stack(of + "down_exps.weight", n, D,
+                                         FF).swapaxes(1, 2)
+        pair = [wide_bias(f"{of}{x}_exps.bias", n, FF, 2) for x in
+                ["gate", "up"]]
+        w[experts + "gate_up_proj_bias"] = torch.stack(pair, 2).reshape(
+            n, 2 * FF)
+        w[experts + "down_proj_bias"] = wide_bias(of + "down_exps.bias", n, D,
+                                                  1)
+    return w
+
+
+def wide_bias(name, n, cols, scale):
+    x = np.float32(scale) * noise(name, n * cols)
+    return torch.from_numpy(x.reshape(n, cols))
+
+
 def tokens(n=N_TOKEN, seed=SEED):
     """rig_tokens(ids, n, VOCAB, seed) of test/support/rig.c."""
     x, ids = (seed * 0x9E3779B97F4A7C15 + 1) & MASK, []
@@ -418,7 +468,7 @@ def open_model(name):
     make = {"gemma3": gemma3_weights, "olmo2": olmo2_weights,
             "phi3": phi3_weights, "glm4": glm4_weights,
             "exaone4": exaone4_weights, "mixtral": mixtral_weights,
-            "qwen3moe": qwen3moe_weights}
+            "qwen3moe": qwen3moe_weights, "gpt_oss": gpt_oss_weights}
     model.load_state_dict(make.get(arch, weights)(tied))
     return model
 
@@ -544,6 +594,21 @@ class Exaone4Stages(Olmo2Stages):
         return super().attn(i, x)
 
 
+class GptOssStages(Stages):
+    """Windows, and feed-forward parts that give their weights too."""
+
+    def attn(self, i, x):
+        self.mask = torch.full((1, 1, N_TOKEN, N_TOKEN),
+                               float("-inf")).triu(1)
+        if self.m.layers[i].self_attn.sliding_window:
+            self.mask[:, :, far()] = float("-inf")
+        return super().attn(i, x)
+
+    def ffn(self, i, y):
+        layer = self.m.layers[i]
+        return layer.mlp(layer.post_attention_layernorm(y))[0]
+
+
 class Olmo3Stages(Olmo2Stages):
     """And windows."""
 
@@ -557,7 +622,8 @@ class Olmo3Stages(Olmo2Stages):
 def stages_of(model):
     kinds = {"Gemma3ForCausalLM": Gemma3Stages, "Olmo2ForCausalLM": Olmo2Stages,
              "Olmo3ForCausalLM": Olmo3Stages, "Glm4ForCausalLM": Glm4Stages,
-             "Exaone4ForCausalLM": Exaone4Stages}
+             "Exaone4ForCausalLM": Exaone4Stages,
+             "GptOssForCausalLM": GptOssStages}
     return kinds.get(type(model).__name__, Stages)(model)
 
 

@@ -285,6 +285,18 @@ Test(adjust, smollm3)
     expect_all("smollm3");
 }
 
+/* Gains hold for the biases of experts, too. */
+Test(adjust, gpt_oss)
+{
+    tiny_spec spec = spec_of("gpt-oss");
+    adjusted_model s = subject_open(&spec);
+
+    expect_gains("gpt-oss");
+    for (int c = 0; c < COUNT(tracks); c++)
+        expect_tracks(&s, &tracks[c], FITTED_ALL);
+    subject_close(&s);
+}
+
 /* Norms of outputs: gains follow them, or weigh tracks in front of the norm of
  * their sum. */
 static void expect_posts(const char *arch)
@@ -758,4 +770,5 @@ Test(adjust, a_probe_sees_what_a_stage_adds)
     probe_arch("llama");
     probe_arch("gemma3");
     probe_arch("olmo2");
+    probe_arch("gpt-oss");
 }

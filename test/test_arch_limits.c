@@ -142,6 +142,16 @@ Test(arch_limits, qwen3moe)
     tlp_model_free(m);
 }
 
+Test(arch_limits, gpt_oss)
+{
+    tlp_model *m = open_arch("gpt-oss");
+
+    RUNS(adjust(m, "par:1-2"));
+    RUNS(adjust(m, "nosync:1a"));
+    CHECK_OK(make(m, TLP_MAKE_NOSYNC, 0));
+    tlp_model_free(m);
+}
+
 Test(arch_limits, glm4)
 {
     tlp_model *m = open_arch("glm4");
@@ -221,7 +231,7 @@ Test(arch_limits, files_of_adjustments)
 {
     enum { D = 96 };
     tlp_model *llama = open_arch("llama"), *gemma3 = open_arch("gemma3");
-    tlp_model *olmo2 = open_arch("olmo2");
+    tlp_model *olmo2 = open_arch("olmo2"), *gpt_oss = open_arch("gpt-oss");
     float x[D] = { 0 };
     tlpi_fitted_member plain = { .attn_gain = 1, .ffn_gain = 1 };
     tlpi_fitted_member norm[] = { plain, plain }, post[] = { plain, plain };
@@ -248,6 +258,12 @@ Test(arch_limits, files_of_adjustments)
     CHECK_OK(load(olmo2, "par:1-2", post, 0, NULL));
     REFUSED("olmo2 models have no such norm",
             load(olmo2, "par:1-2", norm, 0, NULL));
+    /* whose files call the norm of an input so */
+    CHECK_OK(load(gpt_oss, "par:1-2", norm, 0, NULL));
+    REFUSED("tensor blk.1.post_attention_norm.weight: gpt-oss models have no "
+            "such norm",
+            load(gpt_oss, "par:1-2", post, 0, NULL));
+    tlp_model_free(gpt_oss);
     tlp_model_free(olmo2);
     tlp_model_free(gemma3);
     tlp_model_free(llama);

@@ -149,7 +149,7 @@ static void multiply(const tlpi_weight *w, int n_tok)
     cr_assert_eq(gpu->ops->buffer_create(gpu, &x, n_x), TLP_OK);
     cr_assert_eq(gpu->ops->buffer_create(gpu, &y, n_y), TLP_OK);
     gpu->ops->write(gpu, x, v.data(), n_x);
-    tlpi_term term = { w, x, 1, NULL };
+    tlpi_term term = { w, x, 1, NULL, NULL };
     tlpi_matmul m = { &term, 1, nullptr, false, y };
     gpu->ops->matmul(gpu, n_tok, &m, 1);
     cr_assert_eq(gpu->ops->read(gpu, got.data(), y, n_y), TLP_OK, "%s",

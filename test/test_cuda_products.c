@@ -81,7 +81,7 @@ static void check_item(tlpi_dtype type, tlpi_dtype other, size s, int n_tok)
         size_t n = (size_t)(n_tok * p[i].s.cols);
         x[i] = random_floats(n);
         dx[i] = put(gpu, x[i], n);
-        term[i] = (tlpi_term){ p[i].w, dx[i], scale[i], NULL };
+        term[i] = (tlpi_term){ p[i].w, dx[i], scale[i], NULL, NULL };
     }
     tlpi_matmul m = { term, 2, add ? NULL : db, add, dy };
     gpu->ops->matmul(gpu, n_tok, &m, 1);
@@ -156,7 +156,7 @@ Test(cuda_products, many_items)
 
     for (int i = 0; i < N; i++) {
         p[i] = cut(types[i % 3], (size){ 6, COLS });
-        term[i] = (tlpi_term){ p[i].w, dx, 1, NULL };
+        term[i] = (tlpi_term){ p[i].w, dx, 1, NULL, NULL };
     }
     for (int i = 0; i < N; n_item++) { /* of 1, 2, 3, ... terms */
         int n = TLPI_MIN(n_item + 1, N - i);

@@ -104,7 +104,8 @@ Test(dry, work_is_counted_by_halves)
         CHECK_OK(b->ops->weight_create(b, &w[i], m->w.layer[0].t[TLPI_FFN_GATE],
                                        0, 1 << i, 0, 64, &copied));
 
-    tlpi_term term[] = { { w[0], NULL, 1, NULL }, { w[1], NULL, 1, NULL } };
+    tlpi_term term[] = { { w[0], NULL, 1, NULL, NULL },
+                         { w[1], NULL, 1, NULL, NULL } };
     tlpi_matmul two = { term, 2, NULL, false, NULL };
     tlpi_gate_up gate_up = { .gate = w[1], .up = w[2] };
     tlpi_attn attn[] = { { .n_head = 3 }, { .n_head = 2 } };

@@ -3,6 +3,7 @@
  * missing, wrong or of another kind are refused by name.
  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "model/model.h"
@@ -80,7 +81,8 @@ typedef struct tweak {
     const char *rename; /* a tensor, and its other name */
     const char *name;
     const char *turned; /* a tensor whose two first dimensions change places */
-    const char *typed;  /* a matrix of F32 that becomes BF16 */
+    const char *typed;  /* a tensor of F32 that becomes BF16 */
+    const char *cut;    /* one that loses the last column, or element */
     const char *key;    /* one more key, and its value */
     uint32_t value;
 } tweak;
@@ -95,11 +97,15 @@ static void copy_tensor(gw_file *w, const tlpi_tensor *t, const tweak *k)
     bool turned = is(k->turned, t->name), typed = is(k->typed, t->name);
     uint64_t ne[4] = { (uint64_t)t->ne[turned], (uint64_t)t->ne[!turned],
                        (uint64_t)t->ne[2], (uint64_t)t->ne[3] };
+    size_t n_bytes = typed ? t->n_bytes / 2 : t->n_bytes;
 
+    if (is(k->cut, t->name)) {
+        n_bytes -= n_bytes / ne[0];
+        ne[0]--;
+    }
     if (!is(k->drop, t->name))
         gw_tensor(w, is(k->rename, t->name) ? k->name : t->name,
-                  typed ? TLPI_BF16 : t->type, t->n_dim, ne, t->data,
-                  typed ? t->n_bytes / 2 : t->n_bytes);
+                  typed ? TLPI_BF16 : t->type, t->n_dim, ne, t->data, n_bytes);
 }
 
 static const char *tweaked(const tiny_spec *s, tweak k)
@@ -210,4 +216,105 @@ Test(experts_file, in_other_tensors)
     REFUSED(TLP_ENOTSUP,
             "blk.0.ffn_gate_inp.weight: type BF16, F32 or F16 expected",
             open_model(tweaked(&s, (tweak){ .typed = router })));
+}
+
+/* ==== gpt-oss ============================================================ */
+
+static tiny_spec gpt_oss(void)
+{
+    tiny_spec s = qwen3moe();
+
+    s.arch = "gpt-oss";
+    return s;
+}
+
+Test(experts_file, without_sinks_or_biases)
+{
+    static const char *const names[] = {
+        "blk.2.attn_sinks.weight",    "blk.1.post_attention_norm.weight",
+        "blk.0.ffn_gate_inp.bias",    "blk.1.ffn_gate_exps.bias",
+        "blk.0.ffn_up_exps.bias",     "blk.2.ffn_down_exps.bias",
+        "blk.1.ffn_down_exps.weight",
+    };
+    tiny_spec s = gpt_oss(), other = qwen3moe();
+    char want[96];
+
+    for (int i = 0; i < COUNT(names); i++) {
+        const char *path = tweaked(&s, (tweak){ .drop = names[i] });
+
+        snprintf(want, sizeof want, "tensor %s: missing", names[i]);
+        REFUSED(TLP_EFORMAT, want, open_model(path));
+        cr_expect(strstr(tlp_last_error(), path), "%s", tlp_last_error());
+    }
+    /* the norm has one name, and others have no such tensors */
+    REFUSED(TLP_ENOTSUP, "blk.1.ffn_norm.weight: not known for gpt-oss",
+            open_model(tweaked(
+                &s, (tweak){ .rename = "blk.1.post_attention_norm.weight",
+                             .name = "blk.1.ffn_norm.weight" })));
+    REFUSED(TLP_ENOTSUP, "blk.1.attn_sinks.weight: not known for qwen3moe",
+            open_model(
+                tweaked(&other, (tweak){ .rename = "blk.1.ffn_norm.weight",
+                                         .name = "blk.1.attn_sinks.weight" })));
+    REFUSED(TLP_ENOTSUP, "blk.1.ffn_up_exps.bias: not known for qwen3moe",
+            open_model(
+                tweaked(&other, (tweak){ .rename = "blk.1.ffn_norm.weight",
+                                         .name = "blk.1.ffn_up_exps.bias" })));
+}
+
+Test(experts_file, with_sinks_and_biases_of_other_shapes)
+{
+    static const struct {
+        const char *name, *want;
+    } cut[] = {
+        { "blk.2.attn_sinks.weight", "shape 5 x 1 x 1 x 1, 6 x 1 expected" },
+        { "blk.0.ffn_gate_inp.bias", "shape 5 x 1 x 1 x 1, 6 x 1 expected" },
+        { "blk.1.ffn_gate_exps.bias",
+          "shape 159 x 6 x 1 x 1, 160 x 6 expected" },
+        { "blk.0.ffn_down_exps.bias", "shape 95 x 6 x 1 x 1, 96 x 6 expected" },
+        { "blk.0.attn_output.bias", "shape 95 x 1 x 1 x 1, 96 x 1 expected" },
+    };
+    tiny_spec s = gpt_oss();
+    char want[128];
+
+    for (int i = 0; i < COUNT(cut); i++) {
+        const char *path = tweaked(&s, (tweak){ .cut = cut[i].name });
+
+        snprintf(want, sizeof want, "%s: %s", cut[i].name, cut[i].want);
+        REFUSED(TLP_EFORMAT, want, open_model(path));
+        cr_expect(strstr(tlp_last_error(), path), "%s", tlp_last_error());
+    }
+    REFUSED(
+        TLP_EFORMAT,
+        "blk.2.ffn_up_exps.bias: shape 6 x 160 x 1 x 1, 160 x 6 expected",
+        open_model(tweaked(&s, (tweak){ .turned = "blk.2.ffn_up_exps.bias" })));
+    REFUSED(
+        TLP_ENOTSUP, "blk.2.ffn_up_exps.bias: type BF16, F32 expected",
+        open_model(tweaked(&s, (tweak){ .typed = "blk.2.ffn_up_exps.bias" })));
+    REFUSED(
+        TLP_ENOTSUP, "blk.0.attn_sinks.weight: type BF16, F32 expected",
+        open_model(tweaked(&s, (tweak){ .typed = "blk.0.attn_sinks.weight" })));
+}
+
+Test(experts_file, of_gpt_oss_with_other_keys)
+{
+    static const struct {
+        const char *key;
+        uint32_t value;
+        tlp_status status;
+    } keys[] = {
+        { "gpt-oss.expert_gating_func", 3, TLP_OK },
+        { "gpt-oss.expert_gating_func", 2, TLP_ENOTSUP },
+        { "gpt-oss.attention.sliding_window_pattern", 2, TLP_OK },
+        { "gpt-oss.expert_shared_count", 1, TLP_ENOTSUP },
+        { "gpt-oss.expert_used_count", 7, TLP_EFORMAT },
+    };
+    tiny_spec s = gpt_oss();
+
+    for (int i = 0; i < COUNT(keys); i++) {
+        tlp_status st = open_model(
+            tweaked(&s, (tweak){ .key = keys[i].key, .value = keys[i].value }));
+
+        cr_expect_eq(st, keys[i].status, "%s %u: %s", keys[i].key,
+                     keys[i].value, tlp_last_error());
+    }
 }

@@ -258,7 +258,7 @@ Test(invariance, experts)
     for (int i = 0; i < COUNT(some); i++) {
         tiny_spec spec = tiny_default();
 
-        spec.arch = "qwen3moe";
+        spec.arch = i % 2 ? "gpt-oss" : "qwen3moe";
         spec.type = some[i];
         spec.n_layer = 2;
         spec.n_embd = spec.n_ff = 256;

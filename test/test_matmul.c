@@ -368,7 +368,8 @@ static void check_group(tlpi_backend *b, const char *isa, tlpi_dtype plain,
     for (int j = 0; j < 4; j++) {
         x[j] = j == 3 ? x[0] : random_floats((size_t)(n_tok * t[j].ne[0]));
         wf[j] = tensor_floats(&t[j]);
-        term[j] = (tlpi_term){ weigh_all(b, &t[j]), x[j], scale[j], NULL };
+        term[j] =
+            (tlpi_term){ weigh_all(b, &t[j]), x[j], scale[j], NULL, NULL };
     }
     tlpi_matmul item[] = { { term, 3, bias, true, y },
                            { term + 3, 1, NULL, false, z } };

@@ -90,6 +90,7 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
         { "glm4", false, true, false, false, false, true, 0x1f, 0 },
         { "exaone4", true, false, true, true, false, true, 0x17, 0x17 },
         { "qwen3moe", true, false, false, true, false, false, 0x1f, 0 },
+        { "gpt-oss", true, true, false, false, false, false, 0x1f, 0x15 },
     };
 
     for (int a = 0; a < TLPI_N_ARCH; a++) {
@@ -115,7 +116,8 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
                          archs[a].name, l);
             for (int i = TLPI_ATTN_Q_BIAS; i <= TLPI_ATTN_V_BIAS; i++)
                 cr_expect_eq(w->t[i] != NULL, archs[a].biases);
-            cr_expect_null(w->t[TLPI_ATTN_OUTPUT_BIAS]);
+            cr_expect_eq(w->t[TLPI_ATTN_OUTPUT_BIAS] != NULL,
+                         a == TLPI_ARCH_GPT_OSS);
             cr_expect_eq(w->t[TLPI_ATTN_Q_NORM] != NULL, archs[a].qk_norm);
             cr_expect_eq(w->t[TLPI_ATTN_K_NORM] != NULL, archs[a].qk_norm);
             cr_expect_eq(w->t[TLPI_ATTN_Q_ROW_NORM] != NULL, archs[a].row_norm);

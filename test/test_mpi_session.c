@@ -145,6 +145,8 @@ Test(mpi_session, experts_over_ranks)
               MORE("serial", "lp:1-2,3-4", "par:1-2,3-4", "asym:0-1,2-4",
                    "nosync:0f,1,3a"));
     play_with(3, "exact", model, MORE("serial", "par:1-2,3-4"));
+    spec.arch = "gpt-oss";
+    play_with(3, "exact", tiny_make(&spec), MORE("serial", "par:1-2,3-4"));
 }
 
 /* Workers have no plan of their own: adjustments come from rank 0. */

@@ -104,6 +104,8 @@ Test(need, equals_what_a_session_reports)
         { "par:1-2", TLPI_Q4_K, 3, 1, 64, 0, 0, 0, 0, 0, "qwen3moe" },
         { "lp:1-2", TLPI_Q8_0, 2, 1, 64, 9, 0, 0, TLP_ISA_SCALAR, 0,
           "qwen3moe" },
+        { "lp:1-2", TLPI_MXFP4, 3, 1, 64, 0, 0, 0, 0, 0, "gpt-oss" },
+        { "par:1-2", TLPI_F32, 2, 2, 33, 7, TLP_KV_F32, 1, 0, 0, "gpt-oss" },
     };
 
     for (int i = 0; i < COUNT(settings); i++) {

@@ -230,6 +230,8 @@ Test(oom, experts)
 {
     sweep(&(life){ small_model_of("qwen3moe", 1), "par:0-1", 2 }, false,
           CHECK_SLOWDOWN);
+    sweep(&(life){ small_model_of("gpt-oss", 1), "lp:0-1", 2 }, false,
+          CHECK_SLOWDOWN);
 }
 
 /* A session that exists goes on giving the same bits after failures. */

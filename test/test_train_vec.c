@@ -199,7 +199,7 @@ static void check_gate(const tlpi_train_vec *vec, int fn)
 Test(train_vec, gate)
 {
     EACH_TABLE (vec)
-        for (int fn = 0; fn < TLPI_N_GATE; fn++)
+        for (int fn = 0; fn < TLPI_N_DENSE_GATE; fn++)
             check_gate(vec, fn);
 }
 
@@ -207,7 +207,7 @@ Test(train_vec, gate)
 Test(train_vec, gate_at_the_ends)
 {
     EACH_TABLE (vec)
-        for (int fn = 0; fn < TLPI_N_GATE; fn++)
+        for (int fn = 0; fn < TLPI_N_DENSE_GATE; fn++)
             for (float far = 1e4f; far < 1e31f; far *= 1e13f) {
                 float g[3] = { -far, far, NAN }, u[3] = { 1, 1, 1 }, y[3];
 

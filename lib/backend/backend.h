@@ -49,14 +49,15 @@ typedef struct tlpi_route {
  *
  * With routes, w is a stack of matrices W_e.  A token has an entry for each
  * expert e that it reads, with a weight p_e, and the term is scale * sum_e p_e
- * W_e x_e.  x is [n_tok * n_used][cols], a row for each entry, in the order in
- * which gate_up has left them.
+ * (W_e x_e + b_e).  x is [n_tok * n_used][cols], a row for each entry, in the
+ * order in which gate_up has left them.
  */
 typedef struct tlpi_term {
     const tlpi_weight *w;
     const float *x;
     float scale;
     const tlpi_routes *routes; /* NULL: a single matrix */
+    const float *expert_bias;  /* [n_expert][rows] b_e, or NULL */
 } tlpi_term;
 
 /*
@@ -85,6 +86,8 @@ typedef struct tlpi_gate_up {
     tlpi_gate gate_fn;
     tlpi_term gate_more, up_more; /* w NULL: none */
     const tlpi_routes *routes;    /* NULL: single matrices */
+    /* with routes: [n_expert][rows], added to G x and U x, or NULL */
+    const float *gate_bias, *up_bias;
 } tlpi_gate_up;
 
 /* y = rms_norm(x) * w; without w, y = x */
@@ -124,6 +127,8 @@ typedef struct tlpi_attn {
                               among them; 0: all */
     float scale;           /* of q k; 0: 1/sqrt(h) */
     tlpi_row_square q_row, k_row;
+    const float *sink; /* [n_head] a score more of each head, without a value
+                          and not times `scale`; or NULL */
 } tlpi_attn;
 
 /* The tokens of a step.  Token t has position pos[t] in sequence seq[t].
@@ -265,7 +270,8 @@ typedef struct tlpi_backend_ops {
     /* Items with one y are added in their order. */
     void (*sum_squares)(tlpi_backend *b, int n_tok, const tlpi_square *item,
                         int n);
-    /* QK norm, rope, cache write and causal softmax(scale q k) v. */
+    /* QK norm, rope, cache write and causal softmax(scale q k) v, with the
+     * sinks among the scores. */
     void (*attention)(tlpi_backend *b, const tlpi_step *s,
                       const tlpi_attn *item, int n, int head_dim, float eps);
 

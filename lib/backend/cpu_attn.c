@@ -125,11 +125,26 @@ static void load_q(const attn_job *j, const work *w, const unit *u, int r0,
                          u->a->q + tlpi_row_at(j, u, r0 + i), NULL, scale, h);
 }
 
-static void finish_row(const attn_job *j, const unit *u, int r, const float *x,
-                       float sum)
+/* The factor of sums with weights 2^(score - max), whose sum is `sum`.  A sink
+ * adds its weight to the sum alone, and may be the largest score. */
+static float share_of(const unit *u, int r, float max, float sum)
 {
-    j->c->vec->scale(u->a->y + tlpi_row_at(j, u, r), x, NULL, 1.0f / sum,
-                     (size_t)j->h);
+    const float *sink = u->a->sink;
+
+    if (!sink)
+        return 1.0f / sum;
+    float s = (float)LOG2E * sink[u->head * u->n_rep + r % u->n_rep];
+    if (s <= max)
+        return 1.0f / (sum + exp2f(s - max));
+    float part = exp2f(max - s);
+    return part / (sum * part + 1.0f);
+}
+
+static void finish_row(const attn_job *j, const unit *u, int r, const float *x,
+                       float max, float sum)
+{
+    j->c->vec->scale(u->a->y + tlpi_row_at(j, u, r), x, NULL,
+                     share_of(u, r, max, sum), (size_t)j->h);
 }
 
 /* Rows [first, end) have seen nothing yet. */
@@ -161,7 +176,7 @@ static void run_unit(const attn_job *j, const work *w, const unit *u)
         }
         for (int i = 0; i < n; i++)
             finish_row(j, u, r0 + i, w->all.x + (size_t)i * j->hp,
-                       w->all.sum[i]);
+                       w->all.max[i], w->all.sum[i]);
     }
 }
 
@@ -202,7 +217,7 @@ static void merge_row(const attn_job *j, int i, int r)
         j->c->vec->merge(all.x, all.max, all.sum, one.x, one.max, one.sum, 1,
                          (int)j->hp);
     }
-    finish_row(j, &u, r, all.x, *all.sum);
+    finish_row(j, &u, r, all.x, *all.max, *all.sum);
 }
 
 /* ==== a step ============================================================= */

@@ -152,6 +152,22 @@ static void matmul_group(tlpi_mm_worker *w, const tlpi_matmul *m, int64_t group)
     put_group(w, m->y, m->term->w->n_row, group, m->bias, m->add);
 }
 
+/* sum[i][16] += the rows' elements of the bias of the piece's expert; bias
+ * NULL: there is none. */
+static void add_expert_bias(const tlpi_mm_worker *w, const float *bias,
+                            int64_t n_row, int64_t group, float *sum)
+{
+    int64_t row0 = group * TLPI_GROUP;
+    int n = (int)TLPI_MIN(n_row - row0, (int64_t)TLPI_GROUP);
+
+    if (!bias)
+        return;
+    bias += w->piece.expert * n_row + row0;
+    for (int i = 0; i < w->piece.n; i++, sum += TLPI_GROUP)
+        for (int r = 0; r < n; r++)
+            sum[r] += bias[r];
+}
+
 static void gate_up_group(tlpi_mm_worker *w, const tlpi_gate_up *m,
                           int64_t group)
 {
@@ -165,6 +181,8 @@ static void gate_up_group(tlpi_mm_worker *w, const tlpi_gate_up *m,
         add_term(w, &m->gate_more, group, w->c, w->a);
     if (m->up_more.w)
         add_term(w, &m->up_more, group, w->c, w->b);
+    add_expert_bias(w, m->gate_bias, gate->n_row, group, w->a);
+    add_expert_bias(w, m->up_bias, gate->n_row, group, w->b);
     w->mm->gate_mul[m->gate_fn](w->a, w->b, w->a, w->piece.n * TLPI_GROUP);
     put_group(w, m->y, gate->n_row, group, NULL, false);
 }
@@ -203,6 +221,7 @@ static void experts_group(tlpi_mm_worker *w, const tlpi_matmul *m,
              at += w->piece.n) {
             sum_group(w, tlpi_cpu_expert(t->w, w->piece.expert), group,
                       tlpi_mm_term_source(t), w->a);
+            add_expert_bias(w, t->expert_bias, n_row, group, w->a);
             scatter(w, t, y, n_row, n);
         }
     }

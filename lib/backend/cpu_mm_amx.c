@@ -319,6 +319,11 @@ static void gelu_mul(const float *gate, const float *up, float *y, int n)
     BASE.gate_mul[TLPI_GATE_GELU](gate, up, y, n);
 }
 
+static void clamp_mul(const float *gate, const float *up, float *y, int n)
+{
+    BASE.gate_mul[TLPI_GATE_CLAMP](gate, up, y, n);
+}
+
 const tlpi_cpu_mm tlpi_cpu_mm_amx = {
     .isa = "amx",
     .packed = true,
@@ -336,6 +341,6 @@ const tlpi_cpu_mm tlpi_cpu_mm_amx = {
     .dot_b = dot_b,
     .panel = panel,
     .dot_f = dot_f,
-    .gate_mul = { silu_mul, gelu_mul },
+    .gate_mul = { silu_mul, gelu_mul, clamp_mul },
 };
 #endif

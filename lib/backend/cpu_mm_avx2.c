@@ -222,6 +222,6 @@ const tlpi_cpu_mm tlpi_cpu_mm_avx2 = {
     .dot_q = dot_q,
     .panel = panel,
     .dot_f = dot_f,
-    .gate_mul = { silu_mul, gelu_mul },
+    .gate_mul = { silu_mul, gelu_mul, clamp_mul },
 };
 #endif

@@ -163,6 +163,6 @@ const tlpi_cpu_mm tlpi_cpu_mm_avx512 = {
     .dot_b = dot_b,
     .panel = panel,
     .dot_f = dot_f,
-    .gate_mul = { silu_mul, gelu_mul },
+    .gate_mul = { silu_mul, gelu_mul, clamp_mul },
 };
 #endif

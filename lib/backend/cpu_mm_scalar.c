@@ -113,6 +113,17 @@ static void gelu_mul(const float *gate, const float *up, float *y, int n)
     }
 }
 
+static void clamp_mul(const float *gate, const float *up, float *y, int n)
+{
+    const float limit = (float)TLPI_CLAMP_LIMIT;
+
+    for (int i = 0; i < n; i++) { /* NaN stays NaN */
+        float g = gate[i] > limit ? limit : gate[i];
+        float u = up[i] > limit ? limit : up[i] < -limit ? -limit : up[i];
+        y[i] = g / (1.0f + expf(-(float)TLPI_CLAMP_SLOPE * g)) * (u + 1.0f);
+    }
+}
+
 const tlpi_cpu_mm tlpi_cpu_mm_scalar = {
     .isa = "scalar",
     .packed = false,
@@ -122,5 +133,5 @@ const tlpi_cpu_mm tlpi_cpu_mm_scalar = {
     .dot_q = dot_q,
     .panel = panel,
     .dot_f = dot_f,
-    .gate_mul = { silu_mul, gelu_mul },
+    .gate_mul = { silu_mul, gelu_mul, clamp_mul },
 };

@@ -405,4 +405,17 @@ static void gelu_mul(const float *gate, const float *up, float *y, int n)
     }
 }
 
+static void clamp_mul(const float *gate, const float *up, float *y, int n)
+{
+    vf top = vf_set1((float)TLPI_CLAMP_LIMIT);
+    vf low = vf_set1(-(float)TLPI_CLAMP_LIMIT);
+
+    for (int i = 0; i < n; i += LANES) { /* NaN stays NaN */
+        vf g = vf_min(top, vf_load(gate + i));
+        vf u = vf_min(top, vf_max(low, vf_load(up + i)));
+        vf_store(y + i, gate_mul(g, vf_mul(g, vf_set1((float)TLPI_CLAMP_SLOPE)),
+                                 vf_add(u, vf_set1(1.0f))));
+    }
+}
+
 #endif

@@ -25,6 +25,7 @@ typedef enum tlpi_arch {
     TLPI_ARCH_GLM4,
     TLPI_ARCH_EXAONE4,
     TLPI_ARCH_QWEN3MOE,
+    TLPI_ARCH_GPT_OSS,
     TLPI_N_ARCH
 } tlpi_arch;
 
@@ -53,18 +54,23 @@ typedef struct tlpi_arch_info {
     bool rope_switch;  /* rope.scaling.finetuned false means no rotation */
     bool linear_only;  /* positions are scaled linearly or not at all */
     bool untyped_long; /* files give longrope's tensors without its type */
+    bool yarn_exact;   /* the ends of YaRN's ramp may lie between two pairs */
     bool gate_up;      /* ffn_up holds the rows of ffn_gate and of ffn_up */
     int no_rope_step;  /* as in tlpi_hparams */
-    bool post_norm;  /* outputs of attention and feed-forward have RMS norms */
-    tlpi_gate gate;  /* of the feed-forward part's gate */
-    bool embd_root;  /* embeddings are multiplied by sqrt(n_embd) */
-    bool windows;    /* layers may have windows; without, they are refused */
-    int window_step; /* as in tlpi_hparams */
+    bool post_norm; /* outputs of attention and feed-forward have RMS norms */
+    bool late_norm; /* the norm of what the feed-forward part reads has the name
+                       of a norm of what attention gives */
+    bool sinks;     /* heads have a score more, without a value */
+    tlpi_gate gate; /* of the feed-forward part's gate */
+    bool embd_root; /* embeddings are multiplied by sqrt(n_embd) */
+    bool windows;   /* layers may have windows; without, they are refused */
+    int window_step;    /* as in tlpi_hparams */
     bool window_plain;  /* layers with a window do not scale positions */
     bool window_rope;   /* where layers have windows, layers without one do
                            not rotate */
     float window_theta; /* as in tlpi_hparams, without the key */
     tlpi_expert_use experts;
+    bool expert_bias; /* routers and experts have biases */
     int n_layer_even; /* number of layers of the size whose scores are scaled
                          by 1/sqrt(n_embd / n_head); 0: no such size */
 } tlpi_arch_info;

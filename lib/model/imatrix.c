@@ -171,6 +171,19 @@ static tlp_status check_lengths(const tlpi_imatrix *im, const tlp_model *m,
     return TLP_OK;
 }
 
+/* A matrix of a layer; lists of vectors have two dimensions too. */
+static bool is_matrix(const tlp_model *m, const tlpi_tensor *t)
+{
+    const char *rest;
+    int layer;
+
+    if (t->ne[1] == 1 || !tlpi_layer_name(t->name, &layer, &rest))
+        return false;
+    const tlpi_tensor_row *row =
+        tlpi_row_find(tlpi_layer_table, TLPI_N_LAYER_TENSOR, rest, &m->hp);
+    return !row || tlpi_row_is_matrix(row);
+}
+
 /* Warn of matrices of layers without importances. */
 static void warn_missing(const tlpi_imatrix *im, const tlp_model *m)
 {
@@ -180,8 +193,7 @@ static void warn_missing(const tlpi_imatrix *im, const tlp_model *m)
     for (size_t f = 0; f < m->n_file; f++)
         for (size_t i = 0; i < m->file[f]->n_tensor; i++) {
             const tlpi_tensor *t = &m->file[f]->tensor[i];
-            if (t->ne[1] == 1 || strncmp(t->name, "blk.", 4) != 0 ||
-                find(im, t))
+            if (!is_matrix(m, t) || find(im, t))
                 continue;
             first = first ? first : t->name;
             n++;

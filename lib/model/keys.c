@@ -54,10 +54,10 @@ static const tlpi_gguf_rule arch_rules[] = {
     ANY("attention.layer_norm_epsilon"),
     /* read there for models whose layers have windows */
     { .name = "attention.sliding_window",
-      .only =
-          BIT(GEMMA3) | BIT(OLMO2) | BIT(LLAMA) | BIT(PHI3) | BIT(EXAONE4) },
+      .only = BIT(GEMMA3) | BIT(OLMO2) | BIT(LLAMA) | BIT(PHI3) | BIT(EXAONE4) |
+              BIT(GPT_OSS) },
     { .name = "attention.sliding_window_pattern",
-      .only = BIT(GEMMA3) | BIT(OLMO2) | BIT(EXAONE4) },
+      .only = BIT(GEMMA3) | BIT(OLMO2) | BIT(EXAONE4) | BIT(GPT_OSS) },
     { .name = "rope.freq_base_swa", .only = BIT(GEMMA3) | BIT(OLMO2) },
     /* read there for models whose layers have experts */
     { .name = "expert_count", .only = EXPERTS },
@@ -70,6 +70,11 @@ static const tlpi_gguf_rule arch_rules[] = {
       .kind = TLPI_RULE_NUMBER,
       .number = 1,
       .only = EXPERTS },
+    /* 3: of the chosen experts alone, as all weights that sum to 1 are */
+    { .name = "expert_gating_func",
+      .kind = TLPI_RULE_NUMBER,
+      .number = 3,
+      .only = BIT(GPT_OSS) },
     /* the value that changes nothing */
     NUMBER("attention.sliding_window", 0),
     NUMBER("attention.clamp_kqv", 0),

@@ -13,6 +13,9 @@
 #define VECTOR(NAME, HALF, COLS)                                               \
     .name = NAME, .half = TLPI_HALF_##HALF, .rows = TLPI_EXTENT_ONE,           \
     .cols = TLPI_EXTENT_##COLS
+#define EXPERT_BIAS(NAME, COLS)                                                \
+    .name = NAME, .half = TLPI_HALF_FFN, .rows = TLPI_EXTENT_EXPERT,           \
+    .cols = TLPI_EXTENT_##COLS, .need = TLPI_NEED_EXPERT_BIAS, .is_list = true
 
 const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR] = {
     [TLPI_ATTN_NORM] = { VECTOR("attn_norm.weight", ATTN, EMBD),
@@ -39,10 +42,13 @@ const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR] = {
     [TLPI_ATTN_OUTPUT_BIAS] = { VECTOR("attn_output.bias", ATTN, EMBD),
                                 .need = TLPI_OPTIONAL,
                                 .owner = TLPI_OWNER_FIRST },
+    [TLPI_ATTN_SINKS] = { VECTOR("attn_sinks.weight", ATTN, ONE_HEAD),
+                          .need = TLPI_NEED_SINKS },
     [TLPI_ATTN_POST_NORM] = { VECTOR("post_attention_norm.weight", ATTN, EMBD),
                               .need = TLPI_NEED_POST_NORM,
                               .owner = TLPI_OWNER_MEMBER },
     [TLPI_FFN_NORM] = { VECTOR("ffn_norm.weight", FFN, EMBD),
+                        .late = "post_attention_norm.weight",
                         .need = TLPI_NEED_INPUT_NORM,
                         .owner = TLPI_OWNER_MEMBER },
     [TLPI_FFN_ROUTER] = { MATRIX("ffn_gate_inp", FFN, EXPERT, EMBD),
@@ -50,6 +56,12 @@ const tlpi_tensor_row tlpi_layer_table[TLPI_N_LAYER_TENSOR] = {
     [TLPI_FFN_GATE] = { STACK("ffn_gate", FFN, FF, EMBD) },
     [TLPI_FFN_UP] = { STACK("ffn_up", FFN, FF, EMBD) },
     [TLPI_FFN_DOWN] = { STACK("ffn_down", FFN, EMBD, FF) },
+    [TLPI_FFN_ROUTER_BIAS] = { VECTOR("ffn_gate_inp.bias", FFN, EXPERT),
+                               .need = TLPI_NEED_EXPERT_BIAS },
+    [TLPI_FFN_GATE_BIAS] = { EXPERT_BIAS("ffn_gate_exps.bias", FF) },
+    [TLPI_FFN_UP_BIAS] = { EXPERT_BIAS("ffn_up_exps.bias", FF) },
+    [TLPI_FFN_DOWN_BIAS] = { EXPERT_BIAS("ffn_down_exps.bias", EMBD),
+                             .owner = TLPI_OWNER_FIRST },
     [TLPI_FFN_POST_NORM] = { VECTOR("post_ffw_norm.weight", FFN, EMBD),
                              .need = TLPI_NEED_POST_NORM,
                              .owner = TLPI_OWNER_MEMBER },
@@ -113,6 +125,10 @@ bool tlpi_row_is_needed(const tlpi_tensor_row *row, const tlpi_hparams *hp)
         return arch->post_norm;
     case TLPI_NEED_EXPERTS:
         return hp->n_expert > 0;
+    case TLPI_NEED_SINKS:
+        return arch->sinks;
+    case TLPI_NEED_EXPERT_BIAS:
+        return arch->expert_bias;
     default:
         return row->need == TLPI_NEED;
     }
@@ -120,6 +136,8 @@ bool tlpi_row_is_needed(const tlpi_tensor_row *row, const tlpi_hparams *hp)
 
 const char *tlpi_row_name(const tlpi_tensor_row *row, const tlpi_hparams *hp)
 {
+    if (row->late && tlpi_arch_get(hp)->late_norm)
+        return row->late;
     return row->stack && hp->n_expert ? row->stack : row->name;
 }
 
@@ -152,6 +170,8 @@ int64_t tlpi_extent_size(tlpi_extent e, const tlpi_hparams *hp)
         return (int64_t)hp->n_head * hp->head_dim;
     case TLPI_EXTENT_HEAD_KV:
         return (int64_t)hp->n_head_kv * hp->head_dim;
+    case TLPI_EXTENT_ONE_HEAD:
+        return hp->n_head;
     case TLPI_EXTENT_FF:
         return hp->n_ff;
     case TLPI_EXTENT_EXPERT:
@@ -170,6 +190,7 @@ tlpi_axis tlpi_extent_axis(tlpi_extent e)
 {
     switch (e) {
     case TLPI_EXTENT_HEAD:
+    case TLPI_EXTENT_ONE_HEAD:
         return TLPI_AXIS_HEAD;
     case TLPI_EXTENT_HEAD_KV:
         return TLPI_AXIS_HEAD_KV;
@@ -187,17 +208,16 @@ tlpi_axis tlpi_row_axis(const tlpi_tensor_row *row)
     return rows != TLPI_AXIS_WHOLE ? rows : tlpi_extent_axis(row->cols);
 }
 
-int tlpi_axis_unit(tlpi_axis axis, const tlpi_hparams *hp)
+int tlpi_extent_unit(tlpi_extent e, const tlpi_hparams *hp)
 {
-    return axis == TLPI_AXIS_HEAD || axis == TLPI_AXIS_HEAD_KV ? hp->head_dim
-                                                               : 1;
+    return e == TLPI_EXTENT_HEAD || e == TLPI_EXTENT_HEAD_KV ? hp->head_dim : 1;
 }
 
 static void cut(tlpi_extent e, const tlpi_hparams *hp, const tlpi_part *part,
                 int64_t *begin, int64_t *end)
 {
     tlpi_axis axis = tlpi_extent_axis(e);
-    int64_t unit = tlpi_axis_unit(axis, hp);
+    int64_t unit = tlpi_extent_unit(e, hp);
 
     *begin = axis == TLPI_AXIS_WHOLE ? 0 : part->begin[axis] * unit;
     *end = axis == TLPI_AXIS_WHOLE ? tlpi_extent_size(e, hp)

@@ -27,12 +27,17 @@ typedef enum tlpi_layer_id {
     TLPI_ATTN_Q_ROW_NORM,
     TLPI_ATTN_K_ROW_NORM,
     TLPI_ATTN_OUTPUT_BIAS,
+    TLPI_ATTN_SINKS,
     TLPI_ATTN_POST_NORM,
     TLPI_FFN_NORM,
     TLPI_FFN_ROUTER,
     TLPI_FFN_GATE,
     TLPI_FFN_UP,
     TLPI_FFN_DOWN,
+    TLPI_FFN_ROUTER_BIAS,
+    TLPI_FFN_GATE_BIAS,
+    TLPI_FFN_UP_BIAS,
+    TLPI_FFN_DOWN_BIAS,
     TLPI_FFN_POST_NORM,
     TLPI_N_LAYER_TENSOR
 } tlpi_layer_id;
@@ -60,9 +65,10 @@ typedef enum tlpi_axis {
 typedef enum tlpi_extent {
     TLPI_EXTENT_ONE, /* rows of a vector */
     TLPI_EXTENT_EMBD,
-    TLPI_EXTENT_HEAD,    /* head_dim elements for each query head */
-    TLPI_EXTENT_HEAD_KV, /* head_dim elements for each kv head */
-    TLPI_EXTENT_FF,      /* hidden units; of one expert */
+    TLPI_EXTENT_HEAD,     /* head_dim elements for each query head */
+    TLPI_EXTENT_HEAD_KV,  /* head_dim elements for each kv head */
+    TLPI_EXTENT_ONE_HEAD, /* one element for each query head */
+    TLPI_EXTENT_FF,       /* hidden units; of one expert */
     TLPI_EXTENT_EXPERT,
     TLPI_EXTENT_HEAD_DIM,
     TLPI_EXTENT_HALF_ROT,
@@ -72,12 +78,14 @@ typedef enum tlpi_extent {
 typedef enum tlpi_half { TLPI_HALF_ATTN, TLPI_HALF_FFN } tlpi_half;
 
 typedef enum tlpi_need {
-    TLPI_NEED,            /* every model has it */
-    TLPI_NEED_INPUT_NORM, /* only architectures with norms of inputs have it */
-    TLPI_NEED_HEAD_NORM,  /* only those with norms of heads have it */
-    TLPI_NEED_ROW_NORM,   /* only those with norms of whole rows of heads */
-    TLPI_NEED_POST_NORM,  /* only those with norms of outputs have it */
-    TLPI_NEED_EXPERTS,    /* only models whose layers have experts have it */
+    TLPI_NEED,             /* every model has it */
+    TLPI_NEED_INPUT_NORM,  /* only architectures with norms of inputs have it */
+    TLPI_NEED_HEAD_NORM,   /* only those with norms of heads have it */
+    TLPI_NEED_ROW_NORM,    /* only those with norms of whole rows of heads */
+    TLPI_NEED_POST_NORM,   /* only those with norms of outputs have it */
+    TLPI_NEED_EXPERTS,     /* only models whose layers have experts have it */
+    TLPI_NEED_SINKS,       /* only architectures with sinks have it */
+    TLPI_NEED_EXPERT_BIAS, /* only those whose experts have biases have it */
     TLPI_OPTIONAL
 } tlpi_need;
 
@@ -94,10 +102,13 @@ typedef struct tlpi_tensor_row {
     const char *stack; /* its name in models whose layers have experts, where
                           the tensor is a stack: a matrix for each expert; NULL:
                           it is none */
+    const char *late;  /* its name in architectures with late_norm; NULL: no
+                          other */
     tlpi_half half;
     tlpi_extent rows, cols;
     tlpi_need need;
     tlpi_owner owner;
+    bool is_list;     /* of vectors, one for each expert, and no matrix */
     bool float_alone; /* it keeps its type when a model is quantised, which is
                          F32 or F16 */
 } tlpi_tensor_row;
@@ -137,7 +148,7 @@ typedef struct tlpi_layer {
 
 static inline bool tlpi_row_is_matrix(const tlpi_tensor_row *row)
 {
-    return row->rows != TLPI_EXTENT_ONE;
+    return row->rows != TLPI_EXTENT_ONE && !row->is_list;
 }
 
 /* The name of a row's tensor in a model. */
@@ -165,7 +176,7 @@ tlpi_axis tlpi_extent_axis(tlpi_extent e);
 /* The axis along which ranks cut a row's tensor. */
 tlpi_axis tlpi_row_axis(const tlpi_tensor_row *row);
 /* Elements of a cut dimension that belong to one unit of its axis. */
-int tlpi_axis_unit(tlpi_axis axis, const tlpi_hparams *hp);
+int tlpi_extent_unit(tlpi_extent e, const tlpi_hparams *hp);
 
 /* A part of a layer: units [begin, end) of each axis. */
 typedef struct tlpi_part {

@@ -196,7 +196,8 @@ tlpi_dtype tlpi_recipe_type(const tlpi_recipe *r, const tlp_model *m,
     const tlpi_tensor_row *row = find_row(m, t, &layer);
 
     *wanted = t->type;
-    if (t->ne[1] == 1 || (row && row->float_alone)) /* a vector, a router */
+    /* a vector, vectors of experts, a router */
+    if (t->ne[1] == 1 || (row && (row->is_list || row->float_alone)))
         return t->type;
     if (!pure && row)
         type = mixed_type(r, m, row, layer, imatrix);

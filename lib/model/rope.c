@@ -24,9 +24,15 @@ static double pair_of(const tlpi_hparams *hp, double turns)
  */
 static double yarn_scale(const tlpi_hparams *hp, int pair)
 {
-    double first = fmax(0, floor(pair_of(hp, (double)hp->yarn_beta_fast)));
-    double last =
-        fmin(hp->n_rot - 1, ceil(pair_of(hp, (double)hp->yarn_beta_slow)));
+    double first = pair_of(hp, (double)hp->yarn_beta_fast);
+    double last = pair_of(hp, (double)hp->yarn_beta_slow);
+
+    if (!tlpi_arch_get(hp)->yarn_exact) {
+        first = floor(first);
+        last = ceil(last);
+    }
+    first = fmax(0, first);
+    last = fmin(hp->n_rot - 1, last);
     double ramp = (pair - first) / fmax(0.001, last - first);
     double slow = fmin(1, fmax(0, ramp));
 

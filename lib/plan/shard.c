@@ -49,7 +49,7 @@ static void add_matrix(tlpi_member *m, const tlpi_hparams *hp,
                        uint64_t bytes[TLPI_N_AXIS])
 {
     tlpi_axis cols = tlpi_extent_axis(row->cols);
-    int block = block_of(t), unit = tlpi_axis_unit(cols, hp);
+    int block = block_of(t), unit = tlpi_extent_unit(row->cols, hp);
     int *step = cols == TLPI_AXIS_FF ? &m->ff_step : &m->head_step;
     uint64_t n = bytes_of(hp, row, t);
 

@@ -31,7 +31,7 @@ void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)
     float *delta = x + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
     float *out = delta + (size_t)TLPI_LOGIT_CHUNK * (size_t)hp->n_embd;
     tlpi_norm norm = { r->store.output_norm, out };
-    tlpi_term term = { r->store.head, out, 1 / hp->logit_scale, NULL };
+    tlpi_term term = { r->store.head, out, 1 / hp->logit_scale, NULL, NULL };
     tlpi_matmul m = { &term, 1, NULL, false, y };
 
     if (!r->store.head) /* more ranks than pieces of the vocabulary */

@@ -91,7 +91,8 @@ static tlp_status load_matrix(const source *src, tlpi_layer_id id, tlpi_slice s,
                                             tensor_of(src, id), s, out);
 }
 
-/* Elements [i0, i1) of a vector times scale, if the layer has it. */
+/* Elements [i0, i1) of a vector, or of each of a list, times scale, if the
+ * layer has it. */
 static tlp_status load_scaled(const source *src, tlpi_layer_id id, int64_t i0,
                               int64_t i1, float scale, float **out)
 {

@@ -109,7 +109,8 @@ static tlpi_attn attn_args(const tlpi_pass *p, const tlpi_rank_attn *a)
                     .y = q + nq,
                     .rope = a->rope,
                     .window = a->window,
-                    .scale = p->hp->attention_scale };
+                    .scale = p->hp->attention_scale,
+                    .sink = a->t.v[TLPI_ATTN_SINKS] };
 
     if (a->row_q) {
         const float *sum = tlpi_row_squares(p, a->row);
@@ -267,9 +268,10 @@ static void route(const tlpi_pass *p, const tlpi_rank_stage *s)
         float *score = tlpi_scores(p, i);
 
         p->buf->term[i] = (tlpi_term){ f->t.w[TLPI_FFN_ROUTER],
-                                       tlpi_input(p, f->norm), 1, NULL };
+                                       tlpi_input(p, f->norm), 1, NULL, NULL };
         p->buf->mm[i] =
-            (tlpi_matmul){ &p->buf->term[i], 1, NULL, false, score };
+            (tlpi_matmul){ &p->buf->term[i], 1, f->t.v[TLPI_FFN_ROUTER_BIAS],
+                           false, score };
         p->buf->route[i].score = score;
     }
     if (s->n_ffn == 0)
@@ -298,6 +300,8 @@ void tlpi_expand(const tlpi_pass *p, const tlpi_rank_stage *s)
             .gate_more = tlpi_lora_term(&lora, &f->t, TLPI_FFN_GATE, x, 1),
             .up_more = tlpi_lora_term(&lora, &f->t, TLPI_FFN_UP, x, 1),
             .routes = routes_of(p, i),
+            .gate_bias = f->t.v[TLPI_FFN_GATE_BIAS],
+            .up_bias = f->t.v[TLPI_FFN_UP_BIAS],
         };
     }
     tlpi_lora_run(&lora);
@@ -314,6 +318,7 @@ static int down_terms(tlpi_lora_call *lora, const tlpi_rank_stage *s, int i,
                             s->ffn_gain[f->member], term);
 
     term->routes = routes_of(lora->p, i);
+    term->expert_bias = f->t.v[TLPI_FFN_DOWN_BIAS];
     return n;
 }
 

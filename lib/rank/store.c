@@ -54,17 +54,21 @@ tlp_status tlpi_store_elements(tlpi_store *s, const tlpi_tensor *t, int64_t i0,
                                int64_t i1, float scale, float **out,
                                uint64_t *bytes)
 {
-    size_t n = (size_t)(i1 - i0);
+    size_t n = (size_t)(i1 - i0), all = n * (size_t)t->ne[1];
 
     if (s->dry)
-        return tlpi_store_vector(s, NULL, n, out, bytes);
-    float *host = tlpi_alloc_array(s->env, (size_t)t->ne[0], sizeof(float));
+        return tlpi_store_vector(s, NULL, all, out, bytes);
+    float *host =
+        tlpi_alloc_array(s->env, all + (size_t)t->ne[0], sizeof(float));
     if (!host)
         return tlpi_fail_nomem_for("the weights and caches of a layer");
-    tlpi_dequantize(t->type, t->data, host, t->ne[0]);
-    for (int64_t i = i0; i < i1; i++)
-        host[i] *= scale;
-    tlp_status st = tlpi_store_vector(s, host + i0, n, out, bytes);
+    float *row = host + all;
+    for (size_t at = 0; at < all; at += n) {
+        tlpi_read_row(t, (int64_t)(at / n), row, t->ne[0]);
+        for (size_t i = 0; i < n; i++)
+            host[at + i] = row[(size_t)i0 + i] * scale;
+    }
+    tlp_status st = tlpi_store_vector(s, host, all, out, bytes);
     tlpi_free(s->env, host);
     return st;
 }

@@ -129,7 +129,7 @@ bool tlpi_store_has_pages(const tlpi_store *s, int seq, int first, int last);
  * *bytes; host NULL, for dry stores, leaves it as it is. */
 tlp_status tlpi_store_vector(tlpi_store *s, const float *host, size_t n,
                              float **out, uint64_t *bytes);
-/* Elements [i0, i1) of a tensor, times scale. */
+/* Elements [i0, i1) of each vector of a tensor, times scale. */
 tlp_status tlpi_store_elements(tlpi_store *s, const tlpi_tensor *t, int64_t i0,
                                int64_t i1, float scale, float **out,
                                uint64_t *bytes);

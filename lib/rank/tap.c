@@ -22,8 +22,8 @@ static void correct_inputs(const tlpi_pass *p, const tlpi_rank_stage *s,
 
         if (low[m].rank == 0)
             continue;
-        term[0] = (tlpi_term){ low[m].down, x, 1, NULL };
-        term[1] = (tlpi_term){ low[m].up, t, 1, NULL };
+        term[0] = (tlpi_term){ low[m].down, x, 1, NULL, NULL };
+        term[1] = (tlpi_term){ low[m].up, t, 1, NULL, NULL };
         down[n] = (tlpi_matmul){ &term[0], 1, NULL, false, t };
         up[n] = (tlpi_matmul){ &term[1], 1, NULL, true, x };
         t += (size_t)p->n_tok * (size_t)low[m].rank;
@@ -47,21 +47,21 @@ static void correct_delta(const tlpi_pass *p, const tlpi_rank_stage *s)
         int m = s->ffn[i].member;
         if (tlpi_begins_member(s, i))
             term[n++] =
-                (tlpi_term){ a->out_down[m], tlpi_input(p, m), 1, NULL };
+                (tlpi_term){ a->out_down[m], tlpi_input(p, m), 1, NULL, NULL };
     }
     for (int m = 0; m < s->n_member; m++)
         if (tlpi_rank_counts(p->rank, s, m))
             term[n++] =
                 (tlpi_term){ a->out_down[m],
                              s->span ? tlpi_slot(p, p->buf->acc, m) : delta, 1,
-                             NULL };
+                             NULL, NULL };
     if (n == 0) {
         p->b->ops->zero(p->b, delta, p->n);
         return;
     }
     tlpi_matmul down = { term, n, NULL, false, low };
     p->b->ops->matmul(p->b, p->n_tok, &down, 1);
-    tlpi_term last = { a->out_up, low, 1, NULL };
+    tlpi_term last = { a->out_up, low, 1, NULL, NULL };
     tlpi_matmul up = { &last, 1, NULL, false, delta };
     p->b->ops->matmul(p->b, p->n_tok, &up, 1);
 }

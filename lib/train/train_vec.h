@@ -41,11 +41,11 @@ typedef struct tlpi_train_vec {
     double (*exponentials)(float *x, float top, size_t n);
 
     /* y = fn(gate) * up, by tlpi_gate */
-    void (*gate[TLPI_N_GATE])(float *y, const float *gate, const float *up,
-                              size_t n);
+    void (*gate[TLPI_N_DENSE_GATE])(float *y, const float *gate,
+                                    const float *up, size_t n);
     /* gy becomes the gradient by up; gate becomes the gradient by gate. */
-    void (*gate_back[TLPI_N_GATE])(float *gate, const float *up, float *gy,
-                                   size_t n);
+    void (*gate_back[TLPI_N_DENSE_GATE])(float *gate, const float *up,
+                                         float *gy, size_t n);
 
     /* sum x y z */
     float (*dot3)(const float *x, const float *y, const float *z, size_t n);

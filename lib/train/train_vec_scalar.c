@@ -137,7 +137,7 @@ static void adam(const tlpi_adam_rule *r, float *x, float *m, float *v,
     }
 }
 
-_Static_assert(TLPI_N_GATE == 2, "a table has each gate");
+_Static_assert(TLPI_N_DENSE_GATE == 2, "a table has each gate");
 
 const tlpi_train_vec tlpi_train_vec_scalar = {
     .add = add,

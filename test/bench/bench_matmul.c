@@ -30,7 +30,7 @@ static double best_of(tlpi_backend *b, tlpi_weight **w, int n, const float *x,
     for (int run = 0; run < RUNS; run++) {
         double t0 = tlpi_now();
         for (int i = 0; i < n; i++) {
-            tlpi_term term = { w[i], x, 1.0f, NULL };
+            tlpi_term term = { w[i], x, 1.0f, NULL, NULL };
             tlpi_matmul item = { .term = &term, .n_term = 1, .y = y };
             b->ops->matmul(b, n_tok, &item, 1);
         }

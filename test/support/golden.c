@@ -56,11 +56,14 @@ tiny_spec golden_spec(const char *name)
     if (tlpi_dtype_get(type)->block == 256)
         s = golden_wide(type);
     snprintf(arch, sizeof arch, "%.*s", (int)strcspn(name, "-"), name);
+    for (char *bar = arch; (bar = strchr(bar, '_')) != NULL;)
+        *bar = '-';
     s.arch = arch;
     s.type = type;
     s.tied = strstr(name, "-tied");
     s.all_windows = strstr(name, "-window");
-    if (!s.all_windows && strcmp(arch, "gemma3") != 0)
+    if (!s.all_windows && strcmp(arch, "gemma3") != 0 &&
+        strcmp(arch, "gpt-oss") != 0)
         s.window = 0;
     if (strstr(name, "-head24"))
         s.head_dim = 24;

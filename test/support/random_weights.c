@@ -105,7 +105,7 @@ tlpi_weight *weigh_all(tlpi_backend *b, const tlpi_tensor *t)
 void multiply(tlpi_backend *b, const tlpi_weight *w, const float *x, int n_tok,
               float *y)
 {
-    tlpi_term term = { w, x, 1.0f, NULL };
+    tlpi_term term = { w, x, 1.0f, NULL, NULL };
     tlpi_matmul item = { .term = &term, .n_term = 1, .y = y };
     b->ops->matmul(b, n_tok, &item, 1);
 }

@@ -88,9 +88,10 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
     }
     for (int t = 0; t < n; t++)
         for (int h = h0; h < h1; h++)
-            ref_attend(
-                m, q, k, v, l->window && t >= l->window ? t + 1 - l->window : 0,
-                t, h, p, o + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd);
+            ref_attend(m, q, k, v, &l->t[ATTN_SINKS],
+                       l->window && t >= l->window ? t + 1 - l->window : 0, t,
+                       h, p,
+                       o + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd);
     ref_linear(&l->t[ATTN_OUT], h0 == 0 ? &l->t[BIAS_OUT] : &none, o, n,
                m->n_head * m->hd, y);
     scale(y, (size_t)(n * m->d), m->residual_scale);

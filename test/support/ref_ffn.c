@@ -13,6 +13,21 @@ static double gate(const ref_model *m, double x)
                : x / (1 + exp(-x));
 }
 
+/* A hidden unit from what its rows of gate and up give. */
+static double unit(const ref_model *m, double g, double u)
+{
+    if (!m->clamp)
+        return gate(m, g) * u;
+    g = fmin(g, 7);
+    return g / (1 + exp(-1.702 * g)) * (fmax(-7, fmin(u, 7)) + 1);
+}
+
+/* Vector e of a list; none where the model has no list. */
+static ref_array one_of(const ref_array *list, int e, int n)
+{
+    return (ref_array){ list->x ? list->x + e * n : NULL, (size_t)n };
+}
+
 /* y += share times hidden units [u0, u1) of expert e, from one row. */
 static void one_expert(const ref_model *m, const ref_layer *l, int e,
                        const double *in, int u0, int u1, double share,
@@ -22,14 +37,19 @@ static void one_expert(const ref_model *m, const ref_layer *l, int e,
     ref_array gates = { l->t[FFN_GATE].x + (size_t)e * size, size };
     ref_array ups = { l->t[FFN_UP].x + (size_t)e * size, size };
     ref_array downs = { l->t[FFN_DOWN].x + (size_t)e * size, size };
+    ref_array of_gate = one_of(&l->t[BIAS_GATE], e, m->n_ff);
+    ref_array of_up = one_of(&l->t[BIAS_UP], e, m->n_ff);
+    /* the bias of what all units give belongs to the first of them */
+    ref_array of_down =
+        u0 == 0 ? one_of(&l->t[BIAS_DOWN], e, m->d) : (ref_array){ 0 };
     double *g = ref_zeros((size_t)m->n_ff), *u = ref_zeros((size_t)m->n_ff);
     double *out = ref_zeros((size_t)m->d);
 
-    ref_linear(&gates, NULL, in, 1, m->d, g);
-    ref_linear(&ups, NULL, in, 1, m->d, u);
+    ref_linear(&gates, &of_gate, in, 1, m->d, g);
+    ref_linear(&ups, &of_up, in, 1, m->d, u);
     for (int i = 0; i < m->n_ff; i++)
-        g[i] = i >= u0 && i < u1 ? gate(m, g[i]) * u[i] : 0;
-    ref_linear(&downs, NULL, g, 1, m->n_ff, out);
+        g[i] = i >= u0 && i < u1 ? unit(m, g[i], u[i]) : 0;
+    ref_linear(&downs, &of_down, g, 1, m->n_ff, out);
     for (int i = 0; i < m->d; i++)
         y[i] += share * out[i];
     free(g), free(u), free(out);
@@ -42,7 +62,7 @@ static void route(const ref_model *m, const ref_layer *l, const double *in,
 {
     double *score = ref_zeros((size_t)m->n_expert), sum = 0;
 
-    ref_linear(&l->t[FFN_ROUTER], NULL, in, 1, m->d, score);
+    ref_linear(&l->t[FFN_ROUTER], &l->t[BIAS_ROUTER], in, 1, m->d, score);
     for (int e = 0; e < m->n_expert; e++) {
         int better = 0;
 
@@ -83,9 +103,9 @@ static void single(const ref_model *m, const ref_layer *l, const double *in,
     ref_linear(&l->t[FFN_GATE], NULL, in, n, m->d, g);
     ref_linear(&l->t[FFN_UP], NULL, in, n, m->d, u);
     for (size_t j = 0; j < (size_t)n * ff; j++) {
-        int unit = (int)(j % ff);
+        int i = (int)(j % ff);
 
-        g[j] = unit >= u0 && unit < u1 ? gate(m, g[j]) * u[j] : 0;
+        g[j] = i >= u0 && i < u1 ? unit(m, g[j], u[j]) : 0;
     }
     ref_linear(&l->t[FFN_DOWN], NULL, g, n, m->n_ff, y);
     free(g), free(u);

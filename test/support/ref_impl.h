@@ -20,6 +20,7 @@ enum {
     BIAS_K,
     BIAS_V,
     BIAS_OUT,
+    ATTN_SINKS,
     Q_NORM,
     K_NORM,
     ATTN_POST,
@@ -28,6 +29,10 @@ enum {
     FFN_GATE,
     FFN_UP,
     FFN_DOWN,
+    BIAS_ROUTER,
+    BIAS_GATE,
+    BIAS_UP,
+    BIAS_DOWN,
     FFN_POST,
     N_TENSOR
 };
@@ -47,6 +52,7 @@ struct ref_model {
     int n_layer, d, n_ff, n_head, n_head_kv, hd, n_vocab, n_rot;
     bool neighbours; /* rotation pairs (2i, 2i+1), else (i, i + n_rot/2) */
     bool gelu;       /* of gates, else SiLU */
+    bool clamp;      /* hidden units of gpt-oss */
     int n_expert;    /* FFN_GATE to FFN_DOWN hold a matrix for each; 0: none */
     int n_used;
     bool all_share; /* weights of experts are the softmax over all experts, and
@@ -81,10 +87,11 @@ void ref_rms_norm(const ref_model *m, const ref_array *w, const double *x,
 void ref_rope(const ref_model *m, const double *inv_freq, double *x, int n,
               int n_head);
 
-/* o [hd]: head h of position t, softmax over positions j0 to t; p [t + 1] is
- * room for the weights. */
+/* o [hd]: head h of position t, softmax over positions j0 to t and the heads'
+ * sinks, which may be none; p [t + 1] is room for the weights. */
 void ref_attend(const ref_model *m, const double *q, const double *k,
-                const double *v, int j0, int t, int h, double *p, double *o);
+                const double *v, const ref_array *sinks, int j0, int t, int h,
+                double *p, double *o);
 
 /* ==== ref.c ============================================================== */
 

@@ -10,12 +10,29 @@
 #include "ref_impl.h"
 
 static const char *const tensor_names[N_TENSOR] = {
-    "attn_norm.weight",   "attn_q.weight",       "attn_k.weight",
-    "attn_v.weight",      "attn_output.weight",  "attn_q.bias",
-    "attn_k.bias",        "attn_v.bias",         "attn_output.bias",
-    "attn_q_norm.weight", "attn_k_norm.weight",  "post_attention_norm.weight",
-    "ffn_norm.weight",    "ffn_gate_inp.weight", "ffn_gate.weight",
-    "ffn_up.weight",      "ffn_down.weight",     "post_ffw_norm.weight"
+    "attn_norm.weight",
+    "attn_q.weight",
+    "attn_k.weight",
+    "attn_v.weight",
+    "attn_output.weight",
+    "attn_q.bias",
+    "attn_k.bias",
+    "attn_v.bias",
+    "attn_output.bias",
+    "attn_sinks.weight",
+    "attn_q_norm.weight",
+    "attn_k_norm.weight",
+    "post_attention_norm.weight",
+    "ffn_norm.weight",
+    "ffn_gate_inp.weight",
+    "ffn_gate.weight",
+    "ffn_up.weight",
+    "ffn_down.weight",
+    "ffn_gate_inp.bias",
+    "ffn_gate_exps.bias",
+    "ffn_up_exps.bias",
+    "ffn_down_exps.bias",
+    "post_ffw_norm.weight"
 };
 
 /* Of experts. */
@@ -27,7 +44,9 @@ static const char *const stack_names[] = { "ffn_gate_exps.weight",
 typedef struct ref_form {
     const char *arch;
     bool neighbours; /* rotation pairs (2i, 2i+1) */
-    bool gelu, row_norms, gate_up, embd_root;
+    bool gelu, clamp, row_norms, gate_up, embd_root;
+    bool late_norm;      /* FFN_NORM has the name of ATTN_POST */
+    bool yarn_exact;     /* YaRN's ramp begins and ends between two pairs */
     int no_rope_step;    /* every such layer does not rotate; 0: all rotate */
     int window_step;     /* every such layer has no window; 0: all have one */
     bool window_rope;    /* with windows, other layers do not rotate */
@@ -40,6 +59,11 @@ static const ref_form forms[] = {
     { .arch = "qwen2" },
     { .arch = "qwen3" },
     { .arch = "qwen3moe" },
+    { .arch = "gpt-oss",
+      .clamp = true,
+      .late_norm = true,
+      .yarn_exact = true,
+      .window_step = 2 },
     { .arch = "granite", .neighbours = true },
     { .arch = "smollm3", .neighbours = true, .no_rope_step = 4 },
     { .arch = "gemma3",
@@ -142,7 +166,8 @@ static double *angles(const ref_model *m, double theta, double scale)
 
 /* YaRN: pairs that turn often keep their angles, slow ones have them divided.
  */
-static void scale_by_pair(ref_model *m, double theta, double factor, double n)
+static void scale_by_pair(ref_model *m, double theta, double factor, double n,
+                          bool exact)
 {
     double edge[2];
 
@@ -150,8 +175,8 @@ static void scale_by_pair(ref_model *m, double theta, double factor, double n)
         double turns = i ? 1 : 32;
         edge[i] = m->n_rot * log(n / (turns * 2 * M_PI)) / (2 * log(theta));
     }
-    double first = fmax(0, floor(edge[0]));
-    double last = fmin(m->n_rot - 1, ceil(edge[1]));
+    double first = fmax(0, exact ? edge[0] : floor(edge[0]));
+    double last = fmin(m->n_rot - 1, exact ? edge[1] : ceil(edge[1]));
     for (int i = 0; i < m->n_rot / 2; i++) {
         double slow = fmin(1, fmax(0, (i - first) / (last - first)));
 
@@ -182,7 +207,7 @@ static void load_rope(ref_model *m, const tlpi_gguf *g, const char *arch)
     m->rope_gain = get_float(g, arch, "rope.scaling.attn_factor", 1);
     m->inv_freq = angles(m, theta, n ? 1 : factor);
     if (n && factor != 1)
-        scale_by_pair(m, theta, factor, n);
+        scale_by_pair(m, theta, factor, n, form->yarn_exact);
     m->rope_gain /= 1 + 0.1 * log_mul * log(factor);
     for (int i = 0; div.x && i < m->n_rot / 2; i++)
         m->inv_freq[i] /= div.x[i];
@@ -230,24 +255,33 @@ static void split_layer(const ref_model *m, const tlpi_gguf *g, int l,
     free(qkv.x);
 }
 
-static const char *name_of(const ref_model *m, int tensor)
+/* NULL: the model has no such tensor. */
+static const char *name_of(const ref_model *m, const ref_form *form, int tensor)
 {
+    if (form->late_norm && tensor == ATTN_POST)
+        return NULL;
+    if (form->late_norm && tensor == FFN_NORM)
+        return tensor_names[ATTN_POST];
     return m->n_expert && tensor >= FFN_GATE && tensor <= FFN_DOWN
                ? stack_names[tensor - FFN_GATE]
                : tensor_names[tensor];
 }
 
-static void load_tensors(ref_model *m, const tlpi_gguf *g, int l, bool gate_up)
+static void load_tensors(ref_model *m, const tlpi_gguf *g, int l,
+                         const ref_form *form)
 {
     ref_layer *layer = &m->layer[l];
 
     for (int i = 0; i < N_TENSOR; i++) {
+        const char *rest = name_of(m, form, i);
         char name[64];
 
-        snprintf(name, sizeof name, "blk.%d.%s", l, name_of(m, i));
+        if (!rest)
+            continue;
+        snprintf(name, sizeof name, "blk.%d.%s", l, rest);
         layer->t[i] = load(g, name, false);
     }
-    split_layer(m, g, l, gate_up, layer);
+    split_layer(m, g, l, form->gate_up, layer);
     for (int i = 0; i < N_TENSOR; i++)
         if (!layer->t[i].x && ((i >= ATTN_Q && i <= ATTN_OUT) ||
                                (i >= FFN_GATE && i <= FFN_DOWN)))
@@ -283,7 +317,7 @@ static void load_layers(ref_model *m, const tlpi_gguf *g, const char *arch)
         ref_layer *layer = &m->layer[l];
         bool rotates = !form->no_rope_step || (l + 1) % form->no_rope_step != 0;
 
-        load_tensors(m, g, l, form->gate_up);
+        load_tensors(m, g, l, form);
         layer->inv_freq = rotates ? m->inv_freq : NULL;
         if (window && step && (l + 1) % step == 0 && form->window_rope)
             layer->inv_freq = NULL;
@@ -318,6 +352,7 @@ ref_model *ref_open(const char *path)
     m->n_rot = get_int(g, arch, "rope.dimension_count", m->hd);
     m->eps = get_float(g, arch, "attention.layer_norm_rms_epsilon", 0);
     m->gelu = form_of(arch)->gelu;
+    m->clamp = form_of(arch)->clamp;
     m->row_norms = form_of(arch)->row_norms;
     m->neighbours = form_of(arch)->neighbours;
     m->embedding_scale = get_float(g, arch, "embedding_scale", 1);

@@ -62,11 +62,12 @@ void ref_rope(const ref_model *m, const double *inv_freq, double *x, int n,
 }
 
 void ref_attend(const ref_model *m, const double *q, const double *k,
-                const double *v, int j0, int t, int h, double *p, double *o)
+                const double *v, const ref_array *sinks, int j0, int t, int h,
+                double *p, double *o)
 {
     size_t hd = (size_t)m->hd, kv = (size_t)(h / (m->n_head / m->n_head_kv));
     const double *qt = q + ((size_t)t * (size_t)m->n_head + (size_t)h) * hd;
-    double best = -INFINITY, sum = 0;
+    double sink = sinks->x ? sinks->x[h] : -INFINITY, best = sink, sum = 0;
 
     for (int j = j0; j <= t; j++) {
         const double *kj = k + ((size_t)j * (size_t)m->n_head_kv + kv) * hd;
@@ -79,6 +80,7 @@ void ref_attend(const ref_model *m, const double *q, const double *k,
     }
     for (int j = j0; j <= t; j++)
         sum += p[j] = exp(p[j] - best);
+    sum += exp(sink - best);
     for (size_t i = 0; i < hd; i++)
         o[i] = 0;
     for (int j = j0; j <= t; j++) {

@@ -118,6 +118,28 @@ static void add_norm(plan_list *list, const char *name, int64_t n)
     add(list, name, 0, n, 1, 0.1f);
 }
 
+/* Those of gates and of ups reach the limits of gpt-oss. */
+static void add_expert_biases(plan_list *list, const tiny_spec *s, int l)
+{
+    static const struct {
+        const char *of;
+        float scale;
+        bool wide; /* a number for each element of the stream */
+    } bias[] = { { "gate", 2, false },
+                 { "up", 2, false },
+                 { "down", 1, true } };
+    char name[64];
+
+    snprintf(name, sizeof name, "blk.%d.ffn_gate_inp.bias", l);
+    add(list, name, 0, s->n_expert, 0, 1);
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "blk.%d.ffn_%s_exps.bias", l, bias[i].of);
+        add(list, name, s->n_expert, bias[i].wide ? s->n_embd : s->n_ff, 0,
+            bias[i].scale);
+        list->at[list->n - 1].exact = true;
+    }
+}
+
 static void add_layer(plan_list *list, const tiny_spec *s, int l)
 {
     int64_t d = s->n_embd, q = (int64_t)s->n_head * s->head_dim,
@@ -137,8 +159,10 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
         add(list, NAME("attn_k.bias"), 0, kv, 0, 0.3f);
         add(list, NAME("attn_v.bias"), 0, kv, 0, 0.3f);
     }
-    if (s->out_bias)
+    if (s->out_bias || form->sinks)
         add(list, NAME("attn_output.bias"), 0, d, 0, 0.3f);
+    if (form->sinks)
+        add(list, NAME("attn_sinks.weight"), 0, s->n_head, 0.5f, 1);
     if (form->head_norms) {
         add_norm(list, NAME("attn_q_norm.weight"), s->head_dim);
         add_norm(list, NAME("attn_k_norm.weight"), s->head_dim);
@@ -150,13 +174,18 @@ static void add_layer(plan_list *list, const tiny_spec *s, int l)
     if (form->post_norms)
         add_norm(list, NAME("post_attention_norm.weight"), d);
     if (!form->raw)
-        add_norm(list, NAME("ffn_norm.weight"), d);
+        add_norm(list,
+                 form->sinks ? NAME("post_attention_norm.weight")
+                             : NAME("ffn_norm.weight"),
+                 d);
     if (s->n_expert) {
         add_matrix(list, NAME("ffn_gate_inp.weight"), s->n_expert, d);
         list->at[list->n - 1].exact = true;
         add_stack(list, NAME("ffn_gate_exps.weight"), s->n_expert, s->n_ff, d);
         add_stack(list, NAME("ffn_up_exps.weight"), s->n_expert, s->n_ff, d);
         add_stack(list, NAME("ffn_down_exps.weight"), s->n_expert, d, s->n_ff);
+        if (form->sinks)
+            add_expert_biases(list, s, l);
     } else {
         add_matrix(list, NAME("ffn_gate.weight"), s->n_ff, d);
         add_matrix(list, NAME("ffn_up.weight"), s->n_ff, d);
@@ -323,7 +352,7 @@ static tiny_spec with_experts(const tiny_spec *spec)
 {
     tiny_spec s = *spec;
 
-    if (strcmp(s.arch, "qwen3moe") == 0 && s.n_expert == 0) {
+    if (tiny_form_of(&s)->experts && s.n_expert == 0) {
         s.n_expert = 6;
         s.n_used = 3;
     }

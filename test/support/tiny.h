@@ -14,8 +14,9 @@ typedef struct tiny_spec {
     const char *arch; /* one of those of the library */
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab;
     int n_ctx;
-    int n_expert, n_used; /* experts of n_ff hidden units, for llama and
-                             qwen3moe; 0: none, and 6 and 3 for qwen3moe */
+    int n_expert, n_used; /* experts of n_ff hidden units, for llama, qwen3moe
+                             and gpt-oss; 0: none, and 6 and 3 for the last
+                             two */
     float expert_scale;   /* expert_weights_scale; 0: not written */
     bool raw_weights;     /* expert_weights_norm is false */
     tlpi_dtype type;      /* of the matrices; a matrix whose row length is not a
@@ -36,7 +37,8 @@ typedef struct tiny_spec {
     float embedding_scale, residual_scale, attention_scale,
         logit_scale; /* written for granite alone; 0: not written */
     int window; /* positions that layers see, of gemma3 all but every third,
-                   of olmo2 all but every fourth, of phi3 all layers; 0: all */
+                   of olmo2 all but every fourth, of gpt-oss all but every
+                   second, of phi3 all layers; 0: all */
     bool all_windows;    /* of llama: all layers have the window too */
     const char *windows; /* of olmo2: a digit for each layer, 1 if it has a
                             window; NULL: the key is not written */

@@ -15,6 +15,8 @@ typedef struct tiny_form {
     bool biases, head_norms, row_norms, post_norms;
     bool qkv, gate_up; /* fused tensors */
     bool windows;
+    bool sinks;      /* and what else gpt-oss has */
+    bool experts;    /* in every layer */
     int window_step; /* written with a window; 0: the key is not written */
     float theta;     /* 0: 1e4 */
     float rotates;   /* part of a head that rotates; 0: all of it */
