@@ -96,8 +96,9 @@ static __global__ void __launch_bounds__(WARPS * 32)
             norm_row(row, w, head, h, is_q ? it.q_row : it.k_row, tok, eps);
         if (it.cos)
             rotate_row(row, it, pos);
+        float gain = is_q && it.q_gain ? it.q_gain[pos] : 1;
         for (int k = lane; k < h; k += 32)
-            y[at + k] = row[k];
+            y[at + k] = gain * row[k];
     }
     if (!is_q)
         cache_row<KV>(is_k ? it.cache_k : it.cache_v,
@@ -134,6 +135,7 @@ static void add_item(const tlpi_gpu *g, tlpi_gpu_attn *a, const tlpi_attn *from)
     if (from->rope) {
         it->cos = from->rope->cos;
         it->sin = from->rope->sin;
+        it->q_gain = from->rope->q_gain;
         it->half = from->rope->half;
         it->neox = from->rope->neox;
     }

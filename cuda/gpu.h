@@ -274,6 +274,7 @@ struct tlpi_kv {
 
 struct tlpi_rope {
     float *cos, *sin; /* [n_ctx][half] */
+    float *q_gain;    /* [n_ctx] factors of queries; NULL: all are 1 */
     int half;
     bool neox;
 };
@@ -291,7 +292,7 @@ void tlpi_gpu_kv_free(tlpi_backend *b, tlpi_kv *kv);
 uint64_t tlpi_gpu_kv_size(int n_pos, int n_head_kv, int head_dim, int kv_type);
 tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
                                 const double *inv_freq, double gain, int n_rot,
-                                int n_ctx, bool neox);
+                                int n_ctx, bool neox, const float *q_gain);
 void tlpi_gpu_rope_free(tlpi_backend *b, tlpi_rope *r);
 
 /* ==== a step ============================================================= */
@@ -376,6 +377,7 @@ typedef struct tlpi_gpu_heads {
     int first_q, first_kv;  /* number of heads of the items before */
     float scale;            /* of queries: scores are base 2 logarithms */
     const float *cos, *sin; /* [n_ctx][half]; NULL: no rotation */
+    const float *q_gain;    /* [n_ctx] or NULL, as in tlpi_rope */
     int half;
     bool neox;
     int window; /* as in tlpi_attn */

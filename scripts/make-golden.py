@@ -71,6 +71,8 @@ ARCHS = {
     "exaone4": (transformers.Exaone4Config, transformers.Exaone4ForCausalLM,
                 dict(head_dim=HEAD_DIM, sliding_window=None,
                      layer_types=["full_attention"] * LAYERS)),
+    "mistral3": (transformers.Ministral3Config,
+                 transformers.Ministral3ForCausalLM, dict(head_dim=HEAD_DIM)),
     "mistral": (transformers.MistralConfig, transformers.MistralForCausalLM,
                 dict(head_dim=HEAD_DIM, sliding_window=WINDOW)),
     "olmo2": (transformers.Olmo2Config, transformers.Olmo2ForCausalLM, {}),
@@ -115,6 +117,11 @@ CASES = [
     ("exaone4-F32-freqs-tied", "0 1 2 3 4"),
     ("exaone4-F32-window", "0 1 2 3 4"),
     ("exaone4-F32-window", "0 par:1,2 par:3,4"),
+    ("mistral3-F32", "0 1 2 3 4"),
+    ("mistral3-F32", "0 lp:1,2 3 4"),
+    ("mistral3-F32", "asym:0,1 2 asym:3,4"),
+    ("mistral3-F32-yarnlog-beyond", "0 1 2 3 4"),
+    ("mistral3-F32-yarnlog-beyond", "0 par:1,2 par:3,4"),
     ("granite-F32", "0 1 2 3 4"),
     ("granite-F32", "0 lp:1,2 3 4"),
     ("granite-F32", "0 par:1,2 par:3,4"),
@@ -197,10 +204,13 @@ def scaling(name):
     theta = dict(THETA) if part == 1 else dict(THETA,
                                                partial_rotary_factor=part)
     old = 8 if "-long" in name or "-beyond" in name else 64
+    if name.startswith("mistral3"):  # queries grow with their positions
+        theta |= dict(llama_4_scaling_beta=0.5,
+                      original_max_position_embeddings=3)
     if "-yarn" in name:
         log = dict(mscale=1.0, mscale_all_dim=1.0) if "-yarnlog" in name else {}
-        return dict(theta, rope_type="yarn", factor=4.0,
-                    original_max_position_embeddings=old) | log
+        return dict(theta, rope_type="yarn", factor=4.0) | log | dict(
+            original_max_position_embeddings=old)
     if "-long" in name or "-short" in name:
         return dict(theta, rope_type="longrope", attention_factor=1.25,
                     original_max_position_embeddings=old,
@@ -449,7 +459,8 @@ class Stages:
         layer = self.m.layers[i]
         y = layer.self_attn(hidden_states=layer.input_layernorm(x),
                             position_embeddings=self.angles,
-                            attention_mask=self.mask)
+                            attention_mask=self.mask,
+                            position_ids=torch.arange(N_TOKEN)[None])
         return y[0] * self.residual
 
     def ffn(self, i, y):

@@ -163,6 +163,9 @@ static bool reads(const tlpi_arch_info *arch, const one_key *k)
 {
     if (is_of_windows(arch, k))
         return true;
+    if (arch->query_scale &&
+        strcmp(k->key, "%.attention.temperature_scale") == 0)
+        return true;
     if (arch->experts == TLPI_EXPERTS_MAYBE)
         return strcmp(k->key, "%.expert_count") == 0 && k->number != 0;
     return arch->experts && strncmp(k->key, "%.expert_", 9) == 0;

@@ -90,6 +90,7 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
         { "glm4", false, true, false, false, false, true, 0x1f, 0 },
         { "exaone4", true, false, true, true, false, true, 0x17, 0x17 },
         { "qwen3moe", true, false, false, true, false, false, 0x1f, 0 },
+        { "mistral3", false, false, false, false, false, false, 0x1f, 0 },
     };
 
     for (int a = 0; a < TLPI_N_ARCH; a++) {

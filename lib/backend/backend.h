@@ -211,10 +211,11 @@ typedef struct tlpi_backend_ops {
     void (*kv_free)(tlpi_backend *b, tlpi_kv *kv);
 
     /* Angles pos * inv_freq[i], i < n_rot/2, for pos < n_ctx; gain is a factor
-     * of what is rotated. */
+     * of what is rotated, and q_gain [n_ctx] or NULL holds factors of whole
+     * queries by their positions. */
     tlp_status (*rope_create)(tlpi_backend *b, tlpi_rope **out,
                               const double *inv_freq, double gain, int n_rot,
-                              int n_ctx, bool neox);
+                              int n_ctx, bool neox, const float *q_gain);
     void (*rope_free)(tlpi_backend *b, tlpi_rope *r);
 
     /* For steps of at most max_tok tokens of the backend's options. */

@@ -132,13 +132,15 @@ static void dry_buffer_free(tlpi_backend *b, float *x)
 /* Angles of a position are the cosines and sines of n_rot / 2 pairs. */
 static tlp_status dry_rope_create(tlpi_backend *b, tlpi_rope **out,
                                   const double *inv_freq, double gain,
-                                  int n_rot, int n_ctx, bool neox)
+                                  int n_rot, int n_ctx, bool neox,
+                                  const float *q_gain)
 {
     (void)inv_freq;
     (void)gain;
     (void)neox;
     *out = TLPI_DRY_NOWHERE;
-    dry_of(b)->rope_bytes += (uint64_t)n_ctx * (uint64_t)n_rot * sizeof(float);
+    dry_of(b)->rope_bytes +=
+        (uint64_t)n_ctx * (uint64_t)(n_rot + (q_gain ? 1 : 0)) * sizeof(float);
     return TLP_OK;
 }
 

@@ -56,4 +56,5 @@ const tlpi_arch_info tlpi_arch_table[TLPI_N_ARCH] = {
                              .rope_neox = true,
                              .qk_norm = TLPI_QK_NORM_HEADS,
                              .experts = TLPI_EXPERTS_ALWAYS },
+    [TLPI_ARCH_MISTRAL3] = { .name = "mistral3", .query_scale = true },
 };

@@ -85,6 +85,8 @@ const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM] = {
     { NULL, INT(n_expert_used, 1, MAX_EXPERT), .identity = TLPI_OTHER_IF_USED },
     { NULL, INT(expert_norm, 0, 1), .identity = TLPI_OTHER_IF_USED },
     { NULL, SCALE(expert_scale, 1) },
+    { NULL, FLOAT(query_scale, 0, MAX_SCALE), .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(query_ctx, 1, TLPI_MAX_CTX), .identity = TLPI_OTHER_IF_USED },
     { "embedding_scale", SCALE(embedding_scale, 1) },
     { "residual_scale", SCALE(residual_scale, 1) },
     { "attention.scale", SCALE(attention_scale, 0), .same = root_of_head },

@@ -25,6 +25,7 @@ typedef enum tlpi_arch {
     TLPI_ARCH_GLM4,
     TLPI_ARCH_EXAONE4,
     TLPI_ARCH_QWEN3MOE,
+    TLPI_ARCH_MISTRAL3,
     TLPI_N_ARCH
 } tlpi_arch;
 
@@ -65,6 +66,7 @@ typedef struct tlpi_arch_info {
                            not rotate */
     float window_theta; /* as in tlpi_hparams, without the key */
     tlpi_expert_use experts;
+    bool query_scale; /* queries may grow with their positions */
     int n_layer_even; /* number of layers of the size whose scores are scaled
                          by 1/sqrt(n_embd / n_head); 0: no such size */
 } tlpi_arch_info;
@@ -101,6 +103,9 @@ typedef struct tlpi_hparams {
     int expert_norm;    /* with n_expert: 1 if the weights of a token's experts
                            sum to 1, before expert_scale */
     float expert_scale; /* factor of these weights */
+    float query_scale;  /* queries at position p are multiplied by
+                           1 + query_scale ln(1 + floor(p / query_ctx)) */
+    int query_ctx;      /* 0: by 1 */
     float norm_eps;
     float embedding_scale; /* factor of embeddings */
     float residual_scale;  /* factor of the outputs of attention and
@@ -139,7 +144,7 @@ typedef struct tlpi_hparam {
     double (*same)(const tlpi_hparams *hp);
 } tlpi_hparam;
 
-enum { TLPI_N_HPARAM = 30 };
+enum { TLPI_N_HPARAM = 32 };
 extern const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM];
 
 /* arch.c */

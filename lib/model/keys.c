@@ -52,6 +52,7 @@ static const tlpi_gguf_rule arch_rules[] = {
     ANY("rope.scaling.finetuned"),
     /* without effect: norms are RMS norms */
     ANY("attention.layer_norm_epsilon"),
+    { .name = "attention.temperature_scale", .only = BIT(MISTRAL3) },
     /* read there for models whose layers have windows */
     { .name = "attention.sliding_window",
       .only =

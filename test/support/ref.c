@@ -87,6 +87,9 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
         ref_rope(m, l->inv_freq, k, n, m->n_head_kv);
     }
     for (int t = 0; t < n; t++)
+        scale(q + (size_t)(t * m->n_head) * hd, (size_t)m->n_head * hd,
+              1 + m->query_scale * log(1 + t / m->query_ctx));
+    for (int t = 0; t < n; t++)
         for (int h = h0; h < h1; h++)
             ref_attend(
                 m, q, k, v, l->window && t >= l->window ? t + 1 - l->window : 0,

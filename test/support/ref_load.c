@@ -54,6 +54,7 @@ static const ref_form forms[] = {
     { .arch = "phi3", .gate_up = true },
     { .arch = "glm4", .neighbours = true, .gate_up = true },
     { .arch = "exaone4", .window_step = 4, .window_rope = true },
+    { .arch = "mistral3", .neighbours = true },
 };
 
 _Noreturn void ref_die(const char *what, const char *which)
@@ -328,6 +329,8 @@ ref_model *ref_open(const char *path)
         m->attention_scale = 1 / sqrt(m->hd);
     if (form_of(arch)->embd_root)
         m->embedding_scale = sqrt(m->d);
+    m->query_scale = get_float(g, arch, "attention.temperature_scale", 0);
+    m->query_ctx = get_int(g, arch, "rope.scaling.original_context_length", 1);
     load_rope(m, g, arch);
     m->embd = load(g, "token_embd.weight", true);
     m->n_vocab = (int)(m->embd.n / (size_t)m->d);

@@ -40,6 +40,7 @@ static const tiny_form forms[] = {
       .head_norms = true,
       .post_norms = true,
       .windows = true },
+    { .arch = "mistral3", .query_scale = 0.5f, .query_ctx = 3 },
 };
 
 const tiny_form *tiny_form_of(const tiny_spec *s)
@@ -123,9 +124,13 @@ static void write_scaling(gw_file *w, const tiny_spec *s)
             gw_kv_str(w, KEY("rope.scaling.type"), "longrope");
         gw_kv_f32(w, KEY("rope.scaling.attn_factor"), s->long_gain);
     }
-    if (s->yarn != 0 || s->long_gain != 0)
+    const tiny_form *form = tiny_form_of(s);
+    bool scaled = s->yarn != 0 || s->long_gain != 0;
+    if (form->query_scale != 0)
+        gw_kv_f32(w, KEY("attention.temperature_scale"), form->query_scale);
+    if (scaled || form->query_ctx)
         gw_kv_u32(w, KEY("rope.scaling.original_context_length"),
-                  (uint32_t)s->scale_ctx);
+                  (uint32_t)(scaled ? s->scale_ctx : form->query_ctx));
     if (s->rope_scale != 0 && s->rope_scale != 1) {
         gw_kv_str(w, KEY("rope.scaling.type"), "linear");
         gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);

@@ -15,10 +15,13 @@ typedef struct tiny_form {
     bool biases, head_norms, row_norms, post_norms;
     bool qkv, gate_up; /* fused tensors */
     bool windows;
-    int window_step; /* written with a window; 0: the key is not written */
-    float theta;     /* 0: 1e4 */
-    float rotates;   /* part of a head that rotates; 0: all of it */
-    bool untyped;    /* longrope without its type */
+    int window_step;   /* written with a window; 0: the key is not written */
+    float theta;       /* 0: 1e4 */
+    float rotates;     /* part of a head that rotates; 0: all of it */
+    bool untyped;      /* longrope without its type */
+    float query_scale; /* factors of queries, over query_ctx positions or those
+                          of YaRN; 0: none */
+    int query_ctx;
 } tiny_form;
 
 /* An architecture that is not listed has the form of llama. */
