@@ -65,6 +65,10 @@ ARCHS = {
                     rope_parameters={
                         "sliding_attention": THETA,
                         "full_attention": dict(THETA, rope_theta=1e6)})),
+    "gemma2": (transformers.Gemma2Config, transformers.Gemma2ForCausalLM,
+               dict(head_dim=HEAD_DIM, query_pre_attn_scalar=HEAD_DIM,
+                    sliding_window=WINDOW, attn_logit_softcapping=0.75,
+                    final_logit_softcapping=1.5)),
     "phi3": (transformers.Phi3Config, transformers.Phi3ForCausalLM, {}),
     "glm4": (transformers.Glm4Config, transformers.Glm4ForCausalLM,
              dict(head_dim=HEAD_DIM, attention_bias=True)),
@@ -122,6 +126,12 @@ CASES = [
     ("mistral3-F32", "asym:0,1 2 asym:3,4"),
     ("mistral3-F32-yarnlog-beyond", "0 1 2 3 4"),
     ("mistral3-F32-yarnlog-beyond", "0 par:1,2 par:3,4"),
+    ("gemma2-F32", "0 1 2 3 4"),
+    ("gemma2-F32", "0 lp:1,2 3 4"),
+    ("gemma2-F32", "0 par:1,2 par:3,4"),
+    ("gemma2-F32", "asym:0,1 2 asym:3,4"),
+    ("gemma2-F32-tied", "0 1 2 3 4"),
+    ("gemma3-F32-capped", "0 1 2 3 4"),
     ("granite-F32", "0 1 2 3 4"),
     ("granite-F32", "0 lp:1,2 3 4"),
     ("granite-F32", "0 par:1,2 par:3,4"),
@@ -293,6 +303,11 @@ def gemma3_weights(tied):
     return {k: v - 1 if v.dim() == 1 else v for k, v in w.items()}
 
 
+def gemma2_weights(tied):
+    return {k: v for k, v in gemma3_weights(tied).items()
+            if "q_norm" not in k and "k_norm" not in k}
+
+
 def olmo2_weights(tied):
     q, kv = HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
     w = {k: v for k, v in weights(tied).items() if "input_layernorm" not in k}
@@ -423,9 +438,11 @@ def open_model(name):
                                         full_attention=scaling(name))
     if name.endswith("-raw"):
         extra["norm_topk_prob"] = False
+    if name.endswith("-capped"):
+        extra = dict(extra, final_logit_softcapping=1.5)
     config = config_type(**SIZES, **extra, tie_word_embeddings=tied)
     model = model_type(config).eval()
-    make = {"gemma3": gemma3_weights, "olmo2": olmo2_weights,
+    make = {"gemma3": gemma3_weights, "gemma2": gemma2_weights, "olmo2": olmo2_weights,
             "phi3": phi3_weights, "glm4": glm4_weights,
             "exaone4": exaone4_weights, "mixtral": mixtral_weights,
             "qwen3moe": qwen3moe_weights}
@@ -449,6 +466,7 @@ class Stages:
         self.embedding = getattr(c, "embedding_multiplier", 1.0)
         self.residual = getattr(c, "residual_multiplier", 1.0)
         self.logits = getattr(c, "logits_scaling", 1.0)
+        self.cap = getattr(c, "final_logit_softcapping", None)
         self.mask = torch.full((1, 1, N_TOKEN, N_TOKEN),
                                float("-inf")).triu(1)
         if getattr(c, "sliding_window", None) and not getattr(
@@ -489,7 +507,8 @@ class Stages:
         for text in stages.split():
             mode, _, layers = text.rpartition(":")
             x = self.stage(mode or "lp", [int(l) for l in layers.split(",")], x)
-        return self.head(self.m.norm(x)) / self.logits
+        y, cap = self.head(self.m.norm(x)) / self.logits, self.cap
+        return torch.tanh(y / cap) * cap if cap else y
 
 
 class Gemma3Stages(Stages):
@@ -518,6 +537,20 @@ class Gemma3Stages(Stages):
         layer = self.m.layers[i]
         return layer.post_feedforward_layernorm(
             layer.mlp(layer.pre_feedforward_layernorm(y)))
+
+
+class Gemma2Stages(Gemma3Stages):
+    """One kind of angles."""
+
+    def begin(self, ids):
+        x = self.m.embed_tokens(ids)  # scales them
+        angles = self.m.rotary_emb(x, torch.arange(N_TOKEN)[None])
+        near = self.mask.clone()
+        near[:, :, far()] = float("-inf")
+        self.kind = self.m.config.layer_types
+        self.types = {"full_attention": (angles, self.mask),
+                      "sliding_attention": (angles, near)}
+        return x
 
 
 class Olmo2Stages(Stages):
@@ -566,7 +599,8 @@ class Olmo3Stages(Olmo2Stages):
 
 
 def stages_of(model):
-    kinds = {"Gemma3ForCausalLM": Gemma3Stages, "Olmo2ForCausalLM": Olmo2Stages,
+    kinds = {"Gemma2ForCausalLM": Gemma2Stages,
+             "Gemma3ForCausalLM": Gemma3Stages, "Olmo2ForCausalLM": Olmo2Stages,
              "Olmo3ForCausalLM": Olmo3Stages, "Glm4ForCausalLM": Glm4Stages,
              "Exaone4ForCausalLM": Exaone4Stages}
     return kinds.get(type(model).__name__, Stages)(model)

@@ -28,7 +28,7 @@ enum { N_TOKEN = 13 };
 TestSuite(folder, .timeout = 60);
 
 static const char *const archs[] = { "llama", "granite", "smollm3", "qwen2",
-                                     "qwen3", "gemma3",  "olmo2" };
+                                     "qwen3", "gemma3",  "olmo2",   "gemma2" };
 
 static tiny_spec spec_of(const char *arch)
 {
@@ -42,7 +42,7 @@ static tiny_spec spec_of(const char *arch)
         s.attention_scale = 0.125f;
         s.logit_scale = 1.5f;
     }
-    if (strcmp(arch, "gemma3") == 0)
+    if (strncmp(arch, "gemma", 5) == 0)
         s.window = 5;
     return s;
 }

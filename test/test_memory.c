@@ -173,7 +173,8 @@ Test(memory, as_built)
 {
     static const char *const archs[] = { "llama",   "qwen2",    "qwen3",
                                          "granite", "smollm3",  "phi3",
-                                         "olmo2",   "qwen3moe", "mistral3" };
+                                         "olmo2",   "qwen3moe", "mistral3",
+                                         "gemma2" };
     static const char *const plans[] = { "serial",
                                          "lp:1-2",
                                          "par:0-1,2-4",

@@ -58,10 +58,10 @@ static const plan_case main_plans[] = {
     { "asym:0-2", "asym:0,1,2" },
 };
 
-static const char *const archs[] = { "llama",   "qwen2",    "qwen3",
-                                     "granite", "smollm3",  "gemma3",
-                                     "olmo2",   "phi3",     "glm4",
-                                     "exaone4", "qwen3moe", "mistral3" };
+static const char *const archs[] = {
+    "llama", "qwen2", "qwen3",   "granite",  "smollm3",  "gemma3", "olmo2",
+    "phi3",  "glm4",  "exaone4", "qwen3moe", "mistral3", "gemma2"
+};
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -242,6 +242,11 @@ Test(parity, exaone4)
     all_plans("exaone4");
 }
 
+Test(parity, gemma2)
+{
+    all_plans("gemma2");
+}
+
 Test(parity, mistral3)
 {
     all_plans("mistral3");
@@ -370,6 +375,15 @@ Test(parity, rope_variants)
     s.yarn_log = 1;
     s.scale_ctx = 8;
     main_plans_on(&s, "YaRN beside factors of queries", 3);
+}
+
+Test(parity, capped_logits)
+{
+    tiny_spec s = three_layers(TLPI_F16);
+
+    s.arch = "gemma3";
+    s.logit_cap = 2;
+    main_plans_on(&s, "gemma3 with a cap of logits", 3);
 }
 
 Test(parity, windows_in_every_layer)

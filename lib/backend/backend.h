@@ -123,6 +123,7 @@ typedef struct tlpi_attn {
     int window;            /* the latest positions that a token sees, its own
                               among them; 0: all */
     float scale;           /* of q k; 0: 1/sqrt(h) */
+    float cap;             /* scores s become cap tanh(s / cap); 0: no cap */
     tlpi_row_square q_row, k_row;
 } tlpi_attn;
 
@@ -263,6 +264,8 @@ typedef struct tlpi_backend_ops {
     void (*matmul)(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n);
     void (*gate_up)(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
                     int n);
+    /* x = cap tanh(x / cap) over n floats */
+    void (*soft_cap)(tlpi_backend *b, float *x, size_t n, float cap);
     /* Items with one y are added in their order. */
     void (*sum_squares)(tlpi_backend *b, int n_tok, const tlpi_square *item,
                         int n);

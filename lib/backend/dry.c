@@ -311,6 +311,14 @@ static void dry_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
     }
 }
 
+static void dry_soft_cap(tlpi_backend *b, float *x, size_t n, float cap)
+{
+    (void)b;
+    (void)x;
+    (void)n;
+    (void)cap;
+}
+
 static void dry_sum_squares(tlpi_backend *b, int n_tok, const tlpi_square *item,
                             int n)
 {
@@ -410,6 +418,7 @@ static const tlpi_backend_ops dry_ops = {
     .route = dry_route,
     .matmul = dry_matmul,
     .gate_up = dry_gate_up,
+    .soft_cap = dry_soft_cap,
     .sum_squares = dry_sum_squares,
     .attention = dry_attention,
     .log_sum_exp = dry_log_sum_exp,

@@ -55,10 +55,12 @@ static const tlpi_gguf_rule arch_rules[] = {
     { .name = "attention.temperature_scale", .only = BIT(MISTRAL3) },
     /* read there for models whose layers have windows */
     { .name = "attention.sliding_window",
-      .only =
-          BIT(GEMMA3) | BIT(OLMO2) | BIT(LLAMA) | BIT(PHI3) | BIT(EXAONE4) },
+      .only = BIT(GEMMA2) | BIT(GEMMA3) | BIT(OLMO2) | BIT(LLAMA) | BIT(PHI3) |
+              BIT(EXAONE4) },
     { .name = "attention.sliding_window_pattern",
-      .only = BIT(GEMMA3) | BIT(OLMO2) | BIT(EXAONE4) },
+      .only = BIT(GEMMA2) | BIT(GEMMA3) | BIT(OLMO2) | BIT(EXAONE4) },
+    { .name = "attn_logit_softcapping", .only = BIT(GEMMA2) },
+    { .name = "final_logit_softcapping", .only = BIT(GEMMA2) | BIT(GEMMA3) },
     { .name = "rope.freq_base_swa", .only = BIT(GEMMA3) | BIT(OLMO2) },
     /* read there for models whose layers have experts */
     { .name = "expert_count", .only = EXPERTS },

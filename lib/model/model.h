@@ -91,7 +91,7 @@ tlp_status tlpi_rope_query_gains(float **out, const tlpi_env *env,
 
 /* meta.c: TLP_ENOTSUP, "WHERE: WHAT NAME models", for models whose layers have
  * norms of their outputs; no norms of their inputs; norms of whole rows of
- * queries and keys; experts. */
+ * queries and keys; experts; soft caps of scores or logits. */
 tlp_status tlpi_model_check_post(const tlp_model *m, const char *where,
                                  const char *what);
 tlp_status tlpi_model_check_inputs(const tlp_model *m, const char *where,
@@ -100,6 +100,8 @@ tlp_status tlpi_model_check_rows(const tlp_model *m, const char *where,
                                  const char *what);
 tlp_status tlpi_model_check_experts(const tlp_model *m, const char *where,
                                     const char *what);
+tlp_status tlpi_model_check_caps(const tlp_model *m, const char *where,
+                                 const char *what);
 
 tlp_model *tlpi_model_retain(tlp_model *m);
 

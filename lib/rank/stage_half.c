@@ -109,7 +109,8 @@ static tlpi_attn attn_args(const tlpi_pass *p, const tlpi_rank_attn *a)
                     .y = q + nq,
                     .rope = a->rope,
                     .window = a->window,
-                    .scale = p->hp->attention_scale };
+                    .scale = p->hp->attention_scale,
+                    .cap = p->hp->attn_cap };
 
     if (a->row_q) {
         const float *sum = tlpi_row_squares(p, a->row);

@@ -110,6 +110,7 @@ static const struct arch_names {
     { "smollm3", "SmolLM3ForCausalLM", "smollm3" },
     { "qwen2", "Qwen2ForCausalLM", "qwen2" },
     { "qwen3", "Qwen3ForCausalLM", "qwen3" },
+    { "gemma2", "Gemma2ForCausalLM", "gemma2" },
     { "gemma3", "Gemma3ForCausalLM", "gemma3_text" },
     { "olmo2", "Olmo2ForCausalLM", "olmo2" },
     { "olmo3", "Olmo3ForCausalLM", "olmo3" },
@@ -130,8 +131,8 @@ static void add_names(const source *s, json_t *c)
 static void add_windows(const source *s, json_t *c, long n_layer)
 {
     long window = number(s, "attention.sliding_window", 0);
-    long step =
-        number(s, "attention.sliding_window_pattern", is(s, "gemma3") ? 6 : 4);
+    int usual = is(s, "gemma2") ? 2 : is(s, "gemma3") ? 6 : 4;
+    long step = number(s, "attention.sliding_window_pattern", usual);
     const tlpi_gguf_kv *kv = find(s, "attention.sliding_window_pattern");
     json_t *types = json_array();
 
@@ -172,7 +173,8 @@ static json_t *scaling(const source *s)
 static void add_rope(const source *s, json_t *c)
 {
     double theta = real(s, "rope.freq_base", 10000);
-    bool by_type = number(s, "attention.sliding_window", 0) != 0;
+    bool by_type =
+        number(s, "attention.sliding_window", 0) != 0 && !is(s, "gemma2");
     double local = real(s, "rope.freq_base_swa", is(s, "gemma3") ? 1e4 : theta);
     json_t *full = scaling(s);
 
@@ -192,6 +194,13 @@ static void add_rope(const source *s, json_t *c)
                             "sliding_attention", "rope_type", "default",
                             "rope_theta", local)
                 : full);
+}
+
+static void add_cap(const source *s, json_t *c, const char *key)
+{
+    double x = real(s, key, 0);
+
+    set(c, key, x > 0 ? json_real(x) : json_null());
 }
 
 static void write_config(const source *s)
@@ -214,7 +223,9 @@ static void write_config(const source *s)
     add_names(s, c);
     if (head_dim > 0 && !granite)
         set(c, "head_dim", json_integer(head_dim));
-    if (is(s, "gemma3")) {
+    add_cap(s, c, "attn_logit_softcapping");
+    add_cap(s, c, "final_logit_softcapping");
+    if (strncmp(s->arch, "gemma", 5) == 0) {
         set(c, "hidden_activation", json_string("gelu_pytorch_tanh"));
         set(c, "query_pre_attn_scalar", json_integer(head_dim));
     } else {
@@ -333,7 +344,7 @@ static void write_tokenizer_config(const source *s)
 
 static void name_of(const source *s, const char *gguf, char *out, size_t cap)
 {
-    bool post = is(s, "gemma3") || is(s, "olmo2");
+    bool post = strncmp(s->arch, "gemma", 5) == 0 || is(s, "olmo2");
     const char *const names[][2] = {
         { "attn_norm.", "input_layernorm." },
         { "attn_q.", "self_attn.q_proj." },
@@ -395,7 +406,9 @@ static void copy_data(const source *s, const tlpi_tensor *t,
 {
     int64_t cols = t->n_dim == 1 ? 1 : t->ne[0];
     int64_t rows = t->n_dim == 1 ? t->ne[0] : t->ne[1];
-    float less = is(s, "gemma3") && strstr(t->name, "norm.weight") ? 1 : 0;
+    float less =
+        strncmp(s->arch, "gemma", 5) == 0 && strstr(t->name, "norm.weight") ? 1
+                                                                            : 0;
     float *x = malloc((size_t)cols * sizeof *x);
 
     NEED(x);

@@ -457,6 +457,8 @@ double *ref_head(const ref_model *m, double *x, int n)
     ref_rms_norm(m, &m->output_norm, x, n, m->d, x);
     ref_linear(m->output.x ? &m->output : &m->embd, NULL, x, n, m->d, out);
     scale(out, n_logit, 1 / m->logit_scale);
+    for (size_t i = 0; m->logit_cap > 0 && i < n_logit; i++)
+        out[i] = m->logit_cap * tanh(out[i] / m->logit_cap);
     free(x);
     return out;
 }

@@ -41,6 +41,11 @@ static const tiny_form forms[] = {
       .post_norms = true,
       .windows = true },
     { .arch = "mistral3", .query_scale = 0.5f, .query_ctx = 3 },
+    { .arch = "gemma2",
+      .post_norms = true,
+      .windows = true,
+      .attn_cap = 0.75f,
+      .logit_cap = 1.5f },
 };
 
 const tiny_form *tiny_form_of(const tiny_spec *s)
@@ -170,6 +175,11 @@ void tiny_write_meta(gw_file *w, const tiny_spec *s)
     if (s->windows)
         write_flags(w, KEY("attention.sliding_window_pattern"), s->windows);
     write_scaling(w, s);
+    if (form->attn_cap > 0)
+        gw_kv_f32(w, KEY("attn_logit_softcapping"), form->attn_cap);
+    if (form->logit_cap > 0 || s->logit_cap > 0)
+        gw_kv_f32(w, KEY("final_logit_softcapping"),
+                  s->logit_cap > 0 ? s->logit_cap : form->logit_cap);
     if (s->note)
         gw_kv_str(w, s->note, "a note");
     tiny_vocab_write(w, s->n_vocab, s->add_bos);

@@ -22,6 +22,7 @@ typedef struct tiny_form {
     float query_scale; /* factors of queries, over query_ctx positions or those
                           of YaRN; 0: none */
     int query_ctx;
+    float attn_cap, logit_cap; /* soft caps; 0: not written */
 } tiny_form;
 
 /* An architecture that is not listed has the form of llama. */
