@@ -131,6 +131,7 @@ static void add_item(const tlpi_gpu *g, tlpi_gpu_attn *a, const tlpi_attn *from)
     it->n_head_kv = from->n_head_kv;
     it->scale = (float)(from->scale != 0 ? LOG2E * (double)from->scale
                                          : LOG2E / sqrt((double)a->h));
+    it->cap = (float)(LOG2E * (double)from->cap);
     it->window = from->window;
     if (from->rope) {
         it->cos = from->rope->cos;

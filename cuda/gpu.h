@@ -334,6 +334,7 @@ void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
 void tlpi_gpu_sum_squares(tlpi_backend *b, int n_tok, const tlpi_square *item,
                           int n);
 void tlpi_gpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
+void tlpi_gpu_soft_cap(tlpi_backend *b, float *x, size_t n, float cap);
 void tlpi_gpu_zero(tlpi_backend *b, float *y, size_t n);
 
 static __device__ __forceinline__ float tlpi_gate_of(tlpi_gate fn, float x)
@@ -380,6 +381,7 @@ typedef struct tlpi_gpu_heads {
     const float *q_gain;    /* [n_ctx] or NULL, as in tlpi_rope */
     int half;
     bool neox;
+    float cap;  /* of scores, 0: none */
     int window; /* as in tlpi_attn */
     tlpi_row_square q_row, k_row;
 } tlpi_gpu_heads;
@@ -389,6 +391,11 @@ static __device__ __forceinline__ int tlpi_first_seen(const tlpi_gpu_heads &it,
                                                       int pos)
 {
     return it.window && pos >= it.window ? pos + 1 - it.window : 0;
+}
+
+static __device__ __forceinline__ float tlpi_soft_cap(float x, float cap)
+{
+    return cap > 0 ? cap * tanhf(x / cap) : x;
 }
 
 /* Most items of a launch; more items take several launches. */

@@ -170,9 +170,10 @@ Test(cuda_models, exaone4)
     expect_plans("exaone4", 0, 1);
 }
 
-Test(cuda_models, mistral3)
+Test(cuda_models, mistral3_and_gemma2)
 {
     expect_plans("mistral3", 0, 1);
+    expect_plans("gemma2", 0, 1);
 }
 
 Test(cuda_models, types)

@@ -263,8 +263,6 @@ tlp_status tlpi_config_devices(tlpi_session_config *c,
                                "session option devices: backend cpu has none");
     TLP_TRY(tlpi_model_check_experts(model, "session option backend",
                                      "devices do not run"));
-    TLP_TRY(tlpi_model_check_caps(model, "session option backend",
-                                  "devices do not run"));
     TLP_TRY(tlpi_device_load(&c->device, c->backend));
     TLP_TRY(tlpi_device_count(c->device, &n));
     for (size_t i = 0; i < o->n_device; i++)
