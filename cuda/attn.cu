@@ -96,8 +96,9 @@ static __global__ void __launch_bounds__(WARPS * 32)
             norm_row(row, w, head, h, is_q ? it.q_row : it.k_row, tok, eps);
         if (it.cos)
             rotate_row(row, it, pos);
+        float gain = is_q && it.q_gain ? it.q_gain[pos] : 1;
         for (int k = lane; k < h; k += 32)
-            y[at + k] = row[k];
+            y[at + k] = gain * row[k];
     }
     if (!is_q)
         cache_row<KV>(is_k ? it.cache_k : it.cache_v,
@@ -130,10 +131,12 @@ static void add_item(const tlpi_gpu *g, tlpi_gpu_attn *a, const tlpi_attn *from)
     it->n_head_kv = from->n_head_kv;
     it->scale = (float)(from->scale != 0 ? LOG2E * (double)from->scale
                                          : LOG2E / sqrt((double)a->h));
+    it->cap = (float)(LOG2E * (double)from->cap);
     it->window = from->window;
     if (from->rope) {
         it->cos = from->rope->cos;
         it->sin = from->rope->sin;
+        it->q_gain = from->rope->q_gain;
         it->half = from->rope->half;
         it->neox = from->rope->neox;
     }

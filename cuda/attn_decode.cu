@@ -31,7 +31,7 @@ struct part_sums {
 template <int KV, int REP>
 static __device__ __forceinline__ void
 see_position(const tlpi_cached<KV> &k, const tlpi_cached<KV> &v, bool ok,
-             int n_lane, const float (*q)[8], part_sums<REP> &s)
+             int n_lane, float cap, const float (*q)[8], part_sums<REP> &s)
 {
     float key[8], value[8];
 
@@ -43,7 +43,7 @@ see_position(const tlpi_cached<KV> &k, const tlpi_cached<KV> &v, bool ok,
 #pragma unroll
         for (int i = 0; i < 8; i++)
             score = fmaf(q[r][i], key[i], score);
-        score = tlpi_lane_sum(score, n_lane);
+        score = tlpi_soft_cap(tlpi_lane_sum(score, n_lane), cap);
         if (!ok)
             continue;
         float max = fmaxf(s.max[r], score);
@@ -77,8 +77,8 @@ see_part(const tlpi_gpu_attn &a, const tlpi_gpu_heads &it, int seq, int head,
         }
 #pragma unroll
         for (int j = 0; j < AHEAD; j++)
-            see_position<KV, REP>(k[j], v[j], p0 + j * n_group < end, n_lane, q,
-                                  s);
+            see_position<KV, REP>(k[j], v[j], p0 + j * n_group < end, n_lane,
+                                  it.cap, q, s);
     }
 }
 

@@ -80,16 +80,18 @@ static __device__ void score(const float *q, const float *k, int ld, int hp,
 
 /* Four threads for a row turn the scores of keys [first, limit) into weights;
  * returns the factor for earlier sums. */
-static __device__ float weigh(float *s, int first, int limit, float *max,
-                              float *sum)
+static __device__ float weigh(float *s, int first, int limit, float cap,
+                              float *max, float *sum)
 {
     int part = threadIdx.x % 4;
     float *row = s + threadIdx.x / 4 * (KEYS + 1);
     float top = *max, total = 0;
 
     for (int j = part; j < KEYS; j += 4)
-        if (j >= first && j < limit)
+        if (j >= first && j < limit) {
+            row[j] = tlpi_soft_cap(row[j], cap);
             top = fmaxf(top, row[j]);
+        }
     for (int bit = 2; bit > 0; bit /= 2)
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, bit));
     for (int j = part; j < KEYS; j += 4) {
@@ -145,7 +147,7 @@ static __global__ void __launch_bounds__(THREADS)
         __syncthreads();
         score(q, k, ld, a.hp, s);
         __syncthreads();
-        float old = weigh(s, first - key0, limit - key0, &max, &sum);
+        float old = weigh(s, first - key0, limit - key0, u.it->cap, &max, &sum);
         __syncwarp(); /* one warp holds all weights of a row */
 #pragma unroll
         for (int i = 0; i < NI; i++) {

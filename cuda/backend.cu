@@ -206,6 +206,7 @@ static const tlpi_backend_ops *ops()
         o.sum_squares = tlpi_gpu_sum_squares;
         o.add = tlpi_gpu_add;
         o.zero = tlpi_gpu_zero;
+        o.soft_cap = tlpi_gpu_soft_cap;
         o.matmul = tlpi_gpu_matmul;
         o.gate_up = tlpi_gpu_gate_up;
         o.attention = tlpi_gpu_attention;

@@ -274,6 +274,7 @@ struct tlpi_kv {
 
 struct tlpi_rope {
     float *cos, *sin; /* [n_ctx][half] */
+    float *q_gain;    /* [n_ctx] factors of queries; NULL: all are 1 */
     int half;
     bool neox;
 };
@@ -291,7 +292,7 @@ void tlpi_gpu_kv_free(tlpi_backend *b, tlpi_kv *kv);
 uint64_t tlpi_gpu_kv_size(int n_pos, int n_head_kv, int head_dim, int kv_type);
 tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
                                 const double *inv_freq, double gain, int n_rot,
-                                int n_ctx, bool neox);
+                                int n_ctx, bool neox, const float *q_gain);
 void tlpi_gpu_rope_free(tlpi_backend *b, tlpi_rope *r);
 
 /* ==== a step ============================================================= */
@@ -333,6 +334,7 @@ void tlpi_gpu_add_norm(tlpi_backend *b, int n_tok, int cols, const float *x,
 void tlpi_gpu_sum_squares(tlpi_backend *b, int n_tok, const tlpi_square *item,
                           int n);
 void tlpi_gpu_add(tlpi_backend *b, float *y, const float *x, size_t n);
+void tlpi_gpu_soft_cap(tlpi_backend *b, float *x, size_t n, float cap);
 void tlpi_gpu_zero(tlpi_backend *b, float *y, size_t n);
 
 static __device__ __forceinline__ float tlpi_gate_of(tlpi_gate fn, float x)
@@ -376,8 +378,10 @@ typedef struct tlpi_gpu_heads {
     int first_q, first_kv;  /* number of heads of the items before */
     float scale;            /* of queries: scores are base 2 logarithms */
     const float *cos, *sin; /* [n_ctx][half]; NULL: no rotation */
+    const float *q_gain;    /* [n_ctx] or NULL, as in tlpi_rope */
     int half;
     bool neox;
+    float cap;  /* of scores, 0: none */
     int window; /* as in tlpi_attn */
     tlpi_row_square q_row, k_row;
 } tlpi_gpu_heads;
@@ -387,6 +391,11 @@ static __device__ __forceinline__ int tlpi_first_seen(const tlpi_gpu_heads &it,
                                                       int pos)
 {
     return it.window && pos >= it.window ? pos + 1 - it.window : 0;
+}
+
+static __device__ __forceinline__ float tlpi_soft_cap(float x, float cap)
+{
+    return cap > 0 ? cap * tanhf(x / cap) : x;
 }
 
 /* Most items of a launch; more items take several launches. */

@@ -4,6 +4,7 @@
 #include "gpu.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ==== pages ============================================================== */
 
@@ -151,7 +152,7 @@ void tlpi_gpu_kv_free(tlpi_backend *b, tlpi_kv *kv)
 
 tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
                                 const double *inv_freq, double gain, int n_rot,
-                                int n_ctx, bool neox)
+                                int n_ctx, bool neox, const float *q_gain)
 {
     tlpi_gpu *g = tlpi_gpu_of(b);
 
@@ -162,7 +163,8 @@ tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
                              "number and at least 1 expected",
                              n_rot, n_ctx);
     size_t half = (size_t)n_rot / 2, n = (size_t)n_ctx * half;
-    size_t bytes = 2 * n * sizeof(float);
+    size_t n_gain = q_gain ? (size_t)n_ctx : 0;
+    size_t bytes = (2 * n + n_gain) * sizeof(float);
     tlpi_rope *r = (tlpi_rope *)tlpi_gpu_alloc(b->env, sizeof *r);
     float *host = (float *)tlpi_gpu_alloc(b->env, bytes);
     tlp_status st = TLP_OK;
@@ -177,9 +179,12 @@ tlp_status tlpi_gpu_rope_create(tlpi_backend *b, tlpi_rope **out,
         host[i] = (float)(gain * cos(angle));
         host[n + i] = (float)(gain * sin(angle));
     }
+    if (q_gain)
+        memcpy(host + 2 * n, q_gain, n_gain * sizeof(float));
     TLP_TRY(tlpi_gpu_status(cudaMalloc(&r->cos, bytes ? bytes : 16),
                             "rotation angles"));
     r->sin = r->cos + n;
+    r->q_gain = q_gain ? r->sin + n : NULL;
     TLP_TRY(tlpi_gpu_upload(g, r->cos, host, bytes, "rotation angles"));
     *out = r;
     r = NULL;

@@ -226,6 +226,21 @@ void tlpi_gpu_zero(tlpi_backend *b, float *y, size_t n)
                  y, n);
 }
 
+static __global__ void soft_cap(float *x, size_t n, float cap)
+{
+    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+
+    if (i < n)
+        x[i] = tlpi_soft_cap(x[i], cap);
+}
+
+void tlpi_gpu_soft_cap(tlpi_backend *b, float *x, size_t n, float cap)
+{
+    tlpi_gpu_run(tlpi_gpu_of(b), "soft cap", soft_cap,
+                 dim3((unsigned)tlpi_ceil_div((int64_t)n, 256)), dim3(256), 0,
+                 x, n, cap);
+}
+
 /* ==== loading ============================================================ */
 
 void tlpi_gpu_load_rows(tlpi_gpu *g)
@@ -238,5 +253,6 @@ void tlpi_gpu_load_rows(tlpi_gpu *g)
     tlpi_gpu_load(g, add_norm);
     tlpi_gpu_load(g, sum_squares);
     tlpi_gpu_load(g, add);
+    tlpi_gpu_load(g, soft_cap);
     tlpi_gpu_load(g, zero);
 }

@@ -6,7 +6,9 @@
 
 Each NAME.json is a small tokenizer.json with the normalizer, the pre-tokenizer,
 the decoder and the post-processor of a family of models.  Byte-level
-vocabularies are trained here on the text below.  The vocabulary in
+vocabularies are trained here on the text below, some of them without its
+pre-tokenizer (ANYWHERE): their tokens reach over the ends of words, so that ids
+change wherever a text is cut elsewhere.  The vocabulary in
 SentencePiece's style has a score for each token, and its merges are all pairs
 of tokens that make a token, in the order of scores: so does transformers
 convert SentencePiece's files.
@@ -42,6 +44,23 @@ Ein Käfer läuft über die Straße. L'été dernier, la forêt était déjà ve
 PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS"
            r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
+# The pattern of GPT-4o, which Mistral's differs from in {suffix} and {digits}:
+# words begin with capitals, or end in small letters.
+CAPITAL = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+SMALL = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+CASED = "|".join([
+    r"[^\r\n\p{L}\p{N}]?" + CAPITAL + "*" + SMALL + "+SUFFIX",
+    r"[^\r\n\p{L}\p{N}]?" + CAPITAL + "+" + SMALL + "*SUFFIX",
+    r"DIGITS", r" ?[^\s\p{L}\p{N}]+[\r\n/]*", r"\s*[\r\n]+", r"\s+(?!\S)",
+    r"\s+"])
+SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+
+ANYWHERE = """camelCase HTTPServer iPhone McDonald's USA'S they'LL NaNs ABCdEF
+x1y22 a/b//c\n/d ://\n\n !=\n (A)b [C]d _Ee -Ff 123 4567 89'd Élan ÀÉÎõü ΑΒΓδε
+ДЖзи ǅungla ǅǅ ʰaʰB ªº 文Abc日bC 本D e\u0301E\u0301e नमस्ते हिन्दी สวัสดี مرحبا
+the end. The End! THE END? don't DON'T\r\nit's \t\tx  y   Z    w
+""" * 2
+
 TEXTS = [
     "",
     " ",
@@ -71,20 +90,36 @@ TEXTS = [
     "!!!???...",
     "'''\"\"\"",
     "\u0000nul\u0001soh\u007f",
+    "camelCase HTTPServer iPhone McDonald's USA'S they'LL NaNs ABCdEF",
+    "Élan ÀÉÎõü ΑΒΓδε ДЖзи ǅungla ǅǅ ʰaʰB ªº",
+    "文Abc日bC 本D 日本語ABC",
+    "e\u0301E\u0301e \u0301\u0301x X\u0301\u0301 \u0301",
+    "नमस्ते हिन्दी สวัสดี مرحبا",
+    "a/b//c\n/d ://\n\n !=\n/ /\r\n/x",
+    "(A)b [C]d _Ee -Ff \tG\u00a0H\u3000I 1A2b'S3't",
+    "a'sb A'Sb 'tis 'Twas I'd've y'all'd '' 's",
+    "$5 + 6 = €11 <a> `b` ^c ~d |e ¬f ©g",
+    "Ⅷ ² ½ ٣٤٥ ৪ 12½34",
+    "don't DON'T\r\nit's \t\tx  y   Z    w\n\n  \n",
 ]
 
 
-def byte_level(pre, ignore_merges=False, normalizer=None, bos=None):
+def byte_level(pre, ignore_merges=False, normalizer=None, bos=None,
+               anywhere=False):
     t = Tokenizer(models.BPE(ignore_merges=ignore_merges))
-    t.pre_tokenizer = pre
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(
+        add_prefix_space=False, use_regex=False) if anywhere else pre
     if normalizer:
         t.normalizer = normalizer
     t.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    t.train_from_iterator([TRAIN] * 3, trainers.BpeTrainer(
-        vocab_size=SIZE - 1, min_frequency=1, show_progress=False,
+    text = ANYWHERE + TRAIN if anywhere else TRAIN
+    t.train_from_iterator([text] * 3, trainers.BpeTrainer(
+        vocab_size=(620 if anywhere else SIZE) - 1,
+        max_token_length=6 if anywhere else None, min_frequency=1, show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         special_tokens=special))
+    t.pre_tokenizer = pre
     t.add_tokens([AddedToken("<tag>", special=False, normalized=False)])
     if bos:
         t.post_processor = processors.Sequence([
@@ -95,11 +130,21 @@ def byte_level(pre, ignore_merges=False, normalizer=None, bos=None):
     return t
 
 
-def split(digits):
-    return pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PATTERN.replace("DIGITS", digits)),
-                             behavior="isolated", invert=False),
+def isolated(*patterns, digits=False):
+    steps = [pre_tokenizers.Split(Regex(p), behavior="isolated", invert=False)
+             for p in patterns]
+    if digits:
+        steps.append(pre_tokenizers.Digits(individual_digits=True))
+    return pre_tokenizers.Sequence(steps + [
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+def split(digits):
+    return isolated(PATTERN.replace("DIGITS", digits))
+
+
+def cased(suffix, digits):
+    return isolated(CASED.replace("SUFFIX", suffix).replace("DIGITS", digits))
 
 
 def digits_and_bytes():
@@ -170,6 +215,16 @@ TOKENIZERS = {
                                     bos="<|endoftext|>"),
     "dbrx": lambda: byte_level(split(r"\p{N}{1,3}")),
     "qwen2": lambda: byte_level(split(r"\p{N}"), normalizer=normalizers.NFC()),
+    "tekken": lambda: byte_level(cased("", r"\p{N}"), ignore_merges=True,
+                                 bos="<|endoftext|>", anywhere=True),
+    "gpt-4o": lambda: byte_level(cased(SUFFIX, r"\p{N}{1,3}"), anywhere=True),
+    "glm4": lambda: byte_level(split(r"\p{N}{1,3}"), anywhere=True),
+    "deepseek-coder": lambda: byte_level(
+        isolated("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+",
+                 "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", digits=True),
+        anywhere=True),
+    "exaone4": lambda: byte_level(
+        pre_tokenizers.ByteLevel(add_prefix_space=False), anywhere=True),
     "llama-2": lambda: sentence_piece(blanks(True), None, True),
     "gemma": lambda: sentence_piece(
         blanks(False), pre_tokenizers.Split(" ", "merged_with_previous"),

@@ -66,12 +66,18 @@ ARCHS = {
                     rope_parameters={
                         "sliding_attention": THETA,
                         "full_attention": dict(THETA, rope_theta=1e6)})),
+    "gemma2": (transformers.Gemma2Config, transformers.Gemma2ForCausalLM,
+               dict(head_dim=HEAD_DIM, query_pre_attn_scalar=HEAD_DIM,
+                    sliding_window=WINDOW, attn_logit_softcapping=0.75,
+                    final_logit_softcapping=1.5)),
     "phi3": (transformers.Phi3Config, transformers.Phi3ForCausalLM, {}),
     "glm4": (transformers.Glm4Config, transformers.Glm4ForCausalLM,
              dict(head_dim=HEAD_DIM, attention_bias=True)),
     "exaone4": (transformers.Exaone4Config, transformers.Exaone4ForCausalLM,
                 dict(head_dim=HEAD_DIM, sliding_window=None,
                      layer_types=["full_attention"] * LAYERS)),
+    "mistral3": (transformers.Ministral3Config,
+                 transformers.Ministral3ForCausalLM, dict(head_dim=HEAD_DIM)),
     "mistral": (transformers.MistralConfig, transformers.MistralForCausalLM,
                 dict(head_dim=HEAD_DIM, sliding_window=WINDOW)),
     "olmo2": (transformers.Olmo2Config, transformers.Olmo2ForCausalLM, {}),
@@ -119,6 +125,17 @@ CASES = [
     ("exaone4-F32-freqs-tied", "0 1 2 3 4"),
     ("exaone4-F32-window", "0 1 2 3 4"),
     ("exaone4-F32-window", "0 par:1,2 par:3,4"),
+    ("mistral3-F32", "0 1 2 3 4"),
+    ("mistral3-F32", "0 lp:1,2 3 4"),
+    ("mistral3-F32", "asym:0,1 2 asym:3,4"),
+    ("mistral3-F32-yarnlog-beyond", "0 1 2 3 4"),
+    ("mistral3-F32-yarnlog-beyond", "0 par:1,2 par:3,4"),
+    ("gemma2-F32", "0 1 2 3 4"),
+    ("gemma2-F32", "0 lp:1,2 3 4"),
+    ("gemma2-F32", "0 par:1,2 par:3,4"),
+    ("gemma2-F32", "asym:0,1 2 asym:3,4"),
+    ("gemma2-F32-tied", "0 1 2 3 4"),
+    ("gemma3-F32-capped", "0 1 2 3 4"),
     ("granite-F32", "0 1 2 3 4"),
     ("granite-F32", "0 lp:1,2 3 4"),
     ("granite-F32", "0 par:1,2 par:3,4"),
@@ -206,12 +223,15 @@ def scaling(name):
     theta = dict(THETA) if part == 1 else dict(THETA,
                                                partial_rotary_factor=part)
     old = 8 if "-long" in name or "-beyond" in name else 64
+    if name.startswith("mistral3"):  # queries grow with their positions
+        theta |= dict(llama_4_scaling_beta=0.5,
+                      original_max_position_embeddings=3)
     if "-yarn" in name:
         log = dict(mscale=1.0, mscale_all_dim=1.0) if "-yarnlog" in name else {}
         if name.startswith("gpt_oss"):
             log = dict(truncate=False)
-        return dict(theta, rope_type="yarn", factor=4.0,
-                    original_max_position_embeddings=old) | log
+        return dict(theta, rope_type="yarn", factor=4.0) | log | dict(
+            original_max_position_embeddings=old)
     if "-long" in name or "-short" in name:
         return dict(theta, rope_type="longrope", attention_factor=1.25,
                     original_max_position_embeddings=old,
@@ -292,6 +312,11 @@ def gemma3_weights(tied):
                 ("post_feedforward_layernorm", D, "post_ffw_norm")]:
             w[f"{to}{name}.weight"] = norm(f"{of}{gguf}.weight", n)
     return {k: v - 1 if v.dim() == 1 else v for k, v in w.items()}
+
+
+def gemma2_weights(tied):
+    return {k: v for k, v in gemma3_weights(tied).items()
+            if "q_norm" not in k and "k_norm" not in k}
 
 
 def olmo2_weights(tied):
@@ -463,9 +488,11 @@ def open_model(name):
                                         full_attention=scaling(name))
     if name.endswith("-raw"):
         extra["norm_topk_prob"] = False
+    if name.endswith("-capped"):
+        extra = dict(extra, final_logit_softcapping=1.5)
     config = config_type(**SIZES, **extra, tie_word_embeddings=tied)
     model = model_type(config).eval()
-    make = {"gemma3": gemma3_weights, "olmo2": olmo2_weights,
+    make = {"gemma3": gemma3_weights, "gemma2": gemma2_weights, "olmo2": olmo2_weights,
             "phi3": phi3_weights, "glm4": glm4_weights,
             "exaone4": exaone4_weights, "mixtral": mixtral_weights,
             "qwen3moe": qwen3moe_weights, "gpt_oss": gpt_oss_weights}
@@ -489,6 +516,7 @@ class Stages:
         self.embedding = getattr(c, "embedding_multiplier", 1.0)
         self.residual = getattr(c, "residual_multiplier", 1.0)
         self.logits = getattr(c, "logits_scaling", 1.0)
+        self.cap = getattr(c, "final_logit_softcapping", None)
         self.mask = torch.full((1, 1, N_TOKEN, N_TOKEN),
                                float("-inf")).triu(1)
         if getattr(c, "sliding_window", None) and not getattr(
@@ -499,7 +527,8 @@ class Stages:
         layer = self.m.layers[i]
         y = layer.self_attn(hidden_states=layer.input_layernorm(x),
                             position_embeddings=self.angles,
-                            attention_mask=self.mask)
+                            attention_mask=self.mask,
+                            position_ids=torch.arange(N_TOKEN)[None])
         return y[0] * self.residual
 
     def ffn(self, i, y):
@@ -528,7 +557,8 @@ class Stages:
         for text in stages.split():
             mode, _, layers = text.rpartition(":")
             x = self.stage(mode or "lp", [int(l) for l in layers.split(",")], x)
-        return self.head(self.m.norm(x)) / self.logits
+        y, cap = self.head(self.m.norm(x)) / self.logits, self.cap
+        return torch.tanh(y / cap) * cap if cap else y
 
 
 class Gemma3Stages(Stages):
@@ -557,6 +587,20 @@ class Gemma3Stages(Stages):
         layer = self.m.layers[i]
         return layer.post_feedforward_layernorm(
             layer.mlp(layer.pre_feedforward_layernorm(y)))
+
+
+class Gemma2Stages(Gemma3Stages):
+    """One kind of angles."""
+
+    def begin(self, ids):
+        x = self.m.embed_tokens(ids)  # scales them
+        angles = self.m.rotary_emb(x, torch.arange(N_TOKEN)[None])
+        near = self.mask.clone()
+        near[:, :, far()] = float("-inf")
+        self.kind = self.m.config.layer_types
+        self.types = {"full_attention": (angles, self.mask),
+                      "sliding_attention": (angles, near)}
+        return x
 
 
 class Olmo2Stages(Stages):
@@ -620,7 +664,8 @@ class Olmo3Stages(Olmo2Stages):
 
 
 def stages_of(model):
-    kinds = {"Gemma3ForCausalLM": Gemma3Stages, "Olmo2ForCausalLM": Olmo2Stages,
+    kinds = {"Gemma2ForCausalLM": Gemma2Stages,
+             "Gemma3ForCausalLM": Gemma3Stages, "Olmo2ForCausalLM": Olmo2Stages,
              "Olmo3ForCausalLM": Olmo3Stages, "Glm4ForCausalLM": Glm4Stages,
              "Exaone4ForCausalLM": Exaone4Stages,
              "GptOssForCausalLM": GptOssStages}

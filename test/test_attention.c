@@ -106,7 +106,7 @@ static attn_fixture *fixture_open(attn_shape s, int isa, int n_thread,
     for (int i = 0; i < s.n_rot / 2; i++)
         inv_freq[i] = pow(THETA, -2.0 * i / s.n_rot);
     cr_assert_eq(tlpi_cpu_rope_create(&w->c.base, &w->rope, inv_freq, 1,
-                                      s.n_rot, n_ctx, s.neox),
+                                      s.n_rot, n_ctx, s.neox, NULL),
                  TLP_OK);
     w->layout = page_layout_make(n_seq, n_ctx);
     cr_assert_eq(tlpi_cpu_pages_create(&w->c.base, &w->pages, &w->layout),

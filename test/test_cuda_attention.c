@@ -48,7 +48,8 @@ static side side_open(tlpi_backend *b, const heads *s)
         w[i] = 0.5f + (float)(i % 7) / 4;
     for (int i = 0; i < N_CTX; i++)
         square[i] = 100 + (float)(i % 5) * 50;
-    CHECK_OK(b->ops->rope_create(b, &x.rope, inv, 1, s->n_rot, N_CTX, s->neox));
+    CHECK_OK(b->ops->rope_create(b, &x.rope, inv, 1, s->n_rot, N_CTX, s->neox,
+                                 NULL));
     x.layout = page_layout_make(N_SEQ, N_CTX);
     CHECK_OK(b->ops->pages_create(b, &x.pages, &x.layout));
     for (int i = 0; i < N_ITEM; i++)

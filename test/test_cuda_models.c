@@ -170,6 +170,12 @@ Test(cuda_models, exaone4)
     expect_plans("exaone4", 0, 1);
 }
 
+Test(cuda_models, mistral3_and_gemma2)
+{
+    expect_plans("mistral3", 0, 1);
+    expect_plans("gemma2", 0, 1);
+}
+
 Test(cuda_models, types)
 {
     static const tlpi_dtype types[] = { TLPI_F32,    TLPI_BF16,   TLPI_Q8_0,

@@ -98,8 +98,12 @@ static const hf_bad config_edits[] = {
            "logits_scaling: 0, a number above 0 expected"),
     CONFIG("gemma3", "query_pre_attn_scalar", "256", TLP_ENOTSUP,
            "query_pre_attn_scalar: 256, 16 expected"),
-    CONFIG("gemma3", "final_logit_softcapping", "30.0", TLP_ENOTSUP,
-           "final_logit_softcapping: 30.0, not supported"),
+    CONFIG("gemma3", "attn_logit_softcapping", "50.0", TLP_ENOTSUP,
+           "attn_logit_softcapping: 50.0, not supported"),
+    CONFIG("gemma3", "final_logit_softcapping", "-30.0", TLP_ENOTSUP,
+           "final_logit_softcapping: -30.0, a number above 0 expected"),
+    CONFIG("gemma2", "final_logit_softcapping", "null", TLP_ENOTSUP,
+           "final_logit_softcapping: null, a number above 0 expected"),
 };
 
 Test(folder_bad, config)

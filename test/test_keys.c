@@ -79,11 +79,22 @@ static void begin(gw_file *w, const char *arch)
         { "expert_feed_forward_length", 'u', 32, NULL },
     };
 
+    static const one_key of_caps[] = {
+        { "attention.sliding_window", 'u', 8, NULL },
+        { "attn_logit_softcapping", 'f', 50, NULL },
+        { "final_logit_softcapping", 'f', 30, NULL },
+    };
+
     gw_init(w);
     gw_kv_str(w, "general.architecture", arch);
     for (size_t i = 0; i < TLPI_COUNT(usual); i++) {
         snprintf(key, sizeof key, "%s.%s", arch, usual[i].key);
         put_key(w, key, &usual[i]);
+    }
+    for (size_t i = 0; strcmp(arch, "gemma2") == 0 && i < TLPI_COUNT(of_caps);
+         i++) {
+        snprintf(key, sizeof key, "%s.%s", arch, of_caps[i].key);
+        put_key(w, key, &of_caps[i]);
     }
     for (size_t i = 0; has_experts(arch) && i < TLPI_COUNT(of_experts); i++) {
         snprintf(key, sizeof key, "%s.%s", arch, of_experts[i].key);
@@ -162,6 +173,14 @@ static bool is_of_windows(const tlpi_arch_info *arch, const one_key *k)
 static bool reads(const tlpi_arch_info *arch, const one_key *k)
 {
     if (is_of_windows(arch, k))
+        return true;
+    if (arch->caps && strcmp(k->key, "%.final_logit_softcapping") == 0)
+        return true;
+    if (arch->caps == TLPI_CAPS_ALWAYS &&
+        strcmp(k->key, "%.attn_logit_softcapping") == 0)
+        return true;
+    if (arch->query_scale &&
+        strcmp(k->key, "%.attention.temperature_scale") == 0)
         return true;
     if (arch->experts == TLPI_EXPERTS_MAYBE)
         return strcmp(k->key, "%.expert_count") == 0 && k->number != 0;

@@ -171,9 +171,10 @@ static void check_buffers(tlp_plan *plan, const char *what)
  * backend lays out in its own way. */
 Test(memory, as_built)
 {
-    static const char *const archs[] = { "llama",   "qwen2",    "qwen3",
-                                         "granite", "smollm3",  "phi3",
-                                         "olmo2",   "qwen3moe", "gpt-oss" };
+    static const char *const archs[] = { "llama",    "qwen2",    "qwen3",
+                                         "granite",  "smollm3",  "phi3",
+                                         "olmo2",    "qwen3moe", "gpt-oss",
+                                         "mistral3", "gemma2" };
     static const char *const plans[] = { "serial",
                                          "lp:1-2",
                                          "par:0-1,2-4",

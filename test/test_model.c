@@ -91,6 +91,8 @@ Test(model, architectures_differ_in_rope_biases_and_norms)
         { "exaone4", true, false, true, true, false, true, 0x17, 0x17 },
         { "qwen3moe", true, false, false, true, false, false, 0x1f, 0 },
         { "gpt-oss", true, true, false, false, false, false, 0x1f, 0x15 },
+        { "mistral3", false, false, false, false, false, false, 0x1f, 0 },
+        { "gemma2", true, false, false, false, false, true, 0x1f, 0x15 },
     };
 
     for (int a = 0; a < TLPI_N_ARCH; a++) {

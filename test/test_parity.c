@@ -58,10 +58,10 @@ static const plan_case main_plans[] = {
     { "asym:0-2", "asym:0,1,2" },
 };
 
-static const char *const archs[] = { "llama",   "qwen2",    "qwen3",
-                                     "granite", "smollm3",  "gemma3",
-                                     "olmo2",   "phi3",     "glm4",
-                                     "exaone4", "qwen3moe", "gpt-oss" };
+static const char *const archs[] = {
+    "llama", "qwen2", "qwen3",   "granite",  "smollm3", "gemma3",   "olmo2",
+    "phi3",  "glm4",  "exaone4", "qwen3moe", "gpt-oss", "mistral3", "gemma2"
+};
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -248,6 +248,16 @@ Test(parity, exaone4)
     all_plans("exaone4");
 }
 
+Test(parity, gemma2)
+{
+    all_plans("gemma2");
+}
+
+Test(parity, mistral3)
+{
+    all_plans("mistral3");
+}
+
 /* Every plan must differ from every other: else the table above proves less
  * than it seems to. */
 Test(parity, plans_differ)
@@ -365,6 +375,21 @@ Test(parity, rope_variants)
     main_plans_on(&s, "longrope beyond the original context", 3);
     s.scale_ctx = REF_N_CTX;
     main_plans_on(&s, "longrope in the original context", 3);
+    s.arch = "mistral3";
+    s.long_gain = 0;
+    s.yarn = 4;
+    s.yarn_log = 1;
+    s.scale_ctx = 8;
+    main_plans_on(&s, "YaRN beside factors of queries", 3);
+}
+
+Test(parity, capped_logits)
+{
+    tiny_spec s = three_layers(TLPI_F16);
+
+    s.arch = "gemma3";
+    s.logit_cap = 2;
+    main_plans_on(&s, "gemma3 with a cap of logits", 3);
 }
 
 Test(parity, windows_in_every_layer)

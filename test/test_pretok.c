@@ -83,6 +83,71 @@ Test(pretok, scripts)
                  "\xf0\x9f\x98\x80\xf0\x9f\x98\x80!");
 }
 
+/* Letters without case and marks end a run of capitals and begin a small
+ * one. */
+Test(pretok, capitals)
+{
+    expect_words("tekken", "helloWorld HTTPServer iPhone",
+                 "hello|World| HTTPServer| i|Phone");
+    expect_words("tekken", "ABC ABcdEF x", "ABC| ABcd|EF| x");
+    expect_words("tekken", "it's IT'S 123", "it|'s| IT|'S| |1|2|3");
+    expect_words("gpt-4o", "it's IT'S 1234", "it's| IT'S| |123|4");
+    expect_words("gpt-4o", "aB's'll A'sb", "a|B's|'ll| A's|b");
+    expect_words("gpt-4o", "文ABc日bC", "文ABc日b|C");
+    expect_words("tekken",
+                 "ΑΒγΔ Éa aÉ \xc7\x85\xc7\x85 \xca\xb0"
+                 "A",
+                 "ΑΒγ|Δ| Éa| a|É| \xc7\x85\xc7\x85| \xca\xb0|A");
+    expect_words("tekken", "ÉÉe ́x ́", "ÉÉe| ́x| ́");
+    expect_words("tekken", "a/b//\n/c !/\r\n", "a|/b|//\n/|c| !/\r\n");
+    expect_words("gpt-4o", "x \n \n  y", "x| \n \n| | y");
+    expect_words("llama3", "helloWorld a//\n/", "helloWorld| a|//\n|/");
+}
+
+Test(pretok, steps_of_deepseek_coder)
+{
+    expect_words("deepseek-coder", "a  b\n\nC 12 (x)",
+                 "a| | b|\n|\n|C| |1|2| (|x|)");
+    expect_words("deepseek-coder", "日本語abc 文 +=! $x",
+                 "日本語|abc| |文| +=|!| $|x");
+    expect_words("deepseek-coder", "é ꀨ नमस्ते", "e|́| ꀨ| |नमस|्|त|े");
+}
+
+Test(pretok, names_of_equal_steps)
+{
+    static const char *const pairs[][2] = {
+        { "glm4", "dbrx" },      { "chatglm-bpe", "dbrx" },
+        { "smaug-bpe", "dbrx" }, { "falcon3", "llama-bpe" },
+        { "pixtral", "llama3" }, { "midm-2.0", "llama3" },
+        { "exaone4", "gpt-2" },  { "exaone", "smollm" },
+        { "trillion", "gpt-2" }, { "mellum", "gpt-2" },
+        { "a.x-4.0", "gpt-2" },  { "minerva-7b", "smollm" },
+        { "megrez", "qwen2" },
+    };
+    static const char text[] = "It's IT'S 1234  a\n\n !b.\n";
+
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        char want[512] = "";
+        tlpi_env env;
+        tlpi_pretok *p = NULL;
+        tlpi_pretok_rules a, b;
+
+        CHECK_OK(tlpi_env_init(&env, NULL, NULL, NULL));
+        CHECK_OK(tlpi_pretok_create(
+            &p, &env, "file", (tlpi_str){ pairs[i][0], strlen(pairs[i][0]) },
+            &a));
+        tlpi_pretok_free(p);
+        CHECK_OK(tlpi_pretok_create(
+            &p, &env, "file", (tlpi_str){ pairs[i][1], strlen(pairs[i][1]) },
+            &b));
+        CHECK_OK(tlpi_pretok_split(p, text, strlen(text), add_word, want));
+        tlpi_pretok_free(p);
+        expect_words(pairs[i][0], text, want);
+        cr_assert(a.add_bos == b.add_bos && a.ignore_merges == b.ignore_merges,
+                  "%s, %s", pairs[i][0], pairs[i][1]);
+    }
+}
+
 Test(pretok, bytes_that_are_not_utf8_stand_alone)
 {
     expect_words("gpt-2",
@@ -101,10 +166,10 @@ Test(pretok, unknown_is_named)
 
     CHECK_OK(tlpi_env_init(&env, NULL, NULL, NULL));
     CHECK_FAILS(TLP_ENOTSUP,
-                tlpi_pretok_create(&p, &env, "f.gguf",
-                                   (tlpi_str){ "tekken", 6 }, &rules));
+                tlpi_pretok_create(&p, &env, "f.gguf", (tlpi_str){ "teken", 5 },
+                                   &rules));
     cr_assert(strstr(tlp_last_error(), "f.gguf") &&
-                  strstr(tlp_last_error(), "tekken"),
+                  strstr(tlp_last_error(), "\"teken\""),
               "%s", tlp_last_error());
 }
 
@@ -137,31 +202,21 @@ static void expect_cut(const char *pre, const char *text, size_t n)
 /* PCRE2's limits fail a split: no pattern may meet them, on any text. */
 Test(pretok, long_runs_meet_no_limit, .timeout = 300)
 {
-    static const char *const sets[] = { "gpt-2", "smollm", "llama-bpe", "qwen2",
-                                        "default" };
-    static const char *const units[] = { " ",
-                                         "\n",
-                                         "\r\n",
-                                         " \n",
-                                         "\t\n \r",
-                                         "a",
-                                         "1",
-                                         "!",
-                                         "'",
-                                         "'s",
-                                         " a",
-                                         " 1",
-                                         " !",
-                                         "!\n",
-                                         "\xc2\xa0",
-                                         "\xe3\x80\x80\n",
-                                         "e\xcc\x81",
-                                         "\xcc\x81",
-                                         "\xf0\x9f\x98\x80",
-                                         "$1,",
-                                         "'\n ",
-                                         "1a!",
-                                         "\xff" };
+    static const char *const sets[] = { "gpt-2",   "smollm",        "llama-bpe",
+                                        "qwen2",   "tekken",        "gpt-4o",
+                                        "default", "deepseek-coder" };
+    static const char *const units[] = {
+        " ",         "\n",       "\r\n",
+        " \n",       "\t\n \r",  "a",
+        "A",         "AB文",     "文",
+        "aB's",      "//\n",     "1",
+        "!",         "'",        "'s",
+        " a",        " 1",       " !",
+        "!\n",       "\xc2\xa0", "\xe3\x80\x80\n",
+        "e\xcc\x81", "\xcc\x81", "\xf0\x9f\x98\x80",
+        "$1,",       "'\n ",     "1a!",
+        "\xff"
+    };
     /* what a run of blanks ends with decides where its match goes back to */
     static const char *const ends[] = { "", "x", "1", "\n", " !" };
     static char text[LONG_TEXT + 64];

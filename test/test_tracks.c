@@ -41,10 +41,10 @@ static const track_case cases[] = {
 
 static const int rank_counts[] = { 1, 2, 3, 4, 6 };
 
-static const char *const archs[] = { "llama",   "qwen2",    "qwen3",
-                                     "granite", "smollm3",  "gemma3",
-                                     "olmo2",   "phi3",     "glm4",
-                                     "exaone4", "qwen3moe", "gpt-oss" };
+static const char *const archs[] = {
+    "llama", "qwen2", "qwen3",   "granite",  "smollm3", "gemma3",   "olmo2",
+    "phi3",  "glm4",  "exaone4", "qwen3moe", "gpt-oss", "mistral3", "gemma2"
+};
 
 /* ==== equations ========================================================== */
 

@@ -85,6 +85,13 @@ Test(train_stage, gradients_of_olmo2)
     check_plans("olmo2", ADJUSTED);
 }
 
+/* Queries grow with their positions. */
+Test(train_stage, gradients_of_mistral3)
+{
+    check_plans("mistral3", PLAIN);
+    check_plans("mistral3", ADJUSTED);
+}
+
 /* Their equations are those of gemma3 and olmo2, with parts of others. */
 Test(train_stage, gradients_of_glm4_and_exaone4)
 {

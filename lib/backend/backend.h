@@ -126,6 +126,7 @@ typedef struct tlpi_attn {
     int window;            /* the latest positions that a token sees, its own
                               among them; 0: all */
     float scale;           /* of q k; 0: 1/sqrt(h) */
+    float cap;             /* scores s become cap tanh(s / cap); 0: no cap */
     tlpi_row_square q_row, k_row;
     const float *sink; /* [n_head] a score more of each head, without a value
                           and not times `scale`; or NULL */
@@ -216,10 +217,11 @@ typedef struct tlpi_backend_ops {
     void (*kv_free)(tlpi_backend *b, tlpi_kv *kv);
 
     /* Angles pos * inv_freq[i], i < n_rot/2, for pos < n_ctx; gain is a factor
-     * of what is rotated. */
+     * of what is rotated, and q_gain [n_ctx] or NULL holds factors of whole
+     * queries by their positions. */
     tlp_status (*rope_create)(tlpi_backend *b, tlpi_rope **out,
                               const double *inv_freq, double gain, int n_rot,
-                              int n_ctx, bool neox);
+                              int n_ctx, bool neox, const float *q_gain);
     void (*rope_free)(tlpi_backend *b, tlpi_rope *r);
 
     /* For steps of at most max_tok tokens of the backend's options. */
@@ -267,6 +269,8 @@ typedef struct tlpi_backend_ops {
     void (*matmul)(tlpi_backend *b, int n_tok, const tlpi_matmul *item, int n);
     void (*gate_up)(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
                     int n);
+    /* x = cap tanh(x / cap) over n floats */
+    void (*soft_cap)(tlpi_backend *b, float *x, size_t n, float cap);
     /* Items with one y are added in their order. */
     void (*sum_squares)(tlpi_backend *b, int n_tok, const tlpi_square *item,
                         int n);

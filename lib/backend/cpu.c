@@ -161,6 +161,7 @@ static const tlpi_backend_ops cpu_ops = {
     .route = tlpi_cpu_route,
     .matmul = tlpi_cpu_matmul,
     .gate_up = tlpi_cpu_gate_up,
+    .soft_cap = tlpi_cpu_soft_cap,
     .sum_squares = tlpi_cpu_sum_squares,
     .attention = tlpi_cpu_attention,
     .log_sum_exp = tlpi_cpu_log_sum_exp,

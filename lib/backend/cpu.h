@@ -95,7 +95,8 @@ void tlpi_cpu_kv_free(tlpi_backend *b, tlpi_kv *kv);
 uint64_t tlpi_cpu_kv_size(int n_pos, int n_head_kv, int head_dim, int kv_type);
 tlp_status tlpi_cpu_rope_create(tlpi_backend *b, tlpi_rope **out,
                                 const double *inv_freq, double gain, int n_rot,
-                                int n_ctx, bool neox);
+                                int n_ctx, bool neox, const float *q_gain);
+void tlpi_cpu_soft_cap(tlpi_backend *b, float *x, size_t n, float cap);
 void tlpi_cpu_rope_free(tlpi_backend *b, tlpi_rope *r);
 void tlpi_cpu_gather(tlpi_backend *b, const float *x, const int32_t *rows,
                      int n, int cols, float *y);

@@ -80,10 +80,11 @@ static void prepare(const attn_job *j, int t0, int t1)
         size_t n_q = (size_t)a->n_head * h, n_kv = (size_t)a->n_head_kv * h;
         for (int t = t0; t < t1; t++) {
             int pos = j->step->pos[t], seq = j->step->seq[t];
-            float *k = a->k + (size_t)t * n_kv;
+            float *q = a->q + (size_t)t * n_q, *k = a->k + (size_t)t * n_kv;
             const float *v = a->v + (size_t)t * n_kv;
-            prepare_heads(j, a->q + (size_t)t * n_q, a->n_head, a->q_norm,
-                          &a->q_row, t, a->rope);
+            prepare_heads(j, q, a->n_head, a->q_norm, &a->q_row, t, a->rope);
+            if (a->rope && a->rope->q_gain)
+                j->c->vec->scale(q, q, NULL, a->rope->q_gain[pos], n_q);
             prepare_heads(j, k, a->n_head_kv, a->k_norm, &a->k_row, t, a->rope);
             for (int g = 0; g < a->n_head_kv; g++)
                 tlpi_kv_store(a->kv, j->c, seq, g, pos, k + (size_t)g * h,

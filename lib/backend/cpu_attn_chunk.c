@@ -6,6 +6,8 @@
 
 #include "backend/cpu_attn_unit.h"
 
+#define LOG2E 1.44269504f
+
 typedef struct tlpi_attn_sums sums;
 typedef struct tlpi_attn_work work;
 typedef struct tlpi_attn_job attn_job;
@@ -113,6 +115,17 @@ static void hide(float *s, const int *begin, int m, float x)
             s[r * TLPI_ATTN_CHUNK + k] = x;
 }
 
+/* Scores are logarithms in base 2, a cap is one in base e. */
+static void cap_scores(float *s, const visible *see, int i, int m, float cap)
+{
+    for (int r = 0; r < m; r++) {
+        int begin = TLPI_MIN(see->begin[i + r], see->end[i + r]);
+
+        tlpi_soft_cap(s + r * TLPI_ATTN_CHUNK + begin,
+                      (size_t)(see->end[i + r] - begin), cap * LOG2E);
+    }
+}
+
 /* Attention of the rows [i, i + m) of q to the positions of chunk c that they
  * see.  The last of these rows sees the most positions. */
 static void sum_group(const attn_job *j, const work *w, const unit *u, int c,
@@ -129,6 +142,8 @@ static void sum_group(const attn_job *j, const work *w, const unit *u, int c,
         dot_keys_q8(j, w, &g, q);
     else
         dot_keys(j, &g, q, 0, j->h, w->s);
+    if (u->a->cap > 0)
+        cap_scores(w->s, see, i, m, u->a->cap);
     hide(w->s, see->begin + i, m, -INFINITY);
     j->c->vec->softmax(w->s, TLPI_ATTN_CHUNK, see->end + i, m,
                        n_panel * TLPI_PANEL, out.max + i, out.sum + i);

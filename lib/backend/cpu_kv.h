@@ -89,6 +89,7 @@ struct tlpi_rope {
     int half; /* pairs: n_rot / 2 */
     bool neox;
     float *cos, *sin; /* [n_ctx][half] */
+    float *q_gain;    /* [n_ctx] factors of queries; NULL: all are 1 */
 };
 
 #endif

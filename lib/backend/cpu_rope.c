@@ -2,13 +2,14 @@
  * cpu_rope.c - tables of rotation angles, computed once in double.
  */
 #include <math.h>
+#include <string.h>
 
 #include "backend/cpu.h"
 #include "backend/cpu_kv.h"
 
 tlp_status tlpi_cpu_rope_create(tlpi_backend *b, tlpi_rope **out,
                                 const double *inv_freq, double gain, int n_rot,
-                                int n_ctx, bool neox)
+                                int n_ctx, bool neox, const float *q_gain)
 {
     tlp_status st = TLP_OK;
 
@@ -30,6 +31,12 @@ tlp_status tlpi_cpu_rope_create(tlpi_backend *b, tlpi_rope **out,
     r->sin = tlpi_alloc_array(b->env, n, sizeof(float));
     if (!r->cos || !r->sin)
         TLP_TRY(tlpi_fail_nomem_for("rotation tables"));
+    if (q_gain) {
+        r->q_gain = tlpi_alloc_array(b->env, (size_t)n_ctx, sizeof(float));
+        if (!r->q_gain)
+            TLP_TRY(tlpi_fail_nomem_for("rotation tables"));
+        memcpy(r->q_gain, q_gain, (size_t)n_ctx * sizeof(float));
+    }
     for (size_t i = 0; i < n; i++) {
         double angle = (double)(i / half) * inv_freq[i % half];
         r->cos[i] = (float)(gain * cos(angle));
@@ -46,6 +53,7 @@ void tlpi_cpu_rope_free(tlpi_backend *b, tlpi_rope *r)
 {
     if (!r)
         return;
+    tlpi_free(b->env, r->q_gain);
     tlpi_free(b->env, r->sin);
     tlpi_free(b->env, r->cos);
     tlpi_free(b->env, r);

@@ -31,6 +31,13 @@ static inline float tlpi_norm_scale(float mean, float eps)
     return mean < INFINITY ? 1.0f / sqrtf(mean + eps) : NAN;
 }
 
+/* x = cap tanh(x / cap) over n floats */
+static inline void tlpi_soft_cap(float *x, size_t n, float cap)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = cap * tanhf(x[i] / cap);
+}
+
 #define TLPI_N_KV_TYPE 5 /* TLP_KV_* index arrays of this size */
 
 /* Bytes of an element. */

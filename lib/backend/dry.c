@@ -132,13 +132,15 @@ static void dry_buffer_free(tlpi_backend *b, float *x)
 /* Angles of a position are the cosines and sines of n_rot / 2 pairs. */
 static tlp_status dry_rope_create(tlpi_backend *b, tlpi_rope **out,
                                   const double *inv_freq, double gain,
-                                  int n_rot, int n_ctx, bool neox)
+                                  int n_rot, int n_ctx, bool neox,
+                                  const float *q_gain)
 {
     (void)inv_freq;
     (void)gain;
     (void)neox;
     *out = TLPI_DRY_NOWHERE;
-    dry_of(b)->rope_bytes += (uint64_t)n_ctx * (uint64_t)n_rot * sizeof(float);
+    dry_of(b)->rope_bytes +=
+        (uint64_t)n_ctx * (uint64_t)(n_rot + (q_gain ? 1 : 0)) * sizeof(float);
     return TLP_OK;
 }
 
@@ -309,6 +311,14 @@ static void dry_gate_up(tlpi_backend *b, int n_tok, const tlpi_gate_up *item,
     }
 }
 
+static void dry_soft_cap(tlpi_backend *b, float *x, size_t n, float cap)
+{
+    (void)b;
+    (void)x;
+    (void)n;
+    (void)cap;
+}
+
 static void dry_sum_squares(tlpi_backend *b, int n_tok, const tlpi_square *item,
                             int n)
 {
@@ -408,6 +418,7 @@ static const tlpi_backend_ops dry_ops = {
     .route = dry_route,
     .matmul = dry_matmul,
     .gate_up = dry_gate_up,
+    .soft_cap = dry_soft_cap,
     .sum_squares = dry_sum_squares,
     .attention = dry_attention,
     .log_sum_exp = dry_log_sum_exp,

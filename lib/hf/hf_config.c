@@ -86,8 +86,8 @@ static const tlpi_hf_rule rules[] = {
     { "text_config", TLPI_HF_NOTHING, 0 },
     { "vision_config", TLPI_HF_NOTHING, 0 },
     { "mlp_bias", TLPI_HF_NOTHING, 0 },
-    { "attn_logit_softcapping", TLPI_HF_NOTHING, 0 },
-    { "final_logit_softcapping", TLPI_HF_NOTHING, 0 },
+    { .key = "attn_logit_softcapping" },
+    { .key = "final_logit_softcapping" },
     { "use_bidirectional_attention", TLPI_HF_NOTHING, 0 },
     { "rope_interleaved", TLPI_HF_NOTHING, 0 },
     { "clip_qkv", TLPI_HF_NOTHING, 0 },
@@ -227,6 +227,23 @@ static tlp_status read_scales(tlpi_hf_model *m, const tlpi_hf_at *at)
     return st;
 }
 
+static tlp_status read_cap(tlpi_hf_model *m, const tlpi_hf_at *at,
+                           const char *key, bool known, double usual)
+{
+    double x = json_object_get(at->object, key) ? 0 : usual;
+    tlp_status st = tlpi_hf_num(at, key, false, &x);
+
+    if (st != TLP_OK || (x == 0 && usual == 0))
+        return st;
+    if (!known)
+        return tlpi_hf_refuse(TLP_ENOTSUP, at, key, "not supported");
+    if (!(x > 0))
+        return tlpi_hf_refuse(TLP_ENOTSUP, at, key,
+                              "a number above 0 expected");
+    tlpi_build_f32(&m->keys, tlpi_hf_key_of(m, key).name, (float)x);
+    return TLP_OK;
+}
+
 /* Scores are divided by the root of this number.  The file has no key for it,
  * so that it must be the number that readers take. */
 static tlp_status read_query_scalar(const tlpi_hf_model *m,
@@ -294,6 +311,10 @@ static tlp_status read_equations(tlpi_hf_model *m, const tlpi_hf_at *at)
     TLP_TRY(read_act(m, at));
     TLP_TRY(read_bias(m, at));
     TLP_TRY(read_scales(m, at));
+    TLP_TRY(read_cap(m, at, "attn_logit_softcapping", m->arch->attn_cap,
+                     m->arch->attn_cap_usual));
+    TLP_TRY(read_cap(m, at, "final_logit_softcapping", m->arch->logit_cap,
+                     m->arch->logit_cap_usual));
     TLP_TRY(read_query_scalar(m, at));
     TLP_TRY(read_no_rope(m, at));
     TLP_TRY(tlpi_hf_window_read(m, at));

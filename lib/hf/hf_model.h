@@ -69,7 +69,9 @@ typedef struct tlpi_hf_arch {
     bool plus_one; /* the weights of norms lack 1 */
     bool tied;     /* default of tie_word_embeddings */
     bool scales;   /* the four multipliers of granite */
-    bool no_rope;  /* layers that do not rotate, by no_rope_layers */
+    bool attn_cap, logit_cap; /* there may be soft caps */
+    bool no_rope;             /* layers that do not rotate, by no_rope_layers */
+    double attn_cap_usual, logit_cap_usual; /* defaults; 0: none */
     int n_head_kv; /* default of num_key_value_heads; 0: num_attention_heads */
     int head_dim;  /* default; 0: hidden_size / num_attention_heads */
     int n_window;  /* default of sliding_window */

@@ -21,6 +21,12 @@ typedef enum cut_step {
     CUT_DIGITS, /* each digit */
     CUT_LLAMA3,
     CUT_QWEN2,
+    CUT_TEKKEN,
+    CUT_GPT4O,
+    CUT_LINES,
+    CUT_LETTERS,
+    CUT_PUNCTUATION,
+    CUT_EAST,  /* Han, kana and others */
     CUT_BYTES, /* ByteLevel, with the pattern of gpt-2 */
     CUT_SPELL  /* ByteLevel without a pattern: it cuts nothing */
 } cut_step;
@@ -29,17 +35,31 @@ typedef enum cut_step {
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits       \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-/* All of a text matches these, so that "Isolated" and an inverted "Removed"
- * cut alike. */
+#define CAPITAL "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define SMALL "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CASED(suffix, digits)                                                  \
+    "[^\\r\\n\\p{L}\\p{N}]?" CAPITAL "*" SMALL "+" suffix                      \
+    "|[^\\r\\n\\p{L}\\p{N}]?" CAPITAL "+" SMALL "*" suffix "|" digits          \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+/* All of a text matches a whole pattern, so that "Isolated" and an inverted
+ * "Removed" cut alike. */
 static const struct {
     const char *pattern;
     cut_step step;
+    bool whole;
 } patterns[] = {
-    { PATTERN("\\p{N}{1,3}"), CUT_LLAMA3 },
-    { PATTERN("\\p{N}"), CUT_QWEN2 },
+    { PATTERN("\\p{N}{1,3}"), CUT_LLAMA3, true },
+    { PATTERN("\\p{N}"), CUT_QWEN2, true },
+    { CASED("", "\\p{N}"), CUT_TEKKEN, true },
+    { CASED("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "\\p{N}{1,3}"), CUT_GPT4O, true },
+    { "[\r\n]", CUT_LINES, false },
+    { "\\s?\\p{L}+", CUT_LETTERS, false },
+    { "\\s?\\p{P}+", CUT_PUNCTUATION, false },
+    { "[一-龥ࠀ-一가-\xed\x9f\xbf]+", CUT_EAST, false },
 };
 
-#define MAX_STEP 3
+#define MAX_STEP 6
 
 /* Values of tokenizer.ggml.pre.  Where two names mean equal steps, a file gets
  * the first. */
@@ -53,6 +73,12 @@ static const struct {
     { { CUT_LLAMA3, CUT_SPELL }, true, "llama-bpe" },
     { { CUT_LLAMA3, CUT_SPELL }, false, "dbrx" },
     { { CUT_QWEN2, CUT_SPELL }, false, "qwen2" },
+    { { CUT_TEKKEN, CUT_SPELL }, true, "tekken" },
+    { { CUT_GPT4O, CUT_SPELL }, false, "gpt-4o" },
+    { { CUT_LINES, CUT_LETTERS, CUT_PUNCTUATION, CUT_EAST, CUT_DIGITS,
+        CUT_SPELL },
+      false,
+      "deepseek-coder" },
 };
 
 /* ==== parts ============================================================== */
@@ -167,7 +193,7 @@ static tlp_status read_split(const tlpi_hf_at *at, cut_step *step)
         TLP_TRY(tlpi_hf_refuse(TLP_ENOTSUP, at, "behavior", "\"%s\" expected",
                                invert ? "Removed" : "Isolated"));
     for (size_t i = 0; i < TLPI_COUNT(patterns); i++)
-        if (is(pattern, patterns[i].pattern))
+        if (is(pattern, patterns[i].pattern) && (patterns[i].whole || !invert))
             *step = patterns[i].step;
     if (*step == CUT_END)
         st = tlpi_fail(TLP_ENOTSUP,

@@ -76,10 +76,10 @@ done:
 }
 
 /* The pattern is written where the architecture of the file does not imply it:
- * a file of gemma3 without it has a step of 6. */
+ * files of gemma2 and gemma3 without it have steps of 2 and 6. */
 static bool is_usual(const tlpi_hf_model *m, const uint8_t *has)
 {
-    bool by_step = strcmp(m->arch->arch, "gemma3") == 0;
+    bool by_step = strncmp(m->arch->arch, "gemma", strlen("gemma")) == 0;
 
     for (int l = 0; l < m->n_layer; l++)
         if (has[l] != (!by_step || (l + 1) % m->arch->window_step != 0))

@@ -85,6 +85,10 @@ const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM] = {
     { NULL, INT(n_expert_used, 1, MAX_EXPERT), .identity = TLPI_OTHER_IF_USED },
     { NULL, INT(expert_norm, 0, 1), .identity = TLPI_OTHER_IF_USED },
     { NULL, SCALE(expert_scale, 1) },
+    { NULL, FLOAT(query_scale, 0, MAX_SCALE), .identity = TLPI_OTHER_IF_USED },
+    { NULL, INT(query_ctx, 1, TLPI_MAX_CTX), .identity = TLPI_OTHER_IF_USED },
+    { NULL, FLOAT(attn_cap, 0, MAX_SCALE), .identity = TLPI_OTHER_IF_USED },
+    { NULL, FLOAT(logit_cap, 0, MAX_SCALE), .identity = TLPI_OTHER_IF_USED },
     { "embedding_scale", SCALE(embedding_scale, 1) },
     { "residual_scale", SCALE(residual_scale, 1) },
     { "attention.scale", SCALE(attention_scale, 0), .same = root_of_head },
@@ -304,8 +308,9 @@ static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
         return TLP_OK;
     hp->window_step = arch->window_step;
     hp->window_theta = arch->window_plain ? hp->rope_theta : arch->window_theta;
-    TLP_TRY(tlpi_hparams_int(hp, g, "attention.sliding_window", false, 0,
-                             TLPI_MAX_CTX, &hp->n_window));
+    TLP_TRY(tlpi_hparams_int(hp, g, "attention.sliding_window",
+                             arch->caps == TLPI_CAPS_ALWAYS, 0, TLPI_MAX_CTX,
+                             &hp->n_window));
     if (arch->window_step) {
         TLP_TRY(read_pattern(hp, g));
         TLP_TRY(tlpi_hparams_float(hp, g, "rope.freq_base_swa", false, 0, 1e15,
@@ -317,6 +322,31 @@ static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
         hp->window_step = 0;
         hp->window_theta = 0;
     }
+done:
+    return st;
+}
+
+/* Readers do not agree on a cap that gemma2's file leaves out.  In other
+ * architectures 0 is none. */
+static tlp_status read_caps(tlpi_hparams *hp, const tlpi_gguf *g)
+{
+    static const char attn[] = "attn_logit_softcapping",
+                      logit[] = "final_logit_softcapping";
+    tlpi_cap_use use = tlpi_arch_get(hp)->caps;
+    float x = 0;
+    tlp_status st = TLP_OK;
+
+    if (use == TLPI_CAPS_NONE)
+        return TLP_OK;
+    if (use == TLPI_CAPS_ALWAYS)
+        TLP_TRY(
+            tlpi_hparams_float(hp, g, attn, true, 0, MAX_SCALE, &hp->attn_cap));
+    else
+        TLP_TRY(
+            tlpi_gguf_get_f32(g, tlpi_hparams_key(hp, logit).name, false, &x));
+    if (use == TLPI_CAPS_ALWAYS || x != 0)
+        st = tlpi_hparams_float(hp, g, logit, true, 0, MAX_SCALE,
+                                &hp->logit_cap);
 done:
     return st;
 }
@@ -388,6 +418,7 @@ tlp_status tlpi_hparams_read(tlpi_hparams *hp, const tlpi_gguf *g)
     TLP_TRY(tlpi_hparams_rope(hp, g));
     TLP_TRY(read_window(hp, g));
     TLP_TRY(read_experts(hp, g));
+    TLP_TRY(read_caps(hp, g));
     set_scales(hp);
 done:
     return st;

@@ -26,6 +26,8 @@ typedef enum tlpi_arch {
     TLPI_ARCH_EXAONE4,
     TLPI_ARCH_QWEN3MOE,
     TLPI_ARCH_GPT_OSS,
+    TLPI_ARCH_MISTRAL3,
+    TLPI_ARCH_GEMMA2,
     TLPI_N_ARCH
 } tlpi_arch;
 
@@ -43,6 +45,13 @@ typedef enum tlpi_expert_use {
     TLPI_EXPERTS_MAYBE, /* the file says whether layers have experts */
     TLPI_EXPERTS_ALWAYS
 } tlpi_expert_use;
+
+/* Soft caps: x becomes c tanh(x / c). */
+typedef enum tlpi_cap_use {
+    TLPI_CAPS_NONE,
+    TLPI_CAPS_LOGITS, /* the file says whether logits have one */
+    TLPI_CAPS_ALWAYS  /* scores of attention and logits */
+} tlpi_cap_use;
 
 typedef struct tlpi_arch_info {
     const char *name; /* general.architecture */
@@ -71,6 +80,8 @@ typedef struct tlpi_arch_info {
     float window_theta; /* as in tlpi_hparams, without the key */
     tlpi_expert_use experts;
     bool expert_bias; /* routers and experts have biases */
+    tlpi_cap_use caps;
+    bool query_scale; /* queries may grow with their positions */
     int n_layer_even; /* number of layers of the size whose scores are scaled
                          by 1/sqrt(n_embd / n_head); 0: no such size */
 } tlpi_arch_info;
@@ -107,6 +118,11 @@ typedef struct tlpi_hparams {
     int expert_norm;    /* with n_expert: 1 if the weights of a token's experts
                            sum to 1, before expert_scale */
     float expert_scale; /* factor of these weights */
+    float query_scale;  /* queries at position p are multiplied by
+                           1 + query_scale ln(1 + floor(p / query_ctx)) */
+    int query_ctx;      /* 0: by 1 */
+    float attn_cap, logit_cap; /* soft caps c of scores, which are scaled
+                                  before, and of logits; 0: none */
     float norm_eps;
     float embedding_scale; /* factor of embeddings */
     float residual_scale;  /* factor of the outputs of attention and
@@ -145,7 +161,7 @@ typedef struct tlpi_hparam {
     double (*same)(const tlpi_hparams *hp);
 } tlpi_hparam;
 
-enum { TLPI_N_HPARAM = 30 };
+enum { TLPI_N_HPARAM = 34 };
 extern const tlpi_hparam tlpi_hparam_table[TLPI_N_HPARAM];
 
 /* arch.c */

@@ -141,6 +141,27 @@ done:
     return st;
 }
 
+/* ==== queries ============================================================ */
+
+/* The positions over which a factor of queries stays are those of the training
+ * before its context grew; a scale of 0 is none. */
+static tlp_status read_query_scale(tlpi_hparams *hp, const tlpi_gguf *g)
+{
+    static const char name[] = "attention.temperature_scale";
+    float x = 0;
+    tlp_status st;
+
+    TLP_TRY(tlpi_gguf_get_f32(g, tlpi_hparams_key(hp, name).name, false, &x));
+    if (x == 0)
+        return TLP_OK;
+    TLP_TRY(tlpi_hparams_float(hp, g, name, true, 0, 1e6, &hp->query_scale));
+    hp->query_ctx = hp->n_ctx_train;
+    st = tlpi_hparams_int(hp, g, "rope.scaling.original_context_length", false,
+                          1, TLPI_MAX_CTX, &hp->query_ctx);
+done:
+    return st;
+}
+
 /* ==== rotation =========================================================== */
 
 tlp_status tlpi_hparams_rope(tlpi_hparams *hp, const tlpi_gguf *g)
@@ -166,7 +187,9 @@ tlp_status tlpi_hparams_rope(tlpi_hparams *hp, const tlpi_gguf *g)
     double gain = yarn ? tlpi_rope_gain(hp, TLPI_ROPE_MODEL) : 1;
     TLP_TRY(check_factor(hp, g, "rope.scaling.yarn_attn_factor", 1, gain));
     /* the part of YaRN in the angles */
-    st = check_factor(hp, g, "rope.scaling.yarn_ext_factor", yarn, yarn);
+    TLP_TRY(check_factor(hp, g, "rope.scaling.yarn_ext_factor", yarn, yarn));
+    if (arch->query_scale)
+        st = read_query_scale(hp, g);
 done:
     return st;
 }

@@ -52,12 +52,16 @@ static const tlpi_gguf_rule arch_rules[] = {
     ANY("rope.scaling.finetuned"),
     /* without effect: norms are RMS norms */
     ANY("attention.layer_norm_epsilon"),
+    { .name = "attention.temperature_scale", .only = BIT(MISTRAL3) },
     /* read there for models whose layers have windows */
     { .name = "attention.sliding_window",
-      .only = BIT(GEMMA3) | BIT(OLMO2) | BIT(LLAMA) | BIT(PHI3) | BIT(EXAONE4) |
-              BIT(GPT_OSS) },
+      .only = BIT(GEMMA2) | BIT(GEMMA3) | BIT(OLMO2) | BIT(LLAMA) | BIT(PHI3) |
+              BIT(EXAONE4) | BIT(GPT_OSS) },
     { .name = "attention.sliding_window_pattern",
-      .only = BIT(GEMMA3) | BIT(OLMO2) | BIT(EXAONE4) | BIT(GPT_OSS) },
+      .only = BIT(GEMMA2) | BIT(GEMMA3) | BIT(OLMO2) | BIT(EXAONE4) |
+              BIT(GPT_OSS) },
+    { .name = "attn_logit_softcapping", .only = BIT(GEMMA2) },
+    { .name = "final_logit_softcapping", .only = BIT(GEMMA2) | BIT(GEMMA3) },
     { .name = "rope.freq_base_swa", .only = BIT(GEMMA3) | BIT(OLMO2) },
     /* read there for models whose layers have experts */
     { .name = "expert_count", .only = EXPERTS },

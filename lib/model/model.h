@@ -84,9 +84,14 @@ tlp_status tlpi_rope_inv_freq(double **out, const tlpi_env *env,
 /* The factor of what the rotation gives. */
 double tlpi_rope_gain(const tlpi_hparams *hp, tlpi_rope_kind kind);
 
+/* Factors of the rotated queries at the positions below n_ctx, an array of the
+ * caller's; NULL if all are 1. */
+tlp_status tlpi_rope_query_gains(float **out, const tlpi_env *env,
+                                 const tlpi_hparams *hp, int n_ctx);
+
 /* meta.c: TLP_ENOTSUP, "WHERE: WHAT NAME models", for models whose layers have
  * norms of their outputs; no norms of their inputs; norms of whole rows of
- * queries and keys; experts. */
+ * queries and keys; experts; soft caps of scores or logits. */
 tlp_status tlpi_model_check_post(const tlp_model *m, const char *where,
                                  const char *what);
 tlp_status tlpi_model_check_inputs(const tlp_model *m, const char *where,
@@ -95,6 +100,8 @@ tlp_status tlpi_model_check_rows(const tlp_model *m, const char *where,
                                  const char *what);
 tlp_status tlpi_model_check_experts(const tlp_model *m, const char *where,
                                     const char *what);
+tlp_status tlpi_model_check_caps(const tlp_model *m, const char *where,
+                                 const char *what);
 
 tlp_model *tlpi_model_retain(tlp_model *m);
 

@@ -48,6 +48,21 @@ double tlpi_rope_gain(const tlpi_hparams *hp, tlpi_rope_kind kind)
     return kind == TLPI_ROPE_MODEL ? yarn * (double)hp->rope_gain : 1;
 }
 
+tlp_status tlpi_rope_query_gains(float **out, const tlpi_env *env,
+                                 const tlpi_hparams *hp, int n_ctx)
+{
+    *out = NULL;
+    if (hp->query_ctx == 0 || n_ctx <= hp->query_ctx)
+        return TLP_OK;
+    *out = tlpi_alloc_array(env, (size_t)n_ctx, sizeof(**out));
+    if (!*out)
+        return tlpi_fail_nomem_for("rotation tables");
+    for (int p = 0; p < n_ctx; p++)
+        (*out)[p] =
+            (float)(1 + (double)hp->query_scale * log(1 + p / hp->query_ctx));
+    return TLP_OK;
+}
+
 const tlpi_tensor *tlpi_rope_divisors(const tlp_model *m, int n_ctx)
 {
     tlpi_model_id factors =

@@ -41,4 +41,7 @@ void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y)
     r->b->ops->add_norm(r->b, n, hp->n_embd, x, delta, NULL, &norm, 1,
                         hp->norm_eps);
     r->b->ops->matmul(r->b, n, &m, 1);
+    if (hp->logit_cap > 0)
+        r->b->ops->soft_cap(r->b, y, (size_t)n * (size_t)r->scratch.logit_cols,
+                            hp->logit_cap);
 }

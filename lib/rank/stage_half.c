@@ -110,7 +110,8 @@ static tlpi_attn attn_args(const tlpi_pass *p, const tlpi_rank_attn *a)
                     .rope = a->rope,
                     .window = a->window,
                     .scale = p->hp->attention_scale,
-                    .sink = a->t.v[TLPI_ATTN_SINKS] };
+                    .sink = a->t.v[TLPI_ATTN_SINKS],
+                    .cap = p->hp->attn_cap };
 
     if (a->row_q) {
         const float *sum = tlpi_row_squares(p, a->row);

@@ -276,13 +276,16 @@ static tlp_status create_rope(tlpi_store *s, tlpi_rope_kind kind)
     const tlpi_tensor *divisors =
         s->dry ? NULL : tlpi_rope_divisors(s->model, s->cfg->n_ctx);
     double *inv = NULL;
+    float *q_gain = NULL;
     tlp_status st;
 
     TLP_TRY(tlpi_rope_inv_freq(&inv, s->env, hp, kind, divisors));
-    st = s->b->ops->rope_create(s->b, &s->rope[kind], inv,
-                                tlpi_rope_gain(hp, kind), hp->n_rot,
-                                s->cfg->n_ctx, tlpi_arch_get(hp)->rope_neox);
+    TLP_TRY(tlpi_rope_query_gains(&q_gain, s->env, hp, s->cfg->n_ctx));
+    st = s->b->ops->rope_create(
+        s->b, &s->rope[kind], inv, tlpi_rope_gain(hp, kind), hp->n_rot,
+        s->cfg->n_ctx, tlpi_arch_get(hp)->rope_neox, q_gain);
 done:
+    tlpi_free(s->env, q_gain);
     tlpi_free(s->env, inv);
     return st;
 }

@@ -58,7 +58,23 @@
                   "|(?:" INLINE "*+[\\r\\n]++)++"                              \
                   "|" BLANKS
 
-#define MAX_PATTERN 4
+/* Letters of words that begin with capitals, and of words' small ends.  Letters
+ * without case and marks are both.  The first alternative goes back once in a
+ * run of letters, as far as the last letter that can be small. */
+#define CAPITAL "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define SMALL "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CASED(suffix, digits)                                                  \
+    "[^\\r\\n\\p{L}\\p{N}]?" CAPITAL "*" SMALL "++" suffix                     \
+    "|[^\\r\\n\\p{L}\\p{N}]?" CAPITAL "++" SMALL "*+" suffix "|" digits        \
+    "| ?[^" BLANK "\\p{L}\\p{N}]++[\\r\\n/]*+"                                 \
+    "|(?:" INLINE "*+[\\r\\n]++)++"                                            \
+    "|" BLANKS
+
+/* Han, kana and other letters as deepseek-coder gives them: from one code point
+ * to another. */
+#define EAST "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]++"
+
+#define MAX_PATTERN 5
 
 static const struct pattern_set {
     const char *name;
@@ -67,14 +83,34 @@ static const struct pattern_set {
 } sets[] = {
     { "smollm", { false, false }, { SMOLLM } },
     { "refact", { false, false }, { SMOLLM } }, /* granite's */
+    { "exaone", { false, false }, { SMOLLM } },
+    { "minerva-7b", { false, false }, { SMOLLM } },
     { "gpt-2", { false, false }, { GPT2 } },
     { "olmo", { false, false }, { GPT2 } },
+    { "exaone4", { false, false }, { GPT2 } },
+    { "trillion", { false, false }, { GPT2 } },
+    { "mellum", { false, false }, { GPT2 } },
+    { "a.x-4.0", { false, false }, { GPT2 } },
     { "dbrx", { false, false }, { LLAMA3("\\p{N}{1,3}+") } }, /* OLMo 2's */
+    { "smaug-bpe", { false, false }, { LLAMA3("\\p{N}{1,3}+") } },
+    { "glm4", { false, false }, { LLAMA3("\\p{N}{1,3}+") } },
+    { "chatglm-bpe", { false, false }, { LLAMA3("\\p{N}{1,3}+") } },
     { "llama-bpe", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
     { "llama3", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
     { "llama-v3", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
+    { "falcon3", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
+    { "pixtral", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
+    { "midm-2.0", { true, true }, { LLAMA3("\\p{N}{1,3}+") } },
+    { "tekken", { true, true }, { CASED("", "\\p{N}") } },
+    { "gpt-4o",
+      { false, false },
+      { CASED("(?:" LLAMA3_SUFFIX ")?+", "\\p{N}{1,3}+") } },
     { "qwen2", { false, false }, { LLAMA3("\\p{N}") } },
     { "deepseek-r1-qwen", { false, false }, { LLAMA3("\\p{N}") } },
+    { "megrez", { false, false }, { LLAMA3("\\p{N}") } },
+    { "deepseek-coder",
+      { false, false },
+      { "[\\r\\n]", S "?\\p{L}++", S "?\\p{P}++", EAST, "\\p{N}" } },
     { "default",
       { false, false },
       { "[\\p{P}$+<=>^~|]++", GPT2, "\\p{N}++", "[0-9][0-9][0-9]" } },

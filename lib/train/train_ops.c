@@ -205,6 +205,8 @@ static void rope_rows(void *arg, int task, int n)
         for (int head = 0; head < o->n_head; head++, x += o->h)
             j->ops->row->rope(x, o->cos + angle, o->sin + angle, o->half,
                               o->neox);
+        if (o->gain)
+            j->ops->row->scale(x - row, x - row, NULL, o->gain[t], row);
     }
 }
 

@@ -58,11 +58,14 @@ void tlpi_train_norm_dot(const tlpi_train_ops *ops, const tlpi_train_norm *o,
 
 /* Rotate n_head heads of h numbers each of n tokens from position 0, in place,
  * by the angles of token t: cos and sin [n][half].  Negative sines rotate back,
- * which is the derivative. */
+ * which is the derivative.  Then the heads of token t are multiplied by
+ * gain[t].
+ */
 typedef struct tlpi_train_rope {
     int n, n_head, h, half;
     bool neox;
     const float *cos, *sin;
+    const float *gain; /* [n] or NULL */
 } tlpi_train_rope;
 
 void tlpi_train_rope_run(const tlpi_train_ops *ops, const tlpi_train_rope *o,

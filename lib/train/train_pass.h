@@ -65,9 +65,10 @@ typedef struct tlpi_train_pass {
     int n_tok;   /* of this window */
     bool lowest; /* this stage is the first that the backward pass reaches */
     tlpi_train_angles angle[TLPI_N_ROPE]; /* of kinds that layers use */
-    tlpi_train_stream *border;            /* [n_stage + 1] */
-    tlpi_train_stream slope;              /* the gradient at a border */
-    tlpi_train_tape *tape;                /* [n_tape] */
+    float *query_gain; /* [max_tok] factors of rotated queries, or NULL */
+    tlpi_train_stream *border; /* [n_stage + 1] */
+    tlpi_train_stream slope;   /* the gradient at a border */
+    tlpi_train_tape *tape;     /* [n_tape] */
     int n_tape; /* stage i has tape i - first if that is below n_tape -
                    1; all further stages share the last */
     float **feed, **attn; /* [max_member] of [T][d] gradients by a member's

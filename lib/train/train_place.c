@@ -159,6 +159,7 @@ static void rotate(const tlpi_train_pass *p, const tlpi_train_member *m,
                                    .half = hp->n_rot / 2,
                                    .neox = tlpi_arch_get(hp)->rope_neox,
                                    .cos = angle->cos,
+                                   .gain = keys ? NULL : p->query_gain,
                                    .sin = back ? angle->sin_back : angle->sin };
 
     if (kind != TLPI_ROPE_NONE)

@@ -277,6 +277,9 @@ static tlp_status create(tlpi_train_pass *p, tlpi_pool *pool, int isa,
     for (int i = 0; i < TLPI_N_ROPE; i++)
         if (p->net->has_angles[i])
             TLP_TRY(fill_angles(p, (tlpi_rope_kind)i));
+    TLP_TRY(tlpi_rope_query_gains(&p->query_gain, p->env, hp, p->max_tok));
+    if (p->query_gain)
+        p->n_bytes += (size_t)p->max_tok * sizeof(*p->query_gain);
 done:
     return st;
 }
@@ -302,6 +305,7 @@ void tlpi_train_pass_free(tlpi_train_pass *p)
 
     if (!env)
         return;
+    tlpi_free(env, p->query_gain);
     tlpi_train_attn_free(p->attention);
     tlpi_gemm_free(p->gemm);
     for (int i = 0; p->tape && i < p->n_tape; i++) {

@@ -65,7 +65,7 @@ static void open_bench(attn_bench *b, int n_thread, int isa)
     for (int i = 0; i < b->h / 2; i++)
         inv_freq[i] = 1.0 / (1 + i);
     must(!tlpi_cpu_rope_create(&b->c.base, &b->rope, inv_freq, 1, b->h, MAX_CTX,
-                               false));
+                               false, NULL));
     b->kv = calloc((size_t)b->n_layer, sizeof(tlpi_kv *));
     must(b->kv != NULL);
     b->layout = page_layout_make(1, MAX_CTX);

@@ -62,7 +62,7 @@ tiny_spec golden_spec(const char *name)
     s.type = type;
     s.tied = strstr(name, "-tied");
     s.all_windows = strstr(name, "-window");
-    if (!s.all_windows && strcmp(arch, "gemma3") != 0 &&
+    if (!s.all_windows && strncmp(arch, "gemma", 5) != 0 &&
         strcmp(arch, "gpt-oss") != 0)
         s.window = 0;
     if (strstr(name, "-head24"))
@@ -72,6 +72,7 @@ tiny_spec golden_spec(const char *name)
         s.n_expert = 5;
         s.n_used = 2;
     }
+    s.logit_cap = strstr(name, "-capped") ? 1.5f : 0;
     set_scaling(&s, name);
     return s;
 }

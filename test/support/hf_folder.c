@@ -87,6 +87,7 @@ static const struct arch_names {
     { "smollm3", "SmolLM3ForCausalLM", "smollm3" },
     { "qwen2", "Qwen2ForCausalLM", "qwen2" },
     { "qwen3", "Qwen3ForCausalLM", "qwen3" },
+    { "gemma2", "Gemma2ForCausalLM", "gemma2" },
     { "gemma3", "Gemma3ForCausalLM", "gemma3_text" },
     { "olmo2", "Olmo2ForCausalLM", "olmo2" },
     { "olmo3", "Olmo3ForCausalLM", "olmo3" },
@@ -113,8 +114,8 @@ static void add_names(const hf_source *s, json_t *c)
 static void add_windows(const hf_source *s, json_t *c, long n_layer)
 {
     long window = hf_number(s, "attention.sliding_window", 0);
-    long step = hf_number(s, "attention.sliding_window_pattern",
-                          hf_is(s, "gemma3") ? 6 : 4);
+    int usual = hf_is(s, "gemma2") ? 2 : hf_is(s, "gemma3") ? 6 : 4;
+    long step = hf_number(s, "attention.sliding_window_pattern", usual);
     const tlpi_gguf_kv *kv = find(s, "attention.sliding_window_pattern");
     json_t *types = json_array();
 
@@ -237,6 +238,13 @@ static void add_rope(const hf_source *s, json_t *c)
                 : full);
 }
 
+static void add_cap(const hf_source *s, json_t *c, const char *key)
+{
+    double x = real(s, key, 0);
+
+    set(c, key, x > 0 ? json_real(x) : json_null());
+}
+
 static void write_config(const hf_source *s)
 {
     long n_layer = hf_number(s, "block_count", 0);
@@ -258,7 +266,9 @@ static void write_config(const hf_source *s)
     add_names(s, c);
     if (head_dim > 0 && !granite)
         set(c, "head_dim", json_integer(head_dim));
-    if (hf_is(s, "gemma3")) {
+    add_cap(s, c, "attn_logit_softcapping");
+    add_cap(s, c, "final_logit_softcapping");
+    if (strncmp(s->arch, "gemma", 5) == 0) {
         set(c, "hidden_activation", json_string("gelu_pytorch_tanh"));
         set(c, "query_pre_attn_scalar", json_integer(head_dim));
     } else {

@@ -23,6 +23,7 @@ typedef struct name_pair {
 static const name_pair names[] = {
     { "post_attention_norm.", "post_self_attn_layernorm.", "glm4" },
     { "post_ffw_norm.", "post_mlp_layernorm.", "glm4" },
+    { "ffn_norm.", "pre_feedforward_layernorm.", "gemma2" },
     { "ffn_norm.", "pre_feedforward_layernorm.", "gemma3" },
     { "ffn_up.", "mlp.gate_up_proj.", "glm4" },
     { "ffn_up.", "mlp.gate_up_proj.", "phi3" },
@@ -178,7 +179,8 @@ static uint8_t *copy_rows(const hf_source *s, const tlpi_tensor *t,
                           uint8_t *out)
 {
     int64_t cols = t->n_dim == 1 ? 1 : t->ne[0];
-    float less = hf_is(s, "gemma3") && strstr(t->name, "norm.weight") ? 1 : 0;
+    bool gemma = strncmp(s->arch, "gemma", 5) == 0;
+    float less = gemma && strstr(t->name, "norm.weight") ? 1 : 0;
     float *x = malloc((size_t)cols * sizeof *x);
 
     NEED(x);

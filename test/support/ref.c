@@ -87,6 +87,9 @@ static double *some_heads(const ref_model *m, const ref_layer *l,
         ref_rope(m, l->inv_freq, k, n, m->n_head_kv);
     }
     for (int t = 0; t < n; t++)
+        scale(q + (size_t)(t * m->n_head) * hd, (size_t)m->n_head * hd,
+              1 + m->query_scale * log(1 + t / m->query_ctx));
+    for (int t = 0; t < n; t++)
         for (int h = h0; h < h1; h++)
             ref_attend(m, q, k, v, &l->t[ATTN_SINKS],
                        l->window && t >= l->window ? t + 1 - l->window : 0, t,
@@ -455,6 +458,8 @@ double *ref_head(const ref_model *m, double *x, int n)
     ref_rms_norm(m, &m->output_norm, x, n, m->d, x);
     ref_linear(m->output.x ? &m->output : &m->embd, NULL, x, n, m->d, out);
     scale(out, n_logit, 1 / m->logit_scale);
+    for (size_t i = 0; m->logit_cap > 0 && i < n_logit; i++)
+        out[i] = m->logit_cap * tanh(out[i] / m->logit_cap);
     free(x);
     return out;
 }

@@ -61,6 +61,10 @@ struct ref_model {
     bool row_norms; /* Q_NORM and K_NORM are of whole rows, not of heads */
     double eps;
     double embedding_scale, residual_scale, attention_scale, logit_scale;
+    double attn_cap, logit_cap; /* soft caps; 0: none */
+    double query_scale;         /* of queries, by logarithms of how often their
+                                   positions hold query_ctx */
+    int query_ctx;
     double *inv_freq;        /* [n_rot/2] */
     double rope_gain;        /* of what these angles rotate */
     double *inv_freq_window; /* of layers with a window; NULL: no others */

@@ -78,6 +78,8 @@ static const ref_form forms[] = {
     { .arch = "phi3", .gate_up = true },
     { .arch = "glm4", .neighbours = true, .gate_up = true },
     { .arch = "exaone4", .window_step = 4, .window_rope = true },
+    { .arch = "mistral3", .neighbours = true },
+    { .arch = "gemma2", .gelu = true, .embd_root = true, .window_step = 2 },
 };
 
 _Noreturn void ref_die(const char *what, const char *which)
@@ -363,6 +365,10 @@ ref_model *ref_open(const char *path)
         m->attention_scale = 1 / sqrt(m->hd);
     if (form_of(arch)->embd_root)
         m->embedding_scale = sqrt(m->d);
+    m->attn_cap = get_float(g, arch, "attn_logit_softcapping", 0);
+    m->logit_cap = get_float(g, arch, "final_logit_softcapping", 0);
+    m->query_scale = get_float(g, arch, "attention.temperature_scale", 0);
+    m->query_ctx = get_int(g, arch, "rope.scaling.original_context_length", 1);
     load_rope(m, g, arch);
     m->embd = load(g, "token_embd.weight", true);
     m->n_vocab = (int)(m->embd.n / (size_t)m->d);

@@ -76,6 +76,8 @@ void ref_attend(const ref_model *m, const double *q, const double *k,
         for (size_t i = 0; i < hd; i++)
             p[j] += qt[i] * kj[i];
         p[j] *= m->attention_scale;
+        if (m->attn_cap > 0)
+            p[j] = m->attn_cap * tanh(p[j] / m->attn_cap);
         best = fmax(best, p[j]);
     }
     for (int j = j0; j <= t; j++)

@@ -36,6 +36,7 @@ typedef struct tiny_spec {
     int scale_ctx;    /* original context of YaRN and longrope */
     float embedding_scale, residual_scale, attention_scale,
         logit_scale; /* written for granite alone; 0: not written */
+    float logit_cap; /* a soft cap of logits; 0: the form's */
     int window; /* positions that layers see, of gemma3 all but every third,
                    of olmo2 all but every fourth, of gpt-oss all but every
                    second, of phi3 all layers; 0: all */

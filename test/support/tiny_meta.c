@@ -45,6 +45,12 @@ static const tiny_form forms[] = {
       .head_norms = true,
       .post_norms = true,
       .windows = true },
+    { .arch = "mistral3", .query_scale = 0.5f, .query_ctx = 3 },
+    { .arch = "gemma2",
+      .post_norms = true,
+      .windows = true,
+      .attn_cap = 0.75f,
+      .logit_cap = 1.5f },
 };
 
 const tiny_form *tiny_form_of(const tiny_spec *s)
@@ -128,9 +134,13 @@ static void write_scaling(gw_file *w, const tiny_spec *s)
             gw_kv_str(w, KEY("rope.scaling.type"), "longrope");
         gw_kv_f32(w, KEY("rope.scaling.attn_factor"), s->long_gain);
     }
-    if (s->yarn != 0 || s->long_gain != 0)
+    const tiny_form *form = tiny_form_of(s);
+    bool scaled = s->yarn != 0 || s->long_gain != 0;
+    if (form->query_scale != 0)
+        gw_kv_f32(w, KEY("attention.temperature_scale"), form->query_scale);
+    if (scaled || form->query_ctx)
         gw_kv_u32(w, KEY("rope.scaling.original_context_length"),
-                  (uint32_t)s->scale_ctx);
+                  (uint32_t)(scaled ? s->scale_ctx : form->query_ctx));
     if (s->rope_scale != 0 && s->rope_scale != 1) {
         gw_kv_str(w, KEY("rope.scaling.type"), "linear");
         gw_kv_f32(w, KEY("rope.scaling.factor"), s->rope_scale);
@@ -170,6 +180,11 @@ void tiny_write_meta(gw_file *w, const tiny_spec *s)
     if (s->windows)
         write_flags(w, KEY("attention.sliding_window_pattern"), s->windows);
     write_scaling(w, s);
+    if (form->attn_cap > 0)
+        gw_kv_f32(w, KEY("attn_logit_softcapping"), form->attn_cap);
+    if (form->logit_cap > 0 || s->logit_cap > 0)
+        gw_kv_f32(w, KEY("final_logit_softcapping"),
+                  s->logit_cap > 0 ? s->logit_cap : form->logit_cap);
     if (s->note)
         gw_kv_str(w, s->note, "a note");
     tiny_vocab_write(w, s->n_vocab, s->add_bos);

@@ -15,12 +15,16 @@ typedef struct tiny_form {
     bool biases, head_norms, row_norms, post_norms;
     bool qkv, gate_up; /* fused tensors */
     bool windows;
-    bool sinks;      /* and what else gpt-oss has */
-    bool experts;    /* in every layer */
-    int window_step; /* written with a window; 0: the key is not written */
-    float theta;     /* 0: 1e4 */
-    float rotates;   /* part of a head that rotates; 0: all of it */
-    bool untyped;    /* longrope without its type */
+    bool sinks;        /* and what else gpt-oss has */
+    bool experts;      /* in every layer */
+    int window_step;   /* written with a window; 0: the key is not written */
+    float theta;       /* 0: 1e4 */
+    float rotates;     /* part of a head that rotates; 0: all of it */
+    bool untyped;      /* longrope without its type */
+    float query_scale; /* factors of queries, over query_ctx positions or those
+                          of YaRN; 0: none */
+    int query_ctx;
+    float attn_cap, logit_cap; /* soft caps; 0: not written */
 } tiny_form;
 
 /* An architecture that is not listed has the form of llama. */

@@ -51,6 +51,14 @@ tlp_model *twist_open(twist t);
     {                                                                          \
         .arch = "granite", .key = "granite." k, .kind = 'f', .number = (x)     \
     }
+#define GEMMA3(k, x)                                                           \
+    {                                                                          \
+        .arch = "gemma3", .key = "gemma3." k, .kind = 'f', .number = (x)       \
+    }
+#define MISTRAL3(k, x)                                                         \
+    {                                                                          \
+        .arch = "mistral3", .key = "mistral3." k, .kind = 'f', .number = (x)   \
+    }
 #define KEY_S(k, x)                                                            \
     {                                                                          \
         .key = L k, .kind = 's', .text = (x)                                   \
