@@ -22,7 +22,7 @@
 #include "backend/backend.h"
 #include "comm/comm.h"
 
-#define TLPI_DEVICE_ABI 6
+#define TLPI_DEVICE_ABI 7
 
 /* Counters of a backend. */
 typedef struct tlpi_device_stats {
