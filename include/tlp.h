@@ -1802,6 +1802,90 @@ TLP_API tlp_status tlp_session_fork(tlp_session *session, int32_t dst,
                                     int32_t src) TLP_NODISCARD;
 
 /**
+ * Save a sequence as bytes: its tokens, and the keys and values of its positions
+ * on all ranks.
+ *
+ * The bytes have a checksum and say what they fit to.  tlp_session_load puts them
+ * into any session that fits, in any process, and continues with equal results.
+ * A caller asks for the length with cap 0 first.
+ *
+ * A sequence that went back behind its windows (tlp_session_rewind) is evaluated
+ * again first.
+ *
+ * @param[out] buf  room for cap bytes; NULL with cap 0
+ * @param cap       bytes in buf
+ * @param[out] len  length of the saved sequence in bytes, also with TLP_EBUFS
+ * @param session   session on CPUs
+ * @param seq       sequence to save, 0 to n_seq - 1; it may be empty
+ * @return TLP_OK; TLP_EBUFS; TLP_ENOTSUP for a session on GPUs; TLP_EFULL or
+ *         TLP_ENOMEM if there is no memory for pages or copies; TLP_ECANCELED
+ *         after tlp_session_abort, where tokens were evaluated again; TLP_ECOMM
+ *         or TLP_ETIMEDOUT if a rank failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_save(void *buf, size_t cap, size_t *len,
+                                    tlp_session *session,
+                                    int32_t seq) TLP_NODISCARD;
+
+/**
+ * Put a saved sequence in the place of a sequence of this session.
+ *
+ * The session must have the model, plan, adjustments, adapter and its scale,
+ * number of ranks, kv_type, compute and wire of the session that saved the
+ * sequence, caches with equal windows, and tensors of rope scaling that n_ctx
+ * chooses alike.  Its n_ctx, n_seq, n_batch, threads and kind of communication may
+ * be others.  The last bits of what follows are equal on machines with equal
+ * kernels.
+ *
+ * The former content of `seq` is lost, and no row of logits belongs to the
+ * sequence until a token is evaluated.  After a failure other than TLP_ECOMM and
+ * TLP_ETIMEDOUT the sequence and the session are as before.  The call needs free
+ * pages besides those of `seq`: where the cache is small, tlp_session_clear
+ * frees these first.
+ *
+ * @param session  session on CPUs
+ * @param seq      sequence to replace, 0 to n_seq - 1
+ * @param buf      n bytes of tlp_session_save; borrowed for the call
+ * @param n        bytes in buf
+ * @return TLP_OK; TLP_EFORMAT for bytes that are damaged or no saved sequence;
+ *         TLP_EMISMATCH for a sequence that does not fit the session (the text
+ *         says in what); TLP_EFULL for more positions than n_ctx or too few free
+ *         pages; TLP_ENOMEM if a rank has no memory; TLP_ENOTSUP for a session
+ *         on GPUs; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_load(tlp_session *session, int32_t seq,
+                                    const void *buf, size_t n) TLP_NODISCARD;
+
+/**
+ * Save a sequence to a file, by the rules of tlp_session_save.
+ *
+ * The file gets its name when it is complete, so that a failure leaves an older
+ * file as it was.
+ *
+ * @param session  session on CPUs
+ * @param seq      sequence to save, 0 to n_seq - 1
+ * @param path     file to write; not a file of the model
+ * @return the statuses of tlp_session_save but TLP_EBUFS; TLP_EIO with the
+ *         system's reason
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_save_file(tlp_session *session, int32_t seq,
+                                         const char *path) TLP_NODISCARD;
+
+/**
+ * Load a sequence from a file, by the rules of tlp_session_load.
+ *
+ * @param session  session on CPUs
+ * @param seq      sequence to replace, 0 to n_seq - 1
+ * @param path     file of tlp_session_save_file
+ * @return the statuses of tlp_session_load; TLP_EIO with the system's reason
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_load_file(tlp_session *session, int32_t seq,
+                                         const char *path) TLP_NODISCARD;
+
+/**
  * Forget a sequence: tlp_session_rewind to position 0.
  *
  * @param session  session

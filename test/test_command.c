@@ -106,6 +106,32 @@ Test(command, numbers_out_of_range_are_refused)
     expect_refused(bad, TLPI_COUNT(bad));
 }
 
+/* A command that copies a page.  Sequences have page 0, and there are two. */
+#define COPY(name, operation, ...)                                             \
+    {                                                                          \
+        name,                                                                  \
+        {                                                                      \
+            .op = operation, .copy = { __VA_ARGS__ }                           \
+        }                                                                      \
+    }
+
+Test(command, copies_of_pages_are_checked)
+{
+    static const command_case bad[] = {
+        COPY("kind", TLPI_OP_READ_PAGE, 1, 0, 1, 1 << 20),
+        COPY("negative kind", TLPI_OP_WRITE_PAGE, -1, 0, 1, 1 << 20),
+        COPY("page", TLPI_OP_READ_PAGE, 0, 2, 1, 1 << 20),
+        COPY("negative page", TLPI_OP_WRITE_PAGE, 0, -1, 1, 1 << 20),
+        COPY("page without memory", TLPI_OP_WRITE_PAGE, 0, 1, 1, 1 << 20),
+        COPY("no positions", TLPI_OP_READ_PAGE, 0, 0, 0, 1 << 20),
+        COPY("positions", TLPI_OP_WRITE_PAGE, 0, 0, 65, 1 << 20),
+        COPY("small part", TLPI_OP_WRITE_PAGE, 0, 0, 1, 100),
+        COPY("large part", TLPI_OP_READ_PAGE, 0, 0, 1, UINT64_MAX),
+    };
+
+    expect_refused(bad, TLPI_COUNT(bad));
+}
+
 /* inlined: ids, sequences, positions, rows, targets */
 Test(command, arrays_of_steps_are_checked)
 {

@@ -298,6 +298,19 @@ typedef struct tlpi_backend_ops {
      * failure, and fewer threads never fail.  NULL: the backend has no threads.
      */
     tlp_status (*set_threads)(tlpi_backend *b, int n_decode, int n_prefill);
+
+    /*
+     * What a cache has of the first n positions of a page with memory, to and
+     * from memory of the host, in a form that depends neither on the number of
+     * positions of a page nor on the machine.  n is at most n_pos.  The bytes
+     * are those of one panel of positions (16) times the panels of n; positions
+     * beyond n are written as zeros.  NULL: the backend cannot.
+     */
+    size_t (*kv_panel_bytes)(const tlpi_kv *kv);
+    void (*kv_read)(tlpi_backend *b, void *host, const tlpi_kv *kv, int page,
+                    int n);
+    void (*kv_write)(tlpi_backend *b, tlpi_kv *kv, int page, const void *host,
+                     int n);
 } tlpi_backend_ops;
 
 /* Most candidates of one call of `top`. */

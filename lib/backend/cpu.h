@@ -90,6 +90,11 @@ void tlpi_cpu_pages_copy(tlpi_backend *b, tlpi_pages *pages, int dst, int src);
 tlp_status tlpi_cpu_kv_create(tlpi_backend *b, tlpi_kv **out, tlpi_pages *pages,
                               int n_head_kv, int head_dim, int kv_type);
 void tlpi_cpu_kv_free(tlpi_backend *b, tlpi_kv *kv);
+size_t tlpi_cpu_kv_panel_bytes(const tlpi_kv *kv); /* cpu_kv_copy.c */
+void tlpi_cpu_kv_read(tlpi_backend *b, void *host, const tlpi_kv *kv, int page,
+                      int n);
+void tlpi_cpu_kv_write(tlpi_backend *b, tlpi_kv *kv, int page, const void *host,
+                       int n);
 /* Bytes of a cache in a page of n_pos positions; the type is not
  * TLP_KV_DEFAULT. */
 uint64_t tlpi_cpu_kv_size(int n_pos, int n_head_kv, int head_dim, int kv_type);

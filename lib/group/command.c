@@ -8,6 +8,7 @@
 #include "cost/measure.h"
 #include "rank/forward.h"
 #include "group/command.h"
+#include "group/page_copy.h"
 
 /* ==== carrying out ======================================================= */
 
@@ -249,6 +250,12 @@ static tlp_status execute(tlpi_rank *r, const tlpi_command *cmd,
         return do_measure(r, cmd, res);
     case TLPI_OP_THREADS:
         return do_threads(r, cmd);
+    case TLPI_OP_PANEL_BYTES:
+        return tlpi_page_panels(r, res);
+    case TLPI_OP_READ_PAGE:
+        return tlpi_page_read(r, &cmd->copy, res);
+    case TLPI_OP_WRITE_PAGE:
+        return tlpi_page_write(r, &cmd->copy, res);
     case TLPI_OP_QUIT:
         return TLP_OK;
     }
@@ -331,6 +338,11 @@ static bool is_sound(const tlpi_rank *r, const tlpi_command *c)
     case TLPI_OP_MEASURE:
         return tlpi_store_has_pages(&r->store, 0, 0,
                                     tlpi_measure_tokens(r) - 1);
+    case TLPI_OP_READ_PAGE:
+    case TLPI_OP_WRITE_PAGE:
+        return tlpi_page_copy_is_sound(r, &c->copy);
+    case TLPI_OP_PANEL_BYTES:
+        return !cfg->device;
     case TLPI_OP_MEASURE_LINK:
     case TLPI_OP_QUIT:
         return true;

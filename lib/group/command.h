@@ -23,7 +23,10 @@ typedef enum tlpi_op {
     TLPI_OP_PAGES,   /* change the pages of the caches */
     TLPI_OP_MEASURE, /* time this session's work and its link */
     TLPI_OP_MEASURE_LINK, /* time a sum of one token's activations */
-    TLPI_OP_THREADS /* other numbers of threads; ranks of one process alone */
+    TLPI_OP_THREADS, /* other numbers of threads; ranks of one process alone */
+    TLPI_OP_PANEL_BYTES, /* gather what each rank holds of 16 positions */
+    TLPI_OP_READ_PAGE,   /* gather a page on rank 0 */
+    TLPI_OP_WRITE_PAGE   /* give each rank its part of a page */
 } tlpi_op;
 
 /* Steps of at most TLPI_INLINE_TOK tokens travel inside the command itself. */
@@ -31,6 +34,13 @@ typedef enum tlpi_op {
 
 /* Edits of pages in one command. */
 #define TLPI_MAX_EDIT 12
+
+/* A page whose content goes to or comes from rank 0. */
+typedef struct tlpi_page_copy {
+    int32_t kind, page;
+    int32_t n;       /* positions, from the first of the page on */
+    uint64_t n_most; /* bytes of the largest part of a rank */
+} tlpi_page_copy;
 
 typedef struct tlpi_command {
     int32_t op;
@@ -45,10 +55,12 @@ typedef struct tlpi_command {
         int32_t inlined[5 * TLPI_INLINE_TOK]; /* a small step's arrays */
         tlpi_page_edit edit[TLPI_MAX_EDIT];   /* PAGES: either all are TAKE, or
                                                  none is */
+        tlpi_page_copy copy;                  /* READ_PAGE, WRITE_PAGE */
     };
 } tlpi_command;
 
-/* Results that only rank 0 receives; NULL elsewhere. */
+/* Results that only rank 0 receives, and a page that it sends; NULL
+ * elsewhere. */
 typedef struct tlpi_results {
     float *row;            /* ROW: [n_vocab] */
     tlpi_candidate *top;   /* TOP, LOGPROB: [n_rank][k]; STEP:
@@ -56,6 +68,12 @@ typedef struct tlpi_results {
     tlpi_row_score *score; /* SCORE: [n_rank][n_row]; LOGPROB: [n_rank] */
     tlp_link *link;        /* MEASURE; MEASURE_LINK: allreduce[0] */
     double *stage;         /* MEASURE: [n_stage] or NULL */
+    uint64_t *panel;       /* PANEL_BYTES: [n_rank][TLPI_N_KV_KIND] */
+    /* READ_PAGE, WRITE_PAGE: the parts of all ranks one after the other, and
+     * their bytes */
+    const uint64_t *part; /* [n_rank] */
+    uint8_t *page_out;
+    const uint8_t *page_in;
 } tlpi_results;
 
 /* Rank 0: broadcast and carry out; a step's tokens are in r's scratch.  res may

@@ -3,7 +3,7 @@
  * in a fixed order, the plan last.
  *
  *   tlp-hello 1
- *   protocol 6
+ *   protocol 7
  *   version 0.1.0
  *   ...
  *   plan {"tlp_plan": 1, ...

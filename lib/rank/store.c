@@ -268,6 +268,13 @@ void tlpi_store_put_kv(tlpi_store *s, int layer, tlpi_kv *kv)
     }
 }
 
+tlpi_kv *tlpi_store_kv(const tlpi_store *s, int layer, int i)
+{
+    const tlpi_store_layer *l = &s->layer[layer];
+
+    return i < l->n_kv ? l->kv[i].kv : NULL;
+}
+
 /* ==== lifetime =========================================================== */
 
 static tlp_status create_rope(tlpi_store *s, tlpi_rope_kind kind)

@@ -90,6 +90,9 @@ tlp_status tlpi_store_take_kv(tlpi_store *s, int layer, const tlpi_kv_key *key,
                               tlpi_kv **out);
 void tlpi_store_put_kv(tlpi_store *s, int layer, tlpi_kv *kv);
 
+/* The i-th cache of a layer, NULL behind the last one. */
+tlpi_kv *tlpi_store_kv(const tlpi_store *s, int layer, int i);
+
 /* ==== pages (store_pages.c) ============================================== */
 
 typedef enum tlpi_page_op {
@@ -124,6 +127,20 @@ void tlpi_store_undo_take(tlpi_store *s, const tlpi_page_edit *edit, int n);
 /* Do tokens at positions first to last of a sequence, and all positions that
  * they see, have pages with memory? */
 bool tlpi_store_has_pages(const tlpi_store *s, int seq, int first, int last);
+
+/* ==== what pages hold (store_copy.c) ===================================== */
+
+/* Bytes that this rank holds of 16 positions, in all caches of a kind. */
+uint64_t tlpi_store_panel_bytes(const tlpi_store *s, int kind);
+/* Does the page have memory, and room for n positions? */
+bool tlpi_store_can_copy(const tlpi_store *s, int kind, int32_t page, int n);
+/* The first n positions of a page to and from memory of the host: the caches of
+ * the kind by layer, tlpi_store_panel_bytes for each 16 positions.  `host` is
+ * whole: positions beyond n are zeros. */
+void tlpi_store_read_page(const tlpi_store *s, void *host, int kind,
+                          int32_t page, int n);
+void tlpi_store_write_page(const tlpi_store *s, int kind, int32_t page,
+                           const void *host, int n);
 
 /* A vector of n floats in memory of the backend, with its bytes added to
  * *bytes; host NULL, for dry stores, leaves it as it is. */

@@ -205,20 +205,24 @@ static void free_windows(editor *e)
     }
 }
 
-/* The j-th of the pages that are taken next, n of each kind. */
-static tlpi_page_edit edit_next(const tlp_session *s, tlpi_page_op op, int n,
-                                int j)
+/* The j-th of the pages that are taken next, n[kind] of each kind. */
+static tlpi_page_edit edit_next(const tlp_session *s, tlpi_page_op op,
+                                const int *n, int j)
 {
+    int kind = j < n[TLPI_KV_ALL] ? TLPI_KV_ALL : TLPI_KV_WINDOW;
+    int i = kind == TLPI_KV_ALL ? j : j - n[TLPI_KV_ALL];
+
     return (tlpi_page_edit){ .op = (int32_t)op,
-                             .kind = j / n,
-                             .page = tlpi_page_pool_next(&s->cache.pool[j / n],
-                                                         j % n) };
+                             .kind = kind,
+                             .page =
+                                 tlpi_page_pool_next(&s->cache.pool[kind], i) };
 }
 
-/* Memory for the n pages of each kind that are taken next, or for none. */
-static void take_memory(editor *e, int n)
+/* Memory for the n[kind] pages of each kind that are taken next, or for
+ * none. */
+static void take_memory(editor *e, const int *n)
 {
-    int total = n * e->s->cache.shape.n_kind, done = 0;
+    int total = n[TLPI_KV_ALL] + n[TLPI_KV_WINDOW], done = 0;
 
     for (int j = 0; j < total && e->st == TLP_OK; j++) {
         add(e, edit_next(e->s, TLPI_PAGE_TAKE, n, j));
@@ -269,8 +273,9 @@ tlp_status tlpi_cache_fit(tlp_session *s)
     (void)send(&e);
     if (n == 0)
         return e.st;
+    const int each[TLPI_N_KV_KIND] = { n, s->cache.shape.n_kind > 1 ? n : 0 };
     if (!s->cfg.kv_ahead)
-        take_memory(&e, n);
+        take_memory(&e, each);
     if (e.st != TLP_OK)
         return e.st;
     for (int k = 0; k < s->cache.shape.n_kind; k++)
@@ -334,4 +339,79 @@ tlp_status tlpi_cache_fork(tlp_session *s, int32_t dst, int32_t src)
             set_page(&e, k, dst, i, page);
         }
     return send(&e);
+}
+
+/* ==== pages that are filled before a sequence has them =================== */
+
+int32_t tlpi_cache_page(const tlp_session *s, int kind, int32_t seq, int index)
+{
+    return page_at(s, kind, seq, index);
+}
+
+static tlp_status list_new(tlp_session *s, tlpi_new_pages *new)
+{
+    for (int k = 0; k < s->cache.shape.n_kind; k++) {
+        const tlpi_page_pool *p = &s->cache.pool[k];
+        int n_free = tlpi_page_pool_n_free(p);
+
+        if (new->n[k] > n_free)
+            return tlpi_fail(TLP_EFULL,
+                             "KV cache: %d pages of %d positions are needed "
+                             "besides those of the sequence, %d of %d are free",
+                             new->n[k], s->cache.shape.n_pos, n_free,
+                             p->n_page);
+        new->page[k] =
+            tlpi_alloc_array(s->env, (size_t) new->n[k], sizeof(*new->page[k]));
+        if (!new->page[k])
+            return tlpi_fail_nomem_for("%d pages of the KV cache", new->n[k]);
+        for (int i = 0; i < new->n[k]; i++)
+            new->page[k][i] = tlpi_page_pool_next(p, i);
+    }
+    return TLP_OK;
+}
+
+tlp_status tlpi_cache_take_new(tlp_session *s, tlpi_new_pages *new)
+{
+    editor e = edit_begin(s);
+    tlp_status st = list_new(s, new);
+
+    if (st != TLP_OK || s->cfg.kv_ahead)
+        return st;
+    take_memory(&e, new->n);
+    return e.st;
+}
+
+tlp_status tlpi_cache_drop_new(tlp_session *s, const tlpi_new_pages *new,
+                               tlp_status st)
+{
+    editor e = edit_begin(s);
+
+    for (int k = 0; k < s->cache.shape.n_kind; k++)
+        for (int i = 0; i < new->n[k]; i++)
+            drop_memory(&e, k, new->page[k][i]);
+    return send(&e) == TLP_OK ? st : e.st;
+}
+
+tlp_status tlpi_cache_adopt(tlp_session *s, int32_t seq,
+                            const tlpi_new_pages *new)
+{
+    tlpi_cache *c = &s->cache;
+    editor e = edit_begin(s);
+
+    for (int k = 0; k < c->shape.n_kind; k++)
+        for (int i = 0; i < new->n[k]; i++)
+            (void)tlpi_page_pool_take(&c->pool[k]); /* as they were listed */
+    put_from(&e, seq, 0);
+    c->seq[seq] = (tlpi_seq_pages){ .first = new->first[TLPI_KV_WINDOW] };
+    for (int k = 0; k < c->shape.n_kind; k++)
+        for (int i = 0; i < new->n[k]; i++)
+            set_page(&e, k, seq, new->first[k] + i, new->page[k][i]);
+    return send(&e);
+}
+
+void tlpi_cache_free_new(const tlp_session *s, tlpi_new_pages *new)
+{
+    for (int k = 0; k < TLPI_N_KV_KIND; k++)
+        tlpi_free(s->env, new->page[k]);
+    *new = (tlpi_new_pages){ 0 };
 }

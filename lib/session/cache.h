@@ -52,6 +52,27 @@ tlp_status tlpi_cache_rewind(tlp_session *s, int32_t seq, int32_t pos);
 /* dst drops its pages, and gets those of src. */
 tlp_status tlpi_cache_fork(tlp_session *s, int32_t dst, int32_t src);
 
+/* The page at an index of a sequence; -1: none. */
+int32_t tlpi_cache_page(const tlp_session *s, int kind, int32_t seq, int index);
+
+/* Free pages that a sequence will get, after something has filled them. */
+typedef struct tlpi_new_pages {
+    int first[TLPI_N_KV_KIND], n[TLPI_N_KV_KIND]; /* indices in the sequence */
+    int32_t *page[TLPI_N_KV_KIND];                /* [n] */
+} tlpi_new_pages;
+
+/* Choose the pages and give them memory; first and n are set.  TLP_EFULL and
+ * TLP_ENOMEM: nothing has changed.  Until the sequence has the pages, or they
+ * are dropped, no other edit is made. */
+tlp_status tlpi_cache_take_new(tlp_session *s, tlpi_new_pages *pages);
+/* Their memory goes back.  Returns st, or a failure to do so. */
+tlp_status tlpi_cache_drop_new(tlp_session *s, const tlpi_new_pages *pages,
+                               tlp_status st);
+/* The sequence gives its pages back, and gets these. */
+tlp_status tlpi_cache_adopt(tlp_session *s, int32_t seq,
+                            const tlpi_new_pages *pages);
+void tlpi_cache_free_new(const tlp_session *s, tlpi_new_pages *pages);
+
 /* Memory that pages have, over all ranks. */
 uint64_t tlpi_cache_bytes(const tlp_session *s);
 

@@ -52,7 +52,7 @@ struct tlp_session {
     int32_t *next;     /* [n_seq] scratch: places in a step */
     int32_t *kept_as;  /* [n_seq] the sequence in whose name the rows of a
                           sequence are kept: its own, or after a fork the
-                          source's */
+                          source's; -1: it was loaded and has none */
     size_t n_row;      /* rows of logits kept */
     tlpi_place *place; /* [row_cap] of these rows */
     float *row;        /* [row_cap][n_vocab] collected on rank 0 */
@@ -148,6 +148,14 @@ tlp_status tlpi_session_score(float *logprob, tlp_session *s, int32_t seq,
                               const int32_t *tokens, size_t n);
 tlp_status tlpi_session_rewind(tlp_session *s, int32_t seq, int32_t pos);
 tlp_status tlpi_session_fork(tlp_session *s, int32_t dst, int32_t src);
+tlp_status tlpi_session_save(void *buf, size_t cap, size_t *len, tlp_session *s,
+                             int32_t seq);
+tlp_status tlpi_session_save_file(tlp_session *s, int32_t seq,
+                                  const char *path);
+tlp_status tlpi_session_load(tlp_session *s, int32_t seq, const void *buf,
+                             size_t n);
+tlp_status tlpi_session_load_file(tlp_session *s, int32_t seq,
+                                  const char *path);
 tlp_status tlpi_session_set_threads(tlp_session *s, int32_t n_decode,
                                     int32_t n_prefill);
 tlp_status tlpi_session_sample(int32_t *token, tlp_session *s, size_t row,

@@ -153,6 +153,40 @@ tlp_status tlp_session_fork(tlp_session *s, int32_t dst, int32_t src)
     return st == TLP_OK ? leave(s, tlpi_session_fork(s, dst, src)) : st;
 }
 
+tlp_status tlp_session_save(void *buf, size_t cap, size_t *len, tlp_session *s,
+                            int32_t seq)
+{
+    tlp_status st = enter(s);
+
+    if (st == TLP_OK)
+        return leave(s, tlpi_session_save(buf, cap, len, s, seq));
+    if (len)
+        *len = 0;
+    return st;
+}
+
+tlp_status tlp_session_load(tlp_session *s, int32_t seq, const void *buf,
+                            size_t n)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK ? leave(s, tlpi_session_load(s, seq, buf, n)) : st;
+}
+
+tlp_status tlp_session_save_file(tlp_session *s, int32_t seq, const char *path)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK ? leave(s, tlpi_session_save_file(s, seq, path)) : st;
+}
+
+tlp_status tlp_session_load_file(tlp_session *s, int32_t seq, const char *path)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK ? leave(s, tlpi_session_load_file(s, seq, path)) : st;
+}
+
 tlp_status tlp_session_set_threads(tlp_session *s, int32_t n_decode,
                                    int32_t n_prefill)
 {

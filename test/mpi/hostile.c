@@ -285,7 +285,7 @@ static const char *const edits[][2] = {
     { "tlp-hello", "2" },
     { "protocol", "0" },
     { "protocol", "99999999999" },
-    { "protocol", "7" },
+    { "protocol", "8" },
     { "version", "\033[2J" },
     { "byte_order", "middle" },
     { "channel", "0" },
