@@ -309,7 +309,7 @@ static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
     hp->window_step = arch->window_step;
     hp->window_theta = arch->window_plain ? hp->rope_theta : arch->window_theta;
     TLP_TRY(tlpi_hparams_int(hp, g, "attention.sliding_window",
-                             arch->caps == TLPI_CAPS_ALWAYS, 0, TLPI_MAX_CTX,
+                             arch->window_needed, 0, TLPI_MAX_CTX,
                              &hp->n_window));
     if (arch->window_step) {
         TLP_TRY(read_pattern(hp, g));

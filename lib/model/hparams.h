@@ -73,6 +73,7 @@ typedef struct tlpi_arch_info {
     tlpi_gate gate; /* of the feed-forward part's gate */
     bool embd_root; /* embeddings are multiplied by sqrt(n_embd) */
     bool windows;   /* layers may have windows; without, they are refused */
+    bool window_needed; /* a file says how many positions a window has */
     int window_step;    /* as in tlpi_hparams */
     bool window_plain;  /* layers with a window do not scale positions */
     bool window_rope;   /* where layers have windows, layers without one do
