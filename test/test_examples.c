@@ -162,6 +162,28 @@ Test(examples, requests)
     spawn_free(&s);
 }
 
+/* The second run begins where the first has saved, with equal text. */
+Test(examples, saved_prompt)
+{
+    const char *m = tool_model(), *file = tiny_path("prompt.seq");
+    spawned first = SPAWN("examples/09_saved_prompt", m, "once", file, "12");
+    spawned second = SPAWN("examples/09_saved_prompt", m, "once", file, "12");
+    spawned plain = SPAWN("examples/01_generate", m, "once", "12");
+
+    expect_success(&first);
+    expect_success(&second);
+    const char *text = strchr(first.out, '\n'),
+               *again = strchr(second.out, '\n');
+    cr_assert(text && again);
+    cr_expect_str_eq(text + 1, plain.out);
+    cr_expect_str_eq(again + 1, plain.out);
+    cr_expect_not_null(strstr(first.out, "tokens evaluated]"));
+    cr_expect_not_null(strstr(second.out, "tokens loaded]"));
+    spawn_free(&first);
+    spawn_free(&second);
+    spawn_free(&plain);
+}
+
 /* What the library warns of is shown. */
 Test(examples, warnings)
 {
@@ -169,7 +191,8 @@ Test(examples, warnings)
         "examples/01_generate",     "examples/02_stream_cancel",
         "examples/03_two_ranks",    "examples/04_from_cxx",
         "examples/05_dlopen",       "examples/06_processes",
-        "examples/07_two_gpu_pair", "examples/08_requests"
+        "examples/07_two_gpu_pair", "examples/08_requests",
+        "examples/09_saved_prompt"
     };
     char library[4096];
     tiny_spec spec = tiny_default();
@@ -179,8 +202,10 @@ Test(examples, warnings)
     const char *m = tiny_make(&spec);
     for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {
         bool loads = strstr(programs[i], "dlopen");
+        bool saves = strstr(programs[i], "saved_prompt");
+        const char *last = saves ? tiny_path("hello.seq") : "serial";
         spawned s = loads ? SPAWN(programs[i], library, m)
-                          : SPAWN(programs[i], m, "hello", "serial");
+                          : SPAWN(programs[i], m, "hello", last);
 
         cr_expect_not_null(strstr(s.err, "acme.note"), "%s: %s", programs[i],
                            s.err);
@@ -195,7 +220,7 @@ Test(examples, failures)
         "examples/01_generate",  "examples/02_stream_cancel",
         "examples/03_two_ranks", "examples/04_from_cxx",
         "examples/06_processes", "examples/07_two_gpu_pair",
-        "examples/08_requests"
+        "examples/08_requests",  "examples/09_saved_prompt"
     };
 
     for (size_t i = 0; i < sizeof programs / sizeof programs[0]; i++) {

@@ -2,16 +2,13 @@
  * test_sequence_refused.c - bytes that are damaged or belong to another session
  * are refused, and a load that fails changes nothing.
  */
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "session/saved.h"
 #include "support/mem.h"
 #include "support/random_adjust.h"
+#include "support/random_lora.h"
 #include "support/rig.h"
 #include "support/saved_bytes.h"
 #include "support/tiny.h"
@@ -302,6 +299,51 @@ Test(sequence_refused, other_adjustments)
     rig_close(&b);
 }
 
+/* A session with a random adapter. */
+static void open_adapter(rig *r, const char *path, float scale)
+{
+    tlp_session_options o = options(2);
+    tlp_adapter *adapter = NULL;
+
+    *r = rig_open(path, "serial", &o);
+    tlp_session_free(r->session);
+    tlp_plan *plan = lora_plan(r->plan, 0, 2, 1);
+    const char *file = tiny_path("lora.gguf");
+    CHECK_OK(tlp_plan_save_adapter(plan, file));
+    CHECK_OK(tlp_adapter_open(&adapter, r->model, file));
+    o.adapter = adapter;
+    o.adapter_scale = scale;
+    CHECK_OK(tlp_session_create(&r->session, r->plan, &o));
+    tlp_adapter_free(adapter);
+    tlp_plan_free(plan);
+}
+
+Test(sequence_refused, other_adapters)
+{
+    tlp_session_options o = options(2);
+    const char *path = model_of_seed(1);
+    kept k = open_kept(path, "serial", &o);
+    rig a, b;
+    size_t n = 0;
+
+    open_adapter(&a, path, 1);
+    open_adapter(&b, path, 0.5f);
+    free(saved_extend(&a, 0, (int32_t[]){ 1, 2, 3 }, 3));
+    void *bytes = saved_bytes(&a, 0, &n);
+    CHECK_OK(tlp_session_load(a.session, 1, bytes, n));
+    CHECK_FAILS(TLP_EMISMATCH, tlp_session_load(k.r.session, 1, bytes, n));
+    cr_assert(strstr(tlp_last_error(), "adapter: sha256:"));
+    cr_assert(strstr(tlp_last_error(), "this session has none"));
+    expect_kept(&k);
+    CHECK_FAILS(TLP_EMISMATCH, tlp_session_load(b.session, 1, bytes, n));
+    cr_assert(
+        strstr(tlp_last_error(), "adapter_scale: 1, this session has 0.5"));
+    free(bytes);
+    rig_close(&a);
+    rig_close(&b);
+    close_kept(&k);
+}
+
 /* ==== memory ============================================================= */
 
 static void open_counted(rig *r, mem *m, const char *path,
@@ -419,64 +461,4 @@ Test(sequence_refused, too_few_pages)
     expect_kept(&k);
     close_kept(&k);
     free(bytes);
-}
-
-/* ==== files ============================================================== */
-
-static bool holds(const char *path, const char *text)
-{
-    char found[64] = "";
-    FILE *f = fopen(path, "rb");
-
-    cr_assert(f);
-    size_t n = fread(found, 1, sizeof found - 1, f);
-    fclose(f);
-    return n == strlen(text) && strcmp(found, text) == 0;
-}
-
-/* Whatever the size of the disk: the whole new file, or the old one. */
-Test(sequence_refused, full_disk)
-{
-    tlp_session_options o = options(2);
-    kept k = open_kept(model_of_seed(1), "serial", &o);
-    const char *path = tiny_keep_path(tiny_path("sequence"));
-    struct rlimit limit;
-    tlp_status st = TLP_EIO;
-
-    FILE *f = fopen(path, "wb");
-    cr_assert(f && fputs("old", f) >= 0 && fclose(f) == 0);
-    signal(SIGXFSZ, SIG_DFL);
-    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    for (rlim_t room = 0; st == TLP_EIO; room = 2 * room + 1000) {
-        struct rlimit low = { room, limit.rlim_max };
-
-        cr_assert_eq(setrlimit(RLIMIT_FSIZE, &low), 0);
-        st = tlp_session_save_file(k.r.session, 1, path);
-        cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-        cr_assert(st == TLP_EIO || st == TLP_OK, "%s", tlp_last_error());
-        cr_assert_eq(holds(path, "old"), st != TLP_OK);
-    }
-    CHECK_OK(tlp_session_load_file(k.r.session, 1, path));
-    expect_kept(&k);
-    close_kept(&k);
-}
-
-Test(sequence_refused, files)
-{
-    tlp_session_options o = options(1);
-    const char *model = model_of_seed(1);
-    kept k = open_kept(model, "serial", &o);
-    tlp_session *s = k.r.session;
-
-    CHECK_FAILS(TLP_EINVAL, tlp_session_save_file(s, 1, model));
-    CHECK_FAILS(TLP_EIO, tlp_session_save_file(s, 1, "/nowhere/sequence"));
-    CHECK_FAILS(TLP_EIO, tlp_session_load_file(s, 1, "/nowhere/sequence"));
-    CHECK_FAILS(TLP_EFORMAT, tlp_session_load_file(s, 1, model));
-    cr_assert(strstr(tlp_last_error(), model), "%s", tlp_last_error());
-    CHECK_FAILS(TLP_EINVAL, tlp_session_load_file(s, 1, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_save_file(s, 1, NULL));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_load_file(s, 2, model));
-    CHECK_FAILS(TLP_EINVAL, tlp_session_save_file(s, -1, model));
-    expect_kept(&k);
-    close_kept(&k);
 }

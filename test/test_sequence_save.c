@@ -2,9 +2,11 @@
  * test_sequence_save.c - a sequence that was saved continues with equal bits
  * wherever it is loaded.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -164,6 +166,39 @@ Test(sequence_save, windows)
         }
 }
 
+/* A session with larger steps keeps more pages of windows than were saved, one
+ * with smaller steps fewer. */
+Test(sequence_save, windows_of_other_steps)
+{
+    tlp_session_options small = options(2), large = options(2);
+    tlp_session_stats own = { .struct_size = sizeof own }, loaded = own;
+    int32_t ids[N_CTX];
+
+    small.n_batch = 16;
+    large.n_batch = 200;
+    rig a = rig_open(windowed(), "serial", &small);
+    rig b = rig_open(windowed(), "serial", &large);
+    rig_tokens(ids, N_CTX, a.n_vocab, 1);
+    free(saved_extend(&a, 0, ids, 600));
+    copy(&b, 0, &a, 0);
+    CHECK_OK(tlp_session_rewind(a.session, 0, 540));
+    CHECK_OK(tlp_session_rewind(b.session, 0, 540)); /* its window is gone */
+    expect_equal(&a, 0, &b, 0, ids + 540, 3, "back behind what was saved");
+
+    CHECK_OK(tlp_session_clear(a.session, 0));
+    CHECK_OK(tlp_session_clear(b.session, 0));
+    free(saved_extend(&a, 0, ids, 600));
+    free(saved_extend(&b, 0, ids, 600));
+    CHECK_OK(tlp_session_get_stats(&own, a.session));
+    CHECK_OK(tlp_session_clear(a.session, 0));
+    copy(&a, 1, &b, 0);
+    CHECK_OK(tlp_session_get_stats(&loaded, a.session));
+    cr_expect_eq(loaded.kv_bytes, own.kv_bytes);
+    expect_equal(&a, 1, &b, 0, ids + 600, 3, "fewer pages");
+    rig_close(&a);
+    rig_close(&b);
+}
+
 /* A page has 112 positions in one session, 256 in the other. */
 Test(sequence_save, pages_of_other_sizes)
 {
@@ -321,6 +356,66 @@ Test(sequence_save, a_file_of_another_process)
     expect_equal(&a, 0, &b, 2, ids + 300, 3, "from a file");
     rig_close(&a);
     rig_close(&b);
+}
+
+static bool holds(const char *path, const char *text)
+{
+    char found[64] = "";
+    FILE *f = fopen(path, "rb");
+
+    cr_assert(f);
+    size_t n = fread(found, 1, sizeof found - 1, f);
+    fclose(f);
+    return n == strlen(text) && strcmp(found, text) == 0;
+}
+
+/* Whatever the size of the disk: the whole new file, or the old one. */
+Test(sequence_save, full_disk)
+{
+    tlp_session_options o = options(2);
+    rig r = rig_open(plain(), "serial", &o);
+    int32_t ids[N_CTX];
+    const char *path = tiny_keep_path(tiny_path("sequence"));
+    struct rlimit limit;
+    tlp_status st = TLP_EIO;
+
+    rig_tokens(ids, N_CTX, r.n_vocab, 1);
+    free(saved_extend(&r, 1, ids, 20));
+    FILE *f = fopen(path, "wb");
+    cr_assert(f && fputs("old", f) >= 0 && fclose(f) == 0);
+    signal(SIGXFSZ, SIG_DFL);
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (rlim_t room = 0; st == TLP_EIO; room = 2 * room + 1000) {
+        struct rlimit low = { room, limit.rlim_max };
+
+        cr_assert_eq(setrlimit(RLIMIT_FSIZE, &low), 0);
+        st = tlp_session_save_file(r.session, 1, path);
+        cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        cr_assert(st == TLP_EIO || st == TLP_OK, "%s", tlp_last_error());
+        cr_assert_eq(holds(path, "old"), st != TLP_OK);
+    }
+    CHECK_OK(tlp_session_load_file(r.session, 2, path));
+    expect_equal(&r, 1, &r, 2, ids + 20, 2, "after failures");
+    rig_close(&r);
+}
+
+Test(sequence_save, files)
+{
+    tlp_session_options o = options(1);
+    const char *model = tiny_keep_path(plain());
+    rig r = rig_open(model, "serial", &o);
+    tlp_session *s = r.session;
+
+    CHECK_FAILS(TLP_EINVAL, tlp_session_save_file(s, 1, model));
+    CHECK_FAILS(TLP_EIO, tlp_session_save_file(s, 1, "/nowhere/sequence"));
+    CHECK_FAILS(TLP_EIO, tlp_session_load_file(s, 1, "/nowhere/sequence"));
+    CHECK_FAILS(TLP_EFORMAT, tlp_session_load_file(s, 1, model));
+    cr_assert(strstr(tlp_last_error(), model), "%s", tlp_last_error());
+    CHECK_FAILS(TLP_EINVAL, tlp_session_load_file(s, 1, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_save_file(s, 1, NULL));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_load_file(s, 3, model));
+    CHECK_FAILS(TLP_EINVAL, tlp_session_save_file(s, -1, model));
+    rig_close(&r);
 }
 
 /* ==== arguments ========================================================== */
