@@ -445,9 +445,9 @@ static void mismatch(void)
     check_broken(c);
 
     c = make(TLP_WIRE_F32, TIMEOUT_MS); /* operations */
-    if (rank == 0)
-        CHECK_FAILS(TLP_ECOMM, allreduce(c, x, 576, NULL), "all-reduce",
-                    "rank 0", "gather", "rank 1");
+    if (rank == 0) /* of a gather, or of what a rank does after it */
+        CHECK_FAILS(TLP_ECOMM, allreduce(c, x, 576, NULL), "out of step",
+                    "rank 0: all-reduce 1.0 of 2304 bytes");
     else if (c->ops->gather(c, x, bytes, NULL) == TLP_OK) /* one way */
         CHECK_FAILS(TLP_ECOMM, meet(c), "rank 0");
     check_broken(c);
