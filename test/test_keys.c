@@ -60,6 +60,19 @@ static bool has_experts(const char *arch)
     return false;
 }
 
+static void put_keys(gw_file *w, const char *arch, const one_key *keys,
+                     size_t n)
+{
+    char key[96];
+
+    for (size_t i = 0; i < n; i++) {
+        snprintf(key, sizeof key, "%s.%s", arch, keys[i].key);
+        put_key(w, key, &keys[i]);
+    }
+}
+
+#define PUT_KEYS(w, arch, keys) put_keys(w, arch, keys, TLPI_COUNT(keys))
+
 /* The keys of a file without tensors. */
 static void begin(gw_file *w, const char *arch)
 {
@@ -71,35 +84,29 @@ static void begin(gw_file *w, const char *arch)
         { "attention.head_count", 'u', 4, NULL },
         { "attention.layer_norm_rms_epsilon", 'f', 1e-5, NULL },
     };
-    char key[96];
-
     static const one_key of_experts[] = {
         { "expert_count", 'u', 4, NULL },
         { "expert_used_count", 'u', 2, NULL },
         { "expert_feed_forward_length", 'u', 32, NULL },
     };
-
-    static const one_key of_caps[] = {
+    static const one_key of_windows[] = {
         { "attention.sliding_window", 'u', 8, NULL },
+    };
+    static const one_key of_caps[] = {
         { "attn_logit_softcapping", 'f', 50, NULL },
         { "final_logit_softcapping", 'f', 30, NULL },
     };
+    bool gemma2 = strcmp(arch, "gemma2") == 0;
 
     gw_init(w);
     gw_kv_str(w, "general.architecture", arch);
-    for (size_t i = 0; i < TLPI_COUNT(usual); i++) {
-        snprintf(key, sizeof key, "%s.%s", arch, usual[i].key);
-        put_key(w, key, &usual[i]);
-    }
-    for (size_t i = 0; strcmp(arch, "gemma2") == 0 && i < TLPI_COUNT(of_caps);
-         i++) {
-        snprintf(key, sizeof key, "%s.%s", arch, of_caps[i].key);
-        put_key(w, key, &of_caps[i]);
-    }
-    for (size_t i = 0; has_experts(arch) && i < TLPI_COUNT(of_experts); i++) {
-        snprintf(key, sizeof key, "%s.%s", arch, of_experts[i].key);
-        put_key(w, key, &of_experts[i]);
-    }
+    PUT_KEYS(w, arch, usual);
+    if (gemma2 || strcmp(arch, "gpt-oss") == 0)
+        PUT_KEYS(w, arch, of_windows);
+    if (gemma2)
+        PUT_KEYS(w, arch, of_caps);
+    if (has_experts(arch))
+        PUT_KEYS(w, arch, of_experts);
     tiny_vocab_write(w, 288, false);
 }
 
