@@ -28,23 +28,6 @@ static bool get_stage(const engine *e, size_t index, tlp_stage_info *stage)
     return tlp_plan_get_stage(stage, e->plan, index) == TLP_OK;
 }
 
-/* A metadata value as text, which the caller frees; NULL when out of memory. */
-static char *get_meta(const engine *e, const char *key)
-{
-    size_t len = 0;
-
-    if (tlp_model_get_meta(NULL, 0, &len, e->model, key) != TLP_EBUFS)
-        return NULL;
-
-    char *text = malloc(len + 1);
-
-    if (text && tlp_model_get_meta(text, len + 1, &len, e->model, key)) {
-        free(text);
-        text = NULL;
-    }
-    return text;
-}
-
 /* ==== for people ========================================================= */
 
 static void print_names(const char *head, const char *(*name)(size_t))
@@ -122,7 +105,8 @@ static void print_meta(const engine *e)
 
     putchar('\n');
     for (size_t i = 0; (key = tlp_model_meta_key(e->model, i)); i++) {
-        char *value = get_meta(e, key);
+        size_t len = 0;
+        char *value = engine_get_meta(e, key, &len);
 
         cli_print_clean(stdout, key);
         printf(" = ");
@@ -236,7 +220,8 @@ static void json_meta(json *j, const engine *e)
 
     json_open(j, "meta", '{');
     for (size_t i = 0; (key = tlp_model_meta_key(e->model, i)); i++) {
-        char *value = get_meta(e, key);
+        size_t len = 0;
+        char *value = engine_get_meta(e, key, &len);
 
         json_text(j, key, value ? value : "");
         free(value);

@@ -75,6 +75,7 @@ static int read_facts(server *s)
     s->n_seq = stats.n_seq;
     s->name = name_of(s);
     s->created = (int64_t)time(NULL);
+    s->tool_form = tool_form_of(&s->e);
     return read_plan(s);
 }
 

@@ -15,6 +15,19 @@ int engine_fail(tlp_status status)
     return cli_fail("%s", tlp_last_error());
 }
 
+char *engine_get_meta(const engine *e, const char *key, size_t *n)
+{
+    char *text = NULL;
+    tlp_status st = tlp_model_get_meta(NULL, 0, n, e->model, key);
+
+    if (st == TLP_EBUFS && (text = malloc(*n + 1)) != NULL)
+        st = tlp_model_get_meta(text, *n + 1, n, e->model, key);
+    if (st == TLP_OK)
+        return text;
+    free(text);
+    return NULL;
+}
+
 static void abort_session(void *session)
 {
     tlp_session_abort(session);

@@ -118,6 +118,9 @@ enum { ENGINE_AUTO, ENGINE_THREADS, ENGINE_MPI };
 int engine_fail(tlp_status status);
 
 int engine_open_model(engine *e, bool vocab_only);
+/* A metadata value as text of *n bytes, which the caller frees; NULL without
+ * the key, and when out of memory. */
+char *engine_get_meta(const engine *e, const char *key, size_t *n);
 
 /*
  * Connect to the other processes, if there are any, and open the model.

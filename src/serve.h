@@ -20,6 +20,7 @@
 #include "serve_error.h"
 #include "serve_metrics.h"
 #include "serve_shelf.h"
+#include "serve_tools.h"
 #include "serve_watch.h"
 
 /* How long a client may take no byte of its answer. */
@@ -47,6 +48,7 @@ typedef struct server {
     int32_t n_ctx, n_seq;
     char *plan_text; /* as text form */
     tlp_plan_cost cost;
+    tool_form tool_form; /* of the model's chat template */
     struct MHD_Daemon *daemon;
     pthread_t events;
     metrics m;

@@ -121,16 +121,13 @@ enum MHD_Result serve_model(call *c)
 /* ==== props ============================================================== */
 
 /* The value of a key of the model's file, or nothing. */
-static void put_meta(json *j, const char *name, const tlp_model *model,
+static void put_meta(json *j, const char *name, const engine *e,
                      const char *key)
 {
     size_t n = 0;
-    char *text = NULL;
-    tlp_status st = tlp_model_get_meta(NULL, 0, &n, model, key);
+    char *text = engine_get_meta(e, key, &n);
 
-    if (st == TLP_EBUFS && (text = malloc(n + 1)) != NULL)
-        st = tlp_model_get_meta(text, n + 1, &n, model, key);
-    if (st == TLP_OK && text)
+    if (text)
         json_bytes(j, name, text, n);
     else
         json_nothing(j, name);
@@ -170,7 +167,7 @@ enum MHD_Result serve_props(call *c)
     json_close(&j, '}');
     json_int(&j, "total_slots", s->n_seq);
     json_text(&j, "model_alias", s->name);
-    put_meta(&j, "chat_template", s->e.model, "tokenizer.chat_template");
+    put_meta(&j, "chat_template", &s->e, "tokenizer.chat_template");
     json_text(&j, "build_info", tlp_build_info());
     put_plan(&j, s);
     return reply_close(c, &m, &j);

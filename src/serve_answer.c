@@ -92,7 +92,8 @@ static bool take_stop(answering *a, const tlp_event *event, output *o)
         return false;
     o->stop_reason = event->stop_reason;
     a->n_generated += event->n_generated;
-    return output_add(o, event->text, event->n_text) ||
+    return (output_add(o, event->text, event->n_text) &&
+            tools_read(&o->calls, &a->g.tools, o->text, o->n)) ||
            api_fail_memory(&a->error);
 }
 
@@ -155,12 +156,6 @@ void write_usage(json *j, const answering *a)
     json_close(j, '}');
 }
 
-const char *answer_reason(const answering *a, const output *o)
-{
-    return a->style->reason ? a->style->reason(a, o)
-                            : output_reason(o->stop_reason);
-}
-
 static void write_choices(json *j, const answering *a)
 {
     json_open(j, "choices", '[');
@@ -170,7 +165,7 @@ static void write_choices(json *j, const answering *a)
         json_open(j, NULL, '{');
         json_int(j, "index", i);
         a->style->whole(j, a, o, i / a->n);
-        json_text(j, "finish_reason", answer_reason(a, o));
+        json_text(j, "finish_reason", output_reason(o));
         json_close(j, '}');
     }
     json_close(j, ']');

@@ -26,10 +26,6 @@ typedef struct answer_style {
      * tokens that gave it. */
     void (*piece)(json *j, answering *a, int choice, const char *text, size_t n,
                   tlp_event *const *event, size_t n_event);
-    /* Bytes of a choice's text that a stream may show; NULL: all. */
-    size_t (*certain)(const answering *a, const output *o);
-    /* The word for the end of a choice; NULL: output_reason. */
-    const char *(*reason)(const answering *a, const output *o);
     bool opens; /* a stream begins with an empty piece of each choice */
 } answer_style;
 
@@ -77,9 +73,6 @@ void write_usage(json *j, const answering *a);
  * a->error says why the answer ends here. */
 bool answering_note(answering *a, const tlp_event *event, int part);
 bool answering_keep(answering *a, tlp_event *event, int part);
-
-/* The word for the end of a choice. */
-const char *answer_reason(const answering *a, const output *o);
 
 /* serve_stream.c: answer with chunks as events come. */
 enum MHD_Result answering_stream(answering *a);

@@ -133,57 +133,28 @@ static void put_logprobs(json *j, const answering *a, tlp_event *const *event,
         json_nothing(j, "logprobs");
 }
 
-/* "stop" becomes "tool_calls" where there are some. */
-static const char *reason(const answering *a, const output *o)
-{
-    const char *word = output_reason(o->stop_reason);
-    tool_calls calls;
-
-    if (!tools_read(&calls, &a->g.tools, o->text, o->n) || !calls.call)
-        return word;
-    json_decref(calls.call);
-    return strcmp(word, "stop") == 0 ? "tool_calls" : word;
-}
-
 static void whole(json *j, const answering *a, const output *o, int part)
 {
-    tool_calls calls;
+    const tool_calls *calls = &o->calls;
 
     (void)part;
-    if (!tools_read(&calls, &a->g.tools, o->text, o->n))
-        calls = (tool_calls){ .n_content = o->n };
     json_open(j, "message", '{');
     json_text(j, "role", "assistant");
-    if (calls.call && calls.n_content == 0)
+    if (calls->call && calls->n_content == 0)
         json_nothing(j, "content");
     else
-        json_bytes(j, "content", o->text ? o->text : "", calls.n_content);
+        json_bytes(j, "content", o->text ? o->text : "", calls->n_content);
     json_nothing(j, "refusal");
-    if (calls.call)
-        put_calls(j, calls.call, false);
+    if (calls->call)
+        put_calls(j, calls->call, false);
     json_close(j, '}');
     put_logprobs(j, a, o->tokens.event, o->tokens.n, a->g.request.logprobs);
-    json_decref(calls.call);
-}
-
-/* At its end a text shows all but the calls that it then has. */
-static size_t certain(const answering *a, const output *o)
-{
-    tool_calls calls;
-
-    if (!o->stop_reason)
-        return tools_certain(&a->g.tools, o->text, o->n, o->shown);
-    if (!tools_read(&calls, &a->g.tools, o->text, o->n))
-        return o->n;
-    json_decref(calls.call);
-    return calls.n_content > o->shown ? calls.n_content : o->shown;
 }
 
 static void piece(json *j, answering *a, int choice, const char *text, size_t n,
                   tlp_event *const *event, size_t n_event)
 {
     output *o = &a->choice[choice];
-    tool_calls calls = { 0 };
 
     json_open(j, "delta", '{');
     if (!o->begun)
@@ -191,12 +162,10 @@ static void piece(json *j, answering *a, int choice, const char *text, size_t n,
     if (!o->begun || n)
         json_bytes(j, "content", text, n);
     o->begun = true;
-    if (o->stop_reason && tools_read(&calls, &a->g.tools, o->text, o->n) &&
-        calls.call)
-        put_calls(j, calls.call, true);
+    if (o->calls.call)
+        put_calls(j, o->calls.call, true);
     json_close(j, '}');
     put_logprobs(j, a, event, n_event, n_event > 0);
-    json_decref(calls.call);
 }
 
 static const answer_style style = {
@@ -205,8 +174,6 @@ static const answer_style style = {
     .chunk_object = "chat.completion.chunk",
     .whole = whole,
     .piece = piece,
-    .certain = certain,
-    .reason = reason,
     .opens = true,
 };
 
@@ -259,7 +226,7 @@ static bool read_modalities(fields *f)
 static bool read_tools(generation_fields *g, fields *f, const talk *t, call *c)
 {
     if (t->tools)
-        g->tools = (tools){ .form = tool_form_of(c->s->e.model),
+        g->tools = (tools){ .form = c->s->tool_form,
                             .list = json_incref(field(f, "tools")) };
     if (!t->must_call)
         return true;

@@ -54,26 +54,29 @@ static bool take_schema(constraint *c, const char *name, const json_t *schema)
     return true;
 }
 
-/* vLLM also takes the text of a schema. */
-static bool take_schema_or_text(constraint *c, const char *name,
-                                const json_t *value)
+/* The field's value is the text itself. */
+static bool take_text(constraint *c, const char *name, shelf_kind kind,
+                      const json_t *value)
 {
-    if (!json_is_string(value))
-        return take_schema(c, name, value);
-    if (!begin(c, name, SHELF_SCHEMA))
+    if (!begin(c, name, kind))
         return false;
     fputs(json_string_value(value), c->text.file);
     return true;
 }
 
+/* vLLM also takes the text of a schema. */
+static bool take_schema_or_text(constraint *c, const char *name,
+                                const json_t *value)
+{
+    return json_is_string(value) ? take_text(c, name, SHELF_SCHEMA, value)
+                                 : take_schema(c, name, value);
+}
+
 static bool take_gbnf(constraint *c, const char *name, const json_t *value)
 {
-    if (!json_is_string(value))
-        return wrong(c, name, value, "the text of a grammar");
-    if (!begin(c, name, SHELF_GBNF))
-        return false;
-    fputs(json_string_value(value), c->text.file);
-    return true;
+    return json_is_string(value)
+               ? take_text(c, name, SHELF_GBNF, value)
+               : wrong(c, name, value, "the text of a grammar");
 }
 
 /* ==== one of some texts ================================================== */

@@ -54,14 +54,15 @@ bool output_add(output *o, const char *text, size_t n)
 void output_free(output *o)
 {
     free(o->text);
+    json_decref(o->calls.call);
     event_list_free(&o->tokens);
 }
 
-const char *output_reason(int stop_reason)
+const char *output_reason(const output *o)
 {
-    return stop_reason == TLP_STOP_LENGTH || stop_reason == TLP_STOP_CONTEXT
-               ? "length"
-               : "stop";
+    if (o->stop_reason == TLP_STOP_LENGTH || o->stop_reason == TLP_STOP_CONTEXT)
+        return "length";
+    return o->calls.call ? "tool_calls" : "stop";
 }
 
 /* ==== tokens ============================================================= */

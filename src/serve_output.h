@@ -6,6 +6,7 @@
 
 #include "json.h"
 #include "serve_error.h"
+#include "serve_tools.h"
 
 /* Events that are kept for their log-probabilities. */
 typedef struct event_list {
@@ -17,10 +18,11 @@ typedef struct output {
     char *text; /* n bytes */
     size_t n, cap;
     event_list tokens;
-    int stop_reason; /* 0: goes on */
-    bool begun;      /* of a stream: the client knows of it */
-    size_t shown;    /* of a stream: bytes of the text that the client has */
-    size_t chars;    /* of a stream: characters of its tokens so far */
+    int stop_reason;  /* 0: goes on */
+    tool_calls calls; /* of a text that has ended */
+    bool begun;       /* of a stream: the client knows of it */
+    size_t shown;     /* of a stream: bytes of the text that the client has */
+    size_t chars;     /* of a stream: characters of its tokens so far */
 } output;
 
 /* False when out of memory; the list owns the event then too. */
@@ -30,8 +32,8 @@ void event_list_free(event_list *l);
 bool output_add(output *o, const char *text, size_t n);
 void output_free(output *o);
 
-/* "stop" or "length". */
-const char *output_reason(int stop_reason);
+/* "stop", "length" or "tool_calls", of a text that has ended. */
+const char *output_reason(const output *o);
 
 /* All ids of a text, and the text of ids with a NUL behind it; the caller frees
  * them, also after a failure. */

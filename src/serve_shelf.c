@@ -61,8 +61,8 @@ static void put(shelf *s, shelf_grammar *g)
     s->first = g;
 }
 
-/* Under lock: let go of those that were asked for longest ago, and of long
- * ones. */
+/* Under lock: of the grammars that no request has, release those with long
+ * texts, and those that were taken longest ago. */
 static void trim(shelf *s)
 {
     int n = 0;
@@ -119,7 +119,6 @@ shelf_grammar *shelf_take(shelf *s, tlp_model *model, shelf_kind kind,
         return NULL;
     pthread_mutex_lock(&s->lock);
     put(s, g);
-    trim(s);
     pthread_mutex_unlock(&s->lock);
     return g;
 }

@@ -13,8 +13,9 @@
 
 #include "serve_error.h"
 
-#define SHELF_MAX 32                /* grammars that nobody uses */
-#define SHELF_MAX_BYTES (256 << 10) /* of the text of one that is kept */
+#define SHELF_MAX 32 /* grammars that are kept while no request has them */
+#define SHELF_MAX_BYTES                                                        \
+    (256 << 10) /* a grammar with a longer text is not kept */
 
 typedef enum shelf_kind { SHELF_GBNF, SHELF_SCHEMA } shelf_kind;
 
@@ -22,7 +23,7 @@ typedef struct shelf_grammar shelf_grammar;
 
 typedef struct shelf {
     pthread_mutex_t lock;
-    shelf_grammar *first; /* the one that was asked for last */
+    shelf_grammar *first; /* the grammar that was taken last */
 } shelf;
 
 void shelf_init(shelf *s);

@@ -35,7 +35,7 @@ static void put_piece(json *j, answering *a, int choice, const char *text,
     json_int(j, "index", choice);
     a->style->piece(j, a, choice, text, n, event, n_event);
     if (o->stop_reason)
-        json_text(j, "finish_reason", answer_reason(a, o));
+        json_text(j, "finish_reason", output_reason(o));
     else
         json_nothing(j, "finish_reason");
     json_close(j, '}');
@@ -80,12 +80,22 @@ static void put_error(json *j, answering *a)
 
 /* ==== events ============================================================= */
 
-/* What became certain of a choice's text, unless that is nothing at all. */
+/* Bytes of a choice's text that the client may see.  A text that has ended
+ * shows all but its calls; one that goes on may still become a call. */
+static size_t certain(const answering *a, const output *o)
+{
+    if (!o->stop_reason)
+        return tools_certain(&a->g.tools, o->text, o->n, o->shown);
+    return o->calls.n_content > o->shown ? o->calls.n_content : o->shown;
+}
+
+/* A chunk with the text that an event has made certain; none if there is
+ * nothing to say. */
 static void put_text(json *j, answering *a, int choice, tlp_event *const *event,
                      size_t n_event)
 {
     output *o = &a->choice[choice];
-    size_t end = a->style->certain ? a->style->certain(a, o) : o->n;
+    size_t end = certain(a, o);
     const char *text = o->text ? o->text + o->shown : "";
     size_t n = end - o->shown;
 

@@ -18,27 +18,14 @@
 
 /* ==== the form =========================================================== */
 
-static char *meta(const tlp_model *model, const char *key)
+tool_form tool_form_of(const engine *e)
 {
     size_t n = 0;
-    char *text = NULL;
-    tlp_status st = tlp_model_get_meta(NULL, 0, &n, model, key);
-
-    if (st == TLP_EBUFS && (text = malloc(n + 1)) != NULL)
-        st = tlp_model_get_meta(text, n + 1, &n, model, key);
-    if (st == TLP_OK)
-        return text;
-    free(text);
-    return NULL;
-}
-
-tool_form tool_form_of(const tlp_model *model)
-{
-    char *text = meta(model, "tokenizer.chat_template.tool_use");
+    char *text = engine_get_meta(e, "tokenizer.chat_template.tool_use", &n);
     tool_form form = TOOL_FORM_NONE;
 
     if (!text)
-        text = meta(model, "tokenizer.chat_template");
+        text = engine_get_meta(e, "tokenizer.chat_template", &n);
     if (!text)
         return form;
     /* Some models write XML between these tags. */
@@ -56,21 +43,23 @@ static const char *arguments_key(tool_form form)
     return form == TOOL_FORM_BARE ? "parameters" : "arguments";
 }
 
-static json_t *find(const tools *t, const char *name)
+/* The i-th tool's function, and its name; NULL without a name. */
+static json_t *function_at(const tools *t, size_t i, const char **name)
 {
-    for (size_t i = 0; name && i < json_array_size(t->list); i++) {
-        json_t *f = json_object_get(json_array_get(t->list, i), "function");
-        const char *is = json_string_value(json_object_get(f, "name"));
+    json_t *f = json_object_get(json_array_get(t->list, i), "function");
 
-        if (is && strcmp(is, name) == 0)
-            return f;
-    }
-    return NULL;
+    *name = json_string_value(json_object_get(f, "name"));
+    return *name ? f : NULL;
 }
 
 bool tools_has(const tools *t, const char *name)
 {
-    return find(t, name) != NULL;
+    const char *is;
+
+    for (size_t i = 0; i < json_array_size(t->list); i++)
+        if (function_at(t, i, &is) && strcmp(is, name) == 0)
+            return true;
+    return false;
 }
 
 /* ==== a grammar ========================================================== */
@@ -96,10 +85,10 @@ static char *schema_text(const tools *t, const char *name)
     char *text = NULL;
 
     for (size_t i = 0; i < json_array_size(t->list); i++) {
-        json_t *f = json_object_get(json_array_get(t->list, i), "function");
-        const char *is = json_string_value(json_object_get(f, "name"));
+        const char *is;
+        json_t *f = function_at(t, i, &is);
 
-        if (is && (!name || strcmp(is, name) == 0) &&
+        if (f && (!name || strcmp(is, name) == 0) &&
             json_array_append_new(any, schema_of_call(t, f)) != 0) {
             json_decref(any);
             return NULL;
@@ -185,6 +174,14 @@ static size_t skip(const char *text, size_t n, size_t at)
     return at;
 }
 
+/* The end of text[from, at) without the blanks at its end. */
+static size_t skip_back(const char *text, size_t from, size_t at)
+{
+    while (at > from && text[at - 1] && strchr(BLANKS, text[at - 1]))
+        at--;
+    return at;
+}
+
 static bool begins(const char *text, size_t n, size_t at, const char *word)
 {
     size_t len = strlen(word);
@@ -201,8 +198,8 @@ static bool add_call(json_t *calls, const tools *t, const char *text, size_t n,
                            JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &e);
     const char *name = json_string_value(json_object_get(o, "name"));
     json_t *arguments = json_object_get(o, arguments_key(t->form));
-    bool fine = json_is_object(arguments) && json_object_size(o) == 2 &&
-                find(t, name) != NULL;
+    bool fine = json_is_object(arguments) && json_object_size(o) == 2 && name &&
+                tools_has(t, name);
 
     if (fine) {
         char *dump = json_dumps(arguments, JSON_COMPACT);
@@ -266,9 +263,7 @@ bool tools_read(tool_calls *out, const tools *t, const char *text, size_t n)
         out->call = NULL;
         return true;
     }
-    while (at > 0 && text[at - 1] && strchr(BLANKS, text[at - 1]))
-        at--;
-    out->n_content = at;
+    out->n_content = skip_back(text, 0, at);
     return true;
 }
 
@@ -286,7 +281,5 @@ size_t tools_certain(const tools *t, const char *text, size_t n, size_t shown)
         if (memcmp(text + at, OPEN_TAG, len) == 0)
             break;
     }
-    while (at > shown && text[at - 1] && strchr(BLANKS, text[at - 1]))
-        at--;
-    return at;
+    return skip_back(text, shown, at);
 }

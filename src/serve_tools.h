@@ -5,6 +5,7 @@
 #ifndef SERVE_TOOLS_H
 #define SERVE_TOOLS_H
 
+#include "engine.h"
 #include "serve_fields.h"
 #include "serve_shelf.h"
 
@@ -15,13 +16,13 @@ typedef enum tool_form {
     TOOL_FORM_BARE  /* the whole text is {"name", "parameters"} */
 } tool_form;
 
-/* The form of a chat template, told by its text. */
-tool_form tool_form_of(const tlp_model *model);
+/* The form of the model's chat template, told by its text. */
+tool_form tool_form_of(const engine *e);
 
 /* The tools that a model may call. */
 typedef struct tools {
     tool_form form;
-    json_t *list; /* OpenAI's array, borrowed; NULL: no tools */
+    json_t *list; /* OpenAI's array; NULL: no tools */
 } tools;
 
 bool tools_has(const tools *t, const char *name);
@@ -38,8 +39,8 @@ typedef struct tool_calls {
                          text has no calls, or calls that cannot be read */
 } tool_calls;
 
-/* Read a complete text; the caller decrefs out->call.  False when out of
- * memory. */
+/* Read a complete text; without tools all of it is content.  The caller decrefs
+ * out->call.  False when out of memory. */
 bool tools_read(tool_calls *out, const tools *t, const char *text, size_t n);
 
 /* Bytes of the begin of a text that are content, however it goes on; at least
