@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "support/check.h"
-#include "support/mem.h"
-#include "support/rig.h"
+#include "support/counted.h"
 #include "support/tiny.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
@@ -204,25 +203,12 @@ Test(need, texts_say_how_much_for_what)
     tlp_model_free(model);
 }
 
-/* Bytes while the first sequence alone has a token.  A step ends on all ranks
- * before it returns, while other ranks may give pages back after the call. */
-static size_t bytes_of_token(tlp_session *s, mem *m)
-{
-    CHECK_OK(tlp_session_clear(s, 0));
-    CHECK_OK(tlp_session_decode(s, 1));
-    return atomic_load(&m->bytes);
-}
-
 /* An evaluation that keeps many rows: the rows are the purpose, and the session
  * goes on. */
 Test(need, rows_that_do_not_fit)
 {
     tiny_spec spec = tiny_default();
     tlp_session_options o = rig_f32(2, 1);
-    tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
-    tlp_model *model = NULL;
-    tlp_plan *plan = NULL;
-    tlp_session *s = NULL;
     int32_t ids[60];
     uint8_t all[60];
     tlp_batch b = { sizeof b, 60, ids, NULL, all };
@@ -230,10 +216,8 @@ Test(need, rows_that_do_not_fit)
 
     memset(all, 1, sizeof all);
     rig_tokens(ids, 60, 288, 1);
-    mo.allocator = mem_hooks(&m);
-    CHECK_OK(tlp_model_open(&model, tiny_make(&spec), &mo));
-    CHECK_OK(tlp_plan_parse(&plan, model, "par:1-2"));
-    CHECK_OK(tlp_session_create(&s, plan, &o));
+    rig r = counted_open(&m, tiny_make(&spec), "par:1-2", &o);
+    tlp_session *s = r.session;
     for (int i = 1; i <= 5; i++) {
         m.fail_at = atomic_load(&m.calls) + i;
         CHECK_FAILS(TLP_ENOMEM, tlp_session_eval(s, &b));
@@ -244,13 +228,11 @@ Test(need, rows_that_do_not_fit)
         CHECK_OK(tlp_session_decode(s, 1));
         CHECK_OK(tlp_session_clear(s, 0));
     }
-    size_t before = bytes_of_token(s, &m);
-    CHECK_OK(tlp_session_clear(s, 0));
+    size_t before = counted_bytes(&r, &m);
     CHECK_OK(tlp_session_eval(s, &b));
     cr_assert_gt(atomic_load(&m.bytes), before + (size_t)2 * 40 * 288 * 4);
     CHECK_OK(tlp_session_decode(s, 1));
-    cr_assert_eq(bytes_of_token(s, &m), before, "the room was kept");
-    tlp_session_free(s);
-    tlp_plan_free(plan);
-    tlp_model_free(model);
+    CHECK_OK(tlp_session_clear(s, 0)); /* its page too */
+    cr_assert_eq(counted_bytes(&r, &m), before, "the room was kept");
+    rig_close(&r);
 }

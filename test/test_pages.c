@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/mem.h"
+#include "support/counted.h"
 #include "support/rig.h"
 #include "support/tiny.h"
 
@@ -128,26 +128,6 @@ Test(pages, one_writer_keeps_a_shared_page)
 
 /* ==== memory ============================================================= */
 
-/* What the allocator has out, for a session on two ranks. */
-static void open_counted(rig *r, mem *m, const char *path,
-                         const tlp_session_options *o)
-{
-    tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
-
-    mo.allocator = mem_hooks(m);
-    *r = (rig){ .n_vocab = 288 };
-    CHECK_OK(tlp_model_open(&r->model, path, &mo));
-    CHECK_OK(tlp_plan_parse(&r->plan, r->model, "par:1-2"));
-    CHECK_OK(tlp_session_create(&r->session, r->plan, o));
-}
-
-/* Bytes that the allocator has out, when all ranks have done their work. */
-static size_t taken(const rig *r, mem *m)
-{
-    CHECK_OK(tlp_session_set_threads(r->session, 1, 1));
-    return atomic_load(&m->bytes);
-}
-
 Test(pages, memory_goes_back)
 {
     tlp_session_options o = options(2);
@@ -155,17 +135,17 @@ Test(pages, memory_goes_back)
     rig r;
     int32_t ids[N_CTX];
 
-    open_counted(&r, &m, whole(), &o);
+    r = counted_open(&m, whole(), "par:1-2", &o);
     rig_tokens(ids, N_CTX, r.n_vocab, 1);
-    size_t before = taken(&r, &m);
+    size_t before = counted_bytes(&r, &m);
     CHECK_OK(extend(&r, 0, ids, 600));
-    size_t three = taken(&r, &m) - before;
+    size_t three = counted_bytes(&r, &m) - before;
     cr_expect_geq(three, stats_of(&r).kv_bytes);
     cr_expect_lt(three, stats_of(&r).kv_bytes + 4096);
     CHECK_OK(tlp_session_rewind(r.session, 0, 257));
-    cr_expect_eq((taken(&r, &m) - before) * 3, three * 2);
+    cr_expect_eq((counted_bytes(&r, &m) - before) * 3, three * 2);
     CHECK_OK(tlp_session_clear(r.session, 0));
-    cr_expect_eq(taken(&r, &m), before);
+    cr_expect_eq(counted_bytes(&r, &m), before);
     rig_close(&r);
 }
 
@@ -178,7 +158,7 @@ Test(pages, ahead_of_use)
     int32_t ids[N_CTX];
 
     o.kv_alloc = TLP_KV_AHEAD;
-    open_counted(&r, &m, whole(), &o);
+    r = counted_open(&m, whole(), "par:1-2", &o);
     cr_expect_eq(stats_of(&r).kv_bytes, stats_of(&r).kv_most_bytes);
     rig_tokens(ids, N_CTX, r.n_vocab, 1);
     m.fail_at = 1;
@@ -203,11 +183,11 @@ Test(pages, out_of_memory)
     int32_t ids[N_CTX];
     long i = 1;
 
-    open_counted(&r, &m, windowed(), &o);
+    r = counted_open(&m, windowed(), "par:1-2", &o);
     rig_tokens(ids, N_CTX, r.n_vocab, 1);
     CHECK_OK(extend(&r, 0, ids, 250));
     CHECK_OK(tlp_session_fork(r.session, 1, 0));
-    size_t before = taken(&r, &m);
+    size_t before = counted_bytes(&r, &m);
     for (;; i++) { /* a copied page and two new ones, of either kind */
         m.fail_at = atomic_load(&m.calls) + i;
         tlp_status st = extend(&r, 1, ids + 250, 400);
@@ -219,7 +199,7 @@ Test(pages, out_of_memory)
         cr_assert(strstr(tlp_last_error(), "out of memory"), "%s",
                   tlp_last_error());
         cr_assert_eq(tlp_session_pos(r.session, 1), 250);
-        cr_assert_eq(taken(&r, &m), before, "allocation %ld", i);
+        cr_assert_eq(counted_bytes(&r, &m), before, "allocation %ld", i);
     }
     cr_assert_eq(i, 2 * 2 * 3 + 1); /* ranks, kinds, pages */
     other = rig_open(windowed(), "par:1-2", &o);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "session/saved.h"
-#include "support/mem.h"
+#include "support/counted.h"
 #include "support/random_adjust.h"
 #include "support/random_lora.h"
 #include "support/rig.h"
@@ -346,25 +346,6 @@ Test(sequence_refused, other_adapters)
 
 /* ==== memory ============================================================= */
 
-static void open_counted(rig *r, mem *m, const char *path,
-                         const tlp_session_options *o)
-{
-    tlp_model_options mo = TLP_MODEL_OPTIONS_INIT;
-
-    mo.allocator = mem_hooks(m);
-    *r = (rig){ .n_vocab = 288 };
-    CHECK_OK(tlp_model_open(&r->model, path, &mo));
-    CHECK_OK(tlp_plan_parse(&r->plan, r->model, "par:1-2"));
-    CHECK_OK(tlp_session_create(&r->session, r->plan, o));
-}
-
-/* Bytes that the allocator has out, when all ranks have done their work. */
-static size_t taken(const rig *r, mem *m)
-{
-    CHECK_OK(tlp_session_set_threads(r->session, 1, 1));
-    return atomic_load(&m->bytes);
-}
-
 /* Any allocation of any rank fails while a sequence is loaded over another:
  * nothing has changed on either rank. */
 Test(sequence_refused, out_of_memory)
@@ -379,14 +360,14 @@ Test(sequence_refused, out_of_memory)
 
     o.n_ctx = N_ID;
     o.n_batch = 64;
-    open_counted(&k.r, &m, path, &o);
+    k.r = counted_open(&m, path, "par:1-2", &o);
     rig_tokens(ids, N_ID, k.r.n_vocab, 1);
     memcpy(k.ids, ids, sizeof ids);
     uint8_t *bytes = save_of(path, "par:1-2", &o, 700, &n);
     free(saved_extend(&k.r, 1, ids, N_HELD));
     CHECK_OK(tlp_session_fork(k.r.session, 0, 1));
     k.want = saved_extend(&k.r, 0, ids + N_HELD, 1);
-    size_t before = taken(&k.r, &m);
+    size_t before = counted_bytes(&k.r, &m);
     for (;; i++) {
         m.fail_at = atomic_load(&m.calls) + i;
         tlp_status st = tlp_session_load(k.r.session, 1, bytes, n);
@@ -397,7 +378,7 @@ Test(sequence_refused, out_of_memory)
         cr_assert_eq(st, TLP_ENOMEM, "allocation %ld: status %d", i, st);
         cr_assert(strstr(tlp_last_error(), "out of memory"), "%s",
                   tlp_last_error());
-        cr_assert_eq(taken(&k.r, &m), before, "allocation %ld", i);
+        cr_assert_eq(counted_bytes(&k.r, &m), before, "allocation %ld", i);
         expect_kept(&k);
     }
     cr_assert_geq(i, 2 * (3 + 1) + 9); /* pages and their copies at least */
@@ -409,7 +390,7 @@ Test(sequence_refused, out_of_memory)
     cr_assert_eq(memcmp(found, want, other.n_vocab * sizeof *want), 0);
 
     /* Saving: the sequence stays, and the memory goes back. */
-    before = taken(&k.r, &m);
+    before = counted_bytes(&k.r, &m);
     uint8_t *again = malloc(2 * n);
     for (i = 1;; i++) {
         m.fail_at = atomic_load(&m.calls) + i;
@@ -419,7 +400,7 @@ Test(sequence_refused, out_of_memory)
         if (!failed)
             break;
         cr_assert_eq(st, TLP_ENOMEM, "allocation %ld: status %d", i, st);
-        cr_assert_eq(taken(&k.r, &m), before, "allocation %ld", i);
+        cr_assert_eq(counted_bytes(&k.r, &m), before, "allocation %ld", i);
     }
     cr_assert_geq(i, 9);
     free(again);

@@ -23,10 +23,16 @@ tlp_session_options rig_f32(int n_rank, int n_thread)
 rig rig_open(const char *path, const char *plan,
              const tlp_session_options *opts)
 {
+    return rig_open_with(path, NULL, plan, opts);
+}
+
+rig rig_open_with(const char *path, const tlp_model_options *model_opts,
+                  const char *plan, const tlp_session_options *opts)
+{
     rig r = { 0 };
     tlp_model_info info = { .struct_size = sizeof info };
 
-    CHECK_OK(tlp_model_open(&r.model, path, NULL));
+    CHECK_OK(tlp_model_open(&r.model, path, model_opts));
     CHECK_OK(tlp_model_get_info(&info, r.model));
     r.n_vocab = (size_t)info.n_vocab;
     CHECK_OK(tlp_plan_parse(&r.plan, r.model, plan));

@@ -22,6 +22,9 @@ tlp_session_options rig_f32(int n_rank, int n_thread);
 
 rig rig_open(const char *path, const char *plan,
              const tlp_session_options *opts);
+/* With options of the model, or NULL. */
+rig rig_open_with(const char *path, const tlp_model_options *model_opts,
+                  const char *plan, const tlp_session_options *opts);
 void rig_close(rig *r);
 
 /* A model whose weights can be changed in place. */
