@@ -1805,8 +1805,9 @@ TLP_API tlp_status tlp_session_fork(tlp_session *session, int32_t dst,
  * Save a sequence as bytes: its tokens, and the keys and values of its positions
  * on all ranks.
  *
- * The bytes have a checksum and say what they fit to.  tlp_session_load puts them
- * into any session that fits, in any process, and continues with equal results.
+ * The bytes have a checksum, and name the model, the plan and the types that a
+ * session must have.  tlp_session_load puts them into any such session, in any
+ * process, which continues with equal results.
  * A caller asks for the length with cap 0 first.
  *
  * A sequence that went back behind its windows (tlp_session_rewind) is evaluated

@@ -82,7 +82,7 @@ typedef struct tweak {
     const char *name;
     const char *turned; /* a tensor whose two first dimensions change places */
     const char *typed;  /* a tensor of F32 that becomes BF16 */
-    const char *cut;    /* one that loses the last column, or element */
+    const char *cut;    /* a tensor that loses its last column or element */
     const char *key;    /* one more key, and its value */
     uint32_t value;
 } tweak;

@@ -194,7 +194,8 @@ Test(gpt_oss, in_every_cache)
     spec.n_ctx = 640;
     spec.head_dim = 32;
     spec.window = 128;
-    spec.n_expert = spec.n_used = 2; /* none that noise could choose */
+    spec.n_expert = spec.n_used =
+        2; /* a token reads both, whatever the scores */
     subject s = subject_open(&spec, 560);
     for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AVX512; isa++)
         for (int i = 0; rig_has_isa(isa) && i < COUNT(caches); i++) {
@@ -292,7 +293,7 @@ Test(gpt_oss, needs_sinks_and_biases)
     float *other = with_changed(path, TLPI_FFN_ROUTER_BIAS, 1);
     cr_expect_lt(rig_diff_f(plain, other, (size_t)s.n_vocab), 1e-4);
     free(other);
-    /* a sink that takes all weight, and one that takes none */
+    /* a sink that takes all weight, then a sink that takes none */
     other = with_changed(path, TLPI_ATTN_SINKS, 300);
     cr_expect(other && isfinite(other[0]));
     free(other);

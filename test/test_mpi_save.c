@@ -1,6 +1,6 @@
 /*
- * test_mpi_save.c - sequences of sessions over processes, saved and loaded:
- * test/mpi/save_process.c is what they run.
+ * test_mpi_save.c - sequences of sessions over processes, saved and loaded.
+ * The processes run test/mpi/save_process.c.
  */
 #include <criterion/criterion.h>
 

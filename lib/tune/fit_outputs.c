@@ -72,7 +72,8 @@ static void part_sums(const outputs *o, int window)
                  tlpi_cal_seen(o->c, TLPI_HALF_ATTN, i - 1), -1);
 }
 
-/* The parts of a window, and what they should give. */
+/* The parts of a window, and the outputs of the serial model that they should
+ * come to. */
 static tlpi_rows part_rows(outputs *o, int window)
 {
     if (o->c->plan->stage[o->stage].mode == TLP_MODE_ASYM)
