@@ -144,6 +144,15 @@ typedef struct tlpi_step {
 /* Positions of a page of the cache. */
 #define TLPI_PAGE 256
 
+/* Positions of a panel, the unit in which the content of pages is copied. */
+#define TLPI_KV_PANEL 16
+
+/* The panels of a page's first n positions. */
+static inline size_t tlpi_kv_n_panel(int n)
+{
+    return ((size_t)n + TLPI_KV_PANEL - 1) / TLPI_KV_PANEL;
+}
+
 /*
  * Pages for a number of caches.  A page has memory for the keys and values of
  * n_pos neighbouring positions of a sequence in every one of these caches.
@@ -303,8 +312,8 @@ typedef struct tlpi_backend_ops {
      * What a cache has of the first n positions of a page with memory, to and
      * from memory of the host, in a form that depends neither on the number of
      * positions of a page nor on the machine.  n is at most n_pos.  The bytes
-     * are those of one panel of positions (16) times the panels of n; positions
-     * beyond n are written as zeros.  NULL: the backend cannot.
+     * are those of one panel times tlpi_kv_n_panel(n); positions beyond n are
+     * written as zeros.  NULL: the backend cannot.
      */
     size_t (*kv_panel_bytes)(const tlpi_kv *kv);
     void (*kv_read)(tlpi_backend *b, void *host, const tlpi_kv *kv, int page,

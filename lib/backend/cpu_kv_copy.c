@@ -22,6 +22,8 @@ typedef struct panels {
     size_t lane;  /* bytes of a position where positions run fastest, else 0 */
 } panels;
 
+_Static_assert(TLPI_PANEL == TLPI_KV_PANEL, "caches have panels of one size");
+
 enum { N_PART = 4 };
 
 static void list_parts(const tlpi_kv *kv, panels out[N_PART])
@@ -60,16 +62,11 @@ static void clear_behind(const panels *p, char *panel, size_t n)
         memset(panel + at + n * p->lane, 0, (TLPI_PANEL - n) * p->lane);
 }
 
-static size_t n_panels(int n)
-{
-    return ((size_t)n + TLPI_PANEL - 1) / TLPI_PANEL;
-}
-
 void tlpi_cpu_kv_read(tlpi_backend *b, void *host, const tlpi_kv *kv, int page,
                       int n)
 {
     const char *memory = kv->pages->memory[page];
-    size_t stride = kv->n_pos / TLPI_PANEL, n_panel = n_panels(n);
+    size_t stride = kv->n_pos / TLPI_PANEL, n_panel = tlpi_kv_n_panel(n);
     size_t rest = (size_t)n % TLPI_PANEL;
     panels part[N_PART];
     char *to = host;
@@ -92,7 +89,7 @@ void tlpi_cpu_kv_write(tlpi_backend *b, tlpi_kv *kv, int page, const void *host,
                        int n)
 {
     char *memory = kv->pages->memory[page];
-    size_t stride = kv->n_pos / TLPI_PANEL, n_panel = n_panels(n);
+    size_t stride = kv->n_pos / TLPI_PANEL, n_panel = tlpi_kv_n_panel(n);
     panels part[N_PART];
     const char *from = host;
 

@@ -14,8 +14,7 @@
 /* Bytes that this rank holds of the page. */
 static uint64_t own_bytes(const tlpi_rank *r, const tlpi_page_copy *c)
 {
-    return tlpi_store_panel_bytes(&r->store, c->kind) *
-           (((uint64_t)c->n + 15) / 16);
+    return tlpi_store_panel_bytes(&r->store, c->kind) * tlpi_kv_n_panel(c->n);
 }
 
 bool tlpi_page_copy_is_sound(const tlpi_rank *r, const tlpi_page_copy *c)

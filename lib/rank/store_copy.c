@@ -34,7 +34,7 @@ bool tlpi_store_can_copy(const tlpi_store *s, int kind, int32_t page, int n)
 /* Bytes of a cache for n positions. */
 static size_t bytes_of(const tlpi_store *s, const tlpi_kv *kv, int n)
 {
-    return s->b->ops->kv_panel_bytes(kv) * (((size_t)n + 15) / 16);
+    return s->b->ops->kv_panel_bytes(kv) * tlpi_kv_n_panel(n);
 }
 
 void tlpi_store_read_page(const tlpi_store *s, void *host, int kind,

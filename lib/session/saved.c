@@ -47,7 +47,7 @@ static int positions(const tlpi_saved *v, int index)
 static bool size_page(const tlpi_saved *v, const tlp_session *s, int kind,
                       int index, uint64_t *most, size_t *sum)
 {
-    uint64_t n_panel = ((uint64_t)positions(v, index) + 15) / 16, total = 0;
+    uint64_t n_panel = tlpi_kv_n_panel(positions(v, index)), total = 0;
 
     *most = 0;
     for (int r = 0; r < s->cfg.n_rank; r++) {
