@@ -36,6 +36,9 @@ def arguments():
     p.add_argument("--tlp", default="build/tlp")
     p.add_argument("--fit", required=True, metavar="FILE",
                    help="text to adjust and to train on")
+    p.add_argument("--valid", metavar="FILE",
+                   help="text of the validations, so that recipes can be "
+                   "compared (windows of the training's text)")
     p.add_argument("--adjust-tokens", type=int, default=32768)
     p.add_argument("--rank", type=int, default=128)
     p.add_argument("--groups", action="store_true",
@@ -86,9 +89,11 @@ def fit(a, base):
          str(a.adjust_tokens), "--rank", str(a.rank), *groups, "-o",
          f"{base}-adj.json")
     out = f"{base}-{a.recipe or 'tr'}"
+    valid = ["--held-out-text", a.valid, "--held-out-tokens", "4096"] \
+        if a.valid else ["--held-out", "0.02"]
     report = kept(a, f"{out}.out", "plan", "train", "-m", a.model,
                   "--plan", f"{base}-adj.json", "--norms", "--corrections",
-                  "--ctx", "256", "--held-out", "0.02", "--rate", a.rate,
+                  "--ctx", "256", *valid, "--rate", a.rate,
                   "--memory", "3000", "--train-tokens", str(a.train_tokens),
                   "--resume", f"{out}.state", "--csv", f"{out}.csv",
                   "--svg", f"{out}.svg", "-o", f"{out}.json",

@@ -766,12 +766,15 @@ typedef struct tlp_plan_train_options {
     int64_t n_local_token;    /**< tokens of a first phase, in which every
                                    section of the plan is trained alone; at most
                                    n_token; 0 = none                          */
+    int64_t n_held_out_token; /**< so many tokens of the text, its first, are
+                                   for validation, a text of their own, in place
+                                   of the share `held_out`; 0 = the share     */
 } tlp_plan_train_options;
 
 /** Initial value of a tlp_plan_train_options: all defaults. */
 #define TLP_PLAN_TRAIN_OPTIONS_INIT                                            \
     { sizeof(tlp_plan_train_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   \
-      0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL, 0 }
+      0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, NULL, 0, 0 }
 
 /** Quality before and after tlp_plan_train, on the windows for validation. */
 typedef struct tlp_plan_train_report {

@@ -210,6 +210,23 @@ int corpus_read(corpus *c, const engine *e)
     return CLI_OK;
 }
 
+int corpus_prepend(corpus *c, const corpus *first)
+{
+    size_t n = first->n + c->n;
+    int32_t *all = malloc(n * sizeof *all);
+
+    if (!all)
+        return cli_fail("out of memory");
+    memcpy(all, first->ids, first->n * sizeof *all);
+    memcpy(all + first->n, c->ids, c->n * sizeof *all);
+    free(c->ids);
+    c->ids = all;
+    c->n = n;
+    c->n_bos += first->n_bos;
+    c->n_window += first->n_window;
+    return CLI_OK;
+}
+
 void corpus_free(corpus *c)
 {
     free(c->ids);

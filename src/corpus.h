@@ -65,6 +65,9 @@ int corpus_bos(const corpus *c, const engine *e, bool text, int32_t *id);
 int corpus_read(corpus *c, const engine *e);
 void corpus_free(corpus *c);
 
+/* Put the ids of another text before those of c. */
+int corpus_prepend(corpus *c, const corpus *first);
+
 /* The ids of the k-th window, and their number. */
 const int32_t *corpus_window(const corpus *c, size_t k, size_t *n);
 

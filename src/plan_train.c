@@ -8,7 +8,7 @@
 
 typedef struct train {
     engine e;
-    corpus text;
+    corpus text, valid; /* valid: text_path NULL = windows of text */
     const char *out_path, *model_path, *type, *csv, *svg, *resume;
     bool full, norms, gains, corrections, as_json;
     int lora, n_accum, n_token, n_local, memory;
@@ -111,6 +111,7 @@ static tlp_plan_train_options train_options(train *v,
     o.weight_decay = (double)v->weight_decay;
     o.text_share = (double)v->text_share;
     o.held_out = (double)v->held_out;
+    o.n_held_out_token = (int64_t)v->valid.n;
     o.seed = v->seed;
     o.point = see_point;
     o.point_data = v;
@@ -151,13 +152,28 @@ static int run(train *v, const tlp_plan *plan, tlp_plan **trained)
     return rc == CLI_OK && report.canceled == 2 ? CLI_FAILURE : rc;
 }
 
+/* Read the text, and put the text for validation before it. */
+static int read_text(train *v)
+{
+    int rc = corpus_read(&v->text, &v->e);
+
+    if (rc != CLI_OK || !v->valid.text_path)
+        return rc;
+    v->valid.ctx = v->text.ctx;
+    v->valid.bos = v->text.bos;
+    v->valid.no_bos = v->text.no_bos;
+    v->valid.spread = v->valid.max_tokens > 0;
+    rc = corpus_read(&v->valid, &v->e);
+    return rc == CLI_OK ? corpus_prepend(&v->text, &v->valid) : rc;
+}
+
 static int train_plan(train *v)
 {
     tlp_plan *plan = NULL, *trained = NULL;
     int rc = engine_parse_plan(&v->e, v->e.plan_text, &plan);
 
     if (rc == CLI_OK)
-        rc = corpus_read(&v->text, &v->e);
+        rc = read_text(v);
     if (rc == CLI_OK)
         rc = run(v, plan, &trained);
     tlp_plan_free(trained);
@@ -175,6 +191,10 @@ static int check_options(const train *v)
         return rc;
     if (v->n_token && v->n_local > v->n_token)
         return cli_usage("--local-tokens: at most --train-tokens expected");
+    if (v->valid.text_path && v->held_out > 0)
+        return cli_usage("--held-out and --held-out-text: give one of them");
+    if (v->valid.max_tokens && !v->valid.text_path)
+        return cli_usage("--held-out-tokens needs --held-out-text");
     if (v->full && v->lora)
         return cli_usage("--full and --lora: give one of them");
     if (v->n_token && v->minutes > 0)
@@ -217,6 +237,7 @@ static int carry_out(train *v)
     if (rc == CLI_OK)
         rc = train_plan(v);
     train_curve_free(&v->curve);
+    corpus_free(&v->valid);
     corpus_free(&v->text);
     engine_close(&v->e);
     return rc;
@@ -237,6 +258,14 @@ static int carry_out(train *v)
       "train gains of attention and feed-forward", 0, 0 },                     \
     { CLI_FLAG, 0, "corrections", &(v).corrections, NULL,                      \
       "train the low-rank corrections that the plan has", 0, 0 }
+/* On what it is judged. */
+#define TRAIN_VALID_OPTIONS(v)                                                 \
+    { CLI_FLOAT, 0, "held-out", &(v).held_out, "SHARE",                        \
+      "windows kept for validation (0.1)", 0, 0.9 },                           \
+    { CLI_TEXT, 0, "held-out-text", &(v).valid.text_path, "FILE",              \
+      "text for validation, in place of windows of the text", 0, 0 },          \
+    { CLI_INT, 0, "held-out-tokens", &(v).valid.max_tokens, "N",               \
+      "take N tokens from all over it (0: all)", 0, INT32_MAX }
 /* clang-format on */
 
 int plan_train(int argc, char **argv)
@@ -267,8 +296,7 @@ int plan_train(int argc, char **argv)
           "share of -log p of the text in the loss (0)", 0, 1 },
         { CLI_INT, 0, "memory", &v.memory, "MIB",
           "memory for results that save work (1024)", 0, 1 << 20 },
-        { CLI_FLOAT, 0, "held-out", &v.held_out, "SHARE",
-          "windows kept for validation (0.1)", 0, 0.9 },
+        TRAIN_VALID_OPTIONS(v),
         CORPUS_CTX_OPTION(v.text),
         { CLI_SEED, 0, "seed", &v.seed, "N",
           "seed of the order of windows and of LoRA (0)", 0, 0 },

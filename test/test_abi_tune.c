@@ -60,7 +60,7 @@ AT(tlp_plan_bake_report, n_converted, 80);
 AT(tlp_plan_bake_report, n_fallback, 84);
 AT(tlp_plan_bake_report, n_bytes, 88);
 
-SIZE(tlp_plan_train_options, 192);
+SIZE(tlp_plan_train_options, 200);
 AT(tlp_plan_train_options, session, 8);
 AT(tlp_plan_train_options, n_token, 16);
 AT(tlp_plan_train_options, n_accum, 24);
@@ -87,6 +87,7 @@ AT(tlp_plan_train_options, max_bytes, 160);
 AT(tlp_plan_train_options, keep, 168);
 AT(tlp_plan_train_options, resume_path, 176);
 AT(tlp_plan_train_options, n_local_token, 184);
+AT(tlp_plan_train_options, n_held_out_token, 192);
 
 SIZE(tlp_plan_train_report, 96);
 AT(tlp_plan_train_report, n_window, 8);

@@ -82,6 +82,55 @@ Test(tool_train, writes_model_plan_and_curve)
     spawn_free(&s);
 }
 
+/* A text in letters, other ones for another step. */
+static void write_text(const char *path, int step)
+{
+    char text[640];
+
+    for (int i = 0; i < (int)sizeof text; i++)
+        text[i] = (char)('a' + i * step / 3 % 26);
+    tool_write_file(path, text, sizeof text);
+}
+
+Test(tool_train, a_text_for_validation)
+{
+    const char *m = tool_model();
+    char fit[256], valid[256];
+
+    strcpy(fit, tiny_path("fit.txt"));
+    strcpy(valid, tiny_path("valid.txt"));
+    write_text(fit, 7);
+    write_text(valid, 5);
+    spawned s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2",
+                      "--text", fit, "--ctx", "32", "--norms", "--rate", "1e-2",
+                      "--compute", "f32", "--held-out-text", valid, "-o",
+                      tiny_path("p.json"), "--json");
+    spawned e = SPAWN("tlp", "eval", "-m", m, "--plan", "par:1-2", "--against",
+                      "serial", "--text", valid, "--ctx", "32", "--compute",
+                      "f32", "--json");
+
+    tool_expect_status(&s, 0);
+    tool_expect_status(&e, 0);
+    json_t *j = tool_json(&s), *want = tool_json(&e);
+    double ppl = tool_number(want, "ppl"), n = tool_number(j, "windows");
+
+    cr_expect_eq(tool_number(j, "held_out"), n / 2);
+    cr_expect_float_eq(tool_number(j, "ppl_before"), ppl, 1e-3 * ppl);
+    json_decref(want);
+    json_decref(j);
+    spawn_free(&e);
+    spawn_free(&s);
+    s = SPAWN("tlp", "plan", "train", "-m", m, "--plan", "par:1-2", "--text",
+              fit, "--ctx", "32", "--norms", "--rate", "1e-2",
+              "--held-out-text", valid, "--held-out-tokens", "64", "-o",
+              tiny_path("p.json"), "--json");
+    tool_expect_status(&s, 0);
+    j = tool_json(&s);
+    cr_expect_eq(tool_number(j, "held_out"), 2);
+    json_decref(j);
+    spawn_free(&s);
+}
+
 Test(tool_train, norms_need_no_model)
 {
     const char *m = tool_model(), *ids = ids_of(640);
@@ -287,6 +336,10 @@ Test(tool_train, messages)
         { { "--train-tokens", "9", "--local-tokens", "10", "--norms" },
           "--local-tokens: at most" },
         { { "--seed", "1" }, "nothing to train" },
+        { { "--norms", "--held-out", "0.1", "--held-out-text", "x" },
+          "--held-out and --held-out-text: give one" },
+        { { "--norms", "--held-out-tokens", "9" },
+          "--held-out-tokens needs --held-out-text" },
         { { "--norms", "--type", "Q8_0" }, "--model-out and --type are for" },
         { { "--lora", "2", "--type", "Q8_0" }, "--type is for the model" },
     };

@@ -66,6 +66,8 @@ Test(train_state, refuses_another_training)
     REFUSE(clip, 2);
     REFUSE(text_share, 0.5);
     REFUSE(held_out, 0.4);
+    o.held_out = 0;
+    REFUSE(n_held_out_token, 64);
     course_session.n_ctx = 16;
     refuse(m, &o, TLP_EMISMATCH, "of.");
     course_session.n_ctx = COURSE_CTX;

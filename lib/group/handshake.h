@@ -36,7 +36,7 @@
 
 /* Version of the protocol, which must be equal on all ranks.  Raise it when
  * messages of ranks, or the order of their collectives, change. */
-#define TLPI_PROTOCOL 7
+#define TLPI_PROTOCOL 8
 
 /* What the ranks will do together. */
 enum tlpi_task { TLPI_TASK_SESSION, TLPI_TASK_TRAINING };

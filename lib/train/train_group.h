@@ -46,7 +46,7 @@ static inline int tlpi_train_n_rank(const tlpi_train_group *g)
  * and layout are the hello's matter. */
 typedef struct tlpi_train_brief {
     int32_t n_ctx, n_accum, full, rank, norms, gains, corrections, unused;
-    int64_t n_id, n_token, n_local_token;
+    int64_t n_id, n_token, n_local_token, n_held_out_token;
     uint64_t seed, max_bytes;
     double seconds, rate, warm_up, weight_decay, clip, text_share, held_out;
 } tlpi_train_brief;

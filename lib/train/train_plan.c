@@ -40,6 +40,8 @@ static tlp_status check_options(const tlp_plan_train_options *o)
     TLP_TRY(tlpi_flag_check("train option keep", o->keep));
     TLP_TRY(check_number("n_token", (double)o->n_token, 0, 1e15));
     TLP_TRY(check_number("n_local_token", (double)o->n_local_token, 0, 1e15));
+    TLP_TRY(check_number("n_held_out_token", (double)o->n_held_out_token, 0,
+                         INT32_MAX));
     TLP_TRY(check_number("seconds", o->seconds, 0, 1e9));
     TLP_TRY(check_number("n_accum", o->n_accum, 1, 4096));
     TLP_TRY(check_number("rank", o->rank, 0, 4096));
@@ -77,6 +79,10 @@ static tlp_status read_options(tlpi_trainer *t,
     tlp_status st;
 
     TLP_TRY(tlpi_options_read(o, sizeof(*o), opts, "tlp_plan_train_options"));
+    if (o->held_out != 0 && o->n_held_out_token != 0)
+        TLP_TRY(tlpi_fail(TLP_EINVAL, "train options held_out and "
+                                      "n_held_out_token: one of them "
+                                      "expected"));
     if (o->held_out == 0)
         o->held_out = HELD_OUT;
     if (o->n_accum == 0)
@@ -324,6 +330,7 @@ static tlp_status meet_ranks(tlpi_trainer *t, const int32_t *tokens, size_t n)
                            .n_id = (int64_t)n,
                            .n_token = o->n_token,
                            .n_local_token = o->n_local_token,
+                           .n_held_out_token = o->n_held_out_token,
                            .seed = o->seed,
                            .max_bytes = o->max_bytes,
                            .seconds = o->seconds,

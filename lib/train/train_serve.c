@@ -76,6 +76,7 @@ static tlp_status take_brief(tlpi_trainer *t, const tlpi_train_brief *b)
     o->session = &t->session;
     o->n_token = b->n_token;
     o->n_local_token = b->n_local_token;
+    o->n_held_out_token = b->n_held_out_token;
     o->seconds = b->seconds;
     o->n_accum = b->n_accum;
     o->full = b->full;

@@ -29,10 +29,11 @@ static json_t *describe_options(const tlpi_trainer *t)
 
     snprintf(seed, sizeof(seed), "%" PRIu64, o->seed);
     return json_pack(
-        "{s:I, s:I, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, "
+        "{s:I, s:I, s:I, s:f, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, "
         "s:f, s:f, s:s}",
         "n_token", (json_int_t)o->n_token, "n_local_token",
-        (json_int_t)o->n_local_token, "seconds", o->seconds, "n_accum",
+        (json_int_t)o->n_local_token, "n_held_out_token",
+        (json_int_t)o->n_held_out_token, "seconds", o->seconds, "n_accum",
         o->n_accum, "full", o->full, "rank", o->rank, "norms", o->norms,
         "gains", o->gains, "corrections", o->corrections, "rate", o->rate,
         "warm_up", o->warm_up, "weight_decay", o->weight_decay, "clip", o->clip,

@@ -85,6 +85,25 @@ static tlp_status create_best(tlpi_trainer *t)
     return TLP_OK;
 }
 
+/* Cut the text into windows, some of which are for validation. */
+static tlp_status cut_text(tlpi_trainer *t, const int32_t *tokens, size_t n)
+{
+    size_t n_held = (size_t)t->o.n_held_out_token;
+    tlp_status st;
+
+    if (n_held > 0 && (n_held < 2 || n < n_held + 2))
+        return tlpi_fail(TLP_EINVAL,
+                         "train option n_held_out_token %zu: at least 2 of the "
+                         "%zu tokens expected, and 2 others",
+                         n_held, n);
+    TLP_TRY(tlpi_windows_cut_apart(&t->text, t->env, tokens, n_held, n,
+                                   t->session.n_ctx, t->o.seed));
+    if (n_held == 0)
+        st = tlpi_windows_hold_out(&t->text, t->o.held_out);
+done:
+    return st;
+}
+
 tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
 {
     const tlpi_train_choice choice = { .norms = t->o.norms,
@@ -98,9 +117,7 @@ tlp_status tlpi_trainer_create(tlpi_trainer *t, const int32_t *tokens, size_t n)
 
     TLP_TRY(tlpi_windows_check(t->model, tokens, n, t->session.n_ctx));
     TLP_TRY(tlpi_runner_config(&t->cfg, t->model, &t->session));
-    TLP_TRY(tlpi_windows_cut(&t->text, t->env, tokens, n, t->session.n_ctx,
-                             t->o.seed));
-    TLP_TRY(tlpi_windows_hold_out(&t->text, t->o.held_out));
+    TLP_TRY(cut_text(t, tokens, n));
     t->n_list = t->o.n_accum * tlpi_train_n_rank(&t->group);
     t->list = tlpi_calloc(t->env, (size_t)t->n_list, sizeof(*t->list));
     t->order = tlpi_calloc(t->env, (size_t)t->text.n, sizeof(*t->order));

@@ -25,6 +25,13 @@ tlp_status tlpi_windows_check(const tlp_model *m, const int32_t *ids, size_t n,
     return TLP_OK;
 }
 
+/* Full windows, and a last one that is shorter; one token gives no prediction.
+ */
+static int count(size_t n, size_t ctx)
+{
+    return (int)(n / ctx + (n % ctx > 1));
+}
+
 static void shuffle(tlpi_window *w, size_t n, uint64_t seed)
 {
     for (size_t i = n; i > 1; i--) {
@@ -36,26 +43,39 @@ static void shuffle(tlpi_window *w, size_t n, uint64_t seed)
     }
 }
 
-tlp_status tlpi_windows_cut(tlpi_windows *out, const tlpi_env *env,
-                            const int32_t *ids, size_t n, int n_ctx,
-                            uint64_t seed)
+/* Cut n ids into windows, and draw an order of the full ones. */
+static void cut(tlpi_window *w, const int32_t *ids, size_t n, size_t ctx,
+                uint64_t seed)
 {
-    size_t ctx = (size_t)n_ctx, n_full = n / ctx, rest = n % ctx;
-    tlpi_windows t = {
-        .env = env, .ids = ids, .n_id = n, .n_ctx = n_ctx, .seed = seed
-    };
+    size_t n_full = n / ctx;
 
-    t.n = (int)(n_full + (rest > 1)); /* one token gives no prediction */
+    for (int i = 0; i < count(n, ctx); i++)
+        w[i] = (tlpi_window){ .ids = ids + (size_t)i * ctx,
+                              .n = (int)TLPI_MIN(ctx, n - (size_t)i * ctx) };
+    shuffle(w, n_full, seed);
+}
+
+tlp_status tlpi_windows_cut_apart(tlpi_windows *out, const tlpi_env *env,
+                                  const int32_t *ids, size_t n_held, size_t n,
+                                  int n_ctx, uint64_t seed)
+{
+    size_t ctx = (size_t)n_ctx;
+    tlpi_windows t = { .env = env,
+                       .ids = ids,
+                       .n_id = n,
+                       .n_ctx = n_ctx,
+                       .seed = seed,
+                       .n_held = count(n_held, ctx) };
+
+    t.n = t.n_held + count(n - n_held, ctx);
     t.window = tlpi_calloc(env, (size_t)t.n, sizeof(*t.window));
     t.seq = tlpi_calloc(env, ctx, sizeof(*t.seq));
     t.pos = tlpi_calloc(env, ctx, sizeof(*t.pos));
     *out = t;
     if (!t.window || !t.seq || !t.pos)
         return tlpi_fail_nomem_for("the windows of a text");
-    for (size_t i = 0; i < (size_t)t.n; i++)
-        t.window[i] = (tlpi_window){ .ids = ids + i * ctx,
-                                     .n = (int)(i < n_full ? ctx : rest) };
-    shuffle(t.window, n_full, seed);
+    cut(t.window, ids, n_held, ctx, seed);
+    cut(t.window + t.n_held, ids + n_held, n - n_held, ctx, seed);
     for (int i = 0; i < t.n; i++) {
         t.window[i].at = out->n_tok;
         out->n_tok += (size_t)t.window[i].n;
@@ -63,6 +83,13 @@ tlp_status tlpi_windows_cut(tlpi_windows *out, const tlpi_env *env,
     for (int i = 0; i < n_ctx; i++)
         t.pos[i] = i;
     return TLP_OK;
+}
+
+tlp_status tlpi_windows_cut(tlpi_windows *out, const tlpi_env *env,
+                            const int32_t *ids, size_t n, int n_ctx,
+                            uint64_t seed)
+{
+    return tlpi_windows_cut_apart(out, env, ids, 0, n, n_ctx, seed);
 }
 
 void tlpi_windows_free(tlpi_windows *t)

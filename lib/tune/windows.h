@@ -28,7 +28,7 @@ typedef struct tlpi_windows {
     tlpi_window *window; /* [n] */
     int n;
     int n_held;         /* windows held out of a fit: the first n_held */
-    size_t n_tok;       /* of all windows; n_id, or n_id - 1 */
+    size_t n_tok;       /* of all windows, n_id or a little less */
     int32_t *seq, *pos; /* [n_ctx] 0, 0, ...; 0, 1, ... */
 } tlpi_windows;
 
@@ -53,6 +53,12 @@ tlp_status tlpi_windows_check_share(double share);
 tlp_status tlpi_windows_cut(tlpi_windows *out, const tlpi_env *env,
                             const int32_t *ids, size_t n, int n_ctx,
                             uint64_t seed);
+
+/* Hold out the windows of the first n_held ids, which are a text of their own.
+ */
+tlp_status tlpi_windows_cut_apart(tlpi_windows *out, const tlpi_env *env,
+                                  const int32_t *ids, size_t n_held, size_t n,
+                                  int n_ctx, uint64_t seed);
 void tlpi_windows_free(tlpi_windows *t); /* zeroes are fine */
 
 /* Hold out a share of the windows, at least one window, and leave at least one.

@@ -72,7 +72,7 @@ static tlp_status train(const char *path, const char *state, int keep,
     o.n_token = 96 * N_CTX;
     o.n_local_token = 16 * N_CTX;
     o.rate = 1e-3;
-    o.held_out = 0.25;
+    o.n_held_out_token = N_TOKEN / 4;
     o.full = o.norms = 1;
     o.keep = keep;
     o.resume_path = state;
