@@ -312,6 +312,7 @@ tlp_status tlpi_plan_record(const tlp_plan *p, const char *key,
     tlp_status st;
 
     *made = NULL;
+    (void)json_object_del(all, key); /* the latest record comes last */
     if (all && added && json_object_set(all, key, added) == 0)
         st = keep_exactly(&p->model->env, all, made);
     else
