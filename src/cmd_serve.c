@@ -43,62 +43,18 @@ static int read_keys(server *s)
 
 /* ==== facts ============================================================== */
 
-static int read_plan(server *s)
-{
-    size_t n = 0;
-    tlp_status st = tlp_plan_format(NULL, 0, &n, s->e.plan, TLP_PLAN_TEXT);
-
-    s->plan_text = malloc(n + 1);
-    if (!s->plan_text)
-        return cli_fail("out of memory");
-    st = tlp_plan_format(s->plan_text, n + 1, &n, s->e.plan, TLP_PLAN_TEXT);
-    return st == TLP_OK ? engine_plan_cost(&s->e, s->e.plan, &s->cost)
-                        : engine_fail(st);
-}
-
-/* The name that clients know: the option, else the file's. */
-static const char *name_of(const server *s)
-{
-    const char *slash = strrchr(s->e.model_path, '/');
-
-    return s->o.alias ? s->o.alias : slash ? slash + 1 : s->e.model_path;
-}
-
 static int read_facts(server *s)
 {
     tlp_engine_stats stats = { .struct_size = sizeof stats };
-    tlp_status st = tlp_engine_get_stats(&stats, s->requests);
+    tlp_status st = tlp_engine_get_stats(&stats, s->program[0].requests);
 
     if (st != TLP_OK)
         return engine_fail(st);
     s->n_ctx = stats.n_ctx;
     s->n_seq = stats.n_seq;
-    s->name = name_of(s);
     s->created = (int64_t)time(NULL);
     s->tool_form = tool_form_of(&s->e);
-    return read_plan(s);
-}
-
-/* ==== events ============================================================= */
-
-/* The thread that hands events out, until there will be no more. */
-static void *take_events(void *arg)
-{
-    server *s = arg;
-    tlp_event *event;
-    tlp_status st;
-
-    while ((st = tlp_engine_next(&event, s->requests, -1)) == TLP_OK) {
-        metrics_event(&s->m, event, job_last(event));
-        job_give(event);
-    }
-    if (st == TLP_ECLOSED)
-        return NULL;
-    cli_fail("%s", tlp_last_error());
-    pthread_mutex_lock(&s->lock);
-    snprintf(s->dead, sizeof s->dead, "%s", tlp_last_error());
-    pthread_mutex_unlock(&s->lock);
-    return NULL;
+    return CLI_OK;
 }
 
 /* ==== signals ============================================================ */
@@ -160,53 +116,61 @@ static void wait_for_answers(server *s)
 
 static int announce(const server *s, const char *where)
 {
+    const program *p = s->program;
+
     printf("%s\n", where);
     fprintf(stderr,
             "tlp serve: %s, plan %.60s, %d sequences of %d positions%s\n",
-            s->name, s->plan_text, s->n_seq, s->n_ctx,
+            p->name, p->plan_text, s->n_seq, s->n_ctx,
             s->o.keys.n + s->n_file_key ? ", with API keys" : "");
+    if (s->n_program > 1)
+        fprintf(stderr, "tlp serve: %s, plan %.60s\n", p[1].name,
+                p[1].plan_text);
     return fflush(stdout) == 0 ? CLI_OK : cli_close_stdout();
 }
 
 static int serve_on(server *s, int fd, const char *where)
 {
     sigset_t set;
-    int rc;
+    int rc = CLI_OK;
 
     signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    if (pthread_create(&s->events, NULL, take_events, s) != 0)
-        return cli_fail("the system has no thread for the server");
-    rc = http_start(s, fd);
+    for (size_t i = 0; rc == CLI_OK && i < s->n_program; i++)
+        rc = program_start(&s->program[i]);
+    if (rc == CLI_OK)
+        rc = http_start(s, fd);
     if (rc == CLI_OK)
         rc = announce(s, where);
     if (rc == CLI_OK)
         serve_until_signal(s);
     release_signals();
-    tlp_engine_stop(s->requests);
+    for (size_t i = 0; i < s->n_program; i++)
+        program_stop(&s->program[i]);
     wait_for_answers(s);
     if (s->daemon)
         MHD_stop_daemon(s->daemon);
     else
         close(fd);
-    pthread_join(s->events, NULL);
+    for (size_t i = 0; i < s->n_program; i++)
+        program_join(&s->program[i]);
     return rc;
 }
 
-static int open_requests(server *s)
+static int open_programs(server *s)
 {
-    tlp_engine_options o = TLP_ENGINE_OPTIONS_INIT;
-    int rc = engine_parse_plan(&s->e, s->e.plan_text, &s->e.plan);
+    const char *const plans[] = { s->e.plan_text, s->o.compare };
+    const char *const suffixes[] = { "", ":compare" };
+    size_t n = s->o.compare ? 2 : 1;
+    int rc = CLI_OK;
 
-    o.n_request = s->o.n_queue;
-    o.n_chunk = s->o.n_chunk;
-    if (rc == CLI_OK)
-        rc = engine_create_requests(&s->e, s->e.plan, s->o.n_ctx,
-                                    s->o.n_parallel, &o, &s->requests);
-    if (rc == CLI_OK)
-        rc = read_facts(s);
-    return rc;
+    while (rc == CLI_OK && s->n_program < n) {
+        size_t i = s->n_program++;
+
+        rc = program_open(&s->program[i], s, plans[i], suffixes[i]);
+    }
+    return rc == CLI_OK ? read_facts(s) : rc;
 }
 
 static int run_all(server *s)
@@ -215,23 +179,24 @@ static int run_all(server *s)
     int fd = -1;
     int rc = engine_start(&s->e, s->o.n_ctx);
 
+    /* a second session would wait for processes that serve the first */
+    if (rc == CLI_OK && s->o.compare && s->e.comm == TLP_COMM_MPI)
+        rc = cli_usage("--compare needs all ranks in one process");
     if (rc == CLI_OK)
         rc = read_keys(s);
     /* before the model is loaded: a port in use is known at once */
     if (rc == CLI_OK)
         rc = http_listen(&s->o, &fd, &s->local, where, sizeof where);
     if (rc == CLI_OK) {
-        rc = open_requests(s);
-        if (rc == CLI_OK && tlp_engine_start(s->requests) != TLP_OK)
-            rc = engine_fail(TLP_ERROR);
+        rc = open_programs(s);
         if (rc == CLI_OK)
             rc = serve_on(s, fd, where);
         else
             close(fd);
     }
-    tlp_engine_free(s->requests);
+    for (size_t i = 0; i < s->n_program; i++)
+        program_free(&s->program[i]);
     engine_close(&s->e);
-    free(s->plan_text);
     free(s->file_keys);
     free(s->key_text);
     return rc;
@@ -297,6 +262,8 @@ int cmd_serve(int argc, char **argv)
         CLIENT_OPTIONS(s.o),
         { CLI_HEADING, .help = "Engine:" },
         ENGINE_PLAN_OPTION(s.e),
+        { CLI_TEXT, 0, "compare", &s.o.compare, "PLAN",
+          "run a second plan beside it, as the model NAME:compare", 0, 0 },
         ENGINE_SESSION_OPTIONS(s.e),
         { .kind = CLI_END },
     };

@@ -19,15 +19,19 @@
 #include "memo.h"
 #include "serve_error.h"
 #include "serve_metrics.h"
+#include "serve_program.h"
 #include "serve_shelf.h"
 #include "serve_tools.h"
 #include "serve_watch.h"
+
+/* The plan of --plan, and that of --compare. */
+#define SERVE_MAX_PROGRAM 2
 
 /* How long a client may take no byte of its answer. */
 #define WRITE_SECONDS 60
 
 typedef struct serve_options {
-    const char *host, *alias, *key_file;
+    const char *host, *alias, *key_file, *compare;
     int port, n_ctx, n_parallel, n_queue, n_chunk;
     int max_body_mb, n_connection;
     float receive_seconds, request_seconds, drain_seconds;
@@ -35,22 +39,21 @@ typedef struct serve_options {
     bool log;
 } serve_options;
 
-typedef struct server {
+typedef struct server server;
+
+struct server {
     engine e;
     serve_options o;
     char *key_text;   /* what the keys of the file point into, or NULL */
     char **file_keys; /* [n_file_key], pointing into key_text */
     size_t n_file_key;
-    tlp_engine *requests;
-    bool local;       /* it listens on a loopback address */
-    const char *name; /* of the model, for clients */
-    int64_t created;  /* seconds since 1970 */
-    int32_t n_ctx, n_seq;
-    char *plan_text; /* as text form */
-    tlp_plan_cost cost;
-    tool_form tool_form; /* of the model's chat template */
+    program program[SERVE_MAX_PROGRAM];
+    size_t n_program;
+    bool local;           /* it listens on a loopback address */
+    int64_t created;      /* seconds since 1970 */
+    int32_t n_ctx, n_seq; /* of each program */
+    tool_form tool_form;  /* of the model's chat template */
     struct MHD_Daemon *daemon;
-    pthread_t events;
     metrics m;
     watch_list w;
     shelf grammars;
@@ -59,7 +62,7 @@ typedef struct server {
     pthread_mutex_t lock; /* of dead */
     char dead[512];       /* why the engine can do nothing more; empty: it
                              can */
-} server;
+};
 
 typedef struct call call;
 
@@ -145,6 +148,10 @@ enum MHD_Result serve_metrics(call *c);
 
 /* The call counts as one that a drain waits for, to its end. */
 void answer_begins(call *c);
+
+/* The program with this name of the model; no name is the first's.  NULL:
+ * *error says which names there are. */
+program *server_program(server *s, const char *name, api_error *error);
 
 /* A reply that is one JSON object: write its members between the two. */
 bool reply_open(memo *m, json *j);

@@ -2,6 +2,7 @@
  * serve_about.c - the list of endpoints, and what the server says of itself:
  * /health, /v1/models, /props.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,11 +64,26 @@ enum MHD_Result serve_health(call *c)
 
 /* ==== models ============================================================= */
 
-static void put_model(json *j, const server *s)
+program *server_program(server *s, const char *name, api_error *error)
 {
+    if (!name || !*name)
+        return &s->program[0];
+    for (size_t i = 0; i < s->n_program; i++)
+        if (!strcmp(name, s->program[i].name))
+            return &s->program[i];
+    api_fail(error, MHD_HTTP_NOT_FOUND, "model", "model_not_found",
+             "model: %.100s: %.100s%s%.100s expected", name, s->program[0].name,
+             s->n_program > 1 ? " or " : "",
+             s->n_program > 1 ? s->program[1].name : "");
+    return NULL;
+}
+
+static void put_model(json *j, const program *p)
+{
+    const server *s = p->s;
     const tlp_model_info *i = &s->e.info;
 
-    json_text(j, "id", s->name);
+    json_text(j, "id", p->name);
     json_text(j, "object", "model");
     json_int(j, "created", s->created);
     json_text(j, "owned_by", "tlp");
@@ -94,9 +110,11 @@ enum MHD_Result serve_models(call *c)
         return MHD_NO;
     json_text(&j, "object", "list");
     json_open(&j, "data", '[');
-    json_open(&j, NULL, '{');
-    put_model(&j, c->s);
-    json_close(&j, '}');
+    for (size_t i = 0; i < c->s->n_program; i++) {
+        json_open(&j, NULL, '{');
+        put_model(&j, &c->s->program[i]);
+        json_close(&j, '}');
+    }
     json_close(&j, ']');
     return reply_close(c, &m, &j);
 }
@@ -104,17 +122,15 @@ enum MHD_Result serve_models(call *c)
 enum MHD_Result serve_model(call *c)
 {
     const char *name = c->url + strlen(c->endpoint->path);
+    const program *p = server_program(c->s, name, &c->error);
     memo m;
     json j;
 
-    if (strcmp(name, c->s->name) != 0) {
-        api_fail(&c->error, MHD_HTTP_NOT_FOUND, "model", "model_not_found",
-                 "model: %.100s: %.100s expected", name, c->s->name);
+    if (!p)
         return reply_error(c);
-    }
     if (!reply_open(&m, &j))
         return MHD_NO;
-    put_model(&j, c->s);
+    put_model(&j, p);
     return reply_close(c, &m, &j);
 }
 
@@ -134,17 +150,22 @@ static void put_meta(json *j, const char *name, const engine *e,
     free(text);
 }
 
-static void put_plan(json *j, const server *s)
+static void put_program(json *j, const char *key, const program *p)
 {
     tlp_session_stats stats = { .struct_size = sizeof stats };
 
-    if (tlp_engine_get_session_stats(&stats, s->requests) != TLP_OK)
+    if (tlp_engine_get_session_stats(&stats, p->requests) != TLP_OK)
         return;
-    json_open(j, "tlp", '{');
-    json_text(j, "plan", s->plan_text);
-    json_int(j, "effective_depth", s->cost.effective_depth);
-    json_int(j, "n_layer", s->cost.n_layer);
-    json_int(j, "exchanges_per_token", s->cost.exchanges);
+    json_open(j, key, '{');
+    json_text(j, "model", p->name);
+    json_text(j, "plan", p->plan_text);
+    if (isnan(p->kl))
+        json_nothing(j, "kl");
+    else
+        json_number(j, "kl", p->kl);
+    json_int(j, "effective_depth", p->cost.effective_depth);
+    json_int(j, "n_layer", p->cost.n_layer);
+    json_int(j, "exchanges_per_token", p->cost.exchanges);
     json_int(j, "n_rank", stats.n_rank);
     json_text(j, "link", stats.link);
     json_text(j, "isa", stats.isa);
@@ -166,9 +187,11 @@ enum MHD_Result serve_props(call *c)
     json_int(&j, "n_ctx", s->n_ctx);
     json_close(&j, '}');
     json_int(&j, "total_slots", s->n_seq);
-    json_text(&j, "model_alias", s->name);
+    json_text(&j, "model_alias", s->program[0].name);
     put_meta(&j, "chat_template", &s->e, "tokenizer.chat_template");
     json_text(&j, "build_info", tlp_build_info());
-    put_plan(&j, s);
+    put_program(&j, "tlp", &s->program[0]);
+    if (s->n_program > 1)
+        put_program(&j, "compare", &s->program[1]);
     return reply_close(c, &m, &j);
 }

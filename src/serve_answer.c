@@ -40,7 +40,7 @@ answering *answering_make(call *c, const answer_style *style,
 
     a->part = calloc((size_t)n_part, sizeof *a->part);
     a->choice = calloc(n, sizeof *a->choice);
-    a->job = job_open(c->s->requests, n_part);
+    a->job = job_open(g->program->requests, n_part);
     if (a->part && a->choice && a->job)
         return a;
     answering_free(a);
@@ -141,7 +141,7 @@ void write_answer_head(json *j, const answering *a, const char *object)
     json_text(j, "id", a->id);
     json_text(j, "object", object);
     json_int(j, "created", a->created);
-    json_text(j, "model", a->s->name);
+    json_text(j, "model", a->g.program->name);
 }
 
 void write_usage(json *j, const answering *a)

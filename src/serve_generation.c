@@ -231,16 +231,14 @@ static uint64_t client_of(const call *c, const char *user)
     return h;
 }
 
-static bool read_model(fields *f, const call *c)
+static bool read_program(generation_fields *g, fields *f, call *c)
 {
     const char *model = NULL;
 
     if (!field_text(f, "model", &model))
         return false;
-    if (!model || !*model || !strcmp(model, c->s->name))
-        return true;
-    return api_fail(f->error, MHD_HTTP_NOT_FOUND, "model", "model_not_found",
-                    "model: %.100s: %.100s expected", model, c->s->name);
+    g->program = server_program(c->s, model, f->error);
+    return g->program != NULL;
 }
 
 /* Fields that cannot change the text. */
@@ -272,7 +270,7 @@ bool generation_read(generation_fields *g, fields *f, call *c)
     int32_t n_choice = 1, n_vocab = c->s->e.info.n_vocab;
 
     *g = (generation_fields){ .request = TLP_REQUEST_INIT };
-    if (!read_model(f, c) || !read_sampler(g, f, c) || !read_stop(g, f) ||
+    if (!read_program(g, f, c) || !read_sampler(g, f, c) || !read_stop(g, f) ||
         !read_stop_tokens(g, f, n_vocab) || !read_streaming(g, f) ||
         !field_i32(f, "n", 1, c->s->n_seq, &n_choice) ||
         !field_flag(f, "ignore_eos", &ignore_end) ||

@@ -14,6 +14,7 @@
 #define GENERATION_MAX_TOP 64
 
 typedef struct generation_fields {
+    const program *program;
     tlp_request request; /* without a prompt; points into what follows */
     tlp_sampler_options sampler;
     tlp_logit_bias *bias;

@@ -7,6 +7,7 @@
 #include "serve_metrics.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "serve.h"
@@ -132,16 +133,29 @@ static void put_tokens(FILE *f, const tlp_engine_stats *s)
         (double)s->n_step);
 }
 
-/* What plans and ranks cost. */
+/* The value of a label. */
+static void put_label(FILE *f, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            putc('\\', f);
+        putc(*text, f);
+    }
+}
+
+/* What plans and ranks cost.  Counters are of all programs, and the plan's own
+ * figures those of the first. */
 static void put_ranks(FILE *f, const server *s, const tlp_engine_stats *e,
                       const tlp_session_stats *t)
 {
+    const program *p = &s->program[0];
+
     put(f, "tlp:ranks", "gauge", "Ranks.", t->n_rank);
     put(f, "tlp:exchanges_per_token", "gauge",
         "All-reduces and messages that a token waits for under the plan.",
-        s->cost.exchanges);
+        p->cost.exchanges);
     put(f, "tlp:effective_depth", "gauge", "Stages of the plan.",
-        s->cost.effective_depth);
+        p->cost.effective_depth);
     put(f, "tlp:allreduces_total", "counter", "All-reduces of rank 0.",
         (double)t->allreduces);
     put(f, "tlp:comm_bytes_total", "counter", "Payload of rank 0, bytes.",
@@ -151,14 +165,12 @@ static void put_ranks(FILE *f, const server *s, const tlp_engine_stats *e,
         t->comm_seconds);
     put(f, "tlp:step_seconds_total", "counter", "Time in steps.",
         e->step_seconds);
-    fprintf(f, "# HELP tlp:plan_info The plan.\n# TYPE tlp:plan_info gauge\n"
-               "tlp:plan_info{plan=\"");
-    for (const char *at = s->plan_text; *at; at++) {
-        if (*at == '"' || *at == '\\')
-            putc('\\', f);
-        putc(*at, f);
+    fprintf(f, "# HELP tlp:plan_info The plan.\n# TYPE tlp:plan_info gauge\n");
+    for (size_t i = 0; i < s->n_program; i++) {
+        fprintf(f, "tlp:plan_info{plan=\"");
+        put_label(f, p[i].plan_text);
+        fprintf(f, "\",link=\"%s\"} 1\n", t->link);
     }
-    fprintf(f, "\",link=\"%s\"} 1\n", t->link);
 }
 
 static void put_replies(FILE *f, const metrics *m)
@@ -194,17 +206,63 @@ static void put_replies(FILE *f, const metrics *m)
                   "From a request to its end.", &m->whole);
 }
 
+static void add_stats(tlp_engine_stats *sum, const tlp_engine_stats *e)
+{
+    sum->n_seq += e->n_seq;
+    sum->n_running += e->n_running;
+    sum->n_waiting += e->n_waiting;
+    sum->n_choice += e->n_choice;
+    sum->n_position += e->n_position;
+    sum->n_prompt += e->n_prompt;
+    sum->n_cached += e->n_cached;
+    sum->n_generated += e->n_generated;
+    sum->n_canceled += e->n_canceled;
+    sum->n_failed += e->n_failed;
+    sum->n_step += e->n_step;
+    sum->step_seconds += e->step_seconds;
+    sum->worst_gap = fmax(sum->worst_gap, e->worst_gap);
+}
+
+static void add_session_stats(tlp_session_stats *sum,
+                              const tlp_session_stats *t)
+{
+    sum->allreduces += t->allreduces;
+    sum->comm_bytes += t->comm_bytes;
+    sum->comm_seconds += t->comm_seconds;
+}
+
+/* The sums over programs of what is counted. */
+static bool read_stats(const server *s, tlp_engine_stats *engines,
+                       tlp_session_stats *sessions)
+{
+    for (size_t i = 0; i < s->n_program; i++) {
+        tlp_engine_stats e = { .struct_size = sizeof e };
+        tlp_session_stats t = { .struct_size = sizeof t };
+        tlp_engine *requests = s->program[i].requests;
+
+        if (tlp_engine_get_stats(&e, requests) != TLP_OK ||
+            tlp_engine_get_session_stats(&t, requests) != TLP_OK)
+            return false;
+        if (i == 0) {
+            *engines = e;
+            *sessions = t;
+        } else {
+            add_stats(engines, &e);
+            add_session_stats(sessions, &t);
+        }
+    }
+    return true;
+}
+
 enum MHD_Result serve_metrics(call *c)
 {
     server *s = c->s;
-    tlp_engine_stats e = { .struct_size = sizeof e };
-    tlp_session_stats t = { .struct_size = sizeof t };
+    tlp_engine_stats e = { 0 };
+    tlp_session_stats t = { 0 };
     metrics now;
     memo m;
 
-    if (tlp_engine_get_stats(&e, s->requests) != TLP_OK ||
-        tlp_engine_get_session_stats(&t, s->requests) != TLP_OK ||
-        !memo_open(&m))
+    if (!read_stats(s, &e, &t) || !memo_open(&m))
         return MHD_NO;
     pthread_mutex_lock(&s->m.lock);
     now = s->m;

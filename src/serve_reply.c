@@ -162,7 +162,7 @@ void hide_path(const server *s, api_error *e)
     if (strncmp(e->text, s->e.model_path, n) != 0)
         return;
     snprintf(rest, sizeof rest, "%s", e->text + n);
-    snprintf(e->text, sizeof e->text, "%.100s%.400s", s->name, rest);
+    snprintf(e->text, sizeof e->text, "%.100s%.400s", s->program[0].name, rest);
 }
 
 static bool error_text(memo *m, const api_error *e)
