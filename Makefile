@@ -462,7 +462,7 @@ check-all: ## set up, fetch the model, run every check and every test
 	@scripts/setup.sh check
 	@$(MAKE) -s --no-print-directory all examples $(TESTS)
 	@$(MAKE) --no-print-directory check-layers check-house check-abi \
-	    check-docs check-jinja check-install check-compilers
+	    check-docs check-jinja check-install check-compilers check-python
 	@$(MAKE) --no-print-directory check-programs
 	@$(MAKE) --no-print-directory check-locale
 
@@ -520,6 +520,9 @@ check-compilers: ## build with clang, and with CFLAGS=-O0, without warnings
 check-install: all ## install, use through pkg-config, uninstall
 	@MAKE='$(MAKE)' CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' \
 	    test/check-install.sh
+
+check-python: $(SHARED) ## the Python package, in an environment of its own
+	@scripts/check-python.sh $(abspath $(BUILD))/python $(SHARED)
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS
 	@$(MAKE) --no-print-directory FUZZ=1 CC=$(CLANG) run-fuzzers
@@ -708,7 +711,8 @@ help: ## this text
 FORCE:
 .PHONY: all shared static tool plugin examples cuda cuda-emulated check \
     check-all check-programs run-tests check-asan check-tsan check-abi \
-    check-docs check-jinja check-layers check-house check-compilers check-install fuzz \
+    check-docs check-jinja check-layers check-house check-compilers check-install \
+    check-python fuzz \
     run-fuzzers bench bench-busy bench-cpu bench-gpu bench-grammar bench-hosts \
     demo docs man format format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \

@@ -9,7 +9,7 @@ set -eu
 build='build-essential pkg-config libpcre2-dev libjansson-dev
        libhwloc-dev libmicrohttpd-dev python3-minimal python3-pip'
 check='libcriterion-dev openmpi-bin libopenmpi-dev iproute2 python3-pycparser
-       python3-jinja2 locales'
+       python3-jinja2 python3-venv locales'
 
 case "${1-}" in
 build) wanted=$build ;;
@@ -34,6 +34,7 @@ present() {
     iproute2) command -v ip ;;
     python3-pycparser) python3 -c 'import pycparser' ;;
     python3-jinja2) python3 -c 'import jinja2' ;;
+    python3-venv) python3 -c 'import venv, ensurepip' ;;
     locales) command -v localedef && test -e /usr/share/i18n/locales/de_DE ;;
     python3-cffi) python3 -c 'import cffi' ;;
     doxygen) command -v "${DOXYGEN:-doxygen}" ;;

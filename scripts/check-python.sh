@@ -1,0 +1,22 @@
+#!/bin/sh
+# check-python.sh FOLDER LIBRARY - install the Python package with this library
+# into an environment in FOLDER, and test it there.
+set -eu
+cd "$(dirname "$0")/.."
+folder=$1
+library=$(realpath "$2")
+
+python3 scripts/make-cdef.py --check
+[ -x "$folder/bin/python" ] || python3 -m venv "$folder"
+# in-tree builds leave folders behind: build from a copy
+rm -rf "$folder/source"
+mkdir -p "$folder/source"
+cp -r bindings/python/. "$folder/source"
+TLP_BUNDLE=$library "$folder/bin/python" -m pip -q install \
+    --disable-pip-version-check --force-reinstall --no-deps "$folder/source"
+"$folder/bin/python" -m pip -q install --disable-pip-version-check \
+    'cffi>=1.15' 'numpy>=1.20' pytest gguf mypy types-cffi types-tqdm
+tests=$PWD/bindings/python/tests
+cd "$folder" # so that Python sees the package that was installed
+bin/python -m mypy --strict --no-incremental -p libtlp
+bin/python -X dev -m pytest -q -p no:cacheprovider "$tests"
