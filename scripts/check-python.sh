@@ -15,8 +15,10 @@ cp -r bindings/python/. "$folder/source"
 TLP_BUNDLE=$library "$folder/bin/python" -m pip -q install \
     --disable-pip-version-check --force-reinstall --no-deps "$folder/source"
 "$folder/bin/python" -m pip -q install --disable-pip-version-check \
-    'cffi>=1.15' 'numpy>=1.20' pytest gguf mypy types-cffi types-tqdm
-tests=$PWD/bindings/python/tests
+    'cffi>=1.15' 'numpy>=1.20' pytest gguf 'lm_eval>=0.4.9' mypy types-cffi \
+    types-tqdm
+package=$PWD/bindings/python
 cd "$folder" # so that Python sees the package that was installed
-bin/python -m mypy --strict --no-incremental -p libtlp
-bin/python -X dev -m pytest -q -p no:cacheprovider "$tests"
+bin/python -m mypy --config-file "$package/pyproject.toml" --no-incremental \
+    -p libtlp
+bin/python -X dev -m pytest -q -p no:cacheprovider "$package/tests"
