@@ -16,8 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 HISTORY = os.path.join(HERE, "results", "quality.csv")
 TEMPLATE = os.path.join(HERE, "quality-results.md.in")
 PAGE = os.path.join(HERE, "..", "docs", "quality-results.md")
-RECOVERY = os.path.join(HERE, "..", "docs", "img", "recovery-smollm2.svg")
-FRONT = os.path.join(HERE, "..", "docs", "img", "front-smollm2.svg")
+IMAGES = os.path.join(HERE, "..", "docs", "img")
 
 # NAME: the benchmark, the keys that make a row, the key that makes a column
 TABLES = {
@@ -37,6 +36,8 @@ TABLES = {
     "baked": ("baked", ["file", "units"], "measure"),
     "cut": ("cut", ["exchanges", "file", "units"], "measure"),
     "recovery": ("recovery", ["plan", "text", "state"], "measure"),
+    "recipes": ("recipe", ["text", "state"], "measure"),
+    "drill recipes": ("drill-recipe", ["plan", "state"], "task"),
     "drill recovery": ("drill-recovery", ["plan", "state"], "task"),
     "rival": ("rival", ["exchanges", "maps", "plan"], "measure"),
     "objective": ("quality-objective", ["chosen", "on"], "measure"),
@@ -95,19 +96,21 @@ def draw_front():
         if measure == "ratio":
             point["ratio_lo"] = row["min"] or row["median"]
             point["ratio_hi"] = row["max"] or row["median"]
-    bench_plot.front(list(rows.values()), FRONT)
+    bench_plot.front(list(rows.values()),
+                     os.path.join(IMAGES, "front-smollm2.svg"))
 
 
-def draw_recovery():
+def draw_curves(benchmark, file):
     curves = {}
     for row in bench_record.read(HISTORY):
-        if row["benchmark"] != "recovery-curve":
+        if row["benchmark"] != benchmark:
             continue
         keys = bench_record.keys_of(row["case"])
         name = ", ".join(k for k in (keys["plan"], keys["recipe"]) if k)
         curves.setdefault(name, {})[int(keys["tokens"])] = float(row["median"])
     bench_plot.recovery([(name, list(points), list(points.values()))
-                         for name, points in curves.items()], RECOVERY)
+                         for name, points in curves.items()],
+                        os.path.join(IMAGES, file))
 
 
 def main():
@@ -118,7 +121,8 @@ def main():
     with open(PAGE, "w", encoding="utf-8") as f:
         f.write(page)
     draw_front()
-    draw_recovery()
+    draw_curves("recovery-curve", "recovery-smollm2.svg")
+    draw_curves("recipe-curve", "recipes-smollm2.svg")
 
 
 if __name__ == "__main__":

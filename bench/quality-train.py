@@ -55,6 +55,9 @@ def arguments():
                    help="also N prompts of each kind of copying and adding")
     p.add_argument("--folder", required=True)
     p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--benchmark", default="recovery",
+                   help="name in the history (recovery; recipe: to compare "
+                   "recipes for one plan)")
     p.add_argument("--results", help="append to this history of results")
     p.epilog = ("Words behind -- are options of tlp plan train, in place of "
                 "--full --text FIT --self 16384.")
@@ -156,10 +159,10 @@ def main():
     for name, value, *_ in texts + drills + tokens:
         print(f"{value:9.4f}  {name}")
     if a.results:
-        bench_record.append_rounded(a.results, "recovery", texts)
-        bench_record.append_rounded(a.results, "drill-recovery", drills)
-        bench_record.append(a.results, "recovery-tokens", tokens)
-        bench_record.append_rounded(a.results, "recovery-curve",
+        bench_record.append_rounded(a.results, a.benchmark, texts)
+        bench_record.append_rounded(a.results, f"drill-{a.benchmark}", drills)
+        bench_record.append(a.results, f"{a.benchmark}-tokens", tokens)
+        bench_record.append_rounded(a.results, f"{a.benchmark}-curve",
                                     curve(a, points))
 
 
