@@ -193,4 +193,5 @@ Test(folder_bad_files, out_of_memory)
     run_out_of_memory("gemma3");
     run_out_of_memory("phi3");
     run_out_of_memory("mixtral");
+    run_out_of_memory("gpt-oss");
 }

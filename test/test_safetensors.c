@@ -87,6 +87,31 @@ Test(safetensors, what_is_laid_out_is_read_back)
     tlpi_free(&env, image);
 }
 
+/* Bytes are read where a caller asks for them. */
+Test(safetensors, bytes_are_read_on_demand)
+{
+    tlpi_safetensors_part part = {
+        .name = "codes", .type = TLPI_BYTES, .n_dim = 4, .ne = { 2, 3, 1, 5 }
+    };
+    tlpi_safetensors *s = NULL;
+    void *image;
+    size_t n;
+
+    CHECK_OK(tlpi_safetensors_lay_out(&env, &part, 1, NULL, 0, &image, &n));
+    cr_assert_eq(part.n_bytes, 30);
+    memset(part.data, 7, part.n_bytes);
+    CHECK_FAILS(TLP_ENOTSUP, tlpi_safetensors_open(&s, &env, image, n, "x"));
+    cr_expect(strstr(tlp_last_error(), "x: tensor codes: dtype U8, F32, F16"),
+              "%s", tlp_last_error());
+    CHECK_OK(tlpi_safetensors_open_bytes(&s, &env, image, n, "x"));
+    cr_assert_eq(s->n_tensor, 1);
+    cr_expect_eq(s->tensor[0].type, TLPI_BYTES);
+    cr_expect_eq(s->tensor[0].ne[3], 5);
+    cr_expect_eq(s->tensor[0].n_bytes, 30);
+    tlpi_safetensors_close(s);
+    tlpi_free(&env, image);
+}
+
 Test(safetensors, a_cut_image_is_refused_wherever_it_ends)
 {
     void *image;

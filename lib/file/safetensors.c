@@ -21,7 +21,19 @@
 static const struct {
     const char *name;
     tlpi_dtype type;
-} types[] = { { "F32", TLPI_F32 }, { "F16", TLPI_F16 }, { "BF16", TLPI_BF16 } };
+    int size; /* bytes of an element */
+} types[] = { { "F32", TLPI_F32, 4 },
+              { "F16", TLPI_F16, 2 },
+              { "BF16", TLPI_BF16, 2 },
+              { "U8", TLPI_BYTES, 1 } };
+
+static size_t size_of(tlpi_dtype type)
+{
+    for (size_t i = 0; i < TLPI_COUNT(types); i++)
+        if (types[i].type == type)
+            return (size_t)types[i].size;
+    return 0;
+}
 
 static uint64_t read_u64(const uint8_t *at)
 {
@@ -40,6 +52,7 @@ typedef struct header_reader {
     const uint8_t *data; /* start of the data, after the header */
     size_t n_data;
     size_t n_text; /* used bytes of s->text */
+    bool bytes;    /* U8 is accepted */
 } header_reader;
 
 /* Copy a string into s->text.  A JSON string takes at least the bytes of its
@@ -64,7 +77,8 @@ static tlp_status read_type(const header_reader *r, json_t *entry,
         return tlpi_fail(TLP_EFORMAT, "%s: tensor %s: dtype: a text expected",
                          r->where, t->name);
     for (size_t i = 0; i < TLPI_COUNT(types); i++) {
-        if (strcmp(types[i].name, json_string_value(type)) == 0) {
+        if (strcmp(types[i].name, json_string_value(type)) == 0 &&
+            (r->bytes || types[i].type != TLPI_BYTES)) {
             t->type = types[i].type;
             return TLP_OK;
         }
@@ -86,7 +100,7 @@ static tlp_status read_shape(const header_reader *r, json_t *entry,
                          "%s: tensor %s: shape: 1 to 4 dimensions expected",
                          r->where, t->name);
     t->n_dim = (int)n_dim;
-    t->n_bytes = (size_t)tlpi_dtype_get(t->type)->size;
+    t->n_bytes = size_of(t->type);
     for (size_t i = 0; i < 4; i++)
         t->ne[i] = 1;
     for (size_t i = 0; i < n_dim; i++) {
@@ -127,7 +141,7 @@ static tlp_status read_offsets(const header_reader *r, json_t *entry,
                          "takes %zu",
                          r->where, t->name, (int64_t)(end - begin), t->n_bytes);
     t->data = r->data + begin;
-    if ((uintptr_t)t->data % (size_t)tlpi_dtype_get(t->type)->size != 0)
+    if ((uintptr_t)t->data % size_of(t->type) != 0)
         return tlpi_fail(TLP_EFORMAT,
                          "%s: tensor %s: its data is not aligned to its type",
                          r->where, t->name);
@@ -262,8 +276,9 @@ done:
     return st;
 }
 
-tlp_status tlpi_safetensors_open(tlpi_safetensors **out, const tlpi_env *env,
-                                 const void *image, size_t n, const char *where)
+static tlp_status open_image(tlpi_safetensors **out, const tlpi_env *env,
+                             const void *image, size_t n, const char *where,
+                             bool with_bytes)
 {
     const uint8_t *bytes = image;
     tlpi_safetensors *s = NULL;
@@ -284,14 +299,30 @@ tlp_status tlpi_safetensors_open(tlpi_safetensors **out, const tlpi_env *env,
     if (!s)
         return tlpi_fail_nomem_for("an adjustment file");
     s->env = env;
-    header_reader r = { s, where, bytes + 8 + n_header,
-                        n - 8 - (size_t)n_header, 0 };
+    header_reader r = { .s = s,
+                        .where = where,
+                        .data = bytes + 8 + n_header,
+                        .n_data = n - 8 - (size_t)n_header,
+                        .bytes = with_bytes };
     TLP_TRY(read_header(&r, (const char *)bytes + 8, (size_t)n_header));
     *out = s;
     s = NULL;
 done:
     tlpi_safetensors_close(s);
     return st;
+}
+
+tlp_status tlpi_safetensors_open(tlpi_safetensors **out, const tlpi_env *env,
+                                 const void *image, size_t n, const char *where)
+{
+    return open_image(out, env, image, n, where, false);
+}
+
+tlp_status tlpi_safetensors_open_bytes(tlpi_safetensors **out,
+                                       const tlpi_env *env, const void *image,
+                                       size_t n, const char *where)
+{
+    return open_image(out, env, image, n, where, true);
 }
 
 void tlpi_safetensors_close(tlpi_safetensors *s)
@@ -348,7 +379,7 @@ static tlp_status add_parts(tlpi_text *header, tlpi_safetensors_part *part,
 {
     for (size_t i = 0; i < n; i++) {
         tlpi_safetensors_part *p = &part[i];
-        if (tlpi_dtype_get(p->type)->size != size)
+        if (size_of(p->type) != (size_t)size)
             continue;
         p->n_bytes = (size_t)size;
         for (int j = 0; j < p->n_dim; j++) {
@@ -395,7 +426,7 @@ static void set_data(tlpi_safetensors_part *part, size_t n, int size,
                      uint8_t **at)
 {
     for (size_t i = 0; i < n; i++) {
-        if (tlpi_dtype_get(part[i].type)->size != size)
+        if (size_of(part[i].type) != (size_t)size)
             continue;
         part[i].data = *at;
         *at += part[i].n_bytes;
@@ -410,7 +441,7 @@ static void pad(tlpi_text *header)
 }
 
 /* Element sizes in the order of the data. */
-static const int sizes[] = { 4, 2 };
+static const int sizes[] = { 4, 2, 1 };
 
 tlp_status tlpi_safetensors_header(tlpi_text *header,
                                    tlpi_safetensors_part *part, size_t n,

@@ -7,14 +7,19 @@
  *            "data_offsets": [begin, end]}; "__metadata__": texts by name
  *   data     the tensors one after the other, without gaps
  *
- * Accepted are F32, F16 and BF16 in 1 to 4 dimensions.  No dimension is zero,
- * and each tensor starts at a multiple of its element's size.
+ * Accepted are F32, F16 and BF16 in 1 to 4 dimensions, and U8 where the caller
+ * asks for bytes.  No dimension is zero, and each tensor starts at a multiple
+ * of its element's size.
  */
 #ifndef TLPI_SAFETENSORS_H
 #define TLPI_SAFETENSORS_H
 
 #include "base/base.h"
 #include "tensor/tensor.h"
+
+/* The type of a tensor of bytes, which tensor.h has no type for; the number is
+ * that of 8-bit integers in GGUF. */
+#define TLPI_BYTES ((tlpi_dtype)24)
 
 /* Enough for about fifty thousand tensors. */
 #define TLPI_SAFETENSORS_MAX_HEADER ((size_t)8 << 20)
@@ -36,6 +41,10 @@ typedef struct tlpi_safetensors {
 tlp_status tlpi_safetensors_open(tlpi_safetensors **out, const tlpi_env *env,
                                  const void *image, size_t n,
                                  const char *where);
+/* Also with tensors of bytes. */
+tlp_status tlpi_safetensors_open_bytes(tlpi_safetensors **out,
+                                       const tlpi_env *env, const void *image,
+                                       size_t n, const char *where);
 void tlpi_safetensors_close(tlpi_safetensors *s); /* NULL is allowed */
 
 /* The metadata text of a key, or NULL. */
@@ -51,7 +60,7 @@ typedef struct tlpi_safetensors_part {
     char name[64];
     tlpi_dtype type;
     int n_dim;
-    int64_t ne[3];  /* order of tlpi_tensor: columns first */
+    int64_t ne[4];  /* order of tlpi_tensor: columns first */
     uint8_t *data;  /* output: where to write the data */
     size_t n_bytes; /* output */
 } tlpi_safetensors_part;

@@ -10,6 +10,7 @@
 #include "base/number.h"
 #include "hf/hf_tensors.h"
 
+#define FILE_MXFP4 38    /* general.file_type of experts in MXFP4 */
 #define LAYOUT_VERSION 2 /* general.quantization_version */
 
 bool tlpi_folder_is(const char *path)
@@ -62,8 +63,10 @@ static void add_facts(tlpi_hf_model *m, const tlpi_folder *f)
             const tlpi_tensor *t = &f->file[i]->tensor[k];
 
             double n = (double)tlpi_hf_count(t);
-            n_param += t->n_dim == 3 ? n / (double)t->ne[2] : n;
-            if (t->n_dim > 1 && !found && !strstr(t->name, "ffn_gate_inp.")) {
+            bool stacked = strstr(t->name, "_exps.") != NULL;
+            n_param += stacked ? n / (double)t->ne[t->n_dim - 1] : n;
+            if (t->n_dim > 1 && !found && !strstr(t->name, "ffn_gate_inp.") &&
+                !strstr(t->name, ".bias")) {
                 type = t->type;
                 found = true;
             }
@@ -76,7 +79,8 @@ static void add_facts(tlpi_hf_model *m, const tlpi_folder *f)
         snprintf(label, sizeof label, "%s", size);
     tlpi_build_str(&m->keys, "general.size_label", label, strlen(label));
     tlpi_build_u32(&m->keys, "general.file_type",
-                   type == TLPI_F32    ? 0
+                   m->packed           ? FILE_MXFP4
+                   : type == TLPI_F32  ? 0
                    : type == TLPI_BF16 ? 32
                                        : 1);
     tlpi_build_u32(&m->keys, "general.quantization_version", LAYOUT_VERSION);
@@ -86,9 +90,9 @@ static void add_facts(tlpi_hf_model *m, const tlpi_folder *f)
 static tlp_status check(const tlpi_hf_model *m, const tlpi_folder *f,
                         int n_bias)
 {
-    tlpi_hf_at at = tlpi_hf_root(&m->config);
+    const tlpi_hf_at at = m->text;
 
-    if (!m->tied && !find(f, "output.weight"))
+    if (!m->tied && !m->tie_open && !find(f, "output.weight"))
         return tlpi_hf_refuse(TLP_EFORMAT, &at, "tie_word_embeddings",
                               "true expected: there is no lm_head.weight");
     if (n_bias != m->n_layer * m->n_bias)

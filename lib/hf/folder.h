@@ -7,12 +7,14 @@
  *   tokenizer.json, tokenizer_config.json, chat_template.jinja
  *                                  tokenizer.*
  *   model.safetensors, or model.safetensors.index.json and its files
- *                                  tensors: F32, F16 or BF16
+ *                                  tensors: F32, F16 or BF16; experts of
+ *                                  gpt-oss also in MXFP4
  *
  * The first file has the keys, and the tensor rope_freqs if the model needs it;
  * its path is the folder's.  Each file of tensors follows as a file without
  * keys.  Matrices stay in the mapping, apart from those of queries and keys
- * whose rows change places, which are copied.  Vectors are copied to F32.
+ * whose rows change places, and of experts, which are copied.  Vectors are copied
+ * to F32.
  *
  * Names in the index are plain names of files: they cannot leave the folder.
  * The files may be links, as they are in caches of downloads.

@@ -7,6 +7,11 @@
 
 #include "hf/hf_model.h"
 
+/* A model that reads images too: text_config has the keys of its model of
+ * texts. */
+#define OUTER "Mistral3ForConditionalGeneration"
+#define OUTER_TYPE "mistral3"
+
 static const tlpi_hf_arch table[] = {
     { .architecture = "LlamaForCausalLM",
       .model_type = "llama",
@@ -117,6 +122,7 @@ static const tlpi_hf_arch table[] = {
       .windows = TLPI_HF_WINDOWS_STEP,
       .n_window = 4096,
       .window_step = 4,
+      .window_list = true,
       .theta = 500000,
       .window_theta = 500000 },
     { .architecture = "Phi3ForCausalLM",
@@ -126,6 +132,7 @@ static const tlpi_hf_arch table[] = {
       .act = "silu",
       .bias = TLPI_HF_BIAS_NONE,
       .windows = TLPI_HF_WINDOWS_ALL,
+      .window_key = true,
       .fused = true,
       .longrope = true,
       .partial = 1,
@@ -156,6 +163,7 @@ static const tlpi_hf_arch table[] = {
       .n_head_kv = 32,
       .n_window = 4096,
       .window_step = 4,
+      .window_list = true,
       .theta = 10000 },
     { .architecture = "MixtralForCausalLM",
       .model_type = "mixtral",
@@ -182,6 +190,61 @@ static const tlpi_hf_arch table[] = {
       .n_ff_expert = 768,
       .n_head_kv = 4,
       .theta = 10000 },
+    { .architecture = "GptOssForCausalLM",
+      .model_type = "gpt_oss",
+      .arch = "gpt-oss",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .norms = TLPI_HF_NORMS_LATE,
+      .windows = TLPI_HF_WINDOWS_STEP,
+      .has_bias = true,
+      .yarn_exact = true,
+      .experts = TLPI_HF_EXPERTS_GPT_OSS,
+      .n_expert = 128,
+      .n_used = 4,
+      .n_head_kv = 8,
+      .head_dim = 64,
+      .n_window = 128,
+      .window_step = 2,
+      .window_key = true,
+      .theta = 150000 },
+    { .architecture = "Ministral3ForCausalLM",
+      .model_type = "ministral3",
+      .arch = "mistral3",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .bias = TLPI_HF_BIAS_NONE,
+      .windows = TLPI_HF_WINDOWS_ALL,
+      .permute = true,
+      .query_scale = true,
+      .n_head_kv = 8,
+      .head_dim = 128,
+      .theta = 1000000 },
+    { .architecture = OUTER,
+      .model_type = "ministral3",
+      .inner = true,
+      .arch = "mistral3",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .bias = TLPI_HF_BIAS_NONE,
+      .windows = TLPI_HF_WINDOWS_ALL,
+      .permute = true,
+      .query_scale = true,
+      .n_head_kv = 8,
+      .head_dim = 128,
+      .theta = 1000000 },
+    { .architecture = OUTER,
+      .model_type = "mistral",
+      .inner = true,
+      .arch = "mistral3",
+      .act_key = "hidden_act",
+      .act = "silu",
+      .bias = TLPI_HF_BIAS_NONE,
+      .windows = TLPI_HF_WINDOWS_ALL,
+      .permute = true,
+      .n_head_kv = 8,
+      .n_window = 4096,
+      .theta = 10000 },
 };
 
 static bool is(const char *a, const char *b)
@@ -205,30 +268,65 @@ static tlp_status read_name(const char **name, const tlpi_hf_at *at)
                                 "one name expected");
 }
 
-tlp_status tlpi_hf_arch_find(const tlpi_hf_arch **out, const tlpi_hf_at *at)
+/* The row of the model of texts that text_config describes. */
+static tlp_status find_inner(const tlpi_hf_arch **out, tlpi_hf_at *text,
+                             const tlpi_hf_at *root)
+{
+    const char *type = NULL;
+    tlp_status st;
+
+    TLP_TRY(tlpi_hf_enter(text, root, "text_config"));
+    if (!text->object)
+        TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, root, "text_config",
+                               "an object expected"));
+    TLP_TRY(tlpi_hf_str(text, "model_type", true, &type));
+    for (size_t i = 0; i < TLPI_COUNT(table); i++) {
+        if (!table[i].inner || !is(type, table[i].model_type))
+            continue;
+        *out = &table[i];
+        return TLP_OK;
+    }
+    st = tlpi_hf_refuse(TLP_ENOTSUP, text, "model_type", "not supported");
+done:
+    return st;
+}
+
+static tlp_status refuse_type(const tlpi_hf_at *at, const char *want,
+                              const char *architecture)
+{
+    return tlpi_hf_refuse(TLP_EFORMAT, at, "model_type",
+                          "\"%s\" expected of %s", want, architecture);
+}
+
+tlp_status tlpi_hf_arch_find(const tlpi_hf_arch **out, tlpi_hf_at *text,
+                             const tlpi_hf_at *root)
 {
     const char *name = NULL, *type = NULL;
     tlp_status st;
 
-    TLP_TRY(read_name(&name, at));
-    TLP_TRY(tlpi_hf_str(at, "model_type", name == NULL, &type));
+    *text = *root;
+    TLP_TRY(read_name(&name, root));
+    TLP_TRY(tlpi_hf_str(root, "model_type", name == NULL, &type));
+    if (name ? is(name, OUTER) : is(type, OUTER_TYPE))
+        return type && !is(type, OUTER_TYPE)
+                   ? refuse_type(root, OUTER_TYPE, OUTER)
+                   : find_inner(out, text, root);
     for (size_t i = 0; i < TLPI_COUNT(table); i++) {
         const tlpi_hf_arch *a = &table[i];
 
-        if (!(name ? is(name, a->architecture) : is(type, a->model_type)))
+        if (a->inner ||
+            !(name ? is(name, a->architecture) : is(type, a->model_type)))
             continue;
         if (type && !is(type, a->model_type))
-            return tlpi_hf_refuse(TLP_EFORMAT, at, "model_type",
-                                  "\"%s\" expected of %s", a->model_type,
-                                  a->architecture);
+            return refuse_type(root, a->model_type, a->architecture);
         *out = a;
         return TLP_OK;
     }
     if (name)
         return tlpi_fail(TLP_ENOTSUP,
                          "%s: key architectures: \"%.64s\" is not supported",
-                         at->file->path.data, name);
-    st = tlpi_hf_refuse(TLP_ENOTSUP, at, "model_type", "not supported");
+                         root->file->path.data, name);
+    st = tlpi_hf_refuse(TLP_ENOTSUP, root, "model_type", "not supported");
 done:
     return st;
 }

@@ -52,6 +52,10 @@ static const tlpi_hf_rule rules[] = {
     { .key = "num_experts" },
     { .key = "num_local_experts" },
     { .key = "num_experts_per_tok" },
+    { .key = "experts_per_token" },
+    { .key = "swiglu_limit" },
+    { .key = "swiglu_alpha" },
+    { .key = "quantization_config" },
     { .key = "moe_intermediate_size" },
     { .key = "norm_topk_prob" },
     { .key = "bos_token_id" },
@@ -74,6 +78,7 @@ static const tlpi_hf_rule rules[] = {
     { .key = "router_jitter_noise" },
     { .key = "max_window_layers" },
     { .key = "pretraining_tp" },
+    { .key = "initial_context_length" },
     { .key = "is_llama_config" },
     { .key = "return_dict" },
     { .key = "id2label" },
@@ -81,7 +86,6 @@ static const tlpi_hf_rule rules[] = {
     { .key = "unsloth_version" },
     { .key = "unsloth_fixed" },
     /* features that the equations lack */
-    { "quantization_config", TLPI_HF_NOTHING, 0 },
     { "compression_config", TLPI_HF_NOTHING, 0 },
     { "text_config", TLPI_HF_NOTHING, 0 },
     { "vision_config", TLPI_HF_NOTHING, 0 },
@@ -99,6 +103,34 @@ static const tlpi_hf_rule rules[] = {
     { "is_encoder_decoder", TLPI_HF_NOTHING, 0 },
     { "add_cross_attention", TLPI_HF_NOTHING, 0 },
     { "chunk_size_feed_forward", TLPI_HF_NOTHING, 0 },
+};
+
+/* Keys of a model that reads images too; those for images are left out with its
+ * tensors for them. */
+static const tlpi_hf_rule outer_rules[] = {
+    { .key = "architectures" },
+    { .key = "model_type" },
+    { .key = "text_config" },
+    { .key = "vision_config" },
+    { .key = "image_token_index" },
+    { .key = "image_token_id" },
+    { .key = "projector_hidden_act" },
+    { .key = "multimodal_projector_bias" },
+    { .key = "spatial_merge_size" },
+    { .key = "vision_feature_layer" },
+    { .key = "tie_word_embeddings" },
+    { .key = "bos_token_id" },
+    { .key = "eos_token_id" },
+    { .key = "pad_token_id" },
+    { .key = "_name_or_path" },
+    { .key = "transformers_version" },
+    { .key = "torch_dtype" },
+    { .key = "dtype" },
+    { .key = "initializer_range" },
+    { .key = "use_cache" },
+    { .key = "unsloth_fixed" },
+    { "quantization_config", TLPI_HF_NOTHING, 0 },
+    { "compression_config", TLPI_HF_NOTHING, 0 },
 };
 
 tlpi_hf_key tlpi_hf_key_of(const tlpi_hf_model *m, const char *suffix)
@@ -297,13 +329,33 @@ done:
     return st;
 }
 
+/* A model that reads images too has the key at two places, and programs do not
+ * agree on which one counts. */
+static tlp_status read_tied(tlpi_hf_model *m, const tlpi_hf_at *at)
+{
+    static const char key[] = "tie_word_embeddings";
+    const tlpi_hf_at root = tlpi_hf_root(&m->config);
+    bool outer;
+    tlp_status st;
+
+    m->tied = m->arch->tied;
+    TLP_TRY(tlpi_hf_bool(at, key, false, &m->tied));
+    if (!m->arch->inner)
+        return TLP_OK;
+    outer = m->tied;
+    TLP_TRY(tlpi_hf_bool(&root, key, false, &outer));
+    m->tie_open = !tlpi_hf_get(at, key) || outer != m->tied;
+    m->tied = m->tied || outer;
+done:
+    return st;
+}
+
 static tlp_status read_equations(tlpi_hf_model *m, const tlpi_hf_at *at)
 {
     double eps = 0;
     tlp_status st;
 
-    m->tied = m->arch->tied;
-    TLP_TRY(tlpi_hf_bool(at, "tie_word_embeddings", false, &m->tied));
+    TLP_TRY(read_tied(m, at));
     TLP_TRY(tlpi_hf_num(at, "rms_norm_eps", true, &eps));
     tlpi_build_f32(&m->keys,
                    tlpi_hf_key_of(m, "attention.layer_norm_rms_epsilon").name,
@@ -344,15 +396,21 @@ tlp_status tlpi_hf_config_read(tlpi_hf_model *m)
 
     TLP_TRY(tlpi_hf_open(&m->config, m->env, m->folder, "config.json",
                          MAX_BYTES, 0, true));
-    tlpi_hf_at at = tlpi_hf_root(&m->config);
-    TLP_TRY(tlpi_hf_arch_find(&m->arch, &at));
-    TLP_TRY(tlpi_hf_check(&at, rules, TLPI_COUNT(rules)));
+    const tlpi_hf_at root = tlpi_hf_root(&m->config);
+    TLP_TRY(tlpi_hf_arch_find(&m->arch, &m->text, &root));
+    TLP_TRY(tlpi_hf_check(&m->text, rules, TLPI_COUNT(rules)));
+    if (m->arch->inner)
+        TLP_TRY(tlpi_hf_check(&root, outer_rules, TLPI_COUNT(outer_rules)));
+    if (m->arch->inner && tlpi_hf_get(&root, "vision_config"))
+        tlpi_log(m->env, TLP_LOG_WARN,
+                 "%s: key vision_config: left out, the model reads texts alone",
+                 m->config.path.data);
     tlpi_build_str(&m->keys, "general.architecture", m->arch->arch,
                    strlen(m->arch->arch));
     tlpi_build_str(&m->keys, "general.type", "model", strlen("model"));
     add_name(m);
-    TLP_TRY(read_shape(m, &at));
-    st = read_equations(m, &at);
+    TLP_TRY(read_shape(m, &m->text));
+    st = read_equations(m, &m->text);
 done:
     return st;
 }

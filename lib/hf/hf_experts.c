@@ -1,20 +1,16 @@
 /*
- * hf_experts.c - experts: their keys, and the tensors that GGUF files stack.
+ * hf_experts.c - experts: their keys, and the names of their tensors.
  *
  * A folder has a tensor for each expert, or, as newer programs write, one with
  * the gates and ups of all experts.  The file has a stack for each of gate, up
- * and down.  The slices of a stack may come from several files, so that they
- * are copied when all files are open.
+ * and down.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "file/mapfile.h"
 #include "hf/hf_tensors.h"
 
 #define MAX_EXPERT 65536
-#define ALIGNMENT 64 /* of stacks */
 #define BIT(experts) (1u << TLPI_HF_EXPERTS_##experts)
 #define BOTH (BIT(QWEN) | BIT(MIXTRAL))
 
@@ -43,6 +39,26 @@ done:
     return st;
 }
 
+/* The number of experts of a token has two names in gpt-oss. */
+static tlp_status read_used(const tlpi_hf_model *m, const tlpi_hf_at *at,
+                            int *n_used)
+{
+    static const char *const keys[] = { "num_experts_per_tok",
+                                        "experts_per_token" };
+    int n[2] = { 0 };
+    tlp_status st = TLP_OK;
+
+    for (int i = 0; i < 2; i++)
+        TLP_TRY(tlpi_hf_int(at, keys[i], false, 1, m->n_expert, &n[i]));
+    if (n[0] && n[1] && n[0] != n[1])
+        TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, at, keys[1], "but %s is %d",
+                               keys[0], n[0]));
+    if (n[0] || n[1])
+        *n_used = n[0] ? n[0] : n[1];
+done:
+    return st;
+}
+
 /* Weights of experts that do not sum to 1.  Readers divide them by their sum
  * where the file does not say otherwise. */
 static tlp_status read_norm(tlpi_hf_model *m, const tlpi_hf_at *at)
@@ -50,7 +66,7 @@ static tlp_status read_norm(tlpi_hf_model *m, const tlpi_hf_at *at)
     bool norm = false;
     tlp_status st;
 
-    if (m->arch->experts == TLPI_HF_EXPERTS_MIXTRAL)
+    if (m->arch->experts != TLPI_HF_EXPERTS_QWEN)
         return TLP_OK;
     st = tlpi_hf_bool(at, "norm_topk_prob", false, &norm);
     if (st == TLP_OK && !norm)
@@ -59,12 +75,57 @@ static tlp_status read_norm(tlpi_hf_model *m, const tlpi_hf_at *at)
     return st;
 }
 
+/* The limits and the slope of gpt-oss's gate, which GGUF has no keys for. */
+static tlp_status read_gate(const tlpi_hf_model *m, const tlpi_hf_at *at)
+{
+    static const struct {
+        const char *key;
+        double want;
+    } row[] = { { "swiglu_limit", 7 }, { "swiglu_alpha", 1.702 } };
+    tlp_status st = TLP_OK;
+
+    for (size_t i = 0; i < TLPI_COUNT(row) && st == TLP_OK; i++) {
+        double x = row[i].want;
+
+        if (m->arch->experts != TLPI_HF_EXPERTS_GPT_OSS)
+            st = tlpi_hf_nothing(at, row[i].key, 0);
+        else
+            st = tlpi_hf_num(at, row[i].key, false, &x);
+        if (st == TLP_OK && x != row[i].want)
+            st = tlpi_hf_refuse(TLP_ENOTSUP, at, row[i].key, "%g expected",
+                                row[i].want);
+    }
+    return st;
+}
+
+/* Of all quantizations, experts in MXFP4 alone are read. */
+static tlp_status read_packing(tlpi_hf_model *m, const tlpi_hf_at *root)
+{
+    static const char key[] = "quantization_config";
+    const char *method = NULL;
+    tlpi_hf_at at;
+    tlp_status st;
+
+    if (m->arch->experts != TLPI_HF_EXPERTS_GPT_OSS)
+        return tlpi_hf_nothing(root, key, 0);
+    TLP_TRY(tlpi_hf_enter(&at, root, key));
+    if (!at.object)
+        return TLP_OK;
+    TLP_TRY(tlpi_hf_str(&at, "quant_method", true, &method));
+    if (strcmp(method, "mxfp4") != 0)
+        TLP_TRY(tlpi_hf_refuse(TLP_ENOTSUP, &at, "quant_method",
+                               "\"mxfp4\" expected"));
+    m->packed = true;
+done:
+    return st;
+}
+
 static tlp_status refuse_experts(const tlpi_hf_at *at)
 {
-    static const char *const keys[] = { "num_experts", "num_local_experts",
-                                        "num_experts_per_tok",
-                                        "moe_intermediate_size",
-                                        "norm_topk_prob" };
+    static const char *const keys[] = {
+        "num_experts",       "num_local_experts",     "num_experts_per_tok",
+        "experts_per_token", "moe_intermediate_size", "norm_topk_prob"
+    };
     tlp_status st = TLP_OK;
 
     for (size_t i = 0; i < TLPI_COUNT(keys) && st == TLP_OK; i++)
@@ -74,14 +135,17 @@ static tlp_status refuse_experts(const tlpi_hf_at *at)
 
 tlp_status tlpi_hf_experts_read(tlpi_hf_model *m, const tlpi_hf_at *at)
 {
+    const bool by_key =
+        m->arch->n_ff_expert || m->arch->experts == TLPI_HF_EXPERTS_GPT_OSS;
     int n_used = m->arch->n_used;
     tlp_status st;
 
+    TLP_TRY(read_packing(m, at));
+    TLP_TRY(read_gate(m, at));
     if (m->arch->experts == TLPI_HF_EXPERTS_NONE)
         return refuse_experts(at);
     TLP_TRY(read_number(m, at));
-    TLP_TRY(
-        tlpi_hf_int(at, "num_experts_per_tok", false, 1, m->n_expert, &n_used));
+    TLP_TRY(read_used(m, at, &n_used));
     m->n_ff_expert = m->arch->n_ff_expert ? m->arch->n_ff_expert : m->n_ff;
     if (m->arch->n_ff_expert)
         TLP_TRY(tlpi_hf_int(at, "moe_intermediate_size", false, 1, INT32_MAX,
@@ -90,7 +154,7 @@ tlp_status tlpi_hf_experts_read(tlpi_hf_model *m, const tlpi_hf_at *at)
         TLP_TRY(tlpi_hf_nothing(at, "moe_intermediate_size", 0));
     add_int(m, "expert_count", m->n_expert);
     add_int(m, "expert_used_count", n_used);
-    if (m->arch->n_ff_expert)
+    if (by_key)
         add_int(m, "expert_feed_forward_length", m->n_ff_expert);
     st = read_norm(m, at);
 done:
@@ -116,25 +180,38 @@ static const slice_row slice_rows[] = {
 };
 
 /* Tensors of all experts. */
-static const struct {
+static const struct whole_row {
     const char *name, *gguf;
     tlpi_hf_change change;
     tlpi_hf_part part;
+    tlpi_hf_layout layout;
     uint32_t only;
 } whole_rows[] = {
-    { "mlp.gate.weight", "ffn_gate_inp.weight", TLPI_HF_WIDEN, TLPI_HF_NO_PART,
-      BOTH },
-    { "block_sparse_moe.gate.weight", "ffn_gate_inp.weight", TLPI_HF_WIDEN,
-      TLPI_HF_NO_PART, BIT(MIXTRAL) },
-    { "mlp.experts.gate_up_proj", "", TLPI_HF_KEEP, TLPI_HF_GATE_UP, BOTH },
-    { "mlp.experts.down_proj", "ffn_down_exps.weight", TLPI_HF_KEEP,
-      TLPI_HF_NO_PART, BOTH },
-};
-
-static const char *const stack_names[] = {
-    [TLPI_HF_GATE] = "ffn_gate_exps.weight",
-    [TLPI_HF_UP] = "ffn_up_exps.weight",
-    [TLPI_HF_DOWN] = "ffn_down_exps.weight",
+    { "mlp.gate.weight", "ffn_gate_inp.weight", .change = TLPI_HF_WIDEN,
+      .only = BOTH },
+    { "block_sparse_moe.gate.weight", "ffn_gate_inp.weight",
+      .change = TLPI_HF_WIDEN, .only = BIT(MIXTRAL) },
+    { "mlp.router.weight", "ffn_gate_inp.weight", .change = TLPI_HF_WIDEN,
+      .only = BIT(GPT_OSS) },
+    { "mlp.router.bias", "ffn_gate_inp.bias", .only = BIT(GPT_OSS) },
+    { "mlp.experts.gate_up_proj", "", .part = TLPI_HF_GATE_UP, .only = BOTH },
+    { "mlp.experts.down_proj", "ffn_down_exps.weight", .only = BOTH },
+    { "mlp.experts.gate_up_proj", "", .part = TLPI_HF_GATE_UP,
+      .layout = TLPI_HF_COLUMNS, .only = BIT(GPT_OSS) },
+    { "mlp.experts.down_proj", "", .part = TLPI_HF_DOWN,
+      .layout = TLPI_HF_COLUMNS, .only = BIT(GPT_OSS) },
+    { "mlp.experts.gate_up_proj_blocks", "", .part = TLPI_HF_GATE_UP,
+      .layout = TLPI_HF_CODES, .only = BIT(GPT_OSS) },
+    { "mlp.experts.gate_up_proj_scales", "", .part = TLPI_HF_GATE_UP,
+      .layout = TLPI_HF_SCALES, .only = BIT(GPT_OSS) },
+    { "mlp.experts.down_proj_blocks", "", .part = TLPI_HF_DOWN,
+      .layout = TLPI_HF_CODES, .only = BIT(GPT_OSS) },
+    { "mlp.experts.down_proj_scales", "", .part = TLPI_HF_DOWN,
+      .layout = TLPI_HF_SCALES, .only = BIT(GPT_OSS) },
+    { "mlp.experts.gate_up_proj_bias", "", .part = TLPI_HF_GATE_UP_BIAS,
+      .layout = TLPI_HF_COLUMNS, .only = BIT(GPT_OSS) },
+    { "mlp.experts.down_proj_bias", "ffn_down_exps.bias",
+      .change = TLPI_HF_WIDEN, .only = BIT(GPT_OSS) },
 };
 
 static bool applies(const tlpi_hf_model *m, uint32_t only)
@@ -176,6 +253,7 @@ bool tlpi_hf_expert_name(tlpi_hf_tensor *out, const tlpi_hf_model *m, int layer,
             strcmp(whole_rows[i].name, rest) != 0)
             continue;
         out->part = whole_rows[i].part;
+        out->layout = whole_rows[i].layout;
         out->change = whole_rows[i].change;
         if (whole_rows[i].gguf[0])
             snprintf(out->name, sizeof out->name, "blk.%d.%s", layer,
@@ -185,224 +263,25 @@ bool tlpi_hf_expert_name(tlpi_hf_tensor *out, const tlpi_hf_model *m, int layer,
     return false;
 }
 
-/* ==== slices ============================================================= */
-
-/* A matrix of one expert, where it stands in its file. */
-typedef struct tlpi_hf_slice {
-    int layer, expert;
-    tlpi_hf_part part;
-    tlpi_dtype type;
-    const uint8_t *data;
-    const tlpi_map *map; /* of the file */
-} slice;
-
-static int64_t rows_of(const tlpi_hf_model *m, tlpi_hf_part part)
+/* The part of the tensor that has this part. */
+static tlpi_hf_part whole_of(tlpi_hf_part part)
 {
-    return part == TLPI_HF_DOWN      ? m->n_embd
-           : part == TLPI_HF_GATE_UP ? 2 * (int64_t)m->n_ff_expert
-                                     : m->n_ff_expert;
+    return part == TLPI_HF_GATE || part == TLPI_HF_UP ? TLPI_HF_GATE_UP
+           : part == TLPI_HF_GATE_BIAS || part == TLPI_HF_UP_BIAS
+               ? TLPI_HF_GATE_UP_BIAS
+               : part;
 }
 
-static int64_t cols_of(const tlpi_hf_model *m, tlpi_hf_part part)
-{
-    return part == TLPI_HF_DOWN ? m->n_ff_expert : m->n_embd;
-}
-
-static size_t bytes_of(const tlpi_hf_model *m, const slice *s)
-{
-    return (size_t)rows_of(m, s->part) *
-           tlpi_row_bytes(s->type, cols_of(m, s->part));
-}
-
-static tlp_status check_slice(const tlpi_hf_model *m, const tlpi_hf_tensor *to,
-                              const tlpi_tensor *t, const char *where)
-{
-    int64_t rows = rows_of(m, to->part), cols = cols_of(m, to->part);
-    int64_t depth = to->part == TLPI_HF_GATE_UP ? m->n_expert : 1;
-
-    if (to->expert >= m->n_expert)
-        return tlpi_fail(TLP_EFORMAT,
-                         "%s: tensor %.128s: %s is %d, an expert from 0 to %d "
-                         "expected",
-                         where, t->name, m->expert_key, m->n_expert,
-                         m->n_expert - 1);
-    if (t->ne[0] == cols && t->ne[1] == rows && t->ne[2] == depth &&
-        t->ne[3] == 1)
-        return TLP_OK;
-    return tlpi_fail(TLP_EFORMAT,
-                     "%s: tensor %.128s: shape %lld x %lld x %lld x %lld, "
-                     "%lld x %lld x %lld expected",
-                     where, t->name, (long long)t->ne[0], (long long)t->ne[1],
-                     (long long)t->ne[2], (long long)t->ne[3], (long long)cols,
-                     (long long)rows, (long long)depth);
-}
-
-static tlp_status push(tlpi_hf_stacks *s, const slice *x)
-{
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? 2 * s->cap : 256;
-        slice *more = tlpi_alloc_array(s->env, cap, sizeof *more);
-
-        if (!more)
-            return tlpi_fail_nomem_for("the tensors of a model");
-        if (s->n > 0)
-            memcpy(more, s->slice, s->n * sizeof *more);
-        tlpi_free(s->env, s->slice);
-        s->slice = more;
-        s->cap = cap;
-    }
-    s->slice[s->n++] = *x;
-    return TLP_OK;
-}
-
-tlp_status tlpi_hf_stacks_add(tlpi_hf_stacks *s, const tlpi_hf_model *m,
-                              const tlpi_hf_tensor *to, const tlpi_tensor *t,
-                              const char *where, const struct tlpi_map *map)
-{
-    slice x = { to->layer, to->expert, to->part, t->type, t->data, map };
-    tlp_status st = check_slice(m, to, t, where);
-
-    if (st != TLP_OK || to->part != TLPI_HF_GATE_UP)
-        return st == TLP_OK ? push(s, &x) : st;
-    for (x.expert = 0; x.expert < m->n_expert && st == TLP_OK; x.expert++)
-        for (x.part = TLPI_HF_GATE; x.part <= TLPI_HF_UP && st == TLP_OK;
-             x.part++) {
-            st = push(s, &x);
-            x.data += bytes_of(m, &x);
-        }
-    return st;
-}
-
-void tlpi_hf_stacks_free(tlpi_hf_stacks *s)
-{
-    tlpi_free(s->env, s->slice);
-    s->slice = NULL;
-}
-
-/* ==== stacks ============================================================= */
-
-static int by_place(const void *a, const void *b)
-{
-    const slice *x = a, *y = b;
-
-    if (x->layer != y->layer)
-        return x->layer < y->layer ? -1 : 1;
-    if (x->part != y->part)
-        return x->part < y->part ? -1 : 1;
-    return (x->expert > y->expert) - (x->expert < y->expert);
-}
-
-/* The name of an expert's tensor in the folder. */
-static void name_slice(const tlpi_hf_model *m, const slice *x, int expert,
-                       char *out, size_t cap)
+void tlpi_hf_expert_source(const tlpi_hf_model *m, const tlpi_hf_slice *s,
+                           int expert, char *out, size_t cap)
 {
     for (size_t i = 0; i < TLPI_COUNT(slice_rows); i++)
-        if (slice_rows[i].part == x->part && applies(m, slice_rows[i].only))
-            snprintf(out, cap, "model.layers.%d.%s%d%s", x->layer,
+        if (slice_rows[i].part == s->part && applies(m, slice_rows[i].only))
+            snprintf(out, cap, "model.layers.%d.%s%d%s", s->layer,
                      slice_rows[i].head, expert, slice_rows[i].tail);
-}
-
-/* The slices from x on must be those of all experts, of one type. */
-static tlp_status check_stack(const tlpi_hf_model *m, const slice *x,
-                              const slice *end)
-{
-    char name[128] = "";
-
-    for (int i = 0; i < m->n_expert; i++) {
-        bool is_part =
-            x + i < end && x[i].layer == x->layer && x[i].part == x->part;
-
-        name_slice(m, x, i, name, sizeof name);
-        if (!is_part || x[i].expert > i)
-            return tlpi_fail(TLP_EFORMAT, "%s: tensor %s: missing, %s is %d",
-                             m->folder, name, m->expert_key, m->n_expert);
-        if (x[i].type != x->type)
-            return tlpi_fail(TLP_ENOTSUP,
-                             "%s: tensor %s: type %s, %s as of expert 0 "
-                             "expected",
-                             m->folder, name, tlpi_dtype_name(x[i].type),
-                             tlpi_dtype_name(x->type));
-        if (x[i].expert < i ||
-            (x + i + 1 < end && by_place(x + i, x + i + 1) == 0))
-            return tlpi_fail(TLP_EFORMAT, "%s: tensor %s: there twice",
-                             m->folder, name);
-    }
-    return TLP_OK;
-}
-
-/* Bytes from a stack to the next. */
-static size_t room_of(const tlpi_hf_model *m, const slice *x)
-{
-    size_t n = bytes_of(m, x) * (size_t)m->n_expert;
-
-    return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
-static tlp_status measure(tlpi_hf_stacks *s, const tlpi_hf_model *m,
-                          size_t *n_bytes)
-{
-    const slice *end = s->slice + s->n;
-    tlp_status st = TLP_OK;
-
-    qsort(s->slice, s->n, sizeof *s->slice, by_place);
-    for (size_t i = 0; i < s->n; i += (size_t)m->n_expert)
-        TLP_TRY(check_stack(m, s->slice + i, end));
-    for (size_t i = 0; i < s->n; i += (size_t)m->n_expert)
-        if (!tlpi_add(*n_bytes, room_of(m, &s->slice[i]), n_bytes))
-            return tlpi_fail_nomem_for("the experts of a model");
-done:
-    return st;
-}
-
-/* Copy the slices of a stack to `at`. */
-static tlpi_tensor copy_stack(const tlpi_hf_model *m, const slice *x,
-                              uint8_t *at, char *name, size_t cap)
-{
-    size_t n = bytes_of(m, x);
-    tlpi_tensor t = { .name = name,
-                      .type = x->type,
-                      .n_dim = 3,
-                      .ne = { cols_of(m, x->part), rows_of(m, x->part),
-                              m->n_expert, 1 },
-                      .data = at,
-                      .n_bytes = n * (size_t)m->n_expert };
-
-    snprintf(name, cap, "blk.%d.%s", x->layer, stack_names[x->part]);
-    for (int i = 0; i < m->n_expert; i++) {
-        memcpy(at + (size_t)i * n, x[i].data, n);
-        tlpi_map_drop(x[i].map, x[i].data, n);
-    }
-    return t;
-}
-
-tlp_status tlpi_hf_stacks_make(tlpi_gguf **out, tlpi_hf_stacks *s,
-                               const tlpi_hf_model *m)
-{
-    tlpi_gguf_build build = { .env = s->env, .kv.env = s->env };
-    uint8_t *made = NULL;
-    size_t n_bytes = 0;
-    tlp_status st;
-
-    *out = NULL;
-    if (s->n == 0)
-        return TLP_OK;
-    TLP_TRY(measure(s, m, &n_bytes));
-    TLP_TRY(tlpi_build_reserve(&build, s->n / (size_t)m->n_expert));
-    made = tlpi_alloc(s->env, n_bytes);
-    if (!made)
-        TLP_TRY(tlpi_fail_nomem_for("the experts of a model"));
-    uint8_t *at = made;
-    for (size_t i = 0; i < s->n; i += (size_t)m->n_expert) {
-        char name[TLPI_GGUF_MAX_NAME + 1];
-        tlpi_tensor t = copy_stack(m, &s->slice[i], at, name, sizeof name);
-
-        at += room_of(m, &s->slice[i]);
-        tlpi_build_tensor(&build, &t, (tlpi_gguf_source){ .at = 0 });
-    }
-    TLP_TRY(tlpi_build_finish(out, &build, m->folder, NULL, made));
-    made = NULL;
-done:
-    tlpi_free(s->env, made);
-    tlpi_build_end(&build);
-    return st;
+    for (size_t i = 0; i < TLPI_COUNT(whole_rows); i++)
+        if (whole_rows[i].part == whole_of(s->part) &&
+            whole_rows[i].layout == s->layout && applies(m, BIT(GPT_OSS)))
+            snprintf(out, cap, "model.layers.%d.%s", s->layer,
+                     whole_rows[i].name);
 }

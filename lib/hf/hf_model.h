@@ -8,7 +8,9 @@
  *   hf_rope.c       positions: their keys, and rope_freqs
  *   hf_longrope.c   positions whose angles two tables divide
  *   hf_window.c     which layers have windows
- *   hf_experts.c    experts: their keys, and tensors stacked from one of each
+ *   hf_experts.c    experts: their keys, and the names of their tensors
+ *   hf_stacks.c     tensors stacked from the matrices of experts
+ *   hf_slice.c      the matrix of one expert, as it stands in its file
  *   hf_names.c      names of tensors, and what changes in their data
  *   hf_shard.c      a file of tensors
  *   hf_index.c      which files of tensors a folder has
@@ -29,6 +31,8 @@ typedef enum tlpi_hf_norms {
     TLPI_HF_NORMS_INPUT,  /* of the inputs of both halves */
     TLPI_HF_NORMS_BOTH,   /* of inputs and outputs */
     TLPI_HF_NORMS_OUTPUT, /* of the outputs of both halves */
+    TLPI_HF_NORMS_LATE,   /* of the inputs of both halves; in GGUF the second
+                             has the name of a norm of an output */
     TLPI_HF_NORMS_GLM     /* of inputs and outputs, by names of their own */
 } tlpi_hf_norms;
 
@@ -53,15 +57,18 @@ typedef enum tlpi_hf_windows {
 typedef enum tlpi_hf_experts {
     TLPI_HF_EXPERTS_NONE,
     TLPI_HF_EXPERTS_QWEN,
-    TLPI_HF_EXPERTS_MIXTRAL
+    TLPI_HF_EXPERTS_MIXTRAL,
+    TLPI_HF_EXPERTS_GPT_OSS /* with biases, or as MXFP4 */
 } tlpi_hf_experts;
 
 /* An architecture.  Defaults are those that transformers gives to keys that
  * config.json lacks. */
 typedef struct tlpi_hf_arch {
     const char *architecture, *model_type; /* in config.json */
-    const char *arch;                      /* general.architecture */
-    const char *act_key, *act;             /* the activation that it must be */
+    bool inner; /* model_type is that of text_config, in a model that reads
+                   images too */
+    const char *arch;          /* general.architecture */
+    const char *act_key, *act; /* the activation that it must be */
     tlpi_hf_norms norms;
     tlpi_hf_bias bias;
     tlpi_hf_windows windows;
@@ -76,6 +83,10 @@ typedef struct tlpi_hf_arch {
     int head_dim;  /* default; 0: hidden_size / num_attention_heads */
     int n_window;  /* default of sliding_window */
     int window_step;
+    bool window_key;  /* files have attention.sliding_window, also where no
+                         layer has a window */
+    bool window_list; /* files say which layers have a window, also where a step
+                         tells them */
     double theta;
     double window_theta; /* 0: layers with windows rotate as all layers do */
     double query_scalar; /* default of query_pre_attn_scalar; 0: no such key */
@@ -84,6 +95,9 @@ typedef struct tlpi_hf_arch {
                             num_attention_heads; 0: no such size */
     bool has_bias;       /* default of attention_bias */
     bool fused;       /* tensors of several matrices: qkv_proj, gate_up_proj */
+    bool yarn_exact;  /* the ends of YaRN's ramp may lie between two pairs */
+    bool query_scale; /* queries grow with their positions; YaRN is the only
+                         type of scaling, and its gain has a divisor */
     bool longrope;    /* the only type of scaling; config.json has
                          original_max_position_embeddings */
     bool has_size;    /* converters write vocab_size */
@@ -99,13 +113,16 @@ typedef struct tlpi_hf_model {
     const tlpi_env *env;
     const char *folder;
     tlpi_hf_file config;
+    tlpi_hf_at text; /* what config.json says of the model of texts */
     const tlpi_hf_arch *arch;
     tlpi_gguf_build keys;
     int n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_vocab, n_ctx;
     bool tied;
-    int n_bias;   /* projections of a layer with biases: 0, 3 or 4 */
-    int n_rot;    /* numbers of a head that rotate */
-    int n_expert; /* 0: none */
+    bool tie_open; /* config.json says both, and the tensors decide */
+    bool packed;   /* experts come as MXFP4 */
+    int n_bias;    /* projections of a layer with biases: 0, 3 or 4 */
+    int n_rot;     /* numbers of a head that rotate */
+    int n_expert;  /* 0: none */
     int n_ff_expert;
     const char *expert_key; /* the key that gave n_expert */
     float *rope; /* [n_rope][n_rot / 2] divisors of angles, or NULL */
@@ -118,8 +135,10 @@ typedef struct tlpi_hf_key {
 } tlpi_hf_key;
 tlpi_hf_key tlpi_hf_key_of(const tlpi_hf_model *m, const char *suffix);
 
-/* hf_arch.c: the row that config.json names. */
-tlp_status tlpi_hf_arch_find(const tlpi_hf_arch **out, const tlpi_hf_at *at);
+/* hf_arch.c: the row that config.json names, and the object with the model's
+ * keys. */
+tlp_status tlpi_hf_arch_find(const tlpi_hf_arch **out, tlpi_hf_at *text,
+                             const tlpi_hf_at *root);
 
 /* hf_config.c: read config.json, and add its keys to m->keys. */
 tlp_status tlpi_hf_config_read(tlpi_hf_model *m);

@@ -25,7 +25,7 @@ static const name_row model_rows[] = {
 
 static const name_row layer_rows[] = {
     { "input_layernorm.weight", "attn_norm.weight", TLPI_HF_ADD_ONE,
-      BIT(INPUT) | BIT(BOTH) | BIT(GLM) },
+      BIT(INPUT) | BIT(BOTH) | BIT(GLM) | BIT(LATE) },
     { "self_attn.q_proj.weight", "attn_q.weight", TLPI_HF_PERMUTE_Q, 0 },
     { "self_attn.k_proj.weight", "attn_k.weight", TLPI_HF_PERMUTE_K, 0 },
     { "self_attn.v_proj.weight", "attn_v.weight", TLPI_HF_KEEP, 0 },
@@ -39,7 +39,8 @@ static const name_row layer_rows[] = {
     { "post_attention_layernorm.weight", "ffn_norm.weight", TLPI_HF_ADD_ONE,
       BIT(INPUT) | BIT(GLM) },
     { "post_attention_layernorm.weight", "post_attention_norm.weight",
-      TLPI_HF_ADD_ONE, BIT(BOTH) | BIT(OUTPUT) },
+      TLPI_HF_ADD_ONE, BIT(BOTH) | BIT(OUTPUT) | BIT(LATE) },
+    { "self_attn.sinks", "attn_sinks.weight", TLPI_HF_KEEP, BIT(LATE) },
     { "pre_feedforward_layernorm.weight", "ffn_norm.weight", TLPI_HF_ADD_ONE,
       BIT(BOTH) },
     { "post_feedforward_layernorm.weight", "post_ffw_norm.weight",
@@ -60,6 +61,46 @@ static const name_row fused_rows[] = {
     { "self_attn.qkv_proj.weight", "attn_qkv.weight", TLPI_HF_KEEP, 0 },
     { "mlp.gate_up_proj.weight", "ffn_up.weight", TLPI_HF_KEEP, 0 },
 };
+
+/* In a model that reads images too, the names of its model of texts have a word
+ * more, at one of two places, and the tensors for images are left out. */
+static const struct {
+    const char *outer, *inner; /* inner NULL: left out */
+} outer_rows[] = {
+    { "language_model.model.", "model." },
+    { "language_model.lm_head.", "lm_head." },
+    { "model.language_model.", "model." },
+    { "lm_head.", "lm_head." },
+    { "vision_tower.", NULL },
+    { "multi_modal_projector.", NULL },
+    { "model.vision_tower.", NULL },
+    { "model.multi_modal_projector.", NULL },
+};
+
+typedef struct inner_name {
+    char s[256];
+    bool is_out; /* of no model of texts */
+} inner_name;
+
+static inner_name inner_of(const tlpi_hf_model *m, const char *name)
+{
+    inner_name out = { .is_out = false };
+
+    for (size_t i = 0; i < TLPI_COUNT(outer_rows) && m->arch->inner; i++) {
+        size_t n = strlen(outer_rows[i].outer);
+
+        if (strncmp(name, outer_rows[i].outer, n) != 0)
+            continue;
+        out.is_out = !outer_rows[i].inner;
+        if (!out.is_out)
+            snprintf(out.s, sizeof out.s, "%s%s", outer_rows[i].inner,
+                     name + n);
+        return out;
+    }
+    if (!m->arch->inner)
+        snprintf(out.s, sizeof out.s, "%s", name);
+    return out; /* "" is no name of a model */
+}
 
 static const name_row *find(const name_row *rows, size_t n, const char *name,
                             const tlpi_hf_model *m)
@@ -112,10 +153,13 @@ tlp_status tlpi_hf_name(tlpi_hf_tensor *out, const tlpi_hf_model *m,
                         const char *name, const char *where)
 {
     int layer = -1;
-    const char *rest = layer_of(name, &layer);
-    const name_row *row = find_row(m, rest, name);
+    const inner_name inner = inner_of(m, name);
+    const char *rest = layer_of(inner.s, &layer);
+    const name_row *row = find_row(m, rest, inner.s);
 
     *out = (tlpi_hf_tensor){ .name = "" };
+    if (inner.is_out)
+        return TLP_OK;
     bool is_expert = !row && rest && tlpi_hf_expert_name(out, m, layer, rest);
     if (!row && !is_expert)
         return tlpi_fail(TLP_ENOTSUP, "%s: tensor %.128s: not known for %s",

@@ -26,8 +26,10 @@ static const tlpi_hf_rule rules[] = {
     { .key = "short_factor" },
     { .key = "long_factor" },
     { "extrapolation_factor", TLPI_HF_NOTHING, 1 },
-    { "mscale", TLPI_HF_NOTHING, 0 },
-    { "mscale_all_dim", TLPI_HF_NOTHING, 0 },
+    { .key = "mscale" },
+    { .key = "mscale_all_dim" },
+    { .key = "llama_4_scaling_beta" },
+    { .key = "max_position_embeddings" },
     { "mrope_section", TLPI_HF_NOTHING, 0 },
 };
 
@@ -68,6 +70,55 @@ static tlp_status read_linear(tlpi_hf_model *m, const tlpi_hf_at *at)
     return TLP_OK;
 }
 
+/* What is rotated is multiplied by 1 + 0.1 mscale ln(factor), and divided by
+ * that number of mscale_all_dim.  GGUF has a key for the divisor, and mscale is
+ * 1.  Without a divisor transformers does not read mscale. */
+static tlp_status read_divisor(tlpi_hf_model *m, const tlpi_hf_at *at)
+{
+    double mul = 0, all = 0;
+    tlp_status st;
+
+    TLP_TRY(tlpi_hf_num(at, "mscale", false, &mul));
+    TLP_TRY(tlpi_hf_num(at, "mscale_all_dim", false, &all));
+    if (all < 0)
+        TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, at, "mscale_all_dim",
+                               "a number from 0 expected"));
+    if (all != 0 && mul != 1)
+        TLP_TRY(tlpi_hf_refuse(TLP_ENOTSUP, at, "mscale", "1 expected"));
+    if (all != 0 && tlpi_hf_get(at, "attention_factor"))
+        TLP_TRY(tlpi_hf_refuse(TLP_ENOTSUP, at, "attention_factor",
+                               "not supported with mscale_all_dim"));
+    add_f32(m, "rope.scaling.yarn_log_multiplier", all);
+done:
+    return st;
+}
+
+/* Queries grow with their positions. */
+static tlp_status read_query_scale(tlpi_hf_model *m, const tlpi_hf_at *at)
+{
+    double x = 0;
+    tlp_status st;
+
+    TLP_TRY(tlpi_hf_num(at, "llama_4_scaling_beta", true, &x));
+    if (x < 0)
+        TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, at, "llama_4_scaling_beta",
+                               "a number from 0 expected"));
+    add_f32(m, "attention.temperature_scale", x);
+done:
+    return st;
+}
+
+static tlp_status refuse_ministral(const tlpi_hf_at *at)
+{
+    static const char *const keys[] = { "mscale", "mscale_all_dim",
+                                        "llama_4_scaling_beta" };
+    tlp_status st = TLP_OK;
+
+    for (size_t i = 0; i < TLPI_COUNT(keys) && st == TLP_OK; i++)
+        st = tlpi_hf_nothing(at, keys[i], 0);
+    return st;
+}
+
 static tlp_status read_yarn(tlpi_hf_model *m, const tlpi_hf_at *at)
 {
     double factor = 0, gain = 0, fast = 0, slow = 0;
@@ -82,8 +133,9 @@ static tlp_status read_yarn(tlpi_hf_model *m, const tlpi_hf_at *at)
     TLP_TRY(tlpi_hf_num(at, "beta_fast", false, &fast));
     TLP_TRY(tlpi_hf_num(at, "beta_slow", false, &slow));
     TLP_TRY(tlpi_hf_bool(at, "truncate", false, &truncate));
-    if (!truncate)
-        TLP_TRY(tlpi_hf_refuse(TLP_ENOTSUP, at, "truncate", "not supported"));
+    if (truncate == m->arch->yarn_exact)
+        TLP_TRY(tlpi_hf_refuse(TLP_ENOTSUP, at, "truncate", "%s expected",
+                               truncate ? "false" : "true"));
     add_type(m, "yarn");
     add_f32(m, "rope.scaling.factor", factor);
     tlpi_build_u32(
@@ -96,6 +148,10 @@ static tlp_status read_yarn(tlpi_hf_model *m, const tlpi_hf_at *at)
         add_f32(m, "rope.scaling.yarn_beta_fast", fast);
     if (slow != 0)
         add_f32(m, "rope.scaling.yarn_beta_slow", slow);
+    if (m->arch->query_scale) {
+        TLP_TRY(read_divisor(m, at));
+        TLP_TRY(read_query_scale(m, at));
+    }
 done:
     return st;
 }
@@ -170,6 +226,11 @@ static tlp_status read_scaling(tlpi_hf_model *m, const tlpi_hf_at *root,
     }
     if (m->arch->longrope)
         return tlpi_hf_longrope_read(m, root, at, type);
+    if (m->arch->query_scale && (!type || strcmp(type, "yarn") != 0))
+        return tlpi_hf_refuse(TLP_ENOTSUP, at, "rope_type",
+                              "\"yarn\" expected of %s", m->arch->architecture);
+    if (!m->arch->query_scale)
+        TLP_TRY(refuse_ministral(at));
     TLP_TRY(tlpi_hf_nothing(at, "short_factor", 0));
     TLP_TRY(tlpi_hf_nothing(at, "long_factor", 0));
     if (!type || strcmp(type, "default") == 0)
@@ -261,6 +322,9 @@ tlp_status tlpi_hf_rope_read(tlpi_hf_model *m, const tlpi_hf_at *at)
     TLP_TRY(tlpi_hf_enter(&full, &rope, "full_attention"));
     TLP_TRY(tlpi_hf_enter(&window, &rope, "sliding_attention"));
 
+    if (m->arch->yarn_exact && !older.object && !rope.object)
+        TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, at, "rope_parameters",
+                               "an object expected"));
     bool by_type = full.object || window.object;
     if (!by_type)
         full = rope.object ? rope : older;

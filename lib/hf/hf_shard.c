@@ -27,9 +27,11 @@ typedef struct shard {
 /* ==== which tensors ====================================================== */
 
 /* With tied embeddings the output matrix may be there again, as the matrix of
- * the embeddings. */
-static tlp_status check_tied(const shard *s, const tlpi_tensor *head)
+ * the embeddings: *again. */
+static tlp_status check_tied(const shard *s, const tlpi_tensor *head,
+                             bool *again)
 {
+    *again = true;
     for (size_t i = 0; i < s->file->n_tensor; i++) {
         const tlpi_tensor *t = &s->file->tensor[i];
 
@@ -38,6 +40,9 @@ static tlp_status check_tied(const shard *s, const tlpi_tensor *head)
             memcmp(t->data, head->data, t->n_bytes) == 0)
             return TLP_OK;
     }
+    *again = false;
+    if (s->m->tie_open)
+        return TLP_OK;
     return tlpi_fail(TLP_ENOTSUP,
                      "%s: tensor %s: tie_word_embeddings is true, but the "
                      "file has no equal model.embed_tokens.weight",
@@ -55,6 +60,18 @@ static tlp_status check_place(const shard *s, const tlpi_hf_index *x,
     return tlpi_fail(TLP_EFORMAT, "%s: tensor %.128s: %s%.64s", s->path.data,
                      tensor, place ? "the index says " : "not in the index",
                      place ? place : "");
+}
+
+/* Bytes are parts of packed matrices alone. */
+static tlp_status check_bytes(const shard *s, size_t i)
+{
+    const tlpi_tensor *t = &s->file->tensor[i];
+
+    if (t->type != TLPI_BYTES || !s->to[i].name[0])
+        return TLP_OK;
+    return tlpi_fail(TLP_ENOTSUP,
+                     "%s: tensor %.128s: dtype U8, F32, F16 or BF16 expected",
+                     s->path.data, t->name);
 }
 
 static tlp_status check_bias(const shard *s, const tlpi_tensor *t)
@@ -81,6 +98,7 @@ static tlp_status choose(shard *s, const tlpi_hf_index *index, const char *name,
 
         TLP_TRY(check_place(s, index, name, t->name));
         TLP_TRY(tlpi_hf_name(&s->to[i], s->m, t->name, s->path.data));
+        TLP_TRY(check_bytes(s, i));
         if (s->to[i].is_bias)
             TLP_TRY(check_bias(s, t));
         *n_bias += s->to[i].is_bias;
@@ -91,8 +109,10 @@ static tlp_status choose(shard *s, const tlpi_hf_index *index, const char *name,
     for (size_t i = 0; i < s->file->n_tensor; i++) {
         if (!s->m->tied || strcmp(s->to[i].name, "output.weight") != 0)
             continue;
-        TLP_TRY(check_tied(s, &s->file->tensor[i]));
-        s->to[i].name[0] = '\0';
+        bool again = false;
+        TLP_TRY(check_tied(s, &s->file->tensor[i], &again));
+        if (again)
+            s->to[i].name[0] = '\0';
     }
     if (index->map) {
         json_int_t want =
@@ -285,8 +305,8 @@ tlp_status tlpi_hf_shard_open(tlpi_gguf **out, const tlpi_hf_model *m,
     s.build.kv.env = m->env;
     TLP_TRY(tlpi_hf_path(&s.path, m->env, m->folder, name));
     TLP_TRY(tlpi_map_open(&s.map, m->env, s.path.data, no_mmap));
-    TLP_TRY(tlpi_safetensors_open(&s.file, m->env, s.map->data, s.map->size,
-                                  s.path.data));
+    TLP_TRY(tlpi_safetensors_open_bytes(&s.file, m->env, s.map->data,
+                                        s.map->size, s.path.data));
     TLP_TRY(choose(&s, index, name, n_bias, stacks));
     TLP_TRY(measure(&s));
     fill(&s);

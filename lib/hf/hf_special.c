@@ -76,7 +76,8 @@ static tlp_status read_id(const tlpi_hf_at *at, const char *key, int *id)
 static tlp_status read_ids(special_reader *r)
 {
     tlpi_hf_at names = tlpi_hf_root(&r->config);
-    tlpi_hf_at ids = tlpi_hf_root(&r->v->m->config);
+    const tlpi_hf_model *m = r->v->m;
+    tlpi_hf_at ids = tlpi_hf_root(&m->config);
     tlp_status st = TLP_OK;
 
     for (size_t i = 0; i < TLPI_COUNT(kinds); i++) {
@@ -90,7 +91,9 @@ static tlp_status read_ids(special_reader *r)
             tlpi_hf_warn(&names, kinds[i].text_key, "no token of that text");
         if (r->id[i] < 0)
             TLP_TRY(read_id(&ids, kinds[i].id_key, &r->id[i]));
-        if (r->id[i] < r->v->m->n_vocab)
+        if (r->id[i] < 0 && m->arch->inner)
+            TLP_TRY(read_id(&m->text, kinds[i].id_key, &r->id[i]));
+        if (r->id[i] < m->n_vocab)
             continue;
         tlpi_hf_warn(text ? &names : &ids,
                      text ? kinds[i].text_key : kinds[i].id_key,
@@ -248,16 +251,15 @@ static tlp_status take_end(special_reader *r, const tlpi_hf_at *at, json_t *id)
     return TLP_OK;
 }
 
-static tlp_status read_ends(special_reader *r, const tlpi_hf_file *f)
+static tlp_status read_ends(special_reader *r, const tlpi_hf_at *at)
 {
-    tlpi_hf_at at = tlpi_hf_root(f);
-    json_t *value = tlpi_hf_get(&at, "eos_token_id");
+    json_t *value = tlpi_hf_get(at, "eos_token_id");
     tlp_status st = TLP_OK;
 
     if (!json_is_array(value))
-        return value ? take_end(r, &at, value) : TLP_OK;
+        return value ? take_end(r, at, value) : TLP_OK;
     for (size_t i = 0; i < json_array_size(value) && st == TLP_OK; i++)
-        st = take_end(r, &at, json_array_get(value, i));
+        st = take_end(r, at, json_array_get(value, i));
     return st;
 }
 
@@ -285,8 +287,12 @@ static tlp_status read_all(special_reader *r)
     TLP_TRY(read_ids(r));
     add_ids(r);
     TLP_TRY(add_around(r));
-    TLP_TRY(read_ends(r, &m->config));
-    TLP_TRY(read_ends(r, &r->generation));
+    const tlpi_hf_at root = tlpi_hf_root(&m->config);
+    const tlpi_hf_at generation = tlpi_hf_root(&r->generation);
+    TLP_TRY(read_ends(r, &root));
+    if (m->arch->inner)
+        TLP_TRY(read_ends(r, &m->text));
+    TLP_TRY(read_ends(r, &generation));
     add_ends(r);
     st = tlpi_hf_templates_read(r->v, &r->config);
 done:

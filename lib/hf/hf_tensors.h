@@ -21,14 +21,27 @@ typedef enum tlpi_hf_part {
     TLPI_HF_GATE, /* of one expert */
     TLPI_HF_UP,
     TLPI_HF_DOWN,
-    TLPI_HF_GATE_UP /* of all experts: of each one its gate, then its up */
+    TLPI_HF_GATE_UP, /* of all experts: gates and ups */
+    TLPI_HF_GATE_BIAS,
+    TLPI_HF_UP_BIAS,
+    TLPI_HF_GATE_UP_BIAS
 } tlpi_hf_part;
+
+/* How a matrix of an expert stands in its tensor. */
+typedef enum tlpi_hf_layout {
+    TLPI_HF_ROWS,    /* rows one behind the other, those of the gate first */
+    TLPI_HF_COLUMNS, /* columns one behind the other; those of gate and up are
+                        one, in which numbers of both alternate */
+    TLPI_HF_CODES,   /* rows of MXFP4's codes; those of gate and up alternate */
+    TLPI_HF_SCALES   /* rows of the exponents that belong to the codes */
+} tlpi_hf_layout;
 
 typedef struct tlpi_hf_tensor {
     char name[TLPI_GGUF_MAX_NAME + 1]; /* in GGUF; "": left out */
     tlpi_hf_change change;
     bool is_bias;
     tlpi_hf_part part; /* with it the name is "" */
+    tlpi_hf_layout layout;
     int layer, expert;
 } tlpi_hf_tensor;
 
@@ -43,18 +56,52 @@ tlp_status tlpi_hf_name(tlpi_hf_tensor *out, const tlpi_hf_model *m,
                         const char *name, const char *where);
 
 /* hf_experts.c: a tensor of a layer's experts, by its name without
- * "model.layers.N."; false for another name.  Sets out's name or its part. */
+ * "model.layers.N."; false for another name.  Sets out's name, or its part and
+ * layout. */
 bool tlpi_hf_expert_name(tlpi_hf_tensor *out, const tlpi_hf_model *m, int layer,
                          const char *rest);
+
+/* A matrix of one expert, where it stands in its file. */
+typedef struct tlpi_hf_slice {
+    int layer, expert;
+    tlpi_hf_part part;
+    tlpi_hf_layout layout;
+    tlpi_dtype type;     /* in the folder */
+    int step;            /* of rows, or of numbers of a column: 2 where those of
+                            gate and up alternate */
+    const uint8_t *data; /* the first number */
+    const struct tlpi_map *map; /* of the file */
+} tlpi_hf_slice;
+
+/* hf_experts.c: the name in the folder of a part of one expert, or of all. */
+void tlpi_hf_expert_source(const tlpi_hf_model *m, const tlpi_hf_slice *s,
+                           int expert, char *out, size_t cap);
+
+/* hf_slice.c: rows and columns of a part. */
+int64_t tlpi_hf_slice_rows(const tlpi_hf_model *m, tlpi_hf_part part);
+int64_t tlpi_hf_slice_cols(const tlpi_hf_model *m, tlpi_hf_part part);
+/* Its type in the stack. */
+tlpi_dtype tlpi_hf_slice_type(const tlpi_hf_slice *s);
+/* TLP_EFORMAT for a tensor whose shape is not that of a part in a layout. */
+tlp_status tlpi_hf_slice_check(const tlpi_hf_model *m, const tlpi_hf_tensor *to,
+                               const tlpi_tensor *t, const char *where);
+/* The slice of one expert in a tensor of this shape.  part: GATE or UP where
+ * the tensor has both. */
+tlpi_hf_slice tlpi_hf_slice_of(const tlpi_hf_model *m, const tlpi_hf_tensor *to,
+                               const tlpi_tensor *t, tlpi_hf_part part,
+                               int expert);
+/* The rows of GGUF; scales: of codes, else NULL. */
+void tlpi_hf_slice_copy(const tlpi_hf_model *m, const tlpi_hf_slice *s,
+                        const tlpi_hf_slice *scales, uint8_t *out);
 
 /* The tensors that become parts of stacks, over all files. */
 typedef struct tlpi_hf_stacks {
     const tlpi_env *env;
-    struct tlpi_hf_slice *slice; /* [n] */
+    tlpi_hf_slice *slice; /* [n] */
     size_t n, cap;
 } tlpi_hf_stacks;
 
-/* A tensor of file `file` of the folder, whose map stays open. */
+/* A tensor of a file of the folder, whose map stays open. */
 tlp_status tlpi_hf_stacks_add(tlpi_hf_stacks *s, const tlpi_hf_model *m,
                               const tlpi_hf_tensor *to, const tlpi_tensor *t,
                               const char *where, const struct tlpi_map *map);

@@ -75,16 +75,18 @@ done:
     return st;
 }
 
-/* The pattern is written where the architecture of the file does not imply it:
- * files of gemma2 and gemma3 without it have steps of 2 and 6. */
+/* The pattern is written where the architecture of the file does not imply it.
+ */
 static bool is_usual(const tlpi_hf_model *m, const uint8_t *has)
 {
-    bool by_step = strncmp(m->arch->arch, "gemma", strlen("gemma")) == 0;
+    bool by_step = m->arch->windows == TLPI_HF_WINDOWS_STEP;
 
+    if (m->arch->window_list)
+        return false;
     for (int l = 0; l < m->n_layer; l++)
         if (has[l] != (!by_step || (l + 1) % m->arch->window_step != 0))
             return false;
-    return by_step || m->arch->windows != TLPI_HF_WINDOWS_STEP;
+    return true;
 }
 
 /* sliding_window; 0 if it is null. */
@@ -115,9 +117,10 @@ tlp_status tlpi_hf_window_read(tlpi_hf_model *m, const tlpi_hf_at *at)
     else
         TLP_TRY(read_by_arch(m, at, n_window, has));
     bool some = memchr(has, 1, n) != NULL;
-    if (!some && m->arch->longrope) /* converters tell Phi-4 by this 0 */
+    if (!some && m->arch->window_key) /* converters tell Phi-4 by this 0 */
         n_window = 0;
-    if (!some && !m->arch->longrope && !(m->arch->window_rope && n_window > 0))
+    if (!some && !m->arch->window_key &&
+        !(m->arch->window_rope && n_window > 0))
         goto done;
     if (some && n_window == 0)
         TLP_TRY(tlpi_hf_refuse(TLP_EFORMAT, at, "sliding_window",

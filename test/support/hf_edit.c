@@ -27,6 +27,10 @@ const char *hf_small(const char *arch, int n_shard, bool tied)
         s.long_gain = 1.25f;
         s.scale_ctx = 64;
     }
+    if (strcmp(arch, "gpt-oss") == 0 || strcmp(arch, "mistral3") == 0) {
+        s.yarn = 4;
+        s.yarn_log = s.arch[0] == 'm';
+    }
     s.n_layer = 2;
     s.tied = tied;
     hf_spec f = { .gguf = tiny_make(&s), .n_shard = n_shard };

@@ -96,6 +96,8 @@ static const struct arch_names {
     { "exaone4", "Exaone4ForCausalLM", "exaone4" },
     { "mixtral", "MixtralForCausalLM", "mixtral" },
     { "qwen3moe", "Qwen3MoeForCausalLM", "qwen3_moe" },
+    { "gpt-oss", "GptOssForCausalLM", "gpt_oss" },
+    { "mistral3", "Ministral3ForCausalLM", "ministral3" },
 };
 
 static void add_names(const hf_source *s, json_t *c)
@@ -114,7 +116,8 @@ static void add_names(const hf_source *s, json_t *c)
 static void add_windows(const hf_source *s, json_t *c, long n_layer)
 {
     long window = hf_number(s, "attention.sliding_window", 0);
-    int usual = hf_is(s, "gemma2") ? 2 : hf_is(s, "gemma3") ? 6 : 4;
+    bool two = hf_is(s, "gemma2") || hf_is(s, "gpt-oss");
+    int usual = two ? 2 : hf_is(s, "gemma3") ? 6 : 4;
     long step = hf_number(s, "attention.sliding_window_pattern", usual);
     const tlpi_gguf_kv *kv = find(s, "attention.sliding_window_pattern");
     json_t *types = json_array();
@@ -139,14 +142,23 @@ static void add_windows(const hf_source *s, json_t *c, long n_layer)
 static void add_experts(const hf_source *s, json_t *c)
 {
     long n = hf_number(s, "expert_count", 0);
+    bool local = hf_is_mixtral(s) || hf_is(s, "gpt-oss");
 
     if (n == 0)
         return;
-    set(c, hf_is_mixtral(s) ? "num_local_experts" : "num_experts",
-        json_integer(n));
+    set(c, local ? "num_local_experts" : "num_experts", json_integer(n));
     set(c, "num_experts_per_tok",
         json_integer(hf_number(s, "expert_used_count", 0)));
-    if (hf_is_mixtral(s))
+    if (hf_is(s, "gpt-oss")) {
+        set(c, "intermediate_size",
+            json_integer(hf_number(s, "expert_feed_forward_length", 0)));
+        set(c, "swiglu_limit", json_real(7));
+        if (s->spec->packed)
+            set(c, "quantization_config",
+                json_pack("{ss s[s]}", "quant_method", "mxfp4",
+                          "modules_to_not_convert", "lm_head"));
+    }
+    if (local)
         return;
     set(c, "moe_intermediate_size",
         json_integer(hf_number(s, "expert_feed_forward_length", 0)));
@@ -203,6 +215,16 @@ static json_t *scaling(const hf_source *s)
     tlpi_str type = tlpi_gguf_next_str(&at);
     set(o, "rope_type", json_stringn(type.s, type.n));
     set(o, "factor", json_real(real(s, "rope.scaling.factor", 1)));
+    if (hf_is(s, "gpt-oss"))
+        set(o, "truncate", json_false());
+    if (hf_is(s, "mistral3")) {
+        double all = real(s, "rope.scaling.yarn_log_multiplier", 0);
+
+        set(o, "mscale", json_real(1));
+        set(o, "mscale_all_dim", json_real(all));
+        set(o, "llama_4_scaling_beta",
+            json_real(real(s, "attention.temperature_scale", 0)));
+    }
     if (type.n == 4) /* yarn */
         set(o, "original_max_position_embeddings",
             json_integer(
@@ -243,6 +265,19 @@ static void add_cap(const hf_source *s, json_t *c, const char *key)
     double x = real(s, key, 0);
 
     set(c, key, x > 0 ? json_real(x) : json_null());
+}
+
+/* The model of texts in a model that reads images too. */
+static json_t *with_images(json_t *text)
+{
+    bool tied = json_is_true(json_object_get(text, "tie_word_embeddings"));
+
+    json_object_del(text, "architectures");
+    return json_pack("{s[s] ss so s{ss si} sb si}", "architectures",
+                     "Mistral3ForConditionalGeneration", "model_type",
+                     "mistral3", "text_config", text, "vision_config",
+                     "model_type", "pixtral", "hidden_size", 4,
+                     "tie_word_embeddings", (int)tied, "image_token_index", 10);
 }
 
 static void write_config(const hf_source *s)
@@ -286,6 +321,8 @@ static void write_config(const hf_source *s)
     add_rotation(s, c);
     add_windows(s, c, n_layer);
     add_rope(s, c);
+    if (s->spec->images)
+        c = with_images(c);
     hf_save(s->folder, "config.json", c);
     json_decref(c);
 }

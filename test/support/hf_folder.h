@@ -18,6 +18,8 @@ typedef struct hf_spec {
                           tokenizer_config.json */
     tlpi_dtype vector; /* of vectors and routers */
     bool fused;        /* tensors of all experts, as newer programs write */
+    bool packed;       /* of gpt-oss in MXFP4: experts stay so */
+    bool images;       /* of mistral3: the model reads images too */
     int n_shard;       /* files of tensors with an index; 0: one without */
 } hf_spec;
 

@@ -5,15 +5,7 @@
  */
 #include <stdint.h>
 
-#include "file/safetensors.h"
 #include "hf_source.h"
-
-/* A tensor of the folder: a tensor of the file, an expert of a stack, or the
- * gates and ups of all experts. */
-typedef struct item {
-    const tlpi_tensor *t, *up; /* up: or NULL */
-    int expert;                /* of t; -1: all of it */
-} item;
 
 typedef struct name_pair {
     const char *gguf, *name;
@@ -27,6 +19,8 @@ static const name_pair names[] = {
     { "ffn_norm.", "pre_feedforward_layernorm.", "gemma3" },
     { "ffn_up.", "mlp.gate_up_proj.", "glm4" },
     { "ffn_up.", "mlp.gate_up_proj.", "phi3" },
+    { "ffn_gate_inp.", "mlp.router.", "gpt-oss" },
+    { "attn_sinks.weight", "self_attn.sinks", NULL },
     { "attn_norm.", "input_layernorm.", NULL },
     { "attn_q.", "self_attn.q_proj.", NULL },
     { "attn_k.", "self_attn.k_proj.", NULL },
@@ -77,7 +71,7 @@ static void name_expert(const hf_source *s, const char *gguf, int expert,
                      parts[i][mixtral ? 2 : 1]);
 }
 
-static void name_of(const hf_source *s, const item *x, char *out, size_t cap)
+static void name_of(const hf_source *s, const hf_item *x, char *out, size_t cap)
 {
     const char *gguf = x->t->name;
     char rest[64];
@@ -93,10 +87,14 @@ static void name_of(const hf_source *s, const item *x, char *out, size_t cap)
         NEED(sscanf(gguf, "blk.%d.%n", &layer, &n) == 1 && n > 0);
     if (n == 0)
         return;
-    if (x->up)
+    if (x->kind != HF_ROWS)
+        hf_name_turns(x, rest, sizeof rest);
+    else if (x->up)
         snprintf(rest, sizeof rest, "mlp.experts.gate_up_proj");
     else if (x->expert >= 0)
         name_expert(s, gguf + n, x->expert, rest, sizeof rest);
+    else if (strstr(gguf, "_exps.bias"))
+        snprintf(rest, sizeof rest, "mlp.experts.down_proj_bias");
     else if (strstr(gguf, "_exps."))
         snprintf(rest, sizeof rest, "mlp.experts.down_proj");
     else
@@ -113,12 +111,13 @@ static const tlpi_tensor *up_of(const hf_source *s, const tlpi_tensor *gate)
     int layer = 0;
 
     NEED(sscanf(gate->name, "blk.%d.", &layer) == 1);
-    snprintf(name, sizeof name, "blk.%d.ffn_up_exps.weight", layer);
+    snprintf(name, sizeof name, "blk.%d.ffn_up_exps%s", layer,
+             strrchr(gate->name, '.'));
     return tlpi_gguf_tensor(s->g, name);
 }
 
 /* All tensors of the folder; rotation tables are in config.json. */
-static size_t list_items(const hf_source *s, item *out)
+static size_t list_items(const hf_source *s, hf_item *out)
 {
     size_t n = 0;
 
@@ -128,15 +127,19 @@ static size_t list_items(const hf_source *s, item *out)
 
         if (strncmp(t->name, "rope_", 5) == 0)
             continue;
-        if (!stack) {
-            out[n++] = (item){ t, NULL, -1 };
+        if (hf_is(s, "gpt-oss") && stack) {
+            bool gate = strstr(t->name, "gate_exps.") != NULL;
+
+            n += hf_list_turns(s, t, gate ? up_of(s, t) : NULL, out + n);
+        } else if (!stack) {
+            out[n++] = (hf_item){ t, NULL, -1, HF_ROWS };
         } else if (!s->spec->fused) {
             for (int e = 0; e < t->ne[2]; e++)
-                out[n++] = (item){ t, NULL, e };
+                out[n++] = (hf_item){ t, NULL, e, HF_ROWS };
         } else if (strstr(t->name, "gate_exps.")) {
-            out[n++] = (item){ t, up_of(s, t), -1 };
+            out[n++] = (hf_item){ t, up_of(s, t), -1, HF_ROWS };
         } else if (strstr(t->name, "down_exps.")) {
-            out[n++] = (item){ t, NULL, -1 };
+            out[n++] = (hf_item){ t, NULL, -1, HF_ROWS };
         }
     }
     return n;
@@ -147,7 +150,7 @@ static size_t max_items(const hf_source *s)
     size_t n = 0;
 
     for (size_t i = 0; i < s->g->n_tensor; i++)
-        n += (size_t)s->g->tensor[i].ne[2];
+        n += (size_t)s->g->tensor[i].ne[2] + 1;
     return n;
 }
 
@@ -161,9 +164,9 @@ static int64_t row_in_gguf(const hf_source *s, const tlpi_tensor *t,
     int64_t dim = hf_number(s, "attention.key_length",
                             hf_number(s, "rope.dimension_count", 0));
     int64_t half = dim / 2, r = row % dim;
-    bool moved =
-        (hf_is(s, "llama") || hf_is(s, "granite") || hf_is(s, "smollm3")) &&
-        (strstr(t->name, "attn_q.") || strstr(t->name, "attn_k."));
+    bool moved = (hf_is(s, "llama") || hf_is(s, "granite") ||
+                  hf_is(s, "smollm3") || hf_is(s, "mistral3")) &&
+                 (strstr(t->name, "attn_q.") || strstr(t->name, "attn_k."));
 
     return moved ? row - r + (r < half ? 2 * r : 2 * (r - half) + 1) : row;
 }
@@ -199,14 +202,16 @@ static uint8_t *copy_rows(const hf_source *s, const tlpi_tensor *t,
     return out;
 }
 
-static void copy_item(const hf_source *s, const item *x,
+static void copy_item(const hf_source *s, const hf_item *x,
                       const tlpi_safetensors_part *p)
 {
     const tlpi_tensor *t = x->t;
     int64_t rows = t->n_dim == 1 ? t->ne[0] : t->ne[1];
     uint8_t *out = p->data;
 
-    if (x->up) {
+    if (x->kind != HF_ROWS) {
+        hf_copy_turns(x, p);
+    } else if (x->up) {
         for (int64_t e = 0; e < t->ne[2]; e++) {
             out = copy_rows(s, t, p->type, e * rows, rows, out);
             out = copy_rows(s, x->up, p->type, e * rows, rows, out);
@@ -220,14 +225,51 @@ static void copy_item(const hf_source *s, const item *x,
 
 /* ==== files ============================================================== */
 
-static void shape_part(const hf_source *s, const item *x,
+/* The name in a model that reads images too, as older programs and as newer
+ * ones write it. */
+static void name_outside(const hf_source *s, const char *name, char *out,
+                         size_t cap)
+{
+    const char *in = strncmp(name, "model.", 6) == 0 ? name + 6 : NULL;
+    int n;
+
+    if (!s->spec->images)
+        n = snprintf(out, cap, "%s", name);
+    else if (s->spec->older)
+        n = snprintf(out, cap, "language_model.%s", name);
+    else if (in)
+        n = snprintf(out, cap, "model.language_model.%s", in);
+    else
+        n = snprintf(out, cap, "%s", name);
+    NEED(n < (int)cap);
+}
+
+/* A tensor for images, in BF16. */
+static void add_image_part(const hf_source *s, tlpi_safetensors_part *p)
+{
+    *p = (tlpi_safetensors_part){ .type = TLPI_BF16,
+                                  .n_dim = 4,
+                                  .ne = { 2, 2, 3, 4 } };
+    snprintf(p->name, sizeof p->name, "%svision_tower.patch_conv.weight",
+             s->spec->older ? "" : "model.");
+}
+
+static void shape_part(const hf_source *s, const hf_item *x,
                        tlpi_safetensors_part *p)
 {
     const tlpi_tensor *t = x->t;
 
-    name_of(s, x, p->name, sizeof p->name);
+    char name[64];
+
+    name_of(s, x, name, sizeof name);
+    name_outside(s, name, p->name, sizeof p->name);
+    if (x->kind != HF_ROWS) {
+        hf_shape_turns(s, x, p);
+        return;
+    }
     p->type = is_float(t->type) ? t->type : TLPI_F32;
-    if (t->n_dim == 1 || strstr(t->name, "ffn_gate_inp."))
+    if (t->n_dim == 1 || strstr(t->name, "ffn_gate_inp.") ||
+        strstr(t->name, ".bias"))
         p->type = s->spec->vector;
     p->n_dim = t->n_dim;
     for (int i = 0; i < 3; i++)
@@ -239,12 +281,13 @@ static void shape_part(const hf_source *s, const item *x,
 }
 
 /* Items first, first + step, ... of all n. */
-static void write_shard(const hf_source *s, const char *name, const item *x,
+static void write_shard(const hf_source *s, const char *name, const hf_item *x,
                         size_t n, size_t step, json_t *index)
 {
     size_t n_part = 0, n_image;
-    tlpi_safetensors_part *part = calloc(n + 1, sizeof *part);
+    tlpi_safetensors_part *part = calloc(n + 2, sizeof *part);
     const tlpi_safetensors_meta meta = { "format", "pt" };
+    bool images = s->spec->images && json_object_size(index) == 0;
     void *image;
 
     NEED(part);
@@ -254,8 +297,16 @@ static void write_shard(const hf_source *s, const char *name, const item *x,
              0);
         n_part++;
     }
+    if (images) {
+        add_image_part(s, &part[n_part]);
+        NEED(json_object_set_new(index, part[n_part].name, json_string(name)) ==
+             0);
+        n_part++;
+    }
     NEED(tlpi_safetensors_lay_out(s->g->env, part, n_part, &meta, 1, &image,
                                   &n_image) == TLP_OK);
+    if (images)
+        memset(part[n_part - 1].data, 0, part[n_part - 1].n_bytes);
     n_part = 0;
     for (size_t i = 0; i < n; i += step)
         copy_item(s, &x[i], &part[n_part++]);
@@ -267,7 +318,7 @@ static void write_shard(const hf_source *s, const char *name, const item *x,
 void hf_write_tensors(const hf_source *s)
 {
     size_t n = s->spec->n_shard ? (size_t)s->spec->n_shard : 1;
-    item *list = calloc(max_items(s), sizeof *list);
+    hf_item *list = calloc(max_items(s), sizeof *list);
     json_t *index = json_object();
 
     NEED(list);
