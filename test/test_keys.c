@@ -284,6 +284,22 @@ Test(keys, of_windows)
     }
 }
 
+/* Where layers with windows scale positions as all layers do, they have no base
+ * of their own. */
+Test(keys, of_a_base_of_windows)
+{
+    static const char *const archs[] = { "gpt-oss", "gemma2", "exaone4" };
+    static const one_key equal = { "%.rope.freq_base_swa", 'f', 1e4, NULL };
+    static const one_key other = { "%.rope.freq_base_swa", 'f', 2e4, NULL };
+
+    for (size_t i = 0; i < TLPI_COUNT(archs); i++) {
+        expect_accepted(archs[i], &equal);
+        expect_refused(archs[i], &other);
+        cr_expect(strstr(tlp_last_error(), "20000 is not supported, 10000"),
+                  "%s", tlp_last_error());
+    }
+}
+
 Test(keys, of_the_architecture_that_change_nothing)
 {
     static const one_key keys[] = {

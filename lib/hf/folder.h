@@ -13,8 +13,8 @@
  * The first file has the keys, and the tensor rope_freqs if the model needs it;
  * its path is the folder's.  Each file of tensors follows as a file without
  * keys.  Matrices stay in the mapping, apart from those of queries and keys
- * whose rows change places, and of experts, which are copied.  Vectors are copied
- * to F32.
+ * whose rows change places, and of experts, which are copied.  Vectors are
+ * copied to F32.
  *
  * Names in the index are plain names of files: they cannot leave the folder.
  * The files may be links, as they are in caches of downloads.

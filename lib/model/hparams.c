@@ -298,6 +298,25 @@ static tlp_status read_pattern(tlpi_hparams *hp, const tlpi_gguf *g)
     return TLP_OK;
 }
 
+/* The base in layers with a window.  Where they scale positions as all layers
+ * do, it is the base of all layers. */
+static tlp_status read_window_base(tlpi_hparams *hp, const tlpi_gguf *g)
+{
+    static const char name[] = "rope.freq_base_swa";
+    float base = hp->window_theta > 0 ? hp->window_theta : hp->rope_theta;
+    tlp_status st = tlpi_hparams_float(hp, g, name, false, 0, 1e15, &base);
+
+    if (st == TLP_OK && hp->window_theta > 0)
+        hp->window_theta = base;
+    else if (st == TLP_OK && base != hp->rope_theta)
+        st = tlpi_fail(TLP_ENOTSUP,
+                       "%s: key %s: %g is not supported, %g expected, the base "
+                       "of all layers",
+                       g->path, tlpi_hparams_key(hp, name).name, (double)base,
+                       (double)hp->rope_theta);
+    return st;
+}
+
 /* Which layers have a window, and the angles there. */
 static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
 {
@@ -313,8 +332,7 @@ static tlp_status read_window(tlpi_hparams *hp, const tlpi_gguf *g)
                              &hp->n_window));
     if (arch->window_step) {
         TLP_TRY(read_pattern(hp, g));
-        TLP_TRY(tlpi_hparams_float(hp, g, "rope.freq_base_swa", false, 0, 1e15,
-                                   &hp->window_theta));
+        TLP_TRY(read_window_base(hp, g));
     }
     if (hp->n_window > 0 && arch->window_rope)
         hp->no_rope_step = hp->window_step;

@@ -15,7 +15,13 @@
 #include "text/vocab.h"
 
 #define BIT(arch) (1u << TLPI_ARCH_##arch)
-#define EXPERTS (1u << 31) /* a file of layers with experts */
+/* Kinds of files, by what arch.c or the file says of them. */
+#define EXPERTS (1u << 31) /* layers with experts */
+#define WINDOWS (1u << 30) /* layers may have windows */
+#define STEPS (1u << 29)   /* a step tells the layers with windows */
+#define SCORE_CAP (1u << 28)
+#define LOGIT_CAP (1u << 27)
+#define QUERIES (1u << 26) /* queries may grow with their positions */
 #define NUMBER(NAME, X)                                                        \
     {                                                                          \
         .name = NAME, .kind = TLPI_RULE_NUMBER, .number = (X)                  \
@@ -52,17 +58,13 @@ static const tlpi_gguf_rule arch_rules[] = {
     ANY("rope.scaling.finetuned"),
     /* without effect: norms are RMS norms */
     ANY("attention.layer_norm_epsilon"),
-    { .name = "attention.temperature_scale", .only = BIT(MISTRAL3) },
+    { .name = "attention.temperature_scale", .only = QUERIES },
     /* read there for models whose layers have windows */
-    { .name = "attention.sliding_window",
-      .only = BIT(GEMMA2) | BIT(GEMMA3) | BIT(OLMO2) | BIT(LLAMA) | BIT(PHI3) |
-              BIT(EXAONE4) | BIT(GPT_OSS) },
-    { .name = "attention.sliding_window_pattern",
-      .only = BIT(GEMMA2) | BIT(GEMMA3) | BIT(OLMO2) | BIT(EXAONE4) |
-              BIT(GPT_OSS) },
-    { .name = "attn_logit_softcapping", .only = BIT(GEMMA2) },
-    { .name = "final_logit_softcapping", .only = BIT(GEMMA2) | BIT(GEMMA3) },
-    { .name = "rope.freq_base_swa", .only = BIT(GEMMA3) | BIT(OLMO2) },
+    { .name = "attention.sliding_window", .only = WINDOWS },
+    { .name = "attention.sliding_window_pattern", .only = STEPS },
+    { .name = "rope.freq_base_swa", .only = STEPS },
+    { .name = "attn_logit_softcapping", .only = SCORE_CAP },
+    { .name = "final_logit_softcapping", .only = LOGIT_CAP },
     /* read there for models whose layers have experts */
     { .name = "expert_count", .only = EXPERTS },
     { .name = "expert_used_count", .only = EXPERTS },
@@ -142,6 +144,17 @@ static const struct {
 
 /* ==== keys that this file's architecture gives a meaning ================= */
 
+static uint32_t kinds_of(const tlpi_hparams *hp)
+{
+    const tlpi_arch_info *arch = tlpi_arch_get(hp);
+
+    return 1u << hp->arch | (hp->n_expert ? EXPERTS : 0) |
+           (arch->windows ? WINDOWS : 0) | (arch->window_step ? STEPS : 0) |
+           (arch->caps == TLPI_CAPS_ALWAYS ? SCORE_CAP : 0) |
+           (arch->caps != TLPI_CAPS_NONE ? LOGIT_CAP : 0) |
+           (arch->query_scale ? QUERIES : 0);
+}
+
 static tlp_status check_arch_key(const tlp_model *m, const tlpi_gguf_kv *kv,
                                  const char *name)
 {
@@ -149,9 +162,8 @@ static tlp_status check_arch_key(const tlp_model *m, const tlpi_gguf_kv *kv,
         if (tlpi_hparam_table[i].key &&
             strcmp(tlpi_hparam_table[i].key, name) == 0)
             return TLP_OK;
-    return tlpi_gguf_check_key(
-        m->file[0], kv, name, arch_rules, TLPI_COUNT(arch_rules),
-        1u << m->hp.arch | (m->hp.n_expert ? EXPERTS : 0));
+    return tlpi_gguf_check_key(m->file[0], kv, name, arch_rules,
+                               TLPI_COUNT(arch_rules), kinds_of(&m->hp));
 }
 
 static bool has_blocks(const tlp_model *m)
