@@ -116,12 +116,13 @@ static void hide(float *s, const int *begin, int m, float x)
 }
 
 /* Scores are logarithms in base 2, a cap is one in base e. */
-static void cap_scores(float *s, const visible *see, int i, int m, float cap)
+static void cap_scores(const tlpi_cpu_vec *vec, float *s, const visible *see,
+                       int i, int m, float cap)
 {
     for (int r = 0; r < m; r++) {
         int begin = TLPI_MIN(see->begin[i + r], see->end[i + r]);
 
-        tlpi_soft_cap(s + r * TLPI_ATTN_CHUNK + begin,
+        vec->soft_cap(s + r * TLPI_ATTN_CHUNK + begin,
                       (size_t)(see->end[i + r] - begin), cap * LOG2E);
     }
 }
@@ -143,7 +144,7 @@ static void sum_group(const attn_job *j, const work *w, const unit *u, int c,
     else
         dot_keys(j, &g, q, 0, j->h, w->s);
     if (u->a->cap > 0)
-        cap_scores(w->s, see, i, m, u->a->cap);
+        cap_scores(j->c->vec, w->s, see, i, m, u->a->cap);
     hide(w->s, see->begin + i, m, -INFINITY);
     j->c->vec->softmax(w->s, TLPI_ATTN_CHUNK, see->end + i, m,
                        n_panel * TLPI_PANEL, out.max + i, out.sum + i);

@@ -7,6 +7,7 @@
 #define PIECE 4096
 
 typedef struct cap_job {
+    const tlpi_cpu_vec *vec;
     float *x; /* [n] */
     size_t n;
     float cap;
@@ -18,12 +19,12 @@ static void cap_piece(void *arg, int i, int n)
     size_t at = (size_t)i * PIECE;
 
     (void)n;
-    tlpi_soft_cap(j->x + at, TLPI_MIN(j->n - at, (size_t)PIECE), j->cap);
+    j->vec->soft_cap(j->x + at, TLPI_MIN(j->n - at, (size_t)PIECE), j->cap);
 }
 
 void tlpi_cpu_soft_cap(tlpi_backend *b, float *x, size_t n, float cap)
 {
-    cap_job j = { x, n, cap };
+    cap_job j = { tlpi_cpu_of(b)->vec, x, n, cap };
 
     tlpi_pool_map(tlpi_cpu_of(b)->pool, (int)((n + PIECE - 1) / PIECE),
                   cap_piece, &j);

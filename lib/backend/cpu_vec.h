@@ -31,13 +31,6 @@ static inline float tlpi_norm_scale(float mean, float eps)
     return mean < INFINITY ? 1.0f / sqrtf(mean + eps) : NAN;
 }
 
-/* x = cap tanh(x / cap) over n floats */
-static inline void tlpi_soft_cap(float *x, size_t n, float cap)
-{
-    for (size_t i = 0; i < n; i++)
-        x[i] = cap * tanhf(x[i] / cap);
-}
-
 #define TLPI_N_KV_TYPE 5 /* TLP_KV_* index arrays of this size */
 
 /* Bytes of an element. */
@@ -108,6 +101,9 @@ typedef struct tlpi_cpu_vec {
      */
     void (*merge)(float *x, float *max, float *sum, const float *y,
                   const float *y_max, const float *y_sum, int m, int n);
+
+    /* x = cap tanh(x / cap) over n floats; all tables give equal bits */
+    void (*soft_cap)(float *x, size_t n, float cap);
 } tlpi_cpu_vec;
 
 extern const tlpi_cpu_vec tlpi_cpu_vec_scalar;

@@ -11,6 +11,25 @@
 
 #define F16_MAX 65504.0f
 
+/* Vectors of one float, for what all instruction sets compute alike. */
+typedef float vf;
+
+#define W 1
+#define LOAD(p) (*(p))
+#define STORE(p, x) (*(p) = (x))
+#define SET1(x) (x)
+#define ADD(a, b) ((a) + (b))
+#define SUB(a, b) ((a) - (b))
+#define MUL(a, b) ((a) * (b))
+#define DIV(a, b) ((a) / (b))
+#define MIN(a, b) ((a) < (b) ? (a) : (b)) /* b if one is a NaN */
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define FMA(a, b, c) fmaf(a, b, c)
+#define ROUND(x) rintf(x)
+#define LDEXP(x, n) ((x)*exp2f(n)) /* of a whole number: exact */
+
+#include "backend/cpu_tanh.h"
+
 static void add(float *z, const float *x, const float *y, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -170,4 +189,5 @@ const tlpi_cpu_vec tlpi_cpu_vec_scalar = {
     .softmax = softmax,
     .softmax_grad = softmax_grad,
     .merge = merge,
+    .soft_cap = soft_cap,
 };

@@ -9,7 +9,7 @@
  *   LOAD_I8                W bytes to f32
  *   STORE_F16 STORE_BF16   rounding to nearest even; finite values beyond f16
  *                          saturate, infinity and NaN stay
- *   ADD SUB MUL MAX FMA    FMA(a, b, c) = a * b + c
+ *   ADD SUB MUL DIV MIN MAX FMA   FMA(a, b, c) = a * b + c
  *   KEEP(x, n, y)          lanes below n from x, the remaining lanes from y
  *   SUM TOP                sum and maximum over the lanes
  *   ROUND LDEXP(x, n)      to whole numbers; x * 2^n for whole n >= -126
@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "backend/cpu_exp2.h"
+#include "backend/cpu_tanh.h"
 #include "backend/cpu_vec.h"
 #include "base/unroll.h"
 
@@ -362,4 +363,5 @@ static void merge(float *x, float *max, float *sum, const float *y,
         .narrow = { NULL, copy_f32, narrow_f16, narrow_bf16, NULL },           \
         .mul = { NULL, product_f32, product_f16, product_bf16, product_q8 },   \
         .softmax = softmax, .softmax_grad = softmax_grad, .merge = merge,      \
+        .soft_cap = soft_cap,                                                  \
     }

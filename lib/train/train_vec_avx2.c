@@ -6,9 +6,7 @@
 #include "backend/cpu_avx2.h"
 
 #define VD __m256d
-#define DIV(a, b) _mm256_div_ps(a, b)
 #define SQRT(a) _mm256_sqrt_ps(a)
-#define MIN(a, b) _mm256_min_ps(a, b)
 #define ABOVE(a, b) _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ))
 #define LOW(x) _mm256_cvtps_pd(_mm256_castps256_ps128(x))
 #define HIGH(x) _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))

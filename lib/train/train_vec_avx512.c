@@ -7,9 +7,7 @@
 #include "backend/cpu_avx512.h"
 
 #define VD __m512d
-#define DIV(a, b) _mm512_div_ps(a, b)
 #define SQRT(a) _mm512_sqrt_ps(a)
-#define MIN(a, b) _mm512_min_ps(a, b)
 #define ABOVE(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
 #define LOW(x) _mm512_cvtps_pd(_mm512_castps512_ps256(x))
 #define HIGH(x) _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))
