@@ -186,6 +186,9 @@ TRAINED = [
     ("olmo2-F32-window-yarn", "0 par:1,2 par:3,4"),
     ("llama-F32-long", "0 par:1,2 3 4"),
     ("phi3-F32-window", "0 par:1,2 3 4"),
+    ("gemma2-F32", "0 par:1,2 3 4"),
+    ("gemma2-F32-tied", "asym:0,1 2 lp:3,4"),
+    ("gemma3-F32-capped", "0 lp:1,2 3 4"),
 ]
 
 

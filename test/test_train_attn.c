@@ -56,6 +56,8 @@ static double ref_row(const ref_window *r, const attn_shape *s, int i, int t,
     for (int j = from_of(h, t); j <= t; j++) {
         p[j] = (double)h->scale *
                dot(r->q + t * nq + i * d, r->k + j * nk + kv_of(h, i) * d, d);
+        if (h->cap > 0)
+            p[j] = (double)h->cap * tanh(p[j] / (double)h->cap);
         top = fmax(top, p[j]);
     }
     for (int j = from_of(h, t); j <= t; j++)
@@ -63,6 +65,18 @@ static double ref_row(const ref_window *r, const attn_shape *s, int i, int t,
     for (int j = 0; j < s->n_tok; j++)
         p[j] = j >= from_of(h, t) && j <= t ? exp(p[j] - top) / sum : 0;
     return top + log(sum);
+}
+
+/* The slope of the cap at a score of head i. */
+static double cap_slope(const ref_window *r, const attn_shape *s, int i, int t,
+                        int j)
+{
+    const tlpi_train_heads *h = &s->heads;
+    int d = h->head_dim, nq = h->n_head * d, nk = h->n_head_kv * d;
+    double score = (double)h->scale * dot(r->q + t * nq + i * d,
+                                          r->k + j * nk + kv_of(h, i) * d, d);
+
+    return h->cap > 0 ? 1 - pow(tanh(score / (double)h->cap), 2) : 1;
 }
 
 static void ref_forward(const ref_window *r, const attn_shape *s)
@@ -96,7 +110,8 @@ static void ref_backward(const ref_window *r, const attn_shape *s)
             ref_row(r, s, i, t, p);
             for (int j = from_of(h, t); j <= t; j++) {
                 double dp = dot(r->d_o + at, r->v + j * nk + kv, d);
-                double ds = (double)h->scale * p[j] * (dp - mean);
+                double ds = (double)h->scale * p[j] * (dp - mean) *
+                            cap_slope(r, s, i, t, j);
                 for (int e = 0; e < d; e++) {
                     r->dq[at + e] += ds * r->k[j * nk + kv + e];
                     r->dk[j * nk + kv + e] += ds * r->q[at + e];
@@ -250,8 +265,9 @@ static void check_slope(const ref_window *r, const attn_shape *s, double *x,
 
 Test(train_attn, gradients_are_slopes)
 {
-    attn_shape shapes[] = { { 9, { 4, 2, 5, 2, 0, 0.6f, 0 } },
-                            { 11, { 3, 2, 4, 3, 1, 0.5f, 4 } } };
+    attn_shape shapes[] = { { 9, { 4, 2, 5, 2, 0, 0.6f, 0, 0 } },
+                            { 9, { 4, 2, 5, 2, 0, 0.6f, 0, 0.7f } },
+                            { 11, { 3, 2, 4, 3, 1, 0.5f, 4, 0 } } };
 
     for (size_t i = 0; i < TLPI_COUNT(shapes); i++) {
         const attn_shape *s = &shapes[i];
@@ -297,21 +313,24 @@ static void rig_close(attn_rig *r)
     tlpi_pool_free(r->pool);
 }
 
-/* Tokens; query heads, kv heads, head_dim, group, first, scale, window. */
+/* Tokens; query heads, kv heads, head_dim, group, first, scale, window, cap. */
 static const attn_shape shapes[] = {
-    { 1, { 1, 1, 16, 1, 0, 0.25f, 0 } },
-    { 2, { 2, 1, 7, 2, 0, 0.4f, 1 } },
-    { 16, { 4, 2, 32, 2, 0, 0.2f, 0 } },
-    { 47, { 3, 3, 20, 1, 5, 0.3f, 0 } },
-    { 49, { 9, 3, 64, 3, 0, 0.125f, 0 } },
-    { 96, { 2, 1, 64, 3, 4, 0.125f, 0 } }, /* two heads of one kv head */
-    { 97, { 5, 2, 64, 3, 1, 0.125f, 5 } }, /* a part of the first kv head */
-    { 130, { 8, 8, 24, 1, 8, 0.2f, 50 } },
-    { 256, { 2, 1, 128, 2, 0, 0.09f, 100 } },
-    { 300, { 3, 1, 64, 3, 6, 0.125f, 0 } },
-    { 300, { 4, 4, 16, 1, 0, 0.25f, 16 } },
-    { 300, { 2, 2, 16, 1, 0, 0.25f, 299 } },
-    { 40, { 2, 2, 16, 2, 0, 0.25f, 0 } }, /* a kv head that nobody reads */
+    { 1, { 1, 1, 16, 1, 0, 0.25f, 0, 0 } },
+    { 2, { 2, 1, 7, 2, 0, 0.4f, 1, 0 } },
+    { 16, { 4, 2, 32, 2, 0, 0.2f, 0, 0 } },
+    { 47, { 3, 3, 20, 1, 5, 0.3f, 0, 0 } },
+    { 49, { 9, 3, 64, 3, 0, 0.125f, 0, 0 } },
+    { 96, { 2, 1, 64, 3, 4, 0.125f, 0, 0 } }, /* two heads of one kv head */
+    { 97, { 5, 2, 64, 3, 1, 0.125f, 5, 0 } }, /* a part of the first kv head */
+    { 130, { 8, 8, 24, 1, 8, 0.2f, 50, 0 } },
+    { 256, { 2, 1, 128, 2, 0, 0.09f, 100, 0 } },
+    { 300, { 3, 1, 64, 3, 6, 0.125f, 0, 0 } },
+    { 300, { 4, 4, 16, 1, 0, 0.25f, 16, 0 } },
+    { 300, { 2, 2, 16, 1, 0, 0.25f, 299, 0 } },
+    { 40, { 2, 2, 16, 2, 0, 0.25f, 0, 0 } }, /* a kv head that nobody reads */
+    { 97, { 5, 2, 64, 3, 1, 0.125f, 5, 0.5f } },
+    { 130, { 3, 3, 20, 1, 0, 0.6f, 0, 1 } },
+    { 300, { 4, 2, 32, 2, 0, 0.3f, 130, 50 } },
 };
 
 static void check_isa(int isa)
@@ -341,7 +360,8 @@ Test(train_attn, avx512_is_exact)
 
 Test(train_attn, threads_change_no_bit)
 {
-    attn_case c = make_case((attn_shape){ 300, { 9, 3, 64, 3, 0, 0.125f, 0 } });
+    attn_case c =
+        make_case((attn_shape){ 300, { 9, 3, 64, 3, 0, 0.125f, 0, 0 } });
     float *first[N_MATRIX] = { NULL };
 
     for (int n = 1; n <= 3; n++) {
@@ -362,9 +382,9 @@ Test(train_attn, threads_change_no_bit)
 }
 
 /* Large scores: the weights of a row are 1 and 0, and nothing overflows. */
-Test(train_attn, large_scores)
+static void large_scores(float cap)
 {
-    attn_case c = make_case((attn_shape){ 60, { 2, 1, 16, 2, 0, 40, 0 } });
+    attn_case c = make_case((attn_shape){ 60, { 2, 1, 16, 2, 0, 40, 0, cap } });
     attn_rig r;
 
     rig_open(&r, TLP_ISA_AUTO, 1);
@@ -377,13 +397,20 @@ Test(train_attn, large_scores)
     free_case(&c);
 }
 
+Test(train_attn, large_scores)
+{
+    large_scores(0);
+    large_scores(50);
+}
+
 /* ==== lifetime =========================================================== */
 
 /* Every failing allocation is an error that leaks nothing; a pass allocates
  * nothing. */
 Test(train_attn, memory)
 {
-    attn_case c = make_case((attn_shape){ 300, { 9, 3, 64, 3, 0, 0.125f, 0 } });
+    attn_case c =
+        make_case((attn_shape){ 300, { 9, 3, 64, 3, 0, 0.125f, 0, 0 } });
     attn_rig r;
     counting count = { 0 };
     tlp_allocator mem = counting_allocator(&count);

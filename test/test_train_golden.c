@@ -170,6 +170,6 @@ Test(train_golden, losses_of_twenty_steps)
     cr_assert(f != NULL, "test/data/train.txt");
     for (; read_line(f, &g); n++)
         check_line(&g);
-    cr_expect_eq(n, 13);
+    cr_expect_eq(n, 16);
     fclose(f);
 }

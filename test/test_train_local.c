@@ -53,7 +53,10 @@ static void check_local(const char *arch, const grad_case *c, bool adjusted)
 Test(train_local, gradients)
 {
     for (int i = 0; i < N_GRAD_PLAN; i++)
-        check_local(i % 3 ? "llama" : "gemma3", &grad_plans[i], i % 2);
+        check_local(i % 3 == 0   ? "gemma3"
+                    : i % 3 == 1 ? "gemma2"
+                                 : "llama",
+                    &grad_plans[i], i % 2);
 }
 
 /* Matrices that are trained change no target. */

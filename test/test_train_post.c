@@ -31,6 +31,19 @@ Test(train_post, gemma3)
     expect_posts("gemma3");
 }
 
+/* Soft caps: a random model has little to lose, and gains less. */
+Test(train_post, gemma2)
+{
+    tlp_plan_train_options full = train_options(), o = full;
+
+    full.full = full.norms = full.gains = 1;
+    train_expect_gain("gemma2", TLPI_F32, "par:1-2", &full, 0.8);
+    train_expect_gain("gemma2", TLPI_F16, "nosync@2:1,2a", &full, 0.8);
+    o.rank = 8;
+    o.rate = 3e-3;
+    train_expect_gain("gemma2", TLPI_F16, "asym:1-2;lp:3-4", &o, 0.98);
+}
+
 Test(train_post, olmo2)
 {
     expect_posts("olmo2");

@@ -77,6 +77,13 @@ Test(train_stage, gradients_of_gemma3)
     check_plans("gemma3", ADJUSTED);
 }
 
+/* Soft caps of scores and of logits. */
+Test(train_stage, gradients_of_gemma2)
+{
+    check_plans("gemma2", PLAIN);
+    check_plans("gemma2", ADJUSTED);
+}
+
 /* Norms of rows and of outputs, inputs without a norm, windows, scaled
  * positions. */
 Test(train_stage, gradients_of_olmo2)

@@ -192,14 +192,6 @@ tlp_status tlpi_model_check_rows(const tlp_model *m, const char *where,
                : TLP_OK;
 }
 
-tlp_status tlpi_model_check_caps(const tlp_model *m, const char *where,
-                                 const char *what)
-{
-    return m->hp.attn_cap > 0 || m->hp.logit_cap > 0
-               ? refuse(m, where, what, "whose scores or logits have soft caps")
-               : TLP_OK;
-}
-
 tlp_status tlpi_model_check_experts(const tlp_model *m, const char *where,
                                     const char *what)
 {

@@ -100,8 +100,6 @@ tlp_status tlpi_model_check_rows(const tlp_model *m, const char *where,
                                  const char *what);
 tlp_status tlpi_model_check_experts(const tlp_model *m, const char *where,
                                     const char *what);
-tlp_status tlpi_model_check_caps(const tlp_model *m, const char *where,
-                                 const char *what);
 
 tlp_model *tlpi_model_retain(tlp_model *m);
 

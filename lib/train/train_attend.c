@@ -100,7 +100,8 @@ static tlpi_train_heads kernel_heads(const tlpi_train_pass *p,
         .group = hp->n_head / hp->n_head_kv,
         .first = m->q0,
         .scale = hp->attention_scale > 0 ? hp->attention_scale : usual,
-        .window = p->net->model->w.layer[m->layer].window
+        .window = p->net->model->w.layer[m->layer].window,
+        .cap = hp->attn_cap
     };
 }
 

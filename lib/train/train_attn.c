@@ -164,6 +164,15 @@ static void hide(const tlpi_train_call *p, const tlpi_train_block *b, float *s,
             s[j - b->lo] = value;
 }
 
+/* Scores are logarithms in base 2, a cap is one in base e. */
+static void cap_scores(const tlpi_train_call *p, const tlpi_train_block *b,
+                       float *s)
+{
+    for (int i = 0; i < b->n; i++, s += p->tp)
+        p->a->vec->soft_cap(s, (size_t)(b->t0 + i + 1 - b->lo),
+                            p->heads->cap / LN2);
+}
+
 static void forward_block(const tlpi_train_call *p, const tlpi_train_block *b,
                           const tlpi_train_work *w)
 {
@@ -177,6 +186,8 @@ static void forward_block(const tlpi_train_call *p, const tlpi_train_block *b,
     p->a->vec->scale(w->q, w->q, NULL, heads->scale / LN2,
                      (size_t)b->n * p->hp);
     tlpi_train_scores(p, b, w->q, p->a->k_panel + at, w->s);
+    if (heads->cap > 0)
+        cap_scores(p, b, w->s);
     hide(p, b, w->s, -INFINITY);
     for (int i = 0; i < b->n; i++)
         limit[i] = b->t0 + i + 1 - b->lo;

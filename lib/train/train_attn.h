@@ -2,8 +2,8 @@
  * train_attn.h - causal attention of one window of tokens, forward and
  * backward, in f32 on the threads of a pool.
  *
- *   S = scale Q K',  P = softmax of S's rows over the visible positions,
- *   O = P V
+ *   S = scale Q K',  with a cap c: S = c tanh(scale Q K' / c),
+ *   P = softmax of S's rows over the visible positions,  O = P V
  *
  * The window is a sequence from position 0 on.  Position t sees the positions
  * max(0, t - window + 1) to t.  Queries and keys are rotated already.  The
@@ -34,6 +34,7 @@ typedef struct tlpi_train_heads {
     int first;
     float scale;
     int window; /* 0: all earlier positions are seen */
+    float cap;  /* 0: none */
 } tlpi_train_heads;
 
 /* Row t, head i of a matrix is at x[t * ld + i * head_dim]. */

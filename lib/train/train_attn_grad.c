@@ -2,7 +2,7 @@
  * train_attn_grad.c - attention for training, backward.
  *
  *   D_t = dO_t O_t
- *   dP = dO V',  dS = scale P (dP - D)
+ *   dP = dO V',  dS = scale P (dP - D), with a cap c times 1 - (S / c)^2
  *   dQ = dS K,  dK = dS' Q,  dV = P' dO
  *
  * A task has some rows of all query heads of one kv head.  It writes their dQ,
@@ -85,6 +85,17 @@ static float output_product(const float *d_o, const float *o, size_t n)
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
+/* Cap n scores s, which are logarithms in base 2, and write the slopes of the
+ * cap there. */
+static void cap_row(const tlpi_train_call *p, float *s, float *slope, int n)
+{
+    const float cap = p->heads->cap * LOG2_E;
+
+    p->a->vec->soft_cap(s, (size_t)n, cap);
+    for (int j = 0; j < n; j++)
+        slope[j] = 1 - s[j] / cap * (s[j] / cap);
+}
+
 /* P in place of the scores, and dS in place of dP. */
 static void weights_of(const tlpi_train_call *p, const tlpi_train_block *b,
                        const tlpi_train_work *w)
@@ -95,10 +106,17 @@ static void weights_of(const tlpi_train_call *p, const tlpi_train_block *b,
     for (int i = 0; i < b->n; i++) {
         int t = b->t0 + i;
         size_t at = (size_t)i * p->hp, row = (size_t)i * p->tp;
+        int n_seen = t + 1 - b->lo;
+        float *slope = w->turned; /* nobody has it yet */
+
+        if (p->heads->cap > 0)
+            cap_row(p, w->s + row, slope, n_seen);
         p->a->vec->softmax_grad(
             w->s + row, w->ds + row, tlpi_train_from(p->heads, t) - b->lo,
-            t + 1 - b->lo, n, lse[t] * LOG2_E,
+            n_seen, n, lse[t] * LOG2_E,
             output_product(w->d_o + at, w->o + at, p->hp), p->heads->scale);
+        for (int j = 0; p->heads->cap > 0 && j < n_seen; j++)
+            w->ds[row + (size_t)j] *= slope[j];
     }
 }
 

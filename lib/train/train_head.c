@@ -16,7 +16,11 @@ tlp_status tlpi_train_head_create(tlpi_train_head *h, tlpi_train_pass *pass)
         tlpi_alloc_array(pass->env, n, (size_t)hp->n_embd * sizeof(float));
     h->logits =
         tlpi_alloc_huge(pass->env, n * (size_t)hp->n_vocab * sizeof(float));
-    if (h->norm && h->logits)
+    if (hp->logit_cap > 0)
+        h->slopes =
+            tlpi_alloc_array(pass->env, (size_t)tlpi_pool_size(pass->ops.pool),
+                             (size_t)hp->n_vocab * sizeof(float));
+    if (h->norm && h->logits && (h->slopes || hp->logit_cap == 0))
         return TLP_OK;
     tlpi_train_head_free(h);
     return tlpi_fail_nomem_for("logits in training");
@@ -26,6 +30,7 @@ void tlpi_train_head_free(tlpi_train_head *h)
 {
     if (!h->pass)
         return;
+    tlpi_free(h->pass->env, h->slopes);
     tlpi_free(h->pass->env, h->logits);
     tlpi_free(h->pass->env, h->norm);
     *h = (tlpi_train_head){ 0 };
@@ -54,6 +59,21 @@ static tlpi_gemm_source output_weight(const tlpi_train_head *h, bool back)
     return x;
 }
 
+static float *logits_of(const tlpi_train_head *h, int t)
+{
+    return h->logits + (size_t)t * (size_t)h->pass->net->model->hp.n_vocab;
+}
+
+static void cap_row(void *arg, int t, int n_row)
+{
+    const tlpi_train_head *h = arg;
+    const tlpi_hparams *hp = &h->pass->net->model->hp;
+
+    (void)n_row;
+    h->pass->ops.row->soft_cap(logits_of(h, t), (size_t)hp->n_vocab,
+                               hp->logit_cap);
+}
+
 void tlpi_train_logits(tlpi_train_head *h, int n)
 {
     const tlpi_hparams *hp = &h->pass->net->model->hp;
@@ -71,6 +91,8 @@ void tlpi_train_logits(tlpi_train_head *h, int n)
 
     tlpi_train_norm_run(&h->pass->ops, &norm, h->norm);
     tlpi_gemm_run(h->pass->gemm, &product);
+    if (hp->logit_cap > 0)
+        tlpi_pool_map(h->pass->ops.pool, n, cap_row, h);
 }
 
 /* ==== rows of logits ===================================================== */
@@ -90,11 +112,6 @@ typedef struct row_sweep {
     bool slope;
     tlpi_train_loss *loss; /* [n] of each row */
 } row_sweep;
-
-static float *logits_of(const tlpi_train_head *h, int t)
-{
-    return h->logits + (size_t)t * (size_t)h->pass->net->model->hp.n_vocab;
-}
 
 /* The k largest of x, largest first; of equal ones the lower index. */
 static void take_row(void *arg, int t, int n_row)
@@ -131,14 +148,20 @@ void tlpi_train_take_top(const tlpi_train_ops *ops, float *logits, int n,
     tlpi_pool_map(ops->pool, n, take_row, &j);
 }
 
+/* The slopes of a soft cap at n logits, which are capped. */
+static void slopes_of(const float *x, float cap, float *slope, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        slope[i] = 1 - x[i] / cap * (x[i] / cap);
+}
+
 /*
  * With a share w of KL and 1 - w of nll, the gradient by the logit of token i
  * is q_i - w p_i - (1 - w) [i is the text's token], and for a token that is
  * none of the k, q_i (1 - w r / s) - ...
  */
-static void loss_row(void *arg, int t, int n_row)
+static void loss_row(const row_sweep *j, int t, float *slopes)
 {
-    const row_sweep *j = arg;
     const tlpi_train_target *want = j->target;
     const tlpi_train_ops *ops = &j->h->pass->ops;
     int n = j->h->pass->net->model->hp.n_vocab, k = want->k;
@@ -150,7 +173,8 @@ static void loss_row(void *arg, int t, int n_row)
     tlpi_train_loss *loss = &j->loss[t];
     double w = j->kl_share, rest = 1, kept = 0;
 
-    (void)n_row;
+    if (slopes)
+        slopes_of(x, j->h->pass->net->model->hp.logit_cap, slopes, (size_t)n);
     *loss = (tlpi_train_loss){ .n = 1, .top1 = x[id[0]] == top };
     double next_logit = (double)x[next] - (double)top;
     double sum = ops->vec->exponentials(x, top, (size_t)n);
@@ -183,6 +207,20 @@ static void loss_row(void *arg, int t, int n_row)
     for (int i = 0; i < k; i++)
         x[id[i]] = saved[i] * q_scale - (float)w * p[i];
     x[next] -= (float)(1 - w);
+    for (int i = 0; slopes && i < n; i++)
+        x[i] *= slopes[i];
+}
+
+static void loss_rows(void *arg, tlpi_turn *turn)
+{
+    const row_sweep *j = arg;
+    size_t n = (size_t)j->h->pass->net->model->hp.n_vocab;
+    float *slopes = j->h->slopes;
+
+    do
+        loss_row(j, turn->task,
+                 slopes ? slopes + (size_t)turn->slot * n : NULL);
+    while (tlpi_turn_next(turn));
 }
 
 static tlp_status sum_rows(const tlpi_train_loss *row, int n,
@@ -237,7 +275,7 @@ tlp_status tlpi_train_head_loss(tlpi_train_head *h,
     if (!j.loss)
         return tlpi_fail_nomem_for("a step of training");
     tlpi_train_logits(h, n);
-    tlpi_pool_map(h->pass->ops.pool, n, loss_row, &j);
+    tlpi_pool_run(h->pass->ops.pool, n, loss_rows, &j);
     TLP_TRY(sum_rows(j.loss, n, loss));
     if (slope)
         slope_of_stream(h, n);

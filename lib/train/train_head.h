@@ -46,6 +46,7 @@ typedef struct tlpi_train_head {
     int max_tok;
     float *norm;   /* [max_tok][d] */
     float *logits; /* [max_tok][n_vocab] */
+    float *slopes; /* [threads][n_vocab] of a soft cap of logits, or NULL */
 } tlpi_train_head;
 
 tlp_status tlpi_train_head_create(tlpi_train_head *h, tlpi_train_pass *pass);

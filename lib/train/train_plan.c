@@ -411,8 +411,6 @@ tlp_status tlpi_trainer_check(const tlpi_trainer *t)
     TLP_TRY(check_options(o));
     TLP_TRY(tlpi_model_check_experts(plan->model, "plan",
                                      "training is not supported for"));
-    TLP_TRY(tlpi_model_check_caps(plan->model, "plan",
-                                  "training is not supported for"));
     if (plan->model->vocab_only)
         return tlpi_fail(TLP_EINVAL,
                          "%s was opened with vocab_only, training needs its "
