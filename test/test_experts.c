@@ -9,32 +9,16 @@
 
 #include "cost/dry_run.h"
 #include "model/model.h"
+#include "support/expert_rig.h"
 #include "support/plan_rig.h"
 #include "support/random_adjust.h"
 #include "support/random_lora.h"
-#include "support/ref.h"
-#include "support/rig.h"
-#include "support/tiny.h"
 #include "tlp_tune.h"
 
-#define N_TOKEN 13
-#define TOLERANCE 3e-5 /* as in test_parity.c */
+#define N_TOKEN EXPERT_TOKENS
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 TestSuite(experts, .timeout = 300);
-
-static const struct {
-    const char *plan, *stages;
-} plans[] = {
-    { "serial", "0 1 2" },
-    { "lp:0-1", "lp:0,1 2" },
-    { "par:1-2", "0 par:1,2" },
-    { "asym:0-2", "asym:0,1,2" },
-    { "nosync:0,1a", "@2 0af 1a 2" },
-};
-
-/* Plans whose logits do not depend on where blocks can be cut. */
-#define N_MODE 4
 
 /* The models of Mixtral's kind. */
 static tiny_spec mixtral(void)
@@ -56,52 +40,20 @@ static tiny_spec qwen3moe(void)
     return s;
 }
 
-static void expect_logits(const char *path, int plan, int n_rank, int isa,
-                          const char *what)
-{
-    ref_model *ref = ref_open(path);
-    ref_plan p = ref_parse(plans[plan].stages);
-    tlp_session_options o = rig_f32(n_rank, 1 + n_rank % 2);
-    int32_t ids[N_TOKEN];
-
-    o.isa = isa;
-    rig_tokens(ids, N_TOKEN, (size_t)ref_n_vocab(ref), 1);
-    double *want = ref_logits(ref, &p, ids, N_TOKEN);
-    float *got = rig_run(path, plans[plan].plan, &o, ids, N_TOKEN);
-    double d = rig_diff(got, want, (size_t)(N_TOKEN * ref_n_vocab(ref)));
-
-    cr_assert(d <= TOLERANCE, "%s, %s, %d ranks, %s: off by %g", what,
-              plans[plan].plan, n_rank, rig_isa_name(isa), d);
-    free(got);
-    free(want);
-    ref_close(ref);
-}
-
-/* All plans on as many ranks as they take. */
-static void expect_plans(const tiny_spec *s, int n_rank, const char *what)
-{
-    const char *path = tiny_make(s);
-
-    for (int i = 0; i < COUNT(plans); i++)
-        for (int r = 1; r <= n_rank; r++)
-            if (r == 1 || r % 2 == 0 || !strstr(plans[i].plan, "nosync"))
-                expect_logits(path, i, r, TLP_ISA_AUTO, what);
-}
-
 /* ==== equations ========================================================== */
 
 Test(experts, of_mixtral)
 {
     tiny_spec s = mixtral();
 
-    expect_plans(&s, 4, "5 experts, 2 used");
+    expert_expect_plans(&s, 4, "5 experts, 2 used");
     s.n_expert = 4;
     s.n_used = 1;
-    expect_plans(&s, 2, "4 experts, 1 used");
+    expert_expect_plans(&s, 2, "4 experts, 1 used");
     s.n_expert = s.n_used = 3;
-    expect_plans(&s, 2, "3 experts, all used");
+    expert_expect_plans(&s, 2, "3 experts, all used");
     s.n_expert = s.n_used = 1;
-    expect_plans(&s, 2, "one expert");
+    expert_expect_plans(&s, 2, "one expert");
 }
 
 Test(experts, of_qwen3moe)
@@ -110,11 +62,11 @@ Test(experts, of_qwen3moe)
 
     s.n_expert = 40;
     s.n_used = 8;
-    expect_plans(&s, 4, "40 experts, 8 used");
+    expert_expect_plans(&s, 4, "40 experts, 8 used");
     s.expert_scale = 2.5f;
-    expect_plans(&s, 2, "weights times 2.5");
+    expert_expect_plans(&s, 2, "weights times 2.5");
     s.raw_weights = true;
-    expect_plans(&s, 2, "weights of all experts");
+    expert_expect_plans(&s, 2, "weights of all experts");
 }
 
 /* Hidden units that ranks and blocks of 16 rows do not divide; ranks without a
@@ -127,7 +79,7 @@ Test(experts, with_odd_numbers_of_units)
         tiny_spec s = i % 2 ? mixtral() : qwen3moe();
 
         s.n_ff = n_ff[i];
-        expect_plans(&s, 4, "odd units");
+        expert_expect_plans(&s, 4, "odd units");
     }
 }
 
@@ -145,14 +97,18 @@ Test(experts, of_every_type)
         s.type = types[i];
         s.n_embd = 256;
         s.n_ff = 512;
-        const char *path = tiny_make(&s);
+        const char *name = tlpi_dtype_get(types[i])->name;
+        expert_subject x = expert_open(tiny_make(&s), N_TOKEN);
+        tlp_session_options two = rig_f32(2, 1), one = rig_f32(1, 2);
 
-        for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AMX; isa++)
+        for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AMX; isa++) {
+            two.isa = isa;
             if (rig_has_isa(isa))
-                expect_logits(path, (i + isa) % N_MODE, 2, isa,
-                              tlpi_dtype_get(types[i])->name);
-        expect_logits(path, i % N_MODE, 1, TLP_ISA_AUTO,
-                      tlpi_dtype_get(types[i])->name);
+                expert_expect_close(&x, (i + isa) % EXPERT_MODES, &two,
+                                    EXPERT_TOLERANCE, name);
+        }
+        expert_expect_close(&x, i % EXPERT_MODES, &one, EXPERT_TOLERANCE, name);
+        expert_close(&x);
     }
 }
 
@@ -207,6 +163,7 @@ Test(experts, quantized)
 {
     tiny_spec s = qwen3moe();
     const char *path = tiny_path("quantized.gguf");
+    tlp_session_options o = rig_f32(2, 1);
     tlp_model *m = NULL, *q = NULL;
 
     s.n_embd = s.n_ff = 256;
@@ -226,7 +183,9 @@ Test(experts, quantized)
     }
     tlp_model_free(q);
     tlp_model_free(m);
-    expect_logits(path, 0, 2, TLP_ISA_AUTO, "Q4_K_M");
+    expert_subject x = expert_open(path, N_TOKEN);
+    expert_expect_close(&x, 0, &o, EXPERT_TOLERANCE, "Q4_K_M");
+    expert_close(&x);
 }
 
 /* A token reads 2 of 5 experts; many tokens read nearly all. */

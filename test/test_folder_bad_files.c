@@ -19,21 +19,6 @@ TestSuite(folder_bad_files, .timeout = 60);
 
 /* ==== tensors ============================================================ */
 
-/* Replace a text in the header of model.safetensors by one of equal length. */
-static void patch(const char *folder, const char *from, const char *to)
-{
-    static char image[8 << 20];
-    FILE *f = fopen(hf_file(folder, "model.safetensors"), "rb");
-
-    cr_assert(f && strlen(from) == strlen(to));
-    size_t n = fread(image, 1, sizeof image, f);
-    fclose(f);
-    char *at = memmem(image, n, from, strlen(from));
-    cr_assert(at != NULL, "%s", from);
-    memcpy(at, to, strlen(to));
-    hf_write(folder, "model.safetensors", image, n);
-}
-
 Test(folder_bad_files, tensors)
 {
     static const struct {
@@ -62,7 +47,7 @@ Test(folder_bad_files, tensors)
     for (size_t i = 0; i < COUNT(bad); i++) {
         const char *folder = hf_small("llama", 0, false);
 
-        patch(folder, bad[i].from, bad[i].to);
+        hf_patch(folder, bad[i].from, bad[i].to);
         hf_expect_fails(folder, bad[i].status, bad[i].text);
     }
 }

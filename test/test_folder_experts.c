@@ -18,32 +18,28 @@ TestSuite(folder_experts, .timeout = 60);
 
 /* ==== config.json ======================================================== */
 
-#define CONFIG(arch, path, value, status, text)                                \
-    {                                                                          \
-        arch, "config.json", path, value, status, "/config.json: key " text    \
-    }
-
 Test(folder_experts, keys_of_experts)
 {
     static const hf_bad edits[] = {
-        CONFIG("qwen3moe", "num_local_experts", "5", TLP_EFORMAT,
-               "num_local_experts: 5, but num_experts is 6"),
-        CONFIG("qwen3moe", "num_experts", "0", TLP_EFORMAT,
-               "num_experts: 0, an integer from 1 to 65536 expected"),
-        CONFIG("qwen3moe", "num_experts_per_tok", "7", TLP_EFORMAT,
-               "num_experts_per_tok: 7, an integer from 1 to 6 expected"),
-        CONFIG("qwen3moe", "norm_topk_prob", "1", TLP_EFORMAT,
-               "norm_topk_prob: 1, true or false expected"),
-        CONFIG("qwen3moe", "decoder_sparse_step", "2", TLP_ENOTSUP,
-               "decoder_sparse_step: 2, not supported"),
-        CONFIG("qwen3moe", "mlp_only_layers", "[1]", TLP_ENOTSUP,
-               "mlp_only_layers: an array of 1, not supported"),
-        CONFIG("qwen3moe", "shared_expert_intermediate_size", "64", TLP_ENOTSUP,
-               "shared_expert_intermediate_size: 64, not supported"),
-        CONFIG("mixtral", "moe_intermediate_size", "64", TLP_ENOTSUP,
-               "moe_intermediate_size: 64, not supported"),
-        CONFIG("llama", "num_experts_per_tok", "2", TLP_ENOTSUP,
-               "num_experts_per_tok: 2, not supported"),
+        HF_CONFIG("qwen3moe", "num_local_experts", "5", TLP_EFORMAT,
+                  "num_local_experts: 5, but num_experts is 6"),
+        HF_CONFIG("qwen3moe", "num_experts", "0", TLP_EFORMAT,
+                  "num_experts: 0, an integer from 1 to 65536 expected"),
+        HF_CONFIG("qwen3moe", "num_experts_per_tok", "7", TLP_EFORMAT,
+                  "num_experts_per_tok: 7, an integer from 1 to 6 expected"),
+        HF_CONFIG("qwen3moe", "norm_topk_prob", "1", TLP_EFORMAT,
+                  "norm_topk_prob: 1, true or false expected"),
+        HF_CONFIG("qwen3moe", "decoder_sparse_step", "2", TLP_ENOTSUP,
+                  "decoder_sparse_step: 2, not supported"),
+        HF_CONFIG("qwen3moe", "mlp_only_layers", "[1]", TLP_ENOTSUP,
+                  "mlp_only_layers: an array of 1, not supported"),
+        HF_CONFIG("qwen3moe", "shared_expert_intermediate_size", "64",
+                  TLP_ENOTSUP,
+                  "shared_expert_intermediate_size: 64, not supported"),
+        HF_CONFIG("mixtral", "moe_intermediate_size", "64", TLP_ENOTSUP,
+                  "moe_intermediate_size: 64, not supported"),
+        HF_CONFIG("llama", "num_experts_per_tok", "2", TLP_ENOTSUP,
+                  "num_experts_per_tok: 2, not supported"),
     };
 
     hf_try(edits, COUNT(edits));
@@ -52,50 +48,55 @@ Test(folder_experts, keys_of_experts)
 Test(folder_experts, keys_of_positions)
 {
     static const hf_bad edits[] = {
-        CONFIG("phi3", "rope_parameters/long_factor", "[1, 2]", TLP_EFORMAT,
-               "rope_parameters.long_factor: an array of 2, an array of 6 "
-               "expected"),
-        CONFIG("phi3", "rope_parameters/short_factor", NULL, TLP_EFORMAT,
-               "rope_parameters.short_factor: missing, an array of 6 expected"),
-        CONFIG("phi3", "rope_parameters/long_factor", "[1, 1, 1, 0, 1, 1]",
-               TLP_EFORMAT,
-               "rope_parameters.long_factor: element 3 is 0, a finite number "
-               "above 0 expected"),
-        CONFIG("phi3", "rope_parameters/short_factor", "[1, 1, 1, 1, 1, 1e39]",
-               TLP_EFORMAT,
-               "rope_parameters.short_factor: element 5 is 1e+39, a finite "
-               "number"),
-        CONFIG("phi3", "rope_parameters/long_factor", "[1, \"2\", 1, 1, 1, 1]",
-               TLP_EFORMAT, "rope_parameters.long_factor: element 1 is 0, a"),
-        CONFIG("phi3", "rope_parameters/rope_type", "\"yarn\"", TLP_ENOTSUP,
-               "rope_parameters.rope_type: \"yarn\" is not supported"),
-        CONFIG("phi3", "rope_parameters/rope_type", "\"default\"", TLP_ENOTSUP,
-               "rope_parameters.short_factor: an array of 6, not supported"),
-        CONFIG("phi3", "rope_parameters/original_max_position_embeddings", "32",
-               TLP_EFORMAT,
-               "rope_parameters.original_max_position_embeddings: 32, but "
-               "original_max_position_embeddings is 64 outside"),
-        CONFIG("phi3", "rope_parameters/factor", "3.0", TLP_ENOTSUP,
-               "rope_parameters.factor: 3.0, 4 expected, the growth"),
-        CONFIG("phi3", "rope_parameters/attention_factor", "0", TLP_EFORMAT,
-               "rope_parameters.attention_factor: 0, a number above 0"),
-        CONFIG("phi3", "partial_rotary_factor", "0.2", TLP_EFORMAT,
-               "partial_rotary_factor: 0.2, a part of 16 numbers"),
-        CONFIG("phi3", "partial_rotary_factor", "1.5", TLP_EFORMAT,
-               "partial_rotary_factor: 1.5, a part of 16 numbers"),
-        CONFIG("phi3", "rope_parameters/partial_rotary_factor", "0.5",
-               TLP_EFORMAT,
-               "rope_parameters.partial_rotary_factor: 0.5, but "
-               "partial_rotary_factor is 0.75 outside"),
-        CONFIG("llama", "rope_parameters/long_factor", "[1]", TLP_ENOTSUP,
-               "rope_parameters.long_factor: an array of 1, not supported"),
-        CONFIG("llama", "rope_parameters/partial_rotary_factor", "0.5",
-               TLP_ENOTSUP,
-               "rope_parameters.partial_rotary_factor: 0.5, not supported"),
-        CONFIG("llama", "rope_parameters/sliding_attention", "{}", TLP_ENOTSUP,
-               "rope_parameters.sliding_attention: layers with windows"),
-        CONFIG("exaone4", "sliding_window", "0", TLP_EFORMAT,
-               "sliding_window: 0, an integer from 1 to"),
+        HF_CONFIG("phi3", "rope_parameters/long_factor", "[1, 2]", TLP_EFORMAT,
+                  "rope_parameters.long_factor: an array of 2, an array of 6 "
+                  "expected"),
+        HF_CONFIG(
+            "phi3", "rope_parameters/short_factor", NULL, TLP_EFORMAT,
+            "rope_parameters.short_factor: missing, an array of 6 expected"),
+        HF_CONFIG(
+            "phi3", "rope_parameters/long_factor", "[1, 1, 1, 0, 1, 1]",
+            TLP_EFORMAT,
+            "rope_parameters.long_factor: element 3 is 0, a finite number "
+            "above 0 expected"),
+        HF_CONFIG("phi3", "rope_parameters/short_factor",
+                  "[1, 1, 1, 1, 1, 1e39]", TLP_EFORMAT,
+                  "rope_parameters.short_factor: element 5 is 1e+39, a finite "
+                  "number"),
+        HF_CONFIG("phi3", "rope_parameters/long_factor",
+                  "[1, \"2\", 1, 1, 1, 1]", TLP_EFORMAT,
+                  "rope_parameters.long_factor: element 1 is 0, a"),
+        HF_CONFIG("phi3", "rope_parameters/rope_type", "\"yarn\"", TLP_ENOTSUP,
+                  "rope_parameters.rope_type: \"yarn\" is not supported"),
+        HF_CONFIG("phi3", "rope_parameters/rope_type", "\"default\"",
+                  TLP_ENOTSUP,
+                  "rope_parameters.short_factor: an array of 6, not supported"),
+        HF_CONFIG("phi3", "rope_parameters/original_max_position_embeddings",
+                  "32", TLP_EFORMAT,
+                  "rope_parameters.original_max_position_embeddings: 32, but "
+                  "original_max_position_embeddings is 64 outside"),
+        HF_CONFIG("phi3", "rope_parameters/factor", "3.0", TLP_ENOTSUP,
+                  "rope_parameters.factor: 3.0, 4 expected, the growth"),
+        HF_CONFIG("phi3", "rope_parameters/attention_factor", "0", TLP_EFORMAT,
+                  "rope_parameters.attention_factor: 0, a number above 0"),
+        HF_CONFIG("phi3", "partial_rotary_factor", "0.2", TLP_EFORMAT,
+                  "partial_rotary_factor: 0.2, a part of 16 numbers"),
+        HF_CONFIG("phi3", "partial_rotary_factor", "1.5", TLP_EFORMAT,
+                  "partial_rotary_factor: 1.5, a part of 16 numbers"),
+        HF_CONFIG("phi3", "rope_parameters/partial_rotary_factor", "0.5",
+                  TLP_EFORMAT,
+                  "rope_parameters.partial_rotary_factor: 0.5, but "
+                  "partial_rotary_factor is 0.75 outside"),
+        HF_CONFIG("llama", "rope_parameters/long_factor", "[1]", TLP_ENOTSUP,
+                  "rope_parameters.long_factor: an array of 1, not supported"),
+        HF_CONFIG("llama", "rope_parameters/partial_rotary_factor", "0.5",
+                  TLP_ENOTSUP,
+                  "rope_parameters.partial_rotary_factor: 0.5, not supported"),
+        HF_CONFIG("llama", "rope_parameters/sliding_attention", "{}",
+                  TLP_ENOTSUP,
+                  "rope_parameters.sliding_attention: layers with windows"),
+        HF_CONFIG("exaone4", "sliding_window", "0", TLP_EFORMAT,
+                  "sliding_window: 0, an integer from 1 to"),
         { "glm4", "config.json", "attention_bias", "false", TLP_ENOTSUP,
           "_proj.bias: Glm4ForCausalLM models of this config.json have no "
           "such bias" },
@@ -105,22 +106,6 @@ Test(folder_experts, keys_of_positions)
 }
 
 /* ==== tensors ============================================================ */
-
-/* Replace a text in the only file of tensors by one of equal length. */
-static void rename_tensor(const char *folder, const char *from, const char *to)
-{
-    const char *path = hf_file(folder, "model.safetensors");
-    FILE *f = fopen(path, "r+b");
-    char head[65536] = "";
-
-    cr_assert(f && strlen(from) == strlen(to));
-    size_t n = fread(head, 1, sizeof head, f);
-    char *at = memmem(head, n, from, strlen(from));
-    cr_assert(at != NULL, "%s", from);
-    cr_assert_eq(fseek(f, at - head, SEEK_SET), 0);
-    cr_assert_eq(fwrite(to, 1, strlen(to), f), strlen(to));
-    cr_assert_eq(fclose(f), 0);
-}
 
 Test(folder_experts, numbers_of_experts)
 {
@@ -152,7 +137,7 @@ Test(folder_experts, numbers_of_experts)
         const char *folder = hf_small(bad[i].arch, 0, false);
 
         if (bad[i].from)
-            rename_tensor(folder, bad[i].from, bad[i].to);
+            hf_patch(folder, bad[i].from, bad[i].to);
         if (bad[i].key)
             hf_edit(folder, "config.json", bad[i].key, bad[i].value);
         hf_expect_fails(folder, TLP_EFORMAT, bad[i].text);
@@ -173,7 +158,7 @@ Test(folder_experts, names_of_experts)
     for (size_t i = 0; i < COUNT(names); i++) {
         const char *folder = hf_small("qwen3moe", 0, false);
 
-        rename_tensor(folder, names[i][0], names[i][1]);
+        hf_patch(folder, names[i][0], names[i][1]);
         hf_expect_fails(folder, TLP_ENOTSUP,
                         ": not known for Qwen3MoeForCausalLM");
     }

@@ -222,10 +222,7 @@ Test(folder_gpt_oss, has_windows)
 /* ==== refused ============================================================ */
 
 #define CONFIG(path, value, status, text)                                      \
-    {                                                                          \
-        "gpt-oss", "config.json", path, value, status,                         \
-            "/config.json: key " text                                          \
-    }
+    HF_CONFIG("gpt-oss", path, value, status, text)
 
 Test(folder_gpt_oss, keys)
 {
@@ -258,21 +255,6 @@ Test(folder_gpt_oss, keys)
     };
 
     hf_try(edits, COUNT(edits));
-}
-
-/* Replace a text in the only file of tensors by one of equal length. */
-static void rename_text(const char *folder, const char *from, const char *to)
-{
-    FILE *f = fopen(hf_file(folder, "model.safetensors"), "r+b");
-    static char head[65536];
-
-    cr_assert(f && strlen(from) == strlen(to));
-    size_t n = fread(head, 1, sizeof head, f);
-    char *at = memmem(head, n, from, strlen(from));
-    cr_assert(at != NULL, "%s", from);
-    cr_assert_eq(fseek(f, at - head, SEEK_SET), 0);
-    cr_assert_eq(fwrite(to, 1, strlen(to), f), strlen(to));
-    cr_assert_eq(fclose(f), 0);
 }
 
 Test(folder_gpt_oss, tensors)
@@ -309,7 +291,7 @@ Test(folder_gpt_oss, tensors)
         const char *folder =
             folder_of(bad[i].packed ? TLPI_MXFP4 : TLPI_F32, bad[i].packed, 0);
 
-        rename_text(folder, bad[i].from, bad[i].to);
+        hf_patch(folder, bad[i].from, bad[i].to);
         hf_expect_fails(folder, bad[i].status, bad[i].text);
     }
 }

@@ -174,10 +174,7 @@ Test(folder_mistral3, has_ends)
 
 #define ROPE "rope_parameters"
 #define CONFIG(path, value, status, text)                                      \
-    {                                                                          \
-        "mistral3", "config.json", path, value, status,                        \
-            "/config.json: key " text                                          \
-    }
+    HF_CONFIG("mistral3", path, value, status, text)
 
 Test(folder_mistral3, keys)
 {

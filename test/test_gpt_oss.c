@@ -8,29 +8,13 @@
 #include <string.h>
 
 #include "model/model.h"
-#include "support/ref.h"
-#include "support/rig.h"
-#include "support/tiny.h"
+#include "support/expert_rig.h"
 #include "tlp_tune.h"
 
-#define N_TOKEN 13
-#define TOLERANCE 3e-5 /* as in test_parity.c */
+#define N_TOKEN EXPERT_TOKENS
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 TestSuite(gpt_oss, .timeout = 300);
-
-static const struct {
-    const char *plan, *stages;
-} plans[] = {
-    { "serial", "0 1 2" },
-    { "lp:0-1", "lp:0,1 2" },
-    { "par:1-2", "0 par:1,2" },
-    { "asym:0-2", "asym:0,1,2" },
-    { "nosync:0,1a", "@2 0af 1a 2" },
-};
-
-/* Plans whose logits do not depend on where blocks can be cut. */
-#define N_MODE 4
 
 static tiny_spec three_layers(void)
 {
@@ -39,61 +23,6 @@ static tiny_spec three_layers(void)
     s.arch = "gpt-oss";
     s.n_layer = 3;
     return s;
-}
-
-/* A model with its reference and tokens. */
-typedef struct subject {
-    const char *path;
-    ref_model *ref;
-    int32_t ids[600];
-    int n;
-} subject;
-
-static subject subject_open(const tiny_spec *spec, int n)
-{
-    subject s = { .path = tiny_make(spec), .n = n };
-
-    s.ref = ref_open(s.path);
-    rig_tokens(s.ids, n, (size_t)ref_n_vocab(s.ref), 1);
-    return s;
-}
-
-/* How far the logits of all tokens are off. */
-static double off_by(const subject *s, int plan, const tlp_session_options *o)
-{
-    ref_plan p = ref_parse(plans[plan].stages);
-    double *want = ref_logits(s->ref, &p, s->ids, s->n);
-    float *got = rig_run(s->path, plans[plan].plan, o, s->ids, s->n);
-    double d = rig_diff(got, want, (size_t)(s->n * ref_n_vocab(s->ref)));
-
-    free(got);
-    free(want);
-    return d;
-}
-
-static void expect_close(const subject *s, int plan,
-                         const tlp_session_options *o, double tolerance,
-                         const char *what)
-{
-    double d = off_by(s, plan, o);
-
-    cr_assert(d <= tolerance, "%s, %s, %d ranks, %s: off by %g", what,
-              plans[plan].plan, o->n_rank, rig_isa_name(o->isa), d);
-}
-
-/* All plans on as many ranks as they take. */
-static void expect_plans(const tiny_spec *spec, int n_rank, const char *what)
-{
-    subject s = subject_open(spec, N_TOKEN);
-
-    for (int i = 0; i < COUNT(plans); i++)
-        for (int r = 1; r <= n_rank; r++) {
-            tlp_session_options o = rig_f32(r, 1 + r % 2);
-
-            if (r == 1 || r % 2 == 0 || !strstr(plans[i].plan, "nosync"))
-                expect_close(&s, i, &o, TOLERANCE, what);
-        }
-    ref_close(s.ref);
 }
 
 /* ==== equations ========================================================== */
@@ -117,7 +46,7 @@ Test(gpt_oss, of_odd_shapes)
         s.n_head_kv = shapes[i].n_head_kv;
         s.n_expert = shapes[i].n_expert;
         s.n_used = shapes[i].n_used;
-        expect_plans(&s, i ? 3 : 4, "odd shapes");
+        expert_expect_plans(&s, i ? 3 : 4, "odd shapes");
     }
 }
 
@@ -126,7 +55,7 @@ Test(gpt_oss, with_scaled_positions)
     tiny_spec s = three_layers();
 
     s.yarn = 32;
-    expect_plans(&s, 2, "YaRN");
+    expert_expect_plans(&s, 2, "YaRN");
 }
 
 Test(gpt_oss, of_every_type)
@@ -141,16 +70,17 @@ Test(gpt_oss, of_every_type)
         spec.type = types[i];
         spec.n_embd = 256;
         spec.n_ff = 512;
-        subject s = subject_open(&spec, N_TOKEN);
+        expert_subject s = expert_open(tiny_make(&spec), N_TOKEN);
         for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AMX; isa++)
             for (int r = 1; rig_has_isa(isa) && r <= 2; r++) {
                 tlp_session_options o = rig_f32(r, 1);
 
                 o.isa = isa;
-                expect_close(&s, (i + isa + r) % N_MODE, &o, TOLERANCE,
-                             tlpi_dtype_get(types[i])->name);
+                expert_expect_close(&s, (i + isa + r) % EXPERT_MODES, &o,
+                                    EXPERT_TOLERANCE,
+                                    tlpi_dtype_get(types[i])->name);
             }
-        ref_close(s.ref);
+        expert_close(&s);
     }
 }
 
@@ -164,16 +94,16 @@ Test(gpt_oss, with_rounded_activations)
     spec.n_embd = 256;
     spec.n_ff = 512;
     spec.n_expert = spec.n_used = 3;
-    subject s = subject_open(&spec, N_TOKEN);
+    expert_subject s = expert_open(tiny_make(&spec), N_TOKEN);
     for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AMX; isa++) {
         tlp_session_options o = rig_f32(2, 1);
 
         o.isa = isa;
         o.compute = TLP_COMPUTE_DEFAULT;
         if (rig_has_isa(isa))
-            expect_close(&s, 0, &o, 0.2, "MXFP4, rounded");
+            expert_expect_close(&s, 0, &o, 0.2, "MXFP4, rounded");
     }
-    ref_close(s.ref);
+    expert_close(&s);
 }
 
 /* ==== caches ============================================================= */
@@ -196,7 +126,7 @@ Test(gpt_oss, in_every_cache)
     spec.window = 128;
     spec.n_expert = spec.n_used =
         2; /* a token reads both, whatever the scores */
-    subject s = subject_open(&spec, 560);
+    expert_subject s = expert_open(tiny_make(&spec), 560);
     for (int isa = TLP_ISA_SCALAR; isa <= TLP_ISA_AVX512; isa++)
         for (int i = 0; rig_has_isa(isa) && i < COUNT(caches); i++) {
             tlp_session_options o = rig_f32(1 + i % 2, 1 + isa % 2);
@@ -204,13 +134,15 @@ Test(gpt_oss, in_every_cache)
             o.isa = isa;
             o.n_ctx = 640;
             o.kv_type = caches[i].type;
-            expect_close(&s, i % N_MODE, &o, caches[i].tolerance, "caches");
+            expert_expect_close(&s, i % EXPERT_MODES, &o, caches[i].tolerance,
+                                "caches");
         }
-    ref_close(s.ref);
+    expert_close(&s);
 }
 
 /* One token after the other, as texts are written. */
-static double decoded(const subject *s, int n_rank, int n_thread, int kv_type)
+static double decoded(const expert_subject *s, int n_rank, int n_thread,
+                      int kv_type)
 {
     tlp_session_options o = rig_f32(n_rank, n_thread);
     ref_plan p = ref_parse("0 1 2");
@@ -237,10 +169,10 @@ Test(gpt_oss, token_by_token)
 
     spec.n_ctx = 640;
     spec.window = 128;
-    subject s = subject_open(&spec, 300);
+    expert_subject s = expert_open(tiny_make(&spec), 300);
     cr_expect_leq(decoded(&s, 1, 2, TLP_KV_F32), 1e-4);
     cr_expect_leq(decoded(&s, 3, 1, TLP_KV_F32), 1e-4);
-    ref_close(s.ref);
+    expert_close(&s);
 }
 
 /* ==== what matters ======================================================= */
@@ -350,10 +282,9 @@ Test(gpt_oss, quantized)
     }
     tlp_model_free(q);
     tlp_model_free(m);
-    subject s = { .path = path, .ref = ref_open(path), .n = N_TOKEN };
-    rig_tokens(s.ids, N_TOKEN, (size_t)ref_n_vocab(s.ref), 1);
-    expect_close(&s, 2, &o, TOLERANCE, "Q4_K_M");
-    ref_close(s.ref);
+    expert_subject s = expert_open(path, N_TOKEN);
+    expert_expect_close(&s, 2, &o, EXPERT_TOLERANCE, "Q4_K_M");
+    expert_close(&s);
 }
 
 #define REFUSED(text, expr)                                                    \

@@ -90,6 +90,20 @@ void hf_edit(const char *folder, const char *file, const char *path,
     json_decref(root);
 }
 
+void hf_patch(const char *folder, const char *from, const char *to)
+{
+    static char image[8 << 20];
+    FILE *f = fopen(hf_file(folder, "model.safetensors"), "rb");
+
+    cr_assert(f && strlen(from) == strlen(to));
+    size_t n = fread(image, 1, sizeof image, f);
+    fclose(f);
+    char *at = memmem(image, n, from, strlen(from));
+    cr_assert(at != NULL, "%s", from);
+    memcpy(at, to, strlen(to));
+    hf_write(folder, "model.safetensors", image, n);
+}
+
 void hf_try(const hf_bad *e, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

@@ -18,6 +18,9 @@ const char *hf_small(const char *arch, int n_shard, bool tied);
 void hf_edit(const char *folder, const char *file, const char *path,
              const char *value);
 
+/* Replace a text in the header of model.safetensors by one of equal length. */
+void hf_patch(const char *folder, const char *from, const char *to);
+
 /* Opening gives this status, and one line that begins with the folder and has
  * this text. */
 void hf_expect_fails(const char *folder, tlp_status want, const char *text);
@@ -27,6 +30,12 @@ typedef struct hf_bad {
     tlp_status status;
     const char *text;
 } hf_bad;
+
+/* A key of config.json; the text begins with its path. */
+#define HF_CONFIG(arch, path, value, status, text)                             \
+    {                                                                          \
+        arch, "config.json", path, value, status, "/config.json: key " text    \
+    }
 
 /* Each edit alone. */
 void hf_try(const hf_bad *e, size_t n);
