@@ -13,29 +13,49 @@
 
 #define INDEX "model.safetensors.index.json"
 
+enum { SINGLE, INDEXED, PACKED, IMAGES, N_FOLDER };
+
 static const struct {
     char letter;
-    bool has_index; /* of the folder with an index, not with a single file */
+    int folder;
     const char *name;
 } files[] = {
-    { 'c', false, "config.json" },
-    { 't', false, "tokenizer.json" },
-    { 'k', false, "tokenizer_config.json" },
-    { 'g', false, "generation_config.json" },
-    { 's', false, "model.safetensors" },
-    { 'i', true, INDEX },
+    { 'c', SINGLE, "config.json" },
+    { 't', SINGLE, "tokenizer.json" },
+    { 'k', SINGLE, "tokenizer_config.json" },
+    { 'g', SINGLE, "generation_config.json" },
+    { 's', SINGLE, "model.safetensors" },
+    { 'i', INDEXED, INDEX },
+    { 'o', PACKED, "config.json" },
+    { 'x', PACKED, "model.safetensors" },
+    { 'm', IMAGES, "config.json" },
+    { 'v', IMAGES, "model.safetensors" },
 };
 
-static const char *make(int n_shard)
+/* A model of one layer: llama, with a file of tensors or an index; gpt-oss with
+ * experts in MXFP4; Ministral 3 in a model that reads images too. */
+static const char *make(int folder)
 {
     tiny_spec s = tiny_default();
+    hf_spec f = { .n_shard = folder == INDEXED,
+                  .packed = folder == PACKED,
+                  .images = folder == IMAGES };
 
-    s.type = TLPI_F32;
+    s.type = folder == PACKED ? TLPI_MXFP4 : TLPI_F32;
     s.n_layer = 1;
-    s.n_embd = 16;
-    s.n_ff = 16;
+    s.n_embd = s.n_ff = folder == PACKED ? 32 : 16;
     s.n_head = s.n_head_kv = 1;
-    hf_spec f = { .gguf = tiny_make(&s), .n_shard = n_shard };
+    if (folder == PACKED) {
+        s.arch = "gpt-oss";
+        s.n_expert = 2;
+        s.n_used = 1;
+    }
+    if (folder == IMAGES)
+        s.arch = "mistral3";
+    if (folder >= PACKED)
+        s.yarn = 4;
+    s.yarn_log = folder == IMAGES;
+    f.gguf = tiny_make(&s);
     return hf_make(&f);
 }
 
@@ -97,13 +117,13 @@ static const char *right_text(const char *folder, size_t i, size_t *n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *folder[2];
+    static const char *folder[N_FOLDER];
 
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < N_FOLDER; i++)
         if (!folder[i])
             folder[i] = make(i);
     for (size_t i = 0; size > 0 && i < sizeof files / sizeof files[0]; i++) {
-        const char *to = folder[files[i].has_index];
+        const char *to = folder[files[i].folder];
         size_t n;
         const char *right = right_text(to, i, &n);
 
