@@ -1713,6 +1713,52 @@ TLP_API tlp_status tlp_session_score(float *logprob, tlp_session *session,
                                      int32_t seq, const int32_t *tokens,
                                      size_t n) TLP_NODISCARD;
 
+/** How the states of a text's tokens become one vector. */
+enum tlp_pooling {
+    TLP_POOLING_DEFAULT = 0, /**< as the model's file says (the key
+                                  pooling_type, for mean or last), else last   */
+    TLP_POOLING_LAST = 1,    /**< the state of the last token                 */
+    TLP_POOLING_MEAN = 2     /**< the mean of the states of all tokens        */
+};
+
+/** Options of an embedding. */
+typedef struct tlp_embed_options {
+    size_t struct_size;   /**< sizeof(tlp_embed_options)                      */
+    int32_t pooling;      /**< enum tlp_pooling                               */
+    int32_t no_normalize; /**< 1 = keep the length of the vector; else the sum
+                               of its squares is 1                            */
+} tlp_embed_options;
+
+/** Initial value of a tlp_embed_options: all defaults. */
+#define TLP_EMBED_OPTIONS_INIT { sizeof(tlp_embed_options), 0, 0 }
+
+/**
+ * Compute the embedding of a text.
+ *
+ * The call extends a sequence by n tokens, and pools their states: the state of
+ * a token is the residual stream behind the output norm, from which the output
+ * head makes logits.  It computes no logits, and keeps no rows.  The vector of a
+ * whole text is that of a sequence that was empty before (tlp_session_clear);
+ * where the sequence holds tokens already, they are context, and only the states
+ * of the n tokens are pooled.  The vector does not depend on n_batch.  A vector
+ * of zeros is not normalised and stays.
+ *
+ * @param[out] out      n_embd values
+ * @param session       session
+ * @param seq           0 to n_seq - 1
+ * @param tokens        n ids, each from 0 to n_vocab - 1
+ * @param n             number of tokens, at least 1
+ * @param opts          NULL = defaults
+ * @return the statuses of tlp_session_prefill; TLP_ERROR for a state that has
+ *         NaN or inf: the text names its position, and the sequence holds the
+ *         tokens
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_session_embed(float *out, tlp_session *session,
+                                     int32_t seq, const int32_t *tokens,
+                                     size_t n, const tlp_embed_options *opts)
+    TLP_NODISCARD;
+
 /** A token and its probability. */
 typedef struct tlp_logprob {
     int32_t token; /**< 0 to n_vocab - 1; -1 past the last possible token     */
@@ -2451,12 +2497,15 @@ typedef struct tlp_request {
     double deadline;          /**< seconds from the call to the request's end;
                                    0 = none                                   */
     void *user;               /**< in all events of the request               */
+    const tlp_embed_options *embed; /**< not NULL: the embedding of the prompt is
+                                   wanted, and no text.  n_predict is then 0 or
+                                   -1 and n_choice at most 1                  */
 } tlp_request;
 
 /** Initial value of a tlp_request: no prompt. */
 #define TLP_REQUEST_INIT                                                       \
     { sizeof(tlp_request), NULL, 0, NULL, 0, NULL, NULL, 0, 0, NULL, 0, NULL,  \
-      0, 0, 0, 0, 0, 0, 0, 0, 0, NULL }
+      0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL }
 
 /**
  * Submit a request.
@@ -2532,7 +2581,8 @@ enum tlp_event_kind {
     TLP_EVENT_TOKEN = 3,  /**< a choice has chosen a token                    */
     TLP_EVENT_STOP = 4,   /**< a choice has ended: stop_reason, and the text
                                that was held back                             */
-    TLP_EVENT_END = 5     /**< all choices of the request have ended          */
+    TLP_EVENT_END = 5,    /**< all choices of the request have ended          */
+    TLP_EVENT_EMBEDDING = 6 /**< the embedding of the prompt                  */
 };
 
 /** Something that happened to a request.  A new library may append fields. */
@@ -2562,6 +2612,9 @@ typedef struct tlp_event {
     int32_t n_draft;       /**< at the end of the request: guessed tokens that
                                 were evaluated                                */
     int32_t n_accepted;    /**< of these, tokens that the sampler chose       */
+    const float *embedding; /**< n_embedding values of TLP_EVENT_EMBEDDING; else
+                                NULL                                          */
+    int32_t n_embedding;   /**< n_embd of the model, or 0                     */
 } tlp_event;
 
 /**

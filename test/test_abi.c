@@ -152,6 +152,10 @@ SIZE(tlp_pool, 24);
 AT(tlp_pool, run, 8);
 AT(tlp_pool, user, 16);
 
+SIZE(tlp_embed_options, 16);
+AT(tlp_embed_options, pooling, 8);
+AT(tlp_embed_options, no_normalize, 12);
+
 SIZE(tlp_batch, 40);
 AT(tlp_batch, n, 8);
 AT(tlp_batch, tokens, 16);
@@ -360,6 +364,9 @@ Test(abi, constants)
         C(TLP_KV_ALLOC_DEFAULT, 0),
         C(TLP_KV_AS_USED, 1),
         C(TLP_KV_AHEAD, 2),
+        C(TLP_POOLING_DEFAULT, 0),
+        C(TLP_POOLING_LAST, 1),
+        C(TLP_POOLING_MEAN, 2),
         C(TLP_ISA_AUTO, 0),
         C(TLP_ISA_SCALAR, 1),
         C(TLP_ISA_AVX2, 2),

@@ -19,7 +19,7 @@ AT(tlp_engine_options, n_request, 16);
 AT(tlp_engine_options, n_chunk, 20);
 AT(tlp_engine_options, n_draft, 24);
 
-SIZE(tlp_request, 144);
+SIZE(tlp_request, 152);
 AT(tlp_request, tokens, 8);
 AT(tlp_request, n_token, 16);
 AT(tlp_request, messages, 24);
@@ -41,8 +41,9 @@ AT(tlp_request, priority, 116);
 AT(tlp_request, client, 120);
 AT(tlp_request, deadline, 128);
 AT(tlp_request, user, 136);
+AT(tlp_request, embed, 144);
 
-SIZE(tlp_event, 104);
+SIZE(tlp_event, 120);
 AT(tlp_event, request, 8);
 AT(tlp_event, kind, 16);
 AT(tlp_event, choice, 20);
@@ -61,6 +62,8 @@ AT(tlp_event, seconds, 80);
 AT(tlp_event, user, 88);
 AT(tlp_event, n_draft, 96);
 AT(tlp_event, n_accepted, 100);
+AT(tlp_event, embedding, 104);
+AT(tlp_event, n_embedding, 112);
 
 SIZE(tlp_engine_stats, 136);
 AT(tlp_engine_stats, n_waiting, 8);
@@ -85,7 +88,7 @@ AT(tlp_engine_stats, n_position, 128);
 
 _Static_assert(TLP_EVENT_PROMPT == 1 && TLP_EVENT_PROMPT_TOKEN == 2 &&
                    TLP_EVENT_TOKEN == 3 && TLP_EVENT_STOP == 4 &&
-                   TLP_EVENT_END == 5,
+                   TLP_EVENT_END == 5 && TLP_EVENT_EMBEDDING == 6,
                "kinds of events");
 #endif
 
@@ -99,7 +102,7 @@ Test(abi_engine, initialisers)
               e.n_draft == 0);
     cr_expect_eq(r.struct_size, sizeof r);
     cr_expect(!r.tokens && !r.messages && !r.chat && !r.sampler && !r.stop &&
-              !r.stop_tokens && !r.user);
+              !r.stop_tokens && !r.user && !r.embed);
     cr_expect(r.n_token == 0 && r.n_message == 0 && r.n_predict == 0 &&
               r.n_choice == 0 && r.n_stop == 0 && r.n_stop_token == 0);
     cr_expect(r.ignore_end == 0 && r.flags == 0 && r.logprobs == 0 &&

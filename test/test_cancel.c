@@ -130,21 +130,23 @@ Test(cancel, abort_before_a_call)
     for (int ranks = 1; ranks <= 3; ranks++) {
         int32_t ids[N_TOKEN], id = -1;
         rig r = start(ranks, ids);
-        float lp[8];
+        float lp[8], vector[96];
         tlp_sampler *s = NULL;
         tlp_batch b = { sizeof b, 8, ids + 8, NULL, NULL };
 
         CHECK_OK(tlp_sampler_create(&s, r.model, NULL));
         float *want = rig_eval(&r, 0, ids, 16);
         CHECK_OK(tlp_session_rewind(r.session, 0, 8));
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 5; i++) {
             tlp_session_abort(r.session);
             tlp_session_abort(r.session); /* twice is once */
             tlp_status st =
                 i == 0   ? tlp_session_prefill(r.session, ids + 8, 8)
                 : i == 1 ? tlp_session_decode(r.session, ids[8])
                 : i == 2 ? tlp_session_eval(r.session, &b)
-                         : tlp_session_score(lp, r.session, 0, ids + 8, 8);
+                : i == 3
+                    ? tlp_session_score(lp, r.session, 0, ids + 8, 8)
+                    : tlp_session_embed(vector, r.session, 0, ids + 8, 8, NULL);
             cr_assert_eq(st, TLP_ECANCELED, "call %d: %s", i,
                          tlp_status_name(st));
             cr_assert_eq(tlp_session_pos(r.session, 0), 8);

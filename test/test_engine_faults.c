@@ -213,6 +213,23 @@ static bool fine(tlp_status st, long n)
     return st == TLP_OK;
 }
 
+/* What became of a request: its texts, or its embedding, came or memory was
+ * short. */
+static void expect_end(const engine_record *rec, bool embed, long n)
+{
+    const engine_text *t = rec->choice;
+
+    cr_expect_eq(rec->n_end, rec->id != 0, "allocation %ld", n);
+    for (int k = 0; rec->id && k < rec->n_choice; k++)
+        cr_expect(t[k].stop_reason == TLP_STOP_LENGTH ||
+                      (t[k].stop_reason == TLP_STOP_ERROR &&
+                       t[k].status == TLP_ENOMEM),
+                  "allocation %ld: reason %d", n, t[k].stop_reason);
+    cr_expect_eq(rec->n_embedding != 0,
+                 embed && t[0].stop_reason == TLP_STOP_LENGTH,
+                 "allocation %ld: embedding", n);
+}
+
 /* A life of an engine whose n-th allocation fails: every request that was taken
  * has its end, in order.  Returns how many allocations there were. */
 static long live(long n)
@@ -224,10 +241,12 @@ static long live(long n)
     tlp_engine_options o = TLP_ENGINE_OPTIONS_INIT;
     tlp_session_options so = rig_f32(1, 1);
     static const char *path;
-    engine_record rec[2] = { 0 };
+    tlp_embed_options embed = TLP_EMBED_OPTIONS_INIT;
+    engine_record rec[3] = { 0 };
     engine_rig r = { 0 };
-    tlp_request q = request_of(4);
+    tlp_request q = request_of(4), e = request_of(0);
 
+    e.embed = &embed;
     spec.n_layer = 2;
     path = path ? path : tiny_make(&spec);
     so.n_seq = 3;
@@ -249,20 +268,16 @@ static long live(long n)
             q.user = &rec[i];
             (void)fine(tlp_engine_submit(&rec[i].id, r.engine, &q), n);
         }
+        rec[2].n_choice = 1;
+        e.user = &rec[2];
+        (void)fine(tlp_engine_submit(&rec[2].id, r.engine, &e), n);
         for (int i = 0; i < 20; i++) {
             cr_assert_eq(tlp_engine_step(NULL, r.engine), TLP_OK);
             while (engine_take(r.engine, 0))
                 ;
         }
-        for (int i = 0; i < 2; i++) {
-            const engine_text *t = rec[i].choice;
-            cr_expect_eq(rec[i].n_end, rec[i].id != 0, "allocation %ld", n);
-            for (int k = 0; rec[i].id && k < 2; k++)
-                cr_expect(t[k].stop_reason == TLP_STOP_LENGTH ||
-                              (t[k].stop_reason == TLP_STOP_ERROR &&
-                               t[k].status == TLP_ENOMEM),
-                          "allocation %ld: reason %d", n, t[k].stop_reason);
-        }
+        for (int i = 0; i < 3; i++)
+            expect_end(&rec[i], i == 2, n);
     }
     long calls = m.calls;
     engine_rig_close(&r);

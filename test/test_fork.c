@@ -62,6 +62,7 @@ static void use_session(rig *r)
     EXPECT(TLP_ESTATE, tlp_session_eval(s, &b));
     EXPECT(TLP_ESTATE, tlp_session_logits(&row, s, 0));
     EXPECT(TLP_ESTATE, tlp_session_score(lp, s, 0, ids, 4));
+    EXPECT(TLP_ESTATE, tlp_session_embed(lp, s, 0, ids, 4, NULL));
     EXPECT(TLP_ESTATE, tlp_session_sample(&id, s, 0, sampler));
     EXPECT(TLP_ESTATE, tlp_session_generate(NULL, s, NULL, NULL));
     EXPECT(TLP_ESTATE, tlp_session_get_place(&id, &pos, s, 0));

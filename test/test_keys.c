@@ -225,7 +225,9 @@ Test(keys, of_the_architecture_that_change_results)
         { "%.expert_weights_scale", 'f', 2, NULL },
         { "%.interleave_moe_layer_step", 'u', 2, NULL },
         { "%.nextn_predict_layers", 'u', 1, NULL },
-        { "%.pooling_type", 'u', 3, NULL },
+        { "%.pooling_type", 'u', 2, NULL },
+        { "%.pooling_type", 'u', 4, NULL },
+        { "%.pooling_type", 's', 0, "mean" },
         { "%.swin_norm", 'b', 1, NULL },
         { "%.hidden_activation", 's', 0, "gelu" },
         { "%.tensor_data_layout", 's', 0, "transposed" },
@@ -328,6 +330,8 @@ Test(keys, of_the_architecture_that_change_nothing)
         { "%.embedding_length_per_layer_input", 'u', 0, NULL },
         { "%.swin_norm", 'b', 0, NULL },
         { "%.pooling_type", 'u', 0, NULL },
+        { "%.pooling_type", 'u', 1, NULL },
+        { "%.pooling_type", 'u', 3, NULL },
         { "%.use_parallel_residual", 'b', 0, NULL },
         { "%.hidden_activation", 's', 0, "silu" },
         { "%.logit_scale", 'f', 1, NULL },
@@ -346,6 +350,31 @@ Test(keys, of_the_architecture_that_change_nothing)
         for (size_t i = 0; i < TLPI_COUNT(keys); i++)
             if (!reads(&tlpi_arch_table[a], &keys[i]))
                 expect_accepted(tlpi_arch_table[a].name, &keys[i]);
+}
+
+/* What the file says of embeddings; -1: nothing. */
+Test(keys, pooling)
+{
+    static const struct {
+        int written, pooling;
+    } cases[] = { { -1, TLP_POOLING_LAST },
+                  { 0, TLP_POOLING_LAST },
+                  { 1, TLP_POOLING_MEAN },
+                  { 3, TLP_POOLING_LAST } };
+
+    for (size_t i = 0; i < TLPI_COUNT(cases); i++) {
+        tlp_model *m = NULL;
+        log_lines log;
+        gw_file w;
+
+        begin(&w, "qwen3");
+        if (cases[i].written >= 0)
+            gw_kv_u32(&w, "qwen3.pooling_type", (uint32_t)cases[i].written);
+        CHECK_OK(open_file(&m, &w, &log));
+        cr_expect_eq(tlpi_model_pooling(m), cases[i].pooling, "case %zu", i);
+        gw_free(&w);
+        tlp_model_free(m);
+    }
 }
 
 /* What one architecture has may be unknown in another. */

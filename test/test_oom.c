@@ -96,7 +96,7 @@ static void use(tlp_model *model, tlp_session *s, mem *m)
     tlp_logit_bias bias = { 3, 1 };
     tlp_sampler *sampler = NULL;
     const float *row = NULL;
-    float lp[5];
+    float lp[5], vector[96];
     int32_t id;
 
     so.temperature = 1;
@@ -120,6 +120,7 @@ static void use(tlp_model *model, tlp_session *s, mem *m)
         cr_assert(tlp_session_pos(s, 0) == pos && tlp_session_pos(s, 1) == 0);
     (void)TRY(tlp_session_decode(s, 7));
     (void)TRY(tlp_session_score(lp, s, 1, ids, 5));
+    (void)TRY(tlp_session_embed(vector, s, 1, ids, 5, NULL));
     (void)TRY(tlp_session_fork(s, 1, 0));
     tlp_sampler_free(sampler);
 }

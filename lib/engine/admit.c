@@ -119,6 +119,8 @@ static tlp_status begin_prompt(tlp_engine *e, tlpi_request *r)
 
     if (r->o.prompt_logprobs) /* rows of cached tokens are gone */
         n = 0;
+    if (r->pooling) /* and so are their states */
+        n = TLPI_MIN(n, r->pooling->from);
     seq = choose_seq(e, from, n);
     give(e, seq, &r->choice[0]);
     if (seq != from && n > 0)

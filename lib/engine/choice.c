@@ -9,8 +9,8 @@
 
 /* ==== events ============================================================= */
 
-static void fill_event(tlpi_event *event, const tlpi_request *r, int kind,
-                       int choice, double now)
+void tlpi_engine_fill_event(tlpi_event *event, const tlpi_request *r, int kind,
+                            int choice, double now)
 {
     tlp_event *e = &event->event;
 
@@ -45,7 +45,7 @@ static tlp_status post_prompt_token(tlp_engine *e, tlpi_request *r, int32_t n,
 
     if (!event) /* no event is lost in silence: the request ends */
         TLP_TRY(tlpi_fail_nomem_for("an event"));
-    fill_event(event, r, TLP_EVENT_PROMPT_TOKEN, -1, tlpi_now());
+    tlpi_engine_fill_event(event, r, TLP_EVENT_PROMPT_TOKEN, -1, tlpi_now());
     event->event.token = r->prompt[n];
     if (row)
         TLP_TRY(fill_logprobs(e, &event->event, *row));
@@ -80,7 +80,7 @@ void tlpi_engine_prompt_done(tlp_engine *e, tlpi_request *r)
         (void)tlpi_engine_fail_request(e, r, tlpi_fail_nomem_for("an event"));
         return;
     }
-    fill_event(event, r, TLP_EVENT_PROMPT, -1, tlpi_now());
+    tlpi_engine_fill_event(event, r, TLP_EVENT_PROMPT, -1, tlpi_now());
     tlpi_engine_post(e, event);
 }
 
@@ -114,9 +114,11 @@ void tlpi_engine_end_choice(tlp_engine *e, tlpi_request_choice *c, int reason,
     c->token = -1;
     if (c->seq >= 0)
         e->seq[c->seq].choice = NULL;
+    if (c->seq >= 0 && r->pooling) /* prompts of embeddings seldom come again */
+        e->seq[c->seq].used = 0;
     r->n_left--;
     r->failed |= reason == TLP_STOP_ERROR;
-    fill_event(c->stop, r, TLP_EVENT_STOP, c->index, tlpi_now());
+    tlpi_engine_fill_event(c->stop, r, TLP_EVENT_STOP, c->index, tlpi_now());
     c->stop->event.stop_reason = reason;
     c->stop->event.status = status;
     c->stop->event.n_generated = c->n_generated;
@@ -152,7 +154,7 @@ void tlpi_engine_close_request(tlp_engine *e, tlpi_request *r)
 {
     tlpi_event *end = r->end;
 
-    fill_event(end, r, TLP_EVENT_END, -1, tlpi_now());
+    tlpi_engine_fill_event(end, r, TLP_EVENT_END, -1, tlpi_now());
     for (int32_t i = 0; i < r->o.n_choice; i++)
         end->event.n_generated += r->choice[i].n_generated;
     end->event.n_draft = r->n_draft;
@@ -260,7 +262,7 @@ static tlp_status choose(tlp_engine *e, tlpi_request_choice *c, size_t row,
         *reason =
             tlpi_sampler_is_over(c->sampler) ? TLP_STOP_END : is_full(e, c);
     c->token = token;
-    fill_event(event, c->request, TLP_EVENT_TOKEN, c->index, now);
+    tlpi_engine_fill_event(event, c->request, TLP_EVENT_TOKEN, c->index, now);
     event->event.n_generated = c->n_generated;
     tlpi_engine_post(e, event);
 done:

@@ -66,10 +66,11 @@ static tlp_status alloc_tables(tlp_engine *e)
     e->token_seq = tlpi_alloc_array(e->env, n, sizeof(*e->token_seq));
     e->want = tlpi_alloc_array(e->env, n, sizeof(*e->want));
     e->row = tlpi_alloc_array(e->env, n, sizeof(*e->row));
+    e->pool = tlpi_calloc(e->env, n_seq, sizeof(*e->pool));
     e->free_slot = tlpi_alloc_array(e->env, n_request, sizeof(*e->free_slot));
     e->cancel = tlpi_calloc(e->env, n_request, sizeof(*e->cancel));
     if (!e->seq || !e->cost.plain || !e->token || !e->token_seq || !e->want ||
-        !e->row || !e->free_slot || !e->cancel)
+        !e->row || !e->pool || !e->free_slot || !e->cancel)
         return tlpi_fail_nomem_for("an engine");
     while (e->n_free < e->n_request) {
         e->free_slot[e->n_free] = e->n_request - 1 - e->n_free;
@@ -113,6 +114,7 @@ static void release(tlp_engine *e)
     tlpi_free(env, e->token_seq);
     tlpi_free(env, e->want);
     tlpi_free(env, e->row);
+    tlpi_free(env, e->pool);
     tlpi_free(env, e->free_slot);
     tlpi_free(env, e->cancel);
     tlpi_free(env, e);

@@ -70,6 +70,7 @@ struct tlp_engine {
     int32_t *token, *token_seq; /* the batch: texts, guesses, prompts */
     uint8_t *want;
     tlpi_engine_row *row;
+    tlpi_pooling **pool; /* [n_seq] of the prompts in the batch, or NULL */
     size_t n_token, n_row;
     int32_t n_text, n_guess; /* chosen and guessed tokens of the batch */
     tlpi_draft_cost cost;
@@ -125,6 +126,12 @@ tlp_status tlpi_engine_prompt_token(tlp_engine *e, tlpi_request *r, int32_t n,
                                     size_t row);
 /* The event of the evaluated prompt. */
 void tlpi_engine_prompt_done(tlp_engine *e, tlpi_request *r);
+/* embedding.c: the event of the prompt's embedding, if one is wanted.  A
+ * failure ends the request. */
+void tlpi_engine_embedding(tlp_engine *e, tlpi_request *r);
+/* Fill an event that belongs to a request. */
+void tlpi_engine_fill_event(tlpi_event *event, const tlpi_request *r, int kind,
+                            int choice, double now);
 /* End a choice; the last one of a request ends the request, which the caller
  * then finds with n_left = 0. */
 void tlpi_engine_end_choice(tlp_engine *e, tlpi_request_choice *c, int reason,

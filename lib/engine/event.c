@@ -54,6 +54,7 @@ void tlpi_event_free(tlpi_event *e)
     tlp_model *model = e->model;
 
     tlpi_free(&model->env, e->more);
+    tlpi_free(&model->env, e->vector);
     tlpi_free(&model->env, e);
     tlp_model_free(model);
 }

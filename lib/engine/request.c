@@ -53,6 +53,7 @@ void tlpi_request_free(tlp_model *model, tlpi_request *r)
     for (int32_t i = 0; r->choice && i < r->o.n_choice; i++)
         free_choice(&r->choice[i]);
     tlpi_event_free(r->end);
+    tlpi_free(env, r->pooling);
     tlpi_free(env, r->choice);
     tlpi_free(env, r->prompt);
     tlpi_free(env, r->stop_tokens);
@@ -89,11 +90,23 @@ static tlp_status check_prompt(const tlp_request *o)
     return TLP_OK;
 }
 
+/* A request for an embedding writes no text. */
+static tlp_status check_embed(const tlp_request *o)
+{
+    if (!o->embed || (o->n_predict <= 0 && o->n_choice == 1))
+        return TLP_OK;
+    return tlpi_fail(TLP_EINVAL,
+                     "request option embed: with n_predict %d and n_choice %d, "
+                     "0 or -1 and 1 expected",
+                     o->n_predict, o->n_choice);
+}
+
 static tlp_status check(const tlp_engine *e, const tlp_request *o)
 {
     tlp_status st;
 
     TLP_TRY(check_prompt(o));
+    TLP_TRY(check_embed(o));
     TLP_TRY(check_range("n_predict", o->n_predict, -1, INT32_MAX));
     TLP_TRY(check_range("n_choice", o->n_choice, 1, e->n_seq));
     TLP_TRY(check_range("n_stop", (int64_t)TLPI_MIN(o->n_stop, INT32_MAX), 0,
@@ -240,6 +253,26 @@ done:
     return st;
 }
 
+/* Room for the embedding of the prompt, if it is wanted. */
+static tlp_status make_pooling(const tlp_engine *e, const tlp_request *o,
+                               tlpi_request *r)
+{
+    tlp_embed_options embed = { 0 };
+    tlp_status st = TLP_OK;
+
+    r->o.embed = NULL; /* the caller's */
+    if (!o->embed)
+        return TLP_OK;
+    r->o.n_predict = -1;
+    TLP_TRY(tlpi_options_read(&embed, sizeof(embed), o->embed,
+                              "tlp_embed_options"));
+    TLP_TRY(tlpi_pooling_check(&embed));
+    st = tlpi_pooling_create(&r->pooling, e->plan->model, &embed, 0,
+                             r->n_prompt);
+done:
+    return st;
+}
+
 static tlp_status make_request(tlpi_request **out, const tlp_engine *e,
                                const tlp_request *o)
 {
@@ -256,6 +289,7 @@ static tlp_status make_request(tlpi_request **out, const tlp_engine *e,
     if (!r->stop_tokens)
         TLP_TRY(tlpi_fail_nomem_for("a request"));
     TLP_TRY(o->tokens ? token_prompt(e, o, r) : chat_prompt(e, o, r));
+    TLP_TRY(make_pooling(e, o, r));
     TLP_TRY(copy_sampler(e, o, r));
     TLP_TRY(make_choices(e, o, r));
     *out = r;

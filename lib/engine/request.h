@@ -4,7 +4,7 @@
 #ifndef TLPI_REQUEST_H
 #define TLPI_REQUEST_H
 
-#include "model/model.h"
+#include "session/pooling.h"
 
 /* ==== events (event.c) =================================================== */
 
@@ -13,6 +13,7 @@ typedef struct tlpi_event {
     struct tlpi_event *next;
     tlp_model *model; /* retained: it has the allocator */
     char *more;       /* text in memory of its own, or NULL */
+    float *vector;    /* owned, or NULL */
 } tlpi_event;
 
 /* An event with room for n_top log-probabilities and a text; NULL when out of
@@ -58,7 +59,8 @@ typedef struct tlpi_request {
     int32_t n_prompt, n_done, n_cached; /* tokens; evaluated; not again */
     tlpi_request_choice *choice;        /* [o.n_choice] */
     int n_left;                         /* choices that have not ended */
-    tlpi_event *end; /* the event of its end, made beforehand */
+    tlpi_event *end;       /* the event of its end, made beforehand */
+    tlpi_pooling *pooling; /* of the prompt; NULL: no embedding is wanted */
     double submitted;
     double deadline;             /* time; 0: none */
     int32_t n_draft, n_accepted; /* guesses, and those that came true */

@@ -110,12 +110,15 @@ static void add_prompt(tlp_engine *e, tlpi_request *r)
             row = (tlpi_engine_row){ r, NULL, pos };
         add_token(e, r->prompt[pos], r->choice[0].seq, row.request, row);
     }
+    if (r->given)
+        e->pool[r->choice[0].seq] = r->pooling;
 }
 
 static void fill_batch(tlp_engine *e)
 {
     e->n_token = e->n_row = 0;
     e->n_guess = 0;
+    memset(e->pool, 0, (size_t)e->n_seq * sizeof(*e->pool));
     e->n_text = count_texts(e);
     bool prompts = share(e, e->n_text ? e->n_chunk : e->n_batch);
     add_texts(e, !prompts);
@@ -163,6 +166,7 @@ static void end_prompts(tlp_engine *e)
         if (r->n_left && r->given && !tlpi_request_has_prompt(r) &&
             r->o.n_predict < 0) {
             tlpi_engine_prompt_done(e, r);
+            tlpi_engine_embedding(e, r);
             tlpi_engine_end_request(e, r, TLP_STOP_LENGTH, TLP_OK, "");
         }
 }
@@ -266,7 +270,7 @@ static tlp_status evaluate(tlp_engine *e)
 {
     const tlp_batch b = { sizeof(b), e->n_token, e->token, e->token_seq,
                           e->want };
-    tlp_status st = tlp_session_eval(e->session, &b);
+    tlp_status st = tlpi_session_eval_pooled(e->session, &b, e->pool);
 
     if (st == TLP_OK)
         return take_rows(e);

@@ -81,6 +81,10 @@ static const tlpi_gguf_rule arch_rules[] = {
       .kind = TLPI_RULE_NUMBER,
       .number = 3,
       .only = BIT(GPT_OSS) },
+    /* read in meta.c, for embeddings alone */
+    NUMBER("pooling_type", TLPI_GGUF_POOLING_NONE),
+    NUMBER("pooling_type", TLPI_GGUF_POOLING_MEAN),
+    NUMBER("pooling_type", TLPI_GGUF_POOLING_LAST),
     /* the value that changes nothing */
     NUMBER("attention.sliding_window", 0),
     NUMBER("attention.clamp_kqv", 0),
@@ -113,7 +117,6 @@ static const tlpi_gguf_rule arch_rules[] = {
     NUMBER("embedding_length_per_layer_input", 0),
     NUMBER("leading_dense_block_count", 0),
     NUMBER("nextn_predict_layers", 0),
-    NUMBER("pooling_type", 0),
     NUMBER("rope.scaling.alpha", 0),
     BOOL("attention.causal", 1),
     BOOL("use_parallel_residual", 0),

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "model/digest.h"
-#include "model/model.h"
+#include "model/hparams_read.h"
 #include "text/vocab.h"
 
 /* Cut at a character's border, so that the text stays UTF-8. */
@@ -197,4 +197,14 @@ tlp_status tlpi_model_check_experts(const tlp_model *m, const char *where,
 {
     return m->hp.n_expert ? refuse(m, where, what, "whose layers have experts")
                           : TLP_OK;
+}
+
+int32_t tlpi_model_pooling(const tlp_model *m)
+{
+    tlpi_arch_key key = tlpi_hparams_key(&m->hp, "pooling_type");
+    const tlpi_gguf_kv *kv = tlpi_gguf_find(m->file[0], key.name);
+
+    return kv && tlpi_gguf_elem_f64(kv, 0) == TLPI_GGUF_POOLING_MEAN
+               ? TLP_POOLING_MEAN
+               : TLP_POOLING_LAST;
 }

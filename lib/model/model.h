@@ -101,6 +101,18 @@ tlp_status tlpi_model_check_rows(const tlp_model *m, const char *where,
 tlp_status tlpi_model_check_experts(const tlp_model *m, const char *where,
                                     const char *what);
 
+/* Values of the key ARCH.pooling_type that files may have, by llama.cpp's
+ * numbers. */
+enum {
+    TLPI_GGUF_POOLING_NONE = 0,
+    TLPI_GGUF_POOLING_MEAN = 1,
+    TLPI_GGUF_POOLING_LAST = 3
+};
+
+/* meta.c: how the file wants the states of a text to become one vector, an enum
+ * tlp_pooling; TLP_POOLING_LAST where it does not say. */
+int32_t tlpi_model_pooling(const tlp_model *m);
+
 tlp_model *tlpi_model_retain(tlp_model *m);
 
 /* Open a file with the options of `m`.  quiet: without warnings. */

@@ -48,6 +48,11 @@ void tlpi_forward_begin_tracks(tlpi_rank *r, const tlpi_step *step, int n_track,
 void tlpi_forward_stream_tracks(tlpi_rank *r, const tlpi_step *step,
                                 int n_track, float *x, float *const *track);
 
+/* States of n rows (token indices of the last step), which are the stream
+ * behind the output norm: [n][d] in memory of the backend, until the next call;
+ * n <= TLPI_LOGIT_CHUNK. */
+const float *tlpi_forward_states(tlpi_rank *r, const int32_t *rows, int n);
+
 /* Logits of n rows (token indices of the last step) into y [n][vocab shard];
  * n <= TLPI_LOGIT_CHUNK. */
 void tlpi_forward_head(tlpi_rank *r, const int32_t *rows, int n, float *y);

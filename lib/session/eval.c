@@ -9,7 +9,7 @@
  */
 #include <string.h>
 
-#include "session/session.h"
+#include "session/pooling.h"
 
 /* ==== checks ============================================================= */
 
@@ -222,7 +222,8 @@ static tlp_status run_step(tlp_session *s, tlpi_command *cmd)
     return st;
 }
 
-static tlp_status run_batch(tlp_session *s, const tlp_batch *b)
+static tlp_status run_batch(tlp_session *s, const tlp_batch *b,
+                            tlpi_pooling *const *pool)
 {
     size_t n_batch = (size_t)s->cfg.n_batch;
     int row = 0;
@@ -233,6 +234,8 @@ static tlp_status run_batch(tlp_session *s, const tlp_batch *b)
 
         fill_step(s, b, at, (int)TLPI_MIN(n_batch, b->n - at), &cmd);
         tlp_status st = run_step(s, &cmd);
+        if (st == TLP_OK && pool)
+            st = tlpi_session_pool_step(s, cmd.n_tok, pool);
         if (st != TLP_OK)
             return st;
         s->stats.n_step++;
@@ -270,7 +273,8 @@ static void commit_positions(tlp_session *s)
     memcpy(s->pos, s->new_pos, (size_t)s->cfg.n_seq * sizeof(*s->pos));
 }
 
-static tlp_status eval(tlp_session *s, const tlp_batch *b)
+static tlp_status eval(tlp_session *s, const tlp_batch *b,
+                       tlpi_pooling *const *pool)
 {
     size_t rows = 0;
     tlp_status st = TLP_OK;
@@ -286,7 +290,7 @@ static tlp_status eval(tlp_session *s, const tlp_batch *b)
     memset(s->row_here, 0, s->row_cap);
     st = recompute(s, b);
     if (st == TLP_OK)
-        st = run_batch(s, b);
+        st = run_batch(s, b, pool);
     tlpi_session_clock_stop(s, &clock);
     if (st != TLP_OK) {
         if (!s->broken)
@@ -301,7 +305,8 @@ done:
 
 /* ==== calls ============================================================== */
 
-tlp_status tlpi_session_eval(tlp_session *s, const tlp_batch *batch)
+tlp_status tlpi_session_eval_pooled(tlp_session *s, const tlp_batch *batch,
+                                    tlpi_pooling *const *pool)
 {
     tlp_batch b = { 0 };
     tlp_status st = tlpi_session_check(s);
@@ -310,7 +315,12 @@ tlp_status tlpi_session_eval(tlp_session *s, const tlp_batch *batch)
         st = tlpi_fail(TLP_EINVAL, "batch is required");
     if (st == TLP_OK)
         st = tlpi_options_read(&b, sizeof(b), batch, "tlp_batch");
-    return st == TLP_OK ? eval(s, &b) : st;
+    return st == TLP_OK ? eval(s, &b, pool) : st;
+}
+
+tlp_status tlpi_session_eval(tlp_session *s, const tlp_batch *batch)
+{
+    return tlpi_session_eval_pooled(s, batch, NULL);
 }
 
 tlp_status tlpi_session_prefill(tlp_session *s, const int32_t *tokens, size_t n)
@@ -318,7 +328,7 @@ tlp_status tlpi_session_prefill(tlp_session *s, const int32_t *tokens, size_t n)
     tlp_batch b = { sizeof(b), n, tokens, NULL, NULL };
     tlp_status st = tlpi_session_check(s);
 
-    return st == TLP_OK ? eval(s, &b) : st;
+    return st == TLP_OK ? eval(s, &b, NULL) : st;
 }
 
 size_t tlp_session_n_logits(const tlp_session *s)

@@ -8,8 +8,7 @@
 
 #include "session/session.h"
 
-/* Tokens [at, at + n) of a sequence, without logits. */
-static tlp_status run_step(tlp_session *s, int32_t seq, int32_t at, int n)
+tlp_status tlpi_session_run_held(tlp_session *s, int32_t seq, int32_t at, int n)
 {
     tlpi_step_arrays *a = &s->rank0->scratch.step;
     tlpi_command cmd = { .op = TLPI_OP_STEP, .n_tok = n };
@@ -35,7 +34,8 @@ tlp_status tlpi_session_recompute(tlp_session *s, int32_t seq)
     tlp_status st = TLP_OK;
 
     for (int32_t at = 0; at < s->pos[seq] && st == TLP_OK; at += s->cfg.n_batch)
-        st = run_step(s, seq, at, TLPI_MIN(s->cfg.n_batch, s->pos[seq] - at));
+        st = tlpi_session_run_held(s, seq, at,
+                                   TLPI_MIN(s->cfg.n_batch, s->pos[seq] - at));
     if (st == TLP_OK)
         s->cache.seq[seq].lost = false;
     return st;

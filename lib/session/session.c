@@ -28,8 +28,10 @@ static tlp_status alloc_tables(tlp_session *s)
     s->score = tlpi_alloc_array(s->env, n_rank * (size_t)s->cfg.n_batch,
                                 sizeof(*s->score));
     s->kept_as = tlpi_calloc(s->env, n_seq, sizeof(*s->kept_as));
+    s->state = tlpi_alloc_array(s->env, (size_t)s->plan->model->hp.n_embd,
+                                sizeof(*s->state));
     if (!s->pos || !s->new_pos || !s->history || !s->mark || !s->next ||
-        !s->kept_as || !s->top.all || !s->score)
+        !s->kept_as || !s->top.all || !s->score || !s->state)
         return tlpi_fail_nomem_for("the tables of %zu sequences", n_seq);
     tlp_status st = tlpi_cache_create(s);
     return st == TLP_OK ? tlpi_session_fit_rows(s, 0) : st;
@@ -112,6 +114,7 @@ void tlpi_session_free(tlp_session *s)
     tlpi_free(env, s->kept_as);
     tlpi_free(env, s->top.all);
     tlpi_free(env, s->score);
+    tlpi_free(env, s->state);
     tlp_adapter_free((tlp_adapter *)(uintptr_t)s->adapter);
     tlpi_free(env, s);
     tlp_plan_free(plan); /* last: env lives in its model */

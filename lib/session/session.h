@@ -60,6 +60,7 @@ struct tlp_session {
     size_t row_cap;
     tlpi_top_rows top;
     tlpi_row_score *score; /* [n_rank][n_batch] */
+    float *state;          /* [n_embd] scratch: the state of a token */
     tlp_session_stats stats;
 
     _Atomic uintptr_t caller; /* of the running call: session_call.c */
@@ -85,6 +86,9 @@ tlp_status tlpi_session_fit_rows(tlp_session *s, size_t rows);
 
 /* recompute.c: evaluate again the tokens of a sequence whose pages are lost. */
 tlp_status tlpi_session_recompute(tlp_session *s, int32_t seq);
+/* One step without logits: tokens [at, at + n) of a sequence's history. */
+tlp_status tlpi_session_run_held(tlp_session *s, int32_t seq, int32_t at,
+                                 int n);
 
 /* ==== rows.c ============================================================= */
 
@@ -146,6 +150,9 @@ tlp_status tlpi_session_logprobs(tlp_logprob *top, size_t n_top, float *logprob,
                                  tlp_session *s, size_t row, int32_t token);
 tlp_status tlpi_session_score(float *logprob, tlp_session *s, int32_t seq,
                               const int32_t *tokens, size_t n);
+tlp_status tlpi_session_embed(float *out, tlp_session *s, int32_t seq,
+                              const int32_t *tokens, size_t n,
+                              const tlp_embed_options *opts);
 tlp_status tlpi_session_rewind(tlp_session *s, int32_t seq, int32_t pos);
 tlp_status tlpi_session_fork(tlp_session *s, int32_t dst, int32_t src);
 tlp_status tlpi_session_save(void *buf, size_t cap, size_t *len, tlp_session *s,

@@ -134,6 +134,17 @@ tlp_status tlp_session_score(float *logprob, tlp_session *s, int32_t seq,
                : st;
 }
 
+tlp_status tlp_session_embed(float *out, tlp_session *s, int32_t seq,
+                             const int32_t *tokens, size_t n,
+                             const tlp_embed_options *opts)
+{
+    tlp_status st = enter(s);
+
+    return st == TLP_OK
+               ? leave(s, tlpi_session_embed(out, s, seq, tokens, n, opts))
+               : st;
+}
+
 tlp_status tlp_session_rewind(tlp_session *s, int32_t seq, int32_t pos)
 {
     tlp_status st = enter(s);

@@ -114,11 +114,13 @@ static void fill_ids(int32_t *ids, int n, int step)
 
 /* ==== scenarios ========================================================== */
 
-/* What a session computes: rows of logits, scores, greedy and drawn tokens. */
+/* What a session computes: rows of logits, scores, embeddings by last and mean,
+ * greedy and drawn tokens. */
 typedef struct answers {
     size_t n_vocab;
     float *row; /* [2][n_vocab] */
     float score[N_TOKEN];
+    float vector[2][96];
     int32_t greedy[8], drawn[8];
 } answers;
 
@@ -152,6 +154,13 @@ static answers ask(tlp_session *s, tlp_model *m)
     CHECK(a.row, "out of memory");
     fill_ids(ids, N_TOKEN, 37);
     OK(tlp_session_score(a.score, s, 0, ids, N_TOKEN));
+    CHECK(info.n_embd == 96, "n_embd %d", info.n_embd);
+    for (int i = 0; i < 2; i++) {
+        tlp_embed_options o = { sizeof o, i ? TLP_POOLING_MEAN : 0, 0 };
+
+        OK(tlp_session_clear(s, 0));
+        OK(tlp_session_embed(a.vector[i], s, 0, ids, N_TOKEN, &o));
+    }
     OK(tlp_session_clear(s, 0));
     OK(tlp_session_prefill(s, ids, N_TOKEN));
     OK(tlp_session_logits(&row, s, 0));
@@ -180,6 +189,8 @@ static void expect_same(const answers *a, const answers *b, const char *what)
           "%s: logits differ by %g", what, distance(a, b));
     CHECK(memcmp(a->score, b->score, sizeof a->score) == 0, "%s: scores differ",
           what);
+    CHECK(memcmp(a->vector, b->vector, sizeof a->vector) == 0,
+          "%s: embeddings differ", what);
     CHECK(memcmp(a->greedy, b->greedy, sizeof a->greedy) == 0,
           "%s: greedy tokens differ", what);
     CHECK(memcmp(a->drawn, b->drawn, sizeof a->drawn) == 0,

@@ -109,12 +109,23 @@ static void see_end(engine_record *r, const tlp_event *v)
     r->wrong |= r->n_end++ || v->n_generated != n;
 }
 
+static void see_embedding(engine_record *r, const tlp_event *v)
+{
+    r->wrong |= r->n_embedding != 0 || v->choice != -1 || r->n_prompt == 0 ||
+                r->choice[0].stop_reason;
+    cr_assert_eq(v->n_embedding, ENGINE_EMBD);
+    memcpy(r->embedding, v->embedding, sizeof r->embedding);
+    r->n_embedding = v->n_embedding;
+}
+
 static void see(const tlp_event *v)
 {
     engine_record *r = v->user;
 
     r->wrong |= v->struct_size != sizeof *v || v->text[v->n_text] != 0 ||
                 v->request != r->id || r->n_end || !(v->seconds >= 0);
+    r->wrong |= (v->kind == TLP_EVENT_EMBEDDING) != (v->embedding != NULL) ||
+                !v->embedding != !v->n_embedding;
     if (v->kind == TLP_EVENT_PROMPT) {
         r->wrong |= r->n_prompt != 0;
         r->n_prompt = v->n_prompt;
@@ -122,6 +133,8 @@ static void see(const tlp_event *v)
     } else if (v->kind == TLP_EVENT_PROMPT_TOKEN) {
         cr_assert_lt(r->n_prompt_token, ENGINE_TOKENS);
         r->prompt_logprob[r->n_prompt_token++] = v->logprob;
+    } else if (v->kind == TLP_EVENT_EMBEDDING) {
+        see_embedding(r, v);
     } else if (v->kind == TLP_EVENT_END) {
         see_end(r, v);
     } else {

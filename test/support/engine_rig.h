@@ -7,7 +7,7 @@
 #include "support/rig.h"
 
 /* Most choices, tokens and bytes that a record has room for. */
-enum { ENGINE_CHOICES = 8, ENGINE_TOKENS = 512 };
+enum { ENGINE_CHOICES = 8, ENGINE_TOKENS = 512, ENGINE_EMBD = 96 };
 
 /* What the events of one choice said. */
 typedef struct engine_text {
@@ -25,6 +25,8 @@ typedef struct engine_record {
     int n_choice, n_end, n_prompt_token;
     int32_t n_prompt, n_cached, n_generated;
     float prompt_logprob[ENGINE_TOKENS];
+    float embedding[ENGINE_EMBD];
+    int n_embedding;
     bool wrong; /* an event out of order, or fields that disagree */
     engine_text choice[ENGINE_CHOICES];
 } engine_record;

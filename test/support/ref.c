@@ -450,6 +450,16 @@ double *ref_embed(const ref_model *m, const int32_t *tokens, int n)
     return x;
 }
 
+double *ref_states(const ref_model *m, const ref_plan *plan,
+                   const int32_t *tokens, int n)
+{
+    double *x = ref_embed(m, tokens, n);
+
+    ref_run(m, plan, x, n);
+    ref_rms_norm(m, &m->output_norm, x, n, m->d, x);
+    return x;
+}
+
 double *ref_head(const ref_model *m, double *x, int n)
 {
     size_t n_logit = (size_t)n * (size_t)m->n_vocab;

@@ -78,6 +78,11 @@ bool ref_has_posts(const ref_model *m); /* norms of outputs */
 double *ref_logits(const ref_model *m, const ref_plan *plan,
                    const int32_t *tokens, int n);
 
+/* States [n][d] of n tokens from position 0, the stream behind the output norm;
+ * the caller frees them. */
+double *ref_states(const ref_model *m, const ref_plan *plan,
+                   const int32_t *tokens, int n);
+
 /* ==== pieces ============================================================= */
 
 /* The stream [n][d] before layer 0; the caller frees it. */
