@@ -2695,6 +2695,31 @@ TLP_API tlp_status tlp_engine_get_session_stats(tlp_session_stats *out,
                                                 tlp_engine *engine)
     TLP_NODISCARD;
 
+/** What a sequence of an engine's session is used for. */
+typedef struct tlp_slot {
+    size_t struct_size;    /**< set by the caller                             */
+    uint64_t request;      /**< number of the request; 0 = the sequence is free,
+                                and keeps its tokens for later prompts        */
+    int32_t choice;        /**< choice of the request; -1 = free              */
+    int32_t n_held;        /**< positions that the sequence holds             */
+    int32_t n_prompt;      /**< tokens of the request's prompt                */
+    int32_t n_done;        /**< of these, tokens that are evaluated           */
+    int32_t n_cached;      /**< of these, tokens that were not evaluated again*/
+    int32_t n_generated;   /**< tokens that the choice has chosen             */
+} tlp_slot;
+
+/**
+ * Get the use of a sequence, as it was after the engine's last step.
+ *
+ * @param[out] out  the caller sets struct_size
+ * @param engine    engine
+ * @param seq       0 to n_seq - 1
+ * @return TLP_OK; TLP_EINVAL if the session has no such sequence
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_get_slot(tlp_slot *out, tlp_engine *engine,
+                                       int32_t seq) TLP_NODISCARD;
+
 /** @} */
 
 #ifdef __cplusplus

@@ -86,6 +86,15 @@ AT(tlp_engine_stats, n_seq, 120);
 AT(tlp_engine_stats, n_ctx, 124);
 AT(tlp_engine_stats, n_position, 128);
 
+SIZE(tlp_slot, 40);
+AT(tlp_slot, request, 8);
+AT(tlp_slot, choice, 16);
+AT(tlp_slot, n_held, 20);
+AT(tlp_slot, n_prompt, 24);
+AT(tlp_slot, n_done, 28);
+AT(tlp_slot, n_cached, 32);
+AT(tlp_slot, n_generated, 36);
+
 _Static_assert(TLP_EVENT_PROMPT == 1 && TLP_EVENT_PROMPT_TOKEN == 2 &&
                    TLP_EVENT_TOKEN == 3 && TLP_EVENT_STOP == 4 &&
                    TLP_EVENT_END == 5 && TLP_EVENT_EMBEDDING == 6,

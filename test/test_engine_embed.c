@@ -1,5 +1,6 @@
 /*
- * test_engine_embed.c - embeddings as requests of an engine.
+ * test_engine_embed.c - embeddings as requests of an engine, and what it tells
+ * of its sequences.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -178,5 +179,45 @@ Test(engine_embed, states_that_are_no_numbers)
     cr_expect_eq(rec[1].n_embedding, 0);
     cr_expect(strstr(rec[1].choice[0].error, "position 3: the state"), "%s",
               rec[1].choice[0].error);
+    engine_rig_close(&r);
+}
+
+/* ==== sequences ========================================================== */
+
+static tlp_slot slot_of(const engine_rig *r, int32_t seq)
+{
+    tlp_slot s = { .struct_size = sizeof s };
+
+    CHECK_OK(tlp_engine_get_slot(&s, r->engine, seq));
+    return s;
+}
+
+Test(engine_embed, slots)
+{
+    engine_rig r = engine_rig_small("serial", 1, 2, 8);
+    engine_record rec;
+    int32_t ids[40];
+    tlp_request q = engine_request(ids, 40, 3);
+    tlp_slot s = slot_of(&r, 1);
+
+    cr_expect(s.request == 0 && s.choice == -1 && s.n_held == 0);
+    rig_tokens(ids, 40, N_VOCAB, 1);
+    engine_submit(&rec, r.engine, &q);
+    engine_step(r.engine); /* 32 tokens, n_batch */
+    s = slot_of(&r, 0);
+    cr_expect_eq(s.request, rec.id);
+    cr_expect(s.choice == 0 && s.n_held == 32 && s.n_prompt == 40);
+    cr_expect(s.n_done == 32 && s.n_cached == 0 && s.n_generated == 0);
+    engine_step(r.engine);
+    s = slot_of(&r, 0);
+    cr_expect(s.n_done == 40 && s.n_generated == 1);
+    tlp_engine_cancel(r.engine, rec.id);
+    engine_step(r.engine);
+    s = slot_of(&r, 0);
+    cr_expect(s.request == 0 && s.choice == -1 && s.n_held == 40);
+    CHECK_FAILS(TLP_EINVAL, tlp_engine_get_slot(&s, r.engine, 2));
+    CHECK_FAILS(TLP_EINVAL, tlp_engine_get_slot(&s, r.engine, -1));
+    CHECK_FAILS(TLP_EINVAL, tlp_engine_get_slot(NULL, r.engine, 0));
+    CHECK_FAILS(TLP_EINVAL, tlp_engine_get_slot(&s, NULL, 0));
     engine_rig_close(&r);
 }

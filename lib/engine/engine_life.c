@@ -67,10 +67,11 @@ static tlp_status alloc_tables(tlp_engine *e)
     e->want = tlpi_alloc_array(e->env, n, sizeof(*e->want));
     e->row = tlpi_alloc_array(e->env, n, sizeof(*e->row));
     e->pool = tlpi_calloc(e->env, n_seq, sizeof(*e->pool));
+    e->slot = tlpi_calloc(e->env, n_seq, sizeof(*e->slot));
     e->free_slot = tlpi_alloc_array(e->env, n_request, sizeof(*e->free_slot));
     e->cancel = tlpi_calloc(e->env, n_request, sizeof(*e->cancel));
     if (!e->seq || !e->cost.plain || !e->token || !e->token_seq || !e->want ||
-        !e->row || !e->pool || !e->free_slot || !e->cancel)
+        !e->row || !e->pool || !e->slot || !e->free_slot || !e->cancel)
         return tlpi_fail_nomem_for("an engine");
     while (e->n_free < e->n_request) {
         e->free_slot[e->n_free] = e->n_request - 1 - e->n_free;
@@ -115,6 +116,7 @@ static void release(tlp_engine *e)
     tlpi_free(env, e->want);
     tlpi_free(env, e->row);
     tlpi_free(env, e->pool);
+    tlpi_free(env, e->slot);
     tlpi_free(env, e->free_slot);
     tlpi_free(env, e->cancel);
     tlpi_free(env, e);
@@ -147,6 +149,7 @@ tlp_status tlp_engine_create(tlp_engine **out, tlp_plan *plan,
     TLP_TRY(create_session(e, &o));
     TLP_TRY(alloc_tables(e));
     tlpi_engine_count_session(e);
+    tlpi_engine_count_slots(e);
     *out = e;
     e = NULL;
 done:
@@ -340,4 +343,22 @@ tlp_status tlp_engine_get_session_stats(tlp_session_stats *out, tlp_engine *e)
     s = e->session_stats;
     pthread_mutex_unlock(&e->lock);
     return tlpi_struct_write(out, &s, sizeof(s), "tlp_session_stats");
+}
+
+tlp_status tlp_engine_get_slot(tlp_slot *out, tlp_engine *e, int32_t seq)
+{
+    tlp_slot s;
+    tlp_status st = tlpi_engine_check(e);
+
+    if (st != TLP_OK)
+        return st;
+    if (!out)
+        return tlpi_fail(TLP_EINVAL, "out is required");
+    if (seq < 0 || seq >= e->n_seq)
+        return tlpi_fail(TLP_EINVAL, "sequence %d: the engine has 0 to %d", seq,
+                         e->n_seq - 1);
+    pthread_mutex_lock(&e->lock);
+    s = e->slot[seq];
+    pthread_mutex_unlock(&e->lock);
+    return tlpi_struct_write(out, &s, sizeof(s), "tlp_slot");
 }

@@ -59,6 +59,7 @@ struct tlp_engine {
     char broken_text[512];
     tlp_engine_stats stats;
     tlp_session_stats session_stats; /* after the last step */
+    tlp_slot *slot;                  /* [n_seq] after the last step */
     bool started;
     pthread_t thread;
 
@@ -107,8 +108,10 @@ tlp_status tlpi_engine_step(tlp_engine *e);
 /* With nothing to do: notice ranks in other processes that have failed.  The
  * caller holds step_lock. */
 tlp_status tlpi_engine_check_ranks(tlp_engine *e);
-/* Copy the counters of the session; on the thread that steps. */
+/* Copy the counters of the session, and the uses of its sequences; on the
+ * thread that steps. */
 void tlpi_engine_count_session(tlp_engine *e);
+void tlpi_engine_count_slots(tlp_engine *e);
 /* End all requests that wait or run. */
 void tlpi_engine_end_all(tlp_engine *e, int reason, tlp_status status,
                          const char *text);

@@ -255,6 +255,7 @@ void tlpi_engine_end_all(tlp_engine *e, int reason, tlp_status status,
         tlpi_engine_end_request(e, r, reason, status, text);
     }
     close_ended(e);
+    tlpi_engine_count_slots(e);
 }
 
 /* The batch failed, and the engine does not know which token is to blame. */
@@ -292,6 +293,30 @@ void tlpi_engine_count_session(tlp_engine *e)
     pthread_mutex_lock(&e->lock);
     e->session_stats = s;
     e->stats.n_position = n;
+    pthread_mutex_unlock(&e->lock);
+}
+
+static tlp_slot slot_of(const tlp_engine *e, int32_t seq)
+{
+    const tlpi_request_choice *c = e->seq[seq].choice;
+    tlp_slot s = { .choice = -1, .n_held = tlp_session_pos(e->session, seq) };
+
+    if (!c)
+        return s;
+    s.request = c->request->id;
+    s.choice = c->index;
+    s.n_prompt = c->request->n_prompt;
+    s.n_done = c->request->n_done;
+    s.n_cached = c->request->n_cached;
+    s.n_generated = c->n_generated;
+    return s;
+}
+
+void tlpi_engine_count_slots(tlp_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    for (int32_t i = 0; i < e->n_seq; i++)
+        e->slot[i] = slot_of(e, i);
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -341,6 +366,7 @@ tlp_status tlpi_engine_step(tlp_engine *e)
         count_step(e, begin);
     }
     close_ended(e);
+    tlpi_engine_count_slots(e);
 done:
     return st == TLP_OK ? TLP_OK : break_engine(e, st);
 }
