@@ -10,7 +10,6 @@
 #include "commands.h"
 #include "files.h"
 #include "serve.h"
-#include "serve_job.h"
 
 #define MAX_KEYS_BYTES ((size_t)1 << 20)
 #define TICK_NS 200000000
@@ -259,6 +258,9 @@ int cmd_serve(int argc, char **argv)
           "requests that wait and run at a time (256)", 1, 65536 },
         { CLI_INT, 0, "chunk", &s.o.n_chunk, "N",
           "tokens of prompts in a step beside texts (0: 64)", 0, 16384 },
+        { CLI_CHOICE, 0, "pooling", &s.o.pooling, "default|last|mean",
+          "states that make an embedding (default: the file's, else last)", 0,
+          0 },
         CLIENT_OPTIONS(s.o),
         { CLI_HEADING, .help = "Engine:" },
         ENGINE_PLAN_OPTION(s.e),

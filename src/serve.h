@@ -35,6 +35,7 @@ typedef struct serve_options {
     int port, n_ctx, n_parallel, n_queue, n_chunk;
     int max_body_mb, n_connection;
     float receive_seconds, request_seconds, drain_seconds;
+    int pooling; /* TLP_POOLING_* */
     cli_list keys, origins, names;
     bool log;
 } serve_options;
@@ -137,6 +138,7 @@ int http_start(server *s, int fd);
 enum MHD_Result serve_page(call *c);
 enum MHD_Result serve_chat(call *c);
 enum MHD_Result serve_completion(call *c);
+enum MHD_Result serve_embedding(call *c);
 enum MHD_Result serve_tokenize(call *c);
 enum MHD_Result serve_detokenize(call *c);
 enum MHD_Result serve_template(call *c);
@@ -144,6 +146,7 @@ enum MHD_Result serve_health(call *c);
 enum MHD_Result serve_models(call *c);
 enum MHD_Result serve_model(call *c);
 enum MHD_Result serve_props(call *c);
+enum MHD_Result serve_slots(call *c);
 enum MHD_Result serve_metrics(call *c);
 
 /* The call counts as one that a drain waits for, to its end. */

@@ -17,10 +17,12 @@ static const endpoint endpoints[] = {
     { "/v1/models/", "GET", serve_model, false },
     { "/v1/completions", "POST", serve_completion, false },
     { "/v1/chat/completions", "POST", serve_chat, false },
+    { "/v1/embeddings", "POST", serve_embedding, false },
     { "/tokenize", "POST", serve_tokenize, false },
     { "/detokenize", "POST", serve_detokenize, false },
     { "/apply-template", "POST", serve_template, false },
     { "/props", "GET", serve_props, false },
+    { "/slots", "GET", serve_slots, false },
     { "/metrics", "GET", serve_metrics, false },
 };
 

@@ -40,7 +40,7 @@ answering *answering_make(call *c, const answer_style *style,
 
     a->part = calloc((size_t)n_part, sizeof *a->part);
     a->choice = calloc(n, sizeof *a->choice);
-    a->job = job_open(g->program->requests, n_part);
+    a->job = job_open(&g->program->jobs, g->program->requests, n_part);
     if (a->part && a->choice && a->job)
         return a;
     answering_free(a);
@@ -67,20 +67,19 @@ void answering_free(answering *a)
 
 /* ==== events ============================================================= */
 
-static bool fails(answering *a, const tlp_event *event)
+bool answer_fails(api_error *e, const server *s, const tlp_event *event)
 {
     switch (event->stop_reason) {
     case TLP_STOP_ERROR:
-        return !api_fail_status(&a->error, event->status, event->text);
+        return !api_fail_status(e, event->status, event->text);
     case TLP_STOP_CANCEL:
-        return !api_fail(&a->error, MHD_HTTP_SERVICE_UNAVAILABLE, NULL,
-                         "canceled", "the server ends");
+        return !api_fail(e, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, "canceled",
+                         "the server ends");
     case TLP_STOP_DEADLINE:
-        return !api_fail(&a->error, MHD_HTTP_SERVICE_UNAVAILABLE, NULL,
-                         "deadline",
+        return !api_fail(e, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, "deadline",
                          "the request took longer than %g s, the most that "
                          "the server gives it",
-                         (double)a->s->o.request_seconds);
+                         (double)s->o.request_seconds);
     default:
         return false;
     }
@@ -88,7 +87,7 @@ static bool fails(answering *a, const tlp_event *event)
 
 static bool take_stop(answering *a, const tlp_event *event, output *o)
 {
-    if (fails(a, event))
+    if (answer_fails(&a->error, a->s, event))
         return false;
     o->stop_reason = event->stop_reason;
     a->n_generated += event->n_generated;

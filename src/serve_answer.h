@@ -10,7 +10,6 @@
 #define SERVE_ANSWER_H
 
 #include "serve_generation.h"
-#include "serve_job.h"
 #include "serve_output.h"
 
 typedef struct answering answering;
@@ -68,6 +67,9 @@ enum MHD_Result answering_reply(answering *a, tlp_status st);
 /* The members that every answer and chunk has. */
 void write_answer_head(json *j, const answering *a, const char *object);
 void write_usage(json *j, const answering *a);
+
+/* The choice of this event ended before its time; *e says why. */
+bool answer_fails(api_error *e, const server *s, const tlp_event *event);
 
 /* Take what an event says into the answer, then the event itself.  False:
  * a->error says why the answer ends here. */

@@ -215,9 +215,7 @@ static bool read_streaming(generation_fields *g, fields *f)
     return true;
 }
 
-/* A number that tells clients apart: from the user that the request names, else
- * from its key, else from its connection. */
-static uint64_t client_of(const call *c, const char *user)
+uint64_t generation_client(const call *c, const char *user)
 {
     uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
     char fd[16];
@@ -231,14 +229,13 @@ static uint64_t client_of(const call *c, const char *user)
     return h;
 }
 
-static bool read_program(generation_fields *g, fields *f, call *c)
+program *generation_read_program(fields *f, call *c)
 {
     const char *model = NULL;
 
     if (!field_text(f, "model", &model))
-        return false;
-    g->program = server_program(c->s, model, f->error);
-    return g->program != NULL;
+        return NULL;
+    return server_program(c->s, model, f->error);
 }
 
 /* Fields that cannot change the text. */
@@ -270,7 +267,8 @@ bool generation_read(generation_fields *g, fields *f, call *c)
     int32_t n_choice = 1, n_vocab = c->s->e.info.n_vocab;
 
     *g = (generation_fields){ .request = TLP_REQUEST_INIT };
-    if (!read_program(g, f, c) || !read_sampler(g, f, c) || !read_stop(g, f) ||
+    g->program = generation_read_program(f, c);
+    if (!g->program || !read_sampler(g, f, c) || !read_stop(g, f) ||
         !read_stop_tokens(g, f, n_vocab) || !read_streaming(g, f) ||
         !field_i32(f, "n", 1, c->s->n_seq, &n_choice) ||
         !field_flag(f, "ignore_eos", &ignore_end) ||
@@ -284,7 +282,7 @@ bool generation_read(generation_fields *g, fields *f, call *c)
     g->request.n_choice = n_choice;
     g->request.ignore_end = ignore_end;
     g->request.flags = hide_special ? 0 : TLP_DETOKENIZE_SPECIAL;
-    g->request.client = client_of(c, user);
+    g->request.client = generation_client(c, user);
     g->request.deadline = (double)c->s->o.request_seconds;
     return true;
 }

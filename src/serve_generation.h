@@ -14,7 +14,7 @@
 #define GENERATION_MAX_TOP 64
 
 typedef struct generation_fields {
-    const program *program;
+    program *program;
     tlp_request request; /* without a prompt; points into what follows */
     tlp_sampler_options sampler;
     tlp_logit_bias *bias;
@@ -30,6 +30,13 @@ typedef struct generation_fields {
  * n_predict is read by the caller. */
 bool generation_read(generation_fields *g, fields *f, call *c);
 void generation_free(generation_fields *g);
+
+/* The program that the field `model` names; NULL after a failure. */
+program *generation_read_program(fields *f, call *c);
+
+/* A number that tells clients apart: from the user that the request names, else
+ * from its key, else from its connection. */
+uint64_t generation_client(const call *c, const char *user);
 
 /* The field `name` as the most tokens to write: -1 for no limit.  *given says
  * whether it is there. */

@@ -4,7 +4,6 @@
 #include "serve_job.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -22,9 +21,12 @@ typedef struct job_part {
     uint64_t id;
     bool runs;
     double last;
+    job_facts facts;
 } job_part;
 
 struct serve_job {
+    job_list *list;
+    serve_job *next, **at; /* in the list, under its lock */
     tlp_engine *engine;
     int wake; /* an eventfd: readable while there may be events */
     pthread_mutex_t lock;
@@ -35,6 +37,81 @@ struct serve_job {
     int n_part;
     job_part part[];
 };
+
+/* ==== all jobs =========================================================== */
+
+void job_list_init(job_list *l)
+{
+    l->first = NULL;
+    pthread_mutex_init(&l->lock, NULL);
+}
+
+void job_list_free(job_list *l)
+{
+    pthread_mutex_destroy(&l->lock);
+}
+
+static void enter(job_list *l, serve_job *j)
+{
+    pthread_mutex_lock(&l->lock);
+    j->list = l;
+    j->next = l->first;
+    j->at = &l->first;
+    if (j->next)
+        j->next->at = &j->next;
+    l->first = j;
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void leave(serve_job *j)
+{
+    pthread_mutex_lock(&j->list->lock);
+    *j->at = j->next;
+    if (j->next)
+        j->next->at = j->at;
+    pthread_mutex_unlock(&j->list->lock);
+}
+
+static bool find_in(serve_job *j, uint64_t id, job_facts *out)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&j->lock);
+    for (int i = 0; i < j->n_part && !found; i++) {
+        found = j->part[i].runs && j->part[i].id == id;
+        if (found)
+            *out = j->part[i].facts;
+    }
+    pthread_mutex_unlock(&j->lock);
+    return found;
+}
+
+bool job_find(job_list *l, uint64_t id, job_facts *out)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&l->lock);
+    for (serve_job *j = l->first; j && !found; j = j->next)
+        found = find_in(j, id, out);
+    pthread_mutex_unlock(&l->lock);
+    return found;
+}
+
+static job_facts facts_of(const tlp_request *r)
+{
+    job_facts f = { .n_predict = r->n_predict,
+                    .n_choice = r->n_choice ? r->n_choice : 1,
+                    .embed = r->embed != NULL };
+
+    if (r->sampler)
+        f.sampler = *r->sampler;
+    f.grammar = f.sampler.grammar != NULL;
+    f.sampler.grammar = NULL;
+    f.sampler.bias = NULL;
+    return f;
+}
+
+/* ==== a job ============================================================== */
 
 static void drop_events(serve_job *j)
 {
@@ -56,13 +133,14 @@ static void unref(serve_job *j)
     pthread_mutex_unlock(&j->lock);
     if (!last)
         return;
+    leave(j);
     drop_events(j);
     close(j->wake);
     pthread_mutex_destroy(&j->lock);
     free(j);
 }
 
-serve_job *job_open(tlp_engine *engine, int n_part)
+serve_job *job_open(job_list *l, tlp_engine *engine, int n_part)
 {
     serve_job *j = calloc(1, sizeof *j + (size_t)n_part * sizeof j->part[0]);
 
@@ -76,8 +154,10 @@ serve_job *job_open(tlp_engine *engine, int n_part)
     pthread_mutex_init(&j->lock, NULL);
     for (int i = 0; i < n_part; i++)
         j->part[i] = (job_part){ .job = j, .index = i };
-    if (j->wake >= 0)
+    if (j->wake >= 0) {
+        enter(l, j);
         return j;
+    }
     pthread_mutex_destroy(&j->lock);
     free(j);
     return NULL;
@@ -91,6 +171,7 @@ tlp_status job_submit(serve_job *j, int part, tlp_request *request)
     pthread_mutex_lock(&j->lock);
     j->n_ref++; /* before the first event can come */
     p->runs = true;
+    p->facts = facts_of(request);
     pthread_mutex_unlock(&j->lock);
 
     uint64_t id = 0;

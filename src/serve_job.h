@@ -10,6 +10,7 @@
 #ifndef SERVE_JOB_H
 #define SERVE_JOB_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,8 +18,27 @@
 
 typedef struct serve_job serve_job;
 
+/* All jobs that live. */
+typedef struct job_list {
+    pthread_mutex_t lock; /* before the lock of a job */
+    serve_job *first;
+} job_list;
+
+void job_list_init(job_list *l);
+void job_list_free(job_list *l);
+
+/* What a client may know of a request that runs. */
+typedef struct job_facts {
+    tlp_sampler_options sampler; /* without what it points to */
+    int32_t n_predict, n_choice;
+    bool embed, grammar;
+} job_facts;
+
+/* The facts of a request by its number; false: it has ended. */
+bool job_find(job_list *l, uint64_t id, job_facts *out);
+
 /* A job of n_part requests to come; NULL when out of memory or of files. */
-serve_job *job_open(tlp_engine *engine, int n_part);
+serve_job *job_open(job_list *l, tlp_engine *engine, int n_part);
 
 /* Submit a request as part `part` of the job. */
 tlp_status job_submit(serve_job *j, int part, tlp_request *request);

@@ -9,7 +9,6 @@
 
 #include "plan_record.h"
 #include "serve.h"
-#include "serve_job.h"
 
 /* ==== facts ============================================================== */
 
@@ -51,6 +50,7 @@ int program_open(program *p, server *s, const char *plan, const char *suffix)
     int rc;
 
     *p = (program){ .s = s };
+    job_list_init(&p->jobs);
     o.n_request = s->o.n_queue;
     o.n_chunk = s->o.n_chunk;
     rc = engine_parse_plan(&s->e, plan, &p->plan);
@@ -109,6 +109,7 @@ void program_join(program *p)
 void program_free(program *p)
 {
     tlp_engine_free(p->requests);
+    job_list_free(&p->jobs);
     tlp_plan_free(p->plan);
     free(p->plan_text);
     free(p->name);

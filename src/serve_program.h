@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "engine.h"
+#include "serve_job.h"
 
 struct server;
 
@@ -21,6 +22,7 @@ typedef struct program {
     tlp_plan_cost cost;
     double kl; /* as the plan's file records it; NaN if it does not */
     tlp_engine *requests;
+    job_list jobs;
     pthread_t events;
     bool has_thread;
 } program;
