@@ -13,9 +13,10 @@
 /* ==== the prompt ========================================================= */
 
 /* Number of ids with which the sequence begins; at least one of ids is left to
- * evaluate, for its logits. */
+ * evaluate, for its logits.  *known: the sequence holds these ids and no more.
+ */
 static int count_common(const answerer *a, const int32_t *ids, size_t n,
-                        size_t *common)
+                        size_t *common, bool *known)
 {
     size_t n_held = (size_t)tlp_session_pos(a->session, 0);
     int32_t *held = malloc((n_held + 1) * sizeof *held);
@@ -28,6 +29,7 @@ static int count_common(const answerer *a, const int32_t *ids, size_t n,
     while (st == TLP_OK && *common < n_held && *common + 1 < n &&
            held[*common] == ids[*common])
         (*common)++;
+    *known = n_held == n && *common == n - 1 && held[n - 1] == ids[n - 1];
     free(held);
     return st == TLP_OK ? CLI_OK : engine_fail(st);
 }
@@ -35,7 +37,8 @@ static int count_common(const answerer *a, const int32_t *ids, size_t n,
 static int evaluate(answerer *a, const int32_t *ids, size_t n, size_t *n_new)
 {
     size_t common = 0;
-    int rc = count_common(a, ids, n, &common);
+    bool known = false;
+    int rc = count_common(a, ids, n, &common, &known);
 
     if (rc != CLI_OK)
         return rc;
@@ -43,7 +46,9 @@ static int evaluate(answerer *a, const int32_t *ids, size_t n, size_t *n_new)
     tlp_status st = tlp_session_rewind(a->session, 0, (int32_t)common);
     if (st == TLP_OK)
         st = tlp_session_prefill(a->session, ids + common, *n_new);
-    return st == TLP_OK ? CLI_OK : engine_fail(st);
+    if (st != TLP_OK)
+        return engine_fail(st);
+    return known ? CLI_OK : prompt_cache_save(&a->cache, a->session);
 }
 
 /* ==== the answer ========================================================= */

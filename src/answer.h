@@ -4,7 +4,7 @@
 #ifndef ANSWER_H
 #define ANSWER_H
 
-#include "engine.h"
+#include "prompt_cache.h"
 
 typedef struct answerer {
     tlp_session *session;
@@ -13,6 +13,7 @@ typedef struct answerer {
     cli_list stop;
     bool stats;
     bool keep; /* store the text of the answer */
+    prompt_cache cache;
     /* state */
     char *text; /* of the last answer */
     size_t n_text;

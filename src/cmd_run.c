@@ -178,6 +178,8 @@ static int check_options(const run_state *r)
         return cli_usage("-p, -f, -i and --messages exclude each other");
     if (f->messages_file && r->system)
         return cli_usage("--messages excludes --system");
+    if (r->a.cache.read_only && !r->a.cache.path)
+        return cli_usage("--prompt-cache-ro needs --prompt-cache");
     if (r->grammar && r->schema)
         return cli_usage("--grammar excludes --json-schema");
     if (r->temperature == 0 && (r->top_k || r->top_p > 0 || r->min_p > 0))
@@ -249,6 +251,8 @@ static int run_all(run_state *r)
         rc = open_sampler(r);
     r->a.session = r->e.session;
     if (rc == CLI_OK)
+        rc = prompt_cache_load(&r->a.cache, r->e.session);
+    if (rc == CLI_OK)
         rc = r->interactive ? run_interactive(r) : run_once(r);
     if (rc == CLI_OK)
         rc = cli_close_stdout();
@@ -282,6 +286,7 @@ int cmd_run(int argc, char **argv)
           "stop before this text; may be repeated", 0, 0 },
         { CLI_FLAG, 0, "stats", &r.a.stats, NULL,
           "tokens/s and all-reduces, to standard error", 0, 0 },
+        PROMPT_CACHE_OPTIONS(r.a.cache),
         CHAT_OPTIONS(r.files),
         { CLI_HEADING, .help = "Sampling:" },
         { CLI_FLOAT, 0, "temp", &r.temperature, "X", "temperature (0: greedy)",
