@@ -9,6 +9,7 @@ int cmd_info(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_detokenize(int argc, char **argv);
 int cmd_logits(int argc, char **argv);
+int cmd_embed(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_study(int argc, char **argv);
 int cmd_plan(int argc, char **argv);

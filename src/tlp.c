@@ -23,6 +23,8 @@ static const cli_command commands[] = {
       "Turn token ids on standard input into text", cmd_detokenize },
     { "logits", "-m FILE (--ids \"1 2 3\" | --tokens FILE) -o FILE [options]",
       "Write the logits of every token as little-endian float32", cmd_logits },
+    { "embed", "-m FILE [-p TEXT... | -f FILE] [options]",
+      "Print a vector for each text", cmd_embed },
     { "eval", "-m FILE (--text FILE | --tokens FILE) [options]",
       "Measure perplexity", cmd_eval },
     { "study", "-m FILE (--text FILE | --tokens FILE) [options]",

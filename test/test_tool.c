@@ -17,7 +17,7 @@
 
 static const char *const commands[] = { "run",        "info",   "tokenize",
                                         "detokenize", "logits", "eval",
-                                        "bench",      "worker" };
+                                        "bench",      "worker", "embed" };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
 /* ==== help and errors ==================================================== */
