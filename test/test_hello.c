@@ -217,7 +217,7 @@ Test(hello, the_field_and_both_values_are_named)
 
     CHECK_OK(read_copy(&hello, copy, wire_text, n_text));
     snprintf(types, sizeof types, "types is %s, rank 0 has F32:1", hello.types);
-    expect_mismatch("protocol", "1", &o, "protocol is 7, rank 0 has 1");
+    expect_mismatch("protocol", "1", &o, "protocol is 8, rank 0 has 1");
     snprintf(text, sizeof text, "version is %s, rank 0 has 9.9.9",
              tlp_version_string());
     expect_mismatch("version", "9.9.9", &o, text);
@@ -276,7 +276,7 @@ Test(hello, a_backend_is_adopted_and_devices_are_not)
 Test(hello, another_protocol_is_refused_before_all_else)
 {
     static char copy[CAP];
-    static const char text[] = "tlp-hello 1\nprotocol 8\nversion 3.0\n"
+    static const char text[] = "tlp-hello 1\nprotocol 9\nversion 3.0\n"
                                "byte_order big\nchannel 5\nwhatever\n";
     tlp_session_options o = TLP_SESSION_OPTIONS_INIT;
     tlpi_hello hello;
@@ -284,7 +284,7 @@ Test(hello, another_protocol_is_refused_before_all_else)
     CHECK_OK(read_copy(&hello, copy, text, strlen(text)));
     cr_assert_eq(hello.channel, 5);
     CHECK_FAILS(TLP_EMISMATCH, tlpi_hello_check(&hello, model, digest, &o));
-    cr_assert_str_eq(tlp_last_error(), "protocol is 7, rank 0 has 8");
+    cr_assert_str_eq(tlp_last_error(), "protocol is 8, rank 0 has 9");
 }
 
 Test(hello, another_plan_is_named)

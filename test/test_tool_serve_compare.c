@@ -115,6 +115,33 @@ Test(tool_serve_compare, props_have_both_plans)
     spawn_free(&made);
 }
 
+Test(tool_serve_compare, slots_and_embeddings_of_both)
+{
+    const char *m = tool_model();
+    web_server s = start(m, "drop:1-2", "serial");
+    json_t *o = web_get_object(&s, "/slots");
+    double first[2];
+
+    cr_expect_eq(json_array_size(o), 4);
+    cr_expect_str_eq(web_text(o, "1.model"), "tiny");
+    cr_expect_str_eq(web_text(o, "2.model"), "tiny:compare");
+    cr_expect_eq(web_number(o, "3.id"), 3);
+    json_decref(o);
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "tiny:compare" : "tiny";
+        char ask[128];
+
+        snprintf(ask, sizeof ask,
+                 "{\"input\":\"" PROMPT "\",\"model\":\"%s\"}", name);
+        o = web_object(&s, "/v1/embeddings", ask);
+        cr_expect_str_eq(web_text(o, "model"), name);
+        first[i] = web_number(o, "data.0.embedding.0");
+        json_decref(o);
+    }
+    cr_expect_neq(first[0], first[1]);
+    stop(&s);
+}
+
 Test(tool_serve_compare, is_refused_over_processes)
 {
     MPIRUN_OR_SKIP();
