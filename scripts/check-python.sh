@@ -15,8 +15,8 @@ cp -r bindings/python/. "$folder/source"
 TLP_BUNDLE=$library "$folder/bin/python" -m pip -q install \
     --disable-pip-version-check --force-reinstall --no-deps "$folder/source"
 "$folder/bin/python" -m pip -q install --disable-pip-version-check \
-    'cffi>=1.15' 'numpy>=1.20' pytest gguf 'lm_eval>=0.4.9' mypy types-cffi \
-    types-tqdm
+    'cffi>=1.15' 'numpy<2.5' pytest gguf lm_eval==0.4.13 mypy==2.4.1 \
+    types-cffi==2.1.0.20260827 types-tqdm==4.70.0.20261106
 package=$PWD/bindings/python
 cd "$folder" # so that Python sees the package that was installed
 bin/python -m mypy --config-file "$package/pyproject.toml" --no-incremental \

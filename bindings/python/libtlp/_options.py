@@ -12,6 +12,7 @@ NAMES: dict[str, dict[str, int]] = {
     "compute": {"default": 0, "f32": 1},
     "kv_type": {"default": 0, "f32": 1, "f16": 2, "bf16": 3, "q8_0": 4},
     "kv_alloc": {"default": 0, "as_used": 1, "ahead": 2},
+    "pooling": {"default": 0, "last": 1, "mean": 2},
     "isa": {"auto": 0, "scalar": 1, "avx2": 2, "avx512": 3, "amx": 4},
 }
 

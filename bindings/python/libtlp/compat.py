@@ -204,6 +204,10 @@ class Llama:
                      **sampling) as sampler:
             return self.session.sample(sampler)
 
+    def embed(self, input: str, normalize: bool = False) -> "list[float]":
+        """One vector for a text."""
+        return self.engine.embed(input, normalize=normalize)
+
     # ---- texts ----
 
     def _next_seed(self, seed: Optional[int]) -> int:

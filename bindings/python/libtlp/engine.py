@@ -14,9 +14,10 @@ from libtlp.errors import ClosedError, check, error_of
 from libtlp.model import Messages, Model, chat_options
 from libtlp.plan import Path, Plan, plan_of
 from libtlp.sampler import sampler_options
-from libtlp.session import STOP_REASONS, session_options
+from libtlp.session import STOP_REASONS, embed_options, session_options
 
-KINDS = {1: "prompt", 2: "prompt_token", 3: "token", 4: "stop", 5: "end"}
+KINDS = {1: "prompt", 2: "prompt_token", 3: "token", 4: "stop", 5: "end",
+         6: "embedding"}
 
 _REQUEST = ("n_predict", "n_choice", "ignore_end", "logprobs",
             "prompt_logprobs", "n_top", "priority", "client", "deadline")
@@ -26,7 +27,7 @@ _REQUEST = ("n_predict", "n_choice", "ignore_end", "logprobs",
 class Event:
     """Something that happened to a request."""
 
-    kind: str  # "prompt", "prompt_token", "token", "stop", "end"
+    kind: str  # "prompt", "prompt_token", "token", "stop", "end", "embedding"
     choice: int
     token: int
     text: str
@@ -38,6 +39,7 @@ class Event:
     n_generated: int
     seconds: float
     error: Optional[Exception] = None
+    embedding: "Optional[list[float]]" = None
 
 
 @dataclass
@@ -69,7 +71,8 @@ def _event(e: Any) -> Event:
                  if e.n_top else [],
                  STOP_REASONS.get(e.stop_reason), e.n_prompt, e.n_cached,
                  e.n_generated, e.seconds,
-                 error_of(e.status, text) if failed else None)
+                 error_of(e.status, text) if failed else None,
+                 list(e.embedding[0:e.n_embedding]) if e.n_embedding else None)
 
 
 class Request:
@@ -310,6 +313,9 @@ class Engine(Handle):
         stop_tokens = list(options.pop("stop_tokens", ()))
         if stop_tokens:
             r.stop_tokens, r.n_stop_token = keep.ids(stop_tokens)
+        if "pooling" in options:
+            r.embed = embed_options(options.pop("pooling"),
+                                    options.pop("normalize", True), keep)
         r.flags = int(options.pop("special", False))
         _options.fill(r, {k: options.pop(k) for k in _REQUEST
                           if k in options}, keep)
@@ -355,6 +361,23 @@ class Engine(Handle):
                  **options: Any) -> Completion:
         """Submit a prompt, and wait for its end."""
         return self.submit(prompt, **options).wait()
+
+    def embed(self, prompt: "Union[str, Sequence[int]]", *,
+              pooling: str = "default", normalize: bool = True,
+              **options: Any) -> "list[float]":
+        """One vector for a text."""
+        vectors = []
+        request = self.submit(prompt, pooling=pooling, normalize=normalize,
+                              **options)
+        try:
+            for event in request:
+                if event.error is not None:
+                    raise event.error
+                if event.embedding is not None:
+                    vectors.append(event.embedding)
+        finally:
+            request.cancel()
+        return vectors[0]
 
     # ---- facts ----
 

@@ -30,6 +30,13 @@ def session_options(options: "dict[str, Any]", keep: _options.Keep) -> Any:
     return opts
 
 
+def embed_options(pooling: str, normalize: bool, keep: _options.Keep) -> Any:
+    """A tlp_embed_options."""
+    return _options.fill(keep(_options.new("tlp_embed_options")),
+                         {"pooling": pooling, "no_normalize": not normalize},
+                         keep)
+
+
 class Generation:
     """Pieces of text as they become certain.  n_generated, stop_reason and
     last_token are known at the end."""
@@ -130,6 +137,22 @@ class Session(Handle):
             status = lib.tlp_session_score(
                 ffi.from_buffer("float[]", out), self.handle, seq,
                 _options.id_array(tokens), len(tokens))
+        check(status)
+        return out
+
+    def embed(self, tokens: Any, *, pooling: str = "default",
+              normalize: bool = True, seq: int = 0) -> Any:
+        """Extend a sequence; one vector for these tokens, an array of n_embd:
+        the state behind the last token, or the mean of all (pooling="mean")."""
+        import numpy  # pylint: disable=import-outside-toplevel
+
+        out = numpy.empty(self.model.info.n_embd, dtype=numpy.float32)
+        opts = embed_options(pooling, normalize, _options.Keep())
+        self._drop_views()
+        with Abortable(self.handle):
+            status = lib.tlp_session_embed(
+                ffi.from_buffer("float[]", out), self.handle, seq,
+                _options.id_array(tokens), len(tokens), opts)
         check(status)
         return out
 

@@ -53,6 +53,24 @@ def test_scores_are_log_probabilities(model, session):
     assert want == pytest.approx(float(scores[1]), abs=1e-3)
 
 
+def test_embeddings(model, session):
+    ids = model.tokenize(TEXT)
+    a = session.embed(ids)
+    assert a.shape == (model.info.n_embd,)
+    assert numpy.linalg.norm(a) == pytest.approx(1, abs=1e-4)
+    session.clear()
+    raw = session.embed(ids, normalize=False)
+    assert numpy.abs(raw / numpy.linalg.norm(raw) - a).max() < 1e-5
+    session.clear()
+    mean = session.embed(ids, pooling="mean")
+    assert float(mean @ a) < 0.999
+    with libtlp.Engine(model, n_ctx=64, n_seq=2, compute="f32") as engine:
+        got = numpy.array(engine.embed(ids, pooling="mean"))
+    assert numpy.abs(got - mean).max() < 1e-3
+    with pytest.raises(ValueError, match="pooling"):
+        session.embed(ids, pooling="max")
+
+
 def test_views_die_loudly(model, session):
     ids = model.tokenize(TEXT)
     session.prefill(ids)
