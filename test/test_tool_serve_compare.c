@@ -131,8 +131,8 @@ Test(tool_serve_compare, slots_and_embeddings_of_both)
         const char *name = i ? "tiny:compare" : "tiny";
         char ask[128];
 
-        snprintf(ask, sizeof ask,
-                 "{\"input\":\"" PROMPT "\",\"model\":\"%s\"}", name);
+        snprintf(ask, sizeof ask, "{\"input\":\"" PROMPT "\",\"model\":\"%s\"}",
+                 name);
         o = web_object(&s, "/v1/embeddings", ask);
         cr_expect_str_eq(web_text(o, "model"), name);
         first[i] = web_number(o, "data.0.embedding.0");
