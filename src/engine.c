@@ -406,6 +406,19 @@ int engine_check_vocab(const engine *a, const engine *b)
     return CLI_OK;
 }
 
+int engine_format_plan(const tlp_plan *plan, int form, char **text)
+{
+    size_t n = 0;
+    tlp_status st = tlp_plan_format(NULL, 0, &n, plan, form);
+
+    *text = st == TLP_EBUFS ? malloc(n + 1) : NULL;
+    if (st == TLP_EBUFS && !*text)
+        return cli_fail("out of memory");
+    if (*text)
+        st = tlp_plan_format(*text, n + 1, &n, plan, form);
+    return st == TLP_OK ? CLI_OK : engine_fail(st);
+}
+
 int engine_plan_cost(const engine *e, const tlp_plan *plan, tlp_plan_cost *cost)
 {
     *cost = (tlp_plan_cost){ .struct_size = sizeof *cost };

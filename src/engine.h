@@ -157,6 +157,9 @@ int engine_tokenize(const engine *e, const char *text, size_t n, uint32_t flags,
 int engine_detokenize(const engine *e, const int32_t *ids, size_t n,
                       uint32_t flags, char **text, size_t *len);
 
+/* A plan in a form of enum tlp_plan_form; the caller frees it. */
+int engine_format_plan(const tlp_plan *plan, int form, char **text);
+
 /* Depth, and the number of all-reduces that one token waits for on n_rank
  * ranks. */
 int engine_plan_cost(const engine *e, const tlp_plan *plan,

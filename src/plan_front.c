@@ -6,19 +6,6 @@
 
 #include <stdlib.h>
 
-static int plan_text(const tlp_plan *plan, char **text)
-{
-    size_t n = 0;
-    tlp_status st = tlp_plan_format(NULL, 0, &n, plan, TLP_PLAN_TEXT);
-
-    *text = st == TLP_EBUFS ? malloc(n + 1) : NULL;
-    if (st == TLP_EBUFS && !*text)
-        return cli_fail("out of memory");
-    if (*text)
-        st = tlp_plan_format(*text, n + 1, &n, plan, TLP_PLAN_TEXT);
-    return st == TLP_OK ? CLI_OK : engine_fail(st);
-}
-
 int front_add(plan_front *front, const tlp_plan_point *p)
 {
     tlp_plan_cost cost = { .struct_size = sizeof cost };
@@ -42,7 +29,7 @@ int front_add(plan_front *front, const tlp_plan_point *p)
         .ppl = p->ppl,
     };
     front->n++;
-    return plan_text(p->plan, &point->plan);
+    return engine_format_plan(p->plan, TLP_PLAN_TEXT, &point->plan);
 }
 
 void front_print(const plan_front *front)

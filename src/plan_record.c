@@ -29,19 +29,15 @@ static double last_kl(json_t *made)
 
 int plan_recorded_kl(const tlp_plan *plan, double *kl)
 {
-    size_t n = 0;
-    tlp_status st = tlp_plan_format(NULL, 0, &n, plan, TLP_PLAN_JSON);
-    char *text = malloc(n + 1);
+    char *text = NULL;
+    int rc = engine_format_plan(plan, TLP_PLAN_JSON, &text);
 
     *kl = NAN;
-    if (!text)
-        return cli_fail("out of memory");
-    st = tlp_plan_format(text, n + 1, &n, plan, TLP_PLAN_JSON);
-    if (st != TLP_OK) {
+    if (rc != CLI_OK) {
         free(text);
-        return engine_fail(st);
+        return rc;
     }
-    json_t *root = json_loadb(text, n, 0, NULL);
+    json_t *root = json_loads(text, 0, NULL);
 
     *kl = last_kl(json_object_get(root, "made"));
     json_decref(root);

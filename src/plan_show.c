@@ -40,19 +40,6 @@ static int finish(plans *v, int rc)
 
 /* ==== show =============================================================== */
 
-static int format(const tlp_plan *plan, int form, char **text)
-{
-    size_t n = 0;
-    tlp_status st = tlp_plan_format(NULL, 0, &n, plan, form);
-
-    *text = st == TLP_EBUFS ? malloc(n + 1) : NULL;
-    if (st == TLP_EBUFS && !*text)
-        return cli_fail("out of memory");
-    if (*text)
-        st = tlp_plan_format(*text, n + 1, &n, plan, form);
-    return st == TLP_OK ? CLI_OK : engine_fail(st);
-}
-
 /* The exchanges of a layer in tracks, "|" for one and "." for none. */
 static void print_tracks(const tlp_stage_info *s)
 {
@@ -90,7 +77,7 @@ static int print_record(const tlp_plan *plan)
 {
     static const char key[] = "\n  \"made\": ";
     char *text = NULL;
-    int rc = format(plan, TLP_PLAN_JSON, &text);
+    int rc = engine_format_plan(plan, TLP_PLAN_JSON, &text);
     char *made = rc == CLI_OK ? strstr(text, key) : NULL;
 
     if (made) {
@@ -128,7 +115,7 @@ static int show(plans *v)
 {
     tlp_plan_cost cost;
     char *text = NULL;
-    int rc = format(v->e.plan, TLP_PLAN_TEXT, &text);
+    int rc = engine_format_plan(v->e.plan, TLP_PLAN_TEXT, &text);
 
     v->e.n_rank = v->e.n_rank ? v->e.n_rank : 2;
     if (rc == CLI_OK)
@@ -225,10 +212,10 @@ static int print_only(const tlp_plan *a, const tlp_plan *b, char sign)
 static int diff_stages(plans *v, bool *differ)
 {
     char *a = NULL, *b = NULL;
-    int rc = format(v->e.plan, TLP_PLAN_TEXT, &a);
+    int rc = engine_format_plan(v->e.plan, TLP_PLAN_TEXT, &a);
 
     if (rc == CLI_OK)
-        rc = format(v->other, TLP_PLAN_TEXT, &b);
+        rc = engine_format_plan(v->other, TLP_PLAN_TEXT, &b);
     if (rc == CLI_OK && strcmp(a, b) != 0) {
         *differ = true;
         if (print_only(v->e.plan, v->other, '-') +

@@ -29,18 +29,13 @@ static char *name_of(const server *s, const char *suffix)
 
 static int read_facts(program *p, const char *suffix)
 {
-    size_t n = 0;
-    tlp_status st = tlp_plan_format(NULL, 0, &n, p->plan, TLP_PLAN_TEXT);
-
     p->name = name_of(p->s, suffix);
-    p->plan_text = malloc(n + 1);
-    if (!p->name || !p->plan_text)
+    if (!p->name)
         return cli_fail("out of memory");
-    st = tlp_plan_format(p->plan_text, n + 1, &n, p->plan, TLP_PLAN_TEXT);
-    if (st != TLP_OK)
-        return engine_fail(st);
-    int rc = plan_recorded_kl(p->plan, &p->kl);
+    int rc = engine_format_plan(p->plan, TLP_PLAN_TEXT, &p->plan_text);
 
+    if (rc == CLI_OK)
+        rc = plan_recorded_kl(p->plan, &p->kl);
     return rc == CLI_OK ? engine_plan_cost(&p->s->e, p->plan, &p->cost) : rc;
 }
 
