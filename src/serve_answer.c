@@ -13,6 +13,21 @@
 
 /* ==== lifetime =========================================================== */
 
+enum MHD_Result answer_fields(call *c,
+                              enum MHD_Result (*run)(call *c, fields *f))
+{
+    fields f;
+    enum MHD_Result result;
+
+    if (!server_is_ready(c->s, &c->error))
+        return reply_error(c);
+    answer_begins(c);
+    result = fields_open(&f, c->body, c->n_body, &c->error) ? run(c, &f)
+                                                            : reply_error(c);
+    fields_close(&f);
+    return result;
+}
+
 answering *answering_make(call *c, const answer_style *style,
                           generation_fields *g, int n_part)
 {

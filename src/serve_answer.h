@@ -61,6 +61,10 @@ answering *answering_make(call *c, const answer_style *style,
                           generation_fields *g, int n_part);
 void answering_free(answering *a); /* NULL is allowed */
 
+/* Answer a call with what `run` makes of the fields of its body. */
+enum MHD_Result answer_fields(call *c,
+                              enum MHD_Result (*run)(call *c, fields *f));
+
 /* The requests have been submitted, or one was refused with `st`: answer. */
 enum MHD_Result answering_reply(answering *a, tlp_status st);
 

@@ -365,14 +365,5 @@ static enum MHD_Result run(call *c, fields *f)
 
 enum MHD_Result serve_embedding(call *c)
 {
-    fields f;
-    enum MHD_Result result;
-
-    if (!server_is_ready(c->s, &c->error))
-        return reply_error(c);
-    answer_begins(c);
-    result = fields_open(&f, c->body, c->n_body, &c->error) ? run(c, &f)
-                                                            : reply_error(c);
-    fields_close(&f);
-    return result;
+    return answer_fields(c, run);
 }
