@@ -12,6 +12,15 @@
 #define OUTER "Mistral3ForConditionalGeneration"
 #define OUTER_TYPE "mistral3"
 
+/* Ministral 3, alone or inside a model that reads images too. */
+/* clang-format off */
+#define MINISTRAL3                                                             \
+    .model_type = "ministral3", .arch = "mistral3", .act_key = "hidden_act",   \
+    .act = "silu", .bias = TLPI_HF_BIAS_NONE,                                  \
+    .windows = TLPI_HF_WINDOWS_ALL, .permute = true, .query_scale = true,      \
+    .n_head_kv = 8, .head_dim = 128, .theta = 1000000
+/* clang-format on */
+
 static const tlpi_hf_arch table[] = {
     { .architecture = "LlamaForCausalLM",
       .model_type = "llama",
@@ -208,31 +217,8 @@ static const tlpi_hf_arch table[] = {
       .window_step = 2,
       .window_key = true,
       .theta = 150000 },
-    { .architecture = "Ministral3ForCausalLM",
-      .model_type = "ministral3",
-      .arch = "mistral3",
-      .act_key = "hidden_act",
-      .act = "silu",
-      .bias = TLPI_HF_BIAS_NONE,
-      .windows = TLPI_HF_WINDOWS_ALL,
-      .permute = true,
-      .query_scale = true,
-      .n_head_kv = 8,
-      .head_dim = 128,
-      .theta = 1000000 },
-    { .architecture = OUTER,
-      .model_type = "ministral3",
-      .inner = true,
-      .arch = "mistral3",
-      .act_key = "hidden_act",
-      .act = "silu",
-      .bias = TLPI_HF_BIAS_NONE,
-      .windows = TLPI_HF_WINDOWS_ALL,
-      .permute = true,
-      .query_scale = true,
-      .n_head_kv = 8,
-      .head_dim = 128,
-      .theta = 1000000 },
+    { .architecture = "Ministral3ForCausalLM", MINISTRAL3 },
+    { .architecture = OUTER, .inner = true, MINISTRAL3 },
     { .architecture = OUTER,
       .model_type = "mistral",
       .inner = true,
