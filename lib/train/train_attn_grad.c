@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "train/train_attn_work.h"
+#include "train/train_ops.h"
 
 #define LOG2_E 0x1.715476p+0f
 
@@ -92,8 +93,7 @@ static void cap_row(const tlpi_train_call *p, float *s, float *slope, int n)
     const float cap = p->heads->cap * LOG2_E;
 
     p->a->vec->soft_cap(s, (size_t)n, cap);
-    for (int j = 0; j < n; j++)
-        slope[j] = 1 - s[j] / cap * (s[j] / cap);
+    tlpi_train_cap_slopes(s, cap, slope, (size_t)n);
 }
 
 /* P in place of the scores, and dS in place of dP. */
@@ -107,7 +107,7 @@ static void weights_of(const tlpi_train_call *p, const tlpi_train_block *b,
         int t = b->t0 + i;
         size_t at = (size_t)i * p->hp, row = (size_t)i * p->tp;
         int n_seen = t + 1 - b->lo;
-        float *slope = w->turned; /* nobody has it yet */
+        float *slope = w->turned; /* free until scores are turned */
 
         if (p->heads->cap > 0)
             cap_row(p, w->s + row, slope, n_seen);

@@ -148,13 +148,6 @@ void tlpi_train_take_top(const tlpi_train_ops *ops, float *logits, int n,
     tlpi_pool_map(ops->pool, n, take_row, &j);
 }
 
-/* The slopes of a soft cap at n logits, which are capped. */
-static void slopes_of(const float *x, float cap, float *slope, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        slope[i] = 1 - x[i] / cap * (x[i] / cap);
-}
-
 /*
  * With a share w of KL and 1 - w of nll, the gradient by the logit of token i
  * is q_i - w p_i - (1 - w) [i is the text's token], and for a token that is
@@ -174,7 +167,8 @@ static void loss_row(const row_sweep *j, int t, float *slopes)
     double w = j->kl_share, rest = 1, kept = 0;
 
     if (slopes)
-        slopes_of(x, j->h->pass->net->model->hp.logit_cap, slopes, (size_t)n);
+        tlpi_train_cap_slopes(x, j->h->pass->net->model->hp.logit_cap, slopes,
+                              (size_t)n);
     *loss = (tlpi_train_loss){ .n = 1, .top1 = x[id[0]] == top };
     double next_logit = (double)x[next] - (double)top;
     double sum = ops->vec->exponentials(x, top, (size_t)n);

@@ -25,6 +25,14 @@ typedef struct tlpi_train_ops {
  * TLP_ENOTSUP. */
 tlp_status tlpi_train_ops_init(tlpi_train_ops *ops, tlpi_pool *pool, int isa);
 
+/* The slopes of a soft cap, by n numbers that it has capped. */
+static inline void tlpi_train_cap_slopes(const float *x, float cap,
+                                         float *slope, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        slope[i] = 1 - x[i] / cap * (x[i] / cap);
+}
+
 /* Rows of which norms have parts: n numbers each. */
 typedef struct tlpi_train_row {
     int n;
