@@ -8,7 +8,7 @@ import sys
 from typing import Any, Callable, Optional
 
 from libtlp._native import ffi
-from libtlp.errors import CanceledError, check
+from libtlp.errors import check
 
 logger = logging.getLogger("libtlp")
 
@@ -141,6 +141,3 @@ def interruptible(caller: Caller, options: Any) -> None:
     options.progress = progress
     options.progress_data = caller.handle
 
-
-__all__ = ["Caller", "CanceledError", "bar", "interruptible", "log", "logger",
-           "logits", "place", "plan_point", "point", "progress", "progress_of", "text"]

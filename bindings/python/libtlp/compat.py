@@ -235,28 +235,18 @@ class Llama:
                 yield answer.chunk("", first=True)
             elif echo:
                 yield answer.chunk(echo)
-            for event in request:
-                if event.error is not None:
-                    raise event.error
+            for event in request.checked():
                 if event.text:
                     yield answer.chunk(event.text)
                 if event.kind == "stop":
                     yield answer.chunk(
                         "", _FINISH.get(str(event.stop_reason), "stop"))
-        finally:
+        finally:  # also where the caller leaves before the first event
             request.cancel()
 
     def _complete(self, answer: _Answer, prompt: Any, options: "dict[str, Any]",
                   echo: str) -> "dict[str, Any]":
-        events = []
-        request = self.engine.submit(prompt, **options)
-        try:
-            for event in request:
-                if event.error is not None:
-                    raise event.error
-                events.append(event)
-        finally:
-            request.cancel()
+        events = list(self.engine.submit(prompt, **options).checked())
         text = "".join(e.text for e in events if e.kind in ("token", "stop"))
         stop = next(e for e in events if e.kind == "stop")
         rows = self._logprobs(events) if options.get("logprobs") else None

@@ -106,6 +106,17 @@ class Request:
         while not self._ended:
             yield self._take(await self._events.get())
 
+    def checked(self) -> Iterator[Event]:
+        """The events; an error of a choice is raised, and leaving the iterator
+        cancels the request."""
+        try:
+            for event in self:
+                if event.error is not None:
+                    raise event.error
+                yield event
+        finally:
+            self.cancel()
+
     def wait(self) -> Completion:
         """Wait for the end.  An error of a choice is raised."""
         try:
@@ -334,15 +345,9 @@ class Engine(Handle):
     def generate(self, prompt: "Union[str, Sequence[int], Messages]",
                  **options: Any) -> Iterator[str]:
         """Pieces of text of one choice, as they become certain."""
-        request = self.submit(prompt, **options)
-        try:
-            for event in request:
-                if event.error is not None:
-                    raise event.error
-                if event.text and event.kind in ("token", "stop"):
-                    yield event.text
-        finally:
-            request.cancel()
+        for event in self.submit(prompt, **options).checked():
+            if event.text and event.kind in ("token", "stop"):
+                yield event.text
 
     async def stream(self, prompt: "Union[str, Sequence[int], Messages]",
                      **options: Any) -> AsyncIterator[str]:
@@ -366,18 +371,10 @@ class Engine(Handle):
               pooling: str = "default", normalize: bool = True,
               **options: Any) -> "list[float]":
         """One vector for a text."""
-        vectors = []
         request = self.submit(prompt, pooling=pooling, normalize=normalize,
                               **options)
-        try:
-            for event in request:
-                if event.error is not None:
-                    raise event.error
-                if event.embedding is not None:
-                    vectors.append(event.embedding)
-        finally:
-            request.cancel()
-        return vectors[0]
+        return next(event.embedding for event in list(request.checked())
+                    if event.embedding is not None)
 
     # ---- facts ----
 

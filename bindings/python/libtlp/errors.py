@@ -124,30 +124,27 @@ def check(status: int) -> None:
         raise error_of(status, text_of(lib.tlp_last_error()))
 
 
-def copied_text(call: Any, *arguments: Any) -> bytes:
-    """The text that a function copies into (buf, cap, len, arguments...)."""
+def _copied(kind: str, call: Any, *arguments: Any) -> "tuple[Any, int]":
+    """An array in C that a function fills, and its length.  The function takes
+    (array, capacity, length, arguments...); the first call asks for the length.
+    """
     n = ffi.new("size_t *")
-    status = call(ffi.NULL, 0, n, *arguments)
-    while status == BufferTooSmallError.status or n[0]:
-        cap = n[0] + 1
-        buf = ffi.new("char[]", cap)
-        status = call(buf, cap, n, *arguments)
-        if status != BufferTooSmallError.status:
-            check(status)
-            return bytes(ffi.buffer(buf, n[0]))
+    buf, cap = ffi.NULL, 0
+    while (status := call(buf, cap, n, *arguments)) == \
+            BufferTooSmallError.status:
+        cap = n[0] + 1  # a text has a NUL behind it
+        buf = ffi.new(f"{kind}[]", cap)
     check(status)
-    return b""
+    return buf, n[0]
+
+
+def copied_bytes(call: Any, *arguments: Any) -> bytes:
+    """Bytes, or a text, that a function copies."""
+    buf, n = _copied("char", call, *arguments)
+    return bytes(ffi.buffer(buf, n)) if n else b""
 
 
 def copied_ids(call: Any, *arguments: Any) -> list[int]:
-    """The ids that a function copies into (ids, cap, count, arguments...)."""
-    n = ffi.new("size_t *")
-    status = call(ffi.NULL, 0, n, *arguments)
-    while status == BufferTooSmallError.status:
-        cap = n[0]
-        ids = ffi.new("int32_t[]", cap)
-        status = call(ids, cap, n, *arguments)
-        if status == 0:
-            return list(ids[0:n[0]])
-    check(status)
-    return []
+    """Ids that a function copies."""
+    ids, n = _copied("int32_t", call, *arguments)
+    return list(ids[0:n]) if n else []

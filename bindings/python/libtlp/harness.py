@@ -90,11 +90,7 @@ class LibtlpLM(TemplateLM):  # type: ignore[misc]
             for j in range(i, min(i + self.n_waiting, len(jobs))):
                 if j >= i + len(running):
                     running[j] = self.engine.submit(jobs[j][0], **jobs[j][1])
-            events = list(running.pop(i))
-            for event in events:
-                if event.error is not None:
-                    raise event.error
-            results.append(events)
+            results.append(list(running.pop(i).checked()))
         return results
 
     def _loglikelihood_tokens(self, requests: Sequence[Scored],

@@ -6,7 +6,7 @@ from typing import Any, Iterator, Optional, Sequence, Union
 from libtlp import _callbacks, _options
 from libtlp._handle import Handle
 from libtlp._native import ffi, lib, text_of
-from libtlp.errors import check, copied_ids, copied_text
+from libtlp.errors import check, copied_ids, copied_bytes
 
 Messages = Sequence["dict[str, Any]"]
 _TOKENIZE_SPECIAL, _TOKENIZE_BOS, _TOKENIZE_EOS = 1, 2, 4
@@ -46,7 +46,7 @@ class Model(Handle):
 
     def digest(self) -> str:
         """SHA-256 over hyper-parameters and all tensors."""
-        return copied_text(lib.tlp_model_get_digest, self.handle).decode()
+        return copied_bytes(lib.tlp_model_get_digest, self.handle).decode()
 
     def metadata(self) -> "dict[str, str]":
         """All keys of the file, with their values as text."""
@@ -56,7 +56,7 @@ class Model(Handle):
 
     def get_metadata(self, key: str) -> str:
         """The value of one key as text."""
-        return copied_text(lib.tlp_model_get_meta, self.handle,
+        return copied_bytes(lib.tlp_model_get_meta, self.handle,
                            key.encode()).decode("utf-8", "replace")
 
     def tensors(self) -> Iterator[Any]:
@@ -80,7 +80,7 @@ class Model(Handle):
     def detokenize_bytes(self, ids: Any, *, special: bool = False) -> bytes:
         """The exact bytes of ids."""
         array = _options.id_array(ids)
-        return copied_text(lib.tlp_detokenize, self.handle, array, len(ids),
+        return copied_bytes(lib.tlp_detokenize, self.handle, array, len(ids),
                            int(special))
 
     def detokenize(self, ids: Any, *, special: bool = False) -> str:
@@ -90,7 +90,7 @@ class Model(Handle):
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one token inside a text."""
-        return copied_text(lib.tlp_token_get_piece, self.handle, token)
+        return copied_bytes(lib.tlp_token_get_piece, self.handle, token)
 
     def token_is_end(self, token: int) -> bool:
         """Does the token end a text or a chat turn?"""
@@ -111,7 +111,7 @@ class Model(Handle):
         template), chat_template, template_name, now."""
         keep = _options.Keep()
         opts = chat_options(messages, options, keep)
-        return copied_text(lib.tlp_chat_render, self.handle, ffi.NULL, 0,
+        return copied_bytes(lib.tlp_chat_render, self.handle, ffi.NULL, 0,
                            opts).decode("utf-8", "replace")
 
 

@@ -6,7 +6,7 @@ from typing import Any, Optional, Union
 from libtlp import _options
 from libtlp._handle import Handle
 from libtlp._native import ffi, lib
-from libtlp.errors import check, copied_text
+from libtlp.errors import check, copied_bytes
 from libtlp.model import Model
 
 MODES = ("serial", "lp", "par", "asym", "lp-code", "merge")
@@ -47,12 +47,12 @@ class Plan(Handle):
     @property
     def text(self) -> str:
         """The text form."""
-        return copied_text(lib.tlp_plan_format, self.handle, 0).decode()
+        return copied_bytes(lib.tlp_plan_format, self.handle, 0).decode()
 
     @property
     def json(self) -> str:
         """The JSON form."""
-        return copied_text(lib.tlp_plan_format, self.handle, 1).decode()
+        return copied_bytes(lib.tlp_plan_format, self.handle, 1).decode()
 
     def __repr__(self) -> str:
         return f"<libtlp.Plan {self.text!r}>"

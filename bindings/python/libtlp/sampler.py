@@ -5,7 +5,7 @@ from typing import Any, Callable, Mapping, Optional, Union
 from libtlp import _callbacks, _options
 from libtlp._handle import Handle
 from libtlp._native import ffi, lib
-from libtlp.errors import check, copied_text
+from libtlp.errors import check, copied_bytes
 from libtlp.model import Model
 
 
@@ -30,7 +30,7 @@ class Grammar(Handle):
     @property
     def text(self) -> str:
         """The grammar in GBNF."""
-        return copied_text(lib.tlp_grammar_get_text, self.handle).decode()
+        return copied_bytes(lib.tlp_grammar_get_text, self.handle).decode()
 
 
 def sampler_options(options: "dict[str, Any]", keep: _options.Keep) -> Any:

@@ -9,7 +9,7 @@ from libtlp import _callbacks, _options
 from libtlp._handle import Handle
 from libtlp._interrupt import Abortable
 from libtlp._native import ffi, lib
-from libtlp.errors import BufferTooSmallError, check, copied_ids
+from libtlp.errors import check, copied_bytes, copied_ids
 from libtlp.model import Model
 from libtlp.plan import Path, Plan, plan_of
 from libtlp.sampler import Sampler
@@ -226,16 +226,7 @@ class Session(Handle):
 
     def save(self, seq: int = 0) -> bytes:
         """A sequence as bytes."""
-        n = ffi.new("size_t *")
-        status = lib.tlp_session_save(ffi.NULL, 0, n, self.handle, seq)
-        while status == BufferTooSmallError.status:
-            cap = n[0]
-            buf = ffi.new("char[]", cap)
-            status = lib.tlp_session_save(buf, cap, n, self.handle, seq)
-            if status == 0:
-                return bytes(ffi.buffer(buf, n[0]))
-        check(status)
-        return b""
+        return copied_bytes(lib.tlp_session_save, self.handle, seq)
 
     def load(self, saved: bytes, seq: int = 0) -> None:
         """Put a saved sequence in the place of sequence `seq`."""

@@ -5,7 +5,7 @@ from typing import Any, Callable, Optional
 
 from libtlp import _callbacks, _options
 from libtlp._native import ffi, lib
-from libtlp.errors import NoGainError, check, copied_text
+from libtlp.errors import NoGainError, check, copied_bytes
 from libtlp.model import Model
 from libtlp.plan import MODES, Path, Plan
 from libtlp.session import Session, session_options
@@ -89,7 +89,7 @@ def make(model: Model, tokens: Any, *, depth: int = 0, exchanges: int = 0,
 
 
 def _text_of(plan: Any) -> str:
-    return copied_text(lib.tlp_plan_format, plan, 0).decode()
+    return copied_bytes(lib.tlp_plan_format, plan, 0).decode()
 
 
 def adjust(plan: Plan, tokens: Any, *, rank: int = 0, gains: bool = False,
