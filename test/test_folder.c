@@ -56,14 +56,6 @@ static tiny_spec spec_of(const char *arch)
     return s;
 }
 
-static tlp_model *open_model(const char *path)
-{
-    tlp_model *m = NULL;
-
-    CHECK_OK(tlp_model_open(&m, path, NULL));
-    return m;
-}
-
 static const char *digest_of(const tlp_model *m, char out[128])
 {
     CHECK_OK(tlp_model_get_digest(out, 128, &(size_t){ 0 }, m));
@@ -74,7 +66,7 @@ static const char *digest_of(const tlp_model *m, char out[128])
 static void expect_equal(const char *a_path, const char *b_path)
 {
     char a_digest[128], b_digest[128];
-    tlp_model *a = open_model(a_path), *b = open_model(b_path);
+    tlp_model *a = rig_open_model(a_path), *b = rig_open_model(b_path);
 
     cr_expect_str_eq(digest_of(a, a_digest), digest_of(b, b_digest),
                      "%s and %s", a_path, b_path);
@@ -146,7 +138,7 @@ Test(folder, has_the_gain_of_longrope)
     hf_spec f = { .gguf = tiny_make(&s) };
     const char *folder = hf_make(&f);
     hf_edit(folder, "config.json", "rope_parameters/attention_factor", NULL);
-    tlp_model *m = open_model(folder);
+    tlp_model *m = rig_open_model(folder);
     cr_expect_eq(m->hp.n_ctx_train, 512);
     cr_expect_float_eq(m->hp.rope_gain, 1.2247449f, 1e-6);
     tlp_model_free(m);
@@ -172,7 +164,7 @@ Test(folder, layers_without_rotation)
 
     for (int i = 0; i < COUNT(edits); i++) {
         hf_edit(folder, "config.json", edits[i].key, edits[i].value);
-        tlp_model *m = open_model(folder);
+        tlp_model *m = rig_open_model(folder);
         cr_expect_eq(m->hp.no_rope_step, edits[i].step);
         tlp_model_free(m);
     }
@@ -247,7 +239,7 @@ Test(folder, makes_the_table_of_llama3)
     hf_save(folder, "config.json", c);
     json_decref(c);
 
-    tlp_model *m = open_model(folder);
+    tlp_model *m = rig_open_model(folder);
     const tlpi_tensor *t = m->w.t[TLPI_ROPE_FREQS];
     cr_assert(t && t->ne[0] == 8 && t->type == TLPI_F32);
     for (int i = 0; i < 8; i++)
@@ -269,7 +261,7 @@ Test(folder, reads_the_base_of_windows)
         else
             hf_edit(folder, "config.json",
                     "rope_parameters/sliding_attention/rope_theta", "5000");
-        tlp_model *m = open_model(folder);
+        tlp_model *m = rig_open_model(folder);
         cr_expect_eq(m->hp.window_theta, 5000);
         cr_expect_eq(m->hp.rope_theta, 1e6f);
         tlp_model_free(m);
@@ -280,7 +272,7 @@ Test(folder, has_biases)
 {
     tiny_spec s = spec_of("qwen2");
     hf_spec f = { .gguf = tiny_make(&s) };
-    tlp_model *m = open_model(hf_make(&f));
+    tlp_model *m = rig_open_model(hf_make(&f));
 
     cr_expect(m->w.layer[0].t[TLPI_ATTN_Q_BIAS] != NULL);
     cr_expect(m->w.layer[0].t[TLPI_ATTN_OUTPUT_BIAS] == NULL);
@@ -293,7 +285,8 @@ Test(folder, widens_vectors)
     for (int i = 0; i < 2; i++) {
         tiny_spec s = spec_of(i ? "gemma3" : "qwen2");
         hf_spec f = { .gguf = tiny_make(&s), .vector = TLPI_BF16 };
-        tlp_model *m = open_model(hf_make(&f)), *file = open_model(f.gguf);
+        tlp_model *m = rig_open_model(hf_make(&f)),
+                  *file = rig_open_model(f.gguf);
         const tlpi_tensor *t = m->w.t[TLPI_OUTPUT_NORM];
         const float *x = t->data, *w = file->w.t[TLPI_OUTPUT_NORM]->data;
 
@@ -313,7 +306,7 @@ Test(folder, widens_routers)
 {
     tiny_spec s = spec_of("mixtral");
     hf_spec f = { .gguf = tiny_make(&s), .vector = TLPI_BF16 };
-    tlp_model *m = open_model(hf_make(&f)), *file = open_model(f.gguf);
+    tlp_model *m = rig_open_model(hf_make(&f)), *file = rig_open_model(f.gguf);
     const tlpi_tensor *t = m->w.layer[1].t[TLPI_FFN_ROUTER];
     const float *x = t->data, *w = file->w.layer[1].t[TLPI_FFN_ROUTER]->data;
 
@@ -329,7 +322,7 @@ Test(folder, in_several_files)
     tiny_spec s = spec_of("llama");
     hf_spec f = { .gguf = tiny_make(&s), .n_shard = 3 };
     const char *folder = hf_make(&f);
-    tlp_model *m = open_model(folder);
+    tlp_model *m = rig_open_model(folder);
 
     cr_expect_eq(m->n_file, 4);
     cr_expect_str_eq(m->file[1]->path,
@@ -358,7 +351,7 @@ Test(folder, however_it_is_opened)
     const char *folder = hf_make(&f), *link = tiny_path("link");
     char slash[1024], a[128], b[128];
     tlp_model_options o = TLP_MODEL_OPTIONS_INIT;
-    tlp_model *m = NULL, *file = open_model(f.gguf);
+    tlp_model *m = NULL, *file = rig_open_model(f.gguf);
 
     cr_assert_eq(symlink(folder, link), 0);
     snprintf(slash, sizeof slash, "%s/", link);
@@ -379,7 +372,7 @@ Test(folder, vocabulary_alone)
     int32_t a[64], b[64];
     size_t na = 0, nb = 0;
     const char *text = "Hello world and 123 <|im_end|> others";
-    tlp_model *m = NULL, *file = open_model(f.gguf);
+    tlp_model *m = NULL, *file = rig_open_model(f.gguf);
 
     cr_assert_eq(unlink(hf_file(folder, "model.safetensors")), 0);
     o.vocab_only = 1;
@@ -405,11 +398,11 @@ Test(folder, equals_its_converted_file)
         const char *folder = hf_make(&f), *out = tiny_path("out.gguf");
         tlp_quantize_result r = { .struct_size = sizeof r };
         tlp_model_info a = { .struct_size = sizeof a }, b = a;
-        tlp_model *m = open_model(folder);
+        tlp_model *m = rig_open_model(folder);
 
         CHECK_OK(tlp_model_quantize(&r, m, out, NULL, NULL));
         cr_expect_eq(r.n_converted, 0);
-        tlp_model *file = open_model(out);
+        tlp_model *file = rig_open_model(out);
         CHECK_OK(tlp_model_get_info(&a, m));
         CHECK_OK(tlp_model_get_info(&b, file));
         cr_expect_eq(r.n_tensor, b.n_tensor);
@@ -437,7 +430,7 @@ Test(folder, quantizes_like_a_file)
     tiny_spec s = spec_of("qwen3");
     hf_spec f = { .gguf = tiny_make(&s), .n_shard = 2 };
     const char *a = tiny_path("a.gguf"), *b = tiny_path("b.gguf");
-    tlp_model *m = open_model(hf_make(&f)), *file = open_model(f.gguf);
+    tlp_model *m = rig_open_model(hf_make(&f)), *file = rig_open_model(f.gguf);
 
     CHECK_OK(tlp_model_quantize(NULL, m, a, "Q8_0", NULL));
     CHECK_OK(tlp_model_quantize(NULL, file, b, "Q8_0", NULL));
@@ -464,7 +457,7 @@ Test(folder, has_the_keys_of_converters)
     };
     tiny_spec s = spec_of("llama");
     hf_spec f = { .gguf = tiny_make(&s) };
-    tlp_model *m = open_model(hf_make(&f));
+    tlp_model *m = rig_open_model(hf_make(&f));
 
     for (int i = 0; i < COUNT(want); i++) {
         char value[256] = "";
@@ -483,7 +476,7 @@ Test(folder, copies_only_what_changes)
 {
     tiny_spec s = spec_of("llama");
     hf_spec f = { .gguf = tiny_make(&s) };
-    tlp_model *m = open_model(hf_make(&f));
+    tlp_model *m = rig_open_model(hf_make(&f));
     const tlpi_gguf *g = m->file[1];
 
     for (size_t i = 0; i < g->n_tensor; i++) {

@@ -38,23 +38,6 @@ static const char *folder_of(tlpi_dtype type, bool packed, int n_shard)
     return hf_make(&f);
 }
 
-static tlp_model *open_model(const char *path)
-{
-    tlp_model *m = NULL;
-
-    CHECK_OK(tlp_model_open(&m, path, NULL));
-    return m;
-}
-
-static void expect_meta(const tlp_model *m, const char *key, const char *want)
-{
-    char value[256] = "";
-    size_t n = 0;
-
-    CHECK_OK(tlp_model_get_meta(value, sizeof value, &n, m, key));
-    cr_expect_str_eq(value, want, "%s: %s", key, value);
-}
-
 static void expect_equal_bits(const char *a_path, const char *b_path)
 {
     tlp_session_options o = rig_f32(1, 1);
@@ -85,7 +68,8 @@ Test(folder_gpt_oss, packed_experts_are_those_of_the_file)
         hf_spec f = { .gguf = tiny_make(&s),
                       .packed = true,
                       .n_shard = n_shard };
-        tlp_model *file = open_model(f.gguf), *m = open_model(hf_make(&f));
+        tlp_model *file = rig_open_model(f.gguf),
+                  *m = rig_open_model(hf_make(&f));
 
         for (int l = 0; l < s.n_layer; l++)
             for (size_t i = 0; i < COUNT(ids); i++) {
@@ -153,7 +137,7 @@ Test(folder_gpt_oss, unpacks_as_transformers_does)
         write_bytes(folder, name, codes, sizeof codes);
         snprintf(name, sizeof name, "%s_scales", of[i].tensor);
         write_bytes(folder, name, exponent, 1);
-        tlp_model *m = open_model(folder);
+        tlp_model *m = rig_open_model(folder);
         tlpi_read_row(m->w.layer[1 - i].t[of[i].id], 0, got, 32);
         for (int k = 0; k < 32; k++)
             cr_expect_eq(got[k], want[k], "%d: %g", k, (double)got[k]);
@@ -171,21 +155,21 @@ Test(folder_gpt_oss, equals_its_converted_file)
         const char *out = tiny_path("out.gguf");
         char a[128], b[128];
         size_t n = 0;
-        tlp_model *m = open_model(folder);
+        tlp_model *m = rig_open_model(folder);
 
         CHECK_OK(tlp_model_quantize(NULL, m, out, NULL, NULL));
-        tlp_model *file = open_model(out);
+        tlp_model *file = rig_open_model(out);
         CHECK_OK(tlp_model_get_digest(a, sizeof a, &n, m));
         CHECK_OK(tlp_model_get_digest(b, sizeof b, &n, file));
         cr_expect_str_eq(a, b);
-        expect_meta(file, "general.file_type", packed ? "38" : "32");
-        expect_meta(file, "general.size_label", "6x206K");
-        expect_meta(file, "gpt-oss.attention.sliding_window", "5");
-        expect_meta(file, "gpt-oss.expert_count", "6");
-        expect_meta(file, "gpt-oss.expert_used_count", "3");
-        expect_meta(file, "gpt-oss.expert_feed_forward_length", "160");
-        expect_meta(file, "gpt-oss.feed_forward_length", "160");
-        expect_meta(file, "gpt-oss.rope.scaling.type", "yarn");
+        rig_expect_meta(file, "general.file_type", packed ? "38" : "32");
+        rig_expect_meta(file, "general.size_label", "6x206K");
+        rig_expect_meta(file, "gpt-oss.attention.sliding_window", "5");
+        rig_expect_meta(file, "gpt-oss.expert_count", "6");
+        rig_expect_meta(file, "gpt-oss.expert_used_count", "3");
+        rig_expect_meta(file, "gpt-oss.expert_feed_forward_length", "160");
+        rig_expect_meta(file, "gpt-oss.feed_forward_length", "160");
+        rig_expect_meta(file, "gpt-oss.rope.scaling.type", "yarn");
         cr_expect_eq(
             tlp_model_get_meta(a, sizeof a, &n, file, "gpt-oss.vocab_size"),
             TLP_EINVAL);
@@ -212,7 +196,7 @@ Test(folder_gpt_oss, has_windows)
         const char *folder = folder_of(TLPI_F32, false, 0);
 
         hf_edit(folder, "config.json", "layer_types", of[i].types);
-        tlp_model *m = open_model(folder);
+        tlp_model *m = rig_open_model(folder);
         cr_expect_eq(m->hp.n_window, of[i].n_window);
         cr_expect_eq(m->hp.window_step, of[i].step, "%d", m->hp.window_step);
         tlp_model_free(m);

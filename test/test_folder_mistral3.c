@@ -39,18 +39,10 @@ static const char *folder_of(bool images, bool older, bool tied)
     return hf_make(&f);
 }
 
-static tlp_model *open_model(const char *path)
-{
-    tlp_model *m = NULL;
-
-    CHECK_OK(tlp_model_open(&m, path, NULL));
-    return m;
-}
-
 static void digest_of(const char *path, char out[128])
 {
     size_t n = 0;
-    tlp_model *m = open_model(path);
+    tlp_model *m = rig_open_model(path);
 
     CHECK_OK(tlp_model_get_digest(out, 128, &n, m));
     tlp_model_free(m);
@@ -98,7 +90,7 @@ Test(folder_mistral3, has_the_keys_of_converters)
         { "mistral3.rope.scaling.yarn_log_multiplier", "1" },
         { "mistral3.attention.temperature_scale", "0.5" },
     };
-    tlp_model *m = open_model(folder_of(true, false, false));
+    tlp_model *m = rig_open_model(folder_of(true, false, false));
 
     for (size_t i = 0; i < COUNT(want); i++) {
         char value[256] = "";
@@ -119,7 +111,7 @@ Test(folder_mistral3, with_an_older_model_of_texts)
     hf_edit(folder, "config.json", "text_config/rope_parameters",
             "{\"rope_type\": \"default\", \"rope_theta\": 1e9}");
     hf_edit(folder, "config.json", "text_config/sliding_window", "null");
-    tlp_model *m = open_model(folder);
+    tlp_model *m = rig_open_model(folder);
     cr_expect_eq(m->hp.query_scale, 0);
     cr_expect_eq(m->hp.yarn_factor, 0);
     cr_expect_eq(m->hp.rope_theta, 1e9f);
@@ -138,7 +130,7 @@ Test(folder_mistral3, whether_embeddings_are_tied)
 
         hf_edit(folder, "config.json", "tie_word_embeddings",
                 tied ? "false" : "true");
-        tlp_model *m = open_model(folder);
+        tlp_model *m = rig_open_model(folder);
         cr_expect_eq(m->w.t[TLPI_OUTPUT] == m->w.t[TLPI_TOKEN_EMBD], tied);
         tlp_model_free(m);
     }
@@ -162,7 +154,7 @@ Test(folder_mistral3, has_ends)
 
     hf_edit(folder, "config.json", "eos_token_id", "[287, 5]");
     hf_edit(folder, "config.json", "text_config/eos_token_id", "6");
-    tlp_model *m = open_model(folder);
+    tlp_model *m = rig_open_model(folder);
     CHECK_OK(tlp_model_get_meta(value, sizeof value, &n, m,
                                 "tokenizer.ggml.eos_token_ids"));
     cr_expect(strstr(value, "287") && strstr(value, "5") && strstr(value, "6"),

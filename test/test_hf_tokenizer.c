@@ -11,6 +11,7 @@
 #include "support/check.h"
 #include "support/hf_folder.h"
 #include "support/log_lines.h"
+#include "support/rig.h"
 #include "support/tiny.h"
 #include "support/tool.h"
 #include "tlp_tune.h"
@@ -255,15 +256,6 @@ Test(hf_tokenizer, all_bytes_are_needed)
 
 /* ==== templates ========================================================== */
 
-static void expect_meta(const tlp_model *m, const char *key, const char *want)
-{
-    char text[256];
-    size_t n = 0;
-
-    CHECK_OK(tlp_model_get_meta(text, sizeof text, &n, m, key));
-    cr_expect_str_eq(text, want, "%s: %s", key, text);
-}
-
 /* A list of templates, and the ends of a generation. */
 Test(hf_tokenizer, templates_and_ends)
 {
@@ -286,18 +278,18 @@ Test(hf_tokenizer, templates_and_ends)
     o.log = log_lines_add;
     o.log_data = &seen;
     CHECK_OK(tlp_model_open(&m, folder, &o));
-    expect_meta(m, "tokenizer.chat_template", "A");
-    expect_meta(m, "tokenizer.chat_template.tool_use", "B");
-    expect_meta(m, "tokenizer.chat_templates", "str[1] \"tool_use\"");
-    expect_meta(m, "tokenizer.ggml.bos_token_id", "1");
-    expect_meta(m, "tokenizer.ggml.eos_token_ids", "i32[2] 2, 0");
-    expect_meta(m, "tokenizer.ggml.add_eos_token", "false");
+    rig_expect_meta(m, "tokenizer.chat_template", "A");
+    rig_expect_meta(m, "tokenizer.chat_template.tool_use", "B");
+    rig_expect_meta(m, "tokenizer.chat_templates", "str[1] \"tool_use\"");
+    rig_expect_meta(m, "tokenizer.ggml.bos_token_id", "1");
+    rig_expect_meta(m, "tokenizer.ggml.eos_token_ids", "i32[2] 2, 0");
+    rig_expect_meta(m, "tokenizer.ggml.add_eos_token", "false");
     tlp_model_free(m);
 
     /* a file of its own wins */
     hf_write(folder, "chat_template.jinja", "C", 1);
     CHECK_OK(tlp_model_open(&m, folder, &o));
-    expect_meta(m, "tokenizer.chat_template", "C");
+    rig_expect_meta(m, "tokenizer.chat_template", "C");
     cr_expect_eq(seen.n, 1, "%s", seen.text);
     cr_expect(strstr(seen.text, "key chat_template: an array of 2, left out "
                                 "for chat_template.jinja"),

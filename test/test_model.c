@@ -14,20 +14,13 @@
 #include "model/model.h"
 #include "base/sha256.h"
 #include "support/mem.h"
+#include "support/rig.h"
 #include "support/tiny.h"
 #include "support/vocab_file.h"
 
-static tlp_model *open_model(const char *path)
-{
-    tlp_model *m = NULL;
-
-    CHECK_OK(tlp_model_open(&m, path, NULL));
-    return m;
-}
-
 static tlp_model *open_tiny(const tiny_spec *spec)
 {
-    return open_model(tiny_make(spec));
+    return rig_open_model(tiny_make(spec));
 }
 
 static tlp_model_info info_of(const tlp_model *m)
@@ -517,7 +510,7 @@ Test(model, fingerprints_tell_weights_apart_and_nothing_else)
 {
     tiny_spec spec = tiny_default();
     const char *path = tiny_make(&spec);
-    tlp_model *m = open_model(path), *again = open_model(path);
+    tlp_model *m = rig_open_model(path), *again = rig_open_model(path);
     const char *base = tlpi_model_fingerprint(m);
 
     cr_expect_eq(strlen(base), 7 + 64);

@@ -8,35 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/cpu.h"
-#include "backend/cpu_vec.h"
-
-static const int isas[] = { TLP_ISA_SCALAR, TLP_ISA_AVX2, TLP_ISA_AVX512 };
-
-static const tlpi_cpu_vec *table(size_t i)
-{
-    int isa = isas[i];
-    bool ok = isa <= tlpi_cpu_detect();
-
-    if (!ok)
-        printf("skipped: this machine lacks instruction set %d\n", isa);
-    return ok ? tlpi_cpu_vec_get(isa) : NULL;
-}
-
-/* For every instruction set that is here. */
-#define EACH_TABLE(vec)                                                        \
-    for (size_t isa_ = 0; isa_ < TLPI_COUNT(isas); isa_++)                     \
-        for (const tlpi_cpu_vec *vec = table(isa_); vec; vec = NULL)
-
-static void fill(float *x, size_t n)
-{
-    static uint32_t state = 1;
-
-    for (size_t i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        x[i] = (float)(state >> 8) / 8388608.0f - 1.0f;
-    }
-}
+#include "support/vec_tables.h"
 
 /* Equal bits in all tables, close to the definition, whatever is behind. */
 Test(soft_cap, of_numbers)
@@ -49,7 +21,7 @@ Test(soft_cap, of_numbers)
             float cap = caps[i % TLPI_COUNT(caps)];
             float x[71], first[71];
 
-            fill(x, 70);
+            vec_fill(x, 70);
             for (size_t j = 0; j < n; j++)
                 x[j] *= cap * sizes[i / TLPI_COUNT(caps)];
             memcpy(first, x, sizeof first);

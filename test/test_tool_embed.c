@@ -11,33 +11,11 @@
 #include "support/check.h"
 #include "support/tiny.h"
 #include "support/tool.h"
+#include "support/vector_of.h"
 
 TestSuite(tool_embed, .timeout = 60);
 
 enum { D = 96 };
-
-/* The library's vector of a text. */
-static void expected(const char *m, const char *text, int pooling, int raw,
-                     float *out)
-{
-    tlp_model *model = NULL;
-    tlp_plan *plan = NULL;
-    tlp_session *session = NULL;
-    tlp_embed_options o = { sizeof o, pooling, raw };
-    int32_t ids[64];
-    size_t n = 0;
-
-    CHECK_OK(tlp_model_open(&model, m, NULL));
-    CHECK_OK(tlp_plan_parse(&plan, model, "serial"));
-    CHECK_OK(tlp_session_create(&session, plan, NULL));
-    CHECK_OK(tlp_tokenize(ids, 64, &n, model, text, strlen(text),
-                          TLP_TOKENIZE_BOS | TLP_TOKENIZE_EOS |
-                              TLP_TOKENIZE_SPECIAL));
-    CHECK_OK(tlp_session_embed(out, session, 0, ids, n, &o));
-    tlp_session_free(session);
-    tlp_plan_free(plan);
-    tlp_model_free(model);
-}
 
 /* Read the numbers of a line; returns what follows its newline. */
 static const char *expect_line(const char *line, const float *want)
@@ -61,8 +39,8 @@ Test(tool_embed, lines)
     float one[D], two[D];
     const char *at;
 
-    expected(m, "the world", TLP_POOLING_LAST, 0, one);
-    expected(m, "hello", TLP_POOLING_LAST, 0, two);
+    vector_of(m, "the world", TLP_POOLING_LAST, 0, one);
+    vector_of(m, "hello", TLP_POOLING_LAST, 0, two);
     tool_write_file(path, "the world\nhello\n", 16);
     for (int i = 0; i < 2; i++) {
         spawned s = i == 0 ? SPAWN("tlp", "embed", "-m", m, "-t", "1", "-p",
@@ -92,7 +70,7 @@ Test(tool_embed, json)
     json_t *list = json_object_get(second, "embedding");
     cr_expect_eq(json_integer_value(json_object_get(second, "index")), 1);
     cr_assert_eq(json_array_size(list), D);
-    expected(m, "the world", TLP_POOLING_MEAN, 1, want);
+    vector_of(m, "the world", TLP_POOLING_MEAN, 1, want);
     for (size_t i = 0; i < D; i++)
         cr_expect_eq((float)json_number_value(json_array_get(list, i)),
                      want[i]);

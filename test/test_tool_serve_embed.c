@@ -10,6 +10,7 @@
 
 #include "support/check.h"
 #include "support/tool.h"
+#include "support/vector_of.h"
 #include "support/web.h"
 
 TestSuite(tool_serve_embed, .timeout = 120);
@@ -31,30 +32,6 @@ static void stop(web_server *s)
 }
 
 /* ==== vectors ============================================================ */
-
-/* The library's vector of a text. */
-static size_t expected(const char *m, const char *text, int pooling, int raw,
-                       float *out)
-{
-    tlp_model *model = NULL;
-    tlp_plan *plan = NULL;
-    tlp_session *session = NULL;
-    tlp_embed_options o = { sizeof o, pooling, raw };
-    int32_t ids[64];
-    size_t n = 0;
-
-    CHECK_OK(tlp_model_open(&model, m, NULL));
-    CHECK_OK(tlp_plan_parse(&plan, model, "serial"));
-    CHECK_OK(tlp_session_create(&session, plan, NULL));
-    CHECK_OK(tlp_tokenize(ids, 64, &n, model, text, strlen(text),
-                          TLP_TOKENIZE_BOS | TLP_TOKENIZE_EOS |
-                              TLP_TOKENIZE_SPECIAL));
-    CHECK_OK(tlp_session_embed(out, session, 0, ids, n, &o));
-    tlp_session_free(session);
-    tlp_plan_free(plan);
-    tlp_model_free(model);
-    return n;
-}
 
 static void expect_vector(json_t *o, int index, const float *want)
 {
@@ -78,7 +55,7 @@ Test(tool_serve_embed, one_text)
 {
     const char *m = tool_model();
     float want[D];
-    size_t n = expected(m, TEXT, TLP_POOLING_LAST, 0, want);
+    size_t n = vector_of(m, TEXT, TLP_POOLING_LAST, 0, want);
     web_server s = start(m);
     json_t *o = web_object(&s, EMBED, "{\"input\":\"" TEXT "\"}");
 
@@ -93,7 +70,7 @@ Test(tool_serve_embed, one_text)
                    "{\"input\":\"" TEXT "\",\"dimensions\":96,\"user\":\"u\","
                    "\"model\":\"tiny\",\"encoding_format\":\"float\","
                    "\"normalize\":false}");
-    expected(m, TEXT, TLP_POOLING_LAST, 1, want);
+    vector_of(m, TEXT, TLP_POOLING_LAST, 1, want);
     expect_vector(o, 0, want);
     json_decref(o);
     o = web_object(&s, EMBED, "{\"input\":\"" TEXT "\",\"embd_normalize\":-1}");
@@ -113,7 +90,7 @@ Test(tool_serve_embed, mean_on_two_ranks)
     double dot = 0;
 
     /* The library's vector has 8-bit activations: the direction is equal. */
-    expected(m, TEXT, TLP_POOLING_MEAN, 0, want);
+    vector_of(m, TEXT, TLP_POOLING_MEAN, 0, want);
     for (size_t i = 0; i < D; i++)
         dot += json_number_value(json_array_get(list, i)) * (double)want[i];
     cr_expect(dot > 0.995, "cosine %g", dot);
@@ -133,7 +110,7 @@ Test(tool_serve_embed, lists)
                            "\",\"hello\",\"the\",\"hello\"]}");
 
     for (int i = 0; i < 3; i++)
-        expected(m, text[i], TLP_POOLING_LAST, 0, want[i]);
+        vector_of(m, text[i], TLP_POOLING_LAST, 0, want[i]);
     cr_expect_eq(json_array_size(web_at(o, "data")), 5);
     for (int i = 0; i < 5; i++)
         expect_vector(o, i, want[i < 3 ? i : i == 3 ? 0 : 2]);
@@ -175,7 +152,7 @@ Test(tool_serve_embed, base64)
     unsigned char byte[4 * D];
     float want[D], got[D];
 
-    expected(m, TEXT, TLP_POOLING_LAST, 0, want);
+    vector_of(m, TEXT, TLP_POOLING_LAST, 0, want);
     cr_assert_eq(strlen(text), 512);
     for (int i = 0, k = 0; i < 512; i += 4) {
         int v = 0;

@@ -9,40 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/cpu.h"
-#include "backend/cpu_vec.h"
+#include "support/vec_tables.h"
 
 #define N 200
-
-static const int isas[] = { TLP_ISA_SCALAR, TLP_ISA_AVX2, TLP_ISA_AVX512 };
-
-static const tlpi_cpu_vec *table(size_t i)
-{
-    int isa = isas[i];
-    bool ok = isa <= tlpi_cpu_detect();
-    if (!ok)
-        printf("skipped: this machine lacks instruction set %d\n", isa);
-    return ok ? tlpi_cpu_vec_get(isa) : NULL;
-}
-
-/* For every instruction set that is here. */
-#define EACH_TABLE(vec)                                                        \
-    for (size_t isa_ = 0; isa_ < TLPI_COUNT(isas); isa_++)                     \
-        for (const tlpi_cpu_vec *vec = table(isa_); vec; vec = NULL)
-
-static uint32_t state = 1;
-
-static float uniform(void)
-{
-    state = state * 1664525u + 1013904223u;
-    return (float)(state >> 8) / 8388608.0f - 1.0f;
-}
-
-static void fill(float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        x[i] = uniform();
-}
 
 Test(vec, add_scale_sum)
 {
@@ -50,9 +19,9 @@ Test(vec, add_scale_sum)
         for (size_t n = 0; n < N; n++) {
             float x[N], y[N], z[N + 1], w[N];
             double ss = 0;
-            fill(x, N);
-            fill(y, N);
-            fill(w, N);
+            vec_fill(x, N);
+            vec_fill(y, N);
+            vec_fill(w, N);
             z[n] = 7;
             vec->add(z, x, y, n);
             for (size_t i = 0; i < n; i++) {
@@ -76,9 +45,9 @@ Test(vec, rope)
         for (int half = 0; half <= 40; half++)
             for (int neox = 0; neox < 2; neox++) {
                 float x[82], y[82], c[40], s[40];
-                fill(x, 82);
-                fill(c, 40);
-                fill(s, 40);
+                vec_fill(x, 82);
+                vec_fill(c, 40);
+                vec_fill(s, 40);
                 memcpy(y, x, sizeof y);
                 vec->rope(y, c, s, half, neox);
                 for (int i = 0; i < half; i++) {
@@ -192,8 +161,8 @@ static void check_product(const tlpi_cpu_vec *vec, int type, size_t n,
     size_t ldp = by_panel ? TLPI_PANEL * n : TLPI_PANEL;
     tlpi_panel_product x = { m, (int)n, p, a, n, raw, ldk, ldp, c, C, add };
 
-    fill(a, M * n);
-    fill(b, n * C);
+    vec_fill(a, M * n);
+    vec_fill(b, n * C);
     for (size_t i = 0; i < n * C; i++) /* is exact */
         b[i] = floorf(b[i] * 100);
     if (type == TLP_KV_Q8_0)
@@ -249,7 +218,7 @@ Test(vec, softmax)
             for (int limit = 1; limit <= LD; limit++) {
                 float s[2 * LD], e[2 * LD], max[2], sum[2];
                 int limits[2] = { limit, LD - limit + 1 };
-                fill(s, 2 * LD);
+                vec_fill(s, 2 * LD);
                 for (int i = 0; i < 2 * LD; i++)
                     e[i] = s[i] *= spread[g];
                 e[limit] = limit < LD ? NAN : e[limit]; /* must not matter */
@@ -279,8 +248,8 @@ Test(vec, softmax_grad)
         for (int from = 0; from < LD; from++)
             for (int to = from + 1; to <= LD; to += 3) {
                 float s[LD], d[LD], p[LD], g[LD];
-                fill(s, LD);
-                fill(d, LD);
+                vec_fill(s, LD);
+                vec_fill(d, LD);
                 memcpy(p, s, sizeof p);
                 memcpy(g, d, sizeof g);
                 if (from > 0 || to < LD)
@@ -306,8 +275,8 @@ Test(vec, merge)
             float x[3 * 32], y[3 * 32], z[3 * 32];
             float max[3], sum[3] = { 1, 2, 3 }, sum_y[3] = { 4, 5, 6 },
                           max_y[3];
-            fill(x, 96);
-            fill(y, 96);
+            vec_fill(x, 96);
+            vec_fill(y, 96);
             memcpy(z, x, sizeof z);
             for (int r = 0; r < 3; r++) {
                 max[r] = tops[g][0] + (float)r;
@@ -351,10 +320,10 @@ Test(vec, add_norm)
     float *x = malloc(T * D * 4), *d = malloc(T * D * 4);
     float *z = malloc(T * D * 4), *y0 = malloc(T * D * 4);
     float *y1 = malloc(T * D * 4), w0[D], w1[D], z1[D], y2[D];
-    fill(x, T * D);
-    fill(d, T * D);
-    fill(w0, D);
-    fill(w1, D);
+    vec_fill(x, T * D);
+    vec_fill(d, T * D);
+    vec_fill(w0, D);
+    vec_fill(w1, D);
     tlpi_norm norm[2] = { { w0, y0 }, { w1, y1 } };
     EACH_TABLE (vec)
         for (int n_thread = 1; n_thread <= 3; n_thread++) {
@@ -412,7 +381,7 @@ Test(vec, sum_squares)
 {
     enum { T = 300, D = 75 };
     float *x = malloc(3 * T * D * 4), y[2][T];
-    fill(x, 3 * T * D);
+    vec_fill(x, 3 * T * D);
     EACH_TABLE (vec)
         for (int n_thread = 1; n_thread <= 3; n_thread++) {
             tlpi_square item[] = { { x, D, y[0] },
@@ -447,13 +416,13 @@ Test(vec, norm_of_an_overflow)
     float x[D], w[D], y[D];
     tlpi_norm norm = { w, y };
 
-    fill(w, D);
+    vec_fill(w, D);
     EACH_TABLE (vec)
         for (size_t i = 0; i < TLPI_COUNT(bad); i++)
             for (int at = 0; at < D; at++) {
                 vec_rows r;
                 rows_open(&r, vec, 1);
-                fill(x, D);
+                vec_fill(x, D);
                 x[at] = bad[i];
                 tlpi_cpu_add_norm(&r.c.base, 1, D, x, NULL, NULL, &norm, 1,
                                   1e-5f);
@@ -468,7 +437,7 @@ Test(vec, gather_add_zero)
     enum { T = 400, D = 67 };
     float *x = malloc(T * D * 4), *y = malloc(T * D * 4);
     int32_t pick[T];
-    fill(x, T * D);
+    vec_fill(x, T * D);
     for (int i = 0; i < T; i++)
         pick[i] = i * 7 % T;
     EACH_TABLE (vec)

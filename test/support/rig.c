@@ -48,6 +48,23 @@ void rig_close(rig *r)
     memset(r, 0, sizeof *r);
 }
 
+tlp_model *rig_open_model(const char *path)
+{
+    tlp_model *m = NULL;
+
+    CHECK_OK(tlp_model_open(&m, path, NULL));
+    return m;
+}
+
+void rig_expect_meta(const tlp_model *m, const char *key, const char *want)
+{
+    char text[256] = "";
+    size_t n = 0;
+
+    CHECK_OK(tlp_model_get_meta(text, sizeof text, &n, m, key));
+    cr_expect_str_eq(text, want, "%s: %s", key, text);
+}
+
 tlp_model *rig_open_changeable(const char *path)
 {
     tlp_model_options o = TLP_MODEL_OPTIONS_INIT;

@@ -27,6 +27,11 @@ rig rig_open_with(const char *path, const tlp_model_options *model_opts,
                   const char *plan, const tlp_session_options *opts);
 void rig_close(rig *r);
 
+tlp_model *rig_open_model(const char *path);
+
+/* Expect a value of a key of the model's file, as text. */
+void rig_expect_meta(const tlp_model *m, const char *key, const char *want);
+
 /* A model whose weights can be changed in place. */
 tlp_model *rig_open_changeable(const char *path);
 
