@@ -766,9 +766,10 @@ typedef struct tlp_plan_train_options {
     int64_t n_local_token;    /**< tokens of a first phase, in which every
                                    section of the plan is trained alone; at most
                                    n_token; 0 = none                          */
-    int64_t n_held_out_token; /**< so many tokens of the text, its first, are
-                                   for validation, a text of their own, in place
-                                   of the share `held_out`; 0 = the share     */
+    int64_t n_held_out_token; /**< tokens at the beginning of `tokens` that are
+                                   for validation alone, and no part of the text
+                                   to train on; excludes `held_out`; 0 = a share
+                                   of the windows is held out                 */
 } tlp_plan_train_options;
 
 /** Initial value of a tlp_plan_train_options: all defaults. */

@@ -258,7 +258,7 @@ static int carry_out(train *v)
       "train gains of attention and feed-forward", 0, 0 },                     \
     { CLI_FLAG, 0, "corrections", &(v).corrections, NULL,                      \
       "train the low-rank corrections that the plan has", 0, 0 }
-/* On what it is judged. */
+/* Rows of the option table: windows or a text for validation. */
 #define TRAIN_VALID_OPTIONS(v)                                                 \
     { CLI_FLOAT, 0, "held-out", &(v).held_out, "SHARE",                        \
       "windows kept for validation (0.1)", 0, 0.9 },                           \

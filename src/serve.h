@@ -152,8 +152,8 @@ enum MHD_Result serve_metrics(call *c);
 /* The call counts as one that a drain waits for, to its end. */
 void answer_begins(call *c);
 
-/* The program with this name of the model; no name is the first's.  NULL:
- * *error says which names there are. */
+/* The program whose name a request gives as its model; without a name, that of
+ * --plan.  NULL for an unknown name: *error lists the names. */
 program *server_program(server *s, const char *name, api_error *error);
 
 /* A reply that is one JSON object: write its members between the two. */

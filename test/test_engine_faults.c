@@ -213,8 +213,8 @@ static bool fine(tlp_status st, long n)
     return st == TLP_OK;
 }
 
-/* What became of a request: its texts, or its embedding, came or memory was
- * short. */
+/* A request that was accepted ended once, with its texts or its embedding, or
+ * for want of memory. */
 static void expect_end(const engine_record *rec, bool embed, long n)
 {
     const engine_text *t = rec->choice;

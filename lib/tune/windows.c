@@ -25,8 +25,8 @@ tlp_status tlpi_windows_check(const tlp_model *m, const int32_t *ids, size_t n,
     return TLP_OK;
 }
 
-/* Full windows, and a last one that is shorter; one token gives no prediction.
- */
+/* Number of windows of a text: the last one may be shorter than ctx, but a
+ * single token gives no prediction and is left out. */
 static int count(size_t n, size_t ctx)
 {
     return (int)(n / ctx + (n % ctx > 1));
