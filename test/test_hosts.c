@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "support/mpirun.h"
 #include "support/spawn.h"
 #include "support/tiny.h"
@@ -50,7 +51,7 @@ static double number_behind(const char *text, const char *key)
     const char *at = strstr(text, key);
 
     cr_assert_not_null(at, "no \"%s\" in: %s", key, text);
-    return strtod(at + strlen(key), NULL);
+    return tlpi_strtod(at + strlen(key), NULL);
 }
 
 /* ==== the delayed link =================================================== */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "support/check.h"
 #include "support/tiny.h"
 #include "support/tool.h"
@@ -22,7 +23,7 @@ static const char *expect_line(const char *line, const float *want)
 {
     for (int i = 0; i < D; i++) {
         char *end = NULL;
-        float x = strtof(line, &end);
+        float x = (float)tlpi_strtod(line, &end);
 
         cr_assert_neq(line, end, "number %d is missing", i);
         cr_expect_eq(x, want[i], "number %d: %g, %g expected", i, (double)x,
@@ -98,7 +99,7 @@ Test(tool_embed, plans_and_ranks)
         double x[3];
 
         for (int k = 0; k < 3; k++)
-            x[k] = strtod(at[k], &at[k]);
+            x[k] = tlpi_strtod(at[k], &at[k]);
         ab = fmax(ab, fabs(x[0] - x[1]));
         bc = fmax(bc, fabs(x[1] - x[2]));
     }

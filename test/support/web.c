@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "support/spawn.h"
 #include "support/tiny.h"
 
@@ -352,7 +353,7 @@ double web_metric(const web_server *s, const char *name)
     snprintf(line, sizeof line, "\n%s ", name);
     const char *at = strstr(a.body, line);
     cr_assert_not_null(at, "%s: missing", name);
-    value = strtod(at + strlen(line), NULL);
+    value = tlpi_strtod(at + strlen(line), NULL);
     web_free(&a);
     return value;
 }
