@@ -2615,6 +2615,8 @@ typedef struct tlp_event {
     const float *embedding; /**< n_embedding values of TLP_EVENT_EMBEDDING; else
                                 NULL                                          */
     int32_t n_embedding;   /**< n_embd of the model, or 0                     */
+    int32_t seq;           /**< sequence of the choice, or of the prompt; -1 =
+                                it had none                                   */
 } tlp_event;
 
 /**
@@ -2719,6 +2721,61 @@ typedef struct tlp_slot {
  */
 TLP_API tlp_status tlp_engine_get_slot(tlp_slot *out, tlp_engine *engine,
                                        int32_t seq) TLP_NODISCARD;
+
+/**
+ * Save a sequence of an engine to a file, by the rules of tlp_session_save.
+ *
+ * The work is done between two steps, and the call returns after it.  A request
+ * whose prompt begins like the tokens of a saved sequence need not evaluate them
+ * once the file is loaded.
+ *
+ * @par Threads
+ * Any thread, also while another one steps, and after tlp_engine_stop; not a
+ * callback of the engine.
+ *
+ * @param[out] n_held  positions that were saved; NULL = not wanted
+ * @param engine       engine
+ * @param seq          0 to n_seq - 1; free, as tlp_slot tells
+ * @param path         file to write; not a file of the model
+ * @return the statuses of tlp_session_save_file; TLP_EINVAL if the session has no
+ *         such sequence; TLP_EBUSY if a request uses it
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_save_file(int32_t *n_held, tlp_engine *engine,
+                                        int32_t seq,
+                                        const char *path) TLP_NODISCARD;
+
+/**
+ * Load a sequence of an engine from a file, by the rules of tlp_session_load.
+ *
+ * Later prompts that begin like it begin with a copy.  Threads as with
+ * tlp_engine_save_file.
+ *
+ * @param[out] n_held  positions that were loaded; NULL = not wanted
+ * @param engine       engine
+ * @param seq          sequence to replace, 0 to n_seq - 1; free
+ * @param path         file of tlp_engine_save_file or tlp_session_save_file
+ * @return the statuses of tlp_session_load_file; TLP_EINVAL if the session has no
+ *         such sequence; TLP_EBUSY if a request uses it
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_load_file(int32_t *n_held, tlp_engine *engine,
+                                        int32_t seq,
+                                        const char *path) TLP_NODISCARD;
+
+/**
+ * Forget what a sequence of an engine holds, which frees its pages.  Threads as
+ * with tlp_engine_save_file.
+ *
+ * @param[out] n_held  positions that were forgotten; NULL = not wanted
+ * @param engine       engine
+ * @param seq          0 to n_seq - 1; free
+ * @return TLP_OK; TLP_EINVAL if the session has no such sequence; TLP_EBUSY if a
+ *         request uses it; TLP_ECOMM or TLP_ETIMEDOUT if a rank failed
+ * @since 0.1
+ */
+TLP_API tlp_status tlp_engine_clear(int32_t *n_held, tlp_engine *engine,
+                                    int32_t seq) TLP_NODISCARD;
 
 /** @} */
 

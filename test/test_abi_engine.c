@@ -64,6 +64,7 @@ AT(tlp_event, n_draft, 96);
 AT(tlp_event, n_accepted, 100);
 AT(tlp_event, embedding, 104);
 AT(tlp_event, n_embedding, 112);
+AT(tlp_event, seq, 116);
 
 SIZE(tlp_engine_stats, 136);
 AT(tlp_engine_stats, n_waiting, 8);

@@ -17,6 +17,7 @@ void tlpi_engine_fill_event(tlpi_event *event, const tlpi_request *r, int kind,
     e->request = r->id;
     e->kind = kind;
     e->choice = choice;
+    e->seq = r->choice[TLPI_MAX(choice, 0)].seq;
     e->n_prompt = r->n_prompt;
     e->n_cached = r->n_cached;
     e->seconds = now - r->submitted;

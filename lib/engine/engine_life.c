@@ -90,6 +90,7 @@ static void init_locks(tlp_engine *e)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&e->work, &attr);
     pthread_cond_init(&e->news, &attr);
+    pthread_cond_init(&e->between, &attr);
     pthread_condattr_destroy(&attr);
 }
 
@@ -109,6 +110,7 @@ static void release(tlp_engine *e)
     pthread_mutex_destroy(&e->step_lock);
     pthread_cond_destroy(&e->work);
     pthread_cond_destroy(&e->news);
+    pthread_cond_destroy(&e->between);
     tlpi_free(env, e->seq);
     tlpi_free(env, e->cost.plain);
     tlpi_free(env, e->token);
@@ -170,6 +172,14 @@ tlp_status tlpi_engine_check(const tlp_engine *e)
     return TLP_OK;
 }
 
+tlp_status tlpi_engine_check_seq(const tlp_engine *e, int32_t seq)
+{
+    if (seq < 0 || seq >= e->n_seq)
+        return tlpi_fail(TLP_EINVAL, "sequence %d: the engine has 0 to %d", seq,
+                         e->n_seq - 1);
+    return TLP_OK;
+}
+
 tlpi_request *tlpi_engine_run(tlp_engine *e, tlpi_request **place)
 {
     tlpi_request *r = tlpi_request_take(&e->waiting, place);
@@ -180,6 +190,27 @@ tlpi_request *tlpi_engine_run(tlp_engine *e, tlpi_request **place)
 }
 
 /* ==== stepping =========================================================== */
+
+void tlpi_engine_leave(tlp_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    e->no_step = false;
+    pthread_mutex_unlock(&e->step_lock);
+    pthread_cond_broadcast(&e->between);
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* Take step_lock, waiting for a caller's tasks; false: another thread steps. */
+static bool enter(tlp_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    bool got = pthread_mutex_trylock(&e->step_lock) == 0;
+    bool tasks = e->no_step;
+    pthread_mutex_unlock(&e->lock);
+    if (!got && tasks)
+        got = pthread_mutex_lock(&e->step_lock) == 0;
+    return got;
+}
 
 /* One step, unless the engine was stopped; holds step_lock. */
 static tlp_status step(tlp_engine *e, int32_t *n_left)
@@ -208,23 +239,28 @@ tlp_status tlp_engine_step(int32_t *n_left, tlp_engine *e)
         *n_left = 0;
     if (st != TLP_OK)
         return st;
-    if (pthread_mutex_trylock(&e->step_lock) != 0)
+    if (!enter(e))
         return tlpi_fail(TLP_ESTATE, "another thread steps the engine");
     st = step(e, &n);
-    pthread_mutex_unlock(&e->step_lock);
+    tlpi_engine_leave(e);
     if (n_left)
         *n_left = n;
     return st;
 }
 
-/* Wait under lock for a request or for the end.  With ranks in other processes
- * the wait ends after CHECK_MS, and the function returns false. */
+static bool is_idle(const tlp_engine *e)
+{
+    return !e->stopping && e->waiting.n + e->running.n == 0 && !e->task;
+}
+
+/* Wait under lock for a request, a task or the end.  With ranks in other
+ * processes the wait ends after CHECK_MS, and the function returns false. */
 static bool wait_for_work(tlp_engine *e)
 {
     struct timespec end = tlpi_engine_in_ms(CHECK_MS);
     int err = 0;
 
-    while (!e->stopping && e->waiting.n + e->running.n == 0 && err == 0) {
+    while (is_idle(e) && err == 0) {
         if (e->session->cfg.remote)
             err = pthread_cond_timedwait(&e->work, &e->lock, &end);
         else
@@ -233,7 +269,7 @@ static bool wait_for_work(tlp_engine *e)
     return err == 0;
 }
 
-/* Wait for requests; false when the engine is to stop. */
+/* Wait for work; false when the engine is to stop. */
 static bool has_work(tlp_engine *e)
 {
     bool more, found;
@@ -257,7 +293,7 @@ static void *run(void *arg)
     pthread_mutex_lock(&e->step_lock);
     while (has_work(e) && step(e, &n) == TLP_OK)
         ;
-    pthread_mutex_unlock(&e->step_lock);
+    tlpi_engine_leave(e);
     return NULL;
 }
 
@@ -294,7 +330,7 @@ void tlp_engine_stop(tlp_engine *e)
         pthread_join(e->thread, NULL);
     pthread_mutex_lock(&e->step_lock);
     tlpi_engine_end_all(e, TLP_STOP_CANCEL, TLP_OK, "");
-    pthread_mutex_unlock(&e->step_lock);
+    tlpi_engine_leave(e);
     pthread_mutex_lock(&e->lock);
     e->stopped = true;
     pthread_cond_broadcast(&e->news);
@@ -354,9 +390,9 @@ tlp_status tlp_engine_get_slot(tlp_slot *out, tlp_engine *e, int32_t seq)
         return st;
     if (!out)
         return tlpi_fail(TLP_EINVAL, "out is required");
-    if (seq < 0 || seq >= e->n_seq)
-        return tlpi_fail(TLP_EINVAL, "sequence %d: the engine has 0 to %d", seq,
-                         e->n_seq - 1);
+    st = tlpi_engine_check_seq(e, seq);
+    if (st != TLP_OK)
+        return st;
     pthread_mutex_lock(&e->lock);
     s = e->slot[seq];
     pthread_mutex_unlock(&e->lock);

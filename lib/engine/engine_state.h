@@ -2,11 +2,11 @@
  * engine_state.h - requests of many clients on one session: who waits, who runs
  * on which sequence, and the events that nobody has taken yet.
  *
- * A step (step.c) ends requests that are not wanted any more, lets requests
- * begin (admit.c), evaluates a batch, and chooses tokens (choice.c).  Only the
- * thread that steps touches running requests and the session; it holds
- * step_lock.  `lock` guards what every thread may touch, and is never held
- * while the network runs.
+ * A step (step.c) ends requests that are not wanted any more, does tasks of
+ * callers (seq_task.c), lets requests begin (admit.c), evaluates a batch, and
+ * chooses tokens (choice.c).  Only the thread that steps touches running
+ * requests and the session; it holds step_lock.  `lock` guards what every
+ * thread may touch, and is never held while the network runs.
  */
 #ifndef TLPI_ENGINE_STATE_H
 #define TLPI_ENGINE_STATE_H
@@ -36,6 +36,8 @@ typedef struct tlpi_engine_row {
     int32_t pos;                 /* of the prompt's token */
 } tlpi_engine_row;
 
+typedef struct tlpi_engine_task tlpi_engine_task;
+
 struct tlp_engine {
     tlp_plan *plan; /* retained */
     const tlpi_env *env;
@@ -46,7 +48,9 @@ struct tlp_engine {
     /* ---- of every thread ---- */
     _Atomic uint64_t *cancel; /* [n_request] id of a request to cancel */
     pthread_mutex_t lock;
-    pthread_cond_t work, news; /* a request or the end; an event or the end */
+    pthread_cond_t work, news; /* a request, a task or the end; an event or the
+                                  end */
+    pthread_cond_t between;    /* a task is done, or step_lock is free */
     /* under lock */
     tlpi_request_list waiting;
     uint64_t n_id;
@@ -62,6 +66,8 @@ struct tlp_engine {
     tlp_slot *slot;                  /* [n_seq] after the last step */
     bool started;
     pthread_t thread;
+    tlpi_engine_task *task; /* first of those that wait for a thread */
+    bool no_step;           /* step_lock is held for tasks, not for a step */
 
     /* ---- of the thread that steps ---- */
     pthread_mutex_t step_lock;
@@ -79,6 +85,12 @@ struct tlp_engine {
 
 /* TLP_EINVAL without an engine, TLP_ESTATE in another process than its own. */
 tlp_status tlpi_engine_check(const tlp_engine *e);
+
+/* TLP_EINVAL if the session has no such sequence. */
+tlp_status tlpi_engine_check_seq(const tlp_engine *e, int32_t seq);
+
+/* Release step_lock, and announce it to callers with tasks. */
+void tlpi_engine_leave(tlp_engine *e);
 
 static inline int32_t tlpi_engine_slot(uint64_t id)
 {
@@ -105,6 +117,8 @@ tlp_status tlpi_engine_admit(tlp_engine *e);
 /* step.c: one step; the caller holds step_lock.  TLP_ECOMM and TLP_ETIMEDOUT
  * have ended every request. */
 tlp_status tlpi_engine_step(tlp_engine *e);
+/* Break the engine if a task failed with a rank; returns st. */
+tlp_status tlpi_engine_check_task(tlp_engine *e, tlp_status st);
 /* With nothing to do: notice ranks in other processes that have failed.  The
  * caller holds step_lock. */
 tlp_status tlpi_engine_check_ranks(tlp_engine *e);
@@ -119,6 +133,11 @@ bool tlpi_engine_is_fatal(tlp_status st);
 /* Return the failure of a rank; another failure ends the request alone. */
 tlp_status tlpi_engine_fail_request(tlp_engine *e, tlpi_request *r,
                                     tlp_status st);
+
+/* seq_task.c: do what callers want done to sequences; the caller holds
+ * step_lock. Returns the failure of a rank; another failure is the caller's
+ * alone. */
+tlp_status tlpi_engine_do_tasks(tlp_engine *e);
 
 /* choice.c: choose a token from a row, and end the choice if that ends it.
  * Returns the failure of a rank; another failure ends the choice alone. */

@@ -348,8 +348,14 @@ static tlp_status break_engine(tlp_engine *e, tlp_status st)
     memcpy(e->broken_text, text, sizeof(text));
     e->broken = st;
     pthread_cond_broadcast(&e->news);
+    pthread_cond_broadcast(&e->between);
     pthread_mutex_unlock(&e->lock);
     return tlpi_fail(st, "%s", text);
+}
+
+tlp_status tlpi_engine_check_task(tlp_engine *e, tlp_status st)
+{
+    return tlpi_engine_is_fatal(st) ? break_engine(e, st) : st;
 }
 
 tlp_status tlpi_engine_step(tlp_engine *e)
@@ -359,6 +365,7 @@ tlp_status tlpi_engine_step(tlp_engine *e)
 
     end_unwanted(e);
     close_ended(e);
+    TLP_TRY(tlpi_engine_do_tasks(e));
     TLP_TRY(tlpi_engine_admit(e));
     fill_batch(e);
     if (e->n_token) {

@@ -40,6 +40,7 @@ class Event:
     seconds: float
     error: Optional[Exception] = None
     embedding: "Optional[list[float]]" = None
+    seq: int = -1  # of the choice, or of the prompt
 
 
 @dataclass
@@ -72,7 +73,8 @@ def _event(e: Any) -> Event:
                  STOP_REASONS.get(e.stop_reason), e.n_prompt, e.n_cached,
                  e.n_generated, e.seconds,
                  error_of(e.status, text) if failed else None,
-                 list(e.embedding[0:e.n_embedding]) if e.n_embedding else None)
+                 list(e.embedding[0:e.n_embedding]) if e.n_embedding else None,
+                 e.seq)
 
 
 class Request:
@@ -375,6 +377,35 @@ class Engine(Handle):
                               **options)
         return next(event.embedding for event in list(request.checked())
                     if event.embedding is not None)
+
+    # ---- sequences ----
+
+    def slot(self, seq: int) -> SimpleNamespace:
+        """The use of a sequence, as it was after the engine's last step."""
+        out = _options.new("tlp_slot")
+        check(lib.tlp_engine_get_slot(out, self.handle, seq))
+        return _options.read(out)
+
+    def save_file(self, path: Path, seq: int = 0) -> int:
+        """Save a sequence that no request uses; returns its positions."""
+        n = ffi.new("int32_t *")
+        check(lib.tlp_engine_save_file(n, self.handle, seq,
+                                       str(path).encode()))
+        return int(n[0])
+
+    def load_file(self, path: Path, seq: int = 0) -> int:
+        """Load a sequence, for prompts that begin like it; returns its
+        positions."""
+        n = ffi.new("int32_t *")
+        check(lib.tlp_engine_load_file(n, self.handle, seq,
+                                       str(path).encode()))
+        return int(n[0])
+
+    def clear(self, seq: int = 0) -> int:
+        """Forget a sequence that no request uses; returns its positions."""
+        n = ffi.new("int32_t *")
+        check(lib.tlp_engine_clear(n, self.handle, seq))
+        return int(n[0])
 
     # ---- facts ----
 

@@ -155,3 +155,18 @@ def test_prefixes_are_known(model):
         engine.complete(long, n_predict=1)
         assert engine.complete(long + [5], n_predict=1).n_cached > 150
         assert engine.session_stats().n_rank == 1
+
+
+def test_sequences_as_files(model, tmp_path):
+    path, prompt = tmp_path / "prompt.seq", model.tokenize("word " * 50)
+    with libtlp.Engine(model, n_ctx=512, n_seq=2) as engine:
+        last = list(engine.submit(prompt, n_predict=1))[-1]
+        assert engine.slot(last.seq).n_held == len(prompt)
+        assert engine.save_file(path, last.seq) == len(prompt)
+        assert engine.clear(last.seq) == len(prompt)
+        assert engine.complete(prompt, n_predict=1).n_cached == 0
+        with pytest.raises(libtlp.Error):
+            engine.load_file(tmp_path / "absent")
+    with libtlp.Engine(model, n_ctx=512, n_seq=2) as engine:
+        assert engine.load_file(path, 1) == len(prompt)
+        assert engine.complete(prompt, n_predict=1).n_cached == len(prompt) - 1
