@@ -1,9 +1,11 @@
 /*
  * cmd_serve.c - tlp serve: options, the life of the server, signals.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -172,12 +174,29 @@ static int open_programs(server *s)
     return rc == CLI_OK ? read_facts(s) : rc;
 }
 
+/* A folder that is not there is known at once. */
+static int check_slot_folder(const serve_options *o)
+{
+    struct stat st;
+
+    if (!o->slot_folder)
+        return CLI_OK;
+    if (stat(o->slot_folder, &st) != 0)
+        return cli_fail("--slot-save-path %s: %s", o->slot_folder,
+                        strerror(errno));
+    return S_ISDIR(st.st_mode)
+               ? CLI_OK
+               : cli_fail("--slot-save-path %s: no folder", o->slot_folder);
+}
+
 static int run_all(server *s)
 {
     char where[128];
     int fd = -1;
-    int rc = engine_start(&s->e, s->o.n_ctx);
+    int rc = check_slot_folder(&s->o);
 
+    if (rc == CLI_OK)
+        rc = engine_start(&s->e, s->o.n_ctx);
     /* a second session would wait for processes that serve the first */
     if (rc == CLI_OK && s->o.compare && s->e.comm == TLP_COMM_MPI)
         rc = cli_usage("--compare needs all ranks in one process");
@@ -261,6 +280,8 @@ int cmd_serve(int argc, char **argv)
         { CLI_CHOICE, 0, "pooling", &s.o.pooling, "default|last|mean",
           "states that make an embedding (default: the file's, else last)", 0,
           0 },
+        { CLI_TEXT, 0, "slot-save-path", &s.o.slot_folder, "FOLDER",
+          "let clients save and load sequences as files there", 0, 0 },
         CLIENT_OPTIONS(s.o),
         { CLI_HEADING, .help = "Engine:" },
         ENGINE_PLAN_OPTION(s.e),

@@ -32,6 +32,7 @@
 
 typedef struct serve_options {
     const char *host, *alias, *key_file, *compare;
+    const char *slot_folder; /* of files that hold sequences, or NULL */
     int port, n_ctx, n_parallel, n_queue, n_chunk;
     int max_body_mb, n_connection;
     float receive_seconds, request_seconds, drain_seconds;
@@ -147,6 +148,7 @@ enum MHD_Result serve_models(call *c);
 enum MHD_Result serve_model(call *c);
 enum MHD_Result serve_props(call *c);
 enum MHD_Result serve_slots(call *c);
+enum MHD_Result serve_slot(call *c);
 enum MHD_Result serve_metrics(call *c);
 
 /* The call counts as one that a drain waits for, to its end. */
@@ -155,6 +157,9 @@ void answer_begins(call *c);
 /* The program whose name a request gives as its model; without a name, that of
  * --plan.  NULL for an unknown name: *error lists the names. */
 program *server_program(server *s, const char *name, api_error *error);
+
+/* The number in /slots of a program's sequence. */
+int32_t slot_number(const program *p, int32_t seq);
 
 /* A reply that is one JSON object: write its members between the two. */
 bool reply_open(memo *m, json *j);

@@ -23,6 +23,7 @@ static const endpoint endpoints[] = {
     { "/apply-template", "POST", serve_template, false },
     { "/props", "GET", serve_props, false },
     { "/slots", "GET", serve_slots, false },
+    { "/slots/", "POST", serve_slot, false },
     { "/metrics", "GET", serve_metrics, false },
 };
 

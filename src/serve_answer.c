@@ -47,6 +47,7 @@ answering *answering_make(call *c, const answer_style *style,
     a->g.request.stop = a->g.stop;
     a->n = g->request.n_choice;
     a->n_part = a->n_left = n_part;
+    a->seq = -1;
     a->created = (int64_t)time(NULL);
     (void)getrandom(&id, sizeof id, 0);
     snprintf(a->id, sizeof a->id, "%s-%016" PRIx64, style->prefix, id);
@@ -106,6 +107,7 @@ static bool take_stop(answering *a, const tlp_event *event, output *o)
         return false;
     o->stop_reason = event->stop_reason;
     a->n_generated += event->n_generated;
+    a->seq = event->seq;
     return (output_add(o, event->text, event->n_text) &&
             tools_read(&o->calls, &a->g.tools, o->text, o->n)) ||
            api_fail_memory(&a->error);
@@ -158,8 +160,11 @@ void write_answer_head(json *j, const answering *a, const char *object)
     json_text(j, "model", a->g.program->name);
 }
 
+/* And, as llama-server does, the slot that holds prompt and text. */
 void write_usage(json *j, const answering *a)
 {
+    if (a->n_part * a->n == 1 && a->seq >= 0)
+        json_int(j, "id_slot", slot_number(a->g.program, a->seq));
     json_open(j, "usage", '{');
     json_int(j, "prompt_tokens", a->n_prompt);
     json_int(j, "completion_tokens", a->n_generated);

@@ -46,6 +46,7 @@ struct answering {
     output *choice;        /* [n_part * n] */
     int n_part, n, n_left; /* parts; choices of a part; parts that go on */
     int64_t n_prompt, n_cached, n_generated;
+    int32_t seq; /* of the choice that ended last; -1: it had none */
     char id[48];
     int64_t created;
     api_error error;
@@ -70,7 +71,7 @@ enum MHD_Result answering_reply(answering *a, tlp_status st);
 
 /* The members that every answer and chunk has. */
 void write_answer_head(json *j, const answering *a, const char *object);
-void write_usage(json *j, const answering *a);
+void write_usage(json *j, const answering *a); /* at the end */
 
 /* The choice of this event ended before its time; *e says why. */
 bool answer_fails(api_error *e, const server *s, const tlp_event *event);

@@ -243,7 +243,7 @@ static void ignore_notes(fields *f)
 {
     static const char *const names[] = {
         "metadata",         "service_tier", "safety_identifier",
-        "prompt_cache_key", "cache_prompt",
+        "prompt_cache_key", "cache_prompt", "id_slot",
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)

@@ -57,15 +57,19 @@ static void put_text(json *j, const tlp_slot *slot, const job_facts *facts)
     put_params(j, facts);
 }
 
+int32_t slot_number(const program *p, int32_t seq)
+{
+    return (int32_t)(p - p->s->program) * p->s->n_seq + seq;
+}
+
 static void put_slot(json *j, program *p, int32_t seq, const tlp_slot *slot)
 {
     job_facts facts = { 0 };
     bool known = slot->request && job_find(&p->jobs, slot->request, &facts);
     const server *s = p->s;
-    int32_t first = (int32_t)(p - s->program) * s->n_seq;
 
     json_open(j, NULL, '{');
-    json_int(j, "id", first + seq);
+    json_int(j, "id", slot_number(p, seq));
     if (s->n_program > 1)
         json_text(j, "model", p->name);
     json_int(j, "n_ctx", s->n_ctx);
