@@ -2416,7 +2416,9 @@ typedef struct tlp_engine_options {
                              n_seq is the number of sequences, of which each
                              choice that runs has one and the free ones are kept
                              for later prompts; n_seq 0 = 8.  n_batch is the most
-                             tokens of prompts in a step                      */
+                             tokens of prompts in a step; on slow machines a
+                             step has fewer, about as many as 0.25 s take, and
+                             n_chunk at least                                 */
     int32_t n_request;  /**< most requests that wait and run; 0 = 256, at most
                              65536                                            */
     int32_t n_chunk;    /**< most tokens of prompts in a step in which a choice

@@ -81,6 +81,7 @@ struct tlp_engine {
     size_t n_token, n_row;
     int32_t n_text, n_guess; /* chosen and guessed tokens of the batch */
     tlpi_draft_cost cost;
+    double prompt_rate; /* tokens a second of prompts alone; 0: not known */
 };
 
 /* TLP_EINVAL without an engine, TLP_ESTATE in another process than its own. */

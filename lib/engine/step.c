@@ -11,6 +11,9 @@
 
 #include "engine/engine_state.h"
 
+/* What a step of prompts alone should take at most. */
+#define STEP_SECONDS 0.25
+
 bool tlpi_engine_is_fatal(tlp_status st)
 {
     return st == TLP_ECOMM || st == TLP_ETIMEDOUT;
@@ -99,6 +102,17 @@ static bool share(tlp_engine *e, int32_t room)
     return true;
 }
 
+/* Tokens of prompts in a step without texts.  A request that comes meanwhile
+ * waits for the end of the step, so a slow machine gets less than a batch. */
+static int32_t room_alone(const tlp_engine *e)
+{
+    double n = e->prompt_rate * STEP_SECONDS;
+
+    if (e->prompt_rate == 0 || n >= e->n_batch)
+        return e->n_batch;
+    return TLPI_MAX((int32_t)n, e->n_chunk);
+}
+
 static void add_prompt(tlp_engine *e, tlpi_request *r)
 {
     for (int32_t i = 0; i < r->given; i++) {
@@ -120,7 +134,7 @@ static void fill_batch(tlp_engine *e)
     e->n_guess = 0;
     memset(e->pool, 0, (size_t)e->n_seq * sizeof(*e->pool));
     e->n_text = count_texts(e);
-    bool prompts = share(e, e->n_text ? e->n_chunk : e->n_batch);
+    bool prompts = share(e, e->n_text ? e->n_chunk : room_alone(e));
     add_texts(e, !prompts);
     for (tlpi_request *r = e->running.first; r; r = r->next)
         add_prompt(e, r);
@@ -320,10 +334,22 @@ void tlpi_engine_count_slots(tlp_engine *e)
     pthread_mutex_unlock(&e->lock);
 }
 
+/* The best rate counts, and is forgotten slowly: other programs make a step
+ * slow by chance. */
+static void count_prompts(tlp_engine *e, double seconds)
+{
+    double rate = (double)e->n_token / seconds;
+
+    if (e->n_token >= (size_t)e->n_chunk)
+        e->prompt_rate = TLPI_MAX(rate, 0.9 * e->prompt_rate);
+}
+
 static void count_step(tlp_engine *e, double begin)
 {
-    double seconds = tlpi_now() - begin;
+    double seconds = TLPI_MAX(tlpi_now() - begin, 1e-9);
 
+    if (e->n_text == 0)
+        count_prompts(e, seconds);
     if (e->n_text && e->n_token == (size_t)(e->n_text + e->n_guess))
         tlpi_draft_time(&e->cost, e->n_text, e->n_guess, seconds);
     pthread_mutex_lock(&e->lock);
