@@ -96,13 +96,18 @@ static bool read_talk(talk *t, fields *f)
 
 /* ==== what is written ==================================================== */
 
-static void put_call(json *j, const json_t *made, size_t index, bool numbered)
+/* Mistral's templates refuse ids that have not nine letters and digits. */
+static void put_call(json *j, const json_t *made, size_t index, bool numbered,
+                     bool nine)
 {
     uint64_t id = 0;
     char text[32];
 
     (void)getrandom(&id, sizeof id, 0);
-    snprintf(text, sizeof text, "call_%016" PRIx64, id);
+    if (nine)
+        snprintf(text, sizeof text, "%09" PRIx64, id & 0xfffffffff);
+    else
+        snprintf(text, sizeof text, "call_%016" PRIx64, id);
     json_open(j, NULL, '{');
     if (numbered)
         json_int(j, "index", (int64_t)index);
@@ -116,11 +121,11 @@ static void put_call(json *j, const json_t *made, size_t index, bool numbered)
     json_close(j, '}');
 }
 
-static void put_calls(json *j, const json_t *calls, bool numbered)
+static void put_calls(json *j, const json_t *calls, bool numbered, bool nine)
 {
     json_open(j, "tool_calls", '[');
     for (size_t i = 0; i < json_array_size(calls); i++)
-        put_call(j, json_array_get(calls, i), i, numbered);
+        put_call(j, json_array_get(calls, i), i, numbered, nine);
     json_close(j, ']');
 }
 
@@ -146,7 +151,7 @@ static void whole(json *j, const answering *a, const output *o, int part)
         json_bytes(j, "content", o->text ? o->text : "", calls->n_content);
     json_nothing(j, "refusal");
     if (calls->call)
-        put_calls(j, calls->call, false);
+        put_calls(j, calls->call, false, tools_special(&a->g.tools));
     json_close(j, '}');
     put_logprobs(j, a, o->tokens.event, o->tokens.n, a->g.request.logprobs);
 }
@@ -163,7 +168,7 @@ static void piece(json *j, answering *a, int choice, const char *text, size_t n,
         json_bytes(j, "content", text, n);
     o->begun = true;
     if (o->calls.call)
-        put_calls(j, o->calls.call, true);
+        put_calls(j, o->calls.call, true, tools_special(&a->g.tools));
     json_close(j, '}');
     put_logprobs(j, a, event, n_event, n_event > 0);
 }
@@ -228,6 +233,8 @@ static bool read_tools(generation_fields *g, fields *f, const talk *t, call *c)
     if (t->tools)
         g->tools = (tools){ .form = c->s->tool_form,
                             .list = json_incref(field(f, "tools")) };
+    if (tools_special(&g->tools))
+        g->request.flags |= TLP_DETOKENIZE_SPECIAL;
     if (!t->must_call)
         return true;
     if (!t->tools || g->tools.form == TOOL_FORM_NONE)

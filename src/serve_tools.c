@@ -6,17 +6,29 @@
  */
 #include "serve_tools.h"
 
-#include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "memo.h"
+#include "serve_tool_text.h"
 
-#define OPEN_TAG "<tool_call>"
-#define CLOSE_TAG "</tool_call>"
 #define BLANKS " \t\r\n"
 
 /* ==== the form =========================================================== */
+
+static tool_form form_of(const char *template)
+{
+    if (strstr(template, "[TOOL_CALLS]"))
+        return strstr(template, "[ARGS]") ? TOOL_FORM_ARGS : TOOL_FORM_LIST;
+    if (strstr(template, "<function=") && strstr(template, "<parameter="))
+        return TOOL_FORM_XML;
+    /* Other models write another kind of XML between these tags. */
+    if (strstr(template, "<tool_call>") && strstr(template, "arguments") &&
+        !strstr(template, "<function=") && !strstr(template, "<arg_key>"))
+        return TOOL_FORM_TAGS;
+    if (strstr(template, "\"parameters\"") && strstr(template, "ipython"))
+        return TOOL_FORM_BARE;
+    return TOOL_FORM_NONE;
+}
 
 tool_form tool_form_of(const engine *e)
 {
@@ -28,23 +40,12 @@ tool_form tool_form_of(const engine *e)
         text = engine_get_meta(e, "tokenizer.chat_template", &n);
     if (!text)
         return form;
-    /* Some models write XML between these tags. */
-    if (strstr(text, OPEN_TAG) && strstr(text, "arguments") &&
-        !strstr(text, "<function=") && !strstr(text, "<arg_key>"))
-        form = TOOL_FORM_TAGS;
-    else if (strstr(text, "\"parameters\"") && strstr(text, "ipython"))
-        form = TOOL_FORM_BARE;
+    form = form_of(text);
     free(text);
     return form;
 }
 
-static const char *arguments_key(tool_form form)
-{
-    return form == TOOL_FORM_BARE ? "parameters" : "arguments";
-}
-
-/* The i-th tool's function, and its name; NULL without a name. */
-static json_t *function_at(const tools *t, size_t i, const char **name)
+json_t *tools_function(const tools *t, size_t i, const char **name)
 {
     json_t *f = json_object_get(json_array_get(t->list, i), "function");
 
@@ -52,126 +53,91 @@ static json_t *function_at(const tools *t, size_t i, const char **name)
     return *name ? f : NULL;
 }
 
-bool tools_has(const tools *t, const char *name)
+static json_t *find_function(const tools *t, const char *name)
 {
     const char *is;
 
-    for (size_t i = 0; i < json_array_size(t->list); i++)
-        if (function_at(t, i, &is) && strcmp(is, name) == 0)
-            return true;
-    return false;
-}
-
-/* ==== a grammar ========================================================== */
-
-/* The schema of a call of one tool; NULL when out of memory. */
-static json_t *schema_of_call(const tools *t, json_t *function)
-{
-    const char *key = arguments_key(t->form);
-    json_t *parameters = json_object_get(function, "parameters");
-
-    return json_pack("{s:s, s:{s:{s:O}, s:o}, s:[s, s], s:b}", "type", "object",
-                     "properties", "name", "const",
-                     json_object_get(function, "name"), key,
-                     parameters ? json_incref(parameters)
-                                : json_pack("{s:s}", "type", "object"),
-                     "required", "name", key, "additionalProperties", 0);
-}
-
-/* The text of a schema of a call; NULL when out of memory. */
-static char *schema_text(const tools *t, const char *name)
-{
-    json_t *any = json_array(), *schema;
-    char *text = NULL;
-
     for (size_t i = 0; i < json_array_size(t->list); i++) {
-        const char *is;
-        json_t *f = function_at(t, i, &is);
+        json_t *f = tools_function(t, i, &is);
 
-        if (f && (!name || strcmp(is, name) == 0) &&
-            json_array_append_new(any, schema_of_call(t, f)) != 0) {
-            json_decref(any);
-            return NULL;
-        }
+        if (f && strcmp(is, name) == 0)
+            return f;
     }
-    schema = json_pack("{s:o}", "anyOf", any);
-    if (schema)
-        text = json_dumps(schema, JSON_COMPACT);
-    json_decref(schema);
-    return text;
-}
-
-/* The text of a grammar; NULL when out of memory. */
-static char *grammar_text(const tlp_grammar *g)
-{
-    size_t n = 0;
-    char *text = NULL;
-    tlp_status st = tlp_grammar_get_text(NULL, 0, &n, g);
-
-    if (st == TLP_EBUFS && (text = malloc(n + 1)) != NULL)
-        st = tlp_grammar_get_text(text, n + 1, &n, g);
-    if (st == TLP_OK)
-        return text;
-    free(text);
     return NULL;
 }
 
-/* A schema's grammar begins with the rule "root", which no rule uses: between
- * the tags it becomes the rule "call". */
-static shelf_grammar *between_tags(const tlp_grammar *call, shelf *s,
-                                   tlp_model *model, api_error *error)
+bool tools_has(const tools *t, const char *name)
 {
-    static const char root[] = "root ::=";
-    char *text = grammar_text(call);
-    shelf_grammar *g = NULL;
-    memo m;
-
-    if (!text || strncmp(text, root, strlen(root)) != 0 || !memo_open(&m)) {
-        free(text);
-        api_fail_memory(error);
-        return NULL;
-    }
-    fprintf(m.file,
-            "root ::= \"" OPEN_TAG "\\n\" call \"\\n" CLOSE_TAG
-            "\"\ncall ::=%s",
-            text + strlen(root));
-    free(text);
-    if (memo_close(&m))
-        g = shelf_take(s, model, SHELF_GBNF, m.text, m.n, error);
-    else
-        api_fail_memory(error);
-    free(m.text);
-    return g;
+    return find_function(t, name) != NULL;
 }
 
-shelf_grammar *tools_grammar(const tools *t, const char *name, shelf *s,
-                             tlp_model *model, api_error *error)
+const json_t *tools_schema(const tools *t, const char *name)
 {
-    char *text = schema_text(t, name);
+    return json_object_get(find_function(t, name), "parameters");
+}
 
-    if (!text) {
-        api_fail_memory(error);
-        return NULL;
-    }
-    shelf_grammar *call =
-        shelf_take(s, model, SHELF_SCHEMA, text, strlen(text), error);
-    free(text);
-    if (!call || t->form != TOOL_FORM_TAGS)
-        return call;
-
-    shelf_grammar *g = between_tags(shelf_open(call), s, model, error);
-
-    shelf_give(s, call);
-    return g;
+bool tools_special(const tools *t)
+{
+    return t->list && (t->form == TOOL_FORM_LIST || t->form == TOOL_FORM_ARGS);
 }
 
 /* ==== texts ============================================================== */
 
-static size_t skip(const char *text, size_t n, size_t at)
+/* How a form is read, and the words with which calls begin; none: a '{' at the
+ * beginning of the text. */
+static const struct {
+    tool_reader read;
+    const char *mark[2];
+} forms[] = {
+    [TOOL_FORM_TAGS] = { tool_read_tags, { "<tool_call>" } },
+    [TOOL_FORM_BARE] = { tool_read_bare, { NULL } },
+    [TOOL_FORM_LIST] = { tool_read_list, { "[TOOL_CALLS]" } },
+    [TOOL_FORM_ARGS] = { tool_read_args, { "[TOOL_CALLS]" } },
+    [TOOL_FORM_XML] = { tool_read_xml, { "<tool_call>", "<function=" } },
+};
+
+static bool is_read(const tools *t)
 {
-    while (at < n && text[at] && strchr(BLANKS, text[at]))
+    return t->list && t->form != TOOL_FORM_NONE;
+}
+
+/* Is text[at, n) the beginning of a call's first word, or the word itself, or,
+ * with `whole`, at least the word? */
+static bool is_mark(const tools *t, const char *text, size_t n, size_t at,
+                    bool whole)
+{
+    for (int i = 0; i < 2 && forms[t->form].mark[i]; i++) {
+        const char *mark = forms[t->form].mark[i];
+        size_t len = strlen(mark);
+
+        if (n - at < len && whole)
+            continue;
+        if (memcmp(text + at, mark, n - at < len ? n - at : len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Where calls may begin from `at` on; n: nowhere. */
+static size_t first_call(const tools *t, const char *text, size_t n, size_t at,
+                         bool whole)
+{
+    while (at < n && !is_mark(t, text, n, at, whole))
         at++;
     return at;
+}
+
+/* Where calls may begin in a complete text. */
+static size_t begin_of_calls(const tools *t, const char *text, size_t n)
+{
+    tool_text x = { .text = text, .n = n };
+
+    if (!is_read(t))
+        return n;
+    if (forms[t->form].mark[0])
+        return first_call(t, text, n, 0, true);
+    tool_text_blanks(&x);
+    return x.at < n && text[x.at] == '{' ? x.at : n;
 }
 
 /* The end of text[from, at) without the blanks at its end. */
@@ -182,104 +148,36 @@ static size_t skip_back(const char *text, size_t from, size_t at)
     return at;
 }
 
-static bool begins(const char *text, size_t n, size_t at, const char *word)
-{
-    size_t len = strlen(word);
-
-    return n - at >= len && memcmp(text + at, word, len) == 0;
-}
-
-/* Add the call at text[*at], and go behind it.  False: there is none. */
-static bool add_call(json_t *calls, const tools *t, const char *text, size_t n,
-                     size_t *at)
-{
-    json_error_t e;
-    json_t *o = json_loadb(text + *at, n - *at,
-                           JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &e);
-    const char *name = json_string_value(json_object_get(o, "name"));
-    json_t *arguments = json_object_get(o, arguments_key(t->form));
-    bool fine = json_is_object(arguments) && json_object_size(o) == 2 && name &&
-                tools_has(t, name);
-
-    if (fine) {
-        char *dump = json_dumps(arguments, JSON_COMPACT);
-
-        fine = dump && json_array_append_new(
-                           calls, json_pack("{s:s, s:s}", "name", name,
-                                            "arguments", dump)) == 0;
-        free(dump);
-        *at += (size_t)e.position;
-    }
-    json_decref(o);
-    return fine;
-}
-
-/* All calls from text[at] to the end. */
-static bool add_calls(json_t *calls, const tools *t, const char *text, size_t n,
-                      size_t at)
-{
-    if (t->form == TOOL_FORM_BARE)
-        return add_call(calls, t, text, n, &at) && skip(text, n, at) == n;
-    while (at < n) {
-        if (!begins(text, n, at, OPEN_TAG))
-            return false;
-        at = skip(text, n, at + strlen(OPEN_TAG));
-        if (!add_call(calls, t, text, n, &at))
-            return false;
-        at = skip(text, n, at);
-        if (at < n && !begins(text, n, at, CLOSE_TAG))
-            return false; /* an end of the text may come before the tag */
-        at = at < n ? skip(text, n, at + strlen(CLOSE_TAG)) : n;
-    }
-    return true;
-}
-
-/* Where calls may begin; n: nowhere. */
-static size_t first_call(const tools *t, const char *text, size_t n)
-{
-    if (t->form == TOOL_FORM_BARE) {
-        size_t at = skip(text, n, 0);
-        return at < n && text[at] == '{' ? at : n;
-    }
-    for (size_t at = 0; at < n; at++)
-        if (begins(text, n, at, OPEN_TAG))
-            return at;
-    return n;
-}
-
 bool tools_read(tool_calls *out, const tools *t, const char *text, size_t n)
 {
-    size_t at =
-        t->list && t->form != TOOL_FORM_NONE ? first_call(t, text, n) : n;
+    tool_text x = { .t = t, .text = text, .n = n };
 
     *out = (tool_calls){ .n_content = n };
-    if (at == n)
+    x.at = begin_of_calls(t, text, n);
+    if (x.at == n)
         return true;
-    out->call = json_array();
-    if (!out->call)
+    size_t begin = x.at;
+
+    x.calls = json_array();
+    if (!x.calls)
         return false;
-    if (!add_calls(out->call, t, text, n, at)) {
-        json_decref(out->call);
-        out->call = NULL;
+    if (!forms[t->form].read(&x)) {
+        json_decref(x.calls);
         return true;
     }
-    out->n_content = skip_back(text, 0, at);
+    out->call = x.calls;
+    out->n_content = skip_back(text, 0, begin);
     return true;
 }
 
 size_t tools_certain(const tools *t, const char *text, size_t n, size_t shown)
 {
-    size_t at = skip(text, n, shown);
+    tool_text x = { .text = text, .n = n, .at = shown };
 
-    if (!t->list || t->form == TOOL_FORM_NONE)
+    if (!is_read(t))
         return n;
-    if (t->form == TOOL_FORM_BARE)
-        return shown == 0 && (at == n || text[at] == '{') ? 0 : n;
-    /* the place of the tag, or of an end that may become one */
-    for (at = shown; at < n; at++) {
-        size_t len = n - at < strlen(OPEN_TAG) ? n - at : strlen(OPEN_TAG);
-        if (memcmp(text + at, OPEN_TAG, len) == 0)
-            break;
-    }
-    return skip_back(text, shown, at);
+    if (forms[t->form].mark[0]) /* the word, or an end that may become it */
+        return skip_back(text, shown, first_call(t, text, n, shown, false));
+    tool_text_blanks(&x);
+    return shown == 0 && (x.at == n || text[x.at] == '{') ? 0 : n;
 }

@@ -13,7 +13,10 @@
 typedef enum tool_form {
     TOOL_FORM_NONE, /* unknown: calls stay text */
     TOOL_FORM_TAGS, /* <tool_call>{"name", "arguments"}</tool_call>, repeated */
-    TOOL_FORM_BARE  /* the whole text is {"name", "parameters"} */
+    TOOL_FORM_BARE, /* the whole text is {"name", "parameters"} */
+    TOOL_FORM_LIST, /* Mistral: [TOOL_CALLS][{"name", "arguments"}, ...] */
+    TOOL_FORM_ARGS, /* newer: [TOOL_CALLS]name[ARGS]{arguments}, repeated */
+    TOOL_FORM_XML   /* Qwen3-Coder: serve_tool_xml.c, repeated */
 } tool_form;
 
 /* The form of the model's chat template, told by its text. */
@@ -25,12 +28,22 @@ typedef struct tools {
     json_t *list; /* OpenAI's array; NULL: no tools */
 } tools;
 
+/* The i-th tool's function, and its name; NULL without a name. */
+json_t *tools_function(const tools *t, size_t i, const char **name);
 bool tools_has(const tools *t, const char *name);
+/* The schema of a tool's parameters; NULL: it has none. */
+const json_t *tools_schema(const tools *t, const char *name);
+/* Are words of the form control tokens, whose text must be shown? */
+bool tools_special(const tools *t);
+
+/* ==== a call that must be written (serve_tool_grammar.c) ================= */
 
 /* A grammar of one call of one of the tools, or of the tool `name`; shelf_give
  * returns it.  NULL: *error says why. */
 shelf_grammar *tools_grammar(const tools *t, const char *name, shelf *s,
                              tlp_model *model, api_error *error);
+
+/* ==== texts ============================================================== */
 
 /* A text that was read. */
 typedef struct tool_calls {

@@ -22,6 +22,16 @@ TestSuite(tool_serve_tools, .timeout = 120);
     "{{ tools | tojson }}{\"name\": n, \"parameters\": p} ipython"             \
     "{% for m in messages %}{{ m.content }}{% endfor %}"
 
+#define LIST                                                                   \
+    "{{ tools | tojson }}[TOOL_CALLS]{% for m in messages %}{{ m.content }}"   \
+    "{% endfor %}"
+#define ARGS                                                                   \
+    "{{ tools | tojson }}[TOOL_CALLS]name[ARGS]{% for m in messages %}"        \
+    "{{ m.content }}{% endfor %}"
+#define XML                                                                    \
+    "{{ tools | tojson }}<tool_call><function=f><parameter=p>"                 \
+    "{% for m in messages %}{{ m.content }}{% endfor %}"
+
 #define TOOL(name, parameters)                                                 \
     "{\"type\":\"function\",\"function\":{\"name\":\"" name "\","              \
     "\"parameters\":" parameters "}}"
@@ -124,6 +134,16 @@ Test(tool_serve_tools, bare_calls)
     stop(&s);
 }
 
+static void expect_text(const web_server *s, const char *text)
+{
+    json_t *o = ask(s, text);
+
+    cr_expect_str_eq(web_text(o, "choices.0.message.content"), text);
+    cr_expect_null(web_at(o, "choices.0.message.tool_calls"));
+    cr_expect_str_eq(web_text(o, "choices.0.finish_reason"), "stop");
+    json_decref(o);
+}
+
 /* What is no call of a tool of the request stays text, to the last byte. */
 Test(tool_serve_tools, texts_that_are_no_calls)
 {
@@ -140,13 +160,147 @@ Test(tool_serve_tools, texts_that_are_no_calls)
     };
     web_server s = start(TAGS);
 
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        json_t *o = ask(&s, texts[i]);
-        cr_expect_str_eq(web_text(o, "choices.0.message.content"), texts[i]);
-        cr_expect_null(web_at(o, "choices.0.message.tool_calls"));
-        cr_expect_str_eq(web_text(o, "choices.0.finish_reason"), "stop");
-        json_decref(o);
-    }
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        expect_text(&s, texts[i]);
+    stop(&s);
+}
+
+/* ==== Mistral ============================================================ */
+
+/* Its templates take ids of nine letters and digits alone. */
+static void expect_nine(json_t *o, const char *where, const char *name,
+                        const char *arguments)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s.function.name", where);
+    cr_expect_str_eq(web_text(o, path), name);
+    snprintf(path, sizeof path, "%s.function.arguments", where);
+    cr_expect_str_eq(web_text(o, path), arguments);
+    snprintf(path, sizeof path, "%s.id", where);
+    cr_expect_eq(strspn(web_text(o, path), "0123456789abcdef"), 9);
+    cr_expect_eq(strlen(web_text(o, path)), 9);
+}
+
+Test(tool_serve_tools, lists)
+{
+    static const char *const texts[] = {
+        "[TOOL_CALLS]",
+        "[TOOL_CALLS][]",
+        "[TOOL_CALLS]" ADD,
+        "[TOOL_CALLS][" ADD "] and",
+        "[TOOL_CALLS][" ADD "," OFF,
+        "[TOOL_CALLS][{\"name\": \"off\", \"arguments\": {}, \"id\": 7}]",
+        "[" OFF "]",
+    };
+    web_server s = start(LIST);
+    json_t *o = ask(&s, "Well. [TOOL_CALLS] [" ADD ", {\"id\": \"abcdefghi\", "
+                        "\"name\": \"off\", \"arguments\": {}}]");
+
+    cr_expect_str_eq(web_text(o, "choices.0.message.content"), "Well.");
+    cr_expect_eq(json_array_size(web_at(o, "choices.0.message.tool_calls")), 2);
+    expect_nine(o, "choices.0.message.tool_calls.0", "add", "{\"x\":1}");
+    expect_nine(o, "choices.0.message.tool_calls.1", "off", "{}");
+    json_decref(o);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        expect_text(&s, texts[i]);
+    stop(&s);
+}
+
+Test(tool_serve_tools, names_in_front)
+{
+    static const char *const texts[] = {
+        "[TOOL_CALLS]off",
+        "[TOOL_CALLS]off[ARGS]",
+        "[TOOL_CALLS]off[ARGS][]",
+        "[TOOL_CALLS]mul[ARGS]{}",
+        "[TOOL_CALLS]off {}",
+        "[TOOL_CALLS]off[ARGS]{} and",
+        "off[ARGS]{}",
+    };
+    web_server s = start(ARGS);
+    json_t *o = ask(&s, "[TOOL_CALLS]add[ARGS]{\"x\": 2}[TOOL_CALLS]off"
+                        "[CALL_ID]abcdefghi[ARGS]{}");
+
+    cr_expect_eq(json_array_size(web_at(o, "choices.0.message.tool_calls")), 2);
+    expect_nine(o, "choices.0.message.tool_calls.0", "add", "{\"x\":2}");
+    expect_nine(o, "choices.0.message.tool_calls.1", "off", "{}");
+    json_decref(o);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        expect_text(&s, texts[i]);
+    stop(&s);
+}
+
+/* ==== XML ================================================================ */
+
+#define FUNCTION(name, inside) "<function=" name ">\n" inside "</function>\n"
+#define PARAMETER(key, value) "<parameter=" key ">\n" value "\n</parameter>\n"
+
+Test(tool_serve_tools, xml)
+{
+    static const char *const texts[] = {
+        "<tool_call>\n<function=off>\n",
+        "<tool_call>\n<function=mul>\n</function>\n</tool_call>",
+        "<tool_call>\n" FUNCTION("add", "<parameter=x>\n1\n"),
+        "<tool_call>\n" FUNCTION("add", PARAMETER("x", "1")
+                                            PARAMETER("x", "2")) "</tool_call>",
+        "<tool_call>\n" FUNCTION("off", "") "and",
+        "<tool_call>" OFF "</tool_call>",
+    };
+    web_server s = start(XML);
+    json_t *o = ask(
+        &s,
+        "Now:\n<tool_call>\n" FUNCTION(
+            "add", PARAMETER("x", "1")) "</"
+                                        "tool_call>\n<tool_call>"
+                                        "\n" FUNCTION("off",
+                                                      PARAMETER("text",
+                                                                "a <b>\n "
+                                                                "\"c\"")) "</"
+                                                                          "tool"
+                                                                          "_cal"
+                                                                          "l>");
+
+    cr_expect_str_eq(web_text(o, "choices.0.message.content"), "Now:");
+    expect_call(o, "choices.0.message.tool_calls.0", "add", "{\"x\":1}");
+    expect_call(o, "choices.0.message.tool_calls.1", "off",
+                "{\"text\":\"a <b>\\n \\\"c\\\"\"}");
+    json_decref(o);
+    o = ask(&s, FUNCTION("off", "")); /* without the outer tags */
+    expect_call(o, "choices.0.message.tool_calls.0", "off", "{}");
+    json_decref(o);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        expect_text(&s, texts[i]);
+    stop(&s);
+}
+
+/* The schema tells a number from a text that looks like one. */
+Test(tool_serve_tools, xml_values)
+{
+    static const char ask_types[] =
+        "{\"messages\":[{\"role\":\"user\","
+        "\"content\":\"a\"}],\"tools\":[" TOOL(
+            "f", "{\"type\":\"object\",\"properties\":{"
+                 "\"s\":{\"type\":\"string\"},\"i\":{"
+                 "\"type\":\"integer\"},"
+                 "\"o\":{\"type\":\"object\"},"
+                 "\"n\":{\"type\":[\"string\",\"null\"]}"
+                 "}}") "],"
+                       "\"guided_choice\":[\"<tool_call>"
+                       "<function=f>"
+                       "<parameter=s>12</"
+                       "parameter><parameter=i>12</"
+                       "parameter>"
+                       "<parameter=o>{\\\"a\\\": "
+                       "[1]}</parameter>"
+                       "<parameter=n>null</parameter></"
+                       "function></tool_call>\"]}";
+    web_server s = start(XML);
+    json_t *o = web_object(&s, CHAT, ask_types);
+
+    expect_call(o, "choices.0.message.tool_calls.0", "f",
+                "{\"s\":\"12\",\"i\":12,\"o\":{\"a\":[1]},\"n\":null}");
+    json_decref(o);
     stop(&s);
 }
 
@@ -198,6 +352,10 @@ Test(tool_serve_tools, streams)
     cr_expect_str_eq(web_text(last, "choices.0.finish_reason"), "tool_calls");
     json_decref(last);
 
+    stream(&s, "x [T <function=" OFF, text, sizeof text, &last);
+    cr_expect_str_eq(text, "x [T <function=" OFF);
+    json_decref(last);
+
     stream(&s, "x <tool_call> y \n", text, sizeof text, &last);
     cr_expect_str_eq(text, "x <tool_call> y \n");
     cr_expect_null(web_at(last, "choices.0.delta.tool_calls"));
@@ -236,11 +394,12 @@ static void expect_forced(const web_server *s, const char *choice,
 
 Test(tool_serve_tools, forced)
 {
-    static const char *const templates[] = { TAGS, BARE };
+    static const char *const templates[] = { TAGS, BARE, LIST, ARGS };
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         web_server s = start(templates[i]);
-        expect_forced(&s, "\"required\"", NULL);
+        if (i < 3)
+            expect_forced(&s, "\"required\"", NULL);
         expect_forced(&s,
                       "{\"type\":\"function\",\"function\":{\"name\":\"add\"}},"
                       "\"parallel_tool_calls\":false",
@@ -295,6 +454,13 @@ Test(tool_serve_tools, refused)
                    "constrains the text already");
     expect_refused(&s, "," TOOLS ",\"parallel_tool_calls\":false",
                    "parallel_tool_calls");
+    stop(&s);
+    s = start(ARGS);
+    expect_refused(&s, "," TOOLS ",\"tool_choice\":\"required\"",
+                   "the name of one function");
+    stop(&s);
+    s = start(XML);
+    expect_refused(&s, "," TOOLS ",\"tool_choice\":\"required\"", "as XML");
     stop(&s);
     s = start(NULL);
     expect_refused(&s, "," TOOLS ",\"tool_choice\":\"required\"",
