@@ -53,24 +53,69 @@ static int evaluate(answerer *a, const int32_t *ids, size_t n, size_t *n_new)
 
 /* ==== the answer ========================================================= */
 
-/* tlp_text_fn: print the text, and store it if it is asked for. */
-static int on_text(const char *text, size_t len, void *user_data)
+/* Print a text, and store it if it is asked for. */
+static void say(answerer *a, const char *text, size_t len)
 {
-    answerer *a = user_data;
-
     fwrite(text, 1, len, stdout);
     a->lost |= fflush(stdout) != 0;
     if (a->keep) {
         char *grown = realloc(a->text, a->n_text + len + 1);
 
         if (grown) {
-            memcpy(grown + a->n_text, text, len + 1);
+            memcpy(grown + a->n_text, text, len);
             a->text = grown;
             a->n_text += len;
+            grown[a->n_text] = '\0';
         }
         a->lost |= !grown;
     }
+}
+
+/* Thoughts to standard error, which ends its line before the answer begins. */
+static void say_channels(answerer *a)
+{
+    const channel_text *thought = &a->channels.analysis;
+    const channel_text *final = &a->channels.final;
+
+    if (thought->n > a->n_thought)
+        fwrite(thought->text + a->n_thought, 1, thought->n - a->n_thought,
+               stderr);
+    a->n_thought = thought->n;
+    if (final->n > a->n_said) {
+        if (a->n_said == 0 && a->n_thought)
+            putc('\n', stderr);
+        say(a, final->text + a->n_said, final->n - a->n_said);
+    }
+    a->n_said = final->n;
+}
+
+/* tlp_text_fn */
+static int on_text(const char *text, size_t len, void *user_data)
+{
+    answerer *a = user_data;
+
+    if (!a->in_channels) {
+        say(a, text, len);
+    } else {
+        a->lost |= !channels_add(&a->channels, text, len, false);
+        say_channels(a);
+    }
     return a->lost;
+}
+
+/* The text is complete: calls of functions are printed as they are. */
+static void end_channels(answerer *a)
+{
+    channels *c = &a->channels;
+
+    a->lost |= !channels_add(c, "", 0, true);
+    say_channels(a);
+    for (size_t i = 0; i < c->n_call; i++)
+        say(a, c->raw.text + c->call[i].begin,
+            c->call[i].end - c->call[i].begin);
+    channels_free(c);
+    *c = (channels){ 0 };
+    a->n_thought = a->n_said = 0;
 }
 
 static int speak(answerer *a, tlp_generate_result *result)
@@ -80,11 +125,14 @@ static int speak(answerer *a, tlp_generate_result *result)
     opts.n_predict = a->n_predict;
     opts.stop = a->stop.item;
     opts.n_stop = a->stop.n;
+    opts.flags = a->in_channels ? TLP_DETOKENIZE_SPECIAL : 0;
     opts.text = on_text;
     opts.text_data = a;
     a->n_text = 0;
     *result = (tlp_generate_result){ .struct_size = sizeof *result };
     tlp_status st = tlp_session_generate(result, a->session, a->sampler, &opts);
+    if (a->in_channels)
+        end_channels(a);
     if (st == TLP_OK || result->n_generated > 0) {
         putchar('\n');
         a->lost |= fflush(stdout) != 0;

@@ -4,6 +4,7 @@
 #ifndef ANSWER_H
 #define ANSWER_H
 
+#include "channels.h"
 #include "prompt_cache.h"
 
 typedef struct answerer {
@@ -12,12 +13,15 @@ typedef struct answerer {
     int n_predict; /* 0 = until the model ends */
     cli_list stop;
     bool stats;
-    bool keep; /* store the text of the answer */
+    bool keep;        /* store the text of the answer */
+    bool in_channels; /* of the model: its thoughts go to standard error */
     prompt_cache cache;
     /* state */
     char *text; /* of the last answer */
     size_t n_text;
-    bool lost; /* a text could not be stored or printed */
+    channels channels;
+    size_t n_thought, n_said; /* bytes of them that are printed */
+    bool lost;                /* a text could not be stored or printed */
 } answerer;
 
 /*

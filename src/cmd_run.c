@@ -47,6 +47,7 @@ static int answer_chat(run_state *r, const chat *c)
     size_t n = 0;
     int rc = chat_tokenize(c, &ids, &n);
 
+    r->a.in_channels = chat_has_channels(c);
     if (rc == CLI_OK)
         rc = answer(&r->a, ids, n);
     free(ids);

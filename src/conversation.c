@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channels.h"
 #include "files.h"
 
 /* What the library takes, in bytes. */
@@ -112,6 +113,25 @@ bool chat_has_template(const tlp_model *model)
 {
     return has_key(model, "tokenizer.chat_template") ||
            has_key(model, "tokenizer.chat_templates");
+}
+
+bool chat_has_channels(const chat *c)
+{
+    static const char key[] = "tokenizer.chat_template";
+    size_t n = 0;
+    char *text;
+
+    if (c->opts.chat_template)
+        return channels_are_of(c->opts.chat_template);
+    if (tlp_model_get_meta(NULL, 0, &n, c->model, key) != TLP_EBUFS)
+        return false;
+    text = malloc(n + 1);
+    bool has = text &&
+               tlp_model_get_meta(text, n + 1, &n, c->model, key) == TLP_OK &&
+               channels_are_of(text);
+
+    free(text);
+    return has;
 }
 
 void chat_free(chat *c)

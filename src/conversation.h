@@ -57,6 +57,8 @@ int chat_tokenize(const chat *c, int32_t **ids, size_t *n);
 
 /* Whether the model's file has a template. */
 bool chat_has_template(const tlp_model *model);
+/* Whether the conversation's template has channels (channels.h). */
+bool chat_has_channels(const chat *c);
 
 void chat_free(chat *c);
 

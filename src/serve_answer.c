@@ -57,6 +57,8 @@ answering *answering_make(call *c, const answer_style *style,
     a->part = calloc((size_t)n_part, sizeof *a->part);
     a->choice = calloc(n, sizeof *a->choice);
     a->job = job_open(&g->program->jobs, g->program->requests, n_part);
+    for (size_t i = 0; a->choice && i < n; i++)
+        a->choice[i].channels.on = a->g.channels;
     if (a->part && a->choice && a->job)
         return a;
     answering_free(a);
@@ -108,8 +110,7 @@ static bool take_stop(answering *a, const tlp_event *event, output *o)
     o->stop_reason = event->stop_reason;
     a->n_generated += event->n_generated;
     a->seq = event->seq;
-    return (output_add(o, event->text, event->n_text) &&
-            tools_read(&o->calls, &a->g.tools, o->text, o->n)) ||
+    return output_end(o, &a->g.tools, event->text, event->n_text) ||
            api_fail_memory(&a->error);
 }
 

@@ -63,7 +63,48 @@ static bool read_tool_choice(talk *t, fields *f)
            field_refuse(f, "function_call", "tool_choice expected");
 }
 
-static bool read_talk(talk *t, fields *f)
+/* Does a chat template of the model use a variable? */
+static bool template_has(const server *s, const char *name)
+{
+    static const char *const keys[] = { "tokenizer.chat_template",
+                                        "tokenizer.chat_template.tool_use" };
+    bool has = false;
+
+    for (int i = 0; i < 2 && !has; i++) {
+        size_t n = 0;
+        char *text = engine_get_meta(&s->e, keys[i], &n);
+
+        has = text && strstr(text, name);
+        free(text);
+    }
+    return has;
+}
+
+/* Add "reasoning_effort" to the variables of the template; a template that does
+ * not name it would ignore it. */
+static bool read_effort(talk *t, fields *f, const server *s)
+{
+    static const char name[] = "reasoning_effort";
+    const char *effort = NULL;
+
+    if (!field_text(f, name, &effort))
+        return false;
+    if (!effort)
+        return true;
+    if (!template_has(s, name))
+        return field_refuse(f, name,
+                            "the model's chat template does not know it");
+    json_t *o = t->kwargs ? json_loads(t->kwargs, 0, NULL) : json_object();
+
+    if (!json_object_get(o, name))
+        json_object_set_new(o, name, json_string(effort));
+    free(t->kwargs);
+    t->kwargs = json_dumps(o, JSON_COMPACT);
+    json_decref(o);
+    return t->kwargs || api_fail_memory(f->error);
+}
+
+static bool read_talk(talk *t, fields *f, const server *s)
 {
     bool opens = true, goes_on = false;
 
@@ -72,7 +113,7 @@ static bool read_talk(talk *t, fields *f)
         !field_json(f, "tools", JSON_ARRAY, &t->tools) ||
         !field_json(f, "documents", JSON_ARRAY, &t->documents) ||
         !field_json(f, "chat_template_kwargs", JSON_OBJECT, &t->kwargs) ||
-        !read_tool_choice(t, f) ||
+        !read_effort(t, f, s) || !read_tool_choice(t, f) ||
         !field_flag(f, "continue_final_message", &goes_on))
         return false;
     opens = !goes_on;
@@ -148,7 +189,11 @@ static void whole(json *j, const answering *a, const output *o, int part)
     if (calls->call && calls->n_content == 0)
         json_nothing(j, "content");
     else
-        json_bytes(j, "content", o->text ? o->text : "", calls->n_content);
+        json_bytes(j, "content", o->text.text ? o->text.text : "",
+                   calls->n_content);
+    if (o->channels.analysis.n)
+        json_bytes(j, "reasoning_content", o->channels.analysis.text,
+                   o->channels.analysis.n);
     json_nothing(j, "refusal");
     if (calls->call)
         put_calls(j, calls->call, false, tools_special(&a->g.tools));
@@ -160,12 +205,17 @@ static void piece(json *j, answering *a, int choice, const char *text, size_t n,
                   tlp_event *const *event, size_t n_event)
 {
     output *o = &a->choice[choice];
+    const channel_text *thought = &o->channels.analysis;
 
     json_open(j, "delta", '{');
     if (!o->begun)
         json_text(j, "role", "assistant");
     if (!o->begun || n)
         json_bytes(j, "content", text, n);
+    if (thought->n > o->thought)
+        json_bytes(j, "reasoning_content", thought->text + o->thought,
+                   thought->n - o->thought);
+    o->thought = thought->n;
     o->begun = true;
     if (o->calls.call)
         put_calls(j, o->calls.call, true, tools_special(&a->g.tools));
@@ -233,7 +283,8 @@ static bool read_tools(generation_fields *g, fields *f, const talk *t, call *c)
     if (t->tools)
         g->tools = (tools){ .form = c->s->tool_form,
                             .list = json_incref(field(f, "tools")) };
-    if (tools_special(&g->tools))
+    g->channels = c->s->tool_form == TOOL_FORM_CHANNELS;
+    if (g->channels || tools_special(&g->tools))
         g->request.flags |= TLP_DETOKENIZE_SPECIAL;
     if (!t->must_call)
         return true;
@@ -259,8 +310,8 @@ static enum MHD_Result run(call *c, fields *f, talk *t)
     tlp_status st;
 
     if (!generation_read(&g, f, c) || !read_lengths(&g, f) ||
-        !read_logprobs(&g, f) || !read_modalities(f) || !read_talk(t, f) ||
-        !read_tools(&g, f, t, c) || !fields_done(f)) {
+        !read_logprobs(&g, f) || !read_modalities(f) ||
+        !read_talk(t, f, c->s) || !read_tools(&g, f, t, c) || !fields_done(f)) {
         generation_free(&g);
         return reply_error(c);
     }
@@ -332,7 +383,8 @@ enum MHD_Result serve_template(call *c)
     talk t = { 0 };
     enum MHD_Result result;
 
-    if (fields_open(&f, c->body, c->n_body, &c->error) && read_talk(&t, &f)) {
+    if (fields_open(&f, c->body, c->n_body, &c->error) &&
+        read_talk(&t, &f, c->s)) {
         field_ignore(&f, "model");
         result = fields_done(&f) ? render(c, &t) : reply_error(c);
     } else {

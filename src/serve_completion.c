@@ -14,15 +14,15 @@
 
 static void put_text(json *j, const answer_part *p, const output *o)
 {
-    char *both = p->n_echo ? malloc(p->n_echo + o->n + 1) : NULL;
+    char *both = p->n_echo ? malloc(p->n_echo + o->text.n + 1) : NULL;
 
     if (both) {
         memcpy(both, p->echo, p->n_echo);
-        if (o->n)
-            memcpy(both + p->n_echo, o->text, o->n);
-        json_bytes(j, "text", both, p->n_echo + o->n);
+        if (o->text.n)
+            memcpy(both + p->n_echo, o->text.text, o->text.n);
+        json_bytes(j, "text", both, p->n_echo + o->text.n);
     } else {
-        json_bytes(j, "text", o->text ? o->text : "", o->n);
+        json_bytes(j, "text", o->text.text ? o->text.text : "", o->text.n);
     }
     free(both);
 }

@@ -23,6 +23,7 @@ typedef struct generation_fields {
     shelf_grammar *grammar; /* of `shelf`; NULL: the text is free */
     shelf *shelf;
     tools tools;        /* of chats; the list is owned */
+    bool channels;      /* the model writes messages in channels */
     bool stream, usage; /* stream_options.include_usage */
 } generation_fields;
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "serve_tool_text.h"
+
 /* ==== what is kept ======================================================= */
 
 bool event_list_add(event_list *l, tlp_event *event)
@@ -34,26 +36,64 @@ void event_list_free(event_list *l)
     *l = (event_list){ 0 };
 }
 
+static bool add(output *o, const char *text, size_t n, bool end)
+{
+    const channel_text *final = &o->channels.final;
+
+    if (!o->channels.on)
+        return channel_text_add(&o->text, text, n);
+    return channels_add(&o->channels, text, n, end) &&
+           channel_text_add(&o->text,
+                            final->text ? final->text + o->text.n : "",
+                            final->n - o->text.n);
+}
+
 bool output_add(output *o, const char *text, size_t n)
 {
-    if (o->n + n > o->cap) {
-        size_t cap = o->n + n + o->cap + 64;
-        char *grown = realloc(o->text, cap);
+    return add(o, text, n, false);
+}
 
-        if (!grown)
-            return false;
-        o->text = grown;
-        o->cap = cap;
+/* A call to a function that cannot be read, or is no tool of the request, stays
+ * text. */
+static bool take_call(output *o, const tools *t, const channel_call *call)
+{
+    const char *raw = o->channels.raw.text;
+    tool_text x = { .t = t, .calls = o->calls.call };
+    json_t *arguments = json_loadb(raw + call->body, call->end - call->body,
+                                   JSON_REJECT_DUPLICATES, NULL);
+    bool is_call = t->list && tool_text_add(&x, call->name, arguments);
+
+    json_decref(arguments);
+    return is_call || channel_text_add(&o->text, raw + call->begin,
+                                       call->end - call->begin);
+}
+
+static bool take_calls(output *o, const tools *t)
+{
+    bool fine = (o->calls.call = json_array()) != NULL;
+
+    for (size_t i = 0; fine && i < o->channels.n_call; i++)
+        fine = take_call(o, t, &o->channels.call[i]);
+    if (json_array_size(o->calls.call) == 0) {
+        json_decref(o->calls.call);
+        o->calls.call = NULL;
     }
-    if (n)
-        memcpy(o->text + o->n, text, n);
-    o->n += n;
-    return true;
+    o->calls.n_content = o->text.n;
+    return fine;
+}
+
+bool output_end(output *o, const tools *t, const char *text, size_t n)
+{
+    if (!add(o, text, n, true))
+        return false;
+    return o->channels.on ? take_calls(o, t)
+                          : tools_read(&o->calls, t, o->text.text, o->text.n);
 }
 
 void output_free(output *o)
 {
-    free(o->text);
+    free(o->text.text);
+    channels_free(&o->channels);
     json_decref(o->calls.call);
     event_list_free(&o->tokens);
 }

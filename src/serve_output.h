@@ -4,6 +4,7 @@
 #ifndef SERVE_OUTPUT_H
 #define SERVE_OUTPUT_H
 
+#include "channels.h"
 #include "json.h"
 #include "serve_error.h"
 #include "serve_tools.h"
@@ -15,13 +16,14 @@ typedef struct event_list {
 } event_list;
 
 typedef struct output {
-    char *text; /* n bytes */
-    size_t n, cap;
+    channel_text text;
+    channels channels; /* where `text` and calls come from, if they are on */
     event_list tokens;
     int stop_reason;  /* 0: goes on */
     tool_calls calls; /* of a text that has ended */
     bool begun;       /* of a stream: the client knows of it */
     size_t shown;     /* of a stream: bytes of the text that the client has */
+    size_t thought;   /* and bytes of the analysis */
     size_t chars;     /* of a stream: characters of its tokens so far */
 } output;
 
@@ -29,7 +31,9 @@ typedef struct output {
 bool event_list_add(event_list *l, tlp_event *event);
 void event_list_free(event_list *l);
 
+/* Take a piece of text of the model, or the last one. */
 bool output_add(output *o, const char *text, size_t n);
+bool output_end(output *o, const tools *t, const char *text, size_t n);
 void output_free(output *o);
 
 /* "stop", "length" or "tool_calls", of a text that has ended. */

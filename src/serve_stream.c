@@ -85,7 +85,7 @@ static void put_error(json *j, answering *a)
 static size_t certain(const answering *a, const output *o)
 {
     if (!o->stop_reason)
-        return tools_certain(&a->g.tools, o->text, o->n, o->shown);
+        return tools_certain(&a->g.tools, o->text.text, o->text.n, o->shown);
     return o->calls.n_content > o->shown ? o->calls.n_content : o->shown;
 }
 
@@ -96,11 +96,13 @@ static void put_text(json *j, answering *a, int choice, tlp_event *const *event,
 {
     output *o = &a->choice[choice];
     size_t end = certain(a, o);
-    const char *text = o->text ? o->text + o->shown : "";
+    const char *text = o->text.text ? o->text.text + o->shown : "";
     size_t n = end - o->shown;
 
     o->shown = end;
-    if (n || n_event || o->stop_reason)
+    bool thinks = o->channels.analysis.n > o->thought;
+
+    if (n || thinks || n_event || o->stop_reason)
         put_piece(j, a, choice, text, n, event, n_event);
 }
 

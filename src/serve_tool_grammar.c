@@ -177,12 +177,16 @@ shelf_grammar *tools_grammar(const tools *t, const char *name, shelf *s,
         return named_call(t, name, s, model, error);
     case TOOL_FORM_BARE:
         return frame(NULL, schema_text(t, name), NULL, s, model, error);
+    case TOOL_FORM_XML:
+    case TOOL_FORM_CHANNELS:
+        api_fail(error, BAD, "tool_choice", "unsupported",
+                 "tool_choice: no grammar constrains calls in the form of this "
+                 "model (%s): auto or none expected",
+                 t->form == TOOL_FORM_XML ? "XML" : "channels");
+        return NULL;
     default:
-        api_fail(error, BAD, "tool_choice", "unsupported", "tool_choice: %s",
-                 t->form == TOOL_FORM_XML
-                     ? "this model writes calls as XML, which no schema "
-                       "constrains"
-                     : "how the model writes calls is unknown");
+        api_fail(error, BAD, "tool_choice", "unsupported",
+                 "tool_choice: how the model writes calls is unknown");
         return NULL;
     }
 }

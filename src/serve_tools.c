@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channels.h"
 #include "serve_tool_text.h"
 
 #define BLANKS " \t\r\n"
@@ -17,6 +18,8 @@
 
 static tool_form form_of(const char *template)
 {
+    if (channels_are_of(template))
+        return TOOL_FORM_CHANNELS;
     if (strstr(template, "[TOOL_CALLS]"))
         return strstr(template, "[ARGS]") ? TOOL_FORM_ARGS : TOOL_FORM_LIST;
     if (strstr(template, "<function=") && strstr(template, "<parameter="))
@@ -94,11 +97,12 @@ static const struct {
     [TOOL_FORM_LIST] = { tool_read_list, { "[TOOL_CALLS]" } },
     [TOOL_FORM_ARGS] = { tool_read_args, { "[TOOL_CALLS]" } },
     [TOOL_FORM_XML] = { tool_read_xml, { "<tool_call>", "<function=" } },
+    [TOOL_FORM_CHANNELS] = { NULL, { NULL } },
 };
 
 static bool is_read(const tools *t)
 {
-    return t->list && t->form != TOOL_FORM_NONE;
+    return t->list && forms[t->form].read;
 }
 
 /* Is text[at, n) the beginning of a call's first word, or the word itself, or,

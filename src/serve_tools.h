@@ -16,7 +16,8 @@ typedef enum tool_form {
     TOOL_FORM_BARE, /* the whole text is {"name", "parameters"} */
     TOOL_FORM_LIST, /* Mistral: [TOOL_CALLS][{"name", "arguments"}, ...] */
     TOOL_FORM_ARGS, /* newer: [TOOL_CALLS]name[ARGS]{arguments}, repeated */
-    TOOL_FORM_XML   /* Qwen3-Coder: serve_tool_xml.c, repeated */
+    TOOL_FORM_XML,  /* Qwen3-Coder: serve_tool_xml.c, repeated */
+    TOOL_FORM_CHANNELS /* gpt-oss: channels.h reads its texts */
 } tool_form;
 
 /* The form of the model's chat template, told by its text. */

@@ -49,6 +49,33 @@ Test(tool_grammar, text_matches)
     }
 }
 
+/* A model that writes in channels: thoughts go to standard error, and no
+ * control word is left in the answer. */
+Test(tool_grammar, channels)
+{
+    const char *m = tool_model();
+    const char *template =
+        file_of("t.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}"
+                           "{# <|channel|> <|message|> #}");
+    const char *gbnf = file_of(
+        "g.gbnf", "root ::= \"<|channel|>analysis<|message|>So.<|end|>\" "
+                  "\"<|start|>assistant<|channel|>final<|message|>A <b> \" "
+                  "[0-9] \".<|end|><|start|>assistant<|channel|>commentary \" "
+                  "\"to=functions.f <|constrain|>json<|message|>{}<|call|>\"");
+    spawned s = SPAWN("tlp", "run", "-m", m, "-p", "x", "--chat-template",
+                      template, "--grammar", gbnf);
+    int end = 0;
+
+    tool_expect_status(&s, 0);
+    sscanf(s.out,
+           "A <b> %*1d.<|start|>assistant<|channel|>commentary "
+           "to=functions.f <|constrain|>json<|message|>{}\n%n",
+           &end);
+    cr_expect(end > 0 && s.out[end] == '\0', "%s", s.out);
+    cr_expect_eq(strncmp(s.err, "So.\n", 4), 0, "%s", s.err);
+    spawn_free(&s);
+}
+
 Test(tool_grammar, refused)
 {
     const char *m = tool_model();

@@ -460,7 +460,7 @@ Test(tool_serve_tools, refused)
                    "the name of one function");
     stop(&s);
     s = start(XML);
-    expect_refused(&s, "," TOOLS ",\"tool_choice\":\"required\"", "as XML");
+    expect_refused(&s, "," TOOLS ",\"tool_choice\":\"required\"", "(XML)");
     stop(&s);
     s = start(NULL);
     expect_refused(&s, "," TOOLS ",\"tool_choice\":\"required\"",
