@@ -166,6 +166,37 @@ Test(engine_queue, a_full_engine_takes_no_more)
     engine_rig_close(&r);
 }
 
+/* ==== the length of a step =============================================== */
+
+/* Tokens of a prompt of 60 that one step evaluates. */
+static int32_t in_one_step(double prompt_rate)
+{
+    engine_rig r = engine_rig_small("serial", 1, 2, 8);
+    tlp_slot s = { .struct_size = sizeof s };
+    engine_record rec;
+    int32_t ids[60];
+    tlp_request q = engine_request(ids, 60, 2);
+
+    rig_tokens(ids, 60, N_VOCAB, 1);
+    r.engine->prompt_rate = prompt_rate;
+    engine_submit(&rec, r.engine, &q);
+    engine_step(r.engine);
+    CHECK_OK(tlp_engine_get_slot(&s, r.engine, 0));
+    cr_expect_gt(r.engine->prompt_rate, 0.5 * prompt_rate);
+    engine_rig_close(&r);
+    return s.n_done;
+}
+
+/* A quarter of a second by the rate of earlier steps, between n_chunk and
+ * n_batch. */
+Test(engine_queue, slow_prompts_have_short_steps)
+{
+    cr_expect_eq(in_one_step(0), 32);
+    cr_expect_eq(in_one_step(1e9), 32);
+    cr_expect_eq(in_one_step(4 * 20), 20);
+    cr_expect_eq(in_one_step(1), 8);
+}
+
 /* ==== ranks ============================================================== */
 
 Test(engine_queue, counters_of_the_session)
