@@ -521,7 +521,7 @@ check-install: all ## install, use through pkg-config, uninstall
 	@MAKE='$(MAKE)' CC='$(CC)' CXX='$(CXX)' BUILD='$(BUILD)' \
 	    test/check-install.sh
 
-check-python: $(SHARED) ## the Python package, in an environment of its own
+check-python: $(SHARED) $(PLUGIN) ## the Python package, in an environment of its own
 	@scripts/check-python.sh $(abspath $(BUILD))/python $(SHARED)
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS

@@ -15,7 +15,7 @@ cp -r bindings/python/. "$folder/source"
 TLP_BUNDLE=$library "$folder/bin/python" -m pip -q install \
     --disable-pip-version-check --force-reinstall --no-deps "$folder/source"
 "$folder/bin/python" -m pip -q install --disable-pip-version-check \
-    'cffi>=1.15' 'numpy<2.5' pytest gguf lm_eval==0.4.13 mypy==2.4.1 \
+    'cffi>=1.15' 'numpy<2.5' matplotlib pytest gguf lm_eval==0.4.13 mypy==2.4.1 \
     types-cffi==2.1.0.20260827 types-tqdm==4.70.0.20261106
 package=$PWD/bindings/python
 cd "$folder" # so that Python sees the package that was installed

@@ -1,7 +1,7 @@
 """Build the package, with the library in it.
 
-TLP_BUNDLE names a libtlp.so to carry; "none" carries no library, and the package
-then loads the system's.  Otherwise the library is built from the source tree
+TLP_BUNDLE names a libtlp.so to carry, with the plug-ins beside it; "none" carries
+no library, and the package then loads the system's.  Otherwise the library is built from the source tree
 that this folder stands in; where there is none, the system's is loaded.
 """
 import os
@@ -16,6 +16,7 @@ from wheel.bdist_wheel import bdist_wheel
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
 NAME = "libtlp.so.1"
+PLUGINS = ("libtlp_mpi.so.1", "libtlp_cuda.so.1")
 sys.path.insert(0, HERE)
 
 
@@ -28,8 +29,8 @@ def library():
         return named
     if not os.path.exists(os.path.join(ROOT, "Makefile")):
         return None
-    subprocess.run(["make", "-C", ROOT, "-s", f"-j{os.cpu_count()}", "shared"],
-                   check=True)
+    subprocess.run(["make", "-C", ROOT, "-s", f"-j{os.cpu_count()}", "shared",
+                    "plugin"], check=True)
     return os.path.join(ROOT, "build", NAME)
 
 
@@ -46,6 +47,10 @@ class Build(build_py):
             to = os.path.join(self.build_lib, "libtlp", "lib")
             os.makedirs(to, exist_ok=True)
             shutil.copy2(found, os.path.join(to, NAME))
+            for plugin in PLUGINS:
+                beside = os.path.join(os.path.dirname(found), plugin)
+                if os.path.exists(beside):
+                    shutil.copy2(beside, os.path.join(to, plugin))
 
 
 class Wheel(bdist_wheel):

@@ -8,7 +8,7 @@
                                      n_predict=64):
             print(piece, end="", flush=True)
 """
-from libtlp import evaluation, tune
+from libtlp import evaluation, plot, tune
 from libtlp._native import build_info, version
 from libtlp.engine import Completion, Engine, Event, Request
 from libtlp.errors import (AbiError, BufferTooSmallError, BusyError,
@@ -19,6 +19,7 @@ from libtlp.errors import (AbiError, BufferTooSmallError, BusyError,
                            TimedOutError, TlpError, UnreachedError)
 from libtlp.model import Model
 from libtlp.plan import Plan
+from libtlp.processes import comm_rank, run_worker, run_workers
 from libtlp.sampler import Grammar, Sampler
 from libtlp.session import Generation, Session, session_need
 
@@ -31,5 +32,6 @@ __all__ = [
     "InvalidArgumentError", "MismatchError", "Model", "NoGainError",
     "NotSupportedError", "OutOfMemoryError", "Plan", "Request", "Sampler",
     "Session", "StateError", "TimedOutError", "TlpError", "UnreachedError",
-    "build_info", "evaluation", "session_need", "tune", "version",
+    "build_info", "comm_rank", "evaluation", "plot", "run_worker",
+    "run_workers", "session_need", "tune", "version",
 ]

@@ -165,7 +165,7 @@ def test_sequences_as_files(model, tmp_path):
         assert engine.save_file(path, last.seq) == len(prompt)
         assert engine.clear(last.seq) == len(prompt)
         assert engine.complete(prompt, n_predict=1).n_cached == 0
-        with pytest.raises(libtlp.Error):
+        with pytest.raises(libtlp.InputOutputError):
             engine.load_file(tmp_path / "absent")
     with libtlp.Engine(model, n_ctx=512, n_seq=2) as engine:
         assert engine.load_file(path, 1) == len(prompt)

@@ -2,6 +2,7 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -69,3 +70,38 @@ def test_a_missing_library_is_named():
         text=True, env={**os.environ, "TLP_LIBRARY": "/none/libtlp.so"},
         check=False)
     assert "ImportError" in done.stderr and "/none/libtlp.so" in done.stderr
+
+
+PROGRAM = """
+import sys, libtlp
+rank, n_rank = libtlp.comm_rank(comm="mpi", timeout_ms=60000)
+with libtlp.Model(sys.argv[1]) as model:
+    if rank == 0:
+        for plan in ("serial", "par:1-2"):
+            with libtlp.Session(model, plan, n_ctx=32, comm="mpi",
+                                compute="f32", timeout_ms=60000) as session:
+                session.prefill([1, 2, 3])
+                assert session.stats().n_rank == n_rank == 2
+                print(plan, session.logits().argmax(), flush=True)
+    else:
+        libtlp.run_workers(model, comm="mpi", timeout_ms=60000)
+"""
+
+
+def test_mpi(tiny_path):
+    plugin = os.path.join(os.path.dirname(libtlp.__file__), "lib",
+                          "libtlp_mpi.so.1")
+    if not os.path.exists(plugin) or not shutil.which("mpirun"):
+        pytest.skip("the package was built without MPI")
+    done = subprocess.run(
+        ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "2",
+         "--bind-to", "none", sys.executable, "-c", PROGRAM, tiny_path],
+        stdout=subprocess.PIPE, text=True, check=True)
+    want = []
+    with libtlp.Model(tiny_path) as model:
+        for plan in ("serial", "par:1-2"):
+            with libtlp.Session(model, plan, n_ctx=32, n_rank=2,
+                                compute="f32") as session:
+                session.prefill([1, 2, 3])
+                want.append(f"{plan} {session.logits().argmax()}")
+    assert done.stdout.splitlines() == want

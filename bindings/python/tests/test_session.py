@@ -200,8 +200,12 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_stops_a_call(smollm2_path):
-    with subprocess.Popen([sys.executable, "-c", CTRL_C, smollm2_path],
-                          stdout=subprocess.PIPE, text=True) as p:
+    # a shell's background job ignores the signal, and its children would too
+    with subprocess.Popen(
+            [sys.executable, "-c", CTRL_C, smollm2_path],
+            stdout=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT,
+                                             signal.SIG_DFL)) as p:
         assert p.stdout.readline() == "ready\n"
         time.sleep(0.5)
         p.send_signal(signal.SIGINT)

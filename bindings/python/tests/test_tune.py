@@ -14,6 +14,29 @@ def ids():
         0, 320, size=640, dtype=numpy.int32)
 
 
+def check_plot(front):
+    rows = libtlp.plot.table(front)
+    assert rows[0]["plan"] == "serial" and rows[1]["kl"] == front[1].kl
+    pytest.importorskip("matplotlib")
+    axes = libtlp.plot.front(front, title="tiny")
+    assert list(axes.lines[0].get_xdata()) == [4, 5]
+    assert list(axes.lines[0].get_ydata()) == [front[1].kl, 0]
+    with pytest.raises(ValueError, match="depth or exchanges"):
+        libtlp.plot.front(front, x="time")
+    with pytest.raises(ValueError, match="no points"):
+        libtlp.plot.front([])
+
+
+def test_plot_in_a_file(tiny, ids, tmp_path):
+    pytest.importorskip("matplotlib")
+    front = []
+    tune.make(tiny, ids, exchanges=9, modes=("nosync",), point=front.append,
+              session=SESSION)
+    path = tmp_path / "front.svg"
+    libtlp.plot.front(front, path, x="exchanges")
+    assert "<svg" in path.read_text()
+
+
 def test_make(tiny, ids):
     front = []
     plan = tune.make(tiny, ids, depth=4, modes=("par",), objective="kl",
@@ -22,6 +45,7 @@ def test_make(tiny, ids):
     assert [p.depth for p in front][:2] == [5, 4]
     assert front[0].plan.text == "serial" and front[0].kl == 0
     assert front[1].kl > 0
+    check_plot(front)
     plan = tune.make(tiny, ids, exchanges=8, modes=("nosync",), session=SESSION)
     assert plan.cost(2).exchanges == 8
     with pytest.raises(libtlp.UnreachedError):
