@@ -51,7 +51,7 @@ static const hf_bad config_edits[] = {
               "attention_bias: 1, true or false expected"),
     HF_CONFIG("llama", "quantization_config", "{\"quant_method\": \"awq\"}",
               TLP_ENOTSUP,
-              "quantization_config: an object of 1 keys, not supported"),
+              "quantization_config.quant_method: \"awq\", \"fp8\" expected"),
     HF_CONFIG("llama", "num_local_experts", "8", TLP_ENOTSUP,
               "num_local_experts: 8, not supported"),
     HF_CONFIG("llama", "partial_rotary_factor", "0.5", TLP_ENOTSUP,

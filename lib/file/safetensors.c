@@ -25,7 +25,8 @@ static const struct {
 } types[] = { { "F32", TLPI_F32, 4 },
               { "F16", TLPI_F16, 2 },
               { "BF16", TLPI_BF16, 2 },
-              { "U8", TLPI_BYTES, 1 } };
+              { "U8", TLPI_BYTES, 1 },
+              { "F8_E4M3", TLPI_F8, 1 } };
 
 static size_t size_of(tlpi_dtype type)
 {
@@ -52,7 +53,7 @@ typedef struct header_reader {
     const uint8_t *data; /* start of the data, after the header */
     size_t n_data;
     size_t n_text; /* used bytes of s->text */
-    bool bytes;    /* U8 is accepted */
+    bool bytes;    /* types of one byte are accepted */
 } header_reader;
 
 /* Copy a string into s->text.  A JSON string takes at least the bytes of its
@@ -78,7 +79,7 @@ static tlp_status read_type(const header_reader *r, json_t *entry,
                          r->where, t->name);
     for (size_t i = 0; i < TLPI_COUNT(types); i++) {
         if (strcmp(types[i].name, json_string_value(type)) == 0 &&
-            (r->bytes || types[i].type != TLPI_BYTES)) {
+            (r->bytes || types[i].size > 1)) {
             t->type = types[i].type;
             return TLP_OK;
         }
@@ -95,11 +96,13 @@ static tlp_status read_shape(const header_reader *r, json_t *entry,
     json_t *shape = json_object_get(entry, "shape");
     size_t n_dim = json_array_size(shape); /* 0 if not an array */
 
-    if (n_dim < 1 || n_dim > 4)
+    bool single = r->bytes && json_is_array(shape) && n_dim == 0;
+
+    if (!single && (n_dim < 1 || n_dim > 4))
         return tlpi_fail(TLP_EFORMAT,
                          "%s: tensor %s: shape: 1 to 4 dimensions expected",
                          r->where, t->name);
-    t->n_dim = (int)n_dim;
+    t->n_dim = single ? 1 : (int)n_dim;
     t->n_bytes = size_of(t->type);
     for (size_t i = 0; i < 4; i++)
         t->ne[i] = 1;

@@ -7,8 +7,9 @@
  *            "data_offsets": [begin, end]}; "__metadata__": texts by name
  *   data     the tensors one after the other, without gaps
  *
- * Accepted are F32, F16 and BF16 in 1 to 4 dimensions, and U8 where the caller
- * asks for bytes.  No dimension is zero, and each tensor starts at a multiple
+ * Accepted are F32, F16 and BF16 in 1 to 4 dimensions, and where the caller
+ * asks for bytes also U8, F8_E4M3, and single numbers without a dimension.  No
+ * dimension is zero, and each tensor starts at a multiple
  * of its element's size.
  */
 #ifndef TLPI_SAFETENSORS_H
@@ -20,6 +21,8 @@
 /* The type of a tensor of bytes, which tensor.h has no type for; the number is
  * that of 8-bit integers in GGUF. */
 #define TLPI_BYTES ((tlpi_dtype)24)
+/* And of 8-bit floating-point numbers, with a number that GGUF does not use. */
+#define TLPI_F8 ((tlpi_dtype)1008)
 
 /* Enough for about fifty thousand tensors. */
 #define TLPI_SAFETENSORS_MAX_HEADER ((size_t)8 << 20)

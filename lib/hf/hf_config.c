@@ -129,7 +129,7 @@ static const tlpi_hf_rule outer_rules[] = {
     { .key = "initializer_range" },
     { .key = "use_cache" },
     { .key = "unsloth_fixed" },
-    { "quantization_config", TLPI_HF_NOTHING, 0 },
+    { .key = "quantization_config" },
     { "compression_config", TLPI_HF_NOTHING, 0 },
 };
 

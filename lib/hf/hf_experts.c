@@ -98,7 +98,7 @@ static tlp_status read_gate(const tlpi_hf_model *m, const tlpi_hf_at *at)
     return st;
 }
 
-/* Of all quantizations, experts in MXFP4 alone are read. */
+/* Of all quantizations, experts in MXFP4 and matrices in FP8 are read. */
 static tlp_status read_packing(tlpi_hf_model *m, const tlpi_hf_at *root)
 {
     static const char key[] = "quantization_config";
@@ -107,7 +107,7 @@ static tlp_status read_packing(tlpi_hf_model *m, const tlpi_hf_at *root)
     tlp_status st;
 
     if (m->arch->experts != TLPI_HF_EXPERTS_GPT_OSS)
-        return tlpi_hf_nothing(root, key, 0);
+        return tlpi_hf_fp8_read(m, root);
     TLP_TRY(tlpi_hf_enter(&at, root, key));
     if (!at.object)
         return TLP_OK;

@@ -120,9 +120,11 @@ typedef struct tlpi_hf_model {
     bool tied;
     bool tie_open; /* config.json says both, and the tensors decide */
     bool packed;   /* experts come as MXFP4 */
-    int n_bias;    /* projections of a layer with biases: 0, 3 or 4 */
-    int n_rot;     /* numbers of a head that rotate */
-    int n_expert;  /* 0: none */
+    bool fp8;      /* matrices may come as 8-bit floating-point numbers */
+    int fp8_rows, fp8_cols; /* that have a scale; 0: all of a matrix */
+    int n_bias;             /* projections of a layer with biases: 0, 3 or 4 */
+    int n_rot;              /* numbers of a head that rotate */
+    int n_expert;           /* 0: none */
     int n_ff_expert;
     const char *expert_key; /* the key that gave n_expert */
     float *rope; /* [n_rope][n_rot / 2] divisors of angles, or NULL */
@@ -145,6 +147,9 @@ tlp_status tlpi_hf_config_read(tlpi_hf_model *m);
 tlp_status tlpi_hf_rope_read(tlpi_hf_model *m, const tlpi_hf_at *at);
 tlp_status tlpi_hf_window_read(tlpi_hf_model *m, const tlpi_hf_at *at);
 tlp_status tlpi_hf_experts_read(tlpi_hf_model *m, const tlpi_hf_at *at);
+
+/* hf_fp8.c: the quantization of an architecture whose experts have none. */
+tlp_status tlpi_hf_fp8_read(tlpi_hf_model *m, const tlpi_hf_at *text);
 
 /* Room for n tables of divisors in m->rope. */
 tlp_status tlpi_hf_rope_tables(tlpi_hf_model *m, int n);

@@ -149,15 +149,36 @@ static const name_row *find_row(const tlpi_hf_model *m, const char *rest,
     return row;
 }
 
+/* A tensor beside a matrix of 8-bit numbers must have the name of a matrix in
+ * front. */
+static tlp_status name_beside(tlpi_hf_tensor *out, const tlpi_hf_model *m,
+                              const char *name, const char *where)
+{
+    tlpi_hf_tensor of;
+    char weight[512];
+    tlp_status st;
+
+    snprintf(weight, sizeof weight, "%.*s.weight",
+             (int)TLPI_MIN((size_t)(strrchr(name, '.') - name), (size_t)480),
+             name);
+    st = tlpi_hf_name(&of, m, weight, where);
+    *out = (tlpi_hf_tensor){ .is_out = of.is_out };
+    return st;
+}
+
 tlp_status tlpi_hf_name(tlpi_hf_tensor *out, const tlpi_hf_model *m,
                         const char *name, const char *where)
 {
+    if (tlpi_hf_fp8_name(m, name) != TLPI_HF_FP8_NONE)
+        return name_beside(out, m, name, where);
+
     int layer = -1;
     const inner_name inner = inner_of(m, name);
     const char *rest = layer_of(inner.s, &layer);
     const name_row *row = find_row(m, rest, inner.s);
 
     *out = (tlpi_hf_tensor){ .name = "" };
+    out->is_out = inner.is_out;
     if (inner.is_out)
         return TLP_OK;
     bool is_expert = !row && rest && tlpi_hf_expert_name(out, m, layer, rest);

@@ -20,8 +20,9 @@ typedef struct shard {
     tlpi_safetensors *file;
     tlpi_hf_tensor *to; /* [file->n_tensor] */
     tlpi_gguf_build build;
-    uint8_t *made; /* tensors that change */
-    size_t n_made; /* bytes */
+    uint8_t *made;              /* tensors that change */
+    size_t n_made;              /* bytes */
+    const tlpi_tensor *unsound; /* has a number that is not finite, or NULL */
 } shard;
 
 /* ==== which tensors ====================================================== */
@@ -67,11 +68,14 @@ static tlp_status check_bytes(const shard *s, size_t i)
 {
     const tlpi_tensor *t = &s->file->tensor[i];
 
-    if (t->type != TLPI_BYTES || !s->to[i].name[0])
+    bool eight = t->type == TLPI_BYTES || (t->type == TLPI_F8 && !s->m->fp8);
+
+    if (!eight || !s->to[i].name[0])
         return TLP_OK;
-    return tlpi_fail(TLP_ENOTSUP,
-                     "%s: tensor %.128s: dtype U8, F32, F16 or BF16 expected",
-                     s->path.data, t->name);
+    return tlpi_fail(
+        TLP_ENOTSUP, "%s: tensor %.128s: dtype %s, F32, F16 or BF16 expected",
+        s->path.data, t->name,
+        t->type == TLPI_F8 ? "F8_E4M3 without quantization_config" : "U8");
 }
 
 static tlp_status check_bias(const shard *s, const tlpi_tensor *t)
@@ -106,6 +110,7 @@ static tlp_status choose(shard *s, const tlpi_hf_index *index, const char *name,
             TLP_TRY(tlpi_hf_stacks_add(stacks, s->m, &s->to[i], t, s->path.data,
                                        s->map));
     }
+    TLP_TRY(tlpi_hf_fp8_pair(s->m, s->file, s->to, s->path.data));
     for (size_t i = 0; i < s->file->n_tensor; i++) {
         if (!s->m->tied || strcmp(s->to[i].name, "output.weight") != 0)
             continue;
@@ -148,7 +153,7 @@ static bool is_made(const shard *s, size_t i)
 {
     const tlpi_tensor *t = &s->file->tensor[i];
 
-    return is_permuted(s->to[i].change) ||
+    return t->type == TLPI_F8 || is_permuted(s->to[i].change) ||
            (is_widened(s, i) && t->type != TLPI_F32) ||
            s->to[i].change == TLPI_HF_ADD_ONE;
 }
@@ -188,7 +193,10 @@ static tlpi_tensor shape_of(const shard *s, size_t i)
     tlpi_tensor t = s->file->tensor[i];
 
     t.name = s->to[i].name;
-    if (is_widened(s, i)) {
+    if (t.type == TLPI_F8) {
+        t.type = TLPI_BF16;
+        t.n_bytes *= sizeof(uint16_t);
+    } else if (is_widened(s, i)) {
         t.type = TLPI_F32;
         t.n_bytes = (size_t)tlpi_hf_count(&t) * sizeof(float);
     }
@@ -220,11 +228,32 @@ static void permute(uint8_t *out, const uint8_t *data, int64_t n, int head_dim,
                data + old_row(r, head_dim) * row_bytes, row_bytes);
 }
 
-static void make(const shard *s, size_t i, uint8_t *out)
+/* 8-bit numbers in BF16, row by row. */
+static void make_wider(shard *s, size_t i, uint8_t *out)
+{
+    const tlpi_tensor *t = &s->file->tensor[i];
+    bool moved = is_permuted(s->to[i].change);
+    uint16_t *x = (uint16_t *)(void *)out;
+    float value[256];
+
+    tlpi_hf_fp8_values(value);
+    for (int64_t r = 0; r < t->ne[1]; r++, x += t->ne[0]) {
+        int64_t row = moved ? (int64_t)old_row(r, s->m->head_dim) : r;
+
+        if (!tlpi_hf_fp8_row(s->m, value, t, s->to[i].scale, row, x))
+            s->unsound = t;
+    }
+}
+
+static void make(shard *s, size_t i, uint8_t *out)
 {
     const tlpi_tensor *t = &s->file->tensor[i];
     tlpi_hf_change change = s->to[i].change;
 
+    if (t->type == TLPI_F8) {
+        make_wider(s, i, out);
+        return;
+    }
     if (!is_widened(s, i)) {
         permute(out, t->data, t->ne[1], s->m->head_dim,
                 tlpi_row_bytes(t->type, t->ne[0]));
@@ -253,9 +282,13 @@ static tlpi_gguf_source source_of(const shard *s, size_t i)
     tlpi_gguf_source source = { .at = 0 };
 
     source.at = (uint64_t)((const uint8_t *)t->data - s->map->data);
-    source.how = (uint64_t)t->type | (uint64_t)s->to[i].change << 8;
+    source.how = (uint64_t)(t->type == TLPI_F8 ? 0xff : t->type) |
+                 (uint64_t)s->to[i].change << 8;
     if (is_permuted(s->to[i].change))
         source.how |= (uint64_t)s->m->head_dim << 16;
+    if (t->type == TLPI_F8)
+        source.how |= (uint64_t)s->m->fp8_rows << 34 | (uint64_t)s->m->fp8_cols
+                                                           << 47;
     return source;
 }
 
@@ -310,6 +343,10 @@ tlp_status tlpi_hf_shard_open(tlpi_gguf **out, const tlpi_hf_model *m,
     TLP_TRY(choose(&s, index, name, n_bias, stacks));
     TLP_TRY(measure(&s));
     fill(&s);
+    if (s.unsound)
+        TLP_TRY(tlpi_fail(TLP_EFORMAT,
+                          "%s: tensor %.128s: a number is not finite",
+                          s.path.data, s.unsound->name));
     TLP_TRY(tlpi_build_finish(out, &s.build, s.path.data, s.map, s.made));
     s.map = NULL;
     s.made = NULL;

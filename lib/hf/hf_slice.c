@@ -76,11 +76,15 @@ static tlp_status check_type(const tlpi_hf_tensor *to, const tlpi_tensor *t,
 {
     bool bytes = to->layout == TLPI_HF_CODES || to->layout == TLPI_HF_SCALES;
 
-    if ((t->type == TLPI_BYTES) == bytes)
+    bool eight = t->type == TLPI_BYTES || t->type == TLPI_F8;
+    const char *is = t->type == TLPI_BYTES ? "U8"
+                     : t->type == TLPI_F8  ? "F8_E4M3"
+                                           : tlpi_dtype_name(t->type);
+
+    if (bytes ? t->type == TLPI_BYTES : !eight)
         return TLP_OK;
     return tlpi_fail(TLP_ENOTSUP, "%s: tensor %.128s: dtype %s, %s expected",
-                     where, t->name, bytes ? tlpi_dtype_name(t->type) : "U8",
-                     bytes ? "U8" : "F32, F16 or BF16");
+                     where, t->name, is, bytes ? "U8" : "F32, F16 or BF16");
 }
 
 tlp_status tlpi_hf_slice_check(const tlpi_hf_model *m, const tlpi_hf_tensor *to,

@@ -40,7 +40,9 @@ typedef struct tlpi_hf_tensor {
     char name[TLPI_GGUF_MAX_NAME + 1]; /* in GGUF; "": left out */
     tlpi_hf_change change;
     bool is_bias;
-    tlpi_hf_part part; /* with it the name is "" */
+    bool is_out;              /* of a part that the model lacks: images */
+    const tlpi_tensor *scale; /* of F8_E4M3, in the same file */
+    tlpi_hf_part part;        /* with it the name is "" */
     tlpi_hf_layout layout;
     int layer, expert;
 } tlpi_hf_tensor;
@@ -54,6 +56,25 @@ static inline int64_t tlpi_hf_count(const tlpi_tensor *t)
  * `where` names the file. */
 tlp_status tlpi_hf_name(tlpi_hf_tensor *out, const tlpi_hf_model *m,
                         const char *name, const char *where);
+
+/* hf_fp8.c: what a tensor beside one of 8-bit numbers is. */
+typedef enum tlpi_hf_fp8_part {
+    TLPI_HF_FP8_NONE,
+    TLPI_HF_FP8_SCALE, /* of a matrix */
+    TLPI_HF_FP8_OTHER  /* scales of activations */
+} tlpi_hf_fp8_part;
+tlpi_hf_fp8_part tlpi_hf_fp8_name(const tlpi_hf_model *m, const char *name);
+/* Find the scales of a file's matrices; `where` names the file. */
+struct tlpi_safetensors;
+tlp_status tlpi_hf_fp8_pair(const tlpi_hf_model *m,
+                            const struct tlpi_safetensors *file,
+                            tlpi_hf_tensor *to, const char *where);
+/* What the 8-bit numbers stand for. */
+void tlpi_hf_fp8_values(float value[256]);
+/* A row in BF16; false: a number in it is not finite. */
+bool tlpi_hf_fp8_row(const tlpi_hf_model *m, const float value[256],
+                     const tlpi_tensor *t, const tlpi_tensor *scale,
+                     int64_t row, uint16_t *out);
 
 /* hf_experts.c: a tensor of a layer's experts, by its name without
  * "model.layers.N."; false for another name.  Sets out's name, or its part and
