@@ -203,13 +203,14 @@ HOSTS    := $(addprefix $(BUILD)/test/hosts/,delay probe hosts.sh rsh.sh)
 FUZZERS  := $(FUZZ_SRC:%.c=$(BUILD)/%)
 EXAMPLES := $(addprefix $(BUILD)/,$(basename $(EXAMPLE_SRC)))
 HEADERS  := $(addprefix include/,tlp.h tlp_tune.h tlp_eval.h)
+HPP      := $(wildcard include/*.hpp include/tlp/*.hpp)
 # Programs of frozen ABIs: test/abi/v1 has the headers of ABI 1, and so on.
 ABI_CLIENTS := $(patsubst %.c,$(BUILD)/%,$(wildcard test/abi/v*/client.c))
 BAD_PLUGINS := $(patsubst %.c,$(BUILD)/%.so,$(wildcard test/plugins/*.c)) \
                $(BUILD)/test/plugins/needs_absent.so
 RANK_PROGRAMS := $(if $(has_mpi),$(RANK_SRC:%.c=$(BUILD)/%))
 MAN3     := $(wildcard docs/man/*.3)
-C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh')
+C_FILES   = $(shell git ls-files '*.c' '*.h' '*.cc' '*.hpp' '*.cu' '*.cuh')
 
 STATIC := $(BUILD)/libtlp.a
 SHARED := $(BUILD)/libtlp.so.$(VERSION)
@@ -346,9 +347,9 @@ $(BUILD)/examples/%: examples/%.c $(HEADERS) $(SHARED)
 	$(call say,CC,$<)$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L $(USER_CFLAGS) \
 	    $(CPPFLAGS) $(CFLAGS) $(USER_LDFLAGS) -o $@ $< -ltlp -lm -ldl
 
-$(BUILD)/examples/%: examples/%.cc $(HEADERS) $(SHARED)
+$(BUILD)/examples/%: examples/%.cc $(HEADERS) $(HPP) $(SHARED)
 	@mkdir -p $(@D)
-	$(call say,CXX,$<)$(CXX) -std=c++11 $(USER_CFLAGS) $(CPPFLAGS) $(CXXFLAGS) \
+	$(call say,CXX,$<)$(CXX) -std=c++17 -pthread $(USER_CFLAGS) $(CPPFLAGS) $(CXXFLAGS) \
 	    $(USER_LDFLAGS) -o $@ $< -ltlp
 
 # A client sees the headers of its own folder, and today's library.
@@ -405,6 +406,23 @@ $(BUILD)/test/host/%: test/host/%.cc $(HEADERS) $(SHARED)
 	    $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/../..' \
 	    -Wl,--disable-new-dtags -o $@ $< -ltlp
 
+# The C++ interface: a program for each compiler, standard and way of errors.
+# clang cannot link a library with the sanitizers of gcc.
+has_clangxx := $(if $(sanitize),,$(shell command -v $(CLANG)++))
+CXX_VARIANTS := $(foreach c,own $(if $(has_clangxx),clang),$(foreach f,17 20 \
+                17-results 20-results,$(c)-$(f)))
+CXX_PROGRAMS := $(CXX_VARIANTS:%=$(BUILD)/test/cxx/%/interface)
+CXX_TEST_SRC := $(wildcard test/cxx/*.cc)
+variant_cxx   = $(if $(filter clang%,$(1)),$(CLANG)++,$(CXX)) -std=c++$(word 2,\
+                $(subst -, ,$(1))) $(if $(filter %-results,$(1)),-fno-exceptions)
+$(BUILD)/test/cxx/%/interface: $(CXX_TEST_SRC) $(wildcard test/cxx/*.hpp) \
+    $(HEADERS) $(HPP) | $(SHARED)
+	@mkdir -p $(@D)
+	$(call say,CXX,$@)$(call variant_cxx,$*) $(USER_CFLAGS) -Wshadow \
+	    -Wconversion -Wsign-conversion -pthread $(CPPFLAGS) $(CXXFLAGS) \
+	    $(LDFLAGS) -L$(BUILD) -Wl,-rpath,'$$ORIGIN/../../..' \
+	    -Wl,--disable-new-dtags -o $@ $(CXX_TEST_SRC) -ltlp
+
 # Plug-ins that must be refused, or that only list devices.
 $(BUILD)/test/plugins/%.so: $(BUILD)/test/plugins/%.o
 	$(call say,LD,$@)$(CC) -shared $(TLP_LDFLAGS) $(LDFLAGS) -o $@ $^
@@ -428,6 +446,7 @@ $(BUILD)/test/test_examples: | $(TOOL) $(EXAMPLES)
 $(BUILD)/test/test_abi_client: | $(ABI_CLIENTS)
 $(BUILD)/test/test_unload: | $(BUILD)/test/host/unload
 $(BUILD)/test/test_host: | $(BUILD)/test/host/throws
+$(BUILD)/test/test_cxx: | $(CXX_PROGRAMS)
 $(BUILD)/test/test_hosts: | $(TOOL) $(PLUGIN) $(HOSTS)
 $(BUILD)/test/test_mpi_cut: | $(HOSTS)
 
@@ -639,7 +658,10 @@ install-static: $(STATIC)
 
 install-headers:
 	$(call install_dir,INCLUDEDIR)
-	$(call install_file,644,$(wildcard include/*.h),$(INCLUDEDIR))
+	$(call install_dir,INCLUDEDIR,/tlp)
+	$(call install_file,644,$(wildcard include/*.h include/*.hpp),$(strip \
+	    $(INCLUDEDIR)))
+	$(call install_file,644,$(wildcard include/tlp/*.hpp),$(INCLUDEDIR)/tlp)
 
 # The private libraries stand in tlp.pc as flags, not as packages: a program
 # that links with libtlp.so needs none of their -dev packages.
@@ -684,8 +706,8 @@ uninstall: ## remove what install put there
 	    '$(DEST)$(LIBDIR)/'libtlp_cuda.so* \
 	    '$(DEST)$(PKGCONFIGDIR)/tlp.pc' '$(DEST)$(BINDIR)/$(TOOL_NAME)' \
 	    '$(DEST)$(MANDIR)/man1/$(TOOL_NAME).1' \
-	    $(foreach h,$(notdir $(wildcard include/*.h)),'$(DEST)$(strip \
-	        )$(INCLUDEDIR)/$(h)') \
+	    $(foreach h,$(patsubst include/%,%,$(wildcard include/*.h) $(HPP)),\
+	        '$(DEST)$(INCLUDEDIR)/$(h)') \
 	    $(foreach m,$(notdir $(MAN3)),'$(DEST)$(MANDIR)/man3/$(m)') \
 	    '$(DEST)$(MANDIR)/man3/'tlp_*.3
 

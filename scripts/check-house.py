@@ -48,7 +48,7 @@ LIMITS = {'source': 500, 'most': 800, 'header': 200, 'function': 60,
 PUBLIC = 'include/'
 CODE = ('lib', 'cuda', 'src', 'include', 'test', 'examples')
 FROZEN = {'test/abi'}  # headers of older interfaces, and their clients
-ENDS = ('.c', '.h', '.cc', '.cu', '.cuh', '.inc')
+ENDS = ('.c', '.h', '.cc', '.hpp', '.cu', '.cuh', '.inc')
 
 findings = collections.defaultdict(list)
 
@@ -230,7 +230,7 @@ def check_format():
         print(f'house: no {tool}: formatting was not checked')
         return
     files = [f for f in git('ls-files').splitlines()
-             if f.endswith(('.c', '.h', '.cc', '.cu', '.cuh')) and
+             if f.endswith(('.c', '.h', '.cc', '.hpp', '.cu', '.cuh')) and
              os.path.exists(f)]
     said = subprocess.run([tool, '--dry-run', *files], capture_output=True,
                           text=True).stderr

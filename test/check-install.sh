@@ -35,7 +35,7 @@ wanted="-I$root$prefix/include -L$root$prefix/lib -ltlp"
 [ "${flags[*]}" = "$wanted" ] || fail "flags: ${flags[*]}, not $wanted"
 
 ${CC:-cc} -std=c99 -o "$root/generate" examples/01_generate.c "${flags[@]}"
-${CXX:-c++} -std=c++11 -o "$root/from_cxx" examples/04_from_cxx.cc \
+${CXX:-c++} -std=c++17 -o "$root/from_cxx" examples/04_from_cxx.cc \
     "${flags[@]}"
 
 # The static library, with what pkg-config says that it needs.
@@ -103,6 +103,24 @@ END
         exit 1
     fi
 fi
+
+# The C++ interface without exceptions.
+cat >"$root/results.cc" <<'END'
+#include <cstdio>
+#include <tlp.hpp>
+
+int main()
+{
+    auto model = tlp::model::try_open("/none/x.gguf");
+    std::puts(model ? "opened" : tlp_status_name(model.error().status()));
+}
+END
+for standard in 17 20; do
+    ${CXX:-c++} -std=c++$standard -fno-exceptions -Wall -Wextra -Werror \
+        -o "$root/results" "$root/results.cc" "${flags[@]}"
+    text=$("$root/results")
+    [ "$text" = TLP_EIO ] || fail "C++$standard without exceptions: $text"
+done
 
 make uninstall DESTDIR="$root" PREFIX=$prefix
 left=$(find "$root$prefix" ! -type d)
