@@ -481,7 +481,8 @@ check-all: ## set up, fetch the model, run every check and every test
 	@scripts/setup.sh check
 	@$(MAKE) -s --no-print-directory all examples $(TESTS)
 	@$(MAKE) --no-print-directory check-layers check-house check-abi \
-	    check-docs check-jinja check-install check-compilers check-python
+	    check-docs check-jinja check-install check-compilers check-python \
+	    check-servers
 	@$(MAKE) --no-print-directory check-programs
 	@$(MAKE) --no-print-directory check-locale
 
@@ -542,6 +543,9 @@ check-install: all ## install, use through pkg-config, uninstall
 
 check-python: $(SHARED) $(PLUGIN) ## the Python package, in an environment of its own
 	@scripts/check-python.sh $(abspath $(BUILD))/python $(SHARED)
+
+check-servers: $(SHARED) $(TOOL) ## the servers in examples/servers, with requests
+	@scripts/check-servers.sh $(BUILD)
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS
 	@$(MAKE) --no-print-directory FUZZ=1 CC=$(CLANG) run-fuzzers
@@ -734,7 +738,7 @@ FORCE:
 .PHONY: all shared static tool plugin examples cuda cuda-emulated check \
     check-all check-programs run-tests check-asan check-tsan check-abi \
     check-docs check-jinja check-layers check-house check-compilers check-install \
-    check-python fuzz \
+    check-python check-servers fuzz \
     run-fuzzers bench bench-busy bench-cpu bench-gpu bench-grammar bench-hosts \
     demo docs man format format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \

@@ -1,8 +1,8 @@
 #!/bin/sh
 # setup.sh build|check|all - install the Debian packages that are missing.
 #
-# build: to compile; check: to test, too; all: also clang and what reads documents,
-# which check-all uses where they are.
+# build: to compile; check: to test, too; all: also clang, what reads documents,
+# and the servers of examples/servers, which check-all uses where they are.
 # Says what it does; does nothing, and needs no rights, when all is there.
 set -eu
 
@@ -11,10 +11,15 @@ build='build-essential pkg-config libpcre2-dev libjansson-dev
 check='libcriterion-dev openmpi-bin libopenmpi-dev iproute2 python3-pycparser
        python3-jinja2 python3-venv locales'
 
+# For examples/servers.
+servers='libcpp-httplib-dev libfcgi-dev nginx-light postgresql-15
+         postgresql-server-dev-15'
+
 case "${1-}" in
 build) wanted=$build ;;
 check) wanted="$build $check" ;;
-all) wanted="$build $check clang clang-format python3-cffi doxygen man-db" ;;
+all) wanted="$build $check clang clang-format python3-cffi doxygen man-db
+     $servers" ;;
 *)
     echo 'usage: setup.sh build|check|all' >&2
     exit 2
@@ -45,6 +50,13 @@ present() {
     libjansson-dev) pkg-config --exists jansson ;;
     libmicrohttpd-dev) pkg-config --exists libmicrohttpd ;;
     libhwloc-dev) pkg-config --exists hwloc ;;
+    libcpp-httplib-dev) pkg-config --exists cpp-httplib ;;
+    libfcgi-dev) pkg-config --exists fcgi ;;
+    nginx-light) command -v nginx || test -x /usr/sbin/nginx ;;
+    postgresql-15) test -x /usr/lib/postgresql/15/bin/initdb ;;
+    postgresql-server-dev-15)
+        test -e /usr/lib/postgresql/15/lib/pgxs/src/makefiles/pgxs.mk
+        ;;
     esac >/dev/null 2>&1
 }
 
