@@ -81,5 +81,6 @@ inline tlp::session open_session(const subject &s)
 
 void check_requests(const subject &s);
 void check_throwing(const subject &s);
+void check_tuning(const subject &s);
 
 #endif

@@ -249,6 +249,7 @@ int main(int argc, char **argv)
     check_moved(s);
     check_lifetime(s);
     check_requests(s);
+    check_tuning(s);
 #ifndef TLP_NO_EXCEPTIONS
     check_throwing(s);
 #endif
