@@ -714,6 +714,7 @@ uninstall: ## remove what install put there
 	        '$(DEST)$(INCLUDEDIR)/$(h)') \
 	    $(foreach m,$(notdir $(MAN3)),'$(DEST)$(MANDIR)/man3/$(m)') \
 	    '$(DEST)$(MANDIR)/man3/'tlp_*.3
+	@rmdir '$(DEST)$(INCLUDEDIR)/tlp' 2>/dev/null || true
 
 clean: ## remove the build folder
 	rm -rf $(BUILD)

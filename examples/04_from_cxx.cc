@@ -1,8 +1,8 @@
 // 04_from_cxx.cc - the C++ interface: generate text, and hand it out as it is
 // written.
 //
-//     c++ -std=c++17 04_from_cxx.cc $(pkg-config --cflags --libs tlp) \
-//         -o from_cxx
+//     c++ -std=c++17 -o from_cxx 04_from_cxx.cc $(pkg-config --cflags --libs
+//     tlp)
 //     ./from_cxx model.gguf "Once upon a time"
 
 #include <cstdio>

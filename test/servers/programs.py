@@ -54,8 +54,12 @@ class Program:
 
     def __exit__(self, kind, value, trace):
         if kind is not None:
-            self.process.kill()
-            self.process.wait()
+            self.process.terminate()  # nginx also ends its workers
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         elif self.process.poll() is not None:
             fail(f"{self.process.args[0]} ended with status "
                  f"{self.process.returncode}")
