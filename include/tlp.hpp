@@ -24,8 +24,9 @@
  * Views       tlp::view is std::span where the compiler has it.
  * Callbacks   Any function object.  An exception does not cross the library:
  *             the call ends, and then throws the exception, also in its form
- *             try_NAME.  Functions that stand in options as pointers (log, the
- *             allocator, pool) are C functions and must not throw.
+ *             try_NAME.  With TLP_NO_EXCEPTIONS callbacks must not throw, and
+ *             neither must C functions that stand in options as pointers (log,
+ *             the allocator, pool).
  *
  * tlp_tune.hpp and tlp_eval.hpp add what tlp_tune.h and tlp_eval.h have.
  */

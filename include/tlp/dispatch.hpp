@@ -201,8 +201,9 @@ class pending
     bool ended_ = false;
 };
 
-/* Runs an engine on threads of its own.  Any thread may submit.  Destruction
- * ends all requests. */
+/* Runs an engine on threads of its own; the thread that takes events has the
+ * signal mask of the thread that made the dispatcher.  Any thread may submit.
+ * Destruction ends all requests. */
 class dispatcher
 {
   public:

@@ -146,11 +146,11 @@ class session : public handle<tlp_session, tlp_session_free>
         return detail::done(status, row);
     }
 
-    /* The n_top likeliest tokens of a row. */
+    /* The n_top likeliest tokens of a row, at most 256. */
     result<std::vector<tlp_logprob>> try_logprobs(std::size_t row,
                                                   std::size_t n_top)
     {
-        std::vector<tlp_logprob> top(n_top);
+        std::vector<tlp_logprob> top(n_top <= 256 ? n_top : 0);
         tlp_status status =
             tlp_session_logprobs(top.data(), n_top, nullptr, get(), row, 0);
 

@@ -94,6 +94,7 @@ void check_numbers(const subject &s)
     auto top = must(session.try_logprobs(0, 3));
     CHECK(top.size() == 3 && top[0].logprob >= top[1].logprob);
     CHECK(must(session.try_logprob(0, top[0].token)) == top[0].logprob);
+    CHECK(fails(session.try_logprobs(0, SIZE_MAX), TLP_EINVAL));
 
     tlp::sampler greedy = must(tlp::sampler::try_create(s.model));
     CHECK(must(session.try_sample(greedy, 0)) == top[0].token);
