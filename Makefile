@@ -460,7 +460,7 @@ $(BUILD)/test/hosts/%.sh: test/hosts/%.sh
 
 # Only in check-all: programs that take long and prove what shorter ones touch.
 # All other programs are in check too.
-SLOW_TESTS := cuda_comm cuda_comm_norm cuda_models examples hosts invariance mpi_cut \
+SLOW_TESTS := cuda_comm cuda_comm_norm cuda_models cxx examples hosts invariance mpi_cut \
               mpi_faults mpi_peer mpi_transport real_folder real_smollm2 \
               tool_adjust tool_mpi
 # Measure time or bandwidth, or watch peers against a clock: run alone.
