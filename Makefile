@@ -482,7 +482,7 @@ check-all: ## set up, fetch the model, run every check and every test
 	@$(MAKE) -s --no-print-directory all examples $(TESTS)
 	@$(MAKE) --no-print-directory check-layers check-house check-abi \
 	    check-docs check-jinja check-install check-compilers check-python \
-	    check-servers
+	    check-servers check-rust
 	@$(MAKE) --no-print-directory check-programs
 	@$(MAKE) --no-print-directory check-locale
 
@@ -546,6 +546,9 @@ check-python: $(SHARED) $(PLUGIN) ## the Python package, in an environment of it
 
 check-servers: $(SHARED) $(TOOL) ## the servers in examples/servers, with requests
 	@scripts/check-servers.sh $(BUILD)
+
+check-rust: $(SHARED) ## the Rust crates: format, lints, tests, documents
+	@scripts/check-rust.sh $(abspath $(BUILD))/rust $(SHARED)
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS
 	@$(MAKE) --no-print-directory FUZZ=1 CC=$(CLANG) run-fuzzers
@@ -739,7 +742,7 @@ FORCE:
 .PHONY: all shared static tool plugin examples cuda cuda-emulated check \
     check-all check-programs run-tests check-asan check-tsan check-abi \
     check-docs check-jinja check-layers check-house check-compilers check-install \
-    check-python check-servers fuzz \
+    check-python check-rust check-servers fuzz \
     run-fuzzers bench bench-busy bench-cpu bench-gpu bench-grammar bench-hosts \
     demo docs man format format-check dist install \
     install-shared install-static install-headers install-pc install-plugin \

@@ -64,9 +64,9 @@ unsafe extern "C" fn on_log(level: c_int, text: *const c_char, data: *mut c_void
     // SAFETY: open_with passes a Box<Log> that outlives the model.
     let log = unsafe { &*data.cast::<Log>() };
     let level = match level as u32 {
-        x if x == sys::TLP_LOG_ERROR as u32 => LogLevel::Error,
-        x if x == sys::TLP_LOG_WARN as u32 => LogLevel::Warn,
-        x if x == sys::TLP_LOG_INFO as u32 => LogLevel::Info,
+        x if x == sys::TLP_LOG_ERROR => LogLevel::Error,
+        x if x == sys::TLP_LOG_WARN => LogLevel::Warn,
+        x if x == sys::TLP_LOG_INFO => LogLevel::Info,
         _ => LogLevel::Debug,
     };
     // SAFETY: the library lends a text that ends in NUL.

@@ -15,6 +15,7 @@ macro_rules! options {
 
         impl $name {
             /// The struct of C, with all further fields at their defaults.
+            #[allow(clippy::needless_update)] // some structs set all fields
             pub(crate) fn raw(&self) -> tlp_sys::$raw {
                 tlp_sys::$raw {
                     struct_size: std::mem::size_of::<tlp_sys::$raw>(),

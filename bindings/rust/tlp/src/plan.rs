@@ -64,8 +64,7 @@ impl Plan {
         Ok(Plan(Arc::new(Inner { plan, model })))
     }
 
-    /// Reads a plan from its text, such as "par:12-13,14-15"; "" is the serial
-    /// plan.
+    /// Reads a plan from its text, such as "par:12-13,14-15" or "serial".
     pub fn parse(model: &Model, text: &str) -> Result<Plan> {
         let text = buffer::c_text("plan", text)?;
         // SAFETY: the text lives for the call.

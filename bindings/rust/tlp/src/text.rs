@@ -7,11 +7,11 @@ use tlp_sys as sys;
 /// Flag of [`Model::tokenize`]: texts of control tokens become the tokens.  Flag
 /// of [`Model::detokenize`] and [`Stream`](crate::Stream): control tokens have a
 /// text.
-pub const SPECIAL: u32 = sys::TLP_TOKENIZE_SPECIAL as u32;
+pub const SPECIAL: u32 = sys::TLP_TOKENIZE_SPECIAL;
 /// Flag of [`Model::tokenize`]: begin with the token BOS where the model wants it.
-pub const BOS: u32 = sys::TLP_TOKENIZE_BOS as u32;
+pub const BOS: u32 = sys::TLP_TOKENIZE_BOS;
 /// Flag of [`Model::tokenize`]: end with EOS where the model wants it.
-pub const EOS: u32 = sys::TLP_TOKENIZE_EOS as u32;
+pub const EOS: u32 = sys::TLP_TOKENIZE_EOS;
 
 impl Model {
     /// Tokens of a text, which may hold any bytes, NUL too.  `flags` are
