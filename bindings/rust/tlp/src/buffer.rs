@@ -20,6 +20,19 @@ pub(crate) unsafe fn text(text: *const c_char) -> String {
         .into_owned()
 }
 
+/// Copies a text of `len` bytes, which may hold NUL.
+///
+/// # Safety
+/// `text` points to `len` bytes, or `len` is 0.
+pub(crate) unsafe fn bytes(text: *const c_char, len: usize) -> String {
+    if len == 0 {
+        return String::new();
+    }
+    // SAFETY: the caller promises `len` bytes.
+    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), len) };
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 /// Copies a text that stands in an array of a struct.
 pub(crate) fn field(bytes: &[c_char]) -> String {
     let bytes: Vec<u8> = bytes

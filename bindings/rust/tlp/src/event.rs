@@ -70,8 +70,8 @@ impl Event {
                 logprob: entry.logprob,
             });
         }
-        // SAFETY: the text ends in NUL.
-        let text = unsafe { buffer::text(raw.text) };
+        // SAFETY: the text has n_text bytes.
+        let text = unsafe { buffer::bytes(raw.text, raw.n_text) };
         let error = if raw.status == sys::TLP_OK {
             None
         } else {

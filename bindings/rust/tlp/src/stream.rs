@@ -5,7 +5,6 @@ use crate::error::{check, Result};
 use crate::Model;
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::os::raw::c_char;
 use std::ptr::{null, null_mut, NonNull};
 use tlp_sys as sys;
 
@@ -25,16 +24,6 @@ impl Drop for Stream {
         // SAFETY: this struct owns the handle.
         unsafe { sys::tlp_stream_free(self.stream.as_ptr()) }
     }
-}
-
-/// Copies a text with its length.
-fn copy(text: *const c_char, len: usize) -> String {
-    if len == 0 {
-        return String::new();
-    }
-    // SAFETY: the library lends `len` bytes until the next call on the stream.
-    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), len) };
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 impl Stream {
@@ -74,7 +63,8 @@ impl Stream {
                 token,
             )
         })?;
-        Ok((copy(text, len), stopped != 0))
+        // SAFETY: the library lends `len` bytes until the next call.
+        Ok((unsafe { buffer::bytes(text, len) }, stopped != 0))
     }
 
     /// Returns the text that was held back, and ends the text.
@@ -82,6 +72,7 @@ impl Stream {
         let (mut text, mut len) = (null(), 0);
         // SAFETY: the stream is borrowed for this call alone.
         check(unsafe { sys::tlp_stream_flush(&mut text, &mut len, self.stream.as_ptr()) })?;
-        Ok(copy(text, len))
+        // SAFETY: as for push.
+        Ok(unsafe { buffer::bytes(text, len) })
     }
 }

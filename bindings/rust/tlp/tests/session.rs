@@ -215,3 +215,18 @@ fn plans_are_made_and_models_quantized() {
     assert!(report.n_converted > 0);
     assert!(Model::open(path).is_ok());
 }
+
+#[test]
+fn unknown_tokens_are_harmless() {
+    let (model, mut session) = open("unknown", 1);
+    let mut sampler = Sampler::new(&model, &Default::default()).unwrap();
+    for token in [-1, 257, i32::MAX, i32::MIN] {
+        assert!(!model.is_end(token));
+        assert!(model.piece(token).is_err());
+        assert!(model.detokenize(&[token], 0).is_err());
+        sampler.accept(token);
+        assert!(session.decode(token).is_err());
+    }
+    session.decode(1).unwrap();
+    session.sample(0, &mut sampler).unwrap();
+}
