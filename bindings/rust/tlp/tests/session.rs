@@ -61,7 +61,7 @@ fn greedy_tokens_are_those_of_the_logits() {
 }
 
 #[test]
-fn greedy_tokens_of_smollm2_are_those_of_c() {
+fn greedy_text_of_smollm2_is_that_of_its_logits() {
     let path = match common::smollm2() {
         Some(path) => path,
         None => return,
