@@ -51,7 +51,7 @@ def front(rows, path):
     save(figure, path)
 
 
-def recovery(curves, path):
+def recovery(curves, path, log=False):
     """KL divergence on the windows held out of trainings, over the KL before,
     against the tokens trained on.  A curve is (name, tokens, KL)."""
     plt = pyplot()
@@ -61,6 +61,9 @@ def recovery(curves, path):
     for name, tokens, kl in curves:
         axis.plot([t / 1000 for t in tokens], [k / kl[0] for k in kl],
                   label=name)
+    if log:
+        axis.set_xscale("log", nonpositive="mask")
+        axis.xaxis.set_major_formatter("{x:g}")
     axis.set(xlabel="thousand tokens trained on",
              ylabel="held-out KL over KL before")
     axis.grid(color="#ddd")

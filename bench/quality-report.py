@@ -100,7 +100,7 @@ def draw_front():
                      os.path.join(IMAGES, "front-smollm2.svg"))
 
 
-def draw_curves(benchmark, file):
+def draw_curves(benchmark, file, log=False):
     curves = {}
     for row in bench_record.read(HISTORY):
         if row["benchmark"] != benchmark:
@@ -110,7 +110,7 @@ def draw_curves(benchmark, file):
         curves.setdefault(name, {})[int(keys["tokens"])] = float(row["median"])
     bench_plot.recovery([(name, list(points), list(points.values()))
                          for name, points in curves.items()],
-                        os.path.join(IMAGES, file))
+                        os.path.join(IMAGES, file), log)
 
 
 def main():
@@ -122,7 +122,7 @@ def main():
         f.write(page)
     draw_front()
     draw_curves("recovery-curve", "recovery-smollm2.svg")
-    draw_curves("recipe-curve", "recipes-smollm2.svg")
+    draw_curves("recipe-curve", "recipes-smollm2.svg", log=True)
 
 
 if __name__ == "__main__":
